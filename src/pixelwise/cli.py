@@ -1,0 +1,252 @@
+"""The command line: the flags of `train` are the fields of `Config`, one for one."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import App, CycloptsError, Group, Parameter
+from pydantic import BaseModel, create_model
+from rich.console import Console
+from rich.table import Table
+
+import pixelwise
+from pixelwise.config import Config
+from pixelwise.data.dataset import SPLITS, Split, read_pair
+from pixelwise.data.formats import load_dataset
+from pixelwise.errors import DataError, PixelwiseError
+from pixelwise.evaluate import Resolution, evaluate
+from pixelwise.files import free_path
+from pixelwise.metrics import Metrics
+from pixelwise.predict import Predictor, predict_files
+from pixelwise.progress import Bars
+from pixelwise.run import Run
+from pixelwise.train import train
+from pixelwise.visualize import photo_sheet, save_picture
+
+app = App(
+    name="pixelwise",
+    help="Image segmentation: every pixel of a photo given a label.",
+    version=pixelwise.__version__,
+)
+app.register_install_completion_command()
+
+
+def _flags() -> type[BaseModel]:
+    """A model with Config's fields, all unset: which ones were given on the command line is then plain to see."""
+    fields: dict[str, Any] = {}
+    for name, field in Config.model_fields.items():
+        if name == "preset":
+            continue
+        group = (field.json_schema_extra or {}).get("group")  # type: ignore[union-attr]
+        annotation = str if name == "class_weights" else field.annotation
+        default = field.default
+        shown = "the encoder's levels" if default is None else str(default).lower() if default in (True, False) else default
+        fields[name] = (
+            Annotated[
+                annotation | None,
+                Parameter(
+                    help=f"{field.description} [default: {shown}]",
+                    group=Group(group, sort_key=list(_GROUPS).index(group) + 10),
+                    show_default=False,
+                    consume_multiple=True,
+                    negative_iterable=(),
+                    negative_none=(),
+                ),
+            ],
+            None,
+        )
+    return create_model("Flags", **fields)
+
+
+_GROUPS = ("Data", "Model", "Training", "Machine")
+Flags = _flags()
+
+
+@app.command(name="train")
+def train_command(
+    data: Path,
+    /,
+    *,
+    out: Path,
+    preset: Literal["default", "tutorial"] | None = None,
+    resume: Annotated[bool, Parameter(negative=())] = False,
+    settings: Annotated[Flags | None, Parameter(name="*")] = None,  # type: ignore[valid-type]
+) -> int:
+    """Train a model on a data set, and leave a run folder with it.
+
+    Several processes train together when started as torchrun --nproc-per-node N -m pixelwise train …
+
+    Parameters
+    ----------
+    data: Path
+        The folder of the data set.
+    out: Path
+        The run folder; must not be there yet, unless resuming.
+    preset: str
+        The settings to start from: default, or TensorFlow's tutorial. [default: default]
+    resume: bool
+        Go on where the run in OUT stopped; --epochs may be raised.
+    """
+    given = {} if settings is None else {name: getattr(settings, name) for name in settings.model_fields_set}
+    dataset = load_dataset(data)
+    run = train(dataset, out, preset=preset, resume=resume, **given)
+    _say_trained(run)
+    return 0
+
+
+@app.command(name="evaluate")
+def evaluate_command(
+    run: Path,
+    data: Path,
+    /,
+    *,
+    split: Split = "test",
+    out: Path | None = None,
+    resolution: Resolution = "photo",
+    device: str = "auto",
+) -> int:
+    """Measure a run's best model on a split: a table here, and all figures as JSON.
+
+    Parameters
+    ----------
+    run: Path
+        The run folder.
+    data: Path
+        The folder of the data set.
+    split: str
+        The split to measure on.
+    out: Path
+        Where the JSON goes. [default: evaluation-SPLIT.json in the run folder]
+    resolution: str
+        Compare at each photo's own size, or at the size that the model sees.
+    device: str
+        auto, cpu, cuda, mps.
+    """
+    dataset = load_dataset(data)
+    with Bars() as bars:
+        metrics = evaluate(run, dataset, split, out, resolution, device, progress=bars.over(f"evaluating on {split}"))
+    print_metrics(metrics, split)
+    return 0
+
+
+@app.command(name="predict")
+def predict_command(run: Path, photos: list[Path], /, *, out: Path, device: str = "auto") -> int:
+    """Predict the masks of photos, at the photos' own size.
+
+    Writes for each photo NAME_mask.png (class indices, with a palette) and NAME_overlay.png, and one
+    predictions.json with the share of each class. A file that is no photo is named and left out; the exit
+    code is then 1.
+
+    Parameters
+    ----------
+    run: Path
+        The run folder.
+    photos: list[Path]
+        Photos, and folders of photos at any depth.
+    out: Path
+        The folder that the masks go to.
+    device: str
+        auto, cpu, cuda, mps.
+    """
+    with Bars() as bars:
+        report, skipped = predict_files(Predictor.load(run, device), photos, out, progress=bars.over("predicting"))
+    for error in skipped:
+        print(f"skipped: {error}", file=sys.stderr)
+    print(f"{len(report['photos'])} photos predicted: masks and overlays are in {out}")
+    return 1 if skipped else 0
+
+
+@app.command(name="show")
+def show_command(data: Path, /, *, split: Split = "train", count: int = 12, out: Path | None = None) -> int:
+    """Draw a sheet of a data set's photos with their masks.
+
+    Parameters
+    ----------
+    data: Path
+        The folder of the data set.
+    split: str
+        The split that the photos come from.
+    count: int
+        How many photos, spread evenly over the split.
+    out: Path
+        The picture. [default: DATA's name with -SPLIT.png, in this folder]
+    """
+    dataset = load_dataset(data)
+    if count < 1:
+        raise DataError(f"--count {count}: a sheet needs at least one photo")
+    if out is not None and out.exists():
+        raise DataError(f"{out}: is already there; choose another --out")
+    records = dataset.records(split)
+    chosen = [records[index * len(records) // min(count, len(records))] for index in range(min(count, len(records)))]
+    photos, masks = zip(*(read_pair(record, dataset.mask_values) for record in chosen), strict=True)
+    sizes = ", ".join(f"{len(getattr(dataset, each))} {each}" for each in SPLITS if getattr(dataset, each))
+    title = f"{dataset.root.resolve().name} · {dataset.format} · {sizes} photos"
+    names = [record.image.name for record in chosen]
+    sheet = photo_sheet(photos, masks, names, dataset.classes, dataset.palette, title)
+    target = out or free_path(Path(f"{dataset.root.resolve().name}-{split}.png"))
+    save_picture(sheet, target)
+    print(f"{title}\nclasses: {', '.join(dataset.classes)}\nsheet: {target}")
+    return 0
+
+
+@app.command(name="demo")
+def demo_command(*, out: Path = Path("runs/demo")) -> int:
+    """The whole main job on Oxford-IIIT Pet: train, evaluate on the test split, predict test photos.
+
+    Finds the data set in the folder that PIXELWISE_DATA names, a copy downloaded before, or the official
+    download; where there is no network it draws animals of its own.
+
+    Parameters
+    ----------
+    out: Path
+        The run folder; a number is added where one is there.
+    """
+    # Imported here: only this command downloads or draws.
+    from pixelwise.demo import demo
+
+    return demo(out)
+
+
+def print_metrics(metrics: Metrics, split: str) -> None:
+    """Print a table of the figures, in percent, one row a class."""
+    where = "the photos' own size" if metrics.resolution == "photo" else f"{metrics.resolution} pixels"
+    table = Table(title=f"{split}: {metrics.images} photos at {where}", title_justify="left")
+    table.add_column("class")
+    for heading in ("IoU", "Dice", "precision", "recall", "pixels"):
+        table.add_column(heading, justify="right")
+    total = max(1, sum(figures.pixels for figures in metrics.classes.values()))
+    for name, figures in metrics.classes.items():
+        values = (figures.iou, figures.dice, figures.precision, figures.recall)
+        cells = ["absent" if figures.iou is None else "–" if value is None else f"{value:.1%}" for value in values]
+        table.add_row(name, *cells, f"{figures.pixels / total:.1%}")
+    Console().print(table)
+    accuracy, miou = ("–" if value is None else f"{value:.2%}" for value in (metrics.accuracy, metrics.miou))
+    absent = f" (over the classes present; absent: {', '.join(metrics.absent)})" if metrics.absent else ""
+    print(f"accuracy {accuracy} · mean IoU {miou}{absent}")
+
+
+def _say_trained(run: Run) -> None:
+    rows = run.read_metrics()
+    best = max(rows, key=lambda row: row["val_miou"] or 0.0)
+    print(
+        f"best: epoch {best['epoch']:.0f} of {len(rows)}, validation mIoU {best['val_miou'] or 0.0:.3f} "
+        f"(trained {rows[-1]['train_seconds']:.0f} s)\n"
+        f"model:    {run.folder}/model.safetensors\n"
+        f"pictures: {run.samples_animation}, {run.history_picture}, {run.architecture_picture}\n"
+        f"next:     pixelwise evaluate {run.folder} DATA"
+    )
+
+
+def main(tokens: Sequence[str] | None = None) -> None:
+    """Run the command line and exit: 0 done, 1 done but for some files, 2 bad input, told in one line."""
+    try:
+        code = app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
+    except (PixelwiseError, CycloptsError) as error:
+        text = " ".join(str(error).split())
+        print(f"pixelwise: error: {text}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("pixelwise: stopped; a training goes on from its last epoch with --resume", file=sys.stderr)
+        sys.exit(130)
+    sys.exit(code if isinstance(code, int) else 0)

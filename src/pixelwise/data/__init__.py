@@ -1,0 +1,1 @@
+"""From a folder to batches of uint8 photos and masks."""

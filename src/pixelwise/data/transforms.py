@@ -1,0 +1,94 @@
+"""Resizing, and random transforms that draw photo and mask together.
+
+Photos and masks are uint8 all the way; normalisation is the model's.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchvision import tv_tensors
+from torchvision.transforms import InterpolationMode, v2
+from torchvision.transforms.v2 import functional as F
+
+Transform = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""(image (3, H, W) uint8, mask (H, W) uint8) → the same, of the model's size."""
+
+
+def resize_photo(image: np.ndarray, size: tuple[int, int]) -> Tensor:
+    """Resize a HWC uint8 photo to (height, width): (3, height, width) uint8, channels last in memory.
+
+    Bilinear with antialiasing. Training, evaluation and prediction all come through here.
+    """
+    tensor = torch.from_numpy(image).permute(2, 0, 1)
+    return F.resize_image(tensor, list(size), InterpolationMode.BILINEAR, antialias=True)
+
+
+def resize_mask(mask: np.ndarray, size: tuple[int, int]) -> Tensor:
+    """Resize a HW uint8 mask to (height, width) uint8: each pixel takes the value under its centre.
+
+    Nearest "exact": plain nearest, in torch as in OpenCV, shifts the mask by half a pixel.
+    """
+    tensor = torch.from_numpy(mask)[None]
+    return F.resize_mask(tv_tensors.Mask(tensor), list(size), InterpolationMode.NEAREST_EXACT)[0]
+
+
+class RandomResizedCrop(v2.RandomResizedCrop):
+    """torchvision's, with the mask resized by `resize_mask`'s rule: torchvision's own is off by half a pixel."""
+
+    def transform(self, inpt: object, params: dict[str, int]) -> object:
+        if not isinstance(inpt, tv_tensors.Mask):
+            return super().transform(inpt, params)
+        crop = F.crop(inpt, **params)
+        return tv_tensors.wrap(F.resize_mask(crop, self.size, InterpolationMode.NEAREST_EXACT), like=inpt)
+
+
+def flip_only(size: int) -> v2.Transform:
+    """The tutorial's: a left-right flip, half of the time."""
+    return v2.RandomHorizontalFlip()
+
+
+def crop_flip_colour(size: int) -> v2.Transform:
+    """Ours: a crop of half the photo to all of it, resized to size x size; a flip; a change of colours."""
+    return v2.Compose(
+        [
+            RandomResizedCrop(size, scale=(0.5, 1.0)),
+            v2.RandomHorizontalFlip(),
+            v2.ColorJitter(brightness=0.3, contrast=0.3, saturation=0.3),
+        ]
+    )
+
+
+def resize_only(size: int) -> v2.Transform:
+    """No augmentation: whatever was prepared, at size x size."""
+    return v2.Identity()
+
+
+AUGMENTATIONS: dict[str, Callable[[int], v2.Transform]] = {
+    "none": resize_only,
+    "flip": flip_only,
+    "crop": crop_flip_colour,
+}
+
+
+def prepared_size(name: str, size: int) -> int:
+    """The side at which photos are kept for that augmentation: crops are taken from larger ones."""
+    return round(size * 1.25) if name == "crop" else size
+
+
+def build_transform(name: str, size: int) -> Transform:
+    """The random transform of that name, giving photos and masks of size x size.
+
+    >>> image, mask = torch.zeros(3, 160, 160, dtype=torch.uint8), torch.zeros(160, 160, dtype=torch.uint8)
+    >>> image, mask = build_transform("crop", 128)(image, mask)
+    >>> tuple(image.shape), tuple(mask.shape)
+    ((3, 128, 128), (128, 128))
+    """
+    draw = AUGMENTATIONS[name](size)
+
+    def transform(image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        new_image, new_mask = draw(tv_tensors.Image(image), tv_tensors.Mask(mask))
+        return new_image.as_subclass(Tensor), new_mask.as_subclass(Tensor)
+
+    return transform

@@ -1,0 +1,61 @@
+"""Which device computes, in which precision, and together with which other processes."""
+
+import logging
+import os
+from typing import TYPE_CHECKING
+
+import torch
+
+from pixelwise.errors import ConfigError
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+
+def choose_device(name: str) -> torch.device:
+    """The device of that name; "auto" takes the first accelerator there is, else the CPU.
+
+    Raises ConfigError where the device is not on this machine.
+    """
+    if name == "auto":
+        return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError):
+        here = torch.accelerator.current_accelerator(check_available=True)
+        choices = "auto, cpu" + (f", {here.type}" if here else "")
+        raise ConfigError(f"device '{name}' is not on this machine; choose from: {choices}") from None
+    return device
+
+
+def computes_in_bfloat16(device: torch.device, precision: str) -> bool:
+    """Whether to compute in bfloat16: where asked, and for "auto" where the hardware has instructions for it."""
+    if precision != "auto":
+        return precision == "bf16"
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    # Without these instructions a CPU only pretends, and float32 is faster.
+    return device.type == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def launch(device: str, precision: str = "float32") -> "Fabric":
+    """Join the other processes that `torchrun` started, if any; the engine that they share.
+
+    `fabric.global_rank` is 0 and `fabric.world_size` 1 where this process is alone.
+    """
+    # Imported here: it takes two seconds, and a prediction does without it.
+    from lightning_fabric import Fabric
+
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+    chosen = choose_device(device)
+    processes, here = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    fabric = Fabric(
+        accelerator=chosen.type,
+        devices=here if processes > 1 or chosen.index is None else [chosen.index],
+        num_nodes=processes // here,
+        strategy="ddp" if processes > 1 else "auto",
+        precision="bf16-mixed" if computes_in_bfloat16(chosen, precision) else "32-true",
+    )
+    fabric.launch()
+    return fabric

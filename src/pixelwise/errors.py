@@ -1,0 +1,45 @@
+"""Every error that pixelwise raises on purpose.
+
+    PixelwiseError            the command line prints its text as one line and exits with 2
+    ├── DataError             a photo, a mask or a folder is not as it must be
+    ├── ConfigError           a setting has a value that cannot work
+    ├── WeightsError          encoder weights cannot be had or do not fit
+    └── RunError              a run folder is missing, incomplete or in the way
+
+A message says what is wrong, where, and what to do about it, in one line.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class PixelwiseError(Exception):
+    """The root of the tree: catch this to catch everything pixelwise raises on purpose."""
+
+
+class DataError(PixelwiseError):
+    """A photo, a mask or a data folder is not as it must be; the message names the file."""
+
+
+class ConfigError(PixelwiseError):
+    """A setting has a value that cannot work; the message lists the choices."""
+
+
+class WeightsError(PixelwiseError):
+    """Encoder weights cannot be had, or do not fit the encoder."""
+
+
+class RunError(PixelwiseError):
+    """A run folder is missing, incomplete or in the way."""
+
+
+def unknown_name(kind: str, name: str, choices: Iterable[str]) -> str:
+    """The text for a name that is not among the choices: the nearest choice first, then all of them.
+
+    >>> unknown_name("decoder", "pix2pi", ["light", "pix2pix"])
+    "unknown decoder 'pix2pi' (did you mean 'pix2pix'?); choose from: light, pix2pix"
+    """
+    choices = list(choices)
+    near = get_close_matches(name, choices, n=1)
+    hint = f" (did you mean '{near[0]}'?)" if near else ""
+    return f"unknown {kind} '{name}'{hint}; choose from: {', '.join(choices)}"

@@ -1,0 +1,113 @@
+"""Honest figures: one confusion matrix over a whole split, at the photos' own size, each photo once."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from pixelwise.data.dataset import (
+    Dataset,
+    Progress,
+    Record,
+    Split,
+    in_groups,
+    no_progress,
+    read_ahead,
+    read_pair,
+)
+from pixelwise.data.transforms import resize_mask
+from pixelwise.device import launch
+from pixelwise.errors import DataError
+from pixelwise.files import replacing
+from pixelwise.metrics import Metrics, confusion_matrix
+from pixelwise.predict import Predictor
+from pixelwise.run import Run
+
+Resolution = Literal["photo", "model"]
+
+BATCH_SIZE = 16
+"""Photos predicted at once; memory holds three such batches."""
+
+
+def evaluate(
+    run: Run | str | Path,
+    data: Dataset,
+    split: Split = "test",
+    out: str | Path | None = None,
+    resolution: Resolution = "photo",
+    device: str = "auto",
+    progress: Progress = no_progress,
+) -> Metrics:
+    """Measure a run's best model on a split, and write what was found as JSON.
+
+    Under `torchrun` the processes share the photos, and all give the figures of the whole split.
+
+    Args:
+        run: a run, or its folder.
+        data: with the classes that the model was trained on, in the same order.
+        split: "train", "val" or "test".
+        out: where the JSON goes; None for evaluation-<split>.json in the run folder, numbered if that is there.
+        resolution: "photo" compares at each photo's own size; "model" at the size the model sees, masks resized
+            with nearest-neighbour.
+        device: see `pixelwise.device.choose_device`.
+        progress: see `pixelwise.data.dataset.Progress`.
+
+    Raises DataError where classes differ, a file cannot be read, or `out` is already there.
+
+    >>> evaluate("runs/pets", load_dataset("oxford-iiit-pet/")).miou  # doctest: +SKIP
+    0.75
+    """
+    run = run if isinstance(run, Run) else Run.open(Path(run))
+    fabric = launch(device)
+    predictor = Predictor.load(run.folder, fabric.device)
+    if predictor.classes != data.classes:
+        raise DataError(
+            f"{data.root}: has the classes {', '.join(data.classes)}, but the model in {run.folder} "
+            f"was trained on {', '.join(predictor.classes)}"
+        )
+    if out is not None and Path(out).exists():
+        raise DataError(f"{out}: is already there; choose another --out")
+    records = data.records(split)
+    own = records[fabric.global_rank :: fabric.world_size]
+    confusion = measure(predictor, own, data.mask_values, resolution, progress)
+    # Each process compares photos of its own, none of them twice: the sum is that of one process.
+    confusion = fabric.all_reduce(confusion.to(fabric.device), reduce_op="sum")
+    size = predictor.model.card.size
+    named = "photo" if resolution == "photo" else f"{size}x{size}"
+    metrics = Metrics.from_confusion(confusion, data.classes, len(records), named)
+    if not fabric.is_global_zero:
+        return metrics
+    text = json.dumps(asdict(metrics) | {"split": split}, indent=2, ensure_ascii=False) + "\n"
+    if out is None:
+        run.write_evaluation(split, text)
+    else:
+        with replacing(Path(out)) as part:
+            part.write_text(text, encoding="utf-8")
+    return metrics
+
+
+def measure(
+    predictor: Predictor,
+    records: Sequence[Record],
+    mask_values: dict[int, int],
+    resolution: Resolution = "photo",
+    progress: Progress = no_progress,
+) -> Tensor:
+    """Compare a predictor's masks with the true ones over records: a (C, C) int64 confusion matrix; see `evaluate`."""
+    count, size = len(predictor.classes), predictor.model.card.size
+    total = torch.zeros(count, count, dtype=torch.int64)
+    pairs = read_ahead(lambda record: read_pair(record, mask_values), records)
+    for group in in_groups(progress(pairs, len(records)), BATCH_SIZE):
+        images, masks = zip(*group, strict=True)
+        if resolution == "photo":
+            compared = zip(map(torch.from_numpy, masks), map(torch.from_numpy, predictor.masks(images)), strict=True)
+        else:
+            small = [resize_mask(mask, (size, size)) for mask in masks]
+            compared = zip(small, predictor.logits(images).argmax(1).cpu(), strict=True)
+        for truth, predicted in compared:
+            total += confusion_matrix(truth, predicted, count)
+    return total

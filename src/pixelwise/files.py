@@ -1,0 +1,36 @@
+"""Writing files so that nothing is ever lost: never half of one, never over another."""
+
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def replacing(out: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `out`; rename it to `out` when the block ends well, remove it otherwise.
+
+    The temporary name keeps the suffix, from which Pillow and matplotlib choose the format. Missing parent
+    folders are made.
+
+    >>> with replacing(Path("notes.txt")) as path:  # doctest: +SKIP
+    ...     path.write_text("whole or not at all")
+    """
+    out.parent.mkdir(parents=True, exist_ok=True)
+    # Not tempfile: its files are readable by their owner only, and the rename would keep that.
+    temporary = out.with_name(f".{out.stem}.{uuid.uuid4().hex[:12]}{out.suffix}")
+    try:
+        yield temporary
+        os.replace(temporary, out)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def free_path(path: Path) -> Path:
+    """The path itself where nothing is there yet, else the first free of name-2, name-3, …"""
+    candidate, number = path, 1
+    while candidate.exists():
+        number += 1
+        candidate = path.with_name(f"{path.stem}-{number}{path.suffix}")
+    return candidate

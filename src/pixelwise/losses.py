@@ -1,0 +1,123 @@
+"""Losses on logits, and the weights of pixels."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from pixelwise.errors import ConfigError, unknown_name
+
+IGNORE_INDEX = 255
+"""The mask value of a pixel that neither trains nor counts."""
+
+Loss = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+"""(logits (N, C, H, W) float, mask (N, H, W) uint8 with 255 = ignore, pixel weights (N, H, W) float or None)
+→ scalar; every loss in LOSSES is one."""
+
+
+def pixel_cross_entropy(logits: Tensor, mask: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Sparse cross-entropy from logits of each pixel, times its weight; 0 where the mask says ignore.
+
+    Args:
+        logits: (N, C, ...) float, any real values.
+        mask: (N, ...) integer class indices in 0..C-1, or 255 to ignore.
+        weights: (N, ...) float, or None for 1 everywhere.
+
+    Returns: (N, ...) float32, in nats.
+
+    The tutorial's example (https://www.tensorflow.org/tutorials/images/segmentation):
+
+    >>> logits = torch.tensor([[-3.0, 0.0], [-3.0, 0.0]])
+    >>> pixel_cross_entropy(logits, torch.tensor([0, 0]), torch.tensor([1.0, 10.0]))
+    tensor([ 3.0486, 30.4859])
+    """
+    loss = F.cross_entropy(logits.float(), mask.long(), ignore_index=IGNORE_INDEX, reduction="none")
+    return loss if weights is None else loss * weights
+
+
+def cross_entropy(logits: Tensor, mask: Tensor, weights: Tensor | None = None) -> Tensor:
+    """The mean of `pixel_cross_entropy` over the pixels that are not ignored.
+
+    As in Keras, weights scale the sum and not the count they are divided by.
+    """
+    counted = (mask != IGNORE_INDEX).sum().clamp(min=1)
+    return pixel_cross_entropy(logits, mask, weights).sum() / counted
+
+
+def dice(logits: Tensor, mask: Tensor, weights: Tensor | None = None) -> Tensor:
+    """1 − the soft Dice coefficient, averaged over the classes present in the batch, in [0, 1].
+
+    Milletari et al. 2016, "V-Net". Each class counts the same however few its pixels are.
+    """
+    counted = mask != IGNORE_INDEX
+    share = counted if weights is None else counted * weights
+    truth = F.one_hot(mask.long() * counted, logits.shape[1]).movedim(-1, 1) * share[:, None]
+    probability = logits.float().softmax(1) * share[:, None]
+    axes = (0, 2, 3)
+    overlap = (probability * truth).sum(axes)
+    total = probability.sum(axes) + truth.sum(axes)
+    present = truth.sum(axes) > 0
+    score = 2 * overlap / total.clamp(min=1e-6)
+    return ((1 - score) * present).sum() / present.sum().clamp(min=1)
+
+
+def cross_entropy_dice(logits: Tensor, mask: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Cross-entropy plus Dice: each pixel counts, and each class does."""
+    return cross_entropy(logits, mask, weights) + dice(logits, mask, weights)
+
+
+def focal(logits: Tensor, mask: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Cross-entropy times (1 − p)², p the probability given to the true class: hard pixels count for more.
+
+    Lin et al. 2017, "Focal Loss for Dense Object Detection", with its exponent 2.
+    """
+    loss = pixel_cross_entropy(logits, mask)
+    loss = (1 - torch.exp(-loss)) ** 2 * loss
+    counted = (mask != IGNORE_INDEX).sum().clamp(min=1)
+    return (loss if weights is None else loss * weights).sum() / counted
+
+
+LOSSES: dict[str, Loss] = {
+    "cross_entropy": cross_entropy,
+    "dice": dice,
+    "cross_entropy_dice": cross_entropy_dice,
+    "focal": focal,
+}
+
+
+def class_weight_values(
+    choice: str | dict[str, float], classes: Sequence[str], pixels: Callable[[], Tensor]
+) -> Tensor | None:
+    """The weight of each class, (C,) float32 that sum to 1 as in the tutorial; None for no weights.
+
+    Args:
+        choice: "none"; "balanced", inversely to each class's number of pixels (a class without any gets 0);
+            or weights by class name, 1 where a class is not named.
+        classes: the names, in index order.
+        pixels: gives the number of pixels of each class, (C,); asked for "balanced" alone.
+
+    >>> class_weight_values({"pet": 2, "background": 2}, ["pet", "background", "border"], lambda: None)
+    tensor([0.4000, 0.4000, 0.2000])
+    """
+    if choice == "none":
+        return None
+    if choice == "balanced":
+        count = pixels().double()
+        weights = torch.where(count > 0, 1 / count.clamp(min=1), 0.0)
+    else:
+        named = dict(choice) if isinstance(choice, dict) else {}
+        for name in named:
+            if name not in classes:
+                raise ConfigError(unknown_name("class", name, classes))
+        weights = torch.tensor([named.get(name, 1.0) for name in classes], dtype=torch.float64)
+    if weights.sum() <= 0:
+        raise ConfigError("the class weights are all 0; give at least one class a weight above 0")
+    return (weights / weights.sum()).float()
+
+
+def pixel_weights(mask: Tensor, class_weights: Tensor) -> Tensor:
+    """The weight of each pixel by its class: mask (...) uint8, class_weights (C,) → (...) float32, 0 where ignored."""
+    lookup = torch.zeros(256, dtype=torch.float32, device=mask.device)
+    lookup[: len(class_weights)] = class_weights.to(mask.device)
+    return lookup[mask.long()]

@@ -1,0 +1,1 @@
+"""The model: normalise ▸ encode ▸ decode ▸ logits."""

@@ -1,0 +1,73 @@
+"""What a model is made of, step by step: for the picture of its architecture."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pixelwise.models.segmenter import Segmenter
+from pixelwise.visualize import Step
+
+
+def architecture_steps(model: Segmenter) -> list[Step]:
+    """Each step from photo to logits with the shape of what it gives, found by showing the model one black photo."""
+    card, encoder, decoder = model.card, model.encoder, model.decoder
+    photo = torch.zeros(1, 3, card.size, card.size, dtype=torch.uint8, device=model.mean.device)
+    training = model.training
+    model.eval()
+    with torch.no_grad():
+        features, encoder_outputs = _watch(_leaves(encoder), lambda: encoder((photo - model.mean) / model.std))
+        logits, level_outputs = _watch(decoder.levels, lambda: decoder(features, (card.size, card.size)))
+    model.train(training)
+
+    steps = [
+        Step("photo", "input", _shape(photo), detail="uint8 RGB, 0 to 255"),
+        Step("normalise", "normalise", _shape(photo), detail=f"(x − {card.mean[0]:g}) / {card.std[0]:g}"),
+    ]
+    counts = _parameters_by_feature(features, encoder_outputs)
+    for name, feature, count in zip(encoder.names, features, counts, strict=True):
+        steps.append(Step(name, "encoder", _shape(feature), frozen=encoder.frozen, parameters=count))
+    # A decoder with a level for every feature starts at the deepest; one with a level less, above it.
+    skips = encoder.names[: len(decoder.levels)][::-1]
+    for number, (skip, (level, output)) in enumerate(zip(skips, level_outputs, strict=True), start=1):
+        name = f"{type(level).__name__} {number}"
+        source = skip if skip != encoder.names[-1] else None
+        steps.append(Step(name, "decoder", _shape(output), source, parameters=_parameters(level)))
+    counted = _parameters(decoder) - sum(_parameters(level) for level in decoder.levels)
+    return [*steps, Step("logits", "logits", _shape(logits), detail="one a class", parameters=counted)]
+
+
+def _watch(modules: Sequence[nn.Module], call: Callable[[], Any]) -> tuple[Any, list[tuple[nn.Module, Tensor]]]:
+    """Make the call; give its result and each (module, output) in the order that they ran."""
+    seen: list[tuple[nn.Module, Tensor]] = []
+    handles = [module.register_forward_hook(lambda m, _, output: seen.append((m, output))) for module in modules]
+    try:
+        return call(), seen
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _leaves(module: nn.Module) -> list[nn.Module]:
+    return [each for each in module.modules() if next(each.parameters(recurse=False), None) is not None]
+
+
+def _parameters_by_feature(features: Sequence[Tensor], outputs: Sequence[tuple[nn.Module, Tensor]]) -> list[int]:
+    """The parameters that stand before each feature and after the one above: told by the size of what they give."""
+    counts = [0] * len(features)
+    level = 0
+    for module, output in outputs:
+        while output.ndim == 4 and 1 < output.shape[2] < features[level].shape[2] and level + 1 < len(features):
+            level += 1
+        counts[level] += sum(parameter.numel() for parameter in module.parameters(recurse=False))
+    return counts
+
+
+def _parameters(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def _shape(tensor: Tensor) -> tuple[int, int, int]:
+    _, channels, height, width = tensor.shape
+    return channels, height, width

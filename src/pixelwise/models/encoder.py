@@ -1,0 +1,202 @@
+"""Encoders: any timm model, cut at its feature levels or at layers by name."""
+
+import logging
+from collections.abc import Sequence
+from difflib import get_close_matches
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from pixelwise.errors import ConfigError, WeightsError, unknown_name
+
+Padding = Literal["native", "same"]
+
+
+class Encoder(nn.Module):
+    """A timm model that gives features, shallow to deep.
+
+    Args:
+        name: timm's name of the model.
+        layers: names of layers (modules of the timm model) whose outputs are the features; None for timm's own
+            levels. Outputs must halve in size, or keep it, from one to the next.
+        padding: "native", the model's own, or "same", as TensorFlow pads: where the sum is odd, more at the right
+            and the bottom.
+        size: pixels, the side of the photos it will see (some transformers are built for one size).
+        weights: the tensors of the whole timm model by timm's names, or None to start at random.
+
+    Attributes:
+        names: a name for each feature.
+        channels: the channels of each feature.
+        reductions: the photo's side over each feature's.
+
+    `forward` takes (N, 3, H, W) float normalised pixels and gives a list of (N, channels[i], h_i, w_i).
+
+    >>> encoder = Encoder("mobilenetv2_100")
+    >>> [tuple(feature.shape) for feature in encoder(torch.zeros(1, 3, 128, 128))][-1]
+    (1, 320, 4, 4)
+    """
+
+    def __init__(
+        self,
+        name: str,
+        layers: Sequence[str] | None = None,
+        padding: Padding = "native",
+        size: int = 128,
+        weights: dict[str, Tensor] | None = None,
+    ) -> None:
+        super().__init__()
+        self.frozen = False
+        self.body = (
+            _cut_at_levels(name, size, weights) if layers is None else _cut_at_layers(name, size, weights, layers)
+        )
+        if padding == "same":
+            _pad_same(self.body)
+        self.names = tuple(layers) if layers is not None else tuple(self.body.feature_info.module_name())
+        self._measure(size)
+
+    def _measure(self, size: int) -> None:
+        """Find channels, reductions and layout by showing the body one black photo."""
+        training = self.body.training
+        self.body.eval()
+        with torch.no_grad():
+            shapes = [tuple(feature.shape) for feature in self._run(torch.zeros(1, 3, size, size))]
+        self.body.train(training)
+        for name, shape in zip(self.names, shapes, strict=True):
+            if len(shape) != 4:
+                raise ConfigError(f"layer '{name}' gives a tensor of shape {shape}, not a (N, C, H, W) feature map")
+        # Some of timm's transformers give (N, H, W, C); a feature map is square here, so the odd side out tells.
+        self.channels_at_end = all(shape[1] == shape[2] != shape[3] for shape in shapes)
+        sides = [shape[1] if self.channels_at_end else shape[2] for shape in shapes]
+        self.channels = tuple(shape[3] if self.channels_at_end else shape[1] for shape in shapes)
+        self.reductions = tuple(round(size / side) for side in sides)
+        if any(after > before for before, after in zip(sides, sides[1:], strict=False)):
+            found = ", ".join(f"{name} {side}x{side}" for name, side in zip(self.names, sides, strict=True))
+            raise ConfigError(f"layers must go from shallow to deep, none larger than the one before: {found}")
+
+    def freeze(self) -> None:
+        """Leave the encoder's weights and its batch-norm statistics as they are from now on."""
+        self.frozen = True
+        self.requires_grad_(False)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> "Encoder":
+        """Set training mode; batch-norm statistics stay those of pretraining, and a frozen encoder never trains."""
+        super().train(mode and not self.frozen)
+        for module in self.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.eval()
+        return self
+
+    def forward(self, pixels: Tensor) -> list[Tensor]:
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            features = self._run(pixels)
+        return [feature.permute(0, 3, 1, 2) for feature in features] if self.channels_at_end else features
+
+    def _run(self, pixels: Tensor) -> list[Tensor]:
+        features = self.body(pixels)
+        return list(features.values()) if isinstance(features, dict) else features
+
+
+def check_encoder(name: str) -> None:
+    """Raise ConfigError, with the nearest names, where timm has no such model."""
+    import timm
+
+    if not timm.is_model(name):
+        models = timm.list_models()
+        near = get_close_matches(name, models, n=8, cutoff=0.5) or [each for each in models if each[:4] == name[:4]][:8]
+        raise ConfigError(unknown_name("encoder", name, near or ["tf_efficientnet_lite0", "mobilenetv2_100", "resnet18"]) + " or any other of timm's")
+
+
+def layer_names(name: str, size: int = 128) -> list[str]:
+    """The names that `--layers` takes for an encoder, in the order they run.
+
+    >>> "blocks.1.0.bn1" in layer_names("mobilenetv2_100")
+    True
+    """
+    return _traced_names(_create(name, size))
+
+
+def _create(name: str, size: int, **options: object) -> nn.Module:
+    import timm
+
+    pretrained = timm.get_pretrained_cfg(name)
+    if pretrained is not None and pretrained.fixed_input_size:
+        options["img_size"] = size
+    try:
+        return timm.create_model(name, **options)
+    except (TypeError, ValueError, RuntimeError, AssertionError, NotImplementedError, AttributeError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ConfigError(f"encoder '{name}' cannot give features at {size} px: {reason}") from None
+
+
+def _create_whole(name: str, size: int, weights: dict[str, Tensor] | None) -> nn.Module:
+    """The whole timm model with every tensor of `weights` in it, or an error: none is ever passed over."""
+    whole = _create(name, size)
+    if weights is None:
+        return whole
+    own = whole.state_dict()
+    counters = {key for key in own if key.endswith("num_batches_tracked")}
+    missing = own.keys() - weights.keys() - counters
+    strange = weights.keys() - own.keys()
+    misfit = [key for key in own.keys() & weights.keys() if own[key].shape != weights[key].shape]
+    if missing or strange or misfit:
+        example = sorted(missing or strange or misfit)[0]
+        raise WeightsError(
+            f"these weights are not encoder '{name}': {len(missing)} tensors missing, {len(strange)} unknown, "
+            f"{len(misfit)} of another shape, such as '{example}'"
+        )
+    whole.load_state_dict(weights, strict=False)
+    return whole
+
+
+def _cut_at_levels(name: str, size: int, weights: dict[str, Tensor] | None) -> nn.Module:
+    if weights is None:
+        return _create(name, size, features_only=True)
+    # timm says which tensors the levels leave unused: the classifier's, as they must.
+    logging.getLogger("timm.models._builder").setLevel(logging.ERROR)
+    checked = _create_whole(name, size, weights).state_dict()
+    return _create(name, size, features_only=True, pretrained=True, pretrained_cfg_overlay={"state_dict": checked})
+
+
+def _cut_at_layers(
+    name: str, size: int, weights: dict[str, Tensor] | None, layers: Sequence[str]
+) -> nn.Module:
+    from timm.models import create_feature_extractor
+
+    whole = _create_whole(name, size, weights)
+    known = _traced_names(whole)
+    for layer in layers:
+        if layer not in known:
+            raise ConfigError(unknown_name("layer", layer, known))
+    return create_feature_extractor(whole, {layer: layer for layer in layers})
+
+
+def _traced_names(whole: nn.Module) -> list[str]:
+    from timm.models import get_graph_node_names
+
+    nodes, _ = get_graph_node_names(whole)
+    names: dict[str, None] = {}  # a dict keeps order
+    for node in nodes:
+        parts = node.split(".")
+        names.update({".".join(parts[:end]): None for end in range(1, len(parts) + 1)})
+    modules = {name for name, _ in whole.named_modules()}
+    return [name for name in names if name in modules]
+
+
+def _pad_same(body: nn.Module) -> None:
+    """Make every strided convolution pad as TensorFlow's "same" does.
+
+    At stride 1 an odd kernel's "same" is symmetric and so the same thing.
+    """
+    from timm.layers import Conv2dSame
+
+    for parent in list(body.modules()):
+        for child_name, child in list(parent.named_children()):
+            if type(child) is nn.Conv2d and max(child.stride) > 1 and max(child.kernel_size) > 1:
+                same = Conv2dSame(
+                    child.in_channels, child.out_channels, child.kernel_size, child.stride,
+                    dilation=child.dilation, groups=child.groups, bias=child.bias is not None,
+                )  # fmt: skip
+                same.load_state_dict(child.state_dict())
+                setattr(parent, child_name, same)

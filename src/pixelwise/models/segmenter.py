@@ -1,0 +1,118 @@
+"""The whole model: uint8 photos in, logits out; and its two files, model.safetensors and model.json."""
+
+from pathlib import Path
+
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from pixelwise.config import Config
+from pixelwise.errors import RunError
+from pixelwise.models.decoders import DECODERS
+from pixelwise.models.encoder import Encoder, Padding, check_encoder
+from pixelwise.models.weights import EncoderWeights, load_encoder_weights
+
+WEIGHTS_FILE = "model.safetensors"
+CARD_FILE = "model.json"
+
+
+class ModelCard(BaseModel):
+    """Everything needed to build the model again and to feed it: what model.json holds.
+
+    `mean` and `std` are (red, green, blue) on the scale 0..255; `size` is the side that photos are resized to;
+    `palette` has one (red, green, blue) in 0..255 a class.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: int = 1
+    classes: tuple[str, ...]
+    palette: tuple[tuple[int, int, int], ...]
+    size: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    encoder: str
+    layers: tuple[str, ...] | None
+    padding: Padding
+    decoder: str
+    metrics: dict[str, float | None] = {}
+
+
+class Segmenter(nn.Module):
+    """Normalise ▸ encode ▸ decode ▸ logits.
+
+    Args:
+        card: how to build it.
+        weights: the encoder's pretrained tensors by timm's names, or None to start at random.
+
+    `forward` takes (N, 3, H, W) uint8 RGB in [0, 255] and gives (N, C, H, W) float logits.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, card: ModelCard, weights: dict[str, Tensor] | None = None) -> None:
+        super().__init__()
+        self.card = card
+        # Not in the weights file: the card holds them, and a thing is stored once.
+        self.register_buffer("mean", torch.tensor(card.mean).view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(card.std).view(1, -1, 1, 1), persistent=False)
+        self.encoder = Encoder(card.encoder, card.layers, card.padding, card.size, weights)
+        self.decoder = DECODERS[card.decoder](self.encoder.channels, len(card.classes))
+        # Convolutions run faster with channels last, on CPUs in bfloat16 twice so.
+        self.to(memory_format=torch.channels_last)
+
+    def forward(self, images: Tensor) -> Tensor:
+        pixels = (images.to(self.mean.dtype) - self.mean) / self.std
+        features = self.encoder(pixels)
+        return self.decoder(features, (images.shape[-2], images.shape[-1]))
+
+    @staticmethod
+    def build(config: Config, classes: tuple[str, ...], palette: tuple[tuple[int, int, int], ...]) -> "Segmenter":
+        """A new model of a config's encoder and decoder, with its pretrained encoder weights."""
+        check_encoder(config.encoder)
+        source = load_encoder_weights(config.encoder, config.encoder_weights)
+        pixels = source if config.pixels == "encoder" else EncoderWeights(None, mean=(0.0,) * 3, std=(255.0,) * 3)
+        card = ModelCard(
+            classes=classes,
+            palette=palette,
+            size=config.size,
+            mean=pixels.mean,
+            std=pixels.std,
+            encoder=config.encoder,
+            layers=config.layers,
+            padding=config.padding,
+            decoder=config.decoder,
+        )
+        model = Segmenter(card, source.tensors)
+        if config.freeze_encoder:
+            model.encoder.freeze()
+        return model
+
+    def save(self, folder: Path, metrics: dict[str, float | None] | None = None) -> None:
+        """Write model.safetensors and model.json into a folder, each in one step."""
+        card = self.card.model_copy(update={"metrics": metrics or {}})
+        tensors = {name: tensor.contiguous() for name, tensor in self.state_dict().items()}
+        save_file(tensors, folder / f"{WEIGHTS_FILE}.part")
+        (folder / f"{CARD_FILE}.part").write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        (folder / f"{WEIGHTS_FILE}.part").replace(folder / WEIGHTS_FILE)
+        (folder / f"{CARD_FILE}.part").replace(folder / CARD_FILE)
+
+    @staticmethod
+    def load(folder: Path) -> "Segmenter":
+        """Build the model that `save` wrote, in evaluation mode; RunError names the file that is missing or broken."""
+        try:
+            card = ModelCard.model_validate_json((folder / CARD_FILE).read_text(encoding="utf-8"))
+            tensors = load_file(folder / WEIGHTS_FILE)
+        except FileNotFoundError as error:
+            raise RunError(f"{error.filename or folder}: no model here; train one with pixelwise train") from None
+        except (OSError, ValidationError, SafetensorError) as error:
+            raise RunError(f"{folder}: the model cannot be read ({str(error).splitlines()[0]})") from None
+        model = Segmenter(card)
+        try:
+            model.load_state_dict(tensors)
+        except RuntimeError as error:
+            raise RunError(f"{folder / WEIGHTS_FILE}: not the weights of {CARD_FILE}'s model ({error})") from None
+        return model.eval()

@@ -1,0 +1,216 @@
+"""From a photo to its mask, at the photo's own size."""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+
+from pixelwise.data.dataset import Progress, in_groups, no_progress, read_ahead, read_image, to_rgb
+from pixelwise.data.transforms import resize_photo
+from pixelwise.device import choose_device
+from pixelwise.errors import DataError, RunError
+from pixelwise.files import replacing
+from pixelwise.models.segmenter import Segmenter
+from pixelwise.visualize import index_image, overlay, save_picture
+
+Photo = str | Path | Image.Image | np.ndarray
+"""A path, a PIL image of any mode, or a HWC uint8 RGB array with values in [0, 255]."""
+
+PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A photo and the mask that was predicted for it.
+
+    Attributes:
+        image: HWC uint8 RGB, the photo turned upright.
+        mask: (H, W) uint8 class indices 0..C-1, at the photo's own size.
+        classes: the names, in index order.
+        palette: one (red, green, blue) in 0..255 a class.
+    """
+
+    image: np.ndarray
+    mask: np.ndarray
+    classes: tuple[str, ...]
+    palette: tuple[tuple[int, int, int], ...]
+
+    @cached_property
+    def shares(self) -> dict[str, float]:
+        """Each class's share of the photo's pixels; they sum to 1."""
+        counts = np.bincount(self.mask.ravel(), minlength=len(self.classes))
+        return {name: float(count) / self.mask.size for name, count in zip(self.classes, counts, strict=True)}
+
+    def overlay(self, opacity: float = 0.5) -> Image.Image:
+        """The photo with the classes' colours over it; `opacity` from 0 (photo alone) to 1 (colours alone)."""
+        return overlay(self.image, self.mask, self.palette, opacity)
+
+    def index_image(self) -> Image.Image:
+        """The mask as a palette picture whose pixel values are the class indices: save it as PNG."""
+        return index_image(self.mask, self.palette)
+
+
+class Predictor:
+    """A trained model that takes photos as they are and gives masks at their own size.
+
+    >>> predictor = Predictor.load("runs/pets")  # doctest: +SKIP
+    >>> predictor("cat.jpg").overlay().save("cat.png")  # doctest: +SKIP
+    """
+
+    def __init__(self, model: Segmenter, device: str | torch.device = "auto") -> None:
+        self.device = choose_device(device) if isinstance(device, str) else device
+        self.model = model.eval().to(self.device)
+
+    @staticmethod
+    def load(run: str | Path, device: str | torch.device = "auto") -> "Predictor":
+        """Load the best model of a run folder; RunError where there is none."""
+        folder = Path(run)
+        if not folder.is_dir():
+            raise RunError(f"{folder}: no such run folder; train one with pixelwise train DATA --out {folder}")
+        return Predictor(Segmenter.load(folder), device)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes, in index order."""
+        return self.model.card.classes
+
+    def __call__(self, photo: Photo) -> Prediction:
+        """Predict one photo's mask; DataError names a file that cannot be read."""
+        image = _as_array(photo)
+        return self._prediction(image, self.masks([image])[0])
+
+    def masks(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Predict a batch: HWC uint8 RGB photos of any sizes → (H, W) uint8 class indices of the same sizes.
+
+        The logits, not the mask, are brought to the photo's size: bilinear, so that edges stay smooth.
+        """
+        return [
+            F.interpolate(logits[None], image.shape[:2], mode="bilinear", align_corners=False)[0]
+            .argmax(0)
+            .to(torch.uint8)
+            .cpu()
+            .numpy()
+            for image, logits in zip(images, self.logits(images), strict=True)
+        ]
+
+    @torch.inference_mode()
+    def logits(self, images: Sequence[np.ndarray]) -> torch.Tensor:
+        """Logits at the model's size: HWC uint8 RGB photos of any sizes → (N, C, size, size) float32."""
+        size = (self.model.card.size, self.model.card.size)
+        batch = torch.stack([resize_photo(image, size) for image in images])
+        return self.model(batch.to(self.device).contiguous(memory_format=torch.channels_last)).float()
+
+    def stream(
+        self, paths: Iterable[Path], batch_size: int = 16
+    ) -> Iterator[tuple[Path, Prediction | DataError]]:
+        """Predict many files, in order; a file that cannot be read comes with its error instead of a prediction.
+
+        The next photos are read while the model works; memory stays bounded, however many files there are.
+        """
+        for group in in_groups(read_ahead(_read_or_error, paths, ahead=2 * batch_size), batch_size):
+            images = [image for _, image in group if isinstance(image, np.ndarray)]
+            masks = iter(self.masks(images) if images else [])
+            for path, image in group:
+                yield path, image if isinstance(image, DataError) else self._prediction(image, next(masks))
+
+    def _prediction(self, image: np.ndarray, mask: np.ndarray) -> Prediction:
+        return Prediction(image, mask, self.model.card.classes, self.model.card.palette)
+
+
+def _as_array(photo: Photo) -> np.ndarray:
+    if isinstance(photo, np.ndarray):
+        if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3:
+            raise DataError(
+                f"an array must be (H, W, 3) uint8 RGB with values in [0, 255], this one is {photo.shape} {photo.dtype}"
+            )
+        return photo
+    return np.array(to_rgb(photo)) if isinstance(photo, Image.Image) else read_image(Path(photo))
+
+
+def _read_or_error(path: Path) -> tuple[Path, np.ndarray | DataError]:
+    try:
+        return path, read_image(path)
+    except DataError as error:
+        return path, error
+
+
+def find_photos(sources: Sequence[Path]) -> list[tuple[Path, Path]]:
+    """The photos among files and folders, as (path, name): a folder's by suffix, at any depth; a file as it is named.
+
+    `name` is unique and relative: where results go below the output folder.
+    """
+    found: list[tuple[Path, Path]] = []
+    for source in sources:
+        if source.is_dir():
+            inside = sorted(p for p in source.rglob("*") if p.suffix.lower() in PHOTO_SUFFIXES and p.is_file())
+            if not inside:
+                raise DataError(f"{source}: no photos in this folder ({', '.join(sorted(PHOTO_SUFFIXES))})")
+            found += [(path, path.relative_to(source)) for path in inside]
+        elif source.exists():
+            found.append((source, Path(source.name)))
+        else:
+            raise DataError(f"{source}: no such file or folder")
+    taken: dict[Path, int] = {}
+    named = []
+    for path, name in found:
+        # cat.jpg and cat.png, or one name from two folders, must not land on each other.
+        stem = name.with_suffix("")
+        taken[stem] = taken.get(stem, 0) + 1
+        number = taken[stem]
+        while number > 1 and stem.with_name(f"{stem.name}-{number}") in taken:
+            number += 1
+        unique = stem if number == 1 else stem.with_name(f"{stem.name}-{number}")
+        taken.setdefault(unique, 1)
+        named.append((path, unique))
+    return named
+
+
+def predict_files(
+    predictor: Predictor,
+    sources: Sequence[Path],
+    out: Path,
+    progress: Progress = no_progress,
+) -> tuple[dict[str, Any], list[DataError]]:
+    """Predict photos and folders of photos into a folder; give what predictions.json holds, and the files skipped.
+
+    For each photo NAME_mask.png (palette PNG of class indices) and NAME_overlay.png, both at the photo's own size,
+    and one predictions.json with every photo's size and class shares. Raises DataError before anything is written
+    where a source is missing or `out` already has files of these names.
+    """
+    photos = find_photos(sources)
+    report_file = out / "predictions.json"
+    targets = [report_file, *(_target(out, name, kind) for _, name in photos for kind in ("mask", "overlay"))]
+    for target in targets:
+        if target.exists():
+            raise DataError(f"{target}: is already there; choose another --out")
+    report: dict[str, Any] = {"classes": list(predictor.classes), "photos": []}
+    skipped: list[DataError] = []
+    for (path, name), (_, result) in zip(
+        photos, progress(predictor.stream(path for path, _ in photos), len(photos)), strict=True
+    ):
+        if isinstance(result, DataError):
+            skipped.append(result)
+            continue
+        files = {kind: _target(out, name, kind) for kind in ("mask", "overlay")}
+        save_picture(result.index_image(), files["mask"])
+        save_picture(result.overlay(), files["overlay"])
+        height, width = result.mask.shape
+        report["photos"].append(
+            {"photo": str(path), "width": width, "height": height}
+            | {kind: str(file.relative_to(out)) for kind, file in files.items()}
+            | {"shares": {each: round(share, 6) for each, share in result.shares.items()}}
+        )
+    with replacing(report_file) as part:
+        part.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return report, skipped
+
+
+def _target(out: Path, name: Path, kind: str) -> Path:
+    return out / name.with_name(f"{name.name}_{kind}.png")

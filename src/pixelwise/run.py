@@ -1,0 +1,230 @@
+"""The run folder: what is in it, read and written only here.
+
+    config.yaml           every setting as resolved
+    metrics.csv           one row an epoch
+    model.safetensors     the best model by validation mIoU, with
+    model.json            all that is needed to build it again and to feed it
+    last/                 where --resume goes on: weights, optimiser, random states
+    history.png           losses and IoU by epoch
+    architecture.png      the model, with the shape at each step
+    samples/epoch_000.png what it predicts before training, and after each epoch
+    samples.gif           the same, as one animation
+    evaluation-test.json  what `pixelwise evaluate` found, one file an evaluation
+    tensorboard/          the same figures for TensorBoard
+
+Nothing here is a pickle.
+"""
+
+import csv
+import io
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from pixelwise.config import Config
+from pixelwise.errors import RunError
+from pixelwise.files import free_path, replacing
+from pixelwise.models.segmenter import Segmenter
+
+Row = dict[str, float | None]
+"""A row of metrics.csv; None where there is nothing to measure."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where a run stands after an epoch: `model` and `optimizer` as their state_dict(), `rng` by device type."""
+
+    epoch: int
+    step: int
+    train_seconds: float
+    model: dict[str, Tensor]
+    optimizer: dict[str, Any]
+    rng: dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A training's folder and settings; `Run.open` finds one that is there."""
+
+    folder: Path
+    config: Config
+
+    @staticmethod
+    def check_free(folder: Path) -> None:
+        """Raise RunError where a new run would land on something that is already there."""
+        if (folder / "config.yaml").exists():
+            raise RunError(f"{folder}: already holds a run; go on with it by --resume, or choose another --out")
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise RunError(f"{folder}: is already there and not empty; choose another --out")
+
+    def start(self) -> None:
+        """Make the folder and write config.yaml, as the first of a new run."""
+        Run.check_free(self.folder)
+        try:
+            (self.folder / "samples").mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunError(f"{self.folder}: cannot be made ({error.strerror}); choose another --out") from None
+        self.write_config()
+
+    @staticmethod
+    def open(folder: Path) -> "Run":
+        """Open the run in a folder; RunError where there is none."""
+        if not (folder / "config.yaml").is_file():
+            raise RunError(f"{folder}: holds no run (no config.yaml); train one with pixelwise train --out {folder}")
+        return Run(folder, Config.from_yaml(folder / "config.yaml"))
+
+    def write_config(self) -> None:
+        """Write every setting as config.yaml."""
+        _write(self.folder / "config.yaml", self.config.to_yaml())
+
+    # Pictures and events: who draws them asks here where they go.
+
+    @property
+    def history_picture(self) -> Path:
+        """Where the loss curve goes."""
+        return self.folder / "history.png"
+
+    @property
+    def architecture_picture(self) -> Path:
+        """Where the picture of the model goes."""
+        return self.folder / "architecture.png"
+
+    @property
+    def samples_animation(self) -> Path:
+        """Where the animation of the model learning goes."""
+        return self.folder / "samples.gif"
+
+    @property
+    def tensorboard_folder(self) -> Path:
+        """Where the events for TensorBoard go."""
+        return self.folder / "tensorboard"
+
+    def sample_picture(self, epoch: int) -> Path:
+        """Where the sample predictions after an epoch go; epoch 0 is before training."""
+        return self.folder / "samples" / f"epoch_{epoch:03d}.png"
+
+    def sample_pictures(self, epochs: int) -> list[Path]:
+        """The sample pictures that are there of epochs 0 to `epochs`, in order."""
+        return [path for path in map(self.sample_picture, range(epochs + 1)) if path.exists()]
+
+    # Figures.
+
+    def write_metrics(self, rows: Sequence[Row]) -> None:
+        """Write metrics.csv whole: a killed run leaves the old one or the new one."""
+        if rows:
+            text = io.StringIO()
+            writer = csv.writer(text, lineterminator="\n")
+            writer.writerow(rows[0])
+            writer.writerows(["" if value is None else f"{value:.10g}" for value in row.values()] for row in rows)
+            _write(self.folder / "metrics.csv", text.getvalue())
+
+    def read_metrics(self) -> list[Row]:
+        """The rows of metrics.csv, one an epoch; none before the first epoch has ended."""
+        try:
+            with (self.folder / "metrics.csv").open(encoding="utf-8", newline="") as file:
+                return [{k: float(v) if v else None for k, v in row.items()} for row in csv.DictReader(file)]
+        except FileNotFoundError:
+            return []
+
+    def write_evaluation(self, split: str, text: str) -> Path:
+        """Write an evaluation's JSON beside the earlier ones, never over them, and say where."""
+        path = free_path(self.folder / f"evaluation-{split}.json")
+        _write(path, text)
+        return path
+
+    # Models.
+
+    def write_best(self, model: Segmenter, metrics: Row) -> None:
+        """Keep this model as the run's best."""
+        model.save(self.folder, metrics)
+
+    def write_last(self, checkpoint: Checkpoint) -> None:
+        """Replace last/ in one step: a killed run finds the old one or the new one."""
+        part, last, old = (self.folder / name for name in ("last.part", "last", "last.old"))
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir()
+        scalars, tensors = _flatten(checkpoint.optimizer)
+        tensors |= {f"rng.{device}": state for device, state in checkpoint.rng.items()}
+        save_file({k: v.contiguous() for k, v in checkpoint.model.items()}, part / "model.safetensors")
+        save_file({k: v.contiguous() for k, v in tensors.items()}, part / "optimizer.safetensors")
+        progress = {
+            "epoch": checkpoint.epoch,
+            "step": checkpoint.step,
+            "train_seconds": checkpoint.train_seconds,
+            "optimizer": scalars,
+        }
+        (part / "progress.json").write_text(json.dumps(progress), encoding="utf-8")
+        shutil.rmtree(old, ignore_errors=True)
+        if last.exists():
+            last.rename(old)
+        part.rename(last)
+        shutil.rmtree(old, ignore_errors=True)
+
+    def read_last(self) -> Checkpoint | None:
+        """What `write_last` wrote; None where no epoch has ended yet."""
+        last = self.folder / "last"
+        if not last.exists():  # killed between the two renames
+            last = self.folder / "last.old"
+        if not last.exists():
+            return None
+        try:
+            progress = json.loads((last / "progress.json").read_text(encoding="utf-8"))
+            tensors = load_file(last / "optimizer.safetensors")
+            return Checkpoint(
+                epoch=progress["epoch"],
+                step=progress["step"],
+                train_seconds=progress["train_seconds"],
+                model=load_file(last / "model.safetensors"),
+                optimizer=_unflatten(progress["optimizer"], tensors),
+                rng={name.removeprefix("rng."): t for name, t in tensors.items() if name.startswith("rng.")},
+            )
+        except (OSError, ValueError, KeyError, SafetensorError) as error:
+            raise RunError(f"{last}: cannot be read ({error}); this run cannot be resumed") from None
+
+
+def _write(path: Path, text: str) -> None:
+    with replacing(path) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+def _flatten(optimizer: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Split an optimiser's state_dict into what JSON holds and what safetensors holds."""
+    tensors = {
+        f"state.{index}.{name}": value
+        for index, state in optimizer["state"].items()
+        for name, value in state.items()
+        if isinstance(value, Tensor)
+    }
+    return {"param_groups": optimizer["param_groups"]}, tensors
+
+
+def _unflatten(scalars: dict[str, Any], tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        if key.startswith("state."):
+            _, index, name = key.split(".", 2)
+            state.setdefault(int(index), {})[name] = value
+    return {"state": state, "param_groups": scalars["param_groups"]}
+
+
+def rng_states() -> dict[str, Tensor]:
+    """torch's random states by device type, each a uint8 tensor."""
+    states = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        states["cuda"] = torch.cuda.get_rng_state()
+    return states
+
+
+def set_rng_states(states: Mapping[str, Tensor]) -> None:
+    """Go on with the random states that `rng_states` gave."""
+    torch.set_rng_state(states["cpu"])
+    if "cuda" in states and torch.cuda.is_available():
+        torch.cuda.set_rng_state(states["cuda"])

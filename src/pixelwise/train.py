@@ -1,0 +1,289 @@
+"""The training loop, from records to a run folder, to be read from top to bottom."""
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import ConstantLR, LRScheduler, OneCycleLR
+from torch.utils.data import DataLoader
+
+from pixelwise.config import Config
+from pixelwise.data.dataset import Dataset, EpochSampler, Record, SegmentationDataset, hold_back
+from pixelwise.data.transforms import build_transform, prepared_size
+from pixelwise.device import launch
+from pixelwise.errors import ConfigError, DataError, RunError
+from pixelwise.hooks import HOOKS, Hook, TrainState
+from pixelwise.losses import LOSSES, class_weight_values, pixel_weights
+from pixelwise.metrics import Metrics, confusion_matrix
+from pixelwise.models.segmenter import Segmenter
+from pixelwise.progress import TrainBars
+from pixelwise.run import Checkpoint, Row, Run, rng_states, set_rng_states
+
+RESUMABLE = ("epochs", "device", "precision", "workers")
+"""The settings that may change when a run is resumed."""
+
+
+def train(
+    data: Dataset,
+    out: str | Path,
+    preset: str | None = None,
+    resume: bool = False,
+    hooks: Sequence[Hook] | None = None,
+    **settings: Any,
+) -> Run:
+    """Train a model on a data set and leave a run folder.
+
+    Under `torchrun` every process calls this, and together they train one model with the same global batch.
+
+    Args:
+        data: see `load_dataset`.
+        out: the run folder; nothing may be there yet, unless resuming.
+        preset: "default" or "tutorial"; None for "default", or for the run's own when resuming.
+        resume: go on where the run in `out` stopped; `epochs` may be raised.
+        hooks: what happens around the loop; None for all of `pixelwise.hooks.HOOKS`.
+        settings: any field of `Config` in place of the preset's, such as epochs=3.
+
+    Raises a PixelwiseError of its kind for bad settings, data or weights, or an `out` that is in the way.
+
+    >>> run = train(load_dataset("oxford-iiit-pet/"), out="runs/pets", epochs=3)  # doctest: +SKIP
+    """
+    run, checkpoint = _open_run(Path(out), preset, resume, settings)
+    config = run.config
+    fabric = launch(config.device, config.precision)
+    torch.manual_seed(config.seed)
+    train_records, val_records = split_for_training(data, config)
+
+    with TrainBars(shown=fabric.is_global_zero) as bars:
+        session = _prepare(data, config, fabric, train_records, val_records, bars)
+        samples = val_records[:: math.ceil(len(val_records) / config.samples)]
+        state = TrainState(run, data, session.model, samples)
+        if checkpoint is not None:
+            _restore(session, state, checkpoint)
+        active = [hook() for hook in HOOKS] if hooks is None else list(hooks)
+        if not fabric.is_global_zero:
+            active = []
+        elif resume and run.folder.exists():
+            run.write_config()
+        else:
+            run.start()
+        for hook in active:
+            hook.on_start(state)
+        bars.start(config.epochs, session.step, config.epochs * len(session.sampler))
+
+        for epoch in range(state.epoch, config.epochs):
+            train_figures = _train_epoch(session, epoch, bars)
+            state.rows.append(train_figures | _validate(session, data.classes))
+            bars.epoch(state.rows[-1])
+            for hook in active:
+                hook.on_epoch(state)
+            if fabric.is_global_zero:
+                run.write_last(session.checkpoint(epoch + 1))
+            fabric.barrier()
+        for hook in active:
+            hook.on_end(state)
+    return run
+
+
+def split_for_training(data: Dataset, config: Config) -> tuple[list[Record], list[Record]]:
+    """The records to train on and those to validate on.
+
+    A val split of the data set's own is used as it is. Otherwise a share of train is held back, so that the test
+    split stays unseen; or, as in the tutorial, a share of the test split is looked at.
+    """
+    train_records = list(data.records("train"))
+    if data.val:
+        return train_records, list(data.val)
+    if config.validation_from == "test":
+        return train_records, hold_back(data.records("test"), config.validation_fraction, config.seed)[1]
+    kept, held = hold_back(train_records, config.validation_fraction, config.seed)
+    if not held:
+        raise DataError(f"{data.root}: {len(train_records)} training photos cannot give any for validation; add some")
+    return kept, held
+
+
+@dataclass
+class _Session:
+    """What the loop works with; `step` counts optimiser steps, `seconds` those spent training alone."""
+
+    config: Config
+    fabric: Fabric
+    model: Segmenter
+    parallel: nn.Module  # the same model as all processes share it
+    optimizer: Any
+    schedule: LRScheduler
+    loader: DataLoader
+    sampler: EpochSampler
+    val_loader: DataLoader
+    class_weights: Tensor | None
+    step: int = 0
+    seconds: float = 0.0
+
+    def checkpoint(self, epoch: int) -> Checkpoint:
+        return Checkpoint(
+            epoch, self.step, self.seconds, self.model.state_dict(), self.optimizer.state_dict(), rng_states()
+        )
+
+
+def _open_run(out: Path, preset: str | None, resume: bool, given: dict[str, Any]) -> tuple[Run, Checkpoint | None]:
+    """A new run's settings, or those of the run in `out` and where it stopped."""
+    if not resume:
+        Run.check_free(out)
+        return Run(out, Config.of(preset or "default", **given)), None
+    run = Run.open(out)
+    asked = Config.of(run.config.preset, **(run.config.model_dump() | given))
+    changed = [name for name in given if getattr(asked, name) != getattr(run.config, name) and name not in RESUMABLE]
+    if changed or preset not in (None, run.config.preset):
+        name = changed[0] if changed else "preset"
+        raise ConfigError(
+            f"--resume cannot change {name} ({getattr(run.config, name)!r} in {out}/config.yaml); "
+            f"only {', '.join(RESUMABLE)} may differ"
+        )
+    checkpoint = run.read_last()
+    if checkpoint is not None and checkpoint.epoch >= asked.epochs:
+        raise RunError(f"{out}: has its {checkpoint.epoch} epochs already; raise --epochs to train further")
+    return Run(out, asked), checkpoint
+
+
+def _prepare(
+    data: Dataset, config: Config, fabric: Fabric, train_records: Sequence[Record], val_records: Sequence[Record],
+    bars: TrainBars,
+) -> _Session:  # fmt: skip
+    """Read the photos, build the model, and share both among the processes."""
+    train_set = SegmentationDataset(
+        train_records,
+        data.mask_values,
+        prepared_size(config.augment, config.size),
+        build_transform(config.augment, config.size),
+        progress=bars.over("reading training photos"),
+    )
+    val_set = SegmentationDataset(
+        val_records[fabric.global_rank :: fabric.world_size],
+        data.mask_values,
+        config.size,
+        progress=bars.over("reading validation photos"),
+    )
+    sampler = EpochSampler(len(train_set), config.batch_size, config.seed, fabric.global_rank, fabric.world_size)
+    count = len(data.classes)
+    weights = class_weight_values(config.class_weights, data.classes, lambda: train_set.class_pixels(count))
+    pin = fabric.device.type == "cuda"
+    workers = {"num_workers": config.workers, "persistent_workers": config.workers > 0, "pin_memory": pin}
+    model = Segmenter.build(config, data.classes, data.palette)
+    groups = [{"params": list(model.decoder.parameters()), "lr": config.lr}]
+    if not model.encoder.frozen:
+        groups.append({"params": list(model.encoder.parameters()), "lr": config.lr * config.encoder_lr_factor})
+    parallel, optimizer = fabric.setup(
+        model, torch.optim.AdamW(groups, weight_decay=config.weight_decay, fused=fabric.device.type != "mps")
+    )
+    return _Session(
+        config=config,
+        fabric=fabric,
+        model=model,
+        parallel=parallel,
+        optimizer=optimizer,
+        schedule=_schedule(optimizer.optimizer, config, config.epochs * len(sampler)),
+        loader=DataLoader(train_set, batch_sampler=sampler, **workers),
+        sampler=sampler,
+        val_loader=DataLoader(val_set, batch_size=config.batch_size),
+        class_weights=None if weights is None else weights.to(fabric.device),
+    )
+
+
+def _schedule(optimizer: torch.optim.Optimizer, config: Config, steps: int) -> LRScheduler:
+    if config.schedule == "constant":
+        return ConstantLR(optimizer, factor=1.0)
+    peaks = [group["lr"] for group in optimizer.param_groups]
+    # One step more than are taken: torch's schedule counts its start as a step.
+    return OneCycleLR(optimizer, peaks, total_steps=steps + 1, cycle_momentum=False)
+
+
+def _restore(session: _Session, state: TrainState, checkpoint: Checkpoint) -> None:
+    """Put a session where the checkpoint left it; the schedule is that of the epochs now asked for."""
+    session.model.load_state_dict(checkpoint.model)
+    groups = [dict(group) for group in session.optimizer.param_groups]
+    session.optimizer.load_state_dict(checkpoint.optimizer)
+    for group, fresh in zip(session.optimizer.param_groups, groups, strict=True):
+        group.update({name: value for name, value in fresh.items() if name != "params"})
+    session.step, session.seconds = checkpoint.step, checkpoint.train_seconds
+    session.schedule.last_epoch = checkpoint.step - 1
+    session.schedule.step()
+    state.rows = state.run.read_metrics()[: checkpoint.epoch]
+    set_rng_states(checkpoint.rng)
+
+
+def _train_epoch(session: _Session, epoch: int, bars: TrainBars) -> Row:
+    """One pass over the training photos; the training part of the epoch's row."""
+    fabric, loss_function = session.fabric, LOSSES[session.config.loss]
+    session.model.train()
+    session.sampler.epoch = epoch
+    loss_sum, shown = torch.zeros((), device=fabric.device), 0
+    rate = session.optimizer.param_groups[0]["lr"]
+    started = time.perf_counter()
+    for (images, masks), whole in zip(_batches(session), session.sampler.global_sizes(), strict=True):
+        weights = None if session.class_weights is None else pixel_weights(masks, session.class_weights)
+        loss = loss_function(session.parallel(images), masks, weights)
+        # Gradients are averaged over processes: scaled so, a photo counts the same in whichever it is.
+        fabric.backward(loss * (len(images) * fabric.world_size / whole))
+        session.optimizer.step()
+        session.optimizer.zero_grad()
+        session.schedule.step()
+        session.step += 1
+        loss_sum += loss.detach() * len(images)
+        shown += len(images)
+        bars.step(epoch + 1, loss_sum, shown, time.perf_counter() - started)
+    total = fabric.all_reduce(loss_sum, reduce_op="sum").item()
+    seconds = time.perf_counter() - started
+    session.seconds += seconds
+    if not math.isfinite(total):
+        raise ConfigError(f"the loss became {total} in epoch {epoch + 1}; lower --lr, or try --precision float32")
+    return {
+        "epoch": epoch + 1,
+        "step": session.step,
+        "train_seconds": session.seconds,
+        "train_loss": total / session.sampler.length,
+        "images_per_second": session.sampler.length / seconds,
+        "learning_rate": rate,
+    }
+
+
+def _batches(session: _Session) -> Iterator[tuple[Tensor, Tensor]]:
+    """This process's batches on its device: images (N, 3, H, W) uint8, masks (N, H, W) uint8."""
+    device = session.fabric.device
+    threads = torch.get_num_threads()
+    iterator = iter(session.loader)
+    while True:
+        # One photo is too little work to share among threads: waiting for each other takes them longer.
+        torch.set_num_threads(1)
+        try:
+            images, masks = next(iterator)
+        except StopIteration:
+            return
+        finally:
+            torch.set_num_threads(threads)
+        yield images.to(device, non_blocking=True), masks.to(device, non_blocking=True)
+
+
+@torch.no_grad()
+def _validate(session: _Session, classes: Sequence[str]) -> Row:
+    """Loss and figures over the validation photos at the model's size; the validation part of the epoch's row."""
+    fabric, loss_function = session.fabric, LOSSES[session.config.loss]
+    session.model.eval()
+    confusion = torch.zeros(len(classes), len(classes), dtype=torch.int64, device=fabric.device)
+    loss_sum = torch.zeros(2, dtype=torch.float64, device=fabric.device)
+    for images, masks in session.val_loader:
+        images, masks = images.to(fabric.device), masks.to(fabric.device)
+        logits = session.parallel(images)
+        loss_sum += torch.stack([loss_function(logits, masks, None) * len(images), torch.tensor(len(images))])
+        confusion += confusion_matrix(masks, logits.argmax(1), len(classes))
+    # Each process has its own photos, none of them twice: sums are those of one process.
+    confusion = fabric.all_reduce(confusion, reduce_op="sum")
+    loss, images_seen = fabric.all_reduce(loss_sum, reduce_op="sum").tolist()
+    metrics = Metrics.from_confusion(confusion, classes, int(images_seen), f"{session.config.size}")
+    return {"val_loss": loss / images_seen, "val_accuracy": metrics.accuracy, "val_miou": metrics.miou} | {
+        f"iou_{name}": figures.iou for name, figures in metrics.classes.items()
+    }

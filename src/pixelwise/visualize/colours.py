@@ -1,0 +1,207 @@
+"""Class colours, and masks drawn in them."""
+
+from functools import lru_cache
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+Colour: TypeAlias = tuple[int, int, int]
+Palette: TypeAlias = tuple[Colour, ...]
+Pixels: TypeAlias = npt.NDArray[np.uint8]
+
+IGNORE_COLOUR: Colour = (200, 200, 200)
+"""Drawn where a mask holds 255.
+
+No colour of `default_palette` is a grey. A light one, because a middle grey and the palette's bluish green
+are one colour to some eyes (deuteranopia).
+"""
+
+_IGNORE = 255
+_FIRST_COLOURS: Palette = (
+    # Okabe & Ito, "Color Universal Design" (2008), without its black, which is lost in the shadows of a
+    # photo. The order is ours: neighbours differ most, and yellow, weak as a line on white, comes last.
+    (230, 159, 0),  # orange
+    (86, 180, 233),  # sky blue
+    (204, 121, 167),  # reddish purple
+    (0, 158, 115),  # bluish green
+    (213, 94, 0),  # vermilion
+    (0, 114, 178),  # blue
+    (240, 228, 66),  # yellow
+    # Three of Paul Tol's "muted" scheme (SRON technical note 09-002), darker than any above.
+    (136, 34, 85),  # wine
+    (51, 34, 136),  # indigo
+    (17, 119, 51),  # green
+)
+_OUTLINE_EVERY = 1000  # the outline grows by a pixel to each side for so many pixels of the longer side
+
+
+def default_palette(count: int) -> Palette:
+    """Return `count` distinct RGB colours in [0, 255], one a class; longer ones begin with shorter ones.
+
+    The first seven are Okabe and Ito's, the next three Paul Tol's: people with any common colour blindness
+    can tell them apart. Later ones are generated, each as far as possible (in CIELAB) from all before it
+    and from IGNORE_COLOUR; with tens of classes no palette is safe for every eye.
+
+    Raises ValueError unless 1 <= count <= 255 (the most classes that a mask with 255 for "ignore" can hold).
+
+    >>> default_palette(2)
+    ((230, 159, 0), (86, 180, 233))
+    """
+    if not 1 <= count <= _IGNORE:
+        raise ValueError(f"a palette holds 1 to {_IGNORE} colours, not {count}")
+    return _FIRST_COLOURS[:count] if count <= len(_FIRST_COLOURS) else _all_colours()[:count]
+
+
+def index_image(mask: Pixels, palette: Palette) -> Image.Image:
+    """Return `mask` as a picture of mode "P": pixel values are class indices, shown in their colours.
+
+    mask: HW uint8, values in [0, len(palette)) or 255 = ignore, shown in IGNORE_COLOUR. Saved as PNG and
+    read back, the picture holds the same values. Raises ValueError on any other mask.
+
+    >>> np.array(index_image(np.array([[0, 1, 255]], np.uint8), default_palette(2))).tolist()
+    [[0, 1, 255]]
+    """
+    check_mask(mask, palette)
+    picture = Image.fromarray(np.ascontiguousarray(mask))
+    # All 256 entries, even for two classes: with fewer, PNG would pack pixels in bits and 255 would have no
+    # colour.
+    picture.putpalette(_colour_table(palette).tobytes())
+    return picture
+
+
+def colour_mask(mask: Pixels, palette: Palette) -> Pixels:
+    """Return `mask` as an image: each pixel in the colour of its class, or IGNORE_COLOUR.
+
+    mask: HW uint8, values in [0, len(palette)) or 255 = ignore. Returns HWC uint8 RGB in [0, 255]. Raises
+    ValueError on any other mask.
+
+    >>> colour_mask(np.array([[1, 255]], np.uint8), default_palette(2)).tolist()
+    [[[86, 180, 233], [200, 200, 200]]]
+    """
+    check_mask(mask, palette)
+    return _colour_table(palette)[mask]
+
+
+def overlay(image: Pixels, mask: Pixels, palette: Palette, opacity: float = 0.5) -> Image.Image:
+    """Return `image` with the colours of `mask` blended over it and the class boundaries outlined.
+
+    image: HWC uint8 RGB in [0, 255]; mask: HW uint8 of the same height and width, values in [0,
+    len(palette)) or 255 = ignore; opacity: share of the class colour, 0 (outlines only) to 1 (photo
+    hidden). Returns mode "RGB", same size.
+
+    The outline is white with a dark edge on both sides, so that it shows on bright and dark photos alike: a
+    pixel is white if its right or lower neighbour has another class; the four neighbours of a white pixel
+    are halved. Each whole 1000 pixels of the longer side make it two pixels wider.
+
+    Raises ValueError if shapes, dtypes or values are not as above.
+
+    >>> black, mask = np.zeros((1, 1, 3), np.uint8), np.zeros((1, 1), np.uint8)
+    >>> overlay(black, mask, default_palette(1)).getpixel((0, 0))
+    (115, 80, 0)
+    """
+    check_mask(mask, palette)
+    check_photo(image, mask)
+    if not 0 <= opacity <= 1:
+        raise ValueError(f"opacity is a share from 0 to 1, not {opacity}")
+    # In 256ths and uint16: exact at 0 and 1, and a photo of 50 megapixels needs no float copy.
+    share = round(opacity * 256)
+    colours = _colour_table(palette).astype(np.uint16) * share + 128
+    blended = ((image.astype(np.uint16) * (256 - share) + colours[mask]) >> 8).astype(np.uint8)
+
+    line = _boundary(mask)
+    line = _grow(line, max(mask.shape) // _OUTLINE_EVERY)
+    edge = _grow(line, 1 + max(mask.shape) // (2 * _OUTLINE_EVERY)) & ~line
+    blended[edge] //= 2
+    blended[line] = 255
+    return Image.fromarray(blended)
+
+
+def check_mask(mask: Pixels, palette: Palette) -> None:
+    """Raise ValueError unless `mask` is HW uint8, not empty, each value with a colour or 255 = ignore."""
+    if not 1 <= len(palette) <= _IGNORE:
+        raise ValueError(f"a palette holds 1 to {_IGNORE} colours, not {len(palette)}")
+    if mask.ndim != 2 or mask.size == 0 or mask.dtype != np.uint8:
+        raise ValueError(f"a mask is a non-empty HW uint8 array, not {mask.dtype} of shape {mask.shape}")
+    unknown = (mask >= len(palette)) & (mask != _IGNORE)
+    if unknown.any():
+        raise ValueError(
+            f"the mask holds class {mask[unknown].max()}, the palette only 0 to {len(palette) - 1}"
+        )
+
+
+def check_photo(image: Pixels, mask: Pixels) -> None:
+    """Raise ValueError unless `image` is HWC uint8 with three channels and the height and width of `mask`."""
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        raise ValueError(f"an image is an HWC uint8 RGB array, not {image.dtype} of shape {image.shape}")
+    if image.shape[:2] != mask.shape:
+        raise ValueError(
+            f"the image is {image.shape[0]}×{image.shape[1]} (height × width), "
+            f"its mask {mask.shape[0]}×{mask.shape[1]}"
+        )
+
+
+def _colour_table(palette: Palette) -> Pixels:
+    """Return 256×3 uint8: the colour of every value of a mask."""
+    table = np.zeros((256, 3), np.uint8)
+    table[: len(palette)] = palette
+    table[_IGNORE] = IGNORE_COLOUR
+    return table
+
+
+def _boundary(mask: Pixels) -> npt.NDArray[np.bool_]:
+    """Return HW bool: True where the right or the lower neighbour has another class."""
+    line = np.zeros(mask.shape, bool)
+    line[:, :-1] |= mask[:, :-1] != mask[:, 1:]
+    line[:-1] |= mask[:-1] != mask[1:]
+    return line
+
+
+def _grow(area: npt.NDArray[np.bool_], steps: int) -> npt.NDArray[np.bool_]:
+    """Return `area` (HW bool) with its four-neighbours added, `steps` times."""
+    for _ in range(steps):
+        grown = area.copy()
+        grown[:, 1:] |= area[:, :-1]
+        grown[:, :-1] |= area[:, 1:]
+        grown[1:] |= area[:-1]
+        grown[:-1] |= area[1:]
+        area = grown
+    return area
+
+
+@lru_cache(maxsize=1)
+def _all_colours() -> Palette:
+    """Return the 255 colours that every default palette begins with."""
+    levels = np.arange(0, 256, 17)
+    candidates = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), axis=-1).reshape(-1, 3)
+    lab = _to_lab(candidates)
+    lightness, chroma = lab[:, 0], np.hypot(lab[:, 1], lab[:, 2])
+    vivid = (
+        (lightness > 25) & (lightness < 93) & (chroma > 15)
+    )  # neither black, white nor a grey like "ignore"
+    candidates, lab = candidates[vivid], lab[vivid]
+
+    nearest = np.full(len(lab), np.inf)
+    for colour in (IGNORE_COLOUR, *_FIRST_COLOURS):
+        nearest = np.minimum(nearest, np.linalg.norm(lab - _to_lab(np.array([colour])), axis=1))
+    chosen = list(_FIRST_COLOURS)
+    while len(chosen) < _IGNORE:
+        # Rounded, so that the last bits of another machine's cube root cannot change which one wins.
+        farthest = int(np.argmax(nearest.round(3)))
+        red, green, blue = (int(value) for value in candidates[farthest])
+        chosen.append((red, green, blue))
+        nearest = np.minimum(nearest, np.linalg.norm(lab - lab[farthest], axis=1))
+    return tuple(chosen)
+
+
+def _to_lab(colours: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
+    """Return N×3 CIELAB (D65) for N×3 sRGB in [0, 255]: distances there are about what the eye sees."""
+    srgb = colours / 255.0
+    linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
+    to_xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+    xyz = linear @ to_xyz.T / np.array([0.9505, 1.0, 1.089])
+    root = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
+    return np.stack(
+        [116 * root[:, 1] - 16, 500 * (root[:, 0] - root[:, 1]), 200 * (root[:, 1] - root[:, 2])], axis=1
+    )
