@@ -7,8 +7,6 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import App, CycloptsError, Group, Parameter
 from pydantic import BaseModel, create_model
-from rich.console import Console
-from rich.table import Table
 
 import pixelwise
 from pixelwise.config import Config
@@ -17,10 +15,9 @@ from pixelwise.data.formats import load_dataset
 from pixelwise.errors import DataError, PixelwiseError
 from pixelwise.evaluate import Resolution, evaluate
 from pixelwise.files import free_path
-from pixelwise.metrics import Metrics
 from pixelwise.predict import Predictor, predict_files
 from pixelwise.progress import Bars
-from pixelwise.run import Run
+from pixelwise.report import print_metrics, print_run
 from pixelwise.train import train
 from pixelwise.visualize import photo_sheet, save_picture
 
@@ -38,25 +35,22 @@ def _flags() -> type[BaseModel]:
     for name, field in Config.model_fields.items():
         if name == "preset":
             continue
-        group = (field.json_schema_extra or {}).get("group")  # type: ignore[union-attr]
-        annotation = str if name == "class_weights" else field.annotation
-        default = field.default
-        shown = "the encoder's levels" if default is None else str(default).lower() if default in (True, False) else default
-        fields[name] = (
-            Annotated[
-                annotation | None,
-                Parameter(
-                    help=f"{field.description} [default: {shown}]",
-                    group=Group(group, sort_key=list(_GROUPS).index(group) + 10),
-                    show_default=False,
-                    consume_multiple=True,
-                    negative_iterable=(),
-                    negative_none=(),
-                ),
-            ],
-            None,
+        kind: Any = str if name == "class_weights" else field.annotation
+        group = str((field.json_schema_extra or {})["group"])  # type: ignore[index]
+        parameter = Parameter(
+            help=f"{field.description} [default: {_shown(field.default)}]",
+            group=Group(group, sort_key=_GROUPS.index(group)),
+            show_default=False,
+            consume_multiple=True,
+            negative_iterable=(),
+            negative_none=(),
         )
+        fields[name] = (Annotated[kind | None, parameter], None)
     return create_model("Flags", **fields)
+
+
+def _shown(default: object) -> str:
+    return "the encoder's levels" if default is None else str(default).lower()
 
 
 _GROUPS = ("Data", "Model", "Training", "Machine")
@@ -88,10 +82,12 @@ def train_command(
     resume: bool
         Go on where the run in OUT stopped; --epochs may be raised.
     """
-    given = {} if settings is None else {name: getattr(settings, name) for name in settings.model_fields_set}
+    given: dict[str, Any] = (
+        {} if settings is None else {name: getattr(settings, name) for name in settings.model_fields_set}
+    )
     dataset = load_dataset(data)
     run = train(dataset, out, preset=preset, resume=resume, **given)
-    _say_trained(run)
+    print_run(run)
     return 0
 
 
@@ -125,7 +121,9 @@ def evaluate_command(
     """
     dataset = load_dataset(data)
     with Bars() as bars:
-        metrics = evaluate(run, dataset, split, out, resolution, device, progress=bars.over(f"evaluating on {split}"))
+        metrics = evaluate(
+            run, dataset, split, out, resolution, device, progress=bars.over(f"evaluating on {split}")
+        )
     print_metrics(metrics, split)
     return 0
 
@@ -150,7 +148,9 @@ def predict_command(run: Path, photos: list[Path], /, *, out: Path, device: str 
         auto, cpu, cuda, mps.
     """
     with Bars() as bars:
-        report, skipped = predict_files(Predictor.load(run, device), photos, out, progress=bars.over("predicting"))
+        report, skipped = predict_files(
+            Predictor.load(run, device), photos, out, progress=bars.over("predicting")
+        )
     for error in skipped:
         print(f"skipped: {error}", file=sys.stderr)
     print(f"{len(report['photos'])} photos predicted: masks and overlays are in {out}")
@@ -178,7 +178,9 @@ def show_command(data: Path, /, *, split: Split = "train", count: int = 12, out:
     if out is not None and out.exists():
         raise DataError(f"{out}: is already there; choose another --out")
     records = dataset.records(split)
-    chosen = [records[index * len(records) // min(count, len(records))] for index in range(min(count, len(records)))]
+    chosen = [
+        records[index * len(records) // min(count, len(records))] for index in range(min(count, len(records)))
+    ]
     photos, masks = zip(*(read_pair(record, dataset.mask_values) for record in chosen), strict=True)
     sizes = ", ".join(f"{len(getattr(dataset, each))} {each}" for each in SPLITS if getattr(dataset, each))
     title = f"{dataset.root.resolve().name} · {dataset.format} · {sizes} photos"
@@ -205,37 +207,8 @@ def demo_command(*, out: Path = Path("runs/demo")) -> int:
     # Imported here: only this command downloads or draws.
     from pixelwise.demo import demo
 
-    return demo(out)
-
-
-def print_metrics(metrics: Metrics, split: str) -> None:
-    """Print a table of the figures, in percent, one row a class."""
-    where = "the photos' own size" if metrics.resolution == "photo" else f"{metrics.resolution} pixels"
-    table = Table(title=f"{split}: {metrics.images} photos at {where}", title_justify="left")
-    table.add_column("class")
-    for heading in ("IoU", "Dice", "precision", "recall", "pixels"):
-        table.add_column(heading, justify="right")
-    total = max(1, sum(figures.pixels for figures in metrics.classes.values()))
-    for name, figures in metrics.classes.items():
-        values = (figures.iou, figures.dice, figures.precision, figures.recall)
-        cells = ["absent" if figures.iou is None else "–" if value is None else f"{value:.1%}" for value in values]
-        table.add_row(name, *cells, f"{figures.pixels / total:.1%}")
-    Console().print(table)
-    accuracy, miou = ("–" if value is None else f"{value:.2%}" for value in (metrics.accuracy, metrics.miou))
-    absent = f" (over the classes present; absent: {', '.join(metrics.absent)})" if metrics.absent else ""
-    print(f"accuracy {accuracy} · mean IoU {miou}{absent}")
-
-
-def _say_trained(run: Run) -> None:
-    rows = run.read_metrics()
-    best = max(rows, key=lambda row: row["val_miou"] or 0.0)
-    print(
-        f"best: epoch {best['epoch']:.0f} of {len(rows)}, validation mIoU {best['val_miou'] or 0.0:.3f} "
-        f"(trained {rows[-1]['train_seconds']:.0f} s)\n"
-        f"model:    {run.folder}/model.safetensors\n"
-        f"pictures: {run.samples_animation}, {run.history_picture}, {run.architecture_picture}\n"
-        f"next:     pixelwise evaluate {run.folder} DATA"
-    )
+    demo(out)
+    return 0
 
 
 def main(tokens: Sequence[str] | None = None) -> None:

@@ -68,7 +68,9 @@ class Config(BaseModel):
         "Training", "The encoder's learning rate over the decoder's, where it trains.", default=0.1, gt=0
     )
     weight_decay: float = _group("Training", "AdamW's; 0 makes it Adam.", default=1e-2, ge=0)
-    schedule: Literal["constant", "one-cycle"] = _group("Training", "Of the learning rate.", default="one-cycle")
+    schedule: Literal["constant", "one-cycle"] = _group(
+        "Training", "Of the learning rate.", default="one-cycle"
+    )
     seed: int = _group("Training", "Settles every random choice.", default=0, ge=0, lt=2**31)
 
     device: str = _group("Machine", "auto, cpu, cuda, mps.", default="auto")
@@ -76,8 +78,12 @@ class Config(BaseModel):
         "Machine", "bf16 computes in bfloat16 where it is safe; auto does where the machine is faster at it.",
         default="auto",
     )  # fmt: skip
-    workers: int = _group("Machine", "Processes that load photos; 0 loads in the training process.", default=0, ge=0)
-    samples: int = _group("Machine", "Validation photos whose masks are drawn after every epoch.", default=4, ge=1)
+    workers: int = _group(
+        "Machine", "Processes that load photos; 0 loads in the training process.", default=0, ge=0
+    )
+    samples: int = _group(
+        "Machine", "Validation photos whose masks are drawn after every epoch.", default=4, ge=1
+    )
 
     @field_validator("class_weights", mode="before")
     @classmethod
@@ -90,7 +96,9 @@ class Config(BaseModel):
             try:
                 weights[name.strip()] = float(number)
             except ValueError:
-                raise ValueError(f"'{part}' is not name=weight; choose none, balanced or pet=2,border=1") from None
+                raise ValueError(
+                    f"'{part}' is not name=weight; choose none, balanced or pet=2,border=1"
+                ) from None
         return weights
 
     @field_validator("class_weights")
@@ -103,7 +111,9 @@ class Config(BaseModel):
     @field_validator("augment", "loss", "decoder")
     @classmethod
     def _check_name(cls, value: str, info: Any) -> str:
-        registry: dict[str, Any] = {"augment": AUGMENTATIONS, "loss": LOSSES, "decoder": DECODERS}[info.field_name]
+        registry: dict[str, Any] = {"augment": AUGMENTATIONS, "loss": LOSSES, "decoder": DECODERS}[
+            info.field_name
+        ]
         if value not in registry:
             raise ValueError(unknown_name(info.field_name, value, registry))
         return value
@@ -120,7 +130,7 @@ class Config(BaseModel):
         """
         if preset not in PRESETS:
             raise ConfigError(unknown_name("preset", preset, PRESETS))
-        settings = {"preset": preset} | PRESETS[preset]
+        settings = dict(PRESETS[preset], preset=preset)
         encoder = given.get("encoder")
         if encoder is not None and encoder != settings.get("encoder", Config.model_fields["encoder"].default):
             settings["layers"] = None
@@ -157,7 +167,13 @@ PRESETS: dict[str, dict[str, Any]] = {
         "encoder": "mobilenetv2_100",
         "encoder_weights": "hub",
         # The expanded activations at 1/2, 1/4, 1/8 and 1/16, and the last block's projection before its batch norm.
-        "layers": ("blocks.1.0.bn1", "blocks.2.0.bn1", "blocks.3.0.bn1", "blocks.5.0.bn1", "blocks.6.0.conv_pwl"),
+        "layers": (
+            "blocks.1.0.bn1",
+            "blocks.2.0.bn1",
+            "blocks.3.0.bn1",
+            "blocks.5.0.bn1",
+            "blocks.6.0.conv_pwl",
+        ),
         "padding": "same",
         "pixels": "unit",
         "decoder": "pix2pix",

@@ -2,9 +2,10 @@
 
 import logging
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
+from torch import Tensor
 
 from pixelwise.errors import ConfigError
 
@@ -36,7 +37,9 @@ def computes_in_bfloat16(device: torch.device, precision: str) -> bool:
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     # Without these instructions a CPU only pretends, and float32 is faster.
-    return device.type == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+    return device.type == "cpu" and (
+        torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    )
 
 
 def launch(device: str, precision: str = "float32") -> "Fabric":
@@ -59,3 +62,8 @@ def launch(device: str, precision: str = "float32") -> "Fabric":
     )
     fabric.launch()
     return fabric
+
+
+def sum_over_processes(fabric: "Fabric", tensor: Tensor) -> Tensor:
+    """The sum of every process's tensor, of the same shape and dtype, in all of them."""
+    return cast(Tensor, fabric.all_reduce(tensor, reduce_op="sum"))

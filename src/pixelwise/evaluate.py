@@ -20,7 +20,7 @@ from pixelwise.data.dataset import (
     read_pair,
 )
 from pixelwise.data.transforms import resize_mask
-from pixelwise.device import launch
+from pixelwise.device import launch, sum_over_processes
 from pixelwise.errors import DataError
 from pixelwise.files import replacing
 from pixelwise.metrics import Metrics, confusion_matrix
@@ -75,7 +75,7 @@ def evaluate(
     own = records[fabric.global_rank :: fabric.world_size]
     confusion = measure(predictor, own, data.mask_values, resolution, progress)
     # Each process compares photos of its own, none of them twice: the sum is that of one process.
-    confusion = fabric.all_reduce(confusion.to(fabric.device), reduce_op="sum")
+    confusion = sum_over_processes(fabric, confusion.to(fabric.device))
     size = predictor.model.card.size
     named = "photo" if resolution == "photo" else f"{size}x{size}"
     metrics = Metrics.from_confusion(confusion, data.classes, len(records), named)
@@ -104,7 +104,9 @@ def measure(
     for group in in_groups(progress(pairs, len(records)), BATCH_SIZE):
         images, masks = zip(*group, strict=True)
         if resolution == "photo":
-            compared = zip(map(torch.from_numpy, masks), map(torch.from_numpy, predictor.masks(images)), strict=True)
+            compared = zip(
+                map(torch.from_numpy, masks), map(torch.from_numpy, predictor.masks(images)), strict=True
+            )
         else:
             small = [resize_mask(mask, (size, size)) for mask in masks]
             compared = zip(small, predictor.logits(images).argmax(1).cpu(), strict=True)

@@ -1,6 +1,5 @@
 """Writing files so that nothing is ever lost: never half of one, never over another."""
 
-import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,7 +21,7 @@ def replacing(out: Path) -> Iterator[Path]:
     temporary = out.with_name(f".{out.stem}.{uuid.uuid4().hex[:12]}{out.suffix}")
     try:
         yield temporary
-        os.replace(temporary, out)
+        temporary.replace(out)
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -63,7 +63,9 @@ class SampleHook(Hook):
 
     def on_epoch(self, state: TrainState) -> None:
         score = state.rows[-1]["val_miou"]
-        self._draw(state, f"epoch {state.epoch}" + (f" · validation mIoU {score:.3f}" if score is not None else ""))
+        self._draw(
+            state, f"epoch {state.epoch}" + (f" · validation mIoU {score:.3f}" if score is not None else "")
+        )
 
     def on_end(self, state: TrainState) -> None:
         animate(state.run.sample_pictures(state.epoch), state.run.samples_animation)
@@ -137,8 +139,7 @@ class TensorBoardHook(Hook):
 def show_in_notebook(picture: Path) -> None:
     """Show a picture below the running cell; nothing where this is no notebook."""
     try:
-        from IPython import get_ipython
-        from IPython import display
+        from IPython import display, get_ipython
     except ImportError:
         return
     shell = get_ipython()

@@ -86,6 +86,13 @@ LOSSES: dict[str, Loss] = {
 }
 
 
+def check_class_names(choice: str | dict[str, float], classes: Sequence[str]) -> None:
+    """Raise ConfigError where weights name a class that is not among the classes."""
+    for name in choice if isinstance(choice, dict) else ():
+        if name not in classes:
+            raise ConfigError(unknown_name("class", name, classes))
+
+
 def class_weight_values(
     choice: str | dict[str, float], classes: Sequence[str], pixels: Callable[[], Tensor]
 ) -> Tensor | None:
@@ -106,10 +113,8 @@ def class_weight_values(
         count = pixels().double()
         weights = torch.where(count > 0, 1 / count.clamp(min=1), 0.0)
     else:
+        check_class_names(choice, classes)
         named = dict(choice) if isinstance(choice, dict) else {}
-        for name in named:
-            if name not in classes:
-                raise ConfigError(unknown_name("class", name, classes))
         weights = torch.tensor([named.get(name, 1.0) for name in classes], dtype=torch.float64)
     if weights.sum() <= 0:
         raise ConfigError("the class weights are all 0; give at least one class a weight above 0")

@@ -73,7 +73,9 @@ class Predictor:
         """Load the best model of a run folder; RunError where there is none."""
         folder = Path(run)
         if not folder.is_dir():
-            raise RunError(f"{folder}: no such run folder; train one with pixelwise train DATA --out {folder}")
+            raise RunError(
+                f"{folder}: no such run folder; train one with pixelwise train DATA --out {folder}"
+            )
         return Predictor(Segmenter.load(folder), device)
 
     @property
@@ -149,7 +151,9 @@ def find_photos(sources: Sequence[Path]) -> list[tuple[Path, Path]]:
     found: list[tuple[Path, Path]] = []
     for source in sources:
         if source.is_dir():
-            inside = sorted(p for p in source.rglob("*") if p.suffix.lower() in PHOTO_SUFFIXES and p.is_file())
+            inside = sorted(
+                p for p in source.rglob("*") if p.suffix.lower() in PHOTO_SUFFIXES and p.is_file()
+            )
             if not inside:
                 raise DataError(f"{source}: no photos in this folder ({', '.join(sorted(PHOTO_SUFFIXES))})")
             found += [(path, path.relative_to(source)) for path in inside]

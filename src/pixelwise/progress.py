@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterable
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -33,7 +33,7 @@ class Bars:
             disable=not (shown and self.console.is_terminal and not self.console.is_jupyter),
         )
 
-    def __enter__(self) -> "Bars":
+    def __enter__(self) -> Self:
         self.progress.start()
         return self
 

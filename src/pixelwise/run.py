@@ -10,6 +10,7 @@
     samples/epoch_000.png what it predicts before training, and after each epoch
     samples.gif           the same, as one animation
     evaluation-test.json  what `pixelwise evaluate` found, one file an evaluation
+    predictions/          masks and overlays of test photos, where `pixelwise demo` made the run
     tensorboard/          the same figures for TensorBoard
 
 Nothing here is a pickle.
@@ -61,7 +62,9 @@ class Run:
     def check_free(folder: Path) -> None:
         """Raise RunError where a new run would land on something that is already there."""
         if (folder / "config.yaml").exists():
-            raise RunError(f"{folder}: already holds a run; go on with it by --resume, or choose another --out")
+            raise RunError(
+                f"{folder}: already holds a run; go on with it by --resume, or choose another --out"
+            )
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise RunError(f"{folder}: is already there and not empty; choose another --out")
 
@@ -71,14 +74,18 @@ class Run:
         try:
             (self.folder / "samples").mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise RunError(f"{self.folder}: cannot be made ({error.strerror}); choose another --out") from None
+            raise RunError(
+                f"{self.folder}: cannot be made ({error.strerror}); choose another --out"
+            ) from None
         self.write_config()
 
     @staticmethod
     def open(folder: Path) -> "Run":
         """Open the run in a folder; RunError where there is none."""
         if not (folder / "config.yaml").is_file():
-            raise RunError(f"{folder}: holds no run (no config.yaml); train one with pixelwise train --out {folder}")
+            raise RunError(
+                f"{folder}: holds no run (no config.yaml); train one with pixelwise train --out {folder}"
+            )
         return Run(folder, Config.from_yaml(folder / "config.yaml"))
 
     def write_config(self) -> None:
@@ -107,6 +114,11 @@ class Run:
         """Where the events for TensorBoard go."""
         return self.folder / "tensorboard"
 
+    @property
+    def predictions_folder(self) -> Path:
+        """Where predictions that belong to the run go, such as the demo's."""
+        return self.folder / "predictions"
+
     def sample_picture(self, epoch: int) -> Path:
         """Where the sample predictions after an epoch go; epoch 0 is before training."""
         return self.folder / "samples" / f"epoch_{epoch:03d}.png"
@@ -123,7 +135,9 @@ class Run:
             text = io.StringIO()
             writer = csv.writer(text, lineterminator="\n")
             writer.writerow(rows[0])
-            writer.writerows(["" if value is None else f"{value:.10g}" for value in row.values()] for row in rows)
+            writer.writerows(
+                ["" if value is None else f"{value:.10g}" for value in row.values()] for row in rows
+            )
             _write(self.folder / "metrics.csv", text.getvalue())
 
     def read_metrics(self) -> list[Row]:

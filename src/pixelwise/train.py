@@ -16,10 +16,10 @@ from torch.utils.data import DataLoader
 from pixelwise.config import Config
 from pixelwise.data.dataset import Dataset, EpochSampler, Record, SegmentationDataset, hold_back
 from pixelwise.data.transforms import build_transform, prepared_size
-from pixelwise.device import launch
+from pixelwise.device import launch, sum_over_processes
 from pixelwise.errors import ConfigError, DataError, RunError
 from pixelwise.hooks import HOOKS, Hook, TrainState
-from pixelwise.losses import LOSSES, class_weight_values, pixel_weights
+from pixelwise.losses import LOSSES, check_class_names, class_weight_values, pixel_weights
 from pixelwise.metrics import Metrics, confusion_matrix
 from pixelwise.models.segmenter import Segmenter
 from pixelwise.progress import TrainBars
@@ -103,7 +103,9 @@ def split_for_training(data: Dataset, config: Config) -> tuple[list[Record], lis
         return train_records, hold_back(data.records("test"), config.validation_fraction, config.seed)[1]
     kept, held = hold_back(train_records, config.validation_fraction, config.seed)
     if not held:
-        raise DataError(f"{data.root}: {len(train_records)} training photos cannot give any for validation; add some")
+        raise DataError(
+            f"{data.root}: {len(train_records)} training photos cannot give any for validation; add some"
+        )
     return kept, held
 
 
@@ -117,9 +119,9 @@ class _Session:
     parallel: nn.Module  # the same model as all processes share it
     optimizer: Any
     schedule: LRScheduler
-    loader: DataLoader
+    loader: DataLoader[tuple[Tensor, ...]]
     sampler: EpochSampler
-    val_loader: DataLoader
+    val_loader: DataLoader[tuple[Tensor, ...]]
     class_weights: Tensor | None
     step: int = 0
     seconds: float = 0.0
@@ -130,14 +132,18 @@ class _Session:
         )
 
 
-def _open_run(out: Path, preset: str | None, resume: bool, given: dict[str, Any]) -> tuple[Run, Checkpoint | None]:
+def _open_run(
+    out: Path, preset: str | None, resume: bool, given: dict[str, Any]
+) -> tuple[Run, Checkpoint | None]:
     """A new run's settings, or those of the run in `out` and where it stopped."""
     if not resume:
         Run.check_free(out)
         return Run(out, Config.of(preset or "default", **given)), None
     run = Run.open(out)
     asked = Config.of(run.config.preset, **(run.config.model_dump() | given))
-    changed = [name for name in given if getattr(asked, name) != getattr(run.config, name) and name not in RESUMABLE]
+    changed = [
+        name for name in given if getattr(asked, name) != getattr(run.config, name) and name not in RESUMABLE
+    ]
     if changed or preset not in (None, run.config.preset):
         name = changed[0] if changed else "preset"
         raise ConfigError(
@@ -155,6 +161,9 @@ def _prepare(
     bars: TrainBars,
 ) -> _Session:  # fmt: skip
     """Read the photos, build the model, and share both among the processes."""
+    # First what can be wrong in a moment, then what takes its time.
+    check_class_names(config.class_weights, data.classes)
+    model = Segmenter.build(config, data.classes, data.palette)
     train_set = SegmentationDataset(
         train_records,
         data.mask_values,
@@ -168,15 +177,16 @@ def _prepare(
         config.size,
         progress=bars.over("reading validation photos"),
     )
-    sampler = EpochSampler(len(train_set), config.batch_size, config.seed, fabric.global_rank, fabric.world_size)
+    sampler = EpochSampler(
+        len(train_set), config.batch_size, config.seed, fabric.global_rank, fabric.world_size
+    )
     count = len(data.classes)
     weights = class_weight_values(config.class_weights, data.classes, lambda: train_set.class_pixels(count))
-    pin = fabric.device.type == "cuda"
-    workers = {"num_workers": config.workers, "persistent_workers": config.workers > 0, "pin_memory": pin}
-    model = Segmenter.build(config, data.classes, data.palette)
     groups = [{"params": list(model.decoder.parameters()), "lr": config.lr}]
     if not model.encoder.frozen:
-        groups.append({"params": list(model.encoder.parameters()), "lr": config.lr * config.encoder_lr_factor})
+        groups.append(
+            {"params": list(model.encoder.parameters()), "lr": config.lr * config.encoder_lr_factor}
+        )
     parallel, optimizer = fabric.setup(
         model, torch.optim.AdamW(groups, weight_decay=config.weight_decay, fused=fabric.device.type != "mps")
     )
@@ -187,7 +197,13 @@ def _prepare(
         parallel=parallel,
         optimizer=optimizer,
         schedule=_schedule(optimizer.optimizer, config, config.epochs * len(sampler)),
-        loader=DataLoader(train_set, batch_sampler=sampler, **workers),
+        loader=DataLoader(
+            train_set,
+            batch_sampler=sampler,
+            num_workers=config.workers,
+            persistent_workers=config.workers > 0,
+            pin_memory=fabric.device.type == "cuda",
+        ),
         sampler=sampler,
         val_loader=DataLoader(val_set, batch_size=config.batch_size),
         class_weights=None if weights is None else weights.to(fabric.device),
@@ -236,11 +252,13 @@ def _train_epoch(session: _Session, epoch: int, bars: TrainBars) -> Row:
         loss_sum += loss.detach() * len(images)
         shown += len(images)
         bars.step(epoch + 1, loss_sum, shown, time.perf_counter() - started)
-    total = fabric.all_reduce(loss_sum, reduce_op="sum").item()
+    total = sum_over_processes(fabric, loss_sum).item()
     seconds = time.perf_counter() - started
     session.seconds += seconds
     if not math.isfinite(total):
-        raise ConfigError(f"the loss became {total} in epoch {epoch + 1}; lower --lr, or try --precision float32")
+        raise ConfigError(
+            f"the loss became {total} in epoch {epoch + 1}; lower --lr, or try --precision float32"
+        )
     return {
         "epoch": epoch + 1,
         "step": session.step,
@@ -281,8 +299,8 @@ def _validate(session: _Session, classes: Sequence[str]) -> Row:
         loss_sum += torch.stack([loss_function(logits, masks, None) * len(images), torch.tensor(len(images))])
         confusion += confusion_matrix(masks, logits.argmax(1), len(classes))
     # Each process has its own photos, none of them twice: sums are those of one process.
-    confusion = fabric.all_reduce(confusion, reduce_op="sum")
-    loss, images_seen = fabric.all_reduce(loss_sum, reduce_op="sum").tolist()
+    confusion = sum_over_processes(fabric, confusion)
+    loss, images_seen = sum_over_processes(fabric, loss_sum).tolist()
     metrics = Metrics.from_confusion(confusion, classes, int(images_seen), f"{session.config.size}")
     return {"val_loss": loss / images_seen, "val_accuracy": metrics.accuracy, "val_miou": metrics.miou} | {
         f"iou_{name}": figures.iou for name, figures in metrics.classes.items()

@@ -1,7 +1,6 @@
 """The drawn data set: official layout, true masks, same pictures every time, and not solved by colour."""
 
-from __future__ import annotations
-
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +8,9 @@ import pytest
 from PIL import Image
 
 from pixelwise.data import drawn
-from pixelwise.data.drawn import BACKGROUND, BORDER, KINDS, PET, draw_animal_scene, draw_dataset
+from pixelwise.data.drawn import BACKGROUND, BORDER, KINDS, PET, draw_animal_scene, draw_dataset, scene
+from pixelwise.data.drawn.painter import paint
+from pixelwise.errors import DataError
 
 
 @pytest.fixture(scope="module")
@@ -77,23 +78,23 @@ def test_the_border_parts_pet_from_background(scenes: list[tuple[np.ndarray, np.
 
 def test_the_mask_lies_on_the_animal(monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawn once with and once without its animal, a scene differs on the pet and hardly elsewhere."""
-    paint, thing = drawn._paint, drawn._paint_thing
-    monkeypatch.setattr(drawn, "_photograph", lambda rng, picture: picture.clip(0, 255).astype(np.uint8))
-    monkeypatch.setattr(drawn, "_cast_shadow", lambda *_: None)
+    monkeypatch.setattr(scene, "_photograph", lambda rng, picture: picture.clip(0, 255).astype(np.uint8))
+    monkeypatch.setattr(scene, "_cast_shadow", lambda *_: None)
+    paint_thing = scene._paint_thing
 
     def paint_nothing(rng, picture, *rest):  # type: ignore[no-untyped-def]
         return paint(rng, picture.copy(), *rest)
 
-    def paint_thing(*arguments):  # type: ignore[no-untyped-def]
+    def still_paint_thing(*arguments):  # type: ignore[no-untyped-def]
         with monkeypatch.context() as patch:
-            patch.setattr(drawn, "_paint", paint)
-            return thing(*arguments)
+            patch.setattr(scene, "paint", paint)
+            return paint_thing(*arguments)
 
     for index, kind in enumerate([*KINDS, *KINDS]):
         image, trimap = draw_animal_scene(np.random.default_rng(index), (160, 120), kind)
         with monkeypatch.context() as patch:
-            patch.setattr(drawn, "_paint", paint_nothing)
-            patch.setattr(drawn, "_paint_thing", paint_thing)
+            patch.setattr(scene, "paint", paint_nothing)
+            patch.setattr(scene, "_paint_thing", still_paint_thing)
             empty, same = draw_animal_scene(np.random.default_rng(index), (160, 120), kind)
         assert (same == trimap).all()
         changed = (image != empty).any(-1)
@@ -160,11 +161,24 @@ def test_existing_folders_are_left_alone(root: Path, tmp_path: Path) -> None:
 
     before = state(root)
     assert draw_dataset(root, train=40, test=20, seed=3) == root
-    with pytest.raises(FileExistsError, match="another folder"):
+    with pytest.raises(DataError, match="another folder"):
         draw_dataset(root, train=40, test=20, seed=4)
     assert state(root) == before
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("keep me")
-    with pytest.raises(FileExistsError, match="mine"):
+    with pytest.raises(DataError, match="mine"):
         draw_dataset(tmp_path / "mine")
     assert (tmp_path / "mine" / "notes.txt").read_text() == "keep me"
+
+
+@pytest.mark.parametrize("missing", ["one picture", "all pictures", "everything"])
+def test_a_damaged_copy_is_refused(missing: str, tmp_path: Path) -> None:
+    copy = draw_dataset(tmp_path / "pets", train=1, test=1, size=(80, 60))
+    if missing == "one picture":
+        (copy / "images" / "Cat_1.jpg").unlink()
+    else:
+        shutil.rmtree(copy / "images" if missing == "all pictures" else copy)
+    if missing == "everything":
+        copy.write_text("a file")
+    with pytest.raises(DataError, match="remove it"):
+        draw_dataset(copy, train=1, test=1, size=(80, 60))

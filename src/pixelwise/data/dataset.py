@@ -15,7 +15,7 @@ from torch import Tensor
 
 from pixelwise.data.transforms import Transform, resize_mask, resize_photo
 from pixelwise.errors import DataError
-from pixelwise.losses import IGNORE_INDEX, pixel_weights
+from pixelwise.losses import pixel_weights
 
 T = TypeVar("T")
 Item = TypeVar("Item")
@@ -197,7 +197,7 @@ def hold_back(records: Sequence[Record], fraction: float, seed: int) -> tuple[li
     )
 
 
-class SegmentationDataset(torch.utils.data.Dataset):
+class SegmentationDataset(torch.utils.data.Dataset[tuple[Tensor, ...]]):
     """Photos and masks as uint8 tensors, prepared once and kept in memory, transformed each time they are drawn.
 
     An item is asked for by its index or by (index, seed); with a seed the random transform is drawn from it

@@ -34,7 +34,7 @@ class Pix2PixDecoder(nn.Module):
             width = filters + skips[level]
         self.logits = nn.ConvTranspose2d(width, classes, kernel_size=3, stride=2, padding=1)
         nn.init.xavier_uniform_(self.logits.weight)
-        nn.init.zeros_(self.logits.bias)
+        nn.init.zeros_(self.logits.get_parameter("bias"))
 
     def forward(self, features: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
         """Features (N, channels[i], h_i, w_i), shallow to deep → logits (N, classes, *size)."""

@@ -3,7 +3,8 @@
 import logging
 from collections.abc import Sequence
 from difflib import get_close_matches
-from typing import Literal
+from itertools import pairwise
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -47,12 +48,13 @@ class Encoder(nn.Module):
     ) -> None:
         super().__init__()
         self.frozen = False
-        self.body = (
-            _cut_at_levels(name, size, weights) if layers is None else _cut_at_layers(name, size, weights, layers)
+        self.body, self.names = (
+            _cut_at_levels(name, size, weights)
+            if layers is None
+            else _cut_at_layers(name, size, weights, tuple(layers))
         )
         if padding == "same":
             _pad_same(self.body)
-        self.names = tuple(layers) if layers is not None else tuple(self.body.feature_info.module_name())
         self._measure(size)
 
     def _measure(self, size: int) -> None:
@@ -64,15 +66,19 @@ class Encoder(nn.Module):
         self.body.train(training)
         for name, shape in zip(self.names, shapes, strict=True):
             if len(shape) != 4:
-                raise ConfigError(f"layer '{name}' gives a tensor of shape {shape}, not a (N, C, H, W) feature map")
+                raise ConfigError(
+                    f"layer '{name}' gives a tensor of shape {shape}, not a (N, C, H, W) feature map"
+                )
         # Some of timm's transformers give (N, H, W, C); a feature map is square here, so the odd side out tells.
         self.channels_at_end = all(shape[1] == shape[2] != shape[3] for shape in shapes)
         sides = [shape[1] if self.channels_at_end else shape[2] for shape in shapes]
         self.channels = tuple(shape[3] if self.channels_at_end else shape[1] for shape in shapes)
         self.reductions = tuple(round(size / side) for side in sides)
-        if any(after > before for before, after in zip(sides, sides[1:], strict=False)):
+        if any(after > before for before, after in pairwise(sides)):
             found = ", ".join(f"{name} {side}x{side}" for name, side in zip(self.names, sides, strict=True))
-            raise ConfigError(f"layers must go from shallow to deep, none larger than the one before: {found}")
+            raise ConfigError(
+                f"layers must go from shallow to deep, none larger than the one before: {found}"
+            )
 
     def freeze(self) -> None:
         """Leave the encoder's weights and its batch-norm statistics as they are from now on."""
@@ -104,8 +110,14 @@ def check_encoder(name: str) -> None:
 
     if not timm.is_model(name):
         models = timm.list_models()
-        near = get_close_matches(name, models, n=8, cutoff=0.5) or [each for each in models if each[:4] == name[:4]][:8]
-        raise ConfigError(unknown_name("encoder", name, near or ["tf_efficientnet_lite0", "mobilenetv2_100", "resnet18"]) + " or any other of timm's")
+        near = (
+            get_close_matches(name, models, n=8, cutoff=0.5)
+            or [each for each in models if each[:4] == name[:4]][:8]
+        )
+        raise ConfigError(
+            unknown_name("encoder", name, near or ["tf_efficientnet_lite0", "mobilenetv2_100", "resnet18"])
+            + " or any other of timm's"
+        )
 
 
 def layer_names(name: str, size: int = 128) -> list[str]:
@@ -117,7 +129,7 @@ def layer_names(name: str, size: int = 128) -> list[str]:
     return _traced_names(_create(name, size))
 
 
-def _create(name: str, size: int, **options: object) -> nn.Module:
+def _create(name: str, size: int, **options: Any) -> Any:
     import timm
 
     pretrained = timm.get_pretrained_cfg(name)
@@ -125,7 +137,14 @@ def _create(name: str, size: int, **options: object) -> nn.Module:
         options["img_size"] = size
     try:
         return timm.create_model(name, **options)
-    except (TypeError, ValueError, RuntimeError, AssertionError, NotImplementedError, AttributeError) as error:
+    except (
+        TypeError,
+        ValueError,
+        RuntimeError,
+        AssertionError,
+        NotImplementedError,
+        AttributeError,
+    ) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ConfigError(f"encoder '{name}' cannot give features at {size} px: {reason}") from None
 
@@ -150,18 +169,24 @@ def _create_whole(name: str, size: int, weights: dict[str, Tensor] | None) -> nn
     return whole
 
 
-def _cut_at_levels(name: str, size: int, weights: dict[str, Tensor] | None) -> nn.Module:
+def _cut_at_levels(
+    name: str, size: int, weights: dict[str, Tensor] | None
+) -> tuple[nn.Module, tuple[str, ...]]:
+    """The timm model cut where its own `feature_info` says, and the names of those places."""
     if weights is None:
-        return _create(name, size, features_only=True)
-    # timm says which tensors the levels leave unused: the classifier's, as they must.
-    logging.getLogger("timm.models._builder").setLevel(logging.ERROR)
-    checked = _create_whole(name, size, weights).state_dict()
-    return _create(name, size, features_only=True, pretrained=True, pretrained_cfg_overlay={"state_dict": checked})
+        body = _create(name, size, features_only=True)
+    else:
+        # timm says which tensors the levels leave unused: the classifier's, as they must.
+        logging.getLogger("timm.models._builder").setLevel(logging.ERROR)
+        overlay = {"state_dict": _create_whole(name, size, weights).state_dict()}
+        body = _create(name, size, features_only=True, pretrained=True, pretrained_cfg_overlay=overlay)
+    return body, tuple(body.feature_info.module_name())
 
 
 def _cut_at_layers(
-    name: str, size: int, weights: dict[str, Tensor] | None, layers: Sequence[str]
-) -> nn.Module:
+    name: str, size: int, weights: dict[str, Tensor] | None, layers: tuple[str, ...]
+) -> tuple[nn.Module, tuple[str, ...]]:
+    """The timm model cut at layers by name: what none of them needs is left out."""
     from timm.models import create_feature_extractor
 
     whole = _create_whole(name, size, weights)
@@ -169,7 +194,7 @@ def _cut_at_layers(
     for layer in layers:
         if layer not in known:
             raise ConfigError(unknown_name("layer", layer, known))
-    return create_feature_extractor(whole, {layer: layer for layer in layers})
+    return create_feature_extractor(whole, {layer: layer for layer in layers}), layers
 
 
 def _traced_names(whole: nn.Module) -> list[str]:
@@ -189,14 +214,19 @@ def _pad_same(body: nn.Module) -> None:
 
     At stride 1 an odd kernel's "same" is symmetric and so the same thing.
     """
-    from timm.layers import Conv2dSame
+    from timm.layers.conv2d_same import Conv2dSame
 
     for parent in list(body.modules()):
         for child_name, child in list(parent.named_children()):
             if type(child) is nn.Conv2d and max(child.stride) > 1 and max(child.kernel_size) > 1:
                 same = Conv2dSame(
-                    child.in_channels, child.out_channels, child.kernel_size, child.stride,
-                    dilation=child.dilation, groups=child.groups, bias=child.bias is not None,
-                )  # fmt: skip
+                    child.in_channels,
+                    child.out_channels,
+                    (child.kernel_size[0], child.kernel_size[1]),
+                    (child.stride[0], child.stride[1]),
+                    dilation=(child.dilation[0], child.dilation[1]),
+                    groups=child.groups,
+                    bias=child.bias is not None,
+                )
                 same.load_state_dict(child.state_dict())
                 setattr(parent, child_name, same)

@@ -70,11 +70,15 @@ class Segmenter(nn.Module):
         return self.decoder(features, (images.shape[-2], images.shape[-1]))
 
     @staticmethod
-    def build(config: Config, classes: tuple[str, ...], palette: tuple[tuple[int, int, int], ...]) -> "Segmenter":
+    def build(
+        config: Config, classes: tuple[str, ...], palette: tuple[tuple[int, int, int], ...]
+    ) -> "Segmenter":
         """A new model of a config's encoder and decoder, with its pretrained encoder weights."""
         check_encoder(config.encoder)
         source = load_encoder_weights(config.encoder, config.encoder_weights)
-        pixels = source if config.pixels == "encoder" else EncoderWeights(None, mean=(0.0,) * 3, std=(255.0,) * 3)
+        pixels = (
+            source if config.pixels == "encoder" else EncoderWeights(None, mean=(0.0,) * 3, std=(255.0,) * 3)
+        )
         card = ModelCard(
             classes=classes,
             palette=palette,
@@ -107,12 +111,16 @@ class Segmenter(nn.Module):
             card = ModelCard.model_validate_json((folder / CARD_FILE).read_text(encoding="utf-8"))
             tensors = load_file(folder / WEIGHTS_FILE)
         except FileNotFoundError as error:
-            raise RunError(f"{error.filename or folder}: no model here; train one with pixelwise train") from None
+            raise RunError(
+                f"{error.filename or folder}: no model here; train one with pixelwise train"
+            ) from None
         except (OSError, ValidationError, SafetensorError) as error:
             raise RunError(f"{folder}: the model cannot be read ({str(error).splitlines()[0]})") from None
         model = Segmenter(card)
         try:
             model.load_state_dict(tensors)
         except RuntimeError as error:
-            raise RunError(f"{folder / WEIGHTS_FILE}: not the weights of {CARD_FILE}'s model ({error})") from None
+            raise RunError(
+                f"{folder / WEIGHTS_FILE}: not the weights of {CARD_FILE}'s model ({error})"
+            ) from None
         return model.eval()
