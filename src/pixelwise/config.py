@@ -14,6 +14,12 @@ from pixelwise.models.weights import has_embedded_weights
 
 Preset = Literal["default", "tutorial"]
 
+_CHOICES: dict[str, list[str]] = {
+    "augment": list(AUGMENTATIONS),
+    "loss": list(LOSSES),
+    "decoder": list(DECODERS),
+}
+
 
 def _group(name: str, description: str, **limits: Any) -> Any:
     """A field that stands under a heading of the command line's help."""
@@ -32,7 +38,9 @@ class Config(BaseModel):
     preset: Preset = Field("default", description="The settings that the others started from.")
 
     size: int = _group("Data", "Photos are resized to SIZE x SIZE pixels.", default=128, ge=32, le=4096)
-    augment: str = _group("Data", "Random changes while training: none, flip, crop.", default="crop")
+    augment: str = _group(
+        "Data", f"Random changes while training: {', '.join(AUGMENTATIONS)}.", default="crop"
+    )
     validation_from: Literal["train", "test"] = _group(
         "Data", "The split that validation photos come from, where there is no val split.", default="train"
     )
@@ -55,7 +63,7 @@ class Config(BaseModel):
         "Model", "Normalise pixels as the encoder was trained, or scale them to [0, 1].", default="encoder"
     )
     freeze_encoder: bool = _group("Model", "Leave the encoder's weights as they are.", default=True)
-    decoder: str = _group("Model", "The decoder: light, pix2pix.", default="light")
+    decoder: str = _group("Model", f"One of {', '.join(DECODERS)}.", default="light")
 
     epochs: int = _group("Training", "Passes over the training photos.", default=40, ge=1)
     batch_size: int = _group("Training", "Photos a step, over all processes together.", default=16, ge=1)
@@ -111,11 +119,9 @@ class Config(BaseModel):
     @field_validator("augment", "loss", "decoder")
     @classmethod
     def _check_name(cls, value: str, info: Any) -> str:
-        registry: dict[str, Any] = {"augment": AUGMENTATIONS, "loss": LOSSES, "decoder": DECODERS}[
-            info.field_name
-        ]
-        if value not in registry:
-            raise ValueError(unknown_name(info.field_name, value, registry))
+        choices = _CHOICES[info.field_name]
+        if value not in choices:
+            raise ValueError(unknown_name(info.field_name, value, choices))
         return value
 
     @staticmethod

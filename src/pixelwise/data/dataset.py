@@ -14,7 +14,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from pixelwise.data.transforms import Transform, resize_mask, resize_photo
-from pixelwise.errors import DataError
+from pixelwise.errors import ConfigError, DataError
 from pixelwise.losses import pixel_weights
 
 T = TypeVar("T")
@@ -81,8 +81,15 @@ def read_image(path: Path) -> np.ndarray:
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """A PIL image of any mode as upright RGB; transparent pixels are laid on white."""
+    """A PIL image as upright RGB: 16 bits are scaled to 8, and transparent pixels are laid on white."""
     image = ImageOps.exif_transpose(image)
+    if image.mode in ("I", "F"):
+        raise DataError(
+            f"pixels in mode {image.mode} have no known range; save it with 8 or 16 bits a channel"
+        )
+    if image.mode.startswith("I;16"):
+        # Pillow's own conversion clips: all but the darkest 256 levels would become white.
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
@@ -264,9 +271,16 @@ class EpochSampler(torch.utils.data.Sampler[list[tuple[int, int]]]):
     The global batch is the same whatever the number of processes: each takes its stride of it. No photo is
     shown twice to fill up, as torch's own DistributedSampler does: a last batch too small to give every
     process two photos (batch norm needs two) joins the batch before it.
+
+    Raises ConfigError where a batch has not even one photo a process.
     """
 
     def __init__(self, length: int, batch_size: int, seed: int, rank: int = 0, world_size: int = 1) -> None:
+        if min(length, batch_size) < world_size:
+            raise ConfigError(
+                f"{world_size} processes cannot share batches of {min(length, batch_size)} photos; "
+                "raise --batch-size, or start fewer processes"
+            )
         self.length, self.batch_size, self.seed = length, batch_size, seed
         self.rank, self.world_size = rank, world_size
         self.epoch = 0
@@ -276,20 +290,20 @@ class EpochSampler(torch.utils.data.Sampler[list[tuple[int, int]]]):
         generator = torch.Generator().manual_seed(self.seed * 100_003 + self.epoch)
         order = torch.randperm(self.length, generator=generator).tolist()
         seeds = torch.randint(2**62, (self.length,), generator=generator).tolist()
-        draws = list(zip(order, seeds, strict=True))
-        batches = [draws[start : start + self.batch_size] for start in range(0, self.length, self.batch_size)]
-        if len(batches) > 1 and len(batches[-1]) < 2 * self.world_size:
-            batches[-2:] = [batches[-2] + batches[-1]]
-        return batches
+        draws = iter(zip(order, seeds, strict=True))
+        return [list(islice(draws, size)) for size in self.global_sizes()]
 
     def global_sizes(self) -> list[int]:
         """How many photos each of the global batches has."""
-        return [len(batch) for batch in self.global_batches()]
+        full, rest = divmod(self.length, self.batch_size)
+        sizes = [self.batch_size] * full + [rest] * (rest > 0)
+        if full and 0 < rest < 2 * self.world_size:
+            sizes[-2:] = [self.batch_size + rest]
+        return sizes
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         for batch in self.global_batches():
             yield batch[self.rank :: self.world_size]
 
     def __len__(self) -> int:
-        full, rest = divmod(self.length, self.batch_size)
-        return full + (1 if rest >= (2 * self.world_size if full else 1) else 0)
+        return len(self.global_sizes())

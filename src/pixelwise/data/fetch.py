@@ -23,7 +23,7 @@ NAME = "oxford-iiit-pet"
 """The data set's folder, as torchvision calls it."""
 
 DRAWN_PICTURES = (300, 150)
-"""How many pictures for training and for testing are drawn where the real ones cannot be had."""
+"""How many pictures are drawn for training and for testing. Whoever changes it raises drawn.VERSION too."""
 
 STALL_SECONDS = 30.0
 """A download from which nothing comes for this long has failed."""
@@ -95,7 +95,7 @@ def _find_in(cache: Path, timeout: float) -> tuple[Path, str]:
 
 
 def _is_whole(folder: Path) -> bool:
-    """Whether the download ended: only then does a copy get its name. Other people's halves are caught too."""
+    """Whether the download ended. Ours get their name only then; a half copy from elsewhere is caught too."""
     parts = ("images", "annotations/trimaps", "annotations/trainval.txt", "annotations/test.txt")
     return all((folder / part).exists() for part in parts)
 
@@ -128,7 +128,8 @@ def _silence(url: str, timeout: float) -> str | None:
 def _download(kept: Path) -> str | None:
     """Download the official archives and unpack them as `kept`; returns why that failed, None if it did not.
 
-    torchvision checks their sums and shows its progress bar. Raises OSError where the cache cannot be written.
+    torchvision checks their sums and shows its progress bar. Raises OSError where the cache cannot be
+    written.
     """
     from torchvision.datasets import OxfordIIITPet
 
@@ -154,7 +155,7 @@ def _download(kept: Path) -> str | None:
 
 @contextmanager
 def _stalls_raise() -> Iterator[None]:
-    """Let every new socket raise when nothing comes for STALL_SECONDS: torchvision's download sets no limit."""
+    """Let new sockets raise when nothing comes for STALL_SECONDS: torchvision's download sets no limit."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(STALL_SECONDS)
     try:
