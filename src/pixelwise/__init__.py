@@ -7,6 +7,7 @@ from pixelwise.errors import ConfigError, DataError, PixelwiseError, RunError, W
 from pixelwise.evaluate import evaluate
 from pixelwise.metrics import Metrics
 from pixelwise.predict import Prediction, Predictor
+from pixelwise.report import show
 from pixelwise.run import Run
 from pixelwise.train import train
 
@@ -28,5 +29,6 @@ __all__ = [
     "WeightsError",
     "evaluate",
     "load_dataset",
+    "show",
     "train",
 ]

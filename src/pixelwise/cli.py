@@ -10,16 +10,16 @@ from pydantic import BaseModel, create_model
 
 import pixelwise
 from pixelwise.config import Config
-from pixelwise.data.dataset import SPLITS, Split, read_pair
+from pixelwise.data.dataset import Split
 from pixelwise.data.formats import load_dataset
 from pixelwise.errors import DataError, PixelwiseError
 from pixelwise.evaluate import Resolution, evaluate
 from pixelwise.files import free_path
 from pixelwise.predict import Predictor, predict_files
 from pixelwise.progress import Bars
-from pixelwise.report import print_metrics, print_run
+from pixelwise.report import print_dataset, print_metrics, print_run, show
 from pixelwise.train import train
-from pixelwise.visualize import photo_sheet, save_picture
+from pixelwise.visualize import save_picture
 
 app = App(
     name="pixelwise",
@@ -173,22 +173,12 @@ def show_command(data: Path, /, *, split: Split = "train", count: int = 12, out:
         The picture. [default: DATA's name with -SPLIT.png, in this folder]
     """
     dataset = load_dataset(data)
-    if count < 1:
-        raise DataError(f"--count {count}: a sheet needs at least one photo")
     if out is not None and out.exists():
         raise DataError(f"{out}: is already there; choose another --out")
-    records = dataset.records(split)
-    chosen = [
-        records[index * len(records) // min(count, len(records))] for index in range(min(count, len(records)))
-    ]
-    photos, masks = zip(*(read_pair(record, dataset.mask_values) for record in chosen), strict=True)
-    sizes = ", ".join(f"{len(getattr(dataset, each))} {each}" for each in SPLITS if getattr(dataset, each))
-    title = f"{dataset.root.resolve().name} · {dataset.format} · {sizes} photos"
-    names = [record.image.name for record in chosen]
-    sheet = photo_sheet(photos, masks, names, dataset.classes, dataset.palette, title)
     target = out or free_path(Path(f"{dataset.root.resolve().name}-{split}.png"))
-    save_picture(sheet, target)
-    print(f"{title}\nclasses: {', '.join(dataset.classes)}\nsheet: {target}")
+    save_picture(show(dataset, split, count), target)
+    print_dataset(dataset)
+    print(f"sheet: {target}")
     return 0
 
 

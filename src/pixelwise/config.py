@@ -1,5 +1,6 @@
 """Every setting of a training, in one flat model: presets, flags, YAML."""
 
+import math
 from pathlib import Path
 from typing import Any, Literal
 
@@ -101,8 +102,11 @@ class Config(BaseModel):
         weights = {}
         for part in value.split(","):
             name, _, number = part.partition("=")
+            name = name.strip()
+            if name in weights:
+                raise ValueError(f"'{name}' is given twice")
             try:
-                weights[name.strip()] = float(number)
+                weights[name] = float(number)
             except ValueError:
                 raise ValueError(
                     f"'{part}' is not name=weight; choose none, balanced or pet=2,border=1"
@@ -112,8 +116,8 @@ class Config(BaseModel):
     @field_validator("class_weights")
     @classmethod
     def _check_class_weights(cls, value: str | dict[str, float]) -> str | dict[str, float]:
-        if isinstance(value, dict) and any(not weight >= 0 for weight in value.values()):
-            raise ValueError("weights must be 0 or more")
+        if isinstance(value, dict) and any(not 0 <= weight < math.inf for weight in value.values()):
+            raise ValueError("weights must be finite, and 0 or more")
         return value
 
     @field_validator("augment", "loss", "decoder")
@@ -159,7 +163,7 @@ class Config(BaseModel):
             return Config(**yaml.safe_load(path.read_text(encoding="utf-8")))
         except ValidationError as error:
             raise ConfigError(f"{path}: {one_line(error)}") from None
-        except (OSError, TypeError, yaml.YAMLError) as error:
+        except (OSError, UnicodeError, TypeError, yaml.YAMLError) as error:
             raise ConfigError(f"{path}: cannot be read as settings ({str(error).splitlines()[0]})") from None
 
 

@@ -1,10 +1,38 @@
-"""What is told in words: tables of figures, and where things are."""
+"""What is told to a person: sheets of photos, tables of figures, and where things are."""
 
+from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
+from pixelwise.data.dataset import SPLITS, Dataset, Split, read_pair
+from pixelwise.errors import DataError
 from pixelwise.metrics import Metrics
 from pixelwise.run import Run
+from pixelwise.visualize import photo_sheet
+
+
+def show(data: Dataset, split: Split = "train", count: int = 12) -> Image.Image:
+    """A sheet of a split's photos with their masks over them; `count` of them, spread evenly over the split.
+
+    Raises DataError for a split without photos, a count below 1, or a photo or mask that cannot be read.
+
+    >>> show(load_dataset("oxford-iiit-pet/")).save("sheet.png")  # doctest: +SKIP
+    """
+    if count < 1:
+        raise DataError(f"a sheet of {count} photos: ask for 1 or more")
+    records = data.records(split)
+    count = min(count, len(records))
+    chosen = [records[index * len(records) // count] for index in range(count)]
+    photos, masks = zip(*(read_pair(record, data.mask_values) for record in chosen), strict=True)
+    names = [record.image.name for record in chosen]
+    title = f"{data.root.resolve().name} · {split} · {count} of {len(records)} photos"
+    return photo_sheet(photos, masks, names, data.classes, data.palette, title)
+
+
+def print_dataset(data: Dataset) -> None:
+    """Print a data set's format, classes and the size of each split."""
+    sizes = ", ".join(f"{len(getattr(data, split))} {split}" for split in SPLITS if getattr(data, split))
+    print(f"{data.root}: {data.format}, photos: {sizes}\nclasses: {', '.join(data.classes)}")
 
 
 def print_metrics(metrics: Metrics, split: str) -> None:

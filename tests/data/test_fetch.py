@@ -1,4 +1,4 @@
-"""The four sources of Oxford-IIIT Pet in their order, over the real download code and a server on this machine."""
+"""The four sources of Oxford-IIIT Pet, with the real download code and a server on this machine."""
 
 import hashlib
 import io
@@ -71,8 +71,8 @@ def official(monkeypatch: pytest.MonkeyPatch, archives: dict[str, bytes], port: 
 def host(archives: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            answer = host.answers[self.path[1:]]
-            host.asked.append(self.path[1:])
+            answer = here.answers[self.path[1:]]
+            here.asked.append(self.path[1:])
             if isinstance(answer, int):
                 self.send_error(answer)
                 return
@@ -81,7 +81,7 @@ def host(archives: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> Iterato
             self.end_headers()
             if answer == "stall":
                 self.wfile.flush()
-                host.released.wait(20)
+                here.released.wait(20)
             elif isinstance(answer, bytes):
                 self.wfile.write(answer)
 
@@ -93,13 +93,13 @@ def host(archives: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> Iterato
             pass  # a client that has read enough hangs up
 
     server = Server(("127.0.0.1", 0), Handler)
-    host = Host(server.server_address[1])
-    host.answers.update(archives)
-    official(monkeypatch, archives, host.port)
+    here = Host(server.server_address[1])
+    here.answers.update(archives)
+    official(monkeypatch, archives, here.port)
     serving = threading.Thread(target=server.serve_forever, args=(0.02,))
     serving.start()
-    yield host
-    host.released.set()
+    yield here
+    here.released.set()
     server.shutdown()
     server.server_close()
     serving.join()
@@ -224,17 +224,15 @@ def test_a_download_that_fails_leaves_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(fetch, "STALL_SECONDS", 0.3)
-    monkeypatch.setattr(socket, "getdefaulttimeout", lambda: 77.0)
-    after: list[float | None] = []
-    set_timeout = socket.setdefaulttimeout
-    monkeypatch.setattr(socket, "setdefaulttimeout", lambda value: (after.append(value), set_timeout(value)))
     host.answers[archive] = answer
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(77.0)
     try:
         with within(5):
             root, line = find_oxford_pets(tmp_path)
+        assert socket.getdefaulttimeout() == 77.0, "the limit holds during the download only"
     finally:
-        set_timeout(None)
-    assert after == [0.3, 77.0], "the limit holds during the download only"
+        socket.setdefaulttimeout(before)
     assert root == tmp_path / DRAWN
     assert line.startswith("data: the download failed (") and told in line
     assert names(tmp_path) == [DRAWN]

@@ -22,8 +22,9 @@ def oxford_pets(root: Path) -> Dataset | None:
         listed = annotations / f"{split}.txt"
         try:
             lines = listed.read_text(encoding="utf-8").splitlines()
-        except OSError as error:
-            raise DataError(f"{listed}: the official list cannot be read ({error.strerror})") from None
+        except (OSError, UnicodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+            raise DataError(f"{listed}: the official list cannot be read ({reason})") from None
         names = [line.split()[0] for line in lines if line.strip() and not line.startswith("#")]
         found = []
         for name in names:
