@@ -54,8 +54,17 @@ class Child:
         for line in self.process.stdout:
             if line.startswith(MARK):
                 return json.loads(line.removeprefix(MARK))
-            print(f"    {line.rstrip()}", file=sys.stderr, flush=True)
+            say(f"    {line.rstrip()}")
         sys.exit(f"a process of this benchmark ended early, with exit code {self.process.wait()}: see above")
+
+    def finish(self) -> None:
+        """Wait for the end of a process that gives no reports."""
+        for line in self.process.stdout:
+            say(f"    {line.rstrip()}")
+        if self.process.wait():
+            sys.exit(
+                f"a process of this benchmark failed, with exit code {self.process.returncode}: see above"
+            )
 
     def turn(self) -> dict[str, Any]:
         """Give the turn, and wait for what was done with it."""

@@ -17,7 +17,7 @@ import torch
 from common import report, rest
 
 import pixelwise as pw
-from pixelwise.hooks import Hook, TrainState
+from pixelwise.hooks import HistoryHook, Hook, TrainState
 from pixelwise.metrics import confusion_matrix
 from pixelwise.models.segmenter import Segmenter
 
@@ -91,7 +91,7 @@ class KeepWeights(Hook):
         return found
 
 
-class TargetReached(Exception):
+class TargetReached(Exception):  # noqa: N818 - it is good news
     """The test split's mean IoU is as high as asked."""
 
 
@@ -141,7 +141,7 @@ def within(data: str, out: str, settings: dict[str, Any], seconds: float) -> Non
     How many epochs fill them is found by three epochs of another run; 5 % is left for a machine that slows down.
     """
     dataset = pw.load_dataset(data)
-    trial = pw.train(dataset, f"{out}/trial", epochs=3, **settings).read_metrics()
+    trial = pw.train(dataset, f"{out}/trial", hooks=[HistoryHook()], epochs=3, **settings).read_metrics()
     each = (trial[-1]["train_seconds"] - trial[0]["train_seconds"]) / (len(trial) - 1)
     epochs = max(1, int(0.95 * seconds / each))
     print(f"{each:.2f} s an epoch: {epochs} epochs", flush=True)

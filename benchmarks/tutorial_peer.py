@@ -2,8 +2,8 @@
 
 usage, in the peer's interpreter: tutorial_peer.py SCRIPT DATA WEIGHTS ROUNDS EPOCHS
 
-The script's own `next` and `train_on_batch` are watched, and time is counted as it counts it: a step is fetching
-the batch and training on it. EPOCHS passes over the photos make a round; one pass before the first warms up.
+The script's own `next` and `train_on_batch` are watched, and time is counted as the script counts it: a step is
+fetching the batch and training on it. EPOCHS passes over the photos make a round; one pass before the first warms up.
 """
 
 import importlib.metadata
@@ -16,7 +16,7 @@ from typing import Any
 
 from common import report, rest
 
-STEPS_PER_EPOCH = 5  # 300 photos in batches of 64
+BATCH_SIZE = 64
 
 
 class Watch:
@@ -24,8 +24,9 @@ class Watch:
 
     def __init__(self, photos: int, epochs: int) -> None:
         self.photos, self.epochs = photos, epochs
+        self.steps_per_epoch = -(-photos // BATCH_SIZE)  # the last batch is smaller
         self.steps, self.seconds, self.started = 0, 0.0, 0.0
-        self.round_ends = STEPS_PER_EPOCH  # the warm-up
+        self.round_ends = self.steps_per_epoch  # the warm-up
         self.warm = False
 
     def fetch(self, batches: Any) -> Any:
@@ -43,7 +44,7 @@ class Watch:
         rate = self.epochs * self.photos / self.seconds
         rest(**({"images_per_second": rate} if self.warm else {"ready": True}))
         self.warm, self.seconds = True, 0.0
-        self.round_ends += self.epochs * STEPS_PER_EPOCH
+        self.round_ends += self.epochs * self.steps_per_epoch
 
 
 def main() -> None:
@@ -52,8 +53,6 @@ def main() -> None:
 
     listed = Path(data, "annotations", "trainval.txt").read_text().splitlines()
     photos = len([line for line in listed if line.strip() and not line.startswith("#")])
-    if -(-photos // 64) != STEPS_PER_EPOCH:
-        sys.exit(f"{data}: {photos} photos for training are not {STEPS_PER_EPOCH} batches of 64")
     watch = Watch(photos, int(epochs))
     train_on_batch = keras.Model.train_on_batch
 
@@ -63,7 +62,7 @@ def main() -> None:
         return logs
 
     keras.Model.train_on_batch = watched
-    steps = STEPS_PER_EPOCH * (1 + int(rounds) * int(epochs))
+    steps = watch.steps_per_epoch * (1 + int(rounds) * int(epochs))
     with tempfile.TemporaryDirectory() as folder:
         sys.argv = [script, data, weights, str(steps), str(Path(folder, "curve.json"))]
         peer = runpy.run_path(script, init_globals={"next": watch.fetch})
@@ -72,8 +71,8 @@ def main() -> None:
     model, photos_shown = peer["model"], peer["V"]
     for _ in range(int(rounds)):
         started = time.perf_counter()
-        for first in range(0, len(photos_shown), 64):
-            model.predict_on_batch(photos_shown[first : first + 64]).argmax(-1)
+        for first in range(0, len(photos_shown), BATCH_SIZE):
+            model.predict_on_batch(photos_shown[first : first + BATCH_SIZE]).argmax(-1)
         rest(images_per_second=len(photos_shown) / (time.perf_counter() - started))
     versions = {name: importlib.metadata.version(name) for name in ("tensorflow-cpu", "keras")}
     report(versions=versions)

@@ -140,7 +140,7 @@ def _open_run(
         Run.check_free(out)
         return Run(out, Config.of(preset or "default", **given)), None
     run = Run.open(out)
-    asked = Config.of(run.config.preset, **(run.config.model_dump() | given))
+    asked = Config.of(run.config.preset, **(run.config.model_dump(exclude={"preset"}) | given))
     changed = [
         name for name in given if getattr(asked, name) != getattr(run.config, name) and name not in RESUMABLE
     ]

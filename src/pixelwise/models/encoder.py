@@ -101,7 +101,8 @@ class Encoder(nn.Module):
 
     def _run(self, pixels: Tensor) -> list[Tensor]:
         features = self.body(pixels)
-        return list(features.values()) if isinstance(features, dict) else features
+        # timm gives layers in the order they run, whatever the order they were asked for in.
+        return [features[name] for name in self.names] if isinstance(features, dict) else features
 
 
 def check_encoder(name: str) -> None:
@@ -191,9 +192,13 @@ def _cut_at_layers(
 
     whole = _create_whole(name, size, weights)
     known = _traced_names(whole)
+    if not layers:
+        raise ConfigError("layers: name at least one layer, or leave them out for the encoder's own levels")
     for layer in layers:
         if layer not in known:
             raise ConfigError(unknown_name("layer", layer, known))
+        if list(layers).count(layer) > 1:
+            raise ConfigError(f"layer '{layer}' is named twice; name each once, from shallow to deep")
     return create_feature_extractor(whole, {layer: layer for layer in layers}), layers
 
 

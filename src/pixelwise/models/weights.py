@@ -1,7 +1,8 @@
 """Where an encoder's pretrained weights come from: ENCODER_WEIGHTS, one function a source."""
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,7 +77,8 @@ def hub(encoder: str) -> EncoderWeights:
     if not timm.is_model_pretrained(encoder):
         raise WeightsError(f"timm has no pretrained weights for '{encoder}'; use a safetensors FILE or none")
     try:
-        model = timm.create_model(encoder, pretrained=True)
+        with _quick_to_give_up():
+            model = timm.create_model(encoder, pretrained=True)
     except Exception as error:  # the hub's client raises a dozen kinds, one for each way a network can fail
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise WeightsError(
@@ -84,6 +86,22 @@ def hub(encoder: str) -> EncoderWeights:
             f"(with --encoder {', '.join(EMBEDDED_PACKAGES)}), a safetensors FILE, or none"
         ) from None
     return EncoderWeights(model.state_dict(), *_timm_pixels(encoder))
+
+
+@contextmanager
+def _quick_to_give_up() -> Iterator[None]:
+    """Where the hub does not answer, look in its cache only: its client asks twelve times, for most of a minute."""
+    from huggingface_hub import constants, get_session
+
+    offline = constants.HF_HUB_OFFLINE
+    try:
+        get_session().head(constants.ENDPOINT, timeout=5)
+    except Exception:  # no network, no proxy, no name, no certificate: each has its own kind
+        constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = offline
 
 
 def random_start(encoder: str) -> EncoderWeights:

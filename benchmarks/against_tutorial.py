@@ -1,0 +1,296 @@
+"""TensorFlow's segmentation tutorial and pixelwise, side by side: same photos, same encoder weights, in one run.
+
+Prints one table and writes one JSON; see README.md beside this file. Every measured process is a child that works
+alone while the others sleep; this process only conducts.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from statistics import mean, median
+from typing import Any
+
+from common import Child, Finding, findings_table, machine, say, use_cores, write_json
+from peak_memory import peak_memory
+
+HERE = Path(__file__).resolve().parent
+GIB = 2**30
+BATCH_SIZE = 64
+
+
+class Bench:
+    """The arguments, the children that they start, and what was measured so far."""
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        self.arguments = arguments
+        self.figures: dict[str, Any] = {}
+
+    def ours(self, job: str, settings: dict[str, Any], **more: Any) -> Child:
+        """A pixelwise process doing a job of tutorial_ours.py."""
+        if settings["preset"] == "tutorial":
+            settings = settings | {"encoder_weights": str(self.arguments.weights)}
+        spec = {"job": job, "data": str(self.arguments.data), "settings": settings} | more
+        return Child(sys.executable, HERE / "tutorial_ours.py", json.dumps(spec))
+
+    def theirs(self, script: Path, *more: object) -> Child:
+        """A process in the peer's interpreter."""
+        return Child(self.arguments.peer_python, script, *map(str, more))
+
+    @property
+    def has_peer(self) -> bool:
+        """Whether the peer's curve can be had."""
+        return bool(self.arguments.peer_json or (self.arguments.peer_script and self.arguments.peer_python))
+
+    @cached_property
+    def steps_per_epoch(self) -> int:
+        """Steps that a pass over the training photos takes; the last has fewer than 64 photos, on both sides."""
+        listed = (self.arguments.data / "annotations" / "trainval.txt").read_text().splitlines()
+        photos = len([line for line in listed if line.strip() and not line.startswith("#")])
+        return -(-photos // BATCH_SIZE)
+
+    @cached_property
+    def peer_curve(self) -> list[dict[str, Any]]:
+        """The peer's test figures every 25 steps, up to --steps: of this run, or measured earlier."""
+        arguments = self.arguments
+        with tempfile.TemporaryDirectory(prefix="peer-") as folder:
+            path = arguments.peer_json or Path(folder, "curve.json")
+            if path != arguments.peer_json:
+                say(f"TensorFlow's tutorial, {arguments.steps} steps")
+                command = (arguments.peer_script, arguments.data, arguments.weights, arguments.steps, path)
+                with self.theirs(*command) as peer:
+                    peer.finish()
+            curve = json.loads(path.read_text(encoding="utf-8"))["curve"]
+        self.figures["peer"] = {"measured_in_this_run": arguments.peer_json is None, "curve": curve}
+        return [point for point in curve if point["step"] <= arguments.steps]
+
+    @property
+    def peer_best(self) -> dict[str, Any]:
+        """The point of the peer's curve with its best test mIoU."""
+        return max(self.peer_curve, key=lambda point: point["miou"])
+
+
+def throughput(bench: Bench) -> list[Finding]:
+    """Images a second, training and predicting, in turns; the ratio pair by pair, because a machine's speed drifts."""
+    arguments = bench.arguments
+    count, epochs = (2, 1) if arguments.quick else (5, 2)
+    pairs: dict[str, list[dict[str, float]]] = {"training": [], "predicting": []}
+    say(
+        f"throughput: {count} rounds by turns of {epochs * bench.steps_per_epoch} training steps, then of prediction"
+    )
+    with bench.theirs(
+        HERE / "tutorial_peer.py", arguments.peer_script, arguments.data, arguments.weights, count, epochs
+    ) as peer:
+        peer.result()
+        with bench.ours("rounds", {"preset": "tutorial"}, rounds=count, epochs=epochs) as ours:
+            ours.result()
+            for name in ("training", "predicting"):
+                for _ in range(count):
+                    pair = {
+                        "theirs": peer.turn()["images_per_second"],
+                        "ours": ours.turn()["images_per_second"],
+                    }
+                    say(f"  {name}: {pair['theirs']:.1f} theirs, {pair['ours']:.1f} ours")
+                    pairs[name].append(pair)
+            # The default preset's prediction stands beside the same rounds of theirs.
+            pairs["predicting, default"] = [
+                pair | {"ours": ours.turn()["images_per_second"]} for pair in pairs["predicting"]
+            ]
+        versions = peer.turn()["versions"]
+    bench.figures["throughput"] = {"versions": versions, "images_per_second": pairs}
+    return [
+        ratio_finding(f"images/s {what} over TensorFlow", target, pairs[name])
+        for name, what, target in (
+            ("training", "training, `--preset tutorial`, batches of 64,", 2.5),
+            ("predicting", "predicting at 128 px, `--preset tutorial`", None),
+            ("predicting, default", "predicting at 128 px, `--preset default`", None),
+        )
+    ]
+
+
+def ratio_finding(what: str, target: float | None, pairs: list[dict[str, float]]) -> Finding:
+    """A row on ours over theirs."""
+    ratios = [pair["ours"] / pair["theirs"] for pair in pairs]
+    ours, theirs = (median(pair[side] for pair in pairs) for side in ("ours", "theirs"))
+    measured = f"{median(ratios):.2f}× ({min(ratios):.2f}–{max(ratios):.2f}; {ours:.0f} over {theirs:.0f})"
+    wanted = "–" if target is None else f"≥ {target}×"
+    return Finding(what, wanted, measured, None if target is None else median(ratios) >= target)
+
+
+def tutorial(bench: Bench) -> list[Finding]:
+    """The tutorial preset for as many steps as the peer."""
+    steps = bench.arguments.steps
+    settings = {"preset": "tutorial", "epochs": max(1, steps // bench.steps_per_epoch)}
+    found = over_seeds(bench, "figures", settings)
+    bench.figures["tutorial"] = found
+    what = f"test mIoU of `--preset tutorial` at 128 px after {found[0]['last']['step']:.0f} steps"
+    findings = miou_findings(what, 0.66, found)
+    if bench.has_peer:
+        best, earlier = bench.peer_best, " (measured earlier)" if bench.arguments.peer_json else ""
+        measured = f"{best['miou']:.3f} (accuracy {best['accuracy']:.3f}), at step {best['step']}"
+        findings.append(Finding(f"TensorFlow's best test mIoU in {steps} steps{earlier}", "–", measured))
+    return findings
+
+
+def default(bench: Bench) -> list[Finding]:
+    """The default preset for a minute of training."""
+    seconds = 5 if bench.arguments.quick else 60
+    found = over_seeds(bench, "within", {"preset": "default"}, seconds=seconds)
+    bench.figures["default"] = {"seconds": seconds, "seeds": found}
+    return miou_findings(
+        f"test mIoU of `--preset default` at 128 px after {seconds} s of training", 0.73, found
+    )
+
+
+def over_seeds(bench: Bench, job: str, settings: dict[str, Any], **more: Any) -> list[dict[str, Any]]:
+    """The same job for each seed."""
+    found = []
+    for seed in range(bench.arguments.seeds):
+        say(f"{job}: --preset {settings['preset']}, {settings.get('epochs', 'its')} epochs, seed {seed}")
+        with bench.ours(job, settings | {"seed": seed}, **more) as child:
+            found.append({"seed": seed} | child.result())
+    return found
+
+
+def miou_findings(what: str, target: float, found: list[dict[str, Any]]) -> list[Finding]:
+    """Rows on the mean over the seeds: of the last weights, and of those that validation chose."""
+    findings = []
+    for kind, name in (("last", "last weights"), ("best", "best by validation")):
+        mious = [each[kind]["miou"] for each in found]
+        accuracy = mean(each[kind]["accuracy"] for each in found)
+        measured = f"{mean(mious):.3f} (min {min(mious):.3f} of {len(mious)} seeds; accuracy {accuracy:.3f})"
+        findings.append(Finding(f"{what}, {name}", f"≥ {target}", measured, mean(mious) >= target))
+    return findings
+
+
+def until(bench: Bench) -> list[Finding]:
+    """Seconds of training until the test split's mIoU is TensorFlow's best."""
+    best = bench.peer_best
+    earlier = ", measured earlier" if bench.arguments.peer_json else ""
+    bench.figures["until"] = {"target": best["miou"], "their_seconds": best["train_s"], "runs": {}}
+    findings = []
+    short = 2 if bench.arguments.quick else bench.arguments.short_epochs
+    for name, settings in (("as it is", {}), (f"--epochs {short}", {"epochs": short})):
+        found = over_seeds(bench, "until", {"preset": "default"} | settings, miou=best["miou"])
+        bench.figures["until"]["runs"][name] = found
+        reached = [each["seconds"] for each in found if each["seconds"] is not None]
+        what = (
+            f"seconds until TensorFlow's best ({best['miou']:.3f}), TensorFlow over "
+            f"`--preset default` ({name}){earlier}"
+        )
+        if len(reached) < len(found):
+            measured = f"reached by {len(reached)} of {len(found)} seeds"
+            findings.append(Finding(what, "≥ 20×", measured, False))
+            continue
+        theirs, ours = best["train_s"], median(reached)
+        measured = (
+            f"{theirs / ours:.1f}× ({theirs:.0f} s over {ours:.1f} s; slowest seed {max(reached):.1f} s)"
+        )
+        findings.append(Finding(what, "≥ 20×", measured, theirs / ours >= 20))
+    return findings
+
+
+def demo(bench: Bench) -> list[Finding]:
+    """The demo's peak memory and time, with nothing cached from before."""
+    say("pixelwise demo")
+    with tempfile.TemporaryDirectory(prefix="demo-") as folder:
+        home = Path(folder, "home")
+        photos = Path(folder, "data", "oxford-iiit-pet")
+        home.mkdir()
+        photos.parent.mkdir()
+        photos.symlink_to(bench.arguments.data, target_is_directory=True)
+        env = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("XDG_", "TORCH_HOME", "HF_"))
+        }
+        env |= {"HOME": str(home), "PIXELWISE_DATA": str(photos.parent), "CUDA_VISIBLE_DEVICES": ""}
+        command = [sys.executable, "-m", "pixelwise", "demo", "--out", str(Path(folder, "run"))]
+        started = time.perf_counter()
+        peak, code = peak_memory(
+            subprocess.Popen(command, env=env, stdout=sys.stderr, start_new_session=True)
+        )
+        seconds = time.perf_counter() - started
+    if code:
+        sys.exit(f"pixelwise demo ended with exit code {code}: see above")
+    bench.figures["demo"] = {"peak_bytes": peak, "seconds": seconds}
+    return [
+        Finding("peak memory of `pixelwise demo`", "< 3 GiB", f"{peak / GIB:.2f} GiB", peak < 3 * GIB),
+        Finding("time of `pixelwise demo`", "< 180 s", f"{seconds:.0f} s", seconds < 180),
+    ]
+
+
+PARTS: dict[str, Callable[[Bench], list[Finding]]] = {
+    part.__name__: part for part in (throughput, tutorial, until, default, demo)
+}
+
+
+def read_arguments() -> argparse.Namespace:
+    """The command line, checked."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, required=True, help="an oxford-iiit-pet folder")
+    parser.add_argument(
+        "--weights", type=Path, required=True, help="mobilenetv2_100 safetensors, for both sides"
+    )
+    parser.add_argument(
+        "--peer-script", type=Path, help="TensorFlow's tutorial: SCRIPT DATA WEIGHTS STEPS OUT"
+    )
+    parser.add_argument("--peer-python", default=None, help="an interpreter with tensorflow-cpu")
+    parser.add_argument("--peer-json", type=Path, help="take the peer's curve from an earlier run's file")
+    parser.add_argument("--steps", type=int, default=150, help="training steps for both sides")
+    parser.add_argument("--seeds", type=int, default=3, help="how many seeds")
+    parser.add_argument("--short-epochs", type=int, default=10, help="epochs of the short default run")
+    parser.add_argument("--cores", type=int, default=2, help="CPU cores for either side")
+    parser.add_argument("--only", nargs="+", choices=PARTS, help="the parts to measure")
+    parser.add_argument("--quick", action="store_true", help="see whether it runs; the figures mean nothing")
+    parser.add_argument("--out", type=Path, required=True, help="the JSON")
+    arguments = parser.parse_args()
+    if arguments.quick:
+        arguments.steps, arguments.seeds = min(arguments.steps, 10), 1
+    if arguments.only is None:
+        arguments.only = [name for name in PARTS if not (arguments.quick and name == "demo")]
+    for name in ("data", "weights", "peer_script", "peer_json"):
+        path = getattr(arguments, name)
+        if path is not None and not path.exists():
+            parser.error(f"--{name.replace('_', '-')} {path}: not there")
+        setattr(arguments, name, path and path.resolve())
+    needs_peer = "throughput" in arguments.only or ("until" in arguments.only and not arguments.peer_json)
+    if needs_peer and not (
+        arguments.peer_script and arguments.peer_python and shutil.which(arguments.peer_python)
+    ):
+        parser.error("these parts need --peer-script and an interpreter as --peer-python")
+    if arguments.out.exists():
+        parser.error(f"--out {arguments.out}: is already there")
+    return arguments
+
+
+def main() -> None:
+    arguments = read_arguments()
+    use_cores(arguments.cores)
+    bench = Bench(arguments)
+    options = {name: getattr(arguments, name) for name in ("steps", "seeds", "short_epochs", "quick", "only")}
+    bench.figures |= {
+        "machine": machine(("pixelwise", "torch", "timm", "lightning-fabric")),
+        "options": options,
+    }
+    findings = []
+    for name in arguments.only:
+        started = time.perf_counter()
+        findings += PARTS[name](bench)
+        say(f"{name}: measured in {time.perf_counter() - started:.0f} s\n")
+        write_json(arguments.out, bench.figures, findings)  # after each part: a later one may fail
+    print(findings_table(findings))
+    say(f"\nfigures: {arguments.out}")
+
+
+if __name__ == "__main__":
+    main()

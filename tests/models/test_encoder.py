@@ -1,0 +1,285 @@
+"""Encoders: timm's own features, the tutorial's five layers, TensorFlow's padding, and being frozen."""
+
+import pytest
+import timm
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pixelwise.errors import ConfigError, WeightsError
+from pixelwise.models.encoder import Encoder, check_encoder, layer_names
+
+TUTORIAL_LAYERS = ("blocks.1.0.bn1", "blocks.2.0.bn1", "blocks.3.0.bn1", "blocks.5.0.bn1", "blocks.6.0.conv_pwl")
+TUTORIAL_SHAPES = [(96, 64, 64), (144, 32, 32), (192, 16, 16), (576, 8, 8), (320, 4, 4)]
+
+# Pyramids, plain transformers of one size of feature, and transformers that put channels last.
+ENCODERS = [
+    ("resnet18", 64),
+    ("convnext_atto", 64),
+    ("mobilenetv3_small_100", 64),
+    ("tf_efficientnet_lite0", 64),
+    ("vit_tiny_patch16_224", 64),
+    ("swin_tiny_patch4_window7_224", 224),
+]
+
+
+def random_weights(name: str, seed: int = 0) -> dict[str, Tensor]:
+    """A timm model's tensors, batch norm too as no fresh model has it."""
+    torch.manual_seed(seed)
+    model = timm.create_model(name)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.5, 2)
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.normal_(module.bias, 0, 0.1)
+    return model.state_dict()
+
+
+def pixels(size: int | tuple[int, int], count: int = 2) -> Tensor:
+    height, width = (size, size) if isinstance(size, int) else size
+    return torch.randn(count, 3, height, width, generator=torch.Generator().manual_seed(7))
+
+
+def tensors_of(module: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in module.state_dict().items()}
+
+
+def changed(before: dict[str, Tensor], module: nn.Module) -> list[str]:
+    return [name for name, tensor in module.state_dict().items() if not torch.equal(tensor, before[name])]
+
+
+@pytest.fixture(scope="module")
+def tutorial() -> tuple[Encoder, dict[str, Tensor]]:
+    weights = random_weights("mobilenetv2_100")
+    return Encoder("mobilenetv2_100", TUTORIAL_LAYERS, "same", 128, weights).eval(), weights
+
+
+class TestTutorialLayers:
+    def test_shapes_at_128(self, tutorial: tuple[Encoder, dict[str, Tensor]]) -> None:
+        encoder, _ = tutorial
+        with torch.no_grad():
+            features = encoder(pixels(128))
+        assert [tuple(feature.shape[1:]) for feature in features] == TUTORIAL_SHAPES
+        assert encoder.channels == tuple(shape[0] for shape in TUTORIAL_SHAPES)
+        assert encoder.reductions == (2, 4, 8, 16, 32)
+        assert encoder.names == TUTORIAL_LAYERS
+
+    def test_outputs_are_those_of_timms_own_layers(self, tutorial: tuple[Encoder, dict[str, Tensor]]) -> None:
+        _, weights = tutorial
+        encoder = Encoder("mobilenetv2_100", TUTORIAL_LAYERS, "native", 128, weights).eval()
+        whole = timm.create_model("mobilenetv2_100").eval()
+        whole.load_state_dict(weights)
+        seen: dict[str, Tensor] = {}
+        for name in TUTORIAL_LAYERS:
+            whole.get_submodule(name).register_forward_hook(
+                lambda module, _, output, name=name: seen.__setitem__(name, output.clone())
+            )
+        with torch.no_grad():
+            features = encoder(pixels(128))
+            whole(pixels(128))
+        for name, feature in zip(TUTORIAL_LAYERS, features, strict=True):
+            torch.testing.assert_close(feature, seen[name], rtol=0, atol=0)
+
+    def test_expansions_come_after_their_activation(self, tutorial: tuple[Encoder, dict[str, Tensor]]) -> None:
+        *expanded, projection = tutorial[0](pixels(128))
+        for feature in expanded:  # ReLU6
+            assert 0 <= feature.min() and feature.max() <= 6
+            assert (feature == 0).float().mean() > 0.1
+        assert projection.min() < 0
+
+    def test_the_last_is_the_projection_before_its_batch_norm(
+        self, tutorial: tuple[Encoder, dict[str, Tensor]]
+    ) -> None:
+        encoder, weights = tutorial
+        block = encoder.body.get_submodule("blocks.6.0")
+        seen: list[Tensor] = []
+        handle = block.conv_pwl.register_forward_hook(lambda module, inputs, _: seen.append(inputs[0]))
+        with torch.no_grad():
+            last = encoder(pixels(128))[-1]
+            handle.remove()
+            bare = F.conv2d(seen[0], weights["blocks.6.0.conv_pwl.weight"])
+        torch.testing.assert_close(last, bare)
+
+
+def same_by_hand(x: Tensor, weight: Tensor, stride: int, groups: int = 1) -> Tensor:
+    """TensorFlow's SAME: out = ceil(in / stride); the padding that needs, the odd pixel at the right and bottom."""
+    kernel = weight.shape[-1]
+    sums = [max((-(-side // stride) - 1) * stride + kernel - side, 0) for side in x.shape[-2:]]
+    (high, wide) = sums
+    padded = F.pad(x, (wide // 2, wide - wide // 2, high // 2, high - high // 2))
+    return F.conv2d(padded, weight, stride=stride, groups=groups)
+
+
+class TestSamePadding:
+    @pytest.mark.parametrize("size", [64, 65, (66, 71)], ids=str)
+    def test_strided_convolutions_pad_as_tensorflow_does(
+        self, tutorial: tuple[Encoder, dict[str, Tensor]], size: int | tuple[int, int]
+    ) -> None:
+        encoder, weights = tutorial
+        x = pixels(size)
+        with torch.no_grad():
+            stem = encoder.body.get_submodule("conv_stem")(x)
+            deep = encoder.body.get_submodule("blocks.1.0.conv_dw")
+            y = torch.randn(1, 96, *stem.shape[-2:], generator=torch.Generator().manual_seed(1))
+            torch.testing.assert_close(stem, same_by_hand(x, weights["conv_stem.weight"], 2))
+            torch.testing.assert_close(
+                deep(y), same_by_hand(y, weights["blocks.1.0.conv_dw.weight"], 2, groups=96)
+            )
+
+    def test_even_sizes_pad_at_the_right_and_bottom_alone(
+        self, tutorial: tuple[Encoder, dict[str, Tensor]]
+    ) -> None:
+        encoder, weights = tutorial
+        x = pixels(64)
+        expected = F.conv2d(F.pad(x, (0, 1, 0, 1)), weights["conv_stem.weight"], stride=2)
+        with torch.no_grad():
+            torch.testing.assert_close(encoder.body.get_submodule("conv_stem")(x), expected)
+
+    def test_differs_from_native_which_is_timms_own(self, tutorial: tuple[Encoder, dict[str, Tensor]]) -> None:
+        same, weights = tutorial
+        native = Encoder("mobilenetv2_100", TUTORIAL_LAYERS, "native", 128, weights).eval()
+        with torch.no_grad():
+            ours, theirs = same(pixels(128)), native(pixels(128))
+            stem = native.body.get_submodule("conv_stem")(pixels(64))
+        for one, other in zip(ours, theirs, strict=True):
+            assert one.shape == other.shape
+            assert not torch.allclose(one, other, atol=1e-3)
+        torch.testing.assert_close(stem, F.conv2d(pixels(64), weights["conv_stem.weight"], stride=2, padding=1))
+
+
+def train_a_step(encoder: Encoder) -> None:
+    """A step that would change whatever can be changed."""
+    head = nn.Conv2d(encoder.channels[-1], 1, 1)
+    parameters = [p for p in [*encoder.parameters(), *head.parameters()] if p.requires_grad]
+    optimizer = torch.optim.AdamW(parameters, lr=0.1, weight_decay=0.1)
+    encoder.train()
+    head(encoder(pixels(64))[-1]).square().mean().backward()
+    optimizer.step()
+
+
+class TestFreezing:
+    @pytest.mark.parametrize("layers", [None, TUTORIAL_LAYERS], ids=["levels", "layers"])
+    def test_frozen_stays_bit_for_bit(self, layers: tuple[str, ...] | None) -> None:
+        encoder = Encoder("mobilenetv2_100", layers, size=64, weights=random_weights("mobilenetv2_100"))
+        encoder.freeze()
+        before = tensors_of(encoder)
+        train_a_step(encoder)
+        assert changed(before, encoder) == []
+        assert all(parameter.grad is None for parameter in encoder.parameters())
+        assert not any(feature.requires_grad for feature in encoder(pixels(64)))
+        assert not any(module.training for module in encoder.modules())
+
+    def test_not_frozen_weights_learn_but_batch_norm_statistics_stay(self) -> None:
+        encoder = Encoder("resnet18", size=64, weights=random_weights("resnet18"))
+        before = tensors_of(encoder)
+        train_a_step(encoder)
+        moved = set(changed(before, encoder))
+        statistics = {name for name in before if "running_" in name or "num_batches" in name}
+        assert statistics and not moved & statistics
+        learnt = {name for name, parameter in encoder.named_parameters() if parameter.grad is not None}
+        assert learnt <= moved and len(learnt) > 50
+
+    def test_a_frozen_encoder_gives_the_same_in_training_mode(self) -> None:
+        encoder = Encoder("mobilenetv3_small_100", size=64)
+        encoder.freeze()
+        evaluated = [feature.clone() for feature in encoder.eval()(pixels(64))]
+        for one, other in zip(encoder.train()(pixels(64)), evaluated, strict=True):
+            assert torch.equal(one, other)
+
+
+class TestLevels:
+    @pytest.mark.parametrize("name", ["tf_efficientnet_lite0", "mobilenetv3_small_100", "resnet18"])
+    def test_equal_timms_own_features_of_the_same_weights(self, name: str) -> None:
+        weights = random_weights(name)
+        encoder = Encoder(name, size=64, weights=weights).eval()
+        own = timm.create_model(name, features_only=True).eval()
+        missing, _ = own.load_state_dict(weights, strict=False)
+        assert missing == []
+        with torch.no_grad():
+            for ours, theirs in zip(encoder(pixels(64)), own(pixels(64)), strict=True):
+                assert torch.equal(ours, theirs)
+
+    def test_weights_that_do_not_fit_are_refused_whole(self) -> None:
+        weights = random_weights("resnet18")
+        weights["conv1.weight"] = weights["conv1.weight"][:, :1]
+        with pytest.raises(WeightsError, match=r"0 tensors missing, 0 unknown, 1 of another shape.*conv1\.weight"):
+            Encoder("resnet18", size=64, weights=weights)
+
+    @pytest.mark.parametrize(("name", "size"), ENCODERS, ids=[name for name, _ in ENCODERS])
+    def test_channels_and_reductions_are_those_of_the_features(self, name: str, size: int) -> None:
+        encoder = Encoder(name, size=size).eval()
+        with torch.no_grad():
+            features = encoder(pixels(size, count=1))
+        assert tuple(feature.shape[1] for feature in features) == encoder.channels
+        assert [feature.shape[-2:] for feature in features] == [(size // r, size // r) for r in encoder.reductions]
+        assert tuple(encoder.body.feature_info.channels()) == encoder.channels
+        assert tuple(encoder.body.feature_info.reduction()) == encoder.reductions
+        assert len(encoder.names) == len(features)
+        assert list(encoder.reductions) == sorted(encoder.reductions)
+
+    @pytest.mark.parametrize("name", ["resnet18", "convnext_atto", "mobilenetv3_small_100"])
+    @pytest.mark.parametrize("size", [(57, 91), 33], ids=str)
+    def test_odd_sizes(self, name: str, size: int | tuple[int, int]) -> None:
+        encoder = Encoder(name, size=size if isinstance(size, int) else 64).eval()
+        with torch.no_grad():
+            features = encoder(pixels(size, count=1))
+        assert tuple(feature.shape[1] for feature in features) == encoder.channels
+        assert all(torch.isfinite(feature).all() for feature in features)
+        sides = [feature.shape[-1] for feature in features]
+        assert sides == sorted(sides, reverse=True)
+
+    def test_the_same_seed_gives_the_same_random_start(self) -> None:
+        first, second, third = (tensors_of(_seeded(seed)) for seed in (3, 3, 4))
+        assert all(torch.equal(first[name], second[name]) for name in first)
+        assert not all(torch.equal(first[name], third[name]) for name in first)
+
+
+def _seeded(seed: int) -> Encoder:
+    torch.manual_seed(seed)
+    return Encoder("mobilenetv3_small_100", size=64)
+
+
+class TestErrors:
+    def test_an_unknown_encoder_is_told_with_the_nearest(self) -> None:
+        with pytest.raises(ConfigError, match="unknown encoder 'resnet19'.*resnet18") as caught:
+            check_encoder("resnet19")
+        assert "\n" not in str(caught.value)
+
+    def test_nothing_alike_still_names_some(self) -> None:
+        with pytest.raises(ConfigError, match="mobilenetv2_100"):
+            check_encoder("zzzzzz")
+
+    def test_an_unknown_layer_lists_the_names(self) -> None:
+        with pytest.raises(ConfigError, match=r"unknown layer 'blocks\.1\.0\.bn9'") as caught:
+            Encoder("mobilenetv2_100", ["blocks.1.0.bn9"], size=64)
+        for name in layer_names("mobilenetv2_100", 64):
+            assert name in str(caught.value)
+
+    def test_every_listed_layer_is_a_module_in_running_order(self) -> None:
+        names = layer_names("mobilenetv2_100", 64)
+        modules = dict(timm.create_model("mobilenetv2_100").named_modules())
+        assert set(names) <= modules.keys()
+        assert [name for name in names if name in TUTORIAL_LAYERS] == list(TUTORIAL_LAYERS)
+
+    def test_deep_before_shallow(self) -> None:
+        with pytest.raises(ConfigError, match=r"from shallow to deep.*blocks\.6\.0\.conv_pwl 2x2.*bn1 32x32"):
+            Encoder("mobilenetv2_100", TUTORIAL_LAYERS[::-1], size=64)
+
+    @pytest.mark.parametrize("layer", ["classifier", "global_pool"])
+    def test_a_layer_that_gives_no_feature_map(self, layer: str) -> None:
+        with pytest.raises(ConfigError, match=f"layer '{layer}' gives a tensor of shape .* not a .* feature map"):
+            Encoder("mobilenetv2_100", ["blocks.1.0.bn1", layer], size=64)
+
+    def test_a_layer_named_twice(self) -> None:
+        with pytest.raises(ConfigError, match=r"blocks\.1\.0\.bn1.*twice"):
+            Encoder("mobilenetv2_100", ["blocks.1.0.bn1", "blocks.1.0.bn1"], size=64)
+
+    def test_no_layers_at_all(self) -> None:
+        with pytest.raises(ConfigError, match="at least one layer"):
+            Encoder("mobilenetv2_100", [], size=64)
+
+    def test_a_model_that_cannot_give_features_at_this_size(self) -> None:
+        with pytest.raises(ConfigError, match="swin_tiny_patch4_window7_224.*") as caught:
+            Encoder("swin_tiny_patch4_window7_224", size=33)
+        assert "\n" not in str(caught.value)
