@@ -61,8 +61,12 @@ class Encoder(nn.Module):
         """Find channels, reductions and layout by showing the body one black photo."""
         training = self.body.training
         self.body.eval()
-        with torch.no_grad():
-            shapes = [tuple(feature.shape) for feature in self._run(torch.zeros(1, 3, size, size))]
+        try:
+            with torch.no_grad():
+                shapes = [tuple(feature.shape) for feature in self._run(torch.zeros(1, 3, size, size))]
+        except (RuntimeError, AssertionError, ValueError, AttributeError) as error:
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise ConfigError(f"this encoder cannot give features at {size} px ({reason}); try another size") from None
         self.body.train(training)
         for name, shape in zip(self.names, shapes, strict=True):
             if len(shape) != 4:
