@@ -5,18 +5,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from pixelwise.errors import PixelwiseError
+
 
 @contextmanager
 def replacing(out: Path) -> Iterator[Path]:
     """Yield a temporary path beside `out`; rename it to `out` when the block ends well, remove it otherwise.
 
     The temporary name keeps the suffix, from which Pillow and matplotlib choose the format. Missing parent
-    folders are made.
+    folders are made; PixelwiseError where they cannot be.
 
     >>> with replacing(Path("notes.txt")) as path:  # doctest: +SKIP
     ...     path.write_text("whole or not at all")
     """
-    out.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise PixelwiseError(f"{out.parent}: cannot be made ({error.strerror}); write somewhere else") from None
     # Not tempfile: its files are readable by their owner only, and the rename would keep that.
     temporary = out.with_name(f".{out.stem}.{uuid.uuid4().hex[:12]}{out.suffix}")
     try:

@@ -52,10 +52,10 @@ def dice(logits: Tensor, mask: Tensor, weights: Tensor | None = None) -> Tensor:
     """
     counted = mask != IGNORE_INDEX
     share = counted if weights is None else counted * weights
-    truth = F.one_hot(mask.long() * counted, logits.shape[1]).movedim(-1, 1) * share[:, None]
-    probability = logits.float().softmax(1) * share[:, None]
+    belongs = F.one_hot(mask.long() * counted, logits.shape[1]).movedim(-1, 1)
+    truth, probability = belongs * share[:, None], logits.float().softmax(1) * share[:, None]
     axes = (0, 2, 3)
-    overlap = (probability * truth).sum(axes)
+    overlap = (probability * belongs).sum(axes)
     total = probability.sum(axes) + truth.sum(axes)
     present = truth.sum(axes) > 0
     score = 2 * overlap / total.clamp(min=1e-6)

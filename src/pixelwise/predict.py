@@ -128,11 +128,12 @@ class Predictor:
 
 def _as_array(photo: Photo) -> np.ndarray:
     if isinstance(photo, np.ndarray):
-        if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3:
+        if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3 or photo.size == 0:
             raise DataError(
                 f"an array must be (H, W, 3) uint8 RGB with values in [0, 255], this one is {photo.shape} {photo.dtype}"
             )
-        return photo
+        # A copy: torch takes no read-only array and no negative strides, and the caller may use his again.
+        return np.array(photo, order="C")
     return np.array(to_rgb(photo)) if isinstance(photo, Image.Image) else read_image(Path(photo))
 
 

@@ -92,7 +92,7 @@ class TestTutorialLayers:
     ) -> None:
         *expanded, projection = tutorial[0](pixels(128))
         for feature in expanded:  # ReLU6
-            assert 0 <= feature.min() and feature.max() <= 6
+            assert feature.min() >= 0 and feature.max() <= 6
             assert (feature == 0).float().mean() > 0.1
         assert projection.min() < 0
 
@@ -258,12 +258,12 @@ def _seeded(seed: int) -> Encoder:
 
 class TestErrors:
     def test_an_unknown_encoder_is_told_with_the_nearest(self) -> None:
-        with pytest.raises(ConfigError, match="unknown encoder 'resnet19'.*resnet18") as caught:
+        with pytest.raises(ConfigError, match=r"unknown encoder 'resnet19'.*resnet18") as caught:
             check_encoder("resnet19")
         assert "\n" not in str(caught.value)
 
     def test_nothing_alike_still_names_some(self) -> None:
-        with pytest.raises(ConfigError, match="mobilenetv2_100"):
+        with pytest.raises(ConfigError, match=r"mobilenetv2_100"):
             check_encoder("zzzzzz")
 
     def test_an_unknown_layer_lists_the_names(self) -> None:
@@ -294,10 +294,10 @@ class TestErrors:
             Encoder("mobilenetv2_100", ["blocks.1.0.bn1", "blocks.1.0.bn1"], size=64)
 
     def test_no_layers_at_all(self) -> None:
-        with pytest.raises(ConfigError, match="at least one layer"):
+        with pytest.raises(ConfigError, match=r"at least one layer"):
             Encoder("mobilenetv2_100", [], size=64)
 
     def test_a_model_that_cannot_give_features_at_this_size(self) -> None:
-        with pytest.raises(ConfigError, match="cannot give features at 64 px.*another size") as caught:
+        with pytest.raises(ConfigError, match=r"cannot give features at 64 px.*another size") as caught:
             Encoder("crossvit_9_240", size=64)
         assert "\n" not in str(caught.value)

@@ -63,50 +63,54 @@ def _transposed(conv: nn.ConvTranspose2d, x: Tensor, size: tuple[int, int]) -> T
     doubled = [2 * side for side in x.shape[-2:]]
     if all(side - 1 <= wanted <= side for side, wanted in zip(doubled, size, strict=True)):
         return conv(x, output_size=size)
-    return F.interpolate(conv(x, output_size=doubled), size, mode="bilinear", align_corners=False)
+    return _resized(conv(x, output_size=doubled), size)
 
 
 class LightDecoder(nn.Module):
-    """Ours: a feature pyramid that is cheap at every level.
+    """Ours: a feature pyramid that narrows towards the photo's size, one convolution a level.
 
-    Each feature passes a 1x1 convolution to one width; from deep to shallow the sum so far is upsampled
-    bilinearly to the skip's actual size, added to it and passed through one depthwise-separable convolution.
-    After Lin et al. 2017, "Feature Pyramid Networks for Object Detection".
+    From deep to shallow, a 1x1 convolution brings each feature to the width of what comes from below, which is
+    upsampled bilinearly to the feature's actual size and added; a 3x3 convolution follows. After Lin et al. 2017,
+    "Feature Pyramid Networks for Object Detection". The logits are upsampled to the photo's size.
 
     Args:
         channels: of each feature, shallow to deep.
         classes: number of logits a pixel.
-        width: channels at every level.
+
+    >>> decoder = LightDecoder([16, 24, 40, 112, 320], classes=3)
+    >>> sum(parameter.numel() for parameter in decoder.parameters())
+    403875
     """
 
-    def __init__(self, channels: Sequence[int], classes: int, width: int = 64) -> None:
+    WIDTHS = (128, 96, 64, 32)
+    """Channels from the deepest level up; the last holds for all levels above."""
+
+    def __init__(self, channels: Sequence[int], classes: int) -> None:
         super().__init__()
-        self.laterals = nn.ModuleList(nn.Conv2d(each, width, 1) for each in channels)
-        self.levels = nn.ModuleList(Mixer(width) for _ in channels)
-        self.logits = nn.Conv2d(width, classes, 1)
+        self.laterals, self.levels = nn.ModuleList(), nn.ModuleList()
+        below = self.WIDTHS[0]
+        for depth, feature in enumerate(reversed(channels)):
+            width = self.WIDTHS[min(depth, len(self.WIDTHS) - 1)]
+            self.laterals.append(_normed(nn.Conv2d(feature, below, 1, bias=False)))
+            self.levels.append(_normed(nn.Conv2d(below, width, 3, padding=1, bias=False), nn.ReLU(inplace=True)))
+            below = width
+        self.logits = nn.Conv2d(below, classes, 1)
 
     def forward(self, features: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
         """Features (N, channels[i], h_i, w_i), shallow to deep → logits (N, classes, *size)."""
         x: Tensor | None = None
-        for feature, lateral, mixer in list(zip(features, self.laterals, self.levels, strict=True))[::-1]:
+        for feature, lateral, level in zip(reversed(features), self.laterals, self.levels, strict=True):
             skip = lateral(feature)
-            if x is not None:
-                skip = skip + F.interpolate(x, skip.shape[-2:], mode="bilinear", align_corners=False)
-            x = mixer(skip)
-        return F.interpolate(self.logits(x), size, mode="bilinear", align_corners=False)
+            x = level(skip if x is None else skip + _resized(x, skip.shape[-2:]))
+        return _resized(self.logits(x), size)
 
 
-class Mixer(nn.Module):
-    """A depthwise 3x3 and a pointwise convolution, batch norm, ReLU: (N, width, h, w) → the same."""
+def _normed(conv: nn.Conv2d, *after: nn.Module) -> nn.Sequential:
+    return nn.Sequential(conv, nn.BatchNorm2d(conv.out_channels), *after)
 
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.depthwise = nn.Conv2d(width, width, 3, padding=1, groups=width, bias=False)
-        self.pointwise = nn.Conv2d(width, width, 1, bias=False)
-        self.norm = nn.BatchNorm2d(width)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.relu(self.norm(self.pointwise(self.depthwise(x))), inplace=True)
+def _resized(x: Tensor, size: Sequence[int]) -> Tensor:
+    return F.interpolate(x, tuple(size), mode="bilinear", align_corners=False)
 
 
 DECODERS: dict[str, type[Pix2PixDecoder] | type[LightDecoder]] = {

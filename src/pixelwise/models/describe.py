@@ -29,13 +29,13 @@ def architecture_steps(model: Segmenter) -> list[Step]:
         Step("photo", "input", _shape(photo), detail="uint8 RGB, 0 to 255"),
         Step("normalise", "normalise", _shape(photo), detail=f"(x − {card.mean[0]:g}) / {card.std[0]:g}"),
     ]
-    counts = _parameters_by_feature(features, encoder_outputs)
+    counts = _parameters_by_feature(encoder, features, encoder_outputs)
     for name, feature, count in zip(encoder.names, features, counts, strict=True):
         steps.append(Step(name, "encoder", _shape(feature), frozen=encoder.frozen, parameters=count))
     # A decoder with a level for every feature starts at the deepest; one with a level less, above it.
     skips = encoder.names[: len(decoder.levels)][::-1]
     for number, (skip, (level, output)) in enumerate(zip(skips, level_outputs, strict=True), start=1):
-        name = f"{type(level).__name__} {number}"
+        name = f"level {number}"
         source = skip if skip != encoder.names[-1] else None
         steps.append(Step(name, "decoder", _shape(output), source, parameters=_parameters(level)))
     counted = _parameters(decoder) - sum(_parameters(level) for level in decoder.levels)
@@ -62,16 +62,23 @@ def _leaves(module: nn.Module) -> list[nn.Module]:
 
 
 def _parameters_by_feature(
-    features: Sequence[Tensor], outputs: Sequence[tuple[nn.Module, Tensor]]
+    encoder: nn.Module, features: Sequence[Tensor], outputs: Sequence[tuple[nn.Module, Tensor]]
 ) -> list[int]:
-    """The parameters that stand before each feature and after the one above: told by the size of what they give."""
-    counts = [0] * len(features)
+    """The parameters that stand before each feature and after the one above: told by the size of what they give.
+
+    A module that never runs as such (position embeddings, say) counts with the one that stands before it.
+    """
     level = 0
+    levels: dict[nn.Module, int] = {}
     for module, output in outputs:
         while (
             output.ndim == 4 and 1 < output.shape[2] < features[level].shape[2] and level + 1 < len(features)
         ):
             level += 1
+        levels.setdefault(module, level)
+    counts, level = [0] * len(features), 0
+    for module in _leaves(encoder):
+        level = levels.get(module, level)
         counts[level] += sum(parameter.numel() for parameter in module.parameters(recurse=False))
     return counts
 

@@ -1,6 +1,7 @@
 """The whole model: uint8 photos in, logits out; and its two files, model.safetensors and model.json."""
 
 from pathlib import Path
+from typing import Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -9,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from pixelwise.config import Config
-from pixelwise.errors import RunError
+from pixelwise.errors import ConfigError, RunError, unknown_name
 from pixelwise.models.decoders import DECODERS
 from pixelwise.models.encoder import Encoder, Padding, check_encoder
 from pixelwise.models.weights import EncoderWeights, load_encoder_weights
@@ -27,7 +28,7 @@ class ModelCard(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: int = 1
+    format: Literal[1] = 1
     classes: tuple[str, ...]
     palette: tuple[tuple[int, int, int], ...]
     size: int
@@ -114,13 +115,22 @@ class Segmenter(nn.Module):
             raise RunError(
                 f"{error.filename or folder}: no model here; train one with pixelwise train"
             ) from None
-        except (OSError, ValidationError, SafetensorError) as error:
+        except ValidationError as error:
+            finding = error.errors()[0]
+            what = ".".join(map(str, finding["loc"])) or CARD_FILE
+            raise RunError(f"{folder}: the model cannot be read ({what}: {finding['msg']})") from None
+        except (OSError, UnicodeDecodeError, SafetensorError) as error:
             raise RunError(f"{folder}: the model cannot be read ({str(error).splitlines()[0]})") from None
-        model = Segmenter(card)
+        if card.decoder not in DECODERS:
+            raise RunError(f"{folder / CARD_FILE}: {unknown_name('decoder', card.decoder, DECODERS)}")
         try:
-            model.load_state_dict(tensors)
-        except RuntimeError as error:
+            model = Segmenter(card)
+        except ConfigError as error:
+            raise RunError(f"{folder / CARD_FILE}: {error}") from None
+        own = {name: tensor.shape for name, tensor in model.state_dict().items()}
+        if own != {name: tensor.shape for name, tensor in tensors.items()}:
             raise RunError(
-                f"{folder / WEIGHTS_FILE}: not the weights of {CARD_FILE}'s model ({error})"
-            ) from None
+                f"{folder / WEIGHTS_FILE}: not the weights of the model that {CARD_FILE} describes"
+            )
+        model.load_state_dict(tensors)
         return model.eval()
