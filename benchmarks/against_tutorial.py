@@ -69,7 +69,10 @@ class Bench:
                     peer.finish()
             curve = json.loads(path.read_text(encoding="utf-8"))["curve"]
         self.figures["peer"] = {"measured_in_this_run": arguments.peer_json is None, "curve": curve}
-        return [point for point in curve if point["step"] <= arguments.steps]
+        points = [point for point in curve if point["step"] <= arguments.steps]
+        if not points:
+            sys.exit(f"{arguments.peer_json}: nothing measured up to step {arguments.steps}")
+        return points
 
     @property
     def peer_best(self) -> dict[str, Any]:
@@ -161,6 +164,8 @@ def over_seeds(bench: Bench, job: str, settings: dict[str, Any], **more: Any) ->
 
 def miou_findings(what: str, target: float, found: list[dict[str, Any]]) -> list[Finding]:
     """Rows on the mean over the seeds: of the last weights, and of those that validation chose."""
+    if not all("last" in each for each in found):
+        return [Finding(what, f"≥ {target}", "not one epoch ended in that time", False)]
     findings = []
     for kind, name in (("last", "last weights"), ("best", "best by validation")):
         mious = [each[kind]["miou"] for each in found]
@@ -255,7 +260,7 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True, help="the JSON")
     arguments = parser.parse_args()
     if arguments.quick:
-        arguments.steps, arguments.seeds = min(arguments.steps, 10), 1
+        arguments.steps, arguments.seeds = min(arguments.steps, 25), 1
     if arguments.only is None:
         arguments.only = [name for name in PARTS if not (arguments.quick and name == "demo")]
     for name in ("data", "weights", "peer_script", "peer_json"):

@@ -1,6 +1,7 @@
 """The peak memory of a process and its children."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -13,14 +14,18 @@ def peak_memory(process: subprocess.Popen) -> tuple[int, int]:
     The kernel's own mark is exact for the largest process; the sum over processes is looked at ten times a second.
     """
     most = 0
-    while True:
-        pid, status, usage = os.wait4(process.pid, os.WNOHANG)
-        if pid:
-            unit = 1 if sys.platform == "darwin" else 1024
-            process.returncode = os.waitstatus_to_exitcode(status)
-            return max(most, usage.ru_maxrss * unit), process.returncode
-        most = max(most, session_memory(process.pid))
-        time.sleep(0.1)
+    try:
+        while True:
+            pid, status, usage = os.wait4(process.pid, os.WNOHANG)
+            if pid:
+                unit = 1 if sys.platform == "darwin" else 1024
+                process.returncode = os.waitstatus_to_exitcode(status)
+                return max(most, usage.ru_maxrss * unit), process.returncode
+            most = max(most, session_memory(process.pid))
+            time.sleep(0.1)
+    finally:
+        if process.returncode is None:  # Ctrl-C does not reach a session of its own
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def session_memory(session: int) -> int:

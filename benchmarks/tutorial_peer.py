@@ -7,6 +7,7 @@ fetching the batch and training on it. EPOCHS passes over the photos make a roun
 """
 
 import importlib.metadata
+import os
 import runpy
 import sys
 import tempfile
@@ -49,6 +50,7 @@ class Watch:
 
 def main() -> None:
     script, data, weights, rounds, epochs = sys.argv[1:]
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # as the script does, before TensorFlow is imported
     import keras
 
     listed = Path(data, "annotations", "trainval.txt").read_text().splitlines()

@@ -4,6 +4,7 @@ import csv
 import json
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -119,10 +120,8 @@ class TestCheckpoints:
         for _ in range(2):
             with monkeypatch.context() as patch:
                 _kill(patch, target, calls_before)
-                try:
+                with suppress(KeyboardInterrupt):
                     run.write_last(make_checkpoint(3))
-                except KeyboardInterrupt:
-                    pass
             found = run.read_last()
             assert found is not None
             assert any(same(found.model, each.model) and found.epoch == each.epoch for each in expected)
@@ -132,6 +131,18 @@ class TestCheckpoints:
         run.write_last(make_checkpoint(4))
         found = run.read_last()
         assert found is not None and found.epoch == 4
+        assert {path.name for path in run.folder.iterdir()} == {"config.yaml", "samples", "last"}
+
+    def test_a_second_kill_finds_what_the_first_left(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+        run.write_last(make_checkpoint(2))
+        for calls_before in (1, 0):  # between the two renames, then before the only one that is left
+            with monkeypatch.context() as patch:
+                _kill(patch, "pathlib.Path.rename", calls_before)
+                with pytest.raises(KeyboardInterrupt):
+                    run.write_last(make_checkpoint(3))
+            found = run.read_last()
+            assert found is not None and found.epoch == 2
+        run.write_last(make_checkpoint(4))
         assert {path.name for path in run.folder.iterdir()} == {"config.yaml", "samples", "last"}
 
     @pytest.mark.parametrize(

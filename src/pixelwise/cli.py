@@ -12,6 +12,7 @@ import pixelwise
 from pixelwise.config import Config
 from pixelwise.data.dataset import Split
 from pixelwise.data.formats import load_dataset
+from pixelwise.device import is_first_process
 from pixelwise.errors import DataError, PixelwiseError
 from pixelwise.evaluate import Resolution, evaluate
 from pixelwise.files import free_path
@@ -87,7 +88,8 @@ def train_command(
     )
     dataset = load_dataset(data)
     run = train(dataset, out, preset=preset, resume=resume, **given)
-    print_run(run)
+    if is_first_process():
+        print_run(run)
     return 0
 
 
@@ -120,11 +122,10 @@ def evaluate_command(
         auto, cpu, cuda, mps.
     """
     dataset = load_dataset(data)
-    with Bars() as bars:
-        metrics = evaluate(
-            run, dataset, split, out, resolution, device, progress=bars.over(f"evaluating on {split}")
-        )
-    print_metrics(metrics, split)
+    with Bars(shown=is_first_process()) as bars:
+        metrics = evaluate(run, dataset, split, out, resolution, device, progress=bars.over(f"evaluating on {split}"))
+    if is_first_process():
+        print_metrics(metrics, split)
     return 0
 
 
@@ -148,9 +149,7 @@ def predict_command(run: Path, photos: list[Path], /, *, out: Path, device: str 
         auto, cpu, cuda, mps.
     """
     with Bars() as bars:
-        report, skipped = predict_files(
-            Predictor.load(run, device), photos, out, progress=bars.over("predicting")
-        )
+        report, skipped = predict_files(Predictor.load(run, device), photos, out, progress=bars.over("predicting"))
     for error in skipped:
         print(f"skipped: {error}", file=sys.stderr)
     print(f"{len(report['photos'])} photos predicted: masks and overlays are in {out}")

@@ -39,9 +39,7 @@ class Config(BaseModel):
     preset: Preset = Field("default", description="The settings that the others started from.")
 
     size: int = _group("Data", "Photos are resized to SIZE x SIZE pixels.", default=128, ge=32, le=4096)
-    augment: str = _group(
-        "Data", f"Random changes while training: {', '.join(AUGMENTATIONS)}.", default="crop"
-    )
+    augment: str = _group("Data", f"Random changes while training: {', '.join(AUGMENTATIONS)}.", default="crop")
     validation_from: Literal["train", "test"] = _group(
         "Data", "The split that validation photos come from, where there is no val split.", default="train"
     )
@@ -63,10 +61,12 @@ class Config(BaseModel):
     pixels: Literal["encoder", "unit"] = _group(
         "Model", "Normalise pixels as the encoder was trained, or scale them to [0, 1].", default="encoder"
     )
-    freeze_encoder: bool = _group("Model", "Leave the encoder's weights as they are.", default=True)
+    freeze_encoder: bool = _group(
+        "Model", "Leave the encoder's weights as they are, instead of fine-tuning them.", default=False
+    )
     decoder: str = _group("Model", f"One of {', '.join(DECODERS)}.", default="light")
 
-    epochs: int = _group("Training", "Passes over the training photos.", default=40, ge=1)
+    epochs: int = _group("Training", "Passes over the training photos.", default=32, ge=1)
     batch_size: int = _group("Training", "Photos a step, over all processes together.", default=16, ge=1)
     loss: str = _group("Training", f"One of {', '.join(LOSSES)}.", default="cross_entropy")
     class_weights: str | dict[str, float] = _group(
@@ -77,9 +77,7 @@ class Config(BaseModel):
         "Training", "The encoder's learning rate over the decoder's, where it trains.", default=0.1, gt=0
     )
     weight_decay: float = _group("Training", "AdamW's; 0 makes it Adam.", default=1e-2, ge=0)
-    schedule: Literal["constant", "one-cycle"] = _group(
-        "Training", "Of the learning rate.", default="one-cycle"
-    )
+    schedule: Literal["constant", "one-cycle"] = _group("Training", "Of the learning rate.", default="one-cycle")
     seed: int = _group("Training", "Settles every random choice.", default=0, ge=0, lt=2**31)
 
     device: str = _group("Machine", "auto, cpu, cuda, mps.", default="auto")
@@ -87,12 +85,8 @@ class Config(BaseModel):
         "Machine", "bf16 computes in bfloat16 where it is safe; auto does where the machine is faster at it.",
         default="auto",
     )  # fmt: skip
-    workers: int = _group(
-        "Machine", "Processes that load photos; 0 loads in the training process.", default=0, ge=0
-    )
-    samples: int = _group(
-        "Machine", "Validation photos whose masks are drawn after every epoch.", default=4, ge=1
-    )
+    workers: int = _group("Machine", "Processes that load photos; 0 loads in the training process.", default=0, ge=0)
+    samples: int = _group("Machine", "Validation photos whose masks are drawn after every epoch.", default=4, ge=1)
 
     @field_validator("class_weights", mode="before")
     @classmethod
@@ -108,9 +102,7 @@ class Config(BaseModel):
             try:
                 weights[name] = float(number)
             except ValueError:
-                raise ValueError(
-                    f"'{part}' is not name=weight; choose none, balanced or pet=2,border=1"
-                ) from None
+                raise ValueError(f"'{part}' is not name=weight; choose none, balanced or pet=2,border=1") from None
         return weights
 
     @field_validator("class_weights")
@@ -176,6 +168,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "validation_fraction": 0.2,
         "encoder": "mobilenetv2_100",
         "encoder_weights": "hub",
+        "freeze_encoder": True,
         # The expanded activations at 1/2, 1/4, 1/8 and 1/16, and the last block's projection before its batch norm.
         "layers": (
             "blocks.1.0.bn1",

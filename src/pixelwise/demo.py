@@ -35,9 +35,7 @@ def demo(out: Path) -> Run:
     chosen = [record.image for record in data.test[:: max(1, len(data.test) // PREDICTED)]][:PREDICTED]
     with Bars() as bars:
         metrics = evaluate(run, data, progress=bars.over("evaluating on test"))
-        predict_files(
-            Predictor.load(run.folder), chosen, run.predictions_folder, progress=bars.over("predicting")
-        )
+        predict_files(Predictor.load(run.folder), chosen, run.predictions_folder, progress=bars.over("predicting"))
     print_metrics(metrics, "test")
     print(f"masks and overlays of {len(chosen)} test photos: {run.predictions_folder}")
     return run

@@ -22,7 +22,7 @@ def choose_device(name: str) -> torch.device:
         return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
     try:
         device = torch.device(name)
-        torch.empty(1, device=device)
+        torch.zeros(1, device=device).cpu()
     except (RuntimeError, AssertionError, NotImplementedError):
         here = torch.accelerator.current_accelerator(check_available=True)
         choices = "auto, cpu" + (f", {here.type}" if here else "")
@@ -37,9 +37,12 @@ def computes_in_bfloat16(device: torch.device, precision: str) -> bool:
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     # Without these instructions a CPU only pretends, and float32 is faster.
-    return device.type == "cpu" and (
-        torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    )
+    return device.type == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def is_first_process() -> bool:
+    """Whether this process speaks for all that `torchrun` started, if any: what each would say is said once."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def launch(device: str, precision: str = "float32") -> "Fabric":

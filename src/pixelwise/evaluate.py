@@ -104,9 +104,7 @@ def measure(
     for group in in_groups(progress(pairs, len(records)), BATCH_SIZE):
         images, masks = zip(*group, strict=True)
         if resolution == "photo":
-            compared = zip(
-                map(torch.from_numpy, masks), map(torch.from_numpy, predictor.masks(images)), strict=True
-            )
+            compared = zip(map(torch.from_numpy, masks), map(torch.from_numpy, predictor.masks(images)), strict=True)
         else:
             small = [resize_mask(mask, (size, size)) for mask in masks]
             compared = zip(small, predictor.logits(images).argmax(1).cpu(), strict=True)

@@ -63,9 +63,7 @@ class SampleHook(Hook):
 
     def on_epoch(self, state: TrainState) -> None:
         score = state.rows[-1]["val_miou"]
-        self._draw(
-            state, f"epoch {state.epoch}" + (f" · validation mIoU {score:.3f}" if score is not None else "")
-        )
+        self._draw(state, f"epoch {state.epoch}" + (f" · validation mIoU {score:.3f}" if score is not None else ""))
 
     def on_end(self, state: TrainState) -> None:
         animate(state.run.sample_pictures(state.epoch), state.run.samples_animation)

@@ -73,9 +73,7 @@ class Predictor:
         """Load the best model of a run folder; RunError where there is none."""
         folder = Path(run)
         if not folder.is_dir():
-            raise RunError(
-                f"{folder}: no such run folder; train one with pixelwise train DATA --out {folder}"
-            )
+            raise RunError(f"{folder}: no such run folder; train one with pixelwise train DATA --out {folder}")
         return Predictor(Segmenter.load(folder), device)
 
     @property
@@ -109,9 +107,7 @@ class Predictor:
         batch = torch.stack([resize_photo(image, size) for image in images])
         return self.model(batch.to(self.device).contiguous(memory_format=torch.channels_last)).float()
 
-    def stream(
-        self, paths: Iterable[Path], batch_size: int = 16
-    ) -> Iterator[tuple[Path, Prediction | DataError]]:
+    def stream(self, paths: Iterable[Path], batch_size: int = 16) -> Iterator[tuple[Path, Prediction | DataError]]:
         """Predict many files, in order; a file that cannot be read comes with its error instead of a prediction.
 
         The next photos are read while the model works; memory stays bounded, however many files there are.
@@ -152,9 +148,7 @@ def find_photos(sources: Sequence[Path]) -> list[tuple[Path, Path]]:
     found: list[tuple[Path, Path]] = []
     for source in sources:
         if source.is_dir():
-            inside = sorted(
-                p for p in source.rglob("*") if p.suffix.lower() in PHOTO_SUFFIXES and p.is_file()
-            )
+            inside = sorted(p for p in source.rglob("*") if p.suffix.lower() in PHOTO_SUFFIXES and p.is_file())
             if not inside:
                 raise DataError(f"{source}: no photos in this folder ({', '.join(sorted(PHOTO_SUFFIXES))})")
             found += [(path, path.relative_to(source)) for path in inside]

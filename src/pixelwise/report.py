@@ -45,9 +45,7 @@ def print_metrics(metrics: Metrics, split: str) -> None:
     total = max(1, sum(figures.pixels for figures in metrics.classes.values()))
     for name, figures in metrics.classes.items():
         values = (figures.iou, figures.dice, figures.precision, figures.recall)
-        cells = [
-            "absent" if figures.iou is None else "–" if value is None else f"{value:.1%}" for value in values
-        ]
+        cells = ["absent" if figures.iou is None else "–" if value is None else f"{value:.1%}" for value in values]
         table.add_row(name, *cells, f"{figures.pixels / total:.1%}")
     Console().print(table)
     accuracy, miou = ("–" if value is None else f"{value:.2%}" for value in (metrics.accuracy, metrics.miou))

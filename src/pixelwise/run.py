@@ -62,9 +62,7 @@ class Run:
     def check_free(folder: Path) -> None:
         """Raise RunError where a new run would land on something that is already there."""
         if (folder / "config.yaml").exists():
-            raise RunError(
-                f"{folder}: already holds a run; go on with it by --resume, or choose another --out"
-            )
+            raise RunError(f"{folder}: already holds a run; go on with it by --resume, or choose another --out")
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise RunError(f"{folder}: is already there and not empty; choose another --out")
 
@@ -74,18 +72,14 @@ class Run:
         try:
             (self.folder / "samples").mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise RunError(
-                f"{self.folder}: cannot be made ({error.strerror}); choose another --out"
-            ) from None
+            raise RunError(f"{self.folder}: cannot be made ({error.strerror}); choose another --out") from None
         self.write_config()
 
     @staticmethod
     def open(folder: Path) -> "Run":
         """Open the run in a folder; RunError where there is none."""
         if not (folder / "config.yaml").is_file():
-            raise RunError(
-                f"{folder}: holds no run (no config.yaml); train one with pixelwise train --out {folder}"
-            )
+            raise RunError(f"{folder}: holds no run (no config.yaml); train one with pixelwise train --out {folder}")
         return Run(folder, Config.from_yaml(folder / "config.yaml"))
 
     def write_config(self) -> None:
@@ -135,9 +129,7 @@ class Run:
             text = io.StringIO()
             writer = csv.writer(text, lineterminator="\n")
             writer.writerow(rows[0])
-            writer.writerows(
-                ["" if value is None else f"{value:.10g}" for value in row.values()] for row in rows
-            )
+            writer.writerows(["" if value is None else f"{value:.10g}" for value in row.values()] for row in rows)
             _write(self.folder / "metrics.csv", text.getvalue())
 
     def read_metrics(self) -> list[Row]:
@@ -176,8 +168,8 @@ class Run:
             "optimizer": scalars,
         }
         (part / "progress.json").write_text(json.dumps(progress), encoding="utf-8")
-        shutil.rmtree(old, ignore_errors=True)
-        if last.exists():
+        if last.exists():  # if not, `old` is all there is: an earlier write was killed between the two renames
+            shutil.rmtree(old, ignore_errors=True)
             last.rename(old)
         part.rename(last)
         shutil.rmtree(old, ignore_errors=True)
@@ -200,7 +192,7 @@ class Run:
                 optimizer=_unflatten(progress["optimizer"], tensors),
                 rng={name.removeprefix("rng."): t for name, t in tensors.items() if name.startswith("rng.")},
             )
-        except (OSError, ValueError, KeyError, SafetensorError) as error:
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
             raise RunError(f"{last}: cannot be read ({error}); this run cannot be resumed") from None
 
 

@@ -78,7 +78,10 @@ def train(
 
         for epoch in range(state.epoch, config.epochs):
             train_figures = _train_epoch(session, epoch, bars)
-            state.rows.append(train_figures | _validate(session, data.classes))
+            row = train_figures | _validate(session, data.classes)
+            # Last, as the speed and the rate are no figures of the model.
+            row |= {name: row.pop(name) for name in ("images_per_second", "learning_rate")}
+            state.rows.append(row)
             bars.epoch(state.rows[-1])
             for hook in active:
                 hook.on_epoch(state)
@@ -100,11 +103,15 @@ def split_for_training(data: Dataset, config: Config) -> tuple[list[Record], lis
     if data.val:
         return train_records, list(data.val)
     if config.validation_from == "test":
-        return train_records, hold_back(data.records("test"), config.validation_fraction, config.seed)[1]
-    kept, held = hold_back(train_records, config.validation_fraction, config.seed)
+        kept, held = (
+            train_records,
+            hold_back(data.records("test"), config.validation_fraction, config.seed)[1],
+        )
+    else:
+        kept, held = hold_back(train_records, config.validation_fraction, config.seed)
     if not held:
         raise DataError(
-            f"{data.root}: {len(train_records)} training photos cannot give any for validation; add some"
+            f"{data.root}: the {config.validation_from} split has too few photos to give any for validation; add some"
         )
     return kept, held
 
@@ -132,18 +139,14 @@ class _Session:
         )
 
 
-def _open_run(
-    out: Path, preset: str | None, resume: bool, given: dict[str, Any]
-) -> tuple[Run, Checkpoint | None]:
+def _open_run(out: Path, preset: str | None, resume: bool, given: dict[str, Any]) -> tuple[Run, Checkpoint | None]:
     """A new run's settings, or those of the run in `out` and where it stopped."""
     if not resume:
         Run.check_free(out)
         return Run(out, Config.of(preset or "default", **given)), None
     run = Run.open(out)
     asked = Config.of(run.config.preset, **(run.config.model_dump(exclude={"preset"}) | given))
-    changed = [
-        name for name in given if getattr(asked, name) != getattr(run.config, name) and name not in RESUMABLE
-    ]
+    changed = [name for name in given if getattr(asked, name) != getattr(run.config, name) and name not in RESUMABLE]
     if changed or preset not in (None, run.config.preset):
         name = changed[0] if changed else "preset"
         raise ConfigError(
@@ -177,16 +180,18 @@ def _prepare(
         config.size,
         progress=bars.over("reading validation photos"),
     )
-    sampler = EpochSampler(
-        len(train_set), config.batch_size, config.seed, fabric.global_rank, fabric.world_size
-    )
+    sampler = EpochSampler(len(train_set), config.batch_size, config.seed, fabric.global_rank, fabric.world_size)
     count = len(data.classes)
     weights = class_weight_values(config.class_weights, data.classes, lambda: train_set.class_pixels(count))
-    groups = [{"params": list(model.decoder.parameters()), "lr": config.lr}]
-    if not model.encoder.frozen:
-        groups.append(
-            {"params": list(model.encoder.parameters()), "lr": config.lr * config.encoder_lr_factor}
+    if min(sampler.global_sizes()) < 2 * fabric.world_size and config.size <= model.encoder.reductions[-1]:
+        raise ConfigError(
+            f"one photo of {config.size} px a process is a single pixel at the encoder's end, of which batch norm "
+            "can learn nothing; raise --size or --batch-size"
         )
+    groups = [{"params": list(model.decoder.parameters()), "lr": config.lr}]
+    tuned = [parameter for parameter in model.encoder.parameters() if parameter.requires_grad]
+    if tuned:
+        groups.append({"params": tuned, "lr": config.lr * config.encoder_lr_factor})
     parallel, optimizer = fabric.setup(
         model, torch.optim.AdamW(groups, weight_decay=config.weight_decay, fused=fabric.device.type != "mps")
     )
@@ -215,7 +220,7 @@ def _schedule(optimizer: torch.optim.Optimizer, config: Config, steps: int) -> L
         return ConstantLR(optimizer, factor=1.0)
     peaks = [group["lr"] for group in optimizer.param_groups]
     # One step more than are taken: torch's schedule counts its start as a step.
-    return OneCycleLR(optimizer, peaks, total_steps=steps + 1, cycle_momentum=False)
+    return OneCycleLR(optimizer, peaks, total_steps=steps + 1, pct_start=0.25, cycle_momentum=False)
 
 
 def _restore(session: _Session, state: TrainState, checkpoint: Checkpoint) -> None:
@@ -223,12 +228,23 @@ def _restore(session: _Session, state: TrainState, checkpoint: Checkpoint) -> No
     session.model.load_state_dict(checkpoint.model)
     groups = [dict(group) for group in session.optimizer.param_groups]
     session.optimizer.load_state_dict(checkpoint.optimizer)
+    # The fused optimiser goes over memory as it lies: its state must lie as the weights do, channels last.
+    for parameter, kept in session.optimizer.optimizer.state.items():
+        for name, value in kept.items():
+            if value.shape == parameter.shape:
+                kept[name] = torch.empty_like(parameter).copy_(value)
     for group, fresh in zip(session.optimizer.param_groups, groups, strict=True):
         group.update({name: value for name, value in fresh.items() if name != "params"})
     session.step, session.seconds = checkpoint.step, checkpoint.train_seconds
-    session.schedule.last_epoch = checkpoint.step - 1
+    # As its own state would say, so that it knows the optimiser has stepped; the step works out the rate there.
+    session.schedule.load_state_dict({"last_epoch": checkpoint.step - 1, "_step_count": checkpoint.step + 1})
     session.schedule.step()
     state.rows = state.run.read_metrics()[: checkpoint.epoch]
+    if len(state.rows) < checkpoint.epoch:
+        raise RunError(
+            f"{state.run.folder}/metrics.csv: has {len(state.rows)} of the {checkpoint.epoch} epochs in last/; "
+            "this run cannot be resumed"
+        )
     set_rng_states(checkpoint.rng)
 
 
@@ -256,9 +272,7 @@ def _train_epoch(session: _Session, epoch: int, bars: TrainBars) -> Row:
     seconds = time.perf_counter() - started
     session.seconds += seconds
     if not math.isfinite(total):
-        raise ConfigError(
-            f"the loss became {total} in epoch {epoch + 1}; lower --lr, or try --precision float32"
-        )
+        raise ConfigError(f"the loss became {total} in epoch {epoch + 1}; lower --lr, or try --precision float32")
     return {
         "epoch": epoch + 1,
         "step": session.step,

@@ -84,9 +84,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
     """A PIL image as upright RGB: 16 bits are scaled to 8, and transparent pixels are laid on white."""
     image = ImageOps.exif_transpose(image)
     if image.mode in ("I", "F"):
-        raise DataError(
-            f"pixels in mode {image.mode} have no known range; save it with 8 or 16 bits a channel"
-        )
+        raise DataError(f"pixels in mode {image.mode} have no known range; save it with 8 or 16 bits a channel")
     if image.mode.startswith("I;16"):
         # Pillow's own conversion clips: all but the darkest 256 levels would become white.
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))

@@ -30,13 +30,9 @@ def oxford_pets(root: Path) -> Dataset | None:
         for name in names:
             image, mask = root / "images" / f"{name}.jpg", annotations / "trimaps" / f"{name}.png"
             if not image.is_file():
-                raise DataError(
-                    f"{image}: no such photo, though {listed.name} lists it; add it or take out the line"
-                )
+                raise DataError(f"{image}: no such photo, though {listed.name} lists it; add it or take out the line")
             if not mask.is_file():
-                raise DataError(
-                    f"{image}: has no mask (no {mask}); add it or take {name} out of {listed.name}"
-                )
+                raise DataError(f"{image}: has no mask (no {mask}); add it or take {name} out of {listed.name}")
             found.append(Record(image, mask, group=name.rpartition("_")[0]))
         return tuple(found)
 

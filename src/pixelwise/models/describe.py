@@ -17,12 +17,8 @@ def architecture_steps(model: Segmenter) -> list[Step]:
     training = model.training
     model.eval()
     with torch.no_grad():
-        features, encoder_outputs = _watch(
-            _leaves(encoder), lambda: encoder((photo - model.mean) / model.std)
-        )
-        logits, level_outputs = _watch(
-            list(decoder.levels), lambda: decoder(features, (card.size, card.size))
-        )
+        features, encoder_outputs = _watch(_leaves(encoder), lambda: encoder((photo - model.mean) / model.std))
+        logits, level_outputs = _watch(list(decoder.levels), lambda: decoder(features, (card.size, card.size)))
     model.train(training)
 
     steps = [
@@ -42,14 +38,10 @@ def architecture_steps(model: Segmenter) -> list[Step]:
     return [*steps, Step("logits", "logits", _shape(logits), detail="one a class", parameters=counted)]
 
 
-def _watch(
-    modules: Sequence[nn.Module], call: Callable[[], Any]
-) -> tuple[Any, list[tuple[nn.Module, Tensor]]]:
+def _watch(modules: Sequence[nn.Module], call: Callable[[], Any]) -> tuple[Any, list[tuple[nn.Module, Tensor]]]:
     """Make the call; give its result and each (module, output) in the order that they ran."""
     seen: list[tuple[nn.Module, Tensor]] = []
-    handles = [
-        module.register_forward_hook(lambda m, _, output: seen.append((m, output))) for module in modules
-    ]
+    handles = [module.register_forward_hook(lambda m, _, output: seen.append((m, output))) for module in modules]
     try:
         return call(), seen
     finally:
@@ -71,9 +63,7 @@ def _parameters_by_feature(
     level = 0
     levels: dict[nn.Module, int] = {}
     for module, output in outputs:
-        while (
-            output.ndim == 4 and 1 < output.shape[2] < features[level].shape[2] and level + 1 < len(features)
-        ):
+        while output.ndim == 4 and 1 < output.shape[2] < features[level].shape[2] and level + 1 < len(features):
             level += 1
         levels.setdefault(module, level)
     counts, level = [0] * len(features), 0

@@ -47,7 +47,7 @@ class Encoder(nn.Module):
         weights: dict[str, Tensor] | None = None,
     ) -> None:
         super().__init__()
-        self.frozen = False
+        self.frozen = self.keeps_statistics = False
         self.body, self.names = (
             _cut_at_levels(name, size, weights)
             if layers is None
@@ -70,9 +70,7 @@ class Encoder(nn.Module):
         self.body.train(training)
         for name, shape in zip(self.names, shapes, strict=True):
             if len(shape) != 4:
-                raise ConfigError(
-                    f"layer '{name}' gives a tensor of shape {shape}, not a (N, C, H, W) feature map"
-                )
+                raise ConfigError(f"layer '{name}' gives a tensor of shape {shape}, not a (N, C, H, W) feature map")
         # Some of timm's transformers give (N, H, W, C); a feature map is square here, so the odd side out tells.
         self.channels_at_end = all(shape[1] == shape[2] != shape[3] for shape in shapes)
         sides = [shape[1] if self.channels_at_end else shape[2] for shape in shapes]
@@ -80,22 +78,34 @@ class Encoder(nn.Module):
         self.reductions = tuple(round(size / side) for side in sides)
         if any(after > before for before, after in pairwise(sides)):
             found = ", ".join(f"{name} {side}x{side}" for name, side in zip(self.names, sides, strict=True))
-            raise ConfigError(
-                f"layers must go from shallow to deep, none larger than the one before: {found}"
-            )
+            raise ConfigError(f"layers must go from shallow to deep, none larger than the one before: {found}")
 
     def freeze(self) -> None:
         """Leave the encoder's weights and its batch-norm statistics as they are from now on."""
-        self.frozen = True
+        self.frozen = self.keeps_statistics = True
         self.requires_grad_(False)
         self.train(self.training)
 
-    def train(self, mode: bool = True) -> "Encoder":
-        """Set training mode; batch-norm statistics stay those of pretraining, and a frozen encoder never trains."""
-        super().train(mode and not self.frozen)
+    def fine_tune(self) -> None:
+        """Train pretrained weights gently: batch-norm statistics and depthwise weights stay as they are.
+
+        A depthwise convolution holds few of the weights, and its gradients take a CPU the longest of all.
+        """
+        self.keeps_statistics = True
         for module in self.modules():
-            if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                module.eval()
+            if isinstance(module, nn.Conv2d) and module.groups > 1:
+                module.weight.requires_grad_(False)
+                if max(module.stride) > 1:
+                    _compute_in_float32(module)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> "Encoder":
+        """Set training mode, but for what `freeze` and `fine_tune` keep as it is."""
+        super().train(mode and not self.frozen)
+        if self.keeps_statistics:
+            for module in self.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    module.eval()
         return self
 
     def forward(self, pixels: Tensor) -> list[Tensor]:
@@ -115,10 +125,7 @@ def check_encoder(name: str) -> None:
 
     if not timm.is_model(name):
         models = timm.list_models()
-        near = (
-            get_close_matches(name, models, n=8, cutoff=0.5)
-            or [each for each in models if each[:4] == name[:4]][:8]
-        )
+        near = get_close_matches(name, models, n=8, cutoff=0.5) or [each for each in models if each[:4] == name[:4]][:8]
         raise ConfigError(
             unknown_name("encoder", name, near or ["tf_efficientnet_lite0", "mobilenetv2_100", "resnet18"])
             + " or any other of timm's"
@@ -174,9 +181,7 @@ def _create_whole(name: str, size: int, weights: dict[str, Tensor] | None) -> nn
     return whole
 
 
-def _cut_at_levels(
-    name: str, size: int, weights: dict[str, Tensor] | None
-) -> tuple[nn.Module, tuple[str, ...]]:
+def _cut_at_levels(name: str, size: int, weights: dict[str, Tensor] | None) -> tuple[nn.Module, tuple[str, ...]]:
     """The timm model cut where its own `feature_info` says, and the names of those places."""
     if weights is None:
         body = _create(name, size, features_only=True)
@@ -239,3 +244,24 @@ def _pad_same(body: nn.Module) -> None:
                 )
                 same.load_state_dict(child.state_dict())
                 setattr(parent, child_name, same)
+
+
+class _Float32Gradients:
+    """Makes a convolution compute in float32 on a CPU where gradients flow through it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not (x.requires_grad and x.device.type == "cpu"):
+            return super().forward(x)  # type: ignore[misc]
+        with torch.autocast("cpu", enabled=False):
+            return super().forward(x.float())  # type: ignore[misc]
+
+
+def _compute_in_float32(module: nn.Conv2d) -> None:
+    """Keep a strided depthwise convolution out of bfloat16 where that is a trap.
+
+    The gradient of its input takes a CPU tens of times longer in bfloat16 than in float32 (docs/decisions.md). The
+    module keeps its place and its tensors' names: only its class gets another parent, as torch's own
+    parametrisations do it.
+    """
+    kind = type(module)
+    module.__class__ = type(f"Float32{kind.__name__}", (_Float32Gradients, kind), {})

@@ -71,15 +71,11 @@ class Segmenter(nn.Module):
         return self.decoder(features, (images.shape[-2], images.shape[-1]))
 
     @staticmethod
-    def build(
-        config: Config, classes: tuple[str, ...], palette: tuple[tuple[int, int, int], ...]
-    ) -> "Segmenter":
+    def build(config: Config, classes: tuple[str, ...], palette: tuple[tuple[int, int, int], ...]) -> "Segmenter":
         """A new model of a config's encoder and decoder, with its pretrained encoder weights."""
         check_encoder(config.encoder)
         source = load_encoder_weights(config.encoder, config.encoder_weights)
-        pixels = (
-            source if config.pixels == "encoder" else EncoderWeights(None, mean=(0.0,) * 3, std=(255.0,) * 3)
-        )
+        pixels = source if config.pixels == "encoder" else EncoderWeights(None, mean=(0.0,) * 3, std=(255.0,) * 3)
         card = ModelCard(
             classes=classes,
             palette=palette,
@@ -94,6 +90,8 @@ class Segmenter(nn.Module):
         model = Segmenter(card, source.tensors)
         if config.freeze_encoder:
             model.encoder.freeze()
+        elif source.tensors is not None:
+            model.encoder.fine_tune()
         return model
 
     def save(self, folder: Path, metrics: dict[str, float | None] | None = None) -> None:
@@ -112,9 +110,7 @@ class Segmenter(nn.Module):
             card = ModelCard.model_validate_json((folder / CARD_FILE).read_text(encoding="utf-8"))
             tensors = load_file(folder / WEIGHTS_FILE)
         except FileNotFoundError as error:
-            raise RunError(
-                f"{error.filename or folder}: no model here; train one with pixelwise train"
-            ) from None
+            raise RunError(f"{error.filename or folder}: no model here; train one with pixelwise train") from None
         except ValidationError as error:
             finding = error.errors()[0]
             what = ".".join(map(str, finding["loc"])) or CARD_FILE
@@ -129,8 +125,6 @@ class Segmenter(nn.Module):
             raise RunError(f"{folder / CARD_FILE}: {error}") from None
         own = {name: tensor.shape for name, tensor in model.state_dict().items()}
         if own != {name: tensor.shape for name, tensor in tensors.items()}:
-            raise RunError(
-                f"{folder / WEIGHTS_FILE}: not the weights of the model that {CARD_FILE} describes"
-            )
+            raise RunError(f"{folder / WEIGHTS_FILE}: not the weights of the model that {CARD_FILE} describes")
         model.load_state_dict(tensors)
         return model.eval()

@@ -64,9 +64,7 @@ def embedded(encoder: str) -> EncoderWeights:
     template = timm.create_model(encoder).state_dict()
     names = [name for name in template if "num_batches_tracked" not in name]
     if [tuple(template[name].shape) for name in names] != [tuple(value.shape) for value in values]:
-        raise WeightsError(
-            f"{file}: its tensors are not those of timm's '{encoder}'; use --encoder-weights hub"
-        )
+        raise WeightsError(f"{file}: its tensors are not those of timm's '{encoder}'; use --encoder-weights hub")
     return EncoderWeights(dict(zip(names, values, strict=True)), mean=(127.0,) * 3, std=(128.0,) * 3)
 
 
@@ -137,9 +135,7 @@ def load_encoder_weights(encoder: str, source: str) -> EncoderWeights:
         return ENCODER_WEIGHTS[source](encoder)
     path = Path(source).expanduser()
     if not path.is_file():
-        raise WeightsError(
-            f"{source}: no such file; encoder weights are {', '.join(ENCODER_WEIGHTS)} or a FILE"
-        )
+        raise WeightsError(f"{source}: no such file; encoder weights are {', '.join(ENCODER_WEIGHTS)} or a FILE")
     return from_file(encoder, path)
 
 

@@ -92,9 +92,7 @@ def _check(steps: Sequence[Step]) -> None:
         if step.kind == "encoder" and step.name in encoders:
             raise ValueError(f"two encoder steps are named {step.name!r}")
         if step.skip_from is not None and (step.kind in _LEFT or step.skip_from not in encoders):
-            raise ValueError(
-                f"{step.name!r}: skip_from {step.skip_from!r} is no encoder step before a decoder"
-            )
+            raise ValueError(f"{step.name!r}: skip_from {step.skip_from!r} is no encoder step before a decoder")
         if step.kind == "encoder":
             encoders.add(step.name)
 
@@ -140,8 +138,7 @@ def _figure(steps: Sequence[Step], title: str) -> "Figure":
     axes.set_xlim(0, width)
     axes.set_ylim(height, 0)  # y grows downward, as rows do
     corners = [
-        (_MARGIN + column * (_BOX_WIDTH + _COLUMN_GAP), _MARGIN + _TITLE_HEIGHT + row * pitch)
-        for column, row in places
+        (_MARGIN + column * (_BOX_WIDTH + _COLUMN_GAP), _MARGIN + _TITLE_HEIGHT + row * pitch) for column, row in places
     ]
     heading = axes.text(width / 2, _MARGIN, title, ha="center", va="center", color=_INK)
     _fit(heading, 14, width - 2 * _MARGIN, bold=True)
@@ -200,13 +197,9 @@ def _box(axes: "Axes", step: Step, corner: tuple[float, float], height: float, l
         _fit(text, (10.5, 10, 8.5, 8.5)[i], _BOX_WIDTH - 0.2, bold=i == 0)
 
 
-def _arrows(
-    axes: "Axes", steps: Sequence[Step], corners: Sequence[tuple[float, float]], height: float
-) -> None:
+def _arrows(axes: "Axes", steps: Sequence[Step], corners: Sequence[tuple[float, float]], height: float) -> None:
     """Draw the arrow from each step to the next, and the skip connections."""
-    corner_of = {
-        step.name: corner for step, corner in zip(steps, corners, strict=True) if step.kind == "encoder"
-    }
+    corner_of = {step.name: corner for step, corner in zip(steps, corners, strict=True) if step.kind == "encoder"}
     for (x0, y0), (x1, y1) in pairwise(corners):
         middle = x1 + _BOX_WIDTH / 2
         if x0 == x1 and y1 > y0:

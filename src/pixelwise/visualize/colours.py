@@ -126,9 +126,7 @@ def check_mask(mask: Pixels, palette: Palette) -> None:
         raise ValueError(f"a mask is a non-empty HW uint8 array, not {mask.dtype} of shape {mask.shape}")
     unknown = (mask >= len(palette)) & (mask != _IGNORE)
     if unknown.any():
-        raise ValueError(
-            f"the mask holds class {mask[unknown].max()}, the palette only 0 to {len(palette) - 1}"
-        )
+        raise ValueError(f"the mask holds class {mask[unknown].max()}, the palette only 0 to {len(palette) - 1}")
 
 
 def check_photo(image: Pixels, mask: Pixels) -> None:
@@ -137,8 +135,7 @@ def check_photo(image: Pixels, mask: Pixels) -> None:
         raise ValueError(f"an image is an HWC uint8 RGB array, not {image.dtype} of shape {image.shape}")
     if image.shape[:2] != mask.shape:
         raise ValueError(
-            f"the image is {image.shape[0]}×{image.shape[1]} (height × width), "
-            f"its mask {mask.shape[0]}×{mask.shape[1]}"
+            f"the image is {image.shape[0]}×{image.shape[1]} (height × width), its mask {mask.shape[0]}×{mask.shape[1]}"
         )
 
 
@@ -177,9 +174,7 @@ def _all_colours() -> Palette:
     candidates = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), axis=-1).reshape(-1, 3)
     lab = _to_lab(candidates)
     lightness, chroma = lab[:, 0], np.hypot(lab[:, 1], lab[:, 2])
-    vivid = (
-        (lightness > 25) & (lightness < 93) & (chroma > 15)
-    )  # neither black, white nor a grey like "ignore"
+    vivid = (lightness > 25) & (lightness < 93) & (chroma > 15)  # neither black, white nor a grey like "ignore"
     candidates, lab = candidates[vivid], lab[vivid]
 
     nearest = np.full(len(lab), np.inf)
@@ -202,6 +197,4 @@ def _to_lab(colours: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
     to_xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
     xyz = linear @ to_xyz.T / np.array([0.9505, 1.0, 1.089])
     root = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
-    return np.stack(
-        [116 * root[:, 1] - 16, 500 * (root[:, 0] - root[:, 1]), 200 * (root[:, 1] - root[:, 2])], axis=1
-    )
+    return np.stack([116 * root[:, 1] - 16, 500 * (root[:, 0] - root[:, 1]), 200 * (root[:, 1] - root[:, 2])], axis=1)

@@ -145,9 +145,7 @@ def _curve(
     )
 
 
-def _class_curves(
-    axes: "Axes", rows: Sequence[Row], epochs: Sequence[float], colours: Mapping[str, Colour]
-) -> None:
+def _class_curves(axes: "Axes", rows: Sequence[Row], epochs: Sequence[float], colours: Mapping[str, Colour]) -> None:
     keys = list(dict.fromkeys(key for row in rows for key in row if key.startswith(_CLASS_PREFIX)))
     if not keys:
         return
@@ -167,9 +165,7 @@ def _key(axes: "Axes") -> None:
     handles, labels = axes.get_legend_handles_labels()
     if handles:
         # A legend wider than its panel would make the layout shrink the panel.
-        short = [
-            label if len(label) <= _LONGEST_LABEL else label[: _LONGEST_LABEL - 1] + "…" for label in labels
-        ]
+        short = [label if len(label) <= _LONGEST_LABEL else label[: _LONGEST_LABEL - 1] + "…" for label in labels]
         axes.legend(
             handles,
             short,

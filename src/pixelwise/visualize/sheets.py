@@ -105,9 +105,7 @@ def photo_sheet(
         drawn = overlay(np.array(small), _fit_mask(mask, cell), palette)
         _letterbox(sheet, (x, y), cell, small)
         _letterbox(sheet, (x + cell[0] + _PAIR_GAP, y), cell, drawn)
-        draw.text(
-            (x, y + cell[1] + 5), shorten(name, pair_width, face), font=face, fill=FAINT_INK, anchor="la"
-        )
+        draw.text((x, y + cell[1] + 5), shorten(name, pair_width, face), font=face, fill=FAINT_INK, anchor="la")
     return sheet
 
 
@@ -170,9 +168,7 @@ def _fit_mask(mask: Pixels, cell: tuple[int, int]) -> Pixels:
     return np.array(resized)
 
 
-def _letterbox(
-    sheet: Image.Image, corner: tuple[int, int], cell: tuple[int, int], picture: Image.Image
-) -> None:
+def _letterbox(sheet: Image.Image, corner: tuple[int, int], cell: tuple[int, int], picture: Image.Image) -> None:
     """Paste `picture` in the middle of the cell whose upper left corner is `corner`."""
     x, y = corner
     sheet.paste(_CELL_PAPER, (x, y, x + cell[0], y + cell[1]))

@@ -28,9 +28,7 @@ def _checked(root: Path, readme: str, count: int) -> Path:
         and sum(1 for _ in (root / "images").glob("*")) == count
     ):
         return root
-    raise DataError(
-        f"{root}: exists and is not the drawn data set asked for; remove it or name another folder"
-    )
+    raise DataError(f"{root}: exists and is not the drawn data set asked for; remove it or name another folder")
 
 
 def draw_dataset(

@@ -137,9 +137,7 @@ class Part(NamedTuple):
 
 def _spline(points: Floats, closed: bool) -> Floats:
     """Catmull-Rom curve through (N, 2) points, eight steps between two of them."""
-    padded = np.concatenate(
-        [points[-1:], points, points[:2]] if closed else [points[:1], points, points[-1:]]
-    )
+    padded = np.concatenate([points[-1:], points, points[:2]] if closed else [points[:1], points, points[-1:]])
     p0, p1, p2, p3 = (padded[i : len(padded) - 3 + i, None] for i in range(4))
     t = (np.arange(8) / 8)[None, :, None]
     square, cube = (2 * p0 - 5 * p1 + 4 * p2 - p3) * t**2, (3 * p1 - p0 - 3 * p2 + p3) * t**3
@@ -170,9 +168,7 @@ def _shape(shape: str, numbers: str) -> tuple[Floats, Floats]:
         outline = turned(np.stack([np.cos(turn), np.sin(turn)], 1) * values[2:4], *values[4:]) + values[:2]
     else:
         points = values.reshape(-1, 2)
-        outline = _spline(
-            np.concatenate([points, points[::-1] * (-1, 1)]) if shape == "half" else points, closed=True
-        )
+        outline = _spline(np.concatenate([points, points[::-1] * (-1, 1)]) if shape == "half" else points, closed=True)
     centre = outline.mean(0)
     return outline, centre + (outline - centre) * 0.66
 

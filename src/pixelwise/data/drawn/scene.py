@@ -47,9 +47,7 @@ def _texture(rng: Rng, shape: tuple[int, int], first: Floats, floor: bool) -> Fl
     second = first * rng.uniform(0.72, 1.25) if rng.random() < 0.6 else (first + natural(rng)) / 2
     grain = 1 + (noise(rng, shape, rng.uniform(1.5, 5), octaves=2) - 0.5) * rng.uniform(0.04, 0.22)
     mix = np.clip(field, 0, 1).astype(np.float32)[..., None]
-    texture: Floats = (first.astype(np.float32) * (1 - mix) + second.astype(np.float32) * mix) * grain[
-        ..., None
-    ]
+    texture: Floats = (first.astype(np.float32) * (1 - mix) + second.astype(np.float32) * mix) * grain[..., None]
     return texture
 
 
@@ -66,9 +64,7 @@ def _backdrop(rng: Rng, width: int, height: int, coat: Floats) -> tuple[Floats, 
     green = np.array([122, 152, 74]) * rng.uniform(0.6, 1.15) + rng.normal(0, 14, 3)
     base, floor = (green, False) if grassy else (colour(), horizon > 0)
     ground = _texture(rng, (height - horizon, width), base, floor)
-    picture = (
-        np.concatenate([_texture(rng, (horizon, width), colour(), False), ground]) if horizon else ground
-    )
+    picture = np.concatenate([_texture(rng, (horizon, width), colour(), False), ground]) if horizon else ground
     if grassy:
         canvas = Image.fromarray(np.clip(picture, 0, 255).astype(np.uint8))
         draw = ImageDraw.Draw(canvas)
