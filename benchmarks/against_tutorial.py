@@ -85,9 +85,7 @@ def throughput(bench: Bench) -> list[Finding]:
     arguments = bench.arguments
     count, epochs = (2, 1) if arguments.quick else (5, 2)
     pairs: dict[str, list[dict[str, float]]] = {"training": [], "predicting": []}
-    say(
-        f"throughput: {count} rounds by turns of {epochs * bench.steps_per_epoch} training steps, then of prediction"
-    )
+    say(f"throughput: {count} rounds by turns of {epochs * bench.steps_per_epoch} training steps, then of prediction")
     with bench.theirs(
         HERE / "tutorial_peer.py", arguments.peer_script, arguments.data, arguments.weights, count, epochs
     ) as peer:
@@ -147,9 +145,7 @@ def default(bench: Bench) -> list[Finding]:
     seconds = 5 if bench.arguments.quick else 60
     found = over_seeds(bench, "within", {"preset": "default"}, seconds=seconds)
     bench.figures["default"] = {"seconds": seconds, "seeds": found}
-    return miou_findings(
-        f"test mIoU of `--preset default` at 128 px after {seconds} s of training", 0.73, found
-    )
+    return miou_findings(f"test mIoU of `--preset default` at 128 px after {seconds} s of training", 0.73, found)
 
 
 def over_seeds(bench: Bench, job: str, settings: dict[str, Any], **more: Any) -> list[dict[str, Any]]:
@@ -195,9 +191,7 @@ def until(bench: Bench) -> list[Finding]:
             findings.append(Finding(what, "≥ 20×", measured, False))
             continue
         theirs, ours = best["train_s"], median(reached)
-        measured = (
-            f"{theirs / ours:.1f}× ({theirs:.0f} s over {ours:.1f} s; slowest seed {max(reached):.1f} s)"
-        )
+        measured = f"{theirs / ours:.1f}× ({theirs:.0f} s over {ours:.1f} s; slowest seed {max(reached):.1f} s)"
         findings.append(Finding(what, "≥ 20×", measured, theirs / ours >= 20))
     return findings
 
@@ -211,17 +205,11 @@ def demo(bench: Bench) -> list[Finding]:
         home.mkdir()
         photos.parent.mkdir()
         photos.symlink_to(bench.arguments.data, target_is_directory=True)
-        env = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith(("XDG_", "TORCH_HOME", "HF_"))
-        }
+        env = {name: value for name, value in os.environ.items() if not name.startswith(("XDG_", "TORCH_HOME", "HF_"))}
         env |= {"HOME": str(home), "PIXELWISE_DATA": str(photos.parent), "CUDA_VISIBLE_DEVICES": ""}
         command = [sys.executable, "-m", "pixelwise", "demo", "--out", str(Path(folder, "run"))]
         started = time.perf_counter()
-        peak, code = peak_memory(
-            subprocess.Popen(command, env=env, stdout=sys.stderr, start_new_session=True)
-        )
+        peak, code = peak_memory(subprocess.Popen(command, env=env, stdout=sys.stderr, start_new_session=True))
         seconds = time.perf_counter() - started
     if code:
         sys.exit(f"pixelwise demo ended with exit code {code}: see above")
@@ -239,16 +227,10 @@ PARTS: dict[str, Callable[[Bench], list[Finding]]] = {
 
 def read_arguments() -> argparse.Namespace:
     """The command line, checked."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="an oxford-iiit-pet folder")
-    parser.add_argument(
-        "--weights", type=Path, required=True, help="mobilenetv2_100 safetensors, for both sides"
-    )
-    parser.add_argument(
-        "--peer-script", type=Path, help="TensorFlow's tutorial: SCRIPT DATA WEIGHTS STEPS OUT"
-    )
+    parser.add_argument("--weights", type=Path, required=True, help="mobilenetv2_100 safetensors, for both sides")
+    parser.add_argument("--peer-script", type=Path, help="TensorFlow's tutorial: SCRIPT DATA WEIGHTS STEPS OUT")
     parser.add_argument("--peer-python", default=None, help="an interpreter with tensorflow-cpu")
     parser.add_argument("--peer-json", type=Path, help="take the peer's curve from an earlier run's file")
     parser.add_argument("--steps", type=int, default=150, help="training steps for both sides")
@@ -269,9 +251,7 @@ def read_arguments() -> argparse.Namespace:
             parser.error(f"--{name.replace('_', '-')} {path}: not there")
         setattr(arguments, name, path and path.resolve())
     needs_peer = "throughput" in arguments.only or ("until" in arguments.only and not arguments.peer_json)
-    if needs_peer and not (
-        arguments.peer_script and arguments.peer_python and shutil.which(arguments.peer_python)
-    ):
+    if needs_peer and not (arguments.peer_script and arguments.peer_python and shutil.which(arguments.peer_python)):
         parser.error("these parts need --peer-script and an interpreter as --peer-python")
     if arguments.out.exists():
         parser.error(f"--out {arguments.out}: is already there")

@@ -39,9 +39,7 @@ class Child:
     def __init__(self, *command: str | Path) -> None:
         # What is compared is two CPU cores; an accelerator that happens to be there is left alone.
         env = os.environ | {"CUDA_VISIBLE_DEVICES": "", "PYTHONUNBUFFERED": "1"}
-        self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env
-        )
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env)
 
     def __enter__(self) -> Self:
         return self
@@ -62,9 +60,7 @@ class Child:
         for line in self.process.stdout:
             say(f"    {line.rstrip()}")
         if self.process.wait():
-            sys.exit(
-                f"a process of this benchmark failed, with exit code {self.process.returncode}: see above"
-            )
+            sys.exit(f"a process of this benchmark failed, with exit code {self.process.returncode}: see above")
 
     def turn(self) -> dict[str, Any]:
         """Give the turn, and wait for what was done with it."""

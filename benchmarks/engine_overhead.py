@@ -51,9 +51,7 @@ def plain(precision: str) -> Step:
 def fabric(precision: str) -> Step:
     from lightning_fabric import Fabric
 
-    engine = Fabric(
-        accelerator="cpu", devices=1, precision="32-true" if precision == "float32" else "bf16-mixed"
-    )
+    engine = Fabric(accelerator="cpu", devices=1, precision="32-true" if precision == "float32" else "bf16-mixed")
     model, optimizer, batch = tiny_problem()
     model, optimizer = engine.setup(model, optimizer)
 
@@ -137,9 +135,7 @@ def table(found: dict[str, dict[str, list[float]]]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=2000, help="steps a round")
     parser.add_argument("--rounds", type=int, default=9, help="rounds of each engine")
     parser.add_argument("--cores", type=int, default=2, help="CPU cores")
@@ -151,9 +147,7 @@ def main() -> None:
         work(*arguments.work, arguments.steps, arguments.rounds)
         return
     if arguments.out is None or arguments.out.exists():
-        parser.error(
-            "--out is needed" if arguments.out is None else f"--out {arguments.out}: is already there"
-        )
+        parser.error("--out is needed" if arguments.out is None else f"--out {arguments.out}: is already there")
     if arguments.quick:
         arguments.steps, arguments.rounds = 100, 3
     use_cores(arguments.cores)

@@ -1,5 +1,6 @@
 """Two processes that torchrun starts, with gloo on the CPU: one run, one set of figures."""
 
+import importlib
 import json
 import os
 import shutil
@@ -7,11 +8,13 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 import pixelwise as pw
 from pixelwise.data.dataset import EpochSampler
+from pixelwise.errors import ConfigError
 from pixelwise.evaluate import measure
 from pixelwise.metrics import Metrics
 from pixelwise.predict import Predictor
@@ -64,9 +67,7 @@ def test_one_run_is_written(trained: tuple[pw.Run, subprocess.CompletedProcess[s
     assert len(list(run.tensorboard_folder.iterdir())) == 1
     assert len(list((run.folder / "samples").iterdir())) == 3
     kept, held = split_for_training(pw.load_dataset(odd_pets), run.config)
-    assert (len(kept), len(held)) == (7, 5), (
-        "one process validates two batches, the other one, or this shows little"
-    )
+    assert (len(kept), len(held)) == (7, 5), "one process validates two batches, the other one, or this shows little"
     # The global batch is that of one process: so many steps an epoch.
     steps = len(EpochSampler(len(kept), 2, run.config.seed, 0, 2))
     assert [row["step"] for row in run.read_metrics()] == [steps, 2 * steps]
@@ -95,9 +96,7 @@ def test_evaluation_is_that_of_one_process(
 ) -> None:
     run, _ = trained
     data = pw.load_dataset(odd_pets)
-    done = torchrun(
-        ["evaluate", run.folder, odd_pets, "--out", tmp_path / "two.json", "--device", "cpu"], tmp_path
-    )
+    done = torchrun(["evaluate", run.folder, odd_pets, "--out", tmp_path / "two.json", "--device", "cpu"], tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
     together = json.loads((tmp_path / "two.json").read_text())
     alone = pw.evaluate(run, data, device="cpu", out=tmp_path / "one.json")
@@ -116,23 +115,15 @@ def test_evaluation_is_that_of_one_process(
 
 @pytest.mark.parametrize(("length", "batch"), [(7, 4), (11, 4), (9, 3), (16, 16), (5, 16), (301, 64)])
 @pytest.mark.parametrize("processes", [1, 2, 3])
-def test_each_photo_once_an_epoch_and_the_same_global_batches(
-    length: int, batch: int, processes: int
-) -> None:
-    samplers = [
-        EpochSampler(length, batch, seed=3, rank=rank, world_size=processes) for rank in range(processes)
-    ]
+def test_each_photo_once_an_epoch_and_the_same_global_batches(length: int, batch: int, processes: int) -> None:
+    samplers = [EpochSampler(length, batch, seed=3, rank=rank, world_size=processes) for rank in range(processes)]
     orders = []
     for epoch in (0, 1):
         for sampler in samplers:
             sampler.epoch = epoch
         parts = [list(sampler) for sampler in samplers]
-        assert len({len(part) for part in parts}) == 1, (
-            "a process with fewer steps would leave the others waiting"
-        )
-        assert all(
-            len(own) >= (2 if min(length, batch) >= 2 * processes else 0) for part in parts for own in part
-        )
+        assert len({len(part) for part in parts}) == 1, "a process with fewer steps would leave the others waiting"
+        assert all(len(own) >= (2 if min(length, batch) >= 2 * processes else 0) for part in parts for own in part)
         shown = [index for part in parts for own in part for index, _ in own]
         assert sorted(shown) == list(range(length))
         orders.append(shown)
@@ -141,3 +132,10 @@ def test_each_photo_once_an_epoch_and_the_same_global_batches(
             assert sorted(draw for part in parts for draw in part[number]) == sorted(whole)
         assert all(len(sampler) == len(parts[0]) for sampler in samplers)
     assert length < 6 or orders[0] != orders[1]
+
+
+def test_more_processes_than_photos_are_told(pets: pw.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = importlib.import_module("pixelwise.train")  # `pw.train` is the function
+    monkeypatch.setattr(loop, "launch", lambda *_: SimpleNamespace(world_size=4, is_global_zero=True))
+    with pytest.raises(ConfigError, match=r"4 processes need a photo each, but a batch has 3.*start fewer"):
+        pw.train(pets, tmp_path / "run", batch_size=3, validation_fraction=0.5)

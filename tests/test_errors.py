@@ -9,11 +9,7 @@ from pixelwise.errors import ConfigError, DataError, PixelwiseError, RunError, W
 
 
 def test_the_tree_is_the_one_that_is_drawn():
-    found = {
-        name
-        for name, value in vars(errors).items()
-        if inspect.isclass(value) and issubclass(value, Exception)
-    }
+    found = {name for name, value in vars(errors).items() if inspect.isclass(value) and issubclass(value, Exception)}
     leaves = {DataError, ConfigError, WeightsError, RunError}
     assert found == {"PixelwiseError"} | {leaf.__name__ for leaf in leaves}
     assert all(leaf.__bases__ == (PixelwiseError,) for leaf in leaves)

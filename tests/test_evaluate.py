@@ -11,11 +11,11 @@ import torch
 from PIL import Image
 
 import pixelwise as pw
-from pixelwise.cli import print_metrics
 from pixelwise.data.dataset import read_image
 from pixelwise.errors import DataError, RunError
 from pixelwise.evaluate import measure
 from pixelwise.predict import Predictor
+from pixelwise.report import print_metrics
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from pixelwise.errors import PixelwiseError
 from pixelwise.files import free_path, replacing
 
 
@@ -41,9 +42,7 @@ def test_the_old_file_is_there_until_the_new_one_is_whole(tmp_path: Path):
 
 @pytest.mark.parametrize("kind", [ValueError, KeyboardInterrupt, SystemExit])
 @pytest.mark.parametrize("written", [True, False])
-def test_when_it_fails_the_old_file_stays_and_nothing_is_left(
-    kind: type[BaseException], written: bool, tmp_path: Path
-):
+def test_when_it_fails_the_old_file_stays_and_nothing_is_left(kind: type[BaseException], written: bool, tmp_path: Path):
     out = tmp_path / "notes.txt"
     out.write_text("old")
     with pytest.raises(kind), replacing(out) as part:
@@ -73,6 +72,14 @@ def test_missing_folders_are_made(tmp_path: Path):
     with replacing(tmp_path / "a" / "b" / "notes.txt") as part:
         part.write_text("x")
     assert names(tmp_path / "a" / "b") == ["notes.txt"]
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(PixelwiseError) as error, replacing(tmp_path / "file" / "sub" / "notes.txt"):
+        raise AssertionError("the block is not entered")
+    assert str(tmp_path / "file" / "sub") in str(error.value) and "\n" not in str(error.value)
+    assert (tmp_path / "file").read_text() == "in the way"
 
 
 def test_others_may_read_the_file_as_they_may_any(tmp_path: Path):

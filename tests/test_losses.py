@@ -62,14 +62,10 @@ def test_the_tutorials_example_exactly():
     found = pixel_cross_entropy(logits, torch.tensor([0, 0]), weights)
     np.testing.assert_allclose(found, [3.0485873, 30.485874], rtol=1e-7)
     assert found.dtype == torch.float32
-    as_picture = pixel_cross_entropy(
-        logits.T[None, :, None], torch.zeros(1, 1, 2, dtype=torch.uint8), weights
-    )
+    as_picture = pixel_cross_entropy(logits.T[None, :, None], torch.zeros(1, 1, 2, dtype=torch.uint8), weights)
     assert torch.equal(as_picture.flatten(), found)
     np.testing.assert_allclose(pixel_cross_entropy(logits, torch.tensor([0, 0])), [3.0485873] * 2, rtol=1e-7)
-    np.testing.assert_allclose(
-        pixel_cross_entropy(logits, torch.tensor([1, 255])), [0.04858735, 0], rtol=1e-6
-    )
+    np.testing.assert_allclose(pixel_cross_entropy(logits, torch.tensor([1, 255])), [0.04858735, 0], rtol=1e-6)
 
 
 # --- class weights
@@ -80,9 +76,7 @@ def test_weights_by_name_sum_to_1_as_in_the_tutorial():
     weights = class_weight_values({"background": 2, "pet": 2.0}, CLASSES, no_pixels)
     np.testing.assert_allclose(weights, [0.4, 0.4, 0.2], rtol=1e-7)
     assert weights.dtype == torch.float32
-    np.testing.assert_allclose(
-        class_weight_values({"border": 8}, CLASSES, no_pixels), [0.1, 0.1, 0.8], rtol=1e-7
-    )
+    np.testing.assert_allclose(class_weight_values({"border": 8}, CLASSES, no_pixels), [0.1, 0.1, 0.8], rtol=1e-7)
     np.testing.assert_allclose(
         class_weight_values({"pet": 0, "background": 1, "border": 3}, CLASSES, no_pixels), [0, 0.25, 0.75]
     )
@@ -172,9 +166,7 @@ def test_dice_by_hand():
     # Class 0 alone is there: overlap 5/4, predicted 5/4, true 2 → 2.5 / 3.25 = 10/13; class 1 does not count.
     assert dice(LOGITS, BOTH_0, None).item() == pytest.approx(1 - 10 / 13)
     # Weights 2 and 1: class 0: 2·1.5 / (2 + 2) = 3/4; class 1: 2·½ / (1 + 1) = 1/2.
-    assert dice(LOGITS, ONE_EACH, torch.tensor([[[2.0, 1.0]]])).item() == pytest.approx(
-        1 - (3 / 4 + 1 / 2) / 2
-    )
+    assert dice(LOGITS, ONE_EACH, torch.tensor([[[2.0, 1.0]]])).item() == pytest.approx(1 - (3 / 4 + 1 / 2) / 2)
 
 
 def test_dice_is_over_the_batch_and_not_averaged_over_photos():
@@ -319,9 +311,7 @@ def test_a_tiny_model_overfits_one_batch(loss: Loss):
     mask = torch.zeros(2, 12, 12, dtype=torch.uint8)
     mask[0, 3:9, 2:8], mask[1, :4], mask[1, 9:, 6:] = 1, 2, 1
     mask[0, 0] = IGNORE_INDEX
-    model = nn.Sequential(
-        nn.Conv2d(3, 32, 5, padding=2), nn.ReLU(), nn.Conv2d(32, 32, 5, padding=2), nn.ReLU()
-    )
+    model = nn.Sequential(nn.Conv2d(3, 32, 5, padding=2), nn.ReLU(), nn.Conv2d(32, 32, 5, padding=2), nn.ReLU())
     model.append(nn.Conv2d(32, 3, 1))
     optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
     for _ in range(150):

@@ -26,9 +26,7 @@ def test_every_figure_by_hand():
         # true 60, predicted 60, both 50
         "pet": ClassMetrics(iou=50 / 70, dice=100 / 120, precision=50 / 60, recall=50 / 60, pixels=60),
         # true 120, predicted 120, both 100
-        "background": ClassMetrics(
-            iou=100 / 140, dice=200 / 240, precision=100 / 120, recall=100 / 120, pixels=120
-        ),
+        "background": ClassMetrics(iou=100 / 140, dice=200 / 240, precision=100 / 120, recall=100 / 120, pixels=120),
         # true 20, predicted 20, both 5
         "border": ClassMetrics(iou=5 / 35, dice=10 / 40, precision=5 / 20, recall=5 / 20, pixels=20),
     }
@@ -41,9 +39,7 @@ def test_every_figure_by_hand():
 def test_rows_are_true_and_columns_predicted():
     """8 pixels of the pet, 6 of them called so; 2 of the background, 1 of them called pet."""
     found = metrics([[6, 2], [1, 1]])
-    assert found.classes["pet"] == ClassMetrics(
-        iou=6 / 9, dice=12 / 15, precision=6 / 7, recall=6 / 8, pixels=8
-    )
+    assert found.classes["pet"] == ClassMetrics(iou=6 / 9, dice=12 / 15, precision=6 / 7, recall=6 / 8, pixels=8)
     assert found.classes["background"] == ClassMetrics(1 / 4, 2 / 5, precision=1 / 3, recall=1 / 2, pixels=2)
     assert found.accuracy == 0.7
 
@@ -51,9 +47,7 @@ def test_rows_are_true_and_columns_predicted():
 def test_a_perfect_matrix_and_one_that_is_all_wrong():
     perfect = metrics([[3, 0], [0, 9]])
     assert perfect.accuracy == perfect.miou == 1.0
-    assert {(c.iou, c.dice, c.precision, c.recall) for c in perfect.classes.values()} == {
-        (1.0, 1.0, 1.0, 1.0)
-    }
+    assert {(c.iou, c.dice, c.precision, c.recall) for c in perfect.classes.values()} == {(1.0, 1.0, 1.0, 1.0)}
     wrong = metrics([[0, 3], [9, 0]])
     assert wrong.accuracy == wrong.miou == 0.0
     assert wrong.absent == ()
@@ -76,9 +70,7 @@ def test_a_class_that_is_only_predicted_has_iou_0_and_counts():
 
 def test_a_class_that_is_never_predicted_has_iou_0_and_no_precision():
     found = metrics([[10, 0], [5, 0]])
-    assert found.classes["background"] == ClassMetrics(
-        iou=0.0, dice=0.0, precision=None, recall=0.0, pixels=5
-    )
+    assert found.classes["background"] == ClassMetrics(iou=0.0, dice=0.0, precision=None, recall=0.0, pixels=5)
     assert found.miou == (10 / 15 + 0) / 2
     assert found.absent == ()
 
@@ -116,10 +108,7 @@ def test_ignored_pixels_are_left_out():
     found = confusion_matrix(mask, prediction, 3)
     assert found.tolist() == [[1, 1, 0], [0, 1, 0], [0, 0, 1]]
     assert found.dtype == torch.int64
-    assert (
-        confusion_matrix(torch.full((4, 4), 255, dtype=torch.uint8), torch.ones(4, 4), 3).tolist()
-        == [[0] * 3] * 3
-    )
+    assert confusion_matrix(torch.full((4, 4), 255, dtype=torch.uint8), torch.ones(4, 4), 3).tolist() == [[0] * 3] * 3
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int32, torch.int64])
@@ -142,9 +131,7 @@ def test_photos_can_be_counted_apart_and_added():
     masks = torch.randint(3, (5, 8, 9), generator=generator, dtype=torch.uint8)
     predictions = torch.randint(3, (5, 8, 9), generator=generator)
     whole = confusion_matrix(masks, predictions, 3)
-    parts = [
-        confusion_matrix(mask, prediction, 3) for mask, prediction in zip(masks, predictions, strict=True)
-    ]
+    parts = [confusion_matrix(mask, prediction, 3) for mask, prediction in zip(masks, predictions, strict=True)]
     assert torch.equal(whole, torch.stack(parts).sum(0))
 
 

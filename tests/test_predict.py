@@ -69,9 +69,7 @@ class TestOnePhoto:
         ],
         ids=["negative strides", "columns first", "read-only", "strided"],
     )
-    def test_any_layout_of_an_array(
-        self, predictor: Predictor, view: Callable[[np.ndarray], np.ndarray]
-    ) -> None:
+    def test_any_layout_of_an_array(self, predictor: Predictor, view: Callable[[np.ndarray], np.ndarray]) -> None:
         assert np.array_equal(view(picture()), picture())
         assert np.array_equal(predictor(view(picture())).mask, predictor(picture()).mask)
 
@@ -82,9 +80,7 @@ class TestOnePhoto:
         assert prediction.image.any()
 
     @pytest.mark.parametrize("orientation", [3, 6, 8])
-    def test_exif_orientation_is_honoured(
-        self, predictor: Predictor, tmp_path: Path, orientation: int
-    ) -> None:
+    def test_exif_orientation_is_honoured(self, predictor: Predictor, tmp_path: Path, orientation: int) -> None:
         upright = Image.fromarray(picture(40, 70))
         turn = {3: Image.Transpose.ROTATE_180, 6: Image.Transpose.ROTATE_90, 8: Image.Transpose.ROTATE_270}
         exif = Image.Exif()

@@ -135,9 +135,7 @@ def whole(pets: pw.Dataset, tmp_path_factory: pytest.TempPathFactory) -> tuple[R
 
 
 class TestBestModel:
-    def test_it_is_that_of_the_best_row(
-        self, whole: tuple[Run, list[dict[str, Tensor]]], pets: pw.Dataset
-    ) -> None:
+    def test_it_is_that_of_the_best_row(self, whole: tuple[Run, list[dict[str, Tensor]]], pets: pw.Dataset) -> None:
         run, models = whole
         rows = run.read_metrics()
         scores = [row["val_miou"] or 0.0 for row in rows]
@@ -258,9 +256,7 @@ class TestResume:
 
     def test_the_same_settings_said_again_are_fine(self, pets: pw.Dataset, tmp_path: Path) -> None:
         train(pets, tmp_path / "run", hooks=quick(), **SMALL | {"epochs": 1})
-        run = train(
-            pets, tmp_path / "run", preset="default", resume=True, hooks=quick(), **SMALL | {"epochs": 2}
-        )
+        run = train(pets, tmp_path / "run", preset="default", resume=True, hooks=quick(), **SMALL | {"epochs": 2})
         assert len(run.read_metrics()) == 2
 
     def test_no_run_to_resume(self, pets: pw.Dataset, tmp_path: Path) -> None:
@@ -275,14 +271,32 @@ class TestResume:
             train(pets, run.folder, resume=True, epochs=3, hooks=quick())
 
 
+def test_each_epoch_shows_each_photo_once_in_an_order_of_its_own(
+    pets: pw.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[Tensor] = []
+
+    def recorded(logits: Tensor, mask: Tensor, weights: Tensor | None = None) -> Tensor:
+        if logits.requires_grad:
+            shown.extend(mask.clone())
+        return cross_entropy(logits, mask, weights)
+
+    monkeypatch.setitem(LOSSES, "focal", recorded)
+    run = train(pets, tmp_path / "run", hooks=[], **SMALL | {"loss": "focal", "augment": "none", "epochs": 2})
+    kept, _ = split_for_training(pets, run.config)
+    assert len(shown) == 2 * len(kept)
+    photos = [mask.numpy().tobytes() for mask in shown]
+    first, second = photos[: len(kept)], photos[len(kept) :]
+    assert sorted(first) == sorted(second) and len(set(first)) == len(kept)
+    assert first != second
+
+
 class TestSeeds:
     def test_another_seed_is_another_run(
         self, pets: pw.Dataset, whole: tuple[Run, list[dict[str, Tensor]]], tmp_path: Path
     ) -> None:
         run = train(pets, tmp_path / "run", hooks=quick(), **SMALL | {"seed": 1})
-        assert not equal(
-            tensors(run.folder / "model.safetensors"), tensors(whole[0].folder / "model.safetensors")
-        )
+        assert not equal(tensors(run.folder / "model.safetensors"), tensors(whole[0].folder / "model.safetensors"))
 
     def test_loading_processes_change_nothing(
         self, pets: pw.Dataset, whole: tuple[Run, list[dict[str, Tensor]]], tmp_path: Path
@@ -294,9 +308,7 @@ class TestSeeds:
 
 
 class TestClassWeights:
-    def once(
-        self, pets: pw.Dataset, out: Path, choice: object, **settings: object
-    ) -> tuple[Run, dict[str, Tensor]]:
+    def once(self, pets: pw.Dataset, out: Path, choice: object, **settings: object) -> tuple[Run, dict[str, Tensor]]:
         run = train(pets, out, hooks=quick(), **SMALL | {"epochs": 1, "class_weights": choice} | settings)
         return run, tensors(run.folder / "last" / "model.safetensors")
 
@@ -310,18 +322,14 @@ class TestClassWeights:
         for record in kept:
             assert record.mask is not None
             mask = Image.fromarray(read_mask(record.mask, pets.mask_values))
-            counts += np.bincount(
-                np.array(mask.resize((32, 32), Image.Resampling.NEAREST)).ravel(), minlength=3
-            )
+            counts += np.bincount(np.array(mask.resize((32, 32), Image.Resampling.NEAREST)).ravel(), minlength=3)
         by_hand = {name: float(1e4 / count) for name, count in zip(pets.classes, counts, strict=True)}
         _, explicit = self.once(pets, tmp_path / "explicit", by_hand, augment="none")
         for name, tensor in balanced.items():
             torch.testing.assert_close(tensor, explicit[name], rtol=1e-3, atol=1e-4)
 
     def test_a_class_that_alone_counts_is_all_that_is_learnt(self, pets: pw.Dataset, tmp_path: Path) -> None:
-        run, _ = self.once(
-            pets, tmp_path / "run", {"border": 1, "pet": 0, "background": 0}, epochs=8, lr=0.01
-        )
+        run, _ = self.once(pets, tmp_path / "run", {"border": 1, "pet": 0, "background": 0}, epochs=8, lr=0.01)
         last = run.read_metrics()[-1]
         assert last["iou_background"] == pytest.approx(0, abs=0.05)
         assert last["iou_pet"] == pytest.approx(0, abs=0.05)
@@ -371,8 +379,7 @@ class TestTutorial:
 
 def many(count: int, split: str, groups: int = 4) -> tuple[pw.Record, ...]:
     return tuple(
-        pw.Record(Path(f"{split}/{i}.jpg"), Path(f"{split}/{i}.png"), group=f"breed {i % groups}")
-        for i in range(count)
+        pw.Record(Path(f"{split}/{i}.jpg"), Path(f"{split}/{i}.png"), group=f"breed {i % groups}") for i in range(count)
     )
 
 

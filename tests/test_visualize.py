@@ -269,9 +269,7 @@ def test_a_sample_sheet_keeps_which_way_is_up_and_left():
     pixels = np.array(above_legend)
     green = (pixels == GREEN).all(axis=2)
     truth_half, predicted_half = green[:, :200], green[:, 200:]
-    assert np.nonzero(truth_half)[0].min() < np.nonzero(predicted_half)[0].min(), (
-        "turned up in one, down in the other"
-    )
+    assert np.nonzero(truth_half)[0].min() < np.nonzero(predicted_half)[0].min(), "turned up in one, down in the other"
 
 
 @pytest.mark.parametrize("width", [150, 1500])
@@ -412,9 +410,7 @@ def test_an_animation_shows_the_pictures_in_order_for_ever(tmp_path):
     with Image.open(tmp_path / "out.gif") as gif:
         assert gif.n_frames == 3
         assert gif.info["loop"] == 0
-        frames = [
-            (frame.convert("RGB").getpixel((30, 20)), frame.size) for frame in ImageSequence.Iterator(gif)
-        ]
+        frames = [(frame.convert("RGB").getpixel((30, 20)), frame.size) for frame in ImageSequence.Iterator(gif)]
         durations = [frame.info["duration"] for frame in ImageSequence.Iterator(gif)]
     assert frames == [(BLUE, (60, 40)), (RED, (60, 40)), (GREEN, (60, 40))]
     assert durations == [250, 250, 1000]
@@ -662,9 +658,7 @@ def test_every_text_of_the_diagram_stays_in_its_box():
     for patch in axes.patches[2:]:
         box = patch.get_window_extent()
         inside = [text for text in axes.texts if box.y0 < text.get_window_extent().y0 < box.y1]
-        same_column = [
-            text for text in inside if box.x0 < np.mean(text.get_window_extent().intervalx) < box.x1
-        ]
+        same_column = [text for text in inside if box.x0 < np.mean(text.get_window_extent().intervalx) < box.x1]
         assert same_column
         for text in same_column:
             extent = text.get_window_extent()

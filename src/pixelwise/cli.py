@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from cyclopts import App, CycloptsError, Group, Parameter
-from pydantic import BaseModel, create_model
+from pydantic import BaseModel, ValidationError, create_model
 
 import pixelwise
-from pixelwise.config import Config
+from pixelwise.config import Config, one_line
 from pixelwise.data.dataset import Split
 from pixelwise.data.formats import load_dataset
 from pixelwise.device import is_first_process
@@ -26,6 +26,7 @@ app = App(
     name="pixelwise",
     help="Image segmentation: every pixel of a photo given a label.",
     version=pixelwise.__version__,
+    suppress_keyboard_interrupt=False,  # `main` tells how to go on
 )
 app.register_install_completion_command()
 
@@ -204,9 +205,11 @@ def main(tokens: Sequence[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 1 done but for some files, 2 bad input, told in one line."""
     try:
         code = app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
-    except (PixelwiseError, CycloptsError) as error:
-        text = " ".join(str(error).split())
-        print(f"pixelwise: error: {text}", file=sys.stderr)
+    except (PixelwiseError, CycloptsError, OSError) as error:
+        # pydantic tells of a value that is no number in four lines, as cyclopts' cause.
+        cause = error.__cause__
+        text = f"--{one_line(cause)}" if isinstance(cause, ValidationError) else str(error)
+        print(f"pixelwise: error: {' '.join(text.split())}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("pixelwise: stopped; a training goes on from its last epoch with --resume", file=sys.stderr)

@@ -62,7 +62,9 @@ class Config(BaseModel):
         "Model", "Normalise pixels as the encoder was trained, or scale them to [0, 1].", default="encoder"
     )
     freeze_encoder: bool = _group(
-        "Model", "Leave the encoder's weights as they are, instead of fine-tuning them.", default=False
+        "Model",
+        "Leave the encoder's weights as they are; otherwise they are fine-tuned after a quarter of the epochs.",
+        default=False,
     )
     decoder: str = _group("Model", f"One of {', '.join(DECODERS)}.", default="light")
 

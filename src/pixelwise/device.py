@@ -4,6 +4,7 @@ import logging
 import os
 from typing import TYPE_CHECKING, cast
 
+import psutil
 import torch
 from torch import Tensor
 
@@ -45,6 +46,19 @@ def is_first_process() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
+def use_idle_cores() -> None:
+    """Let torch have as many threads as there are idle cores; OMP_NUM_THREADS, where set, has the say.
+
+    Threads that share an operation wait for the slowest. Where another program keeps one of two cores busy, two
+    threads take several times as long as one.
+    """
+    if torch.get_num_threads() == 1 or "OMP_NUM_THREADS" in os.environ:
+        return
+    busy = psutil.cpu_percent(interval=0.4, percpu=True)
+    idle = sum(100 - each for each in busy) / 100
+    torch.set_num_threads(min(torch.get_num_threads(), max(1, round(idle))))
+
+
 def launch(device: str, precision: str = "float32") -> "Fabric":
     """Join the other processes that `torchrun` started, if any; the engine that they share.
 
@@ -55,12 +69,14 @@ def launch(device: str, precision: str = "float32") -> "Fabric":
 
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     chosen = choose_device(device)
+    use_idle_cores()
     processes, here = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     fabric = Fabric(
         accelerator=chosen.type,
         devices=here if processes > 1 or chosen.index is None else [chosen.index],
         num_nodes=processes // here,
-        strategy="ddp" if processes > 1 else "auto",
+        # An encoder that is held back for some epochs has weights without gradients.
+        strategy="ddp_find_unused_parameters_true" if processes > 1 else "auto",
         precision="bf16-mixed" if computes_in_bfloat16(chosen, precision) else "32-true",
     )
     fabric.launch()

@@ -15,6 +15,7 @@ def confusion_matrix(mask: Tensor, prediction: Tensor, classes: int) -> Tensor:
         mask: (...) uint8 class indices 0..C-1, or 255 to ignore.
         prediction: (...) integer class indices 0..C-1, of the mask's shape.
 
+    >>> import torch
     >>> confusion_matrix(torch.tensor([0, 0, 1, 255]), torch.tensor([0, 1, 1, 0]), 2).tolist()
     [[1, 1], [0, 1]]
     """
@@ -64,6 +65,7 @@ class Metrics:
     def from_confusion(confusion: Tensor, classes: Sequence[str], images: int, resolution: str) -> "Metrics":
         """Work out every figure from a (C, C) integer confusion matrix.
 
+        >>> import torch
         >>> metrics = Metrics.from_confusion(torch.tensor([[3, 1], [0, 4]]), ["cat", "rest"], 1, "photo")
         >>> metrics.accuracy, metrics.classes["cat"].iou, metrics.miou
         (0.875, 0.75, 0.775)

@@ -129,7 +129,7 @@ class Run:
             text = io.StringIO()
             writer = csv.writer(text, lineterminator="\n")
             writer.writerow(rows[0])
-            writer.writerows(["" if value is None else f"{value:.10g}" for value in row.values()] for row in rows)
+            writer.writerows([_cell(value) for value in row.values()] for row in rows)
             _write(self.folder / "metrics.csv", text.getvalue())
 
     def read_metrics(self) -> list[Row]:
@@ -194,6 +194,13 @@ class Run:
             )
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
             raise RunError(f"{last}: cannot be read ({error}); this run cannot be resumed") from None
+
+
+def _cell(value: float | None) -> str:
+    """A number in full: rounded, an epoch as good as the best so far would look better after a resume."""
+    if value is None:
+        return ""
+    return f"{value:.0f}" if float(value).is_integer() else repr(float(value))
 
 
 def _write(path: Path, text: str) -> None:

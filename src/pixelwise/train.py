@@ -25,6 +25,9 @@ from pixelwise.models.segmenter import Segmenter
 from pixelwise.progress import TrainBars
 from pixelwise.run import Checkpoint, Row, Run, rng_states, set_rng_states
 
+WARM_UP = 0.25
+"""The share of a training in which the learning rate rises, and in which a pretrained encoder is left alone."""
+
 RESUMABLE = ("epochs", "device", "precision", "workers")
 """The settings that may change when a run is resumed."""
 
@@ -58,6 +61,12 @@ def train(
     fabric = launch(config.device, config.precision)
     torch.manual_seed(config.seed)
     train_records, val_records = split_for_training(data, config)
+    if fabric.world_size > min(config.batch_size, len(train_records), len(val_records)):
+        # A process without a photo would leave the others waiting for it.
+        raise ConfigError(
+            f"{fabric.world_size} processes need a photo each, but a batch has {config.batch_size}, training "
+            f"{len(train_records)} and validation {len(val_records)}; start fewer"
+        )
 
     with TrainBars(shown=fabric.is_global_zero) as bars:
         session = _prepare(data, config, fabric, train_records, val_records, bars)
@@ -220,7 +229,7 @@ def _schedule(optimizer: torch.optim.Optimizer, config: Config, steps: int) -> L
         return ConstantLR(optimizer, factor=1.0)
     peaks = [group["lr"] for group in optimizer.param_groups]
     # One step more than are taken: torch's schedule counts its start as a step.
-    return OneCycleLR(optimizer, peaks, total_steps=steps + 1, pct_start=0.25, cycle_momentum=False)
+    return OneCycleLR(optimizer, peaks, total_steps=steps + 1, pct_start=WARM_UP, cycle_momentum=False)
 
 
 def _restore(session: _Session, state: TrainState, checkpoint: Checkpoint) -> None:
@@ -252,6 +261,7 @@ def _train_epoch(session: _Session, epoch: int, bars: TrainBars) -> Row:
     """One pass over the training photos; the training part of the epoch's row."""
     fabric, loss_function = session.fabric, LOSSES[session.config.loss]
     session.model.train()
+    session.model.encoder.hold(epoch < round(WARM_UP * session.config.epochs))
     session.sampler.epoch = epoch
     loss_sum, shown = torch.zeros((), device=fabric.device), 0
     rate = session.optimizer.param_groups[0]["lr"]

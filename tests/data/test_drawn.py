@@ -33,8 +33,7 @@ def scenes(root: Path) -> list[tuple[np.ndarray, np.ndarray]]:
 
 def test_lists_have_the_official_format(root: Path) -> None:
     lists = {
-        name: (root / "annotations" / f"{name}.txt").read_text().splitlines()
-        for name in ("trainval", "test", "list")
+        name: (root / "annotations" / f"{name}.txt").read_text().splitlines() for name in ("trainval", "test", "list")
     }
     assert [len(lists[name]) for name in ("trainval", "test", "list")] == [40, 20, 60]
     assert sorted(lists["trainval"] + lists["test"]) == lists["list"]
@@ -55,9 +54,7 @@ def test_photos_vary_in_size_and_orientation(scenes: list[tuple[np.ndarray, np.n
 
 
 def test_every_class_has_a_sensible_share(scenes: list[tuple[np.ndarray, np.ndarray]]) -> None:
-    shares = np.array(
-        [[(trimap == value).mean() for value in (PET, BACKGROUND, BORDER)] for _, trimap in scenes]
-    )
+    shares = np.array([[(trimap == value).mean() for value in (PET, BACKGROUND, BORDER)] for _, trimap in scenes])
     assert np.allclose(shares.sum(1), 1), "only 1, 2 and 3"
     assert shares[:, 0].min() >= 0.03 and shares[:, 0].max() < 0.9
     assert shares[:, 1].min() > 0.05
@@ -139,9 +136,7 @@ def test_colour_alone_does_not_solve_it(scenes: list[tuple[np.ndarray, np.ndarra
 def test_killed_build_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = 0
 
-    def interrupted(
-        rng: np.random.Generator, size: tuple[int, int], kind: str
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def interrupted(rng: np.random.Generator, size: tuple[int, int], kind: str) -> tuple[np.ndarray, np.ndarray]:
         nonlocal calls
         calls += 1
         if calls == 3:

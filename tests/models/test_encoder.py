@@ -87,9 +87,7 @@ class TestTutorialLayers:
         for name, feature in zip(TUTORIAL_LAYERS, features, strict=True):
             torch.testing.assert_close(feature, seen[name], rtol=0, atol=0)
 
-    def test_expansions_come_after_their_activation(
-        self, tutorial: tuple[Encoder, dict[str, Tensor]]
-    ) -> None:
+    def test_expansions_come_after_their_activation(self, tutorial: tuple[Encoder, dict[str, Tensor]]) -> None:
         *expanded, projection = tutorial[0](pixels(128))
         for feature in expanded:  # ReLU6
             assert feature.min() >= 0 and feature.max() <= 6
@@ -131,22 +129,16 @@ class TestSamePadding:
             deep = encoder.body.get_submodule("blocks.1.0.conv_dw")
             y = torch.randn(1, 96, *stem.shape[-2:], generator=torch.Generator().manual_seed(1))
             torch.testing.assert_close(stem, same_by_hand(x, weights["conv_stem.weight"], 2))
-            torch.testing.assert_close(
-                deep(y), same_by_hand(y, weights["blocks.1.0.conv_dw.weight"], 2, groups=96)
-            )
+            torch.testing.assert_close(deep(y), same_by_hand(y, weights["blocks.1.0.conv_dw.weight"], 2, groups=96))
 
-    def test_even_sizes_pad_at_the_right_and_bottom_alone(
-        self, tutorial: tuple[Encoder, dict[str, Tensor]]
-    ) -> None:
+    def test_even_sizes_pad_at_the_right_and_bottom_alone(self, tutorial: tuple[Encoder, dict[str, Tensor]]) -> None:
         encoder, weights = tutorial
         x = pixels(64)
         expected = F.conv2d(F.pad(x, (0, 1, 0, 1)), weights["conv_stem.weight"], stride=2)
         with torch.no_grad():
             torch.testing.assert_close(encoder.body.get_submodule("conv_stem")(x), expected)
 
-    def test_differs_from_native_which_is_timms_own(
-        self, tutorial: tuple[Encoder, dict[str, Tensor]]
-    ) -> None:
+    def test_differs_from_native_which_is_timms_own(self, tutorial: tuple[Encoder, dict[str, Tensor]]) -> None:
         same, weights = tutorial
         native = Encoder("mobilenetv2_100", TUTORIAL_LAYERS, "native", 128, weights).eval()
         with torch.no_grad():
@@ -155,9 +147,7 @@ class TestSamePadding:
         for one, other in zip(ours, theirs, strict=True):
             assert one.shape == other.shape
             assert not torch.allclose(one, other, atol=1e-3)
-        torch.testing.assert_close(
-            stem, F.conv2d(pixels(64), weights["conv_stem.weight"], stride=2, padding=1)
-        )
+        torch.testing.assert_close(stem, F.conv2d(pixels(64), weights["conv_stem.weight"], stride=2, padding=1))
 
 
 def train_a_step(encoder: Encoder) -> None:
@@ -179,18 +169,46 @@ class TestFreezing:
         train_a_step(encoder)
         assert changed(before, encoder) == []
         assert all(parameter.grad is None for parameter in encoder.parameters())
+        assert not any(parameter.requires_grad for parameter in encoder.parameters())
         assert not any(feature.requires_grad for feature in encoder(pixels(64)))
         assert not any(module.training for module in encoder.modules())
 
-    def test_not_frozen_weights_learn_but_batch_norm_statistics_stay(self) -> None:
-        encoder = Encoder("resnet18", size=64, weights=random_weights("resnet18"))
+    def test_fine_tuned_all_learns_but_statistics_and_depthwise_weights(self) -> None:
+        encoder = Encoder("mobilenetv3_small_100", size=64, weights=random_weights("mobilenetv3_small_100"))
+        encoder.fine_tune()
         before = tensors_of(encoder)
         train_a_step(encoder)
         moved = set(changed(before, encoder))
         statistics = {name for name in before if "running_" in name or "num_batches" in name}
-        assert statistics and not moved & statistics
-        learnt = {name for name, parameter in encoder.named_parameters() if parameter.grad is not None}
-        assert learnt <= moved and len(learnt) > 50
+        depthwise = {
+            f"{name}.weight"
+            for name, module in encoder.named_modules()
+            if isinstance(module, nn.Conv2d) and module.groups > 1
+        }
+        assert statistics and depthwise
+        assert moved == before.keys() - statistics - depthwise
+        assert not any(m.training for m in encoder.modules() if isinstance(m, nn.BatchNorm2d))
+
+    def test_from_a_random_start_all_learns_and_statistics_are_gathered(self) -> None:
+        encoder = Encoder("mobilenetv3_small_100", size=64)
+        before = tensors_of(encoder)
+        train_a_step(encoder)
+        assert set(changed(before, encoder)) == before.keys()
+
+    def test_fine_tuning_computes_the_same(self) -> None:
+        # What is done for speed on a CPU must not change the numbers, nor break odd sizes.
+        weights = random_weights("mobilenetv2_100")
+        for padding in ("native", "same"):
+            plain = Encoder("mobilenetv2_100", None, padding, 64, weights).eval()
+            tuned = Encoder("mobilenetv2_100", None, padding, 64, weights).eval()
+            tuned.fine_tune()
+            x = pixels((65, 64))
+            for one, other in zip(plain(x), tuned(x), strict=True):
+                torch.testing.assert_close(one, other)
+            with torch.autocast("cpu", torch.bfloat16):
+                for one, other in zip(plain(x), tuned(x), strict=True):
+                    assert one.shape == other.shape
+                    assert torch.nn.functional.cosine_similarity(one.flatten(), other.flatten(), dim=0) > 0.99
 
     def test_a_frozen_encoder_gives_the_same_in_training_mode(self) -> None:
         encoder = Encoder("mobilenetv3_small_100", size=64)
@@ -215,9 +233,7 @@ class TestLevels:
     def test_weights_that_do_not_fit_are_refused_whole(self) -> None:
         weights = random_weights("resnet18")
         weights["conv1.weight"] = weights["conv1.weight"][:, :1]
-        with pytest.raises(
-            WeightsError, match=r"0 tensors missing, 0 unknown, 1 of another shape.*conv1\.weight"
-        ):
+        with pytest.raises(WeightsError, match=r"0 tensors missing, 0 unknown, 1 of another shape.*conv1\.weight"):
             Encoder("resnet18", size=64, weights=weights)
 
     @pytest.mark.parametrize(("name", "size"), ENCODERS, ids=[name for name, _ in ENCODERS])
@@ -226,13 +242,21 @@ class TestLevels:
         with torch.no_grad():
             features = encoder(pixels(size, count=1))
         assert tuple(feature.shape[1] for feature in features) == encoder.channels
-        assert [feature.shape[-2:] for feature in features] == [
-            (size // r, size // r) for r in encoder.reductions
-        ]
+        assert [feature.shape[-2:] for feature in features] == [(size // r, size // r) for r in encoder.reductions]
         assert tuple(encoder.body.feature_info.channels()) == encoder.channels
         assert tuple(encoder.body.feature_info.reduction()) == encoder.reductions
         assert len(encoder.names) == len(features)
         assert list(encoder.reductions) == sorted(encoder.reductions)
+
+    def test_channels_that_timm_puts_last_come_second(self) -> None:
+        encoder = Encoder("swin_tiny_patch4_window7_224", size=64).eval()
+        x = pixels(64, count=1)
+        with torch.no_grad():
+            for raw, feature in zip(encoder.body(x), encoder(x), strict=True):
+                _, height, width, channels = raw.shape
+                assert feature.shape == (1, channels, height, width)
+                assert feature[0, 5, 0, width - 1] == raw[0, 0, width - 1, 5]
+                assert feature[0, 7, height - 1, 0] == raw[0, height - 1, 0, 7]
 
     @pytest.mark.parametrize("name", ["resnet18", "convnext_atto", "mobilenetv3_small_100"])
     @pytest.mark.parametrize("size", [(57, 91), 33], ids=str)
@@ -284,9 +308,7 @@ class TestErrors:
 
     @pytest.mark.parametrize("layer", ["classifier", "global_pool"])
     def test_a_layer_that_gives_no_feature_map(self, layer: str) -> None:
-        with pytest.raises(
-            ConfigError, match=f"layer '{layer}' gives a tensor of shape .* not a .* feature map"
-        ):
+        with pytest.raises(ConfigError, match=f"layer '{layer}' gives a tensor of shape .* not a .* feature map"):
             Encoder("mobilenetv2_100", ["blocks.1.0.bn1", layer], size=64)
 
     def test_a_layer_named_twice(self) -> None:

@@ -80,16 +80,12 @@ class TestPixels:
 
     def test_unit_is_a_setting_for_any_encoder(self) -> None:
         images = photos()
-        assert torch.equal(
-            seen_by_encoder(build(encoder="resnet18", pixels="unit"), images), images.float() / 255
-        )
+        assert torch.equal(seen_by_encoder(build(encoder="resnet18", pixels="unit"), images), images.float() / 255)
 
 
 class TestBuild:
     def test_the_tutorials_model(self) -> None:
-        model = build(
-            preset="tutorial", encoder_weights="none", encoder="mobilenetv2_100", freeze_encoder=True
-        )
+        model = build(preset="tutorial", encoder_weights="none", encoder="mobilenetv2_100", freeze_encoder=True)
         trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
         assert trainable == 4_660_323
         assert model.encoder.channels == (96, 144, 192, 576, 320)

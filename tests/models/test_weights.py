@@ -141,9 +141,7 @@ class TestEmbedded:
             assert torch.equal(source[theirs], ours)
             if name.endswith("running_var"):
                 assert (ours >= 0).all()
-        norms = [
-            name for name, m in timm.create_model(LITE0).named_modules() if isinstance(m, nn.BatchNorm2d)
-        ]
+        norms = [name for name, m in timm.create_model(LITE0).named_modules() if isinstance(m, nn.BatchNorm2d)]
         for name in norms:
             # Trained scales lie about 1 and shifts do not.
             assert lite0.tensors[f"{name}.weight"].mean() > 0.2
@@ -233,9 +231,7 @@ class TestFiles:
             Encoder(SMALL, layers, size=64, weights=weights.tensors)
         assert "\n" not in str(caught.value) and SMALL in str(caught.value)
 
-    @pytest.mark.parametrize(
-        "content", [b"", b"not safetensors at all\n\n" * 20, b"\x08" + b"\0" * 7 + b"{bad json"]
-    )
+    @pytest.mark.parametrize("content", [b"", b"not safetensors at all\n\n" * 20, b"\x08" + b"\0" * 7 + b"{bad json"])
     def test_not_safetensors(self, tmp_path: Path, content: bytes) -> None:
         path = tmp_path / "weights.safetensors"
         path.write_bytes(content)

@@ -28,12 +28,10 @@ def architecture_steps(model: Segmenter) -> list[Step]:
     counts = _parameters_by_feature(encoder, features, encoder_outputs)
     for name, feature, count in zip(encoder.names, features, counts, strict=True):
         steps.append(Step(name, "encoder", _shape(feature), frozen=encoder.frozen, parameters=count))
-    # A decoder with a level for every feature starts at the deepest; one with a level less, above it.
-    skips = encoder.names[: len(decoder.levels)][::-1]
-    for number, (skip, (level, output)) in enumerate(zip(skips, level_outputs, strict=True), start=1):
-        name = f"level {number}"
-        source = skip if skip != encoder.names[-1] else None
-        steps.append(Step(name, "decoder", _shape(output), source, parameters=_parameters(level)))
+    for number, (index, (level, output)) in enumerate(zip(decoder.skips, level_outputs, strict=True), start=1):
+        # The deepest feature is no skip: it is what comes up from below.
+        source = encoder.names[index] if index < len(features) - 1 else None
+        steps.append(Step(f"level {number}", "decoder", _shape(output), source, parameters=_parameters(level)))
     counted = _parameters(decoder) - sum(_parameters(level) for level in decoder.levels)
     return [*steps, Step("logits", "logits", _shape(logits), detail="one a class", parameters=counted)]
 

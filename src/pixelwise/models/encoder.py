@@ -47,7 +47,7 @@ class Encoder(nn.Module):
         weights: dict[str, Tensor] | None = None,
     ) -> None:
         super().__init__()
-        self.frozen = self.keeps_statistics = False
+        self.frozen = self.held = self.keeps_statistics = False
         self.body, self.names = (
             _cut_at_levels(name, size, weights)
             if layers is None
@@ -99,6 +99,10 @@ class Encoder(nn.Module):
                     _compute_in_float32(module)
         self.train(self.training)
 
+    def hold(self, held: bool) -> None:
+        """Leave fine-tuned weights alone for now, or let them train again: a new decoder's first gradients are noise."""
+        self.held = held and self.keeps_statistics
+
     def train(self, mode: bool = True) -> "Encoder":
         """Set training mode, but for what `freeze` and `fine_tune` keep as it is."""
         super().train(mode and not self.frozen)
@@ -109,7 +113,7 @@ class Encoder(nn.Module):
         return self
 
     def forward(self, pixels: Tensor) -> list[Tensor]:
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not (self.frozen or self.held)):
             features = self._run(pixels)
         return [feature.permute(0, 3, 1, 2) for feature in features] if self.channels_at_end else features
 
