@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import pytest
 
 import pixelwise as pw
-from pixelwise.data.dataset import EpochSampler
+from pixelwise.data.sampling import EpochSampler
 from pixelwise.errors import ConfigError
 from pixelwise.evaluate import measure
 from pixelwise.metrics import Metrics

@@ -323,3 +323,20 @@ class TestErrors:
         with pytest.raises(ConfigError, match=r"cannot give features at 64 px.*another size") as caught:
             Encoder("crossvit_9_240", size=64)
         assert "\n" not in str(caught.value)
+
+
+def test_an_encoder_that_is_held_gets_no_gradient_and_then_its_own():
+    encoder = Encoder("mobilenetv3_small_050", size=32)
+    encoder.fine_tune()
+    pixels = torch.rand(2, 3, 32, 32)
+    encoder.hold(True)
+    assert not any(feature.requires_grad for feature in encoder(pixels))
+    encoder.hold(False)
+    encoder(pixels)[-1].sum().backward()
+    assert encoder.body.conv_stem.weight.grad.abs().sum() > 0
+
+
+def test_an_encoder_that_starts_at_random_is_never_held():
+    encoder = Encoder("mobilenetv3_small_050", size=32)
+    encoder.hold(True)
+    assert all(feature.requires_grad for feature in encoder(torch.rand(2, 3, 32, 32)))

@@ -14,7 +14,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from pixelwise.data.transforms import Transform, resize_mask, resize_photo
-from pixelwise.errors import ConfigError, DataError
+from pixelwise.errors import DataError
 from pixelwise.losses import pixel_weights
 
 T = TypeVar("T")
@@ -179,29 +179,6 @@ def in_groups(items: Iterable[T], size: int) -> Iterator[list[T]]:
         yield group
 
 
-def hold_back(records: Sequence[Record], fraction: float, seed: int) -> tuple[list[Record], list[Record]]:
-    """Split records into (kept, held back), `fraction` of each group held back, the same for the same seed.
-
-    Every group keeps and gives at least one record where it has two; order is the records' own.
-
-    >>> kept, held = hold_back([Record(Path(f"{i}.jpg"), None, "a") for i in range(20)], 0.15, seed=0)
-    >>> len(kept), len(held)
-    (17, 3)
-    """
-    groups: dict[str | None, list[int]] = {}
-    for index, record in enumerate(records):
-        groups.setdefault(record.group, []).append(index)
-    rng = np.random.default_rng(seed)
-    held: set[int] = set()
-    for _, members in sorted(groups.items(), key=lambda item: str(item[0])):
-        count = min(max(round(len(members) * fraction), 1), len(members) - 1)
-        held.update(rng.permutation(members)[:count].tolist())
-    return (
-        [record for index, record in enumerate(records) if index not in held],
-        [record for index, record in enumerate(records) if index in held],
-    )
-
-
 class SegmentationDataset(torch.utils.data.Dataset[tuple[Tensor, ...]]):
     """Photos and masks as uint8 tensors, prepared once and kept in memory, transformed each time they are drawn.
 
@@ -261,47 +238,3 @@ class SegmentationDataset(torch.utils.data.Dataset[tuple[Tensor, ...]]):
         if self.class_weights is None:
             return image, mask
         return image, mask, pixel_weights(mask, self.class_weights)
-
-
-class EpochSampler(torch.utils.data.Sampler[list[tuple[int, int]]]):
-    """Batches of (index, seed) for one process: each photo once an epoch over all processes together.
-
-    The global batch is the same whatever the number of processes: each takes its stride of it. No photo is
-    shown twice to fill up, as torch's own DistributedSampler does: a last batch too small to give every
-    process two photos (batch norm needs two) joins the batch before it.
-
-    Raises ConfigError where a batch has not even one photo a process.
-    """
-
-    def __init__(self, length: int, batch_size: int, seed: int, rank: int = 0, world_size: int = 1) -> None:
-        if min(length, batch_size) < world_size:
-            raise ConfigError(
-                f"{world_size} processes cannot share batches of {min(length, batch_size)} photos; "
-                "raise --batch-size, or start fewer processes"
-            )
-        self.length, self.batch_size, self.seed = length, batch_size, seed
-        self.rank, self.world_size = rank, world_size
-        self.epoch = 0
-
-    def global_batches(self) -> list[list[tuple[int, int]]]:
-        """The batches of this epoch over all processes."""
-        generator = torch.Generator().manual_seed(self.seed * 100_003 + self.epoch)
-        order = torch.randperm(self.length, generator=generator).tolist()
-        seeds = torch.randint(2**62, (self.length,), generator=generator).tolist()
-        draws = iter(zip(order, seeds, strict=True))
-        return [list(islice(draws, size)) for size in self.global_sizes()]
-
-    def global_sizes(self) -> list[int]:
-        """How many photos each of the global batches has."""
-        full, rest = divmod(self.length, self.batch_size)
-        sizes = [self.batch_size] * full + [rest] * (rest > 0)
-        if full and 0 < rest < 2 * self.world_size:
-            sizes[-2:] = [self.batch_size + rest]
-        return sizes
-
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        for batch in self.global_batches():
-            yield batch[self.rank :: self.world_size]
-
-    def __len__(self) -> int:
-        return len(self.global_sizes())

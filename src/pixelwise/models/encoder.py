@@ -100,7 +100,7 @@ class Encoder(nn.Module):
         self.train(self.training)
 
     def hold(self, held: bool) -> None:
-        """Leave fine-tuned weights alone for now, or let them train again: a new decoder's first gradients are noise."""
+        """Leave the weights alone for now, as a new decoder's first gradients are noise; or let them train again."""
         self.held = held and self.keeps_statistics
 
     def train(self, mode: bool = True) -> "Encoder":

@@ -1,0 +1,162 @@
+"""What a training works with, made ready: settings, photos, model, optimiser; new, or where a run stopped."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import ConstantLR, LRScheduler, OneCycleLR
+from torch.utils.data import DataLoader
+
+from pixelwise.config import Config
+from pixelwise.data.dataset import Dataset, Record, SegmentationDataset
+from pixelwise.data.sampling import EpochSampler
+from pixelwise.data.transforms import build_transform, prepared_size
+from pixelwise.errors import ConfigError, RunError
+from pixelwise.losses import check_class_names, class_weight_values
+from pixelwise.models.segmenter import Segmenter
+from pixelwise.progress import TrainBars
+from pixelwise.run import Checkpoint, Row, Run, rng_states, set_rng_states
+
+WARM_UP = 0.25
+"""The share of a training in which the learning rate rises, and in which a pretrained encoder is left alone."""
+
+RESUMABLE = ("epochs", "device", "precision", "workers")
+"""The settings that may change when a run is resumed."""
+
+
+@dataclass
+class Session:
+    """What the loop works with; `step` counts optimiser steps, `seconds` those spent training alone."""
+
+    config: Config
+    fabric: Fabric
+    model: Segmenter
+    parallel: nn.Module  # the same model as all processes share it
+    optimizer: Any
+    schedule: LRScheduler
+    loader: DataLoader[tuple[Tensor, ...]]
+    sampler: EpochSampler
+    val_loader: DataLoader[tuple[Tensor, ...]]
+    class_weights: Tensor | None
+    step: int = 0
+    seconds: float = 0.0
+
+    def checkpoint(self, epoch: int) -> Checkpoint:
+        """Where this session stands after an epoch."""
+        return Checkpoint(
+            epoch, self.step, self.seconds, self.model.state_dict(), self.optimizer.state_dict(), rng_states()
+        )
+
+
+def open_run(out: Path, preset: str | None, resume: bool, given: dict[str, Any]) -> tuple[Run, Checkpoint | None]:
+    """A new run's settings, or those of the run in `out` and where it stopped."""
+    if not resume:
+        Run.check_free(out)
+        return Run(out, Config.of(preset or "default", **given)), None
+    run = Run.open(out)
+    asked = Config.of(run.config.preset, **(run.config.model_dump(exclude={"preset"}) | given))
+    changed = [name for name in given if getattr(asked, name) != getattr(run.config, name) and name not in RESUMABLE]
+    if changed or preset not in (None, run.config.preset):
+        name = changed[0] if changed else "preset"
+        raise ConfigError(
+            f"--resume cannot change {name} ({getattr(run.config, name)!r} in {out}/config.yaml); "
+            f"only {', '.join(RESUMABLE)} may differ"
+        )
+    checkpoint = run.read_last()
+    if checkpoint is not None and checkpoint.epoch >= asked.epochs:
+        raise RunError(f"{out}: has its {checkpoint.epoch} epochs already; raise --epochs to train further")
+    return Run(out, asked), checkpoint
+
+
+def prepare(
+    data: Dataset, config: Config, fabric: Fabric, train_records: Sequence[Record], val_records: Sequence[Record],
+    bars: TrainBars,
+) -> Session:  # fmt: skip
+    """Read the photos, build the model, and share both among the processes."""
+    # First what can be wrong in a moment, then what takes its time.
+    check_class_names(config.class_weights, data.classes)
+    model = Segmenter.build(config, data.classes, data.palette)
+    train_set = SegmentationDataset(
+        train_records,
+        data.mask_values,
+        prepared_size(config.augment, config.size),
+        build_transform(config.augment, config.size),
+        progress=bars.over("reading training photos"),
+    )
+    val_set = SegmentationDataset(
+        val_records[fabric.global_rank :: fabric.world_size],
+        data.mask_values,
+        config.size,
+        progress=bars.over("reading validation photos"),
+    )
+    sampler = EpochSampler(len(train_set), config.batch_size, config.seed, fabric.global_rank, fabric.world_size)
+    count = len(data.classes)
+    weights = class_weight_values(config.class_weights, data.classes, lambda: train_set.class_pixels(count))
+    if min(sampler.global_sizes()) < 2 * fabric.world_size and config.size <= model.encoder.reductions[-1]:
+        raise ConfigError(
+            f"one photo of {config.size} px a process is a single pixel at the encoder's end, of which batch norm "
+            "can learn nothing; raise --size or --batch-size"
+        )
+    groups = [{"params": list(model.decoder.parameters()), "lr": config.lr}]
+    tuned = [parameter for parameter in model.encoder.parameters() if parameter.requires_grad]
+    if tuned:
+        groups.append({"params": tuned, "lr": config.lr * config.encoder_lr_factor})
+    parallel, optimizer = fabric.setup(
+        model, torch.optim.AdamW(groups, weight_decay=config.weight_decay, fused=fabric.device.type != "mps")
+    )
+    return Session(
+        config=config,
+        fabric=fabric,
+        model=model,
+        parallel=parallel,
+        optimizer=optimizer,
+        schedule=_schedule(optimizer.optimizer, config, config.epochs * len(sampler)),
+        loader=DataLoader(
+            train_set,
+            batch_sampler=sampler,
+            num_workers=config.workers,
+            persistent_workers=config.workers > 0,
+            pin_memory=fabric.device.type == "cuda",
+        ),
+        sampler=sampler,
+        val_loader=DataLoader(val_set, batch_size=config.batch_size),
+        class_weights=None if weights is None else weights.to(fabric.device),
+    )
+
+
+def _schedule(optimizer: torch.optim.Optimizer, config: Config, steps: int) -> LRScheduler:
+    if config.schedule == "constant":
+        return ConstantLR(optimizer, factor=1.0)
+    peaks = [group["lr"] for group in optimizer.param_groups]
+    # One step more than are taken: torch's schedule counts its start as a step.
+    return OneCycleLR(optimizer, peaks, total_steps=steps + 1, pct_start=WARM_UP, cycle_momentum=False)
+
+
+def restore(session: Session, run: Run, checkpoint: Checkpoint) -> list[Row]:
+    """Put a session where the checkpoint left it, and give the rows so far; the schedule is that of the epochs now."""
+    session.model.load_state_dict(checkpoint.model)
+    groups = [dict(group) for group in session.optimizer.param_groups]
+    session.optimizer.load_state_dict(checkpoint.optimizer)
+    # The fused optimiser goes over memory as it lies: its state must lie as the weights do, channels last.
+    for parameter, kept in session.optimizer.optimizer.state.items():
+        for name, value in kept.items():
+            if value.shape == parameter.shape:
+                kept[name] = torch.empty_like(parameter).copy_(value)
+    for group, fresh in zip(session.optimizer.param_groups, groups, strict=True):
+        group.update({name: value for name, value in fresh.items() if name != "params"})
+    session.step, session.seconds = checkpoint.step, checkpoint.train_seconds
+    # As its own state would say, so that it knows the optimiser has stepped; the step works out the rate there.
+    session.schedule.load_state_dict({"last_epoch": checkpoint.step - 1, "_step_count": checkpoint.step + 1})
+    session.schedule.step()
+    rows = run.read_metrics()[: checkpoint.epoch]
+    if len(rows) < checkpoint.epoch:
+        raise RunError(
+            f"{run.folder}/metrics.csv: has {len(rows)} of the {checkpoint.epoch} epochs in last/; "
+            "this run cannot be resumed"
+        )
+    set_rng_states(checkpoint.rng)
+    return rows
