@@ -48,7 +48,15 @@ class TestOnePhoto:
         with torch.no_grad():
             logits = predictor.model(resize_photo(image, (size, size))[None])
         large = F.interpolate(logits, image.shape[:2], mode="bilinear", align_corners=False)
-        assert np.array_equal(predictor(image).mask, large.argmax(1)[0].numpy())
+        exact = pw.Predictor(predictor.model, "cpu", precision="float32")
+        assert np.array_equal(exact(image).mask, large.argmax(1)[0].numpy())
+
+    def test_bfloat16_changes_few_pixels(self, predictor: Predictor) -> None:
+        image = picture()
+        masks = [pw.Predictor(predictor.model, "cpu", precision)(image).mask for precision in ("float32", "bf16")]
+        logits = [pw.Predictor(predictor.model, "cpu", precision).logits([image]) for precision in ("float32", "bf16")]
+        assert not torch.equal(*logits), "the precision that was asked for is the one that computes"
+        assert np.mean(masks[0] == masks[1]) > 0.95
 
     def test_path_picture_and_array_agree(self, predictor: Predictor, tmp_path: Path) -> None:
         image = picture()

@@ -14,7 +14,7 @@ from PIL import Image
 
 from pixelwise.data.dataset import Progress, in_groups, no_progress, read_ahead, read_image, to_rgb
 from pixelwise.data.transforms import resize_photo
-from pixelwise.device import choose_device
+from pixelwise.device import choose_device, computes_in_bfloat16
 from pixelwise.errors import DataError, RunError
 from pixelwise.files import replacing
 from pixelwise.models.segmenter import Segmenter
@@ -60,21 +60,28 @@ class Prediction:
 class Predictor:
     """A trained model that takes photos as they are and gives masks at their own size.
 
+    Args:
+        model: what predicts; it is set to evaluation mode and moved to the device.
+        device: see `pixelwise.device.choose_device`.
+        precision: "bf16", "float32", or "auto" for bfloat16 where the device is faster at it. Masks made in the one
+            and in the other differ in a few pixels along edges.
+
     >>> predictor = Predictor.load("runs/pets")  # doctest: +SKIP
     >>> predictor("cat.jpg").overlay().save("cat.png")  # doctest: +SKIP
     """
 
-    def __init__(self, model: Segmenter, device: str | torch.device = "auto") -> None:
+    def __init__(self, model: Segmenter, device: str | torch.device = "auto", precision: str = "auto") -> None:
         self.device = choose_device(device) if isinstance(device, str) else device
+        self.bfloat16 = computes_in_bfloat16(self.device, precision)
         self.model = model.eval().to(self.device)
 
     @staticmethod
-    def load(run: str | Path, device: str | torch.device = "auto") -> "Predictor":
+    def load(run: str | Path, device: str | torch.device = "auto", precision: str = "auto") -> "Predictor":
         """Load the best model of a run folder; RunError where there is none."""
         folder = Path(run)
         if not folder.is_dir():
             raise RunError(f"{folder}: no such run folder; train one with pixelwise train DATA --out {folder}")
-        return Predictor(Segmenter.load(folder), device)
+        return Predictor(Segmenter.load(folder), device, precision)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -105,7 +112,8 @@ class Predictor:
         """Logits at the model's size: HWC uint8 RGB photos of any sizes → (N, C, size, size) float32."""
         size = (self.model.card.size, self.model.card.size)
         batch = torch.stack([resize_photo(image, size) for image in images])
-        return self.model(batch.to(self.device).contiguous(memory_format=torch.channels_last)).float()
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
+            return self.model(batch.to(self.device).contiguous(memory_format=torch.channels_last)).float()
 
     def stream(self, paths: Iterable[Path], batch_size: int = 16) -> Iterator[tuple[Path, Prediction | DataError]]:
         """Predict many files, in order; a file that cannot be read comes with its error instead of a prediction.
