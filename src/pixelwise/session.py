@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import ConstantLR, LRScheduler, OneCycleLR
 from torch.utils.data import DataLoader
@@ -21,6 +20,9 @@ from pixelwise.models.segmenter import Segmenter
 from pixelwise.progress import TrainBars
 from pixelwise.run import Checkpoint, Row, Run, rng_states, set_rng_states
 
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
 WARM_UP = 0.25
 """The share of a training in which the learning rate rises, and in which a pretrained encoder is left alone."""
 
@@ -33,7 +35,7 @@ class Session:
     """What the loop works with; `step` counts optimiser steps, `seconds` those spent training alone."""
 
     config: Config
-    fabric: Fabric
+    fabric: "Fabric"
     model: Segmenter
     parallel: nn.Module  # the same model as all processes share it
     optimizer: Any
@@ -73,7 +75,7 @@ def open_run(out: Path, preset: str | None, resume: bool, given: dict[str, Any])
 
 
 def prepare(
-    data: Dataset, config: Config, fabric: Fabric, train_records: Sequence[Record], val_records: Sequence[Record],
+    data: Dataset, config: Config, fabric: "Fabric", train_records: Sequence[Record], val_records: Sequence[Record],
     bars: TrainBars,
 ) -> Session:  # fmt: skip
     """Read the photos, build the model, and share both among the processes."""

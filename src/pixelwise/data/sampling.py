@@ -15,6 +15,7 @@ def hold_back(records: Sequence[Record], fraction: float, seed: int) -> tuple[li
 
     Every group keeps and gives at least one record where it has two; order is the records' own.
 
+    >>> from pathlib import Path
     >>> kept, held = hold_back([Record(Path(f"{i}.jpg"), None, "a") for i in range(20)], 0.15, seed=0)
     >>> len(kept), len(held)
     (17, 3)
