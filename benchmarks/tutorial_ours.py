@@ -46,10 +46,9 @@ class TestSplit:
         return {"accuracy": metrics.accuracy, "miou": metrics.miou}
 
 
-@torch.inference_mode()
 def predict(model: Segmenter, images: torch.Tensor) -> torch.Tensor:
-    """(N, 3, H, W) uint8 photos → (N, H, W) class indices, as `pixelwise.Predictor.logits` does it."""
-    return model(images.contiguous(memory_format=torch.channels_last)).argmax(1)
+    """(N, 3, H, W) uint8 photos of the model's size → (N, H, W) class indices."""
+    return pw.Predictor(model).batch_logits(images).argmax(1)
 
 
 class TakeTurns(Hook):

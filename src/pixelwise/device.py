@@ -1,7 +1,9 @@
 """Which device computes, in which precision, and together with which other processes."""
 
+import ctypes
 import logging
 import os
+import sys
 from typing import TYPE_CHECKING, cast
 
 import psutil
@@ -46,6 +48,21 @@ def is_first_process() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of glibc's malloc.h
+
+
+def keep_freed_memory() -> None:
+    """Let this process use freed memory again instead of giving it back to the system at once; Linux's glibc only.
+
+    A training step on a CPU frees and asks for gigabytes. glibc takes each large block fresh from the system, which
+    clears it page by page: that can take as long as the computing. mallopt(3) describes the two settings.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        mallopt(_M_MMAP_MAX, 0)
+        mallopt(_M_TRIM_THRESHOLD, -1)
+
+
 def use_idle_cores() -> None:
     """Let torch have as many threads as there are idle cores; OMP_NUM_THREADS, where set, has the say.
 
@@ -70,6 +87,7 @@ def launch(device: str, precision: str = "float32") -> "Fabric":
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     chosen = choose_device(device)
     use_idle_cores()
+    keep_freed_memory()
     processes, here = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     fabric = Fabric(
         accelerator=chosen.type,

@@ -107,11 +107,14 @@ class Predictor:
             for image, logits in zip(images, self.logits(images), strict=True)
         ]
 
-    @torch.inference_mode()
     def logits(self, images: Sequence[np.ndarray]) -> torch.Tensor:
         """Logits at the model's size: HWC uint8 RGB photos of any sizes → (N, C, size, size) float32."""
         size = (self.model.card.size, self.model.card.size)
-        batch = torch.stack([resize_photo(image, size) for image in images])
+        return self.batch_logits(torch.stack([resize_photo(image, size) for image in images]))
+
+    @torch.inference_mode()
+    def batch_logits(self, batch: torch.Tensor) -> torch.Tensor:
+        """Logits of photos of the model's size already: (N, 3, size, size) uint8 → (N, C, size, size) float32."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
             return self.model(batch.to(self.device).contiguous(memory_format=torch.channels_last)).float()
 
