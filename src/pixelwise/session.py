@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 from pixelwise.config import Config
 from pixelwise.data.dataset import Dataset, Record, SegmentationDataset
 from pixelwise.data.sampling import EpochSampler
-from pixelwise.data.transforms import build_transform, prepared_size
+from pixelwise.data.transforms import REPEATING, build_transform, prepared_size
 from pixelwise.errors import ConfigError, RunError
 from pixelwise.losses import check_class_names, class_weight_values
 from pixelwise.models.segmenter import Segmenter
@@ -103,6 +103,8 @@ def prepare(
             f"one photo of {config.size} px a process is a single pixel at the encoder's end, of which batch norm "
             "can learn nothing; raise --size or --batch-size"
         )
+    if model.encoder.frozen and config.augment in REPEATING:
+        model.remember_features()
     groups = [{"params": list(model.decoder.parameters()), "lr": config.lr}]
     tuned = [parameter for parameter in model.encoder.parameters() if parameter.requires_grad]
     if tuned:

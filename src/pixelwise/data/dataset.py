@@ -226,15 +226,21 @@ class SegmentationDataset(torch.utils.data.Dataset[tuple[Tensor, ...]]):
         return counts[:classes]
 
     def __getitem__(self, draw: int | tuple[int, int]) -> tuple[Tensor, ...]:
-        index, seed = draw if isinstance(draw, tuple) else (draw, None)
+        return self.__getitems__([draw])[0]
+
+    def __getitems__(self, draws: Sequence[int | tuple[int, int]]) -> list[tuple[Tensor, ...]]:
+        """The items of a batch: saving torch's random state takes longer than a flip, so it is done once for all."""
+        if not all(isinstance(draw, tuple) for draw in draws):
+            return [self._item(draw) if isinstance(draw, int) else self[draw] for draw in draws]
+        with torch.random.fork_rng(devices=[]):
+            return [self._item(*draw) for draw in draws if isinstance(draw, tuple)]
+
+    def _item(self, index: int, seed: int | None = None) -> tuple[Tensor, ...]:
+        if seed is not None:
+            torch.manual_seed(seed)
         image, mask = self.items[index]
         if self.transform is not None:
-            if seed is None:
-                image, mask = self.transform(image, mask)
-            else:
-                with torch.random.fork_rng(devices=[]):
-                    torch.manual_seed(seed)
-                    image, mask = self.transform(image, mask)
+            image, mask = self.transform(image, mask)
         if self.class_weights is None:
             return image, mask
         return image, mask, pixel_weights(mask, self.class_weights)

@@ -72,6 +72,10 @@ AUGMENTATIONS: dict[str, Callable[[int], v2.Transform]] = {
 }
 
 
+REPEATING = ("none", "flip")
+"""The augmentations that make few pictures of a photo, so that the same ones come again."""
+
+
 def prepared_size(name: str, size: int) -> int:
     """The side at which photos are kept for that augmentation: crops are taken from larger ones."""
     return round(size * 1.25) if name == "crop" else size

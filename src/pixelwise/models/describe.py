@@ -17,7 +17,7 @@ def architecture_steps(model: Segmenter) -> list[Step]:
     training = model.training
     model.eval()
     with torch.no_grad():
-        features, encoder_outputs = _watch(_leaves(encoder), lambda: encoder((photo - model.mean) / model.std))
+        features, encoder_outputs = _watch(_leaves(encoder), lambda: model.encode(photo))
         logits, level_outputs = _watch(list(decoder.levels), lambda: decoder(features, (card.size, card.size)))
     model.train(training)
 

@@ -13,6 +13,7 @@ from pixelwise.config import Config
 from pixelwise.errors import ConfigError, RunError, unknown_name
 from pixelwise.models.decoders import DECODERS
 from pixelwise.models.encoder import Encoder, Padding, check_encoder
+from pixelwise.models.memory import FeatureMemory
 from pixelwise.models.weights import EncoderWeights, load_encoder_weights
 
 WEIGHTS_FILE = "model.safetensors"
@@ -57,6 +58,7 @@ class Segmenter(nn.Module):
     def __init__(self, card: ModelCard, weights: dict[str, Tensor] | None = None) -> None:
         super().__init__()
         self.card = card
+        self.memory: FeatureMemory | None = None
         # Not in the weights file: the card holds them, and a thing is stored once.
         self.register_buffer("mean", torch.tensor(card.mean).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(card.std).view(1, -1, 1, 1), persistent=False)
@@ -65,9 +67,17 @@ class Segmenter(nn.Module):
         # Convolutions run faster with channels last, on CPUs in bfloat16 twice so.
         self.to(memory_format=torch.channels_last)
 
+    def encode(self, images: Tensor) -> list[Tensor]:
+        """(N, 3, H, W) uint8 RGB in [0, 255] → the encoder's features (N, c_i, h_i, w_i), shallow to deep."""
+        return self.encoder((images.to(self.mean.dtype) - self.mean) / self.std)
+
+    def remember_features(self) -> None:
+        """While training on a CPU, encode each picture once; for a frozen encoder, and photos that at most flip."""
+        self.memory = FeatureMemory(self.encode)
+
     def forward(self, images: Tensor) -> Tensor:
-        pixels = (images.to(self.mean.dtype) - self.mean) / self.std
-        features = self.encoder(pixels)
+        memory = self.memory if self.training and images.device.type == "cpu" else None
+        features = self.encode(images) if memory is None else memory(images)
         return self.decoder(features, (images.shape[-2], images.shape[-1]))
 
     @staticmethod
