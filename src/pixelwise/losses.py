@@ -42,6 +42,8 @@ def cross_entropy(logits: Tensor, mask: Tensor, weights: Tensor | None = None) -
     As in Keras, weights scale the sum and not the count they are divided by.
     """
     counted = (mask != IGNORE_INDEX).sum().clamp(min=1)
+    if weights is None:  # summed as it goes, without a map of every pixel's loss
+        return F.cross_entropy(logits.float(), mask.long(), ignore_index=IGNORE_INDEX, reduction="sum") / counted
     return pixel_cross_entropy(logits, mask, weights).sum() / counted
 
 

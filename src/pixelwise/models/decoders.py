@@ -76,7 +76,7 @@ def _transposed(conv: nn.ConvTranspose2d, joined: Sequence[Tensor], size: Sequen
     weights = conv.weight.split([tensor.shape[1] for tensor in joined])
     x = F.conv_transpose2d(joined[0], weights[0], conv.bias, stride=2, padding=1, output_padding=padding)
     for tensor, weight in zip(joined[1:], weights[1:], strict=True):
-        x = x + F.conv_transpose2d(tensor, weight, stride=2, padding=1, output_padding=padding)
+        x += F.conv_transpose2d(tensor, weight, stride=2, padding=1, output_padding=padding)
     return x if halves else _resized(x, size)
 
 
