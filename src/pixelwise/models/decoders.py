@@ -102,22 +102,34 @@ class LightDecoder(nn.Module):
 
     def __init__(self, channels: Sequence[int], classes: int) -> None:
         super().__init__()
-        self.laterals, self.levels = nn.ModuleList(), nn.ModuleList()
         self.skips = tuple(reversed(range(len(channels))))[: len(self.WIDTHS)]
+        self.levels = nn.ModuleList()
         below = self.WIDTHS[0]
         for index, width in zip(self.skips, self.WIDTHS, strict=False):
-            self.laterals.append(_normed(nn.Conv2d(channels[index], below, 1, bias=False)))
-            self.levels.append(_normed(nn.Conv2d(below, width, 3, padding=1, bias=False), nn.ReLU(inplace=True)))
+            self.levels.append(LightLevel(channels[index], below, width))
             below = width
         self.logits = nn.Conv2d(below, classes, 1)
 
     def forward(self, features: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
         """Features (N, channels[i], h_i, w_i), shallow to deep → logits (N, classes, *size)."""
         x: Tensor | None = None
-        for index, lateral, level in zip(self.skips, self.laterals, self.levels, strict=True):
-            skip = lateral(features[index])
-            x = level(skip if x is None else skip + _resized(x, skip.shape[-2:]))
+        for index, level in zip(self.skips, self.levels, strict=True):
+            x = level(features[index], x)
         return _resized(self.logits(x), size)
+
+
+class LightLevel(nn.Module):
+    """A lateral 1x1 convolution, the addition of what comes from below, and a 3x3 convolution."""
+
+    def __init__(self, skip: int, below: int, width: int) -> None:
+        super().__init__()
+        self.lateral = _normed(nn.Conv2d(skip, below, 1, bias=False))
+        self.mix = _normed(nn.Conv2d(below, width, 3, padding=1, bias=False), nn.ReLU(inplace=True))
+
+    def forward(self, skip: Tensor, x: Tensor | None) -> Tensor:
+        """Skip (N, skip, h, w) and what comes from below, (N, below, h', w') or None → (N, width, h, w)."""
+        lateral = self.lateral(skip)
+        return self.mix(lateral if x is None else lateral + _resized(x, lateral.shape[-2:]))
 
 
 def _normed(conv: nn.Conv2d, *after: nn.Module) -> nn.Sequential:

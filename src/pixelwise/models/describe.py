@@ -26,8 +26,9 @@ def architecture_steps(model: Segmenter) -> list[Step]:
         Step("normalise", "normalise", _shape(photo), detail=f"(x − {card.mean[0]:g}) / {card.std[0]:g}"),
     ]
     counts = _parameters_by_feature(encoder, features, encoder_outputs)
-    for name, feature, count in zip(encoder.names, features, counts, strict=True):
-        steps.append(Step(name, "encoder", _shape(feature), frozen=encoder.frozen, parameters=count))
+    for name, feature, (count, trained) in zip(encoder.names, features, counts, strict=True):
+        frozen = encoder.frozen
+        steps.append(Step(name, "encoder", _shape(feature), frozen=frozen, parameters=count, kept=count - trained))
     for number, (index, (level, output)) in enumerate(zip(decoder.skips, level_outputs, strict=True), start=1):
         # The deepest feature is no skip: it is what comes up from below.
         source = encoder.names[index] if index < len(features) - 1 else None
@@ -53,8 +54,10 @@ def _leaves(module: nn.Module) -> list[nn.Module]:
 
 def _parameters_by_feature(
     encoder: nn.Module, features: Sequence[Tensor], outputs: Sequence[tuple[nn.Module, Tensor]]
-) -> list[int]:
-    """The parameters that stand before each feature and after the one above: told by the size of what they give.
+) -> list[tuple[int, int]]:
+    """The parameters before each feature and after the one above, all and those that train.
+
+    Where a module stands is told by the size of what it gives.
 
     A module that never runs as such (position embeddings, say) counts with the one that stands before it.
     """
@@ -64,11 +67,13 @@ def _parameters_by_feature(
         while output.ndim == 4 and 1 < output.shape[2] < features[level].shape[2] and level + 1 < len(features):
             level += 1
         levels.setdefault(module, level)
-    counts, level = [0] * len(features), 0
+    counts, trained, level = [0] * len(features), [0] * len(features), 0
     for module in _leaves(encoder):
         level = levels.get(module, level)
-        counts[level] += sum(parameter.numel() for parameter in module.parameters(recurse=False))
-    return counts
+        for parameter in module.parameters(recurse=False):
+            counts[level] += parameter.numel()
+            trained[level] += parameter.numel() if parameter.requires_grad else 0
+    return list(zip(counts, trained, strict=True))
 
 
 def _parameters(module: nn.Module) -> int:

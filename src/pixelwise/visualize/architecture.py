@@ -21,7 +21,8 @@ class Step:
     name: as in the model, such as "blocks.5.0.bn1"; kind: "input", "normalise", "encoder", "decoder" or
     "logits"; shape: of the step's output, (channels, height, width); skip_from: name of the encoder step
     whose output is concatenated or added here; detail: a few words on what the step does; frozen: whether
-    its weights stay as they are in training; parameters: how many it has.
+    all its weights stay as they are in training; parameters: how many it has; kept: how many of these stay as
+    they are, where not all do.
 
     >>> Step("blocks.1", "encoder", (24, 32, 32), frozen=True, parameters=13_968).shape
     (24, 32, 32)
@@ -34,6 +35,7 @@ class Step:
     detail: str = ""
     frozen: bool = False
     parameters: int = 0
+    kept: int = 0
 
 
 # Fill and edge of each kind's boxes. The kinds of the left column come before those of the right.
@@ -163,7 +165,7 @@ def _lines(step: Step) -> list[str]:
 
 def _caption(steps: Sequence[Step]) -> str:
     total = sum(step.parameters for step in steps)
-    trained = sum(step.parameters for step in steps if not step.frozen)
+    trained = sum(step.parameters - step.kept for step in steps if not step.frozen)
     share = "all" if trained == total else f"{trained:,}"
     counts = f"{total:,} parameters in total, {share} of them trained"
     key = "boxes: height×width×channels"

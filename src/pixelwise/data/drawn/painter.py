@@ -111,7 +111,7 @@ def paint(rng: Rng, picture: Floats, parts: list[Part], coat: Floats, unit: floa
     cover, body, fur = (np.asarray(layers[name].reduce(SUPERSAMPLE), np.float32) / 255 for name in names)
     shade = np.asarray(layers["tone"].filter(ImageFilter.GaussianBlur(unit * 0.045)), np.float32) / 255
     tone = 0.62 + 0.62 * shade - 0.12 * np.linspace(-0.5, 1, height, dtype=np.float32)[:, None]
-    grain = noise(rng, (height, width), 1.6, rng.choice([0.5, 1, 3])) - 0.5
+    grain = noise(rng, (height, width), 1.6, float(rng.choice([0.5, 1, 3]))) - 0.5
     tone *= 1 + (0.04 + (0.16 if tuft else 0) * fur) * grain
     # The canvas is black outside the outline: undo its share in the averaged edge pixels.
     colour = np.asarray(layers["colour"].reduce(SUPERSAMPLE), np.float32) / np.maximum(cover, 0.01)[..., None]

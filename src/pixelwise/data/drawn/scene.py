@@ -15,7 +15,7 @@ PET, BACKGROUND, BORDER = 1, 2, 3  # the official trimap values
 def _paint_thing(rng: Rng, picture: Floats, coat: Floats, unit: float, at: tuple[float, float]) -> Floats:
     """Paint a ball, box, plant or the like, often in the animal's own colour; returns its cover."""
     colour = [coat + rng.normal(0, 10), natural(rng), bright(rng)][rng.integers(3)]
-    name, angle = rng.choice([name for name in FIGURES if name.startswith("thing")]), rng.normal(0, 0.12)
+    name, angle = str(rng.choice([name for name in FIGURES if name.startswith("thing")])), rng.normal(0, 0.12)
     parts = [moved(part, unit, angle, np.array(at)) for part in warped(rng, figure(rng, name, "thing"))]
     return paint(rng, picture, parts, colour, unit, angle)
 
