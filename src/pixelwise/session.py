@@ -48,7 +48,7 @@ class Session:
     seconds: float = 0.0
 
     def checkpoint(self, epoch: int) -> Checkpoint:
-        """Where this session stands after an epoch."""
+        """Where the training stands after an epoch."""
         return Checkpoint(
             epoch, self.step, self.seconds, self.model.state_dict(), self.optimizer.state_dict(), rng_states()
         )
