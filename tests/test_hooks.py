@@ -46,9 +46,10 @@ class TestNotebook:
         assert shown.pictures == []
         assert capsys.readouterr().out == ""
 
-    def test_without_ipython_nothing_breaks(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_without_ipython_nothing_breaks(self, shown: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, "IPython", None)
         show_in_notebook(Path("epoch_001.png"))
+        assert shown.pictures == []
 
     def test_training_shows_each_epoch_and_the_loss_curve(
         self, shown: SimpleNamespace, pets: pw.Dataset, tmp_path: Path
