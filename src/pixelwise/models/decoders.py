@@ -98,7 +98,7 @@ class LightDecoder(nn.Module):
     """
 
     WIDTHS = (128, 96, 64, 32)
-    """Channels of the levels, from the deepest up. A fifth level costs a quarter more time and gains nothing."""
+    """Channels of the levels, from the deepest up. A fifth would cost a quarter more time (docs/decisions.md)."""
 
     def __init__(self, channels: Sequence[int], classes: int) -> None:
         super().__init__()
