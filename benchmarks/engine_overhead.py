@@ -48,12 +48,8 @@ def plain(precision: str) -> Step:
     return step
 
 
-def fabric(precision: str) -> Step:
-    from lightning_fabric import Fabric
-
-    engine = Fabric(accelerator="cpu", devices=1, precision="32-true" if precision == "float32" else "bf16-mixed")
-    model, optimizer, batch = tiny_problem()
-    model, optimizer = engine.setup(model, optimizer)
+def engine_step(engine: Any, model: Any, optimizer: Any, batch: Any) -> Step:
+    """A training step that leaves the backward pass to an engine."""
 
     def step() -> None:
         loss = model(batch).float().square().mean()
@@ -62,6 +58,16 @@ def fabric(precision: str) -> Step:
         optimizer.zero_grad()
 
     return step
+
+
+def fabric(precision: str) -> Step:
+    from lightning_fabric import Fabric
+
+    engine = Fabric(accelerator="cpu", devices=1, precision="32-true" if precision == "float32" else "bf16-mixed")
+    model, optimizer, batch = tiny_problem()
+    model, optimizer = engine.setup(model, optimizer)
+
+    return engine_step(engine, model, optimizer, batch)
 
 
 def accelerate(precision: str) -> Step:
@@ -71,13 +77,7 @@ def accelerate(precision: str) -> Step:
     model, optimizer, batch = tiny_problem()
     model, optimizer = engine.prepare(model, optimizer)
 
-    def step() -> None:
-        loss = model(batch).float().square().mean()
-        engine.backward(loss)
-        optimizer.step()
-        optimizer.zero_grad()
-
-    return step
+    return engine_step(engine, model, optimizer, batch)
 
 
 ENGINES: dict[str, Callable[[str], Step]] = {"plain": plain, "fabric": fabric, "accelerate": accelerate}

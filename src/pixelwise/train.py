@@ -51,12 +51,7 @@ def train(
     fabric = launch(config.device, config.precision)
     torch.manual_seed(config.seed)
     train_records, val_records = split_for_training(data, config)
-    if fabric.world_size > min(config.batch_size, len(train_records), len(val_records)):
-        # A process without a photo would leave the others waiting for it.
-        raise ConfigError(
-            f"{fabric.world_size} processes need a photo each, but a batch has {config.batch_size}, training "
-            f"{len(train_records)} and validation {len(val_records)}; start fewer"
-        )
+    _check_processes(fabric.world_size, config.batch_size, len(train_records), len(val_records))
 
     with TrainBars(shown=fabric.is_global_zero) as bars:
         session = prepare(data, config, fabric, train_records, val_records, bars)
@@ -90,6 +85,15 @@ def train(
         for hook in active:
             hook.on_end(state)
     return run
+
+
+def _check_processes(processes: int, batch: int, training: int, validation: int) -> None:
+    """Raise ConfigError where a process would have no photo: the others would wait for it for ever."""
+    if processes > min(batch, training, validation):
+        raise ConfigError(
+            f"{processes} processes need a photo each, but a batch has {batch}, training {training} and validation "
+            f"{validation}; start fewer"
+        )
 
 
 def split_for_training(data: Dataset, config: Config) -> tuple[list[Record], list[Record]]:
