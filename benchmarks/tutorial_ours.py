@@ -30,7 +30,7 @@ class TestSplit:
 
     def __init__(self, data: pw.Dataset, size: int) -> None:
         self.classes = data.classes
-        items = pw.SegmentationDataset(data.records("test"), data.mask_values, size).items
+        items = pw.SegmentationDataset(data.records("test"), data.reading, size).items
         self.images = torch.stack([image for image, _ in items])
         self.masks = torch.stack([mask for _, mask in items])
 

@@ -83,7 +83,7 @@ def test_validation_is_that_of_one_process(
     data = pw.load_dataset(odd_pets)
     _, held = split_for_training(data, run.config)
     predictor = Predictor.load(run.folder)
-    confusion = measure(predictor, held, data.mask_values, resolution="model")
+    confusion = measure(predictor, held, data.reading, resolution="model")
     alone = Metrics.from_confusion(confusion, data.classes, len(held), "64x64")
     card = predictor.model.card.metrics
     # Half a batch may round otherwise: a pixel or two in thousands.

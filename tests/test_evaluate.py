@@ -11,7 +11,8 @@ import torch
 from PIL import Image
 
 import pixelwise as pw
-from pixelwise.data.dataset import read_image
+from pixelwise.data.pictures import read_image
+from pixelwise.data.records import MaskEncoding, Reading
 from pixelwise.errors import DataError, RunError
 from pixelwise.evaluate import measure
 from pixelwise.predict import Predictor
@@ -68,8 +69,8 @@ def test_figures_equal_those_counted_by_hand(run: pw.Run, pets: pw.Dataset) -> N
 
 def test_each_photo_counts_once(run: pw.Run, pets: pw.Dataset) -> None:
     predictor = Predictor.load(run.folder)
-    alone = sum(measure(predictor, [record], pets.mask_values).numpy() for record in pets.test)
-    together = measure(predictor, pets.test, pets.mask_values).numpy()
+    alone = sum(measure(predictor, [record], pets.reading).numpy() for record in pets.test)
+    together = measure(predictor, pets.test, pets.reading).numpy()
     assert np.array_equal(alone.sum(1), together.sum(1))
     assert np.abs(alone - together).sum() <= together.sum() / 500
 
@@ -78,8 +79,8 @@ def test_more_photos_than_a_batch_holds(run: pw.Run, pets: pw.Dataset) -> None:
     predictor = Predictor.load(run.folder)
     many = [*pets.train, *pets.test]
     assert len(many) > 16
-    parts = measure(predictor, many[:11], pets.mask_values) + measure(predictor, many[11:], pets.mask_values)
-    whole = measure(predictor, many, pets.mask_values)
+    parts = measure(predictor, many[:11], pets.reading) + measure(predictor, many[11:], pets.reading)
+    whole = measure(predictor, many, pets.reading)
     assert whole.sum() == parts.sum()
     assert (whole - parts).abs().sum() <= whole.sum() / 500
 
@@ -93,7 +94,7 @@ def test_at_the_models_resolution(run: pw.Run, pets: pw.Dataset) -> None:
 
 
 def test_pixels_to_ignore_do_not_count(run: pw.Run, pets: pw.Dataset) -> None:
-    ignoring = replace(pets, mask_values={1: 0, 2: 1, 3: 255})
+    ignoring = replace(pets, reading=Reading(MaskEncoding("values", {1: 0, 2: 1, 3: 255})))
     metrics = pw.evaluate(run, ignoring, "test")
     whole = pw.evaluate(run, pets, "test")
     assert metrics.confusion == [whole.confusion[0], whole.confusion[1], [0, 0, 0]]

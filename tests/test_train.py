@@ -14,8 +14,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 import pixelwise as pw
-from pixelwise.data.dataset import read_mask
 from pixelwise.data.drawn import draw_dataset
+from pixelwise.data.masks import read_mask
 from pixelwise.errors import ConfigError, DataError, RunError, WeightsError
 from pixelwise.evaluate import measure
 from pixelwise.hooks import BestModelHook, Hook, TrainState
@@ -146,7 +146,7 @@ class TestBestModel:
         assert predictor.model.card.metrics["epoch"] == best + 1
         # And it does measure so, on the same photos at the same size.
         _, held = split_for_training(pets, run.config)
-        confusion = measure(predictor, held, pets.mask_values, resolution="model")
+        confusion = measure(predictor, held, pets.reading, resolution="model")
         measured = Metrics.from_confusion(confusion, pets.classes, len(held), "32x32")
         assert measured.miou == pytest.approx(scores[best], abs=2e-3)
         assert measured.accuracy == pytest.approx(rows[best]["val_accuracy"], abs=2e-3)
@@ -321,7 +321,7 @@ class TestClassWeights:
         counts = np.zeros(3)
         for record in kept:
             assert record.mask is not None
-            mask = Image.fromarray(read_mask(record.mask, pets.mask_values))
+            mask = Image.fromarray(read_mask(record.mask, pets.reading.masks))
             counts += np.bincount(np.array(mask.resize((32, 32), Image.Resampling.NEAREST)).ravel(), minlength=3)
         by_hand = {name: float(1e4 / count) for name, count in zip(pets.classes, counts, strict=True)}
         _, explicit = self.once(pets, tmp_path / "explicit", by_hand, augment="none")
@@ -379,7 +379,8 @@ class TestTutorial:
 
 def many(count: int, split: str, groups: int = 4) -> tuple[pw.Record, ...]:
     return tuple(
-        pw.Record(Path(f"{split}/{i}.jpg"), Path(f"{split}/{i}.png"), group=f"breed {i % groups}") for i in range(count)
+        pw.Record(Path(f"{split}/{i}.jpg"), Path(f"{split}/{i}.png"), stratum=f"breed {i % groups}")
+        for i in range(count)
     )
 
 
@@ -391,7 +392,7 @@ class TestSplits:
         data = self.data(train=many(400, "train"), test=many(100, "test"))
         kept, held = split_for_training(data, pw.Config())
         assert len(held) == 60 and len(kept) == 340
-        assert [sum(r.group == f"breed {i}" for r in held) for i in range(4)] == [15] * 4
+        assert [sum(r.stratum == f"breed {i}" for r in held) for i in range(4)] == [15] * 4
         assert {*kept, *held} == set(data.train) and not set(kept) & set(held)
 
     def test_it_is_drawn_by_the_seed(self) -> None:

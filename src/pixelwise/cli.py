@@ -10,8 +10,8 @@ from pydantic import BaseModel, ValidationError, create_model
 
 import pixelwise
 from pixelwise.config import Config, one_line
-from pixelwise.data.dataset import Split
-from pixelwise.data.formats import load_dataset
+from pixelwise.data.load import load_dataset
+from pixelwise.data.records import Split
 from pixelwise.device import is_first_process
 from pixelwise.errors import DataError, PixelwiseError
 from pixelwise.evaluate import Resolution, evaluate

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pixelwise.config import Config
 from pixelwise.data.fetch import find_oxford_pets
-from pixelwise.data.formats import load_dataset
+from pixelwise.data.load import load_dataset
 from pixelwise.evaluate import evaluate
 from pixelwise.files import free_path
 from pixelwise.predict import Predictor, predict_files
@@ -32,7 +32,7 @@ def demo(out: Path) -> Run:
     epochs = min(Config.of().epochs, max(2, round(PHOTOS_SHOWN / len(data.train))))
     run = train(data, free_path(out), epochs=epochs)
     print_run(run)
-    chosen = [record.image for record in data.test[:: max(1, len(data.test) // PREDICTED)]][:PREDICTED]
+    chosen = [Path(str(record.image)) for record in data.test[:: max(1, len(data.test) // PREDICTED)]][:PREDICTED]
     with Bars() as bars:
         metrics = evaluate(run, data, progress=bars.over("evaluating on test"))
         predict_files(Predictor.load(run.folder), chosen, run.predictions_folder, progress=bars.over("predicting"))

@@ -9,16 +9,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from pixelwise.data.dataset import (
-    Dataset,
-    Progress,
-    Record,
-    Split,
-    in_groups,
-    no_progress,
-    read_ahead,
-    read_pair,
-)
+from pixelwise.data.masks import read_pair
+from pixelwise.data.records import Dataset, Reading, Record, Split
+from pixelwise.data.streams import Progress, in_groups, no_progress, read_ahead
 from pixelwise.data.transforms import resize_mask
 from pixelwise.device import launch, sum_over_processes
 from pixelwise.errors import DataError
@@ -54,7 +47,7 @@ def evaluate(
         resolution: "photo" compares at each photo's own size; "model" at the size the model sees, masks resized
             with nearest-neighbour.
         device: see `pixelwise.device.choose_device`.
-        progress: see `pixelwise.data.dataset.Progress`.
+        progress: see `pixelwise.data.streams.Progress`.
 
     Raises DataError where classes differ, a file cannot be read, or `out` is already there.
 
@@ -73,7 +66,7 @@ def evaluate(
         raise DataError(f"{out}: is already there; choose another --out")
     records = data.records(split)
     own = records[fabric.global_rank :: fabric.world_size]
-    confusion = measure(predictor, own, data.mask_values, resolution, progress)
+    confusion = measure(predictor, own, data.reading, resolution, progress)
     # Each process compares photos of its own, none of them twice: the sum is that of one process.
     confusion = sum_over_processes(fabric, confusion.to(fabric.device))
     size = predictor.model.card.size
@@ -93,14 +86,14 @@ def evaluate(
 def measure(
     predictor: Predictor,
     records: Sequence[Record],
-    mask_values: dict[int, int],
+    reading: Reading,
     resolution: Resolution = "photo",
     progress: Progress = no_progress,
 ) -> Tensor:
     """Compare a predictor's masks with the true ones over records: a (C, C) int64 confusion matrix; see `evaluate`."""
     count, size = len(predictor.classes), predictor.model.card.size
     total = torch.zeros(count, count, dtype=torch.int64)
-    pairs = read_ahead(lambda record: read_pair(record, mask_values), records)
+    pairs = read_ahead(lambda record: read_pair(record, reading), records)
     for group in in_groups(progress(pairs, len(records)), BATCH_SIZE):
         images, masks = zip(*group, strict=True)
         if resolution == "photo":

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from pixelwise.data.dataset import Dataset, Record, read_pair
+from pixelwise.data.masks import read_pair
+from pixelwise.data.records import Dataset, Record
 from pixelwise.models.describe import architecture_steps
 from pixelwise.models.segmenter import Segmenter
 from pixelwise.predict import Predictor
@@ -57,7 +58,7 @@ class SampleHook(Hook):
     """
 
     def on_start(self, state: TrainState) -> None:
-        self.pairs = [read_pair(record, state.data.mask_values) for record in state.samples]
+        self.pairs = [read_pair(record, state.data.reading) for record in state.samples]
         if state.epoch == 0:
             self._draw(state, "before training")
 

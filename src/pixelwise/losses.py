@@ -6,10 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pixelwise.data.records import IGNORE_INDEX
 from pixelwise.errors import ConfigError, unknown_name
-
-IGNORE_INDEX = 255
-"""The mask value of a pixel that neither trains nor counts."""
 
 Loss = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 """(logits (N, C, H, W) float, mask (N, H, W) uint8 with 255 = ignore, pixel weights (N, H, W) float or None)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from pixelwise.losses import IGNORE_INDEX
+from pixelwise.data.records import IGNORE_INDEX
 
 
 def confusion_matrix(mask: Tensor, prediction: Tensor, classes: int) -> Tensor:

@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from pixelwise.data.dataset import Progress, in_groups, no_progress, read_ahead, read_image, to_rgb
+from pixelwise.data.pictures import read_image, to_rgb
+from pixelwise.data.streams import Progress, in_groups, no_progress, read_ahead
 from pixelwise.data.transforms import resize_photo
 from pixelwise.device import choose_device, computes_in_bfloat16
 from pixelwise.errors import DataError, RunError

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
-from pixelwise.data.dataset import Progress as ProgressFunction
+from pixelwise.data.streams import Progress as ProgressFunction
 from pixelwise.run import Row
 
 _SECONDS_BETWEEN_LOOKS = 0.5
@@ -43,7 +43,7 @@ class Bars:
         self.progress.stop()
 
     def over(self, description: str) -> ProgressFunction:
-        """A `pixelwise.data.dataset.Progress` that draws a bar with this description."""
+        """A `pixelwise.data.streams.Progress` that draws a bar with this description."""
 
         def track(items: Iterable[Any], total: int) -> Iterable[Any]:
             task = self.progress.add_task(description, total=total, note="")

@@ -4,7 +4,8 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from pixelwise.data.dataset import SPLITS, Dataset, Split, read_pair
+from pixelwise.data.masks import read_pair
+from pixelwise.data.records import SPLITS, Dataset, Split
 from pixelwise.errors import DataError
 from pixelwise.metrics import Metrics
 from pixelwise.run import Run
@@ -23,7 +24,7 @@ def show(data: Dataset, split: Split = "train", count: int = 12) -> Image.Image:
     records = data.records(split)
     count = min(count, len(records))
     chosen = [records[index * len(records) // count] for index in range(count)]
-    photos, masks = zip(*(read_pair(record, data.mask_values) for record in chosen), strict=True)
+    photos, masks = zip(*(read_pair(record, data.reading) for record in chosen), strict=True)
     names = [record.image.name for record in chosen]
     title = f"{data.root.resolve().name} · {split} · {count} of {len(records)} photos"
     return photo_sheet(photos, masks, names, data.classes, data.palette, title)

@@ -11,7 +11,8 @@ from torch.optim.lr_scheduler import ConstantLR, LRScheduler, OneCycleLR
 from torch.utils.data import DataLoader
 
 from pixelwise.config import Config
-from pixelwise.data.dataset import Dataset, Record, SegmentationDataset
+from pixelwise.data.dataset import SegmentationDataset
+from pixelwise.data.records import Dataset, Record
 from pixelwise.data.sampling import EpochSampler
 from pixelwise.data.transforms import REPEATING, build_transform, prepared_size
 from pixelwise.errors import ConfigError, RunError
@@ -84,14 +85,14 @@ def prepare(
     model = Segmenter.build(config, data.classes, data.palette)
     train_set = SegmentationDataset(
         train_records,
-        data.mask_values,
+        data.reading,
         prepared_size(config.augment, config.size),
         build_transform(config.augment, config.size),
         progress=bars.over("reading training photos"),
     )
     val_set = SegmentationDataset(
         val_records[fabric.global_rank :: fabric.world_size],
-        data.mask_values,
+        data.reading,
         config.size,
         progress=bars.over("reading validation photos"),
     )

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from pixelwise.config import Config
-from pixelwise.data.dataset import Dataset, Record
+from pixelwise.data.records import Dataset, Record
 from pixelwise.data.sampling import hold_back
 from pixelwise.device import launch, sum_over_processes
 from pixelwise.errors import ConfigError, DataError

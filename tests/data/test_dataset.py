@@ -15,20 +15,16 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 import pixelwise as pw
-from pixelwise.data.dataset import (
-    Record,
-    SegmentationDataset,
-    in_groups,
-    read_ahead,
-    read_image,
-    read_mask,
-    read_pair,
-)
+from pixelwise.data.dataset import SegmentationDataset
+from pixelwise.data.masks import read_mask, read_pair
+from pixelwise.data.pictures import read_image
+from pixelwise.data.records import MaskEncoding, Reading, Record
 from pixelwise.data.sampling import EpochSampler
+from pixelwise.data.streams import in_groups, read_ahead
 from pixelwise.data.transforms import build_transform, resize_mask, resize_photo
 from pixelwise.errors import DataError
 
-TRIMAP = {1: 0, 2: 1, 3: 2}
+TRIMAP = MaskEncoding("values", {1: 0, 2: 1, 3: 2})
 
 
 def noise(height: int, width: int, seed: int = 0) -> np.ndarray:
@@ -206,20 +202,22 @@ def test_a_mask_is_mapped_exactly(mode: str, tmp_path: Path):
     if mode == "P":
         image.putpalette(list(np.random.default_rng(0).integers(0, 256, 768)))
     path = saved(tmp_path, image)
-    mask = read_mask(path, {1: 0, 2: 1, 3: 2, 0: 255, 255: 255, 7: 2})
+    mask = read_mask(path, MaskEncoding("values", {1: 0, 2: 1, 3: 2, 0: 255, 255: 255, 7: 2}))
     assert mask.dtype == np.uint8
     np.testing.assert_array_equal(mask, [[0, 1, 2], [255, 255, 2]])
 
 
-def test_a_two_level_mask_holds_0_and_1(tmp_path: Path):
+def test_a_two_tone_mask_holds_0_and_255(tmp_path: Path):
     path = saved(tmp_path, Image.fromarray(np.array([[True, False]])))
-    np.testing.assert_array_equal(read_mask(path, {0: 4, 1: 255}), [[255, 4]])
+    np.testing.assert_array_equal(read_mask(path, MaskEncoding("values", {0: 4, 255: 255})), [[255, 4]])
 
 
 def test_every_value_of_a_byte_is_mapped(tmp_path: Path):
     values = np.arange(256, dtype=np.uint8).reshape(16, 16)
     path = saved(tmp_path, Image.fromarray(values))
-    np.testing.assert_array_equal(read_mask(path, {v: 255 - v for v in range(256)}), 255 - values)
+    np.testing.assert_array_equal(
+        read_mask(path, MaskEncoding("values", {v: 255 - v for v in range(256)})), 255 - values
+    )
 
 
 def test_values_outside_the_classes_are_named(tmp_path: Path):
@@ -233,13 +231,20 @@ def test_values_outside_the_classes_are_named(tmp_path: Path):
     one_line_about(error, many, "0, 4, 5, 6, 7 …")
 
 
-@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA", "I;16"])
-def test_a_mask_with_colours_is_refused(mode: str, tmp_path: Path):
-    image = Image.fromarray(np.ones((3, 3), np.uint16)) if mode == "I;16" else Image.new(mode, (3, 3))
-    path = saved(tmp_path, image)
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+def test_a_mask_with_colours_is_refused_where_masks_are_grey(mode: str, tmp_path: Path):
+    path = saved(tmp_path, Image.new(mode, (3, 3), (1, 2, 3)))
     with pytest.raises(DataError) as error:
         read_mask(path, TRIMAP)
-    one_line_about(error, path, "greyscale or palette", mode)
+    one_line_about(error, path, "has colours")
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA", "I;16"])
+def test_a_grey_mask_is_read_in_any_mode(mode: str, tmp_path: Path):
+    levels = np.array([[1, 2, 3], [3, 2, 1]], np.uint8)
+    grey = Image.fromarray(levels)
+    image = Image.fromarray(levels.astype(np.uint16)) if mode == "I;16" else grey.convert(mode)
+    np.testing.assert_array_equal(read_mask(saved(tmp_path, image), TRIMAP), levels - 1)
 
 
 # --- pairs
@@ -258,14 +263,14 @@ def pair(tmp_path: Path) -> Callable[[tuple[int, int], tuple[int, int]], Record]
 
 
 def test_a_pair_is_read_as_it_is(pair: Callable[..., Record]):
-    image, mask = read_pair(pair((5, 8), (5, 8)), TRIMAP)
+    image, mask = read_pair(pair((5, 8), (5, 8)), Reading(TRIMAP))
     np.testing.assert_array_equal(image, noise(5, 8))
     np.testing.assert_array_equal(mask, np.ones((5, 8)))
 
 
 def test_a_photo_without_a_mask_is_named(tmp_path: Path):
     with pytest.raises(DataError) as error:
-        read_pair(Record(tmp_path / "cat.png", None), TRIMAP)
+        read_pair(Record(tmp_path / "cat.png", None), Reading(TRIMAP))
     one_line_about(error, tmp_path / "cat.png", "no mask")
 
 
@@ -273,7 +278,7 @@ def test_a_photo_without_a_mask_is_named(tmp_path: Path):
 def test_sizes_that_differ_are_named(mask: tuple[int, int], pair: Callable[..., Record]):
     record = pair((5, 8), mask)
     with pytest.raises(DataError) as error:
-        read_pair(record, TRIMAP)
+        read_pair(record, Reading(TRIMAP))
     one_line_about(error, record.image, record.mask, "8x5", f"{mask[1]}x{mask[0]}")
 
 
@@ -355,26 +360,26 @@ def test_in_groups_loses_nothing():
 
 
 @pytest.fixture(scope="module")
-def ignoring(pets: pw.Dataset) -> dict[int, int]:
+def ignoring(pets: pw.Dataset) -> Reading:
     """The trimap's values, with the border ignored: masks hold 0, 1 and 255."""
-    return {1: 0, 2: 1, 3: 255}
+    return Reading(MaskEncoding("values", {1: 0, 2: 1, 3: 255}))
 
 
 def test_items_are_the_prepared_photos(pets: pw.Dataset):
-    dataset = SegmentationDataset(pets.train, pets.mask_values, size=40)
+    dataset = SegmentationDataset(pets.train, pets.reading, size=40)
     assert len(dataset) == len(pets.train) == 12
     for index, record in enumerate(pets.train):
         image, mask = dataset[index]
         assert (image.dtype, mask.dtype) == (torch.uint8, torch.uint8)
         assert (tuple(image.shape), tuple(mask.shape)) == ((3, 40, 40), (40, 40))
-        photo, truth = read_pair(record, pets.mask_values)
+        photo, truth = read_pair(record, pets.reading)
         assert torch.equal(image, resize_photo(photo, (40, 40)))
         assert torch.equal(mask, resize_mask(truth, (40, 40)))
         again, _ = dataset[index, 123]
         assert torch.equal(again, image), "with no transform the seed changes nothing"
 
 
-def test_items_weigh_pixels_where_asked(pets: pw.Dataset, ignoring: dict[int, int]):
+def test_items_weigh_pixels_where_asked(pets: pw.Dataset, ignoring: Reading):
     weights = torch.tensor([0.75, 0.25])
     dataset = SegmentationDataset(pets.train, ignoring, 64, build_transform("flip", 64), class_weights=weights)
     seen = set()
@@ -395,11 +400,11 @@ def test_progress_sees_every_record(pets: pw.Dataset):
             calls.append((number, total))
             yield item
 
-    SegmentationDataset(pets.train, pets.mask_values, 32, progress=progress)
+    SegmentationDataset(pets.train, pets.reading, 32, progress=progress)
     assert calls == [(n, 12) for n in range(1, 13)]
 
 
-def test_class_pixels_are_counted_exactly(pets: pw.Dataset, ignoring: dict[int, int]):
+def test_class_pixels_are_counted_exactly(pets: pw.Dataset, ignoring: Reading):
     dataset = SegmentationDataset(pets.train, ignoring, size=48)
     masks = np.stack([dataset[i][1].numpy() for i in range(len(dataset))])
     counts = dataset.class_pixels(3)
@@ -410,7 +415,7 @@ def test_class_pixels_are_counted_exactly(pets: pw.Dataset, ignoring: dict[int, 
 
 @pytest.fixture(scope="module", params=["flip", "crop"])
 def drawn(request: pytest.FixtureRequest, pets: pw.Dataset) -> SegmentationDataset:
-    return SegmentationDataset(pets.train, pets.mask_values, 40, build_transform(request.param, 32))
+    return SegmentationDataset(pets.train, pets.reading, 40, build_transform(request.param, 32))
 
 
 def same(one: tuple[Tensor, ...], other: tuple[Tensor, ...]) -> bool:

@@ -18,7 +18,7 @@ from torchvision.datasets import OxfordIIITPet
 
 from pixelwise.data import drawn, fetch
 from pixelwise.data.fetch import NAME, find_oxford_pets
-from pixelwise.data.formats import load_dataset
+from pixelwise.data.load import load_dataset
 from pixelwise.errors import DataError
 
 ARCHIVES = ("images.tar.gz", "annotations.tar.gz")

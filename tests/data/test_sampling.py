@@ -29,7 +29,7 @@ def test_held_back_records_are_a_share_of_each_group(fraction: float):
     kept, held = hold_back(records, fraction, seed=5)
     assert not set(kept) & set(held)
     assert set(kept) | set(held) == set(records) and len(kept) + len(held) == len(records)
-    of = {name: Counter(record.group for record in part) for name, part in (("kept", kept), ("held", held))}
+    of = {name: Counter(record.stratum for record in part) for name, part in (("kept", kept), ("held", held))}
     assert of["held"]["lion"] == round(200 * fraction) and of["held"]["ant"] == round(100 * fraction)
     assert abs(of["held"]["bee"] - 37 * fraction) <= 0.5, "to the nearest photo"
     assert of["held"]["pair"] == of["kept"]["pair"] == 1
@@ -57,7 +57,7 @@ def test_without_groups_the_share_is_of_all():
 
 
 def test_groups_of_one_photo_each_are_no_groups():
-    records = [Record(Path(f"{i}.jpg"), None, group=f"video {i}") for i in range(100)]
+    records = [Record(Path(f"{i}.jpg"), None, stratum=f"video {i}") for i in range(100)]
     assert [len(part) for part in hold_back(records, 0.15, seed=0)] == [85, 15]
 
 

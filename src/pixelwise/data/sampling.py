@@ -6,34 +6,58 @@ from itertools import islice
 import numpy as np
 import torch
 
-from pixelwise.data.dataset import Record
+from pixelwise.data.records import Record
 from pixelwise.errors import ConfigError
 
 
 def hold_back(records: Sequence[Record], fraction: float, seed: int) -> tuple[list[Record], list[Record]]:
-    """Split records into (kept, held back), `fraction` of each group held back, the same for the same seed.
+    """Split records into (kept, held back), `fraction` of each stratum held back, the same for the same seed.
 
-    Every group keeps and gives at least one record where it has two; order is the records' own.
+    Where records have groups, whole groups are held back: as many as come nearest to the fraction, the strata left
+    aside. Every stratum keeps and gives at least one record where it has two; order is the records' own.
 
     >>> from pathlib import Path
     >>> kept, held = hold_back([Record(Path(f"{i}.jpg"), None, "a") for i in range(20)], 0.15, seed=0)
     >>> len(kept), len(held)
     (17, 3)
     """
-    groups: dict[str | None, list[int]] = {}
-    for index, record in enumerate(records):
-        groups.setdefault(record.group, []).append(index)
-    if len(groups) == len(records):  # each photo a group of its own says nothing
-        groups = {None: list(range(len(records)))}
     rng = np.random.default_rng(seed)
-    held: set[int] = set()
-    for _, members in sorted(groups.items(), key=lambda item: str(item[0])):
-        count = min(max(round(len(members) * fraction), 1), len(members) - 1)
-        held.update(rng.permutation(members)[:count].tolist())
+    grouped = len({record.group for record in records}) > 1
+    held = _whole_groups(records, fraction, rng) if grouped else _by_stratum(records, fraction, rng)
     return (
         [record for index, record in enumerate(records) if index not in held],
         [record for index, record in enumerate(records) if index in held],
     )
+
+
+def _by_stratum(records: Sequence[Record], fraction: float, rng: np.random.Generator) -> set[int]:
+    """The indices to hold back, a share of each stratum."""
+    strata: dict[str | None, list[int]] = {}
+    for index, record in enumerate(records):
+        strata.setdefault(record.stratum, []).append(index)
+    if len(strata) == len(records):  # each photo a stratum of its own says nothing
+        strata = {None: list(range(len(records)))}
+    held: set[int] = set()
+    for _, members in sorted(strata.items(), key=lambda item: str(item[0])):
+        count = min(max(round(len(members) * fraction), 1), len(members) - 1)
+        held.update(rng.permutation(members)[:count].tolist())
+    return held
+
+
+def _whole_groups(records: Sequence[Record], fraction: float, rng: np.random.Generator) -> set[int]:
+    """The indices to hold back: all members of some groups; a record without a group is a group of its own."""
+    groups: dict[tuple[str | None, int], list[int]] = {}
+    for index, record in enumerate(records):
+        groups.setdefault((record.group, -1 if record.group is not None else index), []).append(index)
+    members = [groups[key] for key in sorted(groups, key=str)]
+    held: set[int] = set()
+    wanted = fraction * len(records)
+    for index in rng.permutation(len(members)).tolist():
+        # Taken where that comes nearer to the share than leaving it; the first one always, the last one never.
+        nearer = abs(len(held) + len(members[index]) - wanted) < abs(len(held) - wanted)
+        if nearer and len(held) + len(members[index]) < len(records):
+            held.update(members[index])
+    return held or set(sorted(members, key=len)[0])
 
 
 class EpochSampler(torch.utils.data.Sampler[list[tuple[int, int]]]):

@@ -1,0 +1,31 @@
+"""One function for each way that data sets lie on disk: a folder → records and classes. FORMATS names them."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from pixelwise.data.formats.oxford_pets import oxford_pets
+from pixelwise.data.records import Layout
+from pixelwise.errors import ConfigError, DataError, unknown_name
+
+FORMATS: dict[str, Callable[[Path], Layout | None]] = {
+    "oxford-pets": oxford_pets,
+}
+"""Name → function of the folder (or file); None where it does not look like this format. Tried in this order."""
+
+
+def find_layout(root: Path, format: str | None = None) -> tuple[str, Layout]:
+    """The format of a folder, or of a file that lists a data set, and what it finds there; no pixel is read.
+
+    `format` is a name in FORMATS, or None to tell by the folder. Raises DataError for a folder that is not there or
+    is of no known format, ConfigError for an unknown name.
+    """
+    if not root.exists():
+        raise DataError(f"{root}: no such folder")
+    if format is not None and format not in FORMATS:
+        raise ConfigError(unknown_name("format", format, FORMATS))
+    for name in [format] if format else FORMATS:
+        layout = FORMATS[name](root)
+        if layout is not None:
+            return name, layout
+    wanted = f"the format {format}" if format else f"any format pixelwise reads ({', '.join(FORMATS)})"
+    raise DataError(f"{root}: is not laid out as {wanted}")

@@ -1,0 +1,47 @@
+"""Oxford-IIIT Pet in its official layout."""
+
+from pathlib import Path
+
+from pixelwise.data.records import Layout, MaskEncoding, Problem, Record
+from pixelwise.errors import DataError
+
+
+def oxford_pets(root: Path) -> Layout | None:
+    """Oxford-IIIT Pet: images/, annotations/trimaps/ and the official lists trainval.txt and test.txt.
+
+    Trimaps hold 1 = pet, 2 = background, 3 = border, as the data set's own README says. A record's stratum is
+    its breed. https://www.robots.ox.ac.uk/~vgg/data/pets/
+    """
+    annotations = root / "annotations"
+    if not ((root / "images").is_dir() and (annotations / "trimaps").is_dir()):
+        return None
+    problems: list[Problem] = []
+
+    def records(split: str) -> tuple[Record, ...]:
+        listed = annotations / f"{split}.txt"
+        try:
+            lines = listed.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+            raise DataError(f"{listed}: the official list cannot be read ({reason})") from None
+        names = [line.split()[0] for line in lines if line.strip() and not line.startswith("#")]
+        found = []
+        for name in names:
+            image, mask = root / "images" / f"{name}.jpg", annotations / "trimaps" / f"{name}.png"
+            if not image.is_file():
+                what = f"no such photo, though {listed.name} lists it; add it or take out the line"
+                problems.append(Problem("missing photo", str(image), what))
+            elif not mask.is_file():
+                what = f"has no mask (no {mask}); add it or take {name} out of {listed.name}"
+                problems.append(Problem("missing mask", str(image), what))
+            else:
+                found.append(Record(image, mask, stratum=name.rpartition("_")[0]))
+        return tuple(found)
+
+    return Layout(
+        train=records("trainval"),
+        test=records("test"),
+        classes=("pet", "background", "border"),
+        encoding=MaskEncoding("values", {1: 0, 2: 1, 3: 2}),
+        problems=tuple(problems),
+    )

@@ -1,0 +1,147 @@
+"""Picture files: opened by content and not by suffix, with errors that name the file."""
+
+import io
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from pixelwise.data.records import Source
+from pixelwise.errors import DataError
+
+T = TypeVar("T")
+
+MOST_PIXELS = 178_956_970
+"""A picture with more pixels is taken for a decompression bomb: a small file that unpacks to gigabytes."""
+
+# Pillow warns at half of its own limit, which is twice this half: ours is that same limit, and an error.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
+_TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+
+def open_picture(source: Source, read: Callable[[Image.Image], T]) -> T:
+    """What `read` makes of the picture; DataError, which names it, where it is missing, truncated or no picture."""
+    try:
+        with Image.open(_file(source)) as image:
+            if image.width * image.height > MOST_PIXELS:
+                size = f"{image.width}x{image.height} pixels"
+                raise DataError(f"{size} are more than a picture may have ({MOST_PIXELS:,}); cut it into tiles")
+            return read(image)
+    except FileNotFoundError:
+        raise DataError(f"{source}: no such file") from None
+    except PermissionError:
+        raise DataError(f"{source}: may not be read (permission denied); change its permissions or remove it") from None
+    except UnidentifiedImageError:
+        raise DataError(f"{source}: not a picture that can be read; replace or remove it") from None
+    except DataError as error:
+        raise DataError(f"{source}: {error}") from None
+    except (OSError, SyntaxError, ValueError, TypeError, EOFError, Image.DecompressionBombError) as error:
+        # Pillow reports a truncated or corrupt file by any of these.
+        raise DataError(f"{source}: truncated or corrupt ({error}); replace or remove it") from None
+
+
+def _file(source: Source) -> Path | io.BytesIO:
+    if not isinstance(source, Path):
+        return io.BytesIO(source.read_bytes())
+    # Reading a named pipe would wait for ever.
+    if source.exists() and not source.is_file():
+        raise DataError("not a file; replace or remove it")
+    return source
+
+
+def read_image(source: Source, channels: int = 3, bits: int = 16, smallest: int | None = None) -> np.ndarray:
+    """Read a photo as HWC uint8 with values in [0, 255], turned upright by its EXIF orientation.
+
+    The content decides the decoder, not the suffix: Oxford-IIIT Pet has GIF and PNG files named .jpg.
+
+    Args:
+        source: where its bytes are.
+        channels: 3 reads a photo of any kind as RGB; another number asks for a TIFF of that many bands.
+        bits: of 16 bits a channel, how many are in use: pixels are shifted right by bits − 8.
+        smallest: where given, a JPEG may come at 1/2, 1/4 or 1/8 of its size (libjpeg-turbo decodes it so in less
+            time), no side below this.
+
+    Raises DataError, which names the file, for one that is missing, truncated or no picture.
+    """
+    if channels != 3:
+        return _read_bands(source, channels, bits)
+
+    def read(image: Image.Image) -> np.ndarray:
+        if smallest is not None:
+            image.draft(None, (smallest, smallest))
+        return np.array(to_rgb(image, bits))
+
+    return open_picture(source, read)
+
+
+def to_rgb(image: Image.Image, bits: int = 16) -> Image.Image:
+    """A PIL image as upright RGB: 16 bits are shifted to 8 (see `read_image`), transparent pixels laid on white."""
+    image = ImageOps.exif_transpose(image)
+    if image.mode in ("I", "F"):
+        raise DataError(f"pixels in mode {image.mode} have no known range; save it with 8 or 16 bits a channel")
+    if image.mode.startswith("I;16"):
+        # Pillow's own conversion clips: all but the darkest 256 levels would become white.
+        image = Image.fromarray(_to_8_bits(np.asarray(image), bits))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("RGB")
+
+
+def _to_8_bits(pixels: np.ndarray, bits: int) -> np.ndarray:
+    return np.minimum(pixels >> (bits - 8), 255).astype(np.uint8)
+
+
+def count_channels(source: Source) -> int:
+    """How many channels a photo is to be read with: 3, or the bands of a TIFF that are not grey, RGB and opacity.
+
+    Raises DataError for a TIFF that cannot be read; of any other file it says 3 without a look at its pixels.
+    """
+    if Path(source.name).suffix.lower() not in (".tif", ".tiff"):
+        return 3
+    bands = _bands(source)
+    return 3 if bands is None else bands.shape[2]
+
+
+def _read_bands(source: Source, channels: int, bits: int) -> np.ndarray:
+    bands = _bands(source)
+    found = 3 if bands is None else bands.shape[2]
+    if bands is None or found != channels:
+        raise DataError(f"{source}: has {found} channels, where the data set's other photos have {channels}")
+    return bands if bands.dtype == np.uint8 else _to_8_bits(bands, bits)
+
+
+def _bands(source: Source) -> np.ndarray | None:
+    """A TIFF's bands as (H, W, N) uint8 or uint16; None for a file that Pillow reads as a photo."""
+    import tifffile
+
+    try:
+        content = source.read_bytes()
+    except OSError as error:
+        raise DataError(f"{source}: cannot be read ({error.strerror or error})") from None
+    if not content.startswith(_TIFF_STARTS):
+        return None
+    try:
+        with tifffile.TiffFile(io.BytesIO(content)) as tiff:
+            series = tiff.series[0]
+            page = tiff.pages.first
+            opacity = sum(kind in (1, 2) for kind in page.extrasamples)
+            colours = page.samplesperpixel - opacity
+            if len(series.shape) == 2 or (len(tiff.pages) == 1 and colours in (1, 3) and page.bitspersample == 8):
+                return None
+            if np.prod(series.shape) > MOST_PIXELS * 3:
+                raise DataError(f"{source}: {series.shape} is more than a picture may have")
+            pixels = series.asarray()
+    except DataError:
+        raise
+    except Exception as error:  # tifffile raises a dozen kinds for broken files, and one for each missing codec
+        raise DataError(f"{source}: its bands cannot be read ({str(error).splitlines()[0]})") from None
+    if pixels.ndim != 3 or pixels.dtype not in (np.uint8, np.uint16):
+        raise DataError(f"{source}: {pixels.dtype} of shape {pixels.shape}; bands must be (H, W, N) of 8 or 16 bits")
+    if "X" in series.axes and series.axes.index("X") == 2:  # band after band instead of pixel after pixel
+        pixels = np.moveaxis(pixels, 0, 2)
+    return np.ascontiguousarray(pixels)

@@ -1,0 +1,50 @@
+"""Going through many items: read ahead in threads, in groups, under a progress bar."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+Item = TypeVar("Item")
+
+Progress = Callable[[Iterable[Any], int], Iterable[Any]]
+"""Called with (items, how many there will be); gives the items back one by one, and may draw a bar meanwhile."""
+
+
+def no_progress(items: Iterable[Any], total: int) -> Iterable[Any]:
+    """Draw nothing."""
+    return items
+
+
+def read_ahead(read: Callable[[Item], T], items: Iterable[Item], ahead: int = 32) -> Iterator[T]:
+    """Map `read` over items in order, in threads, at most `ahead` results in wait: memory stays bounded.
+
+    Pillow and torch release the interpreter lock while they decode and resize, so threads do.
+
+    >>> list(read_ahead(len, ["a", "bb"]))
+    [1, 2]
+    """
+    with ThreadPoolExecutor() as pool:
+        waiting: deque[Future[T]] = deque()
+        try:
+            for item in items:
+                waiting.append(pool.submit(read, item))
+                if len(waiting) > ahead:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def in_groups(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Lists of `size` items in order, the last one shorter.
+
+    >>> list(in_groups("abc", 2))
+    [['a', 'b'], ['c']]
+    """
+    iterator = iter(items)
+    while group := list(islice(iterator, size)):
+        yield group
