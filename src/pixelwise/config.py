@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from pixelwise.data.transforms import AUGMENTATIONS
 from pixelwise.errors import ConfigError, unknown_name
-from pixelwise.losses import LOSSES
+from pixelwise.losses import LOSSES, MULTILABEL_LOSSES
 from pixelwise.models.decoders import DECODERS
 from pixelwise.models.weights import has_embedded_weights
 
@@ -17,7 +17,7 @@ Preset = Literal["default", "tutorial"]
 
 _CHOICES: dict[str, list[str]] = {
     "augment": list(AUGMENTATIONS),
-    "loss": list(LOSSES),
+    "loss": [*LOSSES, *MULTILABEL_LOSSES],
     "decoder": list(DECODERS),
 }
 
@@ -47,6 +47,14 @@ class Config(BaseModel):
         "Data", "The share of that split, drawn evenly over its groups.", default=0.15, gt=0, lt=1
     )
 
+    cache: bool = _group(
+        "Data", "Keep prepared photos in the user's cache folder; otherwise they are decoded each time.", default=True
+    )
+    skip_bad: bool = _group(
+        "Data", "Leave out photos and masks that cannot be used, and say which; otherwise they stop the training.",
+        default=False,
+    )  # fmt: skip
+
     encoder: str = _group("Model", "Any timm model with features.", default="tf_efficientnet_lite0")
     encoder_weights: str = _group(
         "Model", "embedded (in an installed package), hub (timm's own), none, or a safetensors FILE.",
@@ -70,7 +78,10 @@ class Config(BaseModel):
 
     epochs: int = _group("Training", "Passes over the training photos.", default=32, ge=1)
     batch_size: int = _group("Training", "Photos a step, over all processes together.", default=16, ge=1)
-    loss: str = _group("Training", f"One of {', '.join(LOSSES)}.", default="cross_entropy")
+    loss: str = _group(
+        "Training", f"One of {', '.join(LOSSES)}; for multi-label data {', '.join(MULTILABEL_LOSSES)}.",
+        default="cross_entropy",
+    )  # fmt: skip
     class_weights: str | dict[str, float] = _group(
         "Training", "none, balanced (by pixel counts), or name=weight,name=weight.", default="none"
     )

@@ -17,6 +17,7 @@ from pixelwise.device import launch, sum_over_processes
 from pixelwise.errors import DataError
 from pixelwise.files import replacing
 from pixelwise.metrics import Metrics, confusion_matrix
+from pixelwise.models.segmenter import classify
 from pixelwise.predict import Predictor
 from pixelwise.run import Run
 
@@ -90,9 +91,10 @@ def measure(
     resolution: Resolution = "photo",
     progress: Progress = no_progress,
 ) -> Tensor:
-    """Compare a predictor's masks with the true ones over records: a (C, C) int64 confusion matrix; see `evaluate`."""
+    """Compare a predictor's masks with the true ones over records: see `confusion_matrix` and `evaluate`."""
+    multilabel = predictor.model.card.multilabel
     count, size = len(predictor.classes), predictor.model.card.size
-    total = torch.zeros(count, count, dtype=torch.int64)
+    total = torch.zeros((count, 2, 2) if multilabel else (count, count), dtype=torch.int64)
     pairs = read_ahead(lambda record: read_pair(record, reading), records)
     for group in in_groups(progress(pairs, len(records)), BATCH_SIZE):
         images, masks = zip(*group, strict=True)
@@ -100,7 +102,7 @@ def measure(
             compared = zip(map(torch.from_numpy, masks), map(torch.from_numpy, predictor.masks(images)), strict=True)
         else:
             small = [resize_mask(mask, (size, size)) for mask in masks]
-            compared = zip(small, predictor.logits(images).argmax(1).cpu(), strict=True)
+            compared = zip(small, classify(predictor.logits(images), multilabel).cpu(), strict=True)
         for truth, predicted in compared:
-            total += confusion_matrix(truth, predicted, count)
+            total += confusion_matrix(truth, predicted, count, multilabel)
     return total

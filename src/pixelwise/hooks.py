@@ -13,7 +13,15 @@ from pixelwise.models.describe import architecture_steps
 from pixelwise.models.segmenter import Segmenter
 from pixelwise.predict import Predictor
 from pixelwise.run import Row, Run
-from pixelwise.visualize import animate, draw_architecture, plot_history, sample_sheet, save_picture
+from pixelwise.visualize import (
+    all_as_shown,
+    animate,
+    draw_architecture,
+    photo_as_shown,
+    plot_history,
+    sample_sheet,
+    save_picture,
+)
 
 
 @dataclass
@@ -75,7 +83,9 @@ class SampleHook(Hook):
         photos, truths = zip(*self.pairs, strict=True)
         predictions = predictor.masks(photos)
         state.model.train(training)
-        sheet = sample_sheet(photos, truths, predictions, state.data.classes, state.data.palette, title)
+        photos = [photo_as_shown(photo) for photo in photos]
+        (true, made), classes, palette = all_as_shown([truths, predictions], state.data.classes, state.data.palette)
+        sheet = sample_sheet(photos, true, made, classes, palette, title)
         save_picture(sheet, state.run.sample_picture(state.epoch))
         show_in_notebook(state.run.sample_picture(state.epoch))
 

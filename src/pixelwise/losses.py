@@ -86,6 +86,53 @@ LOSSES: dict[str, Loss] = {
 }
 
 
+def sigmoid(logits: Tensor, mask: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Binary cross-entropy of every class by itself, averaged over classes and over the pixels that are not ignored.
+
+    Args:
+        logits: (N, C, H, W) float, any real values.
+        mask: (N, C, H, W) uint8: 1 where the class is, 0 where it is not, 255 to ignore.
+        weights: (N, C, H, W) float, or None for 1 everywhere.
+
+    Returns: a scalar, in nats.
+
+    >>> sigmoid(torch.zeros(1, 2, 1, 1), torch.tensor([[[[1]], [[255]]]], dtype=torch.uint8))
+    tensor(0.6931)
+    """
+    counted = mask != IGNORE_INDEX
+    loss = F.binary_cross_entropy_with_logits(logits.float(), (mask * counted).float(), weights, reduction="none")
+    return (loss * counted).sum() / counted.sum().clamp(min=1)
+
+
+def sigmoid_dice(logits: Tensor, mask: Tensor, weights: Tensor | None = None) -> Tensor:
+    """`sigmoid` plus 1 − the soft Dice coefficient, averaged over the classes present in the batch."""
+    counted = mask != IGNORE_INDEX
+    share = counted if weights is None else counted * weights
+    truth, probability = (mask * counted) * share, logits.float().sigmoid() * share
+    axes = (0, 2, 3)
+    overlap = (probability * (mask * counted)).sum(axes)
+    present = truth.sum(axes) > 0
+    score = 2 * overlap / (probability.sum(axes) + truth.sum(axes)).clamp(min=1e-6)
+    return sigmoid(logits, mask, weights) + ((1 - score) * present).sum() / present.sum().clamp(min=1)
+
+
+MULTILABEL_LOSSES: dict[str, Loss] = {"sigmoid": sigmoid, "sigmoid_dice": sigmoid_dice}
+"""The losses of data sets in which a pixel can be of several classes: masks are (N, C, H, W)."""
+
+
+def loss_named(name: str) -> Loss:
+    """The loss of that name, of either kind."""
+    return LOSSES[name] if name in LOSSES else MULTILABEL_LOSSES[name]
+
+
+def check_loss(name: str, multilabel: bool) -> None:
+    """Raise ConfigError where the loss is not for masks of that kind."""
+    fitting = MULTILABEL_LOSSES if multilabel else LOSSES
+    if name not in fitting:
+        kind = "multi-label (a pixel can be of several classes)" if multilabel else "one class a pixel"
+        raise ConfigError(f"loss '{name}' is not for this data, which is {kind}; choose --loss {', '.join(fitting)}")
+
+
 def check_class_names(choice: str | dict[str, float], classes: Sequence[str]) -> None:
     """Raise ConfigError where weights name a class that is not among the classes."""
     for name in choice if isinstance(choice, dict) else ():
@@ -122,7 +169,13 @@ def class_weight_values(
 
 
 def pixel_weights(mask: Tensor, class_weights: Tensor) -> Tensor:
-    """The weight of each pixel by its class: mask (...) uint8, class_weights (C,) → (...) float32, 0 where ignored."""
+    """The weight of each pixel by its class, 0 where ignored.
+
+    A mask (N, H, W) uint8 of class indices and class_weights (C,) → (N, H, W) float32. Of a multi-label mask (N, C, H,
+    W) every layer gets the weight of its class, times C so that weights average 1.
+    """
+    if mask.ndim == 4:
+        return (mask != IGNORE_INDEX) * (class_weights * len(class_weights)).to(mask.device)[:, None, None]
     lookup = torch.zeros(256, dtype=torch.float32, device=mask.device)
     lookup[: len(class_weights)] = class_weights.to(mask.device)
     return lookup[mask.long()]

@@ -3,22 +3,32 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from pixelwise.data.records import IGNORE_INDEX
 
 
-def confusion_matrix(mask: Tensor, prediction: Tensor, classes: int) -> Tensor:
+def confusion_matrix(mask: Tensor, prediction: Tensor, classes: int, multilabel: bool = False) -> Tensor:
     """Count pixels by (true class, predicted class): (C, C) int64, ignored pixels left out.
 
     Args:
         mask: (...) uint8 class indices 0..C-1, or 255 to ignore.
         prediction: (...) integer class indices 0..C-1, of the mask's shape.
+        classes: C.
+        multilabel: mask and prediction are (..., C, H, W) of 0 and 1 instead (255 in the mask to ignore); then the
+            counts are (C, 2, 2) int64: of each class by (truly there, predicted there).
 
     >>> import torch
     >>> confusion_matrix(torch.tensor([0, 0, 1, 255]), torch.tensor([0, 1, 1, 0]), 2).tolist()
     [[1, 1], [0, 1]]
     """
+    if multilabel:
+        counted = mask != IGNORE_INDEX
+        cell = (2 * (mask == 1).long() + prediction.long()).movedim(-3, 0).flatten(1)
+        kept = counted.movedim(-3, 0).flatten(1)
+        rows = [torch.bincount(each[known], minlength=4) for each, known in zip(cell, kept, strict=True)]
+        return torch.stack(rows).view(-1, 2, 2)
     # Imported here: torchmetrics takes a second and predicting does without it.
     from torchmetrics.functional.classification import multiclass_confusion_matrix
 
@@ -45,6 +55,8 @@ class ClassMetrics:
 class Metrics:
     """What one confusion matrix says: rows are true classes, columns predicted ones.
 
+    Of multi-label data there is a matrix of [[neither, only predicted], [only true, both]] for each class.
+
     `miou` is the mean IoU over the classes that are present: a class with no true and no predicted pixel has no IoU
     and stands in `absent`. `resolution` says at what size pixels were compared: "photo" or "128x128".
     """
@@ -52,7 +64,7 @@ class Metrics:
     accuracy: float | None
     miou: float | None
     classes: dict[str, ClassMetrics]
-    confusion: list[list[int]]
+    confusion: list[list[int]] | list[list[list[int]]]
     images: int
     resolution: str
 
@@ -63,18 +75,21 @@ class Metrics:
 
     @staticmethod
     def from_confusion(confusion: Tensor, classes: Sequence[str], images: int, resolution: str) -> "Metrics":
-        """Work out every figure from a (C, C) integer confusion matrix.
+        """Work out every figure from a (C, C) integer confusion matrix, or (C, 2, 2) of multi-label data.
 
         >>> import torch
         >>> metrics = Metrics.from_confusion(torch.tensor([[3, 1], [0, 4]]), ["cat", "rest"], 1, "photo")
         >>> metrics.accuracy, metrics.classes["cat"].iou, metrics.miou
         (0.875, 0.75, 0.775)
         """
-        counts = confusion.tolist()
+        if confusion.ndim == 3:
+            hits, trues, predicteds = confusion[:, 1, 1], confusion[:, 1].sum(1), confusion[:, :, 1].sum(1)
+            right = int(hits.sum() + confusion[:, 0, 0].sum())
+        else:
+            hits, trues, predicteds = confusion.diagonal(), confusion.sum(1), confusion.sum(0)
+            right = int(hits.sum())
         figures = {}
-        for index, name in enumerate(classes):
-            hit = counts[index][index]
-            true, predicted = sum(counts[index]), sum(row[index] for row in counts)
+        for name, hit, true, predicted in zip(classes, hits.tolist(), trues.tolist(), predicteds.tolist(), strict=True):
             figures[name] = ClassMetrics(
                 iou=_ratio(hit, true + predicted - hit),
                 dice=_ratio(2 * hit, true + predicted),
@@ -84,10 +99,10 @@ class Metrics:
             )
         ious = [each.iou for each in figures.values() if each.iou is not None]
         return Metrics(
-            accuracy=_ratio(sum(counts[i][i] for i in range(len(counts))), sum(map(sum, counts))),
+            accuracy=_ratio(right, int(confusion.sum())),
             miou=sum(ious) / len(ious) if ious else None,
             classes=figures,
-            confusion=counts,
+            confusion=confusion.tolist(),
             images=images,
             resolution=resolution,
         )

@@ -18,8 +18,8 @@ from pixelwise.data.transforms import resize_photo
 from pixelwise.device import choose_device, computes_in_bfloat16
 from pixelwise.errors import DataError, RunError
 from pixelwise.files import replacing
-from pixelwise.models.segmenter import Segmenter
-from pixelwise.visualize import index_image, overlay, save_picture
+from pixelwise.models.segmenter import Segmenter, classify
+from pixelwise.visualize import as_shown, index_image, overlay, photo_as_shown, save_picture
 
 Photo = str | Path | Image.Image | np.ndarray
 """A path, a PIL image of any mode, or a HWC uint8 RGB array with values in [0, 255]."""
@@ -32,8 +32,9 @@ class Prediction:
     """A photo and the mask that was predicted for it.
 
     Attributes:
-        image: HWC uint8 RGB, the photo turned upright.
-        mask: (H, W) uint8 class indices 0..C-1, at the photo's own size.
+        image: HWC uint8 RGB (or a TIFF's bands), the photo turned upright.
+        mask: (H, W) uint8 class indices 0..C-1, at the photo's own size; of a multi-label model (C, H, W) uint8, 1
+            where the class is.
         classes: the names, in index order.
         palette: one (red, green, blue) in 0..255 a class.
     """
@@ -45,17 +46,35 @@ class Prediction:
 
     @cached_property
     def shares(self) -> dict[str, float]:
-        """Each class's share of the photo's pixels; they sum to 1."""
+        """Each class's share of the photo's pixels; they sum to 1 unless a pixel can be of several classes."""
+        if self.mask.ndim == 3:
+            return {name: float(layer.mean()) for name, layer in zip(self.classes, self.mask, strict=True)}
         counts = np.bincount(self.mask.ravel(), minlength=len(self.classes))
         return {name: float(count) / self.mask.size for name, count in zip(self.classes, counts, strict=True)}
 
     def overlay(self, opacity: float = 0.5) -> Image.Image:
         """The photo with the classes' colours over it; `opacity` from 0 (photo alone) to 1 (colours alone)."""
-        return overlay(self.image, self.mask, self.palette, opacity)
+        mask, _, palette = as_shown(self.mask, self.classes, self.palette)
+        return overlay(photo_as_shown(self.image), mask, palette, opacity)
 
     def index_image(self) -> Image.Image:
-        """The mask as a palette picture whose pixel values are the class indices: save it as PNG."""
+        """The mask as a palette picture whose pixel values are the class indices: save it as PNG.
+
+        Multi-label masks do not fit in one picture: see `index_images`.
+        """
         return index_image(self.mask, self.palette)
+
+    def index_images(self) -> dict[str, Image.Image]:
+        """The mask as palette pictures by what tells their files apart: "" is one whose pixels are the class indices.
+
+        Of a multi-label model there is one a class, by its name: 1 where the class is, 0 where it is not.
+        """
+        if self.mask.ndim == 2:
+            return {"": self.index_image()}
+        return {
+            name: index_image(layer, ((0, 0, 0), colour))
+            for name, layer, colour in zip(self.classes, self.mask, self.palette, strict=True)
+        }
 
 
 class Predictor:
@@ -91,25 +110,26 @@ class Predictor:
 
     def __call__(self, photo: Photo) -> Prediction:
         """Predict one photo's mask; DataError names a file that cannot be read."""
-        image = _as_array(photo)
+        image = self._as_array(photo)
         return self._prediction(image, self.masks([image])[0])
 
     def masks(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Predict a batch: HWC uint8 RGB photos of any sizes → (H, W) uint8 class indices of the same sizes.
+        """Predict a batch: HWC uint8 photos of any sizes → (H, W) uint8 class indices (see `Prediction`) as large.
 
         The logits, not the mask, are brought to the photo's size: bilinear, so that edges stay smooth.
         """
         return [
-            F.interpolate(logits[None], image.shape[:2], mode="bilinear", align_corners=False)[0]
-            .argmax(0)
-            .to(torch.uint8)
+            classify(
+                F.interpolate(logits[None], image.shape[:2], mode="bilinear", align_corners=False)[0],
+                self.model.card.multilabel,
+            )
             .cpu()
             .numpy()
             for image, logits in zip(images, self.logits(images), strict=True)
         ]
 
     def logits(self, images: Sequence[np.ndarray]) -> torch.Tensor:
-        """Logits at the model's size: HWC uint8 RGB photos of any sizes → (N, C, size, size) float32."""
+        """Logits at the model's size: HWC uint8 photos of any sizes → (N, C, size, size) float32."""
         size = (self.model.card.size, self.model.card.size)
         return self.batch_logits(torch.stack([resize_photo(image, size) for image in images]))
 
@@ -124,7 +144,7 @@ class Predictor:
 
         The next photos are read while the model works; memory stays bounded, however many files there are.
         """
-        for group in in_groups(read_ahead(_read_or_error, paths, ahead=2 * batch_size), batch_size):
+        for group in in_groups(read_ahead(self._read_or_error, paths, ahead=2 * batch_size), batch_size):
             images = [image for _, image in group if isinstance(image, np.ndarray)]
             masks = iter(self.masks(images) if images else [])
             for path, image in group:
@@ -133,23 +153,27 @@ class Predictor:
     def _prediction(self, image: np.ndarray, mask: np.ndarray) -> Prediction:
         return Prediction(image, mask, self.model.card.classes, self.model.card.palette)
 
+    def _as_array(self, photo: Photo) -> np.ndarray:
+        channels, bits = len(self.model.card.mean), self.model.card.bits
+        if isinstance(photo, np.ndarray):
+            if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != channels or photo.size == 0:
+                raise DataError(
+                    f"an array must be (H, W, {channels}) uint8{' RGB' * (channels == 3)} with values in [0, 255], "
+                    f"this one is {photo.shape} {photo.dtype}"
+                )
+            # A copy: torch takes no read-only array and no negative strides, and the caller may use his again.
+            return np.array(photo, order="C")
+        if not isinstance(photo, Image.Image):
+            return read_image(Path(photo), channels, bits)
+        if channels != 3:
+            raise DataError(f"this model takes TIFFs of {channels} bands; give the file's path, or an array")
+        return np.array(to_rgb(photo, bits))
 
-def _as_array(photo: Photo) -> np.ndarray:
-    if isinstance(photo, np.ndarray):
-        if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3 or photo.size == 0:
-            raise DataError(
-                f"an array must be (H, W, 3) uint8 RGB with values in [0, 255], this one is {photo.shape} {photo.dtype}"
-            )
-        # A copy: torch takes no read-only array and no negative strides, and the caller may use his again.
-        return np.array(photo, order="C")
-    return np.array(to_rgb(photo)) if isinstance(photo, Image.Image) else read_image(Path(photo))
-
-
-def _read_or_error(path: Path) -> tuple[Path, np.ndarray | DataError]:
-    try:
-        return path, read_image(path)
-    except DataError as error:
-        return path, error
+    def _read_or_error(self, path: Path) -> tuple[Path, np.ndarray | DataError]:
+        try:
+            return path, self._as_array(path)
+        except DataError as error:
+            return path, error
 
 
 def find_photos(sources: Sequence[Path]) -> list[tuple[Path, Path]]:
@@ -191,13 +215,15 @@ def predict_files(
 ) -> tuple[dict[str, Any], list[DataError]]:
     """Predict photos and folders of photos into a folder; give what predictions.json holds, and the files skipped.
 
-    For each photo NAME_mask.png (palette PNG of class indices) and NAME_overlay.png, both at the photo's own size,
-    and one predictions.json with every photo's size and class shares. Raises DataError before anything is written
-    where a source is missing or `out` already has files of these names.
+    For each photo NAME_mask.png (palette PNG of class indices; of a multi-label model NAME_mask_CLASS.png for every
+    class) and NAME_overlay.png, all at the photo's own size, and one predictions.json with every photo's size and class
+    shares. Raises DataError before anything is written where a source is missing or `out` already has files of these
+    names.
     """
     photos = find_photos(sources)
     report_file = out / "predictions.json"
-    targets = [report_file, *(_target(out, name, kind) for _, name in photos for kind in ("mask", "overlay"))]
+    parts = [f"mask_{_file_name(name)}" for name in predictor.classes] if predictor.model.card.multilabel else ["mask"]
+    targets = [report_file, *(_target(out, name, kind) for _, name in photos for kind in (*parts, "overlay"))]
     for target in targets:
         if target.exists():
             raise DataError(f"{target}: is already there; choose another --out")
@@ -209,10 +235,11 @@ def predict_files(
         if isinstance(result, DataError):
             skipped.append(result)
             continue
-        files = {kind: _target(out, name, kind) for kind in ("mask", "overlay")}
-        save_picture(result.index_image(), files["mask"])
+        files = {kind: _target(out, name, kind) for kind in (*parts, "overlay")}
+        for kind, picture in zip(parts, result.index_images().values(), strict=True):
+            save_picture(picture, files[kind])
         save_picture(result.overlay(), files["overlay"])
-        height, width = result.mask.shape
+        height, width = result.mask.shape[-2:]
         report["photos"].append(
             {"photo": str(path), "width": width, "height": height}
             | {kind: str(file.relative_to(out)) for kind, file in files.items()}
@@ -221,6 +248,11 @@ def predict_files(
     with replacing(report_file) as part:
         part.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return report, skipped
+
+
+def _file_name(name: str) -> str:
+    """A class's name as part of a file's name."""
+    return "".join(each if each.isalnum() or each in "-." else "_" for each in name)
 
 
 def _target(out: Path, name: Path, kind: str) -> Path:

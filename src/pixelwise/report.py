@@ -9,7 +9,7 @@ from pixelwise.data.records import SPLITS, Dataset, Split
 from pixelwise.errors import DataError
 from pixelwise.metrics import Metrics
 from pixelwise.run import Run
-from pixelwise.visualize import photo_sheet
+from pixelwise.visualize import all_as_shown, photo_as_shown, photo_sheet
 
 
 def show(data: Dataset, split: Split = "train", count: int = 12) -> Image.Image:
@@ -27,7 +27,8 @@ def show(data: Dataset, split: Split = "train", count: int = 12) -> Image.Image:
     photos, masks = zip(*(read_pair(record, data.reading) for record in chosen), strict=True)
     names = [record.image.name for record in chosen]
     title = f"{data.root.resolve().name} · {split} · {count} of {len(records)} photos"
-    return photo_sheet(photos, masks, names, data.classes, data.palette, title)
+    (shown,), classes, palette = all_as_shown([masks], data.classes, data.palette)
+    return photo_sheet([photo_as_shown(photo) for photo in photos], shown, names, classes, palette, title)
 
 
 def print_dataset(data: Dataset) -> None:

@@ -1,5 +1,6 @@
 """What a training works with, made ready: settings, photos, model, optimiser; new, or where a run stopped."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from pixelwise.data.records import Dataset, Record
 from pixelwise.data.sampling import EpochSampler
 from pixelwise.data.transforms import REPEATING, build_transform, prepared_size
 from pixelwise.errors import ConfigError, RunError
-from pixelwise.losses import check_class_names, class_weight_values
+from pixelwise.losses import check_class_names, check_loss, class_weight_values
 from pixelwise.models.segmenter import Segmenter
 from pixelwise.progress import TrainBars
 from pixelwise.run import Checkpoint, Row, Run, rng_states, set_rng_states
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 WARM_UP = 0.25
 """The share of a training in which the learning rate rises, and in which a pretrained encoder is left alone."""
 
-RESUMABLE = ("epochs", "device", "precision", "workers")
+RESUMABLE = ("epochs", "device", "precision", "workers", "cache")
 """The settings that may change when a run is resumed."""
 
 
@@ -82,7 +83,8 @@ def prepare(
     """Read the photos, build the model, and share both among the processes."""
     # First what can be wrong in a moment, then what takes its time.
     check_class_names(config.class_weights, data.classes)
-    model = Segmenter.build(config, data.classes, data.palette)
+    check_loss(config.loss, data.reading.multilabel)
+    model = Segmenter.build(config, data.classes, data.palette, data.reading)
     train_set = SegmentationDataset(
         train_records,
         data.reading,
@@ -96,6 +98,8 @@ def prepare(
         config.size,
         progress=bars.over("reading validation photos"),
     )
+    if data.reading.channels != 3:
+        model.normalise_by(*channel_statistics(train_set))
     sampler = EpochSampler(len(train_set), config.batch_size, config.seed, fabric.global_rank, fabric.world_size)
     count = len(data.classes)
     weights = class_weight_values(config.class_weights, data.classes, lambda: train_set.class_pixels(count))
@@ -131,6 +135,14 @@ def prepare(
         val_loader=DataLoader(val_set, batch_size=config.batch_size),
         class_weights=None if weights is None else weights.to(fabric.device),
     )
+
+
+def channel_statistics(photos: SegmentationDataset, most: int = 200) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation of each channel over the pixels of at most `most` photos, on the scale 0..255."""
+    step = math.ceil(len(photos) / most)
+    pixels = torch.stack([photos[index][0] for index in range(0, len(photos), step)]).double()
+    # A channel that is the same everywhere is left as large as it is.
+    return pixels.mean((0, 2, 3)).tolist(), pixels.std((0, 2, 3)).clamp(min=1.0).tolist()
 
 
 def _schedule(optimizer: torch.optim.Optimizer, config: Config, steps: int) -> LRScheduler:

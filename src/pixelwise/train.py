@@ -15,8 +15,9 @@ from pixelwise.data.sampling import hold_back
 from pixelwise.device import launch, sum_over_processes
 from pixelwise.errors import ConfigError, DataError
 from pixelwise.hooks import HOOKS, Hook, TrainState
-from pixelwise.losses import LOSSES, pixel_weights
+from pixelwise.losses import loss_named, pixel_weights
 from pixelwise.metrics import Metrics, confusion_matrix
+from pixelwise.models.segmenter import classify
 from pixelwise.progress import TrainBars
 from pixelwise.run import Row, Run
 from pixelwise.session import WARM_UP, Session, open_run, prepare, restore
@@ -118,7 +119,7 @@ def split_for_training(data: Dataset, config: Config) -> tuple[list[Record], lis
 
 def _train_epoch(session: Session, epoch: int, bars: TrainBars) -> Row:
     """One pass over the training photos; the training part of the epoch's row."""
-    fabric, loss_function = session.fabric, LOSSES[session.config.loss]
+    fabric, loss_function = session.fabric, loss_named(session.config.loss)
     session.model.train()
     session.model.encoder.hold(epoch < round(WARM_UP * session.config.epochs))
     session.sampler.epoch = epoch
@@ -172,15 +173,16 @@ def _batches(session: Session) -> Iterator[tuple[Tensor, Tensor]]:
 @torch.no_grad()
 def _validate(session: Session, classes: Sequence[str]) -> Row:
     """Loss and figures over the validation photos at the model's size; the validation part of the epoch's row."""
-    fabric, loss_function = session.fabric, LOSSES[session.config.loss]
+    fabric, loss_function = session.fabric, loss_named(session.config.loss)
     session.model.eval()
-    confusion = torch.zeros(len(classes), len(classes), dtype=torch.int64, device=fabric.device)
+    count, multilabel = len(classes), session.model.card.multilabel
+    confusion = torch.zeros((count, 2, 2) if multilabel else (count, count), dtype=torch.int64, device=fabric.device)
     loss_sum = torch.zeros(2, dtype=torch.float64, device=fabric.device)
     for images, masks in session.val_loader:
         images, masks = images.to(fabric.device), masks.to(fabric.device)
         logits = session.parallel(images)
         loss_sum += torch.stack([loss_function(logits, masks, None) * len(images), torch.tensor(len(images))])
-        confusion += confusion_matrix(masks, logits.argmax(1), len(classes))
+        confusion += confusion_matrix(masks, classify(logits, multilabel), count, multilabel)
     # Each process has its own photos, none of them twice: sums are those of one process.
     confusion = sum_over_processes(fabric, confusion)
     loss, images_seen = sum_over_processes(fabric, loss_sum).tolist()

@@ -4,6 +4,7 @@ Photos and masks are uint8 all the way; normalisation is the model's.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,11 +14,11 @@ from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms.v2 import functional as F
 
 Transform = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-"""(image (3, H, W) uint8, mask (H, W) uint8) → the same, of the model's size."""
+"""(image (C, H, W) uint8, mask (H, W) uint8, or (classes, H, W) where multi-label) → the same, of the model's size."""
 
 
 def resize_photo(image: np.ndarray, size: tuple[int, int]) -> Tensor:
-    """Resize a HWC uint8 photo to (height, width): (3, height, width) uint8, channels last in memory.
+    """Resize a HWC uint8 photo to (height, width): (C, height, width) uint8, channels last in memory.
 
     Bilinear with antialiasing. Training, evaluation and prediction all come through here.
     """
@@ -26,12 +27,14 @@ def resize_photo(image: np.ndarray, size: tuple[int, int]) -> Tensor:
 
 
 def resize_mask(mask: np.ndarray, size: tuple[int, int]) -> Tensor:
-    """Resize a HW uint8 mask to (height, width) uint8: each pixel takes the value under its centre.
+    """Resize a HW or (multi-label) CHW uint8 mask to (height, width): each pixel takes the value under its centre.
 
     Nearest "exact": plain nearest, in torch as in OpenCV, shifts the mask by half a pixel.
     """
-    tensor = torch.from_numpy(mask)[None]
-    return F.resize_mask(tv_tensors.Mask(tensor), list(size), InterpolationMode.NEAREST_EXACT)[0]
+    tensor = torch.from_numpy(mask)
+    layers = tensor if mask.ndim == 3 else tensor[None]
+    resized = F.resize_mask(tv_tensors.Mask(layers), list(size), InterpolationMode.NEAREST_EXACT)
+    return resized if mask.ndim == 3 else resized[0]
 
 
 class RandomResizedCrop(v2.RandomResizedCrop):
@@ -42,6 +45,16 @@ class RandomResizedCrop(v2.RandomResizedCrop):
             return super().transform(inpt, params)
         crop = F.crop(inpt, **params)
         return tv_tensors.wrap(F.resize_mask(crop, self.size, InterpolationMode.NEAREST_EXACT), like=inpt)
+
+
+class ColourJitter(v2.ColorJitter):
+    """torchvision's; photos of other than three channels have brightness and contrast changed, band by band."""
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        if not isinstance(inpt, tv_tensors.Image) or inpt.shape[-3] == 3:
+            return super().transform(inpt, params)
+        grey = tv_tensors.wrap(inpt[:, None], like=inpt)
+        return tv_tensors.wrap(super().transform(grey, params)[:, 0], like=inpt)
 
 
 def flip_only(size: int) -> v2.Transform:
@@ -55,9 +68,15 @@ def crop_flip_colour(size: int) -> v2.Transform:
         [
             RandomResizedCrop(size, scale=(0.6, 1.0)),
             v2.RandomHorizontalFlip(),
-            v2.ColorJitter(brightness=0.3, contrast=0.3, saturation=0.3),
+            ColourJitter(brightness=0.3, contrast=0.3, saturation=0.3),
         ]
     )
+
+
+def crop_colour(size: int) -> v2.Transform:
+    """The same without the flip: for classes that are told apart by left and right, and for text."""
+    kept = [each for each in crop_flip_colour(size).transforms if not isinstance(each, v2.RandomHorizontalFlip)]
+    return v2.Compose(kept)
 
 
 def resize_only(size: int) -> v2.Transform:
@@ -69,6 +88,7 @@ AUGMENTATIONS: dict[str, Callable[[int], v2.Transform]] = {
     "none": resize_only,
     "flip": flip_only,
     "crop": crop_flip_colour,
+    "crop-unmirrored": crop_colour,
 }
 
 
@@ -78,7 +98,7 @@ REPEATING = ("none", "flip")
 
 def prepared_size(name: str, size: int) -> int:
     """The side at which photos are kept for that augmentation: crops are taken from larger ones."""
-    return round(size * 1.25) if name == "crop" else size
+    return round(size * 1.25) if name.startswith("crop") else size
 
 
 def build_transform(name: str, size: int) -> Transform:

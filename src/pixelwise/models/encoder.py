@@ -24,14 +24,16 @@ class Encoder(nn.Module):
         padding: "native", the model's own, or "same", as TensorFlow pads: where the sum is odd, more at the right
             and the bottom.
         size: pixels, the side of the photos it will see (some transformers are built for one size).
-        weights: the tensors of the whole timm model by timm's names, or None to start at random.
+        weights: the tensors of the whole timm model by timm's names, or None to start at random. Where they are of
+            three channels and it takes another number, the first layer's are repeated and scaled, as timm does it.
+        channels_in: the channels of the photos.
 
     Attributes:
         names: a name for each feature.
         channels: the channels of each feature.
         reductions: the photo's side over each feature's.
 
-    `forward` takes (N, 3, H, W) float normalised pixels and gives a list of (N, channels[i], h_i, w_i).
+    `forward` takes (N, channels_in, H, W) float normalised pixels and gives a list of (N, channels[i], h_i, w_i).
 
     >>> encoder = Encoder("mobilenetv2_100")
     >>> [tuple(feature.shape) for feature in encoder(torch.zeros(1, 3, 128, 128))][-1]
@@ -45,13 +47,17 @@ class Encoder(nn.Module):
         padding: Padding = "native",
         size: int = 128,
         weights: dict[str, Tensor] | None = None,
+        channels_in: int = 3,
     ) -> None:
         super().__init__()
+        self.channels_in = channels_in
+        if weights is not None and channels_in != 3:
+            weights = _adapted(name, weights, channels_in)
         self.frozen = self.held = self.keeps_statistics = False
         self.body, self.names = (
-            _cut_at_levels(name, size, weights)
+            _cut_at_levels(name, size, weights, channels_in)
             if layers is None
-            else _cut_at_layers(name, size, weights, tuple(layers))
+            else _cut_at_layers(name, size, weights, tuple(layers), channels_in)
         )
         if padding == "same":
             _pad_same(self.body)
@@ -63,7 +69,7 @@ class Encoder(nn.Module):
         self.body.eval()
         try:
             with torch.no_grad():
-                shapes = [tuple(feature.shape) for feature in self._run(torch.zeros(1, 3, size, size))]
+                shapes = [tuple(feature.shape) for feature in self._run(torch.zeros(1, self.channels_in, size, size))]
         except (RuntimeError, AssertionError, ValueError, AttributeError) as error:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise ConfigError(f"this encoder cannot give features at {size} px ({reason}); try another size") from None
@@ -165,9 +171,24 @@ def _create(name: str, size: int, **options: Any) -> Any:
         raise ConfigError(f"encoder '{name}' cannot give features at {size} px: {reason}") from None
 
 
-def _create_whole(name: str, size: int, weights: dict[str, Tensor] | None) -> nn.Module:
+def _adapted(name: str, weights: dict[str, Tensor], channels: int) -> dict[str, Tensor]:
+    """The tensors with the first layer's made for photos of so many channels."""
+    import timm
+    from timm.models import adapt_input_conv
+
+    pretrained = timm.get_pretrained_cfg(name)
+    first = pretrained.first_conv if pretrained is not None else None
+    if not isinstance(first, str) or f"{first}.weight" not in weights:
+        raise ConfigError(
+            f"encoder '{name}' cannot be made for photos of {channels} channels from its pretrained weights; use "
+            "--encoder-weights none, or another encoder"
+        )
+    return weights | {f"{first}.weight": adapt_input_conv(channels, weights[f"{first}.weight"])}
+
+
+def _create_whole(name: str, size: int, weights: dict[str, Tensor] | None, channels_in: int) -> nn.Module:
     """The whole timm model with every tensor of `weights` in it, or an error: none is ever passed over."""
-    whole = _create(name, size)
+    whole = _create(name, size, in_chans=channels_in)
     if weights is None:
         return whole
     own = whole.state_dict()
@@ -185,25 +206,29 @@ def _create_whole(name: str, size: int, weights: dict[str, Tensor] | None) -> nn
     return whole
 
 
-def _cut_at_levels(name: str, size: int, weights: dict[str, Tensor] | None) -> tuple[nn.Module, tuple[str, ...]]:
+def _cut_at_levels(
+    name: str, size: int, weights: dict[str, Tensor] | None, channels_in: int
+) -> tuple[nn.Module, tuple[str, ...]]:
     """The timm model cut where its own `feature_info` says, and the names of those places."""
     if weights is None:
-        body = _create(name, size, features_only=True)
+        body = _create(name, size, in_chans=channels_in, features_only=True)
     else:
         # timm says which tensors the levels leave unused: the classifier's, as they must.
         logging.getLogger("timm.models._builder").setLevel(logging.ERROR)
-        overlay = {"state_dict": _create_whole(name, size, weights).state_dict()}
-        body = _create(name, size, features_only=True, pretrained=True, pretrained_cfg_overlay=overlay)
+        overlay = {"state_dict": _create_whole(name, size, weights, channels_in).state_dict()}
+        body = _create(
+            name, size, in_chans=channels_in, features_only=True, pretrained=True, pretrained_cfg_overlay=overlay
+        )
     return body, tuple(body.feature_info.module_name())
 
 
 def _cut_at_layers(
-    name: str, size: int, weights: dict[str, Tensor] | None, layers: tuple[str, ...]
+    name: str, size: int, weights: dict[str, Tensor] | None, layers: tuple[str, ...], channels_in: int
 ) -> tuple[nn.Module, tuple[str, ...]]:
     """The timm model cut at layers by name: what none of them needs is left out."""
     from timm.models import create_feature_extractor
 
-    whole = _create_whole(name, size, weights)
+    whole = _create_whole(name, size, weights, channels_in)
     known = _traced_names(whole)
     if not layers:
         raise ConfigError("layers: name at least one layer, or leave them out for the encoder's own levels")

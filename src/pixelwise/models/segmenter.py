@@ -1,5 +1,6 @@
 """The whole model: uint8 photos in, logits out; and its two files, model.safetensors and model.json."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -10,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from pixelwise.config import Config
+from pixelwise.data.records import MaskEncoding, Reading
 from pixelwise.errors import ConfigError, RunError, unknown_name
 from pixelwise.models.decoders import DECODERS
 from pixelwise.models.encoder import Encoder, Padding, check_encoder
@@ -23,8 +25,9 @@ CARD_FILE = "model.json"
 class ModelCard(BaseModel):
     """Everything needed to build the model again and to feed it: what model.json holds.
 
-    `mean` and `std` are (red, green, blue) on the scale 0..255; `size` is the side that photos are resized to;
-    `palette` has one (red, green, blue) in 0..255 a class.
+    `mean` and `std` are on the scale 0..255, one a channel: (red, green, blue), or a TIFF's bands; `bits` is how many
+    of 16 bits a channel photos make use of (see `read_image`); `size` is the side that photos are resized to;
+    `palette` has one (red, green, blue) in 0..255 a class; `multilabel` says that a pixel can be of several classes.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -35,11 +38,24 @@ class ModelCard(BaseModel):
     size: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    bits: int = 16
+    multilabel: bool = False
     encoder: str
     layers: tuple[str, ...] | None
     padding: Padding
     decoder: str
     metrics: dict[str, float | None] = {}
+
+
+def classify(logits: Tensor, multilabel: bool) -> Tensor:
+    """What logits say of each pixel: (..., C, H, W) float → (..., H, W) uint8, the index of the likeliest class.
+
+    Multi-label: (..., C, H, W) uint8, 1 for each class that is likelier there than not.
+
+    >>> classify(torch.tensor([[[2.0]], [[3.0]]]), multilabel=False)
+    tensor([[1]], dtype=torch.uint8)
+    """
+    return ((logits > 0) if multilabel else logits.argmax(-3)).to(torch.uint8)
 
 
 class Segmenter(nn.Module):
@@ -49,7 +65,8 @@ class Segmenter(nn.Module):
         card: how to build it.
         weights: the encoder's pretrained tensors by timm's names, or None to start at random.
 
-    `forward` takes (N, 3, H, W) uint8 RGB in [0, 255] and gives (N, C, H, W) float logits.
+    `forward` takes (N, 3, H, W) uint8 RGB in [0, 255], or as many channels as `card.mean` has, and gives (N, C, H, W)
+    float logits.
     """
 
     mean: Tensor
@@ -62,7 +79,7 @@ class Segmenter(nn.Module):
         # Not in the weights file: the card holds them, and a thing is stored once.
         self.register_buffer("mean", torch.tensor(card.mean).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(card.std).view(1, -1, 1, 1), persistent=False)
-        self.encoder = Encoder(card.encoder, card.layers, card.padding, card.size, weights)
+        self.encoder = Encoder(card.encoder, card.layers, card.padding, card.size, weights, len(card.mean))
         self.decoder = DECODERS[card.decoder](self.encoder.channels, len(card.classes))
         # Convolutions run faster with channels last, on CPUs in bfloat16 twice so.
         self.to(memory_format=torch.channels_last)
@@ -80,18 +97,39 @@ class Segmenter(nn.Module):
         features = self.encode(images) if memory is None else memory(images)
         return self.decoder(features, (images.shape[-2], images.shape[-1]))
 
+    def normalise_by(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        """Normalise pixels by these from now on, one a channel on the scale 0..255."""
+        self.card = self.card.model_copy(update={"mean": tuple(mean), "std": tuple(std)})
+        self.mean.copy_(torch.tensor(self.card.mean).view(1, -1, 1, 1))
+        self.std.copy_(torch.tensor(self.card.std).view(1, -1, 1, 1))
+
     @staticmethod
-    def build(config: Config, classes: tuple[str, ...], palette: tuple[tuple[int, int, int], ...]) -> "Segmenter":
-        """A new model of a config's encoder and decoder, with its pretrained encoder weights."""
+    def build(
+        config: Config,
+        classes: tuple[str, ...],
+        palette: tuple[tuple[int, int, int], ...],
+        reading: Reading | None = None,
+    ) -> "Segmenter":
+        """A new model of a config's encoder and decoder, with its pretrained encoder weights.
+
+        `reading` says which photos it will see: how many channels, whether multi-label; None for RGB and one class a
+        pixel. For photos that are not RGB, `normalise_by` has to say how, from the data.
+        """
+        reading = reading or Reading(MaskEncoding("shapes"))
+        channels = reading.channels
         check_encoder(config.encoder)
         source = load_encoder_weights(config.encoder, config.encoder_weights)
         pixels = source if config.pixels == "encoder" else EncoderWeights(None, mean=(0.0,) * 3, std=(255.0,) * 3)
+        if channels != 3:
+            pixels = EncoderWeights(None, mean=(127.5,) * channels, std=(127.5,) * channels)
         card = ModelCard(
             classes=classes,
             palette=palette,
             size=config.size,
             mean=pixels.mean,
             std=pixels.std,
+            bits=reading.bits,
+            multilabel=reading.multilabel,
             encoder=config.encoder,
             layers=config.layers,
             padding=config.padding,

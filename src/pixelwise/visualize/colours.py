@@ -1,5 +1,6 @@
 """Class colours, and masks drawn in them."""
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import TypeAlias
 
@@ -116,6 +117,40 @@ def overlay(image: Pixels, mask: Pixels, palette: Palette, opacity: float = 0.5)
     blended[edge] //= 2
     blended[line] = 255
     return Image.fromarray(blended)
+
+
+def as_shown(mask: Pixels, classes: Sequence[str], palette: Palette) -> tuple[Pixels, tuple[str, ...], Palette]:
+    """A mask with its classes and colours as one picture can show them.
+
+    A (H, W) mask comes as it is. Of a multi-label mask (C, H, W) the layers are laid over each other, those with most
+    pixels first, and one more class, "none", stands where there is no layer.
+
+    >>> as_shown(np.array([[[1, 0]], [[1, 1]]], np.uint8), ("eye", "face"), default_palette(2))[0].tolist()
+    [[0, 1]]
+    """
+    if mask.ndim == 2:
+        return mask, tuple(classes), palette
+    shown = np.full(mask.shape[1:], len(classes), np.uint8)
+    shown[(mask == _IGNORE).all(0)] = _IGNORE
+    for index in sorted(range(len(mask)), key=lambda each: -int((mask[each] == 1).sum())):
+        shown[mask[index] == 1] = index
+    return shown, (*classes, "none"), (*palette, (0, 0, 0))
+
+
+def all_as_shown(
+    masks: Sequence[Sequence[Pixels]], classes: Sequence[str], palette: Palette
+) -> tuple[list[list[Pixels]], tuple[str, ...], Palette]:
+    """`as_shown` of several lists of masks of one kind."""
+    shown = [[as_shown(mask, classes, palette) for mask in column] for column in masks]
+    names, colours = shown[0][0][1:]
+    return [[mask for mask, _, _ in column] for column in shown], names, colours
+
+
+def photo_as_shown(image: Pixels) -> Pixels:
+    """A photo of any number of channels as HWC uint8 RGB: its first three, or the first alone."""
+    if image.shape[2] == 3:
+        return image
+    return np.ascontiguousarray(image[:, :, :3] if image.shape[2] > 3 else np.repeat(image[:, :, :1], 3, axis=2))
 
 
 def check_mask(mask: Pixels, palette: Palette) -> None:
