@@ -1,6 +1,7 @@
 """A tiny real data set on disk, in Oxford-IIIT Pet's own layout, drawn once for all tests."""
 
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,10 @@ import torch
 
 import pixelwise as pw
 from pixelwise.data.drawn import draw_dataset
+
+# Prepared photos go to a folder of this test run's own, which goes with it.
+_CACHE = tempfile.TemporaryDirectory(prefix="pixelwise-tests-")
+os.environ["PIXELWISE_CACHE"] = _CACHE.name
 
 # Two test runs or a busy machine must not make tiny tensors wait for each other's threads.
 torch.set_num_threads(1)

@@ -208,7 +208,7 @@ def main(tokens: Sequence[str] | None = None) -> None:
     except (PixelwiseError, CycloptsError, OSError) as error:
         # pydantic tells of a value that is no number in four lines, as cyclopts' cause.
         cause = error.__cause__
-        text = f"--{one_line(cause)}" if isinstance(cause, ValidationError) else str(error)
+        text = f"--{one_line(cause, Config)}" if isinstance(cause, ValidationError) else str(error)
         print(f"pixelwise: error: {' '.join(text.split())}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:

@@ -1,6 +1,7 @@
 """Every setting of a training, in one flat model: presets, flags, YAML."""
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,6 +13,9 @@ from pixelwise.errors import ConfigError, unknown_name
 from pixelwise.losses import LOSSES, MULTILABEL_LOSSES
 from pixelwise.models.decoders import DECODERS
 from pixelwise.models.weights import has_embedded_weights
+
+WARM_UP = 0.25
+"""The share of a training in which the learning rate rises, and in which a pretrained encoder is left alone."""
 
 Preset = Literal["default", "tutorial"]
 
@@ -134,8 +138,8 @@ class Config(BaseModel):
         return value
 
     @staticmethod
-    def of(preset: str = "default", **given: Any) -> "Config":
-        """A preset with the given settings in place of its own.
+    def of(preset: str = "default", base: Mapping[str, Any] | None = None, **given: Any) -> "Config":
+        """A preset with the given settings in place of its own; `base`, a plan's settings, stands between the two.
 
         An encoder other than the preset's starts from that encoder's own levels and weights (embedded where an
         installed package holds them, else the hub's), not from the preset's. An encoder that starts at random is
@@ -145,7 +149,7 @@ class Config(BaseModel):
         """
         if preset not in PRESETS:
             raise ConfigError(unknown_name("preset", preset, PRESETS))
-        settings = dict(PRESETS[preset], preset=preset)
+        settings = PRESETS[preset] | dict(base or {}, preset=preset)
         encoder = given.get("encoder")
         if encoder is not None and encoder != settings.get("encoder", Config.model_fields["encoder"].default):
             settings["layers"] = None
@@ -155,7 +159,7 @@ class Config(BaseModel):
         try:
             return Config(**(settings | given))
         except ValidationError as error:
-            raise ConfigError(one_line(error)) from None
+            raise ConfigError(one_line(error, Config)) from None
 
     def to_yaml(self) -> str:
         """Every setting, as YAML that `from_yaml` reads back to an equal Config."""
@@ -167,7 +171,7 @@ class Config(BaseModel):
         try:
             return Config(**yaml.safe_load(path.read_text(encoding="utf-8")))
         except ValidationError as error:
-            raise ConfigError(f"{path}: {one_line(error)}") from None
+            raise ConfigError(f"{path}: {one_line(error, Config)}") from None
         except (OSError, UnicodeError, TypeError, yaml.YAMLError) as error:
             raise ConfigError(f"{path}: cannot be read as settings ({str(error).splitlines()[0]})") from None
 
@@ -202,13 +206,16 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-def one_line(error: ValidationError) -> str:
-    """pydantic's findings as one line: "epochs: Input should be greater than or equal to 1 (got 0); …"."""
+def one_line(error: ValidationError, model: type[BaseModel]) -> str:
+    """pydantic's findings about a model in one line: "epochs: Input should be greater than or equal to 1 (got 0)"."""
     parts = []
     for finding in error.errors():
-        name = ".".join(map(str, finding["loc"][:1]))
-        if finding["type"] == "extra_forbidden":
-            parts.append(unknown_name("setting", name, Config.model_fields))
+        deep = finding["type"] != "extra_forbidden" and model is not Config
+        name = ".".join(map(str, finding["loc"] if deep else finding["loc"][:1]))
+        if finding["type"] == "extra_forbidden" and name in model.model_fields:
+            parts.append(f"{'.'.join(map(str, finding['loc']))}: no such entry")
+        elif finding["type"] == "extra_forbidden":
+            parts.append(unknown_name("setting", name, model.model_fields))
         else:
             message = finding["msg"].removeprefix("Value error, ")
             parts.append(f"{name}: {message} (got {finding['input']!r})")

@@ -1,6 +1,8 @@
 """The run folder: what is in it, read and written only here.
 
     config.yaml           every setting as resolved
+    plan.yaml             the plan it came from, with its reasons, where there was one
+    data.yaml             how the photos and masks were read: what `pixelwise evaluate` reads others by
     metrics.csv           one row an epoch
     model.safetensors     the best model by validation mIoU, with
     model.json            all that is needed to build it again and to feed it
@@ -33,6 +35,7 @@ from torch import Tensor
 from pixelwise.config import Config
 from pixelwise.errors import RunError
 from pixelwise.files import free_path, replacing
+from pixelwise.manifest import Manifest
 from pixelwise.models.segmenter import Segmenter
 
 Row = dict[str, float | None]
@@ -85,6 +88,19 @@ class Run:
     def write_config(self) -> None:
         """Write every setting as config.yaml."""
         _write(self.folder / "config.yaml", self.config.to_yaml())
+
+    def write_manifest(self, manifest: Manifest) -> None:
+        """Write data.yaml: how the data set was read."""
+        _write(self.folder / "data.yaml", manifest.to_yaml())
+
+    def read_manifest(self) -> Manifest:
+        """What `write_manifest` wrote; RunError where it is missing or broken."""
+        return Manifest.read(self.folder / "data.yaml")
+
+    @property
+    def plan_file(self) -> Path:
+        """Where the plan goes."""
+        return self.folder / "plan.yaml"
 
     # Pictures and events: who draws them asks here where they go.
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import ConstantLR, LRScheduler, OneCycleLR
 from torch.utils.data import DataLoader
 
-from pixelwise.config import Config
+from pixelwise.config import WARM_UP, Config
 from pixelwise.data.dataset import SegmentationDataset
 from pixelwise.data.records import Dataset, Record
 from pixelwise.data.sampling import EpochSampler
@@ -19,14 +19,12 @@ from pixelwise.data.transforms import REPEATING, build_transform, prepared_size
 from pixelwise.errors import ConfigError, RunError
 from pixelwise.losses import check_class_names, check_loss, class_weight_values
 from pixelwise.models.segmenter import Segmenter
+from pixelwise.plan import Plan
 from pixelwise.progress import TrainBars
 from pixelwise.run import Checkpoint, Row, Run, rng_states, set_rng_states
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
-
-WARM_UP = 0.25
-"""The share of a training in which the learning rate rises, and in which a pretrained encoder is left alone."""
 
 RESUMABLE = ("epochs", "device", "precision", "workers", "cache")
 """The settings that may change when a run is resumed."""
@@ -56,11 +54,13 @@ class Session:
         )
 
 
-def open_run(out: Path, preset: str | None, resume: bool, given: dict[str, Any]) -> tuple[Run, Checkpoint | None]:
+def open_run(
+    out: Path, preset: str | None, resume: bool, plan: Plan | None, given: dict[str, Any]
+) -> tuple[Run, Checkpoint | None]:
     """A new run's settings, or those of the run in `out` and where it stopped."""
     if not resume:
         Run.check_free(out)
-        return Run(out, Config.of(preset or "default", **given)), None
+        return Run(out, Config.of(preset or "default", plan.settings if plan else None, **given)), None
     run = Run.open(out)
     asked = Config.of(run.config.preset, **(run.config.model_dump(exclude={"preset"}) | given))
     changed = [name for name in given if getattr(asked, name) != getattr(run.config, name) and name not in RESUMABLE]

@@ -9,18 +9,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pixelwise.config import Config
+from pixelwise.config import WARM_UP, Config
 from pixelwise.data.records import Dataset, Record
 from pixelwise.data.sampling import hold_back
 from pixelwise.device import launch, sum_over_processes
 from pixelwise.errors import ConfigError, DataError
 from pixelwise.hooks import HOOKS, Hook, TrainState
 from pixelwise.losses import loss_named, pixel_weights
+from pixelwise.manifest import Manifest
 from pixelwise.metrics import Metrics, confusion_matrix
 from pixelwise.models.segmenter import classify
+from pixelwise.plan import Plan
 from pixelwise.progress import TrainBars
 from pixelwise.run import Row, Run
-from pixelwise.session import WARM_UP, Session, open_run, prepare, restore
+from pixelwise.session import Session, open_run, prepare, restore
 
 
 def train(
@@ -29,6 +31,7 @@ def train(
     preset: str | None = None,
     resume: bool = False,
     hooks: Sequence[Hook] | None = None,
+    plan: Plan | None = None,
     **settings: Any,
 ) -> Run:
     """Train a model on a data set and leave a run folder.
@@ -41,13 +44,14 @@ def train(
         preset: "default" or "tutorial"; None for "default", or for the run's own when resuming.
         resume: go on where the run in `out` stopped; `epochs` may be raised.
         hooks: what happens around the loop; None for all of `pixelwise.hooks.HOOKS`.
-        settings: any field of `Config` in place of the preset's, such as epochs=3.
+        plan: settings drawn from the data, in place of the preset's own; see `draw_plan`.
+        settings: any field of `Config` in place of the plan's or the preset's, such as epochs=3.
 
     Raises a PixelwiseError of its kind for bad settings, data or weights, or an `out` that is in the way.
 
     >>> run = train(load_dataset("oxford-iiit-pet/"), out="runs/pets", epochs=3)  # doctest: +SKIP
     """
-    run, checkpoint = open_run(Path(out), preset, resume, settings)
+    run, checkpoint = open_run(Path(out), preset, resume, plan, settings)
     config = run.config
     fabric = launch(config.device, config.precision)
     torch.manual_seed(config.seed)
@@ -67,6 +71,9 @@ def train(
             run.write_config()
         else:
             run.start()
+            run.write_manifest(Manifest.of(data))
+            if plan is not None:
+                plan.write(run.plan_file)
         for hook in active:
             hook.on_start(state)
         bars.start(config.epochs, session.step, config.epochs * len(session.sampler))

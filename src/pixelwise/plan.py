@@ -1,0 +1,243 @@
+"""The plan: every decision about a training, drawn from what was found in the data, with its reason on the same line.
+
+The idea is nnU-Net's (Isensee et al. 2021): rules look at the data's fingerprint, and a person can read and change what
+they decided. plan.yaml has two parts: `data`, how the files are read, and `settings`, fields of `Config`.
+"""
+
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from pixelwise.config import WARM_UP, Config, one_line
+from pixelwise.data.inspect import Inspection
+from pixelwise.device import choose_device, computes_in_bfloat16
+from pixelwise.errors import ConfigError
+from pixelwise.files import replacing
+from pixelwise.losses import loss_named
+from pixelwise.manifest import Manifest, yaml_line
+from pixelwise.models.segmenter import Segmenter
+
+SIZES = (128, 160, 192, 224, 256, 320, 384, 448, 512)
+"""What a plan chooses from: multiples of 32, the encoders' coarsest step."""
+
+OBJECT_PIXELS = 10
+"""The side in pixels that the typical object of the class with the smallest ones should keep."""
+
+PHOTOS_SHOWN = 12_000
+"""Photos that a training shows, epochs times photos; on two CPU cores a minute or two at 128 px."""
+
+BYTES_A_PIXEL = 1500
+"""Memory that a training step takes for each pixel of a batch with the default encoder and decoder: 1,110 to 1,290
+bytes were measured at 128 to 384 px, and some to spare."""
+
+DEFAULT = Config.of()
+"""What a plan keeps where it decides nothing else."""
+
+_LEFT_RIGHT = re.compile(
+    r"(^|[^a-z])(left|right|links|rechts|linke[rs]?|rechte[rs]?|gauche|droite?|izquierd[ao]|derech[ao]|[lr])([^a-z]|$)"
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to read a data set and train on it.
+
+    Attributes:
+        data: how the files are read.
+        settings: fields of `Config`, in place of the default preset's.
+        reasons: why, by the name of the setting, the class, or the field of `data`.
+    """
+
+    data: Manifest
+    settings: Mapping[str, Any]
+    reasons: Mapping[str, str] = field(default_factory=dict)
+
+    def write(self, path: Path) -> None:
+        """Write plan.yaml, each line with its reason."""
+        with replacing(path) as part:
+            part.write_text(self.to_yaml(), encoding="utf-8")
+
+    def to_yaml(self) -> str:
+        """The plan as YAML that `read` reads back, with the reasons as comments."""
+        lines = [
+            "# Every line is a decision and may be changed. Then: pixelwise train DATA --plan FILE",
+            "data:",
+            *self.data.to_lines(self.reasons),
+            "settings:",
+        ]
+        for name, value in self.settings.items():
+            lines.append(yaml_line(f"  {name}", value, self.reasons.get(name, "")))
+        return "\n".join(lines) + "\n"
+
+    @staticmethod
+    def read(path: Path) -> "Plan":
+        """Read a plan that `write` wrote and a person may have changed; ConfigError names the line that is wrong."""
+        try:
+            content = yaml.safe_load(path.read_text(encoding="utf-8"))
+            kept = _File(**content)
+        except FileNotFoundError:
+            raise ConfigError(f"{path}: no such plan; pixelwise inspect DATA writes one") from None
+        except ValidationError as error:
+            raise ConfigError(f"{path}: {one_line(error, _File)}") from None
+        except (OSError, UnicodeError, TypeError, yaml.YAMLError) as error:
+            raise ConfigError(f"{path}: cannot be read as a plan ({' '.join(str(error).split())})") from None
+        try:
+            Config.of(base=kept.settings)
+        except ConfigError as error:
+            raise ConfigError(f"{path}: {error}") from None
+        return Plan(kept.data, kept.settings)
+
+
+class _File(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    data: Manifest
+    settings: dict[str, Any]
+
+
+def draw_plan(found: Inspection, device: str = "auto", timed: bool = True) -> Plan:
+    """Decide everything about a training from what was found in the data.
+
+    `timed` measures how long it will take here, on a few steps; the decisions do not depend on it.
+    """
+    data = found.data
+    settings: dict[str, Any] = {}
+    reasons: dict[str, str] = {}
+
+    def decide(name: str, value: object, reason: str) -> None:
+        settings[name], reasons[name] = value, reason
+
+    training = len(data.train) if data.val else round(len(data.train) * (1 - DEFAULT.validation_fraction))
+    decide("size", *_size(found))
+    decide("batch_size", *_batch_size(settings["size"], training, device))
+    decide("epochs", *_epochs(training))
+    decide("encoder", DEFAULT.encoder, "its ImageNet weights come inside a package; quick on any machine")
+    decide("encoder_weights", DEFAULT.encoder_weights, "pretrained weights need far fewer photos than a random start")
+    decide("freeze_encoder", *_freeze(training))
+    decide("augment", *_augment(found))
+    decide("loss", *_loss(found))
+    decide("class_weights", *_class_weights(found, settings["loss"]))
+    if not data.val:
+        how = f"whole groups ({found.grouped})" if found.grouped else "photos at random, evenly over kinds"
+        decide(
+            "validation_fraction", DEFAULT.validation_fraction, f"no val split was found: {how}; test is not touched"
+        )
+    if timed:
+        seconds = measure_seconds(found, Config.of(base=settings), training)
+        reasons["epochs"] += f"; about {_duration(seconds)} in all on this machine, measured on a few steps"
+    manifest = Manifest.of(data)
+    reasons |= {f"class {each.name}": _class_line(each.share, each.photos) for each in found.classes}
+    return Plan(manifest, settings, reasons)
+
+
+def _class_line(share: float, photos: int) -> str:
+    return f"{share:.2%} of pixels, on {photos} photo{'s' * (photos != 1)}"
+
+
+def _size(found: Inspection) -> tuple[int, str]:
+    sides = {each.name: each.side.median for each in found.classes if each.side is not None}
+    photo = (found.widths.median * found.heights.median) ** 0.5
+    smallest = min(sides, key=lambda name: sides[name], default=None)
+    if smallest is None:
+        return SIZES[0], "no object was found to tell a size from"
+    wanted = OBJECT_PIXELS / max(sides[smallest], 1e-6)
+    size = next((each for each in SIZES if each >= wanted), SIZES[-1])
+    largest = max((each for each in SIZES if each <= photo), default=SIZES[0])
+    what = f"a typical '{smallest}' is {sides[smallest]:.1%} of a photo's side"
+    if size > largest:
+        return largest, f"{what}; photos are {found.widths.median:.0f}x{found.heights.median:.0f}, larger adds nothing"
+    return size, f"{what}: {sides[smallest] * size:.0f} px here (at least {OBJECT_PIXELS} are wanted)"
+
+
+def _batch_size(size: int, training: int, device: str) -> tuple[int, str]:
+    chosen = choose_device(device)
+    if chosen.type == "cuda":
+        memory, share, where = torch.cuda.get_device_properties(chosen).total_memory, 0.6, "the GPU's memory"
+    else:
+        memory, share, where = psutil.virtual_memory().total, 0.25, "memory"
+    need = BYTES_A_PIXEL * size * size
+    fits = int(memory * share / need)
+    # An epoch of a few steps only would learn little: small data sets get small batches.
+    wanted = min(16, max(2, training // 8))
+    batch = next((each for each in (16, 8, 4, 2) if each <= min(fits, wanted)), 2)
+    reason = f"{batch * need / 2**30:.1f} GiB of {memory / 2**30:.0f} GiB of {where}"
+    return (
+        batch,
+        reason if wanted == 16 else f"{reason}; an epoch of {training} photos has {-(-training // batch)} steps",
+    )
+
+
+def _epochs(training: int) -> tuple[int, str]:
+    epochs = min(max(round(PHOTOS_SHOWN / max(training, 1)), 8), 200)
+    return epochs, f"{training} photos to train on are shown {epochs * training:,} times in all"
+
+
+def _freeze(training: int) -> tuple[bool, str]:
+    if training < 24:
+        return True, f"{training} photos are too few to tune its weights"
+    return False, f"{training} photos: its weights are tuned after a quarter of the epochs"
+
+
+def _augment(found: Inspection) -> tuple[str, str]:
+    sided = [name for name in found.data.classes if _LEFT_RIGHT.search(name.lower().replace("_", " "))]
+    if sided:
+        return "crop-unmirrored", f"'{sided[0]}' is about sides: a mirrored photo would teach the wrong one"
+    return "crop", "crops, mirroring and colours; no class is about left and right"
+
+
+def _loss(found: Inspection) -> tuple[str, str]:
+    if found.data.reading.multilabel:
+        return "sigmoid_dice", "a pixel can be of several classes"
+    present = [each for each in found.classes if each.pixels]
+    rarest = min(present, key=lambda each: each.share)
+    if rarest.share < 0.03:
+        return (
+            "cross_entropy_dice",
+            f"'{rarest.name}' has {rarest.share:.2%} of pixels: Dice counts each class the same",
+        )
+    return "cross_entropy", f"the rarest class, '{rarest.name}', has {rarest.share:.1%} of pixels"
+
+
+def _class_weights(found: Inspection, loss: str) -> tuple[str, str]:
+    if "dice" in loss:
+        return "none", "Dice looks after rare classes; weights on top would draw too much of them"
+    return "none", "no class is rare"
+
+
+def measure_seconds(found: Inspection, config: Config, training: int, steps: int = 2) -> float:
+    """How long a training would take here: a few steps on blank photos, with the encoder held and with it tuned."""
+    device = choose_device(config.device)
+    model = Segmenter.build(config, found.data.classes, found.data.palette, found.data.reading).to(device).train()
+    layers = (len(found.data.classes),) if found.data.reading.multilabel else ()
+    images = torch.zeros(config.batch_size, found.data.reading.channels, config.size, config.size, dtype=torch.uint8)
+    images = images.to(device).contiguous(memory_format=torch.channels_last)
+    masks = torch.zeros(config.batch_size, *layers, config.size, config.size, dtype=torch.uint8, device=device)
+    seconds = []
+    for held in (True, False):
+        model.encoder.hold(held)
+        for step in range(steps + 1):
+            if step == 1:  # the first one only warms up
+                started = time.perf_counter()
+            with torch.autocast(device.type, torch.bfloat16, enabled=computes_in_bfloat16(device, config.precision)):
+                loss = loss_named(config.loss)(model(images), masks, None)
+            loss.backward()
+            model.zero_grad()
+            loss.item()
+        seconds.append((time.perf_counter() - started) / steps)
+    a_step = WARM_UP * seconds[0] + (1 - WARM_UP) * seconds[1]
+    looks = 0.3 * len(found.data.val or found.data.train[training:]) / config.batch_size  # forward alone
+    return config.epochs * (training / config.batch_size + looks) * a_step
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{max(seconds, 1):.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
