@@ -3,9 +3,9 @@
 from functools import lru_cache
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
-from pixelwise.data.pictures import open_picture, read_image
+from pixelwise.data.pictures import open_picture, read_with_size, turn_upright
 from pixelwise.data.records import Layers, MaskEncoding, MaskSource, Reading, Record, Shape, Shapes, Source
 from pixelwise.errors import DataError
 
@@ -17,8 +17,7 @@ def read_pair(record: Record, reading: Reading, smallest: int | None = None) -> 
     """
     if record.mask is None:
         raise DataError(f"{record.image}: has no mask; add one or take the photo out of the list")
-    image = read_image(record.image, reading.channels, reading.bits, smallest)
-    size = _full_size(record.image) if smallest is not None else (image.shape[0], image.shape[1])
+    image, size = read_with_size(record.image, reading.channels, reading.bits, smallest)
     mask = read_mask(record.mask, reading.masks, size)
     if mask.shape[-2:] != size:
         raise DataError(
@@ -57,12 +56,12 @@ def read_mask(mask: MaskSource, encoding: MaskEncoding, size: tuple[int, int] | 
 def _read_levels(source: Source, encoding: MaskEncoding) -> np.ndarray:
     levels = open_picture(source, lambda image: picture_levels(image, encoding.kind))
     mask = _lookup(encoding.kind, tuple(sorted(encoding.mapping.items())), encoding.tolerance)(levels)
-    if (mask < 0).any():
+    if mask.dtype != np.uint8 and (mask < 0).any():
         bad = np.unique(levels[mask < 0])
         shown = ", ".join(level_text(int(level), encoding.kind) for level in bad[:5]) + (" …" if len(bad) > 5 else "")
         known = ", ".join(level_text(level, encoding.kind) for level in encoding.mapping)
         raise DataError(f"{source}: mask value {shown} is outside the classes; expected only {known}")
-    return mask.astype(np.uint8)
+    return mask.astype(np.uint8, copy=False)
 
 
 def level_text(level: int, kind: str) -> str:
@@ -75,7 +74,7 @@ def picture_levels(image: Image.Image, kind: str) -> np.ndarray:
 
     See `MaskEncoding`. Raises DataError for a picture that has no levels of that kind.
     """
-    image = ImageOps.exif_transpose(image)
+    image = turn_upright(image)
     if kind == "alpha":
         if "A" not in image.getbands():
             raise DataError(f"a mask is in the opacity here, but this one has none (mode {image.mode})")
@@ -120,8 +119,18 @@ class _Table:
             self.table[:] = np.where(np.abs(keys[near] - levels) <= tolerance, classes[near], -1)
         else:
             self.table[keys] = classes
+        # Of 8 bits, Python's own table is the quickest: what is not mapped becomes a value that no class has.
+        unused = sorted(set(range(256)) - set(classes.tolist()))
+        self.unknown = unused[0] if unused else None
+        small = self.table[:256]
+        self.small = np.where(small < 0, self.unknown or 0, small).astype(np.uint8).tobytes()
 
     def __call__(self, levels: np.ndarray) -> np.ndarray:
+        """uint8 where every level is mapped, as far as that is seen at once; else int16."""
+        if levels.dtype == np.uint8 and self.unknown is not None:
+            mapped = bytearray(levels.tobytes()).translate(self.small)
+            if self.unknown not in mapped:
+                return np.frombuffer(mapped, np.uint8).reshape(levels.shape)
         return self.table[levels]
 
 
@@ -164,13 +173,3 @@ def _inside(shape: Shape, size: tuple[int, int], name: str) -> np.ndarray:
     scale = (size[1], size[0]) if shape.relative else (1, 1)
     polygons = [(polygon * scale).ravel().tolist() for polygon in shape.polygons]
     return coco.decode(coco.merge(coco.frPyObjects(polygons, *size))).astype(bool)
-
-
-def _full_size(source: Source) -> tuple[int, int]:
-    """(height, width) of an upright picture, from its head alone."""
-
-    def measure(image: Image.Image) -> tuple[int, int]:
-        turned = image.getexif().get(0x0112, 1) >= 5
-        return (image.width, image.height) if turned else (image.height, image.width)
-
-    return open_picture(source, measure)

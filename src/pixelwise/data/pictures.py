@@ -20,6 +20,8 @@ MOST_PIXELS = 178_956_970
 # Pillow warns at half of its own limit, which is twice this half: ours is that same limit, and an error.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
+_ORIENTATION = 0x0112
+
 _TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
@@ -67,20 +69,30 @@ def read_image(source: Source, channels: int = 3, bits: int = 16, smallest: int 
 
     Raises DataError, which names the file, for one that is missing, truncated or no picture.
     """
-    if channels != 3:
-        return _read_bands(source, channels, bits)
+    return read_with_size(source, channels, bits, smallest)[0]
 
-    def read(image: Image.Image) -> np.ndarray:
+
+def read_with_size(
+    source: Source, channels: int = 3, bits: int = 16, smallest: int | None = None
+) -> tuple[np.ndarray, tuple[int, int]]:
+    """`read_image`, and the (height, width) that the photo has on disk, turned upright."""
+    if channels != 3:
+        bands = _read_bands(source, channels, bits)
+        return bands, (bands.shape[0], bands.shape[1])
+
+    def read(image: Image.Image) -> tuple[np.ndarray, tuple[int, int]]:
+        turned = image.getexif().get(_ORIENTATION) in (5, 6, 7, 8)
+        size = (image.width, image.height) if turned else (image.height, image.width)
         if smallest is not None:
             image.draft(None, (smallest, smallest))
-        return np.array(to_rgb(image, bits))
+        return np.array(to_rgb(image, bits)), size
 
     return open_picture(source, read)
 
 
 def to_rgb(image: Image.Image, bits: int = 16) -> Image.Image:
     """A PIL image as upright RGB: 16 bits are shifted to 8 (see `read_image`), transparent pixels laid on white."""
-    image = ImageOps.exif_transpose(image)
+    image = turn_upright(image)
     if image.mode in ("I", "F"):
         raise DataError(f"pixels in mode {image.mode} have no known range; save it with 8 or 16 bits a channel")
     if image.mode.startswith("I;16"):
@@ -89,7 +101,13 @@ def to_rgb(image: Image.Image, bits: int = 16) -> Image.Image:
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def turn_upright(image: Image.Image) -> Image.Image:
+    """A picture as its EXIF orientation says it is to be seen; itself where that is how it is stored."""
+    # Pillow's own function copies pictures that need no turning.
+    return image if image.getexif().get(_ORIENTATION, 1) == 1 else ImageOps.exif_transpose(image)
 
 
 def _to_8_bits(pixels: np.ndarray, bits: int) -> np.ndarray:
