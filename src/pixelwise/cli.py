@@ -5,20 +5,24 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from cyclopts import App, CycloptsError, Group, Parameter
-from pydantic import BaseModel, ValidationError, create_model
+from cyclopts import App, CycloptsError, Parameter
+from pydantic import ValidationError
 
 import pixelwise
 from pixelwise.config import Config, one_line
-from pixelwise.data.load import load_dataset
+from pixelwise.data.inspect import inspect
+from pixelwise.data.load import Choices, load
 from pixelwise.data.records import Split
 from pixelwise.device import is_first_process
-from pixelwise.errors import DataError, PixelwiseError
+from pixelwise.errors import ConfigError, DataError, PixelwiseError
 from pixelwise.evaluate import Resolution, evaluate
 from pixelwise.files import free_path
+from pixelwise.flags import DataFlags, Settings
+from pixelwise.plan import Plan, draw_plan
 from pixelwise.predict import Predictor, predict_files
 from pixelwise.progress import Bars
-from pixelwise.report import print_dataset, print_metrics, print_run, show
+from pixelwise.report import print_dataset, print_metrics, print_plan, print_run, show
+from pixelwise.run import Run
 from pixelwise.train import train
 from pixelwise.visualize import save_picture
 
@@ -31,73 +35,109 @@ app = App(
 app.register_install_completion_command()
 
 
-def _flags() -> type[BaseModel]:
-    """A model with Config's fields, all unset: which ones were given on the command line is then plain to see."""
-    fields: dict[str, Any] = {}
-    for name, field in Config.model_fields.items():
-        if name == "preset":
-            continue
-        kind: Any = str if name == "class_weights" else field.annotation
-        group = str((field.json_schema_extra or {})["group"])  # type: ignore[index]
-        parameter = Parameter(
-            help=f"{field.description} [default: {_shown(field.default)}]",
-            group=Group(group, sort_key=_GROUPS.index(group)),
-            show_default=False,
-            consume_multiple=True,
-            negative_iterable=(),
-            negative_none=(),
-        )
-        fields[name] = (Annotated[kind | None, parameter], None)
-    return create_model("Flags", **fields)
+@app.command(name="inspect")
+def inspect_command(data: str, /, *, out: Path | None = None, masks: DataFlags | None = None) -> int:
+    """Look at every photo and mask of a data set, say what is wrong, and draw a plan for training on it.
 
+    Leaves a folder with report.html, report.json, an overlay sheet per class and plan.yaml, in which every decision
+    stands with its reason and can be changed. The exit code is 1 where a file cannot be used.
 
-def _shown(default: object) -> str:
-    return "the encoder's levels" if default is None else str(default).lower()
+    Parameters
+    ----------
+    data: str
+        The folder of the data set, a table, or a URL.
+    out: Path
+        The folder that the report goes to; must not be there yet. [default: DATA's name with -inspect, in this folder]
+    """
+    # Imported here: of all commands only this one draws reports.
+    from pixelwise.inspection_report import print_inspection, write_inspection
 
-
-_GROUPS = ("Data", "Model", "Training", "Machine")
-Flags = _flags()
+    if out is not None and out.exists():
+        raise DataError(f"{out}: is already there; choose another --out")
+    with Bars() as bars:
+        found = inspect(data, (masks or DataFlags()).choices(skip_bad=True), progress=bars.over("looking at photos"))
+    print_inspection(found)
+    folder = out or free_path(Path(f"{_name(data)}-inspect"))
+    write_inspection(found, folder)
+    plan = draw_plan(found)
+    plan.write(folder / "plan.yaml")
+    print_plan(plan)
+    print(f"report: {folder / 'report.html'}\nplan:   {folder / 'plan.yaml'}")
+    print(f"train:  pixelwise train {data} --plan {folder / 'plan.yaml'}")
+    return 1 if any(not problem.usable for problem in found.problems) else 0
 
 
 @app.command(name="train")
 def train_command(
-    data: Path,
+    data: str,
     /,
     *,
-    out: Path,
+    out: Path | None = None,
+    plan: Path | None = None,
     preset: Literal["default", "tutorial"] | None = None,
     resume: Annotated[bool, Parameter(negative=())] = False,
-    settings: Annotated[Flags | None, Parameter(name="*")] = None,  # type: ignore[valid-type]
+    masks: DataFlags | None = None,
+    settings: Annotated[Settings | None, Parameter(name="*")] = None,  # type: ignore[valid-type]
 ) -> int:
     """Train a model on a data set, and leave a run folder with it.
 
-    Several processes train together when started as torchrun --nproc-per-node N -m pixelwise train …
+    Without --plan or --preset the data is looked at first, and its plan is used. Several processes train together when
+    started as torchrun --nproc-per-node N -m pixelwise train …
 
     Parameters
     ----------
-    data: Path
-        The folder of the data set.
+    data: str
+        The folder of the data set, a table, or a URL.
     out: Path
-        The run folder; must not be there yet, unless resuming.
+        The run folder; must not be there yet, unless resuming. [default: runs/ and DATA's name, numbered if need be]
+    plan: Path
+        A plan.yaml that pixelwise inspect wrote, changed or not; flags go over what it says.
     preset: str
-        The settings to start from: default, or TensorFlow's tutorial. [default: default]
+        Fixed settings instead of a plan: default, or TensorFlow's tutorial.
     resume: bool
         Go on where the run in OUT stopped; --epochs may be raised.
     """
     given: dict[str, Any] = (
         {} if settings is None else {name: getattr(settings, name) for name in settings.model_fields_set}
     )
-    dataset = load_dataset(data)
-    run = train(dataset, out, preset=preset, resume=resume, **given)
+    choices = (masks or DataFlags()).choices(given.get("skip_bad", False))
+    if resume and out is None:
+        raise ConfigError("--resume: say which run goes on, by --out")
+    if plan is not None and (preset is not None or resume or choices != Choices(skip_bad=choices.skip_bad)):
+        raise ConfigError(
+            "--plan says how masks are read and which settings to start from: leave out --preset, --resume and the "
+            "flags about masks, or change the plan"
+        )
+    used = None if plan is None else Plan.read(plan)
+    with Bars(shown=is_first_process()) as bars:
+        if resume and out is not None:
+            dataset = Run.open(out).read_manifest().load(data, choices.skip_bad)
+        elif used is not None:
+            dataset = used.data.load(data, choices.skip_bad)
+        elif preset is not None:
+            dataset = load(data, choices, progress=bars.over("looking at masks"))
+        else:
+            found = inspect(data, choices, progress=bars.over("looking at photos"))
+            used = draw_plan(found, given.get("device", "auto"), timed=is_first_process())
+            dataset = found.data
+    if used is not None and is_first_process():
+        print_dataset(dataset)
+        print_plan(used)
+    run = train(dataset, out or free_path(Path("runs") / _name(data)), preset, resume, plan=used, **given)
     if is_first_process():
         print_run(run)
     return 0
 
 
+def _name(data: str) -> str:
+    """A short name for what a path or URL leads to."""
+    return Path(data.rstrip("/")).resolve().stem if "://" not in data else data.rstrip("/").rpartition("/")[2]
+
+
 @app.command(name="evaluate")
 def evaluate_command(
     run: Path,
-    data: Path,
+    data: str,
     /,
     *,
     split: Split = "test",
@@ -111,8 +151,8 @@ def evaluate_command(
     ----------
     run: Path
         The run folder.
-    data: Path
-        The folder of the data set.
+    data: str
+        The folder of the data set, a table, or a URL; masks are read as those that the model was trained on.
     split: str
         The split to measure on.
     out: Path
@@ -122,7 +162,7 @@ def evaluate_command(
     device: str
         auto, cpu, cuda, mps.
     """
-    dataset = load_dataset(data)
+    dataset = Run.open(run).read_manifest().load(data)
     with Bars(shown=is_first_process()) as bars:
         metrics = evaluate(run, dataset, split, out, resolution, device, progress=bars.over(f"evaluating on {split}"))
     if is_first_process():
@@ -158,13 +198,21 @@ def predict_command(run: Path, photos: list[Path], /, *, out: Path, device: str 
 
 
 @app.command(name="show")
-def show_command(data: Path, /, *, split: Split = "train", count: int = 12, out: Path | None = None) -> int:
+def show_command(
+    data: str,
+    /,
+    *,
+    split: Split = "train",
+    count: int = 12,
+    out: Path | None = None,
+    masks: DataFlags | None = None,
+) -> int:
     """Draw a sheet of a data set's photos with their masks.
 
     Parameters
     ----------
-    data: Path
-        The folder of the data set.
+    data: str
+        The folder of the data set, a table, or a URL; masks are read as those that the model was trained on.
     split: str
         The split that the photos come from.
     count: int
@@ -172,13 +220,50 @@ def show_command(data: Path, /, *, split: Split = "train", count: int = 12, out:
     out: Path
         The picture. [default: DATA's name with -SPLIT.png, in this folder]
     """
-    dataset = load_dataset(data)
+    dataset = load(data, (masks or DataFlags()).choices())
     if out is not None and out.exists():
         raise DataError(f"{out}: is already there; choose another --out")
-    target = out or free_path(Path(f"{dataset.root.resolve().name}-{split}.png"))
+    target = out or free_path(Path(f"{_name(data)}-{split}.png"))
     save_picture(show(dataset, split, count), target)
     print_dataset(dataset)
     print(f"sheet: {target}")
+    return 0
+
+
+@app.command(name="pack")
+def pack_command(
+    data: str,
+    out: str,
+    /,
+    *,
+    size: int | None = None,
+    shard_mb: Annotated[int, Parameter(name="--shard-mb")] = 64,
+    skip_bad: Annotated[bool, Parameter(negative=())] = False,
+    masks: DataFlags | None = None,
+) -> int:
+    """Pack a data set into WebDataset shards, from which `train` streams what is larger than memory or disk.
+
+    Parameters
+    ----------
+    data: str
+        The folder of the data set, a table, or a URL.
+    out: str
+        The folder or URL (such as s3://bucket/pets) of the shards; must not be there yet.
+    size: int
+        Reduce photos whose shorter side is longer than so many pixels. [default: photos as they are]
+    shard_mb: int
+        Megabytes a shard.
+    skip_bad: bool
+        Leave out photos and masks that cannot be used, and say which; otherwise they stop the packing.
+    """
+    # Imported here: only this command writes shards.
+    from pixelwise.data.shards import pack
+
+    choices = (masks or DataFlags()).choices(skip_bad)
+    with Bars() as bars:
+        dataset = load(data, choices, progress=bars.over("looking at masks"))
+        pack(dataset, out, shard_mb * 2**20, size, progress=bars.over("packing"))
+    print(f"packed: pixelwise train {out}")
     return 0
 
 

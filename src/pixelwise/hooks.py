@@ -1,6 +1,6 @@
 """What happens around the training loop: pictures, events, checkpoints. HOOKS lists them in their order."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -8,7 +8,8 @@ import numpy as np
 from PIL import Image
 
 from pixelwise.data.masks import read_pair
-from pixelwise.data.records import Dataset, Record
+from pixelwise.data.records import Dataset, Reading, Record
+from pixelwise.errors import DataError
 from pixelwise.models.describe import architecture_steps
 from pixelwise.models.segmenter import Segmenter
 from pixelwise.predict import Predictor
@@ -66,7 +67,7 @@ class SampleHook(Hook):
     """
 
     def on_start(self, state: TrainState) -> None:
-        self.pairs = [read_pair(record, state.data.reading) for record in state.samples]
+        self.pairs = list(_readable(state.samples, state.data.reading, state.run.config.skip_bad))
         if state.epoch == 0:
             self._draw(state, "before training")
 
@@ -75,9 +76,12 @@ class SampleHook(Hook):
         self._draw(state, f"epoch {state.epoch}" + (f" · validation mIoU {score:.3f}" if score is not None else ""))
 
     def on_end(self, state: TrainState) -> None:
-        animate(state.run.sample_pictures(state.epoch), state.run.samples_animation)
+        if self.pairs:
+            animate(state.run.sample_pictures(state.epoch), state.run.samples_animation)
 
     def _draw(self, state: TrainState, title: str) -> None:
+        if not self.pairs:
+            return
         training = state.model.training
         predictor = Predictor(state.model, state.model.mean.device)
         photos, truths = zip(*self.pairs, strict=True)
@@ -88,6 +92,15 @@ class SampleHook(Hook):
         sheet = sample_sheet(photos, true, made, classes, palette, title)
         save_picture(sheet, state.run.sample_picture(state.epoch))
         show_in_notebook(state.run.sample_picture(state.epoch))
+
+
+def _readable(records: Sequence[Record], reading: Reading, skip_bad: bool) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    for record in records:
+        try:
+            yield read_pair(record, reading)
+        except DataError:
+            if not skip_bad:
+                raise
 
 
 class HistoryHook(Hook):

@@ -42,6 +42,11 @@ class Bars:
     ) -> None:
         self.progress.stop()
 
+    def say(self, line: str) -> None:
+        """Print a line on stderr, above the bars."""
+        if self.shown:
+            self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
     def over(self, description: str) -> ProgressFunction:
         """A `pixelwise.data.streams.Progress` that draws a bar with this description."""
 

@@ -7,7 +7,9 @@ from rich.table import Table
 from pixelwise.data.masks import read_pair
 from pixelwise.data.records import SPLITS, Dataset, Split
 from pixelwise.errors import DataError
+from pixelwise.manifest import yaml_line
 from pixelwise.metrics import Metrics
+from pixelwise.plan import Plan
 from pixelwise.run import Run
 from pixelwise.visualize import all_as_shown, photo_as_shown, photo_sheet
 
@@ -35,6 +37,15 @@ def print_dataset(data: Dataset) -> None:
     """Print a data set's format, classes and the size of each split."""
     sizes = ", ".join(f"{len(getattr(data, split))} {split}" for split in SPLITS if getattr(data, split))
     print(f"{data.root}: {data.format}, photos: {sizes}\nclasses: {', '.join(data.classes)}")
+    for note in data.notes:
+        print(note)
+
+
+def print_plan(plan: Plan) -> None:
+    """Print a plan's settings with their reasons."""
+    print("plan:")
+    for name, value in plan.settings.items():
+        print(f"  {yaml_line(name, value, plan.reasons.get(name, ''))}")
 
 
 def print_metrics(metrics: Metrics, split: str) -> None:

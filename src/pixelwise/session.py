@@ -16,7 +16,7 @@ from pixelwise.data.dataset import SegmentationDataset
 from pixelwise.data.records import Dataset, Record
 from pixelwise.data.sampling import EpochSampler
 from pixelwise.data.transforms import REPEATING, build_transform, prepared_size
-from pixelwise.errors import ConfigError, RunError
+from pixelwise.errors import ConfigError, DataError, RunError
 from pixelwise.losses import check_class_names, check_loss, class_weight_values
 from pixelwise.models.segmenter import Segmenter
 from pixelwise.plan import Plan
@@ -90,14 +90,24 @@ def prepare(
         data.reading,
         prepared_size(config.augment, config.size),
         build_transform(config.augment, config.size),
-        progress=bars.over("reading training photos"),
+        progress=bars.over("preparing training photos"),
+        cache=config.cache,
+        skip_bad=config.skip_bad,
     )
     val_set = SegmentationDataset(
         val_records[fabric.global_rank :: fabric.world_size],
         data.reading,
         config.size,
-        progress=bars.over("reading validation photos"),
+        progress=bars.over("preparing validation photos"),
+        cache=config.cache,
+        skip_bad=config.skip_bad,
     )
+    for line in dict.fromkeys(
+        [*train_set.notes, *(f"left out: {each}" for each in train_set.skipped + val_set.skipped)]
+    ):
+        bars.say(line)
+    if len(train_set) == 0 or len(val_set) == 0:
+        raise DataError(f"{data.root}: no photo is left for {'validation' if len(train_set) else 'training'}")
     if data.reading.channels != 3:
         model.normalise_by(*channel_statistics(train_set))
     sampler = EpochSampler(len(train_set), config.batch_size, config.seed, fabric.global_rank, fabric.world_size)

@@ -13,7 +13,7 @@ from pixelwise.visualize import Step
 def architecture_steps(model: Segmenter) -> list[Step]:
     """Each step from photo to logits with the shape of what it gives, found by showing the model one black photo."""
     card, encoder, decoder = model.card, model.encoder, model.decoder
-    photo = torch.zeros(1, 3, card.size, card.size, dtype=torch.uint8, device=model.mean.device)
+    photo = torch.zeros(1, len(card.mean), card.size, card.size, dtype=torch.uint8, device=model.mean.device)
     training = model.training
     model.eval()
     with torch.no_grad():
@@ -22,7 +22,12 @@ def architecture_steps(model: Segmenter) -> list[Step]:
     model.train(training)
 
     steps = [
-        Step("photo", "input", _shape(photo), detail="uint8 RGB, 0 to 255"),
+        Step(
+            "photo",
+            "input",
+            _shape(photo),
+            detail="uint8 " + ("RGB" if len(card.mean) == 3 else f"{len(card.mean)} bands") + ", 0 to 255",
+        ),
         Step("normalise", "normalise", _shape(photo), detail=f"(x − {card.mean[0]:g}) / {card.std[0]:g}"),
     ]
     counts = _parameters_by_feature(encoder, features, encoder_outputs)
