@@ -372,7 +372,7 @@ def test_items_are_the_prepared_photos(pets: pw.Dataset):
         image, mask = dataset[index]
         assert (image.dtype, mask.dtype) == (torch.uint8, torch.uint8)
         assert (tuple(image.shape), tuple(mask.shape)) == ((3, 40, 40), (40, 40))
-        photo, truth = read_pair(record, pets.reading)
+        photo, truth = read_pair(record, pets.reading, smallest=40)
         assert torch.equal(image, resize_photo(photo, (40, 40)))
         assert torch.equal(mask, resize_mask(truth, (40, 40)))
         again, _ = dataset[index, 123]

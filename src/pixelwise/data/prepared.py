@@ -14,6 +14,7 @@ import json
 import os
 import shutil
 import uuid
+import weakref
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -106,9 +107,10 @@ class Prepared:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.header = header = Header.read(folder / "header.json")
-        self._held = hold(folder / "header.json")
-        if self._held is None:
+        held = hold(folder / "header.json")
+        if held is None:
             raise OSError(f"{folder}: being removed")
+        weakref.finalize(self, held.close)
         self.photos = _map(folder / "photos.bin", (header.items, *header.photo_shape))
         self.masks = _map(folder / "masks.bin", (header.items, *header.mask_shape))
 

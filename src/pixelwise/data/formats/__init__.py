@@ -4,10 +4,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pixelwise.data.formats.oxford_pets import oxford_pets
+from pixelwise.data.formats.shards import shards
 from pixelwise.data.records import Layout
 from pixelwise.errors import ConfigError, DataError, unknown_name
 
 FORMATS: dict[str, Callable[[Path], Layout | None]] = {
+    "shards": shards,
     "oxford-pets": oxford_pets,
 }
 """Name → function of the folder (or file); None where it does not look like this format. Tried in this order."""
