@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
-from pixelwise.data.dataset import Record
-from pixelwise.data.sampling import EpochSampler, hold_back
+from pixelwise.data.records import Record
+from pixelwise.data.sampling import EpochSampler, ShardSampler, hold_back
 from pixelwise.errors import ConfigError
 
 # --- hold_back
@@ -141,3 +143,84 @@ def test_batches_too_small_to_share_are_refused(length: int, batch_size: int, wo
     with pytest.raises(ConfigError) as error:
         EpochSampler(length, batch_size, 0, 0, world)
     assert f"{world} processes" in str(error.value) and "--batch-size" in str(error.value)
+
+
+# --- ShardSampler
+
+
+def shard_samplers(
+    shards: list[int], batch_size: int, world: int, workers: int = 0, window: int = 4, seed: int = 0, epoch: int = 0
+) -> list[ShardSampler]:
+    made = [ShardSampler(shards, batch_size, seed, rank, world, workers, window) for rank in range(world)]
+    for sampler in made:
+        sampler.epoch = epoch
+    return made
+
+
+def most_open(draws: list[int], shards: list[int]) -> int:
+    """How many shards are needed at once, where each is fetched once: from its first photo on to its last."""
+    first, last = {}, {}
+    for place, index in enumerate(draws):
+        first.setdefault(shards[index], place)
+        last[shards[index]] = place
+    return max(sum(first[each] <= place <= last[each] for each in first) for place in range(len(draws)))
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(st.data())
+def test_shards_are_walked_once_and_few_at_a_time(data: st.DataObject):
+    counts = data.draw(st.lists(st.integers(1, 30), min_size=1, max_size=12), "photos of each shard")
+    world, workers, window = (data.draw(st.integers(*span)) for span in ((1, 4), (0, 3), (1, 5)))
+    assume(sum(counts) >= world)
+    batch_size = data.draw(st.integers(world, 40))
+    shards = [shard for shard, count in enumerate(counts) for _ in range(count)]
+    made = shard_samplers(shards, batch_size, world, workers, window, epoch=data.draw(st.integers(0, 3)))
+    epochs = [list(sampler) for sampler in made]
+    assert sorted(index for batches in epochs for batch in batches for index, _ in batch) == list(range(len(shards)))
+    plain = samplers(len(shards), batch_size, world)
+    for sampler, batches, other in zip(made, epochs, plain, strict=True):
+        assert [len(batch) for batch in batches] == [len(batch) for batch in other], "sizes are EpochSampler's"
+        assert len(sampler) == len(batches)
+        for worker in range(max(workers, 1)):
+            own = [index for batch in batches[worker :: max(workers, 1)] for index, _ in batch]
+            assert not own or most_open(own, shards) <= window
+    whole = [set(batch) for batch in made[0].global_batches()]
+    assert whole == [set().union(*parts) for parts in zip(*epochs, strict=True)]
+
+
+def test_a_part_of_the_row_is_no_more_shards_than_it_has_to_be():
+    """40 shards of 10 photos among 2 processes of 2 workers: 10 shards each, and none is fetched by two."""
+    shards = [index // 10 for index in range(400)]
+    touched = []
+    for sampler in shard_samplers(shards, 40, 2, workers=2, epoch=5):
+        batches = list(sampler)
+        touched += [{shards[index] for batch in batches[worker::2] for index, _ in batch} for worker in range(2)]
+    assert [len(part) for part in touched] == [10, 10, 10, 10]
+    assert len(set().union(*touched)) == 40
+
+
+def test_shards_are_shuffled_by_seed_and_epoch_alone():
+    shards = [index // 25 for index in range(200)]
+
+    def epoch(seed: int, number: int, workers: int = 0) -> list[list[tuple[int, int]]]:
+        (sampler,) = shard_samplers(shards, 10, 1, workers, window=2, seed=seed, epoch=number)
+        return list(sampler)
+
+    torch.manual_seed(3)
+    first = epoch(1, 2)
+    torch.manual_seed(4)
+    assert epoch(1, 2) == first, "a resumed epoch is the same"
+    orders = {tuple(itertools.chain(*epoch(seed, number))) for seed in range(3) for number in range(3)}
+    assert len(orders) == 9
+    starts = {shards[epoch(0, number)[0][0][0]] for number in range(30)}
+    assert len(starts) > 4, "shards come in another order each epoch"
+    window = [shards[index] for index, _ in itertools.chain(*first[:5])]
+    assert len(set(window)) == 2 and window != sorted(window), "photos of a window's shards are mixed"
+    seeds = dict(itertools.chain(*first))
+    assert seeds == dict(itertools.chain(*epoch(1, 2, workers=3))), "a photo's transform does not hang on the workers"
+    assert len(set(seeds.values())) == 200
+
+
+def test_shards_are_refused_where_batches_cannot_be_shared():
+    with pytest.raises(ConfigError):
+        ShardSampler([0, 0, 1], 2, 0, 0, 3)

@@ -91,30 +91,44 @@ class ShardStore:
     def clear(self) -> None:
         """Forget all; a forked process must, for locks and connections are its parent's."""
         self._lock = threading.Lock()
+        self._places = threading.Semaphore(self.most)
         self._kept: OrderedDict[str, bytes] = OrderedDict()
         self._fetching: dict[str, threading.Lock] = {}
+        self._in_flight = 0
 
     def get(self, shard: Shard) -> bytes:
         """A shard's content; DataError where it cannot be had or is not what was packed."""
         with self._lock:
             fetching = self._fetching.setdefault(shard.url, threading.Lock())
-        with fetching:
+        with fetching:  # whoever wants the same shard waits for it
             with self._lock:
                 if (content := self._kept.get(shard.url)) is not None:
                     self._kept.move_to_end(shard.url)
                     return content
-                # Room is made before the fetch: never more than `most` in memory.
-                while len(self._kept) >= self.most:
-                    dropped, _ = self._kept.popitem(last=False)
-                    self._fetching.pop(dropped, None)
-            content = _fetch(shard)
+            with self._places:
+                return self._fetch(shard)
+
+    def _fetch(self, shard: Shard) -> bytes:
+        with self._lock:
+            self._in_flight += 1
+            # Room is made before the fetch, and counts what other threads fetch now.
+            while self._kept and len(self._kept) + self._in_flight > self.most:
+                self._kept.popitem(last=False)
+        content = None
+        try:
+            content = fetch(shard)
+        finally:
             with self._lock:
-                self.fetched += 1
-                self._kept[shard.url] = content
-            return content
+                self._in_flight -= 1
+                self._fetching.pop(shard.url, None)
+                if content is not None:
+                    self._kept[shard.url] = content
+                    self.fetched += 1
+        return content
 
 
-def _fetch(shard: Shard) -> bytes:
+def fetch(shard: Shard) -> bytes:
+    """A shard's content, checked."""
     from fsspec.core import url_to_fs
 
     try:
