@@ -12,6 +12,7 @@ import pixelwise as pw
 from pixelwise.config import Config
 from pixelwise.data.pictures import count_channels
 from pixelwise.data.records import MaskEncoding, Reading
+from pixelwise.hooks import BestModelHook
 from pixelwise.models.segmenter import Segmenter
 from pixelwise.models.weights import embedded
 from pixelwise.visualize import default_palette
@@ -45,12 +46,14 @@ def test_it_learns_from_the_band_that_tells(dtype: type, tmp_path: Path):
         tmp_path, "made", ("rest", "thing"), default_palette(2), Reading(MASKS, BANDS), records[:10], records[10:13],
         records[13:],
     )  # fmt: skip
-    run = pw.train(data, tmp_path / "run", size=64, epochs=12, batch_size=4, augment="crop", samples=2)
+    run = pw.train(
+        data, tmp_path / "run", size=64, epochs=6, batch_size=4, lr=1e-2, hooks=[BestModelHook()], freeze_encoder=True
+    )
     predictor = pw.Predictor.load(run.folder)
     card = predictor.model.card
     assert len(card.mean) == len(card.std) == BANDS
     assert card.mean[0] == pytest.approx(99.5, abs=4) and card.mean[4] < 110, "each band's own, from the data"
-    assert pw.evaluate(run, data, "test").miou > 0.8
+    assert pw.evaluate(run, data, "test").miou > 0.7
     assert predictor(tmp_path / "13.tif").overlay().mode == "RGB"
     with pytest.raises(pw.DataError, match="has 3 channels"):
         Image.new("RGB", (8, 8)).save(tmp_path / "plain.png")

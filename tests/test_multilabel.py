@@ -11,6 +11,7 @@ from PIL import Image
 import pixelwise as pw
 from pixelwise.data.masks import read_pair
 from pixelwise.data.records import Layers, MaskEncoding, Reading
+from pixelwise.hooks import BestModelHook, HistoryHook
 from pixelwise.losses import MULTILABEL_LOSSES, pixel_weights, sigmoid
 from pixelwise.metrics import Metrics, confusion_matrix
 from pixelwise.models.segmenter import classify
@@ -53,11 +54,10 @@ def test_a_mask_has_a_layer_for_each_class(layered: pw.Dataset):
 
 @pytest.mark.parametrize("loss", MULTILABEL_LOSSES)
 def test_it_learns_both_classes_where_they_overlap(layered: pw.Dataset, loss: str, tmp_path: Path):
-    run = pw.train(
-        layered, tmp_path / "run", size=64, epochs=25, batch_size=4, loss=loss, augment="none", lr=3e-3, samples=2
-    )
+    settings = {"size": 64, "epochs": 10, "batch_size": 4, "augment": "none", "lr": 1e-2, "freeze_encoder": True}
+    run = pw.train(layered, tmp_path / "run", loss=loss, hooks=[BestModelHook(), HistoryHook()], **settings)
     metrics = pw.evaluate(run, layered, "test")
-    assert metrics.classes["left"].iou > 0.8 and metrics.classes["bright"].iou > 0.6, metrics.classes
+    assert metrics.classes["left"].iou > 0.7 and metrics.classes["bright"].iou > 0.5, metrics.classes
     row = run.read_metrics()[-1]
     assert 0 < row["val_loss"] < run.read_metrics()[0]["val_loss"]
 
@@ -77,7 +77,7 @@ def test_it_learns_both_classes_where_they_overlap(layered: pw.Dataset, loss: st
 def test_balanced_weights_lift_the_rare_class(layered: pw.Dataset, tmp_path: Path):
     run = pw.train(
         layered, tmp_path / "run", size=64, epochs=1, batch_size=4, loss="sigmoid", class_weights="balanced",
-        encoder_weights="none", freeze_encoder=True,
+        encoder_weights="none", freeze_encoder=True, samples=2,
     )  # fmt: skip
     assert run.read_metrics()[0]["train_loss"] > 0
     mask = torch.tensor([[[[1, 0]], [[255, 1]]]], dtype=torch.uint8)

@@ -159,8 +159,10 @@ def _schedule(optimizer: torch.optim.Optimizer, config: Config, steps: int) -> L
     if config.schedule == "constant":
         return ConstantLR(optimizer, factor=1.0)
     peaks = [group["lr"] for group in optimizer.param_groups]
-    # One step more than are taken: torch's schedule counts its start as a step.
-    return OneCycleLR(optimizer, peaks, total_steps=steps + 1, pct_start=WARM_UP, cycle_momentum=False)
+    # One step more than are taken: torch's schedule counts its start as a step. It divides by the length of the rise
+    # less one step, which is none in a training of three steps.
+    total = steps + 1
+    return OneCycleLR(optimizer, peaks, total_steps=total, pct_start=max(WARM_UP, 1.5 / total), cycle_momentum=False)
 
 
 def restore(session: Session, run: Run, checkpoint: Checkpoint) -> list[Row]:

@@ -1,0 +1,158 @@
+"""The plan: what is decided from which finding, and that a person can read and change it."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+
+import pixelwise as pw
+from pixelwise.config import Config
+from pixelwise.data.inspect import ClassFacts, Inspection, Spread
+from pixelwise.data.records import MaskEncoding, Reading
+from pixelwise.manifest import Manifest
+from pixelwise.plan import SIZES, Plan, draw_plan, measure_seconds
+from pixelwise.visualize import default_palette
+
+
+def even(value: float) -> Spread:
+    return Spread(value, value, value, value, value)
+
+
+def found(
+    photos: int = 100, sides: tuple[float, ...] = (0.5, 0.2), shares: tuple[float, ...] = (0.7, 0.3),
+    names: tuple[str, ...] = ("background", "cat"), size: tuple[int, int] = (500, 375), val: int = 0,
+    kind: str = "values", grouped: str = "",
+) -> Inspection:  # fmt: skip
+    """A look at photos that are not there."""
+    mapping = {0: 0, 255: 1} if kind == "layers" else {0: 0, 7: 1, 255: 255}
+    records = tuple(pw.Record(Path(f"{i}.jpg"), Path(f"{i}.png")) for i in range(photos + val))
+    data = pw.Dataset(
+        Path("cats"), "folders", names, default_palette(len(names)), Reading(MaskEncoding(kind, mapping)),  # type: ignore[arg-type]
+        records[:photos], records[photos:],
+    )  # fmt: skip
+    classes = tuple(
+        ClassFacts(name, (0, 0, 0), round(share * 1e6), share, photos, photos, even(side))
+        for name, share, side in zip(names, shares, sides, strict=True)
+    )
+    return Inspection(
+        data, photos, photos, even(size[0]), even(size[1]), even(size[0] / size[1]), classes, 0.0, (), (100.0,) * 3,
+        (50.0,) * 3, grouped,
+    )  # fmt: skip
+
+
+def planned(**facts: object) -> dict[str, object]:
+    plan = draw_plan(found(**facts), "cpu", timed=False)  # type: ignore[arg-type]
+    assert set(plan.settings) <= set(plan.reasons), "each decision has its reason"
+    Config.of(base=plan.settings)
+    return dict(plan.settings)
+
+
+def test_small_objects_ask_for_large_photos():
+    sizes = [planned(sides=(0.5, side))["size"] for side in (0.3, 0.06, 0.04, 0.03, 0.001)]
+    assert sizes == sorted(sizes) and sizes[0] == SIZES[0] and len(set(sizes)) >= 4
+    assert all(size in SIZES for size in sizes)
+    assert planned(sides=(0.5, 0.001), size=(200, 190))["size"] == 192, "never larger than the photos"
+
+
+def test_epochs_follow_the_number_of_photos():
+    epochs = {count: planned(photos=count)["epochs"] for count in (10, 40, 300, 3000, 100_000)}
+    assert list(epochs.values()) == sorted(epochs.values(), reverse=True)
+    assert epochs[10] == 200 and epochs[100_000] == 8
+    assert 20 <= epochs[300] <= 80
+
+
+def test_few_photos_freeze_the_encoder_and_get_small_batches():
+    few, many = planned(photos=15), planned(photos=300)
+    assert few["freeze_encoder"] and not many["freeze_encoder"]
+    assert few["batch_size"] < many["batch_size"] == 16
+
+
+def test_a_batch_fits_into_memory(monkeypatch: pytest.MonkeyPatch):
+    class Memory:
+        total = 2 * 2**30
+
+    monkeypatch.setattr("psutil.virtual_memory", Memory)
+    small = planned(sides=(0.5, 0.02), photos=1000)
+    assert small["size"] == 384 and small["batch_size"] == 2
+
+
+@pytest.mark.parametrize("name", ["left hand", "hand_right", "Links", "oeil-gauche", "lung (L)"])
+def test_no_mirroring_where_a_class_is_about_sides(name: str):
+    assert planned(names=("background", name))["augment"] == "crop-unmirrored"
+
+
+@pytest.mark.parametrize("name", ["cat", "cleft", "bright", "lung", "spirits"])
+def test_mirroring_where_no_class_is_about_sides(name: str):
+    assert planned(names=("background", name))["augment"] == "crop"
+
+
+def test_a_rare_class_asks_for_dice():
+    assert planned(shares=(0.99, 0.01))["loss"] == "cross_entropy_dice"
+    assert planned(shares=(0.6, 0.4))["loss"] == "cross_entropy"
+    assert planned(kind="layers", shares=(0.6, 0.4))["loss"] == "sigmoid_dice"
+
+
+def test_groups_and_splits_are_told():
+    plan = draw_plan(found(grouped="video frames: 4 sequences"), "cpu", timed=False)
+    assert "video frames: 4 sequences" in plan.reasons["validation_fraction"]
+    assert "validation_fraction" not in draw_plan(found(val=20), "cpu", timed=False).settings
+
+
+def test_a_plan_reads_back_and_can_be_changed(tmp_path: Path):
+    plan = draw_plan(found(names=("background", "it's: a #cat, [no]")), "cpu", timed=False)
+    plan.write(tmp_path / "plan.yaml")
+    again = Plan.read(tmp_path / "plan.yaml")
+    assert again.data == plan.data and again.settings == plan.settings
+    text = (tmp_path / "plan.yaml").read_text()
+    for name, value in plan.settings.items():
+        line = next(line for line in text.splitlines() if line.strip().startswith(f"{name}:"))
+        assert plan.reasons[name] in line and yaml.safe_load(line) == {name: value}
+    (tmp_path / "plan.yaml").write_text(text.replace("levels: ['7']", "levels: [7, 9]"))
+    assert list(Plan.read(tmp_path / "plan.yaml").data.classes.values())[1].levels == ("7", "9")
+
+
+@pytest.mark.parametrize(
+    ("line", "wrong", "message"),
+    [
+        ("size:", "  size: 7", "size: "),
+        ("epochs:", "  epochs: many", "epochs: "),
+        ("size:", "  sise: 128", "unknown setting 'sise' (did you mean 'size'?)"),
+        ("settings:", "settings:\n - 3", "plan.yaml"),
+        ("  kind:", "  kind: shapely", "data.kind"),
+        ("data:", "data: [", "plan.yaml"),
+    ],
+)
+def test_a_wrong_line_is_named(line: str, wrong: str, message: str, tmp_path: Path):
+    path = tmp_path / "plan.yaml"
+    draw_plan(found(), "cpu", timed=False).write(path)
+    changed = [wrong if each.strip().startswith(line.strip()) else each for each in path.read_text().splitlines()]
+    path.write_text("\n".join(changed))
+    with pytest.raises(pw.ConfigError) as error:
+        Plan.read(path)
+    assert message in str(error.value) and str(path) in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_missing_plan_is_named(tmp_path: Path):
+    with pytest.raises(pw.ConfigError, match="no such plan"):
+        Plan.read(tmp_path / "plan.yaml")
+
+
+def test_the_time_grows_with_the_work():
+    facts = found(photos=40)
+    config = Config.of(size=64, batch_size=4, encoder_weights="none", epochs=3)
+    once = measure_seconds(facts, config, 40, steps=1)
+    assert 0 < once < measure_seconds(facts, replace_epochs(config, 300), 40, steps=1)
+
+
+def replace_epochs(config: Config, epochs: int) -> Config:
+    return config.model_copy(update={"epochs": epochs})
+
+
+def test_training_takes_the_plan_and_flags_go_over_it(pets: pw.Dataset, tmp_path: Path):
+    facts = replace(found(photos=len(pets.train)), data=pets, classes=())
+    plan = Plan(Manifest.of(pets), {"size": 64, "epochs": 3, "batch_size": 4, "encoder_weights": "none"})
+    run = pw.train(facts.data, tmp_path / "run", plan=plan, epochs=1, hooks=[])
+    assert (run.config.size, run.config.epochs, run.config.batch_size) == (64, 1, 4)
+    assert Plan.read(run.plan_file).settings == plan.settings
+    assert run.read_manifest() == Manifest.of(pets)
