@@ -400,8 +400,10 @@ def test_progress_sees_every_record(pets: pw.Dataset):
             calls.append((number, total))
             yield item
 
-    SegmentationDataset(pets.train, pets.reading, 32, progress=progress)
-    assert calls == [(n, 12) for n in range(1, 13)]
+    SegmentationDataset(pets.train, pets.reading, 33, progress=progress)
+    assert calls == [(n, 12) for n in range(1, 13)] * 2, "looked through, and then decoded"
+    SegmentationDataset(pets.train, pets.reading, 33, progress=progress)
+    assert len(calls) == 36, "decoded once"
 
 
 def test_class_pixels_are_counted_exactly(pets: pw.Dataset, ignoring: Reading):
