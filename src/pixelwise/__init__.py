@@ -10,11 +10,14 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from pixelwise.config import Config
     from pixelwise.data.dataset import SegmentationDataset
+    from pixelwise.data.inspect import Inspection, inspect
     from pixelwise.data.load import load_dataset
     from pixelwise.data.records import Dataset, Record
+    from pixelwise.data.shards import pack
     from pixelwise.errors import ConfigError, DataError, PixelwiseError, RunError, WeightsError
     from pixelwise.evaluate import evaluate
     from pixelwise.metrics import Metrics
+    from pixelwise.plan import Plan, draw_plan
     from pixelwise.predict import Prediction, Predictor
     from pixelwise.report import show
     from pixelwise.run import Run
@@ -25,8 +28,10 @@ _HOMES = {
     "ConfigError": "errors",
     "DataError": "errors",
     "Dataset": "data.records",
+    "Inspection": "data.inspect",
     "Metrics": "metrics",
     "PixelwiseError": "errors",
+    "Plan": "plan",
     "Prediction": "predict",
     "Predictor": "predict",
     "Record": "data.records",
@@ -34,8 +39,11 @@ _HOMES = {
     "RunError": "errors",
     "SegmentationDataset": "data.dataset",
     "WeightsError": "errors",
+    "draw_plan": "plan",
     "evaluate": "evaluate",
+    "inspect": "data.inspect",
     "load_dataset": "data.load",
+    "pack": "data.shards",
     "show": "report",
     "train": "train",
 }
@@ -47,8 +55,10 @@ __all__ = [
     "ConfigError",
     "DataError",
     "Dataset",
+    "Inspection",
     "Metrics",
     "PixelwiseError",
+    "Plan",
     "Prediction",
     "Predictor",
     "Record",
@@ -56,8 +66,11 @@ __all__ = [
     "RunError",
     "SegmentationDataset",
     "WeightsError",
+    "draw_plan",
     "evaluate",
+    "inspect",
     "load_dataset",
+    "pack",
     "show",
     "train",
 ]

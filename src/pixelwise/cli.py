@@ -262,8 +262,10 @@ def pack_command(
     choices = (masks or DataFlags()).choices(skip_bad)
     with Bars() as bars:
         dataset = load(data, choices, progress=bars.over("looking at masks"))
-        pack(dataset, out, shard_mb * 2**20, size, progress=bars.over("packing"))
-    print(f"packed: pixelwise train {out}")
+        packed = pack(dataset, out, shard_mb * 2**20, size, skip_bad=skip_bad, progress=bars.over("packing"))
+    for error in packed.skipped:
+        print(f"skipped: {error}", file=sys.stderr)
+    print(f"{packed.samples} photos in {len(packed.shards)} shards; pixelwise train {out}")
     return 0
 
 

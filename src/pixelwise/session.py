@@ -13,8 +13,9 @@ from torch.utils.data import DataLoader
 
 from pixelwise.config import WARM_UP, Config
 from pixelwise.data.dataset import SegmentationDataset
+from pixelwise.data.members import shards_of
 from pixelwise.data.records import Dataset, Record
-from pixelwise.data.sampling import EpochSampler
+from pixelwise.data.sampling import EpochSampler, ShardSampler
 from pixelwise.data.transforms import REPEATING, build_transform, prepared_size
 from pixelwise.errors import ConfigError, DataError, RunError
 from pixelwise.losses import check_class_names, check_loss, class_weight_values
@@ -110,7 +111,7 @@ def prepare(
         raise DataError(f"{data.root}: no photo is left for {'validation' if len(train_set) else 'training'}")
     if data.reading.channels != 3:
         model.normalise_by(*channel_statistics(train_set))
-    sampler = EpochSampler(len(train_set), config.batch_size, config.seed, fabric.global_rank, fabric.world_size)
+    sampler = _sampler(train_set, config, fabric)
     count = len(data.classes)
     weights = class_weight_values(config.class_weights, data.classes, lambda: train_set.class_pixels(count))
     if min(sampler.global_sizes()) < 2 * fabric.world_size and config.size <= model.encoder.reductions[-1]:
@@ -145,6 +146,15 @@ def prepare(
         val_loader=DataLoader(val_set, batch_size=config.batch_size),
         class_weights=None if weights is None else weights.to(fabric.device),
     )
+
+
+def _sampler(photos: SegmentationDataset, config: Config, fabric: "Fabric") -> EpochSampler:
+    """The order of photos: any where they lie in the cache; where shards are streamed, few of them at a time."""
+    shards = shards_of(photos.records) if photos.prepared is None else None
+    share = fabric.global_rank, fabric.world_size
+    if shards is None:
+        return EpochSampler(len(photos), config.batch_size, config.seed, *share)
+    return ShardSampler(shards, config.batch_size, config.seed, *share, workers=config.workers)
 
 
 def channel_statistics(photos: SegmentationDataset, most: int = 200) -> tuple[list[float], list[float]]:
