@@ -120,7 +120,6 @@ class ShardStore:
         finally:
             with self._lock:
                 self._in_flight -= 1
-                self._fetching.pop(shard.url, None)
                 if content is not None:
                     self._kept[shard.url] = content
                     self.fetched += 1

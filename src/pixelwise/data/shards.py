@@ -65,7 +65,8 @@ class _Writer:
 
     def add(self, key: str, record: Record, files: list[tuple[str, bytes]]) -> None:
         """A sample: (what follows its key in the name, content) of each file, the photo first."""
-        if self.content and len(self.content) + sum(len(content) for _, content in files) > self.most:
+        blocks = sum(1 + -(-len(content) // tarfile.BLOCKSIZE) for _, content in files) + 2
+        if self.content and len(self.content) + blocks * tarfile.BLOCKSIZE > self.most:
             self.close()
         places = []
         for ending, content in files:

@@ -26,17 +26,18 @@ def read_ahead(read: Callable[[Item], T], items: Iterable[Item], ahead: int = 32
     >>> list(read_ahead(len, ["a", "bb"]))
     [1, 2]
     """
-    with ThreadPoolExecutor() as pool:
-        waiting: deque[Future[T]] = deque()
-        try:
-            for item in items:
-                waiting.append(pool.submit(read, item))
-                if len(waiting) > ahead:
-                    yield waiting.popleft().result()
-            while waiting:
+    pool = ThreadPoolExecutor()
+    waiting: deque[Future[T]] = deque()
+    try:
+        for item in items:
+            waiting.append(pool.submit(read, item))
+            if len(waiting) > ahead:
                 yield waiting.popleft().result()
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        # Without a wait: a walk that was broken off may be collected in one of its threads, which cannot join itself.
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def in_groups(items: Iterable[T], size: int) -> Iterator[list[T]]:
