@@ -1,0 +1,59 @@
+"""ADE20K as prepared for the scene parsing challenge: 150 classes."""
+
+import re
+from pathlib import Path
+
+from pixelwise.data.formats.folders import find_pairs, keep, official
+from pixelwise.data.formats.walk import is_folder, list_files, read_lines
+from pixelwise.data.records import IGNORE_INDEX, Layout
+from pixelwise.errors import DataError
+
+_NAMES = (
+    "wall, building, sky, floor, tree, ceiling, road, bed, windowpane, grass, cabinet, sidewalk, person, earth, door, "
+    "table, mountain, plant, curtain, chair, car, water, painting, sofa, shelf, house, sea, mirror, rug, field, "
+    "armchair, seat, fence, desk, rock, wardrobe, lamp, bathtub, railing, cushion, base, box, column, signboard, "
+    "chest of drawers, counter, sand, sink, skyscraper, fireplace, refrigerator, grandstand, path, stairs, runway, "
+    "case, pool table, pillow, screen door, stairway, river, bridge, bookcase, blind, coffee table, toilet, flower, "
+    "book, hill, bench, countertop, stove, palm, kitchen island, computer, swivel chair, boat, bar, arcade machine, "
+    "hovel, bus, towel, light, truck, tower, chandelier, awning, streetlight, booth, television, airplane, "
+    "dirt track, apparel, pole, land, bannister, escalator, ottoman, bottle, buffet, poster, stage, van, ship, "
+    "fountain, conveyer belt, canopy, washer, plaything, swimming pool, stool, barrel, basket, waterfall, tent, bag, "
+    "minibike, cradle, oven, ball, food, step, tank, trade name, microwave, pot, animal, bicycle, lake, dishwasher, "
+    "screen, blanket, sculpture, hood, sconce, vase, traffic light, tray, ashcan, fan, pier, crt screen, plate, "
+    "monitor, bulletin board, shower, radiator, glass, clock, flag"
+)
+CLASSES = tuple(_NAMES.split(", "))
+"""The first name of each class, in the order of objectInfo150.txt: class 0 is level 1 in the masks."""
+
+_FOLDERS = tuple(f"{kind}/{split}" for kind in ("images", "annotations") for split in ("training", "validation"))
+_INFO = ("objectInfo150.txt", "objectInfo150.csv")
+
+
+def ade20k(root: Path) -> Layout | None:
+    """ADE20K: images/ and annotations/, each with training/ and validation/; 0 = unlabelled, classes from 1 up.
+
+    It is told from other data in such folders, which is for `folders`, by the names of its files (ADE_train_…) or by
+    objectInfo150.txt, whose names of classes are then taken. https://groups.csail.mit.edu/vision/datasets/ADE20K/
+    """
+    if not all(is_folder(root / folder) for folder in _FOLDERS):
+        return None
+    listing = keep(list_files(root, depth=2), lambda folder, name: folder in _FOLDERS)
+    info = next((root / name for name in _INFO if (root / name).is_file()), None)
+    names = [name for each in listing.values() for name in each]
+    if info is None and not (names and all(name.startswith("ADE_") for name in names)):
+        return None
+    classes = CLASSES if info is None else _read_info(info)
+    found = find_pairs(root, listing)
+    if found is None:
+        return None
+    levels = {index + 1: index for index in range(len(classes))}
+    return official(found.layout(), classes, {0: IGNORE_INDEX} | levels)
+
+
+def _read_info(path: Path) -> tuple[str, ...]:
+    """The first name of each row; a row starts with the level, from 1 up, and ends with the names."""
+    cells = [re.split(r"\t+|,(?! )", line) for line in read_lines(path)]
+    rows = [(int(row[0]), row[-1].strip(' "')) for row in cells if row[0].strip().isdigit()]
+    if not rows or [level for level, _ in rows] != list(range(1, len(rows) + 1)):
+        raise DataError(f"{path}: must have a row a class, numbered from 1 up; mend or remove it")
+    return tuple(re.split(r"[,;]", names)[0].strip() for _, names in rows)

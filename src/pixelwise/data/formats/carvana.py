@@ -1,0 +1,37 @@
+"""Carvana's masking challenge: cars from sixteen sides."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+from pixelwise.data.formats.folders import each_record, find_pairs, keep
+from pixelwise.data.formats.walk import is_folder, list_files
+from pixelwise.data.records import Layout, Record
+
+_JPEG = (".jpg", ".jpeg")
+_MASK = "_mask.gif"
+_VIEW = re.compile(r"[0-9a-f]{12}_\d\d")
+
+
+def carvana(root: Path) -> Layout | None:
+    """Carvana: *.jpg and *_mask.gif, in train/ and train_masks/ or in one folder.
+
+    Where the files are the challenge's own by their names, classes are "background" and "car", and a record's group
+    is its car. https://www.kaggle.com/c/carvana-image-masking-challenge
+    """
+    if not is_folder(root):
+        return None
+    listing = list_files(root, depth=1)
+    if not any(name.lower().endswith(_MASK) for names in listing.values() for name in names):
+        return None
+    found = find_pairs(root, keep(listing, lambda folder, name: name.lower().endswith((*_JPEG, _MASK))))
+    if found is None or not all(mask.name.lower().endswith(_MASK) for mask in found.pairs.masks.values()):
+        return None
+    layout = found.layout()
+    if not all(_VIEW.fullmatch(photo.stem) for photo in found.pairs.masks):
+        return layout
+    return replace(each_record(layout, _with_car), listed=("background", "car"))
+
+
+def _with_car(record: Record) -> Record:
+    return replace(record, group=record.image.name.partition("_")[0])

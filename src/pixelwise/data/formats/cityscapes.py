@@ -1,0 +1,71 @@
+"""Cityscapes: streets of fifty cities."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from pixelwise.data.formats.folders import each_record, find_pairs, keep, official
+from pixelwise.data.formats.walk import is_folder, list_files
+from pixelwise.data.records import IGNORE_INDEX, Layout, Problem, Record
+
+# Name, id in *_labelIds.png, colour; the index in this table is the train id.
+_CLASSES = (
+    ("road", 7, (128, 64, 128)),
+    ("sidewalk", 8, (244, 35, 232)),
+    ("building", 11, (70, 70, 70)),
+    ("wall", 12, (102, 102, 156)),
+    ("fence", 13, (190, 153, 153)),
+    ("pole", 17, (153, 153, 153)),
+    ("traffic light", 19, (250, 170, 30)),
+    ("traffic sign", 20, (220, 220, 0)),
+    ("vegetation", 21, (107, 142, 35)),
+    ("terrain", 22, (152, 251, 152)),
+    ("sky", 23, (70, 130, 180)),
+    ("person", 24, (220, 20, 60)),
+    ("rider", 25, (255, 0, 0)),
+    ("car", 26, (0, 0, 142)),
+    ("truck", 27, (0, 0, 70)),
+    ("bus", 28, (0, 60, 100)),
+    ("train", 31, (0, 80, 100)),
+    ("motorcycle", 32, (0, 0, 230)),
+    ("bicycle", 33, (119, 11, 32)),
+)
+_LABEL_IDS = dict.fromkeys((*range(35), 255), IGNORE_INDEX) | {
+    level: index for index, (_, level, _) in enumerate(_CLASSES)
+}
+_TRAIN_IDS = {index: index for index in range(len(_CLASSES))} | {IGNORE_INDEX: IGNORE_INDEX}
+_TEST_CITIES = {"berlin", "bielefeld", "bonn", "leverkusen", "mainz", "munich"}
+
+
+def cityscapes(root: Path) -> Layout | None:
+    """Cityscapes: leftImg8bit/SPLIT/CITY/*_leftImg8bit.png and gtFine/…/*_gtFine_labelIds.png, to the 19 train ids.
+
+    *_labelTrainIds.png are read where there are no *_labelIds.png. A record's stratum is its city. The official test
+    split is left out: its masks are not public, and the files in their place are blank.
+    https://www.cityscapes-dataset.com
+    """
+    if not (is_folder(root / "leftImg8bit") and is_folder(root / "gtFine")):
+        return None
+    listing = keep(list_files(root), lambda folder, name: folder.startswith(("leftImg8bit/", "gtFine/")))
+    names = [name for each in listing.values() for name in each]
+    ending = next((e for e in ("_labelIds.png", "_labelTrainIds.png") if any(n.endswith(e) for n in names)), None)
+    if ending is None:
+        return None
+    wanted = ("_leftImg8bit.png", ending)
+    blank = {
+        folder for folder in listing if folder.split("/")[1:2] == ["test"] and folder.split("/")[-1] in _TEST_CITIES
+    }
+    found = find_pairs(root, keep(listing, lambda folder, name: folder not in blank and name.endswith(wanted)))
+    if found is None:
+        return None
+    layout = found.layout()
+    if any(listing[folder] for folder in blank):
+        what = "the masks of the official test split are not public; it is left out"
+        left_out = Problem("photos without masks", str(root / "leftImg8bit" / "test"), what, usable=True)
+        layout = replace(layout, problems=(*layout.problems, left_out))
+    layout = each_record(layout, _with_city)
+    levels = _LABEL_IDS if ending == "_labelIds.png" else _TRAIN_IDS
+    return official(layout, [name for name, _, _ in _CLASSES], levels, [colour for _, _, colour in _CLASSES])
+
+
+def _with_city(record: Record) -> Record:
+    return replace(record, stratum=record.image.name.partition("_")[0])

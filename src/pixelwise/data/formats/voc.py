@@ -1,0 +1,65 @@
+"""Pascal VOC, and what others export in its layout."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+from pixelwise.data.formats.class_files import class_names
+from pixelwise.data.formats.folders import Colour, find_pairs, keep, official
+from pixelwise.data.formats.walk import is_folder, list_files, list_folders
+from pixelwise.data.records import IGNORE_INDEX, Layout
+from pixelwise.errors import DataError
+
+CLASSES = (
+    "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
+    "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
+)  # fmt: skip
+
+_PHOTO = re.compile(r"(20\d\d_)?\d{6}")
+_FOLDERS = ("JPEGImages", "SegmentationClass")
+_LISTS = "ImageSets/Segmentation"
+
+
+def voc_palette(count: int) -> tuple[Colour, ...]:
+    """The first colours of VOC's own palette: the bits of an index, three at a time, from the highest bit down.
+
+    >>> voc_palette(3)
+    ((0, 0, 0), (128, 0, 0), (0, 128, 0))
+    """
+
+    def level(index: int, channel: int) -> int:
+        return sum((index >> (3 * bit + channel) & 1) << (7 - bit) for bit in range(8))
+
+    return tuple((level(index, 0), level(index, 1), level(index, 2)) for index in range(count))
+
+
+def voc(root: Path) -> Layout | None:
+    """Pascal VOC: JPEGImages/, SegmentationClass/ and ImageSets/Segmentation/*.txt; also in VOCdevkit/VOC2012 below.
+
+    Photos named as VOC's (2007_000032) have its 21 classes, 255 = void. Of other data in this layout a labelmap.txt
+    (as CVAT writes it) or its like names the classes, and the masks say how they are encoded.
+    http://host.robots.ox.ac.uk/pascal/VOC/
+    """
+    if not is_folder(root):
+        return None
+    places = [root, *(sorted(each for top in (root, root / "VOCdevkit") if is_folder(top) for each in _below(top)))]
+    places = [each for each in places if all(is_folder(each / name) for name in (*_FOLDERS, _LISTS))]
+    if not places:
+        return None
+    if len(places) > 1:
+        raise DataError(f"{root}: holds {' and '.join(each.name for each in places)}; point DATA at one of them")
+    listing = list_files(places[0])
+    inside = keep(listing, lambda folder, name: folder.startswith(_FOLDERS) or folder == _LISTS)
+    found = find_pairs(places[0], inside)
+    if found is None:
+        return None
+    names = class_names(places[0], keep(listing, lambda folder, name: not folder))
+    layout = replace(found.layout(), **vars(names))
+    if names or not all(_PHOTO.fullmatch(photo.stem) for photo in found.pairs.masks):
+        return layout
+    levels = {index: index for index in range(len(CLASSES))} | {IGNORE_INDEX: IGNORE_INDEX}
+    return official(layout, CLASSES, levels, voc_palette(len(CLASSES)))
+
+
+def _below(folder: Path) -> list[Path]:
+    return [folder / name for name in list_folders(folder) if name.upper().startswith("VOC")]
