@@ -11,7 +11,8 @@ from pydantic import ValidationError
 import pixelwise
 from pixelwise.config import Config, one_line
 from pixelwise.data.inspect import inspect
-from pixelwise.data.load import Choices, load
+from pixelwise.data.load import load
+from pixelwise.data.meaning import Choices
 from pixelwise.data.records import Split
 from pixelwise.device import is_first_process
 from pixelwise.errors import ConfigError, DataError, PixelwiseError

@@ -8,7 +8,7 @@ from pydantic import BaseModel, create_model
 
 from pixelwise.config import Config
 from pixelwise.data.formats import FORMATS
-from pixelwise.data.load import Choices
+from pixelwise.data.meaning import Choices
 from pixelwise.errors import ConfigError
 
 _GROUPS = ("Data", "Model", "Training", "Machine")

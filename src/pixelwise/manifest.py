@@ -1,19 +1,27 @@
 """How a data set was read, kept with the plan and with the run: what each level in the masks means."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
+from pixelwise.data.formats import find_layout
+from pixelwise.data.infer import MOST_CLASSES
+from pixelwise.data.load import apply_meaning, check_problems, open_root
 from pixelwise.data.masks import level_text
-from pixelwise.data.records import IGNORE_INDEX, Dataset
-from pixelwise.errors import RunError
+from pixelwise.data.meaning import Choices, Meaning, chosen, parse_level
+from pixelwise.data.records import IGNORE_INDEX, Dataset, Layout, MaskEncoding
+from pixelwise.errors import ConfigError, RunError
 
 
 class ManifestClass(BaseModel):
-    """A class: the levels in masks that stand for it, as written ("7", "#ff0000"), and the colour it is drawn in."""
+    """A class: the levels in masks that stand for it, as written ("7", "#ff0000"), and the colour it is drawn in.
+
+    Where the data set's own files name classes, the levels are those names.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -66,7 +74,8 @@ class Manifest(BaseModel):
             return tuple(level_text(level, masks.kind) for level, each in masks.mapping.items() if each == index)
 
         def kept(index: int, colour: tuple[int, int, int]) -> ManifestClass:
-            return ManifestClass(levels=() if layered else levels(index), colour="#{:02x}{:02x}{:02x}".format(*colour))
+            found = (data.classes[index],) if masks.kind in ("shapes", "layers") else levels(index)
+            return ManifestClass(levels=found, colour="#{:02x}{:02x}{:02x}".format(*colour))
 
         layered = reading.multilabel
         return Manifest(
@@ -86,6 +95,45 @@ class Manifest(BaseModel):
             absent=levels(0) if layered else (),
             present=levels(1) if layered else (),
         )
+
+    def meaning(self, layout: Layout) -> Meaning:
+        """What the masks of a layout mean, read by this manifest; ConfigError where it cannot be so."""
+        palette = tuple(_parse_colour(each.colour) for each in self.classes.values())
+        names = tuple(self.classes)
+        if not 1 <= len(names) <= MOST_CLASSES:
+            raise ConfigError(f"classes: there are {len(names)}; there must be 2 to {MOST_CLASSES}")
+        settled = layout.encoding.kind if layout.encoding is not None else None
+        by_name = {source: index for index, each in enumerate(self.classes.values()) for source in each.levels}
+        if self.kind in ("shapes", "layers"):
+            if settled != self.kind:
+                raise ConfigError(f"kind: {self.kind}, but the masks here are {settled or 'pictures of levels'}")
+            # Classes of the files that the manifest does not speak of are background, where there is one.
+            rest = names.index("background") if "background" in names and self.kind == "shapes" else IGNORE_INDEX
+            sources = tuple(by_name.get(name, rest) for name in layout.classes)
+            mapping = self._mapping([self.absent, self.present]) if self.kind == "layers" else {}
+            return Meaning(MaskEncoding(self.kind, mapping, self.tolerance), names, palette, (), sources)
+        if settled in ("shapes", "layers"):
+            return replace(chosen(layout, Choices(classes=names)), palette=palette)
+        mapping = self._mapping([each.levels for each in self.classes.values()])
+        return Meaning(MaskEncoding(self.kind, mapping, self.tolerance), names, palette)
+
+    def _mapping(self, levels: Sequence[Sequence[str]]) -> dict[int, int]:
+        """Level → class index, from the levels of each class as written."""
+        mapping: dict[int, int] = {}
+        for index, texts in (*enumerate(levels), (IGNORE_INDEX, self.ignore)):
+            for text in texts:
+                level = parse_level(text, self.kind)
+                if level in mapping:
+                    raise ConfigError(f"classes: the level {text} stands in two places")
+                mapping[level] = index
+        return mapping
+
+    def load(self, root: str | Path, skip_bad: bool = False) -> Dataset:
+        """A data set read by this manifest, whatever its own masks would suggest."""
+        place = open_root(root)
+        format, layout = find_layout(place)
+        notes = check_problems(place, layout.problems, skip_bad)
+        return apply_meaning(place, format, layout, self.meaning(layout), notes, self.bits)
 
     def to_yaml(self) -> str:
         """The manifest as YAML that `read` reads back."""
@@ -115,6 +163,14 @@ class Manifest(BaseModel):
             raise RunError(f"{path}: missing; it says how the run's data was read") from None
         except (OSError, UnicodeError, TypeError, ValidationError, yaml.YAMLError) as error:
             raise RunError(f"{path}: cannot be read ({' '.join(str(error).split())})") from None
+
+
+def _parse_colour(text: str) -> tuple[int, int, int]:
+    try:
+        value = int(text.removeprefix("#"), 16)
+    except ValueError:
+        raise ConfigError(f"classes: '{text}' is no colour; write it like #e69f00") from None
+    return value >> 16 & 255, value >> 8 & 255, value & 255
 
 
 def yaml_text(value: object) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pixelwise.data.load import Choices
+from pixelwise.data.meaning import Choices
 from pixelwise.data.records import Dataset, Problem
 from pixelwise.data.streams import Progress, no_progress
 

@@ -1,36 +1,30 @@
 """From a folder to a data set: its format, and what its masks mean."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
+from upath import UPath
+
 from pixelwise.data.formats import find_layout
+from pixelwise.data.infer import infer
+from pixelwise.data.meaning import Choices, Meaning
 from pixelwise.data.pictures import count_channels
-from pixelwise.data.records import Dataset, Layout, Reading
+from pixelwise.data.records import (
+    IGNORE_INDEX,
+    Dataset,
+    Layers,
+    Layout,
+    MaskSource,
+    Problem,
+    Reading,
+    Record,
+    Shape,
+    Shapes,
+)
 from pixelwise.data.streams import Progress, no_progress
-from pixelwise.data.survey import LevelSurvey
+from pixelwise.data.survey import LevelSurvey, survey_masks
 from pixelwise.errors import DataError
-from pixelwise.visualize import default_palette
-
-
-@dataclass(frozen=True)
-class Choices:
-    """What a person settles about a data set, where it would be ambiguous or another thing is wanted.
-
-    Attributes:
-        format: a name in FORMATS, or None to tell by the folder.
-        classes: the classes' names. Where the data set names its classes: those to keep, the others becoming
-            "background" where there is such a class, else "ignore". Elsewhere: names for the levels found, in order.
-        ignore: levels to ignore, as written: "255", "#e0e0c0".
-        mask_map: level as written → class name (or "ignore"): settles everything.
-        skip_bad: leave out what cannot be used, with a note, instead of an error.
-    """
-
-    format: str | None = None
-    classes: tuple[str, ...] = ()
-    ignore: tuple[str, ...] = ()
-    mask_map: tuple[tuple[str, str], ...] = ()
-    skip_bad: bool = False
 
 
 def load_dataset(
@@ -44,7 +38,13 @@ def load_dataset(
 ) -> Dataset:
     """Find out what lies in a folder: classes, how masks are encoded, and the records of each split.
 
-    Where the format does not settle what masks mean, all of them are looked at. See `Choices` for the arguments.
+    Where the format does not settle what masks mean, all of them are looked at.
+
+    Args:
+        root: a folder, a table or JSON file that lists a data set, or any fsspec URL of what `pixelwise pack` wrote.
+        format: a name in FORMATS, or None to tell by what is there.
+        classes, ignore, mask_map, skip_bad: see `Choices`.
+        progress: see `Progress`; called where masks are looked at.
 
     Raises DataError for a folder that is not there or of no known format, photos without masks (unless `skip_bad`),
     and masks that can be read in more ways than one; ConfigError for choices that do not fit.
@@ -52,20 +52,98 @@ def load_dataset(
     >>> load_dataset("oxford-iiit-pet/").classes  # doctest: +SKIP
     ('pet', 'background', 'border')
     """
-    choices = Choices(format, tuple(classes), tuple(ignore), tuple((mask_map or {}).items()), skip_bad)
-    root = Path(root).expanduser()
-    name, layout = find_layout(root, choices.format)
-    return settle(root, name, layout, choices, None)
+    return load(
+        root, Choices(format, tuple(classes), tuple(ignore), tuple((mask_map or {}).items()), skip_bad), progress
+    )
 
 
-def settle(root: Path, format: str, layout: Layout, choices: Choices, survey: LevelSurvey | None) -> Dataset:
-    """The data set of a layout."""
-    if layout.problems and not choices.skip_bad:
-        more = f" (and {len(layout.problems) - 1} more)" if len(layout.problems) > 1 else ""
-        raise DataError(f"{layout.problems[0]}{more}")
-    assert layout.encoding is not None
-    return Dataset(
-        root, format, layout.classes, layout.palette or default_palette(len(layout.classes)),
-        Reading(layout.encoding, count_channels(layout.records[0].image)),
-        layout.train, layout.val, layout.test,
-    )  # fmt: skip
+def load(root: str | Path, choices: Choices, progress: Progress = no_progress) -> Dataset:
+    """`load_dataset` with everything that a person settled in one value."""
+    place = open_root(root)
+    format, layout = find_layout(place, choices.format)
+    survey = LevelSurvey()
+    if is_open(layout):
+        survey, errors = survey_masks(layout.records, progress)
+        layout = replace(layout, problems=(*layout.problems, *map(_unreadable, errors)))
+    return settle(place, format, layout, choices, survey)
+
+
+def _unreadable(error: DataError) -> Problem:
+    file, _, what = str(error).partition(": ")
+    return Problem("unreadable mask", file, what)
+
+
+def open_root(root: str | Path) -> Path:
+    """A path as pathlib knows it; a URL as fsspec does."""
+    if isinstance(root, str) and "://" in root:
+        return UPath(root)  # type: ignore[return-value]
+    return root.expanduser() if isinstance(root, Path) else Path(root).expanduser()
+
+
+def is_open(layout: Layout) -> bool:
+    """Whether what masks mean is still to be worked out from them."""
+    return layout.encoding is None or (layout.encoding.kind != "shapes" and not layout.encoding.mapping)
+
+
+def settle(root: Path, format: str, layout: Layout, choices: Choices, survey: LevelSurvey) -> Dataset:
+    """The data set of a layout, with what its masks mean; `survey` is of its masks, where their meaning is open."""
+    notes = check_problems(root, layout.problems, choices.skip_bad)
+    meaning = infer(layout, survey, choices)
+    return apply_meaning(root, format, layout, meaning, (*meaning.notes, *notes))
+
+
+def check_problems(root: Path, problems: Sequence[Problem], skip_bad: bool) -> list[str]:
+    """Raise DataError for the first problem that a training cannot go on with; with `skip_bad`, a line that tells."""
+    fatal = [problem for problem in problems if not problem.usable]
+    if not fatal:
+        return []
+    if not skip_bad:
+        more = f" (and {len(fatal) - 1} more)" if len(fatal) > 1 else ""
+        raise DataError(f"{fatal[0]}{more}; pixelwise inspect lists all, --skip-bad leaves them out")
+    kinds = sorted({problem.kind for problem in fatal})
+    return [f"left out: {len(fatal)} file{'s' * (len(fatal) != 1)} ({', '.join(kinds)}), such as {fatal[0].file}"]
+
+
+def apply_meaning(
+    root: Path, format: str, layout: Layout, meaning: Meaning, notes: Sequence[str] = (), bits: int = 16
+) -> Dataset:
+    """The data set of a layout whose masks mean that."""
+    if not layout.records:
+        raise DataError(f"{root}: no photo with a mask was found here ({format})")
+    train, val, test = (
+        tuple(_translated(record, meaning) for record in split) for split in (layout.train, layout.val, layout.test)
+    )
+    reading = Reading(meaning.encoding, _channels(layout), bits)
+    return Dataset(root, format, meaning.classes, meaning.palette, reading, train, val, test, tuple(notes))
+
+
+def _channels(layout: Layout) -> int:
+    """The channels of the first photo that can be read: all must have as many."""
+    for record in layout.records:
+        try:
+            return count_channels(record.image)
+        except DataError:
+            continue
+    return 3
+
+
+def _translated(record: Record, meaning: Meaning) -> Record:
+    """A record whose shapes or layers stand in the order of the classes."""
+    if not meaning.sources or meaning.sources == tuple(range(len(meaning.sources))):
+        return record
+    return replace(record, mask=_translated_mask(record.mask, meaning))
+
+
+def _translated_mask(mask: MaskSource | None, meaning: Meaning) -> MaskSource | None:
+    to = meaning.sources
+
+    def label(index: int) -> int:
+        return index if index == IGNORE_INDEX else to[index]
+
+    if isinstance(mask, Shapes):
+        shapes = tuple(Shape(label(each.label), each.polygons, each.rle, each.relative) for each in mask.shapes)
+        return Shapes(shapes, mask.name, label(mask.background))
+    if isinstance(mask, Layers):
+        kept = {to[index]: picture for index, picture in enumerate(mask.pictures) if to[index] != IGNORE_INDEX}
+        return Layers(tuple(kept.get(index) for index in range(len(meaning.classes))))
+    return mask
