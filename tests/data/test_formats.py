@@ -157,13 +157,15 @@ def test_a_missing_folder_is_named(tmp_path: Path):
 
 @pytest.mark.parametrize("missing", ["everything", "images", "annotations", "annotations/trimaps"])
 def test_an_unknown_layout_lists_the_formats(missing: str, copy: Path, tmp_path: Path):
-    root = tmp_path if missing == "everything" else copy
-    if missing != "everything":
+    root = tmp_path / "empty" if missing == "everything" else copy
+    if missing == "everything":
+        root.mkdir()
+    else:
         shutil.rmtree(copy / missing)
-    for name in (None, "oxford-pets"):
+    for name, named in ((None, tuple(FORMATS)), ("oxford-pets", ("oxford-pets",))):
         with pytest.raises(DataError) as error:
             load_dataset(root, name)
-        one_line_about(error, root, *FORMATS)
+        one_line_about(error, root, *named)
 
 
 def test_an_unknown_format_name_lists_the_choices(pets_folder: Path):

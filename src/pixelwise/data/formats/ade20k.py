@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from pixelwise.data.formats.folders import find_pairs, keep, official
-from pixelwise.data.formats.walk import is_folder, list_files, read_lines
+from pixelwise.data.formats.walk import is_folder, list_files, pictures, read_lines
 from pixelwise.data.records import IGNORE_INDEX, Layout
 from pixelwise.errors import DataError
 
@@ -39,7 +39,7 @@ def ade20k(root: Path) -> Layout | None:
         return None
     listing = keep(list_files(root, depth=2), lambda folder, name: folder in _FOLDERS)
     info = next((root / name for name in _INFO if (root / name).is_file()), None)
-    names = [name for each in listing.values() for name in each]
+    names = [picture.name for picture in pictures(listing)]
     if info is None and not (names and all(name.startswith("ADE_") for name in names)):
         return None
     classes = CLASSES if info is None else _read_info(info)

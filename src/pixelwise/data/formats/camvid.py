@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from pixelwise.data.formats.folders import each_record, find_pairs, keep, official
-from pixelwise.data.formats.walk import is_folder, list_files
+from pixelwise.data.formats.walk import is_folder, list_files, pictures
 from pixelwise.data.records import IGNORE_INDEX, Layout, Record
 
 CLASSES = (
@@ -30,7 +30,7 @@ def camvid(root: Path) -> Layout | None:
         return None
     wanted = {f"{split}{kind}" for split in ("train", "val", "test") for kind in ("", "annot")}
     listing = keep(list_files(root, depth=1), lambda folder, name: folder in wanted)
-    names = [name for each in listing.values() for name in each]
+    names = [picture.name for picture in pictures(listing)]
     if not names or not all(map(_FRAME.fullmatch, names)):
         return None
     found = find_pairs(root, listing)

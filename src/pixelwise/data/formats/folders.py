@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pixelwise.data.formats.class_files import class_names
 from pixelwise.data.formats.pairing import Pairs, pair
-from pixelwise.data.formats.roles import Place, is_marked_mask, places
+from pixelwise.data.formats.roles import Place, is_marked_mask, places, read_part, without_split
 from pixelwise.data.formats.split_lists import find_lists, read_list
 from pixelwise.data.formats.walk import Listing, Picture, is_folder, list_files, pictures, shown
 from pixelwise.data.records import SPLITS, Layers, Layout, MaskEncoding, Problem, Record, Split
@@ -52,6 +52,7 @@ def find_pairs(root: Path, listing: Listing) -> "Found | None":
         photos = photos or [each for each in there if role[each.folder] is None]
         pairs = pair(photos, masks, where)
         if pairs.masks or pairs.by_class:
+            _check_one_data_set(root, masks, where)
             return Found(root, listing, photos, pairs, where, strict)
     beside = [each for each in there if is_marked_mask(each.stem)]
     if beside:
@@ -65,6 +66,17 @@ def find_pairs(root: Path, listing: Listing) -> "Found | None":
             "give a photo and its mask the same name"
         )
     return None
+
+
+def _check_one_data_set(root: Path, masks: Sequence[Picture], where: Mapping[str, Place]) -> None:
+    """Refuse a folder of data sets that lie in different ways: a/images with a/masks, b/train with b/trainannot."""
+    named: dict[str, set[str]] = defaultdict(set)
+    for base in {where[mask.folder].base for mask in masks}:
+        above, _, name = base.rpartition("/")
+        top = above.split("/")[0]
+        named["" if read_part(top) != (None, None) else top].add(without_split(name))
+    if len(named) > 1 and len({frozenset(names) for names in named.values()}) > 1:
+        raise DataError(f"{root}: holds data sets of several kinds ({shown(sorted(named))}); point DATA at one of them")
 
 
 def _beside(folder: str, place: Place) -> Place:

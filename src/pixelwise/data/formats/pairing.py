@@ -39,56 +39,17 @@ def pair(photos: Sequence[Picture], masks: Sequence[Picture], places: Mapping[st
     Photos without a mask are simply not in the answer. Raises DataError where a photo has two masks, or a mask two
     photos.
     """
-    split_both = all(any(places[each.folder].split for each in group) for group in (photos, masks))
-
-    def key(part: PartOf, stem: StemOf, picture: Picture) -> Key:
-        place = places[picture.folder]
-        rest = part(place.rest)
-        return None if rest is None else (place.split or "" if split_both else "", *rest, stem(picture.stem))
-
-    def one_way(
-        of_photo: PartOf,
-        of_mask: PartOf,
-        stems: Sequence[tuple[StemOf, StemOf]],
-    ) -> tuple[dict[Picture, list[Picture]], list[Picture]]:
-        found: dict[Picture, list[Picture]] = defaultdict(list)
-        left = masks
-        for stem_of_photo, stem_of_mask in stems:
-            if not left:
-                break
-            by_key = defaultdict(list)
-            for photo in photos:
-                by_key[key(of_photo, stem_of_photo, photo)].append(photo)
-            remaining = []
-            for mask in left:
-                wanted = key(of_mask, stem_of_mask, mask)
-                matching = by_key.get(wanted, []) if wanted is not None else []
-                if len(matching) > 1:
-                    raise DataError(
-                        f"{mask}: two photos have this mask by their names ({shown(matching)}); "
-                        "move the one away that is no photo of the data set"
-                    )
-                if matching:
-                    found[matching[0]].append(mask)
-                else:
-                    remaining.append(mask)
-            left = remaining
-        return found, list(left)
-
-    named: list[tuple[StemOf, StemOf]] = [
-        (_same, _same),
-        (partial(plain_stem, role="photos"), partial(plain_stem, role="masks")),
-    ]
-    for of_mask, class_of in ((_all, None), (_but_last, _last), (_but_first, _first)):
-        found, left = one_way(_all, of_mask, named)
+    by_name = partial(_one_way, photos, masks, places, stems=_NAMED)
+    for part, class_of in ((_all, None), (_but_last, _last), (_but_first, _first)):
+        found, left = by_name(_all, part)
         if found:
             return _settle(found, left, class_of, places)
-    found, left = one_way(_none, _none, named)
+    found, left = by_name(_none, _none)
     if not found:
         # What all masks have in their names and what all photos have, whatever it is (21_training, 21_manual1), may
         # be left out only where each mask then has its photo.
-        ends = [(_without_common_end(photos), _without_common_end(masks))]
-        found, left = one_way(_all, _all, ends)
+        endings = [(_without_common_end(photos), _without_common_end(masks))]
+        found, left = _one_way(photos, masks, places, _all, _all, endings)
         if left:
             return Pairs(lone_masks=list(masks))
     return _settle(found, left, None, places)
@@ -96,6 +57,12 @@ def pair(photos: Sequence[Picture], masks: Sequence[Picture], places: Mapping[st
 
 def _same(stem: str) -> str:
     return stem
+
+
+_NAMED: list[tuple[StemOf, StemOf]] = [
+    (_same, _same),
+    (partial(plain_stem, role="photos"), partial(plain_stem, role="masks")),
+]
 
 
 def _all(rest: tuple[str, ...]) -> Key:
@@ -120,6 +87,47 @@ def _but_last(rest: tuple[str, ...]) -> Key:
 
 def _last(rest: tuple[str, ...]) -> str:
     return rest[-1]
+
+
+def _one_way(
+    photos: Sequence[Picture],
+    masks: Sequence[Picture],
+    places: Mapping[str, Place],
+    of_photo: PartOf,
+    of_mask: PartOf,
+    stems: Sequence[tuple[StemOf, StemOf]],
+) -> tuple[dict[Picture, list[Picture]], list[Picture]]:
+    """Photo → masks that have the same key, and the masks that are left; by the first stems, then by the next."""
+    split_both = all(any(places[each.folder].split for each in group) for group in (photos, masks))
+
+    def key(part: PartOf, stem: StemOf, picture: Picture) -> Key:
+        place = places[picture.folder]
+        rest = part(place.rest)
+        return None if rest is None else (place.split or "" if split_both else "", *rest, stem(picture.stem))
+
+    found: dict[Picture, list[Picture]] = defaultdict(list)
+    left = list(masks)
+    for stem_of_photo, stem_of_mask in stems:
+        if not left:
+            break
+        by_key: dict[Key, list[Picture]] = defaultdict(list)
+        for photo in photos:
+            by_key[key(of_photo, stem_of_photo, photo)].append(photo)
+        remaining = []
+        for mask in left:
+            wanted = key(of_mask, stem_of_mask, mask)
+            matching = by_key.get(wanted, []) if wanted is not None else []
+            if len(matching) > 1:
+                raise DataError(
+                    f"{mask}: two photos have this mask by their names ({shown(matching)}); "
+                    "move the one away that is no photo of the data set"
+                )
+            if matching:
+                found[matching[0]].append(mask)
+            else:
+                remaining.append(mask)
+        left = remaining
+    return found, left
 
 
 def _settle(
@@ -159,9 +167,11 @@ def _refuse(photo: Picture, masks: Sequence[Picture], places: Mapping[str, Place
 
 def _without_common_end(files: Sequence[Picture]) -> StemOf:
     """A stem without the ending "_word" that all stems share, if they do."""
+    if len(files) < 2:
+        return _same
     first, last = min(file.stem[::-1] for file in files), max(file.stem[::-1] for file in files)
     end = "".join(a for a, _ in takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False)))[::-1]
     cut = min((at for at in map(end.find, "_-. ") if at >= 0), default=-1)
-    if len(files) < 2 or cut < 0 or not any(letter.isalpha() for letter in end[cut:]):
+    if cut < 0 or not any(letter.isalpha() for letter in end[cut:]):
         return _same
     return lambda stem: stem.removesuffix(end[cut:])

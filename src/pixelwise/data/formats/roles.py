@@ -47,6 +47,12 @@ def read_part(name: str) -> tuple[Split | None, Role | None]:
     return _SPLITS[split] if split else None, role
 
 
+def without_split(name: str) -> str:
+    """The name of a folder without its split: "annot" of trainannot."""
+    match = _FOLDER.fullmatch(re.sub(r"[-_ .]", "", name.casefold()))
+    return (match["role"] or match["role2"] or "") if match else name
+
+
 @dataclass(frozen=True)
 class Place:
     """What the path of a folder says of the pictures in it.
@@ -115,7 +121,8 @@ def plain_stem(stem: str, role: Role) -> str:
     >>> plain_stem("001_mask", "masks"), plain_stem("mask_001", "masks"), plain_stem("855_sat", "photos")
     ('001', '001', '855')
     """
-    stem = _SECOND_SUFFIX.sub("", stem)  # a.jpg.png, a.jpg_mask.png
+    if "." in stem:
+        stem = _SECOND_SUFFIX.sub("", stem)  # a.jpg.png, a.jpg_mask.png
     return (_OF_MASKS if role == "masks" else _OF_PHOTOS).sub("", stem, count=1) or stem
 
 

@@ -1,0 +1,260 @@
+"""Folders of pictures: every layout reads back to the photos and masks that were written, and nothing is guessed."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from folder_writers import (
+    IN_COLOURS,
+    NO_SPLITS,
+    VOID_COLOUR,
+    WRITERS,
+    Sample,
+    colours,
+    lines,
+    save,
+    write_cityscapes,
+    write_voc,
+    write_voc_official,
+)
+
+from pixelwise.data.formats import FORMATS, find_layout
+from pixelwise.data.formats.ade20k import CLASSES as ADE20K_CLASSES
+from pixelwise.data.formats.voc import CLASSES as VOC_CLASSES
+from pixelwise.data.masks import read_mask
+from pixelwise.data.pictures import read_image
+from pixelwise.data.records import SPLITS, Layout, MaskEncoding
+from pixelwise.errors import DataError
+
+CLASSES = ("background", "cat", "猫 dog")
+NAMES = ("scene 1", "a_1", "猫 3", "b.2", "1", "10")
+
+
+@pytest.fixture(scope="module")
+def samples() -> list[Sample]:
+    """Six tiny scenes: three in train, one in val, two in test; all classes and void in each."""
+    random = np.random.default_rng(0)
+    scenes = []
+    for index, name in enumerate(NAMES):
+        image = random.integers(0, 256, (9, 12 + index, 3), np.uint8)
+        mask = random.choice(np.array([0, 1, 2, 255], np.uint8), image.shape[:2])
+        scenes.append(Sample(name, ("train", "train", "train", "val", "test", "test")[index], image, mask))
+    return scenes
+
+
+def encoding(writer: str, layout: Layout, classes: Sequence[str]) -> MaskEncoding:
+    """What the masks of a writer mean: as the format says, else as they were written."""
+    if layout.encoding is not None:
+        return layout.encoding if layout.encoding.mapping else MaskEncoding("layers", {0: 0, 255: 1})
+    if writer in IN_COLOURS:
+        table = (*((colour, index) for index, colour in enumerate(colours(len(classes)))), (VOID_COLOUR, 255))
+        return MaskEncoding("colours", {r << 16 | g << 8 | b: index for (r, g, b), index in table})
+    return MaskEncoding("values", {index: index for index in (*range(len(classes)), 255)})
+
+
+def check_same(writer: str, layout: Layout, samples: Sequence[Sample], classes: Sequence[str]) -> None:
+    """Every sample is there once, in its split, with its own mask, pixel for pixel."""
+    assert layout.problems == ()
+    masks = encoding(writer, layout, classes)
+    left = {sample.image.tobytes(): sample for sample in samples}
+    for split in SPLITS:
+        for record in getattr(layout, split):
+            sample = left.pop(read_image(record.image).tobytes())
+            if writer not in NO_SPLITS:
+                assert split == {("ade20k", "test"): "val"}.get((writer, sample.split), sample.split)
+            mask = read_mask(record.mask, masks, sample.mask.shape)
+            if masks.kind == "layers":
+                assert layout.classes == tuple(sorted(classes))
+                for name, layer in zip(layout.classes, mask, strict=True):
+                    assert np.array_equal(layer, sample.mask == classes.index(name))
+            else:
+                assert np.array_equal(mask, sample.mask)
+    assert not left
+
+
+# --- every writer
+
+
+@pytest.mark.parametrize("writer", WRITERS)
+def test_what_is_written_is_read_back(writer: str, samples: list[Sample], tmp_path: Path):
+    format, write = WRITERS[writer]
+    write(tmp_path, samples, CLASSES)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    layout = FORMATS[format](tmp_path)
+    assert layout is not None
+    check_same(writer, layout, samples, CLASSES)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+
+
+@pytest.mark.parametrize("writer", WRITERS)
+def test_a_folder_is_known_as_its_own_format_alone(writer: str, samples: list[Sample], tmp_path: Path):
+    format, write = WRITERS[writer]
+    write(tmp_path, samples, CLASSES)
+    assert find_layout(tmp_path)[0] == format
+    for other, read in FORMATS.items():
+        if other not in (format, "folders"):
+            assert read(tmp_path) is None
+
+
+@pytest.mark.parametrize("writer", WRITERS)
+def test_litter_changes_nothing(writer: str, samples: list[Sample], tmp_path: Path):
+    format, write = WRITERS[writer]
+    write(tmp_path, samples, CLASSES)
+    for folder in [tmp_path, *(path for path in tmp_path.rglob("*") if path.is_dir())]:
+        for name in (".DS_Store", "Thumbs.db", "._1.png", ".hidden.png", "notes.md", "README", "1.xml"):
+            (folder / name).write_bytes(b"x")
+        (folder / "__MACOSX" / "masks").mkdir(parents=True)
+        (folder / "__MACOSX" / "masks" / "1.png").write_bytes(b"x")
+        (folder / ".ipynb_checkpoints").mkdir()
+        (folder / ".ipynb_checkpoints" / "1.png").write_bytes(b"x")
+    check_same(writer, FORMATS[format](tmp_path), samples, CLASSES)
+
+
+@pytest.mark.parametrize("writer", WRITERS)
+def test_no_file_is_opened_that_is_no_text(
+    writer: str, samples: list[Sample], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    format, write = WRITERS[writer]
+    write(tmp_path, samples, CLASSES)
+    for path in tmp_path.rglob("*"):
+        if path.suffix.lower() in (".png", ".gif", ".bmp", ".webp", ".jpg", ".tif"):
+            path.write_bytes(b"")
+    layout = FORMATS[format](tmp_path)
+    assert len(layout.records) == len(samples) and layout.problems == ()
+
+
+@pytest.mark.parametrize("writer", WRITERS)
+def test_real_photos_are_read_back(writer: str, real_samples: tuple[list[Sample], list[str]], tmp_path: Path):
+    samples, classes = real_samples
+    format, write = WRITERS[writer]
+    write(tmp_path, samples, classes)
+    name, layout = find_layout(tmp_path)
+    assert name == format
+    check_same(writer, layout, samples, classes)
+
+
+@pytest.fixture(scope="module", params=["oxford-iiit-pet", "camvid"])
+def real_samples(request: pytest.FixtureRequest) -> tuple[list[Sample], list[str]]:
+    root = Path(os.environ.get("PIXELWISE_DATA", "/nowhere")) / request.param
+    if not root.is_dir():
+        pytest.skip(f"needs PIXELWISE_DATA, a folder that holds {request.param}/")
+    layout = find_layout(root)[1]
+    records = [*layout.train[::97][:3], *(layout.val or layout.test)[:2]]
+    splits = ("train", "train", "train", "val", "test")
+    return [
+        Sample(f"photo {i}", split, read_image(r.image)[::4, ::4], read_mask(r.mask, layout.encoding)[::4, ::4])
+        for i, (r, split) in enumerate(zip(records, splits, strict=True))
+    ], list(layout.classes)
+
+
+# --- formats by name
+
+
+def test_camvid_names_videos_and_classes(samples: list[Sample], tmp_path: Path):
+    WRITERS["camvid"][1](tmp_path, samples, CLASSES)
+    layout = FORMATS["camvid"](tmp_path)
+    assert {record.group for record in layout.records} == {"0001TP"}
+    assert layout.classes[:3] == ("sky", "building", "pole") and len(layout.classes) == len(layout.palette) == 11
+    assert layout.encoding.mapping[11] == 255 and layout.encoding.mapping[10] == 10
+    # Frames of other videos are other data.
+    save(tmp_path / "train" / "street_1.png", samples[0].image)
+    assert FORMATS["camvid"](tmp_path) is None
+    assert find_layout(tmp_path)[0] == "folders"
+
+
+def test_real_camvid(tmp_path: Path):
+    root = Path(os.environ.get("PIXELWISE_DATA", "/nowhere")) / "camvid"
+    if not root.is_dir():
+        pytest.skip("needs PIXELWISE_DATA, a folder that holds camvid/")
+    name, layout = find_layout(root)
+    assert (name, len(layout.train), len(layout.val)) == ("camvid", 367, 101)
+    assert {record.group for record in layout.records} == {"0001TP", "0006R0", "0016E5"}
+    masks = [read_mask(record.mask, layout.encoding) for record in layout.val[::20]]
+    heights = [
+        np.mean([np.nonzero(mask == index)[0].mean() for mask in masks if (mask == index).any()]) for index in (0, 3)
+    ]
+    assert heights[0] < 100 < 250 < heights[1], "the sky is above, the road below"
+
+
+def test_carvana_names_its_classes_where_the_files_are_its_own(samples: list[Sample], tmp_path: Path):
+    write = WRITERS["carvana"][1]
+    write(tmp_path / "other", samples, CLASSES)
+    assert FORMATS["carvana"](tmp_path / "other").listed == ()
+    cars = [Sample(f"0cdf5b5d0ce{i // 2}_{i:02}", s.split, s.image, s.mask) for i, s in enumerate(samples)]
+    write(tmp_path / "own", cars, CLASSES)
+    layout = FORMATS["carvana"](tmp_path / "own")
+    assert layout.listed == ("background", "car") and layout.encoding is None
+    assert sorted({record.group for record in layout.train}) == ["0cdf5b5d0ce0", "0cdf5b5d0ce1", "0cdf5b5d0ce2"]
+    together = tmp_path / "one"
+    together.mkdir()
+    for path in (tmp_path / "own").rglob("*.*"):
+        path.rename(together / path.name)
+    assert len(FORMATS["carvana"](together).train) == len(samples)
+
+
+def test_voc_has_its_own_classes_or_those_of_labelmap(samples: list[Sample], tmp_path: Path):
+    write_voc(tmp_path / "cvat", samples, CLASSES)
+    layout = FORMATS["voc"](tmp_path / "cvat")
+    assert layout.classes == () and list(layout.colour_names.values()) == list(CLASSES)
+    assert layout.colour_names[200 << 16] == "cat"
+    write_voc_official(tmp_path / "own", samples, CLASSES)
+    layout = FORMATS["voc"](tmp_path / "own")
+    assert layout.classes == VOC_CLASSES and len(layout.classes) == 21 == len(layout.palette)
+    assert layout.palette[15] == (192, 128, 128), "a person"
+    assert FORMATS["voc"](tmp_path / "own" / "VOCdevkit") is not None
+    assert FORMATS["voc"](tmp_path / "own" / "VOCdevkit" / "VOC2012") is not None
+
+
+def test_voc_with_trainval_alone_and_photos_that_no_list_names(samples: list[Sample], tmp_path: Path):
+    write_voc_official(tmp_path, samples, CLASSES)
+    root = tmp_path / "VOCdevkit" / "VOC2012"
+    lists = root / "ImageSets" / "Segmentation"
+    (lists / "train.txt").rename(lists / "trainval.txt")
+    (lists / "val.txt").unlink()
+    lines(lists / "test.txt", ["2008_009999", "2008_009998"])  # whose photos are not public
+    for name in ("2009_000001", "2009_000002"):  # for detection, without a mask
+        save(root / "JPEGImages" / f"{name}.jpg", samples[0].image)
+    layout = FORMATS["voc"](tmp_path)
+    assert [len(layout.train), len(layout.val), len(layout.test)] == [3, 0, 0]
+    assert [problem.usable for problem in layout.problems] == [True]
+    assert "test.txt" in str(layout.problems[0])
+
+
+def test_two_years_of_voc_are_one_too_many(samples: list[Sample], tmp_path: Path):
+    write_voc_official(tmp_path, samples, CLASSES)
+    (tmp_path / "VOCdevkit" / "VOC2012").rename(tmp_path / "VOCdevkit" / "VOC2007")
+    write_voc_official(tmp_path, samples, CLASSES)
+    with pytest.raises(DataError, match="VOC2007 and VOC2012; point DATA at one of them"):
+        FORMATS["voc"](tmp_path)
+
+
+def test_cityscapes_strata_and_blank_test_masks(samples: list[Sample], tmp_path: Path):
+    write_cityscapes(tmp_path, samples, CLASSES)
+    layout = FORMATS["cityscapes"](tmp_path)
+    assert len(layout.classes) == 19 == len(layout.palette) and layout.classes[18] == "bicycle"
+    assert {record.stratum for record in layout.records} == {"aachen"}
+    mapping = layout.encoding.mapping
+    assert (mapping[7], mapping[33], mapping[18], mapping[0], mapping[34]) == (0, 18, 255, 255, 255)
+    for top in ("leftImg8bit", "gtFine"):
+        (tmp_path / top / "test" / "aachen").rename(tmp_path / top / "test" / "berlin")
+    layout = FORMATS["cityscapes"](tmp_path)
+    assert (len(layout.train), len(layout.val), len(layout.test)) == (3, 1, 0)
+    assert [(problem.kind, problem.usable) for problem in layout.problems] == [("photos without masks", True)]
+
+
+def test_ade20k_by_its_file_names(samples: list[Sample], tmp_path: Path):
+    named = [Sample(f"ADE_train_0000000{i}", s.split, s.image, s.mask) for i, s in enumerate(samples)]
+    WRITERS["ade20k"][1](tmp_path, named, CLASSES)
+    layout = FORMATS["ade20k"](tmp_path)
+    assert layout.classes == CLASSES
+    (tmp_path / "objectInfo150.txt").unlink()
+    layout = FORMATS["ade20k"](tmp_path)
+    assert layout.classes == ADE20K_CLASSES and len(set(layout.classes)) == 150
+    assert (layout.classes[0], layout.classes[12], layout.classes[149]) == ("wall", "person", "flag")
+    assert layout.encoding.mapping[0] == 255 and layout.encoding.mapping[150] == 149
+    # 0 may be a class of anyone else's data in such folders.
+    for path in [*tmp_path.rglob("*.png")]:
+        path.rename(path.with_name(path.name.removeprefix("ADE_")))
+    assert find_layout(tmp_path)[0] == "folders"
