@@ -121,19 +121,19 @@ def count_channels(source: Source) -> int:
     """
     if Path(source.name).suffix.lower() not in (".tif", ".tiff"):
         return 3
-    bands = _bands(source)
+    bands = read_bands(source)
     return 3 if bands is None else bands.shape[2]
 
 
 def _read_bands(source: Source, channels: int, bits: int) -> np.ndarray:
-    bands = _bands(source)
+    bands = read_bands(source)
     found = 3 if bands is None else bands.shape[2]
     if bands is None or found != channels:
         raise DataError(f"{source}: has {found} channels, where the data set's other photos have {channels}")
     return bands if bands.dtype == np.uint8 else _to_8_bits(bands, bits)
 
 
-def _bands(source: Source) -> np.ndarray | None:
+def read_bands(source: Source) -> np.ndarray | None:
     """A TIFF's bands as (H, W, N) uint8 or uint16; None for a file that Pillow reads as a photo."""
     import tifffile
 

@@ -96,20 +96,25 @@ def look_at_mask(mask: MaskSource, size: tuple[int, int] | None = None) -> MaskL
         drawn = read_mask(mask, MaskEncoding("shapes"), size)
         return MaskLook("values", _count(drawn)[0], len(np.unique(drawn)), (drawn.shape[0], drawn.shape[1]))
     if isinstance(mask, Layers):
-        looks = [look_at_mask(each) for each in mask.pictures if each is not None]
-        if not looks:
-            return MaskLook("values", {}, 0, size or (0, 0))
-        total: Counter[int] = Counter()
-        for look in looks:
-            total.update(look.levels)
-        kinds = Counter(look.kind for look in looks)
-        return MaskLook(
-            kinds.most_common(1)[0][0], total, len(total), looks[0].size, lossy=any(look.lossy for look in looks)
-        )
-    return open_picture(mask, _look)
+        return add_up([look_at_mask(each) for each in mask.pictures if each is not None], size or (0, 0))
+    return open_picture(mask, look_at_picture)
 
 
-def _look(image: Image.Image) -> MaskLook:
+def add_up(looks: Sequence[MaskLook], size: tuple[int, int]) -> MaskLook:
+    """The looks at the pictures of one multi-label mask as one; `size` is its size where there is no picture."""
+    if not looks:
+        return MaskLook("values", {}, 0, size)
+    total: Counter[int] = Counter()
+    for look in looks:
+        total.update(look.levels)
+    kinds = Counter(look.kind for look in looks)
+    return MaskLook(
+        kinds.most_common(1)[0][0], total, len(total), looks[0].size, lossy=any(look.lossy for look in looks)
+    )
+
+
+def look_at_picture(image: Image.Image) -> MaskLook:
+    """What an open picture of a mask holds."""
     lossy = image.format in ("JPEG", "MPO") or (image.format == "WEBP" and not _lossless(image))
     kind = _kind_of(image)
     levels = picture_levels(image, kind)
