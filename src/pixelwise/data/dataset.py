@@ -10,7 +10,7 @@ from torch import Tensor
 from pixelwise.data.prepared import NoCacheError, Prepared, open_prepared, prepare_pair
 from pixelwise.data.records import IGNORE_INDEX, Layers, Reading, Record
 from pixelwise.data.streams import Progress, no_progress, read_ahead
-from pixelwise.data.transforms import Transform
+from pixelwise.data.transforms import Transform, unchanged
 from pixelwise.errors import DataError
 from pixelwise.losses import pixel_weights
 
@@ -63,7 +63,8 @@ class SegmentationDataset(torch.utils.data.Dataset[tuple[Tensor, ...]]):
         skip_bad: bool = False,
     ) -> None:
         self.records, self.reading, self.size = records, reading, size
-        self.transform, self.class_weights, self.skip_bad = transform, class_weights, skip_bad
+        self.transform = None if transform is unchanged else transform  # which needs no random state
+        self.class_weights, self.skip_bad = class_weights, skip_bad
         self.skipped: list[DataError] = []
         self.notes: tuple[str, ...] = ()
         self.prepared: Prepared | None = None
@@ -158,3 +159,18 @@ class SegmentationDataset(torch.utils.data.Dataset[tuple[Tensor, ...]]):
         if self.class_weights is None:
             return image, mask
         return image, mask, pixel_weights(mask, self.class_weights)
+
+
+def collate(items: Sequence[tuple[Tensor, ...]]) -> list[Tensor]:
+    """Stack the items of a batch: photos (N, C, H, W), channels last in memory as encoders want them; masks; weights.
+
+    For a DataLoader's `collate_fn`. numpy copies photos that lie channels last in one stretch each, in less time than
+    torch starts its threads.
+
+    >>> images, masks = collate([(torch.zeros(3, 8, 8), torch.zeros(8, 8))] * 2)
+    >>> tuple(images.shape), images.is_contiguous(memory_format=torch.channels_last)
+    ((2, 3, 8, 8), True)
+    """
+    images, *others = zip(*items, strict=True)
+    photos = torch.from_numpy(np.stack([image.permute(1, 2, 0).numpy() for image in images])).permute(0, 3, 1, 2)
+    return [photos, *(torch.from_numpy(np.stack([each.numpy() for each in other])) for other in others)]

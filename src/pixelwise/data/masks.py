@@ -100,6 +100,16 @@ def picture_levels(image: Image.Image, kind: str) -> np.ndarray:
     raise DataError(f"a mask must hold whole numbers in 8 or 16 bits, or colours; this one is of mode {image.mode}")
 
 
+def classes_of(levels: np.ndarray, encoding: MaskEncoding) -> np.ndarray:
+    """Class indices of levels of any shape, int16: 0..C-1, 255 for "ignore", −1 for a level that is not named.
+
+    >>> classes_of(np.array([0, 7, 9]), MaskEncoding("values", {0: 0, 7: 1})).tolist()
+    [0, 1, -1]
+    """
+    lookup = _lookup(encoding.kind, tuple(sorted(encoding.mapping.items())), encoding.tolerance)
+    return lookup(levels).astype(np.int16)
+
+
 @lru_cache(maxsize=8)
 def _lookup(kind: str, mapping: tuple[tuple[int, int], ...], tolerance: int) -> "_Table | _Nearest":
     if kind == "colours" and tolerance:
@@ -119,18 +129,32 @@ class _Table:
             self.table[:] = np.where(np.abs(keys[near] - levels) <= tolerance, classes[near], -1)
         else:
             self.table[keys] = classes
-        # Of 8 bits, Python's own table is the quickest: what is not mapped becomes a value that no class has.
-        unused = sorted(set(range(256)) - set(classes.tolist()))
-        self.unknown = unused[0] if unused else None
+        self._prepare_bytes()
+
+    def _prepare_bytes(self) -> None:
+        """What masks of 8 bits are mapped by, in a twentieth of a table's time."""
         small = self.table[:256]
+        known = np.flatnonzero(small >= 0)
+        shifts = np.unique((small[known] - known) % 256)
+        # Most mappings are one shift, of levels without a gap: 1, 2, 3 → 0, 1, 2; or 255, 0, 1, 2 as they are.
+        first = known[~np.isin((known - 1) % 256, known)]
+        self.run = (np.uint8(first[0]), np.uint8(shifts[0]), len(known)) if len(shifts) == len(first) == 1 else None
+        # For all others Python's own table; what is not mapped becomes a value that no class has.
+        unused = sorted(set(range(256)) - set(small.tolist()))
+        self.unknown = unused[0] if unused else None
         self.small = np.where(small < 0, self.unknown or 0, small).astype(np.uint8).tobytes()
 
     def __call__(self, levels: np.ndarray) -> np.ndarray:
         """uint8 where every level is mapped, as far as that is seen at once; else int16."""
-        if levels.dtype == np.uint8 and self.unknown is not None:
-            mapped = bytearray(levels.tobytes()).translate(self.small)
-            if self.unknown not in mapped:
-                return np.frombuffer(mapped, np.uint8).reshape(levels.shape)
+        if levels.dtype == np.uint8 and levels.size:
+            if self.run is not None:
+                first, shift, count = self.run
+                if (levels - first).max() < count:
+                    return levels + shift
+            elif self.unknown is not None:
+                mapped = bytearray(levels.tobytes()).translate(self.small)
+                if self.unknown not in mapped:
+                    return np.frombuffer(mapped, np.uint8).reshape(levels.shape)
         return self.table[levels]
 
 

@@ -1,5 +1,6 @@
 """Going through many items: read ahead in threads, in groups, under a progress bar."""
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -26,7 +27,8 @@ def read_ahead(read: Callable[[Item], T], items: Iterable[Item], ahead: int = 32
     >>> list(read_ahead(len, ["a", "bb"]))
     [1, 2]
     """
-    pool = ThreadPoolExecutor()
+    # More threads than cores would only wait for the lock; one more than cores, for one of them waits for the disk.
+    pool = ThreadPoolExecutor(_cores() + 1)
     waiting: deque[Future[T]] = deque()
     try:
         for item in items:
@@ -38,6 +40,11 @@ def read_ahead(read: Callable[[Item], T], items: Iterable[Item], ahead: int = 32
     finally:
         # Without a wait: a walk that was broken off may be collected in one of its threads, which cannot join itself.
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _cores() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def in_groups(items: Iterable[T], size: int) -> Iterator[list[T]]:

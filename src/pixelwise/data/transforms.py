@@ -4,6 +4,7 @@ Photos and masks are uint8 all the way; normalisation is the model's.
 """
 
 from collections.abc import Callable
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -31,11 +32,14 @@ def resize_mask(mask: np.ndarray, size: tuple[int, int]) -> Tensor:
 
     Nearest "exact": plain nearest, in torch as in OpenCV, shifts the mask by half a pixel.
     """
-    tensor = torch.from_numpy(mask)
-    layers = tensor if mask.ndim == 3 else tensor[None]
-    # torchvision's function does the same after a look at a dozen cases, which takes longer.
-    resized = torch.nn.functional.interpolate(layers[None], size, mode="nearest-exact")[0]
-    return resized if mask.ndim == 3 else resized[0]
+    rows, columns = (_nearest(*each) for each in zip(mask.shape[-2:], size, strict=True))
+    return torch.from_numpy(mask[..., rows, :][..., columns])
+
+
+@lru_cache(maxsize=4096)
+def _nearest(before: int, after: int) -> np.ndarray:
+    """For each of `after` places, which of `before` pixels lies under its centre."""
+    return (2 * np.arange(after) + 1) * before // (2 * after)
 
 
 class RandomResizedCrop(v2.RandomResizedCrop):
@@ -111,9 +115,14 @@ def build_transform(name: str, size: int) -> Transform:
     ((3, 128, 128), (128, 128))
     """
     draw = AUGMENTATIONS[name](size)
+    return unchanged if isinstance(draw, v2.Identity) else partial(_draw_together, draw)
 
-    def transform(image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        new_image, new_mask = draw(tv_tensors.Image(image), tv_tensors.Mask(mask))
-        return new_image.as_subclass(Tensor), new_mask.as_subclass(Tensor)
 
-    return transform
+def unchanged(image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """The transform that draws nothing."""
+    return image, mask
+
+
+def _draw_together(draw: v2.Transform, image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    new_image, new_mask = draw(tv_tensors.Image(image), tv_tensors.Mask(mask))
+    return new_image.as_subclass(Tensor), new_mask.as_subclass(Tensor)
