@@ -119,11 +119,11 @@ def write_voc_official(folder: Path, samples: Sequence[Sample], classes: Sequenc
         lines(root / "ImageSets" / "Segmentation" / f"{split}.txt", names)
 
 
-_LABEL_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
+LABEL_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
 
 
 def write_cityscapes(folder: Path, samples: Sequence[Sample], classes: Sequence[str]) -> None:
-    levels = dict(enumerate(_LABEL_IDS)) | {IGNORE_INDEX: 3}
+    levels = dict(enumerate(LABEL_IDS)) | {IGNORE_INDEX: 3}
     for index, sample in enumerate(samples):
         place, name = f"{sample.split}/aachen", f"aachen_{index:06}_000019"
         save(folder / "leftImg8bit" / place / f"{name}_leftImg8bit.png", sample.image)

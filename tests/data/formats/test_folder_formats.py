@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from folder_writers import (
     IN_COLOURS,
+    LABEL_IDS,
     NO_SPLITS,
     VOID_COLOUR,
     WRITERS,
@@ -237,6 +238,8 @@ def test_cityscapes_strata_and_blank_test_masks(samples: list[Sample], tmp_path:
     assert {record.stratum for record in layout.records} == {"aachen"}
     mapping = layout.encoding.mapping
     assert (mapping[7], mapping[33], mapping[18], mapping[0], mapping[34]) == (0, 18, 255, 255, 255)
+    assert [level for level in sorted(mapping) if mapping[level] != 255] == list(LABEL_IDS)
+    assert [mapping[level] for level in LABEL_IDS] == list(range(19))
     for top in ("leftImg8bit", "gtFine"):
         (tmp_path / top / "test" / "aachen").rename(tmp_path / top / "test" / "berlin")
     layout = FORMATS["cityscapes"](tmp_path)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from pixelwise.data.formats.walk import is_folder, list_files
 from pixelwise.data.records import Layout, MaskEncoding, Problem, Record
 from pixelwise.errors import DataError
 
@@ -13,9 +14,10 @@ def oxford_pets(root: Path) -> Layout | None:
     its breed. https://www.robots.ox.ac.uk/~vgg/data/pets/
     """
     annotations = root / "annotations"
-    if not ((root / "images").is_dir() and (annotations / "trimaps").is_dir()):
+    if not (is_folder(root / "images") and is_folder(annotations / "trimaps")):
         return None
     problems: list[Problem] = []
+    photos, masks = (set(list_files(folder, depth=0)[""]) for folder in (root / "images", annotations / "trimaps"))
 
     def records(split: str) -> tuple[Record, ...]:
         listed = annotations / f"{split}.txt"
@@ -28,10 +30,10 @@ def oxford_pets(root: Path) -> Layout | None:
         found = []
         for name in names:
             image, mask = root / "images" / f"{name}.jpg", annotations / "trimaps" / f"{name}.png"
-            if not image.is_file():
+            if image.name not in photos:
                 what = f"no such photo, though {listed.name} lists it; add it or take out the line"
                 problems.append(Problem("missing photo", str(image), what))
-            elif not mask.is_file():
+            elif mask.name not in masks:
                 what = f"has no mask (no {mask}); add it or take {name} out of {listed.name}"
                 problems.append(Problem("missing mask", str(image), what))
             else:
