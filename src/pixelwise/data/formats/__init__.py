@@ -7,9 +7,11 @@ from pixelwise.data.formats.ade20k import ade20k
 from pixelwise.data.formats.camvid import camvid
 from pixelwise.data.formats.carvana import carvana
 from pixelwise.data.formats.cityscapes import cityscapes
+from pixelwise.data.formats.coco import coco
 from pixelwise.data.formats.folders import folders
 from pixelwise.data.formats.oxford_pets import oxford_pets
 from pixelwise.data.formats.shards import shards
+from pixelwise.data.formats.table import table
 from pixelwise.data.formats.voc import voc
 from pixelwise.data.records import Layout
 from pixelwise.errors import ConfigError, DataError, unknown_name
@@ -22,6 +24,8 @@ FORMATS: dict[str, Callable[[Path], Layout | None]] = {
     "voc": voc,
     "cityscapes": cityscapes,
     "ade20k": ade20k,
+    "coco": coco,
+    "table": table,
     "folders": folders,
 }
 """Name → function of the folder (or file); None where it does not look like this format. Tried in this order."""
