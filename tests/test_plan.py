@@ -29,7 +29,7 @@ def found(
     records = tuple(pw.Record(Path(f"{i}.jpg"), Path(f"{i}.png")) for i in range(photos + val))
     data = pw.Dataset(
         Path("cats"), "folders", names, default_palette(len(names)), Reading(MaskEncoding(kind, mapping)),  # type: ignore[arg-type]
-        records[:photos], records[photos:],
+        records[:photos], records[photos:], grouped=grouped,
     )  # fmt: skip
     classes = tuple(
         ClassFacts(name, (0, 0, 0), round(share * 1e6), share, photos, photos, even(side))
@@ -37,7 +37,7 @@ def found(
     )
     return Inspection(
         data, photos, photos, even(size[0]), even(size[1]), even(size[0] / size[1]), classes, 0.0, (), (100.0,) * 3,
-        (50.0,) * 3, grouped,
+        (50.0,) * 3,
     )  # fmt: skip
 
 

@@ -41,7 +41,6 @@ class Manifest(BaseModel):
         format: a name in FORMATS.
         kind, tolerance: see `MaskEncoding`.
         channels, bits: see `Reading`.
-        groups: the rule by which names are put in groups (see `pixelwise.data.groups`); "none" for no groups.
         classes: by name, in index order.
         ignore: levels to ignore.
         absent, present: of multi-label masks, the levels that say that a class is not there, and that it is.
@@ -54,7 +53,6 @@ class Manifest(BaseModel):
     tolerance: int = 0
     channels: int = 3
     bits: int = 16
-    groups: str = "none"
     classes: dict[str, ManifestClass]
     ignore: tuple[str, ...] = ()
     absent: tuple[str, ...] = ()
@@ -66,16 +64,12 @@ class Manifest(BaseModel):
         return [str(each) for each in value] if isinstance(value, list | tuple) else value
 
     @staticmethod
-    def of(data: Dataset, groups: str = "none") -> "Manifest":
+    def of(data: Dataset) -> "Manifest":
         """How that data set was read."""
         masks, reading = data.reading.masks, data.reading
 
         def levels(index: int) -> tuple[str, ...]:
             return tuple(level_text(level, masks.kind) for level, each in masks.mapping.items() if each == index)
-
-        def kept(index: int, colour: tuple[int, int, int]) -> ManifestClass:
-            found = (data.classes[index],) if masks.kind in ("shapes", "layers") else levels(index)
-            return ManifestClass(levels=found, colour="#{:02x}{:02x}{:02x}".format(*colour))
 
         layered = reading.multilabel
         return Manifest(
@@ -84,7 +78,6 @@ class Manifest(BaseModel):
             tolerance=masks.tolerance,
             channels=reading.channels,
             bits=reading.bits,
-            groups=groups,
             classes={
                 name: ManifestClass(
                     levels=() if layered else levels(index), colour="#{:02x}{:02x}{:02x}".format(*colour)

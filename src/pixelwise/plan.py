@@ -126,7 +126,7 @@ def draw_plan(found: Inspection, device: str = "auto", timed: bool = True) -> Pl
     decide("loss", *_loss(found))
     decide("class_weights", *_class_weights(found, settings["loss"]))
     if not data.val:
-        how = f"whole groups ({found.grouped})" if found.grouped else "photos at random, evenly over kinds"
+        how = f"whole groups ({data.grouped})" if data.grouped else "photos at random, evenly over kinds"
         decide(
             "validation_fraction", DEFAULT.validation_fraction, f"no val split was found: {how}; test is not touched"
         )
@@ -212,7 +212,7 @@ def _class_weights(found: Inspection, loss: str) -> tuple[str, str]:
     return "none", "no class is rare"
 
 
-def measure_seconds(found: Inspection, config: Config, training: int, steps: int = 2) -> float:
+def measure_seconds(found: Inspection, config: Config, training: int, steps: int = 1) -> float:
     """How long a training would take here: a few steps on blank photos, with the encoder held and with it tuned."""
     device = choose_device(config.device)
     model = Segmenter.build(config, found.data.classes, found.data.palette, found.data.reading).to(device).train()

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from pixelwise.config import WARM_UP, Config
+from pixelwise.data.groups import group_photos
 from pixelwise.data.records import Dataset, Record
 from pixelwise.data.sampling import hold_back
 from pixelwise.device import launch, sum_over_processes
@@ -55,10 +56,11 @@ def train(
     config = run.config
     fabric = launch(config.device, config.precision)
     torch.manual_seed(config.seed)
-    train_records, val_records = split_for_training(data, config)
-    _check_processes(fabric.world_size, config.batch_size, len(train_records), len(val_records))
-
     with TrainBars(shown=fabric.is_global_zero) as bars:
+        if not data.val and config.validation_from == "train":
+            data = group_photos(data, bars.over("looking for groups"))
+        train_records, val_records = split_for_training(data, config)
+        _check_processes(fabric.world_size, config.batch_size, len(train_records), len(val_records))
         session = prepare(data, config, fabric, train_records, val_records, bars)
         samples = val_records[:: math.ceil(len(val_records) / config.samples)]
         state = TrainState(run, data, session.model, samples)

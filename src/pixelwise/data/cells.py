@@ -4,8 +4,8 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
 from pixelwise.data.members import first_line
@@ -113,17 +113,20 @@ def read_arrow(file: CellFile) -> Any:
         return stream.read_all()
 
 
-def open_parquet(file: CellFile) -> Any:
-    """A Parquet file as a pyarrow.parquet.ParquetFile, to be closed."""
+@contextmanager
+def open_parquet(file: CellFile) -> Iterator[Any]:
+    """A Parquet file as a pyarrow.parquet.ParquetFile."""
     import pyarrow.parquet
 
     if "://" not in file.url:
-        return pyarrow.parquet.ParquetFile(file.url)
+        with pyarrow.parquet.ParquetFile(file.url) as parquet:
+            yield parquet
+        return
     from fsspec.core import url_to_fs
 
     system, path = url_to_fs(file.url, **file.options)
-    opened = system.open(path, "rb")
-    return pyarrow.parquet.ParquetFile(opened, pre_buffer=False)
+    with system.open(path, "rb") as opened, pyarrow.parquet.ParquetFile(opened, pre_buffer=False) as parquet:
+        yield parquet
 
 
 @dataclass(frozen=True, eq=False)

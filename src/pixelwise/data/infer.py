@@ -197,7 +197,7 @@ def _names(
             nameless |= gone
         return names, nameless, ["names: from the list beside the masks"]
     given = choices.classes or layout.listed
-    void = set() if kind == "colours" else _voidparse_level(levels, bool(given), survey)
+    void = set() if kind == "colours" else _void_levels(levels, bool(given), survey)
     levels = [level for level in levels if level not in void]
     if given:
         named = _in_order(levels, given, kind, survey)
@@ -238,7 +238,7 @@ def _by_palette(levels: Sequence[int], colour_names: Mapping[int, str], survey: 
     return found
 
 
-def _voidparse_level(levels: Sequence[int], named: bool, survey: LevelSurvey) -> set[int]:
+def _void_levels(levels: Sequence[int], named: bool, survey: LevelSurvey) -> set[int]:
     """255 (or 65535) where it stands beside small class indices, as the usual mark of "ignore"."""
     last = max(levels, default=0)
     others = [level for level in levels if level != last]

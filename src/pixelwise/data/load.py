@@ -105,15 +105,16 @@ def check_problems(root: Path, problems: Sequence[Problem], skip_bad: bool) -> l
 
 
 def apply_meaning(
-    root: Path, format: str, layout: Layout, meaning: Meaning, notes: Sequence[str] = (), bits: int = 16
-) -> Dataset:
-    """The data set of a layout whose masks mean that."""
+    root: Path, format: str, layout: Layout, meaning: Meaning, notes: Sequence[str] = (), bits: int = 16,
+    channels: int | None = None,
+) -> Dataset:  # fmt: skip
+    """The data set of a layout whose masks mean that; without `channels`, the first photo is asked for them."""
     if not layout.records:
         raise DataError(f"{root}: no photo with a mask was found here ({format})")
     train, val, test = (
         tuple(_translated(record, meaning) for record in split) for split in (layout.train, layout.val, layout.test)
     )
-    reading = Reading(meaning.encoding, _channels(layout), bits)
+    reading = Reading(meaning.encoding, channels or _channels(layout), bits)
     return Dataset(root, format, meaning.classes, meaning.palette, reading, train, val, test, tuple(notes))
 
 

@@ -76,9 +76,12 @@ def read_with_size(
     source: Source, channels: int = 3, bits: int = 16, smallest: int | None = None
 ) -> tuple[np.ndarray, tuple[int, int]]:
     """`read_image`, and the (height, width) that the photo has on disk, turned upright."""
-    if channels != 3:
-        bands = _read_bands(source, channels, bits)
-        return bands, (bands.shape[0], bands.shape[1])
+    bands = read_bands(source) if channels != 3 or _is_tiff(source) else None
+    if bands is not None or channels != 3:
+        found = 3 if bands is None else bands.shape[2]
+        if bands is None or found != channels:
+            raise DataError(f"{source}: has {found} channels, where the data set's other photos have {channels}")
+        return bands if bands.dtype == np.uint8 else _to_8_bits(bands, bits), (bands.shape[0], bands.shape[1])
 
     def read(image: Image.Image) -> tuple[np.ndarray, tuple[int, int]]:
         turned = image.getexif().get(_ORIENTATION) in (5, 6, 7, 8)
@@ -119,18 +122,13 @@ def count_channels(source: Source) -> int:
 
     Raises DataError for a TIFF that cannot be read; of any other file it says 3 without a look at its pixels.
     """
-    if Path(source.name).suffix.lower() not in (".tif", ".tiff"):
-        return 3
-    bands = read_bands(source)
+    bands = read_bands(source) if _is_tiff(source) else None
     return 3 if bands is None else bands.shape[2]
 
 
-def _read_bands(source: Source, channels: int, bits: int) -> np.ndarray:
-    bands = read_bands(source)
-    found = 3 if bands is None else bands.shape[2]
-    if bands is None or found != channels:
-        raise DataError(f"{source}: has {found} channels, where the data set's other photos have {channels}")
-    return bands if bands.dtype == np.uint8 else _to_8_bits(bands, bits)
+def _is_tiff(source: Source) -> bool:
+    """Whether a file may have other bands than Pillow reads, by its name."""
+    return Path(source.name).suffix.lower() in (".tif", ".tiff")
 
 
 def read_bands(source: Source) -> np.ndarray | None:

@@ -186,7 +186,8 @@ class Dataset:
     """A data set that can be trained on: classes, how to read it, and its records.
 
     `root` names where it was found. `palette` has one (red, green, blue) in 0..255 a class. `notes` has a line for
-    each thing that was worked out or left out, to be told to a person.
+    each thing that was worked out or left out, to be told to a person. `grouped` says in words why records have groups,
+    "" where they were looked at and have none, None where nobody looked yet.
     """
 
     root: Path
@@ -198,6 +199,7 @@ class Dataset:
     val: tuple[Record, ...] = ()
     test: tuple[Record, ...] = ()
     notes: tuple[str, ...] = ()
+    grouped: str | None = None
 
     def records(self, split: Split) -> tuple[Record, ...]:
         """The records of one split; a split that is empty or unknown is an error that names those that are not."""

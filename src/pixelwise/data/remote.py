@@ -1,10 +1,11 @@
 """Single files that lie elsewhere: behind a URL that fsspec opens."""
 
+import posixpath
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote, urljoin
 
 from pixelwise.data.members import first_line
 from pixelwise.errors import DataError
@@ -47,6 +48,15 @@ class Remote:
         except Exception as error:  # each protocol has its own: of the network, of keys
             raise DataError(f"cannot be read ({first_line(error)})") from None
         return content
+
+    def beside(self, path: str) -> str:
+        """The URL of a path that starts in this file's folder."""
+        path = path.replace("\\", "/")
+        if self.url.lower().startswith("http"):
+            return urljoin(self.url, quote(path, safe="/%~!$&'()*+,;=:@"))
+        protocol, _, rest = self.url.partition("://")
+        folder = rest.rpartition("/")[0]
+        return f"{protocol}://{posixpath.normpath(f'{folder}/{path}')}"
 
     def __str__(self) -> str:
         return self.url

@@ -13,8 +13,9 @@ from pixelwise.errors import ConfigError
 def hold_back(records: Sequence[Record], fraction: float, seed: int) -> tuple[list[Record], list[Record]]:
     """Split records into (kept, held back), `fraction` of each stratum held back, the same for the same seed.
 
-    Where records have groups, whole groups are held back: as many as come nearest to the fraction, the strata left
-    aside. Every stratum keeps and gives at least one record where it has two; order is the records' own.
+    Groups stay together. Where most records have one, whole groups are held back, as many as come nearest to the
+    fraction, the strata left aside; else a group (copies of a photo) goes where its first record goes. Every stratum
+    keeps and gives at least one record where it has two; order is the records' own.
 
     >>> from pathlib import Path
     >>> kept, held = hold_back([Record(Path(f"{i}.jpg"), None, "a") for i in range(20)], 0.15, seed=0)
@@ -22,7 +23,8 @@ def hold_back(records: Sequence[Record], fraction: float, seed: int) -> tuple[li
     (17, 3)
     """
     rng = np.random.default_rng(seed)
-    grouped = len({record.group for record in records}) > 1
+    named = [record.group for record in records if record.group is not None]
+    grouped = len(named) > len(records) / 2 and len(set(named)) > 1
     held = _whole_groups(records, fraction, rng) if grouped else _by_stratum(records, fraction, rng)
     return (
         [record for index, record in enumerate(records) if index not in held],
@@ -31,17 +33,21 @@ def hold_back(records: Sequence[Record], fraction: float, seed: int) -> tuple[li
 
 
 def _by_stratum(records: Sequence[Record], fraction: float, rng: np.random.Generator) -> set[int]:
-    """The indices to hold back, a share of each stratum."""
+    """The indices to hold back, a share of each stratum; members of a group go where its first one goes."""
+    first: dict[str | None, int] = {}
+    follows = [index if record.group is None else first.setdefault(record.group, index)
+               for index, record in enumerate(records)]  # fmt: skip
+    leading = sorted(set(follows))
     strata: dict[str | None, list[int]] = {}
-    for index, record in enumerate(records):
-        strata.setdefault(record.stratum, []).append(index)
-    if len(strata) == len(records):  # each photo a stratum of its own says nothing
-        strata = {None: list(range(len(records)))}
+    for index in leading:
+        strata.setdefault(records[index].stratum, []).append(index)
+    if len(strata) == len(leading):  # each photo a stratum of its own says nothing
+        strata = {None: leading}
     held: set[int] = set()
     for _, members in sorted(strata.items(), key=lambda item: str(item[0])):
         count = min(max(round(len(members) * fraction), 1), len(members) - 1)
         held.update(rng.permutation(members)[:count].tolist())
-    return held
+    return {index for index, leader in enumerate(follows) if leader in held}
 
 
 def _whole_groups(records: Sequence[Record], fraction: float, rng: np.random.Generator) -> set[int]:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from pixelwise.data.groups import group_photos
 from pixelwise.data.masks import read_pair
 from pixelwise.data.members import first_line
 from pixelwise.data.pictures import open_picture
@@ -120,6 +121,8 @@ def pack(
     """
     if size is not None and data.reading.channels != 3:
         raise ConfigError(f"size: photos of {data.reading.channels} channels cannot be reduced; leave it out")
+    if not data.val:  # what is trained on will be split, and groups must be kept together then
+        data = group_photos(data)
     skipped: list[DataError] = []
     with _writing(out) as put:
         writer = _Writer(put, shard_bytes)
