@@ -9,10 +9,12 @@ from pixelwise.data.formats.carvana import carvana
 from pixelwise.data.formats.cityscapes import cityscapes
 from pixelwise.data.formats.coco import coco
 from pixelwise.data.formats.folders import folders
+from pixelwise.data.formats.huggingface import huggingface
 from pixelwise.data.formats.oxford_pets import oxford_pets
 from pixelwise.data.formats.shards import shards
 from pixelwise.data.formats.table import table
 from pixelwise.data.formats.voc import voc
+from pixelwise.data.formats.yolo_seg import yolo_seg
 from pixelwise.data.records import Layout
 from pixelwise.errors import ConfigError, DataError, unknown_name
 
@@ -25,7 +27,9 @@ FORMATS: dict[str, Callable[[Path], Layout | None]] = {
     "cityscapes": cityscapes,
     "ade20k": ade20k,
     "coco": coco,
+    "yolo-seg": yolo_seg,
     "table": table,
+    "huggingface": huggingface,
     "folders": folders,
 }
 """Name → function of the folder (or file); None where it does not look like this format. Tried in this order."""
