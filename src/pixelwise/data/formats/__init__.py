@@ -10,6 +10,8 @@ from pixelwise.data.formats.cityscapes import cityscapes
 from pixelwise.data.formats.coco import coco
 from pixelwise.data.formats.folders import folders
 from pixelwise.data.formats.huggingface import huggingface
+from pixelwise.data.formats.label_studio import label_studio
+from pixelwise.data.formats.labelme import labelme
 from pixelwise.data.formats.oxford_pets import oxford_pets
 from pixelwise.data.formats.shards import shards
 from pixelwise.data.formats.table import table
@@ -28,6 +30,8 @@ FORMATS: dict[str, Callable[[Path], Layout | None]] = {
     "ade20k": ade20k,
     "coco": coco,
     "yolo-seg": yolo_seg,
+    "labelme": labelme,
+    "label-studio": label_studio,
     "table": table,
     "huggingface": huggingface,
     "folders": folders,

@@ -75,3 +75,51 @@ def unpack_counts(text: str) -> np.ndarray:
     values[1::2] = np.cumsum(values[1::2])
     values[2::2] = np.cumsum(values[2::2])
     return values
+
+
+def unpack_brush(codes: object, height: int, width: int) -> np.ndarray:
+    """The mask in Label Studio's run lengths of RGBA, HW bool: where the opacity is half or more.
+
+    They are a stream of bits, the highest first: how many values there are (32 bits); how long a value is (5 bits, less
+    one); four lengths (4 bits each, less one). Then blocks: a bit that says "a run"; 2 bits that say which of the four
+    lengths the next number has; that number, how many values there are, less one; and the one value of a run, or
+    all values. Raises OutlineError.
+    """
+    try:
+        data = bytes(codes) if isinstance(codes, list) else b""
+    except (ValueError, TypeError):
+        raise OutlineError("a brush's rle must be a list of numbers from 0 to 255") from None
+    place = 0
+
+    def read(bits: int) -> int:
+        nonlocal place
+        end = place + bits
+        if end > 8 * len(data):
+            raise OutlineError("a brush's rle is cut off")
+        number = int.from_bytes(data[place >> 3 : end + 7 >> 3], "big") >> (-end & 7)
+        place = end
+        return number & ((1 << bits) - 1)
+
+    total, long = read(32), read(5) + 1
+    lengths = [read(4) + 1 for _ in range(4)]
+    if total != 4 * height * width:
+        raise OutlineError(f"a brush's rle is not of {width}x{height} pixels")
+    values = np.zeros(total, np.uint8)
+    done = 0
+    while done < total:
+        is_run = read(1)
+        count = read(lengths[read(2)]) + 1
+        if done + count > total:
+            raise OutlineError("a brush's rle is longer than its mask")
+        if is_run:
+            values[done : done + count] = min(read(long), 255)
+        else:
+            start, end = place, place + count * long
+            if end > 8 * len(data):
+                raise OutlineError("a brush's rle is cut off")
+            bits = np.unpackbits(np.frombuffer(data[start >> 3 : end + 7 >> 3], np.uint8))[start & 7 :]
+            words = bits[: count * long].reshape(count, long) @ (1 << np.arange(long - 1, -1, -1))
+            values[done : done + count] = np.minimum(words, 255)
+            place = end
+        done += count
+    return values.reshape(height, width, 4)[..., 3] >= 128
