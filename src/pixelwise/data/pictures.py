@@ -9,6 +9,7 @@ from typing import TypeVar
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from pixelwise.data.members import first_line
 from pixelwise.data.records import Source
 from pixelwise.errors import DataError
 
@@ -21,6 +22,9 @@ MOST_PIXELS = 178_956_970
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 _ORIENTATION = 0x0112
+
+_COLOUR_SPACES = (3, 5, 6, 8)
+"""TIFF's numbers for palettes, CMYK, YCbCr and L*a*b*, whose bands are colours."""
 
 _TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
@@ -48,11 +52,21 @@ def open_picture(source: Source, read: Callable[[Image.Image], T]) -> T:
 
 def _file(source: Source) -> Path | io.BytesIO:
     if not isinstance(source, Path):
-        return io.BytesIO(source.read_bytes())
+        return io.BytesIO(_content(source))
     # Reading a named pipe would wait for ever.
     if source.exists() and not source.is_file():
         raise DataError("not a file; replace or remove it")
     return source
+
+
+def _content(source: Source) -> bytes:
+    """What a source holds; DataError, OSError where there is none or it may not be read."""
+    try:
+        return source.read_bytes()
+    except (DataError, FileNotFoundError, PermissionError):
+        raise
+    except Exception as error:  # each protocol has its own: of the network, of keys
+        raise DataError(f"cannot be read ({first_line(error)})") from None
 
 
 def read_image(source: Source, channels: int = 3, bits: int = 16, smallest: int | None = None) -> np.ndarray:
@@ -136,9 +150,11 @@ def read_bands(source: Source) -> np.ndarray | None:
     import tifffile
 
     try:
-        content = source.read_bytes()
+        content = _content(source)
     except OSError as error:
         raise DataError(f"{source}: cannot be read ({error.strerror or error})") from None
+    except DataError as error:
+        raise DataError(f"{source}: {error}") from None
     if not content.startswith(_TIFF_STARTS):
         return None
     try:
@@ -147,7 +163,8 @@ def read_bands(source: Source) -> np.ndarray | None:
             page = tiff.pages.first
             opacity = sum(kind in (1, 2) for kind in page.extrasamples)
             colours = page.samplesperpixel - opacity
-            if len(series.shape) == 2 or (len(tiff.pages) == 1 and colours in (1, 3) and page.bitspersample == 8):
+            photo = colours in (1, 3) or page.photometric in _COLOUR_SPACES
+            if len(series.shape) == 2 or (len(tiff.pages) == 1 and photo and page.bitspersample == 8):
                 return None
             if np.prod(series.shape) > MOST_PIXELS * 3:
                 raise DataError(f"{source}: {series.shape} is more than a picture may have")

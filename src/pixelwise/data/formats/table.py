@@ -1,5 +1,6 @@
 """A table with a photo and its mask in each row."""
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -129,7 +130,7 @@ class _Reader:
             what = f"no such photo, though {where} lists it" if missing else "names no photo"
             self._problem("missing photo", name, f"{what}; add it or take out the row")
             return None
-        first = self._seen.setdefault(name, where)
+        first = self._seen.setdefault(os.path.normpath(name) if isinstance(image, Path) else name, where)
         if first != where:
             self._problem("photo listed twice", where, f"lists {name}, as {first} does; take out one of the rows")
             return None
