@@ -61,9 +61,7 @@ def samples() -> list[Sample]:
     return scenes
 
 
-def check_same(
-    writer: str, found: Any, masks: MaskEncoding, samples: Sequence[Sample], classes: Sequence[str]
-) -> None:
+def check_same(writer: str, found: Any, masks: MaskEncoding, samples: Sequence[Sample], classes: Sequence[str]) -> None:
     """Every sample is there once, in its split, with its own mask, pixel for pixel."""
     left = {sample.image.tobytes(): sample for sample in samples}
     for split in SPLITS:
@@ -269,7 +267,7 @@ def test_what_is_wrong_with_a_table_is_told_with_its_line(rows: list[str], told:
 
 def test_tables_that_cannot_be_read_are_named(folder: Path):
     path = folder / "data.csv"
-    path.write_bytes("image,mask\n".encode() + b"a/\xff.png,m/0.png\n")
+    path.write_bytes(b"image,mask\na/\xff.png,m/0.png\n")
     with pytest.raises(DataError, match=f"{path}: is not UTF-8 text"):
         FORMATS["table"](path)
     path.unlink()
@@ -358,8 +356,8 @@ def test_paths_in_cells_of_parquet_are_followed(folder: Path):
 
 
 CELL = st.sampled_from(
-    ["image", "mask", "split", "mask:a", "label", "a/0.png", "m/0.png", "train", "s3://b/k.png", "http://[", '"', ",", "\n",
-     ";", "\t", "|", "\r", "\ufeff", "\0", "\\", "..", "/", "猫.png", "file://", "x" * 300 + ".png"]
+    ["image", "mask", "split", "mask:a", "label", "a/0.png", "m/0.png", "train", "s3://b/k.png", "http://[", '"', ",",
+     "\n", ";", "\t", "|", "\r", "\ufeff", "\0", "\\", "..", "/", "猫.png", "file://", "x" * 300 + ".png"]
 )  # fmt: skip
 
 
@@ -476,11 +474,9 @@ def test_pictures_of_a_table_may_be_elsewhere(
     lost = str(data.train[0].image)
     system, key = fsspec.url_to_fs(lost)
     system.rm(key)
-    for read in (read_image, count_channels):
-        if read is read_image:
-            with pytest.raises(DataError) as error:
-                read(data.train[0].image)
-            assert str(error.value) == f"{lost}: no such file"
+    with pytest.raises(DataError) as error:
+        read_image(data.train[0].image)
+    assert str(error.value) == f"{lost}: no such file"
 
 
 @pytest.mark.parametrize("url", ["memory", "s3"])
@@ -520,7 +516,7 @@ def test_a_place_that_does_not_answer_is_told_in_one_line(url: str, folder: Path
     if "nonsense" not in url:
         with pytest.raises(DataError) as error:
             reading(UPath(url))
-        assert str(error.value).startswith(f"{url}: cannot be read (") and "\n" not in str(error.value)
+        assert str(error.value).startswith(f"{url}: ") and "\n" not in str(error.value)
     pytest.importorskip("s3fs").S3FileSystem.clear_instance_cache()
 
 
@@ -537,15 +533,18 @@ def test_names_and_neighbours_of_remote_files():
 
 
 def test_columns_of_pictures_that_may_be_meant_are_listed(samples: list[Sample], tmp_path: Path):
-    data = hf_dataset(samples, CLASSES).rename_column("label", "mask")
-    data.add_column("annotation", data["mask"][:], feature=data.features["mask"]).save_to_disk(str(tmp_path / "two"))
-    with pytest.raises(DataError, match=r"arrow: needs one column .* pictures: image, mask, annotation; name one"):
+    import datasets
+
+    data = hf_dataset(samples, CLASSES, ("image", "mask"))
+    again = hf_dataset(samples, CLASSES, ("x", "annotation")).remove_columns(["x", "classes"])
+    datasets.concatenate_datasets([data, again], axis=1).save_to_disk(str(tmp_path / "two"))
+    with pytest.raises(DataError, match=r"arrow: needs one column .* pictures: image, mask, annotation; call one"):
         find_layout(tmp_path / "two")
     data.remove_columns("mask").save_to_disk(str(tmp_path / "none"))
-    with pytest.raises(DataError, match=r"columns of pictures: image; name"):
+    with pytest.raises(DataError, match=r"columns of pictures: image; call"):
         find_layout(tmp_path / "none")
     data.select_columns("classes").save_to_disk(str(tmp_path / "no pictures"))
-    with pytest.raises(DataError, match=r"columns of pictures: none among classes; name"):
+    with pytest.raises(DataError, match=r"columns of pictures: none among classes; call"):
         find_layout(tmp_path / "no pictures")
     data.select_columns("classes").to_parquet(str(tmp_path / "x.parquet"))
     assert FORMATS["huggingface"](tmp_path / "none" / "x") is None
@@ -583,12 +582,12 @@ def test_rows_without_a_mask_and_pictures_that_lie_outside(samples: list[Sample]
     import datasets
 
     features = datasets.Features({"image": datasets.Image(), "mask": datasets.Image()})
+    photos = [png(samples[0].image), str(folder / "a" / "1.png"), str(folder / "a" / "9.png"), png(samples[3].image)]
     rows = {
-        "image": [png(samples[0].image), str(folder / "a" / "1.png"), str(folder / "a" / "9.png"), png(samples[3].image)],
+        "image": photos,
         "mask": [png(samples[0].mask), str(folder / "m" / "1.png"), png(samples[2].mask), None],
-    }  # fmt: skip
+    }
     data = datasets.Dataset.from_dict(rows, features=features)
-    data.to_parquet(str(folder / "train-00000-of-00001.parquet"), batch_size=2) if False else None
     import pyarrow.parquet
 
     outside = folder / "set"
@@ -617,7 +616,7 @@ def damage(path: Path, change: Callable[[bytes], bytes]) -> None:
         ("dataset_dict.json", lambda text: b'{"splits": [3]}', "damaged"),
         ("train/state.json", lambda text: text[:-9], "is no JSON"),
         ("train/state.json", lambda text: b"{}", "damaged"),
-        ("train/state.json", lambda text: text.replace(b"{", b'{"_indices_data_files": [{"filename": "x"}],', 1), "index"),
+        ("train/state.json", lambda text: text.replace(b"{", b'{"_indices_data_files": [{}],', 1), "index"),
         ("train/dataset_info.json", None, "cannot be read"),
         ("train/data-00000-of-00002.arrow", None, "no such file"),
         ("train/data-00000-of-00002.arrow", lambda text: text[: len(text) // 2], "cannot be read"),
@@ -647,8 +646,8 @@ def test_parquet_files_of_several_data_sets_are_refused(samples: list[Sample], t
         FORMATS["huggingface"](tmp_path)
     assert find_layout(tmp_path / "small")[0] == "huggingface"
     write_parquet(tmp_path / "small" / "data", {"a": [1]})
-    with pytest.raises(DataError, match=r"data.parquet: is not of the data set|train.*parquet: is not of the data set"):
-        (tmp_path / "small" / "data" / "data.parquet").rename(tmp_path / "small" / "data" / "val.parquet")
+    (tmp_path / "small" / "data" / "data.parquet").rename(tmp_path / "small" / "data" / "val.parquet")
+    with pytest.raises(DataError, match=r"data/val.parquet: is not of the data set that .*test-00000-of-00002.parquet"):
         FORMATS["huggingface"](tmp_path / "small")
 
 

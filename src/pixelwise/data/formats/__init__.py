@@ -21,6 +21,7 @@ from pixelwise.data.records import Layout
 from pixelwise.errors import ConfigError, DataError, unknown_name
 
 FORMATS: dict[str, Callable[[Path], Layout | None]] = {
+    "table": table,  # before shards: a server may refuse, where it should miss, what would lie in a table
     "shards": shards,
     "oxford-pets": oxford_pets,
     "camvid": camvid,
@@ -32,7 +33,6 @@ FORMATS: dict[str, Callable[[Path], Layout | None]] = {
     "yolo-seg": yolo_seg,
     "labelme": labelme,
     "label-studio": label_studio,
-    "table": table,
     "huggingface": huggingface,
     "folders": folders,
 }

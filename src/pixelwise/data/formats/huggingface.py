@@ -182,7 +182,7 @@ def _columns(part: _Part) -> tuple[str, str]:
     if len(photos) == len(masks) == 1:
         return photos[0], masks[0]
     columns = ", ".join(pictures) or f"none among {', '.join(part.features)}"
-    hint = "name one 'image' and one 'mask' (rename_column) and remove others like them (remove_columns)"
+    hint = "call one 'image' and one 'mask' (rename_column), and take others out (remove_columns)"
     raise DataError(f"{part.file}: needs one column of photos and one of masks; columns of pictures: {columns}; {hint}")
 
 
