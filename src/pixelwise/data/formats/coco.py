@@ -50,7 +50,7 @@ def coco(root: Path) -> Layout | None:
     if not files:
         return None
     _check_outlines(files)
-    _settle_splits(files, alone=root.is_file())
+    _settle_splits(files, root)
     names = _categories(files)
     classes, index_of = number_classes(names.values())
     labels = {each: index_of[name] for each, name in names.items()}
@@ -157,13 +157,13 @@ def _check_outlines(files: list[_File]) -> None:
         files.remove(file)
 
 
-def _settle_splits(files: list[_File], alone: bool) -> None:
-    """The split of each file, by its name, or that of its folder; all is for training where there is one file alone."""
-    if alone:
+def _settle_splits(files: list[_File], root: Path) -> None:
+    """The split of each file, by its name, or that of its folder; all is for training where the root is the file."""
+    if is_file(root):
         return
     for file in list(files):
         stem = file.path.stem.casefold()
-        file.split = split_of(stem) or split_of(file.path.parent.name)
+        file.split = split_of(stem) or (split_of(file.path.parent.name) if file.path.parent != root else None)
         if "trainval" in stem and any(split_of(other.path.stem) == "train" for other in files if other is not file):
             files.remove(file)
         elif "trainval" in stem:

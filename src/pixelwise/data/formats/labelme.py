@@ -68,7 +68,8 @@ def labelme(root: Path) -> Layout | None:
             files.append(file)
         except (OutlineError, DataError) as error:
             problems.append(Problem("bad outline", str(path), str(error).removeprefix(f"{path}: ")))
-    classes, index_of = number_classes(sorted({label for file in files for label, _ in file.shapes}), _BACKGROUND)
+    names = {label for file in files for label, _ in file.shapes} - {IGNORED}
+    classes, index_of = number_classes(sorted(names), _BACKGROUND)
     labels = index_of | {IGNORED: IGNORE_INDEX}
     records: dict[Split, list[Record]] = {split: [] for split in SPLITS}
     for file in files:

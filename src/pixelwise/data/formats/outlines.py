@@ -157,6 +157,7 @@ class Photos:
         self.by_name: dict[str, list[Picture]] = {}
         for photo in pictures(listing):
             self.by_name.setdefault(photo.name, []).append(photo)
+        self.folders = {each.folder.rpartition("/")[2] for many in self.by_name.values() for each in many}
 
     def path(self, photo: Picture) -> Path:
         """Where the photo lies."""
@@ -172,9 +173,12 @@ class Photos:
         parts = [part for part in re.split(r"[\\/]+", name) if part not in ("", ".")]
         there = self.by_name.get(parts[-1], []) if parts else []
         there = [each for each in there if split_of(each.folder) in (None, split) or split is None]
-        if len(there) < 2:
-            return there[0] if there else None
+        if not there:
+            return None
         ranks = [(_shared(parts[-2::-1], each.folder), each.folder == near) for each in there]
+        # The folder is here and this file not in it: another one of its name is another photo.
+        if max(ranks)[0] == 0 and len(parts) > 1 and parts[-2] in self.folders:
+            return None
         best = [each for each, rank in zip(there, ranks, strict=True) if rank == max(ranks)]
         if len(best) > 1:
             raise DataError(f"{where}: {name} may be {best[0]} or {best[1]}; give photos different names")
