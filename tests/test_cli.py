@@ -89,6 +89,8 @@ class TestHelp:
 TYPED: dict[str, tuple[Sequence[str], object]] = {
     "size": (["--size", "96"], 96),
     "augment": (["--augment", "flip"], "flip"),
+    "cache": (["--no-cache"], False),
+    "skip_bad": (["--skip-bad"], True),
     "validation_from": (["--validation-from", "test"], "test"),
     "validation_fraction": (["--validation-fraction", "0.3"], 0.3),
     "encoder": (["--encoder", "resnet18"], "resnet18"),
@@ -136,11 +138,24 @@ class TestFlags:
         self, name: str, run_cli: Callable[..., Ran], given: dict[str, Any], pets_folder: Path
     ) -> None:
         flags, value = TYPED[name]
-        run_cli("train", pets_folder, "--out", "nowhere", *flags)
+        run_cli("train", pets_folder, "--out", "nowhere", "--preset", "default", *flags)
         assert getattr(self.config_of(given), name) == value
         assert value != pw.Config.model_fields[name].default or name == "freeze_encoder"
         # What was not typed is not given: a preset's own values stay.
-        assert set(given) - {name} == {"out", "data", "preset", "resume"}
+        assert set(given) - {name} == {"out", "data", "preset", "resume", "plan"}
+
+    def test_without_a_preset_flags_go_over_the_plan(
+        self, run_cli: Callable[..., Ran], given: dict[str, Any], pets_folder: Path
+    ) -> None:
+        ran = run_cli("train", pets_folder, "--out", "nowhere", "--size", "64", "--lr", "0.25")
+        assert {name: given[name] for name in given if name in pw.Config.model_fields} == {
+            "size": 64, "lr": 0.25, "preset": None,
+        }  # fmt: skip
+        plan = given["plan"].settings
+        assert (plan["size"], plan["lr"], plan["freeze_encoder"]) == (64, 0.25, True), "ten photos: it stays frozen"
+        assert "size: 64" in ran.out and "# as given" in ran.out
+        for name in plan:
+            assert f"\n  {name}: " in ran.out
 
     def test_every_setting_is_used(self) -> None:
         read = set()
@@ -157,8 +172,16 @@ class TestFlags:
         config = self.config_of(given)
         assert (config.preset, config.freeze_encoder, config.epochs, config.batch_size) == ("tutorial", False, 2, 64)
         assert given["resume"] is False
-        run_cli("train", pets_folder, "--out", "x", "--resume")
-        assert given["resume"] is True
+        assert given["plan"] is None
+
+    def test_resuming_reads_masks_as_the_run_did(
+        self, run_cli: Callable[..., Ran], given: dict[str, Any], own_run: Path, pets_folder: Path
+    ) -> None:
+        manifest = own_run / "data.yaml"
+        manifest.write_text(manifest.read_text().replace("  border:", "  edge:"))
+        run_cli("train", pets_folder, "--out", own_run, "--resume")
+        assert given["resume"] is True and given["plan"] is None
+        assert given["data"].classes == ("pet", "background", "edge")
 
 
 def _no_mask(data: Path) -> Path:
@@ -297,7 +320,7 @@ class TestBadInput:
             raise KeyboardInterrupt
 
         monkeypatch.setattr(cli, "train", stopped)
-        ran = run_cli("train", pets_folder, "--out", "x")
+        ran = run_cli("train", pets_folder, "--out", "x", "--preset", "default")
         assert ran.code == 130
         assert len(ran.err.splitlines()) == 1 and "--resume" in ran.err
 
@@ -381,6 +404,7 @@ class TestCommands:
 def test_training_from_a_shell_says_a_line_an_epoch_into_a_file(pets_folder: Path, tmp_path: Path) -> None:
     with (tmp_path / "out.txt").open("w") as out, (tmp_path / "err.txt").open("w") as err:
         command = [sys.executable, "-W", "error", "-m", "pixelwise", "train", pets_folder, "--out", tmp_path / "run"]
+        command += ["--preset", "default"]
         done = subprocess.run(
             [*command, *QUICK[:-1], "2", "--batch-size", "2"],
             stdout=out,

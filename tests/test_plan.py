@@ -42,7 +42,7 @@ def found(
 
 
 def planned(**facts: object) -> dict[str, object]:
-    plan = draw_plan(found(**facts), "cpu", timed=False)  # type: ignore[arg-type]
+    plan = draw_plan(found(**facts), timed=False)  # type: ignore[arg-type]
     assert set(plan.settings) <= set(plan.reasons), "each decision has its reason"
     Config.of(base=plan.settings)
     return dict(plan.settings)
@@ -94,13 +94,13 @@ def test_a_rare_class_asks_for_dice():
 
 
 def test_groups_and_splits_are_told():
-    plan = draw_plan(found(grouped="video frames: 4 sequences"), "cpu", timed=False)
+    plan = draw_plan(found(grouped="video frames: 4 sequences"), timed=False)
     assert "video frames: 4 sequences" in plan.reasons["validation_fraction"]
-    assert "validation_fraction" not in draw_plan(found(val=20), "cpu", timed=False).settings
+    assert "validation_fraction" not in draw_plan(found(val=20), timed=False).settings
 
 
 def test_a_plan_reads_back_and_can_be_changed(tmp_path: Path):
-    plan = draw_plan(found(names=("background", "it's: a #cat, [no]")), "cpu", timed=False)
+    plan = draw_plan(found(names=("background", "it's: a #cat, [no]")), timed=False)
     plan.write(tmp_path / "plan.yaml")
     again = Plan.read(tmp_path / "plan.yaml")
     assert again.data == plan.data and again.settings == plan.settings
@@ -125,12 +125,25 @@ def test_a_plan_reads_back_and_can_be_changed(tmp_path: Path):
 )
 def test_a_wrong_line_is_named(line: str, wrong: str, message: str, tmp_path: Path):
     path = tmp_path / "plan.yaml"
-    draw_plan(found(), "cpu", timed=False).write(path)
+    draw_plan(found(), timed=False).write(path)
     changed = [wrong if each.strip().startswith(line.strip()) else each for each in path.read_text().splitlines()]
     path.write_text("\n".join(changed))
     with pytest.raises(pw.ConfigError) as error:
         Plan.read(path)
     assert message in str(error.value) and str(path) in str(error.value) and "\n" not in str(error.value)
+
+
+def test_what_is_given_stays_and_the_rest_goes_with_it():
+    given = {"size": 512, "encoder": "resnet18", "encoder_weights": "none", "lr": 0.5}
+    plan = draw_plan(found(photos=1000), given, timed=False)
+    assert {name: plan.settings[name] for name in given} == given
+    assert all(plan.reasons[name] == "as given" for name in given)
+    assert plan.settings["freeze_encoder"] is False
+    assert draw_plan(found(), {"encoder": "resnet18"}, timed=False).settings["encoder_weights"] == "hub"
+    with pytest.raises(pw.ConfigError, match="unknown class 'dog'"):
+        draw_plan(found(), {"class_weights": {"dog": 1.0}}, timed=False)
+    with pytest.raises(pw.ConfigError, match="unknown encoder 'resnet19'"):
+        draw_plan(found(), {"encoder": "resnet19"})
 
 
 def test_a_missing_plan_is_named(tmp_path: Path):

@@ -109,6 +109,11 @@ def train_command(
             "flags about masks, or change the plan"
         )
     used = None if plan is None else Plan.read(plan)
+    if not resume:
+        # What is wrong with a flag is said at once, and not after a look at all photos.
+        Config.of(preset or "default", used.settings if used else None, **given)
+        if out is not None:
+            Run.check_free(out)
     with Bars(shown=is_first_process()) as bars:
         if resume and out is not None:
             dataset = Run.open(out).read_manifest().load(data, choices.skip_bad)
@@ -118,12 +123,13 @@ def train_command(
             dataset = load(data, choices, progress=bars.over("looking at masks"))
         else:
             found = inspect(data, choices, progress=bars.over("looking at photos"))
-            used = draw_plan(found, given.get("device", "auto"), timed=is_first_process())
+            used = draw_plan(found, given, timed=is_first_process())
             dataset = found.data
     if used is not None and is_first_process():
         print_dataset(dataset)
         print_plan(used)
-    run = train(dataset, out or free_path(Path("runs") / _name(data)), preset, resume, plan=used, **given)
+    target = out or free_path(Path("runs") / _name(data))
+    run = train(dataset, target, preset=preset, resume=resume, plan=used, **given)
     if is_first_process():
         print_run(run)
     return 0

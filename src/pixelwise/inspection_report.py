@@ -16,7 +16,7 @@ from rich.table import Table
 
 from pixelwise.data.inspect import ClassFacts, Inspection
 from pixelwise.data.masks import read_pair
-from pixelwise.data.records import IGNORE_INDEX, SPLITS, Problem, Reading
+from pixelwise.data.records import SPLITS, Problem, Reading
 from pixelwise.data.streams import Progress, no_progress
 from pixelwise.errors import DataError
 from pixelwise.files import replacing
@@ -141,16 +141,15 @@ def class_sheet(facts: ClassFacts, index: int, reading: Reading) -> Image.Image 
         step = max(1, max(mask.shape[-2:]) // SHEET_WIDTH)
         photo, mask = photo[::step, ::step], mask[..., ::step, ::step]
         present = mask[index] == 1 if mask.ndim == 3 else mask == index
-        ignored = mask[index] == IGNORE_INDEX if mask.ndim == 3 else mask == IGNORE_INDEX
         photos.append(np.ascontiguousarray(photo_as_shown(photo)))
-        masks.append(np.where(present, 0, np.where(ignored, IGNORE_INDEX, 1)).astype(np.uint8))
+        masks.append(np.where(present, 0, 1).astype(np.uint8))
         names.append(f"{present.mean():.1%} {record.image.name}")
     if not photos:
         return None
     # Dark beside bright, bright beside dark: a class that its data set draws in black must be seen too.
     other = (0, 0, 0) if max(facts.colour) > 80 else (255, 255, 255)
     title = f"{facts.name}: {facts.share:.2%} of pixels, on {facts.photos} photos"
-    return photo_sheet(photos, masks, names, (facts.name, "all else"), (facts.colour, other), title, width=SHEET_WIDTH)
+    return photo_sheet(photos, masks, names, (facts.name, "all else"), (facts.colour, other), title, 2, SHEET_WIDTH)
 
 
 def _embedded(picture: Image.Image) -> str:
@@ -167,7 +166,9 @@ def _page(found: Inspection, plan: Plan, sheets: dict[str, str]) -> str:
         found=found, data=found.data, plan=plan, sheets=sheets, loud=LOUD, problems=by_kind(found.problems),
         splits={split: len(getattr(found.data, split)) for split in SPLITS},
         spreads={
-            "width": (found.widths, "%.0f"), "height": (found.heights, "%.0f"), "width ÷ height": (found.ratios, "%.2f"),
+            "width": (found.widths, "%.0f"),
+            "height": (found.heights, "%.0f"),
+            "width ÷ height": (found.ratios, "%.2f"),
         },
         greatest=max((each.share for each in found.classes), default=0.0) or 1.0,
     )  # fmt: skip

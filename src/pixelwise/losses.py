@@ -133,11 +133,18 @@ def check_loss(name: str, multilabel: bool) -> None:
         raise ConfigError(f"loss '{name}' is not for this data, which is {kind}; choose --loss {', '.join(fitting)}")
 
 
-def check_class_names(choice: str | dict[str, float], classes: Sequence[str]) -> None:
-    """Raise ConfigError where weights name a class that is not among the classes."""
-    for name in choice if isinstance(choice, dict) else ():
+def check_class_weights(choice: str | dict[str, float], classes: Sequence[str]) -> None:
+    """Raise ConfigError where weights name a class that is not among the classes, or are all 0."""
+    if not isinstance(choice, dict):
+        return
+    for name in choice:
         if name not in classes:
             raise ConfigError(unknown_name("class", name, classes))
+    if not any(choice.get(name, 1.0) for name in classes):
+        raise ConfigError(_ALL_ZERO)
+
+
+_ALL_ZERO = "the class weights are all 0; give at least one class a weight above 0"
 
 
 def class_weight_values(
@@ -160,11 +167,11 @@ def class_weight_values(
         count = pixels().double()
         weights = torch.where(count > 0, 1 / count.clamp(min=1), 0.0)
     else:
-        check_class_names(choice, classes)
+        check_class_weights(choice, classes)
         named = dict(choice) if isinstance(choice, dict) else {}
         weights = torch.tensor([named.get(name, 1.0) for name in classes], dtype=torch.float64)
     if weights.sum() <= 0:
-        raise ConfigError("the class weights are all 0; give at least one class a weight above 0")
+        raise ConfigError(_ALL_ZERO)
     return (weights / weights.sum()).float()
 
 

@@ -21,7 +21,7 @@ from pixelwise.data.inspect import Inspection
 from pixelwise.device import choose_device, computes_in_bfloat16
 from pixelwise.errors import ConfigError
 from pixelwise.files import replacing
-from pixelwise.losses import loss_named
+from pixelwise.losses import check_class_weights, check_loss, loss_named
 from pixelwise.manifest import Manifest, yaml_line
 from pixelwise.models.segmenter import Segmenter
 
@@ -103,25 +103,32 @@ class _File(BaseModel):
     settings: dict[str, Any]
 
 
-def draw_plan(found: Inspection, device: str = "auto", timed: bool = True) -> Plan:
+def draw_plan(found: Inspection, given: Mapping[str, Any] | None = None, timed: bool = True) -> Plan:
     """Decide everything about a training from what was found in the data.
 
-    `timed` measures how long it will take here, on a few steps; the decisions do not depend on it.
+    Args:
+        found: what `inspect` found.
+        given: settings that a person has decided already; the others are decided to go with them.
+        timed: measure how long it will take here, on a few steps; the decisions do not depend on it.
+
+    Raises ConfigError where what is given does not fit the data.
     """
     data = found.data
     settings: dict[str, Any] = {}
     reasons: dict[str, str] = {}
+    given = given or {}
 
     def decide(name: str, value: object, reason: str) -> None:
-        settings[name], reasons[name] = value, reason
+        settings[name], reasons[name] = (given[name], "as given") if name in given else (value, reason)
 
     training = len(data.train) if data.val else round(len(data.train) * (1 - DEFAULT.validation_fraction))
     decide("size", *_size(found))
-    decide("batch_size", *_batch_size(settings["size"], training, device))
+    decide("batch_size", *_batch_size(settings["size"], training, given.get("device", "auto")))
     decide("epochs", *_epochs(training))
     decide("encoder", DEFAULT.encoder, "its ImageNet weights come inside a package; quick on any machine")
-    decide("encoder_weights", DEFAULT.encoder_weights, "pretrained weights need far fewer photos than a random start")
-    decide("freeze_encoder", *_freeze(training))
+    weights = Config.of(**given).encoder_weights
+    decide("encoder_weights", weights, "pretrained weights need far fewer photos than a random start")
+    decide("freeze_encoder", *(_freeze(training) if weights != "none" else (False, "it starts at random")))
     decide("augment", *_augment(found))
     decide("loss", *_loss(found))
     decide("class_weights", *_class_weights(found, settings["loss"]))
@@ -130,8 +137,13 @@ def draw_plan(found: Inspection, device: str = "auto", timed: bool = True) -> Pl
         decide(
             "validation_fraction", DEFAULT.validation_fraction, f"no val split was found: {how}; test is not touched"
         )
+    for name in given:
+        decide(name, None, "")
+    config = Config.of(base=settings, **given)
+    check_class_weights(config.class_weights, data.classes)
+    check_loss(config.loss, data.reading.multilabel)
     if timed:
-        seconds = measure_seconds(found, Config.of(base=settings), training)
+        seconds = measure_seconds(found, config, training)
         reasons["epochs"] += f"; about {_duration(seconds)} in all on this machine, measured on a few steps"
     manifest = Manifest.of(data)
     reasons |= {f"class {each.name}": _class_line(each.share, each.photos) for each in found.classes}

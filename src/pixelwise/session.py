@@ -18,7 +18,7 @@ from pixelwise.data.records import Dataset, Record
 from pixelwise.data.sampling import EpochSampler, ShardSampler
 from pixelwise.data.transforms import REPEATING, build_transform, prepared_size
 from pixelwise.errors import ConfigError, DataError, RunError
-from pixelwise.losses import check_class_names, check_loss, class_weight_values
+from pixelwise.losses import check_class_weights, check_loss, class_weight_values
 from pixelwise.models.segmenter import Segmenter
 from pixelwise.plan import Plan
 from pixelwise.progress import TrainBars
@@ -83,7 +83,7 @@ def prepare(
 ) -> Session:  # fmt: skip
     """Read the photos, build the model, and share both among the processes."""
     # First what can be wrong in a moment, then what takes its time.
-    check_class_names(config.class_weights, data.classes)
+    check_class_weights(config.class_weights, data.classes)
     check_loss(config.loss, data.reading.multilabel)
     model = Segmenter.build(config, data.classes, data.palette, data.reading)
     train_set = SegmentationDataset(

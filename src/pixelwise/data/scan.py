@@ -171,9 +171,8 @@ def look_at_record(record: Record) -> RecordLook:
         return RecordLook(photo, problems=tuple(problems))
     if photo is not None and look.size != photo.size:
         (height, width), (mask_height, mask_width) = photo.size, look.size
-        what = (
-            f"photo is {width}x{height} but its mask {record.mask} is {mask_width}x{mask_height}; save both in one size"
-        )
+        sizes = f"photo is {width}x{height} but its mask {record.mask} is {mask_width}x{mask_height}"
+        what = f"{sizes}; they must be of one size"
         problems.append(Problem("size mismatch", str(record.image), what))
     return RecordLook(photo, look, rows, opacity, digest, tuple(problems))
 
