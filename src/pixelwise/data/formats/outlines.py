@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from pixelwise.data.formats.roles import read_part
+from pixelwise.data.formats.voc import voc_palette
 from pixelwise.data.formats.walk import Listing, Picture, pictures, read_text
 from pixelwise.data.records import IGNORE_INDEX, SPLITS, Layout, MaskEncoding, Problem, Record, Split
 from pixelwise.errors import DataError
@@ -120,17 +121,15 @@ def ellipse(x: float, y: float, across: float, down: float, angle: float = 0.0, 
 
 
 def number_classes(names: Iterable[str], background: Iterable[str] = (BACKGROUND,)) -> tuple[list[str], dict[str, int]]:
-    """Class names, "background" first, and the index of each name; a name in `background` stands for that class.
+    """Class names, "background" first, and the index of each name; a name in `background`, in any case, is that class.
 
     Index 255 says "ignore" in masks, so no class has it: where there are so many, a name that says so holds its place.
 
     >>> number_classes(["cat", "Background", "dog"])
-    (['Background', 'cat', 'dog'], {'Background': 0, 'cat': 1, 'dog': 2})
+    (['background', 'cat', 'dog'], {'Background': 0, 'cat': 1, 'dog': 2})
     """
-    names = list(dict.fromkeys(names))
-    own = next((name for name in names if name.casefold() in background), None)
-    classes, index_of = [own if own is not None and own.casefold() == BACKGROUND else BACKGROUND], {}
-    for name in names:
+    classes, index_of = [BACKGROUND], dict[str, int]()
+    for name in dict.fromkeys(names):
         if name.casefold() in background:
             index_of[name] = 0
             continue
@@ -146,7 +145,9 @@ def drawn_layout(
 ) -> Layout:
     """The layout of masks that are drawn."""
     train, val, test = (tuple(records[split]) for split in SPLITS)
-    return Layout(train, val, test, tuple(classes), MaskEncoding("shapes"), problems=tuple(problems))
+    # Some of very many classes may be chosen later; our own palette has no colours for them all.
+    palette = voc_palette(len(classes)) if len(classes) >= IGNORE_INDEX else ()
+    return Layout(train, val, test, tuple(classes), MaskEncoding("shapes"), palette=palette, problems=tuple(problems))
 
 
 class Photos:
