@@ -173,6 +173,7 @@ def findings(figures: dict[str, Any]) -> tuple[list[Finding], dict[str, Any]]:
     summary: dict[str, Any] = {
         "peer": best,
         "photos_a_second": {name: statistics.median(r) for name, r in both.items()},
+        "ratios": {},
     }
     rows = []
     wanted = {"cold": 2.0, "streamed": None, "build": None, "open": None, "warm": 20.0}

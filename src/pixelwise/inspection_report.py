@@ -20,6 +20,7 @@ from pixelwise.data.records import SPLITS, Problem, Reading
 from pixelwise.data.streams import Progress, no_progress
 from pixelwise.errors import DataError
 from pixelwise.files import replacing
+from pixelwise.manifest import Manifest
 from pixelwise.plan import Plan
 from pixelwise.visualize import photo_as_shown, photo_sheet, save_picture
 
@@ -40,6 +41,11 @@ def by_kind(problems: Iterable[Problem]) -> dict[str, list[Problem]]:
     return dict(sorted(found.items(), key=lambda item: (item[0] != LOUD, item[1][0].usable, item[0])))
 
 
+def levels(found: Inspection) -> dict[str, str]:
+    """Class → the levels in masks that stand for it; "" where the data set's own files name classes."""
+    return {name: ", ".join(each.levels) for name, each in Manifest.of(found.data).classes.items()}
+
+
 def print_inspection(found: Inspection) -> None:
     """Print what was found: splits, sizes, classes, how masks are read, and every kind of problem."""
     data, console = found.data, Console(soft_wrap=True, highlight=False)
@@ -56,12 +62,13 @@ def print_inspection(found: Inspection) -> None:
         print(f"groups: {data.grouped}")
     table = Table(title=f"classes; {found.ignored:.2%} of pixels are ignored", title_justify="left")
     table.add_column("class")
-    for heading in ("pixels", "photos", "objects", "typical side"):
+    for heading in ("in masks", "pixels", "photos", "objects", "typical side"):
         table.add_column(heading, justify="right")
+    written = levels(found)
     for each in found.classes:
         side = "–" if each.side is None else f"{each.side.median:.1%}"
         swatch = "[on #{:02x}{:02x}{:02x}]  [/] ".format(*each.colour)
-        cells = f"{each.share:.2%}", f"{each.photos}", f"{each.objects}", side
+        cells = written[each.name], f"{each.share:.2%}", f"{each.photos}", f"{each.objects}", side
         table.add_row(swatch + each.name.replace("[", "\\["), *cells)
     console.print(table)
     for kind, problems in by_kind(found.problems).items():
@@ -99,7 +106,7 @@ def write_inspection(found: Inspection, plan: Plan, folder: Path, progress: Prog
 
 def as_json(found: Inspection) -> dict[str, object]:
     """An inspection as JSON holds it: paths as text, without the records of each split but with their number."""
-    data = found.data
+    data, written = found.data, levels(found)
     return {
         "root": str(data.root),
         "format": data.format,
@@ -118,8 +125,8 @@ def as_json(found: Inspection) -> dict[str, object]:
         "ignored": found.ignored,
         "classes": [
             {
-                "name": each.name, "colour": "#{:02x}{:02x}{:02x}".format(*each.colour), "pixels": each.pixels,
-                "share": each.share, "photos": each.photos, "objects": each.objects,
+                "name": each.name, "levels": written[each.name], "colour": "#{:02x}{:02x}{:02x}".format(*each.colour),
+                "pixels": each.pixels, "share": each.share, "photos": each.photos, "objects": each.objects,
                 "side": None if each.side is None else asdict(each.side),
             }
             for each in found.classes
@@ -163,7 +170,8 @@ def _page(found: Inspection, plan: Plan, sheets: dict[str, str]) -> str:
     environment = Environment(loader=PackageLoader("pixelwise"), autoescape=True, trim_blocks=True, lstrip_blocks=True)
     page = environment.get_template("inspection.html")
     return page.render(
-        found=found, data=found.data, plan=plan, sheets=sheets, loud=LOUD, problems=by_kind(found.problems),
+        found=found, data=found.data, plan=plan, sheets=sheets, loud=LOUD, levels=levels(found),
+        problems=by_kind(found.problems),
         splits={split: len(getattr(found.data, split)) for split in SPLITS},
         spreads={
             "width": (found.widths, "%.0f"),
