@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -585,7 +586,7 @@ def test_a_changed_json_gives_a_layout_or_a_data_error(writer: str, data: st.Dat
         for key in at[:-1]:
             holder = holder[key]
         if data.draw(st.booleans()):
-            holder[at[-1]] = data.draw(STRANGE)
+            holder[at[-1]] = deepcopy(data.draw(STRANGE))
         else:
             del holder[at[-1]]
     write_json(path, content)
@@ -595,3 +596,11 @@ def test_a_changed_json_gives_a_layout_or_a_data_error(writer: str, data: st.Dat
             read_pair(record, Reading(layout.encoding))
     except DataError as error:
         assert str(folder) in str(error)
+
+
+def test_a_yaml_beside_masks_is_none_of_yolo(tmp_path: Path):
+    for name in ("images", "labels"):
+        save(tmp_path / name / "a.png", np.zeros((4, 4), np.uint8))
+    lines(tmp_path / "data.yaml", ["names: 3", "train: ["])
+    assert FORMATS["yolo-seg"](tmp_path) is None
+    assert find_layout(tmp_path)[0] == "folders"

@@ -126,7 +126,7 @@ def number_classes(names: Iterable[str], background: Iterable[str] = (BACKGROUND
     Index 255 says "ignore" in masks, so no class has it: where there are so many, a name that says so holds its place.
 
     >>> number_classes(["cat", "Background", "dog"])
-    (['background', 'cat', 'dog'], {'Background': 0, 'cat': 1, 'dog': 2})
+    (['background', 'cat', 'dog'], {'cat': 1, 'Background': 0, 'dog': 2})
     """
     classes, index_of = [BACKGROUND], dict[str, int]()
     for name in dict.fromkeys(names):

@@ -51,7 +51,6 @@ def yolo_seg(root: Path) -> Layout | None:
     where = {photo: _label_file(photo) for many in by_split.values() for photo in many}
     texts = {folder: set(names) for folder, names in listing.items()}
     labelled = {photo: label for photo, label in where.items() if label[1] in texts.get(label[0], ())}
-    # Masks may lie in folders of these names, too.
     if not labelled:
         return None
     classes, index_of = number_classes(settings.names.values())
@@ -80,7 +79,11 @@ def _find_settings(root: Path) -> _Settings | None:
         return _read_settings(root, alone=True) if root.suffix.lower() in _YAML else None
     if not is_folder(root):
         return None
-    listing = list_files(root, depth=1)
+    listing = list_files(root)
+    # Other data have files of these names, too.
+    labels = [name for folder, names in listing.items() if "labels" in folder.split("/") for name in names]
+    if not any(name.endswith(".txt") for name in labels):
+        return None
     found = [root / name for name in listing[""] if name.lower().endswith(_YAML)]
     found.sort(key=lambda path: (path.stem.lower() not in ("data", "dataset"), path.name))
     for path in found:
@@ -279,7 +282,9 @@ def _read_shapes(text: str, labels: Mapping[int, int]) -> tuple[tuple[Shape, ...
         except ValueError:
             raise OutlineError(f"line {at}: holds something else than numbers; mend it") from None
         if values[0] not in labels:
-            raise OutlineError(f"line {at}: {writable(words[0])} is no number of a class ({_range(labels)}); mend it")
+            raise OutlineError(
+                f"line {at}: {writable(words[0])} is no number of a class ({min(labels)} to {max(labels)}); mend it"
+            )
         if len(values) == 1 + _BOX:
             boxes += 1
             continue
@@ -293,7 +298,3 @@ def _read_shapes(text: str, labels: Mapping[int, int]) -> tuple[tuple[Shape, ...
             raise OutlineError(f"line {at}: a point is outside the photo; points are shares of it, in 0 to 1; mend it")
         found.append((-area_of(points), at, Shape(labels[int(values[0])], (points,), relative=True)))
     return tuple(shape for *_, shape in sorted(found, key=lambda item: item[:2])), boxes
-
-
-def _range(labels: Mapping[int, int]) -> str:
-    return f"{min(labels)} to {max(labels)}"
