@@ -14,6 +14,9 @@ from pixelwise.errors import DataError
 MOST_CHUNKS = 4
 """How many chunks (a column of a row group) a process keeps: of photos and of masks, and of their neighbours."""
 
+MOST_BYTES = 256 << 20
+"""Of chunks that hold more together, a process keeps two: one of photos and one of masks."""
+
 
 @dataclass(frozen=True, eq=False)
 class CellFile:
@@ -76,19 +79,26 @@ class ChunkStore:
     def clear(self) -> None:
         """Forget all; a forked process must, for the lock may be held by a thread of its parent."""
         self._lock = threading.Lock()
-        self._kept: OrderedDict[tuple[str, int, str, int], Any] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, str, int, str, int], Any] = OrderedDict()
 
     def get(self, file: CellFile, column: str, chunk: int) -> Any:
         """A column of a row group; of an Arrow file the whole column, which stays on disk until it is looked at."""
-        key = (file.url, file.stamp, column, chunk)
+        key = (file.url, file.kind, file.stamp, column, chunk)
         with self._lock:
             found = self._kept.pop(key, None)
             if found is None:
-                while len(self._kept) >= self.most:  # room is made before more is read
-                    self._kept.popitem(last=False)
+                self._make_room()
                 found = _read_chunk(file, column, chunk)
             self._kept[key] = found
             return found
+
+    def _make_room(self) -> None:
+        while len(self._kept) >= self.most or (len(self._kept) > 1 and self._bytes() > MOST_BYTES):
+            self._kept.popitem(last=False)
+
+    def _bytes(self) -> int:
+        """What is kept takes of memory; Arrow files stay on disk."""
+        return sum(chunk.nbytes for (_, kind, *_), chunk in self._kept.items() if kind == "parquet")
 
 
 CHUNKS = ChunkStore()

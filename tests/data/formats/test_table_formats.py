@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from table_writers import NO_SPLITS, WRITERS, hf_dataset, png, write_parquet
 from upath import UPath
 
+from pixelwise.data import cells
 from pixelwise.data.cells import CHUNKS, Cell, ChunkStore
 from pixelwise.data.formats import FORMATS, find_layout
 from pixelwise.data.load import load_dataset
@@ -314,7 +315,7 @@ def test_rows_that_cannot_be_used_are_problems(folder: Path):
     assert len(load_dataset(path, skip_bad=True).train) == 1
 
 
-def test_parquet_reads_a_row_group_once_and_keeps_few(samples: list[Sample], tmp_path: Path):
+def test_parquet_reads_a_row_group_once_and_keeps_few(samples: list[Sample], tmp_path: Path, monkeypatch: Any):
     rows = [samples[index % 6] for index in range(60)]
     columns = {
         "image": [None if i == 7 else png(np.full((4, 4, 3), i, np.uint8)) for i in range(60)],
@@ -331,6 +332,12 @@ def test_parquet_reads_a_row_group_once_and_keeps_few(samples: list[Sample], tmp
         assert read_image(record.image)[0, 0, 0] == index
         assert record.mask.read_bytes() == png(rows[index].mask)
         assert len(CHUNKS._kept) <= 4
+    monkeypatch.setattr(cells, "MOST_BYTES", 100)
+    CHUNKS.clear()
+    for record in layout.train:
+        read_image(record.image)
+        record.mask.read_bytes()
+        assert len(CHUNKS._kept) <= 2
     (tmp_path / "data.parquet").unlink()
     assert read_image(layout.train[-1].image)[0, 0, 0] == 59, "its row group is still kept"
     with pytest.raises(DataError, match=r"data.parquet, row 1, image: the file is missing"):
@@ -696,8 +703,6 @@ def test_the_store_reads_a_chunk_once_whatever_the_threads(samples: list[Sample]
     table_writers.write_parquet_bytes(tmp_path, samples, CLASSES)
     records = FORMATS["table"](tmp_path).records
     store, read = ChunkStore(most=6), []
-    from pixelwise.data import cells
-
     real = cells._read_chunk
 
     def counted(*key: Any) -> Any:
