@@ -254,6 +254,10 @@ def test_label_studio_turns_in_pixels_and_takes_one_annotation(tmp_path: Path):
     content = [{"id": 1, "annotations": annotations[:1] + annotations[2:], "data": {"image": "a.png"}}]
     write_json(tmp_path / "a.json", content)
     assert "the last one is taken" in str(FORMATS["label-studio"](tmp_path).problems[0])
+    write_json(
+        tmp_path / "a.json", [{**content[0], "annotations": [annotations[0], {"result": results}, annotations[3]]}]
+    )
+    assert drawn(tmp_path).any()
     for annotations in ([], [{"result": results, "was_cancelled": True}]):
         write_json(tmp_path / "a.json", [{**content[0], "annotations": annotations}])
         (problem,) = FORMATS["label-studio"](tmp_path).problems
@@ -358,6 +362,7 @@ BROKEN_COCO: list[tuple[list[dict[str, Any]], str]] = [
     ([{"segmentation": {"size": [6, 8], "counts": "~~"}}], "letters"),
     ([{"segmentation": {"size": [6, 8], "counts": "0Po"}}], "cut off"),
     ([{"segmentation": {"size": [6, 8], "counts": "00"}}], "add up"),
+    ([{"segmentation": {"size": [6, 8], "counts": "b1N"}}], "add up"),  # 50 and −2
     ([{"segmentation": {"size": "6x8", "counts": "00"}}], "size"),
     ([{"bbox": [0, 0, 1, 1]}], "only boxes"),
 ]

@@ -263,8 +263,7 @@ def _records(
                     raise OutlineError("holds boxes (5 numbers a line); masks need outlines")
                 records[split].append(Record(image, Shapes(shapes, str(path))))
             except (OutlineError, DataError) as error:
-                what = str(error).removeprefix(f"{path}: ")
-                problems.append(Problem("bad outline", str(path), what))
+                problems.append(Problem("bad outline", str(path), str(error).removeprefix(f"{path}: ")))
     if boxes and not drawn:
         raise DataError(f"{problems[0].file}: these are boxes, no masks: label outlines, and export as segmentation")
     return records, problems
