@@ -46,10 +46,10 @@ def write_csv(folder: Path, samples: Sequence[Sample], classes: Sequence[str]) -
 def write_excel(folder: Path, samples: Sequence[Sample], classes: Sequence[str]) -> None:
     """As a German Excel saves it: a byte order mark, semicolons, CRLF; paths as Windows writes them."""
     rows = [
-        f"x;{str(mask.relative_to(folder)).replace('/', chr(92))};{WORDS[sample.split].upper()};{photo}"
+        f"{str(mask.relative_to(folder)).replace('/', chr(92))};x;{WORDS[sample.split].upper()};{photo}"
         for (photo, mask), sample in zip(pictures(folder, samples), samples, strict=True)
     ]
-    text = "\r\n".join(["note;Mask Path;Split; Filename", *rows, ";;;", ""])
+    text = "\r\n".join(["Mask Path;note;Split; Filename", *rows, ";;;", ""])
     (folder / "Übersicht.CSV").write_bytes(text.encode("utf-8-sig"))
     lines(folder / "classes.txt", classes)
 

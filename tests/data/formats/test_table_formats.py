@@ -519,6 +519,8 @@ def test_a_place_that_does_not_answer_is_told_in_one_line(url: str, folder: Path
     with pytest.raises(DataError) as error:
         reading(record.image)
     assert str(error.value).startswith(f"{url}: cannot be read (") and "\n" not in str(error.value)
+    with pytest.raises(DataError, match="cannot be read"):
+        record.image.read_bytes()
     # A UPath, as Python callers may put into records, is told alike.
     if "nonsense" not in url:
         with pytest.raises(DataError) as error:
@@ -561,6 +563,8 @@ def test_names_of_classes_from_id2label(samples: list[Sample], tmp_path: Path):
     data = hf_dataset(samples, ["a", "b", "c"])
     data.save_to_disk(str(tmp_path))
     assert FORMATS["huggingface"](tmp_path).listed == ("a", "b", "c")
+    data.rename_column("classes", "breed").save_to_disk(str(tmp_path / "breeds"))
+    assert FORMATS["huggingface"](tmp_path / "breeds").listed == (), "of what a photo shows as a whole"
     names = {0: "sky", 1: "road", 2: "tree", 255: "void"}
     (tmp_path / "id2label.json").write_text(json.dumps(names))
     layout = FORMATS["huggingface"](tmp_path)
