@@ -555,8 +555,9 @@ def test_columns_of_pictures_that_may_be_meant_are_listed(samples: list[Sample],
     data.select_columns("classes").save_to_disk(str(tmp_path / "no pictures"))
     with pytest.raises(DataError, match=r"columns of pictures: none among classes; call"):
         find_layout(tmp_path / "no pictures")
-    data.select_columns("classes").to_parquet(str(tmp_path / "x.parquet"))
-    assert FORMATS["huggingface"](tmp_path / "none" / "x") is None
+    (tmp_path / "other").mkdir()
+    data.select_columns("classes").to_parquet(str(tmp_path / "other" / "x.parquet"))
+    assert FORMATS["huggingface"](tmp_path / "other") is None
 
 
 def test_names_of_classes_from_id2label(samples: list[Sample], tmp_path: Path):
@@ -604,6 +605,7 @@ def test_rows_without_a_mask_and_pictures_that_lie_outside(samples: list[Sample]
     outside = folder / "set"
     outside.mkdir()
     pyarrow.parquet.write_table(data.data.table, outside / "train-00000-of-00001.parquet", row_group_size=2)
+    assert FORMATS["table"](outside) is None
     layout = FORMATS["huggingface"](outside)
     assert [read_image(record.image).tobytes() for record in layout.train] == [
         sample.image.tobytes() for sample in samples[:2]
