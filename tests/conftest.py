@@ -1,7 +1,8 @@
-"""A tiny real data set on disk, in Oxford-IIIT Pet's own layout, drawn once for all tests."""
+"""What many tests share: a tiny real data set on disk, drawn once; a finished run on it; an S3 server."""
 
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -46,3 +47,31 @@ def real_pets() -> pw.Dataset:
     if not root or not (Path(root) / "oxford-iiit-pet").is_dir():
         pytest.skip("needs PIXELWISE_DATA, a folder that holds oxford-iiit-pet/")
     return pw.load_dataset(Path(root) / "oxford-iiit-pet")
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """The URL of an S3 server on this machine."""
+    server = pytest.importorskip("moto.server").ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+    server.start()
+    yield "http://{}:{}".format(*server.get_host_and_port())
+    server.stop()
+
+
+@pytest.fixture
+def s3(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A URL in an empty bucket of a local S3 server, found by the environment alone."""
+    s3fs = pytest.importorskip("s3fs")
+    for name, value in {
+        "AWS_ENDPOINT_URL": s3_server,
+        "AWS_ACCESS_KEY_ID": "nobody",
+        "AWS_SECRET_ACCESS_KEY": "nothing",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    s3fs.S3FileSystem.clear_instance_cache()
+    system = s3fs.S3FileSystem()
+    system.mkdir("bucket")
+    yield "s3://bucket/pets"
+    system.rm("bucket", recursive=True)
+    s3fs.S3FileSystem.clear_instance_cache()

@@ -9,10 +9,9 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from pixelwise.data.formats import find_layout
-from pixelwise.data.infer import MOST_CLASSES
-from pixelwise.data.load import apply_meaning, check_problems, open_root
+from pixelwise.data.load import apply_meaning, check_problems, is_open, open_root
 from pixelwise.data.masks import level_text
-from pixelwise.data.meaning import Choices, Meaning, chosen, parse_level
+from pixelwise.data.meaning import MOST_CLASSES, Choices, Meaning, chosen, parse_level
 from pixelwise.data.records import IGNORE_INDEX, Dataset, Layout, MaskEncoding
 from pixelwise.errors import ConfigError, RunError
 
@@ -68,10 +67,15 @@ class Manifest(BaseModel):
         """How that data set was read."""
         masks, reading = data.reading.masks, data.reading
 
+        layered = reading.multilabel
+
         def levels(index: int) -> tuple[str, ...]:
             return tuple(level_text(level, masks.kind) for level, each in masks.mapping.items() if each == index)
 
-        layered = reading.multilabel
+        def written(index: int) -> tuple[str, ...]:
+            named = tuple(name for name, each in data.named.items() if each == index)
+            return named if masks.kind in ("shapes", "layers") else levels(index)
+
         return Manifest(
             format=data.format,
             kind=masks.kind,
@@ -79,34 +83,38 @@ class Manifest(BaseModel):
             channels=reading.channels,
             bits=reading.bits,
             classes={
-                name: ManifestClass(
-                    levels=() if layered else levels(index), colour="#{:02x}{:02x}{:02x}".format(*colour)
-                )
+                name: ManifestClass(levels=written(index), colour="#{:02x}{:02x}{:02x}".format(*colour))
                 for index, (name, colour) in enumerate(zip(data.classes, data.palette, strict=True))
             },
-            ignore=levels(IGNORE_INDEX),
+            ignore=levels(IGNORE_INDEX) if layered else written(IGNORE_INDEX),
             absent=levels(0) if layered else (),
             present=levels(1) if layered else (),
         )
 
-    def meaning(self, layout: Layout) -> Meaning:
-        """What the masks of a layout mean, read by this manifest; ConfigError where it cannot be so."""
+    def meaning(self, format: str, layout: Layout) -> Meaning:
+        """What the masks of a layout mean, read by this manifest; ConfigError where it cannot be so.
+
+        Where another format settles the meaning itself (the same photos in shards), classes are found by name.
+        """
         palette = tuple(_parse_colour(each.colour) for each in self.classes.values())
         names = tuple(self.classes)
         if not 1 <= len(names) <= MOST_CLASSES:
             raise ConfigError(f"classes: there are {len(names)}; there must be 2 to {MOST_CLASSES}")
+        if format != self.format and not is_open(layout):
+            return replace(chosen(layout, Choices(classes=names)), palette=palette)
         settled = layout.encoding.kind if layout.encoding is not None else None
-        by_name = {source: index for index, each in enumerate(self.classes.values()) for source in each.levels}
         if self.kind in ("shapes", "layers"):
             if settled != self.kind:
                 raise ConfigError(f"kind: {self.kind}, but the masks here are {settled or 'pictures of levels'}")
+            by_name = dict.fromkeys(self.ignore, IGNORE_INDEX) if self.kind == "shapes" else {}
+            by_name |= {source: index for index, each in enumerate(self.classes.values()) for source in each.levels}
             # Classes of the files that the manifest does not speak of are background, where there is one.
             rest = names.index("background") if "background" in names and self.kind == "shapes" else IGNORE_INDEX
             sources = tuple(by_name.get(name, rest) for name in layout.classes)
             mapping = self._mapping([self.absent, self.present]) if self.kind == "layers" else {}
             return Meaning(MaskEncoding(self.kind, mapping, self.tolerance), names, palette, (), sources)
         if settled in ("shapes", "layers"):
-            return replace(chosen(layout, Choices(classes=names)), palette=palette)
+            raise ConfigError(f"kind: {self.kind}, but the masks here are {settled}")
         mapping = self._mapping([each.levels for each in self.classes.values()])
         return Meaning(MaskEncoding(self.kind, mapping, self.tolerance), names, palette)
 
@@ -126,7 +134,7 @@ class Manifest(BaseModel):
         place = open_root(root)
         format, layout = find_layout(place)
         notes = check_problems(place, layout.problems, skip_bad)
-        return apply_meaning(place, format, layout, self.meaning(layout), notes, self.bits)
+        return apply_meaning(place, format, layout, self.meaning(format, layout), notes, self.bits)
 
     def to_yaml(self) -> str:
         """The manifest as YAML that `read` reads back."""

@@ -9,6 +9,7 @@ from upath import UPath
 from pixelwise.data.formats import find_layout
 from pixelwise.data.infer import infer
 from pixelwise.data.meaning import Choices, Meaning
+from pixelwise.data.members import first_line
 from pixelwise.data.pictures import count_channels
 from pixelwise.data.records import (
     IGNORE_INDEX,
@@ -74,9 +75,17 @@ def _unreadable(error: DataError) -> Problem:
 
 
 def open_root(root: str | Path) -> Path:
-    """A path as pathlib knows it; a URL as fsspec does."""
+    """A path as pathlib knows it; a URL as fsspec does. DataError for a URL that nothing here can open."""
     if isinstance(root, str) and "://" in root:
-        return UPath(root)  # type: ignore[return-value]
+        try:
+            place = UPath(root)
+            _ = place.fs
+        except ImportError as error:
+            extra = "pip install 'pixelwise[s3]'" if root.startswith("s3") else first_line(error)
+            raise DataError(f"{root}: what opens such addresses is not installed ({extra})") from None
+        except ValueError as error:
+            raise DataError(f"{root}: {first_line(error)}") from None
+        return place  # type: ignore[return-value]
     return root.expanduser() if isinstance(root, Path) else Path(root).expanduser()
 
 
@@ -115,7 +124,12 @@ def apply_meaning(
         tuple(_translated(record, meaning) for record in split) for split in (layout.train, layout.val, layout.test)
     )
     reading = Reading(meaning.encoding, channels or _channels(layout), bits)
-    return Dataset(root, format, meaning.classes, meaning.palette, reading, train, val, test, tuple(notes))
+    named: dict[str, int] = {}
+    if meaning.encoding.kind in ("shapes", "layers"):
+        named = dict(zip(layout.classes, meaning.sources or range(len(layout.classes)), strict=True))
+    return Dataset(
+        root, format, meaning.classes, meaning.palette, reading, train, val, test, tuple(notes), named=named
+    )  # fmt: skip
 
 
 def _channels(layout: Layout) -> int:

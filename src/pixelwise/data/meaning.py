@@ -5,8 +5,11 @@ from dataclasses import dataclass, replace
 
 from pixelwise.data.masks import level_text
 from pixelwise.data.records import IGNORE_INDEX, Layout, MaskEncoding
-from pixelwise.errors import ConfigError, unknown_name
+from pixelwise.errors import ConfigError, DataError, unknown_name
 from pixelwise.visualize import default_palette
+
+MOST_CLASSES = 254
+"""A mask has 8 bits, and 255 is "ignore"."""
 
 VOID_NAMES = frozenset(
     "void ignore ignored unlabelled unlabeled undefined unknown boundary dontcare don'tcare unclassified".split()  # noqa: SIM905
@@ -77,6 +80,10 @@ def chosen(layout: Layout, choices: Choices) -> Meaning:
         order = list(dict.fromkeys(name for name in target.values() if name is not None))
     if len(order) < (1 if layout.encoding.kind == "layers" else 2):
         raise ConfigError(f"one class alone ({', '.join(order)}) cannot be told from anything; choose two at least")
+    if layout.encoding.kind == "layers" and len(order) < len([name for name in target.values() if name is not None]):
+        raise ConfigError("two classes that have a mask each cannot become one; ignore one of them, or merge the masks")
+    if len(order) > MOST_CLASSES:
+        raise DataError(f"{len(order)} classes are more than the {MOST_CLASSES} there may be; choose some by --classes")
     sources = tuple(order.index(name) if name is not None else IGNORE_INDEX for name in target.values())
     first = {name: index for index, name in reversed(target.items()) if name is not None}
     mapping = dict(layout.encoding.mapping)

@@ -187,7 +187,8 @@ class Dataset:
 
     `root` names where it was found. `palette` has one (red, green, blue) in 0..255 a class. `notes` has a line for
     each thing that was worked out or left out, to be told to a person. `grouped` says in words why records have groups,
-    "" where they were looked at and have none, None where nobody looked yet.
+    "" where they were looked at and have none, None where nobody looked yet. `named` is of shapes and layers: the name
+    of a class in the data set's files → its index here, or 255 for "ignore".
     """
 
     root: Path
@@ -200,6 +201,7 @@ class Dataset:
     test: tuple[Record, ...] = ()
     notes: tuple[str, ...] = ()
     grouped: str | None = None
+    named: Mapping[str, int] = field(default_factory=dict)
 
     def records(self, split: Split) -> tuple[Record, ...]:
         """The records of one split; a split that is empty or unknown is an error that names those that are not."""

@@ -17,6 +17,7 @@ from pixelwise.data.formats.shards import shards
 from pixelwise.data.formats.table import table
 from pixelwise.data.formats.voc import voc
 from pixelwise.data.formats.yolo_seg import yolo_seg
+from pixelwise.data.members import first_line
 from pixelwise.data.records import Layout
 from pixelwise.errors import ConfigError, DataError, unknown_name
 
@@ -45,7 +46,11 @@ def find_layout(root: Path, format: str | None = None) -> tuple[str, Layout]:
     `format` is a name in FORMATS, or None to tell by the folder. Raises DataError for a folder that is not there or
     is of no known format, ConfigError for an unknown name.
     """
-    if not root.exists():
+    try:
+        there = root.exists()
+    except Exception as error:  # each protocol has its own: of the network, of keys; and folders may be closed
+        raise DataError(f"{root}: cannot be reached ({first_line(error)})") from None
+    if not there:
         raise DataError(f"{root}: no such folder")
     if format is not None and format not in FORMATS:
         raise ConfigError(unknown_name("format", format, FORMATS))

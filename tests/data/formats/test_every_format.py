@@ -1,0 +1,163 @@
+"""Every layout that a writer makes: what `inspect` counts is what was written, and a plan reads it so again."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import annotation_writers
+import folder_writers
+import numpy as np
+import pytest
+import table_writers
+from folder_writers import Sample
+
+from pixelwise.data.formats import FORMATS
+from pixelwise.data.inspect import inspect
+from pixelwise.data.load import load_dataset
+from pixelwise.data.masks import read_pair
+from pixelwise.data.meaning import Choices
+from pixelwise.data.records import IGNORE_INDEX, SPLITS, Dataset
+from pixelwise.errors import ConfigError, DataError
+from pixelwise.manifest import Manifest
+
+WRITERS = folder_writers.WRITERS | annotation_writers.WRITERS | table_writers.WRITERS
+NO_IGNORE = annotation_writers.NO_IGNORE
+CLASSES = ("background", "cat", "猫 dog")
+
+pytestmark = [
+    # pycocotools makes numpy warn of a keyword that it does not know yet.
+    pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword"),
+    # Python 3.12 warns of every fork in a process that has threads, which torch and pyarrow have.
+    pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning"),
+]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def quiet_datasets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Writers' own use of `datasets`: no bars, no network, a cache of this test run's own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HF_HUB_OFFLINE", "1")
+        patch.setenv("HF_HOME", str(tmp_path_factory.mktemp("hf")))
+        pytest.importorskip("datasets").disable_progress_bars()
+        yield
+
+
+def scenes(writer: str) -> list[Sample]:
+    """Six scenes of blocks, so that lossy ways of counting would show; in each a pixel of every class, and void."""
+    random = np.random.default_rng(1)
+    found = []
+    for index in range(6):
+        image = random.integers(0, 256, (40, 60 + index, 3), np.uint8)
+        mask = np.kron(random.choice(np.array([0, 1, 2, 255]), (10, 20)), np.ones((4, 4)))[:, : 60 + index]
+        mask[0, :4] = (0, 1, 2, 255)
+        mask = mask.astype(np.uint8)
+        if writer in NO_IGNORE:
+            mask[mask == 255] = 0
+        found.append(Sample(f"scene {index}", ("train", "train", "train", "val", "test", "test")[index], image, mask))
+    return found
+
+
+def pairs(data: Dataset) -> dict[str, list[tuple[bytes, bytes]]]:
+    """Of each split the pixels of photos and masks, in order."""
+    return {
+        split: [(image.tobytes(), mask.tobytes()) for image, mask in
+                (read_pair(record, data.reading) for record in getattr(data, split))]
+        for split in SPLITS
+    }  # fmt: skip
+
+
+def test_every_format_has_a_writer() -> None:
+    assert {format for format, _ in WRITERS.values()} >= set(FORMATS) - {"shards", "oxford-pets"}, (
+        "these two have tests of their own"
+    )
+
+
+@pytest.mark.parametrize("writer", WRITERS)
+def test_what_is_counted_is_what_was_written(writer: str, tmp_path: Path) -> None:
+    samples = scenes(writer)
+    WRITERS[writer][1](tmp_path, samples, CLASSES)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    found = inspect(tmp_path)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+    assert found.photos == found.masks == 6
+    pixels = np.bincount(np.concatenate([sample.mask.ravel() for sample in samples]), minlength=256)
+    counted = {each.name: each for each in found.classes if each.pixels}
+    if found.data.reading.multilabel:  # background is a layer like the others, or none
+        assert {name: each.pixels for name, each in counted.items()}.items() <= dict(
+            zip(CLASSES, pixels[:3].tolist(), strict=True)
+        ).items()
+    else:
+        # Formats with classes of their own name them so; the order of names may be the file's.
+        assert sorted(each.pixels for each in counted.values()) == sorted(pixels[:3].tolist())
+        assert sum(each.share for each in counted.values()) == pytest.approx(1)
+        total = sum(sample.mask.size for sample in samples)
+        assert found.ignored == pytest.approx(pixels[IGNORE_INDEX] / total)
+    assert all(each.photos == 6 for each in counted.values()) and len(counted) >= 2
+    assert not [problem for problem in found.problems if not problem.usable]
+
+
+@pytest.mark.parametrize("writer", WRITERS)
+def test_a_plan_reads_it_the_same_way_again(writer: str, tmp_path: Path) -> None:
+    WRITERS[writer][1](tmp_path / "data", scenes(writer), CLASSES)
+    data = inspect(tmp_path / "data").data
+    (tmp_path / "data.yaml").write_text(Manifest.of(data).to_yaml(), encoding="utf-8")
+    again = Manifest.read(tmp_path / "data.yaml").load(tmp_path / "data")
+    assert (again.classes, again.palette, again.reading) == (data.classes, data.palette, data.reading)
+    assert pairs(again) == pairs(data) == pairs(load_dataset(tmp_path / "data"))
+
+
+@pytest.mark.parametrize("writer", ["coco runs", "two folders", "voc"])
+def test_classes_that_were_merged_stay_merged(writer: str, tmp_path: Path) -> None:
+    WRITERS[writer][1](tmp_path / "data", scenes(writer), CLASSES)
+    level = {"two folders": {"cat": "1", "猫 dog": "2", "background": "0"}}.get(writer, {})
+    if writer == "voc":  # by the colours of the palette
+        (tmp_path / "data" / "labelmap.txt").unlink()
+        level = {name: "#{:02x}{:02x}{:02x}".format(*folder_writers.COLOURS[i]) for i, name in enumerate(CLASSES)}
+    merged = tuple((level.get(name, name), "animal") for name in CLASSES[1:])
+    rest = () if writer == "coco runs" else ((level["background"], "background"),)
+    void = {"two folders": ("255",), "voc": ("#{:02x}{:02x}{:02x}".format(*folder_writers.VOID_COLOUR),)}
+    data = inspect(tmp_path / "data", Choices(mask_map=(*rest, *merged), ignore=void.get(writer, ()))).data
+    assert sorted(data.classes) == ["animal", "background"]
+    (tmp_path / "data.yaml").write_text(Manifest.of(data).to_yaml(), encoding="utf-8")
+    again = Manifest.read(tmp_path / "data.yaml").load(tmp_path / "data")
+    assert again.classes == data.classes and pairs(again) == pairs(data)
+
+
+def test_multi_label_masks_by_hand(tmp_path: Path) -> None:
+    WRITERS["layers"][1](tmp_path, scenes("layers"), CLASSES)
+    data = inspect(tmp_path, Choices(mask_map=(("cat", "Katze"), ("background", "ignore")))).data
+    assert data.classes == ("Katze", "猫 dog")
+    again = Manifest.of(data).load(tmp_path)
+    assert again.classes == data.classes and pairs(again) == pairs(data)
+    other = inspect(tmp_path, Choices(mask_map=(("0", "present"), ("255", "absent")))).data
+    assert np.array_equal(
+        read_pair(other.train[0], other.reading)[1][1], 1 - read_pair(data.train[0], data.reading)[1][0]
+    )
+    for wrong, said in {("cat", "猫 dog"): "cannot become one", ("0", "cat"): "LEVEL=absent"}.items():
+        with pytest.raises(ConfigError, match=said):
+            inspect(tmp_path, Choices(mask_map=(wrong,)))
+    with pytest.raises(DataError, match="has 255, which --mask-map does not name"):
+        inspect(tmp_path, Choices(mask_map=(("0", "absent"),)))
+
+
+def test_renaming_and_reordering_in_the_plan(tmp_path: Path) -> None:
+    WRITERS["coco runs"][1](tmp_path, scenes("coco runs"), CLASSES)
+    data = load_dataset(tmp_path)
+    manifest = Manifest.of(data)
+    renamed = {"Katze": manifest.classes["cat"], "Rest": manifest.classes["background"]}
+    again = manifest.model_copy(update={"classes": renamed, "ignore": ("猫 dog",)}).load(tmp_path)
+    assert again.classes == ("Katze", "Rest")
+    table = np.full(256, IGNORE_INDEX)
+    table[[0, 1]] = 1, 0
+    for old, new in zip(data.train, again.train, strict=True):
+        assert np.array_equal(table[read_pair(old, data.reading)[1]], read_pair(new, again.reading)[1])
+
+
+def flipped(samples: Sequence[Sample]) -> list[Sample]:
+    return [replace(each, mask=each.mask[::-1]) for each in samples]
+
+
+def test_the_comparison_can_fail(tmp_path: Path) -> None:
+    for name, samples in {"a": scenes("two folders"), "b": flipped(scenes("two folders"))}.items():
+        WRITERS["two folders"][1](tmp_path / name, samples, CLASSES)
+    assert pairs(load_dataset(tmp_path / "a")) != pairs(load_dataset(tmp_path / "b"))
