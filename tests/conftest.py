@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import fsspec
 import pytest
 import torch
 
@@ -75,3 +76,12 @@ def s3(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     yield "s3://bucket/pets"
     system.rm("bucket", recursive=True)
     s3fs.S3FileSystem.clear_instance_cache()
+
+
+@pytest.fixture
+def memory() -> Iterator[str]:
+    """A URL in fsspec's memory, empty."""
+    system = fsspec.filesystem("memory")
+    system.store.clear()
+    yield "memory://bucket/pets"
+    system.store.clear()

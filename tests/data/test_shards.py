@@ -49,15 +49,6 @@ def fresh_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
     STORE.clear()
 
 
-@pytest.fixture
-def memory() -> Iterator[str]:
-    """A URL in fsspec's memory, empty."""
-    system = fsspec.filesystem("memory")
-    system.store.clear()
-    yield "memory://bucket/pets"
-    system.store.clear()
-
-
 def original(record: Record) -> str:
     """The name of the photo that a packed record comes from."""
     return record.image.name.partition(".")[0].partition("-")[2]

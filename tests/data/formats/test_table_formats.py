@@ -417,43 +417,6 @@ def test_any_parquet_is_a_table_or_told(
 # --- elsewhere
 
 
-@pytest.fixture
-def memory() -> Iterator[str]:
-    """A URL in fsspec's memory, empty."""
-    system = fsspec.filesystem("memory")
-    system.store.clear()
-    yield "memory://bucket/set"
-    system.store.clear()
-
-
-@pytest.fixture(scope="module")
-def s3_server() -> Iterator[str]:
-    """The URL of an S3 server on this machine."""
-    server = pytest.importorskip("moto.server").ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
-    server.start()
-    yield "http://{}:{}".format(*server.get_host_and_port())
-    server.stop()
-
-
-@pytest.fixture
-def s3(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A URL in an empty bucket of that server, found by the environment alone."""
-    s3fs = pytest.importorskip("s3fs")
-    for name, value in {
-        "AWS_ENDPOINT_URL": s3_server,
-        "AWS_ACCESS_KEY_ID": "nobody",
-        "AWS_SECRET_ACCESS_KEY": "nothing",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }.items():
-        monkeypatch.setenv(name, value)
-    s3fs.S3FileSystem.clear_instance_cache()
-    system = s3fs.S3FileSystem()
-    system.mkdir("bucket")
-    yield "s3://bucket/set"
-    system.rm("bucket", recursive=True)
-    s3fs.S3FileSystem.clear_instance_cache()
-
-
 def upload(url: str, folder: Path) -> None:
     system, path = fsspec.url_to_fs(url)
     for each in folder.rglob("*"):
