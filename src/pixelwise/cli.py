@@ -1,5 +1,6 @@
 """The command line: the flags of `train` are the fields of `Config`, one for one."""
 
+import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -296,13 +297,18 @@ def demo_command(*, out: Path = Path("runs/demo")) -> int:
 
 def main(tokens: Sequence[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 1 done but for some files, 2 bad input, told in one line."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # Names may hold what the terminal has no letter for, or bytes that are no text at all.
+            stream.reconfigure(errors="backslashreplace")
     try:
         code = app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
     except (PixelwiseError, CycloptsError, OSError) as error:
         # pydantic tells of a value that is no number in four lines, as cyclopts' cause.
         cause = error.__cause__
         text = f"--{one_line(cause, Config)}" if isinstance(cause, ValidationError) else str(error)
-        print(f"pixelwise: error: {' '.join(text.split())}", file=sys.stderr)
+        # Spaces stay as they are: names of files may have two in a row, or one of another width.
+        print(f"pixelwise: error: {' '.join(filter(None, map(str.strip, text.splitlines())))}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("pixelwise: stopped; a training goes on from its last epoch with --resume", file=sys.stderr)

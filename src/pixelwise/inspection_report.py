@@ -32,6 +32,9 @@ MOST_SHOWN = 5
 
 SHEET_WIDTH = 1280
 
+_NO_TEXT = "backslashreplace"
+"""What becomes of names with bytes that are no text: \\udce9, which JSON reads back."""
+
 
 def by_kind(problems: Iterable[Problem]) -> dict[str, list[Problem]]:
     """Problems by their kind: leakage, then what cannot be used, then the rest."""
@@ -92,7 +95,8 @@ def write_inspection(found: Inspection, plan: Plan, folder: Path, progress: Prog
     """
     plan.write(folder / "plan.yaml")
     with replacing(folder / "report.json") as part:
-        part.write_text(json.dumps(as_json(found), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        text = json.dumps(as_json(found), indent=1, ensure_ascii=False) + "\n"
+        part.write_text(text, encoding="utf-8", errors=_NO_TEXT)
     sheets = {}
     for index, facts in progress(enumerate(found.classes), len(found.classes)):
         sheet = class_sheet(facts, index, found.data.reading)
@@ -101,7 +105,7 @@ def write_inspection(found: Inspection, plan: Plan, folder: Path, progress: Prog
             save_picture(sheet, folder / "sheets" / f"{index:02d}-{name}.png")
             sheets[facts.name] = _embedded(sheet)
     with replacing(folder / "report.html") as part:
-        part.write_text(_page(found, plan, sheets), encoding="utf-8")
+        part.write_text(_page(found, plan, sheets), encoding="utf-8", errors=_NO_TEXT)
 
 
 def as_json(found: Inspection) -> dict[str, object]:

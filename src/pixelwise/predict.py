@@ -246,7 +246,9 @@ def predict_files(
             | {"shares": {each: round(share, 6) for each, share in result.shares.items()}}
         )
     with replacing(report_file) as part:
-        part.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
+        # Names with bytes that are no text become \\udce9, which JSON reads back.
+        part.write_text(text, encoding="utf-8", errors="backslashreplace")
     return report, skipped
 
 

@@ -1,5 +1,6 @@
 """Text on pictures drawn with Pillow: fonts, text that fits, and the legend of classes."""
 
+import unicodedata
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -12,6 +13,9 @@ from pixelwise.visualize.colours import IGNORE_COLOUR, Colour, Palette, Pixels
 INK: Colour = (33, 37, 41)
 FAINT_INK: Colour = (92, 99, 106)
 PAPER: Colour = (255, 255, 255)
+
+_NO_LETTERS = frozenset({"Cc", "Cs", "Zl", "Zp"})
+"""Unicode's categories of control characters, of bytes that are no text, and of ends of lines."""
 
 _LEGEND_SIZE = 15
 _LEGEND_LIMIT = 24  # with more classes, the legend lists only those in the pictures
@@ -32,6 +36,8 @@ def shorten(text: str, width: float, face: ImageFont.FreeTypeFont) -> str:
     >>> shorten("american_bulldog_151.jpg", 120, font(14))
     'america…51.jpg'
     """
+    # Line breaks and the like cannot be drawn, and names of files may have them.
+    text = "".join("\ufffd" if unicodedata.category(each) in _NO_LETTERS else each for each in text)
     if face.getlength(text) <= width:
         return text
     for kept in range(len(text) - 1, 0, -1):
