@@ -11,10 +11,12 @@ import torch
 from PIL import Image
 
 import pixelwise as pw
+from pixelwise.cli import main
 from pixelwise.data.pictures import read_image
 from pixelwise.data.records import MaskEncoding, Reading
 from pixelwise.errors import DataError, RunError
 from pixelwise.evaluate import measure
+from pixelwise.manifest import Manifest
 from pixelwise.predict import Predictor
 from pixelwise.report import print_metrics
 
@@ -165,3 +167,28 @@ def test_an_absent_class_has_no_iou_and_is_said(capsys: pytest.CaptureFixture[st
     assert "absent" in row
     assert "absent: background" in printed.splitlines()[-1]
     assert "73.86%" in printed.splitlines()[-1]
+
+
+def test_bad_files_are_an_error_or_left_out_and_counted(
+    run: pw.Run, pets: pw.Dataset, pets_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = Path(shutil.copytree(pets_folder, tmp_path / "pets"))
+    bad = folder / "annotations" / "trimaps" / pets.test[4].mask.name
+    bad.write_bytes(bad.read_bytes()[:60])
+    found = pw.load_dataset(folder)
+    with pytest.raises(DataError, match=bad.name):
+        pw.evaluate(run, found, "test")
+    skipped: list[DataError] = []
+    metrics = pw.evaluate(run, found, "test", skipped=skipped)
+    rest = pw.evaluate(run, replace(pets, test=pets.test[:4] + pets.test[5:]), "test")
+    # Batches of other photos may round differently: a pixel in thousands.
+    apart = np.abs(np.array(metrics.confusion) - np.array(rest.confusion)).sum()
+    assert metrics.images == rest.images == 9 and apart <= np.sum(rest.confusion) / 500
+    assert len(skipped) == 1 and bad.name in str(skipped[0])
+    run.write_manifest(Manifest.of(pets))
+    with pytest.raises(SystemExit) as ended:
+        main(["evaluate", str(run.folder), str(folder), "--skip-bad", "--out", str(tmp_path / "found.json")])
+    assert ended.value.code == 1 and f"left out: {bad}" in capsys.readouterr().err
+    assert json.loads((tmp_path / "found.json").read_text())["left_out"] == 1
+    with pytest.raises(DataError, match="no photo of the test split can be used"):
+        pw.evaluate(run, replace(found, test=found.test[4:5]), "test", skipped=[])

@@ -151,6 +151,7 @@ def evaluate_command(
     out: Path | None = None,
     resolution: Resolution = "photo",
     device: str = "auto",
+    skip_bad: Annotated[bool, Parameter(negative=())] = False,
 ) -> int:
     """Measure a run's best model on a split: a table here, and all figures as JSON.
 
@@ -168,13 +169,21 @@ def evaluate_command(
         Compare at each photo's own size, or at the size that the model sees.
     device: str
         auto, cpu, cuda, mps.
+    skip_bad: bool
+        Leave out photos and masks that cannot be used, and say which; otherwise the first one is an error.
     """
-    dataset = Run.open(run).read_manifest().load(data)
+    dataset = Run.open(run).read_manifest().load(data, skip_bad)
+    skipped: list[DataError] = []
     with Bars(shown=is_first_process()) as bars:
-        metrics = evaluate(run, dataset, split, out, resolution, device, progress=bars.over(f"evaluating on {split}"))
+        metrics = evaluate(
+            run, dataset, split, out, resolution, device, progress=bars.over(f"evaluating on {split}"),
+            skipped=skipped if skip_bad else None,
+        )  # fmt: skip
+    for error in skipped:
+        print(f"left out: {error}", file=sys.stderr)
     if is_first_process():
         print_metrics(metrics, split)
-    return 0
+    return 1 if skipped else 0
 
 
 @app.command(name="predict")

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -35,6 +36,7 @@ def evaluate(
     resolution: Resolution = "photo",
     device: str = "auto",
     progress: Progress = no_progress,
+    skipped: list[DataError] | None = None,
 ) -> Metrics:
     """Measure a run's best model on a split, and write what was found as JSON.
 
@@ -49,6 +51,7 @@ def evaluate(
             with nearest-neighbour.
         device: see `pixelwise.device.choose_device`.
         progress: see `pixelwise.data.streams.Progress`.
+        skipped: where given, it gets the errors of photos and masks that cannot be read, which are left out then.
 
     Raises DataError where classes differ, a file cannot be read, or `out` is already there.
 
@@ -67,15 +70,21 @@ def evaluate(
         raise DataError(f"{out}: is already there; choose another --out")
     records = data.records(split)
     own = records[fabric.global_rank :: fabric.world_size]
-    confusion = measure(predictor, own, data.reading, resolution, progress)
+    left_out: list[DataError] = []
+    confusion = measure(predictor, own, data.reading, resolution, progress, None if skipped is None else left_out)
     # Each process compares photos of its own, none of them twice: the sum is that of one process.
     confusion = sum_over_processes(fabric, confusion.to(fabric.device))
+    lost = int(sum_over_processes(fabric, torch.tensor(len(left_out), device=fabric.device)))
+    if lost == len(records):
+        raise DataError(f"{data.root}: no photo of the {split} split can be used: {left_out[0]}")
+    if skipped is not None:
+        skipped += left_out
     size = predictor.model.card.size
     named = "photo" if resolution == "photo" else f"{size}x{size}"
-    metrics = Metrics.from_confusion(confusion, data.classes, len(records), named)
+    metrics = Metrics.from_confusion(confusion, data.classes, len(records) - lost, named)
     if not fabric.is_global_zero:
         return metrics
-    text = json.dumps(asdict(metrics) | {"split": split}, indent=2, ensure_ascii=False) + "\n"
+    text = json.dumps(asdict(metrics) | {"split": split, "left_out": lost}, indent=2, ensure_ascii=False) + "\n"
     if out is None:
         run.write_evaluation(split, text)
     else:
@@ -90,13 +99,27 @@ def measure(
     reading: Reading,
     resolution: Resolution = "photo",
     progress: Progress = no_progress,
+    skipped: list[DataError] | None = None,
 ) -> Tensor:
     """Compare a predictor's masks with the true ones over records: see `confusion_matrix` and `evaluate`."""
+
+    def read(record: Record) -> tuple[np.ndarray, np.ndarray] | DataError:
+        try:
+            return read_pair(record, reading)
+        except DataError as error:
+            if skipped is None:
+                raise
+            return error
+
     multilabel = predictor.model.card.multilabel
     count, size = len(predictor.classes), predictor.model.card.size
     total = torch.zeros((count, 2, 2) if multilabel else (count, count), dtype=torch.int64)
-    pairs = read_ahead(lambda record: read_pair(record, reading), records)
-    for group in in_groups(progress(pairs, len(records)), BATCH_SIZE):
+    for group in in_groups(progress(read_ahead(read, records), len(records)), BATCH_SIZE):
+        if skipped is not None:
+            skipped += [each for each in group if isinstance(each, DataError)]
+        group = [each for each in group if not isinstance(each, DataError)]
+        if not group:
+            continue
         images, masks = zip(*group, strict=True)
         if resolution == "photo":
             compared = zip(map(torch.from_numpy, masks), map(torch.from_numpy, predictor.masks(images)), strict=True)
