@@ -1,6 +1,7 @@
 """Files as people have them: damage gives one clear line that names the file, or is left out; oddities train."""
 
 import html
+import io
 import json
 import os
 import signal
@@ -11,15 +12,21 @@ import unicodedata
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import numpy as np
 import pytest
+import tifffile
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, features
 
 from pixelwise.cli import main
+from pixelwise.data.masks import read_pair
+from pixelwise.data.records import MaskEncoding, Reading, Record
+from pixelwise.data.scan import look_at_record
+from pixelwise.errors import DataError
 from pixelwise.hooks import BestModelHook
 
 HANGS = 60
@@ -483,3 +490,74 @@ def test_any_truncation_and_any_bytes(
     ran = run_cli("train", data, "--out", folder / "run", *QUICK, "--skip-bad")
     assert ran.code == 0 and bad.name in ran.out
     assert snapshot(data) == before
+
+
+def encoded(kind: str, image: Image.Image) -> bytes:
+    content = io.BytesIO()
+    image.save(content, kind)
+    return content.getvalue()
+
+
+FORMATS = ["PNG", "JPEG", "GIF", "TIFF", "WEBP", "BMP", "PPM", "TGA", "PCX", "JPEG2000", "AVIF", "DDS"]
+
+
+@settings(derandomize=True, deadline=None, max_examples=150, phases=[Phase.explicit, Phase.generate])
+@given(
+    kind=st.sampled_from([kind for kind in FORMATS if kind != "AVIF" or features.check("avif")]),
+    suffix=st.sampled_from([".jpg", ".tif"]),
+    edits=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 4), st.binary(max_size=6)), min_size=1, max_size=6),
+)
+def test_any_bytes_changed_in_any_kind_of_picture(kind: str, suffix: str, edits: list[tuple[float, int, bytes]]):
+    """Whatever a decoder makes of it: a picture, or an error in one line that names the file."""
+    photo, _ = draw_pair(1, (8, 9))
+    content = encoded(kind, photo)
+    for place, gone, put in edits:
+        at = int(place**3 * len(content))  # heads are where decoders go astray
+        content = content[:at] + put + content[at + gone :]
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / f"photo{suffix}"
+        path.write_bytes(content)
+        look = look_at_record(Record(path, path))
+        assert all(problem.file == str(path) and "\n" not in problem.what for problem in look.problems)
+        try:
+            photo, mask = read_pair(Record(path, path), Reading(MaskEncoding("values", {0: 0, 1: 1})))
+        except DataError as error:
+            assert str(path) in str(error) and "\n" not in str(error)
+        else:
+            assert photo.shape[:2] == mask.shape and mask.max() <= 1
+
+
+@pytest.mark.parametrize("back", [0, 1, 2], ids="to page {}".format)
+def test_pages_of_a_tiff_that_follow_each_other_in_circles(back: int, tmp_path: Path):
+    path = tmp_path / "bands.tif"
+    with tifffile.TiffWriter(path) as writer:
+        for level in range(3):
+            writer.write(np.zeros((8 + level, 9), np.uint8), contiguous=False, metadata=None)
+    with tifffile.TiffFile(path) as tiff:
+        offsets = [page.offset for page in tiff.pages]
+    content = bytearray(path.read_bytes())
+    (tags,) = struct.unpack_from("<H", content, offsets[2])
+    struct.pack_into("<I", content, offsets[2] + 2 + 12 * tags, offsets[back])
+    path.write_bytes(content)
+
+    def hangs(*args: object) -> None:
+        pytest.fail("round and round")
+
+    before = signal.signal(signal.SIGALRM, hangs)
+    signal.alarm(HANGS)
+    try:
+        look = look_at_record(Record(path, None))
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+    assert look.photo is not None or look.problems[0].file == str(path)
+
+
+def test_a_decoder_of_its_own_mind(data: Path, run_cli: Run, tmp_path: Path):
+    """Pillow's decoder of DDS says NotImplementedError, that of AVIF RuntimeError."""
+    for kind in ("images", "masks"):
+        bad = data / kind / "no 3.png"
+        content = bytearray(encoded("DDS", draw_pair(3)[0]))
+        content[80:84] = bytes(4)
+        bad.write_bytes(content)
+    assert_one_line(run_cli("train", data, "--out", tmp_path / "run", *QUICK), data / "images" / "no 3.png")

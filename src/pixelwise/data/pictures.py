@@ -1,6 +1,7 @@
 """Picture files: opened by content and not by suffix, with errors that name the file."""
 
 import io
+import logging
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,9 @@ MOST_PIXELS = 178_956_970
 
 # Pillow warns at half of its own limit, which is twice this half: ours is that same limit, and an error.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+# What these two find strange in a file is either told by an error, or does no harm.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 _ORIENTATION = 0x0112
 
@@ -45,9 +49,8 @@ def open_picture(source: Source, read: Callable[[Image.Image], T]) -> T:
         raise DataError(f"{source}: not a picture that can be read; replace or remove it") from None
     except DataError as error:
         raise DataError(f"{source}: {error}") from None
-    except (OSError, SyntaxError, ValueError, TypeError, EOFError, Image.DecompressionBombError) as error:
-        # Pillow reports a truncated or corrupt file by any of these.
-        raise DataError(f"{source}: truncated or corrupt ({error}); replace or remove it") from None
+    except Exception as error:  # of a truncated or corrupt file each of Pillow's decoders has its own
+        raise DataError(f"{source}: truncated or corrupt ({first_line(error)}); replace or remove it") from None
 
 
 def _file(source: Source) -> Path | io.BytesIO:
@@ -159,6 +162,7 @@ def read_bands(source: Source) -> np.ndarray | None:
         return None
     try:
         with tifffile.TiffFile(io.BytesIO(content)) as tiff:
+            len(tiff.pages)  # finds pages that follow each other in circles, in which `series` would go round for ever
             series = tiff.series[0]
             page = tiff.pages.first
             opacity = sum(kind in (1, 2) for kind in page.extrasamples)
