@@ -32,7 +32,7 @@ def found(
         records[:photos], records[photos:], grouped=grouped,
     )  # fmt: skip
     classes = tuple(
-        ClassFacts(name, (0, 0, 0), round(share * 1e6), share, photos, photos, even(side))
+        ClassFacts(name, (0, 0, 0), round(share * 1e6), share, photos, photos, even(side), side / 2)
         for name, share, side in zip(names, shares, sides, strict=True)
     )
     return Inspection(
@@ -48,8 +48,8 @@ def planned(**facts: object) -> dict[str, object]:
     return dict(plan.settings)
 
 
-def test_small_objects_ask_for_large_photos():
-    sizes = [planned(sides=(0.5, side))["size"] for side in (0.3, 0.06, 0.04, 0.03, 0.001)]
+def test_narrow_things_ask_for_large_photos():
+    sizes = [planned(sides=(0.5, 2 * width))["size"] for width in (0.3, 0.045, 0.03, 0.02, 0.013, 0.001)]
     assert sizes == sorted(sizes) and sizes[0] == SIZES[0] and len(set(sizes)) >= 4
     assert all(size in SIZES for size in sizes)
     assert planned(sides=(0.5, 0.001), size=(200, 190))["size"] == 192, "never larger than the photos"

@@ -44,7 +44,7 @@ def test_the_whole_way(url: str, pets_folder: Path, tmp_path: Path, capsys: pyte
         # No sample is lost or shown twice: nine photos are left to train on, two steps of four and more an epoch.
         assert json.loads((tmp_path / name / "last" / "progress.json").read_text())["step"] == 2 * 2
     out = capsys.readouterr().out
-    assert "shards, photos: 12 train, 10 test" in out and "pet, background, border" in out
+    assert "shards, 22 photos and 22 masks; usable pairs: 12 train, 10 test" in out
     assert run("evaluate", tmp_path / "streamed", url) == 0
     of_shards = json.loads((tmp_path / "streamed" / "evaluation-test.json").read_text())
     assert run("evaluate", tmp_path / "streamed", pets_folder, "--out", tmp_path / "files.json") == 0

@@ -20,6 +20,7 @@ from pixelwise.errors import ConfigError, DataError, PixelwiseError
 from pixelwise.evaluate import Resolution, evaluate
 from pixelwise.files import free_path
 from pixelwise.flags import DataFlags, Settings
+from pixelwise.inspection_report import print_inspection, write_inspection
 from pixelwise.plan import Plan, draw_plan
 from pixelwise.predict import Predictor, predict_files
 from pixelwise.progress import Bars
@@ -51,9 +52,6 @@ def inspect_command(data: str, /, *, out: Path | None = None, masks: DataFlags |
     out: Path
         The folder that the report goes to; must not be there yet. [default: DATA's name with -inspect, in this folder]
     """
-    # Imported here: of all commands only this one draws reports.
-    from pixelwise.inspection_report import print_inspection, write_inspection
-
     if out is not None and out.exists():
         raise DataError(f"{out}: is already there; choose another --out")
     with Bars() as bars:
@@ -109,7 +107,7 @@ def train_command(
             "--plan says how masks are read and which settings to start from: leave out --preset, --resume and the "
             "flags about masks, or change the plan"
         )
-    used = None if plan is None else Plan.read(plan)
+    used, found = None if plan is None else Plan.read(plan), None
     if not resume:
         # What is wrong with a flag is said at once, and not after a look at all photos.
         Config.of(preset or "default", used.settings if used else None, **given)
@@ -127,7 +125,10 @@ def train_command(
             used = draw_plan(found, given, timed=is_first_process())
             dataset = found.data
     if used is not None and is_first_process():
-        print_dataset(dataset)
+        if found is None:
+            print_dataset(dataset)
+        else:
+            print_inspection(found)
         print_plan(used)
     target = out or free_path(Path("runs") / _name(data))
     run = train(dataset, target, preset=preset, resume=resume, plan=used, **given)

@@ -65,13 +65,14 @@ def print_inspection(found: Inspection) -> None:
         print(f"groups: {data.grouped}")
     table = Table(title=f"classes; {found.ignored:.2%} of pixels are ignored", title_justify="left")
     table.add_column("class")
-    for heading in ("in masks", "pixels", "photos", "objects", "typical side"):
+    for heading in ("in masks", "pixels", "photos", "objects", "typical side", "width"):
         table.add_column(heading, justify="right")
     written = levels(found)
     for each in found.classes:
         side = "–" if each.side is None else f"{each.side.median:.1%}"
+        width = "–" if each.width is None else f"{each.width:.1%}"
         swatch = "[on #{:02x}{:02x}{:02x}]  [/] ".format(*each.colour)
-        cells = written[each.name], f"{each.share:.2%}", f"{each.photos}", f"{each.objects}", side
+        cells = written[each.name], f"{each.share:.2%}", f"{each.photos}", f"{each.objects}", side, width
         table.add_row(swatch + each.name.replace("[", "\\["), *cells)
     console.print(table)
     for kind, problems in by_kind(found.problems).items():
@@ -131,7 +132,7 @@ def as_json(found: Inspection) -> dict[str, object]:
             {
                 "name": each.name, "levels": written[each.name], "colour": "#{:02x}{:02x}{:02x}".format(*each.colour),
                 "pixels": each.pixels, "share": each.share, "photos": each.photos, "objects": each.objects,
-                "side": None if each.side is None else asdict(each.side),
+                "side": None if each.side is None else asdict(each.side), "width": each.width,
             }
             for each in found.classes
         ],

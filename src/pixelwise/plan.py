@@ -28,8 +28,8 @@ from pixelwise.models.segmenter import Segmenter
 SIZES = (128, 160, 192, 224, 256, 320, 384, 448, 512)
 """What a plan chooses from: multiples of 32, the encoders' coarsest step."""
 
-OBJECT_PIXELS = 10
-"""The side in pixels that the typical object of the class with the smallest ones should keep."""
+WIDTH_PIXELS = 6
+"""How wide, in pixels, the narrowest class should be where it is shown (docs/decisions.md)."""
 
 PHOTOS_SHOWN = 12_000
 """Photos that a training shows, epochs times photos; on two CPU cores a minute or two at 128 px."""
@@ -155,18 +155,17 @@ def _class_line(share: float, photos: int) -> str:
 
 
 def _size(found: Inspection) -> tuple[int, str]:
-    sides = {each.name: each.side.median for each in found.classes if each.side is not None}
-    photo = (found.widths.median * found.heights.median) ** 0.5
-    smallest = min(sides, key=lambda name: sides[name], default=None)
-    if smallest is None:
+    widths = {each.name: each.width for each in found.classes if each.width}
+    if not widths:
         return SIZES[0], "no object was found to tell a size from"
-    wanted = OBJECT_PIXELS / max(sides[smallest], 1e-6)
-    size = next((each for each in SIZES if each >= wanted), SIZES[-1])
+    name, width = min(widths.items(), key=lambda item: item[1])
+    photo = (found.widths.median * found.heights.median) ** 0.5
+    size = next((each for each in SIZES if each >= WIDTH_PIXELS / width), SIZES[-1])
     largest = max((each for each in SIZES if each <= photo), default=SIZES[0])
-    what = f"a typical '{smallest}' is {sides[smallest]:.1%} of a photo's side"
+    what = f"'{name}' is typically {width:.1%} of a photo's side wide"
     if size > largest:
         return largest, f"{what}; photos are {found.widths.median:.0f}x{found.heights.median:.0f}, larger adds nothing"
-    return size, f"{what}: {sides[smallest] * size:.0f} px here (at least {OBJECT_PIXELS} are wanted)"
+    return size, f"{what}: {width * size:.0f} px here ({WIDTH_PIXELS} are wanted)"
 
 
 def _batch_size(size: int, training: int, device: str) -> tuple[int, str]:

@@ -59,6 +59,8 @@ class ClassFacts:
         photos: how many show it.
         objects: connected regions of it, those of fewer than 5 pixels left out.
         side: of an object: the square root of its area over that of its photo's area, in [0, 1]; None without objects.
+        width: how wide it typically is where it is shown, over the photo's side (√ of its area): of a strip its
+            width, of a square half its side; None without objects.
         examples: photos that show it, from the one with most of it to the one with least.
     """
 
@@ -69,6 +71,7 @@ class ClassFacts:
     photos: int
     objects: int
     side: Spread | None
+    width: float | None = None
     examples: tuple[Record, ...] = ()
 
 
@@ -217,7 +220,7 @@ def _class_facts(
         facts.append(
             ClassFacts(
                 name, colour, int(pixels[index].sum()), float(pixels[index].sum() / counted), len(order),
-                rows.objects_of(index), Spread.of(sides) if len(sides) else None,
+                rows.objects_of(index), Spread.of(sides) if len(sides) else None, rows.width_of(index),
                 tuple(each for each in examples if each is not None),
             )
         )  # fmt: skip

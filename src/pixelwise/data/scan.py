@@ -4,6 +4,7 @@ A worker hands back figures, never pixels, so memory does not grow with the phot
 """
 
 import hashlib
+import math
 import pickle
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -56,6 +57,7 @@ class LevelRows:
         levels, colours: (K,) uint32: the level, and the colour 0xRRGGBB that it has.
         pixels: (K,) int64.
         objects: (K,) int64: connected regions of `SMALLEST_OBJECT` pixels or more.
+        widths: (K,) float32: how wide its regions are on the whole, over the picture's side; see `mean_width`.
         sides: for each level float32: square roots of its objects' shares of the picture, `MOST_SIDES` at most.
     """
 
@@ -63,6 +65,7 @@ class LevelRows:
     colours: np.ndarray
     pixels: np.ndarray
     objects: np.ndarray
+    widths: np.ndarray
     sides: tuple[np.ndarray, ...]
 
 
@@ -310,6 +313,7 @@ def _rows(look: MaskLook, levels: np.ndarray) -> LevelRows:
         np.array(names if look.kind == "colours" else greys, np.uint32),
         np.array([count for _, count in counted], np.int64),
         np.array([len(each) for each in sides], np.int64),
+        np.array([mean_width(small == level) for level in names], np.float32),
         tuple(each[np.linspace(0, len(each) - 1, min(len(each), MOST_SIDES)).astype(int)] for each in sides),
     )
 
@@ -358,3 +362,18 @@ def object_sides(present: np.ndarray) -> np.ndarray:
     areas = np.bincount(regions.ravel())[1:]
     areas = np.sort(areas[areas >= SMALLEST_OBJECT])
     return np.sqrt(areas / present.size).astype(np.float32)
+
+
+def mean_width(present: np.ndarray) -> float:
+    """How wide the regions of True in (H, W) are on the whole, over √(H·W): twice their area over their outline.
+
+    Of a strip its width, of a square half its side. 0 where nothing is True.
+
+    >>> strip = np.zeros((100, 100), bool)
+    >>> strip[:, 40:50] = True
+    >>> mean_width(strip)
+    0.1
+    """
+    edges = present[:, 1:] != present[:, :-1], present[1:] != present[:-1]
+    outline = max(sum(int(np.count_nonzero(each)) for each in edges), 1)
+    return 2 * int(np.count_nonzero(present)) / outline / math.sqrt(present.size)

@@ -24,7 +24,7 @@ class Tally:
         self.record, self.layer, self.kind = array("L"), array("H"), array("B")
         self.level, self.colour, self.opacity = array("L"), array("L"), array("h")
         self.pixels, self.objects = array("Q"), array("L")
-        self.side, self.side_row = array("f"), array("L")
+        self.width, self.side, self.side_row = array("f"), array("f"), array("L")
 
     def add(self, record: int, look: RecordLook) -> None:
         """Add a record's mask."""
@@ -40,6 +40,7 @@ class Tally:
             self.colour.extend(rows.colours.tolist())
             self.pixels.extend(rows.pixels.tolist())
             self.objects.extend(rows.objects.tolist())
+            self.width.extend(rows.widths.tolist())
             for row, sides in enumerate(rows.sides, start=first):
                 self.side.extend(sides.tolist())
                 self.side_row.extend([row] * len(sides))
@@ -96,12 +97,14 @@ class Rows:
         record: (K,) which record a row is of, as it was added.
         classes: (K,) class index, 255 for "ignore", `UNKNOWN`, or `ABSENT`.
         pixels, objects: (K,).
+        widths: (K,) float32, see `LevelRows`.
         side, side_row: (S,) of objects, and the row each is of.
     """
 
     def __init__(self, tally: Tally, level: np.ndarray, classes: np.ndarray, fits: np.ndarray, kind: str) -> None:
         self.record, self.classes = np.array(tally.record, np.int64), classes
         self.pixels, self.objects = np.array(tally.pixels, np.int64), np.array(tally.objects, np.int64)
+        self.widths = np.array(tally.width, np.float32)
         self.side, self.side_row = np.array(tally.side, np.float32), np.array(tally.side_row, np.int64)
         self._level, self._fits, self._kind = level, fits, kind
 
@@ -135,6 +138,11 @@ class Rows:
     def objects_of(self, index: int) -> int:
         """How many objects a class has."""
         return int(self.objects[self.classes == index].sum())
+
+    def width_of(self, index: int) -> float | None:
+        """The typical width of a class where it is shown, over its photo's side; None where nothing shows it."""
+        widths = self.widths[(self.classes == index) & (self.objects > 0)]
+        return float(np.median(widths)) if len(widths) else None
 
     def sides_of(self, index: int) -> np.ndarray:
         """The sides of a class's objects."""
