@@ -18,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import tifffile
+import torch
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from PIL import Image, features
@@ -28,6 +29,8 @@ from pixelwise.data.records import MaskEncoding, Reading, Record
 from pixelwise.data.scan import look_at_record
 from pixelwise.errors import DataError
 from pixelwise.hooks import BestModelHook
+from pixelwise.metrics import Metrics
+from pixelwise.report import print_metrics
 
 HANGS = 60
 """Seconds after which a test hangs: it is then ended."""
@@ -561,3 +564,10 @@ def test_a_decoder_of_its_own_mind(data: Path, run_cli: Run, tmp_path: Path):
         content[80:84] = bytes(4)
         bad.write_bytes(content)
     assert_one_line(run_cli("train", data, "--out", tmp_path / "run", *QUICK), data / "images" / "no 3.png")
+
+
+def test_class_names_that_a_table_would_read_as_markup(capsys: pytest.CaptureFixture[str]):
+    names = ["[bold]cat", "dog [/]", "[/red]"]
+    print_metrics(Metrics.from_confusion(torch.eye(3, dtype=torch.int64), names, 3, "64"), "test")
+    out = capsys.readouterr().out
+    assert all(name in out for name in names)

@@ -2,6 +2,7 @@
 
 from PIL import Image
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from pixelwise.data.masks import read_pair
@@ -59,7 +60,7 @@ def print_metrics(metrics: Metrics, split: str) -> None:
     for name, figures in metrics.classes.items():
         values = (figures.iou, figures.dice, figures.precision, figures.recall)
         cells = ["absent" if figures.iou is None else "–" if value is None else f"{value:.1%}" for value in values]
-        table.add_row(name, *cells, f"{figures.pixels / total:.1%}")
+        table.add_row(escape(name), *cells, f"{figures.pixels / total:.1%}")
     Console().print(table)
     accuracy, miou = ("–" if value is None else f"{value:.2%}" for value in (metrics.accuracy, metrics.miou))
     absent = f" (over the classes present; absent: {', '.join(metrics.absent)})" if metrics.absent else ""
