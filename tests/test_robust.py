@@ -198,7 +198,10 @@ def assert_one_line(ran: Ran, named: Path | str) -> None:
 
 @pytest.mark.parametrize("kind", ["images", "masks"])
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_a_damaged_file(damage: str, kind: str, data: Path, run_cli: Run, tmp_path: Path):
+def test_a_damaged_file(
+    damage: str, kind: str, data: Path, run_cli: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("pixelwise.inspection_report.class_sheet", lambda *args: None)  # half of the time
     bad = data / kind / "no 3.png"
     DAMAGE[damage](bad)
     assert_named(data, bad, run_cli, tmp_path / "out")
