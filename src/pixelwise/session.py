@@ -12,7 +12,7 @@ from torch.optim.lr_scheduler import ConstantLR, LRScheduler, OneCycleLR
 from torch.utils.data import DataLoader
 
 from pixelwise.config import WARM_UP, Config
-from pixelwise.data.dataset import SegmentationDataset
+from pixelwise.data.dataset import SegmentationDataset, collate
 from pixelwise.data.members import shards_of
 from pixelwise.data.records import Dataset, Record
 from pixelwise.data.sampling import EpochSampler, ShardSampler
@@ -140,10 +140,11 @@ def prepare(
             batch_sampler=sampler,
             num_workers=config.workers,
             persistent_workers=config.workers > 0,
+            collate_fn=collate,
             pin_memory=fabric.device.type == "cuda",
         ),
         sampler=sampler,
-        val_loader=DataLoader(val_set, batch_size=config.batch_size),
+        val_loader=DataLoader(val_set, batch_size=config.batch_size, collate_fn=collate),
         class_weights=None if weights is None else weights.to(fabric.device),
     )
 

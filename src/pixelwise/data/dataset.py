@@ -172,5 +172,6 @@ def collate(items: Sequence[tuple[Tensor, ...]]) -> list[Tensor]:
     ((2, 3, 8, 8), True)
     """
     images, *others = zip(*items, strict=True)
-    photos = torch.from_numpy(np.stack([image.permute(1, 2, 0).numpy() for image in images])).permute(0, 3, 1, 2)
+    stacked = np.ascontiguousarray(np.stack([image.permute(1, 2, 0).numpy() for image in images]))
+    photos = torch.from_numpy(stacked).permute(0, 3, 1, 2)
     return [photos, *(torch.from_numpy(np.stack([each.numpy() for each in other])) for other in others)]
