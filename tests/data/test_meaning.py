@@ -243,3 +243,43 @@ def test_random_bytes_are_an_error_that_names_the_file(content: bytes):
         assert len(errors) == 1 and str(path) in str(errors[0])
         with pytest.raises(PixelwiseError):
             infer(Layout(train=(Record(path, path),)), survey, Choices())
+
+
+# --- a few masks that are unlike all others
+
+
+def test_few_masks_with_a_level_that_is_not_named_are_bad_files_under_skip_bad(tmp_path: Path):
+    good = [grey([[0, 7], [7, 0]]) for _ in range(9)]
+    said = {"mask_map": (("0", "background"), ("7", "cat"))}
+    with pytest.raises(DataError, match=r"9\.png: has 9, which --mask-map does not name"):
+        meaning_of([*good, grey([[0, 9], [7, 0]])], tmp_path, **said)
+    meaning = meaning_of([*good, grey([[0, 9], [7, 0]])], tmp_path, **said, skip_bad=True)
+    assert meaning.encoding.mapping == {0: 0, 7: 1}
+    listed = {"value_names": {0: "background", 7: "cat"}}
+    with pytest.raises(DataError, match=r"9\.png: has 9, which the list"):
+        meaning_of([*good, grey([[0, 9], [7, 0]])], tmp_path, **listed)
+    assert meaning_of([*good, grey([[0, 9], [7, 0]])], tmp_path, **listed, skip_bad=True).classes == (
+        "background",
+        "cat",
+    )
+    # In many masks it is a class that was forgotten.
+    for known in (said, listed):
+        with pytest.raises(DataError, match="has 9, which"):
+            meaning_of([*good, *[grey([[0, 9], [7, 0]])] * 2], tmp_path, **known, skip_bad=True)
+
+
+def test_one_mask_of_another_kind_is_an_error_or_a_bad_file(tmp_path: Path):
+    good = [grey([[0, 7], [7, 3]]) for _ in range(9)]
+    stray = Image.new("RGB", (2, 2), (200, 10, 10))
+    with pytest.raises(DataError, match=r"several kinds: 9 of values .* 1 of colours"):
+        meaning_of([*good, stray], tmp_path)
+    assert meaning_of([*good, stray], tmp_path, skip_bad=True).encoding.mapping == {0: 0, 3: 1, 7: 2}
+    # Greys that colour masks have too are colours: a mask with nothing but background on it.
+    colours = Image.fromarray(np.array([[[0, 0, 0], [200, 10, 10]]], np.uint8))
+    meaning = meaning_of([colours, colours, Image.new("RGB", (2, 1))], tmp_path)
+    assert meaning.encoding.kind == "colours" and meaning.encoding.mapping == {0: 0, 0xC80A0A: 1}
+
+
+def test_usual_void_needs_no_name(tmp_path: Path):
+    meaning = meaning_of([grey([[0, 1], [255, 1]])], tmp_path, value_names={0: "background", 1: "cat"})
+    assert meaning.encoding.mapping == {0: 0, 1: 1, 255: IGNORE_INDEX}

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from pixelwise.data.level_names import SETTLE, example, name_levels
+from pixelwise.data.level_names import SETTLE, example, is_few, name_levels, shown_in_few
 from pixelwise.data.masks import level_text
 from pixelwise.data.meaning import MOST_CLASSES, Choices, Meaning, chosen, is_void, parse_level
 from pixelwise.data.records import IGNORE_INDEX, Layout, MaskEncoding
@@ -31,14 +31,19 @@ def infer(layout: Layout, survey: LevelSurvey, choices: Choices) -> Meaning:
     """
     if layout.encoding is not None and (layout.encoding.kind == "shapes" or layout.encoding.mapping):
         return chosen(layout, choices)
+    if not survey.masks:
+        where = next((f"{record.mask}: " for record in layout.records), "")
+        raise DataError(f"{where}cannot be read, and no other mask can")
     if layout.encoding is not None and layout.encoding.kind == "layers":
         said = {text: name for text, name in choices.mask_map if text not in layout.classes}
-        encoding, note = _said_levels(said, survey) if said else _two_levels(survey, "a class's own mask")
+        encoding, note = (
+            _said_levels(said, survey, choices.skip_bad) if said else _two_levels(survey, "a class's own mask")
+        )
         settled = replace(layout, encoding=MaskEncoding("layers", *encoding))
         renamed = tuple(pair for pair in choices.mask_map if pair[0] in layout.classes)
         meaning = chosen(settled, replace(choices, mask_map=renamed))
         return replace(meaning, notes=(note, *meaning.notes))
-    kind = _kind(survey)
+    kind = _kind(survey, choices)
     if choices.mask_map:
         return _mapped(kind, survey, choices)
     levels = _levels(kind, survey)
@@ -55,13 +60,15 @@ def infer(layout: Layout, survey: LevelSurvey, choices: Choices) -> Meaning:
 # Which kind of levels
 
 
-def _kind(survey: LevelSurvey) -> str:
-    kinds = {kind for kind, count in survey.masks.items() if count}
-    if len(kinds) == 1:
-        return kinds.pop()
+def _kind(survey: LevelSurvey, choices: Choices) -> str:
+    main, most = survey.masks.most_common(1)[0]
+    if most == survey.masks.total() or (choices.skip_bad and is_few(survey.masks.total() - most, survey)):
+        return main
+    kinds = set(survey.masks)
     if kinds == {"values", "alpha"}:
         return "alpha"  # a mask that is empty or full has one opacity only
-    if kinds == {"values", "colours"} and not survey.colours:
+    greys = {grey * 0x010101 for grey in survey.pixels.get("values", {})}
+    if kinds == {"values", "colours"} and not survey.colours and greys <= set(survey.pixels["colours"]):
         return "colours"  # a mask with nothing but black, grey and white in it
     shown = ", ".join(f"{count} of {kind} (such as {example(survey, kind)})" for kind, count in survey.masks.items())
     raise DataError(f"masks are of several kinds: {shown}; save all in one way")
@@ -150,7 +157,9 @@ def _two_levels(survey: LevelSurvey, what: str) -> tuple[tuple[dict[int, int], i
 _LAYER_LEVELS = {"absent": 0, "present": 1, "ignore": IGNORE_INDEX}
 
 
-def _said_levels(said: Mapping[str, str], survey: LevelSurvey) -> tuple[tuple[dict[int, int], int], str]:
+def _said_levels(
+    said: Mapping[str, str], survey: LevelSurvey, skip_bad: bool
+) -> tuple[tuple[dict[int, int], int], str]:
     """`_two_levels` where a person says it: level → absent, present or ignore."""
     for text, name in said.items():
         if name not in _LAYER_LEVELS:
@@ -159,14 +168,16 @@ def _said_levels(said: Mapping[str, str], survey: LevelSurvey) -> tuple[tuple[di
                 "LEVEL=ignore, or give a class another name by CLASS=NAME"
             )
     mapping = {parse_level(text, "values"): _LAYER_LEVELS[name] for text, name in said.items()}
-    _check_named(mapping, _levels("values", survey), "values", survey)
+    _check_named(mapping, _levels("values", survey), "values", survey, skip_bad)
     return (mapping, 127 if survey.lossy else 0), f"masks: {', '.join(f'{a} → {b}' for a, b in said.items())}"
 
 
-def _check_named(named: Mapping[int, object], levels: Mapping[int, int], kind: str, survey: LevelSurvey) -> None:
+def _check_named(
+    named: Mapping[int, object], levels: Mapping[int, int], kind: str, survey: LevelSurvey, skip_bad: bool
+) -> None:
     """Raise DataError for a level that --mask-map leaves out; those of lossy masks are near one that it names."""
     unknown = [level for level in levels if level not in named]
-    if unknown and not survey.lossy:
+    if unknown and not survey.lossy and not (skip_bad and shown_in_few(unknown, kind, survey)):
         where = survey.example.get(kind, {}).get(unknown[0], "a mask")
         shown = ", ".join(level_text(level, kind) for level in unknown[:8])
         raise DataError(
@@ -212,7 +223,7 @@ def _mapped(kind: str, survey: LevelSurvey, choices: Choices) -> Meaning:
     wanted = {level: name for text, name in pairs for level in _parse_levels(text, kind, survey)}
     # Levels that were made by a JPEG, or by resizing, stand for the nearest one that is named.
     tolerance = 127 if survey.lossy else 0
-    _check_named(wanted, _levels(kind, survey), kind, survey)
+    _check_named(wanted, _levels(kind, survey), kind, survey, choices.skip_bad)
     names = {level: name for level, name in wanted.items() if not is_void(name)}
     order = list(dict.fromkeys(names.values()))
     if choices.classes:

@@ -1,5 +1,6 @@
 """Names for the levels in masks: from a list beside them, from a person, or made up; and which levels are void."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from pixelwise.data.masks import level_text
@@ -23,6 +24,21 @@ def example(survey: LevelSurvey, kind: str) -> str:
     return min(survey.example[kind].values())
 
 
+FEW = 0.05
+"""Masks that are unlike all others may be left out as bad files where they are no more than this share of them."""
+
+
+def is_few(masks: int, survey: LevelSurvey) -> bool:
+    """Whether so many masks are few enough to be bad files; one always is, where there are others."""
+    return masks <= max(1, FEW * survey.masks.total())
+
+
+def shown_in_few(levels: Sequence[int], kind: str, survey: LevelSurvey) -> bool:
+    """Whether levels are in few masks alone."""
+    shown = survey.shown_in.get(kind, Counter())
+    return is_few(sum(shown[level] for level in levels), survey)
+
+
 def name_levels(
     kind: str, levels: Sequence[int], layout: Layout, survey: LevelSurvey, choices: Choices
 ) -> tuple[dict[int, str], set[int], list[str]]:
@@ -34,7 +50,7 @@ def name_levels(
         unknown = [level for level in levels if level not in listed]
         if unknown and set(unknown) <= _USUAL_VOID[kind]:
             listed = {**listed, **dict.fromkeys(unknown, "void")}
-        elif unknown:
+        elif unknown and not (choices.skip_bad and shown_in_few(unknown, kind, survey)):
             where = survey.example.get(kind, {}).get(unknown[0], "a mask")
             shown = ", ".join(level_text(level, kind) for level in unknown[:5])
             raise DataError(f"{where}: has {shown}, which the list of classes beside the masks does not name; {SETTLE}")

@@ -20,6 +20,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -224,8 +225,9 @@ def _build(
         with _writing(building / "photos.bin", photo_bytes) as photos, _writing(
             building / "masks.bin", mask_bytes
         ) as masks:  # fmt: skip
-            pairs = read_ahead(partial(_attempt, reading=reading, size=size), records)
-            for index, pair in enumerate(progress(pairs, len(records))):
+            # Several at a time: threads that pass a photo each wait for one another a tenth of the time.
+            attempts = read_ahead(partial(_attempts, reading=reading, size=size), in_groups(records, 8), ahead=6)
+            for index, pair in enumerate(progress(chain.from_iterable(attempts), len(records))):
                 if isinstance(pair, DataError):
                     if not skip_bad:
                         raise pair
@@ -246,9 +248,15 @@ def _build(
         shutil.rmtree(building, ignore_errors=True)
 
 
-def _attempt(
-    record: Record, reading: Reading, size: int
-) -> tuple[np.ndarray, np.ndarray, tuple[int, int], np.ndarray] | DataError:
+_Attempt = tuple[np.ndarray, np.ndarray, tuple[int, int], np.ndarray] | DataError
+
+
+def _attempts(records: Sequence[Record], reading: Reading, size: int) -> list[_Attempt]:
+    """`_attempt` of several."""
+    return [_attempt(record, reading, size) for record in records]
+
+
+def _attempt(record: Record, reading: Reading, size: int) -> _Attempt:
     """A record's photo and mask, their sums, and the mask's pixels by value (or class); or why it cannot be read."""
     try:
         photo, mask = prepare_pair(record, reading, size)
