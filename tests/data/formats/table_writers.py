@@ -180,4 +180,3 @@ WRITERS: dict[str, tuple[str, Writer]] = {
 """A name → the format that reads it, and its writer."""
 
 NO_SPLITS = {"saved alone"}
-

@@ -13,7 +13,6 @@ from annotation_writers import NO_IGNORE, NO_SPLITS, WRITERS, brush_codes, packe
 from folder_writers import Sample, lines, save
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_folder_formats import real_samples  # noqa: F401 - a fixture
 
 from pixelwise.data.formats import FORMATS, find_layout
 from pixelwise.data.formats.run_lengths import unpack_brush, unpack_counts
@@ -97,16 +96,6 @@ def test_what_is_written_is_read_back(writer: str, samples: list[Sample], tmp_pa
 
 
 @pytest.mark.parametrize("writer", WRITERS)
-def test_a_folder_is_known_as_its_own_format_alone(writer: str, samples: list[Sample], tmp_path: Path):
-    format, write = WRITERS[writer]
-    write(tmp_path, writable(writer, samples), CLASSES)
-    assert find_layout(tmp_path)[0] == format
-    for other, read in FORMATS.items():
-        if other not in (format, "folders"):
-            assert read(tmp_path) is None, other
-
-
-@pytest.mark.parametrize("writer", WRITERS)
 def test_litter_changes_nothing(writer: str, samples: list[Sample], tmp_path: Path):
     format, write = WRITERS[writer]
     samples = writable(writer, samples)
@@ -120,7 +109,7 @@ def test_litter_changes_nothing(writer: str, samples: list[Sample], tmp_path: Pa
 
 
 @pytest.mark.parametrize("writer", WRITERS)
-def test_real_photos_are_read_back(writer: str, real_samples: tuple[list[Sample], list[str]], tmp_path: Path):  # noqa: F811
+def test_real_photos_are_read_back(writer: str, real_samples: tuple[list[Sample], list[str]], tmp_path: Path):
     samples, classes = real_samples
     samples = writable(writer, samples)
     format, write = WRITERS[writer]

@@ -1,6 +1,6 @@
 """Every layout that a writer makes: what `inspect` counts is what was written, and a plan reads it so again."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import pytest
 import table_writers
 from folder_writers import Sample
 
-from pixelwise.data.formats import FORMATS
+from pixelwise.data.formats import FORMATS, find_layout
 from pixelwise.data.inspect import inspect
 from pixelwise.data.load import load_dataset
 from pixelwise.data.masks import read_pair
@@ -25,21 +25,12 @@ NO_IGNORE = annotation_writers.NO_IGNORE
 CLASSES = ("background", "cat", "猫 dog")
 
 pytestmark = [
+    pytest.mark.usefixtures("quiet_datasets"),
     # pycocotools makes numpy warn of a keyword that it does not know yet.
     pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword"),
     # Python 3.12 warns of every fork in a process that has threads, which torch and pyarrow have.
     pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning"),
 ]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def quiet_datasets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Writers' own use of `datasets`: no bars, no network, a cache of this test run's own."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HF_HUB_OFFLINE", "1")
-        patch.setenv("HF_HOME", str(tmp_path_factory.mktemp("hf")))
-        pytest.importorskip("datasets").disable_progress_bars()
-        yield
 
 
 def scenes(writer: str) -> list[Sample]:
@@ -70,6 +61,16 @@ def test_every_format_has_a_writer() -> None:
     assert {format for format, _ in WRITERS.values()} >= set(FORMATS) - {"shards", "oxford-pets"}, (
         "these two have tests of their own"
     )
+
+
+@pytest.mark.parametrize("writer", WRITERS)
+def test_a_folder_is_known_as_its_own_format_alone(writer: str, tmp_path: Path) -> None:
+    format, write = WRITERS[writer]
+    write(tmp_path, scenes(writer), CLASSES)
+    assert find_layout(tmp_path)[0] == format
+    for other, read in FORMATS.items():
+        if other not in (format, "folders"):
+            assert read(tmp_path) is None
 
 
 @pytest.mark.parametrize("writer", WRITERS)

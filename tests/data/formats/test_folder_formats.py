@@ -90,16 +90,6 @@ def test_what_is_written_is_read_back(writer: str, samples: list[Sample], tmp_pa
 
 
 @pytest.mark.parametrize("writer", WRITERS)
-def test_a_folder_is_known_as_its_own_format_alone(writer: str, samples: list[Sample], tmp_path: Path):
-    format, write = WRITERS[writer]
-    write(tmp_path, samples, CLASSES)
-    assert find_layout(tmp_path)[0] == format
-    for other, read in FORMATS.items():
-        if other not in (format, "folders"):
-            assert read(tmp_path) is None
-
-
-@pytest.mark.parametrize("writer", WRITERS)
 def test_litter_changes_nothing(writer: str, samples: list[Sample], tmp_path: Path):
     format, write = WRITERS[writer]
     write(tmp_path, samples, CLASSES)
@@ -134,20 +124,6 @@ def test_real_photos_are_read_back(writer: str, real_samples: tuple[list[Sample]
     name, layout = find_layout(tmp_path)
     assert name == format
     check_same(writer, layout, samples, classes)
-
-
-@pytest.fixture(scope="module", params=["oxford-iiit-pet", "camvid"])
-def real_samples(request: pytest.FixtureRequest) -> tuple[list[Sample], list[str]]:
-    root = Path(os.environ.get("PIXELWISE_DATA", "/nowhere")) / request.param
-    if not root.is_dir():
-        pytest.skip(f"needs PIXELWISE_DATA, a folder that holds {request.param}/")
-    layout = find_layout(root)[1]
-    records = [*layout.train[::97][:3], *(layout.val or layout.test)[:2]]
-    splits = ("train", "train", "train", "val", "test")
-    return [
-        Sample(f"photo {i}", split, read_image(r.image)[::4, ::4], read_mask(r.mask, layout.encoding)[::4, ::4])
-        for i, (r, split) in enumerate(zip(records, splits, strict=True))
-    ], list(layout.classes)
 
 
 # --- formats by name

@@ -7,7 +7,7 @@ import os
 import pickle
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -35,19 +35,11 @@ from pixelwise.errors import DataError
 CLASSES = ("background", "cat", "猫 dog")
 NAMES = ("scene 1", "a_1", "猫 3", "b.2", "1", "10%20")
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
-"""Python 3.12 warns of every fork in a process that has threads, which torch and pyarrow have."""
-
-
-@pytest.fixture(autouse=True, scope="module")
-def quiet_datasets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Writers' own use of `datasets`: no bars, no network, a cache of this test run's own."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HF_HUB_OFFLINE", "1")
-        patch.setenv("HF_HOME", str(tmp_path_factory.mktemp("hf")))
-        datasets = pytest.importorskip("datasets")
-        datasets.disable_progress_bars()
-        yield
+pytestmark = [
+    pytest.mark.usefixtures("quiet_datasets"),
+    # Python 3.12 warns of every fork in a process that has threads, which torch and pyarrow have.
+    pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -104,16 +96,6 @@ def test_what_is_written_is_read_back(writer: str, samples: list[Sample], tmp_pa
 
 
 @pytest.mark.parametrize("writer", WRITERS)
-def test_a_folder_is_known_as_its_own_format_alone(writer: str, samples: list[Sample], tmp_path: Path):
-    format, write = WRITERS[writer]
-    write(tmp_path, samples, CLASSES)
-    assert find_layout(tmp_path)[0] == format
-    for other, read in FORMATS.items():
-        if other not in (format, "folders"):
-            assert read(tmp_path) is None
-
-
-@pytest.mark.parametrize("writer", WRITERS)
 def test_litter_changes_nothing(writer: str, samples: list[Sample], tmp_path: Path):
     format, write = WRITERS[writer]
     write(tmp_path, samples, CLASSES)
@@ -155,20 +137,6 @@ def test_real_photos_are_read_back(writer: str, real_samples: tuple[list[Sample]
     name, layout = find_layout(tmp_path)
     assert name == format and layout.problems == ()
     check_same(writer, layout, encoding(layout, classes), samples, classes)
-
-
-@pytest.fixture(scope="module", params=["oxford-iiit-pet", "camvid"])
-def real_samples(request: pytest.FixtureRequest) -> tuple[list[Sample], list[str]]:
-    root = Path(os.environ.get("PIXELWISE_DATA", "/nowhere")) / request.param
-    if not root.is_dir():
-        pytest.skip(f"needs PIXELWISE_DATA, a folder that holds {request.param}/")
-    layout = find_layout(root)[1]
-    records = [*layout.train[::97][:3], *(layout.val or layout.test)[:2]]
-    splits = ("train", "train", "train", "val", "test")
-    return [
-        Sample(f"photo {i}", split, read_image(r.image)[::4, ::4], read_mask(r.mask, layout.encoding)[::4, ::4])
-        for i, (r, split) in enumerate(zip(records, splits, strict=True))
-    ], list(layout.classes)
 
 
 # --- tables
