@@ -3,6 +3,8 @@
 import io
 import os
 import struct
+import subprocess
+import sys
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -188,6 +190,29 @@ def test_tiffs_of_bands(bands: int, planar: bool, dtype: type, tmp_path: Path):
     np.testing.assert_array_equal(read_image(path, bands), levels)
     with pytest.raises(DataError, match=f"has {bands} channels"):
         read_image(path, bands + 1)
+
+
+@pytest.mark.parametrize("compression", ["lzw", "deflate", "zstd"])
+def test_compressed_bands(compression: str, tmp_path: Path):
+    pytest.importorskip("imagecodecs")
+    levels = np.random.default_rng(2).integers(0, 256, (20, 30, 5)).astype(np.uint8)
+    path = tmp_path / "bands.tif"
+    tifffile.imwrite(path, levels, photometric="minisblack", planarconfig="contig", compression=compression)
+    np.testing.assert_array_equal(read_image(path, 5), levels)
+
+
+def test_what_a_compression_needs_is_told(tmp_path: Path):
+    pytest.importorskip("imagecodecs")
+    path = tmp_path / "bands.tif"
+    levels = np.zeros((20, 30, 5), np.uint8)
+    tifffile.imwrite(path, levels, photometric="minisblack", planarconfig="contig", compression="lzw")
+    # In a process of its own, for tifffile looks for its codecs when it is imported.
+    code = (
+        "import sys; sys.modules['imagecodecs'] = None\n"
+        "from pathlib import Path; from pixelwise.data.pictures import read_bands; read_bands(Path(sys.argv[1]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=False)
+    assert "pip install 'pixelwise[tiff]'" in done.stderr
 
 
 def test_tiffs_that_are_photos_are_photos(tmp_path: Path):

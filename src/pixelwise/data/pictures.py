@@ -176,7 +176,9 @@ def read_bands(source: Source) -> np.ndarray | None:
     except DataError:
         raise
     except Exception as error:  # tifffile raises a dozen kinds for broken files, and one for each missing codec
-        raise DataError(f"{source}: its bands cannot be read ({str(error).splitlines()[0]})") from None
+        why = (str(error).strip() or type(error).__name__).splitlines()[0]
+        fix = "; pip install 'pixelwise[tiff]'" if "imagecodecs" in why else "; replace or remove it"
+        raise DataError(f"{source}: its bands cannot be read ({why}){fix}") from None
     if pixels.ndim != 3 or pixels.dtype not in (np.uint8, np.uint16):
         raise DataError(f"{source}: {pixels.dtype} of shape {pixels.shape}; bands must be (H, W, N) of 8 or 16 bits")
     if "X" in series.axes and series.axes.index("X") == 2:  # band after band instead of pixel after pixel
