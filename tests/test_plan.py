@@ -49,10 +49,11 @@ def planned(**facts: object) -> dict[str, object]:
 
 
 def test_narrow_things_ask_for_large_photos():
-    sizes = [planned(sides=(0.5, 2 * width))["size"] for width in (0.3, 0.045, 0.03, 0.02, 0.013, 0.001)]
-    assert sizes == sorted(sizes) and sizes[0] == SIZES[0] and len(set(sizes)) >= 4
+    sizes = [planned(sides=(0.5, 2 * width))["size"] for width in (0.3, 0.04, 0.025, 0.02, 0.013, 0.001)]
+    assert sizes == sorted(sizes) and sizes[:2] == [192, 192] and len(set(sizes)) >= 4
     assert all(size in SIZES for size in sizes)
     assert planned(sides=(0.5, 0.001), size=(200, 190))["size"] == 192, "never larger than the photos"
+    assert planned(sides=(0.5, 0.4), size=(150, 140))["size"] == 128
 
 
 def test_epochs_follow_the_number_of_photos():

@@ -65,7 +65,7 @@ def print_inspection(found: Inspection) -> None:
         print(f"groups: {data.grouped}")
     table = Table(title=f"classes; {found.ignored:.2%} of pixels are ignored", title_justify="left")
     table.add_column("class")
-    for heading in ("in masks", "pixels", "photos", "objects", "typical side", "width"):
+    for heading in ("in masks", "pixels", "photos", "objects", "side", "width"):
         table.add_column(heading, justify="right")
     written = levels(found)
     for each in found.classes:

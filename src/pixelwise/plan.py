@@ -31,6 +31,9 @@ SIZES = (128, 160, 192, 224, 256, 320, 384, 448, 512)
 WIDTH_PIXELS = 6
 """How wide, in pixels, the narrowest class should be where it is shown (docs/decisions.md)."""
 
+LEAST_SIZE = 192
+"""Where no class is narrow; below it the edges of large things suffer too (docs/decisions.md)."""
+
 PHOTOS_SHOWN = 12_000
 """Photos that a training shows, epochs times photos; on two CPU cores a minute or two at 128 px."""
 
@@ -157,15 +160,16 @@ def _class_line(share: float, photos: int) -> str:
 def _size(found: Inspection) -> tuple[int, str]:
     widths = {each.name: each.width for each in found.classes if each.width}
     if not widths:
-        return SIZES[0], "no object was found to tell a size from"
+        return LEAST_SIZE, "no object was found to tell a size from"
     name, width = min(widths.items(), key=lambda item: item[1])
     photo = (found.widths.median * found.heights.median) ** 0.5
-    size = next((each for each in SIZES if each >= WIDTH_PIXELS / width), SIZES[-1])
+    wanted = max(WIDTH_PIXELS / width, LEAST_SIZE)
+    size = next((each for each in SIZES if each >= wanted), SIZES[-1])
     largest = max((each for each in SIZES if each <= photo), default=SIZES[0])
     what = f"'{name}' is typically {width:.1%} of a photo's side wide"
     if size > largest:
         return largest, f"{what}; photos are {found.widths.median:.0f}x{found.heights.median:.0f}, larger adds nothing"
-    return size, f"{what}: {width * size:.0f} px here ({WIDTH_PIXELS} are wanted)"
+    return size, f"{what}: {width * size:.0f} px here (at least {WIDTH_PIXELS} are wanted)"
 
 
 def _batch_size(size: int, training: int, device: str) -> tuple[int, str]:
