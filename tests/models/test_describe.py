@@ -73,3 +73,14 @@ def test_looking_leaves_the_model_as_it_was() -> None:
     assert model.training
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
     assert not any(module._forward_hooks for module in model.modules())
+
+
+def test_the_normalisation_is_said_where_it_is_one_for_all_channels() -> None:
+    model = build(pixels="unit", encoder="test_efficientnet")
+
+    def detail() -> str:
+        return next(step.detail for step in architecture_steps(model) if step.name == "normalise")
+
+    assert detail() == "(x − 0) / 255"
+    model.normalise_by([1.0, 2.0, 3.0], [9.0] * 3)
+    assert detail() == "each channel by its own mean and spread"

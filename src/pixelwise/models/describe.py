@@ -28,7 +28,7 @@ def architecture_steps(model: Segmenter) -> list[Step]:
             _shape(photo),
             detail="uint8 " + ("RGB" if len(card.mean) == 3 else f"{len(card.mean)} bands") + ", 0 to 255",
         ),
-        Step("normalise", "normalise", _shape(photo), detail=f"(x − {card.mean[0]:g}) / {card.std[0]:g}"),
+        Step("normalise", "normalise", _shape(photo), detail=_normalised(card.mean, card.std)),
     ]
     counts = _parameters_by_feature(encoder, features, encoder_outputs)
     for name, feature, (count, trained) in zip(encoder.names, features, counts, strict=True):
@@ -79,6 +79,12 @@ def _parameters_by_feature(
             counts[level] += parameter.numel()
             trained[level] += parameter.numel() if parameter.requires_grad else 0
     return list(zip(counts, trained, strict=True))
+
+
+def _normalised(mean: Sequence[float], std: Sequence[float]) -> str:
+    if len(set(mean)) == len(set(std)) == 1:
+        return f"(x − {mean[0]:g}) / {std[0]:g}"
+    return "each channel by its own mean and spread"
 
 
 def _parameters(module: nn.Module) -> int:
