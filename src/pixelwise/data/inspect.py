@@ -206,21 +206,21 @@ def _class_facts(
     data: Dataset, rows: Rows, records: Sequence[Record | None], seen: Sightings
 ) -> tuple[tuple[ClassFacts, ...], float]:
     """What is known of each class, and the share of pixels that are ignored; `records` as the data set has them."""
-    pixels = np.array([rows.pixels_of(len(records), index) for index in range(len(data.classes))])
+    layers = len(data.classes) if data.reading.multilabel else 1
     ignored = int(rows.pixels_of(len(records), IGNORE_INDEX).sum())
-    of_all = int(seen.pixels[~seen.bad].sum()) * (len(data.classes) if data.reading.multilabel else 1)
-    counted = max(of_all - ignored, 1) // (len(data.classes) if data.reading.multilabel else 1)
+    of_all = int(seen.pixels[~seen.bad].sum()) * layers
+    counted = max(of_all - ignored, 1) // layers
     facts = []
     for index, (name, colour) in enumerate(zip(data.classes, data.palette, strict=True)):
-        sides = rows.sides_of(index)
-        share = pixels[index] / np.maximum(seen.pixels, 1)
+        pixels, sides = rows.pixels_of(len(records), index), rows.sides_of(index)
+        share = pixels / np.maximum(seen.pixels, 1)
         order = [each for each in np.argsort(-share, kind="stable").tolist() if share[each] > 0]
         picked = [order[number * len(order) // EXAMPLES] for number in range(EXAMPLES)] if order else []
         examples = [records[each] for each in dict.fromkeys(picked)]
         facts.append(
             ClassFacts(
-                name, colour, int(pixels[index].sum()), float(pixels[index].sum() / counted), len(order),
-                rows.objects_of(index), Spread.of(sides) if len(sides) else None, rows.width_of(index),
+                name, colour, int(pixels.sum()), float(pixels.sum() / counted), len(order), rows.objects_of(index),
+                Spread.of(sides) if len(sides) else None, rows.width_of(index),
                 tuple(each for each in examples if each is not None),
             )
         )  # fmt: skip
