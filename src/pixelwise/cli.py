@@ -56,7 +56,7 @@ def inspect_command(data: str, /, *, out: Path | None = None, masks: DataFlags |
         raise DataError(f"{out}: is already there; choose another --out")
     with Bars() as bars:
         found = inspect(data, (masks or DataFlags()).choices(skip_bad=True), progress=bars.over("looking at photos"))
-        plan = draw_plan(found)
+        plan = draw_plan(found, progress=bars.over("timing steps"))
         folder = out or free_path(Path(f"{_name(data)}-inspect"))
         write_inspection(found, plan, folder, progress=bars.over("drawing classes"))
     print_inspection(found)
@@ -122,7 +122,7 @@ def train_command(
             dataset = load(data, choices, progress=bars.over("looking at masks"))
         else:
             found = inspect(data, choices, progress=bars.over("looking at photos"))
-            used = draw_plan(found, given, timed=is_first_process())
+            used = draw_plan(found, given, is_first_process(), bars.over("timing steps"))
             dataset = found.data
     if used is not None and is_first_process():
         if found is None:

@@ -48,7 +48,7 @@ class Config(BaseModel):
         "Data", "The split that validation photos come from, where there is no val split.", default="train"
     )
     validation_fraction: float = _group(
-        "Data", "The share of that split, drawn evenly over its groups.", default=0.15, gt=0, lt=1
+        "Data", "The share of that split: whole groups, evenly over kinds.", default=0.15, gt=0, lt=1
     )
 
     cache: bool = _group(

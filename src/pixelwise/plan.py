@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pixelwise.config import WARM_UP, Config, one_line
 from pixelwise.data.inspect import Inspection
+from pixelwise.data.streams import Progress, no_progress
 from pixelwise.device import choose_device, computes_in_bfloat16
 from pixelwise.errors import ConfigError
 from pixelwise.files import replacing
@@ -106,13 +107,16 @@ class _File(BaseModel):
     settings: dict[str, Any]
 
 
-def draw_plan(found: Inspection, given: Mapping[str, Any] | None = None, timed: bool = True) -> Plan:
+def draw_plan(
+    found: Inspection, given: Mapping[str, Any] | None = None, timed: bool = True, progress: Progress = no_progress
+) -> Plan:
     """Decide everything about a training from what was found in the data.
 
     Args:
         found: what `inspect` found.
         given: settings that a person has decided already; the others are decided to go with them.
         timed: measure how long it will take here, on a few steps; the decisions do not depend on it.
+        progress: see `Progress`; of those steps.
 
     Raises ConfigError where what is given does not fit the data.
     """
@@ -146,7 +150,7 @@ def draw_plan(found: Inspection, given: Mapping[str, Any] | None = None, timed: 
     check_class_weights(config.class_weights, data.classes)
     check_loss(config.loss, data.reading.multilabel)
     if timed:
-        seconds = measure_seconds(found, config, training)
+        seconds = measure_seconds(found, config, training, progress)
         reasons["epochs"] += f"; about {_duration(seconds)} in all on this machine, measured on a few steps"
     manifest = Manifest.of(data)
     reasons |= {f"class {each.name}": _class_line(each.share, each.photos) for each in found.classes}
@@ -227,7 +231,7 @@ def _class_weights(found: Inspection, loss: str) -> tuple[str, str]:
     return "none", "no class is rare"
 
 
-def measure_seconds(found: Inspection, config: Config, training: int, steps: int = 1) -> float:
+def measure_seconds(found: Inspection, config: Config, training: int, progress: Progress = no_progress) -> float:
     """How long a training would take here: a few steps on blank photos, with the encoder held and with it tuned."""
     device = choose_device(config.device)
     model = Segmenter.build(config, found.data.classes, found.data.palette, found.data.reading).to(device).train()
@@ -235,19 +239,18 @@ def measure_seconds(found: Inspection, config: Config, training: int, steps: int
     images = torch.zeros(config.batch_size, found.data.reading.channels, config.size, config.size, dtype=torch.uint8)
     images = images.to(device).contiguous(memory_format=torch.channels_last)
     masks = torch.zeros(config.batch_size, *layers, config.size, config.size, dtype=torch.uint8, device=device)
-    seconds = []
-    for held in (True, False):
+    seconds: dict[bool, float] = {}
+    # The first step of each kind only warms up: the second one's time stays.
+    for held in progress((True, True, False, False), 4):
         model.encoder.hold(held)
-        for step in range(steps + 1):
-            if step == 1:  # the first one only warms up
-                started = time.perf_counter()
-            with torch.autocast(device.type, torch.bfloat16, enabled=computes_in_bfloat16(device, config.precision)):
-                loss = loss_named(config.loss)(model(images), masks, None)
-            loss.backward()
-            model.zero_grad()
-            loss.item()
-        seconds.append((time.perf_counter() - started) / steps)
-    a_step = WARM_UP * seconds[0] + (1 - WARM_UP) * seconds[1]
+        started = time.perf_counter()
+        with torch.autocast(device.type, torch.bfloat16, enabled=computes_in_bfloat16(device, config.precision)):
+            loss = loss_named(config.loss)(model(images), masks, None)
+        loss.backward()
+        model.zero_grad()
+        loss.item()
+        seconds[held] = time.perf_counter() - started
+    a_step = WARM_UP * seconds[True] + (1 - WARM_UP) * seconds[False]
     looks = 0.3 * len(found.data.val or found.data.train[training:]) / config.batch_size  # forward alone
     return config.epochs * (training / config.batch_size + looks) * a_step
 
