@@ -1,6 +1,7 @@
 """How a data set was read, kept with the plan and with the run: what each level in the masks means."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -8,12 +9,12 @@ from typing import Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
-from pixelwise.data.formats import find_layout
+from pixelwise.data.formats import FORMATS, find_layout
 from pixelwise.data.load import apply_meaning, check_problems, is_open, open_root
 from pixelwise.data.masks import level_text
 from pixelwise.data.meaning import MOST_CLASSES, Choices, Meaning, chosen, parse_level
 from pixelwise.data.records import IGNORE_INDEX, Dataset, Layout, MaskEncoding
-from pixelwise.errors import ConfigError, RunError
+from pixelwise.errors import ConfigError, DataError, RunError
 
 
 class ManifestClass(BaseModel):
@@ -132,9 +133,19 @@ class Manifest(BaseModel):
     def load(self, root: str | Path, skip_bad: bool = False) -> Dataset:
         """A data set read by this manifest, whatever its own masks would suggest."""
         place = open_root(root)
-        format, layout = find_layout(place)
+        format, layout = self._find(place)
         notes = check_problems(place, layout.problems, skip_bad)
         return apply_meaning(place, format, layout, self.meaning(format, layout), notes, self.bits)
+
+    def _find(self, root: Path) -> tuple[str, Layout]:
+        """The layout by the manifest's own format, which a person may have asked for, else by what there is."""
+        format, layout = find_layout(root)
+        if format != self.format and self.format in FORMATS:
+            with suppress(DataError):
+                own = FORMATS[self.format](root)
+                if own is not None:
+                    return self.format, own
+        return format, layout
 
     def to_yaml(self) -> str:
         """The manifest as YAML that `read` reads back."""

@@ -154,6 +154,13 @@ def test_renaming_and_reordering_in_the_plan(tmp_path: Path) -> None:
         assert np.array_equal(table[read_pair(old, data.reading)[1]], read_pair(new, again.reading)[1])
 
 
+def test_a_format_that_was_asked_for_stays(tmp_path: Path) -> None:
+    WRITERS["camvid"][1](tmp_path, scenes("camvid"), CLASSES)
+    asked = load_dataset(tmp_path, format="folders", classes=("background", "cat", "dog"), ignore=("11",))
+    again = Manifest.of(asked).load(tmp_path)
+    assert (again.format, again.classes) == ("folders", asked.classes) and pairs(again) == pairs(asked)
+
+
 def flipped(samples: Sequence[Sample]) -> list[Sample]:
     return [replace(each, mask=each.mask[::-1]) for each in samples]
 
