@@ -13,10 +13,11 @@ from PIL import Image
 from pixelwise.data import scan as scan_module
 from pixelwise.data.groups import FEWEST_FRAMES, find_groups, group_photos, with_groups
 from pixelwise.data.inspect import Inspection, Spread, inspect
+from pixelwise.data.level_rows import object_sides, reduce_mask
 from pixelwise.data.meaning import Choices
 from pixelwise.data.records import IGNORE_INDEX, Dataset, MaskEncoding, Problem, Reading, Record, Shape, Shapes
 from pixelwise.data.sampling import hold_back
-from pixelwise.data.scan import RecordLook, look_at_record, object_sides, reduce_mask, scan
+from pixelwise.data.scan import RecordLook, look_at_record, scan
 from pixelwise.data.sightings import Sightings
 from pixelwise.data.tally import Tally
 from pixelwise.errors import DataError
