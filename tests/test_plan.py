@@ -32,7 +32,7 @@ def found(
         records[:photos], records[photos:], grouped=grouped,
     )  # fmt: skip
     classes = tuple(
-        ClassFacts(name, (0, 0, 0), round(share * 1e6), share, photos, photos, even(side), side / 2)
+        ClassFacts(name, (0, 0, 0), round(share * 1e6), share, photos, photos, even(side), share, side / 2)
         for name, share, side in zip(names, shares, sides, strict=True)
     )
     return Inspection(

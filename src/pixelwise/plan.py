@@ -215,14 +215,16 @@ def _augment(found: Inspection) -> tuple[str, str]:
 def _loss(found: Inspection) -> tuple[str, str]:
     if found.data.reading.multilabel:
         return "sigmoid_dice", "a pixel can be of several classes"
-    present = [each for each in found.classes if each.pixels]
-    rarest = min(present, key=lambda each: each.share)
-    if rarest.share < 0.03:
+    present = [each for each in found.classes if each.train_share]
+    if not present:
+        return DEFAULT.loss, "no class is on any photo to train on"
+    rarest = min(present, key=lambda each: each.train_share)
+    if rarest.train_share < 0.03:
         return (
             "cross_entropy_dice",
-            f"'{rarest.name}' has {rarest.share:.2%} of pixels: Dice counts each class the same",
+            f"'{rarest.name}' has {rarest.train_share:.2%} of pixels: Dice counts each class the same",
         )
-    return "cross_entropy", f"the rarest class, '{rarest.name}', has {rarest.share:.1%} of pixels"
+    return "cross_entropy", f"the rarest class, '{rarest.name}', has {rarest.train_share:.1%} of pixels"
 
 
 def _class_weights(found: Inspection, loss: str) -> tuple[str, str]:

@@ -397,3 +397,22 @@ def test_pipes_do_not_hang(tmp_path: Path):
     assert [[problem.file for problem in look.problems] for look in looks] == [
         [str(tmp_path / "images/p000.png")], [str(tmp_path / "masks/p001.png")], [],
     ]  # fmt: skip
+
+
+def test_a_plan_goes_by_no_mask_of_the_test_split(tmp_path: Path) -> None:
+    thin, half = np.zeros((40, 60), np.uint8), np.zeros((40, 60), np.uint8)
+    thin[:, 10:12] = 1
+    half[:, :30] = 1
+    for split, mask in (("train", half), ("test", thin)):
+        for number in range(3):
+            for kind, pixels in (("images", np.full((40, 60, 3), 20 * number + len(split), np.uint8)), ("masks", mask)):
+                path = tmp_path / split / kind / f"{number}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(pixels).save(path)
+    foreground = inspect(tmp_path).classes[1]
+    assert foreground.train_share == 0.5 and foreground.share == (30 + 2) / 120
+    (tmp_path / "test").rename(tmp_path / "gone")
+    for path in (tmp_path / "gone").rglob("*.png"):
+        path.unlink()
+    alone = inspect(tmp_path).classes[1]
+    assert (alone.width, alone.train_share) == (foreground.width, foreground.train_share)

@@ -59,8 +59,9 @@ class ClassFacts:
         photos: how many show it.
         objects: connected regions of it, those of fewer than 5 pixels left out.
         side: of an object: the square root of its area over that of its photo's area, in [0, 1]; None without objects.
-        width: how wide it typically is where it is shown, over the photo's side (√ of its area): of a strip its
-            width, of a square half its side; None without objects.
+        train_share, width: what a plan goes by, over all photos but those to test on: the share, and how wide the class
+            typically is where it is shown, over the photo's side (√ of its area): of a strip its width, of a square
+            half its side; None without objects.
         examples: photos that show it, from the one with most of it to the one with least.
     """
 
@@ -71,6 +72,7 @@ class ClassFacts:
     photos: int
     objects: int
     side: Spread | None
+    train_share: float = 0.0
     width: float | None = None
     examples: tuple[Record, ...] = ()
 
@@ -154,7 +156,9 @@ def inspect(root: str | Path, choices: Choices | None = None, progress: Progress
         trained = [places[id(record)] for record in kept.train]
         data = with_groups(data, seen.thumbnails(trained), seen.digests(trained))
     as_kept = {id(before): now for before, now in zip(kept.records, data.train + data.val + data.test, strict=True)}
-    classes, ignored = _class_facts(data, rows, [as_kept.get(id(record)) for record in records], seen)
+    tested = {id(record) for record in kept.test} if kept.train or kept.val else set()
+    planned = np.array([id(record) not in tested for record in records])
+    classes, ignored = _class_facts(data, rows, [as_kept.get(id(record)) for record in records], seen, planned)
     return Inspection(
         data, sum(seen.modes.values()), sum(survey.masks.values()), *_spreads(seen), classes, ignored, problems,
         *seen.statistics(), dict(seen.modes.most_common()), time.perf_counter() - started,
@@ -203,13 +207,16 @@ def _spreads(seen: Sightings) -> tuple[Spread, Spread, Spread]:
 
 
 def _class_facts(
-    data: Dataset, rows: Rows, records: Sequence[Record | None], seen: Sightings
+    data: Dataset, rows: Rows, records: Sequence[Record | None], seen: Sightings, planned: np.ndarray
 ) -> tuple[tuple[ClassFacts, ...], float]:
-    """What is known of each class, and the share of pixels that are ignored; `records` as the data set has them."""
+    """What is known of each class, and the share of pixels that are ignored; `records` as the data set has them.
+
+    `planned`, (number of records,) bool, are those that a plan may go by.
+    """
     layers = len(data.classes) if data.reading.multilabel else 1
-    ignored = int(rows.pixels_of(len(records), IGNORE_INDEX).sum())
-    of_all = int(seen.pixels[~seen.bad].sum()) * layers
-    counted = max(of_all - ignored, 1) // layers
+    ignored = rows.pixels_of(len(records), IGNORE_INDEX)
+    of_all = np.where(seen.bad, 0, seen.pixels) * layers
+    counted = (of_all - ignored) / layers
     facts = []
     for index, (name, colour) in enumerate(zip(data.classes, data.palette, strict=True)):
         pixels, sides = rows.pixels_of(len(records), index), rows.sides_of(index)
@@ -219,9 +226,10 @@ def _class_facts(
         examples = [records[each] for each in dict.fromkeys(picked)]
         facts.append(
             ClassFacts(
-                name, colour, int(pixels.sum()), float(pixels.sum() / counted), len(order), rows.objects_of(index),
-                Spread.of(sides) if len(sides) else None, rows.width_of(index),
+                name, colour, int(pixels.sum()), float(pixels.sum() / max(counted.sum(), 1)), len(order),
+                rows.objects_of(index), Spread.of(sides) if len(sides) else None,
+                float(pixels[planned].sum() / max(counted[planned].sum(), 1)), rows.width_of(index, planned),
                 tuple(each for each in examples if each is not None),
             )
         )  # fmt: skip
-    return tuple(facts), ignored / max(of_all, 1)
+    return tuple(facts), float(ignored.sum() / max(of_all.sum(), 1))

@@ -139,9 +139,9 @@ class Rows:
         """How many objects a class has."""
         return int(self.objects[self.classes == index].sum())
 
-    def width_of(self, index: int) -> float | None:
-        """The typical width of a class where it is shown, over its photo's side; None where nothing shows it."""
-        widths = self.widths[(self.classes == index) & (self.objects > 0)]
+    def width_of(self, index: int, of: np.ndarray) -> float | None:
+        """The typical width of a class where records `of`, (number of records,) bool, show it; None if none does."""
+        widths = self.widths[(self.classes == index) & (self.objects > 0) & of[self.record]]
         return float(np.median(widths)) if len(widths) else None
 
     def sides_of(self, index: int) -> np.ndarray:
