@@ -100,19 +100,7 @@ def train_command(
         {} if settings is None else {name: getattr(settings, name) for name in settings.model_fields_set}
     )
     choices = (masks or DataFlags()).choices(given.get("skip_bad", False))
-    if resume and out is None:
-        raise ConfigError("--resume: say which run goes on, by --out")
-    if plan is not None and (preset is not None or resume or choices != Choices(skip_bad=choices.skip_bad)):
-        raise ConfigError(
-            "--plan says how masks are read and which settings to start from: leave out --preset, --resume and the "
-            "flags about masks, or change the plan"
-        )
-    used, found = None if plan is None else Plan.read(plan), None
-    if not resume:
-        # What is wrong with a flag is said at once, and not after a look at all photos.
-        Config.of(preset or "default", used.settings if used else None, **given)
-        if out is not None:
-            Run.check_free(out)
+    used, found = _check_train_flags(out, plan, preset, resume, choices, given), None
     with Bars(shown=is_first_process()) as bars:
         if resume and out is not None:
             dataset = Run.open(out).read_manifest().load(data, choices.skip_bad)
@@ -135,6 +123,25 @@ def train_command(
     if is_first_process():
         print_run(run)
     return 0
+
+
+def _check_train_flags(
+    out: Path | None, plan: Path | None, preset: str | None, resume: bool, choices: Choices, given: dict[str, Any]
+) -> Plan | None:
+    """The plan of --plan; raises for what is wrong with a flag, before any photo is looked at."""
+    if resume and out is None:
+        raise ConfigError("--resume: say which run goes on, by --out")
+    if plan is not None and (preset is not None or resume or choices != Choices(skip_bad=choices.skip_bad)):
+        raise ConfigError(
+            "--plan says how masks are read and which settings to start from: leave out --preset, --resume and the "
+            "flags about masks, or change the plan"
+        )
+    used = None if plan is None else Plan.read(plan)
+    if not resume:
+        Config.of(preset or "default", used.settings if used else None, **given)
+        if out is not None:
+            Run.check_free(out)
+    return used
 
 
 def _name(data: str) -> str:

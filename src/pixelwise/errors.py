@@ -43,3 +43,12 @@ def unknown_name(kind: str, name: str, choices: Iterable[str]) -> str:
     near = get_close_matches(name, choices, n=1)
     hint = f" (did you mean '{near[0]}'?)" if near else ""
     return f"unknown {kind} '{name}'{hint}; choose from: {', '.join(choices)}"
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, in one line; its type where it says nothing.
+
+    >>> first_line(OSError("no route"))
+    'no route'
+    """
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -139,13 +139,12 @@ class Manifest(BaseModel):
 
     def _find(self, root: Path) -> tuple[str, Layout]:
         """The layout by the manifest's own format, which a person may have asked for, else by what there is."""
-        format, layout = find_layout(root)
-        if format != self.format and self.format in FORMATS:
-            with suppress(DataError):
+        if self.format in FORMATS:
+            with suppress(DataError):  # which is told below, if no other format knows the data either
                 own = FORMATS[self.format](root)
                 if own is not None:
                     return self.format, own
-        return format, layout
+        return find_layout(root)
 
     def to_yaml(self) -> str:
         """The manifest as YAML that `read` reads back."""

@@ -86,6 +86,46 @@ def prepare(
     check_class_weights(config.class_weights, data.classes)
     check_loss(config.loss, data.reading.multilabel)
     model = Segmenter.build(config, data.classes, data.palette, data.reading)
+    train_set, val_set = _open_photos(data, config, fabric, train_records, val_records, bars)
+    if data.reading.channels != 3:
+        model.normalise_by(*channel_statistics(train_set))
+    sampler = _sampler(train_set, config, fabric)
+    count = len(data.classes)
+    weights = class_weight_values(config.class_weights, data.classes, lambda: train_set.class_pixels(count))
+    if min(sampler.global_sizes()) < 2 * fabric.world_size and config.size <= model.encoder.reductions[-1]:
+        raise ConfigError(
+            f"one photo of {config.size} px a process is a single pixel at the encoder's end, of which batch norm "
+            "can learn nothing; raise --size or --batch-size"
+        )
+    if model.encoder.frozen and config.augment in REPEATING:
+        model.remember_features()
+    parallel, optimizer = fabric.setup(model, _optimizer(model, config, fused=fabric.device.type != "mps"))
+    return Session(
+        config=config,
+        fabric=fabric,
+        model=model,
+        parallel=parallel,
+        optimizer=optimizer,
+        schedule=_schedule(optimizer.optimizer, config, config.epochs * len(sampler)),
+        loader=DataLoader(
+            train_set,
+            batch_sampler=sampler,
+            num_workers=config.workers,
+            persistent_workers=config.workers > 0,
+            collate_fn=collate,
+            pin_memory=fabric.device.type == "cuda",
+        ),
+        sampler=sampler,
+        val_loader=DataLoader(val_set, batch_size=config.batch_size, collate_fn=collate),
+        class_weights=None if weights is None else weights.to(fabric.device),
+    )
+
+
+def _open_photos(
+    data: Dataset, config: Config, fabric: "Fabric", train_records: Sequence[Record], val_records: Sequence[Record],
+    bars: TrainBars,
+) -> tuple[SegmentationDataset, SegmentationDataset]:  # fmt: skip
+    """The photos to train on, and this process's share of those to validate on; tells what was left out."""
     train_set = SegmentationDataset(
         train_records,
         data.reading,
@@ -109,44 +149,16 @@ def prepare(
         bars.say(line)
     if len(train_set) == 0 or len(val_set) == 0:
         raise DataError(f"{data.root}: no photo is left for {'validation' if len(train_set) else 'training'}")
-    if data.reading.channels != 3:
-        model.normalise_by(*channel_statistics(train_set))
-    sampler = _sampler(train_set, config, fabric)
-    count = len(data.classes)
-    weights = class_weight_values(config.class_weights, data.classes, lambda: train_set.class_pixels(count))
-    if min(sampler.global_sizes()) < 2 * fabric.world_size and config.size <= model.encoder.reductions[-1]:
-        raise ConfigError(
-            f"one photo of {config.size} px a process is a single pixel at the encoder's end, of which batch norm "
-            "can learn nothing; raise --size or --batch-size"
-        )
-    if model.encoder.frozen and config.augment in REPEATING:
-        model.remember_features()
+    return train_set, val_set
+
+
+def _optimizer(model: Segmenter, config: Config, fused: bool) -> torch.optim.AdamW:
+    """The decoder's weights at the full rate, and those of the encoder that are tuned at their share of it."""
     groups = [{"params": list(model.decoder.parameters()), "lr": config.lr}]
     tuned = [parameter for parameter in model.encoder.parameters() if parameter.requires_grad]
     if tuned:
         groups.append({"params": tuned, "lr": config.lr * config.encoder_lr_factor})
-    parallel, optimizer = fabric.setup(
-        model, torch.optim.AdamW(groups, weight_decay=config.weight_decay, fused=fabric.device.type != "mps")
-    )
-    return Session(
-        config=config,
-        fabric=fabric,
-        model=model,
-        parallel=parallel,
-        optimizer=optimizer,
-        schedule=_schedule(optimizer.optimizer, config, config.epochs * len(sampler)),
-        loader=DataLoader(
-            train_set,
-            batch_sampler=sampler,
-            num_workers=config.workers,
-            persistent_workers=config.workers > 0,
-            collate_fn=collate,
-            pin_memory=fabric.device.type == "cuda",
-        ),
-        sampler=sampler,
-        val_loader=DataLoader(val_set, batch_size=config.batch_size, collate_fn=collate),
-        class_weights=None if weights is None else weights.to(fabric.device),
-    )
+    return torch.optim.AdamW(groups, weight_decay=config.weight_decay, fused=fused)
 
 
 def _sampler(photos: SegmentationDataset, config: Config, fabric: "Fabric") -> EpochSampler:

@@ -8,8 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from pixelwise.data.members import first_line
-from pixelwise.errors import DataError
+from pixelwise.errors import DataError, first_line
 
 MOST_CHUNKS = 4
 """How many chunks (a column of a row group) a process keeps: of photos and of masks, and of their neighbours."""

@@ -9,7 +9,6 @@ from upath import UPath
 from pixelwise.data.formats import find_layout
 from pixelwise.data.infer import infer
 from pixelwise.data.meaning import Choices, Meaning
-from pixelwise.data.members import first_line
 from pixelwise.data.pictures import count_channels
 from pixelwise.data.records import (
     IGNORE_INDEX,
@@ -25,7 +24,7 @@ from pixelwise.data.records import (
 )
 from pixelwise.data.streams import Progress, no_progress
 from pixelwise.data.survey import LevelSurvey, survey_masks
-from pixelwise.errors import DataError
+from pixelwise.errors import DataError, first_line
 
 
 def load_dataset(
@@ -66,7 +65,9 @@ def load(root: str | Path, choices: Choices, progress: Progress = no_progress) -
     if is_open(layout):
         survey, errors = survey_masks(layout.records, progress)
         layout = replace(layout, problems=(*layout.problems, *map(_unreadable, errors)))
-    return settle(place, format, layout, choices, survey)
+    notes = check_problems(place, layout.problems, choices.skip_bad)
+    meaning = infer(layout, survey, choices)
+    return apply_meaning(place, format, layout, meaning, (*meaning.notes, *notes))
 
 
 def _unreadable(error: DataError) -> Problem:
@@ -92,13 +93,6 @@ def open_root(root: str | Path) -> Path:
 def is_open(layout: Layout) -> bool:
     """Whether what masks mean is still to be worked out from them."""
     return layout.encoding is None or (layout.encoding.kind != "shapes" and not layout.encoding.mapping)
-
-
-def settle(root: Path, format: str, layout: Layout, choices: Choices, survey: LevelSurvey) -> Dataset:
-    """The data set of a layout, with what its masks mean; `survey` is of its masks, where their meaning is open."""
-    notes = check_problems(root, layout.problems, choices.skip_bad)
-    meaning = infer(layout, survey, choices)
-    return apply_meaning(root, format, layout, meaning, (*meaning.notes, *notes))
 
 
 def check_problems(root: Path, problems: Sequence[Problem], skip_bad: bool) -> list[str]:

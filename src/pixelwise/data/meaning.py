@@ -133,4 +133,9 @@ def parse_level(text: str, kind: str) -> int:
 
 
 def is_void(name: str) -> bool:
+    """Whether a name says that a level is no class, however it is spelt.
+
+    >>> is_void("Dont-Care"), is_void("cat")
+    (True, False)
+    """
     return "".join(each for each in name.lower() if each not in " _-") in VOID_NAMES

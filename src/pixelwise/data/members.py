@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pixelwise.data.records import MaskSource, Record
+from pixelwise.data.records import Record
+from pixelwise.data.remote import fetch_bytes
 from pixelwise.errors import DataError
 
 MOST_SHARDS = 4
@@ -128,24 +129,15 @@ class ShardStore:
 
 def fetch(shard: Shard) -> bytes:
     """A shard's content, checked."""
-    from fsspec.core import url_to_fs
-
     try:
-        # fsspec keeps one file system a process and thread; asking for it each time is safe after a fork.
-        system, path = url_to_fs(shard.url, **shard.options)
-        content: bytes = system.cat_file(path)
+        content = fetch_bytes(shard.url, shard.options)
     except FileNotFoundError:
         raise DataError("the shard is missing; copy or pack it again") from None
-    except Exception as error:  # each protocol has its own: of the network, of keys
-        raise DataError(f"the shard cannot be read ({first_line(error)})") from None
+    except DataError as error:
+        raise DataError(f"the shard {error}") from None
     if len(content) != shard.size or hashlib.blake2b(content, digest_size=20).hexdigest() != shard.digest:
         raise DataError("the shard is not what was packed (cut off or damaged); copy or pack it again")
     return content
-
-
-def first_line(error: BaseException) -> str:
-    """An error in one line."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 STORE = ShardStore()
@@ -158,8 +150,3 @@ def shards_of(records: Iterable[Record]) -> list[str] | None:
     """The shard that each record lies in, for `ShardSampler`; None where some lie elsewhere."""
     found = [record.image.shard.url for record in records if isinstance(record.image, Member)]
     return found if found and len(found) == sum(1 for _ in records) else None
-
-
-def is_remote(source: MaskSource | None) -> bool:
-    """Whether a source lies in a shard that has to be fetched."""
-    return isinstance(source, Member) and not source.shard.is_local

@@ -10,9 +10,8 @@ from typing import TypeVar
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from pixelwise.data.members import first_line
 from pixelwise.data.records import Source
-from pixelwise.errors import DataError
+from pixelwise.errors import DataError, first_line
 
 T = TypeVar("T")
 
@@ -176,7 +175,7 @@ def read_bands(source: Source) -> np.ndarray | None:
     except DataError:
         raise
     except Exception as error:  # tifffile raises a dozen kinds for broken files, and one for each missing codec
-        why = (str(error).strip() or type(error).__name__).splitlines()[0]
+        why = first_line(error)
         fix = "; pip install 'pixelwise[tiff]'" if "imagecodecs" in why else "; replace or remove it"
         raise DataError(f"{source}: its bands cannot be read ({why}){fix}") from None
     if pixels.ndim != 3 or pixels.dtype not in (np.uint8, np.uint16):

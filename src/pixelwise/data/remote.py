@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urljoin
 
-from pixelwise.data.members import first_line
-from pixelwise.errors import DataError
+from pixelwise.errors import DataError, first_line
 
 _LOCAL = ("", "file", "local")
 
@@ -37,17 +36,10 @@ class Remote:
 
     def read_bytes(self) -> bytes:
         """The file's content."""
-        from fsspec.core import url_to_fs
-
         try:
-            # fsspec keeps one file system a process and thread; asking for it each time is safe after a fork.
-            system, path = url_to_fs(self.url, **self.options)
-            content: bytes = system.cat_file(path)
+            return fetch_bytes(self.url, self.options)
         except FileNotFoundError:
             raise DataError("no such file") from None
-        except Exception as error:  # each protocol has its own: of the network, of keys
-            raise DataError(f"cannot be read ({first_line(error)})") from None
-        return content
 
     def beside(self, path: str) -> str:
         """The URL of a path that starts in this file's folder."""
@@ -60,6 +52,21 @@ class Remote:
 
     def __str__(self) -> str:
         return self.url
+
+
+def fetch_bytes(url: str, options: Mapping[str, Any]) -> bytes:
+    """The content behind a URL; `options` go to fsspec beside it. FileNotFoundError, or DataError for all else."""
+    from fsspec.core import url_to_fs
+
+    try:
+        # fsspec keeps one file system a process and thread; asking for it each time is safe after a fork.
+        system, path = url_to_fs(url, **options)
+        content: bytes = system.cat_file(path)
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # each protocol has its own: of the network, of keys
+        raise DataError(f"cannot be read ({first_line(error)})") from None
+    return content
 
 
 def place_of(path: Path) -> Path | Remote:

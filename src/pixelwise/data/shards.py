@@ -19,11 +19,10 @@ from PIL import Image
 
 from pixelwise.data.groups import group_photos
 from pixelwise.data.masks import read_pair
-from pixelwise.data.members import first_line
 from pixelwise.data.pictures import open_picture
 from pixelwise.data.records import SPLITS, Dataset, Reading, Record, Source
 from pixelwise.data.streams import Progress, no_progress, read_ahead
-from pixelwise.errors import ConfigError, DataError
+from pixelwise.errors import ConfigError, DataError, first_line
 
 INDEX = "dataset.json"
 MARK = "pixelwise shards"

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from annotation_writers import NO_IGNORE, NO_SPLITS, WRITERS, brush_codes, packed, runs_of, write_json
-from folder_writers import Sample, lines, save
+from folder_writers import Sample, draw_scenes, lines, save
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -32,12 +32,7 @@ NAMES = ("scene 1", "a_1", "猫 3", "b.2", "1", "10")
 @pytest.fixture(scope="module")
 def samples() -> list[Sample]:
     """Six tiny scenes: three in train, one in val, two in test; all classes and void in each but one, which is bare."""
-    random = np.random.default_rng(0)
-    scenes = []
-    for index, name in enumerate(NAMES):
-        image = random.integers(0, 256, (9, 12 + index, 3), np.uint8)
-        mask = random.choice(np.array([0, 0, 1, 2, 3, 255], np.uint8), image.shape[:2])
-        scenes.append(Sample(name, ("train", "train", "train", "val", "test", "test")[index], image, mask))
+    scenes = draw_scenes(NAMES, (0, 0, 1, 2, 3, 255))
     scenes[1] = replace(scenes[1], mask=np.zeros_like(scenes[1].mask))
     return scenes
 

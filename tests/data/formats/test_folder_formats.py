@@ -14,6 +14,7 @@ from folder_writers import (
     WRITERS,
     Sample,
     colours,
+    draw_scenes,
     lines,
     save,
     write_cityscapes,
@@ -36,13 +37,7 @@ NAMES = ("scene 1", "a_1", "猫 3", "b.2", "1", "10")
 @pytest.fixture(scope="module")
 def samples() -> list[Sample]:
     """Six tiny scenes: three in train, one in val, two in test; all classes and void in each."""
-    random = np.random.default_rng(0)
-    scenes = []
-    for index, name in enumerate(NAMES):
-        image = random.integers(0, 256, (9, 12 + index, 3), np.uint8)
-        mask = random.choice(np.array([0, 1, 2, 255], np.uint8), image.shape[:2])
-        scenes.append(Sample(name, ("train", "train", "train", "val", "test", "test")[index], image, mask))
-    return scenes
+    return draw_scenes(NAMES, (0, 1, 2, 255))
 
 
 def encoding(writer: str, layout: Layout, classes: Sequence[str]) -> MaskEncoding:

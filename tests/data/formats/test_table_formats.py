@@ -16,7 +16,7 @@ import fsspec
 import numpy as np
 import pytest
 import table_writers
-from folder_writers import Sample, lines, save
+from folder_writers import Sample, draw_scenes, lines, save
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from table_writers import NO_SPLITS, WRITERS, hf_dataset, png, write_parquet
@@ -45,13 +45,7 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def samples() -> list[Sample]:
     """Six tiny scenes: three in train, one in val, two in test; all classes and void in each."""
-    random = np.random.default_rng(0)
-    scenes = []
-    for index, name in enumerate(NAMES):
-        image = random.integers(0, 256, (9, 12 + index, 3), np.uint8)
-        mask = random.choice(np.array([0, 1, 2, 255], np.uint8), image.shape[:2])
-        scenes.append(Sample(name, ("train", "train", "train", "val", "test", "test")[index], image, mask))
-    return scenes
+    return draw_scenes(NAMES, (0, 1, 2, 255))
 
 
 def check_same(writer: str, found: Any, masks: MaskEncoding, samples: Sequence[Sample], classes: Sequence[str]) -> None:

@@ -17,9 +17,8 @@ from pixelwise.data.formats.shards import shards
 from pixelwise.data.formats.table import table
 from pixelwise.data.formats.voc import voc
 from pixelwise.data.formats.yolo_seg import yolo_seg
-from pixelwise.data.members import first_line
 from pixelwise.data.records import Layout
-from pixelwise.errors import ConfigError, DataError, unknown_name
+from pixelwise.errors import ConfigError, DataError, first_line, unknown_name
 
 FORMATS: dict[str, Callable[[Path], Layout | None]] = {
     "table": table,  # before shards: a server may refuse, where it should miss, what would lie in a table

@@ -4,10 +4,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pixelwise.data.members import Member, Shard, first_line
+from pixelwise.data.members import Member, Shard
 from pixelwise.data.records import IGNORE_INDEX, SPLITS, Layers, Layout, MaskEncoding, Record
 from pixelwise.data.shards import INDEX, MARK, VERSION
-from pixelwise.errors import DataError
+from pixelwise.errors import DataError, first_line
 
 
 def shards(root: Path) -> Layout | None:

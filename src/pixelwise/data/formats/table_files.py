@@ -11,9 +11,8 @@ from typing import Any
 
 from pixelwise.data.cells import CellFile, PictureCell, holds_pictures, open_parquet, picture_cells
 from pixelwise.data.formats.walk import PICTURE_SUFFIXES
-from pixelwise.data.members import first_line
 from pixelwise.data.remote import Remote
-from pixelwise.errors import DataError
+from pixelwise.errors import DataError, first_line
 
 Value = str | PictureCell
 """A cell: text, "" where it is empty, or what may be a picture."""
