@@ -21,11 +21,13 @@ from pixelwise.predict import Predictor
 from pixelwise.train import split_for_training
 
 
-def torchrun(arguments: Sequence[str | Path], folder: Path) -> subprocess.CompletedProcess[str]:
-    """Two processes of the command line; --standalone finds a free port."""
+def torchrun(
+    arguments: Sequence[str | Path], folder: Path, program: Sequence[str | Path] = ("-m", "pixelwise")
+) -> subprocess.CompletedProcess[str]:
+    """Two processes of the command line, or of another program; --standalone finds a free port."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     return subprocess.run(
-        [*command, "-m", "pixelwise", *map(str, arguments)],
+        [*command, *map(str, program), *map(str, arguments)],
         cwd=folder,
         env=os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
         capture_output=True,
@@ -111,6 +113,31 @@ def test_evaluation_is_that_of_one_process(
     assert difference <= sum(rows) / 5000
     assert together["miou"] == pytest.approx(alone.miou, abs=1e-4)
     assert done.stdout.count("mean IoU") == 1
+
+
+LEAVES = """
+import atexit
+import torch
+import torch.distributed as together
+
+# What is registered first runs last.
+atexit.register(lambda: print("at the end:", together.is_initialized(), flush=True))
+
+from pixelwise.device import launch, sum_over_processes
+
+fabric = launch("cpu")
+print("sum:", int(sum_over_processes(fabric, torch.tensor(fabric.global_rank + 1))), together.is_initialized(), flush=True)
+"""
+
+
+def test_a_process_leaves_the_group_before_it_ends(tmp_path: Path) -> None:
+    # Else gloo's threads are still at work when Python ends, which aborts the process now and then.
+    program = tmp_path / "leaves.py"
+    program.write_text(LEAVES)
+    done = torchrun([], tmp_path, [program])
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count("sum: 3 True") == 2
+    assert done.stdout.count("at the end: False") == 2
 
 
 @pytest.mark.parametrize(("length", "batch"), [(7, 4), (11, 4), (9, 3), (16, 16), (5, 16), (301, 64)])
