@@ -126,7 +126,8 @@ atexit.register(lambda: print("at the end:", together.is_initialized(), flush=Tr
 from pixelwise.device import launch, sum_over_processes
 
 fabric = launch("cpu")
-print("sum:", int(sum_over_processes(fabric, torch.tensor(fabric.global_rank + 1))), together.is_initialized(), flush=True)
+total = int(sum_over_processes(fabric, torch.tensor(fabric.global_rank + 1)))
+print("sum:", total, together.is_initialized(), flush=True)
 """
 
 

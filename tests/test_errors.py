@@ -5,6 +5,7 @@ import inspect
 import pytest
 
 from pixelwise import errors
+from pixelwise.data.records import Problem
 from pixelwise.errors import ConfigError, DataError, PixelwiseError, RunError, WeightsError, unknown_name
 
 
@@ -41,3 +42,10 @@ def test_a_name_like_none_of_the_choices_gets_no_hint():
 def test_choices_may_come_from_anything_that_can_be_walked_once():
     text = unknown_name("class", "boarder", iter(["pet", "border"]))
     assert text == "unknown class 'boarder' (did you mean 'border'?); choose from: pet, border"
+
+
+def test_no_control_character_of_a_name_reaches_a_terminal():
+    name = "\x1b]0;gone\x07\x9b2J\r猫  \u3000.jpg\x7f"
+    shown = r"\x1b]0;gone\x07\x9b2J\x0d猫  " + "\u3000" + r".jpg\x7f"
+    assert str(DataError(f"{name}: truncated\nreplace it")) == f"{shown}: truncated\nreplace it"
+    assert str(Problem("truncated photo", name, "replace it")) == f"{shown}: replace it"

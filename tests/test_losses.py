@@ -6,6 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pixelwise.errors import ConfigError
@@ -167,6 +168,28 @@ def test_dice_by_hand():
     assert dice(LOGITS, BOTH_0, None).item() == pytest.approx(1 - 10 / 13)
     # Weights 2 and 1: class 0: 2·1.5 / (2 + 2) = 3/4; class 1: 2·½ / (1 + 1) = 1/2.
     assert dice(LOGITS, ONE_EACH, torch.tensor([[[2.0, 1.0]]])).item() == pytest.approx(1 - (3 / 4 + 1 / 2) / 2)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_dice_is_that_of_one_hot_masks(weighted: bool):
+    """As the paper writes it, with a map of every class's pixels; the gradients too."""
+    generator = torch.Generator().manual_seed(3)
+    logits = torch.randn(2, 4, 9, 7, generator=generator).contiguous(memory_format=torch.channels_last)
+    mask = torch.randint(0, 3, (2, 9, 7), generator=generator).to(torch.uint8)  # the last class is absent
+    mask[0, :2] = 255
+    weights = torch.rand(2, 9, 7, generator=generator) if weighted else None
+    counted = (mask != 255).float() * (1.0 if weights is None else weights)
+    ours, plain = logits.clone().requires_grad_(), logits.clone().requires_grad_()
+    probability = plain.softmax(1) * counted[:, None]
+    truth = F.one_hot((mask * (mask != 255)).long(), 4).movedim(-1, 1)
+    overlap = (probability * truth).sum((0, 2, 3))
+    score = 2 * overlap / (probability.sum((0, 2, 3)) + (truth * counted[:, None]).sum((0, 2, 3)))
+    expected = 1 - score[:3].mean()
+    found = dice(ours, mask, weights)
+    assert found.item() == pytest.approx(expected.item(), rel=1e-5)
+    found.backward()
+    expected.backward()
+    torch.testing.assert_close(ours.grad, plain.grad)
 
 
 def test_dice_is_over_the_batch_and_not_averaged_over_photos():

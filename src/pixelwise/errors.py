@@ -9,12 +9,16 @@
 A message says what is wrong, where, and what to do about it, in one line.
 """
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
 
 class PixelwiseError(Exception):
     """The root of the tree: catch this to catch everything pixelwise raises on purpose."""
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class DataError(PixelwiseError):
@@ -43,6 +47,15 @@ def unknown_name(kind: str, name: str, choices: Iterable[str]) -> str:
     near = get_close_matches(name, choices, n=1)
     hint = f" (did you mean '{near[0]}'?)" if near else ""
     return f"unknown {kind} '{name}'{hint}; choose from: {', '.join(choices)}"
+
+
+def printable(text: str) -> str:
+    r"""A text without control characters: a file's name may hold those that change what a terminal shows.
+
+    >>> print(printable("\x1b[2Jcat.jpg"))
+    \x1b[2Jcat.jpg
+    """
+    return re.sub(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
 def first_line(error: BaseException) -> str:

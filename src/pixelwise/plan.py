@@ -4,6 +4,7 @@ The idea is nnU-Net's (Isensee et al. 2021): rules look at the data's fingerprin
 they decided. plan.yaml has two parts: `data`, how the files are read, and `settings`, fields of `Config`.
 """
 
+import math
 import re
 import time
 from collections.abc import Mapping
@@ -243,8 +244,8 @@ def measure_seconds(found: Inspection, config: Config, training: int, progress: 
     images = images.to(device).contiguous(memory_format=torch.channels_last)
     masks = torch.zeros(config.batch_size, *layers, config.size, config.size, dtype=torch.uint8, device=device)
     seconds: dict[bool, float] = {}
-    # The first step of each kind only warms up: the second one's time stays.
-    for held in progress((True, True, False, False), 4):
+    # The first step of each kind only warms up; of the others the quicker one counts, for a machine may be busy.
+    for number, held in enumerate(progress((True,) * 3 + (False,) * 3, 6)):
         model.encoder.hold(held)
         started = time.perf_counter()
         with torch.autocast(device.type, torch.bfloat16, enabled=computes_in_bfloat16(device, config.precision)):
@@ -252,7 +253,8 @@ def measure_seconds(found: Inspection, config: Config, training: int, progress: 
         loss.backward()
         model.zero_grad()
         loss.item()
-        seconds[held] = time.perf_counter() - started
+        if number % 3:
+            seconds[held] = min(time.perf_counter() - started, seconds.get(held, math.inf))
     a_step = WARM_UP * seconds[True] + (1 - WARM_UP) * seconds[False]
     looks = 0.3 * len(found.data.val or found.data.train[training:]) / config.batch_size  # forward alone
     return config.epochs * (training / config.batch_size + looks) * a_step

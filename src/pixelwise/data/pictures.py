@@ -4,12 +4,14 @@ import io
 import logging
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
+from pixelwise.data.jpegs import decode_jpeg
 from pixelwise.data.records import Source
 from pixelwise.errors import DataError, first_line
 
@@ -24,18 +26,25 @@ warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 warnings.filterwarnings("ignore", module=r"PIL\.")
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
-_ORIENTATION = 0x0112
-
 _COLOUR_SPACES = (3, 5, 6, 8)
 """TIFF's numbers for palettes, CMYK, YCbCr and L*a*b*, whose bands are colours."""
 
 _TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
-def open_picture(source: Source, read: Callable[[Image.Image], T]) -> T:
-    """What `read` makes of the picture; DataError, which names it, where it is missing, truncated or no picture."""
+def open_picture(
+    source: Source, read: Callable[[Image.Image], T], quick: Callable[[bytes], T | None] | None = None
+) -> T:
+    """What `read` makes of the picture; DataError, which names it, where it is missing, truncated or no picture.
+
+    `quick` is asked first, with the file's content; where it gives None, Pillow opens the picture.
+    """
     try:
-        with Image.open(_file(source)) as image:
+        content = _content(source)
+        found = None if quick is None else quick(content)
+        if found is not None:
+            return found
+        with Image.open(io.BytesIO(content)) as image:
             if image.width * image.height > MOST_PIXELS:
                 size = f"{image.width}x{image.height} pixels"
                 raise DataError(f"{size} are more than a picture may have ({MOST_PIXELS:,}); cut it into tiles")
@@ -52,17 +61,11 @@ def open_picture(source: Source, read: Callable[[Image.Image], T]) -> T:
         raise DataError(f"{source}: truncated or corrupt ({first_line(error)}); replace or remove it") from None
 
 
-def _file(source: Source) -> Path | io.BytesIO:
-    if not isinstance(source, Path):
-        return io.BytesIO(_content(source))
-    # Reading a named pipe would wait for ever.
-    if source.exists() and not source.is_file():
-        raise DataError("not a file; replace or remove it")
-    return source
-
-
 def _content(source: Source) -> bytes:
     """What a source holds; DataError, OSError where there is none or it may not be read."""
+    # Reading a named pipe would wait for ever.
+    if isinstance(source, Path) and not source.is_file() and source.exists():
+        raise DataError("not a file; replace or remove it")
     try:
         return source.read_bytes()
     except (DataError, FileNotFoundError, PermissionError):
@@ -80,8 +83,8 @@ def read_image(source: Source, channels: int = 3, bits: int = 16, smallest: int 
         source: where its bytes are.
         channels: 3 reads a photo of any kind as RGB; another number asks for a TIFF of that many bands.
         bits: of 16 bits a channel, how many are in use: pixels are shifted right by bits − 8.
-        smallest: where given, a JPEG may come at 1/2, 1/4 or 1/8 of its size (libjpeg-turbo decodes it so in less
-            time), no side below this.
+        smallest: where given, a JPEG comes at 1/2, 1/4 or 1/8 of its size if no side falls below this (libjpeg-turbo
+            decodes it so in less time).
 
     Raises DataError, which names the file, for one that is missing, truncated or no picture.
     """
@@ -100,13 +103,13 @@ def read_with_size(
         return bands if bands.dtype == np.uint8 else _to_8_bits(bands, bits), (bands.shape[0], bands.shape[1])
 
     def read(image: Image.Image) -> tuple[np.ndarray, tuple[int, int]]:
-        turned = image.getexif().get(_ORIENTATION) in (5, 6, 7, 8)
+        turned = image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
         size = (image.width, image.height) if turned else (image.height, image.width)
         if smallest is not None:
             image.draft(None, (smallest, smallest))
         return np.array(to_rgb(image, bits)), size
 
-    return open_picture(source, read)
+    return open_picture(source, read, partial(decode_jpeg, smallest=smallest, most_pixels=MOST_PIXELS))
 
 
 def to_rgb(image: Image.Image, bits: int = 16) -> Image.Image:
@@ -126,7 +129,7 @@ def to_rgb(image: Image.Image, bits: int = 16) -> Image.Image:
 def turn_upright(image: Image.Image) -> Image.Image:
     """A picture as its EXIF orientation says it is to be seen; itself where that is how it is stored."""
     # Pillow's own function copies pictures that need no turning.
-    return image if image.getexif().get(_ORIENTATION, 1) == 1 else ImageOps.exif_transpose(image)
+    return image if image.getexif().get(ExifTags.Base.Orientation, 1) == 1 else ImageOps.exif_transpose(image)
 
 
 def _to_8_bits(pixels: np.ndarray, bits: int) -> np.ndarray:

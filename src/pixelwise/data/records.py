@@ -7,7 +7,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
-from pixelwise.errors import DataError
+from pixelwise.errors import DataError, printable
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
@@ -146,7 +146,7 @@ class Problem:
     usable: bool = False
 
     def __str__(self) -> str:
-        return f"{self.file}: {self.what}"
+        return printable(f"{self.file}: {self.what}")
 
 
 @dataclass(frozen=True)
