@@ -275,3 +275,11 @@ def test_class_weights_are_read(text: str | dict[str, float], weights: str | dic
 def test_class_weights_that_cannot_be_read_are_shown(text: str):
     message = refused(class_weights=text)
     assert message.startswith("class_weights: ") and f"(got '{text}')" in message
+
+
+@pytest.mark.parametrize(
+    ("size", "scale", "whole"),
+    [(192, 1.25, 224), (384, 1.25, 480), (128, 1.25, 160), (100, 1.0, 100), (100, 1.2, 100), (50, 1.1, 50)],
+)
+def test_whole_photos_have_a_multiple_of_32_and_never_less_than_crops(size: int, scale: float, whole: int):
+    assert Config.of(size=size, predict_scale=scale).whole_size == whole

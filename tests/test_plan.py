@@ -170,3 +170,13 @@ def test_training_takes_the_plan_and_flags_go_over_it(pets: pw.Dataset, tmp_path
     assert (run.config.size, run.config.epochs, run.config.batch_size) == (64, 1, 4)
     assert Plan.read(run.plan_file).settings == plan.settings
     assert run.read_manifest() == Manifest.of(pets)
+
+
+def test_whole_photos_are_as_large_as_crops_showed_them():
+    narrow = draw_plan(found(sides=(0.5, 0.04)), timed=False)
+    assert (narrow.settings["size"], narrow.settings["predict_scale"]) == (320, 1.25)
+    assert narrow.reasons["predict_scale"].endswith(": 384 px"), "400, down to a multiple of 32"
+    assert draw_plan(found(), {"augment": "flip"}, timed=False).settings["predict_scale"] == 1.0
+    one_size = {"encoder": "vit_tiny_patch16_224", "encoder_weights": "none"}
+    assert draw_plan(found(), one_size, timed=False).settings["predict_scale"] == 1.0
+    assert draw_plan(found(), {"predict_scale": 2.0}, timed=False).reasons["predict_scale"] == "as given: 384 px"

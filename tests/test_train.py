@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 import pixelwise as pw
+from pixelwise.config import Config
 from pixelwise.data.drawn import draw_dataset
 from pixelwise.data.masks import read_mask
 from pixelwise.errors import ConfigError, DataError, RunError, WeightsError
@@ -21,6 +22,7 @@ from pixelwise.evaluate import measure
 from pixelwise.hooks import BestModelHook, Hook, TrainState
 from pixelwise.losses import LOSSES, cross_entropy
 from pixelwise.metrics import Metrics
+from pixelwise.models.segmenter import Segmenter
 from pixelwise.predict import Predictor
 from pixelwise.run import Row, Run
 from pixelwise.train import split_for_training, train
@@ -150,6 +152,19 @@ class TestBestModel:
         measured = Metrics.from_confusion(confusion, pets.classes, len(held), "32x32")
         assert measured.miou == pytest.approx(scores[best], abs=2e-3)
         assert measured.accuracy == pytest.approx(rows[best]["val_accuracy"], abs=2e-3)
+
+    def test_whole_photos_may_be_larger_than_the_crops_it_learns_from(self, pets: pw.Dataset, tmp_path: Path) -> None:
+        run = train(pets, tmp_path / "run", hooks=quick(), **(SMALL | {"epochs": 1, "predict_scale": 2.0}))
+        predictor = Predictor.load(run.folder)
+        assert (run.config.size, predictor.model.card.size) == (32, 64)
+        _, held = split_for_training(pets, run.config)
+        confusion = measure(predictor, held, pets.reading, resolution="model")
+        (row,) = run.read_metrics()
+        measured = Metrics.from_confusion(confusion, pets.classes, len(held), "64x64")
+        assert measured.accuracy == pytest.approx(row["val_accuracy"], abs=2e-3)
+        assert confusion.sum() == len(held) * 64 * 64
+        with pytest.raises(ConfigError, match=r"takes photos of one size, .* 224 px and predict at 448 px.*scale 1$"):
+            Segmenter.build(Config.of(encoder="swin_tiny_patch4_window7_224", size=224, predict_scale=2.0), ("a",), ())
 
     def test_a_worse_epoch_does_not_replace_it(self, pets: pw.Dataset, tmp_path: Path) -> None:
         class Worse(Hook):

@@ -43,6 +43,10 @@ class Config(BaseModel):
     preset: Preset = Field("default", description="The settings that the others started from.")
 
     size: int = _group("Data", "Photos are resized to SIZE x SIZE pixels.", default=128, ge=32, le=4096)
+    predict_scale: float = _group(
+        "Data", "Whole photos are validated and predicted at SIZE times this, down to a multiple of 32 pixels.",
+        default=1.0, ge=1, le=4,
+    )  # fmt: skip
     augment: str = _group("Data", f"Random changes while training: {', '.join(AUGMENTATIONS)}.", default="crop")
     validation_from: Literal["train", "test"] = _group(
         "Data", "The split that validation photos come from, where there is no val split.", default="train"
@@ -160,6 +164,11 @@ class Config(BaseModel):
             return Config(**(settings | given))
         except ValidationError as error:
             raise ConfigError(one_line(error, Config)) from None
+
+    @property
+    def whole_size(self) -> int:
+        """Pixels, the side at which whole photos are validated and predicted."""
+        return self.size if self.predict_scale == 1 else max(self.size, int(self.size * self.predict_scale) // 32 * 32)
 
     def to_yaml(self) -> str:
         """Every setting, as YAML that `from_yaml` reads back to an equal Config."""

@@ -20,11 +20,13 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pixelwise.config import WARM_UP, Config, one_line
 from pixelwise.data.inspect import Inspection
 from pixelwise.data.streams import Progress, no_progress
+from pixelwise.data.transforms import prepared_size
 from pixelwise.device import choose_device, computes_in_bfloat16, keep_freed_memory
 from pixelwise.errors import ConfigError
 from pixelwise.files import replacing
 from pixelwise.losses import check_class_weights, check_loss, loss_named
 from pixelwise.manifest import Manifest, yaml_line
+from pixelwise.models.encoder import takes_one_size
 from pixelwise.models.segmenter import Segmenter
 
 SIZES = (128, 160, 192, 224, 256, 320, 384, 448, 512)
@@ -138,6 +140,7 @@ def draw_plan(
     decide("encoder_weights", weights, "pretrained weights need far fewer photos than a random start")
     decide("freeze_encoder", *(_freeze(training) if weights != "none" else (False, "it starts at random")))
     decide("augment", *_augment(found))
+    decide("predict_scale", *_predict_scale(settings["augment"], settings["encoder"]))
     decide("loss", *_loss(found))
     decide("class_weights", *_class_weights(found, settings["loss"]))
     if not data.val:
@@ -148,6 +151,7 @@ def draw_plan(
     for name in given:
         decide(name, None, "")
     config = Config.of(base=settings, **given)
+    reasons["predict_scale"] += f": {config.whole_size} px"
     check_class_weights(config.class_weights, data.classes)
     check_loss(config.loss, data.reading.multilabel)
     if timed:
@@ -213,6 +217,15 @@ def _augment(found: Inspection) -> tuple[str, str]:
     return "crop", "crops, mirroring and colours; no class is about left and right"
 
 
+def _predict_scale(augment: str, encoder: str) -> tuple[float, str]:
+    scale = prepared_size(augment, 100) / 100
+    if scale == 1:
+        return 1.0, "whole photos, as in training"
+    if takes_one_size(encoder):
+        return 1.0, "the encoder takes photos of one size"
+    return scale, "whole photos, with things about as large as the crops show them in training"
+
+
 def _loss(found: Inspection) -> tuple[str, str]:
     if found.data.reading.multilabel:
         return "sigmoid_dice", "a pixel can be of several classes"
@@ -256,7 +269,8 @@ def measure_seconds(found: Inspection, config: Config, training: int, progress: 
         if number % 3:
             seconds[held] = min(time.perf_counter() - started, seconds.get(held, math.inf))
     a_step = WARM_UP * seconds[True] + (1 - WARM_UP) * seconds[False]
-    looks = 0.3 * len(found.data.val or found.data.train[training:]) / config.batch_size  # forward alone
+    larger = (config.whole_size / config.size) ** 2
+    looks = 0.3 * larger * len(found.data.val or found.data.train[training:]) / config.batch_size  # forward alone
     return config.epochs * (training / config.batch_size + looks) * a_step
 
 

@@ -138,7 +138,7 @@ def _open_photos(
     val_set = SegmentationDataset(
         val_records[fabric.global_rank :: fabric.world_size],
         data.reading,
-        config.size,
+        config.whole_size,
         progress=bars.over("preparing validation photos"),
         cache=config.cache,
         skip_bad=config.skip_bad,

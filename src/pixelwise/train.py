@@ -195,7 +195,7 @@ def _validate(session: Session, classes: Sequence[str]) -> Row:
     # Each process has its own photos, none of them twice: sums are those of one process.
     confusion = sum_over_processes(fabric, confusion)
     loss, images_seen = sum_over_processes(fabric, loss_sum).tolist()
-    metrics = Metrics.from_confusion(confusion, classes, int(images_seen), f"{session.config.size}")
+    metrics = Metrics.from_confusion(confusion, classes, int(images_seen), f"{session.config.whole_size}")
     return {"val_loss": loss / images_seen, "val_accuracy": metrics.accuracy, "val_miou": metrics.miou} | {
         f"iou_{name}": figures.iou for name, figures in metrics.classes.items()
     }

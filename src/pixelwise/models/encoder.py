@@ -142,6 +142,23 @@ def check_encoder(name: str) -> None:
         )
 
 
+def takes_one_size(name: str) -> bool:
+    """Whether a model is built for photos of one size alone, as some transformers are."""
+    import timm
+
+    pretrained = timm.get_pretrained_cfg(name)
+    return pretrained is not None and pretrained.fixed_input_size
+
+
+def check_sizes(name: str, training: int, predicting: int) -> None:
+    """Raise ConfigError for two sizes where the model takes but one."""
+    if training != predicting and takes_one_size(name):
+        raise ConfigError(
+            f"encoder '{name}' takes photos of one size, but would be trained at {training} px and predict at "
+            f"{predicting} px; add --predict-scale 1"
+        )
+
+
 def layer_names(name: str, size: int = 128) -> list[str]:
     """The names that `--layers` takes for an encoder, in the order they run.
 
@@ -154,8 +171,7 @@ def layer_names(name: str, size: int = 128) -> list[str]:
 def _create(name: str, size: int, **options: Any) -> Any:
     import timm
 
-    pretrained = timm.get_pretrained_cfg(name)
-    if pretrained is not None and pretrained.fixed_input_size:
+    if takes_one_size(name):
         options["img_size"] = size
     try:
         return timm.create_model(name, **options)

@@ -14,7 +14,7 @@ from pixelwise.config import Config
 from pixelwise.data.records import MaskEncoding, Reading
 from pixelwise.errors import ConfigError, RunError, unknown_name
 from pixelwise.models.decoders import DECODERS
-from pixelwise.models.encoder import Encoder, Padding, check_encoder
+from pixelwise.models.encoder import Encoder, Padding, check_encoder, check_sizes
 from pixelwise.models.memory import FeatureMemory
 from pixelwise.models.weights import EncoderWeights, load_encoder_weights
 
@@ -118,6 +118,7 @@ class Segmenter(nn.Module):
         reading = reading or Reading(MaskEncoding("shapes"))
         channels = reading.channels
         check_encoder(config.encoder)
+        check_sizes(config.encoder, config.size, config.whole_size)
         source = load_encoder_weights(config.encoder, config.encoder_weights)
         pixels = source if config.pixels == "encoder" else EncoderWeights(None, mean=(0.0,) * 3, std=(255.0,) * 3)
         if channels != 3:
@@ -125,7 +126,7 @@ class Segmenter(nn.Module):
         card = ModelCard(
             classes=classes,
             palette=palette,
-            size=config.size,
+            size=config.whole_size,
             mean=pixels.mean,
             std=pixels.std,
             bits=reading.bits,
