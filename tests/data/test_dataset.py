@@ -20,7 +20,7 @@ from pixelwise.data.masks import read_mask, read_pair
 from pixelwise.data.pictures import read_image
 from pixelwise.data.records import MaskEncoding, Reading, Record
 from pixelwise.data.sampling import EpochSampler
-from pixelwise.data.streams import in_groups, read_ahead
+from pixelwise.data.streams import count_cores, in_groups, read_ahead
 from pixelwise.data.transforms import build_transform, resize_mask, resize_photo
 from pixelwise.errors import DataError
 
@@ -295,7 +295,7 @@ def test_a_split_that_is_not_there_names_those_that_are(pets: pw.Dataset):
     one_line_about(error, "'root'", "train, test")
 
 
-# --- read_ahead, in_groups
+# --- read_ahead, in_groups, count_cores
 
 
 def test_read_ahead_keeps_the_order():
@@ -467,3 +467,12 @@ def test_batches_are_the_same_with_any_number_of_workers_and_processes(drawn: Se
     for whole, even, odd in zip(alone, *halves, strict=True):
         for a, b, c in zip(whole, even, odd, strict=True):
             assert torch.equal(a[0::2], b) and torch.equal(a[1::2], c)
+
+
+def test_processes_that_torchrun_started_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(12)), raising=False)
+    monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
+    assert count_cores() == 12
+    for processes, cores in ((1, 12), (5, 2), (12, 1), (16, 1)):
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", str(processes))
+        assert count_cores() == cores

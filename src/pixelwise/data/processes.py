@@ -30,11 +30,6 @@ class WorkerDiedError(PixelwiseError):
     """A worker process ended in the middle of its work."""
 
 
-def count_cores() -> int:
-    """The CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def map_in_processes(
     function: Callable[[list[Item]], T], batches: Iterable[list[Item]], workers: int
 ) -> Iterator[tuple[list[Item], T]]:

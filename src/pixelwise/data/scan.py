@@ -15,9 +15,9 @@ from PIL import ExifTags, Image
 from pixelwise.data.level_rows import LevelRows, rows_of
 from pixelwise.data.masks import picture_levels, read_mask
 from pixelwise.data.pictures import open_picture, read_bands, to_rgb, turn_upright
-from pixelwise.data.processes import WorkerDiedError, count_cores, map_in_processes
+from pixelwise.data.processes import WorkerDiedError, map_in_processes
 from pixelwise.data.records import Layers, MaskEncoding, MaskSource, Problem, Record, Shapes, Source
-from pixelwise.data.streams import Progress, in_groups, no_progress, read_ahead
+from pixelwise.data.streams import Progress, count_cores, in_groups, no_progress, read_ahead
 from pixelwise.data.survey import MaskLook, add_up, look_at_picture
 from pixelwise.errors import DataError
 

@@ -28,7 +28,7 @@ def read_ahead(read: Callable[[Item], T], items: Iterable[Item], ahead: int = 32
     [1, 2]
     """
     # More threads than cores would only wait for the lock; one more than cores, for one of them waits for the disk.
-    pool = ThreadPoolExecutor(_cores() + 1)
+    pool = ThreadPoolExecutor(count_cores() + 1)
     waiting: deque[Future[T]] = deque()
     try:
         for item in items:
@@ -42,9 +42,10 @@ def read_ahead(read: Callable[[Item], T], items: Iterable[Item], ahead: int = 32
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _cores() -> int:
-    """How many this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def count_cores() -> int:
+    """The CPU cores that are for this process: those it may use, shared with others that `torchrun` started here."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, usable // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
 
 def in_groups(items: Iterable[T], size: int) -> Iterator[list[T]]:
