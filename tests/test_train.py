@@ -1,6 +1,8 @@
 """The training loop: what it leaves, that it resumes exactly, reads no test photo, and learns."""
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -134,6 +136,26 @@ def whole(pets: pw.Dataset, tmp_path_factory: pytest.TempPathFactory) -> tuple[R
     trace = Trace()
     run = train(pets, tmp_path_factory.mktemp("runs") / "whole", hooks=[*quick(), trace], **SMALL)
     return run, trace.models
+
+
+def test_two_processes_do_not_train_one_run(pets: pw.Dataset, tmp_path: Path) -> None:
+    class Other(Hook):
+        """Another process that goes on with the run while it trains."""
+
+        def on_epoch(self, state: TrainState) -> None:
+            code = "import pathlib, sys, pixelwise as pw; pw.Run.open(pathlib.Path(sys.argv[1])).keep_others_out()"
+            command = [sys.executable, "-c", code, str(state.run.folder)]
+            done.append(subprocess.run(command, capture_output=True, text=True, check=False))
+            if len(done) == 1:
+                with pytest.raises(RunError, match=r"run: another process is training this run"):
+                    train(pets, state.run.folder, resume=True, hooks=[])
+
+    done: list[subprocess.CompletedProcess[str]] = []
+    run = train(pets, tmp_path / "run", hooks=[*quick(), Other()], **(SMALL | {"epochs": 2}))
+    assert len(done) == 2 and all("another process is training this run" in each.stderr for each in done)
+    assert len(run.read_metrics()) == 2
+    # It is free again afterwards.
+    assert len(train(pets, run.folder, resume=True, epochs=3, hooks=quick()).read_metrics()) == 3
 
 
 class TestBestModel:

@@ -5,6 +5,7 @@ import ctypes
 import logging
 import os
 import sys
+import time
 from typing import TYPE_CHECKING, cast
 
 import psutil
@@ -64,17 +65,44 @@ def keep_freed_memory() -> None:
         mallopt(_M_TRIM_THRESHOLD, -1)
 
 
-def use_idle_cores() -> None:
-    """Let torch have as many threads as there are idle cores; OMP_NUM_THREADS, where set, has the say.
+_MOST_THREADS = torch.get_num_threads()
+
+
+class IdleCores:
+    """Gives torch as many threads as other programs leave cores idle; OMP_NUM_THREADS, where set, has the say.
 
     Threads that share an operation wait for the slowest. Where another program keeps one of two cores busy, two
     threads take several times as long as one.
     """
-    if torch.get_num_threads() == 1 or "OMP_NUM_THREADS" in os.environ:
-        return
-    busy = psutil.cpu_percent(interval=0.4, percpu=True)
-    idle = sum(100 - each for each in busy) / 100
-    torch.set_num_threads(min(torch.get_num_threads(), max(1, round(idle))))
+
+    def __init__(self) -> None:
+        self.most = 1 if "OMP_NUM_THREADS" in os.environ else _MOST_THREADS
+        self.seen = _time_and_work()
+
+    def follow(self, after: float = 10.0) -> None:
+        """Settle the number of threads by what went on since the last time; nothing within so many seconds of it."""
+        now = _time_and_work()
+        seconds, busy = (each - before for each, before in zip(now, self.seen, strict=True))
+        if self.most == 1 or seconds < after:
+            return
+        self.seen = now
+        idle = (psutil.cpu_count() or 1) - busy / seconds
+        torch.set_num_threads(min(self.most, max(1, round(idle))))
+
+
+def _time_and_work() -> tuple[float, float]:
+    """A clock's seconds, and those that all cores together have worked for other processes than this one."""
+    times, own = psutil.cpu_times(), psutil.Process().cpu_times()
+    names = ("user", "nice", "system", "irq", "softirq", "steal")  # none of which every system has
+    return time.monotonic(), sum(getattr(times, name, 0.0) for name in names) - own.user - own.system
+
+
+def use_idle_cores() -> None:
+    """Look for a moment how many cores are idle: see `IdleCores`."""
+    cores = IdleCores()
+    if cores.most > 1:
+        time.sleep(0.4)
+        cores.follow(after=0.0)
 
 
 def launch(device: str, precision: str = "float32") -> "Fabric":

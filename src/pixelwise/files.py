@@ -1,9 +1,11 @@
-"""Writing files so that nothing is ever lost: never half of one, never over another."""
+"""Writing files so that nothing is ever lost: never half of one, never over another, never two at a time."""
 
+import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from pixelwise.errors import PixelwiseError
 
@@ -38,3 +40,20 @@ def free_path(path: Path) -> Path:
         number += 1
         candidate = path.with_name(f"{path.stem}-{number}{path.suffix}")
     return candidate
+
+
+def hold(path: Path, alone: bool = False) -> BinaryIO | None:
+    """Keep a file from being held `alone` by another, as long as what is returned is open; None where it is.
+
+    Where the system has no such locks (Windows), nothing that is open can be removed anyway.
+    """
+    file = path.open("rb")
+    if sys.platform != "win32":
+        import fcntl
+
+        try:
+            fcntl.flock(file, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+        except OSError:
+            file.close()
+            return None
+    return file

@@ -25,7 +25,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from safetensors import SafetensorError
@@ -34,7 +34,7 @@ from torch import Tensor
 
 from pixelwise.config import Config
 from pixelwise.errors import RunError
-from pixelwise.files import free_path, replacing
+from pixelwise.files import free_path, hold, replacing
 from pixelwise.manifest import Manifest
 from pixelwise.models.segmenter import Segmenter
 
@@ -77,6 +77,13 @@ class Run:
         except OSError as error:
             raise RunError(f"{self.folder}: cannot be made ({error.strerror}); choose another --out") from None
         self.write_config()
+
+    def keep_others_out(self) -> BinaryIO:
+        """Keep other trainings out of this run as long as what is returned is open; RunError where one is in it."""
+        held = hold(self.folder / "config.yaml", alone=True)
+        if held is None:
+            raise RunError(f"{self.folder}: another process is training this run; let it end, or choose another --out")
+        return held
 
     @staticmethod
     def open(folder: Path) -> "Run":

@@ -3,8 +3,9 @@
 import math
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor
@@ -13,7 +14,7 @@ from pixelwise.config import WARM_UP, Config
 from pixelwise.data.groups import group_photos
 from pixelwise.data.records import Dataset, Record
 from pixelwise.data.sampling import hold_back
-from pixelwise.device import launch, sum_over_processes
+from pixelwise.device import IdleCores, launch, sum_over_processes
 from pixelwise.errors import ConfigError, DataError
 from pixelwise.hooks import HOOKS, Hook, TrainState
 from pixelwise.losses import loss_named, pixel_weights
@@ -56,7 +57,7 @@ def train(
     config = run.config
     fabric = launch(config.device, config.precision)
     torch.manual_seed(config.seed)
-    with TrainBars(shown=fabric.is_global_zero) as bars:
+    with TrainBars(shown=fabric.is_global_zero) as bars, ExitStack() as held:
         if not data.val and config.validation_from == "train":
             data = group_photos(data, bars.over("looking for groups"))
         train_records, val_records = split_for_training(data, config)
@@ -67,20 +68,17 @@ def train(
         if checkpoint is not None:
             state.rows = restore(session, run, checkpoint)
         active = [hook() for hook in HOOKS] if hooks is None else list(hooks)
-        if not fabric.is_global_zero:
-            active = []
-        elif resume and run.folder.exists():
-            run.write_config()
+        if fabric.is_global_zero:
+            held.enter_context(_enter(run, data, plan, resume))
         else:
-            run.start()
-            run.write_manifest(Manifest.of(data))
-            if plan is not None:
-                plan.write(run.plan_file)
+            active = []
         for hook in active:
             hook.on_start(state)
         bars.start(config.epochs, session.step, config.epochs * len(session.sampler))
+        cores = IdleCores()
 
         for epoch in range(state.epoch, config.epochs):
+            cores.follow()
             train_figures = _train_epoch(session, epoch, bars)
             row = train_figures | _validate(session, data.classes)
             # Last, as the speed and the rate are no figures of the model.
@@ -95,6 +93,19 @@ def train(
         for hook in active:
             hook.on_end(state)
     return run
+
+
+def _enter(run: Run, data: Dataset, plan: Plan | None, resume: bool) -> BinaryIO:
+    """Make the run's folder, or go on in it; other trainings are kept out as long as what is returned is open."""
+    if resume and run.folder.exists():
+        with run.keep_others_out():
+            run.write_config()
+    else:
+        run.start()
+        run.write_manifest(Manifest.of(data))
+        if plan is not None:
+            plan.write(run.plan_file)
+    return run.keep_others_out()
 
 
 def _check_processes(processes: int, batch: int, training: int, validation: int) -> None:

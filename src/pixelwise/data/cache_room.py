@@ -1,14 +1,14 @@
 """Making room in the cache of prepared photos."""
 
 import shutil
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
 
 from filelock import FileLock, Timeout
+
+from pixelwise.files import hold
 
 MOST_BYTES = 50 * 2**30
 MOST_SHARE = 0.2
@@ -53,23 +53,6 @@ def _remove_unused(folder: Path, remove: Callable[[Path], None]) -> bool:
 
 def _bytes_in(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.iterdir())
-
-
-def hold(path: Path, alone: bool = False) -> BinaryIO | None:
-    """Keep a file from being held `alone` by another, as long as what is returned is open; None where it is.
-
-    Where the system has no such locks (Windows), nothing that is open can be removed anyway.
-    """
-    file = path.open("rb")
-    if sys.platform != "win32":
-        import fcntl
-
-        try:
-            fcntl.flock(file, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
-        except OSError:
-            file.close()
-            return None
-    return file
 
 
 def remove_unfinished(folder: Path) -> None:

@@ -28,13 +28,14 @@ import numpy as np
 import platformdirs
 from filelock import FileLock
 
-from pixelwise.data.cache_room import hold, remove_old, remove_unfinished
+from pixelwise.data.cache_room import remove_old, remove_unfinished
 from pixelwise.data.digests import content_key
 from pixelwise.data.masks import read_pair
 from pixelwise.data.records import Layers, Reading, Record
 from pixelwise.data.streams import Progress, in_groups, no_progress, read_ahead
 from pixelwise.data.transforms import resize_mask, resize_photo
 from pixelwise.errors import DataError
+from pixelwise.files import hold
 
 VERSION = 1
 """Raised whenever the same files and settings would give other pixels, or the files another form."""
