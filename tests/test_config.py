@@ -256,6 +256,7 @@ def test_settings_are_frozen():
     [
         ("none", "none"),
         ("balanced", "balanced"),
+        ("tempered", "tempered"),
         ("pet=2", {"pet": 2.0}),
         ("pet=2,border=1", {"pet": 2.0, "border": 1.0}),
         (" pet = 2 , border = .5 ", {"pet": 2.0, "border": 0.5}),

@@ -97,6 +97,14 @@ def test_balanced_weights_go_against_the_pixel_counts():
     assert abs(float(huge.sum()) - 1) < 1e-6 and huge[2] > 0.999
 
 
+def test_tempered_weights_go_against_their_square_roots():
+    """100, 400 and 900 pixels: 1/10, 1/20, 1/30 are 6/11, 3/11 and 2/11 of their sum."""
+    weights = class_weight_values("tempered", CLASSES, lambda: torch.tensor([100, 400, 900]))
+    np.testing.assert_allclose(weights, [6 / 11, 3 / 11, 2 / 11], rtol=1e-6)
+    absent = class_weight_values("tempered", CLASSES, lambda: torch.tensor([100, 0, 900]))
+    np.testing.assert_allclose(absent, [0.75, 0, 0.25], rtol=1e-6)
+
+
 def test_balanced_classes_count_the_same():
     """What "balanced" is for: the weighted pixels of each class have the same sum."""
     mask = torch.tensor([[0] * 5 + [1] * 40 + [2] * 15 + [255] * 4]).to(torch.uint8)
@@ -203,10 +211,15 @@ def test_dice_is_over_the_batch_and_not_averaged_over_photos():
 
 def test_cross_entropy_dice_is_their_sum():
     logits, mask = batch(1)
+    assert torch.equal(cross_entropy_dice(logits, mask), cross_entropy(logits, mask) + dice(logits, mask))
+
+
+def test_weights_leave_cross_entropy_as_large_beside_dice():
+    logits, mask = batch(1)
     weights = pixel_weights(mask, torch.tensor([0.5, 0.3, 0.2]))
-    for each in (None, weights):
-        both = cross_entropy(logits, mask, each) + dice(logits, mask, each)
-        assert torch.equal(cross_entropy_dice(logits, mask, each), both)
+    mean = pixel_cross_entropy(logits, mask, weights).sum() / weights.sum()
+    for scale in (1.0, 0.01):
+        torch.testing.assert_close(cross_entropy_dice(logits, mask, weights * scale), mean + dice(logits, mask))
 
 
 # --- every loss

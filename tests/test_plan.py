@@ -88,10 +88,27 @@ def test_mirroring_where_no_class_is_about_sides(name: str):
     assert planned(names=("background", name))["augment"] == "crop"
 
 
-def test_a_rare_class_asks_for_dice():
-    assert planned(shares=(0.99, 0.01))["loss"] == "cross_entropy_dice"
-    assert planned(shares=(0.6, 0.4))["loss"] == "cross_entropy"
-    assert planned(kind="layers", shares=(0.6, 0.4))["loss"] == "sigmoid_dice"
+@pytest.mark.parametrize(
+    ("shares", "kind", "loss", "weights"),
+    [
+        ((0.99, 0.01), "values", "cross_entropy_dice", "tempered"),
+        ((0.6, 0.4), "values", "cross_entropy", "none"),
+        ((1.0, 0.0), "values", "cross_entropy", "none"),  # a class that is on no photo is not rare but absent
+        ((0.6, 0.01), "layers", "sigmoid_dice", "none"),
+    ],
+)
+def test_a_rare_class_asks_for_dice_and_weights(shares: tuple[float, ...], kind: str, loss: str, weights: str):
+    plan = planned(shares=shares, kind=kind)
+    assert (plan["loss"], plan["class_weights"]) == (loss, weights)
+
+
+def test_weights_go_with_the_loss_and_are_told_in_numbers():
+    rare = found(shares=(0.96, 0.015))
+    assert draw_plan(rare, {"loss": "dice"}, timed=False).settings["class_weights"] == "none"
+    plan = draw_plan(rare, {"loss": "focal"}, timed=False)
+    assert plan.settings["class_weights"] == "tempered"
+    assert "a pixel of 'cat' counts 8.0 times one of 'background'" in plan.reasons["class_weights"]
+    assert draw_plan(rare, {"class_weights": "none"}, timed=False).settings["class_weights"] == "none"
 
 
 def test_groups_and_splits_are_told():

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from pixelwise.data.transforms import AUGMENTATIONS
 from pixelwise.errors import ConfigError, unknown_name
-from pixelwise.losses import LOSSES, MULTILABEL_LOSSES
+from pixelwise.losses import COUNTED_WEIGHTS, LOSSES, MULTILABEL_LOSSES
 from pixelwise.models.decoders import DECODERS
 from pixelwise.models.weights import has_embedded_weights
 
@@ -91,7 +91,9 @@ class Config(BaseModel):
         default="cross_entropy",
     )  # fmt: skip
     class_weights: str | dict[str, float] = _group(
-        "Training", "none, balanced (by pixel counts), or name=weight,name=weight.", default="none"
+        "Training",
+        "none, balanced (by pixel counts), tempered (by their square roots), or name=weight,name=weight.",
+        default="none",
     )
     lr: float = _group("Training", "Learning rate (its peak under one-cycle).", default=3e-3, gt=0)
     encoder_lr_factor: float = _group(
@@ -112,9 +114,9 @@ class Config(BaseModel):
     @field_validator("class_weights", mode="before")
     @classmethod
     def _read_class_weights(cls, value: object) -> object:
-        if not isinstance(value, str) or value in ("none", "balanced"):
+        if not isinstance(value, str) or value in ("none", *COUNTED_WEIGHTS):
             return value
-        weights = {}
+        choices, weights = ", ".join(COUNTED_WEIGHTS), {}
         for part in value.split(","):
             name, _, number = part.partition("=")
             name = name.strip()
@@ -123,7 +125,7 @@ class Config(BaseModel):
             try:
                 weights[name] = float(number)
             except ValueError:
-                raise ValueError(f"'{part}' is not name=weight; choose none, balanced or pet=2,border=1") from None
+                raise ValueError(f"'{part}' is not name=weight; choose none, {choices} or pet=2,border=1") from None
         return weights
 
     @field_validator("class_weights")

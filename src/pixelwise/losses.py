@@ -70,8 +70,15 @@ def _mean_dice_loss(overlap: Tensor, predicted: Tensor, truth: Tensor) -> Tensor
 
 
 def cross_entropy_dice(logits: Tensor, mask: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Cross-entropy plus Dice: each pixel counts, and each class does."""
-    return cross_entropy(logits, mask, weights) + dice(logits, mask, weights)
+    """Cross-entropy plus Dice: each pixel counts, and each class does.
+
+    Weights go into the cross-entropy, here a weighted mean, so that neither part outgrows the other. To Dice, in which
+    classes count the same as it is, they only say which pixels have none.
+    """
+    if weights is None:
+        return cross_entropy(logits, mask) + dice(logits, mask)
+    total = (weights * (mask != IGNORE_INDEX)).sum().clamp(min=1e-6)
+    return pixel_cross_entropy(logits, mask, weights).sum() / total + dice(logits, mask, (weights > 0).float())
 
 
 def focal(logits: Tensor, mask: Tensor, weights: Tensor | None = None) -> Tensor:
@@ -130,6 +137,10 @@ def loss_named(name: str) -> Loss:
     return LOSSES[name] if name in LOSSES else MULTILABEL_LOSSES[name]
 
 
+COUNTED_WEIGHTS = {"balanced": 1.0, "tempered": 0.5}
+"""The class weights that are worked out from the pixels of each class: one over their number, to this power."""
+
+
 def check_loss(name: str, multilabel: bool) -> None:
     """Raise ConfigError where the loss is not for masks of that kind."""
     fitting = MULTILABEL_LOSSES if multilabel else LOSSES
@@ -158,23 +169,22 @@ def class_weight_values(
     """The weight of each class, (C,) float32 that sum to 1 as in the tutorial; None for no weights.
 
     Args:
-        choice: "none"; "balanced", inversely to each class's number of pixels (a class without any gets 0);
-            or weights by class name, 1 where a class is not named.
+        choice: "none"; "balanced", inversely to each class's number of pixels, or "tempered", inversely to its square
+            root (a class without any gets 0); or weights by class name, 1 where a class is not named.
         classes: the names, in index order.
-        pixels: gives the number of pixels of each class, (C,); asked for "balanced" alone.
+        pixels: gives the number of pixels of each class, (C,); asked for where they are counted.
 
     >>> class_weight_values({"pet": 2, "background": 2}, ["pet", "background", "border"], lambda: None)
     tensor([0.4000, 0.4000, 0.2000])
     """
     if choice == "none":
         return None
-    if choice == "balanced":
+    if isinstance(choice, str):
         count = pixels().double()
-        weights = torch.where(count > 0, 1 / count.clamp(min=1), 0.0)
+        weights = torch.where(count > 0, count.clamp(min=1) ** -COUNTED_WEIGHTS[choice], 0.0)
     else:
         check_class_weights(choice, classes)
-        named = dict(choice) if isinstance(choice, dict) else {}
-        weights = torch.tensor([named.get(name, 1.0) for name in classes], dtype=torch.float64)
+        weights = torch.tensor([choice.get(name, 1.0) for name in classes], dtype=torch.float64)
     if weights.sum() <= 0:
         raise ConfigError(_ALL_ZERO)
     return (weights / weights.sum()).float()

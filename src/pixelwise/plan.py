@@ -18,7 +18,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pixelwise.config import WARM_UP, Config, one_line
-from pixelwise.data.inspect import Inspection
+from pixelwise.data.inspect import ClassFacts, Inspection
 from pixelwise.data.streams import Progress, no_progress
 from pixelwise.data.transforms import prepared_size
 from pixelwise.device import choose_device, computes_in_bfloat16, keep_freed_memory
@@ -40,6 +40,9 @@ LEAST_SIZE = 192
 
 PHOTOS_SHOWN = 12_000
 """Photos that a training shows, epochs times photos; on two CPU cores a minute or two at 128 px."""
+
+RARE = 0.03
+"""The share of pixels below which a class is rare (docs/decisions.md)."""
 
 BYTES_A_PIXEL = 1500
 """Memory that a training step takes for each pixel of a batch with the default encoder and decoder: 1,110 to 1,290
@@ -229,22 +232,29 @@ def _predict_scale(augment: str, encoder: str) -> tuple[float, str]:
 def _loss(found: Inspection) -> tuple[str, str]:
     if found.data.reading.multilabel:
         return "sigmoid_dice", "a pixel can be of several classes"
-    present = [each for each in found.classes if each.train_share]
+    present = _by_share(found)
     if not present:
         return DEFAULT.loss, "no class is on any photo to train on"
-    rarest = min(present, key=lambda each: each.train_share)
-    if rarest.train_share < 0.03:
-        return (
-            "cross_entropy_dice",
-            f"'{rarest.name}' has {rarest.train_share:.2%} of pixels: Dice counts each class the same",
-        )
-    return "cross_entropy", f"the rarest class, '{rarest.name}', has {rarest.train_share:.1%} of pixels"
+    what = f"'{present[0].name}' has {present[0].train_share:.2%} of pixels"
+    if present[0].train_share < RARE:
+        return "cross_entropy_dice", f"{what}: Dice counts each class the same"
+    return "cross_entropy", f"no class is rare: {what}"
 
 
 def _class_weights(found: Inspection, loss: str) -> tuple[str, str]:
-    if "dice" in loss:
-        return "none", "Dice looks after rare classes; weights on top would draw too much of them"
-    return "none", "no class is rare"
+    if loss == "dice" or found.data.reading.multilabel:
+        return "none", "Dice counts each class the same"
+    present = _by_share(found)
+    if not present or present[0].train_share >= RARE:
+        return "none", f"no class has less than {RARE:.0%} of pixels"
+    rarest, commonest = present[0], present[-1]
+    times = (commonest.train_share / rarest.train_share) ** 0.5
+    return "tempered", f"by shares: a pixel of '{rarest.name}' counts {times:.1f} times one of '{commonest.name}'"
+
+
+def _by_share(found: Inspection) -> list[ClassFacts]:
+    """The classes that are on photos to train on, from the rarest to the commonest."""
+    return sorted((each for each in found.classes if each.train_share), key=lambda each: each.train_share)
 
 
 def measure_seconds(found: Inspection, config: Config, training: int, progress: Progress = no_progress) -> float:

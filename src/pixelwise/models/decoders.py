@@ -115,7 +115,8 @@ class LightDecoder(nn.Module):
         x: Tensor | None = None
         for index, level in zip(self.skips, self.levels, strict=True):
             x = level(features[index], x)
-        return _resized(self.logits(x), size)
+        # In float32, as the loss wants them: a CPU takes half as long to interpolate as in bfloat16.
+        return _resized(self.logits(x).float(), size)
 
 
 class LightLevel(nn.Module):
