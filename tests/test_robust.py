@@ -301,14 +301,15 @@ NAMES = [
     "кошка и собака.WEBP",
     "two\nlines.png",
     "tab\tand bell\a.png",
+    "\x1b]0;a title\a\x1b[2J.png",
     "n" * 240 + ".png",
     os.fsdecode(b"caf\xe9 as old archives have it.png"),
 ]
 
 
 def as_told(path: Path) -> str:
-    """A path as a message has it: on one line, and of what is no text its code."""
-    return " ".join(as_text(path).splitlines())
+    """A path as a message has it: on one line, and of what is no text, or would command the terminal, its code."""
+    return "".join(rf"\x{ord(each):02x}" if each in "\t\a\x1b" else each for each in as_text(path)).replace("\n", " ")
 
 
 def as_text(path: Path) -> str:
@@ -337,7 +338,8 @@ def test_damaged_files_of_any_name_are_named(data: Path, run_cli: Run, tmp_path:
         path.write_bytes(whole)
     for path in bad:
         path.write_bytes(b"damaged")
-    assert run_cli("inspect", data, "--out", tmp_path / "look").code == 1
+    looked = run_cli("inspect", data, "--out", tmp_path / "look")
+    assert looked.code == 1 and not set("\t\a\x1b") & set(looked.out + looked.err)
     problems = json.loads((tmp_path / "look" / "report.json").read_text(encoding="utf-8"))["problems"]
     assert {problem["file"] for problem in problems} == {str(path) for path in bad}
     page = html.unescape((tmp_path / "look" / "report.html").read_text(encoding="utf-8"))

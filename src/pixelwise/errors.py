@@ -58,6 +58,15 @@ def printable(text: str) -> str:
     return re.sub(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
+def without_name(error: Exception, file: object) -> str:
+    """What an error says, without the name of its file, where that comes first.
+
+    >>> without_name(DataError("cat.jpg: truncated"), "cat.jpg")
+    'truncated'
+    """
+    return str(error).removeprefix(printable(f"{file}: "))
+
+
 def first_line(error: BaseException) -> str:
     """What an error says, in one line; its type where it says nothing.
 

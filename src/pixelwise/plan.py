@@ -21,7 +21,7 @@ from pixelwise.config import WARM_UP, Config, one_line
 from pixelwise.data.inspect import ClassFacts, Inspection
 from pixelwise.data.streams import Progress, no_progress
 from pixelwise.data.transforms import prepared_size
-from pixelwise.device import choose_device, computes_in_bfloat16, keep_freed_memory
+from pixelwise.device import choose_device, computes_in_bfloat16, keep_freed_memory, use_idle_cores
 from pixelwise.errors import ConfigError
 from pixelwise.files import replacing
 from pixelwise.losses import check_class_weights, check_loss, loss_named
@@ -260,7 +260,8 @@ def _by_share(found: Inspection) -> list[ClassFacts]:
 def measure_seconds(found: Inspection, config: Config, training: int, progress: Progress = no_progress) -> float:
     """How long a training would take here: a few steps on blank photos, with the encoder held and with it tuned."""
     device = choose_device(config.device)
-    keep_freed_memory()  # as a training will
+    use_idle_cores()  # as a training will, and the next
+    keep_freed_memory()
     model = Segmenter.build(config, found.data.classes, found.data.palette, found.data.reading).to(device).train()
     layers = (len(found.data.classes),) if found.data.reading.multilabel else ()
     images = torch.zeros(config.batch_size, found.data.reading.channels, config.size, config.size, dtype=torch.uint8)

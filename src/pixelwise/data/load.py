@@ -24,7 +24,7 @@ from pixelwise.data.records import (
 )
 from pixelwise.data.streams import Progress, no_progress
 from pixelwise.data.survey import LevelSurvey, survey_masks
-from pixelwise.errors import DataError, first_line
+from pixelwise.errors import DataError, first_line, printable
 
 
 def load_dataset(
@@ -104,7 +104,8 @@ def check_problems(root: Path, problems: Sequence[Problem], skip_bad: bool) -> l
         more = f" (and {len(fatal) - 1} more)" if len(fatal) > 1 else ""
         raise DataError(f"{fatal[0]}{more}; pixelwise inspect lists all, --skip-bad leaves them out")
     kinds = sorted({problem.kind for problem in fatal})
-    return [f"left out: {len(fatal)} file{'s' * (len(fatal) != 1)} ({', '.join(kinds)}), such as {fatal[0].file}"]
+    such = printable(fatal[0].file)
+    return [f"left out: {len(fatal)} file{'s' * (len(fatal) != 1)} ({', '.join(kinds)}), such as {such}"]
 
 
 def apply_meaning(

@@ -19,7 +19,7 @@ from pixelwise.data.processes import WorkerDiedError, map_in_processes
 from pixelwise.data.records import Layers, MaskEncoding, MaskSource, Problem, Record, Shapes, Source
 from pixelwise.data.streams import Progress, count_cores, in_groups, no_progress, read_ahead
 from pixelwise.data.survey import MaskLook, add_up, look_at_picture
-from pixelwise.errors import DataError
+from pixelwise.errors import DataError, without_name
 
 FEW = 200
 """So many records are looked at by threads: processes would take longer to start."""
@@ -143,7 +143,7 @@ def look_at_record(record: Record) -> RecordLook:
 
 
 def _problem(what: str, source: MaskSource, error: DataError) -> Problem:
-    text = str(error).removeprefix(f"{source}: ")
+    text = without_name(error, source)
     return Problem(f"{'truncated' if text.startswith('truncated') else 'unreadable'} {what}", str(source), text)
 
 

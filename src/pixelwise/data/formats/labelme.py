@@ -27,7 +27,7 @@ from pixelwise.data.formats.run_lengths import canvas, run_lengths
 from pixelwise.data.formats.walk import Listing, is_folder, list_files
 from pixelwise.data.pictures import MOST_PIXELS, open_picture
 from pixelwise.data.records import IGNORE_INDEX, SPLITS, Layout, Problem, Record, Shape, Shapes, Source, Split
-from pixelwise.errors import DataError
+from pixelwise.errors import DataError, without_name
 
 IGNORED = "__ignore__"
 """The label of what is neither a class nor background, as labelme's own converter has it."""
@@ -67,7 +67,7 @@ def labelme(root: Path) -> Layout | None:
                 raise OutlineError(f"is of the same photo as {other}; keep one of them")
             files.append(file)
         except (OutlineError, DataError) as error:
-            problems.append(Problem("bad outline", str(path), str(error).removeprefix(f"{path}: ")))
+            problems.append(Problem("bad outline", str(path), without_name(error, path)))
     names = {label for file in files for label, _ in file.shapes} - {IGNORED}
     classes, index_of = number_classes(sorted(names), _BACKGROUND)
     labels = index_of | {IGNORED: IGNORE_INDEX}

@@ -24,7 +24,7 @@ from pixelwise.data.formats.outlines import (
 )
 from pixelwise.data.formats.walk import Listing, Picture, is_folder, list_files, read_lines, read_text
 from pixelwise.data.records import SPLITS, Layout, Problem, Record, Shape, Shapes, Split
-from pixelwise.errors import DataError
+from pixelwise.errors import DataError, without_name
 
 SLACK = 1e-3
 """How far outside the photo, in shares of it, a point may lie: tools round."""
@@ -263,7 +263,7 @@ def _records(
                     raise OutlineError("holds boxes (5 numbers a line); masks need outlines")
                 records[split].append(Record(image, Shapes(shapes, str(path))))
             except (OutlineError, DataError) as error:
-                problems.append(Problem("bad outline", str(path), str(error).removeprefix(f"{path}: ")))
+                problems.append(Problem("bad outline", str(path), without_name(error, path)))
     if boxes and not drawn:
         raise DataError(f"{problems[0].file}: these are boxes, no masks: label outlines, and export as segmentation")
     return records, problems
