@@ -280,7 +280,15 @@ def test_class_weights_that_cannot_be_read_are_shown(text: str):
 
 @pytest.mark.parametrize(
     ("size", "scale", "whole"),
-    [(192, 1.25, 224), (384, 1.25, 480), (128, 1.25, 160), (100, 1.0, 100), (100, 1.2, 100), (50, 1.1, 50)],
+    [
+        (192, 1.25, 224),
+        (384, 1.25, 480),
+        (128, 1.25, 160),
+        (160, 1.4, 224),
+        (100, 1.0, 100),
+        (100, 1.2, 100),
+        (50, 1.1, 50),
+    ],
 )
 def test_whole_photos_have_a_multiple_of_32_and_never_less_than_crops(size: int, scale: float, whole: int):
     assert Config.of(size=size, predict_scale=scale).whole_size == whole

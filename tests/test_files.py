@@ -1,5 +1,6 @@
 """Files are whole or not there, and nothing is written over another's."""
 
+import errno
 import stat
 import threading
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 from PIL import Image
 
 from pixelwise.errors import PixelwiseError
-from pixelwise.files import free_path, replacing
+from pixelwise.files import free_path, hold, replacing
 
 
 def names(folder: Path) -> list[str]:
@@ -132,3 +133,40 @@ def test_folders_are_numbered_too(tmp_path: Path):
     assert free_path(tmp_path / "run") == tmp_path / "run-2"
     (tmp_path / "run-2").write_text("a file may be in the way as well")
     assert free_path(tmp_path / "run") == tmp_path / "run-3"
+
+
+# --- hold
+
+
+def test_a_file_is_held_alone_or_together(tmp_path: Path):
+    path = tmp_path / "config.yaml"
+    path.write_text("size: 128")
+    first = hold(path)
+    second = hold(path)
+    assert first is not None and second is not None, "several may read"
+    assert hold(path, alone=True) is None
+    first.close()
+    second.close()
+    alone = hold(path, alone=True)
+    assert alone is not None and hold(path) is None
+    alone.close()
+    last = hold(path)
+    assert last is not None
+    last.close()
+
+
+@pytest.mark.parametrize(("code", "fine"), [(errno.ENOLCK, True), (errno.ENOTSUP, True), (errno.EIO, False)])
+def test_a_drive_without_locks_is_used_without(code: int, fine: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def refuse(*_: object) -> None:
+        raise OSError(code, "no locks")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    path = tmp_path / "config.yaml"
+    path.touch()
+    if not fine:
+        with pytest.raises(OSError, match="no locks"):
+            hold(path)
+        return
+    held = hold(path, alone=True)
+    assert held is not None
+    held.close()

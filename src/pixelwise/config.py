@@ -170,7 +170,9 @@ class Config(BaseModel):
     @property
     def whole_size(self) -> int:
         """Pixels, the side at which whole photos are validated and predicted."""
-        return self.size if self.predict_scale == 1 else max(self.size, int(self.size * self.predict_scale) // 32 * 32)
+        if self.predict_scale == 1:
+            return self.size
+        return max(self.size, round(self.size * self.predict_scale) // 32 * 32)
 
     def to_yaml(self) -> str:
         """Every setting, as YAML that `from_yaml` reads back to an equal Config."""

@@ -1,5 +1,6 @@
 """Writing files so that nothing is ever lost: never half of one, never over another, never two at a time."""
 
+import errno
 import sys
 import uuid
 from collections.abc import Iterator
@@ -45,7 +46,7 @@ def free_path(path: Path) -> Path:
 def hold(path: Path, alone: bool = False) -> BinaryIO | None:
     """Keep a file from being held `alone` by another, as long as what is returned is open; None where it is.
 
-    Where the system has no such locks (Windows), nothing that is open can be removed anyway.
+    Windows has no such locks, but there nothing that is open can be removed anyway; nor have some network drives.
     """
     file = path.open("rb")
     if sys.platform != "win32":
@@ -53,7 +54,11 @@ def hold(path: Path, alone: bool = False) -> BinaryIO | None:
 
         try:
             fcntl.flock(file, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             file.close()
             return None
+        except OSError as error:
+            if error.errno not in (errno.ENOLCK, errno.ENOTSUP):
+                file.close()
+                raise
     return file
