@@ -88,6 +88,7 @@ class TestHelp:
 # A value other than the default for every setting, as it is typed and as it arrives.
 TYPED: dict[str, tuple[Sequence[str], object]] = {
     "size": (["--size", "96"], 96),
+    "predict_scale": (["--predict-scale", "1.5"], 1.5),
     "augment": (["--augment", "flip"], "flip"),
     "cache": (["--no-cache"], False),
     "skip_bad": (["--skip-bad"], True),
@@ -165,6 +166,12 @@ class TestFlags:
             for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
                 if isinstance(node, ast.Attribute) and ast.unparse(node.value).split(".")[-1] == "config":
                     read.add(node.attr)
+        # A property that is read elsewhere reads what it is made of.
+        made_of = {name for name, value in vars(pw.Config).items() if isinstance(value, property)} & read
+        for node in ast.walk(ast.parse((SOURCES / "config.py").read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef) and node.name in made_of:
+                parts = [each for each in ast.walk(node) if isinstance(each, ast.Attribute)]
+                read |= {each.attr for each in parts if ast.unparse(each.value) == "self"}
         assert set(pw.Config.model_fields) - {"preset"} <= read
 
     def test_presets_and_negations(self, run_cli: Callable[..., Ran], given: dict[str, Any], pets_folder: Path) -> None:
