@@ -69,11 +69,11 @@ def pixelwise_side(data: str, rounds: int, passes: int) -> None:
     from torch.utils.data import DataLoader
 
     import pixelwise as pw
-    from pixelwise.data.dataset import collate
-    from pixelwise.data.prepared import prepare_pair
-    from pixelwise.data.sampling import EpochSampler
-    from pixelwise.data.streams import in_groups, read_ahead
-    from pixelwise.data.transforms import build_transform
+    from pixelwise.data.augmentations import build_transform
+    from pixelwise.data.cache.store import prepare_pair
+    from pixelwise.data.samplers import EpochSampler
+    from pixelwise.data.torch_dataset import collate
+    from pixelwise.runtime.threads import in_groups, read_ahead
 
     torch.set_num_threads(1)
     found = pw.load_dataset(data)

@@ -30,8 +30,8 @@ def make(data: Path, folder: Path, photos: int) -> None:
     """Photos and masks of one size in two folders, no two alike: turned, mirrored and with a mark in a corner."""
     import numpy as np
 
+    from pixelwise.data.io.mask import read_pair
     from pixelwise.data.load import load_dataset
-    from pixelwise.data.masks import read_pair
 
     found = load_dataset(data)
     for name in ("images", "masks"):
@@ -53,8 +53,8 @@ def make(data: Path, folder: Path, photos: int) -> None:
 
 def look(folder: str) -> None:
     """In a process of its own: a look at everything, and what it took."""
-    from pixelwise.data.inspect import inspect
-    from pixelwise.data.meaning import Choices
+    from pixelwise.data.analysis.inspection import inspect
+    from pixelwise.data.label_map.options import Choices
 
     found = inspect(folder, Choices(skip_bad=True))
     report(seconds=found.seconds, photos=found.photos, masks=found.masks, classes=len(found.classes))

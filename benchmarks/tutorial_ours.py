@@ -17,9 +17,11 @@ import torch
 from common import report, rest
 
 import pixelwise as pw
-from pixelwise.hooks import HistoryHook, Hook, TrainState
-from pixelwise.metrics import confusion_matrix
-from pixelwise.models.segmenter import Segmenter
+from pixelwise.metrics.confusion import confusion_matrix
+from pixelwise.models.model import Segmenter
+from pixelwise.training.callbacks.base import Hook
+from pixelwise.training.callbacks.history import HistoryHook
+from pixelwise.training.state import TrainState
 
 
 class TestSplit:
@@ -117,7 +119,7 @@ def rounds(data: str, out: str, settings: dict[str, Any], rounds: int, epochs: i
     size = pw.Config.of(**settings).size
     images = TestSplit(dataset, size).images
     for config in (pw.Config.of(**settings), pw.Config.of("default", size=size)):
-        model = Segmenter.build(config, dataset.classes, dataset.palette).eval()
+        model = config.create_model(dataset.classes, dataset.palette).eval()
         predict(model, images[:64])
         for _ in range(rounds):
             started = time.perf_counter()

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import pixelwise as pw
-from pixelwise.data.drawn import draw_dataset
+from pixelwise.data.demo.synthetic import draw_dataset
 
 # Prepared photos go to a folder of this test run's own, which goes with it.
 _CACHE = tempfile.TemporaryDirectory(prefix="pixelwise-tests-")

@@ -8,7 +8,7 @@ import yaml
 from pydantic import ValidationError
 
 from pixelwise.config import PRESETS, Config
-from pixelwise.data.transforms import AUGMENTATIONS
+from pixelwise.data.augmentations import AUGMENTATIONS
 from pixelwise.errors import ConfigError
 from pixelwise.losses import LOSSES
 from pixelwise.models.decoders import DECODERS

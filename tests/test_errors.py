@@ -5,7 +5,7 @@ import inspect
 import pytest
 
 from pixelwise import errors
-from pixelwise.data.records import Problem
+from pixelwise.data.schema import Problem
 from pixelwise.errors import ConfigError, DataError, PixelwiseError, RunError, WeightsError, unknown_name
 
 

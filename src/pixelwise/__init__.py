@@ -1,54 +1,56 @@
-"""pixelwise: image segmentation, every pixel of a photo given a label."""
+"""Image segmentation: a label for every pixel."""
 
-import sys
 from importlib import import_module
-from types import ModuleType
 from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from pixelwise.config import Config
-    from pixelwise.data.dataset import SegmentationDataset
-    from pixelwise.data.inspect import Inspection, inspect
+    from pixelwise.data.analysis.inspection import Inspection, inspect
     from pixelwise.data.load import load_dataset
-    from pixelwise.data.records import Dataset, Record
-    from pixelwise.data.shards import pack
+    from pixelwise.data.pack import pack
+    from pixelwise.data.schema import Dataset, Record
+    from pixelwise.data.torch_dataset import SegmentationDataset
     from pixelwise.errors import ConfigError, DataError, PixelwiseError, RunError, WeightsError
-    from pixelwise.evaluate import evaluate
-    from pixelwise.metrics import Metrics
-    from pixelwise.plan import Plan, draw_plan
-    from pixelwise.predict import Prediction, Predictor
-    from pixelwise.report import show
-    from pixelwise.run import Run
-    from pixelwise.train import train
+    from pixelwise.evaluation.evaluator import evaluate
+    from pixelwise.inference.predictor import Prediction, Predictor
+    from pixelwise.metrics.confusion import Metrics
+    from pixelwise.planning.plan import Plan
+    from pixelwise.planning.rules import draw_plan
+    from pixelwise.reporting.preview import show
+    from pixelwise.runs.run_dir import Run
+    from pixelwise.training.trainer import train
 
-_HOMES = {
+
+__version__ = "0.1.0"
+
+_MODULES = {
     "Config": "config",
     "ConfigError": "errors",
     "DataError": "errors",
-    "Dataset": "data.records",
-    "Inspection": "data.inspect",
-    "Metrics": "metrics",
+    "Dataset": "data.schema",
+    "Inspection": "data.analysis.inspection",
+    "Metrics": "metrics.confusion",
     "PixelwiseError": "errors",
-    "Plan": "plan",
-    "Prediction": "predict",
-    "Predictor": "predict",
-    "Record": "data.records",
-    "Run": "run",
+    "Plan": "planning.plan",
+    "Prediction": "inference.predictor",
+    "Predictor": "inference.predictor",
+    "Record": "data.schema",
+    "Run": "runs.run_dir",
     "RunError": "errors",
-    "SegmentationDataset": "data.dataset",
+    "SegmentationDataset": "data.torch_dataset",
     "WeightsError": "errors",
-    "draw_plan": "plan",
-    "evaluate": "evaluate",
-    "inspect": "data.inspect",
+    "draw_plan": "planning.rules",
+    "evaluate": "evaluation.evaluator",
+    "inspect": "data.analysis.inspection",
     "load_dataset": "data.load",
-    "pack": "data.shards",
-    "show": "report",
-    "train": "train",
+    "pack": "data.pack",
+    "show": "reporting.preview",
+    "train": "training.trainer",
 }
-"""Public name → the module it lives in, imported when first asked for: processes that only look at pictures start in a
-tenth of the time without torch."""
+"""Public name → the module that defines it. A module is imported at the first use of a name: a process that only reads
+images starts in a tenth of the time without torch."""
 
 __all__ = [
     "Config",
@@ -76,20 +78,13 @@ __all__ = [
 ]
 
 
-class _Package(ModuleType):
-    """This package, in which `pixelwise.train` stays the function though there is a module of that name."""
-
-    def __getattr__(self, name: str) -> object:
-        if name not in _HOMES:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-        self.__dict__[name] = value
-        return value
-
-    def __setattr__(self, name: str, value: object) -> None:
-        # Python sets a package's attribute to each submodule that it imports.
-        if not (name in _HOMES and isinstance(value, ModuleType)):
-            super().__setattr__(name, value)
+def __getattr__(name: str) -> object:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    globals()[name] = value
+    return value
 
 
-sys.modules[__name__].__class__ = _Package
+def __dir__() -> list[str]:
+    return __all__

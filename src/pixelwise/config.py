@@ -1,23 +1,31 @@
 """Every setting of a training, in one flat model: presets, flags, YAML."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from pixelwise.data.transforms import AUGMENTATIONS
+from pixelwise.data.augmentations import AUGMENTATIONS
+from pixelwise.data.schema import Reading
 from pixelwise.errors import ConfigError, unknown_name
-from pixelwise.losses import COUNTED_WEIGHTS, LOSSES, MULTILABEL_LOSSES
+from pixelwise.losses import LOSSES, MULTILABEL_LOSSES
+from pixelwise.losses.class_weights import COUNTED_WEIGHTS
 from pixelwise.models.decoders import DECODERS
-from pixelwise.models.weights import has_embedded_weights
+from pixelwise.models.pretrained import has_embedded_weights
+from pixelwise.palette import Palette
+
+if TYPE_CHECKING:
+    from pixelwise.models.model import Segmenter
 
 WARM_UP = 0.25
 """The share of a training in which the learning rate rises, and in which a pretrained encoder is left alone."""
 
+
 Preset = Literal["default", "tutorial"]
+
 
 _CHOICES: dict[str, list[str]] = {
     "augment": list(AUGMENTATIONS),
@@ -166,6 +174,29 @@ class Config(BaseModel):
             return Config(**(settings | given))
         except ValidationError as error:
             raise ConfigError(one_line(error, Config)) from None
+
+    def create_model(
+        self, classes: Sequence[str], palette: Palette | None = None, reading: Reading | None = None
+    ) -> "Segmenter":
+        """Return a new model by these settings, for images and masks as `reading` has them (None: RGB, multiclass)."""
+        from pixelwise.models.model import create_model
+
+        return create_model(
+            self.encoder,
+            self.decoder,
+            classes,
+            palette,
+            size=self.size,
+            predict_size=self.whole_size,
+            encoder_weights=self.encoder_weights,
+            layers=self.layers,
+            padding=self.padding,
+            pixels=self.pixels,
+            freeze_encoder=self.freeze_encoder,
+            channels=reading.channels if reading else 3,
+            bits=reading.bits if reading else 16,
+            multilabel=reading.multilabel if reading else False,
+        )
 
     @property
     def whole_size(self) -> int:

@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pixelwise.models.decoders import DECODERS, Pix2PixBlock, Pix2PixDecoder
+from pixelwise.models.decoders import DECODERS
+from pixelwise.models.decoders.pix2pix import Pix2PixBlock, Pix2PixDecoder
 
 # (channels, sizes of the features), shallow to deep, and the size that is asked for.
 PYRAMIDS = {

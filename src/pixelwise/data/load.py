@@ -7,11 +7,11 @@ from pathlib import Path
 from upath import UPath
 
 from pixelwise.data.formats import find_layout
-from pixelwise.data.infer import infer
-from pixelwise.data.meaning import Choices, Meaning
-from pixelwise.data.pictures import count_channels
-from pixelwise.data.records import (
-    IGNORE_INDEX,
+from pixelwise.data.io.image import count_channels
+from pixelwise.data.label_map.options import Choices, Meaning
+from pixelwise.data.label_map.resolve import infer
+from pixelwise.data.label_map.value_counts import LevelSurvey, survey_masks
+from pixelwise.data.schema import (
     Dataset,
     Layers,
     Layout,
@@ -22,9 +22,9 @@ from pixelwise.data.records import (
     Shape,
     Shapes,
 )
-from pixelwise.data.streams import Progress, no_progress
-from pixelwise.data.survey import LevelSurvey, survey_masks
 from pixelwise.errors import DataError, first_line, printable
+from pixelwise.palette import IGNORE_INDEX
+from pixelwise.runtime.progress import Progress, no_progress
 
 
 def load_dataset(

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from folder_writers import Sample
 
 from pixelwise.data.formats import find_layout
-from pixelwise.data.masks import read_mask
-from pixelwise.data.pictures import read_image
+from pixelwise.data.io.image import read_image
+from pixelwise.data.io.mask import read_mask
+from tests.data.formats.writers.folders import Sample
 
 
 @pytest.fixture(scope="module", params=["oxford-iiit-pet", "camvid"])

@@ -9,18 +9,26 @@ from typing import Any
 
 import numpy as np
 import pytest
-from annotation_writers import NO_IGNORE, NO_SPLITS, WRITERS, brush_codes, packed, runs_of, write_json
-from folder_writers import Sample, draw_scenes, lines, save
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pixelwise.data.formats import FORMATS, find_layout
-from pixelwise.data.formats.run_lengths import unpack_brush, unpack_counts
+from pixelwise.data.formats._rle import unpack_brush, unpack_counts
+from pixelwise.data.io.image import read_image
+from pixelwise.data.io.mask import read_mask, read_pair
 from pixelwise.data.load import load_dataset
-from pixelwise.data.masks import read_mask, read_pair
-from pixelwise.data.pictures import read_image
-from pixelwise.data.records import SPLITS, Dataset, Layout, Reading
+from pixelwise.data.schema import SPLITS, Dataset, Layout, Reading
 from pixelwise.errors import DataError
+from tests.data.formats.writers.annotations import (
+    NO_IGNORE,
+    NO_SPLITS,
+    WRITERS,
+    brush_codes,
+    packed,
+    runs_of,
+    write_json,
+)
+from tests.data.formats.writers.folders import Sample, draw_scenes, lines, save
 
 # pycocotools makes numpy warn of a keyword that it does not know yet.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")

@@ -4,24 +4,23 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import annotation_writers
-import folder_writers
 import numpy as np
 import pytest
-import table_writers
-from folder_writers import Sample
 
+from pixelwise.data.analysis.inspection import inspect
 from pixelwise.data.formats import FORMATS, find_layout
-from pixelwise.data.inspect import inspect
+from pixelwise.data.io.mask import read_pair
+from pixelwise.data.label_map.options import Choices
 from pixelwise.data.load import load_dataset
-from pixelwise.data.masks import read_pair
-from pixelwise.data.meaning import Choices
-from pixelwise.data.records import IGNORE_INDEX, SPLITS, Dataset
+from pixelwise.data.schema import SPLITS, Dataset
+from pixelwise.data.spec import Manifest
 from pixelwise.errors import ConfigError, DataError
-from pixelwise.manifest import Manifest
+from pixelwise.palette import IGNORE_INDEX
+from tests.data.formats.writers import annotations, folders, tables
+from tests.data.formats.writers.folders import Sample
 
-WRITERS = folder_writers.WRITERS | annotation_writers.WRITERS | table_writers.WRITERS
-NO_IGNORE = annotation_writers.NO_IGNORE
+WRITERS = folders.WRITERS | annotations.WRITERS | tables.WRITERS
+NO_IGNORE = annotations.NO_IGNORE
 CLASSES = ("background", "cat", "猫 dog")
 
 pytestmark = [
@@ -113,10 +112,10 @@ def test_classes_that_were_merged_stay_merged(writer: str, tmp_path: Path) -> No
     level = {"two folders": {"cat": "1", "猫 dog": "2", "background": "0"}}.get(writer, {})
     if writer == "voc":  # by the colours of the palette
         (tmp_path / "data" / "labelmap.txt").unlink()
-        level = {name: "#{:02x}{:02x}{:02x}".format(*folder_writers.COLOURS[i]) for i, name in enumerate(CLASSES)}
+        level = {name: "#{:02x}{:02x}{:02x}".format(*folders.COLOURS[i]) for i, name in enumerate(CLASSES)}
     merged = tuple((level.get(name, name), "animal") for name in CLASSES[1:])
     rest = () if writer == "coco runs" else ((level["background"], "background"),)
-    void = {"two folders": ("255",), "voc": ("#{:02x}{:02x}{:02x}".format(*folder_writers.VOID_COLOUR),)}
+    void = {"two folders": ("255",), "voc": ("#{:02x}{:02x}{:02x}".format(*folders.VOID_COLOUR),)}
     data = inspect(tmp_path / "data", Choices(mask_map=(*rest, *merged), ignore=void.get(writer, ()))).data
     assert sorted(data.classes) == ["animal", "background"]
     (tmp_path / "data.yaml").write_text(Manifest.of(data).to_yaml(), encoding="utf-8")

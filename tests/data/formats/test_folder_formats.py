@@ -6,7 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from folder_writers import (
+
+from pixelwise.data.formats import FORMATS, find_layout
+from pixelwise.data.formats.ade20k import CLASSES as ADE20K_CLASSES
+from pixelwise.data.formats.voc import CLASSES as VOC_CLASSES
+from pixelwise.data.io.image import read_image
+from pixelwise.data.io.mask import read_mask
+from pixelwise.data.schema import SPLITS, Layout, MaskEncoding
+from pixelwise.errors import DataError
+from tests.data.formats.writers.folders import (
     IN_COLOURS,
     LABEL_IDS,
     NO_SPLITS,
@@ -21,14 +29,6 @@ from folder_writers import (
     write_voc,
     write_voc_official,
 )
-
-from pixelwise.data.formats import FORMATS, find_layout
-from pixelwise.data.formats.ade20k import CLASSES as ADE20K_CLASSES
-from pixelwise.data.formats.voc import CLASSES as VOC_CLASSES
-from pixelwise.data.masks import read_mask
-from pixelwise.data.pictures import read_image
-from pixelwise.data.records import SPLITS, Layout, MaskEncoding
-from pixelwise.errors import DataError
 
 CLASSES = ("background", "cat", "猫 dog")
 NAMES = ("scene 1", "a_1", "猫 3", "b.2", "1", "10")

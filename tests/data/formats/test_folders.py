@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from folder_writers import lines
 
+from pixelwise.data.formats._filesystem import list_files
 from pixelwise.data.formats.folders import folders
-from pixelwise.data.formats.walk import list_files
-from pixelwise.data.records import Layers, Layout
+from pixelwise.data.schema import Layers, Layout
 from pixelwise.errors import DataError
+from tests.data.formats.writers.folders import lines
 
 
 def touch(root: Path, *files: str) -> Path:

@@ -15,22 +15,22 @@ from typing import Any
 import fsspec
 import numpy as np
 import pytest
-import table_writers
-from folder_writers import Sample, draw_scenes, lines, save
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from table_writers import NO_SPLITS, WRITERS, hf_dataset, png, write_parquet
 from upath import UPath
 
-from pixelwise.data import cells
-from pixelwise.data.cells import CHUNKS, Cell, ChunkStore
 from pixelwise.data.formats import FORMATS, find_layout
+from pixelwise.data.io import parquet as cells
+from pixelwise.data.io.image import count_channels, read_image
+from pixelwise.data.io.mask import read_mask
+from pixelwise.data.io.parquet import CHUNKS, Cell, ChunkStore
+from pixelwise.data.io.remote import Remote, local_path
 from pixelwise.data.load import load_dataset
-from pixelwise.data.masks import read_mask
-from pixelwise.data.pictures import count_channels, read_image
-from pixelwise.data.records import SPLITS, Layout, MaskEncoding, Reading
-from pixelwise.data.remote import Remote, local_path
+from pixelwise.data.schema import SPLITS, Layout, MaskEncoding, Reading
 from pixelwise.errors import DataError
+from tests.data.formats.writers import tables
+from tests.data.formats.writers.folders import Sample, draw_scenes, lines, save
+from tests.data.formats.writers.tables import NO_SPLITS, WRITERS, hf_dataset, png, write_parquet
 
 CLASSES = ("background", "cat", "猫 dog")
 NAMES = ("scene 1", "a_1", "猫 3", "b.2", "1", "10%20")
@@ -362,7 +362,7 @@ def test_any_parquet_is_a_table_or_told(
 ):
     folder = tmp_path_factory.getbasetemp() / "broken"
     if not folder.exists():
-        table_writers.write_parquet_bytes(folder, samples, CLASSES)
+        tables.write_parquet_bytes(folder, samples, CLASSES)
         (folder / "data.parquet").rename(folder / "whole")
     content = bytearray((folder / "whole").read_bytes())
     content[at % len(content)] = value
@@ -391,7 +391,7 @@ def test_pictures_of_a_table_may_be_elsewhere(
     url: str, samples: list[Sample], request: pytest.FixtureRequest, tmp_path: Path
 ):
     there = request.getfixturevalue(url)
-    found = table_writers.pictures(tmp_path / "up", samples)
+    found = tables.pictures(tmp_path / "up", samples)
     upload(there, tmp_path / "up")
     rows = [
         f"{there}/{photo.relative_to(tmp_path / 'up')},{there}/{mask.relative_to(tmp_path / 'up')},{sample.split}"
@@ -565,7 +565,7 @@ def damage(path: Path, change: Callable[[bytes], bytes]) -> None:
 def test_a_damaged_data_set_is_told(
     file: str, change: Callable[[bytes], bytes] | None, told: str, samples: list[Sample], tmp_path: Path
 ):
-    table_writers.write_saved(tmp_path, samples, CLASSES)
+    tables.write_saved(tmp_path, samples, CLASSES)
     path = tmp_path / file
     if change is None:
         path.unlink()
@@ -579,7 +579,7 @@ def test_a_damaged_data_set_is_told(
 
 def test_parquet_files_of_several_data_sets_are_refused(samples: list[Sample], tmp_path: Path):
     for name in ("small", "large"):
-        table_writers.write_hub(tmp_path / name, samples, CLASSES)
+        tables.write_hub(tmp_path / name, samples, CLASSES)
     with pytest.raises(DataError, match=r"holds several data sets \(large, small\); point DATA at one"):
         FORMATS["huggingface"](tmp_path)
     assert find_layout(tmp_path / "small")[0] == "huggingface"
@@ -590,8 +590,8 @@ def test_parquet_files_of_several_data_sets_are_refused(samples: list[Sample], t
 
 
 def test_neither_network_nor_cache_nor_datasets_is_touched(samples: list[Sample], tmp_path: Path):
-    table_writers.write_saved(tmp_path / "saved", samples, CLASSES)
-    table_writers.write_hub(tmp_path / "hub", samples, CLASSES)
+    tables.write_saved(tmp_path / "saved", samples, CLASSES)
+    tables.write_hub(tmp_path / "hub", samples, CLASSES)
     code = (
         "import sys, socket\n"
         "from pathlib import Path\n"
@@ -631,7 +631,7 @@ def test_without_pyarrow_the_extra_is_named(
 
 
 def test_the_store_reads_a_chunk_once_whatever_the_threads(samples: list[Sample], tmp_path: Path, monkeypatch: Any):
-    table_writers.write_parquet_bytes(tmp_path, samples, CLASSES)
+    tables.write_parquet_bytes(tmp_path, samples, CLASSES)
     records = FORMATS["table"](tmp_path).records
     store, read = ChunkStore(most=6), []
     real = cells._read_chunk
@@ -659,7 +659,7 @@ def test_a_file_that_was_replaced_is_read_anew(tmp_path: Path):
 
 def test_tables_train(pets_folder: Path, tmp_path: Path):
     """Records of a table go through the whole data pipeline."""
-    from pixelwise.data.dataset import SegmentationDataset
+    from pixelwise.data.torch_dataset import SegmentationDataset
 
     layout = find_layout(pets_folder)[1]
     columns = {

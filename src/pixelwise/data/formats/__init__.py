@@ -13,11 +13,11 @@ from pixelwise.data.formats.huggingface import huggingface
 from pixelwise.data.formats.label_studio import label_studio
 from pixelwise.data.formats.labelme import labelme
 from pixelwise.data.formats.oxford_pets import oxford_pets
-from pixelwise.data.formats.shards import shards
 from pixelwise.data.formats.table import table
 from pixelwise.data.formats.voc import voc
-from pixelwise.data.formats.yolo_seg import yolo_seg
-from pixelwise.data.records import Layout
+from pixelwise.data.formats.webdataset import shards
+from pixelwise.data.formats.yolo import yolo_seg
+from pixelwise.data.schema import Layout
 from pixelwise.errors import ConfigError, DataError, first_line, unknown_name
 
 FORMATS: dict[str, Callable[[Path], Layout | None]] = {

@@ -3,10 +3,11 @@
 import re
 from pathlib import Path
 
+from pixelwise.data.formats._filesystem import is_folder, list_files, pictures, read_lines
 from pixelwise.data.formats.folders import find_pairs, keep, official
-from pixelwise.data.formats.walk import is_folder, list_files, pictures, read_lines
-from pixelwise.data.records import IGNORE_INDEX, Layout
+from pixelwise.data.schema import Layout
 from pixelwise.errors import DataError
+from pixelwise.palette import IGNORE_INDEX
 
 _NAMES = (
     "wall, building, sky, floor, tree, ceiling, road, bed, windowpane, grass, cabinet, sidewalk, person, earth, door, "
@@ -22,10 +23,15 @@ _NAMES = (
     "screen, blanket, sculpture, hood, sconce, vase, traffic light, tray, ashcan, fan, pier, crt screen, plate, "
     "monitor, bulletin board, shower, radiator, glass, clock, flag"
 )
+
+
 CLASSES = tuple(_NAMES.split(", "))
 """The first name of each class, in the order of objectInfo150.txt: class 0 is level 1 in the masks."""
 
+
 _FOLDERS = tuple(f"{kind}/{split}" for kind in ("images", "annotations") for split in ("training", "validation"))
+
+
 _INFO = ("objectInfo150.txt", "objectInfo150.csv")
 
 

@@ -4,18 +4,24 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+from pixelwise.data.formats._filesystem import is_folder, list_files, pictures
 from pixelwise.data.formats.folders import each_record, find_pairs, keep, official
-from pixelwise.data.formats.walk import is_folder, list_files, pictures
-from pixelwise.data.records import IGNORE_INDEX, Layout, Record
+from pixelwise.data.schema import Layout, Record
+from pixelwise.palette import IGNORE_INDEX
 
 CLASSES = (
     "sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "bicyclist",
 )  # fmt: skip
+
+
 PALETTE = (
     (128, 128, 128), (128, 0, 0), (192, 192, 128), (128, 64, 128), (60, 40, 222), (128, 128, 0), (192, 128, 128),
     (64, 64, 128), (64, 0, 128), (64, 64, 0), (0, 128, 192),
 )  # fmt: skip
+
+
 VOID = 11
+
 
 _FRAME = re.compile(r"(0001TP|0006R0|0016E5|Seq05VD)_\w+\.\w+")
 

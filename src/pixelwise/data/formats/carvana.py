@@ -4,12 +4,16 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+from pixelwise.data.formats._filesystem import is_folder, list_files
 from pixelwise.data.formats.folders import each_record, find_pairs, keep
-from pixelwise.data.formats.walk import is_folder, list_files
-from pixelwise.data.records import Layout, Record
+from pixelwise.data.schema import Layout, Record
 
 _JPEG = (".jpg", ".jpeg")
+
+
 _MASK = "_mask.gif"
+
+
 _VIEW = re.compile(r"[0-9a-f]{12}_\d\d")
 
 

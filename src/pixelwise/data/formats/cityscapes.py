@@ -3,9 +3,10 @@
 from dataclasses import replace
 from pathlib import Path
 
+from pixelwise.data.formats._filesystem import is_folder, list_files
 from pixelwise.data.formats.folders import each_record, find_pairs, keep, official
-from pixelwise.data.formats.walk import is_folder, list_files
-from pixelwise.data.records import IGNORE_INDEX, Layout, Problem, Record
+from pixelwise.data.schema import Layout, Problem, Record
+from pixelwise.palette import IGNORE_INDEX
 
 # Name, id in *_labelIds.png, colour; the index in this table is the train id.
 _CLASSES = (
@@ -29,10 +30,16 @@ _CLASSES = (
     ("motorcycle", 32, (0, 0, 230)),
     ("bicycle", 33, (119, 11, 32)),
 )
+
+
 _LABEL_IDS = dict.fromkeys((*range(35), 255), IGNORE_INDEX) | {
     level: index for index, (_, level, _) in enumerate(_CLASSES)
 }
+
+
 _TRAIN_IDS = {index: index for index in range(len(_CLASSES))} | {IGNORE_INDEX: IGNORE_INDEX}
+
+
 _TEST_CITIES = {"berlin", "bielefeld", "bonn", "leverkusen", "mainz", "munich"}
 
 

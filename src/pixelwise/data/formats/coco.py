@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from pixelwise.data.formats.outlines import (
+from pixelwise.data.formats._annotations import (
     OutlineError,
     Photos,
     area_of,
@@ -24,16 +24,23 @@ from pixelwise.data.formats.outlines import (
     unlisted,
     writable,
 )
-from pixelwise.data.formats.roles import read_part
-from pixelwise.data.formats.run_lengths import canvas, check_run_lengths
-from pixelwise.data.formats.walk import is_folder, list_files
-from pixelwise.data.pictures import MOST_PIXELS
-from pixelwise.data.records import IGNORE_INDEX, SPLITS, Layout, Problem, Record, Shape, Shapes, Split
+from pixelwise.data.formats._filesystem import is_folder, list_files
+from pixelwise.data.formats._folder_names import read_part
+from pixelwise.data.formats._rle import canvas, check_run_lengths
+from pixelwise.data.io.image import MOST_PIXELS
+from pixelwise.data.schema import SPLITS, Layout, Problem, Record, Shape, Shapes, Split
 from pixelwise.errors import DataError
+from pixelwise.palette import IGNORE_INDEX
 
 _HEAD = r'\s*\{\s*"(info|licenses?|images|annotations|categories|type|videos|contributor)"\s*:'
+
+
 _PARTS = ("images", "annotations", "categories")
+
+
 _FOLDERS = ("", "annotations", "annotation")
+
+
 _MOST_FILES = 50
 """Where there are more JSON files in a folder, they are one a photo, which COCO's are not."""
 
@@ -65,9 +72,6 @@ def coco(root: Path) -> Layout | None:
         problems += wrong
     problems += unlisted(photos, set(taken), files[0].path)
     return drawn_layout(records, classes, problems)
-
-
-# Files
 
 
 @dataclass
@@ -195,9 +199,6 @@ def _plain(annotation: Mapping[str, Any]) -> bool:
     return is_whole(annotation.get("category_id"))
 
 
-# Images
-
-
 def _records(
     file: _File, photos: Photos, labels: Mapping[int, int], taken: dict[Any, str]
 ) -> tuple[list[Record], list[Problem]]:
@@ -265,9 +266,6 @@ def _shapes(
             raise OutlineError(f"annotation {writable(str(number))}: {error}; mend or remove it") from None
     first = (canvas(*size),) if size else ()
     return first + tuple(shape for *_, shape in sorted(drawn, key=lambda item: item[:-1]))
-
-
-# Outlines
 
 
 def outline(

@@ -6,15 +6,14 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
-from pixelwise.data.formats.class_files import class_names
-from pixelwise.data.formats.pairing import Pairs, pair
-from pixelwise.data.formats.roles import Place, is_marked_mask, places, read_part, without_split
-from pixelwise.data.formats.split_lists import find_lists, read_list
-from pixelwise.data.formats.walk import Listing, Picture, is_folder, list_files, pictures, shown
-from pixelwise.data.records import SPLITS, Layers, Layout, MaskEncoding, Problem, Record, Split
+from pixelwise.data.formats._class_files import class_names
+from pixelwise.data.formats._filesystem import Listing, Picture, is_folder, list_files, pictures, shown
+from pixelwise.data.formats._folder_names import Place, is_marked_mask, places, read_part, without_split
+from pixelwise.data.formats._pairing import Pairs, pair
+from pixelwise.data.formats._splits import find_lists, read_list
+from pixelwise.data.schema import SPLITS, Layers, Layout, MaskEncoding, Problem, Record, Split
 from pixelwise.errors import DataError
-
-Colour = tuple[int, int, int]
+from pixelwise.palette import Colour
 
 
 def folders(root: Path) -> Layout | None:

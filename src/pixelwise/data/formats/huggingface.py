@@ -7,28 +7,35 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pixelwise.data.cells import CellFile, holds_pictures, open_parquet, picture_cells, read_arrow
-from pixelwise.data.formats.cell_sources import Sources
-from pixelwise.data.formats.class_files import class_names
-from pixelwise.data.formats.split_words import SPLIT_WORDS
-from pixelwise.data.formats.table_files import told
-from pixelwise.data.formats.walk import is_folder, list_files, pictures, read_text, shown
-from pixelwise.data.records import SPLITS, Layout, Problem, Record, Split
+from pixelwise.data.formats._class_files import class_names
+from pixelwise.data.formats._filesystem import is_folder, list_files, pictures, read_text, shown
+from pixelwise.data.formats._splits import SPLIT_WORDS
+from pixelwise.data.formats._table_files import told
+from pixelwise.data.formats._table_sources import Sources
+from pixelwise.data.io.parquet import CellFile, holds_pictures, open_parquet, picture_cells, read_arrow
+from pixelwise.data.schema import SPLITS, Layout, Problem, Record, Split
 from pixelwise.errors import DataError
 
 PHOTOS = ("image", "pixel_values", "img", "photo", "picture")
+
+
 MASKS = (
     "label", "labels", "mask", "masks", "annotation", "annotations", "segmentation", "segmentation_mask",
     "semantic_segmentation", "seg_map", "ground_truth", "gt",
 )  # fmt: skip
 """Names of columns, in lower case; with one other column of pictures, that is the mask whatever its name."""
 
+
 _CLASSES = ("classes", "class_names", "class_labels", "categories", "objects", "label_names", "classes_on_image")
 """Columns whose ClassLabel names what masks hold; others name what a photo shows as a whole."""
 
+
 _SHARD = re.compile(r"(?P<split>.+?)-\d{5}-of-\d{5}(-[0-9a-f]+)?|(?P<alone>[^\d-][^-]*)")
+
+
 _DEPTH = 2
 """Folders within folders in which Parquet files lie: CONFIG/SPLIT/0000.parquet."""
+
 
 Features = Mapping[str, Any]
 
@@ -72,9 +79,6 @@ class _Part:
     @property
     def folder(self) -> Path:
         return Path(self.file.url).parent
-
-
-# Files
 
 
 def _saved(root: Path) -> list[_Part]:
@@ -162,9 +166,6 @@ def _features(file: CellFile) -> Features:
         return dict(json.loads(text)["info"]["features"]) if text else {}
     except (ValueError, KeyError, TypeError):
         raise DataError(f"{file}: its description of features is damaged; copy it again") from None
-
-
-# What is in them
 
 
 def _pictures(features: Features) -> list[str]:

@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import numpy as np
 
-from pixelwise.data.formats.outlines import (
+from pixelwise.data.formats._annotations import (
     OutlineError,
     Photos,
     begins_with,
@@ -27,15 +27,21 @@ from pixelwise.data.formats.outlines import (
     unlisted,
     writable,
 )
-from pixelwise.data.formats.run_lengths import run_lengths, unpack_brush
-from pixelwise.data.formats.walk import PICTURE_SUFFIXES, Picture, is_folder, list_files
-from pixelwise.data.pictures import MOST_PIXELS
-from pixelwise.data.records import SPLITS, Layout, Problem, Record, Shape, Shapes, Split
+from pixelwise.data.formats._filesystem import PICTURE_SUFFIXES, Picture, is_folder, list_files
+from pixelwise.data.formats._rle import run_lengths, unpack_brush
+from pixelwise.data.io.image import MOST_PIXELS
+from pixelwise.data.schema import SPLITS, Layout, Problem, Record, Shape, Shapes, Split
 from pixelwise.errors import DataError
 
 _HEAD = r'\s*\[\s*\{.*"(annotations|annotation_id|original_width)"\s*:'
+
+
 _MOST_FILES = 50
+
+
 _GEOMETRY = ("points", "rle", "radiusX", "width")
+
+
 _PREFIX = re.compile(r"[0-9a-f]{6,8}-")
 """What Label Studio puts before the name of a file that was uploaded."""
 
@@ -79,9 +85,6 @@ def label_studio(root: Path) -> Layout | None:
         records[split_of(photo.folder) or "train"].append(Record(photos.path(photo), Shapes(own, name)))
     problems += unlisted(photos, set(taken), read[0][0])
     return drawn_layout(records, classes, problems)
-
-
-# Tasks
 
 
 @dataclass
@@ -183,9 +186,6 @@ def _chosen(task: _Task, where: str, problems: list[Problem]) -> list[dict[str, 
     return best[2]
 
 
-# Photos
-
-
 def _readings(name: str) -> Iterator[str]:
     """The file that a name, a path or a URL means: as it is, then as a URL."""
     yield name
@@ -209,9 +209,6 @@ def _photo(task: _Task, photos: Photos, problems: list[Problem]) -> Picture | No
     what = f"no such photo here: {writable(task.photo)}; put it beside the export, or take out the task"
     problems.append(Problem("missing photo", where, what))
     return None
-
-
-# Regions
 
 
 def _shapes(regions: Sequence[Mapping[str, Any]], where: str, problems: list[Problem]) -> list[tuple[str, Shape]]:

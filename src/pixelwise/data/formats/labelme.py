@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from pixelwise.data.formats.outlines import (
+from pixelwise.data.formats._annotations import (
     OutlineError,
     Photos,
     begins_with,
@@ -23,18 +23,26 @@ from pixelwise.data.formats.outlines import (
     to_points,
     writable,
 )
-from pixelwise.data.formats.run_lengths import canvas, run_lengths
-from pixelwise.data.formats.walk import Listing, is_folder, list_files
-from pixelwise.data.pictures import MOST_PIXELS, open_picture
-from pixelwise.data.records import IGNORE_INDEX, SPLITS, Layout, Problem, Record, Shape, Shapes, Source, Split
+from pixelwise.data.formats._filesystem import Listing, is_folder, list_files
+from pixelwise.data.formats._rle import canvas, run_lengths
+from pixelwise.data.io.image import MOST_PIXELS, open_picture
+from pixelwise.data.schema import SPLITS, Layout, Problem, Record, Shape, Shapes, Source, Split
 from pixelwise.errors import DataError, without_name
+from pixelwise.palette import IGNORE_INDEX
 
 IGNORED = "__ignore__"
 """The label of what is neither a class nor background, as labelme's own converter has it."""
 
+
 _BACKGROUND = ("background", "_background_")
+
+
 _HEAD = r'\s*\{\s*"(version|flags|shapes|imagePath|imageData|imageHeight|imageWidth|lineColor|fillColor)"\s*:'
+
+
 _LOOKED_AT = 20
+
+
 _NO_AREA = ("point", "points", "line", "linestrip")
 
 
@@ -133,9 +141,6 @@ class EmbeddedPhoto:
 
     def __str__(self) -> str:
         return f"{self.path} (imageData)"
-
-
-# One file
 
 
 def _read(path: Path, folder: str, photos: Photos, problems: list[Problem]) -> _File | None:

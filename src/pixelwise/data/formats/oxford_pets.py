@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from pixelwise.data.formats.walk import is_folder, list_files
-from pixelwise.data.records import Layout, MaskEncoding, Problem, Record
+from pixelwise.data.formats._filesystem import is_folder, list_files
+from pixelwise.data.schema import Layout, MaskEncoding, Problem, Record
 from pixelwise.errors import DataError
 
 

@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from pixelwise.data.formats.cell_sources import Sources
-from pixelwise.data.formats.class_files import class_names
-from pixelwise.data.formats.roles import read_part
-from pixelwise.data.formats.split_words import SPLIT_WORDS
-from pixelwise.data.formats.table_columns import NEEDED, Columns, find_columns, wanted
-from pixelwise.data.formats.table_files import SUFFIXES, Table, Value, open_table
-from pixelwise.data.formats.walk import is_folder, list_files, list_folders
-from pixelwise.data.records import SPLITS, Layers, Layout, MaskEncoding, Problem, Record, Source, Split
-from pixelwise.data.remote import Remote, place_of
+from pixelwise.data.formats._class_files import class_names
+from pixelwise.data.formats._filesystem import is_folder, list_files, list_folders
+from pixelwise.data.formats._folder_names import read_part
+from pixelwise.data.formats._splits import SPLIT_WORDS
+from pixelwise.data.formats._table_columns import NEEDED, Columns, find_columns, wanted
+from pixelwise.data.formats._table_files import SUFFIXES, Table, Value, open_table
+from pixelwise.data.formats._table_sources import Sources
+from pixelwise.data.io.remote import Remote, place_of
+from pixelwise.data.schema import SPLITS, Layers, Layout, MaskEncoding, Problem, Record, Source, Split
 from pixelwise.errors import DataError
 
 

@@ -4,33 +4,26 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from pixelwise.data.formats.class_files import class_names
-from pixelwise.data.formats.folders import Colour, find_pairs, keep, official
-from pixelwise.data.formats.walk import is_folder, list_files, list_folders
-from pixelwise.data.records import IGNORE_INDEX, Layout
+from pixelwise.data.formats._class_files import class_names
+from pixelwise.data.formats._filesystem import is_folder, list_files, list_folders
+from pixelwise.data.formats.folders import find_pairs, keep, official
+from pixelwise.data.schema import Layout
 from pixelwise.errors import DataError
+from pixelwise.palette import IGNORE_INDEX, voc_palette
 
 CLASSES = (
     "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
     "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
 )  # fmt: skip
 
+
 _PHOTO = re.compile(r"(20\d\d_)?\d{6}")
+
+
 _FOLDERS = ("JPEGImages", "SegmentationClass")
+
+
 _LISTS = "ImageSets/Segmentation"
-
-
-def voc_palette(count: int) -> tuple[Colour, ...]:
-    """The first colours of VOC's own palette: the bits of an index, three at a time, from the highest bit down.
-
-    >>> voc_palette(3)
-    ((0, 0, 0), (128, 0, 0), (0, 128, 0))
-    """
-
-    def level(index: int, channel: int) -> int:
-        return sum((index >> (3 * bit + channel) & 1) << (7 - bit) for bit in range(8))
-
-    return tuple((level(index, 0), level(index, 1), level(index, 2)) for index in range(count))
 
 
 def voc(root: Path) -> Layout | None:

@@ -1,0 +1,5 @@
+"""The command line."""
+
+from pixelwise.cli.app import main
+
+__all__ = ["main"]

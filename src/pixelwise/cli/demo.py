@@ -1,0 +1,43 @@
+"""The whole main job in one command, on data that is found, downloaded or drawn."""
+
+from pathlib import Path
+
+from pixelwise.config import Config
+from pixelwise.data.demo.download import find_oxford_pets
+from pixelwise.data.load import load_dataset
+from pixelwise.evaluation.evaluator import evaluate
+from pixelwise.inference.batch import predict_files
+from pixelwise.inference.predictor import Predictor
+from pixelwise.reporting.console import print_metrics, print_run
+from pixelwise.runs.run_dir import Run
+from pixelwise.runtime.files import free_path
+from pixelwise.runtime.progress import Bars
+from pixelwise.training.trainer import train
+
+PHOTOS_SHOWN = 12_000
+"""Photos that the demo trains on, epochs times photos: what two cores do in about a minute."""
+
+
+PREDICTED = 8
+"""Test photos that the demo predicts."""
+
+
+def demo(out: Path) -> Run:
+    """Train the default preset, evaluate it on the test split, predict some test photos; say where all of it is.
+
+    `out` is the run folder; where one is there already, the first free of out-2, out-3, … The epochs are those of
+    the preset, or fewer on a data set so large that they would take minutes.
+    """
+    folder, source = find_oxford_pets()
+    print(source, flush=True)
+    data = load_dataset(folder)
+    epochs = min(Config.of().epochs, max(2, round(PHOTOS_SHOWN / len(data.train))))
+    run = train(data, free_path(out), epochs=epochs)
+    print_run(run)
+    chosen = [Path(str(record.image)) for record in data.test[:: max(1, len(data.test) // PREDICTED)]][:PREDICTED]
+    with Bars() as bars:
+        metrics = evaluate(run, data, progress=bars.over("evaluating on test"))
+        predict_files(Predictor.load(run.folder), chosen, run.predictions_folder, progress=bars.over("predicting"))
+    print_metrics(metrics, "test")
+    print(f"masks and overlays of {len(chosen)} test photos: {run.predictions_folder}")
+    return run

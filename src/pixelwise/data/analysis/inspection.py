@@ -1,0 +1,237 @@
+"""The fingerprint: one look at every photo and mask, and what it says of the data set as a whole."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from pixelwise.data.analysis.groups import with_groups
+from pixelwise.data.analysis.image_stats import Sightings
+from pixelwise.data.analysis.mask_stats import Rows, Tally
+from pixelwise.data.analysis.scan import scan
+from pixelwise.data.formats import find_layout
+from pixelwise.data.io.tar_shard import Member
+from pixelwise.data.label_map.options import Choices
+from pixelwise.data.label_map.resolve import infer
+from pixelwise.data.label_map.value_counts import LevelSurvey
+from pixelwise.data.load import apply_meaning, check_problems, open_root
+from pixelwise.data.schema import SPLITS, Dataset, Layout, Problem, Record
+from pixelwise.errors import DataError
+from pixelwise.palette import IGNORE_INDEX
+from pixelwise.runtime.progress import Progress, no_progress
+
+SAMPLE = 2000
+"""Of photos in shards on another machine, so many are looked at, or a little more: `pack` has looked at all of them."""
+
+
+EXAMPLES = 12
+"""Photos of each class on its overlay sheet."""
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How a figure spreads over the data set: the least, the 10th percentile, the median, the 90th, the greatest."""
+
+    least: float
+    low: float
+    median: float
+    high: float
+    greatest: float
+
+    @staticmethod
+    def of(values: np.ndarray) -> "Spread":
+        """The spread of (N,) values, N ≥ 1.
+
+        >>> Spread.of(np.array([1, 2, 3])).median
+        2.0
+        """
+        return Spread(*np.percentile(values, (0, 10, 50, 90, 100)).astype(float).tolist())
+
+
+@dataclass(frozen=True)
+class ClassFacts:
+    """What is known of one class.
+
+    Attributes:
+        name, colour: as in the data set; the colour is (red, green, blue) in 0..255.
+        pixels: over all photos.
+        share: of all pixels that are not ignored, in [0, 1].
+        photos: how many show it.
+        objects: connected regions of it, those of fewer than 5 pixels left out.
+        side: of an object: the square root of its area over that of its photo's area, in [0, 1]; None without objects.
+        train_share, width: what a plan goes by, over all photos but those to test on: the share, and how wide the class
+            typically is where it is shown, over the photo's side (√ of its area): of a strip its width, of a square
+            half its side; None without objects.
+        examples: photos that show it, from the one with most of it to the one with least.
+    """
+
+    name: str
+    colour: tuple[int, int, int]
+    pixels: int
+    share: float
+    photos: int
+    objects: int
+    side: Spread | None
+    train_share: float = 0.0
+    width: float | None = None
+    examples: tuple[Record, ...] = ()
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What a look at every photo and mask found.
+
+    Attributes:
+        data: the data set as it can be trained on: bad records left out, groups and bits filled in.
+        photos, masks: files that could be read.
+        widths, heights, ratios: of the photos in pixels, and width over height.
+        classes: in index order.
+        ignored: the share of all pixels that are ignored, in [0, 1].
+        problems: everything that is wrong, by file.
+        means, stds: of each channel over all photos, in [0, 255].
+        modes: how pixels are stored, in Pillow's words ("RGB", "L"), or "5 bands" → photos.
+        seconds: how long the look took.
+    """
+
+    data: Dataset
+    photos: int
+    masks: int
+    widths: Spread
+    heights: Spread
+    ratios: Spread
+    classes: tuple[ClassFacts, ...]
+    ignored: float
+    problems: tuple[Problem, ...]
+    means: tuple[float, ...]
+    stds: tuple[float, ...]
+    modes: Mapping[str, int] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+def inspect(root: str | Path, choices: Choices | None = None, progress: Progress = no_progress) -> Inspection:
+    """Look at every photo and mask of a data set, each once, in parallel.
+
+    Of photos in shards on another machine, about `SAMPLE` are looked at.
+
+    Args:
+        root: see `load_dataset`.
+        choices: what a person settles; without `skip_bad` the first file that cannot be used is an error.
+        progress: see `Progress`.
+
+    Raises what `load_dataset` raises.
+
+    >>> inspect("photos/", Choices(skip_bad=True)).classes[0].share  # doctest: +SKIP
+    0.62
+    """
+    started = time.perf_counter()
+    choices = choices or Choices()
+    place = open_root(root)
+    format, layout = find_layout(place, choices.format)
+    check_problems(place, layout.problems, choices.skip_bad)
+    records, sampled = _to_look_at(layout)
+    seen, survey, tally = Sightings(), LevelSurvey(), Tally()
+    for index, (record, look) in enumerate(scan(records, progress)):
+        seen.add(look)
+        if look.mask is not None and record.mask is not None:
+            survey.add(record.mask, look.mask)
+            tally.add(index, look)
+    if not (seen.modes and survey.masks):
+        check_problems(place, seen.problems or layout.problems, skip_bad=False)
+        raise DataError(f"{place}: no photo with a mask was found here ({format})")
+
+    meaning = infer(layout, survey, choices)
+    rows = tally.settle(meaning)
+    _judge(seen, rows, records, layout, meaning.classes)
+    problems = (*layout.problems, *seen.problems)
+    notes = [*meaning.notes, *sampled, *check_problems(place, problems, choices.skip_bad)]
+    left_out = {id(records[index]) for index in np.flatnonzero(seen.bad)}
+    splits = (layout.train, layout.val, layout.test)
+    train, val, test = (tuple(record for record in split if id(record) not in left_out) for split in splits)
+    kept = replace(layout, train=train, val=val, test=test)
+    if not kept.records:
+        raise DataError(f"{place}: no photo can be used: {problems[0]}")
+    data = apply_meaning(place, format, kept, meaning, notes, seen.bits, seen.channels)
+    if not sampled:
+        places = {id(record): index for index, record in enumerate(records)}
+        trained = [places[id(record)] for record in kept.train]
+        data = with_groups(data, seen.thumbnails(trained), seen.digests(trained))
+    as_kept = {id(before): now for before, now in zip(kept.records, data.train + data.val + data.test, strict=True)}
+    tested = {id(record) for record in kept.test} if kept.train or kept.val else set()
+    planned = np.array([id(record) not in tested for record in records])
+    classes, ignored = _class_facts(data, rows, [as_kept.get(id(record)) for record in records], seen, planned)
+    return Inspection(
+        data, sum(seen.modes.values()), sum(survey.masks.values()), *_spreads(seen), classes, ignored, problems,
+        *seen.statistics(), dict(seen.modes.most_common()), time.perf_counter() - started,
+    )  # fmt: skip
+
+
+def _to_look_at(layout: Layout) -> tuple[tuple[Record, ...], list[str]]:
+    """All records; or, where they lie in shards elsewhere, those of some shards, and a line that says so."""
+    shards: dict[str, list[Record]] = {}
+    for record in layout.records:
+        if not isinstance(record.image, Member) or record.image.shard.is_local:
+            return layout.records, []
+        shards.setdefault(record.image.shard.url, []).append(record)
+    total = len(layout.records)
+    # Whole shards, for each is fetched as a whole; from all splits, as they lie in order.
+    step = max(1, len(shards) * SAMPLE // max(total, 1)) if total > SAMPLE else len(shards)
+    chosen = [list(shards)[number * len(shards) // step] for number in range(step)]
+    records = tuple(record for url in chosen for record in shards[url])
+    if len(records) == total:
+        return records, []
+    return records, [f"looked at: {len(records)} of {total} photos, in {len(chosen)} of {len(shards)} shards"]
+
+
+def _judge(seen: Sightings, rows: Rows, records: Sequence[Record], layout: Layout, classes: Sequence[str]) -> None:
+    """Note what is wrong that no file shows by itself; rows of records that cannot be used are forgotten."""
+    seen.check_channels(records)
+    for index, text in rows.outside().items():
+        what = f"{text} is outside the classes; mend the mask, or say what it means by --mask-map or --ignore"
+        seen.refuse(index, Problem("value outside", str(records[index].mask), what))
+    rows.without(seen.bad)
+    splits = {id(record): split for split in SPLITS for record in getattr(layout, split)}
+    seen.find_copies(records, [splits[id(record)] for record in records])
+    shown = rows.shown(len(records), len(classes))
+    background = [index for index, name in enumerate(classes) if name == "background"]
+    other = shown.copy()
+    other[:, background] = False
+    for index in np.flatnonzero(~other.any(1) & ~seen.bad).tolist():
+        what = "shows nothing but background" if shown[index].any() else "has no pixel of any class"
+        file = str(records[index].mask) or str(records[index].image)  # layers without a picture have no name
+        seen.refuse(index, Problem("empty mask", file, f"{what}; is that right?", usable=True))
+
+
+def _spreads(seen: Sightings) -> tuple[Spread, Spread, Spread]:
+    widths, heights = seen.sizes
+    return Spread.of(widths), Spread.of(heights), Spread.of(widths / heights)
+
+
+def _class_facts(
+    data: Dataset, rows: Rows, records: Sequence[Record | None], seen: Sightings, planned: np.ndarray
+) -> tuple[tuple[ClassFacts, ...], float]:
+    """What is known of each class, and the share of pixels that are ignored; `records` as the data set has them.
+
+    `planned`, (number of records,) bool, are those that a plan may go by.
+    """
+    layers = len(data.classes) if data.reading.multilabel else 1
+    ignored = rows.pixels_of(len(records), IGNORE_INDEX)
+    of_all = np.where(seen.bad, 0, seen.pixels) * layers
+    counted = (of_all - ignored) / layers
+    facts = []
+    for index, (name, colour) in enumerate(zip(data.classes, data.palette, strict=True)):
+        pixels, sides = rows.pixels_of(len(records), index), rows.sides_of(index)
+        share = pixels / np.maximum(seen.pixels, 1)
+        order = [each for each in np.argsort(-share, kind="stable").tolist() if share[each] > 0]
+        picked = [order[number * len(order) // EXAMPLES] for number in range(EXAMPLES)] if order else []
+        examples = [records[each] for each in dict.fromkeys(picked)]
+        facts.append(
+            ClassFacts(
+                name, colour, int(pixels.sum()), float(pixels.sum() / max(counted.sum(), 1)), len(order),
+                rows.objects_of(index), Spread.of(sides) if len(sides) else None,
+                float(pixels[planned].sum() / max(counted[planned].sum(), 1)), rows.width_of(index, planned),
+                tuple(each for each in examples if each is not None),
+            )
+        )  # fmt: skip
+    return tuple(facts), float(ignored.sum() / max(of_all.sum(), 1))

@@ -1,0 +1,150 @@
+"""What was seen of all masks, before and after it is known what their levels mean."""
+
+from array import array
+
+import numpy as np
+
+from pixelwise.data.analysis.scan import RecordLook
+from pixelwise.data.io.mask import classes_of, level_text
+from pixelwise.data.label_map.options import Meaning
+from pixelwise.palette import IGNORE_INDEX
+
+UNKNOWN = -1
+"""The class of a level that is none."""
+
+
+class Tally:
+    """Rows of figures, one for each level of each mask, in flat arrays: some tens of bytes a photo.
+
+    >>> tally = Tally()
+    >>> tally.add(0, look_at_record(record))  # doctest: +SKIP
+    """
+
+    def __init__(self) -> None:
+        self.record, self.layer, self.kind = array("L"), array("H"), array("B")
+        self.level, self.colour, self.opacity = array("L"), array("L"), array("h")
+        self.pixels, self.objects = array("Q"), array("L")
+        self.width, self.side, self.side_row = array("f"), array("f"), array("L")
+
+    def add(self, record: int, look: RecordLook) -> None:
+        """Add a record's mask."""
+        assert look.mask is not None
+        kind = _KINDS.index(look.mask.kind)
+        for layer, rows in look.rows:
+            first, count = len(self.record), len(rows.levels)
+            for column, value in (
+                (self.record, record), (self.layer, layer), (self.kind, kind), (self.opacity, look.opacity),
+            ):  # fmt: skip
+                column.extend([value] * count)
+            self.level.extend(rows.levels.tolist())
+            self.colour.extend(rows.colours.tolist())
+            self.pixels.extend(rows.pixels.tolist())
+            self.objects.extend(rows.objects.tolist())
+            self.width.extend(rows.widths.tolist())
+            for row, sides in enumerate(rows.sides, start=first):
+                self.side.extend(sides.tolist())
+                self.side_row.extend([row] * len(sides))
+
+    def settle(self, meaning: Meaning) -> "Rows":
+        """The rows with the class that each is of."""
+        wanted = meaning.encoding.kind
+        level, kind = np.array(self.level, np.int64), np.array(self.kind)
+        fits = np.full(len(level), True)
+        if wanted == "colours":
+            level = np.where(kind == _KINDS.index("values"), np.array(self.colour, np.int64), level)
+            fits = kind != _KINDS.index("alpha")
+        elif wanted == "alpha":
+            opacity = np.array(self.opacity, np.int64)
+            level = np.where(kind == _KINDS.index("alpha"), level, opacity)
+            fits = level >= 0
+        else:
+            fits = kind == _KINDS.index("values")
+        layer = np.array(self.layer, np.int64)
+        classes = np.full(len(level), UNKNOWN, np.int64)
+        if wanted == "shapes":
+            classes[:] = level
+        elif fits.any():
+            classes[fits] = classes_of(level[fits].astype(np.uint32), meaning.encoding)
+        if wanted == "layers":
+            # Levels say absent, present or ignore; the layer says of what.
+            own = _renamed(layer, meaning.sources)
+            present = np.where(classes == 1, own, np.where(classes == 0, ABSENT, classes))
+            classes = np.where(own == IGNORE_INDEX, ABSENT, present)
+        elif wanted == "shapes":
+            classes = _renamed(classes, meaning.sources)
+        return Rows(self, level, classes, fits, wanted)
+
+
+ABSENT = -2
+"""The class of a level that says that a layer's class is not there."""
+
+
+_KINDS = ("values", "colours", "alpha")
+
+
+def _renamed(index: np.ndarray, sources: tuple[int, ...]) -> np.ndarray:
+    """Indices in a file's own order as those of the data set's classes."""
+    if not sources:
+        return index
+    table = np.full(256, IGNORE_INDEX, np.int64)
+    table[: len(sources)] = sources
+    return table[index]
+
+
+class Rows:
+    """A tally whose meaning is known.
+
+    Attributes:
+        record: (K,) which record a row is of, as it was added.
+        classes: (K,) class index, 255 for "ignore", `UNKNOWN`, or `ABSENT`.
+        pixels, objects: (K,).
+        widths: (K,) float32, see `LevelRows`.
+        side, side_row: (S,) of objects, and the row each is of.
+    """
+
+    def __init__(self, tally: Tally, level: np.ndarray, classes: np.ndarray, fits: np.ndarray, kind: str) -> None:
+        self.record, self.classes = np.array(tally.record, np.int64), classes
+        self.pixels, self.objects = np.array(tally.pixels, np.int64), np.array(tally.objects, np.int64)
+        self.widths = np.array(tally.width, np.float32)
+        self.side, self.side_row = np.array(tally.side, np.float32), np.array(tally.side_row, np.int64)
+        self._level, self._fits, self._kind = level, fits, kind
+
+    def outside(self) -> dict[int, str]:
+        """Record → what its mask holds that is no class, in words."""
+        found: dict[int, list[str]] = {}
+        for row in np.flatnonzero(self.classes == UNKNOWN):
+            text = level_text(int(self._level[row]), self._kind) if self._fits[row] else f"no {self._kind}"
+            found.setdefault(int(self.record[row]), []).append(text)
+        return {
+            record: f"mask value {', '.join(texts[:5])}{' …' if len(texts) > 5 else ''}"
+            for record, texts in found.items()
+        }
+
+    def pixels_of(self, records: int, index: int) -> np.ndarray:
+        """(records,) int64: how many pixels of a class each record has."""
+        rows = self.classes == index
+        return np.bincount(self.record[rows], self.pixels[rows], minlength=records).astype(np.int64)
+
+    def shown(self, records: int, classes: int) -> np.ndarray:
+        """(records, classes) bool: which record shows which class."""
+        found = np.zeros((records, classes), bool)
+        rows = (self.classes >= 0) & (self.classes < classes)
+        found[self.record[rows], self.classes[rows]] = True
+        return found
+
+    def without(self, records: np.ndarray) -> None:
+        """Forget some records: True in (number of records,) bool."""
+        self.classes = np.where(records[self.record], ABSENT, self.classes)
+
+    def objects_of(self, index: int) -> int:
+        """How many objects a class has."""
+        return int(self.objects[self.classes == index].sum())
+
+    def width_of(self, index: int, of: np.ndarray) -> float | None:
+        """The typical width of a class where records `of`, (number of records,) bool, show it; None if none does."""
+        widths = self.widths[(self.classes == index) & (self.objects > 0) & of[self.record]]
+        return float(np.median(widths)) if len(widths) else None
+
+    def sides_of(self, index: int) -> np.ndarray:
+        """The sides of a class's objects."""
+        return self.side[self.classes[self.side_row] == index] if len(self.side) else self.side

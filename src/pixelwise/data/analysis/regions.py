@@ -1,0 +1,141 @@
+"""What a mask shows of each of its levels, before anyone knows what they mean: pixels, objects, how wide they are."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from pixelwise.data.label_map.value_counts import MaskLook
+
+LONGEST_SIDE = 256
+"""Masks are reduced to this for counting objects."""
+
+
+SMALLEST_OBJECT = 5
+"""Regions of fewer pixels, of the reduced mask, are no objects."""
+
+
+MOST_SIDES = 64
+"""Of the objects of one level on one photo, the sizes of so many are kept, evenly over them."""
+
+
+MOST_LEVELS = 64
+"""Of one mask so many levels are kept, the commonest; in lossy masks the others go with the nearest one."""
+
+
+_NEAR = 32
+"""Levels of a lossy mask that are no farther apart, in any channel, are one."""
+
+
+_EIGHT_CONNECTED = np.ones((3, 3), int)
+
+
+@dataclass(frozen=True, eq=False)
+class LevelRows:
+    """What one picture of a mask shows of each level.
+
+    Attributes:
+        levels, colours: (K,) uint32: the level, and the colour 0xRRGGBB that it has.
+        pixels: (K,) int64.
+        objects: (K,) int64: connected regions of `SMALLEST_OBJECT` pixels or more.
+        widths: (K,) float32: how wide its regions are on the whole, over the picture's side; see `mean_width`.
+        sides: for each level float32: square roots of its objects' shares of the picture, `MOST_SIDES` at most.
+    """
+
+    levels: np.ndarray
+    colours: np.ndarray
+    pixels: np.ndarray
+    objects: np.ndarray
+    widths: np.ndarray
+    sides: tuple[np.ndarray, ...]
+
+
+def rows_of(look: MaskLook, levels: np.ndarray) -> LevelRows:
+    """What each level shows; of lossy masks, or those of very many levels, the levels that stand out."""
+    small = reduce_mask(levels)
+    counted = sorted(look.levels.items(), key=lambda item: (-item[1], item[0]))
+    if look.lossy:
+        anchors = _anchors([level for level, _ in counted], look.kind)
+        pixels = dict.fromkeys(anchors.tolist(), 0)
+        own = np.array([level for level, _ in counted], np.int64)
+        for level, (_, count) in zip(anchors[_nearest(own, anchors, look.kind)].tolist(), counted, strict=True):
+            pixels[level] += count
+        present = np.unique(small)
+        nearest = anchors[_nearest(present.astype(np.int64), anchors, look.kind)]
+        small = nearest[np.searchsorted(present, small)]
+        counted = list(pixels.items())
+    counted = counted[:MOST_LEVELS]
+    names = [level for level, _ in counted]
+    greys = [look.colours.get(level, min(level, 255) * 0x010101) for level in names]
+    sides = [object_sides(small == level) for level in names]
+    return LevelRows(
+        np.array(names, np.uint32),
+        np.array(names if look.kind == "colours" else greys, np.uint32),
+        np.array([count for _, count in counted], np.int64),
+        np.array([len(each) for each in sides], np.int64),
+        np.array([mean_width(small == level) for level in names], np.float32),
+        tuple(each[np.linspace(0, len(each) - 1, min(len(each), MOST_SIDES)).astype(int)] for each in sides),
+    )
+
+
+def _anchors(levels: Sequence[int], kind: str) -> np.ndarray:
+    """Of levels, commonest first, those that are far from all commoner ones."""
+    found: list[int] = []
+    for level in levels:
+        if len(found) == MOST_LEVELS:
+            break
+        if not found or _apart(np.array([level]), np.array(found), kind).min() > _NEAR:
+            found.append(level)
+    return np.array(found, np.int64)
+
+
+def _nearest(levels: np.ndarray, anchors: np.ndarray, kind: str) -> np.ndarray:
+    return _apart(levels, anchors, kind).argmin(1)
+
+
+def _apart(levels: np.ndarray, anchors: np.ndarray, kind: str) -> np.ndarray:
+    if kind != "colours":
+        return np.abs(levels[:, None] - anchors)
+    shifts = np.array([16, 8, 0])
+    return np.abs((levels[:, None, None] >> shifts & 255) - (anchors[:, None] >> shifts & 255)).max(2)
+
+
+def reduce_mask(levels: np.ndarray) -> np.ndarray:
+    """Levels (H, W) at most `LONGEST_SIDE` a side, by nearest neighbour; themselves where they are no larger."""
+    longest = max(levels.shape)
+    if longest <= LONGEST_SIDE:
+        return levels
+    rows, columns = (
+        ((np.arange(kept) + 0.5) * side / kept).astype(int)
+        for side in levels.shape
+        for kept in [max(1, round(side * LONGEST_SIDE / longest))]
+    )
+    return levels[np.ix_(rows, columns)]
+
+
+def object_sides(present: np.ndarray) -> np.ndarray:
+    """Of each region of True in (H, W), touching at corners included: √(its share of the area), sorted float32."""
+    rows, columns = np.flatnonzero(present.any(1)), np.flatnonzero(present.any(0))
+    if not len(rows):
+        return np.zeros(0, np.float32)
+    regions, _ = ndimage.label(present[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1], _EIGHT_CONNECTED)
+    areas = np.bincount(regions.ravel())[1:]
+    areas = np.sort(areas[areas >= SMALLEST_OBJECT])
+    return np.sqrt(areas / present.size).astype(np.float32)
+
+
+def mean_width(present: np.ndarray) -> float:
+    """How wide the regions of True in (H, W) are on the whole, over √(H·W): twice their area over their outline.
+
+    Of a strip its width, of a square half its side. 0 where nothing is True.
+
+    >>> strip = np.zeros((100, 100), bool)
+    >>> strip[:, 40:50] = True
+    >>> mean_width(strip)
+    0.1
+    """
+    edges = present[:, 1:] != present[:, :-1], present[1:] != present[:-1]
+    outline = max(sum(int(np.count_nonzero(each)) for each in edges), 1)
+    return 2 * int(np.count_nonzero(present)) / outline / math.sqrt(present.size)

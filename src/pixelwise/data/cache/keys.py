@@ -1,0 +1,69 @@
+"""What the files of a data set hold, as digests: the same content gives the same, wherever it lies."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pixelwise.data.schema import Layers, MaskSource, Reading, Record, Shapes, Source
+from pixelwise.errors import DataError
+from pixelwise.runtime.progress import Progress, no_progress
+from pixelwise.runtime.threads import read_ahead
+
+
+def content_key(
+    records: Sequence[Record], reading: Reading, size: int, version: int, progress: Progress = no_progress
+) -> str:
+    """What the prepared pixels follow from: the content of every photo and mask in order, and the settings.
+
+    `version` is that of the preparation. Where the files lie and what they are called does not count.
+    """
+    masks = reading.masks
+    settings = [version, size, masks.kind, sorted(masks.mapping.items()), masks.tolerance, reading.channels]
+    whole = hashlib.blake2b(json.dumps([*settings, reading.bits]).encode(), digest_size=20)
+    for digest in progress(read_ahead(_record_digest, records), len(records)):
+        whole.update(digest)
+    return whole.hexdigest()
+
+
+def _record_digest(record: Record) -> bytes:
+    return _digest(record.image) + (b"none" if record.mask is None else _digest(record.mask))
+
+
+def _digest(source: MaskSource) -> bytes:
+    """A digest of what a source holds; the source's own (`digest`), where it brings one."""
+    whole = hashlib.blake2b(
+        type(source).__name__.encode() if isinstance(source, Shapes | Layers) else b"", digest_size=20
+    )
+    if isinstance(source, Layers):
+        for picture in source.pictures:
+            whole.update(b"none" if picture is None else _digest(picture))
+    elif isinstance(source, Shapes):
+        whole.update(b"%d" % source.background)
+        for shape in source.shapes:
+            whole.update(json.dumps([shape.label, shape.relative, [len(each) for each in shape.polygons]]).encode())
+            for polygon in shape.polygons:
+                whole.update(np.ascontiguousarray(polygon, np.float64).data)
+            whole.update(repr(sorted((shape.rle or {}).items())).encode())
+    elif isinstance(own := getattr(source, "digest", None), bytes):
+        whole.update(own)
+    else:
+        _hash_file(source, whole)
+    return whole.digest()
+
+
+def _hash_file(source: Source, whole: Any) -> None:
+    try:
+        if type(source).__module__.startswith("pathlib") and isinstance(source, Path):
+            if source.exists() and not source.is_file():  # reading a named pipe would wait for ever
+                raise OSError
+            with source.open("rb") as file:
+                while part := file.read(1 << 20):
+                    whole.update(part)
+        else:
+            whole.update(source.read_bytes())
+    except (OSError, DataError):
+        whole.update(b"unreadable")  # building the entry says so, or leaves it out

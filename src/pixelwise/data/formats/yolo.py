@@ -1,0 +1,298 @@
+"""YOLO's text files of outlines, one a photo, and the data.yaml that names the classes, as Ultralytics reads them."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pixelwise.data.formats._annotations import (
+    OutlineError,
+    Photos,
+    area_of,
+    drawn_layout,
+    is_file,
+    is_text,
+    is_whole,
+    number_classes,
+    split_of,
+    to_points,
+    unlisted,
+    writable,
+)
+from pixelwise.data.formats._filesystem import Listing, Picture, is_folder, list_files, read_lines, read_text
+from pixelwise.data.schema import SPLITS, Layout, Problem, Record, Shape, Shapes, Split
+from pixelwise.errors import DataError, without_name
+
+SLACK = 1e-3
+"""How far outside the photo, in shares of it, a point may lie: tools round."""
+
+
+_YAML = (".yaml", ".yml")
+
+
+_KEYS: dict[Split, tuple[str, ...]] = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
+
+
+_BOX = 4
+
+
+def yolo_seg(root: Path) -> Layout | None:
+    """YOLO segmentation: data.yaml, images/ and labels/, whose lines are a class and x, y, x, y … in shares.
+
+    Splits are what data.yaml says (folders, or lists of photos), else folders (images/train, or train/images). A photo
+    without a text file is all background. Class 0 is "background", then the names in order; the smaller of two things
+    that overlap is on top. https://docs.ultralytics.com/datasets/segment/
+    """
+    settings = _find_settings(root)
+    if settings is None:
+        return None
+    base = settings.base
+    listing = list_files(base)
+    photos = Photos(base, listing)
+    by_split, problems = _split(settings, photos, listing)
+    where = {photo: _label_file(photo) for many in by_split.values() for photo in many}
+    texts = {folder: set(names) for folder, names in listing.items()}
+    labelled = {photo: label for photo, label in where.items() if label[1] in texts.get(label[0], ())}
+    if not labelled:
+        return None
+    classes, index_of = number_classes(settings.names.values())
+    labels = {number: index_of[name] for number, name in settings.names.items()}
+    records, wrong = _records(base, by_split, labelled, labels)
+    problems += wrong + _lone_labels(base, listing, set(labelled.values()))
+    problems += unlisted(photos, set(where), settings.path)
+    return drawn_layout(records, classes, problems)
+
+
+@dataclass
+class _Settings:
+    """What data.yaml, or classes.txt, says; `base` is the folder that its paths start from."""
+
+    path: Path
+    base: Path
+    names: dict[int, str]
+    places: dict[Split, list[str]] = field(default_factory=dict)
+
+
+def _find_settings(root: Path) -> _Settings | None:
+    if is_file(root):
+        return _read_settings(root, alone=True) if root.suffix.lower() in _YAML else None
+    if not is_folder(root):
+        return None
+    listing = list_files(root)
+    # Other data have files of these names, too.
+    labels = [name for folder, names in listing.items() if "labels" in folder.split("/") for name in names]
+    if not any(name.endswith(".txt") for name in labels):
+        return None
+    found = [root / name for name in listing[""] if name.lower().endswith(_YAML)]
+    found.sort(key=lambda path: (path.stem.lower() not in ("data", "dataset"), path.name))
+    for path in found:
+        settings = _read_settings(path)
+        if settings is not None:
+            return settings
+    folders = {folder.casefold() for folder in listing}
+    for folder in ("", "labels"):
+        if "classes.txt" in listing.get(folder, ()) and {"images", "labels"} <= folders:
+            names = read_lines(root / folder / "classes.txt")
+            return _Settings(root / folder / "classes.txt", root, dict(enumerate(names)))
+    return None
+
+
+def _read_settings(path: Path, alone: bool = False) -> _Settings | None:
+    """What a YAML file says; None where it is about something else. `alone`: whether DATA is this file."""
+    try:
+        content = yaml.safe_load(read_text(path))
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        first = " ".join(str(error).split())[:200]
+        if path.stem.lower() in ("data", "dataset"):
+            raise DataError(f"{path}: is no YAML ({first}); mend it") from None
+        return None
+    if not isinstance(content, dict) or not {"names", "nc"} & set(content):
+        return None
+    places: dict[Split, list[str]] = {}
+    for split, keys in _KEYS.items():
+        value: Any = next((content[key] for key in keys if content.get(key)), [])
+        values = value if isinstance(value, list) else [value]
+        if not all(map(is_text, values)):
+            raise DataError(f'{path}: "{split}" must be a folder, a list of folders, or a .txt file; mend it')
+        if values:
+            places[split] = values
+    base = path.parent
+    if is_text(content.get("path")):
+        other = base / content["path"]
+        # Where a folder was asked for, nothing outside it is read.
+        if is_folder(other) and (alone or other.resolve().is_relative_to(base.resolve())):
+            base = other
+    return _Settings(path, base, _read_names(path, content), places)
+
+
+def _read_names(path: Path, content: Mapping[Any, Any]) -> dict[int, str]:
+    names, count = content.get("names"), content.get("nc")
+    if count is not None and not (is_whole(count) and count < 1 << 16):
+        raise DataError(f"{path}: nc must be the number of classes; mend it")
+    if names is None:
+        names = [f"class {number}" for number in range(count or 0)]
+    if isinstance(names, list):
+        names = dict(enumerate(names))
+    if not isinstance(names, dict) or not names:
+        raise DataError(f"{path}: names must be a list of names, or number: name for each class; mend it")
+    found = {}
+    for number, name in names.items():
+        name = str(name) if is_whole(name) else name
+        if not is_whole(number) or not is_text(name):
+            raise DataError(
+                f"{path}: the name of class {number} must be text (put yes, no, on, off and null in quotes); mend it"
+            )
+        found[number] = name.strip()
+    if count is not None and count != len(found):
+        raise DataError(f"{path}: nc is {count}, but there are {len(found)} names; mend the one that is wrong")
+    return dict(sorted(found.items()))
+
+
+def _split(settings: _Settings, photos: Photos, listing: Listing) -> tuple[dict[Split, list[Picture]], list[Problem]]:
+    """The photos of each split; one that several splits name is in the first of them."""
+    by_split: dict[Split, list[Picture]] = {split: [] for split in SPLITS}
+    everything = [photo for many in photos.by_name.values() for photo in many]
+    if "train" not in settings.places:
+        for photo in everything:
+            if "images" in photo.folder.casefold().split("/"):
+                by_split[split_of(photo.folder) or "train"].append(photo)
+        return by_split, []
+    problems: list[Problem] = []
+    taken: set[Picture] = set()
+    for split, places in settings.places.items():
+        found: dict[Picture, None] = {}
+        for place in places:
+            named = _lookup(place, listing)
+            if named is None:
+                what = f"no such folder or list: {place}"
+                if split == "train":
+                    raise DataError(f"{settings.path}: {what}; mend its train, or add it")
+                problems.append(Problem("missing split", str(settings.path), f"{what}; left out", usable=True))
+            elif named.endswith(".txt"):
+                more, wrong = _read_list(photos, named)
+                found |= dict.fromkeys(more)
+                problems += wrong
+            else:
+                below = f"{named}/" if named else ""
+                found |= {each: None for each in everything if each.folder == named or each.folder.startswith(below)}
+        twice = len(taken & found.keys())
+        if twice:
+            what = f"{twice} photo{'s' * (twice > 1)} of {split} stand in a split before it, and are left there"
+            problems.append(Problem("photo in two splits", str(settings.path), what, usable=True))
+        by_split[split] = [photo for photo in found if photo not in taken]
+        taken |= found.keys()
+    return by_split, problems
+
+
+def _lookup(place: str, listing: Listing) -> str | None:
+    """The folder or .txt file that a path means, on whatever machine it was written: the longest end that is here."""
+    parts = [part for part in re.split(r"[\\/]+", place) if part not in ("", ".", "..")]
+    for at in range(len(parts) + 1):
+        name = "/".join(parts[at:])
+        folder, _, file = name.rpartition("/")
+        if file.lower().endswith(".txt") and file in listing.get(folder, ()):
+            return name
+        if name in listing and (name or not parts):
+            return name
+    return None
+
+
+def _read_list(photos: Photos, name: str) -> tuple[list[Picture], list[Problem]]:
+    path = photos.root / name
+    found, problems = [], []
+    for line in read_lines(path):
+        photo = photos.find(line, name.rpartition("/")[0], where=path)
+        if photo is None:
+            what = f"no such photo here: {writable(line)}; add it, or take out the line"
+            problems.append(Problem("missing photo", str(path), what))
+        else:
+            found.append(photo)
+    return found, problems
+
+
+def _label_file(photo: Picture) -> tuple[str, str]:
+    """The folder and name of the text file of a photo: the last "images" in its path is "labels"."""
+    parts = photo.folder.split("/")
+    for at in range(len(parts) - 1, -1, -1):
+        if parts[at] == "images":
+            parts[at] = "labels"
+            break
+    return "/".join(parts), f"{photo.stem}.txt"
+
+
+def _lone_labels(base: Path, listing: Listing, used: set[tuple[str, str]]) -> list[Problem]:
+    what = "outlines whose photo is missing; add the photo under the same name, or move this file away"
+    folders = {folder for folder, _ in used}
+    return [
+        Problem("missing photo", str(base / folder / name), what)
+        for folder in sorted(folders)
+        for name in listing[folder]
+        if name.endswith(".txt") and (folder, name) not in used and name != "classes.txt" and "labels" in folder
+    ]
+
+
+def _records(
+    base: Path,
+    by_split: Mapping[Split, Sequence[Picture]],
+    labelled: Mapping[Picture, tuple[str, str]],
+    labels: Mapping[int, int],
+) -> tuple[dict[Split, list[Record]], list[Problem]]:
+    records: dict[Split, list[Record]] = {split: [] for split in SPLITS}
+    problems: list[Problem] = []
+    taken: dict[tuple[str, str], Picture] = {}
+    boxes = drawn = 0
+    for split, photos in by_split.items():
+        for photo in photos:
+            image = base / photo.folder / photo.name
+            if photo not in labelled:
+                records[split].append(Record(image, Shapes((), f"no outlines of {image}")))
+                continue
+            folder, name = labelled[photo]
+            path = base / folder / name
+            other = taken.setdefault((folder, name), photo)
+            try:
+                if other != photo:
+                    raise OutlineError(f"may be of {other} or {photo}; give each photo a name of its own")
+                shapes, of_boxes = _read_shapes(read_text(path), labels)
+                drawn, boxes = drawn + len(shapes), boxes + of_boxes
+                if of_boxes:
+                    raise OutlineError("holds boxes (5 numbers a line); masks need outlines")
+                records[split].append(Record(image, Shapes(shapes, str(path))))
+            except (OutlineError, DataError) as error:
+                problems.append(Problem("bad outline", str(path), without_name(error, path)))
+    if boxes and not drawn:
+        raise DataError(f"{problems[0].file}: these are boxes, no masks: label outlines, and export as segmentation")
+    return records, problems
+
+
+def _read_shapes(text: str, labels: Mapping[int, int]) -> tuple[tuple[Shape, ...], int]:
+    """The things of a text file from the largest to the smallest, and how many boxes are among its lines."""
+    found, boxes = [], 0
+    for at, line in enumerate(text.splitlines(), start=1):
+        words = line.split()
+        if not words:
+            continue
+        try:
+            values = [float(word) for word in words]
+        except ValueError:
+            raise OutlineError(f"line {at}: holds something else than numbers; mend it") from None
+        if values[0] not in labels:
+            raise OutlineError(
+                f"line {at}: {writable(words[0])} is no number of a class ({min(labels)} to {max(labels)}); mend it"
+            )
+        if len(values) == 1 + _BOX:
+            boxes += 1
+            continue
+        try:
+            points = to_points(values[1:], 1 + SLACK)
+        except OutlineError as error:
+            raise OutlineError(f"line {at}: {error}; mend it") from None
+        if len(points) < 3:
+            raise OutlineError(f"line {at}: an outline of fewer than 3 points encloses nothing; mend it")
+        if points.min() < -SLACK:
+            raise OutlineError(f"line {at}: a point is outside the photo; points are shares of it, in 0 to 1; mend it")
+        found.append((-area_of(points), at, Shape(labels[int(values[0])], (points,), relative=True)))
+    return tuple(shape for *_, shape in sorted(found, key=lambda item: item[:2])), boxes

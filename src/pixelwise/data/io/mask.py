@@ -1,0 +1,199 @@
+"""The one place where what is on disk becomes class indices."""
+
+from functools import lru_cache
+
+import numpy as np
+from PIL import Image
+
+from pixelwise.data.io.image import open_picture, read_with_size, turn_upright
+from pixelwise.data.schema import Layers, MaskEncoding, MaskSource, Reading, Record, Shape, Shapes, Source
+from pixelwise.errors import DataError
+
+
+def read_pair(record: Record, reading: Reading, smallest: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Read a record's photo (HWC uint8) and mask (see `read_mask`); both must be there and of one size.
+
+    `smallest`: see `read_image`; where it is given, the mask keeps its own size.
+    """
+    if record.mask is None:
+        raise DataError(f"{record.image}: has no mask; add one or take the photo out of the list")
+    image, size = read_with_size(record.image, reading.channels, reading.bits, smallest)
+    mask = read_mask(record.mask, reading.masks, size)
+    if mask.shape[-2:] != size:
+        raise DataError(
+            f"{record.image}: photo is {size[1]}x{size[0]} but its mask {record.mask} "
+            f"is {mask.shape[-1]}x{mask.shape[-2]}; they must be of one size"
+        )
+    return image, mask
+
+
+def read_mask(mask: MaskSource, encoding: MaskEncoding, size: tuple[int, int] | None = None) -> np.ndarray:
+    """Read a mask as HW uint8 class indices 0..C-1, with 255 for "ignore".
+
+    A multi-label mask comes as (C, H, W) uint8: 0 absent, 1 present, 255 for "ignore". A level that `encoding` does
+    not name raises DataError, which says where; so does a file that cannot be read.
+
+    Args:
+        mask: a picture, shapes, or layers.
+        encoding: what the levels in pictures mean.
+        size: (height, width) of the photo; shapes are drawn so large, and pictures do without it.
+    """
+    if isinstance(mask, Shapes):
+        if size is None:
+            raise DataError(f"{mask}: shapes need the size of their photo")
+        return draw_shapes(mask, size)
+    if isinstance(mask, Layers):
+        layers = [None if each is None else _read_levels(each, encoding) for each in mask.pictures]
+        size = next((each.shape for each in layers if each is not None), size)
+        if size is None:
+            raise DataError("a multi-label mask without any picture needs the size of its photo")
+        if any(each is not None and each.shape != size for each in layers):
+            raise DataError(f"{mask}: the masks of one photo must be of one size")
+        return np.stack([np.zeros(size, np.uint8) if each is None else each for each in layers])
+    return _read_levels(mask, encoding)
+
+
+def _read_levels(source: Source, encoding: MaskEncoding) -> np.ndarray:
+    levels = open_picture(source, lambda image: picture_levels(image, encoding.kind))
+    mask = _lookup(encoding.kind, tuple(sorted(encoding.mapping.items())), encoding.tolerance)(levels)
+    if mask.dtype != np.uint8 and (mask < 0).any():
+        bad = np.unique(levels[mask < 0])
+        shown = ", ".join(level_text(int(level), encoding.kind) for level in bad[:5]) + (" …" if len(bad) > 5 else "")
+        known = ", ".join(level_text(level, encoding.kind) for level in encoding.mapping)
+        raise DataError(f"{source}: mask value {shown} is outside the classes; expected only {known}")
+    return mask.astype(np.uint8, copy=False)
+
+
+def level_text(level: int, kind: str) -> str:
+    """A level as people write it: 7, or #ff0000 where it is a colour."""
+    return f"#{level:06x}" if kind == "colours" else str(level)
+
+
+def picture_levels(image: Image.Image, kind: str) -> np.ndarray:
+    """The level of every pixel of a mask picture, upright: (H, W) uint8, uint16, or uint32 for "colours".
+
+    See `MaskEncoding`. Raises DataError for a picture that has no levels of that kind.
+    """
+    image = turn_upright(image)
+    if kind == "alpha":
+        if "A" not in image.getbands():
+            raise DataError(f"a mask is in the opacity here, but this one has none (mode {image.mode})")
+        return np.array(image.getchannel("A"))
+    if kind == "colours":
+        red, green, blue = np.moveaxis(np.asarray(image.convert("RGB"), np.uint32), 2, 0)
+        return red << 16 | green << 8 | blue
+    if image.mode == "1":
+        return np.asarray(image).astype(np.uint8) * 255
+    if image.mode in ("L", "P") or image.mode.startswith("I;16"):
+        return np.array(image)
+    if image.mode == "LA":
+        return np.array(image.getchannel("L"))
+    if image.mode in ("RGB", "RGBA"):
+        red, green, blue = (np.asarray(image.getchannel(band)) for band in "RGB")
+        if not (np.array_equal(red, green) and np.array_equal(red, blue)):
+            raise DataError("masks are grey here, but this one has colours")
+        return red
+    if image.mode == "I":
+        levels = np.asarray(image)
+        if levels.min() >= 0 and levels.max() <= 65535:
+            return levels.astype(np.uint16)
+    raise DataError(f"a mask must hold whole numbers in 8 or 16 bits, or colours; this one is of mode {image.mode}")
+
+
+def classes_of(levels: np.ndarray, encoding: MaskEncoding) -> np.ndarray:
+    """Class indices of levels of any shape, int16: 0..C-1, 255 for "ignore", −1 for a level that is not named.
+
+    >>> classes_of(np.array([0, 7, 9]), MaskEncoding("values", {0: 0, 7: 1})).tolist()
+    [0, 1, -1]
+    """
+    lookup = _lookup(encoding.kind, tuple(sorted(encoding.mapping.items())), encoding.tolerance)
+    return lookup(levels).astype(np.int16)
+
+
+@lru_cache(maxsize=8)
+def _lookup(kind: str, mapping: tuple[tuple[int, int], ...], tolerance: int) -> "_Table | _Nearest":
+    if kind == "colours" and tolerance:
+        return _Nearest(mapping, tolerance)
+    return _Table(mapping, 1 << 24 if kind == "colours" else 1 << 16, tolerance)
+
+
+class _Table:
+    """Levels → class indices by a table of every level there can be; −1 for a level that is not mapped."""
+
+    def __init__(self, mapping: tuple[tuple[int, int], ...], size: int, tolerance: int) -> None:
+        keys, classes = (np.array(column, np.int64) for column in zip(*mapping, strict=True))
+        self.table = np.full(size, -1, np.int16)
+        if tolerance:
+            levels = np.arange(size)
+            near = np.searchsorted((keys[1:] + keys[:-1]) / 2, levels)
+            self.table[:] = np.where(np.abs(keys[near] - levels) <= tolerance, classes[near], -1)
+        else:
+            self.table[keys] = classes
+        self._prepare_bytes()
+
+    def _prepare_bytes(self) -> None:
+        """What masks of 8 bits are mapped by, in a twentieth of a table's time."""
+        small = self.table[:256]
+        known = np.flatnonzero(small >= 0)
+        shifts = np.unique((small[known] - known) % 256)
+        # Most mappings are one shift, of levels without a gap: 1, 2, 3 → 0, 1, 2; or 255, 0, 1, 2 as they are.
+        first = known[~np.isin((known - 1) % 256, known)]
+        self.run = (np.uint8(first[0]), np.uint8(shifts[0]), len(known)) if len(shifts) == len(first) == 1 else None
+        # For all others Python's own table; what is not mapped becomes a value that no class has.
+        unused = sorted(set(range(256)) - set(small.tolist()))
+        self.unknown = unused[0] if unused else None
+        self.small = np.where(small < 0, self.unknown or 0, small).astype(np.uint8).tobytes()
+
+    def __call__(self, levels: np.ndarray) -> np.ndarray:
+        """uint8 where every level is mapped, as far as that is seen at once; else int16."""
+        if levels.dtype == np.uint8 and levels.size:
+            if self.run is not None:
+                first, shift, count = self.run
+                if (levels - first).max() < count:
+                    return levels + shift
+            elif self.unknown is not None:
+                mapped = bytearray(levels.tobytes()).translate(self.small)
+                if self.unknown not in mapped:
+                    return np.frombuffer(mapped, np.uint8).reshape(levels.shape)
+        return self.table[levels]
+
+
+class _Nearest:
+    """Colours → class indices of the nearest colour, in the channel where they differ most."""
+
+    def __init__(self, mapping: tuple[tuple[int, int], ...], tolerance: int) -> None:
+        colours, classes = zip(*mapping, strict=True)
+        self.colours, self.classes, self.tolerance = _channels(np.array(colours)), np.array(classes), tolerance
+
+    def __call__(self, levels: np.ndarray) -> np.ndarray:
+        found, inverse = np.unique(levels, return_inverse=True)
+        apart = np.abs(_channels(found)[:, None] - self.colours).max(2)
+        nearest = apart.argmin(1)
+        known = apart[np.arange(len(found)), nearest] <= self.tolerance
+        return np.where(known, self.classes[nearest], -1).astype(np.int16)[inverse].reshape(levels.shape)
+
+
+def _channels(colours: np.ndarray) -> np.ndarray:
+    return np.stack([colours >> 16 & 255, colours >> 8 & 255, colours & 255], axis=1).astype(np.int16)
+
+
+def draw_shapes(mask: Shapes, size: tuple[int, int]) -> np.ndarray:
+    """Draw shapes as a mask of (height, width): HW uint8 class indices, by the rules of COCO's own tools."""
+    drawn = np.full(size, mask.background, np.uint8)
+    for shape in mask.shapes:
+        drawn[_inside(shape, size, mask.name)] = shape.label
+    return drawn
+
+
+def _inside(shape: Shape, size: tuple[int, int], name: str) -> np.ndarray:
+    """The pixels of a shape: HW bool."""
+    from pycocotools import mask as coco
+
+    if shape.rle is not None:
+        height, width = shape.rle["size"]
+        if (height, width) != size:
+            raise DataError(f"{name}: drawn on a photo of {width}x{height}, but the photo is {size[1]}x{size[0]}")
+        return coco.decode(shape.rle).astype(bool)
+    scale = (size[1], size[0]) if shape.relative else (1, 1)
+    polygons = [(polygon * scale).ravel().tolist() for polygon in shape.polygons]
+    return coco.decode(coco.merge(coco.frPyObjects(polygons, *size))).astype(bool)

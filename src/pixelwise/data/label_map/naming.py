@@ -1,0 +1,132 @@
+"""Names for the levels in masks: from a list beside them, from a person, or made up; and which levels are void."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from pixelwise.data.io.mask import level_text
+from pixelwise.data.label_map.options import Choices, is_void, keep_classes
+from pixelwise.data.label_map.value_counts import LevelSurvey
+from pixelwise.data.schema import Layout
+from pixelwise.errors import DataError
+
+MOST_UNNAMED = 100
+"""More levels than this, without a list of names, are taken for a photo and not for a mask."""
+
+
+_USUAL_VOID: dict[str, set[int]] = {"values": {255, 65535}, "colours": {0xE0E0C0}, "alpha": set()}
+"""Levels that mean "ignore" wherever a list of classes leaves them out: VOC and Cityscapes began it."""
+
+
+SETTLE = "settle it by --mask-map LEVEL=CLASS …, --classes or --ignore"
+"""How a person says what a level means, for messages."""
+
+
+def example(survey: LevelSurvey, kind: str) -> str:
+    """A mask of that kind, for messages."""
+    return min(survey.example[kind].values())
+
+
+FEW = 0.05
+"""Masks that are unlike all others may be left out as bad files where they are no more than this share of them."""
+
+
+def is_few(masks: int, survey: LevelSurvey) -> bool:
+    """Whether so many masks are few enough to be bad files; one always is, where there are others."""
+    return masks <= max(1, FEW * survey.masks.total())
+
+
+def shown_in_few(levels: Sequence[int], kind: str, survey: LevelSurvey) -> bool:
+    """Whether levels are in few masks alone."""
+    shown = survey.shown_in.get(kind, Counter())
+    return is_few(sum(shown[level] for level in levels), survey)
+
+
+def name_levels(
+    kind: str, levels: Sequence[int], layout: Layout, survey: LevelSurvey, choices: Choices
+) -> tuple[dict[int, str], set[int], list[str]]:
+    """Level → name, the levels that are void, and lines that say where names come from."""
+    listed = layout.colour_names if kind == "colours" else layout.value_names
+    if kind == "values" and layout.colour_names and not listed:
+        listed = _by_palette(levels, layout.colour_names, survey)
+    if listed:
+        unknown = [level for level in levels if level not in listed]
+        if unknown and set(unknown) <= _USUAL_VOID[kind]:
+            listed = {**listed, **dict.fromkeys(unknown, "void")}
+        elif unknown and not (choices.skip_bad and shown_in_few(unknown, kind, survey)):
+            where = survey.example.get(kind, {}).get(unknown[0], "a mask")
+            shown = ", ".join(level_text(level, kind) for level in unknown[:5])
+            raise DataError(f"{where}: has {shown}, which the list of classes beside the masks does not name; {SETTLE}")
+        nameless = {level for level, name in listed.items() if is_void(name)}
+        names = {level: name for level, name in listed.items() if level not in nameless}
+        if choices.classes:
+            names, gone = keep_classes(names, choices.classes)
+            nameless |= gone
+        return names, nameless, ["names: from the list beside the masks"]
+    given = choices.classes or layout.listed
+    void = set() if kind == "colours" else _void_levels(levels, bool(given), survey)
+    levels = [level for level in levels if level not in void]
+    if given:
+        named = _in_order(levels, given, kind, survey)
+        gone = {level for level, name in named.items() if is_void(name)}
+        where = "--classes" if choices.classes else "the list beside the masks"
+        kept = {level: name for level, name in named.items() if level not in gone}
+        return kept, void | gone, [f"names: from {where}"]
+    if len(levels) > MOST_UNNAMED:
+        where = survey.example[kind][levels[len(levels) // 2]]
+        raise DataError(f"{where}: masks hold {len(levels)} different levels, as photos do; {SETTLE}")
+    if len(levels) == 2 and levels[0] == 0:
+        return {levels[0]: "background", levels[1]: "foreground"}, void, []
+    made = {level: _default_name(level, kind) for level in levels}
+    return made, void, ["names: no list of names was found; give them by --classes, or in the plan"]
+
+
+def _default_name(level: int, kind: str) -> str:
+    if level == 0:
+        return "background"
+    return level_text(level, kind) if kind == "colours" else f"class {level}"
+
+
+def _by_palette(levels: Sequence[int], colour_names: Mapping[int, str], survey: LevelSurvey) -> dict[int, str]:
+    """Palette index → the name of its colour, where masks have a palette whose colours are listed."""
+    found = {}
+    for level in levels:
+        colours = survey.colours.get(level)
+        if colours is None:
+            return {}
+        if len(colours) > 1:
+            shown = ", ".join(level_text(colour, "colours") for colour in sorted(colours)[:3])
+            where = survey.example["values"][level]
+            raise DataError(f"{where}: palettes differ: {level} is {shown} in different masks; save masks as RGB")
+        (colour,) = colours
+        if colour not in colour_names:
+            return {}
+        found[level] = colour_names[colour]
+    return found
+
+
+def _void_levels(levels: Sequence[int], named: bool, survey: LevelSurvey) -> set[int]:
+    """255 (or 65535) where it stands beside small class indices, as the usual mark of "ignore"."""
+    last = max(levels, default=0)
+    others = [level for level in levels if level != last]
+    if last not in (255, 65535) or not others or (len(others) == 1 and others[0] == 0):
+        return set()
+    if len(others) == 1 and not named:
+        where = survey.example["values"].get(last, "a mask")
+        raise DataError(f"{where}: masks hold {others[0]} and {last}: is {last} a class, or to be ignored? {SETTLE}")
+    dense = max(others) < 64 or len(others) > 0.5 * (max(others) + 1)
+    return {last} if dense else set()
+
+
+def _in_order(levels: Sequence[int], names: Sequence[str], kind: str, survey: LevelSurvey) -> dict[int, str]:
+    """Names for levels: by index where all levels are below their number, else one for one."""
+    if kind != "colours" and levels and max(levels) < len(names):
+        return dict(enumerate(names))
+    if len(levels) == len(names):
+        return dict(zip(levels, names, strict=True))
+    if kind != "colours" and levels and max(levels) == len(names) and 0 in levels:
+        return {0: "background"} | dict(enumerate(names, start=1))
+    shown = ", ".join(level_text(level, kind) for level in levels[:20])
+    raise DataError(
+        f"{example(survey, next(iter(survey.masks)))}: {len(names)} names ({', '.join(names[:20])}) do not fit the "
+        f"{len(levels)} levels in the masks ({shown}); settle it by --mask-map LEVEL=CLASS …"
+    )

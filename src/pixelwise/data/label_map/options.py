@@ -1,0 +1,142 @@
+"""What a person, or a format, says about the meaning of masks; and what it comes to."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from pixelwise.data.io.mask import level_text
+from pixelwise.data.schema import Layout, MaskEncoding
+from pixelwise.errors import ConfigError, DataError, unknown_name
+from pixelwise.palette import IGNORE_INDEX, default_palette
+
+MOST_CLASSES = 254
+"""A mask has 8 bits, and 255 is "ignore"."""
+
+
+VOID_NAMES = frozenset(
+    "void ignore ignored unlabelled unlabeled undefined unknown boundary dontcare don'tcare unclassified".split()  # noqa: SIM905
+)
+"""Names, without spaces, that say that a level is no class."""
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What a person settles about a data set, where it would be ambiguous or another thing is wanted.
+
+    Attributes:
+        format: a name in FORMATS, or None to tell by the folder.
+        classes: the classes' names. Where the data set names its classes: those to keep, the others becoming
+            "background" where there is such a class, else "ignore". Elsewhere: names for the levels found, in order.
+        ignore: levels to ignore, as written: "255", "#e0e0c0"; or names of classes.
+        mask_map: level as written (or, where the data set names its classes, a class) → class name, or "ignore":
+            settles everything.
+        skip_bad: leave out what cannot be used, with a note, instead of an error.
+    """
+
+    format: str | None = None
+    classes: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
+    mask_map: tuple[tuple[str, str], ...] = ()
+    skip_bad: bool = False
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What masks mean.
+
+    Attributes:
+        encoding: level → class index.
+        classes: names in index order.
+        palette: one (red, green, blue) in 0..255 a class.
+        notes: lines that say what was worked out, and from what.
+        sources: of shapes and layers, whose files name classes: the index in the file's own order → class index here.
+    """
+
+    encoding: MaskEncoding
+    classes: tuple[str, ...]
+    palette: tuple[tuple[int, int, int], ...]
+    notes: tuple[str, ...] = ()
+    sources: tuple[int, ...] = ()
+
+
+def chosen(layout: Layout, choices: Choices) -> Meaning:
+    """The layout's own meaning, with the classes that a person chose."""
+    assert layout.encoding is not None
+    palette = layout.palette or default_palette(len(layout.classes))
+    target: dict[int, str | None] = dict(enumerate(layout.classes))  # the layout's index → class, None to ignore
+    for text, name in (*choices.mask_map, *((text, "ignore") for text in choices.ignore)):
+        for index in _sources(text, layout):
+            target[index] = None if is_void(name) else name
+    if (
+        choices.classes
+        and not set(choices.classes) & set(layout.classes)
+        and len(choices.classes) == len(layout.classes)
+    ):
+        target = dict(enumerate(choices.classes))
+    elif choices.classes:
+        named = {index: name for index, name in target.items() if name is not None}
+        kept, _ = keep_classes(named, choices.classes)
+        target = {index: kept.get(index) for index in target}
+        order = list(dict.fromkeys(kept.values()))
+    if not choices.classes or choices.classes == tuple(target.values()):
+        order = list(dict.fromkeys(name for name in target.values() if name is not None))
+    if len(order) < (1 if layout.encoding.kind == "layers" else 2):
+        raise ConfigError(f"one class alone ({', '.join(order)}) cannot be told from anything; choose two at least")
+    if layout.encoding.kind == "layers" and len(order) < len([name for name in target.values() if name is not None]):
+        raise ConfigError("two classes that have a mask each cannot become one; ignore one of them, or merge the masks")
+    if len(order) > MOST_CLASSES:
+        raise DataError(f"{len(order)} classes are more than the {MOST_CLASSES} there may be; choose some by --classes")
+    sources = tuple(order.index(name) if name is not None else IGNORE_INDEX for name in target.values())
+    first = {name: index for index, name in reversed(target.items()) if name is not None}
+    mapping = dict(layout.encoding.mapping)
+    if layout.encoding.kind != "layers":
+        mapping = {level: sources[each] if each != IGNORE_INDEX else each for level, each in mapping.items()}
+    colours = tuple(palette[first[name]] for name in order)
+    return Meaning(replace(layout.encoding, mapping=mapping), tuple(order), colours, (), sources)
+
+
+def _sources(text: str, layout: Layout) -> list[int]:
+    """The layout's classes that a word of --mask-map or --ignore is about: a class by name, or those of a level."""
+    assert layout.encoding is not None
+    if text in layout.classes:
+        return [layout.classes.index(text)]
+    if layout.encoding.kind in ("shapes", "layers"):
+        raise ConfigError(unknown_name("class", text, layout.classes))
+    level = parse_level(text, layout.encoding.kind)
+    index = layout.encoding.mapping.get(level)
+    if index is None or index == IGNORE_INDEX:
+        known = [level_text(each, layout.encoding.kind) for each in layout.encoding.mapping]
+        raise ConfigError(unknown_name("level", text, known))
+    return [index]
+
+
+def keep_classes(names: Mapping[int, str], wanted: Sequence[str]) -> tuple[dict[int, str], set[int]]:
+    """Of named levels those of the wanted classes; the others are background, or void where there is none."""
+    for name in wanted:
+        if name not in names.values():
+            raise ConfigError(unknown_name("class", name, dict.fromkeys(names.values())))
+    rest = next((name for name in names.values() if name == "background"), None)
+    order = list(wanted) if rest is None or rest in wanted else [rest, *wanted]
+    kept = {level: name if name in order else rest for level, name in names.items()}
+    named = {level: name for level, name in kept.items() if name is not None}
+    return (
+        dict(sorted(named.items(), key=lambda item: order.index(item[1]))),
+        {level for level, name in kept.items() if name is None},
+    )
+
+
+def parse_level(text: str, kind: str) -> int:
+    """A level as a person writes it."""
+    try:
+        return int(text.removeprefix("#"), 16) if kind == "colours" or text.startswith("#") else int(text)
+    except ValueError:
+        example = "#ff0000" if kind == "colours" else "255"
+        raise ConfigError(f"'{text}' is no level of these masks; write it like {example}") from None
+
+
+def is_void(name: str) -> bool:
+    """Whether a name says that a level is no class, however it is spelt.
+
+    >>> is_void("Dont-Care"), is_void("cat")
+    (True, False)
+    """
+    return "".join(each for each in name.lower() if each not in " _-") in VOID_NAMES

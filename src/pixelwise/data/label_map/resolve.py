@@ -1,0 +1,245 @@
+"""What the levels in masks mean: worked out from all masks together, or settled by a person; never guessed silently."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from pixelwise.data.io.mask import level_text
+from pixelwise.data.label_map.naming import SETTLE, example, is_few, name_levels, shown_in_few
+from pixelwise.data.label_map.options import MOST_CLASSES, Choices, Meaning, chosen, is_void, parse_level
+from pixelwise.data.label_map.value_counts import LevelSurvey
+from pixelwise.data.schema import Layout, MaskEncoding
+from pixelwise.errors import ConfigError, DataError
+from pixelwise.palette import IGNORE_INDEX, default_palette
+
+NOISE = 64
+"""How far from 0 and 255 the levels of a two-level mask may lie that was saved as JPEG or resized a little."""
+
+
+COLOUR_NOISE = 48
+"""How far, in any channel, a JPEG's colour may lie from the listed colour that it stands for."""
+
+
+def infer(layout: Layout, survey: LevelSurvey, choices: Choices) -> Meaning:
+    """Work out what the masks of a layout mean.
+
+    Args:
+        layout: what the format knows: perhaps names, perhaps everything.
+        survey: what the masks hold; not looked at where the layout or the choices settle the encoding.
+        choices: what a person says about it.
+
+    Raises DataError where masks could mean several things, which says what was found and how to settle it, and
+    ConfigError for choices that do not fit.
+    """
+    if layout.encoding is not None and (layout.encoding.kind == "shapes" or layout.encoding.mapping):
+        return chosen(layout, choices)
+    if not survey.masks:
+        where = next((f"{record.mask}: " for record in layout.records), "")
+        raise DataError(f"{where}cannot be read, and no other mask can")
+    if layout.encoding is not None and layout.encoding.kind == "layers":
+        said = {text: name for text, name in choices.mask_map if text not in layout.classes}
+        encoding, note = (
+            _said_levels(said, survey, choices.skip_bad) if said else _two_levels(survey, "a class's own mask")
+        )
+        settled = replace(layout, encoding=MaskEncoding("layers", *encoding))
+        renamed = tuple(pair for pair in choices.mask_map if pair[0] in layout.classes)
+        meaning = chosen(settled, replace(choices, mask_map=renamed))
+        return replace(meaning, notes=(note, *meaning.notes))
+    kind = _kind(survey, choices)
+    if choices.mask_map:
+        return _mapped(kind, survey, choices)
+    levels = _levels(kind, survey)
+    ignored = {level for text in choices.ignore for level in _parse_levels(text, kind, survey)}
+    if kind != "colours":
+        noisy = _noisy_pair(levels, survey) if not (layout.value_names or layout.listed) else None
+        if noisy is not None:
+            return _named(kind, noisy, layout, survey, choices, ignored, tolerance=NOISE)
+    elif survey.lossy or len(levels) > MOST_CLASSES:
+        return _noisy_colours(levels, layout, survey, choices, ignored)
+    return _named(kind, levels, layout, survey, choices, ignored, tolerance=0)
+
+
+def _kind(survey: LevelSurvey, choices: Choices) -> str:
+    main, most = survey.masks.most_common(1)[0]
+    if most == survey.masks.total() or (choices.skip_bad and is_few(survey.masks.total() - most, survey)):
+        return main
+    kinds = set(survey.masks)
+    if kinds == {"values", "alpha"}:
+        return "alpha"  # a mask that is empty or full has one opacity only
+    greys = {grey * 0x010101 for grey in survey.pixels.get("values", {})}
+    if kinds == {"values", "colours"} and not survey.colours and greys <= set(survey.pixels["colours"]):
+        return "colours"  # a mask with nothing but black, grey and white in it
+    shown = ", ".join(f"{count} of {kind} (such as {example(survey, kind)})" for kind, count in survey.masks.items())
+    raise DataError(f"masks are of several kinds: {shown}; save all in one way")
+
+
+def _levels(kind: str, survey: LevelSurvey) -> dict[int, int]:
+    """Level → pixels, over all masks; greys among colours as colours."""
+    levels = dict(survey.pixels.get(kind, {}))
+    if kind == "colours":
+        for grey, pixels in survey.pixels.get("values", {}).items():
+            levels[grey * 0x010101] = levels.get(grey * 0x010101, 0) + pixels
+    return dict(sorted(levels.items()))
+
+
+def _parse_levels(text: str, kind: str, survey: LevelSurvey) -> list[int]:
+    """The levels that a person means: of masks with a palette, a colour means the indices that it stands at."""
+    if kind == "values" and text.startswith("#") and survey.colours:
+        colour = parse_level(text, "colours")
+        found = [index for index, colours in survey.colours.items() if colour in colours]
+        if not found:
+            raise ConfigError(f"{text}: no mask has this colour in its palette")
+        return found
+    return [parse_level(text, kind)]
+
+
+def _noisy_pair(levels: Mapping[int, int], survey: LevelSurvey) -> dict[int, int] | None:
+    """0 and 255 with their pixels, where all other levels are noise around them; None where they are not noise."""
+    if set(levels) <= {0, 255}:
+        return None
+    near = all(level <= NOISE or 255 - NOISE <= level <= 255 for level in levels)
+    both = any(0 < level <= NOISE for level in levels) and any(255 - NOISE <= level < 255 for level in levels)
+    if near and (both or survey.lossy) and max(levels) > NOISE:
+        low = sum(pixels for level, pixels in levels.items() if level <= NOISE)
+        return {0: low, 255: sum(levels.values()) - low}
+    if survey.lossy:
+        raise DataError(
+            f"{survey.lossy_example}: a mask saved as JPEG or lossy WebP, with more than noise around 0 and 255 "
+            f"({len(levels)} levels in all masks together); save masks as PNG, or {SETTLE}"
+        )
+    return None
+
+
+def _noisy_colours(
+    levels: Mapping[int, int], layout: Layout, survey: LevelSurvey, choices: Choices, ignored: set[int]
+) -> Meaning:
+    where = survey.lossy_example or example(survey, "colours")
+    if not layout.colour_names:
+        raise DataError(
+            f"{where}: masks have {len(levels)} colours together, as photos or masks saved as JPEG do; save masks "
+            f"as PNG, list the colours in a class_dict.csv (name,r,g,b), or {SETTLE}"
+        )
+    far = [level for level in levels if _apart(level, layout.colour_names) > COLOUR_NOISE]
+    if sum(levels[level] for level in far) > 0:
+        raise DataError(
+            f"{where}: the colour {level_text(far[0], 'colours')} is near none of the listed ones; {SETTLE}"
+        )
+    exact = dict.fromkeys(layout.colour_names, 1)
+    return _named("colours", exact, layout, survey, choices, ignored, tolerance=COLOUR_NOISE)
+
+
+def _apart(colour: int, others: Iterable[int]) -> int:
+    """To the nearest of other colours, in the channel where they differ most."""
+    return min(max(abs((colour >> shift & 255) - (each >> shift & 255)) for shift in (0, 8, 16)) for each in others)
+
+
+def _two_levels(survey: LevelSurvey, what: str) -> tuple[tuple[dict[int, int], int], str]:
+    """The mapping and tolerance of masks that say absent or present, and a line that tells it."""
+    levels = _levels("values", survey)
+    if set(survey.masks) != {"values"}:
+        raise DataError(f"{example(survey, next(iter(survey.masks)))}: {what} must be grey, with two levels")
+    if _noisy_pair(levels, survey):
+        return ({0: 0, 255: 1}, NOISE), "masks: about 0 → absent, about 255 → present"
+    if len(levels) == 3 and {0, 255} < set(levels):
+        middle = next(level for level in levels if level not in (0, 255))
+        return ({0: 0, middle: 1, 255: IGNORE_INDEX}, 0), f"masks: 0 → absent, {middle} → present, 255 → ignore"
+    if len(levels) != 2 or 0 not in levels:
+        shown = ", ".join(map(str, list(levels)[:6]))
+        raise DataError(f"{example(survey, 'values')}: {what} must hold 0 and one other level; found {shown}")
+    present = max(levels)
+    return ({0: 0, present: 1}, 0), f"masks: 0 → absent, {present} → present"
+
+
+_LAYER_LEVELS = {"absent": 0, "present": 1, "ignore": IGNORE_INDEX}
+
+
+def _said_levels(
+    said: Mapping[str, str], survey: LevelSurvey, skip_bad: bool
+) -> tuple[tuple[dict[int, int], int], str]:
+    """`_two_levels` where a person says it: level → absent, present or ignore."""
+    for text, name in said.items():
+        if name not in _LAYER_LEVELS:
+            raise ConfigError(
+                f"--mask-map {text}={name}: there is one mask a class here; say LEVEL=absent, LEVEL=present or "
+                "LEVEL=ignore, or give a class another name by CLASS=NAME"
+            )
+    mapping = {parse_level(text, "values"): _LAYER_LEVELS[name] for text, name in said.items()}
+    _check_named(mapping, _levels("values", survey), "values", survey, skip_bad)
+    return (mapping, 127 if survey.lossy else 0), f"masks: {', '.join(f'{a} → {b}' for a, b in said.items())}"
+
+
+def _check_named(
+    named: Mapping[int, object], levels: Mapping[int, int], kind: str, survey: LevelSurvey, skip_bad: bool
+) -> None:
+    """Raise DataError for a level that --mask-map leaves out; those of lossy masks are near one that it names."""
+    unknown = [level for level in levels if level not in named]
+    if unknown and not survey.lossy and not (skip_bad and shown_in_few(unknown, kind, survey)):
+        where = survey.example.get(kind, {}).get(unknown[0], "a mask")
+        shown = ", ".join(level_text(level, kind) for level in unknown[:8])
+        raise DataError(
+            f"{where}: has {shown}, which --mask-map does not name; add {level_text(unknown[0], kind)}=CLASS"
+        )
+
+
+def _named(
+    kind: str, levels: Mapping[int, int], layout: Layout, survey: LevelSurvey, choices: Choices, ignored: set[int],
+    tolerance: int,
+) -> Meaning:  # fmt: skip
+    """The meaning of levels that are exact: each is a class, or void."""
+    strange = ignored - set(levels)
+    if strange:
+        found = ", ".join(level_text(level, kind) for level in list(levels)[:12])
+        raise ConfigError(f"--ignore {level_text(min(strange), kind)}: no mask has this level; found {found}")
+    names, void, why = name_levels(kind, [level for level in levels if level not in ignored], layout, survey, choices)
+    void |= ignored
+    if len(names) > MOST_CLASSES:
+        raise DataError(f"{len(names)} classes are more than the {MOST_CLASSES} there may be")
+    if len(names) < 2:
+        only = ", ".join(level_text(level, kind) for level in levels)
+        raise DataError(
+            f"{example(survey, next(iter(survey.masks)))}: masks hold nothing but {only}, which makes one class, "
+            f"and there must be two at least; {SETTLE}"
+        )
+    order = list(dict.fromkeys(names.values()))
+    mapping = {level: order.index(name) for level, name in names.items()} | dict.fromkeys(sorted(void), IGNORE_INDEX)
+    about = "about " if tolerance else ""
+    shown = [f"{about}{level_text(level, kind)} → {name}" for level, name in names.items()]
+    shown += [f"{about}{level_text(level, kind)} → ignore" for level in sorted(void)]
+    note = f"masks ({kind}): {', '.join(shown[:40])}{' …' if len(shown) > 40 else ''}"
+    palette = _palette(kind, {name: level for level, name in reversed(names.items())}, order, survey)
+    return Meaning(MaskEncoding(kind, mapping, tolerance), tuple(order), palette, (note, *why))  # type: ignore[arg-type]
+
+
+def _mapped(kind: str, survey: LevelSurvey, choices: Choices) -> Meaning:
+    """The meaning that --mask-map gives; every level must be in it, or near one of its levels where masks are lossy."""
+    pairs = (*choices.mask_map, *((text, "ignore") for text in choices.ignore))
+    wanted = {level: name for text, name in pairs for level in _parse_levels(text, kind, survey)}
+    # Levels that were made by a JPEG, or by resizing, stand for the nearest one that is named.
+    tolerance = 127 if survey.lossy else 0
+    _check_named(wanted, _levels(kind, survey), kind, survey, choices.skip_bad)
+    names = {level: name for level, name in wanted.items() if not is_void(name)}
+    order = list(dict.fromkeys(names.values()))
+    if choices.classes:
+        if sorted(choices.classes) != sorted(order):
+            raise ConfigError(f"--classes and --mask-map name different classes: {', '.join(order)}")
+        order = list(choices.classes)
+    if not 2 <= len(order) <= MOST_CLASSES:
+        raise ConfigError(f"--mask-map names {len(order)} classes; there must be 2 to {MOST_CLASSES}")
+    mapping = {level: order.index(names[level]) if level in names else IGNORE_INDEX for level in wanted}
+    shown = ", ".join(f"{level_text(level, kind)} → {name}" for level, name in wanted.items())
+    palette = _palette(kind, {name: level for level, name in reversed(names.items())}, order, survey)
+    return Meaning(MaskEncoding(kind, mapping, tolerance), tuple(order), palette, (f"masks ({kind}): {shown}",))  # type: ignore[arg-type]
+
+
+def _palette(
+    kind: str, level_of: Mapping[str, int], order: Sequence[str], survey: LevelSurvey
+) -> tuple[tuple[int, int, int], ...]:
+    """The masks' own colours where they have some for every class, all different; else ours."""
+    if kind == "colours":
+        found = [level_of[name] for name in order]
+    elif kind == "values" and all(level_of[name] in survey.colours for name in order):
+        found = [survey.colours[level_of[name]].most_common(1)[0][0] for name in order]
+    else:
+        return default_palette(len(order))
+    if len(set(found)) < len(found) or all(colour in (0, 0x010101, 0x020202) for colour in found):
+        return default_palette(len(order))
+    return tuple((colour >> 16, colour >> 8 & 255, colour & 255) for colour in found)

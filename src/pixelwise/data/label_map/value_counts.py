@@ -1,0 +1,185 @@
+"""What mask pictures hold, before anyone knows what it means: levels, counted."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from PIL import Image
+
+from pixelwise.data.io.image import open_picture
+from pixelwise.data.io.mask import picture_levels, read_mask
+from pixelwise.data.schema import Layers, MaskEncoding, MaskSource, Record, Shapes
+from pixelwise.errors import DataError
+from pixelwise.runtime.progress import Progress, no_progress
+from pixelwise.runtime.threads import read_ahead
+
+LevelKind = Literal["values", "colours", "alpha"]
+
+
+MANY = 1024
+"""More levels than this are not told apart: such a picture is a photo, or a mask saved as JPEG."""
+
+
+MOST_LEVELS = 1 << 17
+"""Levels that a survey keeps count of in all; 16-bit masks can have half as many."""
+
+
+@dataclass(frozen=True)
+class MaskLook:
+    """What one mask holds.
+
+    Attributes:
+        kind: which kind of levels the picture itself suggests (see `MaskEncoding`): "colours" where it has colours,
+            "alpha" where only its opacity varies, else "values".
+        levels: level → number of pixels, the `MANY` commonest at most; of shapes and layers, class index → pixels.
+        all_levels: how many different levels there are.
+        colours: palette index → 0xRRGGBB of the levels present, where the picture has a palette.
+        lossy: whether it was saved as JPEG or lossy WebP.
+        size: (height, width).
+    """
+
+    kind: LevelKind
+    levels: Mapping[int, int]
+    all_levels: int
+    size: tuple[int, int]
+    colours: Mapping[int, int] = field(default_factory=dict)
+    lossy: bool = False
+
+
+@dataclass
+class LevelSurvey:
+    """What all masks hold together; a small thing, however many masks there are.
+
+    Attributes:
+        masks: kind → number of masks that suggest it.
+        pixels, shown_in, example: kind → level → how many pixels, in how many masks, and one file that has it.
+        colours: palette index → its colour (0xRRGGBB) and in how many masks: more than one where palettes differ.
+        lossy: how many masks are lossy; `lossy_example` names one.
+        most_levels: the most levels in one mask.
+    """
+
+    masks: Counter[str] = field(default_factory=Counter)
+    pixels: dict[str, Counter[int]] = field(default_factory=dict)
+    shown_in: dict[str, Counter[int]] = field(default_factory=dict)
+    example: dict[str, dict[int, str]] = field(default_factory=dict)
+    colours: dict[int, Counter[int]] = field(default_factory=dict)
+    lossy: int = 0
+    lossy_example: str = ""
+    most_levels: int = 0
+
+    def add(self, mask: MaskSource, look: MaskLook) -> None:
+        """Count one more mask."""
+        name = str(mask)
+        self.masks[look.kind] += 1
+        pixels, shown = self.pixels.setdefault(look.kind, Counter()), self.shown_in.setdefault(look.kind, Counter())
+        examples = self.example.setdefault(look.kind, {})
+        for level, count in look.levels.items():
+            if level in pixels or len(pixels) < MOST_LEVELS:
+                pixels[level] += count
+                shown[level] += 1
+                # The first by name, so that the order in which masks are looked at does not matter.
+                examples[level] = min(examples.get(level, name), name)
+        self.most_levels = max(self.most_levels, look.all_levels)
+        for index, colour in look.colours.items():
+            self.colours.setdefault(index, Counter())[colour] += 1
+        if look.lossy:
+            self.lossy += 1
+            self.lossy_example = min(self.lossy_example or name, name)
+
+
+def look_at_mask(mask: MaskSource, size: tuple[int, int] | None = None) -> MaskLook:
+    """What one mask holds; `size` is the photo's (height, width), which shapes need. DataError where unreadable.
+
+    Of layers the looks at all pictures are added up: kind "values", the levels of all of them.
+    """
+    if isinstance(mask, Shapes):
+        drawn = read_mask(mask, MaskEncoding("shapes"), size)
+        return MaskLook("values", _count(drawn)[0], len(np.unique(drawn)), (drawn.shape[0], drawn.shape[1]))
+    if isinstance(mask, Layers):
+        return add_up([look_at_mask(each) for each in mask.pictures if each is not None], size or (0, 0))
+    return open_picture(mask, look_at_picture)
+
+
+def add_up(looks: Sequence[MaskLook], size: tuple[int, int]) -> MaskLook:
+    """The looks at the pictures of one multi-label mask as one; `size` is its size where there is no picture."""
+    if not looks:
+        return MaskLook("values", {}, 0, size)
+    total: Counter[int] = Counter()
+    for look in looks:
+        total.update(look.levels)
+    kinds = Counter(look.kind for look in looks)
+    return MaskLook(
+        kinds.most_common(1)[0][0], total, len(total), looks[0].size, lossy=any(look.lossy for look in looks)
+    )
+
+
+def look_at_picture(image: Image.Image) -> MaskLook:
+    """What an open picture of a mask holds."""
+    lossy = image.format in ("JPEG", "MPO") or (image.format == "WEBP" and not _lossless(image))
+    kind = _kind_of(image)
+    levels = picture_levels(image, kind)
+    counts, found = _count(levels)
+    colours: dict[int, int] = {}
+    if image.mode == "P" and kind == "values":
+        table = np.array(image.getpalette("RGB") or [], np.int64).reshape(-1, 3)
+        colours = {index: int(table[index] @ (65536, 256, 1)) for index in counts if 0 <= index < len(table)}
+    return MaskLook(kind, counts, found, (levels.shape[0], levels.shape[1]), colours, lossy)
+
+
+def _lossless(image: Image.Image) -> bool:
+    """Whether a WebP is lossless: its first chunk of pixels is "VP8L" and not "VP8 "."""
+    stream = getattr(image, "fp", None)
+    if stream is None:
+        return False
+    place = stream.tell()
+    stream.seek(0)
+    head = stream.read(4096)
+    stream.seek(place)
+    return b"VP8L" in head
+
+
+def _kind_of(image: Image.Image) -> LevelKind:
+    """Which kind of levels a picture suggests."""
+    bands = image.getbands()
+    if "A" in bands:
+        opacity = np.asarray(image.getchannel("A"))
+        colours = np.asarray(image.convert("RGB")).reshape(-1, 3)
+        if opacity.min() != opacity.max() and (colours == colours[0]).all():
+            return "alpha"
+    if len(bands) < 3:
+        return "values"
+    red, green, blue = (np.asarray(image.getchannel(band)) for band in image.convert("RGB").getbands())
+    return "values" if np.array_equal(red, green) and np.array_equal(red, blue) else "colours"
+
+
+def _count(levels: np.ndarray) -> tuple[dict[int, int], int]:
+    """Level → pixels, the `MANY` commonest; and how many levels there are."""
+    if levels.dtype == np.uint8:
+        counts = np.bincount(levels.ravel(), minlength=256)
+        present = counts.nonzero()[0]
+        counts = counts[present]
+    else:
+        present, counts = np.unique(levels, return_counts=True)
+    kept = np.argsort(-counts, kind="stable")[:MANY]
+    return {int(present[each]): int(counts[each]) for each in sorted(kept)}, len(present)
+
+
+def survey_masks(records: Sequence[Record], progress: Progress = no_progress) -> tuple[LevelSurvey, list[DataError]]:
+    """Look at the masks of all records, in threads; and the errors of those that cannot be read."""
+    survey, errors = LevelSurvey(), []
+    for record, look in progress(read_ahead(_try, records), len(records)):
+        if isinstance(look, DataError):
+            errors.append(look)
+        else:
+            survey.add(record.mask, look)
+    return survey, errors
+
+
+def _try(record: Record) -> tuple[Record, MaskLook | DataError]:
+    try:
+        assert record.mask is not None
+        return record, look_at_mask(record.mask)
+    except DataError as error:
+        return record, error

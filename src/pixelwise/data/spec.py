@@ -1,0 +1,186 @@
+"""How a data set was read, kept with the plan and with the run: what each level in the masks means."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+
+from pixelwise.data.formats import FORMATS, find_layout
+from pixelwise.data.io.mask import level_text
+from pixelwise.data.label_map.options import MOST_CLASSES, Choices, Meaning, chosen, parse_level
+from pixelwise.data.load import apply_meaning, check_problems, is_open, open_root
+from pixelwise.data.schema import Dataset, Layout, MaskEncoding
+from pixelwise.errors import ConfigError, DataError, RunError
+from pixelwise.palette import IGNORE_INDEX
+from pixelwise.runtime.yaml_text import yaml_line, yaml_text
+
+
+class ManifestClass(BaseModel):
+    """A class: the levels in masks that stand for it, as written ("7", "#ff0000"), and the colour it is drawn in.
+
+    Where the data set's own files name classes, the levels are those names.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    levels: tuple[str, ...] = ()
+    colour: str
+
+    @field_validator("levels", mode="before")
+    @classmethod
+    def _as_text(cls, value: object) -> object:
+        return [str(each) for each in value] if isinstance(value, list | tuple) else value
+
+
+class Manifest(BaseModel):
+    """How a data set's files become arrays and classes: what is needed to read more photos of its kind the same way.
+
+    Attributes:
+        format: a name in FORMATS.
+        kind, tolerance: see `MaskEncoding`.
+        channels, bits: see `Reading`.
+        classes: by name, in index order.
+        ignore: levels to ignore.
+        absent, present: of multi-label masks, the levels that say that a class is not there, and that it is.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: str
+    kind: Literal["values", "colours", "alpha", "shapes", "layers"]
+    tolerance: int = 0
+    channels: int = 3
+    bits: int = 16
+    classes: dict[str, ManifestClass]
+    ignore: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
+    present: tuple[str, ...] = ()
+
+    @field_validator("ignore", "absent", "present", mode="before")
+    @classmethod
+    def _as_text(cls, value: object) -> object:
+        return [str(each) for each in value] if isinstance(value, list | tuple) else value
+
+    @staticmethod
+    def of(data: Dataset) -> "Manifest":
+        """How that data set was read."""
+        masks, reading = data.reading.masks, data.reading
+
+        layered = reading.multilabel
+
+        def levels(index: int) -> tuple[str, ...]:
+            return tuple(level_text(level, masks.kind) for level, each in masks.mapping.items() if each == index)
+
+        def written(index: int) -> tuple[str, ...]:
+            named = tuple(name for name, each in data.named.items() if each == index)
+            return named if masks.kind in ("shapes", "layers") else levels(index)
+
+        return Manifest(
+            format=data.format,
+            kind=masks.kind,
+            tolerance=masks.tolerance,
+            channels=reading.channels,
+            bits=reading.bits,
+            classes={
+                name: ManifestClass(levels=written(index), colour="#{:02x}{:02x}{:02x}".format(*colour))
+                for index, (name, colour) in enumerate(zip(data.classes, data.palette, strict=True))
+            },
+            ignore=levels(IGNORE_INDEX) if layered else written(IGNORE_INDEX),
+            absent=levels(0) if layered else (),
+            present=levels(1) if layered else (),
+        )
+
+    def meaning(self, format: str, layout: Layout) -> Meaning:
+        """What the masks of a layout mean, read by this manifest; ConfigError where it cannot be so.
+
+        Where another format settles the meaning itself (the same photos in shards), classes are found by name.
+        """
+        palette = tuple(_parse_colour(each.colour) for each in self.classes.values())
+        names = tuple(self.classes)
+        if not 1 <= len(names) <= MOST_CLASSES:
+            raise ConfigError(f"classes: there are {len(names)}; there must be 2 to {MOST_CLASSES}")
+        if format != self.format and not is_open(layout):
+            return replace(chosen(layout, Choices(classes=names)), palette=palette)
+        settled = layout.encoding.kind if layout.encoding is not None else None
+        if self.kind in ("shapes", "layers"):
+            if settled != self.kind:
+                raise ConfigError(f"kind: {self.kind}, but the masks here are {settled or 'pictures of levels'}")
+            by_name = dict.fromkeys(self.ignore, IGNORE_INDEX) if self.kind == "shapes" else {}
+            by_name |= {source: index for index, each in enumerate(self.classes.values()) for source in each.levels}
+            # Classes of the files that the manifest does not speak of are background, where there is one.
+            rest = names.index("background") if "background" in names and self.kind == "shapes" else IGNORE_INDEX
+            sources = tuple(by_name.get(name, rest) for name in layout.classes)
+            mapping = self._mapping([self.absent, self.present]) if self.kind == "layers" else {}
+            return Meaning(MaskEncoding(self.kind, mapping, self.tolerance), names, palette, (), sources)
+        if settled in ("shapes", "layers"):
+            raise ConfigError(f"kind: {self.kind}, but the masks here are {settled}")
+        mapping = self._mapping([each.levels for each in self.classes.values()])
+        return Meaning(MaskEncoding(self.kind, mapping, self.tolerance), names, palette)
+
+    def _mapping(self, levels: Sequence[Sequence[str]]) -> dict[int, int]:
+        """Level → class index, from the levels of each class as written."""
+        mapping: dict[int, int] = {}
+        for index, texts in (*enumerate(levels), (IGNORE_INDEX, self.ignore)):
+            for text in texts:
+                level = parse_level(text, self.kind)
+                if level in mapping:
+                    raise ConfigError(f"classes: the level {text} stands in two places")
+                mapping[level] = index
+        return mapping
+
+    def load(self, root: str | Path, skip_bad: bool = False) -> Dataset:
+        """A data set read by this manifest, whatever its own masks would suggest."""
+        place = open_root(root)
+        format, layout = self._find(place)
+        notes = check_problems(place, layout.problems, skip_bad)
+        return apply_meaning(place, format, layout, self.meaning(format, layout), notes, self.bits)
+
+    def _find(self, root: Path) -> tuple[str, Layout]:
+        """The layout by the manifest's own format, which a person may have asked for, else by what there is."""
+        if self.format in FORMATS:
+            with suppress(DataError):  # which is told below, if no other format knows the data either
+                own = FORMATS[self.format](root)
+                if own is not None:
+                    return self.format, own
+        return find_layout(root)
+
+    def to_yaml(self) -> str:
+        """The manifest as YAML that `read` reads back."""
+        return "\n".join(self.to_lines({}, indent="")) + "\n"
+
+    def to_lines(self, reasons: Mapping[str, str], indent: str = "  ") -> list[str]:
+        """Lines of YAML, each with its reason as a comment; a class's reason stands under "class NAME"."""
+        kept = self.model_dump(mode="json", exclude_defaults=True) | {"classes": None}
+        lines = []
+        for name in Manifest.model_fields:
+            if name == "classes":
+                lines.append(f"{indent}classes:")
+                for each, about in self.classes.items():
+                    key = yaml_text(each)
+                    reason = reasons.get(f"class {each}", "")
+                    lines.append(yaml_line(f"{indent}  {key}", about.model_dump(mode="json"), reason))
+            elif name in kept:
+                lines.append(yaml_line(f"{indent}{name}", kept[name], reasons.get(name, "")))
+        return lines
+
+    @staticmethod
+    def read(path: Path) -> "Manifest":
+        """Read what `to_yaml` wrote; RunError names the file."""
+        try:
+            return Manifest(**yaml.safe_load(path.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            raise RunError(f"{path}: missing; it says how the run's data was read") from None
+        except (OSError, UnicodeError, TypeError, ValidationError, yaml.YAMLError) as error:
+            raise RunError(f"{path}: cannot be read ({' '.join(str(error).split())})") from None
+
+
+def _parse_colour(text: str) -> tuple[int, int, int]:
+    try:
+        value = int(text.removeprefix("#"), 16)
+    except ValueError:
+        raise ConfigError(f"classes: '{text}' is no colour; write it like #e69f00") from None
+    return value >> 16 & 255, value >> 8 & 255, value & 255

@@ -1,0 +1,133 @@
+"""Honest figures: one confusion matrix over a whole split, at the photos' own size, each photo once."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pixelwise.data.io.mask import read_pair
+from pixelwise.data.resize import resize_mask
+from pixelwise.data.schema import Dataset, Reading, Record, Split
+from pixelwise.errors import DataError
+from pixelwise.inference.predictor import Predictor
+from pixelwise.metrics.confusion import Metrics, confusion_matrix
+from pixelwise.models.model import classify
+from pixelwise.runs.run_dir import Run
+from pixelwise.runtime.distributed import launch, sum_over_processes
+from pixelwise.runtime.files import replacing
+from pixelwise.runtime.progress import Progress, no_progress
+from pixelwise.runtime.threads import in_groups, read_ahead
+
+Resolution = Literal["photo", "model"]
+
+
+BATCH_SIZE = 16
+"""Photos predicted at once; memory holds three such batches."""
+
+
+def evaluate(
+    run: Run | str | Path,
+    data: Dataset,
+    split: Split = "test",
+    out: str | Path | None = None,
+    resolution: Resolution = "photo",
+    device: str = "auto",
+    progress: Progress = no_progress,
+    skipped: list[DataError] | None = None,
+) -> Metrics:
+    """Measure a run's best model on a split, and write what was found as JSON.
+
+    Under `torchrun` the processes share the photos, and all give the figures of the whole split.
+
+    Args:
+        run: a run, or its folder.
+        data: with the classes that the model was trained on, in the same order.
+        split: "train", "val" or "test".
+        out: where the JSON goes; None for evaluation-<split>.json in the run folder, numbered if that is there.
+        resolution: "photo" compares at each photo's own size; "model" at the size the model sees, masks resized
+            with nearest-neighbour.
+        device: see `pixelwise.device.choose_device`.
+        progress: see `pixelwise.data.streams.Progress`.
+        skipped: where given, it gets the errors of photos and masks that cannot be read, which are left out then.
+
+    Raises DataError where classes differ, a file cannot be read, or `out` is already there.
+
+    >>> evaluate("runs/pets", load_dataset("oxford-iiit-pet/")).miou  # doctest: +SKIP
+    0.75
+    """
+    run = run if isinstance(run, Run) else Run.open(Path(run))
+    fabric = launch(device)
+    predictor = Predictor.load(run.folder, fabric.device)
+    if predictor.classes != data.classes:
+        raise DataError(
+            f"{data.root}: has the classes {', '.join(data.classes)}, but the model in {run.folder} "
+            f"was trained on {', '.join(predictor.classes)}"
+        )
+    if out is not None and Path(out).exists():
+        raise DataError(f"{out}: is already there; choose another --out")
+    records = data.records(split)
+    own = records[fabric.global_rank :: fabric.world_size]
+    left_out: list[DataError] = []
+    confusion = measure(predictor, own, data.reading, resolution, progress, None if skipped is None else left_out)
+    # Each process compares photos of its own, none of them twice: the sum is that of one process.
+    confusion = sum_over_processes(fabric, confusion.to(fabric.device))
+    lost = int(sum_over_processes(fabric, torch.tensor(len(left_out), device=fabric.device)))
+    if lost == len(records):
+        raise DataError(f"{data.root}: no photo of the {split} split can be used: {left_out[0]}")
+    if skipped is not None:
+        skipped += left_out
+    size = predictor.model.card.size
+    named = "photo" if resolution == "photo" else f"{size}x{size}"
+    metrics = Metrics.from_confusion(confusion, data.classes, len(records) - lost, named)
+    if not fabric.is_global_zero:
+        return metrics
+    text = json.dumps(asdict(metrics) | {"split": split, "left_out": lost}, indent=2, ensure_ascii=False) + "\n"
+    if out is None:
+        run.write_evaluation(split, text)
+    else:
+        with replacing(Path(out)) as part:
+            part.write_text(text, encoding="utf-8")
+    return metrics
+
+
+def measure(
+    predictor: Predictor,
+    records: Sequence[Record],
+    reading: Reading,
+    resolution: Resolution = "photo",
+    progress: Progress = no_progress,
+    skipped: list[DataError] | None = None,
+) -> Tensor:
+    """Compare a predictor's masks with the true ones over records: see `confusion_matrix` and `evaluate`."""
+
+    def read(record: Record) -> tuple[np.ndarray, np.ndarray] | DataError:
+        try:
+            return read_pair(record, reading)
+        except DataError as error:
+            if skipped is None:
+                raise
+            return error
+
+    multilabel = predictor.model.card.multilabel
+    count, size = len(predictor.classes), predictor.model.card.size
+    total = torch.zeros((count, 2, 2) if multilabel else (count, count), dtype=torch.int64)
+    for group in in_groups(progress(read_ahead(read, records), len(records)), BATCH_SIZE):
+        if skipped is not None:
+            skipped += [each for each in group if isinstance(each, DataError)]
+        group = [each for each in group if not isinstance(each, DataError)]
+        if not group:
+            continue
+        images, masks = zip(*group, strict=True)
+        if resolution == "photo":
+            compared = zip(map(torch.from_numpy, masks), map(torch.from_numpy, predictor.masks(images)), strict=True)
+        else:
+            small = [resize_mask(mask, (size, size)) for mask in masks]
+            compared = zip(small, classify(predictor.logits(images), multilabel).cpu(), strict=True)
+        for truth, predicted in compared:
+            total += confusion_matrix(truth, predicted, count, multilabel)
+    return total

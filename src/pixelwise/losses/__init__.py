@@ -1,0 +1,30 @@
+"""Losses on logits, and the weights of pixels."""
+
+from pixelwise.errors import ConfigError
+from pixelwise.losses.base import Loss
+from pixelwise.losses.multiclass import cross_entropy, cross_entropy_dice, dice, focal
+from pixelwise.losses.multilabel import sigmoid, sigmoid_dice
+
+LOSSES: dict[str, Loss] = {
+    "cross_entropy": cross_entropy,
+    "dice": dice,
+    "cross_entropy_dice": cross_entropy_dice,
+    "focal": focal,
+}
+
+
+MULTILABEL_LOSSES: dict[str, Loss] = {"sigmoid": sigmoid, "sigmoid_dice": sigmoid_dice}
+"""The losses of data sets in which a pixel can be of several classes: masks are (N, C, H, W)."""
+
+
+def loss_named(name: str) -> Loss:
+    """The loss of that name, of either kind."""
+    return LOSSES[name] if name in LOSSES else MULTILABEL_LOSSES[name]
+
+
+def check_loss(name: str, multilabel: bool) -> None:
+    """Raise ConfigError where the loss is not for masks of that kind."""
+    fitting = MULTILABEL_LOSSES if multilabel else LOSSES
+    if name not in fitting:
+        kind = "multi-label (a pixel can be of several classes)" if multilabel else "one class a pixel"
+        raise ConfigError(f"loss '{name}' is not for this data, which is {kind}; choose --loss {', '.join(fitting)}")

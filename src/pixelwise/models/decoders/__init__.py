@@ -1,0 +1,12 @@
+"""Decoders: from an encoder's features to logits at the photo's size.
+
+A decoder is a module with `levels`, from deep to shallow, and `skips`, the index of the feature that joins at each.
+"""
+
+from pixelwise.models.decoders.fpn import LightDecoder
+from pixelwise.models.decoders.pix2pix import Pix2PixDecoder
+
+DECODERS: dict[str, type[Pix2PixDecoder] | type[LightDecoder]] = {
+    "light": LightDecoder,
+    "pix2pix": Pix2PixDecoder,
+}

@@ -1,0 +1,41 @@
+"""TODO: module."""
+
+import math
+import time
+
+import torch
+
+from pixelwise.config import WARM_UP, Config
+from pixelwise.data.analysis.inspection import Inspection
+from pixelwise.losses import loss_named
+from pixelwise.runtime.cpu import keep_freed_memory, use_idle_cores
+from pixelwise.runtime.device import choose_device, computes_in_bfloat16
+from pixelwise.runtime.progress import Progress, no_progress
+
+
+def measure_seconds(found: Inspection, config: Config, training: int, progress: Progress = no_progress) -> float:
+    """How long a training would take here: a few steps on blank photos, with the encoder held and with it tuned."""
+    device = choose_device(config.device)
+    use_idle_cores()  # as a training will, and the next
+    keep_freed_memory()
+    model = config.create_model(found.data.classes, found.data.palette, found.data.reading).to(device).train()
+    layers = (len(found.data.classes),) if found.data.reading.multilabel else ()
+    images = torch.zeros(config.batch_size, found.data.reading.channels, config.size, config.size, dtype=torch.uint8)
+    images = images.to(device).contiguous(memory_format=torch.channels_last)
+    masks = torch.zeros(config.batch_size, *layers, config.size, config.size, dtype=torch.uint8, device=device)
+    seconds: dict[bool, float] = {}
+    # The first step of each kind only warms up; of the others the quicker one counts, for a machine may be busy.
+    for number, held in enumerate(progress((True,) * 3 + (False,) * 3, 6)):
+        model.encoder.hold(held)
+        started = time.perf_counter()
+        with torch.autocast(device.type, torch.bfloat16, enabled=computes_in_bfloat16(device, config.precision)):
+            loss = loss_named(config.loss)(model(images), masks, None)
+        loss.backward()
+        model.zero_grad()
+        loss.item()
+        if number % 3:
+            seconds[held] = min(time.perf_counter() - started, seconds.get(held, math.inf))
+    a_step = WARM_UP * seconds[True] + (1 - WARM_UP) * seconds[False]
+    larger = (config.whole_size / config.size) ** 2
+    looks = 0.3 * larger * len(found.data.val or found.data.train[training:]) / config.batch_size  # forward alone
+    return config.epochs * (training / config.batch_size + looks) * a_step

@@ -1,0 +1,120 @@
+"""What is told to a person: sheets of photos, tables of figures, and where things are."""
+
+from collections.abc import Iterable
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from pixelwise.data.analysis.inspection import Inspection
+from pixelwise.data.schema import SPLITS, Dataset, Problem
+from pixelwise.data.spec import Manifest
+from pixelwise.metrics.confusion import Metrics
+from pixelwise.planning.plan import Plan
+from pixelwise.runs.run_dir import Run
+from pixelwise.runtime.yaml_text import yaml_line
+
+
+def print_dataset(data: Dataset) -> None:
+    """Print a data set's format, classes and the size of each split."""
+    sizes = ", ".join(f"{len(getattr(data, split))} {split}" for split in SPLITS if getattr(data, split))
+    print(f"{data.root}: {data.format}, photos: {sizes}\nclasses: {', '.join(data.classes)}")
+    for note in data.notes:
+        print(note)
+
+
+def print_plan(plan: Plan) -> None:
+    """Print a plan's settings with their reasons."""
+    print("plan:")
+    for name, value in plan.settings.items():
+        print(f"  {yaml_line(name, value, plan.reasons.get(name, ''))}")
+
+
+def print_metrics(metrics: Metrics, split: str) -> None:
+    """Print a table of the figures, in percent, one row a class."""
+    where = "the photos' own size" if metrics.resolution == "photo" else f"{metrics.resolution} pixels"
+    table = Table(title=f"{split}: {metrics.images} photos at {where}", title_justify="left")
+    table.add_column("class")
+    for heading in ("IoU", "Dice", "precision", "recall", "pixels"):
+        table.add_column(heading, justify="right")
+    total = max(1, sum(figures.pixels for figures in metrics.classes.values()))
+    for name, figures in metrics.classes.items():
+        values = (figures.iou, figures.dice, figures.precision, figures.recall)
+        cells = ["absent" if figures.iou is None else "–" if value is None else f"{value:.1%}" for value in values]
+        table.add_row(escape(name), *cells, f"{figures.pixels / total:.1%}")
+    Console().print(table)
+    accuracy, miou = ("–" if value is None else f"{value:.2%}" for value in (metrics.accuracy, metrics.miou))
+    absent = f" (over the classes present; absent: {', '.join(metrics.absent)})" if metrics.absent else ""
+    print(f"accuracy {accuracy} · mean IoU {miou}{absent}")
+
+
+def print_run(run: Run) -> None:
+    """Print a training's best epoch, and where its model and pictures are."""
+    rows = run.read_metrics()
+    best = max(rows, key=lambda row: row["val_miou"] or 0.0)
+    print(
+        f"best: epoch {best['epoch']:.0f} of {len(rows)}, validation mIoU {best['val_miou'] or 0.0:.3f} "
+        f"(trained {rows[-1]['train_seconds']:.0f} s)\n"
+        f"model:    {run.folder}/model.safetensors\n"
+        f"pictures: {run.samples_animation}, {run.history_picture}, {run.architecture_picture}"
+    )
+
+
+LOUD = "leakage"
+"""The kind of problem that is told before all others: it makes every figure too good."""
+
+
+MOST_SHOWN = 5
+"""Of each kind of problem, so many files are told on the terminal; the reports have all."""
+
+
+def by_kind(problems: Iterable[Problem]) -> dict[str, list[Problem]]:
+    """Problems by their kind: leakage, then what cannot be used, then the rest."""
+    found: dict[str, list[Problem]] = {}
+    for problem in problems:
+        found.setdefault(problem.kind, []).append(problem)
+    return dict(sorted(found.items(), key=lambda item: (item[0] != LOUD, item[1][0].usable, item[0])))
+
+
+def levels(found: Inspection) -> dict[str, str]:
+    """Class → the levels in masks that stand for it; "" where the data set's own files name classes."""
+    return {name: ", ".join(each.levels) for name, each in Manifest.of(found.data).classes.items()}
+
+
+def print_inspection(found: Inspection) -> None:
+    """Print what was found: splits, sizes, classes, how masks are read, and every kind of problem."""
+    data, console = found.data, Console(soft_wrap=True, highlight=False)
+    sizes = ", ".join(f"{len(getattr(data, split))} {split}" for split in SPLITS if getattr(data, split))
+    print(f"{data.root}: {data.format}, {found.photos} photos and {found.masks} masks; usable pairs: {sizes}")
+    print(
+        f"sizes: {found.widths.least:.0f} to {found.widths.greatest:.0f} wide, {found.heights.least:.0f} to "
+        f"{found.heights.greatest:.0f} high, mostly about {found.widths.median:.0f}x{found.heights.median:.0f} "
+        f"(width over height {found.ratios.low:.2f} to {found.ratios.high:.2f})"
+    )
+    for note in data.notes:
+        print(note)
+    if data.grouped:
+        print(f"groups: {data.grouped}")
+    table = Table(title=f"classes; {found.ignored:.2%} of pixels are ignored", title_justify="left")
+    table.add_column("class")
+    for heading in ("in masks", "pixels", "photos", "objects", "side", "width"):
+        table.add_column(heading, justify="right")
+    written = levels(found)
+    for each in found.classes:
+        side = "–" if each.side is None else f"{each.side.median:.1%}"
+        width = "–" if each.width is None else f"{each.width:.1%}"
+        swatch = "[on #{:02x}{:02x}{:02x}]  [/] ".format(*each.colour)
+        cells = written[each.name], f"{each.share:.2%}", f"{each.photos}", f"{each.objects}", side, width
+        table.add_row(swatch + each.name.replace("[", "\\["), *cells)
+    console.print(table)
+    for kind, problems in by_kind(found.problems).items():
+        style = "bold red" if kind == LOUD else "yellow" if problems[0].usable else "red"
+        heading = kind.upper() if kind == LOUD else kind
+        console.print(f"{heading}: {len(problems)} file{'s' * (len(problems) != 1)}", style=style)
+        for problem in problems[:MOST_SHOWN]:
+            print(f"  {problem}")
+        if len(problems) > MOST_SHOWN:
+            print(f"  … and {len(problems) - MOST_SHOWN} more, all in report.html and report.json")
+    if not found.problems:
+        print("no problem was found")
+    print(f"looked at all in {found.seconds:.1f} s")

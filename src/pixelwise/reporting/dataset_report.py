@@ -1,0 +1,129 @@
+"""What `pixelwise inspect` tells: tables on the terminal; report.json, report.html and class sheets in a folder."""
+
+import base64
+import io
+import json
+import re
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+from jinja2 import Environment, PackageLoader
+from PIL import Image
+
+from pixelwise.data.analysis.inspection import ClassFacts, Inspection
+from pixelwise.data.io.mask import read_pair
+from pixelwise.data.schema import SPLITS, Reading
+from pixelwise.errors import DataError
+from pixelwise.planning.plan import Plan
+from pixelwise.reporting.console import LOUD, by_kind, levels
+from pixelwise.runtime.files import replacing
+from pixelwise.runtime.progress import Progress, no_progress
+from pixelwise.visualization import photo_as_shown, photo_sheet, save_picture
+
+SHEET_WIDTH = 1280
+
+
+_NO_TEXT = "backslashreplace"
+"""What becomes of names with bytes that are no text: \\udce9, which JSON reads back."""
+
+
+def write_inspection(found: Inspection, plan: Plan, folder: Path, progress: Progress = no_progress) -> None:
+    """Write report.json, plan.yaml, sheets/CLASS.png and, last, report.html, which needs no other file.
+
+    A sheet has the class in its colour on photos that show it, from the most of it to the least. Raises
+    PixelwiseError where the folder cannot be written.
+    """
+    plan.write(folder / "plan.yaml")
+    with replacing(folder / "report.json") as part:
+        text = json.dumps(as_json(found), indent=1, ensure_ascii=False) + "\n"
+        part.write_text(text, encoding="utf-8", errors=_NO_TEXT)
+    sheets = {}
+    for index, facts in progress(enumerate(found.classes), len(found.classes)):
+        sheet = class_sheet(facts, index, found.data.reading)
+        if sheet is not None:
+            name = re.sub(r"[^\w.-]+", "_", facts.name)[:80]
+            save_picture(sheet, folder / "sheets" / f"{index:02d}-{name}.png")
+            sheets[facts.name] = _embedded(sheet)
+    with replacing(folder / "report.html") as part:
+        part.write_text(_page(found, plan, sheets), encoding="utf-8", errors=_NO_TEXT)
+
+
+def as_json(found: Inspection) -> dict[str, object]:
+    """An inspection as JSON holds it: paths as text, without the records of each split but with their number."""
+    data, written = found.data, levels(found)
+    return {
+        "root": str(data.root),
+        "format": data.format,
+        "photos": found.photos,
+        "masks": found.masks,
+        "splits": {split: len(getattr(data, split)) for split in SPLITS},
+        "groups": data.grouped or None,
+        "notes": list(data.notes),
+        "widths": asdict(found.widths),
+        "heights": asdict(found.heights),
+        "aspect_ratios": asdict(found.ratios),
+        "modes": dict(found.modes),
+        "channel_means": list(found.means),
+        "channel_stds": list(found.stds),
+        "multilabel": data.reading.multilabel,
+        "ignored": found.ignored,
+        "classes": [
+            {
+                "name": each.name, "levels": written[each.name], "colour": "#{:02x}{:02x}{:02x}".format(*each.colour),
+                "pixels": each.pixels, "share": each.share, "photos": each.photos, "objects": each.objects,
+                "side": None if each.side is None else asdict(each.side), "width": each.width,
+            }
+            for each in found.classes
+        ],
+        "problems": [asdict(problem) for problem in found.problems],
+        "seconds": found.seconds,
+    }  # fmt: skip
+
+
+def class_sheet(facts: ClassFacts, index: int, reading: Reading) -> Image.Image | None:
+    """A class in its colour on its example photos, everything else dimmed; None where no photo shows it."""
+    photos, masks, names = [], [], []
+    for record in facts.examples:
+        try:
+            photo, mask = read_pair(record, reading)
+        except DataError:  # gone since it was looked at
+            continue
+        # Half of a large photo is more than its cell shows.
+        step = max(1, max(mask.shape[-2:]) // SHEET_WIDTH)
+        photo, mask = photo[::step, ::step], mask[..., ::step, ::step]
+        present = mask[index] == 1 if mask.ndim == 3 else mask == index
+        photos.append(np.ascontiguousarray(photo_as_shown(photo)))
+        masks.append(np.where(present, 0, 1).astype(np.uint8))
+        names.append(f"{present.mean():.1%} {record.image.name}")
+    if not photos:
+        return None
+    # Dark beside bright, bright beside dark: a class that its data set draws in black must be seen too.
+    other = (0, 0, 0) if max(facts.colour) > 80 else (255, 255, 255)
+    title = f"{facts.name}: {facts.share:.2%} of pixels, on {facts.photos} photos"
+    return photo_sheet(photos, masks, names, (facts.name, "all else"), (facts.colour, other), title, 2, SHEET_WIDTH)
+
+
+def _embedded(picture: Image.Image) -> str:
+    """A picture as the address of an <img>."""
+    content = io.BytesIO()
+    picture.save(content, "WEBP", quality=75)
+    return f"data:image/webp;base64,{base64.b64encode(content.getvalue()).decode()}"
+
+
+def _page(found: Inspection, plan: Plan, sheets: dict[str, str]) -> str:
+    environment = Environment(
+        loader=PackageLoader("pixelwise.reporting"), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    page = environment.get_template("dataset_report.html")
+    return page.render(
+        found=found, data=found.data, plan=plan, sheets=sheets, loud=LOUD, levels=levels(found),
+        problems=by_kind(found.problems),
+        splits={split: len(getattr(found.data, split)) for split in SPLITS},
+        spreads={
+            "width": (found.widths, "%.0f"),
+            "height": (found.heights, "%.0f"),
+            "width ÷ height": (found.ratios, "%.2f"),
+        },
+        greatest=max((each.share for each in found.classes), default=0.0) or 1.0,
+    )  # fmt: skip

@@ -1,0 +1,61 @@
+"""Progress bars: live on a terminal, one line an epoch elsewhere."""
+
+from collections.abc import Callable, Iterable
+from types import TracebackType
+from typing import Any, Self
+
+import rich.progress
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+
+Progress = Callable[[Iterable[Any], int], Iterable[Any]]
+"""Called with (items, how many there will be); gives the items back one by one, and may draw a bar meanwhile."""
+
+
+def no_progress(items: Iterable[Any], total: int) -> Iterable[Any]:
+    """Draw nothing."""
+    return items
+
+
+class Bars:
+    """Progress bars that go away when they are done; nothing where `shown` is False or no terminal watches."""
+
+    def __init__(self, shown: bool = True) -> None:
+        self.console = Console(stderr=True)
+        self.shown = shown
+        self.progress = rich.progress.Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[note]}"),
+            TimeRemainingColumn(compact=True),
+            console=self.console,
+            transient=True,
+            disable=not (shown and self.console.is_terminal and not self.console.is_jupyter),
+        )
+
+    def __enter__(self) -> Self:
+        self.progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.progress.stop()
+
+    def say(self, line: str) -> None:
+        """Print a line on stderr, above the bars."""
+        if self.shown:
+            self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def over(self, description: str) -> Progress:
+        """A `pixelwise.data.streams.Progress` that draws a bar with this description."""
+
+        def track(items: Iterable[Any], total: int) -> Iterable[Any]:
+            task = self.progress.add_task(description, total=total, note="")
+            for item in items:
+                yield item
+                self.progress.advance(task)
+            self.progress.remove_task(task)
+
+        return track

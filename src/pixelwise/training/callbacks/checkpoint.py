@@ -1,0 +1,12 @@
+"""TODO: module."""
+
+from pixelwise.training.callbacks.base import Hook
+from pixelwise.training.state import TrainState
+
+
+class BestModelHook(Hook):
+    """Keeps the model of the epoch with the best validation mIoU."""
+
+    def on_epoch(self, state: TrainState) -> None:
+        if state.best_epoch == state.epoch:
+            state.run.write_best(state.model, state.rows[-1])

@@ -1,0 +1,22 @@
+"""TODO: module."""
+
+from pixelwise.runtime.notebook import show_in_notebook
+from pixelwise.training.callbacks.base import Hook
+from pixelwise.training.state import TrainState
+from pixelwise.visualization import plot_history
+
+
+class HistoryHook(Hook):
+    """Writes metrics.csv and draws the loss curve after every epoch."""
+
+    def on_epoch(self, state: TrainState) -> None:
+        state.run.write_metrics(state.rows)
+        self._draw(state)
+
+    def on_end(self, state: TrainState) -> None:
+        self._draw(state)
+        show_in_notebook(state.run.history_picture)
+
+    def _draw(self, state: TrainState) -> None:
+        colours = dict(zip(state.data.classes, state.data.palette, strict=True))
+        plot_history(state.rows, state.run.history_picture, colours=colours)

@@ -1,0 +1,63 @@
+"""TODO: module."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from pixelwise.data.io.mask import read_pair
+from pixelwise.data.schema import Reading, Record
+from pixelwise.errors import DataError
+from pixelwise.inference.predictor import Predictor
+from pixelwise.runtime.notebook import show_in_notebook
+from pixelwise.training.callbacks.base import Hook
+from pixelwise.training.state import TrainState
+from pixelwise.visualization import (
+    all_as_shown,
+    animate,
+    photo_as_shown,
+    sample_sheet,
+    save_picture,
+)
+
+
+class SampleHook(Hook):
+    """Draws the same validation photos with what the model makes of them: before training and after every epoch.
+
+    In a notebook the pictures are shown as well; after the last epoch they are joined into one animation.
+    """
+
+    def on_start(self, state: TrainState) -> None:
+        self.pairs = list(_readable(state.samples, state.data.reading, state.run.config.skip_bad))
+        if state.epoch == 0:
+            self._draw(state, "before training")
+
+    def on_epoch(self, state: TrainState) -> None:
+        score = state.rows[-1]["val_miou"]
+        self._draw(state, f"epoch {state.epoch}" + (f" · validation mIoU {score:.3f}" if score is not None else ""))
+
+    def on_end(self, state: TrainState) -> None:
+        if self.pairs:
+            animate(state.run.sample_pictures(state.epoch), state.run.samples_animation)
+
+    def _draw(self, state: TrainState, title: str) -> None:
+        if not self.pairs:
+            return
+        training = state.model.training
+        predictor = Predictor(state.model, state.model.mean.device)
+        photos, truths = zip(*self.pairs, strict=True)
+        predictions = predictor.masks(photos)
+        state.model.train(training)
+        photos = [photo_as_shown(photo) for photo in photos]
+        (true, made), classes, palette = all_as_shown([truths, predictions], state.data.classes, state.data.palette)
+        sheet = sample_sheet(photos, true, made, classes, palette, title)
+        save_picture(sheet, state.run.sample_picture(state.epoch))
+        show_in_notebook(state.run.sample_picture(state.epoch))
+
+
+def _readable(records: Sequence[Record], reading: Reading, skip_bad: bool) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    for record in records:
+        try:
+            yield read_pair(record, reading)
+        except DataError:
+            if not skip_bad:
+                raise

@@ -1,0 +1,198 @@
+"""What a training works with, made ready: settings, photos, model, optimiser; new, or where a run stopped."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LRScheduler
+from torch.utils.data import DataLoader
+
+from pixelwise.config import Config
+from pixelwise.data.augmentations import REPEATING, build_transform, prepared_size
+from pixelwise.data.io.tar_shard import shards_of
+from pixelwise.data.samplers import EpochSampler, ShardSampler
+from pixelwise.data.schema import Dataset, Record
+from pixelwise.data.torch_dataset import SegmentationDataset, collate
+from pixelwise.errors import ConfigError, DataError, RunError
+from pixelwise.losses import check_loss
+from pixelwise.losses.class_weights import check_class_weights, class_weight_values
+from pixelwise.models.model import Segmenter
+from pixelwise.planning.plan import Plan
+from pixelwise.runs.checkpoint import Checkpoint, rng_states, set_rng_states
+from pixelwise.runs.run_dir import Row, Run
+from pixelwise.training.progress import TrainBars
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+from pixelwise.training.optim import _optimizer, _schedule
+
+RESUMABLE = ("epochs", "device", "precision", "workers", "cache")
+"""The settings that may change when a run is resumed."""
+
+
+@dataclass
+class Session:
+    """What the loop works with; `step` counts optimiser steps, `seconds` those spent training alone."""
+
+    config: Config
+    fabric: "Fabric"
+    model: Segmenter
+    parallel: nn.Module  # the same model as all processes share it
+    optimizer: Any
+    schedule: LRScheduler
+    loader: DataLoader[tuple[Tensor, ...]]
+    sampler: EpochSampler
+    val_loader: DataLoader[tuple[Tensor, ...]]
+    class_weights: Tensor | None
+    step: int = 0
+    seconds: float = 0.0
+
+    def checkpoint(self, epoch: int) -> Checkpoint:
+        """Where the training stands after an epoch."""
+        return Checkpoint(
+            epoch, self.step, self.seconds, self.model.state_dict(), self.optimizer.state_dict(), rng_states()
+        )
+
+
+def open_run(
+    out: Path, preset: str | None, resume: bool, plan: Plan | None, given: dict[str, Any]
+) -> tuple[Run, Checkpoint | None]:
+    """A new run's settings, or those of the run in `out` and where it stopped."""
+    if not resume:
+        Run.check_free(out)
+        return Run(out, Config.of(preset or "default", plan.settings if plan else None, **given)), None
+    run = Run.open(out)
+    asked = Config.of(run.config.preset, **(run.config.model_dump(exclude={"preset"}) | given))
+    changed = [name for name in given if getattr(asked, name) != getattr(run.config, name) and name not in RESUMABLE]
+    if changed or preset not in (None, run.config.preset):
+        name = changed[0] if changed else "preset"
+        raise ConfigError(
+            f"--resume cannot change {name} ({getattr(run.config, name)!r} in {out}/config.yaml); "
+            f"only {', '.join(RESUMABLE)} may differ"
+        )
+    checkpoint = run.read_last()
+    if checkpoint is not None and checkpoint.epoch >= asked.epochs:
+        raise RunError(f"{out}: has its {checkpoint.epoch} epochs already; raise --epochs to train further")
+    return Run(out, asked), checkpoint
+
+
+def prepare(
+    data: Dataset, config: Config, fabric: "Fabric", train_records: Sequence[Record], val_records: Sequence[Record],
+    bars: TrainBars,
+) -> Session:  # fmt: skip
+    """Read the photos, build the model, and share both among the processes."""
+    # First what can be wrong in a moment, then what takes its time.
+    check_class_weights(config.class_weights, data.classes)
+    check_loss(config.loss, data.reading.multilabel)
+    model = config.create_model(data.classes, data.palette, data.reading)
+    train_set, val_set = _open_photos(data, config, fabric, train_records, val_records, bars)
+    if data.reading.channels != 3:
+        model.normalise_by(*channel_statistics(train_set))
+    sampler = _sampler(train_set, config, fabric)
+    count = len(data.classes)
+    weights = class_weight_values(config.class_weights, data.classes, lambda: train_set.class_pixels(count))
+    if min(sampler.global_sizes()) < 2 * fabric.world_size and config.size <= model.encoder.reductions[-1]:
+        raise ConfigError(
+            f"one photo of {config.size} px a process is a single pixel at the encoder's end, of which batch norm "
+            "can learn nothing; raise --size or --batch-size"
+        )
+    if model.encoder.frozen and config.augment in REPEATING:
+        model.remember_features()
+    parallel, optimizer = fabric.setup(model, _optimizer(model, config, fused=fabric.device.type != "mps"))
+    return Session(
+        config=config,
+        fabric=fabric,
+        model=model,
+        parallel=parallel,
+        optimizer=optimizer,
+        schedule=_schedule(optimizer.optimizer, config, config.epochs * len(sampler)),
+        loader=DataLoader(
+            train_set,
+            batch_sampler=sampler,
+            num_workers=config.workers,
+            persistent_workers=config.workers > 0,
+            collate_fn=collate,
+            pin_memory=fabric.device.type == "cuda",
+        ),
+        sampler=sampler,
+        val_loader=DataLoader(val_set, batch_size=config.batch_size, collate_fn=collate),
+        class_weights=None if weights is None else weights.to(fabric.device),
+    )
+
+
+def _open_photos(
+    data: Dataset, config: Config, fabric: "Fabric", train_records: Sequence[Record], val_records: Sequence[Record],
+    bars: TrainBars,
+) -> tuple[SegmentationDataset, SegmentationDataset]:  # fmt: skip
+    """The photos to train on, and this process's share of those to validate on; tells what was left out."""
+    train_set = SegmentationDataset(
+        train_records,
+        data.reading,
+        prepared_size(config.augment, config.size),
+        build_transform(config.augment, config.size),
+        progress=bars.over("preparing training photos"),
+        cache=config.cache,
+        skip_bad=config.skip_bad,
+    )
+    val_set = SegmentationDataset(
+        val_records[fabric.global_rank :: fabric.world_size],
+        data.reading,
+        config.whole_size,
+        progress=bars.over("preparing validation photos"),
+        cache=config.cache,
+        skip_bad=config.skip_bad,
+    )
+    for line in dict.fromkeys(
+        [*train_set.notes, *(f"left out: {each}" for each in train_set.skipped + val_set.skipped)]
+    ):
+        bars.say(line)
+    if len(train_set) == 0 or len(val_set) == 0:
+        raise DataError(f"{data.root}: no photo is left for {'validation' if len(train_set) else 'training'}")
+    return train_set, val_set
+
+
+def _sampler(photos: SegmentationDataset, config: Config, fabric: "Fabric") -> EpochSampler:
+    """The order of photos: any where they lie in the cache; where shards are streamed, few of them at a time."""
+    shards = shards_of(photos.records) if photos.prepared is None else None
+    share = fabric.global_rank, fabric.world_size
+    if shards is None:
+        return EpochSampler(len(photos), config.batch_size, config.seed, *share)
+    return ShardSampler(shards, config.batch_size, config.seed, *share, workers=config.workers)
+
+
+def channel_statistics(photos: SegmentationDataset, most: int = 200) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation of each channel over the pixels of at most `most` photos, on the scale 0..255."""
+    step = math.ceil(len(photos) / most)
+    pixels = torch.stack([photos[index][0] for index in range(0, len(photos), step)]).double()
+    # A channel that is the same everywhere is left as large as it is.
+    return pixels.mean((0, 2, 3)).tolist(), pixels.std((0, 2, 3)).clamp(min=1.0).tolist()
+
+
+def restore(session: Session, run: Run, checkpoint: Checkpoint) -> list[Row]:
+    """Put a session where the checkpoint left it, and give the rows so far; the schedule is that of the epochs now."""
+    session.model.load_state_dict(checkpoint.model)
+    groups = [dict(group) for group in session.optimizer.param_groups]
+    session.optimizer.load_state_dict(checkpoint.optimizer)
+    # The fused optimiser goes over memory as it lies: its state must lie as the weights do, channels last.
+    for parameter, kept in session.optimizer.optimizer.state.items():
+        for name, value in kept.items():
+            if value.shape == parameter.shape:
+                kept[name] = torch.empty_like(parameter).copy_(value)
+    for group, fresh in zip(session.optimizer.param_groups, groups, strict=True):
+        group.update({name: value for name, value in fresh.items() if name != "params"})
+    session.step, session.seconds = checkpoint.step, checkpoint.train_seconds
+    # As its own state would say, so that it knows the optimiser has stepped; the step works out the rate there.
+    session.schedule.load_state_dict({"last_epoch": checkpoint.step - 1, "_step_count": checkpoint.step + 1})
+    session.schedule.step()
+    rows = run.read_metrics()[: checkpoint.epoch]
+    if len(rows) < checkpoint.epoch:
+        raise RunError(
+            f"{run.folder}/metrics.csv: has {len(rows)} of the {checkpoint.epoch} epochs in last/; "
+            "this run cannot be resumed"
+        )
+    set_rng_states(checkpoint.rng)
+    return rows

@@ -1,0 +1,216 @@
+"""The training loop, from records to a run folder, to be read from top to bottom."""
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+from torch import Tensor
+
+from pixelwise.config import WARM_UP, Config
+from pixelwise.data.analysis.groups import group_photos
+from pixelwise.data.pixel_weights import pixel_weights
+from pixelwise.data.schema import Dataset, Record
+from pixelwise.data.spec import Manifest
+from pixelwise.data.splits import hold_back
+from pixelwise.errors import ConfigError, DataError
+from pixelwise.losses import loss_named
+from pixelwise.metrics.confusion import Metrics, confusion_matrix
+from pixelwise.models.model import classify
+from pixelwise.planning.plan import Plan
+from pixelwise.runs.run_dir import Row, Run
+from pixelwise.runtime.cpu import IdleCores
+from pixelwise.runtime.distributed import launch, sum_over_processes
+from pixelwise.training.callbacks import HOOKS
+from pixelwise.training.callbacks.base import Hook
+from pixelwise.training.progress import TrainBars
+from pixelwise.training.setup import Session, open_run, prepare, restore
+from pixelwise.training.state import TrainState
+
+
+def train(
+    data: Dataset,
+    out: str | Path,
+    preset: str | None = None,
+    resume: bool = False,
+    hooks: Sequence[Hook] | None = None,
+    plan: Plan | None = None,
+    **settings: Any,
+) -> Run:
+    """Train a model on a data set and leave a run folder.
+
+    Under `torchrun` every process calls this, and together they train one model with the same global batch.
+
+    Args:
+        data: see `load_dataset`.
+        out: the run folder; nothing may be there yet, unless resuming.
+        preset: "default" or "tutorial"; None for "default", or for the run's own when resuming.
+        resume: go on where the run in `out` stopped; `epochs` may be raised.
+        hooks: what happens around the loop; None for all of `pixelwise.hooks.HOOKS`.
+        plan: settings drawn from the data, in place of the preset's own; see `draw_plan`.
+        settings: any field of `Config` in place of the plan's or the preset's, such as epochs=3.
+
+    Raises a PixelwiseError of its kind for bad settings, data or weights, or an `out` that is in the way.
+
+    >>> run = train(load_dataset("oxford-iiit-pet/"), out="runs/pets", epochs=3)  # doctest: +SKIP
+    """
+    run, checkpoint = open_run(Path(out), preset, resume, plan, settings)
+    config = run.config
+    fabric = launch(config.device, config.precision)
+    torch.manual_seed(config.seed)
+    with TrainBars(shown=fabric.is_global_zero) as bars, ExitStack() as held:
+        if not data.val and config.validation_from == "train":
+            data = group_photos(data, bars.over("looking for groups"))
+        train_records, val_records = split_for_training(data, config)
+        _check_processes(fabric.world_size, config.batch_size, len(train_records), len(val_records))
+        session = prepare(data, config, fabric, train_records, val_records, bars)
+        samples = val_records[:: math.ceil(len(val_records) / config.samples)]
+        state = TrainState(run, data, session.model, samples)
+        if checkpoint is not None:
+            state.rows = restore(session, run, checkpoint)
+        active = [hook() for hook in HOOKS] if hooks is None else list(hooks)
+        if fabric.is_global_zero:
+            held.enter_context(_enter(run, data, plan, resume))
+        else:
+            active = []
+        for hook in active:
+            hook.on_start(state)
+        bars.start(config.epochs, session.step, config.epochs * len(session.sampler))
+        cores = IdleCores()
+
+        for epoch in range(state.epoch, config.epochs):
+            cores.follow()
+            train_figures = _train_epoch(session, epoch, bars)
+            row = train_figures | _validate(session, data.classes)
+            # Last, as the speed and the rate are no figures of the model.
+            row |= {name: row.pop(name) for name in ("images_per_second", "learning_rate")}
+            state.rows.append(row)
+            bars.epoch(state.rows[-1])
+            for hook in active:
+                hook.on_epoch(state)
+            if fabric.is_global_zero:
+                run.write_last(session.checkpoint(epoch + 1))
+            fabric.barrier()
+        for hook in active:
+            hook.on_end(state)
+    return run
+
+
+def _enter(run: Run, data: Dataset, plan: Plan | None, resume: bool) -> BinaryIO:
+    """Make the run's folder, or go on in it; other trainings are kept out as long as what is returned is open."""
+    if resume and run.folder.exists():
+        with run.keep_others_out():
+            run.write_config()
+    else:
+        run.start()
+        run.write_manifest(Manifest.of(data))
+        if plan is not None:
+            plan.write(run.plan_file)
+    return run.keep_others_out()
+
+
+def _check_processes(processes: int, batch: int, training: int, validation: int) -> None:
+    """Raise ConfigError where a process would have no photo: the others would wait for it for ever."""
+    if processes > min(batch, training, validation):
+        raise ConfigError(
+            f"{processes} processes need a photo each, but a batch has {batch}, training {training} and validation "
+            f"{validation}; start fewer"
+        )
+
+
+def split_for_training(data: Dataset, config: Config) -> tuple[list[Record], list[Record]]:
+    """The records to train on and those to validate on.
+
+    A val split of the data set's own is used as it is. Otherwise a share of train is held back, so that the test
+    split stays unseen; or, as in the tutorial, a share of the test split is looked at.
+    """
+    train_records = list(data.records("train"))
+    if data.val:
+        return train_records, list(data.val)
+    if config.validation_from == "test":
+        kept, held = train_records, hold_back(data.records("test"), config.validation_fraction, config.seed)[1]
+    else:
+        kept, held = hold_back(train_records, config.validation_fraction, config.seed)
+    if not held:
+        raise DataError(
+            f"{data.root}: the {config.validation_from} split has too few photos to give any for validation; add some"
+        )
+    return kept, held
+
+
+def _train_epoch(session: Session, epoch: int, bars: TrainBars) -> Row:
+    """One pass over the training photos; the training part of the epoch's row."""
+    fabric, loss_function = session.fabric, loss_named(session.config.loss)
+    session.model.train()
+    session.model.encoder.hold(epoch < round(WARM_UP * session.config.epochs))
+    session.sampler.epoch = epoch
+    loss_sum, shown = torch.zeros((), device=fabric.device), 0
+    rate = session.optimizer.param_groups[0]["lr"]
+    started = time.perf_counter()
+    for (images, masks), whole in zip(_batches(session), session.sampler.global_sizes(), strict=True):
+        weights = None if session.class_weights is None else pixel_weights(masks, session.class_weights)
+        loss = loss_function(session.parallel(images), masks, weights)
+        # Gradients are averaged over processes: scaled so, a photo counts the same in whichever it is.
+        fabric.backward(loss * (len(images) * fabric.world_size / whole))
+        session.optimizer.step()
+        session.optimizer.zero_grad()
+        session.schedule.step()
+        session.step += 1
+        loss_sum += loss.detach() * len(images)
+        shown += len(images)
+        bars.step(epoch + 1, loss_sum, shown, time.perf_counter() - started)
+    total = sum_over_processes(fabric, loss_sum).item()
+    seconds = time.perf_counter() - started
+    session.seconds += seconds
+    if not math.isfinite(total):
+        raise ConfigError(f"the loss became {total} in epoch {epoch + 1}; lower --lr, or try --precision float32")
+    return {
+        "epoch": epoch + 1,
+        "step": session.step,
+        "train_seconds": session.seconds,
+        "train_loss": total / session.sampler.length,
+        "images_per_second": session.sampler.length / seconds,
+        "learning_rate": rate,
+    }
+
+
+def _batches(session: Session) -> Iterator[tuple[Tensor, Tensor]]:
+    """This process's batches on its device: images (N, 3, H, W) uint8, masks (N, H, W) uint8."""
+    device = session.fabric.device
+    threads = torch.get_num_threads()
+    iterator = iter(session.loader)
+    while True:
+        # One photo is too little work to share among threads: waiting for each other takes them longer.
+        torch.set_num_threads(1)
+        try:
+            images, masks = next(iterator)
+        except StopIteration:
+            return
+        finally:
+            torch.set_num_threads(threads)
+        yield images.to(device, non_blocking=True), masks.to(device, non_blocking=True)
+
+
+@torch.no_grad()
+def _validate(session: Session, classes: Sequence[str]) -> Row:
+    """Loss and figures over the validation photos at the model's size; the validation part of the epoch's row."""
+    fabric, loss_function = session.fabric, loss_named(session.config.loss)
+    session.model.eval()
+    count, multilabel = len(classes), session.model.card.multilabel
+    confusion = torch.zeros((count, 2, 2) if multilabel else (count, count), dtype=torch.int64, device=fabric.device)
+    loss_sum = torch.zeros(2, dtype=torch.float64, device=fabric.device)
+    for images, masks in session.val_loader:
+        images, masks = images.to(fabric.device), masks.to(fabric.device)
+        logits = session.parallel(images)
+        loss_sum += torch.stack([loss_function(logits, masks, None) * len(images), torch.tensor(len(images))])
+        confusion += confusion_matrix(masks, classify(logits, multilabel), count, multilabel)
+    # Each process has its own photos, none of them twice: sums are those of one process.
+    confusion = sum_over_processes(fabric, confusion)
+    loss, images_seen = sum_over_processes(fabric, loss_sum).tolist()
+    metrics = Metrics.from_confusion(confusion, classes, int(images_seen), f"{session.config.whole_size}")
+    return {"val_loss": loss / images_seen, "val_accuracy": metrics.accuracy, "val_miou": metrics.miou} | {
+        f"iou_{name}": figures.iou for name, figures in metrics.classes.items()
+    }

@@ -1,0 +1,20 @@
+"""Writing a picture so that its path never holds half of one."""
+
+from pathlib import Path
+
+from PIL import Image
+
+from pixelwise.runtime.files import replacing
+
+
+def save_picture(picture: Image.Image, out: Path) -> None:
+    """Write `picture` to `out` in one step; the suffix of `out` names the format. Missing folders are made.
+
+    A picture of `index_image` keeps its class indices in PNG, not in JPEG.
+
+    Raises ValueError for a suffix that Pillow does not know; whatever `out` held before then stays.
+
+    >>> save_picture(overlay(image, mask, palette), Path("cat.png"))  # doctest: +SKIP
+    """
+    with replacing(out) as path:
+        picture.save(path)

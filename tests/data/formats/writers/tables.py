@@ -1,0 +1,183 @@
+"""Writers: the same photos and masks in tables, and as Hugging Face's `datasets` saves them.
+
+Each is `write(folder, samples, classes)`, as in folder_writers.py; WRITERS names them.
+"""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from tests.data.formats.writers.folders import Sample, Writer, lines, save
+
+WORDS = {"train": "train", "val": "validation", "test": "test"}
+
+
+def png(pixels: np.ndarray) -> bytes:
+    """A picture file's content."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def pictures(folder: Path, samples: Sequence[Sample]) -> list[tuple[Path, Path]]:
+    """Photos and masks in folders whose names say nothing."""
+    found = []
+    for sample in samples:
+        photo, mask = folder / "a" / f"{sample.name}.png", folder / "b c" / f"{sample.name}_x.png"
+        save(photo, sample.image)
+        save(mask, sample.mask)
+        found.append((photo, mask))
+    return found
+
+
+def write_csv(folder: Path, samples: Sequence[Sample], classes: Sequence[str]) -> None:
+    """Relative paths, names in classes.txt."""
+    rows = [
+        f'"{photo.relative_to(folder)}",{mask.relative_to(folder)},{sample.split}'
+        for (photo, mask), sample in zip(pictures(folder, samples), samples, strict=True)
+    ]
+    lines(folder / "data.csv", ["image,mask,split", *rows])
+    lines(folder / "classes.txt", classes)
+
+
+def write_excel(folder: Path, samples: Sequence[Sample], classes: Sequence[str]) -> None:
+    """As a German Excel saves it: a byte order mark, semicolons, CRLF; paths as Windows writes them."""
+    rows = [
+        f"{str(mask.relative_to(folder)).replace('/', chr(92))};x;{WORDS[sample.split].upper()};{photo}"
+        for (photo, mask), sample in zip(pictures(folder, samples), samples, strict=True)
+    ]
+    text = "\r\n".join(["Mask Path;note;Split; Filename", *rows, ";;;", ""])
+    (folder / "Übersicht.CSV").write_bytes(text.encode("utf-8-sig"))
+    lines(folder / "classes.txt", classes)
+
+
+def write_urls(folder: Path, samples: Sequence[Sample], classes: Sequence[str]) -> None:
+    """Tabs and file:// URLs, a table a split."""
+    found = pictures(folder / "elsewhere", samples)
+    for split in {sample.split for sample in samples}:
+        rows = [
+            f"{photo.as_uri()}\tfile://{mask}"
+            for (photo, mask), sample in zip(found, samples, strict=True)
+            if sample.split == split
+        ]
+        lines(folder / f"{WORDS[split]}.tsv", ["photo\tannotation", *rows])
+    lines(folder / "classes.txt", classes)
+
+
+def write_parquet(folder: Path, columns: dict[str, Any], row_group_size: int = 2) -> None:
+    import pyarrow
+    import pyarrow.parquet
+
+    pyarrow.parquet.write_table(pyarrow.table(columns), folder / "data.parquet", row_group_size=row_group_size)
+
+
+def write_parquet_paths(folder: Path, samples: Sequence[Sample], classes: Sequence[str]) -> None:
+    found = pictures(folder, samples)
+    columns = {
+        "number": list(range(len(samples))),
+        "image": [str(photo.relative_to(folder)) for photo, _ in found],
+        "mask": [str(mask) for _, mask in found],
+        "split": [sample.split for sample in samples],
+    }
+    write_parquet(folder, columns)
+    lines(folder / "classes.txt", classes)
+
+
+def write_parquet_bytes(folder: Path, samples: Sequence[Sample], classes: Sequence[str]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    columns = {
+        "image": [png(sample.image) for sample in samples],
+        "mask": [{"bytes": png(sample.mask), "path": f"{sample.name}.png"} for sample in samples],
+        "split": [sample.split for sample in samples],
+    }
+    write_parquet(folder, columns)
+    lines(folder / "classes.txt", classes)
+
+
+def write_layers_csv(folder: Path, samples: Sequence[Sample], classes: Sequence[str]) -> None:
+    """Multi-label: a column of masks a class, empty where it is not on the photo."""
+    rows = []
+    for sample in samples:
+        save(folder / "a" / f"{sample.name}.png", sample.image)
+        cells = [f"a/{sample.name}.png"]
+        for index, _ in enumerate(classes):
+            present = sample.mask == index
+            cells.append(f"b/{sample.name}_{index}.png" if present.any() else "")
+            if present.any():
+                save(folder / cells[-1], present.astype(np.uint8) * 255)
+        rows.append(",".join([*cells, sample.split]))
+    lines(folder / "data.csv", [",".join(["image", *(f"mask:{name}" for name in classes), "split"]), *rows])
+
+
+def hf_dataset(samples: Sequence[Sample], classes: Sequence[str], columns: tuple[str, str] = ("image", "label")) -> Any:
+    """Samples as a datasets.Dataset."""
+    import datasets
+
+    features = {column: datasets.Image() for column in columns}
+    features["classes"] = datasets.Sequence(datasets.ClassLabel(names=list(classes)))
+    rows = {
+        columns[0]: [{"bytes": png(sample.image), "path": None} for sample in samples],
+        columns[1]: [{"bytes": png(sample.mask), "path": f"{sample.name}.png"} for sample in samples],
+        "classes": [[each for each in np.unique(sample.mask).tolist() if each != 255] for sample in samples],
+    }
+    return datasets.Dataset.from_dict(rows, features=datasets.Features(features))
+
+
+def by_split(samples: Sequence[Sample]) -> dict[str, list[Sample]]:
+    return {WORDS[split]: [s for s in samples if s.split == split] for split in {s.split: None for s in samples}}
+
+
+def write_saved(folder: Path, samples: Sequence[Sample], classes: Sequence[str]) -> None:
+    """DatasetDict.save_to_disk, two files a split."""
+    import datasets
+
+    saved = datasets.DatasetDict({word: hf_dataset(own, classes) for word, own in by_split(samples).items()})
+    saved.save_to_disk(str(folder), num_shards={word: min(2, len(own)) for word, own in by_split(samples).items()})
+
+
+def write_saved_alone(folder: Path, samples: Sequence[Sample], classes: Sequence[str]) -> None:
+    """Dataset.save_to_disk of some rows: no splits."""
+    hf_dataset([samples[0], *samples], classes, ("pixel_values", "what is there")).select(
+        range(1, len(samples) + 1)
+    ).save_to_disk(str(folder))
+
+
+def write_hub(folder: Path, samples: Sequence[Sample], classes: Sequence[str]) -> None:
+    """As the hub serves it: data/train-00000-of-00002.parquet"""
+    (folder / "data").mkdir(parents=True, exist_ok=True)
+    for word, own in by_split(samples).items():
+        halves = [half for half in (own[::2], own[1::2]) if half]
+        for index, half in enumerate(halves):
+            name = f"{word}-{index:05}-of-{len(halves):05}.parquet"
+            hf_dataset(half, classes).to_parquet(str(folder / "data" / name), batch_size=2)
+    (folder / "README.md").write_text("---\nlicense: mit\n---\n")
+
+
+def write_converted(folder: Path, samples: Sequence[Sample], classes: Sequence[str]) -> None:
+    """As the hub converts data sets: default/train/0000.parquet."""
+    for word, own in by_split(samples).items():
+        (folder / "default" / word).mkdir(parents=True, exist_ok=True)
+        hf_dataset(own, classes, ("img", "segmentation_mask")).to_parquet(
+            str(folder / "default" / word / "0000.parquet")
+        )
+
+
+WRITERS: dict[str, tuple[str, Writer]] = {
+    "csv": ("table", write_csv),
+    "excel": ("table", write_excel),
+    "urls": ("table", write_urls),
+    "parquet paths": ("table", write_parquet_paths),
+    "parquet bytes": ("table", write_parquet_bytes),
+    "layers csv": ("table", write_layers_csv),
+    "saved": ("huggingface", write_saved),
+    "saved alone": ("huggingface", write_saved_alone),
+    "hub": ("huggingface", write_hub),
+    "converted": ("huggingface", write_converted),
+}
+"""A name → the format that reads it, and its writer."""
+
+NO_SPLITS = {"saved alone"}

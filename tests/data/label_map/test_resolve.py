@@ -1,0 +1,286 @@
+"""What masks mean: every way of writing them reads back to the same classes, and what is ambiguous is asked for."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from pixelwise.data.io.mask import read_mask
+from pixelwise.data.label_map.options import Choices, Meaning
+from pixelwise.data.label_map.resolve import infer
+from pixelwise.data.label_map.value_counts import survey_masks
+from pixelwise.data.schema import Layers, Layout, MaskEncoding, Record
+from pixelwise.errors import ConfigError, DataError, PixelwiseError
+from pixelwise.palette import IGNORE_INDEX
+
+quick = settings(derandomize=True, deadline=None, max_examples=30)
+
+
+def meaning_of(pictures: list[Image.Image], folder: Path, suffix: str = ".png", **known: object) -> Meaning:
+    """What masks mean that are saved as pictures; `known` are fields of Layout or Choices."""
+    choices = Choices(**{name: known.pop(name) for name in list(known) if name in Choices.__dataclass_fields__})
+    options = {"quality": 85} if suffix == ".jpg" else {"lossless": True} if suffix == ".webp" else {}
+    records = []
+    for number, picture in enumerate(pictures):
+        path = folder / f"{number}{suffix}"
+        picture.save(path, **options)
+        records.append(Record(folder / f"{number}.jpg", path))
+    layout = Layout(train=tuple(records), **known)  # type: ignore[arg-type]
+    survey, errors = survey_masks(records)
+    assert not errors
+    return infer(layout, survey, choices)
+
+
+def read(folder: Path, meaning: Meaning, number: int = 0, suffix: str = ".png") -> np.ndarray:
+    return read_mask(folder / f"{number}{suffix}", meaning.encoding)
+
+
+def grey(levels: list[list[int]]) -> Image.Image:
+    return Image.fromarray(np.array(levels, np.uint8))
+
+
+@dataclass(frozen=True)
+class Written:
+    """Class indices, and the levels they are written as."""
+
+    indices: np.ndarray
+    levels: tuple[int, ...]
+    void: int | None
+
+
+@st.composite
+def written(draw: st.DrawFn, most: int, voids: tuple[int, ...] = (255,)) -> Written:
+    """2 to 12 classes at any levels below `most`, gaps or none, with or without void; masks show every class."""
+    count = draw(st.integers(2, 12))
+    levels = tuple(sorted(draw(st.sets(st.integers(0, most), min_size=count, max_size=count))))
+    void = draw(st.sampled_from((None, *voids)))
+    rng = np.random.default_rng(draw(st.integers(0, 2**16)))
+    indices = np.resize(np.arange(count), 8 * 9)
+    if void is not None:
+        indices[-10:] = IGNORE_INDEX
+    indices = rng.permutation(indices).reshape(8, 9).astype(np.uint8)
+    return Written(indices, levels, void)
+
+
+def as_levels(made: Written, dtype: type = np.uint8) -> np.ndarray:
+    table = np.zeros(256, np.int64)
+    table[: len(made.levels)] = made.levels
+    if made.void is not None:
+        table[IGNORE_INDEX] = made.void
+    return table[made.indices].astype(dtype)
+
+
+@quick
+@given(written(most=60))
+def test_grey_masks_read_back(made: Written):
+    with TemporaryDirectory() as folder:
+        meaning = meaning_of([Image.fromarray(as_levels(made))], Path(folder))
+        np.testing.assert_array_equal(read(Path(folder), meaning), made.indices)
+        assert len(meaning.classes) == len(made.levels)
+
+
+@quick
+@given(written(most=60), st.randoms(use_true_random=False))
+def test_palettes_read_back_and_give_the_colours(made: Written, random):  # type: ignore[no-untyped-def]
+    table = [(random.randrange(256), random.randrange(256), index) for index in range(256)]
+    picture = Image.fromarray(as_levels(made))
+    picture.putpalette([value for colour in table for value in colour])
+    with TemporaryDirectory() as folder:
+        meaning = meaning_of([picture], Path(folder))
+        np.testing.assert_array_equal(read(Path(folder), meaning), made.indices)
+        assert meaning.palette == tuple(table[level] for level in made.levels)
+
+
+@quick
+@given(written(most=255, voids=()), st.randoms(use_true_random=False), st.booleans())
+def test_colours_read_back_and_are_named_by_a_list(made: Written, random, named: bool):  # type: ignore[no-untyped-def]
+    colours = [(level, random.randrange(256), random.randrange(256)) for level in made.levels]
+    values = {index: red << 16 | green << 8 | blue for index, (red, green, blue) in enumerate(colours)}
+    listed = [f"thing {index}" for index in values]
+    order = sorted(values, key=lambda index: random.random())
+    names = {values[index]: listed[index] for index in order} if named else {}
+    with TemporaryDirectory() as folder:
+        picture = Image.fromarray(np.array(colours, np.uint8)[made.indices])
+        meaning = meaning_of([picture], Path(folder), colour_names=names)
+        mask = read(Path(folder), meaning)
+        shown = [meaning.palette[index] for index in mask.ravel()]
+        assert shown == [colours[index] for index in made.indices.ravel()]
+        if named:
+            assert [meaning.classes[index] for index in mask.ravel()] == [listed[i] for i in made.indices.ravel()]
+
+
+@quick
+@given(st.one_of(written(most=5000, voids=()), written(most=60, voids=(65535,))))
+def test_sixteen_bits_read_back(made: Written):
+    with TemporaryDirectory() as folder:
+        meaning = meaning_of([Image.fromarray(as_levels(made, np.uint16))], Path(folder))
+        np.testing.assert_array_equal(read(Path(folder), meaning), made.indices)
+
+
+BLOB = np.zeros((64, 64), np.uint8)
+BLOB[16:48, 10:40] = 1
+
+
+@pytest.mark.parametrize(
+    ("suffix", "make"),
+    [
+        (".png", lambda mask: Image.fromarray(mask * 255)),
+        (".png", lambda mask: Image.fromarray(mask)),
+        (".png", lambda mask: Image.fromarray(mask * 255).convert("1")),
+        (".png", lambda mask: Image.fromarray(mask * 255).convert("RGB")),
+        (".gif", lambda mask: Image.fromarray(mask * 255)),
+        (".bmp", lambda mask: Image.fromarray(mask * 255)),
+        (".webp", lambda mask: Image.fromarray(mask * 255).convert("RGB")),
+        (".jpg", lambda mask: Image.fromarray(mask * 255)),
+        (".jpg", lambda mask: Image.fromarray(mask * 255).convert("RGB")),
+        (".tif", lambda mask: Image.fromarray(mask.astype(np.uint16) * 65535)),
+        (".png", lambda mask: Image.merge("LA", (Image.new("L", (64, 64), 7), Image.fromarray(mask * 255)))),
+    ],
+    ids=["grey", "small", "one-bit", "rgb", "gif", "bmp", "webp", "jpeg", "jpeg-rgb", "16-bit", "alpha"],
+)  # fmt: skip
+def test_two_levels_of_any_kind_are_background_and_foreground(
+    suffix: str, make: Callable[[np.ndarray], Image.Image], tmp_path: Path
+):
+    meaning = meaning_of([make(BLOB), make(BLOB[:, ::-1].copy())], tmp_path, suffix)
+    assert meaning.classes == ("background", "foreground")
+    np.testing.assert_array_equal(read(tmp_path, meaning, 1, suffix), BLOB[:, ::-1])
+    assert "background" in meaning.notes[0] and "foreground" in meaning.notes[0]
+
+
+def test_the_order_of_files_does_not_matter(tmp_path: Path):
+    pictures = [grey([[0, 3], [3, 3]]), grey([[0, 7], [255, 3]]), grey([[9, 9], [0, 0]])]
+    meanings = []
+    for number, order in enumerate([(0, 1, 2), (2, 0, 1), (1, 2, 0)]):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        meanings.append(meaning_of([pictures[i] for i in order], folder))
+    assert meanings[0] == meanings[1] == meanings[2]
+    assert meanings[0].encoding.mapping == {0: 0, 3: 1, 7: 2, 9: 3, 255: 255}
+
+
+@pytest.mark.parametrize(
+    ("levels", "known", "classes", "mapping"),
+    [
+        ([0, 1, 2], {"listed": ("sky", "road", "car", "void")}, ("sky", "road", "car"), {0: 0, 1: 1, 2: 2, 3: 255}),
+        ([0, 2], {"listed": ("sky", "road", "car", "tree")}, ("sky", "road", "car", "tree"), {0: 0, 1: 1, 2: 2, 3: 3}),
+        ([10, 20], {"listed": ("cat", "dog")}, ("cat", "dog"), {10: 0, 20: 1}),
+        ([0, 1, 2], {"listed": ("cat", "dog")}, ("background", "cat", "dog"), {0: 0, 1: 1, 2: 2}),
+        ([0, 1, 255], {"classes": ("cat", "dog")}, ("cat", "dog"), {0: 0, 1: 1, 255: 255}),
+        ([0, 4], {"value_names": {4: "cat", 0: "rest", 9: "dog"}}, ("cat", "rest", "dog"), {4: 0, 0: 1, 9: 2}),
+        ([0, 4, 9], {"value_names": {0: "rest", 4: "cat", 9: "dog"}, "classes": ("dog", "cat")}, ("dog", "cat"),
+         {0: 255, 9: 0, 4: 1}),
+        ([0, 1, 2], {"ignore": ("2",)}, ("background", "foreground"), {0: 0, 1: 1, 2: 255}),
+        ([0, 1, 2], {"mask_map": (("0", "a"), ("1", "b"), ("2", "a"))}, ("a", "b"), {0: 0, 1: 1, 2: 0}),
+        ([0, 1, 2], {"mask_map": (("0", "a"), ("1", "b"), ("2", "ignore"))}, ("a", "b"), {0: 0, 1: 1, 2: 255}),
+        ([0, 128, 255], {}, ("background", "class 128", "class 255"), {0: 0, 128: 1, 255: 2}),
+        ([1, 2], {}, ("class 1", "class 2"), {1: 0, 2: 1}),
+    ],
+)  # fmt: skip
+def test_names_and_choices(levels: list[int], known: dict, classes: tuple, mapping: dict, tmp_path: Path):
+    meaning = meaning_of([grey([levels, levels[::-1]])], tmp_path, **known)
+    assert meaning.classes == classes
+    assert dict(meaning.encoding.mapping) == mapping
+
+
+@pytest.mark.parametrize(
+    ("pictures", "suffix", "known", "message"),
+    [
+        ([Image.linear_gradient("L")], ".jpg", {}, "JPEG"),
+        ([Image.linear_gradient("L")], ".png", {}, "different levels"),
+        ([Image.effect_noise((40, 40), 90).convert("RGB")], ".png", {}, "levels"),
+        ([Image.merge("RGB", [Image.linear_gradient("L").rotate(a) for a in (0, 90, 180)])], ".png", {}, "colours"),
+        ([grey([[5, 5]])], ".png", {}, "one class"),
+        ([grey([[0, 255]]), Image.new("RGB", (2, 1), (255, 0, 9)), grey([[0, 1]]).convert("P")], ".png", {}, "kinds"),
+        ([grey([[0, 1, 2]])], ".png", {"listed": ("a",)}, "1 names"),
+        ([grey([[0, 1, 9]])], ".png", {"value_names": {0: "a", 1: "b"}}, "has 9"),
+        ([grey([[0, 1, 9]])], ".png", {"mask_map": (("0", "a"), ("1", "b"))}, "has 9"),
+        ([grey([[1, 255]])], ".png", {}, "to be ignored?"),
+        ([Image.new("RGB", (2, 1), (255, 0, 9))], ".png", {"colour_names": {0: "a", 9: "b"}}, "#ff0009"),
+    ],
+)
+def test_what_is_ambiguous_is_asked_for(
+    pictures: list[Image.Image], suffix: str, known: dict, message: str, tmp_path: Path
+):
+    with pytest.raises(DataError) as error:
+        meaning_of(pictures, tmp_path, suffix, **known)
+    text = str(error.value)
+    assert message in text and "\n" not in text and ("--" in text or "save" in text)
+    assert str(tmp_path) in text, "a file is named"
+
+
+@pytest.mark.parametrize(
+    "known",
+    [{"ignore": ("7",)}, {"ignore": ("seven",)}, {"mask_map": (("x", "a"),)}, {"mask_map": (("0", "a"), ("1", "a"))}],
+)
+def test_choices_that_do_not_fit(known: dict, tmp_path: Path):
+    with pytest.raises(ConfigError):
+        meaning_of([grey([[0, 1]])], tmp_path, **known)
+
+
+def test_layers_have_two_levels(tmp_path: Path):
+    for name, levels in {"a": [[0, 255]], "b": [[255, 255]]}.items():
+        grey(levels).save(tmp_path / f"{name}.png")
+    records = [Record(tmp_path / "x.jpg", Layers((tmp_path / "a.png", tmp_path / "b.png", None)))]
+    layout = Layout(train=tuple(records), classes=("a", "b", "c"), encoding=MaskEncoding("layers"))
+    meaning = infer(layout, survey_masks(records)[0], Choices())
+    assert dict(meaning.encoding.mapping) == {0: 0, 255: 1} and meaning.classes == ("a", "b", "c")
+    mask = read_mask(records[0].mask, meaning.encoding)
+    assert mask.tolist() == [[[0, 1]], [[1, 1]], [[0, 0]]]
+
+
+@quick
+@given(st.binary(max_size=200))
+def test_random_bytes_are_an_error_that_names_the_file(content: bytes):
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "mask.png"
+        path.write_bytes(content)
+        survey, errors = survey_masks([Record(path, path)])
+        assert len(errors) == 1 and str(path) in str(errors[0])
+        with pytest.raises(PixelwiseError):
+            infer(Layout(train=(Record(path, path),)), survey, Choices())
+
+
+# --- a few masks that are unlike all others
+
+
+def test_few_masks_with_a_level_that_is_not_named_are_bad_files_under_skip_bad(tmp_path: Path):
+    good = [grey([[0, 7], [7, 0]]) for _ in range(9)]
+    said = {"mask_map": (("0", "background"), ("7", "cat"))}
+    with pytest.raises(DataError, match=r"9\.png: has 9, which --mask-map does not name"):
+        meaning_of([*good, grey([[0, 9], [7, 0]])], tmp_path, **said)
+    meaning = meaning_of([*good, grey([[0, 9], [7, 0]])], tmp_path, **said, skip_bad=True)
+    assert meaning.encoding.mapping == {0: 0, 7: 1}
+    listed = {"value_names": {0: "background", 7: "cat"}}
+    with pytest.raises(DataError, match=r"9\.png: has 9, which the list"):
+        meaning_of([*good, grey([[0, 9], [7, 0]])], tmp_path, **listed)
+    assert meaning_of([*good, grey([[0, 9], [7, 0]])], tmp_path, **listed, skip_bad=True).classes == (
+        "background",
+        "cat",
+    )
+    # In many masks it is a class that was forgotten.
+    for known in (said, listed):
+        with pytest.raises(DataError, match="has 9, which"):
+            meaning_of([*good, *[grey([[0, 9], [7, 0]])] * 2], tmp_path, **known, skip_bad=True)
+
+
+def test_one_mask_of_another_kind_is_an_error_or_a_bad_file(tmp_path: Path):
+    good = [grey([[0, 7], [7, 3]]) for _ in range(9)]
+    stray = Image.new("RGB", (2, 2), (200, 10, 10))
+    with pytest.raises(DataError, match=r"several kinds: 9 of values .* 1 of colours"):
+        meaning_of([*good, stray], tmp_path)
+    assert meaning_of([*good, stray], tmp_path, skip_bad=True).encoding.mapping == {0: 0, 3: 1, 7: 2}
+    # Greys that colour masks have too are colours: a mask with nothing but background on it.
+    colours = Image.fromarray(np.array([[[0, 0, 0], [200, 10, 10]]], np.uint8))
+    meaning = meaning_of([colours, colours, Image.new("RGB", (2, 1))], tmp_path)
+    assert meaning.encoding.kind == "colours" and meaning.encoding.mapping == {0: 0, 0xC80A0A: 1}
+
+
+def test_usual_void_needs_no_name(tmp_path: Path):
+    meaning = meaning_of([grey([[0, 1], [255, 1]])], tmp_path, value_names={0: "background", 1: "cat"})
+    assert meaning.encoding.mapping == {0: 0, 1: 1, 255: IGNORE_INDEX}

@@ -1,0 +1,90 @@
+"""Photos that are not RGB: TIFFs with any number of bands, 16-bit grey."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+import torch
+from PIL import Image
+
+import pixelwise as pw
+from pixelwise.config import Config
+from pixelwise.data.io.image import count_channels
+from pixelwise.data.schema import MaskEncoding, Reading
+from pixelwise.models.model import Segmenter
+from pixelwise.models.pretrained import embedded
+from pixelwise.palette import default_palette
+from pixelwise.training.callbacks.checkpoint import BestModelHook
+
+BANDS = 5
+MASKS = MaskEncoding("values", {0: 0, 1: 1})
+
+
+def write(folder: Path, count: int, dtype: type) -> tuple[pw.Record, ...]:
+    """Photos in which only the last band shows where the thing is."""
+    rng = np.random.default_rng(5)
+    records = []
+    for number in range(count):
+        levels = rng.integers(0, 200, (64, 72, BANDS)).astype(np.uint8)
+        mask = np.zeros((64, 72), np.uint8)
+        top, left = rng.integers(0, 30, 2)
+        mask[top : top + 30, left : left + 30] = 1
+        levels[..., 4] = np.where(mask, 220, 30)
+        photo = levels if dtype is np.uint8 else levels.astype(np.uint16) << 8
+        tifffile.imwrite(folder / f"{number}.tif", photo, photometric="minisblack", planarconfig="contig")
+        Image.fromarray(mask).save(folder / f"{number}.png")
+        records.append(pw.Record(folder / f"{number}.tif", folder / f"{number}.png"))
+    return tuple(records)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_it_learns_from_the_band_that_tells(dtype: type, tmp_path: Path):
+    records = write(tmp_path, 16, dtype)
+    assert count_channels(records[0].image) == BANDS
+    data = pw.Dataset(
+        tmp_path, "made", ("rest", "thing"), default_palette(2), Reading(MASKS, BANDS), records[:10], records[10:13],
+        records[13:],
+    )  # fmt: skip
+    run = pw.train(
+        data, tmp_path / "run", size=64, epochs=6, batch_size=4, lr=1e-2, hooks=[BestModelHook()], freeze_encoder=True
+    )
+    predictor = pw.Predictor.load(run.folder)
+    card = predictor.model.card
+    assert len(card.mean) == len(card.std) == BANDS
+    assert card.mean[0] == pytest.approx(99.5, abs=4) and card.mean[4] < 110, "each band's own, from the data"
+    assert pw.evaluate(run, data, "test").miou > 0.7
+    assert predictor(tmp_path / "13.tif").overlay().mode == "RGB"
+    with pytest.raises(pw.DataError, match="has 3 channels"):
+        Image.new("RGB", (8, 8)).save(tmp_path / "plain.png")
+        predictor(tmp_path / "plain.png")
+
+
+def test_the_first_layer_is_made_of_the_pretrained_one():
+    config = Config.of()
+    reading = Reading(MASKS, BANDS)
+    model = config.create_model(("a", "b"), default_palette(2), reading)
+    made = model.encoder.body.conv_stem.weight
+    source = embedded(config.encoder).tensors["conv_stem.weight"]
+    torch.testing.assert_close(made, source.repeat(1, 2, 1, 1)[:, :BANDS] * 3 / BANDS)
+    images = torch.zeros(2, BANDS, 64, 64, dtype=torch.uint8)
+    assert model(images).shape == (2, 2, 64, 64)
+
+
+def test_the_model_is_saved_with_its_bands(tmp_path: Path):
+    model = Config.of(encoder_weights="none").create_model(("a", "b"), default_palette(2), Reading(MASKS, 2, bits=12))
+    model.normalise_by([10.0, 20.0], [3.0, 4.0])
+    model.save(tmp_path)
+    again = Segmenter.load(tmp_path)
+    assert again.card.mean == (10.0, 20.0) and again.card.std == (3.0, 4.0) and again.card.bits == 12
+    images = torch.randint(0, 256, (1, 2, 64, 64), dtype=torch.uint8)
+    torch.testing.assert_close(again(images), model.eval()(images))
+
+
+def test_sixteen_bits_of_which_twelve_are_used(tmp_path: Path):
+    levels = np.array([[0, 16, 2048, 4095]], np.uint16)
+    Image.fromarray(levels).save(tmp_path / "grey.png")
+    from pixelwise.data.io.image import read_image
+
+    assert read_image(tmp_path / "grey.png", bits=12)[..., 0].tolist() == [[0, 1, 128, 255]]
+    assert read_image(tmp_path / "grey.png")[..., 0].tolist() == [[0, 0, 8, 15]]

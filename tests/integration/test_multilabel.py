@@ -1,0 +1,135 @@
+"""Data in which a pixel can be of several classes: trained, measured by class, predicted, drawn."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import pixelwise as pw
+from pixelwise.data.io.mask import read_pair
+from pixelwise.data.pixel_weights import pixel_weights
+from pixelwise.data.schema import Layers, MaskEncoding, Reading
+from pixelwise.inference.batch import predict_files
+from pixelwise.losses import MULTILABEL_LOSSES
+from pixelwise.losses.multilabel import sigmoid
+from pixelwise.metrics.confusion import Metrics, confusion_matrix
+from pixelwise.models.model import classify
+from pixelwise.palette import default_palette
+from pixelwise.training.callbacks.checkpoint import BestModelHook
+from pixelwise.training.callbacks.history import HistoryHook
+from pixelwise.visualization import as_shown
+
+READING = Reading(MaskEncoding("layers", {0: 0, 255: 1}))
+CLASSES = ("bright", "left")
+
+
+@pytest.fixture(scope="module")
+def layered(tmp_path_factory: pytest.TempPathFactory) -> pw.Dataset:
+    """Photos with a bright square; one class is the square, the other the left half: they overlap."""
+    root = tmp_path_factory.mktemp("layered")
+    rng = np.random.default_rng(3)
+    records = []
+    for number in range(20):
+        photo = rng.integers(0, 90, (64, 80, 3), np.uint8)
+        masks = np.zeros((2, 64, 80), np.uint8)
+        top, left = rng.integers(0, 30), rng.integers(0, 45)
+        photo[top : top + 30, left : left + 30] += 150
+        masks[0, top : top + 30, left : left + 30] = 255
+        masks[1, :, :40] = 255
+        Image.fromarray(photo).save(root / f"{number}.png")
+        pictures = []
+        for name, mask in zip(CLASSES, masks, strict=True):
+            Image.fromarray(mask).save(root / f"{number}-{name}.png")
+            pictures.append(root / f"{number}-{name}.png")
+        records.append(pw.Record(root / f"{number}.png", Layers(tuple(pictures))))
+    kept = tuple(records)
+    return pw.Dataset(root, "made", CLASSES, default_palette(2), READING, kept[:12], kept[12:16], kept[16:])
+
+
+def test_a_mask_has_a_layer_for_each_class(layered: pw.Dataset):
+    image, mask = read_pair(layered.train[0], READING)
+    assert mask.shape == (2, *image.shape[:2])
+    assert (mask[1, :, :40] == 1).all() and (mask[1, :, 40:] == 0).all()
+    assert mask[0].sum() == 900 and (image[mask[0] == 1] >= 150).all()
+
+
+@pytest.mark.parametrize("loss", MULTILABEL_LOSSES)
+def test_it_learns_both_classes_where_they_overlap(layered: pw.Dataset, loss: str, tmp_path: Path):
+    settings = {"size": 64, "epochs": 10, "batch_size": 4, "augment": "none", "lr": 1e-2, "freeze_encoder": True}
+    run = pw.train(layered, tmp_path / "run", loss=loss, hooks=[BestModelHook(), HistoryHook()], **settings)
+    metrics = pw.evaluate(run, layered, "test")
+    assert metrics.classes["left"].iou > 0.7 and metrics.classes["bright"].iou > 0.5, metrics.classes
+    row = run.read_metrics()[-1]
+    assert 0 < row["val_loss"] < run.read_metrics()[0]["val_loss"]
+
+    out = tmp_path / "masks"
+    photo = layered.test[0].image
+    predict_files(pw.Predictor.load(run.folder), [Path(str(photo))], out)
+    prediction = pw.Predictor.load(run.folder)(Path(str(photo)))
+    assert prediction.mask.shape == (2, 64, 80) and set(np.unique(prediction.mask)) <= {0, 1}
+    for index, name in enumerate(CLASSES):
+        with Image.open(out / f"{Path(str(photo)).stem}_mask_{name}.png") as picture:
+            np.testing.assert_array_equal(np.array(picture), prediction.mask[index])
+    report = json.loads((out / "predictions.json").read_text())
+    assert report["photos"][0]["shares"]["left"] == pytest.approx(prediction.mask[1].mean(), abs=1e-6)
+    assert sum(prediction.shares.values()) > 0.5
+
+
+def test_balanced_weights_lift_the_rare_class(layered: pw.Dataset, tmp_path: Path):
+    run = pw.train(
+        layered, tmp_path / "run", size=64, epochs=1, batch_size=4, loss="sigmoid", class_weights="balanced",
+        encoder_weights="none", freeze_encoder=True, samples=2,
+    )  # fmt: skip
+    assert run.read_metrics()[0]["train_loss"] > 0
+    mask = torch.tensor([[[[1, 0]], [[255, 1]]]], dtype=torch.uint8)
+    weights = pixel_weights(mask, torch.tensor([0.75, 0.25]))
+    assert weights.tolist() == [[[[1.5, 1.5]], [[0.0, 0.5]]]]
+
+
+def test_the_loss_must_fit_the_data(layered: pw.Dataset, pets: pw.Dataset, tmp_path: Path):
+    with pytest.raises(pw.ConfigError, match=r"'cross_entropy' is not for this data.*sigmoid"):
+        pw.train(layered, tmp_path / "a")
+    with pytest.raises(pw.ConfigError, match=r"'sigmoid' is not for this data.*cross_entropy"):
+        pw.train(pets, tmp_path / "b", loss="sigmoid")
+
+
+def test_the_sigmoid_loss_by_hand():
+    logits = torch.tensor([[[[0.0, 2.0]], [[-1.0, 50.0]]]], requires_grad=True)
+    mask = torch.tensor([[[[1, 0]], [[0, 255]]]], dtype=torch.uint8)
+    expected = (np.log(2) + np.log1p(np.exp(2.0)) + np.log1p(np.exp(-1.0))) / 3
+    loss = sigmoid(logits, mask)
+    assert loss.item() == pytest.approx(expected, rel=1e-6)
+    loss.backward()
+    assert logits.grad[0, 1, 0, 1] == 0, "what is ignored has no gradient"
+    assert sigmoid(logits, torch.full_like(mask, 255)).item() == 0
+    doubled = sigmoid(logits, mask, torch.full(mask.shape, 2.0))
+    assert doubled.item() == pytest.approx(2 * expected, rel=1e-6)
+
+
+def test_counts_and_figures_by_hand():
+    mask = torch.tensor([[[[1, 1, 0, 255]], [[0, 0, 0, 1]]]], dtype=torch.uint8)
+    predicted = torch.tensor([[[[1, 0, 1, 1]], [[0, 0, 1, 1]]]], dtype=torch.uint8)
+    counts = confusion_matrix(mask, predicted, 2, multilabel=True)
+    assert counts.tolist() == [[[0, 1], [1, 1]], [[2, 1], [0, 1]]]
+    metrics = Metrics.from_confusion(counts, CLASSES, 1, "photo")
+    assert metrics.classes["bright"].iou == 1 / 3 and metrics.classes["left"].iou == 1 / 2
+    assert metrics.miou == pytest.approx(5 / 12) and metrics.accuracy == 4 / 7
+    assert metrics.classes["left"].recall == 1 and metrics.classes["left"].precision == 1 / 2
+
+
+def test_a_pixel_is_of_each_class_that_is_likelier_than_not():
+    logits = torch.tensor([[[0.1, -0.1]], [[3.0, -9.0]]])
+    assert classify(logits, multilabel=True).tolist() == [[[1, 0]], [[1, 0]]]
+    assert classify(logits, multilabel=False).tolist() == [[1, 0]]
+
+
+def test_layers_are_drawn_with_small_ones_on_top():
+    mask = np.zeros((2, 2, 3), np.uint8)
+    mask[0, 0, 0] = mask[1, 0] = 1
+    mask[:, 1, 2] = 255
+    shown, classes, palette = as_shown(mask, CLASSES, default_palette(2))
+    assert shown.tolist() == [[0, 1, 1], [2, 2, 255]]
+    assert classes == (*CLASSES, "none") and len(palette) == 3

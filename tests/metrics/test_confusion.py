@@ -1,0 +1,149 @@
+"""Figures on hand-made confusion matrices, worked out by hand."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from pixelwise.metrics.confusion import ClassMetrics, Metrics, confusion_matrix
+
+NAMES = ["pet", "background", "border"]
+
+
+def metrics(rows: list[list[int]], names: list[str] = NAMES) -> Metrics:
+    return Metrics.from_confusion(torch.tensor(rows), names[: len(rows)], images=4, resolution="photo")
+
+
+# --- one matrix → figures
+
+
+def test_every_figure_by_hand():
+    found = metrics([[50, 10, 0], [5, 100, 15], [5, 10, 5]])
+    assert found.accuracy == 155 / 200
+    assert found.classes == {
+        # true 60, predicted 60, both 50
+        "pet": ClassMetrics(iou=50 / 70, dice=100 / 120, precision=50 / 60, recall=50 / 60, pixels=60),
+        # true 120, predicted 120, both 100
+        "background": ClassMetrics(iou=100 / 140, dice=200 / 240, precision=100 / 120, recall=100 / 120, pixels=120),
+        # true 20, predicted 20, both 5
+        "border": ClassMetrics(iou=5 / 35, dice=10 / 40, precision=5 / 20, recall=5 / 20, pixels=20),
+    }
+    assert found.miou == pytest.approx((50 / 70 + 100 / 140 + 5 / 35) / 3, rel=1e-15)
+    assert found.absent == ()
+    assert found.confusion == [[50, 10, 0], [5, 100, 15], [5, 10, 5]]
+    assert (found.images, found.resolution) == (4, "photo")
+
+
+def test_rows_are_true_and_columns_predicted():
+    """8 pixels of the pet, 6 of them called so; 2 of the background, 1 of them called pet."""
+    found = metrics([[6, 2], [1, 1]])
+    assert found.classes["pet"] == ClassMetrics(iou=6 / 9, dice=12 / 15, precision=6 / 7, recall=6 / 8, pixels=8)
+    assert found.classes["background"] == ClassMetrics(1 / 4, 2 / 5, precision=1 / 3, recall=1 / 2, pixels=2)
+    assert found.accuracy == 0.7
+
+
+def test_a_perfect_matrix_and_one_that_is_all_wrong():
+    perfect = metrics([[3, 0], [0, 9]])
+    assert perfect.accuracy == perfect.miou == 1.0
+    assert {(c.iou, c.dice, c.precision, c.recall) for c in perfect.classes.values()} == {(1.0, 1.0, 1.0, 1.0)}
+    wrong = metrics([[0, 3], [9, 0]])
+    assert wrong.accuracy == wrong.miou == 0.0
+    assert wrong.absent == ()
+
+
+def test_an_absent_class_has_no_iou_and_is_named():
+    found = metrics([[8, 2, 0], [0, 10, 0], [0, 0, 0]])
+    assert found.classes["border"] == ClassMetrics(iou=None, dice=None, precision=None, recall=None, pixels=0)
+    assert found.absent == ("border",)
+    assert found.miou == (8 / 10 + 10 / 12) / 2, "over the classes that are there"
+
+
+def test_a_class_that_is_only_predicted_has_iou_0_and_counts():
+    """Leaving it out would pay a model for inventing classes."""
+    found = metrics([[8, 0, 2], [0, 10, 0], [0, 0, 0]])
+    assert found.classes["border"] == ClassMetrics(iou=0.0, dice=0.0, precision=0.0, recall=None, pixels=0)
+    assert found.absent == ()
+    assert found.miou == pytest.approx((8 / 10 + 1 + 0) / 3, rel=1e-15)
+
+
+def test_a_class_that_is_never_predicted_has_iou_0_and_no_precision():
+    found = metrics([[10, 0], [5, 0]])
+    assert found.classes["background"] == ClassMetrics(iou=0.0, dice=0.0, precision=None, recall=0.0, pixels=5)
+    assert found.miou == (10 / 15 + 0) / 2
+    assert found.absent == ()
+
+
+def test_no_pixel_at_all_has_no_figures():
+    found = metrics([[0, 0], [0, 0]])
+    assert found.accuracy is None and found.miou is None
+    assert found.absent == ("pet", "background")
+
+
+def test_counts_beyond_what_floats_hold_are_exact():
+    """7349 photos of ten megapixels are more pixels than float32 tells apart, and more than int32 counts."""
+    many = 2**53
+    found = metrics([[many + 1, 1], [0, 2**33 + 1]])
+    assert found.confusion == [[many + 1, 1], [0, 2**33 + 1]]
+    assert found.classes["pet"].pixels == many + 2
+    assert found.classes["background"].iou == (2**33 + 1) / (2**33 + 2)
+
+
+def test_figures_are_plain_numbers_that_json_takes():
+    found = metrics([[8, 2, 0], [0, 10, 0], [0, 0, 0]])
+    again = json.loads(json.dumps(dataclasses.asdict(found), allow_nan=False))
+    assert again["classes"]["border"]["iou"] is None
+    assert again["confusion"] == found.confusion and again["miou"] == found.miou
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        found.miou = 1.0  # type: ignore[misc]
+
+
+# --- pixels → one matrix
+
+
+def test_ignored_pixels_are_left_out():
+    mask = torch.tensor([[0, 0, 1], [255, 255, 2]], dtype=torch.uint8)
+    prediction = torch.tensor([[0, 1, 1], [0, 2, 2]])
+    found = confusion_matrix(mask, prediction, 3)
+    assert found.tolist() == [[1, 1, 0], [0, 1, 0], [0, 0, 1]]
+    assert found.dtype == torch.int64
+    assert confusion_matrix(torch.full((4, 4), 255, dtype=torch.uint8), torch.ones(4, 4), 3).tolist() == [[0] * 3] * 3
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int32, torch.int64])
+@pytest.mark.parametrize("classes", [2, 3, 21, 255])
+def test_it_counts_as_numpy_does(classes: int, dtype: torch.dtype):
+    rng = np.random.default_rng(classes)
+    mask = rng.integers(0, classes, (3, 40, 50), dtype=np.uint8)
+    mask[rng.random(mask.shape) < 0.1] = 255
+    prediction = rng.integers(0, classes, mask.shape)
+    counted = mask != 255
+    pairs = mask[counted].astype(np.int64) * classes + prediction[counted]
+    expected = np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
+    found = confusion_matrix(torch.from_numpy(mask), torch.from_numpy(prediction).to(dtype), classes)
+    assert (found.numpy() == expected).all()
+    assert found.sum() == counted.sum()
+
+
+def test_photos_can_be_counted_apart_and_added():
+    generator = torch.Generator().manual_seed(0)
+    masks = torch.randint(3, (5, 8, 9), generator=generator, dtype=torch.uint8)
+    predictions = torch.randint(3, (5, 8, 9), generator=generator)
+    whole = confusion_matrix(masks, predictions, 3)
+    parts = [confusion_matrix(mask, prediction, 3) for mask, prediction in zip(masks, predictions, strict=True)]
+    assert torch.equal(whole, torch.stack(parts).sum(0))
+
+
+def test_miou_is_over_one_matrix_and_not_averaged_over_batches():
+    """A large batch and a small one: averaged, the small one's few pixels would weigh as much."""
+    large = confusion_matrix(torch.tensor([0] * 90 + [1] * 10), torch.tensor([0] * 90 + [1] * 10), 2)
+    small = confusion_matrix(torch.tensor([0, 1]), torch.tensor([1, 0]), 2)
+    whole = Metrics.from_confusion(large + small, ["a", "b"], 2, "photo")
+    assert whole.miou == (90 / 92 + 10 / 12) / 2
+    averaged = sum(Metrics.from_confusion(each, ["a", "b"], 1, "photo").miou for each in (large, small)) / 2
+    assert averaged == 0.5 and whole.miou > 0.9
+    # A class that one photo lacks: averaged, 1.0 and 0.5 would make 0.75.
+    lacks = confusion_matrix(torch.tensor([0, 0]), torch.tensor([0, 0]), 2)
+    holds = confusion_matrix(torch.tensor([1, 1]), torch.tensor([1, 0]), 2)
+    assert Metrics.from_confusion(lacks + holds, ["a", "b"], 2, "photo").miou == (2 / 3 + 1 / 2) / 2

@@ -1,0 +1,172 @@
+"""Files are whole or not there, and nothing is written over another's."""
+
+import errno
+import stat
+import threading
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from pixelwise.errors import PixelwiseError
+from pixelwise.runtime.files import free_path, hold, replacing
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+# --- replacing
+
+
+def test_a_file_appears_when_it_is_whole(tmp_path: Path):
+    out = tmp_path / "notes.txt"
+    with replacing(out) as part:
+        part.write_text("half")
+        assert not out.exists()
+        assert part.parent == tmp_path, "on the same disk, so that the rename is one step"
+        with part.open("a") as file:
+            file.write(" and whole")
+    assert out.read_text() == "half and whole"
+    assert names(tmp_path) == ["notes.txt"]
+
+
+def test_the_old_file_is_there_until_the_new_one_is_whole(tmp_path: Path):
+    out = tmp_path / "notes.txt"
+    out.write_text("old")
+    with replacing(out) as part:
+        part.write_text("new")
+        assert out.read_text() == "old"
+    assert out.read_text() == "new"
+    assert names(tmp_path) == ["notes.txt"]
+
+
+@pytest.mark.parametrize("kind", [ValueError, KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("written", [True, False])
+def test_when_it_fails_the_old_file_stays_and_nothing_is_left(kind: type[BaseException], written: bool, tmp_path: Path):
+    out = tmp_path / "notes.txt"
+    out.write_text("old")
+    with pytest.raises(kind), replacing(out) as part:
+        if written:
+            part.write_text("ne")
+        raise kind("stop")
+    assert out.read_text() == "old"
+    assert names(tmp_path) == ["notes.txt"]
+
+
+def test_a_block_that_writes_nothing_is_an_error_and_not_an_empty_file(tmp_path: Path):
+    out = tmp_path / "notes.txt"
+    out.write_text("old")
+    with pytest.raises(FileNotFoundError), replacing(out):
+        pass
+    assert out.read_text() == "old"
+
+
+def test_the_suffix_is_kept_for_those_who_choose_by_it(tmp_path: Path):
+    with replacing(tmp_path / "cat.png") as part:
+        Image.new("RGB", (2, 2)).save(part)
+    with Image.open(tmp_path / "cat.png") as image:
+        assert image.format == "PNG"
+
+
+def test_missing_folders_are_made(tmp_path: Path):
+    with replacing(tmp_path / "a" / "b" / "notes.txt") as part:
+        part.write_text("x")
+    assert names(tmp_path / "a" / "b") == ["notes.txt"]
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(PixelwiseError) as error, replacing(tmp_path / "file" / "sub" / "notes.txt"):
+        raise AssertionError("the block is not entered")
+    assert str(tmp_path / "file" / "sub") in str(error.value) and "\n" not in str(error.value)
+    assert (tmp_path / "file").read_text() == "in the way"
+
+
+def test_others_may_read_the_file_as_they_may_any(tmp_path: Path):
+    """tempfile's are their owner's alone, and a rename would keep that."""
+    with replacing(tmp_path / "notes.txt") as part:
+        part.write_text("x")
+    (tmp_path / "plain.txt").write_text("x")
+    mode = stat.S_IMODE((tmp_path / "notes.txt").stat().st_mode)
+    assert mode == stat.S_IMODE((tmp_path / "plain.txt").stat().st_mode)
+
+
+def test_two_writers_of_one_file_do_not_mix(tmp_path: Path):
+    out = tmp_path / "notes.txt"
+    inside = threading.Barrier(2, timeout=10)
+
+    def write(letter: str) -> None:
+        with replacing(out) as part:
+            part.write_text(letter * 1000)
+            inside.wait()
+
+    writers = [threading.Thread(target=write, args=(letter,)) for letter in "ab"]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert out.read_text() in ("a" * 1000, "b" * 1000)
+    assert names(tmp_path) == ["notes.txt"]
+
+
+# --- free_path
+
+
+def test_a_free_path_is_itself(tmp_path: Path):
+    assert free_path(tmp_path / "sheet.png") == tmp_path / "sheet.png"
+    assert names(tmp_path) == [], "nothing is made"
+
+
+def test_a_taken_path_is_numbered_and_never_given_twice(tmp_path: Path):
+    given = []
+    for _ in range(4):
+        given.append(free_path(tmp_path / "sheet.png"))
+        given[-1].write_text("")
+    assert [path.name for path in given] == ["sheet.png", "sheet-2.png", "sheet-3.png", "sheet-4.png"]
+    given[2].unlink()
+    assert free_path(tmp_path / "sheet.png") == given[2], "the first that is free"
+
+
+def test_folders_are_numbered_too(tmp_path: Path):
+    (tmp_path / "run").mkdir()
+    assert free_path(tmp_path / "run") == tmp_path / "run-2"
+    (tmp_path / "run-2").write_text("a file may be in the way as well")
+    assert free_path(tmp_path / "run") == tmp_path / "run-3"
+
+
+# --- hold
+
+
+def test_a_file_is_held_alone_or_together(tmp_path: Path):
+    path = tmp_path / "config.yaml"
+    path.write_text("size: 128")
+    first = hold(path)
+    second = hold(path)
+    assert first is not None and second is not None, "several may read"
+    assert hold(path, alone=True) is None
+    first.close()
+    second.close()
+    alone = hold(path, alone=True)
+    assert alone is not None and hold(path) is None
+    alone.close()
+    last = hold(path)
+    assert last is not None
+    last.close()
+
+
+@pytest.mark.parametrize(("code", "fine"), [(errno.ENOLCK, True), (errno.ENOTSUP, True), (errno.EIO, False)])
+def test_a_drive_without_locks_is_used_without(code: int, fine: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def refuse(*_: object) -> None:
+        raise OSError(code, "no locks")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    path = tmp_path / "config.yaml"
+    path.touch()
+    if not fine:
+        with pytest.raises(OSError, match="no locks"):
+            hold(path)
+        return
+    held = hold(path, alone=True)
+    assert held is not None
+    held.close()
