@@ -26,7 +26,7 @@ def refused(**settings: Any) -> str:
 # --- presets
 
 
-def test_the_tutorials_preset_is_the_tutorial():
+def test_the_tutorials_preset_is_the_tutorial() -> None:
     """https://www.tensorflow.org/tutorials/images/segmentation, value for value."""
     config = Config.of("tutorial")
     assert config.preset == "tutorial"
@@ -51,7 +51,7 @@ def test_the_tutorials_preset_is_the_tutorial():
     assert config.class_weights == "none"
 
 
-def test_the_default_preset_is_ours():
+def test_the_default_preset_is_ours() -> None:
     config = Config.of()
     assert config == Config() == Config.of("default")
     assert (config.validation_from, config.validation_fraction) == ("train", 0.15)
@@ -62,7 +62,7 @@ def test_the_default_preset_is_ours():
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_a_presets_settings_are_settings_and_given_ones_go_first(name: str):
+def test_a_presets_settings_are_settings_and_given_ones_go_first(name: str) -> None:
     assert set(PRESETS[name]) < set(Config.model_fields)
     base = Config.of(name)
     assert all(getattr(base, key) == value for key, value in PRESETS[name].items())
@@ -70,7 +70,7 @@ def test_a_presets_settings_are_settings_and_given_ones_go_first(name: str):
     assert changed == base.model_copy(update={"epochs": 7, "lr": 0.5, "augment": "none"})
 
 
-def test_an_unknown_preset_lists_the_choices():
+def test_an_unknown_preset_lists_the_choices() -> None:
     assert refused(preset="tutorail") == (
         "unknown preset 'tutorail' (did you mean 'tutorial'?); choose from: default, tutorial"
     )
@@ -79,7 +79,7 @@ def test_an_unknown_preset_lists_the_choices():
 # --- encoders
 
 
-def test_another_encoder_starts_from_its_own_layers_and_weights():
+def test_another_encoder_starts_from_its_own_layers_and_weights() -> None:
     """The tutorial's layer names are MobileNetV2's, and a package's weights are one encoder's."""
     config = Config.of("tutorial", encoder="resnet18")
     assert (config.layers, config.encoder_weights) == (None, "hub")
@@ -89,18 +89,18 @@ def test_another_encoder_starts_from_its_own_layers_and_weights():
     assert (lite.layers, lite.encoder_weights) == (None, "embedded")
 
 
-def test_another_encoder_takes_the_layers_and_weights_that_are_given():
+def test_another_encoder_takes_the_layers_and_weights_that_are_given() -> None:
     config = Config.of("tutorial", encoder="resnet18", layers=["layer1", "layer2"], encoder_weights="a.safetensors")
     assert (config.layers, config.encoder_weights) == (("layer1", "layer2"), "a.safetensors")
 
 
-def test_the_presets_own_encoder_named_again_changes_nothing():
+def test_the_presets_own_encoder_named_again_changes_nothing() -> None:
     for name in PRESETS:
         base = Config.of(name)
         assert Config.of(name, encoder=base.encoder) == base
 
 
-def test_an_encoder_that_starts_at_random_trains_unless_said():
+def test_an_encoder_that_starts_at_random_trains_unless_said() -> None:
     for name in PRESETS:
         assert Config.of(name).freeze_encoder is (name == "tutorial"), "ours fine-tunes it"
         assert Config.of(name, encoder_weights="none").freeze_encoder is False
@@ -124,7 +124,7 @@ def test_an_encoder_that_starts_at_random_trains_unless_said():
     ],
     ids=["default", "tutorial", "encoder", "numbers", "weights", "others"],
 )
-def test_yaml_reads_back_to_an_equal_config(config: Config, tmp_path: Path):
+def test_yaml_reads_back_to_an_equal_config(config: Config, tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_text(config.to_yaml(), encoding="utf-8")
     assert Config.from_yaml(path) == config
@@ -132,7 +132,7 @@ def test_yaml_reads_back_to_an_equal_config(config: Config, tmp_path: Path):
     assert list(written) == list(Config.model_fields), "every setting, as resolved, in order"
 
 
-def test_yaml_that_a_person_wrote(tmp_path: Path):
+def test_yaml_that_a_person_wrote(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_text("epochs: 3\nlr: 1e-4  # YAML 1.1 reads this as text\nclass_weights: pet=2, border=1\n")
     assert Config.from_yaml(path) == Config(epochs=3, lr=1e-4, class_weights={"pet": 2, "border": 1})
@@ -156,7 +156,7 @@ def test_yaml_that_a_person_wrote(tmp_path: Path):
         (None, "cannot be read as settings"),
     ],
 )
-def test_a_broken_file_is_named_in_one_line(content: bytes | None, said: str, tmp_path: Path):
+def test_a_broken_file_is_named_in_one_line(content: bytes | None, said: str, tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     if content is not None:
         path.write_bytes(content)
@@ -169,7 +169,7 @@ def test_a_broken_file_is_named_in_one_line(content: bytes | None, said: str, tm
 # --- settings that cannot work
 
 
-def test_an_unknown_setting_gets_the_nearest_one():
+def test_an_unknown_setting_gets_the_nearest_one() -> None:
     text = refused(batchsize=3)
     assert text.startswith("unknown setting 'batchsize' (did you mean 'batch_size'?); choose from: ")
     assert all(name in text for name in Config.model_fields)
@@ -185,7 +185,7 @@ def test_an_unknown_setting_gets_the_nearest_one():
         ("augment", "flips", "flip", AUGMENTATIONS),
     ],
 )
-def test_an_unknown_name_lists_the_choices(setting: str, wrong: str, meant: str, choices: dict[str, Any]):
+def test_an_unknown_name_lists_the_choices(setting: str, wrong: str, meant: str, choices: dict[str, Any]) -> None:
     text = refused(**{setting: wrong})
     assert f"unknown {setting} '{wrong}' (did you mean '{meant}'?); choose from: {', '.join(choices)}" in text
     for name in choices:
@@ -216,12 +216,12 @@ def test_an_unknown_name_lists_the_choices(setting: str, wrong: str, meant: str,
         ("class_weights", [3, {"pet": "heavy"}, {"pet": -1}]),
     ],
 )
-def test_a_value_that_cannot_work_is_named_with_its_setting(setting: str, values: list[Any]):
+def test_a_value_that_cannot_work_is_named_with_its_setting(setting: str, values: list[Any]) -> None:
     for value in values:
         assert refused(**{setting: value}).startswith(f"{setting}: ")
 
 
-def test_all_that_is_wrong_is_said_at_once():
+def test_all_that_is_wrong_is_said_at_once() -> None:
     text = refused(epochs=0, loss="dise", sead=1)
     assert "epochs: " in text and "'dice'" in text and "'seed'" in text
 
@@ -236,12 +236,12 @@ def test_all_that_is_wrong_is_said_at_once():
         ("weight_decay", 0, 1),
     ],
 )
-def test_the_ends_of_a_range_are_in_it(setting: str, lowest: float, highest: float):
+def test_the_ends_of_a_range_are_in_it(setting: str, lowest: float, highest: float) -> None:
     for value in (lowest, highest):
         assert getattr(Config.of(**{setting: value}), setting) == value
 
 
-def test_settings_are_frozen():
+def test_settings_are_frozen() -> None:
     config = Config.of()
     with pytest.raises(ValidationError, match="frozen"):
         config.epochs = 3  # type: ignore[misc]
@@ -264,7 +264,7 @@ def test_settings_are_frozen():
         ({"pet": 2, "border": 1}, {"pet": 2.0, "border": 1.0}),
     ],
 )
-def test_class_weights_are_read(text: str | dict[str, float], weights: str | dict[str, float]):
+def test_class_weights_are_read(text: str | dict[str, float], weights: str | dict[str, float]) -> None:
     assert Config.of(class_weights=text).class_weights == weights
 
 
@@ -273,7 +273,7 @@ def test_class_weights_are_read(text: str | dict[str, float], weights: str | dic
     ["", "balance", "pet", "pet=", "pet=heavy", "pet=2,", "pet:2", "pet=2;border=1", "pet=-1", "pet=nan", "pet=inf",
      "pet=2,pet=3"],
 )  # fmt: skip
-def test_class_weights_that_cannot_be_read_are_shown(text: str):
+def test_class_weights_that_cannot_be_read_are_shown(text: str) -> None:
     message = refused(class_weights=text)
     assert message.startswith("class_weights: ") and f"(got '{text}')" in message
 
@@ -290,5 +290,5 @@ def test_class_weights_that_cannot_be_read_are_shown(text: str):
         (50, 1.1, 50),
     ],
 )
-def test_whole_photos_have_a_multiple_of_32_and_never_less_than_crops(size: int, scale: float, whole: int):
+def test_whole_photos_have_a_multiple_of_32_and_never_less_than_crops(size: int, scale: float, whole: int) -> None:
     assert Config.of(size=size, predict_scale=scale).whole_size == whole

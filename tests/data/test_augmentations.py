@@ -46,7 +46,7 @@ def away_from_edges(mask: Tensor, distance: int) -> Tensor:
 
 @every_augmentation
 @pytest.mark.parametrize("size", SIZES)
-def test_photo_and_mask_stay_aligned(name: str, size: int):
+def test_photo_and_mask_stay_aligned(name: str, size: int) -> None:
     side, transform = prepared_size(name, size), build_transform(name, size)
     for seed in range(25):
         image, mask = apply(transform, *blocks(side, 9, seed), seed)
@@ -61,7 +61,7 @@ def test_photo_and_mask_stay_aligned(name: str, size: int):
 @every_augmentation
 @pytest.mark.parametrize("upright", [True, False])
 @pytest.mark.parametrize("size", [48, 64])
-def test_masks_are_not_shifted_by_half_a_pixel(name: str, upright: bool, size: int):
+def test_masks_are_not_shifted_by_half_a_pixel(name: str, upright: bool, size: int) -> None:
     """An edge in the photo, where red gives way to green, and in the mask is the same to a tenth of a pixel.
 
     torchvision's own crop resizes masks by plain nearest and puts them half a pixel off.
@@ -84,7 +84,7 @@ def test_masks_are_not_shifted_by_half_a_pixel(name: str, upright: bool, size: i
 
 
 @every_augmentation
-def test_the_border_of_the_mask_and_ignored_pixels_survive(name: str):
+def test_the_border_of_the_mask_and_ignored_pixels_survive(name: str) -> None:
     """No value is invented, and 255 stays 255."""
     side, transform = prepared_size(name, 40), build_transform(name, 40)
     image, mask = blocks(side, 7)
@@ -97,7 +97,7 @@ def test_the_border_of_the_mask_and_ignored_pixels_survive(name: str):
 
 
 @every_augmentation
-def test_photos_that_are_not_square_keep_with_their_masks(name: str):
+def test_photos_that_are_not_square_keep_with_their_masks(name: str) -> None:
     transform = build_transform(name, 33)
     image, mask = blocks(61, 9)
     for seed, (high, wide) in enumerate(itertools.product((45, 50, 61), (47, 61))):
@@ -108,7 +108,7 @@ def test_photos_that_are_not_square_keep_with_their_masks(name: str):
 
 
 @every_augmentation
-def test_inputs_are_left_as_they_are(name: str):
+def test_inputs_are_left_as_they_are(name: str) -> None:
     """They are the prepared photos, kept for all epochs."""
     side, transform = prepared_size(name, 32), build_transform(name, 32)
     image, mask = blocks(side, 5)
@@ -119,7 +119,7 @@ def test_inputs_are_left_as_they_are(name: str):
 
 
 @every_augmentation
-def test_the_same_seed_draws_the_same(name: str):
+def test_the_same_seed_draws_the_same(name: str) -> None:
     side, transform = prepared_size(name, 32), build_transform(name, 32)
     image, mask = blocks(side, 5)
     for seed in range(5):
@@ -130,13 +130,13 @@ def test_the_same_seed_draws_the_same(name: str):
 # --- what each does
 
 
-def test_none_changes_nothing():
+def test_none_changes_nothing() -> None:
     image, mask = blocks(33, 4)
     new_image, new_mask = apply(build_transform("none", 33), image, mask, 0)
     assert torch.equal(new_image, image) and torch.equal(new_mask, mask)
 
 
-def test_the_tutorials_flip_is_all_it_does_and_half_of_the_time():
+def test_the_tutorials_flip_is_all_it_does_and_half_of_the_time() -> None:
     transform = build_transform("flip", 9)
     image = torch.arange(3 * 9 * 9, dtype=torch.uint8).view(3, 9, 9)
     mask = torch.arange(81, dtype=torch.uint8).view(9, 9)
@@ -150,7 +150,7 @@ def test_the_tutorials_flip_is_all_it_does_and_half_of_the_time():
     assert 160 < flips < 240
 
 
-def test_crops_flip_half_of_the_time_and_lie_everywhere():
+def test_crops_flip_half_of_the_time_and_lie_everywhere() -> None:
     """Seen in a mask that numbers its columns."""
     side, size = prepared_size("crop", 64), 64
     image = torch.full((3, side, side), 100, dtype=torch.uint8)
@@ -167,7 +167,7 @@ def test_crops_flip_half_of_the_time_and_lie_everywhere():
     assert len(set(starts)) > 15
 
 
-def test_crops_change_colours_and_not_the_mask():
+def test_crops_change_colours_and_not_the_mask() -> None:
     side = prepared_size("crop", 32)
     image = torch.tensor([120, 90, 60], dtype=torch.uint8)[:, None, None].expand(3, side, side).contiguous()
     mask = torch.full((side, side), 7, dtype=torch.uint8)
@@ -196,7 +196,7 @@ def source_pixels(old: int, new: int) -> list[set[int]]:
     return chosen
 
 
-def test_masks_take_the_value_under_each_centre_as_pillow_does():
+def test_masks_take_the_value_under_each_centre_as_pillow_does() -> None:
     rng = np.random.default_rng(0)
     compared = 0
     for _ in range(150):
@@ -218,7 +218,7 @@ def test_masks_take_the_value_under_each_centre_as_pillow_does():
     assert compared > 20_000
 
 
-def test_resizing_a_mask_to_its_own_size_or_a_multiple_is_exact():
+def test_resizing_a_mask_to_its_own_size_or_a_multiple_is_exact() -> None:
     mask = np.random.default_rng(1).integers(0, 256, (13, 17), dtype=np.uint8)
     assert np.array_equal(resize_mask(mask, (13, 17)), mask)
     assert np.array_equal(resize_mask(mask, (39, 85)), mask.repeat(3, 0).repeat(5, 1))
@@ -226,7 +226,7 @@ def test_resizing_a_mask_to_its_own_size_or_a_multiple_is_exact():
 
 
 @pytest.mark.parametrize("size", [(20, 31), (64, 64), (100, 7)])
-def test_photos_are_resized_as_pillow_does(size: tuple[int, int]):
+def test_photos_are_resized_as_pillow_does(size: tuple[int, int]) -> None:
     """Bilinear with antialiasing, whose reference is Pillow's."""
     photo = np.random.default_rng(2).integers(0, 256, (57, 43, 3), dtype=np.uint8)
     ours = resize_photo(photo, size)
@@ -235,14 +235,14 @@ def test_photos_are_resized_as_pillow_does(size: tuple[int, int]):
     assert np.abs(ours.permute(1, 2, 0).numpy() - pillow).max() <= 1
 
 
-def test_photos_are_channels_last_in_memory():
+def test_photos_are_channels_last_in_memory() -> None:
     """What the convolutions want; a batch of them is stacked so."""
     photo = np.zeros((50, 40, 3), np.uint8)
     assert resize_photo(photo, (32, 32))[None].is_contiguous(memory_format=torch.channels_last)
     assert resize_photo(photo, (50, 40))[None].is_contiguous(memory_format=torch.channels_last)
 
 
-def test_a_photo_and_its_mask_are_resized_alike():
+def test_a_photo_and_its_mask_are_resized_alike() -> None:
     """Their common edge falls on the same pixels at any size."""
     for new in (*range(20, 60, 3), 96, 128):
         truth = (np.arange(50) >= 21).astype(np.uint8)[None].repeat(50, 0)

@@ -73,7 +73,7 @@ def check_same(layout: Layout, data: pw.Dataset) -> Reading:
 # --- there and back
 
 
-def test_a_folder_of_shards_reads_back(pets: pw.Dataset, tmp_path: Path):
+def test_a_folder_of_shards_reads_back(pets: pw.Dataset, tmp_path: Path) -> None:
     grouped = replace(pets, train=tuple(replace(record, group=f"g{i % 3}") for i, record in enumerate(pets.train)))
     done = pack(grouped, tmp_path / "out" / "pets", SMALL)
     name, layout = find_layout(tmp_path / "out" / "pets")
@@ -88,7 +88,7 @@ def test_a_folder_of_shards_reads_back(pets: pw.Dataset, tmp_path: Path):
 
 
 @pytest.mark.parametrize("url", ["memory", "s3", "file"])
-def test_any_file_system_will_do(url: str, pets: pw.Dataset, request: pytest.FixtureRequest, tmp_path: Path):
+def test_any_file_system_will_do(url: str, pets: pw.Dataset, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     out = f"file://{tmp_path}/pets" if url == "file" else request.getfixturevalue(url)
     pack(pets, out, SMALL)
     name, layout = find_layout(UPath(out))
@@ -102,7 +102,7 @@ def test_any_file_system_will_do(url: str, pets: pw.Dataset, request: pytest.Fix
         pack(pets, UPath(out), SMALL)
 
 
-def test_masks_of_any_kind_become_class_indices(tmp_path: Path):
+def test_masks_of_any_kind_become_class_indices(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     Image.fromarray(rng.integers(0, 256, (9, 12, 3), np.uint8)).save(tmp_path / "photo.png")
     levels = rng.choice(np.array([7, 40, 90], np.uint8), (9, 12))
@@ -127,7 +127,7 @@ def test_masks_of_any_kind_become_class_indices(tmp_path: Path):
     assert reading.multilabel
 
 
-def test_names_of_any_kind_make_keys_that_webdataset_takes(tmp_path: Path, pets: pw.Dataset):
+def test_names_of_any_kind_make_keys_that_webdataset_takes(tmp_path: Path, pets: pw.Dataset) -> None:
     names = ["a.b.c", "кошка", "with space", "x" * 200, ".hidden"]
     records = []
     for name, record in zip(names, pets.train, strict=False):
@@ -153,7 +153,7 @@ def webdataset(path: Path) -> dict[str, dict[str, bytes]]:
     return samples
 
 
-def test_shards_are_tars_in_webdatasets_form(pets: pw.Dataset, tmp_path: Path):
+def test_shards_are_tars_in_webdatasets_form(pets: pw.Dataset, tmp_path: Path) -> None:
     done = pack(pets, tmp_path / "pets", SMALL)
     index = json.loads((tmp_path / "pets" / "dataset.json").read_text("utf-8"))
     truth = {Path(record.image.name).stem: read_pair(record, pets.reading) for record in pets.train}
@@ -172,7 +172,7 @@ def test_shards_are_tars_in_webdatasets_form(pets: pw.Dataset, tmp_path: Path):
         np.testing.assert_array_equal(np.asarray(mask), truth[name][1])
 
 
-def test_the_same_data_gives_the_same_bytes(pets: pw.Dataset, tmp_path: Path):
+def test_the_same_data_gives_the_same_bytes(pets: pw.Dataset, tmp_path: Path) -> None:
     def packed(name: str, seed: int = 0) -> dict[str, bytes]:
         pack(pets, tmp_path / name, SMALL, seed=seed)
         return {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()}
@@ -180,13 +180,13 @@ def test_the_same_data_gives_the_same_bytes(pets: pw.Dataset, tmp_path: Path):
     assert packed("a") == packed("b") != packed("c", seed=1)
 
 
-def test_neighbours_lie_apart(pets: pw.Dataset, tmp_path: Path):
+def test_neighbours_lie_apart(pets: pw.Dataset, tmp_path: Path) -> None:
     pack(pets, tmp_path / "pets")
     names = [original(record) for record in shards(tmp_path / "pets").train]  # type: ignore[union-attr]
     assert names != [Path(record.image.name).stem for record in pets.train]
 
 
-def test_photos_are_reduced_where_asked(pets: pw.Dataset, tmp_path: Path):
+def test_photos_are_reduced_where_asked(pets: pw.Dataset, tmp_path: Path) -> None:
     pack(pets, tmp_path / "pets", size=36)
     layout = shards(tmp_path / "pets")
     assert layout is not None
@@ -213,7 +213,7 @@ def test_photos_are_reduced_where_asked(pets: pw.Dataset, tmp_path: Path):
 
 
 @pytest.mark.parametrize("remote", [False, True])
-def test_a_bad_photo_leaves_no_data_set(remote: bool, pets: pw.Dataset, tmp_path: Path, memory: str):
+def test_a_bad_photo_leaves_no_data_set(remote: bool, pets: pw.Dataset, tmp_path: Path, memory: str) -> None:
     bad = tmp_path / "bad.jpg"
     bad.write_bytes(pets.train[0].image.read_bytes()[:-300])
     spoilt = replace(pets, train=(*pets.train, Record(bad, pets.train[0].mask)))
@@ -229,7 +229,7 @@ def test_a_bad_photo_leaves_no_data_set(remote: bool, pets: pw.Dataset, tmp_path
         check_same(shards(tmp_path / "out" / "pets"), pets)  # type: ignore[arg-type]
 
 
-def test_nothing_is_overwritten(pets: pw.Dataset, tmp_path: Path):
+def test_nothing_is_overwritten(pets: pw.Dataset, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     for out in (tmp_path, tmp_path / "notes.txt"):
         with pytest.raises(DataError, match=f"{out}: is there already"):
@@ -237,7 +237,7 @@ def test_nothing_is_overwritten(pets: pw.Dataset, tmp_path: Path):
     assert (tmp_path / "notes.txt").read_text() == "mine" and len(list(tmp_path.iterdir())) == 1
 
 
-def test_a_place_that_cannot_be_written_is_told(pets: pw.Dataset, tmp_path: Path):
+def test_a_place_that_cannot_be_written_is_told(pets: pw.Dataset, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for out in (tmp_path / "file" / "pets", "nonsense://bucket/pets"):
         with pytest.raises(DataError) as error:
@@ -254,13 +254,13 @@ def packed(pets: pw.Dataset, tmp_path: Path) -> Path:
     return tmp_path / "pets"
 
 
-def test_another_tools_index_is_none_of_ours(tmp_path: Path):
+def test_another_tools_index_is_none_of_ours(tmp_path: Path) -> None:
     assert shards(tmp_path) is None and shards(tmp_path / "missing") is None
     (tmp_path / "dataset.json").write_text('{"labels": {"background": 0}}')
     assert shards(tmp_path) is None
 
 
-def test_a_damaged_index_is_told(packed: Path):
+def test_a_damaged_index_is_told(packed: Path) -> None:
     index = packed / "dataset.json"
     whole = index.read_text()
     newer = json.loads(whole) | {"version": 99}
@@ -278,7 +278,7 @@ def test_a_damaged_index_is_told(packed: Path):
 
 
 @pytest.mark.parametrize("how", ["missing", "cut"])
-def test_a_local_shard_that_is_missing_or_cut_off_is_named(how: str, packed: Path):
+def test_a_local_shard_that_is_missing_or_cut_off_is_named(how: str, packed: Path) -> None:
     layout = shards(packed)
     assert layout is not None
     tar = packed / "train-000000.tar"
@@ -292,7 +292,7 @@ def test_a_local_shard_that_is_missing_or_cut_off_is_named(how: str, packed: Pat
 
 
 @pytest.mark.parametrize("how", ["missing", "cut", "flipped"])
-def test_a_remote_shard_that_is_not_what_was_packed_is_named(how: str, pets: pw.Dataset, memory: str):
+def test_a_remote_shard_that_is_not_what_was_packed_is_named(how: str, pets: pw.Dataset, memory: str) -> None:
     pack(pets, memory, SMALL)
     layout = shards(UPath(memory))
     assert layout is not None
@@ -309,7 +309,9 @@ def test_a_remote_shard_that_is_not_what_was_packed_is_named(how: str, pets: pw.
         assert "shard is missing" in str(error.value)
 
 
-def test_a_server_that_does_not_answer_is_told_in_one_line(s3: str, pets: pw.Dataset, monkeypatch: pytest.MonkeyPatch):
+def test_a_server_that_does_not_answer_is_told_in_one_line(
+    s3: str, pets: pw.Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pack(pets, s3, SMALL)
     shard = next(record.image.shard for record in shards(UPath(s3)).train)  # type: ignore[union-attr]
     options = {
@@ -326,7 +328,7 @@ def test_a_server_that_does_not_answer_is_told_in_one_line(s3: str, pets: pw.Dat
 # --- streaming
 
 
-def test_a_walk_fetches_each_shard_once_and_keeps_few(pets: pw.Dataset, memory: str):
+def test_a_walk_fetches_each_shard_once_and_keeps_few(pets: pw.Dataset, memory: str) -> None:
     done = pack(pets, memory, SMALL)
     layout = shards(UPath(memory))
     assert layout is not None
@@ -348,7 +350,7 @@ def test_a_walk_fetches_each_shard_once_and_keeps_few(pets: pw.Dataset, memory: 
 @pytest.mark.parametrize("url", ["memory", "s3"])
 def test_ranks_and_workers_see_each_sample_once(
     url: str, workers: int, pets: pw.Dataset, request: pytest.FixtureRequest
-):
+) -> None:
     out = request.getfixturevalue(url)
     pack(pets, out, SMALL)
     layout = find_layout(UPath(out))[1]
@@ -366,7 +368,7 @@ def test_ranks_and_workers_see_each_sample_once(
         assert sorted(seen) == wanted
 
 
-def test_packed_photos_are_cached_without_reading_them_for_the_key(pets: pw.Dataset, memory: str):
+def test_packed_photos_are_cached_without_reading_them_for_the_key(pets: pw.Dataset, memory: str) -> None:
     done = pack(pets, memory, SMALL)
     layout = shards(UPath(memory))
     assert layout is not None
@@ -382,7 +384,7 @@ def test_packed_photos_are_cached_without_reading_them_for_the_key(pets: pw.Data
     assert all(torch.equal(a, b) for i in range(12) for a, b in zip(first[i], again[i], strict=True))
 
 
-def test_the_store_is_bounded_whatever_the_threads(monkeypatch: pytest.MonkeyPatch):
+def test_the_store_is_bounded_whatever_the_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     store, lock = ShardStore(most=3), threading.Lock()
     held: list[int] = []
     fetched: list[str] = []
@@ -407,7 +409,7 @@ def test_the_store_is_bounded_whatever_the_threads(monkeypatch: pytest.MonkeyPat
     assert tail == ["memory://3", "memory://0"], "what was asked for last is kept"
 
 
-def test_a_failed_fetch_can_be_tried_again(memory: str):
+def test_a_failed_fetch_can_be_tried_again(memory: str) -> None:
     store, shard = ShardStore(), Shard(memory + "/x.tar", 3, "")
     for _ in range(5):
         with pytest.raises(DataError, match="missing"):
@@ -415,7 +417,7 @@ def test_a_failed_fetch_can_be_tried_again(memory: str):
     assert store._in_flight == 0
 
 
-def test_members_pickle_small_and_share_their_shard(packed: Path):
+def test_members_pickle_small_and_share_their_shard(packed: Path) -> None:
     records = shards(packed).train  # type: ignore[union-attr]
     again = pickle.loads(pickle.dumps(records))
     assert again[0].image.read_bytes() == records[0].image.read_bytes()

@@ -26,7 +26,7 @@ def records_of(**groups: int) -> list[Record]:
 
 
 @pytest.mark.parametrize("fraction", [0.05, 0.15, 0.2, 0.5, 0.95])
-def test_held_back_records_are_a_share_of_each_group(fraction: float):
+def test_held_back_records_are_a_share_of_each_group(fraction: float) -> None:
     sizes = {"lion": 200, "ant": 100, "bee": 37, "pair": 2, "three": 3, "lone": 1}
     records = records_of(**sizes)
     kept, held = hold_back(records, fraction, seed=5)
@@ -42,7 +42,7 @@ def test_held_back_records_are_a_share_of_each_group(fraction: float):
         assert part == [record for record in records if record in set(part)], "in the records' own order"
 
 
-def test_held_back_records_follow_the_seed_alone():
+def test_held_back_records_follow_the_seed_alone() -> None:
     records = records_of(a=40, b=30)
     first = hold_back(records, 0.2, seed=1)
     torch.manual_seed(99)
@@ -52,14 +52,14 @@ def test_held_back_records_follow_the_seed_alone():
     assert len(others) == 10
 
 
-def test_without_groups_the_share_is_of_all():
+def test_without_groups_the_share_is_of_all() -> None:
     records = [Record(Path(f"{i}.jpg"), None) for i in range(100)]
     kept, held = hold_back(records, 0.15, seed=0)
     assert (len(kept), len(held)) == (85, 15)
     assert held != records[:15] and held != records[-15:], "drawn, not cut off"
 
 
-def test_groups_of_one_photo_each_are_no_groups():
+def test_groups_of_one_photo_each_are_no_groups() -> None:
     records = [Record(Path(f"{i}.jpg"), None, stratum=f"video {i}") for i in range(100)]
     assert [len(part) for part in hold_back(records, 0.15, seed=0)] == [85, 15]
 
@@ -78,7 +78,7 @@ def samplers(length: int, batch_size: int, world: int, seed: int = 0, epoch: int
 
 
 @pytest.mark.parametrize(("length", "batch_size", "world"), SHARED)
-def test_each_photo_comes_once_an_epoch(length: int, batch_size: int, world: int):
+def test_each_photo_comes_once_an_epoch(length: int, batch_size: int, world: int) -> None:
     ranks = [list(sampler) for sampler in samplers(length, batch_size, world, epoch=3)]
     shown = [index for batches in ranks for batch in batches for index, _ in batch]
     assert sorted(shown) == list(range(length))
@@ -86,7 +86,7 @@ def test_each_photo_comes_once_an_epoch(length: int, batch_size: int, world: int
 
 
 @pytest.mark.parametrize(("length", "batch_size", "world"), SHARED)
-def test_the_lengths_agree_with_the_batches(length: int, batch_size: int, world: int):
+def test_the_lengths_agree_with_the_batches(length: int, batch_size: int, world: int) -> None:
     made = samplers(length, batch_size, world, epoch=1)
     for sampler in made:
         assert len(sampler) == len(list(sampler)) == len(sampler.global_sizes())
@@ -99,7 +99,7 @@ def test_the_lengths_agree_with_the_batches(length: int, batch_size: int, world:
 
 
 @pytest.mark.parametrize(("length", "batch_size"), [(100, 20), (104, 20), (119, 20), (255, 64)])
-def test_the_global_batch_is_the_same_for_any_number_of_processes(length: int, batch_size: int):
+def test_the_global_batch_is_the_same_for_any_number_of_processes(length: int, batch_size: int) -> None:
     """But for a last batch that more processes have to join to the one before it."""
     (alone,) = samplers(length, batch_size, 1, seed=2, epoch=4)
     for world in (2, 3, 5):
@@ -112,7 +112,7 @@ def test_the_global_batch_is_the_same_for_any_number_of_processes(length: int, b
         assert together == expected
 
 
-def test_a_last_batch_too_small_to_share_joins_the_one_before():
+def test_a_last_batch_too_small_to_share_joins_the_one_before() -> None:
     assert EpochSampler(33, 16, 0).global_sizes() == [16, 17], "one photo is none for batch norm"
     assert EpochSampler(34, 16, 0).global_sizes() == [16, 16, 2]
     assert EpochSampler(35, 16, 0, 0, 2).global_sizes() == [16, 19]
@@ -122,7 +122,7 @@ def test_a_last_batch_too_small_to_share_joins_the_one_before():
     assert EpochSampler(3, 16, 0).global_sizes() == [3], "there is none before it"
 
 
-def test_epochs_differ_and_seeds_settle_them():
+def test_epochs_differ_and_seeds_settle_them() -> None:
     def epoch(seed: int, number: int) -> list[list[tuple[int, int]]]:
         (sampler,) = samplers(40, 8, 1, seed, number)
         first = list(sampler)
@@ -140,7 +140,7 @@ def test_epochs_differ_and_seeds_settle_them():
 
 
 @pytest.mark.parametrize(("length", "batch_size", "world"), [(100, 4, 5), (2, 16, 3), (9, 1, 2)])
-def test_batches_too_small_to_share_are_refused(length: int, batch_size: int, world: int):
+def test_batches_too_small_to_share_are_refused(length: int, batch_size: int, world: int) -> None:
     with pytest.raises(ConfigError) as error:
         EpochSampler(length, batch_size, 0, 0, world)
     assert f"{world} processes" in str(error.value) and "--batch-size" in str(error.value)
@@ -169,7 +169,7 @@ def most_open(draws: list[int], shards: list[int]) -> int:
 
 @settings(max_examples=150, deadline=None, derandomize=True)
 @given(st.data())
-def test_shards_are_walked_once_and_few_at_a_time(data: st.DataObject):
+def test_shards_are_walked_once_and_few_at_a_time(data: st.DataObject) -> None:
     counts = data.draw(st.lists(st.integers(1, 30), min_size=1, max_size=12), "photos of each shard")
     world, workers, window = (data.draw(st.integers(*span)) for span in ((1, 4), (0, 3), (1, 5)))
     assume(sum(counts) >= world)
@@ -189,7 +189,7 @@ def test_shards_are_walked_once_and_few_at_a_time(data: st.DataObject):
     assert whole == [set().union(*parts) for parts in zip(*epochs, strict=True)]
 
 
-def test_a_part_of_the_row_is_no_more_shards_than_it_has_to_be():
+def test_a_part_of_the_row_is_no_more_shards_than_it_has_to_be() -> None:
     """40 shards of 10 photos among 2 processes of 2 workers: 10 shards each, and none is fetched by two."""
     shards = [index // 10 for index in range(400)]
     touched = []
@@ -200,7 +200,7 @@ def test_a_part_of_the_row_is_no_more_shards_than_it_has_to_be():
     assert len(set().union(*touched)) == 40
 
 
-def test_shards_are_shuffled_by_seed_and_epoch_alone():
+def test_shards_are_shuffled_by_seed_and_epoch_alone() -> None:
     shards = [index // 25 for index in range(200)]
 
     def epoch(seed: int, number: int, workers: int = 0) -> list[list[tuple[int, int]]]:
@@ -222,6 +222,6 @@ def test_shards_are_shuffled_by_seed_and_epoch_alone():
     assert len(set(seeds.values())) == 200
 
 
-def test_shards_are_refused_where_batches_cannot_be_shared():
+def test_shards_are_refused_where_batches_cannot_be_shared() -> None:
     with pytest.raises(ConfigError):
         ShardSampler([0, 0, 1], 2, 0, 0, 3)

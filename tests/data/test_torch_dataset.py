@@ -45,7 +45,7 @@ def one_line_about(error: pytest.ExceptionInfo[BaseException], *parts: object) -
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_photo_is_turned_upright(suffix: str, orientation: int, tmp_path: Path):
+def test_a_photo_is_turned_upright(suffix: str, orientation: int, tmp_path: Path) -> None:
     """Four coloured corners lie as the EXIF standard says, whatever the orientation they were stored in."""
     upright = np.zeros((32, 64, 3), np.uint8)
     upright[:16, :32], upright[:16, 32:], upright[16:, :32] = (240, 0, 0), (0, 240, 0), (0, 0, 240)
@@ -71,7 +71,7 @@ def test_a_photo_is_turned_upright(suffix: str, orientation: int, tmp_path: Path
 
 
 @pytest.mark.parametrize("kind", ["GIF", "PNG", "BMP", "TIFF", "WEBP"])
-def test_the_content_decides_and_not_the_suffix(kind: str, tmp_path: Path):
+def test_the_content_decides_and_not_the_suffix(kind: str, tmp_path: Path) -> None:
     """Oxford-IIIT Pet has GIF and PNG files named .jpg."""
     flat = np.full((9, 7, 3), (10, 200, 30), np.uint8)
     flat[:4] = (250, 0, 128)
@@ -88,7 +88,7 @@ def saved(tmp_path: Path, image: Image.Image, **options: object) -> Path:
     return path
 
 
-def test_grey_and_black_and_white_become_rgb(tmp_path: Path):
+def test_grey_and_black_and_white_become_rgb(tmp_path: Path) -> None:
     grey = noise(5, 6)[..., 0]
     np.testing.assert_array_equal(read_image(saved(tmp_path, Image.fromarray(grey))), grey[..., None].repeat(3, 2))
     bits = grey > 127
@@ -97,14 +97,14 @@ def test_grey_and_black_and_white_become_rgb(tmp_path: Path):
     )
 
 
-def test_sixteen_bits_are_scaled_and_not_clipped(tmp_path: Path):
+def test_sixteen_bits_are_scaled_and_not_clipped(tmp_path: Path) -> None:
     deep = np.array([[0, 255, 256, 0x7FFF], [0x8000, 0xFEFF, 0xFF00, 0xFFFF]], np.uint16)
     photo = read_image(saved(tmp_path, Image.fromarray(deep)))
     np.testing.assert_array_equal(photo[..., 0], [[0, 0, 1, 127], [128, 254, 255, 255]])
     assert (photo == photo[..., :1]).all()
 
 
-def test_a_photo_without_a_known_range_is_refused(tmp_path: Path):
+def test_a_photo_without_a_known_range_is_refused(tmp_path: Path) -> None:
     """Floats may mean 0..1 or 0..255 or anything: black pictures would train in silence."""
     path = tmp_path / "photo.tif"
     Image.fromarray(np.linspace(0, 1, 12, dtype=np.float32).reshape(3, 4)).save(path)
@@ -113,7 +113,7 @@ def test_a_photo_without_a_known_range_is_refused(tmp_path: Path):
     one_line_about(error, path, "mode F")
 
 
-def test_transparent_pixels_are_laid_on_white(tmp_path: Path):
+def test_transparent_pixels_are_laid_on_white(tmp_path: Path) -> None:
     pixels = np.zeros((2, 2, 4), np.uint8)
     pixels[0, 0], pixels[0, 1] = (200, 100, 0, 255), (200, 100, 0, 0)
     pixels[1, 0], pixels[1, 1] = (0, 0, 0, 0), (0, 0, 0, 128)
@@ -122,7 +122,7 @@ def test_transparent_pixels_are_laid_on_white(tmp_path: Path):
     np.testing.assert_array_equal(photo[1], [(255, 255, 255), (127, 127, 127)])
 
 
-def test_a_palette_photo_has_its_colours_and_its_transparency(tmp_path: Path):
+def test_a_palette_photo_has_its_colours_and_its_transparency(tmp_path: Path) -> None:
     image = Image.fromarray(np.array([[0, 1], [2, 1]], np.uint8), "P")
     image.putpalette([10, 20, 30, 200, 0, 0, 0, 0, 255])
     np.testing.assert_array_equal(
@@ -157,7 +157,7 @@ def encoded(kind: str) -> bytes:
 )
 def test_a_file_that_cannot_be_read_is_named_in_one_line(
     read: Callable[[Path], np.ndarray], content: bytes | None, said: str, tmp_path: Path
-):
+) -> None:
     path = tmp_path / "photo.jpg"
     if content is not None:
         path.write_bytes(content)
@@ -168,7 +168,7 @@ def test_a_file_that_cannot_be_read_is_named_in_one_line(
     assert said in str(error.value) or (read is not read_image and "greyscale or palette" in str(error.value))
 
 
-def test_a_folder_is_no_photo(tmp_path: Path):
+def test_a_folder_is_no_photo(tmp_path: Path) -> None:
     with pytest.raises(DataError) as error:
         read_image(tmp_path)
     one_line_about(error, tmp_path)
@@ -176,7 +176,7 @@ def test_a_folder_is_no_photo(tmp_path: Path):
 
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP"])
-def test_damaged_files_are_data_errors_and_nothing_else(kind: str, tmp_path: Path):
+def test_damaged_files_are_data_errors_and_nothing_else(kind: str, tmp_path: Path) -> None:
     whole, path, rng = encoded(kind), tmp_path / "photo.jpg", np.random.default_rng(0)
     refused = 0
     for _ in range(60):
@@ -196,7 +196,7 @@ def test_damaged_files_are_data_errors_and_nothing_else(kind: str, tmp_path: Pat
 
 
 @pytest.mark.parametrize("mode", ["L", "P"])
-def test_a_mask_is_mapped_exactly(mode: str, tmp_path: Path):
+def test_a_mask_is_mapped_exactly(mode: str, tmp_path: Path) -> None:
     """Greyscale levels and palette indices count, the palette's colours do not."""
     values = np.array([[1, 2, 3], [0, 255, 7]], np.uint8)
     image = Image.fromarray(values, mode)
@@ -208,12 +208,12 @@ def test_a_mask_is_mapped_exactly(mode: str, tmp_path: Path):
     np.testing.assert_array_equal(mask, [[0, 1, 2], [255, 255, 2]])
 
 
-def test_a_two_tone_mask_holds_0_and_255(tmp_path: Path):
+def test_a_two_tone_mask_holds_0_and_255(tmp_path: Path) -> None:
     path = saved(tmp_path, Image.fromarray(np.array([[True, False]])))
     np.testing.assert_array_equal(read_mask(path, MaskEncoding("values", {0: 4, 255: 255})), [[255, 4]])
 
 
-def test_every_value_of_a_byte_is_mapped(tmp_path: Path):
+def test_every_value_of_a_byte_is_mapped(tmp_path: Path) -> None:
     values = np.arange(256, dtype=np.uint8).reshape(16, 16)
     path = saved(tmp_path, Image.fromarray(values))
     np.testing.assert_array_equal(
@@ -221,7 +221,7 @@ def test_every_value_of_a_byte_is_mapped(tmp_path: Path):
     )
 
 
-def test_values_outside_the_classes_are_named(tmp_path: Path):
+def test_values_outside_the_classes_are_named(tmp_path: Path) -> None:
     path = saved(tmp_path, Image.fromarray(np.array([[1, 2, 3, 0], [9, 255, 9, 1]], np.uint8)))
     with pytest.raises(DataError) as error:
         read_mask(path, TRIMAP)
@@ -233,7 +233,7 @@ def test_values_outside_the_classes_are_named(tmp_path: Path):
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA"])
-def test_a_mask_with_colours_is_refused_where_masks_are_grey(mode: str, tmp_path: Path):
+def test_a_mask_with_colours_is_refused_where_masks_are_grey(mode: str, tmp_path: Path) -> None:
     path = saved(tmp_path, Image.new(mode, (3, 3), (1, 2, 3)))
     with pytest.raises(DataError) as error:
         read_mask(path, TRIMAP)
@@ -241,7 +241,7 @@ def test_a_mask_with_colours_is_refused_where_masks_are_grey(mode: str, tmp_path
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA", "I;16"])
-def test_a_grey_mask_is_read_in_any_mode(mode: str, tmp_path: Path):
+def test_a_grey_mask_is_read_in_any_mode(mode: str, tmp_path: Path) -> None:
     levels = np.array([[1, 2, 3], [3, 2, 1]], np.uint8)
     grey = Image.fromarray(levels)
     image = Image.fromarray(levels.astype(np.uint16)) if mode == "I;16" else grey.convert(mode)
@@ -263,20 +263,20 @@ def pair(tmp_path: Path) -> Callable[[tuple[int, int], tuple[int, int]], Record]
     return write
 
 
-def test_a_pair_is_read_as_it_is(pair: Callable[..., Record]):
+def test_a_pair_is_read_as_it_is(pair: Callable[..., Record]) -> None:
     image, mask = read_pair(pair((5, 8), (5, 8)), Reading(TRIMAP))
     np.testing.assert_array_equal(image, noise(5, 8))
     np.testing.assert_array_equal(mask, np.ones((5, 8)))
 
 
-def test_a_photo_without_a_mask_is_named(tmp_path: Path):
+def test_a_photo_without_a_mask_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError) as error:
         read_pair(Record(tmp_path / "cat.png", None), Reading(TRIMAP))
     one_line_about(error, tmp_path / "cat.png", "no mask")
 
 
 @pytest.mark.parametrize("mask", [(8, 5), (5, 9), (6, 8)], ids=["turned", "wider", "higher"])
-def test_sizes_that_differ_are_named(mask: tuple[int, int], pair: Callable[..., Record]):
+def test_sizes_that_differ_are_named(mask: tuple[int, int], pair: Callable[..., Record]) -> None:
     record = pair((5, 8), mask)
     with pytest.raises(DataError) as error:
         read_pair(record, Reading(TRIMAP))
@@ -286,7 +286,7 @@ def test_sizes_that_differ_are_named(mask: tuple[int, int], pair: Callable[..., 
 # --- records
 
 
-def test_a_split_that_is_not_there_names_those_that_are(pets: pw.Dataset):
+def test_a_split_that_is_not_there_names_those_that_are(pets: pw.Dataset) -> None:
     assert pets.records("train") == pets.train and pets.records("test") == pets.test
     with pytest.raises(DataError) as error:
         pets.records("val")
@@ -299,7 +299,7 @@ def test_a_split_that_is_not_there_names_those_that_are(pets: pw.Dataset):
 # --- read_ahead, in_groups, count_cores
 
 
-def test_read_ahead_keeps_the_order():
+def test_read_ahead_keeps_the_order() -> None:
     def slow_if_even(number: int) -> int:
         time.sleep(0.004 if number % 2 == 0 else 0)
         return number * 10
@@ -309,12 +309,12 @@ def test_read_ahead_keeps_the_order():
     assert list(read_ahead(slow_if_even, [1], ahead=4)) == [10]
 
 
-def test_read_ahead_reads_in_several_threads():
+def test_read_ahead_reads_in_several_threads() -> None:
     together = threading.Barrier(2, timeout=10)
     assert list(read_ahead(lambda n: together.wait() >= 0 and n, [0, 1])) == [0, 1], "each waits for the other"
 
 
-def test_read_ahead_is_bounded():
+def test_read_ahead_is_bounded() -> None:
     """However slow the reader of the results: what is taken from the source is at most `ahead` beyond it."""
     taken = 0
 
@@ -332,7 +332,7 @@ def test_read_ahead_is_bounded():
         assert used > 90 or taken == used + 5, "and it does read ahead"
 
 
-def test_read_ahead_gives_the_error_where_it_happened():
+def test_read_ahead_gives_the_error_where_it_happened() -> None:
     started = set()
 
     def read(number: int) -> int:
@@ -349,7 +349,7 @@ def test_read_ahead_gives_the_error_where_it_happened():
     assert list(results) == []
 
 
-def test_in_groups_loses_nothing():
+def test_in_groups_loses_nothing() -> None:
     assert list(in_groups(range(7), 3)) == [[0, 1, 2], [3, 4, 5], [6]]
     assert list(in_groups(range(6), 3)) == [[0, 1, 2], [3, 4, 5]]
     assert list(in_groups([], 3)) == []
@@ -366,7 +366,7 @@ def ignoring(pets: pw.Dataset) -> Reading:
     return Reading(MaskEncoding("values", {1: 0, 2: 1, 3: 255}))
 
 
-def test_items_are_the_prepared_photos(pets: pw.Dataset):
+def test_items_are_the_prepared_photos(pets: pw.Dataset) -> None:
     dataset = SegmentationDataset(pets.train, pets.reading, size=40)
     assert len(dataset) == len(pets.train) == 12
     for index, record in enumerate(pets.train):
@@ -380,7 +380,7 @@ def test_items_are_the_prepared_photos(pets: pw.Dataset):
         assert torch.equal(again, image), "with no transform the seed changes nothing"
 
 
-def test_items_weigh_pixels_where_asked(pets: pw.Dataset, ignoring: Reading):
+def test_items_weigh_pixels_where_asked(pets: pw.Dataset, ignoring: Reading) -> None:
     weights = torch.tensor([0.75, 0.25])
     dataset = SegmentationDataset(pets.train, ignoring, 64, build_transform("flip", 64), class_weights=weights)
     seen = set()
@@ -393,7 +393,7 @@ def test_items_weigh_pixels_where_asked(pets: pw.Dataset, ignoring: Reading):
     assert seen == {0, 1, 255}
 
 
-def test_progress_sees_every_record(pets: pw.Dataset):
+def test_progress_sees_every_record(pets: pw.Dataset) -> None:
     calls = []
 
     def progress(items, total):  # type: ignore[no-untyped-def]
@@ -407,7 +407,7 @@ def test_progress_sees_every_record(pets: pw.Dataset):
     assert len(calls) == 36, "decoded once"
 
 
-def test_class_pixels_are_counted_exactly(pets: pw.Dataset, ignoring: Reading):
+def test_class_pixels_are_counted_exactly(pets: pw.Dataset, ignoring: Reading) -> None:
     dataset = SegmentationDataset(pets.train, ignoring, size=48)
     masks = np.stack([dataset[i][1].numpy() for i in range(len(dataset))])
     counts = dataset.class_pixels(3)
@@ -425,7 +425,7 @@ def same(one: tuple[Tensor, ...], other: tuple[Tensor, ...]) -> bool:
     return len(one) == len(other) and all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
 
-def test_a_seeded_item_follows_its_seed_alone(drawn: SegmentationDataset):
+def test_a_seeded_item_follows_its_seed_alone(drawn: SegmentationDataset) -> None:
     first = [drawn[3, seed] for seed in range(20)]
     torch.manual_seed(4321)
     assert all(same(drawn[3, seed], first[seed]) for seed in reversed(range(20)))
@@ -433,7 +433,7 @@ def test_a_seeded_item_follows_its_seed_alone(drawn: SegmentationDataset):
     assert same(drawn[3, 2**62 - 1], drawn[3, 2**62 - 1]), "as large a seed as the sampler draws"
 
 
-def test_a_seeded_item_leaves_the_global_state_alone(drawn: SegmentationDataset):
+def test_a_seeded_item_leaves_the_global_state_alone(drawn: SegmentationDataset) -> None:
     torch.manual_seed(0)
     expected = torch.rand(4)
     torch.manual_seed(0)
@@ -441,7 +441,7 @@ def test_a_seeded_item_leaves_the_global_state_alone(drawn: SegmentationDataset)
     assert torch.equal(torch.rand(4), expected)
 
 
-def test_an_item_without_a_seed_is_drawn_from_the_global_state(drawn: SegmentationDataset):
+def test_an_item_without_a_seed_is_drawn_from_the_global_state(drawn: SegmentationDataset) -> None:
     torch.manual_seed(3)
     run = [drawn[0] for _ in range(12)]
     assert any(not same(run[0], item) for item in run[1:])
@@ -454,7 +454,7 @@ def test_an_item_without_a_seed_is_drawn_from_the_global_state(drawn: Segmentati
 
 # Python 3.12 warns of every fork in a process that has threads, which torch always has.
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
-def test_batches_are_the_same_with_any_number_of_workers_and_processes(drawn: SegmentationDataset):
+def test_batches_are_the_same_with_any_number_of_workers_and_processes(drawn: SegmentationDataset) -> None:
     def batches(workers: int, rank: int = 0, world: int = 1) -> list[list[Tensor]]:
         sampler = EpochSampler(len(drawn), 4, 1, rank, world)
         sampler.epoch = 2

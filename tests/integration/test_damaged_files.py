@@ -200,14 +200,14 @@ def assert_one_line(ran: Ran, named: Path | str) -> None:
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_a_damaged_file(
     damage: str, kind: str, data: Path, run_cli: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     monkeypatch.setattr("pixelwise.reporting.dataset_report.class_sheet", lambda *args: None)  # half of the time
     bad = data / kind / "no 3.png"
     DAMAGE[damage](bad)
     assert_named(data, bad, run_cli, tmp_path / "out")
 
 
-def test_a_folder_called_like_a_photo(data: Path, run_cli: Run, tmp_path: Path):
+def test_a_folder_called_like_a_photo(data: Path, run_cli: Run, tmp_path: Path) -> None:
     bad = data / "images" / "no 3.png"
     bad.unlink()
     bad.mkdir()
@@ -218,7 +218,7 @@ def test_a_folder_called_like_a_photo(data: Path, run_cli: Run, tmp_path: Path):
     assert snapshot(data) == before
 
 
-def test_links_that_go_in_circles(data: Path, run_cli: Run, tmp_path: Path):
+def test_links_that_go_in_circles(data: Path, run_cli: Run, tmp_path: Path) -> None:
     (data / "images" / "up").symlink_to(data)
     (data / "round").symlink_to(data / "round")
     (data / "masks" / "again").symlink_to(data / "masks")
@@ -274,7 +274,7 @@ PAIRS: dict[str, Callable[[Path], Path]] = {
 
 
 @pytest.mark.parametrize("bad", PAIRS)
-def test_a_pair_that_is_none(bad: str, data: Path, run_cli: Run, tmp_path: Path):
+def test_a_pair_that_is_none(bad: str, data: Path, run_cli: Run, tmp_path: Path) -> None:
     assert_named(data, PAIRS[bad](data), run_cli, tmp_path / "out")
 
 
@@ -316,7 +316,7 @@ def as_text(path: Path) -> str:
     return str(path).encode("utf-8", "backslashreplace").decode()
 
 
-def test_names_in_any_script(data: Path, run_cli: Run, tmp_path: Path):
+def test_names_in_any_script(data: Path, run_cli: Run, tmp_path: Path) -> None:
     for name in NAMES:
         plain(data, name)
     before = snapshot(data)
@@ -327,7 +327,7 @@ def test_names_in_any_script(data: Path, run_cli: Run, tmp_path: Path):
     assert snapshot(data) == before
 
 
-def test_damaged_files_of_any_name_are_named(data: Path, run_cli: Run, tmp_path: Path):
+def test_damaged_files_of_any_name_are_named(data: Path, run_cli: Run, tmp_path: Path) -> None:
     for name in NAMES:
         plain(data, name)
     bad = [data / "images" / name for name in NAMES]
@@ -346,7 +346,7 @@ def test_damaged_files_of_any_name_are_named(data: Path, run_cli: Run, tmp_path:
     assert all(as_text(path) in page for path in bad)
 
 
-def test_a_terminal_without_letters(data: Path, tmp_path: Path):
+def test_a_terminal_without_letters(data: Path, tmp_path: Path) -> None:
     plain(data, "猫.png")
     (data / "images" / "猫.png").write_bytes(b"")
     done = subprocess.run(
@@ -357,7 +357,7 @@ def test_a_terminal_without_letters(data: Path, tmp_path: Path):
 
 
 @pytest.mark.parametrize("folder", ["ordner mit ä", "资料 夹", "data.v2 [old]", "two\nlines"])
-def test_folders_in_any_script(folder: str, run_cli: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_folders_in_any_script(folder: str, run_cli: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = draw_folder(tmp_path / folder)
     monkeypatch.chdir(tmp_path)
     looked = run_cli("inspect", data)
@@ -367,7 +367,7 @@ def test_folders_in_any_script(folder: str, run_cli: Run, tmp_path: Path, monkey
 
 
 @pytest.mark.parametrize("size", [(10, 20_000), (20_000, 10), (1, 1), (1, 50), (2, 2)], ids=str)
-def test_odd_sizes_train(size: tuple[int, int], data: Path, run_cli: Run, tmp_path: Path):
+def test_odd_sizes_train(size: tuple[int, int], data: Path, run_cli: Run, tmp_path: Path) -> None:
     plain(data, "odd.png", size)
     before = snapshot(data)
     looked = run_cli("inspect", data, "--out", tmp_path / "look")
@@ -378,7 +378,7 @@ def test_odd_sizes_train(size: tuple[int, int], data: Path, run_cli: Run, tmp_pa
 
 
 @pytest.mark.parametrize("kind", ["images", "masks"])
-def test_damage_after_the_look(kind: str, data: Path, run_cli: Run, tmp_path: Path):
+def test_damage_after_the_look(kind: str, data: Path, run_cli: Run, tmp_path: Path) -> None:
     plan = tmp_path / "look" / "plan.yaml"
     assert run_cli("inspect", data, "--out", plan.parent).code == 0
     bad = data / kind / "no 3.png"
@@ -394,7 +394,7 @@ def test_damage_after_the_look(kind: str, data: Path, run_cli: Run, tmp_path: Pa
     assert snapshot(data) == before
 
 
-def test_a_file_that_is_gone_after_the_look(data: Path, run_cli: Run, tmp_path: Path):
+def test_a_file_that_is_gone_after_the_look(data: Path, run_cli: Run, tmp_path: Path) -> None:
     plan = tmp_path / "look" / "plan.yaml"
     assert run_cli("inspect", data, "--out", plan.parent).code == 0
     (data / "masks" / "no 3.png").unlink()
@@ -402,7 +402,7 @@ def test_a_file_that_is_gone_after_the_look(data: Path, run_cli: Run, tmp_path: 
     assert_one_line(ran, data / "images" / "no 3.png")
 
 
-def test_a_value_that_the_map_does_not_name(data: Path, run_cli: Run, tmp_path: Path):
+def test_a_value_that_the_map_does_not_name(data: Path, run_cli: Run, tmp_path: Path) -> None:
     odd = data / "masks" / "no 3.png"
     levels = np.array(Image.open(odd))
     levels[0, 0] = 7
@@ -413,7 +413,7 @@ def test_a_value_that_the_map_does_not_name(data: Path, run_cli: Run, tmp_path: 
     assert not (tmp_path / "run").exists()
 
 
-def test_nothing_but_damage(data: Path, run_cli: Run, tmp_path: Path):
+def test_nothing_but_damage(data: Path, run_cli: Run, tmp_path: Path) -> None:
     for photo in (data / "images").iterdir():
         photo.write_bytes(b"")
     for flags in ([], ["--skip-bad"], ["--preset", "default", "--skip-bad"]):
@@ -444,7 +444,7 @@ print(json.dumps(told))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="gives up root's privileges as Linux does")
-def test_files_that_may_not_be_read(data: Path, tmp_path: Path):
+def test_files_that_may_not_be_read(data: Path, tmp_path: Path) -> None:
     closed = draw_folder(tmp_path / "closed")
     photo, mask = data / "images" / "no 2.png", data / "masks" / "no 5.png"
     before = snapshot(data)
@@ -487,7 +487,7 @@ def test_files_that_may_not_be_read(data: Path, tmp_path: Path):
 )
 def test_any_truncation_and_any_bytes(
     kind: str, kept: float | None, junk: bytes, run_cli: Run, tmp_path_factory: pytest.TempPathFactory
-):
+) -> None:
     folder = tmp_path_factory.mktemp("any")
     data = draw_folder(folder / "data")
     bad = data / kind / "no 3.png"
@@ -515,7 +515,9 @@ FORMATS = ["PNG", "JPEG", "GIF", "TIFF", "WEBP", "BMP", "PPM", "TGA", "PCX", "JP
     suffix=st.sampled_from([".jpg", ".tif"]),
     edits=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 4), st.binary(max_size=6)), min_size=1, max_size=6),
 )
-def test_any_bytes_changed_in_any_kind_of_picture(kind: str, suffix: str, edits: list[tuple[float, int, bytes]]):
+def test_any_bytes_changed_in_any_kind_of_picture(
+    kind: str, suffix: str, edits: list[tuple[float, int, bytes]]
+) -> None:
     """Whatever a decoder makes of it: a picture, or an error in one line that names the file."""
     photo, _ = draw_pair(1, (8, 9))
     content = encoded(kind, photo)
@@ -536,7 +538,7 @@ def test_any_bytes_changed_in_any_kind_of_picture(kind: str, suffix: str, edits:
 
 
 @pytest.mark.parametrize("back", [0, 1, 2], ids="to page {}".format)
-def test_pages_of_a_tiff_that_follow_each_other_in_circles(back: int, tmp_path: Path):
+def test_pages_of_a_tiff_that_follow_each_other_in_circles(back: int, tmp_path: Path) -> None:
     path = tmp_path / "bands.tif"
     with tifffile.TiffWriter(path) as writer:
         for level in range(3):
@@ -561,7 +563,7 @@ def test_pages_of_a_tiff_that_follow_each_other_in_circles(back: int, tmp_path: 
     assert look.photo is not None or look.problems[0].file == str(path)
 
 
-def test_a_decoder_of_its_own_mind(data: Path, run_cli: Run, tmp_path: Path):
+def test_a_decoder_of_its_own_mind(data: Path, run_cli: Run, tmp_path: Path) -> None:
     """Pillow's decoder of DDS says NotImplementedError, that of AVIF RuntimeError."""
     for kind in ("images", "masks"):
         bad = data / kind / "no 3.png"
@@ -571,7 +573,7 @@ def test_a_decoder_of_its_own_mind(data: Path, run_cli: Run, tmp_path: Path):
     assert_one_line(run_cli("train", data, "--out", tmp_path / "run", *QUICK), data / "images" / "no 3.png")
 
 
-def test_class_names_that_a_table_would_read_as_markup(capsys: pytest.CaptureFixture[str]):
+def test_class_names_that_a_table_would_read_as_markup(capsys: pytest.CaptureFixture[str]) -> None:
     names = ["[bold]cat", "dog [/]", "[/red]"]
     print_metrics(Metrics.from_confusion(torch.eye(3, dtype=torch.int64), names, 3, "64"), "test")
     out = capsys.readouterr().out

@@ -142,7 +142,7 @@ def test_a_plan_without_a_level_is_an_error_before_the_loss(
 @pytest.mark.parametrize("cache", [True, False], ids=["cache", "no-cache"])
 def test_what_is_left_out_reaches_the_loss_as_ignore_alone(
     cache: bool, reached: list[tuple[Tensor, Tensor]], tmp_path: Path, capfd: pytest.CaptureFixture[str]
-):
+) -> None:
     rng = np.random.default_rng(0)
     masks = [rng.integers(0, 3, (20, 30)).astype(np.uint8) for _ in range(8)]
     root = write(tmp_path / "data", masks)
@@ -162,7 +162,7 @@ def test_what_is_left_out_reaches_the_loss_as_ignore_alone(
     assert (shown, empty) == ((6, 0) if cache else (8, 2))
 
 
-def test_every_mask_reaches_the_loss_with_its_own_photo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_every_mask_reaches_the_loss_with_its_own_photo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each photo has one grey value, and its mask the class of it: any pair that is torn apart is seen."""
     seen: list[tuple[Tensor, Tensor]] = []
     module = import_module("pixelwise.training.trainer")
@@ -196,7 +196,7 @@ def test_every_mask_reaches_the_loss_with_its_own_photo(tmp_path: Path, monkeypa
 @pytest.mark.parametrize("cache", [True, False], ids=["cache", "no-cache"])
 def test_layers_reach_the_loss_as_absent_present_and_ignore(
     cache: bool, reached: list[tuple[Tensor, Tensor]], tmp_path: Path
-):
+) -> None:
     rng = np.random.default_rng(0)
     for number in range(6):
         for name in ("images", "masks/cat", "masks/dog"):
@@ -216,7 +216,7 @@ def test_layers_reach_the_loss_as_absent_present_and_ignore(
     assert str(damaged) in str(error.value) and values(reached) <= {0, 1, IGNORE_INDEX}
 
 
-def test_a_plan_on_disk_that_drops_a_level(reached: list[tuple[Tensor, Tensor]], tmp_path: Path):
+def test_a_plan_on_disk_that_drops_a_level(reached: list[tuple[Tensor, Tensor]], tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     root = write(tmp_path / "data", [rng.integers(0, 3, (20, 30)).astype(np.uint8) for _ in range(6)])
     path = tmp_path / "plan.yaml"

@@ -39,7 +39,7 @@ def write(folder: Path, count: int, dtype: type) -> tuple[pw.Record, ...]:
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_it_learns_from_the_band_that_tells(dtype: type, tmp_path: Path):
+def test_it_learns_from_the_band_that_tells(dtype: type, tmp_path: Path) -> None:
     records = write(tmp_path, 16, dtype)
     assert count_channels(records[0].image) == BANDS
     data = pw.Dataset(
@@ -60,7 +60,7 @@ def test_it_learns_from_the_band_that_tells(dtype: type, tmp_path: Path):
         predictor(tmp_path / "plain.png")
 
 
-def test_the_first_layer_is_made_of_the_pretrained_one():
+def test_the_first_layer_is_made_of_the_pretrained_one() -> None:
     config = Config.of()
     reading = Reading(MASKS, BANDS)
     model = config.create_model(("a", "b"), default_palette(2), reading)
@@ -71,7 +71,7 @@ def test_the_first_layer_is_made_of_the_pretrained_one():
     assert model(images).shape == (2, 2, 64, 64)
 
 
-def test_the_model_is_saved_with_its_bands(tmp_path: Path):
+def test_the_model_is_saved_with_its_bands(tmp_path: Path) -> None:
     model = Config.of(encoder_weights="none").create_model(("a", "b"), default_palette(2), Reading(MASKS, 2, bits=12))
     model.normalise_by([10.0, 20.0], [3.0, 4.0])
     model.save(tmp_path)
@@ -81,7 +81,7 @@ def test_the_model_is_saved_with_its_bands(tmp_path: Path):
     torch.testing.assert_close(again(images), model.eval()(images))
 
 
-def test_sixteen_bits_of_which_twelve_are_used(tmp_path: Path):
+def test_sixteen_bits_of_which_twelve_are_used(tmp_path: Path) -> None:
     levels = np.array([[0, 16, 2048, 4095]], np.uint16)
     Image.fromarray(levels).save(tmp_path / "grey.png")
     from pixelwise.data.io.image import read_image

@@ -49,7 +49,7 @@ def layered(tmp_path_factory: pytest.TempPathFactory) -> pw.Dataset:
     return pw.Dataset(root, "made", CLASSES, default_palette(2), READING, kept[:12], kept[12:16], kept[16:])
 
 
-def test_a_mask_has_a_layer_for_each_class(layered: pw.Dataset):
+def test_a_mask_has_a_layer_for_each_class(layered: pw.Dataset) -> None:
     image, mask = read_pair(layered.train[0], READING)
     assert mask.shape == (2, *image.shape[:2])
     assert (mask[1, :, :40] == 1).all() and (mask[1, :, 40:] == 0).all()
@@ -57,7 +57,7 @@ def test_a_mask_has_a_layer_for_each_class(layered: pw.Dataset):
 
 
 @pytest.mark.parametrize("loss", MULTILABEL_LOSSES)
-def test_it_learns_both_classes_where_they_overlap(layered: pw.Dataset, loss: str, tmp_path: Path):
+def test_it_learns_both_classes_where_they_overlap(layered: pw.Dataset, loss: str, tmp_path: Path) -> None:
     settings = {"size": 64, "epochs": 10, "batch_size": 4, "augment": "none", "lr": 1e-2, "freeze_encoder": True}
     run = pw.train(layered, tmp_path / "run", loss=loss, hooks=[BestModelHook(), HistoryHook()], **settings)
     metrics = pw.evaluate(run, layered, "test")
@@ -78,7 +78,7 @@ def test_it_learns_both_classes_where_they_overlap(layered: pw.Dataset, loss: st
     assert sum(prediction.shares.values()) > 0.5
 
 
-def test_balanced_weights_lift_the_rare_class(layered: pw.Dataset, tmp_path: Path):
+def test_balanced_weights_lift_the_rare_class(layered: pw.Dataset, tmp_path: Path) -> None:
     run = pw.train(
         layered, tmp_path / "run", size=64, epochs=1, batch_size=4, loss="sigmoid", class_weights="balanced",
         encoder_weights="none", freeze_encoder=True, samples=2,
@@ -89,14 +89,14 @@ def test_balanced_weights_lift_the_rare_class(layered: pw.Dataset, tmp_path: Pat
     assert weights.tolist() == [[[[1.5, 1.5]], [[0.0, 0.5]]]]
 
 
-def test_the_loss_must_fit_the_data(layered: pw.Dataset, pets: pw.Dataset, tmp_path: Path):
+def test_the_loss_must_fit_the_data(layered: pw.Dataset, pets: pw.Dataset, tmp_path: Path) -> None:
     with pytest.raises(pw.ConfigError, match=r"'cross_entropy' is not for this data.*sigmoid"):
         pw.train(layered, tmp_path / "a")
     with pytest.raises(pw.ConfigError, match=r"'sigmoid' is not for this data.*cross_entropy"):
         pw.train(pets, tmp_path / "b", loss="sigmoid")
 
 
-def test_the_sigmoid_loss_by_hand():
+def test_the_sigmoid_loss_by_hand() -> None:
     logits = torch.tensor([[[[0.0, 2.0]], [[-1.0, 50.0]]]], requires_grad=True)
     mask = torch.tensor([[[[1, 0]], [[0, 255]]]], dtype=torch.uint8)
     expected = (np.log(2) + np.log1p(np.exp(2.0)) + np.log1p(np.exp(-1.0))) / 3
@@ -109,7 +109,7 @@ def test_the_sigmoid_loss_by_hand():
     assert doubled.item() == pytest.approx(2 * expected, rel=1e-6)
 
 
-def test_counts_and_figures_by_hand():
+def test_counts_and_figures_by_hand() -> None:
     mask = torch.tensor([[[[1, 1, 0, 255]], [[0, 0, 0, 1]]]], dtype=torch.uint8)
     predicted = torch.tensor([[[[1, 0, 1, 1]], [[0, 0, 1, 1]]]], dtype=torch.uint8)
     counts = confusion_matrix(mask, predicted, 2, multilabel=True)
@@ -120,13 +120,13 @@ def test_counts_and_figures_by_hand():
     assert metrics.classes["left"].recall == 1 and metrics.classes["left"].precision == 1 / 2
 
 
-def test_a_pixel_is_of_each_class_that_is_likelier_than_not():
+def test_a_pixel_is_of_each_class_that_is_likelier_than_not() -> None:
     logits = torch.tensor([[[0.1, -0.1]], [[3.0, -9.0]]])
     assert classify(logits, multilabel=True).tolist() == [[[1, 0]], [[1, 0]]]
     assert classify(logits, multilabel=False).tolist() == [[1, 0]]
 
 
-def test_layers_are_drawn_with_small_ones_on_top():
+def test_layers_are_drawn_with_small_ones_on_top() -> None:
     mask = np.zeros((2, 2, 3), np.uint8)
     mask[0, 0, 0] = mask[1, 0] = 1
     mask[:, 1, 2] = 255

@@ -49,7 +49,7 @@ def perfect(mask: Tensor, classes: int = 3) -> Tensor:
 # --- the tutorial's example
 
 
-def test_the_tutorials_example_exactly():
+def test_the_tutorials_example_exactly() -> None:
     """https://www.tensorflow.org/tutorials/images/segmentation prints [ 3.0485873 30.485874 ]."""
     logits = torch.tensor([[-3.0, 0.0], [-3.0, 0.0]])
     weights = torch.tensor([1.0, 10.0])
@@ -65,7 +65,7 @@ def test_the_tutorials_example_exactly():
 # --- class weights
 
 
-def test_weights_by_name_sum_to_1_as_in_the_tutorial():
+def test_weights_by_name_sum_to_1_as_in_the_tutorial() -> None:
     """The tutorial: class_weights = tf.constant([2.0, 2.0, 1.0]); class_weights / tf.reduce_sum(class_weights)."""
     weights = class_weight_values({"background": 2, "pet": 2.0}, CLASSES, no_pixels)
     np.testing.assert_allclose(weights, [0.4, 0.4, 0.2], rtol=1e-7)
@@ -76,11 +76,11 @@ def test_weights_by_name_sum_to_1_as_in_the_tutorial():
     )
 
 
-def test_no_weights_are_none():
+def test_no_weights_are_none() -> None:
     assert class_weight_values("none", CLASSES, no_pixels) is None
 
 
-def test_balanced_weights_go_against_the_pixel_counts():
+def test_balanced_weights_go_against_the_pixel_counts() -> None:
     """100, 300 and 600 pixels: 1/100, 1/300, 1/600 are 6/9, 2/9 and 1/9 of their sum."""
     weights = class_weight_values("balanced", CLASSES, lambda: torch.tensor([100, 300, 600]))
     np.testing.assert_allclose(weights, [6 / 9, 2 / 9, 1 / 9], rtol=1e-6)
@@ -90,7 +90,7 @@ def test_balanced_weights_go_against_the_pixel_counts():
     assert abs(float(huge.sum()) - 1) < 1e-6 and huge[2] > 0.999
 
 
-def test_tempered_weights_go_against_their_square_roots():
+def test_tempered_weights_go_against_their_square_roots() -> None:
     """100, 400 and 900 pixels: 1/10, 1/20, 1/30 are 6/11, 3/11 and 2/11 of their sum."""
     weights = class_weight_values("tempered", CLASSES, lambda: torch.tensor([100, 400, 900]))
     np.testing.assert_allclose(weights, [6 / 11, 3 / 11, 2 / 11], rtol=1e-6)
@@ -98,7 +98,7 @@ def test_tempered_weights_go_against_their_square_roots():
     np.testing.assert_allclose(absent, [0.75, 0, 0.25], rtol=1e-6)
 
 
-def test_balanced_classes_count_the_same():
+def test_balanced_classes_count_the_same() -> None:
     """What "balanced" is for: the weighted pixels of each class have the same sum."""
     mask = torch.tensor([[0] * 5 + [1] * 40 + [2] * 15 + [255] * 4]).to(torch.uint8)
     weights = class_weight_values("balanced", CLASSES, lambda: torch.bincount(mask[mask != 255].long()))
@@ -108,7 +108,7 @@ def test_balanced_classes_count_the_same():
     assert each[mask == 255].sum() == 0
 
 
-def test_an_unknown_class_name_lists_the_choices():
+def test_an_unknown_class_name_lists_the_choices() -> None:
     with pytest.raises(ConfigError) as error:
         class_weight_values({"boarder": 2}, CLASSES, no_pixels)
     assert str(error.value) == (
@@ -117,13 +117,13 @@ def test_an_unknown_class_name_lists_the_choices():
 
 
 @pytest.mark.parametrize("choice", [dict.fromkeys(CLASSES, 0.0), "balanced"], ids=["named", "balanced"])
-def test_weights_that_are_all_zero_are_refused(choice: str | dict[str, float]):
+def test_weights_that_are_all_zero_are_refused(choice: str | dict[str, float]) -> None:
     with pytest.raises(ConfigError, match="all 0") as error:
         class_weight_values(choice, CLASSES, lambda: torch.zeros(3, dtype=torch.int64))
     assert "\n" not in str(error.value)
 
 
-def test_pixels_weigh_what_their_class_does():
+def test_pixels_weigh_what_their_class_does() -> None:
     mask = torch.tensor([[0, 1, 2], [255, 2, 0]], dtype=torch.uint8)
     weights = pixel_weights(mask, torch.tensor([0.5, 0.3, 0.2]))
     assert weights.dtype == torch.float32
@@ -138,11 +138,11 @@ BOTH_0 = torch.zeros(1, 1, 2, dtype=torch.uint8)
 ONE_EACH = torch.tensor([[[0, 1]]], dtype=torch.uint8)
 
 
-def test_cross_entropy_by_hand():
+def test_cross_entropy_by_hand() -> None:
     assert cross_entropy(LOGITS, BOTH_0, None).item() == pytest.approx((math.log(4 / 3) + math.log(2)) / 2)
 
 
-def test_the_reduction_is_kerass():
+def test_the_reduction_is_kerass() -> None:
     """The weighted sum over the number of pixels, not over the sum of weights; ignored pixels are no pixels."""
     weights = torch.tensor([[[1.0, 10.0]]])
     expected = (math.log(4 / 3) + 10 * math.log(2)) / 2
@@ -154,14 +154,14 @@ def test_the_reduction_is_kerass():
     assert halved.item() == pytest.approx(expected / 2), "weights that are all halved halve the loss"
 
 
-def test_focal_by_hand():
+def test_focal_by_hand() -> None:
     expected = (math.log(4 / 3) / 16 + math.log(2) / 4) / 2
     assert focal(LOGITS, BOTH_0, None).item() == pytest.approx(expected)
     weighted = focal(LOGITS, BOTH_0, torch.tensor([[[3.0, 1.0]]])).item()
     assert weighted == pytest.approx((3 * math.log(4 / 3) / 16 + math.log(2) / 4) / 2)
 
 
-def test_dice_by_hand():
+def test_dice_by_hand() -> None:
     # Class 0: overlap 3/4, predicted 3/4 + 1/2, true 1 → 2·¾ / (5/4 + 1) = 2/3.
     # Class 1: overlap 1/2, predicted 1/4 + 1/2, true 1 → 2·½ / (3/4 + 1) = 4/7.
     assert dice(LOGITS, ONE_EACH, None).item() == pytest.approx(1 - (2 / 3 + 4 / 7) / 2)
@@ -172,7 +172,7 @@ def test_dice_by_hand():
 
 
 @pytest.mark.parametrize("weighted", [False, True])
-def test_dice_is_that_of_one_hot_masks(weighted: bool):
+def test_dice_is_that_of_one_hot_masks(weighted: bool) -> None:
     """As the paper writes it, with a map of every class's pixels; the gradients too."""
     generator = torch.Generator().manual_seed(3)
     logits = torch.randn(2, 4, 9, 7, generator=generator).contiguous(memory_format=torch.channels_last)
@@ -193,7 +193,7 @@ def test_dice_is_that_of_one_hot_masks(weighted: bool):
     torch.testing.assert_close(ours.grad, plain.grad)
 
 
-def test_dice_is_over_the_batch_and_not_averaged_over_photos():
+def test_dice_is_over_the_batch_and_not_averaged_over_photos() -> None:
     """A photo with a pixel of a class counts as that pixel, not as a whole photo."""
     logits, mask = batch(3)
     parts = torch.stack([dice(logits[i : i + 1], mask[i : i + 1], None) for i in range(2)]).mean()
@@ -202,12 +202,12 @@ def test_dice_is_over_the_batch_and_not_averaged_over_photos():
     assert not torch.allclose(dice(logits, mask, None), parts, atol=1e-4)
 
 
-def test_cross_entropy_dice_is_their_sum():
+def test_cross_entropy_dice_is_their_sum() -> None:
     logits, mask = batch(1)
     assert torch.equal(cross_entropy_dice(logits, mask), cross_entropy(logits, mask) + dice(logits, mask))
 
 
-def test_weights_leave_cross_entropy_as_large_beside_dice():
+def test_weights_leave_cross_entropy_as_large_beside_dice() -> None:
     logits, mask = batch(1)
     weights = pixel_weights(mask, torch.tensor([0.5, 0.3, 0.2]))
     mean = pixel_cross_entropy(logits, mask, weights).sum() / weights.sum()
@@ -220,7 +220,7 @@ def test_weights_leave_cross_entropy_as_large_beside_dice():
 
 @every_loss
 @pytest.mark.parametrize("weighted", [False, True])
-def test_a_loss_is_one_finite_number_with_a_finite_gradient(loss: Loss, weighted: bool):
+def test_a_loss_is_one_finite_number_with_a_finite_gradient(loss: Loss, weighted: bool) -> None:
     for seed, scale in ((0, 1.0), (1, 100.0), (2, 1e4)):
         logits, mask = batch(seed)
         weights = pixel_weights(mask, torch.tensor([0.5, 0.3, 0.2])) if weighted else None
@@ -233,7 +233,7 @@ def test_a_loss_is_one_finite_number_with_a_finite_gradient(loss: Loss, weighted
 
 
 @every_loss
-def test_ignored_pixels_change_nothing(loss: Loss):
+def test_ignored_pixels_change_nothing(loss: Loss) -> None:
     """Neither the loss, nor any gradient, whatever stands there; and they are pushed nowhere themselves."""
     logits, mask = batch(0)
     ignored = (mask == IGNORE_INDEX)[:, None].expand_as(logits)
@@ -251,7 +251,7 @@ def test_ignored_pixels_change_nothing(loss: Loss):
 
 
 @every_loss
-def test_perfect_logits_cost_nothing_and_wrong_ones_much(loss: Loss):
+def test_perfect_logits_cost_nothing_and_wrong_ones_much(loss: Loss) -> None:
     _, mask = batch(0)
     for weights in (None, torch.rand(mask.shape) / 3, torch.rand(mask.shape) * 10):
         assert abs(loss(perfect(mask), mask, weights)) < 1e-5
@@ -262,7 +262,7 @@ def test_perfect_logits_cost_nothing_and_wrong_ones_much(loss: Loss):
 
 @every_loss
 @pytest.mark.parametrize("weights", [None, torch.ones(2, 5, 7)], ids=["plain", "weighted"])
-def test_a_batch_of_ignored_pixels_costs_0(loss: Loss, weights: Tensor | None):
+def test_a_batch_of_ignored_pixels_costs_0(loss: Loss, weights: Tensor | None) -> None:
     logits, mask = batch(0)
     mask.fill_(IGNORE_INDEX)
     assert loss(logits, mask, weights).item() == 0
@@ -270,7 +270,7 @@ def test_a_batch_of_ignored_pixels_costs_0(loss: Loss, weights: Tensor | None):
 
 
 @every_loss
-def test_a_batch_of_weightless_pixels_costs_0(loss: Loss):
+def test_a_batch_of_weightless_pixels_costs_0(loss: Loss) -> None:
     """A class weight of 0 where a photo holds that class alone."""
     logits, mask = batch(0)
     mask.fill_(1)
@@ -280,13 +280,13 @@ def test_a_batch_of_weightless_pixels_costs_0(loss: Loss):
 
 
 @every_loss
-def test_weights_of_1_are_no_weights(loss: Loss):
+def test_weights_of_1_are_no_weights(loss: Loss) -> None:
     logits, mask = batch(0)
     torch.testing.assert_close(loss(logits, mask, torch.ones(mask.shape)), loss(logits, mask, None))
 
 
 @every_loss
-def test_a_weight_of_0_takes_a_classs_pixels_out(loss: Loss):
+def test_a_weight_of_0_takes_a_classs_pixels_out(loss: Loss) -> None:
     """What is predicted where that class is has no part in the loss, nor a gradient."""
     logits, mask = batch(0)
     weights = pixel_weights(mask, torch.tensor([0.6, 0.0, 0.4]))
@@ -298,7 +298,7 @@ def test_a_weight_of_0_takes_a_classs_pixels_out(loss: Loss):
 
 
 @every_loss
-def test_a_heavier_class_counts_for_more(loss: Loss):
+def test_a_heavier_class_counts_for_more(loss: Loss) -> None:
     """Its pixels pull harder, against those of the others."""
     logits, mask = batch(0)
 
@@ -312,7 +312,7 @@ def test_a_heavier_class_counts_for_more(loss: Loss):
 
 @every_loss
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_logits_of_16_bits_are_computed_in_32(loss: Loss, dtype: torch.dtype):
+def test_logits_of_16_bits_are_computed_in_32(loss: Loss, dtype: torch.dtype) -> None:
     logits, mask = batch(0)
     short = logits.to(dtype)
     value = loss(short, mask, None)
@@ -323,7 +323,7 @@ def test_logits_of_16_bits_are_computed_in_32(loss: Loss, dtype: torch.dtype):
 
 
 @every_loss
-def test_the_gradient_is_that_of_the_loss(loss: Loss):
+def test_the_gradient_is_that_of_the_loss(loss: Loss) -> None:
     """Along a direction, against a difference of losses."""
     logits, mask = batch(4)
     direction = torch.randn(logits.shape, generator=torch.Generator().manual_seed(0))
@@ -334,7 +334,7 @@ def test_the_gradient_is_that_of_the_loss(loss: Loss):
 
 
 @every_loss
-def test_a_tiny_model_overfits_one_batch(loss: Loss):
+def test_a_tiny_model_overfits_one_batch(loss: Loss) -> None:
     torch.manual_seed(0)
     images = torch.rand(2, 3, 12, 12)
     mask = torch.zeros(2, 12, 12, dtype=torch.uint8)
@@ -353,7 +353,7 @@ def test_a_tiny_model_overfits_one_batch(loss: Loss):
     assert value < 0.05
 
 
-def test_every_loss_has_a_name_that_a_command_line_takes():
+def test_every_loss_has_a_name_that_a_command_line_takes() -> None:
     assert LOSSES
     for name, loss in LOSSES.items():
         assert name == name.lower() and name.replace("_", "").isalnum()

@@ -19,7 +19,7 @@ def metrics(rows: list[list[int]], names: list[str] = NAMES) -> Metrics:
 # --- one matrix → figures
 
 
-def test_every_figure_by_hand():
+def test_every_figure_by_hand() -> None:
     found = metrics([[50, 10, 0], [5, 100, 15], [5, 10, 5]])
     assert found.accuracy == 155 / 200
     assert found.classes == {
@@ -36,7 +36,7 @@ def test_every_figure_by_hand():
     assert (found.images, found.resolution) == (4, "photo")
 
 
-def test_rows_are_true_and_columns_predicted():
+def test_rows_are_true_and_columns_predicted() -> None:
     """8 pixels of the pet, 6 of them called so; 2 of the background, 1 of them called pet."""
     found = metrics([[6, 2], [1, 1]])
     assert found.classes["pet"] == ClassMetrics(iou=6 / 9, dice=12 / 15, precision=6 / 7, recall=6 / 8, pixels=8)
@@ -44,7 +44,7 @@ def test_rows_are_true_and_columns_predicted():
     assert found.accuracy == 0.7
 
 
-def test_a_perfect_matrix_and_one_that_is_all_wrong():
+def test_a_perfect_matrix_and_one_that_is_all_wrong() -> None:
     perfect = metrics([[3, 0], [0, 9]])
     assert perfect.accuracy == perfect.miou == 1.0
     assert {(c.iou, c.dice, c.precision, c.recall) for c in perfect.classes.values()} == {(1.0, 1.0, 1.0, 1.0)}
@@ -53,14 +53,14 @@ def test_a_perfect_matrix_and_one_that_is_all_wrong():
     assert wrong.absent == ()
 
 
-def test_an_absent_class_has_no_iou_and_is_named():
+def test_an_absent_class_has_no_iou_and_is_named() -> None:
     found = metrics([[8, 2, 0], [0, 10, 0], [0, 0, 0]])
     assert found.classes["border"] == ClassMetrics(iou=None, dice=None, precision=None, recall=None, pixels=0)
     assert found.absent == ("border",)
     assert found.miou == (8 / 10 + 10 / 12) / 2, "over the classes that are there"
 
 
-def test_a_class_that_is_only_predicted_has_iou_0_and_counts():
+def test_a_class_that_is_only_predicted_has_iou_0_and_counts() -> None:
     """Leaving it out would pay a model for inventing classes."""
     found = metrics([[8, 0, 2], [0, 10, 0], [0, 0, 0]])
     assert found.classes["border"] == ClassMetrics(iou=0.0, dice=0.0, precision=0.0, recall=None, pixels=0)
@@ -68,20 +68,20 @@ def test_a_class_that_is_only_predicted_has_iou_0_and_counts():
     assert found.miou == pytest.approx((8 / 10 + 1 + 0) / 3, rel=1e-15)
 
 
-def test_a_class_that_is_never_predicted_has_iou_0_and_no_precision():
+def test_a_class_that_is_never_predicted_has_iou_0_and_no_precision() -> None:
     found = metrics([[10, 0], [5, 0]])
     assert found.classes["background"] == ClassMetrics(iou=0.0, dice=0.0, precision=None, recall=0.0, pixels=5)
     assert found.miou == (10 / 15 + 0) / 2
     assert found.absent == ()
 
 
-def test_no_pixel_at_all_has_no_figures():
+def test_no_pixel_at_all_has_no_figures() -> None:
     found = metrics([[0, 0], [0, 0]])
     assert found.accuracy is None and found.miou is None
     assert found.absent == ("pet", "background")
 
 
-def test_counts_beyond_what_floats_hold_are_exact():
+def test_counts_beyond_what_floats_hold_are_exact() -> None:
     """7349 photos of ten megapixels are more pixels than float32 tells apart, and more than int32 counts."""
     many = 2**53
     found = metrics([[many + 1, 1], [0, 2**33 + 1]])
@@ -90,7 +90,7 @@ def test_counts_beyond_what_floats_hold_are_exact():
     assert found.classes["background"].iou == (2**33 + 1) / (2**33 + 2)
 
 
-def test_figures_are_plain_numbers_that_json_takes():
+def test_figures_are_plain_numbers_that_json_takes() -> None:
     found = metrics([[8, 2, 0], [0, 10, 0], [0, 0, 0]])
     again = json.loads(json.dumps(dataclasses.asdict(found), allow_nan=False))
     assert again["classes"]["border"]["iou"] is None
@@ -102,7 +102,7 @@ def test_figures_are_plain_numbers_that_json_takes():
 # --- pixels → one matrix
 
 
-def test_ignored_pixels_are_left_out():
+def test_ignored_pixels_are_left_out() -> None:
     mask = torch.tensor([[0, 0, 1], [255, 255, 2]], dtype=torch.uint8)
     prediction = torch.tensor([[0, 1, 1], [0, 2, 2]])
     found = confusion_matrix(mask, prediction, 3)
@@ -113,7 +113,7 @@ def test_ignored_pixels_are_left_out():
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int32, torch.int64])
 @pytest.mark.parametrize("classes", [2, 3, 21, 255])
-def test_it_counts_as_numpy_does(classes: int, dtype: torch.dtype):
+def test_it_counts_as_numpy_does(classes: int, dtype: torch.dtype) -> None:
     rng = np.random.default_rng(classes)
     mask = rng.integers(0, classes, (3, 40, 50), dtype=np.uint8)
     mask[rng.random(mask.shape) < 0.1] = 255
@@ -126,7 +126,7 @@ def test_it_counts_as_numpy_does(classes: int, dtype: torch.dtype):
     assert found.sum() == counted.sum()
 
 
-def test_photos_can_be_counted_apart_and_added():
+def test_photos_can_be_counted_apart_and_added() -> None:
     generator = torch.Generator().manual_seed(0)
     masks = torch.randint(3, (5, 8, 9), generator=generator, dtype=torch.uint8)
     predictions = torch.randint(3, (5, 8, 9), generator=generator)
@@ -135,7 +135,7 @@ def test_photos_can_be_counted_apart_and_added():
     assert torch.equal(whole, torch.stack(parts).sum(0))
 
 
-def test_miou_is_over_one_matrix_and_not_averaged_over_batches():
+def test_miou_is_over_one_matrix_and_not_averaged_over_batches() -> None:
     """A large batch and a small one: averaged, the small one's few pixels would weigh as much."""
     large = confusion_matrix(torch.tensor([0] * 90 + [1] * 10), torch.tensor([0] * 90 + [1] * 10), 2)
     small = confusion_matrix(torch.tensor([0, 1]), torch.tensor([1, 0]), 2)

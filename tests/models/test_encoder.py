@@ -325,7 +325,7 @@ class TestErrors:
         assert "\n" not in str(caught.value)
 
 
-def test_an_encoder_that_is_held_gets_no_gradient_and_then_its_own():
+def test_an_encoder_that_is_held_gets_no_gradient_and_then_its_own() -> None:
     encoder = Encoder("mobilenetv3_small_050", size=32)
     encoder.fine_tune()
     pixels = torch.rand(2, 3, 32, 32)
@@ -336,7 +336,7 @@ def test_an_encoder_that_is_held_gets_no_gradient_and_then_its_own():
     assert encoder.body.conv_stem.weight.grad.abs().sum() > 0
 
 
-def test_an_encoder_that_starts_at_random_is_never_held():
+def test_an_encoder_that_starts_at_random_is_never_held() -> None:
     encoder = Encoder("mobilenetv3_small_050", size=32)
     encoder.hold(True)
     assert all(feature.requires_grad for feature in encoder(torch.rand(2, 3, 32, 32)))

@@ -26,7 +26,7 @@ def same(a: list[Tensor], b: list[Tensor]) -> bool:
     return all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
 
 
-def test_a_picture_is_encoded_once_in_whatever_company_it_comes():
+def test_a_picture_is_encoded_once_in_whatever_company_it_comes() -> None:
     encode, images = CountingEncoder(), pictures(6)
     memory = FeatureMemory(encode)
     for batch in (images[:4], images[[3, 5, 0]], images[[5, 4, 1]], images.flip(0)):
@@ -34,7 +34,7 @@ def test_a_picture_is_encoded_once_in_whatever_company_it_comes():
     assert encode.shown == 6
 
 
-def test_pictures_that_differ_in_one_pixel_are_two():
+def test_pictures_that_differ_in_one_pixel_are_two() -> None:
     encode, images = CountingEncoder(), pictures(1).repeat(2, 1, 1, 1)
     images[1, 2, 7, 7] ^= 1
     memory = FeatureMemory(encode)
@@ -42,7 +42,7 @@ def test_pictures_that_differ_in_one_pixel_are_two():
     assert not same(first, memory(images[1:])) and encode.shown == 2
 
 
-def test_what_does_not_fit_is_encoded_again_and_is_right():
+def test_what_does_not_fit_is_encoded_again_and_is_right() -> None:
     encode, images = CountingEncoder(), pictures(5)
     one = sum(level.nbytes for level in CountingEncoder()(images[:1]))
     memory = FeatureMemory(encode, limit=2 * one)
@@ -51,7 +51,7 @@ def test_what_does_not_fit_is_encoded_again_and_is_right():
     assert memory.used == 2 * one and encode.shown == 5 + 3 + 3
 
 
-def test_features_come_with_channels_last():
+def test_features_come_with_channels_last() -> None:
     memory = FeatureMemory(CountingEncoder())
     for _ in range(2):
         assert all(level.is_contiguous(memory_format=torch.channels_last) for level in memory(pictures(3)))

@@ -50,7 +50,7 @@ def planned(**facts: object) -> dict[str, object]:
     return dict(plan.settings)
 
 
-def test_narrow_things_ask_for_large_photos():
+def test_narrow_things_ask_for_large_photos() -> None:
     sizes = [planned(sides=(0.5, 2 * width))["size"] for width in (0.3, 0.04, 0.025, 0.02, 0.013, 0.001)]
     assert sizes == sorted(sizes) and sizes[:2] == [192, 192] and len(set(sizes)) >= 4
     assert all(size in SIZES for size in sizes)
@@ -58,20 +58,20 @@ def test_narrow_things_ask_for_large_photos():
     assert planned(sides=(0.5, 0.4), size=(150, 140))["size"] == 128
 
 
-def test_epochs_follow_the_number_of_photos():
+def test_epochs_follow_the_number_of_photos() -> None:
     epochs = {count: planned(photos=count)["epochs"] for count in (10, 40, 300, 3000, 100_000)}
     assert list(epochs.values()) == sorted(epochs.values(), reverse=True)
     assert epochs[10] == 200 and epochs[100_000] == 8
     assert 20 <= epochs[300] <= 80
 
 
-def test_few_photos_freeze_the_encoder_and_get_small_batches():
+def test_few_photos_freeze_the_encoder_and_get_small_batches() -> None:
     few, many = planned(photos=15), planned(photos=300)
     assert few["freeze_encoder"] and not many["freeze_encoder"]
     assert few["batch_size"] < many["batch_size"] == 16
 
 
-def test_a_batch_fits_into_memory(monkeypatch: pytest.MonkeyPatch):
+def test_a_batch_fits_into_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     class Memory:
         total = 2 * 2**30
 
@@ -81,12 +81,12 @@ def test_a_batch_fits_into_memory(monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.mark.parametrize("name", ["left hand", "hand_right", "Links", "oeil-gauche", "lung (L)"])
-def test_no_mirroring_where_a_class_is_about_sides(name: str):
+def test_no_mirroring_where_a_class_is_about_sides(name: str) -> None:
     assert planned(names=("background", name))["augment"] == "crop-unmirrored"
 
 
 @pytest.mark.parametrize("name", ["cat", "cleft", "bright", "lung", "spirits"])
-def test_mirroring_where_no_class_is_about_sides(name: str):
+def test_mirroring_where_no_class_is_about_sides(name: str) -> None:
     assert planned(names=("background", name))["augment"] == "crop"
 
 
@@ -99,12 +99,12 @@ def test_mirroring_where_no_class_is_about_sides(name: str):
         ((0.6, 0.01), "layers", "sigmoid_dice", "none"),
     ],
 )
-def test_a_rare_class_asks_for_dice_and_weights(shares: tuple[float, ...], kind: str, loss: str, weights: str):
+def test_a_rare_class_asks_for_dice_and_weights(shares: tuple[float, ...], kind: str, loss: str, weights: str) -> None:
     plan = planned(shares=shares, kind=kind)
     assert (plan["loss"], plan["class_weights"]) == (loss, weights)
 
 
-def test_weights_go_with_the_loss_and_are_told_in_numbers():
+def test_weights_go_with_the_loss_and_are_told_in_numbers() -> None:
     rare = found(shares=(0.96, 0.015))
     assert draw_plan(rare, {"loss": "dice"}, timed=False).settings["class_weights"] == "none"
     plan = draw_plan(rare, {"loss": "focal"}, timed=False)
@@ -113,13 +113,13 @@ def test_weights_go_with_the_loss_and_are_told_in_numbers():
     assert draw_plan(rare, {"class_weights": "none"}, timed=False).settings["class_weights"] == "none"
 
 
-def test_groups_and_splits_are_told():
+def test_groups_and_splits_are_told() -> None:
     plan = draw_plan(found(grouped="video frames: 4 sequences"), timed=False)
     assert "video frames: 4 sequences" in plan.reasons["validation_fraction"]
     assert "validation_fraction" not in draw_plan(found(val=20), timed=False).settings
 
 
-def test_a_plan_reads_back_and_can_be_changed(tmp_path: Path):
+def test_a_plan_reads_back_and_can_be_changed(tmp_path: Path) -> None:
     plan = draw_plan(found(names=("background", "it's: a #cat, [no]")), timed=False)
     plan.write(tmp_path / "plan.yaml")
     again = Plan.read(tmp_path / "plan.yaml")
@@ -143,7 +143,7 @@ def test_a_plan_reads_back_and_can_be_changed(tmp_path: Path):
         ("data:", "data: [", "plan.yaml"),
     ],
 )
-def test_a_wrong_line_is_named(line: str, wrong: str, message: str, tmp_path: Path):
+def test_a_wrong_line_is_named(line: str, wrong: str, message: str, tmp_path: Path) -> None:
     path = tmp_path / "plan.yaml"
     draw_plan(found(), timed=False).write(path)
     changed = [wrong if each.strip().startswith(line.strip()) else each for each in path.read_text().splitlines()]
@@ -153,7 +153,7 @@ def test_a_wrong_line_is_named(line: str, wrong: str, message: str, tmp_path: Pa
     assert message in str(error.value) and str(path) in str(error.value) and "\n" not in str(error.value)
 
 
-def test_what_is_given_stays_and_the_rest_goes_with_it():
+def test_what_is_given_stays_and_the_rest_goes_with_it() -> None:
     given = {"size": 512, "encoder": "resnet18", "encoder_weights": "none", "lr": 0.5}
     plan = draw_plan(found(photos=1000), given, timed=False)
     assert {name: plan.settings[name] for name in given} == given
@@ -166,12 +166,12 @@ def test_what_is_given_stays_and_the_rest_goes_with_it():
         draw_plan(found(), {"encoder": "resnet19"})
 
 
-def test_a_missing_plan_is_named(tmp_path: Path):
+def test_a_missing_plan_is_named(tmp_path: Path) -> None:
     with pytest.raises(pw.ConfigError, match="no such plan"):
         Plan.read(tmp_path / "plan.yaml")
 
 
-def test_the_time_grows_with_the_work():
+def test_the_time_grows_with_the_work() -> None:
     facts = found(photos=40)
     config = Config.of(size=64, batch_size=4, encoder_weights="none", epochs=3)
     once = measure_seconds(facts, config, 40)
@@ -182,7 +182,7 @@ def replace_epochs(config: Config, epochs: int) -> Config:
     return config.model_copy(update={"epochs": epochs})
 
 
-def test_training_takes_the_plan_and_flags_go_over_it(pets: pw.Dataset, tmp_path: Path):
+def test_training_takes_the_plan_and_flags_go_over_it(pets: pw.Dataset, tmp_path: Path) -> None:
     facts = replace(found(photos=len(pets.train)), data=pets, classes=())
     plan = Plan(Manifest.of(pets), {"size": 64, "epochs": 3, "batch_size": 4, "encoder_weights": "none"})
     run = pw.train(facts.data, tmp_path / "run", plan=plan, epochs=1, hooks=[])
@@ -191,7 +191,7 @@ def test_training_takes_the_plan_and_flags_go_over_it(pets: pw.Dataset, tmp_path
     assert run.read_manifest() == Manifest.of(pets)
 
 
-def test_whole_photos_are_as_large_as_crops_showed_them():
+def test_whole_photos_are_as_large_as_crops_showed_them() -> None:
     narrow = draw_plan(found(sides=(0.5, 0.04)), timed=False)
     assert (narrow.settings["size"], narrow.settings["predict_scale"]) == (320, 1.25)
     assert narrow.reasons["predict_scale"].endswith(": 384 px"), "400, down to a multiple of 32"

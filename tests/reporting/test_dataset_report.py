@@ -60,7 +60,7 @@ def folder(found: Inspection, tmp_path: Path) -> Path:
     return tmp_path / "report"
 
 
-def test_json_has_the_figures(folder: Path, found: Inspection):
+def test_json_has_the_figures(folder: Path, found: Inspection) -> None:
     told = json.loads((folder / "report.json").read_text(encoding="utf-8"))
     assert (told["photos"], told["masks"], told["splits"]) == (8, 9, {"train": 6, "val": 2, "test": 0})
     assert [each["name"] for each in told["classes"]] == list(ODD_NAMES)
@@ -93,7 +93,7 @@ class Page(HTMLParser):
         self.words += data
 
 
-def test_the_page_needs_no_other_file(folder: Path, found: Inspection):
+def test_the_page_needs_no_other_file(folder: Path, found: Inspection) -> None:
     text = (folder / "report.html").read_text(encoding="utf-8")
     page = Page(text)
     assert page.tags.count("img") == 3
@@ -101,7 +101,7 @@ def test_the_page_needs_no_other_file(folder: Path, found: Inspection):
     assert not re.search(r"url\(|@import|https?://", re.sub(r"base64,[\w+/=]+", "", text))
 
 
-def test_the_page_escapes_names(folder: Path, found: Inspection, data: Path):
+def test_the_page_escapes_names(folder: Path, found: Inspection, data: Path) -> None:
     page = Page((folder / "report.html").read_text(encoding="utf-8"))
     assert not {"script", "i", "b", "c"} & set(page.tags)
     for name in ODD_NAMES:
@@ -111,7 +111,7 @@ def test_the_page_escapes_names(folder: Path, found: Inspection, data: Path):
         assert problem.file in page.words
 
 
-def test_leakage_is_loud(folder: Path, found: Inspection, capsys: pytest.CaptureFixture[str]):
+def test_leakage_is_loud(folder: Path, found: Inspection, capsys: pytest.CaptureFixture[str]) -> None:
     text = (folder / "report.html").read_text(encoding="utf-8")
     assert 'role="alert"' in text and text.index('role="alert"') < text.index("<h2>")
     print_inspection(found)
@@ -122,7 +122,7 @@ def test_leakage_is_loud(folder: Path, found: Inspection, capsys: pytest.Capture
 
 def test_the_terminal_tells_it_all(
     found: Inspection, data: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     monkeypatch.setenv("COLUMNS", "200")
     print_inspection(found)
     out = capsys.readouterr().out
@@ -134,7 +134,7 @@ def test_the_terminal_tells_it_all(
     assert "LEAKAGE" in out and "80x60" in out
 
 
-def test_of_many_problems_some_are_told_and_the_number(found: Inspection, capsys: pytest.CaptureFixture[str]):
+def test_of_many_problems_some_are_told_and_the_number(found: Inspection, capsys: pytest.CaptureFixture[str]) -> None:
     many = tuple(Problem("copy", f"{number}.png", "the same", usable=True) for number in range(MOST_SHOWN + 7))
     print_inspection(Inspection(**vars(found) | {"problems": many}))
     out = capsys.readouterr().out
@@ -142,13 +142,13 @@ def test_of_many_problems_some_are_told_and_the_number(found: Inspection, capsys
     assert out.count(": the same") == MOST_SHOWN
 
 
-def test_problems_stand_in_the_order_of_their_weight():
+def test_problems_stand_in_the_order_of_their_weight() -> None:
     kinds = [("empty mask", True), ("truncated photo", False), ("copy", True), ("leakage", True)]
     problems = [Problem(kind, "x", "y", usable) for kind, usable in kinds]
     assert list(by_kind(problems)) == ["leakage", "truncated photo", "copy", "empty mask"]
 
 
-def test_a_sheet_a_class_in_its_colour(folder: Path, found: Inspection):
+def test_a_sheet_a_class_in_its_colour(folder: Path, found: Inspection) -> None:
     sheets = sorted((folder / "sheets").iterdir())
     assert [path.name[:3] for path in sheets] == ["00-", "01-", "02-"]
     assert found.data.palette == COLOURS
@@ -172,7 +172,7 @@ def share_near(sheet: Image.Image, colour: tuple[int, int, int]) -> float:
     return float(((alike > 0.97) & (length > 30)).mean())
 
 
-def test_a_class_that_no_photo_shows_has_no_sheet(data: Path, tmp_path: Path):
+def test_a_class_that_no_photo_shows_has_no_sheet(data: Path, tmp_path: Path) -> None:
     (data / "classes.txt").write_text("background\none\ntwo\nnever\n")
     found = inspect(data, Choices(skip_bad=True))
     assert found.classes[3].pixels == 0 and class_sheet(found.classes[3], 3, found.data.reading) is None
@@ -180,7 +180,7 @@ def test_a_class_that_no_photo_shows_has_no_sheet(data: Path, tmp_path: Path):
     assert len(list((tmp_path / "report/sheets").iterdir())) == 3
 
 
-def test_examples_that_are_gone_since_are_left_out(found: Inspection, data: Path):
+def test_examples_that_are_gone_since_are_left_out(found: Inspection, data: Path) -> None:
     for record in found.classes[2].examples[1:]:
         Path(str(record.image)).write_bytes(b"")
     assert class_sheet(found.classes[2], 2, found.data.reading) is not None
@@ -188,7 +188,7 @@ def test_examples_that_are_gone_since_are_left_out(found: Inspection, data: Path
     assert class_sheet(found.classes[2], 2, found.data.reading) is None
 
 
-def test_the_plan_reads_back(folder: Path, found: Inspection, data: Path):
+def test_the_plan_reads_back(folder: Path, found: Inspection, data: Path) -> None:
     plan = Plan.read(folder / "plan.yaml")
     drawn = draw_plan(found, timed=False)
     assert plan.data == drawn.data and dict(plan.settings) == dict(drawn.settings)

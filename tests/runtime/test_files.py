@@ -19,7 +19,7 @@ def names(folder: Path) -> list[str]:
 # --- replacing
 
 
-def test_a_file_appears_when_it_is_whole(tmp_path: Path):
+def test_a_file_appears_when_it_is_whole(tmp_path: Path) -> None:
     out = tmp_path / "notes.txt"
     with replacing(out) as part:
         part.write_text("half")
@@ -31,7 +31,7 @@ def test_a_file_appears_when_it_is_whole(tmp_path: Path):
     assert names(tmp_path) == ["notes.txt"]
 
 
-def test_the_old_file_is_there_until_the_new_one_is_whole(tmp_path: Path):
+def test_the_old_file_is_there_until_the_new_one_is_whole(tmp_path: Path) -> None:
     out = tmp_path / "notes.txt"
     out.write_text("old")
     with replacing(out) as part:
@@ -43,7 +43,9 @@ def test_the_old_file_is_there_until_the_new_one_is_whole(tmp_path: Path):
 
 @pytest.mark.parametrize("kind", [ValueError, KeyboardInterrupt, SystemExit])
 @pytest.mark.parametrize("written", [True, False])
-def test_when_it_fails_the_old_file_stays_and_nothing_is_left(kind: type[BaseException], written: bool, tmp_path: Path):
+def test_when_it_fails_the_old_file_stays_and_nothing_is_left(
+    kind: type[BaseException], written: bool, tmp_path: Path
+) -> None:
     out = tmp_path / "notes.txt"
     out.write_text("old")
     with pytest.raises(kind), replacing(out) as part:
@@ -54,7 +56,7 @@ def test_when_it_fails_the_old_file_stays_and_nothing_is_left(kind: type[BaseExc
     assert names(tmp_path) == ["notes.txt"]
 
 
-def test_a_block_that_writes_nothing_is_an_error_and_not_an_empty_file(tmp_path: Path):
+def test_a_block_that_writes_nothing_is_an_error_and_not_an_empty_file(tmp_path: Path) -> None:
     out = tmp_path / "notes.txt"
     out.write_text("old")
     with pytest.raises(FileNotFoundError), replacing(out):
@@ -62,20 +64,20 @@ def test_a_block_that_writes_nothing_is_an_error_and_not_an_empty_file(tmp_path:
     assert out.read_text() == "old"
 
 
-def test_the_suffix_is_kept_for_those_who_choose_by_it(tmp_path: Path):
+def test_the_suffix_is_kept_for_those_who_choose_by_it(tmp_path: Path) -> None:
     with replacing(tmp_path / "cat.png") as part:
         Image.new("RGB", (2, 2)).save(part)
     with Image.open(tmp_path / "cat.png") as image:
         assert image.format == "PNG"
 
 
-def test_missing_folders_are_made(tmp_path: Path):
+def test_missing_folders_are_made(tmp_path: Path) -> None:
     with replacing(tmp_path / "a" / "b" / "notes.txt") as part:
         part.write_text("x")
     assert names(tmp_path / "a" / "b") == ["notes.txt"]
 
 
-def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path):
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(PixelwiseError) as error, replacing(tmp_path / "file" / "sub" / "notes.txt"):
         raise AssertionError("the block is not entered")
@@ -83,7 +85,7 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path):
     assert (tmp_path / "file").read_text() == "in the way"
 
 
-def test_others_may_read_the_file_as_they_may_any(tmp_path: Path):
+def test_others_may_read_the_file_as_they_may_any(tmp_path: Path) -> None:
     """tempfile's are their owner's alone, and a rename would keep that."""
     with replacing(tmp_path / "notes.txt") as part:
         part.write_text("x")
@@ -92,7 +94,7 @@ def test_others_may_read_the_file_as_they_may_any(tmp_path: Path):
     assert mode == stat.S_IMODE((tmp_path / "plain.txt").stat().st_mode)
 
 
-def test_two_writers_of_one_file_do_not_mix(tmp_path: Path):
+def test_two_writers_of_one_file_do_not_mix(tmp_path: Path) -> None:
     out = tmp_path / "notes.txt"
     inside = threading.Barrier(2, timeout=10)
 
@@ -113,12 +115,12 @@ def test_two_writers_of_one_file_do_not_mix(tmp_path: Path):
 # --- free_path
 
 
-def test_a_free_path_is_itself(tmp_path: Path):
+def test_a_free_path_is_itself(tmp_path: Path) -> None:
     assert free_path(tmp_path / "sheet.png") == tmp_path / "sheet.png"
     assert names(tmp_path) == [], "nothing is made"
 
 
-def test_a_taken_path_is_numbered_and_never_given_twice(tmp_path: Path):
+def test_a_taken_path_is_numbered_and_never_given_twice(tmp_path: Path) -> None:
     given = []
     for _ in range(4):
         given.append(free_path(tmp_path / "sheet.png"))
@@ -128,7 +130,7 @@ def test_a_taken_path_is_numbered_and_never_given_twice(tmp_path: Path):
     assert free_path(tmp_path / "sheet.png") == given[2], "the first that is free"
 
 
-def test_folders_are_numbered_too(tmp_path: Path):
+def test_folders_are_numbered_too(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     assert free_path(tmp_path / "run") == tmp_path / "run-2"
     (tmp_path / "run-2").write_text("a file may be in the way as well")
@@ -138,7 +140,7 @@ def test_folders_are_numbered_too(tmp_path: Path):
 # --- hold
 
 
-def test_a_file_is_held_alone_or_together(tmp_path: Path):
+def test_a_file_is_held_alone_or_together(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_text("size: 128")
     first = hold(path)
@@ -156,7 +158,9 @@ def test_a_file_is_held_alone_or_together(tmp_path: Path):
 
 
 @pytest.mark.parametrize(("code", "fine"), [(errno.ENOLCK, True), (errno.ENOTSUP, True), (errno.EIO, False)])
-def test_a_drive_without_locks_is_used_without(code: int, fine: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_drive_without_locks_is_used_without(
+    code: int, fine: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(*_: object) -> None:
         raise OSError(code, "no locks")
 

@@ -55,7 +55,7 @@ def share_of(path: Path, colour: tuple[int, int, int]) -> int:
 # --- palette
 
 
-def test_every_class_has_its_own_colour_and_none_is_the_ignore_colour():
+def test_every_class_has_its_own_colour_and_none_is_the_ignore_colour() -> None:
     palette = default_palette(254)
     assert len({*palette, IGNORE_COLOUR}) == 255
     assert all(isinstance(value, int) and 0 <= value <= 255 for colour in palette for value in colour)
@@ -63,17 +63,17 @@ def test_every_class_has_its_own_colour_and_none_is_the_ignore_colour():
 
 
 @pytest.mark.parametrize("count", [1, 3, 10, 11, 100])
-def test_a_longer_palette_begins_with_the_shorter(count):
+def test_a_longer_palette_begins_with_the_shorter(count) -> None:
     assert default_palette(254)[:count] == default_palette(count)
 
 
 @pytest.mark.parametrize("count", [0, -1, 256])
-def test_a_palette_that_no_mask_can_use_is_refused(count):
+def test_a_palette_that_no_mask_can_use_is_refused(count) -> None:
     with pytest.raises(ValueError, match="1 to 255"):
         default_palette(count)
 
 
-def test_the_palette_is_the_same_in_another_process():
+def test_the_palette_is_the_same_in_another_process() -> None:
     code = "from pixelwise.visualize import default_palette; print(default_palette(254))"
     paths = ":".join(path for path in sys.path if path)
     told = subprocess.run(
@@ -104,7 +104,7 @@ COLOUR_BLIND = {
 
 
 @pytest.mark.parametrize("sight", COLOUR_BLIND)
-def test_the_first_ten_colours_and_ignore_stay_apart_for_colour_blind_eyes(sight):
+def test_the_first_ten_colours_and_ignore_stay_apart_for_colour_blind_eyes(sight) -> None:
     from pixelwise.palette import _to_lab
 
     srgb = np.array([*default_palette(10), IGNORE_COLOUR]) / 255
@@ -120,7 +120,7 @@ def test_the_first_ten_colours_and_ignore_stay_apart_for_colour_blind_eyes(sight
 # --- masks in colours
 
 
-def test_an_index_image_keeps_its_classes_through_a_png(tmp_path):
+def test_an_index_image_keeps_its_classes_through_a_png(tmp_path) -> None:
     mask = np.append(np.arange(254), 255).astype(np.uint8).reshape(15, 17)
     save_picture(index_image(mask, default_palette(254)), tmp_path / "mask.png")
     with Image.open(tmp_path / "mask.png") as read:
@@ -129,7 +129,7 @@ def test_an_index_image_keeps_its_classes_through_a_png(tmp_path):
         np.testing.assert_array_equal(np.array(read.convert("RGB")), colour_mask(mask, default_palette(254)))
 
 
-def test_an_index_image_of_two_classes_keeps_ignore_through_a_png(tmp_path):
+def test_an_index_image_of_two_classes_keeps_ignore_through_a_png(tmp_path) -> None:
     mask = mask_of([0, 1, 255], [255, 0, 1])
     save_picture(index_image(mask, (RED, GREEN)), tmp_path / "mask.png")
     with Image.open(tmp_path / "mask.png") as read:
@@ -137,12 +137,12 @@ def test_an_index_image_of_two_classes_keeps_ignore_through_a_png(tmp_path):
         assert read.convert("RGB").getpixel((2, 0)) == IGNORE_COLOUR
 
 
-def test_a_mask_that_is_a_slice_with_strides_is_drawn_as_it_is():
+def test_a_mask_that_is_a_slice_with_strides_is_drawn_as_it_is() -> None:
     mask = np.arange(12, dtype=np.uint8).reshape(3, 4)[::-1, ::2] % 3
     np.testing.assert_array_equal(np.array(index_image(mask, RGB)), mask)
 
 
-def test_colour_mask_gives_each_pixel_its_class_colour():
+def test_colour_mask_gives_each_pixel_its_class_colour() -> None:
     drawn = colour_mask(mask_of([0, 1], [2, 255]), RGB)
     assert drawn.dtype == np.uint8
     assert drawn.tolist() == [[list(RED), list(GREEN)], [list(BLUE), list(IGNORE_COLOUR)]]
@@ -158,7 +158,7 @@ def test_colour_mask_gives_each_pixel_its_class_colour():
     ],
 )
 @pytest.mark.parametrize("draw", [index_image, colour_mask])
-def test_a_mask_that_cannot_be_drawn_is_refused(draw, mask, told):
+def test_a_mask_that_cannot_be_drawn_is_refused(draw, mask, told) -> None:
     with pytest.raises(ValueError, match=told):
         draw(mask, RGB)
 
@@ -169,13 +169,13 @@ def test_a_mask_that_cannot_be_drawn_is_refused(draw, mask, told):
 @pytest.mark.parametrize(
     ("opacity", "seen"), [(0, (10, 101, 200)), (0.5, (133, 51, 100)), (0.25, (71, 76, 150)), (1, RED)]
 )
-def test_overlay_blends_the_class_colour(opacity, seen):
+def test_overlay_blends_the_class_colour(opacity, seen) -> None:
     blended = overlay(flat(3, 4, (10, 101, 200)), np.zeros((3, 4), np.uint8), RGB, opacity)
     assert (blended.mode, blended.size) == ("RGB", (4, 3))
     assert (np.array(blended) == seen).all()
 
 
-def test_overlay_outlines_the_boundary_in_white_with_dark_edges():
+def test_overlay_outlines_the_boundary_in_white_with_dark_edges() -> None:
     mask = np.zeros((2, 8), np.uint8)
     mask[:, 4:] = 1
     row = np.array(overlay(flat(2, 8, (100, 100, 100)), mask, RGB))[0].tolist()
@@ -184,21 +184,21 @@ def test_overlay_outlines_the_boundary_in_white_with_dark_edges():
     assert row == [red, red, dark_red, list(WHITE), dark_green, green, green, green]
 
 
-def test_overlay_outlines_across_rows_too():
+def test_overlay_outlines_across_rows_too() -> None:
     mask = np.zeros((8, 2), np.uint8)
     mask[4:] = 1
     column = np.array(overlay(flat(8, 2, (0, 0, 0)), mask, RGB))[:, 0]
     assert [row for row in range(8) if (column[row] == 255).all()] == [3]
 
 
-def test_the_outline_is_wider_on_a_large_photo():
+def test_the_outline_is_wider_on_a_large_photo() -> None:
     mask = np.zeros((1, 3000), np.uint8)
     mask[:, 1500:] = 1
     row = np.array(overlay(flat(1, 3000, (9, 9, 9)), mask, RGB))[0]
     assert (row == 255).all(axis=1).sum() == 7
 
 
-def test_overlay_shows_ignore_in_its_colour_with_an_outline():
+def test_overlay_shows_ignore_in_its_colour_with_an_outline() -> None:
     mask = np.zeros((1, 8), np.uint8)
     mask[:, 4:] = 255
     row = np.array(overlay(flat(1, 8, (0, 0, 0)), mask, RGB, 1))[0]
@@ -206,7 +206,7 @@ def test_overlay_shows_ignore_in_its_colour_with_an_outline():
     assert tuple(row[3]) == WHITE
 
 
-def test_overlay_leaves_its_inputs_alone():
+def test_overlay_leaves_its_inputs_alone() -> None:
     image, mask = flat(4, 4, (7, 8, 9)), mask_of(*[[0, 0, 1, 1]] * 4)
     image_before, mask_before = image.copy(), mask.copy()
     overlay(image, mask, RGB)
@@ -214,7 +214,7 @@ def test_overlay_leaves_its_inputs_alone():
     np.testing.assert_array_equal(mask, mask_before)
 
 
-def test_overlay_refuses_what_does_not_fit():
+def test_overlay_refuses_what_does_not_fit() -> None:
     photo, mask = flat(2, 3, RED), np.zeros((3, 2), np.uint8)
     with pytest.raises(ValueError, match=r"2×3 .* its mask 3×2"):
         overlay(photo, mask, RGB)
@@ -237,7 +237,7 @@ def samples():
     return photos, truths, predictions
 
 
-def test_a_sample_sheet_has_a_row_a_sample_and_a_column_a_kind():
+def test_a_sample_sheet_has_a_row_a_sample_and_a_column_a_kind() -> None:
     photos, truths, predictions = samples()
     sheet = sample_sheet(photos, truths, predictions, ("a", "b", "c"), RGB, "epoch 3", width=700)
     assert sheet.mode == "RGB" and sheet.width == 700
@@ -257,7 +257,7 @@ def test_a_sample_sheet_has_a_row_a_sample_and_a_column_a_kind():
         assert (right - left) / (lower - upper) == pytest.approx(shape[1] / shape[0], rel=0.02), "undistorted"
 
 
-def test_a_sample_sheet_keeps_which_way_is_up_and_left():
+def test_a_sample_sheet_keeps_which_way_is_up_and_left() -> None:
     corner = np.zeros((40, 40), np.uint8)
     corner[:20, :20] = 1
     photo = colour_mask(corner, ((9, 9, 9), (250, 240, 230)))
@@ -272,7 +272,7 @@ def test_a_sample_sheet_keeps_which_way_is_up_and_left():
 
 
 @pytest.mark.parametrize("width", [150, 1500])
-def test_scaling_a_mask_makes_no_class_that_it_does_not_hold(width):
+def test_scaling_a_mask_makes_no_class_that_it_does_not_hold(width) -> None:
     mask = np.zeros((120, 120), np.uint8)
     mask[::7, 40:] = 2
     sheet = sample_sheet([flat(120, 120, WHITE)], [mask], None, ("a", "b", "c"), RGB, width=width)
@@ -280,7 +280,7 @@ def test_scaling_a_mask_makes_no_class_that_it_does_not_hold(width):
     assert np.unique(inside.reshape(-1, 3), axis=0).tolist() == [list(BLUE), list(RED)]
 
 
-def test_without_predictions_the_cells_share_the_width():
+def test_without_predictions_the_cells_share_the_width() -> None:
     photos, truths, predictions = samples()
     two = sample_sheet(photos, truths, None, ("a", "b", "c"), RGB, width=600)
     three = sample_sheet(photos, truths, predictions, ("a", "b", "c"), RGB, width=600)
@@ -293,7 +293,7 @@ def share_in(picture: Image.Image, colour: tuple[int, int, int]) -> int:
     return int((np.array(picture) == colour).all(axis=2).sum())
 
 
-def test_the_legend_shows_every_class_and_ignore_only_where_there_is_some():
+def test_the_legend_shows_every_class_and_ignore_only_where_there_is_some() -> None:
     photos, truths, _ = samples()
     sheet = sample_sheet(photos, truths, None, ("a", "b", "c"), RGB)
     assert share_in(sheet, BLUE) > 100, "class c is in no mask, yet in the legend"
@@ -304,7 +304,7 @@ def test_the_legend_shows_every_class_and_ignore_only_where_there_is_some():
     assert share_in(legend, IGNORE_COLOUR) > 100
 
 
-def test_the_legend_of_many_classes_lists_those_in_the_pictures():
+def test_the_legend_of_many_classes_lists_those_in_the_pictures() -> None:
     palette = default_palette(150)
     classes = [f"class number {i}" for i in range(150)]
     mask = np.zeros((30, 30), np.uint8)
@@ -316,7 +316,7 @@ def test_the_legend_of_many_classes_lists_those_in_the_pictures():
     assert sheet.height < 400
 
 
-def test_a_title_changes_the_top_of_a_sheet_only():
+def test_a_title_changes_the_top_of_a_sheet_only() -> None:
     photos, truths, _ = samples()
     one = sample_sheet(photos, truths, None, ("a", "b", "c"), RGB, "epoch 1 · validation mIoU 0.5")
     two = sample_sheet(photos, truths, None, ("a", "b", "c"), RGB, "epoch 2 · " + "a very long title " * 20)
@@ -327,7 +327,7 @@ def test_a_title_changes_the_top_of_a_sheet_only():
     assert columns.max() < two.width - 15, "a long title is cut, not run off the sheet"
 
 
-def test_sheets_draw_photos_of_one_pixel_and_extreme_shapes():
+def test_sheets_draw_photos_of_one_pixel_and_extreme_shapes() -> None:
     photos = [flat(1, 1, (1, 2, 3)), flat(1, 2000, (4, 5, 6)), flat(2000, 1, (7, 8, 9))]
     masks = [np.zeros(photo.shape[:2], np.uint8) for photo in photos]
     sheet = sample_sheet(photos, masks, masks, ("a",), (RED,))
@@ -335,7 +335,7 @@ def test_sheets_draw_photos_of_one_pixel_and_extreme_shapes():
         assert share_in(sheet, colour) > 0
 
 
-def test_a_photo_sheet_has_photo_beside_overlay_in_reading_order():
+def test_a_photo_sheet_has_photo_beside_overlay_in_reading_order() -> None:
     colours = [(10 * i + 8, 100, 200) for i in range(5)]
     photos = [flat(40 + 10 * i, 60, colour) for i, colour in enumerate(colours)]
     masks = [np.full(photo.shape[:2], i % 2, np.uint8) for i, photo in enumerate(photos)]
@@ -353,7 +353,7 @@ def test_a_photo_sheet_has_photo_beside_overlay_in_reading_order():
         assert blended[0] >= box[2] and (blended[1], blended[3]) == (box[1], box[3])
 
 
-def test_names_are_written_below_their_photos():
+def test_names_are_written_below_their_photos() -> None:
     photos, masks = [flat(40, 40, BLUE)], [np.zeros((40, 40), np.uint8)]
     short = photo_sheet(photos, masks, ["a.jpg"], ("a",), (RED,), "t", width=300)
     long = photo_sheet(photos, masks, ["a" * 300 + ".jpg"], ("a",), (RED,), "t", width=300)
@@ -377,14 +377,14 @@ def test_names_are_written_below_their_photos():
         ({"width": 60}, "no room"),
     ],
 )
-def test_a_sample_sheet_refuses_what_does_not_fit(change, told):
+def test_a_sample_sheet_refuses_what_does_not_fit(change, told) -> None:
     photos, truths, predictions = samples()
     given = {"photos": photos, "truths": truths, "predictions": predictions, "classes": ("a", "b", "c")}
     with pytest.raises(ValueError, match=told):
         sample_sheet(**{**given, "palette": RGB, **change})
 
 
-def test_a_photo_sheet_refuses_what_does_not_fit():
+def test_a_photo_sheet_refuses_what_does_not_fit() -> None:
     photos, truths, _ = samples()
     with pytest.raises(ValueError, match="2 photos but 1 names"):
         photo_sheet(photos, truths, ["one"], ("a", "b", "c"), RGB, "t")
@@ -404,7 +404,7 @@ def pictures(folder: Path, *colours: tuple[int, int, int], size: tuple[int, int]
     return paths
 
 
-def test_an_animation_shows_the_pictures_in_order_for_ever(tmp_path):
+def test_an_animation_shows_the_pictures_in_order_for_ever(tmp_path) -> None:
     animate(pictures(tmp_path, BLUE, RED, GREEN), tmp_path / "out.gif", milliseconds=250)
     with Image.open(tmp_path / "out.gif") as gif:
         assert gif.n_frames == 3
@@ -415,7 +415,7 @@ def test_an_animation_shows_the_pictures_in_order_for_ever(tmp_path):
     assert durations == [250, 250, 1000]
 
 
-def test_every_frame_of_an_animation_is_shown_whole(tmp_path):
+def test_every_frame_of_an_animation_is_shown_whole(tmp_path) -> None:
     rng = np.random.default_rng(0)
     still = rng.integers(0, 8, (50, 50, 3)) * 30
     wanted = []
@@ -432,7 +432,7 @@ def test_every_frame_of_an_animation_is_shown_whole(tmp_path):
         np.testing.assert_array_equal(frame, pixels)
 
 
-def test_an_animation_stores_what_changed_only(tmp_path):
+def test_an_animation_stores_what_changed_only(tmp_path) -> None:
     rng = np.random.default_rng(0)
     noise = (rng.integers(0, 7, (200, 200, 3)) * 40).astype(np.uint8)  # 343 colours, nothing to compress
     for i in range(8):
@@ -448,7 +448,7 @@ def test_an_animation_stores_what_changed_only(tmp_path):
     assert eight < 2 * one
 
 
-def test_an_animation_scales_wide_pictures_and_evens_out_sizes(tmp_path):
+def test_an_animation_scales_wide_pictures_and_evens_out_sizes(tmp_path) -> None:
     Image.new("RGB", (1800, 600), RED).save(tmp_path / "wide.png")
     Image.new("RGB", (900, 800), GREEN).save(tmp_path / "high.png")
     animate([tmp_path / "wide.png", tmp_path / "high.png"], tmp_path / "out.gif")
@@ -459,7 +459,7 @@ def test_an_animation_scales_wide_pictures_and_evens_out_sizes(tmp_path):
     assert frames[1].getpixel((449, 399)) == GREEN and frames[1].getpixel((451, 0)) == WHITE
 
 
-def test_an_animation_refuses_no_pictures_and_too_short_frames(tmp_path):
+def test_an_animation_refuses_no_pictures_and_too_short_frames(tmp_path) -> None:
     with pytest.raises(ValueError, match="at least one picture"):
         animate([], tmp_path / "out.gif")
     with pytest.raises(ValueError, match="20 milliseconds"):
@@ -469,7 +469,7 @@ def test_an_animation_refuses_no_pictures_and_too_short_frames(tmp_path):
 # --- files
 
 
-def test_a_picture_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
+def test_a_picture_that_fails_leaves_the_old_file_and_nothing_else(tmp_path) -> None:
     save_picture(Image.new("RGB", (4, 4), RED), tmp_path / "a.png")
     old = (tmp_path / "a.png").read_bytes()
     (tmp_path / "broken.png").write_bytes(old[:30])
@@ -483,7 +483,7 @@ def test_a_picture_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "broken.png"]
 
 
-def test_a_write_that_is_interrupted_leaves_no_half_picture(tmp_path):
+def test_a_write_that_is_interrupted_leaves_no_half_picture(tmp_path) -> None:
     (tmp_path / "a.png").write_bytes(b"old")
     with pytest.raises(KeyboardInterrupt), replacing(tmp_path / "a.png") as path:
         assert (path.parent, path.suffix) == (tmp_path, ".png")
@@ -492,7 +492,7 @@ def test_a_write_that_is_interrupted_leaves_no_half_picture(tmp_path):
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("a.png", b"old")]
 
 
-def test_a_picture_replaces_the_old_one_in_a_new_folder_too(tmp_path):
+def test_a_picture_replaces_the_old_one_in_a_new_folder_too(tmp_path) -> None:
     out = tmp_path / "new" / "folder" / "a.png"
     for colour in (RED, GREEN):
         save_picture(Image.new("RGB", (4, 4), colour), out)
@@ -500,7 +500,7 @@ def test_a_picture_replaces_the_old_one_in_a_new_folder_too(tmp_path):
     assert [path.name for path in out.parent.iterdir()] == ["a.png"]
 
 
-def test_importing_the_package_does_not_import_matplotlib():
+def test_importing_the_package_does_not_import_matplotlib() -> None:
     code = "import sys, pixelwise.visualization; print('matplotlib' in sys.modules)"
     paths = ":".join(path for path in sys.path if path)
     told = subprocess.run(
@@ -527,7 +527,7 @@ def rows_of(epochs: int) -> list[dict[str, float | None]]:
     ]
 
 
-def test_a_history_plot_has_every_series_in_its_colour(tmp_path):
+def test_a_history_plot_has_every_series_in_its_colour(tmp_path) -> None:
     plot_history(rows_of(6), tmp_path / "history.png", "a run", {"border": (12, 134, 56)})
     pet = default_palette(1)[0]
     for colour in ((0, 114, 178), (213, 94, 0), pet, (12, 134, 56), (33, 37, 41)):
@@ -535,7 +535,7 @@ def test_a_history_plot_has_every_series_in_its_colour(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["history.png"]
 
 
-def test_a_history_plot_draws_the_values_and_marks_the_best_epoch():
+def test_a_history_plot_draws_the_values_and_marks_the_best_epoch() -> None:
     loss, iou = history._figure(rows_of(6), None, {}).axes
     curves = {line.get_label(): line for line in (*loss.lines, *iou.lines)}
     np.testing.assert_allclose(curves["training"].get_ydata(), [1 / epoch for epoch in range(1, 7)])
@@ -556,26 +556,26 @@ def test_a_history_plot_draws_the_values_and_marks_the_best_epoch():
         [{"epoch": 1, "val_miou": None}, {"epoch": 2, "val_miou": 0.5, "iou_a": 0.5}],
     ],
 )
-def test_a_history_with_hardly_any_values_is_drawn(rows, tmp_path):
+def test_a_history_with_hardly_any_values_is_drawn(rows, tmp_path) -> None:
     plot_history(rows, tmp_path / "history.png")
     with Image.open(tmp_path / "history.png") as picture:
         assert picture.width > 1000 and len(picture.convert("RGB").getcolors(1 << 24)) > 10
 
 
-def test_the_best_epoch_is_the_first_of_equals_and_never_a_nan():
+def test_the_best_epoch_is_the_first_of_equals_and_never_a_nan() -> None:
     values = [math.nan, 0.5, 0.7, 0.7, None]
     assert history._best([{"epoch": i, "val_miou": value} for i, value in enumerate(values)]) == 2
     assert history._best([{"epoch": 1, "val_miou": math.nan}]) is None
 
 
-def test_a_history_of_many_classes_has_one_legend_entry_for_them():
+def test_a_history_of_many_classes_has_one_legend_entry_for_them() -> None:
     row = {"epoch": 1, "val_miou": 0.5, **{f"iou_{i}": i / 40 for i in range(40)}}
     _, iou = history._figure([row, {**row, "epoch": 2}], None, {}).axes
     assert [text.get_text() for text in iou.get_legend().get_texts()] == ["mean", "each of 40 classes"]
     assert len(iou.lines) == 40 + 3  # and the mean, the best epoch's line and its star
 
 
-def test_a_history_without_rows_or_epochs_is_refused(tmp_path):
+def test_a_history_without_rows_or_epochs_is_refused(tmp_path) -> None:
     with pytest.raises(ValueError, match="at least one row"):
         plot_history([], tmp_path / "history.png")
     with pytest.raises(ValueError, match="needs an epoch"):
@@ -606,7 +606,7 @@ def steps_of(levels: int) -> list[Step]:
 
 
 @pytest.mark.parametrize("levels", [3, 4, 5, 6])
-def test_the_diagram_is_a_u(levels):
+def test_the_diagram_is_a_u(levels) -> None:
     steps = steps_of(levels)
     places = dict(zip([step.name for step in steps], architecture._place(steps), strict=True))
     assert [places[step.name] for step in steps[: levels + 2]] == [(0, row) for row in range(levels + 2)]
@@ -616,7 +616,7 @@ def test_the_diagram_is_a_u(levels):
     assert places["logits"] == (1, places["normalise"][1])
 
 
-def test_two_boxes_are_never_in_one_place():
+def test_two_boxes_are_never_in_one_place() -> None:
     steps = steps_of(3)
     crowded = [
         *steps[:-1],
@@ -630,7 +630,7 @@ def test_two_boxes_are_never_in_one_place():
     assert right == sorted(right, reverse=True)
 
 
-def test_the_diagram_says_names_shapes_and_parameters():
+def test_the_diagram_says_names_shapes_and_parameters() -> None:
     steps = [*steps_of(4), Step("last", "logits", (5, 60, 30), detail="scores", parameters=1_234_567)]
     texts = [text.get_text() for text in architecture._figure(steps, "A title").findobj(Text)]
     for expected in ("A title", "blocks.4.0.conv_pwl", "1×1×32", "4,000 parameters", "60×30×5", "scores"):
@@ -641,7 +641,7 @@ def test_the_diagram_says_names_shapes_and_parameters():
     assert caption.startswith(f"{total:,} parameters in total, {total - 3000:,} of them trained")
 
 
-def test_every_text_of_the_diagram_stays_in_its_box():
+def test_every_text_of_the_diagram_stays_in_its_box() -> None:
     steps = [
         Step("photo", "input", (3, 64, 64)),
         Step(
@@ -666,7 +666,7 @@ def test_every_text_of_the_diagram_stays_in_its_box():
     assert title.x0 > 0 and title.x1 < figure.bbox.width
 
 
-def test_the_diagram_file_has_each_kind_in_its_colour(tmp_path):
+def test_the_diagram_file_has_each_kind_in_its_colour(tmp_path) -> None:
     draw_architecture(steps_of(4), tmp_path / "model.png", "A model")
     fills = ("#f1f3f5", "#d7ebf8", "#fdebc8", "#d3efe5", "#eef3f7", "#a83279")
     for fill in fills:
@@ -686,7 +686,7 @@ def test_the_diagram_file_has_each_kind_in_its_colour(tmp_path):
         ([Step("a", "encoder", (1, 2, 2)), Step("b", "encoder", (1, 2, 2), "a")], "is no encoder step"),
     ],
 )
-def test_a_diagram_of_impossible_steps_is_refused(steps, told, tmp_path):
+def test_a_diagram_of_impossible_steps_is_refused(steps, told, tmp_path) -> None:
     with pytest.raises(ValueError, match=told):
         draw_architecture(steps, tmp_path / "model.png", "A model")
     assert list(tmp_path.iterdir()) == []

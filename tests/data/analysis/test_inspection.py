@@ -61,7 +61,7 @@ def three(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_exact_figures(three: Path):
+def test_exact_figures(three: Path) -> None:
     found = inspect(three)
     assert (found.photos, found.masks, len(found.data.train)) == (3, 3, 3)
     assert found.widths == Spread(30, 30, 30, 30, 30) and found.heights == Spread(20, 20, 20, 20, 20)
@@ -80,7 +80,7 @@ def test_exact_figures(three: Path):
     assert found.means == pytest.approx(pixels.mean(0)) and found.stds == pytest.approx(pixels.std(0))
 
 
-def test_sizes_spread(tmp_path: Path):
+def test_sizes_spread(tmp_path: Path) -> None:
     for number in range(11):
         size = (10 + number, 20)
         mask = blank(size)
@@ -92,7 +92,7 @@ def test_sizes_spread(tmp_path: Path):
 
 
 @pytest.mark.parametrize(("most", "bits"), [(200, 8), (1024, 10), (4096, 12), (40_000, 16)])
-def test_bits_in_use_of_sixteen(most: int, bits: int, tmp_path: Path):
+def test_bits_in_use_of_sixteen(most: int, bits: int, tmp_path: Path) -> None:
     for number in range(3):
         photo = noise(number, most=most, dtype=np.uint16)
         photo[0, 0] = most - 1
@@ -105,7 +105,7 @@ def test_bits_in_use_of_sixteen(most: int, bits: int, tmp_path: Path):
     assert found.means == pytest.approx([stack.mean() / 2 ** (bits - 8)] * 3)
 
 
-def test_multilabel_pixels_are_of_several_classes(tmp_path: Path):
+def test_multilabel_pixels_are_of_several_classes(tmp_path: Path) -> None:
     for number in range(4):
         (tmp_path / "images").mkdir(exist_ok=True)
         Image.fromarray(noise(number)).save(tmp_path / "images" / f"p{number}.png")
@@ -125,7 +125,7 @@ def test_multilabel_pixels_are_of_several_classes(tmp_path: Path):
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools with numpy 2
-def test_shapes_are_drawn_and_counted(tmp_path: Path):
+def test_shapes_are_drawn_and_counted(tmp_path: Path) -> None:
     put(tmp_path, "a", noise(0), None)
     square = np.array([[2.0, 3.0], [12.0, 3.0], [12.0, 8.0], [2.0, 8.0]])
     shapes = Shapes((Shape(1, (square,)), Shape(IGNORE_INDEX, (square + 10,))), "a.json")
@@ -150,11 +150,11 @@ class TestProblems:
     def look(self, root: Path, **choices: object) -> Inspection:
         return inspect(root, Choices(skip_bad=True, **choices))  # type: ignore[arg-type]
 
-    def test_nothing_is_wrong(self, split: Path):
+    def test_nothing_is_wrong(self, split: Path) -> None:
         found = inspect(split)
         assert found.problems == () and (len(found.data.train), len(found.data.val)) == (6, 3)
 
-    def test_a_photo_in_two_splits_is_leakage(self, split: Path):
+    def test_a_photo_in_two_splits_is_leakage(self, split: Path) -> None:
         (split / "val/images/p7.png").write_bytes((split / "train/images/p1.png").read_bytes())
         problem = problems(self.look(split))["leakage", "p7.png"]
         assert problem.usable and "train" in problem.what and "p1.png" in problem.what and "differ" in problem.what
@@ -162,7 +162,7 @@ class TestProblems:
         problem = problems(self.look(split))["leakage", "p7.png"]
         assert "differ" not in problem.what
 
-    def test_a_copy_within_a_split(self, split: Path):
+    def test_a_copy_within_a_split(self, split: Path) -> None:
         for kind in ("images", "masks"):
             (split / f"train/{kind}/p4.png").write_bytes((split / f"train/{kind}/p1.png").read_bytes())
         found = self.look(split)
@@ -170,7 +170,7 @@ class TestProblems:
         put(split, "train/p4", None, np.roll(blank() + np.eye(20, 30, dtype=np.uint8), 3))
         assert list(problems(self.look(split))) == [("copy with another mask", "p4.png")]
 
-    def test_sizes_that_differ(self, split: Path):
+    def test_sizes_that_differ(self, split: Path) -> None:
         put(split, "train/p2", None, np.eye(21, 30, dtype=np.uint8))
         found = self.look(split)
         problem = problems(found)["size mismatch", "p2.png"]
@@ -180,7 +180,7 @@ class TestProblems:
         with pytest.raises(DataError, match=r"p2\.png"):
             inspect(split)
 
-    def test_an_empty_mask(self, split: Path):
+    def test_an_empty_mask(self, split: Path) -> None:
         put(split, "train/p2", None, blank())
         problem = problems(self.look(split))["empty mask", "p2.png"]
         assert problem.usable and "background" in problem.what
@@ -189,7 +189,7 @@ class TestProblems:
         found = self.look(split, mask_map=(("0", "background"), ("1", "cat"), ("255", "ignore")))
         assert "no pixel of any class" in problems(found)["empty mask", "p2.png"].what
 
-    def test_a_value_outside(self, split: Path):
+    def test_a_value_outside(self, split: Path) -> None:
         (split / "classes.txt").write_text("rest\ncat\n")
         pets = split / "pets"
         for number in range(4):
@@ -202,7 +202,7 @@ class TestProblems:
         meaning = type("M", (), {"encoding": MaskEncoding("values", {1: 0}), "sources": ()})()
         assert tally.settle(meaning).outside() == dict.fromkeys(range(4), "mask value 2")
 
-    def test_missing_and_unreadable_files(self, split: Path):
+    def test_missing_and_unreadable_files(self, split: Path) -> None:
         (split / "train/masks/p0.png").unlink()
         (split / "train/images/p1.png").unlink()
         (split / "train/images/p2.png").write_bytes(b"")
@@ -242,7 +242,7 @@ class TestScan:
         (tmp_path / "masks/p050.png").write_bytes(b"")
         return records
 
-    def test_processes_see_what_threads_see(self, records: list[Record], monkeypatch: pytest.MonkeyPatch):
+    def test_processes_see_what_threads_see(self, records: list[Record], monkeypatch: pytest.MonkeyPatch) -> None:
         in_threads = list(scan(records, workers=0))
         monkeypatch.setattr(scan_module, "FEW", 10)
         in_processes = list(scan(records, workers=2))
@@ -251,7 +251,7 @@ class TestScan:
         bad = [index for index, (_, look) in enumerate(in_processes) if look.problems]
         assert bad == [3, 50]
 
-    def test_a_worker_that_dies_is_told_with_the_place(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def test_a_worker_that_dies_is_told_with_the_place(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         records = many(tmp_path)
         monkeypatch.setattr(scan_module, "FEW", 10)
         helper = tmp_path / "dies.py"
@@ -274,7 +274,7 @@ class TestScan:
         assert "\n" not in text
         monkeypatch.delitem(sys.modules, "dies")
 
-    def test_a_photo_takes_less_than_a_kilobyte(self, tmp_path: Path):
+    def test_a_photo_takes_less_than_a_kilobyte(self, tmp_path: Path) -> None:
         records = many(tmp_path, 20)
         looks = [look_at_record(record) for record in records]
         tracemalloc = pytest.importorskip("tracemalloc")
@@ -293,7 +293,7 @@ class TestScan:
         assert len(seen) == count
         assert held / count < 1000
 
-    def test_objects_touch_at_corners_and_few_pixels_are_none(self):
+    def test_objects_touch_at_corners_and_few_pixels_are_none(self) -> None:
         mask = np.zeros((20, 20), bool)
         mask[0:3, 0:3] = mask[3:6, 3:6] = True  # one, of 18 pixels
         mask[10, 10:14] = True  # 4: none
@@ -301,7 +301,7 @@ class TestScan:
         assert object_sides(mask).tolist() == pytest.approx([(5 / 400) ** 0.5, (18 / 400) ** 0.5])
         assert object_sides(np.zeros((4, 4), bool)).size == 0
 
-    def test_masks_are_reduced_with_their_shape(self):
+    def test_masks_are_reduced_with_their_shape(self) -> None:
         assert reduce_mask(np.zeros((1000, 500))).shape == (256, 128)
         assert reduce_mask(np.zeros((100, 256))).shape == (100, 256)
         assert reduce_mask(np.zeros((20_000, 10))).shape == (256, 1)
@@ -319,19 +319,19 @@ def strangers(count: int, seed: int = 0) -> np.ndarray:
 
 
 class TestGroups:
-    def test_frames_of_videos(self):
+    def test_frames_of_videos(self) -> None:
         names = [f"seq{video}_{frame:04}" for video in range(6) for frame in range(10)]
         groups, reason = find_groups(names, np.concatenate([frames(10, video) for video in range(6)]))
         assert groups == [name[:4] for name in names] and reason == "video frames: 6 sequences"
 
-    def test_one_video_is_cut_into_blocks_of_neighbours(self):
+    def test_one_video_is_cut_into_blocks_of_neighbours(self) -> None:
         names = [f"{number:05}" for number in range(120)]
         groups, reason = find_groups(names, frames(120))
         assert "cut into 12 blocks" in reason and None not in groups
         changes = sum(a != b for a, b in pairwise(groups))
         assert changes == 11 and len(set(groups)) == 12
 
-    def test_the_order_of_files_does_not_matter(self):
+    def test_the_order_of_files_does_not_matter(self) -> None:
         names = [f"v_{number}" for number in range(40)]
         looks = frames(40)
         order = np.random.default_rng(1).permutation(40)
@@ -340,7 +340,7 @@ class TestGroups:
         assert [groups[index] for index in order] == mixed
 
     @pytest.mark.parametrize("count", [FEWEST_FRAMES - 1, 60])
-    def test_breeds_are_no_videos(self, count: int):
+    def test_breeds_are_no_videos(self, count: int) -> None:
         names = [f"Abyssinian_{number}" for number in range(count)]
         looks = strangers(count) if count >= FEWEST_FRAMES else frames(count)
         assert find_groups(names, looks) == ([None] * count, "")
@@ -348,7 +348,7 @@ class TestGroups:
     @pytest.mark.parametrize(
         "form", ["slide{0}_x{1}_y{2}", "slide{0}_row{1}_col{2}", "slide{0}_tile_{1}_{2}", "slide{0}_{1}_{2}"]
     )
-    def test_tiles_of_pictures(self, form: str):
+    def test_tiles_of_pictures(self, form: str) -> None:
         names = [form.format(slide, 512 * x, 512 * y) for slide in range(3) for x in range(2) for y in range(2)]
         groups, reason = find_groups(names, strangers(12))
         assert groups == [f"slide{slide}" for slide in range(3) for _ in range(4)]
@@ -359,7 +359,7 @@ class TestGroups:
         reading = Reading(MaskEncoding("values", {0: 0, 1: 1}))
         return Dataset(folder, "folders", ("a", "b"), ((0, 0, 0), (1, 1, 1)), reading, train=train)
 
-    def test_copies_never_land_on_both_sides(self, tmp_path: Path):
+    def test_copies_never_land_on_both_sides(self, tmp_path: Path) -> None:
         digests = [bytes([number // 2 + 1]) * 16 if number < 20 else bytes([99, number]) * 8 for number in range(40)]
         data = with_groups(self.data(tmp_path, 40), strangers(40), digests)
         assert data.grouped == ""
@@ -369,7 +369,7 @@ class TestGroups:
             sides = [{digests[int(record.image.stem[1:])] for record in side} for side in (kept, held)]
             assert not sides[0] & sides[1]
 
-    def test_frames_held_back_are_whole_groups(self, tmp_path: Path):
+    def test_frames_held_back_are_whole_groups(self, tmp_path: Path) -> None:
         data = with_groups(self.data(tmp_path, 120), frames(120), [b""] * 120)
         assert data.grouped and data.grouped.startswith("video frames")
         for seed in range(20):
@@ -377,7 +377,7 @@ class TestGroups:
             assert not {record.group for record in kept} & {record.group for record in held}
             assert 0.08 <= len(held) / 120 <= 0.25
 
-    def test_copies_on_disk_are_found_without_an_inspection(self, tmp_path: Path):
+    def test_copies_on_disk_are_found_without_an_inspection(self, tmp_path: Path) -> None:
         many(tmp_path, 12)
         for copy in (7, 8):
             (tmp_path / f"images/p{copy:03}.png").write_bytes((tmp_path / "images/p002.png").read_bytes())
@@ -389,7 +389,7 @@ class TestGroups:
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
-def test_pipes_do_not_hang(tmp_path: Path):
+def test_pipes_do_not_hang(tmp_path: Path) -> None:
     records = many(tmp_path, 3)
     for place in ("images/p000.png", "masks/p001.png"):
         (tmp_path / place).unlink()

@@ -84,7 +84,7 @@ def same_items(dataset: SegmentationDataset, records: list[Record], reading: Rea
 # --- what it holds
 
 
-def test_photos_are_decoded_once(records: list[Record], reads: list[Record], cache: Path):
+def test_photos_are_decoded_once(records: list[Record], reads: list[Record], cache: Path) -> None:
     first = SegmentationDataset(records, BINARY, 16)
     assert sorted(map(id, reads)) == sorted(map(id, records))
     again = SegmentationDataset(records, BINARY, 16)
@@ -96,14 +96,14 @@ def test_photos_are_decoded_once(records: list[Record], reads: list[Record], cac
     assert mask.dtype == image.dtype == torch.uint8
 
 
-def test_nothing_is_written_to_the_data_folder(records: list[Record]):
+def test_nothing_is_written_to_the_data_folder(records: list[Record]) -> None:
     folder = Path(str(records[0].image)).parent
     before = {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in folder.parent.glob("data/**/*")}
     SegmentationDataset(records, BINARY, 16)
     assert {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in folder.glob("**/*")} == before
 
 
-def test_streamed_items_are_the_same(records: list[Record], cache: Path):
+def test_streamed_items_are_the_same(records: list[Record], cache: Path) -> None:
     kept, streamed = SegmentationDataset(records, BINARY, 16), SegmentationDataset(records, BINARY, 20, cache=False)
     assert same_items(streamed, records, size=20) and len(entries(cache)) == 1
     streamed = SegmentationDataset(records, BINARY, 16, build_transform("crop", 8), cache=False)
@@ -114,14 +114,14 @@ def test_streamed_items_are_the_same(records: list[Record], cache: Path):
 
 
 @pytest.mark.parametrize("streamed", [False, True])
-def test_class_pixels_are_those_of_the_masks(records: list[Record], streamed: bool):
+def test_class_pixels_are_those_of_the_masks(records: list[Record], streamed: bool) -> None:
     dataset = SegmentationDataset(records, BINARY, 16, cache=not streamed)
     masks = np.stack([prepare_pair(record, BINARY, 16)[1] for record in records])
     assert dataset.class_pixels(3).tolist() == [(masks == 0).sum(), (masks == 1).sum(), 0]
 
 
 @pytest.mark.parametrize("streamed", [False, True])
-def test_multilabel_masks_keep_their_layers(tmp_path: Path, records: list[Record], streamed: bool):
+def test_multilabel_masks_keep_their_layers(tmp_path: Path, records: list[Record], streamed: bool) -> None:
     layer = np.zeros((36, 48), np.uint8)
     layer[:18] = 255
     Image.fromarray(layer).save(tmp_path / "data" / "layer.png")
@@ -136,7 +136,7 @@ def test_multilabel_masks_keep_their_layers(tmp_path: Path, records: list[Record
 # --- the key
 
 
-def test_content_and_settings_make_another_entry(records: list[Record], reads: list[Record], cache: Path):
+def test_content_and_settings_make_another_entry(records: list[Record], reads: list[Record], cache: Path) -> None:
     """Anything that changes pixels: a photo, a mask, their order, the size, how masks are read."""
 
     def fresh(records: list[Record], reading: Reading = BINARY, size: int = 16) -> bool:
@@ -160,7 +160,7 @@ def test_content_and_settings_make_another_entry(records: list[Record], reads: l
     assert len(entries(cache)) == 7
 
 
-def test_where_files_lie_does_not_count(records: list[Record], reads: list[Record], tmp_path: Path):
+def test_where_files_lie_does_not_count(records: list[Record], reads: list[Record], tmp_path: Path) -> None:
     SegmentationDataset(records, BINARY, 16)
     reads.clear()
     shutil.copytree(tmp_path / "data", tmp_path / "moved")
@@ -169,7 +169,7 @@ def test_where_files_lie_does_not_count(records: list[Record], reads: list[Recor
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools with numpy 2
-def test_drawn_masks_count_by_what_is_drawn(records: list[Record], reads: list[Record]):
+def test_drawn_masks_count_by_what_is_drawn(records: list[Record], reads: list[Record]) -> None:
     reading = Reading(MaskEncoding("shapes"))
 
     def outlined(side: float, label: int = 1, background: int = 0, relative: bool = False) -> list[Record]:
@@ -195,7 +195,9 @@ def test_drawn_masks_count_by_what_is_drawn(records: list[Record], reads: list[R
 
 @pytest.mark.parametrize("file", ["photos.bin", "masks.bin", "sums.bin", "header.json"])
 @pytest.mark.parametrize("damage", ["flip", "cut", "longer", "empty", "missing"])
-def test_a_damaged_entry_is_built_anew(file: str, damage: str, records: list[Record], reads: list[Record], cache: Path):
+def test_a_damaged_entry_is_built_anew(
+    file: str, damage: str, records: list[Record], reads: list[Record], cache: Path
+) -> None:
     SegmentationDataset(records, BINARY, 16)
     (entry,) = entries(cache)
     path = cache / entry / file
@@ -217,7 +219,7 @@ def test_a_damaged_entry_is_built_anew(file: str, damage: str, records: list[Rec
 
 def test_an_entry_of_another_version_is_not_used(
     records: list[Record], cache: Path, monkeypatch: pytest.MonkeyPatch, reads: list[Record]
-):
+) -> None:
     SegmentationDataset(records, BINARY, 16)
     monkeypatch.setattr(prepared, "VERSION", prepared.VERSION + 1)
     reads.clear()
@@ -250,7 +252,7 @@ BAD = ["photo", "missing", "pipe", "value", "size"]
 
 
 @pytest.mark.parametrize("how", BAD)
-def test_a_bad_file_is_told_and_nothing_stays(how: str, records: list[Record], cache: Path):
+def test_a_bad_file_is_told_and_nothing_stays(how: str, records: list[Record], cache: Path) -> None:
     said = spoil(records[3], how)
     with pytest.raises(DataError) as error:
         SegmentationDataset(records, BINARY, 16)
@@ -259,7 +261,7 @@ def test_a_bad_file_is_told_and_nothing_stays(how: str, records: list[Record], c
 
 
 @pytest.mark.parametrize("how", BAD)
-def test_a_bad_file_is_left_out_where_asked(how: str, records: list[Record], reads: list[Record]):
+def test_a_bad_file_is_left_out_where_asked(how: str, records: list[Record], reads: list[Record]) -> None:
     said = spoil(records[3], how)
     for _ in range(2):  # built, then opened
         dataset = SegmentationDataset(records, BINARY, 16, skip_bad=True)
@@ -271,7 +273,7 @@ def test_a_bad_file_is_left_out_where_asked(how: str, records: list[Record], rea
     assert said in str(error.value), "an entry without it does not hide it from those who want all"
 
 
-def test_nothing_that_can_be_used_is_an_error(records: list[Record], cache: Path):
+def test_nothing_that_can_be_used_is_an_error(records: list[Record], cache: Path) -> None:
     for record in records:
         spoil(record, "photo")
     with pytest.raises(DataError, match=f"none of the 5 photos can be used; the first: {records[0].image}"):
@@ -283,7 +285,7 @@ def test_nothing_that_can_be_used_is_an_error(records: list[Record], cache: Path
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_bad_file_met_while_streaming_is_one_line(
     workers: int, records: list[Record], monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     # So long torch waits for the workers of a walk that was broken off.
     monkeypatch.setattr(torch.utils.data._utils, "MP_STATUS_CHECK_INTERVAL", 0.1)
     said = spoil(records[3], "photo")
@@ -298,7 +300,7 @@ def test_a_bad_file_met_while_streaming_is_one_line(
 
 def test_a_bad_file_met_while_streaming_never_reaches_the_loss(
     records: list[Record], capsys: pytest.CaptureFixture[str]
-):
+) -> None:
     said = spoil(records[3], "value")
     dataset = SegmentationDataset(records, BINARY, 16, class_weights=torch.ones(2), cache=False, skip_bad=True)
     for _ in range(3):
@@ -320,7 +322,7 @@ def full_disk(*_: object) -> None:
 @pytest.mark.parametrize("when", ["reserving", "writing", "finishing"])
 def test_a_full_disk_leaves_nothing_and_streams(
     when: str, records: list[Record], cache: Path, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     if when == "reserving":
         monkeypatch.setattr(os, "posix_fallocate", full_disk)
     elif when == "writing":
@@ -335,7 +337,7 @@ def test_a_full_disk_leaves_nothing_and_streams(
 
 def test_a_disk_with_too_little_room_is_not_filled(
     records: list[Record], cache: Path, monkeypatch: pytest.MonkeyPatch, reads: list[Record]
-):
+) -> None:
     usage = shutil.disk_usage(cache.parent.parent)
     needed = 5 * 16 * 16 * 4
     for free, fits in ((needed * 2 - 1, False), (needed * 2, True)):
@@ -345,7 +347,7 @@ def test_a_disk_with_too_little_room_is_not_filled(
         assert same_items(dataset, records)
 
 
-def test_a_cache_that_cannot_be_made_is_done_without(records: list[Record], tmp_path: Path):
+def test_a_cache_that_cannot_be_made_is_done_without(records: list[Record], tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("a file, where the folder would be")
     dataset = SegmentationDataset(records, BINARY, 16)
     assert same_items(dataset, records) and len(dataset.notes) == 1
@@ -355,7 +357,7 @@ def test_a_cache_that_cannot_be_made_is_done_without(records: list[Record], tmp_
 
 def test_a_cache_that_can_only_be_read_is_used(
     records: list[Record], reads: list[Record], monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     SegmentationDataset(records, BINARY, 16)
     reads.clear()
 
@@ -373,7 +375,7 @@ def test_a_cache_that_can_only_be_read_is_used(
 
 
 @forking
-def test_a_killed_build_is_cleared_away(records: list[Record], cache: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_killed_build_is_cleared_away(records: list[Record], cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if (child := os.fork()) == 0:
         monkeypatch.setattr(prepared, "_write", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
         open_prepared(records, BINARY, 16)
@@ -385,7 +387,7 @@ def test_a_killed_build_is_cleared_away(records: list[Record], cache: Path, monk
     assert left.startswith(entry) and left != entry
 
 
-def test_what_a_killed_build_of_other_photos_left_is_cleared_away(records: list[Record], cache: Path):
+def test_what_a_killed_build_of_other_photos_left_is_cleared_away(records: list[Record], cache: Path) -> None:
     left, busy = cache / "abc.building-1", cache / "def.building-2"
     left.mkdir(parents=True)
     busy.mkdir()
@@ -394,7 +396,7 @@ def test_what_a_killed_build_of_other_photos_left_is_cleared_away(records: list[
     assert not left.exists() and busy.exists(), "but not what is being built now"
 
 
-def test_two_trainings_at_once_build_it_once(records: list[Record], reads: list[Record], cache: Path):
+def test_two_trainings_at_once_build_it_once(records: list[Record], reads: list[Record], cache: Path) -> None:
     start = threading.Barrier(4)
 
     def train(_: int) -> SegmentationDataset:
@@ -408,7 +410,7 @@ def test_two_trainings_at_once_build_it_once(records: list[Record], reads: list[
 
 
 @forking
-def test_workers_open_the_same_entry(records: list[Record]):
+def test_workers_open_the_same_entry(records: list[Record]) -> None:
     dataset = SegmentationDataset(records, BINARY, 16)
     assert len(pickle.dumps(dataset)) < 20_000, "no photos in it"
     assert same_items(pickle.loads(pickle.dumps(dataset)), records)
@@ -416,7 +418,7 @@ def test_workers_open_the_same_entry(records: list[Record]):
     assert torch.equal(torch.cat([images for images, _ in loader]), torch.stack([dataset[i][0] for i in range(5)]))
 
 
-def test_items_that_are_written_to_do_not_change_the_entry(records: list[Record]):
+def test_items_that_are_written_to_do_not_change_the_entry(records: list[Record]) -> None:
     SegmentationDataset(records, BINARY, 16)[0][0].zero_()
     assert same_items(SegmentationDataset(records, BINARY, 16), records)
 
@@ -435,7 +437,7 @@ def three(records: list[Record], cache: Path) -> Callable[[], list[str]]:
     return lambda: [name for name in names if (cache / name).exists()]
 
 
-def test_old_entries_make_room(three: Callable[[], list[str]], cache: Path):
+def test_old_entries_make_room(three: Callable[[], list[str]], cache: Path) -> None:
     first, second, third = three()
     size = sum(file.stat().st_size for file in (cache / first).iterdir())
     remove_old(cache, 4 * size)
@@ -444,14 +446,14 @@ def test_old_entries_make_room(three: Callable[[], list[str]], cache: Path):
     assert three() == [second, third], "what was used longest ago goes first"
 
 
-def test_an_entry_used_again_stays(three: Callable[[], list[str]], records: list[Record], cache: Path):
+def test_an_entry_used_again_stays(three: Callable[[], list[str]], records: list[Record], cache: Path) -> None:
     first, _, third = three()
     SegmentationDataset(records, BINARY, 16)  # the first one
     remove_old(cache, 12_500)
     assert three() == [first, third]
 
 
-def test_entries_in_use_stay(three: Callable[[], list[str]], cache: Path):
+def test_entries_in_use_stay(three: Callable[[], list[str]], cache: Path) -> None:
     first, second, _ = three()
     reader = Prepared(cache / first)
     with FileLock(cache / f"{second}.lock"):
@@ -464,7 +466,7 @@ def test_entries_in_use_stay(three: Callable[[], list[str]], cache: Path):
 
 def test_a_build_makes_room(
     three: Callable[[], list[str]], records: list[Record], cache: Path, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     monkeypatch.setattr(cache_room, "MOST_BYTES", 14_000)
     new = SegmentationDataset(records[:4], BINARY, 16)
     assert three() == three()[-1:] and same_items(new, records[:4])
@@ -475,7 +477,7 @@ def test_a_build_makes_room(
 
 def test_the_cache_is_where_the_variable_says_or_the_users(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pets: pw.Dataset
-):
+) -> None:
     assert cache_folder() == tmp_path / "cache" / "prepared"
     monkeypatch.delenv("PIXELWISE_CACHE")
     monkeypatch.setattr("platformdirs.user_cache_path", lambda name: tmp_path / "user" / name)

@@ -81,7 +81,7 @@ def read_layout(layout: Layout) -> dict[str, list[tuple[np.ndarray, np.ndarray]]
 
 
 @pytest.mark.parametrize("writer", WRITERS)
-def test_what_is_written_is_read_back(writer: str, samples: list[Sample], tmp_path: Path):
+def test_what_is_written_is_read_back(writer: str, samples: list[Sample], tmp_path: Path) -> None:
     format, write = WRITERS[writer]
     samples = writable(writer, samples)
     write(tmp_path, samples, CLASSES)
@@ -99,7 +99,7 @@ def test_what_is_written_is_read_back(writer: str, samples: list[Sample], tmp_pa
 
 
 @pytest.mark.parametrize("writer", WRITERS)
-def test_litter_changes_nothing(writer: str, samples: list[Sample], tmp_path: Path):
+def test_litter_changes_nothing(writer: str, samples: list[Sample], tmp_path: Path) -> None:
     format, write = WRITERS[writer]
     samples = writable(writer, samples)
     write(tmp_path, samples, CLASSES)
@@ -112,7 +112,7 @@ def test_litter_changes_nothing(writer: str, samples: list[Sample], tmp_path: Pa
 
 
 @pytest.mark.parametrize("writer", WRITERS)
-def test_real_photos_are_read_back(writer: str, real_samples: tuple[list[Sample], list[str]], tmp_path: Path):
+def test_real_photos_are_read_back(writer: str, real_samples: tuple[list[Sample], list[str]], tmp_path: Path) -> None:
     samples, classes = real_samples
     samples = writable(writer, samples)
     format, write = WRITERS[writer]
@@ -123,7 +123,7 @@ def test_real_photos_are_read_back(writer: str, real_samples: tuple[list[Sample]
 
 
 @pytest.mark.parametrize("writer", WRITERS)
-def test_classes_can_be_chosen(writer: str, samples: list[Sample], tmp_path: Path):
+def test_classes_can_be_chosen(writer: str, samples: list[Sample], tmp_path: Path) -> None:
     samples = writable(writer, samples)
     WRITERS[writer][1](tmp_path, samples, CLASSES)
     data = load_dataset(tmp_path, classes=["ape", "cat"])
@@ -134,7 +134,7 @@ def test_classes_can_be_chosen(writer: str, samples: list[Sample], tmp_path: Pat
 
 
 @pytest.mark.parametrize("writer", WRITERS)
-def test_a_missing_photo_and_one_that_nothing_is_about(writer: str, samples: list[Sample], tmp_path: Path):
+def test_a_missing_photo_and_one_that_nothing_is_about(writer: str, samples: list[Sample], tmp_path: Path) -> None:
     format, write = WRITERS[writer]
     write(tmp_path, writable(writer, samples), CLASSES)
     if writer != "labelme embedded":
@@ -179,7 +179,7 @@ def drawn(root: Path) -> np.ndarray:
     return read_pair(record, data.reading)[1]
 
 
-def test_the_smaller_thing_is_on_top_and_crowds_are_below(tmp_path: Path):
+def test_the_smaller_thing_is_on_top_and_crowds_are_below(tmp_path: Path) -> None:
     crowd = {"segmentation": {"size": [6, 8], "counts": [0, 12, 36]}, "iscrowd": 1}  # the two columns on the left
     small = {"segmentation": [box(1, 1, 3, 3)], "category_id": 5}
     large = {"segmentation": [box(0, 0, 4, 4)]}
@@ -195,7 +195,7 @@ def test_the_smaller_thing_is_on_top_and_crowds_are_below(tmp_path: Path):
     assert drawn(tmp_path)[0, 0] == 2, "of two alike the one with the higher id"
 
 
-def test_yolo_has_the_smaller_thing_on_top(tmp_path: Path):
+def test_yolo_has_the_smaller_thing_on_top(tmp_path: Path) -> None:
     rows = ["1 .25 .25 .5 .25 .5 .5 .25 .5", "0 0 0 1 0 1 1 0 1", ""]
     for order in (rows, rows[::-1]):
         save(tmp_path / "images" / "a.png", np.zeros((4, 4, 3), np.uint8))
@@ -204,7 +204,7 @@ def test_yolo_has_the_smaller_thing_on_top(tmp_path: Path):
         assert drawn(tmp_path / "data.yaml").tolist() == [[1] * 4, [1, 2, 1, 1], [1] * 4, [1] * 4]
 
 
-def test_labelme_has_later_shapes_on_top_and_leaves_lines_out(tmp_path: Path):
+def test_labelme_has_later_shapes_on_top_and_leaves_lines_out(tmp_path: Path) -> None:
     save(tmp_path / "a.png", np.zeros((40, 40, 3), np.uint8))
     shapes = [
         {"label": "dog", "points": [[20, 20], [20, 30]], "shape_type": "circle"},
@@ -222,7 +222,7 @@ def test_labelme_has_later_shapes_on_top_and_leaves_lines_out(tmp_path: Path):
     assert abs((mask == 2).sum() - np.pi * 50) < 12, "half a circle of radius 10"
 
 
-def test_label_studio_turns_in_pixels_and_takes_one_annotation(tmp_path: Path):
+def test_label_studio_turns_in_pixels_and_takes_one_annotation(tmp_path: Path) -> None:
     save(tmp_path / "a.png", np.zeros((40, 80, 3), np.uint8))
     outer = {"original_width": 80, "original_height": 40}
     turned = {"x": 50, "y": 50, "width": 25, "height": 25, "rotation": 90, "rectanglelabels": ["cat"]}
@@ -256,7 +256,7 @@ def test_label_studio_turns_in_pixels_and_takes_one_annotation(tmp_path: Path):
         assert (problem.kind, problem.usable) == ("missing mask", False)
 
 
-def test_a_large_brush_is_read_in_little_time():
+def test_a_large_brush_is_read_in_little_time() -> None:
     random = np.random.default_rng(0)
     inside = np.kron(random.random((15, 20)) < 0.5, np.ones((10, 10), bool))
     inside[:30] ^= random.random((30, 200)) < 0.5  # values one by one
@@ -266,7 +266,7 @@ def test_a_large_brush_is_read_in_little_time():
             unpack_brush(codes, *inside.shape)
 
 
-def test_run_lengths_are_unpacked_as_coco_packs_them():
+def test_run_lengths_are_unpacked_as_coco_packs_them() -> None:
     random = np.random.default_rng(0)
     for _ in range(100):
         inside = random.random(tuple(random.integers(1, 60, 2))) < random.random() ** 3
@@ -276,7 +276,7 @@ def test_run_lengths_are_unpacked_as_coco_packs_them():
 # --- classes
 
 
-def test_a_category_of_the_file_may_be_the_background(tmp_path: Path):
+def test_a_category_of_the_file_may_be_the_background(tmp_path: Path) -> None:
     content = coco_file(tmp_path / "a.json", {"segmentation": [box(0, 0, 2, 2)], "category_id": 5})
     content["categories"] = [{"id": 2, "name": "cat"}, {"id": 5, "name": "Background"}, {"id": 4, "name": "ape"}]
     write_json(tmp_path / "a.json", content)
@@ -284,7 +284,7 @@ def test_a_category_of_the_file_may_be_the_background(tmp_path: Path):
     assert not drawn(tmp_path).any()
 
 
-def test_of_several_hundred_classes_some_are_chosen(tmp_path: Path):
+def test_of_several_hundred_classes_some_are_chosen(tmp_path: Path) -> None:
     outlined = [{"segmentation": [box(x, 0, x + 1, 6)], "category_id": 250 + x} for x in range(8)]
     content = coco_file(tmp_path / "a.json", *outlined)
     content["categories"] = [{"id": number, "name": f"kind {number}"} for number in range(1, 400)]
@@ -297,7 +297,7 @@ def test_of_several_hundred_classes_some_are_chosen(tmp_path: Path):
 # --- files that lie otherwise
 
 
-def test_trainval_is_for_training_where_there_is_no_train(tmp_path: Path):
+def test_trainval_is_for_training_where_there_is_no_train(tmp_path: Path) -> None:
     save(tmp_path / "images" / "b.png", np.ones((6, 8, 3), np.uint8))
     content = coco_file(tmp_path / "images" / "x.json", {"segmentation": [box(0, 0, 2, 2)]})
     (tmp_path / "images" / "x.json").unlink()
@@ -314,7 +314,7 @@ def test_trainval_is_for_training_where_there_is_no_train(tmp_path: Path):
     assert "none of its 1 photos is here" in str(layout.problems[0])
 
 
-def test_a_path_never_leads_out_of_the_folder(tmp_path: Path):
+def test_a_path_never_leads_out_of_the_folder(tmp_path: Path) -> None:
     save(tmp_path / "secret.png", np.zeros((6, 8, 3), np.uint8))
     for name in ("../secret.png", str(tmp_path / "secret.png"), "..\\secret.png", "images/../../secret.png"):
         coco_file(tmp_path / "data" / "a.json", {"segmentation": [box(0, 0, 2, 2)]}, file_name=name)
@@ -361,7 +361,7 @@ BROKEN_COCO: list[tuple[list[dict[str, Any]], str]] = [
 
 
 @pytest.mark.parametrize(("annotations", "wrong"), BROKEN_COCO)
-def test_broken_outlines_of_coco(annotations: list[dict[str, Any]], wrong: str, tmp_path: Path):
+def test_broken_outlines_of_coco(annotations: list[dict[str, Any]], wrong: str, tmp_path: Path) -> None:
     coco_file(tmp_path / "a.json", *annotations)
     with pytest.raises(DataError, match=wrong) as error:
         load_dataset(tmp_path)
@@ -388,7 +388,7 @@ def test_broken_outlines_of_coco(annotations: list[dict[str, Any]], wrong: str, 
         ({"categories": ...}, 'no "categories"'),
     ],
 )
-def test_broken_files_of_coco(change: dict[str, Any], wrong: str, tmp_path: Path):
+def test_broken_files_of_coco(change: dict[str, Any], wrong: str, tmp_path: Path) -> None:
     content = coco_file(tmp_path / "a.json", SQUARE) | change
     write_json(tmp_path / "a.json", {key: value for key, value in content.items() if value is not ...})
     with pytest.raises(DataError, match=wrong) as error:
@@ -396,7 +396,7 @@ def test_broken_files_of_coco(change: dict[str, Any], wrong: str, tmp_path: Path
     assert str(error.value).startswith(str(tmp_path / "a.json"))
 
 
-def test_a_photo_of_another_size_than_its_outlines(tmp_path: Path):
+def test_a_photo_of_another_size_than_its_outlines(tmp_path: Path) -> None:
     coco_file(tmp_path / "a.json", SQUARE, width=80, height=60)
     for classes in ([], ["dog"]):
         data = load_dataset(tmp_path, classes=classes)
@@ -404,14 +404,14 @@ def test_a_photo_of_another_size_than_its_outlines(tmp_path: Path):
             read_pair(data.train[0], data.reading)
 
 
-def test_slips_of_the_hand_are_passed_over(tmp_path: Path):
+def test_slips_of_the_hand_are_passed_over(tmp_path: Path) -> None:
     crossing = [0, 0, 4, 4, 4, 0, 0, 4]
     coco_file(tmp_path / "a.json", {"segmentation": [box(0, 0, 2, 2), [3, 3, 4, 4]]}, {"segmentation": [crossing]})
     assert drawn(tmp_path).max() == 1
 
 
 @pytest.mark.parametrize("text", [b'{"images": [', b'{"images": "\xff"}', b'{"images":' + b"[" * 100_000])
-def test_what_is_no_json(text: bytes, tmp_path: Path):
+def test_what_is_no_json(text: bytes, tmp_path: Path) -> None:
     (tmp_path / "a.json").write_bytes(text)
     for root in (tmp_path, tmp_path / "a.json"):
         with pytest.raises(DataError, match=r"is no JSON|not UTF-8") as error:
@@ -437,7 +437,7 @@ def test_what_is_no_json(text: bytes, tmp_path: Path):
         ("\ud800", "not UTF-8"),
     ],
 )
-def test_broken_labels_of_yolo(row: str, wrong: str, tmp_path: Path):
+def test_broken_labels_of_yolo(row: str, wrong: str, tmp_path: Path) -> None:
     for name in "ab":
         save(tmp_path / "images" / f"{name}.png", np.zeros((4, 4, 3), np.uint8))
     lines(tmp_path / "data.yaml", ["names: [cat, dog]", "train: images"])
@@ -469,7 +469,7 @@ def drawn_one(data: Dataset) -> np.ndarray:
         (["names: [a]", "train: ../../etc"], "no such folder or list"),
     ],
 )
-def test_broken_settings_of_yolo(rows: list[str], wrong: str, tmp_path: Path):
+def test_broken_settings_of_yolo(rows: list[str], wrong: str, tmp_path: Path) -> None:
     save(tmp_path / "images" / "a.png", np.zeros((4, 4, 3), np.uint8))
     lines(tmp_path / "labels" / "a.txt", ["0 0 0 1 0 1 1 0 1"])
     lines(tmp_path / "data.yaml", rows)
@@ -502,7 +502,7 @@ POINTS = [[0, 0], [2, 0], [2, 2]]
         ({"imagePath": None}, "imagePath is empty"),
     ],
 )
-def test_broken_files_of_labelme(change: dict[str, Any], wrong: str, tmp_path: Path):
+def test_broken_files_of_labelme(change: dict[str, Any], wrong: str, tmp_path: Path) -> None:
     for name in "az":
         save(tmp_path / name / f"{name}.png", np.full((6, 8, 3), ord(name), np.uint8))
         content = {"version": "5", "shapes": [{"label": "a", "points": POINTS}], "imagePath": f"{name}.png"}
@@ -540,7 +540,7 @@ def region(**value: Any) -> list[dict[str, Any]]:
         ({"annotations": region(points=POINTS, polygonlabels=["a"], image_rotation=90)}, "turned"),
     ],
 )
-def test_broken_tasks_of_label_studio(task: dict[str, Any], wrong: str, tmp_path: Path):
+def test_broken_tasks_of_label_studio(task: dict[str, Any], wrong: str, tmp_path: Path) -> None:
     for name in "ab":
         save(tmp_path / f"{name}.png", np.full((6, 8, 3), ord(name), np.uint8))
     good = {"id": 2, "annotations": region(points=POINTS, polygonlabels=["a"]), "data": {"image": "b.png"}}
@@ -565,7 +565,7 @@ def places_in(content: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]
 @pytest.mark.parametrize("writer", [name for name in WRITERS if not name.startswith("yolo")])
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 @given(data=st.data())
-def test_a_changed_json_gives_a_layout_or_a_data_error(writer: str, data: st.DataObject, tmp_path: Path):
+def test_a_changed_json_gives_a_layout_or_a_data_error(writer: str, data: st.DataObject, tmp_path: Path) -> None:
     folder = tmp_path / "data"
     random = np.random.default_rng(0)
     tiny = [
@@ -595,7 +595,7 @@ def test_a_changed_json_gives_a_layout_or_a_data_error(writer: str, data: st.Dat
         assert str(folder) in str(error)
 
 
-def test_a_yaml_beside_masks_is_none_of_yolo(tmp_path: Path):
+def test_a_yaml_beside_masks_is_none_of_yolo(tmp_path: Path) -> None:
     for name in ("images", "labels"):
         save(tmp_path / name / "a.png", np.zeros((4, 4), np.uint8))
     lines(tmp_path / "data.yaml", ["names: 3", "train: ["])

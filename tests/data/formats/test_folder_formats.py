@@ -74,7 +74,7 @@ def check_same(writer: str, layout: Layout, samples: Sequence[Sample], classes: 
 
 
 @pytest.mark.parametrize("writer", WRITERS)
-def test_what_is_written_is_read_back(writer: str, samples: list[Sample], tmp_path: Path):
+def test_what_is_written_is_read_back(writer: str, samples: list[Sample], tmp_path: Path) -> None:
     format, write = WRITERS[writer]
     write(tmp_path, samples, CLASSES)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
@@ -85,7 +85,7 @@ def test_what_is_written_is_read_back(writer: str, samples: list[Sample], tmp_pa
 
 
 @pytest.mark.parametrize("writer", WRITERS)
-def test_litter_changes_nothing(writer: str, samples: list[Sample], tmp_path: Path):
+def test_litter_changes_nothing(writer: str, samples: list[Sample], tmp_path: Path) -> None:
     format, write = WRITERS[writer]
     write(tmp_path, samples, CLASSES)
     for folder in [tmp_path, *(path for path in tmp_path.rglob("*") if path.is_dir())]:
@@ -101,7 +101,7 @@ def test_litter_changes_nothing(writer: str, samples: list[Sample], tmp_path: Pa
 @pytest.mark.parametrize("writer", WRITERS)
 def test_no_file_is_opened_that_is_no_text(
     writer: str, samples: list[Sample], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     format, write = WRITERS[writer]
     write(tmp_path, samples, CLASSES)
     for path in tmp_path.rglob("*"):
@@ -112,7 +112,7 @@ def test_no_file_is_opened_that_is_no_text(
 
 
 @pytest.mark.parametrize("writer", WRITERS)
-def test_real_photos_are_read_back(writer: str, real_samples: tuple[list[Sample], list[str]], tmp_path: Path):
+def test_real_photos_are_read_back(writer: str, real_samples: tuple[list[Sample], list[str]], tmp_path: Path) -> None:
     samples, classes = real_samples
     format, write = WRITERS[writer]
     write(tmp_path, samples, classes)
@@ -124,7 +124,7 @@ def test_real_photos_are_read_back(writer: str, real_samples: tuple[list[Sample]
 # --- formats by name
 
 
-def test_camvid_names_videos_and_classes(samples: list[Sample], tmp_path: Path):
+def test_camvid_names_videos_and_classes(samples: list[Sample], tmp_path: Path) -> None:
     WRITERS["camvid"][1](tmp_path, samples, CLASSES)
     layout = FORMATS["camvid"](tmp_path)
     assert {record.group for record in layout.records} == {"0001TP"}
@@ -136,7 +136,7 @@ def test_camvid_names_videos_and_classes(samples: list[Sample], tmp_path: Path):
     assert find_layout(tmp_path)[0] == "folders"
 
 
-def test_real_camvid(tmp_path: Path):
+def test_real_camvid(tmp_path: Path) -> None:
     root = Path(os.environ.get("PIXELWISE_DATA", "/nowhere")) / "camvid"
     if not root.is_dir():
         pytest.skip("needs PIXELWISE_DATA, a folder that holds camvid/")
@@ -150,7 +150,7 @@ def test_real_camvid(tmp_path: Path):
     assert heights[0] < 100 < 250 < heights[1], "the sky is above, the road below"
 
 
-def test_carvana_names_its_classes_where_the_files_are_its_own(samples: list[Sample], tmp_path: Path):
+def test_carvana_names_its_classes_where_the_files_are_its_own(samples: list[Sample], tmp_path: Path) -> None:
     write = WRITERS["carvana"][1]
     write(tmp_path / "other", samples, CLASSES)
     assert FORMATS["carvana"](tmp_path / "other").listed == ()
@@ -166,7 +166,7 @@ def test_carvana_names_its_classes_where_the_files_are_its_own(samples: list[Sam
     assert len(FORMATS["carvana"](together).train) == len(samples)
 
 
-def test_voc_has_its_own_classes_or_those_of_labelmap(samples: list[Sample], tmp_path: Path):
+def test_voc_has_its_own_classes_or_those_of_labelmap(samples: list[Sample], tmp_path: Path) -> None:
     write_voc(tmp_path / "cvat", samples, CLASSES)
     layout = FORMATS["voc"](tmp_path / "cvat")
     assert layout.classes == () and list(layout.colour_names.values()) == list(CLASSES)
@@ -179,7 +179,7 @@ def test_voc_has_its_own_classes_or_those_of_labelmap(samples: list[Sample], tmp
     assert FORMATS["voc"](tmp_path / "own" / "VOCdevkit" / "VOC2012") is not None
 
 
-def test_voc_with_trainval_alone_and_photos_that_no_list_names(samples: list[Sample], tmp_path: Path):
+def test_voc_with_trainval_alone_and_photos_that_no_list_names(samples: list[Sample], tmp_path: Path) -> None:
     write_voc_official(tmp_path, samples, CLASSES)
     root = tmp_path / "VOCdevkit" / "VOC2012"
     lists = root / "ImageSets" / "Segmentation"
@@ -194,7 +194,7 @@ def test_voc_with_trainval_alone_and_photos_that_no_list_names(samples: list[Sam
     assert "test.txt" in str(layout.problems[0])
 
 
-def test_two_years_of_voc_are_one_too_many(samples: list[Sample], tmp_path: Path):
+def test_two_years_of_voc_are_one_too_many(samples: list[Sample], tmp_path: Path) -> None:
     write_voc_official(tmp_path, samples, CLASSES)
     (tmp_path / "VOCdevkit" / "VOC2012").rename(tmp_path / "VOCdevkit" / "VOC2007")
     write_voc_official(tmp_path, samples, CLASSES)
@@ -202,7 +202,7 @@ def test_two_years_of_voc_are_one_too_many(samples: list[Sample], tmp_path: Path
         FORMATS["voc"](tmp_path)
 
 
-def test_cityscapes_strata_and_blank_test_masks(samples: list[Sample], tmp_path: Path):
+def test_cityscapes_strata_and_blank_test_masks(samples: list[Sample], tmp_path: Path) -> None:
     write_cityscapes(tmp_path, samples, CLASSES)
     layout = FORMATS["cityscapes"](tmp_path)
     assert len(layout.classes) == 19 == len(layout.palette) and layout.classes[18] == "bicycle"
@@ -218,7 +218,7 @@ def test_cityscapes_strata_and_blank_test_masks(samples: list[Sample], tmp_path:
     assert [(problem.kind, problem.usable) for problem in layout.problems] == [("photos without masks", True)]
 
 
-def test_ade20k_by_its_file_names(samples: list[Sample], tmp_path: Path):
+def test_ade20k_by_its_file_names(samples: list[Sample], tmp_path: Path) -> None:
     named = [Sample(f"ADE_train_0000000{i}", s.split, s.image, s.mask) for i, s in enumerate(samples)]
     WRITERS["ade20k"][1](tmp_path, named, CLASSES)
     layout = FORMATS["ade20k"](tmp_path)

@@ -89,7 +89,7 @@ def unsaid(root: Path, *parts: str) -> list[str]:
         ("1_sat.jpg", "1_mask.png"),
     ],
 )
-def test_a_photo_and_its_mask(photo: str, mask: str, tmp_path: Path):
+def test_a_photo_and_its_mask(photo: str, mask: str, tmp_path: Path) -> None:
     more = [name.replace("1", "2").replace("case", "other") for name in (photo, mask)]
     if mask == "1_L_gt.png":
         photo, more[0] = "1_L.jpg", "2_L.jpg"
@@ -98,7 +98,7 @@ def test_a_photo_and_its_mask(photo: str, mask: str, tmp_path: Path):
     assert layout.problems == () and layout.encoding is None
 
 
-def test_endings_of_any_word_where_all_have_them(tmp_path: Path):
+def test_endings_of_any_word_where_all_have_them(tmp_path: Path) -> None:
     touch(tmp_path, *(f"images/{i}_training.tif" for i in (21, 22)), *(f"masks/{i}_manual1.gif" for i in (21, 22)))
     assert pairs(folders(tmp_path), tmp_path)["images/21_training.tif"] == "masks/21_manual1.gif"
     # One that fits nothing: then none is paired by such a rule.
@@ -106,7 +106,7 @@ def test_endings_of_any_word_where_all_have_them(tmp_path: Path):
     assert unsaid(tmp_path, "no photo has a mask of its name", "images/21_training.tif", "masks/21_manual1.gif") == []
 
 
-def test_numbers_in_names_are_no_endings(tmp_path: Path):
+def test_numbers_in_names_are_no_endings(tmp_path: Path) -> None:
     touch(tmp_path, "images/a.jpg", "images/b.jpg", "masks/a.png", "masks/b_2.png")
     kinds = {problem.kind: problem.file for problem in folders(tmp_path).problems}
     assert kinds == {
@@ -115,7 +115,7 @@ def test_numbers_in_names_are_no_endings(tmp_path: Path):
     }
 
 
-def test_the_same_names_in_folders_stay_apart(tmp_path: Path):
+def test_the_same_names_in_folders_stay_apart(tmp_path: Path) -> None:
     names = [f"{split}/{day}/1" for split in ("train", "val") for day in ("mon", "tue")]
     touch(tmp_path, *(f"images/{name}.jpg" for name in names), *(f"masks/{name}.png" for name in names))
     layout = folders(tmp_path)
@@ -129,14 +129,14 @@ def test_the_same_names_in_folders_stay_apart(tmp_path: Path):
     assert {p.file for p in layout.problems if not p.usable} == {str(tmp_path / "masks/train/mon/1.png")}
 
 
-def test_photos_in_one_folder_and_masks_by_split(tmp_path: Path):
+def test_photos_in_one_folder_and_masks_by_split(tmp_path: Path) -> None:
     touch(tmp_path, "images/1.jpg", "images/2.jpg", "masks/train/1.png", "masks/val/2.png")
     layout = folders(tmp_path)
     assert pairs(layout, tmp_path) == {"images/1.jpg": "masks/train/1.png"}
     assert pairs(layout, tmp_path, "val") == {"images/2.jpg": "masks/val/2.png"}
 
 
-def test_missing_ones_are_problems_and_no_records(tmp_path: Path):
+def test_missing_ones_are_problems_and_no_records(tmp_path: Path) -> None:
     touch(tmp_path, "images/1.jpg", "images/2.jpg", "masks/1.png", "masks/3.png")
     layout = folders(tmp_path)
     assert pairs(layout, tmp_path) == {"images/1.jpg": "masks/1.png"}
@@ -151,7 +151,7 @@ def test_missing_ones_are_problems_and_no_records(tmp_path: Path):
     "layout",
     ["train/images/{}.jpg train/masks/{}.png test/images/{}.jpg", "train/{}.jpg trainannot/{}.png test/{}.jpg"],
 )
-def test_a_test_split_without_masks_is_left_out_with_a_note(layout: str, tmp_path: Path):
+def test_a_test_split_without_masks_is_left_out_with_a_note(layout: str, tmp_path: Path) -> None:
     for name in "123":
         touch(tmp_path, *layout.format(name, name, name).split())
     found = folders(tmp_path)
@@ -160,7 +160,7 @@ def test_a_test_split_without_masks_is_left_out_with_a_note(layout: str, tmp_pat
     assert "3 photos" in found.problems[0].what and "test" in found.problems[0].file
 
 
-def test_other_pictures_around_are_left_out_with_a_note(tmp_path: Path):
+def test_other_pictures_around_are_left_out_with_a_note(tmp_path: Path) -> None:
     touch(tmp_path, "logo.png", "train/1.jpg", "trainannot/1.png", "plots/loss.png")
     layout = folders(tmp_path)
     assert pairs(layout, tmp_path) == {"train/1.jpg": "trainannot/1.png"}
@@ -170,43 +170,43 @@ def test_other_pictures_around_are_left_out_with_a_note(tmp_path: Path):
 # --- several masks
 
 
-def test_two_folders_of_masks_are_refused(tmp_path: Path):
+def test_two_folders_of_masks_are_refused(tmp_path: Path) -> None:
     touch(tmp_path, "images/1.jpg", "masks/1.png", "labels/1.png")
     assert unsaid(tmp_path, "both labels/ and masks/", "move one of the folders away") == []
 
 
-def test_a_second_folder_without_pictures_is_no_candidate(tmp_path: Path):
+def test_a_second_folder_without_pictures_is_no_candidate(tmp_path: Path) -> None:
     touch(tmp_path, "images/1.jpg", "masks/1.png", "labels/1.txt", "annotations/1.xml")
     assert pairs(folders(tmp_path), tmp_path) == {"images/1.jpg": "masks/1.png"}
 
 
-def test_two_folders_of_photos_are_refused(tmp_path: Path):
+def test_two_folders_of_photos_are_refused(tmp_path: Path) -> None:
     touch(tmp_path, "images/1.jpg", "rgb/1.jpg", "masks/1.png")
     assert unsaid(tmp_path, "masks/1.png", "two photos", "images/1.jpg, rgb/1.jpg") == []
 
 
 @pytest.mark.parametrize("second", ["masks/1.gif", "masks/1_mask.png", "masks/1.PNG"])
-def test_two_masks_of_one_photo_are_refused(second: str, tmp_path: Path):
+def test_two_masks_of_one_photo_are_refused(second: str, tmp_path: Path) -> None:
     touch(tmp_path, "images/1.jpg", "masks/1.png", second)
     assert unsaid(tmp_path, "images/1.jpg", "two masks", "masks/1.png", second, "move one away") == []
 
 
-def test_two_masks_beside_a_photo_are_refused(tmp_path: Path):
+def test_two_masks_beside_a_photo_are_refused(tmp_path: Path) -> None:
     touch(tmp_path, "1.jpg", "1_mask.png", "1_seg.png")
     assert unsaid(tmp_path, "1.jpg", "two masks", "1_mask.png", "1_seg.png") == []
 
 
-def test_two_photos_of_one_name_are_refused(tmp_path: Path):
+def test_two_photos_of_one_name_are_refused(tmp_path: Path) -> None:
     touch(tmp_path, "images/1.jpg", "images/1.webp", "masks/1.png")
     assert unsaid(tmp_path, "masks/1.png", "images/1.jpg, images/1.webp") == []
 
 
-def test_names_that_never_meet_are_refused(tmp_path: Path):
+def test_names_that_never_meet_are_refused(tmp_path: Path) -> None:
     touch(tmp_path, "images/a.jpg", "masks/b.png")
     assert unsaid(tmp_path, str(tmp_path), "images/a.jpg", "masks/b.png", "same name") == []
 
 
-def test_several_data_sets_in_one_folder(tmp_path: Path):
+def test_several_data_sets_in_one_folder(tmp_path: Path) -> None:
     touch(tmp_path, *(f"{site}/{kind}/1.{end}" for site in "ab" for kind, end in (("images", "jpg"), ("masks", "png"))))
     assert len(folders(tmp_path).train) == 2, "two sites of one data set"
     touch(tmp_path, "streets/train/1.jpg", "streets/trainannot/1.png")
@@ -227,7 +227,7 @@ def test_several_data_sets_in_one_folder(tmp_path: Path):
         ("images/sub/{name}.jpg", "masks/sub/{label}/{name}.png"),
     ],
 )
-def test_a_folder_a_class_is_multilabel(photo: str, mask: str, tmp_path: Path):
+def test_a_folder_a_class_is_multilabel(photo: str, mask: str, tmp_path: Path) -> None:
     touch(tmp_path, *(photo.format(name=name) for name in "12"))
     shown = [("1", "sign"), ("1", "person"), ("2", "person")]
     touch(tmp_path, *(mask.format(name=name, label=label) for name, label in shown))
@@ -241,7 +241,7 @@ def test_a_folder_a_class_is_multilabel(photo: str, mask: str, tmp_path: Path):
     ]
 
 
-def test_folders_with_one_mask_a_photo_are_not_multilabel(tmp_path: Path):
+def test_folders_with_one_mask_a_photo_are_not_multilabel(tmp_path: Path) -> None:
     touch(tmp_path, "images/1.jpg", "images/2.jpg", "masks/cats/1.png", "masks/dogs/2.png")
     layout = folders(tmp_path)
     assert pairs(layout, tmp_path) == {"images/1.jpg": "masks/cats/1.png", "images/2.jpg": "masks/dogs/2.png"}
@@ -255,7 +255,7 @@ def test_folders_with_one_mask_a_photo_are_not_multilabel(tmp_path: Path):
 @pytest.mark.parametrize(
     "line", ["{}", "{}.jpg", "images/{}.jpg", "./images/{}.jpg masks/{}.png", "/home/me/images/{}.jpg,x"]
 )
-def test_lists_make_the_splits(place: str, line: str, tmp_path: Path):
+def test_lists_make_the_splits(place: str, line: str, tmp_path: Path) -> None:
     touch(tmp_path, *(f"images/{i}.jpg" for i in range(6)), *(f"masks/{i}.png" for i in range(5)))
     for split, numbers in {"train": (2, 0), "val": (1,), "test": (4,)}.items():
         lines(tmp_path / f"{place}{split}.txt", ["# mine", "", *(line.format(i, i) for i in numbers)])
@@ -265,7 +265,7 @@ def test_lists_make_the_splits(place: str, line: str, tmp_path: Path):
     assert layout.problems == (), "3 and 5 are in no list"
 
 
-def test_names_with_spaces_in_lists(tmp_path: Path):
+def test_names_with_spaces_in_lists(tmp_path: Path) -> None:
     touch(tmp_path, "images/a b.jpg", "masks/a b.png", "images/c.jpg", "masks/c.png")
     lines(tmp_path / "train.txt", ["a b"])
     lines(tmp_path / "val.txt", ["c masks/c.png"])
@@ -273,7 +273,7 @@ def test_names_with_spaces_in_lists(tmp_path: Path):
     assert (list(pairs(layout, tmp_path)), len(layout.val)) == (["images/a b.jpg"], 1)
 
 
-def test_without_a_list_for_training_the_others_train(tmp_path: Path):
+def test_without_a_list_for_training_the_others_train(tmp_path: Path) -> None:
     touch(tmp_path, *(f"images/{i}.jpg" for i in range(3)), *(f"masks/{i}.png" for i in range(3)))
     lines(tmp_path / "val.txt", ["1"])
     layout = folders(tmp_path)
@@ -281,7 +281,7 @@ def test_without_a_list_for_training_the_others_train(tmp_path: Path):
     assert list(pairs(layout, tmp_path, "val")) == ["images/1.jpg"]
 
 
-def test_lines_without_a_photo(tmp_path: Path):
+def test_lines_without_a_photo(tmp_path: Path) -> None:
     touch(tmp_path, "images/1.jpg", "masks/1.png")
     lines(tmp_path / "train.txt", ["1", "2"])
     problem = folders(tmp_path).problems[0]
@@ -290,7 +290,7 @@ def test_lines_without_a_photo(tmp_path: Path):
     assert unsaid(tmp_path, "train.txt", "none of its lines", "2") == []
 
 
-def test_a_name_in_two_folders_needs_its_path(tmp_path: Path):
+def test_a_name_in_two_folders_needs_its_path(tmp_path: Path) -> None:
     names = ("mon/1", "tue/1")
     touch(tmp_path, *(f"images/{name}.jpg" for name in names), *(f"masks/{name}.png" for name in names))
     lines(tmp_path / "train.txt", ["1"])
@@ -328,7 +328,9 @@ SKY_ROAD = {0x408040: "sky", 0x0000FF: "road"}
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("place", ["", "masks/"])
-def test_files_that_name_the_classes(place: str, file: str, text: str, field: str, names: object, tmp_path: Path):
+def test_files_that_name_the_classes(
+    place: str, file: str, text: str, field: str, names: object, tmp_path: Path
+) -> None:
     touch(tmp_path, "images/1.jpg", "masks/1.png")
     (tmp_path / place / file).write_text(text, encoding="utf-8")
     layout = folders(tmp_path)
@@ -351,13 +353,13 @@ def test_files_that_name_the_classes(place: str, file: str, text: str, field: st
         ("_classes.csv", "sky\n"),
     ],
 )
-def test_files_that_cannot_be_understood_are_named(file: str, text: str, tmp_path: Path):
+def test_files_that_cannot_be_understood_are_named(file: str, text: str, tmp_path: Path) -> None:
     touch(tmp_path, "images/1.jpg", "masks/1.png")
     (tmp_path / file).write_text(text)
     assert unsaid(tmp_path, str(tmp_path / file)) == []
 
 
-def test_binary_rubbish_and_pipes_for_a_file_of_names(tmp_path: Path):
+def test_binary_rubbish_and_pipes_for_a_file_of_names(tmp_path: Path) -> None:
     touch(tmp_path, "images/1.jpg", "masks/1.png")
     (tmp_path / "classes.txt").write_bytes(b"\xff\xfe\x00\xd8")
     assert unsaid(tmp_path, str(tmp_path / "classes.txt"), "UTF-8") == []
@@ -366,7 +368,7 @@ def test_binary_rubbish_and_pipes_for_a_file_of_names(tmp_path: Path):
     assert unsaid(tmp_path, str(tmp_path / "classes.txt"), "not a file") == []
 
 
-def test_two_files_that_disagree_are_refused(tmp_path: Path):
+def test_two_files_that_disagree_are_refused(tmp_path: Path) -> None:
     touch(tmp_path, "train/1.jpg", "train/1_mask.png", "valid/2.jpg", "valid/2_mask.png")
     (tmp_path / "train/_classes.csv").write_text("Pixel Value, Class\n0, sky\n")
     (tmp_path / "valid/_classes.csv").write_text("Pixel Value, Class\n0, road\n")
@@ -376,7 +378,7 @@ def test_two_files_that_disagree_are_refused(tmp_path: Path):
 # --- walking
 
 
-def test_links_to_folders_are_followed_once(tmp_path: Path):
+def test_links_to_folders_are_followed_once(tmp_path: Path) -> None:
     touch(tmp_path / "elsewhere", "1.jpg", "2.jpg")
     root = touch(tmp_path / "data", "masks/1.png", "masks/2.png")
     (root / "images").symlink_to(tmp_path / "elsewhere")
@@ -389,12 +391,12 @@ def test_links_to_folders_are_followed_once(tmp_path: Path):
     assert list(list_files(root)) == ["", "images", "masks"]
 
 
-def test_the_order_is_that_of_the_names(tmp_path: Path):
+def test_the_order_is_that_of_the_names(tmp_path: Path) -> None:
     touch(tmp_path, *(f"{folder}/{name}" for folder in "bac" for name in ("2", "10", "1")))
     assert list(list_files(tmp_path).items()) == [("", []), *((folder, ["1", "10", "2"]) for folder in "abc")]
 
 
-def test_a_folder_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_folder_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     touch(tmp_path, "images/1.jpg", "masks/1.png")
     scandir = os.scandir
 
@@ -408,7 +410,7 @@ def test_a_folder_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pyte
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may read everything")
-def test_a_folder_without_permissions_is_named(tmp_path: Path):
+def test_a_folder_without_permissions_is_named(tmp_path: Path) -> None:
     touch(tmp_path, "images/1.jpg", "masks/1.png")
     (tmp_path / "masks").chmod(0)
     try:
@@ -417,7 +419,7 @@ def test_a_folder_without_permissions_is_named(tmp_path: Path):
         (tmp_path / "masks").chmod(0o755)
 
 
-def test_pipes_and_dangling_links_are_files_that_nobody_waits_for(tmp_path: Path):
+def test_pipes_and_dangling_links_are_files_that_nobody_waits_for(tmp_path: Path) -> None:
     touch(tmp_path, "images/1.jpg", "masks/1.png", "masks/2.png")
     os.mkfifo(tmp_path / "images" / "2.jpg")
     (tmp_path / "images" / "3.jpg").symlink_to(tmp_path / "nowhere.jpg")
@@ -426,5 +428,5 @@ def test_pipes_and_dangling_links_are_files_that_nobody_waits_for(tmp_path: Path
 
 
 @pytest.mark.parametrize("files", [[], ["images/1.jpg"], ["masks/1.png"], ["1.jpg", "2.png"], ["a/1.jpg", "b/1.jpg"]])
-def test_pictures_that_are_no_pairs_are_not_of_this_format(files: Sequence[str], tmp_path: Path):
+def test_pictures_that_are_no_pairs_are_not_of_this_format(files: Sequence[str], tmp_path: Path) -> None:
     assert folders(touch(tmp_path, *files)) is None

@@ -40,7 +40,7 @@ def listed(root: Path, split: str) -> list[str]:
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_a_format_says_none_of_a_folder_that_is_not_its_own(name: str, tmp_path: Path):
+def test_a_format_says_none_of_a_folder_that_is_not_its_own(name: str, tmp_path: Path) -> None:
     assert FORMATS[name](tmp_path) is None
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "holiday.jpg").write_bytes(b"")
@@ -53,7 +53,7 @@ def test_a_format_says_none_of_a_folder_that_is_not_its_own(name: str, tmp_path:
 # --- Oxford-IIIT Pet
 
 
-def test_splits_are_those_of_the_official_lists(pets: pw.Dataset, pets_folder: Path):
+def test_splits_are_those_of_the_official_lists(pets: pw.Dataset, pets_folder: Path) -> None:
     assert isinstance(pets, Dataset) and (pets.format, pets.root) == ("oxford-pets", pets_folder)
     assert (len(pets.train), len(pets.val), len(pets.test)) == (12, 0, 10)
     for split, file in (("train", "trainval"), ("test", "test")):
@@ -66,7 +66,7 @@ def test_splits_are_those_of_the_official_lists(pets: pw.Dataset, pets_folder: P
     assert not set(pets.train) & set(pets.test)
 
 
-def test_classes_are_named_as_the_files_say(pets: pw.Dataset):
+def test_classes_are_named_as_the_files_say(pets: pw.Dataset) -> None:
     """1 is the pet, 2 the background and 3 the border, whatever the tutorial's text says."""
     assert pets.classes == ("pet", "background", "border")
     assert pets.reading.masks.mapping == {1: 0, 2: 1, 3: 2} == {PET: 0, BACKGROUND: 1, BORDER: 2}
@@ -80,7 +80,7 @@ def test_classes_are_named_as_the_files_say(pets: pw.Dataset):
         assert not beside.any(), "the border lies between pet and background"
 
 
-def test_groups_are_the_breeds(copy: Path, pets: pw.Dataset):
+def test_groups_are_the_breeds(copy: Path, pets: pw.Dataset) -> None:
     assert {record.stratum for record in pets.train} == set(KINDS)
     assert all(record.image.stem.startswith(f"{record.stratum}_") for record in pets.train)
     # Breeds of several words: all but the number.
@@ -91,7 +91,7 @@ def test_groups_are_the_breeds(copy: Path, pets: pw.Dataset):
     assert [record.stratum for record in load_dataset(copy).test] == ["American_Pit_Bull_Terrier"]
 
 
-def test_comments_and_blank_lines_in_lists_are_skipped(copy: Path, pets: pw.Dataset):
+def test_comments_and_blank_lines_in_lists_are_skipped(copy: Path, pets: pw.Dataset) -> None:
     path = copy / "annotations" / "trainval.txt"
     lines = path.read_text().splitlines()
     path.write_text("#Image CLASS-ID SPECIES BREED ID\n\n" + "\r\n   \n".join(lines) + "\n\n# the end\n")
@@ -99,14 +99,14 @@ def test_comments_and_blank_lines_in_lists_are_skipped(copy: Path, pets: pw.Data
     assert stems == [record.image.stem for record in pets.train]
 
 
-def test_only_listed_photos_are_taken(copy: Path, pets: pw.Dataset):
+def test_only_listed_photos_are_taken(copy: Path, pets: pw.Dataset) -> None:
     (copy / "images" / "Cat_999.jpg").write_bytes(b"")
     (copy / "images" / "Cat_1.mat").write_bytes(b"")
     found = load_dataset(str(copy))
     assert (len(found.train), len(found.test)) == (len(pets.train), len(pets.test))
 
 
-def test_a_missing_photo_is_named(copy: Path):
+def test_a_missing_photo_is_named(copy: Path) -> None:
     missing = copy / "images" / f"{listed(copy, 'trainval')[5]}.jpg"
     missing.unlink()
     with pytest.raises(DataError) as error:
@@ -114,7 +114,7 @@ def test_a_missing_photo_is_named(copy: Path):
     one_line_about(error, missing, "no such photo", "trainval.txt")
 
 
-def test_a_missing_mask_is_named_with_its_photo(copy: Path):
+def test_a_missing_mask_is_named_with_its_photo(copy: Path) -> None:
     name = listed(copy, "test")[3]
     mask = copy / "annotations" / "trimaps" / f"{name}.png"
     mask.unlink()
@@ -125,7 +125,7 @@ def test_a_missing_mask_is_named_with_its_photo(copy: Path):
 
 @pytest.mark.parametrize("split", ["trainval", "test"])
 @pytest.mark.parametrize("how", ["missing", "binary", "folder"])
-def test_a_list_that_cannot_be_read_is_named(split: str, how: str, copy: Path):
+def test_a_list_that_cannot_be_read_is_named(split: str, how: str, copy: Path) -> None:
     path = copy / "annotations" / f"{split}.txt"
     path.unlink()
     if how == "binary":
@@ -138,7 +138,7 @@ def test_a_list_that_cannot_be_read_is_named(split: str, how: str, copy: Path):
     assert "None" not in str(error.value)
 
 
-def test_an_empty_list_is_a_split_without_photos(copy: Path):
+def test_an_empty_list_is_a_split_without_photos(copy: Path) -> None:
     (copy / "annotations" / "test.txt").write_text("# none yet\n")
     data = load_dataset(copy)
     assert data.test == () and len(data.train) == 12
@@ -149,14 +149,14 @@ def test_an_empty_list_is_a_split_without_photos(copy: Path):
 # --- load_dataset
 
 
-def test_a_missing_folder_is_named(tmp_path: Path):
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError) as error:
         load_dataset(tmp_path / "nowhere")
     one_line_about(error, tmp_path / "nowhere", "no such folder")
 
 
 @pytest.mark.parametrize("missing", ["everything", "images", "annotations", "annotations/trimaps"])
-def test_an_unknown_layout_lists_the_formats(missing: str, copy: Path, tmp_path: Path):
+def test_an_unknown_layout_lists_the_formats(missing: str, copy: Path, tmp_path: Path) -> None:
     root = tmp_path / "empty" if missing == "everything" else copy
     if missing == "everything":
         root.mkdir()
@@ -168,20 +168,20 @@ def test_an_unknown_layout_lists_the_formats(missing: str, copy: Path, tmp_path:
         one_line_about(error, root, *named)
 
 
-def test_an_unknown_format_name_lists_the_choices(pets_folder: Path):
+def test_an_unknown_format_name_lists_the_choices(pets_folder: Path) -> None:
     with pytest.raises(ConfigError) as error:
         load_dataset(pets_folder, "oxford-pet")
     one_line_about(error, "'oxford-pet'", "did you mean 'oxford-pets'?", *FORMATS)
 
 
-def test_a_format_asked_for_by_name_is_the_one_that_reads(pets: pw.Dataset, monkeypatch: pytest.MonkeyPatch):
+def test_a_format_asked_for_by_name_is_the_one_that_reads(pets: pw.Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(FORMATS, "greedy", lambda root: replace(oxford_pets(pets.root), classes=("a", "b", "c")))
     assert load_dataset(pets.root) == pets, "the first that knows the folder"
     assert load_dataset(pets.root, "greedy").format == "greedy"
     assert load_dataset(pets.root / "images").format == "greedy", "the others are asked too"
 
 
-def test_home_is_understood(pets_folder: Path, pets: pw.Dataset, monkeypatch: pytest.MonkeyPatch):
+def test_home_is_understood(pets_folder: Path, pets: pw.Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(pets_folder.parent))
     assert load_dataset(f"~/{pets_folder.name}").train == pets.train
 
@@ -189,7 +189,7 @@ def test_home_is_understood(pets_folder: Path, pets: pw.Dataset, monkeypatch: py
 # --- the real photos
 
 
-def test_the_real_photos(real_pets: pw.Dataset):
+def test_the_real_photos(real_pets: pw.Dataset) -> None:
     """The copy of three breeds, or the full data set."""
     counts = len(real_pets.train), len(real_pets.test)
     assert counts in ((300, 298), (3680, 3669))

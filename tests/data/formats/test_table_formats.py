@@ -75,7 +75,7 @@ def encoding(layout: Layout, classes: Sequence[str]) -> MaskEncoding:
 
 
 @pytest.mark.parametrize("writer", WRITERS)
-def test_what_is_written_is_read_back(writer: str, samples: list[Sample], tmp_path: Path):
+def test_what_is_written_is_read_back(writer: str, samples: list[Sample], tmp_path: Path) -> None:
     format, write = WRITERS[writer]
     write(tmp_path, samples, CLASSES)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
@@ -90,7 +90,7 @@ def test_what_is_written_is_read_back(writer: str, samples: list[Sample], tmp_pa
 
 
 @pytest.mark.parametrize("writer", WRITERS)
-def test_litter_changes_nothing(writer: str, samples: list[Sample], tmp_path: Path):
+def test_litter_changes_nothing(writer: str, samples: list[Sample], tmp_path: Path) -> None:
     format, write = WRITERS[writer]
     write(tmp_path, samples, CLASSES)
     for folder in [tmp_path, *(path for path in tmp_path.rglob("*") if path.is_dir())]:
@@ -106,7 +106,7 @@ def test_litter_changes_nothing(writer: str, samples: list[Sample], tmp_path: Pa
 
 
 @pytest.mark.parametrize("writer", WRITERS)
-def test_records_travel_to_other_processes(writer: str, samples: list[Sample], tmp_path: Path):
+def test_records_travel_to_other_processes(writer: str, samples: list[Sample], tmp_path: Path) -> None:
     format, write = WRITERS[writer]
     write(tmp_path, samples, CLASSES)
     layout = FORMATS[format](tmp_path)
@@ -124,7 +124,7 @@ def test_records_travel_to_other_processes(writer: str, samples: list[Sample], t
 
 
 @pytest.mark.parametrize("writer", WRITERS)
-def test_real_photos_are_read_back(writer: str, real_samples: tuple[list[Sample], list[str]], tmp_path: Path):
+def test_real_photos_are_read_back(writer: str, real_samples: tuple[list[Sample], list[str]], tmp_path: Path) -> None:
     samples, classes = real_samples
     format, write = WRITERS[writer]
     write(tmp_path, samples, classes)
@@ -150,7 +150,7 @@ def table(folder: Path, *rows: str) -> Path:
     return folder / "data.csv"
 
 
-def test_a_file_is_a_root_and_group_and_stratum_are_kept(folder: Path):
+def test_a_file_is_a_root_and_group_and_stratum_are_kept(folder: Path) -> None:
     path = table(
         folder,
         "IMG,segmentation,Subset,Group,stratum,note",
@@ -165,7 +165,7 @@ def test_a_file_is_a_root_and_group_and_stratum_are_kept(folder: Path):
         assert [(r.group, r.stratum) for r in layout.records] == [("video 1", "cat"), ("video 2", None), (None, "dog")]
 
 
-def test_a_name_of_a_table_is_the_split_of_its_rows(folder: Path):
+def test_a_name_of_a_table_is_the_split_of_its_rows(folder: Path) -> None:
     for name, index in (("pets_train.csv", 0), ("pets_val.csv", 1), ("pets_test.csv", 2)):
         lines(folder / name, ["image,mask", f"a/{index}.png,m/{index}.png"])
     layout = FORMATS["table"](folder)
@@ -175,7 +175,7 @@ def test_a_name_of_a_table_is_the_split_of_its_rows(folder: Path):
         FORMATS["table"](folder)
 
 
-def test_columns_are_told_by_what_they_hold(folder: Path):
+def test_columns_are_told_by_what_they_hold(folder: Path) -> None:
     path = table(folder, "file,label,mask,mask_area", "a/0.png,cat,m/0.png,17", "a/1.png,dog,m/1.png,3")
     for root in (path, folder):
         assert [record.mask.name for record in FORMATS["table"](root).train] == ["0.png", "1.png"]
@@ -184,7 +184,7 @@ def test_columns_are_told_by_what_they_hold(folder: Path):
     assert layout.classes == ("sky",) and layout.train[1].mask.pictures == (None,)
 
 
-def test_other_tables_are_no_tables_of_photos(folder: Path):
+def test_other_tables_are_no_tables_of_photos(folder: Path) -> None:
     for header, row in (
         ("name,r,g,b", "cat,1,2,3"),
         ("Pixel Value, Class", "0, cat"),
@@ -221,14 +221,14 @@ ROW = "a/0.png,m/0.png"
         ([], "data.csv: needs a column 'image' and a column 'mask'"),
     ],
 )
-def test_what_is_wrong_with_a_table_is_told_with_its_line(rows: list[str], told: str, folder: Path):
+def test_what_is_wrong_with_a_table_is_told_with_its_line(rows: list[str], told: str, folder: Path) -> None:
     path = table(folder, *rows)
     with pytest.raises(DataError) as error:
         find_layout(path)
     assert str(error.value).startswith(f"{folder}/{told}") and "\n" not in str(error.value)
 
 
-def test_tables_that_cannot_be_read_are_named(folder: Path):
+def test_tables_that_cannot_be_read_are_named(folder: Path) -> None:
     path = folder / "data.csv"
     path.write_bytes(b"image,mask\na/\xff.png,m/0.png\n")
     with pytest.raises(DataError, match=f"{path}: is not UTF-8 text"):
@@ -251,7 +251,7 @@ def test_tables_that_cannot_be_read_are_named(folder: Path):
         find_layout(folder / "a")
 
 
-def test_rows_that_cannot_be_used_are_problems(folder: Path):
+def test_rows_that_cannot_be_used_are_problems(folder: Path) -> None:
     path = table(
         folder,
         "image,mask",
@@ -277,7 +277,7 @@ def test_rows_that_cannot_be_used_are_problems(folder: Path):
     assert len(load_dataset(path, skip_bad=True).train) == 1
 
 
-def test_parquet_reads_a_row_group_once_and_keeps_few(samples: list[Sample], tmp_path: Path, monkeypatch: Any):
+def test_parquet_reads_a_row_group_once_and_keeps_few(samples: list[Sample], tmp_path: Path, monkeypatch: Any) -> None:
     rows = [samples[index % 6] for index in range(60)]
     columns = {
         "image": [None if i == 7 else png(np.full((4, 4, 3), i, np.uint8)) for i in range(60)],
@@ -306,14 +306,14 @@ def test_parquet_reads_a_row_group_once_and_keeps_few(samples: list[Sample], tmp
         read_image(layout.train[0].image)
 
 
-def test_a_photo_that_is_none_is_named_by_its_cell(tmp_path: Path):
+def test_a_photo_that_is_none_is_named_by_its_cell(tmp_path: Path) -> None:
     write_parquet(tmp_path, {"image": [b"no photo", png(np.zeros((2, 2), np.uint8))], "mask": [b"x", b"y"]})
     record = FORMATS["table"](tmp_path).train[0]
     with pytest.raises(DataError, match=r"data.parquet, row 1, image: not a picture"):
         read_image(record.image)
 
 
-def test_paths_in_cells_of_parquet_are_followed(folder: Path):
+def test_paths_in_cells_of_parquet_are_followed(folder: Path) -> None:
     columns = {
         "image": [{"bytes": None, "path": "a/0.png"}, {"bytes": None, "path": "a/none.png"}],
         "mask": [{"bytes": None, "path": (folder / "m" / "0.png").as_uri()}, {"bytes": None, "path": "m/1.png"}],
@@ -342,7 +342,7 @@ CELL = st.sampled_from(
     suffix=st.sampled_from(["csv", "tsv"]),
     head=st.sampled_from([b"", b"\xef\xbb\xbf", b"\xff\xfe", b"\x80"]),
 )
-def test_any_text_is_a_table_or_told(text: str, suffix: str, head: bytes, folder: Path):
+def test_any_text_is_a_table_or_told(text: str, suffix: str, head: bytes, folder: Path) -> None:
     path = folder / f"any.{suffix}"
     path.write_bytes(head + text.encode("utf-8", "surrogatepass"))
     for root in (path, folder):
@@ -359,7 +359,7 @@ def test_any_text_is_a_table_or_told(text: str, suffix: str, head: bytes, folder
 @given(at=st.integers(0, 5000), value=st.integers(0, 255), cut=st.integers(0, 5000))
 def test_any_parquet_is_a_table_or_told(
     at: int, value: int, cut: int, tmp_path_factory: pytest.TempPathFactory, samples: list[Sample]
-):
+) -> None:
     folder = tmp_path_factory.getbasetemp() / "broken"
     if not folder.exists():
         tables.write_parquet_bytes(folder, samples, CLASSES)
@@ -389,7 +389,7 @@ def upload(url: str, folder: Path) -> None:
 @pytest.mark.parametrize("url", ["memory", "s3"])
 def test_pictures_of_a_table_may_be_elsewhere(
     url: str, samples: list[Sample], request: pytest.FixtureRequest, tmp_path: Path
-):
+) -> None:
     there = request.getfixturevalue(url)
     found = tables.pictures(tmp_path / "up", samples)
     upload(there, tmp_path / "up")
@@ -415,7 +415,7 @@ def test_pictures_of_a_table_may_be_elsewhere(
 @pytest.mark.parametrize("writer", ["csv", "parquet bytes"])
 def test_the_table_itself_may_be_elsewhere(
     url: str, writer: str, samples: list[Sample], request: pytest.FixtureRequest, tmp_path: Path
-):
+) -> None:
     there = request.getfixturevalue(url)
     WRITERS[writer][1](tmp_path, samples, CLASSES)
     upload(there, tmp_path)
@@ -431,7 +431,9 @@ def test_the_table_itself_may_be_elsewhere(
 @pytest.mark.parametrize(
     "url", ["s3://bucket/1.png", "http://127.0.0.1:9/1.png", "http://127.0.0.1:9/1.tif", "nonsense://x/1.png"]
 )
-def test_a_place_that_does_not_answer_is_told_in_one_line(url: str, folder: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_place_that_does_not_answer_is_told_in_one_line(
+    url: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("s3fs").S3FileSystem.clear_instance_cache()
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "nobody")
@@ -454,7 +456,7 @@ def test_a_place_that_does_not_answer_is_told_in_one_line(url: str, folder: Path
     pytest.importorskip("s3fs").S3FileSystem.clear_instance_cache()
 
 
-def test_names_and_neighbours_of_remote_files():
+def test_names_and_neighbours_of_remote_files() -> None:
     web = Remote("https://a.b/c/d.csv?key=1#2")
     assert (web.name, web.beside("../e f.png")) == ("d.csv", "https://a.b/e%20f.png")
     key = Remote("s3://bucket/c/d?#.png")
@@ -466,7 +468,7 @@ def test_names_and_neighbours_of_remote_files():
 # --- Hugging Face
 
 
-def test_columns_of_pictures_that_may_be_meant_are_listed(samples: list[Sample], tmp_path: Path):
+def test_columns_of_pictures_that_may_be_meant_are_listed(samples: list[Sample], tmp_path: Path) -> None:
     import datasets
 
     data = hf_dataset(samples, CLASSES, ("image", "mask"))
@@ -485,7 +487,7 @@ def test_columns_of_pictures_that_may_be_meant_are_listed(samples: list[Sample],
     assert FORMATS["huggingface"](tmp_path / "other") is None
 
 
-def test_names_of_classes_from_id2label(samples: list[Sample], tmp_path: Path):
+def test_names_of_classes_from_id2label(samples: list[Sample], tmp_path: Path) -> None:
     data = hf_dataset(samples, ["a", "b", "c"])
     data.save_to_disk(str(tmp_path))
     assert FORMATS["huggingface"](tmp_path).listed == ("a", "b", "c")
@@ -498,7 +500,7 @@ def test_names_of_classes_from_id2label(samples: list[Sample], tmp_path: Path):
     assert load_dataset(tmp_path).classes == ("sky", "road", "tree")
 
 
-def test_splits_of_other_names(samples: list[Sample], tmp_path: Path):
+def test_splits_of_other_names(samples: list[Sample], tmp_path: Path) -> None:
     import datasets
 
     part = hf_dataset(samples[:2], CLASSES)
@@ -515,7 +517,7 @@ def test_splits_of_other_names(samples: list[Sample], tmp_path: Path):
             FORMATS["huggingface"](tmp_path / names[0])
 
 
-def test_rows_without_a_mask_and_pictures_that_lie_outside(samples: list[Sample], folder: Path):
+def test_rows_without_a_mask_and_pictures_that_lie_outside(samples: list[Sample], folder: Path) -> None:
     import datasets
 
     features = datasets.Features({"image": datasets.Image(), "mask": datasets.Image()})
@@ -564,7 +566,7 @@ def damage(path: Path, change: Callable[[bytes], bytes]) -> None:
 )  # fmt: skip
 def test_a_damaged_data_set_is_told(
     file: str, change: Callable[[bytes], bytes] | None, told: str, samples: list[Sample], tmp_path: Path
-):
+) -> None:
     tables.write_saved(tmp_path, samples, CLASSES)
     path = tmp_path / file
     if change is None:
@@ -577,7 +579,7 @@ def test_a_damaged_data_set_is_told(
     assert str(error.value).startswith(f"{named}: ") and told in str(error.value) and "\n" not in str(error.value)
 
 
-def test_parquet_files_of_several_data_sets_are_refused(samples: list[Sample], tmp_path: Path):
+def test_parquet_files_of_several_data_sets_are_refused(samples: list[Sample], tmp_path: Path) -> None:
     for name in ("small", "large"):
         tables.write_hub(tmp_path / name, samples, CLASSES)
     with pytest.raises(DataError, match=r"holds several data sets \(large, small\); point DATA at one"):
@@ -589,7 +591,7 @@ def test_parquet_files_of_several_data_sets_are_refused(samples: list[Sample], t
         FORMATS["huggingface"](tmp_path / "small")
 
 
-def test_neither_network_nor_cache_nor_datasets_is_touched(samples: list[Sample], tmp_path: Path):
+def test_neither_network_nor_cache_nor_datasets_is_touched(samples: list[Sample], tmp_path: Path) -> None:
     tables.write_saved(tmp_path / "saved", samples, CLASSES)
     tables.write_hub(tmp_path / "hub", samples, CLASSES)
     code = (
@@ -615,7 +617,7 @@ def test_neither_network_nor_cache_nor_datasets_is_touched(samples: list[Sample]
 )
 def test_without_pyarrow_the_extra_is_named(
     writer: str, extra: str, samples: list[Sample], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     WRITERS[writer][1](tmp_path, samples, CLASSES)
     real = builtins.__import__
 
@@ -630,7 +632,9 @@ def test_without_pyarrow_the_extra_is_named(
     assert f"pip install 'pixelwise[{extra}]'" in str(error.value) and str(tmp_path) in str(error.value)
 
 
-def test_the_store_reads_a_chunk_once_whatever_the_threads(samples: list[Sample], tmp_path: Path, monkeypatch: Any):
+def test_the_store_reads_a_chunk_once_whatever_the_threads(
+    samples: list[Sample], tmp_path: Path, monkeypatch: Any
+) -> None:
     tables.write_parquet_bytes(tmp_path, samples, CLASSES)
     records = FORMATS["table"](tmp_path).records
     store, read = ChunkStore(most=6), []
@@ -649,7 +653,7 @@ def test_the_store_reads_a_chunk_once_whatever_the_threads(samples: list[Sample]
     assert len(read) == len(set(read)) == 6
 
 
-def test_a_file_that_was_replaced_is_read_anew(tmp_path: Path):
+def test_a_file_that_was_replaced_is_read_anew(tmp_path: Path) -> None:
     for level in (3, 9):
         write_parquet(tmp_path, {"image": [png(np.full((2, 2, 3), level, np.uint8))], "mask": [b"x"]})
         os.utime(tmp_path / "data.parquet", ns=(level, level))
@@ -657,7 +661,7 @@ def test_a_file_that_was_replaced_is_read_anew(tmp_path: Path):
         assert read_image(record.image)[0, 0, 0] == level
 
 
-def test_tables_train(pets_folder: Path, tmp_path: Path):
+def test_tables_train(pets_folder: Path, tmp_path: Path) -> None:
     """Records of a table go through the whole data pipeline."""
     from pixelwise.data.torch_dataset import SegmentationDataset
 

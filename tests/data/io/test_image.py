@@ -51,7 +51,7 @@ FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP")
 
 @quick
 @given(st.sampled_from(FORMATS), st.floats(0, 0.97))
-def test_a_file_cut_off_anywhere(format: str, share: float):
+def test_a_file_cut_off_anywhere(format: str, share: float) -> None:
     content = encoded(format)
     with TemporaryDirectory() as folder:
         path = Path(folder) / "photo.jpg"
@@ -61,7 +61,7 @@ def test_a_file_cut_off_anywhere(format: str, share: float):
 
 @quick
 @given(st.sampled_from(FORMATS), st.integers(0, 2**30), st.binary(min_size=1, max_size=20))
-def test_a_file_damaged_anywhere(format: str, place: int, damage: bytes):
+def test_a_file_damaged_anywhere(format: str, place: int, damage: bytes) -> None:
     content = bytearray(encoded(format))
     place %= len(content)
     content[place : place + len(damage)] = damage
@@ -74,7 +74,7 @@ def test_a_file_damaged_anywhere(format: str, place: int, damage: bytes):
 
 @quick
 @given(st.binary(max_size=300), st.sampled_from([".jpg", ".png", ".tif", ".webp"]))
-def test_random_bytes(content: bytes, suffix: str):
+def test_random_bytes(content: bytes, suffix: str) -> None:
     with TemporaryDirectory() as folder:
         path = Path(folder) / f"photo{suffix}"
         path.write_bytes(content)
@@ -84,14 +84,14 @@ def test_random_bytes(content: bytes, suffix: str):
 
 
 @pytest.mark.parametrize("size", [(1, 1), (20_000, 10), (10, 20_000), (1, 500)])
-def test_strange_shapes(size: tuple[int, int], tmp_path: Path):
+def test_strange_shapes(size: tuple[int, int], tmp_path: Path) -> None:
     path = tmp_path / "photo.png"
     Image.new("RGB", size, (1, 2, 3)).save(path)
     assert read_image(path).shape == (size[1], size[0], 3)
     assert read_image(path, smallest=64).shape == (size[1], size[0], 3)
 
 
-def test_a_decompression_bomb_is_not_unpacked(tmp_path: Path):
+def test_a_decompression_bomb_is_not_unpacked(tmp_path: Path) -> None:
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
@@ -106,7 +106,7 @@ def test_a_decompression_bomb_is_not_unpacked(tmp_path: Path):
         read_mask(path, TWO)
 
 
-def test_no_file_a_folder_a_pipe_a_circle_of_links(tmp_path: Path):
+def test_no_file_a_folder_a_pipe_a_circle_of_links(tmp_path: Path) -> None:
     (tmp_path / "folder.png").mkdir()
     os.mkfifo(tmp_path / "pipe.png")
     (tmp_path / "circle.png").symlink_to(tmp_path / "circle.png")
@@ -129,7 +129,7 @@ def as_nobody() -> Iterator[None]:
         yield
 
 
-def test_a_file_that_may_not_be_read():
+def test_a_file_that_may_not_be_read() -> None:
     with TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
         path = Path(folder) / "photo.png"
@@ -140,19 +140,19 @@ def test_a_file_that_may_not_be_read():
 
 
 @pytest.mark.parametrize("name", ["猫 и кот.JPG", "عکس.Png", "a'b\"c;d.JPEG", " spaced .jpg", "no suffix", "-flag.jpg"])
-def test_names_in_any_script(name: str, tmp_path: Path):
+def test_names_in_any_script(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(encoded("JPEG"))
     assert read_image(tmp_path / name).shape == (30, 40, 3)
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_the_content_decides_and_not_the_suffix(format: str, tmp_path: Path):
+def test_the_content_decides_and_not_the_suffix(format: str, tmp_path: Path) -> None:
     (tmp_path / "photo.jpg").write_bytes(encoded(format))
     assert read_image(tmp_path / "photo.jpg").shape == (30, 40, 3)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_scaled_photo_is_upright_and_at_least_as_large_as_asked(orientation: int, tmp_path: Path):
+def test_a_scaled_photo_is_upright_and_at_least_as_large_as_asked(orientation: int, tmp_path: Path) -> None:
     ramp = np.linspace(0, 255, 640).astype(np.uint8)
     photo = Image.fromarray(np.broadcast_to(ramp[:, None], (640, 320)).copy()).convert("RGB")
     exif = photo.getexif()
@@ -166,7 +166,7 @@ def test_a_scaled_photo_is_upright_and_at_least_as_large_as_asked(orientation: i
     assert near.mean() < 2
 
 
-def test_a_pair_of_two_sizes_is_found_in_a_scaled_photo_too(tmp_path: Path):
+def test_a_pair_of_two_sizes_is_found_in_a_scaled_photo_too(tmp_path: Path) -> None:
     Image.new("RGB", (640, 480)).save(tmp_path / "photo.jpg")
     Image.new("L", (320, 240)).save(tmp_path / "mask.png")
     record = Record(tmp_path / "photo.jpg", tmp_path / "mask.png")
@@ -178,7 +178,7 @@ def test_a_pair_of_two_sizes_is_found_in_a_scaled_photo_too(tmp_path: Path):
 @pytest.mark.parametrize("bands", [2, 4, 5, 13])
 @pytest.mark.parametrize("planar", [False, True])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_tiffs_of_bands(bands: int, planar: bool, dtype: type, tmp_path: Path):
+def test_tiffs_of_bands(bands: int, planar: bool, dtype: type, tmp_path: Path) -> None:
     levels = np.random.default_rng(2).integers(0, 256, (20, 30, bands)).astype(np.uint8)
     stored = levels if dtype is np.uint8 else levels.astype(np.uint16) << 8 | 77
     path = tmp_path / "bands.tif"
@@ -193,7 +193,7 @@ def test_tiffs_of_bands(bands: int, planar: bool, dtype: type, tmp_path: Path):
 
 
 @pytest.mark.parametrize("compression", ["lzw", "deflate", "zstd"])
-def test_compressed_bands(compression: str, tmp_path: Path):
+def test_compressed_bands(compression: str, tmp_path: Path) -> None:
     pytest.importorskip("imagecodecs")
     levels = np.random.default_rng(2).integers(0, 256, (20, 30, 5)).astype(np.uint8)
     path = tmp_path / "bands.tif"
@@ -201,7 +201,7 @@ def test_compressed_bands(compression: str, tmp_path: Path):
     np.testing.assert_array_equal(read_image(path, 5), levels)
 
 
-def test_what_a_compression_needs_is_told(tmp_path: Path):
+def test_what_a_compression_needs_is_told(tmp_path: Path) -> None:
     pytest.importorskip("imagecodecs")
     path = tmp_path / "bands.tif"
     levels = np.zeros((20, 30, 5), np.uint8)
@@ -215,7 +215,7 @@ def test_what_a_compression_needs_is_told(tmp_path: Path):
     assert "pip install 'pixelwise[tiff]'" in done.stderr
 
 
-def test_tiffs_that_are_photos_are_photos(tmp_path: Path):
+def test_tiffs_that_are_photos_are_photos(tmp_path: Path) -> None:
     rgb = np.random.default_rng(3).integers(0, 256, (20, 30, 3)).astype(np.uint8)
     tifffile.imwrite(tmp_path / "rgb.tif", rgb, photometric="rgb")
     tifffile.imwrite(tmp_path / "grey.tif", rgb[..., 0])

@@ -78,7 +78,7 @@ def as_levels(made: Written, dtype: type = np.uint8) -> np.ndarray:
 
 @quick
 @given(written(most=60))
-def test_grey_masks_read_back(made: Written):
+def test_grey_masks_read_back(made: Written) -> None:
     with TemporaryDirectory() as folder:
         meaning = meaning_of([Image.fromarray(as_levels(made))], Path(folder))
         np.testing.assert_array_equal(read(Path(folder), meaning), made.indices)
@@ -117,7 +117,7 @@ def test_colours_read_back_and_are_named_by_a_list(made: Written, random, named:
 
 @quick
 @given(st.one_of(written(most=5000, voids=()), written(most=60, voids=(65535,))))
-def test_sixteen_bits_read_back(made: Written):
+def test_sixteen_bits_read_back(made: Written) -> None:
     with TemporaryDirectory() as folder:
         meaning = meaning_of([Image.fromarray(as_levels(made, np.uint16))], Path(folder))
         np.testing.assert_array_equal(read(Path(folder), meaning), made.indices)
@@ -146,14 +146,14 @@ BLOB[16:48, 10:40] = 1
 )  # fmt: skip
 def test_two_levels_of_any_kind_are_background_and_foreground(
     suffix: str, make: Callable[[np.ndarray], Image.Image], tmp_path: Path
-):
+) -> None:
     meaning = meaning_of([make(BLOB), make(BLOB[:, ::-1].copy())], tmp_path, suffix)
     assert meaning.classes == ("background", "foreground")
     np.testing.assert_array_equal(read(tmp_path, meaning, 1, suffix), BLOB[:, ::-1])
     assert "background" in meaning.notes[0] and "foreground" in meaning.notes[0]
 
 
-def test_the_order_of_files_does_not_matter(tmp_path: Path):
+def test_the_order_of_files_does_not_matter(tmp_path: Path) -> None:
     pictures = [grey([[0, 3], [3, 3]]), grey([[0, 7], [255, 3]]), grey([[9, 9], [0, 0]])]
     meanings = []
     for number, order in enumerate([(0, 1, 2), (2, 0, 1), (1, 2, 0)]):
@@ -182,7 +182,7 @@ def test_the_order_of_files_does_not_matter(tmp_path: Path):
         ([1, 2], {}, ("class 1", "class 2"), {1: 0, 2: 1}),
     ],
 )  # fmt: skip
-def test_names_and_choices(levels: list[int], known: dict, classes: tuple, mapping: dict, tmp_path: Path):
+def test_names_and_choices(levels: list[int], known: dict, classes: tuple, mapping: dict, tmp_path: Path) -> None:
     meaning = meaning_of([grey([levels, levels[::-1]])], tmp_path, **known)
     assert meaning.classes == classes
     assert dict(meaning.encoding.mapping) == mapping
@@ -206,7 +206,7 @@ def test_names_and_choices(levels: list[int], known: dict, classes: tuple, mappi
 )
 def test_what_is_ambiguous_is_asked_for(
     pictures: list[Image.Image], suffix: str, known: dict, message: str, tmp_path: Path
-):
+) -> None:
     with pytest.raises(DataError) as error:
         meaning_of(pictures, tmp_path, suffix, **known)
     text = str(error.value)
@@ -218,12 +218,12 @@ def test_what_is_ambiguous_is_asked_for(
     "known",
     [{"ignore": ("7",)}, {"ignore": ("seven",)}, {"mask_map": (("x", "a"),)}, {"mask_map": (("0", "a"), ("1", "a"))}],
 )
-def test_choices_that_do_not_fit(known: dict, tmp_path: Path):
+def test_choices_that_do_not_fit(known: dict, tmp_path: Path) -> None:
     with pytest.raises(ConfigError):
         meaning_of([grey([[0, 1]])], tmp_path, **known)
 
 
-def test_layers_have_two_levels(tmp_path: Path):
+def test_layers_have_two_levels(tmp_path: Path) -> None:
     for name, levels in {"a": [[0, 255]], "b": [[255, 255]]}.items():
         grey(levels).save(tmp_path / f"{name}.png")
     records = [Record(tmp_path / "x.jpg", Layers((tmp_path / "a.png", tmp_path / "b.png", None)))]
@@ -236,7 +236,7 @@ def test_layers_have_two_levels(tmp_path: Path):
 
 @quick
 @given(st.binary(max_size=200))
-def test_random_bytes_are_an_error_that_names_the_file(content: bytes):
+def test_random_bytes_are_an_error_that_names_the_file(content: bytes) -> None:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "mask.png"
         path.write_bytes(content)
@@ -249,7 +249,7 @@ def test_random_bytes_are_an_error_that_names_the_file(content: bytes):
 # --- a few masks that are unlike all others
 
 
-def test_few_masks_with_a_level_that_is_not_named_are_bad_files_under_skip_bad(tmp_path: Path):
+def test_few_masks_with_a_level_that_is_not_named_are_bad_files_under_skip_bad(tmp_path: Path) -> None:
     good = [grey([[0, 7], [7, 0]]) for _ in range(9)]
     said = {"mask_map": (("0", "background"), ("7", "cat"))}
     with pytest.raises(DataError, match=r"9\.png: has 9, which --mask-map does not name"):
@@ -269,7 +269,7 @@ def test_few_masks_with_a_level_that_is_not_named_are_bad_files_under_skip_bad(t
             meaning_of([*good, *[grey([[0, 9], [7, 0]])] * 2], tmp_path, **known, skip_bad=True)
 
 
-def test_one_mask_of_another_kind_is_an_error_or_a_bad_file(tmp_path: Path):
+def test_one_mask_of_another_kind_is_an_error_or_a_bad_file(tmp_path: Path) -> None:
     good = [grey([[0, 7], [7, 3]]) for _ in range(9)]
     stray = Image.new("RGB", (2, 2), (200, 10, 10))
     with pytest.raises(DataError, match=r"several kinds: 9 of values .* 1 of colours"):
@@ -281,6 +281,6 @@ def test_one_mask_of_another_kind_is_an_error_or_a_bad_file(tmp_path: Path):
     assert meaning.encoding.kind == "colours" and meaning.encoding.mapping == {0: 0, 0xC80A0A: 1}
 
 
-def test_usual_void_needs_no_name(tmp_path: Path):
+def test_usual_void_needs_no_name(tmp_path: Path) -> None:
     meaning = meaning_of([grey([[0, 1], [255, 1]])], tmp_path, value_names={0: "background", 1: "cat"})
     assert meaning.encoding.mapping == {0: 0, 1: 1, 255: IGNORE_INDEX}
