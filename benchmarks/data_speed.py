@@ -70,10 +70,10 @@ def pixelwise_side(data: str, rounds: int, passes: int) -> None:
 
     import pixelwise as pw
     from pixelwise.data.augmentations import build_transform
-    from pixelwise.data.cache.store import prepare_pair
+    from pixelwise.data.cache.store import load_and_resize
     from pixelwise.data.samplers import EpochSampler
     from pixelwise.data.torch_dataset import collate
-    from pixelwise.runtime.threads import in_groups, read_ahead
+    from pixelwise.runtime.threads import batched, prefetch_map
 
     torch.set_num_threads(1)
     found = pw.load_dataset(data)
@@ -81,10 +81,10 @@ def pixelwise_side(data: str, rounds: int, passes: int) -> None:
 
     def cold() -> Iterable[Any]:
         def prepare(record: pw.Record) -> tuple[torch.Tensor, torch.Tensor]:
-            photo, mask = prepare_pair(record, found.reading, SIZE)
+            photo, mask = load_and_resize(record, found.reading, SIZE)
             return torch.from_numpy(photo).permute(2, 0, 1), torch.from_numpy(mask)
 
-        return map(collate, in_groups(read_ahead(prepare, records), BATCH))
+        return map(collate, batched(prefetch_map(prepare, records), BATCH))
 
     def streamed() -> Iterable[Any]:
         return stream_loader

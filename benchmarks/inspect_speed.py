@@ -30,7 +30,7 @@ def make(data: Path, folder: Path, photos: int) -> None:
     """Photos and masks of one size in two folders, no two alike: turned, mirrored and with a mark in a corner."""
     import numpy as np
 
-    from pixelwise.data.io.mask import read_pair
+    from pixelwise.data.io.mask import read_image_and_mask
     from pixelwise.data.load import load_dataset
 
     found = load_dataset(data)
@@ -38,7 +38,7 @@ def make(data: Path, folder: Path, photos: int) -> None:
         (folder / name).mkdir(parents=True)
     records = itertools.cycle(found.train + found.test)
     for index in range(photos):
-        pixels, mask = read_pair(next(records), found.reading)
+        pixels, mask = read_image_and_mask(next(records), found.reading)
         image, levels = (
             Image.fromarray(pixels).resize(SIZE),
             Image.fromarray(mask).resize(SIZE, Image.Resampling.NEAREST),
@@ -54,9 +54,9 @@ def make(data: Path, folder: Path, photos: int) -> None:
 def look(folder: str) -> None:
     """In a process of its own: a look at everything, and what it took."""
     from pixelwise.data.analysis.inspection import inspect
-    from pixelwise.data.label_map.options import Choices
+    from pixelwise.data.label_map.options import LabelOptions
 
-    found = inspect(folder, Choices(skip_bad=True))
+    found = inspect(folder, LabelOptions(skip_bad=True))
     report(seconds=found.seconds, photos=found.photos, masks=found.masks, classes=len(found.classes))
 
 

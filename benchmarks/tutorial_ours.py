@@ -18,8 +18,8 @@ from common import report, rest
 
 import pixelwise as pw
 from pixelwise.metrics.confusion import confusion_matrix
-from pixelwise.models.model import Segmenter
-from pixelwise.training.callbacks.base import Hook
+from pixelwise.models.model import SegmentationModel
+from pixelwise.training.callbacks.base import Callback
 from pixelwise.training.callbacks.history import HistoryHook
 from pixelwise.training.state import TrainState
 
@@ -30,13 +30,13 @@ class TestSplit:
     The figures are those of `pixelwise evaluate RUN DATA --resolution model`, which reads the photos each time.
     """
 
-    def __init__(self, data: pw.Dataset, size: int) -> None:
+    def __init__(self, data: pw.DatasetIndex, size: int) -> None:
         self.classes = data.classes
         items = pw.SegmentationDataset(data.records("test"), data.reading, size).items
         self.images = torch.stack([image for image, _ in items])
         self.masks = torch.stack([mask for _, mask in items])
 
-    def score(self, model: Segmenter) -> dict[str, float | None]:
+    def score(self, model: SegmentationModel) -> dict[str, float | None]:
         """A model's accuracy and mean IoU over the whole split."""
         training = model.training
         model.eval()
@@ -48,12 +48,12 @@ class TestSplit:
         return {"accuracy": metrics.accuracy, "miou": metrics.miou}
 
 
-def predict(model: Segmenter, images: torch.Tensor) -> torch.Tensor:
+def predict(model: SegmentationModel, images: torch.Tensor) -> torch.Tensor:
     """(N, 3, H, W) uint8 photos of the model's size → (N, H, W) class indices."""
     return pw.Predictor(model).batch_logits(images).argmax(1)
 
 
-class TakeTurns(Hook):
+class TakeTurns(Callback):
     """Rests after the first epoch, which warms up, and after every `epochs` from then on."""
 
     def __init__(self, epochs: int) -> None:
@@ -68,7 +68,7 @@ class TakeTurns(Hook):
             rest(images_per_second=statistics.harmonic_mean(rates))
 
 
-class KeepWeights(Hook):
+class KeepWeights(Callback):
     """Keeps the best weights by validation and the last ones, of the epochs that ended within `seconds` of training."""
 
     def __init__(self, seconds: float) -> None:
@@ -96,7 +96,7 @@ class TargetReached(Exception):  # noqa: N818 - it is good news
     """The test split's mean IoU is as high as asked."""
 
 
-class WatchTestSplit(Hook):
+class WatchTestSplit(Callback):
     """Scores the test split after each epoch, outside the timed training, until it reaches the target."""
 
     def __init__(self, split: TestSplit, target: float) -> None:

@@ -30,19 +30,19 @@ def pets_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def pets(pets_folder: Path) -> pw.Dataset:
+def pets(pets_folder: Path) -> pw.DatasetIndex:
     """`pets_folder` as a data set."""
     return pw.load_dataset(pets_folder)
 
 
 @pytest.fixture(scope="session")
-def tiny_run(pets: pw.Dataset, tmp_path_factory: pytest.TempPathFactory) -> pw.Run:
+def tiny_run(pets: pw.DatasetIndex, tmp_path_factory: pytest.TempPathFactory) -> pw.Run:
     """A finished training of `TINY` on `pets`. Read it only: copy it to change it."""
     return pw.train(pets, tmp_path_factory.mktemp("runs") / "tiny", **TINY)
 
 
 @pytest.fixture(scope="session")
-def real_pets() -> pw.Dataset:
+def real_pets() -> pw.DatasetIndex:
     """The real photos, where PIXELWISE_DATA says that they are on this machine."""
     root = os.environ.get("PIXELWISE_DATA")
     if not root or not (Path(root) / "oxford-iiit-pet").is_dir():

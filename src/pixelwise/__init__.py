@@ -7,18 +7,18 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from pixelwise.config import Config
-    from pixelwise.data.analysis.inspection import Inspection, inspect
+    from pixelwise.data.analysis.inspection import DatasetReport, inspect
     from pixelwise.data.load import load_dataset
     from pixelwise.data.pack import pack
-    from pixelwise.data.schema import Dataset, Record
+    from pixelwise.data.schema import DatasetIndex, Record
     from pixelwise.data.torch_dataset import SegmentationDataset
     from pixelwise.errors import ConfigError, DataError, PixelwiseError, RunError, WeightsError
     from pixelwise.evaluation.evaluator import evaluate
     from pixelwise.inference.predictor import Prediction, Predictor
     from pixelwise.metrics.confusion import Metrics
     from pixelwise.planning.plan import Plan
-    from pixelwise.planning.rules import draw_plan
-    from pixelwise.reporting.preview import show
+    from pixelwise.planning.rules import make_plan
+    from pixelwise.reporting.preview import preview
     from pixelwise.runs.run_dir import Run
     from pixelwise.training.trainer import train
 
@@ -29,8 +29,8 @@ _MODULES = {
     "Config": "config",
     "ConfigError": "errors",
     "DataError": "errors",
-    "Dataset": "data.schema",
-    "Inspection": "data.analysis.inspection",
+    "DatasetIndex": "data.schema",
+    "DatasetReport": "data.analysis.inspection",
     "Metrics": "metrics.confusion",
     "PixelwiseError": "errors",
     "Plan": "planning.plan",
@@ -41,12 +41,12 @@ _MODULES = {
     "RunError": "errors",
     "SegmentationDataset": "data.torch_dataset",
     "WeightsError": "errors",
-    "draw_plan": "planning.rules",
+    "make_plan": "planning.rules",
     "evaluate": "evaluation.evaluator",
     "inspect": "data.analysis.inspection",
     "load_dataset": "data.load",
     "pack": "data.pack",
-    "show": "reporting.preview",
+    "preview": "reporting.preview",
     "train": "training.trainer",
 }
 """Public name → the module that defines it. A module is imported at the first use of a name: a process that only reads
@@ -56,8 +56,8 @@ __all__ = [
     "Config",
     "ConfigError",
     "DataError",
-    "Dataset",
-    "Inspection",
+    "DatasetIndex",
+    "DatasetReport",
     "Metrics",
     "PixelwiseError",
     "Plan",
@@ -68,12 +68,12 @@ __all__ = [
     "RunError",
     "SegmentationDataset",
     "WeightsError",
-    "draw_plan",
     "evaluate",
     "inspect",
     "load_dataset",
+    "make_plan",
     "pack",
-    "show",
+    "preview",
     "train",
 ]
 

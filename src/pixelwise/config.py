@@ -9,16 +9,16 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from pixelwise.data.augmentations import AUGMENTATIONS
-from pixelwise.data.schema import Reading
+from pixelwise.data.schema import ReadSpec
 from pixelwise.errors import ConfigError, unknown_name
 from pixelwise.losses import LOSSES, MULTILABEL_LOSSES
-from pixelwise.losses.class_weights import COUNTED_WEIGHTS
+from pixelwise.losses.class_weights import CLASS_WEIGHT_POWERS
 from pixelwise.models.decoders import DECODERS
-from pixelwise.models.pretrained import has_embedded_weights
+from pixelwise.models.pretrained import has_bundled_weights
 from pixelwise.palette import Palette
 
 if TYPE_CHECKING:
-    from pixelwise.models.model import Segmenter
+    from pixelwise.models.model import SegmentationModel
 
 WARM_UP = 0.25
 """The share of a training in which the learning rate rises, and in which a pretrained encoder is left alone."""
@@ -122,9 +122,9 @@ class Config(BaseModel):
     @field_validator("class_weights", mode="before")
     @classmethod
     def _read_class_weights(cls, value: object) -> object:
-        if not isinstance(value, str) or value in ("none", *COUNTED_WEIGHTS):
+        if not isinstance(value, str) or value in ("none", *CLASS_WEIGHT_POWERS):
             return value
-        choices, weights = ", ".join(COUNTED_WEIGHTS), {}
+        choices, weights = ", ".join(CLASS_WEIGHT_POWERS), {}
         for part in value.split(","):
             name, _, number = part.partition("=")
             name = name.strip()
@@ -167,17 +167,17 @@ class Config(BaseModel):
         encoder = given.get("encoder")
         if encoder is not None and encoder != settings.get("encoder", Config.model_fields["encoder"].default):
             settings["layers"] = None
-            settings["encoder_weights"] = "embedded" if has_embedded_weights(encoder) else "hub"
+            settings["encoder_weights"] = "embedded" if has_bundled_weights(encoder) else "hub"
         if given.get("encoder_weights") == "none":
             settings["freeze_encoder"] = False
         try:
             return Config(**(settings | given))
         except ValidationError as error:
-            raise ConfigError(one_line(error, Config)) from None
+            raise ConfigError(format_validation_error(error, Config)) from None
 
     def create_model(
-        self, classes: Sequence[str], palette: Palette | None = None, reading: Reading | None = None
-    ) -> "Segmenter":
+        self, classes: Sequence[str], palette: Palette | None = None, reading: ReadSpec | None = None
+    ) -> "SegmentationModel":
         """Return a new model by these settings, for images and masks as `reading` has them (None: RGB, multiclass)."""
         from pixelwise.models.model import create_model
 
@@ -215,7 +215,7 @@ class Config(BaseModel):
         try:
             return Config(**yaml.safe_load(path.read_text(encoding="utf-8")))
         except ValidationError as error:
-            raise ConfigError(f"{path}: {one_line(error, Config)}") from None
+            raise ConfigError(f"{path}: {format_validation_error(error, Config)}") from None
         except (OSError, UnicodeError, TypeError, yaml.YAMLError) as error:
             raise ConfigError(f"{path}: cannot be read as settings ({str(error).splitlines()[0]})") from None
 
@@ -250,7 +250,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-def one_line(error: ValidationError, model: type[BaseModel]) -> str:
+def format_validation_error(error: ValidationError, model: type[BaseModel]) -> str:
     """pydantic's findings about a model in one line: "epochs: Input should be greater than or equal to 1 (got 0)"."""
     parts = []
     for finding in error.errors():

@@ -9,13 +9,13 @@ import numpy.typing as npt
 IGNORE_INDEX = 255
 """Mask value of pixels that neither train nor count."""
 
-Colour: TypeAlias = tuple[int, int, int]
+Color: TypeAlias = tuple[int, int, int]
 
 
-Palette: TypeAlias = tuple[Colour, ...]
+Palette: TypeAlias = tuple[Color, ...]
 
 
-IGNORE_COLOUR: Colour = (200, 200, 200)
+IGNORE_COLOR: Color = (200, 200, 200)
 """Drawn where a mask holds 255.
 
 No colour of `default_palette` is a grey. A light one, because a middle grey and the palette's bluish green
@@ -45,7 +45,7 @@ def default_palette(count: int) -> Palette:
 
     The first seven are Okabe and Ito's, the next three Paul Tol's: people with any common colour blindness
     can tell them apart. Later ones are generated, each as far as possible (in CIELAB) from all before it
-    and from IGNORE_COLOUR; with tens of classes no palette is safe for every eye.
+    and from IGNORE_COLOR; with tens of classes no palette is safe for every eye.
 
     Raises ValueError unless 1 <= count <= 255 (the most classes that a mask with 255 for "ignore" can hold).
 
@@ -68,7 +68,7 @@ def _all_colours() -> Palette:
     candidates, lab = candidates[vivid], lab[vivid]
 
     nearest = np.full(len(lab), np.inf)
-    for colour in (IGNORE_COLOUR, *_FIRST_COLOURS):
+    for colour in (IGNORE_COLOR, *_FIRST_COLOURS):
         nearest = np.minimum(nearest, np.linalg.norm(lab - _to_lab(np.array([colour])), axis=1))
     chosen = list(_FIRST_COLOURS)
     while len(chosen) < IGNORE_INDEX:
@@ -90,7 +90,7 @@ def _to_lab(colours: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
     return np.stack([116 * root[:, 1] - 16, 500 * (root[:, 0] - root[:, 1]), 200 * (root[:, 1] - root[:, 2])], axis=1)
 
 
-def voc_palette(count: int) -> tuple[Colour, ...]:
+def voc_palette(count: int) -> tuple[Color, ...]:
     """The first colours of VOC's own palette: the bits of an index, three at a time, from the highest bit down.
 
     >>> voc_palette(3)

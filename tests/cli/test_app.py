@@ -123,7 +123,7 @@ class TestFlags:
         """What `train` is called with, instead of training."""
         seen: dict[str, Any] = {}
 
-        def capture(data: pw.Dataset, out: Path, **settings: Any) -> None:
+        def capture(data: pw.DatasetIndex, out: Path, **settings: Any) -> None:
             seen.update(settings, out=out, data=data)
             raise pw.PixelwiseError("far enough")
 

@@ -10,8 +10,8 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from pixelwise.data.augmentations import AUGMENTATIONS, Transform, build_transform, prepared_size
-from pixelwise.data.resize import resize_mask, resize_photo
+from pixelwise.data.augmentations import AUGMENTATIONS, Transform, build_transform, source_size
+from pixelwise.data.resize import resize_image, resize_mask
 
 SIZES = [32, 33, 57, 64]
 every_augmentation = pytest.mark.parametrize("name", AUGMENTATIONS)
@@ -47,7 +47,7 @@ def away_from_edges(mask: Tensor, distance: int) -> Tensor:
 @every_augmentation
 @pytest.mark.parametrize("size", SIZES)
 def test_photo_and_mask_stay_aligned(name: str, size: int) -> None:
-    side, transform = prepared_size(name, size), build_transform(name, size)
+    side, transform = source_size(name, size), build_transform(name, size)
     for seed in range(25):
         image, mask = apply(transform, *blocks(side, 9, seed), seed)
         assert image.dtype == mask.dtype == torch.uint8
@@ -66,7 +66,7 @@ def test_masks_are_not_shifted_by_half_a_pixel(name: str, upright: bool, size: i
 
     torchvision's own crop resizes masks by plain nearest and puts them half a pixel off.
     """
-    side, transform = prepared_size(name, size), build_transform(name, size)
+    side, transform = source_size(name, size), build_transform(name, size)
     seen = 0
     for seed in range(30):
         mask = torch.zeros(side, side, dtype=torch.uint8)
@@ -86,7 +86,7 @@ def test_masks_are_not_shifted_by_half_a_pixel(name: str, upright: bool, size: i
 @every_augmentation
 def test_the_border_of_the_mask_and_ignored_pixels_survive(name: str) -> None:
     """No value is invented, and 255 stays 255."""
-    side, transform = prepared_size(name, 40), build_transform(name, 40)
+    side, transform = source_size(name, 40), build_transform(name, 40)
     image, mask = blocks(side, 7)
     mask = torch.where(mask == 2, 255, mask)
     for seed in range(20):
@@ -110,7 +110,7 @@ def test_photos_that_are_not_square_keep_with_their_masks(name: str) -> None:
 @every_augmentation
 def test_inputs_are_left_as_they_are(name: str) -> None:
     """They are the prepared photos, kept for all epochs."""
-    side, transform = prepared_size(name, 32), build_transform(name, 32)
+    side, transform = source_size(name, 32), build_transform(name, 32)
     image, mask = blocks(side, 5)
     before = image.clone(), mask.clone()
     for seed in range(10):
@@ -120,7 +120,7 @@ def test_inputs_are_left_as_they_are(name: str) -> None:
 
 @every_augmentation
 def test_the_same_seed_draws_the_same(name: str) -> None:
-    side, transform = prepared_size(name, 32), build_transform(name, 32)
+    side, transform = source_size(name, 32), build_transform(name, 32)
     image, mask = blocks(side, 5)
     for seed in range(5):
         one, other = apply(transform, image, mask, seed), apply(transform, image, mask, seed)
@@ -152,7 +152,7 @@ def test_the_tutorials_flip_is_all_it_does_and_half_of_the_time() -> None:
 
 def test_crops_flip_half_of_the_time_and_lie_everywhere() -> None:
     """Seen in a mask that numbers its columns."""
-    side, size = prepared_size("crop", 64), 64
+    side, size = source_size("crop", 64), 64
     image = torch.full((3, side, side), 100, dtype=torch.uint8)
     columns = torch.arange(side, dtype=torch.uint8).expand(side, side).contiguous()
     transform, flips, widths, starts = build_transform("crop", size), 0, [], []
@@ -168,7 +168,7 @@ def test_crops_flip_half_of_the_time_and_lie_everywhere() -> None:
 
 
 def test_crops_change_colours_and_not_the_mask() -> None:
-    side = prepared_size("crop", 32)
+    side = source_size("crop", 32)
     image = torch.tensor([120, 90, 60], dtype=torch.uint8)[:, None, None].expand(3, side, side).contiguous()
     mask = torch.full((side, side), 7, dtype=torch.uint8)
     colours = set()
@@ -229,7 +229,7 @@ def test_resizing_a_mask_to_its_own_size_or_a_multiple_is_exact() -> None:
 def test_photos_are_resized_as_pillow_does(size: tuple[int, int]) -> None:
     """Bilinear with antialiasing, whose reference is Pillow's."""
     photo = np.random.default_rng(2).integers(0, 256, (57, 43, 3), dtype=np.uint8)
-    ours = resize_photo(photo, size)
+    ours = resize_image(photo, size)
     assert ours.dtype == torch.uint8 and tuple(ours.shape) == (3, *size)
     pillow = np.asarray(Image.fromarray(photo).resize(size[::-1], Image.Resampling.BILINEAR)).astype(int)
     assert np.abs(ours.permute(1, 2, 0).numpy() - pillow).max() <= 1
@@ -238,15 +238,15 @@ def test_photos_are_resized_as_pillow_does(size: tuple[int, int]) -> None:
 def test_photos_are_channels_last_in_memory() -> None:
     """What the convolutions want; a batch of them is stacked so."""
     photo = np.zeros((50, 40, 3), np.uint8)
-    assert resize_photo(photo, (32, 32))[None].is_contiguous(memory_format=torch.channels_last)
-    assert resize_photo(photo, (50, 40))[None].is_contiguous(memory_format=torch.channels_last)
+    assert resize_image(photo, (32, 32))[None].is_contiguous(memory_format=torch.channels_last)
+    assert resize_image(photo, (50, 40))[None].is_contiguous(memory_format=torch.channels_last)
 
 
 def test_a_photo_and_its_mask_are_resized_alike() -> None:
     """Their common edge falls on the same pixels at any size."""
     for new in (*range(20, 60, 3), 96, 128):
         truth = (np.arange(50) >= 21).astype(np.uint8)[None].repeat(50, 0)
-        photo = resize_photo((truth * 255)[..., None].repeat(3, 2), (new, new))[0].int()
+        photo = resize_image((truth * 255)[..., None].repeat(3, 2), (new, new))[0].int()
         mask = resize_mask(truth, (new, new))
         clear = (photo - 127.5).abs() > 13
         assert torch.equal(mask[clear] == 1, photo[clear] > 127)

@@ -20,14 +20,14 @@ from torch.utils.data import DataLoader
 from upath import UPath
 
 import pixelwise as pw
-from pixelwise.data.formats import find_layout
+from pixelwise.data.formats import detect_format
 from pixelwise.data.formats.webdataset import shards
 from pixelwise.data.io import tar_shard as members
-from pixelwise.data.io.mask import read_pair
-from pixelwise.data.io.tar_shard import STORE, Member, Shard, ShardStore, shards_of
+from pixelwise.data.io.mask import read_image_and_mask
+from pixelwise.data.io.tar_shard import STORE, ShardStore, TarMember, TarShard, shards_of
 from pixelwise.data.pack import pack
 from pixelwise.data.samplers import ShardSampler
-from pixelwise.data.schema import Layers, Layout, MaskEncoding, Reading, Record
+from pixelwise.data.schema import FormatResult, LabelMap, MultilabelMask, ReadSpec, Record
 from pixelwise.data.torch_dataset import SegmentationDataset
 from pixelwise.errors import ConfigError, DataError
 
@@ -54,16 +54,18 @@ def original(record: Record) -> str:
     return record.image.name.partition(".")[0].partition("-")[2]
 
 
-def check_same(layout: Layout, data: pw.Dataset) -> Reading:
+def check_same(layout: FormatResult, data: pw.DatasetIndex) -> ReadSpec:
     """Every sample of every split is there once, pixel for pixel; returns how the shards are read."""
-    reading = Reading(layout.encoding, data.reading.channels)  # type: ignore[arg-type]
+    reading = ReadSpec(layout.encoding, data.reading.channels)  # type: ignore[arg-type]
     assert layout.classes == data.classes and layout.palette == data.palette
     for split in ("train", "val", "test"):
         packed = {original(record): record for record in getattr(layout, split)}
         assert len(packed) == len(getattr(layout, split)) == len(getattr(data, split))
         for record in getattr(data, split):
             again = packed[Path(record.image.name).stem]
-            for one, other in zip(read_pair(record, data.reading), read_pair(again, reading), strict=True):
+            for one, other in zip(
+                read_image_and_mask(record, data.reading), read_image_and_mask(again, reading), strict=True
+            ):
                 np.testing.assert_array_equal(one, other)
             assert again.image.read_bytes() == record.image.read_bytes(), "photos are kept as they are"
             assert (again.stratum, again.group) == (record.stratum, record.group)
@@ -73,10 +75,10 @@ def check_same(layout: Layout, data: pw.Dataset) -> Reading:
 # --- there and back
 
 
-def test_a_folder_of_shards_reads_back(pets: pw.Dataset, tmp_path: Path) -> None:
+def test_a_folder_of_shards_reads_back(pets: pw.DatasetIndex, tmp_path: Path) -> None:
     grouped = replace(pets, train=tuple(replace(record, group=f"g{i % 3}") for i, record in enumerate(pets.train)))
     done = pack(grouped, tmp_path / "out" / "pets", SMALL)
-    name, layout = find_layout(tmp_path / "out" / "pets")
+    name, layout = detect_format(tmp_path / "out" / "pets")
     assert name == "shards" and not layout.problems
     check_same(layout, grouped)
     tars = sorted((tmp_path / "out" / "pets").glob("*.tar"))
@@ -88,14 +90,16 @@ def test_a_folder_of_shards_reads_back(pets: pw.Dataset, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("url", ["memory", "s3", "file"])
-def test_any_file_system_will_do(url: str, pets: pw.Dataset, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+def test_any_file_system_will_do(
+    url: str, pets: pw.DatasetIndex, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
     out = f"file://{tmp_path}/pets" if url == "file" else request.getfixturevalue(url)
     pack(pets, out, SMALL)
-    name, layout = find_layout(UPath(out))
+    name, layout = detect_format(UPath(out))
     assert name == "shards"
     check_same(layout, pets)
     if url == "file":
-        assert all(isinstance(record.image, Member) and record.image.shard.is_local for record in layout.records)
+        assert all(isinstance(record.image, TarMember) and record.image.shard.is_local for record in layout.records)
     else:
         assert str(layout.train[0].image).startswith(out + "/train-000000.tar/")
     with pytest.raises(DataError, match="is there already"):
@@ -107,27 +111,27 @@ def test_masks_of_any_kind_become_class_indices(tmp_path: Path) -> None:
     Image.fromarray(rng.integers(0, 256, (9, 12, 3), np.uint8)).save(tmp_path / "photo.png")
     levels = rng.choice(np.array([7, 40, 90], np.uint8), (9, 12))
     Image.fromarray(levels).save(tmp_path / "mask.png")
-    reading = Reading(MaskEncoding("values", {7: 1, 40: 0, 90: 255}))
+    reading = ReadSpec(LabelMap("values", {7: 1, 40: 0, 90: 255}))
     records = (Record(tmp_path / "photo.png", tmp_path / "mask.png"),)
-    data = pw.Dataset(tmp_path, "folders", ("a", "b"), ((0, 0, 0), (9, 9, 9)), reading, train=records)
+    data = pw.DatasetIndex(tmp_path, "folders", ("a", "b"), ((0, 0, 0), (9, 9, 9)), reading, train=records)
     pack(data, tmp_path / "packed")
-    check_same(find_layout(tmp_path / "packed")[1], data)
+    check_same(detect_format(tmp_path / "packed")[1], data)
 
     layers = []
     for number in range(2):
         Image.fromarray(rng.choice(np.array([0, 255], np.uint8), (9, 12))).save(tmp_path / f"{number}.png")
         layers.append(tmp_path / f"{number}.png")
-    layered = (Record(tmp_path / "photo.png", Layers((layers[0], None, layers[1]))),)
+    layered = (Record(tmp_path / "photo.png", MultilabelMask((layers[0], None, layers[1]))),)
     data = replace(
         data, classes=("a", "b", "c"), palette=((1, 1, 1),) * 3, train=layered,
-        reading=Reading(MaskEncoding("layers", {0: 0, 255: 1})),
+        reading=ReadSpec(LabelMap("layers", {0: 0, 255: 1})),
     )  # fmt: skip
     pack(data, tmp_path / "layered")
-    reading = check_same(find_layout(tmp_path / "layered")[1], data)
+    reading = check_same(detect_format(tmp_path / "layered")[1], data)
     assert reading.multilabel
 
 
-def test_names_of_any_kind_make_keys_that_webdataset_takes(tmp_path: Path, pets: pw.Dataset) -> None:
+def test_names_of_any_kind_make_keys_that_webdataset_takes(tmp_path: Path, pets: pw.DatasetIndex) -> None:
     names = ["a.b.c", "кошка", "with space", "x" * 200, ".hidden"]
     records = []
     for name, record in zip(names, pets.train, strict=False):
@@ -153,10 +157,10 @@ def webdataset(path: Path) -> dict[str, dict[str, bytes]]:
     return samples
 
 
-def test_shards_are_tars_in_webdatasets_form(pets: pw.Dataset, tmp_path: Path) -> None:
+def test_shards_are_tars_in_webdatasets_form(pets: pw.DatasetIndex, tmp_path: Path) -> None:
     done = pack(pets, tmp_path / "pets", SMALL)
     index = json.loads((tmp_path / "pets" / "dataset.json").read_text("utf-8"))
-    truth = {Path(record.image.name).stem: read_pair(record, pets.reading) for record in pets.train}
+    truth = {Path(record.image.name).stem: read_image_and_mask(record, pets.reading) for record in pets.train}
     found = {}
     for shard in (name for name in done.shards if name.startswith("train")):
         samples = webdataset(tmp_path / "pets" / shard)
@@ -172,7 +176,7 @@ def test_shards_are_tars_in_webdatasets_form(pets: pw.Dataset, tmp_path: Path) -
         np.testing.assert_array_equal(np.asarray(mask), truth[name][1])
 
 
-def test_the_same_data_gives_the_same_bytes(pets: pw.Dataset, tmp_path: Path) -> None:
+def test_the_same_data_gives_the_same_bytes(pets: pw.DatasetIndex, tmp_path: Path) -> None:
     def packed(name: str, seed: int = 0) -> dict[str, bytes]:
         pack(pets, tmp_path / name, SMALL, seed=seed)
         return {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()}
@@ -180,20 +184,20 @@ def test_the_same_data_gives_the_same_bytes(pets: pw.Dataset, tmp_path: Path) ->
     assert packed("a") == packed("b") != packed("c", seed=1)
 
 
-def test_neighbours_lie_apart(pets: pw.Dataset, tmp_path: Path) -> None:
+def test_neighbours_lie_apart(pets: pw.DatasetIndex, tmp_path: Path) -> None:
     pack(pets, tmp_path / "pets")
     names = [original(record) for record in shards(tmp_path / "pets").train]  # type: ignore[union-attr]
     assert names != [Path(record.image.name).stem for record in pets.train]
 
 
-def test_photos_are_reduced_where_asked(pets: pw.Dataset, tmp_path: Path) -> None:
+def test_photos_are_reduced_where_asked(pets: pw.DatasetIndex, tmp_path: Path) -> None:
     pack(pets, tmp_path / "pets", size=36)
     layout = shards(tmp_path / "pets")
     assert layout is not None
-    reading = Reading(layout.encoding)  # type: ignore[arg-type]
-    whole = {Path(record.image.name).stem: read_pair(record, pets.reading) for record in pets.train}
+    reading = ReadSpec(layout.encoding)  # type: ignore[arg-type]
+    whole = {Path(record.image.name).stem: read_image_and_mask(record, pets.reading) for record in pets.train}
     for record in layout.train:
-        photo, mask = read_pair(record, reading)
+        photo, mask = read_image_and_mask(record, reading)
         before, truth = whole[original(record)]
         assert min(mask.shape) == 36 and photo.shape[:2] == mask.shape
         assert abs(mask.shape[1] / mask.shape[0] - truth.shape[1] / truth.shape[0]) < 0.03
@@ -213,7 +217,7 @@ def test_photos_are_reduced_where_asked(pets: pw.Dataset, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("remote", [False, True])
-def test_a_bad_photo_leaves_no_data_set(remote: bool, pets: pw.Dataset, tmp_path: Path, memory: str) -> None:
+def test_a_bad_photo_leaves_no_data_set(remote: bool, pets: pw.DatasetIndex, tmp_path: Path, memory: str) -> None:
     bad = tmp_path / "bad.jpg"
     bad.write_bytes(pets.train[0].image.read_bytes()[:-300])
     spoilt = replace(pets, train=(*pets.train, Record(bad, pets.train[0].mask)))
@@ -229,7 +233,7 @@ def test_a_bad_photo_leaves_no_data_set(remote: bool, pets: pw.Dataset, tmp_path
         check_same(shards(tmp_path / "out" / "pets"), pets)  # type: ignore[arg-type]
 
 
-def test_nothing_is_overwritten(pets: pw.Dataset, tmp_path: Path) -> None:
+def test_nothing_is_overwritten(pets: pw.DatasetIndex, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     for out in (tmp_path, tmp_path / "notes.txt"):
         with pytest.raises(DataError, match=f"{out}: is there already"):
@@ -237,7 +241,7 @@ def test_nothing_is_overwritten(pets: pw.Dataset, tmp_path: Path) -> None:
     assert (tmp_path / "notes.txt").read_text() == "mine" and len(list(tmp_path.iterdir())) == 1
 
 
-def test_a_place_that_cannot_be_written_is_told(pets: pw.Dataset, tmp_path: Path) -> None:
+def test_a_place_that_cannot_be_written_is_told(pets: pw.DatasetIndex, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for out in (tmp_path / "file" / "pets", "nonsense://bucket/pets"):
         with pytest.raises(DataError) as error:
@@ -249,7 +253,7 @@ def test_a_place_that_cannot_be_written_is_told(pets: pw.Dataset, tmp_path: Path
 
 
 @pytest.fixture
-def packed(pets: pw.Dataset, tmp_path: Path) -> Path:
+def packed(pets: pw.DatasetIndex, tmp_path: Path) -> Path:
     pack(pets, tmp_path / "pets", SMALL)
     return tmp_path / "pets"
 
@@ -287,12 +291,12 @@ def test_a_local_shard_that_is_missing_or_cut_off_is_named(how: str, packed: Pat
     if how == "cut":
         tar.write_bytes(content[:700])
     with pytest.raises(DataError) as error:
-        read_pair(layout.train[0], Reading(layout.encoding))  # type: ignore[arg-type]
+        read_image_and_mask(layout.train[0], ReadSpec(layout.encoding))  # type: ignore[arg-type]
     assert str(tar) in str(error.value) and "shard" in str(error.value) and "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("how", ["missing", "cut", "flipped"])
-def test_a_remote_shard_that_is_not_what_was_packed_is_named(how: str, pets: pw.Dataset, memory: str) -> None:
+def test_a_remote_shard_that_is_not_what_was_packed_is_named(how: str, pets: pw.DatasetIndex, memory: str) -> None:
     pack(pets, memory, SMALL)
     layout = shards(UPath(memory))
     assert layout is not None
@@ -303,14 +307,14 @@ def test_a_remote_shard_that_is_not_what_was_packed_is_named(how: str, pets: pw.
         spoilt = content[:-1] if how == "cut" else content[:2000] + bytes([content[2000] ^ 1]) + content[2001:]
         system.pipe_file(tar, spoilt)
     with pytest.raises(DataError) as error:
-        read_pair(layout.train[0], Reading(layout.encoding))  # type: ignore[arg-type]
+        read_image_and_mask(layout.train[0], ReadSpec(layout.encoding))  # type: ignore[arg-type]
     assert f"{memory}/train-000000.tar" in str(error.value) and "\n" not in str(error.value)
     if how == "missing":
         assert "shard is missing" in str(error.value)
 
 
 def test_a_server_that_does_not_answer_is_told_in_one_line(
-    s3: str, pets: pw.Dataset, monkeypatch: pytest.MonkeyPatch
+    s3: str, pets: pw.DatasetIndex, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pack(pets, s3, SMALL)
     shard = next(record.image.shard for record in shards(UPath(s3)).train)  # type: ignore[union-attr]
@@ -321,18 +325,18 @@ def test_a_server_that_does_not_answer_is_told_in_one_line(
         "config_kwargs": {"retries": {"max_attempts": 0}},
     }
     with pytest.raises(DataError) as error:
-        Member(replace(shard, options=options), 0, 10, "a.jpg").read_bytes()
+        TarMember(replace(shard, options=options), 0, 10, "a.jpg").read_bytes()
     assert "the shard cannot be read" in str(error.value) and "\n" not in str(error.value)
 
 
 # --- streaming
 
 
-def test_a_walk_fetches_each_shard_once_and_keeps_few(pets: pw.Dataset, memory: str) -> None:
+def test_a_walk_fetches_each_shard_once_and_keeps_few(pets: pw.DatasetIndex, memory: str) -> None:
     done = pack(pets, memory, SMALL)
     layout = shards(UPath(memory))
     assert layout is not None
-    records, reading = layout.train, Reading(layout.encoding)  # type: ignore[arg-type]
+    records, reading = layout.train, ReadSpec(layout.encoding)  # type: ignore[arg-type]
     dataset = SegmentationDataset(records, reading, 16, cache=False)
     STORE.most = 2
     sampler = ShardSampler(shards_of(records) or [], 4, 0, window=2)
@@ -349,12 +353,12 @@ def test_a_walk_fetches_each_shard_once_and_keeps_few(pets: pw.Dataset, memory: 
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("url", ["memory", "s3"])
 def test_ranks_and_workers_see_each_sample_once(
-    url: str, workers: int, pets: pw.Dataset, request: pytest.FixtureRequest
+    url: str, workers: int, pets: pw.DatasetIndex, request: pytest.FixtureRequest
 ) -> None:
     out = request.getfixturevalue(url)
     pack(pets, out, SMALL)
-    layout = find_layout(UPath(out))[1]
-    dataset = SegmentationDataset(layout.train, Reading(layout.encoding), 16, cache=False)  # type: ignore[arg-type]
+    layout = detect_format(UPath(out))[1]
+    dataset = SegmentationDataset(layout.train, ReadSpec(layout.encoding), 16, cache=False)  # type: ignore[arg-type]
     plain = SegmentationDataset(pets.train, pets.reading, 16, cache=False)
     wanted = sorted(image.numpy().tobytes() for image, _ in (plain[i] for i in range(12)))
     for epoch in range(2):
@@ -368,11 +372,11 @@ def test_ranks_and_workers_see_each_sample_once(
         assert sorted(seen) == wanted
 
 
-def test_packed_photos_are_cached_without_reading_them_for_the_key(pets: pw.Dataset, memory: str) -> None:
+def test_packed_photos_are_cached_without_reading_them_for_the_key(pets: pw.DatasetIndex, memory: str) -> None:
     done = pack(pets, memory, SMALL)
     layout = shards(UPath(memory))
     assert layout is not None
-    reading = Reading(layout.encoding)  # type: ignore[arg-type]
+    reading = ReadSpec(layout.encoding)  # type: ignore[arg-type]
     # Room for all, so that a thread that is late does not find its shard gone.
     STORE.most = len(done.shards)
     STORE.clear()
@@ -389,7 +393,7 @@ def test_the_store_is_bounded_whatever_the_threads(monkeypatch: pytest.MonkeyPat
     held: list[int] = []
     fetched: list[str] = []
 
-    def fetch(shard: Shard) -> bytes:
+    def fetch(shard: TarShard) -> bytes:
         with lock:
             fetched.append(shard.url)
             held.append(len(store._kept) + store._in_flight)
@@ -397,7 +401,7 @@ def test_the_store_is_bounded_whatever_the_threads(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(members, "fetch", fetch)
     rng = np.random.default_rng(0)
-    wanted = [Shard(f"memory://{number}", 1, "") for number in range(8)]
+    wanted = [TarShard(f"memory://{number}", 1, "") for number in range(8)]
     asked = [wanted[number] for number in rng.integers(0, 8, 500)]
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(store.get, asked)) == [shard.url.encode() for shard in asked]
@@ -410,7 +414,7 @@ def test_the_store_is_bounded_whatever_the_threads(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_failed_fetch_can_be_tried_again(memory: str) -> None:
-    store, shard = ShardStore(), Shard(memory + "/x.tar", 3, "")
+    store, shard = ShardStore(), TarShard(memory + "/x.tar", 3, "")
     for _ in range(5):
         with pytest.raises(DataError, match="missing"):
             store.get(shard)

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from pixelwise.data.samplers import EpochSampler, ShardSampler
 from pixelwise.data.schema import Record
-from pixelwise.data.splits import hold_back
+from pixelwise.data.splits import train_val_split
 from pixelwise.errors import ConfigError
 
-# --- hold_back
+# --- train_val_split
 
 
 def records_of(**groups: int) -> list[Record]:
@@ -29,7 +29,7 @@ def records_of(**groups: int) -> list[Record]:
 def test_held_back_records_are_a_share_of_each_group(fraction: float) -> None:
     sizes = {"lion": 200, "ant": 100, "bee": 37, "pair": 2, "three": 3, "lone": 1}
     records = records_of(**sizes)
-    kept, held = hold_back(records, fraction, seed=5)
+    kept, held = train_val_split(records, fraction, seed=5)
     assert not set(kept) & set(held)
     assert set(kept) | set(held) == set(records) and len(kept) + len(held) == len(records)
     of = {name: Counter(record.stratum for record in part) for name, part in (("kept", kept), ("held", held))}
@@ -44,24 +44,24 @@ def test_held_back_records_are_a_share_of_each_group(fraction: float) -> None:
 
 def test_held_back_records_follow_the_seed_alone() -> None:
     records = records_of(a=40, b=30)
-    first = hold_back(records, 0.2, seed=1)
+    first = train_val_split(records, 0.2, seed=1)
     torch.manual_seed(99)
     np.random.seed(99)
-    assert hold_back(records, 0.2, seed=1) == first
-    others = {tuple(hold_back(records, 0.2, seed=seed)[1]) for seed in range(10)}
+    assert train_val_split(records, 0.2, seed=1) == first
+    others = {tuple(train_val_split(records, 0.2, seed=seed)[1]) for seed in range(10)}
     assert len(others) == 10
 
 
 def test_without_groups_the_share_is_of_all() -> None:
     records = [Record(Path(f"{i}.jpg"), None) for i in range(100)]
-    kept, held = hold_back(records, 0.15, seed=0)
+    kept, held = train_val_split(records, 0.15, seed=0)
     assert (len(kept), len(held)) == (85, 15)
     assert held != records[:15] and held != records[-15:], "drawn, not cut off"
 
 
 def test_groups_of_one_photo_each_are_no_groups() -> None:
     records = [Record(Path(f"{i}.jpg"), None, stratum=f"video {i}") for i in range(100)]
-    assert [len(part) for part in hold_back(records, 0.15, seed=0)] == [85, 15]
+    assert [len(part) for part in train_val_split(records, 0.15, seed=0)] == [85, 15]
 
 
 # --- EpochSampler

@@ -17,15 +17,15 @@ from torch.utils.data import DataLoader
 import pixelwise as pw
 from pixelwise.data.augmentations import build_transform
 from pixelwise.data.io.image import read_image
-from pixelwise.data.io.mask import read_mask, read_pair
-from pixelwise.data.resize import resize_mask, resize_photo
+from pixelwise.data.io.mask import read_image_and_mask, read_mask
+from pixelwise.data.resize import resize_image, resize_mask
 from pixelwise.data.samplers import EpochSampler
-from pixelwise.data.schema import MaskEncoding, Reading, Record
+from pixelwise.data.schema import LabelMap, ReadSpec, Record
 from pixelwise.data.torch_dataset import SegmentationDataset
 from pixelwise.errors import DataError
-from pixelwise.runtime.threads import count_cores, in_groups, read_ahead
+from pixelwise.runtime.threads import available_cpus, batched, prefetch_map
 
-TRIMAP = MaskEncoding("values", {1: 0, 2: 1, 3: 2})
+TRIMAP = LabelMap("values", {1: 0, 2: 1, 3: 2})
 
 
 def noise(height: int, width: int, seed: int = 0) -> np.ndarray:
@@ -203,22 +203,20 @@ def test_a_mask_is_mapped_exactly(mode: str, tmp_path: Path) -> None:
     if mode == "P":
         image.putpalette(list(np.random.default_rng(0).integers(0, 256, 768)))
     path = saved(tmp_path, image)
-    mask = read_mask(path, MaskEncoding("values", {1: 0, 2: 1, 3: 2, 0: 255, 255: 255, 7: 2}))
+    mask = read_mask(path, LabelMap("values", {1: 0, 2: 1, 3: 2, 0: 255, 255: 255, 7: 2}))
     assert mask.dtype == np.uint8
     np.testing.assert_array_equal(mask, [[0, 1, 2], [255, 255, 2]])
 
 
 def test_a_two_tone_mask_holds_0_and_255(tmp_path: Path) -> None:
     path = saved(tmp_path, Image.fromarray(np.array([[True, False]])))
-    np.testing.assert_array_equal(read_mask(path, MaskEncoding("values", {0: 4, 255: 255})), [[255, 4]])
+    np.testing.assert_array_equal(read_mask(path, LabelMap("values", {0: 4, 255: 255})), [[255, 4]])
 
 
 def test_every_value_of_a_byte_is_mapped(tmp_path: Path) -> None:
     values = np.arange(256, dtype=np.uint8).reshape(16, 16)
     path = saved(tmp_path, Image.fromarray(values))
-    np.testing.assert_array_equal(
-        read_mask(path, MaskEncoding("values", {v: 255 - v for v in range(256)})), 255 - values
-    )
+    np.testing.assert_array_equal(read_mask(path, LabelMap("values", {v: 255 - v for v in range(256)})), 255 - values)
 
 
 def test_values_outside_the_classes_are_named(tmp_path: Path) -> None:
@@ -264,14 +262,14 @@ def pair(tmp_path: Path) -> Callable[[tuple[int, int], tuple[int, int]], Record]
 
 
 def test_a_pair_is_read_as_it_is(pair: Callable[..., Record]) -> None:
-    image, mask = read_pair(pair((5, 8), (5, 8)), Reading(TRIMAP))
+    image, mask = read_image_and_mask(pair((5, 8), (5, 8)), ReadSpec(TRIMAP))
     np.testing.assert_array_equal(image, noise(5, 8))
     np.testing.assert_array_equal(mask, np.ones((5, 8)))
 
 
 def test_a_photo_without_a_mask_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError) as error:
-        read_pair(Record(tmp_path / "cat.png", None), Reading(TRIMAP))
+        read_image_and_mask(Record(tmp_path / "cat.png", None), ReadSpec(TRIMAP))
     one_line_about(error, tmp_path / "cat.png", "no mask")
 
 
@@ -279,14 +277,14 @@ def test_a_photo_without_a_mask_is_named(tmp_path: Path) -> None:
 def test_sizes_that_differ_are_named(mask: tuple[int, int], pair: Callable[..., Record]) -> None:
     record = pair((5, 8), mask)
     with pytest.raises(DataError) as error:
-        read_pair(record, Reading(TRIMAP))
+        read_image_and_mask(record, ReadSpec(TRIMAP))
     one_line_about(error, record.image, record.mask, "8x5", f"{mask[1]}x{mask[0]}")
 
 
 # --- records
 
 
-def test_a_split_that_is_not_there_names_those_that_are(pets: pw.Dataset) -> None:
+def test_a_split_that_is_not_there_names_those_that_are(pets: pw.DatasetIndex) -> None:
     assert pets.records("train") == pets.train and pets.records("test") == pets.test
     with pytest.raises(DataError) as error:
         pets.records("val")
@@ -296,7 +294,7 @@ def test_a_split_that_is_not_there_names_those_that_are(pets: pw.Dataset) -> Non
     one_line_about(error, "'root'", "train, test")
 
 
-# --- read_ahead, in_groups, count_cores
+# --- prefetch_map, batched, available_cpus
 
 
 def test_read_ahead_keeps_the_order() -> None:
@@ -304,14 +302,14 @@ def test_read_ahead_keeps_the_order() -> None:
         time.sleep(0.004 if number % 2 == 0 else 0)
         return number * 10
 
-    assert list(read_ahead(slow_if_even, range(40), ahead=4)) == [n * 10 for n in range(40)]
-    assert list(read_ahead(slow_if_even, [], ahead=4)) == []
-    assert list(read_ahead(slow_if_even, [1], ahead=4)) == [10]
+    assert list(prefetch_map(slow_if_even, range(40), ahead=4)) == [n * 10 for n in range(40)]
+    assert list(prefetch_map(slow_if_even, [], ahead=4)) == []
+    assert list(prefetch_map(slow_if_even, [1], ahead=4)) == [10]
 
 
 def test_read_ahead_reads_in_several_threads() -> None:
     together = threading.Barrier(2, timeout=10)
-    assert list(read_ahead(lambda n: together.wait() >= 0 and n, [0, 1])) == [0, 1], "each waits for the other"
+    assert list(prefetch_map(lambda n: together.wait() >= 0 and n, [0, 1])) == [0, 1], "each waits for the other"
 
 
 def test_read_ahead_is_bounded() -> None:
@@ -324,7 +322,7 @@ def test_read_ahead_is_bounded() -> None:
             taken += 1
             yield taken
 
-    results = read_ahead(lambda n: n, source(), ahead=5)
+    results = prefetch_map(lambda n: n, source(), ahead=5)
     assert taken == 0, "nothing is read before it is asked for"
     for used, _ in enumerate(results, start=1):
         time.sleep(0.0005)
@@ -341,7 +339,7 @@ def test_read_ahead_gives_the_error_where_it_happened() -> None:
             raise DataError("photo 3")
         return number
 
-    results = read_ahead(read, itertools.count(), ahead=4)
+    results = prefetch_map(read, itertools.count(), ahead=4)
     assert [next(results), next(results), next(results)] == [0, 1, 2]
     with pytest.raises(DataError, match="photo 3"):
         next(results)
@@ -350,10 +348,10 @@ def test_read_ahead_gives_the_error_where_it_happened() -> None:
 
 
 def test_in_groups_loses_nothing() -> None:
-    assert list(in_groups(range(7), 3)) == [[0, 1, 2], [3, 4, 5], [6]]
-    assert list(in_groups(range(6), 3)) == [[0, 1, 2], [3, 4, 5]]
-    assert list(in_groups([], 3)) == []
-    endless = in_groups(itertools.count(), 2)
+    assert list(batched(range(7), 3)) == [[0, 1, 2], [3, 4, 5], [6]]
+    assert list(batched(range(6), 3)) == [[0, 1, 2], [3, 4, 5]]
+    assert list(batched([], 3)) == []
+    endless = batched(itertools.count(), 2)
     assert [next(endless), next(endless)] == [[0, 1], [2, 3]], "lazily"
 
 
@@ -361,26 +359,26 @@ def test_in_groups_loses_nothing() -> None:
 
 
 @pytest.fixture(scope="module")
-def ignoring(pets: pw.Dataset) -> Reading:
+def ignoring(pets: pw.DatasetIndex) -> ReadSpec:
     """The trimap's values, with the border ignored: masks hold 0, 1 and 255."""
-    return Reading(MaskEncoding("values", {1: 0, 2: 1, 3: 255}))
+    return ReadSpec(LabelMap("values", {1: 0, 2: 1, 3: 255}))
 
 
-def test_items_are_the_prepared_photos(pets: pw.Dataset) -> None:
+def test_items_are_the_prepared_photos(pets: pw.DatasetIndex) -> None:
     dataset = SegmentationDataset(pets.train, pets.reading, size=40)
     assert len(dataset) == len(pets.train) == 12
     for index, record in enumerate(pets.train):
         image, mask = dataset[index]
         assert (image.dtype, mask.dtype) == (torch.uint8, torch.uint8)
         assert (tuple(image.shape), tuple(mask.shape)) == ((3, 40, 40), (40, 40))
-        photo, truth = read_pair(record, pets.reading, smallest=40)
-        assert torch.equal(image, resize_photo(photo, (40, 40)))
+        photo, truth = read_image_and_mask(record, pets.reading, smallest=40)
+        assert torch.equal(image, resize_image(photo, (40, 40)))
         assert torch.equal(mask, resize_mask(truth, (40, 40)))
         again, _ = dataset[index, 123]
         assert torch.equal(again, image), "with no transform the seed changes nothing"
 
 
-def test_items_weigh_pixels_where_asked(pets: pw.Dataset, ignoring: Reading) -> None:
+def test_items_weigh_pixels_where_asked(pets: pw.DatasetIndex, ignoring: ReadSpec) -> None:
     weights = torch.tensor([0.75, 0.25])
     dataset = SegmentationDataset(pets.train, ignoring, 64, build_transform("flip", 64), class_weights=weights)
     seen = set()
@@ -393,7 +391,7 @@ def test_items_weigh_pixels_where_asked(pets: pw.Dataset, ignoring: Reading) -> 
     assert seen == {0, 1, 255}
 
 
-def test_progress_sees_every_record(pets: pw.Dataset) -> None:
+def test_progress_sees_every_record(pets: pw.DatasetIndex) -> None:
     calls = []
 
     def progress(items, total):  # type: ignore[no-untyped-def]
@@ -407,7 +405,7 @@ def test_progress_sees_every_record(pets: pw.Dataset) -> None:
     assert len(calls) == 36, "decoded once"
 
 
-def test_class_pixels_are_counted_exactly(pets: pw.Dataset, ignoring: Reading) -> None:
+def test_class_pixels_are_counted_exactly(pets: pw.DatasetIndex, ignoring: ReadSpec) -> None:
     dataset = SegmentationDataset(pets.train, ignoring, size=48)
     masks = np.stack([dataset[i][1].numpy() for i in range(len(dataset))])
     counts = dataset.class_pixels(3)
@@ -417,7 +415,7 @@ def test_class_pixels_are_counted_exactly(pets: pw.Dataset, ignoring: Reading) -
 
 
 @pytest.fixture(scope="module", params=["flip", "crop"])
-def drawn(request: pytest.FixtureRequest, pets: pw.Dataset) -> SegmentationDataset:
+def drawn(request: pytest.FixtureRequest, pets: pw.DatasetIndex) -> SegmentationDataset:
     return SegmentationDataset(pets.train, pets.reading, 40, build_transform(request.param, 32))
 
 
@@ -473,7 +471,7 @@ def test_batches_are_the_same_with_any_number_of_workers_and_processes(drawn: Se
 def test_processes_that_torchrun_started_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(12)), raising=False)
     monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
-    assert count_cores() == 12
+    assert available_cpus() == 12
     for processes, cores in ((1, 12), (5, 2), (12, 1), (16, 1)):
         monkeypatch.setenv("LOCAL_WORLD_SIZE", str(processes))
-        assert count_cores() == cores
+        assert available_cpus() == cores

@@ -13,10 +13,10 @@ from PIL import Image
 import pixelwise as pw
 from pixelwise.cli.app import main
 from pixelwise.data.io.image import read_image
-from pixelwise.data.schema import MaskEncoding, Reading
-from pixelwise.data.spec import Manifest
+from pixelwise.data.schema import LabelMap, ReadSpec
+from pixelwise.data.spec import DatasetSpec
 from pixelwise.errors import DataError, RunError
-from pixelwise.evaluation.evaluator import measure
+from pixelwise.evaluation.evaluator import compute_confusion_matrix
 from pixelwise.inference.predictor import Predictor
 from pixelwise.reporting.console import print_metrics
 
@@ -31,7 +31,7 @@ def run(tiny_run: pw.Run, tmp_path: Path) -> pw.Run:
     return pw.Run.open(folder)
 
 
-def counted(run: pw.Run, pets: pw.Dataset) -> np.ndarray:
+def counted(run: pw.Run, pets: pw.DatasetIndex) -> np.ndarray:
     """The confusion matrix of the test split by numpy alone, one photo after another."""
     predictor = Predictor.load(run.folder)
     confusion = np.zeros((3, 3), np.int64)
@@ -46,7 +46,7 @@ def counted(run: pw.Run, pets: pw.Dataset) -> np.ndarray:
     return confusion
 
 
-def test_figures_equal_those_counted_by_hand(run: pw.Run, pets: pw.Dataset) -> None:
+def test_figures_equal_those_counted_by_hand(run: pw.Run, pets: pw.DatasetIndex) -> None:
     metrics = pw.evaluate(run, pets, "test")
     confusion = counted(run, pets)
     found = np.array(metrics.confusion)
@@ -69,25 +69,27 @@ def test_figures_equal_those_counted_by_hand(run: pw.Run, pets: pw.Dataset) -> N
     assert metrics.resolution == "photo"
 
 
-def test_each_photo_counts_once(run: pw.Run, pets: pw.Dataset) -> None:
+def test_each_photo_counts_once(run: pw.Run, pets: pw.DatasetIndex) -> None:
     predictor = Predictor.load(run.folder)
-    alone = sum(measure(predictor, [record], pets.reading).numpy() for record in pets.test)
-    together = measure(predictor, pets.test, pets.reading).numpy()
+    alone = sum(compute_confusion_matrix(predictor, [record], pets.reading).numpy() for record in pets.test)
+    together = compute_confusion_matrix(predictor, pets.test, pets.reading).numpy()
     assert np.array_equal(alone.sum(1), together.sum(1))
     assert np.abs(alone - together).sum() <= together.sum() / 500
 
 
-def test_more_photos_than_a_batch_holds(run: pw.Run, pets: pw.Dataset) -> None:
+def test_more_photos_than_a_batch_holds(run: pw.Run, pets: pw.DatasetIndex) -> None:
     predictor = Predictor.load(run.folder)
     many = [*pets.train, *pets.test]
     assert len(many) > 16
-    parts = measure(predictor, many[:11], pets.reading) + measure(predictor, many[11:], pets.reading)
-    whole = measure(predictor, many, pets.reading)
+    parts = compute_confusion_matrix(predictor, many[:11], pets.reading) + compute_confusion_matrix(
+        predictor, many[11:], pets.reading
+    )
+    whole = compute_confusion_matrix(predictor, many, pets.reading)
     assert whole.sum() == parts.sum()
     assert (whole - parts).abs().sum() <= whole.sum() / 500
 
 
-def test_at_the_models_resolution(run: pw.Run, pets: pw.Dataset) -> None:
+def test_at_the_models_resolution(run: pw.Run, pets: pw.DatasetIndex) -> None:
     metrics = pw.evaluate(run, pets, "test", resolution="model")
     assert metrics.resolution == "64x64"
     assert np.sum(metrics.confusion) == len(pets.test) * 64 * 64
@@ -95,14 +97,14 @@ def test_at_the_models_resolution(run: pw.Run, pets: pw.Dataset) -> None:
     assert stored["resolution"] == "64x64"
 
 
-def test_pixels_to_ignore_do_not_count(run: pw.Run, pets: pw.Dataset) -> None:
-    ignoring = replace(pets, reading=Reading(MaskEncoding("values", {1: 0, 2: 1, 3: 255})))
+def test_pixels_to_ignore_do_not_count(run: pw.Run, pets: pw.DatasetIndex) -> None:
+    ignoring = replace(pets, reading=ReadSpec(LabelMap("values", {1: 0, 2: 1, 3: 255})))
     metrics = pw.evaluate(run, ignoring, "test")
     whole = pw.evaluate(run, pets, "test")
     assert metrics.confusion == [whole.confusion[0], whole.confusion[1], [0, 0, 0]]
 
 
-def test_the_json_is_as_described(run: pw.Run, pets: pw.Dataset) -> None:
+def test_the_json_is_as_described(run: pw.Run, pets: pw.DatasetIndex) -> None:
     metrics = pw.evaluate(run, pets, "test")
     stored = json.loads((run.folder / "evaluation-test.json").read_text(encoding="utf-8"))
     assert {"accuracy", "miou", "classes", "confusion", "images", "resolution"} <= stored.keys()
@@ -115,14 +117,14 @@ def test_the_json_is_as_described(run: pw.Run, pets: pw.Dataset) -> None:
     assert (stored["accuracy"], stored["miou"]) == (metrics.accuracy, metrics.miou)
 
 
-def test_other_splits(run: pw.Run, pets: pw.Dataset) -> None:
+def test_other_splits(run: pw.Run, pets: pw.DatasetIndex) -> None:
     assert pw.evaluate(run, pets, "train").images == len(pets.train)
     with pytest.raises(DataError, match=r"no 'val' split; splits with photos: train, test"):
         pw.evaluate(run, pets, "val")
     assert not (run.folder / "evaluation-val.json").exists()
 
 
-def test_an_out_that_is_there_is_refused(run: pw.Run, pets: pw.Dataset, tmp_path: Path) -> None:
+def test_an_out_that_is_there_is_refused(run: pw.Run, pets: pw.DatasetIndex, tmp_path: Path) -> None:
     out = tmp_path / "figures.json"
     out.write_text("mine")
     with pytest.raises(DataError, match=r"figures\.json: is already there"):
@@ -133,7 +135,7 @@ def test_an_out_that_is_there_is_refused(run: pw.Run, pets: pw.Dataset, tmp_path
     assert not (run.folder / "evaluation-test.json").exists()
 
 
-def test_evaluations_are_numbered(run: pw.Run, pets: pw.Dataset) -> None:
+def test_evaluations_are_numbered(run: pw.Run, pets: pw.DatasetIndex) -> None:
     first = pw.evaluate(run, pets, "test")
     before = (run.folder / "evaluation-test.json").read_bytes()
     assert pw.evaluate(run.folder, pets, "test") == first
@@ -143,14 +145,14 @@ def test_evaluations_are_numbered(run: pw.Run, pets: pw.Dataset) -> None:
     assert names == ["evaluation-test-2.json", "evaluation-test-3.json", "evaluation-test.json"]
 
 
-def test_other_classes_than_the_models(run: pw.Run, pets: pw.Dataset) -> None:
+def test_other_classes_than_the_models(run: pw.Run, pets: pw.DatasetIndex) -> None:
     turned = replace(pets, classes=("background", "pet", "border"))
     with pytest.raises(DataError, match=r"background, pet, border.*trained on pet, background, border"):
         pw.evaluate(run, turned, "test")
     assert not list(run.folder.glob("evaluation-*"))
 
 
-def test_no_run(pets: pw.Dataset, tmp_path: Path) -> None:
+def test_no_run(pets: pw.DatasetIndex, tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"holds no run"):
         pw.evaluate(tmp_path, pets)
 
@@ -170,7 +172,7 @@ def test_an_absent_class_has_no_iou_and_is_said(capsys: pytest.CaptureFixture[st
 
 
 def test_bad_files_are_an_error_or_left_out_and_counted(
-    run: pw.Run, pets: pw.Dataset, pets_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    run: pw.Run, pets: pw.DatasetIndex, pets_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = Path(shutil.copytree(pets_folder, tmp_path / "pets"))
     bad = folder / "annotations" / "trimaps" / pets.test[4].mask.name
@@ -185,7 +187,7 @@ def test_bad_files_are_an_error_or_left_out_and_counted(
     apart = np.abs(np.array(metrics.confusion) - np.array(rest.confusion)).sum()
     assert metrics.images == rest.images == 9 and apart <= np.sum(rest.confusion) / 500
     assert len(skipped) == 1 and bad.name in str(skipped[0])
-    run.write_manifest(Manifest.of(pets))
+    run.write_manifest(DatasetSpec.of(pets))
     with pytest.raises(SystemExit) as ended:
         main(["evaluate", str(run.folder), str(folder), "--skip-bad", "--out", str(tmp_path / "found.json")])
     assert ended.value.code == 1 and f"left out: {bad}" in capsys.readouterr().err

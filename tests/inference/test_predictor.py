@@ -13,9 +13,9 @@ import torch.nn.functional as F
 from PIL import Image
 
 import pixelwise as pw
-from pixelwise.data.resize import resize_photo
+from pixelwise.data.resize import resize_image
 from pixelwise.errors import DataError, RunError
-from pixelwise.inference.batch import find_photos, predict_files
+from pixelwise.inference.batch import find_images, predict_folder
 from pixelwise.inference.predictor import Predictor
 from pixelwise.visualization import overlay
 
@@ -47,7 +47,7 @@ class TestOnePhoto:
         image = picture()
         size = predictor.model.card.size
         with torch.no_grad():
-            logits = predictor.model(resize_photo(image, (size, size))[None])
+            logits = predictor.model(resize_image(image, (size, size))[None])
         large = F.interpolate(logits, image.shape[:2], mode="bilinear", align_corners=False)
         exact = pw.Predictor(predictor.model, "cpu", precision="float32")
         assert np.array_equal(exact(image).mask, large.argmax(1)[0].numpy())
@@ -221,20 +221,20 @@ class TestFindPhotos:
         names = ["a.jpg", "b/c.JPEG", "b/d/e f.PNG", "Kätzchen/小猫.webp", "g.tif"]
         touch(tmp_path, *names, "notes.txt", "b/list.csv")
         (tmp_path / "folder.jpg").mkdir()
-        found = find_photos([tmp_path])
+        found = find_images([tmp_path])
         assert {path for path, _ in found} == {tmp_path / name for name in names}
         assert {str(name) for _, name in found} == {"a", "b/c", "b/d/e f", "Kätzchen/小猫", "g"}
 
     def test_a_folder_is_read_in_a_fixed_order(self, tmp_path: Path) -> None:
         touch(tmp_path, "c.jpg", "a.jpg", "b.jpg", "a/z.jpg")
-        found = [path for path, _ in find_photos([tmp_path])]
+        found = [path for path, _ in find_images([tmp_path])]
         assert found == sorted(found)
 
     def test_names_never_land_on_each_other(self, tmp_path: Path) -> None:
         touch(tmp_path / "x", "cat.jpg", "cat.png", "cat-2.jpg", "cat-2.png", "dog.v1.jpg", "dog.v2.jpg")
         touch(tmp_path / "y", "cat.jpg", "cat-2-2.jpg", "sub/cat.jpg")
         sources = [tmp_path / "x", tmp_path / "y", tmp_path / "x" / "cat.jpg"]
-        found = find_photos(sources)
+        found = find_images(sources)
         assert len(found) == 10
         assert len({name for _, name in found}) == 10
         assert (tmp_path / "x" / "cat.jpg", Path("cat")) in found
@@ -242,14 +242,14 @@ class TestFindPhotos:
 
     def test_a_file_is_taken_as_it_is_named(self, tmp_path: Path) -> None:
         touch(tmp_path, "photo.dat")
-        assert find_photos([tmp_path / "photo.dat"]) == [(tmp_path / "photo.dat", Path("photo"))]
+        assert find_images([tmp_path / "photo.dat"]) == [(tmp_path / "photo.dat", Path("photo"))]
 
     def test_nothing_there(self, tmp_path: Path) -> None:
         touch(tmp_path, "notes.txt")
         with pytest.raises(DataError, match=r"no photos in this folder"):
-            find_photos([tmp_path])
+            find_images([tmp_path])
         with pytest.raises(DataError, match=r"gone: no such file or folder"):
-            find_photos([tmp_path / "gone"])
+            find_images([tmp_path / "gone"])
 
 
 def fingerprint(folder: Path) -> dict[str, tuple[str, int]]:
@@ -276,7 +276,7 @@ def photos(tmp_path: Path) -> Path:
 class TestPredictFiles:
     def test_writes_what_it_says(self, predictor: Predictor, photos: Path, tmp_path: Path) -> None:
         before, out = fingerprint(photos), tmp_path / "new" / "out"
-        report, skipped = predict_files(predictor, [photos], out)
+        report, skipped = predict_folder(predictor, [photos], out)
         assert fingerprint(photos) == before
         assert [str(error).split(":")[0] for error in skipped] == [str(photos / "broken.jpg")]
         stored = json.loads((out / "predictions.json").read_text(encoding="utf-8"))
@@ -306,25 +306,25 @@ class TestPredictFiles:
         (out / taken).write_text("mine")
         before = fingerprint(out)
         with pytest.raises(DataError, match=r"is already there; choose another --out"):
-            predict_files(predictor, [photos], out)
+            predict_folder(predictor, [photos], out)
         assert fingerprint(out) == before
 
     def test_a_missing_source_is_told_before_anything_is_written(
         self, predictor: Predictor, photos: Path, tmp_path: Path
     ) -> None:
         with pytest.raises(DataError, match=r"no such file"):
-            predict_files(predictor, [photos, tmp_path / "gone.jpg"], tmp_path / "out")
+            predict_folder(predictor, [photos, tmp_path / "gone.jpg"], tmp_path / "out")
         assert not (tmp_path / "out").exists()
 
     def test_an_out_that_is_a_file_is_told(self, predictor: Predictor, photos: Path, tmp_path: Path) -> None:
         (tmp_path / "out").write_text("mine")
         with pytest.raises(pw.PixelwiseError, match=r"out.*cannot be made"):
-            predict_files(predictor, [photos], tmp_path / "out")
+            predict_folder(predictor, [photos], tmp_path / "out")
         assert (tmp_path / "out").read_text() == "mine"
 
     def test_into_the_folder_that_it_reads(self, predictor: Predictor, photos: Path) -> None:
         before = fingerprint(photos)
-        predict_files(predictor, [photos], photos)
+        predict_folder(predictor, [photos], photos)
         after = fingerprint(photos)
         assert {name: after[name] for name in before} == before
         assert len(after) == len(before) + 5

@@ -24,13 +24,13 @@ from hypothesis import strategies as st
 from PIL import Image, features
 
 from pixelwise.cli.app import main
-from pixelwise.data.analysis.scan import look_at_record
-from pixelwise.data.io.mask import read_pair
-from pixelwise.data.schema import MaskEncoding, Reading, Record
+from pixelwise.data.analysis.scan import scan_record
+from pixelwise.data.io.mask import read_image_and_mask
+from pixelwise.data.schema import LabelMap, ReadSpec, Record
 from pixelwise.errors import DataError
 from pixelwise.metrics.confusion import Metrics
 from pixelwise.reporting.console import print_metrics
-from pixelwise.training.callbacks.checkpoint import BestModelHook
+from pixelwise.training.callbacks.checkpoint import ModelCheckpoint
 
 HANGS = 60
 """Seconds after which a test hangs: it is then ended."""
@@ -56,7 +56,7 @@ Run = Callable[..., Ran]
 def run_cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
     """The command line without what takes its time and has tests of its own: pictures of the run, and the clock."""
     monkeypatch.setattr(sys.modules["pixelwise.planning.rules"], "measure_seconds", lambda *args, **kwargs: 1.0)
-    monkeypatch.setattr(sys.modules["pixelwise.training.trainer"], "HOOKS", (BestModelHook,))
+    monkeypatch.setattr(sys.modules["pixelwise.training.trainer"], "HOOKS", (ModelCheckpoint,))
     monkeypatch.setattr("pixelwise.cli.app.print_run", lambda run: None)
 
     def run(*tokens: object) -> Ran:
@@ -527,10 +527,10 @@ def test_any_bytes_changed_in_any_kind_of_picture(
     with TemporaryDirectory() as folder:
         path = Path(folder) / f"photo{suffix}"
         path.write_bytes(content)
-        look = look_at_record(Record(path, path))
+        look = scan_record(Record(path, path))
         assert all(problem.file == str(path) and "\n" not in problem.what for problem in look.problems)
         try:
-            photo, mask = read_pair(Record(path, path), Reading(MaskEncoding("values", {0: 0, 1: 1})))
+            photo, mask = read_image_and_mask(Record(path, path), ReadSpec(LabelMap("values", {0: 0, 1: 1})))
         except DataError as error:
             assert str(path) in str(error) and "\n" not in str(error)
         else:
@@ -556,7 +556,7 @@ def test_pages_of_a_tiff_that_follow_each_other_in_circles(back: int, tmp_path: 
     before = signal.signal(signal.SIGALRM, hangs)
     signal.alarm(HANGS)
     try:
-        look = look_at_record(Record(path, None))
+        look = scan_record(Record(path, None))
     finally:
         signal.alarm(0)
         signal.signal(signal.SIGALRM, before)

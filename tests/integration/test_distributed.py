@@ -15,10 +15,10 @@ import pytest
 import pixelwise as pw
 from pixelwise.data.samplers import EpochSampler
 from pixelwise.errors import ConfigError
-from pixelwise.evaluation.evaluator import measure
+from pixelwise.evaluation.evaluator import compute_confusion_matrix
 from pixelwise.inference.predictor import Predictor
 from pixelwise.metrics.confusion import Metrics
-from pixelwise.training.trainer import split_for_training
+from pixelwise.training.trainer import make_train_val_split
 
 
 def torchrun(
@@ -68,7 +68,7 @@ def test_one_run_is_written(trained: tuple[pw.Run, subprocess.CompletedProcess[s
     assert [path.name for path in run.folder.parent.iterdir()] == ["run"]
     assert len(list(run.tensorboard_folder.iterdir())) == 1
     assert len(list((run.folder / "samples").iterdir())) == 3
-    kept, held = split_for_training(pw.load_dataset(odd_pets), run.config)
+    kept, held = make_train_val_split(pw.load_dataset(odd_pets), run.config)
     assert (len(kept), len(held)) == (7, 5), "one process validates two batches, the other one, or this shows little"
     # The global batch is that of one process: so many steps an epoch.
     steps = len(EpochSampler(len(kept), 2, run.config.seed, 0, 2))
@@ -83,9 +83,9 @@ def test_validation_is_that_of_one_process(
 ) -> None:
     run, _ = trained
     data = pw.load_dataset(odd_pets)
-    _, held = split_for_training(data, run.config)
+    _, held = make_train_val_split(data, run.config)
     predictor = Predictor.load(run.folder)
-    confusion = measure(predictor, held, data.reading, resolution="model")
+    confusion = compute_confusion_matrix(predictor, held, data.reading, resolution="model")
     alone = Metrics.from_confusion(confusion, data.classes, len(held), "64x64")
     card = predictor.model.card.metrics
     # Half a batch may round otherwise: a pixel or two in thousands.
@@ -130,10 +130,10 @@ def tell(text):
 # What is registered first runs last.
 atexit.register(lambda: tell(f"at the end: {together.is_initialized()}"))
 
-from pixelwise.device import launch, sum_over_processes
+from pixelwise.device import launch, all_reduce_sum
 
 fabric = launch("cpu")
-total = int(sum_over_processes(fabric, torch.tensor(fabric.global_rank + 1)))
+total = int(all_reduce_sum(fabric, torch.tensor(fabric.global_rank + 1)))
 tell(f"sum: {total}, {together.is_initialized()}")
 """
 
@@ -169,7 +169,9 @@ def test_each_photo_once_an_epoch_and_the_same_global_batches(length: int, batch
     assert length < 6 or orders[0] != orders[1]
 
 
-def test_more_processes_than_photos_are_told(pets: pw.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_processes_than_photos_are_told(
+    pets: pw.DatasetIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     loop = importlib.import_module("pixelwise.training.trainer")  # `pw.train` is the function
     monkeypatch.setattr(loop, "launch", lambda *_: SimpleNamespace(world_size=4, is_global_zero=True))
     with pytest.raises(ConfigError, match=r"4 processes need a photo each, but a batch has 3.*start fewer"):

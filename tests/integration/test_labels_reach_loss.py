@@ -14,15 +14,15 @@ from torch import Tensor
 import pixelwise as pw
 from pixelwise import losses
 from pixelwise.data.analysis.inspection import inspect
-from pixelwise.data.io.mask import classes_of
-from pixelwise.data.label_map.options import Choices
-from pixelwise.data.schema import Dataset
-from pixelwise.data.spec import Manifest
+from pixelwise.data.io.mask import values_to_classes
+from pixelwise.data.label_map.options import LabelOptions
+from pixelwise.data.schema import DatasetIndex
+from pixelwise.data.spec import DatasetSpec
 from pixelwise.errors import PixelwiseError
 from pixelwise.palette import IGNORE_INDEX
 from pixelwise.planning.plan import Plan
-from pixelwise.planning.rules import draw_plan
-from pixelwise.training.callbacks.base import Hook
+from pixelwise.planning.rules import make_plan
+from pixelwise.training.callbacks.base import Callback
 
 SETTINGS = {
     "encoder": "test_efficientnet", "encoder_weights": "none", "freeze_encoder": True, "size": 32, "epochs": 1,
@@ -41,7 +41,7 @@ def reached(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Tensor, Tensor]]:
     """(photos as the model saw them, masks) of every batch that reached the loss."""
     seen: list[tuple[Tensor, Tensor]] = []
     module = import_module("pixelwise.training.trainer")
-    named = losses.loss_named
+    named = losses.get_loss
 
     def watched(name: str) -> Callable[[Tensor, Tensor, Tensor | None], Tensor]:
         loss = named(name)
@@ -68,8 +68,8 @@ def write(folder: Path, masks: Sequence[np.ndarray]) -> Path:
     return folder
 
 
-def train(data: Dataset, out: Path, cache: bool, **more: object) -> pw.Run:
-    hooks: list[Hook] = []
+def train(data: DatasetIndex, out: Path, cache: bool, **more: object) -> pw.Run:
+    hooks: list[Callback] = []
     return pw.train(data, out, hooks=hooks, **{**SETTINGS, "cache": cache, **more})
 
 
@@ -121,13 +121,13 @@ def test_a_plan_without_a_level_is_an_error_before_the_loss(
     root = write(folder / "data", masks)
     gone = sorted(mapping)[which % len(mapping)]
     named = {str(level): "ignore" if each == IGNORE_INDEX else f"class {each}" for level, each in mapping.items()}
-    whole = Manifest.of(pw.load_dataset(root, mask_map=named)).model_dump()
+    whole = DatasetSpec.of(pw.load_dataset(root, mask_map=named)).model_dump()
     for each in whole["classes"].values():
         each["levels"] = [level for level in each["levels"] if level != str(gone)]
     whole["ignore"] = [level for level in whole["ignore"] if level != str(gone)]
     if not any(each["levels"] for each in whole["classes"].values()):
         return
-    data = Manifest(**whole).load(root)
+    data = DatasetSpec(**whole).load(root)
     reached.clear()
     with pytest.raises(PixelwiseError) as error:
         train(data, folder / "run", cache)
@@ -147,7 +147,7 @@ def test_what_is_left_out_reaches_the_loss_as_ignore_alone(
     masks = [rng.integers(0, 3, (20, 30)).astype(np.uint8) for _ in range(8)]
     root = write(tmp_path / "data", masks)
     found = inspect(root)
-    manifest = Manifest.of(found.data)
+    manifest = DatasetSpec.of(found.data)
     masks[3][0, 0] = 77
     Image.fromarray(masks[3]).save(root / "masks" / "3.png")
     Image.fromarray(masks[5][:10]).save(root / "masks" / "5.png")
@@ -204,7 +204,7 @@ def test_layers_reach_the_loss_as_absent_present_and_ignore(
             levels = rng.choice([0, 255], (20, 30)).astype(np.uint8)
             Image.fromarray(levels).save(tmp_path / "data" / name / f"{number}.png")
     found = inspect(tmp_path / "data")
-    plan = draw_plan(found, timed=False)
+    plan = make_plan(found, timed=False)
     train(found.data, tmp_path / "run", cache, plan=plan)
     assert values(reached) <= {0, 1, IGNORE_INDEX} and all(mask.shape[1] == 2 for _, mask in reached)
     damaged = tmp_path / "data" / "masks" / "cat" / "2.png"
@@ -220,12 +220,12 @@ def test_a_plan_on_disk_that_drops_a_level(reached: list[tuple[Tensor, Tensor]],
     rng = np.random.default_rng(0)
     root = write(tmp_path / "data", [rng.integers(0, 3, (20, 30)).astype(np.uint8) for _ in range(6)])
     path = tmp_path / "plan.yaml"
-    draw_plan(inspect(root, Choices()), timed=False).write(path)
+    make_plan(inspect(root, LabelOptions()), timed=False).write(path)
     text = path.read_text(encoding="utf-8")
     assert "levels: ['2']" in text
     path.write_text(text.replace("levels: ['2']", "levels: []"), encoding="utf-8")
     data = Plan.read(path).data.load(root)
-    assert classes_of(np.array([0, 1, 2]), data.reading.masks).tolist() == [0, 1, -1]
+    assert values_to_classes(np.array([0, 1, 2]), data.reading.masks).tolist() == [0, 1, -1]
     with pytest.raises(PixelwiseError, match=r"masks/0\.png: mask value 2 is outside the classes"):
         train(data, tmp_path / "run", True)
     assert not reached

@@ -11,14 +11,14 @@ from PIL import Image
 import pixelwise as pw
 from pixelwise.config import Config
 from pixelwise.data.io.image import count_channels
-from pixelwise.data.schema import MaskEncoding, Reading
-from pixelwise.models.model import Segmenter
-from pixelwise.models.pretrained import embedded
+from pixelwise.data.schema import LabelMap, ReadSpec
+from pixelwise.models.model import SegmentationModel
+from pixelwise.models.pretrained import bundled
 from pixelwise.palette import default_palette
-from pixelwise.training.callbacks.checkpoint import BestModelHook
+from pixelwise.training.callbacks.checkpoint import ModelCheckpoint
 
 BANDS = 5
-MASKS = MaskEncoding("values", {0: 0, 1: 1})
+MASKS = LabelMap("values", {0: 0, 1: 1})
 
 
 def write(folder: Path, count: int, dtype: type) -> tuple[pw.Record, ...]:
@@ -42,12 +42,12 @@ def write(folder: Path, count: int, dtype: type) -> tuple[pw.Record, ...]:
 def test_it_learns_from_the_band_that_tells(dtype: type, tmp_path: Path) -> None:
     records = write(tmp_path, 16, dtype)
     assert count_channels(records[0].image) == BANDS
-    data = pw.Dataset(
-        tmp_path, "made", ("rest", "thing"), default_palette(2), Reading(MASKS, BANDS), records[:10], records[10:13],
+    data = pw.DatasetIndex(
+        tmp_path, "made", ("rest", "thing"), default_palette(2), ReadSpec(MASKS, BANDS), records[:10], records[10:13],
         records[13:],
     )  # fmt: skip
     run = pw.train(
-        data, tmp_path / "run", size=64, epochs=6, batch_size=4, lr=1e-2, hooks=[BestModelHook()], freeze_encoder=True
+        data, tmp_path / "run", size=64, epochs=6, batch_size=4, lr=1e-2, hooks=[ModelCheckpoint()], freeze_encoder=True
     )
     predictor = pw.Predictor.load(run.folder)
     card = predictor.model.card
@@ -62,20 +62,20 @@ def test_it_learns_from_the_band_that_tells(dtype: type, tmp_path: Path) -> None
 
 def test_the_first_layer_is_made_of_the_pretrained_one() -> None:
     config = Config.of()
-    reading = Reading(MASKS, BANDS)
+    reading = ReadSpec(MASKS, BANDS)
     model = config.create_model(("a", "b"), default_palette(2), reading)
     made = model.encoder.body.conv_stem.weight
-    source = embedded(config.encoder).tensors["conv_stem.weight"]
+    source = bundled(config.encoder).tensors["conv_stem.weight"]
     torch.testing.assert_close(made, source.repeat(1, 2, 1, 1)[:, :BANDS] * 3 / BANDS)
     images = torch.zeros(2, BANDS, 64, 64, dtype=torch.uint8)
     assert model(images).shape == (2, 2, 64, 64)
 
 
 def test_the_model_is_saved_with_its_bands(tmp_path: Path) -> None:
-    model = Config.of(encoder_weights="none").create_model(("a", "b"), default_palette(2), Reading(MASKS, 2, bits=12))
+    model = Config.of(encoder_weights="none").create_model(("a", "b"), default_palette(2), ReadSpec(MASKS, 2, bits=12))
     model.normalise_by([10.0, 20.0], [3.0, 4.0])
     model.save(tmp_path)
-    again = Segmenter.load(tmp_path)
+    again = SegmentationModel.load(tmp_path)
     assert again.card.mean == (10.0, 20.0) and again.card.std == (3.0, 4.0) and again.card.bits == 12
     images = torch.randint(0, 256, (1, 2, 64, 64), dtype=torch.uint8)
     torch.testing.assert_close(again(images), model.eval()(images))

@@ -9,25 +9,25 @@ import torch
 from PIL import Image
 
 import pixelwise as pw
-from pixelwise.data.io.mask import read_pair
+from pixelwise.data.io.mask import read_image_and_mask
 from pixelwise.data.pixel_weights import pixel_weights
-from pixelwise.data.schema import Layers, MaskEncoding, Reading
-from pixelwise.inference.batch import predict_files
+from pixelwise.data.schema import LabelMap, MultilabelMask, ReadSpec
+from pixelwise.inference.batch import predict_folder
 from pixelwise.losses import MULTILABEL_LOSSES
 from pixelwise.losses.multilabel import sigmoid
 from pixelwise.metrics.confusion import Metrics, confusion_matrix
-from pixelwise.models.model import classify
+from pixelwise.models.model import logits_to_mask
 from pixelwise.palette import default_palette
-from pixelwise.training.callbacks.checkpoint import BestModelHook
+from pixelwise.training.callbacks.checkpoint import ModelCheckpoint
 from pixelwise.training.callbacks.history import HistoryHook
-from pixelwise.visualization import as_shown
+from pixelwise.visualization import to_display_mask
 
-READING = Reading(MaskEncoding("layers", {0: 0, 255: 1}))
+READING = ReadSpec(LabelMap("layers", {0: 0, 255: 1}))
 CLASSES = ("bright", "left")
 
 
 @pytest.fixture(scope="module")
-def layered(tmp_path_factory: pytest.TempPathFactory) -> pw.Dataset:
+def layered(tmp_path_factory: pytest.TempPathFactory) -> pw.DatasetIndex:
     """Photos with a bright square; one class is the square, the other the left half: they overlap."""
     root = tmp_path_factory.mktemp("layered")
     rng = np.random.default_rng(3)
@@ -44,22 +44,22 @@ def layered(tmp_path_factory: pytest.TempPathFactory) -> pw.Dataset:
         for name, mask in zip(CLASSES, masks, strict=True):
             Image.fromarray(mask).save(root / f"{number}-{name}.png")
             pictures.append(root / f"{number}-{name}.png")
-        records.append(pw.Record(root / f"{number}.png", Layers(tuple(pictures))))
+        records.append(pw.Record(root / f"{number}.png", MultilabelMask(tuple(pictures))))
     kept = tuple(records)
-    return pw.Dataset(root, "made", CLASSES, default_palette(2), READING, kept[:12], kept[12:16], kept[16:])
+    return pw.DatasetIndex(root, "made", CLASSES, default_palette(2), READING, kept[:12], kept[12:16], kept[16:])
 
 
-def test_a_mask_has_a_layer_for_each_class(layered: pw.Dataset) -> None:
-    image, mask = read_pair(layered.train[0], READING)
+def test_a_mask_has_a_layer_for_each_class(layered: pw.DatasetIndex) -> None:
+    image, mask = read_image_and_mask(layered.train[0], READING)
     assert mask.shape == (2, *image.shape[:2])
     assert (mask[1, :, :40] == 1).all() and (mask[1, :, 40:] == 0).all()
     assert mask[0].sum() == 900 and (image[mask[0] == 1] >= 150).all()
 
 
 @pytest.mark.parametrize("loss", MULTILABEL_LOSSES)
-def test_it_learns_both_classes_where_they_overlap(layered: pw.Dataset, loss: str, tmp_path: Path) -> None:
+def test_it_learns_both_classes_where_they_overlap(layered: pw.DatasetIndex, loss: str, tmp_path: Path) -> None:
     settings = {"size": 64, "epochs": 10, "batch_size": 4, "augment": "none", "lr": 1e-2, "freeze_encoder": True}
-    run = pw.train(layered, tmp_path / "run", loss=loss, hooks=[BestModelHook(), HistoryHook()], **settings)
+    run = pw.train(layered, tmp_path / "run", loss=loss, hooks=[ModelCheckpoint(), HistoryHook()], **settings)
     metrics = pw.evaluate(run, layered, "test")
     assert metrics.classes["left"].iou > 0.7 and metrics.classes["bright"].iou > 0.5, metrics.classes
     row = run.read_metrics()[-1]
@@ -67,7 +67,7 @@ def test_it_learns_both_classes_where_they_overlap(layered: pw.Dataset, loss: st
 
     out = tmp_path / "masks"
     photo = layered.test[0].image
-    predict_files(pw.Predictor.load(run.folder), [Path(str(photo))], out)
+    predict_folder(pw.Predictor.load(run.folder), [Path(str(photo))], out)
     prediction = pw.Predictor.load(run.folder)(Path(str(photo)))
     assert prediction.mask.shape == (2, 64, 80) and set(np.unique(prediction.mask)) <= {0, 1}
     for index, name in enumerate(CLASSES):
@@ -78,7 +78,7 @@ def test_it_learns_both_classes_where_they_overlap(layered: pw.Dataset, loss: st
     assert sum(prediction.shares.values()) > 0.5
 
 
-def test_balanced_weights_lift_the_rare_class(layered: pw.Dataset, tmp_path: Path) -> None:
+def test_balanced_weights_lift_the_rare_class(layered: pw.DatasetIndex, tmp_path: Path) -> None:
     run = pw.train(
         layered, tmp_path / "run", size=64, epochs=1, batch_size=4, loss="sigmoid", class_weights="balanced",
         encoder_weights="none", freeze_encoder=True, samples=2,
@@ -89,7 +89,7 @@ def test_balanced_weights_lift_the_rare_class(layered: pw.Dataset, tmp_path: Pat
     assert weights.tolist() == [[[[1.5, 1.5]], [[0.0, 0.5]]]]
 
 
-def test_the_loss_must_fit_the_data(layered: pw.Dataset, pets: pw.Dataset, tmp_path: Path) -> None:
+def test_the_loss_must_fit_the_data(layered: pw.DatasetIndex, pets: pw.DatasetIndex, tmp_path: Path) -> None:
     with pytest.raises(pw.ConfigError, match=r"'cross_entropy' is not for this data.*sigmoid"):
         pw.train(layered, tmp_path / "a")
     with pytest.raises(pw.ConfigError, match=r"'sigmoid' is not for this data.*cross_entropy"):
@@ -122,14 +122,14 @@ def test_counts_and_figures_by_hand() -> None:
 
 def test_a_pixel_is_of_each_class_that_is_likelier_than_not() -> None:
     logits = torch.tensor([[[0.1, -0.1]], [[3.0, -9.0]]])
-    assert classify(logits, multilabel=True).tolist() == [[[1, 0]], [[1, 0]]]
-    assert classify(logits, multilabel=False).tolist() == [[1, 0]]
+    assert logits_to_mask(logits, multilabel=True).tolist() == [[[1, 0]], [[1, 0]]]
+    assert logits_to_mask(logits, multilabel=False).tolist() == [[1, 0]]
 
 
 def test_layers_are_drawn_with_small_ones_on_top() -> None:
     mask = np.zeros((2, 2, 3), np.uint8)
     mask[0, 0, 0] = mask[1, 0] = 1
     mask[:, 1, 2] = 255
-    shown, classes, palette = as_shown(mask, CLASSES, default_palette(2))
+    shown, classes, palette = to_display_mask(mask, CLASSES, default_palette(2))
     assert shown.tolist() == [[0, 1, 1], [2, 2, 255]]
     assert classes == (*CLASSES, "none") and len(palette) == 3

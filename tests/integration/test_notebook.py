@@ -14,7 +14,7 @@ NOTEBOOK = Path(__file__).parents[2] / "docs" / "tutorial.ipynb"
 
 
 @pytest.fixture(scope="module")
-def executed(pets: pw.Dataset, tmp_path_factory: pytest.TempPathFactory) -> nbformat.NotebookNode:
+def executed(pets: pw.DatasetIndex, tmp_path_factory: pytest.TempPathFactory) -> nbformat.NotebookNode:
     folder = tmp_path_factory.mktemp("notebook")
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     # An encoder of random weights in a file: frozen and of the real size, without a download.

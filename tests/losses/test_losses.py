@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from pixelwise.data.pixel_weights import pixel_weights
 from pixelwise.errors import ConfigError
 from pixelwise.losses import LOSSES, Loss
-from pixelwise.losses.class_weights import class_weight_values
+from pixelwise.losses.class_weights import compute_class_weights
 from pixelwise.losses.multiclass import cross_entropy, cross_entropy_dice, dice, focal, pixel_cross_entropy
 from pixelwise.palette import IGNORE_INDEX
 
@@ -67,41 +67,41 @@ def test_the_tutorials_example_exactly() -> None:
 
 def test_weights_by_name_sum_to_1_as_in_the_tutorial() -> None:
     """The tutorial: class_weights = tf.constant([2.0, 2.0, 1.0]); class_weights / tf.reduce_sum(class_weights)."""
-    weights = class_weight_values({"background": 2, "pet": 2.0}, CLASSES, no_pixels)
+    weights = compute_class_weights({"background": 2, "pet": 2.0}, CLASSES, no_pixels)
     np.testing.assert_allclose(weights, [0.4, 0.4, 0.2], rtol=1e-7)
     assert weights.dtype == torch.float32
-    np.testing.assert_allclose(class_weight_values({"border": 8}, CLASSES, no_pixels), [0.1, 0.1, 0.8], rtol=1e-7)
+    np.testing.assert_allclose(compute_class_weights({"border": 8}, CLASSES, no_pixels), [0.1, 0.1, 0.8], rtol=1e-7)
     np.testing.assert_allclose(
-        class_weight_values({"pet": 0, "background": 1, "border": 3}, CLASSES, no_pixels), [0, 0.25, 0.75]
+        compute_class_weights({"pet": 0, "background": 1, "border": 3}, CLASSES, no_pixels), [0, 0.25, 0.75]
     )
 
 
 def test_no_weights_are_none() -> None:
-    assert class_weight_values("none", CLASSES, no_pixels) is None
+    assert compute_class_weights("none", CLASSES, no_pixels) is None
 
 
 def test_balanced_weights_go_against_the_pixel_counts() -> None:
     """100, 300 and 600 pixels: 1/100, 1/300, 1/600 are 6/9, 2/9 and 1/9 of their sum."""
-    weights = class_weight_values("balanced", CLASSES, lambda: torch.tensor([100, 300, 600]))
+    weights = compute_class_weights("balanced", CLASSES, lambda: torch.tensor([100, 300, 600]))
     np.testing.assert_allclose(weights, [6 / 9, 2 / 9, 1 / 9], rtol=1e-6)
-    absent = class_weight_values("balanced", CLASSES, lambda: torch.tensor([100, 0, 300]))
+    absent = compute_class_weights("balanced", CLASSES, lambda: torch.tensor([100, 0, 300]))
     np.testing.assert_allclose(absent, [0.75, 0, 0.25], rtol=1e-6)
-    huge = class_weight_values("balanced", CLASSES, lambda: torch.tensor([10**11, 10**11, 1]))
+    huge = compute_class_weights("balanced", CLASSES, lambda: torch.tensor([10**11, 10**11, 1]))
     assert abs(float(huge.sum()) - 1) < 1e-6 and huge[2] > 0.999
 
 
 def test_tempered_weights_go_against_their_square_roots() -> None:
     """100, 400 and 900 pixels: 1/10, 1/20, 1/30 are 6/11, 3/11 and 2/11 of their sum."""
-    weights = class_weight_values("tempered", CLASSES, lambda: torch.tensor([100, 400, 900]))
+    weights = compute_class_weights("tempered", CLASSES, lambda: torch.tensor([100, 400, 900]))
     np.testing.assert_allclose(weights, [6 / 11, 3 / 11, 2 / 11], rtol=1e-6)
-    absent = class_weight_values("tempered", CLASSES, lambda: torch.tensor([100, 0, 900]))
+    absent = compute_class_weights("tempered", CLASSES, lambda: torch.tensor([100, 0, 900]))
     np.testing.assert_allclose(absent, [0.75, 0, 0.25], rtol=1e-6)
 
 
 def test_balanced_classes_count_the_same() -> None:
     """What "balanced" is for: the weighted pixels of each class have the same sum."""
     mask = torch.tensor([[0] * 5 + [1] * 40 + [2] * 15 + [255] * 4]).to(torch.uint8)
-    weights = class_weight_values("balanced", CLASSES, lambda: torch.bincount(mask[mask != 255].long()))
+    weights = compute_class_weights("balanced", CLASSES, lambda: torch.bincount(mask[mask != 255].long()))
     each = pixel_weights(mask, weights)
     sums = [float(each[mask == index].sum()) for index in range(3)]
     np.testing.assert_allclose(sums, sums[0], rtol=1e-5)
@@ -110,7 +110,7 @@ def test_balanced_classes_count_the_same() -> None:
 
 def test_an_unknown_class_name_lists_the_choices() -> None:
     with pytest.raises(ConfigError) as error:
-        class_weight_values({"boarder": 2}, CLASSES, no_pixels)
+        compute_class_weights({"boarder": 2}, CLASSES, no_pixels)
     assert str(error.value) == (
         "unknown class 'boarder' (did you mean 'border'?); choose from: pet, background, border"
     )
@@ -119,7 +119,7 @@ def test_an_unknown_class_name_lists_the_choices() -> None:
 @pytest.mark.parametrize("choice", [dict.fromkeys(CLASSES, 0.0), "balanced"], ids=["named", "balanced"])
 def test_weights_that_are_all_zero_are_refused(choice: str | dict[str, float]) -> None:
     with pytest.raises(ConfigError, match="all 0") as error:
-        class_weight_values(choice, CLASSES, lambda: torch.zeros(3, dtype=torch.int64))
+        compute_class_weights(choice, CLASSES, lambda: torch.zeros(3, dtype=torch.int64))
     assert "\n" not in str(error.value)
 
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from pixelwise.models.feature_cache import FeatureMemory
+from pixelwise.models.feature_cache import FeatureCache
 
 
 class CountingEncoder:
@@ -28,7 +28,7 @@ def same(a: list[Tensor], b: list[Tensor]) -> bool:
 
 def test_a_picture_is_encoded_once_in_whatever_company_it_comes() -> None:
     encode, images = CountingEncoder(), pictures(6)
-    memory = FeatureMemory(encode)
+    memory = FeatureCache(encode)
     for batch in (images[:4], images[[3, 5, 0]], images[[5, 4, 1]], images.flip(0)):
         assert same(memory(batch), CountingEncoder()(batch))
     assert encode.shown == 6
@@ -37,7 +37,7 @@ def test_a_picture_is_encoded_once_in_whatever_company_it_comes() -> None:
 def test_pictures_that_differ_in_one_pixel_are_two() -> None:
     encode, images = CountingEncoder(), pictures(1).repeat(2, 1, 1, 1)
     images[1, 2, 7, 7] ^= 1
-    memory = FeatureMemory(encode)
+    memory = FeatureCache(encode)
     first = memory(images[:1])
     assert not same(first, memory(images[1:])) and encode.shown == 2
 
@@ -45,13 +45,13 @@ def test_pictures_that_differ_in_one_pixel_are_two() -> None:
 def test_what_does_not_fit_is_encoded_again_and_is_right() -> None:
     encode, images = CountingEncoder(), pictures(5)
     one = sum(level.nbytes for level in CountingEncoder()(images[:1]))
-    memory = FeatureMemory(encode, limit=2 * one)
+    memory = FeatureCache(encode, limit=2 * one)
     for _ in range(3):
         assert same(memory(images), CountingEncoder()(images))
     assert memory.used == 2 * one and encode.shown == 5 + 3 + 3
 
 
 def test_features_come_with_channels_last() -> None:
-    memory = FeatureMemory(CountingEncoder())
+    memory = FeatureCache(CountingEncoder())
     for _ in range(2):
         assert all(level.is_contiguous(memory_format=torch.channels_last) for level in memory(pictures(3)))

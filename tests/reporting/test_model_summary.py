@@ -5,8 +5,8 @@ import torch
 
 from pixelwise.config import Config
 from pixelwise.models.decoders import DECODERS
-from pixelwise.models.model import Segmenter
-from pixelwise.reporting.model_summary import architecture_steps
+from pixelwise.models.model import SegmentationModel
+from pixelwise.reporting.model_summary import summarize_model
 
 ENCODERS = {
     "efficientnet": {"encoder": "tf_efficientnet_lite0"},
@@ -22,7 +22,7 @@ ENCODERS = {
 }
 
 
-def build(decoder: str = "light", **settings: object) -> Segmenter:
+def build(decoder: str = "light", **settings: object) -> SegmentationModel:
     torch.manual_seed(0)
     asked = {"encoder_weights": "none", "size": 64, "decoder": decoder} | settings
     return Config.of(**asked).create_model(("a", "b", "c"), ((0, 0, 0), (9, 9, 9), (99, 9, 9)))  # type: ignore[arg-type]
@@ -32,7 +32,7 @@ def build(decoder: str = "light", **settings: object) -> Segmenter:
 @pytest.mark.parametrize("encoder", ENCODERS)
 def test_shapes_are_the_models_and_parameters_add_up(encoder: str, decoder: str) -> None:
     model = build(decoder, **ENCODERS[encoder])
-    steps = architecture_steps(model)
+    steps = summarize_model(model)
     assert sum(step.parameters for step in steps) == sum(p.numel() for p in model.parameters())
     with torch.no_grad():
         features = model.encoder(torch.zeros(1, 3, 64, 64))
@@ -55,7 +55,7 @@ def test_shapes_are_the_models_and_parameters_add_up(encoder: str, decoder: str)
 
 def test_the_tutorials_steps() -> None:
     model = build("pix2pix", preset="tutorial", encoder="mobilenetv2_100", size=128, freeze_encoder=True)
-    steps = architecture_steps(model)
+    steps = summarize_model(model)
     assert [step.shape for step in steps if step.kind == "encoder"] == [
         (96, 64, 64), (144, 32, 32), (192, 16, 16), (576, 8, 8), (320, 4, 4)
     ]  # fmt: skip
@@ -69,7 +69,7 @@ def test_the_tutorials_steps() -> None:
 def test_looking_leaves_the_model_as_it_was() -> None:
     model = build(**ENCODERS["efficientnet"]).train()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    architecture_steps(model)
+    summarize_model(model)
     assert model.training
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
     assert not any(module._forward_hooks for module in model.modules())
@@ -79,7 +79,7 @@ def test_the_normalisation_is_said_where_it_is_one_for_all_channels() -> None:
     model = build(pixels="unit", encoder="test_efficientnet")
 
     def detail() -> str:
-        return next(step.detail for step in architecture_steps(model) if step.name == "normalise")
+        return next(step.detail for step in summarize_model(model) if step.name == "normalise")
 
     assert detail() == "(x − 0) / 255"
     model.normalise_by([1.0, 2.0, 3.0], [9.0] * 3)

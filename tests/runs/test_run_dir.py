@@ -283,7 +283,7 @@ OPENS: dict[str, Callable[[Path], object]] = {
 }
 
 
-def test_no_pickle_anywhere(tiny_run: pw.Run, pets: pw.Dataset, tmp_path: Path) -> None:
+def test_no_pickle_anywhere(tiny_run: pw.Run, pets: pw.DatasetIndex, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     shutil.copytree(tiny_run.folder, folder)
     pw.evaluate(folder, pets)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from pixelwise.runtime import device
-from pixelwise.runtime.cpu import IdleCores, use_idle_cores
+from pixelwise.runtime.cpu import ThreadTuner, set_threads_to_idle_cores
 
 
 class Machine:
@@ -38,15 +38,15 @@ class Machine:
 def test_a_look_takes_what_is_idle(busy: float, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
     machine = Machine(monkeypatch)
     machine.busy = busy
-    use_idle_cores()
+    set_threads_to_idle_cores()
     assert machine.threads == threads
 
 
 def test_a_training_follows_what_other_programs_do(monkeypatch: pytest.MonkeyPatch) -> None:
     machine = Machine(monkeypatch)
     machine.busy = 7
-    use_idle_cores()
-    cores, counts = IdleCores(), [machine.threads]
+    set_threads_to_idle_cores()
+    cores, counts = ThreadTuner(), [machine.threads]
     # Its own work is none of theirs: with all others gone it has four cores to itself.
     for busy, own, seconds in ((7, 1, 12), (0, 1, 12), (0, 4, 12), (6, 2, 12), (0, 2, 5), (0, 2, 7)):
         machine.busy = busy
@@ -60,7 +60,7 @@ def test_omp_num_threads_has_the_say(monkeypatch: pytest.MonkeyPatch) -> None:
     machine = Machine(monkeypatch)
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     machine.busy = 8
-    use_idle_cores()
+    set_threads_to_idle_cores()
     machine.passes(60)
-    IdleCores().follow(after=0.0)
+    ThreadTuner().follow(after=0.0)
     assert machine.threads == 4, "as it was"

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from pixelwise.errors import PixelwiseError
-from pixelwise.runtime.files import free_path, hold, replacing
+from pixelwise.runtime.files import atomic_write, lock_file, next_free_path
 
 
 def names(folder: Path) -> list[str]:
@@ -21,7 +21,7 @@ def names(folder: Path) -> list[str]:
 
 def test_a_file_appears_when_it_is_whole(tmp_path: Path) -> None:
     out = tmp_path / "notes.txt"
-    with replacing(out) as part:
+    with atomic_write(out) as part:
         part.write_text("half")
         assert not out.exists()
         assert part.parent == tmp_path, "on the same disk, so that the rename is one step"
@@ -34,7 +34,7 @@ def test_a_file_appears_when_it_is_whole(tmp_path: Path) -> None:
 def test_the_old_file_is_there_until_the_new_one_is_whole(tmp_path: Path) -> None:
     out = tmp_path / "notes.txt"
     out.write_text("old")
-    with replacing(out) as part:
+    with atomic_write(out) as part:
         part.write_text("new")
         assert out.read_text() == "old"
     assert out.read_text() == "new"
@@ -48,7 +48,7 @@ def test_when_it_fails_the_old_file_stays_and_nothing_is_left(
 ) -> None:
     out = tmp_path / "notes.txt"
     out.write_text("old")
-    with pytest.raises(kind), replacing(out) as part:
+    with pytest.raises(kind), atomic_write(out) as part:
         if written:
             part.write_text("ne")
         raise kind("stop")
@@ -59,27 +59,27 @@ def test_when_it_fails_the_old_file_stays_and_nothing_is_left(
 def test_a_block_that_writes_nothing_is_an_error_and_not_an_empty_file(tmp_path: Path) -> None:
     out = tmp_path / "notes.txt"
     out.write_text("old")
-    with pytest.raises(FileNotFoundError), replacing(out):
+    with pytest.raises(FileNotFoundError), atomic_write(out):
         pass
     assert out.read_text() == "old"
 
 
 def test_the_suffix_is_kept_for_those_who_choose_by_it(tmp_path: Path) -> None:
-    with replacing(tmp_path / "cat.png") as part:
+    with atomic_write(tmp_path / "cat.png") as part:
         Image.new("RGB", (2, 2)).save(part)
     with Image.open(tmp_path / "cat.png") as image:
         assert image.format == "PNG"
 
 
 def test_missing_folders_are_made(tmp_path: Path) -> None:
-    with replacing(tmp_path / "a" / "b" / "notes.txt") as part:
+    with atomic_write(tmp_path / "a" / "b" / "notes.txt") as part:
         part.write_text("x")
     assert names(tmp_path / "a" / "b") == ["notes.txt"]
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(PixelwiseError) as error, replacing(tmp_path / "file" / "sub" / "notes.txt"):
+    with pytest.raises(PixelwiseError) as error, atomic_write(tmp_path / "file" / "sub" / "notes.txt"):
         raise AssertionError("the block is not entered")
     assert str(tmp_path / "file" / "sub") in str(error.value) and "\n" not in str(error.value)
     assert (tmp_path / "file").read_text() == "in the way"
@@ -87,7 +87,7 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 
 def test_others_may_read_the_file_as_they_may_any(tmp_path: Path) -> None:
     """tempfile's are their owner's alone, and a rename would keep that."""
-    with replacing(tmp_path / "notes.txt") as part:
+    with atomic_write(tmp_path / "notes.txt") as part:
         part.write_text("x")
     (tmp_path / "plain.txt").write_text("x")
     mode = stat.S_IMODE((tmp_path / "notes.txt").stat().st_mode)
@@ -99,7 +99,7 @@ def test_two_writers_of_one_file_do_not_mix(tmp_path: Path) -> None:
     inside = threading.Barrier(2, timeout=10)
 
     def write(letter: str) -> None:
-        with replacing(out) as part:
+        with atomic_write(out) as part:
             part.write_text(letter * 1000)
             inside.wait()
 
@@ -112,29 +112,29 @@ def test_two_writers_of_one_file_do_not_mix(tmp_path: Path) -> None:
     assert names(tmp_path) == ["notes.txt"]
 
 
-# --- free_path
+# --- next_free_path
 
 
 def test_a_free_path_is_itself(tmp_path: Path) -> None:
-    assert free_path(tmp_path / "sheet.png") == tmp_path / "sheet.png"
+    assert next_free_path(tmp_path / "sheet.png") == tmp_path / "sheet.png"
     assert names(tmp_path) == [], "nothing is made"
 
 
 def test_a_taken_path_is_numbered_and_never_given_twice(tmp_path: Path) -> None:
     given = []
     for _ in range(4):
-        given.append(free_path(tmp_path / "sheet.png"))
+        given.append(next_free_path(tmp_path / "sheet.png"))
         given[-1].write_text("")
     assert [path.name for path in given] == ["sheet.png", "sheet-2.png", "sheet-3.png", "sheet-4.png"]
     given[2].unlink()
-    assert free_path(tmp_path / "sheet.png") == given[2], "the first that is free"
+    assert next_free_path(tmp_path / "sheet.png") == given[2], "the first that is free"
 
 
 def test_folders_are_numbered_too(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
-    assert free_path(tmp_path / "run") == tmp_path / "run-2"
+    assert next_free_path(tmp_path / "run") == tmp_path / "run-2"
     (tmp_path / "run-2").write_text("a file may be in the way as well")
-    assert free_path(tmp_path / "run") == tmp_path / "run-3"
+    assert next_free_path(tmp_path / "run") == tmp_path / "run-3"
 
 
 # --- hold
@@ -143,16 +143,16 @@ def test_folders_are_numbered_too(tmp_path: Path) -> None:
 def test_a_file_is_held_alone_or_together(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_text("size: 128")
-    first = hold(path)
-    second = hold(path)
+    first = lock_file(path)
+    second = lock_file(path)
     assert first is not None and second is not None, "several may read"
-    assert hold(path, alone=True) is None
+    assert lock_file(path, alone=True) is None
     first.close()
     second.close()
-    alone = hold(path, alone=True)
-    assert alone is not None and hold(path) is None
+    alone = lock_file(path, alone=True)
+    assert alone is not None and lock_file(path) is None
     alone.close()
-    last = hold(path)
+    last = lock_file(path)
     assert last is not None
     last.close()
 
@@ -169,8 +169,8 @@ def test_a_drive_without_locks_is_used_without(
     path.touch()
     if not fine:
         with pytest.raises(OSError, match="no locks"):
-            hold(path)
+            lock_file(path)
         return
-    held = hold(path, alone=True)
+    held = lock_file(path, alone=True)
     assert held is not None
     held.close()

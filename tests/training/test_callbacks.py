@@ -13,8 +13,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import pixelwise as pw
 from pixelwise.runs.run_dir import Row
 from pixelwise.runtime.notebook import show_in_notebook
-from pixelwise.training.callbacks.checkpoint import BestModelHook
-from pixelwise.training.callbacks.tensorboard import TensorBoardHook
+from pixelwise.training.callbacks.checkpoint import ModelCheckpoint
+from pixelwise.training.callbacks.tensorboard import TensorBoardLogger
 from pixelwise.training.state import TrainState
 
 
@@ -55,7 +55,7 @@ class TestNotebook:
         assert shown.pictures == []
 
     def test_training_shows_each_epoch_and_the_loss_curve(
-        self, shown: SimpleNamespace, pets: pw.Dataset, tmp_path: Path
+        self, shown: SimpleNamespace, pets: pw.DatasetIndex, tmp_path: Path
     ) -> None:
         shown.shell = SimpleNamespace(config={"IPKernelApp": {}})
         run = pw.train(
@@ -91,9 +91,9 @@ class TestTensorBoard:
         with Image.open(tmp_path / "stored.png") as stored, Image.open(tiny_run.sample_picture(2)) as drawn:
             assert np.array_equal(stored.convert("RGB"), drawn.convert("RGB"))
 
-    def test_it_does_without_the_pictures(self, pets: pw.Dataset, tmp_path: Path) -> None:
+    def test_it_does_without_the_pictures(self, pets: pw.DatasetIndex, tmp_path: Path) -> None:
         run = pw.train(
-            pets, tmp_path / "run", hooks=[TensorBoardHook()], encoder="test_efficientnet", encoder_weights="none",
+            pets, tmp_path / "run", hooks=[TensorBoardLogger()], encoder="test_efficientnet", encoder_weights="none",
             size=32, epochs=1, batch_size=4,
         )  # fmt: skip
         found = EventAccumulator(str(run.tensorboard_folder))
@@ -122,5 +122,5 @@ def test_the_best_model_is_written_when_it_is_best_alone() -> None:
     state.run = run  # type: ignore[assignment]
     for epoch, score in enumerate([0.2, 0.1, 0.4, 0.4, 0.5], start=1):
         state.rows.append({"epoch": epoch, "val_miou": score})
-        BestModelHook().on_epoch(state)
+        ModelCheckpoint().on_epoch(state)
     assert written == [1, 3, 5]

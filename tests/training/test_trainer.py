@@ -20,16 +20,16 @@ from pixelwise.config import Config
 from pixelwise.data.demo.synthetic import draw_dataset
 from pixelwise.data.io.mask import read_mask
 from pixelwise.errors import ConfigError, DataError, RunError, WeightsError
-from pixelwise.evaluation.evaluator import measure
+from pixelwise.evaluation.evaluator import compute_confusion_matrix
 from pixelwise.inference.predictor import Predictor
 from pixelwise.losses import LOSSES
 from pixelwise.losses.multiclass import cross_entropy
 from pixelwise.metrics.confusion import Metrics
 from pixelwise.runs.run_dir import Row, Run
-from pixelwise.training.callbacks.base import Hook
-from pixelwise.training.callbacks.checkpoint import BestModelHook
+from pixelwise.training.callbacks.base import Callback
+from pixelwise.training.callbacks.checkpoint import ModelCheckpoint
 from pixelwise.training.state import TrainState
-from pixelwise.training.trainer import split_for_training, train
+from pixelwise.training.trainer import make_train_val_split, train
 
 SMALL = {
     "encoder": "test_efficientnet",  # timm's smallest, of 0.4 million parameters
@@ -43,15 +43,15 @@ SMALL = {
 TIMINGS = ("train_seconds", "images_per_second")
 
 
-class Figures(Hook):
+class Figures(Callback):
     """Writes metrics.csv, and no picture: those take longer than a tiny training."""
 
     def on_epoch(self, state: TrainState) -> None:
         state.run.write_metrics(state.rows)
 
 
-def quick() -> list[Hook]:
-    return [Figures(), BestModelHook()]
+def quick() -> list[Callback]:
+    return [Figures(), ModelCheckpoint()]
 
 
 def tensors(file: Path) -> dict[str, Tensor]:
@@ -107,9 +107,9 @@ class TestWhatItLeaves:
             assert animation.n_frames == 3  # type: ignore[attr-defined]
             assert animation.is_animated  # type: ignore[attr-defined]
 
-    def test_figures_of_a_row(self, tiny_run: pw.Run, pets: pw.Dataset) -> None:
+    def test_figures_of_a_row(self, tiny_run: pw.Run, pets: pw.DatasetIndex) -> None:
         rows = tiny_run.read_metrics()
-        train_records, _ = split_for_training(pets, tiny_run.config)
+        train_records, _ = make_train_val_split(pets, tiny_run.config)
         assert [row["epoch"] for row in rows] == [1, 2]
         steps = rows[0]["step"]
         assert steps is not None and rows[1]["step"] == 2 * steps
@@ -122,7 +122,7 @@ class TestWhatItLeaves:
             assert row["val_miou"] == pytest.approx(np.mean(present))
 
 
-class Trace(Hook):
+class Trace(Callback):
     """Keeps each epoch's weights."""
 
     def __init__(self) -> None:
@@ -133,15 +133,15 @@ class Trace(Hook):
 
 
 @pytest.fixture(scope="module")
-def whole(pets: pw.Dataset, tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, list[dict[str, Tensor]]]:
+def whole(pets: pw.DatasetIndex, tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, list[dict[str, Tensor]]]:
     """An uninterrupted run of `SMALL`, and the weights after each of its epochs."""
     trace = Trace()
     run = train(pets, tmp_path_factory.mktemp("runs") / "whole", hooks=[*quick(), trace], **SMALL)
     return run, trace.models
 
 
-def test_two_processes_do_not_train_one_run(pets: pw.Dataset, tmp_path: Path) -> None:
-    class Other(Hook):
+def test_two_processes_do_not_train_one_run(pets: pw.DatasetIndex, tmp_path: Path) -> None:
+    class Other(Callback):
         """Another process that goes on with the run while it trains."""
 
         def on_epoch(self, state: TrainState) -> None:
@@ -161,7 +161,9 @@ def test_two_processes_do_not_train_one_run(pets: pw.Dataset, tmp_path: Path) ->
 
 
 class TestBestModel:
-    def test_it_is_that_of_the_best_row(self, whole: tuple[Run, list[dict[str, Tensor]]], pets: pw.Dataset) -> None:
+    def test_it_is_that_of_the_best_row(
+        self, whole: tuple[Run, list[dict[str, Tensor]]], pets: pw.DatasetIndex
+    ) -> None:
         run, models = whole
         rows = run.read_metrics()
         scores = [row["val_miou"] or 0.0 for row in rows]
@@ -171,18 +173,20 @@ class TestBestModel:
         assert predictor.model.card.metrics["val_miou"] == pytest.approx(scores[best], abs=1e-8)
         assert predictor.model.card.metrics["epoch"] == best + 1
         # And it does measure so, on the same photos at the same size.
-        _, held = split_for_training(pets, run.config)
-        confusion = measure(predictor, held, pets.reading, resolution="model")
+        _, held = make_train_val_split(pets, run.config)
+        confusion = compute_confusion_matrix(predictor, held, pets.reading, resolution="model")
         measured = Metrics.from_confusion(confusion, pets.classes, len(held), "32x32")
         assert measured.miou == pytest.approx(scores[best], abs=2e-3)
         assert measured.accuracy == pytest.approx(rows[best]["val_accuracy"], abs=2e-3)
 
-    def test_whole_photos_may_be_larger_than_the_crops_it_learns_from(self, pets: pw.Dataset, tmp_path: Path) -> None:
+    def test_whole_photos_may_be_larger_than_the_crops_it_learns_from(
+        self, pets: pw.DatasetIndex, tmp_path: Path
+    ) -> None:
         run = train(pets, tmp_path / "run", hooks=quick(), **(SMALL | {"epochs": 1, "predict_scale": 2.0}))
         predictor = Predictor.load(run.folder)
         assert (run.config.size, predictor.model.card.size) == (32, 64)
-        _, held = split_for_training(pets, run.config)
-        confusion = measure(predictor, held, pets.reading, resolution="model")
+        _, held = make_train_val_split(pets, run.config)
+        confusion = compute_confusion_matrix(predictor, held, pets.reading, resolution="model")
         (row,) = run.read_metrics()
         measured = Metrics.from_confusion(confusion, pets.classes, len(held), "64x64")
         assert measured.accuracy == pytest.approx(row["val_accuracy"], abs=2e-3)
@@ -190,8 +194,8 @@ class TestBestModel:
         with pytest.raises(ConfigError, match=r"takes photos of one size, .* 224 px and predict at 448 px.*scale 1$"):
             Config.of(encoder="swin_tiny_patch4_window7_224", size=224, predict_scale=2.0).create_model(("a",), ())
 
-    def test_a_worse_epoch_does_not_replace_it(self, pets: pw.Dataset, tmp_path: Path) -> None:
-        class Worse(Hook):
+    def test_a_worse_epoch_does_not_replace_it(self, pets: pw.DatasetIndex, tmp_path: Path) -> None:
+        class Worse(Callback):
             """Makes the figures of every epoch after the first look worse than they are."""
 
             def on_epoch(self, state: TrainState) -> None:
@@ -203,7 +207,7 @@ class TestBestModel:
         assert not equal(trace.models[0], trace.models[1])
 
 
-class Stop(Hook):
+class Stop(Callback):
     """Stands for a kill: at the start, or after an epoch and before its checkpoint is written."""
 
     def __init__(self, epoch: int) -> None:
@@ -229,7 +233,7 @@ class TestResume:
     @pytest.mark.parametrize("stopped_at", [0, 1, 3])
     @pytest.mark.parametrize("settings", [{"loss": "focal"}], ids=["one-cycle"])
     def test_is_the_run_that_was_never_stopped(
-        self, pets: pw.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stopped_at: int,
+        self, pets: pw.DatasetIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stopped_at: int,
         settings: dict[str, object],
     ) -> None:  # fmt: skip
         monkeypatch.setitem(LOSSES, "focal", noisy)
@@ -240,7 +244,7 @@ class TestResume:
         run = train(pets, tmp_path / "run", hooks=quick(), resume=True)
         assert_same_run(run, expected)
 
-    def test_raising_epochs_of_a_constant_rate(self, pets: pw.Dataset, tmp_path: Path) -> None:
+    def test_raising_epochs_of_a_constant_rate(self, pets: pw.DatasetIndex, tmp_path: Path) -> None:
         settings = SMALL | {"schedule": "constant"}
         expected = train(pets, tmp_path / "whole", hooks=quick(), **settings)
         train(pets, tmp_path / "run", hooks=quick(), **settings | {"epochs": 2})
@@ -249,14 +253,14 @@ class TestResume:
         assert Run.open(run.folder).config.epochs == 4
 
     def test_raising_epochs_of_one_cycle_goes_on_along_the_longer_one(
-        self, pets: pw.Dataset, tmp_path: Path, whole: tuple[Run, list[dict[str, Tensor]]]
+        self, pets: pw.DatasetIndex, tmp_path: Path, whole: tuple[Run, list[dict[str, Tensor]]]
     ) -> None:
         train(pets, tmp_path / "run", hooks=quick(), **SMALL | {"epochs": 2})
         run = train(pets, tmp_path / "run", hooks=quick(), resume=True, epochs=4)
         rates = [row["learning_rate"] for row in run.read_metrics()]
         assert rates[2:] == [row["learning_rate"] for row in whole[0].read_metrics()][2:]
 
-    def test_pictures_and_events_go_on(self, pets: pw.Dataset, tiny_run: pw.Run, tmp_path: Path) -> None:
+    def test_pictures_and_events_go_on(self, pets: pw.DatasetIndex, tiny_run: pw.Run, tmp_path: Path) -> None:
         folder = tmp_path / "run"
         shutil.copytree(tiny_run.folder, folder)
         before = {path.name: path.read_bytes() for path in (folder / "samples").iterdir()}
@@ -285,7 +289,7 @@ class TestResume:
         ids=str,
     )
     def test_what_it_refuses(
-        self, pets: pw.Dataset, whole: tuple[Run, list[dict[str, Tensor]]], change: dict[str, Any], said: str
+        self, pets: pw.DatasetIndex, whole: tuple[Run, list[dict[str, Tensor]]], change: dict[str, Any], said: str
     ) -> None:
         before = {path: path.stat().st_mtime_ns for path in whole[0].folder.rglob("*")}
         with pytest.raises((ConfigError, RunError), match=said) as caught:
@@ -293,17 +297,17 @@ class TestResume:
         assert "\n" not in str(caught.value)
         assert before == {path: path.stat().st_mtime_ns for path in whole[0].folder.rglob("*")}
 
-    def test_the_same_settings_said_again_are_fine(self, pets: pw.Dataset, tmp_path: Path) -> None:
+    def test_the_same_settings_said_again_are_fine(self, pets: pw.DatasetIndex, tmp_path: Path) -> None:
         train(pets, tmp_path / "run", hooks=quick(), **SMALL | {"epochs": 1})
         run = train(pets, tmp_path / "run", preset="default", resume=True, hooks=quick(), **SMALL | {"epochs": 2})
         assert len(run.read_metrics()) == 2
 
-    def test_no_run_to_resume(self, pets: pw.Dataset, tmp_path: Path) -> None:
+    def test_no_run_to_resume(self, pets: pw.DatasetIndex, tmp_path: Path) -> None:
         with pytest.raises(RunError, match=r"holds no run"):
             train(pets, tmp_path / "gone", resume=True)
         assert not (tmp_path / "gone").exists()
 
-    def test_figures_that_were_lost_are_told(self, pets: pw.Dataset, tmp_path: Path) -> None:
+    def test_figures_that_were_lost_are_told(self, pets: pw.DatasetIndex, tmp_path: Path) -> None:
         run = train(pets, tmp_path / "run", hooks=quick(), **SMALL | {"epochs": 2})
         (run.folder / "metrics.csv").unlink()
         with pytest.raises(RunError, match=r"metrics\.csv"):
@@ -311,7 +315,7 @@ class TestResume:
 
 
 def test_each_epoch_shows_each_photo_once_in_an_order_of_its_own(
-    pets: pw.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pets: pw.DatasetIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown: list[Tensor] = []
 
@@ -322,7 +326,7 @@ def test_each_epoch_shows_each_photo_once_in_an_order_of_its_own(
 
     monkeypatch.setitem(LOSSES, "focal", recorded)
     run = train(pets, tmp_path / "run", hooks=[], **SMALL | {"loss": "focal", "augment": "none", "epochs": 2})
-    kept, _ = split_for_training(pets, run.config)
+    kept, _ = make_train_val_split(pets, run.config)
     assert len(shown) == 2 * len(kept)
     photos = [mask.numpy().tobytes() for mask in shown]
     first, second = photos[: len(kept)], photos[len(kept) :]
@@ -332,13 +336,13 @@ def test_each_epoch_shows_each_photo_once_in_an_order_of_its_own(
 
 class TestSeeds:
     def test_another_seed_is_another_run(
-        self, pets: pw.Dataset, whole: tuple[Run, list[dict[str, Tensor]]], tmp_path: Path
+        self, pets: pw.DatasetIndex, whole: tuple[Run, list[dict[str, Tensor]]], tmp_path: Path
     ) -> None:
         run = train(pets, tmp_path / "run", hooks=quick(), **SMALL | {"seed": 1})
         assert not equal(tensors(run.folder / "model.safetensors"), tensors(whole[0].folder / "model.safetensors"))
 
     def test_loading_processes_change_nothing(
-        self, pets: pw.Dataset, whole: tuple[Run, list[dict[str, Tensor]]], tmp_path: Path
+        self, pets: pw.DatasetIndex, whole: tuple[Run, list[dict[str, Tensor]]], tmp_path: Path
     ) -> None:
         stop = Stop(1)
         with pytest.raises(KeyboardInterrupt):
@@ -347,16 +351,18 @@ class TestSeeds:
 
 
 class TestClassWeights:
-    def once(self, pets: pw.Dataset, out: Path, choice: object, **settings: object) -> tuple[Run, dict[str, Tensor]]:
+    def once(
+        self, pets: pw.DatasetIndex, out: Path, choice: object, **settings: object
+    ) -> tuple[Run, dict[str, Tensor]]:
         run = train(pets, out, hooks=quick(), **SMALL | {"epochs": 1, "class_weights": choice} | settings)
         return run, tensors(run.folder / "last" / "model.safetensors")
 
-    def test_balanced_is_the_inverse_of_the_pixel_counts(self, pets: pw.Dataset, tmp_path: Path) -> None:
+    def test_balanced_is_the_inverse_of_the_pixel_counts(self, pets: pw.DatasetIndex, tmp_path: Path) -> None:
         # Without crops, photos are kept at the size the model sees: the counts are those of their masks.
         _, plain = self.once(pets, tmp_path / "none", "none", augment="none")
         run, balanced = self.once(pets, tmp_path / "balanced", "balanced", augment="none")
         assert not equal(plain, balanced)
-        kept, _ = split_for_training(pets, run.config)
+        kept, _ = make_train_val_split(pets, run.config)
         counts = np.zeros(3)
         for record in kept:
             assert record.mask is not None
@@ -367,24 +373,24 @@ class TestClassWeights:
         for name, tensor in balanced.items():
             torch.testing.assert_close(tensor, explicit[name], rtol=1e-3, atol=1e-4)
 
-    def test_a_class_that_alone_counts_is_all_that_is_learnt(self, pets: pw.Dataset, tmp_path: Path) -> None:
+    def test_a_class_that_alone_counts_is_all_that_is_learnt(self, pets: pw.DatasetIndex, tmp_path: Path) -> None:
         run, _ = self.once(pets, tmp_path / "run", {"border": 1, "pet": 0, "background": 0}, epochs=8, lr=0.01)
         last = run.read_metrics()[-1]
         assert last["iou_background"] == pytest.approx(0, abs=0.05)
         assert last["iou_pet"] == pytest.approx(0, abs=0.05)
         assert (last["iou_border"] or 0) > 0.05
 
-    def test_an_unknown_class_name(self, pets: pw.Dataset, tmp_path: Path) -> None:
+    def test_an_unknown_class_name(self, pets: pw.DatasetIndex, tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match=r"unknown class 'cat'.*pet, background, border"):
             self.once(pets, tmp_path / "run", {"cat": 2.0})
         assert not (tmp_path / "run").exists()
 
 
 class TestTutorial:
-    def test_end_to_end(self, pets: pw.Dataset, tmp_path: Path) -> None:
+    def test_end_to_end(self, pets: pw.DatasetIndex, tmp_path: Path) -> None:
         state: list[TrainState] = []
 
-        class Look(Hook):
+        class Look(Callback):
             def on_start(self, seen: TrainState) -> None:
                 state.append(seen)
 
@@ -402,7 +408,7 @@ class TestTutorial:
         )
         model = state[0].model
         assert sum(p.numel() for p in model.parameters() if p.requires_grad) == 4_660_323
-        _, held = split_for_training(pets, config)
+        _, held = make_train_val_split(pets, config)
         assert set(held) < set(pets.test)
         assert set(state[0].samples) <= set(held)
         assert Predictor.load(run.folder)(pets.test[0].image).mask.shape[0] > 0
@@ -424,43 +430,43 @@ def many(count: int, split: str, groups: int = 4) -> tuple[pw.Record, ...]:
 
 
 class TestSplits:
-    def data(self, **splits: tuple[pw.Record, ...]) -> pw.Dataset:
-        return pw.Dataset(Path("here"), "drawn", ("a", "b"), ((0, 0, 0), (9, 9, 9)), {0: 0, 1: 1}, **splits)
+    def data(self, **splits: tuple[pw.Record, ...]) -> pw.DatasetIndex:
+        return pw.DatasetIndex(Path("here"), "drawn", ("a", "b"), ((0, 0, 0), (9, 9, 9)), {0: 0, 1: 1}, **splits)
 
     def test_default_holds_back_15_percent_of_train_evenly_over_groups(self) -> None:
         data = self.data(train=many(400, "train"), test=many(100, "test"))
-        kept, held = split_for_training(data, pw.Config())
+        kept, held = make_train_val_split(data, pw.Config())
         assert len(held) == 60 and len(kept) == 340
         assert [sum(r.stratum == f"breed {i}" for r in held) for i in range(4)] == [15] * 4
         assert {*kept, *held} == set(data.train) and not set(kept) & set(held)
 
     def test_it_is_drawn_by_the_seed(self) -> None:
         data = self.data(train=many(400, "train"))
-        held = [split_for_training(data, pw.Config.of(seed=seed))[1] for seed in (0, 0, 1)]
+        held = [make_train_val_split(data, pw.Config.of(seed=seed))[1] for seed in (0, 0, 1)]
         assert held[0] == held[1] != held[2]
 
     def test_the_tutorial_looks_at_a_fifth_of_test(self) -> None:
         data = self.data(train=many(40, "train"), test=many(200, "test"))
-        kept, held = split_for_training(data, pw.Config.of("tutorial"))
+        kept, held = make_train_val_split(data, pw.Config.of("tutorial"))
         assert kept == list(data.train)
         assert len(held) == 40 and set(held) < set(data.test)
 
     @pytest.mark.parametrize("preset", ["default", "tutorial"])
     def test_a_val_split_of_the_data_sets_own_is_used_as_it_is(self, preset: str) -> None:
         data = self.data(train=many(40, "train"), val=many(7, "val"), test=many(10, "test"))
-        assert split_for_training(data, pw.Config.of(preset)) == (list(data.train), list(data.val))
+        assert make_train_val_split(data, pw.Config.of(preset)) == (list(data.train), list(data.val))
 
     @pytest.mark.parametrize("preset", ["default", "tutorial"])
     def test_too_few_photos_to_validate_on(self, preset: str) -> None:
         data = self.data(train=many(1, "train"), test=many(1, "test"))
         with pytest.raises(DataError, match=r"validation"):
-            split_for_training(data, pw.Config.of(preset))
+            make_train_val_split(data, pw.Config.of(preset))
 
     def test_no_training_photos(self) -> None:
         with pytest.raises(DataError, match=r"no 'train' split"):
-            split_for_training(self.data(test=many(9, "test")), pw.Config())
+            make_train_val_split(self.data(test=many(9, "test")), pw.Config())
 
-    def test_default_never_reads_a_test_photo(self, pets: pw.Dataset, tmp_path: Path) -> None:
+    def test_default_never_reads_a_test_photo(self, pets: pw.DatasetIndex, tmp_path: Path) -> None:
         unreadable = tuple(pw.Record(tmp_path / f"{i}.jpg", tmp_path / f"{i}.png", "x") for i in range(10))
         data = replace(pets, test=unreadable)
         run = train(data, tmp_path / "run", **SMALL | {"epochs": 1})
@@ -484,7 +490,7 @@ class TestLearning:
         losses = [row["train_loss"] or 9 for row in run.read_metrics()]
         assert losses[-1] < 0.75 * losses[0]
 
-    def test_overfits_one_photo(self, pets: pw.Dataset, tmp_path: Path) -> None:
+    def test_overfits_one_photo(self, pets: pw.DatasetIndex, tmp_path: Path) -> None:
         one = replace(pets, train=pets.train[:1] * 8, val=pets.train[:1])
         settings = {
             "augment": "none",
@@ -501,7 +507,7 @@ class TestLearning:
         assert (last["train_loss"] or 9) < 0.2
 
     @pytest.mark.parametrize("loss", LOSSES)
-    def test_every_loss_goes_down(self, pets: pw.Dataset, tmp_path: Path, loss: str) -> None:
+    def test_every_loss_goes_down(self, pets: pw.DatasetIndex, tmp_path: Path, loss: str) -> None:
         run = train(pets, tmp_path / "run", hooks=quick(), **SMALL | {"loss": loss, "epochs": 5, "lr": 0.01})
         losses = [row["train_loss"] or 9 for row in run.read_metrics()]
         assert losses[-1] < losses[0]
@@ -510,7 +516,7 @@ class TestLearning:
 class TestErrors:
     @pytest.mark.parametrize("value", [float("nan"), float("inf")])
     def test_a_loss_that_is_no_number(
-        self, pets: pw.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: float
+        self, pets: pw.DatasetIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: float
     ) -> None:
         calls = 0
 
@@ -542,7 +548,7 @@ class TestErrors:
         ids=str,
     )
     def test_bad_settings_leave_nothing_behind(
-        self, pets: pw.Dataset, tmp_path: Path, settings: dict[str, Any], error: type[Exception], said: str
+        self, pets: pw.DatasetIndex, tmp_path: Path, settings: dict[str, Any], error: type[Exception], said: str
     ) -> None:
         with pytest.raises(error, match=said) as caught:
             train(pets, tmp_path / "run", **{"encoder": "test_efficientnet", **SMALL, **settings})
@@ -575,7 +581,7 @@ class TestErrors:
         assert record.image.stem in str(caught.value)
         assert not (tmp_path / "run").exists()
 
-    def test_a_run_in_the_way(self, pets: pw.Dataset, whole: tuple[Run, list[dict[str, Tensor]]]) -> None:
+    def test_a_run_in_the_way(self, pets: pw.DatasetIndex, whole: tuple[Run, list[dict[str, Tensor]]]) -> None:
         before = {path: path.stat().st_mtime_ns for path in whole[0].folder.rglob("*")}
         with pytest.raises(RunError, match=r"already holds a run"):
             train(pets, whole[0].folder, **SMALL)

@@ -10,20 +10,20 @@ import pytest
 from matplotlib.text import Text
 from PIL import Image, ImageSequence
 
-from pixelwise.palette import IGNORE_COLOUR, default_palette
-from pixelwise.runtime.files import replacing
+from pixelwise.palette import IGNORE_COLOR, default_palette
+from pixelwise.runtime.files import atomic_write
 from pixelwise.visualization import (
-    Step,
-    animate,
+    ModelStage,
     architecture,
-    colour_mask,
+    color_mask,
     draw_architecture,
     index_image,
+    make_gif,
     overlay,
-    photo_sheet,
+    overlay_grid,
     plot_history,
-    sample_sheet,
-    save_picture,
+    prediction_grid,
+    save_image,
 )
 from pixelwise.visualization import curves as history
 
@@ -57,7 +57,7 @@ def share_of(path: Path, colour: tuple[int, int, int]) -> int:
 
 def test_every_class_has_its_own_colour_and_none_is_the_ignore_colour() -> None:
     palette = default_palette(254)
-    assert len({*palette, IGNORE_COLOUR}) == 255
+    assert len({*palette, IGNORE_COLOR}) == 255
     assert all(isinstance(value, int) and 0 <= value <= 255 for colour in palette for value in colour)
     assert len(set(default_palette(255))) == 255
 
@@ -107,7 +107,7 @@ COLOUR_BLIND = {
 def test_the_first_ten_colours_and_ignore_stay_apart_for_colour_blind_eyes(sight) -> None:
     from pixelwise.palette import _to_lab
 
-    srgb = np.array([*default_palette(10), IGNORE_COLOUR]) / 255
+    srgb = np.array([*default_palette(10), IGNORE_COLOR]) / 255
     linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
     seen = np.clip(linear @ np.array(COLOUR_BLIND[sight]).T, 0, 1)
     seen = np.where(seen <= 0.0031308, 12.92 * seen, 1.055 * seen ** (1 / 2.4) - 0.055)
@@ -122,19 +122,19 @@ def test_the_first_ten_colours_and_ignore_stay_apart_for_colour_blind_eyes(sight
 
 def test_an_index_image_keeps_its_classes_through_a_png(tmp_path) -> None:
     mask = np.append(np.arange(254), 255).astype(np.uint8).reshape(15, 17)
-    save_picture(index_image(mask, default_palette(254)), tmp_path / "mask.png")
+    save_image(index_image(mask, default_palette(254)), tmp_path / "mask.png")
     with Image.open(tmp_path / "mask.png") as read:
         assert read.mode == "P"
         np.testing.assert_array_equal(np.array(read), mask)
-        np.testing.assert_array_equal(np.array(read.convert("RGB")), colour_mask(mask, default_palette(254)))
+        np.testing.assert_array_equal(np.array(read.convert("RGB")), color_mask(mask, default_palette(254)))
 
 
 def test_an_index_image_of_two_classes_keeps_ignore_through_a_png(tmp_path) -> None:
     mask = mask_of([0, 1, 255], [255, 0, 1])
-    save_picture(index_image(mask, (RED, GREEN)), tmp_path / "mask.png")
+    save_image(index_image(mask, (RED, GREEN)), tmp_path / "mask.png")
     with Image.open(tmp_path / "mask.png") as read:
         np.testing.assert_array_equal(np.array(read), mask)
-        assert read.convert("RGB").getpixel((2, 0)) == IGNORE_COLOUR
+        assert read.convert("RGB").getpixel((2, 0)) == IGNORE_COLOR
 
 
 def test_a_mask_that_is_a_slice_with_strides_is_drawn_as_it_is() -> None:
@@ -143,9 +143,9 @@ def test_a_mask_that_is_a_slice_with_strides_is_drawn_as_it_is() -> None:
 
 
 def test_colour_mask_gives_each_pixel_its_class_colour() -> None:
-    drawn = colour_mask(mask_of([0, 1], [2, 255]), RGB)
+    drawn = color_mask(mask_of([0, 1], [2, 255]), RGB)
     assert drawn.dtype == np.uint8
-    assert drawn.tolist() == [[list(RED), list(GREEN)], [list(BLUE), list(IGNORE_COLOUR)]]
+    assert drawn.tolist() == [[list(RED), list(GREEN)], [list(BLUE), list(IGNORE_COLOR)]]
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_colour_mask_gives_each_pixel_its_class_colour() -> None:
         (np.zeros((0, 2), np.uint8), "non-empty"),
     ],
 )
-@pytest.mark.parametrize("draw", [index_image, colour_mask])
+@pytest.mark.parametrize("draw", [index_image, color_mask])
 def test_a_mask_that_cannot_be_drawn_is_refused(draw, mask, told) -> None:
     with pytest.raises(ValueError, match=told):
         draw(mask, RGB)
@@ -202,7 +202,7 @@ def test_overlay_shows_ignore_in_its_colour_with_an_outline() -> None:
     mask = np.zeros((1, 8), np.uint8)
     mask[:, 4:] = 255
     row = np.array(overlay(flat(1, 8, (0, 0, 0)), mask, RGB, 1))[0]
-    assert tuple(row[7]) == IGNORE_COLOUR
+    assert tuple(row[7]) == IGNORE_COLOR
     assert tuple(row[3]) == WHITE
 
 
@@ -239,7 +239,7 @@ def samples():
 
 def test_a_sample_sheet_has_a_row_a_sample_and_a_column_a_kind() -> None:
     photos, truths, predictions = samples()
-    sheet = sample_sheet(photos, truths, predictions, ("a", "b", "c"), RGB, "epoch 3", width=700)
+    sheet = prediction_grid(photos, truths, predictions, ("a", "b", "c"), RGB, "epoch 3", width=700)
     assert sheet.mode == "RGB" and sheet.width == 700
     above_legend = sheet.crop((0, 0, 700, sheet.height - 45))
     first, second = box_of(sheet, (11, 22, 33)), box_of(sheet, (44, 55, 66))
@@ -260,8 +260,8 @@ def test_a_sample_sheet_has_a_row_a_sample_and_a_column_a_kind() -> None:
 def test_a_sample_sheet_keeps_which_way_is_up_and_left() -> None:
     corner = np.zeros((40, 40), np.uint8)
     corner[:20, :20] = 1
-    photo = colour_mask(corner, ((9, 9, 9), (250, 240, 230)))
-    sheet = sample_sheet([photo], [corner], [corner.T[::-1]], ("a", "b"), (RED, GREEN), width=300)
+    photo = color_mask(corner, ((9, 9, 9), (250, 240, 230)))
+    sheet = prediction_grid([photo], [corner], [corner.T[::-1]], ("a", "b"), (RED, GREEN), width=300)
     above_legend = sheet.crop((0, 0, 300, sheet.height - 45))
     whole, quarter = box_of(sheet, (9, 9, 9)), box_of(sheet, (250, 240, 230))
     assert quarter[:2] == whole[:2]
@@ -275,15 +275,15 @@ def test_a_sample_sheet_keeps_which_way_is_up_and_left() -> None:
 def test_scaling_a_mask_makes_no_class_that_it_does_not_hold(width) -> None:
     mask = np.zeros((120, 120), np.uint8)
     mask[::7, 40:] = 2
-    sheet = sample_sheet([flat(120, 120, WHITE)], [mask], None, ("a", "b", "c"), RGB, width=width)
+    sheet = prediction_grid([flat(120, 120, WHITE)], [mask], None, ("a", "b", "c"), RGB, width=width)
     inside = np.array(sheet.crop((width // 2 + 5, 50, width - 20, sheet.height - 90)))
     assert np.unique(inside.reshape(-1, 3), axis=0).tolist() == [list(BLUE), list(RED)]
 
 
 def test_without_predictions_the_cells_share_the_width() -> None:
     photos, truths, predictions = samples()
-    two = sample_sheet(photos, truths, None, ("a", "b", "c"), RGB, width=600)
-    three = sample_sheet(photos, truths, predictions, ("a", "b", "c"), RGB, width=600)
+    two = prediction_grid(photos, truths, None, ("a", "b", "c"), RGB, width=600)
+    three = prediction_grid(photos, truths, predictions, ("a", "b", "c"), RGB, width=600)
     wide, narrow = box_of(two, (11, 22, 33)), box_of(three, (11, 22, 33))
     assert wide[2] - wide[0] > 1.3 * (narrow[2] - narrow[0])
     assert share_in(two.crop((0, 0, 600, two.height - 45)), BLUE) == 0
@@ -295,13 +295,13 @@ def share_in(picture: Image.Image, colour: tuple[int, int, int]) -> int:
 
 def test_the_legend_shows_every_class_and_ignore_only_where_there_is_some() -> None:
     photos, truths, _ = samples()
-    sheet = sample_sheet(photos, truths, None, ("a", "b", "c"), RGB)
+    sheet = prediction_grid(photos, truths, None, ("a", "b", "c"), RGB)
     assert share_in(sheet, BLUE) > 100, "class c is in no mask, yet in the legend"
-    assert share_in(sheet, IGNORE_COLOUR) == 0
+    assert share_in(sheet, IGNORE_COLOR) == 0
     truths[0][:] = 255
-    with_ignore = sample_sheet(photos, truths, None, ("a", "b", "c"), RGB)
+    with_ignore = prediction_grid(photos, truths, None, ("a", "b", "c"), RGB)
     legend = with_ignore.crop((0, with_ignore.height - 45, with_ignore.width, with_ignore.height))
-    assert share_in(legend, IGNORE_COLOUR) > 100
+    assert share_in(legend, IGNORE_COLOR) > 100
 
 
 def test_the_legend_of_many_classes_lists_those_in_the_pictures() -> None:
@@ -309,7 +309,7 @@ def test_the_legend_of_many_classes_lists_those_in_the_pictures() -> None:
     classes = [f"class number {i}" for i in range(150)]
     mask = np.zeros((30, 30), np.uint8)
     mask[:, 15:] = 77
-    sheet = sample_sheet([flat(30, 30, WHITE)], [mask], None, classes, palette, width=400)
+    sheet = prediction_grid([flat(30, 30, WHITE)], [mask], None, classes, palette, width=400)
     legend = sheet.crop((0, sheet.height - 70, 400, sheet.height))
     assert share_in(legend, palette[77]) > 100
     assert share_in(legend, palette[78]) == 0
@@ -318,8 +318,8 @@ def test_the_legend_of_many_classes_lists_those_in_the_pictures() -> None:
 
 def test_a_title_changes_the_top_of_a_sheet_only() -> None:
     photos, truths, _ = samples()
-    one = sample_sheet(photos, truths, None, ("a", "b", "c"), RGB, "epoch 1 · validation mIoU 0.5")
-    two = sample_sheet(photos, truths, None, ("a", "b", "c"), RGB, "epoch 2 · " + "a very long title " * 20)
+    one = prediction_grid(photos, truths, None, ("a", "b", "c"), RGB, "epoch 1 · validation mIoU 0.5")
+    two = prediction_grid(photos, truths, None, ("a", "b", "c"), RGB, "epoch 2 · " + "a very long title " * 20)
     assert one.size == two.size
     rows = np.nonzero((np.array(one) != np.array(two)).any(axis=(1, 2)))[0]
     assert len(rows) and rows.max() < 50
@@ -330,7 +330,7 @@ def test_a_title_changes_the_top_of_a_sheet_only() -> None:
 def test_sheets_draw_photos_of_one_pixel_and_extreme_shapes() -> None:
     photos = [flat(1, 1, (1, 2, 3)), flat(1, 2000, (4, 5, 6)), flat(2000, 1, (7, 8, 9))]
     masks = [np.zeros(photo.shape[:2], np.uint8) for photo in photos]
-    sheet = sample_sheet(photos, masks, masks, ("a",), (RED,))
+    sheet = prediction_grid(photos, masks, masks, ("a",), (RED,))
     for colour in ((1, 2, 3), (4, 5, 6), (7, 8, 9)):
         assert share_in(sheet, colour) > 0
 
@@ -340,7 +340,7 @@ def test_a_photo_sheet_has_photo_beside_overlay_in_reading_order() -> None:
     photos = [flat(40 + 10 * i, 60, colour) for i, colour in enumerate(colours)]
     masks = [np.full(photo.shape[:2], i % 2, np.uint8) for i, photo in enumerate(photos)]
     names = [f"photo {i}.jpg" for i in range(5)]
-    sheet = photo_sheet(photos, masks, names, ("a", "b"), (RED, GREEN), "five", columns=2, width=640)
+    sheet = overlay_grid(photos, masks, names, ("a", "b"), (RED, GREEN), "five", columns=2, width=640)
     assert sheet.width == 640
     boxes = [box_of(sheet, colour) for colour in colours]
     for left, right in ((0, 1), (2, 3)):
@@ -355,8 +355,8 @@ def test_a_photo_sheet_has_photo_beside_overlay_in_reading_order() -> None:
 
 def test_names_are_written_below_their_photos() -> None:
     photos, masks = [flat(40, 40, BLUE)], [np.zeros((40, 40), np.uint8)]
-    short = photo_sheet(photos, masks, ["a.jpg"], ("a",), (RED,), "t", width=300)
-    long = photo_sheet(photos, masks, ["a" * 300 + ".jpg"], ("a",), (RED,), "t", width=300)
+    short = overlay_grid(photos, masks, ["a.jpg"], ("a",), (RED,), "t", width=300)
+    long = overlay_grid(photos, masks, ["a" * 300 + ".jpg"], ("a",), (RED,), "t", width=300)
     assert short.size == long.size
     rows, columns = np.nonzero((np.array(short) != np.array(long)).any(axis=2))
     assert rows.min() > box_of(short, BLUE)[3] - 1
@@ -381,17 +381,17 @@ def test_a_sample_sheet_refuses_what_does_not_fit(change, told) -> None:
     photos, truths, predictions = samples()
     given = {"photos": photos, "truths": truths, "predictions": predictions, "classes": ("a", "b", "c")}
     with pytest.raises(ValueError, match=told):
-        sample_sheet(**{**given, "palette": RGB, **change})
+        prediction_grid(**{**given, "palette": RGB, **change})
 
 
 def test_a_photo_sheet_refuses_what_does_not_fit() -> None:
     photos, truths, _ = samples()
     with pytest.raises(ValueError, match="2 photos but 1 names"):
-        photo_sheet(photos, truths, ["one"], ("a", "b", "c"), RGB, "t")
+        overlay_grid(photos, truths, ["one"], ("a", "b", "c"), RGB, "t")
     with pytest.raises(ValueError, match="at least one column"):
-        photo_sheet(photos, truths, ["one", "two"], ("a", "b", "c"), RGB, "t", columns=0)
+        overlay_grid(photos, truths, ["one", "two"], ("a", "b", "c"), RGB, "t", columns=0)
     with pytest.raises(ValueError, match=r"200×100 .* mask 60×120"):
-        photo_sheet(photos[::-1], truths, ["one", "two"], ("a", "b", "c"), RGB, "t")
+        overlay_grid(photos[::-1], truths, ["one", "two"], ("a", "b", "c"), RGB, "t")
 
 
 # --- animation
@@ -405,7 +405,7 @@ def pictures(folder: Path, *colours: tuple[int, int, int], size: tuple[int, int]
 
 
 def test_an_animation_shows_the_pictures_in_order_for_ever(tmp_path) -> None:
-    animate(pictures(tmp_path, BLUE, RED, GREEN), tmp_path / "out.gif", milliseconds=250)
+    make_gif(pictures(tmp_path, BLUE, RED, GREEN), tmp_path / "out.gif", milliseconds=250)
     with Image.open(tmp_path / "out.gif") as gif:
         assert gif.n_frames == 3
         assert gif.info["loop"] == 0
@@ -424,7 +424,7 @@ def test_every_frame_of_an_animation_is_shown_whole(tmp_path) -> None:
         pixels[10 * i : 10 * i + 8, 5:30] = (250, 20 * i, 0)
         wanted.append(pixels // 30 // 4 * 120)  # few colours, which a palette holds exactly
         Image.fromarray(wanted[-1].astype(np.uint8)).save(tmp_path / f"{i}.png")
-    animate([tmp_path / f"{i}.png" for i in range(4)], tmp_path / "out.gif")
+    make_gif([tmp_path / f"{i}.png" for i in range(4)], tmp_path / "out.gif")
     with Image.open(tmp_path / "out.gif") as gif:
         shown = [np.array(frame.convert("RGB")) for frame in ImageSequence.Iterator(gif)]
     assert len(shown) == 4
@@ -442,8 +442,8 @@ def test_an_animation_stores_what_changed_only(tmp_path) -> None:
         ):  # far apart: to store one box around all changes is not enough
             strip[:] = np.roll(strip, 7, axis=1)
         Image.fromarray(noise).save(tmp_path / f"{i}.png")
-    animate([tmp_path / "0.png"], tmp_path / "one.gif")
-    animate([tmp_path / f"{i}.png" for i in range(8)], tmp_path / "eight.gif")
+    make_gif([tmp_path / "0.png"], tmp_path / "one.gif")
+    make_gif([tmp_path / f"{i}.png" for i in range(8)], tmp_path / "eight.gif")
     one, eight = (tmp_path / "one.gif").stat().st_size, (tmp_path / "eight.gif").stat().st_size
     assert eight < 2 * one
 
@@ -451,7 +451,7 @@ def test_an_animation_stores_what_changed_only(tmp_path) -> None:
 def test_an_animation_scales_wide_pictures_and_evens_out_sizes(tmp_path) -> None:
     Image.new("RGB", (1800, 600), RED).save(tmp_path / "wide.png")
     Image.new("RGB", (900, 800), GREEN).save(tmp_path / "high.png")
-    animate([tmp_path / "wide.png", tmp_path / "high.png"], tmp_path / "out.gif")
+    make_gif([tmp_path / "wide.png", tmp_path / "high.png"], tmp_path / "out.gif")
     with Image.open(tmp_path / "out.gif") as gif:
         frames = [frame.convert("RGB") for frame in ImageSequence.Iterator(gif)]
     assert [frame.size for frame in frames] == [(900, 400), (900, 400)]
@@ -461,31 +461,31 @@ def test_an_animation_scales_wide_pictures_and_evens_out_sizes(tmp_path) -> None
 
 def test_an_animation_refuses_no_pictures_and_too_short_frames(tmp_path) -> None:
     with pytest.raises(ValueError, match="at least one picture"):
-        animate([], tmp_path / "out.gif")
+        make_gif([], tmp_path / "out.gif")
     with pytest.raises(ValueError, match="20 milliseconds"):
-        animate(pictures(tmp_path, RED), tmp_path / "out.gif", milliseconds=5)
+        make_gif(pictures(tmp_path, RED), tmp_path / "out.gif", milliseconds=5)
 
 
 # --- files
 
 
 def test_a_picture_that_fails_leaves_the_old_file_and_nothing_else(tmp_path) -> None:
-    save_picture(Image.new("RGB", (4, 4), RED), tmp_path / "a.png")
+    save_image(Image.new("RGB", (4, 4), RED), tmp_path / "a.png")
     old = (tmp_path / "a.png").read_bytes()
     (tmp_path / "broken.png").write_bytes(old[:30])
     with pytest.raises(OSError):
-        animate([tmp_path / "broken.png"], tmp_path / "a.png")
+        make_gif([tmp_path / "broken.png"], tmp_path / "a.png")
     with pytest.raises(OSError):
-        save_picture(Image.new("CMYK", (4, 4)), tmp_path / "a.png")
+        save_image(Image.new("CMYK", (4, 4)), tmp_path / "a.png")
     with pytest.raises(ValueError):
-        save_picture(Image.new("RGB", (4, 4)), tmp_path / "b.nonsense")
+        save_image(Image.new("RGB", (4, 4)), tmp_path / "b.nonsense")
     assert (tmp_path / "a.png").read_bytes() == old
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "broken.png"]
 
 
 def test_a_write_that_is_interrupted_leaves_no_half_picture(tmp_path) -> None:
     (tmp_path / "a.png").write_bytes(b"old")
-    with pytest.raises(KeyboardInterrupt), replacing(tmp_path / "a.png") as path:
+    with pytest.raises(KeyboardInterrupt), atomic_write(tmp_path / "a.png") as path:
         assert (path.parent, path.suffix) == (tmp_path, ".png")
         path.write_bytes(b"half")
         raise KeyboardInterrupt
@@ -495,7 +495,7 @@ def test_a_write_that_is_interrupted_leaves_no_half_picture(tmp_path) -> None:
 def test_a_picture_replaces_the_old_one_in_a_new_folder_too(tmp_path) -> None:
     out = tmp_path / "new" / "folder" / "a.png"
     for colour in (RED, GREEN):
-        save_picture(Image.new("RGB", (4, 4), colour), out)
+        save_image(Image.new("RGB", (4, 4), colour), out)
     assert share_of(out, GREEN) == 16
     assert [path.name for path in out.parent.iterdir()] == ["a.png"]
 
@@ -585,10 +585,10 @@ def test_a_history_without_rows_or_epochs_is_refused(tmp_path) -> None:
 # --- architecture
 
 
-def steps_of(levels: int) -> list[Step]:
+def steps_of(levels: int) -> list[ModelStage]:
     size = 2**levels
     encoder = [
-        Step(
+        ModelStage(
             f"blocks.{i}.0.conv_pwl",
             "encoder",
             (8 * i, size >> i, size >> i),
@@ -598,11 +598,11 @@ def steps_of(levels: int) -> list[Step]:
         for i in range(1, levels + 1)
     ]
     decoder = [
-        Step(f"decoder.{i}", "decoder", (8 * i, size >> i, size >> i), f"blocks.{i}.0.conv_pwl", parameters=7)
+        ModelStage(f"decoder.{i}", "decoder", (8 * i, size >> i, size >> i), f"blocks.{i}.0.conv_pwl", parameters=7)
         for i in range(levels - 1, 0, -1)
     ]
-    first = [Step("photo", "input", (3, size, size)), Step("normalise", "normalise", (3, size, size))]
-    return [*first, *encoder, *decoder, Step("logits", "logits", (2, size, size), parameters=3)]
+    first = [ModelStage("photo", "input", (3, size, size)), ModelStage("normalise", "normalise", (3, size, size))]
+    return [*first, *encoder, *decoder, ModelStage("logits", "logits", (2, size, size), parameters=3)]
 
 
 @pytest.mark.parametrize("levels", [3, 4, 5, 6])
@@ -620,7 +620,7 @@ def test_two_boxes_are_never_in_one_place() -> None:
     steps = steps_of(3)
     crowded = [
         *steps[:-1],
-        *[Step(f"more {i}", "decoder", (4, 8, 8), "blocks.3.0.conv_pwl") for i in range(6)],
+        *[ModelStage(f"more {i}", "decoder", (4, 8, 8), "blocks.3.0.conv_pwl") for i in range(6)],
         steps[-1],
     ]
     places = architecture._place(crowded)
@@ -631,7 +631,7 @@ def test_two_boxes_are_never_in_one_place() -> None:
 
 
 def test_the_diagram_says_names_shapes_and_parameters() -> None:
-    steps = [*steps_of(4), Step("last", "logits", (5, 60, 30), detail="scores", parameters=1_234_567)]
+    steps = [*steps_of(4), ModelStage("last", "logits", (5, 60, 30), detail="scores", parameters=1_234_567)]
     texts = [text.get_text() for text in architecture._figure(steps, "A title").findobj(Text)]
     for expected in ("A title", "blocks.4.0.conv_pwl", "1×1×32", "4,000 parameters", "60×30×5", "scores"):
         assert expected in texts
@@ -643,14 +643,14 @@ def test_the_diagram_says_names_shapes_and_parameters() -> None:
 
 def test_every_text_of_the_diagram_stays_in_its_box() -> None:
     steps = [
-        Step("photo", "input", (3, 64, 64)),
-        Step(
+        ModelStage("photo", "input", (3, 64, 64)),
+        ModelStage(
             "stages.3.blocks.26.mlp.fc2_with_a_name_longer_than_any" * 2,
             "encoder",
             (3, 64, 64),
             parameters=10**12,
         ),
-        Step("logits", "logits", (2, 64, 64), detail="a detail that goes on and on " * 5),
+        ModelStage("logits", "logits", (2, 64, 64), detail="a detail that goes on and on " * 5),
     ]
     figure = architecture._figure(steps, "A title much longer than the diagram is wide " * 8)
     (axes,) = figure.axes
@@ -679,11 +679,11 @@ def test_the_diagram_file_has_each_kind_in_its_colour(tmp_path) -> None:
     ("steps", "told"),
     [
         ([], "at least one step"),
-        ([Step("a", "pooling", (1, 2, 2))], "kind is one of input, normalise"),
-        ([Step("a", "decoder", (1, 2, 2)), Step("b", "encoder", (1, 2, 2))], "come before"),
-        ([Step("a", "encoder", (1, 2, 2)), Step("a", "encoder", (1, 2, 2))], "two encoder steps"),
-        ([Step("a", "encoder", (1, 2, 2)), Step("b", "decoder", (1, 2, 2), "c")], "'c' is no encoder step"),
-        ([Step("a", "encoder", (1, 2, 2)), Step("b", "encoder", (1, 2, 2), "a")], "is no encoder step"),
+        ([ModelStage("a", "pooling", (1, 2, 2))], "kind is one of input, normalise"),
+        ([ModelStage("a", "decoder", (1, 2, 2)), ModelStage("b", "encoder", (1, 2, 2))], "come before"),
+        ([ModelStage("a", "encoder", (1, 2, 2)), ModelStage("a", "encoder", (1, 2, 2))], "two encoder steps"),
+        ([ModelStage("a", "encoder", (1, 2, 2)), ModelStage("b", "decoder", (1, 2, 2), "c")], "'c' is no encoder step"),
+        ([ModelStage("a", "encoder", (1, 2, 2)), ModelStage("b", "encoder", (1, 2, 2), "a")], "is no encoder step"),
     ],
 )
 def test_a_diagram_of_impossible_steps_is_refused(steps, told, tmp_path) -> None:

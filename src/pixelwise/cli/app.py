@@ -11,26 +11,26 @@ from pydantic import ValidationError
 
 import pixelwise
 from pixelwise.cli.options import DataFlags, Settings
-from pixelwise.config import Config, one_line
+from pixelwise.config import Config, format_validation_error
 from pixelwise.data.analysis.inspection import inspect
-from pixelwise.data.label_map.options import Choices
+from pixelwise.data.label_map.options import LabelOptions
 from pixelwise.data.load import load
 from pixelwise.data.schema import Split
 from pixelwise.errors import ConfigError, DataError, PixelwiseError
 from pixelwise.evaluation.evaluator import Resolution, evaluate
-from pixelwise.inference.batch import predict_files
+from pixelwise.inference.batch import predict_folder
 from pixelwise.inference.predictor import Predictor
 from pixelwise.planning.plan import Plan
-from pixelwise.planning.rules import draw_plan
-from pixelwise.reporting.console import print_dataset, print_inspection, print_metrics, print_plan, print_run
-from pixelwise.reporting.dataset_report import write_inspection
-from pixelwise.reporting.preview import show
+from pixelwise.planning.rules import make_plan
+from pixelwise.reporting.console import print_dataset, print_dataset_report, print_metrics, print_plan, print_run
+from pixelwise.reporting.dataset_report import write_dataset_report
+from pixelwise.reporting.preview import preview
 from pixelwise.runs.run_dir import Run
-from pixelwise.runtime.distributed import is_first_process
-from pixelwise.runtime.files import free_path
-from pixelwise.runtime.progress import Bars
+from pixelwise.runtime.distributed import is_rank_zero
+from pixelwise.runtime.files import next_free_path
+from pixelwise.runtime.progress import ProgressBars
 from pixelwise.training.trainer import train
-from pixelwise.visualization import save_picture
+from pixelwise.visualization import save_image
 
 app = App(
     name="pixelwise",
@@ -59,12 +59,12 @@ def inspect_command(data: str, /, *, out: Path | None = None, masks: DataFlags |
     """
     if out is not None and out.exists():
         raise DataError(f"{out}: is already there; choose another --out")
-    with Bars() as bars:
+    with ProgressBars() as bars:
         found = inspect(data, (masks or DataFlags()).choices(skip_bad=True), progress=bars.over("looking at photos"))
-        plan = draw_plan(found, progress=bars.over("timing steps"))
-        folder = out or free_path(Path(f"{_name(data)}-inspect"))
-        write_inspection(found, plan, folder, progress=bars.over("drawing classes"))
-    print_inspection(found)
+        plan = make_plan(found, progress=bars.over("timing steps"))
+        folder = out or next_free_path(Path(f"{_name(data)}-inspect"))
+        write_dataset_report(found, plan, folder, progress=bars.over("drawing classes"))
+    print_dataset_report(found)
     print_plan(plan)
     print(f"report: {folder / 'report.html'}\nplan:   {folder / 'plan.yaml'}")
     print(f"train:  pixelwise train {data} --plan {folder / 'plan.yaml'}")
@@ -106,7 +106,7 @@ def train_command(
     )
     choices = (masks or DataFlags()).choices(given.get("skip_bad", False))
     used, found = _check_train_flags(out, plan, preset, resume, choices, given), None
-    with Bars(shown=is_first_process()) as bars:
+    with ProgressBars(shown=is_rank_zero()) as bars:
         if resume and out is not None:
             dataset = Run.open(out).read_manifest().load(data, choices.skip_bad)
         elif used is not None:
@@ -115,28 +115,28 @@ def train_command(
             dataset = load(data, choices, progress=bars.over("looking at masks"))
         else:
             found = inspect(data, choices, progress=bars.over("looking at photos"))
-            used = draw_plan(found, given, is_first_process(), bars.over("timing steps"))
+            used = make_plan(found, given, is_rank_zero(), bars.over("timing steps"))
             dataset = found.data
-    if used is not None and is_first_process():
+    if used is not None and is_rank_zero():
         if found is None:
             print_dataset(dataset)
         else:
-            print_inspection(found)
+            print_dataset_report(found)
         print_plan(used)
-    target = out or free_path(Path("runs") / _name(data))
+    target = out or next_free_path(Path("runs") / _name(data))
     run = train(dataset, target, preset=preset, resume=resume, plan=used, **given)
-    if is_first_process():
+    if is_rank_zero():
         print_run(run)
     return 0
 
 
 def _check_train_flags(
-    out: Path | None, plan: Path | None, preset: str | None, resume: bool, choices: Choices, given: dict[str, Any]
+    out: Path | None, plan: Path | None, preset: str | None, resume: bool, choices: LabelOptions, given: dict[str, Any]
 ) -> Plan | None:
     """The plan of --plan; raises for what is wrong with a flag, before any photo is looked at."""
     if resume and out is None:
         raise ConfigError("--resume: say which run goes on, by --out")
-    if plan is not None and (preset is not None or resume or choices != Choices(skip_bad=choices.skip_bad)):
+    if plan is not None and (preset is not None or resume or choices != LabelOptions(skip_bad=choices.skip_bad)):
         raise ConfigError(
             "--plan says how masks are read and which settings to start from: leave out --preset, --resume and the "
             "flags about masks, or change the plan"
@@ -187,14 +187,14 @@ def evaluate_command(
     """
     dataset = Run.open(run).read_manifest().load(data, skip_bad)
     skipped: list[DataError] = []
-    with Bars(shown=is_first_process()) as bars:
+    with ProgressBars(shown=is_rank_zero()) as bars:
         metrics = evaluate(
             run, dataset, split, out, resolution, device, progress=bars.over(f"evaluating on {split}"),
             skipped=skipped if skip_bad else None,
         )  # fmt: skip
     for error in skipped:
         print(f"left out: {error}", file=sys.stderr)
-    if is_first_process():
+    if is_rank_zero():
         print_metrics(metrics, split)
     return 1 if skipped else 0
 
@@ -218,8 +218,8 @@ def predict_command(run: Path, photos: list[Path], /, *, out: Path, device: str 
     device: str
         auto, cpu, cuda, mps.
     """
-    with Bars() as bars:
-        report, skipped = predict_files(Predictor.load(run, device), photos, out, progress=bars.over("predicting"))
+    with ProgressBars() as bars:
+        report, skipped = predict_folder(Predictor.load(run, device), photos, out, progress=bars.over("predicting"))
     for error in skipped:
         print(f"skipped: {error}", file=sys.stderr)
     print(f"{len(report['photos'])} photos predicted: masks and overlays are in {out}")
@@ -252,8 +252,8 @@ def show_command(
     dataset = load(data, (masks or DataFlags()).choices())
     if out is not None and out.exists():
         raise DataError(f"{out}: is already there; choose another --out")
-    target = out or free_path(Path(f"{_name(data)}-{split}.png"))
-    save_picture(show(dataset, split, count), target)
+    target = out or next_free_path(Path(f"{_name(data)}-{split}.png"))
+    save_image(preview(dataset, split, count), target)
     print_dataset(dataset)
     print(f"sheet: {target}")
     return 0
@@ -289,7 +289,7 @@ def pack_command(
     from pixelwise.data.pack import pack
 
     choices = (masks or DataFlags()).choices(skip_bad)
-    with Bars() as bars:
+    with ProgressBars() as bars:
         dataset = load(data, choices, progress=bars.over("looking at masks"))
         packed = pack(dataset, out, shard_mb * 2**20, size, skip_bad=skip_bad, progress=bars.over("packing"))
     for error in packed.skipped:
@@ -328,7 +328,7 @@ def main(tokens: Sequence[str] | None = None) -> None:
     except (PixelwiseError, CycloptsError, OSError) as error:
         # pydantic tells of a value that is no number in four lines, as cyclopts' cause.
         cause = error.__cause__
-        text = f"--{one_line(cause, Config)}" if isinstance(cause, ValidationError) else str(error)
+        text = f"--{format_validation_error(cause, Config)}" if isinstance(cause, ValidationError) else str(error)
         # Spaces stay as they are: names of files may have two in a row, or one of another width.
         print(f"pixelwise: error: {' '.join(filter(None, map(str.strip, text.splitlines())))}", file=sys.stderr)
         sys.exit(2)

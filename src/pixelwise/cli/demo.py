@@ -6,12 +6,12 @@ from pixelwise.config import Config
 from pixelwise.data.demo.download import find_oxford_pets
 from pixelwise.data.load import load_dataset
 from pixelwise.evaluation.evaluator import evaluate
-from pixelwise.inference.batch import predict_files
+from pixelwise.inference.batch import predict_folder
 from pixelwise.inference.predictor import Predictor
 from pixelwise.reporting.console import print_metrics, print_run
 from pixelwise.runs.run_dir import Run
-from pixelwise.runtime.files import free_path
-from pixelwise.runtime.progress import Bars
+from pixelwise.runtime.files import next_free_path
+from pixelwise.runtime.progress import ProgressBars
 from pixelwise.training.trainer import train
 
 PHOTOS_SHOWN = 12_000
@@ -32,12 +32,12 @@ def demo(out: Path) -> Run:
     print(source, flush=True)
     data = load_dataset(folder)
     epochs = min(Config.of().epochs, max(2, round(PHOTOS_SHOWN / len(data.train))))
-    run = train(data, free_path(out), epochs=epochs)
+    run = train(data, next_free_path(out), epochs=epochs)
     print_run(run)
     chosen = [Path(str(record.image)) for record in data.test[:: max(1, len(data.test) // PREDICTED)]][:PREDICTED]
-    with Bars() as bars:
+    with ProgressBars() as bars:
         metrics = evaluate(run, data, progress=bars.over("evaluating on test"))
-        predict_files(Predictor.load(run.folder), chosen, run.predictions_folder, progress=bars.over("predicting"))
+        predict_folder(Predictor.load(run.folder), chosen, run.predictions_folder, progress=bars.over("predicting"))
     print_metrics(metrics, "test")
     print(f"masks and overlays of {len(chosen)} test photos: {run.predictions_folder}")
     return run

@@ -8,7 +8,7 @@ from pydantic import BaseModel, create_model
 
 from pixelwise.config import Config
 from pixelwise.data.formats import FORMATS
-from pixelwise.data.label_map.options import Choices
+from pixelwise.data.label_map.options import LabelOptions
 from pixelwise.errors import ConfigError
 
 _GROUPS = ("Data", "Model", "Training", "Machine")
@@ -64,7 +64,7 @@ class DataFlags:
         tuple[str, ...], _flag("What each level means: 0=background 255=cat #ff0000=dog 7=ignore.")
     ] = ()
 
-    def choices(self, skip_bad: bool = False) -> Choices:
+    def choices(self, skip_bad: bool = False) -> LabelOptions:
         """The same as `load_dataset` takes it; lists may be given in one word, with commas."""
         pairs = []
         for text in _words(self.mask_map):
@@ -74,7 +74,7 @@ class DataFlags:
                     f"--mask-map: '{text}' is not level=class; write 0=background 255=cat, or #ff0000=dog"
                 )
             pairs.append((level.strip(), name.strip()))
-        return Choices(self.format, _words(self.classes), _words(self.ignore), tuple(pairs), skip_bad)
+        return LabelOptions(self.format, _words(self.classes), _words(self.ignore), tuple(pairs), skip_bad)
 
 
 def _words(texts: tuple[str, ...]) -> tuple[str, ...]:

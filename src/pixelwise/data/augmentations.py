@@ -36,12 +36,12 @@ class ColourJitter(v2.ColorJitter):
         return tv_tensors.wrap(super().transform(grey, params)[:, 0], like=inpt)
 
 
-def flip_only(size: int) -> v2.Transform:
+def flip(size: int) -> v2.Transform:
     """The tutorial's: a left-right flip, half of the time."""
     return v2.RandomHorizontalFlip()
 
 
-def crop_flip_colour(size: int) -> v2.Transform:
+def crop_flip_color(size: int) -> v2.Transform:
     """Ours: a crop of 60 to 100 % of the photo, resized to size x size; a flip; a change of colours."""
     return v2.Compose(
         [
@@ -54,28 +54,28 @@ def crop_flip_colour(size: int) -> v2.Transform:
 
 def crop_colour(size: int) -> v2.Transform:
     """The same without the flip: for classes that are told apart by left and right, and for text."""
-    kept = [each for each in crop_flip_colour(size).transforms if not isinstance(each, v2.RandomHorizontalFlip)]
+    kept = [each for each in crop_flip_color(size).transforms if not isinstance(each, v2.RandomHorizontalFlip)]
     return v2.Compose(kept)
 
 
-def resize_only(size: int) -> v2.Transform:
+def no_augmentation(size: int) -> v2.Transform:
     """No augmentation: whatever was prepared, at size x size."""
     return v2.Identity()
 
 
 AUGMENTATIONS: dict[str, Callable[[int], v2.Transform]] = {
-    "none": resize_only,
-    "flip": flip_only,
-    "crop": crop_flip_colour,
+    "none": no_augmentation,
+    "flip": flip,
+    "crop": crop_flip_color,
     "crop-unmirrored": crop_colour,
 }
 
 
-REPEATING = ("none", "flip")
+CACHEABLE = ("none", "flip")
 """The augmentations that make few pictures of a photo, so that the same ones come again."""
 
 
-def prepared_size(name: str, size: int) -> int:
+def source_size(name: str, size: int) -> int:
     """The side at which photos are kept for that augmentation: crops are taken from larger ones."""
     return round(size * 1.25) if name.startswith("crop") else size
 
@@ -89,10 +89,10 @@ def build_transform(name: str, size: int) -> Transform:
     ((3, 128, 128), (128, 128))
     """
     draw = AUGMENTATIONS[name](size)
-    return unchanged if isinstance(draw, v2.Identity) else partial(_draw_together, draw)
+    return identity if isinstance(draw, v2.Identity) else partial(_draw_together, draw)
 
 
-def unchanged(image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+def identity(image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     """The transform that draws nothing."""
     return image, mask
 

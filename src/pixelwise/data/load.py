@@ -6,21 +6,21 @@ from pathlib import Path
 
 from upath import UPath
 
-from pixelwise.data.formats import find_layout
+from pixelwise.data.formats import detect_format
 from pixelwise.data.io.image import count_channels
-from pixelwise.data.label_map.options import Choices, Meaning
-from pixelwise.data.label_map.resolve import infer
-from pixelwise.data.label_map.value_counts import LevelSurvey, survey_masks
+from pixelwise.data.label_map.options import LabelOptions, ResolvedLabels
+from pixelwise.data.label_map.resolve import resolve_labels
+from pixelwise.data.label_map.value_counts import MaskValueCounts, count_mask_values
 from pixelwise.data.schema import (
-    Dataset,
-    Layers,
-    Layout,
+    Annotation,
+    DataIssue,
+    DatasetIndex,
+    FormatResult,
     MaskSource,
-    Problem,
-    Reading,
+    MultilabelMask,
+    PolygonMask,
+    ReadSpec,
     Record,
-    Shape,
-    Shapes,
 )
 from pixelwise.errors import DataError, first_line, printable
 from pixelwise.palette import IGNORE_INDEX
@@ -35,7 +35,7 @@ def load_dataset(
     mask_map: Mapping[str, str] | None = None,
     skip_bad: bool = False,
     progress: Progress = no_progress,
-) -> Dataset:
+) -> DatasetIndex:
     """Find out what lies in a folder: classes, how masks are encoded, and the records of each split.
 
     Where the format does not settle what masks mean, all of them are looked at.
@@ -43,7 +43,7 @@ def load_dataset(
     Args:
         root: a folder, a table or JSON file that lists a data set, or any fsspec URL of what `pixelwise pack` wrote.
         format: a name in FORMATS, or None to tell by what is there.
-        classes, ignore, mask_map, skip_bad: see `Choices`.
+        classes, ignore, mask_map, skip_bad: see `LabelOptions`.
         progress: see `Progress`; called where masks are looked at.
 
     Raises DataError for a folder that is not there or of no known format, photos without masks (unless `skip_bad`),
@@ -53,29 +53,29 @@ def load_dataset(
     ('pet', 'background', 'border')
     """
     return load(
-        root, Choices(format, tuple(classes), tuple(ignore), tuple((mask_map or {}).items()), skip_bad), progress
+        root, LabelOptions(format, tuple(classes), tuple(ignore), tuple((mask_map or {}).items()), skip_bad), progress
     )
 
 
-def load(root: str | Path, choices: Choices, progress: Progress = no_progress) -> Dataset:
+def load(root: str | Path, choices: LabelOptions, progress: Progress = no_progress) -> DatasetIndex:
     """`load_dataset` with everything that a person settled in one value."""
-    place = open_root(root)
-    format, layout = find_layout(place, choices.format)
-    survey = LevelSurvey()
-    if is_open(layout):
-        survey, errors = survey_masks(layout.records, progress)
+    place = resolve_root(root)
+    format, layout = detect_format(place, choices.format)
+    survey = MaskValueCounts()
+    if needs_resolution(layout):
+        survey, errors = count_mask_values(layout.records, progress)
         layout = replace(layout, problems=(*layout.problems, *map(_unreadable, errors)))
-    notes = check_problems(place, layout.problems, choices.skip_bad)
-    meaning = infer(layout, survey, choices)
-    return apply_meaning(place, format, layout, meaning, (*meaning.notes, *notes))
+    notes = raise_on_fatal(place, layout.problems, choices.skip_bad)
+    meaning = resolve_labels(layout, survey, choices)
+    return build_index(place, format, layout, meaning, (*meaning.notes, *notes))
 
 
-def _unreadable(error: DataError) -> Problem:
+def _unreadable(error: DataError) -> DataIssue:
     file, _, what = str(error).partition(": ")
-    return Problem("unreadable mask", file, what)
+    return DataIssue("unreadable mask", file, what)
 
 
-def open_root(root: str | Path) -> Path:
+def resolve_root(root: str | Path) -> Path:
     """A path as pathlib knows it; a URL as fsspec does. DataError for a URL that nothing here can open."""
     if isinstance(root, str) and "://" in root:
         try:
@@ -90,12 +90,12 @@ def open_root(root: str | Path) -> Path:
     return root.expanduser() if isinstance(root, Path) else Path(root).expanduser()
 
 
-def is_open(layout: Layout) -> bool:
+def needs_resolution(layout: FormatResult) -> bool:
     """Whether what masks mean is still to be worked out from them."""
     return layout.encoding is None or (layout.encoding.kind != "shapes" and not layout.encoding.mapping)
 
 
-def check_problems(root: Path, problems: Sequence[Problem], skip_bad: bool) -> list[str]:
+def raise_on_fatal(root: Path, problems: Sequence[DataIssue], skip_bad: bool) -> list[str]:
     """Raise DataError for the first problem that a training cannot go on with; with `skip_bad`, a line that tells."""
     fatal = [problem for problem in problems if not problem.usable]
     if not fatal:
@@ -108,26 +108,26 @@ def check_problems(root: Path, problems: Sequence[Problem], skip_bad: bool) -> l
     return [f"left out: {len(fatal)} file{'s' * (len(fatal) != 1)} ({', '.join(kinds)}), such as {such}"]
 
 
-def apply_meaning(
-    root: Path, format: str, layout: Layout, meaning: Meaning, notes: Sequence[str] = (), bits: int = 16,
+def build_index(
+    root: Path, format: str, layout: FormatResult, meaning: ResolvedLabels, notes: Sequence[str] = (), bits: int = 16,
     channels: int | None = None,
-) -> Dataset:  # fmt: skip
+) -> DatasetIndex:  # fmt: skip
     """The data set of a layout whose masks mean that; without `channels`, the first photo is asked for them."""
     if not layout.records:
         raise DataError(f"{root}: no photo with a mask was found here ({format})")
     train, val, test = (
         tuple(_translated(record, meaning) for record in split) for split in (layout.train, layout.val, layout.test)
     )
-    reading = Reading(meaning.encoding, channels or _channels(layout), bits)
+    reading = ReadSpec(meaning.encoding, channels or _channels(layout), bits)
     named: dict[str, int] = {}
     if meaning.encoding.kind in ("shapes", "layers"):
         named = dict(zip(layout.classes, meaning.sources or range(len(layout.classes)), strict=True))
-    return Dataset(
+    return DatasetIndex(
         root, format, meaning.classes, meaning.palette, reading, train, val, test, tuple(notes), named=named
     )  # fmt: skip
 
 
-def _channels(layout: Layout) -> int:
+def _channels(layout: FormatResult) -> int:
     """The channels of the first photo that can be read: all must have as many."""
     for record in layout.records:
         try:
@@ -137,23 +137,23 @@ def _channels(layout: Layout) -> int:
     return 3
 
 
-def _translated(record: Record, meaning: Meaning) -> Record:
+def _translated(record: Record, meaning: ResolvedLabels) -> Record:
     """A record whose shapes or layers stand in the order of the classes."""
     if not meaning.sources or meaning.sources == tuple(range(len(meaning.sources))):
         return record
     return replace(record, mask=_translated_mask(record.mask, meaning))
 
 
-def _translated_mask(mask: MaskSource | None, meaning: Meaning) -> MaskSource | None:
+def _translated_mask(mask: MaskSource | None, meaning: ResolvedLabels) -> MaskSource | None:
     to = meaning.sources
 
     def label(index: int) -> int:
         return index if index == IGNORE_INDEX else to[index]
 
-    if isinstance(mask, Shapes):
-        shapes = tuple(Shape(label(each.label), each.polygons, each.rle, each.relative) for each in mask.shapes)
-        return Shapes(shapes, mask.name, label(mask.background))
-    if isinstance(mask, Layers):
+    if isinstance(mask, PolygonMask):
+        shapes = tuple(Annotation(label(each.label), each.polygons, each.rle, each.relative) for each in mask.shapes)
+        return PolygonMask(shapes, mask.name, label(mask.background))
+    if isinstance(mask, MultilabelMask):
         kept = {to[index]: picture for index, picture in enumerate(mask.pictures) if to[index] != IGNORE_INDEX}
-        return Layers(tuple(kept.get(index) for index in range(len(meaning.classes))))
+        return MultilabelMask(tuple(kept.get(index) for index in range(len(meaning.classes))))
     return mask

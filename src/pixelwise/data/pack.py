@@ -17,14 +17,14 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from pixelwise.data.analysis.groups import group_photos
+from pixelwise.data.analysis.groups import assign_groups
 from pixelwise.data.formats.webdataset import INDEX, MARK, VERSION
-from pixelwise.data.io.image import open_picture
-from pixelwise.data.io.mask import read_pair
-from pixelwise.data.schema import SPLITS, Dataset, Reading, Record, Source
+from pixelwise.data.io.image import open_image
+from pixelwise.data.io.mask import read_image_and_mask
+from pixelwise.data.schema import SPLITS, BytesSource, DatasetIndex, ReadSpec, Record
 from pixelwise.errors import ConfigError, DataError, first_line
 from pixelwise.runtime.progress import Progress, no_progress
-from pixelwise.runtime.threads import read_ahead
+from pixelwise.runtime.threads import prefetch_map
 
 SHARD_BYTES = 64 * 2**20
 
@@ -34,7 +34,7 @@ _SUFFIXES = {"JPEG": "jpg", "MPO": "jpg", "TIFF": "tif"}
 
 
 @dataclass(frozen=True)
-class Packed:
+class PackResult:
     """What `pack` wrote.
 
     Attributes:
@@ -91,14 +91,14 @@ class _Writer:
 
 
 def pack(
-    data: Dataset,
+    data: DatasetIndex,
     out: str | Path,
     shard_bytes: int = SHARD_BYTES,
     size: int | None = None,
     seed: int = 0,
     skip_bad: bool = False,
     progress: Progress = no_progress,
-) -> Packed:
+) -> PackResult:
     """Write a data set as shards that `load_dataset` reads, and that WebDataset's own tools read too.
 
     OUT gets train-000000.tar, …, and dataset.json, which says what is where; a data set is there only once that
@@ -121,13 +121,13 @@ def pack(
     if size is not None and data.reading.channels != 3:
         raise ConfigError(f"size: photos of {data.reading.channels} channels cannot be reduced; leave it out")
     if not data.val:  # what is trained on will be split, and groups must be kept together then
-        data = group_photos(data)
+        data = assign_groups(data)
     skipped: list[DataError] = []
     with _writing(out) as put:
         writer = _Writer(put, shard_bytes)
         count, total = 0, sum(len(getattr(data, split)) for split in SPLITS)
         ordered = _shuffled(data, seed)
-        read = read_ahead(partial(_sample, reading=data.reading, size=size), [record for _, record in ordered], 16)
+        read = prefetch_map(partial(_sample, reading=data.reading, size=size), [record for _, record in ordered], 16)
         for (split, record), files in zip(ordered, progress(read, total), strict=True):
             if isinstance(files, DataError):
                 if not skip_bad:
@@ -144,7 +144,7 @@ def pack(
             raise DataError(f"{data.root}: none of its photos can be packed" + (f"; {skipped[0]}" if skipped else ""))
         put(INDEX, json.dumps(_index(data, writer.shards, size), ensure_ascii=False).encode())
     shards = [shard for split in writer.shards.values() for shard in split]
-    return Packed(
+    return PackResult(
         str(out),
         tuple(shard["shard"] for shard in shards),
         count,
@@ -153,7 +153,7 @@ def pack(
     )
 
 
-def _shuffled(data: Dataset, seed: int) -> list[tuple[str, Record]]:
+def _shuffled(data: DatasetIndex, seed: int) -> list[tuple[str, Record]]:
     """All records, split after split, in a random order each."""
     ordered: list[tuple[str, Record]] = []
     for split in SPLITS:
@@ -163,7 +163,7 @@ def _shuffled(data: Dataset, seed: int) -> list[tuple[str, Record]]:
     return ordered
 
 
-def _index(data: Dataset, shards: dict[str, list[dict[str, Any]]], size: int | None) -> dict[str, Any]:
+def _index(data: DatasetIndex, shards: dict[str, list[dict[str, Any]]], size: int | None) -> dict[str, Any]:
     return {
         "format": MARK,
         "version": VERSION,
@@ -176,17 +176,17 @@ def _index(data: Dataset, shards: dict[str, list[dict[str, Any]]], size: int | N
     }
 
 
-def _sample(record: Record, reading: Reading, size: int | None) -> list[tuple[str, bytes]] | DataError:
+def _sample(record: Record, reading: ReadSpec, size: int | None) -> list[tuple[str, bytes]] | DataError:
     """A sample's files: (what follows the key in the name, content)."""
     try:
-        image, mask = read_pair(record, reading)
+        image, mask = read_image_and_mask(record, reading)
         if size is not None and min(mask.shape[-2:]) > size:
             photo, mask = _reduced(image, mask, size)
             content = _encoded(photo, "JPEG", quality=95)
             ending = "jpg"
         else:
             content = record.image.read_bytes()
-            ending = open_picture(record.image, _suffix) if reading.channels == 3 else "tif"
+            ending = open_image(record.image, _suffix) if reading.channels == 3 else "tif"
     except DataError as error:
         return error
     except OSError as error:
@@ -200,12 +200,12 @@ def _sample(record: Record, reading: Reading, size: int | None) -> list[tuple[st
 
 def _reduced(image: np.ndarray, mask: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
     """A photo and its mask, the shorter side `size`, by the resizing that training uses."""
-    from pixelwise.data.resize import resize_mask, resize_photo  # torch is not needed else
+    from pixelwise.data.resize import resize_image, resize_mask  # torch is not needed else
 
     height, width = mask.shape[-2:]
     scale = size / min(height, width)
     smaller = (max(size, round(height * scale)), max(size, round(width * scale)))
-    photo = resize_photo(image, smaller).permute(1, 2, 0).contiguous().numpy()
+    photo = resize_image(image, smaller).permute(1, 2, 0).contiguous().numpy()
     return photo, resize_mask(mask, smaller).numpy()
 
 
@@ -220,7 +220,7 @@ def _encoded(pixels: np.ndarray, format: str, **options: Any) -> bytes:
     return buffer.getvalue()
 
 
-def _plain(source: Source) -> str:
+def _plain(source: BytesSource) -> str:
     """A file's name in letters that every tar tool knows, without dots: at the first one WebDataset's keys end."""
     return re.sub(r"[^A-Za-z0-9_-]", "_", Path(source.name).stem)[:60]
 

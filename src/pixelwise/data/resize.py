@@ -9,7 +9,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
 
-def resize_photo(image: np.ndarray, size: tuple[int, int]) -> Tensor:
+def resize_image(image: np.ndarray, size: tuple[int, int]) -> Tensor:
     """Resize a HWC uint8 photo to (height, width): (C, height, width) uint8, channels last in memory.
 
     Bilinear with antialiasing. Training, evaluation and prediction all come through here.

@@ -16,7 +16,7 @@ SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 
 @runtime_checkable
-class Source(Protocol):
+class BytesSource(Protocol):
     """Where the bytes of a picture are: a pathlib.Path, a UPath (any fsspec URL), a member of a shard, a table's cell.
 
     `str()` of it names it in messages.
@@ -33,7 +33,7 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Shape:
+class Annotation:
     """One outlined thing of a class.
 
     Attributes:
@@ -51,13 +51,13 @@ class Shape:
 
 
 @dataclass(frozen=True, eq=False)
-class Shapes:
+class PolygonMask:
     """A mask that is drawn: `background` everywhere, then the shapes in order, later ones over earlier ones.
 
     `name` says where they come from, for messages: "instances.json, image 17".
     """
 
-    shapes: tuple[Shape, ...]
+    shapes: tuple[Annotation, ...]
     name: str
     background: int = 0
 
@@ -66,16 +66,16 @@ class Shapes:
 
 
 @dataclass(frozen=True)
-class Layers:
+class MultilabelMask:
     """A multi-label mask: one picture a class, in class order; None where the class has none on this photo."""
 
-    pictures: tuple[Source | None, ...]
+    pictures: tuple[BytesSource | None, ...]
 
     def __str__(self) -> str:
         return ", ".join(str(each) for each in self.pictures if each is not None)
 
 
-MaskSource = Source | Shapes | Layers
+MaskSource = BytesSource | PolygonMask | MultilabelMask
 
 
 @dataclass(frozen=True)
@@ -86,14 +86,14 @@ class Record:
     split (the frames of one video, the tiles of one slide).
     """
 
-    image: Source
+    image: BytesSource
     mask: MaskSource | None
     stratum: str | None = None
     group: str | None = None
 
 
 @dataclass(frozen=True)
-class MaskEncoding:
+class LabelMap:
     """How the pixels of mask files become class indices.
 
     Attributes:
@@ -111,14 +111,14 @@ class MaskEncoding:
 
 
 @dataclass(frozen=True)
-class Reading:
+class ReadSpec:
     """How the files of a data set become arrays: see `read_image` and `read_mask`.
 
     `channels` is 3 for photos of every kind, which are read as RGB, or the number of bands of TIFFs with other bands.
     `bits` is how many of 16 bits a channel photos with 16 bits make use of: pixels are shifted right by bits − 8.
     """
 
-    masks: MaskEncoding
+    masks: LabelMap
     channels: int = 3
     bits: int = 16
 
@@ -129,7 +129,7 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class Problem:
+class DataIssue:
     """Something that is wrong with one file.
 
     Attributes:
@@ -149,7 +149,7 @@ class Problem:
 
 
 @dataclass(frozen=True)
-class Layout:
+class FormatResult:
     """What a format finds in a folder: pairs and what is known of the classes, no pixel read yet.
 
     Attributes:
@@ -167,12 +167,12 @@ class Layout:
     val: tuple[Record, ...] = ()
     test: tuple[Record, ...] = ()
     classes: tuple[str, ...] = ()
-    encoding: MaskEncoding | None = None
+    encoding: LabelMap | None = None
     value_names: Mapping[int, str] = field(default_factory=dict)
     colour_names: Mapping[int, str] = field(default_factory=dict)
     listed: tuple[str, ...] = ()
     palette: tuple[tuple[int, int, int], ...] = ()
-    problems: tuple[Problem, ...] = ()
+    problems: tuple[DataIssue, ...] = ()
 
     @property
     def records(self) -> tuple[Record, ...]:
@@ -181,7 +181,7 @@ class Layout:
 
 
 @dataclass(frozen=True)
-class Dataset:
+class DatasetIndex:
     """A data set that can be trained on: classes, how to read it, and its records.
 
     `root` names where it was found. `palette` has one (red, green, blue) in 0..255 a class. `notes` has a line for
@@ -194,7 +194,7 @@ class Dataset:
     format: str
     classes: tuple[str, ...]
     palette: tuple[tuple[int, int, int], ...]
-    reading: Reading
+    reading: ReadSpec
     train: tuple[Record, ...] = ()
     val: tuple[Record, ...] = ()
     test: tuple[Record, ...] = ()

@@ -9,17 +9,17 @@ from typing import Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
-from pixelwise.data.formats import FORMATS, find_layout
-from pixelwise.data.io.mask import level_text
-from pixelwise.data.label_map.options import MOST_CLASSES, Choices, Meaning, chosen, parse_level
-from pixelwise.data.load import apply_meaning, check_problems, is_open, open_root
-from pixelwise.data.schema import Dataset, Layout, MaskEncoding
+from pixelwise.data.formats import FORMATS, detect_format
+from pixelwise.data.io.mask import format_value
+from pixelwise.data.label_map.options import MOST_CLASSES, LabelOptions, ResolvedLabels, apply_options, parse_level
+from pixelwise.data.load import build_index, needs_resolution, raise_on_fatal, resolve_root
+from pixelwise.data.schema import DatasetIndex, FormatResult, LabelMap
 from pixelwise.errors import ConfigError, DataError, RunError
 from pixelwise.palette import IGNORE_INDEX
 from pixelwise.runtime.yaml_text import yaml_line, yaml_text
 
 
-class ManifestClass(BaseModel):
+class ClassSpec(BaseModel):
     """A class: the levels in masks that stand for it, as written ("7", "#ff0000"), and the colour it is drawn in.
 
     Where the data set's own files name classes, the levels are those names.
@@ -36,13 +36,13 @@ class ManifestClass(BaseModel):
         return [str(each) for each in value] if isinstance(value, list | tuple) else value
 
 
-class Manifest(BaseModel):
+class DatasetSpec(BaseModel):
     """How a data set's files become arrays and classes: what is needed to read more photos of its kind the same way.
 
     Attributes:
         format: a name in FORMATS.
-        kind, tolerance: see `MaskEncoding`.
-        channels, bits: see `Reading`.
+        kind, tolerance: see `LabelMap`.
+        channels, bits: see `ReadSpec`.
         classes: by name, in index order.
         ignore: levels to ignore.
         absent, present: of multi-label masks, the levels that say that a class is not there, and that it is.
@@ -55,7 +55,7 @@ class Manifest(BaseModel):
     tolerance: int = 0
     channels: int = 3
     bits: int = 16
-    classes: dict[str, ManifestClass]
+    classes: dict[str, ClassSpec]
     ignore: tuple[str, ...] = ()
     absent: tuple[str, ...] = ()
     present: tuple[str, ...] = ()
@@ -66,27 +66,27 @@ class Manifest(BaseModel):
         return [str(each) for each in value] if isinstance(value, list | tuple) else value
 
     @staticmethod
-    def of(data: Dataset) -> "Manifest":
+    def of(data: DatasetIndex) -> "DatasetSpec":
         """How that data set was read."""
         masks, reading = data.reading.masks, data.reading
 
         layered = reading.multilabel
 
         def levels(index: int) -> tuple[str, ...]:
-            return tuple(level_text(level, masks.kind) for level, each in masks.mapping.items() if each == index)
+            return tuple(format_value(level, masks.kind) for level, each in masks.mapping.items() if each == index)
 
         def written(index: int) -> tuple[str, ...]:
             named = tuple(name for name, each in data.named.items() if each == index)
             return named if masks.kind in ("shapes", "layers") else levels(index)
 
-        return Manifest(
+        return DatasetSpec(
             format=data.format,
             kind=masks.kind,
             tolerance=masks.tolerance,
             channels=reading.channels,
             bits=reading.bits,
             classes={
-                name: ManifestClass(levels=written(index), colour="#{:02x}{:02x}{:02x}".format(*colour))
+                name: ClassSpec(levels=written(index), colour="#{:02x}{:02x}{:02x}".format(*colour))
                 for index, (name, colour) in enumerate(zip(data.classes, data.palette, strict=True))
             },
             ignore=levels(IGNORE_INDEX) if layered else written(IGNORE_INDEX),
@@ -94,7 +94,7 @@ class Manifest(BaseModel):
             present=levels(1) if layered else (),
         )
 
-    def meaning(self, format: str, layout: Layout) -> Meaning:
+    def meaning(self, format: str, layout: FormatResult) -> ResolvedLabels:
         """What the masks of a layout mean, read by this manifest; ConfigError where it cannot be so.
 
         Where another format settles the meaning itself (the same photos in shards), classes are found by name.
@@ -103,8 +103,8 @@ class Manifest(BaseModel):
         names = tuple(self.classes)
         if not 1 <= len(names) <= MOST_CLASSES:
             raise ConfigError(f"classes: there are {len(names)}; there must be 2 to {MOST_CLASSES}")
-        if format != self.format and not is_open(layout):
-            return replace(chosen(layout, Choices(classes=names)), palette=palette)
+        if format != self.format and not needs_resolution(layout):
+            return replace(apply_options(layout, LabelOptions(classes=names)), palette=palette)
         settled = layout.encoding.kind if layout.encoding is not None else None
         if self.kind in ("shapes", "layers"):
             if settled != self.kind:
@@ -115,11 +115,11 @@ class Manifest(BaseModel):
             rest = names.index("background") if "background" in names and self.kind == "shapes" else IGNORE_INDEX
             sources = tuple(by_name.get(name, rest) for name in layout.classes)
             mapping = self._mapping([self.absent, self.present]) if self.kind == "layers" else {}
-            return Meaning(MaskEncoding(self.kind, mapping, self.tolerance), names, palette, (), sources)
+            return ResolvedLabels(LabelMap(self.kind, mapping, self.tolerance), names, palette, (), sources)
         if settled in ("shapes", "layers"):
             raise ConfigError(f"kind: {self.kind}, but the masks here are {settled}")
         mapping = self._mapping([each.levels for each in self.classes.values()])
-        return Meaning(MaskEncoding(self.kind, mapping, self.tolerance), names, palette)
+        return ResolvedLabels(LabelMap(self.kind, mapping, self.tolerance), names, palette)
 
     def _mapping(self, levels: Sequence[Sequence[str]]) -> dict[int, int]:
         """Level → class index, from the levels of each class as written."""
@@ -132,21 +132,21 @@ class Manifest(BaseModel):
                 mapping[level] = index
         return mapping
 
-    def load(self, root: str | Path, skip_bad: bool = False) -> Dataset:
+    def load(self, root: str | Path, skip_bad: bool = False) -> DatasetIndex:
         """A data set read by this manifest, whatever its own masks would suggest."""
-        place = open_root(root)
+        place = resolve_root(root)
         format, layout = self._find(place)
-        notes = check_problems(place, layout.problems, skip_bad)
-        return apply_meaning(place, format, layout, self.meaning(format, layout), notes, self.bits)
+        notes = raise_on_fatal(place, layout.problems, skip_bad)
+        return build_index(place, format, layout, self.meaning(format, layout), notes, self.bits)
 
-    def _find(self, root: Path) -> tuple[str, Layout]:
+    def _find(self, root: Path) -> tuple[str, FormatResult]:
         """The layout by the manifest's own format, which a person may have asked for, else by what there is."""
         if self.format in FORMATS:
             with suppress(DataError):  # which is told below, if no other format knows the data either
                 own = FORMATS[self.format](root)
                 if own is not None:
                     return self.format, own
-        return find_layout(root)
+        return detect_format(root)
 
     def to_yaml(self) -> str:
         """The manifest as YAML that `read` reads back."""
@@ -156,7 +156,7 @@ class Manifest(BaseModel):
         """Lines of YAML, each with its reason as a comment; a class's reason stands under "class NAME"."""
         kept = self.model_dump(mode="json", exclude_defaults=True) | {"classes": None}
         lines = []
-        for name in Manifest.model_fields:
+        for name in DatasetSpec.model_fields:
             if name == "classes":
                 lines.append(f"{indent}classes:")
                 for each, about in self.classes.items():
@@ -168,10 +168,10 @@ class Manifest(BaseModel):
         return lines
 
     @staticmethod
-    def read(path: Path) -> "Manifest":
+    def read(path: Path) -> "DatasetSpec":
         """Read what `to_yaml` wrote; RunError names the file."""
         try:
-            return Manifest(**yaml.safe_load(path.read_text(encoding="utf-8")))
+            return DatasetSpec(**yaml.safe_load(path.read_text(encoding="utf-8")))
         except FileNotFoundError:
             raise RunError(f"{path}: missing; it says how the run's data was read") from None
         except (OSError, UnicodeError, TypeError, ValidationError, yaml.YAMLError) as error:

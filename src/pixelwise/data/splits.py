@@ -7,7 +7,7 @@ import numpy as np
 from pixelwise.data.schema import Record
 
 
-def hold_back(records: Sequence[Record], fraction: float, seed: int) -> tuple[list[Record], list[Record]]:
+def train_val_split(records: Sequence[Record], fraction: float, seed: int) -> tuple[list[Record], list[Record]]:
     """Split records into (kept, held back), `fraction` of each stratum held back, the same for the same seed.
 
     Groups stay together. Where most records have one, whole groups are held back, as many as come nearest to the
@@ -15,7 +15,7 @@ def hold_back(records: Sequence[Record], fraction: float, seed: int) -> tuple[li
     keeps and gives at least one record where it has two; order is the records' own.
 
     >>> from pathlib import Path
-    >>> kept, held = hold_back([Record(Path(f"{i}.jpg"), None, "a") for i in range(20)], 0.15, seed=0)
+    >>> kept, held = train_val_split([Record(Path(f"{i}.jpg"), None, "a") for i in range(20)], 0.15, seed=0)
     >>> len(kept), len(held)
     (17, 3)
     """

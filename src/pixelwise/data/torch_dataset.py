@@ -7,17 +7,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pixelwise.data.augmentations import Transform, unchanged
-from pixelwise.data.cache.store import NoCacheError, Prepared, open_prepared, prepare_pair
+from pixelwise.data.augmentations import Transform, identity
+from pixelwise.data.cache.store import CacheEntry, CacheUnavailableError, get_or_build, load_and_resize
 from pixelwise.data.pixel_weights import pixel_weights
-from pixelwise.data.schema import Layers, Reading, Record
+from pixelwise.data.schema import MultilabelMask, ReadSpec, Record
 from pixelwise.errors import DataError
 from pixelwise.palette import IGNORE_INDEX
 from pixelwise.runtime.progress import Progress, no_progress
-from pixelwise.runtime.threads import read_ahead
+from pixelwise.runtime.threads import prefetch_map
 
 
-class StreamError(DataError):
+class WorkerDataError(DataError):
     """A DataError met while photos are drawn. torch wraps a worker's error in its stack trace; this unwraps it."""
 
     def __init__(self, text: str) -> None:
@@ -56,7 +56,7 @@ class SegmentationDataset(torch.utils.data.Dataset[tuple[Tensor, ...]]):
     def __init__(
         self,
         records: Sequence[Record],
-        reading: Reading,
+        reading: ReadSpec,
         size: int,
         transform: Transform | None = None,
         class_weights: Tensor | None = None,
@@ -65,16 +65,16 @@ class SegmentationDataset(torch.utils.data.Dataset[tuple[Tensor, ...]]):
         skip_bad: bool = False,
     ) -> None:
         self.records, self.reading, self.size = records, reading, size
-        self.transform = None if transform is unchanged else transform  # which needs no random state
+        self.transform = None if transform is identity else transform  # which needs no random state
         self.class_weights, self.skip_bad = class_weights, skip_bad
         self.skipped: list[DataError] = []
         self.notes: tuple[str, ...] = ()
-        self.prepared: Prepared | None = None
+        self.prepared: CacheEntry | None = None
         self._told: set[int] = set()
         if cache and records:
             try:
-                self.prepared, self.skipped = open_prepared(records, reading, size, progress, skip_bad)
-            except NoCacheError as error:
+                self.prepared, self.skipped = get_or_build(records, reading, size, progress, skip_bad)
+            except CacheUnavailableError as error:
                 self.notes = (f"photos are decoded each time they are drawn, for the cache cannot be used: {error}",)
         self._view()
 
@@ -109,7 +109,7 @@ class SegmentationDataset(torch.utils.data.Dataset[tuple[Tensor, ...]]):
             return (mask == 1).sum((1, 2)) if mask.ndim == 3 else torch.bincount(mask.flatten(), minlength=256)
 
         counts = torch.zeros(classes, dtype=torch.int64)
-        for each in progress(read_ahead(count, range(len(self))), len(self)):
+        for each in progress(prefetch_map(count, range(len(self))), len(self)):
             counts += each[:classes]
         return counts
 
@@ -135,20 +135,20 @@ class SegmentationDataset(torch.utils.data.Dataset[tuple[Tensor, ...]]):
             return [(images[index], masks[index]) for index in indices]
         if len(indices) == 1 or torch.utils.data.get_worker_info() is not None:
             return [self._read(index) for index in indices]
-        return list(read_ahead(self._read, indices))
+        return list(prefetch_map(self._read, indices))
 
     def _read(self, index: int) -> tuple[Tensor, Tensor]:
         record = self.records[index]
         try:
-            photo, mask = prepare_pair(record, self.reading, self.size)
+            photo, mask = load_and_resize(record, self.reading, self.size)
         except DataError as error:
             if not self.skip_bad:
-                raise StreamError(str(error)) from None
+                raise WorkerDataError(str(error)) from None
             if index not in self._told:
                 self._told.add(index)
                 print(f"left out: {error}", file=sys.stderr, flush=True)
             square = (self.size, self.size)
-            layers = (len(record.mask.pictures),) if isinstance(record.mask, Layers) else ()
+            layers = (len(record.mask.pictures),) if isinstance(record.mask, MultilabelMask) else ()
             photo = np.zeros((*square, self.reading.channels), np.uint8)
             mask = np.full((*layers, *square), IGNORE_INDEX, np.uint8)
         return torch.from_numpy(photo).permute(2, 0, 1), torch.from_numpy(mask)

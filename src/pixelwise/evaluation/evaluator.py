@@ -10,18 +10,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pixelwise.data.io.mask import read_pair
+from pixelwise.data.io.mask import read_image_and_mask
 from pixelwise.data.resize import resize_mask
-from pixelwise.data.schema import Dataset, Reading, Record, Split
+from pixelwise.data.schema import DatasetIndex, ReadSpec, Record, Split
 from pixelwise.errors import DataError
 from pixelwise.inference.predictor import Predictor
 from pixelwise.metrics.confusion import Metrics, confusion_matrix
-from pixelwise.models.model import classify
+from pixelwise.models.model import logits_to_mask
 from pixelwise.runs.run_dir import Run
-from pixelwise.runtime.distributed import launch, sum_over_processes
-from pixelwise.runtime.files import replacing
+from pixelwise.runtime.distributed import all_reduce_sum, launch_fabric
+from pixelwise.runtime.files import atomic_write
 from pixelwise.runtime.progress import Progress, no_progress
-from pixelwise.runtime.threads import in_groups, read_ahead
+from pixelwise.runtime.threads import batched, prefetch_map
 
 Resolution = Literal["photo", "model"]
 
@@ -32,7 +32,7 @@ BATCH_SIZE = 16
 
 def evaluate(
     run: Run | str | Path,
-    data: Dataset,
+    data: DatasetIndex,
     split: Split = "test",
     out: str | Path | None = None,
     resolution: Resolution = "photo",
@@ -61,7 +61,7 @@ def evaluate(
     0.75
     """
     run = run if isinstance(run, Run) else Run.open(Path(run))
-    fabric = launch(device)
+    fabric = launch_fabric(device)
     predictor = Predictor.load(run.folder, fabric.device)
     if predictor.classes != data.classes:
         raise DataError(
@@ -73,10 +73,12 @@ def evaluate(
     records = data.records(split)
     own = records[fabric.global_rank :: fabric.world_size]
     left_out: list[DataError] = []
-    confusion = measure(predictor, own, data.reading, resolution, progress, None if skipped is None else left_out)
+    confusion = compute_confusion_matrix(
+        predictor, own, data.reading, resolution, progress, None if skipped is None else left_out
+    )
     # Each process compares photos of its own, none of them twice: the sum is that of one process.
-    confusion = sum_over_processes(fabric, confusion.to(fabric.device))
-    lost = int(sum_over_processes(fabric, torch.tensor(len(left_out), device=fabric.device)))
+    confusion = all_reduce_sum(fabric, confusion.to(fabric.device))
+    lost = int(all_reduce_sum(fabric, torch.tensor(len(left_out), device=fabric.device)))
     if lost == len(records):
         raise DataError(f"{data.root}: no photo of the {split} split can be used: {left_out[0]}")
     if skipped is not None:
@@ -90,15 +92,15 @@ def evaluate(
     if out is None:
         run.write_evaluation(split, text)
     else:
-        with replacing(Path(out)) as part:
+        with atomic_write(Path(out)) as part:
             part.write_text(text, encoding="utf-8")
     return metrics
 
 
-def measure(
+def compute_confusion_matrix(
     predictor: Predictor,
     records: Sequence[Record],
-    reading: Reading,
+    reading: ReadSpec,
     resolution: Resolution = "photo",
     progress: Progress = no_progress,
     skipped: list[DataError] | None = None,
@@ -107,7 +109,7 @@ def measure(
 
     def read(record: Record) -> tuple[np.ndarray, np.ndarray] | DataError:
         try:
-            return read_pair(record, reading)
+            return read_image_and_mask(record, reading)
         except DataError as error:
             if skipped is None:
                 raise
@@ -116,7 +118,7 @@ def measure(
     multilabel = predictor.model.card.multilabel
     count, size = len(predictor.classes), predictor.model.card.size
     total = torch.zeros((count, 2, 2) if multilabel else (count, count), dtype=torch.int64)
-    for group in in_groups(progress(read_ahead(read, records), len(records)), BATCH_SIZE):
+    for group in batched(progress(prefetch_map(read, records), len(records)), BATCH_SIZE):
         if skipped is not None:
             skipped += [each for each in group if isinstance(each, DataError)]
         group = [each for each in group if not isinstance(each, DataError)]
@@ -127,7 +129,7 @@ def measure(
             compared = zip(map(torch.from_numpy, masks), map(torch.from_numpy, predictor.masks(images)), strict=True)
         else:
             small = [resize_mask(mask, (size, size)) for mask in masks]
-            compared = zip(small, classify(predictor.logits(images), multilabel).cpu(), strict=True)
+            compared = zip(small, logits_to_mask(predictor.logits(images), multilabel).cpu(), strict=True)
         for truth, predicted in compared:
             total += confusion_matrix(truth, predicted, count, multilabel)
     return total

@@ -7,14 +7,14 @@ from typing import Any
 
 from pixelwise.errors import DataError
 from pixelwise.inference.predictor import Predictor
-from pixelwise.runtime.files import replacing
+from pixelwise.runtime.files import atomic_write
 from pixelwise.runtime.progress import Progress, no_progress
-from pixelwise.visualization import save_picture
+from pixelwise.visualization import save_image
 
-PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
+PREDICT_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 
 
-def find_photos(sources: Sequence[Path]) -> list[tuple[Path, Path]]:
+def find_images(sources: Sequence[Path]) -> list[tuple[Path, Path]]:
     """The photos among files and folders, as (path, name): a folder's by suffix, at any depth; a file as it is named.
 
     `name` is unique and relative: where results go below the output folder.
@@ -22,9 +22,9 @@ def find_photos(sources: Sequence[Path]) -> list[tuple[Path, Path]]:
     found: list[tuple[Path, Path]] = []
     for source in sources:
         if source.is_dir():
-            inside = sorted(p for p in source.rglob("*") if p.suffix.lower() in PHOTO_SUFFIXES and p.is_file())
+            inside = sorted(p for p in source.rglob("*") if p.suffix.lower() in PREDICT_SUFFIXES and p.is_file())
             if not inside:
-                raise DataError(f"{source}: no photos in this folder ({', '.join(sorted(PHOTO_SUFFIXES))})")
+                raise DataError(f"{source}: no photos in this folder ({', '.join(sorted(PREDICT_SUFFIXES))})")
             found += [(path, path.relative_to(source)) for path in inside]
         elif source.exists():
             found.append((source, Path(source.name)))
@@ -45,7 +45,7 @@ def find_photos(sources: Sequence[Path]) -> list[tuple[Path, Path]]:
     return named
 
 
-def predict_files(
+def predict_folder(
     predictor: Predictor,
     sources: Sequence[Path],
     out: Path,
@@ -58,7 +58,7 @@ def predict_files(
     shares. Raises DataError before anything is written where a source is missing or `out` already has files of these
     names.
     """
-    photos = find_photos(sources)
+    photos = find_images(sources)
     report_file = out / "predictions.json"
     parts = [f"mask_{_file_name(name)}" for name in predictor.classes] if predictor.model.card.multilabel else ["mask"]
     targets = [report_file, *(_target(out, name, kind) for _, name in photos for kind in (*parts, "overlay"))]
@@ -75,15 +75,15 @@ def predict_files(
             continue
         files = {kind: _target(out, name, kind) for kind in (*parts, "overlay")}
         for kind, picture in zip(parts, result.index_images().values(), strict=True):
-            save_picture(picture, files[kind])
-        save_picture(result.overlay(), files["overlay"])
+            save_image(picture, files[kind])
+        save_image(result.overlay(), files["overlay"])
         height, width = result.mask.shape[-2:]
         report["photos"].append(
             {"photo": str(path), "width": width, "height": height}
             | {kind: str(file.relative_to(out)) for kind, file in files.items()}
             | {"shares": {each: round(share, 6) for each, share in result.shares.items()}}
         )
-    with replacing(report_file) as part:
+    with atomic_write(report_file) as part:
         text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
         # Names with bytes that are no text become \\udce9, which JSON reads back.
         part.write_text(text, encoding="utf-8", errors="backslashreplace")

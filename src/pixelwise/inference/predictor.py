@@ -11,12 +11,12 @@ import torch.nn.functional as F
 from PIL import Image
 
 from pixelwise.data.io.image import read_image, to_rgb
-from pixelwise.data.resize import resize_photo
+from pixelwise.data.resize import resize_image
 from pixelwise.errors import DataError, RunError
-from pixelwise.models.model import Segmenter, classify
-from pixelwise.runtime.device import choose_device, computes_in_bfloat16
-from pixelwise.runtime.threads import in_groups, read_ahead
-from pixelwise.visualization import as_shown, index_image, overlay, photo_as_shown
+from pixelwise.models.model import SegmentationModel, logits_to_mask
+from pixelwise.runtime.device import resolve_device, use_bfloat16
+from pixelwise.runtime.threads import batched, prefetch_map
+from pixelwise.visualization import index_image, overlay, to_display_image, to_display_mask
 
 Photo = str | Path | Image.Image | np.ndarray
 """A path, a PIL image of any mode, or a HWC uint8 RGB array with values in [0, 255]."""
@@ -49,8 +49,8 @@ class Prediction:
 
     def overlay(self, opacity: float = 0.5) -> Image.Image:
         """The photo with the classes' colours over it; `opacity` from 0 (photo alone) to 1 (colours alone)."""
-        mask, _, palette = as_shown(self.mask, self.classes, self.palette)
-        return overlay(photo_as_shown(self.image), mask, palette, opacity)
+        mask, _, palette = to_display_mask(self.mask, self.classes, self.palette)
+        return overlay(to_display_image(self.image), mask, palette, opacity)
 
     def index_image(self) -> Image.Image:
         """The mask as a palette picture whose pixel values are the class indices: save it as PNG.
@@ -85,9 +85,9 @@ class Predictor:
     >>> predictor("cat.jpg").overlay().save("cat.png")  # doctest: +SKIP
     """
 
-    def __init__(self, model: Segmenter, device: str | torch.device = "auto", precision: str = "auto") -> None:
-        self.device = choose_device(device) if isinstance(device, str) else device
-        self.bfloat16 = computes_in_bfloat16(self.device, precision)
+    def __init__(self, model: SegmentationModel, device: str | torch.device = "auto", precision: str = "auto") -> None:
+        self.device = resolve_device(device) if isinstance(device, str) else device
+        self.bfloat16 = use_bfloat16(self.device, precision)
         self.model = model.eval().to(self.device)
 
     @staticmethod
@@ -96,7 +96,7 @@ class Predictor:
         folder = Path(run)
         if not folder.is_dir():
             raise RunError(f"{folder}: no such run folder; train one with pixelwise train DATA --out {folder}")
-        return Predictor(Segmenter.load(folder), device, precision)
+        return Predictor(SegmentationModel.load(folder), device, precision)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -114,7 +114,7 @@ class Predictor:
         The logits, not the mask, are brought to the photo's size: bilinear, so that edges stay smooth.
         """
         return [
-            classify(
+            logits_to_mask(
                 F.interpolate(logits[None], image.shape[:2], mode="bilinear", align_corners=False)[0],
                 self.model.card.multilabel,
             )
@@ -126,7 +126,7 @@ class Predictor:
     def logits(self, images: Sequence[np.ndarray]) -> torch.Tensor:
         """Logits at the model's size: HWC uint8 photos of any sizes → (N, C, size, size) float32."""
         size = (self.model.card.size, self.model.card.size)
-        return self.batch_logits(torch.stack([resize_photo(image, size) for image in images]))
+        return self.batch_logits(torch.stack([resize_image(image, size) for image in images]))
 
     @torch.inference_mode()
     def batch_logits(self, batch: torch.Tensor) -> torch.Tensor:
@@ -139,7 +139,7 @@ class Predictor:
 
         The next photos are read while the model works; memory stays bounded, however many files there are.
         """
-        for group in in_groups(read_ahead(self._read_or_error, paths, ahead=2 * batch_size), batch_size):
+        for group in batched(prefetch_map(self._read_or_error, paths, ahead=2 * batch_size), batch_size):
             images = [image for _, image in group if isinstance(image, np.ndarray)]
             masks = iter(self.masks(images) if images else [])
             for path, image in group:

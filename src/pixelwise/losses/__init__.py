@@ -17,7 +17,7 @@ MULTILABEL_LOSSES: dict[str, Loss] = {"sigmoid": sigmoid, "sigmoid_dice": sigmoi
 """The losses of data sets in which a pixel can be of several classes: masks are (N, C, H, W)."""
 
 
-def loss_named(name: str) -> Loss:
+def get_loss(name: str) -> Loss:
     """The loss of that name, of either kind."""
     return LOSSES[name] if name in LOSSES else MULTILABEL_LOSSES[name]
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from pixelwise.errors import ConfigError, unknown_name
 
-COUNTED_WEIGHTS = {"balanced": 1.0, "tempered": 0.5}
+CLASS_WEIGHT_POWERS = {"balanced": 1.0, "tempered": 0.5}
 """The class weights that are worked out from the pixels of each class: one over their number, to this power."""
 
 
@@ -25,7 +25,7 @@ def check_class_weights(choice: str | dict[str, float], classes: Sequence[str]) 
 _ALL_ZERO = "the class weights are all 0; give at least one class a weight above 0"
 
 
-def class_weight_values(
+def compute_class_weights(
     choice: str | dict[str, float], classes: Sequence[str], pixels: Callable[[], Tensor]
 ) -> Tensor | None:
     """The weight of each class, (C,) float32 that sum to 1 as in the tutorial; None for no weights.
@@ -36,14 +36,14 @@ def class_weight_values(
         classes: the names, in index order.
         pixels: gives the number of pixels of each class, (C,); asked for where they are counted.
 
-    >>> class_weight_values({"pet": 2, "background": 2}, ["pet", "background", "border"], lambda: None)
+    >>> compute_class_weights({"pet": 2, "background": 2}, ["pet", "background", "border"], lambda: None)
     tensor([0.4000, 0.4000, 0.2000])
     """
     if choice == "none":
         return None
     if isinstance(choice, str):
         count = pixels().double()
-        weights = torch.where(count > 0, count.clamp(min=1) ** -COUNTED_WEIGHTS[choice], 0.0)
+        weights = torch.where(count > 0, count.clamp(min=1) ** -CLASS_WEIGHT_POWERS[choice], 0.0)
     else:
         check_class_weights(choice, classes)
         weights = torch.tensor([choice.get(name, 1.0) for name in classes], dtype=torch.float64)

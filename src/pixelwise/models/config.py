@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict
 from pixelwise.models.encoder import Padding
 
 
-class ModelCard(BaseModel):
+class ModelConfig(BaseModel):
     """Everything needed to build the model again and to feed it: what model.json holds.
 
     `mean` and `std` are on the scale 0..255, one a channel: (red, green, blue), or a TIFF's bands; `bits` is how many

@@ -142,7 +142,7 @@ def check_encoder(name: str) -> None:
         )
 
 
-def takes_one_size(name: str) -> bool:
+def has_fixed_input_size(name: str) -> bool:
     """Whether a model is built for photos of one size alone, as some transformers are."""
     import timm
 
@@ -152,7 +152,7 @@ def takes_one_size(name: str) -> bool:
 
 def check_sizes(name: str, training: int, predicting: int) -> None:
     """Raise ConfigError for two sizes where the model takes but one."""
-    if training != predicting and takes_one_size(name):
+    if training != predicting and has_fixed_input_size(name):
         raise ConfigError(
             f"encoder '{name}' takes photos of one size, but would be trained at {training} px and predict at "
             f"{predicting} px; add --predict-scale 1"
@@ -171,7 +171,7 @@ def layer_names(name: str, size: int = 128) -> list[str]:
 def _create(name: str, size: int, **options: Any) -> Any:
     import timm
 
-    if takes_one_size(name):
+    if has_fixed_input_size(name):
         options["img_size"] = size
     try:
         return timm.create_model(name, **options)

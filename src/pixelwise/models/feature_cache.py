@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 
-class FeatureMemory:
+class FeatureCache:
     """Remembers a frozen encoder's features by what a picture shows.
 
     A frozen encoder gives a picture the same features every time, and where photos are at most flipped there are two

@@ -10,31 +10,31 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from pixelwise.errors import ConfigError, RunError, unknown_name
-from pixelwise.models.config import ModelCard
+from pixelwise.models.config import ModelConfig
 from pixelwise.models.decoders import DECODERS
 from pixelwise.models.encoder import Encoder, Padding, check_encoder, check_sizes
-from pixelwise.models.feature_cache import FeatureMemory
-from pixelwise.models.pretrained import EncoderWeights, load_encoder_weights
+from pixelwise.models.feature_cache import FeatureCache
+from pixelwise.models.pretrained import PretrainedWeights, load_pretrained_weights
 from pixelwise.palette import Palette, default_palette
 
 WEIGHTS_FILE = "model.safetensors"
 
 
-CARD_FILE = "model.json"
+CONFIG_FILE = "model.json"
 
 
-def classify(logits: Tensor, multilabel: bool) -> Tensor:
+def logits_to_mask(logits: Tensor, multilabel: bool) -> Tensor:
     """What logits say of each pixel: (..., C, H, W) float → (..., H, W) uint8, the index of the likeliest class.
 
     Multi-label: (..., C, H, W) uint8, 1 for each class that is likelier there than not.
 
-    >>> classify(torch.tensor([[[2.0]], [[3.0]]]), multilabel=False)
+    >>> logits_to_mask(torch.tensor([[[2.0]], [[3.0]]]), multilabel=False)
     tensor([[1]], dtype=torch.uint8)
     """
     return ((logits > 0) if multilabel else logits.argmax(-3)).to(torch.uint8)
 
 
-class Segmenter(nn.Module):
+class SegmentationModel(nn.Module):
     """Normalise ▸ encode ▸ decode ▸ logits.
 
     Args:
@@ -48,10 +48,10 @@ class Segmenter(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, card: ModelCard, weights: dict[str, Tensor] | None = None) -> None:
+    def __init__(self, card: ModelConfig, weights: dict[str, Tensor] | None = None) -> None:
         super().__init__()
         self.card = card
-        self.memory: FeatureMemory | None = None
+        self.memory: FeatureCache | None = None
         # Not in the weights file: the card holds them, and a thing is stored once.
         self.register_buffer("mean", torch.tensor(card.mean).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(card.std).view(1, -1, 1, 1), persistent=False)
@@ -66,7 +66,7 @@ class Segmenter(nn.Module):
 
     def remember_features(self) -> None:
         """While training on a CPU, encode each picture once; for a frozen encoder, and photos that at most flip."""
-        self.memory = FeatureMemory(self.encode)
+        self.memory = FeatureCache(self.encode)
 
     def forward(self, images: Tensor) -> Tensor:
         memory = self.memory if self.training and images.device.type == "cpu" else None
@@ -84,33 +84,33 @@ class Segmenter(nn.Module):
         card = self.card.model_copy(update={"metrics": metrics or {}})
         tensors = {name: tensor.contiguous() for name, tensor in self.state_dict().items()}
         save_file(tensors, folder / f"{WEIGHTS_FILE}.part")
-        (folder / f"{CARD_FILE}.part").write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        (folder / f"{CONFIG_FILE}.part").write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
         (folder / f"{WEIGHTS_FILE}.part").replace(folder / WEIGHTS_FILE)
-        (folder / f"{CARD_FILE}.part").replace(folder / CARD_FILE)
+        (folder / f"{CONFIG_FILE}.part").replace(folder / CONFIG_FILE)
 
     @staticmethod
-    def load(folder: Path) -> "Segmenter":
+    def load(folder: Path) -> "SegmentationModel":
         """Build the model that `save` wrote, in evaluation mode; RunError names the file that is missing or broken."""
         try:
-            card = ModelCard.model_validate_json((folder / CARD_FILE).read_text(encoding="utf-8"))
+            card = ModelConfig.model_validate_json((folder / CONFIG_FILE).read_text(encoding="utf-8"))
             tensors = load_file(folder / WEIGHTS_FILE)
         except FileNotFoundError as error:
             raise RunError(f"{error.filename or folder}: no model here; train one with pixelwise train") from None
         except ValidationError as error:
             finding = error.errors()[0]
-            what = ".".join(map(str, finding["loc"])) or CARD_FILE
+            what = ".".join(map(str, finding["loc"])) or CONFIG_FILE
             raise RunError(f"{folder}: the model cannot be read ({what}: {finding['msg']})") from None
         except (OSError, UnicodeDecodeError, SafetensorError) as error:
             raise RunError(f"{folder}: the model cannot be read ({str(error).splitlines()[0]})") from None
         if card.decoder not in DECODERS:
-            raise RunError(f"{folder / CARD_FILE}: {unknown_name('decoder', card.decoder, DECODERS)}")
+            raise RunError(f"{folder / CONFIG_FILE}: {unknown_name('decoder', card.decoder, DECODERS)}")
         try:
-            model = Segmenter(card)
+            model = SegmentationModel(card)
         except ConfigError as error:
-            raise RunError(f"{folder / CARD_FILE}: {error}") from None
+            raise RunError(f"{folder / CONFIG_FILE}: {error}") from None
         own = {name: tensor.shape for name, tensor in model.state_dict().items()}
         if own != {name: tensor.shape for name, tensor in tensors.items()}:
-            raise RunError(f"{folder / WEIGHTS_FILE}: not the weights of the model that {CARD_FILE} describes")
+            raise RunError(f"{folder / WEIGHTS_FILE}: not the weights of the model that {CONFIG_FILE} describes")
         model.load_state_dict(tensors)
         return model.eval()
 
@@ -131,15 +131,15 @@ def create_model(
     channels: int = 3,
     bits: int = 16,
     multilabel: bool = False,
-) -> Segmenter:
+) -> SegmentationModel:
     """Return a new model with its pretrained encoder weights."""
     check_encoder(encoder)
     check_sizes(encoder, size, predict_size or size)
-    source = load_encoder_weights(encoder, encoder_weights)
-    normalization = source if pixels == "encoder" else EncoderWeights(None, mean=(0.0,) * 3, std=(255.0,) * 3)
+    source = load_pretrained_weights(encoder, encoder_weights)
+    normalization = source if pixels == "encoder" else PretrainedWeights(None, mean=(0.0,) * 3, std=(255.0,) * 3)
     if channels != 3:
-        normalization = EncoderWeights(None, mean=(127.5,) * channels, std=(127.5,) * channels)
-    card = ModelCard(
+        normalization = PretrainedWeights(None, mean=(127.5,) * channels, std=(127.5,) * channels)
+    card = ModelConfig(
         classes=tuple(classes),
         palette=palette or default_palette(len(classes)),
         size=predict_size or size,
@@ -152,7 +152,7 @@ def create_model(
         padding=padding,
         decoder=decoder,
     )
-    model = Segmenter(card, source.tensors)
+    model = SegmentationModel(card, source.tensors)
     if freeze_encoder:
         model.encoder.freeze()
     elif source.tensors is not None:

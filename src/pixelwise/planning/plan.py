@@ -8,10 +8,10 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from pixelwise.config import Config, one_line
-from pixelwise.data.spec import Manifest
+from pixelwise.config import Config, format_validation_error
+from pixelwise.data.spec import DatasetSpec
 from pixelwise.errors import ConfigError
-from pixelwise.runtime.files import replacing
+from pixelwise.runtime.files import atomic_write
 from pixelwise.runtime.yaml_text import yaml_line
 
 
@@ -25,13 +25,13 @@ class Plan:
         reasons: why, by the name of the setting, the class, or the field of `data`.
     """
 
-    data: Manifest
+    data: DatasetSpec
     settings: Mapping[str, Any]
     reasons: Mapping[str, str] = field(default_factory=dict)
 
     def write(self, path: Path) -> None:
         """Write plan.yaml, each line with its reason."""
-        with replacing(path) as part:
+        with atomic_write(path) as part:
             part.write_text(self.to_yaml(), encoding="utf-8")
 
     def to_yaml(self) -> str:
@@ -55,7 +55,7 @@ class Plan:
         except FileNotFoundError:
             raise ConfigError(f"{path}: no such plan; pixelwise inspect DATA writes one") from None
         except ValidationError as error:
-            raise ConfigError(f"{path}: {one_line(error, _File)}") from None
+            raise ConfigError(f"{path}: {format_validation_error(error, _File)}") from None
         except (OSError, UnicodeError, TypeError, yaml.YAMLError) as error:
             raise ConfigError(f"{path}: cannot be read as a plan ({' '.join(str(error).split())})") from None
         try:
@@ -68,5 +68,5 @@ class Plan:
 class _File(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    data: Manifest
+    data: DatasetSpec
     settings: dict[str, Any]

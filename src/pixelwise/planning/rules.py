@@ -12,15 +12,15 @@ import psutil
 import torch
 
 from pixelwise.config import Config
-from pixelwise.data.analysis.inspection import ClassFacts, Inspection
-from pixelwise.data.augmentations import prepared_size
-from pixelwise.data.spec import Manifest
+from pixelwise.data.analysis.inspection import ClassStats, DatasetReport
+from pixelwise.data.augmentations import source_size
+from pixelwise.data.spec import DatasetSpec
 from pixelwise.losses import check_loss
 from pixelwise.losses.class_weights import check_class_weights
-from pixelwise.models.encoder import takes_one_size
+from pixelwise.models.encoder import has_fixed_input_size
 from pixelwise.planning.plan import Plan
-from pixelwise.planning.timing import measure_seconds
-from pixelwise.runtime.device import choose_device
+from pixelwise.planning.timing import estimate_training_time
+from pixelwise.runtime.device import resolve_device
 from pixelwise.runtime.progress import Progress, no_progress
 
 SIZES = (128, 160, 192, 224, 256, 320, 384, 448, 512)
@@ -57,8 +57,8 @@ _LEFT_RIGHT = re.compile(
 )
 
 
-def draw_plan(
-    found: Inspection, given: Mapping[str, Any] | None = None, timed: bool = True, progress: Progress = no_progress
+def make_plan(
+    found: DatasetReport, given: Mapping[str, Any] | None = None, timed: bool = True, progress: Progress = no_progress
 ) -> Plan:
     """Decide everything about a training from what was found in the data.
 
@@ -102,9 +102,9 @@ def draw_plan(
     check_class_weights(config.class_weights, data.classes)
     check_loss(config.loss, data.reading.multilabel)
     if timed:
-        seconds = measure_seconds(found, config, training, progress)
+        seconds = estimate_training_time(found, config, training, progress)
         reasons["epochs"] += f"; about {_duration(seconds)} in all on this machine, measured on a few steps"
-    manifest = Manifest.of(data)
+    manifest = DatasetSpec.of(data)
     reasons |= {f"class {each.name}": _class_line(each.share, each.photos) for each in found.classes}
     return Plan(manifest, settings, reasons)
 
@@ -113,7 +113,7 @@ def _class_line(share: float, photos: int) -> str:
     return f"{share:.2%} of pixels, on {photos} photo{'s' * (photos != 1)}"
 
 
-def _size(found: Inspection) -> tuple[int, str]:
+def _size(found: DatasetReport) -> tuple[int, str]:
     widths = {each.name: each.width for each in found.classes if each.width}
     if not widths:
         return LEAST_SIZE, "no object was found to tell a size from"
@@ -129,7 +129,7 @@ def _size(found: Inspection) -> tuple[int, str]:
 
 
 def _batch_size(size: int, training: int, device: str) -> tuple[int, str]:
-    chosen = choose_device(device)
+    chosen = resolve_device(device)
     if chosen.type == "cuda":
         memory, share, where = torch.cuda.get_device_properties(chosen).total_memory, 0.6, "the GPU's memory"
     else:
@@ -157,7 +157,7 @@ def _freeze(training: int) -> tuple[bool, str]:
     return False, f"{training} photos: its weights are tuned after a quarter of the epochs"
 
 
-def _augment(found: Inspection) -> tuple[str, str]:
+def _augment(found: DatasetReport) -> tuple[str, str]:
     sided = [name for name in found.data.classes if _LEFT_RIGHT.search(name.lower().replace("_", " "))]
     if sided:
         return "crop-unmirrored", f"'{sided[0]}' is about sides: a mirrored photo would teach the wrong one"
@@ -165,15 +165,15 @@ def _augment(found: Inspection) -> tuple[str, str]:
 
 
 def _predict_scale(augment: str, encoder: str) -> tuple[float, str]:
-    scale = prepared_size(augment, 100) / 100
+    scale = source_size(augment, 100) / 100
     if scale == 1:
         return 1.0, "whole photos, as in training"
-    if takes_one_size(encoder):
+    if has_fixed_input_size(encoder):
         return 1.0, "the encoder takes photos of one size"
     return scale, "whole photos, with things about as large as the crops show them in training"
 
 
-def _loss(found: Inspection) -> tuple[str, str]:
+def _loss(found: DatasetReport) -> tuple[str, str]:
     if found.data.reading.multilabel:
         return "sigmoid_dice", "a pixel can be of several classes"
     present = _by_share(found)
@@ -185,7 +185,7 @@ def _loss(found: Inspection) -> tuple[str, str]:
     return "cross_entropy", f"no class is rare: {what}"
 
 
-def _class_weights(found: Inspection, loss: str) -> tuple[str, str]:
+def _class_weights(found: DatasetReport, loss: str) -> tuple[str, str]:
     if loss == "dice" or found.data.reading.multilabel:
         return "none", "Dice counts each class the same"
     present = _by_share(found)
@@ -196,7 +196,7 @@ def _class_weights(found: Inspection, loss: str) -> tuple[str, str]:
     return "tempered", f"by shares: a pixel of '{rarest.name}' counts {times:.1f} times one of '{commonest.name}'"
 
 
-def _by_share(found: Inspection) -> list[ClassFacts]:
+def _by_share(found: DatasetReport) -> list[ClassStats]:
     """The classes that are on photos to train on, from the rarest to the commonest."""
     return sorted((each for each in found.classes if each.train_share), key=lambda each: each.train_share)
 

@@ -6,18 +6,20 @@ import time
 import torch
 
 from pixelwise.config import WARM_UP, Config
-from pixelwise.data.analysis.inspection import Inspection
-from pixelwise.losses import loss_named
-from pixelwise.runtime.cpu import keep_freed_memory, use_idle_cores
-from pixelwise.runtime.device import choose_device, computes_in_bfloat16
+from pixelwise.data.analysis.inspection import DatasetReport
+from pixelwise.losses import get_loss
+from pixelwise.runtime.cpu import disable_malloc_trim, set_threads_to_idle_cores
+from pixelwise.runtime.device import resolve_device, use_bfloat16
 from pixelwise.runtime.progress import Progress, no_progress
 
 
-def measure_seconds(found: Inspection, config: Config, training: int, progress: Progress = no_progress) -> float:
+def estimate_training_time(
+    found: DatasetReport, config: Config, training: int, progress: Progress = no_progress
+) -> float:
     """How long a training would take here: a few steps on blank photos, with the encoder held and with it tuned."""
-    device = choose_device(config.device)
-    use_idle_cores()  # as a training will, and the next
-    keep_freed_memory()
+    device = resolve_device(config.device)
+    set_threads_to_idle_cores()  # as a training will, and the next
+    disable_malloc_trim()
     model = config.create_model(found.data.classes, found.data.palette, found.data.reading).to(device).train()
     layers = (len(found.data.classes),) if found.data.reading.multilabel else ()
     images = torch.zeros(config.batch_size, found.data.reading.channels, config.size, config.size, dtype=torch.uint8)
@@ -28,8 +30,8 @@ def measure_seconds(found: Inspection, config: Config, training: int, progress: 
     for number, held in enumerate(progress((True,) * 3 + (False,) * 3, 6)):
         model.encoder.hold(held)
         started = time.perf_counter()
-        with torch.autocast(device.type, torch.bfloat16, enabled=computes_in_bfloat16(device, config.precision)):
-            loss = loss_named(config.loss)(model(images), masks, None)
+        with torch.autocast(device.type, torch.bfloat16, enabled=use_bfloat16(device, config.precision)):
+            loss = get_loss(config.loss)(model(images), masks, None)
         loss.backward()
         model.zero_grad()
         loss.item()

@@ -6,16 +6,16 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from pixelwise.data.analysis.inspection import Inspection
-from pixelwise.data.schema import SPLITS, Dataset, Problem
-from pixelwise.data.spec import Manifest
+from pixelwise.data.analysis.inspection import DatasetReport
+from pixelwise.data.schema import SPLITS, DataIssue, DatasetIndex
+from pixelwise.data.spec import DatasetSpec
 from pixelwise.metrics.confusion import Metrics
 from pixelwise.planning.plan import Plan
 from pixelwise.runs.run_dir import Run
 from pixelwise.runtime.yaml_text import yaml_line
 
 
-def print_dataset(data: Dataset) -> None:
+def print_dataset(data: DatasetIndex) -> None:
     """Print a data set's format, classes and the size of each split."""
     sizes = ", ".join(f"{len(getattr(data, split))} {split}" for split in SPLITS if getattr(data, split))
     print(f"{data.root}: {data.format}, photos: {sizes}\nclasses: {', '.join(data.classes)}")
@@ -68,20 +68,20 @@ MOST_SHOWN = 5
 """Of each kind of problem, so many files are told on the terminal; the reports have all."""
 
 
-def by_kind(problems: Iterable[Problem]) -> dict[str, list[Problem]]:
+def by_kind(problems: Iterable[DataIssue]) -> dict[str, list[DataIssue]]:
     """Problems by their kind: leakage, then what cannot be used, then the rest."""
-    found: dict[str, list[Problem]] = {}
+    found: dict[str, list[DataIssue]] = {}
     for problem in problems:
         found.setdefault(problem.kind, []).append(problem)
     return dict(sorted(found.items(), key=lambda item: (item[0] != LOUD, item[1][0].usable, item[0])))
 
 
-def levels(found: Inspection) -> dict[str, str]:
+def levels(found: DatasetReport) -> dict[str, str]:
     """Class → the levels in masks that stand for it; "" where the data set's own files name classes."""
-    return {name: ", ".join(each.levels) for name, each in Manifest.of(found.data).classes.items()}
+    return {name: ", ".join(each.levels) for name, each in DatasetSpec.of(found.data).classes.items()}
 
 
-def print_inspection(found: Inspection) -> None:
+def print_dataset_report(found: DatasetReport) -> None:
     """Print what was found: splits, sizes, classes, how masks are read, and every kind of problem."""
     data, console = found.data, Console(soft_wrap=True, highlight=False)
     sizes = ", ".join(f"{len(getattr(data, split))} {split}" for split in SPLITS if getattr(data, split))

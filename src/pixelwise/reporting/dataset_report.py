@@ -11,15 +11,15 @@ import numpy as np
 from jinja2 import Environment, PackageLoader
 from PIL import Image
 
-from pixelwise.data.analysis.inspection import ClassFacts, Inspection
-from pixelwise.data.io.mask import read_pair
-from pixelwise.data.schema import SPLITS, Reading
+from pixelwise.data.analysis.inspection import ClassStats, DatasetReport
+from pixelwise.data.io.mask import read_image_and_mask
+from pixelwise.data.schema import SPLITS, ReadSpec
 from pixelwise.errors import DataError
 from pixelwise.planning.plan import Plan
 from pixelwise.reporting.console import LOUD, by_kind, levels
-from pixelwise.runtime.files import replacing
+from pixelwise.runtime.files import atomic_write
 from pixelwise.runtime.progress import Progress, no_progress
-from pixelwise.visualization import photo_as_shown, photo_sheet, save_picture
+from pixelwise.visualization import overlay_grid, save_image, to_display_image
 
 SHEET_WIDTH = 1280
 
@@ -28,14 +28,14 @@ _NO_TEXT = "backslashreplace"
 """What becomes of names with bytes that are no text: \\udce9, which JSON reads back."""
 
 
-def write_inspection(found: Inspection, plan: Plan, folder: Path, progress: Progress = no_progress) -> None:
+def write_dataset_report(found: DatasetReport, plan: Plan, folder: Path, progress: Progress = no_progress) -> None:
     """Write report.json, plan.yaml, sheets/CLASS.png and, last, report.html, which needs no other file.
 
     A sheet has the class in its colour on photos that show it, from the most of it to the least. Raises
     PixelwiseError where the folder cannot be written.
     """
     plan.write(folder / "plan.yaml")
-    with replacing(folder / "report.json") as part:
+    with atomic_write(folder / "report.json") as part:
         text = json.dumps(as_json(found), indent=1, ensure_ascii=False) + "\n"
         part.write_text(text, encoding="utf-8", errors=_NO_TEXT)
     sheets = {}
@@ -43,13 +43,13 @@ def write_inspection(found: Inspection, plan: Plan, folder: Path, progress: Prog
         sheet = class_sheet(facts, index, found.data.reading)
         if sheet is not None:
             name = re.sub(r"[^\w.-]+", "_", facts.name)[:80]
-            save_picture(sheet, folder / "sheets" / f"{index:02d}-{name}.png")
+            save_image(sheet, folder / "sheets" / f"{index:02d}-{name}.png")
             sheets[facts.name] = _embedded(sheet)
-    with replacing(folder / "report.html") as part:
+    with atomic_write(folder / "report.html") as part:
         part.write_text(_page(found, plan, sheets), encoding="utf-8", errors=_NO_TEXT)
 
 
-def as_json(found: Inspection) -> dict[str, object]:
+def as_json(found: DatasetReport) -> dict[str, object]:
     """An inspection as JSON holds it: paths as text, without the records of each split but with their number."""
     data, written = found.data, levels(found)
     return {
@@ -81,19 +81,19 @@ def as_json(found: Inspection) -> dict[str, object]:
     }  # fmt: skip
 
 
-def class_sheet(facts: ClassFacts, index: int, reading: Reading) -> Image.Image | None:
+def class_sheet(facts: ClassStats, index: int, reading: ReadSpec) -> Image.Image | None:
     """A class in its colour on its example photos, everything else dimmed; None where no photo shows it."""
     photos, masks, names = [], [], []
     for record in facts.examples:
         try:
-            photo, mask = read_pair(record, reading)
+            photo, mask = read_image_and_mask(record, reading)
         except DataError:  # gone since it was looked at
             continue
         # Half of a large photo is more than its cell shows.
         step = max(1, max(mask.shape[-2:]) // SHEET_WIDTH)
         photo, mask = photo[::step, ::step], mask[..., ::step, ::step]
         present = mask[index] == 1 if mask.ndim == 3 else mask == index
-        photos.append(np.ascontiguousarray(photo_as_shown(photo)))
+        photos.append(np.ascontiguousarray(to_display_image(photo)))
         masks.append(np.where(present, 0, 1).astype(np.uint8))
         names.append(f"{present.mean():.1%} {record.image.name}")
     if not photos:
@@ -101,7 +101,7 @@ def class_sheet(facts: ClassFacts, index: int, reading: Reading) -> Image.Image 
     # Dark beside bright, bright beside dark: a class that its data set draws in black must be seen too.
     other = (0, 0, 0) if max(facts.colour) > 80 else (255, 255, 255)
     title = f"{facts.name}: {facts.share:.2%} of pixels, on {facts.photos} photos"
-    return photo_sheet(photos, masks, names, (facts.name, "all else"), (facts.colour, other), title, 2, SHEET_WIDTH)
+    return overlay_grid(photos, masks, names, (facts.name, "all else"), (facts.colour, other), title, 2, SHEET_WIDTH)
 
 
 def _embedded(picture: Image.Image) -> str:
@@ -111,7 +111,7 @@ def _embedded(picture: Image.Image) -> str:
     return f"data:image/webp;base64,{base64.b64encode(content.getvalue()).decode()}"
 
 
-def _page(found: Inspection, plan: Plan, sheets: dict[str, str]) -> str:
+def _page(found: DatasetReport, plan: Plan, sheets: dict[str, str]) -> str:
     environment = Environment(
         loader=PackageLoader("pixelwise.reporting"), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )

@@ -6,11 +6,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pixelwise.models.model import Segmenter
-from pixelwise.visualization import Step
+from pixelwise.models.model import SegmentationModel
+from pixelwise.visualization import ModelStage
 
 
-def architecture_steps(model: Segmenter) -> list[Step]:
+def summarize_model(model: SegmentationModel) -> list[ModelStage]:
     """Each step from photo to logits with the shape of what it gives, found by showing the model one black photo."""
     card, encoder, decoder = model.card, model.encoder, model.decoder
     photo = torch.zeros(1, len(card.mean), card.size, card.size, dtype=torch.uint8, device=model.mean.device)
@@ -22,24 +22,26 @@ def architecture_steps(model: Segmenter) -> list[Step]:
     model.train(training)
 
     steps = [
-        Step(
+        ModelStage(
             "photo",
             "input",
             _shape(photo),
             detail="uint8 " + ("RGB" if len(card.mean) == 3 else f"{len(card.mean)} bands") + ", 0 to 255",
         ),
-        Step("normalise", "normalise", _shape(photo), detail=_normalised(card.mean, card.std)),
+        ModelStage("normalise", "normalise", _shape(photo), detail=_normalised(card.mean, card.std)),
     ]
     counts = _parameters_by_feature(encoder, features, encoder_outputs)
     for name, feature, (count, trained) in zip(encoder.names, features, counts, strict=True):
         frozen = encoder.frozen
-        steps.append(Step(name, "encoder", _shape(feature), frozen=frozen, parameters=count, kept=count - trained))
+        steps.append(
+            ModelStage(name, "encoder", _shape(feature), frozen=frozen, parameters=count, kept=count - trained)
+        )
     for number, (index, (level, output)) in enumerate(zip(decoder.skips, level_outputs, strict=True), start=1):
         # The deepest feature is no skip: it is what comes up from below.
         source = encoder.names[index] if index < len(features) - 1 else None
-        steps.append(Step(f"level {number}", "decoder", _shape(output), source, parameters=_parameters(level)))
+        steps.append(ModelStage(f"level {number}", "decoder", _shape(output), source, parameters=_parameters(level)))
     counted = _parameters(decoder) - sum(_parameters(level) for level in decoder.levels)
-    return [*steps, Step("logits", "logits", _shape(logits), detail="one a class", parameters=counted)]
+    return [*steps, ModelStage("logits", "logits", _shape(logits), detail="one a class", parameters=counted)]
 
 
 def _watch(modules: Sequence[nn.Module], call: Callable[[], Any]) -> tuple[Any, list[tuple[nn.Module, Tensor]]]:

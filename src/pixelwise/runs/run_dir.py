@@ -32,9 +32,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from pixelwise.config import Config
 from pixelwise.errors import RunError
-from pixelwise.runtime.files import free_path, hold, replacing
-from pixelwise.data.spec import Manifest
-from pixelwise.models.model import Segmenter
+from pixelwise.runtime.files import next_free_path, lock_file, atomic_write
+from pixelwise.data.spec import DatasetSpec
+from pixelwise.models.model import SegmentationModel
 from pixelwise.runs.checkpoint import Checkpoint
 
 
@@ -68,7 +68,7 @@ class Run:
 
     def keep_others_out(self) -> BinaryIO:
         """Keep other trainings out of this run as long as what is returned is open; RunError where one is in it."""
-        held = hold(self.folder / "config.yaml", alone=True)
+        held = lock_file(self.folder / "config.yaml", alone=True)
         if held is None:
             raise RunError(f"{self.folder}: another process is training this run; let it end, or choose another --out")
         return held
@@ -84,13 +84,13 @@ class Run:
         """Write every setting as config.yaml."""
         _write(self.folder / "config.yaml", self.config.to_yaml())
 
-    def write_manifest(self, manifest: Manifest) -> None:
+    def write_manifest(self, manifest: DatasetSpec) -> None:
         """Write data.yaml: how the data set was read."""
         _write(self.folder / "data.yaml", manifest.to_yaml())
 
-    def read_manifest(self) -> Manifest:
+    def read_manifest(self) -> DatasetSpec:
         """What `write_manifest` wrote; RunError where it is missing or broken."""
-        return Manifest.read(self.folder / "data.yaml")
+        return DatasetSpec.read(self.folder / "data.yaml")
 
     @property
     def plan_file(self) -> Path:
@@ -153,13 +153,13 @@ class Run:
 
     def write_evaluation(self, split: str, text: str) -> Path:
         """Write an evaluation's JSON beside the earlier ones, never over them, and say where."""
-        path = free_path(self.folder / f"evaluation-{split}.json")
+        path = next_free_path(self.folder / f"evaluation-{split}.json")
         _write(path, text)
         return path
 
     # Models.
 
-    def write_best(self, model: Segmenter, metrics: Row) -> None:
+    def write_best(self, model: SegmentationModel, metrics: Row) -> None:
         """Keep this model as the run's best."""
         model.save(self.folder, metrics)
 
@@ -215,7 +215,7 @@ def _cell(value: float | None) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    with replacing(path) as part:
+    with atomic_write(path) as part:
         part.write_text(text, encoding="utf-8")
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of glibc's malloc.h
 
 
-def keep_freed_memory() -> None:
+def disable_malloc_trim() -> None:
     """Let this process use freed memory again instead of giving it back to the system at once; Linux's glibc only.
 
     A training step on a CPU frees and asks for gigabytes. glibc takes each large block fresh from the system, which
@@ -31,7 +31,7 @@ def keep_freed_memory() -> None:
 _MOST_THREADS = torch.get_num_threads()
 
 
-class IdleCores:
+class ThreadTuner:
     """Gives torch as many threads as other programs leave cores idle; OMP_NUM_THREADS, where set, has the say.
 
     Threads that share an operation wait for the slowest. Where another program keeps one of two cores busy, two
@@ -60,9 +60,9 @@ def _time_and_work() -> tuple[float, float]:
     return time.monotonic(), sum(getattr(times, name, 0.0) for name in names) - own.user - own.system
 
 
-def use_idle_cores() -> None:
-    """Look for a moment how many cores are idle: see `IdleCores`."""
-    cores = IdleCores()
+def set_threads_to_idle_cores() -> None:
+    """Look for a moment how many cores are idle: see `ThreadTuner`."""
+    cores = ThreadTuner()
     if cores.most > 1:
         time.sleep(0.4)
         cores.follow(after=0.0)

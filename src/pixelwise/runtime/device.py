@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     pass
 
 
-def choose_device(name: str) -> torch.device:
+def resolve_device(name: str) -> torch.device:
     """The device of that name; "auto" takes the first accelerator there is, else the CPU.
 
     Raises ConfigError where the device is not on this machine.
@@ -27,7 +27,7 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def computes_in_bfloat16(device: torch.device, precision: str) -> bool:
+def use_bfloat16(device: torch.device, precision: str) -> bool:
     """Whether to compute in bfloat16: where asked, and for "auto" where the hardware has instructions for it."""
     if precision != "auto":
         return precision == "bf16"

@@ -10,16 +10,16 @@ from torch import Tensor
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
-from pixelwise.runtime.cpu import keep_freed_memory, use_idle_cores
-from pixelwise.runtime.device import choose_device, computes_in_bfloat16
+from pixelwise.runtime.cpu import disable_malloc_trim, set_threads_to_idle_cores
+from pixelwise.runtime.device import resolve_device, use_bfloat16
 
 
-def is_first_process() -> bool:
+def is_rank_zero() -> bool:
     """Whether this process speaks for all that `torchrun` started, if any: what each would say is said once."""
     return os.environ.get("RANK", "0") == "0"
 
 
-def launch(device: str, precision: str = "float32") -> "Fabric":
+def launch_fabric(device: str, precision: str = "float32") -> "Fabric":
     """Join the other processes that `torchrun` started, if any; the engine that they share.
 
     `fabric.global_rank` is 0 and `fabric.world_size` 1 where this process is alone.
@@ -28,9 +28,9 @@ def launch(device: str, precision: str = "float32") -> "Fabric":
     from lightning_fabric import Fabric
 
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-    chosen = choose_device(device)
-    use_idle_cores()
-    keep_freed_memory()
+    chosen = resolve_device(device)
+    set_threads_to_idle_cores()
+    disable_malloc_trim()
     processes, here = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     fabric = Fabric(
         accelerator=chosen.type,
@@ -38,7 +38,7 @@ def launch(device: str, precision: str = "float32") -> "Fabric":
         num_nodes=processes // here,
         # An encoder that is held back for some epochs has weights without gradients.
         strategy="ddp_find_unused_parameters_true" if processes > 1 else "auto",
-        precision="bf16-mixed" if computes_in_bfloat16(chosen, precision) else "32-true",
+        precision="bf16-mixed" if use_bfloat16(chosen, precision) else "32-true",
     )
     fabric.launch()
     if processes > 1:
@@ -56,6 +56,6 @@ def _leave_processes() -> None:
         torch.distributed.destroy_process_group()
 
 
-def sum_over_processes(fabric: "Fabric", tensor: Tensor) -> Tensor:
+def all_reduce_sum(fabric: "Fabric", tensor: Tensor) -> Tensor:
     """The sum of every process's tensor, of the same shape and dtype, in all of them."""
     return cast(Tensor, fabric.all_reduce(tensor, reduce_op="sum"))

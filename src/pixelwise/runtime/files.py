@@ -12,13 +12,13 @@ from pixelwise.errors import PixelwiseError
 
 
 @contextmanager
-def replacing(out: Path) -> Iterator[Path]:
+def atomic_write(out: Path) -> Iterator[Path]:
     """Yield a temporary path beside `out`; rename it to `out` when the block ends well, remove it otherwise.
 
     The temporary name keeps the suffix, from which Pillow and matplotlib choose the format. Missing parent
     folders are made; PixelwiseError where they cannot be.
 
-    >>> with replacing(Path("notes.txt")) as path:  # doctest: +SKIP
+    >>> with atomic_write(Path("notes.txt")) as path:  # doctest: +SKIP
     ...     path.write_text("whole or not at all")
     """
     try:
@@ -34,7 +34,7 @@ def replacing(out: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def free_path(path: Path) -> Path:
+def next_free_path(path: Path) -> Path:
     """The path itself where nothing is there yet, else the first free of name-2, name-3, …"""
     candidate, number = path, 1
     while candidate.exists():
@@ -43,7 +43,7 @@ def free_path(path: Path) -> Path:
     return candidate
 
 
-def hold(path: Path, alone: bool = False) -> BinaryIO | None:
+def lock_file(path: Path, alone: bool = False) -> BinaryIO | None:
     """Keep a file from being held `alone` by another, as long as what is returned is open; None where it is.
 
     Windows has no such locks, but there nothing that is open can be removed anyway; nor have some network drives.

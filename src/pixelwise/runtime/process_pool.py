@@ -29,11 +29,11 @@ _AHEAD = 2
 """Batches a worker that are under way or wait to be taken."""
 
 
-class WorkerDiedError(PixelwiseError):
+class WorkerCrashedError(PixelwiseError):
     """A worker process ended in the middle of its work."""
 
 
-def map_in_processes(
+def process_map(
     function: Callable[[list[Item]], T], batches: Iterable[list[Item]], workers: int
 ) -> Iterator[tuple[list[Item], T]]:
     """Each batch with what `function` makes of it, in order; few batches are under way at a time.
@@ -43,7 +43,7 @@ def map_in_processes(
         batches: lists of what pickles.
         workers: how many processes.
 
-    Raises WorkerDiedError where a process ends before its work is done, and what `function` raises.
+    Raises WorkerCrashedError where a process ends before its work is done, and what `function` raises.
     """
     idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
     # As many threads as workers, so that one that takes a worker always finds one.
@@ -96,7 +96,7 @@ class _Worker:
             well, answer = pickle.load(self.process.stdout)
         except (OSError, EOFError, pickle.UnpicklingError):
             self.process.kill()
-            raise WorkerDiedError(_how_it_ended(self.process.wait())) from None
+            raise WorkerCrashedError(_how_it_ended(self.process.wait())) from None
         if not well:
             raise answer
         return answer

@@ -17,7 +17,7 @@ def no_progress(items: Iterable[Any], total: int) -> Iterable[Any]:
     return items
 
 
-class Bars:
+class ProgressBars:
     """Progress bars that go away when they are done; nothing where `shown` is False or no terminal watches."""
 
     def __init__(self, shown: bool = True) -> None:

@@ -13,16 +13,16 @@ T = TypeVar("T")
 Item = TypeVar("Item")
 
 
-def read_ahead(read: Callable[[Item], T], items: Iterable[Item], ahead: int = 32) -> Iterator[T]:
+def prefetch_map(read: Callable[[Item], T], items: Iterable[Item], ahead: int = 32) -> Iterator[T]:
     """Map `read` over items in order, in threads, at most `ahead` results in wait: memory stays bounded.
 
     Pillow and torch release the interpreter lock while they decode and resize, so threads do.
 
-    >>> list(read_ahead(len, ["a", "bb"]))
+    >>> list(prefetch_map(len, ["a", "bb"]))
     [1, 2]
     """
     # More threads than cores would only wait for the lock; one more than cores, for one of them waits for the disk.
-    pool = ThreadPoolExecutor(count_cores() + 1)
+    pool = ThreadPoolExecutor(available_cpus() + 1)
     waiting: deque[Future[T]] = deque()
     try:
         for item in items:
@@ -36,16 +36,16 @@ def read_ahead(read: Callable[[Item], T], items: Iterable[Item], ahead: int = 32
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def count_cores() -> int:
+def available_cpus() -> int:
     """The CPU cores that are for this process: those it may use, shared with others that `torchrun` started here."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, usable // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
 
-def in_groups(items: Iterable[T], size: int) -> Iterator[list[T]]:
+def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
     """Lists of `size` items in order, the last one shorter.
 
-    >>> list(in_groups("abc", 2))
+    >>> list(batched("abc", 2))
     [['a', 'b'], ['c']]
     """
     iterator = iter(items)

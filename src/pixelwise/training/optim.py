@@ -6,13 +6,13 @@ import torch
 from torch.optim.lr_scheduler import ConstantLR, LRScheduler, OneCycleLR
 
 from pixelwise.config import WARM_UP, Config
-from pixelwise.models.model import Segmenter
+from pixelwise.models.model import SegmentationModel
 
 if TYPE_CHECKING:
     pass
 
 
-def _optimizer(model: Segmenter, config: Config, fused: bool) -> torch.optim.AdamW:
+def _optimizer(model: SegmentationModel, config: Config, fused: bool) -> torch.optim.AdamW:
     """The decoder's weights at the full rate, and those of the encoder that are tuned at their share of it."""
     groups = [{"params": list(model.decoder.parameters()), "lr": config.lr}]
     tuned = [parameter for parameter in model.encoder.parameters() if parameter.requires_grad]

@@ -6,13 +6,13 @@ from rich.progress import TaskID
 from torch import Tensor
 
 from pixelwise.runs.run_dir import Row
-from pixelwise.runtime.progress import Bars
+from pixelwise.runtime.progress import ProgressBars
 
 _SECONDS_BETWEEN_LOOKS = 0.5
 """The loss is fetched from the device this often at most: each time costs a wait for it."""
 
 
-class TrainBars(Bars):
+class TrainingProgress(ProgressBars):
     """Bars of a training: the epoch, its loss, the last validation mIoU, images a second, time left."""
 
     task: TaskID

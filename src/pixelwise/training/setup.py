@@ -12,19 +12,19 @@ from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader
 
 from pixelwise.config import Config
-from pixelwise.data.augmentations import REPEATING, build_transform, prepared_size
+from pixelwise.data.augmentations import CACHEABLE, build_transform, source_size
 from pixelwise.data.io.tar_shard import shards_of
 from pixelwise.data.samplers import EpochSampler, ShardSampler
-from pixelwise.data.schema import Dataset, Record
+from pixelwise.data.schema import DatasetIndex, Record
 from pixelwise.data.torch_dataset import SegmentationDataset, collate
 from pixelwise.errors import ConfigError, DataError, RunError
 from pixelwise.losses import check_loss
-from pixelwise.losses.class_weights import check_class_weights, class_weight_values
-from pixelwise.models.model import Segmenter
+from pixelwise.losses.class_weights import check_class_weights, compute_class_weights
+from pixelwise.models.model import SegmentationModel
 from pixelwise.planning.plan import Plan
 from pixelwise.runs.checkpoint import Checkpoint, rng_states, set_rng_states
 from pixelwise.runs.run_dir import Row, Run
-from pixelwise.training.progress import TrainBars
+from pixelwise.training.progress import TrainingProgress
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -35,12 +35,12 @@ RESUMABLE = ("epochs", "device", "precision", "workers", "cache")
 
 
 @dataclass
-class Session:
+class TrainingSetup:
     """What the loop works with; `step` counts optimiser steps, `seconds` those spent training alone."""
 
     config: Config
     fabric: "Fabric"
-    model: Segmenter
+    model: SegmentationModel
     parallel: nn.Module  # the same model as all processes share it
     optimizer: Any
     schedule: LRScheduler
@@ -58,7 +58,7 @@ class Session:
         )
 
 
-def open_run(
+def create_or_resume_run(
     out: Path, preset: str | None, resume: bool, plan: Plan | None, given: dict[str, Any]
 ) -> tuple[Run, Checkpoint | None]:
     """A new run's settings, or those of the run in `out` and where it stopped."""
@@ -80,10 +80,10 @@ def open_run(
     return Run(out, asked), checkpoint
 
 
-def prepare(
-    data: Dataset, config: Config, fabric: "Fabric", train_records: Sequence[Record], val_records: Sequence[Record],
-    bars: TrainBars,
-) -> Session:  # fmt: skip
+def build_training(
+    data: DatasetIndex, config: Config, fabric: "Fabric", train_records: Sequence[Record], val_records: Sequence[Record],
+    bars: TrainingProgress,
+) -> TrainingSetup:  # fmt: skip
     """Read the photos, build the model, and share both among the processes."""
     # First what can be wrong in a moment, then what takes its time.
     check_class_weights(config.class_weights, data.classes)
@@ -94,16 +94,16 @@ def prepare(
         model.normalise_by(*channel_statistics(train_set))
     sampler = _sampler(train_set, config, fabric)
     count = len(data.classes)
-    weights = class_weight_values(config.class_weights, data.classes, lambda: train_set.class_pixels(count))
+    weights = compute_class_weights(config.class_weights, data.classes, lambda: train_set.class_pixels(count))
     if min(sampler.global_sizes()) < 2 * fabric.world_size and config.size <= model.encoder.reductions[-1]:
         raise ConfigError(
             f"one photo of {config.size} px a process is a single pixel at the encoder's end, of which batch norm "
             "can learn nothing; raise --size or --batch-size"
         )
-    if model.encoder.frozen and config.augment in REPEATING:
+    if model.encoder.frozen and config.augment in CACHEABLE:
         model.remember_features()
     parallel, optimizer = fabric.setup(model, _optimizer(model, config, fused=fabric.device.type != "mps"))
-    return Session(
+    return TrainingSetup(
         config=config,
         fabric=fabric,
         model=model,
@@ -125,14 +125,14 @@ def prepare(
 
 
 def _open_photos(
-    data: Dataset, config: Config, fabric: "Fabric", train_records: Sequence[Record], val_records: Sequence[Record],
-    bars: TrainBars,
+    data: DatasetIndex, config: Config, fabric: "Fabric", train_records: Sequence[Record], val_records: Sequence[Record],
+    bars: TrainingProgress,
 ) -> tuple[SegmentationDataset, SegmentationDataset]:  # fmt: skip
     """The photos to train on, and this process's share of those to validate on; tells what was left out."""
     train_set = SegmentationDataset(
         train_records,
         data.reading,
-        prepared_size(config.augment, config.size),
+        source_size(config.augment, config.size),
         build_transform(config.augment, config.size),
         progress=bars.over("preparing training photos"),
         cache=config.cache,
@@ -172,7 +172,7 @@ def channel_statistics(photos: SegmentationDataset, most: int = 200) -> tuple[li
     return pixels.mean((0, 2, 3)).tolist(), pixels.std((0, 2, 3)).clamp(min=1.0).tolist()
 
 
-def restore(session: Session, run: Run, checkpoint: Checkpoint) -> list[Row]:
+def load_checkpoint(session: TrainingSetup, run: Run, checkpoint: Checkpoint) -> list[Row]:
     """Put a session where the checkpoint left it, and give the rows so far; the schedule is that of the epochs now."""
     session.model.load_state_dict(checkpoint.model)
     groups = [dict(group) for group in session.optimizer.param_groups]

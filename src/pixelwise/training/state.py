@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from pixelwise.data.schema import Dataset, Record
-from pixelwise.models.model import Segmenter
+from pixelwise.data.schema import DatasetIndex, Record
+from pixelwise.models.model import SegmentationModel
 from pixelwise.runs.run_dir import Row, Run
 
 
@@ -13,8 +13,8 @@ class TrainState:
     """What a training shows to its hooks; `rows` has one row an epoch so far, as in metrics.csv."""
 
     run: Run
-    data: Dataset
-    model: Segmenter
+    data: DatasetIndex
+    model: SegmentationModel
     samples: Sequence[Record]
     rows: list[Row] = field(default_factory=list)
 

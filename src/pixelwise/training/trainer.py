@@ -11,32 +11,32 @@ import torch
 from torch import Tensor
 
 from pixelwise.config import WARM_UP, Config
-from pixelwise.data.analysis.groups import group_photos
+from pixelwise.data.analysis.groups import assign_groups
 from pixelwise.data.pixel_weights import pixel_weights
-from pixelwise.data.schema import Dataset, Record
-from pixelwise.data.spec import Manifest
-from pixelwise.data.splits import hold_back
+from pixelwise.data.schema import DatasetIndex, Record
+from pixelwise.data.spec import DatasetSpec
+from pixelwise.data.splits import train_val_split
 from pixelwise.errors import ConfigError, DataError
-from pixelwise.losses import loss_named
+from pixelwise.losses import get_loss
 from pixelwise.metrics.confusion import Metrics, confusion_matrix
-from pixelwise.models.model import classify
+from pixelwise.models.model import logits_to_mask
 from pixelwise.planning.plan import Plan
 from pixelwise.runs.run_dir import Row, Run
-from pixelwise.runtime.cpu import IdleCores
-from pixelwise.runtime.distributed import launch, sum_over_processes
-from pixelwise.training.callbacks import HOOKS
-from pixelwise.training.callbacks.base import Hook
-from pixelwise.training.progress import TrainBars
-from pixelwise.training.setup import Session, open_run, prepare, restore
+from pixelwise.runtime.cpu import ThreadTuner
+from pixelwise.runtime.distributed import all_reduce_sum, launch_fabric
+from pixelwise.training.callbacks import DEFAULT_CALLBACKS
+from pixelwise.training.callbacks.base import Callback
+from pixelwise.training.progress import TrainingProgress
+from pixelwise.training.setup import TrainingSetup, build_training, create_or_resume_run, load_checkpoint
 from pixelwise.training.state import TrainState
 
 
 def train(
-    data: Dataset,
+    data: DatasetIndex,
     out: str | Path,
     preset: str | None = None,
     resume: bool = False,
-    hooks: Sequence[Hook] | None = None,
+    hooks: Sequence[Callback] | None = None,
     plan: Plan | None = None,
     **settings: Any,
 ) -> Run:
@@ -49,29 +49,29 @@ def train(
         out: the run folder; nothing may be there yet, unless resuming.
         preset: "default" or "tutorial"; None for "default", or for the run's own when resuming.
         resume: go on where the run in `out` stopped; `epochs` may be raised.
-        hooks: what happens around the loop; None for all of `pixelwise.hooks.HOOKS`.
-        plan: settings drawn from the data, in place of the preset's own; see `draw_plan`.
+        hooks: what happens around the loop; None for all of `pixelwise.hooks.DEFAULT_CALLBACKS`.
+        plan: settings drawn from the data, in place of the preset's own; see `make_plan`.
         settings: any field of `Config` in place of the plan's or the preset's, such as epochs=3.
 
     Raises a PixelwiseError of its kind for bad settings, data or weights, or an `out` that is in the way.
 
     >>> run = train(load_dataset("oxford-iiit-pet/"), out="runs/pets", epochs=3)  # doctest: +SKIP
     """
-    run, checkpoint = open_run(Path(out), preset, resume, plan, settings)
+    run, checkpoint = create_or_resume_run(Path(out), preset, resume, plan, settings)
     config = run.config
-    fabric = launch(config.device, config.precision)
+    fabric = launch_fabric(config.device, config.precision)
     torch.manual_seed(config.seed)
-    with TrainBars(shown=fabric.is_global_zero) as bars, ExitStack() as held:
+    with TrainingProgress(shown=fabric.is_global_zero) as bars, ExitStack() as held:
         if not data.val and config.validation_from == "train":
-            data = group_photos(data, bars.over("looking for groups"))
-        train_records, val_records = split_for_training(data, config)
+            data = assign_groups(data, bars.over("looking for groups"))
+        train_records, val_records = make_train_val_split(data, config)
         _check_processes(fabric.world_size, config.batch_size, len(train_records), len(val_records))
-        session = prepare(data, config, fabric, train_records, val_records, bars)
+        session = build_training(data, config, fabric, train_records, val_records, bars)
         samples = val_records[:: math.ceil(len(val_records) / config.samples)]
         state = TrainState(run, data, session.model, samples)
         if checkpoint is not None:
-            state.rows = restore(session, run, checkpoint)
-        active = [hook() for hook in HOOKS] if hooks is None else list(hooks)
+            state.rows = load_checkpoint(session, run, checkpoint)
+        active = [hook() for hook in DEFAULT_CALLBACKS] if hooks is None else list(hooks)
         if fabric.is_global_zero:
             held.enter_context(_enter(run, data, plan, resume))
         else:
@@ -79,7 +79,7 @@ def train(
         for hook in active:
             hook.on_start(state)
         bars.start(config.epochs, session.step, config.epochs * len(session.sampler))
-        cores = IdleCores()
+        cores = ThreadTuner()
 
         for epoch in range(state.epoch, config.epochs):
             cores.follow()
@@ -99,14 +99,14 @@ def train(
     return run
 
 
-def _enter(run: Run, data: Dataset, plan: Plan | None, resume: bool) -> BinaryIO:
+def _enter(run: Run, data: DatasetIndex, plan: Plan | None, resume: bool) -> BinaryIO:
     """Make the run's folder, or go on in it; other trainings are kept out as long as what is returned is open."""
     if resume and run.folder.exists():
         with run.keep_others_out():
             run.write_config()
     else:
         run.start()
-        run.write_manifest(Manifest.of(data))
+        run.write_manifest(DatasetSpec.of(data))
         if plan is not None:
             plan.write(run.plan_file)
     return run.keep_others_out()
@@ -121,7 +121,7 @@ def _check_processes(processes: int, batch: int, training: int, validation: int)
         )
 
 
-def split_for_training(data: Dataset, config: Config) -> tuple[list[Record], list[Record]]:
+def make_train_val_split(data: DatasetIndex, config: Config) -> tuple[list[Record], list[Record]]:
     """The records to train on and those to validate on.
 
     A val split of the data set's own is used as it is. Otherwise a share of train is held back, so that the test
@@ -131,9 +131,9 @@ def split_for_training(data: Dataset, config: Config) -> tuple[list[Record], lis
     if data.val:
         return train_records, list(data.val)
     if config.validation_from == "test":
-        kept, held = train_records, hold_back(data.records("test"), config.validation_fraction, config.seed)[1]
+        kept, held = train_records, train_val_split(data.records("test"), config.validation_fraction, config.seed)[1]
     else:
-        kept, held = hold_back(train_records, config.validation_fraction, config.seed)
+        kept, held = train_val_split(train_records, config.validation_fraction, config.seed)
     if not held:
         raise DataError(
             f"{data.root}: the {config.validation_from} split has too few photos to give any for validation; add some"
@@ -141,9 +141,9 @@ def split_for_training(data: Dataset, config: Config) -> tuple[list[Record], lis
     return kept, held
 
 
-def _train_epoch(session: Session, epoch: int, bars: TrainBars) -> Row:
+def _train_epoch(session: TrainingSetup, epoch: int, bars: TrainingProgress) -> Row:
     """One pass over the training photos; the training part of the epoch's row."""
-    fabric, loss_function = session.fabric, loss_named(session.config.loss)
+    fabric, loss_function = session.fabric, get_loss(session.config.loss)
     session.model.train()
     session.model.encoder.hold(epoch < round(WARM_UP * session.config.epochs))
     session.sampler.epoch = epoch
@@ -162,7 +162,7 @@ def _train_epoch(session: Session, epoch: int, bars: TrainBars) -> Row:
         loss_sum += loss.detach() * len(images)
         shown += len(images)
         bars.step(epoch + 1, loss_sum, shown, time.perf_counter() - started)
-    total = sum_over_processes(fabric, loss_sum).item()
+    total = all_reduce_sum(fabric, loss_sum).item()
     seconds = time.perf_counter() - started
     session.seconds += seconds
     if not math.isfinite(total):
@@ -177,7 +177,7 @@ def _train_epoch(session: Session, epoch: int, bars: TrainBars) -> Row:
     }
 
 
-def _batches(session: Session) -> Iterator[tuple[Tensor, Tensor]]:
+def _batches(session: TrainingSetup) -> Iterator[tuple[Tensor, Tensor]]:
     """This process's batches on its device: images (N, 3, H, W) uint8, masks (N, H, W) uint8."""
     device = session.fabric.device
     threads = torch.get_num_threads()
@@ -195,9 +195,9 @@ def _batches(session: Session) -> Iterator[tuple[Tensor, Tensor]]:
 
 
 @torch.no_grad()
-def _validate(session: Session, classes: Sequence[str]) -> Row:
+def _validate(session: TrainingSetup, classes: Sequence[str]) -> Row:
     """Loss and figures over the validation photos at the model's size; the validation part of the epoch's row."""
-    fabric, loss_function = session.fabric, loss_named(session.config.loss)
+    fabric, loss_function = session.fabric, get_loss(session.config.loss)
     session.model.eval()
     count, multilabel = len(classes), session.model.card.multilabel
     confusion = torch.zeros((count, 2, 2) if multilabel else (count, count), dtype=torch.int64, device=fabric.device)
@@ -206,10 +206,10 @@ def _validate(session: Session, classes: Sequence[str]) -> Row:
         images, masks = images.to(fabric.device), masks.to(fabric.device)
         logits = session.parallel(images)
         loss_sum += torch.stack([loss_function(logits, masks, None) * len(images), torch.tensor(len(images))])
-        confusion += confusion_matrix(masks, classify(logits, multilabel), count, multilabel)
+        confusion += confusion_matrix(masks, logits_to_mask(logits, multilabel), count, multilabel)
     # Each process has its own photos, none of them twice: sums are those of one process.
-    confusion = sum_over_processes(fabric, confusion)
-    loss, images_seen = sum_over_processes(fabric, loss_sum).tolist()
+    confusion = all_reduce_sum(fabric, confusion)
+    loss, images_seen = all_reduce_sum(fabric, loss_sum).tolist()
     metrics = Metrics.from_confusion(confusion, classes, int(images_seen), f"{session.config.whole_size}")
     return {"val_loss": loss / images_seen, "val_accuracy": metrics.accuracy, "val_miou": metrics.miou} | {
         f"iou_{name}": figures.iou for name, figures in metrics.classes.items()

@@ -6,30 +6,37 @@ writes a file replaces it in one step, so that a killed process leaves the previ
 half of one.
 """
 
-from pixelwise.palette import IGNORE_COLOUR, Colour, Palette, default_palette
-from pixelwise.visualization.architecture import Step, draw_architecture
+from pixelwise.palette import IGNORE_COLOR, Color, Palette, default_palette
+from pixelwise.visualization.architecture import ModelStage, draw_architecture
 from pixelwise.visualization.curves import plot_history
-from pixelwise.visualization.gif import animate
-from pixelwise.visualization.grid import photo_sheet, sample_sheet
-from pixelwise.visualization.overlay import all_as_shown, as_shown, colour_mask, index_image, overlay, photo_as_shown
-from pixelwise.visualization.save import save_picture
+from pixelwise.visualization.gif import make_gif
+from pixelwise.visualization.grid import overlay_grid, prediction_grid
+from pixelwise.visualization.overlay import (
+    color_mask,
+    index_image,
+    overlay,
+    to_display_image,
+    to_display_mask,
+    to_display_masks,
+)
+from pixelwise.visualization.save import save_image
 
 __all__ = [
-    "IGNORE_COLOUR",
-    "Colour",
+    "IGNORE_COLOR",
+    "Color",
+    "ModelStage",
     "Palette",
-    "Step",
-    "all_as_shown",
-    "animate",
-    "as_shown",
-    "colour_mask",
+    "color_mask",
     "default_palette",
     "draw_architecture",
     "index_image",
+    "make_gif",
     "overlay",
-    "photo_as_shown",
-    "photo_sheet",
+    "overlay_grid",
     "plot_history",
-    "sample_sheet",
-    "save_picture",
+    "prediction_grid",
+    "save_image",
+    "to_display_image",
+    "to_display_mask",
+    "to_display_masks",
 ]

@@ -6,7 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pixelwise.runtime.files import replacing
+from pixelwise.runtime.files import atomic_write
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Step:
+class ModelStage:
     """One box of the diagram: something that the photo passes through.
 
     name: as in the model, such as "blocks.5.0.bn1"; kind: "input", "normalise", "encoder", "decoder" or
@@ -24,7 +24,7 @@ class Step:
     all its weights stay as they are in training; parameters: how many it has; kept: how many of these stay as
     they are, where not all do.
 
-    >>> Step("blocks.1", "encoder", (24, 32, 32), frozen=True, parameters=13_968).shape
+    >>> ModelStage("blocks.1", "encoder", (24, 32, 32), frozen=True, parameters=13_968).shape
     (24, 32, 32)
     """
 
@@ -73,7 +73,7 @@ _TITLE_HEIGHT, _CAPTION_HEIGHT = 0.4, 0.62
 _DPI = 150  # text is measured and drawn at the same
 
 
-def draw_architecture(steps: Sequence[Step], out: Path, title: str) -> None:
+def draw_architecture(steps: Sequence[ModelStage], out: Path, title: str) -> None:
     """Draw `steps` as a U into `out` (PNG, or SVG or PDF by its suffix).
 
     Input and encoder go down at the left, decoder and logits up at the right; dashed arrows are skip
@@ -84,18 +84,18 @@ def draw_architecture(steps: Sequence[Step], out: Path, title: str) -> None:
     "logits". Raises ValueError for none, another order, an unknown kind, two encoder steps of one name, or a
     skip_from that names no encoder step.
 
-    >>> draw_architecture([Step("photo", "input", (3, 64, 64)),
+    >>> draw_architecture([ModelStage("photo", "input", (3, 64, 64)),
     ...                    Step("stem", "encoder", (16, 32, 32), parameters=448),
     ...                    Step("scores", "logits", (2, 64, 64), parameters=34)],
     ...                   Path("model.png"), "A very small U-Net")  # doctest: +SKIP
     """
     _check(steps)
     figure = _figure(steps, title)
-    with replacing(out) as path:
+    with atomic_write(out) as path:
         figure.savefig(path, dpi=_DPI, facecolor="white")
 
 
-def _check(steps: Sequence[Step]) -> None:
+def _check(steps: Sequence[ModelStage]) -> None:
     if not steps:
         raise ValueError("an architecture needs at least one step")
     encoders: set[str] = set()
@@ -114,7 +114,7 @@ def _check(steps: Sequence[Step]) -> None:
             encoders.add(step.name)
 
 
-def _place(steps: Sequence[Step]) -> list[tuple[int, int]]:
+def _place(steps: Sequence[ModelStage]) -> list[tuple[int, int]]:
     """Return column (0 left, 1 right) and row (0 at the top) of each step.
 
     A right step stands level with the encoder step that it takes its skip from, or else with a left step of
@@ -136,7 +136,7 @@ def _place(steps: Sequence[Step]) -> list[tuple[int, int]]:
     return [(int(i >= len(left)), row - highest) for i, row in enumerate(rows)]
 
 
-def _figure(steps: Sequence[Step], title: str) -> "Figure":
+def _figure(steps: Sequence[ModelStage], title: str) -> "Figure":
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -168,7 +168,7 @@ def _figure(steps: Sequence[Step], title: str) -> "Figure":
     return figure
 
 
-def _lines(step: Step) -> list[str]:
+def _lines(step: ModelStage) -> list[str]:
     """Return what the box of `step` says, from the name down."""
     channels, height, width = step.shape
     last = [f"{step.parameters:,} parameters"] if step.parameters else []
@@ -178,7 +178,7 @@ def _lines(step: Step) -> list[str]:
     return [line for line in lines if line]
 
 
-def _caption(steps: Sequence[Step]) -> str:
+def _caption(steps: Sequence[ModelStage]) -> str:
     total = sum(step.parameters for step in steps)
     trained = sum(step.parameters - step.kept for step in steps if not step.frozen)
     share = "all" if trained == total else f"{trained:,}"
@@ -189,7 +189,7 @@ def _caption(steps: Sequence[Step]) -> str:
     return f"{counts}\n{key}"
 
 
-def _box(axes: "Axes", step: Step, corner: tuple[float, float], height: float, lines: Sequence[str]) -> None:
+def _box(axes: "Axes", step: ModelStage, corner: tuple[float, float], height: float, lines: Sequence[str]) -> None:
     from matplotlib.patches import FancyBboxPatch
 
     fill, edge = _FILLS[step.kind]
@@ -214,7 +214,7 @@ def _box(axes: "Axes", step: Step, corner: tuple[float, float], height: float, l
         _fit(text, (10.5, 10, 8.5, 8.5)[i], _BOX_WIDTH - 0.2, bold=i == 0)
 
 
-def _arrows(axes: "Axes", steps: Sequence[Step], corners: Sequence[tuple[float, float]], height: float) -> None:
+def _arrows(axes: "Axes", steps: Sequence[ModelStage], corners: Sequence[tuple[float, float]], height: float) -> None:
     """Draw the arrow from each step to the next, and the skip connections."""
     corner_of = {step.name: corner for step, corner in zip(steps, corners, strict=True) if step.kind == "encoder"}
     for (x0, y0), (x1, y1) in pairwise(corners):

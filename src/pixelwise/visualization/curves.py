@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pixelwise.palette import Colour, default_palette
-from pixelwise.runtime.files import replacing
+from pixelwise.palette import Color, default_palette
+from pixelwise.runtime.files import atomic_write
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,7 +38,7 @@ def plot_history(
     rows: Sequence[Row],
     out: Path,
     title: str | None = None,
-    colours: Mapping[str, Colour] | None = None,
+    colours: Mapping[str, Color] | None = None,
 ) -> None:
     """Draw losses (left) and validation IoU (right) by epoch into `out` (PNG, or SVG or PDF by its suffix).
 
@@ -58,11 +58,11 @@ def plot_history(
     if any(row.get("epoch") is None for row in rows):
         raise ValueError("every row of a history needs an epoch")
     figure = _figure(rows, title, colours or {})
-    with replacing(out) as path:
+    with atomic_write(out) as path:
         figure.savefig(path, dpi=130, facecolor="white")
 
 
-def _figure(rows: Sequence[Row], title: str | None, colours: Mapping[str, Colour]) -> "Figure":
+def _figure(rows: Sequence[Row], title: str | None, colours: Mapping[str, Color]) -> "Figure":
     # The object interface: pyplot would keep every figure alive and pick a window system.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -157,7 +157,7 @@ def _curve(
     )
 
 
-def _class_curves(axes: "Axes", rows: Sequence[Row], epochs: Sequence[float], colours: Mapping[str, Colour]) -> None:
+def _class_curves(axes: "Axes", rows: Sequence[Row], epochs: Sequence[float], colours: Mapping[str, Color]) -> None:
     keys = list(dict.fromkeys(key for row in rows for key in row if key.startswith(_CLASS_PREFIX)))
     if not keys:
         return

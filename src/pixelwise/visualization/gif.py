@@ -5,7 +5,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from pixelwise.runtime.files import replacing
+from pixelwise.runtime.files import atomic_write
 
 _WIDEST = 900
 
@@ -18,7 +18,7 @@ _COLOURS = 255
 _LAST_FRAME_HELD = 4  # times as long as the others, so that one can look at the result
 
 
-def animate(pictures: Sequence[Path], out: Path, milliseconds: int = 600) -> None:
+def make_gif(pictures: Sequence[Path], out: Path, milliseconds: int = 600) -> None:
     """Join picture files into one animated GIF at `out` that repeats for ever.
 
     pictures: files that Pillow reads, in order. Pictures wider than 900 pixels are all scaled down by one
@@ -29,7 +29,7 @@ def animate(pictures: Sequence[Path], out: Path, milliseconds: int = 600) -> Non
 
     Raises ValueError for no pictures or fewer than 20 milliseconds (which browsers slow down).
 
-    >>> animate(sorted(Path("run/samples").glob("epoch_*.png")), Path("run/samples.gif"))  # doctest: +SKIP
+    >>> make_gif(sorted(Path("run/samples").glob("epoch_*.png")), Path("run/samples.gif"))  # doctest: +SKIP
     """
     if not pictures:
         raise ValueError("an animation needs at least one picture")
@@ -41,7 +41,7 @@ def animate(pictures: Sequence[Path], out: Path, milliseconds: int = 600) -> Non
     canvas = max(width for width, _ in sizes), max(height for _, height in sizes)
     frames = [_frame(path, size, canvas) for path, size in zip(pictures, sizes, strict=True)]
     durations = [milliseconds] * (len(frames) - 1) + [milliseconds * _LAST_FRAME_HELD]
-    with replacing(out) as path:
+    with atomic_write(out) as path:
         frames[0].save(
             path,
             format="GIF",
@@ -59,7 +59,7 @@ def _size(path: Path) -> tuple[int, int]:
 
 
 def _frame(path: Path, size: tuple[int, int], canvas: tuple[int, int]) -> Image.Image:
-    """Return the picture at `path`, `size` large, upper left on a white `canvas`, in its best colours."""
+    """Return the picture at `path`, `size` large, upper left on a white `empty_rle`, in its best colours."""
     with Image.open(path) as picture:
         colours = picture.convert("RGB")
     if colours.size != size:

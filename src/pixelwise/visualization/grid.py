@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from pixelwise.palette import Palette
-from pixelwise.visualization.overlay import Pixels, check_mask, check_photo, colour_mask, overlay
+from pixelwise.visualization.overlay import Pixels, check_mask, check_photo, color_mask, overlay
 from pixelwise.visualization.text import FAINT_INK, INK, PAPER, font, legend, shorten
 
 _MARGIN = 20
@@ -27,7 +27,7 @@ _TITLE_SIZE, _HEADING_SIZE, _NAME_SIZE = 20, 15, 13
 _SMALLEST_CELL = 24
 
 
-def sample_sheet(
+def prediction_grid(
     photos: Sequence[Pixels],
     truths: Sequence[Pixels],
     predictions: Sequence[Pixels] | None,
@@ -47,7 +47,7 @@ def sample_sheet(
     Raises ValueError for no photos, sequences of different lengths, a mask of another size than its photo,
     or a class without a colour.
 
-    >>> sheet = sample_sheet([photo], [truth], [mask], ("pet", "background"), default_palette(2),
+    >>> sheet = prediction_grid([photo], [truth], [mask], ("pet", "background"), default_palette(2),
     ...                      title="epoch 3 · validation mIoU 0.71")  # doctest: +SKIP
     """
     masks = [truths] if predictions is None else [truths, predictions]
@@ -66,12 +66,12 @@ def sample_sheet(
         y = top + row * (cell[1] + _GAP)
         _letterbox(sheet, (_MARGIN, y), cell, _fit_photo(photo, cell))
         for column, column_masks in enumerate(masks, start=1):
-            drawn = Image.fromarray(colour_mask(_fit_mask(column_masks[row], cell), palette))
+            drawn = Image.fromarray(color_mask(_fit_mask(column_masks[row], cell), palette))
             _letterbox(sheet, (_MARGIN + column * (cell[0] + _GAP), y), cell, drawn)
     return sheet
 
 
-def photo_sheet(
+def overlay_grid(
     photos: Sequence[Pixels],
     masks: Sequence[Pixels],
     names: Sequence[str],
@@ -90,7 +90,7 @@ def photo_sheet(
     Raises ValueError for no photos, sequences of different lengths, a mask of another size than its photo,
     or a class without a colour.
 
-    >>> photo_sheet([photo], [mask], ["cat.jpg"], ("pet",), default_palette(1), "1 of 200")  # doctest: +SKIP
+    >>> overlay_grid([photo], [mask], ["cat.jpg"], ("pet",), default_palette(1), "1 of 200")  # doctest: +SKIP
     """
     _check(photos, [masks], classes, palette)
     if len(names) != len(photos):

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from pixelwise.palette import IGNORE_COLOUR, IGNORE_INDEX, Palette
+from pixelwise.palette import IGNORE_COLOR, IGNORE_INDEX, Palette
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 
@@ -18,7 +18,7 @@ _OUTLINE_EVERY = 1000  # the outline grows by a pixel to each side for so many p
 def index_image(mask: Pixels, palette: Palette) -> Image.Image:
     """Return `mask` as a picture of mode "P": pixel values are class indices, shown in their colours.
 
-    mask: HW uint8, values in [0, len(palette)) or 255 = ignore, shown in IGNORE_COLOUR. Saved as PNG and
+    mask: HW uint8, values in [0, len(palette)) or 255 = ignore, shown in IGNORE_COLOR. Saved as PNG and
     read back, the picture holds the same values. Raises ValueError on any other mask.
 
     >>> np.array(index_image(np.array([[0, 1, 255]], np.uint8), default_palette(2))).tolist()
@@ -32,13 +32,13 @@ def index_image(mask: Pixels, palette: Palette) -> Image.Image:
     return picture
 
 
-def colour_mask(mask: Pixels, palette: Palette) -> Pixels:
-    """Return `mask` as an image: each pixel in the colour of its class, or IGNORE_COLOUR.
+def color_mask(mask: Pixels, palette: Palette) -> Pixels:
+    """Return `mask` as an image: each pixel in the colour of its class, or IGNORE_COLOR.
 
     mask: HW uint8, values in [0, len(palette)) or 255 = ignore. Returns HWC uint8 RGB in [0, 255]. Raises
     ValueError on any other mask.
 
-    >>> colour_mask(np.array([[1, 255]], np.uint8), default_palette(2)).tolist()
+    >>> color_mask(np.array([[1, 255]], np.uint8), default_palette(2)).tolist()
     [[[86, 180, 233], [200, 200, 200]]]
     """
     check_mask(mask, palette)
@@ -79,13 +79,13 @@ def overlay(image: Pixels, mask: Pixels, palette: Palette, opacity: float = 0.5)
     return Image.fromarray(blended)
 
 
-def as_shown(mask: Pixels, classes: Sequence[str], palette: Palette) -> tuple[Pixels, tuple[str, ...], Palette]:
+def to_display_mask(mask: Pixels, classes: Sequence[str], palette: Palette) -> tuple[Pixels, tuple[str, ...], Palette]:
     """A mask with its classes and colours as one picture can show them.
 
     A (H, W) mask comes as it is. Of a multi-label mask (C, H, W) the layers are laid over each other, those with most
     pixels first, and one more class, "none", stands where there is no layer.
 
-    >>> as_shown(np.array([[[1, 0]], [[1, 1]]], np.uint8), ("eye", "face"), default_palette(2))[0].tolist()
+    >>> to_display_mask(np.array([[[1, 0]], [[1, 1]]], np.uint8), ("eye", "face"), default_palette(2))[0].tolist()
     [[0, 1]]
     """
     if mask.ndim == 2:
@@ -97,16 +97,16 @@ def as_shown(mask: Pixels, classes: Sequence[str], palette: Palette) -> tuple[Pi
     return shown, (*classes, "none"), (*palette, (0, 0, 0))
 
 
-def all_as_shown(
+def to_display_masks(
     masks: Sequence[Sequence[Pixels]], classes: Sequence[str], palette: Palette
 ) -> tuple[list[list[Pixels]], tuple[str, ...], Palette]:
-    """`as_shown` of several lists of masks of one kind."""
-    shown = [[as_shown(mask, classes, palette) for mask in column] for column in masks]
+    """`to_display_mask` of several lists of masks of one kind."""
+    shown = [[to_display_mask(mask, classes, palette) for mask in column] for column in masks]
     names, colours = shown[0][0][1:]
     return [[mask for mask, _, _ in column] for column in shown], names, colours
 
 
-def photo_as_shown(image: Pixels) -> Pixels:
+def to_display_image(image: Pixels) -> Pixels:
     """A photo of any number of channels as HWC uint8 RGB: its first three, or the first alone."""
     if image.shape[2] == 3:
         return image
@@ -138,7 +138,7 @@ def _colour_table(palette: Palette) -> Pixels:
     """Return 256×3 uint8: the colour of every value of a mask."""
     table = np.zeros((256, 3), np.uint8)
     table[: len(palette)] = palette
-    table[IGNORE_INDEX] = IGNORE_COLOUR
+    table[IGNORE_INDEX] = IGNORE_COLOR
     return table
 
 

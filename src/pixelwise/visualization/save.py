@@ -4,17 +4,17 @@ from pathlib import Path
 
 from PIL import Image
 
-from pixelwise.runtime.files import replacing
+from pixelwise.runtime.files import atomic_write
 
 
-def save_picture(picture: Image.Image, out: Path) -> None:
+def save_image(picture: Image.Image, out: Path) -> None:
     """Write `picture` to `out` in one step; the suffix of `out` names the format. Missing folders are made.
 
     A picture of `index_image` keeps its class indices in PNG, not in JPEG.
 
     Raises ValueError for a suffix that Pillow does not know; whatever `out` held before then stays.
 
-    >>> save_picture(overlay(image, mask, palette), Path("cat.png"))  # doctest: +SKIP
+    >>> save_image(overlay(image, mask, palette), Path("cat.png"))  # doctest: +SKIP
     """
-    with replacing(out) as path:
+    with atomic_write(out) as path:
         picture.save(path)

@@ -8,16 +8,16 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from pixelwise.palette import IGNORE_COLOUR, Colour, Palette
+from pixelwise.palette import IGNORE_COLOR, Color, Palette
 from pixelwise.visualization.overlay import Pixels
 
-INK: Colour = (33, 37, 41)
+INK: Color = (33, 37, 41)
 
 
-FAINT_INK: Colour = (92, 99, 106)
+FAINT_INK: Color = (92, 99, 106)
 
 
-PAPER: Colour = (255, 255, 255)
+PAPER: Color = (255, 255, 255)
 
 
 _NO_LETTERS = frozenset({"Cc", "Cs", "Zl", "Zp"})
@@ -66,19 +66,19 @@ def legend(classes: Sequence[str], palette: Palette, masks: Sequence[Pixels], wi
     for mask in masks:
         present[np.unique(mask)] = True
     listed = [i for i in range(len(classes)) if present[i] or len(classes) <= _LEGEND_LIMIT]
-    entries: list[tuple[str, Colour | None]] = [(classes[i], palette[i]) for i in listed]
+    entries: list[tuple[str, Color | None]] = [(classes[i], palette[i]) for i in listed]
     if present[255]:
-        entries.append(("ignore", IGNORE_COLOUR))
+        entries.append(("ignore", IGNORE_COLOR))
     if len(listed) < len(classes):
         entries.append((f"({len(classes) - len(listed)} more classes, not in these pictures)", None))
     return _flow(entries, width)
 
 
-def _flow(entries: Sequence[tuple[str, Colour | None]], width: int) -> Image.Image:
+def _flow(entries: Sequence[tuple[str, Color | None]], width: int) -> Image.Image:
     """Draw swatch and text of each entry from left to right, in as many lines as it takes."""
     face = font(_LEGEND_SIZE)
     swatch, gap, line_height = 16, 22, 26
-    places: list[tuple[int, int, str, Colour | None]] = []
+    places: list[tuple[int, int, str, Color | None]] = []
     x = y = 0
     for text, colour in entries:
         indent = 0 if colour is None else swatch + 7

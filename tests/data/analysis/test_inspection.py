@@ -11,15 +11,15 @@ import pytest
 from PIL import Image
 
 from pixelwise.data.analysis import scan as scan_module
-from pixelwise.data.analysis.groups import FEWEST_FRAMES, find_groups, group_photos, with_groups
-from pixelwise.data.analysis.image_stats import Sightings
-from pixelwise.data.analysis.inspection import Inspection, Spread, inspect
-from pixelwise.data.analysis.mask_stats import Tally
-from pixelwise.data.analysis.regions import object_sides, reduce_mask
-from pixelwise.data.analysis.scan import RecordLook, look_at_record, scan
-from pixelwise.data.label_map.options import Choices
-from pixelwise.data.schema import Dataset, MaskEncoding, Problem, Reading, Record, Shape, Shapes
-from pixelwise.data.splits import hold_back
+from pixelwise.data.analysis.groups import FEWEST_FRAMES, add_groups, find_groups
+from pixelwise.data.analysis.image_stats import ImageStatsTable
+from pixelwise.data.analysis.inspection import DatasetReport, Percentiles, inspect
+from pixelwise.data.analysis.mask_stats import MaskStatsTable
+from pixelwise.data.analysis.regions import object_sizes, reduce_mask
+from pixelwise.data.analysis.scan import RecordStats, scan, scan_record
+from pixelwise.data.label_map.options import LabelOptions
+from pixelwise.data.schema import Annotation, DataIssue, DatasetIndex, LabelMap, PolygonMask, ReadSpec, Record
+from pixelwise.data.splits import train_val_split
 from pixelwise.errors import DataError
 from pixelwise.palette import IGNORE_INDEX
 
@@ -42,7 +42,7 @@ def blank(size: tuple[int, int] = (20, 30)) -> np.ndarray:
     return np.zeros(size, np.uint8)
 
 
-def problems(found: Inspection) -> dict[tuple[str, str], Problem]:
+def problems(found: DatasetReport) -> dict[tuple[str, str], DataIssue]:
     """(kind, name of the file) → the problem."""
     return {(each.kind, Path(each.file).name): each for each in found.problems}
 
@@ -64,7 +64,7 @@ def three(tmp_path: Path) -> Path:
 def test_exact_figures(three: Path) -> None:
     found = inspect(three)
     assert (found.photos, found.masks, len(found.data.train)) == (3, 3, 3)
-    assert found.widths == Spread(30, 30, 30, 30, 30) and found.heights == Spread(20, 20, 20, 20, 20)
+    assert found.widths == Percentiles(30, 30, 30, 30, 30) and found.heights == Percentiles(20, 20, 20, 20, 20)
     assert found.ratios.median == 1.5 and found.modes == {"RGB": 3}
     assert found.ignored == pytest.approx(90 / 1800)
     figures = {each.name: (each.pixels, each.photos, each.objects) for each in found.classes}
@@ -87,7 +87,7 @@ def test_sizes_spread(tmp_path: Path) -> None:
         mask[0] = 1
         put(tmp_path, f"p{number}", noise(number, size), mask)
     found = inspect(tmp_path)
-    assert found.heights == Spread(10, 11, 15, 19, 20) and found.widths.low == found.widths.high == 20
+    assert found.heights == Percentiles(10, 11, 15, 19, 20) and found.widths.low == found.widths.high == 20
     assert found.ratios.greatest == 2.0
 
 
@@ -128,11 +128,11 @@ def test_multilabel_pixels_are_of_several_classes(tmp_path: Path) -> None:
 def test_shapes_are_drawn_and_counted(tmp_path: Path) -> None:
     put(tmp_path, "a", noise(0), None)
     square = np.array([[2.0, 3.0], [12.0, 3.0], [12.0, 8.0], [2.0, 8.0]])
-    shapes = Shapes((Shape(1, (square,)), Shape(IGNORE_INDEX, (square + 10,))), "a.json")
+    shapes = PolygonMask((Annotation(1, (square,)), Annotation(IGNORE_INDEX, (square + 10,))), "a.json")
     ((_, look),) = scan([Record(tmp_path / "images" / "a.png", shapes)])
     assert look.mask is not None and not look.problems
     assert dict(look.mask.levels) == {0: 600 - 50 - 50, 1: 50, 255: 50}
-    tally = Tally()
+    tally = MaskStatsTable()
     tally.add(0, look)
     assert dict(zip(tally.level, tally.pixels, strict=True)) == dict(look.mask.levels)
 
@@ -147,8 +147,8 @@ class TestProblems:
             put(tmp_path, f"{'train' if number < 6 else 'val'}/p{number}", noise(number), mask)
         return tmp_path
 
-    def look(self, root: Path, **choices: object) -> Inspection:
-        return inspect(root, Choices(skip_bad=True, **choices))  # type: ignore[arg-type]
+    def look(self, root: Path, **choices: object) -> DatasetReport:
+        return inspect(root, LabelOptions(skip_bad=True, **choices))  # type: ignore[arg-type]
 
     def test_nothing_is_wrong(self, split: Path) -> None:
         found = inspect(split)
@@ -194,12 +194,12 @@ class TestProblems:
         pets = split / "pets"
         for number in range(4):
             put(pets, f"p{number}", noise(number), np.tri(20, 30, dtype=np.uint8) + np.uint8(1))
-        seen, tally = Sightings(), Tally()
+        seen, tally = ImageStatsTable(), MaskStatsTable()
         records = [Record(pets / f"images/p{n}.png", pets / f"masks/p{n}.png") for n in range(4)]
         for index, (_, look) in enumerate(scan(records)):
             seen.add(look)
             tally.add(index, look)
-        meaning = type("M", (), {"encoding": MaskEncoding("values", {1: 0}), "sources": ()})()
+        meaning = type("M", (), {"encoding": LabelMap("values", {1: 0}), "sources": ()})()
         assert tally.settle(meaning).outside() == dict.fromkeys(range(4), "mask value 2")
 
     def test_missing_and_unreadable_files(self, split: Path) -> None:
@@ -226,7 +226,7 @@ def many(folder: Path, count: int = 70) -> list[Record]:
     return [Record(folder / f"images/p{n:03}.png", folder / f"masks/p{n:03}.png") for n in range(count)]
 
 
-def told(look: RecordLook) -> object:
+def told(look: RecordStats) -> object:
     """Everything of a look, as what compares."""
     rows = [(layer, *(each.tolist() for each in (rows.levels, rows.pixels, rows.objects)),
              [side.tolist() for side in rows.sides]) for layer, rows in look.rows]  # fmt: skip
@@ -276,11 +276,11 @@ class TestScan:
 
     def test_a_photo_takes_less_than_a_kilobyte(self, tmp_path: Path) -> None:
         records = many(tmp_path, 20)
-        looks = [look_at_record(record) for record in records]
+        looks = [scan_record(record) for record in records]
         tracemalloc = pytest.importorskip("tracemalloc")
         tracemalloc.start()
         try:
-            seen, tally = Sightings(), Tally()
+            seen, tally = ImageStatsTable(), MaskStatsTable()
             count = 5000
             before = tracemalloc.get_traced_memory()[0]
             for index in range(count):
@@ -298,8 +298,8 @@ class TestScan:
         mask[0:3, 0:3] = mask[3:6, 3:6] = True  # one, of 18 pixels
         mask[10, 10:14] = True  # 4: none
         mask[15, 2:7] = True  # 5
-        assert object_sides(mask).tolist() == pytest.approx([(5 / 400) ** 0.5, (18 / 400) ** 0.5])
-        assert object_sides(np.zeros((4, 4), bool)).size == 0
+        assert object_sizes(mask).tolist() == pytest.approx([(5 / 400) ** 0.5, (18 / 400) ** 0.5])
+        assert object_sizes(np.zeros((4, 4), bool)).size == 0
 
     def test_masks_are_reduced_with_their_shape(self) -> None:
         assert reduce_mask(np.zeros((1000, 500))).shape == (256, 128)
@@ -354,26 +354,26 @@ class TestGroups:
         assert groups == [f"slide{slide}" for slide in range(3) for _ in range(4)]
         assert reason == "tiles: of 3 pictures"
 
-    def data(self, folder: Path, count: int) -> Dataset:
+    def data(self, folder: Path, count: int) -> DatasetIndex:
         train = tuple(Record(folder / f"images/p{n:03}.png", folder / f"masks/p{n:03}.png") for n in range(count))
-        reading = Reading(MaskEncoding("values", {0: 0, 1: 1}))
-        return Dataset(folder, "folders", ("a", "b"), ((0, 0, 0), (1, 1, 1)), reading, train=train)
+        reading = ReadSpec(LabelMap("values", {0: 0, 1: 1}))
+        return DatasetIndex(folder, "folders", ("a", "b"), ((0, 0, 0), (1, 1, 1)), reading, train=train)
 
     def test_copies_never_land_on_both_sides(self, tmp_path: Path) -> None:
         digests = [bytes([number // 2 + 1]) * 16 if number < 20 else bytes([99, number]) * 8 for number in range(40)]
-        data = with_groups(self.data(tmp_path, 40), strangers(40), digests)
+        data = add_groups(self.data(tmp_path, 40), strangers(40), digests)
         assert data.grouped == ""
         for seed in range(20):
-            kept, held = hold_back(data.train, 0.15, seed)
+            kept, held = train_val_split(data.train, 0.15, seed)
             assert len(kept) + len(held) == 40 and len(held) >= 4
             sides = [{digests[int(record.image.stem[1:])] for record in side} for side in (kept, held)]
             assert not sides[0] & sides[1]
 
     def test_frames_held_back_are_whole_groups(self, tmp_path: Path) -> None:
-        data = with_groups(self.data(tmp_path, 120), frames(120), [b""] * 120)
+        data = add_groups(self.data(tmp_path, 120), frames(120), [b""] * 120)
         assert data.grouped and data.grouped.startswith("video frames")
         for seed in range(20):
-            kept, held = hold_back(data.train, 0.15, seed)
+            kept, held = train_val_split(data.train, 0.15, seed)
             assert not {record.group for record in kept} & {record.group for record in held}
             assert 0.08 <= len(held) / 120 <= 0.25
 
@@ -383,7 +383,7 @@ class TestGroups:
             (tmp_path / f"images/p{copy:03}.png").write_bytes((tmp_path / "images/p002.png").read_bytes())
         (tmp_path / "images/p005.png").write_bytes(b"no photo")
         (tmp_path / "images/p006.png").write_bytes(b"no photo either")
-        data = group_photos(self.data(tmp_path, 12))
+        data = add_groups(self.data(tmp_path, 12))
         groups = {record.image.stem: record.group for record in data.train if record.group}
         assert set(groups) == {"p002", "p007", "p008"} and len(set(groups.values())) == 1
 

@@ -22,14 +22,14 @@ import pixelwise as pw
 from pixelwise.data.augmentations import build_transform
 from pixelwise.data.cache import eviction as cache_room
 from pixelwise.data.cache import store as prepared
-from pixelwise.data.cache.eviction import remove_old
-from pixelwise.data.cache.store import NoCacheError, Prepared, cache_folder, open_prepared, prepare_pair
-from pixelwise.data.schema import Layers, MaskEncoding, Reading, Record, Shape, Shapes
+from pixelwise.data.cache.eviction import evict_lru
+from pixelwise.data.cache.store import CacheEntry, CacheUnavailableError, cache_folder, get_or_build, load_and_resize
+from pixelwise.data.schema import Annotation, LabelMap, MultilabelMask, PolygonMask, ReadSpec, Record
 from pixelwise.data.torch_dataset import SegmentationDataset
 from pixelwise.errors import DataError
 
-BINARY = Reading(MaskEncoding("values", {0: 0, 1: 1, 255: 255}))
-LAYERED = Reading(MaskEncoding("layers", {0: 0, 255: 1}))
+BINARY = ReadSpec(LabelMap("values", {0: 0, 1: 1, 255: 255}))
+LAYERED = ReadSpec(LabelMap("layers", {0: 0, 255: 1}))
 
 forking = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 """Python 3.12 warns of every fork in a process that has threads, which torch always has."""
@@ -59,9 +59,9 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[Record]:
     """The records whose files were decoded, in any order."""
     seen: list[Record] = []
 
-    def counted(record: Record, reading: Reading, size: int) -> tuple[np.ndarray, np.ndarray]:
+    def counted(record: Record, reading: ReadSpec, size: int) -> tuple[np.ndarray, np.ndarray]:
         seen.append(record)
-        return prepare_pair(record, reading, size)
+        return load_and_resize(record, reading, size)
 
     monkeypatch.setattr(prepared, "prepare_pair", counted)
     return seen
@@ -72,9 +72,9 @@ def entries(cache: Path) -> list[str]:
     return sorted(path.name for path in cache.iterdir() if path.suffix != ".lock") if cache.exists() else []
 
 
-def same_items(dataset: SegmentationDataset, records: list[Record], reading: Reading = BINARY, size: int = 16) -> bool:
+def same_items(dataset: SegmentationDataset, records: list[Record], reading: ReadSpec = BINARY, size: int = 16) -> bool:
     """Whether items are exactly what the files hold."""
-    wanted = [prepare_pair(record, reading, size) for record in records]
+    wanted = [load_and_resize(record, reading, size) for record in records]
     return len(dataset) == len(wanted) and all(
         np.array_equal(image.permute(1, 2, 0), photo) and np.array_equal(mask, truth)
         for (image, mask), (photo, truth) in zip((dataset[i] for i in range(len(dataset))), wanted, strict=True)
@@ -116,7 +116,7 @@ def test_streamed_items_are_the_same(records: list[Record], cache: Path) -> None
 @pytest.mark.parametrize("streamed", [False, True])
 def test_class_pixels_are_those_of_the_masks(records: list[Record], streamed: bool) -> None:
     dataset = SegmentationDataset(records, BINARY, 16, cache=not streamed)
-    masks = np.stack([prepare_pair(record, BINARY, 16)[1] for record in records])
+    masks = np.stack([load_and_resize(record, BINARY, 16)[1] for record in records])
     assert dataset.class_pixels(3).tolist() == [(masks == 0).sum(), (masks == 1).sum(), 0]
 
 
@@ -125,7 +125,9 @@ def test_multilabel_masks_keep_their_layers(tmp_path: Path, records: list[Record
     layer = np.zeros((36, 48), np.uint8)
     layer[:18] = 255
     Image.fromarray(layer).save(tmp_path / "data" / "layer.png")
-    layered = [replace(record, mask=Layers((None, tmp_path / "data" / "layer.png", None))) for record in records]
+    layered = [
+        replace(record, mask=MultilabelMask((None, tmp_path / "data" / "layer.png", None))) for record in records
+    ]
     dataset = SegmentationDataset(layered, LAYERED, 16, cache=not streamed)
     image, mask = dataset[3]
     assert tuple(image.shape) == (3, 16, 16) and tuple(mask.shape) == (3, 16, 16)
@@ -139,14 +141,14 @@ def test_multilabel_masks_keep_their_layers(tmp_path: Path, records: list[Record
 def test_content_and_settings_make_another_entry(records: list[Record], reads: list[Record], cache: Path) -> None:
     """Anything that changes pixels: a photo, a mask, their order, the size, how masks are read."""
 
-    def fresh(records: list[Record], reading: Reading = BINARY, size: int = 16) -> bool:
+    def fresh(records: list[Record], reading: ReadSpec = BINARY, size: int = 16) -> bool:
         reads.clear()
         assert same_items(SegmentationDataset(records, reading, size), records, reading, size)
         return bool(reads)
 
     assert fresh(records) and not fresh(records)
     assert fresh(records, size=17)
-    assert fresh(records, Reading(MaskEncoding("values", {0: 1, 1: 0, 255: 255})))
+    assert fresh(records, ReadSpec(LabelMap("values", {0: 1, 1: 0, 255: 255})))
     assert fresh(records, replace(BINARY, bits=12))
     assert fresh(records[::-1]) and fresh(records[:4])
     assert not fresh(records)
@@ -170,11 +172,11 @@ def test_where_files_lie_does_not_count(records: list[Record], reads: list[Recor
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools with numpy 2
 def test_drawn_masks_count_by_what_is_drawn(records: list[Record], reads: list[Record]) -> None:
-    reading = Reading(MaskEncoding("shapes"))
+    reading = ReadSpec(LabelMap("shapes"))
 
     def outlined(side: float, label: int = 1, background: int = 0, relative: bool = False) -> list[Record]:
         square = np.array([[0, 0], [side, 0], [side, side], [0, side]])
-        shapes = Shapes((Shape(label, (square,), relative=relative),), "by hand", background)
+        shapes = PolygonMask((Annotation(label, (square,), relative=relative),), "by hand", background)
         return [replace(record, mask=shapes) for record in records]
 
     for made in (
@@ -308,7 +310,7 @@ def test_a_bad_file_met_while_streaming_never_reaches_the_loss(
         assert mask.eq(255).all() and mask.shape == (16, 16) and weight.eq(0).all() and image.shape == (3, 16, 16)
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1 and said in lines[0]
-    layered = replace(records[0], mask=Layers((None, Path("/nowhere.png"))))
+    layered = replace(records[0], mask=MultilabelMask((None, Path("/nowhere.png"))))
     assert SegmentationDataset([layered], LAYERED, 16, cache=False, skip_bad=True)[0][1].eq(255).all()
 
 
@@ -351,8 +353,8 @@ def test_a_cache_that_cannot_be_made_is_done_without(records: list[Record], tmp_
     (tmp_path / "cache").write_text("a file, where the folder would be")
     dataset = SegmentationDataset(records, BINARY, 16)
     assert same_items(dataset, records) and len(dataset.notes) == 1
-    with pytest.raises(NoCacheError):
-        open_prepared(records, BINARY, 16)
+    with pytest.raises(CacheUnavailableError):
+        get_or_build(records, BINARY, 16)
 
 
 def test_a_cache_that_can_only_be_read_is_used(
@@ -378,7 +380,7 @@ def test_a_cache_that_can_only_be_read_is_used(
 def test_a_killed_build_is_cleared_away(records: list[Record], cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if (child := os.fork()) == 0:
         monkeypatch.setattr(prepared, "_write", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
-        open_prepared(records, BINARY, 16)
+        get_or_build(records, BINARY, 16)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
     (left,) = entries(cache)
     assert ".building-" in left
@@ -440,27 +442,27 @@ def three(records: list[Record], cache: Path) -> Callable[[], list[str]]:
 def test_old_entries_make_room(three: Callable[[], list[str]], cache: Path) -> None:
     first, second, third = three()
     size = sum(file.stat().st_size for file in (cache / first).iterdir())
-    remove_old(cache, 4 * size)
+    evict_lru(cache, 4 * size)
     assert three() == [first, second, third]
-    remove_old(cache, 2 * size + size // 2)
+    evict_lru(cache, 2 * size + size // 2)
     assert three() == [second, third], "what was used longest ago goes first"
 
 
 def test_an_entry_used_again_stays(three: Callable[[], list[str]], records: list[Record], cache: Path) -> None:
     first, _, third = three()
     SegmentationDataset(records, BINARY, 16)  # the first one
-    remove_old(cache, 12_500)
+    evict_lru(cache, 12_500)
     assert three() == [first, third]
 
 
 def test_entries_in_use_stay(three: Callable[[], list[str]], cache: Path) -> None:
     first, second, _ = three()
-    reader = Prepared(cache / first)
+    reader = CacheEntry(cache / first)
     with FileLock(cache / f"{second}.lock"):
-        remove_old(cache, 0)
+        evict_lru(cache, 0)
     assert three() == [first, second]
     del reader
-    remove_old(cache, 0)
+    evict_lru(cache, 0)
     assert three() == []
 
 
@@ -476,7 +478,7 @@ def test_a_build_makes_room(
 
 
 def test_the_cache_is_where_the_variable_says_or_the_users(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pets: pw.Dataset
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pets: pw.DatasetIndex
 ) -> None:
     assert cache_folder() == tmp_path / "cache" / "prepared"
     monkeypatch.delenv("PIXELWISE_CACHE")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pixelwise.data.formats import find_layout
+from pixelwise.data.formats import detect_format
 from pixelwise.data.io.image import read_image
 from pixelwise.data.io.mask import read_mask
 from tests.data.formats.writers.folders import Sample
@@ -18,7 +18,7 @@ def real_samples(request: pytest.FixtureRequest) -> tuple[list[Sample], list[str
     root = Path(os.environ.get("PIXELWISE_DATA", "/nowhere")) / request.param
     if not root.is_dir():
         pytest.skip(f"needs PIXELWISE_DATA, a folder that holds {request.param}/")
-    layout = find_layout(root)[1]
+    layout = detect_format(root)[1]
     records = [*layout.train[::97][:3], *(layout.val or layout.test)[:2]]
     splits = ("train", "train", "train", "val", "test")
     return [

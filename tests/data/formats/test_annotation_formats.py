@@ -12,12 +12,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pixelwise.data.formats import FORMATS, find_layout
-from pixelwise.data.formats._rle import unpack_brush, unpack_counts
+from pixelwise.data.formats import FORMATS, detect_format
+from pixelwise.data.formats._rle import decode_brush_rle, decode_rle_counts
 from pixelwise.data.io.image import read_image
-from pixelwise.data.io.mask import read_mask, read_pair
+from pixelwise.data.io.mask import read_image_and_mask, read_mask
 from pixelwise.data.load import load_dataset
-from pixelwise.data.schema import SPLITS, Dataset, Layout, Reading
+from pixelwise.data.schema import SPLITS, DatasetIndex, FormatResult, ReadSpec
 from pixelwise.errors import DataError
 from tests.data.formats.writers.annotations import (
     NO_IGNORE,
@@ -69,7 +69,7 @@ def check_same(writer: str, read: dict[str, list[tuple[np.ndarray, np.ndarray]]]
     assert not left
 
 
-def read_layout(layout: Layout) -> dict[str, list[tuple[np.ndarray, np.ndarray]]]:
+def read_layout(layout: FormatResult) -> dict[str, list[tuple[np.ndarray, np.ndarray]]]:
     pairs = {}
     for split in SPLITS:
         images = [(read_image(record.image), record.mask) for record in getattr(layout, split)]
@@ -93,7 +93,7 @@ def test_what_is_written_is_read_back(writer: str, samples: list[Sample], tmp_pa
     check_same(writer, read_layout(layout), layout.classes, samples, CLASSES)
     data = load_dataset(tmp_path)
     assert data.format == format and data.classes == layout.classes
-    pairs = {split: [read_pair(record, data.reading) for record in getattr(data, split)] for split in SPLITS}
+    pairs = {split: [read_image_and_mask(record, data.reading) for record in getattr(data, split)] for split in SPLITS}
     check_same(writer, pairs, data.classes, samples, CLASSES)
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
 
@@ -117,7 +117,7 @@ def test_real_photos_are_read_back(writer: str, real_samples: tuple[list[Sample]
     samples = writable(writer, samples)
     format, write = WRITERS[writer]
     write(tmp_path, samples, classes)
-    name, layout = find_layout(tmp_path)
+    name, layout = detect_format(tmp_path)
     assert name == format
     check_same(writer, read_layout(layout), layout.classes, samples, classes)
 
@@ -129,7 +129,7 @@ def test_classes_can_be_chosen(writer: str, samples: list[Sample], tmp_path: Pat
     data = load_dataset(tmp_path, classes=["ape", "cat"])
     assert data.classes == ("background", "ape", "cat")
     expected = [replace(each, mask=np.array([0, 2, 0, 1, *[255] * 252], np.uint8)[each.mask]) for each in samples]
-    pairs = {split: [read_pair(record, data.reading) for record in getattr(data, split)] for split in SPLITS}
+    pairs = {split: [read_image_and_mask(record, data.reading) for record in getattr(data, split)] for split in SPLITS}
     check_same(writer, pairs, data.classes, expected, data.classes)
 
 
@@ -176,7 +176,7 @@ def drawn(root: Path) -> np.ndarray:
     """The mask of the one record."""
     data = load_dataset(root)
     ((record,),) = (data.train,)
-    return read_pair(record, data.reading)[1]
+    return read_image_and_mask(record, data.reading)[1]
 
 
 def test_the_smaller_thing_is_on_top_and_crowds_are_below(tmp_path: Path) -> None:
@@ -260,17 +260,17 @@ def test_a_large_brush_is_read_in_little_time() -> None:
     random = np.random.default_rng(0)
     inside = np.kron(random.random((15, 20)) < 0.5, np.ones((10, 10), bool))
     inside[:30] ^= random.random((30, 200)) < 0.5  # values one by one
-    assert np.array_equal(unpack_brush(brush_codes(inside), *inside.shape), inside)
+    assert np.array_equal(decode_brush_rle(brush_codes(inside), *inside.shape), inside)
     for codes in (brush_codes(inside)[:-9], [1, 2], [256], ["a"], None, [], brush_codes(inside[:-1])):
         with pytest.raises(ValueError):
-            unpack_brush(codes, *inside.shape)
+            decode_brush_rle(codes, *inside.shape)
 
 
 def test_run_lengths_are_unpacked_as_coco_packs_them() -> None:
     random = np.random.default_rng(0)
     for _ in range(100):
         inside = random.random(tuple(random.integers(1, 60, 2))) < random.random() ** 3
-        assert unpack_counts(packed(inside)["counts"]).tolist() == runs_of(inside)["counts"]
+        assert decode_rle_counts(packed(inside)["counts"]).tolist() == runs_of(inside)["counts"]
 
 
 # --- classes
@@ -291,7 +291,7 @@ def test_of_several_hundred_classes_some_are_chosen(tmp_path: Path) -> None:
     write_json(tmp_path / "a.json", content)
     data = load_dataset(tmp_path, classes=["kind 256", "kind 254", "kind 255"])
     assert data.classes == ("background", "kind 256", "kind 254", "kind 255")
-    assert read_pair(data.train[0], data.reading)[1][0].tolist() == [0, 0, 0, 0, 2, 3, 1, 0]
+    assert read_image_and_mask(data.train[0], data.reading)[1][0].tolist() == [0, 0, 0, 0, 2, 3, 1, 0]
 
 
 # --- files that lie otherwise
@@ -401,7 +401,7 @@ def test_a_photo_of_another_size_than_its_outlines(tmp_path: Path) -> None:
     for classes in ([], ["dog"]):
         data = load_dataset(tmp_path, classes=classes)
         with pytest.raises(DataError, match=r"a\.json, image 1: drawn on a photo of 80x60, but the photo is 8x6"):
-            read_pair(data.train[0], data.reading)
+            read_image_and_mask(data.train[0], data.reading)
 
 
 def test_slips_of_the_hand_are_passed_over(tmp_path: Path) -> None:
@@ -452,8 +452,8 @@ def test_broken_labels_of_yolo(row: str, wrong: str, tmp_path: Path) -> None:
     assert [record.image.name for record in data.train] == ["b.png"] and drawn_one(data).all()
 
 
-def drawn_one(data: Dataset) -> np.ndarray:
-    return read_pair(data.train[0], data.reading)[1]
+def drawn_one(data: DatasetIndex) -> np.ndarray:
+    return read_image_and_mask(data.train[0], data.reading)[1]
 
 
 @pytest.mark.parametrize(
@@ -590,7 +590,7 @@ def test_a_changed_json_gives_a_layout_or_a_data_error(writer: str, data: st.Dat
     try:
         layout = FORMATS[WRITERS[writer][0]](folder)
         for record in layout.records if layout else ():
-            read_pair(record, Reading(layout.encoding))
+            read_image_and_mask(record, ReadSpec(layout.encoding))
     except DataError as error:
         assert str(folder) in str(error)
 
@@ -600,4 +600,4 @@ def test_a_yaml_beside_masks_is_none_of_yolo(tmp_path: Path) -> None:
         save(tmp_path / name / "a.png", np.zeros((4, 4), np.uint8))
     lines(tmp_path / "data.yaml", ["names: 3", "train: ["])
     assert FORMATS["yolo-seg"](tmp_path) is None
-    assert find_layout(tmp_path)[0] == "folders"
+    assert detect_format(tmp_path)[0] == "folders"

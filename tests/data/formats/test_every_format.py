@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from pixelwise.data.analysis.inspection import inspect
-from pixelwise.data.formats import FORMATS, find_layout
-from pixelwise.data.io.mask import read_pair
-from pixelwise.data.label_map.options import Choices
+from pixelwise.data.formats import FORMATS, detect_format
+from pixelwise.data.io.mask import read_image_and_mask
+from pixelwise.data.label_map.options import LabelOptions
 from pixelwise.data.load import load_dataset
-from pixelwise.data.schema import SPLITS, Dataset
-from pixelwise.data.spec import Manifest
+from pixelwise.data.schema import SPLITS, DatasetIndex
+from pixelwise.data.spec import DatasetSpec
 from pixelwise.errors import ConfigError, DataError
 from pixelwise.palette import IGNORE_INDEX
 from tests.data.formats.writers import annotations, folders, tables
@@ -47,11 +47,11 @@ def scenes(writer: str) -> list[Sample]:
     return found
 
 
-def pairs(data: Dataset) -> dict[str, list[tuple[bytes, bytes]]]:
+def pairs(data: DatasetIndex) -> dict[str, list[tuple[bytes, bytes]]]:
     """Of each split the pixels of photos and masks, in order."""
     return {
         split: [(image.tobytes(), mask.tobytes()) for image, mask in
-                (read_pair(record, data.reading) for record in getattr(data, split))]
+                (read_image_and_mask(record, data.reading) for record in getattr(data, split))]
         for split in SPLITS
     }  # fmt: skip
 
@@ -66,7 +66,7 @@ def test_every_format_has_a_writer() -> None:
 def test_a_folder_is_known_as_its_own_format_alone(writer: str, tmp_path: Path) -> None:
     format, write = WRITERS[writer]
     write(tmp_path, scenes(writer), CLASSES)
-    assert find_layout(tmp_path)[0] == format
+    assert detect_format(tmp_path)[0] == format
     for other, read in FORMATS.items():
         if other not in (format, "folders"):
             assert read(tmp_path) is None
@@ -100,8 +100,8 @@ def test_what_is_counted_is_what_was_written(writer: str, tmp_path: Path) -> Non
 def test_a_plan_reads_it_the_same_way_again(writer: str, tmp_path: Path) -> None:
     WRITERS[writer][1](tmp_path / "data", scenes(writer), CLASSES)
     data = inspect(tmp_path / "data").data
-    (tmp_path / "data.yaml").write_text(Manifest.of(data).to_yaml(), encoding="utf-8")
-    again = Manifest.read(tmp_path / "data.yaml").load(tmp_path / "data")
+    (tmp_path / "data.yaml").write_text(DatasetSpec.of(data).to_yaml(), encoding="utf-8")
+    again = DatasetSpec.read(tmp_path / "data.yaml").load(tmp_path / "data")
     assert (again.classes, again.palette, again.reading) == (data.classes, data.palette, data.reading)
     assert pairs(again) == pairs(data) == pairs(load_dataset(tmp_path / "data"))
 
@@ -116,47 +116,50 @@ def test_classes_that_were_merged_stay_merged(writer: str, tmp_path: Path) -> No
     merged = tuple((level.get(name, name), "animal") for name in CLASSES[1:])
     rest = () if writer == "coco runs" else ((level["background"], "background"),)
     void = {"two folders": ("255",), "voc": ("#{:02x}{:02x}{:02x}".format(*folders.VOID_COLOUR),)}
-    data = inspect(tmp_path / "data", Choices(mask_map=(*rest, *merged), ignore=void.get(writer, ()))).data
+    data = inspect(tmp_path / "data", LabelOptions(mask_map=(*rest, *merged), ignore=void.get(writer, ()))).data
     assert sorted(data.classes) == ["animal", "background"]
-    (tmp_path / "data.yaml").write_text(Manifest.of(data).to_yaml(), encoding="utf-8")
-    again = Manifest.read(tmp_path / "data.yaml").load(tmp_path / "data")
+    (tmp_path / "data.yaml").write_text(DatasetSpec.of(data).to_yaml(), encoding="utf-8")
+    again = DatasetSpec.read(tmp_path / "data.yaml").load(tmp_path / "data")
     assert again.classes == data.classes and pairs(again) == pairs(data)
 
 
 def test_multi_label_masks_by_hand(tmp_path: Path) -> None:
     WRITERS["layers"][1](tmp_path, scenes("layers"), CLASSES)
-    data = inspect(tmp_path, Choices(mask_map=(("cat", "Katze"), ("background", "ignore")))).data
+    data = inspect(tmp_path, LabelOptions(mask_map=(("cat", "Katze"), ("background", "ignore")))).data
     assert data.classes == ("Katze", "猫 dog")
-    again = Manifest.of(data).load(tmp_path)
+    again = DatasetSpec.of(data).load(tmp_path)
     assert again.classes == data.classes and pairs(again) == pairs(data)
-    other = inspect(tmp_path, Choices(mask_map=(("0", "present"), ("255", "absent")))).data
+    other = inspect(tmp_path, LabelOptions(mask_map=(("0", "present"), ("255", "absent")))).data
     assert np.array_equal(
-        read_pair(other.train[0], other.reading)[1][1], 1 - read_pair(data.train[0], data.reading)[1][0]
+        read_image_and_mask(other.train[0], other.reading)[1][1],
+        1 - read_image_and_mask(data.train[0], data.reading)[1][0],
     )
     for wrong, said in {("cat", "猫 dog"): "cannot become one", ("0", "cat"): "LEVEL=absent"}.items():
         with pytest.raises(ConfigError, match=said):
-            inspect(tmp_path, Choices(mask_map=(wrong,)))
+            inspect(tmp_path, LabelOptions(mask_map=(wrong,)))
     with pytest.raises(DataError, match="has 255, which --mask-map does not name"):
-        inspect(tmp_path, Choices(mask_map=(("0", "absent"),)))
+        inspect(tmp_path, LabelOptions(mask_map=(("0", "absent"),)))
 
 
 def test_renaming_and_reordering_in_the_plan(tmp_path: Path) -> None:
     WRITERS["coco runs"][1](tmp_path, scenes("coco runs"), CLASSES)
     data = load_dataset(tmp_path)
-    manifest = Manifest.of(data)
+    manifest = DatasetSpec.of(data)
     renamed = {"Katze": manifest.classes["cat"], "Rest": manifest.classes["background"]}
     again = manifest.model_copy(update={"classes": renamed, "ignore": ("猫 dog",)}).load(tmp_path)
     assert again.classes == ("Katze", "Rest")
     table = np.full(256, IGNORE_INDEX)
     table[[0, 1]] = 1, 0
     for old, new in zip(data.train, again.train, strict=True):
-        assert np.array_equal(table[read_pair(old, data.reading)[1]], read_pair(new, again.reading)[1])
+        assert np.array_equal(
+            table[read_image_and_mask(old, data.reading)[1]], read_image_and_mask(new, again.reading)[1]
+        )
 
 
 def test_a_format_that_was_asked_for_stays(tmp_path: Path) -> None:
     WRITERS["camvid"][1](tmp_path, scenes("camvid"), CLASSES)
     asked = load_dataset(tmp_path, format="folders", classes=("background", "cat", "dog"), ignore=("11",))
-    again = Manifest.of(asked).load(tmp_path)
+    again = DatasetSpec.of(asked).load(tmp_path)
     assert (again.format, again.classes) == ("folders", asked.classes) and pairs(again) == pairs(asked)
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pixelwise.data.formats import FORMATS, find_layout
+from pixelwise.data.formats import FORMATS, detect_format
 from pixelwise.data.formats.ade20k import CLASSES as ADE20K_CLASSES
 from pixelwise.data.formats.voc import CLASSES as VOC_CLASSES
 from pixelwise.data.io.image import read_image
 from pixelwise.data.io.mask import read_mask
-from pixelwise.data.schema import SPLITS, Layout, MaskEncoding
+from pixelwise.data.schema import SPLITS, FormatResult, LabelMap
 from pixelwise.errors import DataError
 from tests.data.formats.writers.folders import (
     IN_COLOURS,
@@ -40,17 +40,17 @@ def samples() -> list[Sample]:
     return draw_scenes(NAMES, (0, 1, 2, 255))
 
 
-def encoding(writer: str, layout: Layout, classes: Sequence[str]) -> MaskEncoding:
+def encoding(writer: str, layout: FormatResult, classes: Sequence[str]) -> LabelMap:
     """What the masks of a writer mean: as the format says, else as they were written."""
     if layout.encoding is not None:
-        return layout.encoding if layout.encoding.mapping else MaskEncoding("layers", {0: 0, 255: 1})
+        return layout.encoding if layout.encoding.mapping else LabelMap("layers", {0: 0, 255: 1})
     if writer in IN_COLOURS:
         table = (*((colour, index) for index, colour in enumerate(colours(len(classes)))), (VOID_COLOUR, 255))
-        return MaskEncoding("colours", {r << 16 | g << 8 | b: index for (r, g, b), index in table})
-    return MaskEncoding("values", {index: index for index in (*range(len(classes)), 255)})
+        return LabelMap("colours", {r << 16 | g << 8 | b: index for (r, g, b), index in table})
+    return LabelMap("values", {index: index for index in (*range(len(classes)), 255)})
 
 
-def check_same(writer: str, layout: Layout, samples: Sequence[Sample], classes: Sequence[str]) -> None:
+def check_same(writer: str, layout: FormatResult, samples: Sequence[Sample], classes: Sequence[str]) -> None:
     """Every sample is there once, in its split, with its own mask, pixel for pixel."""
     assert layout.problems == ()
     masks = encoding(writer, layout, classes)
@@ -116,7 +116,7 @@ def test_real_photos_are_read_back(writer: str, real_samples: tuple[list[Sample]
     samples, classes = real_samples
     format, write = WRITERS[writer]
     write(tmp_path, samples, classes)
-    name, layout = find_layout(tmp_path)
+    name, layout = detect_format(tmp_path)
     assert name == format
     check_same(writer, layout, samples, classes)
 
@@ -133,14 +133,14 @@ def test_camvid_names_videos_and_classes(samples: list[Sample], tmp_path: Path) 
     # Frames of other videos are other data.
     save(tmp_path / "train" / "street_1.png", samples[0].image)
     assert FORMATS["camvid"](tmp_path) is None
-    assert find_layout(tmp_path)[0] == "folders"
+    assert detect_format(tmp_path)[0] == "folders"
 
 
 def test_real_camvid(tmp_path: Path) -> None:
     root = Path(os.environ.get("PIXELWISE_DATA", "/nowhere")) / "camvid"
     if not root.is_dir():
         pytest.skip("needs PIXELWISE_DATA, a folder that holds camvid/")
-    name, layout = find_layout(root)
+    name, layout = detect_format(root)
     assert (name, len(layout.train), len(layout.val)) == ("camvid", 367, 101)
     assert {record.group for record in layout.records} == {"0001TP", "0006R0", "0016E5"}
     masks = [read_mask(record.mask, layout.encoding) for record in layout.val[::20]]
@@ -231,4 +231,4 @@ def test_ade20k_by_its_file_names(samples: list[Sample], tmp_path: Path) -> None
     # 0 may be a class of anyone else's data in such folders.
     for path in [*tmp_path.rglob("*.png")]:
         path.rename(path.with_name(path.name.removeprefix("ADE_")))
-    assert find_layout(tmp_path)[0] == "folders"
+    assert detect_format(tmp_path)[0] == "folders"

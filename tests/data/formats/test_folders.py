@@ -8,7 +8,7 @@ import pytest
 
 from pixelwise.data.formats._filesystem import list_files
 from pixelwise.data.formats.folders import folders
-from pixelwise.data.schema import Layers, Layout
+from pixelwise.data.schema import FormatResult, MultilabelMask
 from pixelwise.errors import DataError
 from tests.data.formats.writers.folders import lines
 
@@ -22,7 +22,7 @@ def touch(root: Path, *files: str) -> Path:
     return root
 
 
-def pairs(layout: Layout | None, root: Path, split: str = "train") -> dict[str, str]:
+def pairs(layout: FormatResult | None, root: Path, split: str = "train") -> dict[str, str]:
     """Photo → mask, as paths below the root."""
     assert layout is not None
     return {
@@ -236,8 +236,8 @@ def test_a_folder_a_class_is_multilabel(photo: str, mask: str, tmp_path: Path) -
     assert (layout.encoding.kind, dict(layout.encoding.mapping)) == ("layers", {})
     masks = [record.mask for record in layout.train]
     assert masks == [
-        Layers(tuple(tmp_path / mask.format(name="1", label=label) for label in ("person", "sign"))),
-        Layers((tmp_path / mask.format(name="2", label="person"), None)),
+        MultilabelMask(tuple(tmp_path / mask.format(name="1", label=label) for label in ("person", "sign"))),
+        MultilabelMask((tmp_path / mask.format(name="2", label="person"), None)),
     ]
 
 

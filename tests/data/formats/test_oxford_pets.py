@@ -12,9 +12,9 @@ import pixelwise as pw
 from pixelwise.data.demo.synthetic import BACKGROUND, BORDER, KINDS, PET
 from pixelwise.data.formats import FORMATS
 from pixelwise.data.formats.oxford_pets import oxford_pets
-from pixelwise.data.io.mask import read_mask, read_pair
+from pixelwise.data.io.mask import read_image_and_mask, read_mask
 from pixelwise.data.load import load_dataset
-from pixelwise.data.schema import Dataset
+from pixelwise.data.schema import DatasetIndex
 from pixelwise.errors import ConfigError, DataError
 
 
@@ -53,8 +53,8 @@ def test_a_format_says_none_of_a_folder_that_is_not_its_own(name: str, tmp_path:
 # --- Oxford-IIIT Pet
 
 
-def test_splits_are_those_of_the_official_lists(pets: pw.Dataset, pets_folder: Path) -> None:
-    assert isinstance(pets, Dataset) and (pets.format, pets.root) == ("oxford-pets", pets_folder)
+def test_splits_are_those_of_the_official_lists(pets: pw.DatasetIndex, pets_folder: Path) -> None:
+    assert isinstance(pets, DatasetIndex) and (pets.format, pets.root) == ("oxford-pets", pets_folder)
     assert (len(pets.train), len(pets.val), len(pets.test)) == (12, 0, 10)
     for split, file in (("train", "trainval"), ("test", "test")):
         records = pets.records(split)
@@ -66,7 +66,7 @@ def test_splits_are_those_of_the_official_lists(pets: pw.Dataset, pets_folder: P
     assert not set(pets.train) & set(pets.test)
 
 
-def test_classes_are_named_as_the_files_say(pets: pw.Dataset) -> None:
+def test_classes_are_named_as_the_files_say(pets: pw.DatasetIndex) -> None:
     """1 is the pet, 2 the background and 3 the border, whatever the tutorial's text says."""
     assert pets.classes == ("pet", "background", "border")
     assert pets.reading.masks.mapping == {1: 0, 2: 1, 3: 2} == {PET: 0, BACKGROUND: 1, BORDER: 2}
@@ -80,7 +80,7 @@ def test_classes_are_named_as_the_files_say(pets: pw.Dataset) -> None:
         assert not beside.any(), "the border lies between pet and background"
 
 
-def test_groups_are_the_breeds(copy: Path, pets: pw.Dataset) -> None:
+def test_groups_are_the_breeds(copy: Path, pets: pw.DatasetIndex) -> None:
     assert {record.stratum for record in pets.train} == set(KINDS)
     assert all(record.image.stem.startswith(f"{record.stratum}_") for record in pets.train)
     # Breeds of several words: all but the number.
@@ -91,7 +91,7 @@ def test_groups_are_the_breeds(copy: Path, pets: pw.Dataset) -> None:
     assert [record.stratum for record in load_dataset(copy).test] == ["American_Pit_Bull_Terrier"]
 
 
-def test_comments_and_blank_lines_in_lists_are_skipped(copy: Path, pets: pw.Dataset) -> None:
+def test_comments_and_blank_lines_in_lists_are_skipped(copy: Path, pets: pw.DatasetIndex) -> None:
     path = copy / "annotations" / "trainval.txt"
     lines = path.read_text().splitlines()
     path.write_text("#Image CLASS-ID SPECIES BREED ID\n\n" + "\r\n   \n".join(lines) + "\n\n# the end\n")
@@ -99,7 +99,7 @@ def test_comments_and_blank_lines_in_lists_are_skipped(copy: Path, pets: pw.Data
     assert stems == [record.image.stem for record in pets.train]
 
 
-def test_only_listed_photos_are_taken(copy: Path, pets: pw.Dataset) -> None:
+def test_only_listed_photos_are_taken(copy: Path, pets: pw.DatasetIndex) -> None:
     (copy / "images" / "Cat_999.jpg").write_bytes(b"")
     (copy / "images" / "Cat_1.mat").write_bytes(b"")
     found = load_dataset(str(copy))
@@ -174,14 +174,16 @@ def test_an_unknown_format_name_lists_the_choices(pets_folder: Path) -> None:
     one_line_about(error, "'oxford-pet'", "did you mean 'oxford-pets'?", *FORMATS)
 
 
-def test_a_format_asked_for_by_name_is_the_one_that_reads(pets: pw.Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_format_asked_for_by_name_is_the_one_that_reads(
+    pets: pw.DatasetIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(FORMATS, "greedy", lambda root: replace(oxford_pets(pets.root), classes=("a", "b", "c")))
     assert load_dataset(pets.root) == pets, "the first that knows the folder"
     assert load_dataset(pets.root, "greedy").format == "greedy"
     assert load_dataset(pets.root / "images").format == "greedy", "the others are asked too"
 
 
-def test_home_is_understood(pets_folder: Path, pets: pw.Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_home_is_understood(pets_folder: Path, pets: pw.DatasetIndex, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(pets_folder.parent))
     assert load_dataset(f"~/{pets_folder.name}").train == pets.train
 
@@ -189,7 +191,7 @@ def test_home_is_understood(pets_folder: Path, pets: pw.Dataset, monkeypatch: py
 # --- the real photos
 
 
-def test_the_real_photos(real_pets: pw.Dataset) -> None:
+def test_the_real_photos(real_pets: pw.DatasetIndex) -> None:
     """The copy of three breeds, or the full data set."""
     counts = len(real_pets.train), len(real_pets.test)
     assert counts in ((300, 298), (3680, 3669))
@@ -205,5 +207,5 @@ def test_the_real_photos(real_pets: pw.Dataset) -> None:
         shares /= shares.sum()
         # The data set's own: the background is most of a photo, the border an eighth.
         assert shares[1] > shares[0] > shares[2] > 0.08
-        image, mask = read_pair(real_pets.test[0], real_pets.reading)
+        image, mask = read_image_and_mask(real_pets.test[0], real_pets.reading)
         assert image.shape[:2] == mask.shape

@@ -19,14 +19,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from upath import UPath
 
-from pixelwise.data.formats import FORMATS, find_layout
+from pixelwise.data.formats import FORMATS, detect_format
 from pixelwise.data.io import parquet as cells
 from pixelwise.data.io.image import count_channels, read_image
 from pixelwise.data.io.mask import read_mask
-from pixelwise.data.io.parquet import CHUNKS, Cell, ChunkStore
-from pixelwise.data.io.remote import Remote, local_path
+from pixelwise.data.io.parquet import CHUNKS, ChunkStore, TableCell
+from pixelwise.data.io.remote import RemoteFile, local_path
 from pixelwise.data.load import load_dataset
-from pixelwise.data.schema import SPLITS, Layout, MaskEncoding, Reading
+from pixelwise.data.schema import SPLITS, FormatResult, LabelMap, ReadSpec
 from pixelwise.errors import DataError
 from tests.data.formats.writers import tables
 from tests.data.formats.writers.folders import Sample, draw_scenes, lines, save
@@ -48,7 +48,7 @@ def samples() -> list[Sample]:
     return draw_scenes(NAMES, (0, 1, 2, 255))
 
 
-def check_same(writer: str, found: Any, masks: MaskEncoding, samples: Sequence[Sample], classes: Sequence[str]) -> None:
+def check_same(writer: str, found: Any, masks: LabelMap, samples: Sequence[Sample], classes: Sequence[str]) -> None:
     """Every sample is there once, in its split, with its own mask, pixel for pixel."""
     left = {sample.image.tobytes(): sample for sample in samples}
     for split in SPLITS:
@@ -64,11 +64,11 @@ def check_same(writer: str, found: Any, masks: MaskEncoding, samples: Sequence[S
     assert not left
 
 
-def encoding(layout: Layout, classes: Sequence[str]) -> MaskEncoding:
+def encoding(layout: FormatResult, classes: Sequence[str]) -> LabelMap:
     if layout.encoding is not None:
-        assert (layout.encoding, layout.classes) == (MaskEncoding("layers"), tuple(classes))
-        return MaskEncoding("layers", {0: 0, 255: 1})
-    return MaskEncoding("values", {index: index for index in (*range(len(classes)), 255)})
+        assert (layout.encoding, layout.classes) == (LabelMap("layers"), tuple(classes))
+        return LabelMap("layers", {0: 0, 255: 1})
+    return LabelMap("values", {index: index for index in (*range(len(classes)), 255)})
 
 
 # --- every writer
@@ -99,7 +99,7 @@ def test_litter_changes_nothing(writer: str, samples: list[Sample], tmp_path: Pa
     (tmp_path / "log.csv").write_text("epoch,loss\n1,0.5\n")
     (tmp_path / "sizes.tsv").write_bytes(b"\xff\xfe\x00 no text, image, label")
     (tmp_path / "breeds.csv").write_text("image,label\n1.png,cat\n2.png,dog\n")
-    assert find_layout(tmp_path)[0] == format
+    assert detect_format(tmp_path)[0] == format
     layout = FORMATS[format](tmp_path)
     assert layout is not None
     check_same(writer, layout, encoding(layout, CLASSES), samples, CLASSES)
@@ -128,7 +128,7 @@ def test_real_photos_are_read_back(writer: str, real_samples: tuple[list[Sample]
     samples, classes = real_samples
     format, write = WRITERS[writer]
     write(tmp_path, samples, classes)
-    name, layout = find_layout(tmp_path)
+    name, layout = detect_format(tmp_path)
     assert name == format and layout.problems == ()
     check_same(writer, layout, encoding(layout, classes), samples, classes)
 
@@ -159,7 +159,7 @@ def test_a_file_is_a_root_and_group_and_stratum_are_kept(folder: Path) -> None:
         "a/2.png,m/2.png,TEST,,dog,",
     )
     for root in (path, folder):
-        name, layout = find_layout(root)
+        name, layout = detect_format(root)
         assert name == "table" and layout.problems == ()
         assert [(len(getattr(layout, split))) for split in SPLITS] == [1, 1, 1]
         assert [(r.group, r.stratum) for r in layout.records] == [("video 1", "cat"), ("video 2", None), (None, "dog")]
@@ -224,7 +224,7 @@ ROW = "a/0.png,m/0.png"
 def test_what_is_wrong_with_a_table_is_told_with_its_line(rows: list[str], told: str, folder: Path) -> None:
     path = table(folder, *rows)
     with pytest.raises(DataError) as error:
-        find_layout(path)
+        detect_format(path)
     assert str(error.value).startswith(f"{folder}/{told}") and "\n" not in str(error.value)
 
 
@@ -248,7 +248,7 @@ def test_tables_that_cannot_be_read_are_named(folder: Path) -> None:
     lines(folder / "a" / "1.csv", ["image,mask", "0.png,../m/0.png"])
     lines(folder / "a" / "2.csv", ["image,mask", "0.png,../m/0.png"])
     with pytest.raises(DataError, match=f"{folder}/a/1.csv: lists photos and masks, as {folder}/a/2.csv does"):
-        find_layout(folder / "a")
+        detect_format(folder / "a")
 
 
 def test_rows_that_cannot_be_used_are_problems(folder: Path) -> None:
@@ -351,7 +351,7 @@ def test_any_text_is_a_table_or_told(text: str, suffix: str, head: bytes, folder
         except DataError as error:
             assert str(error).startswith(str(folder)) and "\n" not in str(error)
         else:
-            assert layout is None or isinstance(layout, Layout)
+            assert layout is None or isinstance(layout, FormatResult)
     path.unlink()
 
 
@@ -457,9 +457,9 @@ def test_a_place_that_does_not_answer_is_told_in_one_line(
 
 
 def test_names_and_neighbours_of_remote_files() -> None:
-    web = Remote("https://a.b/c/d.csv?key=1#2")
+    web = RemoteFile("https://a.b/c/d.csv?key=1#2")
     assert (web.name, web.beside("../e f.png")) == ("d.csv", "https://a.b/e%20f.png")
-    key = Remote("s3://bucket/c/d?#.png")
+    key = RemoteFile("s3://bucket/c/d?#.png")
     assert (key.name, key.beside("..\\e f.png")) == ("d?#.png", "s3://bucket/e f.png")
     assert local_path("FILE:///a%20b/%2520") == Path("/a b/%20")
     assert local_path("file://localhost/a") == Path("/a") and local_path("gs://a/b") is None
@@ -475,13 +475,13 @@ def test_columns_of_pictures_that_may_be_meant_are_listed(samples: list[Sample],
     again = hf_dataset(samples, CLASSES, ("x", "annotation")).remove_columns(["x", "classes"])
     datasets.concatenate_datasets([data, again], axis=1).save_to_disk(str(tmp_path / "two"))
     with pytest.raises(DataError, match=r"arrow: needs one column .* pictures: image, mask, annotation; call one"):
-        find_layout(tmp_path / "two")
+        detect_format(tmp_path / "two")
     data.remove_columns("mask").save_to_disk(str(tmp_path / "none"))
     with pytest.raises(DataError, match=r"columns of pictures: image; call"):
-        find_layout(tmp_path / "none")
+        detect_format(tmp_path / "none")
     data.select_columns("classes").save_to_disk(str(tmp_path / "no pictures"))
     with pytest.raises(DataError, match=r"columns of pictures: none among classes; call"):
-        find_layout(tmp_path / "no pictures")
+        detect_format(tmp_path / "no pictures")
     (tmp_path / "other").mkdir()
     data.select_columns("classes").to_parquet(str(tmp_path / "other" / "x.parquet"))
     assert FORMATS["huggingface"](tmp_path / "other") is None
@@ -574,7 +574,7 @@ def test_a_damaged_data_set_is_told(
     else:
         damage(path, change)
     with pytest.raises(DataError) as error:
-        find_layout(tmp_path)
+        detect_format(tmp_path)
     named = path.with_name("state.json") if file.endswith("state.json") else path
     assert str(error.value).startswith(f"{named}: ") and told in str(error.value) and "\n" not in str(error.value)
 
@@ -584,7 +584,7 @@ def test_parquet_files_of_several_data_sets_are_refused(samples: list[Sample], t
         tables.write_hub(tmp_path / name, samples, CLASSES)
     with pytest.raises(DataError, match=r"holds several data sets \(large, small\); point DATA at one"):
         FORMATS["huggingface"](tmp_path)
-    assert find_layout(tmp_path / "small")[0] == "huggingface"
+    assert detect_format(tmp_path / "small")[0] == "huggingface"
     write_parquet(tmp_path / "small" / "data", {"a": [1]})
     (tmp_path / "small" / "data" / "data.parquet").rename(tmp_path / "small" / "data" / "val.parquet")
     with pytest.raises(DataError, match=r"data/val.parquet: is not of the data set that .*test-00000-of-00002.parquet"):
@@ -628,7 +628,7 @@ def test_without_pyarrow_the_extra_is_named(
 
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(DataError) as error:
-        find_layout(tmp_path)
+        detect_format(tmp_path)
     assert f"pip install 'pixelwise[{extra}]'" in str(error.value) and str(tmp_path) in str(error.value)
 
 
@@ -647,7 +647,7 @@ def test_the_store_reads_a_chunk_once_whatever_the_threads(
     monkeypatch.setattr(cells, "_read_chunk", counted)
     monkeypatch.setattr(cells, "CHUNKS", store)
     wanted = [source for record in records for source in (record.image, record.mask)] * 20
-    assert all(isinstance(source, Cell) for source in wanted)
+    assert all(isinstance(source, TableCell) for source in wanted)
     with ThreadPoolExecutor(8) as pool:
         assert len(list(pool.map(lambda source: source.read_bytes(), wanted))) == 240
     assert len(read) == len(set(read)) == 6
@@ -665,14 +665,14 @@ def test_tables_train(pets_folder: Path, tmp_path: Path) -> None:
     """Records of a table go through the whole data pipeline."""
     from pixelwise.data.torch_dataset import SegmentationDataset
 
-    layout = find_layout(pets_folder)[1]
+    layout = detect_format(pets_folder)[1]
     columns = {
         "image": [record.image.read_bytes() for record in layout.train],
         "mask": [record.mask.read_bytes() for record in layout.train],
     }
     write_parquet(tmp_path, columns, row_group_size=3)
     again = FORMATS["table"](tmp_path)
-    reading = Reading(layout.encoding)
+    reading = ReadSpec(layout.encoding)
     one, other = (SegmentationDataset(each.train, reading, 32) for each in (layout, again))
     for index in range(len(one)):
         for left, right in zip(one[index], other[index], strict=True):

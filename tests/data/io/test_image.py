@@ -19,12 +19,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pixelwise.data.io.image import count_channels, read_image
-from pixelwise.data.io.mask import read_mask, read_pair
-from pixelwise.data.schema import MaskEncoding, Reading, Record
+from pixelwise.data.io.mask import read_image_and_mask, read_mask
+from pixelwise.data.schema import LabelMap, ReadSpec, Record
 from pixelwise.errors import DataError
 
 quick = settings(derandomize=True, deadline=None, max_examples=40)
-TWO = MaskEncoding("values", {0: 0, 255: 1})
+TWO = LabelMap("values", {0: 0, 255: 1})
 
 
 def encoded(format: str, size: tuple[int, int] = (40, 30)) -> bytes:
@@ -172,7 +172,7 @@ def test_a_pair_of_two_sizes_is_found_in_a_scaled_photo_too(tmp_path: Path) -> N
     record = Record(tmp_path / "photo.jpg", tmp_path / "mask.png")
     for smallest in (None, 64):
         with pytest.raises(DataError, match=r"photo is 640x480 but its mask .*mask\.png is 320x240"):
-            read_pair(record, Reading(TWO), smallest)
+            read_image_and_mask(record, ReadSpec(TWO), smallest)
 
 
 @pytest.mark.parametrize("bands", [2, 4, 5, 13])

@@ -12,32 +12,34 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pixelwise.data.io.mask import read_mask
-from pixelwise.data.label_map.options import Choices, Meaning
-from pixelwise.data.label_map.resolve import infer
-from pixelwise.data.label_map.value_counts import survey_masks
-from pixelwise.data.schema import Layers, Layout, MaskEncoding, Record
+from pixelwise.data.label_map.options import LabelOptions, ResolvedLabels
+from pixelwise.data.label_map.resolve import resolve_labels
+from pixelwise.data.label_map.value_counts import count_mask_values
+from pixelwise.data.schema import FormatResult, LabelMap, MultilabelMask, Record
 from pixelwise.errors import ConfigError, DataError, PixelwiseError
 from pixelwise.palette import IGNORE_INDEX
 
 quick = settings(derandomize=True, deadline=None, max_examples=30)
 
 
-def meaning_of(pictures: list[Image.Image], folder: Path, suffix: str = ".png", **known: object) -> Meaning:
+def meaning_of(pictures: list[Image.Image], folder: Path, suffix: str = ".png", **known: object) -> ResolvedLabels:
     """What masks mean that are saved as pictures; `known` are fields of Layout or Choices."""
-    choices = Choices(**{name: known.pop(name) for name in list(known) if name in Choices.__dataclass_fields__})
+    choices = LabelOptions(
+        **{name: known.pop(name) for name in list(known) if name in LabelOptions.__dataclass_fields__}
+    )
     options = {"quality": 85} if suffix == ".jpg" else {"lossless": True} if suffix == ".webp" else {}
     records = []
     for number, picture in enumerate(pictures):
         path = folder / f"{number}{suffix}"
         picture.save(path, **options)
         records.append(Record(folder / f"{number}.jpg", path))
-    layout = Layout(train=tuple(records), **known)  # type: ignore[arg-type]
-    survey, errors = survey_masks(records)
+    layout = FormatResult(train=tuple(records), **known)  # type: ignore[arg-type]
+    survey, errors = count_mask_values(records)
     assert not errors
-    return infer(layout, survey, choices)
+    return resolve_labels(layout, survey, choices)
 
 
-def read(folder: Path, meaning: Meaning, number: int = 0, suffix: str = ".png") -> np.ndarray:
+def read(folder: Path, meaning: ResolvedLabels, number: int = 0, suffix: str = ".png") -> np.ndarray:
     return read_mask(folder / f"{number}{suffix}", meaning.encoding)
 
 
@@ -226,9 +228,9 @@ def test_choices_that_do_not_fit(known: dict, tmp_path: Path) -> None:
 def test_layers_have_two_levels(tmp_path: Path) -> None:
     for name, levels in {"a": [[0, 255]], "b": [[255, 255]]}.items():
         grey(levels).save(tmp_path / f"{name}.png")
-    records = [Record(tmp_path / "x.jpg", Layers((tmp_path / "a.png", tmp_path / "b.png", None)))]
-    layout = Layout(train=tuple(records), classes=("a", "b", "c"), encoding=MaskEncoding("layers"))
-    meaning = infer(layout, survey_masks(records)[0], Choices())
+    records = [Record(tmp_path / "x.jpg", MultilabelMask((tmp_path / "a.png", tmp_path / "b.png", None)))]
+    layout = FormatResult(train=tuple(records), classes=("a", "b", "c"), encoding=LabelMap("layers"))
+    meaning = resolve_labels(layout, count_mask_values(records)[0], LabelOptions())
     assert dict(meaning.encoding.mapping) == {0: 0, 255: 1} and meaning.classes == ("a", "b", "c")
     mask = read_mask(records[0].mask, meaning.encoding)
     assert mask.tolist() == [[[0, 1]], [[1, 1]], [[0, 0]]]
@@ -240,10 +242,10 @@ def test_random_bytes_are_an_error_that_names_the_file(content: bytes) -> None:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "mask.png"
         path.write_bytes(content)
-        survey, errors = survey_masks([Record(path, path)])
+        survey, errors = count_mask_values([Record(path, path)])
         assert len(errors) == 1 and str(path) in str(errors[0])
         with pytest.raises(PixelwiseError):
-            infer(Layout(train=(Record(path, path),)), survey, Choices())
+            resolve_labels(FormatResult(train=(Record(path, path),)), survey, LabelOptions())
 
 
 # --- a few masks that are unlike all others

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from pixelwise.data.analysis.scan import look_at_photo
-from pixelwise.data.io.tar_shard import Member
-from pixelwise.data.schema import Dataset, Source
+from pixelwise.data.analysis.scan import image_stats
+from pixelwise.data.io.tar_shard import TarMember
+from pixelwise.data.schema import BytesSource, DatasetIndex
 from pixelwise.errors import DataError
 from pixelwise.runtime.progress import Progress, no_progress
-from pixelwise.runtime.threads import read_ahead
+from pixelwise.runtime.threads import prefetch_map
 
 FEWEST_FRAMES = 8
 """Of fewer photos nobody can tell whether neighbours look alike by chance."""
@@ -56,29 +56,31 @@ _TILE = (
 _GRID = re.compile(r"(.+?)[_.-](\d+)[_.-](\d+)")
 
 
-def group_photos(data: Dataset, progress: Progress = no_progress) -> Dataset:
+def assign_groups(data: DatasetIndex, progress: Progress = no_progress) -> DatasetIndex:
     """The data set with groups in its train split, for which each photo is looked at, unless that was done before.
 
     What lies in shards was looked at by `pack`. Photos that cannot be read stand for themselves.
     """
     if data.grouped is not None:
         return data
-    if any(record.group for record in data.train) or all(isinstance(record.image, Member) for record in data.train):
-        return with_groups(data)
-    looks = [*progress(read_ahead(_look, (record.image for record in data.train)), len(data.train))]
+    if any(record.group for record in data.train) or all(isinstance(record.image, TarMember) for record in data.train):
+        return add_groups(data)
+    looks = [*progress(prefetch_map(_look, (record.image for record in data.train)), len(data.train))]
     thumbnails = np.frombuffer(b"".join(thumbnail for thumbnail, _ in looks), np.uint8).reshape(-1, 64)
-    return with_groups(data, thumbnails, [digest for _, digest in looks])
+    return add_groups(data, thumbnails, [digest for _, digest in looks])
 
 
-def _look(image: Source) -> tuple[bytes, bytes]:
+def _look(image: BytesSource) -> tuple[bytes, bytes]:
     try:
-        look = look_at_photo(image)
+        look = image_stats(image)
     except DataError:
         return bytes(64), b""
     return look.thumbnail, look.digest
 
 
-def with_groups(data: Dataset, thumbnails: np.ndarray | None = None, digests: Sequence[bytes] = ()) -> Dataset:
+def add_groups(
+    data: DatasetIndex, thumbnails: np.ndarray | None = None, digests: Sequence[bytes] = ()
+) -> DatasetIndex:
     """The data set with the groups that its train split's photos show, unless it names groups itself.
 
     Args:

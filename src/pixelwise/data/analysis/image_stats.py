@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pixelwise.data.analysis.scan import RecordLook
-from pixelwise.data.schema import Problem, Record, Split
+from pixelwise.data.analysis.scan import RecordStats
+from pixelwise.data.schema import DataIssue, Record, Split
 
 _DIGEST, _THUMBNAIL = 16, 64
 
 
-class Sightings:
+class ImageStatsTable:
     """The photos of a data set, as they were seen, in the order they were added; files that cannot be read included.
 
     Attributes:
@@ -21,7 +21,7 @@ class Sightings:
     """
 
     def __init__(self) -> None:
-        self.problems: list[Problem] = []
+        self.problems: list[DataIssue] = []
         self.modes: Counter[str] = Counter()
         self._bad = bytearray()
         self._digests, self._mask_digests, self._thumbnails = bytearray(), bytearray(), bytearray()
@@ -32,7 +32,7 @@ class Sightings:
     def __len__(self) -> int:
         return len(self._bad)
 
-    def add(self, look: RecordLook) -> None:
+    def add(self, look: RecordStats) -> None:
         """Add what was seen of the next record."""
         photo = look.photo
         self.problems += look.problems
@@ -57,7 +57,7 @@ class Sightings:
         """(N,) bool: which records cannot be trained on."""
         return np.frombuffer(bytes(self._bad), bool)
 
-    def refuse(self, index: int, problem: Problem) -> None:
+    def refuse(self, index: int, problem: DataIssue) -> None:
         """Note what is wrong with a record."""
         self.problems.append(problem)
         self._bad[index] |= not problem.usable
@@ -84,7 +84,7 @@ class Sightings:
         for index, own in enumerate(self._channels):
             if own not in (0, wanted):
                 what = f"has {own} channels, where most photos have {wanted}; save it like the others or remove it"
-                self.refuse(index, Problem("other channels", str(records[index].image), what))
+                self.refuse(index, DataIssue("other channels", str(records[index].image), what))
 
     @property
     def bits(self) -> int:
@@ -125,12 +125,12 @@ class Sightings:
                 self.problems.append(_copy(file, str(other), splits[index], splits[original], bool(differs)))
 
 
-def _copy(file: str, other: str, split: Split, other_split: Split, differs: bool) -> Problem:
+def _copy(file: str, other: str, split: Split, other_split: Split, differs: bool) -> DataIssue:
     mask = ", and their masks differ" if differs else ""
     if split != other_split:
         what = f"the same photo as {other}: it is in {other_split} and in {split}{mask}, so figures come out too good"
-        return Problem("leakage", file, f"{what}; remove one", usable=True)
+        return DataIssue("leakage", file, f"{what}; remove one", usable=True)
     if differs:
         what = f"the same photo as {other}, but their masks differ; keep the one that is right"
-        return Problem("copy with another mask", file, what, usable=True)
-    return Problem("copy", file, f"the same photo as {other}; remove one", usable=True)
+        return DataIssue("copy with another mask", file, what, usable=True)
+    return DataIssue("copy", file, f"the same photo as {other}; remove one", usable=True)

@@ -7,17 +7,17 @@ from pathlib import Path
 
 import numpy as np
 
-from pixelwise.data.analysis.groups import with_groups
-from pixelwise.data.analysis.image_stats import Sightings
-from pixelwise.data.analysis.mask_stats import Rows, Tally
+from pixelwise.data.analysis.groups import add_groups
+from pixelwise.data.analysis.image_stats import ImageStatsTable
+from pixelwise.data.analysis.mask_stats import ClassStatsTable, MaskStatsTable
 from pixelwise.data.analysis.scan import scan
-from pixelwise.data.formats import find_layout
-from pixelwise.data.io.tar_shard import Member
-from pixelwise.data.label_map.options import Choices
-from pixelwise.data.label_map.resolve import infer
-from pixelwise.data.label_map.value_counts import LevelSurvey
-from pixelwise.data.load import apply_meaning, check_problems, open_root
-from pixelwise.data.schema import SPLITS, Dataset, Layout, Problem, Record
+from pixelwise.data.formats import detect_format
+from pixelwise.data.io.tar_shard import TarMember
+from pixelwise.data.label_map.options import LabelOptions
+from pixelwise.data.label_map.resolve import resolve_labels
+from pixelwise.data.label_map.value_counts import MaskValueCounts
+from pixelwise.data.load import build_index, raise_on_fatal, resolve_root
+from pixelwise.data.schema import SPLITS, DataIssue, DatasetIndex, FormatResult, Record
 from pixelwise.errors import DataError
 from pixelwise.palette import IGNORE_INDEX
 from pixelwise.runtime.progress import Progress, no_progress
@@ -31,7 +31,7 @@ EXAMPLES = 12
 
 
 @dataclass(frozen=True)
-class Spread:
+class Percentiles:
     """How a figure spreads over the data set: the least, the 10th percentile, the median, the 90th, the greatest."""
 
     least: float
@@ -41,17 +41,17 @@ class Spread:
     greatest: float
 
     @staticmethod
-    def of(values: np.ndarray) -> "Spread":
+    def of(values: np.ndarray) -> "Percentiles":
         """The spread of (N,) values, N ≥ 1.
 
         >>> Spread.of(np.array([1, 2, 3])).median
         2.0
         """
-        return Spread(*np.percentile(values, (0, 10, 50, 90, 100)).astype(float).tolist())
+        return Percentiles(*np.percentile(values, (0, 10, 50, 90, 100)).astype(float).tolist())
 
 
 @dataclass(frozen=True)
-class ClassFacts:
+class ClassStats:
     """What is known of one class.
 
     Attributes:
@@ -73,14 +73,14 @@ class ClassFacts:
     share: float
     photos: int
     objects: int
-    side: Spread | None
+    side: Percentiles | None
     train_share: float = 0.0
     width: float | None = None
     examples: tuple[Record, ...] = ()
 
 
 @dataclass(frozen=True)
-class Inspection:
+class DatasetReport:
     """What a look at every photo and mask found.
 
     Attributes:
@@ -95,22 +95,22 @@ class Inspection:
         seconds: how long the look took.
     """
 
-    data: Dataset
+    data: DatasetIndex
     photos: int
     masks: int
-    widths: Spread
-    heights: Spread
-    ratios: Spread
-    classes: tuple[ClassFacts, ...]
+    widths: Percentiles
+    heights: Percentiles
+    ratios: Percentiles
+    classes: tuple[ClassStats, ...]
     ignored: float
-    problems: tuple[Problem, ...]
+    problems: tuple[DataIssue, ...]
     means: tuple[float, ...]
     stds: tuple[float, ...]
     modes: Mapping[str, int] = field(default_factory=dict)
     seconds: float = 0.0
 
 
-def inspect(root: str | Path, choices: Choices | None = None, progress: Progress = no_progress) -> Inspection:
+def inspect(root: str | Path, choices: LabelOptions | None = None, progress: Progress = no_progress) -> DatasetReport:
     """Look at every photo and mask of a data set, each once, in parallel.
 
     Of photos in shards on another machine, about `SAMPLE` are looked at.
@@ -122,56 +122,56 @@ def inspect(root: str | Path, choices: Choices | None = None, progress: Progress
 
     Raises what `load_dataset` raises.
 
-    >>> inspect("photos/", Choices(skip_bad=True)).classes[0].share  # doctest: +SKIP
+    >>> inspect("photos/", LabelOptions(skip_bad=True)).classes[0].share  # doctest: +SKIP
     0.62
     """
     started = time.perf_counter()
-    choices = choices or Choices()
-    place = open_root(root)
-    format, layout = find_layout(place, choices.format)
-    check_problems(place, layout.problems, choices.skip_bad)
+    choices = choices or LabelOptions()
+    place = resolve_root(root)
+    format, layout = detect_format(place, choices.format)
+    raise_on_fatal(place, layout.problems, choices.skip_bad)
     records, sampled = _to_look_at(layout)
-    seen, survey, tally = Sightings(), LevelSurvey(), Tally()
+    seen, survey, tally = ImageStatsTable(), MaskValueCounts(), MaskStatsTable()
     for index, (record, look) in enumerate(scan(records, progress)):
         seen.add(look)
         if look.mask is not None and record.mask is not None:
             survey.add(record.mask, look.mask)
             tally.add(index, look)
     if not (seen.modes and survey.masks):
-        check_problems(place, seen.problems or layout.problems, skip_bad=False)
+        raise_on_fatal(place, seen.problems or layout.problems, skip_bad=False)
         raise DataError(f"{place}: no photo with a mask was found here ({format})")
 
-    meaning = infer(layout, survey, choices)
+    meaning = resolve_labels(layout, survey, choices)
     rows = tally.settle(meaning)
     _judge(seen, rows, records, layout, meaning.classes)
     problems = (*layout.problems, *seen.problems)
-    notes = [*meaning.notes, *sampled, *check_problems(place, problems, choices.skip_bad)]
+    notes = [*meaning.notes, *sampled, *raise_on_fatal(place, problems, choices.skip_bad)]
     left_out = {id(records[index]) for index in np.flatnonzero(seen.bad)}
     splits = (layout.train, layout.val, layout.test)
     train, val, test = (tuple(record for record in split if id(record) not in left_out) for split in splits)
     kept = replace(layout, train=train, val=val, test=test)
     if not kept.records:
         raise DataError(f"{place}: no photo can be used: {problems[0]}")
-    data = apply_meaning(place, format, kept, meaning, notes, seen.bits, seen.channels)
+    data = build_index(place, format, kept, meaning, notes, seen.bits, seen.channels)
     if not sampled:
         places = {id(record): index for index, record in enumerate(records)}
         trained = [places[id(record)] for record in kept.train]
-        data = with_groups(data, seen.thumbnails(trained), seen.digests(trained))
+        data = add_groups(data, seen.thumbnails(trained), seen.digests(trained))
     as_kept = {id(before): now for before, now in zip(kept.records, data.train + data.val + data.test, strict=True)}
     tested = {id(record) for record in kept.test} if kept.train or kept.val else set()
     planned = np.array([id(record) not in tested for record in records])
     classes, ignored = _class_facts(data, rows, [as_kept.get(id(record)) for record in records], seen, planned)
-    return Inspection(
+    return DatasetReport(
         data, sum(seen.modes.values()), sum(survey.masks.values()), *_spreads(seen), classes, ignored, problems,
         *seen.statistics(), dict(seen.modes.most_common()), time.perf_counter() - started,
     )  # fmt: skip
 
 
-def _to_look_at(layout: Layout) -> tuple[tuple[Record, ...], list[str]]:
+def _to_look_at(layout: FormatResult) -> tuple[tuple[Record, ...], list[str]]:
     """All records; or, where they lie in shards elsewhere, those of some shards, and a line that says so."""
     shards: dict[str, list[Record]] = {}
     for record in layout.records:
-        if not isinstance(record.image, Member) or record.image.shard.is_local:
+        if not isinstance(record.image, TarMember) or record.image.shard.is_local:
             return layout.records, []
         shards.setdefault(record.image.shard.url, []).append(record)
     total = len(layout.records)
@@ -184,12 +184,18 @@ def _to_look_at(layout: Layout) -> tuple[tuple[Record, ...], list[str]]:
     return records, [f"looked at: {len(records)} of {total} photos, in {len(chosen)} of {len(shards)} shards"]
 
 
-def _judge(seen: Sightings, rows: Rows, records: Sequence[Record], layout: Layout, classes: Sequence[str]) -> None:
+def _judge(
+    seen: ImageStatsTable,
+    rows: ClassStatsTable,
+    records: Sequence[Record],
+    layout: FormatResult,
+    classes: Sequence[str],
+) -> None:
     """Note what is wrong that no file shows by itself; rows of records that cannot be used are forgotten."""
     seen.check_channels(records)
     for index, text in rows.outside().items():
         what = f"{text} is outside the classes; mend the mask, or say what it means by --mask-map or --ignore"
-        seen.refuse(index, Problem("value outside", str(records[index].mask), what))
+        seen.refuse(index, DataIssue("value outside", str(records[index].mask), what))
     rows.without(seen.bad)
     splits = {id(record): split for split in SPLITS for record in getattr(layout, split)}
     seen.find_copies(records, [splits[id(record)] for record in records])
@@ -200,17 +206,21 @@ def _judge(seen: Sightings, rows: Rows, records: Sequence[Record], layout: Layou
     for index in np.flatnonzero(~other.any(1) & ~seen.bad).tolist():
         what = "shows nothing but background" if shown[index].any() else "has no pixel of any class"
         file = str(records[index].mask) or str(records[index].image)  # layers without a picture have no name
-        seen.refuse(index, Problem("empty mask", file, f"{what}; is that right?", usable=True))
+        seen.refuse(index, DataIssue("empty mask", file, f"{what}; is that right?", usable=True))
 
 
-def _spreads(seen: Sightings) -> tuple[Spread, Spread, Spread]:
+def _spreads(seen: ImageStatsTable) -> tuple[Percentiles, Percentiles, Percentiles]:
     widths, heights = seen.sizes
-    return Spread.of(widths), Spread.of(heights), Spread.of(widths / heights)
+    return Percentiles.of(widths), Percentiles.of(heights), Percentiles.of(widths / heights)
 
 
 def _class_facts(
-    data: Dataset, rows: Rows, records: Sequence[Record | None], seen: Sightings, planned: np.ndarray
-) -> tuple[tuple[ClassFacts, ...], float]:
+    data: DatasetIndex,
+    rows: ClassStatsTable,
+    records: Sequence[Record | None],
+    seen: ImageStatsTable,
+    planned: np.ndarray,
+) -> tuple[tuple[ClassStats, ...], float]:
     """What is known of each class, and the share of pixels that are ignored; `records` as the data set has them.
 
     `planned`, (number of records,) bool, are those that a plan may go by.
@@ -227,9 +237,9 @@ def _class_facts(
         picked = [order[number * len(order) // EXAMPLES] for number in range(EXAMPLES)] if order else []
         examples = [records[each] for each in dict.fromkeys(picked)]
         facts.append(
-            ClassFacts(
+            ClassStats(
                 name, colour, int(pixels.sum()), float(pixels.sum() / max(counted.sum(), 1)), len(order),
-                rows.objects_of(index), Spread.of(sides) if len(sides) else None,
+                rows.objects_of(index), Percentiles.of(sides) if len(sides) else None,
                 float(pixels[planned].sum() / max(counted[planned].sum(), 1)), rows.width_of(index, planned),
                 tuple(each for each in examples if each is not None),
             )

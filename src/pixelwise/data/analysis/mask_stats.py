@@ -4,20 +4,20 @@ from array import array
 
 import numpy as np
 
-from pixelwise.data.analysis.scan import RecordLook
-from pixelwise.data.io.mask import classes_of, level_text
-from pixelwise.data.label_map.options import Meaning
+from pixelwise.data.analysis.scan import RecordStats
+from pixelwise.data.io.mask import format_value, values_to_classes
+from pixelwise.data.label_map.options import ResolvedLabels
 from pixelwise.palette import IGNORE_INDEX
 
 UNKNOWN = -1
 """The class of a level that is none."""
 
 
-class Tally:
+class MaskStatsTable:
     """Rows of figures, one for each level of each mask, in flat arrays: some tens of bytes a photo.
 
-    >>> tally = Tally()
-    >>> tally.add(0, look_at_record(record))  # doctest: +SKIP
+    >>> tally = MaskStatsTable()
+    >>> tally.add(0, scan_record(record))  # doctest: +SKIP
     """
 
     def __init__(self) -> None:
@@ -26,7 +26,7 @@ class Tally:
         self.pixels, self.objects = array("Q"), array("L")
         self.width, self.side, self.side_row = array("f"), array("f"), array("L")
 
-    def add(self, record: int, look: RecordLook) -> None:
+    def add(self, record: int, look: RecordStats) -> None:
         """Add a record's mask."""
         assert look.mask is not None
         kind = _KINDS.index(look.mask.kind)
@@ -45,7 +45,7 @@ class Tally:
                 self.side.extend(sides.tolist())
                 self.side_row.extend([row] * len(sides))
 
-    def settle(self, meaning: Meaning) -> "Rows":
+    def settle(self, meaning: ResolvedLabels) -> "ClassStatsTable":
         """The rows with the class that each is of."""
         wanted = meaning.encoding.kind
         level, kind = np.array(self.level, np.int64), np.array(self.kind)
@@ -64,7 +64,7 @@ class Tally:
         if wanted == "shapes":
             classes[:] = level
         elif fits.any():
-            classes[fits] = classes_of(level[fits].astype(np.uint32), meaning.encoding)
+            classes[fits] = values_to_classes(level[fits].astype(np.uint32), meaning.encoding)
         if wanted == "layers":
             # Levels say absent, present or ignore; the layer says of what.
             own = _renamed(layer, meaning.sources)
@@ -72,7 +72,7 @@ class Tally:
             classes = np.where(own == IGNORE_INDEX, ABSENT, present)
         elif wanted == "shapes":
             classes = _renamed(classes, meaning.sources)
-        return Rows(self, level, classes, fits, wanted)
+        return ClassStatsTable(self, level, classes, fits, wanted)
 
 
 ABSENT = -2
@@ -91,18 +91,20 @@ def _renamed(index: np.ndarray, sources: tuple[int, ...]) -> np.ndarray:
     return table[index]
 
 
-class Rows:
+class ClassStatsTable:
     """A tally whose meaning is known.
 
     Attributes:
         record: (K,) which record a row is of, as it was added.
         classes: (K,) class index, 255 for "ignore", `UNKNOWN`, or `ABSENT`.
         pixels, objects: (K,).
-        widths: (K,) float32, see `LevelRows`.
+        widths: (K,) float32, see `RegionStats`.
         side, side_row: (S,) of objects, and the row each is of.
     """
 
-    def __init__(self, tally: Tally, level: np.ndarray, classes: np.ndarray, fits: np.ndarray, kind: str) -> None:
+    def __init__(
+        self, tally: MaskStatsTable, level: np.ndarray, classes: np.ndarray, fits: np.ndarray, kind: str
+    ) -> None:
         self.record, self.classes = np.array(tally.record, np.int64), classes
         self.pixels, self.objects = np.array(tally.pixels, np.int64), np.array(tally.objects, np.int64)
         self.widths = np.array(tally.width, np.float32)
@@ -113,7 +115,7 @@ class Rows:
         """Record → what its mask holds that is no class, in words."""
         found: dict[int, list[str]] = {}
         for row in np.flatnonzero(self.classes == UNKNOWN):
-            text = level_text(int(self._level[row]), self._kind) if self._fits[row] else f"no {self._kind}"
+            text = format_value(int(self._level[row]), self._kind) if self._fits[row] else f"no {self._kind}"
             found.setdefault(int(self.record[row]), []).append(text)
         return {
             record: f"mask value {', '.join(texts[:5])}{' …' if len(texts) > 5 else ''}"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from pixelwise.data.label_map.value_counts import MaskLook
+from pixelwise.data.label_map.value_counts import MaskStats
 
 LONGEST_SIDE = 256
 """Masks are reduced to this for counting objects."""
@@ -33,7 +33,7 @@ _EIGHT_CONNECTED = np.ones((3, 3), int)
 
 
 @dataclass(frozen=True, eq=False)
-class LevelRows:
+class RegionStats:
     """What one picture of a mask shows of each level.
 
     Attributes:
@@ -52,7 +52,7 @@ class LevelRows:
     sides: tuple[np.ndarray, ...]
 
 
-def rows_of(look: MaskLook, levels: np.ndarray) -> LevelRows:
+def region_stats(look: MaskStats, levels: np.ndarray) -> RegionStats:
     """What each level shows; of lossy masks, or those of very many levels, the levels that stand out."""
     small = reduce_mask(levels)
     counted = sorted(look.levels.items(), key=lambda item: (-item[1], item[0]))
@@ -69,8 +69,8 @@ def rows_of(look: MaskLook, levels: np.ndarray) -> LevelRows:
     counted = counted[:MOST_LEVELS]
     names = [level for level, _ in counted]
     greys = [look.colours.get(level, min(level, 255) * 0x010101) for level in names]
-    sides = [object_sides(small == level) for level in names]
-    return LevelRows(
+    sides = [object_sizes(small == level) for level in names]
+    return RegionStats(
         np.array(names, np.uint32),
         np.array(names if look.kind == "colours" else greys, np.uint32),
         np.array([count for _, count in counted], np.int64),
@@ -115,7 +115,7 @@ def reduce_mask(levels: np.ndarray) -> np.ndarray:
     return levels[np.ix_(rows, columns)]
 
 
-def object_sides(present: np.ndarray) -> np.ndarray:
+def object_sizes(present: np.ndarray) -> np.ndarray:
     """Of each region of True in (H, W), touching at corners included: √(its share of the area), sorted float32."""
     rows, columns = np.flatnonzero(present.any(1)), np.flatnonzero(present.any(0))
     if not len(rows):

@@ -12,15 +12,15 @@ from pathlib import Path
 import numpy as np
 from PIL import ExifTags, Image
 
-from pixelwise.data.analysis.regions import LevelRows, rows_of
-from pixelwise.data.io.image import open_picture, read_bands, to_rgb, turn_upright
-from pixelwise.data.io.mask import picture_levels, read_mask
-from pixelwise.data.label_map.value_counts import MaskLook, add_up, look_at_picture
-from pixelwise.data.schema import Layers, MaskEncoding, MaskSource, Problem, Record, Shapes, Source
+from pixelwise.data.analysis.regions import RegionStats, region_stats
+from pixelwise.data.io.image import apply_exif_orientation, open_image, read_multiband_tiff, to_rgb
+from pixelwise.data.io.mask import mask_values, read_mask
+from pixelwise.data.label_map.value_counts import MaskStats, look_at_picture, merge_stats
+from pixelwise.data.schema import BytesSource, DataIssue, LabelMap, MaskSource, MultilabelMask, PolygonMask, Record
 from pixelwise.errors import DataError, without_name
-from pixelwise.runtime.process_pool import WorkerDiedError, map_in_processes
+from pixelwise.runtime.process_pool import WorkerCrashedError, process_map
 from pixelwise.runtime.progress import Progress, no_progress
-from pixelwise.runtime.threads import count_cores, in_groups, read_ahead
+from pixelwise.runtime.threads import available_cpus, batched, prefetch_map
 
 FEW = 200
 """So many records are looked at by threads: processes would take longer to start."""
@@ -35,7 +35,7 @@ SMALLEST_SIDE = 64
 
 
 @dataclass(frozen=True, eq=False)
-class PhotoLook:
+class ImageStats:
     """What a photo shows.
 
     Attributes:
@@ -59,7 +59,7 @@ class PhotoLook:
 
 
 @dataclass(frozen=True, eq=False)
-class RecordLook:
+class RecordStats:
     """What was seen of a record: `photo`, `mask` and `rows` only where they can be read.
 
     Attributes:
@@ -70,29 +70,29 @@ class RecordLook:
         problems: none of which can be trained on.
     """
 
-    photo: PhotoLook | None
-    mask: MaskLook | None = None
-    rows: tuple[tuple[int, LevelRows], ...] = ()
+    photo: ImageStats | None
+    mask: MaskStats | None = None
+    rows: tuple[tuple[int, RegionStats], ...] = ()
     opacity: int = -1
     mask_digest: bytes = b""
-    problems: tuple[Problem, ...] = field(default=())
+    problems: tuple[DataIssue, ...] = field(default=())
 
 
 def scan(
     records: Sequence[Record], progress: Progress = no_progress, workers: int | None = None
-) -> Iterator[tuple[Record, RecordLook]]:
+) -> Iterator[tuple[Record, RecordStats]]:
     """Look at every record, in order: in this process where there are few, else in `workers` processes.
 
     Problems of files are in the looks. Raises DataError where a worker process dies.
     """
-    workers = count_cores() if workers is None else workers
-    if len(records) < FEW or workers < 1 or not _travels(records[0]):
-        yield from progress(zip(records, read_ahead(look_at_record, records), strict=True), len(records))
+    workers = available_cpus() if workers is None else workers
+    if len(records) < FEW or workers < 1 or not _pickles_small(records[0]):
+        yield from progress(zip(records, prefetch_map(scan_record, records), strict=True), len(records))
     else:
         yield from progress(_in_processes(records, workers), len(records))
 
 
-def _travels(record: Record) -> bool:
+def _pickles_small(record: Record) -> bool:
     """Whether a record can be sent to another process at little cost."""
     try:
         return len(pickle.dumps(record)) < 1 << 16
@@ -100,13 +100,13 @@ def _travels(record: Record) -> bool:
         return False
 
 
-def _in_processes(records: Sequence[Record], workers: int) -> Iterator[tuple[Record, RecordLook]]:
+def _in_processes(records: Sequence[Record], workers: int) -> Iterator[tuple[Record, RecordStats]]:
     done = 0
     try:
-        for batch, looks in map_in_processes(look_at_records, in_groups(records, BATCH), workers):
+        for batch, looks in process_map(look_at_records, batched(records, BATCH), workers):
             yield from zip(batch, looks, strict=True)
             done += len(batch)
-    except WorkerDiedError as error:
+    except WorkerCrashedError as error:
         last = records[min(done + BATCH, len(records)) - 1]
         raise DataError(
             f"{records[done].image}: {error} at this photo or one of the {BATCH} up to {last.image.name}; "
@@ -114,46 +114,46 @@ def _in_processes(records: Sequence[Record], workers: int) -> Iterator[tuple[Rec
         ) from None
 
 
-def look_at_records(records: list[Record]) -> list[RecordLook]:
-    """`look_at_record` of several: what a worker does."""
-    return [look_at_record(record) for record in records]
+def look_at_records(records: list[Record]) -> list[RecordStats]:
+    """`scan_record` of several: what a worker does."""
+    return [scan_record(record) for record in records]
 
 
-def look_at_record(record: Record) -> RecordLook:
+def scan_record(record: Record) -> RecordStats:
     """Read a record's files, each once, and tell what they show and what is wrong with them."""
     problems = []
     photo = None
     try:
-        photo = look_at_photo(record.image)
+        photo = image_stats(record.image)
     except DataError as error:
         problems.append(_problem("photo", record.image, error))
     if record.mask is None:
-        problems.append(Problem("missing mask", str(record.image), "has no mask; add one or remove the photo"))
-        return RecordLook(photo, problems=tuple(problems))
-    if isinstance(record.mask, Shapes | Layers) and photo is None:  # their size is the photo's
-        return RecordLook(None, problems=tuple(problems))
+        problems.append(DataIssue("missing mask", str(record.image), "has no mask; add one or remove the photo"))
+        return RecordStats(photo, problems=tuple(problems))
+    if isinstance(record.mask, PolygonMask | MultilabelMask) and photo is None:  # their size is the photo's
+        return RecordStats(None, problems=tuple(problems))
     try:
         look, rows, opacity, digest = _look_at_mask(record.mask, None if photo is None else photo.size)
     except DataError as error:
         problems.append(_problem("mask", record.mask, error))
-        return RecordLook(photo, problems=tuple(problems))
+        return RecordStats(photo, problems=tuple(problems))
     if photo is not None and look.size != photo.size:
         (height, width), (mask_height, mask_width) = photo.size, look.size
         sizes = f"photo is {width}x{height} but its mask {record.mask} is {mask_width}x{mask_height}"
         what = f"{sizes}; they must be of one size"
-        problems.append(Problem("size mismatch", str(record.image), what))
-    return RecordLook(photo, look, rows, opacity, digest, tuple(problems))
+        problems.append(DataIssue("size mismatch", str(record.image), what))
+    return RecordStats(photo, look, rows, opacity, digest, tuple(problems))
 
 
-def _problem(what: str, source: MaskSource, error: DataError) -> Problem:
+def _problem(what: str, source: MaskSource, error: DataError) -> DataIssue:
     text = without_name(error, source)
-    return Problem(f"{'truncated' if text.startswith('truncated') else 'unreadable'} {what}", str(source), text)
+    return DataIssue(f"{'truncated' if text.startswith('truncated') else 'unreadable'} {what}", str(source), text)
 
 
 class _Once:
     """A source whose content is read at most once."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: BytesSource) -> None:
         self.source, self.name = source, source.name
         self.content: bytes | None = None
 
@@ -169,20 +169,20 @@ class _Once:
         return str(self.source)
 
 
-def look_at_photo(source: Source) -> PhotoLook:
+def image_stats(source: BytesSource) -> ImageStats:
     """Decode a photo, as small as its decoder can, and tell what it shows; DataError where it cannot be read."""
     kept = _Once(source)
-    bands = read_bands(kept) if Path(source.name).suffix.lower() in (".tif", ".tiff") else None
+    bands = read_multiband_tiff(kept) if Path(source.name).suffix.lower() in (".tif", ".tiff") else None
     if bands is not None:
         size, mode, channels = (bands.shape[0], bands.shape[1]), f"{bands.shape[2]} bands", bands.shape[2]
         grey = bands.mean(2) if bands.dtype == np.uint8 else bands.mean(2) / max(int(bands.max()), 1) * 255
         pixels, thumbnail = bands, Image.fromarray(grey.astype(np.uint8))
     else:
-        size, mode, pixels, thumbnail = open_picture(kept, _decode)
+        size, mode, pixels, thumbnail = open_image(kept, _decode)
         channels = 3
     step = max(1, min(pixels.shape[:2]) // SMALLEST_SIDE)
     some = pixels[::step, ::step].reshape(-1, pixels.shape[2]).astype(np.float64)
-    return PhotoLook(
+    return ImageStats(
         _digest(kept.read_bytes()), size, mode, channels,
         int(pixels.max()) if pixels.dtype == np.uint16 else 0,
         tuple(some.mean(0).tolist()), tuple((some**2).mean(0).tolist()),
@@ -199,7 +199,7 @@ def _decode(image: Image.Image) -> tuple[tuple[int, int], str, np.ndarray, Image
     image.draft(None, (SMALLEST_SIDE, SMALLEST_SIDE))
     rgb = to_rgb(image)
     if mode.startswith("I;16"):
-        raw = np.array(turn_upright(image), np.uint16)
+        raw = np.array(apply_exif_orientation(image), np.uint16)
         return size, mode, np.repeat(raw[:, :, None], 3, 2), _stretched(raw)
     return size, mode, np.asarray(rgb), rgb.convert("L")
 
@@ -217,16 +217,16 @@ def _digest(*parts: bytes) -> bytes:
 
 def _look_at_mask(
     mask: MaskSource, size: tuple[int, int] | None
-) -> tuple[MaskLook, tuple[tuple[int, LevelRows], ...], int, bytes]:
-    if isinstance(mask, Shapes):
-        drawn = read_mask(mask, MaskEncoding("shapes"), size)
+) -> tuple[MaskStats, tuple[tuple[int, RegionStats], ...], int, bytes]:
+    if isinstance(mask, PolygonMask):
+        drawn = read_mask(mask, LabelMap("shapes"), size)
         present, counts = np.unique(drawn, return_counts=True)
         levels = dict(zip(present.tolist(), counts.tolist(), strict=True))
-        look = MaskLook("values", levels, len(levels), (drawn.shape[0], drawn.shape[1]))
-        return look, ((0, rows_of(look, drawn)),), -1, _digest(drawn.tobytes())
-    if isinstance(mask, Layers):
+        look = MaskStats("values", levels, len(levels), (drawn.shape[0], drawn.shape[1]))
+        return look, ((0, region_stats(look, drawn)),), -1, _digest(drawn.tobytes())
+    if isinstance(mask, MultilabelMask):
         found = [
-            (layer, *open_picture(_Once(each), _look_at_levels))
+            (layer, *open_image(_Once(each), _look_at_levels))
             for layer, each in enumerate(mask.pictures)
             if each is not None
         ]
@@ -234,16 +234,16 @@ def _look_at_mask(
         if len({look.size for look in looks}) > 1:
             raise DataError(f"{mask}: the masks of one photo must be of one size")
         digest = _digest(*(b"%d " % layer + own for layer, *_, own in found))
-        return add_up(looks, size or (0, 0)), tuple((layer, rows) for layer, _, rows, *_ in found), -1, digest
-    look, rows, opacity, digest = open_picture(_Once(mask), _look_at_levels)
+        return merge_stats(looks, size or (0, 0)), tuple((layer, rows) for layer, _, rows, *_ in found), -1, digest
+    look, rows, opacity, digest = open_image(_Once(mask), _look_at_levels)
     return look, ((0, rows),), opacity, digest
 
 
-def _look_at_levels(image: Image.Image) -> tuple[MaskLook, LevelRows, int, bytes]:
+def _look_at_levels(image: Image.Image) -> tuple[MaskStats, RegionStats, int, bytes]:
     look = look_at_picture(image)
-    levels = picture_levels(image, look.kind)
+    levels = mask_values(image, look.kind)
     opacity = -1
     if "A" in image.getbands() and look.kind != "alpha":
         low, high = image.getchannel("A").getextrema()
         opacity = int(low) if low == high else -1  # type: ignore[arg-type]
-    return look, rows_of(look, levels), opacity, _digest(look.kind.encode(), levels.tobytes())
+    return look, region_stats(look, levels), opacity, _digest(look.kind.encode(), levels.tobytes())

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from pixelwise.runtime.files import hold
+from pixelwise.runtime.files import lock_file
 
 MOST_BYTES = 50 * 2**30
 
@@ -17,7 +17,7 @@ MOST_SHARE = 0.2
 """Entries beyond so many bytes, or this share of the disk, are removed: those that were used longest ago first."""
 
 
-def remove_old(root: Path, most: int | None = None) -> None:
+def evict_lru(root: Path, most: int | None = None) -> None:
     """Remove the entries that were used longest ago, until those left have `most` bytes; never one that is in use.
 
     Also what killed processes left. `most` is MOST_BYTES or MOST_SHARE of the disk, whichever is less.
@@ -46,7 +46,7 @@ def _remove_unused(folder: Path, remove: Callable[[Path], None]) -> bool:
         if not header.exists():
             remove(folder)
             return True
-        if (held := hold(header, alone=True)) is not None:
+        if (held := lock_file(header, alone=True)) is not None:
             with held:
                 remove(folder)
             return True

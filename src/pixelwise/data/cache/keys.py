@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from pixelwise.data.schema import Layers, MaskSource, Reading, Record, Shapes, Source
+from pixelwise.data.schema import BytesSource, MaskSource, MultilabelMask, PolygonMask, ReadSpec, Record
 from pixelwise.errors import DataError
 from pixelwise.runtime.progress import Progress, no_progress
-from pixelwise.runtime.threads import read_ahead
+from pixelwise.runtime.threads import prefetch_map
 
 
-def content_key(
-    records: Sequence[Record], reading: Reading, size: int, version: int, progress: Progress = no_progress
+def cache_key(
+    records: Sequence[Record], reading: ReadSpec, size: int, version: int, progress: Progress = no_progress
 ) -> str:
     """What the prepared pixels follow from: the content of every photo and mask in order, and the settings.
 
@@ -24,7 +24,7 @@ def content_key(
     masks = reading.masks
     settings = [version, size, masks.kind, sorted(masks.mapping.items()), masks.tolerance, reading.channels]
     whole = hashlib.blake2b(json.dumps([*settings, reading.bits]).encode(), digest_size=20)
-    for digest in progress(read_ahead(_record_digest, records), len(records)):
+    for digest in progress(prefetch_map(_record_digest, records), len(records)):
         whole.update(digest)
     return whole.hexdigest()
 
@@ -36,12 +36,12 @@ def _record_digest(record: Record) -> bytes:
 def _digest(source: MaskSource) -> bytes:
     """A digest of what a source holds; the source's own (`digest`), where it brings one."""
     whole = hashlib.blake2b(
-        type(source).__name__.encode() if isinstance(source, Shapes | Layers) else b"", digest_size=20
+        type(source).__name__.encode() if isinstance(source, PolygonMask | MultilabelMask) else b"", digest_size=20
     )
-    if isinstance(source, Layers):
+    if isinstance(source, MultilabelMask):
         for picture in source.pictures:
             whole.update(b"none" if picture is None else _digest(picture))
-    elif isinstance(source, Shapes):
+    elif isinstance(source, PolygonMask):
         whole.update(b"%d" % source.background)
         for shape in source.shapes:
             whole.update(json.dumps([shape.label, shape.relative, [len(each) for each in shape.polygons]]).encode())
@@ -55,7 +55,7 @@ def _digest(source: MaskSource) -> bytes:
     return whole.digest()
 
 
-def _hash_file(source: Source, whole: Any) -> None:
+def _hash_file(source: BytesSource, whole: Any) -> None:
     try:
         if type(source).__module__.startswith("pathlib") and isinstance(source, Path):
             if source.exists() and not source.is_file():  # reading a named pipe would wait for ever

@@ -1,6 +1,6 @@
 """The prepared cache: photos and masks decoded and resized once, kept as uint8 in files that are memory-mapped.
 
-An entry is a folder named by what is in it (`content_key`), in the user's cache folder and never in the data's:
+An entry is a folder named by what is in it (`cache_key`), in the user's cache folder and never in the data's:
 
     photos.bin     (N, size, size, channels) uint8, item after item
     masks.bin      (N, size, size) uint8, multi-label (N, C, size, size)
@@ -28,15 +28,15 @@ import numpy as np
 import platformdirs
 from filelock import FileLock
 
-from pixelwise.data.cache.eviction import remove_old, remove_unfinished
-from pixelwise.data.cache.keys import content_key
-from pixelwise.data.io.mask import read_pair
-from pixelwise.data.resize import resize_mask, resize_photo
-from pixelwise.data.schema import Layers, Reading, Record
+from pixelwise.data.cache.eviction import evict_lru, remove_unfinished
+from pixelwise.data.cache.keys import cache_key
+from pixelwise.data.io.mask import read_image_and_mask
+from pixelwise.data.resize import resize_image, resize_mask
+from pixelwise.data.schema import MultilabelMask, ReadSpec, Record
 from pixelwise.errors import DataError
-from pixelwise.runtime.files import hold
+from pixelwise.runtime.files import lock_file
 from pixelwise.runtime.progress import Progress, no_progress
-from pixelwise.runtime.threads import in_groups, read_ahead
+from pixelwise.runtime.threads import batched, prefetch_map
 
 VERSION = 1
 """Raised whenever the same files and settings would give other pixels, or the files another form."""
@@ -46,7 +46,7 @@ _CHUNK = 64
 """Items that are checked by one thread at a time."""
 
 
-class NoCacheError(Exception):
+class CacheUnavailableError(Exception):
     """The cache cannot be used; the text says why, in a few words. The photos themselves may be all right."""
 
 
@@ -56,15 +56,15 @@ def cache_folder() -> Path:
     return (Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("pixelwise")) / "prepared"
 
 
-def prepare_pair(record: Record, reading: Reading, size: int) -> tuple[np.ndarray, np.ndarray]:
+def load_and_resize(record: Record, reading: ReadSpec, size: int) -> tuple[np.ndarray, np.ndarray]:
     """A record's photo (size, size, channels) and mask ([C,] size, size), uint8; DataError, which names the file."""
-    image, mask = read_pair(record, reading, smallest=size)
-    photo = resize_photo(image, (size, size)).permute(1, 2, 0).numpy()
+    image, mask = read_image_and_mask(record, reading, smallest=size)
+    photo = resize_image(image, (size, size)).permute(1, 2, 0).numpy()
     return np.ascontiguousarray(photo), np.ascontiguousarray(resize_mask(mask, (size, size)).numpy())
 
 
 @dataclass(frozen=True)
-class Header:
+class CacheHeader:
     """What an entry holds.
 
     `left_out` are the places, among the records, of those that could not be read. `class_pixels` has 256 entries, one
@@ -85,7 +85,7 @@ class Header:
             _flush(file)
 
     @classmethod
-    def read(cls, path: Path) -> "Header":
+    def read(cls, path: Path) -> "CacheHeader":
         """ValueError for one that is damaged, OSError for one that is not there."""
         whole = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(whole, dict) or whole.get("version") != VERSION:
@@ -97,7 +97,7 @@ class Header:
         return cls(fields["items"], *shapes)
 
 
-class Prepared:
+class CacheEntry:
     """An entry that is open for reading.
 
     Attributes:
@@ -110,8 +110,8 @@ class Prepared:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.header = header = Header.read(folder / "header.json")
-        held = hold(folder / "header.json")
+        self.header = header = CacheHeader.read(folder / "header.json")
+        held = lock_file(folder / "header.json")
         if held is None:
             raise OSError(f"{folder}: being removed")
         weakref.finalize(self, held.close)
@@ -136,7 +136,7 @@ class Prepared:
                 zlib.crc32(self.photos[i]) == sums[i, 0] and zlib.crc32(self.masks[i]) == sums[i, 1] for i in indices
             )
 
-        return all(read_ahead(chunk, in_groups(range(self.header.items), _CHUNK)))
+        return all(prefetch_map(chunk, batched(range(self.header.items), _CHUNK)))
 
 
 def _map(path: Path, shape: tuple[int, ...]) -> np.ndarray:
@@ -146,17 +146,17 @@ def _map(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     return np.memmap(path, np.uint8, "c", shape=shape).view(np.ndarray)
 
 
-def open_prepared(
-    records: Sequence[Record], reading: Reading, size: int, progress: Progress = no_progress, skip_bad: bool = False
-) -> tuple[Prepared, list[DataError]]:
+def get_or_build(
+    records: Sequence[Record], reading: ReadSpec, size: int, progress: Progress = no_progress, skip_bad: bool = False
+) -> tuple[CacheEntry, list[DataError]]:
     """The records' entry, built where it is not there or is damaged, and the errors of those left out.
 
     Two processes that want the same entry wait for each other: one builds it, both use it.
 
     Raises DataError for the first photo or mask that cannot be used, unless `skip_bad`, or where none can;
-    NoCacheError where the cache cannot be written, or has too little space. Nothing half-made stays.
+    CacheUnavailableError where the cache cannot be written, or has too little space. Nothing half-made stays.
     """
-    key = content_key(records, reading, size, VERSION, progress)
+    key = cache_key(records, reading, size, VERSION, progress)
     folder = cache_folder() / key
     prepared = _open(folder)
     if prepared is None:
@@ -167,10 +167,10 @@ def open_prepared(
     return prepared, errors
 
 
-def _open(folder: Path) -> Prepared | None:
+def _open(folder: Path) -> CacheEntry | None:
     """The entry, if it is there and sound."""
     try:
-        prepared = Prepared(folder)
+        prepared = CacheEntry(folder)
         if not prepared.is_sound():
             return None
     except (OSError, ValueError, KeyError, TypeError):
@@ -180,18 +180,18 @@ def _open(folder: Path) -> Prepared | None:
     return prepared
 
 
-def _error_of(record: Record, reading: Reading, size: int) -> DataError:
+def _error_of(record: Record, reading: ReadSpec, size: int) -> DataError:
     """Why a record was left out: its files are what they were then."""
     try:
-        prepare_pair(record, reading, size)
+        load_and_resize(record, reading, size)
     except DataError as error:
         return error
     return DataError(f"{record.image}: could not be read when the cache was built")
 
 
 def _build_locked(
-    folder: Path, records: Sequence[Record], reading: Reading, size: int, progress: Progress, skip_bad: bool
-) -> Prepared:
+    folder: Path, records: Sequence[Record], reading: ReadSpec, size: int, progress: Progress, skip_bad: bool
+) -> CacheEntry:
     """Build the entry, unless another process does so first."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -200,22 +200,22 @@ def _build_locked(
             if prepared is None:
                 remove_unfinished(folder)
                 _build(folder, records, reading, size, progress, skip_bad)
-                prepared = Prepared(folder)
+                prepared = CacheEntry(folder)
     except (OSError, NotImplementedError) as error:  # the latter: a file system without locks
-        raise NoCacheError(f"{folder.parent}: {getattr(error, 'strerror', None) or error}") from None
-    remove_old(folder.parent)
+        raise CacheUnavailableError(f"{folder.parent}: {getattr(error, 'strerror', None) or error}") from None
+    evict_lru(folder.parent)
     return prepared
 
 
 def _build(
-    folder: Path, records: Sequence[Record], reading: Reading, size: int, progress: Progress, skip_bad: bool
+    folder: Path, records: Sequence[Record], reading: ReadSpec, size: int, progress: Progress, skip_bad: bool
 ) -> None:
     photo_shape = (size, size, reading.channels)
     mask_shape = (*_layers(records, reading), size, size)
     photo_bytes, mask_bytes = (len(records) * int(np.prod(shape)) for shape in (photo_shape, mask_shape))
     free = shutil.disk_usage(folder.parent).free
     if photo_bytes + mask_bytes > free / 2:
-        raise NoCacheError(
+        raise CacheUnavailableError(
             f"{folder.parent}: {_gib(photo_bytes + mask_bytes)} are more than half of the {_gib(free)} that are free"
         )
     building = folder.with_name(f"{folder.name}.building-{uuid.uuid4().hex[:12]}")
@@ -229,7 +229,7 @@ def _build(
             building / "masks.bin", mask_bytes
         ) as masks:  # fmt: skip
             # Several at a time: threads that pass a photo each wait for one another a tenth of the time.
-            attempts = read_ahead(partial(_attempts, reading=reading, size=size), in_groups(records, 8), ahead=6)
+            attempts = prefetch_map(partial(_attempts, reading=reading, size=size), batched(records, 8), ahead=6)
             for index, pair in enumerate(progress(chain.from_iterable(attempts), len(records))):
                 if isinstance(pair, DataError):
                     if not skip_bad:
@@ -245,7 +245,9 @@ def _build(
         if first is not None and not items:
             raise DataError(f"none of the {len(records)} photos can be used; the first: {first}")
         _write(building / "sums.bin", sums[:items].tobytes())
-        Header(items, photo_shape, mask_shape, tuple(left_out), tuple(counts.tolist())).write(building / "header.json")
+        CacheHeader(items, photo_shape, mask_shape, tuple(left_out), tuple(counts.tolist())).write(
+            building / "header.json"
+        )
         _put_in_place(building, folder)
     finally:
         shutil.rmtree(building, ignore_errors=True)
@@ -254,26 +256,26 @@ def _build(
 _Attempt = tuple[np.ndarray, np.ndarray, tuple[int, int], np.ndarray] | DataError
 
 
-def _attempts(records: Sequence[Record], reading: Reading, size: int) -> list[_Attempt]:
+def _attempts(records: Sequence[Record], reading: ReadSpec, size: int) -> list[_Attempt]:
     """`_attempt` of several."""
     return [_attempt(record, reading, size) for record in records]
 
 
-def _attempt(record: Record, reading: Reading, size: int) -> _Attempt:
+def _attempt(record: Record, reading: ReadSpec, size: int) -> _Attempt:
     """A record's photo and mask, their sums, and the mask's pixels by value (or class); or why it cannot be read."""
     try:
-        photo, mask = prepare_pair(record, reading, size)
+        photo, mask = load_and_resize(record, reading, size)
     except DataError as error:
         return error
     pixels = (mask == 1).sum((1, 2)) if mask.ndim == 3 else np.bincount(mask.ravel(), minlength=256)
     return photo, mask, (zlib.crc32(photo.data), zlib.crc32(mask.data)), pixels
 
 
-def _layers(records: Sequence[Record], reading: Reading) -> tuple[int, ...]:
+def _layers(records: Sequence[Record], reading: ReadSpec) -> tuple[int, ...]:
     """(C,) where masks are multi-label."""
     if not reading.multilabel:
         return ()
-    counts = {len(record.mask.pictures) for record in records if isinstance(record.mask, Layers)}
+    counts = {len(record.mask.pictures) for record in records if isinstance(record.mask, MultilabelMask)}
     if len(counts) != 1:
         raise DataError(
             f"{records[0].image}: all photos need masks of the same classes; found {sorted(counts)} of them"

@@ -17,7 +17,7 @@ import platformdirs
 
 from pixelwise.data.demo import synthetic as drawn
 from pixelwise.errors import DataError
-from pixelwise.runtime.files import free_path
+from pixelwise.runtime.files import next_free_path
 
 NAME = "oxford-iiit-pet"
 """The data set's folder, as torchvision calls it."""
@@ -151,7 +151,7 @@ def _download(kept: Path) -> str | None:
             made.rename(kept)
         except OSError:
             if not _is_whole(kept):  # else another process was quicker, and its copy is as good
-                kept.rename(free_path(kept.with_name(f"{NAME}-incomplete")))
+                kept.rename(next_free_path(kept.with_name(f"{NAME}-incomplete")))
                 made.rename(kept)
     return None
 

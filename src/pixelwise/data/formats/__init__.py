@@ -17,10 +17,10 @@ from pixelwise.data.formats.table import table
 from pixelwise.data.formats.voc import voc
 from pixelwise.data.formats.webdataset import shards
 from pixelwise.data.formats.yolo import yolo_seg
-from pixelwise.data.schema import Layout
+from pixelwise.data.schema import FormatResult
 from pixelwise.errors import ConfigError, DataError, first_line, unknown_name
 
-FORMATS: dict[str, Callable[[Path], Layout | None]] = {
+FORMATS: dict[str, Callable[[Path], FormatResult | None]] = {
     "table": table,  # before shards: a server may refuse, where it should miss, what would lie in a table
     "shards": shards,
     "oxford-pets": oxford_pets,
@@ -39,7 +39,7 @@ FORMATS: dict[str, Callable[[Path], Layout | None]] = {
 """Name → function of the folder (or file); None where it does not look like this format. Tried in this order."""
 
 
-def find_layout(root: Path, format: str | None = None) -> tuple[str, Layout]:
+def detect_format(root: Path, format: str | None = None) -> tuple[str, FormatResult]:
     """The format of a folder, or of a file that lists a data set, and what it finds there; no pixel is read.
 
     `format` is a name in FORMATS, or None to tell by the folder. Raises DataError for a folder that is not there or

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from pixelwise.data.formats._filesystem import Listing, Picture, pictures, read_text
-from pixelwise.data.formats._folder_names import read_part
-from pixelwise.data.schema import SPLITS, Layout, MaskEncoding, Problem, Record, Split
+from pixelwise.data.formats._filesystem import ImageFile, Listing, pictures, read_text
+from pixelwise.data.formats._folder_names import parse_folder_name
+from pixelwise.data.schema import SPLITS, DataIssue, FormatResult, LabelMap, Record, Split
 from pixelwise.errors import DataError
 from pixelwise.palette import IGNORE_INDEX, voc_palette
 
@@ -22,7 +22,7 @@ FARTHEST = 100_000.0
 BACKGROUND = "background"
 
 
-class OutlineError(ValueError):
+class AnnotationError(ValueError):
     """What is wrong with one outline, without the name of the file it is in."""
 
 
@@ -43,7 +43,7 @@ def is_file(path: Path) -> bool:
         return False
 
 
-def begins_with(path: Path, pattern: str) -> bool:
+def file_starts_with(path: Path, pattern: str) -> bool:
     """Whether the first 64 KiB of a file hold a pattern (`re.match`); False where it cannot be read."""
     try:
         if not is_file(path):
@@ -71,28 +71,28 @@ def is_whole(value: object) -> bool:
 
 
 def to_points(values: object, farthest: float = FARTHEST) -> np.ndarray:
-    """A flat list x, y, x, y … or a list of pairs as (K, 2) float64; OutlineError where it is neither, or too far off.
+    """A flat list x, y, x, y … or a list of pairs as (K, 2) float64; AnnotationError where it is neither, or too far off.
 
     >>> to_points([0, 0, 4, 0, 4, 2]).tolist()
     [[0.0, 0.0], [4.0, 0.0], [4.0, 2.0]]
     """
     if not isinstance(values, list):
-        raise OutlineError("an outline must be a list of numbers")
+        raise AnnotationError("an outline must be a list of numbers")
     try:
         points = np.array(values)
     except (ValueError, OverflowError):
-        raise OutlineError("an outline must be a list of numbers") from None
+        raise AnnotationError("an outline must be a list of numbers") from None
     if points.dtype.kind not in "iuf" and len(values):
-        raise OutlineError("an outline must be a list of numbers")
+        raise AnnotationError("an outline must be a list of numbers")
     if points.ndim == 1:
         if len(points) % 2:
-            raise OutlineError(f"an outline of {len(points)} numbers; there must be an x and a y for each point")
+            raise AnnotationError(f"an outline of {len(points)} numbers; there must be an x and a y for each point")
         points = points.reshape(-1, 2)
     if points.ndim != 2 or points.shape[1] != 2:
-        raise OutlineError("an outline must have an x and a y for each point")
+        raise AnnotationError("an outline must have an x and a y for each point")
     # As `not <=`, so that NaN is caught too.
     if len(points) and not np.abs(points, dtype=np.float64).max() <= farthest:
-        raise OutlineError("an outline has a point that is no number, or far outside the photo")
+        raise AnnotationError("an outline has a point that is no number, or far outside the photo")
     return points.astype(np.float64, copy=False)
 
 
@@ -121,12 +121,14 @@ def ellipse(x: float, y: float, across: float, down: float, angle: float = 0.0, 
     return flat @ np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]]) + (x, y)
 
 
-def number_classes(names: Iterable[str], background: Iterable[str] = (BACKGROUND,)) -> tuple[list[str], dict[str, int]]:
+def assign_class_ids(
+    names: Iterable[str], background: Iterable[str] = (BACKGROUND,)
+) -> tuple[list[str], dict[str, int]]:
     """Class names, "background" first, and the index of each name; a name in `background`, in any case, is that class.
 
     Index 255 says "ignore" in masks, so no class has it: where there are so many, a name that says so holds its place.
 
-    >>> number_classes(["cat", "Background", "dog"])
+    >>> assign_class_ids(["cat", "Background", "dog"])
     (['background', 'cat', 'dog'], {'cat': 1, 'Background': 0, 'dog': 2})
     """
     classes, index_of = [BACKGROUND], dict[str, int]()
@@ -141,31 +143,31 @@ def number_classes(names: Iterable[str], background: Iterable[str] = (BACKGROUND
     return classes, index_of
 
 
-def drawn_layout(
-    records: Mapping[Split, Sequence[Record]], classes: Sequence[str], problems: Sequence[Problem]
-) -> Layout:
+def polygon_result(
+    records: Mapping[Split, Sequence[Record]], classes: Sequence[str], problems: Sequence[DataIssue]
+) -> FormatResult:
     """The layout of masks that are drawn."""
     train, val, test = (tuple(records[split]) for split in SPLITS)
     # Some of very many classes may be chosen later; our own palette has no colours for them all.
     palette = voc_palette(len(classes)) if len(classes) >= IGNORE_INDEX else ()
-    return Layout(train, val, test, tuple(classes), MaskEncoding("shapes"), palette=palette, problems=tuple(problems))
+    return FormatResult(train, val, test, tuple(classes), LabelMap("shapes"), palette=palette, problems=tuple(problems))
 
 
-class Photos:
+class ImageIndex:
     """The photos of a listing, to be found by what a file calls them."""
 
     def __init__(self, root: Path, listing: Listing) -> None:
         self.root = root
-        self.by_name: dict[str, list[Picture]] = {}
+        self.by_name: dict[str, list[ImageFile]] = {}
         for photo in pictures(listing):
             self.by_name.setdefault(photo.name, []).append(photo)
         self.folders = {each.folder.rpartition("/")[2] for many in self.by_name.values() for each in many}
 
-    def path(self, photo: Picture) -> Path:
+    def path(self, photo: ImageFile) -> Path:
         """Where the photo lies."""
         return self.root / photo.folder / photo.name
 
-    def find(self, name: str, near: str = "", split: Split | None = None, where: object = "") -> Picture | None:
+    def find(self, name: str, near: str = "", split: Split | None = None, where: object = "") -> ImageFile | None:
         """The photo of a name or path, of any machine; None where there is none.
 
         Of several, the one whose folders are most like the path's, then one in the folder `near`, then one in a folder
@@ -192,7 +194,7 @@ def split_of(path: str) -> Split | None:
     """The split that a folder, or a word in the name of a file, says: train2017, instances_val."""
     for part in path.split("/"):
         for word in (part, *re.findall("[a-z]+", part.casefold())):
-            split = read_part(word)[0]
+            split = parse_folder_name(word)[0]
             if split:
                 return split
     return None
@@ -208,16 +210,16 @@ def _shared(folders: Sequence[str], other: str) -> int:
     return count
 
 
-def writable(text: str) -> str:
+def printable_prefix(text: str) -> str:
     """A text from a file as it can be printed: without halves of characters, cut to a length for messages."""
     return text.encode("utf-8", "replace").decode()[:200]
 
 
-def unlisted(photos: Photos, used: set[Picture], source: Path) -> list[Problem]:
+def unlisted_images_issue(photos: ImageIndex, used: set[ImageFile], source: Path) -> list[DataIssue]:
     """A note for photos that lie among the listed ones and are not listed."""
     folders = {photo.folder for photo in used}
     rest = [each for many in photos.by_name.values() for each in many if each.folder in folders and each not in used]
     if not rest:
         return []
     what = f"{len(rest)} photo{'s' * (len(rest) > 1)} here, such as {rest[0].name}, it does not list; left out"
-    return [Problem("photo not listed", str(source), what, usable=True)]
+    return [DataIssue("photo not listed", str(source), what, usable=True)]

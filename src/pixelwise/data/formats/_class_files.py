@@ -15,7 +15,7 @@ from pixelwise.errors import DataError
 
 @dataclass(frozen=True)
 class ClassNames:
-    """What such files say; see the fields of the same names in `Layout`."""
+    """What such files say; see the fields of the same names in `FormatResult`."""
 
     value_names: Mapping[int, str] = field(default_factory=dict)
     colour_names: Mapping[int, str] = field(default_factory=dict)

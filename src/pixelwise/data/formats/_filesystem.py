@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pixelwise.errors import DataError
 
-PICTURE_SUFFIXES = frozenset(
+IMAGE_SUFFIXES = frozenset(
     [
         "apng",
         "avif",
@@ -44,7 +44,7 @@ Listing = dict[str, list[str]]
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class ImageFile:
     """A file that is a picture by its name: where it lies (see `Listing`), its name, and its name without suffix."""
 
     folder: str
@@ -129,13 +129,13 @@ def list_folders(folder: Path) -> list[str]:
     return [name for name, _ in _list_one(folder)[1]]
 
 
-def pictures(listing: Listing) -> Iterator[Picture]:
+def pictures(listing: Listing) -> Iterator[ImageFile]:
     """The files that are pictures by their suffix, in order."""
     for folder, names in listing.items():
         for name in names:
             stem, dot, suffix = name.rpartition(".")
-            if dot and stem and suffix.lower() in PICTURE_SUFFIXES:
-                yield Picture(folder, name, stem)
+            if dot and stem and suffix.lower() in IMAGE_SUFFIXES:
+                yield ImageFile(folder, name, stem)
 
 
 def read_text(path: Path) -> str:

@@ -43,10 +43,10 @@ _MASK_WORD = re.compile(_MASK_FOLDERS)
 
 
 @lru_cache(maxsize=10_000)
-def read_part(name: str) -> tuple[Split | None, Role | None]:
+def parse_folder_name(name: str) -> tuple[Split | None, Role | None]:
     """What the name of one folder says of a split and of what is inside.
 
-    >>> read_part("Images"), read_part("trainannot"), read_part("val_masks"), read_part("testing"), read_part("cats")
+    >>> parse_folder_name("Images"), parse_folder_name("trainannot"), parse_folder_name("val_masks"), parse_folder_name("testing"), parse_folder_name("cats")
     ((None, 'photos'), ('train', 'masks'), ('val', 'masks'), ('test', None), (None, None))
     """
     match = _FOLDER.fullmatch(re.sub(r"[-_ .]", "", name.casefold()))
@@ -67,7 +67,7 @@ def without_split(name: str) -> str:
 
 
 @dataclass(frozen=True)
-class Place:
+class FolderRole:
     """What the path of a folder says of the pictures in it.
 
     Attributes:
@@ -83,17 +83,17 @@ class Place:
     rest: tuple[str, ...]
 
 
-def places(folders: Iterable[str]) -> dict[str, Place]:
+def folder_roles(folders: Iterable[str]) -> dict[str, FolderRole]:
     """Read the paths of all folders together: of two parts that name a role, the one with a counterpart says it.
 
-    >>> places(["images/color", "masks/color"])["masks/color"]
+    >>> folder_roles(["images/color", "masks/color"])["masks/color"]
     Place(role='masks', split=None, base='masks', rest=('color',))
     """
     paths = {folder: tuple(folder.split("/")) if folder else () for folder in folders}
     beside: dict[tuple[str, ...], set[Role]] = defaultdict(set)
     for parts in paths.values():
         for at, part in enumerate(parts):
-            split, role = read_part(part)
+            split, role = parse_folder_name(part)
             if role:
                 beside[parts[:at]].add(role)
             elif split:  # train/ beside trainannot/
@@ -101,14 +101,14 @@ def places(folders: Iterable[str]) -> dict[str, Place]:
     return {folder: _place(parts, beside) for folder, parts in paths.items()}
 
 
-def _place(parts: tuple[str, ...], beside: dict[tuple[str, ...], set[Role]]) -> Place:
-    read = [read_part(part) for part in parts]
+def _place(parts: tuple[str, ...], beside: dict[tuple[str, ...], set[Role]]) -> FolderRole:
+    read = [parse_folder_name(part) for part in parts]
     named = [at for at, (_, role) in enumerate(read) if role]
     paired = [at for at in named if len(beside[parts[:at]]) == 2]
     chosen = paired[0] if paired else named[-1] if named else -1
     splitting = next((at for at, (split, _) in enumerate(read) if split), -1)
     rest = tuple(part for at, part in enumerate(parts) if at != splitting and not (at in named and at <= chosen))
-    return Place(
+    return FolderRole(
         read[chosen][1] if named else None,
         read[splitting][0] if splitting >= 0 else None,
         "/".join(parts[: chosen + 1]),
@@ -140,10 +140,10 @@ _OF_PHOTOS = re.compile(f"{_SUFFIX.format(_PHOTO_WORDS)}|{_PREFIX.format(_PHOTO_
 _SECOND_SUFFIX = re.compile(r"\.(?:jpe?g|png|bmp|webp|tiff?)(?=$|[-_.])", re.IGNORECASE)
 
 
-def plain_stem(stem: str, role: Role) -> str:
+def strip_role_words(stem: str, role: Role) -> str:
     """The name that a photo and its mask share: without what says which of the two a file is.
 
-    >>> plain_stem("001_mask", "masks"), plain_stem("mask_001", "masks"), plain_stem("855_sat", "photos")
+    >>> strip_role_words("001_mask", "masks"), strip_role_words("mask_001", "masks"), strip_role_words("855_sat", "photos")
     ('001', '001', '855')
     """
     if "." in stem:
@@ -151,7 +151,7 @@ def plain_stem(stem: str, role: Role) -> str:
     return (_OF_MASKS if role == "masks" else _OF_PHOTOS).sub("", stem, count=1) or stem
 
 
-def is_marked_mask(stem: str) -> bool:
+def has_mask_suffix(stem: str) -> bool:
     """Whether a file's own name says that it is a mask."""
     found = _OF_MASKS.search(stem)
     return found is not None and found.group() != stem

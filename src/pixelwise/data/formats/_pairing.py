@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import takewhile
 
-from pixelwise.data.formats._filesystem import Picture, shown
-from pixelwise.data.formats._folder_names import Place, plain_stem
+from pixelwise.data.formats._filesystem import ImageFile, shown
+from pixelwise.data.formats._folder_names import FolderRole, strip_role_words
 from pixelwise.errors import DataError
 
 Key = tuple[str, ...] | None
@@ -31,12 +31,12 @@ class Pairs:
         lone_masks: masks that have no photo.
     """
 
-    masks: dict[Picture, Picture] = field(default_factory=dict)
-    by_class: dict[Picture, dict[str, Picture]] = field(default_factory=dict)
-    lone_masks: list[Picture] = field(default_factory=list)
+    masks: dict[ImageFile, ImageFile] = field(default_factory=dict)
+    by_class: dict[ImageFile, dict[str, ImageFile]] = field(default_factory=dict)
+    lone_masks: list[ImageFile] = field(default_factory=list)
 
 
-def pair(photos: Sequence[Picture], masks: Sequence[Picture], places: Mapping[str, Place]) -> Pairs:
+def pair(photos: Sequence[ImageFile], masks: Sequence[ImageFile], places: Mapping[str, FolderRole]) -> Pairs:
     """Pair by relative path; else with a folder a class; else by name alone. The first way that pairs any is taken.
 
     Photos without a mask are simply not in the answer. Raises DataError where a photo has two masks, or a mask two
@@ -64,7 +64,7 @@ def _same(stem: str) -> str:
 
 _NAMED: list[tuple[StemOf, StemOf]] = [
     (_same, _same),
-    (partial(plain_stem, role="photos"), partial(plain_stem, role="masks")),
+    (partial(strip_role_words, role="photos"), partial(strip_role_words, role="masks")),
 ]
 
 
@@ -93,27 +93,27 @@ def _last(rest: tuple[str, ...]) -> str:
 
 
 def _one_way(
-    photos: Sequence[Picture],
-    masks: Sequence[Picture],
-    places: Mapping[str, Place],
+    photos: Sequence[ImageFile],
+    masks: Sequence[ImageFile],
+    places: Mapping[str, FolderRole],
     of_photo: PartOf,
     of_mask: PartOf,
     stems: Sequence[tuple[StemOf, StemOf]],
-) -> tuple[dict[Picture, list[Picture]], list[Picture]]:
+) -> tuple[dict[ImageFile, list[ImageFile]], list[ImageFile]]:
     """Photo → masks that have the same key, and the masks that are left; by the first stems, then by the next."""
     split_both = all(any(places[each.folder].split for each in group) for group in (photos, masks))
 
-    def key(part: PartOf, stem: StemOf, picture: Picture) -> Key:
+    def key(part: PartOf, stem: StemOf, picture: ImageFile) -> Key:
         place = places[picture.folder]
         rest = part(place.rest)
         return None if rest is None else (place.split or "" if split_both else "", *rest, stem(picture.stem))
 
-    found: dict[Picture, list[Picture]] = defaultdict(list)
+    found: dict[ImageFile, list[ImageFile]] = defaultdict(list)
     left = list(masks)
     for stem_of_photo, stem_of_mask in stems:
         if not left:
             break
-        by_key: dict[Key, list[Picture]] = defaultdict(list)
+        by_key: dict[Key, list[ImageFile]] = defaultdict(list)
         for photo in photos:
             by_key[key(of_photo, stem_of_photo, photo)].append(photo)
         remaining = []
@@ -134,10 +134,10 @@ def _one_way(
 
 
 def _settle(
-    found: Mapping[Picture, Sequence[Picture]],
-    left: list[Picture],
+    found: Mapping[ImageFile, Sequence[ImageFile]],
+    left: list[ImageFile],
     class_of: Callable[[tuple[str, ...]], str] | None,
-    places: Mapping[str, Place],
+    places: Mapping[str, FolderRole],
 ) -> Pairs:
     """One mask a photo, or one a class; anything else is an error."""
     multilabel = class_of is not None and any(len({m.folder for m in masks}) > 1 for masks in found.values())
@@ -146,7 +146,7 @@ def _settle(
         if multilabel and class_of is not None:
             if len({places[mask.folder].base for mask in masks}) > 1:
                 _refuse(photo, masks, places)
-            by_class: dict[str, Picture] = {}
+            by_class: dict[str, ImageFile] = {}
             for mask in masks:
                 name = class_of(places[mask.folder].rest)
                 if name in by_class:
@@ -160,7 +160,7 @@ def _settle(
     return pairs
 
 
-def _refuse(photo: Picture, masks: Sequence[Picture], places: Mapping[str, Place]) -> None:
+def _refuse(photo: ImageFile, masks: Sequence[ImageFile], places: Mapping[str, FolderRole]) -> None:
     bases = sorted({places[mask.folder].base for mask in masks})
     if len(bases) > 1:
         folders = " and ".join(f"{base}/" for base in bases)
@@ -168,7 +168,7 @@ def _refuse(photo: Picture, masks: Sequence[Picture], places: Mapping[str, Place
     raise DataError(f"{photo}: has two masks ({shown(masks)}); move one away")
 
 
-def _without_common_end(files: Sequence[Picture]) -> StemOf:
+def _without_common_end(files: Sequence[ImageFile]) -> StemOf:
     """A stem without the ending "_word" that all stems share, if they do."""
     if len(files) < 2:
         return _same

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from pixelwise.data.formats._annotations import OutlineError, is_whole
+from pixelwise.data.formats._annotations import AnnotationError, is_whole
 from pixelwise.data.io.image import MOST_PIXELS
-from pixelwise.data.schema import Shape
+from pixelwise.data.schema import Annotation
 
 
 def run_lengths(inside: np.ndarray) -> dict[str, Any]:
@@ -19,12 +19,12 @@ def run_lengths(inside: np.ndarray) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=64)
-def canvas(height: int, width: int, background: int = 0) -> Shape:
-    """An empty shape that is as large as the photo must be: `draw_shapes` refuses a photo of another size."""
+def empty_rle(height: int, width: int, background: int = 0) -> Annotation:
+    """An empty shape that is as large as the photo must be: `rasterize` refuses a photo of another size."""
     from pycocotools import mask as coco
 
     empty = coco.frPyObjects({"size": [height, width], "counts": [height * width]}, height, width)
-    return Shape(background, rle=dict(empty))
+    return Annotation(background, rle=dict(empty))
 
 
 def check_run_lengths(segmentation: Mapping[str, Any], size: tuple[int, int] | None) -> tuple[float, dict[str, Any]]:
@@ -33,42 +33,42 @@ def check_run_lengths(segmentation: Mapping[str, Any], size: tuple[int, int] | N
 
     own, counts = segmentation.get("size"), segmentation.get("counts")
     if not (isinstance(own, list) and len(own) == 2 and all(map(is_whole, own)) and own[0] * own[1] <= MOST_PIXELS):
-        raise OutlineError("run lengths must have a size: [height, width]")
+        raise AnnotationError("run lengths must have a size: [height, width]")
     height, width = own
     if size is not None and (height, width) != size:
-        raise OutlineError(f"run lengths for {width}x{height}, but the image is {size[1]}x{size[0]}")
+        raise AnnotationError(f"run lengths for {width}x{height}, but the image is {size[1]}x{size[0]}")
     if isinstance(counts, str):
-        runs = unpack_counts(counts)
+        runs = decode_rle_counts(counts)
     elif isinstance(counts, list) and all(map(is_whole, counts)):
         runs = np.array(counts, np.int64)
     else:
-        raise OutlineError("run lengths must have counts: a list of numbers, or text")
+        raise AnnotationError("run lengths must have counts: a list of numbers, or text")
     # A sum in floats cannot wrap around.
     if not len(runs) or runs.min() < 0 or runs.sum(dtype=np.float64) != height * width:
-        raise OutlineError(f"run lengths do not add up to {width}x{height} pixels")
+        raise AnnotationError(f"run lengths do not add up to {width}x{height} pixels")
     area = float(runs[1::2].sum())
     if isinstance(counts, str):
         return area, {"size": own, "counts": counts.encode("ascii")}
     return area, dict(coco.frPyObjects({"size": own, "counts": counts}, height, width))
 
 
-def unpack_counts(text: str) -> np.ndarray:
+def decode_rle_counts(text: str) -> np.ndarray:
     """The runs in COCO's compressed text, int64: five bits a character, differences to the run before the last one.
 
-    >>> unpack_counts("523").tolist()
+    >>> decode_rle_counts("523").tolist()
     [5, 2, 3]
     """
     try:
         codes = np.frombuffer(text.encode("ascii"), np.uint8).astype(np.int64) - 48
     except UnicodeError:
-        raise OutlineError("run lengths hold letters that cannot be") from None
+        raise AnnotationError("run lengths hold letters that cannot be") from None
     if not len(codes) or codes.min() < 0 or codes.max() > 63:
-        raise OutlineError("run lengths hold letters that cannot be")
+        raise AnnotationError("run lengths hold letters that cannot be")
     last = codes & 32 == 0  # of the characters of one number
     ends = np.flatnonzero(last)
     starts = np.concatenate([[0], ends[:-1] + 1])
     if not last[-1] or (ends - starts).max() > 6:
-        raise OutlineError("run lengths are cut off")
+        raise AnnotationError("run lengths are cut off")
     shifts = 5 * (np.arange(len(codes)) - np.repeat(starts, ends - starts + 1))
     values = np.add.reduceat((codes & 31) << shifts, starts)
     values -= (codes[ends] >> 4 & 1) << (shifts[ends] + 5)  # the sign
@@ -77,25 +77,25 @@ def unpack_counts(text: str) -> np.ndarray:
     return values
 
 
-def unpack_brush(codes: object, height: int, width: int) -> np.ndarray:
+def decode_brush_rle(codes: object, height: int, width: int) -> np.ndarray:
     """The mask in Label Studio's run lengths of RGBA, HW bool: where the opacity is half or more.
 
     They are a stream of bits, the highest first: how many values there are (32 bits); how long a value is (5 bits, less
     one); four lengths (4 bits each, less one). Then blocks: a bit that says "a run"; 2 bits that say which of the four
     lengths the next number has; that number, how many values there are, less one; and the one value of a run, or
-    all values. Raises OutlineError.
+    all values. Raises AnnotationError.
     """
     try:
         data = bytes(codes) if isinstance(codes, list) else b""
     except (ValueError, TypeError):
-        raise OutlineError("a brush's rle must be a list of numbers from 0 to 255") from None
+        raise AnnotationError("a brush's rle must be a list of numbers from 0 to 255") from None
     place = 0
 
     def read(bits: int) -> int:
         nonlocal place
         end = place + bits
         if end > 8 * len(data):
-            raise OutlineError("a brush's rle is cut off")
+            raise AnnotationError("a brush's rle is cut off")
         number = int.from_bytes(data[place >> 3 : end + 7 >> 3], "big") >> (-end & 7)
         place = end
         return number & ((1 << bits) - 1)
@@ -103,20 +103,20 @@ def unpack_brush(codes: object, height: int, width: int) -> np.ndarray:
     total, long = read(32), read(5) + 1
     lengths = [read(4) + 1 for _ in range(4)]
     if total != 4 * height * width:
-        raise OutlineError(f"a brush's rle is not of {width}x{height} pixels")
+        raise AnnotationError(f"a brush's rle is not of {width}x{height} pixels")
     values = np.zeros(total, np.uint8)
     done = 0
     while done < total:
         is_run = read(1)
         count = read(lengths[read(2)]) + 1
         if done + count > total:
-            raise OutlineError("a brush's rle is longer than its mask")
+            raise AnnotationError("a brush's rle is longer than its mask")
         if is_run:
             values[done : done + count] = min(read(long), 255)
         else:
             start, end = place, place + count * long
             if end > 8 * len(data):
-                raise OutlineError("a brush's rle is cut off")
+                raise AnnotationError("a brush's rle is cut off")
             bits = np.unpackbits(np.frombuffer(data[start >> 3 : end + 7 >> 3], np.uint8))[start & 7 :]
             words = bits[: count * long].reshape(count, long) @ (1 << np.arange(long - 1, -1, -1))
             values[done : done + count] = np.minimum(words, 255)

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
 
-from pixelwise.data.formats._filesystem import Listing, Picture, read_lines
-from pixelwise.data.schema import Problem, Split
+from pixelwise.data.formats._filesystem import ImageFile, Listing, read_lines
+from pixelwise.data.schema import DataIssue, Split
 from pixelwise.errors import DataError
 
 SPLIT_WORDS: dict[str, Split] = {
@@ -49,21 +49,21 @@ def find_lists(root: Path, listing: Listing) -> dict[Split, Path]:
     return {}
 
 
-def read_list(path: Path, photos: Iterable[Picture]) -> tuple[list[Picture], list[Problem]]:
+def read_list(path: Path, photos: Iterable[ImageFile]) -> tuple[list[ImageFile], list[DataIssue]]:
     """The photos that a list names, in its order, each once; a line without one is a problem.
 
     A line is a name or a path, with or without suffix; other columns may follow. Raises DataError where a line may mean
     two photos.
     """
-    by_name: dict[str, list[Picture]] = {}
+    by_name: dict[str, list[ImageFile]] = {}
     for photo in photos:
         for name in {photo.stem, photo.name}:
             by_name.setdefault(name, []).append(photo)
-    found: dict[Picture, None] = {}
+    found: dict[ImageFile, None] = {}
     problems = []
     for line in read_lines(path):
         for wanted in _readings(line):
-            matching: Sequence[Picture] = by_name.get(wanted.name) or by_name.get(wanted.stem) or ()
+            matching: Sequence[ImageFile] = by_name.get(wanted.name) or by_name.get(wanted.stem) or ()
             if len(matching) > 1:
                 matching = _nearest(wanted, matching)
             if len(matching) > 1:
@@ -73,7 +73,7 @@ def read_list(path: Path, photos: Iterable[Picture]) -> tuple[list[Picture], lis
                 break
         else:
             what = f"no such photo, though {path.name} lists it; add it or take out the line"
-            problems.append(Problem("missing photo", line, what))
+            problems.append(DataIssue("missing photo", line, what))
     return list(found), problems
 
 
@@ -85,11 +85,11 @@ def _readings(line: str) -> Iterator[PurePosixPath]:
             yield PurePosixPath(line.split(separator)[0].strip().replace("\\", "/"))
 
 
-def _nearest(wanted: PurePosixPath, matching: Sequence[Picture]) -> Sequence[Picture]:
+def _nearest(wanted: PurePosixPath, matching: Sequence[ImageFile]) -> Sequence[ImageFile]:
     """Those of several photos of one name that share most folders, from the file upwards, with the path wanted."""
     folders = wanted.parts[-2::-1]
 
-    def shared(photo: Picture) -> int:
+    def shared(photo: ImageFile) -> int:
         pairs = zip(folders, reversed(photo.folder.split("/")), strict=False)
         return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 

@@ -9,12 +9,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from pixelwise.data.formats._filesystem import PICTURE_SUFFIXES
-from pixelwise.data.io.parquet import CellFile, PictureCell, holds_pictures, open_parquet, picture_cells
-from pixelwise.data.io.remote import Remote
+from pixelwise.data.formats._filesystem import IMAGE_SUFFIXES
+from pixelwise.data.io.parquet import ImageCell, TableFile, holds_pictures, open_parquet, picture_cells
+from pixelwise.data.io.remote import RemoteFile
 from pixelwise.errors import DataError, first_line
 
-Value = str | PictureCell
+Value = str | ImageCell
 """A cell: text, "" where it is empty, or what may be a picture."""
 
 
@@ -42,7 +42,7 @@ class Table:
         huggingface: whether Hugging Face's `datasets` wrote it.
     """
 
-    file: Path | Remote
+    file: Path | RemoteFile
     columns: Sequence[str]
     with_pictures: frozenset[int]
     row: str
@@ -60,10 +60,10 @@ def names_picture(cell: str) -> bool:
     >>> names_picture("masks/1.png"), names_picture("https://a.b/c?id=7"), names_picture("cat")
     (True, True, False)
     """
-    return "://" in cell or cell.rpartition(".")[2].lower() in PICTURE_SUFFIXES
+    return "://" in cell or cell.rpartition(".")[2].lower() in IMAGE_SUFFIXES
 
 
-def open_table(file: Path | Remote, wanted: Callable[[Sequence[str]], bool]) -> Table | None:
+def open_table(file: Path | RemoteFile, wanted: Callable[[Sequence[str]], bool]) -> Table | None:
     """A table whose columns are `wanted`; None where no way to read the file gives such columns.
 
     Raises DataError where it cannot be read at all.
@@ -71,8 +71,8 @@ def open_table(file: Path | Remote, wanted: Callable[[Sequence[str]], bool]) -> 
     return _open_parquet(file, wanted) if file.name.lower().endswith(".parquet") else _open_text(file, wanted)
 
 
-def _open_text(file: Path | Remote, wanted: Callable[[Sequence[str]], bool]) -> Table | None:
-    fetched = _fetched(file) if isinstance(file, Remote) else None
+def _open_text(file: Path | RemoteFile, wanted: Callable[[Sequence[str]], bool]) -> Table | None:
+    fetched = _fetched(file) if isinstance(file, RemoteFile) else None
     start = _decoded(_content(file, _HEAD) if fetched is None else fetched[:_HEAD], "replace")
     for delimiter in "\t" if file.name.lower().endswith(".tsv") else ",;\t|":
         head = _first_rows(start, delimiter)
@@ -88,14 +88,14 @@ def _open_text(file: Path | Remote, wanted: Callable[[Sequence[str]], bool]) -> 
     return Table(file, head[0], frozenset(pictures), "line", rows)
 
 
-def _fetched(file: Remote) -> bytes:
+def _fetched(file: RemoteFile) -> bytes:
     try:
         return file.read_bytes()
     except DataError as error:
         raise DataError(f"{file}: {error}") from None
 
 
-def _content(file: Path | Remote, most: int = -1) -> bytes:
+def _content(file: Path | RemoteFile, most: int = -1) -> bytes:
     assert isinstance(file, Path)
     if not file.is_file():  # reading a named pipe would wait for ever
         raise DataError(f"{file}: cannot be read (not a file); replace or remove it")
@@ -140,7 +140,7 @@ def _parsed(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def _text_rows(
-    file: Path | Remote, content: bytes, delimiter: str, columns: Sequence[int]
+    file: Path | RemoteFile, content: bytes, delimiter: str, columns: Sequence[int]
 ) -> Iterator[tuple[int, list[Value]]]:
     try:
         text = _decoded(content)
@@ -159,9 +159,9 @@ def _text_rows(
         raise DataError(f"{file}, line {line}: cannot be read as CSV ({what}); mend its quotes") from None
 
 
-def _open_parquet(file: Path | Remote, wanted: Callable[[Sequence[str]], bool]) -> Table | None:
+def _open_parquet(file: Path | RemoteFile, wanted: Callable[[Sequence[str]], bool]) -> Table | None:
     cells = cell_file(file)
-    with told(file):
+    with wrap_errors(file):
         with open_parquet(cells) as parquet:
             schema = parquet.schema_arrow
             if not wanted(schema.names):
@@ -172,7 +172,7 @@ def _open_parquet(file: Path | Remote, wanted: Callable[[Sequence[str]], bool]) 
     types = {i: field.type for i, field in enumerate(schema) if holds_pictures(field.type)}
 
     def rows(columns: Sequence[int]) -> Iterator[tuple[int, list[Value]]]:
-        with told(file):
+        with wrap_errors(file):
             plain = [schema.names[i] for i in columns if i not in types]
             with open_parquet(cells) as parquet:
                 table = parquet.read(columns=plain, use_threads=False)
@@ -188,21 +188,21 @@ def _open_parquet(file: Path | Remote, wanted: Callable[[Sequence[str]], bool]) 
     )
 
 
-def cell_file(file: Path | Remote) -> CellFile:
+def cell_file(file: Path | RemoteFile) -> TableFile:
     """A Parquet file as a place of cells; DataError where it is not there, or cannot be read for want of pyarrow."""
     try:
         import pyarrow  # noqa: F401
     except ImportError:
         raise DataError(f"{file}: reading Parquet needs pyarrow; pip install 'pixelwise[parquet]'") from None
-    if isinstance(file, Remote):
-        return CellFile(file.url, "parquet", 0, file.options)
+    if isinstance(file, RemoteFile):
+        return TableFile(file.url, "parquet", 0, file.options)
     if not file.is_file():
         raise DataError(f"{file}: cannot be read (not a file); replace or remove it")
-    return CellFile(str(file), "parquet", file.stat().st_mtime_ns)
+    return TableFile(str(file), "parquet", file.stat().st_mtime_ns)
 
 
 @contextmanager
-def told(file: object) -> Iterator[None]:
+def wrap_errors(file: object) -> Iterator[None]:
     """What goes wrong within is told as a DataError that names the file."""
     try:
         yield

@@ -6,21 +6,21 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pixelwise.data.io.parquet import PictureCell
-from pixelwise.data.io.remote import Remote, local_path
-from pixelwise.data.schema import Source
+from pixelwise.data.io.parquet import ImageCell
+from pixelwise.data.io.remote import RemoteFile, local_path
+from pixelwise.data.schema import BytesSource
 
 
-class Sources:
+class CellResolver:
     """What cells of one table point at; folders are listed once instead of asked for file by file."""
 
-    def __init__(self, table: Path | Remote) -> None:
+    def __init__(self, table: Path | RemoteFile) -> None:
         self._table = table
         self._folder = cache(self._folder_of)
 
-    def find(self, cell: str | PictureCell) -> tuple[Source | None, str | None]:
+    def find(self, cell: str | ImageCell) -> tuple[BytesSource | None, str | None]:
         """The picture, or the path of one that is not there; neither for an empty cell."""
-        if isinstance(cell, PictureCell):
+        if isinstance(cell, ImageCell):
             if cell.cell is not None:
                 return cell.cell, None
             cell = cell.path or ""
@@ -28,17 +28,17 @@ class Sources:
             return None, None
         if "://" in cell:
             path = local_path(cell)
-            return (Remote(cell, self._options(cell)), None) if path is None else self._local(str(path))
-        if isinstance(self._table, Remote):
-            return Remote(self._table.beside(cell), self._table.options), None
+            return (RemoteFile(cell, self._options(cell)), None) if path is None else self._local(str(path))
+        if isinstance(self._table, RemoteFile):
+            return RemoteFile(self._table.beside(cell), self._table.options), None
         return self._local(cell)
 
     def _options(self, url: str) -> Mapping[str, Any]:
         """The table's own key and endpoint, for what lies where it lies."""
-        same = isinstance(self._table, Remote) and self._table.url.partition("://")[0] == url.partition("://")[0]
-        return self._table.options if same and isinstance(self._table, Remote) else {}
+        same = isinstance(self._table, RemoteFile) and self._table.url.partition("://")[0] == url.partition("://")[0]
+        return self._table.options if same and isinstance(self._table, RemoteFile) else {}
 
-    def _local(self, cell: str) -> tuple[Source | None, str | None]:
+    def _local(self, cell: str) -> tuple[BytesSource | None, str | None]:
         for text in (cell, cell.replace("\\", "/")):  # as Windows writes paths
             above, _, name = text.rpartition("/")
             folder, names = self._folder(f"{above}/" if text.startswith("/") else above)

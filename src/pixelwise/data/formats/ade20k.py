@@ -4,8 +4,8 @@ import re
 from pathlib import Path
 
 from pixelwise.data.formats._filesystem import is_folder, list_files, pictures, read_lines
-from pixelwise.data.formats.folders import find_pairs, keep, official
-from pixelwise.data.schema import Layout
+from pixelwise.data.formats.folders import filter_files, find_pairs, with_known_classes
+from pixelwise.data.schema import FormatResult
 from pixelwise.errors import DataError
 from pixelwise.palette import IGNORE_INDEX
 
@@ -35,7 +35,7 @@ _FOLDERS = tuple(f"{kind}/{split}" for kind in ("images", "annotations") for spl
 _INFO = ("objectInfo150.txt", "objectInfo150.csv")
 
 
-def ade20k(root: Path) -> Layout | None:
+def ade20k(root: Path) -> FormatResult | None:
     """ADE20K: images/ and annotations/, each with training/ and validation/; 0 = unlabelled, classes from 1 up.
 
     It is told from other data in such folders, which is for `folders`, by the names of its files (ADE_train_…) or by
@@ -43,7 +43,7 @@ def ade20k(root: Path) -> Layout | None:
     """
     if not all(is_folder(root / folder) for folder in _FOLDERS):
         return None
-    listing = keep(list_files(root, depth=2), lambda folder, name: folder in _FOLDERS)
+    listing = filter_files(list_files(root, depth=2), lambda folder, name: folder in _FOLDERS)
     info = next((root / name for name in _INFO if (root / name).is_file()), None)
     names = [picture.name for picture in pictures(listing)]
     if info is None and not (names and all(name.startswith("ADE_") for name in names)):
@@ -53,7 +53,7 @@ def ade20k(root: Path) -> Layout | None:
     if found is None:
         return None
     levels = {index + 1: index for index in range(len(classes))}
-    return official(found.layout(), classes, {0: IGNORE_INDEX} | levels)
+    return with_known_classes(found.layout(), classes, {0: IGNORE_INDEX} | levels)
 
 
 def _read_info(path: Path) -> tuple[str, ...]:

@@ -5,8 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from pixelwise.data.formats._filesystem import is_folder, list_files, pictures
-from pixelwise.data.formats.folders import each_record, find_pairs, keep, official
-from pixelwise.data.schema import Layout, Record
+from pixelwise.data.formats.folders import filter_files, find_pairs, map_records, with_known_classes
+from pixelwise.data.schema import FormatResult, Record
 from pixelwise.palette import IGNORE_INDEX
 
 CLASSES = (
@@ -26,7 +26,7 @@ VOID = 11
 _FRAME = re.compile(r"(0001TP|0006R0|0016E5|Seq05VD)_\w+\.\w+")
 
 
-def camvid(root: Path) -> Layout | None:
+def camvid(root: Path) -> FormatResult | None:
     """CamVid: train/ trainannot/ val/ valannot/ test/ testannot/, classes 0–10, 11 = void; frames of four videos.
 
     A record's group is its video. Other data in folders of those names is for `folders`.
@@ -35,7 +35,7 @@ def camvid(root: Path) -> Layout | None:
     if not (is_folder(root / "train") and is_folder(root / "trainannot")):
         return None
     wanted = {f"{split}{kind}" for split in ("train", "val", "test") for kind in ("", "annot")}
-    listing = keep(list_files(root, depth=1), lambda folder, name: folder in wanted)
+    listing = filter_files(list_files(root, depth=1), lambda folder, name: folder in wanted)
     names = [picture.name for picture in pictures(listing)]
     if not names or not all(map(_FRAME.fullmatch, names)):
         return None
@@ -44,7 +44,7 @@ def camvid(root: Path) -> Layout | None:
         return None
     layout = found.layout()
     levels = {index: index for index in range(len(CLASSES))} | {VOID: IGNORE_INDEX}
-    return official(each_record(layout, _with_video), CLASSES, levels, PALETTE)
+    return with_known_classes(map_records(layout, _with_video), CLASSES, levels, PALETTE)
 
 
 def _with_video(record: Record) -> Record:

@@ -4,8 +4,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from pixelwise.data.formats._filesystem import is_folder, list_files
-from pixelwise.data.formats.folders import each_record, find_pairs, keep, official
-from pixelwise.data.schema import Layout, Problem, Record
+from pixelwise.data.formats.folders import filter_files, find_pairs, map_records, with_known_classes
+from pixelwise.data.schema import DataIssue, FormatResult, Record
 from pixelwise.palette import IGNORE_INDEX
 
 # Name, id in *_labelIds.png, colour; the index in this table is the train id.
@@ -43,7 +43,7 @@ _TRAIN_IDS = {index: index for index in range(len(_CLASSES))} | {IGNORE_INDEX: I
 _TEST_CITIES = {"berlin", "bielefeld", "bonn", "leverkusen", "mainz", "munich"}
 
 
-def cityscapes(root: Path) -> Layout | None:
+def cityscapes(root: Path) -> FormatResult | None:
     """Cityscapes: leftImg8bit/SPLIT/CITY/*_leftImg8bit.png and gtFine/…/*_gtFine_labelIds.png, to the 19 train ids.
 
     *_labelTrainIds.png are read where there are no *_labelIds.png. A record's stratum is its city. The official test
@@ -52,7 +52,7 @@ def cityscapes(root: Path) -> Layout | None:
     """
     if not (is_folder(root / "leftImg8bit") and is_folder(root / "gtFine")):
         return None
-    listing = keep(list_files(root), lambda folder, name: folder.startswith(("leftImg8bit/", "gtFine/")))
+    listing = filter_files(list_files(root), lambda folder, name: folder.startswith(("leftImg8bit/", "gtFine/")))
     names = [name for each in listing.values() for name in each]
     ending = next((e for e in ("_labelIds.png", "_labelTrainIds.png") if any(n.endswith(e) for n in names)), None)
     if ending is None:
@@ -61,17 +61,17 @@ def cityscapes(root: Path) -> Layout | None:
     blank = {
         folder for folder in listing if folder.split("/")[1:2] == ["test"] and folder.split("/")[-1] in _TEST_CITIES
     }
-    found = find_pairs(root, keep(listing, lambda folder, name: folder not in blank and name.endswith(wanted)))
+    found = find_pairs(root, filter_files(listing, lambda folder, name: folder not in blank and name.endswith(wanted)))
     if found is None:
         return None
     layout = found.layout()
     if any(listing[folder] for folder in blank):
         what = "the masks of the official test split are not public; it is left out"
-        left_out = Problem("photos without masks", str(root / "leftImg8bit" / "test"), what, usable=True)
+        left_out = DataIssue("photos without masks", str(root / "leftImg8bit" / "test"), what, usable=True)
         layout = replace(layout, problems=(*layout.problems, left_out))
-    layout = each_record(layout, _with_city)
+    layout = map_records(layout, _with_city)
     levels = _LABEL_IDS if ending == "_labelIds.png" else _TRAIN_IDS
-    return official(layout, [name for name, _, _ in _CLASSES], levels, [colour for _, _, colour in _CLASSES])
+    return with_known_classes(layout, [name for name, _, _ in _CLASSES], levels, [colour for _, _, colour in _CLASSES])
 
 
 def _with_city(record: Record) -> Record:

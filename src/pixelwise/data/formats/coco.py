@@ -9,26 +9,26 @@ from typing import Any
 import numpy as np
 
 from pixelwise.data.formats._annotations import (
-    OutlineError,
-    Photos,
+    AnnotationError,
+    ImageIndex,
     area_of,
-    begins_with,
-    drawn_layout,
+    assign_class_ids,
+    file_starts_with,
     is_file,
     is_text,
     is_whole,
-    number_classes,
+    polygon_result,
+    printable_prefix,
     read_json,
     split_of,
     to_points,
-    unlisted,
-    writable,
+    unlisted_images_issue,
 )
 from pixelwise.data.formats._filesystem import is_folder, list_files
-from pixelwise.data.formats._folder_names import read_part
-from pixelwise.data.formats._rle import canvas, check_run_lengths
+from pixelwise.data.formats._folder_names import parse_folder_name
+from pixelwise.data.formats._rle import check_run_lengths, empty_rle
 from pixelwise.data.io.image import MOST_PIXELS
-from pixelwise.data.schema import SPLITS, Layout, Problem, Record, Shape, Shapes, Split
+from pixelwise.data.schema import SPLITS, Annotation, DataIssue, FormatResult, PolygonMask, Record, Split
 from pixelwise.errors import DataError
 from pixelwise.palette import IGNORE_INDEX
 
@@ -45,7 +45,7 @@ _MOST_FILES = 50
 """Where there are more JSON files in a folder, they are one a photo, which COCO's are not."""
 
 
-def coco(root: Path) -> Layout | None:
+def coco(root: Path) -> FormatResult | None:
     """COCO: images, annotations and categories in a JSON, for all photos or for each split.
 
     It is found in the root, in annotations/, or beside the photos of a split (_annotations.coco.json); the root may be
@@ -59,19 +59,19 @@ def coco(root: Path) -> Layout | None:
     _check_outlines(files)
     _settle_splits(files, root)
     names = _categories(files)
-    classes, index_of = number_classes(names.values())
+    classes, index_of = assign_class_ids(names.values())
     labels = {each: index_of[name] for each, name in names.items()}
     base = _base(root)
-    photos = Photos(base, list_files(base, depth=4))
+    photos = ImageIndex(base, list_files(base, depth=4))
     records: dict[Split, list[Record]] = {split: [] for split in SPLITS}
-    problems: list[Problem] = []
+    problems: list[DataIssue] = []
     taken: dict[Any, str] = {}
     for file in files:
         found, wrong = _records(file, photos, labels, taken)
         records[file.split or "train"] += found
         problems += wrong
-    problems += unlisted(photos, set(taken), files[0].path)
-    return drawn_layout(records, classes, problems)
+    problems += unlisted_images_issue(photos, set(taken), files[0].path)
+    return polygon_result(records, classes, problems)
 
 
 @dataclass
@@ -87,17 +87,17 @@ class _File:
 
 def _find_files(root: Path) -> list[Path]:
     if is_file(root):
-        return [root] if root.suffix.lower() == ".json" and begins_with(root, _HEAD) else []
+        return [root] if root.suffix.lower() == ".json" and file_starts_with(root, _HEAD) else []
     if not is_folder(root):
         return []
     found = []
     for folder, names in list_files(root, depth=1).items():
-        near = folder.casefold() in _FOLDERS or read_part(folder)[0] is not None
+        near = folder.casefold() in _FOLDERS or parse_folder_name(folder)[0] is not None
         names = [name for name in names if name.lower().endswith(".json" if near else ".coco.json")]
         own = [name for name in names if name.lower().startswith("instances")]  # beside captions_, person_keypoints_
         if len(names) <= _MOST_FILES:
             found += [root / folder / name for name in own or names]
-    return [path for path in found if begins_with(path, _HEAD)]
+    return [path for path in found if file_starts_with(path, _HEAD)]
 
 
 def _base(root: Path) -> Path:
@@ -200,10 +200,10 @@ def _plain(annotation: Mapping[str, Any]) -> bool:
 
 
 def _records(
-    file: _File, photos: Photos, labels: Mapping[int, int], taken: dict[Any, str]
-) -> tuple[list[Record], list[Problem]]:
+    file: _File, photos: ImageIndex, labels: Mapping[int, int], taken: dict[Any, str]
+) -> tuple[list[Record], list[DataIssue]]:
     """The records of a file; `taken` has what has listed each photo so far."""
-    records, problems, missing = [], list[Problem](), list[Problem]()
+    records, problems, missing = [], list[DataIssue](), list[DataIssue]()
     near = str(file.path.parent.relative_to(photos.root)) if file.path.parent.is_relative_to(photos.root) else ""
     seen: set[int | str] = set()
     for at, image in enumerate(file.images):
@@ -218,37 +218,37 @@ def _records(
         photo = photos.find(name, near, file.split, entry)
         if photo is None:
             what = f"no such photo here: {name}; add it, or take out its entry"
-            missing.append(Problem("missing photo", entry, what))
+            missing.append(DataIssue("missing photo", entry, what))
         elif photo in taken:
             what = f"{name} is listed twice, also as {taken[photo]}; keep one entry"
-            problems.append(Problem("photo listed twice", entry, what))
+            problems.append(DataIssue("photo listed twice", entry, what))
         else:
             taken[photo] = entry
             try:
                 shapes = _shapes(image, file.by_image.get(number, ()), labels)
-            except OutlineError as error:
-                problems.append(Problem("bad outline", entry, f"{photo}: {error}"))
+            except AnnotationError as error:
+                problems.append(DataIssue("bad outline", entry, f"{photo}: {error}"))
             else:
-                records.append(Record(photos.path(photo), Shapes(shapes, entry)))
+                records.append(Record(photos.path(photo), PolygonMask(shapes, entry)))
     if missing and len(missing) == len(file.images) and file.split not in (None, "train"):
         what = f"none of its {len(missing)} photos is here; that split is left out"
-        return [], [Problem("list without photos", str(file.path), what, usable=True)]
+        return [], [DataIssue("list without photos", str(file.path), what, usable=True)]
     lost = len(file.by_image.keys() - seen)
     if lost:
         what = f"has annotations of {lost} image{'s' * (lost > 1)} that it does not list; left out"
-        problems.append(Problem("annotation without image", str(file.path), what, usable=True))
+        problems.append(DataIssue("annotation without image", str(file.path), what, usable=True))
     return records, missing + problems
 
 
 def _shapes(
     image: Mapping[str, Any], annotations: Sequence[Mapping[str, Any]], labels: Mapping[int, int]
-) -> tuple[Shape, ...]:
-    """What is drawn: crowds, then the others from the largest to the smallest. Raises OutlineError."""
+) -> tuple[Annotation, ...]:
+    """What is drawn: crowds, then the others from the largest to the smallest. Raises AnnotationError."""
     height, width = image.get("height"), image.get("width")
     size = None
     if height is not None or width is not None:
         if not (is_whole(height) and is_whole(width) and 0 < height * width <= MOST_PIXELS):  # type: ignore[operator]
-            raise OutlineError("its height and width must be whole numbers, of a picture that can be; mend them")
+            raise AnnotationError("its height and width must be whole numbers, of a picture that can be; mend them")
         assert isinstance(height, int) and isinstance(width, int)
         size = (height, width)
     drawn = []
@@ -258,28 +258,28 @@ def _shapes(
             crowd = each.get("iscrowd") in (1, True)
             kind = each.get("category_id")
             if not isinstance(kind, int) or kind not in labels:
-                raise OutlineError("its category_id is none of the categories")
+                raise AnnotationError("its category_id is none of the categories")
             area, polygons, rle = outline(each.get("segmentation"), size)
-            shape = Shape(IGNORE_INDEX if crowd else labels[kind], polygons, rle)
+            shape = Annotation(IGNORE_INDEX if crowd else labels[kind], polygons, rle)
             drawn.append((not crowd, -area, number if is_whole(number) else at, at, shape))
-        except OutlineError as error:
-            raise OutlineError(f"annotation {writable(str(number))}: {error}; mend or remove it") from None
-    first = (canvas(*size),) if size else ()
+        except AnnotationError as error:
+            raise AnnotationError(f"annotation {printable_prefix(str(number))}: {error}; mend or remove it") from None
+    first = (empty_rle(*size),) if size else ()
     return first + tuple(shape for *_, shape in sorted(drawn, key=lambda item: item[:-1]))
 
 
 def outline(
     segmentation: object, size: tuple[int, int] | None
 ) -> tuple[float, tuple[np.ndarray, ...], dict[str, Any] | None]:
-    """The area, the polygons and the run lengths of a segmentation; OutlineError says what is wrong with it."""
+    """The area, the polygons and the run lengths of a segmentation; AnnotationError says what is wrong with it."""
     if isinstance(segmentation, dict):
         area, rle = check_run_lengths(segmentation, size)
         return area, (), rle
     if not isinstance(segmentation, list) or not segmentation:
-        raise OutlineError("has no outline (an empty segmentation), only a box")
+        raise AnnotationError("has no outline (an empty segmentation), only a box")
     polygons = [to_points(each) for each in segmentation]
     # What tools leave of a slip of the hand: two points enclose nothing.
     polygons = [each for each in polygons if len(each) >= 3]
     if not polygons:
-        raise OutlineError("an outline of fewer than 3 points encloses nothing")
+        raise AnnotationError("an outline of fewer than 3 points encloses nothing")
     return sum(map(area_of, polygons)), tuple(polygons), None

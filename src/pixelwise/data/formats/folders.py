@@ -7,16 +7,22 @@ from functools import cache
 from pathlib import Path
 
 from pixelwise.data.formats._class_files import class_names
-from pixelwise.data.formats._filesystem import Listing, Picture, is_folder, list_files, pictures, shown
-from pixelwise.data.formats._folder_names import Place, is_marked_mask, places, read_part, without_split
+from pixelwise.data.formats._filesystem import ImageFile, Listing, is_folder, list_files, pictures, shown
+from pixelwise.data.formats._folder_names import (
+    FolderRole,
+    folder_roles,
+    has_mask_suffix,
+    parse_folder_name,
+    without_split,
+)
 from pixelwise.data.formats._pairing import Pairs, pair
 from pixelwise.data.formats._splits import find_lists, read_list
-from pixelwise.data.schema import SPLITS, Layers, Layout, MaskEncoding, Problem, Record, Split
+from pixelwise.data.schema import SPLITS, DataIssue, FormatResult, LabelMap, MultilabelMask, Record, Split
 from pixelwise.errors import DataError
-from pixelwise.palette import Colour
+from pixelwise.palette import Color
 
 
-def folders(root: Path) -> Layout | None:
+def folders(root: Path) -> FormatResult | None:
     """Photos and masks in two folders (images/ masks/, train/ trainannot/ …) or side by side (001.jpg, 001_mask.png).
 
     Splits are folders (train, val, test …) anywhere in the paths, or lists (train.txt …). Names of classes come from
@@ -35,14 +41,14 @@ def folders(root: Path) -> Layout | None:
     return layout if layout.classes else replace(layout, **vars(class_names(root, listing)))
 
 
-def find_pairs(root: Path, listing: Listing) -> "Found | None":
+def find_pairs(root: Path, listing: Listing) -> "PairedFiles | None":
     """Photos and masks of a listing; None where there are none.
 
     Raises DataError where there are folders of photos and of masks and no name in the one is in the other, and for
     what is ambiguous (see `pair`).
     """
     there = list(pictures(listing))
-    where = places({each.folder for each in there})
+    where = folder_roles({each.folder for each in there})
     role = {folder: place.role for folder, place in where.items()}
     masks = [each for each in there if role[each.folder] == "masks"]
     photos = [each for each in there if role[each.folder] == "photos"]
@@ -52,13 +58,13 @@ def find_pairs(root: Path, listing: Listing) -> "Found | None":
         pairs = pair(photos, masks, where)
         if pairs.masks or pairs.by_class:
             _check_one_data_set(root, masks, where)
-            return Found(root, listing, photos, pairs, where, strict)
-    beside = [each for each in there if is_marked_mask(each.stem)]
+            return PairedFiles(root, listing, photos, pairs, where, strict)
+    beside = [each for each in there if has_mask_suffix(each.stem)]
     if beside:
-        others = [each for each in there if not is_marked_mask(each.stem)]
+        others = [each for each in there if not has_mask_suffix(each.stem)]
         pairs = pair(others, beside, {folder: _beside(folder, place) for folder, place in where.items()})
         if pairs.masks:
-            return Found(root, listing, others, pairs, where, False)
+            return PairedFiles(root, listing, others, pairs, where, False)
     if strict and masks:
         raise DataError(
             f"{root}: no photo has a mask of its name: photos are {shown(photos, 2)}, and masks {shown(masks, 2)}; "
@@ -67,24 +73,24 @@ def find_pairs(root: Path, listing: Listing) -> "Found | None":
     return None
 
 
-def _check_one_data_set(root: Path, masks: Sequence[Picture], where: Mapping[str, Place]) -> None:
+def _check_one_data_set(root: Path, masks: Sequence[ImageFile], where: Mapping[str, FolderRole]) -> None:
     """Refuse a folder of data sets that lie in different ways: a/images with a/masks, b/train with b/trainannot."""
     named: dict[str, set[str]] = defaultdict(set)
     for base in {where[mask.folder].base for mask in masks}:
         above, _, name = base.rpartition("/")
         top = above.split("/")[0]
-        named["" if read_part(top) != (None, None) else top].add(without_split(name))
+        named["" if parse_folder_name(top) != (None, None) else top].add(without_split(name))
     if len(named) > 1 and len({frozenset(names) for names in named.values()}) > 1:
         raise DataError(f"{root}: holds data sets of several kinds ({shown(sorted(named))}); point DATA at one of them")
 
 
-def _beside(folder: str, place: Place) -> Place:
+def _beside(folder: str, place: FolderRole) -> FolderRole:
     """The place of files side by side: a mask is in the very folder of its photo."""
     return replace(place, base=folder, rest=(folder,))
 
 
 @dataclass(frozen=True)
-class Found:
+class PairedFiles:
     """Photos and masks as names, on their way to records.
 
     `strict`: whether the photos are in folders named for photos; else pictures that have no mask may be anything.
@@ -92,16 +98,16 @@ class Found:
 
     root: Path
     listing: Listing
-    photos: Sequence[Picture]
+    photos: Sequence[ImageFile]
     pairs: Pairs
-    places: Mapping[str, Place]
+    folder_roles: Mapping[str, FolderRole]
     strict: bool
 
-    def layout(self) -> Layout:
+    def layout(self) -> FormatResult:
         """The records of each split, without names of classes."""
         classes = tuple(sorted({name for masks in self.pairs.by_class.values() for name in masks}))
         splits = {photo: self._split(photo) for photo in self.photos}
-        problems: list[Problem] = []
+        problems: list[DataIssue] = []
         lists = {} if any(splits.values()) else find_lists(self.root, self.listing)
         if lists:
             by_split, problems = self._listed(lists)
@@ -116,44 +122,44 @@ class Found:
             if self.strict or lists:
                 problems += self._bare(photos)
         if not (self.strict or lists):
-            in_folders: dict[str, list[Picture]] = defaultdict(list)
+            in_folders: dict[str, list[ImageFile]] = defaultdict(list)
             for photo in self.photos:
                 in_folders[photo.folder].append(photo)
             for photos in in_folders.values():
                 problems += self._bare(photos)
-        return Layout(
+        return FormatResult(
             records["train"],
             records["val"],
             records["test"],
             classes=classes,
-            encoding=MaskEncoding("layers") if classes else None,
+            encoding=LabelMap("layers") if classes else None,
             problems=tuple(problems),
         )
 
-    def _split(self, photo: Picture) -> Split | None:
-        split = self.places[photo.folder].split
+    def _split(self, photo: ImageFile) -> Split | None:
+        split = self.folder_roles[photo.folder].split
         if split is None and photo in self.pairs.masks:  # all photos in one folder, masks by split
-            split = self.places[self.pairs.masks[photo].folder].split
+            split = self.folder_roles[self.pairs.masks[photo].folder].split
         return split
 
-    def _listed(self, lists: Mapping[Split, Path]) -> tuple[dict[Split, list[Picture]], list[Problem]]:
+    def _listed(self, lists: Mapping[Split, Path]) -> tuple[dict[Split, list[ImageFile]], list[DataIssue]]:
         """The photos that lists name; without a list for training, those that no list names train."""
-        by_split: dict[Split, list[Picture]] = {split: [] for split in SPLITS}
-        problems: list[Problem] = []
+        by_split: dict[Split, list[ImageFile]] = {split: [] for split in SPLITS}
+        problems: list[DataIssue] = []
         for split, path in lists.items():
             by_split[split], missing = read_list(path, self.photos)
             if missing and not by_split[split]:
                 if split == "train":
                     raise DataError(f"{path}: none of its lines names a photo ({missing[0].file}); mend or remove it")
                 what = f"none of its {len(missing)} lines names a photo; that split is left out"
-                missing = [Problem("list without photos", str(path), what, usable=True)]
+                missing = [DataIssue("list without photos", str(path), what, usable=True)]
             problems += missing
         if "train" not in lists:
             elsewhere = {photo for photos in by_split.values() for photo in photos}
             by_split["train"] = [photo for photo in self.photos if photo not in elsewhere]
         return by_split, problems
 
-    def _records(self, photos: Sequence[Picture], classes: Sequence[str]) -> tuple[Record, ...]:
+    def _records(self, photos: Sequence[ImageFile], classes: Sequence[str]) -> tuple[Record, ...]:
         path = cache(self.root.joinpath)  # of a folder, made once
         records = []
         for photo in photos:
@@ -162,36 +168,38 @@ class Found:
             elif by_class := self.pairs.by_class.get(photo):
                 masks = [by_class.get(name) for name in classes]
                 layers = tuple(None if each is None else path(each.folder) / each.name for each in masks)
-                records.append(Record(path(photo.folder) / photo.name, Layers(layers)))
+                records.append(Record(path(photo.folder) / photo.name, MultilabelMask(layers)))
         return tuple(records)
 
-    def _bare(self, photos: Sequence[Picture]) -> list[Problem]:
+    def _bare(self, photos: Sequence[ImageFile]) -> list[DataIssue]:
         """A problem for each photo without a mask; where they all are, as in a test split, a note for all of them."""
         paired = self.pairs.by_class or self.pairs.masks
         bare = [photo for photo in photos if photo not in paired]
         if bare and len(bare) == len(photos):
             folder = str(self.root / photos[0].folder)
             what = f"none of the {len(photos)} photos here has a mask; they are left out"
-            return [Problem("photos without masks", folder, what, usable=True)]
+            return [DataIssue("photos without masks", folder, what, usable=True)]
         what = "has no mask; add it among the masks under the same name, or move the photo away"
-        return [Problem("missing mask", str(self.root / str(photo)), what) for photo in bare]
+        return [DataIssue("missing mask", str(self.root / str(photo)), what) for photo in bare]
 
-    def _lone_masks(self) -> list[Problem]:
+    def _lone_masks(self) -> list[DataIssue]:
         what = "a mask whose photo is missing; add the photo under the same name, or move the mask away"
-        return [Problem("missing photo", str(self.root / str(mask)), what) for mask in self.pairs.lone_masks]
+        return [DataIssue("missing photo", str(self.root / str(mask)), what) for mask in self.pairs.lone_masks]
 
 
-def keep(listing: Listing, wanted: Callable[[str, str], bool]) -> Listing:
+def filter_files(listing: Listing, wanted: Callable[[str, str], bool]) -> Listing:
     """The files of a listing for which `wanted(folder, name)` holds."""
     return {folder: [name for name in names if wanted(folder, name)] for folder, names in listing.items()}
 
 
-def each_record(layout: Layout, change: Callable[[Record], Record]) -> Layout:
+def map_records(layout: FormatResult, change: Callable[[Record], Record]) -> FormatResult:
     """A layout with every record changed."""
     train, val, test = (tuple(map(change, records)) for records in (layout.train, layout.val, layout.test))
     return replace(layout, train=train, val=val, test=test)
 
 
-def official(layout: Layout, names: Sequence[str], levels: Mapping[int, int], palette: Sequence[Colour] = ()) -> Layout:
+def with_known_classes(
+    layout: FormatResult, names: Sequence[str], levels: Mapping[int, int], palette: Sequence[Color] = ()
+) -> FormatResult:
     """A layout with the classes of a known data set and what its masks' levels mean."""
-    return replace(layout, classes=tuple(names), encoding=MaskEncoding("values", levels), palette=tuple(palette))
+    return replace(layout, classes=tuple(names), encoding=LabelMap("values", levels), palette=tuple(palette))

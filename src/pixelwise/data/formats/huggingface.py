@@ -10,10 +10,10 @@ from typing import Any
 from pixelwise.data.formats._class_files import class_names
 from pixelwise.data.formats._filesystem import is_folder, list_files, pictures, read_text, shown
 from pixelwise.data.formats._splits import SPLIT_WORDS
-from pixelwise.data.formats._table_files import told
-from pixelwise.data.formats._table_sources import Sources
-from pixelwise.data.io.parquet import CellFile, holds_pictures, open_parquet, picture_cells, read_arrow
-from pixelwise.data.schema import SPLITS, Layout, Problem, Record, Split
+from pixelwise.data.formats._table_files import wrap_errors
+from pixelwise.data.formats._table_sources import CellResolver
+from pixelwise.data.io.parquet import TableFile, holds_pictures, open_parquet, picture_cells, read_arrow
+from pixelwise.data.schema import SPLITS, DataIssue, FormatResult, Record, Split
 from pixelwise.errors import DataError
 
 PHOTOS = ("image", "pixel_values", "img", "photo", "picture")
@@ -40,7 +40,7 @@ _DEPTH = 2
 Features = Mapping[str, Any]
 
 
-def huggingface(root: Path) -> Layout | None:
+def huggingface(root: Path) -> FormatResult | None:
     """A folder of `save_to_disk`, of a Dataset or a DatasetDict, or of Parquet files that `datasets` wrote.
 
     Files are read where they lie, by pyarrow alone: `datasets` would look for its cache and for the network. Splits are
@@ -63,7 +63,7 @@ def huggingface(root: Path) -> Layout | None:
         if part.split in splits:
             records[splits[part.split]] += _records(part, photo, mask, problems)
     train, val, test = (tuple(records[split]) for split in SPLITS)
-    layout = Layout(train, val, test, listed=_class_names(found[0].features), problems=tuple(problems))
+    layout = FormatResult(train, val, test, listed=_class_names(found[0].features), problems=tuple(problems))
     beside = class_names(root, list_files(root, depth=0))
     return replace(layout, **vars(beside)) if beside else layout
 
@@ -72,7 +72,7 @@ def huggingface(root: Path) -> Layout | None:
 class _Part:
     """One file of a data set: its split as the data set calls it, "" where it has none."""
 
-    file: CellFile
+    file: TableFile
     split: str
     features: Features
 
@@ -117,7 +117,7 @@ def _json(path: Path) -> dict[str, Any]:
     return content
 
 
-def _cell_file(path: Path, kind: Any) -> CellFile:
+def _cell_file(path: Path, kind: Any) -> TableFile:
     try:
         import pyarrow  # noqa: F401
     except ImportError:
@@ -125,7 +125,7 @@ def _cell_file(path: Path, kind: Any) -> CellFile:
         raise DataError(f"{path}: {needs}") from None
     if not path.is_file():
         raise DataError(f"{path}: no such file; copy or save the data set again")
-    return CellFile(str(path), kind, path.stat().st_mtime_ns)
+    return TableFile(str(path), kind, path.stat().st_mtime_ns)
 
 
 def _from_hub(root: Path) -> list[_Part]:
@@ -158,9 +158,9 @@ def _from_hub(root: Path) -> list[_Part]:
     return parts if _pictures(parts[0].features) else []
 
 
-def _features(file: CellFile) -> Features:
+def _features(file: TableFile) -> Features:
     """What the file's own description says of its columns; {} where `datasets` did not write it."""
-    with told(file), open_parquet(file) as parquet:
+    with wrap_errors(file), open_parquet(file) as parquet:
         text = (parquet.schema_arrow.metadata or {}).get(b"huggingface")
     try:
         return dict(json.loads(text)["info"]["features"]) if text else {}
@@ -187,7 +187,7 @@ def _columns(part: _Part) -> tuple[str, str]:
     raise DataError(f"{part.file}: needs one column of photos and one of masks; columns of pictures: {columns}; {hint}")
 
 
-def _splits(root: Path, parts: Sequence[_Part]) -> tuple[dict[str, Split], list[Problem]]:
+def _splits(root: Path, parts: Sequence[_Part]) -> tuple[dict[str, Split], list[DataIssue]]:
     """The data set's name of each split → ours; those with names of no split are left out."""
     names = list(dict.fromkeys(part.split for part in parts))
     if len(names) == 1:
@@ -197,18 +197,18 @@ def _splits(root: Path, parts: Sequence[_Part]) -> tuple[dict[str, Split], list[
     if len(set(known.values())) < max(1, len(known)):
         raise DataError(f"{root}: its splits are {', '.join(names)}; call them train, validation and test, each once")
     what = f"the split {shown(others)} is none of train, validation and test; left out"
-    return known, [Problem("unknown split", str(root), what, usable=True)] if others else []
+    return known, [DataIssue("unknown split", str(root), what, usable=True)] if others else []
 
 
-def _records(part: _Part, photo: str, mask: str, problems: list[Problem]) -> list[Record]:
-    with told(part.file):
+def _records(part: _Part, photo: str, mask: str, problems: list[DataIssue]) -> list[Record]:
+    with wrap_errors(part.file):
         schema = _schema(part.file)
         columns = []
         for name in (photo, mask):
             if name not in schema.names or not holds_pictures(schema.field(name).type):
                 raise DataError(f"{part.file}: the column {name} holds no pictures; save the data set again")
             columns.append(picture_cells(part.file, name, schema.field(name).type))
-        sources, records = Sources(Path(part.file.url)), []
+        sources, records = CellResolver(Path(part.file.url)), []
         for number, cells in enumerate(zip(*columns, strict=True), 1):
             where = f"{part.file}, row {number}"
             (image, no_image), (picture, no_picture) = map(sources.find, cells)
@@ -217,11 +217,11 @@ def _records(part: _Part, photo: str, mask: str, problems: list[Problem]) -> lis
                 continue
             kind, path = ("photo", no_image) if image is None else ("mask", no_picture)
             what = f"no such {kind}, though {where} names it" if path else f"has no {kind}"
-            problems.append(Problem(f"missing {kind}", path or where, f"{what}; add it or take out the row"))
+            problems.append(DataIssue(f"missing {kind}", path or where, f"{what}; add it or take out the row"))
     return records
 
 
-def _schema(file: CellFile) -> Any:
+def _schema(file: TableFile) -> Any:
     if file.kind == "arrow":
         return read_arrow(file).schema
     with open_parquet(file) as parquet:

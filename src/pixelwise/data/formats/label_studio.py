@@ -10,27 +10,27 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import numpy as np
 
 from pixelwise.data.formats._annotations import (
-    OutlineError,
-    Photos,
-    begins_with,
-    drawn_layout,
+    AnnotationError,
+    ImageIndex,
+    assign_class_ids,
     ellipse,
+    file_starts_with,
     is_file,
     is_number,
     is_text,
     is_whole,
-    number_classes,
+    polygon_result,
+    printable_prefix,
     read_json,
     rectangle,
     split_of,
     to_points,
-    unlisted,
-    writable,
+    unlisted_images_issue,
 )
-from pixelwise.data.formats._filesystem import PICTURE_SUFFIXES, Picture, is_folder, list_files
-from pixelwise.data.formats._rle import run_lengths, unpack_brush
+from pixelwise.data.formats._filesystem import IMAGE_SUFFIXES, ImageFile, is_folder, list_files
+from pixelwise.data.formats._rle import decode_brush_rle, run_lengths
 from pixelwise.data.io.image import MOST_PIXELS
-from pixelwise.data.schema import SPLITS, Layout, Problem, Record, Shape, Shapes, Split
+from pixelwise.data.schema import SPLITS, Annotation, DataIssue, FormatResult, PolygonMask, Record, Split
 from pixelwise.errors import DataError
 
 _HEAD = r'\s*\[\s*\{.*"(annotations|annotation_id|original_width)"\s*:'
@@ -46,7 +46,7 @@ _PREFIX = re.compile(r"[0-9a-f]{6,8}-")
 """What Label Studio puts before the name of a file that was uploaded."""
 
 
-def label_studio(root: Path) -> Layout | None:
+def label_studio(root: Path) -> FormatResult | None:
     """Label Studio: a JSON or JSON-MIN export, in the root or the root itself; photos are found by name.
 
     Polygons, rectangles, ellipses and brush masks; later regions are on top. Classes are the labels by name after
@@ -58,10 +58,10 @@ def label_studio(root: Path) -> Layout | None:
     if not read:
         return None
     base = root.parent if is_file(root) else root
-    photos = Photos(base, list_files(base, depth=6))
-    problems: list[Problem] = []
-    taken: dict[Picture, str] = {}
-    drawn: list[tuple[Picture, str, list[tuple[str, Shape]]]] = []
+    photos = ImageIndex(base, list_files(base, depth=6))
+    problems: list[DataIssue] = []
+    taken: dict[ImageFile, str] = {}
+    drawn: list[tuple[ImageFile, str, list[tuple[str, Annotation]]]] = []
     for path, content in read:
         for task in _tasks(path, content):
             photo = _photo(task, photos, problems)
@@ -76,15 +76,15 @@ def label_studio(root: Path) -> Layout | None:
             if regions is not None:
                 try:
                     drawn.append((photo, f"{path}, {task}", _shapes(regions, f"{path}, {task}", problems)))
-                except OutlineError as error:
-                    problems.append(Problem("bad outline", f"{path}, {task}", f"{photo}: {error}; mend or remove it"))
-    classes, labels = number_classes(sorted({label for *_, shapes in drawn for label, _ in shapes}))
+                except AnnotationError as error:
+                    problems.append(DataIssue("bad outline", f"{path}, {task}", f"{photo}: {error}; mend or remove it"))
+    classes, labels = assign_class_ids(sorted({label for *_, shapes in drawn for label, _ in shapes}))
     records: dict[Split, list[Record]] = {split: [] for split in SPLITS}
     for photo, name, shapes in drawn:
-        own = tuple(Shape(labels[each], shape.polygons, shape.rle, shape.relative) for each, shape in shapes)
-        records[split_of(photo.folder) or "train"].append(Record(photos.path(photo), Shapes(own, name)))
-    problems += unlisted(photos, set(taken), read[0][0])
-    return drawn_layout(records, classes, problems)
+        own = tuple(Annotation(labels[each], shape.polygons, shape.rle, shape.relative) for each, shape in shapes)
+        records[split_of(photo.folder) or "train"].append(Record(photos.path(photo), PolygonMask(own, name)))
+    problems += unlisted_images_issue(photos, set(taken), read[0][0])
+    return polygon_result(records, classes, problems)
 
 
 @dataclass
@@ -97,16 +97,16 @@ class _Task:
     annotations: list[tuple[bool, bool, list[dict[str, Any]]]] = field(default_factory=list)
 
     def __str__(self) -> str:
-        return f"task {writable(str(self.number))}"
+        return f"task {printable_prefix(str(self.number))}"
 
 
 def _find_files(root: Path) -> list[Path]:
     if is_file(root):
-        return [root] if root.suffix.lower() == ".json" and begins_with(root, _HEAD) else []
+        return [root] if root.suffix.lower() == ".json" and file_starts_with(root, _HEAD) else []
     if not is_folder(root):
         return []
     names = [name for name in list_files(root, depth=0)[""] if name.lower().endswith(".json")]
-    return [root / name for name in names[:_MOST_FILES] if begins_with(root / name, _HEAD)]
+    return [root / name for name in names[:_MOST_FILES] if file_starts_with(root / name, _HEAD)]
 
 
 def _is_export(content: object) -> bool:
@@ -129,12 +129,12 @@ def _tasks(path: Path, content: Sequence[object]) -> Iterator[_Task]:
         data = entry.get("data") if whole else entry
         name = _photo_name(data) if isinstance(data, dict) else None
         if name is None:
-            raise DataError(f"{path}: task {writable(str(number))} names no photo in its data; export it again")
+            raise DataError(f"{path}: task {printable_prefix(str(number))} names no photo in its data; export it again")
         task = tasks.get(number)
         if task is None:
             task = tasks[number] = _Task(path, number, name)
         elif whole or task.photo != name:
-            raise DataError(f"{path}: two tasks have the id {writable(str(number))}; export it again")
+            raise DataError(f"{path}: two tasks have the id {printable_prefix(str(number))}; export it again")
         if whole:
             task.annotations += _annotations(path, task, entry.get("annotations"))
         else:
@@ -149,7 +149,7 @@ def _photo_name(data: Mapping[str, object]) -> str | None:
     for value in data.values():
         if isinstance(value, str) and is_text(value):
             for name in _readings(value):
-                if name.rpartition(".")[2].lower() in PICTURE_SUFFIXES:
+                if name.rpartition(".")[2].lower() in IMAGE_SUFFIXES:
                     return value
     return None
 
@@ -170,19 +170,19 @@ def _annotations(path: Path, task: _Task, entries: object) -> Iterator[tuple[boo
         yield bool(each.get("was_cancelled")), bool(each.get("ground_truth")), regions
 
 
-def _chosen(task: _Task, where: str, problems: list[Problem]) -> list[dict[str, Any]] | None:
+def _chosen(task: _Task, where: str, problems: list[DataIssue]) -> list[dict[str, Any]] | None:
     """The regions of the annotation that counts; None, with a problem, where there is none."""
     there = [each for each in task.annotations if not each[0]]
     if not there:
         state = "was skipped" if task.annotations else "is not annotated"
         what = f"{task.photo} {state} and so has no mask; annotate it, or take it out of the export"
-        problems.append(Problem("missing mask", where, what))
+        problems.append(DataIssue("missing mask", where, what))
         return None
     best = next((each for each in reversed(there) if each[1]), there[-1])
     if len(there) > 1:
         which = "the ground truth" if best[1] else "the last one"
         what = f"has {len(there)} annotations; {which} is taken"
-        problems.append(Problem("several annotations", where, what, usable=True))
+        problems.append(DataIssue("several annotations", where, what, usable=True))
     return best[2]
 
 
@@ -197,7 +197,7 @@ def _readings(name: str) -> Iterator[str]:
     yield local[0] if local else unquote(parts.path)
 
 
-def _photo(task: _Task, photos: Photos, problems: list[Problem]) -> Picture | None:
+def _photo(task: _Task, photos: ImageIndex, problems: list[DataIssue]) -> ImageFile | None:
     """The photo of a task; None, with a problem, where it is not here."""
     where = f"{task.path}, {task}"
     for name in _readings(task.photo):
@@ -206,13 +206,15 @@ def _photo(task: _Task, photos: Photos, problems: list[Problem]) -> Picture | No
             photo = photos.find(f"{folder}{slash}{each}", where=where)
             if photo is not None:
                 return photo
-    what = f"no such photo here: {writable(task.photo)}; put it beside the export, or take out the task"
-    problems.append(Problem("missing photo", where, what))
+    what = f"no such photo here: {printable_prefix(task.photo)}; put it beside the export, or take out the task"
+    problems.append(DataIssue("missing photo", where, what))
     return None
 
 
-def _shapes(regions: Sequence[Mapping[str, Any]], where: str, problems: list[Problem]) -> list[tuple[str, Shape]]:
-    """(label, shape) in order. Raises OutlineError."""
+def _shapes(
+    regions: Sequence[Mapping[str, Any]], where: str, problems: list[DataIssue]
+) -> list[tuple[str, Annotation]]:
+    """(label, shape) in order. Raises AnnotationError."""
     named = {str(each.get("id")) for each in regions if each.get("id") and _labels(each)}
     found, left_out = [], 0
     for at, region in enumerate(regions):
@@ -223,14 +225,14 @@ def _shapes(regions: Sequence[Mapping[str, Any]], where: str, problems: list[Pro
         if not labels and str(region.get("id")) in named:
             continue  # the outline alone, which comes with its label once more
         if len(labels) != 1:
-            raise OutlineError(f"region {at} (from 0) must have one label, and has {len(labels)}")
+            raise AnnotationError(f"region {at} (from 0) must have one label, and has {len(labels)}")
         try:
             found.append((labels[0], _shape(region)))
-        except OutlineError as error:
-            raise OutlineError(f"region {at} (from 0): {error}") from None
+        except AnnotationError as error:
+            raise AnnotationError(f"region {at} (from 0): {error}") from None
     if left_out:
         what = f"{left_out} point{'s' * (left_out > 1)} cannot be drawn; left out"
-        problems.append(Problem("shape without area", where, what, usable=True))
+        problems.append(DataIssue("shape without area", where, what, usable=True))
     return found
 
 
@@ -239,37 +241,37 @@ def _labels(region: Mapping[str, Any]) -> list[str]:
     for key, value in region.items():
         if key.endswith("labels") and isinstance(value, list):
             if not all(map(is_text, value)):
-                raise OutlineError(f"{key} must be names")
+                raise AnnotationError(f"{key} must be names")
             return [each.strip() for each in value]
     return []
 
 
-def _shape(region: Mapping[str, Any]) -> Shape:
+def _shape(region: Mapping[str, Any]) -> Annotation:
     if region.get("image_rotation"):
-        raise OutlineError("the photo was turned in Label Studio; turn the photo itself and outline it anew")
+        raise AnnotationError("the photo was turned in Label Studio; turn the photo itself and outline it anew")
     if "rle" in region:
         width, height = _size(region)
-        return Shape(0, rle=run_lengths(unpack_brush(region["rle"], height, width)))
+        return Annotation(0, rle=run_lengths(decode_brush_rle(region["rle"], height, width)))
     if "points" in region:
         points = to_points(region["points"])
         if len(points) < 3:
-            raise OutlineError("a polygon of fewer than 3 points encloses nothing")
-        return Shape(0, (points / 100,), relative=True)
+            raise AnnotationError("a polygon of fewer than 3 points encloses nothing")
+        return Annotation(0, (points / 100,), relative=True)
     keys = ("x", "y", "radiusX", "radiusY") if "radiusX" in region else ("x", "y", "width", "height")
     values: list[Any] = [region.get(key) for key in keys]
     angle: Any = region.get("rotation") or 0
     if not all(is_number(each) and abs(each) <= 1000 for each in (*values, angle)):
-        raise OutlineError(f"{', '.join(keys)} and rotation must be numbers, in percent and degrees")
+        raise AnnotationError(f"{', '.join(keys)} and rotation must be numbers, in percent and degrees")
     # Turns are turns in pixels: a share of the width is not as long as a share of the height.
     size = _size(region) if angle else (100, 100)
     x, y, across, down = (each * size[at % 2] / 100 for at, each in enumerate(values))
     points = (ellipse if "radiusX" in region else rectangle)(x, y, across, down, angle)
-    return Shape(0, (points / np.array(size),), relative=True)
+    return Annotation(0, (points / np.array(size),), relative=True)
 
 
 def _size(region: Mapping[str, Any]) -> tuple[int, int]:
     width, height = region.get("original_width"), region.get("original_height")
     if not (is_whole(width) and is_whole(height) and 0 < width * height <= MOST_PIXELS):  # type: ignore[operator]
-        raise OutlineError("original_width and original_height must be whole numbers, of a picture that can be")
+        raise AnnotationError("original_width and original_height must be whole numbers, of a picture that can be")
     assert isinstance(width, int) and isinstance(height, int)
     return width, height

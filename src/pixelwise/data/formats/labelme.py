@@ -10,23 +10,23 @@ from typing import Any
 import numpy as np
 
 from pixelwise.data.formats._annotations import (
-    OutlineError,
-    Photos,
-    begins_with,
-    drawn_layout,
+    AnnotationError,
+    ImageIndex,
+    assign_class_ids,
     ellipse,
+    file_starts_with,
     is_text,
     is_whole,
-    number_classes,
+    polygon_result,
+    printable_prefix,
     read_json,
     split_of,
     to_points,
-    writable,
 )
 from pixelwise.data.formats._filesystem import Listing, is_folder, list_files
-from pixelwise.data.formats._rle import canvas, run_lengths
-from pixelwise.data.io.image import MOST_PIXELS, open_picture
-from pixelwise.data.schema import SPLITS, Layout, Problem, Record, Shape, Shapes, Source, Split
+from pixelwise.data.formats._rle import empty_rle, run_lengths
+from pixelwise.data.io.image import MOST_PIXELS, open_image
+from pixelwise.data.schema import SPLITS, Annotation, BytesSource, DataIssue, FormatResult, PolygonMask, Record, Split
 from pixelwise.errors import DataError, without_name
 from pixelwise.palette import IGNORE_INDEX
 
@@ -46,7 +46,7 @@ _LOOKED_AT = 20
 _NO_AREA = ("point", "points", "line", "linestrip")
 
 
-def labelme(root: Path) -> Layout | None:
+def labelme(root: Path) -> FormatResult | None:
     """labelme: a JSON for each photo, beside it or in another folder, with polygons, rectangles, circles and masks.
 
     Classes are the labels by name after "background"; `__ignore__` is ignored. Later shapes are on top. Splits are
@@ -58,37 +58,37 @@ def labelme(root: Path) -> Layout | None:
     found = [(folder, name) for folder, names in listing.items() for name in names if name.lower().endswith(".json")]
     if not any(_is_labelme(root / folder / name) for folder, name in found[:_LOOKED_AT]):
         return None
-    photos = Photos(root, listing)
+    photos = ImageIndex(root, listing)
     files: list[_File] = []
-    problems: list[Problem] = []
+    problems: list[DataIssue] = []
     taken: dict[object, Path] = {}
     for folder, name in found:
         path = root / folder / name
         try:
-            if not begins_with(path, _HEAD):
+            if not file_starts_with(path, _HEAD):
                 continue
             file = _read(path, folder, photos, problems)
             if file is None:
                 continue
             other = taken.setdefault(file.image, path)
             if other != path:
-                raise OutlineError(f"is of the same photo as {other}; keep one of them")
+                raise AnnotationError(f"is of the same photo as {other}; keep one of them")
             files.append(file)
-        except (OutlineError, DataError) as error:
-            problems.append(Problem("bad outline", str(path), without_name(error, path)))
+        except (AnnotationError, DataError) as error:
+            problems.append(DataIssue("bad outline", str(path), without_name(error, path)))
     names = {label for file in files for label, _ in file.shapes} - {IGNORED}
-    classes, index_of = number_classes(sorted(names), _BACKGROUND)
+    classes, index_of = assign_class_ids(sorted(names), _BACKGROUND)
     labels = index_of | {IGNORED: IGNORE_INDEX}
     records: dict[Split, list[Record]] = {split: [] for split in SPLITS}
     for file in files:
-        shapes = tuple(Shape(labels[label], shape.polygons, shape.rle) for label, shape in file.shapes)
-        records[file.split or "train"].append(Record(file.image, Shapes(file.first + shapes, str(file.path))))
+        shapes = tuple(Annotation(labels[label], shape.polygons, shape.rle) for label, shape in file.shapes)
+        records[file.split or "train"].append(Record(file.image, PolygonMask(file.first + shapes, str(file.path))))
     problems += _bare(root, listing, photos, taken)
-    return drawn_layout(records, classes, problems)
+    return polygon_result(records, classes, problems)
 
 
 def _is_labelme(path: Path) -> bool:
-    if not begins_with(path, _HEAD):
+    if not file_starts_with(path, _HEAD):
         return False
     try:
         content = read_json(path)
@@ -97,13 +97,13 @@ def _is_labelme(path: Path) -> bool:
     return isinstance(content, dict) and "shapes" in content and bool({"imagePath", "imageData"} & set(content))
 
 
-def _bare(root: Path, listing: Listing, photos: Photos, taken: Mapping[object, Path]) -> list[Problem]:
+def _bare(root: Path, listing: Listing, photos: ImageIndex, taken: Mapping[object, Path]) -> list[DataIssue]:
     """A problem for each photo without JSON, in the folders of those that have one."""
     there = {photos.path(each): each for many in photos.by_name.values() for each in many}
     folders = {there[image].folder for image in taken if isinstance(image, Path)}
     what = "has no JSON of its name; outline what it shows (or save it as it is, if that is nothing), or move it away"
     return [
-        Problem("missing mask", str(path), what)
+        DataIssue("missing mask", str(path), what)
         for path, photo in there.items()
         if photo.folder in folders and path not in taken
     ]
@@ -114,15 +114,15 @@ class _File:
     """What one JSON holds: (label, shape) in its order, the shapes' own labels not yet settled."""
 
     path: Path
-    image: Source
+    image: BytesSource
     split: Split | None
-    first: tuple[Shape, ...]
-    shapes: tuple[tuple[str, Shape], ...]
+    first: tuple[Annotation, ...]
+    shapes: tuple[tuple[str, Annotation], ...]
 
 
 @dataclass(frozen=True)
 class EmbeddedPhoto:
-    """The photo within a JSON of labelme (imageData): a `Source`."""
+    """The photo within a JSON of labelme (imageData): a `BytesSource`."""
 
     path: Path
 
@@ -143,16 +143,16 @@ class EmbeddedPhoto:
         return f"{self.path} (imageData)"
 
 
-def _read(path: Path, folder: str, photos: Photos, problems: list[Problem]) -> _File | None:
+def _read(path: Path, folder: str, photos: ImageIndex, problems: list[DataIssue]) -> _File | None:
     """What a JSON holds; None, with a problem, where its photo is missing."""
     content = read_json(path)
     if not isinstance(content, dict) or not isinstance(content.get("shapes"), list):
-        raise OutlineError('must be an object with a list of "shapes"; save it again in labelme')
+        raise AnnotationError('must be an object with a list of "shapes"; save it again in labelme')
     split = split_of(folder)
     called = content.get("imagePath")
     if called is not None and not is_text(called):
-        raise OutlineError("its imagePath must be the name of a photo; mend it")
-    image: Source
+        raise AnnotationError("its imagePath must be the name of a photo; mend it")
+    image: BytesSource
     photo = photos.find(called, folder, split, path) if called else None
     if photo is not None:
         image = photos.path(photo)
@@ -160,7 +160,7 @@ def _read(path: Path, folder: str, photos: Photos, problems: list[Problem]) -> _
         image = EmbeddedPhoto(path)
     else:
         what = f"no such photo here: {called or 'its imagePath is empty'}; add it, or move this file away"
-        problems.append(Problem("missing photo", str(path), what))
+        problems.append(DataIssue("missing photo", str(path), what))
         return None
     size = _size(content)
     shapes, left_out = [], set()
@@ -171,12 +171,12 @@ def _read(path: Path, folder: str, photos: Photos, problems: list[Problem]) -> _
                 left_out.add(kind)
             else:
                 shapes.append((label, _shape(each, kind, size)))
-        except OutlineError as error:
-            raise OutlineError(f"shape {at} (from 0): {error}; mend or remove it") from None
+        except AnnotationError as error:
+            raise AnnotationError(f"shape {at} (from 0): {error}; mend or remove it") from None
     if left_out:
         what = f"{' and '.join(sorted(left_out))} shapes enclose nothing; they are left out"
-        problems.append(Problem("shape without area", str(path), what, usable=True))
-    return _File(path, image, split, (canvas(*size),) if size else (), tuple(shapes))
+        problems.append(DataIssue("shape without area", str(path), what, usable=True))
+    return _File(path, image, split, (empty_rle(*size),) if size else (), tuple(shapes))
 
 
 def _size(content: Mapping[str, Any]) -> tuple[int, int] | None:
@@ -184,50 +184,52 @@ def _size(content: Mapping[str, Any]) -> tuple[int, int] | None:
     if height is None and width is None:
         return None
     if not (is_whole(height) and is_whole(width) and 0 < height * width <= MOST_PIXELS):  # type: ignore[operator]
-        raise OutlineError("its imageHeight and imageWidth must be whole numbers, of a picture that can be; mend them")
+        raise AnnotationError(
+            "its imageHeight and imageWidth must be whole numbers, of a picture that can be; mend them"
+        )
     assert isinstance(height, int) and isinstance(width, int)
     return height, width
 
 
 def _label(shape: object) -> str:
     if not isinstance(shape, dict) or not is_text(shape.get("label")):
-        raise OutlineError("must be an object with a label")
+        raise AnnotationError("must be an object with a label")
     return str(shape["label"]).strip()
 
 
-def _shape(shape: Mapping[str, Any], kind: str, size: tuple[int, int] | None) -> Shape:
+def _shape(shape: Mapping[str, Any], kind: str, size: tuple[int, int] | None) -> Annotation:
     points = to_points(shape.get("points"))
     if kind == "polygon":
         if len(points) < 3:
-            raise OutlineError("a polygon of fewer than 3 points encloses nothing")
-        return Shape(0, (points,))
+            raise AnnotationError("a polygon of fewer than 3 points encloses nothing")
+        return Annotation(0, (points,))
     if len(points) != 2 and not (kind == "rectangle" and len(points) == 4):
-        raise OutlineError(f"a {writable(str(kind))} must have two points")
+        raise AnnotationError(f"a {printable_prefix(str(kind))} must have two points")
     if kind == "rectangle":
         (left, top), (right, bottom) = points.min(0), points.max(0)
         corners = np.array([[left, top], [right, top], [right, bottom], [left, bottom]])
-        return Shape(0, (points if len(points) == 4 else corners,))
+        return Annotation(0, (points if len(points) == 4 else corners,))
     if kind == "circle":
         radius = float(np.hypot(*(points[1] - points[0])))
-        return Shape(0, (ellipse(float(points[0, 0]), float(points[0, 1]), radius, radius),))
+        return Annotation(0, (ellipse(float(points[0, 0]), float(points[0, 1]), radius, radius),))
     if kind == "mask":
-        return Shape(0, rle=_mask(shape.get("mask"), points, size))
-    raise OutlineError(f"shape_type {writable(str(kind))} is none that pixelwise draws")
+        return Annotation(0, rle=_mask(shape.get("mask"), points, size))
+    raise AnnotationError(f"shape_type {printable_prefix(str(kind))} is none that pixelwise draws")
 
 
 def _mask(data: object, points: np.ndarray, size: tuple[int, int] | None) -> dict[str, Any]:
     """A picture of what is inside, put where its box is; the box includes its last row and column."""
     if size is None:
-        raise OutlineError("a mask needs imageHeight and imageWidth")
+        raise AnnotationError("a mask needs imageHeight and imageWidth")
     try:
         content = base64.b64decode(data if isinstance(data, str) else "", validate=True)
-        inside = open_picture(_Bytes(content), lambda image: np.asarray(image.convert("L")) > 0)
+        inside = open_image(_Bytes(content), lambda image: np.asarray(image.convert("L")) > 0)
     except (binascii.Error, ValueError, DataError):
-        raise OutlineError("its mask is no picture in base64") from None
+        raise AnnotationError("its mask is no picture in base64") from None
     left, top = (int(each) for each in points.min(0))
     height, width = inside.shape
     if left < 0 or top < 0 or top + height > size[0] or left + width > size[1]:
-        raise OutlineError("its mask reaches outside the photo")
+        raise AnnotationError("its mask reaches outside the photo")
     whole = np.zeros(size, bool)
     whole[top : top + height, left : left + width] = inside
     return run_lengths(whole)
@@ -235,7 +237,7 @@ def _mask(data: object, points: np.ndarray, size: tuple[int, int] | None) -> dic
 
 @dataclass(frozen=True)
 class _Bytes:
-    """Bytes as a `Source`."""
+    """Bytes as a `BytesSource`."""
 
     content: bytes
     name: str = "mask"

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 from pixelwise.data.formats._filesystem import is_folder, list_files
-from pixelwise.data.schema import Layout, MaskEncoding, Problem, Record
+from pixelwise.data.schema import DataIssue, FormatResult, LabelMap, Record
 from pixelwise.errors import DataError
 
 
-def oxford_pets(root: Path) -> Layout | None:
+def oxford_pets(root: Path) -> FormatResult | None:
     """Oxford-IIIT Pet: images/, annotations/trimaps/ and the official lists trainval.txt and test.txt.
 
     Trimaps hold 1 = pet, 2 = background, 3 = border, as the data set's own README says. A record's stratum is
@@ -16,7 +16,7 @@ def oxford_pets(root: Path) -> Layout | None:
     annotations = root / "annotations"
     if not (is_folder(root / "images") and is_folder(annotations / "trimaps")):
         return None
-    problems: list[Problem] = []
+    problems: list[DataIssue] = []
     photos, masks = (set(list_files(folder, depth=0)[""]) for folder in (root / "images", annotations / "trimaps"))
 
     def records(split: str) -> tuple[Record, ...]:
@@ -32,18 +32,18 @@ def oxford_pets(root: Path) -> Layout | None:
             image, mask = root / "images" / f"{name}.jpg", annotations / "trimaps" / f"{name}.png"
             if image.name not in photos:
                 what = f"no such photo, though {listed.name} lists it; add it or take out the line"
-                problems.append(Problem("missing photo", str(image), what))
+                problems.append(DataIssue("missing photo", str(image), what))
             elif mask.name not in masks:
                 what = f"has no mask (no {mask}); add it or take {name} out of {listed.name}"
-                problems.append(Problem("missing mask", str(image), what))
+                problems.append(DataIssue("missing mask", str(image), what))
             else:
                 found.append(Record(image, mask, stratum=name.rpartition("_")[0]))
         return tuple(found)
 
-    return Layout(
+    return FormatResult(
         train=records("trainval"),
         test=records("test"),
         classes=("pet", "background", "border"),
-        encoding=MaskEncoding("values", {1: 0, 2: 1, 3: 2}),
+        encoding=LabelMap("values", {1: 0, 2: 1, 3: 2}),
         problems=tuple(problems),
     )

@@ -8,17 +8,17 @@ from pathlib import Path
 
 from pixelwise.data.formats._class_files import class_names
 from pixelwise.data.formats._filesystem import is_folder, list_files, list_folders
-from pixelwise.data.formats._folder_names import read_part
+from pixelwise.data.formats._folder_names import parse_folder_name
 from pixelwise.data.formats._splits import SPLIT_WORDS
 from pixelwise.data.formats._table_columns import NEEDED, Columns, find_columns, wanted
 from pixelwise.data.formats._table_files import SUFFIXES, Table, Value, open_table
-from pixelwise.data.formats._table_sources import Sources
-from pixelwise.data.io.remote import Remote, place_of
-from pixelwise.data.schema import SPLITS, Layers, Layout, MaskEncoding, Problem, Record, Source, Split
+from pixelwise.data.formats._table_sources import CellResolver
+from pixelwise.data.io.remote import RemoteFile, to_local_or_remote
+from pixelwise.data.schema import SPLITS, BytesSource, DataIssue, FormatResult, LabelMap, MultilabelMask, Record, Split
 from pixelwise.errors import DataError
 
 
-def table(root: Path) -> Layout | None:
+def table(root: Path) -> FormatResult | None:
     """A CSV, TSV or Parquet file with the columns image and mask, or a folder that holds one; see `COLUMNS`.
 
     Pictures are paths (relative ones start at the table's folder), URLs of any protocol of fsspec, or, in Parquet, the
@@ -28,7 +28,7 @@ def table(root: Path) -> Layout | None:
 
     Raises DataError for a table with a broken row, with columns that may mean two things, or beside another one.
     """
-    place = place_of(root)
+    place = to_local_or_remote(root)
     if place.name.lower().endswith(SUFFIXES) and not is_folder(root):
         found = open_table(place, wanted)
         if found is None:
@@ -37,7 +37,7 @@ def table(root: Path) -> Layout | None:
         if columns is None:
             raise DataError(f"{place}: needs {NEEDED}; its columns are {', '.join(map(repr, found.columns[:12]))}")
         return _layout([(found, columns)])
-    if isinstance(place, Remote) or not is_folder(place):
+    if isinstance(place, RemoteFile) or not is_folder(place):
         return None
     tables = _tables_in(place)
     words = [_word(each) for each, _ in tables]
@@ -61,7 +61,7 @@ def _tables_in(folder: Path) -> list[tuple[Table, Columns]]:
         if found is not None and columns is not None:
             tables.append((found, columns))
     # A table that cannot be read is nothing to a folder whose masks are in folders.
-    if errors and not tables and not any(any(read_part(name)) for name in list_folders(folder)):
+    if errors and not tables and not any(any(parse_folder_name(name)) for name in list_folders(folder)):
         raise errors[0]
     return tables
 
@@ -73,7 +73,7 @@ def _word(table: Table) -> str | None:
     return found[0] if len(found) == 1 else None
 
 
-def _layout(tables: Sequence[tuple[Table, Columns]]) -> Layout:
+def _layout(tables: Sequence[tuple[Table, Columns]]) -> FormatResult:
     classes = tables[0][1].classes
     for other, columns in tables[1:]:
         if columns.classes != classes:
@@ -82,16 +82,16 @@ def _layout(tables: Sequence[tuple[Table, Columns]]) -> Layout:
     for each, columns in tables:
         reader.read(each, columns)
     train, val, test = (tuple(reader.records[split]) for split in SPLITS)
-    layout = Layout(
+    layout = FormatResult(
         train,
         val,
         test,
         classes=classes,
-        encoding=MaskEncoding("layers") if classes else None,
+        encoding=LabelMap("layers") if classes else None,
         problems=tuple(reader.problems),
     )
     folder = tables[0][0].file
-    if classes or isinstance(folder, Remote):
+    if classes or isinstance(folder, RemoteFile):
         return layout
     names = {str(each.file.name) for each, _ in tables}
     beside = [name for name in list_files(folder.parent, depth=0)[""] if name not in names]
@@ -103,12 +103,12 @@ class _Reader:
 
     def __init__(self) -> None:
         self.records: dict[Split, list[Record]] = {split: [] for split in SPLITS}
-        self.problems: list[Problem] = []
+        self.problems: list[DataIssue] = []
         self._seen: dict[str, str] = {}
 
     def read(self, table: Table, columns: Columns) -> None:
         """The rows of one table."""
-        sources = Sources(table.file)
+        sources = CellResolver(table.file)
         named = _word(table)
         default: Split = SPLIT_WORDS[named] if named else "train"
         extra = (columns.split, columns.group, columns.stratum)
@@ -122,7 +122,7 @@ class _Reader:
                 self.records[split].append(replace(record, group=group, stratum=stratum))
 
     def _record(
-        self, where: str, sources: Sources, photo: Value, masks: Sequence[Value], columns: Columns
+        self, where: str, sources: CellResolver, photo: Value, masks: Sequence[Value], columns: Columns
     ) -> Record | None:
         image, missing = sources.find(photo)
         name = str(image or missing or where)
@@ -134,7 +134,7 @@ class _Reader:
         if first != where:
             self._problem("photo listed twice", where, f"lists {name}, as {first} does; take out one of the rows")
             return None
-        found: list[Source | None] = []
+        found: list[BytesSource | None] = []
         for cell in masks:
             mask, missing = sources.find(cell)
             if missing:
@@ -143,14 +143,14 @@ class _Reader:
                 return None
             found.append(mask)
         if columns.classes:
-            return Record(image, Layers(tuple(found)))
+            return Record(image, MultilabelMask(tuple(found)))
         if found[0] is None:
             self._problem("missing mask", name, f"has no mask in {where}; add it or take out the row")
             return None
         return Record(image, found[0])
 
     def _problem(self, kind: str, file: str, what: str) -> None:
-        self.problems.append(Problem(kind, file, what))
+        self.problems.append(DataIssue(kind, file, what))
 
 
 def _split(where: str, word: str) -> Split:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from pixelwise.data.formats._class_files import class_names
 from pixelwise.data.formats._filesystem import is_folder, list_files, list_folders
-from pixelwise.data.formats.folders import find_pairs, keep, official
-from pixelwise.data.schema import Layout
+from pixelwise.data.formats.folders import filter_files, find_pairs, with_known_classes
+from pixelwise.data.schema import FormatResult
 from pixelwise.errors import DataError
 from pixelwise.palette import IGNORE_INDEX, voc_palette
 
@@ -26,7 +26,7 @@ _FOLDERS = ("JPEGImages", "SegmentationClass")
 _LISTS = "ImageSets/Segmentation"
 
 
-def voc(root: Path) -> Layout | None:
+def voc(root: Path) -> FormatResult | None:
     """Pascal VOC: JPEGImages/, SegmentationClass/ and ImageSets/Segmentation/*.txt; also in VOCdevkit/VOC2012 below.
 
     Photos named as VOC's (2007_000032) have its 21 classes, 255 = void. Of other data in this layout a labelmap.txt
@@ -42,16 +42,16 @@ def voc(root: Path) -> Layout | None:
     if len(places) > 1:
         raise DataError(f"{root}: holds {' and '.join(each.name for each in places)}; point DATA at one of them")
     listing = list_files(places[0])
-    inside = keep(listing, lambda folder, name: folder.startswith(_FOLDERS) or folder == _LISTS)
+    inside = filter_files(listing, lambda folder, name: folder.startswith(_FOLDERS) or folder == _LISTS)
     found = find_pairs(places[0], inside)
     if found is None:
         return None
-    names = class_names(places[0], keep(listing, lambda folder, name: not folder))
+    names = class_names(places[0], filter_files(listing, lambda folder, name: not folder))
     layout = replace(found.layout(), **vars(names))
     if names or not all(_PHOTO.fullmatch(photo.stem) for photo in found.pairs.masks):
         return layout
     levels = {index: index for index in range(len(CLASSES))} | {IGNORE_INDEX: IGNORE_INDEX}
-    return official(layout, CLASSES, levels, voc_palette(len(CLASSES)))
+    return with_known_classes(layout, CLASSES, levels, voc_palette(len(CLASSES)))
 
 
 def _below(folder: Path) -> list[Path]:

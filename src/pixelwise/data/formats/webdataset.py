@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pixelwise.data.io.tar_shard import Member, Shard
-from pixelwise.data.schema import SPLITS, Layers, Layout, MaskEncoding, Record
+from pixelwise.data.io.tar_shard import TarMember, TarShard
+from pixelwise.data.schema import SPLITS, FormatResult, LabelMap, MultilabelMask, Record
 from pixelwise.errors import DataError, first_line
 from pixelwise.palette import IGNORE_INDEX
 
@@ -18,7 +18,7 @@ MARK = "pixelwise shards"
 VERSION = 1
 
 
-def shards(root: Path) -> Layout | None:
+def shards(root: Path) -> FormatResult | None:
     """Shards of `pixelwise pack`: train-000000.tar, …, and dataset.json; a folder or a UPath on any fsspec system."""
     index = root / INDEX
     try:
@@ -35,7 +35,7 @@ def shards(root: Path) -> Layout | None:
         raise DataError(f"{index}: damaged; copy or pack the data set again") from None
 
 
-def _layout(root: Path, index: dict[str, Any]) -> Layout:
+def _layout(root: Path, index: dict[str, Any]) -> FormatResult:
     if index["version"] > VERSION:
         raise DataError(f"{root}: packed by a newer pixelwise; update this one")
     classes, multilabel = tuple(index["classes"]), index["multilabel"]
@@ -45,16 +45,16 @@ def _layout(root: Path, index: dict[str, Any]) -> Layout:
         found = []
         for each in shards:
             url = str(Path(local) / each["shard"]) if local else f"{str(root).rstrip('/')}/{each['shard']}"
-            shard = Shard(url, each["bytes"], each["blake2b"], options)
+            shard = TarShard(url, each["bytes"], each["blake2b"], options)
             found += [_record(shard, sample, len(classes) if multilabel else 0) for sample in each["samples"]]
         records[split] = tuple(found)
     levels = {0: 0, 1: 1} if multilabel else {index: index for index in range(len(classes))}
-    return Layout(
+    return FormatResult(
         records["train"],
         records["val"],
         records["test"],
         classes=classes,
-        encoding=MaskEncoding("layers" if multilabel else "values", levels | {IGNORE_INDEX: IGNORE_INDEX}),
+        encoding=LabelMap("layers" if multilabel else "values", levels | {IGNORE_INDEX: IGNORE_INDEX}),
         palette=tuple((red, green, blue) for red, green, blue in index["palette"]),
     )
 
@@ -67,10 +67,12 @@ def _place(root: Path) -> tuple[str | None, dict[str, Any]]:
     return None, dict(getattr(root, "storage_options", {}))
 
 
-def _record(shard: Shard, sample: list[Any], layers: int) -> Record:
+def _record(shard: TarShard, sample: list[Any], layers: int) -> Record:
     key, places, stratum, group = sample
-    members = {ending: Member(shard, offset, size, f"{key}.{ending}") for ending, offset, size in places}
+    members = {ending: TarMember(shard, offset, size, f"{key}.{ending}") for ending, offset, size in places}
     image = members[places[0][0]]
     if not layers:
         return Record(image, members["mask.png"], stratum, group)
-    return Record(image, Layers(tuple(members.get(f"mask.{label}.png") for label in range(layers))), stratum, group)
+    return Record(
+        image, MultilabelMask(tuple(members.get(f"mask.{label}.png") for label in range(layers))), stratum, group
+    )

@@ -9,21 +9,21 @@ from typing import Any
 import yaml
 
 from pixelwise.data.formats._annotations import (
-    OutlineError,
-    Photos,
+    AnnotationError,
+    ImageIndex,
     area_of,
-    drawn_layout,
+    assign_class_ids,
     is_file,
     is_text,
     is_whole,
-    number_classes,
+    polygon_result,
+    printable_prefix,
     split_of,
     to_points,
-    unlisted,
-    writable,
+    unlisted_images_issue,
 )
-from pixelwise.data.formats._filesystem import Listing, Picture, is_folder, list_files, read_lines, read_text
-from pixelwise.data.schema import SPLITS, Layout, Problem, Record, Shape, Shapes, Split
+from pixelwise.data.formats._filesystem import ImageFile, Listing, is_folder, list_files, read_lines, read_text
+from pixelwise.data.schema import SPLITS, Annotation, DataIssue, FormatResult, PolygonMask, Record, Split
 from pixelwise.errors import DataError, without_name
 
 SLACK = 1e-3
@@ -39,7 +39,7 @@ _KEYS: dict[Split, tuple[str, ...]] = {"train": ("train",), "val": ("val", "vali
 _BOX = 4
 
 
-def yolo_seg(root: Path) -> Layout | None:
+def yolo_seg(root: Path) -> FormatResult | None:
     """YOLO segmentation: data.yaml, images/ and labels/, whose lines are a class and x, y, x, y … in shares.
 
     Splits are what data.yaml says (folders, or lists of photos), else folders (images/train, or train/images). A photo
@@ -51,19 +51,19 @@ def yolo_seg(root: Path) -> Layout | None:
         return None
     base = settings.base
     listing = list_files(base)
-    photos = Photos(base, listing)
+    photos = ImageIndex(base, listing)
     by_split, problems = _split(settings, photos, listing)
     where = {photo: _label_file(photo) for many in by_split.values() for photo in many}
     texts = {folder: set(names) for folder, names in listing.items()}
     labelled = {photo: label for photo, label in where.items() if label[1] in texts.get(label[0], ())}
     if not labelled:
         return None
-    classes, index_of = number_classes(settings.names.values())
+    classes, index_of = assign_class_ids(settings.names.values())
     labels = {number: index_of[name] for number, name in settings.names.items()}
     records, wrong = _records(base, by_split, labelled, labels)
     problems += wrong + _lone_labels(base, listing, set(labelled.values()))
-    problems += unlisted(photos, set(where), settings.path)
-    return drawn_layout(records, classes, problems)
+    problems += unlisted_images_issue(photos, set(where), settings.path)
+    return polygon_result(records, classes, problems)
 
 
 @dataclass
@@ -151,26 +151,28 @@ def _read_names(path: Path, content: Mapping[Any, Any]) -> dict[int, str]:
     return dict(sorted(found.items()))
 
 
-def _split(settings: _Settings, photos: Photos, listing: Listing) -> tuple[dict[Split, list[Picture]], list[Problem]]:
+def _split(
+    settings: _Settings, photos: ImageIndex, listing: Listing
+) -> tuple[dict[Split, list[ImageFile]], list[DataIssue]]:
     """The photos of each split; one that several splits name is in the first of them."""
-    by_split: dict[Split, list[Picture]] = {split: [] for split in SPLITS}
+    by_split: dict[Split, list[ImageFile]] = {split: [] for split in SPLITS}
     everything = [photo for many in photos.by_name.values() for photo in many]
     if "train" not in settings.places:
         for photo in everything:
             if "images" in photo.folder.casefold().split("/"):
                 by_split[split_of(photo.folder) or "train"].append(photo)
         return by_split, []
-    problems: list[Problem] = []
-    taken: set[Picture] = set()
+    problems: list[DataIssue] = []
+    taken: set[ImageFile] = set()
     for split, places in settings.places.items():
-        found: dict[Picture, None] = {}
+        found: dict[ImageFile, None] = {}
         for place in places:
             named = _lookup(place, listing)
             if named is None:
                 what = f"no such folder or list: {place}"
                 if split == "train":
                     raise DataError(f"{settings.path}: {what}; mend its train, or add it")
-                problems.append(Problem("missing split", str(settings.path), f"{what}; left out", usable=True))
+                problems.append(DataIssue("missing split", str(settings.path), f"{what}; left out", usable=True))
             elif named.endswith(".txt"):
                 more, wrong = _read_list(photos, named)
                 found |= dict.fromkeys(more)
@@ -181,7 +183,7 @@ def _split(settings: _Settings, photos: Photos, listing: Listing) -> tuple[dict[
         twice = len(taken & found.keys())
         if twice:
             what = f"{twice} photo{'s' * (twice > 1)} of {split} stand in a split before it, and are left there"
-            problems.append(Problem("photo in two splits", str(settings.path), what, usable=True))
+            problems.append(DataIssue("photo in two splits", str(settings.path), what, usable=True))
         by_split[split] = [photo for photo in found if photo not in taken]
         taken |= found.keys()
     return by_split, problems
@@ -200,20 +202,20 @@ def _lookup(place: str, listing: Listing) -> str | None:
     return None
 
 
-def _read_list(photos: Photos, name: str) -> tuple[list[Picture], list[Problem]]:
+def _read_list(photos: ImageIndex, name: str) -> tuple[list[ImageFile], list[DataIssue]]:
     path = photos.root / name
     found, problems = [], []
     for line in read_lines(path):
         photo = photos.find(line, name.rpartition("/")[0], where=path)
         if photo is None:
-            what = f"no such photo here: {writable(line)}; add it, or take out the line"
-            problems.append(Problem("missing photo", str(path), what))
+            what = f"no such photo here: {printable_prefix(line)}; add it, or take out the line"
+            problems.append(DataIssue("missing photo", str(path), what))
         else:
             found.append(photo)
     return found, problems
 
 
-def _label_file(photo: Picture) -> tuple[str, str]:
+def _label_file(photo: ImageFile) -> tuple[str, str]:
     """The folder and name of the text file of a photo: the last "images" in its path is "labels"."""
     parts = photo.folder.split("/")
     for at in range(len(parts) - 1, -1, -1):
@@ -223,11 +225,11 @@ def _label_file(photo: Picture) -> tuple[str, str]:
     return "/".join(parts), f"{photo.stem}.txt"
 
 
-def _lone_labels(base: Path, listing: Listing, used: set[tuple[str, str]]) -> list[Problem]:
+def _lone_labels(base: Path, listing: Listing, used: set[tuple[str, str]]) -> list[DataIssue]:
     what = "outlines whose photo is missing; add the photo under the same name, or move this file away"
     folders = {folder for folder, _ in used}
     return [
-        Problem("missing photo", str(base / folder / name), what)
+        DataIssue("missing photo", str(base / folder / name), what)
         for folder in sorted(folders)
         for name in listing[folder]
         if name.endswith(".txt") and (folder, name) not in used and name != "classes.txt" and "labels" in folder
@@ -236,39 +238,39 @@ def _lone_labels(base: Path, listing: Listing, used: set[tuple[str, str]]) -> li
 
 def _records(
     base: Path,
-    by_split: Mapping[Split, Sequence[Picture]],
-    labelled: Mapping[Picture, tuple[str, str]],
+    by_split: Mapping[Split, Sequence[ImageFile]],
+    labelled: Mapping[ImageFile, tuple[str, str]],
     labels: Mapping[int, int],
-) -> tuple[dict[Split, list[Record]], list[Problem]]:
+) -> tuple[dict[Split, list[Record]], list[DataIssue]]:
     records: dict[Split, list[Record]] = {split: [] for split in SPLITS}
-    problems: list[Problem] = []
-    taken: dict[tuple[str, str], Picture] = {}
+    problems: list[DataIssue] = []
+    taken: dict[tuple[str, str], ImageFile] = {}
     boxes = drawn = 0
     for split, photos in by_split.items():
         for photo in photos:
             image = base / photo.folder / photo.name
             if photo not in labelled:
-                records[split].append(Record(image, Shapes((), f"no outlines of {image}")))
+                records[split].append(Record(image, PolygonMask((), f"no outlines of {image}")))
                 continue
             folder, name = labelled[photo]
             path = base / folder / name
             other = taken.setdefault((folder, name), photo)
             try:
                 if other != photo:
-                    raise OutlineError(f"may be of {other} or {photo}; give each photo a name of its own")
+                    raise AnnotationError(f"may be of {other} or {photo}; give each photo a name of its own")
                 shapes, of_boxes = _read_shapes(read_text(path), labels)
                 drawn, boxes = drawn + len(shapes), boxes + of_boxes
                 if of_boxes:
-                    raise OutlineError("holds boxes (5 numbers a line); masks need outlines")
-                records[split].append(Record(image, Shapes(shapes, str(path))))
-            except (OutlineError, DataError) as error:
-                problems.append(Problem("bad outline", str(path), without_name(error, path)))
+                    raise AnnotationError("holds boxes (5 numbers a line); masks need outlines")
+                records[split].append(Record(image, PolygonMask(shapes, str(path))))
+            except (AnnotationError, DataError) as error:
+                problems.append(DataIssue("bad outline", str(path), without_name(error, path)))
     if boxes and not drawn:
         raise DataError(f"{problems[0].file}: these are boxes, no masks: label outlines, and export as segmentation")
     return records, problems
 
 
-def _read_shapes(text: str, labels: Mapping[int, int]) -> tuple[tuple[Shape, ...], int]:
+def _read_shapes(text: str, labels: Mapping[int, int]) -> tuple[tuple[Annotation, ...], int]:
     """The things of a text file from the largest to the smallest, and how many boxes are among its lines."""
     found, boxes = [], 0
     for at, line in enumerate(text.splitlines(), start=1):
@@ -278,21 +280,23 @@ def _read_shapes(text: str, labels: Mapping[int, int]) -> tuple[tuple[Shape, ...
         try:
             values = [float(word) for word in words]
         except ValueError:
-            raise OutlineError(f"line {at}: holds something else than numbers; mend it") from None
+            raise AnnotationError(f"line {at}: holds something else than numbers; mend it") from None
         if values[0] not in labels:
-            raise OutlineError(
-                f"line {at}: {writable(words[0])} is no number of a class ({min(labels)} to {max(labels)}); mend it"
+            raise AnnotationError(
+                f"line {at}: {printable_prefix(words[0])} is no number of a class ({min(labels)} to {max(labels)}); mend it"
             )
         if len(values) == 1 + _BOX:
             boxes += 1
             continue
         try:
             points = to_points(values[1:], 1 + SLACK)
-        except OutlineError as error:
-            raise OutlineError(f"line {at}: {error}; mend it") from None
+        except AnnotationError as error:
+            raise AnnotationError(f"line {at}: {error}; mend it") from None
         if len(points) < 3:
-            raise OutlineError(f"line {at}: an outline of fewer than 3 points encloses nothing; mend it")
+            raise AnnotationError(f"line {at}: an outline of fewer than 3 points encloses nothing; mend it")
         if points.min() < -SLACK:
-            raise OutlineError(f"line {at}: a point is outside the photo; points are shares of it, in 0 to 1; mend it")
-        found.append((-area_of(points), at, Shape(labels[int(values[0])], (points,), relative=True)))
+            raise AnnotationError(
+                f"line {at}: a point is outside the photo; points are shares of it, in 0 to 1; mend it"
+            )
+        found.append((-area_of(points), at, Annotation(labels[int(values[0])], (points,), relative=True)))
     return tuple(shape for *_, shape in sorted(found, key=lambda item: item[:2])), boxes

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from pixelwise.data.io.jpeg import decode_jpeg
-from pixelwise.data.schema import Source
+from pixelwise.data.schema import BytesSource
 from pixelwise.errors import DataError, first_line
 
 T = TypeVar("T")
@@ -40,8 +40,8 @@ _COLOUR_SPACES = (3, 5, 6, 8)
 _TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
-def open_picture(
-    source: Source, read: Callable[[Image.Image], T], quick: Callable[[bytes], T | None] | None = None
+def open_image(
+    source: BytesSource, read: Callable[[Image.Image], T], quick: Callable[[bytes], T | None] | None = None
 ) -> T:
     """What `read` makes of the picture; DataError, which names it, where it is missing, truncated or no picture.
 
@@ -69,7 +69,7 @@ def open_picture(
         raise DataError(f"{source}: truncated or corrupt ({first_line(error)}); replace or remove it") from None
 
 
-def _content(source: Source) -> bytes:
+def _content(source: BytesSource) -> bytes:
     """What a source holds; DataError, OSError where there is none or it may not be read."""
     # Reading a named pipe would wait for ever.
     if isinstance(source, Path) and not source.is_file() and source.exists():
@@ -82,7 +82,7 @@ def _content(source: Source) -> bytes:
         raise DataError(f"cannot be read ({first_line(error)})") from None
 
 
-def read_image(source: Source, channels: int = 3, bits: int = 16, smallest: int | None = None) -> np.ndarray:
+def read_image(source: BytesSource, channels: int = 3, bits: int = 16, smallest: int | None = None) -> np.ndarray:
     """Read a photo as HWC uint8 with values in [0, 255], turned upright by its EXIF orientation.
 
     The content decides the decoder, not the suffix: Oxford-IIIT Pet has GIF and PNG files named .jpg.
@@ -100,10 +100,10 @@ def read_image(source: Source, channels: int = 3, bits: int = 16, smallest: int 
 
 
 def read_with_size(
-    source: Source, channels: int = 3, bits: int = 16, smallest: int | None = None
+    source: BytesSource, channels: int = 3, bits: int = 16, smallest: int | None = None
 ) -> tuple[np.ndarray, tuple[int, int]]:
     """`read_image`, and the (height, width) that the photo has on disk, turned upright."""
-    bands = read_bands(source) if channels != 3 or _is_tiff(source) else None
+    bands = read_multiband_tiff(source) if channels != 3 or _is_tiff(source) else None
     if bands is not None or channels != 3:
         found = 3 if bands is None else bands.shape[2]
         if bands is None or found != channels:
@@ -117,12 +117,12 @@ def read_with_size(
             image.draft(None, (smallest, smallest))
         return np.array(to_rgb(image, bits)), size
 
-    return open_picture(source, read, partial(decode_jpeg, smallest=smallest, most_pixels=MOST_PIXELS))
+    return open_image(source, read, partial(decode_jpeg, smallest=smallest, most_pixels=MOST_PIXELS))
 
 
 def to_rgb(image: Image.Image, bits: int = 16) -> Image.Image:
     """A PIL image as upright RGB: 16 bits are shifted to 8 (see `read_image`), transparent pixels laid on white."""
-    image = turn_upright(image)
+    image = apply_exif_orientation(image)
     if image.mode in ("I", "F"):
         raise DataError(f"pixels in mode {image.mode} have no known range; save it with 8 or 16 bits a channel")
     if image.mode.startswith("I;16"):
@@ -134,7 +134,7 @@ def to_rgb(image: Image.Image, bits: int = 16) -> Image.Image:
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def turn_upright(image: Image.Image) -> Image.Image:
+def apply_exif_orientation(image: Image.Image) -> Image.Image:
     """A picture as its EXIF orientation says it is to be seen; itself where that is how it is stored."""
     # Pillow's own function copies pictures that need no turning.
     return image if image.getexif().get(ExifTags.Base.Orientation, 1) == 1 else ImageOps.exif_transpose(image)
@@ -144,21 +144,21 @@ def _to_8_bits(pixels: np.ndarray, bits: int) -> np.ndarray:
     return np.minimum(pixels >> (bits - 8), 255).astype(np.uint8)
 
 
-def count_channels(source: Source) -> int:
+def count_channels(source: BytesSource) -> int:
     """How many channels a photo is to be read with: 3, or the bands of a TIFF that are not grey, RGB and opacity.
 
     Raises DataError for a TIFF that cannot be read; of any other file it says 3 without a look at its pixels.
     """
-    bands = read_bands(source) if _is_tiff(source) else None
+    bands = read_multiband_tiff(source) if _is_tiff(source) else None
     return 3 if bands is None else bands.shape[2]
 
 
-def _is_tiff(source: Source) -> bool:
+def _is_tiff(source: BytesSource) -> bool:
     """Whether a file may have other bands than Pillow reads, by its name."""
     return Path(source.name).suffix.lower() in (".tif", ".tiff")
 
 
-def read_bands(source: Source) -> np.ndarray | None:
+def read_multiband_tiff(source: BytesSource) -> np.ndarray | None:
     """A TIFF's bands as (H, W, N) uint8 or uint16; None for a file that Pillow reads as a photo."""
     import tifffile
 

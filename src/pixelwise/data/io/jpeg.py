@@ -22,7 +22,7 @@ def decode_jpeg(
         smallest: see `pixelwise.data.pictures.read_image`; the scales are those of Pillow's `draft`.
         most_pixels: None for any number.
     """
-    if not content.startswith(_START) or not _lies_upright(content):
+    if not content.startswith(_START) or not _has_default_orientation(content):
         return None
     try:
         height, width, colours, _ = simplejpeg.decode_jpeg_header(content)
@@ -36,7 +36,7 @@ def decode_jpeg(
         return None
 
 
-def _lies_upright(content: bytes) -> bool:
+def _has_default_orientation(content: bytes) -> bool:
     """Whether the photo is stored as it is to be seen, as far as its EXIF or XMP says otherwise."""
     place = 2
     while content[place : place + 1] == b"\xff" and content[place + 1 : place + 2] != bytes([_FIRST_SCAN]):

@@ -5,12 +5,23 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image
 
-from pixelwise.data.io.image import open_picture, read_with_size, turn_upright
-from pixelwise.data.schema import Layers, MaskEncoding, MaskSource, Reading, Record, Shape, Shapes, Source
+from pixelwise.data.io.image import apply_exif_orientation, open_image, read_with_size
+from pixelwise.data.schema import (
+    Annotation,
+    BytesSource,
+    LabelMap,
+    MaskSource,
+    MultilabelMask,
+    PolygonMask,
+    ReadSpec,
+    Record,
+)
 from pixelwise.errors import DataError
 
 
-def read_pair(record: Record, reading: Reading, smallest: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+def read_image_and_mask(
+    record: Record, reading: ReadSpec, smallest: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Read a record's photo (HWC uint8) and mask (see `read_mask`); both must be there and of one size.
 
     `smallest`: see `read_image`; where it is given, the mask keeps its own size.
@@ -27,7 +38,7 @@ def read_pair(record: Record, reading: Reading, smallest: int | None = None) -> 
     return image, mask
 
 
-def read_mask(mask: MaskSource, encoding: MaskEncoding, size: tuple[int, int] | None = None) -> np.ndarray:
+def read_mask(mask: MaskSource, encoding: LabelMap, size: tuple[int, int] | None = None) -> np.ndarray:
     """Read a mask as HW uint8 class indices 0..C-1, with 255 for "ignore".
 
     A multi-label mask comes as (C, H, W) uint8: 0 absent, 1 present, 255 for "ignore". A level that `encoding` does
@@ -38,11 +49,11 @@ def read_mask(mask: MaskSource, encoding: MaskEncoding, size: tuple[int, int] | 
         encoding: what the levels in pictures mean.
         size: (height, width) of the photo; shapes are drawn so large, and pictures do without it.
     """
-    if isinstance(mask, Shapes):
+    if isinstance(mask, PolygonMask):
         if size is None:
             raise DataError(f"{mask}: shapes need the size of their photo")
-        return draw_shapes(mask, size)
-    if isinstance(mask, Layers):
+        return rasterize(mask, size)
+    if isinstance(mask, MultilabelMask):
         layers = [None if each is None else _read_levels(each, encoding) for each in mask.pictures]
         size = next((each.shape for each in layers if each is not None), size)
         if size is None:
@@ -53,28 +64,28 @@ def read_mask(mask: MaskSource, encoding: MaskEncoding, size: tuple[int, int] | 
     return _read_levels(mask, encoding)
 
 
-def _read_levels(source: Source, encoding: MaskEncoding) -> np.ndarray:
-    levels = open_picture(source, lambda image: picture_levels(image, encoding.kind))
+def _read_levels(source: BytesSource, encoding: LabelMap) -> np.ndarray:
+    levels = open_image(source, lambda image: mask_values(image, encoding.kind))
     mask = _lookup(encoding.kind, tuple(sorted(encoding.mapping.items())), encoding.tolerance)(levels)
     if mask.dtype != np.uint8 and (mask < 0).any():
         bad = np.unique(levels[mask < 0])
-        shown = ", ".join(level_text(int(level), encoding.kind) for level in bad[:5]) + (" …" if len(bad) > 5 else "")
-        known = ", ".join(level_text(level, encoding.kind) for level in encoding.mapping)
+        shown = ", ".join(format_value(int(level), encoding.kind) for level in bad[:5]) + (" …" if len(bad) > 5 else "")
+        known = ", ".join(format_value(level, encoding.kind) for level in encoding.mapping)
         raise DataError(f"{source}: mask value {shown} is outside the classes; expected only {known}")
     return mask.astype(np.uint8, copy=False)
 
 
-def level_text(level: int, kind: str) -> str:
+def format_value(level: int, kind: str) -> str:
     """A level as people write it: 7, or #ff0000 where it is a colour."""
     return f"#{level:06x}" if kind == "colours" else str(level)
 
 
-def picture_levels(image: Image.Image, kind: str) -> np.ndarray:
+def mask_values(image: Image.Image, kind: str) -> np.ndarray:
     """The level of every pixel of a mask picture, upright: (H, W) uint8, uint16, or uint32 for "colours".
 
-    See `MaskEncoding`. Raises DataError for a picture that has no levels of that kind.
+    See `LabelMap`. Raises DataError for a picture that has no levels of that kind.
     """
-    image = turn_upright(image)
+    image = apply_exif_orientation(image)
     if kind == "alpha":
         if "A" not in image.getbands():
             raise DataError(f"a mask is in the opacity here, but this one has none (mode {image.mode})")
@@ -100,10 +111,10 @@ def picture_levels(image: Image.Image, kind: str) -> np.ndarray:
     raise DataError(f"a mask must hold whole numbers in 8 or 16 bits, or colours; this one is of mode {image.mode}")
 
 
-def classes_of(levels: np.ndarray, encoding: MaskEncoding) -> np.ndarray:
+def values_to_classes(levels: np.ndarray, encoding: LabelMap) -> np.ndarray:
     """Class indices of levels of any shape, int16: 0..C-1, 255 for "ignore", −1 for a level that is not named.
 
-    >>> classes_of(np.array([0, 7, 9]), MaskEncoding("values", {0: 0, 7: 1})).tolist()
+    >>> values_to_classes(np.array([0, 7, 9]), LabelMap("values", {0: 0, 7: 1})).tolist()
     [0, 1, -1]
     """
     lookup = _lookup(encoding.kind, tuple(sorted(encoding.mapping.items())), encoding.tolerance)
@@ -177,7 +188,7 @@ def _channels(colours: np.ndarray) -> np.ndarray:
     return np.stack([colours >> 16 & 255, colours >> 8 & 255, colours & 255], axis=1).astype(np.int16)
 
 
-def draw_shapes(mask: Shapes, size: tuple[int, int]) -> np.ndarray:
+def rasterize(mask: PolygonMask, size: tuple[int, int]) -> np.ndarray:
     """Draw shapes as a mask of (height, width): HW uint8 class indices, by the rules of COCO's own tools."""
     drawn = np.full(size, mask.background, np.uint8)
     for shape in mask.shapes:
@@ -185,7 +196,7 @@ def draw_shapes(mask: Shapes, size: tuple[int, int]) -> np.ndarray:
     return drawn
 
 
-def _inside(shape: Shape, size: tuple[int, int], name: str) -> np.ndarray:
+def _inside(shape: Annotation, size: tuple[int, int], name: str) -> np.ndarray:
     """The pixels of a shape: HW bool."""
     from pycocotools import mask as coco
 

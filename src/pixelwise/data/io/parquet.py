@@ -19,7 +19,7 @@ MOST_BYTES = 256 << 20
 
 
 @dataclass(frozen=True, eq=False)
-class CellFile:
+class TableFile:
     """A Parquet file, or an Arrow file as Hugging Face's `datasets` writes it (a stream of record batches).
 
     Attributes:
@@ -39,13 +39,13 @@ class CellFile:
 
 
 @dataclass(frozen=True, eq=False)
-class Cell:
-    """The picture in one cell: a `Source`. Its row is counted from the start of its chunk.
+class TableCell:
+    """The picture in one cell: a `BytesSource`. Its row is counted from the start of its chunk.
 
     Raises DataError where it cannot be read.
     """
 
-    file: CellFile
+    file: TableFile
     column: str
     chunk: int
     index: int
@@ -81,7 +81,7 @@ class ChunkStore:
         self._lock = threading.Lock()
         self._kept: OrderedDict[tuple[str, str, int, str, int], Any] = OrderedDict()
 
-    def get(self, file: CellFile, column: str, chunk: int) -> Any:
+    def get(self, file: TableFile, column: str, chunk: int) -> Any:
         """A column of a row group; of an Arrow file the whole column, which stays on disk until it is looked at."""
         key = (file.url, file.kind, file.stamp, column, chunk)
         with self._lock:
@@ -108,7 +108,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=CHUNKS.clear)
 
 
-def _read_chunk(file: CellFile, column: str, chunk: int) -> Any:
+def _read_chunk(file: TableFile, column: str, chunk: int) -> Any:
     if file.kind == "arrow":
         return read_arrow(file).column(column)
     with open_parquet(file) as parquet:
@@ -116,7 +116,7 @@ def _read_chunk(file: CellFile, column: str, chunk: int) -> Any:
         return parquet.read_row_group(chunk, columns=[column], use_threads=False).column(column)
 
 
-def read_arrow(file: CellFile) -> Any:
+def read_arrow(file: TableFile) -> Any:
     """An Arrow file as a pyarrow.Table, mapped into memory."""
     import pyarrow
 
@@ -125,7 +125,7 @@ def read_arrow(file: CellFile) -> Any:
 
 
 @contextmanager
-def open_parquet(file: CellFile) -> Iterator[Any]:
+def open_parquet(file: TableFile) -> Iterator[Any]:
     """A Parquet file as a pyarrow.parquet.ParquetFile."""
     import pyarrow.parquet
 
@@ -141,10 +141,10 @@ def open_parquet(file: CellFile) -> Iterator[Any]:
 
 
 @dataclass(frozen=True, eq=False)
-class PictureCell:
+class ImageCell:
     """What a cell for a picture holds: bytes, a path or URL, or neither."""
 
-    cell: Cell | None
+    cell: TableCell | None
     path: str | None
 
 
@@ -157,18 +157,18 @@ def holds_pictures(type: Any) -> bool:
     return bool(types.is_binary(type) or types.is_large_binary(type))
 
 
-def picture_cells(file: CellFile, column: str, type: Any) -> Iterator[PictureCell]:
+def picture_cells(file: TableFile, column: str, type: Any) -> Iterator[ImageCell]:
     """The cells of a column of pictures, in order; no picture is read."""
     struct, row = hasattr(type, "get_field_index"), 0
     for chunk, (valid, paths) in enumerate(_chunks(file, column, struct)):
         for index, (present, path) in enumerate(zip(valid, paths, strict=True)):
             row += 1
             name = path.replace("\\", "/").rpartition("/")[2] if path else f"{column}-{row}"
-            cell = Cell(file, column, chunk, index, row, name) if present else None
-            yield PictureCell(cell, path or None)
+            cell = TableCell(file, column, chunk, index, row, name) if present else None
+            yield ImageCell(cell, path or None)
 
 
-def _chunks(file: CellFile, column: str, struct: bool) -> Iterator[tuple[list[bool], list[str | None]]]:
+def _chunks(file: TableFile, column: str, struct: bool) -> Iterator[tuple[list[bool], list[str | None]]]:
     """Of each chunk, which cells have bytes, and their paths."""
     if file.kind == "arrow":
         yield _look(read_arrow(file).column(column), struct)

@@ -13,8 +13,8 @@ _LOCAL = ("", "file", "local")
 
 
 @dataclass(frozen=True, eq=False)
-class Remote:
-    """A file behind a URL: a `Source`.
+class RemoteFile:
+    """A file behind a URL: a `BytesSource`.
 
     No UPath, which keeps its connection through a fork and lets each protocol's own errors through.
 
@@ -69,12 +69,12 @@ def fetch_bytes(url: str, options: Mapping[str, Any]) -> bytes:
     return content
 
 
-def place_of(path: Path) -> Path | Remote:
-    """A path or UPath as a path where it is on this machine, and else as `Remote`."""
+def to_local_or_remote(path: Path) -> Path | RemoteFile:
+    """A path or UPath as a path where it is on this machine, and else as `RemoteFile`."""
     protocol = getattr(path, "protocol", "")
     if protocol in _LOCAL:
         return Path(getattr(path, "path", path))
-    return Remote(str(path), dict(getattr(path, "storage_options", {})))
+    return RemoteFile(str(path), dict(getattr(path, "storage_options", {})))
 
 
 def local_path(url: str) -> Path | None:

@@ -22,7 +22,7 @@ MOST_SHARDS = 4
 
 
 @dataclass(frozen=True, eq=False)
-class Shard:
+class TarShard:
     """A tar file of samples.
 
     Attributes:
@@ -47,13 +47,13 @@ class Shard:
 
 
 @dataclass(frozen=True, eq=False)
-class Member:
-    """One file in a shard: a `Source`.
+class TarMember:
+    """One file in a shard: a `BytesSource`.
 
     Raises DataError, which names the shard, where it is missing, cut off, or not what was packed.
     """
 
-    shard: Shard
+    shard: TarShard
     offset: int
     size: int
     name: str
@@ -97,7 +97,7 @@ class ShardStore:
         self._fetching: dict[str, threading.Lock] = {}
         self._in_flight = 0
 
-    def get(self, shard: Shard) -> bytes:
+    def get(self, shard: TarShard) -> bytes:
         """A shard's content; DataError where it cannot be had or is not what was packed."""
         with self._lock:
             fetching = self._fetching.setdefault(shard.url, threading.Lock())
@@ -109,7 +109,7 @@ class ShardStore:
             with self._places:
                 return self._fetch(shard)
 
-    def _fetch(self, shard: Shard) -> bytes:
+    def _fetch(self, shard: TarShard) -> bytes:
         with self._lock:
             self._in_flight += 1
             # Room is made before the fetch, and counts what other threads fetch now.
@@ -127,7 +127,7 @@ class ShardStore:
         return content
 
 
-def fetch(shard: Shard) -> bytes:
+def fetch(shard: TarShard) -> bytes:
     """A shard's content, checked."""
     try:
         content = fetch_bytes(shard.url, shard.options)
@@ -149,5 +149,5 @@ if hasattr(os, "register_at_fork"):
 
 def shards_of(records: Iterable[Record]) -> list[str] | None:
     """The shard that each record lies in, for `ShardSampler`; None where some lie elsewhere."""
-    found = [record.image.shard.url for record in records if isinstance(record.image, Member)]
+    found = [record.image.shard.url for record in records if isinstance(record.image, TarMember)]
     return found if found and len(found) == sum(1 for _ in records) else None

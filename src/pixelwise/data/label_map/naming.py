@@ -3,10 +3,10 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from pixelwise.data.io.mask import level_text
-from pixelwise.data.label_map.options import Choices, is_void, keep_classes
-from pixelwise.data.label_map.value_counts import LevelSurvey
-from pixelwise.data.schema import Layout
+from pixelwise.data.io.mask import format_value
+from pixelwise.data.label_map.options import LabelOptions, is_ignore_name, select_classes
+from pixelwise.data.label_map.value_counts import MaskValueCounts
+from pixelwise.data.schema import FormatResult
 from pixelwise.errors import DataError
 
 MOST_UNNAMED = 100
@@ -21,7 +21,7 @@ SETTLE = "settle it by --mask-map LEVEL=CLASS …, --classes or --ignore"
 """How a person says what a level means, for messages."""
 
 
-def example(survey: LevelSurvey, kind: str) -> str:
+def example(survey: MaskValueCounts, kind: str) -> str:
     """A mask of that kind, for messages."""
     return min(survey.example[kind].values())
 
@@ -30,19 +30,19 @@ FEW = 0.05
 """Masks that are unlike all others may be left out as bad files where they are no more than this share of them."""
 
 
-def is_few(masks: int, survey: LevelSurvey) -> bool:
+def is_few(masks: int, survey: MaskValueCounts) -> bool:
     """Whether so many masks are few enough to be bad files; one always is, where there are others."""
     return masks <= max(1, FEW * survey.masks.total())
 
 
-def shown_in_few(levels: Sequence[int], kind: str, survey: LevelSurvey) -> bool:
+def is_rare_value(levels: Sequence[int], kind: str, survey: MaskValueCounts) -> bool:
     """Whether levels are in few masks alone."""
     shown = survey.shown_in.get(kind, Counter())
     return is_few(sum(shown[level] for level in levels), survey)
 
 
-def name_levels(
-    kind: str, levels: Sequence[int], layout: Layout, survey: LevelSurvey, choices: Choices
+def name_values(
+    kind: str, levels: Sequence[int], layout: FormatResult, survey: MaskValueCounts, choices: LabelOptions
 ) -> tuple[dict[int, str], set[int], list[str]]:
     """Level → name, the levels that are void, and lines that say where names come from."""
     listed = layout.colour_names if kind == "colours" else layout.value_names
@@ -52,14 +52,14 @@ def name_levels(
         unknown = [level for level in levels if level not in listed]
         if unknown and set(unknown) <= _USUAL_VOID[kind]:
             listed = {**listed, **dict.fromkeys(unknown, "void")}
-        elif unknown and not (choices.skip_bad and shown_in_few(unknown, kind, survey)):
+        elif unknown and not (choices.skip_bad and is_rare_value(unknown, kind, survey)):
             where = survey.example.get(kind, {}).get(unknown[0], "a mask")
-            shown = ", ".join(level_text(level, kind) for level in unknown[:5])
+            shown = ", ".join(format_value(level, kind) for level in unknown[:5])
             raise DataError(f"{where}: has {shown}, which the list of classes beside the masks does not name; {SETTLE}")
-        nameless = {level for level, name in listed.items() if is_void(name)}
+        nameless = {level for level, name in listed.items() if is_ignore_name(name)}
         names = {level: name for level, name in listed.items() if level not in nameless}
         if choices.classes:
-            names, gone = keep_classes(names, choices.classes)
+            names, gone = select_classes(names, choices.classes)
             nameless |= gone
         return names, nameless, ["names: from the list beside the masks"]
     given = choices.classes or layout.listed
@@ -67,7 +67,7 @@ def name_levels(
     levels = [level for level in levels if level not in void]
     if given:
         named = _in_order(levels, given, kind, survey)
-        gone = {level for level, name in named.items() if is_void(name)}
+        gone = {level for level, name in named.items() if is_ignore_name(name)}
         where = "--classes" if choices.classes else "the list beside the masks"
         kept = {level: name for level, name in named.items() if level not in gone}
         return kept, void | gone, [f"names: from {where}"]
@@ -83,10 +83,10 @@ def name_levels(
 def _default_name(level: int, kind: str) -> str:
     if level == 0:
         return "background"
-    return level_text(level, kind) if kind == "colours" else f"class {level}"
+    return format_value(level, kind) if kind == "colours" else f"class {level}"
 
 
-def _by_palette(levels: Sequence[int], colour_names: Mapping[int, str], survey: LevelSurvey) -> dict[int, str]:
+def _by_palette(levels: Sequence[int], colour_names: Mapping[int, str], survey: MaskValueCounts) -> dict[int, str]:
     """Palette index → the name of its colour, where masks have a palette whose colours are listed."""
     found = {}
     for level in levels:
@@ -94,7 +94,7 @@ def _by_palette(levels: Sequence[int], colour_names: Mapping[int, str], survey: 
         if colours is None:
             return {}
         if len(colours) > 1:
-            shown = ", ".join(level_text(colour, "colours") for colour in sorted(colours)[:3])
+            shown = ", ".join(format_value(colour, "colours") for colour in sorted(colours)[:3])
             where = survey.example["values"][level]
             raise DataError(f"{where}: palettes differ: {level} is {shown} in different masks; save masks as RGB")
         (colour,) = colours
@@ -104,7 +104,7 @@ def _by_palette(levels: Sequence[int], colour_names: Mapping[int, str], survey: 
     return found
 
 
-def _void_levels(levels: Sequence[int], named: bool, survey: LevelSurvey) -> set[int]:
+def _void_levels(levels: Sequence[int], named: bool, survey: MaskValueCounts) -> set[int]:
     """255 (or 65535) where it stands beside small class indices, as the usual mark of "ignore"."""
     last = max(levels, default=0)
     others = [level for level in levels if level != last]
@@ -117,7 +117,7 @@ def _void_levels(levels: Sequence[int], named: bool, survey: LevelSurvey) -> set
     return {last} if dense else set()
 
 
-def _in_order(levels: Sequence[int], names: Sequence[str], kind: str, survey: LevelSurvey) -> dict[int, str]:
+def _in_order(levels: Sequence[int], names: Sequence[str], kind: str, survey: MaskValueCounts) -> dict[int, str]:
     """Names for levels: by index where all levels are below their number, else one for one."""
     if kind != "colours" and levels and max(levels) < len(names):
         return dict(enumerate(names))
@@ -125,7 +125,7 @@ def _in_order(levels: Sequence[int], names: Sequence[str], kind: str, survey: Le
         return dict(zip(levels, names, strict=True))
     if kind != "colours" and levels and max(levels) == len(names) and 0 in levels:
         return {0: "background"} | dict(enumerate(names, start=1))
-    shown = ", ".join(level_text(level, kind) for level in levels[:20])
+    shown = ", ".join(format_value(level, kind) for level in levels[:20])
     raise DataError(
         f"{example(survey, next(iter(survey.masks)))}: {len(names)} names ({', '.join(names[:20])}) do not fit the "
         f"{len(levels)} levels in the masks ({shown}); settle it by --mask-map LEVEL=CLASS …"

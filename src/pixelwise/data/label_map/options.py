@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from pixelwise.data.io.mask import level_text
-from pixelwise.data.schema import Layout, MaskEncoding
+from pixelwise.data.io.mask import format_value
+from pixelwise.data.schema import FormatResult, LabelMap
 from pixelwise.errors import ConfigError, DataError, unknown_name
 from pixelwise.palette import IGNORE_INDEX, default_palette
 
@@ -19,7 +19,7 @@ VOID_NAMES = frozenset(
 
 
 @dataclass(frozen=True)
-class Choices:
+class LabelOptions:
     """What a person settles about a data set, where it would be ambiguous or another thing is wanted.
 
     Attributes:
@@ -40,7 +40,7 @@ class Choices:
 
 
 @dataclass(frozen=True)
-class Meaning:
+class ResolvedLabels:
     """What masks mean.
 
     Attributes:
@@ -51,21 +51,21 @@ class Meaning:
         sources: of shapes and layers, whose files name classes: the index in the file's own order → class index here.
     """
 
-    encoding: MaskEncoding
+    encoding: LabelMap
     classes: tuple[str, ...]
     palette: tuple[tuple[int, int, int], ...]
     notes: tuple[str, ...] = ()
     sources: tuple[int, ...] = ()
 
 
-def chosen(layout: Layout, choices: Choices) -> Meaning:
+def apply_options(layout: FormatResult, choices: LabelOptions) -> ResolvedLabels:
     """The layout's own meaning, with the classes that a person chose."""
     assert layout.encoding is not None
     palette = layout.palette or default_palette(len(layout.classes))
     target: dict[int, str | None] = dict(enumerate(layout.classes))  # the layout's index → class, None to ignore
     for text, name in (*choices.mask_map, *((text, "ignore") for text in choices.ignore)):
         for index in _sources(text, layout):
-            target[index] = None if is_void(name) else name
+            target[index] = None if is_ignore_name(name) else name
     if (
         choices.classes
         and not set(choices.classes) & set(layout.classes)
@@ -74,7 +74,7 @@ def chosen(layout: Layout, choices: Choices) -> Meaning:
         target = dict(enumerate(choices.classes))
     elif choices.classes:
         named = {index: name for index, name in target.items() if name is not None}
-        kept, _ = keep_classes(named, choices.classes)
+        kept, _ = select_classes(named, choices.classes)
         target = {index: kept.get(index) for index in target}
         order = list(dict.fromkeys(kept.values()))
     if not choices.classes or choices.classes == tuple(target.values()):
@@ -91,10 +91,10 @@ def chosen(layout: Layout, choices: Choices) -> Meaning:
     if layout.encoding.kind != "layers":
         mapping = {level: sources[each] if each != IGNORE_INDEX else each for level, each in mapping.items()}
     colours = tuple(palette[first[name]] for name in order)
-    return Meaning(replace(layout.encoding, mapping=mapping), tuple(order), colours, (), sources)
+    return ResolvedLabels(replace(layout.encoding, mapping=mapping), tuple(order), colours, (), sources)
 
 
-def _sources(text: str, layout: Layout) -> list[int]:
+def _sources(text: str, layout: FormatResult) -> list[int]:
     """The layout's classes that a word of --mask-map or --ignore is about: a class by name, or those of a level."""
     assert layout.encoding is not None
     if text in layout.classes:
@@ -104,12 +104,12 @@ def _sources(text: str, layout: Layout) -> list[int]:
     level = parse_level(text, layout.encoding.kind)
     index = layout.encoding.mapping.get(level)
     if index is None or index == IGNORE_INDEX:
-        known = [level_text(each, layout.encoding.kind) for each in layout.encoding.mapping]
+        known = [format_value(each, layout.encoding.kind) for each in layout.encoding.mapping]
         raise ConfigError(unknown_name("level", text, known))
     return [index]
 
 
-def keep_classes(names: Mapping[int, str], wanted: Sequence[str]) -> tuple[dict[int, str], set[int]]:
+def select_classes(names: Mapping[int, str], wanted: Sequence[str]) -> tuple[dict[int, str], set[int]]:
     """Of named levels those of the wanted classes; the others are background, or void where there is none."""
     for name in wanted:
         if name not in names.values():
@@ -133,10 +133,10 @@ def parse_level(text: str, kind: str) -> int:
         raise ConfigError(f"'{text}' is no level of these masks; write it like {example}") from None
 
 
-def is_void(name: str) -> bool:
+def is_ignore_name(name: str) -> bool:
     """Whether a name says that a level is no class, however it is spelt.
 
-    >>> is_void("Dont-Care"), is_void("cat")
+    >>> is_ignore_name("Dont-Care"), is_ignore_name("cat")
     (True, False)
     """
     return "".join(each for each in name.lower() if each not in " _-") in VOID_NAMES

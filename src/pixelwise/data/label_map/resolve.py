@@ -3,11 +3,18 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from pixelwise.data.io.mask import level_text
-from pixelwise.data.label_map.naming import SETTLE, example, is_few, name_levels, shown_in_few
-from pixelwise.data.label_map.options import MOST_CLASSES, Choices, Meaning, chosen, is_void, parse_level
-from pixelwise.data.label_map.value_counts import LevelSurvey
-from pixelwise.data.schema import Layout, MaskEncoding
+from pixelwise.data.io.mask import format_value
+from pixelwise.data.label_map.naming import SETTLE, example, is_few, is_rare_value, name_values
+from pixelwise.data.label_map.options import (
+    MOST_CLASSES,
+    LabelOptions,
+    ResolvedLabels,
+    apply_options,
+    is_ignore_name,
+    parse_level,
+)
+from pixelwise.data.label_map.value_counts import MaskValueCounts
+from pixelwise.data.schema import FormatResult, LabelMap
 from pixelwise.errors import ConfigError, DataError
 from pixelwise.palette import IGNORE_INDEX, default_palette
 
@@ -19,7 +26,7 @@ COLOUR_NOISE = 48
 """How far, in any channel, a JPEG's colour may lie from the listed colour that it stands for."""
 
 
-def infer(layout: Layout, survey: LevelSurvey, choices: Choices) -> Meaning:
+def resolve_labels(layout: FormatResult, survey: MaskValueCounts, choices: LabelOptions) -> ResolvedLabels:
     """Work out what the masks of a layout mean.
 
     Args:
@@ -31,7 +38,7 @@ def infer(layout: Layout, survey: LevelSurvey, choices: Choices) -> Meaning:
     ConfigError for choices that do not fit.
     """
     if layout.encoding is not None and (layout.encoding.kind == "shapes" or layout.encoding.mapping):
-        return chosen(layout, choices)
+        return apply_options(layout, choices)
     if not survey.masks:
         where = next((f"{record.mask}: " for record in layout.records), "")
         raise DataError(f"{where}cannot be read, and no other mask can")
@@ -40,9 +47,9 @@ def infer(layout: Layout, survey: LevelSurvey, choices: Choices) -> Meaning:
         encoding, note = (
             _said_levels(said, survey, choices.skip_bad) if said else _two_levels(survey, "a class's own mask")
         )
-        settled = replace(layout, encoding=MaskEncoding("layers", *encoding))
+        settled = replace(layout, encoding=LabelMap("layers", *encoding))
         renamed = tuple(pair for pair in choices.mask_map if pair[0] in layout.classes)
-        meaning = chosen(settled, replace(choices, mask_map=renamed))
+        meaning = apply_options(settled, replace(choices, mask_map=renamed))
         return replace(meaning, notes=(note, *meaning.notes))
     kind = _kind(survey, choices)
     if choices.mask_map:
@@ -58,7 +65,7 @@ def infer(layout: Layout, survey: LevelSurvey, choices: Choices) -> Meaning:
     return _named(kind, levels, layout, survey, choices, ignored, tolerance=0)
 
 
-def _kind(survey: LevelSurvey, choices: Choices) -> str:
+def _kind(survey: MaskValueCounts, choices: LabelOptions) -> str:
     main, most = survey.masks.most_common(1)[0]
     if most == survey.masks.total() or (choices.skip_bad and is_few(survey.masks.total() - most, survey)):
         return main
@@ -72,7 +79,7 @@ def _kind(survey: LevelSurvey, choices: Choices) -> str:
     raise DataError(f"masks are of several kinds: {shown}; save all in one way")
 
 
-def _levels(kind: str, survey: LevelSurvey) -> dict[int, int]:
+def _levels(kind: str, survey: MaskValueCounts) -> dict[int, int]:
     """Level → pixels, over all masks; greys among colours as colours."""
     levels = dict(survey.pixels.get(kind, {}))
     if kind == "colours":
@@ -81,7 +88,7 @@ def _levels(kind: str, survey: LevelSurvey) -> dict[int, int]:
     return dict(sorted(levels.items()))
 
 
-def _parse_levels(text: str, kind: str, survey: LevelSurvey) -> list[int]:
+def _parse_levels(text: str, kind: str, survey: MaskValueCounts) -> list[int]:
     """The levels that a person means: of masks with a palette, a colour means the indices that it stands at."""
     if kind == "values" and text.startswith("#") and survey.colours:
         colour = parse_level(text, "colours")
@@ -92,7 +99,7 @@ def _parse_levels(text: str, kind: str, survey: LevelSurvey) -> list[int]:
     return [parse_level(text, kind)]
 
 
-def _noisy_pair(levels: Mapping[int, int], survey: LevelSurvey) -> dict[int, int] | None:
+def _noisy_pair(levels: Mapping[int, int], survey: MaskValueCounts) -> dict[int, int] | None:
     """0 and 255 with their pixels, where all other levels are noise around them; None where they are not noise."""
     if set(levels) <= {0, 255}:
         return None
@@ -110,8 +117,8 @@ def _noisy_pair(levels: Mapping[int, int], survey: LevelSurvey) -> dict[int, int
 
 
 def _noisy_colours(
-    levels: Mapping[int, int], layout: Layout, survey: LevelSurvey, choices: Choices, ignored: set[int]
-) -> Meaning:
+    levels: Mapping[int, int], layout: FormatResult, survey: MaskValueCounts, choices: LabelOptions, ignored: set[int]
+) -> ResolvedLabels:
     where = survey.lossy_example or example(survey, "colours")
     if not layout.colour_names:
         raise DataError(
@@ -121,7 +128,7 @@ def _noisy_colours(
     far = [level for level in levels if _apart(level, layout.colour_names) > COLOUR_NOISE]
     if sum(levels[level] for level in far) > 0:
         raise DataError(
-            f"{where}: the colour {level_text(far[0], 'colours')} is near none of the listed ones; {SETTLE}"
+            f"{where}: the colour {format_value(far[0], 'colours')} is near none of the listed ones; {SETTLE}"
         )
     exact = dict.fromkeys(layout.colour_names, 1)
     return _named("colours", exact, layout, survey, choices, ignored, tolerance=COLOUR_NOISE)
@@ -132,7 +139,7 @@ def _apart(colour: int, others: Iterable[int]) -> int:
     return min(max(abs((colour >> shift & 255) - (each >> shift & 255)) for shift in (0, 8, 16)) for each in others)
 
 
-def _two_levels(survey: LevelSurvey, what: str) -> tuple[tuple[dict[int, int], int], str]:
+def _two_levels(survey: MaskValueCounts, what: str) -> tuple[tuple[dict[int, int], int], str]:
     """The mapping and tolerance of masks that say absent or present, and a line that tells it."""
     levels = _levels("values", survey)
     if set(survey.masks) != {"values"}:
@@ -153,7 +160,7 @@ _LAYER_LEVELS = {"absent": 0, "present": 1, "ignore": IGNORE_INDEX}
 
 
 def _said_levels(
-    said: Mapping[str, str], survey: LevelSurvey, skip_bad: bool
+    said: Mapping[str, str], survey: MaskValueCounts, skip_bad: bool
 ) -> tuple[tuple[dict[int, int], int], str]:
     """`_two_levels` where a person says it: level → absent, present or ignore."""
     for text, name in said.items():
@@ -168,33 +175,33 @@ def _said_levels(
 
 
 def _check_named(
-    named: Mapping[int, object], levels: Mapping[int, int], kind: str, survey: LevelSurvey, skip_bad: bool
+    named: Mapping[int, object], levels: Mapping[int, int], kind: str, survey: MaskValueCounts, skip_bad: bool
 ) -> None:
     """Raise DataError for a level that --mask-map leaves out; those of lossy masks are near one that it names."""
     unknown = [level for level in levels if level not in named]
-    if unknown and not survey.lossy and not (skip_bad and shown_in_few(unknown, kind, survey)):
+    if unknown and not survey.lossy and not (skip_bad and is_rare_value(unknown, kind, survey)):
         where = survey.example.get(kind, {}).get(unknown[0], "a mask")
-        shown = ", ".join(level_text(level, kind) for level in unknown[:8])
+        shown = ", ".join(format_value(level, kind) for level in unknown[:8])
         raise DataError(
-            f"{where}: has {shown}, which --mask-map does not name; add {level_text(unknown[0], kind)}=CLASS"
+            f"{where}: has {shown}, which --mask-map does not name; add {format_value(unknown[0], kind)}=CLASS"
         )
 
 
 def _named(
-    kind: str, levels: Mapping[int, int], layout: Layout, survey: LevelSurvey, choices: Choices, ignored: set[int],
+    kind: str, levels: Mapping[int, int], layout: FormatResult, survey: MaskValueCounts, choices: LabelOptions, ignored: set[int],
     tolerance: int,
-) -> Meaning:  # fmt: skip
+) -> ResolvedLabels:  # fmt: skip
     """The meaning of levels that are exact: each is a class, or void."""
     strange = ignored - set(levels)
     if strange:
-        found = ", ".join(level_text(level, kind) for level in list(levels)[:12])
-        raise ConfigError(f"--ignore {level_text(min(strange), kind)}: no mask has this level; found {found}")
-    names, void, why = name_levels(kind, [level for level in levels if level not in ignored], layout, survey, choices)
+        found = ", ".join(format_value(level, kind) for level in list(levels)[:12])
+        raise ConfigError(f"--ignore {format_value(min(strange), kind)}: no mask has this level; found {found}")
+    names, void, why = name_values(kind, [level for level in levels if level not in ignored], layout, survey, choices)
     void |= ignored
     if len(names) > MOST_CLASSES:
         raise DataError(f"{len(names)} classes are more than the {MOST_CLASSES} there may be")
     if len(names) < 2:
-        only = ", ".join(level_text(level, kind) for level in levels)
+        only = ", ".join(format_value(level, kind) for level in levels)
         raise DataError(
             f"{example(survey, next(iter(survey.masks)))}: masks hold nothing but {only}, which makes one class, "
             f"and there must be two at least; {SETTLE}"
@@ -202,21 +209,21 @@ def _named(
     order = list(dict.fromkeys(names.values()))
     mapping = {level: order.index(name) for level, name in names.items()} | dict.fromkeys(sorted(void), IGNORE_INDEX)
     about = "about " if tolerance else ""
-    shown = [f"{about}{level_text(level, kind)} → {name}" for level, name in names.items()]
-    shown += [f"{about}{level_text(level, kind)} → ignore" for level in sorted(void)]
+    shown = [f"{about}{format_value(level, kind)} → {name}" for level, name in names.items()]
+    shown += [f"{about}{format_value(level, kind)} → ignore" for level in sorted(void)]
     note = f"masks ({kind}): {', '.join(shown[:40])}{' …' if len(shown) > 40 else ''}"
     palette = _palette(kind, {name: level for level, name in reversed(names.items())}, order, survey)
-    return Meaning(MaskEncoding(kind, mapping, tolerance), tuple(order), palette, (note, *why))  # type: ignore[arg-type]
+    return ResolvedLabels(LabelMap(kind, mapping, tolerance), tuple(order), palette, (note, *why))  # type: ignore[arg-type]
 
 
-def _mapped(kind: str, survey: LevelSurvey, choices: Choices) -> Meaning:
+def _mapped(kind: str, survey: MaskValueCounts, choices: LabelOptions) -> ResolvedLabels:
     """The meaning that --mask-map gives; every level must be in it, or near one of its levels where masks are lossy."""
     pairs = (*choices.mask_map, *((text, "ignore") for text in choices.ignore))
     wanted = {level: name for text, name in pairs for level in _parse_levels(text, kind, survey)}
     # Levels that were made by a JPEG, or by resizing, stand for the nearest one that is named.
     tolerance = 127 if survey.lossy else 0
     _check_named(wanted, _levels(kind, survey), kind, survey, choices.skip_bad)
-    names = {level: name for level, name in wanted.items() if not is_void(name)}
+    names = {level: name for level, name in wanted.items() if not is_ignore_name(name)}
     order = list(dict.fromkeys(names.values()))
     if choices.classes:
         if sorted(choices.classes) != sorted(order):
@@ -225,13 +232,13 @@ def _mapped(kind: str, survey: LevelSurvey, choices: Choices) -> Meaning:
     if not 2 <= len(order) <= MOST_CLASSES:
         raise ConfigError(f"--mask-map names {len(order)} classes; there must be 2 to {MOST_CLASSES}")
     mapping = {level: order.index(names[level]) if level in names else IGNORE_INDEX for level in wanted}
-    shown = ", ".join(f"{level_text(level, kind)} → {name}" for level, name in wanted.items())
+    shown = ", ".join(f"{format_value(level, kind)} → {name}" for level, name in wanted.items())
     palette = _palette(kind, {name: level for level, name in reversed(names.items())}, order, survey)
-    return Meaning(MaskEncoding(kind, mapping, tolerance), tuple(order), palette, (f"masks ({kind}): {shown}",))  # type: ignore[arg-type]
+    return ResolvedLabels(LabelMap(kind, mapping, tolerance), tuple(order), palette, (f"masks ({kind}): {shown}",))  # type: ignore[arg-type]
 
 
 def _palette(
-    kind: str, level_of: Mapping[str, int], order: Sequence[str], survey: LevelSurvey
+    kind: str, level_of: Mapping[str, int], order: Sequence[str], survey: MaskValueCounts
 ) -> tuple[tuple[int, int, int], ...]:
     """The masks' own colours where they have some for every class, all different; else ours."""
     if kind == "colours":

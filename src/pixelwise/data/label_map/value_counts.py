@@ -8,12 +8,12 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from pixelwise.data.io.image import open_picture
-from pixelwise.data.io.mask import picture_levels, read_mask
-from pixelwise.data.schema import Layers, MaskEncoding, MaskSource, Record, Shapes
+from pixelwise.data.io.image import open_image
+from pixelwise.data.io.mask import mask_values, read_mask
+from pixelwise.data.schema import LabelMap, MaskSource, MultilabelMask, PolygonMask, Record
 from pixelwise.errors import DataError
 from pixelwise.runtime.progress import Progress, no_progress
-from pixelwise.runtime.threads import read_ahead
+from pixelwise.runtime.threads import prefetch_map
 
 LevelKind = Literal["values", "colours", "alpha"]
 
@@ -27,11 +27,11 @@ MOST_LEVELS = 1 << 17
 
 
 @dataclass(frozen=True)
-class MaskLook:
+class MaskStats:
     """What one mask holds.
 
     Attributes:
-        kind: which kind of levels the picture itself suggests (see `MaskEncoding`): "colours" where it has colours,
+        kind: which kind of levels the picture itself suggests (see `LabelMap`): "colours" where it has colours,
             "alpha" where only its opacity varies, else "values".
         levels: level → number of pixels, the `MANY` commonest at most; of shapes and layers, class index → pixels.
         all_levels: how many different levels there are.
@@ -49,7 +49,7 @@ class MaskLook:
 
 
 @dataclass
-class LevelSurvey:
+class MaskValueCounts:
     """What all masks hold together; a small thing, however many masks there are.
 
     Attributes:
@@ -69,7 +69,7 @@ class LevelSurvey:
     lossy_example: str = ""
     most_levels: int = 0
 
-    def add(self, mask: MaskSource, look: MaskLook) -> None:
+    def add(self, mask: MaskSource, look: MaskStats) -> None:
         """Count one more mask."""
         name = str(mask)
         self.masks[look.kind] += 1
@@ -89,43 +89,43 @@ class LevelSurvey:
             self.lossy_example = min(self.lossy_example or name, name)
 
 
-def look_at_mask(mask: MaskSource, size: tuple[int, int] | None = None) -> MaskLook:
+def mask_stats(mask: MaskSource, size: tuple[int, int] | None = None) -> MaskStats:
     """What one mask holds; `size` is the photo's (height, width), which shapes need. DataError where unreadable.
 
     Of layers the looks at all pictures are added up: kind "values", the levels of all of them.
     """
-    if isinstance(mask, Shapes):
-        drawn = read_mask(mask, MaskEncoding("shapes"), size)
-        return MaskLook("values", _count(drawn)[0], len(np.unique(drawn)), (drawn.shape[0], drawn.shape[1]))
-    if isinstance(mask, Layers):
-        return add_up([look_at_mask(each) for each in mask.pictures if each is not None], size or (0, 0))
-    return open_picture(mask, look_at_picture)
+    if isinstance(mask, PolygonMask):
+        drawn = read_mask(mask, LabelMap("shapes"), size)
+        return MaskStats("values", _count(drawn)[0], len(np.unique(drawn)), (drawn.shape[0], drawn.shape[1]))
+    if isinstance(mask, MultilabelMask):
+        return merge_stats([mask_stats(each) for each in mask.pictures if each is not None], size or (0, 0))
+    return open_image(mask, look_at_picture)
 
 
-def add_up(looks: Sequence[MaskLook], size: tuple[int, int]) -> MaskLook:
+def merge_stats(looks: Sequence[MaskStats], size: tuple[int, int]) -> MaskStats:
     """The looks at the pictures of one multi-label mask as one; `size` is its size where there is no picture."""
     if not looks:
-        return MaskLook("values", {}, 0, size)
+        return MaskStats("values", {}, 0, size)
     total: Counter[int] = Counter()
     for look in looks:
         total.update(look.levels)
     kinds = Counter(look.kind for look in looks)
-    return MaskLook(
+    return MaskStats(
         kinds.most_common(1)[0][0], total, len(total), looks[0].size, lossy=any(look.lossy for look in looks)
     )
 
 
-def look_at_picture(image: Image.Image) -> MaskLook:
+def look_at_picture(image: Image.Image) -> MaskStats:
     """What an open picture of a mask holds."""
     lossy = image.format in ("JPEG", "MPO") or (image.format == "WEBP" and not _lossless(image))
     kind = _kind_of(image)
-    levels = picture_levels(image, kind)
+    levels = mask_values(image, kind)
     counts, found = _count(levels)
     colours: dict[int, int] = {}
     if image.mode == "P" and kind == "values":
         table = np.array(image.getpalette("RGB") or [], np.int64).reshape(-1, 3)
         colours = {index: int(table[index] @ (65536, 256, 1)) for index in counts if 0 <= index < len(table)}
-    return MaskLook(kind, counts, found, (levels.shape[0], levels.shape[1]), colours, lossy)
+    return MaskStats(kind, counts, found, (levels.shape[0], levels.shape[1]), colours, lossy)
 
 
 def _lossless(image: Image.Image) -> bool:
@@ -166,10 +166,12 @@ def _count(levels: np.ndarray) -> tuple[dict[int, int], int]:
     return {int(present[each]): int(counts[each]) for each in sorted(kept)}, len(present)
 
 
-def survey_masks(records: Sequence[Record], progress: Progress = no_progress) -> tuple[LevelSurvey, list[DataError]]:
+def count_mask_values(
+    records: Sequence[Record], progress: Progress = no_progress
+) -> tuple[MaskValueCounts, list[DataError]]:
     """Look at the masks of all records, in threads; and the errors of those that cannot be read."""
-    survey, errors = LevelSurvey(), []
-    for record, look in progress(read_ahead(_try, records), len(records)):
+    survey, errors = MaskValueCounts(), []
+    for record, look in progress(prefetch_map(_try, records), len(records)):
         if isinstance(look, DataError):
             errors.append(look)
         else:
@@ -177,9 +179,9 @@ def survey_masks(records: Sequence[Record], progress: Progress = no_progress) ->
     return survey, errors
 
 
-def _try(record: Record) -> tuple[Record, MaskLook | DataError]:
+def _try(record: Record) -> tuple[Record, MaskStats | DataError]:
     try:
         assert record.mask is not None
-        return record, look_at_mask(record.mask)
+        return record, mask_stats(record.mask)
     except DataError as error:
         return record, error

@@ -3,10 +3,10 @@
 A decoder is a module with `levels`, from deep to shallow, and `skips`, the index of the feature that joins at each.
 """
 
-from pixelwise.models.decoders.fpn import LightDecoder
+from pixelwise.models.decoders.fpn import FPNDecoder
 from pixelwise.models.decoders.pix2pix import Pix2PixDecoder
 
-DECODERS: dict[str, type[Pix2PixDecoder] | type[LightDecoder]] = {
-    "light": LightDecoder,
+DECODERS: dict[str, type[Pix2PixDecoder] | type[FPNDecoder]] = {
+    "light": FPNDecoder,
     "pix2pix": Pix2PixDecoder,
 }

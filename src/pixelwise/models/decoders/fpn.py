@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from pixelwise.models.decoders.base import _resized
 
 
-class LightDecoder(nn.Module):
+class FPNDecoder(nn.Module):
     """Ours: a feature pyramid that narrows towards the photo's size, one convolution a level.
 
     It takes the four deepest features. From deep to shallow, a 1x1 convolution brings each to the width of what
@@ -19,7 +19,7 @@ class LightDecoder(nn.Module):
         channels: of each feature, shallow to deep.
         classes: number of logits a pixel.
 
-    >>> decoder = LightDecoder([16, 24, 40, 112, 320], classes=3)
+    >>> decoder = FPNDecoder([16, 24, 40, 112, 320], classes=3)
     >>> sum(parameter.numel() for parameter in decoder.parameters())
     394019
     """
@@ -33,7 +33,7 @@ class LightDecoder(nn.Module):
         self.levels = nn.ModuleList()
         below = self.WIDTHS[0]
         for index, width in zip(self.skips, self.WIDTHS, strict=False):
-            self.levels.append(LightLevel(channels[index], below, width))
+            self.levels.append(FPNBlock(channels[index], below, width))
             below = width
         self.logits = nn.Conv2d(below, classes, 1)
 
@@ -46,7 +46,7 @@ class LightDecoder(nn.Module):
         return _resized(self.logits(x).float(), size)
 
 
-class LightLevel(nn.Module):
+class FPNBlock(nn.Module):
     """A lateral 1x1 convolution, the addition of what comes from below, and a 3x3 convolution."""
 
     def __init__(self, skip: int, below: int, width: int) -> None:

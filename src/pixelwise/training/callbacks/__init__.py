@@ -1,10 +1,16 @@
 """What happens around the training loop: pictures, events, checkpoints. HOOKS lists them in their order."""
 
-from pixelwise.training.callbacks.architecture import ArchitectureHook
-from pixelwise.training.callbacks.base import Hook
-from pixelwise.training.callbacks.checkpoint import BestModelHook
+from pixelwise.training.callbacks.architecture import ArchitectureDiagram
+from pixelwise.training.callbacks.base import Callback
+from pixelwise.training.callbacks.checkpoint import ModelCheckpoint
 from pixelwise.training.callbacks.history import HistoryHook
-from pixelwise.training.callbacks.sample_predictions import SampleHook
-from pixelwise.training.callbacks.tensorboard import TensorBoardHook
+from pixelwise.training.callbacks.sample_predictions import SamplePredictions
+from pixelwise.training.callbacks.tensorboard import TensorBoardLogger
 
-HOOKS: tuple[type[Hook], ...] = (SampleHook, HistoryHook, BestModelHook, ArchitectureHook, TensorBoardHook)
+DEFAULT_CALLBACKS: tuple[type[Callback], ...] = (
+    SamplePredictions,
+    HistoryHook,
+    ModelCheckpoint,
+    ArchitectureDiagram,
+    TensorBoardLogger,
+)

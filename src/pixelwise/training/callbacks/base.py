@@ -3,7 +3,7 @@
 from pixelwise.training.state import TrainState
 
 
-class Hook:
+class Callback:
     """Called before the first epoch, after every epoch (its row is in `state.rows`), and after the last."""
 
     def on_start(self, state: TrainState) -> None:

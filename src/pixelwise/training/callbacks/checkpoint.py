@@ -1,10 +1,10 @@
 """TODO: module."""
 
-from pixelwise.training.callbacks.base import Hook
+from pixelwise.training.callbacks.base import Callback
 from pixelwise.training.state import TrainState
 
 
-class BestModelHook(Hook):
+class ModelCheckpoint(Callback):
     """Keeps the model of the epoch with the best validation mIoU."""
 
     def on_epoch(self, state: TrainState) -> None:

@@ -1,12 +1,12 @@
 """TODO: module."""
 
 from pixelwise.runtime.notebook import show_in_notebook
-from pixelwise.training.callbacks.base import Hook
+from pixelwise.training.callbacks.base import Callback
 from pixelwise.training.state import TrainState
 from pixelwise.visualization import plot_history
 
 
-class HistoryHook(Hook):
+class HistoryHook(Callback):
     """Writes metrics.csv and draws the loss curve after every epoch."""
 
     def on_epoch(self, state: TrainState) -> None:

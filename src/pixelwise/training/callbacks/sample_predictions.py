@@ -4,23 +4,23 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from pixelwise.data.io.mask import read_pair
-from pixelwise.data.schema import Reading, Record
+from pixelwise.data.io.mask import read_image_and_mask
+from pixelwise.data.schema import ReadSpec, Record
 from pixelwise.errors import DataError
 from pixelwise.inference.predictor import Predictor
 from pixelwise.runtime.notebook import show_in_notebook
-from pixelwise.training.callbacks.base import Hook
+from pixelwise.training.callbacks.base import Callback
 from pixelwise.training.state import TrainState
 from pixelwise.visualization import (
-    all_as_shown,
-    animate,
-    photo_as_shown,
-    sample_sheet,
-    save_picture,
+    make_gif,
+    prediction_grid,
+    save_image,
+    to_display_image,
+    to_display_masks,
 )
 
 
-class SampleHook(Hook):
+class SamplePredictions(Callback):
     """Draws the same validation photos with what the model makes of them: before training and after every epoch.
 
     In a notebook the pictures are shown as well; after the last epoch they are joined into one animation.
@@ -37,7 +37,7 @@ class SampleHook(Hook):
 
     def on_end(self, state: TrainState) -> None:
         if self.pairs:
-            animate(state.run.sample_pictures(state.epoch), state.run.samples_animation)
+            make_gif(state.run.sample_pictures(state.epoch), state.run.samples_animation)
 
     def _draw(self, state: TrainState, title: str) -> None:
         if not self.pairs:
@@ -47,17 +47,17 @@ class SampleHook(Hook):
         photos, truths = zip(*self.pairs, strict=True)
         predictions = predictor.masks(photos)
         state.model.train(training)
-        photos = [photo_as_shown(photo) for photo in photos]
-        (true, made), classes, palette = all_as_shown([truths, predictions], state.data.classes, state.data.palette)
-        sheet = sample_sheet(photos, true, made, classes, palette, title)
-        save_picture(sheet, state.run.sample_picture(state.epoch))
+        photos = [to_display_image(photo) for photo in photos]
+        (true, made), classes, palette = to_display_masks([truths, predictions], state.data.classes, state.data.palette)
+        sheet = prediction_grid(photos, true, made, classes, palette, title)
+        save_image(sheet, state.run.sample_picture(state.epoch))
         show_in_notebook(state.run.sample_picture(state.epoch))
 
 
-def _readable(records: Sequence[Record], reading: Reading, skip_bad: bool) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _readable(records: Sequence[Record], reading: ReadSpec, skip_bad: bool) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     for record in records:
         try:
-            yield read_pair(record, reading)
+            yield read_image_and_mask(record, reading)
         except DataError:
             if not skip_bad:
                 raise

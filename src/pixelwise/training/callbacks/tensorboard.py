@@ -3,11 +3,11 @@
 import numpy as np
 from PIL import Image
 
-from pixelwise.training.callbacks.base import Hook
+from pixelwise.training.callbacks.base import Callback
 from pixelwise.training.state import TrainState
 
 
-class TensorBoardHook(Hook):
+class TensorBoardLogger(Callback):
     """Writes each epoch's row and sample predictions as TensorBoard events."""
 
     def on_start(self, state: TrainState) -> None:
@@ -20,7 +20,7 @@ class TensorBoardHook(Hook):
         for name, value in state.rows[-1].items():
             if value is not None and name not in ("epoch", "step"):
                 self.writer.add_scalar(name, value, state.epoch)
-        if state.run.sample_picture(state.epoch).exists():  # SampleHook may be left out
+        if state.run.sample_picture(state.epoch).exists():  # SamplePredictions may be left out
             with Image.open(state.run.sample_picture(state.epoch)) as picture:
                 self.writer.add_image("samples", np.array(picture), state.epoch, dataformats="HWC")
         self.writer.flush()
