@@ -1,4 +1,4 @@
-"""TensorFlow's segmentation tutorial and pixelwise, side by side: same photos, same encoder weights, in one run.
+"""TensorFlow's segmentation tutorial and pixelwise, side by side: same images, same encoder weights, in one run.
 
 Prints one table and writes one JSON; see README.md beside this file. Every measured process is a child that works
 alone while the others sleep; this process only conducts.
@@ -51,10 +51,10 @@ class Bench:
 
     @cached_property
     def steps_per_epoch(self) -> int:
-        """Steps that a pass over the training photos takes; the last has fewer than 64 photos, on both sides."""
+        """Steps that a pass over the training images takes; the last has fewer than 64 images, on both sides."""
         listed = (self.arguments.data / "annotations" / "trainval.txt").read_text().splitlines()
-        photos = len([line for line in listed if line.strip() and not line.startswith("#")])
-        return -(-photos // BATCH_SIZE)
+        images = len([line for line in listed if line.strip() and not line.startswith("#")])
+        return -(-images // BATCH_SIZE)
 
     @cached_property
     def peer_curve(self) -> list[dict[str, Any]]:
@@ -201,12 +201,12 @@ def demo(bench: Bench) -> list[Finding]:
     say("pixelwise demo")
     with tempfile.TemporaryDirectory(prefix="demo-") as folder:
         home = Path(folder, "home")
-        photos = Path(folder, "data", "oxford-iiit-pet")
+        images = Path(folder, "data", "oxford-iiit-pet")
         home.mkdir()
-        photos.parent.mkdir()
-        photos.symlink_to(bench.arguments.data, target_is_directory=True)
+        images.parent.mkdir()
+        images.symlink_to(bench.arguments.data, target_is_directory=True)
         env = {name: value for name, value in os.environ.items() if not name.startswith(("XDG_", "TORCH_HOME", "HF_"))}
-        env |= {"HOME": str(home), "PIXELWISE_DATA": str(photos.parent), "CUDA_VISIBLE_DEVICES": ""}
+        env |= {"HOME": str(home), "PIXELWISE_DATA": str(images.parent), "CUDA_VISIBLE_DEVICES": ""}
         command = [sys.executable, "-m", "pixelwise", "demo", "--out", str(Path(folder, "run"))]
         started = time.perf_counter()
         peak, code = peak_memory(subprocess.Popen(command, env=env, stdout=sys.stderr, start_new_session=True))

@@ -1,8 +1,8 @@
-"""How fast photos come: pixelwise's prepared cache and its reading, beside torchvision's Oxford-IIIT Pet data set.
+"""How fast images come: pixelwise's prepared cache and its reading, beside torchvision's Oxford-IIIT Pet data set.
 
 usage: python benchmarks/data_speed.py --data oxford-iiit-pet [--out data_speed.json] [--rounds 7] [--quick]
 
-Both sides make batches of 16 photos and masks of 128 px out of the same files, by turns; see README.md.
+Both sides make batches of 16 images and masks of 128 px out of the same files, by turns; see README.md.
 """
 
 import argparse
@@ -23,22 +23,22 @@ from common import Child, Finding, findings_table, machine, markdown_table, repo
 
 SIZE, BATCH = 128, 16
 SPLITS = {"train": "trainval", "test": "test"}
-"""pixelwise's name of a split → torchvision's. Both are read, one after the other, as one set of photos."""
+"""pixelwise's name of a split → torchvision's. Both are read, one after the other, as one set of images."""
 
 # --- the two sides, each in a process of its own
 
 
 def timed(walk: Callable[[], Iterable[Any]]) -> tuple[float, int]:
-    """Seconds of a walk over batches, and how many photos came."""
+    """Seconds of a walk over batches, and how many images came."""
     start = time.perf_counter()
-    photos = sum(len(images) for images, _ in walk())
-    return time.perf_counter() - start, photos
+    images = sum(len(images) for images, _ in walk())
+    return time.perf_counter() - start, images
 
 
 def torchvision_side(data: str, rounds: int, order: str) -> None:
     """torchvision's data set and DataLoader with two workers, which keep running between passes.
 
-    `order` is "tensors": to tensors, then v2.Resize; or "pillow": v2.Resize on Pillow's pictures, then to tensors.
+    `order` is "tensors": to tensors, then v2.Resize; or "pillow": v2.Resize on Pillow's images, then to tensors.
     """
     import torch
     from torch.utils.data import ConcatDataset, DataLoader
@@ -51,16 +51,16 @@ def torchvision_side(data: str, rounds: int, order: str) -> None:
         both = [v2.PILToTensor(), v2.Resize((SIZE, SIZE), mode, antialias=True)]
         return v2.Compose(both if order == "tensors" else both[::-1])
 
-    photo, mask = steps(InterpolationMode.BILINEAR), steps(InterpolationMode.NEAREST)
+    image, mask = steps(InterpolationMode.BILINEAR), steps(InterpolationMode.NEAREST)
     with tempfile.TemporaryDirectory() as root:
         (Path(root) / "oxford-iiit-pet").symlink_to(Path(data).resolve())
-        parts = [OxfordIIITPet(root, split, "segmentation", None, photo, mask) for split in SPLITS.values()]
+        parts = [OxfordIIITPet(root, split, "segmentation", None, image, mask) for split in SPLITS.values()]
         loader = DataLoader(ConcatDataset(parts), BATCH, shuffle=True, num_workers=2, persistent_workers=True)
         timed(lambda: loader)  # starts the workers, and the files are in memory then for both sides
         rest()
         for _ in range(rounds):
-            seconds, photos = timed(lambda: loader)
-            rest(seconds=seconds, photos=photos)
+            seconds, images = timed(lambda: loader)
+            rest(seconds=seconds, images=images)
 
 
 def pixelwise_side(data: str, rounds: int, passes: int) -> None:
@@ -81,8 +81,8 @@ def pixelwise_side(data: str, rounds: int, passes: int) -> None:
 
     def cold() -> Iterable[Any]:
         def prepare(record: pw.Record) -> tuple[torch.Tensor, torch.Tensor]:
-            photo, mask = load_and_resize(record, found.reading, SIZE)
-            return torch.from_numpy(photo).permute(2, 0, 1), torch.from_numpy(mask)
+            image, mask = load_and_resize(record, found.reading, SIZE)
+            return torch.from_numpy(image).permute(2, 0, 1), torch.from_numpy(mask)
 
         return map(collate, batched(prefetch_map(prepare, records), BATCH))
 
@@ -115,8 +115,8 @@ def pixelwise_side(data: str, rounds: int, passes: int) -> None:
             build()
             figures["open"] = time.perf_counter() - start, len(dataset)
             warm = partial(iter, shuffled(dataset))
-            seconds, photos = zip(*(timed(warm) for _ in range(passes)), strict=True)
-            figures["warm"] = sum(seconds), sum(photos)
+            seconds, images = zip(*(timed(warm) for _ in range(passes)), strict=True)
+            figures["warm"] = sum(seconds), sum(images)
             rest(**figures)
 
 
@@ -124,7 +124,7 @@ def pixelwise_side(data: str, rounds: int, passes: int) -> None:
 
 
 def rates(rounds: list[dict[str, Any]], part: str) -> list[float]:
-    """Photos a second of each round."""
+    """Images a second of each round."""
     return [each[part][1] / each[part][0] for each in rounds]
 
 
@@ -165,14 +165,14 @@ def findings(figures: dict[str, Any]) -> tuple[list[Finding], dict[str, Any]]:
     """The rows of the table. torchvision is the quicker of its two orders, by median."""
     taken = figures["rounds"]
     both = {
-        name: [each["photos"] / each["seconds"] for each in taken[name]]
+        name: [each["images"] / each["seconds"] for each in taken[name]]
         for name in ("torchvision, tensors", "torchvision, Pillow")
     }
     best = max(both, key=lambda name: statistics.median(both[name]))
     theirs = both[best]
     summary: dict[str, Any] = {
         "peer": best,
-        "photos_a_second": {name: statistics.median(r) for name, r in both.items()},
+        "images_a_second": {name: statistics.median(r) for name, r in both.items()},
         "ratios": {},
     }
     rows = []
@@ -187,9 +187,9 @@ def findings(figures: dict[str, Any]) -> tuple[list[Finding], dict[str, Any]]:
     for part, target in wanted.items():
         ours = rates(taken["pixelwise"], part)
         median, least, most = ratio(ours, theirs)
-        summary["photos_a_second"][part] = statistics.median(ours)
+        summary["images_a_second"][part] = statistics.median(ours)
         summary["ratios"][part] = {"median": median, "least": least, "greatest": most}
-        shown = f"{median:.1f}× ({least:.1f} to {most:.1f}); {statistics.median(ours):,.0f} photos/s"
+        shown = f"{median:.1f}× ({least:.1f} to {most:.1f}); {statistics.median(ours):,.0f} images/s"
         meets = None if target is None else median >= target
         rows.append(Finding(said[part], "–" if target is None else f"≥ {target:g}×", shown, meets))
     return rows, summary
@@ -220,9 +220,9 @@ def main() -> None:
     print(findings_table(rows))
     print()
     peers = [
-        [name, f"{summary['photos_a_second'][name]:,.0f}"] for name in summary["photos_a_second"] if "vision" in name
+        [name, f"{summary['images_a_second'][name]:,.0f}"] for name in summary["images_a_second"] if "vision" in name
     ]
-    print(markdown_table(("torchvision, two workers", "photos/s"), peers))
+    print(markdown_table(("torchvision, two workers", "images/s"), peers))
     write_json(arguments.out, {"machine": about, "size": SIZE, "batch": BATCH, **summary, **figures}, rows)
 
 

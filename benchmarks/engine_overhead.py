@@ -24,7 +24,7 @@ Step = Callable[[], None]
 
 
 def tiny_problem() -> tuple[Any, Any, Any]:
-    """A model of two small layers, pixelwise's optimiser for it, and a batch."""
+    """A model of two small layers, pixelwise's optimizer for it, and a batch."""
     import torch
     from torch import nn
 

@@ -1,8 +1,8 @@
-"""How long a look at ten thousand photos takes, and whether its memory grows with their number.
+"""How long a look at ten thousand images takes, and whether its memory grows with their number.
 
-usage: python benchmarks/inspect_speed.py --data oxford-iiit-pet [--out inspect_speed.json] [--photos 10000] [--quick]
+usage: python benchmarks/inspect_speed.py --data oxford-iiit-pet [--out inspect_speed.json] [--images 10000] [--quick]
 
-Photos of 500x375 with their masks are made out of real ones; see README.md.
+Images of 500x375 with their masks are made out of real ones; see README.md.
 """
 
 import argparse
@@ -20,14 +20,14 @@ from PIL import Image
 
 SIZE = (500, 375)
 SECONDS = 120
-"""Wanted for all photos, on two cores."""
+"""Wanted for all images, on two cores."""
 
 GROWTH = 1.15
-"""Memory with all photos may be at most so much larger than with a quarter of them."""
+"""Memory with all images may be at most so much larger than with a quarter of them."""
 
 
-def make(data: Path, folder: Path, photos: int) -> None:
-    """Photos and masks of one size in two folders, no two alike: turned, mirrored and with a mark in a corner."""
+def make(data: Path, folder: Path, images: int) -> None:
+    """Images and masks of one size in two folders, no two alike: turned, mirrored and with a mark in a corner."""
     import numpy as np
 
     from pixelwise.data.io.mask import read_image_and_mask
@@ -37,7 +37,7 @@ def make(data: Path, folder: Path, photos: int) -> None:
     for name in ("images", "masks"):
         (folder / name).mkdir(parents=True)
     records = itertools.cycle(found.train + found.test)
-    for index in range(photos):
+    for index in range(images):
         pixels, mask = read_image_and_mask(next(records), found.reading)
         image, levels = (
             Image.fromarray(pixels).resize(SIZE),
@@ -57,7 +57,7 @@ def look(folder: str) -> None:
     from pixelwise.data.label_map.options import LabelOptions
 
     found = inspect(folder, LabelOptions(skip_bad=True))
-    report(seconds=found.seconds, photos=found.photos, masks=found.masks, classes=len(found.classes))
+    report(seconds=found.seconds, images=found.images, masks=found.masks, classes=len(found.classes))
 
 
 def measure(folder: Path) -> dict[str, float]:
@@ -75,9 +75,9 @@ def measure(folder: Path) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, help="the folder of Oxford-IIIT Pet, from which photos are made")
+    parser.add_argument("--data", type=Path, help="the folder of Oxford-IIIT Pet, from which images are made")
     parser.add_argument("--out", type=Path, default=Path("inspect_speed.json"))
-    parser.add_argument("--photos", type=int, default=10_000)
+    parser.add_argument("--images", type=int, default=10_000)
     parser.add_argument("--cores", type=int, default=2)
     parser.add_argument("--quick", action="store_true", help="only show that it runs")
     parser.add_argument("--look", help=argparse.SUPPRESS)
@@ -89,14 +89,14 @@ def main() -> None:
         parser.error("--data is needed")
     use_cores(arguments.cores)
     about = machine(["numpy", "pillow", "scipy", "pixelwise"])
-    photos = 400 if arguments.quick else arguments.photos
+    images = 400 if arguments.quick else arguments.images
     with tempfile.TemporaryDirectory() as place:
         whole, part = Path(place) / "whole", Path(place) / "part"
-        say(f"making {photos} photos")
-        make(arguments.data, whole, photos)
+        say(f"making {images} images")
+        make(arguments.data, whole, images)
         for name in ("images", "masks"):
             (part / name).mkdir(parents=True)
-            for file in sorted((whole / name).iterdir())[: photos // 4]:
+            for file in sorted((whole / name).iterdir())[: images // 4]:
                 shutil.copy2(file, part / name)
         say("a quarter of them")
         few = measure(part)
@@ -105,12 +105,12 @@ def main() -> None:
     growth = all_of_them["gib"] / few["gib"]
     rows = [
         Finding(
-            f"inspect {photos:,} photos of {SIZE[0]}x{SIZE[1]}", f"< {SECONDS} s",
-            f"{all_of_them['seconds']:.0f} s ({all_of_them['photos'] / all_of_them['seconds']:.0f} photos/s)",
+            f"inspect {images:,} images of {SIZE[0]}x{SIZE[1]}", f"< {SECONDS} s",
+            f"{all_of_them['seconds']:.0f} s ({all_of_them['images'] / all_of_them['seconds']:.0f} images/s)",
             all_of_them["seconds"] < SECONDS,
         ),
         Finding(
-            f"peak memory, all processes: {photos:,} photos over {photos // 4:,}", f"< {GROWTH}×",
+            f"peak memory, all processes: {images:,} images over {images // 4:,}", f"< {GROWTH}×",
             f"{growth:.2f}× ({all_of_them['gib']:.2f} GiB over {few['gib']:.2f})", growth < GROWTH,
         ),
     ]  # fmt: skip

@@ -27,7 +27,7 @@ from pixelwise.training.state import TrainState
 class TestSplit:
     """The test split at the model's size, read once, and scored by pixelwise's own code.
 
-    The figures are those of `pixelwise evaluate RUN DATA --resolution model`, which reads the photos each time.
+    The figures are those of `pixelwise evaluate RUN DATA --resolution model`, which reads the images each time.
     """
 
     def __init__(self, data: pw.DatasetIndex, size: int) -> None:
@@ -49,7 +49,7 @@ class TestSplit:
 
 
 def predict(model: SegmentationModel, images: torch.Tensor) -> torch.Tensor:
-    """(N, 3, H, W) uint8 photos of the model's size → (N, H, W) class indices."""
+    """(N, 3, H, W) uint8 images of the model's size → (N, H, W) class indices."""
     return pw.Predictor(model).batch_logits(images).argmax(1)
 
 
@@ -63,7 +63,7 @@ class TakeTurns(Callback):
         if state.epoch == 1:
             rest(ready=True)
         elif (state.epoch - 1) % self.epochs == 0:
-            # Epochs show equally many photos, so the rate over all of them is the harmonic mean.
+            # Epochs show equally many images, so the rate over all of them is the harmonic mean.
             rates = [row["images_per_second"] for row in state.rows[-self.epochs :]]
             rest(images_per_second=statistics.harmonic_mean(rates))
 

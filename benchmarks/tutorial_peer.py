@@ -3,7 +3,7 @@
 usage, in the peer's interpreter: tutorial_peer.py SCRIPT DATA WEIGHTS ROUNDS EPOCHS
 
 The script's own `next` and `train_on_batch` are watched, and time is counted as the script counts it: a step is
-fetching the batch and training on it. EPOCHS passes over the photos make a round; one pass before the first warms up.
+fetching the batch and training on it. EPOCHS passes over the images make a round; one pass before the first warms up.
 """
 
 import importlib.metadata
@@ -23,9 +23,9 @@ BATCH_SIZE = 64
 class Watch:
     """Counts the seconds of training steps and hands over after each round."""
 
-    def __init__(self, photos: int, epochs: int) -> None:
-        self.photos, self.epochs = photos, epochs
-        self.steps_per_epoch = -(-photos // BATCH_SIZE)  # the last batch is smaller
+    def __init__(self, images: int, epochs: int) -> None:
+        self.images, self.epochs = images, epochs
+        self.steps_per_epoch = -(-images // BATCH_SIZE)  # the last batch is smaller
         self.steps, self.seconds, self.started = 0, 0.0, 0.0
         self.round_ends = self.steps_per_epoch  # the warm-up
         self.warm = False
@@ -42,7 +42,7 @@ class Watch:
         self.steps += 1
 
     def hand_over(self) -> None:
-        rate = self.epochs * self.photos / self.seconds
+        rate = self.epochs * self.images / self.seconds
         rest(**({"images_per_second": rate} if self.warm else {"ready": True}))
         self.warm, self.seconds = True, 0.0
         self.round_ends += self.epochs * self.steps_per_epoch
@@ -54,8 +54,8 @@ def main() -> None:
     import keras
 
     listed = Path(data, "annotations", "trainval.txt").read_text().splitlines()
-    photos = len([line for line in listed if line.strip() and not line.startswith("#")])
-    watch = Watch(photos, int(epochs))
+    images = len([line for line in listed if line.strip() and not line.startswith("#")])
+    watch = Watch(images, int(epochs))
     train_on_batch = keras.Model.train_on_batch
 
     def watched(model: Any, *args: Any, **options: Any) -> Any:
@@ -70,12 +70,12 @@ def main() -> None:
         peer = runpy.run_path(script, init_globals={"next": watch.fetch})
     watch.hand_over()
 
-    model, photos_shown = peer["model"], peer["V"]
+    model, images_shown = peer["model"], peer["V"]
     for _ in range(int(rounds)):
         started = time.perf_counter()
-        for first in range(0, len(photos_shown), BATCH_SIZE):
-            model.predict_on_batch(photos_shown[first : first + BATCH_SIZE]).argmax(-1)
-        rest(images_per_second=len(photos_shown) / (time.perf_counter() - started))
+        for first in range(0, len(images_shown), BATCH_SIZE):
+            model.predict_on_batch(images_shown[first : first + BATCH_SIZE]).argmax(-1)
+        rest(images_per_second=len(images_shown) / (time.perf_counter() - started))
     versions = {name: importlib.metadata.version(name) for name in ("tensorflow-cpu", "keras")}
     report(versions=versions)
 

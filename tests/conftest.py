@@ -12,7 +12,7 @@ import torch
 import pixelwise as pw
 from pixelwise.data.demo.synthetic import draw_dataset
 
-# Prepared photos go to a folder of this test run's own, which goes with it.
+# Prepared images go to a folder of this test run's own, which goes with it.
 _CACHE = tempfile.TemporaryDirectory(prefix="pixelwise-tests-")
 os.environ["PIXELWISE_CACHE"] = _CACHE.name
 
@@ -43,7 +43,7 @@ def tiny_run(pets: pw.DatasetIndex, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture(scope="session")
 def real_pets() -> pw.DatasetIndex:
-    """The real photos, where PIXELWISE_DATA says that they are on this machine."""
+    """The real images, where PIXELWISE_DATA says that they are on this machine."""
     root = os.environ.get("PIXELWISE_DATA")
     if not root or not (Path(root) / "oxford-iiit-pet").is_dir():
         pytest.skip("needs PIXELWISE_DATA, a folder that holds oxford-iiit-pet/")

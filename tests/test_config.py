@@ -290,5 +290,5 @@ def test_class_weights_that_cannot_be_read_are_shown(text: str) -> None:
         (50, 1.1, 50),
     ],
 )
-def test_whole_photos_have_a_multiple_of_32_and_never_less_than_crops(size: int, scale: float, whole: int) -> None:
+def test_whole_images_have_a_multiple_of_32_and_never_less_than_crops(size: int, scale: float, whole: int) -> None:
     assert Config.of(size=size, predict_scale=scale).whole_size == whole

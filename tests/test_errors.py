@@ -48,4 +48,4 @@ def test_no_control_character_of_a_name_reaches_a_terminal() -> None:
     name = "\x1b]0;gone\x07\x9b2J\r猫  \u3000.jpg\x7f"
     shown = r"\x1b]0;gone\x07\x9b2J\x0d猫  " + "\u3000" + r".jpg\x7f"
     assert str(DataError(f"{name}: truncated\nreplace it")) == f"{shown}: truncated\nreplace it"
-    assert str(DataIssue("truncated photo", name, "replace it")) == f"{shown}: replace it"
+    assert str(DataIssue("truncated image", name, "replace it")) == f"{shown}: replace it"

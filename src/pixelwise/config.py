@@ -50,24 +50,24 @@ class Config(BaseModel):
 
     preset: Preset = Field("default", description="The settings that the others started from.")
 
-    size: int = _group("Data", "Photos are resized to SIZE x SIZE pixels.", default=128, ge=32, le=4096)
+    size: int = _group("Data", "Images are resized to SIZE x SIZE pixels.", default=128, ge=32, le=4096)
     predict_scale: float = _group(
-        "Data", "Whole photos are validated and predicted at SIZE times this, down to a multiple of 32 pixels.",
+        "Data", "Whole images are validated and predicted at SIZE times this, down to a multiple of 32 pixels.",
         default=1.0, ge=1, le=4,
     )  # fmt: skip
     augment: str = _group("Data", f"Random changes while training: {', '.join(AUGMENTATIONS)}.", default="crop")
     validation_from: Literal["train", "test"] = _group(
-        "Data", "The split that validation photos come from, where there is no val split.", default="train"
+        "Data", "The split that validation images come from, where there is no val split.", default="train"
     )
     validation_fraction: float = _group(
         "Data", "The share of that split: whole groups, evenly over kinds.", default=0.15, gt=0, lt=1
     )
 
     cache: bool = _group(
-        "Data", "Keep prepared photos in the user's cache folder; otherwise they are decoded each time.", default=True
+        "Data", "Keep prepared images in the user's cache folder; otherwise they are decoded each time.", default=True
     )
     skip_bad: bool = _group(
-        "Data", "Leave out photos and masks that cannot be used, and say which; otherwise they stop the training.",
+        "Data", "Leave out images and masks that cannot be used, and say which; otherwise they stop the training.",
         default=False,
     )  # fmt: skip
 
@@ -83,7 +83,7 @@ class Config(BaseModel):
         "Model", "The encoder's padding: its own, or TensorFlow's 'same'.", default="native"
     )
     pixels: Literal["encoder", "unit"] = _group(
-        "Model", "Normalise pixels as the encoder was trained, or scale them to [0, 1].", default="encoder"
+        "Model", "Normalize pixels as the encoder was trained, or scale them to [0, 1].", default="encoder"
     )
     freeze_encoder: bool = _group(
         "Model",
@@ -92,8 +92,8 @@ class Config(BaseModel):
     )
     decoder: str = _group("Model", f"One of {', '.join(DECODERS)}.", default="light")
 
-    epochs: int = _group("Training", "Passes over the training photos.", default=32, ge=1)
-    batch_size: int = _group("Training", "Photos a step, over all processes together.", default=16, ge=1)
+    epochs: int = _group("Training", "Passes over the training images.", default=32, ge=1)
+    batch_size: int = _group("Training", "Images a step, over all processes together.", default=16, ge=1)
     loss: str = _group(
         "Training", f"One of {', '.join(LOSSES)}; for multi-label data {', '.join(MULTILABEL_LOSSES)}.",
         default="cross_entropy",
@@ -116,8 +116,8 @@ class Config(BaseModel):
         "Machine", "bf16 computes in bfloat16 where it is safe; auto does where the machine is faster at it.",
         default="auto",
     )  # fmt: skip
-    workers: int = _group("Machine", "Processes that load photos; 0 loads in the training process.", default=0, ge=0)
-    samples: int = _group("Machine", "Validation photos whose masks are drawn after every epoch.", default=4, ge=1)
+    workers: int = _group("Machine", "Processes that load images; 0 loads in the training process.", default=0, ge=0)
+    samples: int = _group("Machine", "Validation images whose masks are drawn after every epoch.", default=4, ge=1)
 
     @field_validator("class_weights", mode="before")
     @classmethod
@@ -200,7 +200,7 @@ class Config(BaseModel):
 
     @property
     def whole_size(self) -> int:
-        """Pixels, the side at which whole photos are validated and predicted."""
+        """Pixels, the side at which whole images are validated and predicted."""
         if self.predict_scale == 1:
             return self.size
         return max(self.size, round(self.size * self.predict_scale) // 32 * 32)

@@ -1,7 +1,7 @@
 """Every error that pixelwise raises on purpose.
 
     PixelwiseError            the command line prints its text as one line and exits with 2
-    ├── DataError             a photo, a mask or a folder is not as it must be
+    ├── DataError             an image, a mask or a folder is not as it must be
     ├── ConfigError           a setting has a value that cannot work
     ├── WeightsError          encoder weights cannot be had or do not fit
     └── RunError              a run folder is missing, incomplete or in the way
@@ -22,7 +22,7 @@ class PixelwiseError(Exception):
 
 
 class DataError(PixelwiseError):
-    """A photo, a mask or a data folder is not as it must be; the message names the file."""
+    """An image, a mask or a data folder is not as it must be; the message names the file."""
 
 
 class ConfigError(PixelwiseError):

@@ -18,14 +18,14 @@ Palette: TypeAlias = tuple[Color, ...]
 IGNORE_COLOR: Color = (200, 200, 200)
 """Drawn where a mask holds 255.
 
-No colour of `default_palette` is a grey. A light one, because a middle grey and the palette's bluish green
-are one colour to some eyes (deuteranopia).
+No color of `default_palette` is a gray. A light one, because a middle gray and the palette's bluish green
+are one color to some eyes (deuteranopia).
 """
 
 
-_FIRST_COLOURS: Palette = (
+_FIRST_COLORS: Palette = (
     # Okabe & Ito, "Color Universal Design" (2008), without its black, which is lost in the shadows of a
-    # photo. The order is ours: neighbours differ most, and yellow, weak as a line on white, comes last.
+    # image. The order is ours: neighbors differ most, and yellow, weak as a line on white, comes last.
     (230, 159, 0),  # orange
     (86, 180, 233),  # sky blue
     (204, 121, 167),  # reddish purple
@@ -41,9 +41,9 @@ _FIRST_COLOURS: Palette = (
 
 
 def default_palette(count: int) -> Palette:
-    """Return `count` distinct RGB colours in [0, 255], one a class; longer ones begin with shorter ones.
+    """Return `count` distinct RGB colors in [0, 255], one a class; longer ones begin with shorter ones.
 
-    The first seven are Okabe and Ito's, the next three Paul Tol's: people with any common colour blindness
+    The first seven are Okabe and Ito's, the next three Paul Tol's: people with any common color blindness
     can tell them apart. Later ones are generated, each as far as possible (in CIELAB) from all before it
     and from IGNORE_COLOR; with tens of classes no palette is safe for every eye.
 
@@ -53,24 +53,24 @@ def default_palette(count: int) -> Palette:
     ((230, 159, 0), (86, 180, 233))
     """
     if not 1 <= count <= IGNORE_INDEX:
-        raise ValueError(f"a palette holds 1 to {IGNORE_INDEX} colours, not {count}")
-    return _FIRST_COLOURS[:count] if count <= len(_FIRST_COLOURS) else _all_colours()[:count]
+        raise ValueError(f"a palette holds 1 to {IGNORE_INDEX} colors, not {count}")
+    return _FIRST_COLORS[:count] if count <= len(_FIRST_COLORS) else _all_colors()[:count]
 
 
 @lru_cache(maxsize=1)
-def _all_colours() -> Palette:
-    """Return the 255 colours that every default palette begins with."""
+def _all_colors() -> Palette:
+    """Return the 255 colors that every default palette begins with."""
     levels = np.arange(0, 256, 17)
     candidates = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), axis=-1).reshape(-1, 3)
     lab = _to_lab(candidates)
     lightness, chroma = lab[:, 0], np.hypot(lab[:, 1], lab[:, 2])
-    vivid = (lightness > 25) & (lightness < 93) & (chroma > 15)  # neither black, white nor a grey like "ignore"
+    vivid = (lightness > 25) & (lightness < 93) & (chroma > 15)  # neither black, white nor a gray like "ignore"
     candidates, lab = candidates[vivid], lab[vivid]
 
     nearest = np.full(len(lab), np.inf)
-    for colour in (IGNORE_COLOR, *_FIRST_COLOURS):
-        nearest = np.minimum(nearest, np.linalg.norm(lab - _to_lab(np.array([colour])), axis=1))
-    chosen = list(_FIRST_COLOURS)
+    for color in (IGNORE_COLOR, *_FIRST_COLORS):
+        nearest = np.minimum(nearest, np.linalg.norm(lab - _to_lab(np.array([color])), axis=1))
+    chosen = list(_FIRST_COLORS)
     while len(chosen) < IGNORE_INDEX:
         # Rounded, so that the last bits of another machine's cube root cannot change which one wins.
         farthest = int(np.argmax(nearest.round(3)))
@@ -80,9 +80,9 @@ def _all_colours() -> Palette:
     return tuple(chosen)
 
 
-def _to_lab(colours: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
+def _to_lab(colors: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
     """Return N×3 CIELAB (D65) for N×3 sRGB in [0, 255]: distances there are about what the eye sees."""
-    srgb = colours / 255.0
+    srgb = colors / 255.0
     linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
     to_xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
     xyz = linear @ to_xyz.T / np.array([0.9505, 1.0, 1.089])
@@ -91,7 +91,7 @@ def _to_lab(colours: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
 
 
 def voc_palette(count: int) -> tuple[Color, ...]:
-    """The first colours of VOC's own palette: the bits of an index, three at a time, from the highest bit down.
+    """The first colors of VOC's own palette: the bits of an index, three at a time, from the highest bit down.
 
     >>> voc_palette(3)
     ((0, 0, 0), (128, 0, 0), (0, 128, 0))

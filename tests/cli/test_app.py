@@ -153,7 +153,7 @@ class TestFlags:
             "size": 64, "lr": 0.25, "preset": None,
         }  # fmt: skip
         plan = given["plan"].settings
-        assert (plan["size"], plan["lr"], plan["freeze_encoder"]) == (64, 0.25, True), "ten photos: it stays frozen"
+        assert (plan["size"], plan["lr"], plan["freeze_encoder"]) == (64, 0.25, True), "ten images: it stays frozen"
         assert "size: 64" in ran.out and "# as given" in ran.out
         for name in plan:
             assert f"\n  {name}: " in ran.out
@@ -226,7 +226,7 @@ def _strange_value(data: Path) -> Path:
 BAD_DATA: dict[str, tuple[Callable[[Path], Path], str]] = {
     "no mask": (_no_mask, "has no mask"),
     "sizes that differ": (_other_size, "must be of one size"),
-    "a truncated photo": (_truncated, "truncated or corrupt"),
+    "a truncated image": (_truncated, "truncated or corrupt"),
     "a mask value outside the classes": (_strange_value, "mask value 77 is outside the classes"),
 }
 
@@ -307,9 +307,9 @@ class TestBadInput:
         assert listing(own_run) == before
 
     def test_no_run(self, run_cli: Callable[..., Ran], pets_folder: Path, tmp_path: Path) -> None:
-        gone, photo = tmp_path / "gone", next((pets_folder / "images").iterdir())
+        gone, image = tmp_path / "gone", next((pets_folder / "images").iterdir())
         self.assert_one_line(run_cli("evaluate", gone, pets_folder), gone)
-        self.assert_one_line(run_cli("predict", gone, photo, "--out", tmp_path / "out"), gone)
+        self.assert_one_line(run_cli("predict", gone, image, "--out", tmp_path / "out"), gone)
         assert list(tmp_path.iterdir()) == []
 
     def test_a_broken_model(self, run_cli: Callable[..., Ran], own_run: Path, pets_folder: Path) -> None:
@@ -353,33 +353,33 @@ class TestCommands:
         TestBadInput().assert_one_line(ran, out, "is already there")
         assert listing(tmp_path) == before
 
-    def test_predict_goes_on_past_a_file_that_is_no_photo(
+    def test_predict_goes_on_past_a_file_that_is_no_image(
         self, run_cli: Callable[..., Ran], own_run: Path, own_pets: Path, tmp_path: Path
     ) -> None:
-        (own_pets / "images" / "A_broken.jpg").write_bytes(b"no photo")
-        (own_pets / "notes.txt").write_text("no photo either")
+        (own_pets / "images" / "A_broken.jpg").write_bytes(b"no image")
+        (own_pets / "notes.txt").write_text("no image either")
         out = tmp_path / "out"
         ran = run_cli("predict", own_run, own_pets / "images", own_pets / "notes.txt", "--out", out)
         assert ran.code == 1
         skipped = ran.err.splitlines()
         assert len(skipped) == 2 and "A_broken.jpg" in skipped[0] and "notes.txt" in skipped[1]
-        assert "22 photos predicted" in ran.out
+        assert "22 images predicted" in ran.out
         assert len(json.loads((out / "predictions.json").read_text())["photos"]) == 22
         assert len(list(out.glob("*_mask.png"))) == len(list(out.glob("*_overlay.png"))) == 22
 
-    def test_predict_of_good_photos_alone(
+    def test_predict_of_good_images_alone(
         self, run_cli: Callable[..., Ran], own_run: Path, pets_folder: Path, tmp_path: Path
     ) -> None:
-        photos = sorted((pets_folder / "images").iterdir())[:2]
-        ran = run_cli("predict", own_run, *photos, "--out", tmp_path / "out")
+        images = sorted((pets_folder / "images").iterdir())[:2]
+        ran = run_cli("predict", own_run, *images, "--out", tmp_path / "out")
         assert (ran.code, ran.err) == (0, "")
         assert len(list((tmp_path / "out").iterdir())) == 5
         before = listing(tmp_path / "out")
-        ran = run_cli("predict", own_run, *photos, "--out", tmp_path / "out")
+        ran = run_cli("predict", own_run, *images, "--out", tmp_path / "out")
         TestBadInput().assert_one_line(ran, "is already there")
         assert listing(tmp_path / "out") == before
 
-    def test_show_writes_a_picture_and_never_over_another(
+    def test_show_writes_a_image_and_never_over_another(
         self, run_cli: Callable[..., Ran], pets_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.chdir(tmp_path)

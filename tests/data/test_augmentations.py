@@ -1,4 +1,4 @@
-"""Photo and mask stay aligned: photos whose colours tell their masks go through every transform."""
+"""Image and mask stay aligned: images whose colors tell their masks go through every transform."""
 
 import itertools
 from fractions import Fraction
@@ -23,7 +23,7 @@ def apply(transform: Transform, image: Tensor, mask: Tensor, seed: int) -> tuple
 
 
 def blocks(side: int, block: int, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """A photo of red, green and blue blocks, and the mask that they mean: 0, 1 and 2.
+    """An image of red, green and blue blocks, and the mask that they mean: 0, 1 and 2.
 
     The largest channel tells the class whatever brightness, contrast and saturation do.
     """
@@ -46,7 +46,7 @@ def away_from_edges(mask: Tensor, distance: int) -> Tensor:
 
 @every_augmentation
 @pytest.mark.parametrize("size", SIZES)
-def test_photo_and_mask_stay_aligned(name: str, size: int) -> None:
+def test_image_and_mask_stay_aligned(name: str, size: int) -> None:
     side, transform = source_size(name, size), build_transform(name, size)
     for seed in range(25):
         image, mask = apply(transform, *blocks(side, 9, seed), seed)
@@ -62,7 +62,7 @@ def test_photo_and_mask_stay_aligned(name: str, size: int) -> None:
 @pytest.mark.parametrize("upright", [True, False])
 @pytest.mark.parametrize("size", [48, 64])
 def test_masks_are_not_shifted_by_half_a_pixel(name: str, upright: bool, size: int) -> None:
-    """An edge in the photo, where red gives way to green, and in the mask is the same to a tenth of a pixel.
+    """An edge in the image, where red gives way to green, and in the mask is the same to a tenth of a pixel.
 
     torchvision's own crop resizes masks by plain nearest and puts them half a pixel off.
     """
@@ -97,7 +97,7 @@ def test_the_border_of_the_mask_and_ignored_pixels_survive(name: str) -> None:
 
 
 @every_augmentation
-def test_photos_that_are_not_square_keep_with_their_masks(name: str) -> None:
+def test_images_that_are_not_square_keep_with_their_masks(name: str) -> None:
     transform = build_transform(name, 33)
     image, mask = blocks(61, 9)
     for seed, (high, wide) in enumerate(itertools.product((45, 50, 61), (47, 61))):
@@ -109,7 +109,7 @@ def test_photos_that_are_not_square_keep_with_their_masks(name: str) -> None:
 
 @every_augmentation
 def test_inputs_are_left_as_they_are(name: str) -> None:
-    """They are the prepared photos, kept for all epochs."""
+    """They are the prepared images, kept for all epochs."""
     side, transform = source_size(name, 32), build_transform(name, 32)
     image, mask = blocks(side, 5)
     before = image.clone(), mask.clone()
@@ -163,22 +163,22 @@ def test_crops_flip_half_of_the_time_and_lie_everywhere() -> None:
         starts.append(int(across.min()))
     assert 115 < flips < 185
     assert max(widths) == side
-    assert 0.55 * side < min(widths) < 0.8 * side, "of much of the photo at least"
+    assert 0.55 * side < min(widths) < 0.8 * side, "of much of the image at least"
     assert len(set(starts)) > 15
 
 
-def test_crops_change_colours_and_not_the_mask() -> None:
+def test_crops_change_colors_and_not_the_mask() -> None:
     side = source_size("crop", 32)
     image = torch.tensor([120, 90, 60], dtype=torch.uint8)[:, None, None].expand(3, side, side).contiguous()
     mask = torch.full((side, side), 7, dtype=torch.uint8)
-    colours = set()
+    colors = set()
     for seed in range(50):
         new_image, new_mask = apply(build_transform("crop", 32), image, mask, seed)
         assert (new_mask == 7).all()
         assert (new_image == new_image[:, :1, :1]).all()
-        colours.add(tuple(new_image[:, 0, 0].tolist()))
-    assert len(colours) > 40
-    red, green, blue = np.array(sorted(colours)).T
+        colors.add(tuple(new_image[:, 0, 0].tolist()))
+    assert len(colors) > 40
+    red, green, blue = np.array(sorted(colors)).T
     assert (red >= green).all() and (green >= blue).all()
     assert red.min() < 100 and red.max() > 140
 
@@ -187,16 +187,16 @@ def test_crops_change_colours_and_not_the_mask() -> None:
 
 
 def source_pixels(old: int, new: int) -> list[set[int]]:
-    """For each new pixel the old one under its centre, in exact arithmetic; both where it falls between two."""
+    """For each new pixel the old one under its center, in exact arithmetic; both where it falls between two."""
     chosen = []
     for i in range(new):
-        centre = Fraction(2 * i + 1, 2) * old / new
-        here = int(centre)
-        chosen.append({here - 1, here} if centre == here else {here})
+        center = Fraction(2 * i + 1, 2) * old / new
+        here = int(center)
+        chosen.append({here - 1, here} if center == here else {here})
     return chosen
 
 
-def test_masks_take_the_value_under_each_centre_as_pillow_does() -> None:
+def test_masks_take_the_value_under_each_center_as_pillow_does() -> None:
     rng = np.random.default_rng(0)
     compared = 0
     for _ in range(150):
@@ -226,28 +226,28 @@ def test_resizing_a_mask_to_its_own_size_or_a_multiple_is_exact() -> None:
 
 
 @pytest.mark.parametrize("size", [(20, 31), (64, 64), (100, 7)])
-def test_photos_are_resized_as_pillow_does(size: tuple[int, int]) -> None:
+def test_images_are_resized_as_pillow_does(size: tuple[int, int]) -> None:
     """Bilinear with antialiasing, whose reference is Pillow's."""
-    photo = np.random.default_rng(2).integers(0, 256, (57, 43, 3), dtype=np.uint8)
-    ours = resize_image(photo, size)
+    image = np.random.default_rng(2).integers(0, 256, (57, 43, 3), dtype=np.uint8)
+    ours = resize_image(image, size)
     assert ours.dtype == torch.uint8 and tuple(ours.shape) == (3, *size)
-    pillow = np.asarray(Image.fromarray(photo).resize(size[::-1], Image.Resampling.BILINEAR)).astype(int)
+    pillow = np.asarray(Image.fromarray(image).resize(size[::-1], Image.Resampling.BILINEAR)).astype(int)
     assert np.abs(ours.permute(1, 2, 0).numpy() - pillow).max() <= 1
 
 
-def test_photos_are_channels_last_in_memory() -> None:
+def test_images_are_channels_last_in_memory() -> None:
     """What the convolutions want; a batch of them is stacked so."""
-    photo = np.zeros((50, 40, 3), np.uint8)
-    assert resize_image(photo, (32, 32))[None].is_contiguous(memory_format=torch.channels_last)
-    assert resize_image(photo, (50, 40))[None].is_contiguous(memory_format=torch.channels_last)
+    image = np.zeros((50, 40, 3), np.uint8)
+    assert resize_image(image, (32, 32))[None].is_contiguous(memory_format=torch.channels_last)
+    assert resize_image(image, (50, 40))[None].is_contiguous(memory_format=torch.channels_last)
 
 
-def test_a_photo_and_its_mask_are_resized_alike() -> None:
+def test_a_image_and_its_mask_are_resized_alike() -> None:
     """Their common edge falls on the same pixels at any size."""
     for new in (*range(20, 60, 3), 96, 128):
         truth = (np.arange(50) >= 21).astype(np.uint8)[None].repeat(50, 0)
-        photo = resize_image((truth * 255)[..., None].repeat(3, 2), (new, new))[0].int()
+        image = resize_image((truth * 255)[..., None].repeat(3, 2), (new, new))[0].int()
         mask = resize_mask(truth, (new, new))
-        clear = (photo - 127.5).abs() > 13
-        assert torch.equal(mask[clear] == 1, photo[clear] > 127)
+        clear = (image - 127.5).abs() > 13
+        assert torch.equal(mask[clear] == 1, image[clear] > 127)
         assert clear.sum() >= new * (new - 1)

@@ -50,7 +50,7 @@ def fresh_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
 
 
 def original(record: Record) -> str:
-    """The name of the photo that a packed record comes from."""
+    """The name of the image that a packed record comes from."""
     return record.image.name.partition(".")[0].partition("-")[2]
 
 
@@ -67,7 +67,7 @@ def check_same(layout: FormatResult, data: pw.DatasetIndex) -> ReadSpec:
                 read_image_and_mask(record, data.reading), read_image_and_mask(again, reading), strict=True
             ):
                 np.testing.assert_array_equal(one, other)
-            assert again.image.read_bytes() == record.image.read_bytes(), "photos are kept as they are"
+            assert again.image.read_bytes() == record.image.read_bytes(), "images are kept as they are"
             assert (again.stratum, again.group) == (record.stratum, record.group)
     return reading
 
@@ -108,11 +108,11 @@ def test_any_file_system_will_do(
 
 def test_masks_of_any_kind_become_class_indices(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    Image.fromarray(rng.integers(0, 256, (9, 12, 3), np.uint8)).save(tmp_path / "photo.png")
+    Image.fromarray(rng.integers(0, 256, (9, 12, 3), np.uint8)).save(tmp_path / "image.png")
     levels = rng.choice(np.array([7, 40, 90], np.uint8), (9, 12))
     Image.fromarray(levels).save(tmp_path / "mask.png")
-    reading = ReadSpec(LabelMap("values", {7: 1, 40: 0, 90: 255}))
-    records = (Record(tmp_path / "photo.png", tmp_path / "mask.png"),)
+    reading = ReadSpec(LabelMap("index", {7: 1, 40: 0, 90: 255}))
+    records = (Record(tmp_path / "image.png", tmp_path / "mask.png"),)
     data = pw.DatasetIndex(tmp_path, "folders", ("a", "b"), ((0, 0, 0), (9, 9, 9)), reading, train=records)
     pack(data, tmp_path / "packed")
     check_same(detect_format(tmp_path / "packed")[1], data)
@@ -121,10 +121,10 @@ def test_masks_of_any_kind_become_class_indices(tmp_path: Path) -> None:
     for number in range(2):
         Image.fromarray(rng.choice(np.array([0, 255], np.uint8), (9, 12))).save(tmp_path / f"{number}.png")
         layers.append(tmp_path / f"{number}.png")
-    layered = (Record(tmp_path / "photo.png", MultilabelMask((layers[0], None, layers[1]))),)
+    layered = (Record(tmp_path / "image.png", MultilabelMask((layers[0], None, layers[1]))),)
     data = replace(
         data, classes=("a", "b", "c"), palette=((1, 1, 1),) * 3, train=layered,
-        reading=ReadSpec(LabelMap("layers", {0: 0, 255: 1})),
+        reading=ReadSpec(LabelMap("multilabel", {0: 0, 255: 1})),
     )  # fmt: skip
     pack(data, tmp_path / "layered")
     reading = check_same(detect_format(tmp_path / "layered")[1], data)
@@ -152,7 +152,7 @@ def webdataset(path: Path) -> dict[str, dict[str, bytes]]:
     with tarfile.open(path) as tar:
         files = [(each.name, tar.extractfile(each).read()) for each in tar]  # type: ignore[union-attr]
     for key, group in itertools.groupby(files, lambda file: file[0].partition(".")[0]):
-        assert key not in samples, "the files of a sample are neighbours"
+        assert key not in samples, "the files of a sample are neighbors"
         samples[key] = {name.partition(".")[2]: content for name, content in group}
     return samples
 
@@ -184,27 +184,27 @@ def test_the_same_data_gives_the_same_bytes(pets: pw.DatasetIndex, tmp_path: Pat
     assert packed("a") == packed("b") != packed("c", seed=1)
 
 
-def test_neighbours_lie_apart(pets: pw.DatasetIndex, tmp_path: Path) -> None:
+def test_neighbors_lie_apart(pets: pw.DatasetIndex, tmp_path: Path) -> None:
     pack(pets, tmp_path / "pets")
     names = [original(record) for record in shards(tmp_path / "pets").train]  # type: ignore[union-attr]
     assert names != [Path(record.image.name).stem for record in pets.train]
 
 
-def test_photos_are_reduced_where_asked(pets: pw.DatasetIndex, tmp_path: Path) -> None:
+def test_images_are_reduced_where_asked(pets: pw.DatasetIndex, tmp_path: Path) -> None:
     pack(pets, tmp_path / "pets", size=36)
     layout = shards(tmp_path / "pets")
     assert layout is not None
     reading = ReadSpec(layout.encoding)  # type: ignore[arg-type]
     whole = {Path(record.image.name).stem: read_image_and_mask(record, pets.reading) for record in pets.train}
     for record in layout.train:
-        photo, mask = read_image_and_mask(record, reading)
+        image, mask = read_image_and_mask(record, reading)
         before, truth = whole[original(record)]
-        assert min(mask.shape) == 36 and photo.shape[:2] == mask.shape
+        assert min(mask.shape) == 36 and image.shape[:2] == mask.shape
         assert abs(mask.shape[1] / mask.shape[0] - truth.shape[1] / truth.shape[0]) < 0.03
         rows = ((np.arange(mask.shape[0]) + 0.5) * truth.shape[0] / mask.shape[0]).astype(int)
         columns = ((np.arange(mask.shape[1]) + 0.5) * truth.shape[1] / mask.shape[1]).astype(int)
         np.testing.assert_array_equal(mask, truth[rows][:, columns])
-        assert abs(photo.mean() - before.mean()) < 3
+        assert abs(image.mean() - before.mean()) < 3
         assert record.image.name.endswith(".jpg")
     small = pack(pets, tmp_path / "kept", size=500)
     assert small.samples == 22
@@ -217,7 +217,7 @@ def test_photos_are_reduced_where_asked(pets: pw.DatasetIndex, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("remote", [False, True])
-def test_a_bad_photo_leaves_no_data_set(remote: bool, pets: pw.DatasetIndex, tmp_path: Path, memory: str) -> None:
+def test_a_bad_image_leaves_no_data_set(remote: bool, pets: pw.DatasetIndex, tmp_path: Path, memory: str) -> None:
     bad = tmp_path / "bad.jpg"
     bad.write_bytes(pets.train[0].image.read_bytes()[:-300])
     spoilt = replace(pets, train=(*pets.train, Record(bad, pets.train[0].mask)))
@@ -372,7 +372,7 @@ def test_ranks_and_workers_see_each_sample_once(
         assert sorted(seen) == wanted
 
 
-def test_packed_photos_are_cached_without_reading_them_for_the_key(pets: pw.DatasetIndex, memory: str) -> None:
+def test_packed_images_are_cached_without_reading_them_for_the_key(pets: pw.DatasetIndex, memory: str) -> None:
     done = pack(pets, memory, SMALL)
     layout = shards(UPath(memory))
     assert layout is not None

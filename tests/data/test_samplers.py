@@ -1,4 +1,4 @@
-"""Which photos are held back, and in which order the others are shown: by hand-made counts."""
+"""Which images are held back, and in which order the others are shown: by hand-made counts."""
 
 import itertools
 from collections import Counter
@@ -34,10 +34,10 @@ def test_held_back_records_are_a_share_of_each_group(fraction: float) -> None:
     assert set(kept) | set(held) == set(records) and len(kept) + len(held) == len(records)
     of = {name: Counter(record.stratum for record in part) for name, part in (("kept", kept), ("held", held))}
     assert of["held"]["lion"] == round(200 * fraction) and of["held"]["ant"] == round(100 * fraction)
-    assert abs(of["held"]["bee"] - 37 * fraction) <= 0.5, "to the nearest photo"
+    assert abs(of["held"]["bee"] - 37 * fraction) <= 0.5, "to the nearest image"
     assert of["held"]["pair"] == of["kept"]["pair"] == 1
     assert of["held"]["three"] in (1, 2)
-    assert of["kept"]["lone"] == 1, "a photo alone is trained on"
+    assert of["kept"]["lone"] == 1, "an image alone is trained on"
     for part in (kept, held):
         assert part == [record for record in records if record in set(part)], "in the records' own order"
 
@@ -59,7 +59,7 @@ def test_without_groups_the_share_is_of_all() -> None:
     assert held != records[:15] and held != records[-15:], "drawn, not cut off"
 
 
-def test_groups_of_one_photo_each_are_no_groups() -> None:
+def test_groups_of_one_image_each_are_no_groups() -> None:
     records = [Record(Path(f"{i}.jpg"), None, stratum=f"video {i}") for i in range(100)]
     assert [len(part) for part in train_val_split(records, 0.15, seed=0)] == [85, 15]
 
@@ -78,11 +78,11 @@ def samplers(length: int, batch_size: int, world: int, seed: int = 0, epoch: int
 
 
 @pytest.mark.parametrize(("length", "batch_size", "world"), SHARED)
-def test_each_photo_comes_once_an_epoch(length: int, batch_size: int, world: int) -> None:
+def test_each_image_comes_once_an_epoch(length: int, batch_size: int, world: int) -> None:
     ranks = [list(sampler) for sampler in samplers(length, batch_size, world, epoch=3)]
     shown = [index for batches in ranks for batch in batches for index, _ in batch]
     assert sorted(shown) == list(range(length))
-    assert all(batch for batches in ranks for batch in batches), "no process is left without a photo"
+    assert all(batch for batches in ranks for batch in batches), "no process is left without an image"
 
 
 @pytest.mark.parametrize(("length", "batch_size", "world"), SHARED)
@@ -113,7 +113,7 @@ def test_the_global_batch_is_the_same_for_any_number_of_processes(length: int, b
 
 
 def test_a_last_batch_too_small_to_share_joins_the_one_before() -> None:
-    assert EpochSampler(33, 16, 0).global_sizes() == [16, 17], "one photo is none for batch norm"
+    assert EpochSampler(33, 16, 0).global_sizes() == [16, 17], "one image is none for batch norm"
     assert EpochSampler(34, 16, 0).global_sizes() == [16, 16, 2]
     assert EpochSampler(35, 16, 0, 0, 2).global_sizes() == [16, 19]
     assert EpochSampler(36, 16, 0, 0, 2).global_sizes() == [16, 16, 4]
@@ -135,8 +135,8 @@ def test_epochs_differ_and_seeds_settle_them() -> None:
     for what in (0, 1):
         orders = {tuple(draw[what] for batch in batches for draw in batch) for batches in drawn.values()}
         assert len(orders) == 9, "order and seeds of the transforms, both"
-    photo = {dict(itertools.chain(*batches))[7] for batches in drawn.values()}
-    assert len(photo) == 9, "a photo is transformed otherwise each epoch"
+    image = {dict(itertools.chain(*batches))[7] for batches in drawn.values()}
+    assert len(image) == 9, "an image is transformed otherwise each epoch"
 
 
 @pytest.mark.parametrize(("length", "batch_size", "world"), [(100, 4, 5), (2, 16, 3), (9, 1, 2)])
@@ -159,7 +159,7 @@ def shard_samplers(
 
 
 def most_open(draws: list[int], shards: list[int]) -> int:
-    """How many shards are needed at once, where each is fetched once: from its first photo on to its last."""
+    """How many shards are needed at once, where each is fetched once: from its first image on to its last."""
     first, last = {}, {}
     for place, index in enumerate(draws):
         first.setdefault(shards[index], place)
@@ -170,7 +170,7 @@ def most_open(draws: list[int], shards: list[int]) -> int:
 @settings(max_examples=150, deadline=None, derandomize=True)
 @given(st.data())
 def test_shards_are_walked_once_and_few_at_a_time(data: st.DataObject) -> None:
-    counts = data.draw(st.lists(st.integers(1, 30), min_size=1, max_size=12), "photos of each shard")
+    counts = data.draw(st.lists(st.integers(1, 30), min_size=1, max_size=12), "images of each shard")
     world, workers, window = (data.draw(st.integers(*span)) for span in ((1, 4), (0, 3), (1, 5)))
     assume(sum(counts) >= world)
     batch_size = data.draw(st.integers(world, 40))
@@ -190,7 +190,7 @@ def test_shards_are_walked_once_and_few_at_a_time(data: st.DataObject) -> None:
 
 
 def test_a_part_of_the_row_is_no_more_shards_than_it_has_to_be() -> None:
-    """40 shards of 10 photos among 2 processes of 2 workers: 10 shards each, and none is fetched by two."""
+    """40 shards of 10 images among 2 processes of 2 workers: 10 shards each, and none is fetched by two."""
     shards = [index // 10 for index in range(400)]
     touched = []
     for sampler in shard_samplers(shards, 40, 2, workers=2, epoch=5):
@@ -216,9 +216,9 @@ def test_shards_are_shuffled_by_seed_and_epoch_alone() -> None:
     starts = {shards[epoch(0, number)[0][0][0]] for number in range(30)}
     assert len(starts) > 4, "shards come in another order each epoch"
     window = [shards[index] for index, _ in itertools.chain(*first[:5])]
-    assert len(set(window)) == 2 and window != sorted(window), "photos of a window's shards are mixed"
+    assert len(set(window)) == 2 and window != sorted(window), "images of a window's shards are mixed"
     seeds = dict(itertools.chain(*first))
-    assert seeds == dict(itertools.chain(*epoch(1, 2, workers=3))), "a photo's transform does not hang on the workers"
+    assert seeds == dict(itertools.chain(*epoch(1, 2, workers=3))), "an image's transform does not hang on the workers"
     assert len(set(seeds.values())) == 200
 
 

@@ -1,4 +1,4 @@
-"""Reading photos and masks, and the data set that training draws from: each with a truth made by hand."""
+"""Reading images and masks, and the data set that training draws from: each with a truth made by hand."""
 
 import io
 import itertools
@@ -25,7 +25,7 @@ from pixelwise.data.torch_dataset import SegmentationDataset
 from pixelwise.errors import DataError
 from pixelwise.runtime.threads import available_cpus, batched, prefetch_map
 
-TRIMAP = LabelMap("values", {1: 0, 2: 1, 3: 2})
+TRIMAP = LabelMap("index", {1: 0, 2: 1, 3: 2})
 
 
 def noise(height: int, width: int, seed: int = 0) -> np.ndarray:
@@ -40,13 +40,13 @@ def one_line_about(error: pytest.ExceptionInfo[BaseException], *parts: object) -
         assert str(part) in text
 
 
-# --- photos
+# --- images
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_photo_is_turned_upright(suffix: str, orientation: int, tmp_path: Path) -> None:
-    """Four coloured corners lie as the EXIF standard says, whatever the orientation they were stored in."""
+def test_a_image_is_turned_upright(suffix: str, orientation: int, tmp_path: Path) -> None:
+    """Four colored corners lie as the EXIF standard says, whatever the orientation they were stored in."""
     upright = np.zeros((32, 64, 3), np.uint8)
     upright[:16, :32], upright[:16, 32:], upright[16:, :32] = (240, 0, 0), (0, 240, 0), (0, 0, 240)
     # How a camera that notes this orientation has stored the scene (TIFF 6.0, tag 274).
@@ -62,12 +62,12 @@ def test_a_photo_is_turned_upright(suffix: str, orientation: int, tmp_path: Path
     }[orientation](upright)
     exif = Image.Exif()
     exif[0x0112] = orientation
-    path = tmp_path / f"photo.{suffix}"
+    path = tmp_path / f"image.{suffix}"
     options = {"jpg": {"quality": 100, "subsampling": 0}, "webp": {"lossless": True}}.get(suffix, {})
     Image.fromarray(np.ascontiguousarray(stored)).save(path, exif=exif, **options)
-    photo = read_image(path)
-    assert photo.shape == (32, 64, 3) and photo.dtype == np.uint8
-    assert np.abs(photo.astype(int) - upright).max() <= 3
+    image = read_image(path)
+    assert image.shape == (32, 64, 3) and image.dtype == np.uint8
+    assert np.abs(image.astype(int) - upright).max() <= 3
 
 
 @pytest.mark.parametrize("kind", ["GIF", "PNG", "BMP", "TIFF", "WEBP"])
@@ -75,23 +75,23 @@ def test_the_content_decides_and_not_the_suffix(kind: str, tmp_path: Path) -> No
     """Oxford-IIIT Pet has GIF and PNG files named .jpg."""
     flat = np.full((9, 7, 3), (10, 200, 30), np.uint8)
     flat[:4] = (250, 0, 128)
-    path = tmp_path / "photo.jpg"
+    path = tmp_path / "image.jpg"
     Image.fromarray(flat).save(path, kind, **({"lossless": True} if kind == "WEBP" else {}))
     np.testing.assert_array_equal(read_image(path), flat)
 
 
 def saved(tmp_path: Path, image: Image.Image, **options: object) -> Path:
-    path = tmp_path / "photo.png"
+    path = tmp_path / "image.png"
     image.save(path, **options)
     with Image.open(path) as again:
         assert again.mode == image.mode
     return path
 
 
-def test_grey_and_black_and_white_become_rgb(tmp_path: Path) -> None:
-    grey = noise(5, 6)[..., 0]
-    np.testing.assert_array_equal(read_image(saved(tmp_path, Image.fromarray(grey))), grey[..., None].repeat(3, 2))
-    bits = grey > 127
+def test_gray_and_black_and_white_become_rgb(tmp_path: Path) -> None:
+    gray = noise(5, 6)[..., 0]
+    np.testing.assert_array_equal(read_image(saved(tmp_path, Image.fromarray(gray))), gray[..., None].repeat(3, 2))
+    bits = gray > 127
     np.testing.assert_array_equal(
         read_image(saved(tmp_path, Image.fromarray(bits))), (bits[..., None] * 255).repeat(3, 2)
     )
@@ -99,14 +99,14 @@ def test_grey_and_black_and_white_become_rgb(tmp_path: Path) -> None:
 
 def test_sixteen_bits_are_scaled_and_not_clipped(tmp_path: Path) -> None:
     deep = np.array([[0, 255, 256, 0x7FFF], [0x8000, 0xFEFF, 0xFF00, 0xFFFF]], np.uint16)
-    photo = read_image(saved(tmp_path, Image.fromarray(deep)))
-    np.testing.assert_array_equal(photo[..., 0], [[0, 0, 1, 127], [128, 254, 255, 255]])
-    assert (photo == photo[..., :1]).all()
+    image = read_image(saved(tmp_path, Image.fromarray(deep)))
+    np.testing.assert_array_equal(image[..., 0], [[0, 0, 1, 127], [128, 254, 255, 255]])
+    assert (image == image[..., :1]).all()
 
 
-def test_a_photo_without_a_known_range_is_refused(tmp_path: Path) -> None:
-    """Floats may mean 0..1 or 0..255 or anything: black pictures would train in silence."""
-    path = tmp_path / "photo.tif"
+def test_a_image_without_a_known_range_is_refused(tmp_path: Path) -> None:
+    """Floats may mean 0..1 or 0..255 or anything: black images would train in silence."""
+    path = tmp_path / "image.tif"
     Image.fromarray(np.linspace(0, 1, 12, dtype=np.float32).reshape(3, 4)).save(path)
     with pytest.raises(DataError) as error:
         read_image(path)
@@ -117,12 +117,12 @@ def test_transparent_pixels_are_laid_on_white(tmp_path: Path) -> None:
     pixels = np.zeros((2, 2, 4), np.uint8)
     pixels[0, 0], pixels[0, 1] = (200, 100, 0, 255), (200, 100, 0, 0)
     pixels[1, 0], pixels[1, 1] = (0, 0, 0, 0), (0, 0, 0, 128)
-    photo = read_image(saved(tmp_path, Image.fromarray(pixels)))
-    np.testing.assert_array_equal(photo[0], [(200, 100, 0), (255, 255, 255)])
-    np.testing.assert_array_equal(photo[1], [(255, 255, 255), (127, 127, 127)])
+    image = read_image(saved(tmp_path, Image.fromarray(pixels)))
+    np.testing.assert_array_equal(image[0], [(200, 100, 0), (255, 255, 255)])
+    np.testing.assert_array_equal(image[1], [(255, 255, 255), (127, 127, 127)])
 
 
-def test_a_palette_photo_has_its_colours_and_its_transparency(tmp_path: Path) -> None:
+def test_a_palette_image_has_its_colors_and_its_transparency(tmp_path: Path) -> None:
     image = Image.fromarray(np.array([[0, 1], [2, 1]], np.uint8), "P")
     image.putpalette([10, 20, 30, 200, 0, 0, 0, 0, 255])
     np.testing.assert_array_equal(
@@ -140,13 +140,13 @@ def encoded(kind: str) -> bytes:
     return buffer.getvalue()
 
 
-@pytest.mark.parametrize("read", [read_image, lambda path: read_mask(path, TRIMAP)], ids=["photo", "mask"])
+@pytest.mark.parametrize("read", [read_image, lambda path: read_mask(path, TRIMAP)], ids=["image", "mask"])
 @pytest.mark.parametrize(
     ("content", "said"),
     [
         (None, "no such file"),
-        (b"", "not a picture"),
-        (b"<html>404 Not Found</html>\n" * 40, "not a picture"),
+        (b"", "not an image"),
+        (b"<html>404 Not Found</html>\n" * 40, "not an image"),
         (encoded("JPEG")[:-400], "truncated"),
         (encoded("PNG")[:-400], "truncated"),
         (encoded("GIF")[:-400], "truncated"),
@@ -158,17 +158,17 @@ def encoded(kind: str) -> bytes:
 def test_a_file_that_cannot_be_read_is_named_in_one_line(
     read: Callable[[Path], np.ndarray], content: bytes | None, said: str, tmp_path: Path
 ) -> None:
-    path = tmp_path / "photo.jpg"
+    path = tmp_path / "image.jpg"
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(DataError) as error:
         read(path)
     one_line_about(error, path)
-    # A mask is refused for its colours where they are already known, before its pixels are read.
-    assert said in str(error.value) or (read is not read_image and "greyscale or palette" in str(error.value))
+    # A mask is refused for its colors where they are already known, before its pixels are read.
+    assert said in str(error.value) or (read is not read_image and "grayscale or palette" in str(error.value))
 
 
-def test_a_folder_is_no_photo(tmp_path: Path) -> None:
+def test_a_folder_is_no_image(tmp_path: Path) -> None:
     with pytest.raises(DataError) as error:
         read_image(tmp_path)
     one_line_about(error, tmp_path)
@@ -177,7 +177,7 @@ def test_a_folder_is_no_photo(tmp_path: Path) -> None:
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP"])
 def test_damaged_files_are_data_errors_and_nothing_else(kind: str, tmp_path: Path) -> None:
-    whole, path, rng = encoded(kind), tmp_path / "photo.jpg", np.random.default_rng(0)
+    whole, path, rng = encoded(kind), tmp_path / "image.jpg", np.random.default_rng(0)
     refused = 0
     for _ in range(60):
         damaged = bytearray(whole[: rng.integers(len(whole))] if rng.random() < 0.3 else whole)
@@ -197,26 +197,26 @@ def test_damaged_files_are_data_errors_and_nothing_else(kind: str, tmp_path: Pat
 
 @pytest.mark.parametrize("mode", ["L", "P"])
 def test_a_mask_is_mapped_exactly(mode: str, tmp_path: Path) -> None:
-    """Greyscale levels and palette indices count, the palette's colours do not."""
+    """Grayscale levels and palette indices count, the palette's colors do not."""
     values = np.array([[1, 2, 3], [0, 255, 7]], np.uint8)
     image = Image.fromarray(values, mode)
     if mode == "P":
         image.putpalette(list(np.random.default_rng(0).integers(0, 256, 768)))
     path = saved(tmp_path, image)
-    mask = read_mask(path, LabelMap("values", {1: 0, 2: 1, 3: 2, 0: 255, 255: 255, 7: 2}))
+    mask = read_mask(path, LabelMap("index", {1: 0, 2: 1, 3: 2, 0: 255, 255: 255, 7: 2}))
     assert mask.dtype == np.uint8
     np.testing.assert_array_equal(mask, [[0, 1, 2], [255, 255, 2]])
 
 
 def test_a_two_tone_mask_holds_0_and_255(tmp_path: Path) -> None:
     path = saved(tmp_path, Image.fromarray(np.array([[True, False]])))
-    np.testing.assert_array_equal(read_mask(path, LabelMap("values", {0: 4, 255: 255})), [[255, 4]])
+    np.testing.assert_array_equal(read_mask(path, LabelMap("index", {0: 4, 255: 255})), [[255, 4]])
 
 
 def test_every_value_of_a_byte_is_mapped(tmp_path: Path) -> None:
     values = np.arange(256, dtype=np.uint8).reshape(16, 16)
     path = saved(tmp_path, Image.fromarray(values))
-    np.testing.assert_array_equal(read_mask(path, LabelMap("values", {v: 255 - v for v in range(256)})), 255 - values)
+    np.testing.assert_array_equal(read_mask(path, LabelMap("index", {v: 255 - v for v in range(256)})), 255 - values)
 
 
 def test_values_outside_the_classes_are_named(tmp_path: Path) -> None:
@@ -231,18 +231,18 @@ def test_values_outside_the_classes_are_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA"])
-def test_a_mask_with_colours_is_refused_where_masks_are_grey(mode: str, tmp_path: Path) -> None:
+def test_a_mask_with_colors_is_refused_where_masks_are_gray(mode: str, tmp_path: Path) -> None:
     path = saved(tmp_path, Image.new(mode, (3, 3), (1, 2, 3)))
     with pytest.raises(DataError) as error:
         read_mask(path, TRIMAP)
-    one_line_about(error, path, "has colours")
+    one_line_about(error, path, "has colors")
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA", "I;16"])
-def test_a_grey_mask_is_read_in_any_mode(mode: str, tmp_path: Path) -> None:
+def test_a_gray_mask_is_read_in_any_mode(mode: str, tmp_path: Path) -> None:
     levels = np.array([[1, 2, 3], [3, 2, 1]], np.uint8)
-    grey = Image.fromarray(levels)
-    image = Image.fromarray(levels.astype(np.uint16)) if mode == "I;16" else grey.convert(mode)
+    gray = Image.fromarray(levels)
+    image = Image.fromarray(levels.astype(np.uint16)) if mode == "I;16" else gray.convert(mode)
     np.testing.assert_array_equal(read_mask(saved(tmp_path, image), TRIMAP), levels - 1)
 
 
@@ -251,10 +251,10 @@ def test_a_grey_mask_is_read_in_any_mode(mode: str, tmp_path: Path) -> None:
 
 @pytest.fixture
 def pair(tmp_path: Path) -> Callable[[tuple[int, int], tuple[int, int]], Record]:
-    """Write a photo and a mask of these (height, width)."""
+    """Write an image and a mask of these (height, width)."""
 
-    def write(photo: tuple[int, int], mask: tuple[int, int]) -> Record:
-        Image.fromarray(noise(*photo)).save(tmp_path / "cat.png")
+    def write(image: tuple[int, int], mask: tuple[int, int]) -> Record:
+        Image.fromarray(noise(*image)).save(tmp_path / "cat.png")
         Image.fromarray(np.full(mask, 2, np.uint8)).save(tmp_path / "cat-mask.png")
         return Record(tmp_path / "cat.png", tmp_path / "cat-mask.png")
 
@@ -267,7 +267,7 @@ def test_a_pair_is_read_as_it_is(pair: Callable[..., Record]) -> None:
     np.testing.assert_array_equal(mask, np.ones((5, 8)))
 
 
-def test_a_photo_without_a_mask_is_named(tmp_path: Path) -> None:
+def test_a_image_without_a_mask_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError) as error:
         read_image_and_mask(Record(tmp_path / "cat.png", None), ReadSpec(TRIMAP))
     one_line_about(error, tmp_path / "cat.png", "no mask")
@@ -336,12 +336,12 @@ def test_read_ahead_gives_the_error_where_it_happened() -> None:
     def read(number: int) -> int:
         started.add(number)
         if number == 3:
-            raise DataError("photo 3")
+            raise DataError("image 3")
         return number
 
     results = prefetch_map(read, itertools.count(), ahead=4)
     assert [next(results), next(results), next(results)] == [0, 1, 2]
-    with pytest.raises(DataError, match="photo 3"):
+    with pytest.raises(DataError, match="image 3"):
         next(results)
     assert max(started) <= 8, "an endless source is left alone"
     assert list(results) == []
@@ -361,18 +361,18 @@ def test_in_groups_loses_nothing() -> None:
 @pytest.fixture(scope="module")
 def ignoring(pets: pw.DatasetIndex) -> ReadSpec:
     """The trimap's values, with the border ignored: masks hold 0, 1 and 255."""
-    return ReadSpec(LabelMap("values", {1: 0, 2: 1, 3: 255}))
+    return ReadSpec(LabelMap("index", {1: 0, 2: 1, 3: 255}))
 
 
-def test_items_are_the_prepared_photos(pets: pw.DatasetIndex) -> None:
+def test_items_are_the_prepared_images(pets: pw.DatasetIndex) -> None:
     dataset = SegmentationDataset(pets.train, pets.reading, size=40)
     assert len(dataset) == len(pets.train) == 12
     for index, record in enumerate(pets.train):
         image, mask = dataset[index]
         assert (image.dtype, mask.dtype) == (torch.uint8, torch.uint8)
         assert (tuple(image.shape), tuple(mask.shape)) == ((3, 40, 40), (40, 40))
-        photo, truth = read_image_and_mask(record, pets.reading, smallest=40)
-        assert torch.equal(image, resize_image(photo, (40, 40)))
+        image, truth = read_image_and_mask(record, pets.reading, smallest=40)
+        assert torch.equal(image, resize_image(image, (40, 40)))
         assert torch.equal(mask, resize_mask(truth, (40, 40)))
         again, _ = dataset[index, 123]
         assert torch.equal(again, image), "with no transform the seed changes nothing"

@@ -1,4 +1,4 @@
-"""Honest figures: checked against counts made by hand, at the photos' own size."""
+"""Honest figures: checked against counts made by hand, at the images' own size."""
 
 import json
 import shutil
@@ -32,7 +32,7 @@ def run(tiny_run: pw.Run, tmp_path: Path) -> pw.Run:
 
 
 def counted(run: pw.Run, pets: pw.DatasetIndex) -> np.ndarray:
-    """The confusion matrix of the test split by numpy alone, one photo after another."""
+    """The confusion matrix of the test split by numpy alone, one image after another."""
     predictor = Predictor.load(run.folder)
     confusion = np.zeros((3, 3), np.int64)
     for record in pets.test:
@@ -50,11 +50,11 @@ def test_figures_equal_those_counted_by_hand(run: pw.Run, pets: pw.DatasetIndex)
     metrics = pw.evaluate(run, pets, "test")
     confusion = counted(run, pets)
     found = np.array(metrics.confusion)
-    # Each pixel of each photo once, at its own size.
+    # Each pixel of each image once, at its own size.
     pixels = sum(read_image(record.image)[..., 0].size for record in pets.test)
     assert found.sum() == pixels
     assert np.array_equal(found.sum(1), confusion.sum(1))
-    # A batch may round differently from a photo alone: a pixel in thousands.
+    # A batch may round differently from an image alone: a pixel in thousands.
     assert np.abs(found - confusion).sum() <= pixels / 500
     hits = np.diag(found)
     ious = hits / (found.sum(0) + found.sum(1) - hits)
@@ -66,10 +66,10 @@ def test_figures_equal_those_counted_by_hand(run: pw.Run, pets: pw.DatasetIndex)
         assert figures.recall == pytest.approx(hits[index] / found[index].sum())
         assert figures.pixels == found[index].sum()
     assert metrics.images == len(pets.test)
-    assert metrics.resolution == "photo"
+    assert metrics.resolution == "original"
 
 
-def test_each_photo_counts_once(run: pw.Run, pets: pw.DatasetIndex) -> None:
+def test_each_image_counts_once(run: pw.Run, pets: pw.DatasetIndex) -> None:
     predictor = Predictor.load(run.folder)
     alone = sum(compute_confusion_matrix(predictor, [record], pets.reading).numpy() for record in pets.test)
     together = compute_confusion_matrix(predictor, pets.test, pets.reading).numpy()
@@ -77,7 +77,7 @@ def test_each_photo_counts_once(run: pw.Run, pets: pw.DatasetIndex) -> None:
     assert np.abs(alone - together).sum() <= together.sum() / 500
 
 
-def test_more_photos_than_a_batch_holds(run: pw.Run, pets: pw.DatasetIndex) -> None:
+def test_more_images_than_a_batch_holds(run: pw.Run, pets: pw.DatasetIndex) -> None:
     predictor = Predictor.load(run.folder)
     many = [*pets.train, *pets.test]
     assert len(many) > 16
@@ -98,7 +98,7 @@ def test_at_the_models_resolution(run: pw.Run, pets: pw.DatasetIndex) -> None:
 
 
 def test_pixels_to_ignore_do_not_count(run: pw.Run, pets: pw.DatasetIndex) -> None:
-    ignoring = replace(pets, reading=ReadSpec(LabelMap("values", {1: 0, 2: 1, 3: 255})))
+    ignoring = replace(pets, reading=ReadSpec(LabelMap("index", {1: 0, 2: 1, 3: 255})))
     metrics = pw.evaluate(run, ignoring, "test")
     whole = pw.evaluate(run, pets, "test")
     assert metrics.confusion == [whole.confusion[0], whole.confusion[1], [0, 0, 0]]
@@ -113,13 +113,13 @@ def test_the_json_is_as_described(run: pw.Run, pets: pw.DatasetIndex) -> None:
         assert set(figures) == {"iou", "dice", "precision", "recall", "pixels"}
         assert figures["iou"] == metrics.classes[name].iou
     assert stored["confusion"] == metrics.confusion
-    assert (stored["images"], stored["resolution"]) == (len(pets.test), "photo")
+    assert (stored["images"], stored["resolution"]) == (len(pets.test), "original")
     assert (stored["accuracy"], stored["miou"]) == (metrics.accuracy, metrics.miou)
 
 
 def test_other_splits(run: pw.Run, pets: pw.DatasetIndex) -> None:
     assert pw.evaluate(run, pets, "train").images == len(pets.train)
-    with pytest.raises(DataError, match=r"no 'val' split; splits with photos: train, test"):
+    with pytest.raises(DataError, match=r"no 'val' split; splits with images: train, test"):
         pw.evaluate(run, pets, "val")
     assert not (run.folder / "evaluation-val.json").exists()
 
@@ -159,7 +159,7 @@ def test_no_run(pets: pw.DatasetIndex, tmp_path: Path) -> None:
 
 def test_an_absent_class_has_no_iou_and_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     confusion = torch.tensor([[8, 0, 2], [0, 0, 0], [1, 0, 9]])
-    metrics = pw.Metrics.from_confusion(confusion, ("pet", "background", "border"), 1, "photo")
+    metrics = pw.Metrics.from_confusion(confusion, ("pet", "background", "border"), 1, "original")
     assert metrics.absent == ("background",)
     assert metrics.classes["background"].iou is None
     assert metrics.miou == pytest.approx((8 / 11 + 9 / 12) / 2)
@@ -183,7 +183,7 @@ def test_bad_files_are_an_error_or_left_out_and_counted(
     skipped: list[DataError] = []
     metrics = pw.evaluate(run, found, "test", skipped=skipped)
     rest = pw.evaluate(run, replace(pets, test=pets.test[:4] + pets.test[5:]), "test")
-    # Batches of other photos may round differently: a pixel in thousands.
+    # Batches of other images may round differently: a pixel in thousands.
     apart = np.abs(np.array(metrics.confusion) - np.array(rest.confusion)).sum()
     assert metrics.images == rest.images == 9 and apart <= np.sum(rest.confusion) / 500
     assert len(skipped) == 1 and bad.name in str(skipped[0])
@@ -192,5 +192,5 @@ def test_bad_files_are_an_error_or_left_out_and_counted(
         main(["evaluate", str(run.folder), str(folder), "--skip-bad", "--out", str(tmp_path / "found.json")])
     assert ended.value.code == 1 and f"left out: {bad}" in capsys.readouterr().err
     assert json.loads((tmp_path / "found.json").read_text())["left_out"] == 1
-    with pytest.raises(DataError, match="no photo of the test split can be used"):
+    with pytest.raises(DataError, match="no image of the test split can be used"):
         pw.evaluate(run, replace(found, test=found.test[4:5]), "test", skipped=[])

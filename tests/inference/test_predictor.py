@@ -1,4 +1,4 @@
-"""From photos of every kind to masks of their own size, and the files that are written."""
+"""From images of every kind to masks of their own size, and the files that are written."""
 
 import hashlib
 import json
@@ -25,26 +25,26 @@ def predictor(tiny_run: pw.Run) -> Predictor:
     return Predictor.load(tiny_run.folder)
 
 
-def picture(height: int = 51, width: int = 77, seed: int = 0) -> np.ndarray:
-    """A HWC uint8 photo of smooth blobs, so that a mask of it has more than one class."""
+def make_image(height: int = 51, width: int = 77, seed: int = 0) -> np.ndarray:
+    """A HWC uint8 image of smooth blobs, so that a mask of it has more than one class."""
     generator = torch.Generator().manual_seed(seed)
     coarse = torch.rand(1, 3, 5, 5, generator=generator)
     blobs = F.interpolate(coarse, (height, width), mode="bilinear")[0]
     return (blobs * 255).to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
 
 
-class TestOnePhoto:
+class TestOneImage:
     @pytest.mark.parametrize("size", [(51, 77), (64, 64), (1, 1), (3, 1500), (1200, 2), (333, 257)], ids=str)
-    def test_the_mask_has_the_photos_own_size(self, predictor: Predictor, size: tuple[int, int]) -> None:
-        prediction = predictor(picture(*size))
+    def test_the_mask_has_the_images_own_size(self, predictor: Predictor, size: tuple[int, int]) -> None:
+        prediction = predictor(make_image(*size))
         assert prediction.mask.shape == size
         assert prediction.mask.dtype == np.uint8
         assert prediction.mask.max() < len(predictor.classes)
         assert prediction.overlay().size == size[::-1]
         assert sum(prediction.shares.values()) == pytest.approx(1)
 
-    def test_it_is_the_models_logits_brought_to_the_photos_size(self, predictor: Predictor) -> None:
-        image = picture()
+    def test_it_is_the_models_logits_brought_to_the_images_size(self, predictor: Predictor) -> None:
+        image = make_image()
         size = predictor.model.card.size
         with torch.no_grad():
             logits = predictor.model(resize_image(image, (size, size))[None])
@@ -53,18 +53,18 @@ class TestOnePhoto:
         assert np.array_equal(exact(image).mask, large.argmax(1)[0].numpy())
 
     def test_bfloat16_changes_few_pixels(self, predictor: Predictor) -> None:
-        image = picture()
+        image = make_image()
         masks = [pw.Predictor(predictor.model, "cpu", precision)(image).mask for precision in ("float32", "bf16")]
         logits = [pw.Predictor(predictor.model, "cpu", precision).logits([image]) for precision in ("float32", "bf16")]
         assert not torch.equal(*logits), "the precision that was asked for is the one that computes"
         assert np.mean(masks[0] == masks[1]) > 0.95
 
-    def test_path_picture_and_array_agree(self, predictor: Predictor, tmp_path: Path) -> None:
-        image = picture()
-        Image.fromarray(image).save(tmp_path / "photo.png")
+    def test_path_image_and_array_agree(self, predictor: Predictor, tmp_path: Path) -> None:
+        image = make_image()
+        Image.fromarray(image).save(tmp_path / "image.png")
         expected = predictor(image)
-        for photo in (tmp_path / "photo.png", str(tmp_path / "photo.png"), Image.fromarray(image)):
-            prediction = predictor(photo)
+        for image in (tmp_path / "image.png", str(tmp_path / "image.png"), Image.fromarray(image)):
+            prediction = predictor(image)
             assert np.array_equal(prediction.mask, expected.mask)
             assert np.array_equal(prediction.image, image)
 
@@ -79,41 +79,41 @@ class TestOnePhoto:
         ids=["negative strides", "columns first", "read-only", "strided"],
     )
     def test_any_layout_of_an_array(self, predictor: Predictor, view: Callable[[np.ndarray], np.ndarray]) -> None:
-        assert np.array_equal(view(picture()), picture())
-        assert np.array_equal(predictor(view(picture())).mask, predictor(picture()).mask)
+        assert np.array_equal(view(make_image()), make_image())
+        assert np.array_equal(predictor(view(make_image())).mask, predictor(make_image()).mask)
 
-    def test_a_prediction_keeps_its_photo_when_the_array_is_used_again(self, predictor: Predictor) -> None:
-        image = picture()
+    def test_a_prediction_keeps_its_image_when_the_array_is_used_again(self, predictor: Predictor) -> None:
+        image = make_image()
         prediction = predictor(image)
         image[:] = 0
         assert prediction.image.any()
 
     @pytest.mark.parametrize("orientation", [3, 6, 8])
     def test_exif_orientation_is_honoured(self, predictor: Predictor, tmp_path: Path, orientation: int) -> None:
-        upright = Image.fromarray(picture(40, 70))
+        upright = Image.fromarray(make_image(40, 70))
         turn = {3: Image.Transpose.ROTATE_180, 6: Image.Transpose.ROTATE_90, 8: Image.Transpose.ROTATE_270}
         exif = Image.Exif()
         exif[274] = orientation
-        upright.transpose(turn[orientation]).save(tmp_path / "photo.png", exif=exif)
-        prediction = predictor(tmp_path / "photo.png")
+        upright.transpose(turn[orientation]).save(tmp_path / "image.png", exif=exif)
+        prediction = predictor(tmp_path / "image.png")
         assert np.array_equal(prediction.image, np.array(upright))
         assert np.array_equal(prediction.mask, predictor(upright).mask)
-        with Image.open(tmp_path / "photo.png") as opened:
+        with Image.open(tmp_path / "image.png") as opened:
             assert np.array_equal(predictor(opened).mask, prediction.mask)
 
     @pytest.mark.parametrize("mode", ["L", "1", "P", "RGBA", "LA", "CMYK"])
-    def test_any_mode_of_picture(self, predictor: Predictor, tmp_path: Path, mode: str) -> None:
-        image = Image.fromarray(picture()).convert(mode)
+    def test_any_mode_of_image(self, predictor: Predictor, tmp_path: Path, mode: str) -> None:
+        image = Image.fromarray(make_image()).convert(mode)
         expected = predictor(image.convert("RGB") if mode not in ("RGBA", "LA") else image)
         assert np.array_equal(predictor(image).mask, expected.mask)
         suffix = "tif" if mode == "CMYK" else "png"
-        image.save(tmp_path / f"photo.{suffix}")
-        assert np.array_equal(predictor(tmp_path / f"photo.{suffix}").mask, expected.mask)
+        image.save(tmp_path / f"image.{suffix}")
+        assert np.array_equal(predictor(tmp_path / f"image.{suffix}").mask, expected.mask)
 
     def test_transparent_pixels_are_white(self, predictor: Predictor) -> None:
-        image = np.dstack([picture(), np.full((51, 77), 255, np.uint8)])
+        image = np.dstack([make_image(), np.full((51, 77), 255, np.uint8)])
         image[:20, :, 3] = 0
-        expected = picture()
+        expected = make_image()
         expected[:20] = 255
         assert np.array_equal(predictor(Image.fromarray(image, "RGBA")).image, expected)
 
@@ -134,9 +134,9 @@ class TestOnePhoto:
         with pytest.raises(DataError, match=r"\(H, W, 3\) uint8 RGB"):
             predictor(array)
 
-    def test_a_file_that_is_no_photo(self, predictor: Predictor, tmp_path: Path) -> None:
-        (tmp_path / "notes.txt").write_text("no photo")
-        with pytest.raises(DataError, match=r"notes\.txt: not a picture"):
+    def test_a_file_that_is_no_image(self, predictor: Predictor, tmp_path: Path) -> None:
+        (tmp_path / "notes.txt").write_text("no image")
+        with pytest.raises(DataError, match=r"notes\.txt: not an image"):
             predictor(tmp_path / "notes.txt")
         with pytest.raises(DataError, match=r"gone\.jpg: no such file"):
             predictor(str(tmp_path / "gone.jpg"))
@@ -148,7 +148,7 @@ class TestOnePhoto:
 
 class TestBatches:
     def test_a_batch_equals_one_by_one(self, predictor: Predictor) -> None:
-        images = [picture(51, 77, 1), picture(30, 20, 2), picture(80, 80, 3)]
+        images = [make_image(51, 77, 1), make_image(30, 20, 2), make_image(80, 80, 3)]
         together = predictor.masks(images)
         for image, mask in zip(images, together, strict=True):
             alone = predictor.masks([image])[0]
@@ -159,7 +159,7 @@ class TestBatches:
     def test_stream_keeps_order_and_names_the_broken_file(self, predictor: Predictor, tmp_path: Path) -> None:
         paths = [tmp_path / f"{number}.png" for number in range(11)]
         for number, path in enumerate(paths):
-            Image.fromarray(picture(20 + number, 30, number)).save(path)
+            Image.fromarray(make_image(20 + number, 30, number)).save(path)
         paths[4].write_bytes(paths[4].read_bytes()[:200])
         paths[10] = tmp_path / "gone.png"
         results = list(predictor.stream(iter(paths), batch_size=3))
@@ -170,7 +170,7 @@ class TestBatches:
             else:
                 assert isinstance(result, pw.Prediction)
                 assert result.mask.shape == (20 + number, 30)
-                assert np.array_equal(result.image, picture(20 + number, 30, number))
+                assert np.array_equal(result.image, make_image(20 + number, 30, number))
                 assert (result.mask == predictor(path).mask).mean() > 0.999
 
     def test_stream_of_broken_files_alone_and_of_none(self, predictor: Predictor, tmp_path: Path) -> None:
@@ -179,8 +179,8 @@ class TestBatches:
         assert list(predictor.stream([])) == []
 
     def test_stream_reads_no_further_ahead_than_it_must(self, predictor: Predictor, tmp_path: Path) -> None:
-        path = tmp_path / "photo.png"
-        Image.fromarray(picture()).save(path)
+        path = tmp_path / "image.png"
+        Image.fromarray(make_image()).save(path)
         asked = 0
 
         def endless() -> object:
@@ -197,8 +197,8 @@ class TestBatches:
 
 
 class TestPrediction:
-    def test_shares_overlay_and_index_picture(self, tmp_path: Path) -> None:
-        image, mask = picture(4, 5), np.array([[0] * 5, [0] * 5, [2] * 5, [0, 2, 2, 2, 2]], np.uint8)
+    def test_shares_overlay_and_index_image(self, tmp_path: Path) -> None:
+        image, mask = make_image(4, 5), np.array([[0] * 5, [0] * 5, [2] * 5, [0, 2, 2, 2, 2]], np.uint8)
         palette = ((10, 20, 30), (40, 50, 60), (70, 80, 90))
         prediction = pw.Prediction(image, mask, ("a", "b", "c"), palette)
         assert prediction.shares == {"a": 11 / 20, "b": 0.0, "c": 9 / 20}
@@ -216,7 +216,7 @@ def touch(folder: Path, *names: str) -> None:
         (folder / name).touch()
 
 
-class TestFindPhotos:
+class TestFindImages:
     def test_nested_upper_case_unicode_and_spaces(self, tmp_path: Path) -> None:
         names = ["a.jpg", "b/c.JPEG", "b/d/e f.PNG", "Kätzchen/小猫.webp", "g.tif"]
         touch(tmp_path, *names, "notes.txt", "b/list.csv")
@@ -241,12 +241,12 @@ class TestFindPhotos:
         assert all(not name.is_absolute() and ".." not in name.parts for _, name in found)
 
     def test_a_file_is_taken_as_it_is_named(self, tmp_path: Path) -> None:
-        touch(tmp_path, "photo.dat")
-        assert find_images([tmp_path / "photo.dat"]) == [(tmp_path / "photo.dat", Path("photo"))]
+        touch(tmp_path, "image.dat")
+        assert find_images([tmp_path / "image.dat"]) == [(tmp_path / "image.dat", Path("image"))]
 
     def test_nothing_there(self, tmp_path: Path) -> None:
         touch(tmp_path, "notes.txt")
-        with pytest.raises(DataError, match=r"no photos in this folder"):
+        with pytest.raises(DataError, match=r"no images in this folder"):
             find_images([tmp_path])
         with pytest.raises(DataError, match=r"gone: no such file or folder"):
             find_images([tmp_path / "gone"])
@@ -264,21 +264,21 @@ def fingerprint(folder: Path) -> dict[str, tuple[str, int]]:
 
 
 @pytest.fixture
-def photos(tmp_path: Path) -> Path:
-    folder = tmp_path / "photos"
+def make_images(tmp_path: Path) -> Path:
+    folder = tmp_path / "images"
     (folder / "deeper").mkdir(parents=True)
-    Image.fromarray(picture(40, 60, 1)).save(folder / "one.jpg")
-    Image.fromarray(picture(31, 17, 2)).save(folder / "deeper" / "zwei drei.PNG")
+    Image.fromarray(make_image(40, 60, 1)).save(folder / "one.jpg")
+    Image.fromarray(make_image(31, 17, 2)).save(folder / "deeper" / "zwei drei.PNG")
     (folder / "broken.jpg").write_bytes((folder / "one.jpg").read_bytes()[:300])
     return folder
 
 
 class TestPredictFiles:
-    def test_writes_what_it_says(self, predictor: Predictor, photos: Path, tmp_path: Path) -> None:
-        before, out = fingerprint(photos), tmp_path / "new" / "out"
-        report, skipped = predict_folder(predictor, [photos], out)
-        assert fingerprint(photos) == before
-        assert [str(error).split(":")[0] for error in skipped] == [str(photos / "broken.jpg")]
+    def test_writes_what_it_says(self, predictor: Predictor, images: Path, tmp_path: Path) -> None:
+        before, out = fingerprint(images), tmp_path / "new" / "out"
+        report, skipped = predict_folder(predictor, [images], out)
+        assert fingerprint(images) == before
+        assert [str(error).split(":")[0] for error in skipped] == [str(images / "broken.jpg")]
         stored = json.loads((out / "predictions.json").read_text(encoding="utf-8"))
         assert stored == report
         assert stored["classes"] == list(predictor.classes)
@@ -299,33 +299,33 @@ class TestPredictFiles:
 
     @pytest.mark.parametrize("taken", ["one_mask.png", "deeper/zwei drei_overlay.png", "predictions.json"])
     def test_refuses_before_it_writes_anything(
-        self, predictor: Predictor, photos: Path, tmp_path: Path, taken: str
+        self, predictor: Predictor, images: Path, tmp_path: Path, taken: str
     ) -> None:
         out = tmp_path / "out"
         (out / taken).parent.mkdir(parents=True)
         (out / taken).write_text("mine")
         before = fingerprint(out)
         with pytest.raises(DataError, match=r"is already there; choose another --out"):
-            predict_folder(predictor, [photos], out)
+            predict_folder(predictor, [images], out)
         assert fingerprint(out) == before
 
     def test_a_missing_source_is_told_before_anything_is_written(
-        self, predictor: Predictor, photos: Path, tmp_path: Path
+        self, predictor: Predictor, images: Path, tmp_path: Path
     ) -> None:
         with pytest.raises(DataError, match=r"no such file"):
-            predict_folder(predictor, [photos, tmp_path / "gone.jpg"], tmp_path / "out")
+            predict_folder(predictor, [images, tmp_path / "gone.jpg"], tmp_path / "out")
         assert not (tmp_path / "out").exists()
 
-    def test_an_out_that_is_a_file_is_told(self, predictor: Predictor, photos: Path, tmp_path: Path) -> None:
+    def test_an_out_that_is_a_file_is_told(self, predictor: Predictor, images: Path, tmp_path: Path) -> None:
         (tmp_path / "out").write_text("mine")
         with pytest.raises(pw.PixelwiseError, match=r"out.*cannot be made"):
-            predict_folder(predictor, [photos], tmp_path / "out")
+            predict_folder(predictor, [images], tmp_path / "out")
         assert (tmp_path / "out").read_text() == "mine"
 
-    def test_into_the_folder_that_it_reads(self, predictor: Predictor, photos: Path) -> None:
-        before = fingerprint(photos)
-        predict_folder(predictor, [photos], photos)
-        after = fingerprint(photos)
+    def test_into_the_folder_that_it_reads(self, predictor: Predictor, images: Path) -> None:
+        before = fingerprint(images)
+        predict_folder(predictor, [images], images)
+        after = fingerprint(images)
         assert {name: after[name] for name in before} == before
         assert len(after) == len(before) + 5
 
@@ -333,4 +333,4 @@ class TestPredictFiles:
 def test_a_run_moves_anywhere(tiny_run: pw.Run, predictor: Predictor, tmp_path: Path) -> None:
     shutil.copy(tiny_run.folder / "model.safetensors", tmp_path)
     shutil.copy(tiny_run.folder / "model.json", tmp_path)
-    assert np.array_equal(Predictor.load(tmp_path)(picture()).mask, predictor(picture()).mask)
+    assert np.array_equal(Predictor.load(tmp_path)(make_image()).mask, predictor(make_image()).mask)

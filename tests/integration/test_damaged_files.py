@@ -54,7 +54,7 @@ Run = Callable[..., Ran]
 
 @pytest.fixture
 def run_cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
-    """The command line without what takes its time and has tests of its own: pictures of the run, and the clock."""
+    """The command line without what takes its time and has tests of its own: images of the run, and the clock."""
     monkeypatch.setattr(sys.modules["pixelwise.planning.rules"], "measure_seconds", lambda *args, **kwargs: 1.0)
     monkeypatch.setattr(sys.modules["pixelwise.training.trainer"], "HOOKS", (ModelCheckpoint,))
     monkeypatch.setattr("pixelwise.cli.app.print_run", lambda run: None)
@@ -78,18 +78,18 @@ def run_cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch)
 
 
 def draw_pair(number: int, size: tuple[int, int] = (40, 50)) -> tuple[Image.Image, Image.Image]:
-    """A photo with a bright block on dark noise, and its mask: 0 and 1, or 0 and 2."""
+    """An image with a bright block on dark noise, and its mask: 0 and 1, or 0 and 2."""
     rng = np.random.default_rng(number)
     mask = np.zeros(size, np.uint8)
     top, left = (rng.integers(0, max(1, side // 2)) for side in size)
     mask[top : top + max(1, size[0] // 2), left : left + max(1, size[1] // 2)] = 1 + number % 2
-    photo = rng.integers(0, 60, (*size, 3)) + mask[..., None] * 90
-    return Image.fromarray(photo.astype(np.uint8)), Image.fromarray(mask)
+    image = rng.integers(0, 60, (*size, 3)) + mask[..., None] * 90
+    return Image.fromarray(image.astype(np.uint8)), Image.fromarray(mask)
 
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """8 photos with masks of 3 classes, in two folders."""
+    """8 images with masks of 3 classes, in two folders."""
     return draw_folder(tmp_path / "data")
 
 
@@ -97,8 +97,8 @@ def draw_folder(folder: Path, count: int = 8) -> Path:
     for name in ("images", "masks"):
         (folder / name).mkdir(parents=True)
     for number in range(count):
-        photo, mask = draw_pair(number)
-        photo.save(folder / "images" / f"no {number}.png")
+        image, mask = draw_pair(number)
+        image.save(folder / "images" / f"no {number}.png")
         mask.save(folder / "masks" / f"no {number}.png")
     return folder
 
@@ -164,7 +164,7 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
     "a link to itself": lambda path: replaced(path, lambda path: path.symlink_to(path.name)),
     "a named pipe": lambda path: replaced(path, os.mkfifo),
 }
-"""Ways in which a photo or a mask cannot be read."""
+"""Ways in which an image or a mask cannot be read."""
 
 
 def assert_named(data: Path, bad: Path, run_cli: Run, out: Path) -> None:
@@ -207,7 +207,7 @@ def test_a_damaged_file(
     assert_named(data, bad, run_cli, tmp_path / "out")
 
 
-def test_a_folder_called_like_a_photo(data: Path, run_cli: Run, tmp_path: Path) -> None:
+def test_a_folder_called_like_a_image(data: Path, run_cli: Run, tmp_path: Path) -> None:
     bad = data / "images" / "no 3.png"
     bad.unlink()
     bad.mkdir()
@@ -225,7 +225,7 @@ def test_links_that_go_in_circles(data: Path, run_cli: Run, tmp_path: Path) -> N
     before = snapshot(data)
     looked = run_cli("inspect", data, "--out", tmp_path / "look")
     assert (looked.code, looked.err) == (0, "")
-    assert "8 photos and 8 masks" in looked.out and "no problem" in looked.out
+    assert "8 images and 8 masks" in looked.out and "no problem" in looked.out
     assert run_cli("train", data, "--out", tmp_path / "run", *QUICK).code == 0
     assert snapshot(data) == before
 
@@ -235,7 +235,7 @@ def _no_mask(data: Path) -> Path:
     return data / "images" / "no 3.png"
 
 
-def _no_photo(data: Path) -> Path:
+def _no_image(data: Path) -> Path:
     (data / "images" / "no 3.png").unlink()
     return data / "masks" / "no 3.png"
 
@@ -246,7 +246,7 @@ def _other_size(data: Path) -> Path:
 
 
 def _turned(data: Path) -> Path:
-    """The photo says by its EXIF that it is to be seen on its side; its mask was drawn on it as it is stored."""
+    """The image says by its EXIF that it is to be seen on its side; its mask was drawn on it as it is stored."""
     exif = Image.Exif()
     exif[0x0112] = 6
     draw_pair(3)[0].save(data / "images" / "no 3.png", exif=exif)
@@ -264,12 +264,12 @@ def _no_range(data: Path) -> Path:
 
 
 PAIRS: dict[str, Callable[[Path], Path]] = {
-    "a photo without a mask": _no_mask,
-    "a mask without a photo": _no_photo,
+    "an image without a mask": _no_mask,
+    "a mask without an image": _no_image,
     "a mask of another size": _other_size,
-    "a photo that is turned": _turned,
+    "an image that is turned": _turned,
     "a mask of fractions": _no_levels,
-    "a photo of fractions": _no_range,
+    "an image of fractions": _no_range,
 }
 
 
@@ -281,9 +281,9 @@ def test_a_pair_that_is_none(bad: str, data: Path, run_cli: Run, tmp_path: Path)
 def plain(data: Path, name: str, size: tuple[int, int] = (40, 50)) -> None:
     """One more pair under a name, and with a suffix, of its own."""
     stem, _, suffix = name.rpartition(".")
-    photo, mask = draw_pair(9, size)
+    image, mask = draw_pair(9, size)
     kind = {"jpg": "JPEG", "jpeg": "JPEG", "tif": "TIFF"}.get(suffix.lower(), suffix.upper())
-    photo.save(data / "images" / name, kind)
+    image.save(data / "images" / name, kind)
     mask.save(data / "masks" / f"{stem}.PNG", "PNG")
 
 
@@ -322,7 +322,7 @@ def test_names_in_any_script(data: Path, run_cli: Run, tmp_path: Path) -> None:
     before = snapshot(data)
     looked = run_cli("inspect", data, "--out", tmp_path / "look")
     count = 8 + len(NAMES)
-    assert looked.code == 0 and f"{count} photos and {count} masks" in looked.out
+    assert looked.code == 0 and f"{count} images and {count} masks" in looked.out
     assert run_cli("train", data, "--out", tmp_path / "run", *QUICK).code == 0
     assert snapshot(data) == before
 
@@ -353,7 +353,7 @@ def test_a_terminal_without_letters(data: Path, tmp_path: Path) -> None:
         [sys.executable, "-m", "pixelwise", "train", data, "--out", tmp_path / "run"],
         env=os.environ | {"PYTHONIOENCODING": "ascii"}, capture_output=True, text=True, timeout=HANGS, check=False,
     )  # fmt: skip
-    assert_one_line(Ran(done.returncode, done.stdout, done.stderr), r"\u732b.png: not a picture")
+    assert_one_line(Ran(done.returncode, done.stdout, done.stderr), r"\u732b.png: not an image")
 
 
 @pytest.mark.parametrize("folder", ["ordner mit ä", "资料 夹", "data.v2 [old]", "two\nlines"])
@@ -414,8 +414,8 @@ def test_a_value_that_the_map_does_not_name(data: Path, run_cli: Run, tmp_path: 
 
 
 def test_nothing_but_damage(data: Path, run_cli: Run, tmp_path: Path) -> None:
-    for photo in (data / "images").iterdir():
-        photo.write_bytes(b"")
+    for image in (data / "images").iterdir():
+        image.write_bytes(b"")
     for flags in ([], ["--skip-bad"], ["--preset", "default", "--skip-bad"]):
         assert_one_line(run_cli("train", data, "--out", tmp_path / "run", *QUICK, *flags), data / "images")
     assert_one_line(run_cli("inspect", data, "--out", tmp_path / "look"), data / "images")
@@ -446,7 +446,7 @@ print(json.dumps(told))
 @pytest.mark.skipif(sys.platform != "linux", reason="gives up root's privileges as Linux does")
 def test_files_that_may_not_be_read(data: Path, tmp_path: Path) -> None:
     closed = draw_folder(tmp_path / "closed")
-    photo, mask = data / "images" / "no 2.png", data / "masks" / "no 5.png"
+    image, mask = data / "images" / "no 2.png", data / "masks" / "no 5.png"
     before = snapshot(data)
     commands = [
         ["inspect", data, "--out", tmp_path / "look"],
@@ -455,21 +455,21 @@ def test_files_that_may_not_be_read(data: Path, tmp_path: Path) -> None:
         ["inspect", closed, "--out", tmp_path / "stopped"],
         ["train", closed, "--out", tmp_path / "stopped", *QUICK, "--skip-bad"],
     ]
-    for path in (photo, mask, closed / "masks"):
+    for path in (image, mask, closed / "masks"):
         path.chmod(0)
     done = subprocess.run(
         [sys.executable, "-c", UNPRIVILEGED, json.dumps(commands, default=str)],
         env=os.environ | {"PROGRAM": UNPRIVILEGED}, capture_output=True, text=True, timeout=HANGS, check=False,
     )  # fmt: skip
-    for path in (photo, mask, closed / "masks"):
+    for path in (image, mask, closed / "masks"):
         path.chmod(0o755 if path.is_dir() else 0o644)
     if done.returncode == 77:
         pytest.skip("this root may not give up its privileges")
     assert done.returncode == 0, done.stderr
     looked, stopped, trained, *of_folder = (Ran(*each) for each in json.loads(done.stdout.splitlines()[-1]))
     assert looked.code == 1, looked
-    assert f"{photo}: may not be read" in looked.out and f"{mask}: may not be read" in looked.out
-    assert_one_line(stopped, f"{photo}: may not be read")
+    assert f"{image}: may not be read" in looked.out and f"{mask}: may not be read" in looked.out
+    assert_one_line(stopped, f"{image}: may not be read")
     assert trained.code == 0 and "left out: 2 files" in trained.out
     for each in of_folder:
         assert_one_line(each, f"{closed / 'masks'}: ")
@@ -515,26 +515,24 @@ FORMATS = ["PNG", "JPEG", "GIF", "TIFF", "WEBP", "BMP", "PPM", "TGA", "PCX", "JP
     suffix=st.sampled_from([".jpg", ".tif"]),
     edits=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 4), st.binary(max_size=6)), min_size=1, max_size=6),
 )
-def test_any_bytes_changed_in_any_kind_of_picture(
-    kind: str, suffix: str, edits: list[tuple[float, int, bytes]]
-) -> None:
-    """Whatever a decoder makes of it: a picture, or an error in one line that names the file."""
-    photo, _ = draw_pair(1, (8, 9))
-    content = encoded(kind, photo)
+def test_any_bytes_changed_in_any_kind_of_image(kind: str, suffix: str, edits: list[tuple[float, int, bytes]]) -> None:
+    """Whatever a decoder makes of it: an image, or an error in one line that names the file."""
+    image, _ = draw_pair(1, (8, 9))
+    content = encoded(kind, image)
     for place, gone, put in edits:
         at = int(place**3 * len(content))  # heads are where decoders go astray
         content = content[:at] + put + content[at + gone :]
     with TemporaryDirectory() as folder:
-        path = Path(folder) / f"photo{suffix}"
+        path = Path(folder) / f"image{suffix}"
         path.write_bytes(content)
         look = scan_record(Record(path, path))
         assert all(problem.file == str(path) and "\n" not in problem.what for problem in look.problems)
         try:
-            photo, mask = read_image_and_mask(Record(path, path), ReadSpec(LabelMap("values", {0: 0, 1: 1})))
+            image, mask = read_image_and_mask(Record(path, path), ReadSpec(LabelMap("index", {0: 0, 1: 1})))
         except DataError as error:
             assert str(path) in str(error) and "\n" not in str(error)
         else:
-            assert photo.shape[:2] == mask.shape and mask.max() <= 1
+            assert image.shape[:2] == mask.shape and mask.max() <= 1
 
 
 @pytest.mark.parametrize("back", [0, 1, 2], ids="to page {}".format)
@@ -560,7 +558,7 @@ def test_pages_of_a_tiff_that_follow_each_other_in_circles(back: int, tmp_path: 
     finally:
         signal.alarm(0)
         signal.signal(signal.SIGALRM, before)
-    assert look.photo is not None or look.problems[0].file == str(path)
+    assert look.image is not None or look.problems[0].file == str(path)
 
 
 def test_a_decoder_of_its_own_mind(data: Path, run_cli: Run, tmp_path: Path) -> None:

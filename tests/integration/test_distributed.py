@@ -39,7 +39,7 @@ def torchrun(
 
 @pytest.fixture(scope="module")
 def odd_pets(pets_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """12 training photos, of which 5 are held back and 7 are not, and 9 test photos: no number is even."""
+    """12 training images, of which 5 are held back and 7 are not, and 9 test images: no number is even."""
     folder = tmp_path_factory.mktemp("odd") / "oxford-iiit-pet"
     shutil.copytree(pets_folder, folder)
     file = folder / "annotations" / "test.txt"
@@ -150,7 +150,7 @@ def test_a_process_leaves_the_group_before_it_ends(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("length", "batch"), [(7, 4), (11, 4), (9, 3), (16, 16), (5, 16), (301, 64)])
 @pytest.mark.parametrize("processes", [1, 2, 3])
-def test_each_photo_once_an_epoch_and_the_same_global_batches(length: int, batch: int, processes: int) -> None:
+def test_each_image_once_an_epoch_and_the_same_global_batches(length: int, batch: int, processes: int) -> None:
     samplers = [EpochSampler(length, batch, seed=3, rank=rank, world_size=processes) for rank in range(processes)]
     orders = []
     for epoch in (0, 1):
@@ -162,17 +162,17 @@ def test_each_photo_once_an_epoch_and_the_same_global_batches(length: int, batch
         shown = [index for part in parts for own in part for index, _ in own]
         assert sorted(shown) == list(range(length))
         orders.append(shown)
-        # Together they are the batches of one process, photos and augmentation alike.
+        # Together they are the batches of one process, images and augmentation alike.
         for number, whole in enumerate(samplers[0].global_batches()):
             assert sorted(draw for part in parts for draw in part[number]) == sorted(whole)
         assert all(len(sampler) == len(parts[0]) for sampler in samplers)
     assert length < 6 or orders[0] != orders[1]
 
 
-def test_more_processes_than_photos_are_told(
+def test_more_processes_than_images_are_told(
     pets: pw.DatasetIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loop = importlib.import_module("pixelwise.training.trainer")  # `pw.train` is the function
     monkeypatch.setattr(loop, "launch", lambda *_: SimpleNamespace(world_size=4, is_global_zero=True))
-    with pytest.raises(ConfigError, match=r"4 processes need a photo each, but a batch has 3.*start fewer"):
+    with pytest.raises(ConfigError, match=r"4 processes need an image each, but a batch has 3.*start fewer"):
         pw.train(pets, tmp_path / "run", batch_size=3, validation_fraction=0.5)

@@ -1,4 +1,4 @@
-"""A label that is no class, or belongs to another photo, never reaches the loss."""
+"""A label that is no class, or belongs to another image, never reaches the loss."""
 
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -38,7 +38,7 @@ no_shrinking = settings(
 
 @pytest.fixture
 def reached(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Tensor, Tensor]]:
-    """(photos as the model saw them, masks) of every batch that reached the loss."""
+    """(images as the model saw them, masks) of every batch that reached the loss."""
     seen: list[tuple[Tensor, Tensor]] = []
     module = import_module("pixelwise.training.trainer")
     named = losses.get_loss
@@ -57,13 +57,13 @@ def reached(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Tensor, Tensor]]:
 
 
 def write(folder: Path, masks: Sequence[np.ndarray]) -> Path:
-    """Photos of noise, and these levels as masks."""
+    """Images of noise, and these levels as masks."""
     rng = np.random.default_rng(len(masks))
     for name in ("images", "masks"):
         (folder / name).mkdir(parents=True)
     for number, mask in enumerate(masks):
-        photo = rng.integers(0, 256, (*mask.shape, 3)).astype(np.uint8)
-        Image.fromarray(photo).save(folder / "images" / f"{number}.png")
+        image = rng.integers(0, 256, (*mask.shape, 3)).astype(np.uint8)
+        Image.fromarray(image).save(folder / "images" / f"{number}.png")
         Image.fromarray(mask).save(folder / "masks" / f"{number}.png")
     return folder
 
@@ -133,7 +133,7 @@ def test_a_plan_without_a_level_is_an_error_before_the_loss(
         train(data, folder / "run", cache)
     assert str(root / "masks") in str(error.value) and str(gone) in str(error.value)
     assert "\n" not in str(error.value)
-    # Without a cache each photo is read when it is drawn: those before it may have trained, itself never.
+    # Without a cache each image is read when it is drawn: those before it may have trained, itself never.
     assert values(reached) <= {*range(count), IGNORE_INDEX}
     assert not (cache and reached)
     assert not cache or not (folder / "run").exists()
@@ -162,8 +162,8 @@ def test_what_is_left_out_reaches_the_loss_as_ignore_alone(
     assert (shown, empty) == ((6, 0) if cache else (8, 2))
 
 
-def test_every_mask_reaches_the_loss_with_its_own_photo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each photo has one grey value, and its mask the class of it: any pair that is torn apart is seen."""
+def test_every_mask_reaches_the_loss_with_its_own_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each image has one gray value, and its mask the class of it: any pair that is torn apart is seen."""
     seen: list[tuple[Tensor, Tensor]] = []
     module = import_module("pixelwise.training.trainer")
     batches = module._batches
@@ -183,7 +183,7 @@ def test_every_mask_reaches_the_loss_with_its_own_photo(tmp_path: Path, monkeypa
         Image.new("RGB", (40, 30), (20 * number,) * 3).save(root / "images" / f"{stem}.png")
         Image.new("L", (40, 30), number).save(root / "masks" / f"{stem}.bmp")
     data = pw.load_dataset(root, classes=[f"c{index}" for index in range(12)])
-    # Nothing that changes colours.
+    # Nothing that changes colors.
     train(data, tmp_path / "run", True, augment="flip")
     train(data, tmp_path / "streamed", False, augment="flip")
     assert sum(len(images) for images, _ in seen) >= 20

@@ -1,4 +1,4 @@
-"""Photos that are not RGB: TIFFs with any number of bands, 16-bit grey."""
+"""Images that are not RGB: TIFFs with any number of bands, 16-bit gray."""
 
 from pathlib import Path
 
@@ -18,11 +18,11 @@ from pixelwise.palette import default_palette
 from pixelwise.training.callbacks.checkpoint import ModelCheckpoint
 
 BANDS = 5
-MASKS = LabelMap("values", {0: 0, 1: 1})
+MASKS = LabelMap("index", {0: 0, 1: 1})
 
 
 def write(folder: Path, count: int, dtype: type) -> tuple[pw.Record, ...]:
-    """Photos in which only the last band shows where the thing is."""
+    """Images in which only the last band shows where the thing is."""
     rng = np.random.default_rng(5)
     records = []
     for number in range(count):
@@ -31,8 +31,8 @@ def write(folder: Path, count: int, dtype: type) -> tuple[pw.Record, ...]:
         top, left = rng.integers(0, 30, 2)
         mask[top : top + 30, left : left + 30] = 1
         levels[..., 4] = np.where(mask, 220, 30)
-        photo = levels if dtype is np.uint8 else levels.astype(np.uint16) << 8
-        tifffile.imwrite(folder / f"{number}.tif", photo, photometric="minisblack", planarconfig="contig")
+        image = levels if dtype is np.uint8 else levels.astype(np.uint16) << 8
+        tifffile.imwrite(folder / f"{number}.tif", image, photometric="minisblack", planarconfig="contig")
         Image.fromarray(mask).save(folder / f"{number}.png")
         records.append(pw.Record(folder / f"{number}.tif", folder / f"{number}.png"))
     return tuple(records)
@@ -73,7 +73,7 @@ def test_the_first_layer_is_made_of_the_pretrained_one() -> None:
 
 def test_the_model_is_saved_with_its_bands(tmp_path: Path) -> None:
     model = Config.of(encoder_weights="none").create_model(("a", "b"), default_palette(2), ReadSpec(MASKS, 2, bits=12))
-    model.normalise_by([10.0, 20.0], [3.0, 4.0])
+    model.normalize_by([10.0, 20.0], [3.0, 4.0])
     model.save(tmp_path)
     again = SegmentationModel.load(tmp_path)
     assert again.card.mean == (10.0, 20.0) and again.card.std == (3.0, 4.0) and again.card.bits == 12
@@ -83,8 +83,8 @@ def test_the_model_is_saved_with_its_bands(tmp_path: Path) -> None:
 
 def test_sixteen_bits_of_which_twelve_are_used(tmp_path: Path) -> None:
     levels = np.array([[0, 16, 2048, 4095]], np.uint16)
-    Image.fromarray(levels).save(tmp_path / "grey.png")
+    Image.fromarray(levels).save(tmp_path / "gray.png")
     from pixelwise.data.io.image import read_image
 
-    assert read_image(tmp_path / "grey.png", bits=12)[..., 0].tolist() == [[0, 1, 128, 255]]
-    assert read_image(tmp_path / "grey.png")[..., 0].tolist() == [[0, 0, 8, 15]]
+    assert read_image(tmp_path / "gray.png", bits=12)[..., 0].tolist() == [[0, 1, 128, 255]]
+    assert read_image(tmp_path / "gray.png")[..., 0].tolist() == [[0, 0, 8, 15]]

@@ -22,29 +22,29 @@ from pixelwise.training.callbacks.checkpoint import ModelCheckpoint
 from pixelwise.training.callbacks.history import HistoryHook
 from pixelwise.visualization import to_display_mask
 
-READING = ReadSpec(LabelMap("layers", {0: 0, 255: 1}))
+READING = ReadSpec(LabelMap("multilabel", {0: 0, 255: 1}))
 CLASSES = ("bright", "left")
 
 
 @pytest.fixture(scope="module")
 def layered(tmp_path_factory: pytest.TempPathFactory) -> pw.DatasetIndex:
-    """Photos with a bright square; one class is the square, the other the left half: they overlap."""
+    """Images with a bright square; one class is the square, the other the left half: they overlap."""
     root = tmp_path_factory.mktemp("layered")
     rng = np.random.default_rng(3)
     records = []
     for number in range(20):
-        photo = rng.integers(0, 90, (64, 80, 3), np.uint8)
+        image = rng.integers(0, 90, (64, 80, 3), np.uint8)
         masks = np.zeros((2, 64, 80), np.uint8)
         top, left = rng.integers(0, 30), rng.integers(0, 45)
-        photo[top : top + 30, left : left + 30] += 150
+        image[top : top + 30, left : left + 30] += 150
         masks[0, top : top + 30, left : left + 30] = 255
         masks[1, :, :40] = 255
-        Image.fromarray(photo).save(root / f"{number}.png")
-        pictures = []
+        Image.fromarray(image).save(root / f"{number}.png")
+        images = []
         for name, mask in zip(CLASSES, masks, strict=True):
             Image.fromarray(mask).save(root / f"{number}-{name}.png")
-            pictures.append(root / f"{number}-{name}.png")
-        records.append(pw.Record(root / f"{number}.png", MultilabelMask(tuple(pictures))))
+            images.append(root / f"{number}-{name}.png")
+        records.append(pw.Record(root / f"{number}.png", MultilabelMask(tuple(images))))
     kept = tuple(records)
     return pw.DatasetIndex(root, "made", CLASSES, default_palette(2), READING, kept[:12], kept[12:16], kept[16:])
 
@@ -66,13 +66,13 @@ def test_it_learns_both_classes_where_they_overlap(layered: pw.DatasetIndex, los
     assert 0 < row["val_loss"] < run.read_metrics()[0]["val_loss"]
 
     out = tmp_path / "masks"
-    photo = layered.test[0].image
-    predict_folder(pw.Predictor.load(run.folder), [Path(str(photo))], out)
-    prediction = pw.Predictor.load(run.folder)(Path(str(photo)))
+    image = layered.test[0].image
+    predict_folder(pw.Predictor.load(run.folder), [Path(str(image))], out)
+    prediction = pw.Predictor.load(run.folder)(Path(str(image)))
     assert prediction.mask.shape == (2, 64, 80) and set(np.unique(prediction.mask)) <= {0, 1}
     for index, name in enumerate(CLASSES):
-        with Image.open(out / f"{Path(str(photo)).stem}_mask_{name}.png") as picture:
-            np.testing.assert_array_equal(np.array(picture), prediction.mask[index])
+        with Image.open(out / f"{Path(str(image)).stem}_mask_{name}.png") as image:
+            np.testing.assert_array_equal(np.array(image), prediction.mask[index])
     report = json.loads((out / "predictions.json").read_text())
     assert report["photos"][0]["shares"]["left"] == pytest.approx(prediction.mask[1].mean(), abs=1e-6)
     assert sum(prediction.shares.values()) > 0.5
@@ -114,7 +114,7 @@ def test_counts_and_figures_by_hand() -> None:
     predicted = torch.tensor([[[[1, 0, 1, 1]], [[0, 0, 1, 1]]]], dtype=torch.uint8)
     counts = confusion_matrix(mask, predicted, 2, multilabel=True)
     assert counts.tolist() == [[[0, 1], [1, 1]], [[2, 1], [0, 1]]]
-    metrics = Metrics.from_confusion(counts, CLASSES, 1, "photo")
+    metrics = Metrics.from_confusion(counts, CLASSES, 1, "original")
     assert metrics.classes["bright"].iou == 1 / 3 and metrics.classes["left"].iou == 1 / 2
     assert metrics.miou == pytest.approx(5 / 12) and metrics.accuracy == 4 / 7
     assert metrics.classes["left"].recall == 1 and metrics.classes["left"].precision == 1 / 2

@@ -1,4 +1,4 @@
-"""The tutorial notebook runs from top to bottom, on few photos and few steps."""
+"""The tutorial notebook runs from top to bottom, on few images and few steps."""
 
 from pathlib import Path
 
@@ -44,7 +44,7 @@ def test_the_tutorials_figures_appear(executed: nbformat.NotebookNode) -> None:
     assert "torch.Size([12, 3, 128, 128]) torch.uint8" in printed
 
 
-def test_pictures_appear_inline(executed: nbformat.NotebookNode) -> None:
+def test_images_appear_inline(executed: nbformat.NotebookNode) -> None:
     # A sheet, the architecture, two overlays; and in each of two trainings: before, two epochs, the loss curve.
     assert len(outputs(executed, "image/png")) == 4 + 2 * 4
     assert len(outputs(executed, "image/gif")) == 1

@@ -1,4 +1,4 @@
-"""Real photos, where PIXELWISE_DATA says that they are here: looked at, trained on, predicted."""
+"""Real images, where PIXELWISE_DATA says that they are here: looked at, trained on, predicted."""
 
 import json
 import os
@@ -16,7 +16,7 @@ FOUND = {
     "oxford-iiit-pet": ("oxford-pets", (300, 0, 298), ("pet", "background", "border"), 0.35),
     "camvid": ("camvid", (367, 101, 0), ("sky", "building", "pole", "road"), 0.12),
 }
-"""Folder → format, photos of each split, the first classes, and the validation mIoU that one short epoch passes."""
+"""Folder → format, images of each split, the first classes, and the validation mIoU that one short epoch passes."""
 
 
 @pytest.fixture(params=FOUND)

@@ -37,14 +37,14 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 def test_the_whole_way(url: str, pets_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("pack", pets_folder, url) == 0
-    assert "22 photos in 2 shards" in capsys.readouterr().out
+    assert "22 images in 2 shards" in capsys.readouterr().out
     STORE.clear()
     for name, how in {"kept": "--cache", "streamed": "--no-cache"}.items():
         assert run("train", url, "--out", tmp_path / name, how, *QUICK) == 0
-        # No sample is lost or shown twice: nine photos are left to train on, two steps of four and more an epoch.
+        # No sample is lost or shown twice: nine images are left to train on, two steps of four and more an epoch.
         assert json.loads((tmp_path / name / "last" / "progress.json").read_text())["step"] == 2 * 2
     out = capsys.readouterr().out
-    assert "shards, 22 photos and 22 masks; usable pairs: 12 train, 10 test" in out
+    assert "shards, 22 images and 22 masks; usable pairs: 12 train, 10 test" in out
     assert run("evaluate", tmp_path / "streamed", url) == 0
     of_shards = json.loads((tmp_path / "streamed" / "evaluation-test.json").read_text())
     assert run("evaluate", tmp_path / "streamed", pets_folder, "--out", tmp_path / "files.json") == 0
@@ -53,10 +53,10 @@ def test_the_whole_way(url: str, pets_folder: Path, tmp_path: Path, capsys: pyte
     assert json.loads((tmp_path / "look" / "report.json").read_text())["photos"] == 22
 
 
-def test_the_same_photos_are_trained_on_from_shards_and_from_files(pets_folder: Path, tmp_path: Path) -> None:
+def test_the_same_images_are_trained_on_from_shards_and_from_files(pets_folder: Path, tmp_path: Path) -> None:
     assert run("pack", pets_folder, tmp_path / "packed") == 0
     found = pw.load_dataset(tmp_path / "packed")
-    # In shards photos lie shuffled: in the files' order the training is the same, figure for figure.
+    # In shards images lie shuffled: in the files' order the training is the same, figure for figure.
     files = pw.load_dataset(pets_folder)
     place = {record.image.name: index for index, record in enumerate(files.train)}
     ordered = sorted(found.train, key=lambda record: place[record.image.name.partition("-")[2]])

@@ -56,8 +56,8 @@ def test_the_tutorials_example_exactly() -> None:
     found = pixel_cross_entropy(logits, torch.tensor([0, 0]), weights)
     np.testing.assert_allclose(found, [3.0485873, 30.485874], rtol=1e-7)
     assert found.dtype == torch.float32
-    as_picture = pixel_cross_entropy(logits.T[None, :, None], torch.zeros(1, 1, 2, dtype=torch.uint8), weights)
-    assert torch.equal(as_picture.flatten(), found)
+    as_image = pixel_cross_entropy(logits.T[None, :, None], torch.zeros(1, 1, 2, dtype=torch.uint8), weights)
+    assert torch.equal(as_image.flatten(), found)
     np.testing.assert_allclose(pixel_cross_entropy(logits, torch.tensor([0, 0])), [3.0485873] * 2, rtol=1e-7)
     np.testing.assert_allclose(pixel_cross_entropy(logits, torch.tensor([1, 255])), [0.04858735, 0], rtol=1e-6)
 
@@ -193,8 +193,8 @@ def test_dice_is_that_of_one_hot_masks(weighted: bool) -> None:
     torch.testing.assert_close(ours.grad, plain.grad)
 
 
-def test_dice_is_over_the_batch_and_not_averaged_over_photos() -> None:
-    """A photo with a pixel of a class counts as that pixel, not as a whole photo."""
+def test_dice_is_over_the_batch_and_not_averaged_over_images() -> None:
+    """An image with a pixel of a class counts as that pixel, not as a whole image."""
     logits, mask = batch(3)
     parts = torch.stack([dice(logits[i : i + 1], mask[i : i + 1], None) for i in range(2)]).mean()
     whole = dice(torch.cat([logits[:1], logits[1:]], dim=2), torch.cat([mask[:1], mask[1:]], dim=1), None)
@@ -271,7 +271,7 @@ def test_a_batch_of_ignored_pixels_costs_0(loss: Loss, weights: Tensor | None) -
 
 @every_loss
 def test_a_batch_of_weightless_pixels_costs_0(loss: Loss) -> None:
-    """A class weight of 0 where a photo holds that class alone."""
+    """A class weight of 0 where an image holds that class alone."""
     logits, mask = batch(0)
     mask.fill_(1)
     weights = pixel_weights(mask, torch.tensor([0.5, 0.0, 0.5]))

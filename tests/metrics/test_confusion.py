@@ -13,7 +13,7 @@ NAMES = ["pet", "background", "border"]
 
 
 def metrics(rows: list[list[int]], names: list[str] = NAMES) -> Metrics:
-    return Metrics.from_confusion(torch.tensor(rows), names[: len(rows)], images=4, resolution="photo")
+    return Metrics.from_confusion(torch.tensor(rows), names[: len(rows)], images=4, resolution="original")
 
 
 # --- one matrix → figures
@@ -33,7 +33,7 @@ def test_every_figure_by_hand() -> None:
     assert found.miou == pytest.approx((50 / 70 + 100 / 140 + 5 / 35) / 3, rel=1e-15)
     assert found.absent == ()
     assert found.confusion == [[50, 10, 0], [5, 100, 15], [5, 10, 5]]
-    assert (found.images, found.resolution) == (4, "photo")
+    assert (found.images, found.resolution) == (4, "original")
 
 
 def test_rows_are_true_and_columns_predicted() -> None:
@@ -82,7 +82,7 @@ def test_no_pixel_at_all_has_no_figures() -> None:
 
 
 def test_counts_beyond_what_floats_hold_are_exact() -> None:
-    """7349 photos of ten megapixels are more pixels than float32 tells apart, and more than int32 counts."""
+    """7349 images of ten megapixels are more pixels than float32 tells apart, and more than int32 counts."""
     many = 2**53
     found = metrics([[many + 1, 1], [0, 2**33 + 1]])
     assert found.confusion == [[many + 1, 1], [0, 2**33 + 1]]
@@ -126,7 +126,7 @@ def test_it_counts_as_numpy_does(classes: int, dtype: torch.dtype) -> None:
     assert found.sum() == counted.sum()
 
 
-def test_photos_can_be_counted_apart_and_added() -> None:
+def test_images_can_be_counted_apart_and_added() -> None:
     generator = torch.Generator().manual_seed(0)
     masks = torch.randint(3, (5, 8, 9), generator=generator, dtype=torch.uint8)
     predictions = torch.randint(3, (5, 8, 9), generator=generator)
@@ -139,11 +139,11 @@ def test_miou_is_over_one_matrix_and_not_averaged_over_batches() -> None:
     """A large batch and a small one: averaged, the small one's few pixels would weigh as much."""
     large = confusion_matrix(torch.tensor([0] * 90 + [1] * 10), torch.tensor([0] * 90 + [1] * 10), 2)
     small = confusion_matrix(torch.tensor([0, 1]), torch.tensor([1, 0]), 2)
-    whole = Metrics.from_confusion(large + small, ["a", "b"], 2, "photo")
+    whole = Metrics.from_confusion(large + small, ["a", "b"], 2, "original")
     assert whole.miou == (90 / 92 + 10 / 12) / 2
-    averaged = sum(Metrics.from_confusion(each, ["a", "b"], 1, "photo").miou for each in (large, small)) / 2
+    averaged = sum(Metrics.from_confusion(each, ["a", "b"], 1, "original").miou for each in (large, small)) / 2
     assert averaged == 0.5 and whole.miou > 0.9
-    # A class that one photo lacks: averaged, 1.0 and 0.5 would make 0.75.
+    # A class that one image lacks: averaged, 1.0 and 0.5 would make 0.75.
     lacks = confusion_matrix(torch.tensor([0, 0]), torch.tensor([0, 0]), 2)
     holds = confusion_matrix(torch.tensor([1, 1]), torch.tensor([1, 0]), 2)
-    assert Metrics.from_confusion(lacks + holds, ["a", "b"], 2, "photo").miou == (2 / 3 + 1 / 2) / 2
+    assert Metrics.from_confusion(lacks + holds, ["a", "b"], 2, "original").miou == (2 / 3 + 1 / 2) / 2

@@ -84,7 +84,7 @@ class TestEveryDecoder:
         decoder(make_features(channels, sizes, count=1), size).sum().backward()
         assert all(torch.isfinite(parameter.grad).all() for parameter in decoder.parameters())
 
-    def test_photos_of_a_batch_do_not_see_each_other(self, name: str) -> None:
+    def test_images_of_a_batch_do_not_see_each_other(self, name: str) -> None:
         channels, sizes, size = PYRAMIDS["odd and not square"]
         decoder = DECODERS[name](channels, 3).eval()
         features = make_features(channels, sizes, count=3)

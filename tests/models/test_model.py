@@ -25,13 +25,13 @@ def build(**settings: object) -> SegmentationModel:
     return Config.of(**asked).create_model(CLASSES, PALETTE)  # type: ignore[arg-type]
 
 
-def photos(count: int = 2, size: tuple[int, int] = (64, 64)) -> Tensor:
+def make_images(count: int = 2, size: tuple[int, int] = (64, 64)) -> Tensor:
     generator = torch.Generator().manual_seed(3)
     return torch.randint(0, 256, (count, 3, *size), dtype=torch.uint8, generator=generator)
 
 
 def seen_by_encoder(model: SegmentationModel, images: Tensor) -> Tensor:
-    """What the encoder is given for these photos."""
+    """What the encoder is given for these images."""
     seen: list[Tensor] = []
     handle = model.encoder.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].clone()))
     with torch.no_grad():
@@ -45,15 +45,15 @@ class TestForward:
     @pytest.mark.parametrize("size", [(64, 64), (65, 97)], ids=str)
     def test_uint8_in_logits_out(self, decoder: str, size: tuple[int, int]) -> None:
         with torch.no_grad():
-            logits = build(decoder=decoder).eval()(photos(2, size))
+            logits = build(decoder=decoder).eval()(make_images(2, size))
         assert logits.shape == (2, 3, *size)
         assert logits.dtype == torch.float32
         assert torch.isfinite(logits).all()
         assert not torch.equal(logits[0], logits[1])
 
-    def test_it_is_normalise_encode_decode(self) -> None:
+    def test_it_is_normalize_encode_decode(self) -> None:
         model = build().eval()
-        images = photos()
+        images = make_images()
         by_hand = (images.float() - model.mean) / model.std
         with torch.no_grad():
             expected = model.decoder(model.encoder(by_hand), (64, 64))
@@ -69,18 +69,18 @@ class TestPixels:
 
     def test_the_defaults_are_efficientnet_lites_own(self) -> None:
         model = build(encoder="tf_efficientnet_lite0", encoder_weights="embedded")
-        images = photos()
+        images = make_images()
         assert torch.equal(seen_by_encoder(model, images), (images.float() - 127) / 128)
 
     def test_each_channel_has_its_own_mean_and_std(self) -> None:
-        images = photos()
+        images = make_images()
         seen = seen_by_encoder(build(encoder="resnet18"), images)
         for channel, (mean, std) in enumerate([(0.485, 0.229), (0.456, 0.224), (0.406, 0.225)]):
             expected = (images[:, channel] / 255 - mean) / std
             torch.testing.assert_close(seen[:, channel], expected, rtol=1e-4, atol=1e-5)
 
     def test_unit_is_a_setting_for_any_encoder(self) -> None:
-        images = photos()
+        images = make_images()
         assert torch.equal(seen_by_encoder(build(encoder="resnet18", pixels="unit"), images), images.float() / 255)
 
 
@@ -99,7 +99,7 @@ class TestBuild:
         model = build(freeze_encoder=True).train()
         before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
         optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.1)
-        model(photos()).square().mean().backward()
+        model(make_images()).square().mean().backward()
         optimizer.step()
         moved = {name for name, tensor in model.state_dict().items() if not torch.equal(tensor, before[name])}
         assert moved and all(name.startswith("decoder.") for name in moved)
@@ -125,12 +125,12 @@ class TestSaveAndLoad:
     )
     def test_identical_logits(self, decoder: str, encoder: dict[str, object], tmp_path: Path) -> None:
         model = build(decoder=decoder, **encoder)
-        model.train()(photos())  # so that batch-norm statistics are not those of a fresh model
+        model.train()(make_images())  # so that batch-norm statistics are not those of a fresh model
         model.eval().save(tmp_path, {"val_miou": 0.5})
         loaded = SegmentationModel.load(tmp_path)
         assert not loaded.training
         with torch.no_grad():
-            assert torch.equal(loaded(photos(size=(64, 80))), model(photos(size=(64, 80))))
+            assert torch.equal(loaded(make_images(size=(64, 80))), model(make_images(size=(64, 80))))
 
     def test_no_pickle_and_nothing_but_the_two_files(self, tmp_path: Path) -> None:
         build().save(tmp_path)
@@ -143,7 +143,7 @@ class TestSaveAndLoad:
         model.save(tmp_path, {"val_miou": 0.25, "iou_cat": None})
         card = json.loads((tmp_path / CONFIG_FILE).read_text(encoding="utf-8"))
         assert card["classes"] == list(CLASSES)
-        assert card["palette"] == [list(colour) for colour in PALETTE]
+        assert card["palette"] == [list(color) for color in PALETTE]
         assert (card["size"], card["mean"], card["std"]) == (64, [0.0] * 3, [255.0] * 3)
         assert (card["encoder"], card["decoder"], card["padding"]) == ("mobilenetv2_050", "pix2pix", "same")
         assert card["metrics"] == {"val_miou": 0.25, "iou_cat": None}
@@ -219,12 +219,12 @@ def test_a_card_refuses_what_it_does_not_know() -> None:
     card = build().card
     assert ModelConfig.model_validate_json(card.model_dump_json()) == card
     with pytest.raises(ValueError, match="extra"):
-        ModelConfig.model_validate({**card.model_dump(), "colour": "red"})
+        ModelConfig.model_validate({**card.model_dump(), "color": "red"})
 
 
 def test_logits_do_not_depend_on_the_memory_layout() -> None:
     model = build().eval()
-    images = photos()
+    images = make_images()
     with torch.no_grad():
         one = model(images)
         other = model(images.contiguous(memory_format=torch.channels_last))

@@ -22,23 +22,23 @@ def even(value: float) -> Percentiles:
 
 
 def found(
-    photos: int = 100, sides: tuple[float, ...] = (0.5, 0.2), shares: tuple[float, ...] = (0.7, 0.3),
+    images: int = 100, sides: tuple[float, ...] = (0.5, 0.2), shares: tuple[float, ...] = (0.7, 0.3),
     names: tuple[str, ...] = ("background", "cat"), size: tuple[int, int] = (500, 375), val: int = 0,
-    kind: str = "values", grouped: str = "",
+    kind: str = "index", grouped: str = "",
 ) -> DatasetReport:  # fmt: skip
-    """A look at photos that are not there."""
-    mapping = {0: 0, 255: 1} if kind == "layers" else {0: 0, 7: 1, 255: 255}
-    records = tuple(pw.Record(Path(f"{i}.jpg"), Path(f"{i}.png")) for i in range(photos + val))
+    """A look at images that are not there."""
+    mapping = {0: 0, 255: 1} if kind == "multilabel" else {0: 0, 7: 1, 255: 255}
+    records = tuple(pw.Record(Path(f"{i}.jpg"), Path(f"{i}.png")) for i in range(images + val))
     data = pw.DatasetIndex(
         Path("cats"), "folders", names, default_palette(len(names)), ReadSpec(LabelMap(kind, mapping)),  # type: ignore[arg-type]
-        records[:photos], records[photos:], grouped=grouped,
+        records[:images], records[images:], grouped=grouped,
     )  # fmt: skip
     classes = tuple(
-        ClassStats(name, (0, 0, 0), round(share * 1e6), share, photos, photos, even(side), share, side / 2)
+        ClassStats(name, (0, 0, 0), round(share * 1e6), share, images, images, even(side), share, side / 2)
         for name, share, side in zip(names, shares, sides, strict=True)
     )
     return DatasetReport(
-        data, photos, photos, even(size[0]), even(size[1]), even(size[0] / size[1]), classes, 0.0, (), (100.0,) * 3,
+        data, images, images, even(size[0]), even(size[1]), even(size[0] / size[1]), classes, 0.0, (), (100.0,) * 3,
         (50.0,) * 3,
     )  # fmt: skip
 
@@ -50,23 +50,23 @@ def planned(**facts: object) -> dict[str, object]:
     return dict(plan.settings)
 
 
-def test_narrow_things_ask_for_large_photos() -> None:
+def test_narrow_things_ask_for_large_images() -> None:
     sizes = [planned(sides=(0.5, 2 * width))["size"] for width in (0.3, 0.04, 0.025, 0.02, 0.013, 0.001)]
     assert sizes == sorted(sizes) and sizes[:2] == [192, 192] and len(set(sizes)) >= 4
     assert all(size in SIZES for size in sizes)
-    assert planned(sides=(0.5, 0.001), size=(200, 190))["size"] == 192, "never larger than the photos"
+    assert planned(sides=(0.5, 0.001), size=(200, 190))["size"] == 192, "never larger than the images"
     assert planned(sides=(0.5, 0.4), size=(150, 140))["size"] == 128
 
 
-def test_epochs_follow_the_number_of_photos() -> None:
-    epochs = {count: planned(photos=count)["epochs"] for count in (10, 40, 300, 3000, 100_000)}
+def test_epochs_follow_the_number_of_images() -> None:
+    epochs = {count: planned(images=count)["epochs"] for count in (10, 40, 300, 3000, 100_000)}
     assert list(epochs.values()) == sorted(epochs.values(), reverse=True)
     assert epochs[10] == 200 and epochs[100_000] == 8
     assert 20 <= epochs[300] <= 80
 
 
-def test_few_photos_freeze_the_encoder_and_get_small_batches() -> None:
-    few, many = planned(photos=15), planned(photos=300)
+def test_few_images_freeze_the_encoder_and_get_small_batches() -> None:
+    few, many = planned(images=15), planned(images=300)
     assert few["freeze_encoder"] and not many["freeze_encoder"]
     assert few["batch_size"] < many["batch_size"] == 16
 
@@ -76,7 +76,7 @@ def test_a_batch_fits_into_memory(monkeypatch: pytest.MonkeyPatch) -> None:
         total = 2 * 2**30
 
     monkeypatch.setattr("psutil.virtual_memory", Memory)
-    small = planned(sides=(0.5, 0.02), photos=1000)
+    small = planned(sides=(0.5, 0.02), images=1000)
     assert small["size"] == 384 and small["batch_size"] == 2
 
 
@@ -93,10 +93,10 @@ def test_mirroring_where_no_class_is_about_sides(name: str) -> None:
 @pytest.mark.parametrize(
     ("shares", "kind", "loss", "weights"),
     [
-        ((0.99, 0.01), "values", "cross_entropy_dice", "tempered"),
-        ((0.6, 0.4), "values", "cross_entropy", "none"),
-        ((1.0, 0.0), "values", "cross_entropy", "none"),  # a class that is on no photo is not rare but absent
-        ((0.6, 0.01), "layers", "sigmoid_dice", "none"),
+        ((0.99, 0.01), "index", "cross_entropy_dice", "tempered"),
+        ((0.6, 0.4), "index", "cross_entropy", "none"),
+        ((1.0, 0.0), "index", "cross_entropy", "none"),  # a class that is on no image is not rare but absent
+        ((0.6, 0.01), "multilabel", "sigmoid_dice", "none"),
     ],
 )
 def test_a_rare_class_asks_for_dice_and_weights(shares: tuple[float, ...], kind: str, loss: str, weights: str) -> None:
@@ -155,7 +155,7 @@ def test_a_wrong_line_is_named(line: str, wrong: str, message: str, tmp_path: Pa
 
 def test_what_is_given_stays_and_the_rest_goes_with_it() -> None:
     given = {"size": 512, "encoder": "resnet18", "encoder_weights": "none", "lr": 0.5}
-    plan = make_plan(found(photos=1000), given, timed=False)
+    plan = make_plan(found(images=1000), given, timed=False)
     assert {name: plan.settings[name] for name in given} == given
     assert all(plan.reasons[name] == "as given" for name in given)
     assert plan.settings["freeze_encoder"] is False
@@ -172,7 +172,7 @@ def test_a_missing_plan_is_named(tmp_path: Path) -> None:
 
 
 def test_the_time_grows_with_the_work() -> None:
-    facts = found(photos=40)
+    facts = found(images=40)
     config = Config.of(size=64, batch_size=4, encoder_weights="none", epochs=3)
     once = estimate_training_time(facts, config, 40)
     assert 0 < once < estimate_training_time(facts, replace_epochs(config, 300), 40)
@@ -183,7 +183,7 @@ def replace_epochs(config: Config, epochs: int) -> Config:
 
 
 def test_training_takes_the_plan_and_flags_go_over_it(pets: pw.DatasetIndex, tmp_path: Path) -> None:
-    facts = replace(found(photos=len(pets.train)), data=pets, classes=())
+    facts = replace(found(images=len(pets.train)), data=pets, classes=())
     plan = Plan(DatasetSpec.of(pets), {"size": 64, "epochs": 3, "batch_size": 4, "encoder_weights": "none"})
     run = pw.train(facts.data, tmp_path / "run", plan=plan, epochs=1, hooks=[])
     assert (run.config.size, run.config.epochs, run.config.batch_size) == (64, 1, 4)
@@ -191,7 +191,7 @@ def test_training_takes_the_plan_and_flags_go_over_it(pets: pw.DatasetIndex, tmp
     assert run.read_manifest() == DatasetSpec.of(pets)
 
 
-def test_whole_photos_are_as_large_as_crops_showed_them() -> None:
+def test_whole_images_are_as_large_as_crops_showed_them() -> None:
     narrow = make_plan(found(sides=(0.5, 0.04)), timed=False)
     assert (narrow.settings["size"], narrow.settings["predict_scale"]) == (320, 1.25)
     assert narrow.reasons["predict_scale"].endswith(": 384 px"), "400, down to a multiple of 32"

@@ -16,16 +16,16 @@ from pixelwise.data.label_map.options import LabelOptions
 from pixelwise.data.schema import DataIssue
 from pixelwise.planning.plan import Plan
 from pixelwise.planning.rules import make_plan
-from pixelwise.reporting.console import MOST_SHOWN, by_kind, print_dataset_report
+from pixelwise.reporting.console import MAX_SHOWN, by_kind, print_dataset_report
 from pixelwise.reporting.dataset_report import class_sheet, write_dataset_report
 
 ODD_NAMES = ("background", "a<b>&\"c\" 'd'", "[bold]cat[/]")
-COLOURS = ((0, 0, 0), (220, 40, 160), (30, 200, 60))
+COLORS = ((0, 0, 0), (220, 40, 160), (30, 200, 60))
 
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """6 photos in train and 2 in val, one of them in train too; names and classes full of what HTML and rich read."""
+    """6 images in train and 2 in val, one of them in train too; names and classes full of what HTML and rich read."""
     root = tmp_path / "data <i> & 'more'"
     for number in range(8):
         split = "train" if number < 6 else "val"
@@ -33,14 +33,14 @@ def data(tmp_path: Path) -> Path:
         mask[10:30, 5 : 20 + 4 * number] = 1
         if number % 2:
             mask[40:55, 30:60] = 2
-        photo = np.full((60, 80, 3), 120, np.uint8)
-        photo[:, :, number % 3] += np.uint8(10 + number)
+        image = np.full((60, 80, 3), 120, np.uint8)
+        image[:, :, number % 3] += np.uint8(10 + number)
         name = f"<script>alert({number})</script> & \"x\" 'y'.png".replace("/", "|")
-        for kind, pixels in (("images", photo), ("masks", mask)):
+        for kind, pixels in (("images", image), ("masks", mask)):
             (root / split / kind).mkdir(parents=True, exist_ok=True)
             image = Image.fromarray(pixels)
             if kind == "masks":
-                image.putpalette([level for colour in COLOURS for level in colour])
+                image.putpalette([level for color in COLORS for level in color])
             image.save(root / split / kind / name)
     first, last = sorted((root / "train/images").iterdir())[1], sorted((root / "val/images").iterdir())[0]
     last.write_bytes(first.read_bytes())
@@ -65,12 +65,12 @@ def test_json_has_the_figures(folder: Path, found: DatasetReport) -> None:
     assert (told["photos"], told["masks"], told["splits"]) == (8, 9, {"train": 6, "val": 2, "test": 0})
     assert [each["name"] for each in told["classes"]] == list(ODD_NAMES)
     for each, facts in zip(told["classes"], found.classes, strict=True):
-        assert (each["pixels"], each["photos"], each["objects"]) == (facts.pixels, facts.photos, facts.objects)
-        assert each["share"] == facts.share and each["colour"] == "#{:02x}{:02x}{:02x}".format(*facts.colour)
+        assert (each["pixels"], each["photos"], each["objects"]) == (facts.pixels, facts.images, facts.objects)
+        assert each["share"] == facts.share and each["colour"] == "#{:02x}{:02x}{:02x}".format(*facts.color)
     assert sum(each["pixels"] for each in told["classes"]) == 8 * 4800
     assert told["widths"]["median"] == 80 and told["heights"]["greatest"] == 60
     assert {(each["kind"], each["usable"]) for each in told["problems"]} == {
-        ("leakage", True), ("unreadable photo", False),
+        ("leakage", True), ("unreadable image", False),
     }  # fmt: skip
     assert told["channel_means"] == list(found.means)
 
@@ -117,7 +117,7 @@ def test_leakage_is_loud(folder: Path, found: DatasetReport, capsys: pytest.Capt
     print_dataset_report(found)
     lines = capsys.readouterr().out.splitlines()
     (loud,) = [line for line in lines if line.startswith("LEAKAGE: 1 file")]
-    assert lines.index(loud) < next(i for i, line in enumerate(lines) if line.startswith("unreadable photo: 1 file"))
+    assert lines.index(loud) < next(i for i, line in enumerate(lines) if line.startswith("unreadable image: 1 file"))
 
 
 def test_the_terminal_tells_it_all(
@@ -126,10 +126,10 @@ def test_the_terminal_tells_it_all(
     monkeypatch.setenv("COLUMNS", "200")
     print_dataset_report(found)
     out = capsys.readouterr().out
-    assert out.startswith(f"{data}: folders, 8 photos and 9 masks; usable pairs: 6 train, 2 val")
+    assert out.startswith(f"{data}: folders, 8 images and 9 masks; usable pairs: 6 train, 2 val")
     for name, facts in zip(ODD_NAMES, found.classes, strict=True):
         (row,) = [line for line in out.splitlines() if f" {name} " in line]
-        assert f"{facts.share:.2%}" in row and f" {facts.photos} " in row and f" {facts.objects} " in row
+        assert f"{facts.share:.2%}" in row and f" {facts.images} " in row and f" {facts.objects} " in row
     assert str(data / "train/images/broken [red].png") in out
     assert "LEAKAGE" in out and "80x60" in out
 
@@ -137,44 +137,44 @@ def test_the_terminal_tells_it_all(
 def test_of_many_problems_some_are_told_and_the_number(
     found: DatasetReport, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    many = tuple(DataIssue("copy", f"{number}.png", "the same", usable=True) for number in range(MOST_SHOWN + 7))
+    many = tuple(DataIssue("copy", f"{number}.png", "the same", usable=True) for number in range(MAX_SHOWN + 7))
     print_dataset_report(DatasetReport(**vars(found) | {"problems": many}))
     out = capsys.readouterr().out
-    assert f"copy: {MOST_SHOWN + 7} files" in out and "and 7 more" in out
-    assert out.count(": the same") == MOST_SHOWN
+    assert f"copy: {MAX_SHOWN + 7} files" in out and "and 7 more" in out
+    assert out.count(": the same") == MAX_SHOWN
 
 
 def test_problems_stand_in_the_order_of_their_weight() -> None:
-    kinds = [("empty mask", True), ("truncated photo", False), ("copy", True), ("leakage", True)]
+    kinds = [("empty mask", True), ("truncated image", False), ("copy", True), ("leakage", True)]
     problems = [DataIssue(kind, "x", "y", usable) for kind, usable in kinds]
-    assert list(by_kind(problems)) == ["leakage", "truncated photo", "copy", "empty mask"]
+    assert list(by_kind(problems)) == ["leakage", "truncated image", "copy", "empty mask"]
 
 
-def test_a_sheet_a_class_in_its_colour(folder: Path, found: DatasetReport) -> None:
+def test_a_sheet_a_class_in_its_color(folder: Path, found: DatasetReport) -> None:
     sheets = sorted((folder / "sheets").iterdir())
     assert [path.name[:3] for path in sheets] == ["00-", "01-", "02-"]
-    assert found.data.palette == COLOURS
+    assert found.data.palette == COLORS
     for index in (1, 2):
         facts = found.classes[index]
         sheet = class_sheet(facts, index, found.data.reading)
         assert sheet is not None
         np.testing.assert_array_equal(np.asarray(Image.open(sheets[index]).convert("RGB")), np.asarray(sheet))
-        own, other = (share_near(sheet, COLOURS[each]) for each in (index, 3 - index))
-        # Beside grey photos nothing else is so colourful: the class in its colour, the other one in none.
+        own, other = (share_near(sheet, COLORS[each]) for each in (index, 3 - index))
+        # Beside gray images nothing else is so colorful: the class in its color, the other one in none.
         assert 0.01 < own < 0.1 and other < 0.002, (own, other)
 
 
-def share_near(sheet: Image.Image, colour: tuple[int, int, int]) -> float:
-    """The share of pixels of about a colour's hue, laid over grey or not."""
+def share_near(sheet: Image.Image, color: tuple[int, int, int]) -> float:
+    """The share of pixels of about a color's hue, laid over gray or not."""
     pixels = np.asarray(sheet, float)
     pixels -= pixels.mean(2, keepdims=True)
-    wanted = np.array(colour, float) - np.mean(colour)
+    wanted = np.array(color, float) - np.mean(color)
     length = np.linalg.norm(pixels, axis=2)
     alike = (pixels @ wanted) / np.maximum(length * np.linalg.norm(wanted), 1e-6)
     return float(((alike > 0.97) & (length > 30)).mean())
 
 
-def test_a_class_that_no_photo_shows_has_no_sheet(data: Path, tmp_path: Path) -> None:
+def test_a_class_that_no_image_shows_has_no_sheet(data: Path, tmp_path: Path) -> None:
     (data / "classes.txt").write_text("background\none\ntwo\nnever\n")
     found = inspect(data, LabelOptions(skip_bad=True))
     assert found.classes[3].pixels == 0 and class_sheet(found.classes[3], 3, found.data.reading) is None

@@ -1,4 +1,4 @@
-"""The steps of the architecture picture: shapes as the model gives them, parameters that add up."""
+"""The steps of the architecture image: shapes as the model gives them, parameters that add up."""
 
 import pytest
 import torch
@@ -75,12 +75,12 @@ def test_looking_leaves_the_model_as_it_was() -> None:
     assert not any(module._forward_hooks for module in model.modules())
 
 
-def test_the_normalisation_is_said_where_it_is_one_for_all_channels() -> None:
+def test_the_normalization_is_said_where_it_is_one_for_all_channels() -> None:
     model = build(pixels="unit", encoder="test_efficientnet")
 
     def detail() -> str:
-        return next(step.detail for step in summarize_model(model) if step.name == "normalise")
+        return next(step.detail for step in summarize_model(model) if step.name == "normalize")
 
     assert detail() == "(x − 0) / 255"
-    model.normalise_by([1.0, 2.0, 3.0], [9.0] * 3)
+    model.normalize_by([1.0, 2.0, 3.0], [9.0] * 3)
     assert detail() == "each channel by its own mean and spread"

@@ -267,10 +267,10 @@ def _opens_as_events(path: Path) -> bool:
     return at == len(data) > 0
 
 
-def _opens_as_picture(path: Path) -> bool:
-    with Image.open(path) as picture:
-        picture.load()
-        return picture.format == path.suffix[1:].upper()
+def _opens_as_image(path: Path) -> bool:
+    with Image.open(path) as image:
+        image.load()
+        return image.format == path.suffix[1:].upper()
 
 
 OPENS: dict[str, Callable[[Path], object]] = {
@@ -278,8 +278,8 @@ OPENS: dict[str, Callable[[Path], object]] = {
     ".json": lambda path: json.loads(path.read_text(encoding="utf-8")),
     ".yaml": lambda path: yaml.safe_load(path.read_text(encoding="utf-8")),
     ".csv": lambda path: list(csv.DictReader(path.read_text(encoding="utf-8").splitlines())),
-    ".png": _opens_as_picture,
-    ".gif": _opens_as_picture,
+    ".png": _opens_as_image,
+    ".gif": _opens_as_image,
 }
 
 

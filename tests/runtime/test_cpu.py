@@ -15,7 +15,7 @@ class Machine:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.clock, self.others, self.own, self.threads = 100.0, 0.0, 5.0, 4
         monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-        monkeypatch.setattr(device, "_MOST_THREADS", 4)
+        monkeypatch.setattr(device, "_MAX_THREADS", 4)
         monkeypatch.setattr("time.monotonic", lambda: self.clock)
         monkeypatch.setattr("time.sleep", lambda seconds: self.passes(seconds))
         monkeypatch.setattr("psutil.cpu_count", lambda: 8)

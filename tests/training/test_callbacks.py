@@ -1,4 +1,4 @@
-"""What happens around the loop: pictures in a notebook alone, and events that hold the rows."""
+"""What happens around the loop: images in a notebook alone, and events that hold the rows."""
 
 import sys
 from collections.abc import Iterator
@@ -20,11 +20,11 @@ from pixelwise.training.state import TrainState
 
 @pytest.fixture
 def shown(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
-    """A stand-in for IPython: `shell` is what runs, `pictures` what was displayed."""
-    found = SimpleNamespace(shell=None, pictures=[])
+    """A stand-in for IPython: `shell` is what runs, `images` what was displayed."""
+    found = SimpleNamespace(shell=None, images=[])
     display = ModuleType("IPython.display")
-    display.Image = lambda filename: ("picture", filename)  # type: ignore[attr-defined]
-    display.display = found.pictures.append  # type: ignore[attr-defined]
+    display.Image = lambda filename: ("image", filename)  # type: ignore[attr-defined]
+    display.display = found.images.append  # type: ignore[attr-defined]
     ipython = ModuleType("IPython")
     ipython.version_info = (9, 0)  # type: ignore[attr-defined]  # matplotlib asks
     ipython.display = display  # type: ignore[attr-defined]
@@ -35,10 +35,10 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
 
 
 class TestNotebook:
-    def test_a_notebook_shows_the_picture(self, shown: SimpleNamespace, tmp_path: Path) -> None:
+    def test_a_notebook_shows_the_image(self, shown: SimpleNamespace, tmp_path: Path) -> None:
         shown.shell = SimpleNamespace(config={"IPKernelApp": {}})
         show_in_notebook(tmp_path / "epoch_001.png")
-        assert shown.pictures == [("picture", str(tmp_path / "epoch_001.png"))]
+        assert shown.images == [("image", str(tmp_path / "epoch_001.png"))]
 
     @pytest.mark.parametrize("shell", [None, SimpleNamespace(config={})], ids=["no shell", "a terminal"])
     def test_elsewhere_nothing_is_shown(
@@ -46,13 +46,13 @@ class TestNotebook:
     ) -> None:
         shown.shell = shell
         show_in_notebook(Path("epoch_001.png"))
-        assert shown.pictures == []
+        assert shown.images == []
         assert capsys.readouterr().out == ""
 
     def test_without_ipython_nothing_breaks(self, shown: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, "IPython", None)
         show_in_notebook(Path("epoch_001.png"))
-        assert shown.pictures == []
+        assert shown.images == []
 
     def test_training_shows_each_epoch_and_the_loss_curve(
         self, shown: SimpleNamespace, pets: pw.DatasetIndex, tmp_path: Path
@@ -62,8 +62,8 @@ class TestNotebook:
             pets, tmp_path / "run", encoder="test_efficientnet", encoder_weights="none", size=32, epochs=1,
             batch_size=4, samples=1,
         )  # fmt: skip
-        names = [Path(name).name for _, name in shown.pictures]
-        assert names == ["epoch_000.png", "epoch_001.png", run.history_picture.name]
+        names = [Path(name).name for _, name in shown.images]
+        assert names == ["epoch_000.png", "epoch_001.png", run.history_image.name]
 
 
 @pytest.fixture(scope="module")
@@ -84,14 +84,14 @@ class TestTensorBoard:
             assert [step for step, _ in series] == [step for step, _ in expected]
             assert [value for _, value in series] == pytest.approx([value for _, value in expected], rel=1e-6)
 
-    def test_it_holds_the_sample_pictures(self, events: EventAccumulator, tiny_run: pw.Run, tmp_path: Path) -> None:
-        pictures = events.Images("samples")
-        assert [event.step for event in pictures] == [1, 2]
-        (tmp_path / "stored.png").write_bytes(pictures[-1].encoded_image_string)
-        with Image.open(tmp_path / "stored.png") as stored, Image.open(tiny_run.sample_picture(2)) as drawn:
+    def test_it_holds_the_sample_images(self, events: EventAccumulator, tiny_run: pw.Run, tmp_path: Path) -> None:
+        images = events.Images("samples")
+        assert [event.step for event in images] == [1, 2]
+        (tmp_path / "stored.png").write_bytes(images[-1].encoded_image_string)
+        with Image.open(tmp_path / "stored.png") as stored, Image.open(tiny_run.sample_image(2)) as drawn:
             assert np.array_equal(stored.convert("RGB"), drawn.convert("RGB"))
 
-    def test_it_does_without_the_pictures(self, pets: pw.DatasetIndex, tmp_path: Path) -> None:
+    def test_it_does_without_the_images(self, pets: pw.DatasetIndex, tmp_path: Path) -> None:
         run = pw.train(
             pets, tmp_path / "run", hooks=[TensorBoardLogger()], encoder="test_efficientnet", encoder_weights="none",
             size=32, epochs=1, batch_size=4,

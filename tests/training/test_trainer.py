@@ -1,4 +1,4 @@
-"""The training loop: what it leaves, that it resumes exactly, reads no test photo, and learns."""
+"""The training loop: what it leaves, that it resumes exactly, reads no test image, and learns."""
 
 import shutil
 import subprocess
@@ -44,7 +44,7 @@ TIMINGS = ("train_seconds", "images_per_second")
 
 
 class Figures(Callback):
-    """Writes metrics.csv, and no picture: those take longer than a tiny training."""
+    """Writes metrics.csv, and no image: those take longer than a tiny training."""
 
     def on_epoch(self, state: TrainState) -> None:
         state.run.write_metrics(state.rows)
@@ -96,13 +96,13 @@ class TestWhatItLeaves:
         assert config == tiny_run.config
         assert (config.size, config.epochs, config.encoder_weights) == (64, 2, "none")
 
-    def test_sample_pictures_differ_from_epoch_to_epoch(self, tiny_run: pw.Run) -> None:
-        pictures = [np.array(Image.open(tiny_run.sample_picture(epoch))) for epoch in range(3)]
-        assert len({picture.shape for picture in pictures}) == 1
-        assert not np.array_equal(pictures[0], pictures[1])
-        assert not np.array_equal(pictures[1], pictures[2])
+    def test_sample_images_differ_from_epoch_to_epoch(self, tiny_run: pw.Run) -> None:
+        images = [np.array(Image.open(tiny_run.sample_image(epoch))) for epoch in range(3)]
+        assert len({image.shape for image in images}) == 1
+        assert not np.array_equal(images[0], images[1])
+        assert not np.array_equal(images[1], images[2])
 
-    def test_the_animation_has_a_frame_a_picture(self, tiny_run: pw.Run) -> None:
+    def test_the_animation_has_a_frame_a_image(self, tiny_run: pw.Run) -> None:
         with Image.open(tiny_run.samples_animation) as animation:
             assert animation.n_frames == 3  # type: ignore[attr-defined]
             assert animation.is_animated  # type: ignore[attr-defined]
@@ -172,14 +172,14 @@ class TestBestModel:
         predictor = Predictor.load(run.folder)
         assert predictor.model.card.metrics["val_miou"] == pytest.approx(scores[best], abs=1e-8)
         assert predictor.model.card.metrics["epoch"] == best + 1
-        # And it does measure so, on the same photos at the same size.
+        # And it does measure so, on the same images at the same size.
         _, held = make_train_val_split(pets, run.config)
         confusion = compute_confusion_matrix(predictor, held, pets.reading, resolution="model")
         measured = Metrics.from_confusion(confusion, pets.classes, len(held), "32x32")
         assert measured.miou == pytest.approx(scores[best], abs=2e-3)
         assert measured.accuracy == pytest.approx(rows[best]["val_accuracy"], abs=2e-3)
 
-    def test_whole_photos_may_be_larger_than_the_crops_it_learns_from(
+    def test_whole_images_may_be_larger_than_the_crops_it_learns_from(
         self, pets: pw.DatasetIndex, tmp_path: Path
     ) -> None:
         run = train(pets, tmp_path / "run", hooks=quick(), **(SMALL | {"epochs": 1, "predict_scale": 2.0}))
@@ -191,7 +191,7 @@ class TestBestModel:
         measured = Metrics.from_confusion(confusion, pets.classes, len(held), "64x64")
         assert measured.accuracy == pytest.approx(row["val_accuracy"], abs=2e-3)
         assert confusion.sum() == len(held) * 64 * 64
-        with pytest.raises(ConfigError, match=r"takes photos of one size, .* 224 px and predict at 448 px.*scale 1$"):
+        with pytest.raises(ConfigError, match=r"takes images of one size, .* 224 px and predict at 448 px.*scale 1$"):
             Config.of(encoder="swin_tiny_patch4_window7_224", size=224, predict_scale=2.0).create_model(("a",), ())
 
     def test_a_worse_epoch_does_not_replace_it(self, pets: pw.DatasetIndex, tmp_path: Path) -> None:
@@ -260,7 +260,7 @@ class TestResume:
         rates = [row["learning_rate"] for row in run.read_metrics()]
         assert rates[2:] == [row["learning_rate"] for row in whole[0].read_metrics()][2:]
 
-    def test_pictures_and_events_go_on(self, pets: pw.DatasetIndex, tiny_run: pw.Run, tmp_path: Path) -> None:
+    def test_images_and_events_go_on(self, pets: pw.DatasetIndex, tiny_run: pw.Run, tmp_path: Path) -> None:
         folder = tmp_path / "run"
         shutil.copytree(tiny_run.folder, folder)
         before = {path.name: path.read_bytes() for path in (folder / "samples").iterdir()}
@@ -314,7 +314,7 @@ class TestResume:
             train(pets, run.folder, resume=True, epochs=3, hooks=quick())
 
 
-def test_each_epoch_shows_each_photo_once_in_an_order_of_its_own(
+def test_each_epoch_shows_each_image_once_in_an_order_of_its_own(
     pets: pw.DatasetIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown: list[Tensor] = []
@@ -328,8 +328,8 @@ def test_each_epoch_shows_each_photo_once_in_an_order_of_its_own(
     run = train(pets, tmp_path / "run", hooks=[], **SMALL | {"loss": "focal", "augment": "none", "epochs": 2})
     kept, _ = make_train_val_split(pets, run.config)
     assert len(shown) == 2 * len(kept)
-    photos = [mask.numpy().tobytes() for mask in shown]
-    first, second = photos[: len(kept)], photos[len(kept) :]
+    images = [mask.numpy().tobytes() for mask in shown]
+    first, second = images[: len(kept)], images[len(kept) :]
     assert sorted(first) == sorted(second) and len(set(first)) == len(kept)
     assert first != second
 
@@ -358,7 +358,7 @@ class TestClassWeights:
         return run, tensors(run.folder / "last" / "model.safetensors")
 
     def test_balanced_is_the_inverse_of_the_pixel_counts(self, pets: pw.DatasetIndex, tmp_path: Path) -> None:
-        # Without crops, photos are kept at the size the model sees: the counts are those of their masks.
+        # Without crops, images are kept at the size the model sees: the counts are those of their masks.
         _, plain = self.once(pets, tmp_path / "none", "none", augment="none")
         run, balanced = self.once(pets, tmp_path / "balanced", "balanced", augment="none")
         assert not equal(plain, balanced)
@@ -457,16 +457,16 @@ class TestSplits:
         assert make_train_val_split(data, pw.Config.of(preset)) == (list(data.train), list(data.val))
 
     @pytest.mark.parametrize("preset", ["default", "tutorial"])
-    def test_too_few_photos_to_validate_on(self, preset: str) -> None:
+    def test_too_few_images_to_validate_on(self, preset: str) -> None:
         data = self.data(train=many(1, "train"), test=many(1, "test"))
         with pytest.raises(DataError, match=r"validation"):
             make_train_val_split(data, pw.Config.of(preset))
 
-    def test_no_training_photos(self) -> None:
+    def test_no_training_images(self) -> None:
         with pytest.raises(DataError, match=r"no 'train' split"):
             make_train_val_split(self.data(test=many(9, "test")), pw.Config())
 
-    def test_default_never_reads_a_test_photo(self, pets: pw.DatasetIndex, tmp_path: Path) -> None:
+    def test_default_never_reads_a_test_image(self, pets: pw.DatasetIndex, tmp_path: Path) -> None:
         unreadable = tuple(pw.Record(tmp_path / f"{i}.jpg", tmp_path / f"{i}.png", "x") for i in range(10))
         data = replace(pets, test=unreadable)
         run = train(data, tmp_path / "run", **SMALL | {"epochs": 1})
@@ -490,7 +490,7 @@ class TestLearning:
         losses = [row["train_loss"] or 9 for row in run.read_metrics()]
         assert losses[-1] < 0.75 * losses[0]
 
-    def test_overfits_one_photo(self, pets: pw.DatasetIndex, tmp_path: Path) -> None:
+    def test_overfits_one_image(self, pets: pw.DatasetIndex, tmp_path: Path) -> None:
         one = replace(pets, train=pets.train[:1] * 8, val=pets.train[:1])
         settings = {
             "augment": "none",
@@ -541,7 +541,7 @@ class TestErrors:
             ({"loss": "l2"}, ConfigError, r"unknown loss 'l2'.*cross_entropy"),
             ({"decoder": "unet"}, ConfigError, r"unknown decoder 'unet'.*pix2pix"),
             ({"preset": "nnunet"}, ConfigError, r"unknown preset 'nnunet'.*default, tutorial"),
-            ({"batch_size": 1}, ConfigError, r"one photo of 32 px .*raise --size or --batch-size"),
+            ({"batch_size": 1}, ConfigError, r"one image of 32 px .*raise --size or --batch-size"),
             ({"device": "tpu9"}, ConfigError, r"device 'tpu9' is not on this machine"),
             ({"device": "meta"}, ConfigError, r"device 'meta' is not on this machine"),
         ],
@@ -566,9 +566,9 @@ class TestErrors:
                 r"outside the classes",
             ),
         ],
-        ids=["mask gone", "photo truncated", "sizes differ", "strange value"],
+        ids=["mask gone", "image truncated", "sizes differ", "strange value"],
     )
-    def test_bad_photos_leave_nothing_behind(
+    def test_bad_images_leave_nothing_behind(
         self, pets_folder: Path, tmp_path: Path, breaking: Callable[[Path, Path], object], said: str
     ) -> None:
         shutil.copytree(pets_folder, tmp_path / "pets")

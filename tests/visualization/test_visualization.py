@@ -1,4 +1,4 @@
-"""Pictures: what they show is checked pixel by pixel where it is exact, by colours and texts elsewhere."""
+"""Images: what they show is checked pixel by pixel where it is exact, by colors and texts elsewhere."""
 
 import math
 import subprocess
@@ -36,29 +36,29 @@ def mask_of(*rows: list[int]) -> np.ndarray:
     return np.array(rows, np.uint8)
 
 
-def flat(height: int, width: int, colour: tuple[int, int, int]) -> np.ndarray:
-    return np.full((height, width, 3), colour, np.uint8)
+def flat(height: int, width: int, color: tuple[int, int, int]) -> np.ndarray:
+    return np.full((height, width, 3), color, np.uint8)
 
 
-def box_of(picture: Image.Image, colour: tuple[int, int, int]) -> tuple[int, int, int, int]:
-    """Left, upper, right, lower (exclusive) of the pixels of exactly this colour."""
-    rows, columns = np.nonzero((np.array(picture) == colour).all(axis=2))
-    assert len(rows), f"no pixel of colour {colour}"
+def box_of(image: Image.Image, color: tuple[int, int, int]) -> tuple[int, int, int, int]:
+    """Left, upper, right, lower (exclusive) of the pixels of exactly this color."""
+    rows, columns = np.nonzero((np.array(image) == color).all(axis=2))
+    assert len(rows), f"no pixel of color {color}"
     return int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1
 
 
-def share_of(path: Path, colour: tuple[int, int, int]) -> int:
-    with Image.open(path) as picture:
-        return int((np.array(picture.convert("RGB")) == colour).all(axis=2).sum())
+def share_of(path: Path, color: tuple[int, int, int]) -> int:
+    with Image.open(path) as image:
+        return int((np.array(image.convert("RGB")) == color).all(axis=2).sum())
 
 
 # --- palette
 
 
-def test_every_class_has_its_own_colour_and_none_is_the_ignore_colour() -> None:
+def test_every_class_has_its_own_color_and_none_is_the_ignore_color() -> None:
     palette = default_palette(254)
     assert len({*palette, IGNORE_COLOR}) == 255
-    assert all(isinstance(value, int) and 0 <= value <= 255 for colour in palette for value in colour)
+    assert all(isinstance(value, int) and 0 <= value <= 255 for color in palette for value in color)
     assert len(set(default_palette(255))) == 255
 
 
@@ -82,8 +82,8 @@ def test_the_palette_is_the_same_in_another_process() -> None:
     assert told.stdout.strip() == str(default_palette(254))
 
 
-# Machado, Oliveira and Fernandes (2009), severity 1.0: what each colour blindness makes of linear RGB.
-COLOUR_BLIND = {
+# Machado, Oliveira and Fernandes (2009), severity 1.0: what each color blindness makes of linear RGB.
+COLOR_BLIND = {
     "full sight": [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
     "protanopia": [
         [0.152286, 1.052583, -0.204868],
@@ -103,13 +103,13 @@ COLOUR_BLIND = {
 }
 
 
-@pytest.mark.parametrize("sight", COLOUR_BLIND)
-def test_the_first_ten_colours_and_ignore_stay_apart_for_colour_blind_eyes(sight) -> None:
+@pytest.mark.parametrize("sight", COLOR_BLIND)
+def test_the_first_ten_colors_and_ignore_stay_apart_for_color_blind_eyes(sight) -> None:
     from pixelwise.palette import _to_lab
 
     srgb = np.array([*default_palette(10), IGNORE_COLOR]) / 255
     linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
-    seen = np.clip(linear @ np.array(COLOUR_BLIND[sight]).T, 0, 1)
+    seen = np.clip(linear @ np.array(COLOR_BLIND[sight]).T, 0, 1)
     seen = np.where(seen <= 0.0031308, 12.92 * seen, 1.055 * seen ** (1 / 2.4) - 0.055)
     lab = _to_lab(seen * 255)
     distance = np.linalg.norm(lab[:, None] - lab[None], axis=2)
@@ -117,7 +117,7 @@ def test_the_first_ten_colours_and_ignore_stay_apart_for_colour_blind_eyes(sight
     assert distance.min() > 13  # a just noticeable difference is about 2.3
 
 
-# --- masks in colours
+# --- masks in colors
 
 
 def test_an_index_image_keeps_its_classes_through_a_png(tmp_path) -> None:
@@ -142,7 +142,7 @@ def test_a_mask_that_is_a_slice_with_strides_is_drawn_as_it_is() -> None:
     np.testing.assert_array_equal(np.array(index_image(mask, RGB)), mask)
 
 
-def test_colour_mask_gives_each_pixel_its_class_colour() -> None:
+def test_color_mask_gives_each_pixel_its_class_color() -> None:
     drawn = color_mask(mask_of([0, 1], [2, 255]), RGB)
     assert drawn.dtype == np.uint8
     assert drawn.tolist() == [[list(RED), list(GREEN)], [list(BLUE), list(IGNORE_COLOR)]]
@@ -169,7 +169,7 @@ def test_a_mask_that_cannot_be_drawn_is_refused(draw, mask, told) -> None:
 @pytest.mark.parametrize(
     ("opacity", "seen"), [(0, (10, 101, 200)), (0.5, (133, 51, 100)), (0.25, (71, 76, 150)), (1, RED)]
 )
-def test_overlay_blends_the_class_colour(opacity, seen) -> None:
+def test_overlay_blends_the_class_color(opacity, seen) -> None:
     blended = overlay(flat(3, 4, (10, 101, 200)), np.zeros((3, 4), np.uint8), RGB, opacity)
     assert (blended.mode, blended.size) == ("RGB", (4, 3))
     assert (np.array(blended) == seen).all()
@@ -191,14 +191,14 @@ def test_overlay_outlines_across_rows_too() -> None:
     assert [row for row in range(8) if (column[row] == 255).all()] == [3]
 
 
-def test_the_outline_is_wider_on_a_large_photo() -> None:
+def test_the_outline_is_wider_on_a_large_image() -> None:
     mask = np.zeros((1, 3000), np.uint8)
     mask[:, 1500:] = 1
     row = np.array(overlay(flat(1, 3000, (9, 9, 9)), mask, RGB))[0]
     assert (row == 255).all(axis=1).sum() == 7
 
 
-def test_overlay_shows_ignore_in_its_colour_with_an_outline() -> None:
+def test_overlay_shows_ignore_in_its_color_with_an_outline() -> None:
     mask = np.zeros((1, 8), np.uint8)
     mask[:, 4:] = 255
     row = np.array(overlay(flat(1, 8, (0, 0, 0)), mask, RGB, 1))[0]
@@ -215,31 +215,31 @@ def test_overlay_leaves_its_inputs_alone() -> None:
 
 
 def test_overlay_refuses_what_does_not_fit() -> None:
-    photo, mask = flat(2, 3, RED), np.zeros((3, 2), np.uint8)
+    image, mask = flat(2, 3, RED), np.zeros((3, 2), np.uint8)
     with pytest.raises(ValueError, match=r"2×3 .* its mask 3×2"):
-        overlay(photo, mask, RGB)
+        overlay(image, mask, RGB)
     with pytest.raises(ValueError, match="HWC uint8 RGB"):
-        overlay(photo.astype(np.float32), mask.T, RGB)
+        overlay(image.astype(np.float32), mask.T, RGB)
     with pytest.raises(ValueError, match="HWC uint8 RGB"):
-        overlay(photo[..., :1], mask.T, RGB)
+        overlay(image[..., :1], mask.T, RGB)
     with pytest.raises(ValueError, match="opacity"):
-        overlay(photo, mask.T, RGB, 1.5)
+        overlay(image, mask.T, RGB, 1.5)
 
 
 # --- sheets
 
 
 def samples():
-    """A wide and a high photo of one colour each, with masks of one class each."""
-    photos = [flat(60, 120, (11, 22, 33)), flat(200, 100, (44, 55, 66))]
-    truths = [np.full(photo.shape[:2], i, np.uint8) for i, photo in enumerate(photos)]
-    predictions = [np.full(photo.shape[:2], 2, np.uint8) for photo in photos]
-    return photos, truths, predictions
+    """A wide and a high image of one color each, with masks of one class each."""
+    images = [flat(60, 120, (11, 22, 33)), flat(200, 100, (44, 55, 66))]
+    truths = [np.full(image.shape[:2], i, np.uint8) for i, image in enumerate(images)]
+    predictions = [np.full(image.shape[:2], 2, np.uint8) for image in images]
+    return images, truths, predictions
 
 
 def test_a_sample_sheet_has_a_row_a_sample_and_a_column_a_kind() -> None:
-    photos, truths, predictions = samples()
-    sheet = prediction_grid(photos, truths, predictions, ("a", "b", "c"), RGB, "epoch 3", width=700)
+    images, truths, predictions = samples()
+    sheet = prediction_grid(images, truths, predictions, ("a", "b", "c"), RGB, "epoch 3", width=700)
     assert sheet.mode == "RGB" and sheet.width == 700
     above_legend = sheet.crop((0, 0, 700, sheet.height - 45))
     first, second = box_of(sheet, (11, 22, 33)), box_of(sheet, (44, 55, 66))
@@ -247,10 +247,10 @@ def test_a_sample_sheet_has_a_row_a_sample_and_a_column_a_kind() -> None:
     predicted = box_of(above_legend, BLUE)
 
     assert first[3] <= second[1], "the first sample is above the second"
-    assert first[2] <= true_first[0] and true_first[2] <= predicted[0], "photo, true mask, prediction"
-    for photo, truth in ((first, true_first), (second, true_second)):
-        assert (photo[1], photo[3]) == (truth[1], truth[3])
-        assert photo[2] - photo[0] == truth[2] - truth[0]
+    assert first[2] <= true_first[0] and true_first[2] <= predicted[0], "image, true mask, prediction"
+    for image, truth in ((first, true_first), (second, true_second)):
+        assert (image[1], image[3]) == (truth[1], truth[3])
+        assert image[2] - image[0] == truth[2] - truth[0]
     assert (predicted[1], predicted[3]) == (first[1], second[3])
     assert abs((first[0] + first[2]) - (second[0] + second[2])) <= 1, "both in the middle of their cells"
     for (left, upper, right, lower), shape in ((first, (60, 120)), (second, (200, 100))):
@@ -260,8 +260,8 @@ def test_a_sample_sheet_has_a_row_a_sample_and_a_column_a_kind() -> None:
 def test_a_sample_sheet_keeps_which_way_is_up_and_left() -> None:
     corner = np.zeros((40, 40), np.uint8)
     corner[:20, :20] = 1
-    photo = color_mask(corner, ((9, 9, 9), (250, 240, 230)))
-    sheet = prediction_grid([photo], [corner], [corner.T[::-1]], ("a", "b"), (RED, GREEN), width=300)
+    image = color_mask(corner, ((9, 9, 9), (250, 240, 230)))
+    sheet = prediction_grid([image], [corner], [corner.T[::-1]], ("a", "b"), (RED, GREEN), width=300)
     above_legend = sheet.crop((0, 0, 300, sheet.height - 45))
     whole, quarter = box_of(sheet, (9, 9, 9)), box_of(sheet, (250, 240, 230))
     assert quarter[:2] == whole[:2]
@@ -281,30 +281,30 @@ def test_scaling_a_mask_makes_no_class_that_it_does_not_hold(width) -> None:
 
 
 def test_without_predictions_the_cells_share_the_width() -> None:
-    photos, truths, predictions = samples()
-    two = prediction_grid(photos, truths, None, ("a", "b", "c"), RGB, width=600)
-    three = prediction_grid(photos, truths, predictions, ("a", "b", "c"), RGB, width=600)
+    images, truths, predictions = samples()
+    two = prediction_grid(images, truths, None, ("a", "b", "c"), RGB, width=600)
+    three = prediction_grid(images, truths, predictions, ("a", "b", "c"), RGB, width=600)
     wide, narrow = box_of(two, (11, 22, 33)), box_of(three, (11, 22, 33))
     assert wide[2] - wide[0] > 1.3 * (narrow[2] - narrow[0])
     assert share_in(two.crop((0, 0, 600, two.height - 45)), BLUE) == 0
 
 
-def share_in(picture: Image.Image, colour: tuple[int, int, int]) -> int:
-    return int((np.array(picture) == colour).all(axis=2).sum())
+def share_in(image: Image.Image, color: tuple[int, int, int]) -> int:
+    return int((np.array(image) == color).all(axis=2).sum())
 
 
 def test_the_legend_shows_every_class_and_ignore_only_where_there_is_some() -> None:
-    photos, truths, _ = samples()
-    sheet = prediction_grid(photos, truths, None, ("a", "b", "c"), RGB)
+    images, truths, _ = samples()
+    sheet = prediction_grid(images, truths, None, ("a", "b", "c"), RGB)
     assert share_in(sheet, BLUE) > 100, "class c is in no mask, yet in the legend"
     assert share_in(sheet, IGNORE_COLOR) == 0
     truths[0][:] = 255
-    with_ignore = prediction_grid(photos, truths, None, ("a", "b", "c"), RGB)
+    with_ignore = prediction_grid(images, truths, None, ("a", "b", "c"), RGB)
     legend = with_ignore.crop((0, with_ignore.height - 45, with_ignore.width, with_ignore.height))
     assert share_in(legend, IGNORE_COLOR) > 100
 
 
-def test_the_legend_of_many_classes_lists_those_in_the_pictures() -> None:
+def test_the_legend_of_many_classes_lists_those_in_the_images() -> None:
     palette = default_palette(150)
     classes = [f"class number {i}" for i in range(150)]
     mask = np.zeros((30, 30), np.uint8)
@@ -317,9 +317,9 @@ def test_the_legend_of_many_classes_lists_those_in_the_pictures() -> None:
 
 
 def test_a_title_changes_the_top_of_a_sheet_only() -> None:
-    photos, truths, _ = samples()
-    one = prediction_grid(photos, truths, None, ("a", "b", "c"), RGB, "epoch 1 · validation mIoU 0.5")
-    two = prediction_grid(photos, truths, None, ("a", "b", "c"), RGB, "epoch 2 · " + "a very long title " * 20)
+    images, truths, _ = samples()
+    one = prediction_grid(images, truths, None, ("a", "b", "c"), RGB, "epoch 1 · validation mIoU 0.5")
+    two = prediction_grid(images, truths, None, ("a", "b", "c"), RGB, "epoch 2 · " + "a very long title " * 20)
     assert one.size == two.size
     rows = np.nonzero((np.array(one) != np.array(two)).any(axis=(1, 2)))[0]
     assert len(rows) and rows.max() < 50
@@ -327,36 +327,36 @@ def test_a_title_changes_the_top_of_a_sheet_only() -> None:
     assert columns.max() < two.width - 15, "a long title is cut, not run off the sheet"
 
 
-def test_sheets_draw_photos_of_one_pixel_and_extreme_shapes() -> None:
-    photos = [flat(1, 1, (1, 2, 3)), flat(1, 2000, (4, 5, 6)), flat(2000, 1, (7, 8, 9))]
-    masks = [np.zeros(photo.shape[:2], np.uint8) for photo in photos]
-    sheet = prediction_grid(photos, masks, masks, ("a",), (RED,))
-    for colour in ((1, 2, 3), (4, 5, 6), (7, 8, 9)):
-        assert share_in(sheet, colour) > 0
+def test_sheets_draw_images_of_one_pixel_and_extreme_shapes() -> None:
+    images = [flat(1, 1, (1, 2, 3)), flat(1, 2000, (4, 5, 6)), flat(2000, 1, (7, 8, 9))]
+    masks = [np.zeros(image.shape[:2], np.uint8) for image in images]
+    sheet = prediction_grid(images, masks, masks, ("a",), (RED,))
+    for color in ((1, 2, 3), (4, 5, 6), (7, 8, 9)):
+        assert share_in(sheet, color) > 0
 
 
-def test_a_photo_sheet_has_photo_beside_overlay_in_reading_order() -> None:
-    colours = [(10 * i + 8, 100, 200) for i in range(5)]
-    photos = [flat(40 + 10 * i, 60, colour) for i, colour in enumerate(colours)]
-    masks = [np.full(photo.shape[:2], i % 2, np.uint8) for i, photo in enumerate(photos)]
-    names = [f"photo {i}.jpg" for i in range(5)]
-    sheet = overlay_grid(photos, masks, names, ("a", "b"), (RED, GREEN), "five", columns=2, width=640)
+def test_a_image_sheet_has_image_beside_overlay_in_reading_order() -> None:
+    colors = [(10 * i + 8, 100, 200) for i in range(5)]
+    images = [flat(40 + 10 * i, 60, color) for i, color in enumerate(colors)]
+    masks = [np.full(image.shape[:2], i % 2, np.uint8) for i, image in enumerate(images)]
+    names = [f"image {i}.jpg" for i in range(5)]
+    sheet = overlay_grid(images, masks, names, ("a", "b"), (RED, GREEN), "five", columns=2, width=640)
     assert sheet.width == 640
-    boxes = [box_of(sheet, colour) for colour in colours]
+    boxes = [box_of(sheet, color) for color in colors]
     for left, right in ((0, 1), (2, 3)):
         assert boxes[left][2] < boxes[right][0] and boxes[left][1] < boxes[right][3]
     for upper, lower in ((0, 2), (1, 3), (2, 4)):
         assert boxes[upper][3] < boxes[lower][1]
-    for i, (colour, box) in enumerate(zip(colours, boxes, strict=True)):
+    for i, (color, box) in enumerate(zip(colors, boxes, strict=True)):
         tint = np.array((RED, GREEN)[i % 2])
-        blended = box_of(sheet, tuple(int(value) for value in (np.array(colour) + tint + 1) // 2))
+        blended = box_of(sheet, tuple(int(value) for value in (np.array(color) + tint + 1) // 2))
         assert blended[0] >= box[2] and (blended[1], blended[3]) == (box[1], box[3])
 
 
-def test_names_are_written_below_their_photos() -> None:
-    photos, masks = [flat(40, 40, BLUE)], [np.zeros((40, 40), np.uint8)]
-    short = overlay_grid(photos, masks, ["a.jpg"], ("a",), (RED,), "t", width=300)
-    long = overlay_grid(photos, masks, ["a" * 300 + ".jpg"], ("a",), (RED,), "t", width=300)
+def test_names_are_written_below_their_images() -> None:
+    images, masks = [flat(40, 40, BLUE)], [np.zeros((40, 40), np.uint8)]
+    short = overlay_grid(images, masks, ["a.jpg"], ("a",), (RED,), "t", width=300)
+    long = overlay_grid(images, masks, ["a" * 300 + ".jpg"], ("a",), (RED,), "t", width=300)
     assert short.size == long.size
     rows, columns = np.nonzero((np.array(short) != np.array(long)).any(axis=2))
     assert rows.min() > box_of(short, BLUE)[3] - 1
@@ -366,46 +366,46 @@ def test_names_are_written_below_their_photos() -> None:
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"photos": []}, "at least one photo"),
-        ({"truths": [np.zeros((60, 120), np.uint8)]}, "2 photos but 1 masks"),
+        ({"images": []}, "at least one image"),
+        ({"truths": [np.zeros((60, 120), np.uint8)]}, "2 images but 1 masks"),
         (
             {"truths": [np.zeros((60, 121), np.uint8), np.zeros((200, 100), np.uint8)]},
             "60×120 .* mask 60×121",
         ),
         ({"predictions": [np.zeros((120, 60), np.uint8), np.zeros((200, 100), np.uint8)]}, "mask 120×60"),
-        ({"classes": ("a", "b")}, "2 classes but 3 colours"),
+        ({"classes": ("a", "b")}, "2 classes but 3 colors"),
         ({"width": 60}, "no room"),
     ],
 )
 def test_a_sample_sheet_refuses_what_does_not_fit(change, told) -> None:
-    photos, truths, predictions = samples()
-    given = {"photos": photos, "truths": truths, "predictions": predictions, "classes": ("a", "b", "c")}
+    images, truths, predictions = samples()
+    given = {"images": images, "truths": truths, "predictions": predictions, "classes": ("a", "b", "c")}
     with pytest.raises(ValueError, match=told):
         prediction_grid(**{**given, "palette": RGB, **change})
 
 
-def test_a_photo_sheet_refuses_what_does_not_fit() -> None:
-    photos, truths, _ = samples()
-    with pytest.raises(ValueError, match="2 photos but 1 names"):
-        overlay_grid(photos, truths, ["one"], ("a", "b", "c"), RGB, "t")
+def test_a_image_sheet_refuses_what_does_not_fit() -> None:
+    images, truths, _ = samples()
+    with pytest.raises(ValueError, match="2 images but 1 names"):
+        overlay_grid(images, truths, ["one"], ("a", "b", "c"), RGB, "t")
     with pytest.raises(ValueError, match="at least one column"):
-        overlay_grid(photos, truths, ["one", "two"], ("a", "b", "c"), RGB, "t", columns=0)
+        overlay_grid(images, truths, ["one", "two"], ("a", "b", "c"), RGB, "t", columns=0)
     with pytest.raises(ValueError, match=r"200×100 .* mask 60×120"):
-        overlay_grid(photos[::-1], truths, ["one", "two"], ("a", "b", "c"), RGB, "t")
+        overlay_grid(images[::-1], truths, ["one", "two"], ("a", "b", "c"), RGB, "t")
 
 
 # --- animation
 
 
-def pictures(folder: Path, *colours: tuple[int, int, int], size: tuple[int, int] = (60, 40)) -> list[Path]:
-    paths = [folder / f"{i}.png" for i in range(len(colours))]
-    for path, colour in zip(paths, colours, strict=True):
-        Image.new("RGB", size, colour).save(path)
+def make_images(folder: Path, *colors: tuple[int, int, int], size: tuple[int, int] = (60, 40)) -> list[Path]:
+    paths = [folder / f"{i}.png" for i in range(len(colors))]
+    for path, color in zip(paths, colors, strict=True):
+        Image.new("RGB", size, color).save(path)
     return paths
 
 
-def test_an_animation_shows_the_pictures_in_order_for_ever(tmp_path) -> None:
-    make_gif(pictures(tmp_path, BLUE, RED, GREEN), tmp_path / "out.gif", milliseconds=250)
+def test_an_animation_shows_the_images_in_order_for_ever(tmp_path) -> None:
+    make_gif(make_images(tmp_path, BLUE, RED, GREEN), tmp_path / "out.gif", milliseconds=250)
     with Image.open(tmp_path / "out.gif") as gif:
         assert gif.n_frames == 3
         assert gif.info["loop"] == 0
@@ -422,7 +422,7 @@ def test_every_frame_of_an_animation_is_shown_whole(tmp_path) -> None:
     for i in range(4):
         pixels = still.copy()
         pixels[10 * i : 10 * i + 8, 5:30] = (250, 20 * i, 0)
-        wanted.append(pixels // 30 // 4 * 120)  # few colours, which a palette holds exactly
+        wanted.append(pixels // 30 // 4 * 120)  # few colors, which a palette holds exactly
         Image.fromarray(wanted[-1].astype(np.uint8)).save(tmp_path / f"{i}.png")
     make_gif([tmp_path / f"{i}.png" for i in range(4)], tmp_path / "out.gif")
     with Image.open(tmp_path / "out.gif") as gif:
@@ -434,7 +434,7 @@ def test_every_frame_of_an_animation_is_shown_whole(tmp_path) -> None:
 
 def test_an_animation_stores_what_changed_only(tmp_path) -> None:
     rng = np.random.default_rng(0)
-    noise = (rng.integers(0, 7, (200, 200, 3)) * 40).astype(np.uint8)  # 343 colours, nothing to compress
+    noise = (rng.integers(0, 7, (200, 200, 3)) * 40).astype(np.uint8)  # 343 colors, nothing to compress
     for i in range(8):
         for strip in (
             noise[:10],
@@ -448,7 +448,7 @@ def test_an_animation_stores_what_changed_only(tmp_path) -> None:
     assert eight < 2 * one
 
 
-def test_an_animation_scales_wide_pictures_and_evens_out_sizes(tmp_path) -> None:
+def test_an_animation_scales_wide_images_and_evens_out_sizes(tmp_path) -> None:
     Image.new("RGB", (1800, 600), RED).save(tmp_path / "wide.png")
     Image.new("RGB", (900, 800), GREEN).save(tmp_path / "high.png")
     make_gif([tmp_path / "wide.png", tmp_path / "high.png"], tmp_path / "out.gif")
@@ -459,17 +459,17 @@ def test_an_animation_scales_wide_pictures_and_evens_out_sizes(tmp_path) -> None
     assert frames[1].getpixel((449, 399)) == GREEN and frames[1].getpixel((451, 0)) == WHITE
 
 
-def test_an_animation_refuses_no_pictures_and_too_short_frames(tmp_path) -> None:
-    with pytest.raises(ValueError, match="at least one picture"):
+def test_an_animation_refuses_no_images_and_too_short_frames(tmp_path) -> None:
+    with pytest.raises(ValueError, match="at least one image"):
         make_gif([], tmp_path / "out.gif")
     with pytest.raises(ValueError, match="20 milliseconds"):
-        make_gif(pictures(tmp_path, RED), tmp_path / "out.gif", milliseconds=5)
+        make_gif(make_images(tmp_path, RED), tmp_path / "out.gif", milliseconds=5)
 
 
 # --- files
 
 
-def test_a_picture_that_fails_leaves_the_old_file_and_nothing_else(tmp_path) -> None:
+def test_a_image_that_fails_leaves_the_old_file_and_nothing_else(tmp_path) -> None:
     save_image(Image.new("RGB", (4, 4), RED), tmp_path / "a.png")
     old = (tmp_path / "a.png").read_bytes()
     (tmp_path / "broken.png").write_bytes(old[:30])
@@ -483,7 +483,7 @@ def test_a_picture_that_fails_leaves_the_old_file_and_nothing_else(tmp_path) -> 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "broken.png"]
 
 
-def test_a_write_that_is_interrupted_leaves_no_half_picture(tmp_path) -> None:
+def test_a_write_that_is_interrupted_leaves_no_half_image(tmp_path) -> None:
     (tmp_path / "a.png").write_bytes(b"old")
     with pytest.raises(KeyboardInterrupt), atomic_write(tmp_path / "a.png") as path:
         assert (path.parent, path.suffix) == (tmp_path, ".png")
@@ -492,10 +492,10 @@ def test_a_write_that_is_interrupted_leaves_no_half_picture(tmp_path) -> None:
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("a.png", b"old")]
 
 
-def test_a_picture_replaces_the_old_one_in_a_new_folder_too(tmp_path) -> None:
+def test_a_image_replaces_the_old_one_in_a_new_folder_too(tmp_path) -> None:
     out = tmp_path / "new" / "folder" / "a.png"
-    for colour in (RED, GREEN):
-        save_image(Image.new("RGB", (4, 4), colour), out)
+    for color in (RED, GREEN):
+        save_image(Image.new("RGB", (4, 4), color), out)
     assert share_of(out, GREEN) == 16
     assert [path.name for path in out.parent.iterdir()] == ["a.png"]
 
@@ -527,11 +527,11 @@ def rows_of(epochs: int) -> list[dict[str, float | None]]:
     ]
 
 
-def test_a_history_plot_has_every_series_in_its_colour(tmp_path) -> None:
+def test_a_history_plot_has_every_series_in_its_color(tmp_path) -> None:
     plot_history(rows_of(6), tmp_path / "history.png", "a run", {"border": (12, 134, 56)})
     pet = default_palette(1)[0]
-    for colour in ((0, 114, 178), (213, 94, 0), pet, (12, 134, 56), (33, 37, 41)):
-        assert share_of(tmp_path / "history.png", colour) > 100
+    for color in ((0, 114, 178), (213, 94, 0), pet, (12, 134, 56), (33, 37, 41)):
+        assert share_of(tmp_path / "history.png", color) > 100
     assert [path.name for path in tmp_path.iterdir()] == ["history.png"]
 
 
@@ -558,8 +558,8 @@ def test_a_history_plot_draws_the_values_and_marks_the_best_epoch() -> None:
 )
 def test_a_history_with_hardly_any_values_is_drawn(rows, tmp_path) -> None:
     plot_history(rows, tmp_path / "history.png")
-    with Image.open(tmp_path / "history.png") as picture:
-        assert picture.width > 1000 and len(picture.convert("RGB").getcolors(1 << 24)) > 10
+    with Image.open(tmp_path / "history.png") as image:
+        assert image.width > 1000 and len(image.convert("RGB").getcolors(1 << 24)) > 10
 
 
 def test_the_best_epoch_is_the_first_of_equals_and_never_a_nan() -> None:
@@ -601,7 +601,7 @@ def steps_of(levels: int) -> list[ModelStage]:
         ModelStage(f"decoder.{i}", "decoder", (8 * i, size >> i, size >> i), f"blocks.{i}.0.conv_pwl", parameters=7)
         for i in range(levels - 1, 0, -1)
     ]
-    first = [ModelStage("photo", "input", (3, size, size)), ModelStage("normalise", "normalise", (3, size, size))]
+    first = [ModelStage("image", "input", (3, size, size)), ModelStage("normalize", "normalize", (3, size, size))]
     return [*first, *encoder, *decoder, ModelStage("logits", "logits", (2, size, size), parameters=3)]
 
 
@@ -613,7 +613,7 @@ def test_the_diagram_is_a_u(levels) -> None:
     for step in steps:
         if step.skip_from is not None:
             assert places[step.name] == (1, places[step.skip_from][1]), "skip arrows are level"
-    assert places["logits"] == (1, places["normalise"][1])
+    assert places["logits"] == (1, places["normalize"][1])
 
 
 def test_two_boxes_are_never_in_one_place() -> None:
@@ -643,7 +643,7 @@ def test_the_diagram_says_names_shapes_and_parameters() -> None:
 
 def test_every_text_of_the_diagram_stays_in_its_box() -> None:
     steps = [
-        ModelStage("photo", "input", (3, 64, 64)),
+        ModelStage("image", "input", (3, 64, 64)),
         ModelStage(
             "stages.3.blocks.26.mlp.fc2_with_a_name_longer_than_any" * 2,
             "encoder",
@@ -666,12 +666,12 @@ def test_every_text_of_the_diagram_stays_in_its_box() -> None:
     assert title.x0 > 0 and title.x1 < figure.bbox.width
 
 
-def test_the_diagram_file_has_each_kind_in_its_colour(tmp_path) -> None:
+def test_the_diagram_file_has_each_kind_in_its_color(tmp_path) -> None:
     draw_architecture(steps_of(4), tmp_path / "model.png", "A model")
     fills = ("#f1f3f5", "#d7ebf8", "#fdebc8", "#d3efe5", "#eef3f7", "#a83279")
     for fill in fills:
-        colour = tuple(int(fill[i : i + 2], 16) for i in (1, 3, 5))
-        assert share_of(tmp_path / "model.png", colour) > 500
+        color = tuple(int(fill[i : i + 2], 16) for i in (1, 3, 5))
+        assert share_of(tmp_path / "model.png", color) > 500
     assert [path.name for path in tmp_path.iterdir()] == ["model.png"]
 
 
@@ -679,7 +679,7 @@ def test_the_diagram_file_has_each_kind_in_its_colour(tmp_path) -> None:
     ("steps", "told"),
     [
         ([], "at least one step"),
-        ([ModelStage("a", "pooling", (1, 2, 2))], "kind is one of input, normalise"),
+        ([ModelStage("a", "pooling", (1, 2, 2))], "kind is one of input, normalize"),
         ([ModelStage("a", "decoder", (1, 2, 2)), ModelStage("b", "encoder", (1, 2, 2))], "come before"),
         ([ModelStage("a", "encoder", (1, 2, 2)), ModelStage("a", "encoder", (1, 2, 2))], "two encoder steps"),
         ([ModelStage("a", "encoder", (1, 2, 2)), ModelStage("b", "decoder", (1, 2, 2), "c")], "'c' is no encoder step"),

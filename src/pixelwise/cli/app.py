@@ -34,7 +34,7 @@ from pixelwise.visualization import save_image
 
 app = App(
     name="pixelwise",
-    help="Image segmentation: every pixel of a photo given a label.",
+    help="Image segmentation: every pixel of an image given a label.",
     version=pixelwise.__version__,
     suppress_keyboard_interrupt=False,  # `main` tells how to go on
 )
@@ -45,7 +45,7 @@ app.register_install_completion_command()
 
 @app.command(name="inspect")
 def inspect_command(data: str, /, *, out: Path | None = None, masks: DataFlags | None = None) -> int:
-    """Look at every photo and mask of a data set, say what is wrong, and draw a plan for training on it.
+    """Look at every image and mask of a data set, say what is wrong, and draw a plan for training on it.
 
     Leaves a folder with report.html, report.json, an overlay sheet per class and plan.yaml, in which every decision
     stands with its reason and can be changed. The exit code is 1 where a file cannot be used.
@@ -60,7 +60,7 @@ def inspect_command(data: str, /, *, out: Path | None = None, masks: DataFlags |
     if out is not None and out.exists():
         raise DataError(f"{out}: is already there; choose another --out")
     with ProgressBars() as bars:
-        found = inspect(data, (masks or DataFlags()).choices(skip_bad=True), progress=bars.over("looking at photos"))
+        found = inspect(data, (masks or DataFlags()).choices(skip_bad=True), progress=bars.over("looking at images"))
         plan = make_plan(found, progress=bars.over("timing steps"))
         folder = out or next_free_path(Path(f"{_name(data)}-inspect"))
         write_dataset_report(found, plan, folder, progress=bars.over("drawing classes"))
@@ -114,7 +114,7 @@ def train_command(
         elif preset is not None:
             dataset = load(data, choices, progress=bars.over("looking at masks"))
         else:
-            found = inspect(data, choices, progress=bars.over("looking at photos"))
+            found = inspect(data, choices, progress=bars.over("looking at images"))
             used = make_plan(found, given, is_rank_zero(), bars.over("timing steps"))
             dataset = found.data
     if used is not None and is_rank_zero():
@@ -133,7 +133,7 @@ def train_command(
 def _check_train_flags(
     out: Path | None, plan: Path | None, preset: str | None, resume: bool, choices: LabelOptions, given: dict[str, Any]
 ) -> Plan | None:
-    """The plan of --plan; raises for what is wrong with a flag, before any photo is looked at."""
+    """The plan of --plan; raises for what is wrong with a flag, before any image is looked at."""
     if resume and out is None:
         raise ConfigError("--resume: say which run goes on, by --out")
     if plan is not None and (preset is not None or resume or choices != LabelOptions(skip_bad=choices.skip_bad)):
@@ -162,7 +162,7 @@ def evaluate_command(
     *,
     split: Split = "test",
     out: Path | None = None,
-    resolution: Resolution = "photo",
+    resolution: Resolution = "original",
     device: str = "auto",
     skip_bad: Annotated[bool, Parameter(negative=())] = False,
 ) -> int:
@@ -179,11 +179,11 @@ def evaluate_command(
     out: Path
         Where the JSON goes. [default: evaluation-SPLIT.json in the run folder]
     resolution: str
-        Compare at each photo's own size, or at the size that the model sees.
+        Compare at each image's own size, or at the size that the model sees.
     device: str
         auto, cpu, cuda, mps.
     skip_bad: bool
-        Leave out photos and masks that cannot be used, and say which; otherwise the first one is an error.
+        Leave out images and masks that cannot be used, and say which; otherwise the first one is an error.
     """
     dataset = Run.open(run).read_manifest().load(data, skip_bad)
     skipped: list[DataError] = []
@@ -200,29 +200,29 @@ def evaluate_command(
 
 
 @app.command(name="predict")
-def predict_command(run: Path, photos: list[Path], /, *, out: Path, device: str = "auto") -> int:
-    """Predict the masks of photos, at the photos' own size.
+def predict_command(run: Path, images: list[Path], /, *, out: Path, device: str = "auto") -> int:
+    """Predict the masks of images, at the images' own size.
 
-    Writes for each photo NAME_mask.png (class indices, with a palette) and NAME_overlay.png, and one
-    predictions.json with the share of each class. A file that is no photo is named and left out; the exit
+    Writes for each image NAME_mask.png (class indices, with a palette) and NAME_overlay.png, and one
+    predictions.json with the share of each class. A file that is no image is named and left out; the exit
     code is then 1.
 
     Parameters
     ----------
     run: Path
         The run folder.
-    photos: list[Path]
-        Photos, and folders of photos at any depth.
+    images: list[Path]
+        Images, and folders of images at any depth.
     out: Path
         The folder that the masks go to.
     device: str
         auto, cpu, cuda, mps.
     """
     with ProgressBars() as bars:
-        report, skipped = predict_folder(Predictor.load(run, device), photos, out, progress=bars.over("predicting"))
+        report, skipped = predict_folder(Predictor.load(run, device), images, out, progress=bars.over("predicting"))
     for error in skipped:
         print(f"skipped: {error}", file=sys.stderr)
-    print(f"{len(report['photos'])} photos predicted: masks and overlays are in {out}")
+    print(f"{len(report['images'])} images predicted: masks and overlays are in {out}")
     return 1 if skipped else 0
 
 
@@ -236,18 +236,18 @@ def show_command(
     out: Path | None = None,
     masks: DataFlags | None = None,
 ) -> int:
-    """Draw a sheet of a data set's photos with their masks.
+    """Draw a sheet of a data set's images with their masks.
 
     Parameters
     ----------
     data: str
         The folder of the data set, a table, or a URL; masks are read as those that the model was trained on.
     split: str
-        The split that the photos come from.
+        The split that the images come from.
     count: int
-        How many photos, spread evenly over the split.
+        How many images, spread evenly over the split.
     out: Path
-        The picture. [default: DATA's name with -SPLIT.png, in this folder]
+        The image. [default: DATA's name with -SPLIT.png, in this folder]
     """
     dataset = load(data, (masks or DataFlags()).choices())
     if out is not None and out.exists():
@@ -279,11 +279,11 @@ def pack_command(
     out: str
         The folder or URL (such as s3://bucket/pets) of the shards; must not be there yet.
     size: int
-        Reduce photos whose shorter side is longer than so many pixels. [default: photos as they are]
+        Reduce images whose shorter side is longer than so many pixels. [default: images as they are]
     shard_mb: int
         Megabytes a shard.
     skip_bad: bool
-        Leave out photos and masks that cannot be used, and say which; otherwise they stop the packing.
+        Leave out images and masks that cannot be used, and say which; otherwise they stop the packing.
     """
     # Imported here: only this command writes shards.
     from pixelwise.data.pack import pack
@@ -294,13 +294,13 @@ def pack_command(
         packed = pack(dataset, out, shard_mb * 2**20, size, skip_bad=skip_bad, progress=bars.over("packing"))
     for error in packed.skipped:
         print(f"skipped: {error}", file=sys.stderr)
-    print(f"{packed.samples} photos in {len(packed.shards)} shards; pixelwise train {out}")
+    print(f"{packed.samples} images in {len(packed.shards)} shards; pixelwise train {out}")
     return 0
 
 
 @app.command(name="demo")
 def demo_command(*, out: Path = Path("runs/demo")) -> int:
-    """The whole main job on Oxford-IIIT Pet: train, evaluate on the test split, predict test photos.
+    """The whole main job on Oxford-IIIT Pet: train, evaluate on the test split, predict test images.
 
     Finds the data set in the folder that PIXELWISE_DATA names, a copy downloaded before, or the official
     download; where there is no network it draws animals of its own.

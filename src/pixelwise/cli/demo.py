@@ -14,16 +14,16 @@ from pixelwise.runtime.files import next_free_path
 from pixelwise.runtime.progress import ProgressBars
 from pixelwise.training.trainer import train
 
-PHOTOS_SHOWN = 12_000
-"""Photos that the demo trains on, epochs times photos: what two cores do in about a minute."""
+IMAGES_SHOWN = 12_000
+"""Images that the demo trains on, epochs times images: what two cores do in about a minute."""
 
 
 PREDICTED = 8
-"""Test photos that the demo predicts."""
+"""Test images that the demo predicts."""
 
 
 def demo(out: Path) -> Run:
-    """Train the default preset, evaluate it on the test split, predict some test photos; say where all of it is.
+    """Train the default preset, evaluate it on the test split, predict some test images; say where all of it is.
 
     `out` is the run folder; where one is there already, the first free of out-2, out-3, … The epochs are those of
     the preset, or fewer on a data set so large that they would take minutes.
@@ -31,7 +31,7 @@ def demo(out: Path) -> Run:
     folder, source = find_oxford_pets()
     print(source, flush=True)
     data = load_dataset(folder)
-    epochs = min(Config.of().epochs, max(2, round(PHOTOS_SHOWN / len(data.train))))
+    epochs = min(Config.of().epochs, max(2, round(IMAGES_SHOWN / len(data.train))))
     run = train(data, next_free_path(out), epochs=epochs)
     print_run(run)
     chosen = [Path(str(record.image)) for record in data.test[:: max(1, len(data.test) // PREDICTED)]][:PREDICTED]
@@ -39,5 +39,5 @@ def demo(out: Path) -> Run:
         metrics = evaluate(run, data, progress=bars.over("evaluating on test"))
         predict_folder(Predictor.load(run.folder), chosen, run.predictions_folder, progress=bars.over("predicting"))
     print_metrics(metrics, "test")
-    print(f"masks and overlays of {len(chosen)} test photos: {run.predictions_folder}")
+    print(f"masks and overlays of {len(chosen)} test images: {run.predictions_folder}")
     return run

@@ -1,1 +1,1 @@
-"""From a folder to batches of uint8 photos and masks."""
+"""From a folder to batches of uint8 images and masks."""

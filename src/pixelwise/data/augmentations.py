@@ -1,6 +1,6 @@
-"""Resizing, and random transforms that draw photo and mask together.
+"""Resizing, and random transforms that draw image and mask together.
 
-Photos and masks are uint8 all the way; normalisation is the model's.
+Images and masks are uint8 all the way; normalization is the model's.
 """
 
 from collections.abc import Callable
@@ -26,14 +26,14 @@ class RandomResizedCrop(v2.RandomResizedCrop):
         return tv_tensors.wrap(F.resize_mask(crop, self.size, InterpolationMode.NEAREST_EXACT), like=inpt)
 
 
-class ColourJitter(v2.ColorJitter):
-    """torchvision's; photos of other than three channels have brightness and contrast changed, band by band."""
+class ColorJitter(v2.ColorJitter):
+    """torchvision's; images of other than three channels have brightness and contrast changed, band by band."""
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
         if not isinstance(inpt, tv_tensors.Image) or inpt.shape[-3] == 3:
             return super().transform(inpt, params)
-        grey = tv_tensors.wrap(inpt[:, None], like=inpt)
-        return tv_tensors.wrap(super().transform(grey, params)[:, 0], like=inpt)
+        gray = tv_tensors.wrap(inpt[:, None], like=inpt)
+        return tv_tensors.wrap(super().transform(gray, params)[:, 0], like=inpt)
 
 
 def flip(size: int) -> v2.Transform:
@@ -42,17 +42,17 @@ def flip(size: int) -> v2.Transform:
 
 
 def crop_flip_color(size: int) -> v2.Transform:
-    """Ours: a crop of 60 to 100 % of the photo, resized to size x size; a flip; a change of colours."""
+    """Ours: a crop of 60 to 100 % of the image, resized to size x size; a flip; a change of colors."""
     return v2.Compose(
         [
             RandomResizedCrop(size, scale=(0.6, 1.0)),
             v2.RandomHorizontalFlip(),
-            ColourJitter(brightness=0.3, contrast=0.3, saturation=0.3),
+            ColorJitter(brightness=0.3, contrast=0.3, saturation=0.3),
         ]
     )
 
 
-def crop_colour(size: int) -> v2.Transform:
+def crop_color(size: int) -> v2.Transform:
     """The same without the flip: for classes that are told apart by left and right, and for text."""
     kept = [each for each in crop_flip_color(size).transforms if not isinstance(each, v2.RandomHorizontalFlip)]
     return v2.Compose(kept)
@@ -67,21 +67,21 @@ AUGMENTATIONS: dict[str, Callable[[int], v2.Transform]] = {
     "none": no_augmentation,
     "flip": flip,
     "crop": crop_flip_color,
-    "crop-unmirrored": crop_colour,
+    "crop-unmirrored": crop_color,
 }
 
 
 CACHEABLE = ("none", "flip")
-"""The augmentations that make few pictures of a photo, so that the same ones come again."""
+"""The augmentations that make few images of an image, so that the same ones come again."""
 
 
 def source_size(name: str, size: int) -> int:
-    """The side at which photos are kept for that augmentation: crops are taken from larger ones."""
+    """The side at which images are kept for that augmentation: crops are taken from larger ones."""
     return round(size * 1.25) if name.startswith("crop") else size
 
 
 def build_transform(name: str, size: int) -> Transform:
-    """The random transform of that name, giving photos and masks of size x size.
+    """The random transform of that name, giving images and masks of size x size.
 
     >>> image, mask = torch.zeros(3, 160, 160, dtype=torch.uint8), torch.zeros(160, 160, dtype=torch.uint8)
     >>> image, mask = build_transform("crop", 128)(image, mask)

@@ -46,7 +46,7 @@ def load_dataset(
         classes, ignore, mask_map, skip_bad: see `LabelOptions`.
         progress: see `Progress`; called where masks are looked at.
 
-    Raises DataError for a folder that is not there or of no known format, photos without masks (unless `skip_bad`),
+    Raises DataError for a folder that is not there or of no known format, images without masks (unless `skip_bad`),
     and masks that can be read in more ways than one; ConfigError for choices that do not fit.
 
     >>> load_dataset("oxford-iiit-pet/").classes  # doctest: +SKIP
@@ -92,7 +92,7 @@ def resolve_root(root: str | Path) -> Path:
 
 def needs_resolution(layout: FormatResult) -> bool:
     """Whether what masks mean is still to be worked out from them."""
-    return layout.encoding is None or (layout.encoding.kind != "shapes" and not layout.encoding.mapping)
+    return layout.encoding is None or (layout.encoding.kind != "polygons" and not layout.encoding.mapping)
 
 
 def raise_on_fatal(root: Path, problems: Sequence[DataIssue], skip_bad: bool) -> list[str]:
@@ -112,15 +112,15 @@ def build_index(
     root: Path, format: str, layout: FormatResult, meaning: ResolvedLabels, notes: Sequence[str] = (), bits: int = 16,
     channels: int | None = None,
 ) -> DatasetIndex:  # fmt: skip
-    """The data set of a layout whose masks mean that; without `channels`, the first photo is asked for them."""
+    """The data set of a layout whose masks mean that; without `channels`, the first image is asked for them."""
     if not layout.records:
-        raise DataError(f"{root}: no photo with a mask was found here ({format})")
+        raise DataError(f"{root}: no image with a mask was found here ({format})")
     train, val, test = (
         tuple(_translated(record, meaning) for record in split) for split in (layout.train, layout.val, layout.test)
     )
     reading = ReadSpec(meaning.encoding, channels or _channels(layout), bits)
     named: dict[str, int] = {}
-    if meaning.encoding.kind in ("shapes", "layers"):
+    if meaning.encoding.kind in ("polygons", "multilabel"):
         named = dict(zip(layout.classes, meaning.sources or range(len(layout.classes)), strict=True))
     return DatasetIndex(
         root, format, meaning.classes, meaning.palette, reading, train, val, test, tuple(notes), named=named
@@ -128,7 +128,7 @@ def build_index(
 
 
 def _channels(layout: FormatResult) -> int:
-    """The channels of the first photo that can be read: all must have as many."""
+    """The channels of the first image that can be read: all must have as many."""
     for record in layout.records:
         try:
             return count_channels(record.image)
@@ -154,6 +154,6 @@ def _translated_mask(mask: MaskSource | None, meaning: ResolvedLabels) -> MaskSo
         shapes = tuple(Annotation(label(each.label), each.polygons, each.rle, each.relative) for each in mask.shapes)
         return PolygonMask(shapes, mask.name, label(mask.background))
     if isinstance(mask, MultilabelMask):
-        kept = {to[index]: picture for index, picture in enumerate(mask.pictures) if to[index] != IGNORE_INDEX}
+        kept = {to[index]: image for index, image in enumerate(mask.images) if to[index] != IGNORE_INDEX}
         return MultilabelMask(tuple(kept.get(index) for index in range(len(meaning.classes))))
     return mask

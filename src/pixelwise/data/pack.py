@@ -64,7 +64,7 @@ class _Writer:
     shards: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
     def add(self, key: str, record: Record, files: list[tuple[str, bytes]]) -> None:
-        """A sample: (what follows its key in the name, content) of each file, the photo first."""
+        """A sample: (what follows its key in the name, content) of each file, the image first."""
         blocks = sum(1 + -(-len(content) // tarfile.BLOCKSIZE) for _, content in files) + 2
         if self.content and len(self.content) + blocks * tarfile.BLOCKSIZE > self.most:
             self.close()
@@ -102,24 +102,24 @@ def pack(
     """Write a data set as shards that `load_dataset` reads, and that WebDataset's own tools read too.
 
     OUT gets train-000000.tar, …, and dataset.json, which says what is where; a data set is there only once that
-    file is. Of a sample KEY a shard has KEY.jpg (or .png, …), the photo's file as it is, and KEY.mask.png, 8-bit grey
+    file is. Of a sample KEY a shard has KEY.jpg (or .png, …), the image's file as it is, and KEY.mask.png, 8-bit gray
     class indices with 255 for "ignore"; of a multi-label sample KEY.mask.0.png, …, 0, 1 and 255, for each class that it
-    has. Photos are shuffled, so that neighbours in a video lie apart; the same data gives the same bytes.
+    has. Images are shuffled, so that neighbors in a video lie apart; the same data gives the same bytes.
 
     Args:
         data: what to pack, all of its splits.
         out: a folder that is not there yet, or a UPath or URL of any fsspec file system.
         shard_bytes: the most that a shard has, unless a single sample has more.
-        size: reduce photos whose shorter side is longer than this, to JPEGs of quality 95, and their masks.
+        size: reduce images whose shorter side is longer than this, to JPEGs of quality 95, and their masks.
         seed: settles the order.
         skip_bad: leave out what cannot be read.
         progress: see `Progress`.
 
-    Raises DataError for a photo or mask that cannot be read (unless `skip_bad`), or where OUT is there already or
+    Raises DataError for an image or mask that cannot be read (unless `skip_bad`), or where OUT is there already or
     cannot be written; nothing half-made can be taken for a data set then.
     """
     if size is not None and data.reading.channels != 3:
-        raise ConfigError(f"size: photos of {data.reading.channels} channels cannot be reduced; leave it out")
+        raise ConfigError(f"size: images of {data.reading.channels} channels cannot be reduced; leave it out")
     if not data.val:  # what is trained on will be split, and groups must be kept together then
         data = assign_groups(data)
     skipped: list[DataError] = []
@@ -141,7 +141,7 @@ def pack(
             count += 1
         writer.close()
         if not count:
-            raise DataError(f"{data.root}: none of its photos can be packed" + (f"; {skipped[0]}" if skipped else ""))
+            raise DataError(f"{data.root}: none of its images can be packed" + (f"; {skipped[0]}" if skipped else ""))
         put(INDEX, json.dumps(_index(data, writer.shards, size), ensure_ascii=False).encode())
     shards = [shard for split in writer.shards.values() for shard in split]
     return PackResult(
@@ -181,8 +181,8 @@ def _sample(record: Record, reading: ReadSpec, size: int | None) -> list[tuple[s
     try:
         image, mask = read_image_and_mask(record, reading)
         if size is not None and min(mask.shape[-2:]) > size:
-            photo, mask = _reduced(image, mask, size)
-            content = _encoded(photo, "JPEG", quality=95)
+            resized, mask = _reduced(image, mask, size)
+            content = _encoded(resized, "JPEG", quality=95)
             ending = "jpg"
         else:
             content = record.image.read_bytes()
@@ -199,14 +199,14 @@ def _sample(record: Record, reading: ReadSpec, size: int | None) -> list[tuple[s
 
 
 def _reduced(image: np.ndarray, mask: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """A photo and its mask, the shorter side `size`, by the resizing that training uses."""
+    """An image and its mask, the shorter side `size`, by the resizing that training uses."""
     from pixelwise.data.resize import resize_image, resize_mask  # torch is not needed else
 
     height, width = mask.shape[-2:]
     scale = size / min(height, width)
     smaller = (max(size, round(height * scale)), max(size, round(width * scale)))
-    photo = resize_image(image, smaller).permute(1, 2, 0).contiguous().numpy()
-    return photo, resize_mask(mask, smaller).numpy()
+    resized = resize_image(image, smaller).permute(1, 2, 0).contiguous().numpy()
+    return resized, resize_mask(mask, smaller).numpy()
 
 
 def _suffix(image: Image.Image) -> str:

@@ -10,7 +10,7 @@ from torchvision.transforms.v2 import functional as F
 
 
 def resize_image(image: np.ndarray, size: tuple[int, int]) -> Tensor:
-    """Resize a HWC uint8 photo to (height, width): (C, height, width) uint8, channels last in memory.
+    """Resize a HWC uint8 image to (height, width): (C, height, width) uint8, channels last in memory.
 
     Bilinear with antialiasing. Training, evaluation and prediction all come through here.
     """
@@ -19,7 +19,7 @@ def resize_image(image: np.ndarray, size: tuple[int, int]) -> Tensor:
 
 
 def resize_mask(mask: np.ndarray, size: tuple[int, int]) -> Tensor:
-    """Resize a HW or (multi-label) CHW uint8 mask to (height, width): each pixel takes the value under its centre.
+    """Resize a HW or (multi-label) CHW uint8 mask to (height, width): each pixel takes the value under its center.
 
     Nearest "exact": plain nearest, in torch as in OpenCV, shifts the mask by half a pixel.
     """
@@ -29,5 +29,5 @@ def resize_mask(mask: np.ndarray, size: tuple[int, int]) -> Tensor:
 
 @lru_cache(maxsize=4096)
 def _nearest(before: int, after: int) -> np.ndarray:
-    """For each of `after` places, which of `before` pixels lies under its centre."""
+    """For each of `after` places, which of `before` pixels lies under its center."""
     return (2 * np.arange(after) + 1) * before // (2 * after)

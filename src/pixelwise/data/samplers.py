@@ -1,4 +1,4 @@
-"""Which photos: those held back for validation, and the order of those trained on."""
+"""Which images: those held back for validation, and the order of those trained on."""
 
 from collections.abc import Hashable, Iterator, Sequence
 from itertools import chain, islice
@@ -9,19 +9,19 @@ from pixelwise.errors import ConfigError
 
 
 class EpochSampler(torch.utils.data.Sampler[list[tuple[int, int]]]):
-    """Batches of (index, seed) for one process: each photo once an epoch over all processes together.
+    """Batches of (index, seed) for one process: each image once an epoch over all processes together.
 
-    The global batch is the same whatever the number of processes: each takes its stride of it. No photo is
+    The global batch is the same whatever the number of processes: each takes its stride of it. No image is
     shown twice to fill up, as torch's own DistributedSampler does: a last batch too small to give every
-    process two photos (batch norm needs two) joins the batch before it.
+    process two images (batch norm needs two) joins the batch before it.
 
-    Raises ConfigError where a batch has not even one photo a process.
+    Raises ConfigError where a batch has not even one image a process.
     """
 
     def __init__(self, length: int, batch_size: int, seed: int, rank: int = 0, world_size: int = 1) -> None:
         if min(length, batch_size) < world_size:
             raise ConfigError(
-                f"{world_size} processes cannot share batches of {min(length, batch_size)} photos; "
+                f"{world_size} processes cannot share batches of {min(length, batch_size)} images; "
                 "raise --batch-size, or start fewer processes"
             )
         self.length, self.batch_size, self.seed = length, batch_size, seed
@@ -37,7 +37,7 @@ class EpochSampler(torch.utils.data.Sampler[list[tuple[int, int]]]):
         return [list(islice(draws, size)) for size in self.global_sizes()]
 
     def global_sizes(self) -> list[int]:
-        """How many photos each of the global batches has."""
+        """How many images each of the global batches has."""
         full, rest = divmod(self.length, self.batch_size)
         sizes = [self.batch_size] * full + [rest] * (rest > 0)
         if full and 0 < rest < 2 * self.world_size:
@@ -53,17 +53,17 @@ class EpochSampler(torch.utils.data.Sampler[list[tuple[int, int]]]):
 
 
 class ShardSampler(EpochSampler):
-    """An EpochSampler for photos in shards: each process, and each of its workers, draws from few shards at a time.
+    """An EpochSampler for images in shards: each process, and each of its workers, draws from few shards at a time.
 
     Shards are shuffled each epoch and laid in a row, which is cut into one part a process, and inside it into one part
     a worker of its DataLoader (which gives batch j to worker j modulo their number). A worker takes its part `window`
-    shards at a time, their photos shuffled: it never needs more than these, and fetches each of them once.
+    shards at a time, their images shuffled: it never needs more than these, and fetches each of them once.
 
-    Sizes of batches are EpochSampler's. The order depends on the number of processes and workers; each photo's seed
+    Sizes of batches are EpochSampler's. The order depends on the number of processes and workers; each image's seed
     does not.
 
     Args:
-        shards: for each photo, the shard that it lies in.
+        shards: for each image, the shard that it lies in.
         workers: of the DataLoader; 0 is one part, as 1 is.
         window: how many shards are open at a time.
     """
@@ -97,7 +97,7 @@ class ShardSampler(EpochSampler):
         generator = torch.Generator().manual_seed(self.seed * 100_003 + self.epoch)
         seeds = torch.randint(2**62, (self.length,), generator=generator).tolist()
         row = torch.randperm(len(self.members), generator=generator).tolist()
-        # How many photos of each batch are this process's, and so how many are the part of each of its workers.
+        # How many images of each batch are this process's, and so how many are the part of each of its workers.
         sizes = [[len(range(each, size, self.world_size)) for size in self.global_sizes()] for each in range(rank + 1)]
         start = sum(map(sum, sizes[:rank]))
         batches: list[list[tuple[int, int]]] = [[] for _ in sizes[rank]]
@@ -110,11 +110,11 @@ class ShardSampler(EpochSampler):
         return batches
 
     def _shuffled(self, row: list[int], start: int, count: int, generator: torch.Generator) -> Iterator[int]:
-        """The photos at start … start + count of the shards in a row, shuffled `window` shards at a time."""
+        """The images at start … start + count of the shards in a row, shuffled `window` shards at a time."""
         pieces, place = [], 0
         for shard in row:
             indices = self.members[shard]
-            # In an order of its own, lest a shard's first photos always end one part and its last ones begin another.
+            # In an order of its own, lest a shard's first images always end one part and its last ones begin another.
             own = torch.Generator().manual_seed(self.seed * 100_003 + self.epoch * 31 + shard)
             cut = slice(max(start - place, 0), max(start + count - place, 0))
             if len(piece := indices[torch.randperm(len(indices), generator=own)][cut]):

@@ -17,7 +17,7 @@ SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 @runtime_checkable
 class BytesSource(Protocol):
-    """Where the bytes of a picture are: a pathlib.Path, a UPath (any fsspec URL), a member of a shard, a table's cell.
+    """Where the bytes of an image are: a pathlib.Path, a UPath (any fsspec URL), a member of a shard, a table's cell.
 
     `str()` of it names it in messages.
     """
@@ -38,7 +38,7 @@ class Annotation:
 
     Attributes:
         label: the class index 0..C-1, or 255 for "ignore".
-        polygons: each (K, 2) float x, y in pixels from the upper left corner of the picture, or shares of its width
+        polygons: each (K, 2) float x, y in pixels from the upper left corner of the image, or shares of its width
             and height where `relative`; their union is the thing.
         rle: instead of polygons, COCO's compressed run lengths: {"size": [height, width], "counts": bytes}.
         relative: whether polygons are in shares, in [0, 1].
@@ -67,12 +67,12 @@ class PolygonMask:
 
 @dataclass(frozen=True)
 class MultilabelMask:
-    """A multi-label mask: one picture a class, in class order; None where the class has none on this photo."""
+    """A multi-label mask: one image a class, in class order; None where the class has none on this image."""
 
-    pictures: tuple[BytesSource | None, ...]
+    images: tuple[BytesSource | None, ...]
 
     def __str__(self) -> str:
-        return ", ".join(str(each) for each in self.pictures if each is not None)
+        return ", ".join(str(each) for each in self.images if each is not None)
 
 
 MaskSource = BytesSource | PolygonMask | MultilabelMask
@@ -80,7 +80,7 @@ MaskSource = BytesSource | PolygonMask | MultilabelMask
 
 @dataclass(frozen=True)
 class Record:
-    """One photo and its mask.
+    """One image and its mask.
 
     `stratum` names a kind that splits are drawn evenly over (a breed); `group` names what must stay together in one
     split (the frames of one video, the tiles of one slide).
@@ -97,15 +97,15 @@ class LabelMap:
     """How the pixels of mask files become class indices.
 
     Attributes:
-        kind: what a pixel's level is: "values", the grey value or palette index (8 or 16 bits; two-tone pictures hold 0
-            and 255); "colours", 0xRRGGBB; "alpha", the opacity 0..255; "shapes", drawn and so encoded already;
-            "layers", multi-label, the levels of each layer being "values".
-        mapping: level → class index 0..C-1, or 255 for "ignore"; in "layers", level → 0 (absent), 1 (present) or 255.
-        tolerance: a level that is no key stands for the nearest key at most this far away (in "colours", in each of the
+        kind: what a pixel's level is: "index", the gray value or palette index (8 or 16 bits; two-tone images hold 0
+            and 255); "rgb", 0xRRGGBB; "alpha", the opacity 0..255; "polygons", drawn and so encoded already;
+            "multilabel", multi-label, the levels of each layer being "index".
+        mapping: level → class index 0..C-1, or 255 for "ignore"; in "multilabel", level → 0 (absent), 1 (present) or 255.
+        tolerance: a level that is no key stands for the nearest key at most this far away (in "rgb", in each of the
             three channels); 0 allows none. For masks that were saved as JPEG.
     """
 
-    kind: Literal["values", "colours", "alpha", "shapes", "layers"]
+    kind: Literal["index", "rgb", "alpha", "polygons", "multilabel"]
     mapping: Mapping[int, int] = field(default_factory=dict)
     tolerance: int = 0
 
@@ -114,8 +114,8 @@ class LabelMap:
 class ReadSpec:
     """How the files of a data set become arrays: see `read_image` and `read_mask`.
 
-    `channels` is 3 for photos of every kind, which are read as RGB, or the number of bands of TIFFs with other bands.
-    `bits` is how many of 16 bits a channel photos with 16 bits make use of: pixels are shifted right by bits − 8.
+    `channels` is 3 for images of every kind, which are read as RGB, or the number of bands of TIFFs with other bands.
+    `bits` is how many of 16 bits a channel images with 16 bits make use of: pixels are shifted right by bits − 8.
     """
 
     masks: LabelMap
@@ -125,7 +125,7 @@ class ReadSpec:
     @property
     def multilabel(self) -> bool:
         """Whether a pixel can be of several classes: masks are then (C, H, W) of 0, 1 and 255 instead of (H, W)."""
-        return self.masks.kind == "layers"
+        return self.masks.kind == "multilabel"
 
 
 @dataclass(frozen=True)
@@ -156,11 +156,11 @@ class FormatResult:
         train, val, test: the records of each split; a folder without splits has all of its records in `train`.
         classes: the names in index order where the format settles them, with `encoding`; else ().
         encoding: how masks are read where the format settles it; None: to be worked out from the masks.
-        value_names: level → name, where a file beside the masks lists grey values, palette indices or ids.
-        colour_names: 0xRRGGBB → name, where a file lists colours (labelmap.txt, class_dict.csv).
+        value_names: level → name, where a file beside the masks lists gray values, palette indices or ids.
+        color_names: 0xRRGGBB → name, where a file lists colors (labelmap.txt, class_dict.csv).
         listed: names in order without levels (classes.txt).
         palette: one (red, green, blue) in 0..255 a class, or () for our own.
-        problems: photos without masks and the like; none of them has a record.
+        problems: images without masks and the like; none of them has a record.
     """
 
     train: tuple[Record, ...] = ()
@@ -169,7 +169,7 @@ class FormatResult:
     classes: tuple[str, ...] = ()
     encoding: LabelMap | None = None
     value_names: Mapping[int, str] = field(default_factory=dict)
-    colour_names: Mapping[int, str] = field(default_factory=dict)
+    color_names: Mapping[int, str] = field(default_factory=dict)
     listed: tuple[str, ...] = ()
     palette: tuple[tuple[int, int, int], ...] = ()
     problems: tuple[DataIssue, ...] = ()
@@ -207,5 +207,5 @@ class DatasetIndex:
         records: tuple[Record, ...] = getattr(self, split) if split in SPLITS else ()
         if not records:
             present = ", ".join(name for name in SPLITS if getattr(self, name)) or "none"
-            raise DataError(f"{self.root}: no '{split}' split; splits with photos: {present}")
+            raise DataError(f"{self.root}: no '{split}' split; splits with images: {present}")
         return records

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from pixelwise.data.formats import FORMATS, detect_format
 from pixelwise.data.io.mask import format_value
-from pixelwise.data.label_map.options import MOST_CLASSES, LabelOptions, ResolvedLabels, apply_options, parse_level
+from pixelwise.data.label_map.options import MAX_CLASSES, LabelOptions, ResolvedLabels, apply_options, parse_level
 from pixelwise.data.load import build_index, needs_resolution, raise_on_fatal, resolve_root
 from pixelwise.data.schema import DatasetIndex, FormatResult, LabelMap
 from pixelwise.errors import ConfigError, DataError, RunError
@@ -20,7 +20,7 @@ from pixelwise.runtime.yaml_text import yaml_line, yaml_text
 
 
 class ClassSpec(BaseModel):
-    """A class: the levels in masks that stand for it, as written ("7", "#ff0000"), and the colour it is drawn in.
+    """A class: the levels in masks that stand for it, as written ("7", "#ff0000"), and the color it is drawn in.
 
     Where the data set's own files name classes, the levels are those names.
     """
@@ -28,7 +28,7 @@ class ClassSpec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     levels: tuple[str, ...] = ()
-    colour: str
+    color: str
 
     @field_validator("levels", mode="before")
     @classmethod
@@ -37,7 +37,7 @@ class ClassSpec(BaseModel):
 
 
 class DatasetSpec(BaseModel):
-    """How a data set's files become arrays and classes: what is needed to read more photos of its kind the same way.
+    """How a data set's files become arrays and classes: what is needed to read more images of its kind the same way.
 
     Attributes:
         format: a name in FORMATS.
@@ -51,7 +51,7 @@ class DatasetSpec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: str
-    kind: Literal["values", "colours", "alpha", "shapes", "layers"]
+    kind: Literal["index", "rgb", "alpha", "polygons", "multilabel"]
     tolerance: int = 0
     channels: int = 3
     bits: int = 16
@@ -77,7 +77,7 @@ class DatasetSpec(BaseModel):
 
         def written(index: int) -> tuple[str, ...]:
             named = tuple(name for name, each in data.named.items() if each == index)
-            return named if masks.kind in ("shapes", "layers") else levels(index)
+            return named if masks.kind in ("polygons", "multilabel") else levels(index)
 
         return DatasetSpec(
             format=data.format,
@@ -86,8 +86,8 @@ class DatasetSpec(BaseModel):
             channels=reading.channels,
             bits=reading.bits,
             classes={
-                name: ClassSpec(levels=written(index), colour="#{:02x}{:02x}{:02x}".format(*colour))
-                for index, (name, colour) in enumerate(zip(data.classes, data.palette, strict=True))
+                name: ClassSpec(levels=written(index), color="#{:02x}{:02x}{:02x}".format(*color))
+                for index, (name, color) in enumerate(zip(data.classes, data.palette, strict=True))
             },
             ignore=levels(IGNORE_INDEX) if layered else written(IGNORE_INDEX),
             absent=levels(0) if layered else (),
@@ -97,26 +97,26 @@ class DatasetSpec(BaseModel):
     def meaning(self, format: str, layout: FormatResult) -> ResolvedLabels:
         """What the masks of a layout mean, read by this manifest; ConfigError where it cannot be so.
 
-        Where another format settles the meaning itself (the same photos in shards), classes are found by name.
+        Where another format settles the meaning itself (the same images in shards), classes are found by name.
         """
-        palette = tuple(_parse_colour(each.colour) for each in self.classes.values())
+        palette = tuple(_parse_color(each.color) for each in self.classes.values())
         names = tuple(self.classes)
-        if not 1 <= len(names) <= MOST_CLASSES:
-            raise ConfigError(f"classes: there are {len(names)}; there must be 2 to {MOST_CLASSES}")
+        if not 1 <= len(names) <= MAX_CLASSES:
+            raise ConfigError(f"classes: there are {len(names)}; there must be 2 to {MAX_CLASSES}")
         if format != self.format and not needs_resolution(layout):
             return replace(apply_options(layout, LabelOptions(classes=names)), palette=palette)
         settled = layout.encoding.kind if layout.encoding is not None else None
-        if self.kind in ("shapes", "layers"):
+        if self.kind in ("polygons", "multilabel"):
             if settled != self.kind:
-                raise ConfigError(f"kind: {self.kind}, but the masks here are {settled or 'pictures of levels'}")
-            by_name = dict.fromkeys(self.ignore, IGNORE_INDEX) if self.kind == "shapes" else {}
+                raise ConfigError(f"kind: {self.kind}, but the masks here are {settled or 'images of levels'}")
+            by_name = dict.fromkeys(self.ignore, IGNORE_INDEX) if self.kind == "polygons" else {}
             by_name |= {source: index for index, each in enumerate(self.classes.values()) for source in each.levels}
             # Classes of the files that the manifest does not speak of are background, where there is one.
-            rest = names.index("background") if "background" in names and self.kind == "shapes" else IGNORE_INDEX
+            rest = names.index("background") if "background" in names and self.kind == "polygons" else IGNORE_INDEX
             sources = tuple(by_name.get(name, rest) for name in layout.classes)
-            mapping = self._mapping([self.absent, self.present]) if self.kind == "layers" else {}
+            mapping = self._mapping([self.absent, self.present]) if self.kind == "multilabel" else {}
             return ResolvedLabels(LabelMap(self.kind, mapping, self.tolerance), names, palette, (), sources)
-        if settled in ("shapes", "layers"):
+        if settled in ("polygons", "multilabel"):
             raise ConfigError(f"kind: {self.kind}, but the masks here are {settled}")
         mapping = self._mapping([each.levels for each in self.classes.values()])
         return ResolvedLabels(LabelMap(self.kind, mapping, self.tolerance), names, palette)
@@ -178,9 +178,9 @@ class DatasetSpec(BaseModel):
             raise RunError(f"{path}: cannot be read ({' '.join(str(error).split())})") from None
 
 
-def _parse_colour(text: str) -> tuple[int, int, int]:
+def _parse_color(text: str) -> tuple[int, int, int]:
     try:
         value = int(text.removeprefix("#"), 16)
     except ValueError:
-        raise ConfigError(f"classes: '{text}' is no colour; write it like #e69f00") from None
+        raise ConfigError(f"classes: '{text}' is no color; write it like #e69f00") from None
     return value >> 16 & 255, value >> 8 & 255, value & 255

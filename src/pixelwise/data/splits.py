@@ -11,7 +11,7 @@ def train_val_split(records: Sequence[Record], fraction: float, seed: int) -> tu
     """Split records into (kept, held back), `fraction` of each stratum held back, the same for the same seed.
 
     Groups stay together. Where most records have one, whole groups are held back, as many as come nearest to the
-    fraction, the strata left aside; else a group (copies of a photo) goes where its first record goes. Every stratum
+    fraction, the strata left aside; else a group (copies of an image) goes where its first record goes. Every stratum
     keeps and gives at least one record where it has two; order is the records' own.
 
     >>> from pathlib import Path
@@ -38,7 +38,7 @@ def _by_stratum(records: Sequence[Record], fraction: float, rng: np.random.Gener
     strata: dict[str | None, list[int]] = {}
     for index in leading:
         strata.setdefault(records[index].stratum, []).append(index)
-    if len(strata) == len(leading):  # each photo a stratum of its own says nothing
+    if len(strata) == len(leading):  # each image a stratum of its own says nothing
         strata = {None: leading}
     held: set[int] = set()
     for _, members in sorted(strata.items(), key=lambda item: str(item[0])):

@@ -18,14 +18,14 @@ from pixelwise.runtime.threads import prefetch_map
 
 
 class WorkerDataError(DataError):
-    """A DataError met while photos are drawn. torch wraps a worker's error in its stack trace; this unwraps it."""
+    """A DataError met while images are drawn. torch wraps a worker's error in its stack trace; this unwraps it."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text.rstrip().rpartition("\n")[2].removeprefix(f"{__name__}.{type(self).__name__}: "))
 
 
 class SegmentationDataset(torch.utils.data.Dataset[tuple[Tensor, ...]]):
-    """Photos and masks as uint8 tensors, prepared once and kept in the cache, transformed each time they are drawn.
+    """Images and masks as uint8 tensors, prepared once and kept in the cache, transformed each time they are drawn.
 
     An item is asked for by its index or by (index, seed); with a seed the random transform is drawn from it
     alone, so that an epoch is the same with any number of workers or processes, and after a resume.
@@ -33,13 +33,13 @@ class SegmentationDataset(torch.utils.data.Dataset[tuple[Tensor, ...]]):
     Args:
         records: what to read, each with a mask.
         reading: how its files become arrays.
-        size: pixels; photos and masks are kept at size x size.
+        size: pixels; images and masks are kept at size x size.
         transform: applied to (image, mask) when an item is drawn; None leaves them as prepared.
         class_weights: (C,) float; where given, items are (image, mask, weight).
         progress: see `Progress`; called for each pass over the records.
-        cache: keep prepared photos in the user's cache folder (see `prepared`), else decode each at every draw; so
+        cache: keep prepared images in the user's cache folder (see `prepared`), else decode each at every draw; so
             too where the cache cannot be used.
-        skip_bad: leave out what cannot be read instead of raising DataError. While streaming, such a photo is black
+        skip_bad: leave out what cannot be read instead of raising DataError. While streaming, such an image is black
             with a mask that is all "ignore", so that nothing is learnt from it, and named once on stderr.
 
     Attributes:
@@ -50,7 +50,7 @@ class SegmentationDataset(torch.utils.data.Dataset[tuple[Tensor, ...]]):
     multi-label (C, size, size); and, where asked, weight (size, size) float32, the class weight of each pixel (0 where
     ignored). They may be views of what is kept: do not change them in place.
 
-    Raises DataError for a photo or mask that cannot be read: with the cache at once, else when it is drawn.
+    Raises DataError for an image or mask that cannot be read: with the cache at once, else when it is drawn.
     """
 
     def __init__(
@@ -75,14 +75,14 @@ class SegmentationDataset(torch.utils.data.Dataset[tuple[Tensor, ...]]):
             try:
                 self.prepared, self.skipped = get_or_build(records, reading, size, progress, skip_bad)
             except CacheUnavailableError as error:
-                self.notes = (f"photos are decoded each time they are drawn, for the cache cannot be used: {error}",)
+                self.notes = (f"images are decoded each time they are drawn, for the cache cannot be used: {error}",)
         self._view()
 
     def _view(self) -> None:
         """The memory maps as tensors: to cut an item out of one takes a microsecond."""
         self._kept = None
         if self.prepared is not None:
-            images = torch.from_numpy(self.prepared.photos).permute(0, 3, 1, 2)
+            images = torch.from_numpy(self.prepared.images).permute(0, 3, 1, 2)
             self._kept = images, torch.from_numpy(self.prepared.masks)
 
     def __getstate__(self) -> dict[str, object]:
@@ -129,7 +129,7 @@ class SegmentationDataset(torch.utils.data.Dataset[tuple[Tensor, ...]]):
             ]
 
     def _pairs(self, indices: Sequence[int]) -> list[tuple[Tensor, Tensor]]:
-        """Prepared photos and masks: kept ones, or read now, in threads where that is not a worker's job already."""
+        """Prepared images and masks: kept ones, or read now, in threads where that is not a worker's job already."""
         if self._kept is not None:
             images, masks = self._kept
             return [(images[index], masks[index]) for index in indices]
@@ -140,7 +140,7 @@ class SegmentationDataset(torch.utils.data.Dataset[tuple[Tensor, ...]]):
     def _read(self, index: int) -> tuple[Tensor, Tensor]:
         record = self.records[index]
         try:
-            photo, mask = load_and_resize(record, self.reading, self.size)
+            image, mask = load_and_resize(record, self.reading, self.size)
         except DataError as error:
             if not self.skip_bad:
                 raise WorkerDataError(str(error)) from None
@@ -148,10 +148,10 @@ class SegmentationDataset(torch.utils.data.Dataset[tuple[Tensor, ...]]):
                 self._told.add(index)
                 print(f"left out: {error}", file=sys.stderr, flush=True)
             square = (self.size, self.size)
-            layers = (len(record.mask.pictures),) if isinstance(record.mask, MultilabelMask) else ()
-            photo = np.zeros((*square, self.reading.channels), np.uint8)
+            layers = (len(record.mask.images),) if isinstance(record.mask, MultilabelMask) else ()
+            image = np.zeros((*square, self.reading.channels), np.uint8)
             mask = np.full((*layers, *square), IGNORE_INDEX, np.uint8)
-        return torch.from_numpy(photo).permute(2, 0, 1), torch.from_numpy(mask)
+        return torch.from_numpy(image).permute(2, 0, 1), torch.from_numpy(mask)
 
     def _item(self, image: Tensor, mask: Tensor, seed: int | None = None) -> tuple[Tensor, ...]:
         if seed is not None:
@@ -164,9 +164,9 @@ class SegmentationDataset(torch.utils.data.Dataset[tuple[Tensor, ...]]):
 
 
 def collate(items: Sequence[tuple[Tensor, ...]]) -> list[Tensor]:
-    """Stack the items of a batch: photos (N, C, H, W), channels last in memory as encoders want them; masks; weights.
+    """Stack the items of a batch: images (N, C, H, W), channels last in memory as encoders want them; masks; weights.
 
-    For a DataLoader's `collate_fn`. numpy copies photos that lie channels last in one stretch each, in less time than
+    For a DataLoader's `collate_fn`. numpy copies images that lie channels last in one stretch each, in less time than
     torch starts its threads.
 
     >>> images, masks = collate([(torch.zeros(3, 8, 8), torch.zeros(8, 8))] * 2)
@@ -175,5 +175,5 @@ def collate(items: Sequence[tuple[Tensor, ...]]) -> list[Tensor]:
     """
     images, *others = zip(*items, strict=True)
     stacked = np.ascontiguousarray(np.stack([image.permute(1, 2, 0).numpy() for image in images]))
-    photos = torch.from_numpy(stacked).permute(0, 3, 1, 2)
-    return [photos, *(torch.from_numpy(np.stack([each.numpy() for each in other])) for other in others)]
+    batch = torch.from_numpy(stacked).permute(0, 3, 1, 2)
+    return [batch, *(torch.from_numpy(np.stack([each.numpy() for each in other])) for other in others)]

@@ -1,4 +1,4 @@
-"""Honest figures: one confusion matrix over a whole split, at the photos' own size, each photo once."""
+"""Honest figures: one confusion matrix over a whole split, at the images' own size, each image once."""
 
 import json
 from collections.abc import Sequence
@@ -23,11 +23,11 @@ from pixelwise.runtime.files import atomic_write
 from pixelwise.runtime.progress import Progress, no_progress
 from pixelwise.runtime.threads import batched, prefetch_map
 
-Resolution = Literal["photo", "model"]
+Resolution = Literal["original", "model"]
 
 
 BATCH_SIZE = 16
-"""Photos predicted at once; memory holds three such batches."""
+"""Images predicted at once; memory holds three such batches."""
 
 
 def evaluate(
@@ -35,25 +35,25 @@ def evaluate(
     data: DatasetIndex,
     split: Split = "test",
     out: str | Path | None = None,
-    resolution: Resolution = "photo",
+    resolution: Resolution = "original",
     device: str = "auto",
     progress: Progress = no_progress,
     skipped: list[DataError] | None = None,
 ) -> Metrics:
     """Measure a run's best model on a split, and write what was found as JSON.
 
-    Under `torchrun` the processes share the photos, and all give the figures of the whole split.
+    Under `torchrun` the processes share the images, and all give the figures of the whole split.
 
     Args:
         run: a run, or its folder.
         data: with the classes that the model was trained on, in the same order.
         split: "train", "val" or "test".
         out: where the JSON goes; None for evaluation-<split>.json in the run folder, numbered if that is there.
-        resolution: "photo" compares at each photo's own size; "model" at the size the model sees, masks resized
-            with nearest-neighbour.
+        resolution: "original" compares at each image's own size; "model" at the size the model sees, masks resized
+            with nearest-neighbor.
         device: see `pixelwise.device.choose_device`.
         progress: see `pixelwise.data.streams.Progress`.
-        skipped: where given, it gets the errors of photos and masks that cannot be read, which are left out then.
+        skipped: where given, it gets the errors of images and masks that cannot be read, which are left out then.
 
     Raises DataError where classes differ, a file cannot be read, or `out` is already there.
 
@@ -76,15 +76,15 @@ def evaluate(
     confusion = compute_confusion_matrix(
         predictor, own, data.reading, resolution, progress, None if skipped is None else left_out
     )
-    # Each process compares photos of its own, none of them twice: the sum is that of one process.
+    # Each process compares images of its own, none of them twice: the sum is that of one process.
     confusion = all_reduce_sum(fabric, confusion.to(fabric.device))
     lost = int(all_reduce_sum(fabric, torch.tensor(len(left_out), device=fabric.device)))
     if lost == len(records):
-        raise DataError(f"{data.root}: no photo of the {split} split can be used: {left_out[0]}")
+        raise DataError(f"{data.root}: no image of the {split} split can be used: {left_out[0]}")
     if skipped is not None:
         skipped += left_out
     size = predictor.model.card.size
-    named = "photo" if resolution == "photo" else f"{size}x{size}"
+    named = "original" if resolution == "original" else f"{size}x{size}"
     metrics = Metrics.from_confusion(confusion, data.classes, len(records) - lost, named)
     if not fabric.is_global_zero:
         return metrics
@@ -101,7 +101,7 @@ def compute_confusion_matrix(
     predictor: Predictor,
     records: Sequence[Record],
     reading: ReadSpec,
-    resolution: Resolution = "photo",
+    resolution: Resolution = "original",
     progress: Progress = no_progress,
     skipped: list[DataError] | None = None,
 ) -> Tensor:
@@ -125,7 +125,7 @@ def compute_confusion_matrix(
         if not group:
             continue
         images, masks = zip(*group, strict=True)
-        if resolution == "photo":
+        if resolution == "original":
             compared = zip(map(torch.from_numpy, masks), map(torch.from_numpy, predictor.masks(images)), strict=True)
         else:
             small = [resize_mask(mask, (size, size)) for mask in masks]

@@ -15,7 +15,7 @@ PREDICT_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".
 
 
 def find_images(sources: Sequence[Path]) -> list[tuple[Path, Path]]:
-    """The photos among files and folders, as (path, name): a folder's by suffix, at any depth; a file as it is named.
+    """The images among files and folders, as (path, name): a folder's by suffix, at any depth; a file as it is named.
 
     `name` is unique and relative: where results go below the output folder.
     """
@@ -24,7 +24,7 @@ def find_images(sources: Sequence[Path]) -> list[tuple[Path, Path]]:
         if source.is_dir():
             inside = sorted(p for p in source.rglob("*") if p.suffix.lower() in PREDICT_SUFFIXES and p.is_file())
             if not inside:
-                raise DataError(f"{source}: no photos in this folder ({', '.join(sorted(PREDICT_SUFFIXES))})")
+                raise DataError(f"{source}: no images in this folder ({', '.join(sorted(PREDICT_SUFFIXES))})")
             found += [(path, path.relative_to(source)) for path in inside]
         elif source.exists():
             found.append((source, Path(source.name)))
@@ -51,31 +51,31 @@ def predict_folder(
     out: Path,
     progress: Progress = no_progress,
 ) -> tuple[dict[str, Any], list[DataError]]:
-    """Predict photos and folders of photos into a folder; give what predictions.json holds, and the files skipped.
+    """Predict images and folders of images into a folder; give what predictions.json holds, and the files skipped.
 
-    For each photo NAME_mask.png (palette PNG of class indices; of a multi-label model NAME_mask_CLASS.png for every
-    class) and NAME_overlay.png, all at the photo's own size, and one predictions.json with every photo's size and class
+    For each image NAME_mask.png (palette PNG of class indices; of a multi-label model NAME_mask_CLASS.png for every
+    class) and NAME_overlay.png, all at the image's own size, and one predictions.json with every image's size and class
     shares. Raises DataError before anything is written where a source is missing or `out` already has files of these
     names.
     """
-    photos = find_images(sources)
+    images = find_images(sources)
     report_file = out / "predictions.json"
     parts = [f"mask_{_file_name(name)}" for name in predictor.classes] if predictor.model.card.multilabel else ["mask"]
-    targets = [report_file, *(_target(out, name, kind) for _, name in photos for kind in (*parts, "overlay"))]
+    targets = [report_file, *(_target(out, name, kind) for _, name in images for kind in (*parts, "overlay"))]
     for target in targets:
         if target.exists():
             raise DataError(f"{target}: is already there; choose another --out")
     report: dict[str, Any] = {"classes": list(predictor.classes), "photos": []}
     skipped: list[DataError] = []
     for (path, name), (_, result) in zip(
-        photos, progress(predictor.stream(path for path, _ in photos), len(photos)), strict=True
+        images, progress(predictor.stream(path for path, _ in images), len(images)), strict=True
     ):
         if isinstance(result, DataError):
             skipped.append(result)
             continue
         files = {kind: _target(out, name, kind) for kind in (*parts, "overlay")}
-        for kind, picture in zip(parts, result.index_images().values(), strict=True):
-            save_image(picture, files[kind])
+        for kind, image in zip(parts, result.index_images().values(), strict=True):
+            save_image(image, files[kind])
         save_image(result.overlay(), files["overlay"])
         height, width = result.mask.shape[-2:]
         report["photos"].append(

@@ -1,4 +1,4 @@
-"""From a photo to its mask, at the photo's own size."""
+"""From an image to its mask, at the image's own size."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,17 +18,17 @@ from pixelwise.runtime.device import resolve_device, use_bfloat16
 from pixelwise.runtime.threads import batched, prefetch_map
 from pixelwise.visualization import index_image, overlay, to_display_image, to_display_mask
 
-Photo = str | Path | Image.Image | np.ndarray
+ImageInput = str | Path | Image.Image | np.ndarray
 """A path, a PIL image of any mode, or a HWC uint8 RGB array with values in [0, 255]."""
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """A photo and the mask that was predicted for it.
+    """An image and the mask that was predicted for it.
 
     Attributes:
-        image: HWC uint8 RGB (or a TIFF's bands), the photo turned upright.
-        mask: (H, W) uint8 class indices 0..C-1, at the photo's own size; of a multi-label model (C, H, W) uint8, 1
+        image: HWC uint8 RGB (or a TIFF's bands), the image turned upright.
+        mask: (H, W) uint8 class indices 0..C-1, at the image's own size; of a multi-label model (C, H, W) uint8, 1
             where the class is.
         classes: the names, in index order.
         palette: one (red, green, blue) in 0..255 a class.
@@ -41,39 +41,39 @@ class Prediction:
 
     @cached_property
     def shares(self) -> dict[str, float]:
-        """Each class's share of the photo's pixels; they sum to 1 unless a pixel can be of several classes."""
+        """Each class's share of the image's pixels; they sum to 1 unless a pixel can be of several classes."""
         if self.mask.ndim == 3:
             return {name: float(layer.mean()) for name, layer in zip(self.classes, self.mask, strict=True)}
         counts = np.bincount(self.mask.ravel(), minlength=len(self.classes))
         return {name: float(count) / self.mask.size for name, count in zip(self.classes, counts, strict=True)}
 
     def overlay(self, opacity: float = 0.5) -> Image.Image:
-        """The photo with the classes' colours over it; `opacity` from 0 (photo alone) to 1 (colours alone)."""
+        """The image with the classes' colors over it; `opacity` from 0 (image alone) to 1 (colors alone)."""
         mask, _, palette = to_display_mask(self.mask, self.classes, self.palette)
         return overlay(to_display_image(self.image), mask, palette, opacity)
 
     def index_image(self) -> Image.Image:
-        """The mask as a palette picture whose pixel values are the class indices: save it as PNG.
+        """The mask as a palette image whose pixel values are the class indices: save it as PNG.
 
-        Multi-label masks do not fit in one picture: see `index_images`.
+        Multi-label masks do not fit in one image: see `index_images`.
         """
         return index_image(self.mask, self.palette)
 
     def index_images(self) -> dict[str, Image.Image]:
-        """The mask as palette pictures by what tells their files apart: "" is one whose pixels are the class indices.
+        """The mask as palette images by what tells their files apart: "" is one whose pixels are the class indices.
 
         Of a multi-label model there is one a class, by its name: 1 where the class is, 0 where it is not.
         """
         if self.mask.ndim == 2:
             return {"": self.index_image()}
         return {
-            name: index_image(layer, ((0, 0, 0), colour))
-            for name, layer, colour in zip(self.classes, self.mask, self.palette, strict=True)
+            name: index_image(layer, ((0, 0, 0), color))
+            for name, layer, color in zip(self.classes, self.mask, self.palette, strict=True)
         }
 
 
 class Predictor:
-    """A trained model that takes photos as they are and gives masks at their own size.
+    """A trained model that takes images as they are and gives masks at their own size.
 
     Args:
         model: what predicts; it is set to evaluation mode and moved to the device.
@@ -103,15 +103,15 @@ class Predictor:
         """The names of the classes, in index order."""
         return self.model.card.classes
 
-    def __call__(self, photo: Photo) -> Prediction:
-        """Predict one photo's mask; DataError names a file that cannot be read."""
-        image = self._as_array(photo)
+    def __call__(self, source: ImageInput) -> Prediction:
+        """Predict one image's mask; DataError names a file that cannot be read."""
+        image = self._as_array(source)
         return self._prediction(image, self.masks([image])[0])
 
     def masks(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Predict a batch: HWC uint8 photos of any sizes → (H, W) uint8 class indices (see `Prediction`) as large.
+        """Predict a batch: HWC uint8 images of any sizes → (H, W) uint8 class indices (see `Prediction`) as large.
 
-        The logits, not the mask, are brought to the photo's size: bilinear, so that edges stay smooth.
+        The logits, not the mask, are brought to the image's size: bilinear, so that edges stay smooth.
         """
         return [
             logits_to_mask(
@@ -124,20 +124,20 @@ class Predictor:
         ]
 
     def logits(self, images: Sequence[np.ndarray]) -> torch.Tensor:
-        """Logits at the model's size: HWC uint8 photos of any sizes → (N, C, size, size) float32."""
+        """Logits at the model's size: HWC uint8 images of any sizes → (N, C, size, size) float32."""
         size = (self.model.card.size, self.model.card.size)
         return self.batch_logits(torch.stack([resize_image(image, size) for image in images]))
 
     @torch.inference_mode()
     def batch_logits(self, batch: torch.Tensor) -> torch.Tensor:
-        """Logits of photos of the model's size already: (N, 3, size, size) uint8 → (N, C, size, size) float32."""
+        """Logits of images of the model's size already: (N, 3, size, size) uint8 → (N, C, size, size) float32."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
             return self.model(batch.to(self.device).contiguous(memory_format=torch.channels_last)).float()
 
     def stream(self, paths: Iterable[Path], batch_size: int = 16) -> Iterator[tuple[Path, Prediction | DataError]]:
         """Predict many files, in order; a file that cannot be read comes with its error instead of a prediction.
 
-        The next photos are read while the model works; memory stays bounded, however many files there are.
+        The next images are read while the model works; memory stays bounded, however many files there are.
         """
         for group in batched(prefetch_map(self._read_or_error, paths, ahead=2 * batch_size), batch_size):
             images = [image for _, image in group if isinstance(image, np.ndarray)]
@@ -148,21 +148,21 @@ class Predictor:
     def _prediction(self, image: np.ndarray, mask: np.ndarray) -> Prediction:
         return Prediction(image, mask, self.model.card.classes, self.model.card.palette)
 
-    def _as_array(self, photo: Photo) -> np.ndarray:
+    def _as_array(self, source: ImageInput) -> np.ndarray:
         channels, bits = len(self.model.card.mean), self.model.card.bits
-        if isinstance(photo, np.ndarray):
-            if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != channels or photo.size == 0:
+        if isinstance(source, np.ndarray):
+            if source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] != channels or source.size == 0:
                 raise DataError(
                     f"an array must be (H, W, {channels}) uint8{' RGB' * (channels == 3)} with values in [0, 255], "
-                    f"this one is {photo.shape} {photo.dtype}"
+                    f"this one is {source.shape} {source.dtype}"
                 )
             # A copy: torch takes no read-only array and no negative strides, and the caller may use his again.
-            return np.array(photo, order="C")
-        if not isinstance(photo, Image.Image):
-            return read_image(Path(photo), channels, bits)
+            return np.array(source, order="C")
+        if not isinstance(source, Image.Image):
+            return read_image(Path(source), channels, bits)
         if channels != 3:
             raise DataError(f"this model takes TIFFs of {channels} bands; give the file's path, or an array")
-        return np.array(to_rgb(photo, bits))
+        return np.array(to_rgb(source, bits))
 
     def _read_or_error(self, path: Path) -> tuple[Path, np.ndarray | DataError]:
         try:

@@ -1,4 +1,4 @@
-"""Every figure comes from one confusion matrix, summed over all pixels of all photos."""
+"""Every figure comes from one confusion matrix, summed over all pixels of all images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -58,7 +58,7 @@ class Metrics:
     Of multi-label data there is a matrix of [[neither, only predicted], [only true, both]] for each class.
 
     `miou` is the mean IoU over the classes that are present: a class with no true and no predicted pixel has no IoU
-    and stands in `absent`. `resolution` says at what size pixels were compared: "photo" or "128x128".
+    and stands in `absent`. `resolution` says at what size pixels were compared: "original" or "128x128".
     """
 
     accuracy: float | None
@@ -78,7 +78,7 @@ class Metrics:
         """Work out every figure from a (C, C) integer confusion matrix, or (C, 2, 2) of multi-label data.
 
         >>> import torch
-        >>> metrics = Metrics.from_confusion(torch.tensor([[3, 1], [0, 4]]), ["cat", "rest"], 1, "photo")
+        >>> metrics = Metrics.from_confusion(torch.tensor([[3, 1], [0, 4]]), ["cat", "rest"], 1, "original")
         >>> metrics.accuracy, metrics.classes["cat"].iou, metrics.miou
         (0.875, 0.75, 0.775)
         """

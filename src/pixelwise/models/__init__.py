@@ -1,1 +1,1 @@
-"""The model: normalise ▸ encode ▸ decode ▸ logits."""
+"""The model: normalize ▸ encode ▸ decode ▸ logits."""

@@ -11,7 +11,7 @@ class ModelConfig(BaseModel):
     """Everything needed to build the model again and to feed it: what model.json holds.
 
     `mean` and `std` are on the scale 0..255, one a channel: (red, green, blue), or a TIFF's bands; `bits` is how many
-    of 16 bits a channel photos make use of (see `read_image`); `size` is the side that photos are resized to;
+    of 16 bits a channel images make use of (see `read_image`); `size` is the side that images are resized to;
     `palette` has one (red, green, blue) in 0..255 a class; `multilabel` says that a pixel can be of several classes.
     """
 

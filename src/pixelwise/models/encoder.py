@@ -23,17 +23,17 @@ class Encoder(nn.Module):
             levels. Outputs must halve in size, or keep it, from one to the next.
         padding: "native", the model's own, or "same", as TensorFlow pads: where the sum is odd, more at the right
             and the bottom.
-        size: pixels, the side of the photos it will see (some transformers are built for one size).
+        size: pixels, the side of the images it will see (some transformers are built for one size).
         weights: the tensors of the whole timm model by timm's names, or None to start at random. Where they are of
             three channels and it takes another number, the first layer's are repeated and scaled, as timm does it.
-        channels_in: the channels of the photos.
+        channels_in: the channels of the images.
 
     Attributes:
         names: a name for each feature.
         channels: the channels of each feature.
-        reductions: the photo's side over each feature's.
+        reductions: the image's side over each feature's.
 
-    `forward` takes (N, channels_in, H, W) float normalised pixels and gives a list of (N, channels[i], h_i, w_i).
+    `forward` takes (N, channels_in, H, W) float normalized pixels and gives a list of (N, channels[i], h_i, w_i).
 
     >>> encoder = Encoder("mobilenetv2_100")
     >>> [tuple(feature.shape) for feature in encoder(torch.zeros(1, 3, 128, 128))][-1]
@@ -64,7 +64,7 @@ class Encoder(nn.Module):
         self._measure(size)
 
     def _measure(self, size: int) -> None:
-        """Find channels, reductions and layout by showing the body one black photo."""
+        """Find channels, reductions and layout by showing the body one black image."""
         training = self.body.training
         self.body.eval()
         try:
@@ -143,7 +143,7 @@ def check_encoder(name: str) -> None:
 
 
 def has_fixed_input_size(name: str) -> bool:
-    """Whether a model is built for photos of one size alone, as some transformers are."""
+    """Whether a model is built for images of one size alone, as some transformers are."""
     import timm
 
     pretrained = timm.get_pretrained_cfg(name)
@@ -154,7 +154,7 @@ def check_sizes(name: str, training: int, predicting: int) -> None:
     """Raise ConfigError for two sizes where the model takes but one."""
     if training != predicting and has_fixed_input_size(name):
         raise ConfigError(
-            f"encoder '{name}' takes photos of one size, but would be trained at {training} px and predict at "
+            f"encoder '{name}' takes images of one size, but would be trained at {training} px and predict at "
             f"{predicting} px; add --predict-scale 1"
         )
 
@@ -188,7 +188,7 @@ def _create(name: str, size: int, **options: Any) -> Any:
 
 
 def _adapted(name: str, weights: dict[str, Tensor], channels: int) -> dict[str, Tensor]:
-    """The tensors with the first layer's made for photos of so many channels."""
+    """The tensors with the first layer's made for images of so many channels."""
     import timm
     from timm.models import adapt_input_conv
 
@@ -196,7 +196,7 @@ def _adapted(name: str, weights: dict[str, Tensor], channels: int) -> dict[str, 
     first = pretrained.first_conv if pretrained is not None else None
     if not isinstance(first, str) or f"{first}.weight" not in weights:
         raise ConfigError(
-            f"encoder '{name}' cannot be made for photos of {channels} channels from its pretrained weights; use "
+            f"encoder '{name}' cannot be made for images of {channels} channels from its pretrained weights; use "
             "--encoder-weights none, or another encoder"
         )
     return weights | {f"{first}.weight": adapt_input_conv(channels, weights[f"{first}.weight"])}

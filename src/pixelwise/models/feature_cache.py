@@ -1,4 +1,4 @@
-"""Features of a frozen encoder, computed once for each picture that comes again."""
+"""Features of a frozen encoder, computed once for each image that comes again."""
 
 from collections.abc import Callable
 from hashlib import blake2b
@@ -8,15 +8,15 @@ from torch import Tensor
 
 
 class FeatureCache:
-    """Remembers a frozen encoder's features by what a picture shows.
+    """Remembers a frozen encoder's features by what an image shows.
 
-    A frozen encoder gives a picture the same features every time, and where photos are at most flipped there are two
-    pictures of each: from the third epoch on nearly all are known. Pictures are told apart by their bytes, so nobody
-    has to say which photo a picture is of; one that never comes again is stored in vain, which the limit bounds.
+    A frozen encoder gives an image the same features every time, and where images are at most flipped there are two
+    images of each: from the third epoch on nearly all are known. Images are told apart by their bytes, so nobody
+    has to say which image an image is of; one that never comes again is stored in vain, which the limit bounds.
 
     Args:
-        encode: (N, 3, H, W) uint8 pictures → features (N, c_i, h_i, w_i), the same for the same picture.
-        limit: bytes of features to keep; pictures that come when it is full are encoded each time.
+        encode: (N, 3, H, W) uint8 images → features (N, c_i, h_i, w_i), the same for the same image.
+        limit: bytes of features to keep; images that come when it is full are encoded each time.
     """
 
     def __init__(self, encode: Callable[[Tensor], list[Tensor]], limit: int = 2**30) -> None:
@@ -27,7 +27,7 @@ class FeatureCache:
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> list[Tensor]:
-        """What `encode` gives for the pictures, each looked up or encoded."""
+        """What `encode` gives for the images, each looked up or encoded."""
         keys = [blake2b(image.numpy().tobytes(), digest_size=16).digest() for image in images]
         new = [index for index, key in enumerate(keys) if key not in self.known]
         fresh: dict[int, list[Tensor]] = {}

@@ -1,4 +1,4 @@
-"""The whole model: uint8 photos in, logits out; and its two files, model.safetensors and model.json."""
+"""The whole model: uint8 images in, logits out; and its two files, model.safetensors and model.json."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,7 +35,7 @@ def logits_to_mask(logits: Tensor, multilabel: bool) -> Tensor:
 
 
 class SegmentationModel(nn.Module):
-    """Normalise ▸ encode ▸ decode ▸ logits.
+    """Normalize ▸ encode ▸ decode ▸ logits.
 
     Args:
         card: how to build it.
@@ -65,7 +65,7 @@ class SegmentationModel(nn.Module):
         return self.encoder((images.to(self.mean.dtype) - self.mean) / self.std)
 
     def remember_features(self) -> None:
-        """While training on a CPU, encode each picture once; for a frozen encoder, and photos that at most flip."""
+        """While training on a CPU, encode each image once; for a frozen encoder, and images that at most flip."""
         self.memory = FeatureCache(self.encode)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -73,8 +73,8 @@ class SegmentationModel(nn.Module):
         features = self.encode(images) if memory is None else memory(images)
         return self.decoder(features, (images.shape[-2], images.shape[-1]))
 
-    def normalise_by(self, mean: Sequence[float], std: Sequence[float]) -> None:
-        """Normalise pixels by these from now on, one a channel on the scale 0..255."""
+    def normalize_by(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        """Normalize pixels by these from now on, one a channel on the scale 0..255."""
         self.card = self.card.model_copy(update={"mean": tuple(mean), "std": tuple(std)})
         self.mean.copy_(torch.tensor(self.card.mean).view(1, -1, 1, 1))
         self.std.copy_(torch.tensor(self.card.std).view(1, -1, 1, 1))

@@ -21,7 +21,7 @@ BUNDLED_PACKAGES = {
 
 @dataclass(frozen=True)
 class PretrainedWeights:
-    """A whole encoder's tensors by timm's names (None: start at random) and how its pixels were normalised.
+    """A whole encoder's tensors by timm's names (None: start at random) and how its pixels were normalized.
 
     `mean` and `std` are (red, green, blue) on the scale 0..255: the encoder expects (pixel − mean) / std.
     """

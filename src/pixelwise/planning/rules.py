@@ -31,12 +31,12 @@ WIDTH_PIXELS = 6
 """How wide, in pixels, the narrowest class should be where it is shown (docs/decisions.md)."""
 
 
-LEAST_SIZE = 192
+MIN_SIZE = 192
 """Where no class is narrow; below it the edges of large things suffer too (docs/decisions.md)."""
 
 
-PHOTOS_SHOWN = 12_000
-"""Photos that a training shows, epochs times photos; on two CPU cores a minute or two at 128 px."""
+IMAGES_SHOWN = 12_000
+"""Images that a training shows, epochs times images; on two CPU cores a minute or two at 128 px."""
 
 
 RARE = 0.03
@@ -84,14 +84,14 @@ def make_plan(
     decide("epochs", *_epochs(training))
     decide("encoder", DEFAULT.encoder, "its ImageNet weights come inside a package; quick on any machine")
     weights = Config.of(**given).encoder_weights
-    decide("encoder_weights", weights, "pretrained weights need far fewer photos than a random start")
+    decide("encoder_weights", weights, "pretrained weights need far fewer images than a random start")
     decide("freeze_encoder", *(_freeze(training) if weights != "none" else (False, "it starts at random")))
     decide("augment", *_augment(found))
     decide("predict_scale", *_predict_scale(settings["augment"], settings["encoder"]))
     decide("loss", *_loss(found))
     decide("class_weights", *_class_weights(found, settings["loss"]))
     if not data.val:
-        how = f"whole groups ({data.grouped})" if data.grouped else "photos at random, evenly over kinds"
+        how = f"whole groups ({data.grouped})" if data.grouped else "images at random, evenly over kinds"
         decide(
             "validation_fraction", DEFAULT.validation_fraction, f"no val split was found: {how}; test is not touched"
         )
@@ -105,26 +105,26 @@ def make_plan(
         seconds = estimate_training_time(found, config, training, progress)
         reasons["epochs"] += f"; about {_duration(seconds)} in all on this machine, measured on a few steps"
     manifest = DatasetSpec.of(data)
-    reasons |= {f"class {each.name}": _class_line(each.share, each.photos) for each in found.classes}
+    reasons |= {f"class {each.name}": _class_line(each.share, each.images) for each in found.classes}
     return Plan(manifest, settings, reasons)
 
 
-def _class_line(share: float, photos: int) -> str:
-    return f"{share:.2%} of pixels, on {photos} photo{'s' * (photos != 1)}"
+def _class_line(share: float, images: int) -> str:
+    return f"{share:.2%} of pixels, on {images} image{'s' * (images != 1)}"
 
 
 def _size(found: DatasetReport) -> tuple[int, str]:
     widths = {each.name: each.width for each in found.classes if each.width}
     if not widths:
-        return LEAST_SIZE, "no object was found to tell a size from"
+        return MIN_SIZE, "no object was found to tell a size from"
     name, width = min(widths.items(), key=lambda item: item[1])
-    photo = (found.widths.median * found.heights.median) ** 0.5
-    wanted = max(WIDTH_PIXELS / width, LEAST_SIZE)
+    image = (found.widths.median * found.heights.median) ** 0.5
+    wanted = max(WIDTH_PIXELS / width, MIN_SIZE)
     size = next((each for each in SIZES if each >= wanted), SIZES[-1])
-    largest = max((each for each in SIZES if each <= photo), default=SIZES[0])
-    what = f"'{name}' is typically {width:.1%} of a photo's side wide"
+    largest = max((each for each in SIZES if each <= image), default=SIZES[0])
+    what = f"'{name}' is typically {width:.1%} of an image's side wide"
     if size > largest:
-        return largest, f"{what}; photos are {found.widths.median:.0f}x{found.heights.median:.0f}, larger adds nothing"
+        return largest, f"{what}; images are {found.widths.median:.0f}x{found.heights.median:.0f}, larger adds nothing"
     return size, f"{what}: {width * size:.0f} px here (at least {WIDTH_PIXELS} are wanted)"
 
 
@@ -142,35 +142,35 @@ def _batch_size(size: int, training: int, device: str) -> tuple[int, str]:
     reason = f"{batch * need / 2**30:.1f} GiB of {memory / 2**30:.0f} GiB of {where}"
     return (
         batch,
-        reason if wanted == 16 else f"{reason}; an epoch of {training} photos has {-(-training // batch)} steps",
+        reason if wanted == 16 else f"{reason}; an epoch of {training} images has {-(-training // batch)} steps",
     )
 
 
 def _epochs(training: int) -> tuple[int, str]:
-    epochs = min(max(round(PHOTOS_SHOWN / max(training, 1)), 8), 200)
-    return epochs, f"{training} photos to train on are shown {epochs * training:,} times in all"
+    epochs = min(max(round(IMAGES_SHOWN / max(training, 1)), 8), 200)
+    return epochs, f"{training} images to train on are shown {epochs * training:,} times in all"
 
 
 def _freeze(training: int) -> tuple[bool, str]:
     if training < 24:
-        return True, f"{training} photos are too few to tune its weights"
-    return False, f"{training} photos: its weights are tuned after a quarter of the epochs"
+        return True, f"{training} images are too few to tune its weights"
+    return False, f"{training} images: its weights are tuned after a quarter of the epochs"
 
 
 def _augment(found: DatasetReport) -> tuple[str, str]:
     sided = [name for name in found.data.classes if _LEFT_RIGHT.search(name.lower().replace("_", " "))]
     if sided:
-        return "crop-unmirrored", f"'{sided[0]}' is about sides: a mirrored photo would teach the wrong one"
-    return "crop", "crops, mirroring and colours; no class is about left and right"
+        return "crop-unmirrored", f"'{sided[0]}' is about sides: a mirrored image would teach the wrong one"
+    return "crop", "crops, mirroring and colors; no class is about left and right"
 
 
 def _predict_scale(augment: str, encoder: str) -> tuple[float, str]:
     scale = source_size(augment, 100) / 100
     if scale == 1:
-        return 1.0, "whole photos, as in training"
+        return 1.0, "whole images, as in training"
     if has_fixed_input_size(encoder):
-        return 1.0, "the encoder takes photos of one size"
-    return scale, "whole photos, with things about as large as the crops show them in training"
+        return 1.0, "the encoder takes images of one size"
+    return scale, "whole images, with things about as large as the crops show them in training"
 
 
 def _loss(found: DatasetReport) -> tuple[str, str]:
@@ -178,7 +178,7 @@ def _loss(found: DatasetReport) -> tuple[str, str]:
         return "sigmoid_dice", "a pixel can be of several classes"
     present = _by_share(found)
     if not present:
-        return DEFAULT.loss, "no class is on any photo to train on"
+        return DEFAULT.loss, "no class is on any image to train on"
     what = f"'{present[0].name}' has {present[0].train_share:.2%} of pixels"
     if present[0].train_share < RARE:
         return "cross_entropy_dice", f"{what}: Dice counts each class the same"
@@ -197,7 +197,7 @@ def _class_weights(found: DatasetReport, loss: str) -> tuple[str, str]:
 
 
 def _by_share(found: DatasetReport) -> list[ClassStats]:
-    """The classes that are on photos to train on, from the rarest to the commonest."""
+    """The classes that are on images to train on, from the rarest to the commonest."""
     return sorted((each for each in found.classes if each.train_share), key=lambda each: each.train_share)
 
 

@@ -16,7 +16,7 @@ from pixelwise.runtime.progress import Progress, no_progress
 def estimate_training_time(
     found: DatasetReport, config: Config, training: int, progress: Progress = no_progress
 ) -> float:
-    """How long a training would take here: a few steps on blank photos, with the encoder held and with it tuned."""
+    """How long a training would take here: a few steps on blank images, with the encoder held and with it tuned."""
     device = resolve_device(config.device)
     set_threads_to_idle_cores()  # as a training will, and the next
     disable_malloc_trim()

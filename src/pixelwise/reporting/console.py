@@ -1,4 +1,4 @@
-"""What is told to a person: sheets of photos, tables of figures, and where things are."""
+"""What is told to a person: sheets of images, tables of figures, and where things are."""
 
 from collections.abc import Iterable
 
@@ -18,7 +18,7 @@ from pixelwise.runtime.yaml_text import yaml_line
 def print_dataset(data: DatasetIndex) -> None:
     """Print a data set's format, classes and the size of each split."""
     sizes = ", ".join(f"{len(getattr(data, split))} {split}" for split in SPLITS if getattr(data, split))
-    print(f"{data.root}: {data.format}, photos: {sizes}\nclasses: {', '.join(data.classes)}")
+    print(f"{data.root}: {data.format}, images: {sizes}\nclasses: {', '.join(data.classes)}")
     for note in data.notes:
         print(note)
 
@@ -32,8 +32,8 @@ def print_plan(plan: Plan) -> None:
 
 def print_metrics(metrics: Metrics, split: str) -> None:
     """Print a table of the figures, in percent, one row a class."""
-    where = "the photos' own size" if metrics.resolution == "photo" else f"{metrics.resolution} pixels"
-    table = Table(title=f"{split}: {metrics.images} photos at {where}", title_justify="left")
+    where = "the images' own size" if metrics.resolution == "original" else f"{metrics.resolution} pixels"
+    table = Table(title=f"{split}: {metrics.images} images at {where}", title_justify="left")
     table.add_column("class")
     for heading in ("IoU", "Dice", "precision", "recall", "pixels"):
         table.add_column(heading, justify="right")
@@ -49,14 +49,14 @@ def print_metrics(metrics: Metrics, split: str) -> None:
 
 
 def print_run(run: Run) -> None:
-    """Print a training's best epoch, and where its model and pictures are."""
+    """Print a training's best epoch, and where its model and images are."""
     rows = run.read_metrics()
     best = max(rows, key=lambda row: row["val_miou"] or 0.0)
     print(
         f"best: epoch {best['epoch']:.0f} of {len(rows)}, validation mIoU {best['val_miou'] or 0.0:.3f} "
         f"(trained {rows[-1]['train_seconds']:.0f} s)\n"
         f"model:    {run.folder}/model.safetensors\n"
-        f"pictures: {run.samples_animation}, {run.history_picture}, {run.architecture_picture}"
+        f"images: {run.samples_animation}, {run.history_image}, {run.architecture_image}"
     )
 
 
@@ -64,7 +64,7 @@ LOUD = "leakage"
 """The kind of problem that is told before all others: it makes every figure too good."""
 
 
-MOST_SHOWN = 5
+MAX_SHOWN = 5
 """Of each kind of problem, so many files are told on the terminal; the reports have all."""
 
 
@@ -85,7 +85,7 @@ def print_dataset_report(found: DatasetReport) -> None:
     """Print what was found: splits, sizes, classes, how masks are read, and every kind of problem."""
     data, console = found.data, Console(soft_wrap=True, highlight=False)
     sizes = ", ".join(f"{len(getattr(data, split))} {split}" for split in SPLITS if getattr(data, split))
-    print(f"{data.root}: {data.format}, {found.photos} photos and {found.masks} masks; usable pairs: {sizes}")
+    print(f"{data.root}: {data.format}, {found.images} images and {found.masks} masks; usable pairs: {sizes}")
     print(
         f"sizes: {found.widths.least:.0f} to {found.widths.greatest:.0f} wide, {found.heights.least:.0f} to "
         f"{found.heights.greatest:.0f} high, mostly about {found.widths.median:.0f}x{found.heights.median:.0f} "
@@ -97,24 +97,24 @@ def print_dataset_report(found: DatasetReport) -> None:
         print(f"groups: {data.grouped}")
     table = Table(title=f"classes; {found.ignored:.2%} of pixels are ignored", title_justify="left")
     table.add_column("class")
-    for heading in ("in masks", "pixels", "photos", "objects", "side", "width"):
+    for heading in ("in masks", "pixels", "images", "objects", "side", "width"):
         table.add_column(heading, justify="right")
     written = levels(found)
     for each in found.classes:
         side = "–" if each.side is None else f"{each.side.median:.1%}"
         width = "–" if each.width is None else f"{each.width:.1%}"
-        swatch = "[on #{:02x}{:02x}{:02x}]  [/] ".format(*each.colour)
-        cells = written[each.name], f"{each.share:.2%}", f"{each.photos}", f"{each.objects}", side, width
+        swatch = "[on #{:02x}{:02x}{:02x}]  [/] ".format(*each.color)
+        cells = written[each.name], f"{each.share:.2%}", f"{each.images}", f"{each.objects}", side, width
         table.add_row(swatch + each.name.replace("[", "\\["), *cells)
     console.print(table)
     for kind, problems in by_kind(found.problems).items():
         style = "bold red" if kind == LOUD else "yellow" if problems[0].usable else "red"
         heading = kind.upper() if kind == LOUD else kind
         console.print(f"{heading}: {len(problems)} file{'s' * (len(problems) != 1)}", style=style)
-        for problem in problems[:MOST_SHOWN]:
+        for problem in problems[:MAX_SHOWN]:
             print(f"  {problem}")
-        if len(problems) > MOST_SHOWN:
-            print(f"  … and {len(problems) - MOST_SHOWN} more, all in report.html and report.json")
+        if len(problems) > MAX_SHOWN:
+            print(f"  … and {len(problems) - MAX_SHOWN} more, all in report.html and report.json")
     if not found.problems:
         print("no problem was found")
     print(f"looked at all in {found.seconds:.1f} s")

@@ -31,7 +31,7 @@ _NO_TEXT = "backslashreplace"
 def write_dataset_report(found: DatasetReport, plan: Plan, folder: Path, progress: Progress = no_progress) -> None:
     """Write report.json, plan.yaml, sheets/CLASS.png and, last, report.html, which needs no other file.
 
-    A sheet has the class in its colour on photos that show it, from the most of it to the least. Raises
+    A sheet has the class in its color on images that show it, from the most of it to the least. Raises
     PixelwiseError where the folder cannot be written.
     """
     plan.write(folder / "plan.yaml")
@@ -55,7 +55,7 @@ def as_json(found: DatasetReport) -> dict[str, object]:
     return {
         "root": str(data.root),
         "format": data.format,
-        "photos": found.photos,
+        "photos": found.images,
         "masks": found.masks,
         "splits": {split: len(getattr(data, split)) for split in SPLITS},
         "groups": data.grouped or None,
@@ -70,8 +70,8 @@ def as_json(found: DatasetReport) -> dict[str, object]:
         "ignored": found.ignored,
         "classes": [
             {
-                "name": each.name, "levels": written[each.name], "colour": "#{:02x}{:02x}{:02x}".format(*each.colour),
-                "pixels": each.pixels, "share": each.share, "photos": each.photos, "objects": each.objects,
+                "name": each.name, "levels": written[each.name], "colour": "#{:02x}{:02x}{:02x}".format(*each.color),
+                "pixels": each.pixels, "share": each.share, "photos": each.images, "objects": each.objects,
                 "side": None if each.side is None else asdict(each.side), "width": each.width,
             }
             for each in found.classes
@@ -82,32 +82,32 @@ def as_json(found: DatasetReport) -> dict[str, object]:
 
 
 def class_sheet(facts: ClassStats, index: int, reading: ReadSpec) -> Image.Image | None:
-    """A class in its colour on its example photos, everything else dimmed; None where no photo shows it."""
-    photos, masks, names = [], [], []
+    """A class in its color on its example images, everything else dimmed; None where no image shows it."""
+    images, masks, names = [], [], []
     for record in facts.examples:
         try:
-            photo, mask = read_image_and_mask(record, reading)
+            image, mask = read_image_and_mask(record, reading)
         except DataError:  # gone since it was looked at
             continue
-        # Half of a large photo is more than its cell shows.
+        # Half of a large image is more than its cell shows.
         step = max(1, max(mask.shape[-2:]) // SHEET_WIDTH)
-        photo, mask = photo[::step, ::step], mask[..., ::step, ::step]
+        image, mask = image[::step, ::step], mask[..., ::step, ::step]
         present = mask[index] == 1 if mask.ndim == 3 else mask == index
-        photos.append(np.ascontiguousarray(to_display_image(photo)))
+        images.append(np.ascontiguousarray(to_display_image(image)))
         masks.append(np.where(present, 0, 1).astype(np.uint8))
         names.append(f"{present.mean():.1%} {record.image.name}")
-    if not photos:
+    if not images:
         return None
     # Dark beside bright, bright beside dark: a class that its data set draws in black must be seen too.
-    other = (0, 0, 0) if max(facts.colour) > 80 else (255, 255, 255)
-    title = f"{facts.name}: {facts.share:.2%} of pixels, on {facts.photos} photos"
-    return overlay_grid(photos, masks, names, (facts.name, "all else"), (facts.colour, other), title, 2, SHEET_WIDTH)
+    other = (0, 0, 0) if max(facts.color) > 80 else (255, 255, 255)
+    title = f"{facts.name}: {facts.share:.2%} of pixels, on {facts.images} images"
+    return overlay_grid(images, masks, names, (facts.name, "all else"), (facts.color, other), title, 2, SHEET_WIDTH)
 
 
-def _embedded(picture: Image.Image) -> str:
-    """A picture as the address of an <img>."""
+def _embedded(image: Image.Image) -> str:
+    """An image as the address of an <img>."""
     content = io.BytesIO()
-    picture.save(content, "WEBP", quality=75)
+    image.save(content, "WEBP", quality=75)
     return f"data:image/webp;base64,{base64.b64encode(content.getvalue()).decode()}"
 
 

@@ -1,4 +1,4 @@
-"""What a model is made of, step by step: for the picture of its architecture."""
+"""What a model is made of, step by step: for the image of its architecture."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,24 +11,24 @@ from pixelwise.visualization import ModelStage
 
 
 def summarize_model(model: SegmentationModel) -> list[ModelStage]:
-    """Each step from photo to logits with the shape of what it gives, found by showing the model one black photo."""
+    """Each step from image to logits with the shape of what it gives, found by showing the model one black image."""
     card, encoder, decoder = model.card, model.encoder, model.decoder
-    photo = torch.zeros(1, len(card.mean), card.size, card.size, dtype=torch.uint8, device=model.mean.device)
+    image = torch.zeros(1, len(card.mean), card.size, card.size, dtype=torch.uint8, device=model.mean.device)
     training = model.training
     model.eval()
     with torch.no_grad():
-        features, encoder_outputs = _watch(_leaves(encoder), lambda: model.encode(photo))
+        features, encoder_outputs = _watch(_leaves(encoder), lambda: model.encode(image))
         logits, level_outputs = _watch(list(decoder.levels), lambda: decoder(features, (card.size, card.size)))
     model.train(training)
 
     steps = [
         ModelStage(
-            "photo",
+            "image",
             "input",
-            _shape(photo),
+            _shape(image),
             detail="uint8 " + ("RGB" if len(card.mean) == 3 else f"{len(card.mean)} bands") + ", 0 to 255",
         ),
-        ModelStage("normalise", "normalise", _shape(photo), detail=_normalised(card.mean, card.std)),
+        ModelStage("normalize", "normalize", _shape(image), detail=_normalized(card.mean, card.std)),
     ]
     counts = _parameters_by_feature(encoder, features, encoder_outputs)
     for name, feature, (count, trained) in zip(encoder.names, features, counts, strict=True):
@@ -83,7 +83,7 @@ def _parameters_by_feature(
     return list(zip(counts, trained, strict=True))
 
 
-def _normalised(mean: Sequence[float], std: Sequence[float]) -> str:
+def _normalized(mean: Sequence[float], std: Sequence[float]) -> str:
     if len(set(mean)) == len(set(std)) == 1:
         return f"(x − {mean[0]:g}) / {std[0]:g}"
     return "each channel by its own mean and spread"

@@ -9,19 +9,19 @@ from pixelwise.visualization import overlay_grid, to_display_image, to_display_m
 
 
 def preview(data: DatasetIndex, split: Split = "train", count: int = 12) -> Image.Image:
-    """A sheet of a split's photos with their masks over them; `count` of them, spread evenly over the split.
+    """A sheet of a split's images with their masks over them; `count` of them, spread evenly over the split.
 
-    Raises DataError for a split without photos, a count below 1, or a photo or mask that cannot be read.
+    Raises DataError for a split without images, a count below 1, or an image or mask that cannot be read.
 
     >>> preview(load_dataset("oxford-iiit-pet/")).save("sheet.png")  # doctest: +SKIP
     """
     if count < 1:
-        raise DataError(f"a sheet of {count} photos: ask for 1 or more")
+        raise DataError(f"a sheet of {count} images: ask for 1 or more")
     records = data.records(split)
     count = min(count, len(records))
     chosen = [records[index * len(records) // count] for index in range(count)]
-    photos, masks = zip(*(read_image_and_mask(record, data.reading) for record in chosen), strict=True)
+    images, masks = zip(*(read_image_and_mask(record, data.reading) for record in chosen), strict=True)
     names = [record.image.name for record in chosen]
-    title = f"{data.root.resolve().name} · {split} · {count} of {len(records)} photos"
+    title = f"{data.root.resolve().name} · {split} · {count} of {len(records)} images"
     (shown,), classes, palette = to_display_masks([masks], data.classes, data.palette)
-    return overlay_grid([to_display_image(photo) for photo in photos], shown, names, classes, palette, title)
+    return overlay_grid([to_display_image(image) for image in images], shown, names, classes, palette, title)

@@ -2,17 +2,17 @@
 
     config.yaml           every setting as resolved
     plan.yaml             the plan it came from, with its reasons, where there was one
-    data.yaml             how the photos and masks were read: what `pixelwise evaluate` reads others by
+    data.yaml             how the images and masks were read: what `pixelwise evaluate` reads others by
     metrics.csv           one row an epoch
     model.safetensors     the best model by validation mIoU, with
     model.json            all that is needed to build it again and to feed it
-    last/                 where --resume goes on: weights, optimiser, random states
+    last/                 where --resume goes on: weights, optimizer, random states
     history.png           losses and IoU by epoch
     architecture.png      the model, with the shape at each step
     samples/epoch_000.png what it predicts before training, and after each epoch
     samples.gif           the same, as one animation
     evaluation-test.json  what `pixelwise evaluate` found, one file an evaluation
-    predictions/          masks and overlays of test photos, where `pixelwise demo` made the run
+    predictions/          masks and overlays of test images, where `pixelwise demo` made the run
     tensorboard/          the same figures for TensorBoard
 
 Nothing here is a pickle.
@@ -97,16 +97,16 @@ class Run:
         """Where the plan goes."""
         return self.folder / "plan.yaml"
 
-    # Pictures and events: who draws them asks here where they go.
+    # Images and events: who draws them asks here where they go.
 
     @property
-    def history_picture(self) -> Path:
+    def history_image(self) -> Path:
         """Where the loss curve goes."""
         return self.folder / "history.png"
 
     @property
-    def architecture_picture(self) -> Path:
-        """Where the picture of the model goes."""
+    def architecture_image(self) -> Path:
+        """Where the image of the model goes."""
         return self.folder / "architecture.png"
 
     @property
@@ -124,13 +124,13 @@ class Run:
         """Where predictions that belong to the run go, such as the demo's."""
         return self.folder / "predictions"
 
-    def sample_picture(self, epoch: int) -> Path:
+    def sample_image(self, epoch: int) -> Path:
         """Where the sample predictions after an epoch go; epoch 0 is before training."""
         return self.folder / "samples" / f"epoch_{epoch:03d}.png"
 
-    def sample_pictures(self, epochs: int) -> list[Path]:
-        """The sample pictures that are there of epochs 0 to `epochs`, in order."""
-        return [path for path in map(self.sample_picture, range(epochs + 1)) if path.exists()]
+    def sample_images(self, epochs: int) -> list[Path]:
+        """The sample images that are there of epochs 0 to `epochs`, in order."""
+        return [path for path in map(self.sample_image, range(epochs + 1)) if path.exists()]
 
     # Figures.
 
@@ -220,7 +220,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def _flatten(optimizer: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Split an optimiser's state_dict into what JSON holds and what safetensors holds."""
+    """Split an optimizer's state_dict into what JSON holds and what safetensors holds."""
     tensors = {
         f"state.{index}.{name}": value
         for index, state in optimizer["state"].items()

@@ -28,7 +28,7 @@ def disable_malloc_trim() -> None:
         mallopt(_M_TRIM_THRESHOLD, -1)
 
 
-_MOST_THREADS = torch.get_num_threads()
+_MAX_THREADS = torch.get_num_threads()
 
 
 class ThreadTuner:
@@ -39,7 +39,7 @@ class ThreadTuner:
     """
 
     def __init__(self) -> None:
-        self.most = 1 if "OMP_NUM_THREADS" in os.environ else _MOST_THREADS
+        self.most = 1 if "OMP_NUM_THREADS" in os.environ else _MAX_THREADS
         self.seen = _time_and_work()
 
     def follow(self, after: float = 10.0) -> None:

@@ -3,12 +3,12 @@
 from pathlib import Path
 
 
-def show_in_notebook(picture: Path) -> None:
-    """Show a picture below the running cell; nothing where this is no notebook."""
+def show_in_notebook(image: Path) -> None:
+    """Show an image below the running cell; nothing where this is no notebook."""
     try:
         from IPython import display, get_ipython
     except ImportError:
         return
     shell = get_ipython()
     if shell is not None and "IPKernelApp" in shell.config:
-        display.display(display.Image(filename=str(picture)))
+        display.display(display.Image(filename=str(image)))

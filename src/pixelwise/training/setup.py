@@ -1,4 +1,4 @@
-"""What a training works with, made ready: settings, photos, model, optimiser; new, or where a run stopped."""
+"""What a training works with, made ready: settings, images, model, optimizer; new, or where a run stopped."""
 
 import math
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ RESUMABLE = ("epochs", "device", "precision", "workers", "cache")
 
 @dataclass
 class TrainingSetup:
-    """What the loop works with; `step` counts optimiser steps, `seconds` those spent training alone."""
+    """What the loop works with; `step` counts optimizer steps, `seconds` those spent training alone."""
 
     config: Config
     fabric: "Fabric"
@@ -84,20 +84,20 @@ def build_training(
     data: DatasetIndex, config: Config, fabric: "Fabric", train_records: Sequence[Record], val_records: Sequence[Record],
     bars: TrainingProgress,
 ) -> TrainingSetup:  # fmt: skip
-    """Read the photos, build the model, and share both among the processes."""
+    """Read the images, build the model, and share both among the processes."""
     # First what can be wrong in a moment, then what takes its time.
     check_class_weights(config.class_weights, data.classes)
     check_loss(config.loss, data.reading.multilabel)
     model = config.create_model(data.classes, data.palette, data.reading)
-    train_set, val_set = _open_photos(data, config, fabric, train_records, val_records, bars)
+    train_set, val_set = _open_images(data, config, fabric, train_records, val_records, bars)
     if data.reading.channels != 3:
-        model.normalise_by(*channel_statistics(train_set))
+        model.normalize_by(*channel_statistics(train_set))
     sampler = _sampler(train_set, config, fabric)
     count = len(data.classes)
     weights = compute_class_weights(config.class_weights, data.classes, lambda: train_set.class_pixels(count))
     if min(sampler.global_sizes()) < 2 * fabric.world_size and config.size <= model.encoder.reductions[-1]:
         raise ConfigError(
-            f"one photo of {config.size} px a process is a single pixel at the encoder's end, of which batch norm "
+            f"one image of {config.size} px a process is a single pixel at the encoder's end, of which batch norm "
             "can learn nothing; raise --size or --batch-size"
         )
     if model.encoder.frozen and config.augment in CACHEABLE:
@@ -124,17 +124,17 @@ def build_training(
     )
 
 
-def _open_photos(
+def _open_images(
     data: DatasetIndex, config: Config, fabric: "Fabric", train_records: Sequence[Record], val_records: Sequence[Record],
     bars: TrainingProgress,
 ) -> tuple[SegmentationDataset, SegmentationDataset]:  # fmt: skip
-    """The photos to train on, and this process's share of those to validate on; tells what was left out."""
+    """The images to train on, and this process's share of those to validate on; tells what was left out."""
     train_set = SegmentationDataset(
         train_records,
         data.reading,
         source_size(config.augment, config.size),
         build_transform(config.augment, config.size),
-        progress=bars.over("preparing training photos"),
+        progress=bars.over("preparing training images"),
         cache=config.cache,
         skip_bad=config.skip_bad,
     )
@@ -142,7 +142,7 @@ def _open_photos(
         val_records[fabric.global_rank :: fabric.world_size],
         data.reading,
         config.whole_size,
-        progress=bars.over("preparing validation photos"),
+        progress=bars.over("preparing validation images"),
         cache=config.cache,
         skip_bad=config.skip_bad,
     )
@@ -151,23 +151,23 @@ def _open_photos(
     ):
         bars.say(line)
     if len(train_set) == 0 or len(val_set) == 0:
-        raise DataError(f"{data.root}: no photo is left for {'validation' if len(train_set) else 'training'}")
+        raise DataError(f"{data.root}: no image is left for {'validation' if len(train_set) else 'training'}")
     return train_set, val_set
 
 
-def _sampler(photos: SegmentationDataset, config: Config, fabric: "Fabric") -> EpochSampler:
-    """The order of photos: any where they lie in the cache; where shards are streamed, few of them at a time."""
-    shards = shards_of(photos.records) if photos.prepared is None else None
+def _sampler(images: SegmentationDataset, config: Config, fabric: "Fabric") -> EpochSampler:
+    """The order of images: any where they lie in the cache; where shards are streamed, few of them at a time."""
+    shards = shards_of(images.records) if images.prepared is None else None
     share = fabric.global_rank, fabric.world_size
     if shards is None:
-        return EpochSampler(len(photos), config.batch_size, config.seed, *share)
+        return EpochSampler(len(images), config.batch_size, config.seed, *share)
     return ShardSampler(shards, config.batch_size, config.seed, *share, workers=config.workers)
 
 
-def channel_statistics(photos: SegmentationDataset, most: int = 200) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation of each channel over the pixels of at most `most` photos, on the scale 0..255."""
-    step = math.ceil(len(photos) / most)
-    pixels = torch.stack([photos[index][0] for index in range(0, len(photos), step)]).double()
+def channel_statistics(images: SegmentationDataset, most: int = 200) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation of each channel over the pixels of at most `most` images, on the scale 0..255."""
+    step = math.ceil(len(images) / most)
+    pixels = torch.stack([images[index][0] for index in range(0, len(images), step)]).double()
     # A channel that is the same everywhere is left as large as it is.
     return pixels.mean((0, 2, 3)).tolist(), pixels.std((0, 2, 3)).clamp(min=1.0).tolist()
 
@@ -177,7 +177,7 @@ def load_checkpoint(session: TrainingSetup, run: Run, checkpoint: Checkpoint) ->
     session.model.load_state_dict(checkpoint.model)
     groups = [dict(group) for group in session.optimizer.param_groups]
     session.optimizer.load_state_dict(checkpoint.optimizer)
-    # The fused optimiser goes over memory as it lies: its state must lie as the weights do, channels last.
+    # The fused optimizer goes over memory as it lies: its state must lie as the weights do, channels last.
     for parameter, kept in session.optimizer.optimizer.state.items():
         for name, value in kept.items():
             if value.shape == parameter.shape:
@@ -185,7 +185,7 @@ def load_checkpoint(session: TrainingSetup, run: Run, checkpoint: Checkpoint) ->
     for group, fresh in zip(session.optimizer.param_groups, groups, strict=True):
         group.update({name: value for name, value in fresh.items() if name != "params"})
     session.step, session.seconds = checkpoint.step, checkpoint.train_seconds
-    # As its own state would say, so that it knows the optimiser has stepped; the step works out the rate there.
+    # As its own state would say, so that it knows the optimizer has stepped; the step works out the rate there.
     session.schedule.load_state_dict({"last_epoch": checkpoint.step - 1, "_step_count": checkpoint.step + 1})
     session.schedule.step()
     rows = run.read_metrics()[: checkpoint.epoch]

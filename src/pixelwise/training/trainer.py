@@ -113,10 +113,10 @@ def _enter(run: Run, data: DatasetIndex, plan: Plan | None, resume: bool) -> Bin
 
 
 def _check_processes(processes: int, batch: int, training: int, validation: int) -> None:
-    """Raise ConfigError where a process would have no photo: the others would wait for it for ever."""
+    """Raise ConfigError where a process would have no image: the others would wait for it for ever."""
     if processes > min(batch, training, validation):
         raise ConfigError(
-            f"{processes} processes need a photo each, but a batch has {batch}, training {training} and validation "
+            f"{processes} processes need an image each, but a batch has {batch}, training {training} and validation "
             f"{validation}; start fewer"
         )
 
@@ -136,13 +136,13 @@ def make_train_val_split(data: DatasetIndex, config: Config) -> tuple[list[Recor
         kept, held = train_val_split(train_records, config.validation_fraction, config.seed)
     if not held:
         raise DataError(
-            f"{data.root}: the {config.validation_from} split has too few photos to give any for validation; add some"
+            f"{data.root}: the {config.validation_from} split has too few images to give any for validation; add some"
         )
     return kept, held
 
 
 def _train_epoch(session: TrainingSetup, epoch: int, bars: TrainingProgress) -> Row:
-    """One pass over the training photos; the training part of the epoch's row."""
+    """One pass over the training images; the training part of the epoch's row."""
     fabric, loss_function = session.fabric, get_loss(session.config.loss)
     session.model.train()
     session.model.encoder.hold(epoch < round(WARM_UP * session.config.epochs))
@@ -153,7 +153,7 @@ def _train_epoch(session: TrainingSetup, epoch: int, bars: TrainingProgress) -> 
     for (images, masks), whole in zip(_batches(session), session.sampler.global_sizes(), strict=True):
         weights = None if session.class_weights is None else pixel_weights(masks, session.class_weights)
         loss = loss_function(session.parallel(images), masks, weights)
-        # Gradients are averaged over processes: scaled so, a photo counts the same in whichever it is.
+        # Gradients are averaged over processes: scaled so, an image counts the same in whichever it is.
         fabric.backward(loss * (len(images) * fabric.world_size / whole))
         session.optimizer.step()
         session.optimizer.zero_grad()
@@ -183,7 +183,7 @@ def _batches(session: TrainingSetup) -> Iterator[tuple[Tensor, Tensor]]:
     threads = torch.get_num_threads()
     iterator = iter(session.loader)
     while True:
-        # One photo is too little work to share among threads: waiting for each other takes them longer.
+        # One image is too little work to share among threads: waiting for each other takes them longer.
         torch.set_num_threads(1)
         try:
             images, masks = next(iterator)
@@ -196,7 +196,7 @@ def _batches(session: TrainingSetup) -> Iterator[tuple[Tensor, Tensor]]:
 
 @torch.no_grad()
 def _validate(session: TrainingSetup, classes: Sequence[str]) -> Row:
-    """Loss and figures over the validation photos at the model's size; the validation part of the epoch's row."""
+    """Loss and figures over the validation images at the model's size; the validation part of the epoch's row."""
     fabric, loss_function = session.fabric, get_loss(session.config.loss)
     session.model.eval()
     count, multilabel = len(classes), session.model.card.multilabel
@@ -207,7 +207,7 @@ def _validate(session: TrainingSetup, classes: Sequence[str]) -> Row:
         logits = session.parallel(images)
         loss_sum += torch.stack([loss_function(logits, masks, None) * len(images), torch.tensor(len(images))])
         confusion += confusion_matrix(masks, logits_to_mask(logits, multilabel), count, multilabel)
-    # Each process has its own photos, none of them twice: sums are those of one process.
+    # Each process has its own images, none of them twice: sums are those of one process.
     confusion = all_reduce_sum(fabric, confusion)
     loss, images_seen = all_reduce_sum(fabric, loss_sum).tolist()
     metrics = Metrics.from_confusion(confusion, classes, int(images_seen), f"{session.config.whole_size}")

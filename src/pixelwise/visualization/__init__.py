@@ -1,8 +1,8 @@
-"""All pictures of the project: class colours, overlays, sheets of samples, plots, diagrams, animations.
+"""All images of the project: class colors, overlays, sheets of samples, plots, diagrams, animations.
 
 matplotlib is imported only by the functions that plot or letter, when they are called: importing this
 package stays cheap. No function shows a window or touches matplotlib's global state. Every function that
-writes a file replaces it in one step, so that a killed process leaves the previous picture or none, never
+writes a file replaces it in one step, so that a killed process leaves the previous image or none, never
 half of one.
 """
 

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ModelStage:
-    """One box of the diagram: something that the photo passes through.
+    """One box of the diagram: something that the image passes through.
 
-    name: as in the model, such as "blocks.5.0.bn1"; kind: "input", "normalise", "encoder", "decoder" or
+    name: as in the model, such as "blocks.5.0.bn1"; kind: "input", "normalize", "encoder", "decoder" or
     "logits"; shape: of the step's output, (channels, height, width); skip_from: name of the encoder step
     whose output is concatenated or added here; detail: a few words on what the step does; frozen: whether
     all its weights stay as they are in training; parameters: how many it has; kept: how many of these stay as
@@ -41,14 +41,14 @@ class ModelStage:
 # Fill and edge of each kind's boxes. The kinds of the left column come before those of the right.
 _FILLS = {
     "input": ("#f1f3f5", "#868e96"),
-    "normalise": ("#f1f3f5", "#868e96"),
+    "normalize": ("#f1f3f5", "#868e96"),
     "encoder": ("#d7ebf8", "#0072b2"),
     "decoder": ("#fdebc8", "#c98700"),
     "logits": ("#d3efe5", "#009e73"),
 }
 
 
-_LEFT = ("input", "normalise", "encoder")
+_LEFT = ("input", "normalize", "encoder")
 
 
 _KINDS = tuple(_FILLS)
@@ -80,11 +80,11 @@ def draw_architecture(steps: Sequence[ModelStage], out: Path, title: str) -> Non
     connections, level where they can be. Each box holds name, "height×width×channels", detail and
     parameters; frozen steps are pale and say so. The caption gives total and trained parameters.
 
-    steps: in the order of computation, so that all of "input", "normalise", "encoder" come before "decoder",
+    steps: in the order of computation, so that all of "input", "normalize", "encoder" come before "decoder",
     "logits". Raises ValueError for none, another order, an unknown kind, two encoder steps of one name, or a
     skip_from that names no encoder step.
 
-    >>> draw_architecture([ModelStage("photo", "input", (3, 64, 64)),
+    >>> draw_architecture([ModelStage("image", "input", (3, 64, 64)),
     ...                    Step("stem", "encoder", (16, 32, 32), parameters=448),
     ...                    Step("scores", "logits", (2, 64, 64), parameters=34)],
     ...                   Path("model.png"), "A very small U-Net")  # doctest: +SKIP

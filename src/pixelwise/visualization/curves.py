@@ -1,4 +1,4 @@
-"""The course of a training run as a picture."""
+"""The course of a training run as an image."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -31,22 +31,22 @@ _CLASS_PREFIX = "iou_"
 _LONGEST_LABEL = 18
 
 
-_MOST_COLOURED = 10  # beyond, a colour and a legend entry a class tell nothing
+_MAX_COLORED = 10  # beyond, a color and a legend entry a class tell nothing
 
 
 def plot_history(
     rows: Sequence[Row],
     out: Path,
     title: str | None = None,
-    colours: Mapping[str, Color] | None = None,
+    colors: Mapping[str, Color] | None = None,
 ) -> None:
     """Draw losses (left) and validation IoU (right) by epoch into `out` (PNG, or SVG or PDF by its suffix).
 
     rows: one an epoch, with "epoch" and any of "train_loss", "val_loss", "val_miou" (0..1) and
     "iou_<class>" (0..1); other keys are not drawn. A value that is absent, None, NaN or infinite leaves a
-    gap. The epoch with the highest val_miou, the first of equals, is marked. colours: RGB by class name;
+    gap. The epoch with the highest val_miou, the first of equals, is marked. colors: RGB by class name;
     classes that it lacks take the default palette's, in the order of their first appearance. With more than
-    ten classes their curves are thin and grey.
+    ten classes their curves are thin and gray.
 
     Raises ValueError for no rows or a row without an epoch.
 
@@ -57,12 +57,12 @@ def plot_history(
         raise ValueError("a history needs at least one row")
     if any(row.get("epoch") is None for row in rows):
         raise ValueError("every row of a history needs an epoch")
-    figure = _figure(rows, title, colours or {})
+    figure = _figure(rows, title, colors or {})
     with atomic_write(out) as path:
         figure.savefig(path, dpi=130, facecolor="white")
 
 
-def _figure(rows: Sequence[Row], title: str | None, colours: Mapping[str, Color]) -> "Figure":
+def _figure(rows: Sequence[Row], title: str | None, colors: Mapping[str, Color]) -> "Figure":
     # The object interface: pyplot would keep every figure alive and pick a window system.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -79,7 +79,7 @@ def _figure(rows: Sequence[Row], title: str | None, colours: Mapping[str, Color]
     _style(iou, "Validation IoU", "IoU", epochs)
     iou.set_ylim(0, 1)
     _curve(iou, epochs, _series(rows, "val_miou"), "mean", _INK, width=2.6)
-    _class_curves(iou, rows, epochs, colours)
+    _class_curves(iou, rows, epochs, colors)
     if best is not None:
         value = _series(rows, "val_miou")[best]
         for axes in (loss, iou):
@@ -137,7 +137,7 @@ def _curve(
     epochs: Sequence[float],
     values: Sequence[float],
     label: str,
-    colour: str | tuple[float, ...],
+    color: str | tuple[float, ...],
     width: float = 1.8,
 ) -> None:
     """Draw one series, unless it has no value at all."""
@@ -148,7 +148,7 @@ def _curve(
     axes.plot(
         epochs,
         values,
-        color=colour,
+        color=color,
         linewidth=width,
         marker=marker,
         markersize=width + 2,
@@ -157,18 +157,18 @@ def _curve(
     )
 
 
-def _class_curves(axes: "Axes", rows: Sequence[Row], epochs: Sequence[float], colours: Mapping[str, Color]) -> None:
+def _class_curves(axes: "Axes", rows: Sequence[Row], epochs: Sequence[float], colors: Mapping[str, Color]) -> None:
     keys = list(dict.fromkeys(key for row in rows for key in row if key.startswith(_CLASS_PREFIX)))
     if not keys:
         return
-    if len(keys) > _MOST_COLOURED:
+    if len(keys) > _MAX_COLORED:
         for i, key in enumerate(keys):
             label = f"each of {len(keys)} classes" if i == 0 else "_"
             axes.plot(epochs, _series(rows, key), color="#adb5bd", linewidth=0.8, alpha=0.7, label=label)
         return
     for key, default in zip(keys, default_palette(len(keys)), strict=True):
         name = key.removeprefix(_CLASS_PREFIX)
-        red, green, blue = colours.get(name, default)
+        red, green, blue = colors.get(name, default)
         _curve(axes, epochs, _series(rows, key), name, (red / 255, green / 255, blue / 255))
 
 

@@ -1,4 +1,4 @@
-"""Text on pictures drawn with Pillow: fonts, text that fits, and the legend of classes."""
+"""Text on images drawn with Pillow: fonts, text that fits, and the legend of classes."""
 
 import unicodedata
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ _NO_LETTERS = frozenset({"Cc", "Cs", "Zl", "Zp"})
 _LEGEND_SIZE = 15
 
 
-_LEGEND_LIMIT = 24  # with more classes, the legend lists only those in the pictures
+_LEGEND_LIMIT = 24  # with more classes, the legend lists only those in the images
 
 
 @lru_cache(maxsize=32)
@@ -70,7 +70,7 @@ def legend(classes: Sequence[str], palette: Palette, masks: Sequence[Pixels], wi
     if present[255]:
         entries.append(("ignore", IGNORE_COLOR))
     if len(listed) < len(classes):
-        entries.append((f"({len(classes) - len(listed)} more classes, not in these pictures)", None))
+        entries.append((f"({len(classes) - len(listed)} more classes, not in these images)", None))
     return _flow(entries, width)
 
 
@@ -80,20 +80,20 @@ def _flow(entries: Sequence[tuple[str, Color | None]], width: int) -> Image.Imag
     swatch, gap, line_height = 16, 22, 26
     places: list[tuple[int, int, str, Color | None]] = []
     x = y = 0
-    for text, colour in entries:
-        indent = 0 if colour is None else swatch + 7
+    for text, color in entries:
+        indent = 0 if color is None else swatch + 7
         text = shorten(text, width - indent, face)
         length = indent + round(face.getlength(text))
         if x and x + length > width:
             x, y = 0, y + line_height
-        places.append((x, y, text, colour))
+        places.append((x, y, text, color))
         x += length + gap
     strip = Image.new("RGB", (width, y + line_height), PAPER)
     draw = ImageDraw.Draw(strip)
-    for x, y, text, colour in places:
-        if colour is not None:
+    for x, y, text, color in places:
+        if color is not None:
             box = (x, y + 5, x + swatch - 1, y + 5 + swatch - 1)
-            draw.rectangle(box, fill=colour, outline=FAINT_INK)
+            draw.rectangle(box, fill=color, outline=FAINT_INK)
             x += swatch + 7
         draw.text((x, y + line_height // 2), text, font=face, fill=INK, anchor="lm")
     return strip

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from pixelwise.data.analysis import scan as scan_module
-from pixelwise.data.analysis.groups import FEWEST_FRAMES, add_groups, find_groups
+from pixelwise.data.analysis.groups import MIN_FRAMES, add_groups, find_groups
 from pixelwise.data.analysis.image_stats import ImageStatsTable
 from pixelwise.data.analysis.inspection import DatasetReport, Percentiles, inspect
 from pixelwise.data.analysis.mask_stats import MaskStatsTable
@@ -29,10 +29,10 @@ def noise(number: int, size: tuple[int, int] = (20, 30), most: int = 256, dtype:
     return np.random.default_rng(number).integers(0, most, shape).astype(dtype)
 
 
-def put(folder: Path, name: str, photo: np.ndarray | None, mask: np.ndarray | None) -> None:
-    """A photo and its mask, in images/ and masks/; a name may have a split before it."""
+def put(folder: Path, name: str, image: np.ndarray | None, mask: np.ndarray | None) -> None:
+    """An image and its mask, in images/ and masks/; a name may have a split before it."""
     split, _, stem = name.rpartition("/")
-    for kind, pixels in (("images", photo), ("masks", mask)):
+    for kind, pixels in (("images", image), ("masks", mask)):
         if pixels is not None:
             (folder / split / kind).mkdir(parents=True, exist_ok=True)
             Image.fromarray(pixels).save(folder / split / kind / f"{stem}.png")
@@ -49,7 +49,7 @@ def problems(found: DatasetReport) -> dict[tuple[str, str], DataIssue]:
 
 @pytest.fixture
 def three(tmp_path: Path) -> Path:
-    """Three photos of 30x20: two squares of class 1, one of class 2 with void, and nothing but background."""
+    """Three images of 30x20: two squares of class 1, one of class 2 with void, and nothing but background."""
     first, second = blank(), blank()
     first[1:5, 1:5] = 1  # 16 pixels
     first[10:14, 20:25] = 1  # 20
@@ -63,11 +63,11 @@ def three(tmp_path: Path) -> Path:
 
 def test_exact_figures(three: Path) -> None:
     found = inspect(three)
-    assert (found.photos, found.masks, len(found.data.train)) == (3, 3, 3)
+    assert (found.images, found.masks, len(found.data.train)) == (3, 3, 3)
     assert found.widths == Percentiles(30, 30, 30, 30, 30) and found.heights == Percentiles(20, 20, 20, 20, 20)
     assert found.ratios.median == 1.5 and found.modes == {"RGB": 3}
     assert found.ignored == pytest.approx(90 / 1800)
-    figures = {each.name: (each.pixels, each.photos, each.objects) for each in found.classes}
+    figures = {each.name: (each.pixels, each.images, each.objects) for each in found.classes}
     # Three blocks of background, one of them cut in two by the void.
     assert figures == {"background": (1573, 3, 4), "class 1": (37, 1, 2), "class 2": (100, 1, 1)}
     assert [each.share for each in found.classes] == pytest.approx([1573 / 1710, 37 / 1710, 100 / 1710])
@@ -94,11 +94,11 @@ def test_sizes_spread(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("most", "bits"), [(200, 8), (1024, 10), (4096, 12), (40_000, 16)])
 def test_bits_in_use_of_sixteen(most: int, bits: int, tmp_path: Path) -> None:
     for number in range(3):
-        photo = noise(number, most=most, dtype=np.uint16)
-        photo[0, 0] = most - 1
+        image = noise(number, most=most, dtype=np.uint16)
+        image[0, 0] = most - 1
         mask = blank()
         mask[:9] = 1
-        put(tmp_path, f"p{number}", photo, mask)
+        put(tmp_path, f"p{number}", image, mask)
     found = inspect(tmp_path)
     assert found.data.reading.bits == bits
     stack = np.stack([np.array(Image.open(tmp_path / "images" / f"p{n}.png"), float) for n in range(3)])
@@ -119,8 +119,8 @@ def test_multilabel_pixels_are_of_several_classes(tmp_path: Path) -> None:
     found = inspect(tmp_path)
     assert found.data.reading.multilabel and found.data.classes == ("cat", "dog")
     cat, dog = found.classes
-    assert (cat.pixels, cat.photos, cat.objects) == (4 * 300, 4, 4)
-    assert (dog.pixels, dog.photos, dog.objects) == (3 * 450, 3, 3)
+    assert (cat.pixels, cat.images, cat.objects) == (4 * 300, 4, 4)
+    assert (dog.pixels, dog.images, dog.objects) == (3 * 450, 3, 3)
     assert (cat.share, dog.share) == pytest.approx((1200 / 2400, 1350 / 2400))
 
 
@@ -140,7 +140,7 @@ def test_shapes_are_drawn_and_counted(tmp_path: Path) -> None:
 class TestProblems:
     @pytest.fixture
     def split(self, tmp_path: Path) -> Path:
-        """6 photos in train and 3 in val, with nothing wrong."""
+        """6 images in train and 3 in val, with nothing wrong."""
         for number in range(9):
             mask = blank()
             mask[: 3 + number] = 1
@@ -154,7 +154,7 @@ class TestProblems:
         found = inspect(split)
         assert found.problems == () and (len(found.data.train), len(found.data.val)) == (6, 3)
 
-    def test_a_photo_in_two_splits_is_leakage(self, split: Path) -> None:
+    def test_a_image_in_two_splits_is_leakage(self, split: Path) -> None:
         (split / "val/images/p7.png").write_bytes((split / "train/images/p1.png").read_bytes())
         problem = problems(self.look(split))["leakage", "p7.png"]
         assert problem.usable and "train" in problem.what and "p1.png" in problem.what and "differ" in problem.what
@@ -199,7 +199,7 @@ class TestProblems:
         for index, (_, look) in enumerate(scan(records)):
             seen.add(look)
             tally.add(index, look)
-        meaning = type("M", (), {"encoding": LabelMap("values", {1: 0}), "sources": ()})()
+        meaning = type("M", (), {"encoding": LabelMap("index", {1: 0}), "sources": ()})()
         assert tally.settle(meaning).outside() == dict.fromkeys(range(4), "mask value 2")
 
     def test_missing_and_unreadable_files(self, split: Path) -> None:
@@ -210,7 +210,7 @@ class TestProblems:
         (split / "val/masks/p7.png").write_bytes(whole[: len(whole) - 30])
         found = self.look(split)
         assert set(problems(found)) == {
-            ("missing mask", "p0.png"), ("missing photo", "p1.png"), ("unreadable photo", "p2.png"),
+            ("missing mask", "p0.png"), ("missing image", "p1.png"), ("unreadable image", "p2.png"),
             ("truncated mask", "p7.png"),
         }  # fmt: skip
         assert not any(problem.usable for problem in found.problems)
@@ -230,15 +230,15 @@ def told(look: RecordStats) -> object:
     """Everything of a look, as what compares."""
     rows = [(layer, *(each.tolist() for each in (rows.levels, rows.pixels, rows.objects)),
              [side.tolist() for side in rows.sides]) for layer, rows in look.rows]  # fmt: skip
-    photo = None if look.photo is None else vars(look.photo)
-    return photo, look.mask, rows, look.opacity, look.mask_digest, look.problems
+    image = None if look.image is None else vars(look.image)
+    return image, look.mask, rows, look.opacity, look.mask_digest, look.problems
 
 
 class TestScan:
     @pytest.fixture
     def records(self, tmp_path: Path) -> list[Record]:
         records = many(tmp_path)
-        (tmp_path / "images/p003.png").write_bytes(b"no photo")
+        (tmp_path / "images/p003.png").write_bytes(b"no image")
         (tmp_path / "masks/p050.png").write_bytes(b"")
         return records
 
@@ -274,7 +274,7 @@ class TestScan:
         assert "\n" not in text
         monkeypatch.delitem(sys.modules, "dies")
 
-    def test_a_photo_takes_less_than_a_kilobyte(self, tmp_path: Path) -> None:
+    def test_a_image_takes_less_than_a_kilobyte(self, tmp_path: Path) -> None:
         records = many(tmp_path, 20)
         looks = [scan_record(record) for record in records]
         tracemalloc = pytest.importorskip("tracemalloc")
@@ -324,7 +324,7 @@ class TestGroups:
         groups, reason = find_groups(names, np.concatenate([frames(10, video) for video in range(6)]))
         assert groups == [name[:4] for name in names] and reason == "video frames: 6 sequences"
 
-    def test_one_video_is_cut_into_blocks_of_neighbours(self) -> None:
+    def test_one_video_is_cut_into_blocks_of_neighbors(self) -> None:
         names = [f"{number:05}" for number in range(120)]
         groups, reason = find_groups(names, frames(120))
         assert "cut into 12 blocks" in reason and None not in groups
@@ -339,24 +339,24 @@ class TestGroups:
         mixed, _ = find_groups([names[index] for index in order], looks[order])
         assert [groups[index] for index in order] == mixed
 
-    @pytest.mark.parametrize("count", [FEWEST_FRAMES - 1, 60])
+    @pytest.mark.parametrize("count", [MIN_FRAMES - 1, 60])
     def test_breeds_are_no_videos(self, count: int) -> None:
         names = [f"Abyssinian_{number}" for number in range(count)]
-        looks = strangers(count) if count >= FEWEST_FRAMES else frames(count)
+        looks = strangers(count) if count >= MIN_FRAMES else frames(count)
         assert find_groups(names, looks) == ([None] * count, "")
 
     @pytest.mark.parametrize(
         "form", ["slide{0}_x{1}_y{2}", "slide{0}_row{1}_col{2}", "slide{0}_tile_{1}_{2}", "slide{0}_{1}_{2}"]
     )
-    def test_tiles_of_pictures(self, form: str) -> None:
+    def test_tiles_of_images(self, form: str) -> None:
         names = [form.format(slide, 512 * x, 512 * y) for slide in range(3) for x in range(2) for y in range(2)]
         groups, reason = find_groups(names, strangers(12))
         assert groups == [f"slide{slide}" for slide in range(3) for _ in range(4)]
-        assert reason == "tiles: of 3 pictures"
+        assert reason == "tiles: of 3 images"
 
     def data(self, folder: Path, count: int) -> DatasetIndex:
         train = tuple(Record(folder / f"images/p{n:03}.png", folder / f"masks/p{n:03}.png") for n in range(count))
-        reading = ReadSpec(LabelMap("values", {0: 0, 1: 1}))
+        reading = ReadSpec(LabelMap("index", {0: 0, 1: 1}))
         return DatasetIndex(folder, "folders", ("a", "b"), ((0, 0, 0), (1, 1, 1)), reading, train=train)
 
     def test_copies_never_land_on_both_sides(self, tmp_path: Path) -> None:
@@ -381,8 +381,8 @@ class TestGroups:
         many(tmp_path, 12)
         for copy in (7, 8):
             (tmp_path / f"images/p{copy:03}.png").write_bytes((tmp_path / "images/p002.png").read_bytes())
-        (tmp_path / "images/p005.png").write_bytes(b"no photo")
-        (tmp_path / "images/p006.png").write_bytes(b"no photo either")
+        (tmp_path / "images/p005.png").write_bytes(b"no image")
+        (tmp_path / "images/p006.png").write_bytes(b"no image either")
         data = add_groups(self.data(tmp_path, 12))
         groups = {record.image.stem: record.group for record in data.train if record.group}
         assert set(groups) == {"p002", "p007", "p008"} and len(set(groups.values())) == 1

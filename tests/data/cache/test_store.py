@@ -28,8 +28,8 @@ from pixelwise.data.schema import Annotation, LabelMap, MultilabelMask, PolygonM
 from pixelwise.data.torch_dataset import SegmentationDataset
 from pixelwise.errors import DataError
 
-BINARY = ReadSpec(LabelMap("values", {0: 0, 1: 1, 255: 255}))
-LAYERED = ReadSpec(LabelMap("layers", {0: 0, 255: 1}))
+BINARY = ReadSpec(LabelMap("index", {0: 0, 1: 1, 255: 255}))
+LAYERED = ReadSpec(LabelMap("multilabel", {0: 0, 255: 1}))
 
 forking = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 """Python 3.12 warns of every fork in a process that has threads, which torch always has."""
@@ -44,7 +44,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def records(tmp_path: Path) -> list[Record]:
-    """Five photos of 48x36 of noise, with masks of 0, 1 and 255."""
+    """Five images of 48x36 of noise, with masks of 0, 1 and 255."""
     folder, rng = tmp_path / "data", np.random.default_rng(0)
     folder.mkdir()
     for number in range(5):
@@ -76,15 +76,15 @@ def same_items(dataset: SegmentationDataset, records: list[Record], reading: Rea
     """Whether items are exactly what the files hold."""
     wanted = [load_and_resize(record, reading, size) for record in records]
     return len(dataset) == len(wanted) and all(
-        np.array_equal(image.permute(1, 2, 0), photo) and np.array_equal(mask, truth)
-        for (image, mask), (photo, truth) in zip((dataset[i] for i in range(len(dataset))), wanted, strict=True)
+        np.array_equal(image.permute(1, 2, 0), image) and np.array_equal(mask, truth)
+        for (image, mask), (image, truth) in zip((dataset[i] for i in range(len(dataset))), wanted, strict=True)
     )
 
 
 # --- what it holds
 
 
-def test_photos_are_decoded_once(records: list[Record], reads: list[Record], cache: Path) -> None:
+def test_images_are_decoded_once(records: list[Record], reads: list[Record], cache: Path) -> None:
     first = SegmentationDataset(records, BINARY, 16)
     assert sorted(map(id, reads)) == sorted(map(id, records))
     again = SegmentationDataset(records, BINARY, 16)
@@ -139,7 +139,7 @@ def test_multilabel_masks_keep_their_layers(tmp_path: Path, records: list[Record
 
 
 def test_content_and_settings_make_another_entry(records: list[Record], reads: list[Record], cache: Path) -> None:
-    """Anything that changes pixels: a photo, a mask, their order, the size, how masks are read."""
+    """Anything that changes pixels: an image, a mask, their order, the size, how masks are read."""
 
     def fresh(records: list[Record], reading: ReadSpec = BINARY, size: int = 16) -> bool:
         reads.clear()
@@ -148,7 +148,7 @@ def test_content_and_settings_make_another_entry(records: list[Record], reads: l
 
     assert fresh(records) and not fresh(records)
     assert fresh(records, size=17)
-    assert fresh(records, ReadSpec(LabelMap("values", {0: 1, 1: 0, 255: 255})))
+    assert fresh(records, ReadSpec(LabelMap("index", {0: 1, 1: 0, 255: 255})))
     assert fresh(records, replace(BINARY, bits=12))
     assert fresh(records[::-1]) and fresh(records[:4])
     assert not fresh(records)
@@ -172,7 +172,7 @@ def test_where_files_lie_does_not_count(records: list[Record], reads: list[Recor
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools with numpy 2
 def test_drawn_masks_count_by_what_is_drawn(records: list[Record], reads: list[Record]) -> None:
-    reading = ReadSpec(LabelMap("shapes"))
+    reading = ReadSpec(LabelMap("polygons"))
 
     def outlined(side: float, label: int = 1, background: int = 0, relative: bool = False) -> list[Record]:
         square = np.array([[0, 0], [side, 0], [side, side], [0, side]])
@@ -235,7 +235,7 @@ def test_an_entry_of_another_version_is_not_used(
 def spoil(record: Record, how: str) -> str:
     """Make a record unusable; returns a part of what is said then."""
     image = Path(str(record.image))
-    if how == "photo":
+    if how == "image":
         image.write_bytes(image.read_bytes()[:-400])
     elif how == "missing":
         image.unlink()
@@ -250,7 +250,7 @@ def spoil(record: Record, how: str) -> str:
     return str(image)
 
 
-BAD = ["photo", "missing", "pipe", "value", "size"]
+BAD = ["image", "missing", "pipe", "value", "size"]
 
 
 @pytest.mark.parametrize("how", BAD)
@@ -277,8 +277,8 @@ def test_a_bad_file_is_left_out_where_asked(how: str, records: list[Record], rea
 
 def test_nothing_that_can_be_used_is_an_error(records: list[Record], cache: Path) -> None:
     for record in records:
-        spoil(record, "photo")
-    with pytest.raises(DataError, match=f"none of the 5 photos can be used; the first: {records[0].image}"):
+        spoil(record, "image")
+    with pytest.raises(DataError, match=f"none of the 5 images can be used; the first: {records[0].image}"):
         SegmentationDataset(records, BINARY, 16, skip_bad=True)
     assert entries(cache) == []
 
@@ -290,7 +290,7 @@ def test_a_bad_file_met_while_streaming_is_one_line(
 ) -> None:
     # So long torch waits for the workers of a walk that was broken off.
     monkeypatch.setattr(torch.utils.data._utils, "MP_STATUS_CHECK_INTERVAL", 0.1)
-    said = spoil(records[3], "photo")
+    said = spoil(records[3], "image")
     walk = iter(DataLoader(SegmentationDataset(records, BINARY, 16, cache=False), 2, num_workers=workers))
     with pytest.raises(DataError) as error:
         list(walk)
@@ -389,7 +389,7 @@ def test_a_killed_build_is_cleared_away(records: list[Record], cache: Path, monk
     assert left.startswith(entry) and left != entry
 
 
-def test_what_a_killed_build_of_other_photos_left_is_cleared_away(records: list[Record], cache: Path) -> None:
+def test_what_a_killed_build_of_other_images_left_is_cleared_away(records: list[Record], cache: Path) -> None:
     left, busy = cache / "abc.building-1", cache / "def.building-2"
     left.mkdir(parents=True)
     busy.mkdir()
@@ -414,7 +414,7 @@ def test_two_trainings_at_once_build_it_once(records: list[Record], reads: list[
 @forking
 def test_workers_open_the_same_entry(records: list[Record]) -> None:
     dataset = SegmentationDataset(records, BINARY, 16)
-    assert len(pickle.dumps(dataset)) < 20_000, "no photos in it"
+    assert len(pickle.dumps(dataset)) < 20_000, "no images in it"
     assert same_items(pickle.loads(pickle.dumps(dataset)), records)
     loader = DataLoader(dataset, 2, num_workers=1)
     assert torch.equal(torch.cat([images for images, _ in loader]), torch.stack([dataset[i][0] for i in range(5)]))
@@ -469,7 +469,7 @@ def test_entries_in_use_stay(three: Callable[[], list[str]], cache: Path) -> Non
 def test_a_build_makes_room(
     three: Callable[[], list[str]], records: list[Record], cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cache_room, "MOST_BYTES", 14_000)
+    monkeypatch.setattr(cache_room, "MAX_BYTES", 14_000)
     new = SegmentationDataset(records[:4], BINARY, 16)
     assert three() == three()[-1:] and same_items(new, records[:4])
 

@@ -38,7 +38,7 @@ class Host:
 
 @pytest.fixture(scope="session")
 def archives(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """The two archives of a data set of two photos, packed as the official ones are."""
+    """The two archives of a data set of two images, packed as the official ones are."""
     pets = drawn.draw_dataset(tmp_path_factory.mktemp("official") / "pets", train=1, test=1, size=(80, 60))
     packed = {}
     for archive in ARCHIVES:
@@ -56,7 +56,7 @@ def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("PIXELWISE_DATA", "PIXELWISE_CACHE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("no_proxy", "*")
-    monkeypatch.setattr(fetch, "DRAWN_PICTURES", (1, 1))
+    monkeypatch.setattr(fetch, "DRAWN_IMAGES", (1, 1))
 
 
 def official(monkeypatch: pytest.MonkeyPatch, archives: dict[str, bytes], port: int) -> None:
@@ -125,7 +125,7 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def photos(folder: Path) -> int:
+def make_images(folder: Path) -> int:
     dataset = load_dataset(folder)
     assert dataset.format == "oxford-pets"
     return len(dataset.train) + len(dataset.test)
@@ -163,7 +163,7 @@ def test_downloaded_once_and_kept(
     assert find_oxford_pets(cache) == (kept, f"data: Oxford-IIIT Pet downloaded now into {kept}")
     assert names(cache) == [NAME]
     assert names(kept) == ["annotations", "images"], "the archives are gone"
-    assert photos(kept) == 2
+    assert make_images(kept) == 2
     assert set(host.asked) == set(ARCHIVES)
     shown = capfd.readouterr()
     assert "downloading Oxford-IIIT Pet" in shown.err and "100%" in shown.err
@@ -192,8 +192,8 @@ def test_without_a_network_animals_are_drawn_once(
     assert root == tmp_path / DRAWN
     assert line.startswith(f"data: no network (Connection refused), so the built-in drawn animals ({root}); ")
     assert "PIXELWISE_DATA" in line and "\n" not in line
-    assert photos(root) == 2
-    assert capfd.readouterr().err.startswith("drawing 2 pictures")
+    assert make_images(root) == 2
+    assert capfd.readouterr().err.startswith("drawing 2 images")
 
     with monkeypatch.context() as patch:
         patch.setattr(drawn, "draw_animal_scene", lambda *_: pytest.fail("drawn again"))
@@ -319,7 +319,7 @@ def test_of_two_downloads_at_once_the_first_is_kept(
     kept, _ = find_oxford_pets(tmp_path)
     assert [kept.stat().st_ino] == first
     assert names(tmp_path) == [NAME]
-    assert photos(kept) == 2
+    assert make_images(kept) == 2
 
 
 @pytest.mark.usefixtures("refusing")
@@ -345,7 +345,7 @@ def test_half_a_copy_is_not_used_and_not_lost(host: Host, tmp_path: Path) -> Non
     (half / "images" / "Cat_1.jpg").write_text("keep me")
     kept, line = find_oxford_pets(tmp_path)
     assert "downloaded now" in line
-    assert photos(kept) == 2
+    assert make_images(kept) == 2
     assert names(tmp_path) == [NAME, f"{NAME}-incomplete"]
     assert (tmp_path / f"{NAME}-incomplete" / "images" / "Cat_1.jpg").read_text() == "keep me"
 

@@ -1,4 +1,4 @@
-"""The drawn data set: official layout, true masks, same pictures every time, and not solved by colour."""
+"""The drawn data set: official layout, true masks, same images every time, and not solved by color."""
 
 import shutil
 from pathlib import Path
@@ -46,7 +46,7 @@ def test_lists_have_the_official_format(root: Path) -> None:
         assert numbers == [str(list(KINDS).index(name.split("_")[0]) + 1)] * 2 + ["1"]
 
 
-def test_photos_vary_in_size_and_orientation(scenes: list[tuple[np.ndarray, np.ndarray]]) -> None:
+def test_images_vary_in_size_and_orientation(scenes: list[tuple[np.ndarray, np.ndarray]]) -> None:
     sizes = {trimap.shape for _, trimap in scenes}
     assert len(sizes) > 30
     assert {high > wide for high, wide in sizes} == {True, False}
@@ -75,12 +75,12 @@ def test_the_border_parts_pet_from_background(scenes: list[tuple[np.ndarray, np.
 
 def test_the_mask_lies_on_the_animal(monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawn once with and once without its animal, a scene differs on the pet and hardly elsewhere."""
-    monkeypatch.setattr(scene, "_photograph", lambda rng, picture: picture.clip(0, 255).astype(np.uint8))
+    monkeypatch.setattr(scene, "_photograph", lambda rng, image: image.clip(0, 255).astype(np.uint8))
     monkeypatch.setattr(scene, "_cast_shadow", lambda *_: None)
     paint_thing = scene._paint_thing
 
-    def paint_nothing(rng, picture, *rest):  # type: ignore[no-untyped-def]
-        return paint(rng, picture.copy(), *rest)
+    def paint_nothing(rng, image, *rest):  # type: ignore[no-untyped-def]
+        return paint(rng, image.copy(), *rest)
 
     def still_paint_thing(*arguments):  # type: ignore[no-untyped-def]
         with monkeypatch.context() as patch:
@@ -99,7 +99,7 @@ def test_the_mask_lies_on_the_animal(monkeypatch: pytest.MonkeyPatch) -> None:
         assert changed[trimap == BACKGROUND].mean() < 0.02, "whiskers only"
 
 
-def test_same_seed_same_pictures(root: Path, tmp_path: Path) -> None:
+def test_same_seed_same_images(root: Path, tmp_path: Path) -> None:
     again = draw_dataset(tmp_path / "again", train=5, test=5, seed=3)
     other = draw_dataset(tmp_path / "other", train=5, test=5, seed=4)
     for path in sorted((again / "images").iterdir()):
@@ -109,8 +109,8 @@ def test_same_seed_same_pictures(root: Path, tmp_path: Path) -> None:
         assert (again / mask).read_bytes() != (other / mask).read_bytes()
 
 
-def test_colour_alone_does_not_solve_it(scenes: list[tuple[np.ndarray, np.ndarray]]) -> None:
-    """The chance of pet in each of 4096 colours, learnt on two thirds; the best threshold on the rest."""
+def test_color_alone_does_not_solve_it(scenes: list[tuple[np.ndarray, np.ndarray]]) -> None:
+    """The chance of pet in each of 4096 colors, learnt on two thirds; the best threshold on the rest."""
 
     def cells(image: np.ndarray) -> np.ndarray:
         red, green, blue = np.moveaxis(image // 16, -1, 0).astype(int)
@@ -166,13 +166,13 @@ def test_existing_folders_are_left_alone(root: Path, tmp_path: Path) -> None:
     assert (tmp_path / "mine" / "notes.txt").read_text() == "keep me"
 
 
-@pytest.mark.parametrize("missing", ["one picture", "all pictures", "everything"])
+@pytest.mark.parametrize("missing", ["one image", "all images", "everything"])
 def test_a_damaged_copy_is_refused(missing: str, tmp_path: Path) -> None:
     copy = draw_dataset(tmp_path / "pets", train=1, test=1, size=(80, 60))
-    if missing == "one picture":
+    if missing == "one image":
         (copy / "images" / "Cat_1.jpg").unlink()
     else:
-        shutil.rmtree(copy / "images" if missing == "all pictures" else copy)
+        shutil.rmtree(copy / "images" if missing == "all images" else copy)
     if missing == "everything":
         copy.write_text("a file")
     with pytest.raises(DataError, match="remove it"):

@@ -14,7 +14,7 @@ from tests.data.formats.writers.folders import Sample
 
 @pytest.fixture(scope="module", params=["oxford-iiit-pet", "camvid"])
 def real_samples(request: pytest.FixtureRequest) -> tuple[list[Sample], list[str]]:
-    """Five real photos and masks, reduced, and the names of their classes."""
+    """Five real images and masks, reduced, and the names of their classes."""
     root = Path(os.environ.get("PIXELWISE_DATA", "/nowhere")) / request.param
     if not root.is_dir():
         pytest.skip(f"needs PIXELWISE_DATA, a folder that holds {request.param}/")
@@ -22,7 +22,7 @@ def real_samples(request: pytest.FixtureRequest) -> tuple[list[Sample], list[str
     records = [*layout.train[::97][:3], *(layout.val or layout.test)[:2]]
     splits = ("train", "train", "train", "val", "test")
     return [
-        Sample(f"photo {i}", split, read_image(r.image)[::4, ::4], read_mask(r.mask, layout.encoding)[::4, ::4])
+        Sample(f"image {i}", split, read_image(r.image)[::4, ::4], read_mask(r.mask, layout.encoding)[::4, ::4])
         for i, (r, split) in enumerate(zip(records, splits, strict=True))
     ], list(layout.classes)
 

@@ -112,7 +112,7 @@ def test_litter_changes_nothing(writer: str, samples: list[Sample], tmp_path: Pa
 
 
 @pytest.mark.parametrize("writer", WRITERS)
-def test_real_photos_are_read_back(writer: str, real_samples: tuple[list[Sample], list[str]], tmp_path: Path) -> None:
+def test_real_images_are_read_back(writer: str, real_samples: tuple[list[Sample], list[str]], tmp_path: Path) -> None:
     samples, classes = real_samples
     samples = writable(writer, samples)
     format, write = WRITERS[writer]
@@ -134,24 +134,24 @@ def test_classes_can_be_chosen(writer: str, samples: list[Sample], tmp_path: Pat
 
 
 @pytest.mark.parametrize("writer", WRITERS)
-def test_a_missing_photo_and_one_that_nothing_is_about(writer: str, samples: list[Sample], tmp_path: Path) -> None:
+def test_a_missing_image_and_one_that_nothing_is_about(writer: str, samples: list[Sample], tmp_path: Path) -> None:
     format, write = WRITERS[writer]
     write(tmp_path, writable(writer, samples), CLASSES)
     if writer != "labelme embedded":
-        photos = sorted(path for path in tmp_path.rglob("*.png") if "train" in str(path.relative_to(tmp_path)))
-        photo = (photos or sorted(tmp_path.rglob("*.png")))[-1]
-        content = photo.read_bytes()
-        photo.unlink()
+        images = sorted(path for path in tmp_path.rglob("*.png") if "train" in str(path.relative_to(tmp_path)))
+        image = (images or sorted(tmp_path.rglob("*.png")))[-1]
+        content = image.read_bytes()
+        image.unlink()
         fatal = [problem for problem in FORMATS[format](tmp_path).problems if not problem.usable]
-        assert {problem.kind for problem in fatal} == {"missing photo"}
-        with pytest.raises(DataError, match=r"add it|add the photo|put it beside"):
+        assert {problem.kind for problem in fatal} == {"missing image"}
+        with pytest.raises(DataError, match=r"add it|add the image|put it beside"):
             load_dataset(tmp_path)
         assert len(load_dataset(tmp_path, skip_bad=True).train) > 0
-        photo.write_bytes(content)
-        save(photo.with_name("other.png"), samples[0].image)
+        image.write_bytes(content)
+        save(image.with_name("other.png"), samples[0].image)
         problems = FORMATS[format](tmp_path).problems
         bare = {"yolo": [], "yolo roboflow": [], "labelme": ["missing mask"], "labelme masks": ["missing mask"]}
-        assert [problem.kind for problem in problems] == bare.get(writer, ["photo not listed"])
+        assert [problem.kind for problem in problems] == bare.get(writer, ["image not listed"])
 
 
 # --- what is on top, what is ignored
@@ -162,7 +162,7 @@ def box(left: float, top: float, right: float, bottom: float) -> list[float]:
 
 
 def coco_file(path: Path, *annotations: dict[str, Any], **image: Any) -> dict[str, Any]:
-    """A COCO file about one photo of 8x6 pixels, a.png beside it, with two categories."""
+    """A COCO file about one image of 8x6 pixels, a.png beside it, with two categories."""
     save(path.parent / "a.png", np.zeros((6, 8, 3), np.uint8))
     categories = [{"id": 2, "name": "cat"}, {"id": 5, "name": "dog"}]
     images = [{"id": 1, "file_name": "a.png", "width": 8, "height": 6, **image}]
@@ -231,10 +231,10 @@ def test_label_studio_turns_in_pixels_and_takes_one_annotation(tmp_path: Path) -
     point = {**outer, "value": {"x": 1, "y": 1, "width": 1, "keypointlabels": ["nose"]}}
     del point["value"]["width"]
     annotations = [
-        {"result": [], "was_cancelled": False},
+        {"result": [], "was_canceled": False},
         {"result": [*results, point], "ground_truth": True},
-        {"result": [], "was_cancelled": False},
-        {"result": [], "was_cancelled": True},
+        {"result": [], "was_canceled": False},
+        {"result": [], "was_canceled": True},
     ]
     write_json(tmp_path / "a.json", [{"id": 1, "annotations": annotations, "data": {"image": "12345678-a.png"}}])
     layout = FORMATS["label-studio"](tmp_path / "a.json")
@@ -250,7 +250,7 @@ def test_label_studio_turns_in_pixels_and_takes_one_annotation(tmp_path: Path) -
         tmp_path / "a.json", [{**content[0], "annotations": [annotations[0], {"result": results}, annotations[3]]}]
     )
     assert drawn(tmp_path).any()
-    for annotations in ([], [{"result": results, "was_cancelled": True}]):
+    for annotations in ([], [{"result": results, "was_canceled": True}]):
         write_json(tmp_path / "a.json", [{**content[0], "annotations": annotations}])
         (problem,) = FORMATS["label-studio"](tmp_path).problems
         assert (problem.kind, problem.usable) == ("missing mask", False)
@@ -311,17 +311,17 @@ def test_trainval_is_for_training_where_there_is_no_train(tmp_path: Path) -> Non
     )
     layout = FORMATS["coco"](tmp_path)
     assert len(layout.records) == 1 and all(problem.usable for problem in layout.problems)
-    assert "none of its 1 photos is here" in str(layout.problems[0])
+    assert "none of its 1 images is here" in str(layout.problems[0])
 
 
 def test_a_path_never_leads_out_of_the_folder(tmp_path: Path) -> None:
     save(tmp_path / "secret.png", np.zeros((6, 8, 3), np.uint8))
     for name in ("../secret.png", str(tmp_path / "secret.png"), "..\\secret.png", "images/../../secret.png"):
         coco_file(tmp_path / "data" / "a.json", {"segmentation": [box(0, 0, 2, 2)]}, file_name=name)
-        with pytest.raises(DataError, match=r"a\.json, image 1: no such photo here"):
+        with pytest.raises(DataError, match=r"a\.json, image 1: no such image here"):
             load_dataset(tmp_path / "data")
         write_json(tmp_path / "me" / "a.json", {"version": "5", "shapes": [], "imagePath": name})
-        with pytest.raises(DataError, match=r"a\.json: no such photo here"):
+        with pytest.raises(DataError, match=r"a\.json: no such image here"):
             load_dataset(tmp_path / "me")
 
 
@@ -382,7 +382,7 @@ def test_broken_outlines_of_coco(annotations: list[dict[str, Any]], wrong: str, 
         ({"images": [{"id": 1, "file_name": "a.png"}] * 2}, "two images have the id 1"),
         ({"images": [{"id": 1, "file_name": "a.png"}, {"id": 2, "file_name": "a.png"}]}, "listed twice"),
         ({"images": [{"id": 1, "file_name": "a.png", "width": "8", "height": 6}]}, "whole numbers"),
-        ({"images": [{"id": 1, "file_name": "gone.png"}]}, "no such photo here: gone.png"),
+        ({"images": [{"id": 1, "file_name": "gone.png"}]}, "no such image here: gone.png"),
         ({"images": ...}, 'no "images"'),
         ({"annotations": ...}, 'no "annotations"'),
         ({"categories": ...}, 'no "categories"'),
@@ -396,11 +396,11 @@ def test_broken_files_of_coco(change: dict[str, Any], wrong: str, tmp_path: Path
     assert str(error.value).startswith(str(tmp_path / "a.json"))
 
 
-def test_a_photo_of_another_size_than_its_outlines(tmp_path: Path) -> None:
+def test_a_image_of_another_size_than_its_outlines(tmp_path: Path) -> None:
     coco_file(tmp_path / "a.json", SQUARE, width=80, height=60)
     for classes in ([], ["dog"]):
         data = load_dataset(tmp_path, classes=classes)
-        with pytest.raises(DataError, match=r"a\.json, image 1: drawn on a photo of 80x60, but the photo is 8x6"):
+        with pytest.raises(DataError, match=r"a\.json, image 1: drawn on an image of 80x60, but the image is 8x6"):
             read_image_and_mask(data.train[0], data.reading)
 
 
@@ -429,7 +429,7 @@ def test_what_is_no_json(text: bytes, tmp_path: Path) -> None:
         ("nan .1 .1 .5 .5 .2 .2", "no number of a class"),
         ("cat .1 .1 .5 .5 .2 .2", "something else than numbers"),
         ("0 .1 .1 .5 .5 .2 1.2", "far outside"),
-        ("0 .1 .1 .5 .5 .2 -.2", "outside the photo"),
+        ("0 .1 .1 .5 .5 .2 -.2", "outside the image"),
         ("0 .1 .1 .5 .5 .2 nan", "no number"),
         ("0 .1 .1 .5 .5 .2 .2 .3", "an x and a y"),
         ("0 .1 .1", "fewer than 3 points"),
@@ -495,9 +495,9 @@ POINTS = [[0, 0], [2, 0], [2, 2]]
         ({"shapes": [{"label": "a", "points": POINTS, "shape_type": "circle"}]}, "two points"),
         ({"shapes": [{"label": "a", "points": POINTS[:2], "shape_type": "star"}]}, "none that pixelwise draws"),
         ({"shapes": [{"label": "a", "points": POINTS[:2], "shape_type": ["mask"]}]}, "none that pixelwise draws"),
-        ({"shapes": [{"label": "a", "points": POINTS[:2], "shape_type": "mask", "mask": "x"}]}, "no picture in base64"),
+        ({"shapes": [{"label": "a", "points": POINTS[:2], "shape_type": "mask", "mask": "x"}]}, "no image in base64"),
         ({"imageWidth": -8}, "whole numbers"),
-        ({"imagePath": "b.png"}, "no such photo here: b.png"),
+        ({"imagePath": "b.png"}, "no such image here: b.png"),
         ({"imagePath": 3}, "imagePath must be"),
         ({"imagePath": None}, "imagePath is empty"),
     ],
@@ -524,8 +524,8 @@ def region(**value: Any) -> list[dict[str, Any]]:
     [
         ({"annotations": 3}, 'list of "annotations"'),
         ({"annotations": [{}]}, 'without a list "result"'),
-        ({"data": {}}, "names no photo"),
-        ({"data": {"image": "gone.png"}}, "no such photo here: gone.png"),
+        ({"data": {}}, "names no image"),
+        ({"data": {"image": "gone.png"}}, "no such image here: gone.png"),
         ({"id": 2}, "two tasks have the id 2"),
         ({"data": {"image": "00000000-b.png"}}, "may both be of b.png"),
         ({"annotations": region(points=POINTS)}, "must have one label, and has 0"),

@@ -48,7 +48,7 @@ def scenes(writer: str) -> list[Sample]:
 
 
 def pairs(data: DatasetIndex) -> dict[str, list[tuple[bytes, bytes]]]:
-    """Of each split the pixels of photos and masks, in order."""
+    """Of each split the pixels of images and masks, in order."""
     return {
         split: [(image.tobytes(), mask.tobytes()) for image, mask in
                 (read_image_and_mask(record, data.reading) for record in getattr(data, split))]
@@ -79,7 +79,7 @@ def test_what_is_counted_is_what_was_written(writer: str, tmp_path: Path) -> Non
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     found = inspect(tmp_path)
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
-    assert found.photos == found.masks == 6
+    assert found.images == found.masks == 6
     pixels = np.bincount(np.concatenate([sample.mask.ravel() for sample in samples]), minlength=256)
     counted = {each.name: each for each in found.classes if each.pixels}
     if found.data.reading.multilabel:  # background is a layer like the others, or none
@@ -92,7 +92,7 @@ def test_what_is_counted_is_what_was_written(writer: str, tmp_path: Path) -> Non
         assert sum(each.share for each in counted.values()) == pytest.approx(1)
         total = sum(sample.mask.size for sample in samples)
         assert found.ignored == pytest.approx(pixels[IGNORE_INDEX] / total)
-    assert all(each.photos == 6 for each in counted.values()) and len(counted) >= 2
+    assert all(each.images == 6 for each in counted.values()) and len(counted) >= 2
     assert not [problem for problem in found.problems if not problem.usable]
 
 
@@ -110,12 +110,12 @@ def test_a_plan_reads_it_the_same_way_again(writer: str, tmp_path: Path) -> None
 def test_classes_that_were_merged_stay_merged(writer: str, tmp_path: Path) -> None:
     WRITERS[writer][1](tmp_path / "data", scenes(writer), CLASSES)
     level = {"two folders": {"cat": "1", "猫 dog": "2", "background": "0"}}.get(writer, {})
-    if writer == "voc":  # by the colours of the palette
+    if writer == "voc":  # by the colors of the palette
         (tmp_path / "data" / "labelmap.txt").unlink()
-        level = {name: "#{:02x}{:02x}{:02x}".format(*folders.COLOURS[i]) for i, name in enumerate(CLASSES)}
+        level = {name: "#{:02x}{:02x}{:02x}".format(*folders.COLORS[i]) for i, name in enumerate(CLASSES)}
     merged = tuple((level.get(name, name), "animal") for name in CLASSES[1:])
     rest = () if writer == "coco runs" else ((level["background"], "background"),)
-    void = {"two folders": ("255",), "voc": ("#{:02x}{:02x}{:02x}".format(*folders.VOID_COLOUR),)}
+    void = {"two folders": ("255",), "voc": ("#{:02x}{:02x}{:02x}".format(*folders.VOID_COLOR),)}
     data = inspect(tmp_path / "data", LabelOptions(mask_map=(*rest, *merged), ignore=void.get(writer, ()))).data
     assert sorted(data.classes) == ["animal", "background"]
     (tmp_path / "data.yaml").write_text(DatasetSpec.of(data).to_yaml(), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Folders of pictures: every layout reads back to the photos and masks that were written, and nothing is guessed."""
+"""Folders of images: every layout reads back to the images and masks that were written, and nothing is guessed."""
 
 import os
 from collections.abc import Sequence
@@ -15,13 +15,13 @@ from pixelwise.data.io.mask import read_mask
 from pixelwise.data.schema import SPLITS, FormatResult, LabelMap
 from pixelwise.errors import DataError
 from tests.data.formats.writers.folders import (
-    IN_COLOURS,
+    IN_COLORS,
     LABEL_IDS,
     NO_SPLITS,
-    VOID_COLOUR,
+    VOID_COLOR,
     WRITERS,
     Sample,
-    colours,
+    colors,
     draw_scenes,
     lines,
     save,
@@ -43,11 +43,11 @@ def samples() -> list[Sample]:
 def encoding(writer: str, layout: FormatResult, classes: Sequence[str]) -> LabelMap:
     """What the masks of a writer mean: as the format says, else as they were written."""
     if layout.encoding is not None:
-        return layout.encoding if layout.encoding.mapping else LabelMap("layers", {0: 0, 255: 1})
-    if writer in IN_COLOURS:
-        table = (*((colour, index) for index, colour in enumerate(colours(len(classes)))), (VOID_COLOUR, 255))
-        return LabelMap("colours", {r << 16 | g << 8 | b: index for (r, g, b), index in table})
-    return LabelMap("values", {index: index for index in (*range(len(classes)), 255)})
+        return layout.encoding if layout.encoding.mapping else LabelMap("multilabel", {0: 0, 255: 1})
+    if writer in IN_COLORS:
+        table = (*((color, index) for index, color in enumerate(colors(len(classes)))), (VOID_COLOR, 255))
+        return LabelMap("rgb", {r << 16 | g << 8 | b: index for (r, g, b), index in table})
+    return LabelMap("index", {index: index for index in (*range(len(classes)), 255)})
 
 
 def check_same(writer: str, layout: FormatResult, samples: Sequence[Sample], classes: Sequence[str]) -> None:
@@ -61,7 +61,7 @@ def check_same(writer: str, layout: FormatResult, samples: Sequence[Sample], cla
             if writer not in NO_SPLITS:
                 assert split == {("ade20k", "test"): "val"}.get((writer, sample.split), sample.split)
             mask = read_mask(record.mask, masks, sample.mask.shape)
-            if masks.kind == "layers":
+            if masks.kind == "multilabel":
                 assert layout.classes == tuple(sorted(classes))
                 for name, layer in zip(layout.classes, mask, strict=True):
                     assert np.array_equal(layer, sample.mask == classes.index(name))
@@ -112,7 +112,7 @@ def test_no_file_is_opened_that_is_no_text(
 
 
 @pytest.mark.parametrize("writer", WRITERS)
-def test_real_photos_are_read_back(writer: str, real_samples: tuple[list[Sample], list[str]], tmp_path: Path) -> None:
+def test_real_images_are_read_back(writer: str, real_samples: tuple[list[Sample], list[str]], tmp_path: Path) -> None:
     samples, classes = real_samples
     format, write = WRITERS[writer]
     write(tmp_path, samples, classes)
@@ -169,8 +169,8 @@ def test_carvana_names_its_classes_where_the_files_are_its_own(samples: list[Sam
 def test_voc_has_its_own_classes_or_those_of_labelmap(samples: list[Sample], tmp_path: Path) -> None:
     write_voc(tmp_path / "cvat", samples, CLASSES)
     layout = FORMATS["voc"](tmp_path / "cvat")
-    assert layout.classes == () and list(layout.colour_names.values()) == list(CLASSES)
-    assert layout.colour_names[200 << 16] == "cat"
+    assert layout.classes == () and list(layout.color_names.values()) == list(CLASSES)
+    assert layout.color_names[200 << 16] == "cat"
     write_voc_official(tmp_path / "own", samples, CLASSES)
     layout = FORMATS["voc"](tmp_path / "own")
     assert layout.classes == VOC_CLASSES and len(layout.classes) == 21 == len(layout.palette)
@@ -179,13 +179,13 @@ def test_voc_has_its_own_classes_or_those_of_labelmap(samples: list[Sample], tmp
     assert FORMATS["voc"](tmp_path / "own" / "VOCdevkit" / "VOC2012") is not None
 
 
-def test_voc_with_trainval_alone_and_photos_that_no_list_names(samples: list[Sample], tmp_path: Path) -> None:
+def test_voc_with_trainval_alone_and_images_that_no_list_names(samples: list[Sample], tmp_path: Path) -> None:
     write_voc_official(tmp_path, samples, CLASSES)
     root = tmp_path / "VOCdevkit" / "VOC2012"
     lists = root / "ImageSets" / "Segmentation"
     (lists / "train.txt").rename(lists / "trainval.txt")
     (lists / "val.txt").unlink()
-    lines(lists / "test.txt", ["2008_009999", "2008_009998"])  # whose photos are not public
+    lines(lists / "test.txt", ["2008_009999", "2008_009998"])  # whose images are not public
     for name in ("2009_000001", "2009_000002"):  # for detection, without a mask
         save(root / "JPEGImages" / f"{name}.jpg", samples[0].image)
     layout = FORMATS["voc"](tmp_path)
@@ -215,7 +215,7 @@ def test_cityscapes_strata_and_blank_test_masks(samples: list[Sample], tmp_path:
         (tmp_path / top / "test" / "aachen").rename(tmp_path / top / "test" / "berlin")
     layout = FORMATS["cityscapes"](tmp_path)
     assert (len(layout.train), len(layout.val), len(layout.test)) == (3, 1, 0)
-    assert [(problem.kind, problem.usable) for problem in layout.problems] == [("photos without masks", True)]
+    assert [(problem.kind, problem.usable) for problem in layout.problems] == [("images without masks", True)]
 
 
 def test_ade20k_by_its_file_names(samples: list[Sample], tmp_path: Path) -> None:

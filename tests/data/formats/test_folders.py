@@ -1,4 +1,4 @@
-"""`folders`: which mask belongs to which photo, what the classes are called, and what is refused as ambiguous."""
+"""`folders`: which mask belongs to which image, what the classes are called, and what is refused as ambiguous."""
 
 import os
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from tests.data.formats.writers.folders import lines
 
 
 def touch(root: Path, *files: str) -> Path:
-    """Empty files: nothing of a picture is read here."""
+    """Empty files: nothing of an image is read here."""
     for file in files:
         path = root / file
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -23,7 +23,7 @@ def touch(root: Path, *files: str) -> Path:
 
 
 def pairs(layout: FormatResult | None, root: Path, split: str = "train") -> dict[str, str]:
-    """Photo → mask, as paths below the root."""
+    """Image → mask, as paths below the root."""
     assert layout is not None
     return {
         record.image.relative_to(root).as_posix(): record.mask.relative_to(root).as_posix()
@@ -44,7 +44,7 @@ def unsaid(root: Path, *parts: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("photo", "mask"),
+    ("image", "mask"),
     [
         ("images/1.jpg", "masks/1.png"),
         ("Image/1.JPG", "Mask/1.PNG"),
@@ -89,12 +89,12 @@ def unsaid(root: Path, *parts: str) -> list[str]:
         ("1_sat.jpg", "1_mask.png"),
     ],
 )
-def test_a_photo_and_its_mask(photo: str, mask: str, tmp_path: Path) -> None:
-    more = [name.replace("1", "2").replace("case", "other") for name in (photo, mask)]
+def test_a_image_and_its_mask(image: str, mask: str, tmp_path: Path) -> None:
+    more = [name.replace("1", "2").replace("case", "other") for name in (image, mask)]
     if mask == "1_L_gt.png":
-        photo, more[0] = "1_L.jpg", "2_L.jpg"
-    layout = folders(touch(tmp_path, photo, mask, *more))
-    assert pairs(layout, tmp_path) == {photo: mask, more[0]: more[1]}
+        image, more[0] = "1_L.jpg", "2_L.jpg"
+    layout = folders(touch(tmp_path, image, mask, *more))
+    assert pairs(layout, tmp_path) == {image: mask, more[0]: more[1]}
     assert layout.problems == () and layout.encoding is None
 
 
@@ -103,7 +103,7 @@ def test_endings_of_any_word_where_all_have_them(tmp_path: Path) -> None:
     assert pairs(folders(tmp_path), tmp_path)["images/21_training.tif"] == "masks/21_manual1.gif"
     # One that fits nothing: then none is paired by such a rule.
     touch(tmp_path, "masks/23_manual1.gif")
-    assert unsaid(tmp_path, "no photo has a mask of its name", "images/21_training.tif", "masks/21_manual1.gif") == []
+    assert unsaid(tmp_path, "no image has a mask of its name", "images/21_training.tif", "masks/21_manual1.gif") == []
 
 
 def test_numbers_in_names_are_no_endings(tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ def test_numbers_in_names_are_no_endings(tmp_path: Path) -> None:
     kinds = {problem.kind: problem.file for problem in folders(tmp_path).problems}
     assert kinds == {
         "missing mask": str(tmp_path / "images/b.jpg"),
-        "missing photo": str(tmp_path / "masks/b_2.png"),
+        "missing image": str(tmp_path / "masks/b_2.png"),
     }
 
 
@@ -121,7 +121,7 @@ def test_the_same_names_in_folders_stay_apart(tmp_path: Path) -> None:
     layout = folders(tmp_path)
     assert pairs(layout, tmp_path) == {f"images/train/{d}/1.jpg": f"masks/train/{d}/1.png" for d in ("mon", "tue")}
     assert pairs(layout, tmp_path, "val") == {f"images/val/{d}/1.jpg": f"masks/val/{d}/1.png" for d in ("mon", "tue")}
-    # A photo never takes the mask of the same name in another folder.
+    # An image never takes the mask of the same name in another folder.
     (tmp_path / "masks/train/tue/1.png").unlink()
     (tmp_path / "images/train/mon/1.jpg").unlink()
     layout = folders(tmp_path)
@@ -129,7 +129,7 @@ def test_the_same_names_in_folders_stay_apart(tmp_path: Path) -> None:
     assert {p.file for p in layout.problems if not p.usable} == {str(tmp_path / "masks/train/mon/1.png")}
 
 
-def test_photos_in_one_folder_and_masks_by_split(tmp_path: Path) -> None:
+def test_images_in_one_folder_and_masks_by_split(tmp_path: Path) -> None:
     touch(tmp_path, "images/1.jpg", "images/2.jpg", "masks/train/1.png", "masks/val/2.png")
     layout = folders(tmp_path)
     assert pairs(layout, tmp_path) == {"images/1.jpg": "masks/train/1.png"}
@@ -142,7 +142,7 @@ def test_missing_ones_are_problems_and_no_records(tmp_path: Path) -> None:
     assert pairs(layout, tmp_path) == {"images/1.jpg": "masks/1.png"}
     found = [(p.kind, p.file, p.usable) for p in layout.problems]
     assert found == [
-        ("missing photo", str(tmp_path / "masks/3.png"), False),
+        ("missing image", str(tmp_path / "masks/3.png"), False),
         ("missing mask", str(tmp_path / "images/2.jpg"), False),
     ]
 
@@ -156,11 +156,11 @@ def test_a_test_split_without_masks_is_left_out_with_a_note(layout: str, tmp_pat
         touch(tmp_path, *layout.format(name, name, name).split())
     found = folders(tmp_path)
     assert len(found.train) == 3 and found.test == ()
-    assert [(p.kind, p.usable) for p in found.problems] == [("photos without masks", True)]
-    assert "3 photos" in found.problems[0].what and "test" in found.problems[0].file
+    assert [(p.kind, p.usable) for p in found.problems] == [("images without masks", True)]
+    assert "3 images" in found.problems[0].what and "test" in found.problems[0].file
 
 
-def test_other_pictures_around_are_left_out_with_a_note(tmp_path: Path) -> None:
+def test_other_images_around_are_left_out_with_a_note(tmp_path: Path) -> None:
     touch(tmp_path, "logo.png", "train/1.jpg", "trainannot/1.png", "plots/loss.png")
     layout = folders(tmp_path)
     assert pairs(layout, tmp_path) == {"train/1.jpg": "trainannot/1.png"}
@@ -175,28 +175,28 @@ def test_two_folders_of_masks_are_refused(tmp_path: Path) -> None:
     assert unsaid(tmp_path, "both labels/ and masks/", "move one of the folders away") == []
 
 
-def test_a_second_folder_without_pictures_is_no_candidate(tmp_path: Path) -> None:
+def test_a_second_folder_without_images_is_no_candidate(tmp_path: Path) -> None:
     touch(tmp_path, "images/1.jpg", "masks/1.png", "labels/1.txt", "annotations/1.xml")
     assert pairs(folders(tmp_path), tmp_path) == {"images/1.jpg": "masks/1.png"}
 
 
-def test_two_folders_of_photos_are_refused(tmp_path: Path) -> None:
+def test_two_folders_of_images_are_refused(tmp_path: Path) -> None:
     touch(tmp_path, "images/1.jpg", "rgb/1.jpg", "masks/1.png")
-    assert unsaid(tmp_path, "masks/1.png", "two photos", "images/1.jpg, rgb/1.jpg") == []
+    assert unsaid(tmp_path, "masks/1.png", "two images", "images/1.jpg, rgb/1.jpg") == []
 
 
 @pytest.mark.parametrize("second", ["masks/1.gif", "masks/1_mask.png", "masks/1.PNG"])
-def test_two_masks_of_one_photo_are_refused(second: str, tmp_path: Path) -> None:
+def test_two_masks_of_one_image_are_refused(second: str, tmp_path: Path) -> None:
     touch(tmp_path, "images/1.jpg", "masks/1.png", second)
     assert unsaid(tmp_path, "images/1.jpg", "two masks", "masks/1.png", second, "move one away") == []
 
 
-def test_two_masks_beside_a_photo_are_refused(tmp_path: Path) -> None:
+def test_two_masks_beside_a_image_are_refused(tmp_path: Path) -> None:
     touch(tmp_path, "1.jpg", "1_mask.png", "1_seg.png")
     assert unsaid(tmp_path, "1.jpg", "two masks", "1_mask.png", "1_seg.png") == []
 
 
-def test_two_photos_of_one_name_are_refused(tmp_path: Path) -> None:
+def test_two_images_of_one_name_are_refused(tmp_path: Path) -> None:
     touch(tmp_path, "images/1.jpg", "images/1.webp", "masks/1.png")
     assert unsaid(tmp_path, "masks/1.png", "images/1.jpg, images/1.webp") == []
 
@@ -217,7 +217,7 @@ def test_several_data_sets_in_one_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("photo", "mask"),
+    ("image", "mask"),
     [
         ("images/{name}.jpg", "masks/{label}/{name}.png"),
         ("images/{name}.jpg", "masks/{label}/{name}_mask.png"),
@@ -227,13 +227,13 @@ def test_several_data_sets_in_one_folder(tmp_path: Path) -> None:
         ("images/sub/{name}.jpg", "masks/sub/{label}/{name}.png"),
     ],
 )
-def test_a_folder_a_class_is_multilabel(photo: str, mask: str, tmp_path: Path) -> None:
-    touch(tmp_path, *(photo.format(name=name) for name in "12"))
+def test_a_folder_a_class_is_multilabel(image: str, mask: str, tmp_path: Path) -> None:
+    touch(tmp_path, *(image.format(name=name) for name in "12"))
     shown = [("1", "sign"), ("1", "person"), ("2", "person")]
     touch(tmp_path, *(mask.format(name=name, label=label) for name, label in shown))
     layout = folders(tmp_path)
     assert layout.classes == ("person", "sign") and layout.problems == ()
-    assert (layout.encoding.kind, dict(layout.encoding.mapping)) == ("layers", {})
+    assert (layout.encoding.kind, dict(layout.encoding.mapping)) == ("multilabel", {})
     masks = [record.mask for record in layout.train]
     assert masks == [
         MultilabelMask(tuple(tmp_path / mask.format(name="1", label=label) for label in ("person", "sign"))),
@@ -241,7 +241,7 @@ def test_a_folder_a_class_is_multilabel(photo: str, mask: str, tmp_path: Path) -
     ]
 
 
-def test_folders_with_one_mask_a_photo_are_not_multilabel(tmp_path: Path) -> None:
+def test_folders_with_one_mask_a_image_are_not_multilabel(tmp_path: Path) -> None:
     touch(tmp_path, "images/1.jpg", "images/2.jpg", "masks/cats/1.png", "masks/dogs/2.png")
     layout = folders(tmp_path)
     assert pairs(layout, tmp_path) == {"images/1.jpg": "masks/cats/1.png", "images/2.jpg": "masks/dogs/2.png"}
@@ -281,11 +281,11 @@ def test_without_a_list_for_training_the_others_train(tmp_path: Path) -> None:
     assert list(pairs(layout, tmp_path, "val")) == ["images/1.jpg"]
 
 
-def test_lines_without_a_photo(tmp_path: Path) -> None:
+def test_lines_without_a_image(tmp_path: Path) -> None:
     touch(tmp_path, "images/1.jpg", "masks/1.png")
     lines(tmp_path / "train.txt", ["1", "2"])
     problem = folders(tmp_path).problems[0]
-    assert (problem.kind, problem.file) == ("missing photo", "2") and "train.txt" in problem.what
+    assert (problem.kind, problem.file) == ("missing image", "2") and "train.txt" in problem.what
     lines(tmp_path / "train.txt", ["2", "3"])
     assert unsaid(tmp_path, "train.txt", "none of its lines", "2") == []
 
@@ -314,16 +314,16 @@ SKY_ROAD = {0x408040: "sky", 0x0000FF: "road"}
         ("Classes.TXT", "0: sky\n1: road\n", "value_names", {0: "sky", 1: "road"}),
         ("codes.txt", "sky\nroad", "listed", ("sky", "road")),
         ("classes.txt", "class 1\nclass 2", "listed", ("class 1", "class 2")),
-        ("label_colors.txt", "64 128 64\tsky\n0 0 255\t\troad\n", "colour_names", SKY_ROAD),
-        ("class_dict.csv", "name,r,g,b\nsky,64,128,64\nroad, 0, 0, 255\n", "colour_names", SKY_ROAD),
-        ("class_dict.csv", "r,g,b,name\n64,128,64,sky\n", "colour_names", {0x408040: "sky"}),
-        ("labelmap.txt", "# label:color_rgb\nsky:64,128,64::\nroad:0,0,255::a,b\n", "colour_names", SKY_ROAD),
+        ("label_colors.txt", "64 128 64\tsky\n0 0 255\t\troad\n", "color_names", SKY_ROAD),
+        ("class_dict.csv", "name,r,g,b\nsky,64,128,64\nroad, 0, 0, 255\n", "color_names", SKY_ROAD),
+        ("class_dict.csv", "r,g,b,name\n64,128,64,sky\n", "color_names", {0x408040: "sky"}),
+        ("labelmap.txt", "# label:color_rgb\nsky:64,128,64::\nroad:0,0,255::a,b\n", "color_names", SKY_ROAD),
         ("_classes.csv", "Pixel Value, Class\n0, sky\n1, road\n", "value_names", {0: "sky", 1: "road"}),
         ("_classes.json", '{"sky": 0, "road": 3}', "value_names", {0: "sky", 3: "road"}),
         ("classes.json", '{"0": "sky", "3": "road"}', "value_names", {0: "sky", 3: "road"}),
         ("classes.json", '["sky", "road"]', "listed", ("sky", "road")),
-        ("label_map.json", '{"sky": [1, 2, 3]}', "colour_names", {0x010203: "sky"}),
-        ("classes.json", '[{"name": "sky", "color": "#010203"}]', "colour_names", {0x010203: "sky"}),
+        ("label_map.json", '{"sky": [1, 2, 3]}', "color_names", {0x010203: "sky"}),
+        ("classes.json", '[{"name": "sky", "color": "#010203"}]', "color_names", {0x010203: "sky"}),
         ("classes.json", '{"classes": [{"id": 4, "name": "sky"}]}', "value_names", {4: "sky"}),
     ],
 )  # fmt: skip
@@ -335,7 +335,7 @@ def test_files_that_name_the_classes(
     (tmp_path / place / file).write_text(text, encoding="utf-8")
     layout = folders(tmp_path)
     assert getattr(layout, field) == names
-    others = {"listed", "value_names", "colour_names"} - {field}
+    others = {"listed", "value_names", "color_names"} - {field}
     assert not any(getattr(layout, other) for other in others)
 
 
@@ -428,5 +428,5 @@ def test_pipes_and_dangling_links_are_files_that_nobody_waits_for(tmp_path: Path
 
 
 @pytest.mark.parametrize("files", [[], ["images/1.jpg"], ["masks/1.png"], ["1.jpg", "2.png"], ["a/1.jpg", "b/1.jpg"]])
-def test_pictures_that_are_no_pairs_are_not_of_this_format(files: Sequence[str], tmp_path: Path) -> None:
+def test_images_that_are_no_pairs_are_not_of_this_format(files: Sequence[str], tmp_path: Path) -> None:
     assert folders(touch(tmp_path, *files)) is None

@@ -71,7 +71,7 @@ def test_classes_are_named_as_the_files_say(pets: pw.DatasetIndex) -> None:
     assert pets.classes == ("pet", "background", "border")
     assert pets.reading.masks.mapping == {1: 0, 2: 1, 3: 2} == {PET: 0, BACKGROUND: 1, BORDER: 2}
     assert len(pets.palette) == len(set(pets.palette)) == 3
-    assert all(0 <= level <= 255 for colour in pets.palette for level in colour)
+    assert all(0 <= level <= 255 for color in pets.palette for level in color)
     for record in pets.train + pets.test:
         mask = read_mask(record.mask, pets.reading.masks)
         assert set(np.unique(mask)) == {0, 1, 2}
@@ -99,22 +99,22 @@ def test_comments_and_blank_lines_in_lists_are_skipped(copy: Path, pets: pw.Data
     assert stems == [record.image.stem for record in pets.train]
 
 
-def test_only_listed_photos_are_taken(copy: Path, pets: pw.DatasetIndex) -> None:
+def test_only_listed_images_are_taken(copy: Path, pets: pw.DatasetIndex) -> None:
     (copy / "images" / "Cat_999.jpg").write_bytes(b"")
     (copy / "images" / "Cat_1.mat").write_bytes(b"")
     found = load_dataset(str(copy))
     assert (len(found.train), len(found.test)) == (len(pets.train), len(pets.test))
 
 
-def test_a_missing_photo_is_named(copy: Path) -> None:
+def test_a_missing_image_is_named(copy: Path) -> None:
     missing = copy / "images" / f"{listed(copy, 'trainval')[5]}.jpg"
     missing.unlink()
     with pytest.raises(DataError) as error:
         load_dataset(copy)
-    one_line_about(error, missing, "no such photo", "trainval.txt")
+    one_line_about(error, missing, "no such image", "trainval.txt")
 
 
-def test_a_missing_mask_is_named_with_its_photo(copy: Path) -> None:
+def test_a_missing_mask_is_named_with_its_image(copy: Path) -> None:
     name = listed(copy, "test")[3]
     mask = copy / "annotations" / "trimaps" / f"{name}.png"
     mask.unlink()
@@ -138,11 +138,11 @@ def test_a_list_that_cannot_be_read_is_named(split: str, how: str, copy: Path) -
     assert "None" not in str(error.value)
 
 
-def test_an_empty_list_is_a_split_without_photos(copy: Path) -> None:
+def test_an_empty_list_is_a_split_without_images(copy: Path) -> None:
     (copy / "annotations" / "test.txt").write_text("# none yet\n")
     data = load_dataset(copy)
     assert data.test == () and len(data.train) == 12
-    with pytest.raises(DataError, match="no 'test' split; splits with photos: train"):
+    with pytest.raises(DataError, match="no 'test' split; splits with images: train"):
         data.records("test")
 
 
@@ -188,10 +188,10 @@ def test_home_is_understood(pets_folder: Path, pets: pw.DatasetIndex, monkeypatc
     assert load_dataset(f"~/{pets_folder.name}").train == pets.train
 
 
-# --- the real photos
+# --- the real images
 
 
-def test_the_real_photos(real_pets: pw.DatasetIndex) -> None:
+def test_the_real_images(real_pets: pw.DatasetIndex) -> None:
     """The copy of three breeds, or the full data set."""
     counts = len(real_pets.train), len(real_pets.test)
     assert counts in ((300, 298), (3680, 3669))
@@ -205,7 +205,7 @@ def test_the_real_photos(real_pets: pw.DatasetIndex) -> None:
             mask = read_mask(record.mask, real_pets.reading.masks)  # raises for a value outside the classes
             shares += np.bincount(mask.ravel(), minlength=3) / mask.size
         shares /= shares.sum()
-        # The data set's own: the background is most of a photo, the border an eighth.
+        # The data set's own: the background is most of an image, the border an eighth.
         assert shares[1] > shares[0] > shares[2] > 0.08
         image, mask = read_image_and_mask(real_pets.test[0], real_pets.reading)
         assert image.shape[:2] == mask.shape

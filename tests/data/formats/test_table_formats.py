@@ -1,4 +1,4 @@
-"""Tables of photos and Hugging Face's data sets: read back as written, from anywhere, and told where they are wrong."""
+"""Tables of images and Hugging Face's data sets: read back as written, from anywhere, and told where they are wrong."""
 
 import builtins
 import json
@@ -56,7 +56,7 @@ def check_same(writer: str, found: Any, masks: LabelMap, samples: Sequence[Sampl
             sample = left.pop(read_image(record.image).tobytes())
             assert split == ("train" if writer in NO_SPLITS else sample.split)
             mask = read_mask(record.mask, masks, sample.mask.shape)
-            if masks.kind == "layers":
+            if masks.kind == "multilabel":
                 for index, layer in enumerate(mask):
                     assert np.array_equal(layer, sample.mask == index)
             else:
@@ -66,9 +66,9 @@ def check_same(writer: str, found: Any, masks: LabelMap, samples: Sequence[Sampl
 
 def encoding(layout: FormatResult, classes: Sequence[str]) -> LabelMap:
     if layout.encoding is not None:
-        assert (layout.encoding, layout.classes) == (LabelMap("layers"), tuple(classes))
-        return LabelMap("layers", {0: 0, 255: 1})
-    return LabelMap("values", {index: index for index in (*range(len(classes)), 255)})
+        assert (layout.encoding, layout.classes) == (LabelMap("multilabel"), tuple(classes))
+        return LabelMap("multilabel", {0: 0, 255: 1})
+    return LabelMap("index", {index: index for index in (*range(len(classes)), 255)})
 
 
 # --- every writer
@@ -113,7 +113,7 @@ def test_records_travel_to_other_processes(writer: str, samples: list[Sample], t
     assert layout is not None
     wanted = [read_image(record.image).tobytes() for record in layout.records]
     sent = pickle.dumps(layout.records)
-    assert len(sent) < 1000 * len(samples), "no picture is in a record"
+    assert len(sent) < 1000 * len(samples), "no image is in a record"
     images = [record.image for record in pickle.loads(sent)]
     assert [read_image(image).tobytes() for image in images] == wanted
     with ThreadPoolExecutor(8) as pool:
@@ -124,7 +124,7 @@ def test_records_travel_to_other_processes(writer: str, samples: list[Sample], t
 
 
 @pytest.mark.parametrize("writer", WRITERS)
-def test_real_photos_are_read_back(writer: str, real_samples: tuple[list[Sample], list[str]], tmp_path: Path) -> None:
+def test_real_images_are_read_back(writer: str, real_samples: tuple[list[Sample], list[str]], tmp_path: Path) -> None:
     samples, classes = real_samples
     format, write = WRITERS[writer]
     write(tmp_path, samples, classes)
@@ -138,7 +138,7 @@ def test_real_photos_are_read_back(writer: str, real_samples: tuple[list[Sample]
 
 @pytest.fixture
 def folder(samples: list[Sample], tmp_path: Path) -> Path:
-    """Photos a/0.png … and masks m/0.png …, no table yet; in folders whose names say nothing."""
+    """Images a/0.png … and masks m/0.png …, no table yet; in folders whose names say nothing."""
     for index, sample in enumerate(samples):
         save(tmp_path / "a" / f"{index}.png", sample.image)
         save(tmp_path / "m" / f"{index}.png", sample.mask)
@@ -171,7 +171,7 @@ def test_a_name_of_a_table_is_the_split_of_its_rows(folder: Path) -> None:
     layout = FORMATS["table"](folder)
     assert [record.image.name for record in (*layout.train, *layout.val, *layout.test)] == ["0.png", "1.png", "2.png"]
     lines(folder / "pets_valid.csv", ["image,mask", "a/3.png,m/3.png"])
-    with pytest.raises(DataError, match=r"pets_test.csv: lists photos and masks, as .*pets_train.csv does; point DATA"):
+    with pytest.raises(DataError, match=r"pets_test.csv: lists images and masks, as .*pets_train.csv does; point DATA"):
         FORMATS["table"](folder)
 
 
@@ -181,10 +181,10 @@ def test_columns_are_told_by_what_they_hold(folder: Path) -> None:
         assert [record.mask.name for record in FORMATS["table"](root).train] == ["0.png", "1.png"]
     path = table(folder, "image,mask_sky,mask_area", "a/0.png,m/0.png,17", "a/1.png,,")
     layout = FORMATS["table"](path)
-    assert layout.classes == ("sky",) and layout.train[1].mask.pictures == (None,)
+    assert layout.classes == ("sky",) and layout.train[1].mask.images == (None,)
 
 
-def test_other_tables_are_no_tables_of_photos(folder: Path) -> None:
+def test_other_tables_are_no_tables_of_images(folder: Path) -> None:
     for header, row in (
         ("name,r,g,b", "cat,1,2,3"),
         ("Pixel Value, Class", "0, cat"),
@@ -247,7 +247,7 @@ def test_tables_that_cannot_be_read_are_named(folder: Path) -> None:
     assert FORMATS["table"](folder) is None, "a file of something else in a folder of masks"
     lines(folder / "a" / "1.csv", ["image,mask", "0.png,../m/0.png"])
     lines(folder / "a" / "2.csv", ["image,mask", "0.png,../m/0.png"])
-    with pytest.raises(DataError, match=f"{folder}/a/1.csv: lists photos and masks, as {folder}/a/2.csv does"):
+    with pytest.raises(DataError, match=f"{folder}/a/1.csv: lists images and masks, as {folder}/a/2.csv does"):
         detect_format(folder / "a")
 
 
@@ -267,9 +267,9 @@ def test_rows_that_cannot_be_used_are_problems(folder: Path) -> None:
     assert [(problem.kind, problem.file, problem.usable) for problem in layout.problems] == [
         ("missing mask", f"{folder}/a/1.png", False),
         ("missing mask", f"{folder}/m/none.png", False),
-        ("missing photo", f"{folder}/a/none.png", False),
-        ("missing photo", f"{path}, line 6", False),
-        ("photo listed twice", f"{path}, line 7", False),
+        ("missing image", f"{folder}/a/none.png", False),
+        ("missing image", f"{path}, line 6", False),
+        ("image listed twice", f"{path}, line 7", False),
     ]
     assert "line 2" in layout.problems[-1].what and f"{path}, line 4" in layout.problems[1].what
     with pytest.raises(DataError, match=r"a/1.png: has no mask in .* \(and 4 more\)"):
@@ -286,7 +286,7 @@ def test_parquet_reads_a_row_group_once_and_keeps_few(samples: list[Sample], tmp
     write_parquet(tmp_path, columns, row_group_size=5)
     layout = FORMATS["table"](tmp_path)
     assert [(problem.kind, problem.file) for problem in layout.problems] == [
-        ("missing photo", f"{tmp_path}/data.parquet, row 8"),
+        ("missing image", f"{tmp_path}/data.parquet, row 8"),
         ("missing mask", f"{tmp_path}/data.parquet, row 10, image"),
     ]
     CHUNKS.clear()
@@ -294,7 +294,7 @@ def test_parquet_reads_a_row_group_once_and_keeps_few(samples: list[Sample], tmp
         assert read_image(record.image)[0, 0, 0] == index
         assert record.mask.read_bytes() == png(rows[index].mask)
         assert len(CHUNKS._kept) <= 4
-    monkeypatch.setattr(cells, "MOST_BYTES", 100)
+    monkeypatch.setattr(cells, "MAX_BYTES", 100)
     CHUNKS.clear()
     for record in layout.train:
         read_image(record.image)
@@ -306,10 +306,10 @@ def test_parquet_reads_a_row_group_once_and_keeps_few(samples: list[Sample], tmp
         read_image(layout.train[0].image)
 
 
-def test_a_photo_that_is_none_is_named_by_its_cell(tmp_path: Path) -> None:
-    write_parquet(tmp_path, {"image": [b"no photo", png(np.zeros((2, 2), np.uint8))], "mask": [b"x", b"y"]})
+def test_a_image_that_is_none_is_named_by_its_cell(tmp_path: Path) -> None:
+    write_parquet(tmp_path, {"image": [b"no image", png(np.zeros((2, 2), np.uint8))], "mask": [b"x", b"y"]})
     record = FORMATS["table"](tmp_path).train[0]
-    with pytest.raises(DataError, match=r"data.parquet, row 1, image: not a picture"):
+    with pytest.raises(DataError, match=r"data.parquet, row 1, image: not an image"):
         read_image(record.image)
 
 
@@ -387,15 +387,15 @@ def upload(url: str, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("url", ["memory", "s3"])
-def test_pictures_of_a_table_may_be_elsewhere(
+def test_images_of_a_table_may_be_elsewhere(
     url: str, samples: list[Sample], request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     there = request.getfixturevalue(url)
-    found = tables.pictures(tmp_path / "up", samples)
+    found = tables.images(tmp_path / "up", samples)
     upload(there, tmp_path / "up")
     rows = [
-        f"{there}/{photo.relative_to(tmp_path / 'up')},{there}/{mask.relative_to(tmp_path / 'up')},{sample.split}"
-        for (photo, mask), sample in zip(found, samples, strict=True)
+        f"{there}/{image.relative_to(tmp_path / 'up')},{there}/{mask.relative_to(tmp_path / 'up')},{sample.split}"
+        for (image, mask), sample in zip(found, samples, strict=True)
     ]
     path = table(tmp_path, "image,mask,split", *rows)
     lines(tmp_path / "classes.txt", CLASSES)
@@ -456,7 +456,7 @@ def test_a_place_that_does_not_answer_is_told_in_one_line(
     pytest.importorskip("s3fs").S3FileSystem.clear_instance_cache()
 
 
-def test_names_and_neighbours_of_remote_files() -> None:
+def test_names_and_neighbors_of_remote_files() -> None:
     web = RemoteFile("https://a.b/c/d.csv?key=1#2")
     assert (web.name, web.beside("../e f.png")) == ("d.csv", "https://a.b/e%20f.png")
     key = RemoteFile("s3://bucket/c/d?#.png")
@@ -468,20 +468,20 @@ def test_names_and_neighbours_of_remote_files() -> None:
 # --- Hugging Face
 
 
-def test_columns_of_pictures_that_may_be_meant_are_listed(samples: list[Sample], tmp_path: Path) -> None:
+def test_columns_of_images_that_may_be_meant_are_listed(samples: list[Sample], tmp_path: Path) -> None:
     import datasets
 
     data = hf_dataset(samples, CLASSES, ("image", "mask"))
     again = hf_dataset(samples, CLASSES, ("x", "annotation")).remove_columns(["x", "classes"])
     datasets.concatenate_datasets([data, again], axis=1).save_to_disk(str(tmp_path / "two"))
-    with pytest.raises(DataError, match=r"arrow: needs one column .* pictures: image, mask, annotation; call one"):
+    with pytest.raises(DataError, match=r"arrow: needs one column .* images: image, mask, annotation; call one"):
         detect_format(tmp_path / "two")
     data.remove_columns("mask").save_to_disk(str(tmp_path / "none"))
-    with pytest.raises(DataError, match=r"columns of pictures: image; call"):
+    with pytest.raises(DataError, match=r"columns of images: image; call"):
         detect_format(tmp_path / "none")
-    data.select_columns("classes").save_to_disk(str(tmp_path / "no pictures"))
-    with pytest.raises(DataError, match=r"columns of pictures: none among classes; call"):
-        detect_format(tmp_path / "no pictures")
+    data.select_columns("classes").save_to_disk(str(tmp_path / "no images"))
+    with pytest.raises(DataError, match=r"columns of images: none among classes; call"):
+        detect_format(tmp_path / "no images")
     (tmp_path / "other").mkdir()
     data.select_columns("classes").to_parquet(str(tmp_path / "other" / "x.parquet"))
     assert FORMATS["huggingface"](tmp_path / "other") is None
@@ -492,7 +492,7 @@ def test_names_of_classes_from_id2label(samples: list[Sample], tmp_path: Path) -
     data.save_to_disk(str(tmp_path))
     assert FORMATS["huggingface"](tmp_path).listed == ("a", "b", "c")
     data.rename_column("classes", "breed").save_to_disk(str(tmp_path / "breeds"))
-    assert FORMATS["huggingface"](tmp_path / "breeds").listed == (), "of what a photo shows as a whole"
+    assert FORMATS["huggingface"](tmp_path / "breeds").listed == (), "of what an image shows as a whole"
     names = {0: "sky", 1: "road", 2: "tree", 255: "void"}
     (tmp_path / "id2label.json").write_text(json.dumps(names))
     layout = FORMATS["huggingface"](tmp_path)
@@ -517,13 +517,13 @@ def test_splits_of_other_names(samples: list[Sample], tmp_path: Path) -> None:
             FORMATS["huggingface"](tmp_path / names[0])
 
 
-def test_rows_without_a_mask_and_pictures_that_lie_outside(samples: list[Sample], folder: Path) -> None:
+def test_rows_without_a_mask_and_images_that_lie_outside(samples: list[Sample], folder: Path) -> None:
     import datasets
 
     features = datasets.Features({"image": datasets.Image(), "mask": datasets.Image()})
-    photos = [png(samples[0].image), str(folder / "a" / "1.png"), str(folder / "a" / "9.png"), png(samples[3].image)]
+    images = [png(samples[0].image), str(folder / "a" / "1.png"), str(folder / "a" / "9.png"), png(samples[3].image)]
     rows = {
-        "image": photos,
+        "image": images,
         "mask": [png(samples[0].mask), str(folder / "m" / "1.png"), png(samples[2].mask), None],
     }
     data = datasets.Dataset.from_dict(rows, features=features)
@@ -539,7 +539,7 @@ def test_rows_without_a_mask_and_pictures_that_lie_outside(samples: list[Sample]
     ]
     where = f"{outside}/train-00000-of-00001.parquet, row"
     assert [(each.kind, each.file) for each in layout.problems] == [
-        ("missing photo", f"{folder}/a/9.png"),
+        ("missing image", f"{folder}/a/9.png"),
         ("missing mask", f"{where} 4"),
     ]
 
@@ -561,7 +561,7 @@ def damage(path: Path, change: Callable[[bytes], bytes]) -> None:
         ("train/data-00000-of-00002.arrow", None, "no such file"),
         ("train/data-00000-of-00002.arrow", lambda text: text[: len(text) // 2], "cannot be read"),
         ("train/data-00000-of-00002.arrow", lambda text: b"", "cannot be read"),
-        ("train/data-00000-of-00002.arrow", lambda text: text.replace(b"bytes", b"bites"), "holds no pictures"),
+        ("train/data-00000-of-00002.arrow", lambda text: text.replace(b"bytes", b"bites"), "holds no images"),
     ],
 )  # fmt: skip
 def test_a_damaged_data_set_is_told(
@@ -600,7 +600,7 @@ def test_neither_network_nor_cache_nor_datasets_is_touched(samples: list[Sample]
         "def no(*_): raise AssertionError('network')\n"
         "socket.socket.connect = no\n"
         "from pixelwise.data.formats import find_layout\n"
-        "from pixelwise.data.pictures import read_image\n"
+        "from pixelwise.data.images import read_image\n"
         "for name in ('saved', 'hub'):\n"
         "    [read_image(record.image) for record in find_layout(Path(name))[1].records]\n"
         "assert not {'datasets', 'torch', 'pandas'} & set(sys.modules)\n"

@@ -24,7 +24,7 @@ from pixelwise.data.schema import LabelMap, ReadSpec, Record
 from pixelwise.errors import DataError
 
 quick = settings(derandomize=True, deadline=None, max_examples=40)
-TWO = LabelMap("values", {0: 0, 255: 1})
+TWO = LabelMap("index", {0: 0, 255: 1})
 
 
 def encoded(format: str, size: tuple[int, int] = (40, 30)) -> bytes:
@@ -35,7 +35,7 @@ def encoded(format: str, size: tuple[int, int] = (40, 30)) -> bytes:
 
 
 def read_or_named(path: Path) -> np.ndarray | None:
-    """The picture, or None with an error that names the file in one line; whatever else is raised fails the test."""
+    """The image, or None with an error that names the file in one line; whatever else is raised fails the test."""
     before = sorted(path.parent.iterdir())
     try:
         return read_image(path)
@@ -54,7 +54,7 @@ FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP")
 def test_a_file_cut_off_anywhere(format: str, share: float) -> None:
     content = encoded(format)
     with TemporaryDirectory() as folder:
-        path = Path(folder) / "photo.jpg"
+        path = Path(folder) / "image.jpg"
         path.write_bytes(content[: int(len(content) * share)])
         assert read_or_named(path) is None
 
@@ -66,7 +66,7 @@ def test_a_file_damaged_anywhere(format: str, place: int, damage: bytes) -> None
     place %= len(content)
     content[place : place + len(damage)] = damage
     with TemporaryDirectory() as folder:
-        path = Path(folder) / "photo.png"
+        path = Path(folder) / "image.png"
         path.write_bytes(content)
         image = read_or_named(path)
         assert image is None or (image.dtype == np.uint8 and image.ndim == 3)
@@ -76,16 +76,16 @@ def test_a_file_damaged_anywhere(format: str, place: int, damage: bytes) -> None
 @given(st.binary(max_size=300), st.sampled_from([".jpg", ".png", ".tif", ".webp"]))
 def test_random_bytes(content: bytes, suffix: str) -> None:
     with TemporaryDirectory() as folder:
-        path = Path(folder) / f"photo{suffix}"
+        path = Path(folder) / f"image{suffix}"
         path.write_bytes(content)
         assert read_or_named(path) is None
-        with pytest.raises(DataError, match="photo"):
+        with pytest.raises(DataError, match="image"):
             read_mask(path, TWO)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (20_000, 10), (10, 20_000), (1, 500)])
 def test_strange_shapes(size: tuple[int, int], tmp_path: Path) -> None:
-    path = tmp_path / "photo.png"
+    path = tmp_path / "image.png"
     Image.new("RGB", size, (1, 2, 3)).save(path)
     assert read_image(path).shape == (size[1], size[0], 3)
     assert read_image(path, smallest=64).shape == (size[1], size[0], 3)
@@ -132,10 +132,10 @@ def as_nobody() -> Iterator[None]:
 def test_a_file_that_may_not_be_read() -> None:
     with TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
-        path = Path(folder) / "photo.png"
+        path = Path(folder) / "image.png"
         Image.new("RGB", (4, 4)).save(path)
         path.chmod(0)
-        with as_nobody(), pytest.raises(DataError, match=r"photo\.png.*permission"):
+        with as_nobody(), pytest.raises(DataError, match=r"image\.png.*permission"):
             read_image(path)
 
 
@@ -147,18 +147,18 @@ def test_names_in_any_script(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_the_content_decides_and_not_the_suffix(format: str, tmp_path: Path) -> None:
-    (tmp_path / "photo.jpg").write_bytes(encoded(format))
-    assert read_image(tmp_path / "photo.jpg").shape == (30, 40, 3)
+    (tmp_path / "image.jpg").write_bytes(encoded(format))
+    assert read_image(tmp_path / "image.jpg").shape == (30, 40, 3)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_scaled_photo_is_upright_and_at_least_as_large_as_asked(orientation: int, tmp_path: Path) -> None:
+def test_a_scaled_image_is_upright_and_at_least_as_large_as_asked(orientation: int, tmp_path: Path) -> None:
     ramp = np.linspace(0, 255, 640).astype(np.uint8)
-    photo = Image.fromarray(np.broadcast_to(ramp[:, None], (640, 320)).copy()).convert("RGB")
-    exif = photo.getexif()
+    image = Image.fromarray(np.broadcast_to(ramp[:, None], (640, 320)).copy()).convert("RGB")
+    exif = image.getexif()
     exif[0x0112] = orientation
-    photo.save(tmp_path / "photo.jpg", exif=exif, quality=95)
-    whole, small = read_image(tmp_path / "photo.jpg"), read_image(tmp_path / "photo.jpg", smallest=100)
+    image.save(tmp_path / "image.jpg", exif=exif, quality=95)
+    whole, small = read_image(tmp_path / "image.jpg"), read_image(tmp_path / "image.jpg", smallest=100)
     assert small.shape[0] * 2 == whole.shape[0] and min(small.shape[:2]) >= 100
     near = np.abs(
         small.astype(int) - np.asarray(Image.fromarray(whole).resize(small.shape[1::-1], Image.Resampling.BOX))
@@ -166,12 +166,12 @@ def test_a_scaled_photo_is_upright_and_at_least_as_large_as_asked(orientation: i
     assert near.mean() < 2
 
 
-def test_a_pair_of_two_sizes_is_found_in_a_scaled_photo_too(tmp_path: Path) -> None:
-    Image.new("RGB", (640, 480)).save(tmp_path / "photo.jpg")
+def test_a_pair_of_two_sizes_is_found_in_a_scaled_image_too(tmp_path: Path) -> None:
+    Image.new("RGB", (640, 480)).save(tmp_path / "image.jpg")
     Image.new("L", (320, 240)).save(tmp_path / "mask.png")
-    record = Record(tmp_path / "photo.jpg", tmp_path / "mask.png")
+    record = Record(tmp_path / "image.jpg", tmp_path / "mask.png")
     for smallest in (None, 64):
-        with pytest.raises(DataError, match=r"photo is 640x480 but its mask .*mask\.png is 320x240"):
+        with pytest.raises(DataError, match=r"image is 640x480 but its mask .*mask\.png is 320x240"):
             read_image_and_mask(record, ReadSpec(TWO), smallest)
 
 
@@ -209,21 +209,21 @@ def test_what_a_compression_needs_is_told(tmp_path: Path) -> None:
     # In a process of its own, for tifffile looks for its codecs when it is imported.
     code = (
         "import sys; sys.modules['imagecodecs'] = None\n"
-        "from pathlib import Path; from pixelwise.data.pictures import read_bands; read_bands(Path(sys.argv[1]))"
+        "from pathlib import Path; from pixelwise.data.images import read_bands; read_bands(Path(sys.argv[1]))"
     )
     done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=False)
     assert "pip install 'pixelwise[tiff]'" in done.stderr
 
 
-def test_tiffs_that_are_photos_are_photos(tmp_path: Path) -> None:
+def test_tiffs_that_are_images_are_images(tmp_path: Path) -> None:
     rgb = np.random.default_rng(3).integers(0, 256, (20, 30, 3)).astype(np.uint8)
     tifffile.imwrite(tmp_path / "rgb.tif", rgb, photometric="rgb")
-    tifffile.imwrite(tmp_path / "grey.tif", rgb[..., 0])
+    tifffile.imwrite(tmp_path / "gray.tif", rgb[..., 0])
     tifffile.imwrite(tmp_path / "deep.tif", rgb.astype(np.uint16) << 8, photometric="rgb")
-    for name in ("rgb", "grey", "deep"):
+    for name in ("rgb", "gray", "deep"):
         assert count_channels(tmp_path / f"{name}.tif") == 3
     np.testing.assert_array_equal(read_image(tmp_path / "rgb.tif"), rgb)
-    np.testing.assert_array_equal(read_image(tmp_path / "grey.tif"), rgb[..., :1].repeat(3, 2))
+    np.testing.assert_array_equal(read_image(tmp_path / "gray.tif"), rgb[..., :1].repeat(3, 2))
     np.testing.assert_array_equal(read_image(tmp_path / "deep.tif"), rgb)
     tifffile.imwrite(tmp_path / "float.tif", np.zeros((20, 30, 5), np.float32), photometric="minisblack")
     with pytest.raises(DataError, match=r"float\.tif.*float32"):

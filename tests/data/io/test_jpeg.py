@@ -19,7 +19,7 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "progressive": ("RGB", {"progressive": True}),
     "restarts": ("RGB", {"restart_marker_blocks": 2}),
     "RGB inside": ("RGB", {"keep_rgb": True}),
-    "grey": ("L", {}),
+    "gray": ("L", {}),
     "with a comment": ("RGB", {"comment": "\xff\xe1\xff\xda"}),
 }
 
@@ -57,28 +57,28 @@ def test_pixels_are_pillows(kind: str, smallest: int | None) -> None:
     assert smallest is None or smallest > 61 or min(pixels.shape[:2]) >= smallest
 
 
-def test_a_plain_photo_never_meets_pillow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plain_image_never_meets_pillow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = by_pillow(jpeg(), None)
-    (tmp_path / "photo.jpg").write_bytes(jpeg())
+    (tmp_path / "image.jpg").write_bytes(jpeg())
 
     def refuse(*_: object) -> None:
         raise AssertionError("Pillow was asked")
 
     monkeypatch.setattr(Image, "open", refuse)
-    np.testing.assert_array_equal(read_image(tmp_path / "photo.jpg"), expected)
+    np.testing.assert_array_equal(read_image(tmp_path / "image.jpg"), expected)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_only_photos_that_lie_upright(orientation: int, tmp_path: Path) -> None:
+def test_only_images_that_lie_upright(orientation: int, tmp_path: Path) -> None:
     content = jpeg(exif=exif(orientation))
     assert (decode_jpeg(content) is None) == (orientation != 1)
-    (tmp_path / "photo.jpg").write_bytes(content)
-    _, size = read_with_size(tmp_path / "photo.jpg", smallest=10)
+    (tmp_path / "image.jpg").write_bytes(content)
+    _, size = read_with_size(tmp_path / "image.jpg", smallest=10)
     assert size == ((83, 61) if orientation > 4 else (61, 83))
 
 
 def test_the_orientation_behind_another_segment_is_found() -> None:
-    # A colour profile of 40,000 bytes that looks like the start of a scan, then EXIF.
+    # A color profile of 40,000 bytes that looks like the start of a scan, then EXIF.
     plain, profile = jpeg(exif=exif(6)), b"\xff\xda" * 20_000
     at = plain.index(b"\xff\xe1")
     content = plain[:at] + b"\xff\xe2" + (len(profile) + 2).to_bytes(2, "big") + profile + plain[at:]
@@ -103,15 +103,15 @@ def test_damage_is_judged_by_pillow(damage: str, tmp_path: Path) -> None:
         "no scan": content[: content.index(b"\xff\xda")],
         "cut off in its EXIF": content[:30],
     }[damage]
-    path = tmp_path / "photo.jpg"
+    path = tmp_path / "image.jpg"
     path.write_bytes(damaged)
     if damage == "cut off in its EXIF":
-        with pytest.raises(DataError, match=r"photo\.jpg: (truncated|not a picture)"):
+        with pytest.raises(DataError, match=r"image\.jpg: (truncated|not an image)"):
             read_image(path)
         return
     assert decode_jpeg(damaged) is None
     if damage == "zeros within":  # which Pillow takes
         np.testing.assert_array_equal(read_image(path), by_pillow(damaged, None))
     else:
-        with pytest.raises(DataError, match=r"photo\.jpg: truncated"):
+        with pytest.raises(DataError, match=r"image\.jpg: truncated"):
             read_image(path)

@@ -22,16 +22,16 @@ from pixelwise.palette import IGNORE_INDEX
 quick = settings(derandomize=True, deadline=None, max_examples=30)
 
 
-def meaning_of(pictures: list[Image.Image], folder: Path, suffix: str = ".png", **known: object) -> ResolvedLabels:
-    """What masks mean that are saved as pictures; `known` are fields of Layout or Choices."""
+def meaning_of(images: list[Image.Image], folder: Path, suffix: str = ".png", **known: object) -> ResolvedLabels:
+    """What masks mean that are saved as images; `known` are fields of Layout or Choices."""
     choices = LabelOptions(
         **{name: known.pop(name) for name in list(known) if name in LabelOptions.__dataclass_fields__}
     )
     options = {"quality": 85} if suffix == ".jpg" else {"lossless": True} if suffix == ".webp" else {}
     records = []
-    for number, picture in enumerate(pictures):
+    for number, image in enumerate(images):
         path = folder / f"{number}{suffix}"
-        picture.save(path, **options)
+        image.save(path, **options)
         records.append(Record(folder / f"{number}.jpg", path))
     layout = FormatResult(train=tuple(records), **known)  # type: ignore[arg-type]
     survey, errors = count_mask_values(records)
@@ -43,7 +43,7 @@ def read(folder: Path, meaning: ResolvedLabels, number: int = 0, suffix: str = "
     return read_mask(folder / f"{number}{suffix}", meaning.encoding)
 
 
-def grey(levels: list[list[int]]) -> Image.Image:
+def gray(levels: list[list[int]]) -> Image.Image:
     return Image.fromarray(np.array(levels, np.uint8))
 
 
@@ -80,7 +80,7 @@ def as_levels(made: Written, dtype: type = np.uint8) -> np.ndarray:
 
 @quick
 @given(written(most=60))
-def test_grey_masks_read_back(made: Written) -> None:
+def test_gray_masks_read_back(made: Written) -> None:
     with TemporaryDirectory() as folder:
         meaning = meaning_of([Image.fromarray(as_levels(made))], Path(folder))
         np.testing.assert_array_equal(read(Path(folder), meaning), made.indices)
@@ -89,30 +89,30 @@ def test_grey_masks_read_back(made: Written) -> None:
 
 @quick
 @given(written(most=60), st.randoms(use_true_random=False))
-def test_palettes_read_back_and_give_the_colours(made: Written, random):  # type: ignore[no-untyped-def]
+def test_palettes_read_back_and_give_the_colors(made: Written, random):  # type: ignore[no-untyped-def]
     table = [(random.randrange(256), random.randrange(256), index) for index in range(256)]
-    picture = Image.fromarray(as_levels(made))
-    picture.putpalette([value for colour in table for value in colour])
+    image = Image.fromarray(as_levels(made))
+    image.putpalette([value for color in table for value in color])
     with TemporaryDirectory() as folder:
-        meaning = meaning_of([picture], Path(folder))
+        meaning = meaning_of([image], Path(folder))
         np.testing.assert_array_equal(read(Path(folder), meaning), made.indices)
         assert meaning.palette == tuple(table[level] for level in made.levels)
 
 
 @quick
 @given(written(most=255, voids=()), st.randoms(use_true_random=False), st.booleans())
-def test_colours_read_back_and_are_named_by_a_list(made: Written, random, named: bool):  # type: ignore[no-untyped-def]
-    colours = [(level, random.randrange(256), random.randrange(256)) for level in made.levels]
-    values = {index: red << 16 | green << 8 | blue for index, (red, green, blue) in enumerate(colours)}
+def test_colors_read_back_and_are_named_by_a_list(made: Written, random, named: bool):  # type: ignore[no-untyped-def]
+    colors = [(level, random.randrange(256), random.randrange(256)) for level in made.levels]
+    values = {index: red << 16 | green << 8 | blue for index, (red, green, blue) in enumerate(colors)}
     listed = [f"thing {index}" for index in values]
     order = sorted(values, key=lambda index: random.random())
     names = {values[index]: listed[index] for index in order} if named else {}
     with TemporaryDirectory() as folder:
-        picture = Image.fromarray(np.array(colours, np.uint8)[made.indices])
-        meaning = meaning_of([picture], Path(folder), colour_names=names)
+        image = Image.fromarray(np.array(colors, np.uint8)[made.indices])
+        meaning = meaning_of([image], Path(folder), color_names=names)
         mask = read(Path(folder), meaning)
         shown = [meaning.palette[index] for index in mask.ravel()]
-        assert shown == [colours[index] for index in made.indices.ravel()]
+        assert shown == [colors[index] for index in made.indices.ravel()]
         if named:
             assert [meaning.classes[index] for index in mask.ravel()] == [listed[i] for i in made.indices.ravel()]
 
@@ -144,7 +144,7 @@ BLOB[16:48, 10:40] = 1
         (".tif", lambda mask: Image.fromarray(mask.astype(np.uint16) * 65535)),
         (".png", lambda mask: Image.merge("LA", (Image.new("L", (64, 64), 7), Image.fromarray(mask * 255)))),
     ],
-    ids=["grey", "small", "one-bit", "rgb", "gif", "bmp", "webp", "jpeg", "jpeg-rgb", "16-bit", "alpha"],
+    ids=["gray", "small", "one-bit", "rgb", "gif", "bmp", "webp", "jpeg", "jpeg-rgb", "16-bit", "alpha"],
 )  # fmt: skip
 def test_two_levels_of_any_kind_are_background_and_foreground(
     suffix: str, make: Callable[[np.ndarray], Image.Image], tmp_path: Path
@@ -156,12 +156,12 @@ def test_two_levels_of_any_kind_are_background_and_foreground(
 
 
 def test_the_order_of_files_does_not_matter(tmp_path: Path) -> None:
-    pictures = [grey([[0, 3], [3, 3]]), grey([[0, 7], [255, 3]]), grey([[9, 9], [0, 0]])]
+    images = [gray([[0, 3], [3, 3]]), gray([[0, 7], [255, 3]]), gray([[9, 9], [0, 0]])]
     meanings = []
     for number, order in enumerate([(0, 1, 2), (2, 0, 1), (1, 2, 0)]):
         folder = tmp_path / str(number)
         folder.mkdir()
-        meanings.append(meaning_of([pictures[i] for i in order], folder))
+        meanings.append(meaning_of([images[i] for i in order], folder))
     assert meanings[0] == meanings[1] == meanings[2]
     assert meanings[0].encoding.mapping == {0: 0, 3: 1, 7: 2, 9: 3, 255: 255}
 
@@ -185,32 +185,32 @@ def test_the_order_of_files_does_not_matter(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_names_and_choices(levels: list[int], known: dict, classes: tuple, mapping: dict, tmp_path: Path) -> None:
-    meaning = meaning_of([grey([levels, levels[::-1]])], tmp_path, **known)
+    meaning = meaning_of([gray([levels, levels[::-1]])], tmp_path, **known)
     assert meaning.classes == classes
     assert dict(meaning.encoding.mapping) == mapping
 
 
 @pytest.mark.parametrize(
-    ("pictures", "suffix", "known", "message"),
+    ("images", "suffix", "known", "message"),
     [
         ([Image.linear_gradient("L")], ".jpg", {}, "JPEG"),
         ([Image.linear_gradient("L")], ".png", {}, "different levels"),
         ([Image.effect_noise((40, 40), 90).convert("RGB")], ".png", {}, "levels"),
-        ([Image.merge("RGB", [Image.linear_gradient("L").rotate(a) for a in (0, 90, 180)])], ".png", {}, "colours"),
-        ([grey([[5, 5]])], ".png", {}, "one class"),
-        ([grey([[0, 255]]), Image.new("RGB", (2, 1), (255, 0, 9)), grey([[0, 1]]).convert("P")], ".png", {}, "kinds"),
-        ([grey([[0, 1, 2]])], ".png", {"listed": ("a",)}, "1 names"),
-        ([grey([[0, 1, 9]])], ".png", {"value_names": {0: "a", 1: "b"}}, "has 9"),
-        ([grey([[0, 1, 9]])], ".png", {"mask_map": (("0", "a"), ("1", "b"))}, "has 9"),
-        ([grey([[1, 255]])], ".png", {}, "to be ignored?"),
-        ([Image.new("RGB", (2, 1), (255, 0, 9))], ".png", {"colour_names": {0: "a", 9: "b"}}, "#ff0009"),
+        ([Image.merge("RGB", [Image.linear_gradient("L").rotate(a) for a in (0, 90, 180)])], ".png", {}, "rgb"),
+        ([gray([[5, 5]])], ".png", {}, "one class"),
+        ([gray([[0, 255]]), Image.new("RGB", (2, 1), (255, 0, 9)), gray([[0, 1]]).convert("P")], ".png", {}, "kinds"),
+        ([gray([[0, 1, 2]])], ".png", {"listed": ("a",)}, "1 names"),
+        ([gray([[0, 1, 9]])], ".png", {"value_names": {0: "a", 1: "b"}}, "has 9"),
+        ([gray([[0, 1, 9]])], ".png", {"mask_map": (("0", "a"), ("1", "b"))}, "has 9"),
+        ([gray([[1, 255]])], ".png", {}, "to be ignored?"),
+        ([Image.new("RGB", (2, 1), (255, 0, 9))], ".png", {"color_names": {0: "a", 9: "b"}}, "#ff0009"),
     ],
 )
 def test_what_is_ambiguous_is_asked_for(
-    pictures: list[Image.Image], suffix: str, known: dict, message: str, tmp_path: Path
+    images: list[Image.Image], suffix: str, known: dict, message: str, tmp_path: Path
 ) -> None:
     with pytest.raises(DataError) as error:
-        meaning_of(pictures, tmp_path, suffix, **known)
+        meaning_of(images, tmp_path, suffix, **known)
     text = str(error.value)
     assert message in text and "\n" not in text and ("--" in text or "save" in text)
     assert str(tmp_path) in text, "a file is named"
@@ -222,14 +222,14 @@ def test_what_is_ambiguous_is_asked_for(
 )
 def test_choices_that_do_not_fit(known: dict, tmp_path: Path) -> None:
     with pytest.raises(ConfigError):
-        meaning_of([grey([[0, 1]])], tmp_path, **known)
+        meaning_of([gray([[0, 1]])], tmp_path, **known)
 
 
 def test_layers_have_two_levels(tmp_path: Path) -> None:
     for name, levels in {"a": [[0, 255]], "b": [[255, 255]]}.items():
-        grey(levels).save(tmp_path / f"{name}.png")
+        gray(levels).save(tmp_path / f"{name}.png")
     records = [Record(tmp_path / "x.jpg", MultilabelMask((tmp_path / "a.png", tmp_path / "b.png", None)))]
-    layout = FormatResult(train=tuple(records), classes=("a", "b", "c"), encoding=LabelMap("layers"))
+    layout = FormatResult(train=tuple(records), classes=("a", "b", "c"), encoding=LabelMap("multilabel"))
     meaning = resolve_labels(layout, count_mask_values(records)[0], LabelOptions())
     assert dict(meaning.encoding.mapping) == {0: 0, 255: 1} and meaning.classes == ("a", "b", "c")
     mask = read_mask(records[0].mask, meaning.encoding)
@@ -252,37 +252,37 @@ def test_random_bytes_are_an_error_that_names_the_file(content: bytes) -> None:
 
 
 def test_few_masks_with_a_level_that_is_not_named_are_bad_files_under_skip_bad(tmp_path: Path) -> None:
-    good = [grey([[0, 7], [7, 0]]) for _ in range(9)]
+    good = [gray([[0, 7], [7, 0]]) for _ in range(9)]
     said = {"mask_map": (("0", "background"), ("7", "cat"))}
     with pytest.raises(DataError, match=r"9\.png: has 9, which --mask-map does not name"):
-        meaning_of([*good, grey([[0, 9], [7, 0]])], tmp_path, **said)
-    meaning = meaning_of([*good, grey([[0, 9], [7, 0]])], tmp_path, **said, skip_bad=True)
+        meaning_of([*good, gray([[0, 9], [7, 0]])], tmp_path, **said)
+    meaning = meaning_of([*good, gray([[0, 9], [7, 0]])], tmp_path, **said, skip_bad=True)
     assert meaning.encoding.mapping == {0: 0, 7: 1}
     listed = {"value_names": {0: "background", 7: "cat"}}
     with pytest.raises(DataError, match=r"9\.png: has 9, which the list"):
-        meaning_of([*good, grey([[0, 9], [7, 0]])], tmp_path, **listed)
-    assert meaning_of([*good, grey([[0, 9], [7, 0]])], tmp_path, **listed, skip_bad=True).classes == (
+        meaning_of([*good, gray([[0, 9], [7, 0]])], tmp_path, **listed)
+    assert meaning_of([*good, gray([[0, 9], [7, 0]])], tmp_path, **listed, skip_bad=True).classes == (
         "background",
         "cat",
     )
     # In many masks it is a class that was forgotten.
     for known in (said, listed):
         with pytest.raises(DataError, match="has 9, which"):
-            meaning_of([*good, *[grey([[0, 9], [7, 0]])] * 2], tmp_path, **known, skip_bad=True)
+            meaning_of([*good, *[gray([[0, 9], [7, 0]])] * 2], tmp_path, **known, skip_bad=True)
 
 
 def test_one_mask_of_another_kind_is_an_error_or_a_bad_file(tmp_path: Path) -> None:
-    good = [grey([[0, 7], [7, 3]]) for _ in range(9)]
+    good = [gray([[0, 7], [7, 3]]) for _ in range(9)]
     stray = Image.new("RGB", (2, 2), (200, 10, 10))
-    with pytest.raises(DataError, match=r"several kinds: 9 of values .* 1 of colours"):
+    with pytest.raises(DataError, match=r"several kinds: 9 of values .* 1 of colors"):
         meaning_of([*good, stray], tmp_path)
     assert meaning_of([*good, stray], tmp_path, skip_bad=True).encoding.mapping == {0: 0, 3: 1, 7: 2}
-    # Greys that colour masks have too are colours: a mask with nothing but background on it.
-    colours = Image.fromarray(np.array([[[0, 0, 0], [200, 10, 10]]], np.uint8))
-    meaning = meaning_of([colours, colours, Image.new("RGB", (2, 1))], tmp_path)
-    assert meaning.encoding.kind == "colours" and meaning.encoding.mapping == {0: 0, 0xC80A0A: 1}
+    # Grays that color masks have too are colors: a mask with nothing but background on it.
+    colors = Image.fromarray(np.array([[[0, 0, 0], [200, 10, 10]]], np.uint8))
+    meaning = meaning_of([colors, colors, Image.new("RGB", (2, 1))], tmp_path)
+    assert meaning.encoding.kind == "rgb" and meaning.encoding.mapping == {0: 0, 0xC80A0A: 1}
 
 
 def test_usual_void_needs_no_name(tmp_path: Path) -> None:
-    meaning = meaning_of([grey([[0, 1], [255, 1]])], tmp_path, value_names={0: "background", 1: "cat"})
+    meaning = meaning_of([gray([[0, 1], [255, 1]])], tmp_path, value_names={0: "background", 1: "cat"})
     assert meaning.encoding.mapping == {0: 0, 1: 1, 255: IGNORE_INDEX}

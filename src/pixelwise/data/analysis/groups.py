@@ -1,4 +1,4 @@
-"""Photos that belong together: frames of one video, tiles of one picture, copies. They must not be split."""
+"""Images that belong together: frames of one video, tiles of one image, copies. They must not be split."""
 
 import re
 from collections.abc import Sequence
@@ -13,16 +13,16 @@ from pixelwise.errors import DataError
 from pixelwise.runtime.progress import Progress, no_progress
 from pixelwise.runtime.threads import prefetch_map
 
-FEWEST_FRAMES = 8
-"""Of fewer photos nobody can tell whether neighbours look alike by chance."""
+MIN_FRAMES = 8
+"""Of fewer images nobody can tell whether neighbors look alike by chance."""
 
 
 ALIKE = 0.75
-"""Neighbours in a video differ at most by this share of what any two of its frames differ by."""
+"""Neighbors in a video differ at most by this share of what any two of its frames differ by."""
 
 
 SHUFFLES = 200
-"""Neighbours must be more alike than in all of so many random orders, but for `LUCKY`."""
+"""Neighbors must be more alike than in all of so many random orders, but for `LUCKY`."""
 
 
 LUCKY = 2
@@ -57,9 +57,9 @@ _GRID = re.compile(r"(.+?)[_.-](\d+)[_.-](\d+)")
 
 
 def assign_groups(data: DatasetIndex, progress: Progress = no_progress) -> DatasetIndex:
-    """The data set with groups in its train split, for which each photo is looked at, unless that was done before.
+    """The data set with groups in its train split, for which each image is looked at, unless that was done before.
 
-    What lies in shards was looked at by `pack`. Photos that cannot be read stand for themselves.
+    What lies in shards was looked at by `pack`. Images that cannot be read stand for themselves.
     """
     if data.grouped is not None:
         return data
@@ -78,14 +78,12 @@ def _look(image: BytesSource) -> tuple[bytes, bytes]:
     return look.thumbnail, look.digest
 
 
-def add_groups(
-    data: DatasetIndex, thumbnails: np.ndarray | None = None, digests: Sequence[bytes] = ()
-) -> DatasetIndex:
-    """The data set with the groups that its train split's photos show, unless it names groups itself.
+def add_groups(data: DatasetIndex, thumbnails: np.ndarray | None = None, digests: Sequence[bytes] = ()) -> DatasetIndex:
+    """The data set with the groups that its train split's images show, unless it names groups itself.
 
     Args:
-        thumbnails: (N, 64) uint8, a small grey picture of each; None: groups are not looked for.
-        digests: of each photo's content; b"" stands for no other.
+        thumbnails: (N, 64) uint8, a small gray image of each; None: groups are not looked for.
+        digests: of each image's content; b"" stands for no other.
     """
     named = {record.group for record in data.train} - {None}
     if named or thumbnails is None:
@@ -104,23 +102,23 @@ def add_groups(
 
 
 def find_groups(names: Sequence[str], thumbnails: np.ndarray) -> tuple[list[str | None], str]:
-    """The group of each photo, or None where it stands for itself; and in words why.
+    """The group of each image, or None where it stands for itself; and in words why.
 
     Tiles are told by their names ("slide7_x0_y512"). Frames are told by names that end in a running number
-    ("seq1_0001"), where neighbours in number look much more alike than others of that sequence: numbered photos of
+    ("seq1_0001"), where neighbors in number look much more alike than others of that sequence: numbered images of
     breeds do not. Where there are few sequences, they are cut into blocks of consecutive frames, at the greatest
     changes.
 
     Args:
         names: without suffixes; those of one sequence have the same folder.
-        thumbnails: (N, 64) uint8, small grey pictures.
+        thumbnails: (N, 64) uint8, small gray images.
 
     >>> find_groups(["a_tile_1", "a_tile_2", "b_tile_1", "b_tile_2"], np.zeros((4, 64), np.uint8))
-    (['a', 'a', 'b', 'b'], 'tiles: of 2 pictures')
+    (['a', 'a', 'b', 'b'], 'tiles: of 2 images')
     """
     tiles = _tiles(names)
     if tiles is not None:
-        return tiles, f"tiles: of {len(set(tiles) - {None})} pictures"
+        return tiles, f"tiles: of {len(set(tiles) - {None})} images"
     sequences = _sequences(names, thumbnails)
     if not sequences:
         return [None] * len(names), ""
@@ -140,7 +138,7 @@ def find_groups(names: Sequence[str], thumbnails: np.ndarray) -> tuple[list[str 
 
 
 def _tiles(names: Sequence[str]) -> list[str | None] | None:
-    """The picture that each is a tile of, where most names are of tiles, and of several pictures."""
+    """The image that each is a tile of, where most names are of tiles, and of several images."""
     for pattern in (*_TILE, _GRID):
         found = [pattern.fullmatch(name) for name in names]
         if sum(each is not None for each in found) < 0.8 * len(names):
@@ -155,7 +153,7 @@ def _tiles(names: Sequence[str]) -> list[str | None] | None:
 
 
 def _sequences(names: Sequence[str], thumbnails: np.ndarray) -> dict[str, list[int]]:
-    """Name → indices in order, of the sequences whose neighbours look alike."""
+    """Name → indices in order, of the sequences whose neighbors look alike."""
     numbered: dict[tuple[str, str], list[tuple[int, int]]] = {}
     for index, name in enumerate(names):
         if match := _FRAME.fullmatch(name):
@@ -163,7 +161,7 @@ def _sequences(names: Sequence[str], thumbnails: np.ndarray) -> dict[str, list[i
     found: dict[str, list[int]] = {}
     for (before, after), frames in numbered.items():
         indices = [index for _, index in sorted(frames)]
-        if len(indices) >= FEWEST_FRAMES and _is_video(thumbnails[indices]):
+        if len(indices) >= MIN_FRAMES and _is_video(thumbnails[indices]):
             name = f"{before.rstrip(' _.-/') or 'frames'}{after}"
             found[name if name not in found else f"{before}{after}"] = indices
     return found
@@ -171,14 +169,14 @@ def _sequences(names: Sequence[str], thumbnails: np.ndarray) -> dict[str, list[i
 
 def _is_video(thumbnails: np.ndarray) -> bool:
     frames = thumbnails[:1000].astype(np.int16)  # enough to tell, and quick to shuffle
-    neighbours = _steps(frames).mean()
+    neighbors = _steps(frames).mean()
     generator = np.random.default_rng(0)
     shuffled = np.array([_steps(frames[generator.permutation(len(frames))]).mean() for _ in range(SHUFFLES)])
-    return bool(neighbours < ALIKE * shuffled.mean() and (shuffled <= neighbours).sum() <= LUCKY)
+    return bool(neighbors < ALIKE * shuffled.mean() and (shuffled <= neighbors).sum() <= LUCKY)
 
 
 def _steps(frames: np.ndarray) -> np.ndarray:
-    """How far each frame is from the one before, in grey values."""
+    """How far each frame is from the one before, in gray values."""
     return np.abs(np.diff(frames, axis=0)).mean(1)
 
 

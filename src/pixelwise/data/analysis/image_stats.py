@@ -1,4 +1,4 @@
-"""What was seen of all photos: flat arrays of some hundred bytes a photo, and what they say together."""
+"""What was seen of all images: flat arrays of some hundred bytes an image, and what they say together."""
 
 from array import array
 from collections import Counter
@@ -13,11 +13,11 @@ _DIGEST, _THUMBNAIL = 16, 64
 
 
 class ImageStatsTable:
-    """The photos of a data set, as they were seen, in the order they were added; files that cannot be read included.
+    """The images of a data set, as they were seen, in the order they were added; files that cannot be read included.
 
     Attributes:
         problems: what is wrong, file by file.
-        modes: how pixels are stored → number of photos.
+        modes: how pixels are stored → number of images.
     """
 
     def __init__(self) -> None:
@@ -34,22 +34,22 @@ class ImageStatsTable:
 
     def add(self, look: RecordStats) -> None:
         """Add what was seen of the next record."""
-        photo = look.photo
+        image = look.image
         self.problems += look.problems
         self._bad.append(any(not problem.usable for problem in look.problems))
-        self._digests += photo.digest if photo else bytes(_DIGEST)
+        self._digests += image.digest if image else bytes(_DIGEST)
         self._mask_digests += look.mask_digest or bytes(_DIGEST)
-        self._thumbnails += photo.thumbnail if photo else bytes(_THUMBNAIL)
-        height, width = photo.size if photo else (0, 0)
+        self._thumbnails += image.thumbnail if image else bytes(_THUMBNAIL)
+        height, width = image.size if image else (0, 0)
         self._heights.append(height)
         self._widths.append(width)
-        self._channels.append(photo.channels if photo else 0)
-        if photo is None:
+        self._channels.append(image.channels if image else 0)
+        if image is None:
             return
-        self.modes[photo.mode] += 1
-        self._greatest = max(self._greatest, photo.greatest)
-        own = np.array([np.ones(photo.channels), photo.means, photo.squares])
-        key = photo.channels, photo.greatest > 0
+        self.modes[image.mode] += 1
+        self._greatest = max(self._greatest, image.greatest)
+        own = np.array([np.ones(image.channels), image.means, image.squares])
+        key = image.channels, image.greatest > 0
         self._moments[key] = self._moments.get(key, 0) + own
 
     @property
@@ -64,35 +64,35 @@ class ImageStatsTable:
 
     @property
     def pixels(self) -> np.ndarray:
-        """(N,) int64: of each photo; 0 where it cannot be read."""
+        """(N,) int64: of each image; 0 where it cannot be read."""
         return np.array(self._heights, np.int64) * np.array(self._widths, np.int64)
 
     @property
     def sizes(self) -> tuple[np.ndarray, np.ndarray]:
-        """Widths and heights, (M,) each, of the M photos that can be read."""
+        """Widths and heights, (M,) each, of the M images that can be read."""
         seen = np.array(self._heights) > 0
         return np.array(self._widths)[seen], np.array(self._heights)[seen]
 
     @property
     def channels(self) -> int:
-        """How many channels most photos have."""
+        """How many channels most images have."""
         return Counter(each for each in self._channels if each).most_common(1)[0][0]
 
     def check_channels(self, records: Sequence[Record]) -> None:
-        """Refuse photos with another number of channels than most have."""
+        """Refuse images with another number of channels than most have."""
         wanted = self.channels
         for index, own in enumerate(self._channels):
             if own not in (0, wanted):
-                what = f"has {own} channels, where most photos have {wanted}; save it like the others or remove it"
+                what = f"has {own} channels, where most images have {wanted}; save it like the others or remove it"
                 self.refuse(index, DataIssue("other channels", str(records[index].image), what))
 
     @property
     def bits(self) -> int:
-        """Of 16 bits a channel, how many are in use: 8 to 16; 16 where no photo has 16."""
+        """Of 16 bits a channel, how many are in use: 8 to 16; 16 where no image has 16."""
         return min(max(self._greatest.bit_length(), 8), 16) if self._greatest else 16
 
     def statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Mean and standard deviation of each channel over all photos with `channels` channels, in [0, 255]."""
+        """Mean and standard deviation of each channel over all images with `channels` channels, in [0, 255]."""
         total = np.zeros((3, self.channels))
         for (channels, deep), sums in self._moments.items():
             if channels == self.channels:
@@ -103,15 +103,15 @@ class ImageStatsTable:
         return tuple(means.tolist()), tuple(stds.tolist())
 
     def digests(self, indices: Sequence[int]) -> list[bytes]:
-        """Of the content of photos; only zeros where one cannot be read."""
+        """Of the content of images; only zeros where one cannot be read."""
         return [bytes(self._digests[_DIGEST * index : _DIGEST * (index + 1)]) for index in indices]
 
     def thumbnails(self, indices: Sequence[int]) -> np.ndarray:
-        """(len(indices), 64) uint8, small grey pictures."""
+        """(len(indices), 64) uint8, small gray images."""
         return np.frombuffer(bytes(self._thumbnails), np.uint8).reshape(-1, _THUMBNAIL)[list(indices)]
 
     def find_copies(self, records: Sequence[Record], splits: Sequence[Split]) -> None:
-        """Note photos that are there twice, by content; those in two splits are leakage."""
+        """Note images that are there twice, by content; those in two splits are leakage."""
         digests = np.frombuffer(bytes(self._digests), f"V{_DIGEST}")
         masks = np.frombuffer(bytes(self._mask_digests), f"V{_DIGEST}")
         _, which, counts = np.unique(digests, return_inverse=True, return_counts=True)
@@ -128,9 +128,9 @@ class ImageStatsTable:
 def _copy(file: str, other: str, split: Split, other_split: Split, differs: bool) -> DataIssue:
     mask = ", and their masks differ" if differs else ""
     if split != other_split:
-        what = f"the same photo as {other}: it is in {other_split} and in {split}{mask}, so figures come out too good"
+        what = f"the same image as {other}: it is in {other_split} and in {split}{mask}, so figures come out too good"
         return DataIssue("leakage", file, f"{what}; remove one", usable=True)
     if differs:
-        what = f"the same photo as {other}, but their masks differ; keep the one that is right"
+        what = f"the same image as {other}, but their masks differ; keep the one that is right"
         return DataIssue("copy with another mask", file, what, usable=True)
-    return DataIssue("copy", file, f"the same photo as {other}; remove one", usable=True)
+    return DataIssue("copy", file, f"the same image as {other}; remove one", usable=True)

@@ -1,4 +1,4 @@
-"""The fingerprint: one look at every photo and mask, and what it says of the data set as a whole."""
+"""The fingerprint: one look at every image and mask, and what it says of the data set as a whole."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -23,11 +23,11 @@ from pixelwise.palette import IGNORE_INDEX
 from pixelwise.runtime.progress import Progress, no_progress
 
 SAMPLE = 2000
-"""Of photos in shards on another machine, so many are looked at, or a little more: `pack` has looked at all of them."""
+"""Of images in shards on another machine, so many are looked at, or a little more: `pack` has looked at all of them."""
 
 
 EXAMPLES = 12
-"""Photos of each class on its overlay sheet."""
+"""Images of each class on its overlay sheet."""
 
 
 @dataclass(frozen=True)
@@ -55,23 +55,23 @@ class ClassStats:
     """What is known of one class.
 
     Attributes:
-        name, colour: as in the data set; the colour is (red, green, blue) in 0..255.
-        pixels: over all photos.
+        name, color: as in the data set; the color is (red, green, blue) in 0..255.
+        pixels: over all images.
         share: of all pixels that are not ignored, in [0, 1].
-        photos: how many show it.
+        images: how many show it.
         objects: connected regions of it, those of fewer than 5 pixels left out.
-        side: of an object: the square root of its area over that of its photo's area, in [0, 1]; None without objects.
-        train_share, width: what a plan goes by, over all photos but those to test on: the share, and how wide the class
-            typically is where it is shown, over the photo's side (√ of its area): of a strip its width, of a square
+        side: of an object: the square root of its area over that of its image's area, in [0, 1]; None without objects.
+        train_share, width: what a plan goes by, over all images but those to test on: the share, and how wide the class
+            typically is where it is shown, over the image's side (√ of its area): of a strip its width, of a square
             half its side; None without objects.
-        examples: photos that show it, from the one with most of it to the one with least.
+        examples: images that show it, from the one with most of it to the one with least.
     """
 
     name: str
-    colour: tuple[int, int, int]
+    color: tuple[int, int, int]
     pixels: int
     share: float
-    photos: int
+    images: int
     objects: int
     side: Percentiles | None
     train_share: float = 0.0
@@ -81,22 +81,22 @@ class ClassStats:
 
 @dataclass(frozen=True)
 class DatasetReport:
-    """What a look at every photo and mask found.
+    """What a look at every image and mask found.
 
     Attributes:
         data: the data set as it can be trained on: bad records left out, groups and bits filled in.
-        photos, masks: files that could be read.
-        widths, heights, ratios: of the photos in pixels, and width over height.
+        images, masks: files that could be read.
+        widths, heights, ratios: of the images in pixels, and width over height.
         classes: in index order.
         ignored: the share of all pixels that are ignored, in [0, 1].
         problems: everything that is wrong, by file.
-        means, stds: of each channel over all photos, in [0, 255].
-        modes: how pixels are stored, in Pillow's words ("RGB", "L"), or "5 bands" → photos.
+        means, stds: of each channel over all images, in [0, 255].
+        modes: how pixels are stored, in Pillow's words ("RGB", "L"), or "5 bands" → images.
         seconds: how long the look took.
     """
 
     data: DatasetIndex
-    photos: int
+    images: int
     masks: int
     widths: Percentiles
     heights: Percentiles
@@ -111,9 +111,9 @@ class DatasetReport:
 
 
 def inspect(root: str | Path, choices: LabelOptions | None = None, progress: Progress = no_progress) -> DatasetReport:
-    """Look at every photo and mask of a data set, each once, in parallel.
+    """Look at every image and mask of a data set, each once, in parallel.
 
-    Of photos in shards on another machine, about `SAMPLE` are looked at.
+    Of images in shards on another machine, about `SAMPLE` are looked at.
 
     Args:
         root: see `load_dataset`.
@@ -122,7 +122,7 @@ def inspect(root: str | Path, choices: LabelOptions | None = None, progress: Pro
 
     Raises what `load_dataset` raises.
 
-    >>> inspect("photos/", LabelOptions(skip_bad=True)).classes[0].share  # doctest: +SKIP
+    >>> inspect("images/", LabelOptions(skip_bad=True)).classes[0].share  # doctest: +SKIP
     0.62
     """
     started = time.perf_counter()
@@ -139,7 +139,7 @@ def inspect(root: str | Path, choices: LabelOptions | None = None, progress: Pro
             tally.add(index, look)
     if not (seen.modes and survey.masks):
         raise_on_fatal(place, seen.problems or layout.problems, skip_bad=False)
-        raise DataError(f"{place}: no photo with a mask was found here ({format})")
+        raise DataError(f"{place}: no image with a mask was found here ({format})")
 
     meaning = resolve_labels(layout, survey, choices)
     rows = tally.settle(meaning)
@@ -151,7 +151,7 @@ def inspect(root: str | Path, choices: LabelOptions | None = None, progress: Pro
     train, val, test = (tuple(record for record in split if id(record) not in left_out) for split in splits)
     kept = replace(layout, train=train, val=val, test=test)
     if not kept.records:
-        raise DataError(f"{place}: no photo can be used: {problems[0]}")
+        raise DataError(f"{place}: no image can be used: {problems[0]}")
     data = build_index(place, format, kept, meaning, notes, seen.bits, seen.channels)
     if not sampled:
         places = {id(record): index for index, record in enumerate(records)}
@@ -181,7 +181,7 @@ def _to_look_at(layout: FormatResult) -> tuple[tuple[Record, ...], list[str]]:
     records = tuple(record for url in chosen for record in shards[url])
     if len(records) == total:
         return records, []
-    return records, [f"looked at: {len(records)} of {total} photos, in {len(chosen)} of {len(shards)} shards"]
+    return records, [f"looked at: {len(records)} of {total} images, in {len(chosen)} of {len(shards)} shards"]
 
 
 def _judge(
@@ -205,7 +205,7 @@ def _judge(
     other[:, background] = False
     for index in np.flatnonzero(~other.any(1) & ~seen.bad).tolist():
         what = "shows nothing but background" if shown[index].any() else "has no pixel of any class"
-        file = str(records[index].mask) or str(records[index].image)  # layers without a picture have no name
+        file = str(records[index].mask) or str(records[index].image)  # layers without an image have no name
         seen.refuse(index, DataIssue("empty mask", file, f"{what}; is that right?", usable=True))
 
 
@@ -230,7 +230,7 @@ def _class_facts(
     of_all = np.where(seen.bad, 0, seen.pixels) * layers
     counted = (of_all - ignored) / layers
     facts = []
-    for index, (name, colour) in enumerate(zip(data.classes, data.palette, strict=True)):
+    for index, (name, color) in enumerate(zip(data.classes, data.palette, strict=True)):
         pixels, sides = rows.pixels_of(len(records), index), rows.sides_of(index)
         share = pixels / np.maximum(seen.pixels, 1)
         order = [each for each in np.argsort(-share, kind="stable").tolist() if share[each] > 0]
@@ -238,7 +238,7 @@ def _class_facts(
         examples = [records[each] for each in dict.fromkeys(picked)]
         facts.append(
             ClassStats(
-                name, colour, int(pixels.sum()), float(pixels.sum() / max(counted.sum(), 1)), len(order),
+                name, color, int(pixels.sum()), float(pixels.sum() / max(counted.sum(), 1)), len(order),
                 rows.objects_of(index), Percentiles.of(sides) if len(sides) else None,
                 float(pixels[planned].sum() / max(counted[planned].sum(), 1)), rows.width_of(index, planned),
                 tuple(each for each in examples if each is not None),

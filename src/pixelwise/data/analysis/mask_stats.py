@@ -14,7 +14,7 @@ UNKNOWN = -1
 
 
 class MaskStatsTable:
-    """Rows of figures, one for each level of each mask, in flat arrays: some tens of bytes a photo.
+    """Rows of figures, one for each level of each mask, in flat arrays: some tens of bytes an image.
 
     >>> tally = MaskStatsTable()
     >>> tally.add(0, scan_record(record))  # doctest: +SKIP
@@ -22,7 +22,7 @@ class MaskStatsTable:
 
     def __init__(self) -> None:
         self.record, self.layer, self.kind = array("L"), array("H"), array("B")
-        self.level, self.colour, self.opacity = array("L"), array("L"), array("h")
+        self.level, self.color, self.opacity = array("L"), array("L"), array("h")
         self.pixels, self.objects = array("Q"), array("L")
         self.width, self.side, self.side_row = array("f"), array("f"), array("L")
 
@@ -37,7 +37,7 @@ class MaskStatsTable:
             ):  # fmt: skip
                 column.extend([value] * count)
             self.level.extend(rows.levels.tolist())
-            self.colour.extend(rows.colours.tolist())
+            self.color.extend(rows.colors.tolist())
             self.pixels.extend(rows.pixels.tolist())
             self.objects.extend(rows.objects.tolist())
             self.width.extend(rows.widths.tolist())
@@ -50,27 +50,27 @@ class MaskStatsTable:
         wanted = meaning.encoding.kind
         level, kind = np.array(self.level, np.int64), np.array(self.kind)
         fits = np.full(len(level), True)
-        if wanted == "colours":
-            level = np.where(kind == _KINDS.index("values"), np.array(self.colour, np.int64), level)
+        if wanted == "rgb":
+            level = np.where(kind == _KINDS.index("index"), np.array(self.color, np.int64), level)
             fits = kind != _KINDS.index("alpha")
         elif wanted == "alpha":
             opacity = np.array(self.opacity, np.int64)
             level = np.where(kind == _KINDS.index("alpha"), level, opacity)
             fits = level >= 0
         else:
-            fits = kind == _KINDS.index("values")
+            fits = kind == _KINDS.index("index")
         layer = np.array(self.layer, np.int64)
         classes = np.full(len(level), UNKNOWN, np.int64)
-        if wanted == "shapes":
+        if wanted == "polygons":
             classes[:] = level
         elif fits.any():
             classes[fits] = values_to_classes(level[fits].astype(np.uint32), meaning.encoding)
-        if wanted == "layers":
+        if wanted == "multilabel":
             # Levels say absent, present or ignore; the layer says of what.
             own = _renamed(layer, meaning.sources)
             present = np.where(classes == 1, own, np.where(classes == 0, ABSENT, classes))
             classes = np.where(own == IGNORE_INDEX, ABSENT, present)
-        elif wanted == "shapes":
+        elif wanted == "polygons":
             classes = _renamed(classes, meaning.sources)
         return ClassStatsTable(self, level, classes, fits, wanted)
 
@@ -79,7 +79,7 @@ ABSENT = -2
 """The class of a level that says that a layer's class is not there."""
 
 
-_KINDS = ("values", "colours", "alpha")
+_KINDS = ("index", "rgb", "alpha")
 
 
 def _renamed(index: np.ndarray, sources: tuple[int, ...]) -> np.ndarray:

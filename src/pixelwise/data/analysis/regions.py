@@ -17,11 +17,11 @@ SMALLEST_OBJECT = 5
 """Regions of fewer pixels, of the reduced mask, are no objects."""
 
 
-MOST_SIDES = 64
-"""Of the objects of one level on one photo, the sizes of so many are kept, evenly over them."""
+MAX_SIDES = 64
+"""Of the objects of one level on one image, the sizes of so many are kept, evenly over them."""
 
 
-MOST_LEVELS = 64
+MAX_LEVELS = 64
 """Of one mask so many levels are kept, the commonest; in lossy masks the others go with the nearest one."""
 
 
@@ -34,18 +34,18 @@ _EIGHT_CONNECTED = np.ones((3, 3), int)
 
 @dataclass(frozen=True, eq=False)
 class RegionStats:
-    """What one picture of a mask shows of each level.
+    """What one image of a mask shows of each level.
 
     Attributes:
-        levels, colours: (K,) uint32: the level, and the colour 0xRRGGBB that it has.
+        levels, colors: (K,) uint32: the level, and the color 0xRRGGBB that it has.
         pixels: (K,) int64.
         objects: (K,) int64: connected regions of `SMALLEST_OBJECT` pixels or more.
-        widths: (K,) float32: how wide its regions are on the whole, over the picture's side; see `mean_width`.
-        sides: for each level float32: square roots of its objects' shares of the picture, `MOST_SIDES` at most.
+        widths: (K,) float32: how wide its regions are on the whole, over the image's side; see `mean_width`.
+        sides: for each level float32: square roots of its objects' shares of the image, `MAX_SIDES` at most.
     """
 
     levels: np.ndarray
-    colours: np.ndarray
+    colors: np.ndarray
     pixels: np.ndarray
     objects: np.ndarray
     widths: np.ndarray
@@ -66,17 +66,17 @@ def region_stats(look: MaskStats, levels: np.ndarray) -> RegionStats:
         nearest = anchors[_nearest(present.astype(np.int64), anchors, look.kind)]
         small = nearest[np.searchsorted(present, small)]
         counted = list(pixels.items())
-    counted = counted[:MOST_LEVELS]
+    counted = counted[:MAX_LEVELS]
     names = [level for level, _ in counted]
-    greys = [look.colours.get(level, min(level, 255) * 0x010101) for level in names]
+    grays = [look.colors.get(level, min(level, 255) * 0x010101) for level in names]
     sides = [object_sizes(small == level) for level in names]
     return RegionStats(
         np.array(names, np.uint32),
-        np.array(names if look.kind == "colours" else greys, np.uint32),
+        np.array(names if look.kind == "rgb" else grays, np.uint32),
         np.array([count for _, count in counted], np.int64),
         np.array([len(each) for each in sides], np.int64),
         np.array([mean_width(small == level) for level in names], np.float32),
-        tuple(each[np.linspace(0, len(each) - 1, min(len(each), MOST_SIDES)).astype(int)] for each in sides),
+        tuple(each[np.linspace(0, len(each) - 1, min(len(each), MAX_SIDES)).astype(int)] for each in sides),
     )
 
 
@@ -84,7 +84,7 @@ def _anchors(levels: Sequence[int], kind: str) -> np.ndarray:
     """Of levels, commonest first, those that are far from all commoner ones."""
     found: list[int] = []
     for level in levels:
-        if len(found) == MOST_LEVELS:
+        if len(found) == MAX_LEVELS:
             break
         if not found or _apart(np.array([level]), np.array(found), kind).min() > _NEAR:
             found.append(level)
@@ -96,14 +96,14 @@ def _nearest(levels: np.ndarray, anchors: np.ndarray, kind: str) -> np.ndarray:
 
 
 def _apart(levels: np.ndarray, anchors: np.ndarray, kind: str) -> np.ndarray:
-    if kind != "colours":
+    if kind != "rgb":
         return np.abs(levels[:, None] - anchors)
     shifts = np.array([16, 8, 0])
     return np.abs((levels[:, None, None] >> shifts & 255) - (anchors[:, None] >> shifts & 255)).max(2)
 
 
 def reduce_mask(levels: np.ndarray) -> np.ndarray:
-    """Levels (H, W) at most `LONGEST_SIDE` a side, by nearest neighbour; themselves where they are no larger."""
+    """Levels (H, W) at most `LONGEST_SIDE` a side, by nearest neighbor; themselves where they are no larger."""
     longest = max(levels.shape)
     if longest <= LONGEST_SIDE:
         return levels

@@ -1,6 +1,6 @@
-"""One look at every photo and mask: what a worker does for one record, and the loop over all of them.
+"""One look at every image and mask: what a worker does for one record, and the loop over all of them.
 
-A worker hands back figures, never pixels, so memory does not grow with the photos. Without torch.
+A worker hands back figures, never pixels, so memory does not grow with the images. Without torch.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ from PIL import ExifTags, Image
 from pixelwise.data.analysis.regions import RegionStats, region_stats
 from pixelwise.data.io.image import apply_exif_orientation, open_image, read_multiband_tiff, to_rgb
 from pixelwise.data.io.mask import mask_values, read_mask
-from pixelwise.data.label_map.value_counts import MaskStats, look_at_picture, merge_stats
+from pixelwise.data.label_map.value_counts import MaskStats, look_at_image, merge_stats
 from pixelwise.data.schema import BytesSource, DataIssue, LabelMap, MaskSource, MultilabelMask, PolygonMask, Record
 from pixelwise.errors import DataError, without_name
 from pixelwise.runtime.process_pool import WorkerCrashedError, process_map
@@ -31,21 +31,21 @@ BATCH = 32
 
 
 SMALLEST_SIDE = 64
-"""Photos are reduced to about this for their colours; JPEGs come so from the decoder, in a third of the time."""
+"""Images are reduced to about this for their colors; JPEGs come so from the decoder, in a third of the time."""
 
 
 @dataclass(frozen=True, eq=False)
 class ImageStats:
-    """What a photo shows.
+    """What an image shows.
 
     Attributes:
         digest: BLAKE2b of the file's content, 16 bytes.
         size: (height, width), upright.
         mode: Pillow's name for what its pixels are, or the number of bands.
         channels: as `count_channels` says.
-        greatest: of photos with 16 bits a channel the greatest value; 0 of others.
-        means, squares: of each channel, the mean of values and of squared values, in the photo's own 8 or 16 bits.
-        thumbnail: 8×8 grey values, as bytes.
+        greatest: of images with 16 bits a channel the greatest value; 0 of others.
+        means, squares: of each channel, the mean of values and of squared values, in the image's own 8 or 16 bits.
+        thumbnail: 8×8 gray values, as bytes.
     """
 
     digest: bytes
@@ -60,17 +60,17 @@ class ImageStats:
 
 @dataclass(frozen=True, eq=False)
 class RecordStats:
-    """What was seen of a record: `photo`, `mask` and `rows` only where they can be read.
+    """What was seen of a record: `image`, `mask` and `rows` only where they can be read.
 
     Attributes:
         mask: as the survey wants it.
-        rows: (layer, rows) for each picture; layer 0 where there is one class a pixel.
+        rows: (layer, rows) for each image; layer 0 where there is one class a pixel.
         opacity: the one opacity of a mask that has no other, or −1.
         mask_digest: of the mask's levels, 16 bytes.
         problems: none of which can be trained on.
     """
 
-    photo: ImageStats | None
+    image: ImageStats | None
     mask: MaskStats | None = None
     rows: tuple[tuple[int, RegionStats], ...] = ()
     opacity: int = -1
@@ -109,8 +109,8 @@ def _in_processes(records: Sequence[Record], workers: int) -> Iterator[tuple[Rec
     except WorkerCrashedError as error:
         last = records[min(done + BATCH, len(records)) - 1]
         raise DataError(
-            f"{records[done].image}: {error} at this photo or one of the {BATCH} up to {last.image.name}; "
-            "close other programs and try again, or take huge photos out"
+            f"{records[done].image}: {error} at this image or one of the {BATCH} up to {last.image.name}; "
+            "close other programs and try again, or take huge images out"
         ) from None
 
 
@@ -122,27 +122,27 @@ def look_at_records(records: list[Record]) -> list[RecordStats]:
 def scan_record(record: Record) -> RecordStats:
     """Read a record's files, each once, and tell what they show and what is wrong with them."""
     problems = []
-    photo = None
+    image = None
     try:
-        photo = image_stats(record.image)
+        image = image_stats(record.image)
     except DataError as error:
-        problems.append(_problem("photo", record.image, error))
+        problems.append(_problem("image", record.image, error))
     if record.mask is None:
-        problems.append(DataIssue("missing mask", str(record.image), "has no mask; add one or remove the photo"))
-        return RecordStats(photo, problems=tuple(problems))
-    if isinstance(record.mask, PolygonMask | MultilabelMask) and photo is None:  # their size is the photo's
+        problems.append(DataIssue("missing mask", str(record.image), "has no mask; add one or remove the image"))
+        return RecordStats(image, problems=tuple(problems))
+    if isinstance(record.mask, PolygonMask | MultilabelMask) and image is None:  # their size is the image's
         return RecordStats(None, problems=tuple(problems))
     try:
-        look, rows, opacity, digest = _look_at_mask(record.mask, None if photo is None else photo.size)
+        look, rows, opacity, digest = _look_at_mask(record.mask, None if image is None else image.size)
     except DataError as error:
         problems.append(_problem("mask", record.mask, error))
-        return RecordStats(photo, problems=tuple(problems))
-    if photo is not None and look.size != photo.size:
-        (height, width), (mask_height, mask_width) = photo.size, look.size
-        sizes = f"photo is {width}x{height} but its mask {record.mask} is {mask_width}x{mask_height}"
+        return RecordStats(image, problems=tuple(problems))
+    if image is not None and look.size != image.size:
+        (height, width), (mask_height, mask_width) = image.size, look.size
+        sizes = f"image is {width}x{height} but its mask {record.mask} is {mask_width}x{mask_height}"
         what = f"{sizes}; they must be of one size"
         problems.append(DataIssue("size mismatch", str(record.image), what))
-    return RecordStats(photo, look, rows, opacity, digest, tuple(problems))
+    return RecordStats(image, look, rows, opacity, digest, tuple(problems))
 
 
 def _problem(what: str, source: MaskSource, error: DataError) -> DataIssue:
@@ -170,13 +170,13 @@ class _Once:
 
 
 def image_stats(source: BytesSource) -> ImageStats:
-    """Decode a photo, as small as its decoder can, and tell what it shows; DataError where it cannot be read."""
+    """Decode an image, as small as its decoder can, and tell what it shows; DataError where it cannot be read."""
     kept = _Once(source)
     bands = read_multiband_tiff(kept) if Path(source.name).suffix.lower() in (".tif", ".tiff") else None
     if bands is not None:
         size, mode, channels = (bands.shape[0], bands.shape[1]), f"{bands.shape[2]} bands", bands.shape[2]
-        grey = bands.mean(2) if bands.dtype == np.uint8 else bands.mean(2) / max(int(bands.max()), 1) * 255
-        pixels, thumbnail = bands, Image.fromarray(grey.astype(np.uint8))
+        gray = bands.mean(2) if bands.dtype == np.uint8 else bands.mean(2) / max(int(bands.max()), 1) * 255
+        pixels, thumbnail = bands, Image.fromarray(gray.astype(np.uint8))
     else:
         size, mode, pixels, thumbnail = open_image(kept, _decode)
         channels = 3
@@ -191,7 +191,7 @@ def image_stats(source: BytesSource) -> ImageStats:
 
 
 def _decode(image: Image.Image) -> tuple[tuple[int, int], str, np.ndarray, Image.Image]:
-    """A photo's own size and mode, its pixels (H, W, C) reduced where that is quicker, and a grey picture of it."""
+    """An image's own size and mode, its pixels (H, W, C) reduced where that is quicker, and a gray image of it."""
     mode = image.mode
     turned = image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
     size = (image.width, image.height) if turned else (image.height, image.width)
@@ -219,20 +219,20 @@ def _look_at_mask(
     mask: MaskSource, size: tuple[int, int] | None
 ) -> tuple[MaskStats, tuple[tuple[int, RegionStats], ...], int, bytes]:
     if isinstance(mask, PolygonMask):
-        drawn = read_mask(mask, LabelMap("shapes"), size)
+        drawn = read_mask(mask, LabelMap("polygons"), size)
         present, counts = np.unique(drawn, return_counts=True)
         levels = dict(zip(present.tolist(), counts.tolist(), strict=True))
-        look = MaskStats("values", levels, len(levels), (drawn.shape[0], drawn.shape[1]))
+        look = MaskStats("index", levels, len(levels), (drawn.shape[0], drawn.shape[1]))
         return look, ((0, region_stats(look, drawn)),), -1, _digest(drawn.tobytes())
     if isinstance(mask, MultilabelMask):
         found = [
             (layer, *open_image(_Once(each), _look_at_levels))
-            for layer, each in enumerate(mask.pictures)
+            for layer, each in enumerate(mask.images)
             if each is not None
         ]
         looks = [look for _, look, *_ in found]
         if len({look.size for look in looks}) > 1:
-            raise DataError(f"{mask}: the masks of one photo must be of one size")
+            raise DataError(f"{mask}: the masks of one image must be of one size")
         digest = _digest(*(b"%d " % layer + own for layer, *_, own in found))
         return merge_stats(looks, size or (0, 0)), tuple((layer, rows) for layer, _, rows, *_ in found), -1, digest
     look, rows, opacity, digest = open_image(_Once(mask), _look_at_levels)
@@ -240,7 +240,7 @@ def _look_at_mask(
 
 
 def _look_at_levels(image: Image.Image) -> tuple[MaskStats, RegionStats, int, bytes]:
-    look = look_at_picture(image)
+    look = look_at_image(image)
     levels = mask_values(image, look.kind)
     opacity = -1
     if "A" in image.getbands() and look.kind != "alpha":

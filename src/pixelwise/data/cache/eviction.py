@@ -1,4 +1,4 @@
-"""Making room in the cache of prepared photos."""
+"""Making room in the cache of prepared images."""
 
 import shutil
 from collections.abc import Callable
@@ -10,20 +10,20 @@ from filelock import FileLock, Timeout
 
 from pixelwise.runtime.files import lock_file
 
-MOST_BYTES = 50 * 2**30
+MAX_BYTES = 50 * 2**30
 
 
-MOST_SHARE = 0.2
+MAX_SHARE = 0.2
 """Entries beyond so many bytes, or this share of the disk, are removed: those that were used longest ago first."""
 
 
 def evict_lru(root: Path, most: int | None = None) -> None:
     """Remove the entries that were used longest ago, until those left have `most` bytes; never one that is in use.
 
-    Also what killed processes left. `most` is MOST_BYTES or MOST_SHARE of the disk, whichever is less.
+    Also what killed processes left. `most` is MAX_BYTES or MAX_SHARE of the disk, whichever is less.
     """
     if most is None:
-        most = min(MOST_BYTES, int(shutil.disk_usage(root).total * MOST_SHARE))
+        most = min(MAX_BYTES, int(shutil.disk_usage(root).total * MAX_SHARE))
     entries = []
     for folder in root.iterdir():
         if ".building-" in folder.name:

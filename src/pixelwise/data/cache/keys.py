@@ -13,16 +13,27 @@ from pixelwise.errors import DataError
 from pixelwise.runtime.progress import Progress, no_progress
 from pixelwise.runtime.threads import prefetch_map
 
+_KINDS = {"index": "values", "rgb": "colours", "polygons": "shapes", "multilabel": "layers"}
+_SOURCES: dict[type, bytes] = {PolygonMask: b"Shapes", MultilabelMask: b"Layers"}
+"""The names of version 0.1, in which keys are computed: its cache entries stay valid."""
+
 
 def cache_key(
     records: Sequence[Record], reading: ReadSpec, size: int, version: int, progress: Progress = no_progress
 ) -> str:
-    """What the prepared pixels follow from: the content of every photo and mask in order, and the settings.
+    """What the prepared pixels follow from: the content of every image and mask in order, and the settings.
 
     `version` is that of the preparation. Where the files lie and what they are called does not count.
     """
     masks = reading.masks
-    settings = [version, size, masks.kind, sorted(masks.mapping.items()), masks.tolerance, reading.channels]
+    settings = [
+        version,
+        size,
+        _KINDS.get(masks.kind, masks.kind),
+        sorted(masks.mapping.items()),
+        masks.tolerance,
+        reading.channels,
+    ]
     whole = hashlib.blake2b(json.dumps([*settings, reading.bits]).encode(), digest_size=20)
     for digest in progress(prefetch_map(_record_digest, records), len(records)):
         whole.update(digest)
@@ -36,11 +47,11 @@ def _record_digest(record: Record) -> bytes:
 def _digest(source: MaskSource) -> bytes:
     """A digest of what a source holds; the source's own (`digest`), where it brings one."""
     whole = hashlib.blake2b(
-        type(source).__name__.encode() if isinstance(source, PolygonMask | MultilabelMask) else b"", digest_size=20
+        next((name for kind, name in _SOURCES.items() if isinstance(source, kind)), b""), digest_size=20
     )
     if isinstance(source, MultilabelMask):
-        for picture in source.pictures:
-            whole.update(b"none" if picture is None else _digest(picture))
+        for image in source.images:
+            whole.update(b"none" if image is None else _digest(image))
     elif isinstance(source, PolygonMask):
         whole.update(b"%d" % source.background)
         for shape in source.shapes:

@@ -1,10 +1,10 @@
-"""The prepared cache: photos and masks decoded and resized once, kept as uint8 in files that are memory-mapped.
+"""The prepared cache: images and masks decoded and resized once, kept as uint8 in files that are memory-mapped.
 
 An entry is a folder named by what is in it (`cache_key`), in the user's cache folder and never in the data's:
 
     photos.bin     (N, size, size, channels) uint8, item after item
     masks.bin      (N, size, size) uint8, multi-label (N, C, size, size)
-    sums.bin       (N, 2) uint32: the CRC-32 of each photo and mask
+    sums.bin       (N, 2) uint32: the CRC-32 of each image and mask
     header.json    the shape, the settings, what was left out, how many pixels each class has
 
 It is written beside its place and renamed, so that what has the name is whole.
@@ -47,7 +47,7 @@ _CHUNK = 64
 
 
 class CacheUnavailableError(Exception):
-    """The cache cannot be used; the text says why, in a few words. The photos themselves may be all right."""
+    """The cache cannot be used; the text says why, in a few words. The images themselves may be all right."""
 
 
 def cache_folder() -> Path:
@@ -57,10 +57,14 @@ def cache_folder() -> Path:
 
 
 def load_and_resize(record: Record, reading: ReadSpec, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """A record's photo (size, size, channels) and mask ([C,] size, size), uint8; DataError, which names the file."""
+    """A record's image (size, size, channels) and mask ([C,] size, size), uint8; DataError, which names the file."""
     image, mask = read_image_and_mask(record, reading, smallest=size)
-    photo = resize_image(image, (size, size)).permute(1, 2, 0).numpy()
-    return np.ascontiguousarray(photo), np.ascontiguousarray(resize_mask(mask, (size, size)).numpy())
+    resized = resize_image(image, (size, size)).permute(1, 2, 0).numpy()
+    return np.ascontiguousarray(resized), np.ascontiguousarray(resize_mask(mask, (size, size)).numpy())
+
+
+_KEYS = {"image_shape": "photo_shape"}
+"""Field of CacheHeader → its key in header.json, if they differ."""
 
 
 @dataclass(frozen=True)
@@ -72,14 +76,15 @@ class CacheHeader:
     """
 
     items: int
-    photo_shape: tuple[int, ...]
+    image_shape: tuple[int, ...]
     mask_shape: tuple[int, ...]
     left_out: tuple[int, ...]
     class_pixels: tuple[int, ...]
 
     def write(self, path: Path) -> None:
         """As JSON, with a sum of its own."""
-        text = json.dumps(asdict(self))
+        fields = asdict(self)
+        text = json.dumps({_KEYS.get(name, name): value for name, value in fields.items()})
         with path.open("x", encoding="utf-8") as file:
             file.write(json.dumps({"version": VERSION, "crc32": zlib.crc32(text.encode()), "header": json.loads(text)}))
             _flush(file)
@@ -101,7 +106,7 @@ class CacheEntry:
     """An entry that is open for reading.
 
     Attributes:
-        photos: (N, size, size, channels) uint8.
+        images: (N, size, size, channels) uint8.
         masks: (N, size, size) or, multi-label, (N, C, size, size) uint8.
         header: what it holds.
 
@@ -115,7 +120,7 @@ class CacheEntry:
         if held is None:
             raise OSError(f"{folder}: being removed")
         weakref.finalize(self, held.close)
-        self.photos = _map(folder / "photos.bin", (header.items, *header.photo_shape))
+        self.images = _map(folder / "photos.bin", (header.items, *header.image_shape))
         self.masks = _map(folder / "masks.bin", (header.items, *header.mask_shape))
 
     def __getstate__(self) -> Path:
@@ -133,7 +138,7 @@ class CacheEntry:
 
         def chunk(indices: list[int]) -> bool:
             return all(
-                zlib.crc32(self.photos[i]) == sums[i, 0] and zlib.crc32(self.masks[i]) == sums[i, 1] for i in indices
+                zlib.crc32(self.images[i]) == sums[i, 0] and zlib.crc32(self.masks[i]) == sums[i, 1] for i in indices
             )
 
         return all(prefetch_map(chunk, batched(range(self.header.items), _CHUNK)))
@@ -153,7 +158,7 @@ def get_or_build(
 
     Two processes that want the same entry wait for each other: one builds it, both use it.
 
-    Raises DataError for the first photo or mask that cannot be used, unless `skip_bad`, or where none can;
+    Raises DataError for the first image or mask that cannot be used, unless `skip_bad`, or where none can;
     CacheUnavailableError where the cache cannot be written, or has too little space. Nothing half-made stays.
     """
     key = cache_key(records, reading, size, VERSION, progress)
@@ -210,13 +215,13 @@ def _build_locked(
 def _build(
     folder: Path, records: Sequence[Record], reading: ReadSpec, size: int, progress: Progress, skip_bad: bool
 ) -> None:
-    photo_shape = (size, size, reading.channels)
+    image_shape = (size, size, reading.channels)
     mask_shape = (*_layers(records, reading), size, size)
-    photo_bytes, mask_bytes = (len(records) * int(np.prod(shape)) for shape in (photo_shape, mask_shape))
+    image_bytes, mask_bytes = (len(records) * int(np.prod(shape)) for shape in (image_shape, mask_shape))
     free = shutil.disk_usage(folder.parent).free
-    if photo_bytes + mask_bytes > free / 2:
+    if image_bytes + mask_bytes > free / 2:
         raise CacheUnavailableError(
-            f"{folder.parent}: {_gib(photo_bytes + mask_bytes)} are more than half of the {_gib(free)} that are free"
+            f"{folder.parent}: {_gib(image_bytes + mask_bytes)} are more than half of the {_gib(free)} that are free"
         )
     building = folder.with_name(f"{folder.name}.building-{uuid.uuid4().hex[:12]}")
     try:
@@ -225,10 +230,10 @@ def _build(
         counts = np.zeros(256 if len(mask_shape) == 2 else mask_shape[0], np.int64)
         left_out: list[int] = []
         first: DataError | None = None
-        with _writing(building / "photos.bin", photo_bytes) as photos, _writing(
+        with _writing(building / "photos.bin", image_bytes) as images, _writing(
             building / "masks.bin", mask_bytes
         ) as masks:  # fmt: skip
-            # Several at a time: threads that pass a photo each wait for one another a tenth of the time.
+            # Several at a time: threads that pass an image each wait for one another a tenth of the time.
             attempts = prefetch_map(partial(_attempts, reading=reading, size=size), batched(records, 8), ahead=6)
             for index, pair in enumerate(progress(chain.from_iterable(attempts), len(records))):
                 if isinstance(pair, DataError):
@@ -237,15 +242,15 @@ def _build(
                     left_out.append(index)
                     first = first or pair
                     continue
-                photo, mask, sums[index - len(left_out)], pixels = pair
+                image, mask, sums[index - len(left_out)], pixels = pair
                 counts += pixels
-                photos.write(photo)
+                images.write(image)
                 masks.write(mask)
         items = len(records) - len(left_out)
         if first is not None and not items:
-            raise DataError(f"none of the {len(records)} photos can be used; the first: {first}")
+            raise DataError(f"none of the {len(records)} images can be used; the first: {first}")
         _write(building / "sums.bin", sums[:items].tobytes())
-        CacheHeader(items, photo_shape, mask_shape, tuple(left_out), tuple(counts.tolist())).write(
+        CacheHeader(items, image_shape, mask_shape, tuple(left_out), tuple(counts.tolist())).write(
             building / "header.json"
         )
         _put_in_place(building, folder)
@@ -262,23 +267,23 @@ def _attempts(records: Sequence[Record], reading: ReadSpec, size: int) -> list[_
 
 
 def _attempt(record: Record, reading: ReadSpec, size: int) -> _Attempt:
-    """A record's photo and mask, their sums, and the mask's pixels by value (or class); or why it cannot be read."""
+    """A record's image and mask, their sums, and the mask's pixels by value (or class); or why it cannot be read."""
     try:
-        photo, mask = load_and_resize(record, reading, size)
+        image, mask = load_and_resize(record, reading, size)
     except DataError as error:
         return error
     pixels = (mask == 1).sum((1, 2)) if mask.ndim == 3 else np.bincount(mask.ravel(), minlength=256)
-    return photo, mask, (zlib.crc32(photo.data), zlib.crc32(mask.data)), pixels
+    return image, mask, (zlib.crc32(image.data), zlib.crc32(mask.data)), pixels
 
 
 def _layers(records: Sequence[Record], reading: ReadSpec) -> tuple[int, ...]:
     """(C,) where masks are multi-label."""
     if not reading.multilabel:
         return ()
-    counts = {len(record.mask.pictures) for record in records if isinstance(record.mask, MultilabelMask)}
+    counts = {len(record.mask.images) for record in records if isinstance(record.mask, MultilabelMask)}
     if len(counts) != 1:
         raise DataError(
-            f"{records[0].image}: all photos need masks of the same classes; found {sorted(counts)} of them"
+            f"{records[0].image}: all images need masks of the same classes; found {sorted(counts)} of them"
         )
     return (counts.pop(),)
 

@@ -23,8 +23,8 @@ NAME = "oxford-iiit-pet"
 """The data set's folder, as torchvision calls it."""
 
 
-DRAWN_PICTURES = (300, 150)
-"""How many pictures are drawn for training and for testing. Whoever changes it raises drawn.VERSION too."""
+DRAWN_IMAGES = (300, 150)
+"""How many images are drawn for training and for testing. Whoever changes it raises drawn.VERSION too."""
 
 
 STALL_SECONDS = 30.0
@@ -86,13 +86,13 @@ def _find_in(cache: Path, timeout: float) -> tuple[Path, str]:
     if failure is None:
         return kept, f"data: Oxford-IIIT Pet downloaded now into {kept}"
 
-    train, test = DRAWN_PICTURES
+    train, test = DRAWN_IMAGES
     stand_in = cache / f"drawn-pets-v{drawn.VERSION}"
     if not stand_in.exists():
-        _say(f"drawing {train + test} pictures into {stand_in}, once (takes about half a minute) ...")
+        _say(f"drawing {train + test} images into {stand_in}, once (takes about half a minute) ...")
     drawn.draw_dataset(stand_in, train, test)
     return stand_in, (
-        f"data: {failure}, so the built-in drawn animals ({stand_in}); for the real photos set "
+        f"data: {failure}, so the built-in drawn animals ({stand_in}); for the real images set "
         f"PIXELWISE_DATA to a folder that holds {NAME}/"
     )
 

@@ -1,4 +1,4 @@
-"""What the formats that outline things share: JSON, numbers that people's tools wrote, and the photo that is meant."""
+"""What the formats that outline things share: JSON, numbers that people's tools wrote, and the image that is meant."""
 
 import json
 import re
@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from pixelwise.data.formats._filesystem import ImageFile, Listing, pictures, read_text
+from pixelwise.data.formats._filesystem import ImageFile, Listing, images, read_text
 from pixelwise.data.formats._folder_names import parse_folder_name
 from pixelwise.data.schema import SPLITS, DataIssue, FormatResult, LabelMap, Record, Split
 from pixelwise.errors import DataError
@@ -92,7 +92,7 @@ def to_points(values: object, farthest: float = FARTHEST) -> np.ndarray:
         raise AnnotationError("an outline must have an x and a y for each point")
     # As `not <=`, so that NaN is caught too.
     if len(points) and not np.abs(points, dtype=np.float64).max() <= farthest:
-        raise AnnotationError("an outline has a point that is no number, or far outside the photo")
+        raise AnnotationError("an outline has a point that is no number, or far outside the image")
     return points.astype(np.float64, copy=False)
 
 
@@ -115,7 +115,7 @@ def rectangle(x: float, y: float, width: float, height: float, angle: float = 0.
 
 
 def ellipse(x: float, y: float, across: float, down: float, angle: float = 0.0, count: int = 72) -> np.ndarray:
-    """Points (count, 2) around an ellipse with centre x, y and two radii, turned by degrees, clockwise."""
+    """Points (count, 2) around an ellipse with center x, y and two radii, turned by degrees, clockwise."""
     turns, turn = np.linspace(0, 2 * np.pi, count, endpoint=False), np.deg2rad(angle)
     flat = np.stack([across * np.cos(turns), down * np.sin(turns)], axis=1)
     return flat @ np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]]) + (x, y)
@@ -148,30 +148,32 @@ def polygon_result(
 ) -> FormatResult:
     """The layout of masks that are drawn."""
     train, val, test = (tuple(records[split]) for split in SPLITS)
-    # Some of very many classes may be chosen later; our own palette has no colours for them all.
+    # Some of very many classes may be chosen later; our own palette has no colors for them all.
     palette = voc_palette(len(classes)) if len(classes) >= IGNORE_INDEX else ()
-    return FormatResult(train, val, test, tuple(classes), LabelMap("shapes"), palette=palette, problems=tuple(problems))
+    return FormatResult(
+        train, val, test, tuple(classes), LabelMap("polygons"), palette=palette, problems=tuple(problems)
+    )
 
 
 class ImageIndex:
-    """The photos of a listing, to be found by what a file calls them."""
+    """The images of a listing, to be found by what a file calls them."""
 
     def __init__(self, root: Path, listing: Listing) -> None:
         self.root = root
         self.by_name: dict[str, list[ImageFile]] = {}
-        for photo in pictures(listing):
-            self.by_name.setdefault(photo.name, []).append(photo)
+        for image in images(listing):
+            self.by_name.setdefault(image.name, []).append(image)
         self.folders = {each.folder.rpartition("/")[2] for many in self.by_name.values() for each in many}
 
-    def path(self, photo: ImageFile) -> Path:
-        """Where the photo lies."""
-        return self.root / photo.folder / photo.name
+    def path(self, image: ImageFile) -> Path:
+        """Where the image lies."""
+        return self.root / image.folder / image.name
 
     def find(self, name: str, near: str = "", split: Split | None = None, where: object = "") -> ImageFile | None:
-        """The photo of a name or path, of any machine; None where there is none.
+        """The image of a name or path, of any machine; None where there is none.
 
         Of several, the one whose folders are most like the path's, then one in the folder `near`, then one in a folder
-        of its name. Photos of another split are passed over. Only what was listed is found, so no path leads out of
+        of its name. Images of another split are passed over. Only what was listed is found, so no path leads out of
         the folder. Raises DataError, which begins with `where`, if two may be meant.
         """
         parts = [part for part in re.split(r"[\\/]+", name) if part not in ("", ".")]
@@ -180,12 +182,12 @@ class ImageIndex:
         if not there:
             return None
         ranks = [(_shared(parts[-2::-1], each.folder), each.folder == near) for each in there]
-        # The folder is here and this file not in it: another one of its name is another photo.
+        # The folder is here and this file not in it: another one of its name is another image.
         if max(ranks)[0] == 0 and len(parts) > 1 and parts[-2] in self.folders:
             return None
         best = [each for each, rank in zip(there, ranks, strict=True) if rank == max(ranks)]
         if len(best) > 1:
-            raise DataError(f"{where}: {name} may be {best[0]} or {best[1]}; give photos different names")
+            raise DataError(f"{where}: {name} may be {best[0]} or {best[1]}; give images different names")
         return best[0]
 
 
@@ -215,11 +217,11 @@ def printable_prefix(text: str) -> str:
     return text.encode("utf-8", "replace").decode()[:200]
 
 
-def unlisted_images_issue(photos: ImageIndex, used: set[ImageFile], source: Path) -> list[DataIssue]:
-    """A note for photos that lie among the listed ones and are not listed."""
-    folders = {photo.folder for photo in used}
-    rest = [each for many in photos.by_name.values() for each in many if each.folder in folders and each not in used]
+def unlisted_images_issue(images: ImageIndex, used: set[ImageFile], source: Path) -> list[DataIssue]:
+    """A note for images that lie among the listed ones and are not listed."""
+    folders = {image.folder for image in used}
+    rest = [each for many in images.by_name.values() for each in many if each.folder in folders and each not in used]
     if not rest:
         return []
-    what = f"{len(rest)} photo{'s' * (len(rest) > 1)} here, such as {rest[0].name}, it does not list; left out"
-    return [DataIssue("photo not listed", str(source), what, usable=True)]
+    what = f"{len(rest)} image{'s' * (len(rest) > 1)} here, such as {rest[0].name}, it does not list; left out"
+    return [DataIssue("image not listed", str(source), what, usable=True)]

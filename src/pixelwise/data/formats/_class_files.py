@@ -18,15 +18,15 @@ class ClassNames:
     """What such files say; see the fields of the same names in `FormatResult`."""
 
     value_names: Mapping[int, str] = field(default_factory=dict)
-    colour_names: Mapping[int, str] = field(default_factory=dict)
+    color_names: Mapping[int, str] = field(default_factory=dict)
     listed: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.value_names or self.colour_names or self.listed)
+        return bool(self.value_names or self.color_names or self.listed)
 
 
 def class_names(root: Path, listing: Listing) -> ClassNames:
-    """What the files in a listing say of the classes; levels and colours from one file, names from another.
+    """What the files in a listing say of the classes; levels and colors from one file, names from another.
 
     Raises DataError for a file that cannot be understood, and for two files that say different things.
     """
@@ -38,7 +38,7 @@ def class_names(root: Path, listing: Listing) -> ClassNames:
                 continue
             path = root / folder / name
             names = read(path)
-            for kind in ("value_names", "colour_names", "listed"):
+            for kind in ("value_names", "color_names", "listed"):
                 value = getattr(names, kind)
                 if not value:
                     continue
@@ -53,20 +53,20 @@ def read_labelmap(path: Path) -> ClassNames:
     rows = [line.split(":") for line in read_lines(path)]
     if not all(len(row) > 1 and re.fullmatch(r"\d+,\d+,\d+", row[1].replace(" ", "")) for row in rows):
         return _text(path)
-    return _colours(path, [(row[0].strip(), [int(level) for level in row[1].split(",")]) for row in rows])
+    return _colors(path, [(row[0].strip(), [int(level) for level in row[1].split(",")]) for row in rows])
 
 
 def _text(path: Path) -> ClassNames:
-    """A name a line, or a number and a name, or three levels of a colour and a name (before or after it)."""
+    """A name a line, or a number and a name, or three levels of a color and a name (before or after it)."""
     lines = read_lines(path)
-    colours = [
+    colors = [
         re.fullmatch(r"(?P<n>.*?\S)?[\s,;]*\b(\d+)[\s,;]+(\d+)[\s,;]+(\d+)(?:[\s,;:]+(?P<name>\D.*))?", line)
         for line in lines
     ]
-    if all(match and bool(match["n"]) != bool(match["name"]) for match in colours):
-        return _colours(
+    if all(match and bool(match["n"]) != bool(match["name"]) for match in colors):
+        return _colors(
             path,
-            [((m["n"] or m["name"]).strip(",; "), [int(m[2]), int(m[3]), int(m[4])]) for m in colours if m],
+            [((m["n"] or m["name"]).strip(",; "), [int(m[2]), int(m[3]), int(m[4])]) for m in colors if m],
         )
     numbered = [re.fullmatch(r"(\d+)\s*[:,;=\s]\s*(\S.*)", line) for line in lines]
     if lines and all(numbered):
@@ -86,15 +86,15 @@ def _table(path: Path) -> ClassNames:
     rows = rows[1:] if not any(cell.isdigit() for cell in head) else rows
     try:
         if len(rows[0]) >= 4:
-            at = [_column(head, names, default) for names, default in zip(_COLOUR_COLUMNS, range(4), strict=True)]
-            return _colours(path, [(row[at[0]], [int(row[i]) for i in at[1:]]) for row in rows])
+            at = [_column(head, names, default) for names, default in zip(_COLOR_COLUMNS, range(4), strict=True)]
+            return _colors(path, [(row[at[0]], [int(row[i]) for i in at[1:]]) for row in rows])
         first_is_value = rows[0][0].isdigit()
         return _values(path, [(int(row[0 if first_is_value else 1]), row[1 if first_is_value else 0]) for row in rows])
     except (IndexError, ValueError):
         raise DataError(f"{path}: must have the columns name,r,g,b or value,class; mend or remove it") from None
 
 
-_COLOUR_COLUMNS = (("name", "class", "label"), ("r", "red"), ("g", "green"), ("b", "blue"))
+_COLOR_COLUMNS = (("name", "class", "label"), ("r", "red"), ("g", "green"), ("b", "blue"))
 
 
 def _column(head: list[str], names: tuple[str, ...], default: int) -> int:
@@ -102,7 +102,7 @@ def _column(head: list[str], names: tuple[str, ...], default: int) -> int:
 
 
 def _json(path: Path) -> ClassNames:
-    """A list of names, or names and values either way round, or names and colours, or a list of objects with those."""
+    """A list of names, or names and values either way round, or names and colors, or a list of objects with those."""
     try:
         content = json.loads(read_text(path))
     except ValueError as error:
@@ -129,7 +129,7 @@ def _json_names(path: Path, content: Any) -> ClassNames:
     else:
         pairs = list(content.items())
     if any(isinstance(level, list | str) for _, level in pairs):
-        return _colours(path, [(name, _rgb(level)) for name, level in pairs])
+        return _colors(path, [(name, _rgb(level)) for name, level in pairs])
     return _values(path, [(int(level), name) for name, level in pairs])
 
 
@@ -137,10 +137,10 @@ def _get(each: dict[str, Any], *keys: str) -> Any:
     return next(each[key] for key in keys if key in each) if any(key in each for key in keys) else each[keys[0]]
 
 
-def _rgb(colour: Any) -> list[int]:
-    if isinstance(colour, str):
-        return list(bytes.fromhex(colour.removeprefix("#")))
-    return [int(level) for level in colour]
+def _rgb(color: Any) -> list[int]:
+    if isinstance(color, str):
+        return list(bytes.fromhex(color.removeprefix("#")))
+    return [int(level) for level in color]
 
 
 def _values(path: Path, pairs: list[tuple[int, str]]) -> ClassNames:
@@ -151,15 +151,15 @@ def _values(path: Path, pairs: list[tuple[int, str]]) -> ClassNames:
     return ClassNames(value_names=names)
 
 
-def _colours(path: Path, pairs: list[tuple[str, list[int]]]) -> ClassNames:
+def _colors(path: Path, pairs: list[tuple[str, list[int]]]) -> ClassNames:
     names: dict[int, str] = {}
     for name, levels in pairs:
         if len(levels) != 3 or not all(0 <= level <= 255 for level in levels):
-            raise DataError(f"{path}: the colour of {name} must be three levels in 0..255; mend or remove it")
-        colour = levels[0] << 16 | levels[1] << 8 | levels[2]
-        if names.setdefault(colour, str(name).strip()) != str(name).strip():
-            raise DataError(f"{path}: gives {names[colour]} and {name} one colour; mend or remove it")
-    return ClassNames(colour_names=names)
+            raise DataError(f"{path}: the color of {name} must be three levels in 0..255; mend or remove it")
+        color = levels[0] << 16 | levels[1] << 8 | levels[2]
+        if names.setdefault(color, str(name).strip()) != str(name).strip():
+            raise DataError(f"{path}: gives {names[color]} and {name} one color; mend or remove it")
+    return ClassNames(color_names=names)
 
 
 def _check_names(path: Path, names: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""Listing folders of pictures: in order, never in circles, and without a look at any one file."""
+"""Listing folders of images: in order, never in circles, and without a look at any one file."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -33,7 +33,7 @@ IMAGE_SUFFIXES = frozenset(
         "webp",
     ]
 )
-"""Suffixes that a photo or mask may have, in lower case and without the dot."""
+"""Suffixes that an image or mask may have, in lower case and without the dot."""
 
 
 _PASSED_OVER = frozenset({"__macosx", "thumbs.db", "desktop.ini", "$recycle.bin", "lost+found"})
@@ -45,7 +45,7 @@ Listing = dict[str, list[str]]
 
 @dataclass(frozen=True, slots=True)
 class ImageFile:
-    """A file that is a picture by its name: where it lies (see `Listing`), its name, and its name without suffix."""
+    """A file that is an image by its name: where it lies (see `Listing`), its name, and its name without suffix."""
 
     folder: str
     name: str
@@ -129,8 +129,8 @@ def list_folders(folder: Path) -> list[str]:
     return [name for name, _ in _list_one(folder)[1]]
 
 
-def pictures(listing: Listing) -> Iterator[ImageFile]:
-    """The files that are pictures by their suffix, in order."""
+def images(listing: Listing) -> Iterator[ImageFile]:
+    """The files that are images by their suffix, in order."""
     for folder, names in listing.items():
         for name in names:
             stem, dot, suffix = name.rpartition(".")

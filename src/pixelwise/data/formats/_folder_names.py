@@ -1,4 +1,4 @@
-"""What the name of a folder or a file says: photos or masks, and of which split."""
+"""What the name of a folder or a file says: images or masks, and of which split."""
 
 import re
 from collections import defaultdict
@@ -9,7 +9,7 @@ from typing import Literal
 
 from pixelwise.data.schema import Split
 
-Role = Literal["photos", "masks"]
+Role = Literal["images", "masks"]
 
 
 _SPLITS: dict[str, Split] = {
@@ -19,7 +19,7 @@ _SPLITS: dict[str, Split] = {
 }  # fmt: skip
 
 
-_PHOTO_FOLDERS = "jpegimage|image|img|im|leftimg8bit|photo|picture|pic|colou?r|rgb|input|original|orig|raw|frame|scan"
+_IMAGE_FOLDERS = "jpegimage|image|img|im|leftimg8bit|photo|picture|pic|colou?r|rgb|input|original|orig|raw|frame|scan"
 
 
 _MASK_FOLDERS = (
@@ -31,7 +31,7 @@ _MASK_FOLDERS = (
 _SPLIT = "train|training|val|valid|validation|dev|test|testing"
 
 
-_ROLE = f"(?:(?:{_PHOTO_FOLDERS}|{_MASK_FOLDERS}|png)s?)+|[xy]"
+_ROLE = f"(?:(?:{_IMAGE_FOLDERS}|{_MASK_FOLDERS}|png)s?)+|[xy]"
 
 
 _FOLDER = re.compile(
@@ -47,7 +47,7 @@ def parse_folder_name(name: str) -> tuple[Split | None, Role | None]:
     """What the name of one folder says of a split and of what is inside.
 
     >>> parse_folder_name("Images"), parse_folder_name("trainannot"), parse_folder_name("val_masks"), parse_folder_name("testing"), parse_folder_name("cats")
-    ((None, 'photos'), ('train', 'masks'), ('val', 'masks'), ('test', None), (None, None))
+    ((None, 'images'), ('train', 'masks'), ('val', 'masks'), ('test', None), (None, None))
     """
     match = _FOLDER.fullmatch(re.sub(r"[-_ .]", "", name.casefold()))
     if match is None:
@@ -56,7 +56,7 @@ def parse_folder_name(name: str) -> tuple[Split | None, Role | None]:
     word = match["role"] or match["role2"]
     role: Role | None = None
     if word and word != "png":
-        role = "masks" if word == "y" or _MASK_WORD.search(word) else "photos"
+        role = "masks" if word == "y" or _MASK_WORD.search(word) else "images"
     return _SPLITS[split] if split else None, role
 
 
@@ -68,13 +68,13 @@ def without_split(name: str) -> str:
 
 @dataclass(frozen=True)
 class FolderRole:
-    """What the path of a folder says of the pictures in it.
+    """What the path of a folder says of the images in it.
 
     Attributes:
-        role: whether they are photos or masks; None where no part of the path says so.
+        role: whether they are images or masks; None where no part of the path says so.
         split: of which split they are.
         base: the path down to the part that says the role; "" without a role.
-        rest: the other parts, which photos and their masks have in common.
+        rest: the other parts, which images and their masks have in common.
     """
 
     role: Role | None
@@ -97,7 +97,7 @@ def folder_roles(folders: Iterable[str]) -> dict[str, FolderRole]:
             if role:
                 beside[parts[:at]].add(role)
             elif split:  # train/ beside trainannot/
-                beside[parts[:at]].add("photos")
+                beside[parts[:at]].add("images")
     return {folder: _place(parts, beside) for folder, parts in paths.items()}
 
 
@@ -122,7 +122,7 @@ _MASK_WORDS = (
 )
 
 
-_PHOTO_WORDS = r"images?|img|im|photo|pic(?:ture)?|rgb|colou?r|sat|input|orig(?:inal)?|raw|leftimg8bit|0000"
+_IMAGE_WORDS = r"images?|img|im|photo|pic(?:ture)?|rgb|colou?r|sat|input|orig(?:inal)?|raw|leftimg8bit|0000"
 
 
 _SUFFIX = r"(?:(?:[-_ .]+|(?<=\d))(?:{}))+$"
@@ -134,21 +134,21 @@ _PREFIX = r"^(?:{})(?:[-_ .]+|(?=\d))"
 _OF_MASKS = re.compile(f"{_SUFFIX.format(_MASK_WORDS)}|{_PREFIX.format(_MASK_WORDS)}", re.IGNORECASE)
 
 
-_OF_PHOTOS = re.compile(f"{_SUFFIX.format(_PHOTO_WORDS)}|{_PREFIX.format(_PHOTO_WORDS)}", re.IGNORECASE)
+_OF_IMAGES = re.compile(f"{_SUFFIX.format(_IMAGE_WORDS)}|{_PREFIX.format(_IMAGE_WORDS)}", re.IGNORECASE)
 
 
 _SECOND_SUFFIX = re.compile(r"\.(?:jpe?g|png|bmp|webp|tiff?)(?=$|[-_.])", re.IGNORECASE)
 
 
 def strip_role_words(stem: str, role: Role) -> str:
-    """The name that a photo and its mask share: without what says which of the two a file is.
+    """The name that an image and its mask share: without what says which of the two a file is.
 
-    >>> strip_role_words("001_mask", "masks"), strip_role_words("mask_001", "masks"), strip_role_words("855_sat", "photos")
+    >>> strip_role_words("001_mask", "masks"), strip_role_words("mask_001", "masks"), strip_role_words("855_sat", "images")
     ('001', '001', '855')
     """
     if "." in stem:
         stem = _SECOND_SUFFIX.sub("", stem)  # a.jpg.png, a.jpg_mask.png
-    return (_OF_MASKS if role == "masks" else _OF_PHOTOS).sub("", stem, count=1) or stem
+    return (_OF_MASKS if role == "masks" else _OF_IMAGES).sub("", stem, count=1) or stem
 
 
 def has_mask_suffix(stem: str) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from pixelwise.data.formats._annotations import AnnotationError, is_whole
-from pixelwise.data.io.image import MOST_PIXELS
+from pixelwise.data.io.image import MAX_PIXELS
 from pixelwise.data.schema import Annotation
 
 
@@ -20,7 +20,7 @@ def run_lengths(inside: np.ndarray) -> dict[str, Any]:
 
 @lru_cache(maxsize=64)
 def empty_rle(height: int, width: int, background: int = 0) -> Annotation:
-    """An empty shape that is as large as the photo must be: `rasterize` refuses a photo of another size."""
+    """An empty shape that is as large as the image must be: `rasterize` refuses an image of another size."""
     from pycocotools import mask as coco
 
     empty = coco.frPyObjects({"size": [height, width], "counts": [height * width]}, height, width)
@@ -32,7 +32,7 @@ def check_run_lengths(segmentation: Mapping[str, Any], size: tuple[int, int] | N
     from pycocotools import mask as coco
 
     own, counts = segmentation.get("size"), segmentation.get("counts")
-    if not (isinstance(own, list) and len(own) == 2 and all(map(is_whole, own)) and own[0] * own[1] <= MOST_PIXELS):
+    if not (isinstance(own, list) and len(own) == 2 and all(map(is_whole, own)) and own[0] * own[1] <= MAX_PIXELS):
         raise AnnotationError("run lengths must have a size: [height, width]")
     height, width = own
     if size is not None and (height, width) != size:

@@ -1,4 +1,4 @@
-"""Lists of the photos of each split: train.txt, val.txt, test.txt."""
+"""Lists of the images of each split: train.txt, val.txt, test.txt."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import takewhile
@@ -49,16 +49,16 @@ def find_lists(root: Path, listing: Listing) -> dict[Split, Path]:
     return {}
 
 
-def read_list(path: Path, photos: Iterable[ImageFile]) -> tuple[list[ImageFile], list[DataIssue]]:
-    """The photos that a list names, in its order, each once; a line without one is a problem.
+def read_list(path: Path, images: Iterable[ImageFile]) -> tuple[list[ImageFile], list[DataIssue]]:
+    """The images that a list names, in its order, each once; a line without one is a problem.
 
     A line is a name or a path, with or without suffix; other columns may follow. Raises DataError where a line may mean
-    two photos.
+    two images.
     """
     by_name: dict[str, list[ImageFile]] = {}
-    for photo in photos:
-        for name in {photo.stem, photo.name}:
-            by_name.setdefault(name, []).append(photo)
+    for image in images:
+        for name in {image.stem, image.name}:
+            by_name.setdefault(name, []).append(image)
     found: dict[ImageFile, None] = {}
     problems = []
     for line in read_lines(path):
@@ -72,8 +72,8 @@ def read_list(path: Path, photos: Iterable[ImageFile]) -> tuple[list[ImageFile],
                 found[matching[0]] = None
                 break
         else:
-            what = f"no such photo, though {path.name} lists it; add it or take out the line"
-            problems.append(DataIssue("missing photo", line, what))
+            what = f"no such image, though {path.name} lists it; add it or take out the line"
+            problems.append(DataIssue("missing image", line, what))
     return list(found), problems
 
 
@@ -86,12 +86,12 @@ def _readings(line: str) -> Iterator[PurePosixPath]:
 
 
 def _nearest(wanted: PurePosixPath, matching: Sequence[ImageFile]) -> Sequence[ImageFile]:
-    """Those of several photos of one name that share most folders, from the file upwards, with the path wanted."""
+    """Those of several images of one name that share most folders, from the file upwards, with the path wanted."""
     folders = wanted.parts[-2::-1]
 
-    def shared(photo: ImageFile) -> int:
-        pairs = zip(folders, reversed(photo.folder.split("/")), strict=False)
+    def shared(image: ImageFile) -> int:
+        pairs = zip(folders, reversed(image.folder.split("/")), strict=False)
         return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
     most = max(map(shared, matching))
-    return [photo for photo in matching if shared(photo) == most]
+    return [image for image in matching if shared(image) == most]

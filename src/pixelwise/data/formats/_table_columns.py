@@ -23,7 +23,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 """What a column holds → the names that it may have, in lower case and with underscores for spaces."""
 
 
-NEEDED = "a column 'image' and a column 'mask' (or 'mask:CLASS' for each class) with paths or URLs of pictures"
+NEEDED = "a column 'image' and a column 'mask' (or 'mask:CLASS' for each class) with paths or URLs of images"
 
 
 _CLASS = re.compile(r"\s*masks?\s*([:_/ -])\s*(\S.*?)\s*", re.IGNORECASE)
@@ -42,20 +42,20 @@ class Columns:
 
 
 def wanted(names: Sequence[str]) -> bool:
-    """Whether there may be photos and masks in columns of these names."""
+    """Whether there may be images and masks in columns of these names."""
     return bool(_named(names, "image")) and bool(_named(names, "mask") or _class_columns(names))
 
 
 def find_columns(table: Table, strict: bool) -> Columns | None:
-    """The columns of a table; None where none may hold photos or none masks.
+    """The columns of a table; None where none may hold images or none masks.
 
-    With `strict` a column must hold pictures by its first rows; without, that decides between several. Raises DataError
+    With `strict` a column must hold images by its first rows; without, that decides between several. Raises DataError
     where two columns may be meant.
     """
 
     def likely(found: Sequence[int]) -> list[int]:
-        pictures = [each for each in found if each in table.with_pictures]
-        return pictures if pictures or strict else list(found)
+        images = [each for each in found if each in table.with_images]
+        return images if images or strict else list(found)
 
     names = table.columns
     masks = likely(_named(names, "mask"))

@@ -1,4 +1,4 @@
-"""Reading tables of photos: CSV with any delimiter, TSV, Parquet; here or behind a URL."""
+"""Reading tables of images: CSV with any delimiter, TSV, Parquet; here or behind a URL."""
 
 import csv
 import io
@@ -10,19 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from pixelwise.data.formats._filesystem import IMAGE_SUFFIXES
-from pixelwise.data.io.parquet import ImageCell, TableFile, holds_pictures, open_parquet, picture_cells
+from pixelwise.data.io.parquet import ImageCell, TableFile, holds_images, image_cells, open_parquet
 from pixelwise.data.io.remote import RemoteFile
 from pixelwise.errors import DataError, first_line
 
 Value = str | ImageCell
-"""A cell: text, "" where it is empty, or what may be a picture."""
+"""A cell: text, "" where it is empty, or what may be an image."""
 
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
 
 
 _LOOKED_AT = 100
-"""So many rows say whether a column holds pictures."""
+"""So many rows say whether a column holds images."""
 
 
 _HEAD = 1 << 16
@@ -36,7 +36,7 @@ class Table:
     Attributes:
         file: where it is.
         columns: their names as they stand there.
-        with_pictures: which columns hold pictures, or names of picture files, by what the first rows hold.
+        with_images: which columns hold images, or names of image files, by what the first rows hold.
         row: what its rows are called: "line" or "row".
         rows: of some columns, the number of each row and its cells.
         huggingface: whether Hugging Face's `datasets` wrote it.
@@ -44,7 +44,7 @@ class Table:
 
     file: Path | RemoteFile
     columns: Sequence[str]
-    with_pictures: frozenset[int]
+    with_images: frozenset[int]
     row: str
     rows: Callable[[Sequence[int]], Iterator[tuple[int, list[Value]]]]
     huggingface: bool = False
@@ -54,10 +54,10 @@ class Table:
         return f"{self.file}, {self.row} {number}"
 
 
-def names_picture(cell: str) -> bool:
-    """Whether a cell's text may be a picture's path or URL.
+def names_image(cell: str) -> bool:
+    """Whether a cell's text may be an image's path or URL.
 
-    >>> names_picture("masks/1.png"), names_picture("https://a.b/c?id=7"), names_picture("cat")
+    >>> names_image("masks/1.png"), names_image("https://a.b/c?id=7"), names_image("cat")
     (True, True, False)
     """
     return "://" in cell or cell.rpartition(".")[2].lower() in IMAGE_SUFFIXES
@@ -84,8 +84,8 @@ def _open_text(file: Path | RemoteFile, wanted: Callable[[Sequence[str]], bool])
     def rows(columns: Sequence[int]) -> Iterator[tuple[int, list[Value]]]:
         return _text_rows(file, _content(file) if fetched is None else fetched, delimiter, columns)
 
-    pictures = {column for row in head[1:] for column, cell in enumerate(row) if names_picture(cell.strip())}
-    return Table(file, head[0], frozenset(pictures), "line", rows)
+    images = {column for row in head[1:] for column, cell in enumerate(row) if names_image(cell.strip())}
+    return Table(file, head[0], frozenset(images), "line", rows)
 
 
 def _fetched(file: RemoteFile) -> bytes:
@@ -168,8 +168,8 @@ def _open_parquet(file: Path | RemoteFile, wanted: Callable[[Sequence[str]], boo
                 return None
             texts = [i for i, field in enumerate(schema) if _is_text(field.type)]
             some = next(parquet.iter_batches(_LOOKED_AT, columns=[schema.names[i] for i in texts]), None)
-        named = [i for i in texts if some and any(map(names_picture, _texts(some.column(schema.names[i]))))]
-    types = {i: field.type for i, field in enumerate(schema) if holds_pictures(field.type)}
+        named = [i for i in texts if some and any(map(names_image, _texts(some.column(schema.names[i]))))]
+    types = {i: field.type for i, field in enumerate(schema) if holds_images(field.type)}
 
     def rows(columns: Sequence[int]) -> Iterator[tuple[int, list[Value]]]:
         with wrap_errors(file):
@@ -177,7 +177,7 @@ def _open_parquet(file: Path | RemoteFile, wanted: Callable[[Sequence[str]], boo
             with open_parquet(cells) as parquet:
                 table = parquet.read(columns=plain, use_threads=False)
             found: list[Iterator[Value] | list[str]] = [
-                picture_cells(cells, schema.names[i], types[i]) if i in types else _texts(table.column(schema.names[i]))
+                image_cells(cells, schema.names[i], types[i]) if i in types else _texts(table.column(schema.names[i]))
                 for i in columns
             ]
             for number, row in enumerate(zip(*found, strict=True), 1):

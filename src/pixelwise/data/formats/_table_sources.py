@@ -1,4 +1,4 @@
-"""What the cells of a table point at: a path, a URL, or the picture itself."""
+"""What the cells of a table point at: a path, a URL, or the image itself."""
 
 import os
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ class CellResolver:
         self._folder = cache(self._folder_of)
 
     def find(self, cell: str | ImageCell) -> tuple[BytesSource | None, str | None]:
-        """The picture, or the path of one that is not there; neither for an empty cell."""
+        """The image, or the path of one that is not there; neither for an empty cell."""
         if isinstance(cell, ImageCell):
             if cell.cell is not None:
                 return cell.cell, None

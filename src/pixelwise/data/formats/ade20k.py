@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from pixelwise.data.formats._filesystem import is_folder, list_files, pictures, read_lines
+from pixelwise.data.formats._filesystem import images, is_folder, list_files, read_lines
 from pixelwise.data.formats.folders import filter_files, find_pairs, with_known_classes
 from pixelwise.data.schema import FormatResult
 from pixelwise.errors import DataError
@@ -45,7 +45,7 @@ def ade20k(root: Path) -> FormatResult | None:
         return None
     listing = filter_files(list_files(root, depth=2), lambda folder, name: folder in _FOLDERS)
     info = next((root / name for name in _INFO if (root / name).is_file()), None)
-    names = [picture.name for picture in pictures(listing)]
+    names = [image.name for image in images(listing)]
     if info is None and not (names and all(name.startswith("ADE_") for name in names)):
         return None
     classes = CLASSES if info is None else _read_info(info)

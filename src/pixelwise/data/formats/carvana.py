@@ -32,7 +32,7 @@ def carvana(root: Path) -> FormatResult | None:
     if found is None or not all(mask.name.lower().endswith(_MASK) for mask in found.pairs.masks.values()):
         return None
     layout = found.layout()
-    if not all(_VIEW.fullmatch(photo.stem) for photo in found.pairs.masks):
+    if not all(_VIEW.fullmatch(image.stem) for image in found.pairs.masks):
         return layout
     return replace(map_records(layout, _with_car), listed=("background", "car"))
 

@@ -8,7 +8,7 @@ from pixelwise.data.formats.folders import filter_files, find_pairs, map_records
 from pixelwise.data.schema import DataIssue, FormatResult, Record
 from pixelwise.palette import IGNORE_INDEX
 
-# Name, id in *_labelIds.png, colour; the index in this table is the train id.
+# Name, id in *_labelIds.png, color; the index in this table is the train id.
 _CLASSES = (
     ("road", 7, (128, 64, 128)),
     ("sidewalk", 8, (244, 35, 232)),
@@ -67,11 +67,11 @@ def cityscapes(root: Path) -> FormatResult | None:
     layout = found.layout()
     if any(listing[folder] for folder in blank):
         what = "the masks of the official test split are not public; it is left out"
-        left_out = DataIssue("photos without masks", str(root / "leftImg8bit" / "test"), what, usable=True)
+        left_out = DataIssue("images without masks", str(root / "leftImg8bit" / "test"), what, usable=True)
         layout = replace(layout, problems=(*layout.problems, left_out))
     layout = map_records(layout, _with_city)
     levels = _LABEL_IDS if ending == "_labelIds.png" else _TRAIN_IDS
-    return with_known_classes(layout, [name for name, _, _ in _CLASSES], levels, [colour for _, _, colour in _CLASSES])
+    return with_known_classes(layout, [name for name, _, _ in _CLASSES], levels, [color for _, _, color in _CLASSES])
 
 
 def _with_city(record: Record) -> Record:

@@ -27,7 +27,7 @@ from pixelwise.data.formats._annotations import (
 from pixelwise.data.formats._filesystem import is_folder, list_files
 from pixelwise.data.formats._folder_names import parse_folder_name
 from pixelwise.data.formats._rle import check_run_lengths, empty_rle
-from pixelwise.data.io.image import MOST_PIXELS
+from pixelwise.data.io.image import MAX_PIXELS
 from pixelwise.data.schema import SPLITS, Annotation, DataIssue, FormatResult, PolygonMask, Record, Split
 from pixelwise.errors import DataError
 from pixelwise.palette import IGNORE_INDEX
@@ -41,14 +41,14 @@ _PARTS = ("images", "annotations", "categories")
 _FOLDERS = ("", "annotations", "annotation")
 
 
-_MOST_FILES = 50
-"""Where there are more JSON files in a folder, they are one a photo, which COCO's are not."""
+_MAX_FILES = 50
+"""Where there are more JSON files in a folder, they are one an image, which COCO's are not."""
 
 
 def coco(root: Path) -> FormatResult | None:
-    """COCO: images, annotations and categories in a JSON, for all photos or for each split.
+    """COCO: images, annotations and categories in a JSON, for all images or for each split.
 
-    It is found in the root, in annotations/, or beside the photos of a split (_annotations.coco.json); the root may be
+    It is found in the root, in annotations/, or beside the images of a split (_annotations.coco.json); the root may be
     the file itself. Class 0 is "background", then the categories by id. The smaller of two things that overlap is on
     top; crowds are ignored. https://cocodataset.org/#format-data
     """
@@ -62,15 +62,15 @@ def coco(root: Path) -> FormatResult | None:
     classes, index_of = assign_class_ids(names.values())
     labels = {each: index_of[name] for each, name in names.items()}
     base = _base(root)
-    photos = ImageIndex(base, list_files(base, depth=4))
+    images = ImageIndex(base, list_files(base, depth=4))
     records: dict[Split, list[Record]] = {split: [] for split in SPLITS}
     problems: list[DataIssue] = []
     taken: dict[Any, str] = {}
     for file in files:
-        found, wrong = _records(file, photos, labels, taken)
+        found, wrong = _records(file, images, labels, taken)
         records[file.split or "train"] += found
         problems += wrong
-    problems += unlisted_images_issue(photos, set(taken), files[0].path)
+    problems += unlisted_images_issue(images, set(taken), files[0].path)
     return polygon_result(records, classes, problems)
 
 
@@ -95,13 +95,13 @@ def _find_files(root: Path) -> list[Path]:
         near = folder.casefold() in _FOLDERS or parse_folder_name(folder)[0] is not None
         names = [name for name in names if name.lower().endswith(".json" if near else ".coco.json")]
         own = [name for name in names if name.lower().startswith("instances")]  # beside captions_, person_keypoints_
-        if len(names) <= _MOST_FILES:
+        if len(names) <= _MAX_FILES:
             found += [root / folder / name for name in own or names]
     return [path for path in found if file_starts_with(path, _HEAD)]
 
 
 def _base(root: Path) -> Path:
-    """The folder that photos are looked for in."""
+    """The folder that images are looked for in."""
     if not root.is_file():
         return root
     return root.parent.parent if root.parent.name.casefold() in _FOLDERS[1:] else root.parent
@@ -200,14 +200,14 @@ def _plain(annotation: Mapping[str, Any]) -> bool:
 
 
 def _records(
-    file: _File, photos: ImageIndex, labels: Mapping[int, int], taken: dict[Any, str]
+    file: _File, images: ImageIndex, labels: Mapping[int, int], taken: dict[Any, str]
 ) -> tuple[list[Record], list[DataIssue]]:
-    """The records of a file; `taken` has what has listed each photo so far."""
+    """The records of a file; `taken` has what has listed each image so far."""
     records, problems, missing = [], list[DataIssue](), list[DataIssue]()
-    near = str(file.path.parent.relative_to(photos.root)) if file.path.parent.is_relative_to(photos.root) else ""
+    near = str(file.path.parent.relative_to(images.root)) if file.path.parent.is_relative_to(images.root) else ""
     seen: set[int | str] = set()
-    for at, image in enumerate(file.images):
-        number, name = image.get("id"), image.get("file_name")
+    for at, item in enumerate(file.images):
+        number, name = item.get("id"), item.get("file_name")
         if not (is_whole(number) or is_text(number)) or not is_text(name):
             raise DataError(f"{file.path}: image {at} (from 0) must have an id and a file_name; export it again")
         assert isinstance(number, int | str) and isinstance(name, str)
@@ -215,24 +215,24 @@ def _records(
             raise DataError(f"{file.path}: two images have the id {number}; give each its own")
         seen.add(number)
         entry = f"{file.path}, image {number}"
-        photo = photos.find(name, near, file.split, entry)
-        if photo is None:
-            what = f"no such photo here: {name}; add it, or take out its entry"
-            missing.append(DataIssue("missing photo", entry, what))
-        elif photo in taken:
-            what = f"{name} is listed twice, also as {taken[photo]}; keep one entry"
-            problems.append(DataIssue("photo listed twice", entry, what))
+        image = images.find(name, near, file.split, entry)
+        if image is None:
+            what = f"no such image here: {name}; add it, or take out its entry"
+            missing.append(DataIssue("missing image", entry, what))
+        elif image in taken:
+            what = f"{name} is listed twice, also as {taken[image]}; keep one entry"
+            problems.append(DataIssue("image listed twice", entry, what))
         else:
-            taken[photo] = entry
+            taken[image] = entry
             try:
-                shapes = _shapes(image, file.by_image.get(number, ()), labels)
+                shapes = _shapes(item, file.by_image.get(number, ()), labels)
             except AnnotationError as error:
-                problems.append(DataIssue("bad outline", entry, f"{photo}: {error}"))
+                problems.append(DataIssue("bad outline", entry, f"{image}: {error}"))
             else:
-                records.append(Record(photos.path(photo), PolygonMask(shapes, entry)))
+                records.append(Record(images.path(image), PolygonMask(shapes, entry)))
     if missing and len(missing) == len(file.images) and file.split not in (None, "train"):
-        what = f"none of its {len(missing)} photos is here; that split is left out"
-        return [], [DataIssue("list without photos", str(file.path), what, usable=True)]
+        what = f"none of its {len(missing)} images is here; that split is left out"
+        return [], [DataIssue("list without images", str(file.path), what, usable=True)]
     lost = len(file.by_image.keys() - seen)
     if lost:
         what = f"has annotations of {lost} image{'s' * (lost > 1)} that it does not list; left out"
@@ -247,8 +247,8 @@ def _shapes(
     height, width = image.get("height"), image.get("width")
     size = None
     if height is not None or width is not None:
-        if not (is_whole(height) and is_whole(width) and 0 < height * width <= MOST_PIXELS):  # type: ignore[operator]
-            raise AnnotationError("its height and width must be whole numbers, of a picture that can be; mend them")
+        if not (is_whole(height) and is_whole(width) and 0 < height * width <= MAX_PIXELS):  # type: ignore[operator]
+            raise AnnotationError("its height and width must be whole numbers, of an image that can be; mend them")
         assert isinstance(height, int) and isinstance(width, int)
         size = (height, width)
     drawn = []

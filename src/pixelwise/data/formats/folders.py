@@ -1,4 +1,4 @@
-"""Photos and masks in folders that are named so, or side by side: what most people have."""
+"""Images and masks in folders that are named so, or side by side: what most people have."""
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 from pixelwise.data.formats._class_files import class_names
-from pixelwise.data.formats._filesystem import ImageFile, Listing, is_folder, list_files, pictures, shown
+from pixelwise.data.formats._filesystem import ImageFile, Listing, images, is_folder, list_files, shown
 from pixelwise.data.formats._folder_names import (
     FolderRole,
     folder_roles,
@@ -23,11 +23,11 @@ from pixelwise.palette import Color
 
 
 def folders(root: Path) -> FormatResult | None:
-    """Photos and masks in two folders (images/ masks/, train/ trainannot/ …) or side by side (001.jpg, 001_mask.png).
+    """Images and masks in two folders (images/ masks/, train/ trainannot/ …) or side by side (001.jpg, 001_mask.png).
 
     Splits are folders (train, val, test …) anywhere in the paths, or lists (train.txt …). Names of classes come from
     a file beside them (see `class_files.CLASS_FILES`), what masks mean from the masks. Where folders in the folder of
-    masks hold a mask each for the same photos, the data is multi-label and those folders are its classes.
+    masks hold a mask each for the same images, the data is multi-label and those folders are its classes.
 
     Raises DataError for two folders, or two files, that may both be meant.
     """
@@ -42,23 +42,23 @@ def folders(root: Path) -> FormatResult | None:
 
 
 def find_pairs(root: Path, listing: Listing) -> "PairedFiles | None":
-    """Photos and masks of a listing; None where there are none.
+    """Images and masks of a listing; None where there are none.
 
-    Raises DataError where there are folders of photos and of masks and no name in the one is in the other, and for
+    Raises DataError where there are folders of images and of masks and no name in the one is in the other, and for
     what is ambiguous (see `pair`).
     """
-    there = list(pictures(listing))
+    there = list(images(listing))
     where = folder_roles({each.folder for each in there})
     role = {folder: place.role for folder, place in where.items()}
     masks = [each for each in there if role[each.folder] == "masks"]
-    photos = [each for each in there if role[each.folder] == "photos"]
-    strict = bool(photos)
+    images = [each for each in there if role[each.folder] == "images"]
+    strict = bool(images)
     if masks:
-        photos = photos or [each for each in there if role[each.folder] is None]
-        pairs = pair(photos, masks, where)
+        images = images or [each for each in there if role[each.folder] is None]
+        pairs = pair(images, masks, where)
         if pairs.masks or pairs.by_class:
             _check_one_data_set(root, masks, where)
-            return PairedFiles(root, listing, photos, pairs, where, strict)
+            return PairedFiles(root, listing, images, pairs, where, strict)
     beside = [each for each in there if has_mask_suffix(each.stem)]
     if beside:
         others = [each for each in there if not has_mask_suffix(each.stem)]
@@ -67,8 +67,8 @@ def find_pairs(root: Path, listing: Listing) -> "PairedFiles | None":
             return PairedFiles(root, listing, others, pairs, where, False)
     if strict and masks:
         raise DataError(
-            f"{root}: no photo has a mask of its name: photos are {shown(photos, 2)}, and masks {shown(masks, 2)}; "
-            "give a photo and its mask the same name"
+            f"{root}: no image has a mask of its name: images are {shown(images, 2)}, and masks {shown(masks, 2)}; "
+            "give an image and its mask the same name"
         )
     return None
 
@@ -85,20 +85,20 @@ def _check_one_data_set(root: Path, masks: Sequence[ImageFile], where: Mapping[s
 
 
 def _beside(folder: str, place: FolderRole) -> FolderRole:
-    """The place of files side by side: a mask is in the very folder of its photo."""
+    """The place of files side by side: a mask is in the very folder of its image."""
     return replace(place, base=folder, rest=(folder,))
 
 
 @dataclass(frozen=True)
 class PairedFiles:
-    """Photos and masks as names, on their way to records.
+    """Images and masks as names, on their way to records.
 
-    `strict`: whether the photos are in folders named for photos; else pictures that have no mask may be anything.
+    `strict`: whether the images are in folders named for images; else images that have no mask may be anything.
     """
 
     root: Path
     listing: Listing
-    photos: Sequence[ImageFile]
+    images: Sequence[ImageFile]
     pairs: Pairs
     folder_roles: Mapping[str, FolderRole]
     strict: bool
@@ -106,85 +106,85 @@ class PairedFiles:
     def layout(self) -> FormatResult:
         """The records of each split, without names of classes."""
         classes = tuple(sorted({name for masks in self.pairs.by_class.values() for name in masks}))
-        splits = {photo: self._split(photo) for photo in self.photos}
+        splits = {image: self._split(image) for image in self.images}
         problems: list[DataIssue] = []
         lists = {} if any(splits.values()) else find_lists(self.root, self.listing)
         if lists:
             by_split, problems = self._listed(lists)
         else:
             by_split = {split: [] for split in SPLITS}
-            for photo, split in splits.items():
-                by_split[split or "train"].append(photo)
+            for image, split in splits.items():
+                by_split[split or "train"].append(image)
             problems += self._lone_masks()
         records: dict[Split, tuple[Record, ...]] = {}
-        for split, photos in by_split.items():
-            records[split] = self._records(photos, classes)
+        for split, images in by_split.items():
+            records[split] = self._records(images, classes)
             if self.strict or lists:
-                problems += self._bare(photos)
+                problems += self._bare(images)
         if not (self.strict or lists):
             in_folders: dict[str, list[ImageFile]] = defaultdict(list)
-            for photo in self.photos:
-                in_folders[photo.folder].append(photo)
-            for photos in in_folders.values():
-                problems += self._bare(photos)
+            for image in self.images:
+                in_folders[image.folder].append(image)
+            for images in in_folders.values():
+                problems += self._bare(images)
         return FormatResult(
             records["train"],
             records["val"],
             records["test"],
             classes=classes,
-            encoding=LabelMap("layers") if classes else None,
+            encoding=LabelMap("multilabel") if classes else None,
             problems=tuple(problems),
         )
 
-    def _split(self, photo: ImageFile) -> Split | None:
-        split = self.folder_roles[photo.folder].split
-        if split is None and photo in self.pairs.masks:  # all photos in one folder, masks by split
-            split = self.folder_roles[self.pairs.masks[photo].folder].split
+    def _split(self, image: ImageFile) -> Split | None:
+        split = self.folder_roles[image.folder].split
+        if split is None and image in self.pairs.masks:  # all images in one folder, masks by split
+            split = self.folder_roles[self.pairs.masks[image].folder].split
         return split
 
     def _listed(self, lists: Mapping[Split, Path]) -> tuple[dict[Split, list[ImageFile]], list[DataIssue]]:
-        """The photos that lists name; without a list for training, those that no list names train."""
+        """The images that lists name; without a list for training, those that no list names train."""
         by_split: dict[Split, list[ImageFile]] = {split: [] for split in SPLITS}
         problems: list[DataIssue] = []
         for split, path in lists.items():
-            by_split[split], missing = read_list(path, self.photos)
+            by_split[split], missing = read_list(path, self.images)
             if missing and not by_split[split]:
                 if split == "train":
-                    raise DataError(f"{path}: none of its lines names a photo ({missing[0].file}); mend or remove it")
-                what = f"none of its {len(missing)} lines names a photo; that split is left out"
-                missing = [DataIssue("list without photos", str(path), what, usable=True)]
+                    raise DataError(f"{path}: none of its lines names an image ({missing[0].file}); mend or remove it")
+                what = f"none of its {len(missing)} lines names an image; that split is left out"
+                missing = [DataIssue("list without images", str(path), what, usable=True)]
             problems += missing
         if "train" not in lists:
-            elsewhere = {photo for photos in by_split.values() for photo in photos}
-            by_split["train"] = [photo for photo in self.photos if photo not in elsewhere]
+            elsewhere = {image for images in by_split.values() for image in images}
+            by_split["train"] = [image for image in self.images if image not in elsewhere]
         return by_split, problems
 
-    def _records(self, photos: Sequence[ImageFile], classes: Sequence[str]) -> tuple[Record, ...]:
+    def _records(self, images: Sequence[ImageFile], classes: Sequence[str]) -> tuple[Record, ...]:
         path = cache(self.root.joinpath)  # of a folder, made once
         records = []
-        for photo in photos:
-            if mask := self.pairs.masks.get(photo):
-                records.append(Record(path(photo.folder) / photo.name, path(mask.folder) / mask.name))
-            elif by_class := self.pairs.by_class.get(photo):
+        for image in images:
+            if mask := self.pairs.masks.get(image):
+                records.append(Record(path(image.folder) / image.name, path(mask.folder) / mask.name))
+            elif by_class := self.pairs.by_class.get(image):
                 masks = [by_class.get(name) for name in classes]
                 layers = tuple(None if each is None else path(each.folder) / each.name for each in masks)
-                records.append(Record(path(photo.folder) / photo.name, MultilabelMask(layers)))
+                records.append(Record(path(image.folder) / image.name, MultilabelMask(layers)))
         return tuple(records)
 
-    def _bare(self, photos: Sequence[ImageFile]) -> list[DataIssue]:
-        """A problem for each photo without a mask; where they all are, as in a test split, a note for all of them."""
+    def _bare(self, images: Sequence[ImageFile]) -> list[DataIssue]:
+        """A problem for each image without a mask; where they all are, as in a test split, a note for all of them."""
         paired = self.pairs.by_class or self.pairs.masks
-        bare = [photo for photo in photos if photo not in paired]
-        if bare and len(bare) == len(photos):
-            folder = str(self.root / photos[0].folder)
-            what = f"none of the {len(photos)} photos here has a mask; they are left out"
-            return [DataIssue("photos without masks", folder, what, usable=True)]
-        what = "has no mask; add it among the masks under the same name, or move the photo away"
-        return [DataIssue("missing mask", str(self.root / str(photo)), what) for photo in bare]
+        bare = [image for image in images if image not in paired]
+        if bare and len(bare) == len(images):
+            folder = str(self.root / images[0].folder)
+            what = f"none of the {len(images)} images here has a mask; they are left out"
+            return [DataIssue("images without masks", folder, what, usable=True)]
+        what = "has no mask; add it among the masks under the same name, or move the image away"
+        return [DataIssue("missing mask", str(self.root / str(image)), what) for image in bare]
 
     def _lone_masks(self) -> list[DataIssue]:
-        what = "a mask whose photo is missing; add the photo under the same name, or move the mask away"
-        return [DataIssue("missing photo", str(self.root / str(mask)), what) for mask in self.pairs.lone_masks]
+        what = "a mask whose image is missing; add the image under the same name, or move the mask away"
+        return [DataIssue("missing image", str(self.root / str(mask)), what) for mask in self.pairs.lone_masks]
 
 
 def filter_files(listing: Listing, wanted: Callable[[str, str], bool]) -> Listing:
@@ -202,4 +202,4 @@ def with_known_classes(
     layout: FormatResult, names: Sequence[str], levels: Mapping[int, int], palette: Sequence[Color] = ()
 ) -> FormatResult:
     """A layout with the classes of a known data set and what its masks' levels mean."""
-    return replace(layout, classes=tuple(names), encoding=LabelMap("values", levels), palette=tuple(palette))
+    return replace(layout, classes=tuple(names), encoding=LabelMap("index", levels), palette=tuple(palette))

@@ -8,26 +8,26 @@ from pathlib import Path
 from typing import Any
 
 from pixelwise.data.formats._class_files import class_names
-from pixelwise.data.formats._filesystem import is_folder, list_files, pictures, read_text, shown
+from pixelwise.data.formats._filesystem import images, is_folder, list_files, read_text, shown
 from pixelwise.data.formats._splits import SPLIT_WORDS
 from pixelwise.data.formats._table_files import wrap_errors
 from pixelwise.data.formats._table_sources import CellResolver
-from pixelwise.data.io.parquet import TableFile, holds_pictures, open_parquet, picture_cells, read_arrow
+from pixelwise.data.io.parquet import TableFile, holds_images, image_cells, open_parquet, read_arrow
 from pixelwise.data.schema import SPLITS, DataIssue, FormatResult, Record, Split
 from pixelwise.errors import DataError
 
-PHOTOS = ("image", "pixel_values", "img", "photo", "picture")
+IMAGES = ("image", "pixel_values", "img", "photo", "picture")
 
 
 MASKS = (
     "label", "labels", "mask", "masks", "annotation", "annotations", "segmentation", "segmentation_mask",
     "semantic_segmentation", "seg_map", "ground_truth", "gt",
 )  # fmt: skip
-"""Names of columns, in lower case; with one other column of pictures, that is the mask whatever its name."""
+"""Names of columns, in lower case; with one other column of images, that is the mask whatever its name."""
 
 
 _CLASSES = ("classes", "class_names", "class_labels", "categories", "objects", "label_names", "classes_on_image")
-"""Columns whose ClassLabel names what masks hold; others name what a photo shows as a whole."""
+"""Columns whose ClassLabel names what masks hold; others name what an image shows as a whole."""
 
 
 _SHARD = re.compile(r"(?P<split>.+?)-\d{5}-of-\d{5}(-[0-9a-f]+)?|(?P<alone>[^\d-][^-]*)")
@@ -46,22 +46,22 @@ def huggingface(root: Path) -> FormatResult | None:
     Files are read where they lie, by pyarrow alone: `datasets` would look for its cache and for the network. Splits are
     those of the data set; names of classes are those of a feature ClassLabel, or in id2label.json beside it.
 
-    Raises DataError where no two columns are a photo and its mask, or more than one may be.
+    Raises DataError where no two columns are an image and its mask, or more than one may be.
     """
     if not is_folder(root):
         return None
     found = _saved(root) or _from_hub(root)
     if not found:
         return None
-    photo, mask = _columns(found[0])
+    image, mask = _columns(found[0])
     for other in found[1:]:
-        if not {photo, mask} <= set(_pictures(other.features)):
-            raise DataError(f"{other.file}: has no columns {photo} and {mask}, as {found[0].file} has")
+        if not {image, mask} <= set(_images(other.features)):
+            raise DataError(f"{other.file}: has no columns {image} and {mask}, as {found[0].file} has")
     splits, problems = _splits(root, found)
     records: dict[Split, list[Record]] = {split: [] for split in SPLITS}
     for part in found:
         if part.split in splits:
-            records[splits[part.split]] += _records(part, photo, mask, problems)
+            records[splits[part.split]] += _records(part, image, mask, problems)
     train, val, test = (tuple(records[split]) for split in SPLITS)
     layout = FormatResult(train, val, test, listed=_class_names(found[0].features), problems=tuple(problems))
     beside = class_names(root, list_files(root, depth=0))
@@ -129,14 +129,14 @@ def _cell_file(path: Path, kind: Any) -> TableFile:
 
 
 def _from_hub(root: Path) -> list[_Part]:
-    """Parquet files, here or in folders, that say that `datasets` wrote them and have columns of pictures."""
+    """Parquet files, here or in folders, that say that `datasets` wrote them and have columns of images."""
     listing = list_files(root, depth=_DEPTH)
     names = [(folder, name) for folder, names in listing.items() for name in names if name.endswith(".parquet")]
     try:
         if not names or not _features(_cell_file(root / names[0][0] / names[0][1], "parquet")):
             return []
     except DataError:
-        if any(pictures(listing)):  # a file of something else, in a folder of pictures
+        if any(images(listing)):  # a file of something else, in a folder of images
             return []
         raise
     parts: list[_Part] = []
@@ -155,7 +155,7 @@ def _from_hub(root: Path) -> list[_Part]:
         parts.append(_Part(file, split or "", features))
     if len(configs) > 1:
         raise DataError(f"{root}: holds several data sets ({shown(sorted(configs))}); point DATA at one of them")
-    return parts if _pictures(parts[0].features) else []
+    return parts if _images(parts[0].features) else []
 
 
 def _features(file: TableFile) -> Features:
@@ -168,23 +168,23 @@ def _features(file: TableFile) -> Features:
         raise DataError(f"{file}: its description of features is damaged; copy it again") from None
 
 
-def _pictures(features: Features) -> list[str]:
+def _images(features: Features) -> list[str]:
     return [name for name, each in features.items() if isinstance(each, Mapping) and each.get("_type") == "Image"]
 
 
 def _columns(part: _Part) -> tuple[str, str]:
-    """The names of the columns of photos and of masks."""
-    pictures = _pictures(part.features)
-    photos, masks = ([name for name in pictures if name.lower() in wanted] for wanted in (PHOTOS, MASKS))
-    if not masks and len(photos) == 1:
-        masks = [name for name in pictures if name not in photos]
-    if not photos and len(masks) == 1:
-        photos = [name for name in pictures if name not in masks]
-    if len(photos) == len(masks) == 1:
-        return photos[0], masks[0]
-    columns = ", ".join(pictures) or f"none among {', '.join(part.features)}"
+    """The names of the columns of images and of masks."""
+    images = _images(part.features)
+    images, masks = ([name for name in images if name.lower() in wanted] for wanted in (IMAGES, MASKS))
+    if not masks and len(images) == 1:
+        masks = [name for name in images if name not in images]
+    if not images and len(masks) == 1:
+        images = [name for name in images if name not in masks]
+    if len(images) == len(masks) == 1:
+        return images[0], masks[0]
+    columns = ", ".join(images) or f"none among {', '.join(part.features)}"
     hint = "call one 'image' and one 'mask' (rename_column), and take others out (remove_columns)"
-    raise DataError(f"{part.file}: needs one column of photos and one of masks; columns of pictures: {columns}; {hint}")
+    raise DataError(f"{part.file}: needs one column of images and one of masks; columns of images: {columns}; {hint}")
 
 
 def _splits(root: Path, parts: Sequence[_Part]) -> tuple[dict[str, Split], list[DataIssue]]:
@@ -200,22 +200,22 @@ def _splits(root: Path, parts: Sequence[_Part]) -> tuple[dict[str, Split], list[
     return known, [DataIssue("unknown split", str(root), what, usable=True)] if others else []
 
 
-def _records(part: _Part, photo: str, mask: str, problems: list[DataIssue]) -> list[Record]:
+def _records(part: _Part, image_column: str, mask_column: str, problems: list[DataIssue]) -> list[Record]:
     with wrap_errors(part.file):
         schema = _schema(part.file)
         columns = []
-        for name in (photo, mask):
-            if name not in schema.names or not holds_pictures(schema.field(name).type):
-                raise DataError(f"{part.file}: the column {name} holds no pictures; save the data set again")
-            columns.append(picture_cells(part.file, name, schema.field(name).type))
+        for name in (image_column, mask_column):
+            if name not in schema.names or not holds_images(schema.field(name).type):
+                raise DataError(f"{part.file}: the column {name} holds no images; save the data set again")
+            columns.append(image_cells(part.file, name, schema.field(name).type))
         sources, records = CellResolver(Path(part.file.url)), []
         for number, cells in enumerate(zip(*columns, strict=True), 1):
             where = f"{part.file}, row {number}"
-            (image, no_image), (picture, no_picture) = map(sources.find, cells)
-            if image is not None and picture is not None:
-                records.append(Record(image, picture))
+            (image, no_image), (mask_source, no_mask) = map(sources.find, cells)
+            if image is not None and mask_source is not None:
+                records.append(Record(image, mask_source))
                 continue
-            kind, path = ("photo", no_image) if image is None else ("mask", no_picture)
+            kind, path = ("image", no_image) if image is None else ("mask", no_mask)
             what = f"no such {kind}, though {where} names it" if path else f"has no {kind}"
             problems.append(DataIssue(f"missing {kind}", path or where, f"{what}; add it or take out the row"))
     return records

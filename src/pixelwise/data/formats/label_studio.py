@@ -29,14 +29,14 @@ from pixelwise.data.formats._annotations import (
 )
 from pixelwise.data.formats._filesystem import IMAGE_SUFFIXES, ImageFile, is_folder, list_files
 from pixelwise.data.formats._rle import decode_brush_rle, run_lengths
-from pixelwise.data.io.image import MOST_PIXELS
+from pixelwise.data.io.image import MAX_PIXELS
 from pixelwise.data.schema import SPLITS, Annotation, DataIssue, FormatResult, PolygonMask, Record, Split
 from pixelwise.errors import DataError
 
 _HEAD = r'\s*\[\s*\{.*"(annotations|annotation_id|original_width)"\s*:'
 
 
-_MOST_FILES = 50
+_MAX_FILES = 50
 
 
 _GEOMETRY = ("points", "rle", "radiusX", "width")
@@ -47,10 +47,10 @@ _PREFIX = re.compile(r"[0-9a-f]{6,8}-")
 
 
 def label_studio(root: Path) -> FormatResult | None:
-    """Label Studio: a JSON or JSON-MIN export, in the root or the root itself; photos are found by name.
+    """Label Studio: a JSON or JSON-MIN export, in the root or the root itself; images are found by name.
 
     Polygons, rectangles, ellipses and brush masks; later regions are on top. Classes are the labels by name after
-    "background". Of several annotations of a photo the ground truth counts, else the last one that was not cancelled.
+    "background". Of several annotations of an image the ground truth counts, else the last one that was not canceled.
     https://labelstud.io/guide/export
     """
     paths = _find_files(root)
@@ -58,42 +58,42 @@ def label_studio(root: Path) -> FormatResult | None:
     if not read:
         return None
     base = root.parent if is_file(root) else root
-    photos = ImageIndex(base, list_files(base, depth=6))
+    images = ImageIndex(base, list_files(base, depth=6))
     problems: list[DataIssue] = []
     taken: dict[ImageFile, str] = {}
     drawn: list[tuple[ImageFile, str, list[tuple[str, Annotation]]]] = []
     for path, content in read:
         for task in _tasks(path, content):
-            photo = _photo(task, photos, problems)
-            if photo is None:
+            image = _image(task, images, problems)
+            if image is None:
                 continue
-            if photo in taken:
+            if image in taken:
                 raise DataError(
-                    f"{path}: {task} and {taken[photo]} may both be of {photo}; keep one, or give photos other names"
+                    f"{path}: {task} and {taken[image]} may both be of {image}; keep one, or give images other names"
                 )
-            taken[photo] = f"{task} of {path.name}"
+            taken[image] = f"{task} of {path.name}"
             regions = _chosen(task, f"{path}, {task}", problems)
             if regions is not None:
                 try:
-                    drawn.append((photo, f"{path}, {task}", _shapes(regions, f"{path}, {task}", problems)))
+                    drawn.append((image, f"{path}, {task}", _shapes(regions, f"{path}, {task}", problems)))
                 except AnnotationError as error:
-                    problems.append(DataIssue("bad outline", f"{path}, {task}", f"{photo}: {error}; mend or remove it"))
+                    problems.append(DataIssue("bad outline", f"{path}, {task}", f"{image}: {error}; mend or remove it"))
     classes, labels = assign_class_ids(sorted({label for *_, shapes in drawn for label, _ in shapes}))
     records: dict[Split, list[Record]] = {split: [] for split in SPLITS}
-    for photo, name, shapes in drawn:
+    for image, name, shapes in drawn:
         own = tuple(Annotation(labels[each], shape.polygons, shape.rle, shape.relative) for each, shape in shapes)
-        records[split_of(photo.folder) or "train"].append(Record(photos.path(photo), PolygonMask(own, name)))
-    problems += unlisted_images_issue(photos, set(taken), read[0][0])
+        records[split_of(image.folder) or "train"].append(Record(images.path(image), PolygonMask(own, name)))
+    problems += unlisted_images_issue(images, set(taken), read[0][0])
     return polygon_result(records, classes, problems)
 
 
 @dataclass
 class _Task:
-    """A photo and its annotations: (cancelled, ground truth, regions) each, in order."""
+    """An image and its annotations: (canceled, ground truth, regions) each, in order."""
 
     path: Path
     number: object
-    photo: str
+    image: str
     annotations: list[tuple[bool, bool, list[dict[str, Any]]]] = field(default_factory=list)
 
     def __str__(self) -> str:
@@ -106,7 +106,7 @@ def _find_files(root: Path) -> list[Path]:
     if not is_folder(root):
         return []
     names = [name for name in list_files(root, depth=0)[""] if name.lower().endswith(".json")]
-    return [root / name for name in names[:_MOST_FILES] if file_starts_with(root / name, _HEAD)]
+    return [root / name for name in names[:_MAX_FILES] if file_starts_with(root / name, _HEAD)]
 
 
 def _is_export(content: object) -> bool:
@@ -127,13 +127,13 @@ def _tasks(path: Path, content: Sequence[object]) -> Iterator[_Task]:
         number = number if isinstance(number, int | str) else str(number)
         whole = "annotations" in entry or "data" in entry
         data = entry.get("data") if whole else entry
-        name = _photo_name(data) if isinstance(data, dict) else None
+        name = _image_name(data) if isinstance(data, dict) else None
         if name is None:
-            raise DataError(f"{path}: task {printable_prefix(str(number))} names no photo in its data; export it again")
+            raise DataError(f"{path}: task {printable_prefix(str(number))} names no image in its data; export it again")
         task = tasks.get(number)
         if task is None:
             task = tasks[number] = _Task(path, number, name)
-        elif whole or task.photo != name:
+        elif whole or task.image != name:
             raise DataError(f"{path}: two tasks have the id {printable_prefix(str(number))}; export it again")
         if whole:
             task.annotations += _annotations(path, task, entry.get("annotations"))
@@ -144,8 +144,8 @@ def _tasks(path: Path, content: Sequence[object]) -> Iterator[_Task]:
     yield from tasks.values()
 
 
-def _photo_name(data: Mapping[str, object]) -> str | None:
-    """The first value that ends like the name of a picture."""
+def _image_name(data: Mapping[str, object]) -> str | None:
+    """The first value that ends like the name of an image."""
     for value in data.values():
         if isinstance(value, str) and is_text(value):
             for name in _readings(value):
@@ -167,7 +167,7 @@ def _annotations(path: Path, task: _Task, entries: object) -> Iterator[tuple[boo
             if isinstance(value, dict):
                 outer = {key: one[key] for key in ("original_width", "original_height", "image_rotation") if key in one}
                 regions.append({**value, **outer, "id": one.get("id")})
-        yield bool(each.get("was_cancelled")), bool(each.get("ground_truth")), regions
+        yield bool(each.get("was_canceled")), bool(each.get("ground_truth")), regions
 
 
 def _chosen(task: _Task, where: str, problems: list[DataIssue]) -> list[dict[str, Any]] | None:
@@ -175,7 +175,7 @@ def _chosen(task: _Task, where: str, problems: list[DataIssue]) -> list[dict[str
     there = [each for each in task.annotations if not each[0]]
     if not there:
         state = "was skipped" if task.annotations else "is not annotated"
-        what = f"{task.photo} {state} and so has no mask; annotate it, or take it out of the export"
+        what = f"{task.image} {state} and so has no mask; annotate it, or take it out of the export"
         problems.append(DataIssue("missing mask", where, what))
         return None
     best = next((each for each in reversed(there) if each[1]), there[-1])
@@ -197,17 +197,17 @@ def _readings(name: str) -> Iterator[str]:
     yield local[0] if local else unquote(parts.path)
 
 
-def _photo(task: _Task, photos: ImageIndex, problems: list[DataIssue]) -> ImageFile | None:
-    """The photo of a task; None, with a problem, where it is not here."""
+def _image(task: _Task, images: ImageIndex, problems: list[DataIssue]) -> ImageFile | None:
+    """The image of a task; None, with a problem, where it is not here."""
     where = f"{task.path}, {task}"
-    for name in _readings(task.photo):
+    for name in _readings(task.image):
         folder, slash, last = name.replace("\\", "/").rpartition("/")
         for each in (last, _PREFIX.sub("", last, count=1) if _PREFIX.match(last) else last):
-            photo = photos.find(f"{folder}{slash}{each}", where=where)
-            if photo is not None:
-                return photo
-    what = f"no such photo here: {printable_prefix(task.photo)}; put it beside the export, or take out the task"
-    problems.append(DataIssue("missing photo", where, what))
+            image = images.find(f"{folder}{slash}{each}", where=where)
+            if image is not None:
+                return image
+    what = f"no such image here: {printable_prefix(task.image)}; put it beside the export, or take out the task"
+    problems.append(DataIssue("missing image", where, what))
     return None
 
 
@@ -248,7 +248,7 @@ def _labels(region: Mapping[str, Any]) -> list[str]:
 
 def _shape(region: Mapping[str, Any]) -> Annotation:
     if region.get("image_rotation"):
-        raise AnnotationError("the photo was turned in Label Studio; turn the photo itself and outline it anew")
+        raise AnnotationError("the image was turned in Label Studio; turn the image itself and outline it anew")
     if "rle" in region:
         width, height = _size(region)
         return Annotation(0, rle=run_lengths(decode_brush_rle(region["rle"], height, width)))
@@ -271,7 +271,7 @@ def _shape(region: Mapping[str, Any]) -> Annotation:
 
 def _size(region: Mapping[str, Any]) -> tuple[int, int]:
     width, height = region.get("original_width"), region.get("original_height")
-    if not (is_whole(width) and is_whole(height) and 0 < width * height <= MOST_PIXELS):  # type: ignore[operator]
-        raise AnnotationError("original_width and original_height must be whole numbers, of a picture that can be")
+    if not (is_whole(width) and is_whole(height) and 0 < width * height <= MAX_PIXELS):  # type: ignore[operator]
+        raise AnnotationError("original_width and original_height must be whole numbers, of an image that can be")
     assert isinstance(width, int) and isinstance(height, int)
     return width, height

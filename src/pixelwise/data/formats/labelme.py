@@ -1,4 +1,4 @@
-"""labelme's JSON, one a photo."""
+"""labelme's JSON, one an image."""
 
 import base64
 import binascii
@@ -25,7 +25,7 @@ from pixelwise.data.formats._annotations import (
 )
 from pixelwise.data.formats._filesystem import Listing, is_folder, list_files
 from pixelwise.data.formats._rle import empty_rle, run_lengths
-from pixelwise.data.io.image import MOST_PIXELS, open_image
+from pixelwise.data.io.image import MAX_PIXELS, open_image
 from pixelwise.data.schema import SPLITS, Annotation, BytesSource, DataIssue, FormatResult, PolygonMask, Record, Split
 from pixelwise.errors import DataError, without_name
 from pixelwise.palette import IGNORE_INDEX
@@ -47,10 +47,10 @@ _NO_AREA = ("point", "points", "line", "linestrip")
 
 
 def labelme(root: Path) -> FormatResult | None:
-    """labelme: a JSON for each photo, beside it or in another folder, with polygons, rectangles, circles and masks.
+    """labelme: a JSON for each image, beside it or in another folder, with polygons, rectangles, circles and masks.
 
     Classes are the labels by name after "background"; `__ignore__` is ignored. Later shapes are on top. Splits are
-    folders. A photo that is in the JSON alone (imageData) is read from there. https://github.com/wkentaro/labelme
+    folders. An image that is in the JSON alone (imageData) is read from there. https://github.com/wkentaro/labelme
     """
     if not is_folder(root):
         return None
@@ -58,7 +58,7 @@ def labelme(root: Path) -> FormatResult | None:
     found = [(folder, name) for folder, names in listing.items() for name in names if name.lower().endswith(".json")]
     if not any(_is_labelme(root / folder / name) for folder, name in found[:_LOOKED_AT]):
         return None
-    photos = ImageIndex(root, listing)
+    images = ImageIndex(root, listing)
     files: list[_File] = []
     problems: list[DataIssue] = []
     taken: dict[object, Path] = {}
@@ -67,12 +67,12 @@ def labelme(root: Path) -> FormatResult | None:
         try:
             if not file_starts_with(path, _HEAD):
                 continue
-            file = _read(path, folder, photos, problems)
+            file = _read(path, folder, images, problems)
             if file is None:
                 continue
             other = taken.setdefault(file.image, path)
             if other != path:
-                raise AnnotationError(f"is of the same photo as {other}; keep one of them")
+                raise AnnotationError(f"is of the same image as {other}; keep one of them")
             files.append(file)
         except (AnnotationError, DataError) as error:
             problems.append(DataIssue("bad outline", str(path), without_name(error, path)))
@@ -83,7 +83,7 @@ def labelme(root: Path) -> FormatResult | None:
     for file in files:
         shapes = tuple(Annotation(labels[label], shape.polygons, shape.rle) for label, shape in file.shapes)
         records[file.split or "train"].append(Record(file.image, PolygonMask(file.first + shapes, str(file.path))))
-    problems += _bare(root, listing, photos, taken)
+    problems += _bare(root, listing, images, taken)
     return polygon_result(records, classes, problems)
 
 
@@ -97,15 +97,15 @@ def _is_labelme(path: Path) -> bool:
     return isinstance(content, dict) and "shapes" in content and bool({"imagePath", "imageData"} & set(content))
 
 
-def _bare(root: Path, listing: Listing, photos: ImageIndex, taken: Mapping[object, Path]) -> list[DataIssue]:
-    """A problem for each photo without JSON, in the folders of those that have one."""
-    there = {photos.path(each): each for many in photos.by_name.values() for each in many}
+def _bare(root: Path, listing: Listing, images: ImageIndex, taken: Mapping[object, Path]) -> list[DataIssue]:
+    """A problem for each image without JSON, in the folders of those that have one."""
+    there = {images.path(each): each for many in images.by_name.values() for each in many}
     folders = {there[image].folder for image in taken if isinstance(image, Path)}
     what = "has no JSON of its name; outline what it shows (or save it as it is, if that is nothing), or move it away"
     return [
         DataIssue("missing mask", str(path), what)
-        for path, photo in there.items()
-        if photo.folder in folders and path not in taken
+        for path, file in there.items()
+        if file.folder in folders and path not in taken
     ]
 
 
@@ -121,8 +121,8 @@ class _File:
 
 
 @dataclass(frozen=True)
-class EmbeddedPhoto:
-    """The photo within a JSON of labelme (imageData): a `BytesSource`."""
+class EmbeddedImage:
+    """The image within a JSON of labelme (imageData): a `BytesSource`."""
 
     path: Path
 
@@ -131,36 +131,36 @@ class EmbeddedPhoto:
         return f"{self.path.stem}.png"
 
     def read_bytes(self) -> bytes:
-        """The picture; DataError where the JSON has none."""
+        """The image; DataError where the JSON has none."""
         content = read_json(self.path)
         data = content.get("imageData") if isinstance(content, dict) else None
         try:
             return base64.b64decode(data or "", validate=True)
         except (binascii.Error, ValueError, TypeError):
-            raise DataError("its imageData is no base64; put the photo beside it") from None
+            raise DataError("its imageData is no base64; put the image beside it") from None
 
     def __str__(self) -> str:
         return f"{self.path} (imageData)"
 
 
-def _read(path: Path, folder: str, photos: ImageIndex, problems: list[DataIssue]) -> _File | None:
-    """What a JSON holds; None, with a problem, where its photo is missing."""
+def _read(path: Path, folder: str, images: ImageIndex, problems: list[DataIssue]) -> _File | None:
+    """What a JSON holds; None, with a problem, where its image is missing."""
     content = read_json(path)
     if not isinstance(content, dict) or not isinstance(content.get("shapes"), list):
         raise AnnotationError('must be an object with a list of "shapes"; save it again in labelme')
     split = split_of(folder)
     called = content.get("imagePath")
     if called is not None and not is_text(called):
-        raise AnnotationError("its imagePath must be the name of a photo; mend it")
+        raise AnnotationError("its imagePath must be the name of an image; mend it")
     image: BytesSource
-    photo = photos.find(called, folder, split, path) if called else None
-    if photo is not None:
-        image = photos.path(photo)
+    file = images.find(called, folder, split, path) if called else None
+    if file is not None:
+        image = images.path(file)
     elif isinstance(content.get("imageData"), str) and content["imageData"]:
-        image = EmbeddedPhoto(path)
+        image = EmbeddedImage(path)
     else:
-        what = f"no such photo here: {called or 'its imagePath is empty'}; add it, or move this file away"
-        problems.append(DataIssue("missing photo", str(path), what))
+        what = f"no such image here: {called or 'its imagePath is empty'}; add it, or move this file away"
+        problems.append(DataIssue("missing image", str(path), what))
         return None
     size = _size(content)
     shapes, left_out = [], set()
@@ -183,9 +183,9 @@ def _size(content: Mapping[str, Any]) -> tuple[int, int] | None:
     height, width = content.get("imageHeight"), content.get("imageWidth")
     if height is None and width is None:
         return None
-    if not (is_whole(height) and is_whole(width) and 0 < height * width <= MOST_PIXELS):  # type: ignore[operator]
+    if not (is_whole(height) and is_whole(width) and 0 < height * width <= MAX_PIXELS):  # type: ignore[operator]
         raise AnnotationError(
-            "its imageHeight and imageWidth must be whole numbers, of a picture that can be; mend them"
+            "its imageHeight and imageWidth must be whole numbers, of an image that can be; mend them"
         )
     assert isinstance(height, int) and isinstance(width, int)
     return height, width
@@ -218,18 +218,18 @@ def _shape(shape: Mapping[str, Any], kind: str, size: tuple[int, int] | None) ->
 
 
 def _mask(data: object, points: np.ndarray, size: tuple[int, int] | None) -> dict[str, Any]:
-    """A picture of what is inside, put where its box is; the box includes its last row and column."""
+    """An image of what is inside, put where its box is; the box includes its last row and column."""
     if size is None:
         raise AnnotationError("a mask needs imageHeight and imageWidth")
     try:
         content = base64.b64decode(data if isinstance(data, str) else "", validate=True)
         inside = open_image(_Bytes(content), lambda image: np.asarray(image.convert("L")) > 0)
     except (binascii.Error, ValueError, DataError):
-        raise AnnotationError("its mask is no picture in base64") from None
+        raise AnnotationError("its mask is no image in base64") from None
     left, top = (int(each) for each in points.min(0))
     height, width = inside.shape
     if left < 0 or top < 0 or top + height > size[0] or left + width > size[1]:
-        raise AnnotationError("its mask reaches outside the photo")
+        raise AnnotationError("its mask reaches outside the image")
     whole = np.zeros(size, bool)
     whole[top : top + height, left : left + width] = inside
     return run_lengths(whole)

@@ -17,7 +17,7 @@ def oxford_pets(root: Path) -> FormatResult | None:
     if not (is_folder(root / "images") and is_folder(annotations / "trimaps")):
         return None
     problems: list[DataIssue] = []
-    photos, masks = (set(list_files(folder, depth=0)[""]) for folder in (root / "images", annotations / "trimaps"))
+    images, masks = (set(list_files(folder, depth=0)[""]) for folder in (root / "images", annotations / "trimaps"))
 
     def records(split: str) -> tuple[Record, ...]:
         listed = annotations / f"{split}.txt"
@@ -30,9 +30,9 @@ def oxford_pets(root: Path) -> FormatResult | None:
         found = []
         for name in names:
             image, mask = root / "images" / f"{name}.jpg", annotations / "trimaps" / f"{name}.png"
-            if image.name not in photos:
-                what = f"no such photo, though {listed.name} lists it; add it or take out the line"
-                problems.append(DataIssue("missing photo", str(image), what))
+            if image.name not in images:
+                what = f"no such image, though {listed.name} lists it; add it or take out the line"
+                problems.append(DataIssue("missing image", str(image), what))
             elif mask.name not in masks:
                 what = f"has no mask (no {mask}); add it or take {name} out of {listed.name}"
                 problems.append(DataIssue("missing mask", str(image), what))
@@ -44,6 +44,6 @@ def oxford_pets(root: Path) -> FormatResult | None:
         train=records("trainval"),
         test=records("test"),
         classes=("pet", "background", "border"),
-        encoding=LabelMap("values", {1: 0, 2: 1, 3: 2}),
+        encoding=LabelMap("index", {1: 0, 2: 1, 3: 2}),
         problems=tuple(problems),
     )

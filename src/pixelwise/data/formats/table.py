@@ -1,4 +1,4 @@
-"""A table with a photo and its mask in each row."""
+"""A table with an image and its mask in each row."""
 
 import os
 import re
@@ -21,7 +21,7 @@ from pixelwise.errors import DataError
 def table(root: Path) -> FormatResult | None:
     """A CSV, TSV or Parquet file with the columns image and mask, or a folder that holds one; see `COLUMNS`.
 
-    Pictures are paths (relative ones start at the table's folder), URLs of any protocol of fsspec, or, in Parquet, the
+    Images are paths (relative ones start at the table's folder), URLs of any protocol of fsspec, or, in Parquet, the
     bytes themselves. A column split says train, val or test; without it the table's name may (train.csv beside
     test.csv), and else all rows train. Columns mask:CLASS make the data multi-label. Names of classes come from a
     file beside the table (see `class_files.CLASS_FILES`), what masks mean from the masks.
@@ -43,7 +43,7 @@ def table(root: Path) -> FormatResult | None:
     words = [_word(each) for each, _ in tables]
     if len(tables) > 1 and (None in words or len({SPLIT_WORDS[str(word)] for word in words}) < len(words)):
         first, second, *_ = (str(each.file) for each, _ in tables)
-        raise DataError(f"{first}: lists photos and masks, as {second} does; point DATA at the file that is meant")
+        raise DataError(f"{first}: lists images and masks, as {second} does; point DATA at the file that is meant")
     return _layout(tables) if tables else None
 
 
@@ -87,7 +87,7 @@ def _layout(tables: Sequence[tuple[Table, Columns]]) -> FormatResult:
         val,
         test,
         classes=classes,
-        encoding=LabelMap("layers") if classes else None,
+        encoding=LabelMap("multilabel") if classes else None,
         problems=tuple(reader.problems),
     )
     folder = tables[0][0].file
@@ -122,17 +122,17 @@ class _Reader:
                 self.records[split].append(replace(record, group=group, stratum=stratum))
 
     def _record(
-        self, where: str, sources: CellResolver, photo: Value, masks: Sequence[Value], columns: Columns
+        self, where: str, sources: CellResolver, image_cell: Value, masks: Sequence[Value], columns: Columns
     ) -> Record | None:
-        image, missing = sources.find(photo)
+        image, missing = sources.find(image_cell)
         name = str(image or missing or where)
         if image is None:
-            what = f"no such photo, though {where} lists it" if missing else "names no photo"
-            self._problem("missing photo", name, f"{what}; add it or take out the row")
+            what = f"no such image, though {where} lists it" if missing else "names no image"
+            self._problem("missing image", name, f"{what}; add it or take out the row")
             return None
         first = self._seen.setdefault(os.path.normpath(name) if isinstance(image, Path) else name, where)
         if first != where:
-            self._problem("photo listed twice", where, f"lists {name}, as {first} does; take out one of the rows")
+            self._problem("image listed twice", where, f"lists {name}, as {first} does; take out one of the rows")
             return None
         found: list[BytesSource | None] = []
         for cell in masks:

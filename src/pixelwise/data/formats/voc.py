@@ -17,7 +17,7 @@ CLASSES = (
 )  # fmt: skip
 
 
-_PHOTO = re.compile(r"(20\d\d_)?\d{6}")
+_IMAGE = re.compile(r"(20\d\d_)?\d{6}")
 
 
 _FOLDERS = ("JPEGImages", "SegmentationClass")
@@ -29,7 +29,7 @@ _LISTS = "ImageSets/Segmentation"
 def voc(root: Path) -> FormatResult | None:
     """Pascal VOC: JPEGImages/, SegmentationClass/ and ImageSets/Segmentation/*.txt; also in VOCdevkit/VOC2012 below.
 
-    Photos named as VOC's (2007_000032) have its 21 classes, 255 = void. Of other data in this layout a labelmap.txt
+    Images named as VOC's (2007_000032) have its 21 classes, 255 = void. Of other data in this layout a labelmap.txt
     (as CVAT writes it) or its like names the classes, and the masks say how they are encoded.
     http://host.robots.ox.ac.uk/pascal/VOC/
     """
@@ -48,7 +48,7 @@ def voc(root: Path) -> FormatResult | None:
         return None
     names = class_names(places[0], filter_files(listing, lambda folder, name: not folder))
     layout = replace(found.layout(), **vars(names))
-    if names or not all(_PHOTO.fullmatch(photo.stem) for photo in found.pairs.masks):
+    if names or not all(_IMAGE.fullmatch(image.stem) for image in found.pairs.masks):
         return layout
     levels = {index: index for index in range(len(CLASSES))} | {IGNORE_INDEX: IGNORE_INDEX}
     return with_known_classes(layout, CLASSES, levels, voc_palette(len(CLASSES)))

@@ -54,7 +54,7 @@ def _layout(root: Path, index: dict[str, Any]) -> FormatResult:
         records["val"],
         records["test"],
         classes=classes,
-        encoding=LabelMap("layers" if multilabel else "values", levels | {IGNORE_INDEX: IGNORE_INDEX}),
+        encoding=LabelMap("multilabel" if multilabel else "index", levels | {IGNORE_INDEX: IGNORE_INDEX}),
         palette=tuple((red, green, blue) for red, green, blue in index["palette"]),
     )
 

@@ -1,4 +1,4 @@
-"""YOLO's text files of outlines, one a photo, and the data.yaml that names the classes, as Ultralytics reads them."""
+"""YOLO's text files of outlines, one an image, and the data.yaml that names the classes, as Ultralytics reads them."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ from pixelwise.data.schema import SPLITS, Annotation, DataIssue, FormatResult, P
 from pixelwise.errors import DataError, without_name
 
 SLACK = 1e-3
-"""How far outside the photo, in shares of it, a point may lie: tools round."""
+"""How far outside the image, in shares of it, a point may lie: tools round."""
 
 
 _YAML = (".yaml", ".yml")
@@ -42,7 +42,7 @@ _BOX = 4
 def yolo_seg(root: Path) -> FormatResult | None:
     """YOLO segmentation: data.yaml, images/ and labels/, whose lines are a class and x, y, x, y … in shares.
 
-    Splits are what data.yaml says (folders, or lists of photos), else folders (images/train, or train/images). A photo
+    Splits are what data.yaml says (folders, or lists of images), else folders (images/train, or train/images). An image
     without a text file is all background. Class 0 is "background", then the names in order; the smaller of two things
     that overlap is on top. https://docs.ultralytics.com/datasets/segment/
     """
@@ -51,18 +51,18 @@ def yolo_seg(root: Path) -> FormatResult | None:
         return None
     base = settings.base
     listing = list_files(base)
-    photos = ImageIndex(base, listing)
-    by_split, problems = _split(settings, photos, listing)
-    where = {photo: _label_file(photo) for many in by_split.values() for photo in many}
+    images = ImageIndex(base, listing)
+    by_split, problems = _split(settings, images, listing)
+    where = {image: _label_file(image) for many in by_split.values() for image in many}
     texts = {folder: set(names) for folder, names in listing.items()}
-    labelled = {photo: label for photo, label in where.items() if label[1] in texts.get(label[0], ())}
-    if not labelled:
+    labeled = {image: label for image, label in where.items() if label[1] in texts.get(label[0], ())}
+    if not labeled:
         return None
     classes, index_of = assign_class_ids(settings.names.values())
     labels = {number: index_of[name] for number, name in settings.names.items()}
-    records, wrong = _records(base, by_split, labelled, labels)
-    problems += wrong + _lone_labels(base, listing, set(labelled.values()))
-    problems += unlisted_images_issue(photos, set(where), settings.path)
+    records, wrong = _records(base, by_split, labeled, labels)
+    problems += wrong + _lone_labels(base, listing, set(labeled.values()))
+    problems += unlisted_images_issue(images, set(where), settings.path)
     return polygon_result(records, classes, problems)
 
 
@@ -152,15 +152,15 @@ def _read_names(path: Path, content: Mapping[Any, Any]) -> dict[int, str]:
 
 
 def _split(
-    settings: _Settings, photos: ImageIndex, listing: Listing
+    settings: _Settings, images: ImageIndex, listing: Listing
 ) -> tuple[dict[Split, list[ImageFile]], list[DataIssue]]:
-    """The photos of each split; one that several splits name is in the first of them."""
+    """The images of each split; one that several splits name is in the first of them."""
     by_split: dict[Split, list[ImageFile]] = {split: [] for split in SPLITS}
-    everything = [photo for many in photos.by_name.values() for photo in many]
+    everything = [image for many in images.by_name.values() for image in many]
     if "train" not in settings.places:
-        for photo in everything:
-            if "images" in photo.folder.casefold().split("/"):
-                by_split[split_of(photo.folder) or "train"].append(photo)
+        for image in everything:
+            if "images" in image.folder.casefold().split("/"):
+                by_split[split_of(image.folder) or "train"].append(image)
         return by_split, []
     problems: list[DataIssue] = []
     taken: set[ImageFile] = set()
@@ -174,7 +174,7 @@ def _split(
                     raise DataError(f"{settings.path}: {what}; mend its train, or add it")
                 problems.append(DataIssue("missing split", str(settings.path), f"{what}; left out", usable=True))
             elif named.endswith(".txt"):
-                more, wrong = _read_list(photos, named)
+                more, wrong = _read_list(images, named)
                 found |= dict.fromkeys(more)
                 problems += wrong
             else:
@@ -182,9 +182,9 @@ def _split(
                 found |= {each: None for each in everything if each.folder == named or each.folder.startswith(below)}
         twice = len(taken & found.keys())
         if twice:
-            what = f"{twice} photo{'s' * (twice > 1)} of {split} stand in a split before it, and are left there"
-            problems.append(DataIssue("photo in two splits", str(settings.path), what, usable=True))
-        by_split[split] = [photo for photo in found if photo not in taken]
+            what = f"{twice} image{'s' * (twice > 1)} of {split} stand in a split before it, and are left there"
+            problems.append(DataIssue("image in two splits", str(settings.path), what, usable=True))
+        by_split[split] = [image for image in found if image not in taken]
         taken |= found.keys()
     return by_split, problems
 
@@ -202,34 +202,34 @@ def _lookup(place: str, listing: Listing) -> str | None:
     return None
 
 
-def _read_list(photos: ImageIndex, name: str) -> tuple[list[ImageFile], list[DataIssue]]:
-    path = photos.root / name
+def _read_list(images: ImageIndex, name: str) -> tuple[list[ImageFile], list[DataIssue]]:
+    path = images.root / name
     found, problems = [], []
     for line in read_lines(path):
-        photo = photos.find(line, name.rpartition("/")[0], where=path)
-        if photo is None:
-            what = f"no such photo here: {printable_prefix(line)}; add it, or take out the line"
-            problems.append(DataIssue("missing photo", str(path), what))
+        image = images.find(line, name.rpartition("/")[0], where=path)
+        if image is None:
+            what = f"no such image here: {printable_prefix(line)}; add it, or take out the line"
+            problems.append(DataIssue("missing image", str(path), what))
         else:
-            found.append(photo)
+            found.append(image)
     return found, problems
 
 
-def _label_file(photo: ImageFile) -> tuple[str, str]:
-    """The folder and name of the text file of a photo: the last "images" in its path is "labels"."""
-    parts = photo.folder.split("/")
+def _label_file(image: ImageFile) -> tuple[str, str]:
+    """The folder and name of the text file of an image: the last "images" in its path is "labels"."""
+    parts = image.folder.split("/")
     for at in range(len(parts) - 1, -1, -1):
         if parts[at] == "images":
             parts[at] = "labels"
             break
-    return "/".join(parts), f"{photo.stem}.txt"
+    return "/".join(parts), f"{image.stem}.txt"
 
 
 def _lone_labels(base: Path, listing: Listing, used: set[tuple[str, str]]) -> list[DataIssue]:
-    what = "outlines whose photo is missing; add the photo under the same name, or move this file away"
+    what = "outlines whose image is missing; add the image under the same name, or move this file away"
     folders = {folder for folder, _ in used}
     return [
-        DataIssue("missing photo", str(base / folder / name), what)
+        DataIssue("missing image", str(base / folder / name), what)
         for folder in sorted(folders)
         for name in listing[folder]
         if name.endswith(".txt") and (folder, name) not in used and name != "classes.txt" and "labels" in folder
@@ -239,30 +239,30 @@ def _lone_labels(base: Path, listing: Listing, used: set[tuple[str, str]]) -> li
 def _records(
     base: Path,
     by_split: Mapping[Split, Sequence[ImageFile]],
-    labelled: Mapping[ImageFile, tuple[str, str]],
+    labeled: Mapping[ImageFile, tuple[str, str]],
     labels: Mapping[int, int],
 ) -> tuple[dict[Split, list[Record]], list[DataIssue]]:
     records: dict[Split, list[Record]] = {split: [] for split in SPLITS}
     problems: list[DataIssue] = []
     taken: dict[tuple[str, str], ImageFile] = {}
     boxes = drawn = 0
-    for split, photos in by_split.items():
-        for photo in photos:
-            image = base / photo.folder / photo.name
-            if photo not in labelled:
-                records[split].append(Record(image, PolygonMask((), f"no outlines of {image}")))
+    for split, images in by_split.items():
+        for image in images:
+            path_of_image = base / image.folder / image.name
+            if image not in labeled:
+                records[split].append(Record(path_of_image, PolygonMask((), f"no outlines of {path_of_image}")))
                 continue
-            folder, name = labelled[photo]
+            folder, name = labeled[image]
             path = base / folder / name
-            other = taken.setdefault((folder, name), photo)
+            other = taken.setdefault((folder, name), image)
             try:
-                if other != photo:
-                    raise AnnotationError(f"may be of {other} or {photo}; give each photo a name of its own")
+                if other != image:
+                    raise AnnotationError(f"may be of {other} or {image}; give each image a name of its own")
                 shapes, of_boxes = _read_shapes(read_text(path), labels)
                 drawn, boxes = drawn + len(shapes), boxes + of_boxes
                 if of_boxes:
                     raise AnnotationError("holds boxes (5 numbers a line); masks need outlines")
-                records[split].append(Record(image, PolygonMask(shapes, str(path))))
+                records[split].append(Record(path_of_image, PolygonMask(shapes, str(path))))
             except (AnnotationError, DataError) as error:
                 problems.append(DataIssue("bad outline", str(path), without_name(error, path)))
     if boxes and not drawn:
@@ -296,7 +296,7 @@ def _read_shapes(text: str, labels: Mapping[int, int]) -> tuple[tuple[Annotation
             raise AnnotationError(f"line {at}: an outline of fewer than 3 points encloses nothing; mend it")
         if points.min() < -SLACK:
             raise AnnotationError(
-                f"line {at}: a point is outside the photo; points are shares of it, in 0 to 1; mend it"
+                f"line {at}: a point is outside the image; points are shares of it, in 0 to 1; mend it"
             )
         found.append((-area_of(points), at, Annotation(labels[int(values[0])], (points,), relative=True)))
     return tuple(shape for *_, shape in sorted(found, key=lambda item: item[:2])), boxes

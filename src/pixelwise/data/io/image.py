@@ -1,4 +1,4 @@
-"""Picture files: opened by content and not by suffix, with errors that name the file."""
+"""Image files: opened by content and not by suffix, with errors that name the file."""
 
 import io
 import logging
@@ -18,8 +18,8 @@ from pixelwise.errors import DataError, first_line
 T = TypeVar("T")
 
 
-MOST_PIXELS = 178_956_970
-"""A picture with more pixels is taken for a decompression bomb: a small file that unpacks to gigabytes."""
+MAX_PIXELS = 178_956_970
+"""An image with more pixels is taken for a decompression bomb: a small file that unpacks to gigabytes."""
 
 
 # Pillow warns at half of its own limit, which is twice this half: ours is that same limit, and an error.
@@ -33,8 +33,8 @@ warnings.filterwarnings("ignore", module=r"PIL\.")
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 
-_COLOUR_SPACES = (3, 5, 6, 8)
-"""TIFF's numbers for palettes, CMYK, YCbCr and L*a*b*, whose bands are colours."""
+_COLOR_SPACES = (3, 5, 6, 8)
+"""TIFF's numbers for palettes, CMYK, YCbCr and L*a*b*, whose bands are colors."""
 
 
 _TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -43,9 +43,9 @@ _TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 def open_image(
     source: BytesSource, read: Callable[[Image.Image], T], quick: Callable[[bytes], T | None] | None = None
 ) -> T:
-    """What `read` makes of the picture; DataError, which names it, where it is missing, truncated or no picture.
+    """What `read` makes of the image; DataError, which names it, where it is missing, truncated or no image.
 
-    `quick` is asked first, with the file's content; where it gives None, Pillow opens the picture.
+    `quick` is asked first, with the file's content; where it gives None, Pillow opens the image.
     """
     try:
         content = _content(source)
@@ -53,16 +53,16 @@ def open_image(
         if found is not None:
             return found
         with Image.open(io.BytesIO(content)) as image:
-            if image.width * image.height > MOST_PIXELS:
+            if image.width * image.height > MAX_PIXELS:
                 size = f"{image.width}x{image.height} pixels"
-                raise DataError(f"{size} are more than a picture may have ({MOST_PIXELS:,}); cut it into tiles")
+                raise DataError(f"{size} are more than an image may have ({MAX_PIXELS:,}); cut it into tiles")
             return read(image)
     except FileNotFoundError:
         raise DataError(f"{source}: no such file") from None
     except PermissionError:
         raise DataError(f"{source}: may not be read (permission denied); change its permissions or remove it") from None
     except UnidentifiedImageError:
-        raise DataError(f"{source}: not a picture that can be read; replace or remove it") from None
+        raise DataError(f"{source}: not an image that can be read; replace or remove it") from None
     except DataError as error:
         raise DataError(f"{source}: {error}") from None
     except Exception as error:  # of a truncated or corrupt file each of Pillow's decoders has its own
@@ -83,18 +83,18 @@ def _content(source: BytesSource) -> bytes:
 
 
 def read_image(source: BytesSource, channels: int = 3, bits: int = 16, smallest: int | None = None) -> np.ndarray:
-    """Read a photo as HWC uint8 with values in [0, 255], turned upright by its EXIF orientation.
+    """Read an image as HWC uint8 with values in [0, 255], turned upright by its EXIF orientation.
 
     The content decides the decoder, not the suffix: Oxford-IIIT Pet has GIF and PNG files named .jpg.
 
     Args:
         source: where its bytes are.
-        channels: 3 reads a photo of any kind as RGB; another number asks for a TIFF of that many bands.
+        channels: 3 reads an image of any kind as RGB; another number asks for a TIFF of that many bands.
         bits: of 16 bits a channel, how many are in use: pixels are shifted right by bits − 8.
         smallest: where given, a JPEG comes at 1/2, 1/4 or 1/8 of its size if no side falls below this (libjpeg-turbo
             decodes it so in less time).
 
-    Raises DataError, which names the file, for one that is missing, truncated or no picture.
+    Raises DataError, which names the file, for one that is missing, truncated or no image.
     """
     return read_with_size(source, channels, bits, smallest)[0]
 
@@ -102,12 +102,12 @@ def read_image(source: BytesSource, channels: int = 3, bits: int = 16, smallest:
 def read_with_size(
     source: BytesSource, channels: int = 3, bits: int = 16, smallest: int | None = None
 ) -> tuple[np.ndarray, tuple[int, int]]:
-    """`read_image`, and the (height, width) that the photo has on disk, turned upright."""
+    """`read_image`, and the (height, width) that the image has on disk, turned upright."""
     bands = read_multiband_tiff(source) if channels != 3 or _is_tiff(source) else None
     if bands is not None or channels != 3:
         found = 3 if bands is None else bands.shape[2]
         if bands is None or found != channels:
-            raise DataError(f"{source}: has {found} channels, where the data set's other photos have {channels}")
+            raise DataError(f"{source}: has {found} channels, where the data set's other images have {channels}")
         return bands if bands.dtype == np.uint8 else _to_8_bits(bands, bits), (bands.shape[0], bands.shape[1])
 
     def read(image: Image.Image) -> tuple[np.ndarray, tuple[int, int]]:
@@ -117,7 +117,7 @@ def read_with_size(
             image.draft(None, (smallest, smallest))
         return np.array(to_rgb(image, bits)), size
 
-    return open_image(source, read, partial(decode_jpeg, smallest=smallest, most_pixels=MOST_PIXELS))
+    return open_image(source, read, partial(decode_jpeg, smallest=smallest, most_pixels=MAX_PIXELS))
 
 
 def to_rgb(image: Image.Image, bits: int = 16) -> Image.Image:
@@ -135,8 +135,8 @@ def to_rgb(image: Image.Image, bits: int = 16) -> Image.Image:
 
 
 def apply_exif_orientation(image: Image.Image) -> Image.Image:
-    """A picture as its EXIF orientation says it is to be seen; itself where that is how it is stored."""
-    # Pillow's own function copies pictures that need no turning.
+    """An image as its EXIF orientation says it is to be seen; itself where that is how it is stored."""
+    # Pillow's own function copies images that need no turning.
     return image if image.getexif().get(ExifTags.Base.Orientation, 1) == 1 else ImageOps.exif_transpose(image)
 
 
@@ -145,7 +145,7 @@ def _to_8_bits(pixels: np.ndarray, bits: int) -> np.ndarray:
 
 
 def count_channels(source: BytesSource) -> int:
-    """How many channels a photo is to be read with: 3, or the bands of a TIFF that are not grey, RGB and opacity.
+    """How many channels an image is to be read with: 3, or the bands of a TIFF that are not gray, RGB and opacity.
 
     Raises DataError for a TIFF that cannot be read; of any other file it says 3 without a look at its pixels.
     """
@@ -159,7 +159,7 @@ def _is_tiff(source: BytesSource) -> bool:
 
 
 def read_multiband_tiff(source: BytesSource) -> np.ndarray | None:
-    """A TIFF's bands as (H, W, N) uint8 or uint16; None for a file that Pillow reads as a photo."""
+    """A TIFF's bands as (H, W, N) uint8 or uint16; None for a file that Pillow reads as an image."""
     import tifffile
 
     try:
@@ -176,12 +176,12 @@ def read_multiband_tiff(source: BytesSource) -> np.ndarray | None:
             series = tiff.series[0]
             page = tiff.pages.first
             opacity = sum(kind in (1, 2) for kind in page.extrasamples)
-            colours = page.samplesperpixel - opacity
-            photo = colours in (1, 3) or page.photometric in _COLOUR_SPACES
-            if len(series.shape) == 2 or (len(tiff.pages) == 1 and photo and page.bitspersample == 8):
+            colors = page.samplesperpixel - opacity
+            image = colors in (1, 3) or page.photometric in _COLOR_SPACES
+            if len(series.shape) == 2 or (len(tiff.pages) == 1 and image and page.bitspersample == 8):
                 return None
-            if np.prod(series.shape) > MOST_PIXELS * 3:
-                raise DataError(f"{source}: {series.shape} is more than a picture may have")
+            if np.prod(series.shape) > MAX_PIXELS * 3:
+                raise DataError(f"{source}: {series.shape} is more than an image may have")
             pixels = series.asarray()
     except DataError:
         raise

@@ -14,19 +14,19 @@ def decode_jpeg(
 ) -> tuple[np.ndarray, tuple[int, int]] | None:
     """A JPEG's pixels, (H, W, 3) uint8 RGB in [0, 255], and the (height, width) it has on disk.
 
-    None for what is left to Pillow: other files, CMYK, photos to be turned upright, more than `most_pixels`, and
+    None for what is left to Pillow: other files, CMYK, images to be turned upright, more than `most_pixels`, and
     whatever is damaged, so that there is one judge of that.
 
     Args:
         content: of the file.
-        smallest: see `pixelwise.data.pictures.read_image`; the scales are those of Pillow's `draft`.
+        smallest: see `pixelwise.data.images.read_image`; the scales are those of Pillow's `draft`.
         most_pixels: None for any number.
     """
     if not content.startswith(_START) or not _has_default_orientation(content):
         return None
     try:
-        height, width, colours, _ = simplejpeg.decode_jpeg_header(content)
-        if colours in ("CMYK", "YCCK") or (most_pixels is not None and height * width > most_pixels):
+        height, width, colors, _ = simplejpeg.decode_jpeg_header(content)
+        if colors in ("CMYK", "YCCK") or (most_pixels is not None and height * width > most_pixels):
             return None
         most = 1 if smallest is None else min(height, width) // smallest
         scale = next((each for each in (8, 4, 2) if each <= most), 1)
@@ -37,7 +37,7 @@ def decode_jpeg(
 
 
 def _has_default_orientation(content: bytes) -> bool:
-    """Whether the photo is stored as it is to be seen, as far as its EXIF or XMP says otherwise."""
+    """Whether the image is stored as it is to be seen, as far as its EXIF or XMP says otherwise."""
     place = 2
     while content[place : place + 1] == b"\xff" and content[place + 1 : place + 2] != bytes([_FIRST_SCAN]):
         if content[place + 1 : place + 2] == bytes([_APP1]):

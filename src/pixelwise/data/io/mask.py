@@ -22,17 +22,17 @@ from pixelwise.errors import DataError
 def read_image_and_mask(
     record: Record, reading: ReadSpec, smallest: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Read a record's photo (HWC uint8) and mask (see `read_mask`); both must be there and of one size.
+    """Read a record's image (HWC uint8) and mask (see `read_mask`); both must be there and of one size.
 
     `smallest`: see `read_image`; where it is given, the mask keeps its own size.
     """
     if record.mask is None:
-        raise DataError(f"{record.image}: has no mask; add one or take the photo out of the list")
+        raise DataError(f"{record.image}: has no mask; add one or take the image out of the list")
     image, size = read_with_size(record.image, reading.channels, reading.bits, smallest)
     mask = read_mask(record.mask, reading.masks, size)
     if mask.shape[-2:] != size:
         raise DataError(
-            f"{record.image}: photo is {size[1]}x{size[0]} but its mask {record.mask} "
+            f"{record.image}: image is {size[1]}x{size[0]} but its mask {record.mask} "
             f"is {mask.shape[-1]}x{mask.shape[-2]}; they must be of one size"
         )
     return image, mask
@@ -45,21 +45,21 @@ def read_mask(mask: MaskSource, encoding: LabelMap, size: tuple[int, int] | None
     not name raises DataError, which says where; so does a file that cannot be read.
 
     Args:
-        mask: a picture, shapes, or layers.
-        encoding: what the levels in pictures mean.
-        size: (height, width) of the photo; shapes are drawn so large, and pictures do without it.
+        mask: an image, shapes, or layers.
+        encoding: what the levels in images mean.
+        size: (height, width) of the image; shapes are drawn so large, and images do without it.
     """
     if isinstance(mask, PolygonMask):
         if size is None:
-            raise DataError(f"{mask}: shapes need the size of their photo")
+            raise DataError(f"{mask}: shapes need the size of their image")
         return rasterize(mask, size)
     if isinstance(mask, MultilabelMask):
-        layers = [None if each is None else _read_levels(each, encoding) for each in mask.pictures]
+        layers = [None if each is None else _read_levels(each, encoding) for each in mask.images]
         size = next((each.shape for each in layers if each is not None), size)
         if size is None:
-            raise DataError("a multi-label mask without any picture needs the size of its photo")
+            raise DataError("a multi-label mask without any image needs the size of its image")
         if any(each is not None and each.shape != size for each in layers):
-            raise DataError(f"{mask}: the masks of one photo must be of one size")
+            raise DataError(f"{mask}: the masks of one image must be of one size")
         return np.stack([np.zeros(size, np.uint8) if each is None else each for each in layers])
     return _read_levels(mask, encoding)
 
@@ -76,21 +76,21 @@ def _read_levels(source: BytesSource, encoding: LabelMap) -> np.ndarray:
 
 
 def format_value(level: int, kind: str) -> str:
-    """A level as people write it: 7, or #ff0000 where it is a colour."""
-    return f"#{level:06x}" if kind == "colours" else str(level)
+    """A level as people write it: 7, or #ff0000 where it is a color."""
+    return f"#{level:06x}" if kind == "rgb" else str(level)
 
 
 def mask_values(image: Image.Image, kind: str) -> np.ndarray:
-    """The level of every pixel of a mask picture, upright: (H, W) uint8, uint16, or uint32 for "colours".
+    """The level of every pixel of a mask image, upright: (H, W) uint8, uint16, or uint32 for "rgb".
 
-    See `LabelMap`. Raises DataError for a picture that has no levels of that kind.
+    See `LabelMap`. Raises DataError for an image that has no levels of that kind.
     """
     image = apply_exif_orientation(image)
     if kind == "alpha":
         if "A" not in image.getbands():
             raise DataError(f"a mask is in the opacity here, but this one has none (mode {image.mode})")
         return np.array(image.getchannel("A"))
-    if kind == "colours":
+    if kind == "rgb":
         red, green, blue = np.moveaxis(np.asarray(image.convert("RGB"), np.uint32), 2, 0)
         return red << 16 | green << 8 | blue
     if image.mode == "1":
@@ -102,19 +102,19 @@ def mask_values(image: Image.Image, kind: str) -> np.ndarray:
     if image.mode in ("RGB", "RGBA"):
         red, green, blue = (np.asarray(image.getchannel(band)) for band in "RGB")
         if not (np.array_equal(red, green) and np.array_equal(red, blue)):
-            raise DataError("masks are grey here, but this one has colours")
+            raise DataError("masks are gray here, but this one has colors")
         return red
     if image.mode == "I":
         levels = np.asarray(image)
         if levels.min() >= 0 and levels.max() <= 65535:
             return levels.astype(np.uint16)
-    raise DataError(f"a mask must hold whole numbers in 8 or 16 bits, or colours; this one is of mode {image.mode}")
+    raise DataError(f"a mask must hold whole numbers in 8 or 16 bits, or colors; this one is of mode {image.mode}")
 
 
 def values_to_classes(levels: np.ndarray, encoding: LabelMap) -> np.ndarray:
     """Class indices of levels of any shape, int16: 0..C-1, 255 for "ignore", −1 for a level that is not named.
 
-    >>> values_to_classes(np.array([0, 7, 9]), LabelMap("values", {0: 0, 7: 1})).tolist()
+    >>> values_to_classes(np.array([0, 7, 9]), LabelMap("index", {0: 0, 7: 1})).tolist()
     [0, 1, -1]
     """
     lookup = _lookup(encoding.kind, tuple(sorted(encoding.mapping.items())), encoding.tolerance)
@@ -123,9 +123,9 @@ def values_to_classes(levels: np.ndarray, encoding: LabelMap) -> np.ndarray:
 
 @lru_cache(maxsize=8)
 def _lookup(kind: str, mapping: tuple[tuple[int, int], ...], tolerance: int) -> "_Table | _Nearest":
-    if kind == "colours" and tolerance:
+    if kind == "rgb" and tolerance:
         return _Nearest(mapping, tolerance)
-    return _Table(mapping, 1 << 24 if kind == "colours" else 1 << 16, tolerance)
+    return _Table(mapping, 1 << 24 if kind == "rgb" else 1 << 16, tolerance)
 
 
 class _Table:
@@ -170,22 +170,22 @@ class _Table:
 
 
 class _Nearest:
-    """Colours → class indices of the nearest colour, in the channel where they differ most."""
+    """Colors → class indices of the nearest color, in the channel where they differ most."""
 
     def __init__(self, mapping: tuple[tuple[int, int], ...], tolerance: int) -> None:
-        colours, classes = zip(*mapping, strict=True)
-        self.colours, self.classes, self.tolerance = _channels(np.array(colours)), np.array(classes), tolerance
+        colors, classes = zip(*mapping, strict=True)
+        self.colors, self.classes, self.tolerance = _channels(np.array(colors)), np.array(classes), tolerance
 
     def __call__(self, levels: np.ndarray) -> np.ndarray:
         found, inverse = np.unique(levels, return_inverse=True)
-        apart = np.abs(_channels(found)[:, None] - self.colours).max(2)
+        apart = np.abs(_channels(found)[:, None] - self.colors).max(2)
         nearest = apart.argmin(1)
         known = apart[np.arange(len(found)), nearest] <= self.tolerance
         return np.where(known, self.classes[nearest], -1).astype(np.int16)[inverse].reshape(levels.shape)
 
 
-def _channels(colours: np.ndarray) -> np.ndarray:
-    return np.stack([colours >> 16 & 255, colours >> 8 & 255, colours & 255], axis=1).astype(np.int16)
+def _channels(colors: np.ndarray) -> np.ndarray:
+    return np.stack([colors >> 16 & 255, colors >> 8 & 255, colors & 255], axis=1).astype(np.int16)
 
 
 def rasterize(mask: PolygonMask, size: tuple[int, int]) -> np.ndarray:
@@ -203,7 +203,7 @@ def _inside(shape: Annotation, size: tuple[int, int], name: str) -> np.ndarray:
     if shape.rle is not None:
         height, width = shape.rle["size"]
         if (height, width) != size:
-            raise DataError(f"{name}: drawn on a photo of {width}x{height}, but the photo is {size[1]}x{size[0]}")
+            raise DataError(f"{name}: drawn on an image of {width}x{height}, but the image is {size[1]}x{size[0]}")
         return coco.decode(shape.rle).astype(bool)
     scale = (size[1], size[0]) if shape.relative else (1, 1)
     polygons = [(polygon * scale).ravel().tolist() for polygon in shape.polygons]

@@ -1,4 +1,4 @@
-"""Pictures in the cells of Parquet and Arrow files: read when they are wanted, and never a whole file at once."""
+"""Images in the cells of Parquet and Arrow files: read when they are wanted, and never a whole file at once."""
 
 import os
 import threading
@@ -10,12 +10,12 @@ from typing import Any, Literal
 
 from pixelwise.errors import DataError, first_line
 
-MOST_CHUNKS = 4
-"""How many chunks (a column of a row group) a process keeps: of photos and of masks, and of their neighbours."""
+MAX_CHUNKS = 4
+"""How many chunks (a column of a row group) a process keeps: of images and of masks, and of their neighbors."""
 
 
-MOST_BYTES = 256 << 20
-"""Of chunks that hold more together, a process keeps two: one of photos and one of masks."""
+MAX_BYTES = 256 << 20
+"""Of chunks that hold more together, a process keeps two: one of images and one of masks."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +40,7 @@ class TableFile:
 
 @dataclass(frozen=True, eq=False)
 class TableCell:
-    """The picture in one cell: a `BytesSource`. Its row is counted from the start of its chunk.
+    """The image in one cell: a `BytesSource`. Its row is counted from the start of its chunk.
 
     Raises DataError where it cannot be read.
     """
@@ -53,7 +53,7 @@ class TableCell:
     name: str
 
     def read_bytes(self) -> bytes:
-        """The picture file's content."""
+        """The image file's content."""
         try:
             value = CHUNKS.get(self.file, self.column, self.chunk)[self.index].as_py()
         except FileNotFoundError:
@@ -70,9 +70,9 @@ class TableCell:
 
 
 class ChunkStore:
-    """The chunks that were read last, for all threads of a process; pictures in them are not copied."""
+    """The chunks that were read last, for all threads of a process; images in them are not copied."""
 
-    def __init__(self, most: int = MOST_CHUNKS) -> None:
+    def __init__(self, most: int = MAX_CHUNKS) -> None:
         self.most = most
         self.clear()
 
@@ -93,7 +93,7 @@ class ChunkStore:
             return found
 
     def _make_room(self) -> None:
-        while len(self._kept) >= self.most or (len(self._kept) > 1 and self._bytes() > MOST_BYTES):
+        while len(self._kept) >= self.most or (len(self._kept) > 1 and self._bytes() > MAX_BYTES):
             self._kept.popitem(last=False)
 
     def _bytes(self) -> int:
@@ -142,14 +142,14 @@ def open_parquet(file: TableFile) -> Iterator[Any]:
 
 @dataclass(frozen=True, eq=False)
 class ImageCell:
-    """What a cell for a picture holds: bytes, a path or URL, or neither."""
+    """What a cell for an image holds: bytes, a path or URL, or neither."""
 
     cell: TableCell | None
     path: str | None
 
 
-def holds_pictures(type: Any) -> bool:
-    """Whether a column of that pyarrow type holds picture files: bytes, or structs of bytes and path."""
+def holds_images(type: Any) -> bool:
+    """Whether a column of that pyarrow type holds image files: bytes, or structs of bytes and path."""
     import pyarrow.types as types
 
     if types.is_struct(type):
@@ -157,8 +157,8 @@ def holds_pictures(type: Any) -> bool:
     return bool(types.is_binary(type) or types.is_large_binary(type))
 
 
-def picture_cells(file: TableFile, column: str, type: Any) -> Iterator[ImageCell]:
-    """The cells of a column of pictures, in order; no picture is read."""
+def image_cells(file: TableFile, column: str, type: Any) -> Iterator[ImageCell]:
+    """The cells of a column of images, in order; no image is read."""
     struct, row = hasattr(type, "get_field_index"), 0
     for chunk, (valid, paths) in enumerate(_chunks(file, column, struct)):
         for index, (present, path) in enumerate(zip(valid, paths, strict=True)):

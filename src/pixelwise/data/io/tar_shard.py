@@ -1,4 +1,4 @@
-"""Data in shards: tar files that each hold many photos and masks, and are read from anywhere that fsspec reaches.
+"""Data in shards: tar files that each hold many images and masks, and are read from anywhere that fsspec reaches.
 
 A shard is fetched as a whole and a few of them are kept in memory, so that reading sample after sample of one shard
 costs one request. Local shards are read where they lie.
@@ -17,7 +17,7 @@ from pixelwise.data.io.remote import fetch_bytes
 from pixelwise.data.schema import Record
 from pixelwise.errors import DataError
 
-MOST_SHARDS = 4
+MAX_SHARDS = 4
 """How many fetched shards a process keeps; `ShardSampler` draws from no more than these at a time."""
 
 
@@ -84,7 +84,7 @@ class TarMember:
 class ShardStore:
     """The shards that were fetched last, for all threads of a process: `most` at a time, each fetched once."""
 
-    def __init__(self, most: int = MOST_SHARDS) -> None:
+    def __init__(self, most: int = MAX_SHARDS) -> None:
         self.most = most
         self.fetched = 0
         self.clear()

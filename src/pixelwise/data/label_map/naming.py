@@ -9,11 +9,11 @@ from pixelwise.data.label_map.value_counts import MaskValueCounts
 from pixelwise.data.schema import FormatResult
 from pixelwise.errors import DataError
 
-MOST_UNNAMED = 100
-"""More levels than this, without a list of names, are taken for a photo and not for a mask."""
+MAX_UNNAMED = 100
+"""More levels than this, without a list of names, are taken for an image and not for a mask."""
 
 
-_USUAL_VOID: dict[str, set[int]] = {"values": {255, 65535}, "colours": {0xE0E0C0}, "alpha": set()}
+_USUAL_VOID: dict[str, set[int]] = {"index": {255, 65535}, "rgb": {0xE0E0C0}, "alpha": set()}
 """Levels that mean "ignore" wherever a list of classes leaves them out: VOC and Cityscapes began it."""
 
 
@@ -45,9 +45,9 @@ def name_values(
     kind: str, levels: Sequence[int], layout: FormatResult, survey: MaskValueCounts, choices: LabelOptions
 ) -> tuple[dict[int, str], set[int], list[str]]:
     """Level → name, the levels that are void, and lines that say where names come from."""
-    listed = layout.colour_names if kind == "colours" else layout.value_names
-    if kind == "values" and layout.colour_names and not listed:
-        listed = _by_palette(levels, layout.colour_names, survey)
+    listed = layout.color_names if kind == "rgb" else layout.value_names
+    if kind == "index" and layout.color_names and not listed:
+        listed = _by_palette(levels, layout.color_names, survey)
     if listed:
         unknown = [level for level in levels if level not in listed]
         if unknown and set(unknown) <= _USUAL_VOID[kind]:
@@ -63,7 +63,7 @@ def name_values(
             nameless |= gone
         return names, nameless, ["names: from the list beside the masks"]
     given = choices.classes or layout.listed
-    void = set() if kind == "colours" else _void_levels(levels, bool(given), survey)
+    void = set() if kind == "rgb" else _void_levels(levels, bool(given), survey)
     levels = [level for level in levels if level not in void]
     if given:
         named = _in_order(levels, given, kind, survey)
@@ -71,9 +71,9 @@ def name_values(
         where = "--classes" if choices.classes else "the list beside the masks"
         kept = {level: name for level, name in named.items() if level not in gone}
         return kept, void | gone, [f"names: from {where}"]
-    if len(levels) > MOST_UNNAMED:
+    if len(levels) > MAX_UNNAMED:
         where = survey.example[kind][levels[len(levels) // 2]]
-        raise DataError(f"{where}: masks hold {len(levels)} different levels, as photos do; {SETTLE}")
+        raise DataError(f"{where}: masks hold {len(levels)} different levels, as images do; {SETTLE}")
     if len(levels) == 2 and levels[0] == 0:
         return {levels[0]: "background", levels[1]: "foreground"}, void, []
     made = {level: _default_name(level, kind) for level in levels}
@@ -83,24 +83,24 @@ def name_values(
 def _default_name(level: int, kind: str) -> str:
     if level == 0:
         return "background"
-    return format_value(level, kind) if kind == "colours" else f"class {level}"
+    return format_value(level, kind) if kind == "rgb" else f"class {level}"
 
 
-def _by_palette(levels: Sequence[int], colour_names: Mapping[int, str], survey: MaskValueCounts) -> dict[int, str]:
-    """Palette index → the name of its colour, where masks have a palette whose colours are listed."""
+def _by_palette(levels: Sequence[int], color_names: Mapping[int, str], survey: MaskValueCounts) -> dict[int, str]:
+    """Palette index → the name of its color, where masks have a palette whose colors are listed."""
     found = {}
     for level in levels:
-        colours = survey.colours.get(level)
-        if colours is None:
+        colors = survey.colors.get(level)
+        if colors is None:
             return {}
-        if len(colours) > 1:
-            shown = ", ".join(format_value(colour, "colours") for colour in sorted(colours)[:3])
-            where = survey.example["values"][level]
+        if len(colors) > 1:
+            shown = ", ".join(format_value(color, "rgb") for color in sorted(colors)[:3])
+            where = survey.example["index"][level]
             raise DataError(f"{where}: palettes differ: {level} is {shown} in different masks; save masks as RGB")
-        (colour,) = colours
-        if colour not in colour_names:
+        (color,) = colors
+        if color not in color_names:
             return {}
-        found[level] = colour_names[colour]
+        found[level] = color_names[color]
     return found
 
 
@@ -111,7 +111,7 @@ def _void_levels(levels: Sequence[int], named: bool, survey: MaskValueCounts) ->
     if last not in (255, 65535) or not others or (len(others) == 1 and others[0] == 0):
         return set()
     if len(others) == 1 and not named:
-        where = survey.example["values"].get(last, "a mask")
+        where = survey.example["index"].get(last, "a mask")
         raise DataError(f"{where}: masks hold {others[0]} and {last}: is {last} a class, or to be ignored? {SETTLE}")
     dense = max(others) < 64 or len(others) > 0.5 * (max(others) + 1)
     return {last} if dense else set()
@@ -119,11 +119,11 @@ def _void_levels(levels: Sequence[int], named: bool, survey: MaskValueCounts) ->
 
 def _in_order(levels: Sequence[int], names: Sequence[str], kind: str, survey: MaskValueCounts) -> dict[int, str]:
     """Names for levels: by index where all levels are below their number, else one for one."""
-    if kind != "colours" and levels and max(levels) < len(names):
+    if kind != "rgb" and levels and max(levels) < len(names):
         return dict(enumerate(names))
     if len(levels) == len(names):
         return dict(zip(levels, names, strict=True))
-    if kind != "colours" and levels and max(levels) == len(names) and 0 in levels:
+    if kind != "rgb" and levels and max(levels) == len(names) and 0 in levels:
         return {0: "background"} | dict(enumerate(names, start=1))
     shown = ", ".join(format_value(level, kind) for level in levels[:20])
     raise DataError(

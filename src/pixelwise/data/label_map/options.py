@@ -8,7 +8,7 @@ from pixelwise.data.schema import FormatResult, LabelMap
 from pixelwise.errors import ConfigError, DataError, unknown_name
 from pixelwise.palette import IGNORE_INDEX, default_palette
 
-MOST_CLASSES = 254
+MAX_CLASSES = 254
 """A mask has 8 bits, and 255 is "ignore"."""
 
 
@@ -79,19 +79,21 @@ def apply_options(layout: FormatResult, choices: LabelOptions) -> ResolvedLabels
         order = list(dict.fromkeys(kept.values()))
     if not choices.classes or choices.classes == tuple(target.values()):
         order = list(dict.fromkeys(name for name in target.values() if name is not None))
-    if len(order) < (1 if layout.encoding.kind == "layers" else 2):
+    if len(order) < (1 if layout.encoding.kind == "multilabel" else 2):
         raise ConfigError(f"one class alone ({', '.join(order)}) cannot be told from anything; choose two at least")
-    if layout.encoding.kind == "layers" and len(order) < len([name for name in target.values() if name is not None]):
+    if layout.encoding.kind == "multilabel" and len(order) < len(
+        [name for name in target.values() if name is not None]
+    ):
         raise ConfigError("two classes that have a mask each cannot become one; ignore one of them, or merge the masks")
-    if len(order) > MOST_CLASSES:
-        raise DataError(f"{len(order)} classes are more than the {MOST_CLASSES} there may be; choose some by --classes")
+    if len(order) > MAX_CLASSES:
+        raise DataError(f"{len(order)} classes are more than the {MAX_CLASSES} there may be; choose some by --classes")
     sources = tuple(order.index(name) if name is not None else IGNORE_INDEX for name in target.values())
     first = {name: index for index, name in reversed(target.items()) if name is not None}
     mapping = dict(layout.encoding.mapping)
-    if layout.encoding.kind != "layers":
+    if layout.encoding.kind != "multilabel":
         mapping = {level: sources[each] if each != IGNORE_INDEX else each for level, each in mapping.items()}
-    colours = tuple(palette[first[name]] for name in order)
-    return ResolvedLabels(replace(layout.encoding, mapping=mapping), tuple(order), colours, (), sources)
+    colors = tuple(palette[first[name]] for name in order)
+    return ResolvedLabels(replace(layout.encoding, mapping=mapping), tuple(order), colors, (), sources)
 
 
 def _sources(text: str, layout: FormatResult) -> list[int]:
@@ -99,7 +101,7 @@ def _sources(text: str, layout: FormatResult) -> list[int]:
     assert layout.encoding is not None
     if text in layout.classes:
         return [layout.classes.index(text)]
-    if layout.encoding.kind in ("shapes", "layers"):
+    if layout.encoding.kind in ("polygons", "multilabel"):
         raise ConfigError(unknown_name("class", text, layout.classes))
     level = parse_level(text, layout.encoding.kind)
     index = layout.encoding.mapping.get(level)
@@ -127,9 +129,9 @@ def select_classes(names: Mapping[int, str], wanted: Sequence[str]) -> tuple[dic
 def parse_level(text: str, kind: str) -> int:
     """A level as a person writes it."""
     try:
-        return int(text.removeprefix("#"), 16) if kind == "colours" or text.startswith("#") else int(text)
+        return int(text.removeprefix("#"), 16) if kind == "rgb" or text.startswith("#") else int(text)
     except ValueError:
-        example = "#ff0000" if kind == "colours" else "255"
+        example = "#ff0000" if kind == "rgb" else "255"
         raise ConfigError(f"'{text}' is no level of these masks; write it like {example}") from None
 
 

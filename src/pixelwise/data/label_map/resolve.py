@@ -6,7 +6,7 @@ from dataclasses import replace
 from pixelwise.data.io.mask import format_value
 from pixelwise.data.label_map.naming import SETTLE, example, is_few, is_rare_value, name_values
 from pixelwise.data.label_map.options import (
-    MOST_CLASSES,
+    MAX_CLASSES,
     LabelOptions,
     ResolvedLabels,
     apply_options,
@@ -22,8 +22,8 @@ NOISE = 64
 """How far from 0 and 255 the levels of a two-level mask may lie that was saved as JPEG or resized a little."""
 
 
-COLOUR_NOISE = 48
-"""How far, in any channel, a JPEG's colour may lie from the listed colour that it stands for."""
+COLOR_NOISE = 48
+"""How far, in any channel, a JPEG's color may lie from the listed color that it stands for."""
 
 
 def resolve_labels(layout: FormatResult, survey: MaskValueCounts, choices: LabelOptions) -> ResolvedLabels:
@@ -37,17 +37,17 @@ def resolve_labels(layout: FormatResult, survey: MaskValueCounts, choices: Label
     Raises DataError where masks could mean several things, which says what was found and how to settle it, and
     ConfigError for choices that do not fit.
     """
-    if layout.encoding is not None and (layout.encoding.kind == "shapes" or layout.encoding.mapping):
+    if layout.encoding is not None and (layout.encoding.kind == "polygons" or layout.encoding.mapping):
         return apply_options(layout, choices)
     if not survey.masks:
         where = next((f"{record.mask}: " for record in layout.records), "")
         raise DataError(f"{where}cannot be read, and no other mask can")
-    if layout.encoding is not None and layout.encoding.kind == "layers":
+    if layout.encoding is not None and layout.encoding.kind == "multilabel":
         said = {text: name for text, name in choices.mask_map if text not in layout.classes}
         encoding, note = (
             _said_levels(said, survey, choices.skip_bad) if said else _two_levels(survey, "a class's own mask")
         )
-        settled = replace(layout, encoding=LabelMap("layers", *encoding))
+        settled = replace(layout, encoding=LabelMap("multilabel", *encoding))
         renamed = tuple(pair for pair in choices.mask_map if pair[0] in layout.classes)
         meaning = apply_options(settled, replace(choices, mask_map=renamed))
         return replace(meaning, notes=(note, *meaning.notes))
@@ -56,12 +56,12 @@ def resolve_labels(layout: FormatResult, survey: MaskValueCounts, choices: Label
         return _mapped(kind, survey, choices)
     levels = _levels(kind, survey)
     ignored = {level for text in choices.ignore for level in _parse_levels(text, kind, survey)}
-    if kind != "colours":
+    if kind != "rgb":
         noisy = _noisy_pair(levels, survey) if not (layout.value_names or layout.listed) else None
         if noisy is not None:
             return _named(kind, noisy, layout, survey, choices, ignored, tolerance=NOISE)
-    elif survey.lossy or len(levels) > MOST_CLASSES:
-        return _noisy_colours(levels, layout, survey, choices, ignored)
+    elif survey.lossy or len(levels) > MAX_CLASSES:
+        return _noisy_colors(levels, layout, survey, choices, ignored)
     return _named(kind, levels, layout, survey, choices, ignored, tolerance=0)
 
 
@@ -70,31 +70,31 @@ def _kind(survey: MaskValueCounts, choices: LabelOptions) -> str:
     if most == survey.masks.total() or (choices.skip_bad and is_few(survey.masks.total() - most, survey)):
         return main
     kinds = set(survey.masks)
-    if kinds == {"values", "alpha"}:
+    if kinds == {"index", "alpha"}:
         return "alpha"  # a mask that is empty or full has one opacity only
-    greys = {grey * 0x010101 for grey in survey.pixels.get("values", {})}
-    if kinds == {"values", "colours"} and not survey.colours and greys <= set(survey.pixels["colours"]):
-        return "colours"  # a mask with nothing but black, grey and white in it
+    grays = {gray * 0x010101 for gray in survey.pixels.get("index", {})}
+    if kinds == {"index", "rgb"} and not survey.colors and grays <= set(survey.pixels["rgb"]):
+        return "rgb"  # a mask with nothing but black, gray and white in it
     shown = ", ".join(f"{count} of {kind} (such as {example(survey, kind)})" for kind, count in survey.masks.items())
     raise DataError(f"masks are of several kinds: {shown}; save all in one way")
 
 
 def _levels(kind: str, survey: MaskValueCounts) -> dict[int, int]:
-    """Level → pixels, over all masks; greys among colours as colours."""
+    """Level → pixels, over all masks; grays among colors as colors."""
     levels = dict(survey.pixels.get(kind, {}))
-    if kind == "colours":
-        for grey, pixels in survey.pixels.get("values", {}).items():
-            levels[grey * 0x010101] = levels.get(grey * 0x010101, 0) + pixels
+    if kind == "rgb":
+        for gray, pixels in survey.pixels.get("index", {}).items():
+            levels[gray * 0x010101] = levels.get(gray * 0x010101, 0) + pixels
     return dict(sorted(levels.items()))
 
 
 def _parse_levels(text: str, kind: str, survey: MaskValueCounts) -> list[int]:
-    """The levels that a person means: of masks with a palette, a colour means the indices that it stands at."""
-    if kind == "values" and text.startswith("#") and survey.colours:
-        colour = parse_level(text, "colours")
-        found = [index for index, colours in survey.colours.items() if colour in colours]
+    """The levels that a person means: of masks with a palette, a color means the indices that it stands at."""
+    if kind == "index" and text.startswith("#") and survey.colors:
+        color = parse_level(text, "rgb")
+        found = [index for index, colors in survey.colors.items() if color in colors]
         if not found:
-            raise ConfigError(f"{text}: no mask has this colour in its palette")
+            raise ConfigError(f"{text}: no mask has this color in its palette")
         return found
     return [parse_level(text, kind)]
 
@@ -116,34 +116,34 @@ def _noisy_pair(levels: Mapping[int, int], survey: MaskValueCounts) -> dict[int,
     return None
 
 
-def _noisy_colours(
+def _noisy_colors(
     levels: Mapping[int, int], layout: FormatResult, survey: MaskValueCounts, choices: LabelOptions, ignored: set[int]
 ) -> ResolvedLabels:
-    where = survey.lossy_example or example(survey, "colours")
-    if not layout.colour_names:
+    where = survey.lossy_example or example(survey, "rgb")
+    if not layout.color_names:
         raise DataError(
-            f"{where}: masks have {len(levels)} colours together, as photos or masks saved as JPEG do; save masks "
-            f"as PNG, list the colours in a class_dict.csv (name,r,g,b), or {SETTLE}"
+            f"{where}: masks have {len(levels)} colors together, as images or masks saved as JPEG do; save masks "
+            f"as PNG, list the colors in a class_dict.csv (name,r,g,b), or {SETTLE}"
         )
-    far = [level for level in levels if _apart(level, layout.colour_names) > COLOUR_NOISE]
+    far = [level for level in levels if _apart(level, layout.color_names) > COLOR_NOISE]
     if sum(levels[level] for level in far) > 0:
         raise DataError(
-            f"{where}: the colour {format_value(far[0], 'colours')} is near none of the listed ones; {SETTLE}"
+            f"{where}: the color {format_value(far[0], 'colors')} is near none of the listed ones; {SETTLE}"
         )
-    exact = dict.fromkeys(layout.colour_names, 1)
-    return _named("colours", exact, layout, survey, choices, ignored, tolerance=COLOUR_NOISE)
+    exact = dict.fromkeys(layout.color_names, 1)
+    return _named("rgb", exact, layout, survey, choices, ignored, tolerance=COLOR_NOISE)
 
 
-def _apart(colour: int, others: Iterable[int]) -> int:
-    """To the nearest of other colours, in the channel where they differ most."""
-    return min(max(abs((colour >> shift & 255) - (each >> shift & 255)) for shift in (0, 8, 16)) for each in others)
+def _apart(color: int, others: Iterable[int]) -> int:
+    """To the nearest of other colors, in the channel where they differ most."""
+    return min(max(abs((color >> shift & 255) - (each >> shift & 255)) for shift in (0, 8, 16)) for each in others)
 
 
 def _two_levels(survey: MaskValueCounts, what: str) -> tuple[tuple[dict[int, int], int], str]:
     """The mapping and tolerance of masks that say absent or present, and a line that tells it."""
-    levels = _levels("values", survey)
-    if set(survey.masks) != {"values"}:
-        raise DataError(f"{example(survey, next(iter(survey.masks)))}: {what} must be grey, with two levels")
+    levels = _levels("index", survey)
+    if set(survey.masks) != {"index"}:
+        raise DataError(f"{example(survey, next(iter(survey.masks)))}: {what} must be gray, with two levels")
     if _noisy_pair(levels, survey):
         return ({0: 0, 255: 1}, NOISE), "masks: about 0 → absent, about 255 → present"
     if len(levels) == 3 and {0, 255} < set(levels):
@@ -169,8 +169,8 @@ def _said_levels(
                 f"--mask-map {text}={name}: there is one mask a class here; say LEVEL=absent, LEVEL=present or "
                 "LEVEL=ignore, or give a class another name by CLASS=NAME"
             )
-    mapping = {parse_level(text, "values"): _LAYER_LEVELS[name] for text, name in said.items()}
-    _check_named(mapping, _levels("values", survey), "values", survey, skip_bad)
+    mapping = {parse_level(text, "index"): _LAYER_LEVELS[name] for text, name in said.items()}
+    _check_named(mapping, _levels("index", survey), "index", survey, skip_bad)
     return (mapping, 127 if survey.lossy else 0), f"masks: {', '.join(f'{a} → {b}' for a, b in said.items())}"
 
 
@@ -198,8 +198,8 @@ def _named(
         raise ConfigError(f"--ignore {format_value(min(strange), kind)}: no mask has this level; found {found}")
     names, void, why = name_values(kind, [level for level in levels if level not in ignored], layout, survey, choices)
     void |= ignored
-    if len(names) > MOST_CLASSES:
-        raise DataError(f"{len(names)} classes are more than the {MOST_CLASSES} there may be")
+    if len(names) > MAX_CLASSES:
+        raise DataError(f"{len(names)} classes are more than the {MAX_CLASSES} there may be")
     if len(names) < 2:
         only = ", ".join(format_value(level, kind) for level in levels)
         raise DataError(
@@ -229,8 +229,8 @@ def _mapped(kind: str, survey: MaskValueCounts, choices: LabelOptions) -> Resolv
         if sorted(choices.classes) != sorted(order):
             raise ConfigError(f"--classes and --mask-map name different classes: {', '.join(order)}")
         order = list(choices.classes)
-    if not 2 <= len(order) <= MOST_CLASSES:
-        raise ConfigError(f"--mask-map names {len(order)} classes; there must be 2 to {MOST_CLASSES}")
+    if not 2 <= len(order) <= MAX_CLASSES:
+        raise ConfigError(f"--mask-map names {len(order)} classes; there must be 2 to {MAX_CLASSES}")
     mapping = {level: order.index(names[level]) if level in names else IGNORE_INDEX for level in wanted}
     shown = ", ".join(f"{format_value(level, kind)} → {name}" for level, name in wanted.items())
     palette = _palette(kind, {name: level for level, name in reversed(names.items())}, order, survey)
@@ -240,13 +240,13 @@ def _mapped(kind: str, survey: MaskValueCounts, choices: LabelOptions) -> Resolv
 def _palette(
     kind: str, level_of: Mapping[str, int], order: Sequence[str], survey: MaskValueCounts
 ) -> tuple[tuple[int, int, int], ...]:
-    """The masks' own colours where they have some for every class, all different; else ours."""
-    if kind == "colours":
+    """The masks' own colors where they have some for every class, all different; else ours."""
+    if kind == "rgb":
         found = [level_of[name] for name in order]
-    elif kind == "values" and all(level_of[name] in survey.colours for name in order):
-        found = [survey.colours[level_of[name]].most_common(1)[0][0] for name in order]
+    elif kind == "index" and all(level_of[name] in survey.colors for name in order):
+        found = [survey.colors[level_of[name]].most_common(1)[0][0] for name in order]
     else:
         return default_palette(len(order))
-    if len(set(found)) < len(found) or all(colour in (0, 0x010101, 0x020202) for colour in found):
+    if len(set(found)) < len(found) or all(color in (0, 0x010101, 0x020202) for color in found):
         return default_palette(len(order))
-    return tuple((colour >> 16, colour >> 8 & 255, colour & 255) for colour in found)
+    return tuple((color >> 16, color >> 8 & 255, color & 255) for color in found)

@@ -1,4 +1,4 @@
-"""What mask pictures hold, before anyone knows what it means: levels, counted."""
+"""What mask images hold, before anyone knows what it means: levels, counted."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -15,14 +15,14 @@ from pixelwise.errors import DataError
 from pixelwise.runtime.progress import Progress, no_progress
 from pixelwise.runtime.threads import prefetch_map
 
-LevelKind = Literal["values", "colours", "alpha"]
+LevelKind = Literal["index", "rgb", "alpha"]
 
 
 MANY = 1024
-"""More levels than this are not told apart: such a picture is a photo, or a mask saved as JPEG."""
+"""More levels than this are not told apart: such an image is an image, or a mask saved as JPEG."""
 
 
-MOST_LEVELS = 1 << 17
+MAX_LEVELS = 1 << 17
 """Levels that a survey keeps count of in all; 16-bit masks can have half as many."""
 
 
@@ -31,11 +31,11 @@ class MaskStats:
     """What one mask holds.
 
     Attributes:
-        kind: which kind of levels the picture itself suggests (see `LabelMap`): "colours" where it has colours,
-            "alpha" where only its opacity varies, else "values".
+        kind: which kind of levels the image itself suggests (see `LabelMap`): "rgb" where it has colors,
+            "alpha" where only its opacity varies, else "index".
         levels: level → number of pixels, the `MANY` commonest at most; of shapes and layers, class index → pixels.
         all_levels: how many different levels there are.
-        colours: palette index → 0xRRGGBB of the levels present, where the picture has a palette.
+        colors: palette index → 0xRRGGBB of the levels present, where the image has a palette.
         lossy: whether it was saved as JPEG or lossy WebP.
         size: (height, width).
     """
@@ -44,7 +44,7 @@ class MaskStats:
     levels: Mapping[int, int]
     all_levels: int
     size: tuple[int, int]
-    colours: Mapping[int, int] = field(default_factory=dict)
+    colors: Mapping[int, int] = field(default_factory=dict)
     lossy: bool = False
 
 
@@ -55,7 +55,7 @@ class MaskValueCounts:
     Attributes:
         masks: kind → number of masks that suggest it.
         pixels, shown_in, example: kind → level → how many pixels, in how many masks, and one file that has it.
-        colours: palette index → its colour (0xRRGGBB) and in how many masks: more than one where palettes differ.
+        colors: palette index → its color (0xRRGGBB) and in how many masks: more than one where palettes differ.
         lossy: how many masks are lossy; `lossy_example` names one.
         most_levels: the most levels in one mask.
     """
@@ -64,7 +64,7 @@ class MaskValueCounts:
     pixels: dict[str, Counter[int]] = field(default_factory=dict)
     shown_in: dict[str, Counter[int]] = field(default_factory=dict)
     example: dict[str, dict[int, str]] = field(default_factory=dict)
-    colours: dict[int, Counter[int]] = field(default_factory=dict)
+    colors: dict[int, Counter[int]] = field(default_factory=dict)
     lossy: int = 0
     lossy_example: str = ""
     most_levels: int = 0
@@ -76,36 +76,36 @@ class MaskValueCounts:
         pixels, shown = self.pixels.setdefault(look.kind, Counter()), self.shown_in.setdefault(look.kind, Counter())
         examples = self.example.setdefault(look.kind, {})
         for level, count in look.levels.items():
-            if level in pixels or len(pixels) < MOST_LEVELS:
+            if level in pixels or len(pixels) < MAX_LEVELS:
                 pixels[level] += count
                 shown[level] += 1
                 # The first by name, so that the order in which masks are looked at does not matter.
                 examples[level] = min(examples.get(level, name), name)
         self.most_levels = max(self.most_levels, look.all_levels)
-        for index, colour in look.colours.items():
-            self.colours.setdefault(index, Counter())[colour] += 1
+        for index, color in look.colors.items():
+            self.colors.setdefault(index, Counter())[color] += 1
         if look.lossy:
             self.lossy += 1
             self.lossy_example = min(self.lossy_example or name, name)
 
 
 def mask_stats(mask: MaskSource, size: tuple[int, int] | None = None) -> MaskStats:
-    """What one mask holds; `size` is the photo's (height, width), which shapes need. DataError where unreadable.
+    """What one mask holds; `size` is the image's (height, width), which shapes need. DataError where unreadable.
 
-    Of layers the looks at all pictures are added up: kind "values", the levels of all of them.
+    Of layers the looks at all images are added up: kind "index", the levels of all of them.
     """
     if isinstance(mask, PolygonMask):
-        drawn = read_mask(mask, LabelMap("shapes"), size)
-        return MaskStats("values", _count(drawn)[0], len(np.unique(drawn)), (drawn.shape[0], drawn.shape[1]))
+        drawn = read_mask(mask, LabelMap("polygons"), size)
+        return MaskStats("index", _count(drawn)[0], len(np.unique(drawn)), (drawn.shape[0], drawn.shape[1]))
     if isinstance(mask, MultilabelMask):
-        return merge_stats([mask_stats(each) for each in mask.pictures if each is not None], size or (0, 0))
-    return open_image(mask, look_at_picture)
+        return merge_stats([mask_stats(each) for each in mask.images if each is not None], size or (0, 0))
+    return open_image(mask, look_at_image)
 
 
 def merge_stats(looks: Sequence[MaskStats], size: tuple[int, int]) -> MaskStats:
-    """The looks at the pictures of one multi-label mask as one; `size` is its size where there is no picture."""
+    """The looks at the images of one multi-label mask as one; `size` is its size where there is no image."""
     if not looks:
-        return MaskStats("values", {}, 0, size)
+        return MaskStats("index", {}, 0, size)
     total: Counter[int] = Counter()
     for look in looks:
         total.update(look.levels)
@@ -115,17 +115,17 @@ def merge_stats(looks: Sequence[MaskStats], size: tuple[int, int]) -> MaskStats:
     )
 
 
-def look_at_picture(image: Image.Image) -> MaskStats:
-    """What an open picture of a mask holds."""
+def look_at_image(image: Image.Image) -> MaskStats:
+    """What an open image of a mask holds."""
     lossy = image.format in ("JPEG", "MPO") or (image.format == "WEBP" and not _lossless(image))
     kind = _kind_of(image)
     levels = mask_values(image, kind)
     counts, found = _count(levels)
-    colours: dict[int, int] = {}
-    if image.mode == "P" and kind == "values":
+    colors: dict[int, int] = {}
+    if image.mode == "P" and kind == "index":
         table = np.array(image.getpalette("RGB") or [], np.int64).reshape(-1, 3)
-        colours = {index: int(table[index] @ (65536, 256, 1)) for index in counts if 0 <= index < len(table)}
-    return MaskStats(kind, counts, found, (levels.shape[0], levels.shape[1]), colours, lossy)
+        colors = {index: int(table[index] @ (65536, 256, 1)) for index in counts if 0 <= index < len(table)}
+    return MaskStats(kind, counts, found, (levels.shape[0], levels.shape[1]), colors, lossy)
 
 
 def _lossless(image: Image.Image) -> bool:
@@ -141,17 +141,17 @@ def _lossless(image: Image.Image) -> bool:
 
 
 def _kind_of(image: Image.Image) -> LevelKind:
-    """Which kind of levels a picture suggests."""
+    """Which kind of levels an image suggests."""
     bands = image.getbands()
     if "A" in bands:
         opacity = np.asarray(image.getchannel("A"))
-        colours = np.asarray(image.convert("RGB")).reshape(-1, 3)
-        if opacity.min() != opacity.max() and (colours == colours[0]).all():
+        colors = np.asarray(image.convert("RGB")).reshape(-1, 3)
+        if opacity.min() != opacity.max() and (colors == colors[0]).all():
             return "alpha"
     if len(bands) < 3:
-        return "values"
+        return "index"
     red, green, blue = (np.asarray(image.getchannel(band)) for band in image.convert("RGB").getbands())
-    return "values" if np.array_equal(red, green) and np.array_equal(red, blue) else "colours"
+    return "index" if np.array_equal(red, green) and np.array_equal(red, blue) else "rgb"
 
 
 def _count(levels: np.ndarray) -> tuple[dict[int, int], int]:

@@ -1,4 +1,4 @@
-"""Decoders: from an encoder's features to logits at the photo's size.
+"""Decoders: from an encoder's features to logits at the image's size.
 
 A decoder is a module with `levels`, from deep to shallow, and `skips`, the index of the feature that joins at each.
 """

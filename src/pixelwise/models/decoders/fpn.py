@@ -8,11 +8,11 @@ from pixelwise.models.decoders.base import _resized
 
 
 class FPNDecoder(nn.Module):
-    """Ours: a feature pyramid that narrows towards the photo's size, one convolution a level.
+    """Ours: a feature pyramid that narrows towards the image's size, one convolution a level.
 
     It takes the four deepest features. From deep to shallow, a 1x1 convolution brings each to the width of what
     comes from below, which is upsampled bilinearly to the feature's actual size and added; a 3x3 convolution
-    follows. The logits are upsampled to the photo's size. After Lin et al. 2017, "Feature Pyramid Networks for
+    follows. The logits are upsampled to the image's size. After Lin et al. 2017, "Feature Pyramid Networks for
     Object Detection".
 
     Args:

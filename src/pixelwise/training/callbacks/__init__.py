@@ -1,4 +1,4 @@
-"""What happens around the training loop: pictures, events, checkpoints. HOOKS lists them in their order."""
+"""What happens around the training loop: images, events, checkpoints. HOOKS lists them in their order."""
 
 from pixelwise.training.callbacks.architecture import ArchitectureDiagram
 from pixelwise.training.callbacks.base import Callback

@@ -13,4 +13,4 @@ class ArchitectureDiagram(Callback):
         if state.epoch == 0:
             card = state.model.card
             title = f"{card.encoder} encoder, {card.decoder} decoder"
-            draw_architecture(summarize_model(state.model), state.run.architecture_picture, title)
+            draw_architecture(summarize_model(state.model), state.run.architecture_image, title)

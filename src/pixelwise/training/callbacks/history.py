@@ -15,8 +15,8 @@ class HistoryHook(Callback):
 
     def on_end(self, state: TrainState) -> None:
         self._draw(state)
-        show_in_notebook(state.run.history_picture)
+        show_in_notebook(state.run.history_image)
 
     def _draw(self, state: TrainState) -> None:
-        colours = dict(zip(state.data.classes, state.data.palette, strict=True))
-        plot_history(state.rows, state.run.history_picture, colours=colours)
+        colors = dict(zip(state.data.classes, state.data.palette, strict=True))
+        plot_history(state.rows, state.run.history_image, colors=colors)

@@ -21,9 +21,9 @@ from pixelwise.visualization import (
 
 
 class SamplePredictions(Callback):
-    """Draws the same validation photos with what the model makes of them: before training and after every epoch.
+    """Draws the same validation images with what the model makes of them: before training and after every epoch.
 
-    In a notebook the pictures are shown as well; after the last epoch they are joined into one animation.
+    In a notebook the images are shown as well; after the last epoch they are joined into one animation.
     """
 
     def on_start(self, state: TrainState) -> None:
@@ -37,21 +37,21 @@ class SamplePredictions(Callback):
 
     def on_end(self, state: TrainState) -> None:
         if self.pairs:
-            make_gif(state.run.sample_pictures(state.epoch), state.run.samples_animation)
+            make_gif(state.run.sample_images(state.epoch), state.run.samples_animation)
 
     def _draw(self, state: TrainState, title: str) -> None:
         if not self.pairs:
             return
         training = state.model.training
         predictor = Predictor(state.model, state.model.mean.device)
-        photos, truths = zip(*self.pairs, strict=True)
-        predictions = predictor.masks(photos)
+        images, truths = zip(*self.pairs, strict=True)
+        predictions = predictor.masks(images)
         state.model.train(training)
-        photos = [to_display_image(photo) for photo in photos]
+        images = [to_display_image(image) for image in images]
         (true, made), classes, palette = to_display_masks([truths, predictions], state.data.classes, state.data.palette)
-        sheet = prediction_grid(photos, true, made, classes, palette, title)
-        save_image(sheet, state.run.sample_picture(state.epoch))
-        show_in_notebook(state.run.sample_picture(state.epoch))
+        sheet = prediction_grid(images, true, made, classes, palette, title)
+        save_image(sheet, state.run.sample_image(state.epoch))
+        show_in_notebook(state.run.sample_image(state.epoch))
 
 
 def _readable(records: Sequence[Record], reading: ReadSpec, skip_bad: bool) -> Iterator[tuple[np.ndarray, np.ndarray]]:

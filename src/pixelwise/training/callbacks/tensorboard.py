@@ -20,9 +20,9 @@ class TensorBoardLogger(Callback):
         for name, value in state.rows[-1].items():
             if value is not None and name not in ("epoch", "step"):
                 self.writer.add_scalar(name, value, state.epoch)
-        if state.run.sample_picture(state.epoch).exists():  # SamplePredictions may be left out
-            with Image.open(state.run.sample_picture(state.epoch)) as picture:
-                self.writer.add_image("samples", np.array(picture), state.epoch, dataformats="HWC")
+        if state.run.sample_image(state.epoch).exists():  # SamplePredictions may be left out
+            with Image.open(state.run.sample_image(state.epoch)) as image:
+                self.writer.add_image("samples", np.array(image), state.epoch, dataformats="HWC")
         self.writer.flush()
 
     def on_end(self, state: TrainState) -> None:

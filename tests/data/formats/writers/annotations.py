@@ -1,4 +1,4 @@
-"""Writers of outlines: the same photos and masks as COCO's, YOLO's, labelme's and Label Studio's files.
+"""Writers of outlines: the same images and masks as COCO's, YOLO's, labelme's and Label Studio's files.
 
 See `folder_writers`. Masks come back pixel for pixel: outlines are rectangles of whole pixels, or run lengths. Pixels
 of a class "background", where there is one, are not outlined.
@@ -42,7 +42,7 @@ def corners(box: tuple[int, int, int, int]) -> list[list[int]]:
 
 
 def things(sample: Sample, classes: Sequence[str]) -> Iterator[tuple[int, np.ndarray]]:
-    """(class index, where it is) of each class on the photo, and of 255, but not of the background."""
+    """(class index, where it is) of each class on the image, and of 255, but not of the background."""
     for index in np.unique(sample.mask):
         if index == IGNORE_INDEX or classes[index] != "background":
             yield int(index), sample.mask == index
@@ -126,7 +126,7 @@ def write_coco_runs(folder: Path, samples: Sequence[Sample], classes: Sequence[s
 
 
 def write_coco_roboflow(folder: Path, samples: Sequence[Sample], classes: Sequence[str]) -> None:
-    """train/_annotations.coco.json beside the photos, with a heading among the categories."""
+    """train/_annotations.coco.json beside the images, with a heading among the categories."""
     for split, of_split in splits(samples):
         names = [f"{sample.name}.png" for sample in of_split]
         place = folder / {"val": "valid"}.get(split, split)
@@ -138,7 +138,7 @@ def write_coco_roboflow(folder: Path, samples: Sequence[Sample], classes: Sequen
 
 
 def write_coco_one_file(folder: Path, samples: Sequence[Sample], classes: Sequence[str]) -> None:
-    """data.json in the root; photos in folders, and paths in file_name."""
+    """data.json in the root; images in folders, and paths in file_name."""
     names = [f"day {index % 2}/{index // 2}.png" for index in range(len(samples))]
     for sample, name in zip(samples, names, strict=True):
         save(folder / "photos" / name, sample.image)
@@ -158,7 +158,7 @@ def yolo_lines(sample: Sample, classes: Sequence[str]) -> list[str]:
 
 
 def write_yolo(folder: Path, samples: Sequence[Sample], classes: Sequence[str]) -> None:
-    """As Ultralytics: images/train, labels/train, names by number; nothing is written for a photo without a thing."""
+    """As Ultralytics: images/train, labels/train, names by number; nothing is written for an image without a thing."""
     for sample in samples:
         save(folder / "images" / sample.split / f"{sample.name}.png", sample.image)
         if rows := yolo_lines(sample, classes):
@@ -179,7 +179,7 @@ def write_yolo_roboflow(folder: Path, samples: Sequence[Sample], classes: Sequen
 
 
 def write_yolo_lists(folder: Path, samples: Sequence[Sample], classes: Sequence[str]) -> None:
-    """One folder of photos, and a list of each split."""
+    """One folder of images, and a list of each split."""
     for sample in samples:
         save(folder / "images" / f"{sample.name}.png", sample.image)
         lines(folder / "labels" / f"{sample.name}.txt", yolo_lines(sample, classes))
@@ -221,7 +221,7 @@ def labelme_content(sample: Sample, classes: Sequence[str], path: str, masks: bo
 
 
 def write_labelme(folder: Path, samples: Sequence[Sample], classes: Sequence[str]) -> None:
-    """A JSON beside each photo, in a folder for each split."""
+    """A JSON beside each image, in a folder for each split."""
     for sample in samples:
         save(folder / sample.split / f"{sample.name}.png", sample.image)
         content = labelme_content(sample, classes, f"{sample.name}.png")
@@ -237,7 +237,7 @@ def write_labelme_masks(folder: Path, samples: Sequence[Sample], classes: Sequen
 
 
 def write_labelme_embedded(folder: Path, samples: Sequence[Sample], classes: Sequence[str]) -> None:
-    """Photos within the JSONs alone."""
+    """Images within the JSONs alone."""
     for index, sample in enumerate(samples):
         content = labelme_content(sample, classes, f"{sample.name}.jpg")
         write_json(folder / sample.split / f"{index}.json", {**content, "imageData": base64_png(sample.image)})
@@ -290,21 +290,21 @@ def label_studio_tasks(samples: Sequence[Sample], classes: Sequence[str], brush:
             {**outer, "id": f"r{at}", "from_name": "label", "to_name": "image", "type": kind, "value": value}
             for at, (kind, value) in enumerate(regions(sample, classes, brush))
         ]
-        annotation = {"id": 10 * number, "result": results, "was_cancelled": False, "ground_truth": False}
+        annotation = {"id": 10 * number, "result": results, "was_canceled": False, "ground_truth": False}
         data = {"image": f"/data/upload/1/{number:08x}-{sample.name}.png"}
         tasks.append({"id": number, "annotations": [annotation], "predictions": [], "data": data})
     return tasks
 
 
 def write_label_studio(folder: Path, samples: Sequence[Sample], classes: Sequence[str]) -> None:
-    """The JSON export, and the photos under the names that they had before they were uploaded."""
+    """The JSON export, and the images under the names that they had before they were uploaded."""
     for sample in samples:
         save(folder / sample.split / f"{sample.name}.png", sample.image)
     write_json(folder / "project-1.json", label_studio_tasks(samples, classes, brush=False))
 
 
 def write_label_studio_brush(folder: Path, samples: Sequence[Sample], classes: Sequence[str]) -> None:
-    """Brushes; photos from a local folder, by their URL."""
+    """Brushes; images from a local folder, by their URL."""
     tasks = label_studio_tasks(samples, classes, brush=True)
     for sample, task in zip(samples, tasks, strict=True):
         save(folder / "photos" / f"{sample.name}.png", sample.image)
@@ -313,7 +313,7 @@ def write_label_studio_brush(folder: Path, samples: Sequence[Sample], classes: S
 
 
 def write_label_studio_min(folder: Path, samples: Sequence[Sample], classes: Sequence[str]) -> None:
-    """JSON-MIN; photos from a bucket."""
+    """JSON-MIN; images from a bucket."""
     entries = []
     for sample, task in zip(samples, label_studio_tasks(samples, classes, brush=False), strict=True):
         save(folder / sample.split / f"{sample.name}.png", sample.image)
@@ -347,4 +347,4 @@ NO_IGNORE = {name for name, (format, _) in WRITERS.items() if format in ("yolo-s
 """Writers of formats that cannot say "ignore"."""
 
 NO_SPLITS = {"coco one file", "labelme masks", "label studio brush"}
-"""Writers that do not tell the splits apart: all photos are in train."""
+"""Writers that do not tell the splits apart: all images are in train."""

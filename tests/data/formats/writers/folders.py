@@ -1,6 +1,6 @@
-"""Writers: the same photos and masks in every layout of folders, as people and tools leave them.
+"""Writers: the same images and masks in every layout of folders, as people and tools leave them.
 
-Each is `write(folder, samples, classes)`; WRITERS names them. Masks hold 0..C-1 and 255 for "ignore". Photos are
+Each is `write(folder, samples, classes)`; WRITERS names them. Masks hold 0..C-1 and 255 for "ignore". Images are
 stored without loss, whatever their suffix, so that they can be compared.
 """
 
@@ -17,7 +17,7 @@ from pixelwise.palette import IGNORE_INDEX, voc_palette
 
 @dataclass(frozen=True)
 class Sample:
-    """A photo (HWC uint8) and its mask (HW uint8 class indices, 255 = ignore) of a split: train, val or test."""
+    """An image (HWC uint8) and its mask (HW uint8 class indices, 255 = ignore) of a split: train, val or test."""
 
     name: str
     split: str
@@ -37,7 +37,7 @@ def draw_scenes(names: Sequence[str], levels: Sequence[int]) -> list[Sample]:
 
 Writer = Callable[[Path, Sequence[Sample], Sequence[str]], None]
 
-COLOURS = (
+COLORS = (
     (10, 20, 30),
     (200, 0, 0),
     (0, 200, 0),
@@ -48,15 +48,15 @@ COLOURS = (
     (90, 9, 99),
 )
 """Of classes in RGB masks; a data set with more classes takes VOC's."""
-VOID_COLOUR = (224, 224, 192)
+VOID_COLOR = (224, 224, 192)
 
 
 def save(path: Path, pixels: np.ndarray, palette: Sequence[Sequence[int]] = ()) -> None:
-    """A picture, and the folders it is in; with a palette, the pixels are its indices."""
+    """An image, and the folders it is in; with a palette, the pixels are its indices."""
     path.parent.mkdir(parents=True, exist_ok=True)
     image = Image.fromarray(pixels)
     if palette:
-        image.putpalette([level for colour in palette for level in colour])
+        image.putpalette([level for color in palette for level in color])
     image.save(path, **({"lossless": True} if path.suffix == ".webp" else {}))
 
 
@@ -65,14 +65,14 @@ def lines(path: Path, texts: Sequence[str]) -> None:
     path.write_text("".join(f"{text}\n" for text in texts), encoding="utf-8")
 
 
-def colours(count: int) -> Sequence[tuple[int, int, int]]:
-    return COLOURS[:count] if count <= len(COLOURS) else voc_palette(count)
+def colors(count: int) -> Sequence[tuple[int, int, int]]:
+    return COLORS[:count] if count <= len(COLORS) else voc_palette(count)
 
 
-def in_colours(mask: np.ndarray, count: int) -> np.ndarray:
+def in_colors(mask: np.ndarray, count: int) -> np.ndarray:
     """A mask as HWC RGB."""
-    table = np.full((256, 3), VOID_COLOUR, np.uint8)
-    table[:count] = colours(count)
+    table = np.full((256, 3), VOID_COLOR, np.uint8)
+    table[:count] = colors(count)
     return table[mask]
 
 
@@ -96,9 +96,9 @@ def write_camvid(folder: Path, samples: Sequence[Sample], classes: Sequence[str]
 def write_carvana(folder: Path, samples: Sequence[Sample], classes: Sequence[str]) -> None:
     """JPEGs hold PNG here, which is decoded by content: pixels stay exact."""
     for sample in samples:
-        photo = folder / "train" / f"{sample.name}.jpg"
-        photo.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(sample.image).save(photo, "PNG")
+        image = folder / "train" / f"{sample.name}.jpg"
+        image.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(sample.image).save(image, "PNG")
         mask = folder / "train_masks" / f"{sample.name}_mask.gif"
         mask.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(sample.mask).save(mask, optimize=False)  # else Pillow numbers the levels anew
@@ -106,20 +106,20 @@ def write_carvana(folder: Path, samples: Sequence[Sample], classes: Sequence[str
 
 def write_voc(folder: Path, samples: Sequence[Sample], classes: Sequence[str]) -> None:
     """As CVAT exports it: labelmap.txt, palette PNGs."""
-    palette = [*colours(len(classes))] + [(0, 0, 0)] * (255 - len(classes)) + [VOID_COLOUR]
+    palette = [*colors(len(classes))] + [(0, 0, 0)] * (255 - len(classes)) + [VOID_COLOR]
     for sample in samples:
         save(folder / "JPEGImages" / f"{sample.name}.png", sample.image)
         save(folder / "SegmentationClass" / f"{sample.name}.png", sample.mask, palette)
     for split in {sample.split for sample in samples}:
         lines(folder / "ImageSets" / "Segmentation" / f"{split}.txt", [s.name for s in samples if s.split == split])
-    rows = [f"{name}:{r},{g},{b}::" for name, (r, g, b) in zip(classes, colours(len(classes)), strict=True)]
+    rows = [f"{name}:{r},{g},{b}::" for name, (r, g, b) in zip(classes, colors(len(classes)), strict=True)]
     lines(folder / "labelmap.txt", ["# label:color_rgb:parts:actions", *rows])
 
 
 def write_voc_official(folder: Path, samples: Sequence[Sample], classes: Sequence[str]) -> None:
     """As the challenge's own archive lies, numbers for names; the classes are its first ones."""
     root = folder / "VOCdevkit" / "VOC2012"
-    palette = [*voc_palette(255), VOID_COLOUR]
+    palette = [*voc_palette(255), VOID_COLOR]
     for index, sample in enumerate(samples):
         save(root / "JPEGImages" / f"2007_{index:06}.png", sample.image)
         save(root / "SegmentationClass" / f"2007_{index:06}.png", sample.mask, palette)
@@ -137,7 +137,7 @@ def write_cityscapes(folder: Path, samples: Sequence[Sample], classes: Sequence[
         place, name = f"{sample.split}/aachen", f"aachen_{index:06}_000019"
         save(folder / "leftImg8bit" / place / f"{name}_leftImg8bit.png", sample.image)
         save(folder / "gtFine" / place / f"{name}_gtFine_labelIds.png", mapped(sample.mask, levels))
-        save(folder / "gtFine" / place / f"{name}_gtFine_color.png", in_colours(sample.mask, len(classes)))
+        save(folder / "gtFine" / place / f"{name}_gtFine_color.png", in_colors(sample.mask, len(classes)))
         save(folder / "gtFine" / place / f"{name}_gtFine_instanceIds.png", sample.mask.astype(np.uint16))
         lines(folder / "gtFine" / place / f"{name}_gtFine_polygons.json", ["{}"])
 
@@ -172,8 +172,8 @@ def write_split_first(folder: Path, samples: Sequence[Sample], classes: Sequence
     """train/Images, train/Labels, upper-case suffixes, RGB masks named by class_dict.csv."""
     for sample in samples:
         save(folder / sample.split / "Images" / f"{sample.name}.PNG", sample.image)
-        save(folder / sample.split / "Labels" / f"{sample.name}_L.PNG", in_colours(sample.mask, len(classes)))
-    rows = [f"{name},{r},{g},{b}" for name, (r, g, b) in zip(classes, colours(len(classes)), strict=True)]
+        save(folder / sample.split / "Labels" / f"{sample.name}_L.PNG", in_colors(sample.mask, len(classes)))
+    rows = [f"{name},{r},{g},{b}" for name, (r, g, b) in zip(classes, colors(len(classes)), strict=True)]
     lines(folder / "class_dict.csv", ["name,r,g,b", *rows])
 
 
@@ -194,7 +194,7 @@ def write_split_and_role(folder: Path, samples: Sequence[Sample], classes: Seque
 
 
 def write_side_by_side(folder: Path, samples: Sequence[Sample], classes: Sequence[str]) -> None:
-    """As Roboflow exports: train/, valid/, test/, masks beside the photos, _classes.csv in each."""
+    """As Roboflow exports: train/, valid/, test/, masks beside the images, _classes.csv in each."""
     words = {"train": "train", "val": "valid", "test": "test"}
     rows = [f"{index}, {name}" for index, name in enumerate(classes)]
     for sample in samples:
@@ -223,7 +223,7 @@ def write_nested(folder: Path, samples: Sequence[Sample], classes: Sequence[str]
 
 
 def write_layers(folder: Path, samples: Sequence[Sample], classes: Sequence[str]) -> None:
-    """Multi-label: masks/CLASS/NAME.png of 0 and 255, none where the class is not on the photo."""
+    """Multi-label: masks/CLASS/NAME.png of 0 and 255, none where the class is not on the image."""
     for sample in samples:
         save(folder / "images" / f"{sample.name}.png", sample.image)
         for index, name in enumerate(classes):
@@ -250,8 +250,8 @@ WRITERS: dict[str, tuple[str, Writer]] = {
 }
 """A name → the format that reads it, and its writer."""
 
-IN_COLOURS = {"voc", "split first"}
-"""Writers whose masks are RGB, or a palette of the colours in a file beside them."""
+IN_COLORS = {"voc", "split first"}
+"""Writers whose masks are RGB, or a palette of the colors in a file beside them."""
 
 NO_SPLITS = {"carvana", "two folders", "prefixed", "layers"}
-"""Writers that do not tell the splits apart: all photos are in train."""
+"""Writers that do not tell the splits apart: all images are in train."""

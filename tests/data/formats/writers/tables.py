@@ -1,4 +1,4 @@
-"""Writers: the same photos and masks in tables, and as Hugging Face's `datasets` saves them.
+"""Writers: the same images and masks in tables, and as Hugging Face's `datasets` saves them.
 
 Each is `write(folder, samples, classes)`, as in folder_writers.py; WRITERS names them.
 """
@@ -17,28 +17,28 @@ WORDS = {"train": "train", "val": "validation", "test": "test"}
 
 
 def png(pixels: np.ndarray) -> bytes:
-    """A picture file's content."""
+    """An image file's content."""
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG")
     return buffer.getvalue()
 
 
-def pictures(folder: Path, samples: Sequence[Sample]) -> list[tuple[Path, Path]]:
-    """Photos and masks in folders whose names say nothing."""
+def make_images(folder: Path, samples: Sequence[Sample]) -> list[tuple[Path, Path]]:
+    """Images and masks in folders whose names say nothing."""
     found = []
     for sample in samples:
-        photo, mask = folder / "a" / f"{sample.name}.png", folder / "b c" / f"{sample.name}_x.png"
-        save(photo, sample.image)
+        image, mask = folder / "a" / f"{sample.name}.png", folder / "b c" / f"{sample.name}_x.png"
+        save(image, sample.image)
         save(mask, sample.mask)
-        found.append((photo, mask))
+        found.append((image, mask))
     return found
 
 
 def write_csv(folder: Path, samples: Sequence[Sample], classes: Sequence[str]) -> None:
     """Relative paths, names in classes.txt."""
     rows = [
-        f'"{photo.relative_to(folder)}",{mask.relative_to(folder)},{sample.split}'
-        for (photo, mask), sample in zip(pictures(folder, samples), samples, strict=True)
+        f'"{image.relative_to(folder)}",{mask.relative_to(folder)},{sample.split}'
+        for (image, mask), sample in zip(make_images(folder, samples), samples, strict=True)
     ]
     lines(folder / "data.csv", ["image,mask,split", *rows])
     lines(folder / "classes.txt", classes)
@@ -47,8 +47,8 @@ def write_csv(folder: Path, samples: Sequence[Sample], classes: Sequence[str]) -
 def write_excel(folder: Path, samples: Sequence[Sample], classes: Sequence[str]) -> None:
     """As a German Excel saves it: a byte order mark, semicolons, CRLF; paths as Windows writes them."""
     rows = [
-        f"{str(mask.relative_to(folder)).replace('/', chr(92))};x;{WORDS[sample.split].upper()};{photo}"
-        for (photo, mask), sample in zip(pictures(folder, samples), samples, strict=True)
+        f"{str(mask.relative_to(folder)).replace('/', chr(92))};x;{WORDS[sample.split].upper()};{image}"
+        for (image, mask), sample in zip(make_images(folder, samples), samples, strict=True)
     ]
     text = "\r\n".join(["Mask Path;note;Split; Filename", *rows, ";;;", ""])
     (folder / "Übersicht.CSV").write_bytes(text.encode("utf-8-sig"))
@@ -57,14 +57,14 @@ def write_excel(folder: Path, samples: Sequence[Sample], classes: Sequence[str])
 
 def write_urls(folder: Path, samples: Sequence[Sample], classes: Sequence[str]) -> None:
     """Tabs and file:// URLs, a table a split."""
-    found = pictures(folder / "elsewhere", samples)
+    found = make_images(folder / "elsewhere", samples)
     for split in {sample.split for sample in samples}:
         rows = [
-            f"{photo.as_uri()}\tfile://{mask}"
-            for (photo, mask), sample in zip(found, samples, strict=True)
+            f"{image.as_uri()}\tfile://{mask}"
+            for (image, mask), sample in zip(found, samples, strict=True)
             if sample.split == split
         ]
-        lines(folder / f"{WORDS[split]}.tsv", ["photo\tannotation", *rows])
+        lines(folder / f"{WORDS[split]}.tsv", ["image\tannotation", *rows])
     lines(folder / "classes.txt", classes)
 
 
@@ -76,10 +76,10 @@ def write_parquet(folder: Path, columns: dict[str, Any], row_group_size: int = 2
 
 
 def write_parquet_paths(folder: Path, samples: Sequence[Sample], classes: Sequence[str]) -> None:
-    found = pictures(folder, samples)
+    found = make_images(folder, samples)
     columns = {
         "number": list(range(len(samples))),
-        "image": [str(photo.relative_to(folder)) for photo, _ in found],
+        "image": [str(image.relative_to(folder)) for image, _ in found],
         "mask": [str(mask) for _, mask in found],
         "split": [sample.split for sample in samples],
     }
@@ -99,7 +99,7 @@ def write_parquet_bytes(folder: Path, samples: Sequence[Sample], classes: Sequen
 
 
 def write_layers_csv(folder: Path, samples: Sequence[Sample], classes: Sequence[str]) -> None:
-    """Multi-label: a column of masks a class, empty where it is not on the photo."""
+    """Multi-label: a column of masks a class, empty where it is not on the image."""
     rows = []
     for sample in samples:
         save(folder / "a" / f"{sample.name}.png", sample.image)

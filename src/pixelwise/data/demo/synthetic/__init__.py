@@ -1,7 +1,7 @@
 """A drawn stand-in for Oxford-IIIT Pet: cartoon animals on busy backgrounds, for machines without a network.
 
 Animals and the things around them pass through one painter with the same palettes, coats and shading, so
-neither colour nor texture tells them apart: a model has to learn shapes.
+neither color nor texture tells them apart: a model has to learn shapes.
 """
 
 import tempfile
@@ -17,7 +17,7 @@ from pixelwise.errors import DataError
 __all__ = ["BACKGROUND", "BORDER", "KINDS", "PET", "VERSION", "draw_animal_scene", "draw_dataset"]
 
 
-VERSION = 1  # raise it whenever the pictures change: the copies that users keep carry it in their name
+VERSION = 1  # raise it whenever the images change: the copies that users keep carry it in their name
 
 
 def _checked(root: Path, readme: str, count: int) -> Path:
@@ -35,9 +35,9 @@ def _checked(root: Path, readme: str, count: int) -> Path:
 def draw_dataset(
     root: Path, train: int = 300, test: int = 150, seed: int = 0, size: tuple[int, int] = (320, 240)
 ) -> Path:
-    """Write `train` + `test` photos of about `size` = (width, height) laid out like Oxford-IIIT Pet.
+    """Write `train` + `test` images of about `size` = (width, height) laid out like Oxford-IIIT Pet.
 
-    The same arguments give the same pictures. A `root` that such a call wrote before is returned as it is;
+    The same arguments give the same images. A `root` that such a call wrote before is returned as it is;
     any other existing `root` raises DataError. The folder gets its name only when it is complete.
     """
     readme = f"Drawn by pixelwise: train={train} test={test} seed={seed} size={size[0]}x{size[1]}\n"

@@ -174,8 +174,8 @@ def _shape(shape: str, numbers: str) -> tuple[Floats, Floats]:
     else:
         points = values.reshape(-1, 2)
         outline = _spline(np.concatenate([points, points[::-1] * (-1, 1)]) if shape == "half" else points, closed=True)
-    centre = outline.mean(0)
-    return outline, centre + (outline - centre) * 0.66
+    center = outline.mean(0)
+    return outline, center + (outline - center) * 0.66
 
 
 def turned(points: Floats, angle: float = 0.0) -> Floats:

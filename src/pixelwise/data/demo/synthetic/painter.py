@@ -10,10 +10,10 @@ from pixelwise.data.demo.synthetic.figures import Floats, Part, Rng
 SUPERSAMPLE = 3  # outlines are drawn this much larger and averaged down, for smooth edges
 
 
-FURS = 9  # the first colours of NATURAL are also fur
+FURS = 9  # the first colors of NATURAL are also fur
 
 
-NATURAL = np.array(  # wood, sand, stone, leaves: floors and furniture share the colours of fur on purpose
+NATURAL = np.array(  # wood, sand, stone, leaves: floors and furniture share the colors of fur on purpose
     [(52, 48, 52), (92, 90, 98), (150, 148, 152), (238, 232, 222), (222, 142, 70), (232, 196, 140),
      (122, 82, 56), (176, 122, 82), (206, 176, 138), (96, 110, 74), (132, 152, 92), (150, 176, 196)],
     float)  # fmt: skip
@@ -32,18 +32,18 @@ def noise(rng: Rng, shape: tuple[int, int], cell: float, stretch: float = 1, oct
 
 
 def natural(rng: Rng, count: int = len(NATURAL)) -> Floats:
-    """A colour near one of the first `count` in NATURAL, (3,) on the scale 0..255."""
-    colour: Floats = NATURAL[rng.integers(count)] + rng.normal(0, 10) + rng.normal(0, 6, 3)
-    return colour
+    """A color near one of the first `count` in NATURAL, (3,) on the scale 0..255."""
+    color: Floats = NATURAL[rng.integers(count)] + rng.normal(0, 10) + rng.normal(0, 6, 3)
+    return color
 
 
 def bright(rng: Rng, low: float = 0.35, high: float = 0.75) -> Floats:
-    """A colour of any hue, of a saturation between `low` and `high`, (3,) on the scale 0..255."""
+    """A color of any hue, of a saturation between `low` and `high`, (3,) on the scale 0..255."""
     return np.array(colorsys.hsv_to_rgb(rng.random(), rng.uniform(low, high), rng.uniform(0.55, 1))) * 255
 
 
 def _inks(rng: Rng, coat: Floats) -> dict[str, Floats]:
-    """The colours of one animal or thing, (3,) each; `pattern` is that of its spots or stripes."""
+    """The colors of one animal or thing, (3,) each; `pattern` is that of its spots or stripes."""
     lighter = coat.mean() < 110 and rng.random() < 0.7
     pattern = coat * 0.5 + 125 if lighter else coat * rng.uniform(0.35, 0.65)
     pale = coat + (np.array([250, 244, 236]) - coat) * rng.choice([0.25, 0.6, 0.9])
@@ -57,7 +57,7 @@ def _inks(rng: Rng, coat: Floats) -> dict[str, Floats]:
 
 
 def _marks(rng: Rng, shape: tuple[int, int], unit: float, angle: float) -> Floats:
-    """Where a coat shows its second colour: (H, W) in [0, 1]; plain, patches, spots or stripes."""
+    """Where a coat shows its second color: (H, W) in [0, 1]; plain, patches, spots or stripes."""
     style = rng.choice(["plain", "patches", "spots", "stripes"])
     if style == "plain":
         return np.zeros(shape, np.float32)
@@ -85,18 +85,18 @@ def _ruffled(rng: Rng, outline: Floats, tuft: float) -> Floats:
     return points + rng.normal(0, tuft * 0.35, points.shape)
 
 
-def paint(rng: Rng, picture: Floats, parts: list[Part], coat: Floats, unit: float, angle: float) -> Floats:
-    """Paint the placed parts onto the picture, (H, W, 3) float32 in [0, 255], in place.
+def paint(rng: Rng, image: Floats, parts: list[Part], coat: Floats, unit: float, angle: float) -> Floats:
+    """Paint the placed parts onto the image, (H, W, 3) float32 in [0, 255], in place.
 
     `unit` is the length of one drawing unit in pixels. Returns the body's cover, (H, W) float32 in [0, 1];
     whiskers are painted, but are no part of the body.
     """
-    inks, limits = _inks(rng, coat), np.array(picture.shape[1::-1])
+    inks, limits = _inks(rng, coat), np.array(image.shape[1::-1])
     points = np.concatenate([part.outline for part in parts])
     corner = np.clip(points.min(0).astype(int) - 3, 0, limits - 1)  # work in the parts' own window only
     width, height = (np.clip(points.max(0).astype(int) + 4, corner + 1, limits) - corner).tolist()
     names, big = ("cover", "body", "fur"), (width * SUPERSAMPLE, height * SUPERSAMPLE)
-    layers = {name: Image.new("L", big) for name in names} | {"colour": Image.new("RGB", big)}
+    layers = {name: Image.new("L", big) for name in names} | {"color": Image.new("RGB", big)}
     layers["tone"] = Image.new("L", (width, height), 120)
     draw = {name: ImageDraw.Draw(layer) for name, layer in layers.items()}
     tuft = unit * SUPERSAMPLE * rng.choice([0.0, 0.03, 0.06])
@@ -104,7 +104,7 @@ def paint(rng: Rng, picture: Floats, parts: list[Part], coat: Floats, unit: floa
         outline = (part.outline - corner) * SUPERSAMPLE
         ruffle = tuft and part.ink in ("coat", "far", "pale") and part.core is not None
         corners = _corners(_ruffled(rng, outline, tuft) if ruffle else outline)
-        draw["colour"].polygon(corners, fill=tuple(inks[part.ink].astype(int).tolist()))
+        draw["color"].polygon(corners, fill=tuple(inks[part.ink].astype(int).tolist()))
         draw["cover"].polygon(corners, fill=255)
         draw["fur"].polygon(corners, fill=255 if part.ink in ("coat", "far", "second") else 0)
         if part.ink != "whisker":
@@ -118,10 +118,10 @@ def paint(rng: Rng, picture: Floats, parts: list[Part], coat: Floats, unit: floa
     grain = noise(rng, (height, width), 1.6, float(rng.choice([0.5, 1, 3]))) - 0.5
     tone *= 1 + (0.04 + (0.16 if tuft else 0) * fur) * grain
     # The canvas is black outside the outline: undo its share in the averaged edge pixels.
-    colour = np.asarray(layers["colour"].reduce(SUPERSAMPLE), np.float32) / np.maximum(cover, 0.01)[..., None]
-    colour += (inks["pattern"] - colour) * (_marks(rng, (height, width), unit, angle) * fur)[..., None]
+    color = np.asarray(layers["color"].reduce(SUPERSAMPLE), np.float32) / np.maximum(cover, 0.01)[..., None]
+    color += (inks["pattern"] - color) * (_marks(rng, (height, width), unit, angle) * fur)[..., None]
     window = (slice(corner[1], corner[1] + height), slice(corner[0], corner[0] + width))
-    picture[window] += (colour * tone[..., None] - picture[window]) * cover[..., None]
-    whole = np.zeros(picture.shape[:2], np.float32)
+    image[window] += (color * tone[..., None] - image[window]) * cover[..., None]
+    whole = np.zeros(image.shape[:2], np.float32)
     whole[window] = body
     return whole
