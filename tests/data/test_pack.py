@@ -109,8 +109,8 @@ def test_any_file_system_will_do(
 def test_masks_of_any_kind_become_class_indices(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     Image.fromarray(rng.integers(0, 256, (9, 12, 3), np.uint8)).save(tmp_path / "image.png")
-    levels = rng.choice(np.array([7, 40, 90], np.uint8), (9, 12))
-    Image.fromarray(levels).save(tmp_path / "mask.png")
+    values = rng.choice(np.array([7, 40, 90], np.uint8), (9, 12))
+    Image.fromarray(values).save(tmp_path / "mask.png")
     reading = ReadSpec(LabelMap("index", {7: 1, 40: 0, 90: 255}))
     records = (Record(tmp_path / "image.png", tmp_path / "mask.png"),)
     data = pw.DatasetIndex(tmp_path, "folders", ("a", "b"), ((0, 0, 0), (9, 9, 9)), reading, train=records)

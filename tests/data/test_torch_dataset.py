@@ -197,7 +197,7 @@ def test_damaged_files_are_data_errors_and_nothing_else(kind: str, tmp_path: Pat
 
 @pytest.mark.parametrize("mode", ["L", "P"])
 def test_a_mask_is_mapped_exactly(mode: str, tmp_path: Path) -> None:
-    """Grayscale levels and palette indices count, the palette's colors do not."""
+    """Grayscale values and palette indices count, the palette's colors do not."""
     values = np.array([[1, 2, 3], [0, 255, 7]], np.uint8)
     image = Image.fromarray(values, mode)
     if mode == "P":
@@ -240,10 +240,10 @@ def test_a_mask_with_colors_is_refused_where_masks_are_gray(mode: str, tmp_path:
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA", "I;16"])
 def test_a_gray_mask_is_read_in_any_mode(mode: str, tmp_path: Path) -> None:
-    levels = np.array([[1, 2, 3], [3, 2, 1]], np.uint8)
-    gray = Image.fromarray(levels)
-    image = Image.fromarray(levels.astype(np.uint16)) if mode == "I;16" else gray.convert(mode)
-    np.testing.assert_array_equal(read_mask(saved(tmp_path, image), TRIMAP), levels - 1)
+    values = np.array([[1, 2, 3], [3, 2, 1]], np.uint8)
+    gray = Image.fromarray(values)
+    image = Image.fromarray(values.astype(np.uint16)) if mode == "I;16" else gray.convert(mode)
+    np.testing.assert_array_equal(read_mask(saved(tmp_path, image), TRIMAP), values - 1)
 
 
 # --- pairs

@@ -63,8 +63,8 @@ class TestOneImage:
         image = make_image()
         Image.fromarray(image).save(tmp_path / "image.png")
         expected = predictor(image)
-        for image in (tmp_path / "image.png", str(tmp_path / "image.png"), Image.fromarray(image)):
-            prediction = predictor(image)
+        for source in (tmp_path / "image.png", str(tmp_path / "image.png"), Image.fromarray(image)):
+            prediction = predictor(source)
             assert np.array_equal(prediction.mask, expected.mask)
             assert np.array_equal(prediction.image, image)
 

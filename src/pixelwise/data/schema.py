@@ -97,11 +97,12 @@ class LabelMap:
     """How the pixels of mask files become class indices.
 
     Attributes:
-        kind: what a pixel's level is: "index", the gray value or palette index (8 or 16 bits; two-tone images hold 0
+        kind: what a pixel's value is: "index", the gray value or palette index (8 or 16 bits; two-tone images hold 0
             and 255); "rgb", 0xRRGGBB; "alpha", the opacity 0..255; "polygons", drawn and so encoded already;
-            "multilabel", multi-label, the levels of each layer being "index".
-        mapping: level → class index 0..C-1, or 255 for "ignore"; in "multilabel", level → 0 (absent), 1 (present) or 255.
-        tolerance: a level that is no key stands for the nearest key at most this far away (in "rgb", in each of the
+            "multilabel", multi-label, the values of each layer being "index".
+        mapping: value → class index 0..C-1, or 255 for "ignore". In "multilabel": value → 0 (absent), 1 (present)
+            or 255.
+        tolerance: a value that is no key stands for the nearest key at most this far away (in "rgb", in each of the
             three channels); 0 allows none. For masks that were saved as JPEG.
     """
 
@@ -156,9 +157,9 @@ class FormatResult:
         train, val, test: the records of each split; a folder without splits has all of its records in `train`.
         classes: the names in index order where the format settles them, with `encoding`; else ().
         encoding: how masks are read where the format settles it; None: to be worked out from the masks.
-        value_names: level → name, where a file beside the masks lists gray values, palette indices or ids.
+        value_names: value → name, where a file beside the masks lists gray values, palette indices or ids.
         color_names: 0xRRGGBB → name, where a file lists colors (labelmap.txt, class_dict.csv).
-        listed: names in order without levels (classes.txt).
+        listed: names in order without values (classes.txt).
         palette: one (red, green, blue) in 0..255 a class, or () for our own.
         problems: images without masks and the like; none of them has a record.
     """

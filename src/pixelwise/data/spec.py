@@ -1,4 +1,4 @@
-"""How a data set was read, kept with the plan and with the run: what each level in the masks means."""
+"""How a data set was read, kept with the plan and with the run: what each value in the masks means."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
 
 from pixelwise.data.formats import FORMATS, detect_format
 from pixelwise.data.io.mask import format_value
-from pixelwise.data.label_map.options import MAX_CLASSES, LabelOptions, ResolvedLabels, apply_options, parse_level
+from pixelwise.data.label_map.options import MAX_CLASSES, LabelOptions, ResolvedLabels, apply_options, parse_value
 from pixelwise.data.load import build_index, needs_resolution, raise_on_fatal, resolve_root
 from pixelwise.data.schema import DatasetIndex, FormatResult, LabelMap
 from pixelwise.errors import ConfigError, DataError, RunError
@@ -20,20 +20,30 @@ from pixelwise.runtime.yaml_text import yaml_line, yaml_text
 
 
 class ClassSpec(BaseModel):
-    """A class: the levels in masks that stand for it, as written ("7", "#ff0000"), and the color it is drawn in.
+    """A class: the values in masks that stand for it, as written ("7", "#ff0000"), and the color it is drawn in.
 
-    Where the data set's own files name classes, the levels are those names.
+    Where the data set's own files name classes, the values are those names.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    levels: tuple[str, ...] = ()
+    values: tuple[str, ...] = ()
     color: str
 
-    @field_validator("levels", mode="before")
+    @model_validator(mode="before")
+    @classmethod
+    def _rename(cls, fields: object) -> object:
+        return {_OLD_KEYS.get(key, key): value for key, value in fields.items()} if isinstance(fields, dict) else fields
+
+    @field_validator("values", mode="before")
     @classmethod
     def _as_text(cls, value: object) -> object:
         return [str(each) for each in value] if isinstance(value, list | tuple) else value
+
+
+_OLD_KINDS = {"values": "index", "colours": "rgb", "shapes": "polygons", "layers": "multilabel"}
+_OLD_KEYS = {"colour": "color", "levels": "values"}
+"""Names of version 0.1 → names of today."""
 
 
 class DatasetSpec(BaseModel):
@@ -44,8 +54,8 @@ class DatasetSpec(BaseModel):
         kind, tolerance: see `LabelMap`.
         channels, bits: see `ReadSpec`.
         classes: by name, in index order.
-        ignore: levels to ignore.
-        absent, present: of multi-label masks, the levels that say that a class is not there, and that it is.
+        ignore: values to ignore.
+        absent, present: of multi-label masks, the values that say that a class is not there, and that it is.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -60,6 +70,11 @@ class DatasetSpec(BaseModel):
     absent: tuple[str, ...] = ()
     present: tuple[str, ...] = ()
 
+    @field_validator("kind", mode="before")
+    @classmethod
+    def _rename_kind(cls, kind: object) -> object:
+        return _OLD_KINDS.get(kind, kind) if isinstance(kind, str) else kind
+
     @field_validator("ignore", "absent", "present", mode="before")
     @classmethod
     def _as_text(cls, value: object) -> object:
@@ -72,12 +87,12 @@ class DatasetSpec(BaseModel):
 
         layered = reading.multilabel
 
-        def levels(index: int) -> tuple[str, ...]:
-            return tuple(format_value(level, masks.kind) for level, each in masks.mapping.items() if each == index)
+        def values(index: int) -> tuple[str, ...]:
+            return tuple(format_value(value, masks.kind) for value, each in masks.mapping.items() if each == index)
 
         def written(index: int) -> tuple[str, ...]:
             named = tuple(name for name, each in data.named.items() if each == index)
-            return named if masks.kind in ("polygons", "multilabel") else levels(index)
+            return named if masks.kind in ("polygons", "multilabel") else values(index)
 
         return DatasetSpec(
             format=data.format,
@@ -86,12 +101,12 @@ class DatasetSpec(BaseModel):
             channels=reading.channels,
             bits=reading.bits,
             classes={
-                name: ClassSpec(levels=written(index), color="#{:02x}{:02x}{:02x}".format(*color))
+                name: ClassSpec(values=written(index), color="#{:02x}{:02x}{:02x}".format(*color))
                 for index, (name, color) in enumerate(zip(data.classes, data.palette, strict=True))
             },
-            ignore=levels(IGNORE_INDEX) if layered else written(IGNORE_INDEX),
-            absent=levels(0) if layered else (),
-            present=levels(1) if layered else (),
+            ignore=values(IGNORE_INDEX) if layered else written(IGNORE_INDEX),
+            absent=values(0) if layered else (),
+            present=values(1) if layered else (),
         )
 
     def meaning(self, format: str, layout: FormatResult) -> ResolvedLabels:
@@ -108,9 +123,9 @@ class DatasetSpec(BaseModel):
         settled = layout.encoding.kind if layout.encoding is not None else None
         if self.kind in ("polygons", "multilabel"):
             if settled != self.kind:
-                raise ConfigError(f"kind: {self.kind}, but the masks here are {settled or 'images of levels'}")
+                raise ConfigError(f"kind: {self.kind}, but the masks here are {settled or 'images of values'}")
             by_name = dict.fromkeys(self.ignore, IGNORE_INDEX) if self.kind == "polygons" else {}
-            by_name |= {source: index for index, each in enumerate(self.classes.values()) for source in each.levels}
+            by_name |= {source: index for index, each in enumerate(self.classes.values()) for source in each.values}
             # Classes of the files that the manifest does not speak of are background, where there is one.
             rest = names.index("background") if "background" in names and self.kind == "polygons" else IGNORE_INDEX
             sources = tuple(by_name.get(name, rest) for name in layout.classes)
@@ -118,18 +133,18 @@ class DatasetSpec(BaseModel):
             return ResolvedLabels(LabelMap(self.kind, mapping, self.tolerance), names, palette, (), sources)
         if settled in ("polygons", "multilabel"):
             raise ConfigError(f"kind: {self.kind}, but the masks here are {settled}")
-        mapping = self._mapping([each.levels for each in self.classes.values()])
+        mapping = self._mapping([each.values for each in self.classes.values()])
         return ResolvedLabels(LabelMap(self.kind, mapping, self.tolerance), names, palette)
 
-    def _mapping(self, levels: Sequence[Sequence[str]]) -> dict[int, int]:
-        """Level → class index, from the levels of each class as written."""
+    def _mapping(self, values: Sequence[Sequence[str]]) -> dict[int, int]:
+        """Value → class index, from the values of each class as written."""
         mapping: dict[int, int] = {}
-        for index, texts in (*enumerate(levels), (IGNORE_INDEX, self.ignore)):
+        for index, texts in (*enumerate(values), (IGNORE_INDEX, self.ignore)):
             for text in texts:
-                level = parse_level(text, self.kind)
-                if level in mapping:
-                    raise ConfigError(f"classes: the level {text} stands in two places")
-                mapping[level] = index
+                value = parse_value(text, self.kind)
+                if value in mapping:
+                    raise ConfigError(f"classes: the value {text} stands in two places")
+                mapping[value] = index
         return mapping
 
     def load(self, root: str | Path, skip_bad: bool = False) -> DatasetIndex:

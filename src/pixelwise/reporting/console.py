@@ -78,7 +78,7 @@ def by_kind(problems: Iterable[DataIssue]) -> dict[str, list[DataIssue]]:
 
 def levels(found: DatasetReport) -> dict[str, str]:
     """Class → the levels in masks that stand for it; "" where the data set's own files name classes."""
-    return {name: ", ".join(each.levels) for name, each in DatasetSpec.of(found.data).classes.items()}
+    return {name: ", ".join(each.values) for name, each in DatasetSpec.of(found.data).classes.items()}
 
 
 def print_dataset_report(found: DatasetReport) -> None:

@@ -81,7 +81,8 @@ def create_or_resume_run(
 
 
 def build_training(
-    data: DatasetIndex, config: Config, fabric: "Fabric", train_records: Sequence[Record], val_records: Sequence[Record],
+    data: DatasetIndex, config: Config, fabric: "Fabric", train_records: Sequence[Record],
+    val_records: Sequence[Record],
     bars: TrainingProgress,
 ) -> TrainingSetup:  # fmt: skip
     """Read the images, build the model, and share both among the processes."""
@@ -125,7 +126,8 @@ def build_training(
 
 
 def _open_images(
-    data: DatasetIndex, config: Config, fabric: "Fabric", train_records: Sequence[Record], val_records: Sequence[Record],
+    data: DatasetIndex, config: Config, fabric: "Fabric", train_records: Sequence[Record],
+    val_records: Sequence[Record],
     bars: TrainingProgress,
 ) -> tuple[SegmentationDataset, SegmentationDataset]:  # fmt: skip
     """The images to train on, and this process's share of those to validate on; tells what was left out."""

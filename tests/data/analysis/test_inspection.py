@@ -131,10 +131,10 @@ def test_shapes_are_drawn_and_counted(tmp_path: Path) -> None:
     shapes = PolygonMask((Annotation(1, (square,)), Annotation(IGNORE_INDEX, (square + 10,))), "a.json")
     ((_, look),) = scan([Record(tmp_path / "images" / "a.png", shapes)])
     assert look.mask is not None and not look.problems
-    assert dict(look.mask.levels) == {0: 600 - 50 - 50, 1: 50, 255: 50}
+    assert dict(look.mask.values) == {0: 600 - 50 - 50, 1: 50, 255: 50}
     tally = MaskStatsTable()
     tally.add(0, look)
-    assert dict(zip(tally.level, tally.pixels, strict=True)) == dict(look.mask.levels)
+    assert dict(zip(tally.value, tally.pixels, strict=True)) == dict(look.mask.values)
 
 
 class TestProblems:
@@ -228,7 +228,7 @@ def many(folder: Path, count: int = 70) -> list[Record]:
 
 def told(look: RecordStats) -> object:
     """Everything of a look, as what compares."""
-    rows = [(layer, *(each.tolist() for each in (rows.levels, rows.pixels, rows.objects)),
+    rows = [(layer, *(each.tolist() for each in (rows.values, rows.pixels, rows.objects)),
              [side.tolist() for side in rows.sides]) for layer, rows in look.rows]  # fmt: skip
     image = None if look.image is None else vars(look.image)
     return image, look.mask, rows, look.opacity, look.mask_digest, look.problems

@@ -153,10 +153,10 @@ def test_content_and_settings_make_another_entry(records: list[Record], reads: l
     assert fresh(records[::-1]) and fresh(records[:4])
     assert not fresh(records)
     mask = Path(str(records[2].mask))
-    levels = np.asarray(Image.open(mask)).copy()
-    levels[0, 0] = 1 - levels[0, 0] if levels[0, 0] < 2 else 0
+    values = np.asarray(Image.open(mask)).copy()
+    values[0, 0] = 1 - values[0, 0] if values[0, 0] < 2 else 0
     before = mask.stat()
-    Image.fromarray(levels).save(mask)
+    Image.fromarray(values).save(mask)
     os.utime(mask, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert fresh(records), "though the file's time says that nothing changed"
     assert len(entries(cache)) == 7

@@ -109,12 +109,12 @@ def test_a_plan_reads_it_the_same_way_again(writer: str, tmp_path: Path) -> None
 @pytest.mark.parametrize("writer", ["coco runs", "two folders", "voc"])
 def test_classes_that_were_merged_stay_merged(writer: str, tmp_path: Path) -> None:
     WRITERS[writer][1](tmp_path / "data", scenes(writer), CLASSES)
-    level = {"two folders": {"cat": "1", "猫 dog": "2", "background": "0"}}.get(writer, {})
+    value = {"two folders": {"cat": "1", "猫 dog": "2", "background": "0"}}.get(writer, {})
     if writer == "voc":  # by the colors of the palette
         (tmp_path / "data" / "labelmap.txt").unlink()
-        level = {name: "#{:02x}{:02x}{:02x}".format(*folders.COLORS[i]) for i, name in enumerate(CLASSES)}
-    merged = tuple((level.get(name, name), "animal") for name in CLASSES[1:])
-    rest = () if writer == "coco runs" else ((level["background"], "background"),)
+        value = {name: "#{:02x}{:02x}{:02x}".format(*folders.COLORS[i]) for i, name in enumerate(CLASSES)}
+    merged = tuple((value.get(name, name), "animal") for name in CLASSES[1:])
+    rest = () if writer == "coco runs" else ((value["background"], "background"),)
     void = {"two folders": ("255",), "voc": ("#{:02x}{:02x}{:02x}".format(*folders.VOID_COLOR),)}
     data = inspect(tmp_path / "data", LabelOptions(mask_map=(*rest, *merged), ignore=void.get(writer, ()))).data
     assert sorted(data.classes) == ["animal", "background"]
@@ -134,7 +134,7 @@ def test_multi_label_masks_by_hand(tmp_path: Path) -> None:
         read_image_and_mask(other.train[0], other.reading)[1][1],
         1 - read_image_and_mask(data.train[0], data.reading)[1][0],
     )
-    for wrong, said in {("cat", "猫 dog"): "cannot become one", ("0", "cat"): "LEVEL=absent"}.items():
+    for wrong, said in {("cat", "猫 dog"): "cannot become one", ("0", "cat"): "VALUE=absent"}.items():
         with pytest.raises(ConfigError, match=said):
             inspect(tmp_path, LabelOptions(mask_map=(wrong,)))
     with pytest.raises(DataError, match="has 255, which --mask-map does not name"):

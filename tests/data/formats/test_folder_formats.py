@@ -209,8 +209,8 @@ def test_cityscapes_strata_and_blank_test_masks(samples: list[Sample], tmp_path:
     assert {record.stratum for record in layout.records} == {"aachen"}
     mapping = layout.encoding.mapping
     assert (mapping[7], mapping[33], mapping[18], mapping[0], mapping[34]) == (0, 18, 255, 255, 255)
-    assert [level for level in sorted(mapping) if mapping[level] != 255] == list(LABEL_IDS)
-    assert [mapping[level] for level in LABEL_IDS] == list(range(19))
+    assert [value for value in sorted(mapping) if mapping[value] != 255] == list(LABEL_IDS)
+    assert [mapping[value] for value in LABEL_IDS] == list(range(19))
     for top in ("leftImg8bit", "gtFine"):
         (tmp_path / top / "test" / "aachen").rename(tmp_path / top / "test" / "berlin")
     layout = FORMATS["cityscapes"](tmp_path)

@@ -71,7 +71,7 @@ def test_classes_are_named_as_the_files_say(pets: pw.DatasetIndex) -> None:
     assert pets.classes == ("pet", "background", "border")
     assert pets.reading.masks.mapping == {1: 0, 2: 1, 3: 2} == {PET: 0, BACKGROUND: 1, BORDER: 2}
     assert len(pets.palette) == len(set(pets.palette)) == 3
-    assert all(0 <= level <= 255 for color in pets.palette for level in color)
+    assert all(0 <= value <= 255 for color in pets.palette for value in color)
     for record in pets.train + pets.test:
         mask = read_mask(record.mask, pets.reading.masks)
         assert set(np.unique(mask)) == {0, 1, 2}

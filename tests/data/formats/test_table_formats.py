@@ -391,7 +391,7 @@ def test_images_of_a_table_may_be_elsewhere(
     url: str, samples: list[Sample], request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     there = request.getfixturevalue(url)
-    found = tables.images(tmp_path / "up", samples)
+    found = tables.make_images(tmp_path / "up", samples)
     upload(there, tmp_path / "up")
     rows = [
         f"{there}/{image.relative_to(tmp_path / 'up')},{there}/{mask.relative_to(tmp_path / 'up')},{sample.split}"
@@ -654,11 +654,11 @@ def test_the_store_reads_a_chunk_once_whatever_the_threads(
 
 
 def test_a_file_that_was_replaced_is_read_anew(tmp_path: Path) -> None:
-    for level in (3, 9):
-        write_parquet(tmp_path, {"image": [png(np.full((2, 2, 3), level, np.uint8))], "mask": [b"x"]})
-        os.utime(tmp_path / "data.parquet", ns=(level, level))
+    for value in (3, 9):
+        write_parquet(tmp_path, {"image": [png(np.full((2, 2, 3), value, np.uint8))], "mask": [b"x"]})
+        os.utime(tmp_path / "data.parquet", ns=(value, value))
         (record,) = FORMATS["table"](tmp_path).train
-        assert read_image(record.image)[0, 0, 0] == level
+        assert read_image(record.image)[0, 0, 0] == value
 
 
 def test_tables_train(pets_folder: Path, tmp_path: Path) -> None:

@@ -43,36 +43,36 @@ def read(folder: Path, meaning: ResolvedLabels, number: int = 0, suffix: str = "
     return read_mask(folder / f"{number}{suffix}", meaning.encoding)
 
 
-def gray(levels: list[list[int]]) -> Image.Image:
-    return Image.fromarray(np.array(levels, np.uint8))
+def gray(values: list[list[int]]) -> Image.Image:
+    return Image.fromarray(np.array(values, np.uint8))
 
 
 @dataclass(frozen=True)
 class Written:
-    """Class indices, and the levels they are written as."""
+    """Class indices, and the values they are written as."""
 
     indices: np.ndarray
-    levels: tuple[int, ...]
+    values: tuple[int, ...]
     void: int | None
 
 
 @st.composite
 def written(draw: st.DrawFn, most: int, voids: tuple[int, ...] = (255,)) -> Written:
-    """2 to 12 classes at any levels below `most`, gaps or none, with or without void; masks show every class."""
+    """2 to 12 classes at any values below `most`, gaps or none, with or without void; masks show every class."""
     count = draw(st.integers(2, 12))
-    levels = tuple(sorted(draw(st.sets(st.integers(0, most), min_size=count, max_size=count))))
+    values = tuple(sorted(draw(st.sets(st.integers(0, most), min_size=count, max_size=count))))
     void = draw(st.sampled_from((None, *voids)))
     rng = np.random.default_rng(draw(st.integers(0, 2**16)))
     indices = np.resize(np.arange(count), 8 * 9)
     if void is not None:
         indices[-10:] = IGNORE_INDEX
     indices = rng.permutation(indices).reshape(8, 9).astype(np.uint8)
-    return Written(indices, levels, void)
+    return Written(indices, values, void)
 
 
-def as_levels(made: Written, dtype: type = np.uint8) -> np.ndarray:
+def as_values(made: Written, dtype: type = np.uint8) -> np.ndarray:
     table = np.zeros(256, np.int64)
-    table[: len(made.levels)] = made.levels
+    table[: len(made.values)] = made.values
     if made.void is not None:
         table[IGNORE_INDEX] = made.void
     return table[made.indices].astype(dtype)
@@ -82,27 +82,27 @@ def as_levels(made: Written, dtype: type = np.uint8) -> np.ndarray:
 @given(written(most=60))
 def test_gray_masks_read_back(made: Written) -> None:
     with TemporaryDirectory() as folder:
-        meaning = meaning_of([Image.fromarray(as_levels(made))], Path(folder))
+        meaning = meaning_of([Image.fromarray(as_values(made))], Path(folder))
         np.testing.assert_array_equal(read(Path(folder), meaning), made.indices)
-        assert len(meaning.classes) == len(made.levels)
+        assert len(meaning.classes) == len(made.values)
 
 
 @quick
 @given(written(most=60), st.randoms(use_true_random=False))
 def test_palettes_read_back_and_give_the_colors(made: Written, random):  # type: ignore[no-untyped-def]
     table = [(random.randrange(256), random.randrange(256), index) for index in range(256)]
-    image = Image.fromarray(as_levels(made))
+    image = Image.fromarray(as_values(made))
     image.putpalette([value for color in table for value in color])
     with TemporaryDirectory() as folder:
         meaning = meaning_of([image], Path(folder))
         np.testing.assert_array_equal(read(Path(folder), meaning), made.indices)
-        assert meaning.palette == tuple(table[level] for level in made.levels)
+        assert meaning.palette == tuple(table[value] for value in made.values)
 
 
 @quick
 @given(written(most=255, voids=()), st.randoms(use_true_random=False), st.booleans())
 def test_colors_read_back_and_are_named_by_a_list(made: Written, random, named: bool):  # type: ignore[no-untyped-def]
-    colors = [(level, random.randrange(256), random.randrange(256)) for level in made.levels]
+    colors = [(value, random.randrange(256), random.randrange(256)) for value in made.values]
     values = {index: red << 16 | green << 8 | blue for index, (red, green, blue) in enumerate(colors)}
     listed = [f"thing {index}" for index in values]
     order = sorted(values, key=lambda index: random.random())
@@ -121,7 +121,7 @@ def test_colors_read_back_and_are_named_by_a_list(made: Written, random, named: 
 @given(st.one_of(written(most=5000, voids=()), written(most=60, voids=(65535,))))
 def test_sixteen_bits_read_back(made: Written) -> None:
     with TemporaryDirectory() as folder:
-        meaning = meaning_of([Image.fromarray(as_levels(made, np.uint16))], Path(folder))
+        meaning = meaning_of([Image.fromarray(as_values(made, np.uint16))], Path(folder))
         np.testing.assert_array_equal(read(Path(folder), meaning), made.indices)
 
 
@@ -146,7 +146,7 @@ BLOB[16:48, 10:40] = 1
     ],
     ids=["gray", "small", "one-bit", "rgb", "gif", "bmp", "webp", "jpeg", "jpeg-rgb", "16-bit", "alpha"],
 )  # fmt: skip
-def test_two_levels_of_any_kind_are_background_and_foreground(
+def test_two_values_of_any_kind_are_background_and_foreground(
     suffix: str, make: Callable[[np.ndarray], Image.Image], tmp_path: Path
 ) -> None:
     meaning = meaning_of([make(BLOB), make(BLOB[:, ::-1].copy())], tmp_path, suffix)
@@ -167,7 +167,7 @@ def test_the_order_of_files_does_not_matter(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("levels", "known", "classes", "mapping"),
+    ("values", "known", "classes", "mapping"),
     [
         ([0, 1, 2], {"listed": ("sky", "road", "car", "void")}, ("sky", "road", "car"), {0: 0, 1: 1, 2: 2, 3: 255}),
         ([0, 2], {"listed": ("sky", "road", "car", "tree")}, ("sky", "road", "car", "tree"), {0: 0, 1: 1, 2: 2, 3: 3}),
@@ -184,8 +184,8 @@ def test_the_order_of_files_does_not_matter(tmp_path: Path) -> None:
         ([1, 2], {}, ("class 1", "class 2"), {1: 0, 2: 1}),
     ],
 )  # fmt: skip
-def test_names_and_choices(levels: list[int], known: dict, classes: tuple, mapping: dict, tmp_path: Path) -> None:
-    meaning = meaning_of([gray([levels, levels[::-1]])], tmp_path, **known)
+def test_names_and_choices(values: list[int], known: dict, classes: tuple, mapping: dict, tmp_path: Path) -> None:
+    meaning = meaning_of([gray([values, values[::-1]])], tmp_path, **known)
     assert meaning.classes == classes
     assert dict(meaning.encoding.mapping) == mapping
 
@@ -194,8 +194,8 @@ def test_names_and_choices(levels: list[int], known: dict, classes: tuple, mappi
     ("images", "suffix", "known", "message"),
     [
         ([Image.linear_gradient("L")], ".jpg", {}, "JPEG"),
-        ([Image.linear_gradient("L")], ".png", {}, "different levels"),
-        ([Image.effect_noise((40, 40), 90).convert("RGB")], ".png", {}, "levels"),
+        ([Image.linear_gradient("L")], ".png", {}, "different values"),
+        ([Image.effect_noise((40, 40), 90).convert("RGB")], ".png", {}, "values"),
         ([Image.merge("RGB", [Image.linear_gradient("L").rotate(a) for a in (0, 90, 180)])], ".png", {}, "rgb"),
         ([gray([[5, 5]])], ".png", {}, "one class"),
         ([gray([[0, 255]]), Image.new("RGB", (2, 1), (255, 0, 9)), gray([[0, 1]]).convert("P")], ".png", {}, "kinds"),
@@ -225,9 +225,9 @@ def test_choices_that_do_not_fit(known: dict, tmp_path: Path) -> None:
         meaning_of([gray([[0, 1]])], tmp_path, **known)
 
 
-def test_layers_have_two_levels(tmp_path: Path) -> None:
-    for name, levels in {"a": [[0, 255]], "b": [[255, 255]]}.items():
-        gray(levels).save(tmp_path / f"{name}.png")
+def test_layers_have_two_values(tmp_path: Path) -> None:
+    for name, values in {"a": [[0, 255]], "b": [[255, 255]]}.items():
+        gray(values).save(tmp_path / f"{name}.png")
     records = [Record(tmp_path / "x.jpg", MultilabelMask((tmp_path / "a.png", tmp_path / "b.png", None)))]
     layout = FormatResult(train=tuple(records), classes=("a", "b", "c"), encoding=LabelMap("multilabel"))
     meaning = resolve_labels(layout, count_mask_values(records)[0], LabelOptions())
@@ -251,7 +251,7 @@ def test_random_bytes_are_an_error_that_names_the_file(content: bytes) -> None:
 # --- a few masks that are unlike all others
 
 
-def test_few_masks_with_a_level_that_is_not_named_are_bad_files_under_skip_bad(tmp_path: Path) -> None:
+def test_few_masks_with_a_value_that_is_not_named_are_bad_files_under_skip_bad(tmp_path: Path) -> None:
     good = [gray([[0, 7], [7, 0]]) for _ in range(9)]
     said = {"mask_map": (("0", "background"), ("7", "cat"))}
     with pytest.raises(DataError, match=r"9\.png: has 9, which --mask-map does not name"):

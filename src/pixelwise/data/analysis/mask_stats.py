@@ -1,4 +1,4 @@
-"""What was seen of all masks, before and after it is known what their levels mean."""
+"""What was seen of all masks, before and after it is known what their values mean."""
 
 from array import array
 
@@ -10,11 +10,11 @@ from pixelwise.data.label_map.options import ResolvedLabels
 from pixelwise.palette import IGNORE_INDEX
 
 UNKNOWN = -1
-"""The class of a level that is none."""
+"""The class of a value that is none."""
 
 
 class MaskStatsTable:
-    """Rows of figures, one for each level of each mask, in flat arrays: some tens of bytes an image.
+    """Rows of figures, one for each value of each mask, in flat arrays: some tens of bytes an image.
 
     >>> tally = MaskStatsTable()
     >>> tally.add(0, scan_record(record))  # doctest: +SKIP
@@ -22,7 +22,7 @@ class MaskStatsTable:
 
     def __init__(self) -> None:
         self.record, self.layer, self.kind = array("L"), array("H"), array("B")
-        self.level, self.color, self.opacity = array("L"), array("L"), array("h")
+        self.value, self.color, self.opacity = array("L"), array("L"), array("h")
         self.pixels, self.objects = array("Q"), array("L")
         self.width, self.side, self.side_row = array("f"), array("f"), array("L")
 
@@ -31,12 +31,12 @@ class MaskStatsTable:
         assert look.mask is not None
         kind = _KINDS.index(look.mask.kind)
         for layer, rows in look.rows:
-            first, count = len(self.record), len(rows.levels)
+            first, count = len(self.record), len(rows.values)
             for column, value in (
                 (self.record, record), (self.layer, layer), (self.kind, kind), (self.opacity, look.opacity),
             ):  # fmt: skip
                 column.extend([value] * count)
-            self.level.extend(rows.levels.tolist())
+            self.value.extend(rows.values.tolist())
             self.color.extend(rows.colors.tolist())
             self.pixels.extend(rows.pixels.tolist())
             self.objects.extend(rows.objects.tolist())
@@ -48,35 +48,35 @@ class MaskStatsTable:
     def settle(self, meaning: ResolvedLabels) -> "ClassStatsTable":
         """The rows with the class that each is of."""
         wanted = meaning.encoding.kind
-        level, kind = np.array(self.level, np.int64), np.array(self.kind)
-        fits = np.full(len(level), True)
+        value, kind = np.array(self.value, np.int64), np.array(self.kind)
+        fits = np.full(len(value), True)
         if wanted == "rgb":
-            level = np.where(kind == _KINDS.index("index"), np.array(self.color, np.int64), level)
+            value = np.where(kind == _KINDS.index("index"), np.array(self.color, np.int64), value)
             fits = kind != _KINDS.index("alpha")
         elif wanted == "alpha":
             opacity = np.array(self.opacity, np.int64)
-            level = np.where(kind == _KINDS.index("alpha"), level, opacity)
-            fits = level >= 0
+            value = np.where(kind == _KINDS.index("alpha"), value, opacity)
+            fits = value >= 0
         else:
             fits = kind == _KINDS.index("index")
         layer = np.array(self.layer, np.int64)
-        classes = np.full(len(level), UNKNOWN, np.int64)
+        classes = np.full(len(value), UNKNOWN, np.int64)
         if wanted == "polygons":
-            classes[:] = level
+            classes[:] = value
         elif fits.any():
-            classes[fits] = values_to_classes(level[fits].astype(np.uint32), meaning.encoding)
+            classes[fits] = values_to_classes(value[fits].astype(np.uint32), meaning.encoding)
         if wanted == "multilabel":
-            # Levels say absent, present or ignore; the layer says of what.
+            # Values say absent, present or ignore; the layer says of what.
             own = _renamed(layer, meaning.sources)
             present = np.where(classes == 1, own, np.where(classes == 0, ABSENT, classes))
             classes = np.where(own == IGNORE_INDEX, ABSENT, present)
         elif wanted == "polygons":
             classes = _renamed(classes, meaning.sources)
-        return ClassStatsTable(self, level, classes, fits, wanted)
+        return ClassStatsTable(self, value, classes, fits, wanted)
 
 
 ABSENT = -2
-"""The class of a level that says that a layer's class is not there."""
+"""The class of a value that says that a layer's class is not there."""
 
 
 _KINDS = ("index", "rgb", "alpha")
@@ -103,19 +103,19 @@ class ClassStatsTable:
     """
 
     def __init__(
-        self, tally: MaskStatsTable, level: np.ndarray, classes: np.ndarray, fits: np.ndarray, kind: str
+        self, tally: MaskStatsTable, value: np.ndarray, classes: np.ndarray, fits: np.ndarray, kind: str
     ) -> None:
         self.record, self.classes = np.array(tally.record, np.int64), classes
         self.pixels, self.objects = np.array(tally.pixels, np.int64), np.array(tally.objects, np.int64)
         self.widths = np.array(tally.width, np.float32)
         self.side, self.side_row = np.array(tally.side, np.float32), np.array(tally.side_row, np.int64)
-        self._level, self._fits, self._kind = level, fits, kind
+        self._value, self._fits, self._kind = value, fits, kind
 
     def outside(self) -> dict[int, str]:
         """Record → what its mask holds that is no class, in words."""
         found: dict[int, list[str]] = {}
         for row in np.flatnonzero(self.classes == UNKNOWN):
-            text = format_value(int(self._level[row]), self._kind) if self._fits[row] else f"no {self._kind}"
+            text = format_value(int(self._value[row]), self._kind) if self._fits[row] else f"no {self._kind}"
             found.setdefault(int(self.record[row]), []).append(text)
         return {
             record: f"mask value {', '.join(texts[:5])}{' …' if len(texts) > 5 else ''}"

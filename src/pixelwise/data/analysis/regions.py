@@ -1,4 +1,4 @@
-"""What a mask shows of each of its levels, before anyone knows what they mean: pixels, objects, how wide they are."""
+"""What a mask shows of each of its values, before anyone knows what they mean: pixels, objects, how wide they are."""
 
 import math
 from collections.abc import Sequence
@@ -18,15 +18,15 @@ SMALLEST_OBJECT = 5
 
 
 MAX_SIDES = 64
-"""Of the objects of one level on one image, the sizes of so many are kept, evenly over them."""
+"""Of the objects of one value on one image, the sizes of so many are kept, evenly over them."""
 
 
-MAX_LEVELS = 64
-"""Of one mask so many levels are kept, the commonest; in lossy masks the others go with the nearest one."""
+MAX_VALUES = 64
+"""Of one mask so many values are kept, the commonest; in lossy masks the others go with the nearest one."""
 
 
 _NEAR = 32
-"""Levels of a lossy mask that are no farther apart, in any channel, are one."""
+"""Values of a lossy mask that are no farther apart, in any channel, are one."""
 
 
 _EIGHT_CONNECTED = np.ones((3, 3), int)
@@ -34,17 +34,17 @@ _EIGHT_CONNECTED = np.ones((3, 3), int)
 
 @dataclass(frozen=True, eq=False)
 class RegionStats:
-    """What one image of a mask shows of each level.
+    """What one image of a mask shows of each value.
 
     Attributes:
-        levels, colors: (K,) uint32: the level, and the color 0xRRGGBB that it has.
+        values, colors: (K,) uint32: the value, and the color 0xRRGGBB that it has.
         pixels: (K,) int64.
         objects: (K,) int64: connected regions of `SMALLEST_OBJECT` pixels or more.
         widths: (K,) float32: how wide its regions are on the whole, over the image's side; see `mean_width`.
-        sides: for each level float32: square roots of its objects' shares of the image, `MAX_SIDES` at most.
+        sides: for each value float32: square roots of its objects' shares of the image, `MAX_SIDES` at most.
     """
 
-    levels: np.ndarray
+    values: np.ndarray
     colors: np.ndarray
     pixels: np.ndarray
     objects: np.ndarray
@@ -52,67 +52,67 @@ class RegionStats:
     sides: tuple[np.ndarray, ...]
 
 
-def region_stats(look: MaskStats, levels: np.ndarray) -> RegionStats:
-    """What each level shows; of lossy masks, or those of very many levels, the levels that stand out."""
-    small = reduce_mask(levels)
-    counted = sorted(look.levels.items(), key=lambda item: (-item[1], item[0]))
+def region_stats(look: MaskStats, values: np.ndarray) -> RegionStats:
+    """What each value shows; of lossy masks, or those of very many values, the values that stand out."""
+    small = reduce_mask(values)
+    counted = sorted(look.values.items(), key=lambda item: (-item[1], item[0]))
     if look.lossy:
-        anchors = _anchors([level for level, _ in counted], look.kind)
+        anchors = _anchors([value for value, _ in counted], look.kind)
         pixels = dict.fromkeys(anchors.tolist(), 0)
-        own = np.array([level for level, _ in counted], np.int64)
-        for level, (_, count) in zip(anchors[_nearest(own, anchors, look.kind)].tolist(), counted, strict=True):
-            pixels[level] += count
+        own = np.array([value for value, _ in counted], np.int64)
+        for value, (_, count) in zip(anchors[_nearest(own, anchors, look.kind)].tolist(), counted, strict=True):
+            pixels[value] += count
         present = np.unique(small)
         nearest = anchors[_nearest(present.astype(np.int64), anchors, look.kind)]
         small = nearest[np.searchsorted(present, small)]
         counted = list(pixels.items())
-    counted = counted[:MAX_LEVELS]
-    names = [level for level, _ in counted]
-    grays = [look.colors.get(level, min(level, 255) * 0x010101) for level in names]
-    sides = [object_sizes(small == level) for level in names]
+    counted = counted[:MAX_VALUES]
+    names = [value for value, _ in counted]
+    grays = [look.colors.get(value, min(value, 255) * 0x010101) for value in names]
+    sides = [object_sizes(small == value) for value in names]
     return RegionStats(
         np.array(names, np.uint32),
         np.array(names if look.kind == "rgb" else grays, np.uint32),
         np.array([count for _, count in counted], np.int64),
         np.array([len(each) for each in sides], np.int64),
-        np.array([mean_width(small == level) for level in names], np.float32),
+        np.array([mean_width(small == value) for value in names], np.float32),
         tuple(each[np.linspace(0, len(each) - 1, min(len(each), MAX_SIDES)).astype(int)] for each in sides),
     )
 
 
-def _anchors(levels: Sequence[int], kind: str) -> np.ndarray:
-    """Of levels, commonest first, those that are far from all commoner ones."""
+def _anchors(values: Sequence[int], kind: str) -> np.ndarray:
+    """Of values, commonest first, those that are far from all commoner ones."""
     found: list[int] = []
-    for level in levels:
-        if len(found) == MAX_LEVELS:
+    for value in values:
+        if len(found) == MAX_VALUES:
             break
-        if not found or _apart(np.array([level]), np.array(found), kind).min() > _NEAR:
-            found.append(level)
+        if not found or _apart(np.array([value]), np.array(found), kind).min() > _NEAR:
+            found.append(value)
     return np.array(found, np.int64)
 
 
-def _nearest(levels: np.ndarray, anchors: np.ndarray, kind: str) -> np.ndarray:
-    return _apart(levels, anchors, kind).argmin(1)
+def _nearest(values: np.ndarray, anchors: np.ndarray, kind: str) -> np.ndarray:
+    return _apart(values, anchors, kind).argmin(1)
 
 
-def _apart(levels: np.ndarray, anchors: np.ndarray, kind: str) -> np.ndarray:
+def _apart(values: np.ndarray, anchors: np.ndarray, kind: str) -> np.ndarray:
     if kind != "rgb":
-        return np.abs(levels[:, None] - anchors)
+        return np.abs(values[:, None] - anchors)
     shifts = np.array([16, 8, 0])
-    return np.abs((levels[:, None, None] >> shifts & 255) - (anchors[:, None] >> shifts & 255)).max(2)
+    return np.abs((values[:, None, None] >> shifts & 255) - (anchors[:, None] >> shifts & 255)).max(2)
 
 
-def reduce_mask(levels: np.ndarray) -> np.ndarray:
-    """Levels (H, W) at most `LONGEST_SIDE` a side, by nearest neighbor; themselves where they are no larger."""
-    longest = max(levels.shape)
+def reduce_mask(values: np.ndarray) -> np.ndarray:
+    """Values (H, W) at most `LONGEST_SIDE` a side, by nearest neighbor; themselves where they are no larger."""
+    longest = max(values.shape)
     if longest <= LONGEST_SIDE:
-        return levels
+        return values
     rows, columns = (
         ((np.arange(kept) + 0.5) * side / kept).astype(int)
-        for side in levels.shape
+        for side in values.shape
         for kept in [max(1, round(side * LONGEST_SIDE / longest))]
     )
-    return levels[np.ix_(rows, columns)]
+    return values[np.ix_(rows, columns)]
 
 
 def object_sizes(present: np.ndarray) -> np.ndarray:

@@ -66,7 +66,7 @@ class RecordStats:
         mask: as the survey wants it.
         rows: (layer, rows) for each image; layer 0 where there is one class a pixel.
         opacity: the one opacity of a mask that has no other, or −1.
-        mask_digest: of the mask's levels, 16 bytes.
+        mask_digest: of the mask's values, 16 bytes.
         problems: none of which can be trained on.
     """
 
@@ -221,12 +221,12 @@ def _look_at_mask(
     if isinstance(mask, PolygonMask):
         drawn = read_mask(mask, LabelMap("polygons"), size)
         present, counts = np.unique(drawn, return_counts=True)
-        levels = dict(zip(present.tolist(), counts.tolist(), strict=True))
-        look = MaskStats("index", levels, len(levels), (drawn.shape[0], drawn.shape[1]))
+        values = dict(zip(present.tolist(), counts.tolist(), strict=True))
+        look = MaskStats("index", values, len(values), (drawn.shape[0], drawn.shape[1]))
         return look, ((0, region_stats(look, drawn)),), -1, _digest(drawn.tobytes())
     if isinstance(mask, MultilabelMask):
         found = [
-            (layer, *open_image(_Once(each), _look_at_levels))
+            (layer, *open_image(_Once(each), _look_at_values))
             for layer, each in enumerate(mask.images)
             if each is not None
         ]
@@ -235,15 +235,15 @@ def _look_at_mask(
             raise DataError(f"{mask}: the masks of one image must be of one size")
         digest = _digest(*(b"%d " % layer + own for layer, *_, own in found))
         return merge_stats(looks, size or (0, 0)), tuple((layer, rows) for layer, _, rows, *_ in found), -1, digest
-    look, rows, opacity, digest = open_image(_Once(mask), _look_at_levels)
+    look, rows, opacity, digest = open_image(_Once(mask), _look_at_values)
     return look, ((0, rows),), opacity, digest
 
 
-def _look_at_levels(image: Image.Image) -> tuple[MaskStats, RegionStats, int, bytes]:
+def _look_at_values(image: Image.Image) -> tuple[MaskStats, RegionStats, int, bytes]:
     look = look_at_image(image)
-    levels = mask_values(image, look.kind)
+    values = mask_values(image, look.kind)
     opacity = -1
     if "A" in image.getbands() and look.kind != "alpha":
         low, high = image.getchannel("A").getextrema()
         opacity = int(low) if low == high else -1  # type: ignore[arg-type]
-    return look, region_stats(look, levels), opacity, _digest(look.kind.encode(), levels.tobytes())
+    return look, region_stats(look, values), opacity, _digest(look.kind.encode(), values.tobytes())

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from pixelwise.data.formats._filesystem import ImageFile, Listing, images, read_text
+from pixelwise.data.formats._filesystem import ImageFile, Listing, list_images, read_text
 from pixelwise.data.formats._folder_names import parse_folder_name
 from pixelwise.data.schema import SPLITS, DataIssue, FormatResult, LabelMap, Record, Split
 from pixelwise.errors import DataError
@@ -71,7 +71,7 @@ def is_whole(value: object) -> bool:
 
 
 def to_points(values: object, farthest: float = FARTHEST) -> np.ndarray:
-    """A flat list x, y, x, y … or a list of pairs as (K, 2) float64; AnnotationError where it is neither, or too far off.
+    """A flat list x, y, x, y … or a list of pairs as (K, 2) float64; AnnotationError if it is neither, or too far off.
 
     >>> to_points([0, 0, 4, 0, 4, 2]).tolist()
     [[0.0, 0.0], [4.0, 0.0], [4.0, 2.0]]
@@ -161,7 +161,7 @@ class ImageIndex:
     def __init__(self, root: Path, listing: Listing) -> None:
         self.root = root
         self.by_name: dict[str, list[ImageFile]] = {}
-        for image in images(listing):
+        for image in list_images(listing):
             self.by_name.setdefault(image.name, []).append(image)
         self.folders = {each.folder.rpartition("/")[2] for many in self.by_name.values() for each in many}
 

@@ -26,7 +26,7 @@ class ClassNames:
 
 
 def class_names(root: Path, listing: Listing) -> ClassNames:
-    """What the files in a listing say of the classes; levels and colors from one file, names from another.
+    """What the files in a listing say of the classes; values and colors from one file, names from another.
 
     Raises DataError for a file that cannot be understood, and for two files that say different things.
     """
@@ -53,11 +53,11 @@ def read_labelmap(path: Path) -> ClassNames:
     rows = [line.split(":") for line in read_lines(path)]
     if not all(len(row) > 1 and re.fullmatch(r"\d+,\d+,\d+", row[1].replace(" ", "")) for row in rows):
         return _text(path)
-    return _colors(path, [(row[0].strip(), [int(level) for level in row[1].split(",")]) for row in rows])
+    return _colors(path, [(row[0].strip(), [int(value) for value in row[1].split(",")]) for row in rows])
 
 
 def _text(path: Path) -> ClassNames:
-    """A name a line, or a number and a name, or three levels of a color and a name (before or after it)."""
+    """A name a line, or a number and a name, or three values of a color and a name (before or after it)."""
     lines = read_lines(path)
     colors = [
         re.fullmatch(r"(?P<n>.*?\S)?[\s,;]*\b(\d+)[\s,;]+(\d+)[\s,;]+(\d+)(?:[\s,;:]+(?P<name>\D.*))?", line)
@@ -122,15 +122,15 @@ def _json_names(path: Path, content: Any) -> ClassNames:
         return ClassNames(listed=tuple(content))
     if isinstance(content, list):
         names = [_get(each, "name", "label", "title", "class") for each in content]
-        levels = [_get(each, "color", "colour", "rgb", "id", "value", "index") for each in content]
-        pairs = list(zip(names, levels, strict=True))
+        numbers = [_get(each, "color", "colour", "rgb", "id", "value", "index") for each in content]
+        pairs = list(zip(names, numbers, strict=True))
     elif all(str(key).isdigit() and isinstance(value, str) for key, value in content.items()):
         return _values(path, [(int(key), value) for key, value in content.items()])
     else:
         pairs = list(content.items())
-    if any(isinstance(level, list | str) for _, level in pairs):
-        return _colors(path, [(name, _rgb(level)) for name, level in pairs])
-    return _values(path, [(int(level), name) for name, level in pairs])
+    if any(isinstance(number, list | str) for _, number in pairs):
+        return _colors(path, [(name, _rgb(number)) for name, number in pairs])
+    return _values(path, [(int(number), name) for name, number in pairs])
 
 
 def _get(each: dict[str, Any], *keys: str) -> Any:
@@ -140,7 +140,7 @@ def _get(each: dict[str, Any], *keys: str) -> Any:
 def _rgb(color: Any) -> list[int]:
     if isinstance(color, str):
         return list(bytes.fromhex(color.removeprefix("#")))
-    return [int(level) for level in color]
+    return [int(value) for value in color]
 
 
 def _values(path: Path, pairs: list[tuple[int, str]]) -> ClassNames:
@@ -153,10 +153,10 @@ def _values(path: Path, pairs: list[tuple[int, str]]) -> ClassNames:
 
 def _colors(path: Path, pairs: list[tuple[str, list[int]]]) -> ClassNames:
     names: dict[int, str] = {}
-    for name, levels in pairs:
-        if len(levels) != 3 or not all(0 <= level <= 255 for level in levels):
-            raise DataError(f"{path}: the color of {name} must be three levels in 0..255; mend or remove it")
-        color = levels[0] << 16 | levels[1] << 8 | levels[2]
+    for name, values in pairs:
+        if len(values) != 3 or not all(0 <= value <= 255 for value in values):
+            raise DataError(f"{path}: the color of {name} must be three values in 0..255; mend or remove it")
+        color = values[0] << 16 | values[1] << 8 | values[2]
         if names.setdefault(color, str(name).strip()) != str(name).strip():
             raise DataError(f"{path}: gives {names[color]} and {name} one color; mend or remove it")
     return ClassNames(color_names=names)

@@ -56,7 +56,7 @@ class ImageFile:
 
 
 def list_files(root: Path, depth: int | None = None) -> Listing:
-    """The files of a folder and of those below it, `depth` levels down or all; hidden ones are passed over.
+    """The files of a folder and of those below it, `depth` values down or all; hidden ones are passed over.
 
     Links to folders are followed, but no folder is listed twice. Pipes and dangling links count as files: who opens
     one says what is wrong with it. Raises DataError, which names it, for a folder that cannot be read.
@@ -129,7 +129,7 @@ def list_folders(folder: Path) -> list[str]:
     return [name for name, _ in _list_one(folder)[1]]
 
 
-def images(listing: Listing) -> Iterator[ImageFile]:
+def list_images(listing: Listing) -> Iterator[ImageFile]:
     """The files that are images by their suffix, in order."""
     for folder, names in listing.items():
         for name in names:

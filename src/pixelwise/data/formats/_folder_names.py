@@ -46,7 +46,7 @@ _MASK_WORD = re.compile(_MASK_FOLDERS)
 def parse_folder_name(name: str) -> tuple[Split | None, Role | None]:
     """What the name of one folder says of a split and of what is inside.
 
-    >>> parse_folder_name("Images"), parse_folder_name("trainannot"), parse_folder_name("val_masks"), parse_folder_name("testing"), parse_folder_name("cats")
+    >>> tuple(parse_folder_name(name) for name in ("Images", "trainannot", "val_masks", "testing", "cats"))
     ((None, 'images'), ('train', 'masks'), ('val', 'masks'), ('test', None), (None, None))
     """
     match = _FOLDER.fullmatch(re.sub(r"[-_ .]", "", name.casefold()))
@@ -143,7 +143,7 @@ _SECOND_SUFFIX = re.compile(r"\.(?:jpe?g|png|bmp|webp|tiff?)(?=$|[-_.])", re.IGN
 def strip_role_words(stem: str, role: Role) -> str:
     """The name that an image and its mask share: without what says which of the two a file is.
 
-    >>> strip_role_words("001_mask", "masks"), strip_role_words("mask_001", "masks"), strip_role_words("855_sat", "images")
+    >>> [strip_role_words(*each) for each in (("001_mask", "masks"), ("mask_001", "masks"), ("855_sat", "images"))]
     ('001', '001', '855')
     """
     if "." in stem:

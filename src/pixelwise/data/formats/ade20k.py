@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from pixelwise.data.formats._filesystem import images, is_folder, list_files, read_lines
+from pixelwise.data.formats._filesystem import is_folder, list_files, list_images, read_lines
 from pixelwise.data.formats.folders import filter_files, find_pairs, with_known_classes
 from pixelwise.data.schema import FormatResult
 from pixelwise.errors import DataError
@@ -26,7 +26,7 @@ _NAMES = (
 
 
 CLASSES = tuple(_NAMES.split(", "))
-"""The first name of each class, in the order of objectInfo150.txt: class 0 is level 1 in the masks."""
+"""The first name of each class, in the order of objectInfo150.txt: class 0 is value 1 in the masks."""
 
 
 _FOLDERS = tuple(f"{kind}/{split}" for kind in ("images", "annotations") for split in ("training", "validation"))
@@ -45,21 +45,21 @@ def ade20k(root: Path) -> FormatResult | None:
         return None
     listing = filter_files(list_files(root, depth=2), lambda folder, name: folder in _FOLDERS)
     info = next((root / name for name in _INFO if (root / name).is_file()), None)
-    names = [image.name for image in images(listing)]
+    names = [image.name for image in list_images(listing)]
     if info is None and not (names and all(name.startswith("ADE_") for name in names)):
         return None
     classes = CLASSES if info is None else _read_info(info)
     found = find_pairs(root, listing)
     if found is None:
         return None
-    levels = {index + 1: index for index in range(len(classes))}
-    return with_known_classes(found.layout(), classes, {0: IGNORE_INDEX} | levels)
+    values = {index + 1: index for index in range(len(classes))}
+    return with_known_classes(found.layout(), classes, {0: IGNORE_INDEX} | values)
 
 
 def _read_info(path: Path) -> tuple[str, ...]:
-    """The first name of each row; a row starts with the level, from 1 up, and ends with the names."""
+    """The first name of each row; a row starts with the value, from 1 up, and ends with the names."""
     cells = [re.split(r"\t+|,(?! )", line) for line in read_lines(path)]
     rows = [(int(row[0]), row[-1].strip(' "')) for row in cells if row[0].strip().isdigit()]
-    if not rows or [level for level, _ in rows] != list(range(1, len(rows) + 1)):
+    if not rows or [value for value, _ in rows] != list(range(1, len(rows) + 1)):
         raise DataError(f"{path}: must have a row a class, numbered from 1 up; mend or remove it")
     return tuple(re.split(r"[,;]", names)[0].strip() for _, names in rows)

@@ -4,7 +4,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from pixelwise.data.formats._filesystem import images, is_folder, list_files
+from pixelwise.data.formats._filesystem import is_folder, list_files, list_images
 from pixelwise.data.formats.folders import filter_files, find_pairs, map_records, with_known_classes
 from pixelwise.data.schema import FormatResult, Record
 from pixelwise.palette import IGNORE_INDEX
@@ -36,15 +36,15 @@ def camvid(root: Path) -> FormatResult | None:
         return None
     wanted = {f"{split}{kind}" for split in ("train", "val", "test") for kind in ("", "annot")}
     listing = filter_files(list_files(root, depth=1), lambda folder, name: folder in wanted)
-    names = [image.name for image in images(listing)]
+    names = [image.name for image in list_images(listing)]
     if not names or not all(map(_FRAME.fullmatch, names)):
         return None
     found = find_pairs(root, listing)
     if found is None:
         return None
     layout = found.layout()
-    levels = {index: index for index in range(len(CLASSES))} | {VOID: IGNORE_INDEX}
-    return with_known_classes(map_records(layout, _with_video), CLASSES, levels, PALETTE)
+    values = {index: index for index in range(len(CLASSES))} | {VOID: IGNORE_INDEX}
+    return with_known_classes(map_records(layout, _with_video), CLASSES, values, PALETTE)
 
 
 def _with_video(record: Record) -> Record:

@@ -33,7 +33,7 @@ _CLASSES = (
 
 
 _LABEL_IDS = dict.fromkeys((*range(35), 255), IGNORE_INDEX) | {
-    level: index for index, (_, level, _) in enumerate(_CLASSES)
+    value: index for index, (_, value, _) in enumerate(_CLASSES)
 }
 
 
@@ -70,8 +70,8 @@ def cityscapes(root: Path) -> FormatResult | None:
         left_out = DataIssue("images without masks", str(root / "leftImg8bit" / "test"), what, usable=True)
         layout = replace(layout, problems=(*layout.problems, left_out))
     layout = map_records(layout, _with_city)
-    levels = _LABEL_IDS if ending == "_labelIds.png" else _TRAIN_IDS
-    return with_known_classes(layout, [name for name, _, _ in _CLASSES], levels, [color for _, _, color in _CLASSES])
+    values = _LABEL_IDS if ending == "_labelIds.png" else _TRAIN_IDS
+    return with_known_classes(layout, [name for name, _, _ in _CLASSES], values, [color for _, _, color in _CLASSES])
 
 
 def _with_city(record: Record) -> Record:

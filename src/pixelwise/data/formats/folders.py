@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 from pixelwise.data.formats._class_files import class_names
-from pixelwise.data.formats._filesystem import ImageFile, Listing, images, is_folder, list_files, shown
+from pixelwise.data.formats._filesystem import ImageFile, Listing, is_folder, list_files, list_images, shown
 from pixelwise.data.formats._folder_names import (
     FolderRole,
     folder_roles,
@@ -47,7 +47,7 @@ def find_pairs(root: Path, listing: Listing) -> "PairedFiles | None":
     Raises DataError where there are folders of images and of masks and no name in the one is in the other, and for
     what is ambiguous (see `pair`).
     """
-    there = list(images(listing))
+    there = list(list_images(listing))
     where = folder_roles({each.folder for each in there})
     role = {folder: place.role for folder, place in where.items()}
     masks = [each for each in there if role[each.folder] == "masks"]
@@ -199,7 +199,7 @@ def map_records(layout: FormatResult, change: Callable[[Record], Record]) -> For
 
 
 def with_known_classes(
-    layout: FormatResult, names: Sequence[str], levels: Mapping[int, int], palette: Sequence[Color] = ()
+    layout: FormatResult, names: Sequence[str], values: Mapping[int, int], palette: Sequence[Color] = ()
 ) -> FormatResult:
-    """A layout with the classes of a known data set and what its masks' levels mean."""
-    return replace(layout, classes=tuple(names), encoding=LabelMap("index", levels), palette=tuple(palette))
+    """A layout with the classes of a known data set and what its masks' values mean."""
+    return replace(layout, classes=tuple(names), encoding=LabelMap("index", values), palette=tuple(palette))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pixelwise.data.formats._class_files import class_names
-from pixelwise.data.formats._filesystem import images, is_folder, list_files, read_text, shown
+from pixelwise.data.formats._filesystem import is_folder, list_files, list_images, read_text, shown
 from pixelwise.data.formats._splits import SPLIT_WORDS
 from pixelwise.data.formats._table_files import wrap_errors
 from pixelwise.data.formats._table_sources import CellResolver
@@ -136,7 +136,7 @@ def _from_hub(root: Path) -> list[_Part]:
         if not names or not _features(_cell_file(root / names[0][0] / names[0][1], "parquet")):
             return []
     except DataError:
-        if any(images(listing)):  # a file of something else, in a folder of images
+        if any(list_images(listing)):  # a file of something else, in a folder of images
             return []
         raise
     parts: list[_Part] = []

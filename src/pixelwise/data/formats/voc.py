@@ -50,8 +50,8 @@ def voc(root: Path) -> FormatResult | None:
     layout = replace(found.layout(), **vars(names))
     if names or not all(_IMAGE.fullmatch(image.stem) for image in found.pairs.masks):
         return layout
-    levels = {index: index for index in range(len(CLASSES))} | {IGNORE_INDEX: IGNORE_INDEX}
-    return with_known_classes(layout, CLASSES, levels, voc_palette(len(CLASSES)))
+    values = {index: index for index in range(len(CLASSES))} | {IGNORE_INDEX: IGNORE_INDEX}
+    return with_known_classes(layout, CLASSES, values, voc_palette(len(CLASSES)))
 
 
 def _below(folder: Path) -> list[Path]:

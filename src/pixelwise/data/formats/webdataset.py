@@ -48,13 +48,13 @@ def _layout(root: Path, index: dict[str, Any]) -> FormatResult:
             shard = TarShard(url, each["bytes"], each["blake2b"], options)
             found += [_record(shard, sample, len(classes) if multilabel else 0) for sample in each["samples"]]
         records[split] = tuple(found)
-    levels = {0: 0, 1: 1} if multilabel else {index: index for index in range(len(classes))}
+    values = {0: 0, 1: 1} if multilabel else {index: index for index in range(len(classes))}
     return FormatResult(
         records["train"],
         records["val"],
         records["test"],
         classes=classes,
-        encoding=LabelMap("multilabel" if multilabel else "index", levels | {IGNORE_INDEX: IGNORE_INDEX}),
+        encoding=LabelMap("multilabel" if multilabel else "index", values | {IGNORE_INDEX: IGNORE_INDEX}),
         palette=tuple((red, green, blue) for red, green, blue in index["palette"]),
     )
 

@@ -283,7 +283,7 @@ def _read_shapes(text: str, labels: Mapping[int, int]) -> tuple[tuple[Annotation
             raise AnnotationError(f"line {at}: holds something else than numbers; mend it") from None
         if values[0] not in labels:
             raise AnnotationError(
-                f"line {at}: {printable_prefix(words[0])} is no number of a class ({min(labels)} to {max(labels)}); mend it"
+                f"line {at}: {printable_prefix(words[0])} is no class number ({min(labels)} to {max(labels)}); fix it"
             )
         if len(values) == 1 + _BOX:
             boxes += 1

@@ -41,12 +41,12 @@ def read_image_and_mask(
 def read_mask(mask: MaskSource, encoding: LabelMap, size: tuple[int, int] | None = None) -> np.ndarray:
     """Read a mask as HW uint8 class indices 0..C-1, with 255 for "ignore".
 
-    A multi-label mask comes as (C, H, W) uint8: 0 absent, 1 present, 255 for "ignore". A level that `encoding` does
+    A multi-label mask comes as (C, H, W) uint8: 0 absent, 1 present, 255 for "ignore". A value that `encoding` does
     not name raises DataError, which says where; so does a file that cannot be read.
 
     Args:
         mask: an image, shapes, or layers.
-        encoding: what the levels in images mean.
+        encoding: what the values in images mean.
         size: (height, width) of the image; shapes are drawn so large, and images do without it.
     """
     if isinstance(mask, PolygonMask):
@@ -54,36 +54,36 @@ def read_mask(mask: MaskSource, encoding: LabelMap, size: tuple[int, int] | None
             raise DataError(f"{mask}: shapes need the size of their image")
         return rasterize(mask, size)
     if isinstance(mask, MultilabelMask):
-        layers = [None if each is None else _read_levels(each, encoding) for each in mask.images]
+        layers = [None if each is None else _read_values(each, encoding) for each in mask.images]
         size = next((each.shape for each in layers if each is not None), size)
         if size is None:
             raise DataError("a multi-label mask without any image needs the size of its image")
         if any(each is not None and each.shape != size for each in layers):
             raise DataError(f"{mask}: the masks of one image must be of one size")
         return np.stack([np.zeros(size, np.uint8) if each is None else each for each in layers])
-    return _read_levels(mask, encoding)
+    return _read_values(mask, encoding)
 
 
-def _read_levels(source: BytesSource, encoding: LabelMap) -> np.ndarray:
-    levels = open_image(source, lambda image: mask_values(image, encoding.kind))
-    mask = _lookup(encoding.kind, tuple(sorted(encoding.mapping.items())), encoding.tolerance)(levels)
+def _read_values(source: BytesSource, encoding: LabelMap) -> np.ndarray:
+    values = open_image(source, lambda image: mask_values(image, encoding.kind))
+    mask = _lookup(encoding.kind, tuple(sorted(encoding.mapping.items())), encoding.tolerance)(values)
     if mask.dtype != np.uint8 and (mask < 0).any():
-        bad = np.unique(levels[mask < 0])
-        shown = ", ".join(format_value(int(level), encoding.kind) for level in bad[:5]) + (" …" if len(bad) > 5 else "")
-        known = ", ".join(format_value(level, encoding.kind) for level in encoding.mapping)
+        bad = np.unique(values[mask < 0])
+        shown = ", ".join(format_value(int(value), encoding.kind) for value in bad[:5]) + (" …" if len(bad) > 5 else "")
+        known = ", ".join(format_value(value, encoding.kind) for value in encoding.mapping)
         raise DataError(f"{source}: mask value {shown} is outside the classes; expected only {known}")
     return mask.astype(np.uint8, copy=False)
 
 
-def format_value(level: int, kind: str) -> str:
-    """A level as people write it: 7, or #ff0000 where it is a color."""
-    return f"#{level:06x}" if kind == "rgb" else str(level)
+def format_value(value: int, kind: str) -> str:
+    """A value as people write it: 7, or #ff0000 where it is a color."""
+    return f"#{value:06x}" if kind == "rgb" else str(value)
 
 
 def mask_values(image: Image.Image, kind: str) -> np.ndarray:
-    """The level of every pixel of a mask image, upright: (H, W) uint8, uint16, or uint32 for "rgb".
+    """The value of every pixel of a mask image, upright: (H, W) uint8, uint16, or uint32 for "rgb".
 
-    See `LabelMap`. Raises DataError for an image that has no levels of that kind.
+    See `LabelMap`. Raises DataError for an image that has no values of that kind.
     """
     image = apply_exif_orientation(image)
     if kind == "alpha":
@@ -105,20 +105,20 @@ def mask_values(image: Image.Image, kind: str) -> np.ndarray:
             raise DataError("masks are gray here, but this one has colors")
         return red
     if image.mode == "I":
-        levels = np.asarray(image)
-        if levels.min() >= 0 and levels.max() <= 65535:
-            return levels.astype(np.uint16)
+        values = np.asarray(image)
+        if values.min() >= 0 and values.max() <= 65535:
+            return values.astype(np.uint16)
     raise DataError(f"a mask must hold whole numbers in 8 or 16 bits, or colors; this one is of mode {image.mode}")
 
 
-def values_to_classes(levels: np.ndarray, encoding: LabelMap) -> np.ndarray:
-    """Class indices of levels of any shape, int16: 0..C-1, 255 for "ignore", −1 for a level that is not named.
+def values_to_classes(values: np.ndarray, encoding: LabelMap) -> np.ndarray:
+    """Class indices of values of any shape, int16: 0..C-1, 255 for "ignore", −1 for a value that is not named.
 
     >>> values_to_classes(np.array([0, 7, 9]), LabelMap("index", {0: 0, 7: 1})).tolist()
     [0, 1, -1]
     """
     lookup = _lookup(encoding.kind, tuple(sorted(encoding.mapping.items())), encoding.tolerance)
-    return lookup(levels).astype(np.int16)
+    return lookup(values).astype(np.int16)
 
 
 @lru_cache(maxsize=8)
@@ -129,15 +129,15 @@ def _lookup(kind: str, mapping: tuple[tuple[int, int], ...], tolerance: int) -> 
 
 
 class _Table:
-    """Levels → class indices by a table of every level there can be; −1 for a level that is not mapped."""
+    """Values → class indices by a table of every value there can be; −1 for a value that is not mapped."""
 
     def __init__(self, mapping: tuple[tuple[int, int], ...], size: int, tolerance: int) -> None:
         keys, classes = (np.array(column, np.int64) for column in zip(*mapping, strict=True))
         self.table = np.full(size, -1, np.int16)
         if tolerance:
-            levels = np.arange(size)
-            near = np.searchsorted((keys[1:] + keys[:-1]) / 2, levels)
-            self.table[:] = np.where(np.abs(keys[near] - levels) <= tolerance, classes[near], -1)
+            values = np.arange(size)
+            near = np.searchsorted((keys[1:] + keys[:-1]) / 2, values)
+            self.table[:] = np.where(np.abs(keys[near] - values) <= tolerance, classes[near], -1)
         else:
             self.table[keys] = classes
         self._prepare_bytes()
@@ -147,7 +147,7 @@ class _Table:
         small = self.table[:256]
         known = np.flatnonzero(small >= 0)
         shifts = np.unique((small[known] - known) % 256)
-        # Most mappings are one shift, of levels without a gap: 1, 2, 3 → 0, 1, 2; or 255, 0, 1, 2 as they are.
+        # Most mappings are one shift, of values without a gap: 1, 2, 3 → 0, 1, 2; or 255, 0, 1, 2 as they are.
         first = known[~np.isin((known - 1) % 256, known)]
         self.run = (np.uint8(first[0]), np.uint8(shifts[0]), len(known)) if len(shifts) == len(first) == 1 else None
         # For all others Python's own table; what is not mapped becomes a value that no class has.
@@ -155,18 +155,18 @@ class _Table:
         self.unknown = unused[0] if unused else None
         self.small = np.where(small < 0, self.unknown or 0, small).astype(np.uint8).tobytes()
 
-    def __call__(self, levels: np.ndarray) -> np.ndarray:
-        """uint8 where every level is mapped, as far as that is seen at once; else int16."""
-        if levels.dtype == np.uint8 and levels.size:
+    def __call__(self, values: np.ndarray) -> np.ndarray:
+        """uint8 where every value is mapped, as far as that is seen at once; else int16."""
+        if values.dtype == np.uint8 and values.size:
             if self.run is not None:
                 first, shift, count = self.run
-                if (levels - first).max() < count:
-                    return levels + shift
+                if (values - first).max() < count:
+                    return values + shift
             elif self.unknown is not None:
-                mapped = bytearray(levels.tobytes()).translate(self.small)
+                mapped = bytearray(values.tobytes()).translate(self.small)
                 if self.unknown not in mapped:
-                    return np.frombuffer(mapped, np.uint8).reshape(levels.shape)
-        return self.table[levels]
+                    return np.frombuffer(mapped, np.uint8).reshape(values.shape)
+        return self.table[values]
 
 
 class _Nearest:
@@ -176,12 +176,12 @@ class _Nearest:
         colors, classes = zip(*mapping, strict=True)
         self.colors, self.classes, self.tolerance = _channels(np.array(colors)), np.array(classes), tolerance
 
-    def __call__(self, levels: np.ndarray) -> np.ndarray:
-        found, inverse = np.unique(levels, return_inverse=True)
+    def __call__(self, values: np.ndarray) -> np.ndarray:
+        found, inverse = np.unique(values, return_inverse=True)
         apart = np.abs(_channels(found)[:, None] - self.colors).max(2)
         nearest = apart.argmin(1)
         known = apart[np.arange(len(found)), nearest] <= self.tolerance
-        return np.where(known, self.classes[nearest], -1).astype(np.int16)[inverse].reshape(levels.shape)
+        return np.where(known, self.classes[nearest], -1).astype(np.int16)[inverse].reshape(values.shape)
 
 
 def _channels(colors: np.ndarray) -> np.ndarray:

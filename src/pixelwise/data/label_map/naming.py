@@ -1,4 +1,4 @@
-"""Names for the levels in masks: from a list beside them, from a person, or made up; and which levels are void."""
+"""Names for the values in masks: from a list beside them, from a person, or made up; and which values are void."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -10,15 +10,15 @@ from pixelwise.data.schema import FormatResult
 from pixelwise.errors import DataError
 
 MAX_UNNAMED = 100
-"""More levels than this, without a list of names, are taken for an image and not for a mask."""
+"""More values than this, without a list of names, are taken for an image and not for a mask."""
 
 
 _USUAL_VOID: dict[str, set[int]] = {"index": {255, 65535}, "rgb": {0xE0E0C0}, "alpha": set()}
-"""Levels that mean "ignore" wherever a list of classes leaves them out: VOC and Cityscapes began it."""
+"""Values that mean "ignore" wherever a list of classes leaves them out: VOC and Cityscapes began it."""
 
 
-SETTLE = "settle it by --mask-map LEVEL=CLASS …, --classes or --ignore"
-"""How a person says what a level means, for messages."""
+SETTLE = "settle it by --mask-map VALUE=CLASS …, --classes or --ignore"
+"""How a person says what a value means, for messages."""
 
 
 def example(survey: MaskValueCounts, kind: str) -> str:
@@ -35,79 +35,79 @@ def is_few(masks: int, survey: MaskValueCounts) -> bool:
     return masks <= max(1, FEW * survey.masks.total())
 
 
-def is_rare_value(levels: Sequence[int], kind: str, survey: MaskValueCounts) -> bool:
-    """Whether levels are in few masks alone."""
+def is_rare_value(values: Sequence[int], kind: str, survey: MaskValueCounts) -> bool:
+    """Whether values are in few masks alone."""
     shown = survey.shown_in.get(kind, Counter())
-    return is_few(sum(shown[level] for level in levels), survey)
+    return is_few(sum(shown[value] for value in values), survey)
 
 
 def name_values(
-    kind: str, levels: Sequence[int], layout: FormatResult, survey: MaskValueCounts, choices: LabelOptions
+    kind: str, values: Sequence[int], layout: FormatResult, survey: MaskValueCounts, choices: LabelOptions
 ) -> tuple[dict[int, str], set[int], list[str]]:
-    """Level → name, the levels that are void, and lines that say where names come from."""
+    """Value → name, the values that are void, and lines that say where names come from."""
     listed = layout.color_names if kind == "rgb" else layout.value_names
     if kind == "index" and layout.color_names and not listed:
-        listed = _by_palette(levels, layout.color_names, survey)
+        listed = _by_palette(values, layout.color_names, survey)
     if listed:
-        unknown = [level for level in levels if level not in listed]
+        unknown = [value for value in values if value not in listed]
         if unknown and set(unknown) <= _USUAL_VOID[kind]:
             listed = {**listed, **dict.fromkeys(unknown, "void")}
         elif unknown and not (choices.skip_bad and is_rare_value(unknown, kind, survey)):
             where = survey.example.get(kind, {}).get(unknown[0], "a mask")
-            shown = ", ".join(format_value(level, kind) for level in unknown[:5])
+            shown = ", ".join(format_value(value, kind) for value in unknown[:5])
             raise DataError(f"{where}: has {shown}, which the list of classes beside the masks does not name; {SETTLE}")
-        nameless = {level for level, name in listed.items() if is_ignore_name(name)}
-        names = {level: name for level, name in listed.items() if level not in nameless}
+        nameless = {value for value, name in listed.items() if is_ignore_name(name)}
+        names = {value: name for value, name in listed.items() if value not in nameless}
         if choices.classes:
             names, gone = select_classes(names, choices.classes)
             nameless |= gone
         return names, nameless, ["names: from the list beside the masks"]
     given = choices.classes or layout.listed
-    void = set() if kind == "rgb" else _void_levels(levels, bool(given), survey)
-    levels = [level for level in levels if level not in void]
+    void = set() if kind == "rgb" else _void_values(values, bool(given), survey)
+    values = [value for value in values if value not in void]
     if given:
-        named = _in_order(levels, given, kind, survey)
-        gone = {level for level, name in named.items() if is_ignore_name(name)}
+        named = _in_order(values, given, kind, survey)
+        gone = {value for value, name in named.items() if is_ignore_name(name)}
         where = "--classes" if choices.classes else "the list beside the masks"
-        kept = {level: name for level, name in named.items() if level not in gone}
+        kept = {value: name for value, name in named.items() if value not in gone}
         return kept, void | gone, [f"names: from {where}"]
-    if len(levels) > MAX_UNNAMED:
-        where = survey.example[kind][levels[len(levels) // 2]]
-        raise DataError(f"{where}: masks hold {len(levels)} different levels, as images do; {SETTLE}")
-    if len(levels) == 2 and levels[0] == 0:
-        return {levels[0]: "background", levels[1]: "foreground"}, void, []
-    made = {level: _default_name(level, kind) for level in levels}
+    if len(values) > MAX_UNNAMED:
+        where = survey.example[kind][values[len(values) // 2]]
+        raise DataError(f"{where}: masks hold {len(values)} different values, as images do; {SETTLE}")
+    if len(values) == 2 and values[0] == 0:
+        return {values[0]: "background", values[1]: "foreground"}, void, []
+    made = {value: _default_name(value, kind) for value in values}
     return made, void, ["names: no list of names was found; give them by --classes, or in the plan"]
 
 
-def _default_name(level: int, kind: str) -> str:
-    if level == 0:
+def _default_name(value: int, kind: str) -> str:
+    if value == 0:
         return "background"
-    return format_value(level, kind) if kind == "rgb" else f"class {level}"
+    return format_value(value, kind) if kind == "rgb" else f"class {value}"
 
 
-def _by_palette(levels: Sequence[int], color_names: Mapping[int, str], survey: MaskValueCounts) -> dict[int, str]:
+def _by_palette(values: Sequence[int], color_names: Mapping[int, str], survey: MaskValueCounts) -> dict[int, str]:
     """Palette index → the name of its color, where masks have a palette whose colors are listed."""
     found = {}
-    for level in levels:
-        colors = survey.colors.get(level)
+    for value in values:
+        colors = survey.colors.get(value)
         if colors is None:
             return {}
         if len(colors) > 1:
             shown = ", ".join(format_value(color, "rgb") for color in sorted(colors)[:3])
-            where = survey.example["index"][level]
-            raise DataError(f"{where}: palettes differ: {level} is {shown} in different masks; save masks as RGB")
+            where = survey.example["index"][value]
+            raise DataError(f"{where}: palettes differ: {value} is {shown} in different masks; save masks as RGB")
         (color,) = colors
         if color not in color_names:
             return {}
-        found[level] = color_names[color]
+        found[value] = color_names[color]
     return found
 
 
-def _void_levels(levels: Sequence[int], named: bool, survey: MaskValueCounts) -> set[int]:
+def _void_values(values: Sequence[int], named: bool, survey: MaskValueCounts) -> set[int]:
     """255 (or 65535) where it stands beside small class indices, as the usual mark of "ignore"."""
-    last = max(levels, default=0)
-    others = [level for level in levels if level != last]
+    last = max(values, default=0)
+    others = [value for value in values if value != last]
     if last not in (255, 65535) or not others or (len(others) == 1 and others[0] == 0):
         return set()
     if len(others) == 1 and not named:
@@ -117,16 +117,16 @@ def _void_levels(levels: Sequence[int], named: bool, survey: MaskValueCounts) ->
     return {last} if dense else set()
 
 
-def _in_order(levels: Sequence[int], names: Sequence[str], kind: str, survey: MaskValueCounts) -> dict[int, str]:
-    """Names for levels: by index where all levels are below their number, else one for one."""
-    if kind != "rgb" and levels and max(levels) < len(names):
+def _in_order(values: Sequence[int], names: Sequence[str], kind: str, survey: MaskValueCounts) -> dict[int, str]:
+    """Names for values: by index where all values are below their number, else one for one."""
+    if kind != "rgb" and values and max(values) < len(names):
         return dict(enumerate(names))
-    if len(levels) == len(names):
-        return dict(zip(levels, names, strict=True))
-    if kind != "rgb" and levels and max(levels) == len(names) and 0 in levels:
+    if len(values) == len(names):
+        return dict(zip(values, names, strict=True))
+    if kind != "rgb" and values and max(values) == len(names) and 0 in values:
         return {0: "background"} | dict(enumerate(names, start=1))
-    shown = ", ".join(format_value(level, kind) for level in levels[:20])
+    shown = ", ".join(format_value(value, kind) for value in values[:20])
     raise DataError(
         f"{example(survey, next(iter(survey.masks)))}: {len(names)} names ({', '.join(names[:20])}) do not fit the "
-        f"{len(levels)} levels in the masks ({shown}); settle it by --mask-map LEVEL=CLASS …"
+        f"{len(values)} values in the masks ({shown}); settle it by --mask-map VALUE=CLASS …"
     )

@@ -15,7 +15,7 @@ MAX_CLASSES = 254
 VOID_NAMES = frozenset(
     "void ignore ignored unlabelled unlabeled undefined unknown boundary dontcare don'tcare unclassified".split()  # noqa: SIM905
 )
-"""Names, without spaces, that say that a level is no class."""
+"""Names, without spaces, that say that a value is no class."""
 
 
 @dataclass(frozen=True)
@@ -25,9 +25,9 @@ class LabelOptions:
     Attributes:
         format: a name in FORMATS, or None to tell by the folder.
         classes: the classes' names. Where the data set names its classes: those to keep, the others becoming
-            "background" where there is such a class, else "ignore". Elsewhere: names for the levels found, in order.
-        ignore: levels to ignore, as written: "255", "#e0e0c0"; or names of classes.
-        mask_map: level as written (or, where the data set names its classes, a class) → class name, or "ignore":
+            "background" where there is such a class, else "ignore". Elsewhere: names for the values found, in order.
+        ignore: values to ignore, as written: "255", "#e0e0c0"; or names of classes.
+        mask_map: value as written (or, where the data set names its classes, a class) → class name, or "ignore":
             settles everything.
         skip_bad: leave out what cannot be used, with a note, instead of an error.
     """
@@ -44,7 +44,7 @@ class ResolvedLabels:
     """What masks mean.
 
     Attributes:
-        encoding: level → class index.
+        encoding: value → class index.
         classes: names in index order.
         palette: one (red, green, blue) in 0..255 a class.
         notes: lines that say what was worked out, and from what.
@@ -91,52 +91,52 @@ def apply_options(layout: FormatResult, choices: LabelOptions) -> ResolvedLabels
     first = {name: index for index, name in reversed(target.items()) if name is not None}
     mapping = dict(layout.encoding.mapping)
     if layout.encoding.kind != "multilabel":
-        mapping = {level: sources[each] if each != IGNORE_INDEX else each for level, each in mapping.items()}
+        mapping = {value: sources[each] if each != IGNORE_INDEX else each for value, each in mapping.items()}
     colors = tuple(palette[first[name]] for name in order)
     return ResolvedLabels(replace(layout.encoding, mapping=mapping), tuple(order), colors, (), sources)
 
 
 def _sources(text: str, layout: FormatResult) -> list[int]:
-    """The layout's classes that a word of --mask-map or --ignore is about: a class by name, or those of a level."""
+    """The layout's classes that a word of --mask-map or --ignore is about: a class by name, or those of a value."""
     assert layout.encoding is not None
     if text in layout.classes:
         return [layout.classes.index(text)]
     if layout.encoding.kind in ("polygons", "multilabel"):
         raise ConfigError(unknown_name("class", text, layout.classes))
-    level = parse_level(text, layout.encoding.kind)
-    index = layout.encoding.mapping.get(level)
+    value = parse_value(text, layout.encoding.kind)
+    index = layout.encoding.mapping.get(value)
     if index is None or index == IGNORE_INDEX:
         known = [format_value(each, layout.encoding.kind) for each in layout.encoding.mapping]
-        raise ConfigError(unknown_name("level", text, known))
+        raise ConfigError(unknown_name("value", text, known))
     return [index]
 
 
 def select_classes(names: Mapping[int, str], wanted: Sequence[str]) -> tuple[dict[int, str], set[int]]:
-    """Of named levels those of the wanted classes; the others are background, or void where there is none."""
+    """Of named values those of the wanted classes; the others are background, or void where there is none."""
     for name in wanted:
         if name not in names.values():
             raise ConfigError(unknown_name("class", name, dict.fromkeys(names.values())))
     rest = next((name for name in names.values() if name == "background"), None)
     order = list(wanted) if rest is None or rest in wanted else [rest, *wanted]
-    kept = {level: name if name in order else rest for level, name in names.items()}
-    named = {level: name for level, name in kept.items() if name is not None}
+    kept = {value: name if name in order else rest for value, name in names.items()}
+    named = {value: name for value, name in kept.items() if name is not None}
     return (
         dict(sorted(named.items(), key=lambda item: order.index(item[1]))),
-        {level for level, name in kept.items() if name is None},
+        {value for value, name in kept.items() if name is None},
     )
 
 
-def parse_level(text: str, kind: str) -> int:
-    """A level as a person writes it."""
+def parse_value(text: str, kind: str) -> int:
+    """A value as a person writes it."""
     try:
         return int(text.removeprefix("#"), 16) if kind == "rgb" or text.startswith("#") else int(text)
     except ValueError:
         example = "#ff0000" if kind == "rgb" else "255"
-        raise ConfigError(f"'{text}' is no level of these masks; write it like {example}") from None
+        raise ConfigError(f"'{text}' is no value of these masks; write it like {example}") from None
 
 
 def is_ignore_name(name: str) -> bool:
-    """Whether a name says that a level is no class, however it is spelt.
+    """Whether a name says that a value is no class, however it is spelt.
 
     >>> is_ignore_name("Dont-Care"), is_ignore_name("cat")
     (True, False)

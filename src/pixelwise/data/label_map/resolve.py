@@ -1,4 +1,4 @@
-"""What the levels in masks mean: worked out from all masks together, or settled by a person; never guessed silently."""
+"""What the values in masks mean: worked out from all masks together, or settled by a person; never guessed silently."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -11,7 +11,7 @@ from pixelwise.data.label_map.options import (
     ResolvedLabels,
     apply_options,
     is_ignore_name,
-    parse_level,
+    parse_value,
 )
 from pixelwise.data.label_map.value_counts import MaskValueCounts
 from pixelwise.data.schema import FormatResult, LabelMap
@@ -19,7 +19,7 @@ from pixelwise.errors import ConfigError, DataError
 from pixelwise.palette import IGNORE_INDEX, default_palette
 
 NOISE = 64
-"""How far from 0 and 255 the levels of a two-level mask may lie that was saved as JPEG or resized a little."""
+"""How far from 0 and 255 the values of a two-value mask may lie that was saved as JPEG or resized a little."""
 
 
 COLOR_NOISE = 48
@@ -45,7 +45,7 @@ def resolve_labels(layout: FormatResult, survey: MaskValueCounts, choices: Label
     if layout.encoding is not None and layout.encoding.kind == "multilabel":
         said = {text: name for text, name in choices.mask_map if text not in layout.classes}
         encoding, note = (
-            _said_levels(said, survey, choices.skip_bad) if said else _two_levels(survey, "a class's own mask")
+            _said_values(said, survey, choices.skip_bad) if said else _two_values(survey, "a class's own mask")
         )
         settled = replace(layout, encoding=LabelMap("multilabel", *encoding))
         renamed = tuple(pair for pair in choices.mask_map if pair[0] in layout.classes)
@@ -54,15 +54,15 @@ def resolve_labels(layout: FormatResult, survey: MaskValueCounts, choices: Label
     kind = _kind(survey, choices)
     if choices.mask_map:
         return _mapped(kind, survey, choices)
-    levels = _levels(kind, survey)
-    ignored = {level for text in choices.ignore for level in _parse_levels(text, kind, survey)}
+    values = _values(kind, survey)
+    ignored = {value for text in choices.ignore for value in _parse_values(text, kind, survey)}
     if kind != "rgb":
-        noisy = _noisy_pair(levels, survey) if not (layout.value_names or layout.listed) else None
+        noisy = _noisy_pair(values, survey) if not (layout.value_names or layout.listed) else None
         if noisy is not None:
             return _named(kind, noisy, layout, survey, choices, ignored, tolerance=NOISE)
-    elif survey.lossy or len(levels) > MAX_CLASSES:
-        return _noisy_colors(levels, layout, survey, choices, ignored)
-    return _named(kind, levels, layout, survey, choices, ignored, tolerance=0)
+    elif survey.lossy or len(values) > MAX_CLASSES:
+        return _noisy_colors(values, layout, survey, choices, ignored)
+    return _named(kind, values, layout, survey, choices, ignored, tolerance=0)
 
 
 def _kind(survey: MaskValueCounts, choices: LabelOptions) -> str:
@@ -79,54 +79,54 @@ def _kind(survey: MaskValueCounts, choices: LabelOptions) -> str:
     raise DataError(f"masks are of several kinds: {shown}; save all in one way")
 
 
-def _levels(kind: str, survey: MaskValueCounts) -> dict[int, int]:
-    """Level → pixels, over all masks; grays among colors as colors."""
-    levels = dict(survey.pixels.get(kind, {}))
+def _values(kind: str, survey: MaskValueCounts) -> dict[int, int]:
+    """Value → pixels, over all masks; grays among colors as colors."""
+    values = dict(survey.pixels.get(kind, {}))
     if kind == "rgb":
         for gray, pixels in survey.pixels.get("index", {}).items():
-            levels[gray * 0x010101] = levels.get(gray * 0x010101, 0) + pixels
-    return dict(sorted(levels.items()))
+            values[gray * 0x010101] = values.get(gray * 0x010101, 0) + pixels
+    return dict(sorted(values.items()))
 
 
-def _parse_levels(text: str, kind: str, survey: MaskValueCounts) -> list[int]:
-    """The levels that a person means: of masks with a palette, a color means the indices that it stands at."""
+def _parse_values(text: str, kind: str, survey: MaskValueCounts) -> list[int]:
+    """The values that a person means: of masks with a palette, a color means the indices that it stands at."""
     if kind == "index" and text.startswith("#") and survey.colors:
-        color = parse_level(text, "rgb")
+        color = parse_value(text, "rgb")
         found = [index for index, colors in survey.colors.items() if color in colors]
         if not found:
             raise ConfigError(f"{text}: no mask has this color in its palette")
         return found
-    return [parse_level(text, kind)]
+    return [parse_value(text, kind)]
 
 
-def _noisy_pair(levels: Mapping[int, int], survey: MaskValueCounts) -> dict[int, int] | None:
-    """0 and 255 with their pixels, where all other levels are noise around them; None where they are not noise."""
-    if set(levels) <= {0, 255}:
+def _noisy_pair(values: Mapping[int, int], survey: MaskValueCounts) -> dict[int, int] | None:
+    """0 and 255 with their pixels, where all other values are noise around them; None where they are not noise."""
+    if set(values) <= {0, 255}:
         return None
-    near = all(level <= NOISE or 255 - NOISE <= level <= 255 for level in levels)
-    both = any(0 < level <= NOISE for level in levels) and any(255 - NOISE <= level < 255 for level in levels)
-    if near and (both or survey.lossy) and max(levels) > NOISE:
-        low = sum(pixels for level, pixels in levels.items() if level <= NOISE)
-        return {0: low, 255: sum(levels.values()) - low}
+    near = all(value <= NOISE or 255 - NOISE <= value <= 255 for value in values)
+    both = any(0 < value <= NOISE for value in values) and any(255 - NOISE <= value < 255 for value in values)
+    if near and (both or survey.lossy) and max(values) > NOISE:
+        low = sum(pixels for value, pixels in values.items() if value <= NOISE)
+        return {0: low, 255: sum(values.values()) - low}
     if survey.lossy:
         raise DataError(
             f"{survey.lossy_example}: a mask saved as JPEG or lossy WebP, with more than noise around 0 and 255 "
-            f"({len(levels)} levels in all masks together); save masks as PNG, or {SETTLE}"
+            f"({len(values)} values in all masks together); save masks as PNG, or {SETTLE}"
         )
     return None
 
 
 def _noisy_colors(
-    levels: Mapping[int, int], layout: FormatResult, survey: MaskValueCounts, choices: LabelOptions, ignored: set[int]
+    values: Mapping[int, int], layout: FormatResult, survey: MaskValueCounts, choices: LabelOptions, ignored: set[int]
 ) -> ResolvedLabels:
     where = survey.lossy_example or example(survey, "rgb")
     if not layout.color_names:
         raise DataError(
-            f"{where}: masks have {len(levels)} colors together, as images or masks saved as JPEG do; save masks "
+            f"{where}: masks have {len(values)} colors together, as images or masks saved as JPEG do; save masks "
             f"as PNG, list the colors in a class_dict.csv (name,r,g,b), or {SETTLE}"
         )
-    far = [level for level in levels if _apart(level, layout.color_names) > COLOR_NOISE]
-    if sum(levels[level] for level in far) > 0:
+    far = [value for value in values if _apart(value, layout.color_names) > COLOR_NOISE]
+    if sum(values[value] for value in far) > 0:
         raise DataError(
             f"{where}: the color {format_value(far[0], 'colors')} is near none of the listed ones; {SETTLE}"
         )
@@ -139,91 +139,92 @@ def _apart(color: int, others: Iterable[int]) -> int:
     return min(max(abs((color >> shift & 255) - (each >> shift & 255)) for shift in (0, 8, 16)) for each in others)
 
 
-def _two_levels(survey: MaskValueCounts, what: str) -> tuple[tuple[dict[int, int], int], str]:
+def _two_values(survey: MaskValueCounts, what: str) -> tuple[tuple[dict[int, int], int], str]:
     """The mapping and tolerance of masks that say absent or present, and a line that tells it."""
-    levels = _levels("index", survey)
+    values = _values("index", survey)
     if set(survey.masks) != {"index"}:
-        raise DataError(f"{example(survey, next(iter(survey.masks)))}: {what} must be gray, with two levels")
-    if _noisy_pair(levels, survey):
+        raise DataError(f"{example(survey, next(iter(survey.masks)))}: {what} must be gray, with two values")
+    if _noisy_pair(values, survey):
         return ({0: 0, 255: 1}, NOISE), "masks: about 0 → absent, about 255 → present"
-    if len(levels) == 3 and {0, 255} < set(levels):
-        middle = next(level for level in levels if level not in (0, 255))
+    if len(values) == 3 and {0, 255} < set(values):
+        middle = next(value for value in values if value not in (0, 255))
         return ({0: 0, middle: 1, 255: IGNORE_INDEX}, 0), f"masks: 0 → absent, {middle} → present, 255 → ignore"
-    if len(levels) != 2 or 0 not in levels:
-        shown = ", ".join(map(str, list(levels)[:6]))
-        raise DataError(f"{example(survey, 'values')}: {what} must hold 0 and one other level; found {shown}")
-    present = max(levels)
+    if len(values) != 2 or 0 not in values:
+        shown = ", ".join(map(str, list(values)[:6]))
+        raise DataError(f"{example(survey, 'values')}: {what} must hold 0 and one other value; found {shown}")
+    present = max(values)
     return ({0: 0, present: 1}, 0), f"masks: 0 → absent, {present} → present"
 
 
-_LAYER_LEVELS = {"absent": 0, "present": 1, "ignore": IGNORE_INDEX}
+_LAYER_VALUES = {"absent": 0, "present": 1, "ignore": IGNORE_INDEX}
 
 
-def _said_levels(
+def _said_values(
     said: Mapping[str, str], survey: MaskValueCounts, skip_bad: bool
 ) -> tuple[tuple[dict[int, int], int], str]:
-    """`_two_levels` where a person says it: level → absent, present or ignore."""
+    """`_two_values` where a person says it: value → absent, present or ignore."""
     for text, name in said.items():
-        if name not in _LAYER_LEVELS:
+        if name not in _LAYER_VALUES:
             raise ConfigError(
-                f"--mask-map {text}={name}: there is one mask a class here; say LEVEL=absent, LEVEL=present or "
-                "LEVEL=ignore, or give a class another name by CLASS=NAME"
+                f"--mask-map {text}={name}: there is one mask a class here; say VALUE=absent, VALUE=present or "
+                "VALUE=ignore, or give a class another name by CLASS=NAME"
             )
-    mapping = {parse_level(text, "index"): _LAYER_LEVELS[name] for text, name in said.items()}
-    _check_named(mapping, _levels("index", survey), "index", survey, skip_bad)
+    mapping = {parse_value(text, "index"): _LAYER_VALUES[name] for text, name in said.items()}
+    _check_named(mapping, _values("index", survey), "index", survey, skip_bad)
     return (mapping, 127 if survey.lossy else 0), f"masks: {', '.join(f'{a} → {b}' for a, b in said.items())}"
 
 
 def _check_named(
-    named: Mapping[int, object], levels: Mapping[int, int], kind: str, survey: MaskValueCounts, skip_bad: bool
+    named: Mapping[int, object], values: Mapping[int, int], kind: str, survey: MaskValueCounts, skip_bad: bool
 ) -> None:
-    """Raise DataError for a level that --mask-map leaves out; those of lossy masks are near one that it names."""
-    unknown = [level for level in levels if level not in named]
+    """Raise DataError for a value that --mask-map leaves out; those of lossy masks are near one that it names."""
+    unknown = [value for value in values if value not in named]
     if unknown and not survey.lossy and not (skip_bad and is_rare_value(unknown, kind, survey)):
         where = survey.example.get(kind, {}).get(unknown[0], "a mask")
-        shown = ", ".join(format_value(level, kind) for level in unknown[:8])
+        shown = ", ".join(format_value(value, kind) for value in unknown[:8])
         raise DataError(
             f"{where}: has {shown}, which --mask-map does not name; add {format_value(unknown[0], kind)}=CLASS"
         )
 
 
 def _named(
-    kind: str, levels: Mapping[int, int], layout: FormatResult, survey: MaskValueCounts, choices: LabelOptions, ignored: set[int],
+    kind: str, values: Mapping[int, int], layout: FormatResult, survey: MaskValueCounts, choices: LabelOptions,
+    ignored: set[int],
     tolerance: int,
 ) -> ResolvedLabels:  # fmt: skip
-    """The meaning of levels that are exact: each is a class, or void."""
-    strange = ignored - set(levels)
+    """The meaning of values that are exact: each is a class, or void."""
+    strange = ignored - set(values)
     if strange:
-        found = ", ".join(format_value(level, kind) for level in list(levels)[:12])
-        raise ConfigError(f"--ignore {format_value(min(strange), kind)}: no mask has this level; found {found}")
-    names, void, why = name_values(kind, [level for level in levels if level not in ignored], layout, survey, choices)
+        found = ", ".join(format_value(value, kind) for value in list(values)[:12])
+        raise ConfigError(f"--ignore {format_value(min(strange), kind)}: no mask has this value; found {found}")
+    names, void, why = name_values(kind, [value for value in values if value not in ignored], layout, survey, choices)
     void |= ignored
     if len(names) > MAX_CLASSES:
         raise DataError(f"{len(names)} classes are more than the {MAX_CLASSES} there may be")
     if len(names) < 2:
-        only = ", ".join(format_value(level, kind) for level in levels)
+        only = ", ".join(format_value(value, kind) for value in values)
         raise DataError(
             f"{example(survey, next(iter(survey.masks)))}: masks hold nothing but {only}, which makes one class, "
             f"and there must be two at least; {SETTLE}"
         )
     order = list(dict.fromkeys(names.values()))
-    mapping = {level: order.index(name) for level, name in names.items()} | dict.fromkeys(sorted(void), IGNORE_INDEX)
+    mapping = {value: order.index(name) for value, name in names.items()} | dict.fromkeys(sorted(void), IGNORE_INDEX)
     about = "about " if tolerance else ""
-    shown = [f"{about}{format_value(level, kind)} → {name}" for level, name in names.items()]
-    shown += [f"{about}{format_value(level, kind)} → ignore" for level in sorted(void)]
+    shown = [f"{about}{format_value(value, kind)} → {name}" for value, name in names.items()]
+    shown += [f"{about}{format_value(value, kind)} → ignore" for value in sorted(void)]
     note = f"masks ({kind}): {', '.join(shown[:40])}{' …' if len(shown) > 40 else ''}"
-    palette = _palette(kind, {name: level for level, name in reversed(names.items())}, order, survey)
+    palette = _palette(kind, {name: value for value, name in reversed(names.items())}, order, survey)
     return ResolvedLabels(LabelMap(kind, mapping, tolerance), tuple(order), palette, (note, *why))  # type: ignore[arg-type]
 
 
 def _mapped(kind: str, survey: MaskValueCounts, choices: LabelOptions) -> ResolvedLabels:
-    """The meaning that --mask-map gives; every level must be in it, or near one of its levels where masks are lossy."""
+    """The meaning that --mask-map gives; every value must be in it, or near one of its values where masks are lossy."""
     pairs = (*choices.mask_map, *((text, "ignore") for text in choices.ignore))
-    wanted = {level: name for text, name in pairs for level in _parse_levels(text, kind, survey)}
-    # Levels that were made by a JPEG, or by resizing, stand for the nearest one that is named.
+    wanted = {value: name for text, name in pairs for value in _parse_values(text, kind, survey)}
+    # Values that were made by a JPEG, or by resizing, stand for the nearest one that is named.
     tolerance = 127 if survey.lossy else 0
-    _check_named(wanted, _levels(kind, survey), kind, survey, choices.skip_bad)
-    names = {level: name for level, name in wanted.items() if not is_ignore_name(name)}
+    _check_named(wanted, _values(kind, survey), kind, survey, choices.skip_bad)
+    names = {value: name for value, name in wanted.items() if not is_ignore_name(name)}
     order = list(dict.fromkeys(names.values()))
     if choices.classes:
         if sorted(choices.classes) != sorted(order):
@@ -231,20 +232,20 @@ def _mapped(kind: str, survey: MaskValueCounts, choices: LabelOptions) -> Resolv
         order = list(choices.classes)
     if not 2 <= len(order) <= MAX_CLASSES:
         raise ConfigError(f"--mask-map names {len(order)} classes; there must be 2 to {MAX_CLASSES}")
-    mapping = {level: order.index(names[level]) if level in names else IGNORE_INDEX for level in wanted}
-    shown = ", ".join(f"{format_value(level, kind)} → {name}" for level, name in wanted.items())
-    palette = _palette(kind, {name: level for level, name in reversed(names.items())}, order, survey)
+    mapping = {value: order.index(names[value]) if value in names else IGNORE_INDEX for value in wanted}
+    shown = ", ".join(f"{format_value(value, kind)} → {name}" for value, name in wanted.items())
+    palette = _palette(kind, {name: value for value, name in reversed(names.items())}, order, survey)
     return ResolvedLabels(LabelMap(kind, mapping, tolerance), tuple(order), palette, (f"masks ({kind}): {shown}",))  # type: ignore[arg-type]
 
 
 def _palette(
-    kind: str, level_of: Mapping[str, int], order: Sequence[str], survey: MaskValueCounts
+    kind: str, value_of: Mapping[str, int], order: Sequence[str], survey: MaskValueCounts
 ) -> tuple[tuple[int, int, int], ...]:
     """The masks' own colors where they have some for every class, all different; else ours."""
     if kind == "rgb":
-        found = [level_of[name] for name in order]
-    elif kind == "index" and all(level_of[name] in survey.colors for name in order):
-        found = [survey.colors[level_of[name]].most_common(1)[0][0] for name in order]
+        found = [value_of[name] for name in order]
+    elif kind == "index" and all(value_of[name] in survey.colors for name in order):
+        found = [survey.colors[value_of[name]].most_common(1)[0][0] for name in order]
     else:
         return default_palette(len(order))
     if len(set(found)) < len(found) or all(color in (0, 0x010101, 0x020202) for color in found):

@@ -1,4 +1,4 @@
-"""What mask images hold, before anyone knows what it means: levels, counted."""
+"""What mask images hold, before anyone knows what it means: values, counted."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -15,15 +15,15 @@ from pixelwise.errors import DataError
 from pixelwise.runtime.progress import Progress, no_progress
 from pixelwise.runtime.threads import prefetch_map
 
-LevelKind = Literal["index", "rgb", "alpha"]
+ValueKind = Literal["index", "rgb", "alpha"]
 
 
 MANY = 1024
-"""More levels than this are not told apart: such an image is an image, or a mask saved as JPEG."""
+"""More values than this are not told apart: such an image is an image, or a mask saved as JPEG."""
 
 
-MAX_LEVELS = 1 << 17
-"""Levels that a survey keeps count of in all; 16-bit masks can have half as many."""
+MAX_VALUES = 1 << 17
+"""Values that a survey keeps count of in all; 16-bit masks can have half as many."""
 
 
 @dataclass(frozen=True)
@@ -31,18 +31,18 @@ class MaskStats:
     """What one mask holds.
 
     Attributes:
-        kind: which kind of levels the image itself suggests (see `LabelMap`): "rgb" where it has colors,
+        kind: which kind of values the image itself suggests (see `LabelMap`): "rgb" where it has colors,
             "alpha" where only its opacity varies, else "index".
-        levels: level → number of pixels, the `MANY` commonest at most; of shapes and layers, class index → pixels.
-        all_levels: how many different levels there are.
-        colors: palette index → 0xRRGGBB of the levels present, where the image has a palette.
+        values: value → number of pixels, the `MANY` commonest at most; of shapes and layers, class index → pixels.
+        all_values: how many different values there are.
+        colors: palette index → 0xRRGGBB of the values present, where the image has a palette.
         lossy: whether it was saved as JPEG or lossy WebP.
         size: (height, width).
     """
 
-    kind: LevelKind
-    levels: Mapping[int, int]
-    all_levels: int
+    kind: ValueKind
+    values: Mapping[int, int]
+    all_values: int
     size: tuple[int, int]
     colors: Mapping[int, int] = field(default_factory=dict)
     lossy: bool = False
@@ -54,10 +54,10 @@ class MaskValueCounts:
 
     Attributes:
         masks: kind → number of masks that suggest it.
-        pixels, shown_in, example: kind → level → how many pixels, in how many masks, and one file that has it.
+        pixels, shown_in, example: kind → value → how many pixels, in how many masks, and one file that has it.
         colors: palette index → its color (0xRRGGBB) and in how many masks: more than one where palettes differ.
         lossy: how many masks are lossy; `lossy_example` names one.
-        most_levels: the most levels in one mask.
+        most_values: the most values in one mask.
     """
 
     masks: Counter[str] = field(default_factory=Counter)
@@ -67,7 +67,7 @@ class MaskValueCounts:
     colors: dict[int, Counter[int]] = field(default_factory=dict)
     lossy: int = 0
     lossy_example: str = ""
-    most_levels: int = 0
+    most_values: int = 0
 
     def add(self, mask: MaskSource, look: MaskStats) -> None:
         """Count one more mask."""
@@ -75,13 +75,13 @@ class MaskValueCounts:
         self.masks[look.kind] += 1
         pixels, shown = self.pixels.setdefault(look.kind, Counter()), self.shown_in.setdefault(look.kind, Counter())
         examples = self.example.setdefault(look.kind, {})
-        for level, count in look.levels.items():
-            if level in pixels or len(pixels) < MAX_LEVELS:
-                pixels[level] += count
-                shown[level] += 1
+        for value, count in look.values.items():
+            if value in pixels or len(pixels) < MAX_VALUES:
+                pixels[value] += count
+                shown[value] += 1
                 # The first by name, so that the order in which masks are looked at does not matter.
-                examples[level] = min(examples.get(level, name), name)
-        self.most_levels = max(self.most_levels, look.all_levels)
+                examples[value] = min(examples.get(value, name), name)
+        self.most_values = max(self.most_values, look.all_values)
         for index, color in look.colors.items():
             self.colors.setdefault(index, Counter())[color] += 1
         if look.lossy:
@@ -92,7 +92,7 @@ class MaskValueCounts:
 def mask_stats(mask: MaskSource, size: tuple[int, int] | None = None) -> MaskStats:
     """What one mask holds; `size` is the image's (height, width), which shapes need. DataError where unreadable.
 
-    Of layers the looks at all images are added up: kind "index", the levels of all of them.
+    Of layers the looks at all images are added up: kind "index", the values of all of them.
     """
     if isinstance(mask, PolygonMask):
         drawn = read_mask(mask, LabelMap("polygons"), size)
@@ -108,7 +108,7 @@ def merge_stats(looks: Sequence[MaskStats], size: tuple[int, int]) -> MaskStats:
         return MaskStats("index", {}, 0, size)
     total: Counter[int] = Counter()
     for look in looks:
-        total.update(look.levels)
+        total.update(look.values)
     kinds = Counter(look.kind for look in looks)
     return MaskStats(
         kinds.most_common(1)[0][0], total, len(total), looks[0].size, lossy=any(look.lossy for look in looks)
@@ -119,13 +119,13 @@ def look_at_image(image: Image.Image) -> MaskStats:
     """What an open image of a mask holds."""
     lossy = image.format in ("JPEG", "MPO") or (image.format == "WEBP" and not _lossless(image))
     kind = _kind_of(image)
-    levels = mask_values(image, kind)
-    counts, found = _count(levels)
+    values = mask_values(image, kind)
+    counts, found = _count(values)
     colors: dict[int, int] = {}
     if image.mode == "P" and kind == "index":
         table = np.array(image.getpalette("RGB") or [], np.int64).reshape(-1, 3)
         colors = {index: int(table[index] @ (65536, 256, 1)) for index in counts if 0 <= index < len(table)}
-    return MaskStats(kind, counts, found, (levels.shape[0], levels.shape[1]), colors, lossy)
+    return MaskStats(kind, counts, found, (values.shape[0], values.shape[1]), colors, lossy)
 
 
 def _lossless(image: Image.Image) -> bool:
@@ -140,8 +140,8 @@ def _lossless(image: Image.Image) -> bool:
     return b"VP8L" in head
 
 
-def _kind_of(image: Image.Image) -> LevelKind:
-    """Which kind of levels an image suggests."""
+def _kind_of(image: Image.Image) -> ValueKind:
+    """Which kind of values an image suggests."""
     bands = image.getbands()
     if "A" in bands:
         opacity = np.asarray(image.getchannel("A"))
@@ -154,14 +154,14 @@ def _kind_of(image: Image.Image) -> LevelKind:
     return "index" if np.array_equal(red, green) and np.array_equal(red, blue) else "rgb"
 
 
-def _count(levels: np.ndarray) -> tuple[dict[int, int], int]:
-    """Level → pixels, the `MANY` commonest; and how many levels there are."""
-    if levels.dtype == np.uint8:
-        counts = np.bincount(levels.ravel(), minlength=256)
+def _count(values: np.ndarray) -> tuple[dict[int, int], int]:
+    """Value → pixels, the `MANY` commonest; and how many values there are."""
+    if values.dtype == np.uint8:
+        counts = np.bincount(values.ravel(), minlength=256)
         present = counts.nonzero()[0]
         counts = counts[present]
     else:
-        present, counts = np.unique(levels, return_counts=True)
+        present, counts = np.unique(values, return_counts=True)
     kept = np.argsort(-counts, kind="stable")[:MANY]
     return {int(present[each]): int(counts[each]) for each in sorted(kept)}, len(present)
 

@@ -25,13 +25,13 @@ class Sample:
     mask: np.ndarray
 
 
-def draw_scenes(names: Sequence[str], levels: Sequence[int]) -> list[Sample]:
-    """Six tiny scenes: three in train, one in val, two in test; a pixel of any of the levels is as likely."""
+def draw_scenes(names: Sequence[str], values: Sequence[int]) -> list[Sample]:
+    """Six tiny scenes: three in train, one in val, two in test; a pixel of any of the values is as likely."""
     random = np.random.default_rng(0)
     scenes = []
     for index, (name, split) in enumerate(zip(names, ("train", "train", "train", "val", "test", "test"), strict=True)):
         image = random.integers(0, 256, (9, 12 + index, 3), np.uint8)
-        scenes.append(Sample(name, split, image, random.choice(np.array(levels, np.uint8), image.shape[:2])))
+        scenes.append(Sample(name, split, image, random.choice(np.array(values, np.uint8), image.shape[:2])))
     return scenes
 
 
@@ -56,7 +56,7 @@ def save(path: Path, pixels: np.ndarray, palette: Sequence[Sequence[int]] = ()) 
     path.parent.mkdir(parents=True, exist_ok=True)
     image = Image.fromarray(pixels)
     if palette:
-        image.putpalette([level for color in palette for level in color])
+        image.putpalette([value for color in palette for value in color])
     image.save(path, **({"lossless": True} if path.suffix == ".webp" else {}))
 
 
@@ -76,11 +76,11 @@ def in_colors(mask: np.ndarray, count: int) -> np.ndarray:
     return table[mask]
 
 
-def mapped(mask: np.ndarray, levels: dict[int, int]) -> np.ndarray:
-    """A mask with other levels."""
+def mapped(mask: np.ndarray, values: dict[int, int]) -> np.ndarray:
+    """A mask with other values."""
     table = np.zeros(256, np.uint8)
-    for index, level in levels.items():
-        table[index] = level
+    for index, value in values.items():
+        table[index] = value
     return table[mask]
 
 
@@ -101,7 +101,7 @@ def write_carvana(folder: Path, samples: Sequence[Sample], classes: Sequence[str
         Image.fromarray(sample.image).save(image, "PNG")
         mask = folder / "train_masks" / f"{sample.name}_mask.gif"
         mask.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(sample.mask).save(mask, optimize=False)  # else Pillow numbers the levels anew
+        Image.fromarray(sample.mask).save(mask, optimize=False)  # else Pillow numbers the values anew
 
 
 def write_voc(folder: Path, samples: Sequence[Sample], classes: Sequence[str]) -> None:
@@ -132,11 +132,11 @@ LABEL_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 3
 
 
 def write_cityscapes(folder: Path, samples: Sequence[Sample], classes: Sequence[str]) -> None:
-    levels = dict(enumerate(LABEL_IDS)) | {IGNORE_INDEX: 3}
+    values = dict(enumerate(LABEL_IDS)) | {IGNORE_INDEX: 3}
     for index, sample in enumerate(samples):
         place, name = f"{sample.split}/aachen", f"aachen_{index:06}_000019"
         save(folder / "leftImg8bit" / place / f"{name}_leftImg8bit.png", sample.image)
-        save(folder / "gtFine" / place / f"{name}_gtFine_labelIds.png", mapped(sample.mask, levels))
+        save(folder / "gtFine" / place / f"{name}_gtFine_labelIds.png", mapped(sample.mask, values))
         save(folder / "gtFine" / place / f"{name}_gtFine_color.png", in_colors(sample.mask, len(classes)))
         save(folder / "gtFine" / place / f"{name}_gtFine_instanceIds.png", sample.mask.astype(np.uint16))
         lines(folder / "gtFine" / place / f"{name}_gtFine_polygons.json", ["{}"])
@@ -151,11 +151,11 @@ def write_cityscapes_train_ids(folder: Path, samples: Sequence[Sample], classes:
 
 def write_ade20k(folder: Path, samples: Sequence[Sample], classes: Sequence[str]) -> None:
     """Splits are training and validation alone: what is for testing is in validation."""
-    levels = {index: index + 1 for index in range(len(classes))} | {IGNORE_INDEX: 0}
+    values = {index: index + 1 for index in range(len(classes))} | {IGNORE_INDEX: 0}
     for sample in samples:
         split = "training" if sample.split == "train" else "validation"
         save(folder / "images" / split / f"{sample.name}.png", sample.image)
-        save(folder / "annotations" / split / f"{sample.name}.png", mapped(sample.mask, levels))
+        save(folder / "annotations" / split / f"{sample.name}.png", mapped(sample.mask, values))
     rows = [f"{index + 1}\t0.1\t10\t10\t0\t{name}, thing" for index, name in enumerate(classes)]
     lines(folder / "objectInfo150.txt", ["Idx\tRatio\tTrain\tVal\tStuff\tName", *rows])
 
