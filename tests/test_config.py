@@ -17,7 +17,7 @@ from pixelwise.models.decoders import DECODERS
 def refused(**settings: Any) -> str:
     """The one line that these settings get."""
     with pytest.raises(ConfigError) as error:
-        Config.of(**settings)
+        Config.from_preset(**settings)
     text = str(error.value)
     assert "\n" not in text
     return text
@@ -28,7 +28,7 @@ def refused(**settings: Any) -> str:
 
 def test_the_tutorials_preset_is_the_tutorial() -> None:
     """https://www.tensorflow.org/tutorials/images/segmentation, value for value."""
-    config = Config.of("tutorial")
+    config = Config.from_preset("tutorial")
     assert config.preset == "tutorial"
     # Data: 128x128, a left-right flip, a fifth of the test split for validation (VAL_SUBSPLITS = 5).
     assert (config.size, config.augment) == (128, "flip")
@@ -52,8 +52,8 @@ def test_the_tutorials_preset_is_the_tutorial() -> None:
 
 
 def test_the_default_preset_is_ours() -> None:
-    config = Config.of()
-    assert config == Config() == Config.of("default")
+    config = Config.from_preset()
+    assert config == Config() == Config.from_preset("default")
     assert (config.validation_from, config.validation_fraction) == ("train", 0.15)
     assert (config.encoder, config.encoder_weights) == ("tf_efficientnet_lite0", "embedded")
     assert (config.pixels, config.padding, config.layers) == ("encoder", "native", None)
@@ -64,9 +64,9 @@ def test_the_default_preset_is_ours() -> None:
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_presets_settings_are_settings_and_given_ones_go_first(name: str) -> None:
     assert set(PRESETS[name]) < set(Config.model_fields)
-    base = Config.of(name)
+    base = Config.from_preset(name)
     assert all(getattr(base, key) == value for key, value in PRESETS[name].items())
-    changed = Config.of(name, epochs=7, lr=0.5, augment="none")
+    changed = Config.from_preset(name, epochs=7, lr=0.5, augment="none")
     assert changed == base.model_copy(update={"epochs": 7, "lr": 0.5, "augment": "none"})
 
 
@@ -81,32 +81,36 @@ def test_an_unknown_preset_lists_the_choices() -> None:
 
 def test_another_encoder_starts_from_its_own_layers_and_weights() -> None:
     """The tutorial's layer names are MobileNetV2's, and a package's weights are one encoder's."""
-    config = Config.of("tutorial", encoder="resnet18")
+    config = Config.from_preset("tutorial", encoder="resnet18")
     assert (config.layers, config.encoder_weights) == (None, "hub")
     assert (config.padding, config.decoder) == ("same", "pix2pix"), "all else is the preset's"
-    assert Config.of(encoder="resnet18").encoder_weights == "hub", "no package embeds it"
-    lite = Config.of("tutorial", encoder="tf_efficientnet_lite0")
+    assert Config.from_preset(encoder="resnet18").encoder_weights == "hub", "no package embeds it"
+    lite = Config.from_preset("tutorial", encoder="tf_efficientnet_lite0")
     assert (lite.layers, lite.encoder_weights) == (None, "embedded")
 
 
 def test_another_encoder_takes_the_layers_and_weights_that_are_given() -> None:
-    config = Config.of("tutorial", encoder="resnet18", layers=["layer1", "layer2"], encoder_weights="a.safetensors")
+    config = Config.from_preset(
+        "tutorial", encoder="resnet18", layers=["layer1", "layer2"], encoder_weights="a.safetensors"
+    )
     assert (config.layers, config.encoder_weights) == (("layer1", "layer2"), "a.safetensors")
 
 
 def test_the_presets_own_encoder_named_again_changes_nothing() -> None:
     for name in PRESETS:
-        base = Config.of(name)
-        assert Config.of(name, encoder=base.encoder) == base
+        base = Config.from_preset(name)
+        assert Config.from_preset(name, encoder=base.encoder) == base
 
 
 def test_an_encoder_that_starts_at_random_trains_unless_said() -> None:
     for name in PRESETS:
-        assert Config.of(name).freeze_encoder is (name == "tutorial"), "ours fine-tunes it"
-        assert Config.of(name, encoder_weights="none").freeze_encoder is False
-        assert Config.of(name, encoder_weights="none", freeze_encoder=True).freeze_encoder is True
-        assert Config.of(name, encoder_weights="hub").freeze_encoder is Config.of(name).freeze_encoder
-        assert Config.of(name, freeze_encoder=False).encoder_weights == Config.of(name).encoder_weights
+        assert Config.from_preset(name).freeze_encoder is (name == "tutorial"), "ours fine-tunes it"
+        assert Config.from_preset(name, encoder_weights="none").freeze_encoder is False
+        assert Config.from_preset(name, encoder_weights="none", freeze_encoder=True).freeze_encoder is True
+        assert Config.from_preset(name, encoder_weights="hub").freeze_encoder is Config.from_preset(name).freeze_encoder
+        assert (
+            Config.from_preset(name, freeze_encoder=False).encoder_weights == Config.from_preset(name).encoder_weights
+        )
 
 
 # --- YAML
@@ -115,12 +119,14 @@ def test_an_encoder_that_starts_at_random_trains_unless_said() -> None:
 @pytest.mark.parametrize(
     "config",
     [
-        Config.of("default"),
-        Config.of("tutorial"),
-        Config.of("tutorial", encoder="resnet18", layers=("layer1", "layer4.0"), encoder_weights="~/ä ü.safetensors"),
-        Config.of(lr=1e-7, weight_decay=1e-300, encoder_lr_factor=0.1 + 0.2, seed=2**31 - 1),
-        Config.of(class_weights="pet=2,border=0.1,yes=1,1=3,null=0"),
-        Config.of(class_weights="balanced", loss="focal", device="cuda:1", freeze_encoder=False),
+        Config.from_preset("default"),
+        Config.from_preset("tutorial"),
+        Config.from_preset(
+            "tutorial", encoder="resnet18", layers=("layer1", "layer4.0"), encoder_weights="~/ä ü.safetensors"
+        ),
+        Config.from_preset(lr=1e-7, weight_decay=1e-300, encoder_lr_factor=0.1 + 0.2, seed=2**31 - 1),
+        Config.from_preset(class_weights="pet=2,border=0.1,yes=1,1=3,null=0"),
+        Config.from_preset(class_weights="balanced", loss="focal", device="cuda:1", freeze_encoder=False),
     ],
     ids=["default", "tutorial", "encoder", "numbers", "weights", "others"],
 )
@@ -189,7 +195,7 @@ def test_an_unknown_name_lists_the_choices(setting: str, wrong: str, meant: str,
     text = refused(**{setting: wrong})
     assert f"unknown {setting} '{wrong}' (did you mean '{meant}'?); choose from: {', '.join(choices)}" in text
     for name in choices:
-        assert getattr(Config.of(**{setting: name}), setting) == name
+        assert getattr(Config.from_preset(**{setting: name}), setting) == name
 
 
 @pytest.mark.parametrize(
@@ -238,14 +244,14 @@ def test_all_that_is_wrong_is_said_at_once() -> None:
 )
 def test_the_ends_of_a_range_are_in_it(setting: str, lowest: float, highest: float) -> None:
     for value in (lowest, highest):
-        assert getattr(Config.of(**{setting: value}), setting) == value
+        assert getattr(Config.from_preset(**{setting: value}), setting) == value
 
 
 def test_settings_are_frozen() -> None:
-    config = Config.of()
+    config = Config.from_preset()
     with pytest.raises(ValidationError, match="frozen"):
         config.epochs = 3  # type: ignore[misc]
-    assert config.epochs == Config.of().epochs
+    assert config.epochs == Config.from_preset().epochs
 
 
 # --- class weights
@@ -265,7 +271,7 @@ def test_settings_are_frozen() -> None:
     ],
 )
 def test_class_weights_are_read(text: str | dict[str, float], weights: str | dict[str, float]) -> None:
-    assert Config.of(class_weights=text).class_weights == weights
+    assert Config.from_preset(class_weights=text).class_weights == weights
 
 
 @pytest.mark.parametrize(
@@ -291,4 +297,4 @@ def test_class_weights_that_cannot_be_read_are_shown(text: str) -> None:
     ],
 )
 def test_whole_images_have_a_multiple_of_32_and_never_less_than_crops(size: int, scale: float, whole: int) -> None:
-    assert Config.of(size=size, predict_scale=scale).whole_size == whole
+    assert Config.from_preset(size=size, predict_scale=scale).eval_size == whole

@@ -152,7 +152,7 @@ class Config(BaseModel):
         return value
 
     @staticmethod
-    def of(preset: str = "default", base: Mapping[str, Any] | None = None, **given: Any) -> "Config":
+    def from_preset(preset: str = "default", base: Mapping[str, Any] | None = None, **given: Any) -> "Config":
         """A preset with the given settings in place of its own; `base`, a plan's settings, stands between the two.
 
         An encoder other than the preset's starts from that encoder's own levels and weights (embedded where an
@@ -187,19 +187,19 @@ class Config(BaseModel):
             classes,
             palette,
             size=self.size,
-            predict_size=self.whole_size,
+            predict_size=self.eval_size,
             encoder_weights=self.encoder_weights,
             layers=self.layers,
             padding=self.padding,
             pixels=self.pixels,
             freeze_encoder=self.freeze_encoder,
             channels=reading.channels if reading else 3,
-            bits=reading.bits if reading else 16,
+            bits=reading.bit_depth if reading else 16,
             multilabel=reading.multilabel if reading else False,
         )
 
     @property
-    def whole_size(self) -> int:
+    def eval_size(self) -> int:
         """Pixels, the side at which whole images are validated and predicted."""
         if self.predict_scale == 1:
             return self.size

@@ -53,7 +53,7 @@ def own_pets(pets_folder: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def own_run(tiny_run: pw.Run, tmp_path: Path) -> Path:
     """A copy of the finished run, to be written to."""
-    return Path(shutil.copytree(tiny_run.folder, tmp_path / "tiny"))
+    return Path(shutil.copytree(tiny_run.path, tmp_path / "tiny"))
 
 
 class TestHelp:
@@ -132,7 +132,7 @@ class TestFlags:
 
     def config_of(self, given: dict[str, Any]) -> pw.Config:
         settings = {name: value for name, value in given.items() if name in pw.Config.model_fields}
-        return pw.Config.of(**settings | {"preset": given["preset"] or "default"})
+        return pw.Config.from_preset(**settings | {"preset": given["preset"] or "default"})
 
     @pytest.mark.parametrize("name", [name for name in pw.Config.model_fields if name != "preset"])
     def test_every_setting_has_a_flag_that_reaches_the_config(

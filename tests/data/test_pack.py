@@ -56,7 +56,7 @@ def original(record: Record) -> str:
 
 def check_same(layout: FormatResult, data: pw.DatasetIndex) -> ReadSpec:
     """Every sample of every split is there once, pixel for pixel; returns how the shards are read."""
-    reading = ReadSpec(layout.encoding, data.reading.channels)  # type: ignore[arg-type]
+    reading = ReadSpec(layout.label_map, data.read_spec.channels)  # type: ignore[arg-type]
     assert layout.classes == data.classes and layout.palette == data.palette
     for split in ("train", "val", "test"):
         packed = {original(record): record for record in getattr(layout, split)}
@@ -64,7 +64,7 @@ def check_same(layout: FormatResult, data: pw.DatasetIndex) -> ReadSpec:
         for record in getattr(data, split):
             again = packed[Path(record.image.name).stem]
             for one, other in zip(
-                read_image_and_mask(record, data.reading), read_image_and_mask(again, reading), strict=True
+                read_image_and_mask(record, data.read_spec), read_image_and_mask(again, reading), strict=True
             ):
                 np.testing.assert_array_equal(one, other)
             assert again.image.read_bytes() == record.image.read_bytes(), "images are kept as they are"
@@ -79,7 +79,7 @@ def test_a_folder_of_shards_reads_back(pets: pw.DatasetIndex, tmp_path: Path) ->
     grouped = replace(pets, train=tuple(replace(record, group=f"g{i % 3}") for i, record in enumerate(pets.train)))
     done = pack(grouped, tmp_path / "out" / "pets", SMALL)
     name, layout = detect_format(tmp_path / "out" / "pets")
-    assert name == "shards" and not layout.problems
+    assert name == "shards" and not layout.issues
     check_same(layout, grouped)
     tars = sorted((tmp_path / "out" / "pets").glob("*.tar"))
     assert sorted(done.shards) == [tar.name for tar in tars] and len(tars) > 4
@@ -124,7 +124,7 @@ def test_masks_of_any_kind_become_class_indices(tmp_path: Path) -> None:
     layered = (Record(tmp_path / "image.png", MultilabelMask((layers[0], None, layers[1]))),)
     data = replace(
         data, classes=("a", "b", "c"), palette=((1, 1, 1),) * 3, train=layered,
-        reading=ReadSpec(LabelMap("multilabel", {0: 0, 255: 1})),
+        read_spec=ReadSpec(LabelMap("multilabel", {0: 0, 255: 1})),
     )  # fmt: skip
     pack(data, tmp_path / "layered")
     reading = check_same(detect_format(tmp_path / "layered")[1], data)
@@ -160,7 +160,7 @@ def webdataset(path: Path) -> dict[str, dict[str, bytes]]:
 def test_shards_are_tars_in_webdatasets_form(pets: pw.DatasetIndex, tmp_path: Path) -> None:
     done = pack(pets, tmp_path / "pets", SMALL)
     index = json.loads((tmp_path / "pets" / "dataset.json").read_text("utf-8"))
-    truth = {Path(record.image.name).stem: read_image_and_mask(record, pets.reading) for record in pets.train}
+    truth = {Path(record.image.name).stem: read_image_and_mask(record, pets.read_spec) for record in pets.train}
     found = {}
     for shard in (name for name in done.shards if name.startswith("train")):
         samples = webdataset(tmp_path / "pets" / shard)
@@ -194,8 +194,8 @@ def test_images_are_reduced_where_asked(pets: pw.DatasetIndex, tmp_path: Path) -
     pack(pets, tmp_path / "pets", size=36)
     layout = shards(tmp_path / "pets")
     assert layout is not None
-    reading = ReadSpec(layout.encoding)  # type: ignore[arg-type]
-    whole = {Path(record.image.name).stem: read_image_and_mask(record, pets.reading) for record in pets.train}
+    reading = ReadSpec(layout.label_map)  # type: ignore[arg-type]
+    whole = {Path(record.image.name).stem: read_image_and_mask(record, pets.read_spec) for record in pets.train}
     for record in layout.train:
         image, mask = read_image_and_mask(record, reading)
         before, truth = whole[original(record)]
@@ -210,7 +210,7 @@ def test_images_are_reduced_where_asked(pets: pw.DatasetIndex, tmp_path: Path) -
     assert small.samples == 22
     check_same(shards(tmp_path / "kept"), pets)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="5 channels"):
-        pack(replace(pets, reading=replace(pets.reading, channels=5)), tmp_path / "bands", size=36)
+        pack(replace(pets, read_spec=replace(pets.read_spec, channels=5)), tmp_path / "bands", size=36)
 
 
 # --- what goes wrong while packing
@@ -291,7 +291,7 @@ def test_a_local_shard_that_is_missing_or_cut_off_is_named(how: str, packed: Pat
     if how == "cut":
         tar.write_bytes(content[:700])
     with pytest.raises(DataError) as error:
-        read_image_and_mask(layout.train[0], ReadSpec(layout.encoding))  # type: ignore[arg-type]
+        read_image_and_mask(layout.train[0], ReadSpec(layout.label_map))  # type: ignore[arg-type]
     assert str(tar) in str(error.value) and "shard" in str(error.value) and "\n" not in str(error.value)
 
 
@@ -307,7 +307,7 @@ def test_a_remote_shard_that_is_not_what_was_packed_is_named(how: str, pets: pw.
         spoilt = content[:-1] if how == "cut" else content[:2000] + bytes([content[2000] ^ 1]) + content[2001:]
         system.pipe_file(tar, spoilt)
     with pytest.raises(DataError) as error:
-        read_image_and_mask(layout.train[0], ReadSpec(layout.encoding))  # type: ignore[arg-type]
+        read_image_and_mask(layout.train[0], ReadSpec(layout.label_map))  # type: ignore[arg-type]
     assert f"{memory}/train-000000.tar" in str(error.value) and "\n" not in str(error.value)
     if how == "missing":
         assert "shard is missing" in str(error.value)
@@ -336,7 +336,7 @@ def test_a_walk_fetches_each_shard_once_and_keeps_few(pets: pw.DatasetIndex, mem
     done = pack(pets, memory, SMALL)
     layout = shards(UPath(memory))
     assert layout is not None
-    records, reading = layout.train, ReadSpec(layout.encoding)  # type: ignore[arg-type]
+    records, reading = layout.train, ReadSpec(layout.label_map)  # type: ignore[arg-type]
     dataset = SegmentationDataset(records, reading, 16, cache=False)
     STORE.most = 2
     sampler = ShardSampler(shards_of(records) or [], 4, 0, window=2)
@@ -344,7 +344,7 @@ def test_a_walk_fetches_each_shard_once_and_keeps_few(pets: pw.DatasetIndex, mem
     assert len(drawn) == 12
     assert STORE.fetched == sum(name.startswith("train") for name in done.shards) > 4
     assert len(STORE._kept) == 2
-    plain = SegmentationDataset(pets.train, pets.reading, 16, cache=False)
+    plain = SegmentationDataset(pets.train, pets.read_spec, 16, cache=False)
     wanted = {image.numpy().tobytes() for image, _ in (plain[i] for i in range(12))}
     assert {image.numpy().tobytes() for image in drawn} == wanted
 
@@ -358,8 +358,8 @@ def test_ranks_and_workers_see_each_sample_once(
     out = request.getfixturevalue(url)
     pack(pets, out, SMALL)
     layout = detect_format(UPath(out))[1]
-    dataset = SegmentationDataset(layout.train, ReadSpec(layout.encoding), 16, cache=False)  # type: ignore[arg-type]
-    plain = SegmentationDataset(pets.train, pets.reading, 16, cache=False)
+    dataset = SegmentationDataset(layout.train, ReadSpec(layout.label_map), 16, cache=False)  # type: ignore[arg-type]
+    plain = SegmentationDataset(pets.train, pets.read_spec, 16, cache=False)
     wanted = sorted(image.numpy().tobytes() for image, _ in (plain[i] for i in range(12)))
     for epoch in range(2):
         seen = []
@@ -376,7 +376,7 @@ def test_packed_images_are_cached_without_reading_them_for_the_key(pets: pw.Data
     done = pack(pets, memory, SMALL)
     layout = shards(UPath(memory))
     assert layout is not None
-    reading = ReadSpec(layout.encoding)  # type: ignore[arg-type]
+    reading = ReadSpec(layout.label_map)  # type: ignore[arg-type]
     # Room for all, so that a thread that is late does not find its shard gone.
     STORE.most = len(done.shards)
     STORE.clear()

@@ -365,13 +365,13 @@ def ignoring(pets: pw.DatasetIndex) -> ReadSpec:
 
 
 def test_items_are_the_prepared_images(pets: pw.DatasetIndex) -> None:
-    dataset = SegmentationDataset(pets.train, pets.reading, size=40)
+    dataset = SegmentationDataset(pets.train, pets.read_spec, size=40)
     assert len(dataset) == len(pets.train) == 12
     for index, record in enumerate(pets.train):
         image, mask = dataset[index]
         assert (image.dtype, mask.dtype) == (torch.uint8, torch.uint8)
         assert (tuple(image.shape), tuple(mask.shape)) == ((3, 40, 40), (40, 40))
-        image, truth = read_image_and_mask(record, pets.reading, smallest=40)
+        image, truth = read_image_and_mask(record, pets.read_spec, smallest=40)
         assert torch.equal(image, resize_image(image, (40, 40)))
         assert torch.equal(mask, resize_mask(truth, (40, 40)))
         again, _ = dataset[index, 123]
@@ -399,9 +399,9 @@ def test_progress_sees_every_record(pets: pw.DatasetIndex) -> None:
             calls.append((number, total))
             yield item
 
-    SegmentationDataset(pets.train, pets.reading, 33, progress=progress)
+    SegmentationDataset(pets.train, pets.read_spec, 33, progress=progress)
     assert calls == [(n, 12) for n in range(1, 13)] * 2, "looked through, and then decoded"
-    SegmentationDataset(pets.train, pets.reading, 33, progress=progress)
+    SegmentationDataset(pets.train, pets.read_spec, 33, progress=progress)
     assert len(calls) == 36, "decoded once"
 
 
@@ -416,7 +416,7 @@ def test_class_pixels_are_counted_exactly(pets: pw.DatasetIndex, ignoring: ReadS
 
 @pytest.fixture(scope="module", params=["flip", "crop"])
 def drawn(request: pytest.FixtureRequest, pets: pw.DatasetIndex) -> SegmentationDataset:
-    return SegmentationDataset(pets.train, pets.reading, 40, build_transform(request.param, 32))
+    return SegmentationDataset(pets.train, pets.read_spec, 40, build_transform(request.param, 32))
 
 
 def same(one: tuple[Tensor, ...], other: tuple[Tensor, ...]) -> bool:

@@ -27,13 +27,13 @@ def run(tiny_run: pw.Run, tmp_path: Path) -> pw.Run:
     folder = tmp_path / "run"
     folder.mkdir()
     for name in ("config.yaml", "model.json", "model.safetensors"):
-        shutil.copy(tiny_run.folder / name, folder)
+        shutil.copy(tiny_run.path / name, folder)
     return pw.Run.open(folder)
 
 
 def counted(run: pw.Run, pets: pw.DatasetIndex) -> np.ndarray:
     """The confusion matrix of the test split by numpy alone, one image after another."""
-    predictor = Predictor.load(run.folder)
+    predictor = Predictor.load(run.path)
     confusion = np.zeros((3, 3), np.int64)
     for record in pets.test:
         assert record.mask is not None
@@ -59,32 +59,32 @@ def test_figures_equal_those_counted_by_hand(run: pw.Run, pets: pw.DatasetIndex)
     hits = np.diag(found)
     ious = hits / (found.sum(0) + found.sum(1) - hits)
     assert metrics.accuracy == pytest.approx(hits.sum() / pixels, abs=1e-12)
-    assert metrics.miou == pytest.approx(ious.mean(), abs=1e-12)
+    assert metrics.mean_iou == pytest.approx(ious.mean(), abs=1e-12)
     for index, figures in enumerate(metrics.classes.values()):
         assert figures.iou == pytest.approx(ious[index], abs=1e-12)
         assert figures.dice == pytest.approx(2 * hits[index] / (found[index].sum() + found[:, index].sum()))
         assert figures.recall == pytest.approx(hits[index] / found[index].sum())
         assert figures.pixels == found[index].sum()
-    assert metrics.images == len(pets.test)
+    assert metrics.image_count == len(pets.test)
     assert metrics.resolution == "original"
 
 
 def test_each_image_counts_once(run: pw.Run, pets: pw.DatasetIndex) -> None:
-    predictor = Predictor.load(run.folder)
-    alone = sum(compute_confusion_matrix(predictor, [record], pets.reading).numpy() for record in pets.test)
-    together = compute_confusion_matrix(predictor, pets.test, pets.reading).numpy()
+    predictor = Predictor.load(run.path)
+    alone = sum(compute_confusion_matrix(predictor, [record], pets.read_spec).numpy() for record in pets.test)
+    together = compute_confusion_matrix(predictor, pets.test, pets.read_spec).numpy()
     assert np.array_equal(alone.sum(1), together.sum(1))
     assert np.abs(alone - together).sum() <= together.sum() / 500
 
 
 def test_more_images_than_a_batch_holds(run: pw.Run, pets: pw.DatasetIndex) -> None:
-    predictor = Predictor.load(run.folder)
+    predictor = Predictor.load(run.path)
     many = [*pets.train, *pets.test]
     assert len(many) > 16
-    parts = compute_confusion_matrix(predictor, many[:11], pets.reading) + compute_confusion_matrix(
-        predictor, many[11:], pets.reading
+    parts = compute_confusion_matrix(predictor, many[:11], pets.read_spec) + compute_confusion_matrix(
+        predictor, many[11:], pets.read_spec
     )
-    whole = compute_confusion_matrix(predictor, many, pets.reading)
+    whole = compute_confusion_matrix(predictor, many, pets.read_spec)
     assert whole.sum() == parts.sum()
     assert (whole - parts).abs().sum() <= whole.sum() / 500
 
@@ -93,12 +93,12 @@ def test_at_the_models_resolution(run: pw.Run, pets: pw.DatasetIndex) -> None:
     metrics = pw.evaluate(run, pets, "test", resolution="model")
     assert metrics.resolution == "64x64"
     assert np.sum(metrics.confusion) == len(pets.test) * 64 * 64
-    stored = json.loads((run.folder / "evaluation-test.json").read_text())
+    stored = json.loads((run.path / "evaluation-test.json").read_text())
     assert stored["resolution"] == "64x64"
 
 
 def test_pixels_to_ignore_do_not_count(run: pw.Run, pets: pw.DatasetIndex) -> None:
-    ignoring = replace(pets, reading=ReadSpec(LabelMap("index", {1: 0, 2: 1, 3: 255})))
+    ignoring = replace(pets, read_spec=ReadSpec(LabelMap("index", {1: 0, 2: 1, 3: 255})))
     metrics = pw.evaluate(run, ignoring, "test")
     whole = pw.evaluate(run, pets, "test")
     assert metrics.confusion == [whole.confusion[0], whole.confusion[1], [0, 0, 0]]
@@ -106,7 +106,7 @@ def test_pixels_to_ignore_do_not_count(run: pw.Run, pets: pw.DatasetIndex) -> No
 
 def test_the_json_is_as_described(run: pw.Run, pets: pw.DatasetIndex) -> None:
     metrics = pw.evaluate(run, pets, "test")
-    stored = json.loads((run.folder / "evaluation-test.json").read_text(encoding="utf-8"))
+    stored = json.loads((run.path / "evaluation-test.json").read_text(encoding="utf-8"))
     assert {"accuracy", "miou", "classes", "confusion", "images", "resolution"} <= stored.keys()
     assert list(stored["classes"]) == list(pets.classes)
     for name, figures in stored["classes"].items():
@@ -114,14 +114,14 @@ def test_the_json_is_as_described(run: pw.Run, pets: pw.DatasetIndex) -> None:
         assert figures["iou"] == metrics.classes[name].iou
     assert stored["confusion"] == metrics.confusion
     assert (stored["images"], stored["resolution"]) == (len(pets.test), "original")
-    assert (stored["accuracy"], stored["miou"]) == (metrics.accuracy, metrics.miou)
+    assert (stored["accuracy"], stored["miou"]) == (metrics.accuracy, metrics.mean_iou)
 
 
 def test_other_splits(run: pw.Run, pets: pw.DatasetIndex) -> None:
-    assert pw.evaluate(run, pets, "train").images == len(pets.train)
+    assert pw.evaluate(run, pets, "train").image_count == len(pets.train)
     with pytest.raises(DataError, match=r"no 'val' split; splits with images: train, test"):
         pw.evaluate(run, pets, "val")
-    assert not (run.folder / "evaluation-val.json").exists()
+    assert not (run.path / "evaluation-val.json").exists()
 
 
 def test_an_out_that_is_there_is_refused(run: pw.Run, pets: pw.DatasetIndex, tmp_path: Path) -> None:
@@ -132,16 +132,16 @@ def test_an_out_that_is_there_is_refused(run: pw.Run, pets: pw.DatasetIndex, tmp
     assert out.read_text() == "mine"
     pw.evaluate(run, pets, "test", out=tmp_path / "deeper" / "figures.json")
     assert json.loads((tmp_path / "deeper" / "figures.json").read_text())["split"] == "test"
-    assert not (run.folder / "evaluation-test.json").exists()
+    assert not (run.path / "evaluation-test.json").exists()
 
 
 def test_evaluations_are_numbered(run: pw.Run, pets: pw.DatasetIndex) -> None:
     first = pw.evaluate(run, pets, "test")
-    before = (run.folder / "evaluation-test.json").read_bytes()
-    assert pw.evaluate(run.folder, pets, "test") == first
-    pw.evaluate(str(run.folder), pets, "test")
-    assert (run.folder / "evaluation-test.json").read_bytes() == before
-    names = sorted(path.name for path in run.folder.glob("evaluation-*"))
+    before = (run.path / "evaluation-test.json").read_bytes()
+    assert pw.evaluate(run.path, pets, "test") == first
+    pw.evaluate(str(run.path), pets, "test")
+    assert (run.path / "evaluation-test.json").read_bytes() == before
+    names = sorted(path.name for path in run.path.glob("evaluation-*"))
     assert names == ["evaluation-test-2.json", "evaluation-test-3.json", "evaluation-test.json"]
 
 
@@ -149,7 +149,7 @@ def test_other_classes_than_the_models(run: pw.Run, pets: pw.DatasetIndex) -> No
     turned = replace(pets, classes=("background", "pet", "border"))
     with pytest.raises(DataError, match=r"background, pet, border.*trained on pet, background, border"):
         pw.evaluate(run, turned, "test")
-    assert not list(run.folder.glob("evaluation-*"))
+    assert not list(run.path.glob("evaluation-*"))
 
 
 def test_no_run(pets: pw.DatasetIndex, tmp_path: Path) -> None:
@@ -160,9 +160,9 @@ def test_no_run(pets: pw.DatasetIndex, tmp_path: Path) -> None:
 def test_an_absent_class_has_no_iou_and_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     confusion = torch.tensor([[8, 0, 2], [0, 0, 0], [1, 0, 9]])
     metrics = pw.Metrics.from_confusion(confusion, ("pet", "background", "border"), 1, "original")
-    assert metrics.absent == ("background",)
+    assert metrics.absent_classes == ("background",)
     assert metrics.classes["background"].iou is None
-    assert metrics.miou == pytest.approx((8 / 11 + 9 / 12) / 2)
+    assert metrics.mean_iou == pytest.approx((8 / 11 + 9 / 12) / 2)
     print_metrics(metrics, "test")
     printed = capsys.readouterr().out
     (row,) = [line for line in printed.splitlines() if "background" in line and "absent:" not in line]
@@ -185,11 +185,11 @@ def test_bad_files_are_an_error_or_left_out_and_counted(
     rest = pw.evaluate(run, replace(pets, test=pets.test[:4] + pets.test[5:]), "test")
     # Batches of other images may round differently: a pixel in thousands.
     apart = np.abs(np.array(metrics.confusion) - np.array(rest.confusion)).sum()
-    assert metrics.images == rest.images == 9 and apart <= np.sum(rest.confusion) / 500
+    assert metrics.image_count == rest.image_count == 9 and apart <= np.sum(rest.confusion) / 500
     assert len(skipped) == 1 and bad.name in str(skipped[0])
-    run.write_manifest(DatasetSpec.of(pets))
+    run.write_dataset_spec(DatasetSpec.of(pets))
     with pytest.raises(SystemExit) as ended:
-        main(["evaluate", str(run.folder), str(folder), "--skip-bad", "--out", str(tmp_path / "found.json")])
+        main(["evaluate", str(run.path), str(folder), "--skip-bad", "--out", str(tmp_path / "found.json")])
     assert ended.value.code == 1 and f"left out: {bad}" in capsys.readouterr().err
     assert json.loads((tmp_path / "found.json").read_text())["left_out"] == 1
     with pytest.raises(DataError, match="no image of the test split can be used"):

@@ -22,7 +22,7 @@ from pixelwise.visualization import overlay
 
 @pytest.fixture(scope="module")
 def predictor(tiny_run: pw.Run) -> Predictor:
-    return Predictor.load(tiny_run.folder)
+    return Predictor.load(tiny_run.path)
 
 
 def make_image(height: int = 51, width: int = 77, seed: int = 0) -> np.ndarray:
@@ -41,11 +41,11 @@ class TestOneImage:
         assert prediction.mask.dtype == np.uint8
         assert prediction.mask.max() < len(predictor.classes)
         assert prediction.overlay().size == size[::-1]
-        assert sum(prediction.shares.values()) == pytest.approx(1)
+        assert sum(prediction.class_fractions.values()) == pytest.approx(1)
 
     def test_it_is_the_models_logits_brought_to_the_images_size(self, predictor: Predictor) -> None:
         image = make_image()
-        size = predictor.model.card.size
+        size = predictor.model.config.size
         with torch.no_grad():
             logits = predictor.model(resize_image(image, (size, size))[None])
         large = F.interpolate(logits, image.shape[:2], mode="bilinear", align_corners=False)
@@ -149,9 +149,9 @@ class TestOneImage:
 class TestBatches:
     def test_a_batch_equals_one_by_one(self, predictor: Predictor) -> None:
         images = [make_image(51, 77, 1), make_image(30, 20, 2), make_image(80, 80, 3)]
-        together = predictor.masks(images)
+        together = predictor.predict_batch(images)
         for image, mask in zip(images, together, strict=True):
-            alone = predictor.masks([image])[0]
+            alone = predictor.predict_batch([image])[0]
             assert mask.shape == image.shape[:2]
             # The last bits of a convolution may depend on the batch; a class seldom does.
             assert (mask == alone).mean() > 0.999
@@ -162,7 +162,7 @@ class TestBatches:
             Image.fromarray(make_image(20 + number, 30, number)).save(path)
         paths[4].write_bytes(paths[4].read_bytes()[:200])
         paths[10] = tmp_path / "gone.png"
-        results = list(predictor.stream(iter(paths), batch_size=3))
+        results = list(predictor.iter_predictions(iter(paths), batch_size=3))
         assert [path for path, _ in results] == paths
         for number, (path, result) in enumerate(results):
             if number in (4, 10):
@@ -175,8 +175,8 @@ class TestBatches:
 
     def test_stream_of_broken_files_alone_and_of_none(self, predictor: Predictor, tmp_path: Path) -> None:
         gone = [tmp_path / "a.png", tmp_path / "b.png"]
-        assert all(isinstance(result, DataError) for _, result in predictor.stream(gone))
-        assert list(predictor.stream([])) == []
+        assert all(isinstance(result, DataError) for _, result in predictor.iter_predictions(gone))
+        assert list(predictor.iter_predictions([])) == []
 
     def test_stream_reads_no_further_ahead_than_it_must(self, predictor: Predictor, tmp_path: Path) -> None:
         path = tmp_path / "image.png"
@@ -189,7 +189,7 @@ class TestBatches:
                 asked += 1
                 yield path
 
-        stream = predictor.stream(endless(), batch_size=2)  # type: ignore[arg-type]
+        stream = predictor.iter_predictions(endless(), batch_size=2)  # type: ignore[arg-type]
         for _ in range(4):
             next(stream)
         assert asked < 20
@@ -201,9 +201,9 @@ class TestPrediction:
         image, mask = make_image(4, 5), np.array([[0] * 5, [0] * 5, [2] * 5, [0, 2, 2, 2, 2]], np.uint8)
         palette = ((10, 20, 30), (40, 50, 60), (70, 80, 90))
         prediction = pw.Prediction(image, mask, ("a", "b", "c"), palette)
-        assert prediction.shares == {"a": 11 / 20, "b": 0.0, "c": 9 / 20}
+        assert prediction.class_fractions == {"a": 11 / 20, "b": 0.0, "c": 9 / 20}
         assert np.array_equal(prediction.overlay(0.25), overlay(image, mask, palette, 0.25))
-        prediction.index_image().save(tmp_path / "mask.png")
+        prediction.to_indexed_png().save(tmp_path / "mask.png")
         with Image.open(tmp_path / "mask.png") as stored:
             assert stored.mode == "P"
             assert np.array_equal(stored, mask)
@@ -292,7 +292,7 @@ class TestPredictFiles:
                 assert tuple(mask.getpalette()[:3]) == prediction.palette[0]  # type: ignore[index]
             with Image.open(out / entry["overlay"]) as drawn:
                 assert drawn.size == (entry["width"], entry["height"]) and drawn.mode == "RGB"
-            assert entry["shares"] == pytest.approx(prediction.shares, abs=2e-3)
+            assert entry["shares"] == pytest.approx(prediction.class_fractions, abs=2e-3)
             assert sum(entry["shares"].values()) == pytest.approx(1, abs=1e-5)
             expected |= {entry["mask"], entry["overlay"]}
         assert {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()} == expected
@@ -331,6 +331,6 @@ class TestPredictFiles:
 
 
 def test_a_run_moves_anywhere(tiny_run: pw.Run, predictor: Predictor, tmp_path: Path) -> None:
-    shutil.copy(tiny_run.folder / "model.safetensors", tmp_path)
-    shutil.copy(tiny_run.folder / "model.json", tmp_path)
+    shutil.copy(tiny_run.path / "model.safetensors", tmp_path)
+    shutil.copy(tiny_run.path / "model.json", tmp_path)
     assert np.array_equal(Predictor.load(tmp_path)(make_image()).mask, predictor(make_image()).mask)

@@ -526,7 +526,7 @@ def test_any_bytes_changed_in_any_kind_of_image(kind: str, suffix: str, edits: l
         path = Path(folder) / f"image{suffix}"
         path.write_bytes(content)
         look = scan_record(Record(path, path))
-        assert all(problem.file == str(path) and "\n" not in problem.what for problem in look.problems)
+        assert all(problem.file == str(path) and "\n" not in problem.message for problem in look.issues)
         try:
             image, mask = read_image_and_mask(Record(path, path), ReadSpec(LabelMap("index", {0: 0, 1: 1})))
         except DataError as error:
@@ -558,7 +558,7 @@ def test_pages_of_a_tiff_that_follow_each_other_in_circles(back: int, tmp_path: 
     finally:
         signal.alarm(0)
         signal.signal(signal.SIGALRM, before)
-    assert look.image is not None or look.problems[0].file == str(path)
+    assert look.image is not None or look.issues[0].file == str(path)
 
 
 def test_a_decoder_of_its_own_mind(data: Path, run_cli: Run, tmp_path: Path) -> None:

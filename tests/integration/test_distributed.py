@@ -65,9 +65,9 @@ def trained(
 
 def test_one_run_is_written(trained: tuple[pw.Run, subprocess.CompletedProcess[str]], odd_pets: Path) -> None:
     run, done = trained
-    assert [path.name for path in run.folder.parent.iterdir()] == ["run"]
+    assert [path.name for path in run.path.parent.iterdir()] == ["run"]
     assert len(list(run.tensorboard_folder.iterdir())) == 1
-    assert len(list((run.folder / "samples").iterdir())) == 3
+    assert len(list((run.path / "samples").iterdir())) == 3
     kept, held = make_train_val_split(pw.load_dataset(odd_pets), run.config)
     assert (len(kept), len(held)) == (7, 5), "one process validates two batches, the other one, or this shows little"
     # The global batch is that of one process: so many steps an epoch.
@@ -84,13 +84,13 @@ def test_validation_is_that_of_one_process(
     run, _ = trained
     data = pw.load_dataset(odd_pets)
     _, held = make_train_val_split(data, run.config)
-    predictor = Predictor.load(run.folder)
-    confusion = compute_confusion_matrix(predictor, held, data.reading, resolution="model")
+    predictor = Predictor.load(run.path)
+    confusion = compute_confusion_matrix(predictor, held, data.read_spec, resolution="model")
     alone = Metrics.from_confusion(confusion, data.classes, len(held), "64x64")
-    card = predictor.model.card.metrics
+    card = predictor.model.config.metrics
     # Half a batch may round otherwise: a pixel or two in thousands.
     assert card["val_accuracy"] == pytest.approx(alone.accuracy, abs=1e-3)
-    assert card["val_miou"] == pytest.approx(alone.miou, abs=1e-3)
+    assert card["val_miou"] == pytest.approx(alone.mean_iou, abs=1e-3)
 
 
 def test_evaluation_is_that_of_one_process(
@@ -98,11 +98,11 @@ def test_evaluation_is_that_of_one_process(
 ) -> None:
     run, _ = trained
     data = pw.load_dataset(odd_pets)
-    done = torchrun(["evaluate", run.folder, odd_pets, "--out", tmp_path / "two.json", "--device", "cpu"], tmp_path)
+    done = torchrun(["evaluate", run.path, odd_pets, "--out", tmp_path / "two.json", "--device", "cpu"], tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
     together = json.loads((tmp_path / "two.json").read_text())
     alone = pw.evaluate(run, data, device="cpu", out=tmp_path / "one.json")
-    assert together["images"] == alone.images == 9
+    assert together["images"] == alone.image_count == 9
     rows = [sum(row) for row in alone.confusion]
     assert [sum(row) for row in together["confusion"]] == rows
     difference = sum(
@@ -111,7 +111,7 @@ def test_evaluation_is_that_of_one_process(
         for a, b in zip(ours, theirs, strict=True)
     )
     assert difference <= sum(rows) / 5000
-    assert together["miou"] == pytest.approx(alone.miou, abs=1e-4)
+    assert together["miou"] == pytest.approx(alone.mean_iou, abs=1e-4)
     assert done.stdout.count("mean IoU") == 1
 
 

@@ -225,7 +225,7 @@ def test_a_plan_on_disk_that_drops_a_level(reached: list[tuple[Tensor, Tensor]],
     assert "levels: ['2']" in text
     path.write_text(text.replace("levels: ['2']", "levels: []"), encoding="utf-8")
     data = Plan.read(path).data.load(root)
-    assert values_to_classes(np.array([0, 1, 2]), data.reading.masks).tolist() == [0, 1, -1]
+    assert values_to_classes(np.array([0, 1, 2]), data.read_spec.label_map).tolist() == [0, 1, -1]
     with pytest.raises(PixelwiseError, match=r"masks/0\.png: mask value 2 is outside the classes"):
         train(data, tmp_path / "run", True)
     assert not reached

@@ -49,11 +49,11 @@ def test_it_learns_from_the_band_that_tells(dtype: type, tmp_path: Path) -> None
     run = pw.train(
         data, tmp_path / "run", size=64, epochs=6, batch_size=4, lr=1e-2, hooks=[ModelCheckpoint()], freeze_encoder=True
     )
-    predictor = pw.Predictor.load(run.folder)
-    card = predictor.model.card
+    predictor = pw.Predictor.load(run.path)
+    card = predictor.model.config
     assert len(card.mean) == len(card.std) == BANDS
     assert card.mean[0] == pytest.approx(99.5, abs=4) and card.mean[4] < 110, "each band's own, from the data"
-    assert pw.evaluate(run, data, "test").miou > 0.7
+    assert pw.evaluate(run, data, "test").mean_iou > 0.7
     assert predictor(tmp_path / "13.tif").overlay().mode == "RGB"
     with pytest.raises(pw.DataError, match="has 3 channels"):
         Image.new("RGB", (8, 8)).save(tmp_path / "plain.png")
@@ -61,10 +61,10 @@ def test_it_learns_from_the_band_that_tells(dtype: type, tmp_path: Path) -> None
 
 
 def test_the_first_layer_is_made_of_the_pretrained_one() -> None:
-    config = Config.of()
+    config = Config.from_preset()
     reading = ReadSpec(MASKS, BANDS)
     model = config.create_model(("a", "b"), default_palette(2), reading)
-    made = model.encoder.body.conv_stem.weight
+    made = model.encoder.backbone.conv_stem.weight
     source = bundled(config.encoder).tensors["conv_stem.weight"]
     torch.testing.assert_close(made, source.repeat(1, 2, 1, 1)[:, :BANDS] * 3 / BANDS)
     images = torch.zeros(2, BANDS, 64, 64, dtype=torch.uint8)
@@ -72,11 +72,13 @@ def test_the_first_layer_is_made_of_the_pretrained_one() -> None:
 
 
 def test_the_model_is_saved_with_its_bands(tmp_path: Path) -> None:
-    model = Config.of(encoder_weights="none").create_model(("a", "b"), default_palette(2), ReadSpec(MASKS, 2, bits=12))
-    model.normalize_by([10.0, 20.0], [3.0, 4.0])
+    model = Config.from_preset(encoder_weights="none").create_model(
+        ("a", "b"), default_palette(2), ReadSpec(MASKS, 2, bit_depth=12)
+    )
+    model.set_normalization([10.0, 20.0], [3.0, 4.0])
     model.save(tmp_path)
     again = SegmentationModel.load(tmp_path)
-    assert again.card.mean == (10.0, 20.0) and again.card.std == (3.0, 4.0) and again.card.bits == 12
+    assert again.config.mean == (10.0, 20.0) and again.config.std == (3.0, 4.0) and again.config.bit_depth == 12
     images = torch.randint(0, 256, (1, 2, 64, 64), dtype=torch.uint8)
     torch.testing.assert_close(again(images), model.eval()(images))
 

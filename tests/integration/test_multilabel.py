@@ -67,15 +67,15 @@ def test_it_learns_both_classes_where_they_overlap(layered: pw.DatasetIndex, los
 
     out = tmp_path / "masks"
     image = layered.test[0].image
-    predict_folder(pw.Predictor.load(run.folder), [Path(str(image))], out)
-    prediction = pw.Predictor.load(run.folder)(Path(str(image)))
+    predict_folder(pw.Predictor.load(run.path), [Path(str(image))], out)
+    prediction = pw.Predictor.load(run.path)(Path(str(image)))
     assert prediction.mask.shape == (2, 64, 80) and set(np.unique(prediction.mask)) <= {0, 1}
     for index, name in enumerate(CLASSES):
         with Image.open(out / f"{Path(str(image)).stem}_mask_{name}.png") as image:
             np.testing.assert_array_equal(np.array(image), prediction.mask[index])
     report = json.loads((out / "predictions.json").read_text())
     assert report["photos"][0]["shares"]["left"] == pytest.approx(prediction.mask[1].mean(), abs=1e-6)
-    assert sum(prediction.shares.values()) > 0.5
+    assert sum(prediction.class_fractions.values()) > 0.5
 
 
 def test_balanced_weights_lift_the_rare_class(layered: pw.DatasetIndex, tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_counts_and_figures_by_hand() -> None:
     assert counts.tolist() == [[[0, 1], [1, 1]], [[2, 1], [0, 1]]]
     metrics = Metrics.from_confusion(counts, CLASSES, 1, "original")
     assert metrics.classes["bright"].iou == 1 / 3 and metrics.classes["left"].iou == 1 / 2
-    assert metrics.miou == pytest.approx(5 / 12) and metrics.accuracy == 4 / 7
+    assert metrics.mean_iou == pytest.approx(5 / 12) and metrics.accuracy == 4 / 7
     assert metrics.classes["left"].recall == 1 and metrics.classes["left"].precision == 1 / 2
 
 

@@ -39,9 +39,9 @@ def test_a_look(folder: Path) -> None:
     assert found.data.format == format
     assert (len(found.data.train), len(found.data.val), len(found.data.test)) == splits
     assert found.data.classes[: len(classes)] == classes
-    assert found.problems == ()
+    assert found.issues == ()
     # Breeds are numbered, and are no videos; the frames of CamVid are.
-    assert found.data.grouped == {"camvid": "3 groups, as the data set names them"}.get(folder.name, "")
+    assert found.data.group_summary == {"camvid": "3 groups, as the data set names them"}.get(folder.name, "")
 
 
 def test_it_trains_and_predicts(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

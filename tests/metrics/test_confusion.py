@@ -30,10 +30,10 @@ def test_every_figure_by_hand() -> None:
         # true 20, predicted 20, both 5
         "border": ClassMetrics(iou=5 / 35, dice=10 / 40, precision=5 / 20, recall=5 / 20, pixels=20),
     }
-    assert found.miou == pytest.approx((50 / 70 + 100 / 140 + 5 / 35) / 3, rel=1e-15)
-    assert found.absent == ()
+    assert found.mean_iou == pytest.approx((50 / 70 + 100 / 140 + 5 / 35) / 3, rel=1e-15)
+    assert found.absent_classes == ()
     assert found.confusion == [[50, 10, 0], [5, 100, 15], [5, 10, 5]]
-    assert (found.images, found.resolution) == (4, "original")
+    assert (found.image_count, found.resolution) == (4, "original")
 
 
 def test_rows_are_true_and_columns_predicted() -> None:
@@ -46,39 +46,39 @@ def test_rows_are_true_and_columns_predicted() -> None:
 
 def test_a_perfect_matrix_and_one_that_is_all_wrong() -> None:
     perfect = metrics([[3, 0], [0, 9]])
-    assert perfect.accuracy == perfect.miou == 1.0
+    assert perfect.accuracy == perfect.mean_iou == 1.0
     assert {(c.iou, c.dice, c.precision, c.recall) for c in perfect.classes.values()} == {(1.0, 1.0, 1.0, 1.0)}
     wrong = metrics([[0, 3], [9, 0]])
-    assert wrong.accuracy == wrong.miou == 0.0
-    assert wrong.absent == ()
+    assert wrong.accuracy == wrong.mean_iou == 0.0
+    assert wrong.absent_classes == ()
 
 
 def test_an_absent_class_has_no_iou_and_is_named() -> None:
     found = metrics([[8, 2, 0], [0, 10, 0], [0, 0, 0]])
     assert found.classes["border"] == ClassMetrics(iou=None, dice=None, precision=None, recall=None, pixels=0)
-    assert found.absent == ("border",)
-    assert found.miou == (8 / 10 + 10 / 12) / 2, "over the classes that are there"
+    assert found.absent_classes == ("border",)
+    assert found.mean_iou == (8 / 10 + 10 / 12) / 2, "over the classes that are there"
 
 
 def test_a_class_that_is_only_predicted_has_iou_0_and_counts() -> None:
     """Leaving it out would pay a model for inventing classes."""
     found = metrics([[8, 0, 2], [0, 10, 0], [0, 0, 0]])
     assert found.classes["border"] == ClassMetrics(iou=0.0, dice=0.0, precision=0.0, recall=None, pixels=0)
-    assert found.absent == ()
-    assert found.miou == pytest.approx((8 / 10 + 1 + 0) / 3, rel=1e-15)
+    assert found.absent_classes == ()
+    assert found.mean_iou == pytest.approx((8 / 10 + 1 + 0) / 3, rel=1e-15)
 
 
 def test_a_class_that_is_never_predicted_has_iou_0_and_no_precision() -> None:
     found = metrics([[10, 0], [5, 0]])
     assert found.classes["background"] == ClassMetrics(iou=0.0, dice=0.0, precision=None, recall=0.0, pixels=5)
-    assert found.miou == (10 / 15 + 0) / 2
-    assert found.absent == ()
+    assert found.mean_iou == (10 / 15 + 0) / 2
+    assert found.absent_classes == ()
 
 
 def test_no_pixel_at_all_has_no_figures() -> None:
     found = metrics([[0, 0], [0, 0]])
-    assert found.accuracy is None and found.miou is None
-    assert found.absent == ("pet", "background")
+    assert found.accuracy is None and found.mean_iou is None
+    assert found.absent_classes == ("pet", "background")
 
 
 def test_counts_beyond_what_floats_hold_are_exact() -> None:
@@ -94,9 +94,9 @@ def test_figures_are_plain_numbers_that_json_takes() -> None:
     found = metrics([[8, 2, 0], [0, 10, 0], [0, 0, 0]])
     again = json.loads(json.dumps(dataclasses.asdict(found), allow_nan=False))
     assert again["classes"]["border"]["iou"] is None
-    assert again["confusion"] == found.confusion and again["miou"] == found.miou
+    assert again["confusion"] == found.confusion and again["miou"] == found.mean_iou
     with pytest.raises(dataclasses.FrozenInstanceError):
-        found.miou = 1.0  # type: ignore[misc]
+        found.mean_iou = 1.0  # type: ignore[misc]
 
 
 # --- pixels → one matrix
@@ -140,10 +140,10 @@ def test_miou_is_over_one_matrix_and_not_averaged_over_batches() -> None:
     large = confusion_matrix(torch.tensor([0] * 90 + [1] * 10), torch.tensor([0] * 90 + [1] * 10), 2)
     small = confusion_matrix(torch.tensor([0, 1]), torch.tensor([1, 0]), 2)
     whole = Metrics.from_confusion(large + small, ["a", "b"], 2, "original")
-    assert whole.miou == (90 / 92 + 10 / 12) / 2
-    averaged = sum(Metrics.from_confusion(each, ["a", "b"], 1, "original").miou for each in (large, small)) / 2
-    assert averaged == 0.5 and whole.miou > 0.9
+    assert whole.mean_iou == (90 / 92 + 10 / 12) / 2
+    averaged = sum(Metrics.from_confusion(each, ["a", "b"], 1, "original").mean_iou for each in (large, small)) / 2
+    assert averaged == 0.5 and whole.mean_iou > 0.9
     # A class that one image lacks: averaged, 1.0 and 0.5 would make 0.75.
     lacks = confusion_matrix(torch.tensor([0, 0]), torch.tensor([0, 0]), 2)
     holds = confusion_matrix(torch.tensor([1, 1]), torch.tensor([1, 0]), 2)
-    assert Metrics.from_confusion(lacks + holds, ["a", "b"], 2, "original").miou == (2 / 3 + 1 / 2) / 2
+    assert Metrics.from_confusion(lacks + holds, ["a", "b"], 2, "original").mean_iou == (2 / 3 + 1 / 2) / 2

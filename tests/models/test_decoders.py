@@ -121,7 +121,7 @@ class TestPix2Pix:
 
     def test_filters_kernels_and_strides(self) -> None:
         decoder = Pix2PixDecoder(self.CHANNELS, classes=3)
-        convolutions = [block.conv for block in decoder.levels]
+        convolutions = [block.conv for block in decoder.stages]
         assert [each.out_channels for each in convolutions] == [512, 256, 128, 64]
         assert [each.in_channels for each in convolutions] == [320, 512 + 576, 256 + 192, 128 + 144]
         assert all(isinstance(each, nn.ConvTranspose2d) for each in [*convolutions, decoder.logits])
@@ -132,7 +132,7 @@ class TestPix2Pix:
 
     def test_starts_at_normal_0_02(self) -> None:
         torch.manual_seed(0)
-        for block in Pix2PixDecoder(self.CHANNELS, classes=3).levels:
+        for block in Pix2PixDecoder(self.CHANNELS, classes=3).stages:
             assert block.conv.weight.std().item() == pytest.approx(0.02, rel=0.02)
             assert abs(block.conv.weight.mean().item()) < 5e-4
             # Normal, not uniform: values beyond any uniform of that spread.
@@ -162,7 +162,7 @@ class TestPix2Pix:
     def test_skips_are_concatenated_not_added(self) -> None:
         # With the blocks switched off, what is left is the last convolution over the first skip.
         decoder = Pix2PixDecoder([5, 7], classes=2).eval()
-        nn.init.zeros_(decoder.levels[0].conv.weight)
+        nn.init.zeros_(decoder.stages[0].conv.weight)
         skip, deep = torch.randn(1, 5, 8, 8), torch.randn(1, 7, 4, 4)
         with torch.no_grad():
             expected = F.conv_transpose2d(

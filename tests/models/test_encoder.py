@@ -67,9 +67,9 @@ class TestTutorialLayers:
         with torch.no_grad():
             features = encoder(pixels(128))
         assert [tuple(feature.shape[1:]) for feature in features] == TUTORIAL_SHAPES
-        assert encoder.channels == tuple(shape[0] for shape in TUTORIAL_SHAPES)
+        assert encoder.out_channels == tuple(shape[0] for shape in TUTORIAL_SHAPES)
         assert encoder.reductions == (2, 4, 8, 16, 32)
-        assert encoder.names == TUTORIAL_LAYERS
+        assert encoder.feature_names == TUTORIAL_LAYERS
 
     def test_outputs_are_those_of_timms_own_layers(self, tutorial: tuple[Encoder, dict[str, Tensor]]) -> None:
         _, weights = tutorial
@@ -98,7 +98,7 @@ class TestTutorialLayers:
         self, tutorial: tuple[Encoder, dict[str, Tensor]]
     ) -> None:
         encoder, weights = tutorial
-        block = encoder.body.get_submodule("blocks.6.0")
+        block = encoder.backbone.get_submodule("blocks.6.0")
         seen: list[Tensor] = []
         handle = block.conv_pwl.register_forward_hook(lambda module, inputs, _: seen.append(inputs[0]))
         with torch.no_grad():
@@ -125,8 +125,8 @@ class TestSamePadding:
         encoder, weights = tutorial
         x = pixels(size)
         with torch.no_grad():
-            stem = encoder.body.get_submodule("conv_stem")(x)
-            deep = encoder.body.get_submodule("blocks.1.0.conv_dw")
+            stem = encoder.backbone.get_submodule("conv_stem")(x)
+            deep = encoder.backbone.get_submodule("blocks.1.0.conv_dw")
             y = torch.randn(1, 96, *stem.shape[-2:], generator=torch.Generator().manual_seed(1))
             torch.testing.assert_close(stem, same_by_hand(x, weights["conv_stem.weight"], 2))
             torch.testing.assert_close(deep(y), same_by_hand(y, weights["blocks.1.0.conv_dw.weight"], 2, groups=96))
@@ -136,7 +136,7 @@ class TestSamePadding:
         x = pixels(64)
         expected = F.conv2d(F.pad(x, (0, 1, 0, 1)), weights["conv_stem.weight"], stride=2)
         with torch.no_grad():
-            torch.testing.assert_close(encoder.body.get_submodule("conv_stem")(x), expected)
+            torch.testing.assert_close(encoder.backbone.get_submodule("conv_stem")(x), expected)
 
     def test_differs_from_native_which_is_timms_own(self, tutorial: tuple[Encoder, dict[str, Tensor]]) -> None:
         same, weights = tutorial
@@ -152,7 +152,7 @@ class TestSamePadding:
 
 def train_a_step(encoder: Encoder) -> None:
     """A step that would change whatever can be changed."""
-    head = nn.Conv2d(encoder.channels[-1], 1, 1)
+    head = nn.Conv2d(encoder.out_channels[-1], 1, 1)
     parameters = [p for p in [*encoder.parameters(), *head.parameters()] if p.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=0.1, weight_decay=0.1)
     encoder.train()
@@ -175,7 +175,7 @@ class TestFreezing:
 
     def test_fine_tuned_all_learns_but_statistics_and_depthwise_weights(self) -> None:
         encoder = Encoder("mobilenetv3_small_100", size=64, weights=random_weights("mobilenetv3_small_100"))
-        encoder.fine_tune()
+        encoder.freeze_batchnorm_and_depthwise()
         before = tensors_of(encoder)
         train_a_step(encoder)
         moved = set(changed(before, encoder))
@@ -201,7 +201,7 @@ class TestFreezing:
         for padding in ("native", "same"):
             plain = Encoder("mobilenetv2_100", None, padding, 64, weights).eval()
             tuned = Encoder("mobilenetv2_100", None, padding, 64, weights).eval()
-            tuned.fine_tune()
+            tuned.freeze_batchnorm_and_depthwise()
             x = pixels((65, 64))
             for one, other in zip(plain(x), tuned(x), strict=True):
                 torch.testing.assert_close(one, other)
@@ -241,18 +241,18 @@ class TestLevels:
         encoder = Encoder(name, size=size).eval()
         with torch.no_grad():
             features = encoder(pixels(size, count=1))
-        assert tuple(feature.shape[1] for feature in features) == encoder.channels
+        assert tuple(feature.shape[1] for feature in features) == encoder.out_channels
         assert [feature.shape[-2:] for feature in features] == [(size // r, size // r) for r in encoder.reductions]
-        assert tuple(encoder.body.feature_info.channels()) == encoder.channels
-        assert tuple(encoder.body.feature_info.reduction()) == encoder.reductions
-        assert len(encoder.names) == len(features)
+        assert tuple(encoder.backbone.feature_info.channels()) == encoder.out_channels
+        assert tuple(encoder.backbone.feature_info.reduction()) == encoder.reductions
+        assert len(encoder.feature_names) == len(features)
         assert list(encoder.reductions) == sorted(encoder.reductions)
 
     def test_channels_that_timm_puts_last_come_second(self) -> None:
         encoder = Encoder("swin_tiny_patch4_window7_224", size=64).eval()
         x = pixels(64, count=1)
         with torch.no_grad():
-            for raw, feature in zip(encoder.body(x), encoder(x), strict=True):
+            for raw, feature in zip(encoder.backbone(x), encoder(x), strict=True):
                 _, height, width, channels = raw.shape
                 assert feature.shape == (1, channels, height, width)
                 assert feature[0, 5, 0, width - 1] == raw[0, 0, width - 1, 5]
@@ -264,7 +264,7 @@ class TestLevels:
         encoder = Encoder(name, size=size if isinstance(size, int) else 64).eval()
         with torch.no_grad():
             features = encoder(pixels(size, count=1))
-        assert tuple(feature.shape[1] for feature in features) == encoder.channels
+        assert tuple(feature.shape[1] for feature in features) == encoder.out_channels
         assert all(torch.isfinite(feature).all() for feature in features)
         sides = [feature.shape[-1] for feature in features]
         assert sides == sorted(sides, reverse=True)
@@ -327,16 +327,16 @@ class TestErrors:
 
 def test_an_encoder_that_is_held_gets_no_gradient_and_then_its_own() -> None:
     encoder = Encoder("mobilenetv3_small_050", size=32)
-    encoder.fine_tune()
+    encoder.freeze_batchnorm_and_depthwise()
     pixels = torch.rand(2, 3, 32, 32)
-    encoder.hold(True)
+    encoder.pause_gradients(True)
     assert not any(feature.requires_grad for feature in encoder(pixels))
-    encoder.hold(False)
+    encoder.pause_gradients(False)
     encoder(pixels)[-1].sum().backward()
-    assert encoder.body.conv_stem.weight.grad.abs().sum() > 0
+    assert encoder.backbone.conv_stem.weight.grad.abs().sum() > 0
 
 
 def test_an_encoder_that_starts_at_random_is_never_held() -> None:
     encoder = Encoder("mobilenetv3_small_050", size=32)
-    encoder.hold(True)
+    encoder.pause_gradients(True)
     assert all(feature.requires_grad for feature in encoder(torch.rand(2, 3, 32, 32)))

@@ -22,7 +22,7 @@ CLASSES, PALETTE = ("cat", "dog", "rest"), ((1, 2, 3), (4, 5, 6), (250, 251, 252
 def build(**settings: object) -> SegmentationModel:
     torch.manual_seed(0)
     asked = {"encoder": "mobilenetv3_small_050", "encoder_weights": "none", "size": 64} | settings
-    return Config.of(**asked).create_model(CLASSES, PALETTE)  # type: ignore[arg-type]
+    return Config.from_preset(**asked).create_model(CLASSES, PALETTE)  # type: ignore[arg-type]
 
 
 def make_images(count: int = 2, size: tuple[int, int] = (64, 64)) -> Tensor:
@@ -89,7 +89,7 @@ class TestBuild:
         model = build(preset="tutorial", encoder_weights="none", encoder="mobilenetv2_100", freeze_encoder=True)
         trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
         assert trainable == 4_660_323
-        assert model.encoder.channels == (96, 144, 192, 576, 320)
+        assert model.encoder.out_channels == (96, 144, 192, 576, 320)
 
     def test_freezing_is_a_setting(self) -> None:
         assert not any(p.requires_grad for p in build(freeze_encoder=True).encoder.parameters())
@@ -153,8 +153,8 @@ class TestSaveAndLoad:
         layers = ("blocks.1.0.bn1", "blocks.2.0.bn1")
         build(encoder="mobilenetv2_050", layers=layers, padding="same").save(tmp_path)
         loaded = SegmentationModel.load(tmp_path)
-        assert loaded.encoder.names == layers and loaded.card.layers == layers
-        assert type(loaded.encoder.body.get_submodule("conv_stem")).__name__ == "Conv2dSame"
+        assert loaded.encoder.feature_names == layers and loaded.config.encoder_layers == layers
+        assert type(loaded.encoder.backbone.get_submodule("conv_stem")).__name__ == "Conv2dSame"
 
     def test_saving_over_an_earlier_model_replaces_it(self, tmp_path: Path) -> None:
         model = build()
@@ -162,7 +162,7 @@ class TestSaveAndLoad:
         torch.nn.init.constant_(next(model.decoder.parameters()), 0.5)
         model.save(tmp_path, {"val_miou": 0.2})
         loaded = SegmentationModel.load(tmp_path)
-        assert loaded.card.metrics == {"val_miou": 0.2}
+        assert loaded.config.metrics == {"val_miou": 0.2}
         assert (next(loaded.decoder.parameters()) == 0.5).all()
 
 
@@ -216,7 +216,7 @@ def test_a_broken_model_is_told_in_one_line(broken: str, tmp_path: Path) -> None
 
 
 def test_a_card_refuses_what_it_does_not_know() -> None:
-    card = build().card
+    card = build().config
     assert ModelConfig.model_validate_json(card.model_dump_json()) == card
     with pytest.raises(ValueError, match="extra"):
         ModelConfig.model_validate({**card.model_dump(), "color": "red"})

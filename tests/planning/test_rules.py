@@ -31,7 +31,7 @@ def found(
     records = tuple(pw.Record(Path(f"{i}.jpg"), Path(f"{i}.png")) for i in range(images + val))
     data = pw.DatasetIndex(
         Path("cats"), "folders", names, default_palette(len(names)), ReadSpec(LabelMap(kind, mapping)),  # type: ignore[arg-type]
-        records[:images], records[images:], grouped=grouped,
+        records[:images], records[images:], group_summary=grouped,
     )  # fmt: skip
     classes = tuple(
         ClassStats(name, (0, 0, 0), round(share * 1e6), share, images, images, even(side), share, side / 2)
@@ -46,7 +46,7 @@ def found(
 def planned(**facts: object) -> dict[str, object]:
     plan = make_plan(found(**facts), timed=False)  # type: ignore[arg-type]
     assert set(plan.settings) <= set(plan.reasons), "each decision has its reason"
-    Config.of(base=plan.settings)
+    Config.from_preset(base=plan.settings)
     return dict(plan.settings)
 
 
@@ -173,7 +173,7 @@ def test_a_missing_plan_is_named(tmp_path: Path) -> None:
 
 def test_the_time_grows_with_the_work() -> None:
     facts = found(images=40)
-    config = Config.of(size=64, batch_size=4, encoder_weights="none", epochs=3)
+    config = Config.from_preset(size=64, batch_size=4, encoder_weights="none", epochs=3)
     once = estimate_training_time(facts, config, 40)
     assert 0 < once < estimate_training_time(facts, replace_epochs(config, 300), 40)
 
@@ -188,7 +188,7 @@ def test_training_takes_the_plan_and_flags_go_over_it(pets: pw.DatasetIndex, tmp
     run = pw.train(facts.data, tmp_path / "run", plan=plan, epochs=1, hooks=[])
     assert (run.config.size, run.config.epochs, run.config.batch_size) == (64, 1, 4)
     assert Plan.read(run.plan_file).settings == plan.settings
-    assert run.read_manifest() == DatasetSpec.of(pets)
+    assert run.read_dataset_spec() == DatasetSpec.of(pets)
 
 
 def test_whole_images_are_as_large_as_crops_showed_them() -> None:

@@ -65,8 +65,12 @@ def test_json_has_the_figures(folder: Path, found: DatasetReport) -> None:
     assert (told["photos"], told["masks"], told["splits"]) == (8, 9, {"train": 6, "val": 2, "test": 0})
     assert [each["name"] for each in told["classes"]] == list(ODD_NAMES)
     for each, facts in zip(told["classes"], found.classes, strict=True):
-        assert (each["pixels"], each["photos"], each["objects"]) == (facts.pixels, facts.images, facts.objects)
-        assert each["share"] == facts.share and each["colour"] == "#{:02x}{:02x}{:02x}".format(*facts.color)
+        assert (each["pixels"], each["photos"], each["objects"]) == (
+            facts.pixels,
+            facts.image_count,
+            facts.object_count,
+        )
+        assert each["share"] == facts.pixel_fraction and each["colour"] == "#{:02x}{:02x}{:02x}".format(*facts.color)
     assert sum(each["pixels"] for each in told["classes"]) == 8 * 4800
     assert told["widths"]["median"] == 80 and told["heights"]["greatest"] == 60
     assert {(each["kind"], each["usable"]) for each in told["problems"]} == {
@@ -107,7 +111,7 @@ def test_the_page_escapes_names(folder: Path, found: DatasetReport, data: Path) 
     for name in ODD_NAMES:
         assert name in page.words
     assert str(data) in page.words
-    for problem in found.problems:
+    for problem in found.issues:
         assert problem.file in page.words
 
 
@@ -129,7 +133,11 @@ def test_the_terminal_tells_it_all(
     assert out.startswith(f"{data}: folders, 8 images and 9 masks; usable pairs: 6 train, 2 val")
     for name, facts in zip(ODD_NAMES, found.classes, strict=True):
         (row,) = [line for line in out.splitlines() if f" {name} " in line]
-        assert f"{facts.share:.2%}" in row and f" {facts.images} " in row and f" {facts.objects} " in row
+        assert (
+            f"{facts.pixel_fraction:.2%}" in row
+            and f" {facts.image_count} " in row
+            and f" {facts.object_count} " in row
+        )
     assert str(data / "train/images/broken [red].png") in out
     assert "LEAKAGE" in out and "80x60" in out
 
@@ -156,7 +164,7 @@ def test_a_sheet_a_class_in_its_color(folder: Path, found: DatasetReport) -> Non
     assert found.data.palette == COLORS
     for index in (1, 2):
         facts = found.classes[index]
-        sheet = class_sheet(facts, index, found.data.reading)
+        sheet = class_sheet(facts, index, found.data.read_spec)
         assert sheet is not None
         np.testing.assert_array_equal(np.asarray(Image.open(sheets[index]).convert("RGB")), np.asarray(sheet))
         own, other = (share_near(sheet, COLORS[each]) for each in (index, 3 - index))
@@ -177,7 +185,7 @@ def share_near(sheet: Image.Image, color: tuple[int, int, int]) -> float:
 def test_a_class_that_no_image_shows_has_no_sheet(data: Path, tmp_path: Path) -> None:
     (data / "classes.txt").write_text("background\none\ntwo\nnever\n")
     found = inspect(data, LabelOptions(skip_bad=True))
-    assert found.classes[3].pixels == 0 and class_sheet(found.classes[3], 3, found.data.reading) is None
+    assert found.classes[3].pixels == 0 and class_sheet(found.classes[3], 3, found.data.read_spec) is None
     write_dataset_report(found, make_plan(found, timed=False), tmp_path / "report")
     assert len(list((tmp_path / "report/sheets").iterdir())) == 3
 
@@ -185,9 +193,9 @@ def test_a_class_that_no_image_shows_has_no_sheet(data: Path, tmp_path: Path) ->
 def test_examples_that_are_gone_since_are_left_out(found: DatasetReport, data: Path) -> None:
     for record in found.classes[2].examples[1:]:
         Path(str(record.image)).write_bytes(b"")
-    assert class_sheet(found.classes[2], 2, found.data.reading) is not None
+    assert class_sheet(found.classes[2], 2, found.data.read_spec) is not None
     Path(str(found.classes[2].examples[0].image)).unlink()
-    assert class_sheet(found.classes[2], 2, found.data.reading) is None
+    assert class_sheet(found.classes[2], 2, found.data.read_spec) is None
 
 
 def test_the_plan_reads_back(folder: Path, found: DatasetReport, data: Path) -> None:
@@ -196,7 +204,11 @@ def test_the_plan_reads_back(folder: Path, found: DatasetReport, data: Path) -> 
     assert plan.data == drawn.data and dict(plan.settings) == dict(drawn.settings)
     assert tuple(plan.data.classes) == ODD_NAMES
     again = plan.data.load(data, skip_bad=True)
-    assert (again.classes, again.palette, again.reading) == (found.data.classes, found.data.palette, found.data.reading)
+    assert (again.classes, again.palette, again.read_spec) == (
+        found.data.classes,
+        found.data.palette,
+        found.data.read_spec,
+    )
 
 
 @pytest.fixture

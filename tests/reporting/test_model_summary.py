@@ -25,7 +25,7 @@ ENCODERS = {
 def build(decoder: str = "light", **settings: object) -> SegmentationModel:
     torch.manual_seed(0)
     asked = {"encoder_weights": "none", "size": 64, "decoder": decoder} | settings
-    return Config.of(**asked).create_model(("a", "b", "c"), ((0, 0, 0), (9, 9, 9), (99, 9, 9)))  # type: ignore[arg-type]
+    return Config.from_preset(**asked).create_model(("a", "b", "c"), ((0, 0, 0), (9, 9, 9), (99, 9, 9)))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("decoder", DECODERS)
@@ -38,18 +38,18 @@ def test_shapes_are_the_models_and_parameters_add_up(encoder: str, decoder: str)
         features = model.encoder(torch.zeros(1, 3, 64, 64))
     encoded = [step for step in steps if step.kind == "encoder"]
     assert [step.shape for step in encoded] == [tuple(feature.shape[1:]) for feature in features]
-    assert [step.name for step in encoded] == list(model.encoder.names)
+    assert [step.name for step in encoded] == list(model.encoder.feature_names)
     assert all(step.parameters > 0 for step in encoded[:1])
     assert steps[0].shape == steps[1].shape == (3, 64, 64)
     assert steps[-1].shape == (3, 64, 64)
     decoded = [step for step in steps if step.kind == "decoder"]
-    assert len(decoded) == len(model.decoder.levels)
+    assert len(decoded) == len(model.decoder.stages)
     # The skips that are drawn are those that the logits depend on, each once; the deepest feature is no skip.
     leaves = [feature.clone().requires_grad_() for feature in features]
     model.decoder(leaves, (64, 64)).square().sum().backward()
-    used = [name for name, leaf in zip(model.encoder.names, leaves, strict=True) if leaf.grad is not None]
+    used = [name for name, leaf in zip(model.encoder.feature_names, leaves, strict=True) if leaf.grad is not None]
     drawn = [step.skip_from for step in decoded if step.skip_from is not None]
-    assert used[-1] == model.encoder.names[-1]
+    assert used[-1] == model.encoder.feature_names[-1]
     assert sorted(drawn) == sorted(used[:-1])
 
 
@@ -82,5 +82,5 @@ def test_the_normalization_is_said_where_it_is_one_for_all_channels() -> None:
         return next(step.detail for step in summarize_model(model) if step.name == "normalize")
 
     assert detail() == "(x − 0) / 255"
-    model.normalize_by([1.0, 2.0, 3.0], [9.0] * 3)
+    model.set_normalization([1.0, 2.0, 3.0], [9.0] * 3)
     assert detail() == "each channel by its own mean and spread"

@@ -43,7 +43,7 @@ def same(one: object, other: object) -> bool:
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    run = Run(tmp_path / "run", pw.Config.of(epochs=5))
+    run = Run(tmp_path / "run", pw.Config.from_preset(epochs=5))
     run.start()
     return run
 
@@ -52,8 +52,8 @@ class TestCheckpoints:
     @pytest.mark.parametrize("optimizer", [torch.optim.AdamW, torch.optim.Adam, torch.optim.RMSprop])
     def test_round_trip(self, run: Run, optimizer: type[torch.optim.Optimizer]) -> None:
         checkpoint = make_checkpoint(3, optimizer)
-        run.write_last(checkpoint)
-        found = run.read_last()
+        run.save_checkpoint(checkpoint)
+        found = run.load_checkpoint()
         assert found is not None
         for name in ("epoch", "step", "train_seconds", "model", "optimizer", "rng"):
             assert same(getattr(checkpoint, name), getattr(found, name)), name
@@ -70,10 +70,10 @@ class TestCheckpoints:
         model = nn.Linear(4, 2)
         optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
         step(model, optimizer)
-        run.write_last(Checkpoint(1, 1, 0.0, model.state_dict(), optimizer.state_dict(), rng_states()))
+        run.save_checkpoint(Checkpoint(1, 1, 0.0, model.state_dict(), optimizer.state_dict(), rng_states()))
         expected = step(model, optimizer)
 
-        found = run.read_last()
+        found = run.load_checkpoint()
         assert found is not None
         again = nn.Linear(4, 2)
         again.load_state_dict(found.model)
@@ -82,8 +82,8 @@ class TestCheckpoints:
         assert torch.equal(step(again, resumed), expected)
 
     def test_random_states_go_on(self, run: Run) -> None:
-        run.write_last(make_checkpoint())
-        found = run.read_last()
+        run.save_checkpoint(make_checkpoint())
+        found = run.load_checkpoint()
         assert found is not None
         set_rng_states(found.rng)
         expected = torch.rand(3)
@@ -92,15 +92,15 @@ class TestCheckpoints:
         assert torch.equal(torch.rand(3), expected)
 
     def test_none_before_the_first_epoch(self, run: Run) -> None:
-        assert run.read_last() is None
+        assert run.load_checkpoint() is None
         assert run.read_metrics() == []
 
     def test_a_later_one_takes_the_place_of_the_earlier(self, run: Run) -> None:
         for epoch in (1, 2, 3):
-            run.write_last(make_checkpoint(epoch))
-        found = run.read_last()
+            run.save_checkpoint(make_checkpoint(epoch))
+        found = run.load_checkpoint()
         assert found is not None and found.epoch == 3
-        assert [path.name for path in run.folder.iterdir() if path.name.startswith("last")] == ["last"]
+        assert [path.name for path in run.path.iterdir() if path.name.startswith("last")] == ["last"]
 
     # Killed at each write and each rename: an exception stands for the kill.
     @pytest.mark.parametrize("calls_before", range(5))
@@ -109,34 +109,34 @@ class TestCheckpoints:
         self, run: Run, monkeypatch: pytest.MonkeyPatch, target: str, calls_before: int
     ) -> None:
         for epoch in (1, 2):
-            run.write_last(make_checkpoint(epoch))
+            run.save_checkpoint(make_checkpoint(epoch))
         expected = make_checkpoint(2), make_checkpoint(3)
         # Killed twice in a row, the second time after the first left its traces.
         for _ in range(2):
             with monkeypatch.context() as patch:
                 _kill(patch, target, calls_before)
                 with suppress(KeyboardInterrupt):
-                    run.write_last(make_checkpoint(3))
-            found = run.read_last()
+                    run.save_checkpoint(make_checkpoint(3))
+            found = run.load_checkpoint()
             assert found is not None
             assert any(same(found.model, each.model) and found.epoch == each.epoch for each in expected)
             assert any(same(found.optimizer, each.optimizer) for each in expected if each.epoch == found.epoch)
-        run.write_last(make_checkpoint(4))
-        found = run.read_last()
+        run.save_checkpoint(make_checkpoint(4))
+        found = run.load_checkpoint()
         assert found is not None and found.epoch == 4
-        assert {path.name for path in run.folder.iterdir()} == {"config.yaml", "samples", "last"}
+        assert {path.name for path in run.path.iterdir()} == {"config.yaml", "samples", "last"}
 
     def test_a_second_kill_finds_what_the_first_left(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-        run.write_last(make_checkpoint(2))
+        run.save_checkpoint(make_checkpoint(2))
         for calls_before in (1, 0):  # between the two renames, then before the only one that is left
             with monkeypatch.context() as patch:
                 _kill(patch, "pathlib.Path.rename", calls_before)
                 with pytest.raises(KeyboardInterrupt):
-                    run.write_last(make_checkpoint(3))
-            found = run.read_last()
+                    run.save_checkpoint(make_checkpoint(3))
+            found = run.load_checkpoint()
             assert found is not None and found.epoch == 2
-        run.write_last(make_checkpoint(4))
-        assert {path.name for path in run.folder.iterdir()} == {"config.yaml", "samples", "last"}
+        run.save_checkpoint(make_checkpoint(4))
+        assert {path.name for path in run.path.iterdir()} == {"config.yaml", "samples", "last"}
 
     @pytest.mark.parametrize(
         "breaking",
@@ -151,10 +151,10 @@ class TestCheckpoints:
         ids=["half JSON", "no keys", "a list", "no progress", "half a model", "no optimizer"],
     )
     def test_a_broken_one_is_told_in_one_line(self, run: Run, breaking: Callable[[Path], object]) -> None:
-        run.write_last(make_checkpoint())
-        breaking(run.folder / "last")
+        run.save_checkpoint(make_checkpoint())
+        breaking(run.path / "last")
         with pytest.raises(RunError, match=r"last: cannot be read .*cannot be resumed") as caught:
-            run.read_last()
+            run.load_checkpoint()
         assert "\n" not in str(caught.value)
 
 
@@ -175,37 +175,37 @@ def _kill(patch: pytest.MonkeyPatch, target: str, calls_before: int) -> None:
 
 class TestFolder:
     def test_start_makes_it_and_open_finds_it(self, run: Run) -> None:
-        found = Run.open(run.folder)
+        found = Run.open(run.path)
         assert found == run
-        assert yaml.safe_load((run.folder / "config.yaml").read_text()) == run.config.model_dump(mode="json")
+        assert yaml.safe_load((run.path / "config.yaml").read_text()) == run.config.model_dump(mode="json")
 
     def test_settings_come_back_whole(self, tmp_path: Path) -> None:
-        config = pw.Config.of("tutorial", class_weights="pet=2,border=0.5", seed=7, encoder_weights="none")
+        config = pw.Config.from_preset("tutorial", class_weights="pet=2,border=0.5", seed=7, encoder_weights="none")
         run = Run(tmp_path / "run", config)
         run.start()
-        assert Run.open(run.folder).config == config
+        assert Run.open(run.path).config == config
 
     def test_an_empty_folder_is_free(self, tmp_path: Path) -> None:
-        Run.check_free(tmp_path)
-        Run.check_free(tmp_path / "new")
+        Run.ensure_empty(tmp_path)
+        Run.ensure_empty(tmp_path / "new")
         Run(tmp_path, pw.Config()).start()
 
     def test_a_run_is_in_the_way(self, run: Run) -> None:
-        before = (run.folder / "config.yaml").read_bytes()
+        before = (run.path / "config.yaml").read_bytes()
         for ask in (
-            lambda: Run.check_free(run.folder),
-            lambda: Run(run.folder, pw.Config.of(epochs=9)).start(),
+            lambda: Run.ensure_empty(run.path),
+            lambda: Run(run.path, pw.Config.from_preset(epochs=9)).start(),
         ):
             with pytest.raises(RunError, match=r"already holds a run; go on with it by --resume, or .*--out"):
                 ask()
-        assert (run.folder / "config.yaml").read_bytes() == before
+        assert (run.path / "config.yaml").read_bytes() == before
 
     def test_anything_else_is_in_the_way(self, tmp_path: Path) -> None:
         (tmp_path / "notes.txt").write_text("mine")
         with pytest.raises(RunError, match=r"not empty"):
-            Run.check_free(tmp_path)
+            Run.ensure_empty(tmp_path)
         with pytest.raises(RunError, match=r"choose another --out"):
-            Run.check_free(tmp_path / "notes.txt")
+            Run.ensure_empty(tmp_path / "notes.txt")
         with pytest.raises(RunError, match=r"cannot be made"):
             Run(tmp_path / "notes.txt" / "run", pw.Config()).start()
         assert (tmp_path / "notes.txt").read_text() == "mine"
@@ -216,9 +216,9 @@ class TestFolder:
 
     @pytest.mark.parametrize("text", [b"", b"epochs: [", b"epochs: 0\n", b"epoch: 3\n", b"\xff\xfe\x81", b"- 1\n"])
     def test_broken_settings_are_told_in_one_line(self, run: Run, text: bytes) -> None:
-        (run.folder / "config.yaml").write_bytes(text)
+        (run.path / "config.yaml").write_bytes(text)
         with pytest.raises(ConfigError, match=r"config\.yaml") as caught:
-            Run.open(run.folder)
+            Run.open(run.path)
         assert "\n" not in str(caught.value)
 
     def test_evaluations_are_never_written_over(self, run: Run) -> None:
@@ -235,7 +235,7 @@ class TestMetrics:
     def test_round_trip(self, run: Run) -> None:
         run.write_metrics(self.ROWS)
         assert run.read_metrics() == list(self.ROWS)
-        header, first, _ = (run.folder / "metrics.csv").read_text().splitlines()
+        header, first, _ = (run.path / "metrics.csv").read_text().splitlines()
         assert header == "epoch,train_loss,val_miou"
         assert first == "1,0.30000000000000004,"
 
@@ -246,11 +246,11 @@ class TestMetrics:
             with pytest.raises(KeyboardInterrupt):
                 run.write_metrics(self.ROWS)
         assert run.read_metrics() == list(self.ROWS[:1])
-        assert {path.name for path in run.folder.iterdir()} == {"config.yaml", "samples", "metrics.csv"}
+        assert {path.name for path in run.path.iterdir()} == {"config.yaml", "samples", "metrics.csv"}
 
 
 def test_the_columns_of_metrics_csv(tiny_run: pw.Run) -> None:
-    with (tiny_run.folder / "metrics.csv").open(newline="") as file:
+    with (tiny_run.path / "metrics.csv").open(newline="") as file:
         header, *rows = list(csv.reader(file))
     assert header == [
         "epoch", "step", "train_seconds", "train_loss", "val_loss", "val_accuracy", "val_miou",
@@ -285,7 +285,7 @@ OPENS: dict[str, Callable[[Path], object]] = {
 
 def test_no_pickle_anywhere(tiny_run: pw.Run, pets: pw.DatasetIndex, tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    shutil.copytree(tiny_run.folder, folder)
+    shutil.copytree(tiny_run.path, folder)
     pw.evaluate(folder, pets)
     files = [path for path in folder.rglob("*") if path.is_file()]
     assert len(files) > 10

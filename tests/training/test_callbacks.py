@@ -103,7 +103,7 @@ class TestTensorBoard:
 
 def state_of(scores: list[float | None]) -> TrainState:
     rows: list[Row] = [{"val_miou": score} for score in scores]
-    return TrainState(run=None, data=None, model=None, samples=[], rows=rows)  # type: ignore[arg-type]
+    return TrainState(run=None, data=None, model=None, sample_records=[], history=rows)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -121,6 +121,6 @@ def test_the_best_model_is_written_when_it_is_best_alone() -> None:
     state = state_of([])
     state.run = run  # type: ignore[assignment]
     for epoch, score in enumerate([0.2, 0.1, 0.4, 0.4, 0.5], start=1):
-        state.rows.append({"epoch": epoch, "val_miou": score})
+        state.history.append({"epoch": epoch, "val_miou": score})
         ModelCheckpoint().on_epoch(state)
     assert written == [1, 3, 5]

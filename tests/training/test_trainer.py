@@ -47,7 +47,7 @@ class Figures(Callback):
     """Writes metrics.csv, and no image: those take longer than a tiny training."""
 
     def on_epoch(self, state: TrainState) -> None:
-        state.run.write_metrics(state.rows)
+        state.run.write_metrics(state.history)
 
 
 def quick() -> list[Callback]:
@@ -70,17 +70,17 @@ def figures(run: Run) -> list[Row]:
 def assert_same_run(one: Run, other: Run) -> None:
     assert figures(one) == figures(other)
     for name in ("model.safetensors", "last/model.safetensors", "last/optimizer.safetensors"):
-        assert equal(tensors(one.folder / name), tensors(other.folder / name)), name
+        assert equal(tensors(one.path / name), tensors(other.path / name)), name
     for name in ("model.json", "config.yaml"):
         if name == "config.yaml":
-            assert (one.folder / name).read_text() == (other.folder / name).read_text()
+            assert (one.path / name).read_text() == (other.path / name).read_text()
 
 
 class TestWhatItLeaves:
     def test_every_file(self, tiny_run: pw.Run) -> None:
         names = {
-            path.relative_to(tiny_run.folder).as_posix()
-            for path in tiny_run.folder.rglob("*")
+            path.relative_to(tiny_run.path).as_posix()
+            for path in tiny_run.path.rglob("*")
             if path.is_file() and path.parent.name != "tensorboard"
         }
         assert names == {
@@ -89,10 +89,10 @@ class TestWhatItLeaves:
             "model.safetensors", "model.json",
             "last/model.safetensors", "last/optimizer.safetensors", "last/progress.json",
         }  # fmt: skip
-        assert len(list((tiny_run.folder / "tensorboard").iterdir())) == 1
+        assert len(list((tiny_run.path / "tensorboard").iterdir())) == 1
 
     def test_the_settings_as_resolved(self, tiny_run: pw.Run) -> None:
-        config = pw.Run.open(tiny_run.folder).config
+        config = pw.Run.open(tiny_run.path).config
         assert config == tiny_run.config
         assert (config.size, config.epochs, config.encoder_weights) == (64, 2, "none")
 
@@ -146,18 +146,18 @@ def test_two_processes_do_not_train_one_run(pets: pw.DatasetIndex, tmp_path: Pat
 
         def on_epoch(self, state: TrainState) -> None:
             code = "import pathlib, sys, pixelwise as pw; pw.Run.open(pathlib.Path(sys.argv[1])).keep_others_out()"
-            command = [sys.executable, "-c", code, str(state.run.folder)]
+            command = [sys.executable, "-c", code, str(state.run.path)]
             done.append(subprocess.run(command, capture_output=True, text=True, check=False))
             if len(done) == 1:
                 with pytest.raises(RunError, match=r"run: another process is training this run"):
-                    train(pets, state.run.folder, resume=True, hooks=[])
+                    train(pets, state.run.path, resume=True, hooks=[])
 
     done: list[subprocess.CompletedProcess[str]] = []
     run = train(pets, tmp_path / "run", hooks=[*quick(), Other()], **(SMALL | {"epochs": 2}))
     assert len(done) == 2 and all("another process is training this run" in each.stderr for each in done)
     assert len(run.read_metrics()) == 2
     # It is free again afterwards.
-    assert len(train(pets, run.folder, resume=True, epochs=3, hooks=quick()).read_metrics()) == 3
+    assert len(train(pets, run.path, resume=True, epochs=3, hooks=quick()).read_metrics()) == 3
 
 
 class TestBestModel:
@@ -168,42 +168,44 @@ class TestBestModel:
         rows = run.read_metrics()
         scores = [row["val_miou"] or 0.0 for row in rows]
         best = scores.index(max(scores))
-        assert equal(tensors(run.folder / "model.safetensors"), models[best])
-        predictor = Predictor.load(run.folder)
-        assert predictor.model.card.metrics["val_miou"] == pytest.approx(scores[best], abs=1e-8)
-        assert predictor.model.card.metrics["epoch"] == best + 1
+        assert equal(tensors(run.path / "model.safetensors"), models[best])
+        predictor = Predictor.load(run.path)
+        assert predictor.model.config.metrics["val_miou"] == pytest.approx(scores[best], abs=1e-8)
+        assert predictor.model.config.metrics["epoch"] == best + 1
         # And it does measure so, on the same images at the same size.
         _, held = make_train_val_split(pets, run.config)
-        confusion = compute_confusion_matrix(predictor, held, pets.reading, resolution="model")
+        confusion = compute_confusion_matrix(predictor, held, pets.read_spec, resolution="model")
         measured = Metrics.from_confusion(confusion, pets.classes, len(held), "32x32")
-        assert measured.miou == pytest.approx(scores[best], abs=2e-3)
+        assert measured.mean_iou == pytest.approx(scores[best], abs=2e-3)
         assert measured.accuracy == pytest.approx(rows[best]["val_accuracy"], abs=2e-3)
 
     def test_whole_images_may_be_larger_than_the_crops_it_learns_from(
         self, pets: pw.DatasetIndex, tmp_path: Path
     ) -> None:
         run = train(pets, tmp_path / "run", hooks=quick(), **(SMALL | {"epochs": 1, "predict_scale": 2.0}))
-        predictor = Predictor.load(run.folder)
-        assert (run.config.size, predictor.model.card.size) == (32, 64)
+        predictor = Predictor.load(run.path)
+        assert (run.config.size, predictor.model.config.size) == (32, 64)
         _, held = make_train_val_split(pets, run.config)
-        confusion = compute_confusion_matrix(predictor, held, pets.reading, resolution="model")
+        confusion = compute_confusion_matrix(predictor, held, pets.read_spec, resolution="model")
         (row,) = run.read_metrics()
         measured = Metrics.from_confusion(confusion, pets.classes, len(held), "64x64")
         assert measured.accuracy == pytest.approx(row["val_accuracy"], abs=2e-3)
         assert confusion.sum() == len(held) * 64 * 64
         with pytest.raises(ConfigError, match=r"takes images of one size, .* 224 px and predict at 448 px.*scale 1$"):
-            Config.of(encoder="swin_tiny_patch4_window7_224", size=224, predict_scale=2.0).create_model(("a",), ())
+            Config.from_preset(encoder="swin_tiny_patch4_window7_224", size=224, predict_scale=2.0).create_model(
+                ("a",), ()
+            )
 
     def test_a_worse_epoch_does_not_replace_it(self, pets: pw.DatasetIndex, tmp_path: Path) -> None:
         class Worse(Callback):
             """Makes the figures of every epoch after the first look worse than they are."""
 
             def on_epoch(self, state: TrainState) -> None:
-                state.rows[-1]["val_miou"] = 0.9 - 0.1 * state.epoch
+                state.history[-1]["val_miou"] = 0.9 - 0.1 * state.epoch
 
         trace = Trace()
         run = train(pets, tmp_path / "run", hooks=[Worse(), *quick(), trace], **SMALL | {"epochs": 2})
-        assert equal(tensors(run.folder / "model.safetensors"), trace.models[0])
+        assert equal(tensors(run.path / "model.safetensors"), trace.models[0])
         assert not equal(trace.models[0], trace.models[1])
 
 
@@ -250,7 +252,7 @@ class TestResume:
         train(pets, tmp_path / "run", hooks=quick(), **settings | {"epochs": 2})
         run = train(pets, tmp_path / "run", hooks=quick(), resume=True, epochs=4)
         assert_same_run(run, expected)
-        assert Run.open(run.folder).config.epochs == 4
+        assert Run.open(run.path).config.epochs == 4
 
     def test_raising_epochs_of_one_cycle_goes_on_along_the_longer_one(
         self, pets: pw.DatasetIndex, tmp_path: Path, whole: tuple[Run, list[dict[str, Tensor]]]
@@ -262,7 +264,7 @@ class TestResume:
 
     def test_images_and_events_go_on(self, pets: pw.DatasetIndex, tiny_run: pw.Run, tmp_path: Path) -> None:
         folder = tmp_path / "run"
-        shutil.copytree(tiny_run.folder, folder)
+        shutil.copytree(tiny_run.path, folder)
         before = {path.name: path.read_bytes() for path in (folder / "samples").iterdir()}
         run = train(pets, folder, resume=True, epochs=3)
         after = {path.name: path.read_bytes() for path in (folder / "samples").iterdir()}
@@ -291,11 +293,11 @@ class TestResume:
     def test_what_it_refuses(
         self, pets: pw.DatasetIndex, whole: tuple[Run, list[dict[str, Tensor]]], change: dict[str, Any], said: str
     ) -> None:
-        before = {path: path.stat().st_mtime_ns for path in whole[0].folder.rglob("*")}
+        before = {path: path.stat().st_mtime_ns for path in whole[0].path.rglob("*")}
         with pytest.raises((ConfigError, RunError), match=said) as caught:
-            train(pets, whole[0].folder, resume=True, hooks=quick(), **change)
+            train(pets, whole[0].path, resume=True, hooks=quick(), **change)
         assert "\n" not in str(caught.value)
-        assert before == {path: path.stat().st_mtime_ns for path in whole[0].folder.rglob("*")}
+        assert before == {path: path.stat().st_mtime_ns for path in whole[0].path.rglob("*")}
 
     def test_the_same_settings_said_again_are_fine(self, pets: pw.DatasetIndex, tmp_path: Path) -> None:
         train(pets, tmp_path / "run", hooks=quick(), **SMALL | {"epochs": 1})
@@ -309,9 +311,9 @@ class TestResume:
 
     def test_figures_that_were_lost_are_told(self, pets: pw.DatasetIndex, tmp_path: Path) -> None:
         run = train(pets, tmp_path / "run", hooks=quick(), **SMALL | {"epochs": 2})
-        (run.folder / "metrics.csv").unlink()
+        (run.path / "metrics.csv").unlink()
         with pytest.raises(RunError, match=r"metrics\.csv"):
-            train(pets, run.folder, resume=True, epochs=3, hooks=quick())
+            train(pets, run.path, resume=True, epochs=3, hooks=quick())
 
 
 def test_each_epoch_shows_each_image_once_in_an_order_of_its_own(
@@ -339,7 +341,7 @@ class TestSeeds:
         self, pets: pw.DatasetIndex, whole: tuple[Run, list[dict[str, Tensor]]], tmp_path: Path
     ) -> None:
         run = train(pets, tmp_path / "run", hooks=quick(), **SMALL | {"seed": 1})
-        assert not equal(tensors(run.folder / "model.safetensors"), tensors(whole[0].folder / "model.safetensors"))
+        assert not equal(tensors(run.path / "model.safetensors"), tensors(whole[0].path / "model.safetensors"))
 
     def test_loading_processes_change_nothing(
         self, pets: pw.DatasetIndex, whole: tuple[Run, list[dict[str, Tensor]]], tmp_path: Path
@@ -355,7 +357,7 @@ class TestClassWeights:
         self, pets: pw.DatasetIndex, out: Path, choice: object, **settings: object
     ) -> tuple[Run, dict[str, Tensor]]:
         run = train(pets, out, hooks=quick(), **SMALL | {"epochs": 1, "class_weights": choice} | settings)
-        return run, tensors(run.folder / "last" / "model.safetensors")
+        return run, tensors(run.path / "last" / "model.safetensors")
 
     def test_balanced_is_the_inverse_of_the_pixel_counts(self, pets: pw.DatasetIndex, tmp_path: Path) -> None:
         # Without crops, images are kept at the size the model sees: the counts are those of their masks.
@@ -366,7 +368,7 @@ class TestClassWeights:
         counts = np.zeros(3)
         for record in kept:
             assert record.mask is not None
-            mask = Image.fromarray(read_mask(record.mask, pets.reading.masks))
+            mask = Image.fromarray(read_mask(record.mask, pets.read_spec.label_map))
             counts += np.bincount(np.array(mask.resize((32, 32), Image.Resampling.NEAREST)).ravel(), minlength=3)
         by_hand = {name: float(1e4 / count) for name, count in zip(pets.classes, counts, strict=True)}
         _, explicit = self.once(pets, tmp_path / "explicit", by_hand, augment="none")
@@ -410,12 +412,12 @@ class TestTutorial:
         assert sum(p.numel() for p in model.parameters() if p.requires_grad) == 4_660_323
         _, held = make_train_val_split(pets, config)
         assert set(held) < set(pets.test)
-        assert set(state[0].samples) <= set(held)
-        assert Predictor.load(run.folder)(pets.test[0].image).mask.shape[0] > 0
+        assert set(state[0].sample_records) <= set(held)
+        assert Predictor.load(run.path)(pets.test[0].image).mask.shape[0] > 0
         assert run.read_metrics()[0]["learning_rate"] == pytest.approx(1e-3)
 
     def test_its_settings_are_the_tutorials(self) -> None:
-        config = pw.Config.of("tutorial")
+        config = pw.Config.from_preset("tutorial")
         assert (config.size, config.batch_size, config.epochs, config.lr) == (128, 64, 20, 1e-3)
         assert (config.validation_from, config.validation_fraction) == ("test", 0.2)
         assert (config.pixels, config.padding, config.freeze_encoder) == ("unit", "same", True)
@@ -442,25 +444,25 @@ class TestSplits:
 
     def test_it_is_drawn_by_the_seed(self) -> None:
         data = self.data(train=many(400, "train"))
-        held = [make_train_val_split(data, pw.Config.of(seed=seed))[1] for seed in (0, 0, 1)]
+        held = [make_train_val_split(data, pw.Config.from_preset(seed=seed))[1] for seed in (0, 0, 1)]
         assert held[0] == held[1] != held[2]
 
     def test_the_tutorial_looks_at_a_fifth_of_test(self) -> None:
         data = self.data(train=many(40, "train"), test=many(200, "test"))
-        kept, held = make_train_val_split(data, pw.Config.of("tutorial"))
+        kept, held = make_train_val_split(data, pw.Config.from_preset("tutorial"))
         assert kept == list(data.train)
         assert len(held) == 40 and set(held) < set(data.test)
 
     @pytest.mark.parametrize("preset", ["default", "tutorial"])
     def test_a_val_split_of_the_data_sets_own_is_used_as_it_is(self, preset: str) -> None:
         data = self.data(train=many(40, "train"), val=many(7, "val"), test=many(10, "test"))
-        assert make_train_val_split(data, pw.Config.of(preset)) == (list(data.train), list(data.val))
+        assert make_train_val_split(data, pw.Config.from_preset(preset)) == (list(data.train), list(data.val))
 
     @pytest.mark.parametrize("preset", ["default", "tutorial"])
     def test_too_few_images_to_validate_on(self, preset: str) -> None:
         data = self.data(train=many(1, "train"), test=many(1, "test"))
         with pytest.raises(DataError, match=r"validation"):
-            make_train_val_split(data, pw.Config.of(preset))
+            make_train_val_split(data, pw.Config.from_preset(preset))
 
     def test_no_training_images(self) -> None:
         with pytest.raises(DataError, match=r"no 'train' split"):
@@ -470,7 +472,7 @@ class TestSplits:
         unreadable = tuple(pw.Record(tmp_path / f"{i}.jpg", tmp_path / f"{i}.png", "x") for i in range(10))
         data = replace(pets, test=unreadable)
         run = train(data, tmp_path / "run", **SMALL | {"epochs": 1})
-        assert (run.folder / "samples.gif").is_file()
+        assert (run.path / "samples.gif").is_file()
         with pytest.raises(DataError, match=r"no such file"):
             train(data, tmp_path / "other", **SMALL | {"epochs": 1, "validation_from": "test"})
         assert not (tmp_path / "other").exists()
@@ -485,7 +487,7 @@ class TestLearning:
         confusion = np.array(metrics.confusion)
         shares = confusion.sum(1) / confusion.sum()
         baseline = shares.max() / 3  # a mask of the largest class alone: its IoU, and 0 for the others
-        assert metrics.miou is not None and metrics.miou > baseline + 0.15
+        assert metrics.mean_iou is not None and metrics.mean_iou > baseline + 0.15
         assert metrics.accuracy is not None and metrics.accuracy > shares.max() + 0.05
         losses = [row["train_loss"] or 9 for row in run.read_metrics()]
         assert losses[-1] < 0.75 * losses[0]
@@ -582,7 +584,7 @@ class TestErrors:
         assert not (tmp_path / "run").exists()
 
     def test_a_run_in_the_way(self, pets: pw.DatasetIndex, whole: tuple[Run, list[dict[str, Tensor]]]) -> None:
-        before = {path: path.stat().st_mtime_ns for path in whole[0].folder.rglob("*")}
+        before = {path: path.stat().st_mtime_ns for path in whole[0].path.rglob("*")}
         with pytest.raises(RunError, match=r"already holds a run"):
-            train(pets, whole[0].folder, **SMALL)
-        assert before == {path: path.stat().st_mtime_ns for path in whole[0].folder.rglob("*")}
+            train(pets, whole[0].path, **SMALL)
+        assert before == {path: path.stat().st_mtime_ns for path in whole[0].path.rglob("*")}

@@ -60,15 +60,15 @@ def inspect_command(data: str, /, *, out: Path | None = None, masks: DataFlags |
     if out is not None and out.exists():
         raise DataError(f"{out}: is already there; choose another --out")
     with ProgressBars() as bars:
-        found = inspect(data, (masks or DataFlags()).choices(skip_bad=True), progress=bars.over("looking at images"))
-        plan = make_plan(found, progress=bars.over("timing steps"))
+        found = inspect(data, (masks or DataFlags()).choices(skip_bad=True), progress=bars.track("looking at images"))
+        plan = make_plan(found, progress=bars.track("timing steps"))
         folder = out or next_free_path(Path(f"{_name(data)}-inspect"))
-        write_dataset_report(found, plan, folder, progress=bars.over("drawing classes"))
+        write_dataset_report(found, plan, folder, progress=bars.track("drawing classes"))
     print_dataset_report(found)
     print_plan(plan)
     print(f"report: {folder / 'report.html'}\nplan:   {folder / 'plan.yaml'}")
     print(f"train:  pixelwise train {data} --plan {folder / 'plan.yaml'}")
-    return 1 if any(not problem.usable for problem in found.problems) else 0
+    return 1 if any(not problem.usable for problem in found.issues) else 0
 
 
 @app.command(name="train")
@@ -108,14 +108,14 @@ def train_command(
     used, found = _check_train_flags(out, plan, preset, resume, choices, given), None
     with ProgressBars(shown=is_rank_zero()) as bars:
         if resume and out is not None:
-            dataset = Run.open(out).read_manifest().load(data, choices.skip_bad)
+            dataset = Run.open(out).read_dataset_spec().load(data, choices.skip_bad)
         elif used is not None:
             dataset = used.data.load(data, choices.skip_bad)
         elif preset is not None:
-            dataset = load(data, choices, progress=bars.over("looking at masks"))
+            dataset = load(data, choices, progress=bars.track("looking at masks"))
         else:
-            found = inspect(data, choices, progress=bars.over("looking at images"))
-            used = make_plan(found, given, is_rank_zero(), bars.over("timing steps"))
+            found = inspect(data, choices, progress=bars.track("looking at images"))
+            used = make_plan(found, given, is_rank_zero(), bars.track("timing steps"))
             dataset = found.data
     if used is not None and is_rank_zero():
         if found is None:
@@ -143,9 +143,9 @@ def _check_train_flags(
         )
     used = None if plan is None else Plan.read(plan)
     if not resume:
-        Config.of(preset or "default", used.settings if used else None, **given)
+        Config.from_preset(preset or "default", used.settings if used else None, **given)
         if out is not None:
-            Run.check_free(out)
+            Run.ensure_empty(out)
     return used
 
 
@@ -185,11 +185,11 @@ def evaluate_command(
     skip_bad: bool
         Leave out images and masks that cannot be used, and say which; otherwise the first one is an error.
     """
-    dataset = Run.open(run).read_manifest().load(data, skip_bad)
+    dataset = Run.open(run).read_dataset_spec().load(data, skip_bad)
     skipped: list[DataError] = []
     with ProgressBars(shown=is_rank_zero()) as bars:
         metrics = evaluate(
-            run, dataset, split, out, resolution, device, progress=bars.over(f"evaluating on {split}"),
+            run, dataset, split, out, resolution, device, progress=bars.track(f"evaluating on {split}"),
             skipped=skipped if skip_bad else None,
         )  # fmt: skip
     for error in skipped:
@@ -219,7 +219,7 @@ def predict_command(run: Path, images: list[Path], /, *, out: Path, device: str 
         auto, cpu, cuda, mps.
     """
     with ProgressBars() as bars:
-        report, skipped = predict_folder(Predictor.load(run, device), images, out, progress=bars.over("predicting"))
+        report, skipped = predict_folder(Predictor.load(run, device), images, out, progress=bars.track("predicting"))
     for error in skipped:
         print(f"skipped: {error}", file=sys.stderr)
     print(f"{len(report['images'])} images predicted: masks and overlays are in {out}")
@@ -290,8 +290,8 @@ def pack_command(
 
     choices = (masks or DataFlags()).choices(skip_bad)
     with ProgressBars() as bars:
-        dataset = load(data, choices, progress=bars.over("looking at masks"))
-        packed = pack(dataset, out, shard_mb * 2**20, size, skip_bad=skip_bad, progress=bars.over("packing"))
+        dataset = load(data, choices, progress=bars.track("looking at masks"))
+        packed = pack(dataset, out, shard_mb * 2**20, size, skip_bad=skip_bad, progress=bars.track("packing"))
     for error in packed.skipped:
         print(f"skipped: {error}", file=sys.stderr)
     print(f"{packed.samples} images in {len(packed.shards)} shards; pixelwise train {out}")

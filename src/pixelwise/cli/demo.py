@@ -31,13 +31,13 @@ def demo(out: Path) -> Run:
     folder, source = find_oxford_pets()
     print(source, flush=True)
     data = load_dataset(folder)
-    epochs = min(Config.of().epochs, max(2, round(IMAGES_SHOWN / len(data.train))))
+    epochs = min(Config.from_preset().epochs, max(2, round(IMAGES_SHOWN / len(data.train))))
     run = train(data, next_free_path(out), epochs=epochs)
     print_run(run)
     chosen = [Path(str(record.image)) for record in data.test[:: max(1, len(data.test) // PREDICTED)]][:PREDICTED]
     with ProgressBars() as bars:
-        metrics = evaluate(run, data, progress=bars.over("evaluating on test"))
-        predict_folder(Predictor.load(run.folder), chosen, run.predictions_folder, progress=bars.over("predicting"))
+        metrics = evaluate(run, data, progress=bars.track("evaluating on test"))
+        predict_folder(Predictor.load(run.path), chosen, run.predictions_folder, progress=bars.track("predicting"))
     print_metrics(metrics, "test")
     print(f"masks and overlays of {len(chosen)} test images: {run.predictions_folder}")
     return run

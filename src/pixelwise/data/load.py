@@ -64,8 +64,8 @@ def load(root: str | Path, choices: LabelOptions, progress: Progress = no_progre
     survey = MaskValueCounts()
     if needs_resolution(layout):
         survey, errors = count_mask_values(layout.records, progress)
-        layout = replace(layout, problems=(*layout.problems, *map(_unreadable, errors)))
-    notes = raise_on_fatal(place, layout.problems, choices.skip_bad)
+        layout = replace(layout, issues=(*layout.issues, *map(_unreadable, errors)))
+    notes = raise_on_fatal(place, layout.issues, choices.skip_bad)
     meaning = resolve_labels(layout, survey, choices)
     return build_index(place, format, layout, meaning, (*meaning.notes, *notes))
 
@@ -92,7 +92,7 @@ def resolve_root(root: str | Path) -> Path:
 
 def needs_resolution(layout: FormatResult) -> bool:
     """Whether what masks mean is still to be worked out from them."""
-    return layout.encoding is None or (layout.encoding.kind != "polygons" and not layout.encoding.mapping)
+    return layout.label_map is None or (layout.label_map.kind != "polygons" and not layout.label_map.value_to_class)
 
 
 def raise_on_fatal(root: Path, problems: Sequence[DataIssue], skip_bad: bool) -> list[str]:
@@ -118,12 +118,12 @@ def build_index(
     train, val, test = (
         tuple(_translated(record, meaning) for record in split) for split in (layout.train, layout.val, layout.test)
     )
-    reading = ReadSpec(meaning.encoding, channels or _channels(layout), bits)
+    reading = ReadSpec(meaning.label_map, channels or _channels(layout), bits)
     named: dict[str, int] = {}
-    if meaning.encoding.kind in ("polygons", "multilabel"):
+    if meaning.label_map.kind in ("polygons", "multilabel"):
         named = dict(zip(layout.classes, meaning.sources or range(len(layout.classes)), strict=True))
     return DatasetIndex(
-        root, format, meaning.classes, meaning.palette, reading, train, val, test, tuple(notes), named=named
+        root, format, meaning.classes, meaning.palette, reading, train, val, test, tuple(notes), source_class_ids=named
     )  # fmt: skip
 
 

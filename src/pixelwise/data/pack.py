@@ -118,8 +118,8 @@ def pack(
     Raises DataError for an image or mask that cannot be read (unless `skip_bad`), or where OUT is there already or
     cannot be written; nothing half-made can be taken for a data set then.
     """
-    if size is not None and data.reading.channels != 3:
-        raise ConfigError(f"size: images of {data.reading.channels} channels cannot be reduced; leave it out")
+    if size is not None and data.read_spec.channels != 3:
+        raise ConfigError(f"size: images of {data.read_spec.channels} channels cannot be reduced; leave it out")
     if not data.val:  # what is trained on will be split, and groups must be kept together then
         data = assign_groups(data)
     skipped: list[DataError] = []
@@ -127,7 +127,7 @@ def pack(
         writer = _Writer(put, shard_bytes)
         count, total = 0, sum(len(getattr(data, split)) for split in SPLITS)
         ordered = _shuffled(data, seed)
-        read = prefetch_map(partial(_sample, reading=data.reading, size=size), [record for _, record in ordered], 16)
+        read = prefetch_map(partial(_sample, reading=data.read_spec, size=size), [record for _, record in ordered], 16)
         for (split, record), files in zip(ordered, progress(read, total), strict=True):
             if isinstance(files, DataError):
                 if not skip_bad:
@@ -169,9 +169,9 @@ def _index(data: DatasetIndex, shards: dict[str, list[dict[str, Any]]], size: in
         "version": VERSION,
         "classes": data.classes,
         "palette": data.palette,
-        "channels": data.reading.channels,
-        "bits": data.reading.bits if size is None else 16,
-        "multilabel": data.reading.multilabel,
+        "channels": data.read_spec.channels,
+        "bits": data.read_spec.bit_depth if size is None else 16,
+        "multilabel": data.read_spec.multilabel,
         "splits": shards,
     }
 

@@ -100,14 +100,14 @@ class LabelMap:
         kind: what a pixel's value is: "index", the gray value or palette index (8 or 16 bits; two-tone images hold 0
             and 255); "rgb", 0xRRGGBB; "alpha", the opacity 0..255; "polygons", drawn and so encoded already;
             "multilabel", multi-label, the values of each layer being "index".
-        mapping: value → class index 0..C-1, or 255 for "ignore". In "multilabel": value → 0 (absent), 1 (present)
+        value_to_class: value → class index 0..C-1, or 255 for "ignore". In "multilabel": value → 0 (absent), 1 (present)
             or 255.
         tolerance: a value that is no key stands for the nearest key at most this far away (in "rgb", in each of the
             three channels); 0 allows none. For masks that were saved as JPEG.
     """
 
     kind: Literal["index", "rgb", "alpha", "polygons", "multilabel"]
-    mapping: Mapping[int, int] = field(default_factory=dict)
+    value_to_class: Mapping[int, int] = field(default_factory=dict)
     tolerance: int = 0
 
 
@@ -116,17 +116,17 @@ class ReadSpec:
     """How the files of a data set become arrays: see `read_image` and `read_mask`.
 
     `channels` is 3 for images of every kind, which are read as RGB, or the number of bands of TIFFs with other bands.
-    `bits` is how many of 16 bits a channel images with 16 bits make use of: pixels are shifted right by bits − 8.
+    `bit_depth` is how many of 16 bits a channel images with 16 bits make use of: pixels are shifted right by bits − 8.
     """
 
-    masks: LabelMap
+    label_map: LabelMap
     channels: int = 3
-    bits: int = 16
+    bit_depth: int = 16
 
     @property
     def multilabel(self) -> bool:
         """Whether a pixel can be of several classes: masks are then (C, H, W) of 0, 1 and 255 instead of (H, W)."""
-        return self.masks.kind == "multilabel"
+        return self.label_map.kind == "multilabel"
 
 
 @dataclass(frozen=True)
@@ -136,17 +136,17 @@ class DataIssue:
     Attributes:
         kind: a short name, the same for all of its kind: "missing mask".
         file: which file.
-        what: what is wrong, and what to do about it.
+        message: what is wrong, and what to do about it.
         usable: whether the file can be trained on nevertheless; what is not usable stops a training, or is left out.
     """
 
     kind: str
     file: str
-    what: str
+    message: str
     usable: bool = False
 
     def __str__(self) -> str:
-        return printable(f"{self.file}: {self.what}")
+        return printable(f"{self.file}: {self.message}")
 
 
 @dataclass(frozen=True)
@@ -155,25 +155,25 @@ class FormatResult:
 
     Attributes:
         train, val, test: the records of each split; a folder without splits has all of its records in `train`.
-        classes: the names in index order where the format settles them, with `encoding`; else ().
-        encoding: how masks are read where the format settles it; None: to be worked out from the masks.
-        value_names: value → name, where a file beside the masks lists gray values, palette indices or ids.
-        color_names: 0xRRGGBB → name, where a file lists colors (labelmap.txt, class_dict.csv).
-        listed: names in order without values (classes.txt).
+        classes: the names in index order where the format settles them, with `label_map`; else ().
+        label_map: how masks are read where the format settles it; None: to be worked out from the masks.
+        names_by_value: value → name, where a file beside the masks lists gray values, palette indices or ids.
+        names_by_color: 0xRRGGBB → name, where a file lists colors (labelmap.txt, class_dict.csv).
+        class_names: names in order without values (classes.txt).
         palette: one (red, green, blue) in 0..255 a class, or () for our own.
-        problems: images without masks and the like; none of them has a record.
+        issues: images without masks and the like; none of them has a record.
     """
 
     train: tuple[Record, ...] = ()
     val: tuple[Record, ...] = ()
     test: tuple[Record, ...] = ()
     classes: tuple[str, ...] = ()
-    encoding: LabelMap | None = None
-    value_names: Mapping[int, str] = field(default_factory=dict)
-    color_names: Mapping[int, str] = field(default_factory=dict)
-    listed: tuple[str, ...] = ()
+    label_map: LabelMap | None = None
+    names_by_value: Mapping[int, str] = field(default_factory=dict)
+    names_by_color: Mapping[int, str] = field(default_factory=dict)
+    class_names: tuple[str, ...] = ()
     palette: tuple[tuple[int, int, int], ...] = ()
-    problems: tuple[DataIssue, ...] = ()
+    issues: tuple[DataIssue, ...] = ()
 
     @property
     def records(self) -> tuple[Record, ...]:
@@ -185,9 +185,9 @@ class FormatResult:
 class DatasetIndex:
     """A data set that can be trained on: classes, how to read it, and its records.
 
-    `root` names where it was found. `palette` has one (red, green, blue) in 0..255 a class. `notes` has a line for
-    each thing that was worked out or left out, to be told to a person. `grouped` says in words why records have groups,
-    "" where they were looked at and have none, None where nobody looked yet. `named` is of shapes and layers: the name
+    `root` names where it was found. `palette` has one (red, green, blue) in 0..255 a class. `messages` has a line for
+    each thing that was worked out or left out, to be told to a person. `group_summary` says in words why records have groups,
+    "" where they were looked at and have none, None where nobody looked yet. `source_class_ids` is of shapes and layers: the name
     of a class in the data set's files → its index here, or 255 for "ignore".
     """
 
@@ -195,13 +195,13 @@ class DatasetIndex:
     format: str
     classes: tuple[str, ...]
     palette: tuple[tuple[int, int, int], ...]
-    reading: ReadSpec
+    read_spec: ReadSpec
     train: tuple[Record, ...] = ()
     val: tuple[Record, ...] = ()
     test: tuple[Record, ...] = ()
-    notes: tuple[str, ...] = ()
-    grouped: str | None = None
-    named: Mapping[str, int] = field(default_factory=dict)
+    messages: tuple[str, ...] = ()
+    group_summary: str | None = None
+    source_class_ids: Mapping[str, int] = field(default_factory=dict)
 
     def records(self, split: Split) -> tuple[Record, ...]:
         """The records of one split; a split that is empty or unknown is an error that names those that are not."""

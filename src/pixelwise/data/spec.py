@@ -83,15 +83,17 @@ class DatasetSpec(BaseModel):
     @staticmethod
     def of(data: DatasetIndex) -> "DatasetSpec":
         """How that data set was read."""
-        masks, reading = data.reading.masks, data.reading
+        masks, reading = data.read_spec.label_map, data.read_spec
 
         layered = reading.multilabel
 
         def values(index: int) -> tuple[str, ...]:
-            return tuple(format_value(value, masks.kind) for value, each in masks.mapping.items() if each == index)
+            return tuple(
+                format_value(value, masks.kind) for value, each in masks.value_to_class.items() if each == index
+            )
 
         def written(index: int) -> tuple[str, ...]:
-            named = tuple(name for name, each in data.named.items() if each == index)
+            named = tuple(name for name, each in data.source_class_ids.items() if each == index)
             return named if masks.kind in ("polygons", "multilabel") else values(index)
 
         return DatasetSpec(
@@ -99,7 +101,7 @@ class DatasetSpec(BaseModel):
             kind=masks.kind,
             tolerance=masks.tolerance,
             channels=reading.channels,
-            bits=reading.bits,
+            bits=reading.bit_depth,
             classes={
                 name: ClassSpec(values=written(index), color="#{:02x}{:02x}{:02x}".format(*color))
                 for index, (name, color) in enumerate(zip(data.classes, data.palette, strict=True))
@@ -120,7 +122,7 @@ class DatasetSpec(BaseModel):
             raise ConfigError(f"classes: there are {len(names)}; there must be 2 to {MAX_CLASSES}")
         if format != self.format and not needs_resolution(layout):
             return replace(apply_options(layout, LabelOptions(classes=names)), palette=palette)
-        settled = layout.encoding.kind if layout.encoding is not None else None
+        settled = layout.label_map.kind if layout.label_map is not None else None
         if self.kind in ("polygons", "multilabel"):
             if settled != self.kind:
                 raise ConfigError(f"kind: {self.kind}, but the masks here are {settled or 'images of values'}")
@@ -151,7 +153,7 @@ class DatasetSpec(BaseModel):
         """A data set read by this manifest, whatever its own masks would suggest."""
         place = resolve_root(root)
         format, layout = self._find(place)
-        notes = raise_on_fatal(place, layout.problems, skip_bad)
+        notes = raise_on_fatal(place, layout.issues, skip_bad)
         return build_index(place, format, layout, self.meaning(format, layout), notes, self.bits)
 
     def _find(self, root: Path) -> tuple[str, FormatResult]:

@@ -62,10 +62,10 @@ def evaluate(
     """
     run = run if isinstance(run, Run) else Run.open(Path(run))
     fabric = launch_fabric(device)
-    predictor = Predictor.load(run.folder, fabric.device)
+    predictor = Predictor.load(run.path, fabric.device)
     if predictor.classes != data.classes:
         raise DataError(
-            f"{data.root}: has the classes {', '.join(data.classes)}, but the model in {run.folder} "
+            f"{data.root}: has the classes {', '.join(data.classes)}, but the model in {run.path} "
             f"was trained on {', '.join(predictor.classes)}"
         )
     if out is not None and Path(out).exists():
@@ -74,7 +74,7 @@ def evaluate(
     own = records[fabric.global_rank :: fabric.world_size]
     left_out: list[DataError] = []
     confusion = compute_confusion_matrix(
-        predictor, own, data.reading, resolution, progress, None if skipped is None else left_out
+        predictor, own, data.read_spec, resolution, progress, None if skipped is None else left_out
     )
     # Each process compares images of its own, none of them twice: the sum is that of one process.
     confusion = all_reduce_sum(fabric, confusion.to(fabric.device))
@@ -83,7 +83,7 @@ def evaluate(
         raise DataError(f"{data.root}: no image of the {split} split can be used: {left_out[0]}")
     if skipped is not None:
         skipped += left_out
-    size = predictor.model.card.size
+    size = predictor.model.config.size
     named = "original" if resolution == "original" else f"{size}x{size}"
     metrics = Metrics.from_confusion(confusion, data.classes, len(records) - lost, named)
     if not fabric.is_global_zero:
@@ -115,8 +115,8 @@ def compute_confusion_matrix(
                 raise
             return error
 
-    multilabel = predictor.model.card.multilabel
-    count, size = len(predictor.classes), predictor.model.card.size
+    multilabel = predictor.model.config.multilabel
+    count, size = len(predictor.classes), predictor.model.config.size
     total = torch.zeros((count, 2, 2) if multilabel else (count, count), dtype=torch.int64)
     for group in batched(progress(prefetch_map(read, records), len(records)), BATCH_SIZE):
         if skipped is not None:
@@ -126,7 +126,9 @@ def compute_confusion_matrix(
             continue
         images, masks = zip(*group, strict=True)
         if resolution == "original":
-            compared = zip(map(torch.from_numpy, masks), map(torch.from_numpy, predictor.masks(images)), strict=True)
+            compared = zip(
+                map(torch.from_numpy, masks), map(torch.from_numpy, predictor.predict_batch(images)), strict=True
+            )
         else:
             small = [resize_mask(mask, (size, size)) for mask in masks]
             compared = zip(small, logits_to_mask(predictor.logits(images), multilabel).cpu(), strict=True)

@@ -60,7 +60,9 @@ def predict_folder(
     """
     images = find_images(sources)
     report_file = out / "predictions.json"
-    parts = [f"mask_{_file_name(name)}" for name in predictor.classes] if predictor.model.card.multilabel else ["mask"]
+    parts = (
+        [f"mask_{_file_name(name)}" for name in predictor.classes] if predictor.model.config.multilabel else ["mask"]
+    )
     targets = [report_file, *(_target(out, name, kind) for _, name in images for kind in (*parts, "overlay"))]
     for target in targets:
         if target.exists():
@@ -68,7 +70,7 @@ def predict_folder(
     report: dict[str, Any] = {"classes": list(predictor.classes), "photos": []}
     skipped: list[DataError] = []
     for (path, name), (_, result) in zip(
-        images, progress(predictor.stream(path for path, _ in images), len(images)), strict=True
+        images, progress(predictor.iter_predictions(path for path, _ in images), len(images)), strict=True
     ):
         if isinstance(result, DataError):
             skipped.append(result)

@@ -40,7 +40,7 @@ class Prediction:
     palette: tuple[tuple[int, int, int], ...]
 
     @cached_property
-    def shares(self) -> dict[str, float]:
+    def class_fractions(self) -> dict[str, float]:
         """Each class's share of the image's pixels; they sum to 1 unless a pixel can be of several classes."""
         if self.mask.ndim == 3:
             return {name: float(layer.mean()) for name, layer in zip(self.classes, self.mask, strict=True)}
@@ -52,20 +52,20 @@ class Prediction:
         mask, _, palette = to_display_mask(self.mask, self.classes, self.palette)
         return overlay(to_display_image(self.image), mask, palette, opacity)
 
-    def index_image(self) -> Image.Image:
+    def to_indexed_png(self) -> Image.Image:
         """The mask as a palette image whose pixel values are the class indices: save it as PNG.
 
         Multi-label masks do not fit in one image: see `index_images`.
         """
         return index_image(self.mask, self.palette)
 
-    def index_images(self) -> dict[str, Image.Image]:
+    def to_indexed_pngs(self) -> dict[str, Image.Image]:
         """The mask as palette images by what tells their files apart: "" is one whose pixels are the class indices.
 
         Of a multi-label model there is one a class, by its name: 1 where the class is, 0 where it is not.
         """
         if self.mask.ndim == 2:
-            return {"": self.index_image()}
+            return {"": self.to_indexed_png()}
         return {
             name: index_image(layer, ((0, 0, 0), color))
             for name, layer, color in zip(self.classes, self.mask, self.palette, strict=True)
@@ -101,14 +101,14 @@ class Predictor:
     @property
     def classes(self) -> tuple[str, ...]:
         """The names of the classes, in index order."""
-        return self.model.card.classes
+        return self.model.config.classes
 
     def __call__(self, source: ImageInput) -> Prediction:
         """Predict one image's mask; DataError names a file that cannot be read."""
         image = self._as_array(source)
-        return self._prediction(image, self.masks([image])[0])
+        return self._prediction(image, self.predict_batch([image])[0])
 
-    def masks(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
+    def predict_batch(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Predict a batch: HWC uint8 images of any sizes → (H, W) uint8 class indices (see `Prediction`) as large.
 
         The logits, not the mask, are brought to the image's size: bilinear, so that edges stay smooth.
@@ -116,7 +116,7 @@ class Predictor:
         return [
             logits_to_mask(
                 F.interpolate(logits[None], image.shape[:2], mode="bilinear", align_corners=False)[0],
-                self.model.card.multilabel,
+                self.model.config.multilabel,
             )
             .cpu()
             .numpy()
@@ -125,31 +125,33 @@ class Predictor:
 
     def logits(self, images: Sequence[np.ndarray]) -> torch.Tensor:
         """Logits at the model's size: HWC uint8 images of any sizes → (N, C, size, size) float32."""
-        size = (self.model.card.size, self.model.card.size)
-        return self.batch_logits(torch.stack([resize_image(image, size) for image in images]))
+        size = (self.model.config.size, self.model.config.size)
+        return self.forward(torch.stack([resize_image(image, size) for image in images]))
 
     @torch.inference_mode()
-    def batch_logits(self, batch: torch.Tensor) -> torch.Tensor:
+    def forward(self, batch: torch.Tensor) -> torch.Tensor:
         """Logits of images of the model's size already: (N, 3, size, size) uint8 → (N, C, size, size) float32."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
             return self.model(batch.to(self.device).contiguous(memory_format=torch.channels_last)).float()
 
-    def stream(self, paths: Iterable[Path], batch_size: int = 16) -> Iterator[tuple[Path, Prediction | DataError]]:
+    def iter_predictions(
+        self, paths: Iterable[Path], batch_size: int = 16
+    ) -> Iterator[tuple[Path, Prediction | DataError]]:
         """Predict many files, in order; a file that cannot be read comes with its error instead of a prediction.
 
         The next images are read while the model works; memory stays bounded, however many files there are.
         """
         for group in batched(prefetch_map(self._read_or_error, paths, ahead=2 * batch_size), batch_size):
             images = [image for _, image in group if isinstance(image, np.ndarray)]
-            masks = iter(self.masks(images) if images else [])
+            masks = iter(self.predict_batch(images) if images else [])
             for path, image in group:
                 yield path, image if isinstance(image, DataError) else self._prediction(image, next(masks))
 
     def _prediction(self, image: np.ndarray, mask: np.ndarray) -> Prediction:
-        return Prediction(image, mask, self.model.card.classes, self.model.card.palette)
+        return Prediction(image, mask, self.model.config.classes, self.model.config.palette)
 
     def _as_array(self, source: ImageInput) -> np.ndarray:
-        channels, bits = len(self.model.card.mean), self.model.card.bits
+        channels, bits = len(self.model.config.mean), self.model.config.bit_depth
         if isinstance(source, np.ndarray):
             if source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] != channels or source.size == 0:
                 raise DataError(

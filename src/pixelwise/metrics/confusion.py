@@ -57,19 +57,19 @@ class Metrics:
 
     Of multi-label data there is a matrix of [[neither, only predicted], [only true, both]] for each class.
 
-    `miou` is the mean IoU over the classes that are present: a class with no true and no predicted pixel has no IoU
-    and stands in `absent`. `resolution` says at what size pixels were compared: "original" or "128x128".
+    `mean_iou` is the mean IoU over the classes that are present: a class with no true and no predicted pixel has no IoU
+    and stands in `absent_classes`. `resolution` says at what size pixels were compared: "original" or "128x128".
     """
 
     accuracy: float | None
-    miou: float | None
+    mean_iou: float | None
     classes: dict[str, ClassMetrics]
     confusion: list[list[int]] | list[list[list[int]]]
-    images: int
+    image_count: int
     resolution: str
 
     @property
-    def absent(self) -> tuple[str, ...]:
+    def absent_classes(self) -> tuple[str, ...]:
         """The names of the classes that have no IoU."""
         return tuple(name for name, figures in self.classes.items() if figures.iou is None)
 
@@ -100,10 +100,10 @@ class Metrics:
         ious = [each.iou for each in figures.values() if each.iou is not None]
         return Metrics(
             accuracy=_ratio(right, int(confusion.sum())),
-            miou=sum(ious) / len(ious) if ious else None,
+            mean_iou=sum(ious) / len(ious) if ious else None,
             classes=figures,
             confusion=confusion.tolist(),
-            images=images,
+            image_count=images,
             resolution=resolution,
         )
 

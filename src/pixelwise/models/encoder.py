@@ -26,11 +26,11 @@ class Encoder(nn.Module):
         size: pixels, the side of the images it will see (some transformers are built for one size).
         weights: the tensors of the whole timm model by timm's names, or None to start at random. Where they are of
             three channels and it takes another number, the first layer's are repeated and scaled, as timm does it.
-        channels_in: the channels of the images.
+        in_channels: the channels of the images.
 
     Attributes:
-        names: a name for each feature.
-        channels: the channels of each feature.
+        feature_names: a name for each feature.
+        out_channels: the channels of each feature.
         reductions: the image's side over each feature's.
 
     `forward` takes (N, channels_in, H, W) float normalized pixels and gives a list of (N, channels[i], h_i, w_i).
@@ -50,40 +50,40 @@ class Encoder(nn.Module):
         channels_in: int = 3,
     ) -> None:
         super().__init__()
-        self.channels_in = channels_in
+        self.in_channels = channels_in
         if weights is not None and channels_in != 3:
             weights = _adapted(name, weights, channels_in)
         self.frozen = self.held = self.keeps_statistics = False
-        self.body, self.names = (
+        self.backbone, self.feature_names = (
             _cut_at_levels(name, size, weights, channels_in)
             if layers is None
             else _cut_at_layers(name, size, weights, tuple(layers), channels_in)
         )
         if padding == "same":
-            _pad_same(self.body)
+            _pad_same(self.backbone)
         self._measure(size)
 
     def _measure(self, size: int) -> None:
         """Find channels, reductions and layout by showing the body one black image."""
-        training = self.body.training
-        self.body.eval()
+        training = self.backbone.training
+        self.backbone.eval()
         try:
             with torch.no_grad():
-                shapes = [tuple(feature.shape) for feature in self._run(torch.zeros(1, self.channels_in, size, size))]
+                shapes = [tuple(feature.shape) for feature in self._run(torch.zeros(1, self.in_channels, size, size))]
         except (RuntimeError, AssertionError, ValueError, AttributeError) as error:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise ConfigError(f"this encoder cannot give features at {size} px ({reason}); try another size") from None
-        self.body.train(training)
-        for name, shape in zip(self.names, shapes, strict=True):
+        self.backbone.train(training)
+        for name, shape in zip(self.feature_names, shapes, strict=True):
             if len(shape) != 4:
                 raise ConfigError(f"layer '{name}' gives a tensor of shape {shape}, not a (N, C, H, W) feature map")
         # Some of timm's transformers give (N, H, W, C); a feature map is square here, so the odd side out tells.
         self.channels_at_end = all(shape[1] == shape[2] != shape[3] for shape in shapes)
         sides = [shape[1] if self.channels_at_end else shape[2] for shape in shapes]
-        self.channels = tuple(shape[3] if self.channels_at_end else shape[1] for shape in shapes)
+        self.out_channels = tuple(shape[3] if self.channels_at_end else shape[1] for shape in shapes)
         self.reductions = tuple(round(size / side) for side in sides)
         if any(after > before for before, after in pairwise(sides)):
-            found = ", ".join(f"{name} {side}x{side}" for name, side in zip(self.names, sides, strict=True))
+            found = ", ".join(f"{name} {side}x{side}" for name, side in zip(self.feature_names, sides, strict=True))
             raise ConfigError(f"layers must go from shallow to deep, none larger than the one before: {found}")
 
     def freeze(self) -> None:
@@ -92,7 +92,7 @@ class Encoder(nn.Module):
         self.requires_grad_(False)
         self.train(self.training)
 
-    def fine_tune(self) -> None:
+    def freeze_batchnorm_and_depthwise(self) -> None:
         """Train pretrained weights gently: batch-norm statistics and depthwise weights stay as they are.
 
         A depthwise convolution holds few of the weights, and its gradients take a CPU the longest of all.
@@ -105,7 +105,7 @@ class Encoder(nn.Module):
                     _compute_in_float32(module)
         self.train(self.training)
 
-    def hold(self, held: bool) -> None:
+    def pause_gradients(self, held: bool) -> None:
         """Leave the weights alone for now, as a new decoder's first gradients are noise; or let them train again."""
         self.held = held and self.keeps_statistics
 
@@ -124,9 +124,9 @@ class Encoder(nn.Module):
         return [feature.permute(0, 3, 1, 2) for feature in features] if self.channels_at_end else features
 
     def _run(self, pixels: Tensor) -> list[Tensor]:
-        features = self.body(pixels)
+        features = self.backbone(pixels)
         # timm gives layers in the order they run, whatever the order they were asked for in.
-        return [features[name] for name in self.names] if isinstance(features, dict) else features
+        return [features[name] for name in self.feature_names] if isinstance(features, dict) else features
 
 
 def check_encoder(name: str) -> None:

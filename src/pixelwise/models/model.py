@@ -38,7 +38,7 @@ class SegmentationModel(nn.Module):
     """Normalize ▸ encode ▸ decode ▸ logits.
 
     Args:
-        card: how to build it.
+        config: how to build it.
         weights: the encoder's pretrained tensors by timm's names, or None to start at random.
 
     `forward` takes (N, 3, H, W) uint8 RGB in [0, 255], or as many channels as `card.mean` has, and gives (N, C, H, W)
@@ -50,13 +50,15 @@ class SegmentationModel(nn.Module):
 
     def __init__(self, card: ModelConfig, weights: dict[str, Tensor] | None = None) -> None:
         super().__init__()
-        self.card = card
-        self.memory: FeatureCache | None = None
+        self.config = card
+        self.feature_cache: FeatureCache | None = None
         # Not in the weights file: the card holds them, and a thing is stored once.
         self.register_buffer("mean", torch.tensor(card.mean).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(card.std).view(1, -1, 1, 1), persistent=False)
-        self.encoder = Encoder(card.encoder, card.layers, card.padding, card.size, weights, len(card.mean))
-        self.decoder = DECODERS[card.decoder](self.encoder.channels, len(card.classes))
+        self.encoder = Encoder(
+            card.encoder, card.encoder_layers, card.encoder_padding, card.size, weights, len(card.mean)
+        )
+        self.decoder = DECODERS[card.decoder](self.encoder.out_channels, len(card.classes))
         # Convolutions run faster with channels last, on CPUs in bfloat16 twice so.
         self.to(memory_format=torch.channels_last)
 
@@ -64,24 +66,24 @@ class SegmentationModel(nn.Module):
         """(N, 3, H, W) uint8 RGB in [0, 255] → the encoder's features (N, c_i, h_i, w_i), shallow to deep."""
         return self.encoder((images.to(self.mean.dtype) - self.mean) / self.std)
 
-    def remember_features(self) -> None:
+    def enable_feature_cache(self) -> None:
         """While training on a CPU, encode each image once; for a frozen encoder, and images that at most flip."""
-        self.memory = FeatureCache(self.encode)
+        self.feature_cache = FeatureCache(self.encode)
 
     def forward(self, images: Tensor) -> Tensor:
-        memory = self.memory if self.training and images.device.type == "cpu" else None
+        memory = self.feature_cache if self.training and images.device.type == "cpu" else None
         features = self.encode(images) if memory is None else memory(images)
         return self.decoder(features, (images.shape[-2], images.shape[-1]))
 
-    def normalize_by(self, mean: Sequence[float], std: Sequence[float]) -> None:
+    def set_normalization(self, mean: Sequence[float], std: Sequence[float]) -> None:
         """Normalize pixels by these from now on, one a channel on the scale 0..255."""
-        self.card = self.card.model_copy(update={"mean": tuple(mean), "std": tuple(std)})
-        self.mean.copy_(torch.tensor(self.card.mean).view(1, -1, 1, 1))
-        self.std.copy_(torch.tensor(self.card.std).view(1, -1, 1, 1))
+        self.config = self.config.model_copy(update={"mean": tuple(mean), "std": tuple(std)})
+        self.mean.copy_(torch.tensor(self.config.mean).view(1, -1, 1, 1))
+        self.std.copy_(torch.tensor(self.config.std).view(1, -1, 1, 1))
 
     def save(self, folder: Path, metrics: dict[str, float | None] | None = None) -> None:
         """Write model.safetensors and model.json into a folder, each in one step."""
-        card = self.card.model_copy(update={"metrics": metrics or {}})
+        card = self.config.model_copy(update={"metrics": metrics or {}})
         tensors = {name: tensor.contiguous() for name, tensor in self.state_dict().items()}
         save_file(tensors, folder / f"{WEIGHTS_FILE}.part")
         (folder / f"{CONFIG_FILE}.part").write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
@@ -145,16 +147,16 @@ def create_model(
         size=predict_size or size,
         mean=normalization.mean,
         std=normalization.std,
-        bits=bits,
+        bit_depth=bits,
         multilabel=multilabel,
         encoder=encoder,
-        layers=layers,
-        padding=padding,
+        encoder_layers=layers,
+        encoder_padding=padding,
         decoder=decoder,
     )
     model = SegmentationModel(card, source.tensors)
     if freeze_encoder:
         model.encoder.freeze()
     elif source.tensors is not None:
-        model.encoder.fine_tune()
+        model.encoder.freeze_batchnorm_and_depthwise()
     return model

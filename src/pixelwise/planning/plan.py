@@ -59,7 +59,7 @@ class Plan:
         except (OSError, UnicodeError, TypeError, yaml.YAMLError) as error:
             raise ConfigError(f"{path}: cannot be read as a plan ({' '.join(str(error).split())})") from None
         try:
-            Config.of(base=kept.settings)
+            Config.from_preset(base=kept.settings)
         except ConfigError as error:
             raise ConfigError(f"{path}: {error}") from None
         return Plan(kept.data, kept.settings)

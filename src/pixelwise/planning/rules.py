@@ -48,7 +48,7 @@ BYTES_A_PIXEL = 1500
 bytes were measured at 128 to 384 px, and some to spare."""
 
 
-DEFAULT = Config.of()
+DEFAULT = Config.from_preset()
 """What a plan keeps where it decides nothing else."""
 
 
@@ -83,7 +83,7 @@ def make_plan(
     decide("batch_size", *_batch_size(settings["size"], training, given.get("device", "auto")))
     decide("epochs", *_epochs(training))
     decide("encoder", DEFAULT.encoder, "its ImageNet weights come inside a package; quick on any machine")
-    weights = Config.of(**given).encoder_weights
+    weights = Config.from_preset(**given).encoder_weights
     decide("encoder_weights", weights, "pretrained weights need far fewer images than a random start")
     decide("freeze_encoder", *(_freeze(training) if weights != "none" else (False, "it starts at random")))
     decide("augment", *_augment(found))
@@ -91,21 +91,21 @@ def make_plan(
     decide("loss", *_loss(found))
     decide("class_weights", *_class_weights(found, settings["loss"]))
     if not data.val:
-        how = f"whole groups ({data.grouped})" if data.grouped else "images at random, evenly over kinds"
+        how = f"whole groups ({data.group_summary})" if data.group_summary else "images at random, evenly over kinds"
         decide(
             "validation_fraction", DEFAULT.validation_fraction, f"no val split was found: {how}; test is not touched"
         )
     for name in given:
         decide(name, None, "")
-    config = Config.of(base=settings, **given)
-    reasons["predict_scale"] += f": {config.whole_size} px"
+    config = Config.from_preset(base=settings, **given)
+    reasons["predict_scale"] += f": {config.eval_size} px"
     check_class_weights(config.class_weights, data.classes)
-    check_loss(config.loss, data.reading.multilabel)
+    check_loss(config.loss, data.read_spec.multilabel)
     if timed:
         seconds = estimate_training_time(found, config, training, progress)
         reasons["epochs"] += f"; about {_duration(seconds)} in all on this machine, measured on a few steps"
     manifest = DatasetSpec.of(data)
-    reasons |= {f"class {each.name}": _class_line(each.share, each.images) for each in found.classes}
+    reasons |= {f"class {each.name}": _class_line(each.pixel_fraction, each.image_count) for each in found.classes}
     return Plan(manifest, settings, reasons)
 
 
@@ -114,7 +114,7 @@ def _class_line(share: float, images: int) -> str:
 
 
 def _size(found: DatasetReport) -> tuple[int, str]:
-    widths = {each.name: each.width for each in found.classes if each.width}
+    widths = {each.name: each.mean_width for each in found.classes if each.mean_width}
     if not widths:
         return MIN_SIZE, "no object was found to tell a size from"
     name, width = min(widths.items(), key=lambda item: item[1])
@@ -174,7 +174,7 @@ def _predict_scale(augment: str, encoder: str) -> tuple[float, str]:
 
 
 def _loss(found: DatasetReport) -> tuple[str, str]:
-    if found.data.reading.multilabel:
+    if found.data.read_spec.multilabel:
         return "sigmoid_dice", "a pixel can be of several classes"
     present = _by_share(found)
     if not present:
@@ -186,7 +186,7 @@ def _loss(found: DatasetReport) -> tuple[str, str]:
 
 
 def _class_weights(found: DatasetReport, loss: str) -> tuple[str, str]:
-    if loss == "dice" or found.data.reading.multilabel:
+    if loss == "dice" or found.data.read_spec.multilabel:
         return "none", "Dice counts each class the same"
     present = _by_share(found)
     if not present or present[0].train_share >= RARE:

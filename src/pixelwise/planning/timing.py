@@ -20,15 +20,15 @@ def estimate_training_time(
     device = resolve_device(config.device)
     set_threads_to_idle_cores()  # as a training will, and the next
     disable_malloc_trim()
-    model = config.create_model(found.data.classes, found.data.palette, found.data.reading).to(device).train()
-    layers = (len(found.data.classes),) if found.data.reading.multilabel else ()
-    images = torch.zeros(config.batch_size, found.data.reading.channels, config.size, config.size, dtype=torch.uint8)
+    model = config.create_model(found.data.classes, found.data.palette, found.data.read_spec).to(device).train()
+    layers = (len(found.data.classes),) if found.data.read_spec.multilabel else ()
+    images = torch.zeros(config.batch_size, found.data.read_spec.channels, config.size, config.size, dtype=torch.uint8)
     images = images.to(device).contiguous(memory_format=torch.channels_last)
     masks = torch.zeros(config.batch_size, *layers, config.size, config.size, dtype=torch.uint8, device=device)
     seconds: dict[bool, float] = {}
     # The first step of each kind only warms up; of the others the quicker one counts, for a machine may be busy.
     for number, held in enumerate(progress((True,) * 3 + (False,) * 3, 6)):
-        model.encoder.hold(held)
+        model.encoder.pause_gradients(held)
         started = time.perf_counter()
         with torch.autocast(device.type, torch.bfloat16, enabled=use_bfloat16(device, config.precision)):
             loss = get_loss(config.loss)(model(images), masks, None)
@@ -38,6 +38,6 @@ def estimate_training_time(
         if number % 3:
             seconds[held] = min(time.perf_counter() - started, seconds.get(held, math.inf))
     a_step = WARM_UP * seconds[True] + (1 - WARM_UP) * seconds[False]
-    larger = (config.whole_size / config.size) ** 2
+    larger = (config.eval_size / config.size) ** 2
     looks = 0.3 * larger * len(found.data.val or found.data.train[training:]) / config.batch_size  # forward alone
     return config.epochs * (training / config.batch_size + looks) * a_step

@@ -19,7 +19,7 @@ def print_dataset(data: DatasetIndex) -> None:
     """Print a data set's format, classes and the size of each split."""
     sizes = ", ".join(f"{len(getattr(data, split))} {split}" for split in SPLITS if getattr(data, split))
     print(f"{data.root}: {data.format}, images: {sizes}\nclasses: {', '.join(data.classes)}")
-    for note in data.notes:
+    for note in data.messages:
         print(note)
 
 
@@ -33,7 +33,7 @@ def print_plan(plan: Plan) -> None:
 def print_metrics(metrics: Metrics, split: str) -> None:
     """Print a table of the figures, in percent, one row a class."""
     where = "the images' own size" if metrics.resolution == "original" else f"{metrics.resolution} pixels"
-    table = Table(title=f"{split}: {metrics.images} images at {where}", title_justify="left")
+    table = Table(title=f"{split}: {metrics.image_count} images at {where}", title_justify="left")
     table.add_column("class")
     for heading in ("IoU", "Dice", "precision", "recall", "pixels"):
         table.add_column(heading, justify="right")
@@ -43,8 +43,10 @@ def print_metrics(metrics: Metrics, split: str) -> None:
         cells = ["absent" if figures.iou is None else "–" if value is None else f"{value:.1%}" for value in values]
         table.add_row(escape(name), *cells, f"{figures.pixels / total:.1%}")
     Console().print(table)
-    accuracy, miou = ("–" if value is None else f"{value:.2%}" for value in (metrics.accuracy, metrics.miou))
-    absent = f" (over the classes present; absent: {', '.join(metrics.absent)})" if metrics.absent else ""
+    accuracy, miou = ("–" if value is None else f"{value:.2%}" for value in (metrics.accuracy, metrics.mean_iou))
+    absent = (
+        f" (over the classes present; absent: {', '.join(metrics.absent_classes)})" if metrics.absent_classes else ""
+    )
     print(f"accuracy {accuracy} · mean IoU {miou}{absent}")
 
 
@@ -55,7 +57,7 @@ def print_run(run: Run) -> None:
     print(
         f"best: epoch {best['epoch']:.0f} of {len(rows)}, validation mIoU {best['val_miou'] or 0.0:.3f} "
         f"(trained {rows[-1]['train_seconds']:.0f} s)\n"
-        f"model:    {run.folder}/model.safetensors\n"
+        f"model:    {run.path}/model.safetensors\n"
         f"images: {run.samples_animation}, {run.history_image}, {run.architecture_image}"
     )
 
@@ -87,27 +89,34 @@ def print_dataset_report(found: DatasetReport) -> None:
     sizes = ", ".join(f"{len(getattr(data, split))} {split}" for split in SPLITS if getattr(data, split))
     print(f"{data.root}: {data.format}, {found.images} images and {found.masks} masks; usable pairs: {sizes}")
     print(
-        f"sizes: {found.widths.least:.0f} to {found.widths.greatest:.0f} wide, {found.heights.least:.0f} to "
-        f"{found.heights.greatest:.0f} high, mostly about {found.widths.median:.0f}x{found.heights.median:.0f} "
-        f"(width over height {found.ratios.low:.2f} to {found.ratios.high:.2f})"
+        f"sizes: {found.widths.min:.0f} to {found.widths.max:.0f} wide, {found.heights.min:.0f} to "
+        f"{found.heights.max:.0f} high, mostly about {found.widths.median:.0f}x{found.heights.median:.0f} "
+        f"(width over height {found.ratios.p10:.2f} to {found.ratios.p90:.2f})"
     )
-    for note in data.notes:
+    for note in data.messages:
         print(note)
-    if data.grouped:
-        print(f"groups: {data.grouped}")
+    if data.group_summary:
+        print(f"groups: {data.group_summary}")
     table = Table(title=f"classes; {found.ignored:.2%} of pixels are ignored", title_justify="left")
     table.add_column("class")
     for heading in ("in masks", "pixels", "images", "objects", "side", "width"):
         table.add_column(heading, justify="right")
     written = levels(found)
     for each in found.classes:
-        side = "–" if each.side is None else f"{each.side.median:.1%}"
-        width = "–" if each.width is None else f"{each.width:.1%}"
+        side = "–" if each.relative_size is None else f"{each.relative_size.median:.1%}"
+        width = "–" if each.mean_width is None else f"{each.mean_width:.1%}"
         swatch = "[on #{:02x}{:02x}{:02x}]  [/] ".format(*each.color)
-        cells = written[each.name], f"{each.share:.2%}", f"{each.images}", f"{each.objects}", side, width
+        cells = (
+            written[each.name],
+            f"{each.pixel_fraction:.2%}",
+            f"{each.image_count}",
+            f"{each.object_count}",
+            side,
+            width,
+        )
         table.add_row(swatch + each.name.replace("[", "\\["), *cells)
     console.print(table)
-    for kind, problems in by_kind(found.problems).items():
+    for kind, problems in by_kind(found.issues).items():
         style = "bold red" if kind == LOUD else "yellow" if problems[0].usable else "red"
         heading = kind.upper() if kind == LOUD else kind
         console.print(f"{heading}: {len(problems)} file{'s' * (len(problems) != 1)}", style=style)
@@ -115,6 +124,6 @@ def print_dataset_report(found: DatasetReport) -> None:
             print(f"  {problem}")
         if len(problems) > MAX_SHOWN:
             print(f"  … and {len(problems) - MAX_SHOWN} more, all in report.html and report.json")
-    if not found.problems:
+    if not found.issues:
         print("no problem was found")
     print(f"looked at all in {found.seconds:.1f} s")

@@ -40,7 +40,7 @@ def write_dataset_report(found: DatasetReport, plan: Plan, folder: Path, progres
         part.write_text(text, encoding="utf-8", errors=_NO_TEXT)
     sheets = {}
     for index, facts in progress(enumerate(found.classes), len(found.classes)):
-        sheet = class_sheet(facts, index, found.data.reading)
+        sheet = class_sheet(facts, index, found.data.read_spec)
         if sheet is not None:
             name = re.sub(r"[^\w.-]+", "_", facts.name)[:80]
             save_image(sheet, folder / "sheets" / f"{index:02d}-{name}.png")
@@ -58,25 +58,25 @@ def as_json(found: DatasetReport) -> dict[str, object]:
         "photos": found.images,
         "masks": found.masks,
         "splits": {split: len(getattr(data, split)) for split in SPLITS},
-        "groups": data.grouped or None,
-        "notes": list(data.notes),
+        "groups": data.group_summary or None,
+        "notes": list(data.messages),
         "widths": asdict(found.widths),
         "heights": asdict(found.heights),
         "aspect_ratios": asdict(found.ratios),
         "modes": dict(found.modes),
         "channel_means": list(found.means),
         "channel_stds": list(found.stds),
-        "multilabel": data.reading.multilabel,
+        "multilabel": data.read_spec.multilabel,
         "ignored": found.ignored,
         "classes": [
             {
                 "name": each.name, "levels": written[each.name], "colour": "#{:02x}{:02x}{:02x}".format(*each.color),
-                "pixels": each.pixels, "share": each.share, "photos": each.images, "objects": each.objects,
-                "side": None if each.side is None else asdict(each.side), "width": each.width,
+                "pixels": each.pixels, "share": each.pixel_fraction, "photos": each.image_count, "objects": each.object_count,
+                "side": None if each.relative_size is None else asdict(each.relative_size), "width": each.mean_width,
             }
             for each in found.classes
         ],
-        "problems": [asdict(problem) for problem in found.problems],
+        "problems": [asdict(problem) for problem in found.issues],
         "seconds": found.seconds,
     }  # fmt: skip
 
@@ -100,7 +100,7 @@ def class_sheet(facts: ClassStats, index: int, reading: ReadSpec) -> Image.Image
         return None
     # Dark beside bright, bright beside dark: a class that its data set draws in black must be seen too.
     other = (0, 0, 0) if max(facts.color) > 80 else (255, 255, 255)
-    title = f"{facts.name}: {facts.share:.2%} of pixels, on {facts.images} images"
+    title = f"{facts.name}: {facts.pixel_fraction:.2%} of pixels, on {facts.image_count} images"
     return overlay_grid(images, masks, names, (facts.name, "all else"), (facts.color, other), title, 2, SHEET_WIDTH)
 
 
@@ -118,12 +118,12 @@ def _page(found: DatasetReport, plan: Plan, sheets: dict[str, str]) -> str:
     page = environment.get_template("dataset_report.html")
     return page.render(
         found=found, data=found.data, plan=plan, sheets=sheets, loud=LOUD, levels=levels(found),
-        problems=by_kind(found.problems),
+        problems=by_kind(found.issues),
         splits={split: len(getattr(found.data, split)) for split in SPLITS},
         spreads={
             "width": (found.widths, "%.0f"),
             "height": (found.heights, "%.0f"),
             "width ÷ height": (found.ratios, "%.2f"),
         },
-        greatest=max((each.share for each in found.classes), default=0.0) or 1.0,
+        greatest=max((each.pixel_fraction for each in found.classes), default=0.0) or 1.0,
     )  # fmt: skip

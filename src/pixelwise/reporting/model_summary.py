@@ -12,13 +12,13 @@ from pixelwise.visualization import ModelStage
 
 def summarize_model(model: SegmentationModel) -> list[ModelStage]:
     """Each step from image to logits with the shape of what it gives, found by showing the model one black image."""
-    card, encoder, decoder = model.card, model.encoder, model.decoder
+    card, encoder, decoder = model.config, model.encoder, model.decoder
     image = torch.zeros(1, len(card.mean), card.size, card.size, dtype=torch.uint8, device=model.mean.device)
     training = model.training
     model.eval()
     with torch.no_grad():
         features, encoder_outputs = _watch(_leaves(encoder), lambda: model.encode(image))
-        logits, level_outputs = _watch(list(decoder.levels), lambda: decoder(features, (card.size, card.size)))
+        logits, level_outputs = _watch(list(decoder.stages), lambda: decoder(features, (card.size, card.size)))
     model.train(training)
 
     steps = [
@@ -31,16 +31,16 @@ def summarize_model(model: SegmentationModel) -> list[ModelStage]:
         ModelStage("normalize", "normalize", _shape(image), detail=_normalized(card.mean, card.std)),
     ]
     counts = _parameters_by_feature(encoder, features, encoder_outputs)
-    for name, feature, (count, trained) in zip(encoder.names, features, counts, strict=True):
+    for name, feature, (count, trained) in zip(encoder.feature_names, features, counts, strict=True):
         frozen = encoder.frozen
         steps.append(
             ModelStage(name, "encoder", _shape(feature), frozen=frozen, parameters=count, kept=count - trained)
         )
     for number, (index, (level, output)) in enumerate(zip(decoder.skips, level_outputs, strict=True), start=1):
         # The deepest feature is no skip: it is what comes up from below.
-        source = encoder.names[index] if index < len(features) - 1 else None
+        source = encoder.feature_names[index] if index < len(features) - 1 else None
         steps.append(ModelStage(f"level {number}", "decoder", _shape(output), source, parameters=_parameters(level)))
-    counted = _parameters(decoder) - sum(_parameters(level) for level in decoder.levels)
+    counted = _parameters(decoder) - sum(_parameters(level) for level in decoder.stages)
     return [*steps, ModelStage("logits", "logits", _shape(logits), detail="one a class", parameters=counted)]
 
 

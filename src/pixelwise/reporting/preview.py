@@ -20,7 +20,7 @@ def preview(data: DatasetIndex, split: Split = "train", count: int = 12) -> Imag
     records = data.records(split)
     count = min(count, len(records))
     chosen = [records[index * len(records) // count] for index in range(count)]
-    images, masks = zip(*(read_image_and_mask(record, data.reading) for record in chosen), strict=True)
+    images, masks = zip(*(read_image_and_mask(record, data.read_spec) for record in chosen), strict=True)
     names = [record.image.name for record in chosen]
     title = f"{data.root.resolve().name} · {split} · {count} of {len(records)} images"
     (shown,), classes, palette = to_display_masks([masks], data.classes, data.palette)

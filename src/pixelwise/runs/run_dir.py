@@ -46,11 +46,11 @@ Row = dict[str, float | None]
 class Run:
     """A training's folder and settings; `Run.open` finds one that is there."""
 
-    folder: Path
+    path: Path
     config: Config
 
     @staticmethod
-    def check_free(folder: Path) -> None:
+    def ensure_empty(folder: Path) -> None:
         """Raise RunError where a new run would land on something that is already there."""
         if (folder / "config.yaml").exists():
             raise RunError(f"{folder}: already holds a run; go on with it by --resume, or choose another --out")
@@ -59,18 +59,18 @@ class Run:
 
     def start(self) -> None:
         """Make the folder and write config.yaml, as the first of a new run."""
-        Run.check_free(self.folder)
+        Run.ensure_empty(self.path)
         try:
-            (self.folder / "samples").mkdir(parents=True, exist_ok=True)
+            (self.path / "samples").mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise RunError(f"{self.folder}: cannot be made ({error.strerror}); choose another --out") from None
+            raise RunError(f"{self.path}: cannot be made ({error.strerror}); choose another --out") from None
         self.write_config()
 
-    def keep_others_out(self) -> BinaryIO:
+    def lock(self) -> BinaryIO:
         """Keep other trainings out of this run as long as what is returned is open; RunError where one is in it."""
-        held = lock_file(self.folder / "config.yaml", alone=True)
+        held = lock_file(self.path / "config.yaml", alone=True)
         if held is None:
-            raise RunError(f"{self.folder}: another process is training this run; let it end, or choose another --out")
+            raise RunError(f"{self.path}: another process is training this run; let it end, or choose another --out")
         return held
 
     @staticmethod
@@ -82,51 +82,51 @@ class Run:
 
     def write_config(self) -> None:
         """Write every setting as config.yaml."""
-        _write(self.folder / "config.yaml", self.config.to_yaml())
+        _write(self.path / "config.yaml", self.config.to_yaml())
 
-    def write_manifest(self, manifest: DatasetSpec) -> None:
+    def write_dataset_spec(self, manifest: DatasetSpec) -> None:
         """Write data.yaml: how the data set was read."""
-        _write(self.folder / "data.yaml", manifest.to_yaml())
+        _write(self.path / "data.yaml", manifest.to_yaml())
 
-    def read_manifest(self) -> DatasetSpec:
+    def read_dataset_spec(self) -> DatasetSpec:
         """What `write_manifest` wrote; RunError where it is missing or broken."""
-        return DatasetSpec.read(self.folder / "data.yaml")
+        return DatasetSpec.read(self.path / "data.yaml")
 
     @property
     def plan_file(self) -> Path:
         """Where the plan goes."""
-        return self.folder / "plan.yaml"
+        return self.path / "plan.yaml"
 
     # Images and events: who draws them asks here where they go.
 
     @property
     def history_image(self) -> Path:
         """Where the loss curve goes."""
-        return self.folder / "history.png"
+        return self.path / "history.png"
 
     @property
     def architecture_image(self) -> Path:
         """Where the image of the model goes."""
-        return self.folder / "architecture.png"
+        return self.path / "architecture.png"
 
     @property
     def samples_animation(self) -> Path:
         """Where the animation of the model learning goes."""
-        return self.folder / "samples.gif"
+        return self.path / "samples.gif"
 
     @property
     def tensorboard_folder(self) -> Path:
         """Where the events for TensorBoard go."""
-        return self.folder / "tensorboard"
+        return self.path / "tensorboard"
 
     @property
     def predictions_folder(self) -> Path:
         """Where predictions that belong to the run go, such as the demo's."""
-        return self.folder / "predictions"
+        return self.path / "predictions"
 
     def sample_image(self, epoch: int) -> Path:
         """Where the sample predictions after an epoch go; epoch 0 is before training."""
-        return self.folder / "samples" / f"epoch_{epoch:03d}.png"
+        return self.path / "samples" / f"epoch_{epoch:03d}.png"
 
     def sample_images(self, epochs: int) -> list[Path]:
         """The sample images that are there of epochs 0 to `epochs`, in order."""
@@ -141,31 +141,31 @@ class Run:
             writer = csv.writer(text, lineterminator="\n")
             writer.writerow(rows[0])
             writer.writerows([_cell(value) for value in row.values()] for row in rows)
-            _write(self.folder / "metrics.csv", text.getvalue())
+            _write(self.path / "metrics.csv", text.getvalue())
 
     def read_metrics(self) -> list[Row]:
         """The rows of metrics.csv, one an epoch; none before the first epoch has ended."""
         try:
-            with (self.folder / "metrics.csv").open(encoding="utf-8", newline="") as file:
+            with (self.path / "metrics.csv").open(encoding="utf-8", newline="") as file:
                 return [{k: float(v) if v else None for k, v in row.items()} for row in csv.DictReader(file)]
         except FileNotFoundError:
             return []
 
     def write_evaluation(self, split: str, text: str) -> Path:
         """Write an evaluation's JSON beside the earlier ones, never over them, and say where."""
-        path = next_free_path(self.folder / f"evaluation-{split}.json")
+        path = next_free_path(self.path / f"evaluation-{split}.json")
         _write(path, text)
         return path
 
     # Models.
 
-    def write_best(self, model: SegmentationModel, metrics: Row) -> None:
+    def save_best_model(self, model: SegmentationModel, metrics: Row) -> None:
         """Keep this model as the run's best."""
-        model.save(self.folder, metrics)
+        model.save(self.path, metrics)
 
-    def write_last(self, checkpoint: Checkpoint) -> None:
+    def save_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Replace last/ in one step: a killed run finds the old one or the new one."""
-        part, last, old = (self.folder / name for name in ("last.part", "last", "last.old"))
+        part, last, old = (self.path / name for name in ("last.part", "last", "last.old"))
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir()
         scalars, tensors = _flatten(checkpoint.optimizer)
@@ -185,11 +185,11 @@ class Run:
         part.rename(last)
         shutil.rmtree(old, ignore_errors=True)
 
-    def read_last(self) -> Checkpoint | None:
+    def load_checkpoint(self) -> Checkpoint | None:
         """What `write_last` wrote; None where no epoch has ended yet."""
-        last = self.folder / "last"
+        last = self.path / "last"
         if not last.exists():  # killed between the two renames
-            last = self.folder / "last.old"
+            last = self.path / "last.old"
         if not last.exists():
             return None
         try:

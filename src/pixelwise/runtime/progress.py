@@ -43,12 +43,12 @@ class ProgressBars:
     ) -> None:
         self.progress.stop()
 
-    def say(self, line: str) -> None:
+    def print(self, line: str) -> None:
         """Print a line on stderr, above the bars."""
         if self.shown:
             self.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
-    def over(self, description: str) -> Progress:
+    def track(self, description: str) -> Progress:
         """A `pixelwise.data.streams.Progress` that draws a bar with this description."""
 
         def track(items: Iterable[Any], total: int) -> Iterable[Any]:

@@ -41,9 +41,9 @@ class TrainingSetup:
     config: Config
     fabric: "Fabric"
     model: SegmentationModel
-    parallel: nn.Module  # the same model as all processes share it
+    ddp_model: nn.Module  # the same model as all processes share it
     optimizer: Any
-    schedule: LRScheduler
+    lr_scheduler: LRScheduler
     loader: DataLoader[tuple[Tensor, ...]]
     sampler: EpochSampler
     val_loader: DataLoader[tuple[Tensor, ...]]
@@ -63,10 +63,10 @@ def create_or_resume_run(
 ) -> tuple[Run, Checkpoint | None]:
     """A new run's settings, or those of the run in `out` and where it stopped."""
     if not resume:
-        Run.check_free(out)
-        return Run(out, Config.of(preset or "default", plan.settings if plan else None, **given)), None
+        Run.ensure_empty(out)
+        return Run(out, Config.from_preset(preset or "default", plan.settings if plan else None, **given)), None
     run = Run.open(out)
-    asked = Config.of(run.config.preset, **(run.config.model_dump(exclude={"preset"}) | given))
+    asked = Config.from_preset(run.config.preset, **(run.config.model_dump(exclude={"preset"}) | given))
     changed = [name for name in given if getattr(asked, name) != getattr(run.config, name) and name not in RESUMABLE]
     if changed or preset not in (None, run.config.preset):
         name = changed[0] if changed else "preset"
@@ -74,7 +74,7 @@ def create_or_resume_run(
             f"--resume cannot change {name} ({getattr(run.config, name)!r} in {out}/config.yaml); "
             f"only {', '.join(RESUMABLE)} may differ"
         )
-    checkpoint = run.read_last()
+    checkpoint = run.load_checkpoint()
     if checkpoint is not None and checkpoint.epoch >= asked.epochs:
         raise RunError(f"{out}: has its {checkpoint.epoch} epochs already; raise --epochs to train further")
     return Run(out, asked), checkpoint
@@ -88,11 +88,11 @@ def build_training(
     """Read the images, build the model, and share both among the processes."""
     # First what can be wrong in a moment, then what takes its time.
     check_class_weights(config.class_weights, data.classes)
-    check_loss(config.loss, data.reading.multilabel)
-    model = config.create_model(data.classes, data.palette, data.reading)
+    check_loss(config.loss, data.read_spec.multilabel)
+    model = config.create_model(data.classes, data.palette, data.read_spec)
     train_set, val_set = _open_images(data, config, fabric, train_records, val_records, bars)
-    if data.reading.channels != 3:
-        model.normalize_by(*channel_statistics(train_set))
+    if data.read_spec.channels != 3:
+        model.set_normalization(*channel_statistics(train_set))
     sampler = _sampler(train_set, config, fabric)
     count = len(data.classes)
     weights = compute_class_weights(config.class_weights, data.classes, lambda: train_set.class_pixels(count))
@@ -102,15 +102,15 @@ def build_training(
             "can learn nothing; raise --size or --batch-size"
         )
     if model.encoder.frozen and config.augment in CACHEABLE:
-        model.remember_features()
+        model.enable_feature_cache()
     parallel, optimizer = fabric.setup(model, _optimizer(model, config, fused=fabric.device.type != "mps"))
     return TrainingSetup(
         config=config,
         fabric=fabric,
         model=model,
-        parallel=parallel,
+        ddp_model=parallel,
         optimizer=optimizer,
-        schedule=_schedule(optimizer.optimizer, config, config.epochs * len(sampler)),
+        lr_scheduler=_schedule(optimizer.optimizer, config, config.epochs * len(sampler)),
         loader=DataLoader(
             train_set,
             batch_sampler=sampler,
@@ -133,25 +133,25 @@ def _open_images(
     """The images to train on, and this process's share of those to validate on; tells what was left out."""
     train_set = SegmentationDataset(
         train_records,
-        data.reading,
+        data.read_spec,
         source_size(config.augment, config.size),
         build_transform(config.augment, config.size),
-        progress=bars.over("preparing training images"),
+        progress=bars.track("preparing training images"),
         cache=config.cache,
         skip_bad=config.skip_bad,
     )
     val_set = SegmentationDataset(
         val_records[fabric.global_rank :: fabric.world_size],
-        data.reading,
-        config.whole_size,
-        progress=bars.over("preparing validation images"),
+        data.read_spec,
+        config.eval_size,
+        progress=bars.track("preparing validation images"),
         cache=config.cache,
         skip_bad=config.skip_bad,
     )
     for line in dict.fromkeys(
         [*train_set.notes, *(f"left out: {each}" for each in train_set.skipped + val_set.skipped)]
     ):
-        bars.say(line)
+        bars.print(line)
     if len(train_set) == 0 or len(val_set) == 0:
         raise DataError(f"{data.root}: no image is left for {'validation' if len(train_set) else 'training'}")
     return train_set, val_set
@@ -188,12 +188,12 @@ def load_checkpoint(session: TrainingSetup, run: Run, checkpoint: Checkpoint) ->
         group.update({name: value for name, value in fresh.items() if name != "params"})
     session.step, session.seconds = checkpoint.step, checkpoint.train_seconds
     # As its own state would say, so that it knows the optimizer has stepped; the step works out the rate there.
-    session.schedule.load_state_dict({"last_epoch": checkpoint.step - 1, "_step_count": checkpoint.step + 1})
-    session.schedule.step()
+    session.lr_scheduler.load_state_dict({"last_epoch": checkpoint.step - 1, "_step_count": checkpoint.step + 1})
+    session.lr_scheduler.step()
     rows = run.read_metrics()[: checkpoint.epoch]
     if len(rows) < checkpoint.epoch:
         raise RunError(
-            f"{run.folder}/metrics.csv: has {len(rows)} of the {checkpoint.epoch} epochs in last/; "
+            f"{run.path}/metrics.csv: has {len(rows)} of the {checkpoint.epoch} epochs in last/; "
             "this run cannot be resumed"
         )
     set_rng_states(checkpoint.rng)

@@ -63,14 +63,14 @@ def train(
     torch.manual_seed(config.seed)
     with TrainingProgress(shown=fabric.is_global_zero) as bars, ExitStack() as held:
         if not data.val and config.validation_from == "train":
-            data = assign_groups(data, bars.over("looking for groups"))
+            data = assign_groups(data, bars.track("looking for groups"))
         train_records, val_records = make_train_val_split(data, config)
         _check_processes(fabric.world_size, config.batch_size, len(train_records), len(val_records))
         session = build_training(data, config, fabric, train_records, val_records, bars)
         samples = val_records[:: math.ceil(len(val_records) / config.samples)]
         state = TrainState(run, data, session.model, samples)
         if checkpoint is not None:
-            state.rows = load_checkpoint(session, run, checkpoint)
+            state.history = load_checkpoint(session, run, checkpoint)
         active = [hook() for hook in DEFAULT_CALLBACKS] if hooks is None else list(hooks)
         if fabric.is_global_zero:
             held.enter_context(_enter(run, data, plan, resume))
@@ -87,12 +87,12 @@ def train(
             row = train_figures | _validate(session, data.classes)
             # Last, as the speed and the rate are no figures of the model.
             row |= {name: row.pop(name) for name in ("images_per_second", "learning_rate")}
-            state.rows.append(row)
-            bars.epoch(state.rows[-1])
+            state.history.append(row)
+            bars.epoch(state.history[-1])
             for hook in active:
                 hook.on_epoch(state)
             if fabric.is_global_zero:
-                run.write_last(session.checkpoint(epoch + 1))
+                run.save_checkpoint(session.checkpoint(epoch + 1))
             fabric.barrier()
         for hook in active:
             hook.on_end(state)
@@ -101,15 +101,15 @@ def train(
 
 def _enter(run: Run, data: DatasetIndex, plan: Plan | None, resume: bool) -> BinaryIO:
     """Make the run's folder, or go on in it; other trainings are kept out as long as what is returned is open."""
-    if resume and run.folder.exists():
-        with run.keep_others_out():
+    if resume and run.path.exists():
+        with run.lock():
             run.write_config()
     else:
         run.start()
-        run.write_manifest(DatasetSpec.of(data))
+        run.write_dataset_spec(DatasetSpec.of(data))
         if plan is not None:
             plan.write(run.plan_file)
-    return run.keep_others_out()
+    return run.lock()
 
 
 def _check_processes(processes: int, batch: int, training: int, validation: int) -> None:
@@ -145,19 +145,19 @@ def _train_epoch(session: TrainingSetup, epoch: int, bars: TrainingProgress) -> 
     """One pass over the training images; the training part of the epoch's row."""
     fabric, loss_function = session.fabric, get_loss(session.config.loss)
     session.model.train()
-    session.model.encoder.hold(epoch < round(WARM_UP * session.config.epochs))
+    session.model.encoder.pause_gradients(epoch < round(WARM_UP * session.config.epochs))
     session.sampler.epoch = epoch
     loss_sum, shown = torch.zeros((), device=fabric.device), 0
     rate = session.optimizer.param_groups[0]["lr"]
     started = time.perf_counter()
     for (images, masks), whole in zip(_batches(session), session.sampler.global_sizes(), strict=True):
         weights = None if session.class_weights is None else pixel_weights(masks, session.class_weights)
-        loss = loss_function(session.parallel(images), masks, weights)
+        loss = loss_function(session.ddp_model(images), masks, weights)
         # Gradients are averaged over processes: scaled so, an image counts the same in whichever it is.
         fabric.backward(loss * (len(images) * fabric.world_size / whole))
         session.optimizer.step()
         session.optimizer.zero_grad()
-        session.schedule.step()
+        session.lr_scheduler.step()
         session.step += 1
         loss_sum += loss.detach() * len(images)
         shown += len(images)
@@ -199,18 +199,18 @@ def _validate(session: TrainingSetup, classes: Sequence[str]) -> Row:
     """Loss and figures over the validation images at the model's size; the validation part of the epoch's row."""
     fabric, loss_function = session.fabric, get_loss(session.config.loss)
     session.model.eval()
-    count, multilabel = len(classes), session.model.card.multilabel
+    count, multilabel = len(classes), session.model.config.multilabel
     confusion = torch.zeros((count, 2, 2) if multilabel else (count, count), dtype=torch.int64, device=fabric.device)
     loss_sum = torch.zeros(2, dtype=torch.float64, device=fabric.device)
     for images, masks in session.val_loader:
         images, masks = images.to(fabric.device), masks.to(fabric.device)
-        logits = session.parallel(images)
+        logits = session.ddp_model(images)
         loss_sum += torch.stack([loss_function(logits, masks, None) * len(images), torch.tensor(len(images))])
         confusion += confusion_matrix(masks, logits_to_mask(logits, multilabel), count, multilabel)
     # Each process has its own images, none of them twice: sums are those of one process.
     confusion = all_reduce_sum(fabric, confusion)
     loss, images_seen = all_reduce_sum(fabric, loss_sum).tolist()
-    metrics = Metrics.from_confusion(confusion, classes, int(images_seen), f"{session.config.whole_size}")
-    return {"val_loss": loss / images_seen, "val_accuracy": metrics.accuracy, "val_miou": metrics.miou} | {
+    metrics = Metrics.from_confusion(confusion, classes, int(images_seen), f"{session.config.eval_size}")
+    return {"val_loss": loss / images_seen, "val_accuracy": metrics.accuracy, "val_miou": metrics.mean_iou} | {
         f"iou_{name}": figures.iou for name, figures in metrics.classes.items()
     }

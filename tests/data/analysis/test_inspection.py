@@ -44,7 +44,7 @@ def blank(size: tuple[int, int] = (20, 30)) -> np.ndarray:
 
 def problems(found: DatasetReport) -> dict[tuple[str, str], DataIssue]:
     """(kind, name of the file) → the problem."""
-    return {(each.kind, Path(each.file).name): each for each in found.problems}
+    return {(each.kind, Path(each.file).name): each for each in found.issues}
 
 
 @pytest.fixture
@@ -67,13 +67,13 @@ def test_exact_figures(three: Path) -> None:
     assert found.widths == Percentiles(30, 30, 30, 30, 30) and found.heights == Percentiles(20, 20, 20, 20, 20)
     assert found.ratios.median == 1.5 and found.modes == {"RGB": 3}
     assert found.ignored == pytest.approx(90 / 1800)
-    figures = {each.name: (each.pixels, each.images, each.objects) for each in found.classes}
+    figures = {each.name: (each.pixels, each.image_count, each.object_count) for each in found.classes}
     # Three blocks of background, one of them cut in two by the void.
     assert figures == {"background": (1573, 3, 4), "class 1": (37, 1, 2), "class 2": (100, 1, 1)}
-    assert [each.share for each in found.classes] == pytest.approx([1573 / 1710, 37 / 1710, 100 / 1710])
-    sides = found.classes[1].side
+    assert [each.pixel_fraction for each in found.classes] == pytest.approx([1573 / 1710, 37 / 1710, 100 / 1710])
+    sides = found.classes[1].relative_size
     assert sides is not None
-    assert (sides.least, sides.greatest) == pytest.approx(((16 / 600) ** 0.5, (20 / 600) ** 0.5))
+    assert (sides.min, sides.max) == pytest.approx(((16 / 600) ** 0.5, (20 / 600) ** 0.5))
     assert [record.image.name for record in found.classes[1].examples] == ["p0.png"]
     assert [record.image.name for record in found.classes[0].examples] == ["p2.png", "p0.png", "p1.png"]
     pixels = np.stack([noise(number) for number in range(3)]).reshape(-1, 3)
@@ -87,8 +87,8 @@ def test_sizes_spread(tmp_path: Path) -> None:
         mask[0] = 1
         put(tmp_path, f"p{number}", noise(number, size), mask)
     found = inspect(tmp_path)
-    assert found.heights == Percentiles(10, 11, 15, 19, 20) and found.widths.low == found.widths.high == 20
-    assert found.ratios.greatest == 2.0
+    assert found.heights == Percentiles(10, 11, 15, 19, 20) and found.widths.p10 == found.widths.p90 == 20
+    assert found.ratios.max == 2.0
 
 
 @pytest.mark.parametrize(("most", "bits"), [(200, 8), (1024, 10), (4096, 12), (40_000, 16)])
@@ -100,7 +100,7 @@ def test_bits_in_use_of_sixteen(most: int, bits: int, tmp_path: Path) -> None:
         mask[:9] = 1
         put(tmp_path, f"p{number}", image, mask)
     found = inspect(tmp_path)
-    assert found.data.reading.bits == bits
+    assert found.data.read_spec.bit_depth == bits
     stack = np.stack([np.array(Image.open(tmp_path / "images" / f"p{n}.png"), float) for n in range(3)])
     assert found.means == pytest.approx([stack.mean() / 2 ** (bits - 8)] * 3)
 
@@ -117,11 +117,11 @@ def test_multilabel_pixels_are_of_several_classes(tmp_path: Path) -> None:
             (tmp_path / "masks" / name).mkdir(parents=True, exist_ok=True)
             Image.fromarray(mask).save(tmp_path / "masks" / name / f"p{number}.png")
     found = inspect(tmp_path)
-    assert found.data.reading.multilabel and found.data.classes == ("cat", "dog")
+    assert found.data.read_spec.multilabel and found.data.classes == ("cat", "dog")
     cat, dog = found.classes
-    assert (cat.pixels, cat.images, cat.objects) == (4 * 300, 4, 4)
-    assert (dog.pixels, dog.images, dog.objects) == (3 * 450, 3, 3)
-    assert (cat.share, dog.share) == pytest.approx((1200 / 2400, 1350 / 2400))
+    assert (cat.pixels, cat.image_count, cat.object_count) == (4 * 300, 4, 4)
+    assert (dog.pixels, dog.image_count, dog.object_count) == (3 * 450, 3, 3)
+    assert (cat.pixel_fraction, dog.pixel_fraction) == pytest.approx((1200 / 2400, 1350 / 2400))
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools with numpy 2
@@ -130,7 +130,7 @@ def test_shapes_are_drawn_and_counted(tmp_path: Path) -> None:
     square = np.array([[2.0, 3.0], [12.0, 3.0], [12.0, 8.0], [2.0, 8.0]])
     shapes = PolygonMask((Annotation(1, (square,)), Annotation(IGNORE_INDEX, (square + 10,))), "a.json")
     ((_, look),) = scan([Record(tmp_path / "images" / "a.png", shapes)])
-    assert look.mask is not None and not look.problems
+    assert look.mask is not None and not look.issues
     assert dict(look.mask.values) == {0: 600 - 50 - 50, 1: 50, 255: 50}
     tally = MaskStatsTable()
     tally.add(0, look)
@@ -152,21 +152,26 @@ class TestProblems:
 
     def test_nothing_is_wrong(self, split: Path) -> None:
         found = inspect(split)
-        assert found.problems == () and (len(found.data.train), len(found.data.val)) == (6, 3)
+        assert found.issues == () and (len(found.data.train), len(found.data.val)) == (6, 3)
 
     def test_a_image_in_two_splits_is_leakage(self, split: Path) -> None:
         (split / "val/images/p7.png").write_bytes((split / "train/images/p1.png").read_bytes())
         problem = problems(self.look(split))["leakage", "p7.png"]
-        assert problem.usable and "train" in problem.what and "p1.png" in problem.what and "differ" in problem.what
+        assert (
+            problem.usable
+            and "train" in problem.message
+            and "p1.png" in problem.message
+            and "differ" in problem.message
+        )
         (split / "val/masks/p7.png").write_bytes((split / "train/masks/p1.png").read_bytes())
         problem = problems(self.look(split))["leakage", "p7.png"]
-        assert "differ" not in problem.what
+        assert "differ" not in problem.message
 
     def test_a_copy_within_a_split(self, split: Path) -> None:
         for kind in ("images", "masks"):
             (split / f"train/{kind}/p4.png").write_bytes((split / f"train/{kind}/p1.png").read_bytes())
         found = self.look(split)
-        assert list(problems(found)) == [("copy", "p4.png")] and found.problems[0].usable
+        assert list(problems(found)) == [("copy", "p4.png")] and found.issues[0].usable
         put(split, "train/p4", None, np.roll(blank() + np.eye(20, 30, dtype=np.uint8), 3))
         assert list(problems(self.look(split))) == [("copy with another mask", "p4.png")]
 
@@ -174,20 +179,20 @@ class TestProblems:
         put(split, "train/p2", None, np.eye(21, 30, dtype=np.uint8))
         found = self.look(split)
         problem = problems(found)["size mismatch", "p2.png"]
-        assert not problem.usable and "30x20" in problem.what and "30x21" in problem.what
+        assert not problem.usable and "30x20" in problem.message and "30x21" in problem.message
         assert sum(each.pixels for each in found.classes) == 8 * 600, "what is left out does not count"
-        assert len(found.data.train) == 5 and any("left out: 1 file" in note for note in found.data.notes)
+        assert len(found.data.train) == 5 and any("left out: 1 file" in note for note in found.data.messages)
         with pytest.raises(DataError, match=r"p2\.png"):
             inspect(split)
 
     def test_an_empty_mask(self, split: Path) -> None:
         put(split, "train/p2", None, blank())
         problem = problems(self.look(split))["empty mask", "p2.png"]
-        assert problem.usable and "background" in problem.what
+        assert problem.usable and "background" in problem.message
         put(split, "train/p2", None, blank() + np.uint8(255))
         put(split, "train/p3", None, np.where(np.eye(20, 30) > 0, 255, np.tri(20, 30)).astype(np.uint8))
         found = self.look(split, mask_map=(("0", "background"), ("1", "cat"), ("255", "ignore")))
-        assert "no pixel of any class" in problems(found)["empty mask", "p2.png"].what
+        assert "no pixel of any class" in problems(found)["empty mask", "p2.png"].message
 
     def test_a_value_outside(self, split: Path) -> None:
         (split / "classes.txt").write_text("rest\ncat\n")
@@ -200,7 +205,7 @@ class TestProblems:
             seen.add(look)
             tally.add(index, look)
         meaning = type("M", (), {"encoding": LabelMap("index", {1: 0}), "sources": ()})()
-        assert tally.settle(meaning).outside() == dict.fromkeys(range(4), "mask value 2")
+        assert tally.resolve(meaning).unknown_values() == dict.fromkeys(range(4), "mask value 2")
 
     def test_missing_and_unreadable_files(self, split: Path) -> None:
         (split / "train/masks/p0.png").unlink()
@@ -213,7 +218,7 @@ class TestProblems:
             ("missing mask", "p0.png"), ("missing image", "p1.png"), ("unreadable image", "p2.png"),
             ("truncated mask", "p7.png"),
         }  # fmt: skip
-        assert not any(problem.usable for problem in found.problems)
+        assert not any(problem.usable for problem in found.issues)
         assert [record.image.name for record in found.data.records("val")] == ["p6.png", "p8.png"]
         assert [record.image.name for record in found.data.train] == ["p3.png", "p4.png", "p5.png"]
 
@@ -231,7 +236,7 @@ def told(look: RecordStats) -> object:
     rows = [(layer, *(each.tolist() for each in (rows.values, rows.pixels, rows.objects)),
              [side.tolist() for side in rows.sides]) for layer, rows in look.rows]  # fmt: skip
     image = None if look.image is None else vars(look.image)
-    return image, look.mask, rows, look.opacity, look.mask_digest, look.problems
+    return image, look.mask, rows, look.opacity, look.mask_digest, look.issues
 
 
 class TestScan:
@@ -248,7 +253,7 @@ class TestScan:
         in_processes = list(scan(records, workers=2))
         assert [record for record, _ in in_processes] == [record for record, _ in in_threads] == records
         assert [told(look) for _, look in in_processes] == [told(look) for _, look in in_threads]
-        bad = [index for index, (_, look) in enumerate(in_processes) if look.problems]
+        bad = [index for index, (_, look) in enumerate(in_processes) if look.issues]
         assert bad == [3, 50]
 
     def test_a_worker_that_dies_is_told_with_the_place(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -362,7 +367,7 @@ class TestGroups:
     def test_copies_never_land_on_both_sides(self, tmp_path: Path) -> None:
         digests = [bytes([number // 2 + 1]) * 16 if number < 20 else bytes([99, number]) * 8 for number in range(40)]
         data = add_groups(self.data(tmp_path, 40), strangers(40), digests)
-        assert data.grouped == ""
+        assert data.group_summary == ""
         for seed in range(20):
             kept, held = train_val_split(data.train, 0.15, seed)
             assert len(kept) + len(held) == 40 and len(held) >= 4
@@ -371,7 +376,7 @@ class TestGroups:
 
     def test_frames_held_back_are_whole_groups(self, tmp_path: Path) -> None:
         data = add_groups(self.data(tmp_path, 120), frames(120), [b""] * 120)
-        assert data.grouped and data.grouped.startswith("video frames")
+        assert data.group_summary and data.group_summary.startswith("video frames")
         for seed in range(20):
             kept, held = train_val_split(data.train, 0.15, seed)
             assert not {record.group for record in kept} & {record.group for record in held}
@@ -395,7 +400,7 @@ def test_pipes_do_not_hang(tmp_path: Path) -> None:
         (tmp_path / place).unlink()
         os.mkfifo(tmp_path / place)
     looks = [look for _, look in scan(records)]
-    assert [[problem.file for problem in look.problems] for look in looks] == [
+    assert [[problem.file for problem in look.issues] for look in looks] == [
         [str(tmp_path / "images/p000.png")], [str(tmp_path / "masks/p001.png")], [],
     ]  # fmt: skip
 
@@ -411,9 +416,9 @@ def test_a_plan_goes_by_no_mask_of_the_test_split(tmp_path: Path) -> None:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 Image.fromarray(pixels).save(path)
     foreground = inspect(tmp_path).classes[1]
-    assert foreground.train_share == 0.5 and foreground.share == (30 + 2) / 120
+    assert foreground.train_share == 0.5 and foreground.pixel_fraction == (30 + 2) / 120
     (tmp_path / "test").rename(tmp_path / "gone")
     for path in (tmp_path / "gone").rglob("*.png"):
         path.unlink()
     alone = inspect(tmp_path).classes[1]
-    assert (alone.width, alone.train_share) == (foreground.width, foreground.train_share)
+    assert (alone.mean_width, alone.train_share) == (foreground.mean_width, foreground.train_share)

@@ -149,7 +149,7 @@ def test_content_and_settings_make_another_entry(records: list[Record], reads: l
     assert fresh(records) and not fresh(records)
     assert fresh(records, size=17)
     assert fresh(records, ReadSpec(LabelMap("index", {0: 1, 1: 0, 255: 255})))
-    assert fresh(records, replace(BINARY, bits=12))
+    assert fresh(records, replace(BINARY, bit_depth=12))
     assert fresh(records[::-1]) and fresh(records[:4])
     assert not fresh(records)
     mask = Path(str(records[2].mask))
@@ -432,7 +432,7 @@ def test_items_that_are_written_to_do_not_change_the_entry(records: list[Record]
 def three(records: list[Record], cache: Path) -> Callable[[], list[str]]:
     """Three entries of 5,120 bytes and their heads, used in this order; gives those that are there, oldest first."""
     names = []
-    for number, reading in enumerate((BINARY, replace(BINARY, bits=12), replace(BINARY, bits=10))):
+    for number, reading in enumerate((BINARY, replace(BINARY, bit_depth=12), replace(BINARY, bit_depth=10))):
         folder = SegmentationDataset(records, reading, 16).prepared.folder  # type: ignore[union-attr]
         os.utime(folder / "header.json", (1000 + number, 1000 + number))
         names.append(folder.name)
@@ -484,5 +484,5 @@ def test_the_cache_is_where_the_variable_says_or_the_users(
     monkeypatch.delenv("PIXELWISE_CACHE")
     monkeypatch.setattr("platformdirs.user_cache_path", lambda name: tmp_path / "user" / name)
     assert cache_folder() == tmp_path / "user" / "pixelwise" / "prepared"
-    SegmentationDataset(pets.train[:2], pets.reading, 16)
+    SegmentationDataset(pets.train[:2], pets.read_spec, 16)
     assert len(entries(cache_folder())) == 1

@@ -22,7 +22,7 @@ def real_samples(request: pytest.FixtureRequest) -> tuple[list[Sample], list[str
     records = [*layout.train[::97][:3], *(layout.val or layout.test)[:2]]
     splits = ("train", "train", "train", "val", "test")
     return [
-        Sample(f"image {i}", split, read_image(r.image)[::4, ::4], read_mask(r.mask, layout.encoding)[::4, ::4])
+        Sample(f"image {i}", split, read_image(r.image)[::4, ::4], read_mask(r.mask, layout.label_map)[::4, ::4])
         for i, (r, split) in enumerate(zip(records, splits, strict=True))
     ], list(layout.classes)
 

@@ -73,7 +73,7 @@ def read_layout(layout: FormatResult) -> dict[str, list[tuple[np.ndarray, np.nda
     pairs = {}
     for split in SPLITS:
         images = [(read_image(record.image), record.mask) for record in getattr(layout, split)]
-        pairs[split] = [(image, read_mask(mask, layout.encoding, image.shape[:2])) for image, mask in images]
+        pairs[split] = [(image, read_mask(mask, layout.label_map, image.shape[:2])) for image, mask in images]
     return pairs
 
 
@@ -87,13 +87,15 @@ def test_what_is_written_is_read_back(writer: str, samples: list[Sample], tmp_pa
     write(tmp_path, samples, CLASSES)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     layout = FORMATS[format](tmp_path)
-    assert layout.problems == () and layout.classes[0] == "background" and set(layout.classes) == set(CLASSES)
+    assert layout.issues == () and layout.classes[0] == "background" and set(layout.classes) == set(CLASSES)
     if format != "labelme" and format != "label-studio":
         assert layout.classes == CLASSES
     check_same(writer, read_layout(layout), layout.classes, samples, CLASSES)
     data = load_dataset(tmp_path)
     assert data.format == format and data.classes == layout.classes
-    pairs = {split: [read_image_and_mask(record, data.reading) for record in getattr(data, split)] for split in SPLITS}
+    pairs = {
+        split: [read_image_and_mask(record, data.read_spec) for record in getattr(data, split)] for split in SPLITS
+    }
     check_same(writer, pairs, data.classes, samples, CLASSES)
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
 
@@ -107,7 +109,7 @@ def test_litter_changes_nothing(writer: str, samples: list[Sample], tmp_path: Pa
         for name in (".DS_Store", "Thumbs.db", "._1.png", ".hidden.json", "notes.md", "README", "1.xml", "config.json"):
             (folder / name).write_bytes(b"x")
     layout = FORMATS[format](tmp_path)
-    assert layout.problems == ()
+    assert layout.issues == ()
     check_same(writer, read_layout(layout), layout.classes, samples, CLASSES)
 
 
@@ -129,7 +131,9 @@ def test_classes_can_be_chosen(writer: str, samples: list[Sample], tmp_path: Pat
     data = load_dataset(tmp_path, classes=["ape", "cat"])
     assert data.classes == ("background", "ape", "cat")
     expected = [replace(each, mask=np.array([0, 2, 0, 1, *[255] * 252], np.uint8)[each.mask]) for each in samples]
-    pairs = {split: [read_image_and_mask(record, data.reading) for record in getattr(data, split)] for split in SPLITS}
+    pairs = {
+        split: [read_image_and_mask(record, data.read_spec) for record in getattr(data, split)] for split in SPLITS
+    }
     check_same(writer, pairs, data.classes, expected, data.classes)
 
 
@@ -142,14 +146,14 @@ def test_a_missing_image_and_one_that_nothing_is_about(writer: str, samples: lis
         image = (images or sorted(tmp_path.rglob("*.png")))[-1]
         content = image.read_bytes()
         image.unlink()
-        fatal = [problem for problem in FORMATS[format](tmp_path).problems if not problem.usable]
+        fatal = [problem for problem in FORMATS[format](tmp_path).issues if not problem.usable]
         assert {problem.kind for problem in fatal} == {"missing image"}
         with pytest.raises(DataError, match=r"add it|add the image|put it beside"):
             load_dataset(tmp_path)
         assert len(load_dataset(tmp_path, skip_bad=True).train) > 0
         image.write_bytes(content)
         save(image.with_name("other.png"), samples[0].image)
-        problems = FORMATS[format](tmp_path).problems
+        problems = FORMATS[format](tmp_path).issues
         bare = {"yolo": [], "yolo roboflow": [], "labelme": ["missing mask"], "labelme masks": ["missing mask"]}
         assert [problem.kind for problem in problems] == bare.get(writer, ["image not listed"])
 
@@ -176,7 +180,7 @@ def drawn(root: Path) -> np.ndarray:
     """The mask of the one record."""
     data = load_dataset(root)
     ((record,),) = (data.train,)
-    return read_image_and_mask(record, data.reading)[1]
+    return read_image_and_mask(record, data.read_spec)[1]
 
 
 def test_the_smaller_thing_is_on_top_and_crowds_are_below(tmp_path: Path) -> None:
@@ -216,7 +220,7 @@ def test_labelme_has_later_shapes_on_top_and_leaves_lines_out(tmp_path: Path) ->
     write_json(tmp_path / "a.json", {"version": "5", "shapes": shapes, "imagePath": "a.png"})
     layout = FORMATS["labelme"](tmp_path)
     assert layout.classes == ("background", "cat", "dog")
-    assert [(problem.kind, problem.usable) for problem in layout.problems] == [("shape without area", True)]
+    assert [(problem.kind, problem.usable) for problem in layout.issues] == [("shape without area", True)]
     mask = drawn(tmp_path)
     assert [mask[2, 2], mask[38, 2], mask[10, 10], mask[20, 25], mask[29, 20], mask[32, 20]] == [0, 255, 1, 2, 2, 0]
     assert abs((mask == 2).sum() - np.pi * 50) < 12, "half a circle of radius 10"
@@ -238,21 +242,21 @@ def test_label_studio_turns_in_pixels_and_takes_one_annotation(tmp_path: Path) -
     ]
     write_json(tmp_path / "a.json", [{"id": 1, "annotations": annotations, "data": {"image": "12345678-a.png"}}])
     layout = FORMATS["label-studio"](tmp_path / "a.json")
-    assert [problem.kind for problem in layout.problems] == ["several annotations", "shape without area"]
-    assert "has 3 annotations; the ground truth is taken" in str(layout.problems[0])
+    assert [problem.kind for problem in layout.issues] == ["several annotations", "shape without area"]
+    assert "has 3 annotations; the ground truth is taken" in str(layout.issues[0])
     mask = drawn(tmp_path)
     assert (mask[21:39, 31:39] == 1).all() and (mask == 1).sum() == 200, "20 wide and 10 high, turned about (40, 20)"
     assert mask[20, 60] == mask[20, 66] == mask[13, 60] == 2 and abs((mask == 2).sum() - np.pi * 64) < 12
     content = [{"id": 1, "annotations": annotations[:1] + annotations[2:], "data": {"image": "a.png"}}]
     write_json(tmp_path / "a.json", content)
-    assert "the last one is taken" in str(FORMATS["label-studio"](tmp_path).problems[0])
+    assert "the last one is taken" in str(FORMATS["label-studio"](tmp_path).issues[0])
     write_json(
         tmp_path / "a.json", [{**content[0], "annotations": [annotations[0], {"result": results}, annotations[3]]}]
     )
     assert drawn(tmp_path).any()
     for annotations in ([], [{"result": results, "was_canceled": True}]):
         write_json(tmp_path / "a.json", [{**content[0], "annotations": annotations}])
-        (problem,) = FORMATS["label-studio"](tmp_path).problems
+        (problem,) = FORMATS["label-studio"](tmp_path).issues
         assert (problem.kind, problem.usable) == ("missing mask", False)
 
 
@@ -291,7 +295,7 @@ def test_of_several_hundred_classes_some_are_chosen(tmp_path: Path) -> None:
     write_json(tmp_path / "a.json", content)
     data = load_dataset(tmp_path, classes=["kind 256", "kind 254", "kind 255"])
     assert data.classes == ("background", "kind 256", "kind 254", "kind 255")
-    assert read_image_and_mask(data.train[0], data.reading)[1][0].tolist() == [0, 0, 0, 0, 2, 3, 1, 0]
+    assert read_image_and_mask(data.train[0], data.read_spec)[1][0].tolist() == [0, 0, 0, 0, 2, 3, 1, 0]
 
 
 # --- files that lie otherwise
@@ -310,8 +314,8 @@ def test_trainval_is_for_training_where_there_is_no_train(tmp_path: Path) -> Non
         tmp_path / "annotations" / "val.json", {**other, "images": [{**other["images"][0], "file_name": "c.png"}]}
     )
     layout = FORMATS["coco"](tmp_path)
-    assert len(layout.records) == 1 and all(problem.usable for problem in layout.problems)
-    assert "none of its 1 images is here" in str(layout.problems[0])
+    assert len(layout.records) == 1 and all(problem.usable for problem in layout.issues)
+    assert "none of its 1 images is here" in str(layout.issues[0])
 
 
 def test_a_path_never_leads_out_of_the_folder(tmp_path: Path) -> None:
@@ -401,7 +405,7 @@ def test_a_image_of_another_size_than_its_outlines(tmp_path: Path) -> None:
     for classes in ([], ["dog"]):
         data = load_dataset(tmp_path, classes=classes)
         with pytest.raises(DataError, match=r"a\.json, image 1: drawn on an image of 80x60, but the image is 8x6"):
-            read_image_and_mask(data.train[0], data.reading)
+            read_image_and_mask(data.train[0], data.read_spec)
 
 
 def test_slips_of_the_hand_are_passed_over(tmp_path: Path) -> None:
@@ -453,7 +457,7 @@ def test_broken_labels_of_yolo(row: str, wrong: str, tmp_path: Path) -> None:
 
 
 def drawn_one(data: DatasetIndex) -> np.ndarray:
-    return read_image_and_mask(data.train[0], data.reading)[1]
+    return read_image_and_mask(data.train[0], data.read_spec)[1]
 
 
 @pytest.mark.parametrize(
@@ -590,7 +594,7 @@ def test_a_changed_json_gives_a_layout_or_a_data_error(writer: str, data: st.Dat
     try:
         layout = FORMATS[WRITERS[writer][0]](folder)
         for record in layout.records if layout else ():
-            read_image_and_mask(record, ReadSpec(layout.encoding))
+            read_image_and_mask(record, ReadSpec(layout.label_map))
     except DataError as error:
         assert str(folder) in str(error)
 

@@ -51,7 +51,7 @@ def pairs(data: DatasetIndex) -> dict[str, list[tuple[bytes, bytes]]]:
     """Of each split the pixels of images and masks, in order."""
     return {
         split: [(image.tobytes(), mask.tobytes()) for image, mask in
-                (read_image_and_mask(record, data.reading) for record in getattr(data, split))]
+                (read_image_and_mask(record, data.read_spec) for record in getattr(data, split))]
         for split in SPLITS
     }  # fmt: skip
 
@@ -82,18 +82,18 @@ def test_what_is_counted_is_what_was_written(writer: str, tmp_path: Path) -> Non
     assert found.images == found.masks == 6
     pixels = np.bincount(np.concatenate([sample.mask.ravel() for sample in samples]), minlength=256)
     counted = {each.name: each for each in found.classes if each.pixels}
-    if found.data.reading.multilabel:  # background is a layer like the others, or none
+    if found.data.read_spec.multilabel:  # background is a layer like the others, or none
         assert {name: each.pixels for name, each in counted.items()}.items() <= dict(
             zip(CLASSES, pixels[:3].tolist(), strict=True)
         ).items()
     else:
         # Formats with classes of their own name them so; the order of names may be the file's.
         assert sorted(each.pixels for each in counted.values()) == sorted(pixels[:3].tolist())
-        assert sum(each.share for each in counted.values()) == pytest.approx(1)
+        assert sum(each.pixel_fraction for each in counted.values()) == pytest.approx(1)
         total = sum(sample.mask.size for sample in samples)
         assert found.ignored == pytest.approx(pixels[IGNORE_INDEX] / total)
-    assert all(each.images == 6 for each in counted.values()) and len(counted) >= 2
-    assert not [problem for problem in found.problems if not problem.usable]
+    assert all(each.image_count == 6 for each in counted.values()) and len(counted) >= 2
+    assert not [problem for problem in found.issues if not problem.usable]
 
 
 @pytest.mark.parametrize("writer", WRITERS)
@@ -102,7 +102,7 @@ def test_a_plan_reads_it_the_same_way_again(writer: str, tmp_path: Path) -> None
     data = inspect(tmp_path / "data").data
     (tmp_path / "data.yaml").write_text(DatasetSpec.of(data).to_yaml(), encoding="utf-8")
     again = DatasetSpec.read(tmp_path / "data.yaml").load(tmp_path / "data")
-    assert (again.classes, again.palette, again.reading) == (data.classes, data.palette, data.reading)
+    assert (again.classes, again.palette, again.read_spec) == (data.classes, data.palette, data.read_spec)
     assert pairs(again) == pairs(data) == pairs(load_dataset(tmp_path / "data"))
 
 
@@ -131,8 +131,8 @@ def test_multi_label_masks_by_hand(tmp_path: Path) -> None:
     assert again.classes == data.classes and pairs(again) == pairs(data)
     other = inspect(tmp_path, LabelOptions(mask_map=(("0", "present"), ("255", "absent")))).data
     assert np.array_equal(
-        read_image_and_mask(other.train[0], other.reading)[1][1],
-        1 - read_image_and_mask(data.train[0], data.reading)[1][0],
+        read_image_and_mask(other.train[0], other.read_spec)[1][1],
+        1 - read_image_and_mask(data.train[0], data.read_spec)[1][0],
     )
     for wrong, said in {("cat", "猫 dog"): "cannot become one", ("0", "cat"): "VALUE=absent"}.items():
         with pytest.raises(ConfigError, match=said):
@@ -152,7 +152,7 @@ def test_renaming_and_reordering_in_the_plan(tmp_path: Path) -> None:
     table[[0, 1]] = 1, 0
     for old, new in zip(data.train, again.train, strict=True):
         assert np.array_equal(
-            table[read_image_and_mask(old, data.reading)[1]], read_image_and_mask(new, again.reading)[1]
+            table[read_image_and_mask(old, data.read_spec)[1]], read_image_and_mask(new, again.read_spec)[1]
         )
 
 

@@ -42,8 +42,8 @@ def samples() -> list[Sample]:
 
 def encoding(writer: str, layout: FormatResult, classes: Sequence[str]) -> LabelMap:
     """What the masks of a writer mean: as the format says, else as they were written."""
-    if layout.encoding is not None:
-        return layout.encoding if layout.encoding.mapping else LabelMap("multilabel", {0: 0, 255: 1})
+    if layout.label_map is not None:
+        return layout.label_map if layout.label_map.value_to_class else LabelMap("multilabel", {0: 0, 255: 1})
     if writer in IN_COLORS:
         table = (*((color, index) for index, color in enumerate(colors(len(classes)))), (VOID_COLOR, 255))
         return LabelMap("rgb", {r << 16 | g << 8 | b: index for (r, g, b), index in table})
@@ -52,7 +52,7 @@ def encoding(writer: str, layout: FormatResult, classes: Sequence[str]) -> Label
 
 def check_same(writer: str, layout: FormatResult, samples: Sequence[Sample], classes: Sequence[str]) -> None:
     """Every sample is there once, in its split, with its own mask, pixel for pixel."""
-    assert layout.problems == ()
+    assert layout.issues == ()
     masks = encoding(writer, layout, classes)
     left = {sample.image.tobytes(): sample for sample in samples}
     for split in SPLITS:
@@ -108,7 +108,7 @@ def test_no_file_is_opened_that_is_no_text(
         if path.suffix.lower() in (".png", ".gif", ".bmp", ".webp", ".jpg", ".tif"):
             path.write_bytes(b"")
     layout = FORMATS[format](tmp_path)
-    assert len(layout.records) == len(samples) and layout.problems == ()
+    assert len(layout.records) == len(samples) and layout.issues == ()
 
 
 @pytest.mark.parametrize("writer", WRITERS)
@@ -129,7 +129,7 @@ def test_camvid_names_videos_and_classes(samples: list[Sample], tmp_path: Path) 
     layout = FORMATS["camvid"](tmp_path)
     assert {record.group for record in layout.records} == {"0001TP"}
     assert layout.classes[:3] == ("sky", "building", "pole") and len(layout.classes) == len(layout.palette) == 11
-    assert layout.encoding.mapping[11] == 255 and layout.encoding.mapping[10] == 10
+    assert layout.label_map.value_to_class[11] == 255 and layout.label_map.value_to_class[10] == 10
     # Frames of other videos are other data.
     save(tmp_path / "train" / "street_1.png", samples[0].image)
     assert FORMATS["camvid"](tmp_path) is None
@@ -143,7 +143,7 @@ def test_real_camvid(tmp_path: Path) -> None:
     name, layout = detect_format(root)
     assert (name, len(layout.train), len(layout.val)) == ("camvid", 367, 101)
     assert {record.group for record in layout.records} == {"0001TP", "0006R0", "0016E5"}
-    masks = [read_mask(record.mask, layout.encoding) for record in layout.val[::20]]
+    masks = [read_mask(record.mask, layout.label_map) for record in layout.val[::20]]
     heights = [
         np.mean([np.nonzero(mask == index)[0].mean() for mask in masks if (mask == index).any()]) for index in (0, 3)
     ]
@@ -153,11 +153,11 @@ def test_real_camvid(tmp_path: Path) -> None:
 def test_carvana_names_its_classes_where_the_files_are_its_own(samples: list[Sample], tmp_path: Path) -> None:
     write = WRITERS["carvana"][1]
     write(tmp_path / "other", samples, CLASSES)
-    assert FORMATS["carvana"](tmp_path / "other").listed == ()
+    assert FORMATS["carvana"](tmp_path / "other").class_names == ()
     cars = [Sample(f"0cdf5b5d0ce{i // 2}_{i:02}", s.split, s.image, s.mask) for i, s in enumerate(samples)]
     write(tmp_path / "own", cars, CLASSES)
     layout = FORMATS["carvana"](tmp_path / "own")
-    assert layout.listed == ("background", "car") and layout.encoding is None
+    assert layout.class_names == ("background", "car") and layout.label_map is None
     assert sorted({record.group for record in layout.train}) == ["0cdf5b5d0ce0", "0cdf5b5d0ce1", "0cdf5b5d0ce2"]
     together = tmp_path / "one"
     together.mkdir()
@@ -169,8 +169,8 @@ def test_carvana_names_its_classes_where_the_files_are_its_own(samples: list[Sam
 def test_voc_has_its_own_classes_or_those_of_labelmap(samples: list[Sample], tmp_path: Path) -> None:
     write_voc(tmp_path / "cvat", samples, CLASSES)
     layout = FORMATS["voc"](tmp_path / "cvat")
-    assert layout.classes == () and list(layout.color_names.values()) == list(CLASSES)
-    assert layout.color_names[200 << 16] == "cat"
+    assert layout.classes == () and list(layout.names_by_color.values()) == list(CLASSES)
+    assert layout.names_by_color[200 << 16] == "cat"
     write_voc_official(tmp_path / "own", samples, CLASSES)
     layout = FORMATS["voc"](tmp_path / "own")
     assert layout.classes == VOC_CLASSES and len(layout.classes) == 21 == len(layout.palette)
@@ -190,8 +190,8 @@ def test_voc_with_trainval_alone_and_images_that_no_list_names(samples: list[Sam
         save(root / "JPEGImages" / f"{name}.jpg", samples[0].image)
     layout = FORMATS["voc"](tmp_path)
     assert [len(layout.train), len(layout.val), len(layout.test)] == [3, 0, 0]
-    assert [problem.usable for problem in layout.problems] == [True]
-    assert "test.txt" in str(layout.problems[0])
+    assert [problem.usable for problem in layout.issues] == [True]
+    assert "test.txt" in str(layout.issues[0])
 
 
 def test_two_years_of_voc_are_one_too_many(samples: list[Sample], tmp_path: Path) -> None:
@@ -207,7 +207,7 @@ def test_cityscapes_strata_and_blank_test_masks(samples: list[Sample], tmp_path:
     layout = FORMATS["cityscapes"](tmp_path)
     assert len(layout.classes) == 19 == len(layout.palette) and layout.classes[18] == "bicycle"
     assert {record.stratum for record in layout.records} == {"aachen"}
-    mapping = layout.encoding.mapping
+    mapping = layout.label_map.value_to_class
     assert (mapping[7], mapping[33], mapping[18], mapping[0], mapping[34]) == (0, 18, 255, 255, 255)
     assert [value for value in sorted(mapping) if mapping[value] != 255] == list(LABEL_IDS)
     assert [mapping[value] for value in LABEL_IDS] == list(range(19))
@@ -215,7 +215,7 @@ def test_cityscapes_strata_and_blank_test_masks(samples: list[Sample], tmp_path:
         (tmp_path / top / "test" / "aachen").rename(tmp_path / top / "test" / "berlin")
     layout = FORMATS["cityscapes"](tmp_path)
     assert (len(layout.train), len(layout.val), len(layout.test)) == (3, 1, 0)
-    assert [(problem.kind, problem.usable) for problem in layout.problems] == [("images without masks", True)]
+    assert [(problem.kind, problem.usable) for problem in layout.issues] == [("images without masks", True)]
 
 
 def test_ade20k_by_its_file_names(samples: list[Sample], tmp_path: Path) -> None:
@@ -227,7 +227,7 @@ def test_ade20k_by_its_file_names(samples: list[Sample], tmp_path: Path) -> None
     layout = FORMATS["ade20k"](tmp_path)
     assert layout.classes == ADE20K_CLASSES and len(set(layout.classes)) == 150
     assert (layout.classes[0], layout.classes[12], layout.classes[149]) == ("wall", "person", "flag")
-    assert layout.encoding.mapping[0] == 255 and layout.encoding.mapping[150] == 149
+    assert layout.label_map.value_to_class[0] == 255 and layout.label_map.value_to_class[150] == 149
     # 0 may be a class of anyone else's data in such folders.
     for path in [*tmp_path.rglob("*.png")]:
         path.rename(path.with_name(path.name.removeprefix("ADE_")))

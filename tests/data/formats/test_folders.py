@@ -95,7 +95,7 @@ def test_a_image_and_its_mask(image: str, mask: str, tmp_path: Path) -> None:
         image, more[0] = "1_L.jpg", "2_L.jpg"
     layout = folders(touch(tmp_path, image, mask, *more))
     assert pairs(layout, tmp_path) == {image: mask, more[0]: more[1]}
-    assert layout.problems == () and layout.encoding is None
+    assert layout.issues == () and layout.label_map is None
 
 
 def test_endings_of_any_word_where_all_have_them(tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_endings_of_any_word_where_all_have_them(tmp_path: Path) -> None:
 
 def test_numbers_in_names_are_no_endings(tmp_path: Path) -> None:
     touch(tmp_path, "images/a.jpg", "images/b.jpg", "masks/a.png", "masks/b_2.png")
-    kinds = {problem.kind: problem.file for problem in folders(tmp_path).problems}
+    kinds = {problem.kind: problem.file for problem in folders(tmp_path).issues}
     assert kinds == {
         "missing mask": str(tmp_path / "images/b.jpg"),
         "missing image": str(tmp_path / "masks/b_2.png"),
@@ -126,7 +126,7 @@ def test_the_same_names_in_folders_stay_apart(tmp_path: Path) -> None:
     (tmp_path / "images/train/mon/1.jpg").unlink()
     layout = folders(tmp_path)
     assert layout.train == ()
-    assert {p.file for p in layout.problems if not p.usable} == {str(tmp_path / "masks/train/mon/1.png")}
+    assert {p.file for p in layout.issues if not p.usable} == {str(tmp_path / "masks/train/mon/1.png")}
 
 
 def test_images_in_one_folder_and_masks_by_split(tmp_path: Path) -> None:
@@ -140,7 +140,7 @@ def test_missing_ones_are_problems_and_no_records(tmp_path: Path) -> None:
     touch(tmp_path, "images/1.jpg", "images/2.jpg", "masks/1.png", "masks/3.png")
     layout = folders(tmp_path)
     assert pairs(layout, tmp_path) == {"images/1.jpg": "masks/1.png"}
-    found = [(p.kind, p.file, p.usable) for p in layout.problems]
+    found = [(p.kind, p.file, p.usable) for p in layout.issues]
     assert found == [
         ("missing image", str(tmp_path / "masks/3.png"), False),
         ("missing mask", str(tmp_path / "images/2.jpg"), False),
@@ -156,15 +156,15 @@ def test_a_test_split_without_masks_is_left_out_with_a_note(layout: str, tmp_pat
         touch(tmp_path, *layout.format(name, name, name).split())
     found = folders(tmp_path)
     assert len(found.train) == 3 and found.test == ()
-    assert [(p.kind, p.usable) for p in found.problems] == [("images without masks", True)]
-    assert "3 images" in found.problems[0].what and "test" in found.problems[0].file
+    assert [(p.kind, p.usable) for p in found.issues] == [("images without masks", True)]
+    assert "3 images" in found.issues[0].message and "test" in found.issues[0].file
 
 
 def test_other_images_around_are_left_out_with_a_note(tmp_path: Path) -> None:
     touch(tmp_path, "logo.png", "train/1.jpg", "trainannot/1.png", "plots/loss.png")
     layout = folders(tmp_path)
     assert pairs(layout, tmp_path) == {"train/1.jpg": "trainannot/1.png"}
-    assert all(problem.usable for problem in layout.problems)
+    assert all(problem.usable for problem in layout.issues)
 
 
 # --- several masks
@@ -232,8 +232,8 @@ def test_a_folder_a_class_is_multilabel(image: str, mask: str, tmp_path: Path) -
     shown = [("1", "sign"), ("1", "person"), ("2", "person")]
     touch(tmp_path, *(mask.format(name=name, label=label) for name, label in shown))
     layout = folders(tmp_path)
-    assert layout.classes == ("person", "sign") and layout.problems == ()
-    assert (layout.encoding.kind, dict(layout.encoding.mapping)) == ("multilabel", {})
+    assert layout.classes == ("person", "sign") and layout.issues == ()
+    assert (layout.label_map.kind, dict(layout.label_map.value_to_class)) == ("multilabel", {})
     masks = [record.mask for record in layout.train]
     assert masks == [
         MultilabelMask(tuple(tmp_path / mask.format(name="1", label=label) for label in ("person", "sign"))),
@@ -245,7 +245,7 @@ def test_folders_with_one_mask_a_image_are_not_multilabel(tmp_path: Path) -> Non
     touch(tmp_path, "images/1.jpg", "images/2.jpg", "masks/cats/1.png", "masks/dogs/2.png")
     layout = folders(tmp_path)
     assert pairs(layout, tmp_path) == {"images/1.jpg": "masks/cats/1.png", "images/2.jpg": "masks/dogs/2.png"}
-    assert layout.classes == () and layout.encoding is None
+    assert layout.classes == () and layout.label_map is None
 
 
 # --- lists
@@ -262,7 +262,7 @@ def test_lists_make_the_splits(place: str, line: str, tmp_path: Path) -> None:
     layout = folders(tmp_path)
     assert list(pairs(layout, tmp_path)) == ["images/2.jpg", "images/0.jpg"]
     assert (len(layout.val), len(layout.test)) == (1, 1)
-    assert layout.problems == (), "3 and 5 are in no list"
+    assert layout.issues == (), "3 and 5 are in no list"
 
 
 def test_names_with_spaces_in_lists(tmp_path: Path) -> None:
@@ -284,8 +284,8 @@ def test_without_a_list_for_training_the_others_train(tmp_path: Path) -> None:
 def test_lines_without_a_image(tmp_path: Path) -> None:
     touch(tmp_path, "images/1.jpg", "masks/1.png")
     lines(tmp_path / "train.txt", ["1", "2"])
-    problem = folders(tmp_path).problems[0]
-    assert (problem.kind, problem.file) == ("missing image", "2") and "train.txt" in problem.what
+    problem = folders(tmp_path).issues[0]
+    assert (problem.kind, problem.file) == ("missing image", "2") and "train.txt" in problem.message
     lines(tmp_path / "train.txt", ["2", "3"])
     assert unsaid(tmp_path, "train.txt", "none of its lines", "2") == []
 

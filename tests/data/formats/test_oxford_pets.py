@@ -69,11 +69,11 @@ def test_splits_are_those_of_the_official_lists(pets: pw.DatasetIndex, pets_fold
 def test_classes_are_named_as_the_files_say(pets: pw.DatasetIndex) -> None:
     """1 is the pet, 2 the background and 3 the border, whatever the tutorial's text says."""
     assert pets.classes == ("pet", "background", "border")
-    assert pets.reading.masks.mapping == {1: 0, 2: 1, 3: 2} == {PET: 0, BACKGROUND: 1, BORDER: 2}
+    assert pets.read_spec.label_map.value_to_class == {1: 0, 2: 1, 3: 2} == {PET: 0, BACKGROUND: 1, BORDER: 2}
     assert len(pets.palette) == len(set(pets.palette)) == 3
     assert all(0 <= value <= 255 for color in pets.palette for value in color)
     for record in pets.train + pets.test:
-        mask = read_mask(record.mask, pets.reading.masks)
+        mask = read_mask(record.mask, pets.read_spec.label_map)
         assert set(np.unique(mask)) == {0, 1, 2}
         assert (mask[0] == 1).mean() > 0.5, "along the top there is background"
         beside = (mask[:, 1:] == 0) & (mask[:, :-1] == 1) | (mask[:, 1:] == 1) & (mask[:, :-1] == 0)
@@ -202,10 +202,10 @@ def test_the_real_images(real_pets: pw.DatasetIndex) -> None:
     if counts == (300, 298):
         shares = np.zeros(3)
         for record in real_pets.train + real_pets.test:
-            mask = read_mask(record.mask, real_pets.reading.masks)  # raises for a value outside the classes
+            mask = read_mask(record.mask, real_pets.read_spec.label_map)  # raises for a value outside the classes
             shares += np.bincount(mask.ravel(), minlength=3) / mask.size
         shares /= shares.sum()
         # The data set's own: the background is most of an image, the border an eighth.
         assert shares[1] > shares[0] > shares[2] > 0.08
-        image, mask = read_image_and_mask(real_pets.test[0], real_pets.reading)
+        image, mask = read_image_and_mask(real_pets.test[0], real_pets.read_spec)
         assert image.shape[:2] == mask.shape

@@ -65,8 +65,8 @@ def check_same(writer: str, found: Any, masks: LabelMap, samples: Sequence[Sampl
 
 
 def encoding(layout: FormatResult, classes: Sequence[str]) -> LabelMap:
-    if layout.encoding is not None:
-        assert (layout.encoding, layout.classes) == (LabelMap("multilabel"), tuple(classes))
+    if layout.label_map is not None:
+        assert (layout.label_map, layout.classes) == (LabelMap("multilabel"), tuple(classes))
         return LabelMap("multilabel", {0: 0, 255: 1})
     return LabelMap("index", {index: index for index in (*range(len(classes)), 255)})
 
@@ -80,12 +80,12 @@ def test_what_is_written_is_read_back(writer: str, samples: list[Sample], tmp_pa
     write(tmp_path, samples, CLASSES)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     layout = FORMATS[format](tmp_path)
-    assert layout is not None and layout.problems == ()
-    assert tuple(layout.listed or layout.classes) == CLASSES
+    assert layout is not None and layout.issues == ()
+    assert tuple(layout.class_names or layout.classes) == CLASSES
     check_same(writer, layout, encoding(layout, CLASSES), samples, CLASSES)
     data = load_dataset(tmp_path)
     assert (data.format, data.classes) == (format, CLASSES)
-    check_same(writer, data, data.reading.masks, samples, CLASSES)
+    check_same(writer, data, data.read_spec.label_map, samples, CLASSES)
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
 
 
@@ -129,7 +129,7 @@ def test_real_images_are_read_back(writer: str, real_samples: tuple[list[Sample]
     format, write = WRITERS[writer]
     write(tmp_path, samples, classes)
     name, layout = detect_format(tmp_path)
-    assert name == format and layout.problems == ()
+    assert name == format and layout.issues == ()
     check_same(writer, layout, encoding(layout, classes), samples, classes)
 
 
@@ -160,7 +160,7 @@ def test_a_file_is_a_root_and_group_and_stratum_are_kept(folder: Path) -> None:
     )
     for root in (path, folder):
         name, layout = detect_format(root)
-        assert name == "table" and layout.problems == ()
+        assert name == "table" and layout.issues == ()
         assert [(len(getattr(layout, split))) for split in SPLITS] == [1, 1, 1]
         assert [(r.group, r.stratum) for r in layout.records] == [("video 1", "cat"), ("video 2", None), (None, "dog")]
 
@@ -264,14 +264,14 @@ def test_rows_that_cannot_be_used_are_problems(folder: Path) -> None:
     )
     layout = FORMATS["table"](path)
     assert [record.image.name for record in layout.records] == ["0.png"]
-    assert [(problem.kind, problem.file, problem.usable) for problem in layout.problems] == [
+    assert [(problem.kind, problem.file, problem.usable) for problem in layout.issues] == [
         ("missing mask", f"{folder}/a/1.png", False),
         ("missing mask", f"{folder}/m/none.png", False),
         ("missing image", f"{folder}/a/none.png", False),
         ("missing image", f"{path}, line 6", False),
         ("image listed twice", f"{path}, line 7", False),
     ]
-    assert "line 2" in layout.problems[-1].what and f"{path}, line 4" in layout.problems[1].what
+    assert "line 2" in layout.issues[-1].message and f"{path}, line 4" in layout.issues[1].message
     with pytest.raises(DataError, match=r"a/1.png: has no mask in .* \(and 4 more\)"):
         load_dataset(path)
     assert len(load_dataset(path, skip_bad=True).train) == 1
@@ -285,7 +285,7 @@ def test_parquet_reads_a_row_group_once_and_keeps_few(samples: list[Sample], tmp
     }
     write_parquet(tmp_path, columns, row_group_size=5)
     layout = FORMATS["table"](tmp_path)
-    assert [(problem.kind, problem.file) for problem in layout.problems] == [
+    assert [(problem.kind, problem.file) for problem in layout.issues] == [
         ("missing image", f"{tmp_path}/data.parquet, row 8"),
         ("missing mask", f"{tmp_path}/data.parquet, row 10, image"),
     ]
@@ -321,7 +321,7 @@ def test_paths_in_cells_of_parquet_are_followed(folder: Path) -> None:
     write_parquet(folder, columns)
     layout = FORMATS["table"](folder)
     assert [record.image for record in layout.train] == [folder / "a/0.png"]
-    assert [problem.file for problem in layout.problems] == [f"{folder}/a/none.png"]
+    assert [problem.file for problem in layout.issues] == [f"{folder}/a/none.png"]
 
 
 CELL = st.sampled_from(
@@ -401,7 +401,7 @@ def test_images_of_a_table_may_be_elsewhere(
     lines(tmp_path / "classes.txt", CLASSES)
     data = load_dataset(path)
     assert data.classes == CLASSES
-    check_same(url, data, data.reading.masks, samples, CLASSES)
+    check_same(url, data, data.read_spec.label_map, samples, CLASSES)
     # A key that is missing is found out on reading.
     lost = str(data.train[0].image)
     system, key = fsspec.url_to_fs(lost)
@@ -422,7 +422,7 @@ def test_the_table_itself_may_be_elsewhere(
     name = "data.csv" if writer == "csv" else "data.parquet"
     data = load_dataset(f"{there}/{name}", classes=CLASSES)
     assert data.format == "table"
-    check_same(url, data, data.reading.masks, samples, CLASSES)
+    check_same(url, data, data.read_spec.label_map, samples, CLASSES)
     with pytest.raises(DataError) as error:
         FORMATS["table"](UPath(f"{there}/none-{name}"))
     assert str(error.value).startswith(f"{there}/none-{name}: no such file") and "\n" not in str(error.value)
@@ -490,13 +490,13 @@ def test_columns_of_images_that_may_be_meant_are_listed(samples: list[Sample], t
 def test_names_of_classes_from_id2label(samples: list[Sample], tmp_path: Path) -> None:
     data = hf_dataset(samples, ["a", "b", "c"])
     data.save_to_disk(str(tmp_path))
-    assert FORMATS["huggingface"](tmp_path).listed == ("a", "b", "c")
+    assert FORMATS["huggingface"](tmp_path).class_names == ("a", "b", "c")
     data.rename_column("classes", "breed").save_to_disk(str(tmp_path / "breeds"))
-    assert FORMATS["huggingface"](tmp_path / "breeds").listed == (), "of what an image shows as a whole"
+    assert FORMATS["huggingface"](tmp_path / "breeds").class_names == (), "of what an image shows as a whole"
     names = {0: "sky", 1: "road", 2: "tree", 255: "void"}
     (tmp_path / "id2label.json").write_text(json.dumps(names))
     layout = FORMATS["huggingface"](tmp_path)
-    assert (layout.listed, layout.value_names) == ((), names)
+    assert (layout.class_names, layout.names_by_value) == ((), names)
     assert load_dataset(tmp_path).classes == ("sky", "road", "tree")
 
 
@@ -508,7 +508,7 @@ def test_splits_of_other_names(samples: list[Sample], tmp_path: Path) -> None:
     assert len(FORMATS["huggingface"](tmp_path / "one").train) == 2
     datasets.DatasetDict({"train": part, "extra": part}).save_to_disk(str(tmp_path / "two"))
     layout = FORMATS["huggingface"](tmp_path / "two")
-    assert len(layout.records) == 2 and [(each.kind, each.usable) for each in layout.problems] == [
+    assert len(layout.records) == 2 and [(each.kind, each.usable) for each in layout.issues] == [
         ("unknown split", True)
     ]
     for names in (("fold1", "fold2"), ("val", "validation")):
@@ -538,7 +538,7 @@ def test_rows_without_a_mask_and_images_that_lie_outside(samples: list[Sample], 
         sample.image.tobytes() for sample in samples[:2]
     ]
     where = f"{outside}/train-00000-of-00001.parquet, row"
-    assert [(each.kind, each.file) for each in layout.problems] == [
+    assert [(each.kind, each.file) for each in layout.issues] == [
         ("missing image", f"{folder}/a/9.png"),
         ("missing mask", f"{where} 4"),
     ]
@@ -672,7 +672,7 @@ def test_tables_train(pets_folder: Path, tmp_path: Path) -> None:
     }
     write_parquet(tmp_path, columns, row_group_size=3)
     again = FORMATS["table"](tmp_path)
-    reading = ReadSpec(layout.encoding)
+    reading = ReadSpec(layout.label_map)
     one, other = (SegmentationDataset(each.train, reading, 32) for each in (layout, again))
     for index in range(len(one)):
         for left, right in zip(one[index], other[index], strict=True):

@@ -40,7 +40,7 @@ def meaning_of(images: list[Image.Image], folder: Path, suffix: str = ".png", **
 
 
 def read(folder: Path, meaning: ResolvedLabels, number: int = 0, suffix: str = ".png") -> np.ndarray:
-    return read_mask(folder / f"{number}{suffix}", meaning.encoding)
+    return read_mask(folder / f"{number}{suffix}", meaning.label_map)
 
 
 def gray(values: list[list[int]]) -> Image.Image:
@@ -163,7 +163,7 @@ def test_the_order_of_files_does_not_matter(tmp_path: Path) -> None:
         folder.mkdir()
         meanings.append(meaning_of([images[i] for i in order], folder))
     assert meanings[0] == meanings[1] == meanings[2]
-    assert meanings[0].encoding.mapping == {0: 0, 3: 1, 7: 2, 9: 3, 255: 255}
+    assert meanings[0].label_map.value_to_class == {0: 0, 3: 1, 7: 2, 9: 3, 255: 255}
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ def test_the_order_of_files_does_not_matter(tmp_path: Path) -> None:
 def test_names_and_choices(values: list[int], known: dict, classes: tuple, mapping: dict, tmp_path: Path) -> None:
     meaning = meaning_of([gray([values, values[::-1]])], tmp_path, **known)
     assert meaning.classes == classes
-    assert dict(meaning.encoding.mapping) == mapping
+    assert dict(meaning.label_map.value_to_class) == mapping
 
 
 @pytest.mark.parametrize(
@@ -229,10 +229,10 @@ def test_layers_have_two_values(tmp_path: Path) -> None:
     for name, values in {"a": [[0, 255]], "b": [[255, 255]]}.items():
         gray(values).save(tmp_path / f"{name}.png")
     records = [Record(tmp_path / "x.jpg", MultilabelMask((tmp_path / "a.png", tmp_path / "b.png", None)))]
-    layout = FormatResult(train=tuple(records), classes=("a", "b", "c"), encoding=LabelMap("multilabel"))
+    layout = FormatResult(train=tuple(records), classes=("a", "b", "c"), label_map=LabelMap("multilabel"))
     meaning = resolve_labels(layout, count_mask_values(records)[0], LabelOptions())
-    assert dict(meaning.encoding.mapping) == {0: 0, 255: 1} and meaning.classes == ("a", "b", "c")
-    mask = read_mask(records[0].mask, meaning.encoding)
+    assert dict(meaning.label_map.value_to_class) == {0: 0, 255: 1} and meaning.classes == ("a", "b", "c")
+    mask = read_mask(records[0].mask, meaning.label_map)
     assert mask.tolist() == [[[0, 1]], [[1, 1]], [[0, 0]]]
 
 
@@ -257,7 +257,7 @@ def test_few_masks_with_a_value_that_is_not_named_are_bad_files_under_skip_bad(t
     with pytest.raises(DataError, match=r"9\.png: has 9, which --mask-map does not name"):
         meaning_of([*good, gray([[0, 9], [7, 0]])], tmp_path, **said)
     meaning = meaning_of([*good, gray([[0, 9], [7, 0]])], tmp_path, **said, skip_bad=True)
-    assert meaning.encoding.mapping == {0: 0, 7: 1}
+    assert meaning.label_map.value_to_class == {0: 0, 7: 1}
     listed = {"value_names": {0: "background", 7: "cat"}}
     with pytest.raises(DataError, match=r"9\.png: has 9, which the list"):
         meaning_of([*good, gray([[0, 9], [7, 0]])], tmp_path, **listed)
@@ -276,13 +276,13 @@ def test_one_mask_of_another_kind_is_an_error_or_a_bad_file(tmp_path: Path) -> N
     stray = Image.new("RGB", (2, 2), (200, 10, 10))
     with pytest.raises(DataError, match=r"several kinds: 9 of values .* 1 of colors"):
         meaning_of([*good, stray], tmp_path)
-    assert meaning_of([*good, stray], tmp_path, skip_bad=True).encoding.mapping == {0: 0, 3: 1, 7: 2}
+    assert meaning_of([*good, stray], tmp_path, skip_bad=True).label_map.value_to_class == {0: 0, 3: 1, 7: 2}
     # Grays that color masks have too are colors: a mask with nothing but background on it.
     colors = Image.fromarray(np.array([[[0, 0, 0], [200, 10, 10]]], np.uint8))
     meaning = meaning_of([colors, colors, Image.new("RGB", (2, 1))], tmp_path)
-    assert meaning.encoding.kind == "rgb" and meaning.encoding.mapping == {0: 0, 0xC80A0A: 1}
+    assert meaning.label_map.kind == "rgb" and meaning.label_map.value_to_class == {0: 0, 0xC80A0A: 1}
 
 
 def test_usual_void_needs_no_name(tmp_path: Path) -> None:
     meaning = meaning_of([gray([[0, 1], [255, 1]])], tmp_path, value_names={0: "background", 1: "cat"})
-    assert meaning.encoding.mapping == {0: 0, 1: 1, 255: IGNORE_INDEX}
+    assert meaning.label_map.value_to_class == {0: 0, 1: 1, 255: IGNORE_INDEX}

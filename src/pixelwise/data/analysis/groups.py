@@ -61,7 +61,7 @@ def assign_groups(data: DatasetIndex, progress: Progress = no_progress) -> Datas
 
     What lies in shards was looked at by `pack`. Images that cannot be read stand for themselves.
     """
-    if data.grouped is not None:
+    if data.group_summary is not None:
         return data
     if any(record.group for record in data.train) or all(isinstance(record.image, TarMember) for record in data.train):
         return add_groups(data)
@@ -87,7 +87,7 @@ def add_groups(data: DatasetIndex, thumbnails: np.ndarray | None = None, digests
     """
     named = {record.group for record in data.train} - {None}
     if named or thumbnails is None:
-        return replace(data, grouped=f"{len(named)} groups, as the data set names them" if named else "")
+        return replace(data, group_summary=f"{len(named)} groups, as the data set names them" if named else "")
     root = f"{data.root}/"
     names = [str(record.image).rpartition(".")[0].removeprefix(root) for record in data.train]
     groups, reason = find_groups(names, thumbnails)
@@ -98,7 +98,7 @@ def add_groups(data: DatasetIndex, thumbnails: np.ndarray | None = None, digests
             groups[original] = groups[original] or f"copies of {names[original]}"
             groups[index] = groups[original]
     train = tuple(replace(record, group=group) for record, group in zip(data.train, groups, strict=True))
-    return replace(data, train=train, grouped=reason)
+    return replace(data, train=train, group_summary=reason)
 
 
 def find_groups(names: Sequence[str], thumbnails: np.ndarray) -> tuple[list[str | None], str]:

@@ -35,8 +35,8 @@ class ImageStatsTable:
     def add(self, look: RecordStats) -> None:
         """Add what was seen of the next record."""
         image = look.image
-        self.problems += look.problems
-        self._bad.append(any(not problem.usable for problem in look.problems))
+        self.problems += look.issues
+        self._bad.append(any(not problem.usable for problem in look.issues))
         self._digests += image.digest if image else bytes(_DIGEST)
         self._mask_digests += look.mask_digest or bytes(_DIGEST)
         self._thumbnails += image.thumbnail if image else bytes(_THUMBNAIL)
@@ -57,7 +57,7 @@ class ImageStatsTable:
         """(N,) bool: which records cannot be trained on."""
         return np.frombuffer(bytes(self._bad), bool)
 
-    def refuse(self, index: int, problem: DataIssue) -> None:
+    def add_issue(self, index: int, problem: DataIssue) -> None:
         """Note what is wrong with a record."""
         self.problems.append(problem)
         self._bad[index] |= not problem.usable
@@ -84,7 +84,7 @@ class ImageStatsTable:
         for index, own in enumerate(self._channels):
             if own not in (0, wanted):
                 what = f"has {own} channels, where most images have {wanted}; save it like the others or remove it"
-                self.refuse(index, DataIssue("other channels", str(records[index].image), what))
+                self.add_issue(index, DataIssue("other channels", str(records[index].image), what))
 
     @property
     def bits(self) -> int:
@@ -110,7 +110,7 @@ class ImageStatsTable:
         """(len(indices), 64) uint8, small gray images."""
         return np.frombuffer(bytes(self._thumbnails), np.uint8).reshape(-1, _THUMBNAIL)[list(indices)]
 
-    def find_copies(self, records: Sequence[Record], splits: Sequence[Split]) -> None:
+    def find_duplicates(self, records: Sequence[Record], splits: Sequence[Split]) -> None:
         """Note images that are there twice, by content; those in two splits are leakage."""
         digests = np.frombuffer(bytes(self._digests), f"V{_DIGEST}")
         masks = np.frombuffer(bytes(self._mask_digests), f"V{_DIGEST}")

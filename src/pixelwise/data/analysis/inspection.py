@@ -34,11 +34,11 @@ EXAMPLES = 12
 class Percentiles:
     """How a figure spreads over the data set: the least, the 10th percentile, the median, the 90th, the greatest."""
 
-    least: float
-    low: float
+    min: float
+    p10: float
     median: float
-    high: float
-    greatest: float
+    p90: float
+    max: float
 
     @staticmethod
     def of(values: np.ndarray) -> "Percentiles":
@@ -57,11 +57,11 @@ class ClassStats:
     Attributes:
         name, color: as in the data set; the color is (red, green, blue) in 0..255.
         pixels: over all images.
-        share: of all pixels that are not ignored, in [0, 1].
-        images: how many show it.
-        objects: connected regions of it, those of fewer than 5 pixels left out.
-        side: of an object: the square root of its area over that of its image's area, in [0, 1]; None without objects.
-        train_share, width: what a plan goes by, over all images but those to test on: the share, and how wide the class
+        pixel_fraction: of all pixels that are not ignored, in [0, 1].
+        image_count: how many show it.
+        object_count: connected regions of it, those of fewer than 5 pixels left out.
+        relative_size: of an object: the square root of its area over that of its image's area, in [0, 1]; None without objects.
+        train_share, mean_width: what a plan goes by, over all images but those to test on: the share, and how wide the class
             typically is where it is shown, over the image's side (√ of its area): of a strip its width, of a square
             half its side; None without objects.
         examples: images that show it, from the one with most of it to the one with least.
@@ -70,12 +70,12 @@ class ClassStats:
     name: str
     color: tuple[int, int, int]
     pixels: int
-    share: float
-    images: int
-    objects: int
-    side: Percentiles | None
+    pixel_fraction: float
+    image_count: int
+    object_count: int
+    relative_size: Percentiles | None
     train_share: float = 0.0
-    width: float | None = None
+    mean_width: float | None = None
     examples: tuple[Record, ...] = ()
 
 
@@ -89,7 +89,7 @@ class DatasetReport:
         widths, heights, ratios: of the images in pixels, and width over height.
         classes: in index order.
         ignored: the share of all pixels that are ignored, in [0, 1].
-        problems: everything that is wrong, by file.
+        issues: everything that is wrong, by file.
         means, stds: of each channel over all images, in [0, 255].
         modes: how pixels are stored, in Pillow's words ("RGB", "L"), or "5 bands" → images.
         seconds: how long the look took.
@@ -103,7 +103,7 @@ class DatasetReport:
     ratios: Percentiles
     classes: tuple[ClassStats, ...]
     ignored: float
-    problems: tuple[DataIssue, ...]
+    issues: tuple[DataIssue, ...]
     means: tuple[float, ...]
     stds: tuple[float, ...]
     modes: Mapping[str, int] = field(default_factory=dict)
@@ -129,7 +129,7 @@ def inspect(root: str | Path, choices: LabelOptions | None = None, progress: Pro
     choices = choices or LabelOptions()
     place = resolve_root(root)
     format, layout = detect_format(place, choices.format)
-    raise_on_fatal(place, layout.problems, choices.skip_bad)
+    raise_on_fatal(place, layout.issues, choices.skip_bad)
     records, sampled = _to_look_at(layout)
     seen, survey, tally = ImageStatsTable(), MaskValueCounts(), MaskStatsTable()
     for index, (record, look) in enumerate(scan(records, progress)):
@@ -138,13 +138,13 @@ def inspect(root: str | Path, choices: LabelOptions | None = None, progress: Pro
             survey.add(record.mask, look.mask)
             tally.add(index, look)
     if not (seen.modes and survey.masks):
-        raise_on_fatal(place, seen.problems or layout.problems, skip_bad=False)
+        raise_on_fatal(place, seen.problems or layout.issues, skip_bad=False)
         raise DataError(f"{place}: no image with a mask was found here ({format})")
 
     meaning = resolve_labels(layout, survey, choices)
-    rows = tally.settle(meaning)
+    rows = tally.resolve(meaning)
     _judge(seen, rows, records, layout, meaning.classes)
-    problems = (*layout.problems, *seen.problems)
+    problems = (*layout.issues, *seen.problems)
     notes = [*meaning.notes, *sampled, *raise_on_fatal(place, problems, choices.skip_bad)]
     left_out = {id(records[index]) for index in np.flatnonzero(seen.bad)}
     splits = (layout.train, layout.val, layout.test)
@@ -193,20 +193,20 @@ def _judge(
 ) -> None:
     """Note what is wrong that no file shows by itself; rows of records that cannot be used are forgotten."""
     seen.check_channels(records)
-    for index, text in rows.outside().items():
+    for index, text in rows.unknown_values().items():
         what = f"{text} is outside the classes; mend the mask, or say what it means by --mask-map or --ignore"
-        seen.refuse(index, DataIssue("value outside", str(records[index].mask), what))
-    rows.without(seen.bad)
+        seen.add_issue(index, DataIssue("value outside", str(records[index].mask), what))
+    rows.drop(seen.bad)
     splits = {id(record): split for split in SPLITS for record in getattr(layout, split)}
-    seen.find_copies(records, [splits[id(record)] for record in records])
-    shown = rows.shown(len(records), len(classes))
+    seen.find_duplicates(records, [splits[id(record)] for record in records])
+    shown = rows.presence(len(records), len(classes))
     background = [index for index, name in enumerate(classes) if name == "background"]
     other = shown.copy()
     other[:, background] = False
     for index in np.flatnonzero(~other.any(1) & ~seen.bad).tolist():
         what = "shows nothing but background" if shown[index].any() else "has no pixel of any class"
         file = str(records[index].mask) or str(records[index].image)  # layers without an image have no name
-        seen.refuse(index, DataIssue("empty mask", file, f"{what}; is that right?", usable=True))
+        seen.add_issue(index, DataIssue("empty mask", file, f"{what}; is that right?", usable=True))
 
 
 def _spreads(seen: ImageStatsTable) -> tuple[Percentiles, Percentiles, Percentiles]:
@@ -225,7 +225,7 @@ def _class_facts(
 
     `planned`, (number of records,) bool, are those that a plan may go by.
     """
-    layers = len(data.classes) if data.reading.multilabel else 1
+    layers = len(data.classes) if data.read_spec.multilabel else 1
     ignored = rows.pixels_of(len(records), IGNORE_INDEX)
     of_all = np.where(seen.bad, 0, seen.pixels) * layers
     counted = (of_all - ignored) / layers

@@ -45,9 +45,9 @@ class MaskStatsTable:
                 self.side.extend(sides.tolist())
                 self.side_row.extend([row] * len(sides))
 
-    def settle(self, meaning: ResolvedLabels) -> "ClassStatsTable":
+    def resolve(self, meaning: ResolvedLabels) -> "ClassStatsTable":
         """The rows with the class that each is of."""
-        wanted = meaning.encoding.kind
+        wanted = meaning.label_map.kind
         value, kind = np.array(self.value, np.int64), np.array(self.kind)
         fits = np.full(len(value), True)
         if wanted == "rgb":
@@ -64,7 +64,7 @@ class MaskStatsTable:
         if wanted == "polygons":
             classes[:] = value
         elif fits.any():
-            classes[fits] = values_to_classes(value[fits].astype(np.uint32), meaning.encoding)
+            classes[fits] = values_to_classes(value[fits].astype(np.uint32), meaning.label_map)
         if wanted == "multilabel":
             # Values say absent, present or ignore; the layer says of what.
             own = _renamed(layer, meaning.sources)
@@ -111,7 +111,7 @@ class ClassStatsTable:
         self.side, self.side_row = np.array(tally.side, np.float32), np.array(tally.side_row, np.int64)
         self._value, self._fits, self._kind = value, fits, kind
 
-    def outside(self) -> dict[int, str]:
+    def unknown_values(self) -> dict[int, str]:
         """Record → what its mask holds that is no class, in words."""
         found: dict[int, list[str]] = {}
         for row in np.flatnonzero(self.classes == UNKNOWN):
@@ -127,14 +127,14 @@ class ClassStatsTable:
         rows = self.classes == index
         return np.bincount(self.record[rows], self.pixels[rows], minlength=records).astype(np.int64)
 
-    def shown(self, records: int, classes: int) -> np.ndarray:
+    def presence(self, records: int, classes: int) -> np.ndarray:
         """(records, classes) bool: which record shows which class."""
         found = np.zeros((records, classes), bool)
         rows = (self.classes >= 0) & (self.classes < classes)
         found[self.record[rows], self.classes[rows]] = True
         return found
 
-    def without(self, records: np.ndarray) -> None:
+    def drop(self, records: np.ndarray) -> None:
         """Forget some records: True in (number of records,) bool."""
         self.classes = np.where(records[self.record], ABSENT, self.classes)
 

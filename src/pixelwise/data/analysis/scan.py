@@ -67,7 +67,7 @@ class RecordStats:
         rows: (layer, rows) for each image; layer 0 where there is one class a pixel.
         opacity: the one opacity of a mask that has no other, or −1.
         mask_digest: of the mask's values, 16 bytes.
-        problems: none of which can be trained on.
+        issues: none of which can be trained on.
     """
 
     image: ImageStats | None
@@ -75,7 +75,7 @@ class RecordStats:
     rows: tuple[tuple[int, RegionStats], ...] = ()
     opacity: int = -1
     mask_digest: bytes = b""
-    problems: tuple[DataIssue, ...] = field(default=())
+    issues: tuple[DataIssue, ...] = field(default=())
 
 
 def scan(
@@ -129,14 +129,14 @@ def scan_record(record: Record) -> RecordStats:
         problems.append(_problem("image", record.image, error))
     if record.mask is None:
         problems.append(DataIssue("missing mask", str(record.image), "has no mask; add one or remove the image"))
-        return RecordStats(image, problems=tuple(problems))
+        return RecordStats(image, issues=tuple(problems))
     if isinstance(record.mask, PolygonMask | MultilabelMask) and image is None:  # their size is the image's
-        return RecordStats(None, problems=tuple(problems))
+        return RecordStats(None, issues=tuple(problems))
     try:
         look, rows, opacity, digest = _look_at_mask(record.mask, None if image is None else image.size)
     except DataError as error:
         problems.append(_problem("mask", record.mask, error))
-        return RecordStats(image, problems=tuple(problems))
+        return RecordStats(image, issues=tuple(problems))
     if image is not None and look.size != image.size:
         (height, width), (mask_height, mask_width) = image.size, look.size
         sizes = f"image is {width}x{height} but its mask {record.mask} is {mask_width}x{mask_height}"

@@ -25,16 +25,16 @@ def cache_key(
 
     `version` is that of the preparation. Where the files lie and what they are called does not count.
     """
-    masks = reading.masks
+    masks = reading.label_map
     settings = [
         version,
         size,
         _KINDS.get(masks.kind, masks.kind),
-        sorted(masks.mapping.items()),
+        sorted(masks.value_to_class.items()),
         masks.tolerance,
         reading.channels,
     ]
-    whole = hashlib.blake2b(json.dumps([*settings, reading.bits]).encode(), digest_size=20)
+    whole = hashlib.blake2b(json.dumps([*settings, reading.bit_depth]).encode(), digest_size=20)
     for digest in progress(prefetch_map(_record_digest, records), len(records)):
         whole.update(digest)
     return whole.hexdigest()

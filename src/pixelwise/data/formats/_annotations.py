@@ -150,9 +150,7 @@ def polygon_result(
     train, val, test = (tuple(records[split]) for split in SPLITS)
     # Some of very many classes may be chosen later; our own palette has no colors for them all.
     palette = voc_palette(len(classes)) if len(classes) >= IGNORE_INDEX else ()
-    return FormatResult(
-        train, val, test, tuple(classes), LabelMap("polygons"), palette=palette, problems=tuple(problems)
-    )
+    return FormatResult(train, val, test, tuple(classes), LabelMap("polygons"), palette=palette, issues=tuple(problems))
 
 
 class ImageIndex:

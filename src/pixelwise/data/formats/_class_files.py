@@ -17,12 +17,12 @@ from pixelwise.errors import DataError
 class ClassNames:
     """What such files say; see the fields of the same names in `FormatResult`."""
 
-    value_names: Mapping[int, str] = field(default_factory=dict)
-    color_names: Mapping[int, str] = field(default_factory=dict)
-    listed: tuple[str, ...] = ()
+    names_by_value: Mapping[int, str] = field(default_factory=dict)
+    names_by_color: Mapping[int, str] = field(default_factory=dict)
+    class_names: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.value_names or self.color_names or self.listed)
+        return bool(self.names_by_value or self.names_by_color or self.class_names)
 
 
 def class_names(root: Path, listing: Listing) -> ClassNames:
@@ -72,7 +72,7 @@ def _text(path: Path) -> ClassNames:
     if lines and all(numbered):
         return _values(path, [(int(match[1]), match[2]) for match in numbered if match])
     _check_names(path, lines)
-    return ClassNames(listed=tuple(lines))
+    return ClassNames(class_names=tuple(lines))
 
 
 def _table(path: Path) -> ClassNames:
@@ -119,7 +119,7 @@ def _json(path: Path) -> ClassNames:
 def _json_names(path: Path, content: Any) -> ClassNames:
     if isinstance(content, list) and all(isinstance(each, str) for each in content):
         _check_names(path, content)
-        return ClassNames(listed=tuple(content))
+        return ClassNames(class_names=tuple(content))
     if isinstance(content, list):
         names = [_get(each, "name", "label", "title", "class") for each in content]
         numbers = [_get(each, "color", "colour", "rgb", "id", "value", "index") for each in content]
@@ -148,7 +148,7 @@ def _values(path: Path, pairs: list[tuple[int, str]]) -> ClassNames:
     if len(names) < len(pairs):
         raise DataError(f"{path}: gives one value two names; mend or remove it")
     _check_names(path, list(names.values()))
-    return ClassNames(value_names=names)
+    return ClassNames(names_by_value=names)
 
 
 def _colors(path: Path, pairs: list[tuple[str, list[int]]]) -> ClassNames:
@@ -159,7 +159,7 @@ def _colors(path: Path, pairs: list[tuple[str, list[int]]]) -> ClassNames:
         color = values[0] << 16 | values[1] << 8 | values[2]
         if names.setdefault(color, str(name).strip()) != str(name).strip():
             raise DataError(f"{path}: gives {names[color]} and {name} one color; mend or remove it")
-    return ClassNames(color_names=names)
+    return ClassNames(names_by_color=names)
 
 
 def _check_names(path: Path, names: list[str]) -> None:

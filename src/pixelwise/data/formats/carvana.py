@@ -34,7 +34,7 @@ def carvana(root: Path) -> FormatResult | None:
     layout = found.layout()
     if not all(_VIEW.fullmatch(image.stem) for image in found.pairs.masks):
         return layout
-    return replace(map_records(layout, _with_car), listed=("background", "car"))
+    return replace(map_records(layout, _with_car), class_names=("background", "car"))
 
 
 def _with_car(record: Record) -> Record:

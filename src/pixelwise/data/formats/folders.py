@@ -132,8 +132,8 @@ class PairedFiles:
             records["val"],
             records["test"],
             classes=classes,
-            encoding=LabelMap("multilabel") if classes else None,
-            problems=tuple(problems),
+            label_map=LabelMap("multilabel") if classes else None,
+            issues=tuple(problems),
         )
 
     def _split(self, image: ImageFile) -> Split | None:
@@ -202,4 +202,4 @@ def with_known_classes(
     layout: FormatResult, names: Sequence[str], values: Mapping[int, int], palette: Sequence[Color] = ()
 ) -> FormatResult:
     """A layout with the classes of a known data set and what its masks' values mean."""
-    return replace(layout, classes=tuple(names), encoding=LabelMap("index", values), palette=tuple(palette))
+    return replace(layout, classes=tuple(names), label_map=LabelMap("index", values), palette=tuple(palette))

@@ -63,7 +63,7 @@ def huggingface(root: Path) -> FormatResult | None:
         if part.split in splits:
             records[splits[part.split]] += _records(part, image, mask, problems)
     train, val, test = (tuple(records[split]) for split in SPLITS)
-    layout = FormatResult(train, val, test, listed=_class_names(found[0].features), problems=tuple(problems))
+    layout = FormatResult(train, val, test, class_names=_class_names(found[0].features), issues=tuple(problems))
     beside = class_names(root, list_files(root, depth=0))
     return replace(layout, **vars(beside)) if beside else layout
 

@@ -44,6 +44,6 @@ def oxford_pets(root: Path) -> FormatResult | None:
         train=records("trainval"),
         test=records("test"),
         classes=("pet", "background", "border"),
-        encoding=LabelMap("index", {1: 0, 2: 1, 3: 2}),
-        problems=tuple(problems),
+        label_map=LabelMap("index", {1: 0, 2: 1, 3: 2}),
+        issues=tuple(problems),
     )

@@ -87,8 +87,8 @@ def _layout(tables: Sequence[tuple[Table, Columns]]) -> FormatResult:
         val,
         test,
         classes=classes,
-        encoding=LabelMap("multilabel") if classes else None,
-        problems=tuple(reader.problems),
+        label_map=LabelMap("multilabel") if classes else None,
+        issues=tuple(reader.problems),
     )
     folder = tables[0][0].file
     if classes or isinstance(folder, RemoteFile):

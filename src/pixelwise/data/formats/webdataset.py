@@ -54,7 +54,7 @@ def _layout(root: Path, index: dict[str, Any]) -> FormatResult:
         records["val"],
         records["test"],
         classes=classes,
-        encoding=LabelMap("multilabel" if multilabel else "index", values | {IGNORE_INDEX: IGNORE_INDEX}),
+        label_map=LabelMap("multilabel" if multilabel else "index", values | {IGNORE_INDEX: IGNORE_INDEX}),
         palette=tuple((red, green, blue) for red, green, blue in index["palette"]),
     )
 

@@ -28,8 +28,8 @@ def read_image_and_mask(
     """
     if record.mask is None:
         raise DataError(f"{record.image}: has no mask; add one or take the image out of the list")
-    image, size = read_with_size(record.image, reading.channels, reading.bits, smallest)
-    mask = read_mask(record.mask, reading.masks, size)
+    image, size = read_with_size(record.image, reading.channels, reading.bit_depth, smallest)
+    mask = read_mask(record.mask, reading.label_map, size)
     if mask.shape[-2:] != size:
         raise DataError(
             f"{record.image}: image is {size[1]}x{size[0]} but its mask {record.mask} "
@@ -66,11 +66,11 @@ def read_mask(mask: MaskSource, encoding: LabelMap, size: tuple[int, int] | None
 
 def _read_values(source: BytesSource, encoding: LabelMap) -> np.ndarray:
     values = open_image(source, lambda image: mask_values(image, encoding.kind))
-    mask = _lookup(encoding.kind, tuple(sorted(encoding.mapping.items())), encoding.tolerance)(values)
+    mask = _lookup(encoding.kind, tuple(sorted(encoding.value_to_class.items())), encoding.tolerance)(values)
     if mask.dtype != np.uint8 and (mask < 0).any():
         bad = np.unique(values[mask < 0])
         shown = ", ".join(format_value(int(value), encoding.kind) for value in bad[:5]) + (" …" if len(bad) > 5 else "")
-        known = ", ".join(format_value(value, encoding.kind) for value in encoding.mapping)
+        known = ", ".join(format_value(value, encoding.kind) for value in encoding.value_to_class)
         raise DataError(f"{source}: mask value {shown} is outside the classes; expected only {known}")
     return mask.astype(np.uint8, copy=False)
 
@@ -117,7 +117,7 @@ def values_to_classes(values: np.ndarray, encoding: LabelMap) -> np.ndarray:
     >>> values_to_classes(np.array([0, 7, 9]), LabelMap("index", {0: 0, 7: 1})).tolist()
     [0, 1, -1]
     """
-    lookup = _lookup(encoding.kind, tuple(sorted(encoding.mapping.items())), encoding.tolerance)
+    lookup = _lookup(encoding.kind, tuple(sorted(encoding.value_to_class.items())), encoding.tolerance)
     return lookup(values).astype(np.int16)
 
 

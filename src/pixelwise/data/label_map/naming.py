@@ -45,9 +45,9 @@ def name_values(
     kind: str, values: Sequence[int], layout: FormatResult, survey: MaskValueCounts, choices: LabelOptions
 ) -> tuple[dict[int, str], set[int], list[str]]:
     """Value → name, the values that are void, and lines that say where names come from."""
-    listed = layout.color_names if kind == "rgb" else layout.value_names
-    if kind == "index" and layout.color_names and not listed:
-        listed = _by_palette(values, layout.color_names, survey)
+    listed = layout.names_by_color if kind == "rgb" else layout.names_by_value
+    if kind == "index" and layout.names_by_color and not listed:
+        listed = _by_palette(values, layout.names_by_color, survey)
     if listed:
         unknown = [value for value in values if value not in listed]
         if unknown and set(unknown) <= _USUAL_VOID[kind]:
@@ -62,7 +62,7 @@ def name_values(
             names, gone = select_classes(names, choices.classes)
             nameless |= gone
         return names, nameless, ["names: from the list beside the masks"]
-    given = choices.classes or layout.listed
+    given = choices.classes or layout.class_names
     void = set() if kind == "rgb" else _void_values(values, bool(given), survey)
     values = [value for value in values if value not in void]
     if given:

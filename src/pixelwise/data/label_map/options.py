@@ -44,14 +44,14 @@ class ResolvedLabels:
     """What masks mean.
 
     Attributes:
-        encoding: value → class index.
+        label_map: value → class index.
         classes: names in index order.
         palette: one (red, green, blue) in 0..255 a class.
         notes: lines that say what was worked out, and from what.
         sources: of shapes and layers, whose files name classes: the index in the file's own order → class index here.
     """
 
-    encoding: LabelMap
+    label_map: LabelMap
     classes: tuple[str, ...]
     palette: tuple[tuple[int, int, int], ...]
     notes: tuple[str, ...] = ()
@@ -60,7 +60,7 @@ class ResolvedLabels:
 
 def apply_options(layout: FormatResult, choices: LabelOptions) -> ResolvedLabels:
     """The layout's own meaning, with the classes that a person chose."""
-    assert layout.encoding is not None
+    assert layout.label_map is not None
     palette = layout.palette or default_palette(len(layout.classes))
     target: dict[int, str | None] = dict(enumerate(layout.classes))  # the layout's index → class, None to ignore
     for text, name in (*choices.mask_map, *((text, "ignore") for text in choices.ignore)):
@@ -79,9 +79,9 @@ def apply_options(layout: FormatResult, choices: LabelOptions) -> ResolvedLabels
         order = list(dict.fromkeys(kept.values()))
     if not choices.classes or choices.classes == tuple(target.values()):
         order = list(dict.fromkeys(name for name in target.values() if name is not None))
-    if len(order) < (1 if layout.encoding.kind == "multilabel" else 2):
+    if len(order) < (1 if layout.label_map.kind == "multilabel" else 2):
         raise ConfigError(f"one class alone ({', '.join(order)}) cannot be told from anything; choose two at least")
-    if layout.encoding.kind == "multilabel" and len(order) < len(
+    if layout.label_map.kind == "multilabel" and len(order) < len(
         [name for name in target.values() if name is not None]
     ):
         raise ConfigError("two classes that have a mask each cannot become one; ignore one of them, or merge the masks")
@@ -89,24 +89,24 @@ def apply_options(layout: FormatResult, choices: LabelOptions) -> ResolvedLabels
         raise DataError(f"{len(order)} classes are more than the {MAX_CLASSES} there may be; choose some by --classes")
     sources = tuple(order.index(name) if name is not None else IGNORE_INDEX for name in target.values())
     first = {name: index for index, name in reversed(target.items()) if name is not None}
-    mapping = dict(layout.encoding.mapping)
-    if layout.encoding.kind != "multilabel":
+    mapping = dict(layout.label_map.value_to_class)
+    if layout.label_map.kind != "multilabel":
         mapping = {value: sources[each] if each != IGNORE_INDEX else each for value, each in mapping.items()}
     colors = tuple(palette[first[name]] for name in order)
-    return ResolvedLabels(replace(layout.encoding, mapping=mapping), tuple(order), colors, (), sources)
+    return ResolvedLabels(replace(layout.label_map, value_to_class=mapping), tuple(order), colors, (), sources)
 
 
 def _sources(text: str, layout: FormatResult) -> list[int]:
     """The layout's classes that a word of --mask-map or --ignore is about: a class by name, or those of a value."""
-    assert layout.encoding is not None
+    assert layout.label_map is not None
     if text in layout.classes:
         return [layout.classes.index(text)]
-    if layout.encoding.kind in ("polygons", "multilabel"):
+    if layout.label_map.kind in ("polygons", "multilabel"):
         raise ConfigError(unknown_name("class", text, layout.classes))
-    value = parse_value(text, layout.encoding.kind)
-    index = layout.encoding.mapping.get(value)
+    value = parse_value(text, layout.label_map.kind)
+    index = layout.label_map.value_to_class.get(value)
     if index is None or index == IGNORE_INDEX:
-        known = [format_value(each, layout.encoding.kind) for each in layout.encoding.mapping]
+        known = [format_value(each, layout.label_map.kind) for each in layout.label_map.value_to_class]
         raise ConfigError(unknown_name("value", text, known))
     return [index]
 

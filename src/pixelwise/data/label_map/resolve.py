@@ -37,17 +37,17 @@ def resolve_labels(layout: FormatResult, survey: MaskValueCounts, choices: Label
     Raises DataError where masks could mean several things, which says what was found and how to settle it, and
     ConfigError for choices that do not fit.
     """
-    if layout.encoding is not None and (layout.encoding.kind == "polygons" or layout.encoding.mapping):
+    if layout.label_map is not None and (layout.label_map.kind == "polygons" or layout.label_map.value_to_class):
         return apply_options(layout, choices)
     if not survey.masks:
         where = next((f"{record.mask}: " for record in layout.records), "")
         raise DataError(f"{where}cannot be read, and no other mask can")
-    if layout.encoding is not None and layout.encoding.kind == "multilabel":
+    if layout.label_map is not None and layout.label_map.kind == "multilabel":
         said = {text: name for text, name in choices.mask_map if text not in layout.classes}
         encoding, note = (
             _said_values(said, survey, choices.skip_bad) if said else _two_values(survey, "a class's own mask")
         )
-        settled = replace(layout, encoding=LabelMap("multilabel", *encoding))
+        settled = replace(layout, label_map=LabelMap("multilabel", *encoding))
         renamed = tuple(pair for pair in choices.mask_map if pair[0] in layout.classes)
         meaning = apply_options(settled, replace(choices, mask_map=renamed))
         return replace(meaning, notes=(note, *meaning.notes))
@@ -57,7 +57,7 @@ def resolve_labels(layout: FormatResult, survey: MaskValueCounts, choices: Label
     values = _values(kind, survey)
     ignored = {value for text in choices.ignore for value in _parse_values(text, kind, survey)}
     if kind != "rgb":
-        noisy = _noisy_pair(values, survey) if not (layout.value_names or layout.listed) else None
+        noisy = _noisy_pair(values, survey) if not (layout.names_by_value or layout.class_names) else None
         if noisy is not None:
             return _named(kind, noisy, layout, survey, choices, ignored, tolerance=NOISE)
     elif survey.lossy or len(values) > MAX_CLASSES:
@@ -120,17 +120,17 @@ def _noisy_colors(
     values: Mapping[int, int], layout: FormatResult, survey: MaskValueCounts, choices: LabelOptions, ignored: set[int]
 ) -> ResolvedLabels:
     where = survey.lossy_example or example(survey, "rgb")
-    if not layout.color_names:
+    if not layout.names_by_color:
         raise DataError(
             f"{where}: masks have {len(values)} colors together, as images or masks saved as JPEG do; save masks "
             f"as PNG, list the colors in a class_dict.csv (name,r,g,b), or {SETTLE}"
         )
-    far = [value for value in values if _apart(value, layout.color_names) > COLOR_NOISE]
+    far = [value for value in values if _apart(value, layout.names_by_color) > COLOR_NOISE]
     if sum(values[value] for value in far) > 0:
         raise DataError(
             f"{where}: the color {format_value(far[0], 'colors')} is near none of the listed ones; {SETTLE}"
         )
-    exact = dict.fromkeys(layout.color_names, 1)
+    exact = dict.fromkeys(layout.names_by_color, 1)
     return _named("rgb", exact, layout, survey, choices, ignored, tolerance=COLOR_NOISE)
 
 

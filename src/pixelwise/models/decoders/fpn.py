@@ -30,17 +30,17 @@ class FPNDecoder(nn.Module):
     def __init__(self, channels: Sequence[int], classes: int) -> None:
         super().__init__()
         self.skips = tuple(reversed(range(len(channels))))[: len(self.WIDTHS)]
-        self.levels = nn.ModuleList()
+        self.stages = nn.ModuleList()
         below = self.WIDTHS[0]
         for index, width in zip(self.skips, self.WIDTHS, strict=False):
-            self.levels.append(FPNBlock(channels[index], below, width))
+            self.stages.append(FPNBlock(channels[index], below, width))
             below = width
         self.logits = nn.Conv2d(below, classes, 1)
 
     def forward(self, features: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
         """Features (N, channels[i], h_i, w_i), shallow to deep → logits (N, classes, *size)."""
         x: Tensor | None = None
-        for index, level in zip(self.skips, self.levels, strict=True):
+        for index, level in zip(self.skips, self.stages, strict=True):
             x = level(features[index], x)
         # In float32, as the loss wants them: a CPU takes half as long to interpolate as in bfloat16.
         return _resized(self.logits(x).float(), size)

@@ -29,10 +29,10 @@ class Pix2PixDecoder(nn.Module):
         super().__init__()
         *skips, width = channels
         self.skips = tuple(reversed(range(len(skips))))
-        self.levels = nn.ModuleList()
+        self.stages = nn.ModuleList()
         for level in reversed(range(len(skips))):
             filters = min(64 * 2**level, 512)
-            self.levels.append(Pix2PixBlock(width, filters))
+            self.stages.append(Pix2PixBlock(width, filters))
             width = filters + skips[level]
         self.logits = nn.ConvTranspose2d(width, classes, kernel_size=3, stride=2, padding=1)
         nn.init.xavier_uniform_(self.logits.weight)
@@ -42,7 +42,7 @@ class Pix2PixDecoder(nn.Module):
         """Features (N, channels[i], h_i, w_i), shallow to deep → logits (N, classes, *size)."""
         *skips, x = features
         joined = [x]
-        for block, skip in zip(self.levels, reversed(skips), strict=True):
+        for block, skip in zip(self.stages, reversed(skips), strict=True):
             joined = [block(joined, skip.shape[-2:]), skip]
         return _transposed(self.logits, joined, size)
 

@@ -11,6 +11,6 @@ class ArchitectureDiagram(Callback):
 
     def on_start(self, state: TrainState) -> None:
         if state.epoch == 0:
-            card = state.model.card
+            card = state.model.config
             title = f"{card.encoder} encoder, {card.decoder} decoder"
             draw_architecture(summarize_model(state.model), state.run.architecture_image, title)

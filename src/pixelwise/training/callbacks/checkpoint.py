@@ -9,4 +9,4 @@ class ModelCheckpoint(Callback):
 
     def on_epoch(self, state: TrainState) -> None:
         if state.best_epoch == state.epoch:
-            state.run.write_best(state.model, state.rows[-1])
+            state.run.save_best_model(state.model, state.history[-1])

@@ -10,7 +10,7 @@ class HistoryHook(Callback):
     """Writes metrics.csv and draws the loss curve after every epoch."""
 
     def on_epoch(self, state: TrainState) -> None:
-        state.run.write_metrics(state.rows)
+        state.run.write_metrics(state.history)
         self._draw(state)
 
     def on_end(self, state: TrainState) -> None:
@@ -19,4 +19,4 @@ class HistoryHook(Callback):
 
     def _draw(self, state: TrainState) -> None:
         colors = dict(zip(state.data.classes, state.data.palette, strict=True))
-        plot_history(state.rows, state.run.history_image, colors=colors)
+        plot_history(state.history, state.run.history_image, colors=colors)

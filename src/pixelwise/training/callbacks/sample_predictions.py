@@ -27,12 +27,12 @@ class SamplePredictions(Callback):
     """
 
     def on_start(self, state: TrainState) -> None:
-        self.pairs = list(_readable(state.samples, state.data.reading, state.run.config.skip_bad))
+        self.pairs = list(_readable(state.sample_records, state.data.read_spec, state.run.config.skip_bad))
         if state.epoch == 0:
             self._draw(state, "before training")
 
     def on_epoch(self, state: TrainState) -> None:
-        score = state.rows[-1]["val_miou"]
+        score = state.history[-1]["val_miou"]
         self._draw(state, f"epoch {state.epoch}" + (f" · validation mIoU {score:.3f}" if score is not None else ""))
 
     def on_end(self, state: TrainState) -> None:
@@ -45,7 +45,7 @@ class SamplePredictions(Callback):
         training = state.model.training
         predictor = Predictor(state.model, state.model.mean.device)
         images, truths = zip(*self.pairs, strict=True)
-        predictions = predictor.masks(images)
+        predictions = predictor.predict_batch(images)
         state.model.train(training)
         images = [to_display_image(image) for image in images]
         (true, made), classes, palette = to_display_masks([truths, predictions], state.data.classes, state.data.palette)

@@ -17,7 +17,7 @@ class TensorBoardLogger(Callback):
         self.writer = SummaryWriter(str(state.run.tensorboard_folder), purge_step=state.epoch + 1)
 
     def on_epoch(self, state: TrainState) -> None:
-        for name, value in state.rows[-1].items():
+        for name, value in state.history[-1].items():
             if value is not None and name not in ("epoch", "step"):
                 self.writer.add_scalar(name, value, state.epoch)
         if state.run.sample_image(state.epoch).exists():  # SamplePredictions may be left out
