@@ -371,8 +371,8 @@ def test_items_are_the_prepared_images(pets: pw.DatasetIndex) -> None:
         image, mask = dataset[index]
         assert (image.dtype, mask.dtype) == (torch.uint8, torch.uint8)
         assert (tuple(image.shape), tuple(mask.shape)) == ((3, 40, 40), (40, 40))
-        image, truth = read_image_and_mask(record, pets.read_spec, smallest=40)
-        assert torch.equal(image, resize_image(image, (40, 40)))
+        original, truth = read_image_and_mask(record, pets.read_spec, smallest=40)
+        assert torch.equal(image, resize_image(original, (40, 40)))
         assert torch.equal(mask, resize_mask(truth, (40, 40)))
         again, _ = dataset[index, 123]
         assert torch.equal(again, image), "with no transform the seed changes nothing"

@@ -55,8 +55,8 @@ Run = Callable[..., Ran]
 @pytest.fixture
 def run_cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
     """The command line without what takes its time and has tests of its own: images of the run, and the clock."""
-    monkeypatch.setattr(sys.modules["pixelwise.planning.rules"], "measure_seconds", lambda *args, **kwargs: 1.0)
-    monkeypatch.setattr(sys.modules["pixelwise.training.trainer"], "HOOKS", (ModelCheckpoint,))
+    monkeypatch.setattr(sys.modules["pixelwise.planning.rules"], "estimate_training_time", lambda *args, **kwargs: 1.0)
+    monkeypatch.setattr(sys.modules["pixelwise.training.trainer"], "DEFAULT_CALLBACKS", (ModelCheckpoint,))
     monkeypatch.setattr("pixelwise.cli.app.print_run", lambda run: None)
 
     def run(*tokens: object) -> Ran:

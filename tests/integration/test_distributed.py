@@ -130,9 +130,9 @@ def tell(text):
 # What is registered first runs last.
 atexit.register(lambda: tell(f"at the end: {together.is_initialized()}"))
 
-from pixelwise.device import launch, all_reduce_sum
+from pixelwise.runtime.distributed import launch_fabric, all_reduce_sum
 
-fabric = launch("cpu")
+fabric = launch_fabric("cpu")
 total = int(all_reduce_sum(fabric, torch.tensor(fabric.global_rank + 1)))
 tell(f"sum: {total}, {together.is_initialized()}")
 """
@@ -173,6 +173,6 @@ def test_more_processes_than_images_are_told(
     pets: pw.DatasetIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loop = importlib.import_module("pixelwise.training.trainer")  # `pw.train` is the function
-    monkeypatch.setattr(loop, "launch", lambda *_: SimpleNamespace(world_size=4, is_global_zero=True))
+    monkeypatch.setattr(loop, "launch_fabric", lambda *_: SimpleNamespace(world_size=4, is_global_zero=True))
     with pytest.raises(ConfigError, match=r"4 processes need an image each, but a batch has 3.*start fewer"):
         pw.train(pets, tmp_path / "run", batch_size=3, validation_fraction=0.5)

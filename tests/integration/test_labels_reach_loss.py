@@ -52,7 +52,7 @@ def reached(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Tensor, Tensor]]:
 
         return keep
 
-    monkeypatch.setattr(module, "loss_named", watched)
+    monkeypatch.setattr(module, "get_loss", watched)
     return seen
 
 
@@ -123,9 +123,9 @@ def test_a_plan_without_a_level_is_an_error_before_the_loss(
     named = {str(level): "ignore" if each == IGNORE_INDEX else f"class {each}" for level, each in mapping.items()}
     whole = DatasetSpec.of(pw.load_dataset(root, mask_map=named)).model_dump()
     for each in whole["classes"].values():
-        each["levels"] = [level for level in each["levels"] if level != str(gone)]
-    whole["ignore"] = [level for level in whole["ignore"] if level != str(gone)]
-    if not any(each["levels"] for each in whole["classes"].values()):
+        each["values"] = [value for value in each["values"] if value != str(gone)]
+    whole["ignore"] = [level for level in whole["ignore"] if value != str(gone)]
+    if not any(each["values"] for each in whole["classes"].values()):
         return
     data = DatasetSpec(**whole).load(root)
     reached.clear()
@@ -222,8 +222,8 @@ def test_a_plan_on_disk_that_drops_a_level(reached: list[tuple[Tensor, Tensor]],
     path = tmp_path / "plan.yaml"
     make_plan(inspect(root, LabelOptions()), timed=False).write(path)
     text = path.read_text(encoding="utf-8")
-    assert "levels: ['2']" in text
-    path.write_text(text.replace("levels: ['2']", "levels: []"), encoding="utf-8")
+    assert "values: ['2']" in text
+    path.write_text(text.replace("values: ['2']", "values: []"), encoding="utf-8")
     data = Plan.read(path).data.load(root)
     assert values_to_classes(np.array([0, 1, 2]), data.read_spec.label_map).tolist() == [0, 1, -1]
     with pytest.raises(PixelwiseError, match=r"masks/0\.png: mask value 2 is outside the classes"):

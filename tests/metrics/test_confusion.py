@@ -92,7 +92,7 @@ def test_counts_beyond_what_floats_hold_are_exact() -> None:
 
 def test_figures_are_plain_numbers_that_json_takes() -> None:
     found = metrics([[8, 2, 0], [0, 10, 0], [0, 0, 0]])
-    again = json.loads(json.dumps(dataclasses.asdict(found), allow_nan=False))
+    again = json.loads(json.dumps(found.to_dict(), allow_nan=False))
     assert again["classes"]["border"]["iou"] is None
     assert again["confusion"] == found.confusion and again["miou"] == found.mean_iou
     with pytest.raises(dataclasses.FrozenInstanceError):

@@ -143,7 +143,7 @@ class TestSamePadding:
         native = Encoder("mobilenetv2_100", TUTORIAL_LAYERS, "native", 128, weights).eval()
         with torch.no_grad():
             ours, theirs = same(pixels(128)), native(pixels(128))
-            stem = native.body.get_submodule("conv_stem")(pixels(64))
+            stem = native.backbone.get_submodule("conv_stem")(pixels(64))
         for one, other in zip(ours, theirs, strict=True):
             assert one.shape == other.shape
             assert not torch.allclose(one, other, atol=1e-3)

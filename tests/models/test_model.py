@@ -118,7 +118,7 @@ class TestSaveAndLoad:
             {
                 "encoder": "mobilenetv2_050",
                 "layers": ("blocks.1.0.bn1", "blocks.6.0.conv_pwl"),
-                "padding": "same",
+                "encoder_padding": "same",
             },
         ],
         ids=["levels", "layers"],
@@ -145,7 +145,7 @@ class TestSaveAndLoad:
         assert card["classes"] == list(CLASSES)
         assert card["palette"] == [list(color) for color in PALETTE]
         assert (card["size"], card["mean"], card["std"]) == (64, [0.0] * 3, [255.0] * 3)
-        assert (card["encoder"], card["decoder"], card["padding"]) == ("mobilenetv2_050", "pix2pix", "same")
+        assert (card["encoder"], card["decoder"], card["encoder_padding"]) == ("mobilenetv2_050", "pix2pix", "same")
         assert card["metrics"] == {"val_miou": 0.25, "iou_cat": None}
         assert "mean" not in load_file(tmp_path / WEIGHTS_FILE), "stored twice"
 

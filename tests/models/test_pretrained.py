@@ -203,7 +203,7 @@ class TestFiles:
         path = tmp_path / "weights.safetensors"
         save_file({name: t for name, t in stored.items() if counters or "num_batches" not in name}, path)
         weights = load_pretrained_weights(SMALL, str(path))
-        body = Encoder(SMALL, size=64, weights=weights.tensors).body.state_dict()
+        body = Encoder(SMALL, size=64, weights=weights.tensors).backbone.state_dict()
         compared = [name for name in body if name in stored]
         assert len(compared) > 200
         assert all(torch.equal(body[name], stored[name]) for name in compared)

@@ -128,8 +128,8 @@ def test_a_plan_reads_back_and_can_be_changed(tmp_path: Path) -> None:
     for name, value in plan.settings.items():
         line = next(line for line in text.splitlines() if line.strip().startswith(f"{name}:"))
         assert plan.reasons[name] in line and yaml.safe_load(line) == {name: value}
-    (tmp_path / "plan.yaml").write_text(text.replace("levels: ['7']", "levels: [7, 9]"))
-    assert list(Plan.read(tmp_path / "plan.yaml").data.classes.values())[1].levels == ("7", "9")
+    (tmp_path / "plan.yaml").write_text(text.replace("values: ['7']", "values: [7, 9]"))
+    assert list(Plan.read(tmp_path / "plan.yaml").data.classes.values())[1].values == ("7", "9")
 
 
 @pytest.mark.parametrize(

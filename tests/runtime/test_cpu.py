@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from pixelwise.runtime import device
+from pixelwise.runtime import cpu
 from pixelwise.runtime.cpu import ThreadTuner, set_threads_to_idle_cores
 
 
@@ -15,7 +15,7 @@ class Machine:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.clock, self.others, self.own, self.threads = 100.0, 0.0, 5.0, 4
         monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-        monkeypatch.setattr(device, "_MAX_THREADS", 4)
+        monkeypatch.setattr(cpu, "_MAX_THREADS", 4)
         monkeypatch.setattr("time.monotonic", lambda: self.clock)
         monkeypatch.setattr("time.sleep", lambda seconds: self.passes(seconds))
         monkeypatch.setattr("psutil.cpu_count", lambda: 8)

@@ -117,7 +117,7 @@ def test_the_best_epoch_is_the_first_of_the_highest(scores: list[float | None], 
 
 def test_the_best_model_is_written_when_it_is_best_alone() -> None:
     written: list[int] = []
-    run = SimpleNamespace(write_best=lambda model, row: written.append(row["epoch"]))
+    run = SimpleNamespace(save_best_model=lambda model, row: written.append(row["epoch"]))
     state = state_of([])
     state.run = run  # type: ignore[assignment]
     for epoch, score in enumerate([0.2, 0.1, 0.4, 0.4, 0.5], start=1):

@@ -74,7 +74,7 @@ def test_a_palette_that_no_mask_can_use_is_refused(count) -> None:
 
 
 def test_the_palette_is_the_same_in_another_process() -> None:
-    code = "from pixelwise.visualize import default_palette; print(default_palette(254))"
+    code = "from pixelwise.visualization import default_palette; print(default_palette(254))"
     paths = ":".join(path for path in sys.path if path)
     told = subprocess.run(
         [sys.executable, "-c", code], env={"PYTHONPATH": paths}, capture_output=True, text=True, check=True

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
 
@@ -88,7 +87,7 @@ def evaluate(
     metrics = Metrics.from_confusion(confusion, data.classes, len(records) - lost, named)
     if not fabric.is_global_zero:
         return metrics
-    text = json.dumps(asdict(metrics) | {"split": split, "left_out": lost}, indent=2, ensure_ascii=False) + "\n"
+    text = json.dumps(metrics.to_dict() | {"split": split, "left_out": lost}, indent=2, ensure_ascii=False) + "\n"
     if out is None:
         run.write_evaluation(split, text)
     else:

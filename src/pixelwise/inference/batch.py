@@ -76,7 +76,7 @@ def predict_folder(
             skipped.append(result)
             continue
         files = {kind: _target(out, name, kind) for kind in (*parts, "overlay")}
-        for kind, image in zip(parts, result.index_images().values(), strict=True):
+        for kind, image in zip(parts, result.to_indexed_pngs().values(), strict=True):
             save_image(image, files[kind])
         save_image(result.overlay(), files["overlay"])
         height, width = result.mask.shape[-2:]

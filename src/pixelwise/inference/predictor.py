@@ -55,7 +55,7 @@ class Prediction:
     def to_indexed_png(self) -> Image.Image:
         """The mask as a palette image whose pixel values are the class indices: save it as PNG.
 
-        Multi-label masks do not fit in one image: see `index_images`.
+        Multi-label masks do not fit in one image: see `to_indexed_pngs`.
         """
         return index_image(self.mask, self.palette)
 

@@ -1,7 +1,8 @@
 """Every figure comes from one confusion matrix, summed over all pixels of all images."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -72,6 +73,17 @@ class Metrics:
     def absent_classes(self) -> tuple[str, ...]:
         """The names of the classes that have no IoU."""
         return tuple(name for name, figures in self.classes.items() if figures.iou is None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all figures as JSON types, by the keys of evaluation-<split>.json."""
+        return {
+            "accuracy": self.accuracy,
+            "miou": self.mean_iou,
+            "classes": {name: asdict(figures) for name, figures in self.classes.items()},
+            "confusion": self.confusion,
+            "images": self.image_count,
+            "resolution": self.resolution,
+        }
 
     @staticmethod
     def from_confusion(confusion: Tensor, classes: Sequence[str], images: int, resolution: str) -> "Metrics":

@@ -4,14 +4,13 @@ import base64
 import io
 import json
 import re
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 from jinja2 import Environment, PackageLoader
 from PIL import Image
 
-from pixelwise.data.analysis.inspection import ClassStats, DatasetReport
+from pixelwise.data.analysis.inspection import ClassStats, DatasetReport, Percentiles
 from pixelwise.data.io.mask import read_image_and_mask
 from pixelwise.data.schema import SPLITS, ReadSpec
 from pixelwise.errors import DataError
@@ -60,9 +59,9 @@ def as_json(found: DatasetReport) -> dict[str, object]:
         "splits": {split: len(getattr(data, split)) for split in SPLITS},
         "groups": data.group_summary or None,
         "notes": list(data.messages),
-        "widths": asdict(found.widths),
-        "heights": asdict(found.heights),
-        "aspect_ratios": asdict(found.ratios),
+        "widths": _spread(found.widths),
+        "heights": _spread(found.heights),
+        "aspect_ratios": _spread(found.ratios),
         "modes": dict(found.modes),
         "channel_means": list(found.means),
         "channel_stds": list(found.stds),
@@ -72,12 +71,20 @@ def as_json(found: DatasetReport) -> dict[str, object]:
             {
                 "name": each.name, "levels": written[each.name], "colour": "#{:02x}{:02x}{:02x}".format(*each.color),
                 "pixels": each.pixels, "share": each.pixel_fraction, "photos": each.image_count, "objects": each.object_count,
-                "side": None if each.relative_size is None else asdict(each.relative_size), "width": each.mean_width,
+                "side": None if each.relative_size is None else _spread(each.relative_size), "width": each.mean_width,
             }
             for each in found.classes
         ],
-        "problems": [asdict(problem) for problem in found.issues],
+        "problems": [
+            {"kind": each.kind, "file": each.file, "what": each.message, "usable": each.usable} for each in found.issues
+        ],
         "seconds": found.seconds,
+    }  # fmt: skip
+
+
+def _spread(values: Percentiles) -> dict[str, float]:
+    return {
+        "least": values.min, "low": values.p10, "median": values.median, "high": values.p90, "greatest": values.max
     }  # fmt: skip
 
 
@@ -117,7 +124,7 @@ def _page(found: DatasetReport, plan: Plan, sheets: dict[str, str]) -> str:
     )
     page = environment.get_template("dataset_report.html")
     return page.render(
-        found=found, data=found.data, plan=plan, sheets=sheets, loud=LOUD, levels=levels(found),
+        found=found, data=found.data, plan=plan, sheets=sheets, loud=LOUD, values=levels(found),
         problems=by_kind(found.issues),
         splits={split: len(getattr(found.data, split)) for split in SPLITS},
         spreads={

@@ -204,7 +204,7 @@ class TestProblems:
         for index, (_, look) in enumerate(scan(records)):
             seen.add(look)
             tally.add(index, look)
-        meaning = type("M", (), {"encoding": LabelMap("index", {1: 0}), "sources": ()})()
+        meaning = type("M", (), {"label_map": LabelMap("index", {1: 0}), "sources": ()})()
         assert tally.resolve(meaning).unknown_values() == dict.fromkeys(range(4), "mask value 2")
 
     def test_missing_and_unreadable_files(self, split: Path) -> None:
@@ -261,11 +261,11 @@ class TestScan:
         monkeypatch.setattr(scan_module, "FEW", 10)
         helper = tmp_path / "dies.py"
         helper.write_text(
-            "import os, signal\nfrom pixelwise.data.scan import look_at_record\n"
+            "import os, signal\nfrom pixelwise.data.analysis.scan import scan_record\n"
             "def look(records):\n"
             "    if any(record.image.name == 'p040.png' for record in records):\n"
             f"        os.kill(os.getpid(), {int(signal.SIGKILL)})\n"
-            "    return [look_at_record(record) for record in records]\n"
+            "    return [scan_record(record) for record in records]\n"
         )
         monkeypatch.syspath_prepend(str(tmp_path))
         import dies  # type: ignore[import-not-found]

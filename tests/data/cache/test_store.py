@@ -63,7 +63,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[Record]:
         seen.append(record)
         return load_and_resize(record, reading, size)
 
-    monkeypatch.setattr(prepared, "prepare_pair", counted)
+    monkeypatch.setattr(prepared, "load_and_resize", counted)
     return seen
 
 
@@ -76,8 +76,8 @@ def same_items(dataset: SegmentationDataset, records: list[Record], reading: Rea
     """Whether items are exactly what the files hold."""
     wanted = [load_and_resize(record, reading, size) for record in records]
     return len(dataset) == len(wanted) and all(
-        np.array_equal(image.permute(1, 2, 0), image) and np.array_equal(mask, truth)
-        for (image, mask), (image, truth) in zip((dataset[i] for i in range(len(dataset))), wanted, strict=True)
+        np.array_equal(item.permute(1, 2, 0), image) and np.array_equal(mask, truth)
+        for (item, mask), (image, truth) in zip((dataset[i] for i in range(len(dataset))), wanted, strict=True)
     )
 
 

@@ -75,7 +75,7 @@ def test_the_border_parts_pet_from_background(scenes: list[tuple[np.ndarray, np.
 
 def test_the_mask_lies_on_the_animal(monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawn once with and once without its animal, a scene differs on the pet and hardly elsewhere."""
-    monkeypatch.setattr(scene, "_photograph", lambda rng, image: image.clip(0, 255).astype(np.uint8))
+    monkeypatch.setattr(scene, "_simulate_camera", lambda rng, image: image.clip(0, 255).astype(np.uint8))
     monkeypatch.setattr(scene, "_cast_shadow", lambda *_: None)
     paint_thing = scene._paint_thing
 

@@ -308,23 +308,23 @@ SKY_ROAD = {0x408040: "sky", 0x0000FF: "road"}
 @pytest.mark.parametrize(
     ("file", "text", "field", "names"),
     [
-        ("classes.txt", "sky\nold road\n", "listed", ("sky", "old road")),
-        ("labels.txt", "\ufeffsky\r\n\r\nroad\r\n", "listed", ("sky", "road")),
-        ("class_names.txt", "0 sky\n7 old road\n", "value_names", {0: "sky", 7: "old road"}),
-        ("Classes.TXT", "0: sky\n1: road\n", "value_names", {0: "sky", 1: "road"}),
-        ("codes.txt", "sky\nroad", "listed", ("sky", "road")),
-        ("classes.txt", "class 1\nclass 2", "listed", ("class 1", "class 2")),
-        ("label_colors.txt", "64 128 64\tsky\n0 0 255\t\troad\n", "color_names", SKY_ROAD),
-        ("class_dict.csv", "name,r,g,b\nsky,64,128,64\nroad, 0, 0, 255\n", "color_names", SKY_ROAD),
-        ("class_dict.csv", "r,g,b,name\n64,128,64,sky\n", "color_names", {0x408040: "sky"}),
-        ("labelmap.txt", "# label:color_rgb\nsky:64,128,64::\nroad:0,0,255::a,b\n", "color_names", SKY_ROAD),
-        ("_classes.csv", "Pixel Value, Class\n0, sky\n1, road\n", "value_names", {0: "sky", 1: "road"}),
-        ("_classes.json", '{"sky": 0, "road": 3}', "value_names", {0: "sky", 3: "road"}),
-        ("classes.json", '{"0": "sky", "3": "road"}', "value_names", {0: "sky", 3: "road"}),
-        ("classes.json", '["sky", "road"]', "listed", ("sky", "road")),
-        ("label_map.json", '{"sky": [1, 2, 3]}', "color_names", {0x010203: "sky"}),
-        ("classes.json", '[{"name": "sky", "color": "#010203"}]', "color_names", {0x010203: "sky"}),
-        ("classes.json", '{"classes": [{"id": 4, "name": "sky"}]}', "value_names", {4: "sky"}),
+        ("classes.txt", "sky\nold road\n", "class_names", ("sky", "old road")),
+        ("labels.txt", "\ufeffsky\r\n\r\nroad\r\n", "class_names", ("sky", "road")),
+        ("class_names.txt", "0 sky\n7 old road\n", "names_by_value", {0: "sky", 7: "old road"}),
+        ("Classes.TXT", "0: sky\n1: road\n", "names_by_value", {0: "sky", 1: "road"}),
+        ("codes.txt", "sky\nroad", "class_names", ("sky", "road")),
+        ("classes.txt", "class 1\nclass 2", "class_names", ("class 1", "class 2")),
+        ("label_colors.txt", "64 128 64\tsky\n0 0 255\t\troad\n", "names_by_color", SKY_ROAD),
+        ("class_dict.csv", "name,r,g,b\nsky,64,128,64\nroad, 0, 0, 255\n", "names_by_color", SKY_ROAD),
+        ("class_dict.csv", "r,g,b,name\n64,128,64,sky\n", "names_by_color", {0x408040: "sky"}),
+        ("labelmap.txt", "# label:color_rgb\nsky:64,128,64::\nroad:0,0,255::a,b\n", "names_by_color", SKY_ROAD),
+        ("_classes.csv", "Pixel Value, Class\n0, sky\n1, road\n", "names_by_value", {0: "sky", 1: "road"}),
+        ("_classes.json", '{"sky": 0, "road": 3}', "names_by_value", {0: "sky", 3: "road"}),
+        ("classes.json", '{"0": "sky", "3": "road"}', "names_by_value", {0: "sky", 3: "road"}),
+        ("classes.json", '["sky", "road"]', "class_names", ("sky", "road")),
+        ("label_map.json", '{"sky": [1, 2, 3]}', "names_by_color", {0x010203: "sky"}),
+        ("classes.json", '[{"name": "sky", "color": "#010203"}]', "names_by_color", {0x010203: "sky"}),
+        ("classes.json", '{"classes": [{"id": 4, "name": "sky"}]}', "names_by_value", {4: "sky"}),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("place", ["", "masks/"])
@@ -335,7 +335,7 @@ def test_files_that_name_the_classes(
     (tmp_path / place / file).write_text(text, encoding="utf-8")
     layout = folders(tmp_path)
     assert getattr(layout, field) == names
-    others = {"listed", "value_names", "color_names"} - {field}
+    others = {"class_names", "names_by_value", "names_by_color"} - {field}
     assert not any(getattr(layout, other) for other in others)
 
 

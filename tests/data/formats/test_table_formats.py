@@ -600,7 +600,7 @@ def test_neither_network_nor_cache_nor_datasets_is_touched(samples: list[Sample]
         "def no(*_): raise AssertionError('network')\n"
         "socket.socket.connect = no\n"
         "from pixelwise.data.formats import find_layout\n"
-        "from pixelwise.data.images import read_image\n"
+        "from pixelwise.data.io.image import read_image\n"
         "for name in ('saved', 'hub'):\n"
         "    [read_image(record.image) for record in find_layout(Path(name))[1].records]\n"
         "assert not {'datasets', 'torch', 'pandas'} & set(sys.modules)\n"

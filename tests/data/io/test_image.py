@@ -209,7 +209,7 @@ def test_what_a_compression_needs_is_told(tmp_path: Path) -> None:
     # In a process of its own, for tifffile looks for its codecs when it is imported.
     code = (
         "import sys; sys.modules['imagecodecs'] = None\n"
-        "from pathlib import Path; from pixelwise.data.images import read_bands; read_bands(Path(sys.argv[1]))"
+        "from pathlib import Path; from pixelwise.data.io.image import read_multiband_tiff; read_multiband_tiff(Path(sys.argv[1]))"
     )
     done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=False)
     assert "pip install 'pixelwise[tiff]'" in done.stderr

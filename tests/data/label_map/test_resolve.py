@@ -109,7 +109,7 @@ def test_colors_read_back_and_are_named_by_a_list(made: Written, random, named: 
     names = {values[index]: listed[index] for index in order} if named else {}
     with TemporaryDirectory() as folder:
         image = Image.fromarray(np.array(colors, np.uint8)[made.indices])
-        meaning = meaning_of([image], Path(folder), color_names=names)
+        meaning = meaning_of([image], Path(folder), names_by_color=names)
         mask = read(Path(folder), meaning)
         shown = [meaning.palette[index] for index in mask.ravel()]
         assert shown == [colors[index] for index in made.indices.ravel()]
@@ -169,13 +169,13 @@ def test_the_order_of_files_does_not_matter(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("values", "known", "classes", "mapping"),
     [
-        ([0, 1, 2], {"listed": ("sky", "road", "car", "void")}, ("sky", "road", "car"), {0: 0, 1: 1, 2: 2, 3: 255}),
-        ([0, 2], {"listed": ("sky", "road", "car", "tree")}, ("sky", "road", "car", "tree"), {0: 0, 1: 1, 2: 2, 3: 3}),
-        ([10, 20], {"listed": ("cat", "dog")}, ("cat", "dog"), {10: 0, 20: 1}),
-        ([0, 1, 2], {"listed": ("cat", "dog")}, ("background", "cat", "dog"), {0: 0, 1: 1, 2: 2}),
+        ([0, 1, 2], {"class_names": ("sky", "road", "car", "void")}, ("sky", "road", "car"), {0: 0, 1: 1, 2: 2, 3: 255}),
+        ([0, 2], {"class_names": ("sky", "road", "car", "tree")}, ("sky", "road", "car", "tree"), {0: 0, 1: 1, 2: 2, 3: 3}),
+        ([10, 20], {"class_names": ("cat", "dog")}, ("cat", "dog"), {10: 0, 20: 1}),
+        ([0, 1, 2], {"class_names": ("cat", "dog")}, ("background", "cat", "dog"), {0: 0, 1: 1, 2: 2}),
         ([0, 1, 255], {"classes": ("cat", "dog")}, ("cat", "dog"), {0: 0, 1: 1, 255: 255}),
-        ([0, 4], {"value_names": {4: "cat", 0: "rest", 9: "dog"}}, ("cat", "rest", "dog"), {4: 0, 0: 1, 9: 2}),
-        ([0, 4, 9], {"value_names": {0: "rest", 4: "cat", 9: "dog"}, "classes": ("dog", "cat")}, ("dog", "cat"),
+        ([0, 4], {"names_by_value": {4: "cat", 0: "rest", 9: "dog"}}, ("cat", "rest", "dog"), {4: 0, 0: 1, 9: 2}),
+        ([0, 4, 9], {"names_by_value": {0: "rest", 4: "cat", 9: "dog"}, "classes": ("dog", "cat")}, ("dog", "cat"),
          {0: 255, 9: 0, 4: 1}),
         ([0, 1, 2], {"ignore": ("2",)}, ("background", "foreground"), {0: 0, 1: 1, 2: 255}),
         ([0, 1, 2], {"mask_map": (("0", "a"), ("1", "b"), ("2", "a"))}, ("a", "b"), {0: 0, 1: 1, 2: 0}),
@@ -199,11 +199,11 @@ def test_names_and_choices(values: list[int], known: dict, classes: tuple, mappi
         ([Image.merge("RGB", [Image.linear_gradient("L").rotate(a) for a in (0, 90, 180)])], ".png", {}, "rgb"),
         ([gray([[5, 5]])], ".png", {}, "one class"),
         ([gray([[0, 255]]), Image.new("RGB", (2, 1), (255, 0, 9)), gray([[0, 1]]).convert("P")], ".png", {}, "kinds"),
-        ([gray([[0, 1, 2]])], ".png", {"listed": ("a",)}, "1 names"),
-        ([gray([[0, 1, 9]])], ".png", {"value_names": {0: "a", 1: "b"}}, "has 9"),
+        ([gray([[0, 1, 2]])], ".png", {"class_names": ("a",)}, "1 names"),
+        ([gray([[0, 1, 9]])], ".png", {"names_by_value": {0: "a", 1: "b"}}, "has 9"),
         ([gray([[0, 1, 9]])], ".png", {"mask_map": (("0", "a"), ("1", "b"))}, "has 9"),
         ([gray([[1, 255]])], ".png", {}, "to be ignored?"),
-        ([Image.new("RGB", (2, 1), (255, 0, 9))], ".png", {"color_names": {0: "a", 9: "b"}}, "#ff0009"),
+        ([Image.new("RGB", (2, 1), (255, 0, 9))], ".png", {"names_by_color": {0: "a", 9: "b"}}, "#ff0009"),
     ],
 )
 def test_what_is_ambiguous_is_asked_for(
@@ -258,7 +258,7 @@ def test_few_masks_with_a_value_that_is_not_named_are_bad_files_under_skip_bad(t
         meaning_of([*good, gray([[0, 9], [7, 0]])], tmp_path, **said)
     meaning = meaning_of([*good, gray([[0, 9], [7, 0]])], tmp_path, **said, skip_bad=True)
     assert meaning.label_map.value_to_class == {0: 0, 7: 1}
-    listed = {"value_names": {0: "background", 7: "cat"}}
+    listed = {"names_by_value": {0: "background", 7: "cat"}}
     with pytest.raises(DataError, match=r"9\.png: has 9, which the list"):
         meaning_of([*good, gray([[0, 9], [7, 0]])], tmp_path, **listed)
     assert meaning_of([*good, gray([[0, 9], [7, 0]])], tmp_path, **listed, skip_bad=True).classes == (
@@ -284,5 +284,5 @@ def test_one_mask_of_another_kind_is_an_error_or_a_bad_file(tmp_path: Path) -> N
 
 
 def test_usual_void_needs_no_name(tmp_path: Path) -> None:
-    meaning = meaning_of([gray([[0, 1], [255, 1]])], tmp_path, value_names={0: "background", 1: "cat"})
+    meaning = meaning_of([gray([[0, 1], [255, 1]])], tmp_path, names_by_value={0: "background", 1: "cat"})
     assert meaning.label_map.value_to_class == {0: 0, 1: 1, 255: IGNORE_INDEX}

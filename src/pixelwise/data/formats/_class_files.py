@@ -38,7 +38,7 @@ def class_names(root: Path, listing: Listing) -> ClassNames:
                 continue
             path = root / folder / name
             names = read(path)
-            for kind in ("value_names", "color_names", "listed"):
+            for kind in ("names_by_value", "names_by_color", "class_names"):
                 value = getattr(names, kind)
                 if not value:
                     continue

@@ -173,16 +173,16 @@ def _images(features: Features) -> list[str]:
 
 
 def _columns(part: _Part) -> tuple[str, str]:
-    """The names of the columns of images and of masks."""
-    images = _images(part.features)
-    images, masks = ([name for name in images if name.lower() in wanted] for wanted in (IMAGES, MASKS))
+    """Return the names of the image column and the mask column."""
+    candidates = _images(part.features)
+    images, masks = ([name for name in candidates if name.lower() in wanted] for wanted in (IMAGES, MASKS))
     if not masks and len(images) == 1:
-        masks = [name for name in images if name not in images]
+        masks = [name for name in candidates if name not in images]
     if not images and len(masks) == 1:
-        images = [name for name in images if name not in masks]
+        images = [name for name in candidates if name not in masks]
     if len(images) == len(masks) == 1:
         return images[0], masks[0]
-    columns = ", ".join(images) or f"none among {', '.join(part.features)}"
+    columns = ", ".join(candidates) or f"none among {', '.join(part.features)}"
     hint = "call one 'image' and one 'mask' (rename_column), and take others out (remove_columns)"
     raise DataError(f"{part.file}: needs one column of images and one of masks; columns of images: {columns}; {hint}")
 
