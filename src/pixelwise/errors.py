@@ -1,12 +1,19 @@
-"""Every error that pixelwise raises on purpose.
+"""All errors that pixelwise raises on purpose.
 
-    PixelwiseError            the command line prints its text as one line and exits with 2
-    ├── DataError             an image, a mask or a folder is not as it must be
-    ├── ConfigError           a setting has a value that cannot work
-    ├── WeightsError          encoder weights cannot be had or do not fit
-    └── RunError              a run folder is missing, incomplete or in the way
+    PixelwiseError                base class; the command line prints its text and exits with 2
+    ├── DataError                 an image, a mask or a data directory cannot be used
+    │   ├── AnnotationError       an entry of an annotation file cannot be used
+    │   └── WorkerDataError       the same, raised in a DataLoader worker process
+    ├── ConfigError               a setting has a value that cannot work
+    ├── WeightsError              encoder weights are missing or do not fit
+    ├── RunError                  a run directory is missing, incomplete or in the way
+    ├── OutputExistsError         an output path exists already
+    ├── TrainingDivergedError     the loss became infinite or NaN
+    ├── WorkerCrashedError        a worker process ended without a result
+    └── CacheUnavailableError     the image cache cannot be used
 
-A message says what is wrong, where, and what to do about it, in one line.
+A message is one line: the file, the fault, the fix. It names an argument in backticks (`out`), which the command line
+replaces by the flag (--out).
 """
 
 import re
@@ -34,7 +41,31 @@ class WeightsError(PixelwiseError):
 
 
 class RunError(PixelwiseError):
-    """A run folder is missing, incomplete or in the way."""
+    """A run directory is missing, incomplete or in the way."""
+
+
+class OutputExistsError(PixelwiseError):
+    """An output path exists already. Nothing is ever overwritten."""
+
+
+class TrainingDivergedError(PixelwiseError):
+    """The loss became infinite or NaN."""
+
+
+class AnnotationError(DataError):
+    """An entry of an annotation file cannot be used; the caller adds the name of the file."""
+
+
+class WorkerDataError(DataError):
+    """A data error that a DataLoader worker process raised."""
+
+
+class WorkerCrashedError(PixelwiseError):
+    """A worker process ended without a result."""
+
+
+class CacheUnavailableError(PixelwiseError):
+    """The image cache cannot be used; images are decoded at each use instead."""
 
 
 def unknown_name(kind: str, name: str, choices: Iterable[str]) -> str:
