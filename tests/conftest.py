@@ -1,6 +1,7 @@
-"""What many tests share: a tiny real data set on disk, drawn once; a finished run on it; an S3 server."""
+"""Fixtures that many tests share: a tiny data set on disk, a finished run on it, files of version 0.1, an S3 server."""
 
 import os
+import tarfile
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,47 +13,55 @@ import torch
 import pixelwise as pw
 from pixelwise.data.demo.synthetic import draw_dataset
 
-# Prepared images go to a folder of this test run's own, which goes with it.
+# The image cache of this test run. It is removed at the end.
 _CACHE = tempfile.TemporaryDirectory(prefix="pixelwise-tests-")
 os.environ["PIXELWISE_CACHE"] = _CACHE.name
 
-# Two test runs or a busy machine must not make tiny tensors wait for each other's threads.
+# Tensors in tests are tiny: with several threads they wait for each other on a busy machine.
 torch.set_num_threads(1)
 
 TINY = {"size": 64, "epochs": 2, "batch_size": 4, "encoder_weights": "none", "freeze_encoder": True, "samples": 2}
-"""Settings of a training of a few seconds; the encoder is frozen at random, so that only the decoder learns."""
+"""Settings of a training of a few seconds. The encoder is random and frozen: only the decoder learns."""
 
 
 @pytest.fixture(scope="session")
 def pets_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """12 training and 10 test scenes of about 96x72 pixels, two kinds of animal a split at least."""
+    """Draw 12 training and 10 test images of about 96x72 pixels, with at least two kinds of animal in each split."""
     return draw_dataset(tmp_path_factory.mktemp("data") / "oxford-iiit-pet", train=12, test=10, size=(96, 72))
 
 
 @pytest.fixture(scope="session")
 def pets(pets_folder: Path) -> pw.DatasetIndex:
-    """`pets_folder` as a data set."""
+    """Load `pets_folder`."""
     return pw.load_dataset(pets_folder)
 
 
 @pytest.fixture(scope="session")
 def tiny_run(pets: pw.DatasetIndex, tmp_path_factory: pytest.TempPathFactory) -> pw.Run:
-    """A finished training of `TINY` on `pets`. Read it only: copy it to change it."""
+    """Train with `TINY` on `pets` once. Tests that change the run copy it first."""
     return pw.train(pets, tmp_path_factory.mktemp("runs") / "tiny", **TINY)
 
 
 @pytest.fixture(scope="session")
 def real_pets() -> pw.DatasetIndex:
-    """The real images, where PIXELWISE_DATA says that they are on this machine."""
+    """Load the real Oxford-IIIT Pet images from the folder that PIXELWISE_DATA names; skip without it."""
     root = os.environ.get("PIXELWISE_DATA")
     if not root or not (Path(root) / "oxford-iiit-pet").is_dir():
         pytest.skip("needs PIXELWISE_DATA, a folder that holds oxford-iiit-pet/")
     return pw.load_dataset(Path(root) / "oxford-iiit-pet")
 
 
+@pytest.fixture
+def version_0_1(tmp_path: Path) -> Path:
+    """Unpack files that version 0.1 wrote: dataset/, plan.yaml, run/, cache/, and its predictions in expected/."""
+    with tarfile.open(Path(__file__).parent / "fixtures" / "version-0.1.tar.xz") as archive:
+        archive.extractall(tmp_path, filter="data")
+    return tmp_path / "version-0.1"
+
+
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[str]:
-    """The URL of an S3 server on this machine."""
+    """Start a local S3 server and return its URL."""
     server = pytest.importorskip("moto.server").ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
     server.start()
     yield "http://{}:{}".format(*server.get_host_and_port())
@@ -61,7 +70,7 @@ def s3_server() -> Iterator[str]:
 
 @pytest.fixture
 def s3(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A URL in an empty bucket of a local S3 server, found by the environment alone."""
+    """Return a URL in an empty bucket of the local S3 server. The environment has its address and keys."""
     s3fs = pytest.importorskip("s3fs")
     for name, value in {
         "AWS_ENDPOINT_URL": s3_server,
@@ -80,7 +89,7 @@ def s3(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 @pytest.fixture
 def memory() -> Iterator[str]:
-    """A URL in fsspec's memory, empty."""
+    """Return a URL in an empty in-memory file system of fsspec."""
     system = fsspec.filesystem("memory")
     system.store.clear()
     yield "memory://bucket/pets"
