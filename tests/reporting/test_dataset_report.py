@@ -51,7 +51,7 @@ def data(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def found(data: Path) -> DatasetReport:
-    return inspect(data, LabelOptions(classes=ODD_NAMES, skip_bad=True))
+    return inspect(data, LabelOptions(classes=ODD_NAMES, skip_unreadable=True))
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_json_has_the_figures(folder: Path, found: DatasetReport) -> None:
     assert {(each["kind"], each["usable"]) for each in told["problems"]} == {
         ("leakage", True), ("unreadable image", False),
     }  # fmt: skip
-    assert told["channel_means"] == list(found.means)
+    assert told["channel_means"] == list(found.channel_means)
 
 
 class Page(HTMLParser):
@@ -145,7 +145,7 @@ def test_the_terminal_tells_it_all(
 def test_of_many_problems_some_are_told_and_the_number(
     found: DatasetReport, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    many = tuple(DataIssue("copy", f"{number}.png", "the same", usable=True) for number in range(MAX_SHOWN + 7))
+    many = tuple(DataIssue("copy", f"{number}.png", "the same", severity="warning") for number in range(MAX_SHOWN + 7))
     print_dataset_report(DatasetReport(**vars(found) | {"problems": many}))
     out = capsys.readouterr().out
     assert f"copy: {MAX_SHOWN + 7} files" in out and "and 7 more" in out
@@ -154,7 +154,7 @@ def test_of_many_problems_some_are_told_and_the_number(
 
 def test_problems_stand_in_the_order_of_their_weight() -> None:
     kinds = [("empty mask", True), ("truncated image", False), ("copy", True), ("leakage", True)]
-    problems = [DataIssue(kind, "x", "y", usable) for kind, usable in kinds]
+    problems = [DataIssue(kind, "x", "y", "warning" if usable else "error") for kind, usable in kinds]
     assert list(by_kind(problems)) == ["leakage", "truncated image", "copy", "empty mask"]
 
 
@@ -184,7 +184,7 @@ def share_near(sheet: Image.Image, color: tuple[int, int, int]) -> float:
 
 def test_a_class_that_no_image_shows_has_no_sheet(data: Path, tmp_path: Path) -> None:
     (data / "classes.txt").write_text("background\none\ntwo\nnever\n")
-    found = inspect(data, LabelOptions(skip_bad=True))
+    found = inspect(data, LabelOptions(skip_unreadable=True))
     assert found.classes[3].pixels == 0 and class_sheet(found.classes[3], 3, found.data.read_spec) is None
     write_dataset_report(found, make_plan(found, timed=False), tmp_path / "report")
     assert len(list((tmp_path / "report/sheets").iterdir())) == 3
@@ -203,7 +203,7 @@ def test_the_plan_reads_back(folder: Path, found: DatasetReport, data: Path) -> 
     drawn = make_plan(found, timed=False)
     assert plan.data == drawn.data and dict(plan.settings) == dict(drawn.settings)
     assert tuple(plan.data.classes) == ODD_NAMES
-    again = plan.data.load(data, skip_bad=True)
+    again = plan.data.load(data, skip_unreadable=True)
     assert (again.classes, again.palette, again.read_spec) == (
         found.data.classes,
         found.data.palette,

@@ -68,7 +68,7 @@ def inspect_command(data: str, /, *, out: Path | None = None, masks: DataFlags |
     print_plan(plan)
     print(f"report: {folder / 'report.html'}\nplan:   {folder / 'plan.yaml'}")
     print(f"train:  pixelwise train {data} --plan {folder / 'plan.yaml'}")
-    return 1 if any(not problem.usable for problem in found.issues) else 0
+    return 1 if any(problem.severity == "error" for problem in found.issues) else 0
 
 
 @app.command(name="train")
@@ -108,9 +108,9 @@ def train_command(
     used, found = _check_train_flags(out, plan, preset, resume, choices, given), None
     with ProgressBars(shown=is_rank_zero()) as bars:
         if resume and out is not None:
-            dataset = Run.open(out).read_dataset_spec().load(data, choices.skip_bad)
+            dataset = Run.open(out).read_dataset_spec().load(data, choices.skip_unreadable)
         elif used is not None:
-            dataset = used.data.load(data, choices.skip_bad)
+            dataset = used.data.load(data, choices.skip_unreadable)
         elif preset is not None:
             dataset = load(data, choices, progress=bars.track("looking at masks"))
         else:
@@ -136,7 +136,7 @@ def _check_train_flags(
     """The plan of --plan; raises for what is wrong with a flag, before any image is looked at."""
     if resume and out is None:
         raise ConfigError("--resume: say which run goes on, by --out")
-    if plan is not None and (preset is not None or resume or choices != LabelOptions(skip_bad=choices.skip_bad)):
+    if plan is not None and (preset is not None or resume or choices != LabelOptions(skip_unreadable=choices.skip_unreadable)):
         raise ConfigError(
             "--plan says how masks are read and which settings to start from: leave out --preset, --resume and the "
             "flags about masks, or change the plan"

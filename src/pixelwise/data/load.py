@@ -31,9 +31,9 @@ def load_dataset(
     root: str | Path,
     format: str | None = None,
     classes: Sequence[str] = (),
-    ignore: Sequence[str] = (),
-    mask_map: Mapping[str, str] | None = None,
-    skip_bad: bool = False,
+    ignore_values: Sequence[str] = (),
+    label_map: Mapping[str, str] | None = None,
+    skip_unreadable: bool = False,
     progress: Progress = no_progress,
 ) -> DatasetIndex:
     """Find out what lies in a folder: classes, how masks are encoded, and the records of each split.
@@ -43,17 +43,17 @@ def load_dataset(
     Args:
         root: a folder, a table or JSON file that lists a data set, or any fsspec URL of what `pixelwise pack` wrote.
         format: a name in FORMATS, or None to tell by what is there.
-        classes, ignore, mask_map, skip_bad: see `LabelOptions`.
+        classes, ignore_values, label_map, skip_unreadable: see `LabelOptions`.
         progress: see `Progress`; called where masks are looked at.
 
-    Raises DataError for a folder that is not there or of no known format, images without masks (unless `skip_bad`),
+    Raises DataError for a folder that is not there or of no known format, images without masks (unless `skip_unreadable`),
     and masks that can be read in more ways than one; ConfigError for choices that do not fit.
 
     >>> load_dataset("oxford-iiit-pet/").classes  # doctest: +SKIP
     ('pet', 'background', 'border')
     """
     return load(
-        root, LabelOptions(format, tuple(classes), tuple(ignore), tuple((mask_map or {}).items()), skip_bad), progress
+        root, LabelOptions(format, tuple(classes), tuple(ignore_values), tuple((label_map or {}).items()), skip_unreadable), progress
     )
 
 
@@ -65,9 +65,9 @@ def load(root: str | Path, choices: LabelOptions, progress: Progress = no_progre
     if needs_resolution(layout):
         survey, errors = count_mask_values(layout.records, progress)
         layout = replace(layout, issues=(*layout.issues, *map(_unreadable, errors)))
-    notes = raise_on_fatal(place, layout.issues, choices.skip_bad)
+    notes = raise_on_fatal(place, layout.issues, choices.skip_unreadable)
     meaning = resolve_labels(layout, survey, choices)
-    return build_index(place, format, layout, meaning, (*meaning.notes, *notes))
+    return build_index(place, format, layout, meaning, (*meaning.messages, *notes))
 
 
 def _unreadable(error: DataError) -> DataIssue:
@@ -95,14 +95,14 @@ def needs_resolution(layout: FormatResult) -> bool:
     return layout.label_map is None or (layout.label_map.kind != "polygons" and not layout.label_map.value_to_class)
 
 
-def raise_on_fatal(root: Path, problems: Sequence[DataIssue], skip_bad: bool) -> list[str]:
-    """Raise DataError for the first problem that a training cannot go on with; with `skip_bad`, a line that tells."""
-    fatal = [problem for problem in problems if not problem.usable]
+def raise_on_fatal(root: Path, problems: Sequence[DataIssue], skip_unreadable: bool) -> list[str]:
+    """Raise DataError for the first problem that a training cannot go on with; with `skip_unreadable`, a line that tells."""
+    fatal = [problem for problem in problems if problem.severity == "error"]
     if not fatal:
         return []
-    if not skip_bad:
+    if not skip_unreadable:
         more = f" (and {len(fatal) - 1} more)" if len(fatal) > 1 else ""
-        raise DataError(f"{fatal[0]}{more}; pixelwise inspect lists all, --skip-bad leaves them out")
+        raise DataError(f"{fatal[0]}{more}; pixelwise inspect lists all, `skip_unreadable` leaves them out")
     kinds = sorted({problem.kind for problem in fatal})
     such = printable(fatal[0].file)
     return [f"left out: {len(fatal)} file{'s' * (len(fatal) != 1)} ({', '.join(kinds)}), such as {such}"]
@@ -121,7 +121,7 @@ def build_index(
     reading = ReadSpec(meaning.label_map, channels or _channels(layout), bits)
     named: dict[str, int] = {}
     if meaning.label_map.kind in ("polygons", "multilabel"):
-        named = dict(zip(layout.classes, meaning.sources or range(len(layout.classes)), strict=True))
+        named = dict(zip(layout.classes, meaning.source_to_class or range(len(layout.classes)), strict=True))
     return DatasetIndex(
         root, format, meaning.classes, meaning.palette, reading, train, val, test, tuple(notes), source_class_ids=named
     )  # fmt: skip
@@ -139,21 +139,21 @@ def _channels(layout: FormatResult) -> int:
 
 def _translated(record: Record, meaning: ResolvedLabels) -> Record:
     """A record whose shapes or layers stand in the order of the classes."""
-    if not meaning.sources or meaning.sources == tuple(range(len(meaning.sources))):
+    if not meaning.source_to_class or meaning.source_to_class == tuple(range(len(meaning.source_to_class))):
         return record
     return replace(record, mask=_translated_mask(record.mask, meaning))
 
 
 def _translated_mask(mask: MaskSource | None, meaning: ResolvedLabels) -> MaskSource | None:
-    to = meaning.sources
+    to = meaning.source_to_class
 
     def label(index: int) -> int:
         return index if index == IGNORE_INDEX else to[index]
 
     if isinstance(mask, PolygonMask):
-        shapes = tuple(Annotation(label(each.label), each.polygons, each.rle, each.relative) for each in mask.shapes)
+        shapes = tuple(Annotation(label(each.label), each.polygons, each.rle, each.relative) for each in mask.annotations)
         return PolygonMask(shapes, mask.name, label(mask.background))
     if isinstance(mask, MultilabelMask):
-        kept = {to[index]: image for index, image in enumerate(mask.images) if to[index] != IGNORE_INDEX}
+        kept = {to[index]: image for index, image in enumerate(mask.channels) if to[index] != IGNORE_INDEX}
         return MultilabelMask(tuple(kept.get(index) for index in range(len(meaning.classes))))
     return mask

@@ -1,4 +1,4 @@
-"""What lies in a data set, before any pixel is read: records, how masks are encoded, splits, problems."""
+"""The types that describe a data set before any pixel is read: records, label maps, splits, issues."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 @runtime_checkable
 class BytesSource(Protocol):
-    """Where the bytes of an image are: a pathlib.Path, a UPath (any fsspec URL), a member of a shard, a table's cell.
+    """The bytes of one image file: a `pathlib.Path`, a remote file, a member of a shard, or a cell of a table.
 
     `str()` of it names it in messages.
     """
@@ -28,20 +28,20 @@ class BytesSource(Protocol):
         ...
 
     def read_bytes(self) -> bytes:
-        """The whole content; OSError where it cannot be read."""
+        """Return the whole content. Raises OSError or DataError if it cannot be read."""
         ...
 
 
 @dataclass(frozen=True, eq=False)
 class Annotation:
-    """One outlined thing of a class.
+    """The outline of one object.
 
     Attributes:
-        label: the class index 0..C-1, or 255 for "ignore".
-        polygons: each (K, 2) float x, y in pixels from the upper left corner of the image, or shares of its width
-            and height where `relative`; their union is the thing.
-        rle: instead of polygons, COCO's compressed run lengths: {"size": [height, width], "counts": bytes}.
-        relative: whether polygons are in shares, in [0, 1].
+        label: class index 0..C-1, or 255 for "ignore".
+        polygons: (K, 2) float arrays of x, y from the upper left corner of the image, in pixels, or in fractions of its
+            width and height if `relative`. The object is their union.
+        rle: used instead of polygons: COCO's compressed run lengths, {"size": [height, width], "counts": bytes}.
+        relative: True if polygons are in fractions of the image, in [0, 1].
     """
 
     label: int
@@ -52,12 +52,15 @@ class Annotation:
 
 @dataclass(frozen=True, eq=False)
 class PolygonMask:
-    """A mask that is drawn: `background` everywhere, then the shapes in order, later ones over earlier ones.
+    """A mask to draw: `background` everywhere, then the annotations in order. Later ones cover earlier ones.
 
-    `name` says where they come from, for messages: "instances.json, image 17".
+    Attributes:
+        annotations: the objects.
+        name: the origin, for messages: "instances.json, image 17".
+        background: class index of pixels outside all annotations.
     """
 
-    shapes: tuple[Annotation, ...]
+    annotations: tuple[Annotation, ...]
     name: str
     background: int = 0
 
@@ -67,12 +70,12 @@ class PolygonMask:
 
 @dataclass(frozen=True)
 class MultilabelMask:
-    """A multi-label mask: one image a class, in class order; None where the class has none on this image."""
+    """A multi-label mask: one mask file per class, in class order. None for a class without a file."""
 
-    images: tuple[BytesSource | None, ...]
+    channels: tuple[BytesSource | None, ...]
 
     def __str__(self) -> str:
-        return ", ".join(str(each) for each in self.images if each is not None)
+        return ", ".join(str(channel) for channel in self.channels if channel is not None)
 
 
 MaskSource = BytesSource | PolygonMask | MultilabelMask
@@ -82,8 +85,11 @@ MaskSource = BytesSource | PolygonMask | MultilabelMask
 class Record:
     """One image and its mask.
 
-    `stratum` names a kind that splits are drawn evenly over (a breed); `group` names what must stay together in one
-    split (the frames of one video, the tiles of one slide).
+    Attributes:
+        image: the image file.
+        mask: the mask, or None if there is none.
+        stratum: a kind that each split must have its fraction of, for example a breed.
+        group: records of one group stay in one split, for example the frames of one video.
     """
 
     image: BytesSource
@@ -94,16 +100,16 @@ class Record:
 
 @dataclass(frozen=True)
 class LabelMap:
-    """How the pixels of mask files become class indices.
+    """The mapping from pixel values in mask files to class indices.
 
     Attributes:
-        kind: what a pixel's value is: "index", the gray value or palette index (8 or 16 bits; two-tone images hold 0
-            and 255); "rgb", 0xRRGGBB; "alpha", the opacity 0..255; "polygons", drawn and so encoded already;
-            "multilabel", multi-label, the values of each layer being "index".
-        value_to_class: value → class index 0..C-1, or 255 for "ignore". In "multilabel": value → 0 (absent), 1 (present)
-            or 255.
-        tolerance: a value that is no key stands for the nearest key at most this far away (in "rgb", in each of the
-            three channels); 0 allows none. For masks that were saved as JPEG.
+        kind: the type of value: "index", the gray value or palette index (8 or 16 bits; 0 and 255 in 1-bit images);
+            "rgb", the color as 0xRRGGBB; "alpha", the opacity 0..255; "polygons", annotations with class indices;
+            "multilabel", one file per class whose values are of type "index".
+        value_to_class: value → class index 0..C-1, or 255 for "ignore". In "multilabel": value → 0 (absent),
+            1 (present) or 255. Empty in "polygons".
+        tolerance: a value that is not a key counts as the nearest key at most this far away (for "rgb", in each
+            channel). 0 allows exact values only. Masks that were saved as JPEG need it.
     """
 
     kind: Literal["index", "rgb", "alpha", "polygons", "multilabel"]
@@ -113,10 +119,13 @@ class LabelMap:
 
 @dataclass(frozen=True)
 class ReadSpec:
-    """How the files of a data set become arrays: see `read_image` and `read_mask`.
+    """The parameters of `read_image` and `read_mask` for one data set.
 
-    `channels` is 3 for images of every kind, which are read as RGB, or the number of bands of TIFFs with other bands.
-    `bit_depth` is how many of 16 bits a channel images with 16 bits make use of: pixels are shifted right by bits − 8.
+    Attributes:
+        label_map: the mapping from mask values to classes.
+        channels: 3 reads every image as RGB. Another number is the number of bands of multi-band TIFFs.
+        bit_depth: number of bits in use, 8 to 16, in images with 16 bits a channel. Pixels are shifted right by
+            `bit_depth` − 8.
     """
 
     label_map: LabelMap
@@ -125,25 +134,25 @@ class ReadSpec:
 
     @property
     def multilabel(self) -> bool:
-        """Whether a pixel can be of several classes: masks are then (C, H, W) of 0, 1 and 255 instead of (H, W)."""
+        """True if a pixel can have several classes. Masks are then (C, H, W) of 0, 1 and 255 instead of (H, W)."""
         return self.label_map.kind == "multilabel"
 
 
 @dataclass(frozen=True)
 class DataIssue:
-    """Something that is wrong with one file.
+    """A fault in one file.
 
     Attributes:
-        kind: a short name, the same for all of its kind: "missing mask".
-        file: which file.
-        message: what is wrong, and what to do about it.
-        usable: whether the file can be trained on nevertheless; what is not usable stops a training, or is left out.
+        kind: a short name shared by all issues of this kind: "missing mask".
+        file: the file's path, or its place in an annotation file.
+        message: the fault and the fix.
+        severity: an "error" stops training unless unreadable files are skipped. A file with only warnings is used.
     """
 
     kind: str
     file: str
     message: str
-    usable: bool = False
+    severity: Literal["error", "warning"] = "error"
 
     def __str__(self) -> str:
         return printable(f"{self.file}: {self.message}")
@@ -151,17 +160,17 @@ class DataIssue:
 
 @dataclass(frozen=True)
 class FormatResult:
-    """What a format finds in a folder: pairs and what is known of the classes, no pixel read yet.
+    """The pairs and class names that a format finds in a folder. No pixel has been read.
 
     Attributes:
-        train, val, test: the records of each split; a folder without splits has all of its records in `train`.
-        classes: the names in index order where the format settles them, with `label_map`; else ().
-        label_map: how masks are read where the format settles it; None: to be worked out from the masks.
-        names_by_value: value → name, where a file beside the masks lists gray values, palette indices or ids.
-        names_by_color: 0xRRGGBB → name, where a file lists colors (labelmap.txt, class_dict.csv).
+        train, val, test: the records of each split. A folder without splits has all its records in `train`.
+        classes: class names in index order if the format defines them together with `label_map`, else ().
+        label_map: the mapping from values to classes, or None if it has to be inferred from the masks.
+        names_by_value: value → name, if a file lists gray values, palette indices or ids.
+        names_by_color: 0xRRGGBB → name, if a file lists colors (labelmap.txt, class_dict.csv).
         class_names: names in order without values (classes.txt).
-        palette: one (red, green, blue) in 0..255 a class, or () for our own.
-        issues: images without masks and the like; none of them has a record.
+        palette: one (red, green, blue) in [0, 255] per class, or () for the default palette.
+        issues: faults, for example images without masks. Files with errors have no record.
     """
 
     train: tuple[Record, ...] = ()
@@ -177,18 +186,28 @@ class FormatResult:
 
     @property
     def records(self) -> tuple[Record, ...]:
-        """All records, split after split."""
+        """The records of all splits: train, then val, then test."""
         return self.train + self.val + self.test
 
 
 @dataclass(frozen=True)
 class DatasetIndex:
-    """A data set that can be trained on: classes, how to read it, and its records.
+    """A data set ready for training: its classes, its records, and the parameters to read them.
 
-    `root` names where it was found. `palette` has one (red, green, blue) in 0..255 a class. `messages` has a line for
-    each thing that was worked out or left out, to be told to a person. `group_summary` says in words why records have groups,
-    "" where they were looked at and have none, None where nobody looked yet. `source_class_ids` is of shapes and layers: the name
-    of a class in the data set's files → its index here, or 255 for "ignore".
+    It holds file references and no pixels. `SegmentationDataset` reads them.
+
+    Attributes:
+        root: the folder, file or URL that was loaded.
+        format: name of the format, a key of `FORMATS`.
+        classes: class names in index order.
+        palette: one (red, green, blue) in [0, 255] per class.
+        read_spec: the parameters of the image and mask readers.
+        train, val, test: the records of each split.
+        messages: one line per decision or omission, for the user.
+        group_summary: the reason why records have groups. Empty if no groups were found. None if groups have not
+            been searched for.
+        source_class_ids: for polygons and multi-label masks, class name in the data set's files → class index, or
+            255 for "ignore".
     """
 
     root: Path
@@ -204,7 +223,7 @@ class DatasetIndex:
     source_class_ids: Mapping[str, int] = field(default_factory=dict)
 
     def records(self, split: Split) -> tuple[Record, ...]:
-        """The records of one split; a split that is empty or unknown is an error that names those that are not."""
+        """Return the records of one split. Raises DataError if the split is empty or unknown."""
         records: tuple[Record, ...] = getattr(self, split) if split in SPLITS else ()
         if not records:
             present = ", ".join(name for name in SPLITS if getattr(self, name)) or "none"

@@ -148,7 +148,7 @@ class SegmentationDataset(torch.utils.data.Dataset[tuple[Tensor, ...]]):
                 self._told.add(index)
                 print(f"left out: {error}", file=sys.stderr, flush=True)
             square = (self.size, self.size)
-            layers = (len(record.mask.images),) if isinstance(record.mask, MultilabelMask) else ()
+            layers = (len(record.mask.channels),) if isinstance(record.mask, MultilabelMask) else ()
             image = np.zeros((*square, self.reading.channels), np.uint8)
             mask = np.full((*layers, *square), IGNORE_INDEX, np.uint8)
         return torch.from_numpy(image).permute(2, 0, 1), torch.from_numpy(mask)

@@ -75,7 +75,7 @@ def by_kind(problems: Iterable[DataIssue]) -> dict[str, list[DataIssue]]:
     found: dict[str, list[DataIssue]] = {}
     for problem in problems:
         found.setdefault(problem.kind, []).append(problem)
-    return dict(sorted(found.items(), key=lambda item: (item[0] != LOUD, item[1][0].usable, item[0])))
+    return dict(sorted(found.items(), key=lambda item: (item[0] != LOUD, item[1][0].severity == "warning", item[0])))
 
 
 def levels(found: DatasetReport) -> dict[str, str]:
@@ -87,17 +87,17 @@ def print_dataset_report(found: DatasetReport) -> None:
     """Print what was found: splits, sizes, classes, how masks are read, and every kind of problem."""
     data, console = found.data, Console(soft_wrap=True, highlight=False)
     sizes = ", ".join(f"{len(getattr(data, split))} {split}" for split in SPLITS if getattr(data, split))
-    print(f"{data.root}: {data.format}, {found.images} images and {found.masks} masks; usable pairs: {sizes}")
+    print(f"{data.root}: {data.format}, {found.image_count} images and {found.mask_count} masks; usable pairs: {sizes}")
     print(
         f"sizes: {found.widths.min:.0f} to {found.widths.max:.0f} wide, {found.heights.min:.0f} to "
         f"{found.heights.max:.0f} high, mostly about {found.widths.median:.0f}x{found.heights.median:.0f} "
-        f"(width over height {found.ratios.p10:.2f} to {found.ratios.p90:.2f})"
+        f"(width over height {found.aspect_ratios.p10:.2f} to {found.aspect_ratios.p90:.2f})"
     )
     for note in data.messages:
         print(note)
     if data.group_summary:
         print(f"groups: {data.group_summary}")
-    table = Table(title=f"classes; {found.ignored:.2%} of pixels are ignored", title_justify="left")
+    table = Table(title=f"classes; {found.ignored_fraction:.2%} of pixels are ignored", title_justify="left")
     table.add_column("class")
     for heading in ("in masks", "pixels", "images", "objects", "side", "width"):
         table.add_column(heading, justify="right")
@@ -117,7 +117,7 @@ def print_dataset_report(found: DatasetReport) -> None:
         table.add_row(swatch + each.name.replace("[", "\\["), *cells)
     console.print(table)
     for kind, problems in by_kind(found.issues).items():
-        style = "bold red" if kind == LOUD else "yellow" if problems[0].usable else "red"
+        style = "bold red" if kind == LOUD else "yellow" if problems[0].severity == "warning" else "red"
         heading = kind.upper() if kind == LOUD else kind
         console.print(f"{heading}: {len(problems)} file{'s' * (len(problems) != 1)}", style=style)
         for problem in problems[:MAX_SHOWN]:

@@ -54,19 +54,19 @@ def as_json(found: DatasetReport) -> dict[str, object]:
     return {
         "root": str(data.root),
         "format": data.format,
-        "photos": found.images,
-        "masks": found.masks,
+        "photos": found.image_count,
+        "masks": found.mask_count,
         "splits": {split: len(getattr(data, split)) for split in SPLITS},
         "groups": data.group_summary or None,
         "notes": list(data.messages),
         "widths": _spread(found.widths),
         "heights": _spread(found.heights),
-        "aspect_ratios": _spread(found.ratios),
+        "aspect_ratios": _spread(found.aspect_ratios),
         "modes": dict(found.modes),
-        "channel_means": list(found.means),
-        "channel_stds": list(found.stds),
+        "channel_means": list(found.channel_means),
+        "channel_stds": list(found.channel_stds),
         "multilabel": data.read_spec.multilabel,
-        "ignored": found.ignored,
+        "ignored": found.ignored_fraction,
         "classes": [
             {
                 "name": each.name, "levels": written[each.name], "colour": "#{:02x}{:02x}{:02x}".format(*each.color),
@@ -76,7 +76,7 @@ def as_json(found: DatasetReport) -> dict[str, object]:
             for each in found.classes
         ],
         "problems": [
-            {"kind": each.kind, "file": each.file, "what": each.message, "usable": each.usable} for each in found.issues
+            {"kind": each.kind, "file": each.file, "what": each.message, "usable": each.severity == "warning"} for each in found.issues
         ],
         "seconds": found.seconds,
     }  # fmt: skip
@@ -130,7 +130,7 @@ def _page(found: DatasetReport, plan: Plan, sheets: dict[str, str]) -> str:
         spreads={
             "width": (found.widths, "%.0f"),
             "height": (found.heights, "%.0f"),
-            "width ÷ height": (found.ratios, "%.2f"),
+            "width ÷ height": (found.aspect_ratios, "%.2f"),
         },
         greatest=max((each.pixel_fraction for each in found.classes), default=0.0) or 1.0,
     )  # fmt: skip

@@ -63,10 +63,10 @@ def three(tmp_path: Path) -> Path:
 
 def test_exact_figures(three: Path) -> None:
     found = inspect(three)
-    assert (found.images, found.masks, len(found.data.train)) == (3, 3, 3)
+    assert (found.image_count, found.mask_count, len(found.data.train)) == (3, 3, 3)
     assert found.widths == Percentiles(30, 30, 30, 30, 30) and found.heights == Percentiles(20, 20, 20, 20, 20)
-    assert found.ratios.median == 1.5 and found.modes == {"RGB": 3}
-    assert found.ignored == pytest.approx(90 / 1800)
+    assert found.aspect_ratios.median == 1.5 and found.modes == {"RGB": 3}
+    assert found.ignored_fraction == pytest.approx(90 / 1800)
     figures = {each.name: (each.pixels, each.image_count, each.object_count) for each in found.classes}
     # Three blocks of background, one of them cut in two by the void.
     assert figures == {"background": (1573, 3, 4), "class 1": (37, 1, 2), "class 2": (100, 1, 1)}
@@ -77,7 +77,7 @@ def test_exact_figures(three: Path) -> None:
     assert [record.image.name for record in found.classes[1].examples] == ["p0.png"]
     assert [record.image.name for record in found.classes[0].examples] == ["p2.png", "p0.png", "p1.png"]
     pixels = np.stack([noise(number) for number in range(3)]).reshape(-1, 3)
-    assert found.means == pytest.approx(pixels.mean(0)) and found.stds == pytest.approx(pixels.std(0))
+    assert found.channel_means == pytest.approx(pixels.mean(0)) and found.channel_stds == pytest.approx(pixels.std(0))
 
 
 def test_sizes_spread(tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_sizes_spread(tmp_path: Path) -> None:
         put(tmp_path, f"p{number}", noise(number, size), mask)
     found = inspect(tmp_path)
     assert found.heights == Percentiles(10, 11, 15, 19, 20) and found.widths.p10 == found.widths.p90 == 20
-    assert found.ratios.max == 2.0
+    assert found.aspect_ratios.max == 2.0
 
 
 @pytest.mark.parametrize(("most", "bits"), [(200, 8), (1024, 10), (4096, 12), (40_000, 16)])
@@ -102,7 +102,7 @@ def test_bits_in_use_of_sixteen(most: int, bits: int, tmp_path: Path) -> None:
     found = inspect(tmp_path)
     assert found.data.read_spec.bit_depth == bits
     stack = np.stack([np.array(Image.open(tmp_path / "images" / f"p{n}.png"), float) for n in range(3)])
-    assert found.means == pytest.approx([stack.mean() / 2 ** (bits - 8)] * 3)
+    assert found.channel_means == pytest.approx([stack.mean() / 2 ** (bits - 8)] * 3)
 
 
 def test_multilabel_pixels_are_of_several_classes(tmp_path: Path) -> None:
@@ -148,7 +148,7 @@ class TestProblems:
         return tmp_path
 
     def look(self, root: Path, **choices: object) -> DatasetReport:
-        return inspect(root, LabelOptions(skip_bad=True, **choices))  # type: ignore[arg-type]
+        return inspect(root, LabelOptions(skip_unreadable=True, **choices))  # type: ignore[arg-type]
 
     def test_nothing_is_wrong(self, split: Path) -> None:
         found = inspect(split)
@@ -158,7 +158,7 @@ class TestProblems:
         (split / "val/images/p7.png").write_bytes((split / "train/images/p1.png").read_bytes())
         problem = problems(self.look(split))["leakage", "p7.png"]
         assert (
-            problem.usable
+            problem.severity == "warning"
             and "train" in problem.message
             and "p1.png" in problem.message
             and "differ" in problem.message
@@ -171,7 +171,7 @@ class TestProblems:
         for kind in ("images", "masks"):
             (split / f"train/{kind}/p4.png").write_bytes((split / f"train/{kind}/p1.png").read_bytes())
         found = self.look(split)
-        assert list(problems(found)) == [("copy", "p4.png")] and found.issues[0].usable
+        assert list(problems(found)) == [("copy", "p4.png")] and found.issues[0].severity == "warning"
         put(split, "train/p4", None, np.roll(blank() + np.eye(20, 30, dtype=np.uint8), 3))
         assert list(problems(self.look(split))) == [("copy with another mask", "p4.png")]
 
@@ -179,7 +179,7 @@ class TestProblems:
         put(split, "train/p2", None, np.eye(21, 30, dtype=np.uint8))
         found = self.look(split)
         problem = problems(found)["size mismatch", "p2.png"]
-        assert not problem.usable and "30x20" in problem.message and "30x21" in problem.message
+        assert problem.severity == "error" and "30x20" in problem.message and "30x21" in problem.message
         assert sum(each.pixels for each in found.classes) == 8 * 600, "what is left out does not count"
         assert len(found.data.train) == 5 and any("left out: 1 file" in note for note in found.data.messages)
         with pytest.raises(DataError, match=r"p2\.png"):
@@ -188,10 +188,10 @@ class TestProblems:
     def test_an_empty_mask(self, split: Path) -> None:
         put(split, "train/p2", None, blank())
         problem = problems(self.look(split))["empty mask", "p2.png"]
-        assert problem.usable and "background" in problem.message
+        assert problem.severity == "warning" and "background" in problem.message
         put(split, "train/p2", None, blank() + np.uint8(255))
         put(split, "train/p3", None, np.where(np.eye(20, 30) > 0, 255, np.tri(20, 30)).astype(np.uint8))
-        found = self.look(split, mask_map=(("0", "background"), ("1", "cat"), ("255", "ignore")))
+        found = self.look(split, label_map=(("0", "background"), ("1", "cat"), ("255", "ignore")))
         assert "no pixel of any class" in problems(found)["empty mask", "p2.png"].message
 
     def test_a_value_outside(self, split: Path) -> None:
@@ -218,7 +218,7 @@ class TestProblems:
             ("missing mask", "p0.png"), ("missing image", "p1.png"), ("unreadable image", "p2.png"),
             ("truncated mask", "p7.png"),
         }  # fmt: skip
-        assert not any(problem.usable for problem in found.issues)
+        assert not any(problem.severity == "warning" for problem in found.issues)
         assert [record.image.name for record in found.data.records("val")] == ["p6.png", "p8.png"]
         assert [record.image.name for record in found.data.train] == ["p3.png", "p4.png", "p5.png"]
 
@@ -416,9 +416,9 @@ def test_a_plan_goes_by_no_mask_of_the_test_split(tmp_path: Path) -> None:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 Image.fromarray(pixels).save(path)
     foreground = inspect(tmp_path).classes[1]
-    assert foreground.train_share == 0.5 and foreground.pixel_fraction == (30 + 2) / 120
+    assert foreground.train_fraction == 0.5 and foreground.pixel_fraction == (30 + 2) / 120
     (tmp_path / "test").rename(tmp_path / "gone")
     for path in (tmp_path / "gone").rglob("*.png"):
         path.unlink()
     alone = inspect(tmp_path).classes[1]
-    assert (alone.mean_width, alone.train_share) == (foreground.mean_width, foreground.train_share)
+    assert (alone.mean_width, alone.train_fraction) == (foreground.mean_width, foreground.train_fraction)

@@ -146,11 +146,11 @@ def test_a_missing_image_and_one_that_nothing_is_about(writer: str, samples: lis
         image = (images or sorted(tmp_path.rglob("*.png")))[-1]
         content = image.read_bytes()
         image.unlink()
-        fatal = [problem for problem in FORMATS[format](tmp_path).issues if not problem.usable]
+        fatal = [problem for problem in FORMATS[format](tmp_path).issues if problem.severity == "error"]
         assert {problem.kind for problem in fatal} == {"missing image"}
         with pytest.raises(DataError, match=r"add it|add the image|put it beside"):
             load_dataset(tmp_path)
-        assert len(load_dataset(tmp_path, skip_bad=True).train) > 0
+        assert len(load_dataset(tmp_path, skip_unreadable=True).train) > 0
         image.write_bytes(content)
         save(image.with_name("other.png"), samples[0].image)
         problems = FORMATS[format](tmp_path).issues
@@ -220,7 +220,7 @@ def test_labelme_has_later_shapes_on_top_and_leaves_lines_out(tmp_path: Path) ->
     write_json(tmp_path / "a.json", {"version": "5", "shapes": shapes, "imagePath": "a.png"})
     layout = FORMATS["labelme"](tmp_path)
     assert layout.classes == ("background", "cat", "dog")
-    assert [(problem.kind, problem.usable) for problem in layout.issues] == [("shape without area", True)]
+    assert [(problem.kind, problem.severity == "warning") for problem in layout.issues] == [("shape without area", True)]
     mask = drawn(tmp_path)
     assert [mask[2, 2], mask[38, 2], mask[10, 10], mask[20, 25], mask[29, 20], mask[32, 20]] == [0, 255, 1, 2, 2, 0]
     assert abs((mask == 2).sum() - np.pi * 50) < 12, "half a circle of radius 10"
@@ -257,7 +257,7 @@ def test_label_studio_turns_in_pixels_and_takes_one_annotation(tmp_path: Path) -
     for annotations in ([], [{"result": results, "was_canceled": True}]):
         write_json(tmp_path / "a.json", [{**content[0], "annotations": annotations}])
         (problem,) = FORMATS["label-studio"](tmp_path).issues
-        assert (problem.kind, problem.usable) == ("missing mask", False)
+        assert (problem.kind, problem.severity == "warning") == ("missing mask", False)
 
 
 def test_a_large_brush_is_read_in_little_time() -> None:
@@ -314,7 +314,7 @@ def test_trainval_is_for_training_where_there_is_no_train(tmp_path: Path) -> Non
         tmp_path / "annotations" / "val.json", {**other, "images": [{**other["images"][0], "file_name": "c.png"}]}
     )
     layout = FORMATS["coco"](tmp_path)
-    assert len(layout.records) == 1 and all(problem.usable for problem in layout.issues)
+    assert len(layout.records) == 1 and all(problem.severity == "warning" for problem in layout.issues)
     assert "none of its 1 images is here" in str(layout.issues[0])
 
 
@@ -452,7 +452,7 @@ def test_broken_labels_of_yolo(row: str, wrong: str, tmp_path: Path) -> None:
         load_dataset(tmp_path)
     assert str(error.value).startswith(str(label))
     lines(tmp_path / "labels" / "b.txt", ["0 0 0 1.0005 0 1 1 -0.0005 1"])
-    data = load_dataset(tmp_path, skip_bad=True)
+    data = load_dataset(tmp_path, skip_unreadable=True)
     assert [record.image.name for record in data.train] == ["b.png"] and drawn_one(data).all()
 
 
@@ -515,7 +515,7 @@ def test_broken_files_of_labelme(change: dict[str, Any], wrong: str, tmp_path: P
     with pytest.raises(DataError, match=wrong) as error:
         load_dataset(tmp_path)
     assert str(error.value).startswith(str(tmp_path / "a" / "a.json"))
-    assert len(load_dataset(tmp_path, skip_bad=True).train) == 1
+    assert len(load_dataset(tmp_path, skip_unreadable=True).train) == 1
 
 
 def region(**value: Any) -> list[dict[str, Any]]:

@@ -79,7 +79,7 @@ def test_what_is_counted_is_what_was_written(writer: str, tmp_path: Path) -> Non
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     found = inspect(tmp_path)
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
-    assert found.images == found.masks == 6
+    assert found.image_count == found.mask_count == 6
     pixels = np.bincount(np.concatenate([sample.mask.ravel() for sample in samples]), minlength=256)
     counted = {each.name: each for each in found.classes if each.pixels}
     if found.data.read_spec.multilabel:  # background is a layer like the others, or none
@@ -91,9 +91,9 @@ def test_what_is_counted_is_what_was_written(writer: str, tmp_path: Path) -> Non
         assert sorted(each.pixels for each in counted.values()) == sorted(pixels[:3].tolist())
         assert sum(each.pixel_fraction for each in counted.values()) == pytest.approx(1)
         total = sum(sample.mask.size for sample in samples)
-        assert found.ignored == pytest.approx(pixels[IGNORE_INDEX] / total)
+        assert found.ignored_fraction == pytest.approx(pixels[IGNORE_INDEX] / total)
     assert all(each.image_count == 6 for each in counted.values()) and len(counted) >= 2
-    assert not [problem for problem in found.issues if not problem.usable]
+    assert not [problem for problem in found.issues if problem.severity == "error"]
 
 
 @pytest.mark.parametrize("writer", WRITERS)
@@ -116,7 +116,7 @@ def test_classes_that_were_merged_stay_merged(writer: str, tmp_path: Path) -> No
     merged = tuple((value.get(name, name), "animal") for name in CLASSES[1:])
     rest = () if writer == "coco runs" else ((value["background"], "background"),)
     void = {"two folders": ("255",), "voc": ("#{:02x}{:02x}{:02x}".format(*folders.VOID_COLOR),)}
-    data = inspect(tmp_path / "data", LabelOptions(mask_map=(*rest, *merged), ignore=void.get(writer, ()))).data
+    data = inspect(tmp_path / "data", LabelOptions(label_map=(*rest, *merged), ignore_values=void.get(writer, ()))).data
     assert sorted(data.classes) == ["animal", "background"]
     (tmp_path / "data.yaml").write_text(DatasetSpec.of(data).to_yaml(), encoding="utf-8")
     again = DatasetSpec.read(tmp_path / "data.yaml").load(tmp_path / "data")
@@ -125,20 +125,20 @@ def test_classes_that_were_merged_stay_merged(writer: str, tmp_path: Path) -> No
 
 def test_multi_label_masks_by_hand(tmp_path: Path) -> None:
     WRITERS["layers"][1](tmp_path, scenes("layers"), CLASSES)
-    data = inspect(tmp_path, LabelOptions(mask_map=(("cat", "Katze"), ("background", "ignore")))).data
+    data = inspect(tmp_path, LabelOptions(label_map=(("cat", "Katze"), ("background", "ignore")))).data
     assert data.classes == ("Katze", "猫 dog")
     again = DatasetSpec.of(data).load(tmp_path)
     assert again.classes == data.classes and pairs(again) == pairs(data)
-    other = inspect(tmp_path, LabelOptions(mask_map=(("0", "present"), ("255", "absent")))).data
+    other = inspect(tmp_path, LabelOptions(label_map=(("0", "present"), ("255", "absent")))).data
     assert np.array_equal(
         read_image_and_mask(other.train[0], other.read_spec)[1][1],
         1 - read_image_and_mask(data.train[0], data.read_spec)[1][0],
     )
     for wrong, said in {("cat", "猫 dog"): "cannot become one", ("0", "cat"): "VALUE=absent"}.items():
         with pytest.raises(ConfigError, match=said):
-            inspect(tmp_path, LabelOptions(mask_map=(wrong,)))
+            inspect(tmp_path, LabelOptions(label_map=(wrong,)))
     with pytest.raises(DataError, match="has 255, which --mask-map does not name"):
-        inspect(tmp_path, LabelOptions(mask_map=(("0", "absent"),)))
+        inspect(tmp_path, LabelOptions(label_map=(("0", "absent"),)))
 
 
 def test_renaming_and_reordering_in_the_plan(tmp_path: Path) -> None:

@@ -190,7 +190,7 @@ def test_voc_with_trainval_alone_and_images_that_no_list_names(samples: list[Sam
         save(root / "JPEGImages" / f"{name}.jpg", samples[0].image)
     layout = FORMATS["voc"](tmp_path)
     assert [len(layout.train), len(layout.val), len(layout.test)] == [3, 0, 0]
-    assert [problem.usable for problem in layout.issues] == [True]
+    assert [problem.severity == "warning" for problem in layout.issues] == [True]
     assert "test.txt" in str(layout.issues[0])
 
 
@@ -215,7 +215,7 @@ def test_cityscapes_strata_and_blank_test_masks(samples: list[Sample], tmp_path:
         (tmp_path / top / "test" / "aachen").rename(tmp_path / top / "test" / "berlin")
     layout = FORMATS["cityscapes"](tmp_path)
     assert (len(layout.train), len(layout.val), len(layout.test)) == (3, 1, 0)
-    assert [(problem.kind, problem.usable) for problem in layout.issues] == [("images without masks", True)]
+    assert [(problem.kind, problem.severity == "warning") for problem in layout.issues] == [("images without masks", True)]
 
 
 def test_ade20k_by_its_file_names(samples: list[Sample], tmp_path: Path) -> None:

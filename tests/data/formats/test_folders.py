@@ -126,7 +126,7 @@ def test_the_same_names_in_folders_stay_apart(tmp_path: Path) -> None:
     (tmp_path / "images/train/mon/1.jpg").unlink()
     layout = folders(tmp_path)
     assert layout.train == ()
-    assert {p.file for p in layout.issues if not p.usable} == {str(tmp_path / "masks/train/mon/1.png")}
+    assert {p.file for p in layout.issues if p.severity == "error"} == {str(tmp_path / "masks/train/mon/1.png")}
 
 
 def test_images_in_one_folder_and_masks_by_split(tmp_path: Path) -> None:
@@ -140,7 +140,7 @@ def test_missing_ones_are_problems_and_no_records(tmp_path: Path) -> None:
     touch(tmp_path, "images/1.jpg", "images/2.jpg", "masks/1.png", "masks/3.png")
     layout = folders(tmp_path)
     assert pairs(layout, tmp_path) == {"images/1.jpg": "masks/1.png"}
-    found = [(p.kind, p.file, p.usable) for p in layout.issues]
+    found = [(p.kind, p.file, p.severity == "warning") for p in layout.issues]
     assert found == [
         ("missing image", str(tmp_path / "masks/3.png"), False),
         ("missing mask", str(tmp_path / "images/2.jpg"), False),
@@ -156,7 +156,7 @@ def test_a_test_split_without_masks_is_left_out_with_a_note(layout: str, tmp_pat
         touch(tmp_path, *layout.format(name, name, name).split())
     found = folders(tmp_path)
     assert len(found.train) == 3 and found.test == ()
-    assert [(p.kind, p.usable) for p in found.issues] == [("images without masks", True)]
+    assert [(p.kind, p.severity == "warning") for p in found.issues] == [("images without masks", True)]
     assert "3 images" in found.issues[0].message and "test" in found.issues[0].file
 
 
@@ -164,7 +164,7 @@ def test_other_images_around_are_left_out_with_a_note(tmp_path: Path) -> None:
     touch(tmp_path, "logo.png", "train/1.jpg", "trainannot/1.png", "plots/loss.png")
     layout = folders(tmp_path)
     assert pairs(layout, tmp_path) == {"train/1.jpg": "trainannot/1.png"}
-    assert all(problem.usable for problem in layout.issues)
+    assert all(problem.severity == "warning" for problem in layout.issues)
 
 
 # --- several masks

@@ -181,7 +181,7 @@ def test_columns_are_told_by_what_they_hold(folder: Path) -> None:
         assert [record.mask.name for record in FORMATS["table"](root).train] == ["0.png", "1.png"]
     path = table(folder, "image,mask_sky,mask_area", "a/0.png,m/0.png,17", "a/1.png,,")
     layout = FORMATS["table"](path)
-    assert layout.classes == ("sky",) and layout.train[1].mask.images == (None,)
+    assert layout.classes == ("sky",) and layout.train[1].mask.channels == (None,)
 
 
 def test_other_tables_are_no_tables_of_images(folder: Path) -> None:
@@ -264,7 +264,7 @@ def test_rows_that_cannot_be_used_are_problems(folder: Path) -> None:
     )
     layout = FORMATS["table"](path)
     assert [record.image.name for record in layout.records] == ["0.png"]
-    assert [(problem.kind, problem.file, problem.usable) for problem in layout.issues] == [
+    assert [(problem.kind, problem.file, problem.severity == "warning") for problem in layout.issues] == [
         ("missing mask", f"{folder}/a/1.png", False),
         ("missing mask", f"{folder}/m/none.png", False),
         ("missing image", f"{folder}/a/none.png", False),
@@ -274,7 +274,7 @@ def test_rows_that_cannot_be_used_are_problems(folder: Path) -> None:
     assert "line 2" in layout.issues[-1].message and f"{path}, line 4" in layout.issues[1].message
     with pytest.raises(DataError, match=r"a/1.png: has no mask in .* \(and 4 more\)"):
         load_dataset(path)
-    assert len(load_dataset(path, skip_bad=True).train) == 1
+    assert len(load_dataset(path, skip_unreadable=True).train) == 1
 
 
 def test_parquet_reads_a_row_group_once_and_keeps_few(samples: list[Sample], tmp_path: Path, monkeypatch: Any) -> None:
@@ -508,7 +508,7 @@ def test_splits_of_other_names(samples: list[Sample], tmp_path: Path) -> None:
     assert len(FORMATS["huggingface"](tmp_path / "one").train) == 2
     datasets.DatasetDict({"train": part, "extra": part}).save_to_disk(str(tmp_path / "two"))
     layout = FORMATS["huggingface"](tmp_path / "two")
-    assert len(layout.records) == 2 and [(each.kind, each.usable) for each in layout.issues] == [
+    assert len(layout.records) == 2 and [(each.kind, each.severity == "warning") for each in layout.issues] == [
         ("unknown split", True)
     ]
     for names in (("fold1", "fold2"), ("val", "validation")):

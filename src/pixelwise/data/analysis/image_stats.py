@@ -36,7 +36,7 @@ class ImageStatsTable:
         """Add what was seen of the next record."""
         image = look.image
         self.problems += look.issues
-        self._bad.append(any(not problem.usable for problem in look.issues))
+        self._bad.append(any(problem.severity == "error" for problem in look.issues))
         self._digests += image.digest if image else bytes(_DIGEST)
         self._mask_digests += look.mask_digest or bytes(_DIGEST)
         self._thumbnails += image.thumbnail if image else bytes(_THUMBNAIL)
@@ -60,7 +60,7 @@ class ImageStatsTable:
     def add_issue(self, index: int, problem: DataIssue) -> None:
         """Note what is wrong with a record."""
         self.problems.append(problem)
-        self._bad[index] |= not problem.usable
+        self._bad[index] |= problem.severity == "error"
 
     @property
     def pixels(self) -> np.ndarray:
@@ -129,8 +129,8 @@ def _copy(file: str, other: str, split: Split, other_split: Split, differs: bool
     mask = ", and their masks differ" if differs else ""
     if split != other_split:
         what = f"the same image as {other}: it is in {other_split} and in {split}{mask}, so figures come out too good"
-        return DataIssue("leakage", file, f"{what}; remove one", usable=True)
+        return DataIssue("leakage", file, f"{what}; remove one", severity="warning")
     if differs:
         what = f"the same image as {other}, but their masks differ; keep the one that is right"
-        return DataIssue("copy with another mask", file, what, usable=True)
-    return DataIssue("copy", file, f"the same image as {other}; remove one", usable=True)
+        return DataIssue("copy with another mask", file, what, severity="warning")
+    return DataIssue("copy", file, f"the same image as {other}; remove one", severity="warning")

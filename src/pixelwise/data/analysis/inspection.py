@@ -61,7 +61,7 @@ class ClassStats:
         image_count: how many show it.
         object_count: connected regions of it, those of fewer than 5 pixels left out.
         relative_size: of an object: the square root of its area over that of its image's area, in [0, 1]; None without objects.
-        train_share, mean_width: what a plan goes by, over all images but those to test on: the share, and how wide the class
+        train_fraction, mean_width: what a plan goes by, over all images but those to test on: the share, and how wide the class
             typically is where it is shown, over the image's side (√ of its area): of a strip its width, of a square
             half its side; None without objects.
         examples: images that show it, from the one with most of it to the one with least.
@@ -74,7 +74,7 @@ class ClassStats:
     image_count: int
     object_count: int
     relative_size: Percentiles | None
-    train_share: float = 0.0
+    train_fraction: float = 0.0
     mean_width: float | None = None
     examples: tuple[Record, ...] = ()
 
@@ -96,16 +96,16 @@ class DatasetReport:
     """
 
     data: DatasetIndex
-    images: int
-    masks: int
+    image_count: int
+    mask_count: int
     widths: Percentiles
     heights: Percentiles
-    ratios: Percentiles
+    aspect_ratios: Percentiles
     classes: tuple[ClassStats, ...]
-    ignored: float
+    ignored_fraction: float
     issues: tuple[DataIssue, ...]
-    means: tuple[float, ...]
-    stds: tuple[float, ...]
+    channel_means: tuple[float, ...]
+    channel_stds: tuple[float, ...]
     modes: Mapping[str, int] = field(default_factory=dict)
     seconds: float = 0.0
 
@@ -117,19 +117,19 @@ def inspect(root: str | Path, choices: LabelOptions | None = None, progress: Pro
 
     Args:
         root: see `load_dataset`.
-        choices: what a person settles; without `skip_bad` the first file that cannot be used is an error.
+        choices: what a person settles; without `skip_unreadable` the first file that cannot be used is an error.
         progress: see `Progress`.
 
     Raises what `load_dataset` raises.
 
-    >>> inspect("images/", LabelOptions(skip_bad=True)).classes[0].share  # doctest: +SKIP
+    >>> inspect("images/", LabelOptions(skip_unreadable=True)).classes[0].share  # doctest: +SKIP
     0.62
     """
     started = time.perf_counter()
     choices = choices or LabelOptions()
     place = resolve_root(root)
     format, layout = detect_format(place, choices.format)
-    raise_on_fatal(place, layout.issues, choices.skip_bad)
+    raise_on_fatal(place, layout.issues, choices.skip_unreadable)
     records, sampled = _to_look_at(layout)
     seen, survey, tally = ImageStatsTable(), MaskValueCounts(), MaskStatsTable()
     for index, (record, look) in enumerate(scan(records, progress)):
@@ -138,14 +138,14 @@ def inspect(root: str | Path, choices: LabelOptions | None = None, progress: Pro
             survey.add(record.mask, look.mask)
             tally.add(index, look)
     if not (seen.modes and survey.masks):
-        raise_on_fatal(place, seen.problems or layout.issues, skip_bad=False)
+        raise_on_fatal(place, seen.problems or layout.issues, skip_unreadable=False)
         raise DataError(f"{place}: no image with a mask was found here ({format})")
 
     meaning = resolve_labels(layout, survey, choices)
     rows = tally.resolve(meaning)
     _judge(seen, rows, records, layout, meaning.classes)
     problems = (*layout.issues, *seen.problems)
-    notes = [*meaning.notes, *sampled, *raise_on_fatal(place, problems, choices.skip_bad)]
+    notes = [*meaning.messages, *sampled, *raise_on_fatal(place, problems, choices.skip_unreadable)]
     left_out = {id(records[index]) for index in np.flatnonzero(seen.bad)}
     splits = (layout.train, layout.val, layout.test)
     train, val, test = (tuple(record for record in split if id(record) not in left_out) for split in splits)
@@ -206,7 +206,7 @@ def _judge(
     for index in np.flatnonzero(~other.any(1) & ~seen.bad).tolist():
         what = "shows nothing but background" if shown[index].any() else "has no pixel of any class"
         file = str(records[index].mask) or str(records[index].image)  # layers without an image have no name
-        seen.add_issue(index, DataIssue("empty mask", file, f"{what}; is that right?", usable=True))
+        seen.add_issue(index, DataIssue("empty mask", file, f"{what}; is that right?", severity="warning"))
 
 
 def _spreads(seen: ImageStatsTable) -> tuple[Percentiles, Percentiles, Percentiles]:

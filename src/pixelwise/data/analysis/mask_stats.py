@@ -67,11 +67,11 @@ class MaskStatsTable:
             classes[fits] = values_to_classes(value[fits].astype(np.uint32), meaning.label_map)
         if wanted == "multilabel":
             # Values say absent, present or ignore; the layer says of what.
-            own = _renamed(layer, meaning.sources)
+            own = _renamed(layer, meaning.source_to_class)
             present = np.where(classes == 1, own, np.where(classes == 0, ABSENT, classes))
             classes = np.where(own == IGNORE_INDEX, ABSENT, present)
         elif wanted == "polygons":
-            classes = _renamed(classes, meaning.sources)
+            classes = _renamed(classes, meaning.source_to_class)
         return ClassStatsTable(self, value, classes, fits, wanted)
 
 

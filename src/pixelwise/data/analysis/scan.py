@@ -227,7 +227,7 @@ def _look_at_mask(
     if isinstance(mask, MultilabelMask):
         found = [
             (layer, *open_image(_Once(each), _look_at_values))
-            for layer, each in enumerate(mask.images)
+            for layer, each in enumerate(mask.channels)
             if each is not None
         ]
         looks = [look for _, look, *_ in found]

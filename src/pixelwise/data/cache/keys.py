@@ -50,11 +50,11 @@ def _digest(source: MaskSource) -> bytes:
         next((name for kind, name in _SOURCES.items() if isinstance(source, kind)), b""), digest_size=20
     )
     if isinstance(source, MultilabelMask):
-        for image in source.images:
+        for image in source.channels:
             whole.update(b"none" if image is None else _digest(image))
     elif isinstance(source, PolygonMask):
         whole.update(b"%d" % source.background)
-        for shape in source.shapes:
+        for shape in source.annotations:
             whole.update(json.dumps([shape.label, shape.relative, [len(each) for each in shape.polygons]]).encode())
             for polygon in shape.polygons:
                 whole.update(np.ascontiguousarray(polygon, np.float64).data)

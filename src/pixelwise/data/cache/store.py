@@ -280,7 +280,7 @@ def _layers(records: Sequence[Record], reading: ReadSpec) -> tuple[int, ...]:
     """(C,) where masks are multi-label."""
     if not reading.multilabel:
         return ()
-    counts = {len(record.mask.images) for record in records if isinstance(record.mask, MultilabelMask)}
+    counts = {len(record.mask.channels) for record in records if isinstance(record.mask, MultilabelMask)}
     if len(counts) != 1:
         raise DataError(
             f"{records[0].image}: all images need masks of the same classes; found {sorted(counts)} of them"

@@ -222,4 +222,4 @@ def unlisted_images_issue(images: ImageIndex, used: set[ImageFile], source: Path
     if not rest:
         return []
     what = f"{len(rest)} image{'s' * (len(rest) > 1)} here, such as {rest[0].name}, it does not list; left out"
-    return [DataIssue("image not listed", str(source), what, usable=True)]
+    return [DataIssue("image not listed", str(source), what, severity="warning")]

@@ -67,7 +67,7 @@ def cityscapes(root: Path) -> FormatResult | None:
     layout = found.layout()
     if any(listing[folder] for folder in blank):
         what = "the masks of the official test split are not public; it is left out"
-        left_out = DataIssue("images without masks", str(root / "leftImg8bit" / "test"), what, usable=True)
+        left_out = DataIssue("images without masks", str(root / "leftImg8bit" / "test"), what, severity="warning")
         layout = replace(layout, issues=(*layout.issues, left_out))
     layout = map_records(layout, _with_city)
     values = _LABEL_IDS if ending == "_labelIds.png" else _TRAIN_IDS

@@ -232,11 +232,11 @@ def _records(
                 records.append(Record(images.path(image), PolygonMask(shapes, entry)))
     if missing and len(missing) == len(file.images) and file.split not in (None, "train"):
         what = f"none of its {len(missing)} images is here; that split is left out"
-        return [], [DataIssue("list without images", str(file.path), what, usable=True)]
+        return [], [DataIssue("list without images", str(file.path), what, severity="warning")]
     lost = len(file.by_image.keys() - seen)
     if lost:
         what = f"has annotations of {lost} image{'s' * (lost > 1)} that it does not list; left out"
-        problems.append(DataIssue("annotation without image", str(file.path), what, usable=True))
+        problems.append(DataIssue("annotation without image", str(file.path), what, severity="warning"))
     return records, missing + problems
 
 

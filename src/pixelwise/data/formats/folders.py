@@ -152,7 +152,7 @@ class PairedFiles:
                 if split == "train":
                     raise DataError(f"{path}: none of its lines names an image ({missing[0].file}); mend or remove it")
                 what = f"none of its {len(missing)} lines names an image; that split is left out"
-                missing = [DataIssue("list without images", str(path), what, usable=True)]
+                missing = [DataIssue("list without images", str(path), what, severity="warning")]
             problems += missing
         if "train" not in lists:
             elsewhere = {image for images in by_split.values() for image in images}
@@ -178,7 +178,7 @@ class PairedFiles:
         if bare and len(bare) == len(images):
             folder = str(self.root / images[0].folder)
             what = f"none of the {len(images)} images here has a mask; they are left out"
-            return [DataIssue("images without masks", folder, what, usable=True)]
+            return [DataIssue("images without masks", folder, what, severity="warning")]
         what = "has no mask; add it among the masks under the same name, or move the image away"
         return [DataIssue("missing mask", str(self.root / str(image)), what) for image in bare]
 

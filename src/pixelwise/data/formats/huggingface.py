@@ -197,7 +197,7 @@ def _splits(root: Path, parts: Sequence[_Part]) -> tuple[dict[str, Split], list[
     if len(set(known.values())) < max(1, len(known)):
         raise DataError(f"{root}: its splits are {', '.join(names)}; call them train, validation and test, each once")
     what = f"the split {shown(others)} is none of train, validation and test; left out"
-    return known, [DataIssue("unknown split", str(root), what, usable=True)] if others else []
+    return known, [DataIssue("unknown split", str(root), what, severity="warning")] if others else []
 
 
 def _records(part: _Part, image_column: str, mask_column: str, problems: list[DataIssue]) -> list[Record]:

@@ -182,7 +182,7 @@ def _chosen(task: _Task, where: str, problems: list[DataIssue]) -> list[dict[str
     if len(there) > 1:
         which = "the ground truth" if best[1] else "the last one"
         what = f"has {len(there)} annotations; {which} is taken"
-        problems.append(DataIssue("several annotations", where, what, usable=True))
+        problems.append(DataIssue("several annotations", where, what, severity="warning"))
     return best[2]
 
 
@@ -232,7 +232,7 @@ def _shapes(
             raise AnnotationError(f"region {at} (from 0): {error}") from None
     if left_out:
         what = f"{left_out} point{'s' * (left_out > 1)} cannot be drawn; left out"
-        problems.append(DataIssue("shape without area", where, what, usable=True))
+        problems.append(DataIssue("shape without area", where, what, severity="warning"))
     return found
 
 

@@ -175,7 +175,7 @@ def _read(path: Path, folder: str, images: ImageIndex, problems: list[DataIssue]
             raise AnnotationError(f"shape {at} (from 0): {error}; mend or remove it") from None
     if left_out:
         what = f"{' and '.join(sorted(left_out))} shapes enclose nothing; they are left out"
-        problems.append(DataIssue("shape without area", str(path), what, usable=True))
+        problems.append(DataIssue("shape without area", str(path), what, severity="warning"))
     return _File(path, image, split, (empty_rle(*size),) if size else (), tuple(shapes))
 
 

@@ -172,7 +172,7 @@ def _split(
                 what = f"no such folder or list: {place}"
                 if split == "train":
                     raise DataError(f"{settings.path}: {what}; mend its train, or add it")
-                problems.append(DataIssue("missing split", str(settings.path), f"{what}; left out", usable=True))
+                problems.append(DataIssue("missing split", str(settings.path), f"{what}; left out", severity="warning"))
             elif named.endswith(".txt"):
                 more, wrong = _read_list(images, named)
                 found |= dict.fromkeys(more)
@@ -183,7 +183,7 @@ def _split(
         twice = len(taken & found.keys())
         if twice:
             what = f"{twice} image{'s' * (twice > 1)} of {split} stand in a split before it, and are left there"
-            problems.append(DataIssue("image in two splits", str(settings.path), what, usable=True))
+            problems.append(DataIssue("image in two splits", str(settings.path), what, severity="warning"))
         by_split[split] = [image for image in found if image not in taken]
         taken |= found.keys()
     return by_split, problems

@@ -54,7 +54,7 @@ def read_mask(mask: MaskSource, encoding: LabelMap, size: tuple[int, int] | None
             raise DataError(f"{mask}: shapes need the size of their image")
         return rasterize(mask, size)
     if isinstance(mask, MultilabelMask):
-        layers = [None if each is None else _read_values(each, encoding) for each in mask.images]
+        layers = [None if each is None else _read_values(each, encoding) for each in mask.channels]
         size = next((each.shape for each in layers if each is not None), size)
         if size is None:
             raise DataError("a multi-label mask without any image needs the size of its image")
@@ -191,7 +191,7 @@ def _channels(colors: np.ndarray) -> np.ndarray:
 def rasterize(mask: PolygonMask, size: tuple[int, int]) -> np.ndarray:
     """Draw shapes as a mask of (height, width): HW uint8 class indices, by the rules of COCO's own tools."""
     drawn = np.full(size, mask.background, np.uint8)
-    for shape in mask.shapes:
+    for shape in mask.annotations:
         drawn[_inside(shape, size, mask.name)] = shape.label
     return drawn
 

@@ -98,7 +98,7 @@ def mask_stats(mask: MaskSource, size: tuple[int, int] | None = None) -> MaskSta
         drawn = read_mask(mask, LabelMap("polygons"), size)
         return MaskStats("index", _count(drawn)[0], len(np.unique(drawn)), (drawn.shape[0], drawn.shape[1]))
     if isinstance(mask, MultilabelMask):
-        return merge_stats([mask_stats(each) for each in mask.images if each is not None], size or (0, 0))
+        return merge_stats([mask_stats(each) for each in mask.channels if each is not None], size or (0, 0))
     return open_image(mask, look_at_image)
 
 
