@@ -56,8 +56,8 @@ def look(folder: str) -> None:
     from pixelwise.data.analysis.inspection import inspect
     from pixelwise.data.label_map.options import LabelOptions
 
-    found = inspect(folder, LabelOptions(skip_bad=True))
-    report(seconds=found.seconds, images=found.images, masks=found.masks, classes=len(found.classes))
+    found = inspect(folder, LabelOptions(skip_unreadable=True))
+    report(seconds=found.seconds, images=found.image_count, masks=found.mask_count, classes=len(found.classes))
 
 
 def measure(folder: Path) -> dict[str, float]:

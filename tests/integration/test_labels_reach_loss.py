@@ -101,7 +101,7 @@ def test_only_classes_and_ignore_reach_the_loss(
     masks, mapping, count = drawn
     folder = tmp_path_factory.mktemp("labels")
     named = {str(level): "ignore" if each == IGNORE_INDEX else f"class {each}" for level, each in mapping.items()}
-    data = pw.load_dataset(write(folder / "data", masks), mask_map=named)
+    data = pw.load_dataset(write(folder / "data", masks), label_map=named)
     assert len(data.classes) == count
     reached.clear()
     train(data, folder / "run", cache)
@@ -121,7 +121,7 @@ def test_a_plan_without_a_level_is_an_error_before_the_loss(
     root = write(folder / "data", masks)
     gone = sorted(mapping)[which % len(mapping)]
     named = {str(level): "ignore" if each == IGNORE_INDEX else f"class {each}" for level, each in mapping.items()}
-    whole = DatasetSpec.of(pw.load_dataset(root, mask_map=named)).model_dump()
+    whole = DatasetSpec.of(pw.load_dataset(root, label_map=named)).model_dump()
     for each in whole["classes"].values():
         each["values"] = [value for value in each["values"] if value != str(gone)]
     whole["ignore"] = [level for level in whole["ignore"] if value != str(gone)]
@@ -151,7 +151,7 @@ def test_what_is_left_out_reaches_the_loss_as_ignore_alone(
     masks[3][0, 0] = 77
     Image.fromarray(masks[3]).save(root / "masks" / "3.png")
     Image.fromarray(masks[5][:10]).save(root / "masks" / "5.png")
-    train(manifest.load(root, skip_bad=True), tmp_path / "run", cache, skip_bad=True)
+    train(manifest.load(root, skip_unreadable=True), tmp_path / "run", cache, skip_bad=True)
     assert values(reached) <= {0, 1, 2, IGNORE_INDEX}
     told = capfd.readouterr().err
     for name, what in (("masks/3.png", "77"), ("images/5.png", "one size")):

@@ -149,11 +149,11 @@ class DatasetSpec(BaseModel):
                 mapping[value] = index
         return mapping
 
-    def load(self, root: str | Path, skip_bad: bool = False) -> DatasetIndex:
+    def load(self, root: str | Path, skip_unreadable: bool = False) -> DatasetIndex:
         """A data set read by this manifest, whatever its own masks would suggest."""
         place = resolve_root(root)
         format, layout = self._find(place)
-        notes = raise_on_fatal(place, layout.issues, skip_bad)
+        notes = raise_on_fatal(place, layout.issues, skip_unreadable)
         return build_index(place, format, layout, self.meaning(format, layout), notes, self.bits)
 
     def _find(self, root: Path) -> tuple[str, FormatResult]:

@@ -179,8 +179,8 @@ def _loss(found: DatasetReport) -> tuple[str, str]:
     present = _by_share(found)
     if not present:
         return DEFAULT.loss, "no class is on any image to train on"
-    what = f"'{present[0].name}' has {present[0].train_share:.2%} of pixels"
-    if present[0].train_share < RARE:
+    what = f"'{present[0].name}' has {present[0].train_fraction:.2%} of pixels"
+    if present[0].train_fraction < RARE:
         return "cross_entropy_dice", f"{what}: Dice counts each class the same"
     return "cross_entropy", f"no class is rare: {what}"
 
@@ -189,16 +189,16 @@ def _class_weights(found: DatasetReport, loss: str) -> tuple[str, str]:
     if loss == "dice" or found.data.read_spec.multilabel:
         return "none", "Dice counts each class the same"
     present = _by_share(found)
-    if not present or present[0].train_share >= RARE:
+    if not present or present[0].train_fraction >= RARE:
         return "none", f"no class has less than {RARE:.0%} of pixels"
     rarest, commonest = present[0], present[-1]
-    times = (commonest.train_share / rarest.train_share) ** 0.5
+    times = (commonest.train_fraction / rarest.train_fraction) ** 0.5
     return "tempered", f"by shares: a pixel of '{rarest.name}' counts {times:.1f} times one of '{commonest.name}'"
 
 
 def _by_share(found: DatasetReport) -> list[ClassStats]:
     """The classes that are on images to train on, from the rarest to the commonest."""
-    return sorted((each for each in found.classes if each.train_share), key=lambda each: each.train_share)
+    return sorted((each for each in found.classes if each.train_fraction), key=lambda each: each.train_fraction)
 
 
 def _duration(seconds: float) -> str:

@@ -152,7 +152,7 @@ def test_two_values_of_any_kind_are_background_and_foreground(
     meaning = meaning_of([make(BLOB), make(BLOB[:, ::-1].copy())], tmp_path, suffix)
     assert meaning.classes == ("background", "foreground")
     np.testing.assert_array_equal(read(tmp_path, meaning, 1, suffix), BLOB[:, ::-1])
-    assert "background" in meaning.notes[0] and "foreground" in meaning.notes[0]
+    assert "background" in meaning.messages[0] and "foreground" in meaning.messages[0]
 
 
 def test_the_order_of_files_does_not_matter(tmp_path: Path) -> None:
@@ -177,9 +177,9 @@ def test_the_order_of_files_does_not_matter(tmp_path: Path) -> None:
         ([0, 4], {"names_by_value": {4: "cat", 0: "rest", 9: "dog"}}, ("cat", "rest", "dog"), {4: 0, 0: 1, 9: 2}),
         ([0, 4, 9], {"names_by_value": {0: "rest", 4: "cat", 9: "dog"}, "classes": ("dog", "cat")}, ("dog", "cat"),
          {0: 255, 9: 0, 4: 1}),
-        ([0, 1, 2], {"ignore": ("2",)}, ("background", "foreground"), {0: 0, 1: 1, 2: 255}),
-        ([0, 1, 2], {"mask_map": (("0", "a"), ("1", "b"), ("2", "a"))}, ("a", "b"), {0: 0, 1: 1, 2: 0}),
-        ([0, 1, 2], {"mask_map": (("0", "a"), ("1", "b"), ("2", "ignore"))}, ("a", "b"), {0: 0, 1: 1, 2: 255}),
+        ([0, 1, 2], {"ignore_values": ("2",)}, ("background", "foreground"), {0: 0, 1: 1, 2: 255}),
+        ([0, 1, 2], {"label_map": (("0", "a"), ("1", "b"), ("2", "a"))}, ("a", "b"), {0: 0, 1: 1, 2: 0}),
+        ([0, 1, 2], {"label_map": (("0", "a"), ("1", "b"), ("2", "ignore"))}, ("a", "b"), {0: 0, 1: 1, 2: 255}),
         ([0, 128, 255], {}, ("background", "class 128", "class 255"), {0: 0, 128: 1, 255: 2}),
         ([1, 2], {}, ("class 1", "class 2"), {1: 0, 2: 1}),
     ],
@@ -201,7 +201,7 @@ def test_names_and_choices(values: list[int], known: dict, classes: tuple, mappi
         ([gray([[0, 255]]), Image.new("RGB", (2, 1), (255, 0, 9)), gray([[0, 1]]).convert("P")], ".png", {}, "kinds"),
         ([gray([[0, 1, 2]])], ".png", {"class_names": ("a",)}, "1 names"),
         ([gray([[0, 1, 9]])], ".png", {"names_by_value": {0: "a", 1: "b"}}, "has 9"),
-        ([gray([[0, 1, 9]])], ".png", {"mask_map": (("0", "a"), ("1", "b"))}, "has 9"),
+        ([gray([[0, 1, 9]])], ".png", {"label_map": (("0", "a"), ("1", "b"))}, "has 9"),
         ([gray([[1, 255]])], ".png", {}, "to be ignored?"),
         ([Image.new("RGB", (2, 1), (255, 0, 9))], ".png", {"names_by_color": {0: "a", 9: "b"}}, "#ff0009"),
     ],
@@ -218,7 +218,7 @@ def test_what_is_ambiguous_is_asked_for(
 
 @pytest.mark.parametrize(
     "known",
-    [{"ignore": ("7",)}, {"ignore": ("seven",)}, {"mask_map": (("x", "a"),)}, {"mask_map": (("0", "a"), ("1", "a"))}],
+    [{"ignore_values": ("7",)}, {"ignore_values": ("seven",)}, {"label_map": (("x", "a"),)}, {"label_map": (("0", "a"), ("1", "a"))}],
 )
 def test_choices_that_do_not_fit(known: dict, tmp_path: Path) -> None:
     with pytest.raises(ConfigError):
@@ -253,22 +253,22 @@ def test_random_bytes_are_an_error_that_names_the_file(content: bytes) -> None:
 
 def test_few_masks_with_a_value_that_is_not_named_are_bad_files_under_skip_bad(tmp_path: Path) -> None:
     good = [gray([[0, 7], [7, 0]]) for _ in range(9)]
-    said = {"mask_map": (("0", "background"), ("7", "cat"))}
+    said = {"label_map": (("0", "background"), ("7", "cat"))}
     with pytest.raises(DataError, match=r"9\.png: has 9, which --mask-map does not name"):
         meaning_of([*good, gray([[0, 9], [7, 0]])], tmp_path, **said)
-    meaning = meaning_of([*good, gray([[0, 9], [7, 0]])], tmp_path, **said, skip_bad=True)
+    meaning = meaning_of([*good, gray([[0, 9], [7, 0]])], tmp_path, **said, skip_unreadable=True)
     assert meaning.label_map.value_to_class == {0: 0, 7: 1}
     listed = {"names_by_value": {0: "background", 7: "cat"}}
     with pytest.raises(DataError, match=r"9\.png: has 9, which the list"):
         meaning_of([*good, gray([[0, 9], [7, 0]])], tmp_path, **listed)
-    assert meaning_of([*good, gray([[0, 9], [7, 0]])], tmp_path, **listed, skip_bad=True).classes == (
+    assert meaning_of([*good, gray([[0, 9], [7, 0]])], tmp_path, **listed, skip_unreadable=True).classes == (
         "background",
         "cat",
     )
     # In many masks it is a class that was forgotten.
     for known in (said, listed):
         with pytest.raises(DataError, match="has 9, which"):
-            meaning_of([*good, *[gray([[0, 9], [7, 0]])] * 2], tmp_path, **known, skip_bad=True)
+            meaning_of([*good, *[gray([[0, 9], [7, 0]])] * 2], tmp_path, **known, skip_unreadable=True)
 
 
 def test_one_mask_of_another_kind_is_an_error_or_a_bad_file(tmp_path: Path) -> None:
@@ -276,7 +276,7 @@ def test_one_mask_of_another_kind_is_an_error_or_a_bad_file(tmp_path: Path) -> N
     stray = Image.new("RGB", (2, 2), (200, 10, 10))
     with pytest.raises(DataError, match=r"several kinds: 9 of values .* 1 of colors"):
         meaning_of([*good, stray], tmp_path)
-    assert meaning_of([*good, stray], tmp_path, skip_bad=True).label_map.value_to_class == {0: 0, 3: 1, 7: 2}
+    assert meaning_of([*good, stray], tmp_path, skip_unreadable=True).label_map.value_to_class == {0: 0, 3: 1, 7: 2}
     # Grays that color masks have too are colors: a mask with nothing but background on it.
     colors = Image.fromarray(np.array([[[0, 0, 0], [200, 10, 10]]], np.uint8))
     meaning = meaning_of([colors, colors, Image.new("RGB", (2, 1))], tmp_path)

@@ -52,7 +52,7 @@ def name_values(
         unknown = [value for value in values if value not in listed]
         if unknown and set(unknown) <= _USUAL_VOID[kind]:
             listed = {**listed, **dict.fromkeys(unknown, "void")}
-        elif unknown and not (choices.skip_bad and is_rare_value(unknown, kind, survey)):
+        elif unknown and not (choices.skip_unreadable and is_rare_value(unknown, kind, survey)):
             where = survey.example.get(kind, {}).get(unknown[0], "a mask")
             shown = ", ".join(format_value(value, kind) for value in unknown[:5])
             raise DataError(f"{where}: has {shown}, which the list of classes beside the masks does not name; {SETTLE}")

@@ -26,17 +26,17 @@ class LabelOptions:
         format: a name in FORMATS, or None to tell by the folder.
         classes: the classes' names. Where the data set names its classes: those to keep, the others becoming
             "background" where there is such a class, else "ignore". Elsewhere: names for the values found, in order.
-        ignore: values to ignore, as written: "255", "#e0e0c0"; or names of classes.
-        mask_map: value as written (or, where the data set names its classes, a class) → class name, or "ignore":
+        ignore_values: values to ignore, as written: "255", "#e0e0c0"; or names of classes.
+        label_map: value as written (or, where the data set names its classes, a class) → class name, or "ignore":
             settles everything.
-        skip_bad: leave out what cannot be used, with a note, instead of an error.
+        skip_unreadable: leave out what cannot be used, with a note, instead of an error.
     """
 
     format: str | None = None
     classes: tuple[str, ...] = ()
-    ignore: tuple[str, ...] = ()
-    mask_map: tuple[tuple[str, str], ...] = ()
-    skip_bad: bool = False
+    ignore_values: tuple[str, ...] = ()
+    label_map: tuple[tuple[str, str], ...] = ()
+    skip_unreadable: bool = False
 
 
 @dataclass(frozen=True)
@@ -47,15 +47,15 @@ class ResolvedLabels:
         label_map: value → class index.
         classes: names in index order.
         palette: one (red, green, blue) in 0..255 a class.
-        notes: lines that say what was worked out, and from what.
-        sources: of shapes and layers, whose files name classes: the index in the file's own order → class index here.
+        messages: lines that say what was worked out, and from what.
+        source_to_class: of shapes and layers, whose files name classes: the index in the file's own order → class index here.
     """
 
     label_map: LabelMap
     classes: tuple[str, ...]
     palette: tuple[tuple[int, int, int], ...]
-    notes: tuple[str, ...] = ()
-    sources: tuple[int, ...] = ()
+    messages: tuple[str, ...] = ()
+    source_to_class: tuple[int, ...] = ()
 
 
 def apply_options(layout: FormatResult, choices: LabelOptions) -> ResolvedLabels:
@@ -63,7 +63,7 @@ def apply_options(layout: FormatResult, choices: LabelOptions) -> ResolvedLabels
     assert layout.label_map is not None
     palette = layout.palette or default_palette(len(layout.classes))
     target: dict[int, str | None] = dict(enumerate(layout.classes))  # the layout's index → class, None to ignore
-    for text, name in (*choices.mask_map, *((text, "ignore") for text in choices.ignore)):
+    for text, name in (*choices.label_map, *((text, "ignore") for text in choices.ignore_values)):
         for index in _sources(text, layout):
             target[index] = None if is_ignore_name(name) else name
     if (

@@ -43,19 +43,19 @@ def resolve_labels(layout: FormatResult, survey: MaskValueCounts, choices: Label
         where = next((f"{record.mask}: " for record in layout.records), "")
         raise DataError(f"{where}cannot be read, and no other mask can")
     if layout.label_map is not None and layout.label_map.kind == "multilabel":
-        said = {text: name for text, name in choices.mask_map if text not in layout.classes}
+        said = {text: name for text, name in choices.label_map if text not in layout.classes}
         encoding, note = (
-            _said_values(said, survey, choices.skip_bad) if said else _two_values(survey, "a class's own mask")
+            _said_values(said, survey, choices.skip_unreadable) if said else _two_values(survey, "a class's own mask")
         )
         settled = replace(layout, label_map=LabelMap("multilabel", *encoding))
-        renamed = tuple(pair for pair in choices.mask_map if pair[0] in layout.classes)
-        meaning = apply_options(settled, replace(choices, mask_map=renamed))
-        return replace(meaning, notes=(note, *meaning.notes))
+        renamed = tuple(pair for pair in choices.label_map if pair[0] in layout.classes)
+        meaning = apply_options(settled, replace(choices, label_map=renamed))
+        return replace(meaning, messages=(note, *meaning.messages))
     kind = _kind(survey, choices)
-    if choices.mask_map:
+    if choices.label_map:
         return _mapped(kind, survey, choices)
     values = _values(kind, survey)
-    ignored = {value for text in choices.ignore for value in _parse_values(text, kind, survey)}
+    ignored = {value for text in choices.ignore_values for value in _parse_values(text, kind, survey)}
     if kind != "rgb":
         noisy = _noisy_pair(values, survey) if not (layout.names_by_value or layout.class_names) else None
         if noisy is not None:
@@ -67,7 +67,7 @@ def resolve_labels(layout: FormatResult, survey: MaskValueCounts, choices: Label
 
 def _kind(survey: MaskValueCounts, choices: LabelOptions) -> str:
     main, most = survey.masks.most_common(1)[0]
-    if most == survey.masks.total() or (choices.skip_bad and is_few(survey.masks.total() - most, survey)):
+    if most == survey.masks.total() or (choices.skip_unreadable and is_few(survey.masks.total() - most, survey)):
         return main
     kinds = set(survey.masks)
     if kinds == {"index", "alpha"}:
@@ -160,7 +160,7 @@ _LAYER_VALUES = {"absent": 0, "present": 1, "ignore": IGNORE_INDEX}
 
 
 def _said_values(
-    said: Mapping[str, str], survey: MaskValueCounts, skip_bad: bool
+    said: Mapping[str, str], survey: MaskValueCounts, skip_unreadable: bool
 ) -> tuple[tuple[dict[int, int], int], str]:
     """`_two_values` where a person says it: value → absent, present or ignore."""
     for text, name in said.items():
@@ -170,16 +170,16 @@ def _said_values(
                 "VALUE=ignore, or give a class another name by CLASS=NAME"
             )
     mapping = {parse_value(text, "index"): _LAYER_VALUES[name] for text, name in said.items()}
-    _check_named(mapping, _values("index", survey), "index", survey, skip_bad)
+    _check_named(mapping, _values("index", survey), "index", survey, skip_unreadable)
     return (mapping, 127 if survey.lossy else 0), f"masks: {', '.join(f'{a} → {b}' for a, b in said.items())}"
 
 
 def _check_named(
-    named: Mapping[int, object], values: Mapping[int, int], kind: str, survey: MaskValueCounts, skip_bad: bool
+    named: Mapping[int, object], values: Mapping[int, int], kind: str, survey: MaskValueCounts, skip_unreadable: bool
 ) -> None:
     """Raise DataError for a value that --mask-map leaves out; those of lossy masks are near one that it names."""
     unknown = [value for value in values if value not in named]
-    if unknown and not survey.lossy and not (skip_bad and is_rare_value(unknown, kind, survey)):
+    if unknown and not survey.lossy and not (skip_unreadable and is_rare_value(unknown, kind, survey)):
         where = survey.example.get(kind, {}).get(unknown[0], "a mask")
         shown = ", ".join(format_value(value, kind) for value in unknown[:8])
         raise DataError(
@@ -219,11 +219,11 @@ def _named(
 
 def _mapped(kind: str, survey: MaskValueCounts, choices: LabelOptions) -> ResolvedLabels:
     """The meaning that --mask-map gives; every value must be in it, or near one of its values where masks are lossy."""
-    pairs = (*choices.mask_map, *((text, "ignore") for text in choices.ignore))
+    pairs = (*choices.label_map, *((text, "ignore") for text in choices.ignore_values))
     wanted = {value: name for text, name in pairs for value in _parse_values(text, kind, survey)}
     # Values that were made by a JPEG, or by resizing, stand for the nearest one that is named.
     tolerance = 127 if survey.lossy else 0
-    _check_named(wanted, _values(kind, survey), kind, survey, choices.skip_bad)
+    _check_named(wanted, _values(kind, survey), kind, survey, choices.skip_unreadable)
     names = {value: name for value, name in wanted.items() if not is_ignore_name(name)}
     order = list(dict.fromkeys(names.values()))
     if choices.classes:
