@@ -21,7 +21,7 @@ from upath import UPath
 
 import pixelwise as pw
 from pixelwise.data.formats import detect_format
-from pixelwise.data.formats.webdataset import shards
+from pixelwise.data.formats.webdataset import read_webdataset
 from pixelwise.data.io import tar_shard as members
 from pixelwise.data.io.mask import read_image_and_mask
 from pixelwise.data.io.tar_shard import STORE, ShardStore, TarMember, TarShard, shards_of
@@ -186,13 +186,13 @@ def test_the_same_data_gives_the_same_bytes(pets: pw.DatasetIndex, tmp_path: Pat
 
 def test_neighbors_lie_apart(pets: pw.DatasetIndex, tmp_path: Path) -> None:
     pack(pets, tmp_path / "pets")
-    names = [original(record) for record in shards(tmp_path / "pets").train]  # type: ignore[union-attr]
+    names = [original(record) for record in read_webdataset(tmp_path / "pets").train]  # type: ignore[union-attr]
     assert names != [Path(record.image.name).stem for record in pets.train]
 
 
 def test_images_are_reduced_where_asked(pets: pw.DatasetIndex, tmp_path: Path) -> None:
     pack(pets, tmp_path / "pets", size=36)
-    layout = shards(tmp_path / "pets")
+    layout = read_webdataset(tmp_path / "pets")
     assert layout is not None
     reading = ReadSpec(layout.label_map)  # type: ignore[arg-type]
     whole = {Path(record.image.name).stem: read_image_and_mask(record, pets.read_spec) for record in pets.train}
@@ -208,7 +208,7 @@ def test_images_are_reduced_where_asked(pets: pw.DatasetIndex, tmp_path: Path) -
         assert record.image.name.endswith(".jpg")
     small = pack(pets, tmp_path / "kept", size=500)
     assert small.samples == 22
-    check_same(shards(tmp_path / "kept"), pets)  # type: ignore[arg-type]
+    check_same(read_webdataset(tmp_path / "kept"), pets)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="5 channels"):
         pack(replace(pets, read_spec=replace(pets.read_spec, channels=5)), tmp_path / "bands", size=36)
 
@@ -230,7 +230,7 @@ def test_a_bad_image_leaves_no_data_set(remote: bool, pets: pw.DatasetIndex, tmp
         assert list((tmp_path / "out").iterdir()) == []
         done = pack(spoilt, out, SMALL, skip_bad=True)
         assert done.samples == 22 and [str(bad) in str(each) for each in done.skipped] == [True]
-        check_same(shards(tmp_path / "out" / "pets"), pets)  # type: ignore[arg-type]
+        check_same(read_webdataset(tmp_path / "out" / "pets"), pets)  # type: ignore[arg-type]
 
 
 def test_nothing_is_overwritten(pets: pw.DatasetIndex, tmp_path: Path) -> None:
@@ -259,9 +259,9 @@ def packed(pets: pw.DatasetIndex, tmp_path: Path) -> Path:
 
 
 def test_another_tools_index_is_none_of_ours(tmp_path: Path) -> None:
-    assert shards(tmp_path) is None and shards(tmp_path / "missing") is None
+    assert read_webdataset(tmp_path) is None and shards(tmp_path / "missing") is None
     (tmp_path / "dataset.json").write_text('{"labels": {"background": 0}}')
-    assert shards(tmp_path) is None
+    assert read_webdataset(tmp_path) is None
 
 
 def test_a_damaged_index_is_told(packed: Path) -> None:
@@ -275,15 +275,15 @@ def test_a_damaged_index_is_told(packed: Path) -> None:
     ):
         index.write_text(text)
         with pytest.raises(DataError, match=f"{index}: damaged"):
-            shards(packed)
+            read_webdataset(packed)
     index.write_text(json.dumps(newer))
     with pytest.raises(DataError, match="newer pixelwise"):
-        shards(packed)
+        read_webdataset(packed)
 
 
 @pytest.mark.parametrize("how", ["missing", "cut"])
 def test_a_local_shard_that_is_missing_or_cut_off_is_named(how: str, packed: Path) -> None:
-    layout = shards(packed)
+    layout = read_webdataset(packed)
     assert layout is not None
     tar = packed / "train-000000.tar"
     content = tar.read_bytes()
@@ -298,7 +298,7 @@ def test_a_local_shard_that_is_missing_or_cut_off_is_named(how: str, packed: Pat
 @pytest.mark.parametrize("how", ["missing", "cut", "flipped"])
 def test_a_remote_shard_that_is_not_what_was_packed_is_named(how: str, pets: pw.DatasetIndex, memory: str) -> None:
     pack(pets, memory, SMALL)
-    layout = shards(UPath(memory))
+    layout = read_webdataset(UPath(memory))
     assert layout is not None
     system, tar = fsspec.filesystem("memory"), "/bucket/pets/train-000000.tar"
     content = system.cat_file(tar)
@@ -317,7 +317,7 @@ def test_a_server_that_does_not_answer_is_told_in_one_line(
     s3: str, pets: pw.DatasetIndex, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pack(pets, s3, SMALL)
-    shard = next(record.image.shard for record in shards(UPath(s3)).train)  # type: ignore[union-attr]
+    shard = next(record.image.shard for record in read_webdataset(UPath(s3)).train)  # type: ignore[union-attr]
     options = {
         "key": "a",
         "secret": "b",
@@ -334,7 +334,7 @@ def test_a_server_that_does_not_answer_is_told_in_one_line(
 
 def test_a_walk_fetches_each_shard_once_and_keeps_few(pets: pw.DatasetIndex, memory: str) -> None:
     done = pack(pets, memory, SMALL)
-    layout = shards(UPath(memory))
+    layout = read_webdataset(UPath(memory))
     assert layout is not None
     records, reading = layout.train, ReadSpec(layout.label_map)  # type: ignore[arg-type]
     dataset = SegmentationDataset(records, reading, 16, cache=False)
@@ -374,7 +374,7 @@ def test_ranks_and_workers_see_each_sample_once(
 
 def test_packed_images_are_cached_without_reading_them_for_the_key(pets: pw.DatasetIndex, memory: str) -> None:
     done = pack(pets, memory, SMALL)
-    layout = shards(UPath(memory))
+    layout = read_webdataset(UPath(memory))
     assert layout is not None
     reading = ReadSpec(layout.label_map)  # type: ignore[arg-type]
     # Room for all, so that a thread that is late does not find its shard gone.
@@ -422,7 +422,7 @@ def test_a_failed_fetch_can_be_tried_again(memory: str) -> None:
 
 
 def test_members_pickle_small_and_share_their_shard(packed: Path) -> None:
-    records = shards(packed).train  # type: ignore[union-attr]
+    records = read_webdataset(packed).train  # type: ignore[union-attr]
     again = pickle.loads(pickle.dumps(records))
     assert again[0].image.read_bytes() == records[0].image.read_bytes()
     assert again[0].image.shard is again[0].mask.shard

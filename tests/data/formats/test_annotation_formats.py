@@ -86,7 +86,7 @@ def test_what_is_written_is_read_back(writer: str, samples: list[Sample], tmp_pa
     samples = writable(writer, samples)
     write(tmp_path, samples, CLASSES)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
-    layout = FORMATS[format](tmp_path)
+    layout = FORMATS[format].component(tmp_path)
     assert layout.issues == () and layout.classes[0] == "background" and set(layout.classes) == set(CLASSES)
     if format != "labelme" and format != "label-studio":
         assert layout.classes == CLASSES
@@ -108,7 +108,7 @@ def test_litter_changes_nothing(writer: str, samples: list[Sample], tmp_path: Pa
     for folder in [tmp_path, *(path for path in tmp_path.rglob("*") if path.is_dir())]:
         for name in (".DS_Store", "Thumbs.db", "._1.png", ".hidden.json", "notes.md", "README", "1.xml", "config.json"):
             (folder / name).write_bytes(b"x")
-    layout = FORMATS[format](tmp_path)
+    layout = FORMATS[format].component(tmp_path)
     assert layout.issues == ()
     check_same(writer, read_layout(layout), layout.classes, samples, CLASSES)
 
@@ -146,14 +146,14 @@ def test_a_missing_image_and_one_that_nothing_is_about(writer: str, samples: lis
         image = (images or sorted(tmp_path.rglob("*.png")))[-1]
         content = image.read_bytes()
         image.unlink()
-        fatal = [problem for problem in FORMATS[format](tmp_path).issues if problem.severity == "error"]
+        fatal = [problem for problem in FORMATS[format].component(tmp_path).issues if problem.severity == "error"]
         assert {problem.kind for problem in fatal} == {"missing image"}
         with pytest.raises(DataError, match=r"add it|add the image|put it beside"):
             load_dataset(tmp_path)
         assert len(load_dataset(tmp_path, skip_unreadable=True).train) > 0
         image.write_bytes(content)
         save(image.with_name("other.png"), samples[0].image)
-        problems = FORMATS[format](tmp_path).issues
+        problems = FORMATS[format].component(tmp_path).issues
         bare = {"yolo": [], "yolo roboflow": [], "labelme": ["missing mask"], "labelme masks": ["missing mask"]}
         assert [problem.kind for problem in problems] == bare.get(writer, ["image not listed"])
 
@@ -218,7 +218,7 @@ def test_labelme_has_later_shapes_on_top_and_leaves_lines_out(tmp_path: Path) ->
         {"label": "pole", "points": [[0, 35], [5, 40]], "shape_type": "line"},
     ]
     write_json(tmp_path / "a.json", {"version": "5", "shapes": shapes, "imagePath": "a.png"})
-    layout = FORMATS["labelme"](tmp_path)
+    layout = FORMATS["labelme"].component(tmp_path)
     assert layout.classes == ("background", "cat", "dog")
     assert [(problem.kind, problem.severity == "warning") for problem in layout.issues] == [("shape without area", True)]
     mask = drawn(tmp_path)
@@ -241,7 +241,7 @@ def test_label_studio_turns_in_pixels_and_takes_one_annotation(tmp_path: Path) -
         {"result": [], "was_canceled": True},
     ]
     write_json(tmp_path / "a.json", [{"id": 1, "annotations": annotations, "data": {"image": "12345678-a.png"}}])
-    layout = FORMATS["label-studio"](tmp_path / "a.json")
+    layout = FORMATS["label-studio"].component(tmp_path / "a.json")
     assert [problem.kind for problem in layout.issues] == ["several annotations", "shape without area"]
     assert "has 3 annotations; the ground truth is taken" in str(layout.issues[0])
     mask = drawn(tmp_path)
@@ -249,14 +249,14 @@ def test_label_studio_turns_in_pixels_and_takes_one_annotation(tmp_path: Path) -
     assert mask[20, 60] == mask[20, 66] == mask[13, 60] == 2 and abs((mask == 2).sum() - np.pi * 64) < 12
     content = [{"id": 1, "annotations": annotations[:1] + annotations[2:], "data": {"image": "a.png"}}]
     write_json(tmp_path / "a.json", content)
-    assert "the last one is taken" in str(FORMATS["label-studio"](tmp_path).issues[0])
+    assert "the last one is taken" in str(FORMATS["label-studio"].component(tmp_path).issues[0])
     write_json(
         tmp_path / "a.json", [{**content[0], "annotations": [annotations[0], {"result": results}, annotations[3]]}]
     )
     assert drawn(tmp_path).any()
     for annotations in ([], [{"result": results, "was_canceled": True}]):
         write_json(tmp_path / "a.json", [{**content[0], "annotations": annotations}])
-        (problem,) = FORMATS["label-studio"](tmp_path).issues
+        (problem,) = FORMATS["label-studio"].component(tmp_path).issues
         assert (problem.kind, problem.severity == "warning") == ("missing mask", False)
 
 
@@ -284,7 +284,7 @@ def test_a_category_of_the_file_may_be_the_background(tmp_path: Path) -> None:
     content = coco_file(tmp_path / "a.json", {"segmentation": [box(0, 0, 2, 2)], "category_id": 5})
     content["categories"] = [{"id": 2, "name": "cat"}, {"id": 5, "name": "Background"}, {"id": 4, "name": "ape"}]
     write_json(tmp_path / "a.json", content)
-    assert FORMATS["coco"](tmp_path).classes == ("background", "cat", "ape")
+    assert FORMATS["coco"].component(tmp_path).classes == ("background", "cat", "ape")
     assert not drawn(tmp_path).any()
 
 
@@ -306,14 +306,14 @@ def test_trainval_is_for_training_where_there_is_no_train(tmp_path: Path) -> Non
     content = coco_file(tmp_path / "images" / "x.json", {"segmentation": [box(0, 0, 2, 2)]})
     (tmp_path / "images" / "x.json").unlink()
     write_json(tmp_path / "annotations" / "trainval.json", content)
-    assert len(FORMATS["coco"](tmp_path).train) == 1
+    assert len(FORMATS["coco"].component(tmp_path).train) == 1
     other = {**content, "images": [{**content["images"][0], "file_name": "b.png"}]}
     write_json(tmp_path / "annotations" / "train.json", other)
-    assert [record.image.name for record in FORMATS["coco"](tmp_path).records] == ["b.png"]
+    assert [record.image.name for record in FORMATS["coco"].component(tmp_path).records] == ["b.png"]
     write_json(
         tmp_path / "annotations" / "val.json", {**other, "images": [{**other["images"][0], "file_name": "c.png"}]}
     )
-    layout = FORMATS["coco"](tmp_path)
+    layout = FORMATS["coco"].component(tmp_path)
     assert len(layout.records) == 1 and all(problem.severity == "warning" for problem in layout.issues)
     assert "none of its 1 images is here" in str(layout.issues[0])
 
@@ -419,7 +419,7 @@ def test_what_is_no_json(text: bytes, tmp_path: Path) -> None:
     (tmp_path / "a.json").write_bytes(text)
     for root in (tmp_path, tmp_path / "a.json"):
         with pytest.raises(DataError, match=r"is no JSON|not UTF-8") as error:
-            FORMATS["coco"](root)
+            FORMATS["coco"].component(root)
         assert str(error.value).startswith(str(tmp_path / "a.json"))
 
 
@@ -592,7 +592,7 @@ def test_a_changed_json_gives_a_layout_or_a_data_error(writer: str, data: st.Dat
             del holder[at[-1]]
     write_json(path, content)
     try:
-        layout = FORMATS[WRITERS[writer][0]](folder)
+        layout = FORMATS[WRITERS[writer][0]].component(folder)
         for record in layout.records if layout else ():
             read_image_and_mask(record, ReadSpec(layout.label_map))
     except DataError as error:
@@ -603,5 +603,5 @@ def test_a_yaml_beside_masks_is_none_of_yolo(tmp_path: Path) -> None:
     for name in ("images", "labels"):
         save(tmp_path / name / "a.png", np.zeros((4, 4), np.uint8))
     lines(tmp_path / "data.yaml", ["names: 3", "train: ["])
-    assert FORMATS["yolo-seg"](tmp_path) is None
+    assert FORMATS["yolo-seg"].component(tmp_path) is None
     assert detect_format(tmp_path)[0] == "folders"

@@ -78,7 +78,7 @@ def test_what_is_written_is_read_back(writer: str, samples: list[Sample], tmp_pa
     format, write = WRITERS[writer]
     write(tmp_path, samples, CLASSES)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
-    layout = FORMATS[format](tmp_path)
+    layout = FORMATS[format].component(tmp_path)
     assert layout is not None
     check_same(writer, layout, samples, CLASSES)
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
@@ -95,7 +95,7 @@ def test_litter_changes_nothing(writer: str, samples: list[Sample], tmp_path: Pa
         (folder / "__MACOSX" / "masks" / "1.png").write_bytes(b"x")
         (folder / ".ipynb_checkpoints").mkdir()
         (folder / ".ipynb_checkpoints" / "1.png").write_bytes(b"x")
-    check_same(writer, FORMATS[format](tmp_path), samples, CLASSES)
+    check_same(writer, FORMATS[format].component(tmp_path), samples, CLASSES)
 
 
 @pytest.mark.parametrize("writer", WRITERS)
@@ -107,7 +107,7 @@ def test_no_file_is_opened_that_is_no_text(
     for path in tmp_path.rglob("*"):
         if path.suffix.lower() in (".png", ".gif", ".bmp", ".webp", ".jpg", ".tif"):
             path.write_bytes(b"")
-    layout = FORMATS[format](tmp_path)
+    layout = FORMATS[format].component(tmp_path)
     assert len(layout.records) == len(samples) and layout.issues == ()
 
 
@@ -126,13 +126,13 @@ def test_real_images_are_read_back(writer: str, real_samples: tuple[list[Sample]
 
 def test_camvid_names_videos_and_classes(samples: list[Sample], tmp_path: Path) -> None:
     WRITERS["camvid"][1](tmp_path, samples, CLASSES)
-    layout = FORMATS["camvid"](tmp_path)
+    layout = FORMATS["camvid"].component(tmp_path)
     assert {record.group for record in layout.records} == {"0001TP"}
     assert layout.classes[:3] == ("sky", "building", "pole") and len(layout.classes) == len(layout.palette) == 11
     assert layout.label_map.value_to_class[11] == 255 and layout.label_map.value_to_class[10] == 10
     # Frames of other videos are other data.
     save(tmp_path / "train" / "street_1.png", samples[0].image)
-    assert FORMATS["camvid"](tmp_path) is None
+    assert FORMATS["camvid"].component(tmp_path) is None
     assert detect_format(tmp_path)[0] == "folders"
 
 
@@ -153,30 +153,30 @@ def test_real_camvid(tmp_path: Path) -> None:
 def test_carvana_names_its_classes_where_the_files_are_its_own(samples: list[Sample], tmp_path: Path) -> None:
     write = WRITERS["carvana"][1]
     write(tmp_path / "other", samples, CLASSES)
-    assert FORMATS["carvana"](tmp_path / "other").class_names == ()
+    assert FORMATS["carvana"].component(tmp_path / "other").class_names == ()
     cars = [Sample(f"0cdf5b5d0ce{i // 2}_{i:02}", s.split, s.image, s.mask) for i, s in enumerate(samples)]
     write(tmp_path / "own", cars, CLASSES)
-    layout = FORMATS["carvana"](tmp_path / "own")
+    layout = FORMATS["carvana"].component(tmp_path / "own")
     assert layout.class_names == ("background", "car") and layout.label_map is None
     assert sorted({record.group for record in layout.train}) == ["0cdf5b5d0ce0", "0cdf5b5d0ce1", "0cdf5b5d0ce2"]
     together = tmp_path / "one"
     together.mkdir()
     for path in (tmp_path / "own").rglob("*.*"):
         path.rename(together / path.name)
-    assert len(FORMATS["carvana"](together).train) == len(samples)
+    assert len(FORMATS["carvana"].component(together).train) == len(samples)
 
 
 def test_voc_has_its_own_classes_or_those_of_labelmap(samples: list[Sample], tmp_path: Path) -> None:
     write_voc(tmp_path / "cvat", samples, CLASSES)
-    layout = FORMATS["voc"](tmp_path / "cvat")
+    layout = FORMATS["voc"].component(tmp_path / "cvat")
     assert layout.classes == () and list(layout.names_by_color.values()) == list(CLASSES)
     assert layout.names_by_color[200 << 16] == "cat"
     write_voc_official(tmp_path / "own", samples, CLASSES)
-    layout = FORMATS["voc"](tmp_path / "own")
+    layout = FORMATS["voc"].component(tmp_path / "own")
     assert layout.classes == VOC_CLASSES and len(layout.classes) == 21 == len(layout.palette)
     assert layout.palette[15] == (192, 128, 128), "a person"
-    assert FORMATS["voc"](tmp_path / "own" / "VOCdevkit") is not None
-    assert FORMATS["voc"](tmp_path / "own" / "VOCdevkit" / "VOC2012") is not None
+    assert FORMATS["voc"].component(tmp_path / "own" / "VOCdevkit") is not None
+    assert FORMATS["voc"].component(tmp_path / "own" / "VOCdevkit" / "VOC2012") is not None
 
 
 def test_voc_with_trainval_alone_and_images_that_no_list_names(samples: list[Sample], tmp_path: Path) -> None:
@@ -188,7 +188,7 @@ def test_voc_with_trainval_alone_and_images_that_no_list_names(samples: list[Sam
     lines(lists / "test.txt", ["2008_009999", "2008_009998"])  # whose images are not public
     for name in ("2009_000001", "2009_000002"):  # for detection, without a mask
         save(root / "JPEGImages" / f"{name}.jpg", samples[0].image)
-    layout = FORMATS["voc"](tmp_path)
+    layout = FORMATS["voc"].component(tmp_path)
     assert [len(layout.train), len(layout.val), len(layout.test)] == [3, 0, 0]
     assert [problem.severity == "warning" for problem in layout.issues] == [True]
     assert "test.txt" in str(layout.issues[0])
@@ -199,12 +199,12 @@ def test_two_years_of_voc_are_one_too_many(samples: list[Sample], tmp_path: Path
     (tmp_path / "VOCdevkit" / "VOC2012").rename(tmp_path / "VOCdevkit" / "VOC2007")
     write_voc_official(tmp_path, samples, CLASSES)
     with pytest.raises(DataError, match="VOC2007 and VOC2012; point DATA at one of them"):
-        FORMATS["voc"](tmp_path)
+        FORMATS["voc"].component(tmp_path)
 
 
 def test_cityscapes_strata_and_blank_test_masks(samples: list[Sample], tmp_path: Path) -> None:
     write_cityscapes(tmp_path, samples, CLASSES)
-    layout = FORMATS["cityscapes"](tmp_path)
+    layout = FORMATS["cityscapes"].component(tmp_path)
     assert len(layout.classes) == 19 == len(layout.palette) and layout.classes[18] == "bicycle"
     assert {record.stratum for record in layout.records} == {"aachen"}
     mapping = layout.label_map.value_to_class
@@ -213,7 +213,7 @@ def test_cityscapes_strata_and_blank_test_masks(samples: list[Sample], tmp_path:
     assert [mapping[value] for value in LABEL_IDS] == list(range(19))
     for top in ("leftImg8bit", "gtFine"):
         (tmp_path / top / "test" / "aachen").rename(tmp_path / top / "test" / "berlin")
-    layout = FORMATS["cityscapes"](tmp_path)
+    layout = FORMATS["cityscapes"].component(tmp_path)
     assert (len(layout.train), len(layout.val), len(layout.test)) == (3, 1, 0)
     assert [(problem.kind, problem.severity == "warning") for problem in layout.issues] == [("images without masks", True)]
 
@@ -221,10 +221,10 @@ def test_cityscapes_strata_and_blank_test_masks(samples: list[Sample], tmp_path:
 def test_ade20k_by_its_file_names(samples: list[Sample], tmp_path: Path) -> None:
     named = [Sample(f"ADE_train_0000000{i}", s.split, s.image, s.mask) for i, s in enumerate(samples)]
     WRITERS["ade20k"][1](tmp_path, named, CLASSES)
-    layout = FORMATS["ade20k"](tmp_path)
+    layout = FORMATS["ade20k"].component(tmp_path)
     assert layout.classes == CLASSES
     (tmp_path / "objectInfo150.txt").unlink()
-    layout = FORMATS["ade20k"](tmp_path)
+    layout = FORMATS["ade20k"].component(tmp_path)
     assert layout.classes == ADE20K_CLASSES and len(set(layout.classes)) == 150
     assert (layout.classes[0], layout.classes[12], layout.classes[149]) == ("wall", "person", "flag")
     assert layout.label_map.value_to_class[0] == 255 and layout.label_map.value_to_class[150] == 149

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pixelwise.data.formats._filesystem import list_files
-from pixelwise.data.formats.folders import folders
+from pixelwise.data.formats.folders import read_folders
 from pixelwise.data.schema import FormatResult, MultilabelMask
 from pixelwise.errors import DataError
 from tests.data.formats.writers.folders import lines
@@ -34,7 +34,7 @@ def pairs(layout: FormatResult | None, root: Path, split: str = "train") -> dict
 def unsaid(root: Path, *parts: str) -> list[str]:
     """Those of `parts` that the error, one line, does not say."""
     with pytest.raises(DataError) as error:
-        folders(root)
+        read_folders(root)
     text = str(error.value)
     assert "\n" not in text
     return [part for part in parts if part not in text]
@@ -93,14 +93,14 @@ def test_a_image_and_its_mask(image: str, mask: str, tmp_path: Path) -> None:
     more = [name.replace("1", "2").replace("case", "other") for name in (image, mask)]
     if mask == "1_L_gt.png":
         image, more[0] = "1_L.jpg", "2_L.jpg"
-    layout = folders(touch(tmp_path, image, mask, *more))
+    layout = read_folders(touch(tmp_path, image, mask, *more))
     assert pairs(layout, tmp_path) == {image: mask, more[0]: more[1]}
     assert layout.issues == () and layout.label_map is None
 
 
 def test_endings_of_any_word_where_all_have_them(tmp_path: Path) -> None:
     touch(tmp_path, *(f"images/{i}_training.tif" for i in (21, 22)), *(f"masks/{i}_manual1.gif" for i in (21, 22)))
-    assert pairs(folders(tmp_path), tmp_path)["images/21_training.tif"] == "masks/21_manual1.gif"
+    assert pairs(read_folders(tmp_path), tmp_path)["images/21_training.tif"] == "masks/21_manual1.gif"
     # One that fits nothing: then none is paired by such a rule.
     touch(tmp_path, "masks/23_manual1.gif")
     assert unsaid(tmp_path, "no image has a mask of its name", "images/21_training.tif", "masks/21_manual1.gif") == []
@@ -108,7 +108,7 @@ def test_endings_of_any_word_where_all_have_them(tmp_path: Path) -> None:
 
 def test_numbers_in_names_are_no_endings(tmp_path: Path) -> None:
     touch(tmp_path, "images/a.jpg", "images/b.jpg", "masks/a.png", "masks/b_2.png")
-    kinds = {problem.kind: problem.file for problem in folders(tmp_path).issues}
+    kinds = {problem.kind: problem.file for problem in read_folders(tmp_path).issues}
     assert kinds == {
         "missing mask": str(tmp_path / "images/b.jpg"),
         "missing image": str(tmp_path / "masks/b_2.png"),
@@ -118,27 +118,27 @@ def test_numbers_in_names_are_no_endings(tmp_path: Path) -> None:
 def test_the_same_names_in_folders_stay_apart(tmp_path: Path) -> None:
     names = [f"{split}/{day}/1" for split in ("train", "val") for day in ("mon", "tue")]
     touch(tmp_path, *(f"images/{name}.jpg" for name in names), *(f"masks/{name}.png" for name in names))
-    layout = folders(tmp_path)
+    layout = read_folders(tmp_path)
     assert pairs(layout, tmp_path) == {f"images/train/{d}/1.jpg": f"masks/train/{d}/1.png" for d in ("mon", "tue")}
     assert pairs(layout, tmp_path, "val") == {f"images/val/{d}/1.jpg": f"masks/val/{d}/1.png" for d in ("mon", "tue")}
     # An image never takes the mask of the same name in another folder.
     (tmp_path / "masks/train/tue/1.png").unlink()
     (tmp_path / "images/train/mon/1.jpg").unlink()
-    layout = folders(tmp_path)
+    layout = read_folders(tmp_path)
     assert layout.train == ()
     assert {p.file for p in layout.issues if p.severity == "error"} == {str(tmp_path / "masks/train/mon/1.png")}
 
 
 def test_images_in_one_folder_and_masks_by_split(tmp_path: Path) -> None:
     touch(tmp_path, "images/1.jpg", "images/2.jpg", "masks/train/1.png", "masks/val/2.png")
-    layout = folders(tmp_path)
+    layout = read_folders(tmp_path)
     assert pairs(layout, tmp_path) == {"images/1.jpg": "masks/train/1.png"}
     assert pairs(layout, tmp_path, "val") == {"images/2.jpg": "masks/val/2.png"}
 
 
 def test_missing_ones_are_problems_and_no_records(tmp_path: Path) -> None:
     touch(tmp_path, "images/1.jpg", "images/2.jpg", "masks/1.png", "masks/3.png")
-    layout = folders(tmp_path)
+    layout = read_folders(tmp_path)
     assert pairs(layout, tmp_path) == {"images/1.jpg": "masks/1.png"}
     found = [(p.kind, p.file, p.severity == "warning") for p in layout.issues]
     assert found == [
@@ -154,7 +154,7 @@ def test_missing_ones_are_problems_and_no_records(tmp_path: Path) -> None:
 def test_a_test_split_without_masks_is_left_out_with_a_note(layout: str, tmp_path: Path) -> None:
     for name in "123":
         touch(tmp_path, *layout.format(name, name, name).split())
-    found = folders(tmp_path)
+    found = read_folders(tmp_path)
     assert len(found.train) == 3 and found.test == ()
     assert [(p.kind, p.severity == "warning") for p in found.issues] == [("images without masks", True)]
     assert "3 images" in found.issues[0].message and "test" in found.issues[0].file
@@ -162,7 +162,7 @@ def test_a_test_split_without_masks_is_left_out_with_a_note(layout: str, tmp_pat
 
 def test_other_images_around_are_left_out_with_a_note(tmp_path: Path) -> None:
     touch(tmp_path, "logo.png", "train/1.jpg", "trainannot/1.png", "plots/loss.png")
-    layout = folders(tmp_path)
+    layout = read_folders(tmp_path)
     assert pairs(layout, tmp_path) == {"train/1.jpg": "trainannot/1.png"}
     assert all(problem.severity == "warning" for problem in layout.issues)
 
@@ -177,7 +177,7 @@ def test_two_folders_of_masks_are_refused(tmp_path: Path) -> None:
 
 def test_a_second_folder_without_images_is_no_candidate(tmp_path: Path) -> None:
     touch(tmp_path, "images/1.jpg", "masks/1.png", "labels/1.txt", "annotations/1.xml")
-    assert pairs(folders(tmp_path), tmp_path) == {"images/1.jpg": "masks/1.png"}
+    assert pairs(read_folders(tmp_path), tmp_path) == {"images/1.jpg": "masks/1.png"}
 
 
 def test_two_folders_of_images_are_refused(tmp_path: Path) -> None:
@@ -208,7 +208,7 @@ def test_names_that_never_meet_are_refused(tmp_path: Path) -> None:
 
 def test_several_data_sets_in_one_folder(tmp_path: Path) -> None:
     touch(tmp_path, *(f"{site}/{kind}/1.{end}" for site in "ab" for kind, end in (("images", "jpg"), ("masks", "png"))))
-    assert len(folders(tmp_path).train) == 2, "two sites of one data set"
+    assert len(read_folders(tmp_path).train) == 2, "two sites of one data set"
     touch(tmp_path, "streets/train/1.jpg", "streets/trainannot/1.png")
     assert unsaid(tmp_path, str(tmp_path), "a, b, streets", "point DATA at one") == []
 
@@ -231,7 +231,7 @@ def test_a_folder_a_class_is_multilabel(image: str, mask: str, tmp_path: Path) -
     touch(tmp_path, *(image.format(name=name) for name in "12"))
     shown = [("1", "sign"), ("1", "person"), ("2", "person")]
     touch(tmp_path, *(mask.format(name=name, label=label) for name, label in shown))
-    layout = folders(tmp_path)
+    layout = read_folders(tmp_path)
     assert layout.classes == ("person", "sign") and layout.issues == ()
     assert (layout.label_map.kind, dict(layout.label_map.value_to_class)) == ("multilabel", {})
     masks = [record.mask for record in layout.train]
@@ -243,7 +243,7 @@ def test_a_folder_a_class_is_multilabel(image: str, mask: str, tmp_path: Path) -
 
 def test_folders_with_one_mask_a_image_are_not_multilabel(tmp_path: Path) -> None:
     touch(tmp_path, "images/1.jpg", "images/2.jpg", "masks/cats/1.png", "masks/dogs/2.png")
-    layout = folders(tmp_path)
+    layout = read_folders(tmp_path)
     assert pairs(layout, tmp_path) == {"images/1.jpg": "masks/cats/1.png", "images/2.jpg": "masks/dogs/2.png"}
     assert layout.classes == () and layout.label_map is None
 
@@ -259,7 +259,7 @@ def test_lists_make_the_splits(place: str, line: str, tmp_path: Path) -> None:
     touch(tmp_path, *(f"images/{i}.jpg" for i in range(6)), *(f"masks/{i}.png" for i in range(5)))
     for split, numbers in {"train": (2, 0), "val": (1,), "test": (4,)}.items():
         lines(tmp_path / f"{place}{split}.txt", ["# mine", "", *(line.format(i, i) for i in numbers)])
-    layout = folders(tmp_path)
+    layout = read_folders(tmp_path)
     assert list(pairs(layout, tmp_path)) == ["images/2.jpg", "images/0.jpg"]
     assert (len(layout.val), len(layout.test)) == (1, 1)
     assert layout.issues == (), "3 and 5 are in no list"
@@ -269,14 +269,14 @@ def test_names_with_spaces_in_lists(tmp_path: Path) -> None:
     touch(tmp_path, "images/a b.jpg", "masks/a b.png", "images/c.jpg", "masks/c.png")
     lines(tmp_path / "train.txt", ["a b"])
     lines(tmp_path / "val.txt", ["c masks/c.png"])
-    layout = folders(tmp_path)
+    layout = read_folders(tmp_path)
     assert (list(pairs(layout, tmp_path)), len(layout.val)) == (["images/a b.jpg"], 1)
 
 
 def test_without_a_list_for_training_the_others_train(tmp_path: Path) -> None:
     touch(tmp_path, *(f"images/{i}.jpg" for i in range(3)), *(f"masks/{i}.png" for i in range(3)))
     lines(tmp_path / "val.txt", ["1"])
-    layout = folders(tmp_path)
+    layout = read_folders(tmp_path)
     assert list(pairs(layout, tmp_path)) == ["images/0.jpg", "images/2.jpg"]
     assert list(pairs(layout, tmp_path, "val")) == ["images/1.jpg"]
 
@@ -284,7 +284,7 @@ def test_without_a_list_for_training_the_others_train(tmp_path: Path) -> None:
 def test_lines_without_a_image(tmp_path: Path) -> None:
     touch(tmp_path, "images/1.jpg", "masks/1.png")
     lines(tmp_path / "train.txt", ["1", "2"])
-    problem = folders(tmp_path).issues[0]
+    problem = read_folders(tmp_path).issues[0]
     assert (problem.kind, problem.file) == ("missing image", "2") and "train.txt" in problem.message
     lines(tmp_path / "train.txt", ["2", "3"])
     assert unsaid(tmp_path, "train.txt", "none of its lines", "2") == []
@@ -296,7 +296,7 @@ def test_a_name_in_two_folders_needs_its_path(tmp_path: Path) -> None:
     lines(tmp_path / "train.txt", ["1"])
     assert unsaid(tmp_path, "train.txt", "images/mon/1.jpg", "images/tue/1.jpg", "write the path") == []
     lines(tmp_path / "train.txt", ["tue/1"])
-    assert list(pairs(folders(tmp_path), tmp_path)) == ["images/tue/1.jpg"]
+    assert list(pairs(read_folders(tmp_path), tmp_path)) == ["images/tue/1.jpg"]
 
 
 # --- names of classes
@@ -333,7 +333,7 @@ def test_files_that_name_the_classes(
 ) -> None:
     touch(tmp_path, "images/1.jpg", "masks/1.png")
     (tmp_path / place / file).write_text(text, encoding="utf-8")
-    layout = folders(tmp_path)
+    layout = read_folders(tmp_path)
     assert getattr(layout, field) == names
     others = {"class_names", "names_by_value", "names_by_color"} - {field}
     assert not any(getattr(layout, other) for other in others)
@@ -387,7 +387,7 @@ def test_links_to_folders_are_followed_once(tmp_path: Path) -> None:
     (root / "up").symlink_to(tmp_path)
     (root / "itself").symlink_to(root / "itself")
     (tmp_path / "elsewhere" / "back").symlink_to(root / "images")
-    assert pairs(folders(root), root) == {"images/1.jpg": "masks/1.png", "images/2.jpg": "masks/2.png"}
+    assert pairs(read_folders(root), root) == {"images/1.jpg": "masks/1.png", "images/2.jpg": "masks/2.png"}
     assert list(list_files(root)) == ["", "images", "masks"]
 
 
@@ -424,9 +424,9 @@ def test_pipes_and_dangling_links_are_files_that_nobody_waits_for(tmp_path: Path
     os.mkfifo(tmp_path / "images" / "2.jpg")
     (tmp_path / "images" / "3.jpg").symlink_to(tmp_path / "nowhere.jpg")
     touch(tmp_path, "masks/3.png")
-    assert len(folders(tmp_path).train) == 3
+    assert len(read_folders(tmp_path).train) == 3
 
 
 @pytest.mark.parametrize("files", [[], ["images/1.jpg"], ["masks/1.png"], ["1.jpg", "2.png"], ["a/1.jpg", "b/1.jpg"]])
 def test_images_that_are_no_pairs_are_not_of_this_format(files: Sequence[str], tmp_path: Path) -> None:
-    assert folders(touch(tmp_path, *files)) is None
+    assert read_folders(touch(tmp_path, *files)) is None

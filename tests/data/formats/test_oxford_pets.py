@@ -11,10 +11,10 @@ import pytest
 import pixelwise as pw
 from pixelwise.data.demo.synthetic import BACKGROUND, BORDER, KINDS, PET
 from pixelwise.data.formats import FORMATS
-from pixelwise.data.formats.oxford_pets import oxford_pets
+from pixelwise.data.formats.oxford_pets import read_oxford_pets
 from pixelwise.data.io.mask import read_image_and_mask, read_mask
 from pixelwise.data.load import load_dataset
-from pixelwise.data.schema import DatasetIndex
+from pixelwise.data.schema import DatasetIndex, FormatResult
 from pixelwise.errors import ConfigError, DataError
 
 
@@ -41,13 +41,13 @@ def listed(root: Path, split: str) -> list[str]:
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_format_says_none_of_a_folder_that_is_not_its_own(name: str, tmp_path: Path) -> None:
-    assert FORMATS[name](tmp_path) is None
+    assert FORMATS[name].component(tmp_path) is None
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "holiday.jpg").write_bytes(b"")
     (tmp_path / "notes.txt").write_text("milk, eggs")
-    assert FORMATS[name](tmp_path) is None
-    assert FORMATS[name](tmp_path / "nowhere") is None
-    assert FORMATS[name](tmp_path / "notes.txt") is None
+    assert FORMATS[name].component(tmp_path) is None
+    assert FORMATS[name].component(tmp_path / "nowhere") is None
+    assert FORMATS[name].component(tmp_path / "notes.txt") is None
 
 
 # --- Oxford-IIIT Pet
@@ -175,9 +175,15 @@ def test_an_unknown_format_name_lists_the_choices(pets_folder: Path) -> None:
 
 
 def test_a_format_asked_for_by_name_is_the_one_that_reads(
-    pets: pw.DatasetIndex, monkeypatch: pytest.MonkeyPatch
+    pets: pw.DatasetIndex, request: pytest.FixtureRequest
 ) -> None:
-    monkeypatch.setitem(FORMATS, "greedy", lambda root: replace(oxford_pets(pets.root), classes=("a", "b", "c")))
+    def read_greedy(root: Path) -> FormatResult:
+        result = read_oxford_pets(pets.root)
+        assert result is not None
+        return replace(result, classes=("a", "b", "c"))
+
+    FORMATS.register("greedy", read_greedy)
+    request.addfinalizer(lambda: FORMATS.unregister("greedy"))
     assert load_dataset(pets.root) == pets, "the first that knows the folder"
     assert load_dataset(pets.root, "greedy").format == "greedy"
     assert load_dataset(pets.root / "images").format == "greedy", "the others are asked too"

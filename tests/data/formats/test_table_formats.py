@@ -79,7 +79,7 @@ def test_what_is_written_is_read_back(writer: str, samples: list[Sample], tmp_pa
     format, write = WRITERS[writer]
     write(tmp_path, samples, CLASSES)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
-    layout = FORMATS[format](tmp_path)
+    layout = FORMATS[format].component(tmp_path)
     assert layout is not None and layout.issues == ()
     assert tuple(layout.class_names or layout.classes) == CLASSES
     check_same(writer, layout, encoding(layout, CLASSES), samples, CLASSES)
@@ -100,7 +100,7 @@ def test_litter_changes_nothing(writer: str, samples: list[Sample], tmp_path: Pa
     (tmp_path / "sizes.tsv").write_bytes(b"\xff\xfe\x00 no text, image, label")
     (tmp_path / "breeds.csv").write_text("image,label\n1.png,cat\n2.png,dog\n")
     assert detect_format(tmp_path)[0] == format
-    layout = FORMATS[format](tmp_path)
+    layout = FORMATS[format].component(tmp_path)
     assert layout is not None
     check_same(writer, layout, encoding(layout, CLASSES), samples, CLASSES)
 
@@ -109,7 +109,7 @@ def test_litter_changes_nothing(writer: str, samples: list[Sample], tmp_path: Pa
 def test_records_travel_to_other_processes(writer: str, samples: list[Sample], tmp_path: Path) -> None:
     format, write = WRITERS[writer]
     write(tmp_path, samples, CLASSES)
-    layout = FORMATS[format](tmp_path)
+    layout = FORMATS[format].component(tmp_path)
     assert layout is not None
     wanted = [read_image(record.image).tobytes() for record in layout.records]
     sent = pickle.dumps(layout.records)
@@ -168,19 +168,19 @@ def test_a_file_is_a_root_and_group_and_stratum_are_kept(folder: Path) -> None:
 def test_a_name_of_a_table_is_the_split_of_its_rows(folder: Path) -> None:
     for name, index in (("pets_train.csv", 0), ("pets_val.csv", 1), ("pets_test.csv", 2)):
         lines(folder / name, ["image,mask", f"a/{index}.png,m/{index}.png"])
-    layout = FORMATS["table"](folder)
+    layout = FORMATS["table"].component(folder)
     assert [record.image.name for record in (*layout.train, *layout.val, *layout.test)] == ["0.png", "1.png", "2.png"]
     lines(folder / "pets_valid.csv", ["image,mask", "a/3.png,m/3.png"])
     with pytest.raises(DataError, match=r"pets_test.csv: lists images and masks, as .*pets_train.csv does; point DATA"):
-        FORMATS["table"](folder)
+        FORMATS["table"].component(folder)
 
 
 def test_columns_are_told_by_what_they_hold(folder: Path) -> None:
     path = table(folder, "file,label,mask,mask_area", "a/0.png,cat,m/0.png,17", "a/1.png,dog,m/1.png,3")
     for root in (path, folder):
-        assert [record.mask.name for record in FORMATS["table"](root).train] == ["0.png", "1.png"]
+        assert [record.mask.name for record in FORMATS["table"].component(root).train] == ["0.png", "1.png"]
     path = table(folder, "image,mask_sky,mask_area", "a/0.png,m/0.png,17", "a/1.png,,")
-    layout = FORMATS["table"](path)
+    layout = FORMATS["table"].component(path)
     assert layout.classes == ("sky",) and layout.train[1].mask.channels == (None,)
 
 
@@ -193,11 +193,11 @@ def test_other_tables_are_no_tables_of_images(folder: Path) -> None:
         ("image,mask", ""),
     ):
         path = table(folder, header, row)
-        assert FORMATS["table"](folder) is None
+        assert FORMATS["table"].component(folder) is None
     path.write_text("")
-    assert FORMATS["table"](folder) is None
-    assert FORMATS["table"](folder / "a") is None and FORMATS["table"](folder / "missing") is None
-    assert FORMATS["table"](folder / "a" / "0.png") is None
+    assert FORMATS["table"].component(folder) is None
+    assert FORMATS["table"].component(folder / "a") is None and FORMATS["table"].component(folder / "missing") is None
+    assert FORMATS["table"].component(folder / "a" / "0.png") is None
 
 
 ROW = "a/0.png,m/0.png"
@@ -232,19 +232,19 @@ def test_tables_that_cannot_be_read_are_named(folder: Path) -> None:
     path = folder / "data.csv"
     path.write_bytes(b"image,mask\na/\xff.png,m/0.png\n")
     with pytest.raises(DataError, match=f"{path}: is not UTF-8 text"):
-        FORMATS["table"](path)
+        FORMATS["table"].component(path)
     path.unlink()
     os.mkfifo(path)
     with pytest.raises(DataError, match=f"{path}: cannot be read \\(not a file"):
-        FORMATS["table"](path)
-    assert FORMATS["table"](folder) is None
+        FORMATS["table"].component(path)
+    assert FORMATS["table"].component(folder) is None
     broken = folder / "data.parquet"
     broken.write_bytes(b"PAR1 nothing PAR1")
     for root in (broken, folder):
         with pytest.raises(DataError, match=f"{broken}: cannot be read"):
-            FORMATS["table"](root)
+            FORMATS["table"].component(root)
     save(folder / "masks" / "0.png", np.zeros((3, 3), np.uint8))
-    assert FORMATS["table"](folder) is None, "a file of something else in a folder of masks"
+    assert FORMATS["table"].component(folder) is None, "a file of something else in a folder of masks"
     lines(folder / "a" / "1.csv", ["image,mask", "0.png,../m/0.png"])
     lines(folder / "a" / "2.csv", ["image,mask", "0.png,../m/0.png"])
     with pytest.raises(DataError, match=f"{folder}/a/1.csv: lists images and masks, as {folder}/a/2.csv does"):
@@ -262,7 +262,7 @@ def test_rows_that_cannot_be_used_are_problems(folder: Path) -> None:
         ",m/4.png",
         "a/../a/0.png,m/5.png",
     )
-    layout = FORMATS["table"](path)
+    layout = FORMATS["table"].component(path)
     assert [record.image.name for record in layout.records] == ["0.png"]
     assert [(problem.kind, problem.file, problem.severity == "warning") for problem in layout.issues] == [
         ("missing mask", f"{folder}/a/1.png", False),
@@ -284,7 +284,7 @@ def test_parquet_reads_a_row_group_once_and_keeps_few(samples: list[Sample], tmp
         "mask": [{"bytes": None if i == 9 else png(sample.mask), "path": None} for i, sample in enumerate(rows)],
     }
     write_parquet(tmp_path, columns, row_group_size=5)
-    layout = FORMATS["table"](tmp_path)
+    layout = FORMATS["table"].component(tmp_path)
     assert [(problem.kind, problem.file) for problem in layout.issues] == [
         ("missing image", f"{tmp_path}/data.parquet, row 8"),
         ("missing mask", f"{tmp_path}/data.parquet, row 10, image"),
@@ -308,7 +308,7 @@ def test_parquet_reads_a_row_group_once_and_keeps_few(samples: list[Sample], tmp
 
 def test_a_image_that_is_none_is_named_by_its_cell(tmp_path: Path) -> None:
     write_parquet(tmp_path, {"image": [b"no image", png(np.zeros((2, 2), np.uint8))], "mask": [b"x", b"y"]})
-    record = FORMATS["table"](tmp_path).train[0]
+    record = FORMATS["table"].component(tmp_path).train[0]
     with pytest.raises(DataError, match=r"data.parquet, row 1, image: not an image"):
         read_image(record.image)
 
@@ -319,7 +319,7 @@ def test_paths_in_cells_of_parquet_are_followed(folder: Path) -> None:
         "mask": [{"bytes": None, "path": (folder / "m" / "0.png").as_uri()}, {"bytes": None, "path": "m/1.png"}],
     }
     write_parquet(folder, columns)
-    layout = FORMATS["table"](folder)
+    layout = FORMATS["table"].component(folder)
     assert [record.image for record in layout.train] == [folder / "a/0.png"]
     assert [problem.file for problem in layout.issues] == [f"{folder}/a/none.png"]
 
@@ -347,7 +347,7 @@ def test_any_text_is_a_table_or_told(text: str, suffix: str, head: bytes, folder
     path.write_bytes(head + text.encode("utf-8", "surrogatepass"))
     for root in (path, folder):
         try:
-            layout = FORMATS["table"](root)
+            layout = FORMATS["table"].component(root)
         except DataError as error:
             assert str(error).startswith(str(folder)) and "\n" not in str(error)
         else:
@@ -369,7 +369,7 @@ def test_any_parquet_is_a_table_or_told(
     path = folder / "broken.parquet"
     path.write_bytes(content[: len(content) - (cut if cut % 2 else 0)])
     try:
-        layout = FORMATS["table"](path)
+        layout = FORMATS["table"].component(path)
         for record in () if layout is None else layout.records:
             read_image(record.image)
     except DataError as error:
@@ -424,7 +424,7 @@ def test_the_table_itself_may_be_elsewhere(
     assert data.format == "table"
     check_same(url, data, data.read_spec.label_map, samples, CLASSES)
     with pytest.raises(DataError) as error:
-        FORMATS["table"](UPath(f"{there}/none-{name}"))
+        FORMATS["table"].component(UPath(f"{there}/none-{name}"))
     assert str(error.value).startswith(f"{there}/none-{name}: no such file") and "\n" not in str(error.value)
 
 
@@ -441,7 +441,7 @@ def test_a_place_that_does_not_answer_is_told_in_one_line(
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     monkeypatch.setattr("s3fs.core.S3FileSystem.retries", 1)
     path = table(folder, "image,mask", f"{url},m/0.png")
-    (record,) = FORMATS["table"](path).train
+    (record,) = FORMATS["table"].component(path).train
     reading = count_channels if url.endswith("tif") else read_image
     with pytest.raises(DataError) as error:
         reading(record.image)
@@ -484,18 +484,18 @@ def test_columns_of_images_that_may_be_meant_are_listed(samples: list[Sample], t
         detect_format(tmp_path / "no images")
     (tmp_path / "other").mkdir()
     data.select_columns("classes").to_parquet(str(tmp_path / "other" / "x.parquet"))
-    assert FORMATS["huggingface"](tmp_path / "other") is None
+    assert FORMATS["huggingface"].component(tmp_path / "other") is None
 
 
 def test_names_of_classes_from_id2label(samples: list[Sample], tmp_path: Path) -> None:
     data = hf_dataset(samples, ["a", "b", "c"])
     data.save_to_disk(str(tmp_path))
-    assert FORMATS["huggingface"](tmp_path).class_names == ("a", "b", "c")
+    assert FORMATS["huggingface"].component(tmp_path).class_names == ("a", "b", "c")
     data.rename_column("classes", "breed").save_to_disk(str(tmp_path / "breeds"))
-    assert FORMATS["huggingface"](tmp_path / "breeds").class_names == (), "of what an image shows as a whole"
+    assert FORMATS["huggingface"].component(tmp_path / "breeds").class_names == (), "of what an image shows as a whole"
     names = {0: "sky", 1: "road", 2: "tree", 255: "void"}
     (tmp_path / "id2label.json").write_text(json.dumps(names))
-    layout = FORMATS["huggingface"](tmp_path)
+    layout = FORMATS["huggingface"].component(tmp_path)
     assert (layout.class_names, layout.names_by_value) == ((), names)
     assert load_dataset(tmp_path).classes == ("sky", "road", "tree")
 
@@ -505,16 +505,16 @@ def test_splits_of_other_names(samples: list[Sample], tmp_path: Path) -> None:
 
     part = hf_dataset(samples[:2], CLASSES)
     datasets.DatasetDict({"everything": part}).save_to_disk(str(tmp_path / "one"))
-    assert len(FORMATS["huggingface"](tmp_path / "one").train) == 2
+    assert len(FORMATS["huggingface"].component(tmp_path / "one").train) == 2
     datasets.DatasetDict({"train": part, "extra": part}).save_to_disk(str(tmp_path / "two"))
-    layout = FORMATS["huggingface"](tmp_path / "two")
+    layout = FORMATS["huggingface"].component(tmp_path / "two")
     assert len(layout.records) == 2 and [(each.kind, each.severity == "warning") for each in layout.issues] == [
         ("unknown split", True)
     ]
     for names in (("fold1", "fold2"), ("val", "validation")):
         datasets.DatasetDict(dict.fromkeys(names, part)).save_to_disk(str(tmp_path / names[0]))
         with pytest.raises(DataError, match=f"its splits are {', '.join(names)}; call them train"):
-            FORMATS["huggingface"](tmp_path / names[0])
+            FORMATS["huggingface"].component(tmp_path / names[0])
 
 
 def test_rows_without_a_mask_and_images_that_lie_outside(samples: list[Sample], folder: Path) -> None:
@@ -532,8 +532,8 @@ def test_rows_without_a_mask_and_images_that_lie_outside(samples: list[Sample], 
     outside = folder / "set"
     outside.mkdir()
     pyarrow.parquet.write_table(data.data.table, outside / "train-00000-of-00001.parquet", row_group_size=2)
-    assert FORMATS["table"](outside) is None
-    layout = FORMATS["huggingface"](outside)
+    assert FORMATS["table"].component(outside) is None
+    layout = FORMATS["huggingface"].component(outside)
     assert [read_image(record.image).tobytes() for record in layout.train] == [
         sample.image.tobytes() for sample in samples[:2]
     ]
@@ -583,12 +583,12 @@ def test_parquet_files_of_several_data_sets_are_refused(samples: list[Sample], t
     for name in ("small", "large"):
         tables.write_hub(tmp_path / name, samples, CLASSES)
     with pytest.raises(DataError, match=r"holds several data sets \(large, small\); point DATA at one"):
-        FORMATS["huggingface"](tmp_path)
+        FORMATS["huggingface"].component(tmp_path)
     assert detect_format(tmp_path / "small")[0] == "huggingface"
     write_parquet(tmp_path / "small" / "data", {"a": [1]})
     (tmp_path / "small" / "data" / "data.parquet").rename(tmp_path / "small" / "data" / "val.parquet")
     with pytest.raises(DataError, match=r"data/val.parquet: is not of the data set that .*test-00000-of-00002.parquet"):
-        FORMATS["huggingface"](tmp_path / "small")
+        FORMATS["huggingface"].component(tmp_path / "small")
 
 
 def test_neither_network_nor_cache_nor_datasets_is_touched(samples: list[Sample], tmp_path: Path) -> None:
@@ -636,7 +636,7 @@ def test_the_store_reads_a_chunk_once_whatever_the_threads(
     samples: list[Sample], tmp_path: Path, monkeypatch: Any
 ) -> None:
     tables.write_parquet_bytes(tmp_path, samples, CLASSES)
-    records = FORMATS["table"](tmp_path).records
+    records = FORMATS["table"].component(tmp_path).records
     store, read = ChunkStore(most=6), []
     real = cells._read_chunk
 
@@ -657,7 +657,7 @@ def test_a_file_that_was_replaced_is_read_anew(tmp_path: Path) -> None:
     for value in (3, 9):
         write_parquet(tmp_path, {"image": [png(np.full((2, 2, 3), value, np.uint8))], "mask": [b"x"]})
         os.utime(tmp_path / "data.parquet", ns=(value, value))
-        (record,) = FORMATS["table"](tmp_path).train
+        (record,) = FORMATS["table"].component(tmp_path).train
         assert read_image(record.image)[0, 0, 0] == value
 
 
@@ -671,7 +671,7 @@ def test_tables_train(pets_folder: Path, tmp_path: Path) -> None:
         "mask": [record.mask.read_bytes() for record in layout.train],
     }
     write_parquet(tmp_path, columns, row_group_size=3)
-    again = FORMATS["table"](tmp_path)
+    again = FORMATS["table"].component(tmp_path)
     reading = ReadSpec(layout.label_map)
     one, other = (SegmentationDataset(each.train, reading, 32) for each in (layout, again))
     for index in range(len(one)):

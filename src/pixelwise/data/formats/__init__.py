@@ -1,61 +1,111 @@
-"""One function for each way that data sets lie on disk: a folder → records and classes. FORMATS names them."""
+"""Data set formats. Each format is a function that turns a data directory into records and class names."""
 
 from collections.abc import Callable
 from pathlib import Path
 
-from pixelwise.data.formats.ade20k import ade20k
-from pixelwise.data.formats.camvid import camvid
-from pixelwise.data.formats.carvana import carvana
-from pixelwise.data.formats.cityscapes import cityscapes
-from pixelwise.data.formats.coco import coco
-from pixelwise.data.formats.folders import folders
-from pixelwise.data.formats.huggingface import huggingface
-from pixelwise.data.formats.label_studio import label_studio
-from pixelwise.data.formats.labelme import labelme
-from pixelwise.data.formats.oxford_pets import oxford_pets
-from pixelwise.data.formats.table import table
-from pixelwise.data.formats.voc import voc
-from pixelwise.data.formats.webdataset import shards
-from pixelwise.data.formats.yolo import yolo_seg
+from pixelwise.data.formats.ade20k import read_ade20k
+from pixelwise.data.formats.camvid import read_camvid
+from pixelwise.data.formats.carvana import read_carvana
+from pixelwise.data.formats.cityscapes import read_cityscapes
+from pixelwise.data.formats.coco import read_coco
+from pixelwise.data.formats.folders import read_folders
+from pixelwise.data.formats.huggingface import read_huggingface
+from pixelwise.data.formats.label_studio import read_label_studio
+from pixelwise.data.formats.labelme import read_labelme
+from pixelwise.data.formats.oxford_pets import read_oxford_pets
+from pixelwise.data.formats.table import read_table
+from pixelwise.data.formats.voc import read_voc
+from pixelwise.data.formats.webdataset import read_webdataset
+from pixelwise.data.formats.yolo import read_yolo
 from pixelwise.data.schema import FormatResult
 from pixelwise.errors import ConfigError, DataError, first_line, unknown_name
+from pixelwise.registry import Registry
 
-FORMATS: dict[str, Callable[[Path], FormatResult | None]] = {
-    "table": table,  # before shards: a server may refuse, where it should miss, what would lie in a table
-    "shards": shards,
-    "oxford-pets": oxford_pets,
-    "camvid": camvid,
-    "carvana": carvana,
-    "voc": voc,
-    "cityscapes": cityscapes,
-    "ade20k": ade20k,
-    "coco": coco,
-    "yolo-seg": yolo_seg,
-    "labelme": labelme,
-    "label-studio": label_studio,
-    "huggingface": huggingface,
-    "folders": folders,
-}
-"""Name → function of the folder (or file); None where it does not look like this format. Tried in this order."""
+FormatReader = Callable[[Path], FormatResult | None]
+"""A format: data directory (or file) → its records and classes, or None if the directory has another format.
+
+A reader reads no pixels. It raises DataError if the directory has its format but cannot be used.
+"""
+
+
+class FormatRegistry(Registry[FormatReader]):
+    """Formats by name, in the order in which `detect_format` tries them."""
+
+    def move_before(self, name: str, other: str) -> None:
+        """Try the format `name` immediately before the format `other`."""
+        order = [each for each in self._entries if each != name]
+        order.insert(order.index(other), name)
+        self._entries = {each: self._entries[each] for each in order}
+
+
+FORMATS = FormatRegistry("format")
+"""All formats. `detect_format` tries them in this order and reads the registry at each call."""
+
+# Tables are tried before shards: a server can refuse the request for dataset.json with an error instead of "not found".
+FORMATS.register("table", read_table)
+FORMATS.register("shards", read_webdataset)
+FORMATS.register("oxford-pets", read_oxford_pets)
+FORMATS.register("camvid", read_camvid)
+FORMATS.register("carvana", read_carvana)
+FORMATS.register("voc", read_voc)
+FORMATS.register("cityscapes", read_cityscapes)
+FORMATS.register("ade20k", read_ade20k)
+FORMATS.register("coco", read_coco)
+FORMATS.register("yolo-seg", read_yolo)
+FORMATS.register("labelme", read_labelme)
+FORMATS.register("label-studio", read_label_studio)
+FORMATS.register("huggingface", read_huggingface)
+FORMATS.register("folders", read_folders)
+
+
+def register_format(name: str, reader: FormatReader, before: str | None = None) -> None:
+    """Add a format.
+
+    Args:
+        name: the name for the argument `format`.
+        reader: see `FormatReader`.
+        before: the format that is tried next if `reader` returns None. By default that is "folders", which accepts
+            almost every directory of images and masks. A reader for directories that another format accepts too
+            must come before that format.
+
+    Raises:
+        ConfigError: The name is taken, or there is no format `before`.
+    """
+    if before is not None and before not in FORMATS:
+        raise ConfigError(unknown_name("format", before, FORMATS))
+    FORMATS.register(name, reader)
+    if before or "folders" in FORMATS:
+        FORMATS.move_before(name, before or "folders")
+
+
+def unregister_format(name: str) -> None:
+    """Remove a format. ConfigError lists the formats if there is none of this name."""
+    FORMATS.unregister(FORMATS[name].name)
 
 
 def detect_format(root: Path, format: str | None = None) -> tuple[str, FormatResult]:
-    """The format of a folder, or of a file that lists a data set, and what it finds there; no pixel is read.
+    """Return the format of a data directory, and its records and classes. No pixels are read.
 
-    `format` is a name in FORMATS, or None to tell by the folder. Raises DataError for a folder that is not there or
-    is of no known format, ConfigError for an unknown name.
+    Args:
+        root: a directory, or a file that lists a data set.
+        format: a name in FORMATS. None tries all formats in order.
+
+    Returns:
+        The name of the format, and the result of its reader.
+
+    Raises:
+        DataError: The directory is missing, or no format (not the given format) accepts it.
+        ConfigError: There is no format of this name.
     """
     try:
-        there = root.exists()
-    except Exception as error:  # each protocol has its own: of the network, of keys; and folders may be closed
+        exists = root.exists()
+    except Exception as error:  # each file system has its own exceptions, for example for the network or for keys
         raise DataError(f"{root}: cannot be reached ({first_line(error)})") from None
-    if not there:
+    if not exists:
         raise DataError(f"{root}: no such folder")
-    if format is not None and format not in FORMATS:
-        raise ConfigError(unknown_name("format", format, FORMATS))
-    for name in [format] if format else FORMATS:
-        layout = FORMATS[name](root)
-        if layout is not None:
-            return name, layout
-    wanted = f"the format {format}" if format else f"any format pixelwise reads ({', '.join(FORMATS)})"
-    raise DataError(f"{root}: is not laid out as {wanted}")
+    for name in [FORMATS[format].name] if format is not None else FORMATS.names():
+        result = FORMATS[name].component(root)
+        if result is not None:
+            return name, result
+    formats = f"the format {format}" if format is not None else f"any format that pixelwise reads ({', '.join(FORMATS)})"
+    raise DataError(f"{root}: is not laid out as {formats}")

@@ -35,7 +35,7 @@ _FOLDERS = tuple(f"{kind}/{split}" for kind in ("images", "annotations") for spl
 _INFO = ("objectInfo150.txt", "objectInfo150.csv")
 
 
-def ade20k(root: Path) -> FormatResult | None:
+def read_ade20k(root: Path) -> FormatResult | None:
     """ADE20K: images/ and annotations/, each with training/ and validation/; 0 = unlabelled, classes from 1 up.
 
     It is told from other data in such folders, which is for `folders`, by the names of its files (ADE_train_…) or by

@@ -26,7 +26,7 @@ VOID = 11
 _FRAME = re.compile(r"(0001TP|0006R0|0016E5|Seq05VD)_\w+\.\w+")
 
 
-def camvid(root: Path) -> FormatResult | None:
+def read_camvid(root: Path) -> FormatResult | None:
     """CamVid: train/ trainannot/ val/ valannot/ test/ testannot/, classes 0–10, 11 = void; frames of four videos.
 
     A record's group is its video. Other data in folders of those names is for `folders`.

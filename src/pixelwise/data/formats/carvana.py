@@ -17,7 +17,7 @@ _MASK = "_mask.gif"
 _VIEW = re.compile(r"[0-9a-f]{12}_\d\d")
 
 
-def carvana(root: Path) -> FormatResult | None:
+def read_carvana(root: Path) -> FormatResult | None:
     """Carvana: *.jpg and *_mask.gif, in train/ and train_masks/ or in one folder.
 
     Where the files are the challenge's own by their names, classes are "background" and "car", and a record's group

@@ -43,7 +43,7 @@ _TRAIN_IDS = {index: index for index in range(len(_CLASSES))} | {IGNORE_INDEX: I
 _TEST_CITIES = {"berlin", "bielefeld", "bonn", "leverkusen", "mainz", "munich"}
 
 
-def cityscapes(root: Path) -> FormatResult | None:
+def read_cityscapes(root: Path) -> FormatResult | None:
     """Cityscapes: leftImg8bit/SPLIT/CITY/*_leftImg8bit.png and gtFine/…/*_gtFine_labelIds.png, to the 19 train ids.
 
     *_labelTrainIds.png are read where there are no *_labelIds.png. A record's stratum is its city. The official test

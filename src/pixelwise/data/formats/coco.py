@@ -45,7 +45,7 @@ _MAX_FILES = 50
 """Where there are more JSON files in a folder, they are one an image, which COCO's are not."""
 
 
-def coco(root: Path) -> FormatResult | None:
+def read_coco(root: Path) -> FormatResult | None:
     """COCO: images, annotations and categories in a JSON, for all images or for each split.
 
     It is found in the root, in annotations/, or beside the images of a split (_annotations.coco.json); the root may be

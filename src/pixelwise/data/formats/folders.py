@@ -22,7 +22,7 @@ from pixelwise.errors import DataError
 from pixelwise.palette import Color
 
 
-def folders(root: Path) -> FormatResult | None:
+def read_folders(root: Path) -> FormatResult | None:
     """Images and masks in two folders (images/ masks/, train/ trainannot/ …) or side by side (001.jpg, 001_mask.png).
 
     Splits are folders (train, val, test …) anywhere in the paths, or lists (train.txt …). Names of classes come from

@@ -40,7 +40,7 @@ _DEPTH = 2
 Features = Mapping[str, Any]
 
 
-def huggingface(root: Path) -> FormatResult | None:
+def read_huggingface(root: Path) -> FormatResult | None:
     """A folder of `save_to_disk`, of a Dataset or a DatasetDict, or of Parquet files that `datasets` wrote.
 
     Files are read where they lie, by pyarrow alone: `datasets` would look for its cache and for the network. Splits are

@@ -46,7 +46,7 @@ _PREFIX = re.compile(r"[0-9a-f]{6,8}-")
 """What Label Studio puts before the name of a file that was uploaded."""
 
 
-def label_studio(root: Path) -> FormatResult | None:
+def read_label_studio(root: Path) -> FormatResult | None:
     """Label Studio: a JSON or JSON-MIN export, in the root or the root itself; images are found by name.
 
     Polygons, rectangles, ellipses and brush masks; later regions are on top. Classes are the labels by name after

@@ -46,7 +46,7 @@ _LOOKED_AT = 20
 _NO_AREA = ("point", "points", "line", "linestrip")
 
 
-def labelme(root: Path) -> FormatResult | None:
+def read_labelme(root: Path) -> FormatResult | None:
     """labelme: a JSON for each image, beside it or in another folder, with polygons, rectangles, circles and masks.
 
     Classes are the labels by name after "background"; `__ignore__` is ignored. Later shapes are on top. Splits are

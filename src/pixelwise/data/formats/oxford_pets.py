@@ -7,7 +7,7 @@ from pixelwise.data.schema import DataIssue, FormatResult, LabelMap, Record
 from pixelwise.errors import DataError
 
 
-def oxford_pets(root: Path) -> FormatResult | None:
+def read_oxford_pets(root: Path) -> FormatResult | None:
     """Oxford-IIIT Pet: images/, annotations/trimaps/ and the official lists trainval.txt and test.txt.
 
     Trimaps hold 1 = pet, 2 = background, 3 = border, as the data set's own README says. A record's stratum is

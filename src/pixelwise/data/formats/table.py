@@ -18,7 +18,7 @@ from pixelwise.data.schema import SPLITS, BytesSource, DataIssue, FormatResult, 
 from pixelwise.errors import DataError
 
 
-def table(root: Path) -> FormatResult | None:
+def read_table(root: Path) -> FormatResult | None:
     """A CSV, TSV or Parquet file with the columns image and mask, or a folder that holds one; see `COLUMNS`.
 
     Images are paths (relative ones start at the table's folder), URLs of any protocol of fsspec, or, in Parquet, the

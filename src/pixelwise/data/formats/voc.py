@@ -26,7 +26,7 @@ _FOLDERS = ("JPEGImages", "SegmentationClass")
 _LISTS = "ImageSets/Segmentation"
 
 
-def voc(root: Path) -> FormatResult | None:
+def read_voc(root: Path) -> FormatResult | None:
     """Pascal VOC: JPEGImages/, SegmentationClass/ and ImageSets/Segmentation/*.txt; also in VOCdevkit/VOC2012 below.
 
     Images named as VOC's (2007_000032) have its 21 classes, 255 = void. Of other data in this layout a labelmap.txt

@@ -18,7 +18,7 @@ MARK = "pixelwise shards"
 VERSION = 1
 
 
-def shards(root: Path) -> FormatResult | None:
+def read_webdataset(root: Path) -> FormatResult | None:
     """Shards of `pixelwise pack`: train-000000.tar, …, and dataset.json; a folder or a UPath on any fsspec system."""
     index = root / INDEX
     try:

@@ -39,7 +39,7 @@ _KEYS: dict[Split, tuple[str, ...]] = {"train": ("train",), "val": ("val", "vali
 _BOX = 4
 
 
-def yolo_seg(root: Path) -> FormatResult | None:
+def read_yolo(root: Path) -> FormatResult | None:
     """YOLO segmentation: data.yaml, images/ and labels/, whose lines are a class and x, y, x, y … in shares.
 
     Splits are what data.yaml says (folders, or lists of images), else folders (images/train, or train/images). An image
