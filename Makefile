@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.set-up
 
-.PHONY: setup demo test check format clean
+.PHONY: setup demo test check docs format clean
 
 setup: $(STAMP)
 
@@ -25,11 +25,18 @@ test: setup
 check: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
 	$(BIN)/mypy
+	$(MAKE) docs
+
+# The site, in site/. A link or a name that does not exist stops the build.
+docs: setup
+	$(BIN)/python docs/generate.py
+	$(BIN)/zensical build --strict
 
 format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .coverage
+	rm -rf $(VENV) build dist site docs/generated .cache .pytest_cache .mypy_cache .ruff_cache .coverage
