@@ -20,7 +20,14 @@ os.environ["PIXELWISE_CACHE"] = _CACHE.name
 # Tensors in tests are tiny: with several threads they wait for each other on a busy machine.
 torch.set_num_threads(1)
 
-TINY = {"size": 64, "epochs": 2, "batch_size": 4, "encoder_weights": "none", "freeze_encoder": True, "samples": 2}
+TINY = {
+    "image_size": 64,
+    "epochs": 2,
+    "batch_size": 4,
+    "encoder_weights": "none",
+    "encoder_training": "none",
+    "sample_predictions": 2,
+}
 """Settings of a training of a few seconds. The encoder is random and frozen: only the decoder learns."""
 
 

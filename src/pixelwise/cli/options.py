@@ -18,8 +18,6 @@ def _settings() -> type[BaseModel]:
     """A model with Config's fields, all unset: which ones were given on the command line is then plain to see."""
     fields: dict[str, Any] = {}
     for name, field in Config.model_fields.items():
-        if name == "preset":
-            continue
         kind: Any = str if name == "class_weights" else field.annotation
         group = str((field.json_schema_extra or {})["group"])  # type: ignore[index]
         parameter = Parameter(

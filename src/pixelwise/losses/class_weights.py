@@ -7,7 +7,7 @@ from torch import Tensor
 
 from pixelwise.errors import ConfigError, unknown_name
 
-CLASS_WEIGHT_POWERS = {"balanced": 1.0, "tempered": 0.5}
+CLASS_WEIGHT_POWERS = {"balanced": 1.0, "inverse_sqrt": 0.5}
 """The class weights that are worked out from the pixels of each class: one over their number, to this power."""
 
 
@@ -31,7 +31,7 @@ def compute_class_weights(
     """The weight of each class, (C,) float32 that sum to 1 as in the tutorial; None for no weights.
 
     Args:
-        choice: "none"; "balanced", inversely to each class's number of pixels, or "tempered", inversely to its square
+        choice: "none"; "balanced", inversely to each class's number of pixels, or "inverse_sqrt", inversely to its square
             root (a class without any gets 0); or weights by class name, 1 where a class is not named.
         classes: the names, in index order.
         pixels: gives the number of pixels of each class, (C,); asked for where they are counted.

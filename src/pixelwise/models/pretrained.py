@@ -80,7 +80,7 @@ def hub(encoder: str) -> PretrainedWeights:
     except Exception as error:  # the hub's client raises a dozen kinds, one for each way a network can fail
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise WeightsError(
-            f"cannot fetch the weights of '{encoder}' from the hub ({reason[:120]}); use --encoder-weights embedded "
+            f"cannot fetch the weights of '{encoder}' from the hub ({reason[:120]}); use --encoder-weights bundled "
             f"(with --encoder {', '.join(BUNDLED_PACKAGES)}), a safetensors FILE, or none"
         ) from None
     return PretrainedWeights(model.state_dict(), *_timm_pixels(encoder))
@@ -120,7 +120,7 @@ def from_file(encoder: str, path: Path) -> PretrainedWeights:
 
 
 PRETRAINED_SOURCES: dict[str, Callable[[str], PretrainedWeights]] = {
-    "embedded": bundled,
+    "bundled": bundled,
     "hub": hub,
     "none": no_weights,
 }

@@ -15,6 +15,7 @@ from pixelwise.config import Config
 from pixelwise.data.analysis.inspection import ClassStats, DatasetReport
 from pixelwise.data.augmentations import source_size
 from pixelwise.data.spec import DatasetSpec
+from pixelwise.data.task import MULTILABEL
 from pixelwise.losses import check_loss
 from pixelwise.losses.class_weights import check_class_weights
 from pixelwise.models.encoder import has_fixed_input_size
@@ -78,29 +79,29 @@ def make_plan(
     def decide(name: str, value: object, reason: str) -> None:
         settings[name], reasons[name] = (given[name], "as given") if name in given else (value, reason)
 
-    training = len(data.train) if data.val else round(len(data.train) * (1 - DEFAULT.validation_fraction))
-    decide("size", *_size(found))
-    decide("batch_size", *_batch_size(settings["size"], training, given.get("device", "auto")))
+    training = len(data.train) if data.val else round(len(data.train) * (1 - DEFAULT.val_fraction))
+    decide("image_size", *_size(found))
+    decide("batch_size", *_batch_size(settings["image_size"], training, given.get("device", "auto")))
     decide("epochs", *_epochs(training))
     decide("encoder", DEFAULT.encoder, "its ImageNet weights come inside a package; quick on any machine")
     weights = Config.from_preset(**given).encoder_weights
     decide("encoder_weights", weights, "pretrained weights need far fewer images than a random start")
-    decide("freeze_encoder", *(_freeze(training) if weights != "none" else (False, "it starts at random")))
-    decide("augment", *_augment(found))
-    decide("predict_scale", *_predict_scale(settings["augment"], settings["encoder"]))
+    decide("encoder_training", *(_freeze(training) if weights != "none" else ("auto", "it starts at random")))
+    decide("augmentation", *_augment(found))
+    decide("eval_scale", *_predict_scale(settings["augmentation"], settings["encoder"]))
     decide("loss", *_loss(found))
     decide("class_weights", *_class_weights(found, settings["loss"]))
     if not data.val:
         how = f"whole groups ({data.group_summary})" if data.group_summary else "images at random, evenly over kinds"
         decide(
-            "validation_fraction", DEFAULT.validation_fraction, f"no val split was found: {how}; test is not touched"
+            "val_fraction", DEFAULT.val_fraction, f"no val split was found: {how}; test is not touched"
         )
     for name in given:
         decide(name, None, "")
     config = Config.from_preset(base=settings, **given)
-    reasons["predict_scale"] += f": {config.eval_size} px"
+    reasons["eval_scale"] += f": {config.eval_size} px"
     check_class_weights(config.class_weights, data.classes)
-    check_loss(config.loss, data.read_spec.multilabel)
+    check_loss(config.loss, data.read_spec.task)
     if timed:
         seconds = estimate_training_time(found, config, training, progress)
         reasons["epochs"] += f"; about {_duration(seconds)} in all on this machine, measured on a few steps"
@@ -151,16 +152,16 @@ def _epochs(training: int) -> tuple[int, str]:
     return epochs, f"{training} images to train on are shown {epochs * training:,} times in all"
 
 
-def _freeze(training: int) -> tuple[bool, str]:
+def _freeze(training: int) -> tuple[str, str]:
     if training < 24:
-        return True, f"{training} images are too few to tune its weights"
-    return False, f"{training} images: its weights are tuned after a quarter of the epochs"
+        return "none", f"{training} images are too few to tune its weights"
+    return "auto", f"{training} images: its weights are tuned after a quarter of the epochs"
 
 
 def _augment(found: DatasetReport) -> tuple[str, str]:
     sided = [name for name in found.data.classes if _LEFT_RIGHT.search(name.lower().replace("_", " "))]
     if sided:
-        return "crop-unmirrored", f"'{sided[0]}' is about sides: a mirrored image would teach the wrong one"
+        return "crop-noflip", f"'{sided[0]}' is about sides: a mirrored image would teach the wrong one"
     return "crop", "crops, mirroring and colors; no class is about left and right"
 
 
@@ -174,8 +175,8 @@ def _predict_scale(augment: str, encoder: str) -> tuple[float, str]:
 
 
 def _loss(found: DatasetReport) -> tuple[str, str]:
-    if found.data.read_spec.multilabel:
-        return "sigmoid_dice", "a pixel can be of several classes"
+    if found.data.read_spec.task is MULTILABEL:
+        return "bce_dice", "a pixel can be of several classes"
     present = _by_share(found)
     if not present:
         return DEFAULT.loss, "no class is on any image to train on"
@@ -186,14 +187,14 @@ def _loss(found: DatasetReport) -> tuple[str, str]:
 
 
 def _class_weights(found: DatasetReport, loss: str) -> tuple[str, str]:
-    if loss == "dice" or found.data.read_spec.multilabel:
+    if loss == "dice" or found.data.read_spec.task is MULTILABEL:
         return "none", "Dice counts each class the same"
     present = _by_share(found)
     if not present or present[0].train_fraction >= RARE:
         return "none", f"no class has less than {RARE:.0%} of pixels"
     rarest, commonest = present[0], present[-1]
     times = (commonest.train_fraction / rarest.train_fraction) ** 0.5
-    return "tempered", f"by shares: a pixel of '{rarest.name}' counts {times:.1f} times one of '{commonest.name}'"
+    return "inverse_sqrt", f"by shares: a pixel of '{rarest.name}' counts {times:.1f} times one of '{commonest.name}'"
 
 
 def _by_share(found: DatasetReport) -> list[ClassStats]:

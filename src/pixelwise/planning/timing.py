@@ -5,10 +5,10 @@ import time
 
 import torch
 
-from pixelwise.config import WARM_UP, Config
+from pixelwise.config import DECODER_FIRST_FRACTION, Config
 from pixelwise.data.analysis.inspection import DatasetReport
 from pixelwise.losses import get_loss
-from pixelwise.runtime.cpu import disable_malloc_trim, set_threads_to_idle_cores
+from pixelwise.runtime.cpu import apply_thread_policy
 from pixelwise.runtime.device import resolve_device, use_bfloat16
 from pixelwise.runtime.progress import Progress, no_progress
 
@@ -18,13 +18,12 @@ def estimate_training_time(
 ) -> float:
     """How long a training would take here: a few steps on blank images, with the encoder held and with it tuned."""
     device = resolve_device(config.device)
-    set_threads_to_idle_cores()  # as a training will, and the next
-    disable_malloc_trim()
+    apply_thread_policy()  # as the training will
     model = config.create_model(found.data.classes, found.data.palette, found.data.read_spec).to(device).train()
-    layers = (len(found.data.classes),) if found.data.read_spec.multilabel else ()
-    images = torch.zeros(config.batch_size, found.data.read_spec.channels, config.size, config.size, dtype=torch.uint8)
+    images = torch.zeros(config.batch_size, found.data.read_spec.channels, config.image_size, config.image_size, dtype=torch.uint8)
     images = images.to(device).contiguous(memory_format=torch.channels_last)
-    masks = torch.zeros(config.batch_size, *layers, config.size, config.size, dtype=torch.uint8, device=device)
+    shape = found.data.read_spec.task.mask_shape(len(found.data.classes), config.image_size, config.image_size)
+    masks = torch.zeros(config.batch_size, *shape, dtype=torch.uint8, device=device)
     seconds: dict[bool, float] = {}
     # The first step of each kind only warms up; of the others the quicker one counts, for a machine may be busy.
     for number, held in enumerate(progress((True,) * 3 + (False,) * 3, 6)):
@@ -37,7 +36,7 @@ def estimate_training_time(
         loss.item()
         if number % 3:
             seconds[held] = min(time.perf_counter() - started, seconds.get(held, math.inf))
-    a_step = WARM_UP * seconds[True] + (1 - WARM_UP) * seconds[False]
-    larger = (config.eval_size / config.size) ** 2
+    a_step = DECODER_FIRST_FRACTION * seconds[True] + (1 - DECODER_FIRST_FRACTION) * seconds[False]
+    larger = (config.eval_size / config.image_size) ** 2
     looks = 0.3 * larger * len(found.data.val or found.data.train[training:]) / config.batch_size  # forward alone
     return config.epochs * (training / config.batch_size + looks) * a_step

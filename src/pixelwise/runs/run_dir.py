@@ -30,7 +30,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from pixelwise.config import Config
+from pixelwise.config import Config, read_config
 from pixelwise.errors import RunError
 from pixelwise.runtime.files import next_free_path, lock_file, atomic_write
 from pixelwise.data.spec import DatasetSpec
@@ -48,6 +48,7 @@ class Run:
 
     path: Path
     config: Config
+    preset: str = "default"
 
     @staticmethod
     def ensure_empty(folder: Path) -> None:
@@ -78,11 +79,11 @@ class Run:
         """Open the run in a folder; RunError where there is none."""
         if not (folder / "config.yaml").is_file():
             raise RunError(f"{folder}: holds no run (no config.yaml); train one with pixelwise train --out {folder}")
-        return Run(folder, Config.from_yaml(folder / "config.yaml"))
+        return Run(folder, *read_config(folder / "config.yaml"))
 
     def write_config(self) -> None:
         """Write every setting as config.yaml."""
-        _write(self.path / "config.yaml", self.config.to_yaml())
+        _write(self.path / "config.yaml", self.config.to_yaml(self.preset))
 
     def write_dataset_spec(self, manifest: DatasetSpec) -> None:
         """Write data.yaml: how the data set was read."""

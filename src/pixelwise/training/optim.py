@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch.optim.lr_scheduler import ConstantLR, LRScheduler, OneCycleLR
 
-from pixelwise.config import WARM_UP, Config
+from pixelwise.config import LR_WARMUP_FRACTION, Config
 from pixelwise.models.model import SegmentationModel
 
 if TYPE_CHECKING:
@@ -22,10 +22,10 @@ def _optimizer(model: SegmentationModel, config: Config, fused: bool) -> torch.o
 
 
 def _schedule(optimizer: torch.optim.Optimizer, config: Config, steps: int) -> LRScheduler:
-    if config.schedule == "constant":
+    if config.lr_schedule == "constant":
         return ConstantLR(optimizer, factor=1.0)
     peaks = [group["lr"] for group in optimizer.param_groups]
     # One step more than are taken: torch's schedule counts its start as a step. It divides by the length of the rise
     # less one step, which is none in a training of three steps.
     total = steps + 1
-    return OneCycleLR(optimizer, peaks, total_steps=total, pct_start=max(WARM_UP, 1.5 / total), cycle_momentum=False)
+    return OneCycleLR(optimizer, peaks, total_steps=total, pct_start=max(LR_WARMUP_FRACTION, 1.5 / total), cycle_momentum=False)

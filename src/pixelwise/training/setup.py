@@ -12,7 +12,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader
 
 from pixelwise.config import Config
-from pixelwise.data.augmentations import CACHEABLE, build_transform, source_size
+from pixelwise.data.augmentations import build_transform, is_cacheable, source_size
 from pixelwise.data.io.tar_shard import shards_of
 from pixelwise.data.samplers import EpochSampler, ShardSampler
 from pixelwise.data.schema import DatasetIndex, Record
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 from pixelwise.training.optim import _optimizer, _schedule
 
-RESUMABLE = ("epochs", "device", "precision", "workers", "cache")
+RESUMABLE = ("epochs", "device", "precision", "num_workers", "cache_images")
 """The settings that may change when a run is resumed."""
 
 
@@ -64,20 +64,22 @@ def create_or_resume_run(
     """A new run's settings, or those of the run in `out` and where it stopped."""
     if not resume:
         Run.ensure_empty(out)
-        return Run(out, Config.from_preset(preset or "default", plan.settings if plan else None, **given)), None
+        config = Config.from_preset(preset or "default", plan.settings if plan else None, **given)
+        return Run(out, config, preset or "default"), None
     run = Run.open(out)
-    asked = Config.from_preset(run.config.preset, **(run.config.model_dump(exclude={"preset"}) | given))
-    changed = [name for name in given if getattr(asked, name) != getattr(run.config, name) and name not in RESUMABLE]
-    if changed or preset not in (None, run.config.preset):
+    asked = run.config.replace(**given)
+    changed = [name for name in Config.model_fields if getattr(asked, name) != getattr(run.config, name) and name not in RESUMABLE]
+    if changed or preset not in (None, run.preset):
         name = changed[0] if changed else "preset"
+        kept = getattr(run.config, name) if changed else run.preset
         raise ConfigError(
-            f"--resume cannot change {name} ({getattr(run.config, name)!r} in {out}/config.yaml); "
+            f"--resume cannot change {name} ({kept!r} in {out}/config.yaml); "
             f"only {', '.join(RESUMABLE)} may differ"
         )
     checkpoint = run.load_checkpoint()
     if checkpoint is not None and checkpoint.epoch >= asked.epochs:
         raise RunError(f"{out}: has its {checkpoint.epoch} epochs already; raise --epochs to train further")
-    return Run(out, asked), checkpoint
+    return Run(out, asked, run.preset), checkpoint
 
 
 def build_training(
@@ -88,7 +90,7 @@ def build_training(
     """Read the images, build the model, and share both among the processes."""
     # First what can be wrong in a moment, then what takes its time.
     check_class_weights(config.class_weights, data.classes)
-    check_loss(config.loss, data.read_spec.multilabel)
+    check_loss(config.loss, data.read_spec.task)
     model = config.create_model(data.classes, data.palette, data.read_spec)
     train_set, val_set = _open_images(data, config, fabric, train_records, val_records, bars)
     if data.read_spec.channels != 3:
@@ -96,12 +98,12 @@ def build_training(
     sampler = _sampler(train_set, config, fabric)
     count = len(data.classes)
     weights = compute_class_weights(config.class_weights, data.classes, lambda: train_set.class_pixels(count))
-    if min(sampler.global_sizes()) < 2 * fabric.world_size and config.size <= model.encoder.reductions[-1]:
+    if min(sampler.global_sizes()) < 2 * fabric.world_size and config.image_size <= model.encoder.reductions[-1]:
         raise ConfigError(
-            f"one image of {config.size} px a process is a single pixel at the encoder's end, of which batch norm "
+            f"one image of {config.image_size} px a process is a single pixel at the encoder's end, of which batch norm "
             "can learn nothing; raise --size or --batch-size"
         )
-    if model.encoder.frozen and config.augment in CACHEABLE:
+    if model.encoder.frozen and is_cacheable(config.augmentation):
         model.enable_feature_cache()
     parallel, optimizer = fabric.setup(model, _optimizer(model, config, fused=fabric.device.type != "mps"))
     return TrainingSetup(
@@ -114,8 +116,8 @@ def build_training(
         loader=DataLoader(
             train_set,
             batch_sampler=sampler,
-            num_workers=config.workers,
-            persistent_workers=config.workers > 0,
+            num_workers=config.num_workers,
+            persistent_workers=config.num_workers > 0,
             collate_fn=collate,
             pin_memory=fabric.device.type == "cuda",
         ),
@@ -134,19 +136,19 @@ def _open_images(
     train_set = SegmentationDataset(
         train_records,
         data.read_spec,
-        source_size(config.augment, config.size),
-        build_transform(config.augment, config.size),
+        source_size(config.augmentation, config.image_size),
+        build_transform(config.augmentation, config.image_size),
         progress=bars.track("preparing training images"),
-        cache=config.cache,
-        skip_bad=config.skip_bad,
+        cache=config.cache_images,
+        skip_bad=config.skip_unreadable,
     )
     val_set = SegmentationDataset(
         val_records[fabric.global_rank :: fabric.world_size],
         data.read_spec,
         config.eval_size,
         progress=bars.track("preparing validation images"),
-        cache=config.cache,
-        skip_bad=config.skip_bad,
+        cache=config.cache_images,
+        skip_bad=config.skip_unreadable,
     )
     for line in dict.fromkeys(
         [*train_set.notes, *(f"left out: {each}" for each in train_set.skipped + val_set.skipped)]
@@ -163,7 +165,7 @@ def _sampler(images: SegmentationDataset, config: Config, fabric: "Fabric") -> E
     share = fabric.global_rank, fabric.world_size
     if shards is None:
         return EpochSampler(len(images), config.batch_size, config.seed, *share)
-    return ShardSampler(shards, config.batch_size, config.seed, *share, workers=config.workers)
+    return ShardSampler(shards, config.batch_size, config.seed, *share, workers=config.num_workers)
 
 
 def channel_statistics(images: SegmentationDataset, most: int = 200) -> tuple[list[float], list[float]]:

@@ -7,6 +7,6 @@ from pixelwise.models.decoders.fpn import FPNDecoder
 from pixelwise.models.decoders.pix2pix import Pix2PixDecoder
 
 DECODERS: dict[str, type[Pix2PixDecoder] | type[FPNDecoder]] = {
-    "light": FPNDecoder,
+    "fpn": FPNDecoder,
     "pix2pix": Pix2PixDecoder,
 }

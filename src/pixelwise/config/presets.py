@@ -1,0 +1,32 @@
+"""Presets: sets of settings that replace the defaults of `Config`."""
+
+from typing import Any
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "default": {},
+    # TensorFlow's image segmentation tutorial, https://www.tensorflow.org/tutorials/images/segmentation.
+    "tutorial": {
+        "augmentation": "flip",
+        "val_from": "test",
+        "val_fraction": 0.2,
+        "encoder": "mobilenetv2_100",
+        "encoder_weights": "hub",
+        # The expanded activations at 1/2, 1/4, 1/8 and 1/16, and the last block's projection before its batch norm.
+        "encoder_layers": (
+            "blocks.1.0.bn1",
+            "blocks.2.0.bn1",
+            "blocks.3.0.bn1",
+            "blocks.5.0.bn1",
+            "blocks.6.0.conv_pwl",
+        ),
+        "encoder_padding": "same",
+        "encoder_training": "none",
+        "normalization": "unit",
+        "decoder": "pix2pix",
+        "epochs": 20,
+        "batch_size": 64,
+        "lr": 1e-3,
+        "lr_schedule": "constant",
+        "weight_decay": 0.0,
+    },
+}

@@ -1,0 +1,372 @@
+"""`Config`: every setting of a training, checked and complete."""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import yaml
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from pixelwise.config.presets import PRESETS
+from pixelwise.config.version1 import FORMAT, RENAMED_SETTINGS, find_old_names, translate
+from pixelwise.data.augmentations import AUGMENTATIONS
+from pixelwise.data.schema import ReadSpec
+from pixelwise.errors import ConfigError, first_line, unknown_name
+from pixelwise.losses import LOSSES, MULTILABEL_LOSSES
+from pixelwise.losses.class_weights import CLASS_WEIGHT_POWERS
+from pixelwise.models.decoders import DECODERS
+from pixelwise.models.pretrained import PRETRAINED_SOURCES, has_bundled_weights
+from pixelwise.palette import Palette
+from pixelwise.registry import ComponentSpec, Registry, name_of
+
+if TYPE_CHECKING:
+    from pixelwise.models.model import SegmentationModel
+
+LR_WARMUP_FRACTION = 0.25
+"""Fraction of the steps in which the learning rate of the onecycle schedule rises."""
+
+DECODER_FIRST_FRACTION = 0.25
+"""Fraction of the epochs in which `encoder_training` "decoder-first" trains the decoder alone."""
+
+_REGISTRIES: dict[str, Any] = {
+    "augmentation": AUGMENTATIONS,
+    "encoder_weights": PRETRAINED_SOURCES,
+    "decoder": DECODERS,
+    "loss": LOSSES if isinstance(LOSSES, Registry) else {**LOSSES, **MULTILABEL_LOSSES},
+}
+"""Setting → the registry that its component comes from."""
+
+
+def choices_of(name: str) -> list[str]:
+    """Return the registered names that a setting can have now, or an empty list if it is not a component."""
+    return list(_REGISTRIES.get(name, ()))
+
+
+def _field(group: str, description: str, **limits: Any) -> Any:
+    """Return a field that the command line's help lists under a heading."""
+    return Field(description=description, json_schema_extra={"group": group}, **limits)
+
+
+class Config(BaseModel):
+    """The settings of a training. The defaults are the preset "default", see `Config.from_preset`.
+
+    A component is a name, or a name with parameters: `loss={"name": "focal", "gamma": 3}`. Every value is checked, and
+    what depends on other settings is filled in: without `encoder_weights` the encoder's own pretrained weights are used,
+    from an installed package if there is one, else from timm's hub. `freeze_encoder=True` is short for
+    `encoder_training="none"`, False for "auto".
+
+    Raises:
+        ConfigError: A setting is unknown, has a name of version 0.1, or a value that cannot work.
+
+    >>> Config(encoder="resnet18", epochs=3).encoder_weights
+    'hub'
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    image_size: int = _field("Data", "Side in pixels of the square that images are resized to.", default=128, ge=32, le=4096)
+    eval_scale: float = _field(
+        "Data",
+        "Whole images are validated and predicted at the image size times this factor, rounded down to a multiple of 32 "
+        "pixels.",
+        default=1.0,
+        ge=1,
+        le=4,
+    )
+    augmentation: ComponentSpec = _field("Data", "Random changes of the training images.", default="crop")
+    val_from: Literal["train", "test"] = _field(
+        "Data", "Split that validation images are taken from if there is no val split.", default="train"
+    )
+    val_fraction: float = _field(
+        "Data",
+        "Fraction of that split used for validation. Groups are kept together and strata balanced.",
+        default=0.15,
+        gt=0,
+        lt=1,
+    )
+    cache_images: bool = _field("Data", "Cache decoded and resized images in the user's cache directory.", default=True)
+    skip_unreadable: bool = _field(
+        "Data", "Skip images and masks that cannot be used, and list them. Without it, the first is an error.",
+        default=False,
+    )  # fmt: skip
+
+    encoder: str = _field("Model", "Name of a timm model that returns features.", default="tf_efficientnet_lite0")
+    encoder_weights: ComponentSpec | None = _field(
+        "Model",
+        "Pretrained weights: bundled (in an installed package), hub (timm's), none, or the path of a safetensors file. "
+        "By default bundled if an installed package has them, else hub.",
+        default=None,
+        validate_default=True,
+    )
+    encoder_layers: tuple[str, ...] | None = _field(
+        "Model", "Names of the encoder layers that features are taken from, shallow to deep.", default=None
+    )
+    encoder_padding: Literal["native", "same"] = _field(
+        "Model", "Padding of the encoder's convolutions: its own, or TensorFlow's 'same'.", default="native"
+    )
+    normalization: Literal["encoder", "unit"] = _field(
+        "Model", "Normalize pixels as in the encoder's pretraining, or scale them to [0, 1].", default="encoder"
+    )
+    encoder_training: Literal["auto", "none", "decoder-first", "all"] = _field(
+        "Model",
+        "What of the encoder trains: none of it; all of it from the start; or all of it after a quarter of the epochs "
+        "(decoder-first). auto is all on a GPU and decoder-first on a CPU.",
+        default="auto",
+    )
+    freeze_depthwise: bool | None = _field(
+        "Model", "Freeze the encoder's depthwise convolutions. By default on a CPU only.", default=None
+    )
+    freeze_batchnorm: bool | None = _field(
+        "Model", "Freeze the encoder's batch norm layers. By default on a CPU only.", default=None
+    )
+    decoder: ComponentSpec = _field("Model", "Decoder, from features to logits.", default="fpn")
+
+    epochs: int = _field("Training", "Passes over the training images.", default=32, ge=1)
+    batch_size: int = _field("Training", "Images per step, over all processes together.", default=16, ge=1)
+    loss: ComponentSpec = _field("Training", "Loss function.", default="cross_entropy")
+    class_weights: str | dict[str, float] = _field(
+        "Training",
+        "none, balanced (inverse pixel counts), inverse_sqrt (their square roots), or name=weight,name=weight.",
+        default="none",
+    )
+    lr: float = _field("Training", "Learning rate; the peak of the onecycle schedule.", default=3e-3, gt=0)
+    encoder_lr_factor: float = _field(
+        "Training", "Learning rate of the encoder divided by that of the decoder.", default=0.1, gt=0
+    )
+    weight_decay: float = _field("Training", "Weight decay of AdamW. With 0 it is Adam.", default=1e-2, ge=0)
+    lr_schedule: Literal["constant", "onecycle"] = _field("Training", "Learning-rate schedule.", default="onecycle")
+    seed: int = _field("Training", "Random seed.", default=0, ge=0, lt=2**31)
+    callbacks: tuple[ComponentSpec, ...] = _field(
+        "Training", "Callbacks, in addition to the default ones.", default=()
+    )
+
+    device: str = _field("Machine", "auto, cpu, cuda or mps.", default="auto")
+    precision: Literal["auto", "bf16-mixed", "32-true"] = _field(
+        "Machine",
+        "bf16-mixed computes in bfloat16 where that is safe, 32-true in float32. auto is bf16-mixed if the machine is "
+        "faster with it.",
+        default="auto",
+    )
+    num_workers: int = _field("Machine", "Processes that load images. 0 loads in the training process.", default=0, ge=0)
+    sample_predictions: int = _field(
+        "Machine", "Number of validation images whose predicted masks are drawn after every epoch.", default=4, ge=1
+    )
+    loggers: tuple[ComponentSpec, ...] | None = _field(
+        "Machine", "Loggers of metrics. By default csv, and tensorboard if it is installed.", default=None
+    )
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _check(cls, settings: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        """Refuse names of version 0.1, expand `freeze_encoder`, and raise ConfigError for what pydantic finds."""
+        if isinstance(settings, dict):
+            old = find_old_names(settings)
+            if old:
+                raise ConfigError("; ".join(old))
+            settings = _expand_freeze_encoder(settings)
+        try:
+            return handler(settings)
+        except ValidationError as error:
+            raise ConfigError(format_validation_error(error, cls)) from None
+
+    @field_validator("augmentation", "encoder_weights", "decoder", "loss", mode="before")
+    @classmethod
+    def _normalize_component(cls, spec: Any, info: Any) -> Any:
+        """Return the shortest form of a component's setting."""
+        if spec is None and info.field_name == "encoder_weights":
+            return "bundled" if has_bundled_weights(info.data.get("encoder", "")) else "hub"
+        if not isinstance(spec, str | dict):
+            raise ValueError("must be a name, or a mapping with a name and parameters")
+        registry = _REGISTRIES[info.field_name]
+        if info.field_name == "encoder_weights" and isinstance(spec, str) and spec not in registry:
+            spec = {"name": "file", "path": spec}
+        if not isinstance(registry, Registry):
+            if name_of(spec) not in registry and name_of(spec) != "file":
+                raise ValueError(unknown_name(info.field_name, name_of(spec), registry))
+            return spec["path"] if isinstance(spec, dict) and "path" in spec else spec
+        try:
+            return registry.normalize(spec)
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
+
+    @field_validator("class_weights", mode="before")
+    @classmethod
+    def _parse_class_weights(cls, value: object) -> object:
+        if not isinstance(value, str) or value in ("none", *CLASS_WEIGHT_POWERS):
+            return value
+        choices, weights = ", ".join(CLASS_WEIGHT_POWERS), {}
+        for part in value.split(","):
+            name, _, number = part.partition("=")
+            name = name.strip()
+            if name in weights:
+                raise ValueError(f"'{name}' is given twice")
+            try:
+                weights[name] = float(number)
+            except ValueError:
+                raise ValueError(f"'{part}' is not name=weight; choose none, {choices} or pet=2,border=1") from None
+        return weights
+
+    @field_validator("class_weights")
+    @classmethod
+    def _check_class_weights(cls, value: str | dict[str, float]) -> str | dict[str, float]:
+        if isinstance(value, dict) and any(not 0 <= weight < math.inf for weight in value.values()):
+            raise ValueError("weights must be finite, and 0 or more")
+        return value
+
+    @staticmethod
+    def from_preset(preset: str = "default", base: Mapping[str, Any] | None = None, **settings: Any) -> "Config":
+        """Return a preset's settings with some of them replaced.
+
+        An encoder other than the preset's gets its own layers and pretrained weights instead of the preset's. An encoder
+        without pretrained weights trains unless the settings freeze it.
+
+        Args:
+            preset: a name in `PRESETS`.
+            base: a plan's settings. They replace the preset's.
+            settings: fields of `Config`. They replace those of both.
+
+        Raises:
+            ConfigError: The preset or a setting is unknown, or a value cannot work.
+
+        >>> Config.from_preset("tutorial", epochs=3).batch_size
+        64
+        """
+        if preset not in PRESETS:
+            raise ConfigError(unknown_name("preset", preset, PRESETS))
+        merged: dict[str, Any] = {}
+        for part in (PRESETS[preset], base or {}, settings):
+            part = _expand_freeze_encoder(part)
+            if part.get("encoder", _encoder_of(merged)) != _encoder_of(merged):
+                merged |= {"encoder_layers": None, "encoder_weights": None}
+            if part.get("encoder_weights") == "none":
+                merged["encoder_training"] = "auto"
+            merged |= part
+        return Config(**merged)
+
+    def replace(self, **settings: Any) -> "Config":
+        """Return these settings with some of them replaced; ConfigError if a value cannot work."""
+        return Config(**(self.model_dump() | _expand_freeze_encoder(settings)))
+
+    def create_model(
+        self, classes: Sequence[str], palette: Palette | None = None, read_spec: ReadSpec | None = None
+    ) -> "SegmentationModel":
+        """Return a new model with these settings.
+
+        Args:
+            classes: the names of the classes, in index order.
+            palette: one (red, green, blue) in 0..255 per class, or None for the default palette.
+            read_spec: channels and bit depth of the images and the task, or None for RGB images and multiclass masks.
+        """
+        from pixelwise.models.model import create_model
+
+        return create_model(
+            self.encoder,
+            self.decoder,
+            classes,
+            palette,
+            size=self.image_size,
+            predict_size=self.eval_size,
+            encoder_weights=self.encoder_weights,
+            layers=self.encoder_layers,
+            padding=self.encoder_padding,
+            pixels=self.normalization,
+            freeze_encoder=self.encoder_training == "none",
+            channels=read_spec.channels if read_spec else 3,
+            bits=read_spec.bit_depth if read_spec else 16,
+            multilabel=read_spec.multilabel if read_spec else False,
+        )
+
+    @property
+    def eval_size(self) -> int:
+        """Side in pixels at which whole images are validated and predicted."""
+        if self.eval_scale == 1:
+            return self.image_size
+        return max(self.image_size, round(self.image_size * self.eval_scale) // 32 * 32)
+
+    def to_yaml(self, preset: str | None = None) -> str:
+        """Return all settings as YAML that `read_config` reads.
+
+        Args:
+            preset: the preset that the settings came from, written beside them.
+        """
+        content: dict[str, Any] = {"format": FORMAT}
+        if preset is not None:
+            content["preset"] = preset
+        return yaml.safe_dump(content | self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+    @staticmethod
+    def from_yaml(path: Path) -> "Config":
+        """Read settings from a YAML file, see `read_config`."""
+        return read_config(path)[0]
+
+
+def read_config(path: Path) -> tuple[Config, str]:
+    """Read settings from a YAML file. Without `format: 2`, names of version 0.1 are translated.
+
+    Returns:
+        The settings, and the name of the preset that they came from ("default" if the file has none).
+
+    Raises:
+        ConfigError: The file cannot be read, or a setting cannot work. The message names both.
+    """
+    try:
+        content = dict(yaml.safe_load(path.read_text(encoding="utf-8")))
+        preset = content.pop("preset", "default")
+        settings = content if content.pop("format", None) == FORMAT else translate(content)
+        config = Config(**settings)
+    except ConfigError as error:
+        # In a file the settings have their plain names.
+        raise ConfigError(f"{path}: {str(error).replace('`', '')}") from None
+    except (OSError, UnicodeError, TypeError, ValueError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path}: cannot be read as settings ({first_line(error)})") from None
+    if preset not in PRESETS:
+        raise ConfigError(f"{path}: {unknown_name('preset', str(preset), PRESETS)}")
+    return config, preset
+
+
+def _expand_freeze_encoder(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings with `freeze_encoder` replaced by the `encoder_training` that it is short for."""
+    settings = dict(settings)
+    if "freeze_encoder" not in settings:
+        return settings
+    frozen = settings.pop("freeze_encoder")
+    if not isinstance(frozen, bool):
+        raise ConfigError(f"`freeze_encoder`: must be true or false (got {frozen!r})")
+    mode = "none" if frozen else "auto"
+    if settings.setdefault("encoder_training", mode) != mode and (frozen or settings["encoder_training"] == "none"):
+        raise ConfigError(
+            f"`freeze_encoder`: {frozen} contradicts `encoder_training` {settings['encoder_training']}; give one of them"
+        )
+    return settings
+
+
+def _encoder_of(settings: Mapping[str, Any]) -> str:
+    return str(settings.get("encoder", Config.model_fields["encoder"].default))
+
+
+def format_validation_error(error: ValidationError, model: type[BaseModel]) -> str:
+    """Return pydantic's findings about a model in one line.
+
+    For example "`epochs`: Input should be greater than or equal to 1 (got 0)".
+    """
+    parts = []
+    for finding in error.errors():
+        deep = finding["type"] != "extra_forbidden" and model is not Config
+        name = ".".join(map(str, finding["loc"] if deep else finding["loc"][:1]))
+        if finding["type"] == "extra_forbidden" and name in model.model_fields:
+            parts.append(f"`{'.'.join(map(str, finding['loc']))}`: unknown entry")
+        elif finding["type"] == "extra_forbidden":
+            parts.append(unknown_name("setting", name, model.model_fields))
+        else:
+            message = finding["msg"].removeprefix("Value error, ")
+            parts.append(f"`{name}`: {message} (got {finding['input']!r})")
+    return "; ".join(dict.fromkeys(parts))
