@@ -302,9 +302,9 @@ def test_read_ahead_keeps_the_order() -> None:
         time.sleep(0.004 if number % 2 == 0 else 0)
         return number * 10
 
-    assert list(prefetch_map(slow_if_even, range(40), ahead=4)) == [n * 10 for n in range(40)]
-    assert list(prefetch_map(slow_if_even, [], ahead=4)) == []
-    assert list(prefetch_map(slow_if_even, [1], ahead=4)) == [10]
+    assert list(prefetch_map(slow_if_even, range(40), prefetch=4)) == [n * 10 for n in range(40)]
+    assert list(prefetch_map(slow_if_even, [], prefetch=4)) == []
+    assert list(prefetch_map(slow_if_even, [1], prefetch=4)) == [10]
 
 
 def test_read_ahead_reads_in_several_threads() -> None:
@@ -322,7 +322,7 @@ def test_read_ahead_is_bounded() -> None:
             taken += 1
             yield taken
 
-    results = prefetch_map(lambda n: n, source(), ahead=5)
+    results = prefetch_map(lambda n: n, source(), prefetch=5)
     assert taken == 0, "nothing is read before it is asked for"
     for used, _ in enumerate(results, start=1):
         time.sleep(0.0005)
@@ -339,7 +339,7 @@ def test_read_ahead_gives_the_error_where_it_happened() -> None:
             raise DataError("image 3")
         return number
 
-    results = prefetch_map(read, itertools.count(), ahead=4)
+    results = prefetch_map(read, itertools.count(), prefetch=4)
     assert [next(results), next(results), next(results)] == [0, 1, 2]
     with pytest.raises(DataError, match="image 3"):
         next(results)

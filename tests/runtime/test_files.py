@@ -146,10 +146,10 @@ def test_a_file_is_held_alone_or_together(tmp_path: Path) -> None:
     first = lock_file(path)
     second = lock_file(path)
     assert first is not None and second is not None, "several may read"
-    assert lock_file(path, alone=True) is None
+    assert lock_file(path, exclusive=True) is None
     first.close()
     second.close()
-    alone = lock_file(path, alone=True)
+    alone = lock_file(path, exclusive=True)
     assert alone is not None and lock_file(path) is None
     alone.close()
     last = lock_file(path)
@@ -171,6 +171,6 @@ def test_a_drive_without_locks_is_used_without(
         with pytest.raises(OSError, match="no locks"):
             lock_file(path)
         return
-    held = lock_file(path, alone=True)
+    held = lock_file(path, exclusive=True)
     assert held is not None
     held.close()

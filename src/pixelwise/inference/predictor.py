@@ -1,4 +1,4 @@
-"""From an image to its mask, at the image's own size."""
+"""Predict the mask of an image at the image's own size."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,77 +12,103 @@ from PIL import Image
 
 from pixelwise.data.io.image import read_image, to_rgb
 from pixelwise.data.resize import resize_image
-from pixelwise.errors import DataError, RunError
-from pixelwise.models.model import SegmentationModel, logits_to_mask
+from pixelwise.data.task import MULTICLASS, Task
+from pixelwise.errors import ConfigError, DataError, RunError
+from pixelwise.models.model import SegmentationModel
+from pixelwise.palette import Palette
 from pixelwise.runtime.device import resolve_device, use_bfloat16
 from pixelwise.runtime.threads import batched, prefetch_map
-from pixelwise.visualization import index_image, overlay, to_display_image, to_display_mask
+from pixelwise.visualization import index_image, overlay, to_display_image
 
 ImageInput = str | Path | Image.Image | np.ndarray
-"""A path, a PIL image of any mode, or a HWC uint8 RGB array with values in [0, 255]."""
+"""A path, a PIL image of any mode, or an (H, W, 3) uint8 RGB array with values in [0, 255]."""
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """An image and the mask that was predicted for it.
+    """An image and the mask that a model predicts for it.
 
     Attributes:
-        image: HWC uint8 RGB (or a TIFF's bands), the image turned upright.
-        mask: (H, W) uint8 class indices 0..C-1, at the image's own size; of a multi-label model (C, H, W) uint8, 1
-            where the class is.
-        classes: the names, in index order.
-        palette: one (red, green, blue) in 0..255 a class.
+        image: (H, W, 3) uint8 RGB with EXIF orientation applied, or (H, W, bands) uint8 for a multi-band model.
+        mask: class indices in [0, C), (H, W) uint8, at the image's own size. Multi-label: (C, H, W) uint8, 1 if the
+            pixel has the class, else 0.
+        classes: C names in index order.
+        palette: C colors (red, green, blue), each value in [0, 255].
+        probabilities: (C, H, W) float32 in [0, 1], or None if they were not requested. They sum to 1 over the classes
+            unless the task is multi-label.
+        task: `pixelwise.data.task.MULTICLASS` or `MULTILABEL`.
     """
 
     image: np.ndarray
     mask: np.ndarray
     classes: tuple[str, ...]
-    palette: tuple[tuple[int, int, int], ...]
+    palette: Palette
+    probabilities: np.ndarray | None = None
+    task: Task = MULTICLASS
 
     @cached_property
     def class_fractions(self) -> dict[str, float]:
-        """Each class's share of the image's pixels; they sum to 1 unless a pixel can be of several classes."""
-        if self.mask.ndim == 3:
-            return {name: float(layer.mean()) for name, layer in zip(self.classes, self.mask, strict=True)}
-        counts = np.bincount(self.mask.ravel(), minlength=len(self.classes))
-        return {name: float(count) / self.mask.size for name, count in zip(self.classes, counts, strict=True)}
+        """Fraction of the image's pixels by class, in [0, 1]. The sum is 1 unless the task is multi-label."""
+        return self.task.fractions(self.mask, self.classes)
+
+    @cached_property
+    def confidence(self) -> np.ndarray:
+        """Probability that each pixel of the mask is correct according to the model, (H, W) float32 in [0, 1].
+
+        This is the probability of the predicted class. Multi-label: the smallest over the classes of the probability
+        of the predicted answer (present or absent).
+
+        Raises:
+            ConfigError: The prediction was made without probabilities.
+        """
+        if self.probabilities is None:
+            raise ConfigError("this prediction has no probabilities; predict with `probabilities` set to True")
+        return self.task.confidence(self.probabilities)
 
     def overlay(self, opacity: float = 0.5) -> Image.Image:
-        """The image with the classes' colors over it; `opacity` from 0 (image alone) to 1 (colors alone)."""
-        mask, _, palette = to_display_mask(self.mask, self.classes, self.palette)
-        return overlay(to_display_image(self.image), mask, palette, opacity)
+        """Return the image with the class colors blended over it and the class boundaries outlined.
+
+        Args:
+            opacity: from 0 (outlines only) to 1 (colors only).
+
+        Returns:
+            A PIL image of mode "RGB" at the image's own size.
+        """
+        _, palette = self.task.display_classes(self.classes, self.palette)
+        return overlay(to_display_image(self.image), self.task.to_display(self.mask), palette, opacity)
 
     def to_indexed_png(self) -> Image.Image:
-        """The mask as a palette image whose pixel values are the class indices: save it as PNG.
+        """Return the mask as a palette image whose pixel values are class indices. Save it as PNG.
 
-        Multi-label masks do not fit in one image: see `to_indexed_pngs`.
+        Raises:
+            ValueError: The mask is multi-label and needs one image per class, see `to_indexed_pngs`.
         """
         return index_image(self.mask, self.palette)
 
     def to_indexed_pngs(self) -> dict[str, Image.Image]:
-        """The mask as palette images by what tells their files apart: "" is one whose pixels are the class indices.
+        """Return the mask as palette images.
 
-        Of a multi-label model there is one a class, by its name: 1 where the class is, 0 where it is not.
+        Returns:
+            {"": the image of `to_indexed_png`}. Multi-label: for each class name an image with the value 1 for pixels
+            that have the class, else 0.
         """
-        if self.mask.ndim == 2:
-            return {"": self.to_indexed_png()}
-        return {
-            name: index_image(layer, ((0, 0, 0), color))
-            for name, layer, color in zip(self.classes, self.mask, self.palette, strict=True)
-        }
+        images = (index_image(mask, palette) for mask, palette in self.task.index_masks(self.mask, self.palette))
+        return dict(zip(self.task.mask_names(self.classes), images, strict=True))
 
 
 class Predictor:
-    """A trained model that takes images as they are and gives masks at their own size.
+    """Predicts masks at the images' own size with a trained model.
 
     Args:
-        model: what predicts; it is set to evaluation mode and moved to the device.
-        device: see `pixelwise.device.choose_device`.
-        precision: "bf16", "float32", or "auto" for bfloat16 where the device is faster at it. Masks made in the one
-            and in the other differ in a few pixels along edges.
+        model: the model. It is switched to evaluation mode and moved to the device.
+        device: "auto" (the first accelerator, else the CPU), a device name such as "cuda:1", or a torch.device.
+        precision: "bf16-mixed", "32-true", or "auto" for bfloat16 if the hardware computes it faster than float32.
+            Masks of the two precisions differ in a few pixels along class boundaries.
 
     >>> predictor = Predictor.load("runs/pets")  # doctest: +SKIP
     >>> predictor("cat.jpg").overlay().save("cat.png")  # doctest: +SKIP
+    >>> predictor("cat.jpg", probabilities=True).confidence.mean()  # doctest: +SKIP
+    0.97
     """
 
     def __init__(self, model: SegmentationModel, device: str | torch.device = "auto", precision: str = "auto") -> None:
@@ -92,82 +118,131 @@ class Predictor:
 
     @staticmethod
     def load(run: str | Path, device: str | torch.device = "auto", precision: str = "auto") -> "Predictor":
-        """Load the best model of a run folder; RunError where there is none."""
+        """Load the best model of a run.
+
+        Args:
+            run: the run directory, or any directory that holds its model.safetensors and model.json.
+            device: see `Predictor`.
+            precision: see `Predictor`.
+
+        Raises:
+            RunError: The directory does not exist, or its model is missing or damaged.
+        """
         folder = Path(run)
         if not folder.is_dir():
-            raise RunError(f"{folder}: no such run folder; train one with pixelwise train DATA --out {folder}")
+            raise RunError(f"{folder}: no such run directory; train one with pixelwise train")
         return Predictor(SegmentationModel.load(folder), device, precision)
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The names of the classes, in index order."""
+        """Class names in index order."""
         return self.model.config.classes
 
-    def __call__(self, source: ImageInput) -> Prediction:
-        """Predict one image's mask; DataError names a file that cannot be read."""
-        image = self._as_array(source)
-        return self._prediction(image, self.predict_batch([image])[0])
+    @property
+    def task(self) -> Task:
+        """The model's task."""
+        return self.model.config.task
 
-    def predict_batch(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Predict a batch: HWC uint8 images of any sizes → (H, W) uint8 class indices (see `Prediction`) as large.
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width in pixels to which images are resized before they enter the model."""
+        return self.model.config.size, self.model.config.size
 
-        The logits, not the mask, are brought to the image's size: bilinear, so that edges stay smooth.
+    def __call__(self, source: ImageInput, probabilities: bool = False) -> Prediction:
+        """Predict the mask of one image.
+
+        Args:
+            source: a path, a PIL image of any mode, or an (H, W, 3) uint8 RGB array with values in [0, 255]. Models of
+                multi-band images take a path, or an array with as many channels.
+            probabilities: also return the probability of each class at each pixel.
+
+        Raises:
+            DataError: The image cannot be read. The message names the file.
         """
-        return [
-            logits_to_mask(
-                F.interpolate(logits[None], image.shape[:2], mode="bilinear", align_corners=False)[0],
-                self.model.config.multilabel,
-            )
-            .cpu()
-            .numpy()
-            for image, logits in zip(images, self.logits(images), strict=True)
-        ]
+        return self.predict_batch([self._to_array(source)], probabilities)[0]
+
+    def predict_batch(self, images: Sequence[np.ndarray], probabilities: bool = False) -> list[Prediction]:
+        """Predict the masks of several images in one forward pass.
+
+        The logits, not the mask, are resized to the image's size with bilinear interpolation, so that class boundaries
+        stay smooth.
+
+        Args:
+            images: (H, W, 3) uint8 RGB arrays of any sizes. They are not copied.
+            probabilities: also return the probability of each class at each pixel.
+        """
+        config = self.model.config
+        predictions = []
+        for image, logits in zip(images, self.logits(images), strict=True):
+            resized = F.interpolate(logits[None], image.shape[:2], mode="bilinear", align_corners=False)[0]
+            mask = self.task.logits_to_mask(resized).cpu().numpy()
+            likelihood = self.task.activate(resized).cpu().numpy() if probabilities else None
+            predictions.append(Prediction(image, mask, config.classes, config.palette, likelihood, self.task))
+        return predictions
 
     def logits(self, images: Sequence[np.ndarray]) -> torch.Tensor:
-        """Logits at the model's size: HWC uint8 images of any sizes → (N, C, size, size) float32."""
-        size = (self.model.config.size, self.model.config.size)
-        return self.forward(torch.stack([resize_image(image, size) for image in images]))
+        """Return the logits of several images at the model's size.
+
+        Args:
+            images: (H, W, 3) uint8 RGB arrays of any sizes.
+
+        Returns:
+            (N, C, size, size) float32 on the predictor's device.
+        """
+        return self.forward(torch.stack([resize_image(image, self.size) for image in images]))
 
     @torch.inference_mode()
     def forward(self, batch: torch.Tensor) -> torch.Tensor:
-        """Logits of images of the model's size already: (N, 3, size, size) uint8 → (N, C, size, size) float32."""
+        """Return the logits of images that have the model's size already.
+
+        Args:
+            batch: (N, 3, size, size) uint8 RGB, on any device.
+
+        Returns:
+            (N, C, size, size) float32 on the predictor's device.
+        """
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
             return self.model(batch.to(self.device).contiguous(memory_format=torch.channels_last)).float()
 
     def iter_predictions(
-        self, paths: Iterable[Path], batch_size: int = 16
+        self, paths: Iterable[str | Path], batch_size: int = 16, probabilities: bool = False
     ) -> Iterator[tuple[Path, Prediction | DataError]]:
-        """Predict many files, in order; a file that cannot be read comes with its error instead of a prediction.
+        """Predict many image files in order.
 
-        The next images are read while the model works; memory stays bounded, however many files there are.
+        Threads read the next images while the model computes. At most about three batches of images are in memory.
+
+        Args:
+            paths: image files. They may come from a generator, which is read no further ahead than needed.
+            batch_size: images per forward pass.
+            probabilities: also return the probability of each class at each pixel.
+
+        Yields:
+            Each path with its prediction, or with a DataError if the file cannot be read.
         """
-        for group in batched(prefetch_map(self._read_or_error, paths, ahead=2 * batch_size), batch_size):
+        for group in batched(prefetch_map(self._read_or_error, paths, 2 * batch_size), batch_size):
             images = [image for _, image in group if isinstance(image, np.ndarray)]
-            masks = iter(self.predict_batch(images) if images else [])
+            predictions = iter(self.predict_batch(images, probabilities) if images else [])
             for path, image in group:
-                yield path, image if isinstance(image, DataError) else self._prediction(image, next(masks))
+                yield path, image if isinstance(image, DataError) else next(predictions)
 
-    def _prediction(self, image: np.ndarray, mask: np.ndarray) -> Prediction:
-        return Prediction(image, mask, self.model.config.classes, self.model.config.palette)
-
-    def _as_array(self, source: ImageInput) -> np.ndarray:
-        channels, bits = len(self.model.config.mean), self.model.config.bit_depth
+    def _to_array(self, source: ImageInput) -> np.ndarray:
+        channels, bit_depth = len(self.model.config.mean), self.model.config.bit_depth
         if isinstance(source, np.ndarray):
             if source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] != channels or source.size == 0:
                 raise DataError(
                     f"an array must be (H, W, {channels}) uint8{' RGB' * (channels == 3)} with values in [0, 255], "
                     f"this one is {source.shape} {source.dtype}"
                 )
-            # A copy: torch takes no read-only array and no negative strides, and the caller may use his again.
+            # A copy: torch accepts no read-only array and no negative strides, and the caller may change the array.
             return np.array(source, order="C")
         if not isinstance(source, Image.Image):
-            return read_image(Path(source), channels, bits)
+            return read_image(Path(source), channels, bit_depth)
         if channels != 3:
-            raise DataError(f"this model takes TIFFs of {channels} bands; give the file's path, or an array")
-        return np.array(to_rgb(source, bits))
+            raise DataError(f"this model takes TIFF files with {channels} bands; pass the file's path or an array")
+        return np.array(to_rgb(source, bit_depth))
 
-    def _read_or_error(self, path: Path) -> tuple[Path, np.ndarray | DataError]:
+    def _read_or_error(self, path: str | Path) -> tuple[Path, np.ndarray | DataError]:
         try:
-            return path, self._as_array(path)
+            return Path(path), self._to_array(path)
         except DataError as error:
-            return path, error
+            return Path(path), error

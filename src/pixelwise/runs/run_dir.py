@@ -69,7 +69,7 @@ class Run:
 
     def lock(self) -> BinaryIO:
         """Keep other trainings out of this run as long as what is returned is open; RunError where one is in it."""
-        held = lock_file(self.path / "config.yaml", alone=True)
+        held = lock_file(self.path / "config.yaml", exclusive=True)
         if held is None:
             raise RunError(f"{self.path}: another process is training this run; let it end, or choose another --out")
         return held

@@ -1,68 +1,92 @@
-"""TODO: module."""
+"""Thread counts of torch. Every function here does nothing unless `pixelwise.runtime.configure` set a thread policy."""
 
-import ctypes
 import os
-import sys
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import psutil
 import torch
 
-if TYPE_CHECKING:
-    pass
+from pixelwise.runtime.process import thread_policy
 
+_MEASURED_SECONDS = 0.4
+"""Duration of the first measurement of idle cores."""
 
-_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of glibc's malloc.h
-
-
-def disable_malloc_trim() -> None:
-    """Let this process use freed memory again instead of giving it back to the system at once; Linux's glibc only.
-
-    A training step on a CPU frees and asks for gigabytes. glibc takes each large block fresh from the system, which
-    clears it page by page: that can take as long as the computing. mallopt(3) describes the two settings.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if mallopt is not None:
-        mallopt(_M_MMAP_MAX, 0)
-        mallopt(_M_TRIM_THRESHOLD, -1)
-
-
-_MAX_THREADS = torch.get_num_threads()
+_tuner: "ThreadTuner | None" = None
 
 
 class ThreadTuner:
-    """Gives torch as many threads as other programs leave cores idle; OMP_NUM_THREADS, where set, has the say.
+    """Sets torch's thread count to the number of idle cores. Does nothing if OMP_NUM_THREADS is set.
 
-    Threads that share an operation wait for the slowest. Where another program keeps one of two cores busy, two
+    Threads that share an operation wait for the slowest one. If another program keeps one of two cores busy, two
     threads take several times as long as one.
+
+    Args:
+        max_threads: upper limit of the thread count.
     """
 
-    def __init__(self) -> None:
-        self.most = 1 if "OMP_NUM_THREADS" in os.environ else _MAX_THREADS
-        self.seen = _time_and_work()
+    def __init__(self, max_threads: int) -> None:
+        self.max_threads = 1 if "OMP_NUM_THREADS" in os.environ else max_threads
+        self._last = _clock_and_other_work()
 
-    def follow(self, after: float = 10.0) -> None:
-        """Settle the number of threads by what went on since the last time; nothing within so many seconds of it."""
-        now = _time_and_work()
-        seconds, busy = (each - before for each, before in zip(now, self.seen, strict=True))
-        if self.most == 1 or seconds < after:
+    def measure(self) -> None:
+        """Measure the idle cores for 0.4 seconds and set the thread count."""
+        if self.max_threads > 1:
+            self._last = _clock_and_other_work()
+            time.sleep(_MEASURED_SECONDS)
+            self.update(min_seconds=0.0)
+
+    def update(self, min_seconds: float = 10.0) -> None:
+        """Set the thread count from the CPU usage since the previous call.
+
+        Args:
+            min_seconds: do nothing if the previous call was less than this many seconds ago.
+        """
+        now = _clock_and_other_work()
+        seconds, busy = (after - before for after, before in zip(now, self._last, strict=True))
+        if self.max_threads == 1 or seconds < min_seconds:
             return
-        self.seen = now
+        self._last = now
         idle = (psutil.cpu_count() or 1) - busy / seconds
-        torch.set_num_threads(min(self.most, max(1, round(idle))))
+        torch.set_num_threads(min(self.max_threads, max(1, round(idle))))
 
 
-def _time_and_work() -> tuple[float, float]:
-    """A clock's seconds, and those that all cores together have worked for other processes than this one."""
-    times, own = psutil.cpu_times(), psutil.Process().cpu_times()
-    names = ("user", "nice", "system", "irq", "softirq", "steal")  # none of which every system has
-    return time.monotonic(), sum(getattr(times, name, 0.0) for name in names) - own.user - own.system
+def apply_thread_policy() -> None:
+    """Set torch's thread count as `configure` asked. The policy "idle" takes a measurement of 0.4 seconds."""
+    global _tuner
+    policy = thread_policy()
+    if policy == "idle":
+        # The limit is torch's count before the first change.
+        _tuner = _tuner or ThreadTuner(torch.get_num_threads())
+        _tuner.measure()
+    elif policy is not None:
+        torch.set_num_threads(policy)
 
 
-def set_threads_to_idle_cores() -> None:
-    """Look for a moment how many cores are idle: see `ThreadTuner`."""
-    cores = ThreadTuner()
-    if cores.most > 1:
-        time.sleep(0.4)
-        cores.follow(after=0.0)
+def follow_idle_cores() -> None:
+    """Update the thread count at most every 10 seconds. Does nothing without the policy "idle"."""
+    if _tuner is not None and thread_policy() == "idle":
+        _tuner.update()
+
+
+@contextmanager
+def single_thread() -> Iterator[None]:
+    """Use one thread within the block, for operations too small to share. Does nothing without a thread policy."""
+    if thread_policy() is None:
+        yield
+        return
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _clock_and_other_work() -> tuple[float, float]:
+    """Return a clock's seconds, and the CPU seconds that all cores together spent on other processes."""
+    times, process = psutil.cpu_times(), psutil.Process().cpu_times()
+    names = ("user", "nice", "system", "irq", "softirq", "steal")  # no system has all of them
+    total = sum(getattr(times, name, 0.0) for name in names)
+    return time.monotonic(), total - process.user - process.system

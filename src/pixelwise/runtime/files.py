@@ -1,4 +1,4 @@
-"""Writing files so that nothing is ever lost: never half of one, never over another, never two at a time."""
+"""Safe file output: atomic writes, file names that are free, and file locks."""
 
 import errno
 import sys
@@ -13,19 +13,22 @@ from pixelwise.errors import PixelwiseError
 
 @contextmanager
 def atomic_write(out: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `out`; rename it to `out` when the block ends well, remove it otherwise.
+    """Yield a temporary path beside `out`. Rename it to `out` if the block succeeds, otherwise remove it.
 
-    The temporary name keeps the suffix, from which Pillow and matplotlib choose the format. Missing parent
-    folders are made; PixelwiseError where they cannot be.
+    The temporary name has the same suffix, from which Pillow and matplotlib choose the format. Missing parent
+    directories are made.
+
+    Raises:
+        PixelwiseError: A parent directory cannot be made.
 
     >>> with atomic_write(Path("notes.txt")) as path:  # doctest: +SKIP
-    ...     path.write_text("whole or not at all")
+    ...     path.write_text("complete or absent")
     """
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise PixelwiseError(f"{out.parent}: cannot be made ({error.strerror}); write somewhere else") from None
-    # Not tempfile: its files are readable by their owner only, and the rename would keep that.
+        raise PixelwiseError(f"{out.parent}: cannot be made ({error.strerror}); choose another directory") from None
+    # tempfile is not used: only the owner can read its files, and the rename would keep that.
     temporary = out.with_name(f".{out.stem}.{uuid.uuid4().hex[:12]}{out.suffix}")
     try:
         yield temporary
@@ -35,7 +38,7 @@ def atomic_write(out: Path) -> Iterator[Path]:
 
 
 def next_free_path(path: Path) -> Path:
-    """The path itself where nothing is there yet, else the first free of name-2, name-3, …"""
+    """Return the path itself if nothing exists there, otherwise the first free path of name-2, name-3, …"""
     candidate, number = path, 1
     while candidate.exists():
         number += 1
@@ -43,17 +46,25 @@ def next_free_path(path: Path) -> Path:
     return candidate
 
 
-def lock_file(path: Path, alone: bool = False) -> BinaryIO | None:
-    """Keep a file from being held `alone` by another, as long as what is returned is open; None where it is.
+def lock_file(path: Path, exclusive: bool = False) -> BinaryIO | None:
+    """Lock a file until the returned file object is closed.
 
-    Windows has no such locks, but there nothing that is open can be removed anyway; nor have some network drives.
+    There are no locks on Windows, where an open file cannot be removed, or on some network drives. The file is only
+    opened there.
+
+    Args:
+        path: an existing file.
+        exclusive: if True, no other process can hold a lock at the same time. If False, others can hold shared locks.
+
+    Returns:
+        The open file, or None if another process holds a lock that excludes this one.
     """
     file = path.open("rb")
     if sys.platform != "win32":
         import fcntl
 
         try:
-            fcntl.flock(file, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+            fcntl.flock(file, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
         except BlockingIOError:
             file.close()
             return None

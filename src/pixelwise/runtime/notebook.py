@@ -1,10 +1,10 @@
-"""TODO: module."""
+"""Output in Jupyter notebooks."""
 
 from pathlib import Path
 
 
 def show_in_notebook(image: Path) -> None:
-    """Show an image below the running cell; nothing where this is no notebook."""
+    """Show an image file below the running cell. Do nothing outside of a notebook."""
     try:
         from IPython import display, get_ipython
     except ImportError:

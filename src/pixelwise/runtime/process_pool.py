@@ -1,7 +1,7 @@
-"""A function over many items, in worker processes that know nothing of this one.
+"""Ordered parallel map in worker processes that share no state with this process.
 
-Not multiprocessing: its workers import the main module again, which may import torch (`pixelwise` itself does) or start
-the whole work once more where it has no guard, and forks of a process with threads may hang.
+The workers are plain `python -c` processes. Workers of multiprocessing import the main module again, which can import
+torch (`pixelwise` does) or start the whole program again if it has no guard. A fork of a process with threads can hang.
 """
 
 import os
@@ -17,41 +17,36 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pixelwise.errors import PixelwiseError
+from pixelwise.errors import WorkerCrashedError
 
 T = TypeVar("T")
-
-
 Item = TypeVar("Item")
 
-
-_AHEAD = 2
-"""Batches a worker that are under way or wait to be taken."""
-
-
-class WorkerCrashedError(PixelwiseError):
-    """A worker process ended in the middle of its work."""
+_MAX_PENDING = 2
+"""Maximum number of batches per worker that are computed or wait to be taken."""
 
 
 def process_map(
     function: Callable[[list[Item]], T], batches: Iterable[list[Item]], workers: int
 ) -> Iterator[tuple[list[Item], T]]:
-    """Each batch with what `function` makes of it, in order; few batches are under way at a time.
+    """Apply a function to batches in worker processes. Yield each batch with its result, in order.
 
     Args:
-        function: of a module (not a lambda), for workers import it.
-        batches: lists of what pickles.
-        workers: how many processes.
+        function: a module-level function (not a lambda), because the workers import it.
+        batches: lists of objects that can be pickled. The iterable is read as the results are taken.
+        workers: number of processes.
 
-    Raises WorkerCrashedError where a process ends before its work is done, and what `function` raises.
+    Raises:
+        WorkerCrashedError: A process ended before it returned its result.
+        Exception: The function raised it.
     """
     idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
-    # As many threads as workers, so that one that takes a worker always finds one.
+    # One thread per worker, so that a thread always finds an idle worker.
     pool = ThreadPoolExecutor(workers)
-    hired = []
-    waiting: deque[tuple[list[Item], Future[T]]] = deque()
+    started: list[_Worker] = []
+    pending: deque[tuple[list[Item], Future[T]]] = deque()
 
-    def work(batch: list[Item]) -> T:
+    def run(batch: list[Item]) -> T:
         worker = idle.get()
         try:
             return worker.call(function, batch)
@@ -60,28 +55,28 @@ def process_map(
 
     try:
         for _ in range(workers):
-            hired.append(_Worker())
-            idle.put(hired[-1])
+            started.append(_Worker())
+            idle.put(started[-1])
         for batch in batches:
-            waiting.append((batch, pool.submit(work, batch)))
-            if len(waiting) > _AHEAD * workers:
-                done, future = waiting.popleft()
-                yield done, future.result()
-        while waiting:
-            done, future = waiting.popleft()
-            yield done, future.result()
+            pending.append((batch, pool.submit(run, batch)))
+            if len(pending) > _MAX_PENDING * workers:
+                first, future = pending.popleft()
+                yield first, future.result()
+        while pending:
+            first, future = pending.popleft()
+            yield first, future.result()
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
-        for worker in hired:
-            worker.end()
+        for worker in started:
+            worker.stop()
 
 
 class _Worker:
-    """A process that answers calls, one at a time, over its pipes."""
+    """A process that answers calls over its pipes, one at a time."""
 
     def __init__(self) -> None:
-        # Each keeps to one core: numpy's threads would only be in each other's way.
         env = os.environ | {"PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path)}
+        # One thread per worker: the workers use all cores together.
         env |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
         self.process = subprocess.Popen(
             [sys.executable, "-P", "-c", f"from {__name__} import serve; serve()"],
@@ -93,37 +88,37 @@ class _Worker:
         try:
             self.process.stdin.write(pickle.dumps((function, batch)))
             self.process.stdin.flush()
-            well, answer = pickle.load(self.process.stdout)
+            succeeded, answer = pickle.load(self.process.stdout)
         except (OSError, EOFError, pickle.UnpicklingError):
             self.process.kill()
-            raise WorkerCrashedError(_how_it_ended(self.process.wait())) from None
-        if not well:
+            raise WorkerCrashedError(_describe_exit(self.process.wait())) from None
+        if not succeeded:
             raise answer
         return answer
 
-    def end(self) -> None:
+    def stop(self) -> None:
         self.process.kill()
         for pipe in (self.process.stdin, self.process.stdout):
             assert pipe is not None
             try:
                 pipe.close()
-            except OSError:  # what was not yet sent cannot be any more
+            except OSError:  # unsent data cannot be sent any more
                 continue
         self.process.wait()
 
 
-def _how_it_ended(code: int) -> str:
+def _describe_exit(code: int) -> str:
     if code < 0:
         return f"a worker process was killed ({signal.Signals(-code).name}; perhaps memory ran out)"
     return f"a worker process ended with exit code {code}"
 
 
 def serve() -> None:
-    """In a worker: answer calls until the other end goes away."""
-    # Ctrl-C reaches the whole group; the process that hired this one tells it to end.
+    """Answer calls until the other end closes the pipe. Workers run this."""
+    # Ctrl-C reaches the whole process group. The parent process stops its workers itself.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     warnings.simplefilter("ignore")
-    # Whatever prints must not print between answers.
+    # Move stdout to stderr, so that no print gets between the answers.
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     while True:

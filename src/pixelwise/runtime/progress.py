@@ -1,4 +1,4 @@
-"""Progress bars: live on a terminal, one line an epoch elsewhere."""
+"""Progress of long operations: the callable that library functions accept, and progress bars for a terminal."""
 
 from collections.abc import Callable, Iterable
 from types import TracebackType
@@ -9,16 +9,20 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
 Progress = Callable[[Iterable[Any], int], Iterable[Any]]
-"""Called with (items, how many there will be); gives the items back one by one, and may draw a bar meanwhile."""
+"""A function (items, total) → items. It yields the items unchanged and can report how many have passed."""
 
 
 def no_progress(items: Iterable[Any], total: int) -> Iterable[Any]:
-    """Draw nothing."""
+    """Return the items. It is the `Progress` that reports nothing."""
     return items
 
 
 class ProgressBars:
-    """Progress bars that go away when they are done; nothing where `shown` is False or no terminal watches."""
+    """Progress bars on stderr that disappear when they are complete.
+
+    Args:
+        shown: if False, nothing is written. Bars are drawn on a terminal only.
+    """
 
     def __init__(self, shown: bool = True) -> None:
         self.console = Console(stderr=True)
@@ -49,7 +53,7 @@ class ProgressBars:
             self.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def track(self, description: str) -> Progress:
-        """A `pixelwise.data.streams.Progress` that draws a bar with this description."""
+        """Return a `Progress` that draws a bar with this description."""
 
         def track(items: Iterable[Any], total: int) -> Iterable[Any]:
             task = self.progress.add_task(description, total=total, note="")

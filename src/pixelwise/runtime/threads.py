@@ -1,4 +1,4 @@
-"""Going through many items: read ahead in threads, in groups, under a progress bar."""
+"""Ordered parallel map in threads, batches of items, and the number of available CPUs."""
 
 import os
 from collections import deque
@@ -8,42 +8,45 @@ from itertools import islice
 from typing import TypeVar
 
 T = TypeVar("T")
-
-
 Item = TypeVar("Item")
 
 
-def prefetch_map(read: Callable[[Item], T], items: Iterable[Item], ahead: int = 32) -> Iterator[T]:
-    """Map `read` over items in order, in threads, at most `ahead` results in wait: memory stays bounded.
+def prefetch_map(function: Callable[[Item], T], items: Iterable[Item], prefetch: int = 32) -> Iterator[T]:
+    """Apply a function to items in threads and yield the results in order.
 
-    Pillow and torch release the interpreter lock while they decode and resize, so threads do.
+    Pillow and torch release Python's global lock while they decode and resize, so threads run in parallel.
+
+    Args:
+        function: a thread-safe function of one item.
+        items: any iterable. It is read as the results are taken.
+        prefetch: maximum number of results that wait to be taken. It bounds the memory.
 
     >>> list(prefetch_map(len, ["a", "bb"]))
     [1, 2]
     """
-    # More threads than cores would only wait for the lock; one more than cores, for one of them waits for the disk.
+    # One more thread than CPUs, because one of them waits for the disk. More would only wait for the global lock.
     pool = ThreadPoolExecutor(available_cpus() + 1)
-    waiting: deque[Future[T]] = deque()
+    pending: deque[Future[T]] = deque()
     try:
         for item in items:
-            waiting.append(pool.submit(read, item))
-            if len(waiting) > ahead:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+            pending.append(pool.submit(function, item))
+            if len(pending) > prefetch:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
     finally:
-        # Without a wait: a walk that was broken off may be collected in one of its threads, which cannot join itself.
+        # Do not wait: an abandoned generator can be collected in one of its own threads, which cannot join itself.
         pool.shutdown(wait=False, cancel_futures=True)
 
 
 def available_cpus() -> int:
-    """The CPU cores that are for this process: those it may use, shared with others that `torchrun` started here."""
+    """Return the number of CPU cores that this process may use, divided by the local processes of `torchrun`."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, usable // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
 
 def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Lists of `size` items in order, the last one shorter.
+    """Yield lists of `size` items in order. The last list can be shorter.
 
     >>> list(batched("abc", 2))
     [['a', 'b'], ['c']]

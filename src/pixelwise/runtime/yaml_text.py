@@ -1,16 +1,24 @@
-"""TODO: module."""
+"""Values as YAML text on one line."""
 
 import yaml
 
 
 def yaml_text(value: object) -> str:
-    """A value as YAML on one line."""
+    """Return a value as YAML on one line.
+
+    >>> yaml_text({"a": [1, None]})
+    '{a: [1, null]}'
+    """
     return (
         yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10_000).removesuffix("...\n").strip()
     )
 
 
 def yaml_line(name: str, value: object, reason: str) -> str:
-    """A line of YAML with its reason as a comment."""
+    """Return `name: value` as a line of YAML, with the reason as a comment if there is one.
+
+    >>> yaml_line("epochs", 3, "a short training")
+    'epochs: 3                           # a short training'
+    """
     text = f"{name}: {yaml_text(value)}"
     return f"{text:<34}  # {reason}" if reason else text

@@ -17,8 +17,8 @@ from pixelwise.data.io.image import apply_exif_orientation, open_image, read_mul
 from pixelwise.data.io.mask import mask_values, read_mask
 from pixelwise.data.label_map.value_counts import MaskStats, look_at_image, merge_stats
 from pixelwise.data.schema import BytesSource, DataIssue, LabelMap, MaskSource, MultilabelMask, PolygonMask, Record
-from pixelwise.errors import DataError, without_name
-from pixelwise.runtime.process_pool import WorkerCrashedError, process_map
+from pixelwise.errors import DataError, WorkerCrashedError, without_name
+from pixelwise.runtime.process_pool import process_map
 from pixelwise.runtime.progress import Progress, no_progress
 from pixelwise.runtime.threads import available_cpus, batched, prefetch_map
 

@@ -46,7 +46,7 @@ def _remove_unused(folder: Path, remove: Callable[[Path], None]) -> bool:
         if not header.exists():
             remove(folder)
             return True
-        if (held := lock_file(header, alone=True)) is not None:
+        if (held := lock_file(header, exclusive=True)) is not None:
             with held:
                 remove(folder)
             return True

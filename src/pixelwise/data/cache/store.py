@@ -33,6 +33,7 @@ from pixelwise.data.cache.keys import cache_key
 from pixelwise.data.io.mask import read_image_and_mask
 from pixelwise.data.resize import resize_image, resize_mask
 from pixelwise.data.schema import MultilabelMask, ReadSpec, Record
+from pixelwise.data.task import MULTILABEL
 from pixelwise.errors import DataError
 from pixelwise.runtime.files import lock_file
 from pixelwise.runtime.progress import Progress, no_progress
@@ -234,7 +235,7 @@ def _build(
             building / "masks.bin", mask_bytes
         ) as masks:  # fmt: skip
             # Several at a time: threads that pass an image each wait for one another a tenth of the time.
-            attempts = prefetch_map(partial(_attempts, reading=reading, size=size), batched(records, 8), ahead=6)
+            attempts = prefetch_map(partial(_attempts, reading=reading, size=size), batched(records, 8), prefetch=6)
             for index, pair in enumerate(progress(chain.from_iterable(attempts), len(records))):
                 if isinstance(pair, DataError):
                     if not skip_bad:
@@ -272,13 +273,13 @@ def _attempt(record: Record, reading: ReadSpec, size: int) -> _Attempt:
         image, mask = load_and_resize(record, reading, size)
     except DataError as error:
         return error
-    pixels = (mask == 1).sum((1, 2)) if mask.ndim == 3 else np.bincount(mask.ravel(), minlength=256)
+    pixels = reading.task.class_pixels(mask)
     return image, mask, (zlib.crc32(image.data), zlib.crc32(mask.data)), pixels
 
 
 def _layers(records: Sequence[Record], reading: ReadSpec) -> tuple[int, ...]:
     """(C,) where masks are multi-label."""
-    if not reading.multilabel:
+    if reading.task is not MULTILABEL:
         return ()
     counts = {len(record.mask.channels) for record in records if isinstance(record.mask, MultilabelMask)}
     if len(counts) != 1:
