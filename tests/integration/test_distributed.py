@@ -14,6 +14,7 @@ import pytest
 
 import pixelwise as pw
 from pixelwise.data.samplers import EpochSampler
+from pixelwise.data.task import MULTICLASS
 from pixelwise.errors import ConfigError
 from pixelwise.evaluation.evaluator import compute_confusion_matrix
 from pixelwise.inference.predictor import Predictor
@@ -86,7 +87,7 @@ def test_validation_is_that_of_one_process(
     _, held = make_train_val_split(data, run.config)
     predictor = Predictor.load(run.path)
     confusion = compute_confusion_matrix(predictor, held, data.read_spec, resolution="model")
-    alone = Metrics.from_confusion(confusion, data.classes, len(held), "64x64")
+    alone = Metrics.from_confusion(confusion, data.classes, MULTICLASS, len(held), "64x64")
     card = predictor.model.config.metrics
     # Half a batch may round otherwise: a pixel or two in thousands.
     assert card["val_accuracy"] == pytest.approx(alone.accuracy, abs=1e-3)
@@ -101,7 +102,7 @@ def test_evaluation_is_that_of_one_process(
     done = torchrun(["evaluate", run.path, odd_pets, "--out", tmp_path / "two.json", "--device", "cpu"], tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
     together = json.loads((tmp_path / "two.json").read_text())
-    alone = pw.evaluate(run, data, device="cpu", out=tmp_path / "one.json")
+    alone = pw.evaluate(run, data, device="cpu").metrics
     assert together["images"] == alone.image_count == 9
     rows = [sum(row) for row in alone.confusion]
     assert [sum(row) for row in together["confusion"]] == rows

@@ -53,7 +53,7 @@ def test_it_learns_from_the_band_that_tells(dtype: type, tmp_path: Path) -> None
     card = predictor.model.config
     assert len(card.mean) == len(card.std) == BANDS
     assert card.mean[0] == pytest.approx(99.5, abs=4) and card.mean[4] < 110, "each band's own, from the data"
-    assert pw.evaluate(run, data, "test").mean_iou > 0.7
+    assert pw.evaluate(run, data, "test").metrics.mean_iou > 0.7
     assert predictor(tmp_path / "13.tif").overlay().mode == "RGB"
     with pytest.raises(pw.DataError, match="has 3 channels"):
         Image.new("RGB", (8, 8)).save(tmp_path / "plain.png")

@@ -286,7 +286,7 @@ OPENS: dict[str, Callable[[Path], object]] = {
 def test_no_pickle_anywhere(tiny_run: pw.Run, pets: pw.DatasetIndex, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     shutil.copytree(tiny_run.path, folder)
-    pw.evaluate(folder, pets)
+    pw.evaluate(folder, pets, out="auto")
     files = [path for path in folder.rglob("*") if path.is_file()]
     assert len(files) > 10
     for path in files:

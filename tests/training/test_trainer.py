@@ -19,6 +19,7 @@ import pixelwise as pw
 from pixelwise.config import Config
 from pixelwise.data.demo.synthetic import draw_dataset
 from pixelwise.data.io.mask import read_mask
+from pixelwise.data.task import MULTICLASS
 from pixelwise.errors import ConfigError, DataError, RunError, WeightsError
 from pixelwise.evaluation.evaluator import compute_confusion_matrix
 from pixelwise.inference.predictor import Predictor
@@ -175,7 +176,7 @@ class TestBestModel:
         # And it does measure so, on the same images at the same size.
         _, held = make_train_val_split(pets, run.config)
         confusion = compute_confusion_matrix(predictor, held, pets.read_spec, resolution="model")
-        measured = Metrics.from_confusion(confusion, pets.classes, len(held), "32x32")
+        measured = Metrics.from_confusion(confusion, pets.classes, MULTICLASS, len(held), "32x32")
         assert measured.mean_iou == pytest.approx(scores[best], abs=2e-3)
         assert measured.accuracy == pytest.approx(rows[best]["val_accuracy"], abs=2e-3)
 
@@ -188,7 +189,7 @@ class TestBestModel:
         _, held = make_train_val_split(pets, run.config)
         confusion = compute_confusion_matrix(predictor, held, pets.read_spec, resolution="model")
         (row,) = run.read_metrics()
-        measured = Metrics.from_confusion(confusion, pets.classes, len(held), "64x64")
+        measured = Metrics.from_confusion(confusion, pets.classes, MULTICLASS, len(held), "64x64")
         assert measured.accuracy == pytest.approx(row["val_accuracy"], abs=2e-3)
         assert confusion.sum() == len(held) * 64 * 64
         with pytest.raises(ConfigError, match=r"takes images of one size, .* 224 px and predict at 448 px.*scale 1$"):
@@ -483,7 +484,7 @@ class TestLearning:
         data = pw.load_dataset(draw_dataset(tmp_path / "pets", train=48, test=24, size=(96, 72)))
         run = train(data, tmp_path / "run", epochs=8, size=64, batch_size=8, hooks=quick())
         assert run.config.encoder_weights == "embedded"
-        metrics = pw.evaluate(run, data)
+        metrics = pw.evaluate(run, data).metrics
         confusion = np.array(metrics.confusion)
         shares = confusion.sum(1) / confusion.sum()
         baseline = shares.max() / 3  # a mask of the largest class alone: its IoU, and 0 for the others

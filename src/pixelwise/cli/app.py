@@ -186,17 +186,15 @@ def evaluate_command(
         Leave out images and masks that cannot be used, and say which; otherwise the first one is an error.
     """
     dataset = Run.open(run).read_dataset_spec().load(data, skip_bad)
-    skipped: list[DataError] = []
     with ProgressBars(shown=is_rank_zero()) as bars:
-        metrics = evaluate(
-            run, dataset, split, out, resolution, device, progress=bars.track(f"evaluating on {split}"),
-            skipped=skipped if skip_bad else None,
-        )  # fmt: skip
-    for error in skipped:
-        print(f"left out: {error}", file=sys.stderr)
+        result = evaluate(
+            run, dataset, split, out or "auto", resolution, device, skip_bad, bars.track(f"evaluating on {split}")
+        )
     if is_rank_zero():
-        print_metrics(metrics, split)
-    return 1 if skipped else 0
+        for error in result.skipped:
+            print(f"left out: {error}", file=sys.stderr)
+        print_metrics(result.metrics, split)
+    return 1 if result.skipped else 0
 
 
 @app.command(name="predict")
@@ -219,11 +217,11 @@ def predict_command(run: Path, images: list[Path], /, *, out: Path, device: str 
         auto, cpu, cuda, mps.
     """
     with ProgressBars() as bars:
-        report, skipped = predict_folder(Predictor.load(run, device), images, out, progress=bars.track("predicting"))
-    for error in skipped:
+        result = predict_folder(Predictor.load(run, device), images, out, progress=bars.track("predicting"))
+    for error in result.failed:
         print(f"skipped: {error}", file=sys.stderr)
-    print(f"{len(report['images'])} images predicted: masks and overlays are in {out}")
-    return 1 if skipped else 0
+    print(f"{result.image_count} images predicted: masks and overlays are in {out}")
+    return 1 if result.failed else 0
 
 
 @app.command(name="show")

@@ -36,8 +36,8 @@ def demo(out: Path) -> Run:
     print_run(run)
     chosen = [Path(str(record.image)) for record in data.test[:: max(1, len(data.test) // PREDICTED)]][:PREDICTED]
     with ProgressBars() as bars:
-        metrics = evaluate(run, data, progress=bars.track("evaluating on test"))
+        evaluation = evaluate(run, data, out="auto", progress=bars.track("evaluating on test"))
         predict_folder(Predictor.load(run.path), chosen, run.predictions_folder, progress=bars.track("predicting"))
-    print_metrics(metrics, "test")
+    print_metrics(evaluation.metrics, "test")
     print(f"masks and overlays of {len(chosen)} test images: {run.predictions_folder}")
     return run

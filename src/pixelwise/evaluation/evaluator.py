@@ -1,9 +1,10 @@
-"""Honest figures: one confusion matrix over a whole split, at the images' own size, each image once."""
+"""Evaluate a model on a split: one confusion matrix over all images, at the images' own size."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
@@ -12,21 +13,38 @@ from torch import Tensor
 from pixelwise.data.io.mask import read_image_and_mask
 from pixelwise.data.resize import resize_mask
 from pixelwise.data.schema import DatasetIndex, ReadSpec, Record, Split
-from pixelwise.errors import DataError
+from pixelwise.errors import DataError, OutputExistsError
 from pixelwise.inference.predictor import Predictor
-from pixelwise.metrics.confusion import Metrics, confusion_matrix
-from pixelwise.models.model import logits_to_mask
+from pixelwise.metrics.confusion import Metrics
 from pixelwise.runs.run_dir import Run
-from pixelwise.runtime.distributed import all_reduce_sum, launch_fabric
+from pixelwise.runtime.distributed import all_gather_lists, all_reduce_sum, launch_fabric
 from pixelwise.runtime.files import atomic_write
 from pixelwise.runtime.progress import Progress, no_progress
 from pixelwise.runtime.threads import batched, prefetch_map
 
-Resolution = Literal["original", "model"]
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
+Resolution = Literal["original", "model"]
+"""Compare masks at each image's own size, or at the size that the model computes."""
 
 BATCH_SIZE = 16
-"""Images predicted at once; memory holds three such batches."""
+"""Images per forward pass. Memory holds three such batches."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Result of `evaluate`.
+
+    Attributes:
+        metrics: accuracy, mean IoU, and IoU, Dice, precision and recall of each class.
+        skipped: one error for each image or mask that could not be read, in the order of the split.
+        path: the JSON file, or None if none was written.
+    """
+
+    metrics: Metrics
+    skipped: tuple[DataError, ...]
+    path: Path | None
 
 
 def evaluate(
@@ -36,30 +54,36 @@ def evaluate(
     out: str | Path | None = None,
     resolution: Resolution = "original",
     device: str = "auto",
+    skip_unreadable: bool = False,
     progress: Progress = no_progress,
-    skipped: list[DataError] | None = None,
-) -> Metrics:
-    """Measure a run's best model on a split, and write what was found as JSON.
+) -> Evaluation:
+    """Evaluate a run's best model on a split.
 
-    Under `torchrun` the processes share the images, and all give the figures of the whole split.
+    Under `torchrun` the processes share the images. All return the result of the whole split.
 
     Args:
-        run: a run, or its folder.
-        data: with the classes that the model was trained on, in the same order.
+        run: a run, or its directory.
+        data: a data set with the model's classes in the same order.
         split: "train", "val" or "test".
-        out: where the JSON goes; None for evaluation-<split>.json in the run folder, numbered if that is there.
-        resolution: "original" compares at each image's own size; "model" at the size the model sees, masks resized
-            with nearest-neighbor.
-        device: see `pixelwise.device.choose_device`.
-        progress: see `pixelwise.data.streams.Progress`.
-        skipped: where given, it gets the errors of images and masks that cannot be read, which are left out then.
+        out: the JSON file to write, "auto" for evaluation-<split>.json in the run directory (numbered if it exists),
+            or None to write nothing.
+        resolution: "original" compares masks at each image's own size. "model" compares them at the size that the
+            model computes, with masks resized by nearest-neighbor interpolation.
+        device: "auto" (the first accelerator, else the CPU) or a device name such as "cuda:1".
+        skip_unreadable: leave out images and masks that cannot be read. Otherwise the first one raises DataError.
+        progress: draws a progress bar over the images.
 
-    Raises DataError where classes differ, a file cannot be read, or `out` is already there.
+    Raises:
+        DataError: The classes differ from the model's, a file cannot be read, or no file of the split can be read.
+        OutputExistsError: `out` exists already.
+        RunError: The run does not exist or has no model.
 
-    >>> evaluate("runs/pets", load_dataset("oxford-iiit-pet/")).miou  # doctest: +SKIP
+    >>> evaluate("runs/pets", load_dataset("oxford-iiit-pet/")).metrics.mean_iou  # doctest: +SKIP
     0.75
     """
     run = run if isinstance(run, Run) else Run.open(Path(run))
+    if out not in (None, "auto") and Path(out).exists():
+        raise OutputExistsError(f"{out}: exists already; choose another `out`")
     fabric = launch_fabric(device)
     predictor = Predictor.load(run.path, fabric.device)
     if predictor.classes != data.classes:
@@ -67,70 +91,111 @@ def evaluate(
             f"{data.root}: has the classes {', '.join(data.classes)}, but the model in {run.path} "
             f"was trained on {', '.join(predictor.classes)}"
         )
-    if out is not None and Path(out).exists():
-        raise DataError(f"{out}: is already there; choose another --out")
     records = data.records(split)
-    own = records[fabric.global_rank :: fabric.world_size]
-    left_out: list[DataError] = []
-    confusion = compute_confusion_matrix(
-        predictor, own, data.read_spec, resolution, progress, None if skipped is None else left_out
-    )
-    # Each process compares images of its own, none of them twice: the sum is that of one process.
-    confusion = all_reduce_sum(fabric, confusion.to(fabric.device))
-    lost = int(all_reduce_sum(fabric, torch.tensor(len(left_out), device=fabric.device)))
-    if lost == len(records):
-        raise DataError(f"{data.root}: no image of the {split} split can be used: {left_out[0]}")
-    if skipped is not None:
-        skipped += left_out
-    size = predictor.model.config.size
-    named = "original" if resolution == "original" else f"{size}x{size}"
-    metrics = Metrics.from_confusion(confusion, data.classes, len(records) - lost, named)
-    if not fabric.is_global_zero:
-        return metrics
-    text = json.dumps(metrics.to_dict() | {"split": split, "left_out": lost}, indent=2, ensure_ascii=False) + "\n"
-    if out is None:
-        run.write_evaluation(split, text)
-    else:
-        with atomic_write(Path(out)) as part:
-            part.write_text(text, encoding="utf-8")
-    return metrics
+    confusion, skipped = _evaluate_share(fabric, predictor, records, data, resolution, skip_unreadable, progress)
+    if len(skipped) == len(records):
+        raise DataError(f"{data.root}: no image of the {split} split can be used: {skipped[0]}")
+    size = "original" if resolution == "original" else "{}x{}".format(*predictor.size)
+    metrics = Metrics.from_confusion(confusion, data.classes, predictor.task, len(records) - len(skipped), size)
+    path = None
+    if out is not None and fabric.is_global_zero:
+        path = _write(run, metrics.to_dict() | {"split": split, "left_out": len(skipped)}, split, out)
+    return Evaluation(metrics, skipped, path)
 
 
 def compute_confusion_matrix(
+    predictor: Predictor, records: Sequence[Record], read_spec: ReadSpec, resolution: Resolution = "original"
+) -> Tensor:
+    """Count the pixels of records by true and predicted class.
+
+    Args:
+        predictor: the model.
+        records: images with their masks.
+        read_spec: how masks are read.
+        resolution: see `evaluate`.
+
+    Returns:
+        int64 counts, see `Task.confusion`.
+
+    Raises:
+        DataError: An image or mask cannot be read.
+    """
+    total = predictor.task.zero_matrix(len(predictor.classes))
+    for result in _compare(predictor, records, read_spec, resolution):
+        if isinstance(result, DataError):
+            raise result
+        total += predictor.task.confusion(*result, len(predictor.classes))
+    return total
+
+
+def _evaluate_share(
+    fabric: "Fabric",
     predictor: Predictor,
     records: Sequence[Record],
-    reading: ReadSpec,
-    resolution: Resolution = "original",
+    data: DatasetIndex,
+    resolution: Resolution,
+    skip_unreadable: bool,
+    progress: Progress,
+) -> tuple[Tensor, tuple[DataError, ...]]:
+    """Evaluate this process's share of the records. Return the sums and the errors of all processes."""
+    rank, world_size = fabric.global_rank, fabric.world_size
+    total = predictor.task.zero_matrix(len(data.classes))
+    errors: list[tuple[int, DataError]] = []
+    share = records[rank::world_size]
+    for index, result in enumerate(_compare(predictor, share, data.read_spec, resolution, progress)):
+        if not isinstance(result, DataError):
+            total += predictor.task.confusion(*result, len(data.classes))
+        elif skip_unreadable:
+            errors.append((rank + index * world_size, result))
+        else:
+            raise result
+    errors = sorted(all_gather_lists(fabric, errors), key=lambda item: item[0])
+    return all_reduce_sum(fabric, total.to(fabric.device)), tuple(error for _, error in errors)
+
+
+def _compare(
+    predictor: Predictor,
+    records: Sequence[Record],
+    read_spec: ReadSpec,
+    resolution: Resolution,
     progress: Progress = no_progress,
-    skipped: list[DataError] | None = None,
-) -> Tensor:
-    """Compare a predictor's masks with the true ones over records: see `confusion_matrix` and `evaluate`."""
+) -> Iterator[tuple[Tensor, Tensor] | DataError]:
+    """Yield for each record its true and its predicted mask, or the error of a file that cannot be read."""
 
     def read(record: Record) -> tuple[np.ndarray, np.ndarray] | DataError:
         try:
-            return read_image_and_mask(record, reading)
+            return read_image_and_mask(record, read_spec)
         except DataError as error:
-            if skipped is None:
-                raise
             return error
 
-    multilabel = predictor.model.config.multilabel
-    count, size = len(predictor.classes), predictor.model.config.size
-    total = torch.zeros((count, 2, 2) if multilabel else (count, count), dtype=torch.int64)
     for group in batched(progress(prefetch_map(read, records), len(records)), BATCH_SIZE):
-        if skipped is not None:
-            skipped += [each for each in group if isinstance(each, DataError)]
-        group = [each for each in group if not isinstance(each, DataError)]
-        if not group:
-            continue
-        images, masks = zip(*group, strict=True)
-        if resolution == "original":
-            compared = zip(
-                map(torch.from_numpy, masks), map(torch.from_numpy, predictor.predict_batch(images)), strict=True
-            )
-        else:
-            small = [resize_mask(mask, (size, size)) for mask in masks]
-            compared = zip(small, logits_to_mask(predictor.logits(images), multilabel).cpu(), strict=True)
-        for truth, predicted in compared:
-            total += confusion_matrix(truth, predicted, count, multilabel)
-    return total
+        pairs = [pair for pair in group if not isinstance(pair, DataError)]
+        compared = iter(_predict(predictor, pairs, resolution))
+        for pair in group:
+            yield pair if isinstance(pair, DataError) else next(compared)
+
+
+def _predict(
+    predictor: Predictor, pairs: Sequence[tuple[np.ndarray, np.ndarray]], resolution: Resolution
+) -> Iterable[tuple[Tensor, Tensor]]:
+    """Return the true and the predicted masks of (image, mask) pairs, as tensors on the CPU."""
+    if not pairs:
+        return []
+    images, masks = zip(*pairs, strict=True)
+    if resolution == "original":
+        predictions = predictor.predict_batch(images)
+        return [
+            (torch.from_numpy(mask), torch.from_numpy(prediction.mask))
+            for mask, prediction in zip(masks, predictions, strict=True)
+        ]
+    small = [resize_mask(mask, predictor.size) for mask in masks]
+    return list(zip(small, predictor.task.logits_to_mask(predictor.logits(images)).cpu(), strict=True))
+
+
+def _write(run: Run, content: dict[str, object], split: Split, out: str | Path) -> Path:
+    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    if out == "auto":
+        return run.write_evaluation(split, text)
+    with atomic_write(Path(out)) as part:
+        part.write_text(text, encoding="utf-8")
+    return Path(out)

@@ -16,7 +16,6 @@ from pixelwise.visualization import (
     prediction_grid,
     save_image,
     to_display_image,
-    to_display_masks,
 )
 
 
@@ -27,7 +26,7 @@ class SamplePredictions(Callback):
     """
 
     def on_start(self, state: TrainState) -> None:
-        self.pairs = list(_readable(state.sample_records, state.data.read_spec, state.run.config.skip_bad))
+        self.pairs = list(_readable(state.sample_records, state.data.read_spec, state.run.config.skip_unreadable))
         if state.epoch == 0:
             self._draw(state, "before training")
 
@@ -45,10 +44,12 @@ class SamplePredictions(Callback):
         training = state.model.training
         predictor = Predictor(state.model, state.model.mean.device)
         images, truths = zip(*self.pairs, strict=True)
-        predictions = predictor.predict_batch(images)
+        predictions = [prediction.mask for prediction in predictor.predict_batch(images)]
         state.model.train(training)
         images = [to_display_image(image) for image in images]
-        (true, made), classes, palette = to_display_masks([truths, predictions], state.data.classes, state.data.palette)
+        task = state.model.config.task
+        true, made = ([task.to_display(mask) for mask in masks] for masks in (truths, predictions))
+        classes, palette = task.display_classes(state.data.classes, state.data.palette)
         sheet = prediction_grid(images, true, made, classes, palette, title)
         save_image(sheet, state.run.sample_image(state.epoch))
         show_in_notebook(state.run.sample_image(state.epoch))
