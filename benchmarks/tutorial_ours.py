@@ -17,7 +17,7 @@ import torch
 from common import report, rest
 
 import pixelwise as pw
-from pixelwise.metrics.confusion import confusion_matrix
+from pixelwise.data.task import MULTICLASS
 from pixelwise.models.model import SegmentationModel
 from pixelwise.training.callbacks.base import Callback
 from pixelwise.training.callbacks.history import HistoryHook
@@ -40,11 +40,11 @@ class TestSplit:
         """A model's accuracy and mean IoU over the whole split."""
         training = model.training
         model.eval()
-        confusion = torch.zeros(len(self.classes), len(self.classes), dtype=torch.int64)
+        confusion = MULTICLASS.zero_matrix(len(self.classes))
         for images, masks in zip(self.images.split(16), self.masks.split(16), strict=True):
-            confusion += confusion_matrix(masks, predict(model, images), len(self.classes))
+            confusion += MULTICLASS.confusion(masks, predict(model, images), len(self.classes))
         model.train(training)
-        metrics = pw.Metrics.from_confusion(confusion, self.classes, len(self.masks), "model")
+        metrics = pw.Metrics.from_confusion(confusion, self.classes, MULTICLASS, len(self.masks), "model")
         return {"accuracy": metrics.accuracy, "miou": metrics.miou}
 
 

@@ -15,6 +15,7 @@ from pixelwise.cli.app import main
 from pixelwise.data.io.image import read_image
 from pixelwise.data.schema import LabelMap, ReadSpec
 from pixelwise.data.spec import DatasetSpec
+from pixelwise.data.task import MULTICLASS
 from pixelwise.errors import DataError, RunError
 from pixelwise.evaluation.evaluator import compute_confusion_matrix
 from pixelwise.inference.predictor import Predictor
@@ -159,7 +160,7 @@ def test_no_run(pets: pw.DatasetIndex, tmp_path: Path) -> None:
 
 def test_an_absent_class_has_no_iou_and_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     confusion = torch.tensor([[8, 0, 2], [0, 0, 0], [1, 0, 9]])
-    metrics = pw.Metrics.from_confusion(confusion, ("pet", "background", "border"), 1, "original")
+    metrics = pw.Metrics.from_confusion(confusion, ("pet", "background", "border"), MULTICLASS, 1, "original")
     assert metrics.absent_classes == ("background",)
     assert metrics.classes["background"].iou is None
     assert metrics.mean_iou == pytest.approx((8 / 11 + 9 / 12) / 2)

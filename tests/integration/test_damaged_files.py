@@ -27,6 +27,7 @@ from pixelwise.cli.app import main
 from pixelwise.data.analysis.scan import scan_record
 from pixelwise.data.io.mask import read_image_and_mask
 from pixelwise.data.schema import LabelMap, ReadSpec, Record
+from pixelwise.data.task import MULTICLASS
 from pixelwise.errors import DataError
 from pixelwise.metrics.confusion import Metrics
 from pixelwise.reporting.console import print_metrics
@@ -573,6 +574,6 @@ def test_a_decoder_of_its_own_mind(data: Path, run_cli: Run, tmp_path: Path) -> 
 
 def test_class_names_that_a_table_would_read_as_markup(capsys: pytest.CaptureFixture[str]) -> None:
     names = ["[bold]cat", "dog [/]", "[/red]"]
-    print_metrics(Metrics.from_confusion(torch.eye(3, dtype=torch.int64), names, 3, "64"), "test")
+    print_metrics(Metrics.from_confusion(torch.eye(3, dtype=torch.int64), names, MULTICLASS, 3, "64"), "test")
     out = capsys.readouterr().out
     assert all(name in out for name in names)

@@ -5,22 +5,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 import pixelwise as pw
 from pixelwise.data.io.mask import read_image_and_mask
-from pixelwise.data.pixel_weights import pixel_weights
 from pixelwise.data.schema import LabelMap, MultilabelMask, ReadSpec
 from pixelwise.inference.batch import predict_folder
 from pixelwise.losses import MULTILABEL_LOSSES
-from pixelwise.losses.multilabel import sigmoid
-from pixelwise.metrics.confusion import Metrics, confusion_matrix
-from pixelwise.models.model import logits_to_mask
 from pixelwise.palette import default_palette
 from pixelwise.training.callbacks.checkpoint import ModelCheckpoint
 from pixelwise.training.callbacks.history import HistoryHook
-from pixelwise.visualization import to_display_mask
 
 READING = ReadSpec(LabelMap("multilabel", {0: 0, 255: 1}))
 CLASSES = ("bright", "left")
@@ -84,9 +78,6 @@ def test_balanced_weights_lift_the_rare_class(layered: pw.DatasetIndex, tmp_path
         encoder_weights="none", freeze_encoder=True, samples=2,
     )  # fmt: skip
     assert run.read_metrics()[0]["train_loss"] > 0
-    mask = torch.tensor([[[[1, 0]], [[255, 1]]]], dtype=torch.uint8)
-    weights = pixel_weights(mask, torch.tensor([0.75, 0.25]))
-    assert weights.tolist() == [[[[1.5, 1.5]], [[0.0, 0.5]]]]
 
 
 def test_the_loss_must_fit_the_data(layered: pw.DatasetIndex, pets: pw.DatasetIndex, tmp_path: Path) -> None:
@@ -94,42 +85,3 @@ def test_the_loss_must_fit_the_data(layered: pw.DatasetIndex, pets: pw.DatasetIn
         pw.train(layered, tmp_path / "a")
     with pytest.raises(pw.ConfigError, match=r"'sigmoid' is not for this data.*cross_entropy"):
         pw.train(pets, tmp_path / "b", loss="sigmoid")
-
-
-def test_the_sigmoid_loss_by_hand() -> None:
-    logits = torch.tensor([[[[0.0, 2.0]], [[-1.0, 50.0]]]], requires_grad=True)
-    mask = torch.tensor([[[[1, 0]], [[0, 255]]]], dtype=torch.uint8)
-    expected = (np.log(2) + np.log1p(np.exp(2.0)) + np.log1p(np.exp(-1.0))) / 3
-    loss = sigmoid(logits, mask)
-    assert loss.item() == pytest.approx(expected, rel=1e-6)
-    loss.backward()
-    assert logits.grad[0, 1, 0, 1] == 0, "what is ignored has no gradient"
-    assert sigmoid(logits, torch.full_like(mask, 255)).item() == 0
-    doubled = sigmoid(logits, mask, torch.full(mask.shape, 2.0))
-    assert doubled.item() == pytest.approx(2 * expected, rel=1e-6)
-
-
-def test_counts_and_figures_by_hand() -> None:
-    mask = torch.tensor([[[[1, 1, 0, 255]], [[0, 0, 0, 1]]]], dtype=torch.uint8)
-    predicted = torch.tensor([[[[1, 0, 1, 1]], [[0, 0, 1, 1]]]], dtype=torch.uint8)
-    counts = confusion_matrix(mask, predicted, 2, multilabel=True)
-    assert counts.tolist() == [[[0, 1], [1, 1]], [[2, 1], [0, 1]]]
-    metrics = Metrics.from_confusion(counts, CLASSES, 1, "original")
-    assert metrics.classes["bright"].iou == 1 / 3 and metrics.classes["left"].iou == 1 / 2
-    assert metrics.mean_iou == pytest.approx(5 / 12) and metrics.accuracy == 4 / 7
-    assert metrics.classes["left"].recall == 1 and metrics.classes["left"].precision == 1 / 2
-
-
-def test_a_pixel_is_of_each_class_that_is_likelier_than_not() -> None:
-    logits = torch.tensor([[[0.1, -0.1]], [[3.0, -9.0]]])
-    assert logits_to_mask(logits, multilabel=True).tolist() == [[[1, 0]], [[1, 0]]]
-    assert logits_to_mask(logits, multilabel=False).tolist() == [[1, 0]]
-
-
-def test_layers_are_drawn_with_small_ones_on_top() -> None:
-    mask = np.zeros((2, 2, 3), np.uint8)
-    mask[0, 0, 0] = mask[1, 0] = 1
-    mask[:, 1, 2] = 255
-    shown, classes, palette = to_display_mask(mask, CLASSES, default_palette(2))
-    assert shown.tolist() == [[0, 1, 1], [2, 2, 255]]
-    assert classes == (*CLASSES, "none") and len(palette) == 3

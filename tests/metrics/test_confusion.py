@@ -3,17 +3,17 @@
 import dataclasses
 import json
 
-import numpy as np
 import pytest
 import torch
 
-from pixelwise.metrics.confusion import ClassMetrics, Metrics, confusion_matrix
+from pixelwise.data.task import MULTICLASS
+from pixelwise.metrics.confusion import ClassMetrics, Metrics
 
 NAMES = ["pet", "background", "border"]
 
 
 def metrics(rows: list[list[int]], names: list[str] = NAMES) -> Metrics:
-    return Metrics.from_confusion(torch.tensor(rows), names[: len(rows)], images=4, resolution="original")
+    return Metrics.from_confusion(torch.tensor(rows), names[: len(rows)], MULTICLASS, image_count=4, resolution="original")
 
 
 # --- one matrix → figures
@@ -99,51 +99,15 @@ def test_figures_are_plain_numbers_that_json_takes() -> None:
         found.mean_iou = 1.0  # type: ignore[misc]
 
 
-# --- pixels → one matrix
-
-
-def test_ignored_pixels_are_left_out() -> None:
-    mask = torch.tensor([[0, 0, 1], [255, 255, 2]], dtype=torch.uint8)
-    prediction = torch.tensor([[0, 1, 1], [0, 2, 2]])
-    found = confusion_matrix(mask, prediction, 3)
-    assert found.tolist() == [[1, 1, 0], [0, 1, 0], [0, 0, 1]]
-    assert found.dtype == torch.int64
-    assert confusion_matrix(torch.full((4, 4), 255, dtype=torch.uint8), torch.ones(4, 4), 3).tolist() == [[0] * 3] * 3
-
-
-@pytest.mark.parametrize("dtype", [torch.uint8, torch.int32, torch.int64])
-@pytest.mark.parametrize("classes", [2, 3, 21, 255])
-def test_it_counts_as_numpy_does(classes: int, dtype: torch.dtype) -> None:
-    rng = np.random.default_rng(classes)
-    mask = rng.integers(0, classes, (3, 40, 50), dtype=np.uint8)
-    mask[rng.random(mask.shape) < 0.1] = 255
-    prediction = rng.integers(0, classes, mask.shape)
-    counted = mask != 255
-    pairs = mask[counted].astype(np.int64) * classes + prediction[counted]
-    expected = np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
-    found = confusion_matrix(torch.from_numpy(mask), torch.from_numpy(prediction).to(dtype), classes)
-    assert (found.numpy() == expected).all()
-    assert found.sum() == counted.sum()
-
-
-def test_images_can_be_counted_apart_and_added() -> None:
-    generator = torch.Generator().manual_seed(0)
-    masks = torch.randint(3, (5, 8, 9), generator=generator, dtype=torch.uint8)
-    predictions = torch.randint(3, (5, 8, 9), generator=generator)
-    whole = confusion_matrix(masks, predictions, 3)
-    parts = [confusion_matrix(mask, prediction, 3) for mask, prediction in zip(masks, predictions, strict=True)]
-    assert torch.equal(whole, torch.stack(parts).sum(0))
-
-
 def test_miou_is_over_one_matrix_and_not_averaged_over_batches() -> None:
     """A large batch and a small one: averaged, the small one's few pixels would weigh as much."""
-    large = confusion_matrix(torch.tensor([0] * 90 + [1] * 10), torch.tensor([0] * 90 + [1] * 10), 2)
-    small = confusion_matrix(torch.tensor([0, 1]), torch.tensor([1, 0]), 2)
-    whole = Metrics.from_confusion(large + small, ["a", "b"], 2, "original")
+    large = MULTICLASS.confusion(torch.tensor([0] * 90 + [1] * 10), torch.tensor([0] * 90 + [1] * 10), 2)
+    small = MULTICLASS.confusion(torch.tensor([0, 1]), torch.tensor([1, 0]), 2)
+    whole = Metrics.from_confusion(large + small, ["a", "b"], MULTICLASS, 2, "original")
     assert whole.mean_iou == (90 / 92 + 10 / 12) / 2
-    averaged = sum(Metrics.from_confusion(each, ["a", "b"], 1, "original").mean_iou for each in (large, small)) / 2
+    averaged = sum(Metrics.from_confusion(each, ["a", "b"], MULTICLASS, 1, "original").mean_iou for each in (large, small)) / 2
     assert averaged == 0.5 and whole.mean_iou > 0.9
     # A class that one image lacks: averaged, 1.0 and 0.5 would make 0.75.
-    lacks = confusion_matrix(torch.tensor([0, 0]), torch.tensor([0, 0]), 2)
-    holds = confusion_matrix(torch.tensor([1, 1]), torch.tensor([1, 0]), 2)
-    assert Metrics.from_confusion(lacks + holds, ["a", "b"], 2, "original").mean_iou == (2 / 3 + 1 / 2) / 2
+    lacks = MULTICLASS.confusion(torch.tensor([0, 0]), torch.tensor([0, 0]), 2)
+    holds = MULTICLASS.confusion(torch.tensor([1, 1]), torch.tensor([1, 0]), 2)
+    assert Metrics.from_confusion(lacks + holds, ["a", "b"], MULTICLASS, 2, "original").mean_iou == (2 / 3 + 1 / 2) / 2

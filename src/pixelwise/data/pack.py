@@ -22,6 +22,7 @@ from pixelwise.data.formats.webdataset import INDEX, MARK, VERSION
 from pixelwise.data.io.image import open_image
 from pixelwise.data.io.mask import read_image_and_mask
 from pixelwise.data.schema import SPLITS, BytesSource, DatasetIndex, ReadSpec, Record
+from pixelwise.data.task import MULTILABEL
 from pixelwise.errors import ConfigError, DataError, first_line
 from pixelwise.runtime.progress import Progress, no_progress
 from pixelwise.runtime.threads import prefetch_map
@@ -171,7 +172,7 @@ def _index(data: DatasetIndex, shards: dict[str, list[dict[str, Any]]], size: in
         "palette": data.palette,
         "channels": data.read_spec.channels,
         "bits": data.read_spec.bit_depth if size is None else 16,
-        "multilabel": data.read_spec.multilabel,
+        "multilabel": data.read_spec.task is MULTILABEL,
         "splits": shards,
     }
 

@@ -7,6 +7,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
+from pixelwise.data.task import MULTICLASS, MULTILABEL, Task
 from pixelwise.errors import DataError, printable
 
 Split = Literal["train", "val", "test"]
@@ -133,9 +134,9 @@ class ReadSpec:
     bit_depth: int = 16
 
     @property
-    def multilabel(self) -> bool:
-        """True if a pixel can have several classes. Masks are then (C, H, W) of 0, 1 and 255 instead of (H, W)."""
-        return self.label_map.kind == "multilabel"
+    def task(self) -> Task:
+        """The segmentation task: MULTILABEL masks are (C, H, W) with values 0, 1 and 255, others (H, W)."""
+        return MULTILABEL if self.label_map.kind == "multilabel" else MULTICLASS
 
 
 @dataclass(frozen=True)

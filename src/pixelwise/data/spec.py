@@ -14,6 +14,7 @@ from pixelwise.data.io.mask import format_value
 from pixelwise.data.label_map.options import MAX_CLASSES, LabelOptions, ResolvedLabels, apply_options, parse_value
 from pixelwise.data.load import build_index, needs_resolution, raise_on_fatal, resolve_root
 from pixelwise.data.schema import DatasetIndex, FormatResult, LabelMap
+from pixelwise.data.task import MULTILABEL
 from pixelwise.errors import ConfigError, DataError, RunError
 from pixelwise.palette import IGNORE_INDEX
 from pixelwise.runtime.yaml_text import yaml_line, yaml_text
@@ -85,7 +86,7 @@ class DatasetSpec(BaseModel):
         """How that data set was read."""
         masks, reading = data.read_spec.label_map, data.read_spec
 
-        layered = reading.multilabel
+        layered = reading.task is MULTILABEL
 
         def values(index: int) -> tuple[str, ...]:
             return tuple(
@@ -160,7 +161,7 @@ class DatasetSpec(BaseModel):
         """The layout by the manifest's own format, which a person may have asked for, else by what there is."""
         if self.format in FORMATS:
             with suppress(DataError):  # which is told below, if no other format knows the data either
-                own = FORMATS[self.format](root)
+                own = FORMATS[self.format].component(root)
                 if own is not None:
                     return self.format, own
         return detect_format(root)

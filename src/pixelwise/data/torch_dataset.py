@@ -9,7 +9,6 @@ from torch import Tensor
 
 from pixelwise.data.augmentations import Transform, identity
 from pixelwise.data.cache.store import CacheEntry, CacheUnavailableError, get_or_build, load_and_resize
-from pixelwise.data.pixel_weights import pixel_weights
 from pixelwise.data.schema import MultilabelMask, ReadSpec, Record
 from pixelwise.errors import DataError
 from pixelwise.palette import IGNORE_INDEX
@@ -106,7 +105,7 @@ class SegmentationDataset(torch.utils.data.Dataset[tuple[Tensor, ...]]):
 
         def count(index: int) -> Tensor:
             mask = self._read(index)[1]
-            return (mask == 1).sum((1, 2)) if mask.ndim == 3 else torch.bincount(mask.flatten(), minlength=256)
+            return torch.from_numpy(self.reading.task.class_pixels(mask.numpy()))
 
         counts = torch.zeros(classes, dtype=torch.int64)
         for each in progress(prefetch_map(count, range(len(self))), len(self)):
@@ -160,7 +159,7 @@ class SegmentationDataset(torch.utils.data.Dataset[tuple[Tensor, ...]]):
             image, mask = self.transform(image, mask)
         if self.class_weights is None:
             return image, mask
-        return image, mask, pixel_weights(mask, self.class_weights)
+        return image, mask, self.reading.task.pixel_weights(mask, self.class_weights)
 
 
 def collate(items: Sequence[tuple[Tensor, ...]]) -> list[Tensor]:

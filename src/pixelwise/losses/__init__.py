@@ -1,5 +1,6 @@
 """Losses on logits, and the weights of pixels."""
 
+from pixelwise.data.task import MULTILABEL, Task
 from pixelwise.errors import ConfigError
 from pixelwise.losses.base import Loss
 from pixelwise.losses.multiclass import cross_entropy, cross_entropy_dice, dice, focal
@@ -13,7 +14,7 @@ LOSSES: dict[str, Loss] = {
 }
 
 
-MULTILABEL_LOSSES: dict[str, Loss] = {"sigmoid": sigmoid, "sigmoid_dice": sigmoid_dice}
+MULTILABEL_LOSSES: dict[str, Loss] = {"bce": sigmoid, "bce_dice": sigmoid_dice}
 """The losses of data sets in which a pixel can be of several classes: masks are (N, C, H, W)."""
 
 
@@ -22,9 +23,10 @@ def get_loss(name: str) -> Loss:
     return LOSSES[name] if name in LOSSES else MULTILABEL_LOSSES[name]
 
 
-def check_loss(name: str, multilabel: bool) -> None:
-    """Raise ConfigError where the loss is not for masks of that kind."""
-    fitting = MULTILABEL_LOSSES if multilabel else LOSSES
+def check_loss(name: str, task: Task) -> None:
+    """Raise ConfigError if the loss is not for masks of that kind."""
+    fitting = MULTILABEL_LOSSES if task is MULTILABEL else LOSSES
     if name not in fitting:
-        kind = "multi-label (a pixel can be of several classes)" if multilabel else "one class a pixel"
-        raise ConfigError(f"loss '{name}' is not for this data, which is {kind}; choose --loss {', '.join(fitting)}")
+        raise ConfigError(
+            f"loss '{name}' is not for data that is {task.description}; choose `loss` from {', '.join(fitting)}"
+        )

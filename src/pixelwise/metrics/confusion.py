@@ -4,38 +4,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from pixelwise.palette import IGNORE_INDEX
-
-
-def confusion_matrix(mask: Tensor, prediction: Tensor, classes: int, multilabel: bool = False) -> Tensor:
-    """Count pixels by (true class, predicted class): (C, C) int64, ignored pixels left out.
-
-    Args:
-        mask: (...) uint8 class indices 0..C-1, or 255 to ignore.
-        prediction: (...) integer class indices 0..C-1, of the mask's shape.
-        classes: C.
-        multilabel: mask and prediction are (..., C, H, W) of 0 and 1 instead (255 in the mask to ignore); then the
-            counts are (C, 2, 2) int64: of each class by (truly there, predicted there).
-
-    >>> import torch
-    >>> confusion_matrix(torch.tensor([0, 0, 1, 255]), torch.tensor([0, 1, 1, 0]), 2).tolist()
-    [[1, 1], [0, 1]]
-    """
-    if multilabel:
-        counted = mask != IGNORE_INDEX
-        cell = (2 * (mask == 1).long() + prediction.long()).movedim(-3, 0).flatten(1)
-        kept = counted.movedim(-3, 0).flatten(1)
-        rows = [torch.bincount(each[known], minlength=4) for each, known in zip(cell, kept, strict=True)]
-        return torch.stack(rows).view(-1, 2, 2)
-    # Imported here: torchmetrics takes a second and predicting does without it.
-    from torchmetrics.functional.classification import multiclass_confusion_matrix
-
-    return multiclass_confusion_matrix(
-        prediction, mask.long(), num_classes=classes, ignore_index=IGNORE_INDEX, validate_args=False
-    )
+from pixelwise.data.task import Task
 
 
 @dataclass(frozen=True)
@@ -86,39 +57,46 @@ class Metrics:
         }
 
     @staticmethod
-    def from_confusion(confusion: Tensor, classes: Sequence[str], images: int, resolution: str) -> "Metrics":
-        """Work out every figure from a (C, C) integer confusion matrix, or (C, 2, 2) of multi-label data.
+    def from_confusion(
+        confusion: Tensor, classes: Sequence[str], task: Task, image_count: int, resolution: str
+    ) -> "Metrics":
+        """Compute all metrics from a confusion matrix.
+
+        Args:
+            confusion: int64 counts of `Task.confusion`: (C, C), or (C, 2, 2) for multilabel masks.
+            classes: C names, in index order.
+            task: the task of the masks.
+            image_count: the number of images that were counted.
+            resolution: the size at which masks were compared: "original" or "128x128".
 
         >>> import torch
-        >>> metrics = Metrics.from_confusion(torch.tensor([[3, 1], [0, 4]]), ["cat", "rest"], 1, "original")
-        >>> metrics.accuracy, metrics.classes["cat"].iou, metrics.miou
+        >>> from pixelwise.data.task import MULTICLASS
+        >>> confusion = torch.tensor([[3, 1], [0, 4]])
+        >>> metrics = Metrics.from_confusion(confusion, ["cat", "rest"], MULTICLASS, 1, "original")
+        >>> metrics.accuracy, metrics.classes["cat"].iou, metrics.mean_iou
         (0.875, 0.75, 0.775)
         """
-        if confusion.ndim == 3:
-            hits, trues, predicteds = confusion[:, 1, 1], confusion[:, 1].sum(1), confusion[:, :, 1].sum(1)
-            right = int(hits.sum() + confusion[:, 0, 0].sum())
-        else:
-            hits, trues, predicteds = confusion.diagonal(), confusion.sum(1), confusion.sum(0)
-            right = int(hits.sum())
-        figures = {}
-        for name, hit, true, predicted in zip(classes, hits.tolist(), trues.tolist(), predicteds.tolist(), strict=True):
-            figures[name] = ClassMetrics(
-                iou=_ratio(hit, true + predicted - hit),
-                dice=_ratio(2 * hit, true + predicted),
-                precision=_ratio(hit, predicted),
-                recall=_ratio(hit, true),
+        counts = task.class_counts(confusion)
+        per_class = {}
+        columns = (counts.true_positives.tolist(), counts.true.tolist(), counts.predicted.tolist())
+        for name, hits, true, predicted in zip(classes, *columns, strict=True):
+            per_class[name] = ClassMetrics(
+                iou=_ratio(hits, true + predicted - hits),
+                dice=_ratio(2 * hits, true + predicted),
+                precision=_ratio(hits, predicted),
+                recall=_ratio(hits, true),
                 pixels=true,
             )
-        ious = [each.iou for each in figures.values() if each.iou is not None]
+        ious = [metrics.iou for metrics in per_class.values() if metrics.iou is not None]
         return Metrics(
-            accuracy=_ratio(right, int(confusion.sum())),
+            accuracy=_ratio(counts.correct, int(confusion.sum())),
             mean_iou=sum(ious) / len(ious) if ious else None,
-            classes=figures,
+            classes=per_class,
             confusion=confusion.tolist(),
-            image_count=images,
+            image_count=image_count,
             resolution=resolution,
         )
 
 
-def _ratio(part: int, whole: int) -> float | None:
-    return part / whole if whole else None
+def _ratio(part: int, total: int) -> float | None:
+    return part / total if total else None

@@ -9,6 +9,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from pixelwise.data.task import MULTICLASS, Task, get_task
 from pixelwise.errors import ConfigError, RunError, unknown_name
 from pixelwise.models.config import ModelConfig
 from pixelwise.models.decoders import DECODERS
@@ -21,17 +22,6 @@ WEIGHTS_FILE = "model.safetensors"
 
 
 CONFIG_FILE = "model.json"
-
-
-def logits_to_mask(logits: Tensor, multilabel: bool) -> Tensor:
-    """What logits say of each pixel: (..., C, H, W) float → (..., H, W) uint8, the index of the likeliest class.
-
-    Multi-label: (..., C, H, W) uint8, 1 for each class that is likelier there than not.
-
-    >>> logits_to_mask(torch.tensor([[[2.0]], [[3.0]]]), multilabel=False)
-    tensor([[1]], dtype=torch.uint8)
-    """
-    return ((logits > 0) if multilabel else logits.argmax(-3)).to(torch.uint8)
 
 
 class SegmentationModel(nn.Module):
@@ -125,14 +115,14 @@ def create_model(
     *,
     size: int = 128,
     predict_size: int | None = None,
-    encoder_weights: str = "embedded",
+    encoder_weights: str = "bundled",
     layers: tuple[str, ...] | None = None,
     padding: Padding = "native",
     pixels: str = "encoder",
     freeze_encoder: bool = False,
     channels: int = 3,
     bits: int = 16,
-    multilabel: bool = False,
+    task: str | Task = MULTICLASS,
 ) -> SegmentationModel:
     """Return a new model with its pretrained encoder weights."""
     check_encoder(encoder)
@@ -148,7 +138,7 @@ def create_model(
         mean=normalization.mean,
         std=normalization.std,
         bit_depth=bits,
-        multilabel=multilabel,
+        task=get_task(task),
         encoder=encoder,
         encoder_layers=layers,
         encoder_padding=padding,

@@ -13,6 +13,7 @@ from PIL import Image
 from pixelwise.data.analysis.inspection import ClassStats, DatasetReport, Percentiles
 from pixelwise.data.io.mask import read_image_and_mask
 from pixelwise.data.schema import SPLITS, ReadSpec
+from pixelwise.data.task import MULTILABEL
 from pixelwise.errors import DataError
 from pixelwise.planning.plan import Plan
 from pixelwise.reporting.console import LOUD, by_kind, levels
@@ -65,7 +66,7 @@ def as_json(found: DatasetReport) -> dict[str, object]:
         "modes": dict(found.modes),
         "channel_means": list(found.channel_means),
         "channel_stds": list(found.channel_stds),
-        "multilabel": data.read_spec.multilabel,
+        "multilabel": data.read_spec.task is MULTILABEL,
         "ignored": found.ignored_fraction,
         "classes": [
             {
@@ -99,7 +100,7 @@ def class_sheet(facts: ClassStats, index: int, reading: ReadSpec) -> Image.Image
         # Half of a large image is more than its cell shows.
         step = max(1, max(mask.shape[-2:]) // SHEET_WIDTH)
         image, mask = image[::step, ::step], mask[..., ::step, ::step]
-        present = mask[index] == 1 if mask.ndim == 3 else mask == index
+        present = reading.task.class_region(mask, index)
         images.append(np.ascontiguousarray(to_display_image(image)))
         masks.append(np.where(present, 0, 1).astype(np.uint8))
         names.append(f"{present.mean():.1%} {record.image.name}")

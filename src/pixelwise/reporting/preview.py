@@ -5,7 +5,7 @@ from PIL import Image
 from pixelwise.data.io.mask import read_image_and_mask
 from pixelwise.data.schema import DatasetIndex, Split
 from pixelwise.errors import DataError
-from pixelwise.visualization import overlay_grid, to_display_image, to_display_masks
+from pixelwise.visualization import overlay_grid, to_display_image
 
 
 def preview(data: DatasetIndex, split: Split = "train", count: int = 12) -> Image.Image:
@@ -23,5 +23,7 @@ def preview(data: DatasetIndex, split: Split = "train", count: int = 12) -> Imag
     images, masks = zip(*(read_image_and_mask(record, data.read_spec) for record in chosen), strict=True)
     names = [record.image.name for record in chosen]
     title = f"{data.root.resolve().name} · {split} · {count} of {len(records)} images"
-    (shown,), classes, palette = to_display_masks([masks], data.classes, data.palette)
+    task = data.read_spec.task
+    shown = [task.to_display(mask) for mask in masks]
+    classes, palette = task.display_classes(data.classes, data.palette)
     return overlay_grid([to_display_image(image) for image in images], shown, names, classes, palette, title)

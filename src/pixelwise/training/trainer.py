@@ -10,16 +10,14 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor
 
-from pixelwise.config import WARM_UP, Config
+from pixelwise.config import DECODER_FIRST_FRACTION, Config
 from pixelwise.data.analysis.groups import assign_groups
-from pixelwise.data.pixel_weights import pixel_weights
 from pixelwise.data.schema import DatasetIndex, Record
 from pixelwise.data.spec import DatasetSpec
 from pixelwise.data.splits import train_val_split
 from pixelwise.errors import ConfigError, DataError
 from pixelwise.losses import get_loss
-from pixelwise.metrics.confusion import Metrics, confusion_matrix
-from pixelwise.models.model import logits_to_mask
+from pixelwise.metrics.confusion import Metrics
 from pixelwise.planning.plan import Plan
 from pixelwise.runs.run_dir import Row, Run
 from pixelwise.runtime.cpu import ThreadTuner
@@ -62,12 +60,12 @@ def train(
     fabric = launch_fabric(config.device, config.precision)
     torch.manual_seed(config.seed)
     with TrainingProgress(shown=fabric.is_global_zero) as bars, ExitStack() as held:
-        if not data.val and config.validation_from == "train":
+        if not data.val and config.val_from == "train":
             data = assign_groups(data, bars.track("looking for groups"))
         train_records, val_records = make_train_val_split(data, config)
         _check_processes(fabric.world_size, config.batch_size, len(train_records), len(val_records))
         session = build_training(data, config, fabric, train_records, val_records, bars)
-        samples = val_records[:: math.ceil(len(val_records) / config.samples)]
+        samples = val_records[:: math.ceil(len(val_records) / config.sample_predictions)]
         state = TrainState(run, data, session.model, samples)
         if checkpoint is not None:
             state.history = load_checkpoint(session, run, checkpoint)
@@ -130,13 +128,13 @@ def make_train_val_split(data: DatasetIndex, config: Config) -> tuple[list[Recor
     train_records = list(data.records("train"))
     if data.val:
         return train_records, list(data.val)
-    if config.validation_from == "test":
-        kept, held = train_records, train_val_split(data.records("test"), config.validation_fraction, config.seed)[1]
+    if config.val_from == "test":
+        kept, held = train_records, train_val_split(data.records("test"), config.val_fraction, config.seed)[1]
     else:
-        kept, held = train_val_split(train_records, config.validation_fraction, config.seed)
+        kept, held = train_val_split(train_records, config.val_fraction, config.seed)
     if not held:
         raise DataError(
-            f"{data.root}: the {config.validation_from} split has too few images to give any for validation; add some"
+            f"{data.root}: the {config.val_from} split has too few images to give any for validation; add some"
         )
     return kept, held
 
@@ -145,13 +143,14 @@ def _train_epoch(session: TrainingSetup, epoch: int, bars: TrainingProgress) -> 
     """One pass over the training images; the training part of the epoch's row."""
     fabric, loss_function = session.fabric, get_loss(session.config.loss)
     session.model.train()
-    session.model.encoder.pause_gradients(epoch < round(WARM_UP * session.config.epochs))
+    session.model.encoder.pause_gradients(epoch < round(DECODER_FIRST_FRACTION * session.config.epochs))
     session.sampler.epoch = epoch
     loss_sum, shown = torch.zeros((), device=fabric.device), 0
     rate = session.optimizer.param_groups[0]["lr"]
+    task = session.model.config.task
     started = time.perf_counter()
     for (images, masks), whole in zip(_batches(session), session.sampler.global_sizes(), strict=True):
-        weights = None if session.class_weights is None else pixel_weights(masks, session.class_weights)
+        weights = None if session.class_weights is None else task.pixel_weights(masks, session.class_weights)
         loss = loss_function(session.ddp_model(images), masks, weights)
         # Gradients are averaged over processes: scaled so, an image counts the same in whichever it is.
         fabric.backward(loss * (len(images) * fabric.world_size / whole))
@@ -166,7 +165,7 @@ def _train_epoch(session: TrainingSetup, epoch: int, bars: TrainingProgress) -> 
     seconds = time.perf_counter() - started
     session.seconds += seconds
     if not math.isfinite(total):
-        raise ConfigError(f"the loss became {total} in epoch {epoch + 1}; lower --lr, or try --precision float32")
+        raise ConfigError(f"the loss became {total} in epoch {epoch + 1}; lower --lr, or set `precision` to 32-true")
     return {
         "epoch": epoch + 1,
         "step": session.step,
@@ -199,18 +198,18 @@ def _validate(session: TrainingSetup, classes: Sequence[str]) -> Row:
     """Loss and figures over the validation images at the model's size; the validation part of the epoch's row."""
     fabric, loss_function = session.fabric, get_loss(session.config.loss)
     session.model.eval()
-    count, multilabel = len(classes), session.model.config.multilabel
-    confusion = torch.zeros((count, 2, 2) if multilabel else (count, count), dtype=torch.int64, device=fabric.device)
+    task = session.model.config.task
+    confusion = task.zero_matrix(len(classes)).to(fabric.device)
     loss_sum = torch.zeros(2, dtype=torch.float64, device=fabric.device)
     for images, masks in session.val_loader:
         images, masks = images.to(fabric.device), masks.to(fabric.device)
         logits = session.ddp_model(images)
         loss_sum += torch.stack([loss_function(logits, masks, None) * len(images), torch.tensor(len(images))])
-        confusion += confusion_matrix(masks, logits_to_mask(logits, multilabel), count, multilabel)
+        confusion += task.confusion(masks, task.logits_to_mask(logits), len(classes))
     # Each process has its own images, none of them twice: sums are those of one process.
     confusion = all_reduce_sum(fabric, confusion)
     loss, images_seen = all_reduce_sum(fabric, loss_sum).tolist()
-    metrics = Metrics.from_confusion(confusion, classes, int(images_seen), f"{session.config.eval_size}")
+    metrics = Metrics.from_confusion(confusion, classes, task, int(images_seen), f"{session.config.eval_size}")
     return {"val_loss": loss / images_seen, "val_accuracy": metrics.accuracy, "val_miou": metrics.mean_iou} | {
         f"iou_{name}": figures.iou for name, figures in metrics.classes.items()
     }

@@ -16,8 +16,6 @@ from pixelwise.visualization.overlay import (
     index_image,
     overlay,
     to_display_image,
-    to_display_mask,
-    to_display_masks,
 )
 from pixelwise.visualization.save import save_image
 
@@ -37,6 +35,4 @@ __all__ = [
     "prediction_grid",
     "save_image",
     "to_display_image",
-    "to_display_mask",
-    "to_display_masks",
 ]

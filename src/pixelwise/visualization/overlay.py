@@ -1,6 +1,5 @@
 """Class colors, and masks drawn in them."""
 
-from collections.abc import Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -77,33 +76,6 @@ def overlay(image: Pixels, mask: Pixels, palette: Palette, opacity: float = 0.5)
     blended[edge] //= 2
     blended[line] = 255
     return Image.fromarray(blended)
-
-
-def to_display_mask(mask: Pixels, classes: Sequence[str], palette: Palette) -> tuple[Pixels, tuple[str, ...], Palette]:
-    """A mask with its classes and colors as one image can show them.
-
-    A (H, W) mask comes as it is. Of a multi-label mask (C, H, W) the layers are laid over each other, those with most
-    pixels first, and one more class, "none", stands where there is no layer.
-
-    >>> to_display_mask(np.array([[[1, 0]], [[1, 1]]], np.uint8), ("eye", "face"), default_palette(2))[0].tolist()
-    [[0, 1]]
-    """
-    if mask.ndim == 2:
-        return mask, tuple(classes), palette
-    shown = np.full(mask.shape[1:], len(classes), np.uint8)
-    shown[(mask == IGNORE_INDEX).all(0)] = IGNORE_INDEX
-    for index in sorted(range(len(mask)), key=lambda each: -int((mask[each] == 1).sum())):
-        shown[mask[index] == 1] = index
-    return shown, (*classes, "none"), (*palette, (0, 0, 0))
-
-
-def to_display_masks(
-    masks: Sequence[Sequence[Pixels]], classes: Sequence[str], palette: Palette
-) -> tuple[list[list[Pixels]], tuple[str, ...], Palette]:
-    """`to_display_mask` of several lists of masks of one kind."""
-    shown = [[to_display_mask(mask, classes, palette) for mask in column] for column in masks]
-    names, colors = shown[0][0][1:]
-    return [[mask for mask, _, _ in column] for column in shown], names, colors
 
 
 def to_display_image(image: Pixels) -> Pixels:

@@ -1,5 +1,6 @@
 """The fingerprint: one look at every image and mask, and what it says of the data set as a whole."""
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -225,7 +226,7 @@ def _class_facts(
 
     `planned`, (number of records,) bool, are those that a plan may go by.
     """
-    layers = len(data.classes) if data.read_spec.multilabel else 1
+    layers = math.prod(data.read_spec.task.mask_shape(len(data.classes), 1, 1))
     ignored = rows.pixels_of(len(records), IGNORE_INDEX)
     of_all = np.where(seen.bad, 0, seen.pixels) * layers
     counted = (of_all - ignored) / layers
