@@ -20,7 +20,7 @@ from pixelwise.config import Config
 from pixelwise.data.demo.synthetic import draw_dataset
 from pixelwise.data.io.mask import read_mask
 from pixelwise.data.task import MULTICLASS
-from pixelwise.errors import ConfigError, DataError, RunError, WeightsError
+from pixelwise.errors import ConfigError, DataError, OutputExistsError, RunError, WeightsError
 from pixelwise.evaluation.evaluator import compute_confusion_matrix
 from pixelwise.inference.predictor import Predictor
 from pixelwise.losses import LOSSES
@@ -586,6 +586,6 @@ class TestErrors:
 
     def test_a_run_in_the_way(self, pets: pw.DatasetIndex, whole: tuple[Run, list[dict[str, Tensor]]]) -> None:
         before = {path: path.stat().st_mtime_ns for path in whole[0].path.rglob("*")}
-        with pytest.raises(RunError, match=r"already holds a run"):
+        with pytest.raises(OutputExistsError, match="contains a run"):
             train(pets, whole[0].path, **SMALL)
         assert before == {path: path.stat().st_mtime_ns for path in whole[0].path.rglob("*")}

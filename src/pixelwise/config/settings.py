@@ -73,7 +73,9 @@ class Config(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    image_size: int = _field("Data", "Side in pixels of the square that images are resized to.", default=128, ge=32, le=4096)
+    image_size: int = _field(
+        "Data", "Side in pixels of the square that images are resized to.", default=128, ge=32, le=4096
+    )
     eval_scale: float = _field(
         "Data",
         "Whole images are validated and predicted at the image size times this factor, rounded down to a multiple of 32 "
@@ -145,9 +147,7 @@ class Config(BaseModel):
     weight_decay: float = _field("Training", "Weight decay of AdamW. With 0 it is Adam.", default=1e-2, ge=0)
     lr_schedule: Literal["constant", "onecycle"] = _field("Training", "Learning-rate schedule.", default="onecycle")
     seed: int = _field("Training", "Random seed.", default=0, ge=0, lt=2**31)
-    callbacks: tuple[ComponentSpec, ...] = _field(
-        "Training", "Callbacks, in addition to the default ones.", default=()
-    )
+    callbacks: tuple[ComponentSpec, ...] = _field("Training", "Callbacks, in addition to the default ones.", default=())
 
     device: str = _field("Machine", "auto, cpu, cuda or mps.", default="auto")
     precision: Literal["auto", "bf16-mixed", "32-true"] = _field(
@@ -156,7 +156,9 @@ class Config(BaseModel):
         "faster with it.",
         default="auto",
     )
-    num_workers: int = _field("Machine", "Processes that load images. 0 loads in the training process.", default=0, ge=0)
+    num_workers: int = _field(
+        "Machine", "Processes that load images. 0 loads in the training process.", default=0, ge=0
+    )
     sample_predictions: int = _field(
         "Machine", "Number of validation images whose predicted masks are drawn after every epoch.", default=4, ge=1
     )

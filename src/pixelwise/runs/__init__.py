@@ -1,1 +1,1 @@
-"""TODO: package."""
+"""Run directories: the files of a training, and its checkpoints."""

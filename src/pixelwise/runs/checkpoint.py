@@ -1,27 +1,41 @@
-"""TODO: module."""
+"""The state of a training after an epoch, kept in `last/` of a run directory.
 
-import csv
-import io
+last/model.safetensors      weights of the model
+last/optimizer.safetensors  tensors of the optimizer, random states
+last/progress.json          epoch, step, seconds, the optimizer's settings
+"""
+
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
+
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from pixelwise.config import Config
-from pixelwise.errors import RunError
-from pixelwise.runtime.files import next_free_path, lock_file, atomic_write
-from pixelwise.data.spec import DatasetSpec
-from pixelwise.models.model import SegmentationModel
+
+from pixelwise.errors import RunError, first_line
+
+
+_OLD_STATE_KEYS = {"encoder.body.": "encoder.backbone.", "decoder.levels.": "decoder.stages."}
+"""Prefixes of tensor names in version 0.1 → prefixes of today."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Where a run stands after an epoch: `model` and `optimizer` as their state_dict(), `rng` by device type."""
+    """The state of a training after an epoch.
+
+    Attributes:
+        epoch: epochs done.
+        step: optimizer steps done.
+        train_seconds: seconds spent in training steps, without validation.
+        model: the model's state_dict().
+        optimizer: the optimizer's state_dict().
+        rng: torch's random states by device type, see `rng_states`.
+    """
 
     epoch: int
     step: int
@@ -30,9 +44,63 @@ class Checkpoint:
     optimizer: dict[str, Any]
     rng: dict[str, Tensor]
 
+    def save(self, path: Path) -> None:
+        """Replace the checkpoint in a directory. If the process is killed, the old or the new one remains."""
+        part, old = path.with_name(f"{path.name}.part"), path.with_name(f"{path.name}.old")
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir()
+        scalars, tensors = _flatten(self.optimizer)
+        tensors |= {f"rng.{device}": state for device, state in self.rng.items()}
+        save_file({name: tensor.contiguous() for name, tensor in self.model.items()}, part / "model.safetensors")
+        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, part / "optimizer.safetensors")
+        progress = {
+            "epoch": self.epoch,
+            "step": self.step,
+            "train_seconds": self.train_seconds,
+            "optimizer": scalars,
+        }
+        (part / "progress.json").write_text(json.dumps(progress), encoding="utf-8")
+        if path.exists():  # if not, `old` is the only checkpoint: an earlier save was killed between the two renames
+            shutil.rmtree(old, ignore_errors=True)
+            path.rename(old)
+        part.rename(path)
+        shutil.rmtree(old, ignore_errors=True)
+
+    @staticmethod
+    def load(path: Path) -> "Checkpoint | None":
+        """Read the checkpoint in a directory. Return None if there is none; raise RunError if it cannot be read."""
+        if not path.exists():  # a save was killed between the two renames
+            path = path.with_name(f"{path.name}.old")
+        if not path.exists():
+            return None
+        try:
+            progress = json.loads((path / "progress.json").read_text(encoding="utf-8"))
+            tensors = load_file(path / "optimizer.safetensors")
+            return Checkpoint(
+                epoch=progress["epoch"],
+                step=progress["step"],
+                train_seconds=progress["train_seconds"],
+                model=rename_old_state_keys(load_file(path / "model.safetensors")),
+                optimizer=_unflatten(progress["optimizer"], tensors),
+                rng={name.removeprefix("rng."): value for name, value in tensors.items() if name.startswith("rng.")},
+            )
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+            raise RunError(f"{path}: cannot be read ({first_line(error)}); this run cannot be resumed") from None
+
+
+def rename_old_state_keys(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return a model's tensors with names of version 0.1 replaced by the names of today."""
+    renamed = {}
+    for name, tensor in tensors.items():
+        for old, new in _OLD_STATE_KEYS.items():
+            if name.startswith(old):
+                name = new + name.removeprefix(old)
+        renamed[name] = tensor
+    return renamed
+
 
 def rng_states() -> dict[str, Tensor]:
-    """torch's random states by device type, each a uint8 tensor."""
+    """Return torch's random states by device type, each a uint8 tensor."""
     states = {"cpu": torch.get_rng_state()}
     if torch.cuda.is_available():
         states["cuda"] = torch.cuda.get_rng_state()
@@ -40,8 +108,28 @@ def rng_states() -> dict[str, Tensor]:
 
 
 def set_rng_states(states: Mapping[str, Tensor]) -> None:
-    """Go on with the random states that `rng_states` gave."""
+    """Restore the random states that `rng_states` returned."""
     torch.set_rng_state(states["cpu"])
     if "cuda" in states and torch.cuda.is_available():
         torch.cuda.set_rng_state(states["cuda"])
 
+
+def _flatten(optimizer: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Split an optimizer's state_dict into a part for JSON and a part for safetensors."""
+    tensors = {
+        f"state.{index}.{name}": value
+        for index, state in optimizer["state"].items()
+        for name, value in state.items()
+        if isinstance(value, Tensor)
+    }
+    return {"param_groups": optimizer["param_groups"]}, tensors
+
+
+def _unflatten(scalars: dict[str, Any], tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Join the two parts of an optimizer's state_dict."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        if key.startswith("state."):
+            _, index, name = key.split(".", 2)
+            state.setdefault(int(index), {})[name] = value
+    return {"state": state, "param_groups": scalars["param_groups"]}
