@@ -1,1 +1,1 @@
-"""TODO: package."""
+"""Evaluation of a trained model on a split."""

@@ -1,1 +1,1 @@
-"""TODO: package."""
+"""Prediction: `Predictor` for images in memory, `predict_folder` for files."""

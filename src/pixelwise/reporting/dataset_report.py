@@ -1,4 +1,4 @@
-"""What `pixelwise inspect` tells: tables on the terminal; report.json, report.html and class sheets in a folder."""
+"""Write the report of an inspected data set: report.json, report.html, plan.yaml and one overlay grid per class."""
 
 import base64
 import io
@@ -12,126 +12,170 @@ from PIL import Image
 
 from pixelwise.data.analysis.inspection import ClassStats, DatasetReport, Percentiles
 from pixelwise.data.io.mask import read_image_and_mask
-from pixelwise.data.schema import SPLITS, ReadSpec
+from pixelwise.data.schema import SPLITS, DataIssue, ReadSpec
 from pixelwise.data.task import MULTILABEL
 from pixelwise.errors import DataError
 from pixelwise.planning.plan import Plan
-from pixelwise.reporting.console import LOUD, by_kind, levels
+from pixelwise.reporting.console import LEAKAGE, group_by_kind, values_by_class
 from pixelwise.runtime.files import atomic_write
 from pixelwise.runtime.progress import Progress, no_progress
 from pixelwise.visualization import overlay_grid, save_image, to_display_image
 
-SHEET_WIDTH = 1280
+GRID_WIDTH = 1280
+"""Width of a class's overlay grid in pixels."""
+
+_ENCODING_ERRORS = "backslashreplace"
+"""File names that are not valid UTF-8 become \\udce9, which JSON reads back."""
 
 
-_NO_TEXT = "backslashreplace"
-"""What becomes of names with bytes that are no text: \\udce9, which JSON reads back."""
+def write_dataset_report(
+    report: DatasetReport, plan: Plan, folder: str | Path, progress: Progress = no_progress
+) -> None:
+    """Write plan.yaml, report.json, sheets/NN-CLASS.png and, last, report.html.
 
+    report.html embeds its images and refers to no other file. A sheet shows the class in its color on example images,
+    in descending order of the class's area.
 
-def write_dataset_report(found: DatasetReport, plan: Plan, folder: Path, progress: Progress = no_progress) -> None:
-    """Write report.json, plan.yaml, sheets/CLASS.png and, last, report.html, which needs no other file.
+    Args:
+        report: the result of `inspect`.
+        plan: the plan made from it.
+        folder: the directory, which is created if it does not exist.
+        progress: draws a progress bar over the classes.
 
-    A sheet has the class in its color on images that show it, from the most of it to the least. Raises
-    PixelwiseError where the folder cannot be written.
+    Raises:
+        PixelwiseError: The directory cannot be written.
     """
+    folder = Path(folder)
     plan.write(folder / "plan.yaml")
     with atomic_write(folder / "report.json") as part:
-        text = json.dumps(as_json(found), indent=1, ensure_ascii=False) + "\n"
-        part.write_text(text, encoding="utf-8", errors=_NO_TEXT)
-    sheets = {}
-    for index, facts in progress(enumerate(found.classes), len(found.classes)):
-        sheet = class_sheet(facts, index, found.data.read_spec)
-        if sheet is not None:
-            name = re.sub(r"[^\w.-]+", "_", facts.name)[:80]
-            save_image(sheet, folder / "sheets" / f"{index:02d}-{name}.png")
-            sheets[facts.name] = _embedded(sheet)
+        text = json.dumps(as_json(report), indent=1, ensure_ascii=False) + "\n"
+        part.write_text(text, encoding="utf-8", errors=_ENCODING_ERRORS)
+    grids = {}
+    for index, stats in progress(enumerate(report.classes), len(report.classes)):
+        grid = class_grid(stats, index, report.data.read_spec)
+        if grid is not None:
+            name = re.sub(r"[^\w.-]+", "_", stats.name)[:80]
+            save_image(grid, folder / "sheets" / f"{index:02d}-{name}.png")
+            grids[stats.name] = _data_url(grid)
     with atomic_write(folder / "report.html") as part:
-        part.write_text(_page(found, plan, sheets), encoding="utf-8", errors=_NO_TEXT)
+        part.write_text(_render(report, plan, grids), encoding="utf-8", errors=_ENCODING_ERRORS)
 
 
-def as_json(found: DatasetReport) -> dict[str, object]:
-    """An inspection as JSON holds it: paths as text, without the records of each split but with their number."""
-    data, written = found.data, levels(found)
+def as_json(report: DatasetReport) -> dict[str, object]:
+    """Return the report as JSON types. Splits have the number of their records, not the records themselves."""
+    data = report.data
+    mask_values = values_by_class(data)
+    # The keys are those of version 0.1: programs read them.
     return {
         "root": str(data.root),
         "format": data.format,
-        "photos": found.image_count,
-        "masks": found.mask_count,
-        "splits": {split: len(getattr(data, split)) for split in SPLITS},
+        "photos": report.image_count,
+        "masks": report.mask_count,
+        "splits": _split_sizes(report),
         "groups": data.group_summary or None,
         "notes": list(data.messages),
-        "widths": _spread(found.widths),
-        "heights": _spread(found.heights),
-        "aspect_ratios": _spread(found.aspect_ratios),
-        "modes": dict(found.modes),
-        "channel_means": list(found.channel_means),
-        "channel_stds": list(found.channel_stds),
+        "widths": _percentiles(report.widths),
+        "heights": _percentiles(report.heights),
+        "aspect_ratios": _percentiles(report.aspect_ratios),
+        "modes": dict(report.modes),
+        "channel_means": list(report.channel_means),
+        "channel_stds": list(report.channel_stds),
         "multilabel": data.read_spec.task is MULTILABEL,
-        "ignored": found.ignored_fraction,
-        "classes": [
-            {
-                "name": each.name, "levels": written[each.name], "colour": "#{:02x}{:02x}{:02x}".format(*each.color),
-                "pixels": each.pixels, "share": each.pixel_fraction, "photos": each.image_count, "objects": each.object_count,
-                "side": None if each.relative_size is None else _spread(each.relative_size), "width": each.mean_width,
-            }
-            for each in found.classes
-        ],
-        "problems": [
-            {"kind": each.kind, "file": each.file, "what": each.message, "usable": each.severity == "warning"} for each in found.issues
-        ],
-        "seconds": found.seconds,
-    }  # fmt: skip
+        "ignored": report.ignored_fraction,
+        "classes": [_class_as_json(stats, mask_values[stats.name]) for stats in report.classes],
+        "problems": [_issue_as_json(issue) for issue in report.issues],
+        "seconds": report.seconds,
+    }
 
 
-def _spread(values: Percentiles) -> dict[str, float]:
-    return {
-        "least": values.min, "low": values.p10, "median": values.median, "high": values.p90, "greatest": values.max
-    }  # fmt: skip
+def class_grid(stats: ClassStats, index: int, read_spec: ReadSpec) -> Image.Image | None:
+    """Draw a class in its color on its example images, with all other pixels dimmed or brightened.
 
+    Args:
+        stats: the class.
+        index: its index.
+        read_spec: how images and masks are read.
 
-def class_sheet(facts: ClassStats, index: int, reading: ReadSpec) -> Image.Image | None:
-    """A class in its color on its example images, everything else dimmed; None where no image shows it."""
+    Returns:
+        A PIL image `GRID_WIDTH` pixels wide, or None if no example image can be read.
+    """
     images, masks, names = [], [], []
-    for record in facts.examples:
+    for record in stats.examples:
         try:
-            image, mask = read_image_and_mask(record, reading)
-        except DataError:  # gone since it was looked at
+            image, mask = read_image_and_mask(record, read_spec)
+        except DataError:  # the file was removed or changed after the scan
             continue
-        # Half of a large image is more than its cell shows.
-        step = max(1, max(mask.shape[-2:]) // SHEET_WIDTH)
+        # A full-size photo costs seconds, and its cell shows at most half the grid's width.
+        step = max(1, max(mask.shape[-2:]) // GRID_WIDTH)
         image, mask = image[::step, ::step], mask[..., ::step, ::step]
-        present = reading.task.class_region(mask, index)
+        region = read_spec.task.class_region(mask, index)
         images.append(np.ascontiguousarray(to_display_image(image)))
-        masks.append(np.where(present, 0, 1).astype(np.uint8))
-        names.append(f"{present.mean():.1%} {record.image.name}")
+        masks.append(np.where(region, 0, 1).astype(np.uint8))
+        names.append(f"{region.mean():.1%} {record.image.name}")
     if not images:
         return None
-    # Dark beside bright, bright beside dark: a class that its data set draws in black must be seen too.
-    other = (0, 0, 0) if max(facts.color) > 80 else (255, 255, 255)
-    title = f"{facts.name}: {facts.pixel_fraction:.2%} of pixels, on {facts.image_count} images"
-    return overlay_grid(images, masks, names, (facts.name, "all else"), (facts.color, other), title, 2, SHEET_WIDTH)
+    # The rest is dark for bright class colors and bright for dark ones: a class drawn in black must be visible too.
+    rest = (0, 0, 0) if max(stats.color) > 80 else (255, 255, 255)
+    title = f"{stats.name}: {stats.pixel_fraction:.2%} of pixels, in {stats.image_count} images"
+    return overlay_grid(images, masks, names, (stats.name, "other pixels"), (stats.color, rest), title, 2, GRID_WIDTH)
 
 
-def _embedded(image: Image.Image) -> str:
-    """An image as the address of an <img>."""
+def _class_as_json(stats: ClassStats, mask_values: str) -> dict[str, object]:
+    return {
+        "name": stats.name,
+        "levels": mask_values,
+        "colour": "#{:02x}{:02x}{:02x}".format(*stats.color),
+        "pixels": stats.pixels,
+        "share": stats.pixel_fraction,
+        "photos": stats.image_count,
+        "objects": stats.object_count,
+        "side": None if stats.relative_size is None else _percentiles(stats.relative_size),
+        "width": stats.mean_width,
+    }
+
+
+def _issue_as_json(issue: DataIssue) -> dict[str, object]:
+    return {"kind": issue.kind, "file": issue.file, "what": issue.message, "usable": issue.severity == "warning"}
+
+
+def _percentiles(values: Percentiles) -> dict[str, float]:
+    return {
+        "least": values.min,
+        "low": values.p10,
+        "median": values.median,
+        "high": values.p90,
+        "greatest": values.max,
+    }
+
+
+def _split_sizes(report: DatasetReport) -> dict[str, int]:
+    return {split: len(getattr(report.data, split)) for split in SPLITS}
+
+
+def _data_url(image: Image.Image) -> str:
     content = io.BytesIO()
     image.save(content, "WEBP", quality=75)
     return f"data:image/webp;base64,{base64.b64encode(content.getvalue()).decode()}"
 
 
-def _page(found: DatasetReport, plan: Plan, sheets: dict[str, str]) -> str:
+def _render(report: DatasetReport, plan: Plan, grids: dict[str, str]) -> str:
     environment = Environment(
         loader=PackageLoader("pixelwise.reporting"), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
-    page = environment.get_template("dataset_report.html")
-    return page.render(
-        found=found, data=found.data, plan=plan, sheets=sheets, loud=LOUD, values=levels(found),
-        problems=by_kind(found.issues),
-        splits={split: len(getattr(found.data, split)) for split in SPLITS},
-        spreads={
-            "width": (found.widths, "%.0f"),
-            "height": (found.heights, "%.0f"),
-            "width ÷ height": (found.aspect_ratios, "%.2f"),
+    return environment.get_template("dataset_report.html").render(
+        report=report,
+        data=report.data,
+        plan=plan,
+        grids=grids,
+        leakage=LEAKAGE,
+        mask_values=values_by_class(report.data),
+        issues=group_by_kind(report.issues),
+        splits=_split_sizes(report),
+        sizes={
+            "width (pixels)": (report.widths, "%.0f"),
+            "height (pixels)": (report.heights, "%.0f"),
+            "width ÷ height": (report.aspect_ratios, "%.2f"),
         },
-        greatest=max((each.pixel_fraction for each in found.classes), default=0.0) or 1.0,
-    )  # fmt: skip
+        max_fraction=max((stats.pixel_fraction for stats in report.classes), default=0.0) or 1.0,
+        multilabel=report.data.read_spec.task is MULTILABEL,
+    )
