@@ -1,15 +1,16 @@
-"""The settings of a training: one flat model, its presets, and the names of version 0.1."""
+"""The settings of a training: one flat model, its presets, its files, and the names of version 0.1."""
 
+from pixelwise.config.files import config_to_yaml, read_config, without_backticks
 from pixelwise.config.presets import PRESETS
 from pixelwise.config.settings import (
     DECODER_FIRST_FRACTION,
     LR_WARMUP_FRACTION,
     Config,
+    EncoderTraining,
     choices_of,
-    format_validation_error,
-    read_config,
 )
-from pixelwise.config.version1 import FORMAT
+from pixelwise.config.validation import expand_freeze_encoder, format_validation_error
+from pixelwise.config.version1 import FORMAT, translate
 
 __all__ = [
     "DECODER_FIRST_FRACTION",
@@ -17,7 +18,12 @@ __all__ = [
     "LR_WARMUP_FRACTION",
     "PRESETS",
     "Config",
+    "EncoderTraining",
     "choices_of",
+    "config_to_yaml",
+    "expand_freeze_encoder",
     "format_validation_error",
     "read_config",
+    "translate",
+    "without_backticks",
 ]

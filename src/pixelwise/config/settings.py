@@ -1,11 +1,9 @@
 """`Config`: every setting of a training, checked and complete."""
 
-import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-import yaml
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -17,12 +15,18 @@ from pydantic import (
 )
 
 from pixelwise.config.presets import PRESETS
-from pixelwise.config.version1 import FORMAT, RENAMED_SETTINGS, find_old_names, translate
+from pixelwise.config.validation import (
+    check_class_weight_values,
+    expand_freeze_encoder,
+    format_validation_error,
+    parse_class_weights,
+)
+from pixelwise.config.version1 import find_old_names
 from pixelwise.data.augmentations import AUGMENTATIONS
 from pixelwise.data.schema import ReadSpec
-from pixelwise.errors import ConfigError, first_line, unknown_name
+from pixelwise.data.task import MULTICLASS
+from pixelwise.errors import ConfigError, unknown_name
 from pixelwise.losses import LOSSES, MULTILABEL_LOSSES
-from pixelwise.losses.class_weights import CLASS_WEIGHT_POWERS
 from pixelwise.models.decoders import DECODERS
 from pixelwise.models.pretrained import PRETRAINED_SOURCES, has_bundled_weights
 from pixelwise.palette import Palette
@@ -56,12 +60,27 @@ def _field(group: str, description: str, **limits: Any) -> Any:
     return Field(description=description, json_schema_extra={"group": group}, **limits)
 
 
+@dataclass(frozen=True)
+class EncoderTraining:
+    """What of an encoder trains.
+
+    Attributes:
+        mode: "none"; "all", from the start; or "decoder-first", after the first quarter of the epochs.
+        freeze_depthwise: the depthwise convolutions do not train.
+        freeze_batchnorm: the batch norm layers do not train, and keep their statistics.
+    """
+
+    mode: Literal["none", "decoder-first", "all"]
+    freeze_depthwise: bool
+    freeze_batchnorm: bool
+
+
 class Config(BaseModel):
     """The settings of a training. The defaults are the preset "default", see `Config.from_preset`.
 
     A component is a name, or a name with parameters: `loss={"name": "focal", "gamma": 3}`. Every value is checked, and
-    what depends on other settings is filled in: without `encoder_weights` the encoder's own pretrained weights are used,
-    from an installed package if there is one, else from timm's hub. `freeze_encoder=True` is short for
+    what depends on other settings is filled in: without `encoder_weights` the encoder's own pretrained weights are
+    used, from an installed package if there is one, else from timm's hub. `freeze_encoder=True` is short for
     `encoder_training="none"`, False for "auto".
 
     Raises:
@@ -78,8 +97,8 @@ class Config(BaseModel):
     )
     eval_scale: float = _field(
         "Data",
-        "Whole images are validated and predicted at the image size times this factor, rounded down to a multiple of 32 "
-        "pixels.",
+        "Whole images are validated and predicted at the image size times this factor, rounded down to a multiple of "
+        "32 pixels.",
         default=1.0,
         ge=1,
         le=4,
@@ -174,11 +193,11 @@ class Config(BaseModel):
             old = find_old_names(settings)
             if old:
                 raise ConfigError("; ".join(old))
-            settings = _expand_freeze_encoder(settings)
+            settings = expand_freeze_encoder(settings)
         try:
             return handler(settings)
         except ValidationError as error:
-            raise ConfigError(format_validation_error(error, cls)) from None
+            raise ConfigError(format_validation_error(error, cls, nested=False)) from None
 
     @field_validator("augmentation", "encoder_weights", "decoder", "loss", mode="before")
     @classmethod
@@ -203,33 +222,19 @@ class Config(BaseModel):
     @field_validator("class_weights", mode="before")
     @classmethod
     def _parse_class_weights(cls, value: object) -> object:
-        if not isinstance(value, str) or value in ("none", *CLASS_WEIGHT_POWERS):
-            return value
-        choices, weights = ", ".join(CLASS_WEIGHT_POWERS), {}
-        for part in value.split(","):
-            name, _, number = part.partition("=")
-            name = name.strip()
-            if name in weights:
-                raise ValueError(f"'{name}' is given twice")
-            try:
-                weights[name] = float(number)
-            except ValueError:
-                raise ValueError(f"'{part}' is not name=weight; choose none, {choices} or pet=2,border=1") from None
-        return weights
+        return parse_class_weights(value)
 
     @field_validator("class_weights")
     @classmethod
     def _check_class_weights(cls, value: str | dict[str, float]) -> str | dict[str, float]:
-        if isinstance(value, dict) and any(not 0 <= weight < math.inf for weight in value.values()):
-            raise ValueError("weights must be finite, and 0 or more")
-        return value
+        return check_class_weight_values(value)
 
     @staticmethod
     def from_preset(preset: str = "default", base: Mapping[str, Any] | None = None, **settings: Any) -> "Config":
         """Return a preset's settings with some of them replaced.
 
-        An encoder other than the preset's gets its own layers and pretrained weights instead of the preset's. An encoder
-        without pretrained weights trains unless the settings freeze it.
+        An encoder other than the preset's gets its own layers and pretrained weights instead of the preset's. An
+        encoder without pretrained weights trains unless the settings freeze it.
 
         Args:
             preset: a name in `PRESETS`.
@@ -246,7 +251,7 @@ class Config(BaseModel):
             raise ConfigError(unknown_name("preset", preset, PRESETS))
         merged: dict[str, Any] = {}
         for part in (PRESETS[preset], base or {}, settings):
-            part = _expand_freeze_encoder(part)
+            part = expand_freeze_encoder(part)
             if part.get("encoder", _encoder_of(merged)) != _encoder_of(merged):
                 merged |= {"encoder_layers": None, "encoder_weights": None}
             if part.get("encoder_weights") == "none":
@@ -256,7 +261,7 @@ class Config(BaseModel):
 
     def replace(self, **settings: Any) -> "Config":
         """Return these settings with some of them replaced; ConfigError if a value cannot work."""
-        return Config(**(self.model_dump() | _expand_freeze_encoder(settings)))
+        return Config(**(self.model_dump() | expand_freeze_encoder(settings)))
 
     def create_model(
         self, classes: Sequence[str], palette: Palette | None = None, read_spec: ReadSpec | None = None
@@ -284,7 +289,7 @@ class Config(BaseModel):
             freeze_encoder=self.encoder_training == "none",
             channels=read_spec.channels if read_spec else 3,
             bits=read_spec.bit_depth if read_spec else 16,
-            multilabel=read_spec.multilabel if read_spec else False,
+            task=read_spec.task if read_spec else MULTICLASS,
         )
 
     @property
@@ -294,81 +299,26 @@ class Config(BaseModel):
             return self.image_size
         return max(self.image_size, round(self.image_size * self.eval_scale) // 32 * 32)
 
-    def to_yaml(self, preset: str | None = None) -> str:
-        """Return all settings as YAML that `read_config` reads.
+    def resolve_encoder_training(self, device_type: str) -> EncoderTraining:
+        """Return what of the encoder trains on a device.
+
+        On a CPU the depthwise convolutions and batch norms of a pretrained encoder are frozen by default, because their
+        gradients take long there. On a GPU all of the encoder trains.
 
         Args:
-            preset: the preset that the settings came from, written beside them.
+            device_type: "cpu", "cuda" or "mps".
         """
-        content: dict[str, Any] = {"format": FORMAT}
-        if preset is not None:
-            content["preset"] = preset
-        return yaml.safe_dump(content | self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-
-    @staticmethod
-    def from_yaml(path: Path) -> "Config":
-        """Read settings from a YAML file, see `read_config`."""
-        return read_config(path)[0]
-
-
-def read_config(path: Path) -> tuple[Config, str]:
-    """Read settings from a YAML file. Without `format: 2`, names of version 0.1 are translated.
-
-    Returns:
-        The settings, and the name of the preset that they came from ("default" if the file has none).
-
-    Raises:
-        ConfigError: The file cannot be read, or a setting cannot work. The message names both.
-    """
-    try:
-        content = dict(yaml.safe_load(path.read_text(encoding="utf-8")))
-        preset = content.pop("preset", "default")
-        settings = content if content.pop("format", None) == FORMAT else translate(content)
-        config = Config(**settings)
-    except ConfigError as error:
-        # In a file the settings have their plain names.
-        raise ConfigError(f"{path}: {str(error).replace('`', '')}") from None
-    except (OSError, UnicodeError, TypeError, ValueError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: cannot be read as settings ({first_line(error)})") from None
-    if preset not in PRESETS:
-        raise ConfigError(f"{path}: {unknown_name('preset', str(preset), PRESETS)}")
-    return config, preset
-
-
-def _expand_freeze_encoder(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings with `freeze_encoder` replaced by the `encoder_training` that it is short for."""
-    settings = dict(settings)
-    if "freeze_encoder" not in settings:
-        return settings
-    frozen = settings.pop("freeze_encoder")
-    if not isinstance(frozen, bool):
-        raise ConfigError(f"`freeze_encoder`: must be true or false (got {frozen!r})")
-    mode = "none" if frozen else "auto"
-    if settings.setdefault("encoder_training", mode) != mode and (frozen or settings["encoder_training"] == "none"):
-        raise ConfigError(
-            f"`freeze_encoder`: {frozen} contradicts `encoder_training` {settings['encoder_training']}; give one of them"
+        on_cpu = device_type == "cpu"
+        mode = self.encoder_training
+        if mode == "auto":
+            mode = "decoder-first" if on_cpu else "all"
+        freeze = on_cpu and self.encoder_weights != "none"
+        return EncoderTraining(
+            mode,
+            freeze if self.freeze_depthwise is None else self.freeze_depthwise,
+            freeze if self.freeze_batchnorm is None else self.freeze_batchnorm,
         )
-    return settings
 
 
 def _encoder_of(settings: Mapping[str, Any]) -> str:
     return str(settings.get("encoder", Config.model_fields["encoder"].default))
-
-
-def format_validation_error(error: ValidationError, model: type[BaseModel]) -> str:
-    """Return pydantic's findings about a model in one line.
-
-    For example "`epochs`: Input should be greater than or equal to 1 (got 0)".
-    """
-    parts = []
-    for finding in error.errors():
-        deep = finding["type"] != "extra_forbidden" and model is not Config
-        name = ".".join(map(str, finding["loc"] if deep else finding["loc"][:1]))
-        if finding["type"] == "extra_forbidden" and name in model.model_fields:
-            parts.append(f"`{'.'.join(map(str, finding['loc']))}`: unknown entry")
-        elif finding["type"] == "extra_forbidden":
-            parts.append(unknown_name("setting", name, model.model_fields))
-        else:
-            message = finding["msg"].removeprefix("Value error, ")
-            parts.append(f"`{name}`: {message} (got {finding['input']!r})")
-    return "; ".join(dict.fromkeys(parts))

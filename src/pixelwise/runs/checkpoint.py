@@ -19,7 +19,6 @@ from torch import Tensor
 
 from pixelwise.errors import RunError, first_line
 
-
 _OLD_STATE_KEYS = {"encoder.body.": "encoder.backbone.", "decoder.levels.": "decoder.stages."}
 """Prefixes of tensor names in version 0.1 → prefixes of today."""
 

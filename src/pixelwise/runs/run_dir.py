@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from pixelwise.config import Config, read_config
+from pixelwise.config import Config, config_to_yaml, read_config
 from pixelwise.data.spec import DatasetSpec
 from pixelwise.errors import OutputExistsError, RunError
 from pixelwise.models.model import SegmentationModel
@@ -90,7 +90,7 @@ class Run:
 
     def write_config(self) -> None:
         """Write all settings to config.yaml."""
-        _write(self.path / "config.yaml", self.config.to_yaml(self.preset))
+        _write(self.path / "config.yaml", config_to_yaml(self.config, self.preset))
 
     def write_dataset_spec(self, spec: DatasetSpec) -> None:
         """Write data.yaml."""

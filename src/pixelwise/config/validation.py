@@ -1,0 +1,81 @@
+"""Parsing and checks of single settings, and pydantic's findings as one line."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from pixelwise.errors import ConfigError, unknown_name
+from pixelwise.losses.class_weights import CLASS_WEIGHT_POWERS
+
+
+def parse_class_weights(value: object) -> object:
+    """Return the weight of each class from text such as "pet=2,border=1". Other values are returned as they are.
+
+    Raises:
+        ValueError: The text is not a list of name=weight.
+    """
+    if not isinstance(value, str) or value in ("none", *CLASS_WEIGHT_POWERS):
+        return value
+    choices, weights = ", ".join(CLASS_WEIGHT_POWERS), {}
+    for part in value.split(","):
+        name, _, number = part.partition("=")
+        name = name.strip()
+        if name in weights:
+            raise ValueError(f"'{name}' is given twice")
+        try:
+            weights[name] = float(number)
+        except ValueError:
+            raise ValueError(f"'{part}' is not name=weight; choose none, {choices} or pet=2,border=1") from None
+    return weights
+
+
+def check_class_weight_values(value: str | dict[str, float]) -> str | dict[str, float]:
+    """Return the weights; raise ValueError if one is negative or not finite."""
+    if isinstance(value, dict) and any(not 0 <= weight < math.inf for weight in value.values()):
+        raise ValueError("weights must be finite, and 0 or more")
+    return value
+
+
+def expand_freeze_encoder(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings with `freeze_encoder` replaced by the `encoder_training` that it stands for.
+
+    >>> expand_freeze_encoder({"freeze_encoder": True, "epochs": 3})
+    {'epochs': 3, 'encoder_training': 'none'}
+    """
+    settings = dict(settings)
+    if "freeze_encoder" not in settings:
+        return settings
+    frozen = settings.pop("freeze_encoder")
+    if not isinstance(frozen, bool):
+        raise ConfigError(f"`freeze_encoder`: must be true or false (got {frozen!r})")
+    mode = settings.setdefault("encoder_training", "none" if frozen else "auto")
+    if frozen != (mode == "none"):
+        raise ConfigError(f"`freeze_encoder`: {frozen} contradicts `encoder_training` {mode}; give one of them")
+    return settings
+
+
+def format_validation_error(error: ValidationError, model: type[BaseModel], nested: bool = True) -> str:
+    """Return pydantic's findings about a model in one line.
+
+    For example "`epochs`: Input should be greater than or equal to 1 (got 0)".
+
+    Args:
+        error: the error that the model raised.
+        model: the model, whose field names are the choices for an unknown one.
+        nested: name the entry inside a field, "data.kind", instead of the field alone.
+    """
+    parts = []
+    for finding in error.errors():
+        location = list(map(str, finding["loc"]))
+        if finding["type"] == "extra_forbidden":
+            if location[0] in model.model_fields:
+                parts.append(f"`{'.'.join(location)}`: unknown entry")
+            else:
+                parts.append(unknown_name("setting", location[0], model.model_fields))
+        else:
+            name = ".".join(location if nested else location[:1])
+            message = finding["msg"].removeprefix("Value error, ")
+            parts.append(f"`{name}`: {message} (got {finding['input']!r})")
+    return "; ".join(dict.fromkeys(parts))
