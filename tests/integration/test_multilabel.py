@@ -11,7 +11,7 @@ import pixelwise as pw
 from pixelwise.data.io.mask import read_image_and_mask
 from pixelwise.data.schema import LabelMap, MultilabelMask, ReadSpec
 from pixelwise.inference.batch import predict_folder
-from pixelwise.losses import MULTILABEL_LOSSES
+from pixelwise.losses import list_losses
 from pixelwise.palette import default_palette
 from pixelwise.training.callbacks.checkpoint import ModelCheckpoint
 from pixelwise.training.callbacks.history import HistoryHook
@@ -50,7 +50,7 @@ def test_a_mask_has_a_layer_for_each_class(layered: pw.DatasetIndex) -> None:
     assert mask[0].sum() == 900 and (image[mask[0] == 1] >= 150).all()
 
 
-@pytest.mark.parametrize("loss", MULTILABEL_LOSSES)
+@pytest.mark.parametrize("loss", list_losses("multilabel"))
 def test_it_learns_both_classes_where_they_overlap(layered: pw.DatasetIndex, loss: str, tmp_path: Path) -> None:
     settings = {"size": 64, "epochs": 10, "batch_size": 4, "augment": "none", "lr": 1e-2, "freeze_encoder": True}
     run = pw.train(layered, tmp_path / "run", loss=loss, hooks=[ModelCheckpoint(), HistoryHook()], **settings)

@@ -26,7 +26,7 @@ from pixelwise.data.augmentations import AUGMENTATIONS
 from pixelwise.data.schema import ReadSpec
 from pixelwise.data.task import MULTICLASS
 from pixelwise.errors import ConfigError, unknown_name
-from pixelwise.losses import LOSSES, MULTILABEL_LOSSES
+from pixelwise.losses import LOSSES
 from pixelwise.models.decoders import DECODERS
 from pixelwise.models.pretrained import PRETRAINED_SOURCES, has_bundled_weights
 from pixelwise.palette import Palette
@@ -45,7 +45,7 @@ _REGISTRIES: dict[str, Any] = {
     "augmentation": AUGMENTATIONS,
     "encoder_weights": PRETRAINED_SOURCES,
     "decoder": DECODERS,
-    "loss": LOSSES if isinstance(LOSSES, Registry) else {**LOSSES, **MULTILABEL_LOSSES},
+    "loss": LOSSES,
 }
 """Setting → the registry that its component comes from."""
 

@@ -1,32 +1,29 @@
-"""Losses on logits, and the weights of pixels."""
+"""Losses on logits by name, and class weights.
 
-from pixelwise.data.task import MULTILABEL, Task
-from pixelwise.errors import ConfigError
-from pixelwise.losses.base import Loss
-from pixelwise.losses.multiclass import cross_entropy, cross_entropy_dice, dice, focal
-from pixelwise.losses.multilabel import sigmoid, sigmoid_dice
+To add a loss, write a function with the signature of `Loss` and register it:
 
-LOSSES: dict[str, Loss] = {
-    "cross_entropy": cross_entropy,
-    "dice": dice,
-    "cross_entropy_dice": cross_entropy_dice,
-    "focal": focal,
-}
+    @register_loss("my_loss", tasks=("multiclass",))
+    def my_loss(logits, mask, pixel_weights=None): ...
+"""
 
+from pixelwise.losses.base import LOSSES, Loss, check_loss, get_loss, list_losses, register_loss
+from pixelwise.losses.multiclass import (
+    FocalParams,
+    TverskyParams,
+    cross_entropy,
+    cross_entropy_dice,
+    dice,
+    focal,
+    tversky,
+)
+from pixelwise.losses.multilabel import bce, bce_dice
 
-MULTILABEL_LOSSES: dict[str, Loss] = {"bce": sigmoid, "bce_dice": sigmoid_dice}
-"""The losses of data sets in which a pixel can be of several classes: masks are (N, C, H, W)."""
+__all__ = ["LOSSES", "Loss", "check_loss", "get_loss", "list_losses", "register_loss"]
 
-
-def get_loss(name: str) -> Loss:
-    """The loss of that name, of either kind."""
-    return LOSSES[name] if name in LOSSES else MULTILABEL_LOSSES[name]
-
-
-def check_loss(name: str, task: Task) -> None:
-    """Raise ConfigError if the loss is not for masks of that kind."""
-    fitting = MULTILABEL_LOSSES if task is MULTILABEL else LOSSES
-    if name not in fitting:
-        raise ConfigError(
-            f"loss '{name}' is not for data that is {task.description}; choose `loss` from {', '.join(fitting)}"
-        )
+LOSSES.register("cross_entropy", cross_entropy, tasks=("multiclass",))
+LOSSES.register("dice", dice, tasks=("multiclass",))
+LOSSES.register("cross_entropy_dice", cross_entropy_dice, tasks=("multiclass",))
+LOSSES.register("focal", focal, params=FocalParams, tasks=("multiclass",))
+LOSSES.register("tversky", tversky, params=TverskyParams, tasks=("multiclass",))
+LOSSES.register("bce", bce, tasks=("multilabel",))
+LOSSES.register("bce_dice", bce_dice, tasks=("multilabel",))

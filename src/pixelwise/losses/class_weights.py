@@ -1,4 +1,4 @@
-"""TODO: module."""
+"""Class weights: checked, and computed from the number of pixels of each class."""
 
 from collections.abc import Callable, Sequence
 
@@ -8,11 +8,18 @@ from torch import Tensor
 from pixelwise.errors import ConfigError, unknown_name
 
 CLASS_WEIGHT_POWERS = {"balanced": 1.0, "inverse_sqrt": 0.5}
-"""The class weights that are worked out from the pixels of each class: one over their number, to this power."""
+"""Setting → power p: the weight of a class is proportional to 1 / (its number of pixels)^p."""
+
+_ALL_ZERO = "`class_weights` are all 0; give at least one class a weight above 0"
 
 
 def check_class_weights(choice: str | dict[str, float], classes: Sequence[str]) -> None:
-    """Raise ConfigError where weights name a class that is not among the classes, or are all 0."""
+    """Raise ConfigError if weights by name contain an unknown class, or are all 0.
+
+    Args:
+        choice: the setting, see `compute_class_weights`.
+        classes: C names, in index order.
+    """
     if not isinstance(choice, dict):
         return
     for name in choice:
@@ -22,19 +29,23 @@ def check_class_weights(choice: str | dict[str, float], classes: Sequence[str]) 
         raise ConfigError(_ALL_ZERO)
 
 
-_ALL_ZERO = "the class weights are all 0; give at least one class a weight above 0"
-
-
 def compute_class_weights(
-    choice: str | dict[str, float], classes: Sequence[str], pixels: Callable[[], Tensor]
+    choice: str | dict[str, float], classes: Sequence[str], count_class_pixels: Callable[[], Tensor]
 ) -> Tensor | None:
-    """The weight of each class, (C,) float32 that sum to 1 as in the tutorial; None for no weights.
+    """Return the weight of each class, or None for no weights.
 
     Args:
-        choice: "none"; "balanced", inversely to each class's number of pixels, or "inverse_sqrt", inversely to its square
-            root (a class without any gets 0); or weights by class name, 1 where a class is not named.
-        classes: the names, in index order.
-        pixels: gives the number of pixels of each class, (C,); asked for where they are counted.
+        choice: "none"; "balanced" for weights inversely proportional to each class's number of pixels; "inverse_sqrt"
+            for the inverse of its square root; or weights by class name, 1 for classes that are not named. A class
+            without pixels gets 0.
+        classes: C names, in index order.
+        count_class_pixels: returns the number of pixels of each class, (C,). Called only if the weights need it.
+
+    Returns:
+        (C,) float32 that sum to 1, as in TensorFlow's tutorial; or None.
+
+    Raises:
+        ConfigError: A class is unknown, or all weights are 0.
 
     >>> compute_class_weights({"pet": 2, "background": 2}, ["pet", "background", "border"], lambda: None)
     tensor([0.4000, 0.4000, 0.2000])
@@ -42,7 +53,7 @@ def compute_class_weights(
     if choice == "none":
         return None
     if isinstance(choice, str):
-        count = pixels().double()
+        count = count_class_pixels().double()
         weights = torch.where(count > 0, count.clamp(min=1) ** -CLASS_WEIGHT_POWERS[choice], 0.0)
     else:
         check_class_weights(choice, classes)

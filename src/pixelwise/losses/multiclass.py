@@ -1,79 +1,134 @@
-"""TODO: module."""
+"""Losses of multiclass masks: logits (N, C, H, W), mask (N, H, W) with class indices and 255 = ignore."""
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor
 
-from pixelwise.losses.base import mean_dice_loss
+from pixelwise.losses.base import count_pixels, dice_score, mean_over_present
 from pixelwise.palette import IGNORE_INDEX
+from pixelwise.registry import Params
 
 
-def pixel_cross_entropy(logits: Tensor, mask: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Sparse cross-entropy from logits of each pixel, times its weight; 0 where the mask says ignore.
+def pixel_cross_entropy(logits: Tensor, mask: Tensor, pixel_weights: Tensor | None = None) -> Tensor:
+    """Return the cross-entropy of each pixel times its weight; 0 for ignored pixels.
 
     Args:
         logits: (N, C, ...) float, any real values.
         mask: (N, ...) integer class indices in 0..C-1, or 255 to ignore.
-        weights: (N, ...) float, or None for 1 everywhere.
+        pixel_weights: (N, ...) float, or None for 1 everywhere.
 
-    Returns: (N, ...) float32, in nats.
+    Returns:
+        (N, ...) float32, in nats.
 
-    The tutorial's example (https://www.tensorflow.org/tutorials/images/segmentation):
+    The example of TensorFlow's tutorial (https://www.tensorflow.org/tutorials/images/segmentation):
 
     >>> logits = torch.tensor([[-3.0, 0.0], [-3.0, 0.0]])
     >>> pixel_cross_entropy(logits, torch.tensor([0, 0]), torch.tensor([1.0, 10.0]))
     tensor([ 3.0486, 30.4859])
     """
     loss = F.cross_entropy(logits.float(), mask.long(), ignore_index=IGNORE_INDEX, reduction="none")
-    return loss if weights is None else loss * weights
+    return loss if pixel_weights is None else loss * pixel_weights
 
 
-def cross_entropy(logits: Tensor, mask: Tensor, weights: Tensor | None = None) -> Tensor:
-    """The mean of `pixel_cross_entropy` over the pixels that are not ignored.
+def cross_entropy(logits: Tensor, mask: Tensor, pixel_weights: Tensor | None = None) -> Tensor:
+    """Return the mean of `pixel_cross_entropy` over the pixels that are not ignored; see `Loss`.
 
-    As in Keras, weights scale the sum and not the count they are divided by.
+    As in Keras, weights scale the sum but not the number of pixels that divides it.
     """
-    counted = (mask != IGNORE_INDEX).sum().clamp(min=1)
-    if weights is None:  # summed as it goes, without a map of every pixel's loss
-        return F.cross_entropy(logits.float(), mask.long(), ignore_index=IGNORE_INDEX, reduction="sum") / counted
-    return pixel_cross_entropy(logits, mask, weights).sum() / counted
+    if pixel_weights is None:  # the sum without a map of all pixels' losses is quicker
+        total = F.cross_entropy(logits.float(), mask.long(), ignore_index=IGNORE_INDEX, reduction="sum")
+        return total / count_pixels(mask)
+    return pixel_cross_entropy(logits, mask, pixel_weights).sum() / count_pixels(mask)
 
 
-def dice(logits: Tensor, mask: Tensor, weights: Tensor | None = None) -> Tensor:
-    """1 − the soft Dice coefficient, averaged over the classes present in the batch, in [0, 1].
+def dice(logits: Tensor, mask: Tensor, pixel_weights: Tensor | None = None) -> Tensor:
+    """Return 1 − the soft Dice coefficient, averaged over the classes present in the batch, in [0, 1]; see `Loss`.
 
-    Milletari et al. 2016, "V-Net". Each class counts the same however few its pixels are.
+    Milletari et al. 2016, "V-Net". Every class counts the same, however few pixels it has.
     """
-    counted = mask != IGNORE_INDEX
-    share = (counted if weights is None else counted * weights).float()
-    label = mask.long() * counted
-    probability = logits.float().softmax(1)
-    # No map of every class's pixels: at 384 px and 11 classes that took as long as the rest of a training step.
-    own = probability.gather(1, label[:, None])[:, 0] * share
-    none = torch.zeros(logits.shape[1], device=logits.device)
-    overlap, truth = (none.index_add(0, label.flatten(), each.flatten()) for each in (own, share))
-    predicted = torch.bmm(probability.flatten(2), share.flatten(1)[:, :, None]).sum((0, 2))
-    return mean_dice_loss(overlap, predicted, truth)
+    overlap, predicted, truth = _class_sums(logits, mask, pixel_weights)
+    return mean_over_present(dice_score(overlap, predicted, truth), truth)
 
 
-def cross_entropy_dice(logits: Tensor, mask: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Cross-entropy plus Dice: each pixel counts, and each class does.
+class TverskyParams(Params):
+    """Parameters of `tversky`."""
 
-    Weights go into the cross-entropy, here a weighted mean, so that neither part outgrows the other. To Dice, in which
-    classes count the same as it is, they only say which pixels have none.
+    alpha: float = Field(0.3, ge=0, description="Weight of false positives.")
+    beta: float = Field(0.7, ge=0, description="Weight of false negatives.")
+
+
+def tversky(
+    logits: Tensor, mask: Tensor, pixel_weights: Tensor | None = None, *, alpha: float = 0.3, beta: float = 0.7
+) -> Tensor:
+    """Return 1 − the soft Tversky index, averaged over the classes present in the batch, in [0, 1].
+
+    Salehi et al. 2017, "Tversky loss function for image segmentation using 3D fully convolutional deep networks". A
+    `beta` above `alpha` favors recall over precision. With both at 0.5 it is `dice`.
+
+    Args:
+        logits: (N, C, H, W) float, any real values.
+        mask: (N, H, W) uint8 class indices in 0..C-1, or 255 to ignore.
+        pixel_weights: (N, H, W) float, or None for 1 everywhere.
+        alpha: weight of false positives, 0 or more.
+        beta: weight of false negatives, 0 or more.
+
+    Returns:
+        A scalar.
     """
-    if weights is None:
+    overlap, predicted, truth = _class_sums(logits, mask, pixel_weights)
+    errors = alpha * (predicted - overlap) + beta * (truth - overlap)
+    return mean_over_present(overlap / (overlap + errors).clamp(min=1e-6), truth)
+
+
+def cross_entropy_dice(logits: Tensor, mask: Tensor, pixel_weights: Tensor | None = None) -> Tensor:
+    """Return cross-entropy plus Dice, so that both every pixel and every class count; see `Loss`.
+
+    The cross-entropy is a weighted mean, so that neither part outgrows the other. In Dice all classes count the same
+    without weights: there, a pixel counts if its weight is above 0.
+    """
+    if pixel_weights is None:
         return cross_entropy(logits, mask) + dice(logits, mask)
-    total = (weights * (mask != IGNORE_INDEX)).sum().clamp(min=1e-6)
-    return pixel_cross_entropy(logits, mask, weights).sum() / total + dice(logits, mask, (weights > 0).float())
+    total = (pixel_weights * (mask != IGNORE_INDEX)).sum().clamp(min=1e-6)
+    mean = pixel_cross_entropy(logits, mask, pixel_weights).sum() / total
+    return mean + dice(logits, mask, (pixel_weights > 0).float())
 
 
-def focal(logits: Tensor, mask: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Cross-entropy times (1 − p)², p the probability given to the true class: hard pixels count for more.
+class FocalParams(Params):
+    """Parameters of `focal`."""
 
-    Lin et al. 2017, "Focal Loss for Dense Object Detection", with its exponent 2.
+    gamma: float = Field(2.0, ge=0, description="Exponent. 0 gives the cross-entropy.")
+
+
+def focal(logits: Tensor, mask: Tensor, pixel_weights: Tensor | None = None, *, gamma: float = 2.0) -> Tensor:
+    """Return the mean of the cross-entropy times (1 − p)^gamma, with p the probability of the true class.
+
+    Lin et al. 2017, "Focal Loss for Dense Object Detection". Pixels with a low p count for more.
+
+    Args:
+        logits: (N, C, H, W) float, any real values.
+        mask: (N, H, W) uint8 class indices in 0..C-1, or 255 to ignore.
+        pixel_weights: (N, H, W) float, or None for 1 everywhere.
+        gamma: the exponent, 0 or more.
+
+    Returns:
+        A scalar, in nats.
     """
     loss = pixel_cross_entropy(logits, mask)
-    loss = (1 - torch.exp(-loss)) ** 2 * loss
-    counted = (mask != IGNORE_INDEX).sum().clamp(min=1)
-    return (loss if weights is None else loss * weights).sum() / counted
+    # Above 0, because the gradient of a root at 0 is infinite: it would make those of ignored pixels NaN.
+    loss = (1 - torch.exp(-loss)).clamp(min=1e-8) ** gamma * loss
+    return (loss if pixel_weights is None else loss * pixel_weights).sum() / count_pixels(mask)
+
+
+def _class_sums(logits: Tensor, mask: Tensor, pixel_weights: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    """Return (C,) sums over pixels: probability in true pixels, probability in all pixels, true pixels."""
+    counted = mask != IGNORE_INDEX
+    weight = (counted if pixel_weights is None else counted * pixel_weights).float()
+    label = mask.long() * counted
+    probability = logits.float().softmax(1)
+    # No one-hot map of the mask: at 384 px and 11 classes that took as long as the rest of a training step.
+    hit = probability.gather(1, label[:, None])[:, 0] * weight
+    zeros = torch.zeros(logits.shape[1], device=logits.device)
+    overlap, truth = (zeros.index_add(0, label.flatten(), values.flatten()) for values in (hit, weight))
+    predicted = torch.bmm(probability.flatten(2), weight.flatten(1)[:, :, None]).sum((0, 2))
+    return overlap, predicted, truth

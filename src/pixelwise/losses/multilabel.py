@@ -1,35 +1,38 @@
-"""TODO: module."""
+"""Losses of multilabel masks: logits (N, C, H, W), mask (N, C, H, W) with 1 = present, 0 = absent, 255 = ignore."""
 
 import torch.nn.functional as F
 from torch import Tensor
 
-from pixelwise.losses.base import mean_dice_loss
+from pixelwise.losses.base import count_pixels, dice_score, mean_over_present
 from pixelwise.palette import IGNORE_INDEX
 
 
-def sigmoid(logits: Tensor, mask: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Binary cross-entropy of every class by itself, averaged over classes and over the pixels that are not ignored.
+def bce(logits: Tensor, mask: Tensor, pixel_weights: Tensor | None = None) -> Tensor:
+    """Return the binary cross-entropy, averaged over classes and pixels that are not ignored.
 
     Args:
         logits: (N, C, H, W) float, any real values.
-        mask: (N, C, H, W) uint8: 1 where the class is, 0 where it is not, 255 to ignore.
-        weights: (N, C, H, W) float, or None for 1 everywhere.
+        mask: (N, C, H, W) uint8: 1 = the class is present, 0 = absent, 255 = ignore.
+        pixel_weights: (N, C, H, W) float, or None for 1 everywhere.
 
-    Returns: a scalar, in nats.
+    Returns:
+        A scalar, in nats.
 
-    >>> sigmoid(torch.zeros(1, 2, 1, 1), torch.tensor([[[[1]], [[255]]]], dtype=torch.uint8))
+    >>> import torch
+    >>> bce(torch.zeros(1, 2, 1, 1), torch.tensor([[[[1]], [[255]]]], dtype=torch.uint8))
     tensor(0.6931)
     """
     counted = mask != IGNORE_INDEX
-    loss = F.binary_cross_entropy_with_logits(logits.float(), (mask * counted).float(), weights, reduction="none")
-    return (loss * counted).sum() / counted.sum().clamp(min=1)
+    target = (mask * counted).float()
+    loss = F.binary_cross_entropy_with_logits(logits.float(), target, pixel_weights, reduction="none")
+    return (loss * counted).sum() / count_pixels(mask)
 
 
-def sigmoid_dice(logits: Tensor, mask: Tensor, weights: Tensor | None = None) -> Tensor:
-    """`sigmoid` plus 1 − the soft Dice coefficient, averaged over the classes present in the batch."""
+def bce_dice(logits: Tensor, mask: Tensor, pixel_weights: Tensor | None = None) -> Tensor:
+    """Return `bce` plus 1 − the soft Dice coefficient, averaged over the classes present in the batch; see `Loss`."""
     counted = mask != IGNORE_INDEX
-    share = counted if weights is None else counted * weights
-    truth, probability = (mask * counted) * share, logits.float().sigmoid() * share
+    weight = counted if pixel_weights is None else counted * pixel_weights
+    truth, probability = (mask * counted) * weight, logits.float().sigmoid() * weight
     axes = (0, 2, 3)
-    overlap = (probability * (mask * counted)).sum(axes)
-    return sigmoid(logits, mask, weights) + mean_dice_loss(overlap, probability.sum(axes), truth.sum(axes))
+    overlap, true = (probability * (mask * counted)).sum(axes), truth.sum(axes)
+    return bce(logits, mask, pixel_weights) + mean_over_present(dice_score(overlap, probability.sum(axes), true), true)

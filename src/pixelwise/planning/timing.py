@@ -20,7 +20,9 @@ def estimate_training_time(
     device = resolve_device(config.device)
     apply_thread_policy()  # as the training will
     model = config.create_model(found.data.classes, found.data.palette, found.data.read_spec).to(device).train()
-    images = torch.zeros(config.batch_size, found.data.read_spec.channels, config.image_size, config.image_size, dtype=torch.uint8)
+    images = torch.zeros(
+        config.batch_size, found.data.read_spec.channels, config.image_size, config.image_size, dtype=torch.uint8
+    )
     images = images.to(device).contiguous(memory_format=torch.channels_last)
     shape = found.data.read_spec.task.mask_shape(len(found.data.classes), config.image_size, config.image_size)
     masks = torch.zeros(config.batch_size, *shape, dtype=torch.uint8, device=device)
@@ -30,7 +32,7 @@ def estimate_training_time(
         model.encoder.pause_gradients(held)
         started = time.perf_counter()
         with torch.autocast(device.type, torch.bfloat16, enabled=use_bfloat16(device, config.precision)):
-            loss = get_loss(config.loss)(model(images), masks, None)
+            loss = get_loss(config.loss, model.config.task)(model(images), masks, None)
         loss.backward()
         model.zero_grad()
         loss.item()

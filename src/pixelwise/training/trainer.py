@@ -141,7 +141,7 @@ def make_train_val_split(data: DatasetIndex, config: Config) -> tuple[list[Recor
 
 def _train_epoch(session: TrainingSetup, epoch: int, bars: TrainingProgress) -> Row:
     """One pass over the training images; the training part of the epoch's row."""
-    fabric, loss_function = session.fabric, get_loss(session.config.loss)
+    fabric, loss_function = session.fabric, get_loss(session.config.loss, session.model.config.task)
     session.model.train()
     session.model.encoder.pause_gradients(epoch < round(DECODER_FIRST_FRACTION * session.config.epochs))
     session.sampler.epoch = epoch
@@ -196,7 +196,7 @@ def _batches(session: TrainingSetup) -> Iterator[tuple[Tensor, Tensor]]:
 @torch.no_grad()
 def _validate(session: TrainingSetup, classes: Sequence[str]) -> Row:
     """Loss and figures over the validation images at the model's size; the validation part of the epoch's row."""
-    fabric, loss_function = session.fabric, get_loss(session.config.loss)
+    fabric, loss_function = session.fabric, get_loss(session.config.loss, session.model.config.task)
     session.model.eval()
     task = session.model.config.task
     confusion = task.zero_matrix(len(classes)).to(fabric.device)
