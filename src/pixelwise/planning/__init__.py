@@ -1,1 +1,1 @@
-"""TODO: package."""
+"""Plans: settings of a training derived from a data set, each with its reason."""

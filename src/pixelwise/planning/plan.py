@@ -1,14 +1,21 @@
-"""TODO: module."""
+"""`Plan`: how to read a data set and train on it, and its file plan.yaml."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from pixelwise.config import Config, format_validation_error
+from pixelwise.config import (
+    FORMAT,
+    Config,
+    expand_freeze_encoder,
+    format_validation_error,
+    translate,
+    without_backticks,
+)
 from pixelwise.data.spec import DatasetSpec
 from pixelwise.errors import ConfigError
 from pixelwise.runtime.files import atomic_write
@@ -21,8 +28,8 @@ class Plan:
 
     Attributes:
         data: how the files are read.
-        settings: fields of `Config`, in place of the default preset's.
-        reasons: why, by the name of the setting, the class, or the field of `data`.
+        settings: fields of `Config`. They replace the default preset's.
+        reasons: the reason for each setting, for each class (key "class NAME") and for each field of `data`.
     """
 
     data: DatasetSpec
@@ -30,14 +37,15 @@ class Plan:
     reasons: Mapping[str, str] = field(default_factory=dict)
 
     def write(self, path: Path) -> None:
-        """Write plan.yaml, each line with its reason."""
+        """Write the plan to a YAML file."""
         with atomic_write(path) as part:
             part.write_text(self.to_yaml(), encoding="utf-8")
 
     def to_yaml(self) -> str:
-        """The plan as YAML that `read` reads back, with the reasons as comments."""
+        """Return the plan as YAML that `read` reads, with the reasons as comments."""
         lines = [
-            "# Every line is a decision and may be changed. Then: pixelwise train DATA --plan FILE",
+            "# Every line is a decision and can be changed. Then: pixelwise train DATA --plan FILE",
+            f"format: {FORMAT}",
             "data:",
             *self.data.to_lines(self.reasons),
             "settings:",
@@ -47,26 +55,32 @@ class Plan:
         return "\n".join(lines) + "\n"
 
     @staticmethod
-    def read(path: Path) -> "Plan":
-        """Read a plan that `write` wrote and a person may have changed; ConfigError names the line that is wrong."""
+    def read(path: str | Path) -> "Plan":
+        """Read a plan, which a person can have edited. Without `format: 2`, names of version 0.1 are translated.
+
+        Raises:
+            ConfigError: The file cannot be read, or a setting cannot work. The message names the file and the setting.
+        """
+        path = Path(path)
         try:
-            content = yaml.safe_load(path.read_text(encoding="utf-8"))
-            kept = _File(**content)
+            file = _PlanFile(**yaml.safe_load(path.read_text(encoding="utf-8")))
+            settings = file.settings if file.format == FORMAT else expand_freeze_encoder(translate(file.settings))
+            Config.from_preset(base=settings)
         except FileNotFoundError:
             raise ConfigError(f"{path}: no such plan; pixelwise inspect DATA writes one") from None
         except ValidationError as error:
-            raise ConfigError(f"{path}: {format_validation_error(error, _File)}") from None
+            message = format_validation_error(error, _PlanFile).replace("`", "")
+            raise ConfigError(f"{path}: {message}") from None
+        except ConfigError as error:
+            raise ConfigError(f"{path}: {without_backticks(error)}") from None
         except (OSError, UnicodeError, TypeError, yaml.YAMLError) as error:
             raise ConfigError(f"{path}: cannot be read as a plan ({' '.join(str(error).split())})") from None
-        try:
-            Config.from_preset(base=kept.settings)
-        except ConfigError as error:
-            raise ConfigError(f"{path}: {error}") from None
-        return Plan(kept.data, kept.settings)
+        return Plan(file.data, settings)
 
 
-class _File(BaseModel):
+class _PlanFile(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    format: Literal[2] | None = None
     data: DatasetSpec
     settings: dict[str, Any]

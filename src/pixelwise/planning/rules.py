@@ -1,17 +1,18 @@
-"""The plan: every decision about a training, drawn from what was found in the data, with its reason on the same line.
+"""Rules that derive the settings of a training from a data set. Each rule is one function and gives its reason.
 
-The idea is nnU-Net's (Isensee et al. 2021): rules look at the data's fingerprint, and a person can read and change what
-they decided. plan.yaml has two parts: `data`, how the files are read, and `settings`, fields of `Config`.
+The idea is nnU-Net's (Isensee et al. 2021): rules read the data's fingerprint, and a person can read and change what
+they decided. To add a rule, write a function and add it to `RULES`.
 """
 
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import psutil
 import torch
 
-from pixelwise.config import Config
+from pixelwise.config import Config, expand_freeze_encoder
 from pixelwise.data.analysis.inspection import ClassStats, DatasetReport
 from pixelwise.data.augmentations import source_size
 from pixelwise.data.spec import DatasetSpec
@@ -21,188 +22,260 @@ from pixelwise.losses.class_weights import check_class_weights
 from pixelwise.models.encoder import has_fixed_input_size
 from pixelwise.planning.plan import Plan
 from pixelwise.planning.timing import estimate_training_time
+from pixelwise.registry import name_of
 from pixelwise.runtime.device import resolve_device
 from pixelwise.runtime.progress import Progress, no_progress
 
-SIZES = (128, 160, 192, 224, 256, 320, 384, 448, 512)
-"""What a plan chooses from: multiples of 32, the encoders' coarsest step."""
+IMAGE_SIZES = (128, 160, 192, 224, 256, 320, 384, 448, 512)
+"""Image sizes that a plan chooses from, in pixels: multiples of 32, the coarsest stride of the encoders."""
 
+MIN_CLASS_WIDTH = 6
+"""Minimum width of the narrowest class after resizing, in pixels (docs/decisions.md)."""
 
-WIDTH_PIXELS = 6
-"""How wide, in pixels, the narrowest class should be where it is shown (docs/decisions.md)."""
+MIN_IMAGE_SIZE = 192
+"""Image size if no class is narrow, in pixels. Below it the edges of large objects suffer (docs/decisions.md)."""
 
+TARGET_IMAGES_SEEN = 12_000
+"""Epochs times training images: one or two minutes at 128 px on two CPU cores."""
 
-MIN_SIZE = 192
-"""Where no class is narrow; below it the edges of large things suffer too (docs/decisions.md)."""
+RARE_FRACTION = 0.03
+"""A class with a smaller fraction of the pixels is rare (docs/decisions.md)."""
 
+MIN_IMAGES_TO_TRAIN_ENCODER = 24
+"""With fewer training images the encoder's weights are frozen."""
 
-IMAGES_SHOWN = 12_000
-"""Images that a training shows, epochs times images; on two CPU cores a minute or two at 128 px."""
+MIN_STEPS_PER_EPOCH = 8
+"""Steps per epoch that the batch size leaves at least: small data sets get small batches."""
 
+BYTES_PER_PIXEL = 1500
+"""Memory of a training step per pixel of a batch, with the default encoder and decoder. Measured: 1,110 to 1,290 bytes
+at 128 to 384 px."""
 
-RARE = 0.03
-"""The share of pixels below which a class is rare (docs/decisions.md)."""
-
-
-BYTES_A_PIXEL = 1500
-"""Memory that a training step takes for each pixel of a batch with the default encoder and decoder: 1,110 to 1,290
-bytes were measured at 128 to 384 px, and some to spare."""
-
-
-DEFAULT = Config.from_preset()
-"""What a plan keeps where it decides nothing else."""
-
+_DEFAULT = Config()
 
 _LEFT_RIGHT = re.compile(
     r"(^|[^a-z])(left|right|links|rechts|linke[rs]?|rechte[rs]?|gauche|droite?|izquierd[ao]|derech[ao]|[lr])([^a-z]|$)"
 )
 
 
+class Decision(NamedTuple):
+    """The value of a setting and the reason for it."""
+
+    value: Any
+    reason: str
+
+
+@dataclass(frozen=True)
+class RuleInput:
+    """What a rule can use.
+
+    Attributes:
+        report: the data set.
+        train_count: number of training images, without those used for validation.
+        settings: the settings that are decided so far, and those that are given.
+    """
+
+    report: DatasetReport
+    train_count: int
+    settings: Mapping[str, Any]
+
+
+Rule = Callable[[RuleInput], Decision | None]
+"""A rule returns None if its setting does not apply to the data set."""
+
+
 def make_plan(
-    found: DatasetReport, given: Mapping[str, Any] | None = None, timed: bool = True, progress: Progress = no_progress
+    report: DatasetReport,
+    settings: Mapping[str, Any] | None = None,
+    timed: bool = True,
+    progress: Progress = no_progress,
 ) -> Plan:
-    """Decide everything about a training from what was found in the data.
+    """Derive the settings of a training from a data set.
 
     Args:
-        found: what `inspect` found.
-        given: settings that a person has decided already; the others are decided to go with them.
-        timed: measure how long it will take here, on a few steps; the decisions do not depend on it.
-        progress: see `Progress`; of those steps.
+        report: the result of `inspect`.
+        settings: fields of `Config` that are given. The other settings are chosen to fit them.
+        timed: measure a few steps to estimate the duration on this machine. The settings do not depend on it.
+        progress: see `Progress`; called with those steps.
 
-    Raises ConfigError where what is given does not fit the data.
+    Returns:
+        The plan, with a reason for each setting.
+
+    Raises:
+        ConfigError: A given setting cannot work, or does not fit the data set.
     """
-    data = found.data
-    settings: dict[str, Any] = {}
-    reasons: dict[str, str] = {}
-    given = given or {}
+    data = report.data
+    given = _check_given(settings or {})
+    train_count = len(data.train) if data.val else round(len(data.train) * (1 - _DEFAULT.val_fraction))
+    decisions: dict[str, Decision] = {}
+    for name, rule in RULES.items():
+        if name in given:
+            decisions[name] = Decision(given[name], "as given")
+            continue
+        decided = {name: decision.value for name, decision in decisions.items()}
+        decision = rule(RuleInput(report, train_count, given | decided))
+        if decision is not None:
+            decisions[name] = decision
+    decisions |= {name: Decision(value, "as given") for name, value in given.items() if name not in decisions}
 
-    def decide(name: str, value: object, reason: str) -> None:
-        settings[name], reasons[name] = (given[name], "as given") if name in given else (value, reason)
-
-    training = len(data.train) if data.val else round(len(data.train) * (1 - DEFAULT.val_fraction))
-    decide("image_size", *_size(found))
-    decide("batch_size", *_batch_size(settings["image_size"], training, given.get("device", "auto")))
-    decide("epochs", *_epochs(training))
-    decide("encoder", DEFAULT.encoder, "its ImageNet weights come inside a package; quick on any machine")
-    weights = Config.from_preset(**given).encoder_weights
-    decide("encoder_weights", weights, "pretrained weights need far fewer images than a random start")
-    decide("encoder_training", *(_freeze(training) if weights != "none" else ("auto", "it starts at random")))
-    decide("augmentation", *_augment(found))
-    decide("eval_scale", *_predict_scale(settings["augmentation"], settings["encoder"]))
-    decide("loss", *_loss(found))
-    decide("class_weights", *_class_weights(found, settings["loss"]))
-    if not data.val:
-        how = f"whole groups ({data.group_summary})" if data.group_summary else "images at random, evenly over kinds"
-        decide(
-            "val_fraction", DEFAULT.val_fraction, f"no val split was found: {how}; test is not touched"
-        )
-    for name in given:
-        decide(name, None, "")
-    config = Config.from_preset(base=settings, **given)
-    reasons["eval_scale"] += f": {config.eval_size} px"
+    chosen = {name: decision.value for name, decision in decisions.items()}
+    reasons = {name: decision.reason for name, decision in decisions.items()}
+    config = Config.from_preset(base=chosen)
     check_class_weights(config.class_weights, data.classes)
     check_loss(config.loss, data.read_spec.task)
+    reasons["eval_scale"] += f": {config.eval_size} px"
     if timed:
-        seconds = estimate_training_time(found, config, training, progress)
-        reasons["epochs"] += f"; about {_duration(seconds)} in all on this machine, measured on a few steps"
-    manifest = DatasetSpec.of(data)
-    reasons |= {f"class {each.name}": _class_line(each.pixel_fraction, each.image_count) for each in found.classes}
-    return Plan(manifest, settings, reasons)
+        duration = _format_duration(estimate_training_time(report, config, train_count, progress))
+        reasons["epochs"] += f"; about {duration} on this machine, estimated from a few steps"
+    for stats in report.classes:
+        images = f"{stats.image_count} image{'s' * (stats.image_count != 1)}"
+        reasons[f"class {stats.name}"] = f"{stats.pixel_fraction:.2%} of pixels, in {images}"
+    return Plan(DatasetSpec.of(data), chosen, reasons)
 
 
-def _class_line(share: float, images: int) -> str:
-    return f"{share:.2%} of pixels, on {images} image{'s' * (images != 1)}"
+def _check_given(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the given settings as `Config` normalizes them."""
+    expanded = expand_freeze_encoder(settings)
+    config = Config.from_preset(**expanded)
+    return {name: getattr(config, name) for name in expanded}
 
 
-def _size(found: DatasetReport) -> tuple[int, str]:
-    widths = {each.name: each.mean_width for each in found.classes if each.mean_width}
+def choose_image_size(facts: RuleInput) -> Decision:
+    """Choose the smallest size at which the narrowest class is wide enough, but not larger than the images."""
+    report = facts.report
+    widths = {stats.name: stats.mean_width for stats in report.classes if stats.mean_width}
     if not widths:
-        return MIN_SIZE, "no object was found to tell a size from"
+        return Decision(MIN_IMAGE_SIZE, "there are no objects to derive a size from")
     name, width = min(widths.items(), key=lambda item: item[1])
-    image = (found.widths.median * found.heights.median) ** 0.5
-    wanted = max(WIDTH_PIXELS / width, MIN_SIZE)
-    size = next((each for each in SIZES if each >= wanted), SIZES[-1])
-    largest = max((each for each in SIZES if each <= image), default=SIZES[0])
-    what = f"'{name}' is typically {width:.1%} of an image's side wide"
+    image_side = (report.widths.median * report.heights.median) ** 0.5
+    target = max(MIN_CLASS_WIDTH / width, MIN_IMAGE_SIZE)
+    size = next((size for size in IMAGE_SIZES if size >= target), IMAGE_SIZES[-1])
+    largest = max((size for size in IMAGE_SIZES if size <= image_side), default=IMAGE_SIZES[0])
+    reason = f"'{name}' is typically {width:.1%} of an image's side wide"
     if size > largest:
-        return largest, f"{what}; images are {found.widths.median:.0f}x{found.heights.median:.0f}, larger adds nothing"
-    return size, f"{what}: {width * size:.0f} px here (at least {WIDTH_PIXELS} are wanted)"
+        images = f"{report.widths.median:.0f}x{report.heights.median:.0f}"
+        return Decision(largest, f"{reason}; a size above the images' own ({images}) adds nothing")
+    return Decision(size, f"{reason}: {width * size:.0f} px at this size (the target is {MIN_CLASS_WIDTH})")
 
 
-def _batch_size(size: int, training: int, device: str) -> tuple[int, str]:
-    chosen = resolve_device(device)
-    if chosen.type == "cuda":
-        memory, share, where = torch.cuda.get_device_properties(chosen).total_memory, 0.6, "the GPU's memory"
+def choose_batch_size(facts: RuleInput) -> Decision:
+    """Choose the largest batch of at most 16 that fits in memory and gives an epoch enough steps."""
+    device = resolve_device(facts.settings.get("device", _DEFAULT.device))
+    if device.type == "cuda":
+        memory, usable, kind = torch.cuda.get_device_properties(device).total_memory, 0.6, "GPU memory"
     else:
-        memory, share, where = psutil.virtual_memory().total, 0.25, "memory"
-    need = BYTES_A_PIXEL * size * size
-    fits = int(memory * share / need)
-    # An epoch of a few steps only would learn little: small data sets get small batches.
-    wanted = min(16, max(2, training // 8))
-    batch = next((each for each in (16, 8, 4, 2) if each <= min(fits, wanted)), 2)
-    reason = f"{batch * need / 2**30:.1f} GiB of {memory / 2**30:.0f} GiB of {where}"
-    return (
-        batch,
-        reason if wanted == 16 else f"{reason}; an epoch of {training} images has {-(-training // batch)} steps",
-    )
+        memory, usable, kind = psutil.virtual_memory().total, 0.25, "memory"
+    image_bytes = BYTES_PER_PIXEL * facts.settings["image_size"] ** 2
+    max_fit = int(memory * usable / image_bytes)
+    target = min(16, max(2, facts.train_count // MIN_STEPS_PER_EPOCH))
+    batch = next((size for size in (16, 8, 4, 2) if size <= min(max_fit, target)), 2)
+    reason = f"{batch * image_bytes / 2**30:.1f} GiB of {memory / 2**30:.0f} GiB of {kind}"
+    if target < 16:
+        reason += f"; an epoch of {facts.train_count} images has {-(-facts.train_count // batch)} steps"
+    return Decision(batch, reason)
 
 
-def _epochs(training: int) -> tuple[int, str]:
-    epochs = min(max(round(IMAGES_SHOWN / max(training, 1)), 8), 200)
-    return epochs, f"{training} images to train on are shown {epochs * training:,} times in all"
+def choose_epochs(facts: RuleInput) -> Decision:
+    """Choose the number of epochs so that about `TARGET_IMAGES_SEEN` images are seen."""
+    epochs = min(max(round(TARGET_IMAGES_SEEN / max(facts.train_count, 1)), 8), 200)
+    return Decision(epochs, f"{facts.train_count} training images, {epochs * facts.train_count:,} images seen in all")
 
 
-def _freeze(training: int) -> tuple[str, str]:
-    if training < 24:
-        return "none", f"{training} images are too few to tune its weights"
-    return "auto", f"{training} images: its weights are tuned after a quarter of the epochs"
+def choose_encoder(facts: RuleInput) -> Decision:
+    """Choose the default encoder."""
+    return Decision(_DEFAULT.encoder, "fast on any machine; an installed package has its ImageNet weights")
 
 
-def _augment(found: DatasetReport) -> tuple[str, str]:
-    sided = [name for name in found.data.classes if _LEFT_RIGHT.search(name.lower().replace("_", " "))]
+def choose_encoder_weights(facts: RuleInput) -> Decision:
+    """Choose the pretrained weights of the encoder."""
+    weights = Config(encoder=facts.settings["encoder"]).encoder_weights
+    return Decision(weights, "pretrained weights need far fewer images than random ones")
+
+
+def choose_encoder_training(facts: RuleInput) -> Decision:
+    """Freeze a pretrained encoder if there are too few images to train it."""
+    if facts.settings["encoder_weights"] == "none":
+        return Decision("auto", "the encoder starts from random weights")
+    if facts.train_count < MIN_IMAGES_TO_TRAIN_ENCODER:
+        return Decision("none", f"{facts.train_count} images are too few to train the encoder")
+    return Decision("auto", f"{facts.train_count} images are enough to train the encoder")
+
+
+def choose_augmentation(facts: RuleInput) -> Decision:
+    """Choose random crops, mirrored unless a class is about left and right."""
+    sided = [name for name in facts.report.data.classes if _LEFT_RIGHT.search(name.lower().replace("_", " "))]
     if sided:
-        return "crop-noflip", f"'{sided[0]}' is about sides: a mirrored image would teach the wrong one"
-    return "crop", "crops, mirroring and colors; no class is about left and right"
+        return Decision("crop-noflip", f"'{sided[0]}' is about left and right: mirrored images would be wrong")
+    return Decision("crop", "crops, mirroring and color changes; no class is about left and right")
 
 
-def _predict_scale(augment: str, encoder: str) -> tuple[float, str]:
-    scale = source_size(augment, 100) / 100
+def choose_eval_scale(facts: RuleInput) -> Decision:
+    """Choose the scale at which objects in whole images are about as large as in the training crops."""
+    scale = source_size(facts.settings["augmentation"], 100) / 100
     if scale == 1:
-        return 1.0, "whole images, as in training"
-    if has_fixed_input_size(encoder):
-        return 1.0, "the encoder takes images of one size"
-    return scale, "whole images, with things about as large as the crops show them in training"
+        return Decision(1.0, "training sees whole images too")
+    if has_fixed_input_size(facts.settings["encoder"]):
+        return Decision(1.0, "the encoder has a fixed input size")
+    return Decision(scale, "objects in whole images are then about as large as in the training crops")
 
 
-def _loss(found: DatasetReport) -> tuple[str, str]:
-    if found.data.read_spec.task is MULTILABEL:
-        return "bce_dice", "a pixel can be of several classes"
-    present = _by_share(found)
+def choose_loss(facts: RuleInput) -> Decision:
+    """Add Dice to the cross-entropy if a class is rare, or if a pixel can have several classes."""
+    if facts.report.data.read_spec.task is MULTILABEL:
+        return Decision("bce_dice", "a pixel can have several classes")
+    present = _present_classes(facts.report)
     if not present:
-        return DEFAULT.loss, "no class is on any image to train on"
-    what = f"'{present[0].name}' has {present[0].train_fraction:.2%} of pixels"
-    if present[0].train_fraction < RARE:
-        return "cross_entropy_dice", f"{what}: Dice counts each class the same"
-    return "cross_entropy", f"no class is rare: {what}"
+        return Decision(_DEFAULT.loss, "no training image has a class")
+    reason = f"'{present[0].name}' has {present[0].train_fraction:.2%} of pixels"
+    if present[0].train_fraction < RARE_FRACTION:
+        return Decision("cross_entropy_dice", f"{reason}: Dice gives each class the same weight")
+    return Decision("cross_entropy", f"no class is rare: {reason}")
 
 
-def _class_weights(found: DatasetReport, loss: str) -> tuple[str, str]:
-    if loss == "dice" or found.data.read_spec.task is MULTILABEL:
-        return "none", "Dice counts each class the same"
-    present = _by_share(found)
-    if not present or present[0].train_fraction >= RARE:
-        return "none", f"no class has less than {RARE:.0%} of pixels"
+def choose_class_weights(facts: RuleInput) -> Decision:
+    """Weight the classes if one is rare and the loss does not balance them by itself."""
+    if name_of(facts.settings["loss"]) == "dice" or facts.report.data.read_spec.task is MULTILABEL:
+        return Decision("none", "Dice gives each class the same weight")
+    present = _present_classes(facts.report)
+    if not present or present[0].train_fraction >= RARE_FRACTION:
+        return Decision("none", f"no class has less than {RARE_FRACTION:.0%} of pixels")
     rarest, commonest = present[0], present[-1]
-    times = (commonest.train_fraction / rarest.train_fraction) ** 0.5
-    return "inverse_sqrt", f"by shares: a pixel of '{rarest.name}' counts {times:.1f} times one of '{commonest.name}'"
+    ratio = (commonest.train_fraction / rarest.train_fraction) ** 0.5
+    return Decision("inverse_sqrt", f"a pixel of '{rarest.name}' weighs {ratio:.1f} times one of '{commonest.name}'")
 
 
-def _by_share(found: DatasetReport) -> list[ClassStats]:
-    """The classes that are on images to train on, from the rarest to the commonest."""
-    return sorted((each for each in found.classes if each.train_fraction), key=lambda each: each.train_fraction)
+def choose_val_fraction(facts: RuleInput) -> Decision | None:
+    """Choose the fraction of the train split used for validation, if there is no val split."""
+    data = facts.report.data
+    if data.val:
+        return None
+    how = f"whole groups ({data.group_summary})" if data.group_summary else "random images, with balanced strata"
+    return Decision(_DEFAULT.val_fraction, f"there is no val split: {how} from train; test is not used")
 
 
-def _duration(seconds: float) -> str:
+RULES: dict[str, Rule] = {
+    "image_size": choose_image_size,
+    "batch_size": choose_batch_size,
+    "epochs": choose_epochs,
+    "encoder": choose_encoder,
+    "encoder_weights": choose_encoder_weights,
+    "encoder_training": choose_encoder_training,
+    "augmentation": choose_augmentation,
+    "eval_scale": choose_eval_scale,
+    "loss": choose_loss,
+    "class_weights": choose_class_weights,
+    "val_fraction": choose_val_fraction,
+}
+"""Setting → rule. A rule can use the settings above it."""
+
+
+def _present_classes(report: DatasetReport) -> list[ClassStats]:
+    """Return the classes that training images have, from the rarest to the most common."""
+    return sorted((stats for stats in report.classes if stats.train_fraction), key=lambda stats: stats.train_fraction)
+
+
+def _format_duration(seconds: float) -> str:
+    """Return a duration with one unit: "40 s", "3 min", "1.5 h"."""
     if seconds < 90:
         return f"{max(seconds, 1):.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

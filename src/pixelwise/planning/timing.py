@@ -1,4 +1,4 @@
-"""TODO: module."""
+"""Estimate the duration of a training from a few steps."""
 
 import math
 import time
@@ -12,33 +12,59 @@ from pixelwise.runtime.cpu import apply_thread_policy
 from pixelwise.runtime.device import resolve_device, use_bfloat16
 from pixelwise.runtime.progress import Progress, no_progress
 
+_STEPS = 3
+"""Steps measured with and without gradients of the encoder. The first of them is not counted."""
+
+_FORWARD_FRACTION = 0.3
+"""Duration of a forward pass divided by that of a training step."""
+
 
 def estimate_training_time(
-    found: DatasetReport, config: Config, training: int, progress: Progress = no_progress
+    report: DatasetReport, config: Config, train_count: int, progress: Progress = no_progress
 ) -> float:
-    """How long a training would take here: a few steps on blank images, with the encoder held and with it tuned."""
+    """Return the estimated duration of a training on this machine in seconds, from a few steps on blank images.
+
+    Args:
+        report: the data set.
+        config: the settings of the training.
+        train_count: number of training images. The other images of the train split are used for validation if there
+            is no val split.
+        progress: see `Progress`; called with the steps.
+    """
     device = resolve_device(config.device)
     apply_thread_policy()  # as the training will
-    model = config.create_model(found.data.classes, found.data.palette, found.data.read_spec).to(device).train()
-    images = torch.zeros(
-        config.batch_size, found.data.read_spec.channels, config.image_size, config.image_size, dtype=torch.uint8
-    )
-    images = images.to(device).contiguous(memory_format=torch.channels_last)
-    shape = found.data.read_spec.task.mask_shape(len(found.data.classes), config.image_size, config.image_size)
+    mode = config.resolve_encoder_training(device.type).mode
+    paused = {"none": 1.0, "decoder-first": DECODER_FIRST_FRACTION, "all": 0.0}[mode]
+    fractions = {pause: fraction for pause, fraction in ((True, paused), (False, 1 - paused)) if fraction}
+    seconds = _time_steps(report, config, device, list(fractions), progress)
+    step = sum(fraction * seconds[pause] for pause, fraction in fractions.items())
+    scale = (config.eval_size / config.image_size) ** 2
+    val_count = len(report.data.val or report.data.train[train_count:])
+    return config.epochs * step * (train_count + _FORWARD_FRACTION * scale * val_count) / config.batch_size
+
+
+def _time_steps(
+    report: DatasetReport, config: Config, device: torch.device, pauses: list[bool], progress: Progress
+) -> dict[bool, float]:
+    """Return the seconds of a training step, by whether the encoder's gradients are paused."""
+    data, size = report.data, config.image_size
+    model = config.create_model(data.classes, data.palette, data.read_spec).to(device).train()
+    images = torch.zeros(config.batch_size, data.read_spec.channels, size, size, dtype=torch.uint8, device=device)
+    images = images.contiguous(memory_format=torch.channels_last)
+    shape = data.read_spec.task.mask_shape(len(data.classes), size, size)
     masks = torch.zeros(config.batch_size, *shape, dtype=torch.uint8, device=device)
+    loss_function = get_loss(config.loss, data.read_spec.task)
     seconds: dict[bool, float] = {}
-    # The first step of each kind only warms up; of the others the quicker one counts, for a machine may be busy.
-    for number, held in enumerate(progress((True,) * 3 + (False,) * 3, 6)):
-        model.encoder.pause_gradients(held)
+    # The fastest step counts: other programs can slow down the others.
+    schedule = [(pause, step) for pause in pauses for step in range(_STEPS)]
+    for pause, step in progress(schedule, len(schedule)):
+        model.encoder.pause_gradients(pause)
         started = time.perf_counter()
         with torch.autocast(device.type, torch.bfloat16, enabled=use_bfloat16(device, config.precision)):
-            loss = get_loss(config.loss, model.config.task)(model(images), masks, None)
+            loss = loss_function(model(images), masks, None)
         loss.backward()
         model.zero_grad()
         loss.item()
-        if number % 3:
-            seconds[held] = min(time.perf_counter() - started, seconds.get(held, math.inf))
-    a_step = DECODER_FIRST_FRACTION * seconds[True] + (1 - DECODER_FIRST_FRACTION) * seconds[False]
-    larger = (config.eval_size / config.image_size) ** 2
-    looks = 0.3 * larger * len(found.data.val or found.data.train[training:]) / config.batch_size  # forward alone
-    return config.epochs * (training / config.batch_size + looks) * a_step
+        if step > 0:
+            seconds[pause] = min(time.perf_counter() - started, seconds.get(pause, math.inf))
+    return seconds
