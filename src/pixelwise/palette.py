@@ -1,4 +1,4 @@
-"""Class colors, and the mask value of pixels to ignore."""
+"""Class colors, and the mask value of ignored pixels."""
 
 from functools import lru_cache
 from typing import TypeAlias
@@ -7,25 +7,24 @@ import numpy as np
 import numpy.typing as npt
 
 IGNORE_INDEX = 255
-"""Mask value of pixels that neither train nor count."""
+"""Mask value of pixels that are left out of losses and metrics."""
 
 Color: TypeAlias = tuple[int, int, int]
-
+"""(red, green, blue), each in [0, 255]."""
 
 Palette: TypeAlias = tuple[Color, ...]
-
+"""One color per class, in index order."""
 
 IGNORE_COLOR: Color = (200, 200, 200)
-"""Drawn where a mask holds 255.
+"""Color of ignored pixels.
 
-No color of `default_palette` is a gray. A light one, because a middle gray and the palette's bluish green
-are one color to some eyes (deuteranopia).
+It is gray because no color of `default_palette` is gray. It is a light gray because people with deuteranopia cannot
+tell a medium gray from the palette's bluish green.
 """
 
-
 _FIRST_COLORS: Palette = (
-    # Okabe & Ito, "Color Universal Design" (2008), without its black, which is lost in the shadows of a
-    # image. The order is ours: neighbors differ most, and yellow, weak as a line on white, comes last.
+    # Okabe & Ito, "Color Universal Design" (2008), without black, which is invisible in dark image regions. The order
+    # is ours: neighbors differ most, and yellow is last because a yellow line is hard to see on white.
     (230, 159, 0),  # orange
     (86, 180, 233),  # sky blue
     (204, 121, 167),  # reddish purple
@@ -33,7 +32,7 @@ _FIRST_COLORS: Palette = (
     (213, 94, 0),  # vermilion
     (0, 114, 178),  # blue
     (240, 228, 66),  # yellow
-    # Three of Paul Tol's "muted" scheme (SRON technical note 09-002), darker than any above.
+    # Three colors of Paul Tol's "muted" scheme (SRON technical note 09-002), darker than those above.
     (136, 34, 85),  # wine
     (51, 34, 136),  # indigo
     (17, 119, 51),  # green
@@ -41,30 +40,34 @@ _FIRST_COLORS: Palette = (
 
 
 def default_palette(count: int) -> Palette:
-    """Return `count` distinct RGB colors in [0, 255], one a class; longer ones begin with shorter ones.
+    """Return distinct colors for classes. A longer palette starts with the colors of a shorter one.
 
-    The first seven are Okabe and Ito's, the next three Paul Tol's: people with any common color blindness
-    can tell them apart. Later ones are generated, each as far as possible (in CIELAB) from all before it
-    and from IGNORE_COLOR; with tens of classes no palette is safe for every eye.
+    The first ten colors (seven of Okabe and Ito, three of Paul Tol) can be distinguished with any common color vision
+    deficiency. Later colors are generated, each with the largest possible CIELAB distance to all earlier ones and to
+    IGNORE_COLOR.
 
-    Raises ValueError unless 1 <= count <= 255 (the most classes that a mask with 255 for "ignore" can hold).
+    Args:
+        count: number of classes, 1 to 255.
+
+    Raises:
+        ValueError: `count` is out of range. A uint8 mask has room for 255 classes beside IGNORE_INDEX.
 
     >>> default_palette(2)
     ((230, 159, 0), (86, 180, 233))
     """
     if not 1 <= count <= IGNORE_INDEX:
-        raise ValueError(f"a palette holds 1 to {IGNORE_INDEX} colors, not {count}")
+        raise ValueError(f"a palette has 1 to {IGNORE_INDEX} colors, not {count}")
     return _FIRST_COLORS[:count] if count <= len(_FIRST_COLORS) else _all_colors()[:count]
 
 
 @lru_cache(maxsize=1)
 def _all_colors() -> Palette:
-    """Return the 255 colors that every default palette begins with."""
-    levels = np.arange(0, 256, 17)
-    candidates = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), axis=-1).reshape(-1, 3)
+    """Return the default palette of 255 colors."""
+    values = np.arange(0, 256, 17)
+    candidates = np.stack(np.meshgrid(values, values, values, indexing="ij"), axis=-1).reshape(-1, 3)
     lab = _to_lab(candidates)
     lightness, chroma = lab[:, 0], np.hypot(lab[:, 1], lab[:, 2])
-    vivid = (lightness > 25) & (lightness < 93) & (chroma > 15)  # neither black, white nor a gray like "ignore"
+    vivid = (lightness > 25) & (lightness < 93) & (chroma > 15)  # neither black, white nor gray
     candidates, lab = candidates[vivid], lab[vivid]
 
     nearest = np.full(len(lab), np.inf)
@@ -72,7 +75,7 @@ def _all_colors() -> Palette:
         nearest = np.minimum(nearest, np.linalg.norm(lab - _to_lab(np.array([color])), axis=1))
     chosen = list(_FIRST_COLORS)
     while len(chosen) < IGNORE_INDEX:
-        # Rounded, so that the last bits of another machine's cube root cannot change which one wins.
+        # Rounded, because the last bits of the cube root differ between machines and must not change the order.
         farthest = int(np.argmax(nearest.round(3)))
         red, green, blue = (int(value) for value in candidates[farthest])
         chosen.append((red, green, blue))
@@ -81,7 +84,7 @@ def _all_colors() -> Palette:
 
 
 def _to_lab(colors: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
-    """Return N×3 CIELAB (D65) for N×3 sRGB in [0, 255]: distances there are about what the eye sees."""
+    """Convert (N, 3) sRGB colors in [0, 255] to (N, 3) CIELAB (D65), in which distances match perception."""
     srgb = colors / 255.0
     linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
     to_xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
@@ -90,14 +93,65 @@ def _to_lab(colors: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
     return np.stack([116 * root[:, 1] - 16, 500 * (root[:, 0] - root[:, 1]), 200 * (root[:, 1] - root[:, 2])], axis=1)
 
 
-def voc_palette(count: int) -> tuple[Color, ...]:
-    """The first colors of VOC's own palette: the bits of an index, three at a time, from the highest bit down.
+def voc_palette(count: int) -> Palette:
+    """Return the first `count` colors of the Pascal VOC palette.
+
+    The bits of a class index, three at a time, are the highest, second highest, … bits of red, green and blue.
 
     >>> voc_palette(3)
     ((0, 0, 0), (128, 0, 0), (0, 128, 0))
     """
 
-    def level(index: int, channel: int) -> int:
+    def value(index: int, channel: int) -> int:
         return sum((index >> (3 * bit + channel) & 1) << (7 - bit) for bit in range(8))
 
-    return tuple((level(index, 0), level(index, 1), level(index, 2)) for index in range(count))
+    return tuple((value(index, 0), value(index, 1), value(index, 2)) for index in range(count))
+
+
+def pack_rgb(color: npt.ArrayLike) -> npt.NDArray[np.uint32]:
+    """Return colors as numbers 0xRRGGBB.
+
+    Args:
+        color: (..., 3) integers in [0, 255].
+
+    Returns:
+        (...) uint32.
+
+    >>> f"{pack_rgb((255, 128, 0)):06x}"
+    'ff8000'
+    """
+    red, green, blue = np.moveaxis(np.asarray(color, np.uint32), -1, 0)
+    return red << 16 | green << 8 | blue
+
+
+def unpack_rgb(packed: npt.ArrayLike) -> npt.NDArray[np.int16]:
+    """Return numbers 0xRRGGBB as colors, the inverse of `pack_rgb`.
+
+    Returns:
+        (..., 3) int16 in [0, 255], so that differences of colors do not overflow.
+
+    >>> unpack_rgb(0xFF8000).tolist()
+    [255, 128, 0]
+    """
+    return (np.asarray(packed)[..., None] >> np.array([16, 8, 0]) & 255).astype(np.int16)
+
+
+def to_hex(color: Color) -> str:
+    """Return a color as text.
+
+    >>> to_hex((255, 128, 0))
+    '#ff8000'
+    """
+    return "#{:02x}{:02x}{:02x}".format(*color)
+
+
+def parse_hex(text: str) -> Color:
+    """Return the color of a text like #ff8000. Raises ValueError for other text.
+
+    >>> parse_hex("#ff8000")
+    (255, 128, 0)
+    """
+    value = int(text.removeprefix("#"), 16)
+    if not 0 <= value <= 0xFFFFFF:
+        raise ValueError(f"'{text}' is not a color")
+    return value >> 16, value >> 8 & 255, value & 255

@@ -6,7 +6,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from pixelwise.data.analysis.inspection import ClassStats, DatasetReport
+from pixelwise.data.analysis.class_stats import ClassStats
+from pixelwise.data.analysis.inspection import DatasetReport
 from pixelwise.data.schema import SPLITS, DataIssue, DatasetIndex
 from pixelwise.data.spec import DatasetSpec
 from pixelwise.metrics.confusion import ClassMetrics, Metrics

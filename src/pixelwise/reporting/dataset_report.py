@@ -10,7 +10,8 @@ import numpy as np
 from jinja2 import Environment, PackageLoader
 from PIL import Image
 
-from pixelwise.data.analysis.inspection import ClassStats, DatasetReport, Percentiles
+from pixelwise.data.analysis.class_stats import ClassStats, Percentiles
+from pixelwise.data.analysis.inspection import DatasetReport
 from pixelwise.data.io.mask import read_image_and_mask
 from pixelwise.data.schema import SPLITS, DataIssue, ReadSpec
 from pixelwise.data.task import MULTILABEL
@@ -163,6 +164,7 @@ def _render(report: DatasetReport, plan: Plan, grids: dict[str, str]) -> str:
         loader=PackageLoader("pixelwise.reporting"), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
     return environment.get_template("dataset_report.html").render(
+        name=Path(report.data.root).resolve().name,
         report=report,
         data=report.data,
         plan=plan,

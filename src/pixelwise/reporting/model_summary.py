@@ -32,10 +32,7 @@ def summarize_model(model: SegmentationModel) -> list[ModelStage]:
     ]
     counts = _parameters_by_feature(encoder, features, encoder_outputs)
     for name, feature, (count, trained) in zip(encoder.feature_names, features, counts, strict=True):
-        frozen = encoder.frozen
-        steps.append(
-            ModelStage(name, "encoder", _shape(feature), frozen=frozen, parameters=count, kept=count - trained)
-        )
+        steps.append(ModelStage(name, "encoder", _shape(feature), parameters=count, frozen_parameters=count - trained))
     for number, (index, (level, output)) in enumerate(zip(decoder.skips, level_outputs, strict=True), start=1):
         # The deepest feature is no skip: it is what comes up from below.
         source = encoder.feature_names[index] if index < len(features) - 1 else None

@@ -1,5 +1,7 @@
 """Draw a contact sheet of a data set's images and masks."""
 
+from pathlib import Path
+
 from PIL import Image
 
 from pixelwise.data.io.mask import read_image_and_mask
@@ -39,5 +41,5 @@ def preview(data: DatasetIndex, split: Split = "train", count: int = 12) -> Imag
         [record.image.name for record in chosen],
         classes,
         palette,
-        title=f"{data.root.resolve().name} · {split} · {count} of {len(records)} images",
+        title=f"{Path(data.root).resolve().name} · {split} · {count} of {len(records)} images",
     )

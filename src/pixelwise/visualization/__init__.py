@@ -1,9 +1,8 @@
-"""All images of the project: class colors, overlays, sheets of samples, plots, diagrams, animations.
+"""Overlays, grids of images and masks, training curves, architecture diagrams and animations.
 
-matplotlib is imported only by the functions that plot or letter, when they are called: importing this
-package stays cheap. No function shows a window or touches matplotlib's global state. Every function that
-writes a file replaces it in one step, so that a killed process leaves the previous image or none, never
-half of one.
+Functions that need matplotlib import it when they are called, so that importing this package is quick. No function
+opens a window or changes matplotlib's global state. Files are replaced in one step: a killed process leaves the
+previous file or none.
 """
 
 from pixelwise.palette import IGNORE_COLOR, Color, Palette, default_palette

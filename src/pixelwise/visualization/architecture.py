@@ -1,4 +1,4 @@
-"""A model's architecture as a diagram."""
+"""Draw the architecture of a model as a diagram."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,16 +16,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ModelStage:
-    """One box of the diagram: something that the image passes through.
+    """A stage of a model: one box of the diagram.
 
-    name: as in the model, such as "blocks.5.0.bn1"; kind: "input", "normalize", "encoder", "decoder" or
-    "logits"; shape: of the step's output, (channels, height, width); skip_from: name of the encoder step
-    whose output is concatenated or added here; detail: a few words on what the step does; frozen: whether
-    all its weights stay as they are in training; parameters: how many it has; kept: how many of these stay as
-    they are, where not all do.
+    Attributes:
+        name: the name, for encoder stages that of the layer, such as "blocks.5.0.bn1".
+        kind: "input", "normalize", "encoder", "decoder" or "logits".
+        shape: (channels, height, width) of the stage's output.
+        skip_from: name of the encoder stage that a skip connection leads from, or None.
+        detail: a short description.
+        parameters: number of parameters.
+        frozen_parameters: number of parameters that are not trained.
 
-    >>> ModelStage("blocks.1", "encoder", (24, 32, 32), frozen=True, parameters=13_968).shape
-    (24, 32, 32)
+    >>> ModelStage("blocks.1", "encoder", (24, 32, 32), parameters=13_968, frozen_parameters=13_968).frozen
+    True
     """
 
     name: str
@@ -33,119 +36,116 @@ class ModelStage:
     shape: tuple[int, int, int]
     skip_from: str | None = None
     detail: str = ""
-    frozen: bool = False
     parameters: int = 0
-    kept: int = 0
+    frozen_parameters: int = 0
+
+    @property
+    def frozen(self) -> bool:
+        """True if the stage has parameters and none of them is trained."""
+        return 0 < self.parameters == self.frozen_parameters
 
 
-# Fill and edge of each kind's boxes. The kinds of the left column come before those of the right.
-_FILLS = {
+_COLORS = {
     "input": ("#f1f3f5", "#868e96"),
     "normalize": ("#f1f3f5", "#868e96"),
     "encoder": ("#d7ebf8", "#0072b2"),
     "decoder": ("#fdebc8", "#c98700"),
     "logits": ("#d3efe5", "#009e73"),
 }
+"""Fill and edge color of each kind of stage."""
 
+_LEFT_COLUMN = ("input", "normalize", "encoder")
+_FROZEN_COLORS = ("#eef3f7", "#7f9db3")
+_TEXT_COLOR, _FAINT_COLOR, _SKIP_COLOR = "#212529", "#5c636a", "#a83279"
 
-_LEFT = ("input", "normalize", "encoder")
-
-
-_KINDS = tuple(_FILLS)
-
-
-_FROZEN_FILL, _FROZEN_EDGE = "#eef3f7", "#7f9db3"
-
-
-_INK, _FAINT, _SKIP = "#212529", "#5c636a", "#a83279"
-
-
-# Inches: text has a size in inches too, so that boxes made for it stay right whatever the number of levels.
+# Inches, as font sizes are physical sizes too: text fits its box for any number of stages.
 _BOX_WIDTH, _COLUMN_GAP, _ROW_GAP, _MARGIN = 2.9, 1.5, 0.34, 0.4
-
-
 _LINE_HEIGHT, _BOX_PADDING = 0.185, 0.2
-
-
 _TITLE_HEIGHT, _CAPTION_HEIGHT = 0.4, 0.62
+_DPI = 150
 
 
-_DPI = 150  # text is measured and drawn at the same
+def draw_architecture(stages: Sequence[ModelStage], out: Path, title: str) -> None:
+    """Draw the stages of a model as a U.
 
+    Input and encoder go down on the left, decoder and logits go up on the right. Dashed arrows are skip connections.
+    Each box has the stage's name, height×width×channels, detail and number of parameters. Frozen stages are pale and
+    marked. The caption has the total number of parameters and the number of trained ones.
 
-def draw_architecture(steps: Sequence[ModelStage], out: Path, title: str) -> None:
-    """Draw `steps` as a U into `out` (PNG, or SVG or PDF by its suffix).
+    Args:
+        stages: stages in the order of computation. All of kind "input", "normalize" and "encoder" come before those of
+            kind "decoder" and "logits".
+        out: the file, PNG, SVG or PDF by its suffix.
+        title: heading of the diagram.
 
-    Input and encoder go down at the left, decoder and logits up at the right; dashed arrows are skip
-    connections, level where they can be. Each box holds name, "height×width×channels", detail and
-    parameters; frozen steps are pale and say so. The caption gives total and trained parameters.
-
-    steps: in the order of computation, so that all of "input", "normalize", "encoder" come before "decoder",
-    "logits". Raises ValueError for none, another order, an unknown kind, two encoder steps of one name, or a
-    skip_from that names no encoder step.
+    Raises:
+        ValueError: There are no stages, their order is wrong, a kind is unknown, two encoder stages have the same name,
+            or `skip_from` is not the name of an encoder stage.
 
     >>> draw_architecture([ModelStage("image", "input", (3, 64, 64)),
-    ...                    Step("stem", "encoder", (16, 32, 32), parameters=448),
-    ...                    Step("scores", "logits", (2, 64, 64), parameters=34)],
+    ...                    ModelStage("stem", "encoder", (16, 32, 32), parameters=448),
+    ...                    ModelStage("logits", "logits", (2, 64, 64), parameters=34)],
     ...                   Path("model.png"), "A very small U-Net")  # doctest: +SKIP
     """
-    _check(steps)
-    figure = _figure(steps, title)
+    _check(stages)
+    figure = _figure(stages, title)
     with atomic_write(out) as path:
         figure.savefig(path, dpi=_DPI, facecolor="white")
 
 
-def _check(steps: Sequence[ModelStage]) -> None:
-    if not steps:
-        raise ValueError("an architecture needs at least one step")
-    encoders: set[str] = set()
-    seen_right = False
-    for step in steps:
-        if step.kind not in _KINDS:
-            raise ValueError(f"{step.name!r}: kind is one of {', '.join(_KINDS)}, not {step.kind!r}")
-        if step.kind in _LEFT and seen_right:
-            raise ValueError(f"{step.name!r}: {step.kind} steps come before decoder and logits")
-        seen_right = seen_right or step.kind not in _LEFT
-        if step.kind == "encoder" and step.name in encoders:
-            raise ValueError(f"two encoder steps are named {step.name!r}")
-        if step.skip_from is not None and (step.kind in _LEFT or step.skip_from not in encoders):
-            raise ValueError(f"{step.name!r}: skip_from {step.skip_from!r} is no encoder step before a decoder")
-        if step.kind == "encoder":
-            encoders.add(step.name)
+def _check(stages: Sequence[ModelStage]) -> None:
+    if not stages:
+        raise ValueError("an architecture needs at least one stage")
+    encoder_names: set[str] = set()
+    in_right_column = False
+    for stage in stages:
+        if stage.kind not in _COLORS:
+            raise ValueError(f"{stage.name!r}: `kind` must be one of {', '.join(_COLORS)}, not {stage.kind!r}")
+        if stage.kind in _LEFT_COLUMN and in_right_column:
+            raise ValueError(f"{stage.name!r}: {stage.kind} stages must come before decoder and logits")
+        in_right_column = in_right_column or stage.kind not in _LEFT_COLUMN
+        if stage.kind == "encoder" and stage.name in encoder_names:
+            raise ValueError(f"two encoder stages have the name {stage.name!r}")
+        if stage.skip_from is not None and (not in_right_column or stage.skip_from not in encoder_names):
+            raise ValueError(
+                f"{stage.name!r}: `skip_from` {stage.skip_from!r} does not lead from an encoder to a decoder stage"
+            )
+        if stage.kind == "encoder":
+            encoder_names.add(stage.name)
 
 
-def _place(steps: Sequence[ModelStage]) -> list[tuple[int, int]]:
-    """Return column (0 left, 1 right) and row (0 at the top) of each step.
+def _positions(stages: Sequence[ModelStage]) -> list[tuple[int, int]]:
+    """Return the column (0 left, 1 right) and the row (0 at the top) of each stage.
 
-    A right step stands level with the encoder step that it takes its skip from, or else with a left step of
-    its height and width, unless that is not above the right step before it.
+    A stage on the right is in the row of the encoder stage that its skip connection leads from. Without one it is in
+    the row of a left stage with the same height and width. It is always above the right stage before it.
     """
-    left = [step for step in steps if step.kind in _LEFT]
+    left = [stage for stage in stages if stage.kind in _LEFT_COLUMN]
     rows = list(range(len(left)))
-    encoder_row = {step.name: row for row, step in enumerate(left) if step.kind == "encoder"}
-    free = len(left) - 1  # the lowest row still free at the right, level with the last encoder step
-    for step in steps[len(left) :]:
-        level = [row for row, other in enumerate(left) if other.shape[1:] == step.shape[1:] and row <= free]
-        if step.skip_from is not None:
-            row = min(encoder_row[step.skip_from], free)
+    encoder_rows = {stage.name: row for row, stage in enumerate(left) if stage.kind == "encoder"}
+    lowest_free = len(left) - 1
+    for stage in stages[len(left) :]:
+        same_size = [row for row, other in enumerate(left) if other.shape[1:] == stage.shape[1:] and row <= lowest_free]
+        if stage.skip_from is not None:
+            row = min(encoder_rows[stage.skip_from], lowest_free)
         else:
-            row = max(level, default=min(free, len(left) - 2))
+            row = max(same_size, default=min(lowest_free, len(left) - 2))
         rows.append(row)
-        free = row - 1
-    highest = min(rows)
-    return [(int(i >= len(left)), row - highest) for i, row in enumerate(rows)]
+        lowest_free = row - 1
+    top = min(rows)
+    return [(int(index >= len(left)), row - top) for index, row in enumerate(rows)]
 
 
-def _figure(steps: Sequence[ModelStage], title: str) -> "Figure":
+def _figure(stages: Sequence[ModelStage], title: str) -> "Figure":
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    places = _place(steps)
-    texts = [_lines(step) for step in steps]
+    positions = _positions(stages)
+    texts = [_lines(stage) for stage in stages]
     box_height = _LINE_HEIGHT * max(len(lines) for lines in texts) + _BOX_PADDING
     pitch = box_height + _ROW_GAP
     width = 2 * _MARGIN + 2 * _BOX_WIDTH + _COLUMN_GAP
-    body = (max(row for _, row in places) + 1) * pitch - _ROW_GAP
+    body = (max(row for _, row in positions) + 1) * pitch - _ROW_GAP
     height = _MARGIN + _TITLE_HEIGHT + body + _CAPTION_HEIGHT + _MARGIN / 2
 
     figure = Figure(figsize=(width, height), dpi=_DPI)
@@ -153,48 +153,48 @@ def _figure(steps: Sequence[ModelStage], title: str) -> "Figure":
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
     axes.set_xlim(0, width)
-    axes.set_ylim(height, 0)  # y grows downward, as rows do
+    axes.set_ylim(height, 0)  # y grows downward like the row number
     corners = [
-        (_MARGIN + column * (_BOX_WIDTH + _COLUMN_GAP), _MARGIN + _TITLE_HEIGHT + row * pitch) for column, row in places
+        (_MARGIN + column * (_BOX_WIDTH + _COLUMN_GAP), _MARGIN + _TITLE_HEIGHT + row * pitch)
+        for column, row in positions
     ]
-    heading = axes.text(width / 2, _MARGIN, title, ha="center", va="center", color=_INK)
+    heading = axes.text(width / 2, _MARGIN, title, ha="center", va="center", color=_TEXT_COLOR)
     _fit(heading, 14, width - 2 * _MARGIN, bold=True)
-    _arrows(axes, steps, corners, box_height)
-    for step, corner, lines in zip(steps, corners, texts, strict=True):
-        _box(axes, step, corner, box_height, lines)
-    caption = axes.text(width / 2, height - _CAPTION_HEIGHT / 2 - _MARGIN / 4, _caption(steps), ha="center")
-    caption.set(va="center", color=_FAINT, linespacing=1.5)
+    _draw_arrows(axes, stages, corners, box_height)
+    for stage, corner, lines in zip(stages, corners, texts, strict=True):
+        _draw_box(axes, stage, corner, box_height, lines)
+    caption = axes.text(width / 2, height - _CAPTION_HEIGHT / 2 - _MARGIN / 4, _caption(stages), ha="center")
+    caption.set(va="center", color=_FAINT_COLOR, linespacing=1.5)
     _fit(caption, 10, width - 2 * _MARGIN)
     return figure
 
 
-def _lines(step: ModelStage) -> list[str]:
-    """Return what the box of `step` says, from the name down."""
-    channels, height, width = step.shape
-    last = [f"{step.parameters:,} parameters"] if step.parameters else []
-    if step.frozen:
-        last.append("❄ frozen")
-    lines = [step.name, f"{height}×{width}×{channels}", step.detail, " · ".join(last)]
+def _lines(stage: ModelStage) -> list[str]:
+    """Return the lines of a stage's box from top to bottom."""
+    channels, height, width = stage.shape
+    counts = [f"{stage.parameters:,} parameters"] if stage.parameters else []
+    if stage.frozen:
+        counts.append("❄ frozen")
+    lines = [stage.name, f"{height}×{width}×{channels}", stage.detail, " · ".join(counts)]
     return [line for line in lines if line]
 
 
-def _caption(steps: Sequence[ModelStage]) -> str:
-    total = sum(step.parameters for step in steps)
-    trained = sum(step.parameters - step.kept for step in steps if not step.frozen)
-    share = "all" if trained == total else f"{trained:,}"
-    counts = f"{total:,} parameters in total, {share} of them trained"
+def _caption(stages: Sequence[ModelStage]) -> str:
+    total = sum(stage.parameters for stage in stages)
+    trained = total - sum(stage.frozen_parameters for stage in stages)
+    counts = f"{total:,} parameters in total, {'all' if trained == total else f'{trained:,}'} of them trained"
     key = "boxes: height×width×channels"
-    if any(step.skip_from for step in steps):
+    if any(stage.skip_from for stage in stages):
         key += " · dashed arrows: skip connections"
     return f"{counts}\n{key}"
 
 
-def _box(axes: "Axes", step: ModelStage, corner: tuple[float, float], height: float, lines: Sequence[str]) -> None:
+def _draw_box(
+    axes: "Axes", stage: ModelStage, corner: tuple[float, float], height: float, lines: Sequence[str]
+) -> None:
     from matplotlib.patches import FancyBboxPatch
 
-    fill, edge = _FILLS[step.kind]
-    if step.frozen:
-        fill, edge = _FROZEN_FILL, _FROZEN_EDGE
+    fill, edge = _FROZEN_COLORS if stage.frozen else _COLORS[stage.kind]
     shape = FancyBboxPatch(
         corner,
         _BOX_WIDTH,
@@ -210,13 +210,17 @@ def _box(axes: "Axes", step: ModelStage, corner: tuple[float, float], height: fl
     y = corner[1] + height / 2 - _LINE_HEIGHT * (len(lines) - 1) / 2
     for i, line in enumerate(lines):
         text = axes.text(x, y + i * _LINE_HEIGHT, line, ha="center", va="center_baseline", zorder=4)
-        text.set_color(_INK if i < 2 else _FAINT)
+        text.set_color(_TEXT_COLOR if i < 2 else _FAINT_COLOR)
         _fit(text, (10.5, 10, 8.5, 8.5)[i], _BOX_WIDTH - 0.2, bold=i == 0)
 
 
-def _arrows(axes: "Axes", steps: Sequence[ModelStage], corners: Sequence[tuple[float, float]], height: float) -> None:
-    """Draw the arrow from each step to the next, and the skip connections."""
-    corner_of = {step.name: corner for step, corner in zip(steps, corners, strict=True) if step.kind == "encoder"}
+def _draw_arrows(
+    axes: "Axes", stages: Sequence[ModelStage], corners: Sequence[tuple[float, float]], height: float
+) -> None:
+    """Draw the arrow from each stage to the next, and the skip connections."""
+    encoder_corners = {
+        stage.name: corner for stage, corner in zip(stages, corners, strict=True) if stage.kind == "encoder"
+    }
     for (x0, y0), (x1, y1) in pairwise(corners):
         middle = x1 + _BOX_WIDTH / 2
         if x0 == x1 and y1 > y0:
@@ -225,21 +229,21 @@ def _arrows(axes: "Axes", steps: Sequence[ModelStage], corners: Sequence[tuple[f
             _arrow(axes, (middle, y0), (middle, y1 + height))
         elif y0 == y1:
             _arrow(axes, (x0 + _BOX_WIDTH, y0 + height / 2), (x1, y1 + height / 2))
-        else:  # the foot of the U: to the right, then up
+        else:  # from the last encoder stage to the right, then up
             start = (x0 + _BOX_WIDTH, y0 + height / 2)
             _arrow(axes, start, (middle, y1 + height), connectionstyle="angle,angleA=0,angleB=90,rad=6")
-    for step, (x, y) in zip(steps, corners, strict=True):
-        if step.skip_from is not None:
-            x0, y0 = corner_of[step.skip_from]
+    for stage, (x, y) in zip(stages, corners, strict=True):
+        if stage.skip_from is not None:
+            x0, y0 = encoder_corners[stage.skip_from]
             start, end = (x0 + _BOX_WIDTH, y0 + height / 2), (x, y + height / 2)
-            _arrow(axes, start, end, color=_SKIP, linestyle=(0, (4, 2.5)))
+            _arrow(axes, start, end, color=_SKIP_COLOR, linestyle=(0, (4, 2.5)))
 
 
 def _arrow(
     axes: "Axes",
     start: tuple[float, float],
     end: tuple[float, float],
-    color: str = _INK,
+    color: str = _TEXT_COLOR,
     linestyle: str | tuple[float, tuple[float, float]] = "solid",
     connectionstyle: str = "arc3",
 ) -> None:
@@ -263,15 +267,15 @@ def _arrow(
 
 
 def _fit(text: "Text", size: float, width: float, bold: bool = False) -> None:
-    """Set `text` at `size` points, or smaller to fit into `width` inches; below 6 points, cut its middle."""
+    """Set a text in `size` points, or as small as 6 points to fit `width` inches. Then cut its middle if needed."""
     text.set_fontweight("bold" if bold else "normal")
     text.set_fontsize(size)
     figure = text.get_figure()
     assert figure is not None
-    wide = text.get_window_extent().width / figure.dpi
-    if wide > width:
-        text.set_fontsize(max(6.0, size * width / wide * 0.98))
-    whole, kept = text.get_text(), len(text.get_text())
+    text_width = text.get_window_extent().width / figure.dpi
+    if text_width > width:
+        text.set_fontsize(max(6.0, size * width / text_width * 0.98))
+    full_text, kept = text.get_text(), len(text.get_text())
     while text.get_window_extent().width / figure.dpi > width and kept > 2:
         kept -= 1
-        text.set_text(whole[: (kept + 1) // 2] + "…" + whole[len(whole) - kept // 2 :])
+        text.set_text(full_text[: (kept + 1) // 2] + "…" + full_text[len(full_text) - kept // 2 :])

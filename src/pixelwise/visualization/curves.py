@@ -1,4 +1,4 @@
-"""The course of a training run as an image."""
+"""Plot the losses and metrics of a training by epoch."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -13,42 +13,39 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-Row = Mapping[str, float | None]
+_Row = Mapping[str, float | None]
 
-
-_INK = "#212529"
-
-
-_FAINT = "#5c636a"
-
-
-_TRAINING, _VALIDATION = "#0072b2", "#d55e00"
-
-
+_TEXT_COLOR, _FAINT_COLOR = "#212529", "#5c636a"
+_TRAINING_COLOR, _VALIDATION_COLOR = "#0072b2", "#d55e00"
 _CLASS_PREFIX = "iou_"
+_MAX_LABEL_LENGTH = 18
 
-
-_LONGEST_LABEL = 18
-
-
-_MAX_COLORED = 10  # beyond, a color and a legend entry a class tell nothing
+_MAX_COLORED_CLASSES = 10
+"""With more classes, their curves are gray, because so many colors cannot be distinguished."""
 
 
 def plot_history(
-    rows: Sequence[Row],
+    rows: Sequence[_Row],
     out: Path,
     title: str | None = None,
     colors: Mapping[str, Color] | None = None,
 ) -> None:
-    """Draw losses (left) and validation IoU (right) by epoch into `out` (PNG, or SVG or PDF by its suffix).
+    """Plot losses (left) and validation IoU (right) by epoch.
 
-    rows: one an epoch, with "epoch" and any of "train_loss", "val_loss", "val_miou" (0..1) and
-    "iou_<class>" (0..1); other keys are not drawn. A value that is absent, None, NaN or infinite leaves a
-    gap. The epoch with the highest val_miou, the first of equals, is marked. colors: RGB by class name;
-    classes that it lacks take the default palette's, in the order of their first appearance. With more than
-    ten classes their curves are thin and gray.
+    The first epoch with the highest "val_miou" is marked. With more than ten classes, the curves of classes are thin
+    and gray.
 
-    Raises ValueError for no rows or a row without an epoch.
+    Args:
+        rows: one row per epoch with "epoch" and any of "train_loss", "val_loss", "val_miou" in [0, 1] and
+            "iou_<class>" in [0, 1]. Other keys are not drawn. A value that is missing, None, NaN or infinite leaves a
+            gap.
+        out: the file, PNG, SVG or PDF by its suffix.
+        title: heading of the figure.
+        colors: RGB color by class name. Other classes have the colors of the default palette, in the order of their
+            first appearance.
+
+    Raises:
+        ValueError: There are no rows, or a row has no epoch.
 
     >>> plot_history([{"epoch": 1, "train_loss": 0.9, "val_miou": 0.5, "iou_pet": 0.6}],
     ...              Path("history.png"))  # doctest: +SKIP
@@ -62,8 +59,8 @@ def plot_history(
         figure.savefig(path, dpi=130, facecolor="white")
 
 
-def _figure(rows: Sequence[Row], title: str | None, colors: Mapping[str, Color]) -> "Figure":
-    # The object interface: pyplot would keep every figure alive and pick a window system.
+def _figure(rows: Sequence[_Row], title: str | None, colors: Mapping[str, Color]) -> "Figure":
+    # Not pyplot, which keeps every figure alive and selects a window system.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -74,42 +71,42 @@ def _figure(rows: Sequence[Row], title: str | None, colors: Mapping[str, Color])
     best = _best(rows)
 
     _style(loss, "Loss", "loss", epochs)
-    _curve(loss, epochs, _series(rows, "train_loss"), "training", _TRAINING)
-    _curve(loss, epochs, _series(rows, "val_loss"), "validation", _VALIDATION)
+    _curve(loss, epochs, _series(rows, "train_loss"), "training", _TRAINING_COLOR)
+    _curve(loss, epochs, _series(rows, "val_loss"), "validation", _VALIDATION_COLOR)
     _style(iou, "Validation IoU", "IoU", epochs)
     iou.set_ylim(0, 1)
-    _curve(iou, epochs, _series(rows, "val_miou"), "mean", _INK, width=2.6)
+    _curve(iou, epochs, _series(rows, "val_miou"), "mean", _TEXT_COLOR, width=2.6)
     _class_curves(iou, rows, epochs, colors)
     if best is not None:
         value = _series(rows, "val_miou")[best]
         for axes in (loss, iou):
-            axes.axvline(epochs[best], color=_FAINT, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
+            axes.axvline(epochs[best], color=_FAINT_COLOR, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
         iou.plot(
             [epochs[best]],
             [value],
             marker="*",
             markersize=15,
             color="#f0e442",
-            markeredgecolor=_INK,
+            markeredgecolor=_TEXT_COLOR,
             linestyle="none",
             zorder=5,
         )
         note = f"best mean {value:.3f} at epoch {epochs[best]:g}"
-        iou.set_title(note, fontsize=9.5, color=_FAINT, loc="right")
+        iou.set_title(note, fontsize=9.5, color=_FAINT_COLOR, loc="right")
     for axes in (loss, iou):
-        _key(axes)
+        _add_legend(axes)
     if title is not None:
-        figure.suptitle(title, fontsize=13, fontweight="bold", color=_INK)
+        figure.suptitle(title, fontsize=13, fontweight="bold", color=_TEXT_COLOR)
     return figure
 
 
-def _series(rows: Sequence[Row], key: str) -> list[float]:
-    """Return one value a row, NaN where there is none that can be drawn."""
+def _series(rows: Sequence[_Row], key: str) -> list[float]:
+    """Return one value per row, NaN if it cannot be drawn."""
     values = (row.get(key) for row in rows)
     return [float(value) if value is not None and math.isfinite(value) else math.nan for value in values]
 
 
-def _best(rows: Sequence[Row]) -> int | None:
+def _best(rows: Sequence[_Row]) -> int | None:
     """Return the index of the row with the highest val_miou, or None if no row has one."""
     scored = [(-value, i) for i, value in enumerate(_series(rows, "val_miou")) if not math.isnan(value)]
     return min(scored)[1] if scored else None
@@ -118,14 +115,14 @@ def _best(rows: Sequence[Row]) -> int | None:
 def _style(axes: "Axes", title: str, label: str, epochs: Sequence[float]) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    axes.set_title(title, fontsize=11, color=_INK, loc="left")
-    axes.set_xlabel("epoch", fontsize=10, color=_INK)
-    axes.set_ylabel(label, fontsize=10, color=_INK)
-    axes.tick_params(labelsize=9, colors=_INK)
+    axes.set_title(title, fontsize=11, color=_TEXT_COLOR, loc="left")
+    axes.set_xlabel("epoch", fontsize=10, color=_TEXT_COLOR)
+    axes.set_ylabel(label, fontsize=10, color=_TEXT_COLOR)
+    axes.tick_params(labelsize=9, colors=_TEXT_COLOR)
     axes.grid(True, color="#e9ecef", linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["bottom", "left"]].set_color(_FAINT)
+    axes.spines[["bottom", "left"]].set_color(_FAINT_COLOR)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     first, last = min(epochs), max(epochs)
     margin = 0.04 * (last - first) or 0.5
@@ -140,10 +137,10 @@ def _curve(
     color: str | tuple[float, ...],
     width: float = 1.8,
 ) -> None:
-    """Draw one series, unless it has no value at all."""
+    """Draw one series. Draw nothing if all its values are NaN."""
     if all(math.isnan(value) for value in values):
         return
-    # Dots show values that have a gap on both sides; in a long run they would only blur the line.
+    # A value between two gaps is visible only as a dot. Dots blur the line of a long training.
     marker = "o" if len(epochs) <= 40 else "None"
     axes.plot(
         epochs,
@@ -157,11 +154,11 @@ def _curve(
     )
 
 
-def _class_curves(axes: "Axes", rows: Sequence[Row], epochs: Sequence[float], colors: Mapping[str, Color]) -> None:
+def _class_curves(axes: "Axes", rows: Sequence[_Row], epochs: Sequence[float], colors: Mapping[str, Color]) -> None:
     keys = list(dict.fromkeys(key for row in rows for key in row if key.startswith(_CLASS_PREFIX)))
     if not keys:
         return
-    if len(keys) > _MAX_COLORED:
+    if len(keys) > _MAX_COLORED_CLASSES:
         for i, key in enumerate(keys):
             label = f"each of {len(keys)} classes" if i == 0 else "_"
             axes.plot(epochs, _series(rows, key), color="#adb5bd", linewidth=0.8, alpha=0.7, label=label)
@@ -172,12 +169,13 @@ def _class_curves(axes: "Axes", rows: Sequence[Row], epochs: Sequence[float], co
         _curve(axes, epochs, _series(rows, key), name, (red / 255, green / 255, blue / 255))
 
 
-def _key(axes: "Axes") -> None:
-    """Add a legend below the panel, or say that there is nothing to draw."""
+def _add_legend(axes: "Axes") -> None:
+    """Add a legend below the panel, or the text "no values yet" if it has no curves."""
     handles, labels = axes.get_legend_handles_labels()
     if handles:
-        # A legend wider than its panel would make the layout shrink the panel.
-        short = [label if len(label) <= _LONGEST_LABEL else label[: _LONGEST_LABEL - 1] + "…" for label in labels]
+        # The layout shrinks a panel whose legend is wider.
+        limit = _MAX_LABEL_LENGTH
+        short = [label if len(label) <= limit else label[: limit - 1] + "…" for label in labels]
         axes.legend(
             handles,
             short,
@@ -186,7 +184,7 @@ def _key(axes: "Axes") -> None:
             ncols=3 if max(map(len, short)) > 12 else 4,
             fontsize=9,
             frameon=False,
-            labelcolor=_INK,
+            labelcolor=_TEXT_COLOR,
         )
     else:
-        axes.text(0.5, 0.5, "no values yet", transform=axes.transAxes, ha="center", color=_FAINT)
+        axes.text(0.5, 0.5, "no values yet", transform=axes.transAxes, ha="center", color=_FAINT_COLOR)

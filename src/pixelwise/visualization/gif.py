@@ -1,4 +1,4 @@
-"""Images joined into an animation."""
+"""Join images into an animated GIF."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,40 +7,44 @@ from PIL import Image
 
 from pixelwise.runtime.files import atomic_write
 
-_WIDEST = 900
+_MAX_WIDTH = 900
+"""Width in pixels to which wider animations are scaled down."""
 
-
-# One fewer than GIF holds: Pillow makes the last one transparent and stores only what changed since the frame
-# before. Eight sample sheets took 0.29 MB, and 1.41 MB with 256 colors.
+# One color fewer than GIF allows. Pillow makes the last one transparent and stores only the pixels that changed since
+# the previous frame: eight sample grids took 0.29 MB, and 1.41 MB with 256 colors.
 _COLORS = 255
 
-
-_LAST_FRAME_HELD = 4  # times as long as the others, so that one can look at the result
+_LAST_FRAME_FACTOR = 4
+"""Duration of the last frame, which shows the result, relative to the others."""
 
 
 def make_gif(images: Sequence[Path], out: Path, milliseconds: int = 600) -> None:
-    """Join image files into one animated GIF at `out` that repeats for ever.
+    """Join image files into one animated GIF that repeats forever.
 
-    images: files that Pillow reads, in order. Images wider than 900 pixels are all scaled down by one
-    factor; where sizes differ, smaller ones are set at the upper left of a white frame as large as the
-    largest. Each frame has the 255 colors that suit it best. milliseconds: time for each frame, in GIF's
-    steps of 10; the last is held four times as long. An image equal to the one before it lengthens that
-    frame instead of making another.
+    If an image is wider than 900 pixels, all are scaled down by one factor. Images smaller than the largest are placed
+    at the upper left of a white frame. Each frame has its own 255 colors. An image equal to the one before it extends
+    that frame's duration. The last frame lasts four times as long as the others.
 
-    Raises ValueError for no images or fewer than 20 milliseconds (which browsers slow down).
+    Args:
+        images: files that Pillow can read, in order.
+        out: the GIF file. It is replaced in one step.
+        milliseconds: duration of a frame, at least 20. GIF rounds it to steps of 10.
+
+    Raises:
+        ValueError: There are no images, or `milliseconds` is below 20 (browsers slow such animations down).
 
     >>> make_gif(sorted(Path("run/samples").glob("epoch_*.png")), Path("run/samples.gif"))  # doctest: +SKIP
     """
     if not images:
         raise ValueError("an animation needs at least one image")
     if milliseconds < 20:
-        raise ValueError(f"a frame lasts at least 20 milliseconds, not {milliseconds}")
-    shown = [_size(path) for path in images]
-    scale = min(1.0, _WIDEST / max(width for width, _ in shown))
-    sizes = [(max(1, round(width * scale)), max(1, round(height * scale))) for width, height in shown]
-    canvas = max(width for width, _ in sizes), max(height for _, height in sizes)
-    frames = [_frame(path, size, canvas) for path, size in zip(images, sizes, strict=True)]
-    durations = [milliseconds] * (len(frames) - 1) + [milliseconds * _LAST_FRAME_HELD]
+        raise ValueError(f"`milliseconds` is {milliseconds}; a frame lasts at least 20 milliseconds")
+    original_sizes = [_size(path) for path in images]
+    scale = min(1.0, _MAX_WIDTH / max(width for width, _ in original_sizes))
+    sizes = [(max(1, round(width * scale)), max(1, round(height * scale))) for width, height in original_sizes]
+    frame_size = max(width for width, _ in sizes), max(height for _, height in sizes)
+    frames = [_frame(path, size, frame_size) for path, size in zip(images, sizes, strict=True)]
+    durations = [milliseconds] * (len(frames) - 1) + [milliseconds * _LAST_FRAME_FACTOR]
     with atomic_write(out) as path:
         frames[0].save(
             path,
@@ -58,12 +62,12 @@ def _size(path: Path) -> tuple[int, int]:
         return image.size
 
 
-def _frame(path: Path, size: tuple[int, int], canvas: tuple[int, int]) -> Image.Image:
-    """Return the image at `path`, `size` large, upper left on a white `empty_rle`, in its best colors."""
+def _frame(path: Path, size: tuple[int, int], frame_size: tuple[int, int]) -> Image.Image:
+    """Return the image, resized to `size`, at the upper left of a white frame, with 255 colors."""
     with Image.open(path) as image:
         colors = image.convert("RGB")
     if colors.size != size:
         colors = colors.resize(size, Image.Resampling.LANCZOS)
-    whole = Image.new("RGB", canvas, (255, 255, 255))
-    whole.paste(colors, (0, 0))
-    return whole.quantize(_COLORS)
+    frame = Image.new("RGB", frame_size, (255, 255, 255))
+    frame.paste(colors, (0, 0))
+    return frame.quantize(_COLORS)

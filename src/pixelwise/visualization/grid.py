@@ -1,4 +1,4 @@
-"""Sheets of images with their masks: one image that shows many samples, with headings and a legend."""
+"""Draw grids of images and masks with headings and a legend."""
 
 from collections.abc import Sequence
 
@@ -7,68 +7,70 @@ from PIL import Image, ImageDraw
 
 from pixelwise.palette import Palette
 from pixelwise.visualization.overlay import Pixels, check_image, check_mask, color_mask, overlay
-from pixelwise.visualization.text import FAINT_INK, INK, PAPER, font, legend, shorten
+from pixelwise.visualization.text import BACKGROUND, FAINT_TEXT_COLOR, TEXT_COLOR, font, legend, shorten
 
+# All sizes are in pixels.
 _MARGIN = 20
-
-
 _GAP = 10
-
-
-_PAIR_GAP = 3  # between an image and its own overlay
-
-
-_CELL_PAPER = (238, 240, 242)  # behind images that do not fill their cell
-
-
+_PAIR_GAP = 3  # between an image and its overlay
+_CELL_BACKGROUND = (238, 240, 242)
 _TITLE_SIZE, _HEADING_SIZE, _NAME_SIZE = 20, 15, 13
-
-
-_SMALLEST_CELL = 24
+_MIN_CELL_WIDTH = 24
 
 
 def prediction_grid(
     images: Sequence[Pixels],
-    truths: Sequence[Pixels],
+    true_masks: Sequence[Pixels],
     predictions: Sequence[Pixels] | None,
     classes: Sequence[str],
     palette: Palette,
     title: str | None = None,
     width: int = 900,
 ) -> Image.Image:
-    """Return one row a sample: image, true mask and (unless `predictions` is None) prediction; then a legend.
+    """Draw a row for each image with its true mask and its prediction, and a legend below.
 
-    images: HWC uint8 RGB in [0, 255], of any sizes; truths, predictions: HW uint8 of the same height and
-    width as their image, values in [0, len(classes)) or 255 = ignore; classes: one name for each color of
-    `palette`; width: of the sheet, in pixels. Returns mode "RGB". All cells have the samples' median shape;
-    each image is scaled to fit its cell, never distorted. The same images give the same places, whatever is
-    predicted, so that the sheets of successive epochs can be animated.
+    All cells have the median aspect ratio of the images. Images are scaled to fit without distortion. The layout
+    depends on the images only, so that the grids of successive epochs can be animated.
 
-    Raises ValueError for no images, sequences of different lengths, a mask of another size than its image,
-    or a class without a color.
+    Args:
+        images: (H, W, 3) uint8 RGB arrays of any sizes.
+        true_masks: (H, W) uint8 arrays as large as their images, values in [0, len(classes)) or 255 = ignore.
+        predictions: predicted masks of the same form, or None to leave out their column.
+        classes: class names in index order.
+        palette: one color per class.
+        title: heading of the grid.
+        width: width of the grid in pixels.
 
-    >>> sheet = prediction_grid([image], [truth], [mask], ("pet", "background"), default_palette(2),
-    ...                      title="epoch 3 · validation mIoU 0.71")  # doctest: +SKIP
+    Returns:
+        A PIL image of mode "RGB".
+
+    Raises:
+        ValueError: There are no images, the sequences have different lengths, a mask has another size than its image,
+            or a class has no color.
+
+    >>> grid = prediction_grid([image], [true_mask], [mask], ("pet", "background"), default_palette(2),
+    ...                        title="epoch 3 · validation mIoU 0.71")  # doctest: +SKIP
     """
-    masks = [truths] if predictions is None else [truths, predictions]
+    masks = [true_masks] if predictions is None else [true_masks, predictions]
     _check(images, masks, classes, palette)
     headings = ("image", "true mask", "prediction")[: 1 + len(masks)]
     cell = _cell_size(images, (width - 2 * _MARGIN - _GAP * len(masks)) // len(headings), width)
 
     top = _top(title) + _HEADING_SIZE + 12
     bottom = top + len(images) * (cell[1] + _GAP)
-    sheet = _paper(width, bottom, title, legend(classes, palette, _all(masks), width - 2 * _MARGIN))
-    draw = ImageDraw.Draw(sheet)
+    strip = legend(classes, palette, [mask for column in masks for mask in column], width - 2 * _MARGIN)
+    grid = _blank_grid(width, bottom, title, strip)
+    draw = ImageDraw.Draw(grid)
     for column, heading in enumerate(headings):
         middle = _MARGIN + column * (cell[0] + _GAP) + cell[0] // 2
-        draw.text((middle, top - 8), heading, font=font(_HEADING_SIZE), fill=FAINT_INK, anchor="ms")
+        draw.text((middle, top - 8), heading, font=font(_HEADING_SIZE), fill=FAINT_TEXT_COLOR, anchor="ms")
     for row, image in enumerate(images):
         y = top + row * (cell[1] + _GAP)
-        _letterbox(sheet, (_MARGIN, y), cell, _fit_image(image, cell))
+        _letterbox(grid, (_MARGIN, y), cell, _fit_image(image, cell))
         for column, column_masks in enumerate(masks, start=1):
             drawn = Image.fromarray(color_mask(_fit_mask(column_masks[row], cell), palette))
-            _letterbox(sheet, (_MARGIN + column * (cell[0] + _GAP), y), cell, drawn)
-    return sheet
+            _letterbox(grid, (_MARGIN + column * (cell[0] + _GAP), y), cell, drawn)
+    return grid
 
 
 def overlay_grid(
@@ -81,14 +83,24 @@ def overlay_grid(
     columns: int = 3,
     width: int = 1280,
 ) -> Image.Image:
-    """Return a grid of pairs, each an image beside its overlay with the file's name below; then a legend.
+    """Draw each image beside its overlay, with the file name below each pair and a legend at the bottom.
 
-    images: HWC uint8 RGB in [0, 255], of any sizes; masks: HW uint8 of the same height and width as their
-    image, values in [0, len(classes)) or 255 = ignore; names: one an image, shortened in the middle where
-    too long; columns: most pairs in a row; width: of the sheet, in pixels. Returns mode "RGB".
+    Args:
+        images: (H, W, 3) uint8 RGB arrays of any sizes.
+        masks: (H, W) uint8 arrays as large as their images, values in [0, len(classes)) or 255 = ignore.
+        names: one name per image. Long names are shortened in the middle.
+        classes: class names in index order.
+        palette: one color per class.
+        title: heading of the grid.
+        columns: maximum number of pairs in a row.
+        width: width of the grid in pixels.
 
-    Raises ValueError for no images, sequences of different lengths, a mask of another size than its image,
-    or a class without a color.
+    Returns:
+        A PIL image of mode "RGB".
+
+    Raises:
+        ValueError: There are no images, the sequences have different lengths, a mask has another size than its image,
+            or a class has no color.
 
     >>> overlay_grid([image], [mask], ["cat.jpg"], ("pet",), default_palette(1), "1 of 200")  # doctest: +SKIP
     """
@@ -96,7 +108,7 @@ def overlay_grid(
     if len(names) != len(images):
         raise ValueError(f"{len(images)} images but {len(names)} names")
     if columns < 1:
-        raise ValueError(f"a sheet has at least one column, not {columns}")
+        raise ValueError(f"`columns` is {columns}; a grid has at least one column")
     columns = min(columns, len(images))
     pair_width = (width - 2 * _MARGIN - 2 * _GAP * (columns - 1)) // columns
     cell = _cell_size(images, (pair_width - _PAIR_GAP) // 2, width)
@@ -105,27 +117,27 @@ def overlay_grid(
     top = _top(title)
     rows = -(-len(images) // columns)
     strip = legend(classes, palette, masks, width - 2 * _MARGIN)
-    sheet = _paper(width, top + rows * row_height, title, strip)
-    draw = ImageDraw.Draw(sheet)
+    grid = _blank_grid(width, top + rows * row_height, title, strip)
+    draw = ImageDraw.Draw(grid)
     face = font(_NAME_SIZE)
     for i, (image, mask, name) in enumerate(zip(images, masks, names, strict=True)):
         x = _MARGIN + i % columns * (pair_width + 2 * _GAP)
         y = top + i // columns * row_height
         small = _fit_image(image, cell)
-        # Outlined after scaling: an outline drawn on the full image would be lost or jagged in a small cell.
+        # Outlined after scaling: scaling would make an outline of the full image jagged or invisible.
         drawn = overlay(np.array(small), _fit_mask(mask, cell), palette)
-        _letterbox(sheet, (x, y), cell, small)
-        _letterbox(sheet, (x + cell[0] + _PAIR_GAP, y), cell, drawn)
-        draw.text((x, y + cell[1] + 5), shorten(name, pair_width, face), font=face, fill=FAINT_INK, anchor="la")
-    return sheet
+        _letterbox(grid, (x, y), cell, small)
+        _letterbox(grid, (x + cell[0] + _PAIR_GAP, y), cell, drawn)
+        draw.text((x, y + cell[1] + 5), shorten(name, pair_width, face), font=face, fill=FAINT_TEXT_COLOR, anchor="la")
+    return grid
 
 
 def _check(
     images: Sequence[Pixels], masks: Sequence[Sequence[Pixels]], classes: Sequence[str], palette: Palette
 ) -> None:
-    """Raise ValueError unless each image has a mask of its size in each of `masks`, each class a color."""
+    """Raise ValueError unless each image has a mask of its size in each column, and each class has a color."""
     if not images:
-        raise ValueError("a sheet needs at least one image")
+        raise ValueError("a grid needs at least one image")
     if len(classes) != len(palette):
         raise ValueError(f"{len(classes)} classes but {len(palette)} colors")
     for column in masks:
@@ -136,35 +148,31 @@ def _check(
             check_image(image, mask)
 
 
-def _cell_size(images: Sequence[Pixels], cell_width: int, sheet_width: int) -> tuple[int, int]:
-    """Return width and height of every cell: the images' median shape, within reason."""
-    if cell_width < _SMALLEST_CELL:
-        raise ValueError(f"a sheet {sheet_width} pixels wide has no room for so many columns")
+def _cell_size(images: Sequence[Pixels], cell_width: int, grid_width: int) -> tuple[int, int]:
+    """Return the width and height of a cell: the images' median aspect ratio, limited to 1:2 to 3:2 (height:width)."""
+    if cell_width < _MIN_CELL_WIDTH:
+        raise ValueError(f"a grid {grid_width} pixels wide has no room for the columns; raise `width`")
     ratio = float(np.clip(np.median([image.shape[0] / image.shape[1] for image in images]), 0.5, 1.5))
     return cell_width, round(cell_width * ratio)
-
-
-def _all(columns: Sequence[Sequence[Pixels]]) -> list[Pixels]:
-    return [mask for column in columns for mask in column]
 
 
 def _top(title: str | None) -> int:
     return _MARGIN if title is None else _MARGIN + _TITLE_SIZE + 16
 
 
-def _paper(width: int, bottom: int, title: str | None, strip: Image.Image) -> Image.Image:
-    """Return an empty sheet with its title and, below `bottom`, the legend `strip`."""
-    sheet = Image.new("RGB", (width, bottom + strip.height + _MARGIN - 6), PAPER)
+def _blank_grid(width: int, bottom: int, title: str | None, strip: Image.Image) -> Image.Image:
+    """Return a grid without images: its title and, below `bottom`, its legend."""
+    grid = Image.new("RGB", (width, bottom + strip.height + _MARGIN - 6), BACKGROUND)
     if title is not None:
         face = font(_TITLE_SIZE, bold=True)
         text = shorten(title, width - 2 * _MARGIN, face)
-        ImageDraw.Draw(sheet).text((_MARGIN, _MARGIN - 2), text, font=face, fill=INK, anchor="la")
-    sheet.paste(strip, (_MARGIN, bottom + 2))
-    return sheet
+        ImageDraw.Draw(grid).text((_MARGIN, _MARGIN - 2), text, font=face, fill=TEXT_COLOR, anchor="la")
+    grid.paste(strip, (_MARGIN, bottom + 2))
+    return grid
 
 
 def _fitted_size(array: Pixels, cell: tuple[int, int]) -> tuple[int, int]:
-    """Return the greatest width and height of the shape of `array` (HW or HWC) that `cell` holds."""
+    """Return the largest width and height that fit into the cell with the aspect ratio of an (H, W, …) array."""
     height, width = array.shape[:2]
     scale = min(cell[0] / width, cell[1] / height)
     return max(1, round(width * scale)), max(1, round(height * scale))
@@ -179,8 +187,8 @@ def _fit_mask(mask: Pixels, cell: tuple[int, int]) -> Pixels:
     return np.array(resized)
 
 
-def _letterbox(sheet: Image.Image, corner: tuple[int, int], cell: tuple[int, int], image: Image.Image) -> None:
-    """Paste `image` in the middle of the cell whose upper left corner is `corner`."""
+def _letterbox(grid: Image.Image, corner: tuple[int, int], cell: tuple[int, int], image: Image.Image) -> None:
+    """Paste an image into the center of the cell whose upper left corner is `corner`."""
     x, y = corner
-    sheet.paste(_CELL_PAPER, (x, y, x + cell[0], y + cell[1]))
-    sheet.paste(image, (x + (cell[0] - image.width) // 2, y + (cell[1] - image.height) // 2))
+    grid.paste(_CELL_BACKGROUND, (x, y, x + cell[0], y + cell[1]))
+    grid.paste(image, (x + (cell[0] - image.width) // 2, y + (cell[1] - image.height) // 2))

@@ -1,4 +1,4 @@
-"""Writing an image so that its path never holds half of one."""
+"""Write image files atomically."""
 
 from pathlib import Path
 
@@ -8,11 +8,16 @@ from pixelwise.runtime.files import atomic_write
 
 
 def save_image(image: Image.Image, out: Path) -> None:
-    """Write `image` to `out` in one step; the suffix of `out` names the format. Missing folders are made.
+    """Write an image to a file in one step. A killed process leaves the previous file.
 
-    An image of `index_image` keeps its class indices in PNG, not in JPEG.
+    An image of `index_image` keeps its class indices in PNG, but not in JPEG.
 
-    Raises ValueError for a suffix that Pillow does not know; whatever `out` held before then stays.
+    Args:
+        image: a PIL image.
+        out: the file. Its suffix chooses the format. Missing parent directories are created.
+
+    Raises:
+        ValueError: Pillow does not know the suffix. The previous file is unchanged.
 
     >>> save_image(overlay(image, mask, palette), Path("cat.png"))  # doctest: +SKIP
     """

@@ -1,4 +1,4 @@
-"""Text on images drawn with Pillow: fonts, text that fits, and the legend of classes."""
+"""Draw text on Pillow images: fonts, shortened text, and the class legend."""
 
 import unicodedata
 from collections.abc import Sequence
@@ -8,31 +8,28 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from pixelwise.palette import IGNORE_COLOR, Color, Palette
+from pixelwise.palette import IGNORE_COLOR, IGNORE_INDEX, Color, Palette
 from pixelwise.visualization.overlay import Pixels
 
-INK: Color = (33, 37, 41)
+TEXT_COLOR: Color = (33, 37, 41)
+FAINT_TEXT_COLOR: Color = (92, 99, 106)
+BACKGROUND: Color = (255, 255, 255)
 
+_UNPRINTABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})
+"""Unicode categories of control characters, surrogates (bytes that are not valid UTF-8), and line separators."""
 
-FAINT_INK: Color = (92, 99, 106)
+_LEGEND_FONT_SIZE = 15
 
-
-PAPER: Color = (255, 255, 255)
-
-
-_NO_LETTERS = frozenset({"Cc", "Cs", "Zl", "Zp"})
-"""Unicode's categories of control characters, of bytes that are no text, and of ends of lines."""
-
-
-_LEGEND_SIZE = 15
-
-
-_LEGEND_LIMIT = 24  # with more classes, the legend lists only those in the images
+_MAX_CLASSES_LISTED = 24
+"""With more classes, the legend lists only those in the images."""
 
 
 @lru_cache(maxsize=32)
 def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
-    """Return DejaVu Sans, which comes with matplotlib: Pillow's own font lacks most accented letters."""
+    """Return DejaVu Sans of a size in pixels.
+
+    The font comes with matplotlib. Pillow's own font lacks most accented letters.
+    """
     import matplotlib
 
     name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
@@ -40,13 +37,17 @@ def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
 
 
 def shorten(text: str, width: float, face: ImageFont.FreeTypeFont) -> str:
-    """Return `text`, its middle replaced with "…" if wider than `width` pixels: ends tell file names apart.
+    """Replace the middle of a text with "…" if the text is too wide. The ends distinguish file names.
+
+    Args:
+        text: the text. Characters that cannot be drawn, such as line breaks, become U+FFFD.
+        width: maximum width in pixels.
+        face: the font.
 
     >>> shorten("american_bulldog_151.jpg", 120, font(14))
     'america…51.jpg'
     """
-    # Line breaks and the like cannot be drawn, and names of files may have them.
-    text = "".join("\ufffd" if unicodedata.category(each) in _NO_LETTERS else each for each in text)
+    text = "".join("\ufffd" if unicodedata.category(char) in _UNPRINTABLE else char for char in text)
     if face.getlength(text) <= width:
         return text
     for kept in range(len(text) - 1, 0, -1):
@@ -57,17 +58,23 @@ def shorten(text: str, width: float, face: ImageFont.FreeTypeFont) -> str:
 
 
 def legend(classes: Sequence[str], palette: Palette, masks: Sequence[Pixels], width: int) -> Image.Image:
-    """Return a strip of swatches and class names, `width` pixels wide and as high as its lines need.
+    """Draw a legend with a color swatch and the name of each class.
 
-    masks: the HW uint8 masks that the legend explains. "ignore" is listed if one of them holds 255. With
-    more than 24 classes, those that no mask holds are counted rather than listed.
+    "ignore" is listed if a mask has ignored pixels. With more than 24 classes, those in none of the masks are counted
+    instead of listed.
+
+    Args:
+        classes: class names in index order.
+        palette: one color per class.
+        masks: the masks that the legend explains, (H, W) uint8.
+        width: width in pixels. The height depends on the number of lines.
     """
     present = np.zeros(256, bool)
     for mask in masks:
         present[np.unique(mask)] = True
-    listed = [i for i in range(len(classes)) if present[i] or len(classes) <= _LEGEND_LIMIT]
+    listed = [i for i in range(len(classes)) if present[i] or len(classes) <= _MAX_CLASSES_LISTED]
     entries: list[tuple[str, Color | None]] = [(classes[i], palette[i]) for i in listed]
-    if present[255]:
+    if present[IGNORE_INDEX]:
         entries.append(("ignore", IGNORE_COLOR))
     if len(listed) < len(classes):
         entries.append((f"({len(classes) - len(listed)} more classes, not in these images)", None))
@@ -75,10 +82,10 @@ def legend(classes: Sequence[str], palette: Palette, masks: Sequence[Pixels], wi
 
 
 def _flow(entries: Sequence[tuple[str, Color | None]], width: int) -> Image.Image:
-    """Draw swatch and text of each entry from left to right, in as many lines as it takes."""
-    face = font(_LEGEND_SIZE)
+    """Draw the swatch and text of each entry from left to right, with line breaks."""
+    face = font(_LEGEND_FONT_SIZE)
     swatch, gap, line_height = 16, 22, 26
-    places: list[tuple[int, int, str, Color | None]] = []
+    positions: list[tuple[int, int, str, Color | None]] = []
     x = y = 0
     for text, color in entries:
         indent = 0 if color is None else swatch + 7
@@ -86,14 +93,14 @@ def _flow(entries: Sequence[tuple[str, Color | None]], width: int) -> Image.Imag
         length = indent + round(face.getlength(text))
         if x and x + length > width:
             x, y = 0, y + line_height
-        places.append((x, y, text, color))
+        positions.append((x, y, text, color))
         x += length + gap
-    strip = Image.new("RGB", (width, y + line_height), PAPER)
+    strip = Image.new("RGB", (width, y + line_height), BACKGROUND)
     draw = ImageDraw.Draw(strip)
-    for x, y, text, color in places:
+    for x, y, text, color in positions:
         if color is not None:
             box = (x, y + 5, x + swatch - 1, y + 5 + swatch - 1)
-            draw.rectangle(box, fill=color, outline=FAINT_INK)
+            draw.rectangle(box, fill=color, outline=FAINT_TEXT_COLOR)
             x += swatch + 7
-        draw.text((x, y + line_height // 2), text, font=face, fill=INK, anchor="lm")
+        draw.text((x, y + line_height // 2), text, font=face, fill=TEXT_COLOR, anchor="lm")
     return strip
