@@ -42,8 +42,6 @@ def root_page(name: str) -> str:
 
 def main() -> None:
     """Write all pages anew."""
-    shutil.rmtree(PAGES, ignore_errors=True)
-    PAGES.mkdir()
     tutorial, images = tutorial_page()
     pages = {
         "cli.md": command_line_page(),
@@ -51,6 +49,8 @@ def main() -> None:
         "changelog.md": root_page("CHANGELOG.md"),
         "contributing.md": root_page("CONTRIBUTING.md"),
     }
+    shutil.rmtree(PAGES, ignore_errors=True)
+    PAGES.mkdir()
     for name, text in pages.items():
         (PAGES / name).write_text(text, encoding="utf-8")
     for name, content in images.items():

@@ -1,0 +1,75 @@
+"""Execute docs/tutorial.ipynb on the synthetic animals and store its outputs in it.
+
+    python docs/execute_tutorial.py --weights mobilenetv2_100.safetensors
+
+The repository contains no photos and no weights of others, so the outputs show synthetic animals.
+"""
+
+import argparse
+import base64
+import io
+import tempfile
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+from nbformat import NotebookNode
+from PIL import Image
+
+from pixelwise.data.demo.synthetic import make_synthetic_dataset
+
+NOTEBOOK = Path(__file__).parent / "tutorial.ipynb"
+DATA_NAME = "synthetic-animals"
+KEPT_IMAGES = 3
+"""Images that a cell keeps: its first one and its last two. A training shows one image per epoch."""
+
+
+def execute(weights: str) -> NotebookNode:
+    """Return the notebook with new outputs, executed on the synthetic animals.
+
+    Args:
+        weights: "hub", or the path of a safetensors file with the weights of timm's mobilenetv2_100.
+    """
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    (settings,) = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
+    source = settings.source
+    with tempfile.TemporaryDirectory() as folder:
+        make_synthetic_dataset(Path(folder) / DATA_NAME)
+        # Relative paths keep the machine's own paths out of the outputs.
+        settings.source = source.replace("DATA = None", f"DATA = {DATA_NAME!r}").replace('"hub"', repr(weights))
+        NotebookClient(notebook, timeout=None, resources={"metadata": {"path": folder}}).execute()
+    settings.source = source
+    for cell in notebook.cells:
+        cell.metadata.pop("execution", None)
+        if cell.cell_type == "code":
+            cell.outputs = [_smaller(output) for output in _without_middle_images(cell.outputs)]
+    return notebook
+
+
+def _without_middle_images(outputs: list[NotebookNode]) -> list[NotebookNode]:
+    images = [index for index, output in enumerate(outputs) if "image/png" in output.get("data", {})]
+    dropped = set(images[1 : 1 - KEPT_IMAGES]) if len(images) > KEPT_IMAGES else set()
+    return [output for index, output in enumerate(outputs) if index not in dropped]
+
+
+def _smaller(output: NotebookNode) -> NotebookNode:
+    """Reduce the colors of a PNG image to 256."""
+    if "image/png" in output.get("data", {}):
+        buffer = io.BytesIO()
+        content = base64.b64decode(output.data["image/png"])
+        Image.open(io.BytesIO(content)).convert("RGB").quantize(256).save(buffer, "PNG", optimize=True)
+        output.data["image/png"] = base64.b64encode(buffer.getvalue()).decode()
+    return output
+
+
+def main() -> None:
+    """Execute the notebook and replace it."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--weights", default="hub", help="hub, or a safetensors file of mobilenetv2_100")
+    weights = parser.parse_args().weights
+    notebook = execute(weights if weights == "hub" else str(Path(weights).resolve()))
+    nbformat.write(notebook, NOTEBOOK)
+
+
+if __name__ == "__main__":
+    main()
