@@ -1,6 +1,6 @@
-"""`python -m pixelwise` is the command line: for torchrun, which takes a module."""
+"""The command line as a module, `python -m pixelwise`: torchrun starts modules."""
 
-from pixelwise.cli.app import main
+from pixelwise.cli import main
 
 if __name__ == "__main__":
     main()

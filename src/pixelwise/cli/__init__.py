@@ -1,4 +1,4 @@
-"""The command line."""
+"""The command line: one module per command, imported when the command runs."""
 
 from pixelwise.cli.app import main
 

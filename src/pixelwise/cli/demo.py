@@ -1,4 +1,4 @@
-"""The whole main job in one command, on data that is found, downloaded or drawn."""
+"""`pixelwise demo`."""
 
 from pathlib import Path
 
@@ -8,36 +8,47 @@ from pixelwise.data.load import load_dataset
 from pixelwise.evaluation.evaluator import evaluate
 from pixelwise.inference.batch import predict_folder
 from pixelwise.inference.predictor import Predictor
+from pixelwise.planning.rules import TARGET_IMAGES_SEEN
 from pixelwise.reporting.console import print_metrics, print_run
 from pixelwise.runs.run_dir import Run
 from pixelwise.runtime.files import next_free_path
 from pixelwise.runtime.progress import ProgressBars
 from pixelwise.training.trainer import train
 
-IMAGES_SHOWN = 12_000
-"""Images that the demo trains on, epochs times images: what two cores do in about a minute."""
+MAX_PREDICTED = 8
+"""Number of test images that the demo predicts."""
 
 
-PREDICTED = 8
-"""Test images that the demo predicts."""
+def demo_command(*, out: Path = Path("runs/demo")) -> int:
+    """Train, evaluate and predict on Oxford-IIIT Pet.
+
+    Args:
+        out: Run directory. It is numbered if it exists.
+    """
+    run_demo(out)
+    return 0
 
 
-def demo(out: Path) -> Run:
-    """Train the default preset, evaluate it on the test split, predict some test images; say where all of it is.
+def run_demo(out: Path) -> Run:
+    """Train the default preset, evaluate it on the test split and predict test images.
 
-    `out` is the run folder; where one is there already, the first free of out-2, out-3, … The epochs are those of
-    the preset, or fewer on a data set so large that they would take minutes.
+    Args:
+        out: the run directory. If it exists, the first free one of out-2, out-3, … is used.
+
+    Returns:
+        The run. It trains the preset's epochs, or fewer on a data set so large that they would take many minutes.
     """
     folder, source = find_oxford_pets()
     print(source, flush=True)
     data = load_dataset(folder)
-    epochs = min(Config.from_preset().epochs, max(2, round(IMAGES_SHOWN / len(data.train))))
-    run = train(data, next_free_path(out), epochs=epochs)
+    epochs = min(Config().epochs, max(2, round(TARGET_IMAGES_SEEN / len(data.train))))
+    run = train(data, next_free_path(out), epochs=epochs, verbose=True)
     print_run(run)
-    chosen = [Path(str(record.image)) for record in data.test[:: max(1, len(data.test) // PREDICTED)]][:PREDICTED]
+    step = max(1, len(data.test) // MAX_PREDICTED)
+    images = [Path(str(record.image)) for record in data.test[::step]][:MAX_PREDICTED]
     with ProgressBars() as bars:
         evaluation = evaluate(run, data, out="auto", progress=bars.track("evaluating on test"))
-        predict_folder(Predictor.load(run.path), chosen, run.predictions_folder, progress=bars.track("predicting"))
+        predict_folder(Predictor.load(run.path), images, run.predictions_folder, progress=bars.track("predicting"))
     print_metrics(evaluation.metrics, "test")
-    print(f"masks and overlays of {len(chosen)} test images: {run.predictions_folder}")
+    print(f"masks and overlays of {len(images)} test images: {run.predictions_folder}")
     return run

@@ -1,0 +1,41 @@
+"""`pixelwise pack`."""
+
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from pixelwise.cli.common import print_skipped
+from pixelwise.cli.options import DataFlags
+from pixelwise.data.load import load
+from pixelwise.data.pack import pack
+from pixelwise.runtime.progress import ProgressBars
+
+
+def pack_command(
+    data: str,
+    out: str,
+    /,
+    *,
+    size: int | None = None,
+    shard_mb: Annotated[int, Parameter(name="--shard-mb")] = 64,
+    skip_unreadable: Annotated[bool, Parameter(negative=())] = False,
+    masks: DataFlags | None = None,
+) -> int:
+    """Pack a data set into shards.
+
+    Args:
+        data: Directory of the data set, a table, or a URL.
+        out: Directory or URL (such as s3://bucket/pets) of the shards, which must not exist.
+        size: Resize images whose shorter side is longer than this many pixels. [default: keep the images as they are]
+        shard_mb: Maximum size of a shard in MiB.
+        skip_unreadable: Skip images and masks that cannot be used, and list them. Without it, the first is an error.
+    """
+    options = (masks or DataFlags()).label_options(skip_unreadable)
+    with ProgressBars() as bars:
+        dataset = load(data, options, progress=bars.track("scanning masks"))
+        result = pack(
+            dataset, out, shard_mb * 2**20, size, skip_unreadable=skip_unreadable, progress=bars.track("packing")
+        )
+    print_skipped(result.skipped)
+    print(f"{result.samples} images in {len(result.shards)} shards; train with: pixelwise train {out}")
+    return 0

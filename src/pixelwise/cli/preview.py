@@ -1,0 +1,38 @@
+"""`pixelwise preview`."""
+
+from pathlib import Path
+
+from pixelwise.cli.common import check_absent, data_name
+from pixelwise.cli.options import DataFlags
+from pixelwise.data.load import load
+from pixelwise.data.schema import Split
+from pixelwise.reporting.console import print_dataset
+from pixelwise.reporting.preview import preview
+from pixelwise.runtime.files import next_free_path
+from pixelwise.visualization import save_image
+
+
+def preview_command(
+    data: str,
+    /,
+    *,
+    split: Split = "train",
+    count: int = 12,
+    out: Path | None = None,
+    masks: DataFlags | None = None,
+) -> int:
+    """Draw a grid of images with their masks.
+
+    Args:
+        data: Directory of the data set, a table, or a URL.
+        split: Split of the images.
+        count: Number of images, spread evenly over the split.
+        out: Path of the grid. [default: NAME-SPLIT.png, NAME from DATA]
+    """
+    dataset = load(data, (masks or DataFlags()).label_options())
+    check_absent(out)
+    target = out or next_free_path(Path(f"{data_name(data)}-{split}.png"))
+    save_image(preview(dataset, split, count), target)
+    print_dataset(dataset)
+    print(f"preview: {target}")
+    return 0

@@ -1,0 +1,130 @@
+"""`pixelwise train`."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+from cyclopts import Parameter
+
+from pixelwise.cli.common import data_name
+from pixelwise.cli.options import DataFlags, given_settings, settings_model
+from pixelwise.config import Config
+from pixelwise.data.analysis.inspection import DatasetReport, inspect
+from pixelwise.data.label_map.options import LabelOptions
+from pixelwise.data.load import load
+from pixelwise.data.schema import DatasetIndex
+from pixelwise.errors import ConfigError
+from pixelwise.planning.plan import Plan
+from pixelwise.planning.rules import make_plan
+from pixelwise.reporting.console import print_dataset, print_dataset_report, print_plan, print_run
+from pixelwise.runs.run_dir import Run
+from pixelwise.runtime.distributed import is_rank_zero
+from pixelwise.runtime.files import next_free_path
+from pixelwise.runtime.progress import ProgressBars
+from pixelwise.training.trainer import train
+
+Settings = settings_model()
+
+
+class _Request(NamedTuple):
+    """What to train on, and the settings that were given as flags."""
+
+    data: str
+    out: Path | None
+    plan: Plan | None
+    preset: str | None
+    resume: bool
+    options: LabelOptions
+    settings: dict[str, Any]
+
+
+class _Source(NamedTuple):
+    """A data set, and its plan and report if it has them."""
+
+    dataset: DatasetIndex
+    plan: Plan | None = None
+    report: DatasetReport | None = None
+
+
+def train_command(
+    data: str,
+    /,
+    *,
+    out: Path | None = None,
+    plan: Path | None = None,
+    preset: Literal["default", "tutorial"] | None = None,
+    resume: Annotated[bool, Parameter(negative=())] = False,
+    masks: DataFlags | None = None,
+    settings: Annotated[Settings | None, Parameter(name="*")] = None,  # type: ignore[valid-type]
+) -> int:
+    """Train a model and write a run directory.
+
+    Args:
+        data: Directory of the data set, a table, or a URL.
+        out: Run directory. It must not exist, unless --resume is set. [default: runs/NAME, numbered, NAME from DATA]
+        plan: A plan.yaml that pixelwise inspect wrote; it can have been edited. Flags replace its settings.
+        preset: Fixed settings instead of a plan: default, or those of TensorFlow's tutorial.
+        resume: Continue the run in OUT from its last epoch. --epochs can be raised.
+    """
+    given = given_settings(settings)
+    options = (masks or DataFlags()).label_options(given.get("skip_unreadable", False))
+    _check_flags(out, plan, preset, resume, options)
+    request = _Request(data, out, Plan.read(plan) if plan else None, preset, resume, options, given)
+    _check_settings(request)
+    source = _load(request)
+    if is_rank_zero():
+        _print_source(source)
+    target = out or next_free_path(Path("runs") / data_name(data))
+    run = train(source.dataset, target, plan=source.plan, preset=preset, resume=resume, verbose=True, **given)
+    if is_rank_zero():
+        print_run(run)
+    return 0
+
+
+def _check_flags(out: Path | None, plan: Path | None, preset: str | None, resume: bool, options: LabelOptions) -> None:
+    """Raise ConfigError for flags that exclude each other."""
+    if resume and out is None:
+        raise ConfigError("--resume needs --out, the run directory to continue")
+    has_mask_flags = options != LabelOptions(skip_unreadable=options.skip_unreadable)
+    if plan is not None and (preset is not None or resume or has_mask_flags):
+        raise ConfigError(
+            "--plan sets how masks are read and which settings to start from; remove --preset, --resume and the flags "
+            "about masks, or edit the plan"
+        )
+
+
+def _check_settings(request: _Request) -> None:
+    """Raise an error for wrong settings or an existing `out` before the data set is read."""
+    if not request.resume:
+        base = request.plan.settings if request.plan else None
+        Config.from_preset(request.preset or "default", base, **request.settings)
+        if request.out is not None:
+            Run.ensure_empty(request.out)
+
+
+def _load(request: _Request) -> _Source:
+    """Load the data set by the run, the plan or the preset. Without any of them, inspect it and make a plan."""
+    data, options = request.data, request.options
+    with ProgressBars(shown=is_rank_zero()) as bars:
+        if request.resume and request.out is not None:
+            run = Run.open(request.out)
+            skip_unreadable = options.skip_unreadable or run.config.skip_unreadable
+            return _Source(run.read_dataset_spec().load(data, skip_unreadable))
+        if request.plan is not None:
+            skip_unreadable = options.skip_unreadable or bool(request.plan.settings.get("skip_unreadable"))
+            return _Source(request.plan.data.load(data, skip_unreadable), request.plan)
+        if request.preset is not None:
+            return _Source(load(data, options, progress=bars.track("scanning masks")))
+        report = inspect(data, options, progress=bars.track("scanning images"))
+        plan = make_plan(report, request.settings, timed=is_rank_zero(), progress=bars.track("timing steps"))
+        return _Source(report.data, plan, report)
+
+
+def _print_source(source: _Source) -> None:
+    """Print the data set and the plan, if there is a plan."""
+    if source.plan is None:
+        return
+    if source.report is None:
+        print_dataset(source.dataset)
+    else:
+        print_dataset_report(source.report)
+    print_plan(source.plan)
