@@ -13,13 +13,14 @@ import psutil
 import torch
 
 from pixelwise.config import Config, expand_freeze_encoder
-from pixelwise.data.analysis.inspection import ClassStats, DatasetReport
+from pixelwise.data.analysis.class_stats import ClassStats
+from pixelwise.data.analysis.inspection import DatasetReport
 from pixelwise.data.augmentations import source_size
 from pixelwise.data.spec import DatasetSpec
 from pixelwise.data.task import MULTILABEL
 from pixelwise.losses import check_loss
 from pixelwise.losses.class_weights import check_class_weights
-from pixelwise.models.encoder import has_fixed_input_size
+from pixelwise.models.timm_models import has_fixed_input_size
 from pixelwise.planning.plan import Plan
 from pixelwise.planning.timing import estimate_training_time
 from pixelwise.registry import name_of

@@ -1,7 +1,8 @@
-"""What masks mean: every way of writing them reads back to the same classes, and what is ambiguous is asked for."""
+"""Masks written in every way read back to the same classes, and ambiguous masks raise an error."""
 
+import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -22,25 +23,31 @@ from pixelwise.palette import IGNORE_INDEX
 quick = settings(derandomize=True, deadline=None, max_examples=30)
 
 
-def meaning_of(images: list[Image.Image], folder: Path, suffix: str = ".png", **known: object) -> ResolvedLabels:
-    """What masks mean that are saved as images; `known` are fields of Layout or Choices."""
-    choices = LabelOptions(
-        **{name: known.pop(name) for name in list(known) if name in LabelOptions.__dataclass_fields__}
-    )
-    options = {"quality": 85} if suffix == ".jpg" else {"lossless": True} if suffix == ".webp" else {}
+def resolve_images(
+    images: list[Image.Image],
+    folder: Path,
+    suffix: str = ".png",
+    names: FormatResult | None = None,
+    options: LabelOptions | None = None,
+) -> ResolvedLabels:
+    """Save mask images and resolve their classes. `names` holds what a format knows about them."""
     records = []
     for number, image in enumerate(images):
         path = folder / f"{number}{suffix}"
-        image.save(path, **options)
+        if suffix == ".jpg":
+            image.save(path, quality=85)
+        elif suffix == ".webp":
+            image.save(path, lossless=True)
+        else:
+            image.save(path)
         records.append(Record(folder / f"{number}.jpg", path))
-    layout = FormatResult(train=tuple(records), **known)  # type: ignore[arg-type]
-    survey, errors = count_mask_values(records)
+    counts, errors = count_mask_values(records)
     assert not errors
-    return resolve_labels(layout, survey, choices)
+    return resolve_labels(replace(names or FormatResult(), train=tuple(records)), counts, options or LabelOptions())
 
 
-def read(folder: Path, meaning: ResolvedLabels, number: int = 0, suffix: str = ".png") -> np.ndarray:
-    return read_mask(folder / f"{number}{suffix}", meaning.label_map)
+def read(folder: Path, labels: ResolvedLabels, number: int = 0, suffix: str = ".png") -> np.ndarray:
+    return read_mask(folder / f"{number}{suffix}", labels.label_map)
 
 
 def gray(values: list[list[int]]) -> Image.Image:
@@ -48,81 +55,83 @@ def gray(values: list[list[int]]) -> Image.Image:
 
 
 @dataclass(frozen=True)
-class Written:
-    """Class indices, and the values they are written as."""
+class ExampleMask:
+    """Class indices, the value of each class, and the value of pixels to ignore."""
 
     indices: np.ndarray
     values: tuple[int, ...]
-    void: int | None
+    ignored_value: int | None
+
+    def to_values(self, dtype: type = np.uint8) -> np.ndarray:
+        table = np.zeros(256, np.int64)
+        table[: len(self.values)] = self.values
+        if self.ignored_value is not None:
+            table[IGNORE_INDEX] = self.ignored_value
+        return table[self.indices].astype(dtype)
 
 
 @st.composite
-def written(draw: st.DrawFn, most: int, voids: tuple[int, ...] = (255,)) -> Written:
-    """2 to 12 classes at any values below `most`, gaps or none, with or without void; masks show every class."""
+def example_masks(draw: st.DrawFn, max_value: int, ignored_values: tuple[int, ...] = (255,)) -> ExampleMask:
+    """Draw a mask of 2 to 12 classes with any values up to `max_value`, with or without pixels to ignore."""
     count = draw(st.integers(2, 12))
-    values = tuple(sorted(draw(st.sets(st.integers(0, most), min_size=count, max_size=count))))
-    void = draw(st.sampled_from((None, *voids)))
-    rng = np.random.default_rng(draw(st.integers(0, 2**16)))
+    values = tuple(sorted(draw(st.sets(st.integers(0, max_value), min_size=count, max_size=count))))
+    ignored_value = draw(st.sampled_from((None, *ignored_values)))
+    generator = np.random.default_rng(draw(st.integers(0, 2**16)))
     indices = np.resize(np.arange(count), 8 * 9)
-    if void is not None:
+    if ignored_value is not None:
         indices[-10:] = IGNORE_INDEX
-    indices = rng.permutation(indices).reshape(8, 9).astype(np.uint8)
-    return Written(indices, values, void)
-
-
-def as_values(made: Written, dtype: type = np.uint8) -> np.ndarray:
-    table = np.zeros(256, np.int64)
-    table[: len(made.values)] = made.values
-    if made.void is not None:
-        table[IGNORE_INDEX] = made.void
-    return table[made.indices].astype(dtype)
+    return ExampleMask(generator.permutation(indices).reshape(8, 9).astype(np.uint8), values, ignored_value)
 
 
 @quick
-@given(written(most=60))
-def test_gray_masks_read_back(made: Written) -> None:
+@given(example_masks(max_value=60))
+def test_gray_masks_read_back(example: ExampleMask) -> None:
     with TemporaryDirectory() as folder:
-        meaning = meaning_of([Image.fromarray(as_values(made))], Path(folder))
-        np.testing.assert_array_equal(read(Path(folder), meaning), made.indices)
-        assert len(meaning.classes) == len(made.values)
+        labels = resolve_images([Image.fromarray(example.to_values())], Path(folder))
+        np.testing.assert_array_equal(read(Path(folder), labels), example.indices)
+        assert len(labels.classes) == len(example.values)
 
 
 @quick
-@given(written(most=60), st.randoms(use_true_random=False))
-def test_palettes_read_back_and_give_the_colors(made: Written, random):  # type: ignore[no-untyped-def]
-    table = [(random.randrange(256), random.randrange(256), index) for index in range(256)]
-    image = Image.fromarray(as_values(made))
-    image.putpalette([value for color in table for value in color])
+@given(example_masks(max_value=60), st.randoms(use_true_random=False))
+def test_palette_masks_read_back_and_keep_their_colors(example: ExampleMask, generator: random.Random) -> None:
+    palette = [(generator.randrange(256), generator.randrange(256), index) for index in range(256)]
+    image = Image.fromarray(example.to_values())
+    image.putpalette([value for color in palette for value in color])
     with TemporaryDirectory() as folder:
-        meaning = meaning_of([image], Path(folder))
-        np.testing.assert_array_equal(read(Path(folder), meaning), made.indices)
-        assert meaning.palette == tuple(table[value] for value in made.values)
+        labels = resolve_images([image], Path(folder))
+        np.testing.assert_array_equal(read(Path(folder), labels), example.indices)
+        assert labels.palette == tuple(palette[value] for value in example.values)
 
 
 @quick
-@given(written(most=255, voids=()), st.randoms(use_true_random=False), st.booleans())
-def test_colors_read_back_and_are_named_by_a_list(made: Written, random, named: bool):  # type: ignore[no-untyped-def]
-    colors = [(value, random.randrange(256), random.randrange(256)) for value in made.values]
-    values = {index: red << 16 | green << 8 | blue for index, (red, green, blue) in enumerate(colors)}
-    listed = [f"thing {index}" for index in values]
-    order = sorted(values, key=lambda index: random.random())
-    names = {values[index]: listed[index] for index in order} if named else {}
+@given(example_masks(max_value=255, ignored_values=()), st.randoms(use_true_random=False), st.booleans())
+def test_color_masks_read_back_and_take_names_from_a_list(
+    example: ExampleMask, generator: random.Random, named: bool
+) -> None:
+    colors = [(value, generator.randrange(256), generator.randrange(256)) for value in example.values]
+    names = [f"object {index}" for index in range(len(colors))]
+    packed = [red << 16 | green << 8 | blue for red, green, blue in colors]
+    order = sorted(range(len(colors)), key=lambda index: generator.random())
+    listed = {packed[index]: names[index] for index in order} if named else {}
     with TemporaryDirectory() as folder:
-        image = Image.fromarray(np.array(colors, np.uint8)[made.indices])
-        meaning = meaning_of([image], Path(folder), names_by_color=names)
-        mask = read(Path(folder), meaning)
-        shown = [meaning.palette[index] for index in mask.ravel()]
-        assert shown == [colors[index] for index in made.indices.ravel()]
+        image = Image.fromarray(np.array(colors, np.uint8)[example.indices])
+        labels = resolve_images([image], Path(folder), names=FormatResult(names_by_color=listed))
+        mask = read(Path(folder), labels)
+        shown = [labels.palette[index] for index in mask.ravel()]
+        assert shown == [colors[index] for index in example.indices.ravel()]
         if named:
-            assert [meaning.classes[index] for index in mask.ravel()] == [listed[i] for i in made.indices.ravel()]
+            assert [labels.classes[index] for index in mask.ravel()] == [names[i] for i in example.indices.ravel()]
 
 
 @quick
-@given(st.one_of(written(most=5000, voids=()), written(most=60, voids=(65535,))))
-def test_sixteen_bits_read_back(made: Written) -> None:
+@given(
+    st.one_of(example_masks(max_value=5000, ignored_values=()), example_masks(max_value=60, ignored_values=(65535,)))
+)
+def test_16_bit_masks_read_back(example: ExampleMask) -> None:
     with TemporaryDirectory() as folder:
-        meaning = meaning_of([Image.fromarray(as_values(made, np.uint16))], Path(folder))
-        np.testing.assert_array_equal(read(Path(folder), meaning), made.indices)
+        labels = resolve_images([Image.fromarray(example.to_values(np.uint16))], Path(folder))
+        np.testing.assert_array_equal(read(Path(folder), labels), example.indices)
 
 
 BLOB = np.zeros((64, 64), np.uint8)
@@ -149,140 +158,196 @@ BLOB[16:48, 10:40] = 1
 def test_two_values_of_any_kind_are_background_and_foreground(
     suffix: str, make: Callable[[np.ndarray], Image.Image], tmp_path: Path
 ) -> None:
-    meaning = meaning_of([make(BLOB), make(BLOB[:, ::-1].copy())], tmp_path, suffix)
-    assert meaning.classes == ("background", "foreground")
-    np.testing.assert_array_equal(read(tmp_path, meaning, 1, suffix), BLOB[:, ::-1])
-    assert "background" in meaning.messages[0] and "foreground" in meaning.messages[0]
+    labels = resolve_images([make(BLOB), make(BLOB[:, ::-1].copy())], tmp_path, suffix)
+    assert labels.classes == ("background", "foreground")
+    np.testing.assert_array_equal(read(tmp_path, labels, 1, suffix), BLOB[:, ::-1])
+    assert "background" in labels.messages[0] and "foreground" in labels.messages[0]
 
 
 def test_the_order_of_files_does_not_matter(tmp_path: Path) -> None:
     images = [gray([[0, 3], [3, 3]]), gray([[0, 7], [255, 3]]), gray([[9, 9], [0, 0]])]
-    meanings = []
+    results = []
     for number, order in enumerate([(0, 1, 2), (2, 0, 1), (1, 2, 0)]):
         folder = tmp_path / str(number)
         folder.mkdir()
-        meanings.append(meaning_of([images[i] for i in order], folder))
-    assert meanings[0] == meanings[1] == meanings[2]
-    assert meanings[0].label_map.value_to_class == {0: 0, 3: 1, 7: 2, 9: 3, 255: 255}
+        results.append(resolve_images([images[index] for index in order], folder))
+    assert results[0] == results[1] == results[2]
+    assert results[0].label_map.value_to_class == {0: 0, 3: 1, 7: 2, 9: 3, 255: 255}
 
 
 @pytest.mark.parametrize(
-    ("values", "known", "classes", "mapping"),
+    ("values", "names", "options", "classes", "value_to_class"),
     [
-        ([0, 1, 2], {"class_names": ("sky", "road", "car", "void")}, ("sky", "road", "car"), {0: 0, 1: 1, 2: 2, 3: 255}),
-        ([0, 2], {"class_names": ("sky", "road", "car", "tree")}, ("sky", "road", "car", "tree"), {0: 0, 1: 1, 2: 2, 3: 3}),
-        ([10, 20], {"class_names": ("cat", "dog")}, ("cat", "dog"), {10: 0, 20: 1}),
-        ([0, 1, 2], {"class_names": ("cat", "dog")}, ("background", "cat", "dog"), {0: 0, 1: 1, 2: 2}),
-        ([0, 1, 255], {"classes": ("cat", "dog")}, ("cat", "dog"), {0: 0, 1: 1, 255: 255}),
-        ([0, 4], {"names_by_value": {4: "cat", 0: "rest", 9: "dog"}}, ("cat", "rest", "dog"), {4: 0, 0: 1, 9: 2}),
-        ([0, 4, 9], {"names_by_value": {0: "rest", 4: "cat", 9: "dog"}, "classes": ("dog", "cat")}, ("dog", "cat"),
-         {0: 255, 9: 0, 4: 1}),
-        ([0, 1, 2], {"ignore_values": ("2",)}, ("background", "foreground"), {0: 0, 1: 1, 2: 255}),
-        ([0, 1, 2], {"label_map": (("0", "a"), ("1", "b"), ("2", "a"))}, ("a", "b"), {0: 0, 1: 1, 2: 0}),
-        ([0, 1, 2], {"label_map": (("0", "a"), ("1", "b"), ("2", "ignore"))}, ("a", "b"), {0: 0, 1: 1, 2: 255}),
-        ([0, 128, 255], {}, ("background", "class 128", "class 255"), {0: 0, 128: 1, 255: 2}),
-        ([1, 2], {}, ("class 1", "class 2"), {1: 0, 2: 1}),
+        ([0, 1, 2], FormatResult(class_names=("sky", "road", "car", "void")), LabelOptions(),
+         ("sky", "road", "car"), {0: 0, 1: 1, 2: 2, 3: 255}),
+        ([0, 2], FormatResult(class_names=("sky", "road", "car", "tree")), LabelOptions(),
+         ("sky", "road", "car", "tree"), {0: 0, 1: 1, 2: 2, 3: 3}),
+        ([10, 20], FormatResult(class_names=("cat", "dog")), LabelOptions(), ("cat", "dog"), {10: 0, 20: 1}),
+        ([0, 1, 2], FormatResult(class_names=("cat", "dog")), LabelOptions(),
+         ("background", "cat", "dog"), {0: 0, 1: 1, 2: 2}),
+        ([0, 1, 255], FormatResult(), LabelOptions(classes=("cat", "dog")), ("cat", "dog"), {0: 0, 1: 1, 255: 255}),
+        ([0, 4], FormatResult(names_by_value={4: "cat", 0: "rest", 9: "dog"}), LabelOptions(),
+         ("cat", "rest", "dog"), {4: 0, 0: 1, 9: 2}),
+        ([0, 4, 9], FormatResult(names_by_value={0: "rest", 4: "cat", 9: "dog"}), LabelOptions(classes=("dog", "cat")),
+         ("dog", "cat"), {0: 255, 9: 0, 4: 1}),
+        ([0, 1, 2], FormatResult(), LabelOptions(ignore_values=("2",)),
+         ("background", "foreground"), {0: 0, 1: 1, 2: 255}),
+        ([0, 1, 2], FormatResult(), LabelOptions(label_map=(("0", "a"), ("1", "b"), ("2", "a"))),
+         ("a", "b"), {0: 0, 1: 1, 2: 0}),
+        ([0, 1, 2], FormatResult(), LabelOptions(label_map=(("0", "a"), ("1", "b"), ("2", "ignore"))),
+         ("a", "b"), {0: 0, 1: 1, 2: 255}),
+        ([0, 1], FormatResult(), LabelOptions(label_map=(("0", "a"), ("1", "b")), classes=("b", "a")),
+         ("b", "a"), {0: 1, 1: 0}),
+        ([0, 128, 255], FormatResult(), LabelOptions(),
+         ("background", "class 128", "class 255"), {0: 0, 128: 1, 255: 2}),
+        ([1, 2], FormatResult(), LabelOptions(), ("class 1", "class 2"), {1: 0, 2: 1}),
     ],
 )  # fmt: skip
-def test_names_and_choices(values: list[int], known: dict, classes: tuple, mapping: dict, tmp_path: Path) -> None:
-    meaning = meaning_of([gray([values, values[::-1]])], tmp_path, **known)
-    assert meaning.classes == classes
-    assert dict(meaning.label_map.value_to_class) == mapping
+def test_names_and_options(
+    values: list[int],
+    names: FormatResult,
+    options: LabelOptions,
+    classes: tuple[str, ...],
+    value_to_class: dict[int, int],
+    tmp_path: Path,
+) -> None:
+    labels = resolve_images([gray([values, values[::-1]])], tmp_path, names=names, options=options)
+    assert labels.classes == classes
+    assert dict(labels.label_map.value_to_class) == value_to_class
 
 
 @pytest.mark.parametrize(
-    ("images", "suffix", "known", "message"),
+    ("images", "suffix", "names", "options", "message"),
     [
-        ([Image.linear_gradient("L")], ".jpg", {}, "JPEG"),
-        ([Image.linear_gradient("L")], ".png", {}, "different values"),
-        ([Image.effect_noise((40, 40), 90).convert("RGB")], ".png", {}, "values"),
-        ([Image.merge("RGB", [Image.linear_gradient("L").rotate(a) for a in (0, 90, 180)])], ".png", {}, "rgb"),
-        ([gray([[5, 5]])], ".png", {}, "one class"),
-        ([gray([[0, 255]]), Image.new("RGB", (2, 1), (255, 0, 9)), gray([[0, 1]]).convert("P")], ".png", {}, "kinds"),
-        ([gray([[0, 1, 2]])], ".png", {"class_names": ("a",)}, "1 names"),
-        ([gray([[0, 1, 9]])], ".png", {"names_by_value": {0: "a", 1: "b"}}, "has 9"),
-        ([gray([[0, 1, 9]])], ".png", {"label_map": (("0", "a"), ("1", "b"))}, "has 9"),
-        ([gray([[1, 255]])], ".png", {}, "to be ignored?"),
-        ([Image.new("RGB", (2, 1), (255, 0, 9))], ".png", {"names_by_color": {0: "a", 9: "b"}}, "#ff0009"),
+        ([Image.linear_gradient("L")], ".jpg", FormatResult(), LabelOptions(), "JPEG"),
+        ([Image.linear_gradient("L")], ".png", FormatResult(), LabelOptions(), "different values"),
+        ([Image.effect_noise((40, 40), 90).convert("RGB")], ".png", FormatResult(), LabelOptions(), "values"),
+        ([Image.merge("RGB", [Image.linear_gradient("L").rotate(angle) for angle in (0, 90, 180)])], ".png",
+         FormatResult(), LabelOptions(), "colors in all"),
+        ([gray([[5, 5]])], ".png", FormatResult(), LabelOptions(), "one class"),
+        ([gray([[0, 255]]), Image.new("RGB", (2, 1), (255, 0, 9)), gray([[0, 1]]).convert("P")], ".png",
+         FormatResult(), LabelOptions(), "different kinds"),
+        ([gray([[0, 1, 2]])], ".png", FormatResult(class_names=("a",)), LabelOptions(), "1 names"),
+        ([gray([[0, 1, 9]])], ".png", FormatResult(names_by_value={0: "a", 1: "b"}), LabelOptions(), "has 9"),
+        ([gray([[0, 1, 9]])], ".png", FormatResult(), LabelOptions(label_map=(("0", "a"), ("1", "b"))), "has 9"),
+        ([gray([[1, 255]])], ".png", FormatResult(), LabelOptions(), "255 may be a class or pixels to ignore"),
+        ([Image.new("RGB", (2, 1), (255, 0, 9))], ".png", FormatResult(names_by_color={0: "a", 9: "b"}),
+         LabelOptions(), "#ff0009"),
+        ([Image.new("RGB", (40, 40), (255, 0, 9))], ".jpg", FormatResult(names_by_color={0: "a", 9: "b"}),
+         LabelOptions(), "the color #ff0008 is not near any listed color"),
+        ([Image.merge("LA", (Image.new("L", (2, 1), 7), gray([[7, 255]])))], ".png", FormatResult(), LabelOptions(),
+         "255 may be a class or pixels to ignore"),
     ],
-)
-def test_what_is_ambiguous_is_asked_for(
-    images: list[Image.Image], suffix: str, known: dict, message: str, tmp_path: Path
+)  # fmt: skip
+def test_ambiguous_masks_raise_an_error_that_names_a_file_and_a_fix(
+    images: list[Image.Image], suffix: str, names: FormatResult, options: LabelOptions, message: str, tmp_path: Path
 ) -> None:
     with pytest.raises(DataError) as error:
-        meaning_of(images, tmp_path, suffix, **known)
+        resolve_images(images, tmp_path, suffix, names, options)
     text = str(error.value)
-    assert message in text and "\n" not in text and ("--" in text or "save" in text)
+    assert message in text and "\n" not in text and ("`" in text or "save" in text)
     assert str(tmp_path) in text, "a file is named"
 
 
 @pytest.mark.parametrize(
-    "known",
-    [{"ignore_values": ("7",)}, {"ignore_values": ("seven",)}, {"label_map": (("x", "a"),)}, {"label_map": (("0", "a"), ("1", "a"))}],
+    ("options", "message"),
+    [
+        (LabelOptions(ignore_values=("7",)), "`ignore_values` 7: no mask has this value; the masks have 0, 1"),
+        (LabelOptions(ignore_values=("seven",)), "'seven' is not a value of these masks; write it like 255"),
+        (LabelOptions(label_map=(("x", "a"),)), "'x' is not a value"),
+        (LabelOptions(label_map=(("0", "a"), ("1", "a"))), "`label_map` names 1 classes"),
+        (LabelOptions(label_map=(("0", "a"), ("1", "b")), classes=("a", "c")), "name different classes: a, b"),
+    ],
 )
-def test_choices_that_do_not_fit(known: dict, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError):
-        meaning_of([gray([[0, 1]])], tmp_path, **known)
+def test_options_that_do_not_fit(options: LabelOptions, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=message):
+        resolve_images([gray([[0, 1]])], tmp_path, options=options)
 
 
-def test_layers_have_two_values(tmp_path: Path) -> None:
-    for name, values in {"a": [[0, 255]], "b": [[255, 255]]}.items():
-        gray(values).save(tmp_path / f"{name}.png")
-    records = [Record(tmp_path / "x.jpg", MultilabelMask((tmp_path / "a.png", tmp_path / "b.png", None)))]
-    layout = FormatResult(train=tuple(records), classes=("a", "b", "c"), label_map=LabelMap("multilabel"))
-    meaning = resolve_labels(layout, count_mask_values(records)[0], LabelOptions())
-    assert dict(meaning.label_map.value_to_class) == {0: 0, 255: 1} and meaning.classes == ("a", "b", "c")
-    mask = read_mask(records[0].mask, meaning.label_map)
-    assert mask.tolist() == [[[0, 1]], [[1, 1]], [[0, 0]]]
+def save_channels(folder: Path, **channels: list[list[int]]) -> Record:
+    for name, values in channels.items():
+        gray(values).save(folder / f"{name}.png")
+    return Record(folder / "x.jpg", MultilabelMask((*(folder / f"{name}.png" for name in channels), None)))
+
+
+def resolve_channels(record: Record, options: LabelOptions | None = None) -> ResolvedLabels:
+    result = FormatResult(train=(record,), classes=("a", "b", "c"), label_map=LabelMap("multilabel"))
+    return resolve_labels(result, count_mask_values([record])[0], options or LabelOptions())
+
+
+def test_multilabel_masks_have_two_values(tmp_path: Path) -> None:
+    record = save_channels(tmp_path, a=[[0, 255]], b=[[255, 255]])
+    labels = resolve_channels(record)
+    assert dict(labels.label_map.value_to_class) == {0: 0, 255: 1} and labels.classes == ("a", "b", "c")
+    assert record.mask is not None
+    assert read_mask(record.mask, labels.label_map).tolist() == [[[0, 1]], [[1, 1]], [[0, 0]]]
+
+
+def test_multilabel_masks_with_a_third_value_ignore_255(tmp_path: Path) -> None:
+    labels = resolve_channels(save_channels(tmp_path, a=[[0, 1]], b=[[1, 255]]))
+    assert dict(labels.label_map.value_to_class) == {0: 0, 1: 1, 255: IGNORE_INDEX}
+
+
+def test_multilabel_masks_with_other_values_raise_an_error_that_names_a_file(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"[ab]\.png: .* must have 0 and one other value; the masks have 1, 2"):
+        resolve_channels(save_channels(tmp_path, a=[[1, 2]], b=[[2, 2]]))
 
 
 @quick
 @given(st.binary(max_size=200))
-def test_random_bytes_are_an_error_that_names_the_file(content: bytes) -> None:
+def test_random_bytes_raise_an_error_that_names_the_file(content: bytes) -> None:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "mask.png"
         path.write_bytes(content)
-        survey, errors = count_mask_values([Record(path, path)])
+        counts, errors = count_mask_values([Record(path, path)])
         assert len(errors) == 1 and str(path) in str(errors[0])
         with pytest.raises(PixelwiseError):
-            resolve_labels(FormatResult(train=(Record(path, path),)), survey, LabelOptions())
+            resolve_labels(FormatResult(train=(Record(path, path),)), counts, LabelOptions())
 
 
-# --- a few masks that are unlike all others
+# --- a few masks that differ from all others
+
+GOOD = [gray([[0, 7], [7, 0]]) for _ in range(9)]
+ODD = gray([[0, 9], [7, 0]])
 
 
-def test_few_masks_with_a_value_that_is_not_named_are_bad_files_under_skip_bad(tmp_path: Path) -> None:
-    good = [gray([[0, 7], [7, 0]]) for _ in range(9)]
-    said = {"label_map": (("0", "background"), ("7", "cat"))}
-    with pytest.raises(DataError, match=r"9\.png: has 9, which --mask-map does not name"):
-        meaning_of([*good, gray([[0, 9], [7, 0]])], tmp_path, **said)
-    meaning = meaning_of([*good, gray([[0, 9], [7, 0]])], tmp_path, **said, skip_unreadable=True)
-    assert meaning.label_map.value_to_class == {0: 0, 7: 1}
-    listed = {"names_by_value": {0: "background", 7: "cat"}}
-    with pytest.raises(DataError, match=r"9\.png: has 9, which the list"):
-        meaning_of([*good, gray([[0, 9], [7, 0]])], tmp_path, **listed)
-    assert meaning_of([*good, gray([[0, 9], [7, 0]])], tmp_path, **listed, skip_unreadable=True).classes == (
-        "background",
-        "cat",
-    )
-    # In many masks it is a class that was forgotten.
-    for known in (said, listed):
-        with pytest.raises(DataError, match="has 9, which"):
-            meaning_of([*good, *[gray([[0, 9], [7, 0]])] * 2], tmp_path, **known, skip_unreadable=True)
+@pytest.mark.parametrize(
+    ("names", "options"),
+    [
+        (FormatResult(), LabelOptions(label_map=(("0", "background"), ("7", "cat")))),
+        (FormatResult(names_by_value={0: "background", 7: "cat"}), LabelOptions()),
+    ],
+    ids=["label map", "class list"],
+)
+def test_an_unnamed_value_in_few_masks_makes_them_bad_files(
+    names: FormatResult, options: LabelOptions, tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match=r"9\.png: has 9, which .* does not name"):
+        resolve_images([*GOOD, ODD], tmp_path, names=names, options=options)
+    skipping = replace(options, skip_unreadable=True)
+    labels = resolve_images([*GOOD, ODD], tmp_path, names=names, options=skipping)
+    assert labels.classes == ("background", "cat") and labels.label_map.value_to_class == {0: 0, 7: 1}
+    # A value in many masks is a class that the names lack.
+    with pytest.raises(DataError, match="has 9, which"):
+        resolve_images([*GOOD, ODD, ODD], tmp_path, names=names, options=skipping)
 
 
-def test_one_mask_of_another_kind_is_an_error_or_a_bad_file(tmp_path: Path) -> None:
+def test_a_mask_of_another_kind_is_an_error_or_a_bad_file(tmp_path: Path) -> None:
     good = [gray([[0, 7], [7, 3]]) for _ in range(9)]
     stray = Image.new("RGB", (2, 2), (200, 10, 10))
-    with pytest.raises(DataError, match=r"several kinds: 9 of values .* 1 of colors"):
-        meaning_of([*good, stray], tmp_path)
-    assert meaning_of([*good, stray], tmp_path, skip_unreadable=True).label_map.value_to_class == {0: 0, 3: 1, 7: 2}
-    # Grays that color masks have too are colors: a mask with nothing but background on it.
+    with pytest.raises(DataError, match=r"different kinds: 9 of kind index .* 1 of kind rgb"):
+        resolve_images([*good, stray], tmp_path)
+    labels = resolve_images([*good, stray], tmp_path, options=LabelOptions(skip_unreadable=True))
+    assert labels.label_map.value_to_class == {0: 0, 3: 1, 7: 2}
+
+
+def test_gray_masks_among_color_masks_are_color_masks(tmp_path: Path) -> None:
     colors = Image.fromarray(np.array([[[0, 0, 0], [200, 10, 10]]], np.uint8))
-    meaning = meaning_of([colors, colors, Image.new("RGB", (2, 1))], tmp_path)
-    assert meaning.label_map.kind == "rgb" and meaning.label_map.value_to_class == {0: 0, 0xC80A0A: 1}
+    labels = resolve_images([colors, colors, Image.new("RGB", (2, 1))], tmp_path)
+    assert labels.label_map.kind == "rgb" and labels.label_map.value_to_class == {0: 0, 0xC80A0A: 1}
 
 
-def test_usual_void_needs_no_name(tmp_path: Path) -> None:
-    meaning = meaning_of([gray([[0, 1], [255, 1]])], tmp_path, names_by_value={0: "background", 1: "cat"})
-    assert meaning.label_map.value_to_class == {0: 0, 1: 1, 255: IGNORE_INDEX}
+def test_the_usual_ignore_value_needs_no_name(tmp_path: Path) -> None:
+    names = FormatResult(names_by_value={0: "background", 1: "cat"})
+    labels = resolve_images([gray([[0, 1], [255, 1]])], tmp_path, names=names)
+    assert labels.label_map.value_to_class == {0: 0, 1: 1, 255: IGNORE_INDEX}

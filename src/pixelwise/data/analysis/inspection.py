@@ -1,6 +1,5 @@
-"""The fingerprint: one look at every image and mask, and what it says of the data set as a whole."""
+"""The report on a data set: sizes, classes, faults and groups, from one pass over all images and masks."""
 
-import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -8,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pixelwise.data.analysis.class_stats import ClassStats, Percentiles, class_stats
 from pixelwise.data.analysis.groups import add_groups
 from pixelwise.data.analysis.image_stats import ImageStatsTable
 from pixelwise.data.analysis.mask_stats import ClassStatsTable, MaskStatsTable
@@ -20,80 +20,27 @@ from pixelwise.data.label_map.value_counts import MaskValueCounts
 from pixelwise.data.load import build_index, raise_on_fatal, resolve_root
 from pixelwise.data.schema import SPLITS, DataIssue, DatasetIndex, FormatResult, Record
 from pixelwise.errors import DataError
-from pixelwise.palette import IGNORE_INDEX
 from pixelwise.runtime.progress import Progress, no_progress
 
-SAMPLE = 2000
-"""Of images in shards on another machine, so many are looked at, or a little more: `pack` has looked at all of them."""
-
-
-EXAMPLES = 12
-"""Images of each class on its overlay sheet."""
-
-
-@dataclass(frozen=True)
-class Percentiles:
-    """How a figure spreads over the data set: the least, the 10th percentile, the median, the 90th, the greatest."""
-
-    min: float
-    p10: float
-    median: float
-    p90: float
-    max: float
-
-    @staticmethod
-    def of(values: np.ndarray) -> "Percentiles":
-        """The spread of (N,) values, N ≥ 1.
-
-        >>> Spread.of(np.array([1, 2, 3])).median
-        2.0
-        """
-        return Percentiles(*np.percentile(values, (0, 10, 50, 90, 100)).astype(float).tolist())
-
-
-@dataclass(frozen=True)
-class ClassStats:
-    """What is known of one class.
-
-    Attributes:
-        name, color: as in the data set; the color is (red, green, blue) in 0..255.
-        pixels: over all images.
-        pixel_fraction: of all pixels that are not ignored, in [0, 1].
-        image_count: how many show it.
-        object_count: connected regions of it, those of fewer than 5 pixels left out.
-        relative_size: of an object: the square root of its area over that of its image's area, in [0, 1]; None without objects.
-        train_fraction, mean_width: what a plan goes by, over all images but those to test on: the share, and how wide the class
-            typically is where it is shown, over the image's side (√ of its area): of a strip its width, of a square
-            half its side; None without objects.
-        examples: images that show it, from the one with most of it to the one with least.
-    """
-
-    name: str
-    color: tuple[int, int, int]
-    pixels: int
-    pixel_fraction: float
-    image_count: int
-    object_count: int
-    relative_size: Percentiles | None
-    train_fraction: float = 0.0
-    mean_width: float | None = None
-    examples: tuple[Record, ...] = ()
+MAX_REMOTE_IMAGES = 2000
+"""Remote shards are sampled: about this many images are scanned, because `pack` has already validated all of them."""
 
 
 @dataclass(frozen=True)
 class DatasetReport:
-    """What a look at every image and mask found.
+    """The result of `inspect`.
 
     Attributes:
-        data: the data set as it can be trained on: bad records left out, groups and bits filled in.
-        images, masks: files that could be read.
-        widths, heights, ratios: of the images in pixels, and width over height.
-        classes: in index order.
-        ignored: the share of all pixels that are ignored, in [0, 1].
-        issues: everything that is wrong, by file.
-        means, stds: of each channel over all images, in [0, 255].
-        modes: how pixels are stored, in Pillow's words ("RGB", "L"), or "5 bands" → images.
-        seconds: how long the look took.
+        data: the data set, ready for training: without unusable records, with groups and bit depth.
+        image_count, mask_count: numbers of readable files.
+        widths, heights: image sizes in pixels.
+        aspect_ratios: width divided by height.
+        classes: the statistics of each class, in index order.
+        ignored_fraction: fraction of all pixels that are ignored, in [0, 1].
+        issues: all faults, by file.
+        channel_means, channel_stds: of each channel over all images, in [0, 255].
+        modes: Pillow's pixel mode ("RGB", "L"), or "5 bands" → number of images.
+        seconds: duration of the inspection.
     """
 
     data: DatasetIndex
@@ -111,138 +58,165 @@ class DatasetReport:
     seconds: float = 0.0
 
 
-def inspect(root: str | Path, choices: LabelOptions | None = None, progress: Progress = no_progress) -> DatasetReport:
-    """Look at every image and mask of a data set, each once, in parallel.
+def inspect(root: str | Path, options: LabelOptions | None = None, progress: Progress = no_progress) -> DatasetReport:
+    """Read every image and mask of a data set once, in parallel, and report on them.
 
-    Of images in shards on another machine, about `SAMPLE` are looked at.
+    Of shards on another machine, about `MAX_REMOTE_IMAGES` images are read.
 
     Args:
-        root: see `load_dataset`.
-        choices: what a person settles; without `skip_unreadable` the first file that cannot be used is an error.
+        root: the data set, see `load_dataset`.
+        options: the user's options. Without `skip_unreadable`, the first file that cannot be used is an error.
         progress: see `Progress`.
 
-    Raises what `load_dataset` raises.
+    Raises:
+        DataError: See `load_dataset`. Or no image can be used.
+        ConfigError: The options do not fit the data set.
 
-    >>> inspect("images/", LabelOptions(skip_unreadable=True)).classes[0].share  # doctest: +SKIP
+    >>> inspect("images/", LabelOptions(skip_unreadable=True)).classes[0].pixel_fraction  # doctest: +SKIP
     0.62
     """
     started = time.perf_counter()
-    choices = choices or LabelOptions()
-    place = resolve_root(root)
-    format, layout = detect_format(place, choices.format)
-    raise_on_fatal(place, layout.issues, choices.skip_unreadable)
-    records, sampled = _to_look_at(layout)
-    seen, survey, tally = ImageStatsTable(), MaskValueCounts(), MaskStatsTable()
-    for index, (record, look) in enumerate(scan(records, progress)):
-        seen.add(look)
-        if look.mask is not None and record.mask is not None:
-            survey.add(record.mask, look.mask)
-            tally.add(index, look)
-    if not (seen.modes and survey.masks):
-        raise_on_fatal(place, seen.problems or layout.issues, skip_unreadable=False)
-        raise DataError(f"{place}: no image with a mask was found here ({format})")
-
-    meaning = resolve_labels(layout, survey, choices)
-    rows = tally.resolve(meaning)
-    _judge(seen, rows, records, layout, meaning.classes)
-    problems = (*layout.issues, *seen.problems)
-    notes = [*meaning.messages, *sampled, *raise_on_fatal(place, problems, choices.skip_unreadable)]
-    left_out = {id(records[index]) for index in np.flatnonzero(seen.bad)}
-    splits = (layout.train, layout.val, layout.test)
-    train, val, test = (tuple(record for record in split if id(record) not in left_out) for split in splits)
-    kept = replace(layout, train=train, val=val, test=test)
-    if not kept.records:
-        raise DataError(f"{place}: no image can be used: {problems[0]}")
-    data = build_index(place, format, kept, meaning, notes, seen.bits, seen.channels)
-    if not sampled:
-        places = {id(record): index for index, record in enumerate(records)}
-        trained = [places[id(record)] for record in kept.train]
-        data = add_groups(data, seen.thumbnails(trained), seen.digests(trained))
-    as_kept = {id(before): now for before, now in zip(kept.records, data.train + data.val + data.test, strict=True)}
-    tested = {id(record) for record in kept.test} if kept.train or kept.val else set()
-    planned = np.array([id(record) not in tested for record in records])
-    classes, ignored = _class_facts(data, rows, [as_kept.get(id(record)) for record in records], seen, planned)
-    return DatasetReport(
-        data, sum(seen.modes.values()), sum(survey.masks.values()), *_spreads(seen), classes, ignored, problems,
-        *seen.statistics(), dict(seen.modes.most_common()), time.perf_counter() - started,
-    )  # fmt: skip
+    options = options or LabelOptions()
+    root = resolve_root(root)
+    format, result = detect_format(root, options.format)
+    raise_on_fatal(root, result.issues, options.skip_unreadable)
+    scanned = _scan_records(result, progress)
+    _check_any_pair(root, format, result, scanned)
+    labels = resolve_labels(result, scanned.value_counts, options)
+    classes = scanned.masks.resolve(labels)
+    _add_dataset_issues(scanned, classes, result, labels.classes)
+    issues = (*result.issues, *scanned.images.issues)
+    messages = [*labels.messages, *scanned.messages, *raise_on_fatal(root, issues, options.skip_unreadable)]
+    usable = _without_unusable(result, scanned)
+    if not usable.records:
+        raise DataError(f"{root}: no image can be used: {issues[0]}")
+    images = scanned.images
+    data = build_index(root, format, usable, labels, messages, images.bit_depth, images.channels)
+    if scanned.is_complete:
+        train = scanned.indices(usable.train)
+        data = add_groups(data, images.thumbnails(train), images.digests(train))
+    return _build_report(data, usable, scanned, classes, issues, started)
 
 
-def _to_look_at(layout: FormatResult) -> tuple[tuple[Record, ...], list[str]]:
-    """All records; or, where they lie in shards elsewhere, those of some shards, and a line that says so."""
-    shards: dict[str, list[Record]] = {}
-    for record in layout.records:
-        if not isinstance(record.image, TarMember) or record.image.shard.is_local:
-            return layout.records, []
-        shards.setdefault(record.image.shard.url, []).append(record)
-    total = len(layout.records)
-    # Whole shards, for each is fetched as a whole; from all splits, as they lie in order.
-    step = max(1, len(shards) * SAMPLE // max(total, 1)) if total > SAMPLE else len(shards)
-    chosen = [list(shards)[number * len(shards) // step] for number in range(step)]
-    records = tuple(record for url in chosen for record in shards[url])
-    if len(records) == total:
-        return records, []
-    return records, [f"looked at: {len(records)} of {total} images, in {len(chosen)} of {len(shards)} shards"]
+@dataclass(frozen=True)
+class _Scan:
+    """The statistics of the scanned records.
 
-
-def _judge(
-    seen: ImageStatsTable,
-    rows: ClassStatsTable,
-    records: Sequence[Record],
-    layout: FormatResult,
-    classes: Sequence[str],
-) -> None:
-    """Note what is wrong that no file shows by itself; rows of records that cannot be used are forgotten."""
-    seen.check_channels(records)
-    for index, text in rows.unknown_values().items():
-        what = f"{text} is outside the classes; mend the mask, or say what it means by --mask-map or --ignore"
-        seen.add_issue(index, DataIssue("value outside", str(records[index].mask), what))
-    rows.drop(seen.bad)
-    splits = {id(record): split for split in SPLITS for record in getattr(layout, split)}
-    seen.find_duplicates(records, [splits[id(record)] for record in records])
-    shown = rows.presence(len(records), len(classes))
-    background = [index for index, name in enumerate(classes) if name == "background"]
-    other = shown.copy()
-    other[:, background] = False
-    for index in np.flatnonzero(~other.any(1) & ~seen.bad).tolist():
-        what = "shows nothing but background" if shown[index].any() else "has no pixel of any class"
-        file = str(records[index].mask) or str(records[index].image)  # layers without an image have no name
-        seen.add_issue(index, DataIssue("empty mask", file, f"{what}; is that right?", severity="warning"))
-
-
-def _spreads(seen: ImageStatsTable) -> tuple[Percentiles, Percentiles, Percentiles]:
-    widths, heights = seen.sizes
-    return Percentiles.of(widths), Percentiles.of(heights), Percentiles.of(widths / heights)
-
-
-def _class_facts(
-    data: DatasetIndex,
-    rows: ClassStatsTable,
-    records: Sequence[Record | None],
-    seen: ImageStatsTable,
-    planned: np.ndarray,
-) -> tuple[tuple[ClassStats, ...], float]:
-    """What is known of each class, and the share of pixels that are ignored; `records` as the data set has them.
-
-    `planned`, (number of records,) bool, are those that a plan may go by.
+    Attributes:
+        records: the records, in the order of the tables.
+        is_complete: False if only a sample of the data set was scanned.
+        messages: for the user.
     """
-    layers = math.prod(data.read_spec.task.mask_shape(len(data.classes), 1, 1))
-    ignored = rows.pixels_of(len(records), IGNORE_INDEX)
-    of_all = np.where(seen.bad, 0, seen.pixels) * layers
-    counted = (of_all - ignored) / layers
-    facts = []
-    for index, (name, color) in enumerate(zip(data.classes, data.palette, strict=True)):
-        pixels, sides = rows.pixels_of(len(records), index), rows.sides_of(index)
-        share = pixels / np.maximum(seen.pixels, 1)
-        order = [each for each in np.argsort(-share, kind="stable").tolist() if share[each] > 0]
-        picked = [order[number * len(order) // EXAMPLES] for number in range(EXAMPLES)] if order else []
-        examples = [records[each] for each in dict.fromkeys(picked)]
-        facts.append(
-            ClassStats(
-                name, color, int(pixels.sum()), float(pixels.sum() / max(counted.sum(), 1)), len(order),
-                rows.objects_of(index), Percentiles.of(sides) if len(sides) else None,
-                float(pixels[planned].sum() / max(counted[planned].sum(), 1)), rows.width_of(index, planned),
-                tuple(each for each in examples if each is not None),
-            )
-        )  # fmt: skip
-    return tuple(facts), float(ignored.sum() / max(of_all.sum(), 1))
+
+    records: tuple[Record, ...]
+    is_complete: bool
+    messages: tuple[str, ...]
+    images: ImageStatsTable = field(default_factory=ImageStatsTable)
+    masks: MaskStatsTable = field(default_factory=MaskStatsTable)
+    value_counts: MaskValueCounts = field(default_factory=MaskValueCounts)
+
+    def indices(self, records: Sequence[Record]) -> list[int]:
+        """Return the index of each record in the tables."""
+        by_id = {id(record): index for index, record in enumerate(self.records)}
+        return [by_id[id(record)] for record in records]
+
+
+def _scan_records(result: FormatResult, progress: Progress) -> _Scan:
+    records, message = _select_records(result)
+    scanned = _Scan(records, is_complete=not message, messages=(message,) if message else ())
+    for index, (record, stats) in enumerate(scan(records, progress)):
+        scanned.images.add(stats)
+        if stats.mask is not None and record.mask is not None:
+            scanned.value_counts.add(record.mask, stats.mask.stats)
+            scanned.masks.add(index, stats.mask)
+    return scanned
+
+
+def _select_records(result: FormatResult) -> tuple[tuple[Record, ...], str]:
+    """Return the records to scan. If these are a sample of remote shards, also return a message."""
+    shards: dict[str, list[Record]] = {}
+    for record in result.records:
+        if not isinstance(record.image, TarMember) or record.image.shard.is_local:
+            return result.records, ""
+        shards.setdefault(record.image.shard.url, []).append(record)
+    total = len(result.records)
+    # Shards are downloaded whole. Evenly spaced shards come from all splits.
+    count = max(1, len(shards) * MAX_REMOTE_IMAGES // total) if total > MAX_REMOTE_IMAGES else len(shards)
+    urls = [list(shards)[number * len(shards) // count] for number in range(count)]
+    records = tuple(record for url in urls for record in shards[url])
+    if len(records) == total:
+        return records, ""
+    return records, f"scanned: {len(records)} of {total} images, in {len(urls)} of {len(shards)} shards"
+
+
+def _check_any_pair(root: Path, format: str, result: FormatResult, scanned: _Scan) -> None:
+    """Raise DataError if no image or no mask can be read."""
+    if not (scanned.images.modes and scanned.value_counts.mask_counts):
+        raise_on_fatal(root, scanned.images.issues or result.issues, skip_unreadable=False)
+        raise DataError(f"{root}: no image with a mask was found here ({format})")
+
+
+def _add_dataset_issues(
+    scanned: _Scan, classes: ClassStatsTable, result: FormatResult, class_names: Sequence[str]
+) -> None:
+    """Add the issues that need the whole data set (unknown values, duplicates, empty masks).
+
+    The statistics of records with errors are dropped.
+    """
+    images, records = scanned.images, scanned.records
+    images.check_channels(records)
+    for index, text in classes.unknown_values().items():
+        message = f"{text} is outside the classes; fix the mask, or set `label_map` or `ignore_values`"
+        images.add_issue(index, DataIssue("value outside", str(records[index].mask), message))
+    classes.drop(images.unusable)
+    split_of = {id(record): split for split in SPLITS for record in getattr(result, split)}
+    images.find_duplicates(records, [split_of[id(record)] for record in records])
+    present = classes.presence(len(records), len(class_names))
+    foreground = present[:, [index for index, name in enumerate(class_names) if name != "background"]]
+    for index in np.flatnonzero(~foreground.any(1) & ~images.unusable).tolist():
+        fault = "has no pixel except background" if present[index].any() else "has no pixel of any class"
+        file = str(records[index].mask) or str(records[index].image)  # a multi-label mask without files has no name
+        images.add_issue(index, DataIssue("empty mask", file, f"{fault}; check that this is right", "warning"))
+
+
+def _without_unusable(result: FormatResult, scanned: _Scan) -> FormatResult:
+    """Return the format's result without the records that have errors."""
+    unusable = {id(scanned.records[index]) for index in np.flatnonzero(scanned.images.unusable)}
+    train, val, test = (
+        tuple(record for record in split if id(record) not in unusable)
+        for split in (result.train, result.val, result.test)
+    )
+    return replace(result, train=train, val=val, test=test)
+
+
+def _build_report(
+    data: DatasetIndex,
+    usable: FormatResult,
+    scanned: _Scan,
+    classes: ClassStatsTable,
+    issues: tuple[DataIssue, ...],
+    started: float,
+) -> DatasetReport:
+    final = {id(old): new for old, new in zip(usable.records, data.train + data.val + data.test, strict=True)}
+    test = {id(record) for record in usable.test} if usable.train or usable.val else set()
+    not_test = np.array([id(record) not in test for record in scanned.records])
+    stats, ignored_fraction = class_stats(
+        data, classes, [final.get(id(record)) for record in scanned.records], scanned.images, not_test
+    )
+    widths, heights = scanned.images.sizes
+    means, stds = scanned.images.channel_stats()
+    return DatasetReport(
+        data=data,
+        image_count=len(widths),
+        mask_count=scanned.value_counts.mask_counts.total(),
+        widths=Percentiles.of(widths),
+        heights=Percentiles.of(heights),
+        aspect_ratios=Percentiles.of(widths / heights),
+        classes=stats,
+        ignored_fraction=ignored_fraction,
+        issues=issues,
+        channel_means=means,
+        channel_stds=stds,
+        modes=dict(scanned.images.modes.most_common()),
+        seconds=time.perf_counter() - started,
+    )

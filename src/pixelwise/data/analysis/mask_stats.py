@@ -1,152 +1,159 @@
-"""What was seen of all masks, before and after it is known what their values mean."""
+"""Per-mask value statistics, and their aggregation by class once the label map is known."""
 
 from array import array
 
 import numpy as np
 
-from pixelwise.data.analysis.scan import RecordStats
+from pixelwise.data.analysis.scan import NO_OPACITY, MaskScan
 from pixelwise.data.io.mask import format_value, values_to_classes
 from pixelwise.data.label_map.options import ResolvedLabels
+from pixelwise.data.label_map.value_counts import VALUE_KINDS
 from pixelwise.palette import IGNORE_INDEX
 
 UNKNOWN = -1
-"""The class of a value that is none."""
+"""Class of a value that the label map lacks."""
+
+ABSENT = -2
+"""Class of a value that does not count: "absent" in a multi-label mask, or any value of a dropped record."""
+
+_INDEX, _ALPHA = VALUE_KINDS.index("index"), VALUE_KINDS.index("alpha")
 
 
 class MaskStatsTable:
-    """Rows of figures, one for each value of each mask, in flat arrays: some tens of bytes an image.
+    """The statistics of all masks, one row per value and mask file, in flat arrays: tens of bytes per image.
 
-    >>> tally = MaskStatsTable()
-    >>> tally.add(0, scan_record(record))  # doctest: +SKIP
+    Attributes:
+        record: index of the record.
+        channel: index of the file in a multi-label mask, else 0.
+        kind: index in `VALUE_KINDS`.
+        value, color, opacity: see `RegionStats` and `MaskScan`.
+        pixels, objects, mean_width: see `RegionStats`.
+        object_size, object_row: size of each object, and the row that it belongs to.
     """
 
     def __init__(self) -> None:
-        self.record, self.layer, self.kind = array("L"), array("H"), array("B")
+        self.record, self.channel, self.kind = array("L"), array("H"), array("B")
         self.value, self.color, self.opacity = array("L"), array("L"), array("h")
-        self.pixels, self.objects = array("Q"), array("L")
-        self.width, self.side, self.side_row = array("f"), array("f"), array("L")
+        self.pixels, self.objects, self.mean_width = array("Q"), array("L"), array("f")
+        self.object_size, self.object_row = array("f"), array("L")
 
-    def add(self, record: int, look: RecordStats) -> None:
-        """Add a record's mask."""
-        assert look.mask is not None
-        kind = _KINDS.index(look.mask.kind)
-        for layer, rows in look.rows:
-            first, count = len(self.record), len(rows.values)
-            for column, value in (
-                (self.record, record), (self.layer, layer), (self.kind, kind), (self.opacity, look.opacity),
-            ):  # fmt: skip
-                column.extend([value] * count)
-            self.value.extend(rows.values.tolist())
-            self.color.extend(rows.colors.tolist())
-            self.pixels.extend(rows.pixels.tolist())
-            self.objects.extend(rows.objects.tolist())
-            self.width.extend(rows.widths.tolist())
-            for row, sides in enumerate(rows.sides, start=first):
-                self.side.extend(sides.tolist())
-                self.side_row.extend([row] * len(sides))
+    def add(self, record: int, mask: MaskScan) -> None:
+        """Add the mask of the record with this index."""
+        kind = VALUE_KINDS.index(mask.stats.kind)
+        for channel, regions in mask.regions:
+            first_row, count = len(self.record), len(regions.values)
+            self.record.extend([record] * count)
+            self.channel.extend([channel] * count)
+            self.kind.extend([kind] * count)
+            self.opacity.extend([mask.opacity] * count)
+            self.value.extend(regions.values.tolist())
+            self.color.extend(regions.colors.tolist())
+            self.pixels.extend(regions.pixels.tolist())
+            self.objects.extend(regions.objects.tolist())
+            self.mean_width.extend(regions.mean_widths.tolist())
+            for row, sizes in enumerate(regions.object_sizes, start=first_row):
+                self.object_size.extend(sizes.tolist())
+                self.object_row.extend([row] * len(sizes))
 
-    def resolve(self, meaning: ResolvedLabels) -> "ClassStatsTable":
-        """The rows with the class that each is of."""
-        wanted = meaning.label_map.kind
-        value, kind = np.array(self.value, np.int64), np.array(self.kind)
-        fits = np.full(len(value), True)
-        if wanted == "rgb":
-            value = np.where(kind == _KINDS.index("index"), np.array(self.color, np.int64), value)
-            fits = kind != _KINDS.index("alpha")
-        elif wanted == "alpha":
-            opacity = np.array(self.opacity, np.int64)
-            value = np.where(kind == _KINDS.index("alpha"), value, opacity)
-            fits = value >= 0
-        else:
-            fits = kind == _KINDS.index("index")
-        layer = np.array(self.layer, np.int64)
-        classes = np.full(len(value), UNKNOWN, np.int64)
-        if wanted == "polygons":
-            classes[:] = value
+    def resolve(self, labels: ResolvedLabels) -> "ClassStatsTable":
+        """Return the rows with the class of each value."""
+        values, fits = self._values_of_kind(labels.label_map.kind)
+        classes = np.full(len(values), UNKNOWN, np.int64)
+        if labels.label_map.kind == "polygons":
+            classes = _translate(values, labels.source_to_class)
         elif fits.any():
-            classes[fits] = values_to_classes(value[fits].astype(np.uint32), meaning.label_map)
-        if wanted == "multilabel":
-            # Values say absent, present or ignore; the layer says of what.
-            own = _renamed(layer, meaning.source_to_class)
-            present = np.where(classes == 1, own, np.where(classes == 0, ABSENT, classes))
-            classes = np.where(own == IGNORE_INDEX, ABSENT, present)
-        elif wanted == "polygons":
-            classes = _renamed(classes, meaning.source_to_class)
-        return ClassStatsTable(self, value, classes, fits, wanted)
+            classes[fits] = values_to_classes(values[fits].astype(np.uint32), labels.label_map)
+        if labels.label_map.kind == "multilabel":
+            classes = self._multilabel_classes(classes, labels)
+        return ClassStatsTable(self, values, classes, fits, labels.label_map.kind)
+
+    def _values_of_kind(self, kind: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return each row's value as a value of this kind, (K,) int64, and whether it has one, (K,) bool."""
+        values, kinds = np.array(self.value, np.int64), np.array(self.kind)
+        if kind == "rgb":
+            return np.where(kinds == _INDEX, np.array(self.color, np.int64), values), kinds != _ALPHA
+        if kind == "alpha":
+            values = np.where(kinds == _ALPHA, values, np.array(self.opacity, np.int64))
+            return values, values != NO_OPACITY
+        return values, kinds == _INDEX
+
+    def _multilabel_classes(self, states: np.ndarray, labels: ResolvedLabels) -> np.ndarray:
+        """Return the class of each row from its state: 0 absent, 1 present, 255 ignore. The channel is the class."""
+        classes = _translate(np.array(self.channel, np.int64), labels.source_to_class)
+        present = np.where(states == 1, classes, np.where(states == 0, ABSENT, states))
+        return np.where(classes == IGNORE_INDEX, ABSENT, present)
 
 
-ABSENT = -2
-"""The class of a value that says that a layer's class is not there."""
-
-
-_KINDS = ("index", "rgb", "alpha")
-
-
-def _renamed(index: np.ndarray, sources: tuple[int, ...]) -> np.ndarray:
-    """Indices in a file's own order as those of the data set's classes."""
-    if not sources:
-        return index
+def _translate(indices: np.ndarray, source_to_class: tuple[int, ...]) -> np.ndarray:
+    """Return the class of each index in the order of the data set's files."""
+    if not source_to_class:
+        return indices
     table = np.full(256, IGNORE_INDEX, np.int64)
-    table[: len(sources)] = sources
-    return table[index]
+    table[: len(source_to_class)] = source_to_class
+    return table[indices]
 
 
 class ClassStatsTable:
-    """A tally whose meaning is known.
+    """The statistics of all masks by class. A row is a value of one mask file.
 
     Attributes:
-        record: (K,) which record a row is of, as it was added.
-        classes: (K,) class index, 255 for "ignore", `UNKNOWN`, or `ABSENT`.
-        pixels, objects: (K,).
-        widths: (K,) float32, see `RegionStats`.
-        side, side_row: (S,) of objects, and the row each is of.
+        record: (K,) index of the record.
+        classes: (K,) class index, 255 for "ignore", `UNKNOWN` or `ABSENT`.
+        pixels, objects: (K,) int64.
+        mean_widths: (K,) float32, see `RegionStats`.
+        sizes, size_rows: (S,) size of each object, and the row that it belongs to.
     """
 
     def __init__(
-        self, tally: MaskStatsTable, value: np.ndarray, classes: np.ndarray, fits: np.ndarray, kind: str
+        self, table: MaskStatsTable, values: np.ndarray, classes: np.ndarray, fits: np.ndarray, kind: str
     ) -> None:
-        self.record, self.classes = np.array(tally.record, np.int64), classes
-        self.pixels, self.objects = np.array(tally.pixels, np.int64), np.array(tally.objects, np.int64)
-        self.widths = np.array(tally.width, np.float32)
-        self.side, self.side_row = np.array(tally.side, np.float32), np.array(tally.side_row, np.int64)
-        self._value, self._fits, self._kind = value, fits, kind
+        self.record, self.classes = np.array(table.record, np.int64), classes
+        self.pixels, self.objects = np.array(table.pixels, np.int64), np.array(table.objects, np.int64)
+        self.mean_widths = np.array(table.mean_width, np.float32)
+        self.sizes, self.size_rows = np.array(table.object_size, np.float32), np.array(table.object_row, np.int64)
+        self._values, self._fits, self._kind = values, fits, kind
 
     def unknown_values(self) -> dict[int, str]:
-        """Record → what its mask holds that is no class, in words."""
-        found: dict[int, list[str]] = {}
+        """Return record index → the mask values without a class, as text."""
+        texts: dict[int, list[str]] = {}
         for row in np.flatnonzero(self.classes == UNKNOWN):
-            text = format_value(int(self._value[row]), self._kind) if self._fits[row] else f"no {self._kind}"
-            found.setdefault(int(self.record[row]), []).append(text)
+            text = format_value(int(self._values[row]), self._kind) if self._fits[row] else "of another kind"
+            texts.setdefault(int(self.record[row]), []).append(text)
         return {
-            record: f"mask value {', '.join(texts[:5])}{' …' if len(texts) > 5 else ''}"
-            for record, texts in found.items()
+            record: f"mask value {', '.join(found[:5])}{' …' if len(found) > 5 else ''}"
+            for record, found in texts.items()
         }
 
-    def pixels_of(self, records: int, index: int) -> np.ndarray:
-        """(records,) int64: how many pixels of a class each record has."""
+    def class_pixels(self, index: int, records: int) -> np.ndarray:
+        """Return (records,) int64: the number of pixels of a class in each record."""
         rows = self.classes == index
         return np.bincount(self.record[rows], self.pixels[rows], minlength=records).astype(np.int64)
 
     def presence(self, records: int, classes: int) -> np.ndarray:
-        """(records, classes) bool: which record shows which class."""
-        found = np.zeros((records, classes), bool)
+        """Return (records, classes) bool: True if the record has pixels of the class."""
+        present = np.zeros((records, classes), bool)
         rows = (self.classes >= 0) & (self.classes < classes)
-        found[self.record[rows], self.classes[rows]] = True
-        return found
+        present[self.record[rows], self.classes[rows]] = True
+        return present
 
     def drop(self, records: np.ndarray) -> None:
-        """Forget some records: True in (number of records,) bool."""
+        """Remove the statistics of records. `records` is (number of records,) bool."""
         self.classes = np.where(records[self.record], ABSENT, self.classes)
 
-    def objects_of(self, index: int) -> int:
-        """How many objects a class has."""
+    def object_count(self, index: int) -> int:
+        """Return the number of objects of a class."""
         return int(self.objects[self.classes == index].sum())
 
-    def width_of(self, index: int, of: np.ndarray) -> float | None:
-        """The typical width of a class where records `of`, (number of records,) bool, show it; None if none does."""
-        widths = self.widths[(self.classes == index) & (self.objects > 0) & of[self.record]]
+    def median_width(self, index: int, records: np.ndarray) -> float | None:
+        """Return the median, over masks, of the mean width of a class. None if it has no objects.
+
+        Args:
+            index: the class.
+            records: (number of records,) bool, the records to include.
+        """
+        widths = self.mean_widths[(self.classes == index) & (self.objects > 0) & records[self.record]]
         return float(np.median(widths)) if len(widths) else None
 
-    def sides_of(self, index: int) -> np.ndarray:
-        """The sides of a class's objects."""
-        return self.side[self.classes[self.side_row] == index] if len(self.side) else self.side
+    def object_sizes(self, index: int) -> np.ndarray:
+        """Return (N,) float32: the sizes of a class's objects, see `regions.object_sizes`."""
+        return self.sizes[self.classes[self.size_rows] == index] if len(self.sizes) else self.sizes

@@ -1,4 +1,4 @@
-"""What a mask shows of each of its values, before anyone knows what they mean: pixels, objects, how wide they are."""
+"""For each value in a mask: pixel count, object count and sizes, mean width."""
 
 import math
 from collections.abc import Sequence
@@ -7,95 +7,116 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from pixelwise.data.label_map.value_counts import MaskStats
+from pixelwise.data.label_map.value_counts import MaskStats, gray_to_rgb
 
-LONGEST_SIDE = 256
-"""Masks are reduced to this for counting objects."""
+MAX_SIDE = 256
+"""Masks are reduced to this longest side, in pixels, before objects are counted."""
 
+MIN_OBJECT_PIXELS = 5
+"""Smaller regions of the reduced mask are not counted as objects."""
 
-SMALLEST_OBJECT = 5
-"""Regions of fewer pixels, of the reduced mask, are no objects."""
+MAX_OBJECT_SIZES = 64
+"""Number of object sizes kept per value and image, evenly spaced in the sorted sizes."""
 
+MAX_REGION_VALUES = 64
+"""Number of values kept per mask, the most frequent ones. In lossy masks the others are added to the nearest one."""
 
-MAX_SIDES = 64
-"""Of the objects of one value on one image, the sizes of so many are kept, evenly over them."""
-
-
-MAX_VALUES = 64
-"""Of one mask so many values are kept, the commonest; in lossy masks the others go with the nearest one."""
-
-
-_NEAR = 32
-"""Values of a lossy mask that are no farther apart, in any channel, are one."""
-
+_MAX_LOSSY_DISTANCE = 32
+"""Values of a lossy mask that differ by at most this, in every channel, count as one value."""
 
 _EIGHT_CONNECTED = np.ones((3, 3), int)
 
 
 @dataclass(frozen=True, eq=False)
 class RegionStats:
-    """What one image of a mask shows of each value.
+    """The regions of each of the K values in one mask file.
 
     Attributes:
-        values, colors: (K,) uint32: the value, and the color 0xRRGGBB that it has.
-        pixels: (K,) int64.
-        objects: (K,) int64: connected regions of `SMALLEST_OBJECT` pixels or more.
-        widths: (K,) float32: how wide its regions are on the whole, over the image's side; see `mean_width`.
-        sides: for each value float32: square roots of its objects' shares of the image, `MAX_SIDES` at most.
+        values: (K,) uint32, the values.
+        colors: (K,) uint32, their colors as 0xRRGGBB.
+        pixels: (K,) int64, pixel counts.
+        objects: (K,) int64, numbers of connected regions with at least `MIN_OBJECT_PIXELS` pixels.
+        mean_widths: (K,) float32, see `mean_width`.
+        object_sizes: K float32 arrays of at most `MAX_OBJECT_SIZES` sizes, see `object_sizes`.
     """
 
     values: np.ndarray
     colors: np.ndarray
     pixels: np.ndarray
     objects: np.ndarray
-    widths: np.ndarray
-    sides: tuple[np.ndarray, ...]
+    mean_widths: np.ndarray
+    object_sizes: tuple[np.ndarray, ...]
 
 
-def region_stats(look: MaskStats, values: np.ndarray) -> RegionStats:
-    """What each value shows; of lossy masks, or those of very many values, the values that stand out."""
+def region_stats(stats: MaskStats, values: np.ndarray) -> RegionStats:
+    """Measure the regions of each value in a mask.
+
+    Args:
+        stats: the value counts of the mask.
+        values: (H, W) the value of each pixel.
+    """
     small = reduce_mask(values)
-    counted = sorted(look.values.items(), key=lambda item: (-item[1], item[0]))
-    if look.lossy:
-        anchors = _anchors([value for value, _ in counted], look.kind)
-        pixels = dict.fromkeys(anchors.tolist(), 0)
-        own = np.array([value for value, _ in counted], np.int64)
-        for value, (_, count) in zip(anchors[_nearest(own, anchors, look.kind)].tolist(), counted, strict=True):
-            pixels[value] += count
-        present = np.unique(small)
-        nearest = anchors[_nearest(present.astype(np.int64), anchors, look.kind)]
-        small = nearest[np.searchsorted(present, small)]
-        counted = list(pixels.items())
-    counted = counted[:MAX_VALUES]
-    names = [value for value, _ in counted]
-    grays = [look.colors.get(value, min(value, 255) * 0x010101) for value in names]
-    sides = [object_sizes(small == value) for value in names]
+    counted = sorted(stats.values.items(), key=lambda item: (-item[1], item[0]))
+    if stats.lossy:
+        counted, small = _merge_lossy_values(counted, small, stats.kind)
+    counted = counted[:MAX_REGION_VALUES]
+    kept = [value for value, _ in counted]
+    grays = [stats.colors.get(value, gray_to_rgb(value)) for value in kept]
+    sizes = [object_sizes(small == value) for value in kept]
     return RegionStats(
-        np.array(names, np.uint32),
-        np.array(names if look.kind == "rgb" else grays, np.uint32),
-        np.array([count for _, count in counted], np.int64),
-        np.array([len(each) for each in sides], np.int64),
-        np.array([mean_width(small == value) for value in names], np.float32),
-        tuple(each[np.linspace(0, len(each) - 1, min(len(each), MAX_SIDES)).astype(int)] for each in sides),
+        values=np.array(kept, np.uint32),
+        colors=np.array(kept if stats.kind == "rgb" else grays, np.uint32),
+        pixels=np.array([count for _, count in counted], np.int64),
+        objects=np.array([len(each) for each in sizes], np.int64),
+        mean_widths=np.array([mean_width(small == value) for value in kept], np.float32),
+        object_sizes=tuple(_evenly_spaced(each, MAX_OBJECT_SIZES) for each in sizes),
     )
 
 
+def _evenly_spaced(values: np.ndarray, count: int) -> np.ndarray:
+    return values[np.linspace(0, len(values) - 1, min(len(values), count)).astype(int)]
+
+
+def _merge_lossy_values(
+    counted: Sequence[tuple[int, int]], small: np.ndarray, kind: str
+) -> tuple[list[tuple[int, int]], np.ndarray]:
+    """Replace the values of a lossy mask by the nearest frequent one.
+
+    Args:
+        counted: (value, number of pixels) of the whole mask, most frequent first.
+        small: the reduced mask.
+        kind: the type of value.
+
+    Returns:
+        (value, number of pixels) of the frequent values, and the reduced mask with these values only.
+    """
+    anchors = _anchors([value for value, _ in counted], kind)
+    pixels = dict.fromkeys(anchors.tolist(), 0)
+    values = np.array([value for value, _ in counted], np.int64)
+    for anchor, (_, count) in zip(anchors[_nearest(values, anchors, kind)].tolist(), counted, strict=True):
+        pixels[anchor] += count
+    present = np.unique(small)
+    nearest = anchors[_nearest(present.astype(np.int64), anchors, kind)]
+    return list(pixels.items()), nearest[np.searchsorted(present, small)]
+
+
 def _anchors(values: Sequence[int], kind: str) -> np.ndarray:
-    """Of values, commonest first, those that are far from all commoner ones."""
-    found: list[int] = []
+    """Return the values, most frequent first, that are far from all more frequent ones."""
+    anchors: list[int] = []
     for value in values:
-        if len(found) == MAX_VALUES:
+        if len(anchors) == MAX_REGION_VALUES:
             break
-        if not found or _apart(np.array([value]), np.array(found), kind).min() > _NEAR:
-            found.append(value)
-    return np.array(found, np.int64)
+        if not anchors or _distances(np.array([value]), np.array(anchors), kind).min() > _MAX_LOSSY_DISTANCE:
+            anchors.append(value)
+    return np.array(anchors, np.int64)
 
 
 def _nearest(values: np.ndarray, anchors: np.ndarray, kind: str) -> np.ndarray:
-    return _apart(values, anchors, kind).argmin(1)
+    return _distances(values, anchors, kind).argmin(1)
 
 
-def _apart(values: np.ndarray, anchors: np.ndarray, kind: str) -> np.ndarray:
+def _distances(values: np.ndarray, anchors: np.ndarray, kind: str) -> np.ndarray:
+    """Return (N, K) distances of N values to K anchors. Colors differ by the channel that differs most."""
     if kind != "rgb":
         return np.abs(values[:, None] - anchors)
     shifts = np.array([16, 8, 0])
@@ -103,33 +124,46 @@ def _apart(values: np.ndarray, anchors: np.ndarray, kind: str) -> np.ndarray:
 
 
 def reduce_mask(values: np.ndarray) -> np.ndarray:
-    """Values (H, W) at most `LONGEST_SIDE` a side, by nearest neighbor; themselves where they are no larger."""
+    """Resize (H, W) values to a longest side of `MAX_SIDE` by nearest neighbor. Smaller masks are returned as is."""
     longest = max(values.shape)
-    if longest <= LONGEST_SIDE:
+    if longest <= MAX_SIDE:
         return values
     rows, columns = (
-        ((np.arange(kept) + 0.5) * side / kept).astype(int)
+        ((np.arange(new_side) + 0.5) * side / new_side).astype(int)
         for side in values.shape
-        for kept in [max(1, round(side * LONGEST_SIDE / longest))]
+        for new_side in [max(1, round(side * MAX_SIDE / longest))]
     )
     return values[np.ix_(rows, columns)]
 
 
 def object_sizes(present: np.ndarray) -> np.ndarray:
-    """Of each region of True in (H, W), touching at corners included: √(its share of the area), sorted float32."""
+    """Return the size of each connected region of at least `MIN_OBJECT_PIXELS` pixels.
+
+    Args:
+        present: (H, W) bool. Regions that touch at a corner are connected.
+
+    Returns:
+        (N,) float32, sorted: the square root of each region's fraction of the image area, in [0, 1].
+    """
     rows, columns = np.flatnonzero(present.any(1)), np.flatnonzero(present.any(0))
     if not len(rows):
         return np.zeros(0, np.float32)
     regions, _ = ndimage.label(present[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1], _EIGHT_CONNECTED)
     areas = np.bincount(regions.ravel())[1:]
-    areas = np.sort(areas[areas >= SMALLEST_OBJECT])
+    areas = np.sort(areas[areas >= MIN_OBJECT_PIXELS])
     return np.sqrt(areas / present.size).astype(np.float32)
 
 
 def mean_width(present: np.ndarray) -> float:
-    """How wide the regions of True in (H, W) are on the whole, over √(H·W): twice their area over their outline.
+    """Return the mean width of the regions: twice their area divided by the length of their outline.
 
-    Of a strip its width, of a square half its side. 0 where nothing is True.
+    The width of a strip is its width, that of a square half its side.
+
+    Args:
+        present: (H, W) bool.
+
+    Returns:
+        The mean width as a fraction of √(H·W). 0 if there are no regions.
 
     >>> strip = np.zeros((100, 100), bool)
     >>> strip[:, 40:50] = True
@@ -137,5 +171,5 @@ def mean_width(present: np.ndarray) -> float:
     0.1
     """
     edges = present[:, 1:] != present[:, :-1], present[1:] != present[:-1]
-    outline = max(sum(int(np.count_nonzero(each)) for each in edges), 1)
+    outline = max(sum(int(np.count_nonzero(edge)) for edge in edges), 1)
     return 2 * int(np.count_nonzero(present)) / outline / math.sqrt(present.size)

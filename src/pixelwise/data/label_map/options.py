@@ -1,4 +1,4 @@
-"""What a person, or a format, says about the meaning of masks; and what it comes to."""
+"""User options for mask classes, and the label map they resolve to if the format defines the classes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -9,27 +9,31 @@ from pixelwise.errors import ConfigError, DataError, unknown_name
 from pixelwise.palette import IGNORE_INDEX, default_palette
 
 MAX_CLASSES = 254
-"""A mask has 8 bits, and 255 is "ignore"."""
+"""Class indices are stored in 8 bits, and 255 is "ignore"."""
 
+IGNORE = "ignore"
+"""The class name in options that marks a value to ignore."""
 
-VOID_NAMES = frozenset(
-    "void ignore ignored unlabelled unlabeled undefined unknown boundary dontcare don'tcare unclassified".split()  # noqa: SIM905
-)
-"""Names, without spaces, that say that a value is no class."""
+_IGNORE_NAMES = frozenset(
+    {
+        IGNORE, "void", "ignored", "unlabelled", "unlabeled", "undefined", "unknown", "boundary", "dontcare",
+        "don'tcare", "unclassified",
+    }
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class LabelOptions:
-    """What a person settles about a data set, where it would be ambiguous or another thing is wanted.
+    """User options about the classes of a data set.
 
     Attributes:
-        format: a name in FORMATS, or None to tell by the folder.
-        classes: the classes' names. Where the data set names its classes: those to keep, the others becoming
-            "background" where there is such a class, else "ignore". Elsewhere: names for the values found, in order.
-        ignore_values: values to ignore, as written: "255", "#e0e0c0"; or names of classes.
-        label_map: value as written (or, where the data set names its classes, a class) → class name, or "ignore":
-            settles everything.
-        skip_unreadable: leave out what cannot be used, with a note, instead of an error.
+        format: name of the format, a key of `FORMATS`. None detects it.
+        classes: class names. If the data set names its classes: those to keep. The others become "background" if there
+            is such a class, else they are ignored. If it does not: names for the values in the masks, in order.
+        ignore_values: mask values to ignore, as text ("255", "#e0e0c0"), or class names.
+        label_map: pairs (mask value as text, or class name; new class name). The new name "ignore" marks pixels to
+            ignore. If given, it must name every value in the masks.
+        skip_unreadable: leave out files that cannot be used instead of raising an error.
     """
 
     format: str | None = None
@@ -38,17 +42,23 @@ class LabelOptions:
     label_map: tuple[tuple[str, str], ...] = ()
     skip_unreadable: bool = False
 
+    @property
+    def value_names(self) -> tuple[tuple[str, str], ...]:
+        """The pairs of `label_map`, then a pair (value, "ignore") for each of `ignore_values`."""
+        return (*self.label_map, *((text, IGNORE) for text in self.ignore_values))
+
 
 @dataclass(frozen=True)
 class ResolvedLabels:
-    """What masks mean.
+    """The classes of a data set and the values they have in its masks.
 
     Attributes:
-        label_map: value → class index.
-        classes: names in index order.
-        palette: one (red, green, blue) in 0..255 a class.
-        messages: lines that say what was worked out, and from what.
-        source_to_class: of shapes and layers, whose files name classes: the index in the file's own order → class index here.
+        label_map: mask value → class index.
+        classes: class names in index order.
+        palette: one (red, green, blue) in [0, 255] per class.
+        messages: one line per decision, for the user.
+        source_to_class: for polygons and multi-label masks, class index in the data set's files → class index here, or
+            255 for "ignore". Empty if they are equal.
     """
 
     label_map: LabelMap
@@ -58,87 +68,132 @@ class ResolvedLabels:
     source_to_class: tuple[int, ...] = ()
 
 
-def apply_options(layout: FormatResult, choices: LabelOptions) -> ResolvedLabels:
-    """The layout's own meaning, with the classes that a person chose."""
-    assert layout.label_map is not None
-    palette = layout.palette or default_palette(len(layout.classes))
-    target: dict[int, str | None] = dict(enumerate(layout.classes))  # the layout's index → class, None to ignore
-    for text, name in (*choices.label_map, *((text, "ignore") for text in choices.ignore_values)):
-        for index in _sources(text, layout):
-            target[index] = None if is_ignore_name(name) else name
-    if (
-        choices.classes
-        and not set(choices.classes) & set(layout.classes)
-        and len(choices.classes) == len(layout.classes)
-    ):
-        target = dict(enumerate(choices.classes))
-    elif choices.classes:
-        named = {index: name for index, name in target.items() if name is not None}
-        kept, _ = select_classes(named, choices.classes)
-        target = {index: kept.get(index) for index in target}
-        order = list(dict.fromkeys(kept.values()))
-    if not choices.classes or choices.classes == tuple(target.values()):
-        order = list(dict.fromkeys(name for name in target.values() if name is not None))
-    if len(order) < (1 if layout.label_map.kind == "multilabel" else 2):
-        raise ConfigError(f"one class alone ({', '.join(order)}) cannot be told from anything; choose two at least")
-    if layout.label_map.kind == "multilabel" and len(order) < len(
-        [name for name in target.values() if name is not None]
-    ):
-        raise ConfigError("two classes that have a mask each cannot become one; ignore one of them, or merge the masks")
-    if len(order) > MAX_CLASSES:
-        raise DataError(f"{len(order)} classes are more than the {MAX_CLASSES} there may be; choose some by --classes")
-    sources = tuple(order.index(name) if name is not None else IGNORE_INDEX for name in target.values())
-    first = {name: index for index, name in reversed(target.items()) if name is not None}
-    mapping = dict(layout.label_map.value_to_class)
-    if layout.label_map.kind != "multilabel":
-        mapping = {value: sources[each] if each != IGNORE_INDEX else each for value, each in mapping.items()}
-    colors = tuple(palette[first[name]] for name in order)
-    return ResolvedLabels(replace(layout.label_map, value_to_class=mapping), tuple(order), colors, (), sources)
+def apply_options(result: FormatResult, options: LabelOptions) -> ResolvedLabels:
+    """Apply the user's options to classes that the format defines.
 
+    Args:
+        result: a format result with a label map.
+        options: the user's options. `classes` with as many names, all of them new, renames the classes in order.
 
-def _sources(text: str, layout: FormatResult) -> list[int]:
-    """The layout's classes that a word of --mask-map or --ignore is about: a class by name, or those of a value."""
-    assert layout.label_map is not None
-    if text in layout.classes:
-        return [layout.classes.index(text)]
-    if layout.label_map.kind in ("polygons", "multilabel"):
-        raise ConfigError(unknown_name("class", text, layout.classes))
-    value = parse_value(text, layout.label_map.kind)
-    index = layout.label_map.value_to_class.get(value)
-    if index is None or index == IGNORE_INDEX:
-        known = [format_value(each, layout.label_map.kind) for each in layout.label_map.value_to_class]
-        raise ConfigError(unknown_name("value", text, known))
-    return [index]
-
-
-def select_classes(names: Mapping[int, str], wanted: Sequence[str]) -> tuple[dict[int, str], set[int]]:
-    """Of named values those of the wanted classes; the others are background, or void where there is none."""
-    for name in wanted:
-        if name not in names.values():
-            raise ConfigError(unknown_name("class", name, dict.fromkeys(names.values())))
-    rest = next((name for name in names.values() if name == "background"), None)
-    order = list(wanted) if rest is None or rest in wanted else [rest, *wanted]
-    kept = {value: name if name in order else rest for value, name in names.items()}
-    named = {value: name for value, name in kept.items() if name is not None}
-    return (
-        dict(sorted(named.items(), key=lambda item: order.index(item[1]))),
-        {value for value, name in kept.items() if name is None},
+    Raises:
+        ConfigError: An option names an unknown class or value, or too few classes are left.
+        DataError: There are more than `MAX_CLASSES` classes.
+    """
+    assert result.label_map is not None
+    names = _class_names(result, options)
+    classes = _class_order(names, options.classes)
+    _check_classes(names, classes, result.label_map.kind)
+    source_to_class = tuple(IGNORE_INDEX if name is None else classes.index(name) for name in names.values())
+    value_to_class = dict(result.label_map.value_to_class)
+    if result.label_map.kind != "multilabel":
+        value_to_class = {
+            value: index if index == IGNORE_INDEX else source_to_class[index] for value, index in value_to_class.items()
+        }
+    palette = result.palette or default_palette(len(result.classes))
+    first_source = {name: index for index, name in reversed(names.items())}
+    return ResolvedLabels(
+        label_map=replace(result.label_map, value_to_class=value_to_class),
+        classes=tuple(classes),
+        palette=tuple(palette[first_source[name]] for name in classes),
+        source_to_class=source_to_class,
     )
 
 
+def _class_names(result: FormatResult, options: LabelOptions) -> dict[int, str | None]:
+    """Return the format's class index → new class name, or None to ignore the class."""
+    renamed = len(options.classes) == len(result.classes) and not set(options.classes) & set(result.classes)
+    names: dict[int, str | None] = dict(enumerate(options.classes if renamed else result.classes))
+    for text, name in options.value_names:
+        names[_source_index(text, result)] = None if is_ignore_name(name) else name
+    if options.classes and not renamed:
+        named = {index: name for index, name in names.items() if name is not None}
+        selected, _ = select_classes(named, options.classes)
+        return {index: selected.get(index) for index in names}
+    return names
+
+
+def _class_order(names: Mapping[int, str | None], requested: Sequence[str]) -> list[str]:
+    """Return the class names in index order: those that were not requested ("background") first, then the requested."""
+    present = [name for name in dict.fromkeys(names.values()) if name is not None]
+    return [name for name in present if name not in requested] + [name for name in requested if name in present]
+
+
+def _check_classes(names: Mapping[int, str | None], classes: Sequence[str], kind: str) -> None:
+    if len(classes) < (1 if kind == "multilabel" else 2):
+        left = f"only one class is left ({classes[0]})" if classes else "no class is left"
+        raise ConfigError(f"{left}; choose at least {'one' if kind == 'multilabel' else 'two'}")
+    if kind == "multilabel" and len(classes) < sum(name is not None for name in names.values()):
+        raise ConfigError("two classes with a mask file each cannot become one; ignore one of them, or merge the files")
+    if len(classes) > MAX_CLASSES:
+        raise DataError(f"{len(classes)} classes are more than the maximum of {MAX_CLASSES}; select some by `classes`")
+
+
+def _source_index(text: str, result: FormatResult) -> int:
+    """Return the format's class index of an option's key: a class name, or a mask value of the class."""
+    assert result.label_map is not None
+    kind, value_to_class = result.label_map.kind, result.label_map.value_to_class
+    if text in result.classes:
+        return result.classes.index(text)
+    if kind in ("polygons", "multilabel"):
+        raise ConfigError(unknown_name("class", text, result.classes))
+    index = value_to_class.get(parse_value(text, kind))
+    if index is None or index == IGNORE_INDEX:
+        raise ConfigError(unknown_name("value", text, [format_value(value, kind) for value in value_to_class]))
+    return index
+
+
+def select_classes(names: Mapping[int, str], classes: Sequence[str]) -> tuple[dict[int, str], set[int]]:
+    """Keep only some classes. The others become "background" if there is such a class, else they are ignored.
+
+    Args:
+        names: mask value or class index → class name.
+        classes: the names to keep.
+
+    Returns:
+        The values that have a class, with its name, in the order of `classes` ("background" first unless it is among
+        them); and the values to ignore.
+
+    Raises:
+        ConfigError: One of `classes` is not in `names`.
+
+    >>> select_classes({0: "background", 1: "cat", 2: "dog"}, ["cat"])
+    ({0: 'background', 2: 'background', 1: 'cat'}, set())
+    """
+    for name in classes:
+        if name not in names.values():
+            raise ConfigError(unknown_name("class", name, dict.fromkeys(names.values())))
+    fallback = "background" if "background" in names.values() else None
+    order = list(classes) if fallback is None or fallback in classes else [fallback, *classes]
+    new_names = {value: name if name in order else fallback for value, name in names.items()}
+    kept = {value: name for value, name in new_names.items() if name is not None}
+    ignored = {value for value, name in new_names.items() if name is None}
+    return dict(sorted(kept.items(), key=lambda item: order.index(item[1]))), ignored
+
+
 def parse_value(text: str, kind: str) -> int:
-    """A value as a person writes it."""
+    """Parse a mask value.
+
+    Args:
+        text: a decimal number, or a color like "#ff0000".
+        kind: the type of value, see `LabelMap`.
+
+    Raises:
+        ConfigError: The text is not a value.
+
+    >>> parse_value("#ff0000", "rgb") == 0xFF0000
+    True
+    """
     try:
         return int(text.removeprefix("#"), 16) if kind == "rgb" or text.startswith("#") else int(text)
     except ValueError:
         example = "#ff0000" if kind == "rgb" else "255"
-        raise ConfigError(f"'{text}' is no value of these masks; write it like {example}") from None
+        raise ConfigError(f"'{text}' is not a value of these masks; write it like {example}") from None
 
 
 def is_ignore_name(name: str) -> bool:
-    """Whether a name says that a value is no class, however it is spelt.
+    """Return True if a class name marks pixels to ignore. Case, spaces, dashes and underscores do not matter.
 
     >>> is_ignore_name("Dont-Care"), is_ignore_name("cat")
     (True, False)
     """
-    return "".join(each for each in name.lower() if each not in " _-") in VOID_NAMES
+    return "".join(letter for letter in name.lower() if letter not in " _-") in _IGNORE_NAMES

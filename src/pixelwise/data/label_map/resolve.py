@@ -1,11 +1,15 @@
-"""What the values in masks mean: worked out from all masks together, or settled by a person; never guessed silently."""
+"""The classes of a data set, from the values in its masks, its class lists and the user's options.
+
+Ambiguous masks raise an error that lists the options. Nothing is guessed silently.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from pixelwise.data.io.mask import format_value
-from pixelwise.data.label_map.naming import SETTLE, example, is_few, is_rare_value, name_values
+from pixelwise.data.label_map.naming import HOW_TO_SETTLE, NamedValues, are_rare_values, is_rare, name_values
 from pixelwise.data.label_map.options import (
+    IGNORE,
     MAX_CLASSES,
     LabelOptions,
     ResolvedLabels,
@@ -13,241 +17,255 @@ from pixelwise.data.label_map.options import (
     is_ignore_name,
     parse_value,
 )
-from pixelwise.data.label_map.value_counts import MaskValueCounts
+from pixelwise.data.label_map.value_counts import MaskValueCounts, ValueKind, gray_to_rgb
 from pixelwise.data.schema import FormatResult, LabelMap
 from pixelwise.errors import ConfigError, DataError
-from pixelwise.palette import IGNORE_INDEX, default_palette
+from pixelwise.palette import IGNORE_INDEX, Palette, default_palette
 
-NOISE = 64
-"""How far from 0 and 255 the values of a two-value mask may lie that was saved as JPEG or resized a little."""
+MAX_NOISE = 64
+"""Distance from 0 and 255, up to which values of a two-value mask are noise from JPEG compression or resizing."""
+
+MAX_COLOR_NOISE = 48
+"""Distance, in any channel, up to which a color of a lossy mask stands for a listed color."""
+
+LOSSY_TOLERANCE = 127
+"""Tolerance for lossy masks whose values the user has named: each value stands for the nearest named one."""
+
+MAX_VALUES_SHOWN = 40
+"""Number of values in a message that lists the label map."""
 
 
-COLOR_NOISE = 48
-"""How far, in any channel, a JPEG's color may lie from the listed color that it stands for."""
-
-
-def resolve_labels(layout: FormatResult, survey: MaskValueCounts, choices: LabelOptions) -> ResolvedLabels:
-    """Work out what the masks of a layout mean.
+def resolve_labels(result: FormatResult, counts: MaskValueCounts, options: LabelOptions) -> ResolvedLabels:
+    """Find the classes of a data set and the mask values that they have.
 
     Args:
-        layout: what the format knows: perhaps names, perhaps everything.
-        survey: what the masks hold; not looked at where the layout or the choices settle the encoding.
-        choices: what a person says about it.
+        result: the format's result: it may define the label map, name some values, or neither.
+        counts: the value counts of all masks. Not used if the format defines the label map.
+        options: the user's options.
 
-    Raises DataError where masks could mean several things, which says what was found and how to settle it, and
-    ConfigError for choices that do not fit.
+    Raises:
+        DataError: The masks are ambiguous or cannot be read. The message names a mask and the options that settle it.
+        ConfigError: The options do not fit the masks.
     """
-    if layout.label_map is not None and (layout.label_map.kind == "polygons" or layout.label_map.value_to_class):
-        return apply_options(layout, choices)
-    if not survey.masks:
-        where = next((f"{record.mask}: " for record in layout.records), "")
-        raise DataError(f"{where}cannot be read, and no other mask can")
-    if layout.label_map is not None and layout.label_map.kind == "multilabel":
-        said = {text: name for text, name in choices.label_map if text not in layout.classes}
-        encoding, note = (
-            _said_values(said, survey, choices.skip_unreadable) if said else _two_values(survey, "a class's own mask")
-        )
-        settled = replace(layout, label_map=LabelMap("multilabel", *encoding))
-        renamed = tuple(pair for pair in choices.label_map if pair[0] in layout.classes)
-        meaning = apply_options(settled, replace(choices, label_map=renamed))
-        return replace(meaning, messages=(note, *meaning.messages))
-    kind = _kind(survey, choices)
-    if choices.label_map:
-        return _mapped(kind, survey, choices)
-    values = _values(kind, survey)
-    ignored = {value for text in choices.ignore_values for value in _parse_values(text, kind, survey)}
-    if kind != "rgb":
-        noisy = _noisy_pair(values, survey) if not (layout.names_by_value or layout.class_names) else None
-        if noisy is not None:
-            return _named(kind, noisy, layout, survey, choices, ignored, tolerance=NOISE)
-    elif survey.lossy or len(values) > MAX_CLASSES:
-        return _noisy_colors(values, layout, survey, choices, ignored)
-    return _named(kind, values, layout, survey, choices, ignored, tolerance=0)
+    if result.label_map is not None and (result.label_map.kind == "polygons" or result.label_map.value_to_class):
+        return apply_options(result, options)
+    if not counts.mask_counts:
+        file = next((f"{record.mask}: " for record in result.records), "")
+        raise DataError(f"{file}cannot be read, and neither can any other mask")
+    if result.label_map is not None and result.label_map.kind == "multilabel":
+        return _resolve_multilabel(result, counts, options)
+    kind = _common_kind(counts, options)
+    if options.label_map:
+        return _resolve_by_label_map(kind, counts, options)
+    values, tolerance = _without_noise(kind, result, counts)
+    ignored = _parse_ignored(kind, values, counts, options)
+    named = name_values(kind, [value for value in values if value not in ignored], result, counts, options)
+    named = replace(named, ignored=named.ignored | ignored)
+    _check_class_count(kind, values, named, counts)
+    return _build_labels(kind, named, tolerance, counts)
 
 
-def _kind(survey: MaskValueCounts, choices: LabelOptions) -> str:
-    main, most = survey.masks.most_common(1)[0]
-    if most == survey.masks.total() or (choices.skip_unreadable and is_few(survey.masks.total() - most, survey)):
+def _common_kind(counts: MaskValueCounts, options: LabelOptions) -> ValueKind:
+    """Return the type of value of all masks. Raise DataError if masks differ and no type covers all."""
+    main, main_count = counts.mask_counts.most_common(1)[0]
+    others = counts.mask_counts.total() - main_count
+    if not others or (options.skip_unreadable and is_rare(others, counts)):
         return main
-    kinds = set(survey.masks)
+    kinds = set(counts.mask_counts)
     if kinds == {"index", "alpha"}:
-        return "alpha"  # a mask that is empty or full has one opacity only
-    grays = {gray * 0x010101 for gray in survey.pixels.get("index", {})}
-    if kinds == {"index", "rgb"} and not survey.colors and grays <= set(survey.pixels["rgb"]):
-        return "rgb"  # a mask with nothing but black, gray and white in it
-    shown = ", ".join(f"{count} of {kind} (such as {example(survey, kind)})" for kind, count in survey.masks.items())
-    raise DataError(f"masks are of several kinds: {shown}; save all in one way")
+        return "alpha"  # a mask that is empty or full has a single opacity
+    grays = {gray_to_rgb(gray) for gray in counts.pixel_counts.get("index", {})}
+    if kinds == {"index", "rgb"} and not counts.palette_colors and grays <= set(counts.pixel_counts["rgb"]):
+        return "rgb"  # the gray masks have only those classes whose colors are black, gray or white
+    shown = ", ".join(
+        f"{count} of kind {kind} (for example {counts.example(kind)})" for kind, count in counts.mask_counts.items()
+    )
+    raise DataError(f"masks are of different kinds: {shown}; save all masks in the same way")
 
 
-def _values(kind: str, survey: MaskValueCounts) -> dict[int, int]:
-    """Value → pixels, over all masks; grays among colors as colors."""
-    values = dict(survey.pixels.get(kind, {}))
-    if kind == "rgb":
-        for gray, pixels in survey.pixels.get("index", {}).items():
-            values[gray * 0x010101] = values.get(gray * 0x010101, 0) + pixels
-    return dict(sorted(values.items()))
+def _without_noise(kind: ValueKind, result: FormatResult, counts: MaskValueCounts) -> tuple[list[int], int]:
+    """Return the exact values of all masks, sorted, and the tolerance for noisy values around them."""
+    values = list(counts.values(kind))
+    if kind != "rgb":
+        listed = result.names_by_value or result.class_names
+        return ([0, 255], MAX_NOISE) if not listed and _is_noisy_pair(values, counts) else (values, 0)
+    if not counts.lossy_count and len(values) <= MAX_CLASSES:
+        return values, 0
+    example = counts.lossy_example or counts.example("rgb")
+    if not result.names_by_color:
+        raise DataError(
+            f"{example}: masks have {len(values)} colors in all, like photos or masks saved as JPEG; save masks "
+            f"as PNG, list the colors in a class_dict.csv (name,r,g,b), or {HOW_TO_SETTLE}"
+        )
+    for value in values:
+        if _color_distance(value, result.names_by_color) > MAX_COLOR_NOISE:
+            raise DataError(
+                f"{example}: the color {format_value(value, 'rgb')} is not near any listed color; {HOW_TO_SETTLE}"
+            )
+    return list(result.names_by_color), MAX_COLOR_NOISE
 
 
-def _parse_values(text: str, kind: str, survey: MaskValueCounts) -> list[int]:
-    """The values that a person means: of masks with a palette, a color means the indices that it stands at."""
-    if kind == "index" and text.startswith("#") and survey.colors:
+def _is_noisy_pair(values: Sequence[int], counts: MaskValueCounts) -> bool:
+    """Return True if the values are 0 and 255 with noise. Raise DataError for lossy masks with more than noise."""
+    if set(values) <= {0, 255}:
+        return False
+    near = all(value <= MAX_NOISE or 255 - MAX_NOISE <= value <= 255 for value in values)
+    noise_at_both = any(0 < value <= MAX_NOISE for value in values) and any(
+        255 - MAX_NOISE <= value < 255 for value in values
+    )
+    if near and (noise_at_both or counts.lossy_count) and max(values) > MAX_NOISE:
+        return True
+    if counts.lossy_count:
+        raise DataError(
+            f"{counts.lossy_example}: a mask saved as JPEG or lossy WebP, with more than noise around 0 and 255 "
+            f"({len(values)} values in all masks); save masks as PNG, or {HOW_TO_SETTLE}"
+        )
+    return False
+
+
+def _color_distance(color: int, others: Iterable[int]) -> int:
+    """Return the distance to the nearest of other 0xRRGGBB colors, in the channel that differs most."""
+    return min(max(abs((color >> shift & 255) - (other >> shift & 255)) for shift in (0, 8, 16)) for other in others)
+
+
+def _parse_values(text: str, kind: ValueKind, counts: MaskValueCounts) -> list[int]:
+    """Return the mask values of an option's key. A color stands for the palette indices that have it."""
+    if kind == "index" and text.startswith("#") and counts.palette_colors:
         color = parse_value(text, "rgb")
-        found = [index for index, colors in survey.colors.items() if color in colors]
-        if not found:
+        indices = [index for index, colors in counts.palette_colors.items() if color in colors]
+        if not indices:
             raise ConfigError(f"{text}: no mask has this color in its palette")
-        return found
+        return indices
     return [parse_value(text, kind)]
 
 
-def _noisy_pair(values: Mapping[int, int], survey: MaskValueCounts) -> dict[int, int] | None:
-    """0 and 255 with their pixels, where all other values are noise around them; None where they are not noise."""
-    if set(values) <= {0, 255}:
-        return None
-    near = all(value <= NOISE or 255 - NOISE <= value <= 255 for value in values)
-    both = any(0 < value <= NOISE for value in values) and any(255 - NOISE <= value < 255 for value in values)
-    if near and (both or survey.lossy) and max(values) > NOISE:
-        low = sum(pixels for value, pixels in values.items() if value <= NOISE)
-        return {0: low, 255: sum(values.values()) - low}
-    if survey.lossy:
-        raise DataError(
-            f"{survey.lossy_example}: a mask saved as JPEG or lossy WebP, with more than noise around 0 and 255 "
-            f"({len(values)} values in all masks together); save masks as PNG, or {SETTLE}"
+def _parse_ignored(kind: ValueKind, values: Sequence[int], counts: MaskValueCounts, options: LabelOptions) -> set[int]:
+    ignored = {value for text in options.ignore_values for value in _parse_values(text, kind, counts)}
+    if absent := ignored - set(values):
+        present = ", ".join(format_value(value, kind) for value in values[:12])
+        raise ConfigError(
+            f"`ignore_values` {format_value(min(absent), kind)}: no mask has this value; the masks have {present}"
         )
-    return None
+    return ignored
 
 
-def _noisy_colors(
-    values: Mapping[int, int], layout: FormatResult, survey: MaskValueCounts, choices: LabelOptions, ignored: set[int]
-) -> ResolvedLabels:
-    where = survey.lossy_example or example(survey, "rgb")
-    if not layout.names_by_color:
+def _check_class_count(kind: ValueKind, values: Sequence[int], named: NamedValues, counts: MaskValueCounts) -> None:
+    if len(named.names) > MAX_CLASSES:
+        raise DataError(f"{len(named.names)} classes are more than the maximum of {MAX_CLASSES}")
+    if len(named.names) < 2:
+        shown = ", ".join(format_value(value, kind) for value in values)
         raise DataError(
-            f"{where}: masks have {len(values)} colors together, as images or masks saved as JPEG do; save masks "
-            f"as PNG, list the colors in a class_dict.csv (name,r,g,b), or {SETTLE}"
+            f"{counts.any_example()}: masks have only {shown}, which makes one class, and at least two are needed; "
+            f"{HOW_TO_SETTLE}"
         )
-    far = [value for value in values if _apart(value, layout.names_by_color) > COLOR_NOISE]
-    if sum(values[value] for value in far) > 0:
-        raise DataError(
-            f"{where}: the color {format_value(far[0], 'colors')} is near none of the listed ones; {SETTLE}"
-        )
-    exact = dict.fromkeys(layout.names_by_color, 1)
-    return _named("rgb", exact, layout, survey, choices, ignored, tolerance=COLOR_NOISE)
 
 
-def _apart(color: int, others: Iterable[int]) -> int:
-    """To the nearest of other colors, in the channel where they differ most."""
-    return min(max(abs((color >> shift & 255) - (each >> shift & 255)) for shift in (0, 8, 16)) for each in others)
+def _resolve_by_label_map(kind: ValueKind, counts: MaskValueCounts, options: LabelOptions) -> ResolvedLabels:
+    """Apply a label map that names every value. In lossy masks, values near a named one count as that one."""
+    all_names = {value: name for text, name in options.value_names for value in _parse_values(text, kind, counts)}
+    _check_all_named(all_names, kind, counts, options)
+    names = {value: name for value, name in all_names.items() if not is_ignore_name(name)}
+    classes = list(dict.fromkeys(names.values()))
+    if options.classes:
+        if sorted(options.classes) != sorted(classes):
+            raise ConfigError(f"`classes` and `label_map` name different classes: {', '.join(classes)}")
+        names = dict(sorted(names.items(), key=lambda item: options.classes.index(item[1])))
+    if not 2 <= len(classes) <= MAX_CLASSES:
+        raise ConfigError(f"`label_map` names {len(classes)} classes; use 2 to {MAX_CLASSES}")
+    named = NamedValues(names, set(all_names) - set(names))
+    return _build_labels(kind, named, LOSSY_TOLERANCE if counts.lossy_count else 0, counts)
 
 
-def _two_values(survey: MaskValueCounts, what: str) -> tuple[tuple[dict[int, int], int], str]:
-    """The mapping and tolerance of masks that say absent or present, and a line that tells it."""
-    values = _values("index", survey)
-    if set(survey.masks) != {"index"}:
-        raise DataError(f"{example(survey, next(iter(survey.masks)))}: {what} must be gray, with two values")
-    if _noisy_pair(values, survey):
-        return ({0: 0, 255: 1}, NOISE), "masks: about 0 → absent, about 255 → present"
-    if len(values) == 3 and {0, 255} < set(values):
-        middle = next(value for value in values if value not in (0, 255))
-        return ({0: 0, middle: 1, 255: IGNORE_INDEX}, 0), f"masks: 0 → absent, {middle} → present, 255 → ignore"
-    if len(values) != 2 or 0 not in values:
-        shown = ", ".join(map(str, list(values)[:6]))
-        raise DataError(f"{example(survey, 'values')}: {what} must hold 0 and one other value; found {shown}")
-    present = max(values)
-    return ({0: 0, present: 1}, 0), f"masks: 0 → absent, {present} → present"
-
-
-_LAYER_VALUES = {"absent": 0, "present": 1, "ignore": IGNORE_INDEX}
-
-
-def _said_values(
-    said: Mapping[str, str], survey: MaskValueCounts, skip_unreadable: bool
-) -> tuple[tuple[dict[int, int], int], str]:
-    """`_two_values` where a person says it: value → absent, present or ignore."""
-    for text, name in said.items():
-        if name not in _LAYER_VALUES:
-            raise ConfigError(
-                f"--mask-map {text}={name}: there is one mask a class here; say VALUE=absent, VALUE=present or "
-                "VALUE=ignore, or give a class another name by CLASS=NAME"
-            )
-    mapping = {parse_value(text, "index"): _LAYER_VALUES[name] for text, name in said.items()}
-    _check_named(mapping, _values("index", survey), "index", survey, skip_unreadable)
-    return (mapping, 127 if survey.lossy else 0), f"masks: {', '.join(f'{a} → {b}' for a, b in said.items())}"
-
-
-def _check_named(
-    named: Mapping[int, object], values: Mapping[int, int], kind: str, survey: MaskValueCounts, skip_unreadable: bool
+def _check_all_named(
+    named: Mapping[int, object], kind: ValueKind, counts: MaskValueCounts, options: LabelOptions
 ) -> None:
-    """Raise DataError for a value that --mask-map leaves out; those of lossy masks are near one that it names."""
-    unknown = [value for value in values if value not in named]
-    if unknown and not survey.lossy and not (skip_unreadable and is_rare_value(unknown, kind, survey)):
-        where = survey.example.get(kind, {}).get(unknown[0], "a mask")
-        shown = ", ".join(format_value(value, kind) for value in unknown[:8])
-        raise DataError(
-            f"{where}: has {shown}, which --mask-map does not name; add {format_value(unknown[0], kind)}=CLASS"
-        )
+    """Raise DataError for a mask value that `label_map` lacks. Lossy masks may have any value."""
+    unnamed = [value for value in counts.values(kind) if value not in named]
+    if not unnamed or counts.lossy_count or (options.skip_unreadable and are_rare_values(unnamed, kind, counts)):
+        return
+    shown = ", ".join(format_value(value, kind) for value in unnamed[:8])
+    raise DataError(
+        f"{counts.example(kind, unnamed[0])}: has {shown}, which `label_map` does not name; "
+        f"add {format_value(unnamed[0], kind)}=CLASS"
+    )
 
 
-def _named(
-    kind: str, values: Mapping[int, int], layout: FormatResult, survey: MaskValueCounts, choices: LabelOptions,
-    ignored: set[int],
-    tolerance: int,
-) -> ResolvedLabels:  # fmt: skip
-    """The meaning of values that are exact: each is a class, or void."""
-    strange = ignored - set(values)
-    if strange:
-        found = ", ".join(format_value(value, kind) for value in list(values)[:12])
-        raise ConfigError(f"--ignore {format_value(min(strange), kind)}: no mask has this value; found {found}")
-    names, void, why = name_values(kind, [value for value in values if value not in ignored], layout, survey, choices)
-    void |= ignored
-    if len(names) > MAX_CLASSES:
-        raise DataError(f"{len(names)} classes are more than the {MAX_CLASSES} there may be")
-    if len(names) < 2:
-        only = ", ".join(format_value(value, kind) for value in values)
-        raise DataError(
-            f"{example(survey, next(iter(survey.masks)))}: masks hold nothing but {only}, which makes one class, "
-            f"and there must be two at least; {SETTLE}"
-        )
-    order = list(dict.fromkeys(names.values()))
-    mapping = {value: order.index(name) for value, name in names.items()} | dict.fromkeys(sorted(void), IGNORE_INDEX)
+def _build_labels(kind: ValueKind, named: NamedValues, tolerance: int, counts: MaskValueCounts) -> ResolvedLabels:
+    """Number the classes in the order of their names."""
+    classes = list(dict.fromkeys(named.names.values()))
+    value_to_class = {value: classes.index(name) for value, name in named.names.items()}
+    value_to_class |= dict.fromkeys(sorted(named.ignored), IGNORE_INDEX)
     about = "about " if tolerance else ""
-    shown = [f"{about}{format_value(value, kind)} → {name}" for value, name in names.items()]
-    shown += [f"{about}{format_value(value, kind)} → ignore" for value in sorted(void)]
-    note = f"masks ({kind}): {', '.join(shown[:40])}{' …' if len(shown) > 40 else ''}"
-    palette = _palette(kind, {name: value for value, name in reversed(names.items())}, order, survey)
-    return ResolvedLabels(LabelMap(kind, mapping, tolerance), tuple(order), palette, (note, *why))  # type: ignore[arg-type]
+    shown = [f"{about}{format_value(value, kind)} → {named.names.get(value, IGNORE)}" for value in value_to_class]
+    more = " …" if len(shown) > MAX_VALUES_SHOWN else ""
+    messages = [f"masks ({kind}): {', '.join(shown[:MAX_VALUES_SHOWN])}{more}", named.message]
+    first_value = {name: value for value, name in reversed(named.names.items())}
+    palette = _choose_palette(kind, [first_value[name] for name in classes], counts)
+    return ResolvedLabels(
+        LabelMap(kind, value_to_class, tolerance), tuple(classes), palette, tuple(filter(None, messages))
+    )
 
 
-def _mapped(kind: str, survey: MaskValueCounts, choices: LabelOptions) -> ResolvedLabels:
-    """The meaning that --mask-map gives; every value must be in it, or near one of its values where masks are lossy."""
-    pairs = (*choices.label_map, *((text, "ignore") for text in choices.ignore_values))
-    wanted = {value: name for text, name in pairs for value in _parse_values(text, kind, survey)}
-    # Values that were made by a JPEG, or by resizing, stand for the nearest one that is named.
-    tolerance = 127 if survey.lossy else 0
-    _check_named(wanted, _values(kind, survey), kind, survey, choices.skip_unreadable)
-    names = {value: name for value, name in wanted.items() if not is_ignore_name(name)}
-    order = list(dict.fromkeys(names.values()))
-    if choices.classes:
-        if sorted(choices.classes) != sorted(order):
-            raise ConfigError(f"--classes and --mask-map name different classes: {', '.join(order)}")
-        order = list(choices.classes)
-    if not 2 <= len(order) <= MAX_CLASSES:
-        raise ConfigError(f"--mask-map names {len(order)} classes; there must be 2 to {MAX_CLASSES}")
-    mapping = {value: order.index(names[value]) if value in names else IGNORE_INDEX for value in wanted}
-    shown = ", ".join(f"{format_value(value, kind)} → {name}" for value, name in wanted.items())
-    palette = _palette(kind, {name: value for value, name in reversed(names.items())}, order, survey)
-    return ResolvedLabels(LabelMap(kind, mapping, tolerance), tuple(order), palette, (f"masks ({kind}): {shown}",))  # type: ignore[arg-type]
-
-
-def _palette(
-    kind: str, value_of: Mapping[str, int], order: Sequence[str], survey: MaskValueCounts
-) -> tuple[tuple[int, int, int], ...]:
-    """The masks' own colors where they have some for every class, all different; else ours."""
+def _choose_palette(kind: ValueKind, values: Sequence[int], counts: MaskValueCounts) -> Palette:
+    """Return the colors that the masks have for one value per class, or the default palette if they do not differ."""
     if kind == "rgb":
-        found = [value_of[name] for name in order]
-    elif kind == "index" and all(value_of[name] in survey.colors for name in order):
-        found = [survey.colors[value_of[name]].most_common(1)[0][0] for name in order]
+        colors = list(values)
+    elif kind == "index" and all(value in counts.palette_colors for value in values):
+        colors = [counts.palette_colors[value].most_common(1)[0][0] for value in values]
     else:
-        return default_palette(len(order))
-    if len(set(found)) < len(found) or all(color in (0, 0x010101, 0x020202) for color in found):
-        return default_palette(len(order))
-    return tuple((color >> 16, color >> 8 & 255, color & 255) for color in found)
+        return default_palette(len(values))
+    # A palette of 0x000000, 0x010101, … repeats the class indices and is not meant to be seen.
+    if len(set(colors)) < len(colors) or all(color in (0, 0x010101, 0x020202) for color in colors):
+        return default_palette(len(values))
+    return tuple((color >> 16, color >> 8 & 255, color & 255) for color in colors)
+
+
+# --- Multi-label masks: one file per class, with a value for "absent" and a value for "present".
+
+_STATES = {"absent": 0, "present": 1, IGNORE: IGNORE_INDEX}
+
+
+def _resolve_multilabel(result: FormatResult, counts: MaskValueCounts, options: LabelOptions) -> ResolvedLabels:
+    states = {text: name for text, name in options.label_map if text not in result.classes}
+    new_names = tuple((text, name) for text, name in options.label_map if text in result.classes)
+    if states:
+        label_map, message = _parse_states(states, counts, options)
+    else:
+        label_map, message = _infer_states(counts)
+    labels = apply_options(replace(result, label_map=label_map), replace(options, label_map=new_names))
+    return replace(labels, messages=(message, *labels.messages))
+
+
+def _parse_states(states: Mapping[str, str], counts: MaskValueCounts, options: LabelOptions) -> tuple[LabelMap, str]:
+    """Return the label map of pairs (value, "absent", "present" or "ignore"), and a message."""
+    for text, name in states.items():
+        if name not in _STATES:
+            raise ConfigError(
+                f"`label_map` {text}={name}: these masks have one file per class; use VALUE=absent, VALUE=present or "
+                "VALUE=ignore, or rename a class by CLASS=NAME"
+            )
+    value_to_class = {parse_value(text, "index"): _STATES[name] for text, name in states.items()}
+    _check_all_named(value_to_class, "index", counts, options)
+    shown = ", ".join(f"{text} → {name}" for text, name in states.items())
+    return LabelMap("multilabel", value_to_class, LOSSY_TOLERANCE if counts.lossy_count else 0), f"masks: {shown}"
+
+
+def _infer_states(counts: MaskValueCounts) -> tuple[LabelMap, str]:
+    """Return the label map of masks with two values (and 255 to ignore), and a message."""
+    if set(counts.mask_counts) != {"index"}:
+        raise DataError(f"{counts.any_example()}: the mask file of a single class must be gray, with two values")
+    values = list(counts.values("index"))
+    if _is_noisy_pair(values, counts):
+        return LabelMap("multilabel", {0: 0, 255: 1}, MAX_NOISE), "masks: about 0 → absent, about 255 → present"
+    if len(values) == 3 and {0, 255} < set(values):
+        middle = values[1]
+        value_to_class = {0: 0, middle: 1, 255: IGNORE_INDEX}
+        return LabelMap("multilabel", value_to_class), f"masks: 0 → absent, {middle} → present, 255 → ignore"
+    if len(values) != 2 or 0 not in values:
+        shown = ", ".join(map(str, values[:6]))
+        raise DataError(
+            f"{counts.example('index')}: the mask file of a single class must have 0 and one other value; "
+            f"the masks have {shown}"
+        )
+    present = max(values)
+    return LabelMap("multilabel", {0: 0, present: 1}), f"masks: 0 → absent, {present} → present"

@@ -1,4 +1,4 @@
-"""What mask images hold, before anyone knows what it means: values, counted."""
+"""Histograms of the pixel values in mask files."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -16,33 +16,34 @@ from pixelwise.runtime.progress import Progress, no_progress
 from pixelwise.runtime.threads import prefetch_map
 
 ValueKind = Literal["index", "rgb", "alpha"]
+"""The types of value in image files, see `LabelMap`."""
 
+VALUE_KINDS: tuple[ValueKind, ...] = ("index", "rgb", "alpha")
 
-MANY = 1024
-"""More values than this are not told apart: such an image is an image, or a mask saved as JPEG."""
+MAX_VALUES_PER_MASK = 1024
+"""Number of distinct values counted per mask, the most frequent ones. A mask with more is a photo or was saved as
+JPEG."""
 
-
-MAX_VALUES = 1 << 17
-"""Values that a survey keeps count of in all; 16-bit masks can have half as many."""
+MAX_VALUES_PER_DATASET = 1 << 17
+"""Number of distinct values counted over all masks of one kind. 16-bit masks have at most half as many."""
 
 
 @dataclass(frozen=True)
 class MaskStats:
-    """What one mask holds.
+    """The pixel values of one mask.
 
     Attributes:
-        kind: which kind of values the image itself suggests (see `LabelMap`): "rgb" where it has colors,
-            "alpha" where only its opacity varies, else "index".
-        values: value → number of pixels, the `MANY` commonest at most; of shapes and layers, class index → pixels.
-        all_values: how many different values there are.
-        colors: palette index → 0xRRGGBB of the values present, where the image has a palette.
-        lossy: whether it was saved as JPEG or lossy WebP.
-        size: (height, width).
+        kind: the type of value that the file suggests (see `LabelMap`): "rgb" if it has colors, "alpha" if only its
+            opacity varies, else "index".
+        values: value → number of pixels, for the `MAX_VALUES_PER_MASK` most frequent values. For polygons: class
+            index → number of pixels.
+        size: (height, width) in pixels.
+        colors: palette index → 0xRRGGBB for the values present, if the image has a palette.
+        lossy: True if the file is a JPEG or a lossy WebP.
     """
 
     kind: ValueKind
     values: Mapping[int, int]
-    all_values: int
     size: tuple[int, int]
     colors: Mapping[int, int] = field(default_factory=dict)
     lossy: bool = False
@@ -50,98 +51,142 @@ class MaskStats:
 
 @dataclass
 class MaskValueCounts:
-    """What all masks hold together; a small thing, however many masks there are.
+    """Value counts over all masks. Its size does not grow with the number of masks.
 
     Attributes:
-        masks: kind → number of masks that suggest it.
-        pixels, shown_in, example: kind → value → how many pixels, in how many masks, and one file that has it.
-        colors: palette index → its color (0xRRGGBB) and in how many masks: more than one where palettes differ.
-        lossy: how many masks are lossy; `lossy_example` names one.
-        most_values: the most values in one mask.
+        mask_counts: kind → number of masks.
+        pixel_counts: kind → value → number of pixels.
+        masks_with_value: kind → value → number of masks.
+        examples: kind → value → one file that has the value, the first by name.
+        palette_colors: palette index → 0xRRGGBB → number of masks. Several colors if palettes differ.
+        lossy_count: number of lossy masks.
+        lossy_example: the first lossy file by name, or "".
     """
 
-    masks: Counter[str] = field(default_factory=Counter)
-    pixels: dict[str, Counter[int]] = field(default_factory=dict)
-    shown_in: dict[str, Counter[int]] = field(default_factory=dict)
-    example: dict[str, dict[int, str]] = field(default_factory=dict)
-    colors: dict[int, Counter[int]] = field(default_factory=dict)
-    lossy: int = 0
+    mask_counts: Counter[ValueKind] = field(default_factory=Counter)
+    pixel_counts: dict[ValueKind, Counter[int]] = field(default_factory=dict)
+    masks_with_value: dict[ValueKind, Counter[int]] = field(default_factory=dict)
+    examples: dict[ValueKind, dict[int, str]] = field(default_factory=dict)
+    palette_colors: dict[int, Counter[int]] = field(default_factory=dict)
+    lossy_count: int = 0
     lossy_example: str = ""
-    most_values: int = 0
 
-    def add(self, mask: MaskSource, look: MaskStats) -> None:
-        """Count one more mask."""
+    def add(self, mask: MaskSource, stats: MaskStats) -> None:
+        """Add the values of one more mask."""
         name = str(mask)
-        self.masks[look.kind] += 1
-        pixels, shown = self.pixels.setdefault(look.kind, Counter()), self.shown_in.setdefault(look.kind, Counter())
-        examples = self.example.setdefault(look.kind, {})
-        for value, count in look.values.items():
-            if value in pixels or len(pixels) < MAX_VALUES:
+        self.mask_counts[stats.kind] += 1
+        pixels = self.pixel_counts.setdefault(stats.kind, Counter())
+        masks = self.masks_with_value.setdefault(stats.kind, Counter())
+        examples = self.examples.setdefault(stats.kind, {})
+        for value, count in stats.values.items():
+            if value in pixels or len(pixels) < MAX_VALUES_PER_DATASET:
                 pixels[value] += count
-                shown[value] += 1
-                # The first by name, so that the order in which masks are looked at does not matter.
+                masks[value] += 1
+                # The first by name, so that the order of the masks does not matter.
                 examples[value] = min(examples.get(value, name), name)
-        self.most_values = max(self.most_values, look.all_values)
-        for index, color in look.colors.items():
-            self.colors.setdefault(index, Counter())[color] += 1
-        if look.lossy:
-            self.lossy += 1
+        for index, color in stats.colors.items():
+            self.palette_colors.setdefault(index, Counter())[color] += 1
+        if stats.lossy:
+            self.lossy_count += 1
             self.lossy_example = min(self.lossy_example or name, name)
+
+    def values(self, kind: ValueKind) -> dict[int, int]:
+        """Return value → number of pixels over all masks, sorted by value. "rgb" includes the gray masks' values."""
+        values = Counter(self.pixel_counts.get(kind, {}))
+        if kind == "rgb":
+            for gray, pixels in self.pixel_counts.get("index", {}).items():
+                values[gray_to_rgb(gray)] += pixels
+        return dict(sorted(values.items()))
+
+    def example(self, kind: ValueKind, value: int | None = None) -> str:
+        """Return the name of one mask of this kind, for messages. With `value`, one that has the value.
+
+        Returns "a mask" if no mask is known.
+        """
+        examples = self.examples.get(kind, {})
+        return min(examples.values(), default="a mask") if value is None else examples.get(value, "a mask")
+
+    def any_example(self) -> str:
+        """Return the name of one mask of any kind, for messages."""
+        return self.example(next(iter(self.mask_counts)))
+
+
+def gray_to_rgb(gray: int) -> int:
+    """Return a gray value in [0, 255] as 0xRRGGBB. Greater values give white.
+
+    >>> f"{gray_to_rgb(0x80):06x}"
+    '808080'
+    """
+    return min(gray, 255) * 0x010101
 
 
 def mask_stats(mask: MaskSource, size: tuple[int, int] | None = None) -> MaskStats:
-    """What one mask holds; `size` is the image's (height, width), which shapes need. DataError where unreadable.
+    """Count the values of one mask.
 
-    Of layers the looks at all images are added up: kind "index", the values of all of them.
+    Args:
+        mask: the mask. The files of a multi-label mask are counted together.
+        size: (height, width) of the image in pixels. Polygons need it.
+
+    Raises:
+        DataError: A file cannot be read.
     """
     if isinstance(mask, PolygonMask):
-        drawn = read_mask(mask, LabelMap("polygons"), size)
-        return MaskStats("index", _count(drawn)[0], len(np.unique(drawn)), (drawn.shape[0], drawn.shape[1]))
+        return class_mask_stats(read_mask(mask, LabelMap("polygons"), size))
     if isinstance(mask, MultilabelMask):
-        return merge_stats([mask_stats(each) for each in mask.channels if each is not None], size or (0, 0))
-    return open_image(mask, look_at_image)
+        return merge_stats([mask_stats(channel) for channel in mask.channels if channel is not None], size or (0, 0))
+    return open_image(mask, image_mask_stats)
 
 
-def merge_stats(looks: Sequence[MaskStats], size: tuple[int, int]) -> MaskStats:
-    """The looks at the images of one multi-label mask as one; `size` is its size where there is no image."""
-    if not looks:
-        return MaskStats("index", {}, 0, size)
+def class_mask_stats(mask: np.ndarray) -> MaskStats:
+    """Count the class indices of a mask, (H, W) uint8."""
+    return MaskStats("index", _count_values(mask), (mask.shape[0], mask.shape[1]))
+
+
+def merge_stats(channels: Sequence[MaskStats], size: tuple[int, int]) -> MaskStats:
+    """Add the counts of a multi-label mask's files.
+
+    Args:
+        channels: the counts of each file.
+        size: (height, width) to use if there is no file.
+
+    Returns:
+        The sums, with the most frequent kind and the first file's size.
+    """
+    if not channels:
+        return MaskStats("index", {}, size)
     total: Counter[int] = Counter()
-    for look in looks:
-        total.update(look.values)
-    kinds = Counter(look.kind for look in looks)
-    return MaskStats(
-        kinds.most_common(1)[0][0], total, len(total), looks[0].size, lossy=any(look.lossy for look in looks)
-    )
+    for stats in channels:
+        total.update(stats.values)
+    kinds = Counter(stats.kind for stats in channels)
+    return MaskStats(kinds.most_common(1)[0][0], total, channels[0].size, lossy=any(stats.lossy for stats in channels))
 
 
-def look_at_image(image: Image.Image) -> MaskStats:
-    """What an open image of a mask holds."""
-    lossy = image.format in ("JPEG", "MPO") or (image.format == "WEBP" and not _lossless(image))
-    kind = _kind_of(image)
+def image_mask_stats(image: Image.Image) -> MaskStats:
+    """Count the values of an open mask image."""
+    lossy = image.format in ("JPEG", "MPO") or (image.format == "WEBP" and not _is_lossless_webp(image))
+    kind = _value_kind(image)
     values = mask_values(image, kind)
-    counts, found = _count(values)
+    counts = _count_values(values)
     colors: dict[int, int] = {}
     if image.mode == "P" and kind == "index":
-        table = np.array(image.getpalette("RGB") or [], np.int64).reshape(-1, 3)
-        colors = {index: int(table[index] @ (65536, 256, 1)) for index in counts if 0 <= index < len(table)}
-    return MaskStats(kind, counts, found, (values.shape[0], values.shape[1]), colors, lossy)
+        palette = np.array(image.getpalette("RGB") or [], np.int64).reshape(-1, 3)
+        colors = {index: int(palette[index] @ (65536, 256, 1)) for index in counts if 0 <= index < len(palette)}
+    return MaskStats(kind, counts, (values.shape[0], values.shape[1]), colors, lossy)
 
 
-def _lossless(image: Image.Image) -> bool:
-    """Whether a WebP is lossless: its first chunk of pixels is "VP8L" and not "VP8 "."""
+def _is_lossless_webp(image: Image.Image) -> bool:
+    """Return True if the first pixel chunk of a WebP is "VP8L" (lossless) and not "VP8 "."""
     stream = getattr(image, "fp", None)
     if stream is None:
         return False
-    place = stream.tell()
+    position = stream.tell()
     stream.seek(0)
     head = stream.read(4096)
-    stream.seek(place)
+    stream.seek(position)
     return b"VP8L" in head
 
 
-def _kind_of(image: Image.Image) -> ValueKind:
-    """Which kind of values an image suggests."""
+def _value_kind(image: Image.Image) -> ValueKind:
     bands = image.getbands()
     if "A" in bands:
         opacity = np.asarray(image.getchannel("A"))
@@ -154,32 +199,40 @@ def _kind_of(image: Image.Image) -> ValueKind:
     return "index" if np.array_equal(red, green) and np.array_equal(red, blue) else "rgb"
 
 
-def _count(values: np.ndarray) -> tuple[dict[int, int], int]:
-    """Value → pixels, the `MANY` commonest; and how many values there are."""
+def _count_values(values: np.ndarray) -> dict[int, int]:
+    """Return value → number of pixels for the most frequent values, sorted by value."""
     if values.dtype == np.uint8:
         counts = np.bincount(values.ravel(), minlength=256)
         present = counts.nonzero()[0]
         counts = counts[present]
     else:
         present, counts = np.unique(values, return_counts=True)
-    kept = np.argsort(-counts, kind="stable")[:MANY]
-    return {int(present[each]): int(counts[each]) for each in sorted(kept)}, len(present)
+    frequent = np.argsort(-counts, kind="stable")[:MAX_VALUES_PER_MASK]
+    return {int(present[index]): int(counts[index]) for index in sorted(frequent)}
 
 
 def count_mask_values(
     records: Sequence[Record], progress: Progress = no_progress
 ) -> tuple[MaskValueCounts, list[DataError]]:
-    """Look at the masks of all records, in threads; and the errors of those that cannot be read."""
-    survey, errors = MaskValueCounts(), []
-    for record, look in progress(prefetch_map(_try, records), len(records)):
-        if isinstance(look, DataError):
-            errors.append(look)
+    """Count the values in the masks of all records. Masks are read in threads.
+
+    Args:
+        records: records that have a mask.
+        progress: see `Progress`.
+
+    Returns:
+        The counts over all readable masks, and the errors of the others.
+    """
+    counts, errors = MaskValueCounts(), []
+    for record, stats in progress(prefetch_map(_stats_or_error, records), len(records)):
+        if isinstance(stats, DataError):
+            errors.append(stats)
         else:
-            survey.add(record.mask, look)
-    return survey, errors
+            counts.add(record.mask, stats)
+    return counts, errors
 
 
-def _try(record: Record) -> tuple[Record, MaskStats | DataError]:
+def _stats_or_error(record: Record) -> tuple[Record, MaskStats | DataError]:
     try:
         assert record.mask is not None
         return record, mask_stats(record.mask)

@@ -1,0 +1,116 @@
+"""The statistics of each class over a data set."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pixelwise.data.analysis.image_stats import ImageStatsTable
+from pixelwise.data.analysis.mask_stats import ClassStatsTable
+from pixelwise.data.schema import DatasetIndex, Record
+from pixelwise.palette import IGNORE_INDEX, Color
+
+EXAMPLES_PER_CLASS = 12
+
+
+@dataclass(frozen=True)
+class Percentiles:
+    """The distribution of a quantity over the data set: minimum, percentiles, maximum."""
+
+    min: float
+    p10: float
+    median: float
+    p90: float
+    max: float
+
+    @staticmethod
+    def of(values: np.ndarray) -> "Percentiles":
+        """Return the percentiles of (N,) values, N ≥ 1.
+
+        >>> Percentiles.of(np.array([1, 2, 3])).median
+        2.0
+        """
+        return Percentiles(*np.percentile(values, (0, 10, 50, 90, 100)).astype(float).tolist())
+
+
+@dataclass(frozen=True)
+class ClassStats:
+    """The statistics of one class.
+
+    Attributes:
+        name: class name.
+        color: (red, green, blue) in [0, 255].
+        pixels: number of pixels over all images.
+        pixel_fraction: fraction of all pixels that are not ignored, in [0, 1].
+        image_count: number of images with the class.
+        object_count: number of connected regions. Regions of fewer than 5 pixels do not count.
+        relative_size: the square root of an object's fraction of the image area, in [0, 1]. None without objects.
+        train_fraction: `pixel_fraction` over all images except the test split. Plans use it.
+        mean_width: median width of the class's regions as a fraction of √(image area), over all images except the test
+            split. The width of a strip is its width, that of a square half its side. None without objects.
+        examples: records that show the class, from the largest fraction of the image to the smallest.
+    """
+
+    name: str
+    color: Color
+    pixels: int
+    pixel_fraction: float
+    image_count: int
+    object_count: int
+    relative_size: Percentiles | None
+    train_fraction: float = 0.0
+    mean_width: float | None = None
+    examples: tuple[Record, ...] = ()
+
+
+def class_stats(
+    data: DatasetIndex,
+    classes: ClassStatsTable,
+    records: Sequence[Record | None],
+    images: ImageStatsTable,
+    not_test: np.ndarray,
+) -> tuple[tuple[ClassStats, ...], float]:
+    """Return the statistics of each class, and the fraction of pixels that are ignored.
+
+    Args:
+        data: the final data set.
+        classes: the statistics of all masks by class.
+        records: the final record of each scanned record, or None if it is unusable.
+        images: the statistics of all images.
+        not_test: (number of records,) bool, False for the test split.
+
+    Returns:
+        The statistics in index order, and a fraction in [0, 1].
+    """
+    count = len(records)
+    decisions = math.prod(data.read_spec.task.mask_shape(len(data.classes), 1, 1))  # per pixel: C if multi-label
+    ignored = classes.class_pixels(IGNORE_INDEX, count)
+    total = np.where(images.unusable, 0, images.pixels) * decisions
+    counted = (total - ignored) / decisions
+    result = []
+    for index, (name, color) in enumerate(zip(data.classes, data.palette, strict=True)):
+        pixels, sizes = classes.class_pixels(index, count), classes.object_sizes(index)
+        fractions = pixels / np.maximum(images.pixels, 1)
+        result.append(
+            ClassStats(
+                name=name,
+                color=color,
+                pixels=int(pixels.sum()),
+                pixel_fraction=float(pixels.sum() / max(counted.sum(), 1)),
+                image_count=int((fractions > 0).sum()),
+                object_count=classes.object_count(index),
+                relative_size=Percentiles.of(sizes) if len(sizes) else None,
+                train_fraction=float(pixels[not_test].sum() / max(counted[not_test].sum(), 1)),
+                mean_width=classes.median_width(index, not_test),
+                examples=_example_records(fractions, records),
+            )
+        )
+    return tuple(result), float(ignored.sum() / max(total.sum(), 1))
+
+
+def _example_records(fractions: np.ndarray, records: Sequence[Record | None]) -> tuple[Record, ...]:
+    """Return up to `EXAMPLES_PER_CLASS` records, evenly spaced from the largest class fraction to the smallest."""
+    order = [index for index in np.argsort(-fractions, kind="stable").tolist() if fractions[index] > 0]
+    picked = [order[number * len(order) // EXAMPLES_PER_CLASS] for number in range(EXAMPLES_PER_CLASS)] if order else []
+    return tuple(record for index in dict.fromkeys(picked) if (record := records[index]) is not None)
