@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pixelwise.errors import ConfigError, unknown_name
 
 T = TypeVar("T", bound=Callable[..., Any])
+C = TypeVar("C", bound=Callable[..., Any])
 
 ComponentSpec = str | dict[str, Any]
 """A component in a setting: its name, or {"name": name, parameter: value, …}."""
@@ -63,10 +64,10 @@ class Registry(Generic[T]):
     @overload
     def register(
         self, name: str, component: None = None, *, params: type[Params] = ..., **traits: Any
-    ) -> Callable[[T], T]: ...
+    ) -> Callable[[C], C]: ...
     def register(
         self, name: str, component: T | None = None, *, params: type[Params] = Params, **traits: Any
-    ) -> T | Callable[[T], T]:
+    ) -> Any:
         """Add a component. Without `component`, return a decorator that adds one.
 
         Args:

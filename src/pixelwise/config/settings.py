@@ -28,9 +28,10 @@ from pixelwise.data.task import MULTICLASS
 from pixelwise.errors import ConfigError, unknown_name
 from pixelwise.losses import LOSSES
 from pixelwise.models.decoders import DECODERS
-from pixelwise.models.pretrained import PRETRAINED_SOURCES, has_bundled_weights
+from pixelwise.models.pretrained import PRETRAINED_SOURCES, resolve_source
 from pixelwise.palette import Palette
-from pixelwise.registry import ComponentSpec, Registry, name_of
+from pixelwise.registry import ComponentSpec, Registry
+from pixelwise.runtime.device import resolve_device
 
 if TYPE_CHECKING:
     from pixelwise.models.model import SegmentationModel
@@ -41,7 +42,7 @@ LR_WARMUP_FRACTION = 0.25
 DECODER_FIRST_FRACTION = 0.25
 """Fraction of the epochs in which `encoder_training` "decoder-first" trains the decoder alone."""
 
-_REGISTRIES: dict[str, Any] = {
+_REGISTRIES: dict[str, Registry[Any]] = {
     "augmentation": AUGMENTATIONS,
     "encoder_weights": PRETRAINED_SOURCES,
     "decoder": DECODERS,
@@ -67,7 +68,7 @@ class EncoderTraining:
     Attributes:
         mode: "none"; "all", from the start; or "decoder-first", after the first quarter of the epochs.
         freeze_depthwise: the depthwise convolutions do not train.
-        freeze_batchnorm: the batch norm layers do not train, and keep their statistics.
+        freeze_batchnorm: the batch norms keep their statistics. Their weights train.
     """
 
     mode: Literal["none", "decoder-first", "all"]
@@ -147,7 +148,7 @@ class Config(BaseModel):
         "Model", "Freeze the encoder's depthwise convolutions. By default on a CPU only.", default=None
     )
     freeze_batchnorm: bool | None = _field(
-        "Model", "Freeze the encoder's batch norm layers. By default on a CPU only.", default=None
+        "Model", "Keep the statistics of the encoder's batch norms. By default on a CPU only.", default=None
     )
     decoder: ComponentSpec = _field("Model", "Decoder, from features to logits.", default="fpn")
 
@@ -203,19 +204,12 @@ class Config(BaseModel):
     @classmethod
     def _normalize_component(cls, spec: Any, info: Any) -> Any:
         """Return the shortest form of a component's setting."""
-        if spec is None and info.field_name == "encoder_weights":
-            return "bundled" if has_bundled_weights(info.data.get("encoder", "")) else "hub"
+        if info.field_name == "encoder_weights":
+            spec = resolve_source(info.data.get("encoder", ""), spec)
         if not isinstance(spec, str | dict):
             raise ValueError("must be a name, or a mapping with a name and parameters")
-        registry = _REGISTRIES[info.field_name]
-        if info.field_name == "encoder_weights" and isinstance(spec, str) and spec not in registry:
-            spec = {"name": "file", "path": spec}
-        if not isinstance(registry, Registry):
-            if name_of(spec) not in registry and name_of(spec) != "file":
-                raise ValueError(unknown_name(info.field_name, name_of(spec), registry))
-            return spec["path"] if isinstance(spec, dict) and "path" in spec else spec
         try:
-            return registry.normalize(spec)
+            return _REGISTRIES[info.field_name].normalize(spec)
         except ConfigError as error:
             raise ValueError(str(error)) from None
 
@@ -266,7 +260,7 @@ class Config(BaseModel):
     def create_model(
         self, classes: Sequence[str], palette: Palette | None = None, read_spec: ReadSpec | None = None
     ) -> "SegmentationModel":
-        """Return a new model with these settings.
+        """Return a new model with these settings, frozen as they are on their device.
 
         Args:
             classes: the names of the classes, in index order.
@@ -274,23 +268,27 @@ class Config(BaseModel):
             read_spec: channels and bit depth of the images and the task, or None for RGB images and multiclass masks.
         """
         from pixelwise.models.model import create_model
+        from pixelwise.models.timm_models import check_encoder, check_sizes
 
-        return create_model(
+        check_encoder(self.encoder)
+        check_sizes(self.encoder, self.image_size, self.eval_size)
+        model = create_model(
             self.encoder,
             self.decoder,
             classes,
-            palette,
-            size=self.image_size,
-            predict_size=self.eval_size,
+            palette=palette,
+            image_size=self.eval_size,
             encoder_weights=self.encoder_weights,
-            layers=self.encoder_layers,
-            padding=self.encoder_padding,
-            pixels=self.normalization,
-            freeze_encoder=self.encoder_training == "none",
+            encoder_layers=self.encoder_layers,
+            encoder_padding=self.encoder_padding,
+            normalization=self.normalization,
             channels=read_spec.channels if read_spec else 3,
-            bits=read_spec.bit_depth if read_spec else 16,
+            bit_depth=read_spec.bit_depth if read_spec else 16,
             task=read_spec.task if read_spec else MULTICLASS,
         )
+        training = self.resolve_encoder_training(resolve_device(self.device).type)
+        model.encoder.freeze(training.mode, depthwise=training.freeze_depthwise, batchnorm=training.freeze_batchnorm)
+        return model
 
     @property
     def eval_size(self) -> int:
@@ -303,16 +301,17 @@ class Config(BaseModel):
         """Return what of the encoder trains on a device.
 
         On a CPU the depthwise convolutions and batch norms of a pretrained encoder are frozen by default, because their
-        gradients take long there. On a GPU all of the encoder trains.
+        gradients take long there, and the decoder trains first. On a GPU, or without pretrained weights, all of the
+        encoder trains.
 
         Args:
             device_type: "cpu", "cuda" or "mps".
         """
-        on_cpu = device_type == "cpu"
+        gentle = device_type == "cpu" and self.encoder_weights != "none"
         mode = self.encoder_training
         if mode == "auto":
-            mode = "decoder-first" if on_cpu else "all"
-        freeze = on_cpu and self.encoder_weights != "none"
+            mode = "decoder-first" if gentle else "all"
+        freeze = gentle or mode == "none"
         return EncoderTraining(
             mode,
             freeze if self.freeze_depthwise is None else self.freeze_depthwise,

@@ -1,1 +1,1 @@
-"""The model: normalize ▸ encode ▸ decode ▸ logits."""
+"""Models: normalization, encoder, decoder; their weights and files."""

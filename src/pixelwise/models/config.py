@@ -1,4 +1,4 @@
-"""TODO: module."""
+"""The configuration of a model: everything that is needed to build it again and to prepare its input."""
 
 from typing import Annotated, Any, Literal
 
@@ -6,18 +6,27 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, mo
 
 from pixelwise.data.task import MULTICLASS, Task, get_task
 from pixelwise.models.encoder import Padding
-
-
-_FORMAT_1_FIELDS = {"layers": "encoder_layers", "padding": "encoder_padding", "bits": "bit_depth"}
-_FORMAT_1_DECODERS = {"light": "fpn"}
+from pixelwise.models.version1 import translate_config
+from pixelwise.registry import ComponentSpec
 
 
 class ModelConfig(BaseModel):
-    """Everything needed to build the model again and to feed it: what model.json holds.
+    """The content of model.json.
 
-    `mean` and `std` are on the scale 0..255, one a channel: (red, green, blue), or a TIFF's bands; `bit_depth` is how many
-    of 16 bits a channel images make use of (see `read_image`); `size` is the side that images are resized to;
-    `palette` has one (red, green, blue) in 0..255 a class; `multilabel` says that a pixel can be of several classes.
+    Attributes:
+        format: version of the fields.
+        classes: C names, in index order.
+        palette: one (red, green, blue) in 0..255 per class.
+        size: side in pixels of the square that images are resized to.
+        mean: one value per channel on the scale 0..255: (red, green, blue), or the bands of a TIFF.
+        std: one value per channel on the scale 0..255. The encoder gets (pixel − mean) / std.
+        bit_depth: number of used bits in images with 16 bits per channel, see `read_image`.
+        task: the segmentation task; its name in JSON.
+        encoder: timm's name of the encoder.
+        encoder_layers: layers that features are taken from, or None for the encoder's own stages.
+        encoder_padding: see `Encoder`.
+        decoder: a name in DECODERS, or a mapping with its parameters.
+        metrics: the last row of metrics.csv for these weights.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
@@ -33,16 +42,10 @@ class ModelConfig(BaseModel):
     encoder: str
     encoder_layers: tuple[str, ...] | None
     encoder_padding: Padding
-    decoder: str
+    decoder: ComponentSpec
     metrics: dict[str, float | None] = {}
 
     @model_validator(mode="before")
     @classmethod
     def _translate_format_1(cls, fields: Any) -> Any:
-        """Translate the fields of a model.json that version 0.1 wrote."""
-        if not isinstance(fields, dict) or fields.get("format") != 1:
-            return fields
-        fields = {_FORMAT_1_FIELDS.get(name, name): value for name, value in fields.items()} | {"format": 2}
-        fields["task"] = "multilabel" if fields.pop("multilabel", False) else "multiclass"
-        fields["decoder"] = _FORMAT_1_DECODERS.get(fields.get("decoder"), fields.get("decoder"))
-        return fields
+        return translate_config(fields) if isinstance(fields, dict) and fields.get("format") == 1 else fields

@@ -1,152 +1,244 @@
-"""The whole model: uint8 images in, logits out; and its two files, model.safetensors and model.json."""
+"""The segmentation model: uint8 images in, logits out; and its files.
+
+model.safetensors   the weights, and the configuration as metadata: enough to build the model
+model.json          the same configuration for people and other programs
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import torch
 from pydantic import ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from pixelwise.data.task import MULTICLASS, Task, get_task
-from pixelwise.errors import ConfigError, RunError, unknown_name
+from pixelwise.errors import ConfigError, RunError, first_line
 from pixelwise.models.config import ModelConfig
-from pixelwise.models.decoders import DECODERS
-from pixelwise.models.encoder import Encoder, Padding, check_encoder, check_sizes
+from pixelwise.models.decoders import DECODERS, build_decoder
+from pixelwise.models.encoder import Encoder, Padding
 from pixelwise.models.feature_cache import FeatureCache
-from pixelwise.models.pretrained import PretrainedWeights, load_pretrained_weights
+from pixelwise.models.pretrained import load_pretrained_weights
+from pixelwise.models.timm_models import check_encoder
+from pixelwise.models.version1 import translate_tensor_names
 from pixelwise.palette import Palette, default_palette
+from pixelwise.registry import ComponentSpec
+from pixelwise.runtime.files import atomic_write
 
 WEIGHTS_FILE = "model.safetensors"
 
-
 CONFIG_FILE = "model.json"
+
+METADATA_KEY = "pixelwise"
+"""Key of the configuration in the metadata of model.safetensors."""
 
 
 class SegmentationModel(nn.Module):
-    """Normalize ▸ encode ▸ decode ▸ logits.
+    """Normalization, encoder and decoder in one module.
 
     Args:
         config: how to build it.
-        weights: the encoder's pretrained tensors by timm's names, or None to start at random.
+        weights: the encoder's pretrained tensors by timm's names, or None for a random start.
 
-    `forward` takes (N, 3, H, W) uint8 RGB in [0, 255], or as many channels as `card.mean` has, and gives (N, C, H, W)
-    float logits.
+    Attributes:
+        config: its configuration, stored with the weights.
+        encoder: an `Encoder`.
+        decoder: a `Decoder`.
+        mean: (1, channels, 1, 1) float on the scale 0..255.
+        std: (1, channels, 1, 1) float on the scale 0..255.
+
+    Raises:
+        ConfigError: The encoder or the decoder cannot be built.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, card: ModelConfig, weights: dict[str, Tensor] | None = None) -> None:
+    def __init__(self, config: ModelConfig, weights: dict[str, Tensor] | None = None) -> None:
         super().__init__()
-        self.config = card
+        self.config = config
         self.feature_cache: FeatureCache | None = None
-        # Not in the weights file: the card holds them, and a thing is stored once.
-        self.register_buffer("mean", torch.tensor(card.mean).view(1, -1, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(card.std).view(1, -1, 1, 1), persistent=False)
+        # Not in the weights file: the configuration has them already.
+        self.register_buffer("mean", torch.tensor(config.mean).view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(config.std).view(1, -1, 1, 1), persistent=False)
         self.encoder = Encoder(
-            card.encoder, card.encoder_layers, card.encoder_padding, card.size, weights, len(card.mean)
+            config.encoder, config.encoder_layers, config.encoder_padding, config.size, weights, len(config.mean)
         )
-        self.decoder = DECODERS[card.decoder](self.encoder.out_channels, len(card.classes))
-        # Convolutions run faster with channels last, on CPUs in bfloat16 twice so.
+        self.decoder = build_decoder(config.decoder, self.encoder.out_channels, len(config.classes))
+        # Convolutions are faster with channels last, on CPUs in bfloat16 twice as fast.
         self.to(memory_format=torch.channels_last)
 
     def encode(self, images: Tensor) -> list[Tensor]:
-        """(N, 3, H, W) uint8 RGB in [0, 255] → the encoder's features (N, c_i, h_i, w_i), shallow to deep."""
+        """Return the encoder's features, from shallow to deep.
+
+        Args:
+            images: (N, channels, H, W) uint8 in [0, 255].
+
+        Returns:
+            Features (N, c_i, h_i, w_i) float.
+        """
         return self.encoder((images.to(self.mean.dtype) - self.mean) / self.std)
 
-    def enable_feature_cache(self) -> None:
-        """While training on a CPU, encode each image once; for a frozen encoder, and images that at most flip."""
-        self.feature_cache = FeatureCache(self.encode)
-
     def forward(self, images: Tensor) -> Tensor:
-        memory = self.feature_cache if self.training and images.device.type == "cpu" else None
-        features = self.encode(images) if memory is None else memory(images)
+        """Return the logits of images.
+
+        Args:
+            images: (N, 3, H, W) uint8 RGB in [0, 255], or as many channels as `mean` has.
+
+        Returns:
+            (N, C, H, W) float.
+        """
+        cache = self.feature_cache if self.training and images.device.type == "cpu" else None
+        features = self.encode(images) if cache is None else cache(images)
         return self.decoder(features, (images.shape[-2], images.shape[-1]))
 
+    def enable_feature_cache(self) -> None:
+        """Encode each image once while training on a CPU. For a frozen encoder and images that are at most flipped."""
+        self.feature_cache = FeatureCache(self.encode)
+
     def set_normalization(self, mean: Sequence[float], std: Sequence[float]) -> None:
-        """Normalize pixels by these from now on, one a channel on the scale 0..255."""
+        """Replace the normalization of pixels: (pixel − mean) / std.
+
+        Args:
+            mean: one value per channel on the scale 0..255.
+            std: one value per channel on the scale 0..255.
+        """
         self.config = self.config.model_copy(update={"mean": tuple(mean), "std": tuple(std)})
         self.mean.copy_(torch.tensor(self.config.mean).view(1, -1, 1, 1))
         self.std.copy_(torch.tensor(self.config.std).view(1, -1, 1, 1))
 
-    def save(self, folder: Path, metrics: dict[str, float | None] | None = None) -> None:
-        """Write model.safetensors and model.json into a folder, each in one step."""
-        card = self.config.model_copy(update={"metrics": metrics or {}})
+    def save(self, path: Path, metrics: dict[str, float | None] | None = None) -> None:
+        """Write model.safetensors and model.json into a directory.
+
+        model.safetensors contains the configuration too, and replaces an earlier one in one step. If the process is
+        killed before model.json is written, the metrics in it are those of the earlier weights.
+
+        Args:
+            path: an existing directory.
+            metrics: metrics of these weights by name.
+        """
+        config = self.config.model_copy(update={"metrics": metrics or {}})
         tensors = {name: tensor.contiguous() for name, tensor in self.state_dict().items()}
-        save_file(tensors, folder / f"{WEIGHTS_FILE}.part")
-        (folder / f"{CONFIG_FILE}.part").write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        (folder / f"{WEIGHTS_FILE}.part").replace(folder / WEIGHTS_FILE)
-        (folder / f"{CONFIG_FILE}.part").replace(folder / CONFIG_FILE)
+        with atomic_write(path / WEIGHTS_FILE) as temporary:
+            save_file(tensors, temporary, metadata={METADATA_KEY: config.model_dump_json()})
+        with atomic_write(path / CONFIG_FILE) as temporary:
+            temporary.write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
     @staticmethod
-    def load(folder: Path) -> "SegmentationModel":
-        """Build the model that `save` wrote, in evaluation mode; RunError names the file that is missing or broken."""
+    def load(path: Path) -> "SegmentationModel":
+        """Build the model that `save` wrote, in evaluation mode.
+
+        model.json may be missing if model.safetensors is of format 2.
+
+        Args:
+            path: the directory.
+
+        Raises:
+            RunError: A file is missing or damaged, or the files do not belong together.
+        """
+        config, tensors = _read_files(path)
         try:
-            card = ModelConfig.model_validate_json((folder / CONFIG_FILE).read_text(encoding="utf-8"))
-            tensors = load_file(folder / WEIGHTS_FILE)
-        except FileNotFoundError as error:
-            raise RunError(f"{error.filename or folder}: no model here; train one with pixelwise train") from None
-        except ValidationError as error:
-            finding = error.errors()[0]
-            what = ".".join(map(str, finding["loc"])) or CONFIG_FILE
-            raise RunError(f"{folder}: the model cannot be read ({what}: {finding['msg']})") from None
-        except (OSError, UnicodeDecodeError, SafetensorError) as error:
-            raise RunError(f"{folder}: the model cannot be read ({str(error).splitlines()[0]})") from None
-        if card.decoder not in DECODERS:
-            raise RunError(f"{folder / CONFIG_FILE}: {unknown_name('decoder', card.decoder, DECODERS)}")
-        try:
-            model = SegmentationModel(card)
+            model = SegmentationModel(config)
         except ConfigError as error:
-            raise RunError(f"{folder / CONFIG_FILE}: {error}") from None
-        own = {name: tensor.shape for name, tensor in model.state_dict().items()}
-        if own != {name: tensor.shape for name, tensor in tensors.items()}:
-            raise RunError(f"{folder / WEIGHTS_FILE}: not the weights of the model that {CONFIG_FILE} describes")
+            raise RunError(f"{path / CONFIG_FILE}: {error}") from None
+        expected = {name: tensor.shape for name, tensor in model.state_dict().items()}
+        if expected != {name: tensor.shape for name, tensor in tensors.items()}:
+            raise RunError(f"{path / WEIGHTS_FILE}: not the weights of the model that {CONFIG_FILE} describes")
         model.load_state_dict(tensors)
         return model.eval()
 
 
 def create_model(
-    encoder: str,
-    decoder: str,
-    classes: Sequence[str],
-    palette: Palette | None = None,
+    encoder: str = "tf_efficientnet_lite0",
+    decoder: ComponentSpec = "fpn",
+    classes: int | Sequence[str] = 2,
     *,
-    size: int = 128,
-    predict_size: int | None = None,
-    encoder_weights: str = "bundled",
-    layers: tuple[str, ...] | None = None,
-    padding: Padding = "native",
-    pixels: str = "encoder",
-    freeze_encoder: bool = False,
+    palette: Palette | None = None,
+    image_size: int = 128,
+    encoder_weights: ComponentSpec | None = None,
+    encoder_layers: Sequence[str] | None = None,
+    encoder_padding: Padding = "native",
+    normalization: Literal["encoder", "unit"] = "encoder",
     channels: int = 3,
-    bits: int = 16,
+    bit_depth: int = 16,
     task: str | Task = MULTICLASS,
 ) -> SegmentationModel:
-    """Return a new model with its pretrained encoder weights."""
+    """Return a new model with a pretrained encoder and a random decoder. All of it trains.
+
+    Args:
+        encoder: timm's name of the encoder, see `list_encoders`.
+        decoder: a name in `list_decoders`, or {"name": name, parameter: value, …}.
+        classes: the names of the classes in index order, or their number.
+        palette: one (red, green, blue) in 0..255 per class; None for the default palette.
+        image_size: side in pixels of the square that images are resized to for prediction.
+        encoder_weights: "bundled", "hub", "none", or the path of a safetensors file; None for "bundled" if an
+            installed package contains the weights, else "hub".
+        encoder_layers: names of layers that features are taken from, from shallow to deep; None for the encoder's own
+            stages.
+        encoder_padding: "native", or "same" for TensorFlow's padding.
+        normalization: "encoder" for the normalization of the encoder's pretraining, "unit" to scale pixels to [0, 1].
+            Images with other than 3 channels are scaled to [-1, 1].
+        channels: number of channels of the images.
+        bit_depth: number of used bits in images with 16 bits per channel.
+        task: "multiclass" or "multilabel", or a `Task`.
+
+    Raises:
+        ConfigError: A name is unknown, or the parts do not fit together.
+        WeightsError: The encoder's weights are missing or do not fit.
+
+    >>> model = create_model("mobilenetv3_small_050", classes=("cat", "rest"), encoder_weights="none")
+    >>> tuple(model(torch.zeros(1, 3, 64, 64, dtype=torch.uint8)).shape)
+    (1, 2, 64, 64)
+    """
     check_encoder(encoder)
-    check_sizes(encoder, size, predict_size or size)
+    names = tuple(f"class {index}" for index in range(classes)) if isinstance(classes, int) else tuple(classes)
     source = load_pretrained_weights(encoder, encoder_weights)
-    normalization = source if pixels == "encoder" else PretrainedWeights(None, mean=(0.0,) * 3, std=(255.0,) * 3)
+    mean, std = source.mean, source.std
     if channels != 3:
-        normalization = PretrainedWeights(None, mean=(127.5,) * channels, std=(127.5,) * channels)
-    card = ModelConfig(
-        classes=tuple(classes),
-        palette=palette or default_palette(len(classes)),
-        size=predict_size or size,
-        mean=normalization.mean,
-        std=normalization.std,
-        bit_depth=bits,
+        mean, std = (127.5,) * channels, (127.5,) * channels
+    elif normalization == "unit":
+        mean, std = (0.0,) * 3, (255.0,) * 3
+    config = ModelConfig(
+        classes=names,
+        palette=palette or default_palette(len(names)),
+        size=image_size,
+        mean=mean,
+        std=std,
+        bit_depth=bit_depth,
         task=get_task(task),
         encoder=encoder,
-        encoder_layers=layers,
-        encoder_padding=padding,
-        decoder=decoder,
+        encoder_layers=None if encoder_layers is None else tuple(encoder_layers),
+        encoder_padding=encoder_padding,
+        decoder=DECODERS.normalize(decoder),
     )
-    model = SegmentationModel(card, source.tensors)
-    if freeze_encoder:
-        model.encoder.freeze()
-    elif source.tensors is not None:
-        model.encoder.freeze_batchnorm_and_depthwise()
-    return model
+    return SegmentationModel(config, source.tensors)
+
+
+def _read_files(path: Path) -> tuple[ModelConfig, dict[str, Tensor]]:
+    """Return the configuration and the tensors in a directory; RunError if they cannot be read or do not match."""
+    try:
+        with safe_open(path / WEIGHTS_FILE, framework="pt") as file:
+            metadata = (file.metadata() or {}).get(METADATA_KEY)
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+        stored = None if metadata is None else ModelConfig.model_validate_json(metadata)
+        if stored is not None and not (path / CONFIG_FILE).exists():
+            return stored, tensors
+        config = ModelConfig.model_validate_json((path / CONFIG_FILE).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        missing = error.filename or path / WEIGHTS_FILE
+        raise RunError(f"{missing}: no model here; train one first") from None
+    except ValidationError as error:
+        finding = error.errors()[0]
+        field = ".".join(map(str, finding["loc"])) or CONFIG_FILE
+        raise RunError(f"{path}: the model cannot be read ({field}: {finding['msg']})") from None
+    except (OSError, UnicodeDecodeError, SafetensorError) as error:
+        raise RunError(f"{path}: the model cannot be read ({first_line(error)})") from None
+    if stored is None:  # format 1
+        return config, translate_tensor_names(tensors)
+    if config.model_copy(update={"metrics": stored.metrics}) != stored:
+        raise RunError(
+            f"{path / CONFIG_FILE}: differs from the configuration in {WEIGHTS_FILE}, which decides; remove this file"
+        )
+    return stored, tensors

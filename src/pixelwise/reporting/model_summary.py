@@ -1,4 +1,4 @@
-"""What a model is made of, step by step: for the image of its architecture."""
+"""The stages of a model with their shapes and parameters, for the diagram of its architecture."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -6,90 +6,139 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pixelwise.models.config import ModelConfig
+from pixelwise.models.encoder import Encoder
 from pixelwise.models.model import SegmentationModel
 from pixelwise.visualization import ModelStage
 
 
 def summarize_model(model: SegmentationModel) -> list[ModelStage]:
-    """Each step from image to logits with the shape of what it gives, found by showing the model one black image."""
-    card, encoder, decoder = model.config, model.encoder, model.decoder
-    image = torch.zeros(1, len(card.mean), card.size, card.size, dtype=torch.uint8, device=model.mean.device)
+    """Return the stages of a model from image to logits, measured with one black image.
+
+    A decoder with the attributes `stages` and `skips` (see `Decoder`) has one stage for each of its modules, any other
+    decoder one stage in all. The model's mode is restored.
+    """
+    config = model.config
+    image = torch.zeros(1, len(config.mean), config.size, config.size, dtype=torch.uint8, device=model.mean.device)
     training = model.training
     model.eval()
-    with torch.no_grad():
-        features, encoder_outputs = _watch(_leaves(encoder), lambda: model.encode(image))
-        logits, level_outputs = _watch(list(decoder.stages), lambda: decoder(features, (card.size, card.size)))
-    model.train(training)
-
-    steps = [
-        ModelStage(
-            "image",
-            "input",
-            _shape(image),
-            detail="uint8 " + ("RGB" if len(card.mean) == 3 else f"{len(card.mean)} bands") + ", 0 to 255",
-        ),
-        ModelStage("normalize", "normalize", _shape(image), detail=_normalized(card.mean, card.std)),
-    ]
-    counts = _parameters_by_feature(encoder, features, encoder_outputs)
-    for name, feature, (count, trained) in zip(encoder.feature_names, features, counts, strict=True):
-        steps.append(ModelStage(name, "encoder", _shape(feature), parameters=count, frozen_parameters=count - trained))
-    for number, (index, (level, output)) in enumerate(zip(decoder.skips, level_outputs, strict=True), start=1):
-        # The deepest feature is no skip: it is what comes up from below.
-        source = encoder.feature_names[index] if index < len(features) - 1 else None
-        steps.append(ModelStage(f"level {number}", "decoder", _shape(output), source, parameters=_parameters(level)))
-    counted = _parameters(decoder) - sum(_parameters(level) for level in decoder.stages)
-    return [*steps, ModelStage("logits", "logits", _shape(logits), detail="one a class", parameters=counted)]
-
-
-def _watch(modules: Sequence[nn.Module], call: Callable[[], Any]) -> tuple[Any, list[tuple[nn.Module, Tensor]]]:
-    """Make the call; give its result and each (module, output) in the order that they ran."""
-    seen: list[tuple[nn.Module, Tensor]] = []
-    handles = [module.register_forward_hook(lambda m, _, output: seen.append((m, output))) for module in modules]
     try:
-        return call(), seen
+        with torch.no_grad():
+            features, encoder_outputs = _record_outputs(_leaves(model.encoder), lambda: model.encode(image))
+            modules = _decoder_stages(model.decoder)
+            logits, decoder_outputs = _record_outputs(
+                modules, lambda: model.decoder(features, (config.size, config.size))
+            )
+    finally:
+        model.train(training)
+    return [
+        *_input_stages(config, image),
+        *_encoder_stages(model.encoder, features, encoder_outputs),
+        *_decoder_and_logits(model, features, decoder_outputs, logits),
+    ]
+
+
+def _input_stages(config: ModelConfig, image: Tensor) -> list[ModelStage]:
+    channels = len(config.mean)
+    kind = "RGB" if channels == 3 else f"{channels} bands"
+    normalization = _describe_normalization(config.mean, config.std)
+    return [
+        ModelStage("image", "input", _shape(image), detail=f"uint8 {kind}, 0 to 255"),
+        ModelStage("normalize", "normalize", _shape(image), detail=normalization),
+    ]
+
+
+def _encoder_stages(
+    encoder: Encoder, features: Sequence[Tensor], outputs: Sequence[tuple[nn.Module, Tensor]]
+) -> list[ModelStage]:
+    counts = _parameters_by_feature(encoder, features, outputs)
+    return [
+        ModelStage(name, "encoder", _shape(feature), parameters=count, frozen_parameters=count - trainable)
+        for name, feature, (count, trainable) in zip(encoder.feature_names, features, counts, strict=True)
+    ]
+
+
+def _decoder_stages(decoder: nn.Module) -> Sequence[nn.Module]:
+    """Return the decoder's modules from deep to shallow, or none if it does not list them and their skips."""
+    stages, skips = getattr(decoder, "stages", None), getattr(decoder, "skips", None)
+    return list(stages) if stages is not None and skips is not None and len(stages) == len(skips) else []
+
+
+def _decoder_and_logits(
+    model: SegmentationModel,
+    features: Sequence[Tensor],
+    outputs: Sequence[tuple[nn.Module, Tensor]],
+    logits: Tensor,
+) -> list[ModelStage]:
+    decoder, names = model.decoder, model.encoder.feature_names
+    if not outputs:
+        return [
+            ModelStage("decoder", "decoder", _shape(logits), parameters=_count_parameters(decoder)),
+            ModelStage("logits", "logits", _shape(logits), detail="one per class"),
+        ]
+    skips: Sequence[int] = decoder.skips  # type: ignore[assignment]
+    stages = []
+    for number, (index, (module, output)) in enumerate(zip(skips, outputs, strict=True), start=1):
+        # The deepest feature is the decoder's input and not a skip connection.
+        source = names[index] if index < len(features) - 1 else None
+        parameters = _count_parameters(module)
+        stages.append(ModelStage(f"stage {number}", "decoder", _shape(output), source, parameters=parameters))
+    other = _count_parameters(decoder) - sum(stage.parameters for stage in stages)
+    return [*stages, ModelStage("logits", "logits", _shape(logits), detail="one per class", parameters=other)]
+
+
+def _record_outputs(
+    modules: Sequence[nn.Module], call: Callable[[], Any]
+) -> tuple[Any, list[tuple[nn.Module, Tensor]]]:
+    """Return the result of a call, and the output of each module in the order they ran."""
+    outputs: list[tuple[nn.Module, Tensor]] = []
+    handles = [module.register_forward_hook(lambda m, _, output: outputs.append((m, output))) for module in modules]
+    try:
+        return call(), outputs
     finally:
         for handle in handles:
             handle.remove()
 
 
 def _leaves(module: nn.Module) -> list[nn.Module]:
-    return [each for each in module.modules() if next(each.parameters(recurse=False), None) is not None]
+    """Return the modules that have parameters themselves."""
+    return [child for child in module.modules() if next(child.parameters(recurse=False), None) is not None]
 
 
 def _parameters_by_feature(
     encoder: nn.Module, features: Sequence[Tensor], outputs: Sequence[tuple[nn.Module, Tensor]]
 ) -> list[tuple[int, int]]:
-    """The parameters before each feature and after the one above, all and those that train.
+    """Return the number of parameters between each feature and the one before: all, and those that train.
 
-    Where a module stands is told by the size of what it gives.
-
-    A module that never runs as such (position embeddings, say) counts with the one that stands before it.
+    The size of a module's output decides which feature it belongs to. A module without an output (position embeddings,
+    for example) counts with the module before it.
     """
-    level = 0
-    levels: dict[nn.Module, int] = {}
+    index = 0
+    feature_of: dict[nn.Module, int] = {}
     for module, output in outputs:
-        while output.ndim == 4 and 1 < output.shape[2] < features[level].shape[2] and level + 1 < len(features):
-            level += 1
-        levels.setdefault(module, level)
-    counts, trained, level = [0] * len(features), [0] * len(features), 0
+        while output.ndim == 4 and 1 < output.shape[2] < features[index].shape[2] and index + 1 < len(features):
+            index += 1
+        feature_of.setdefault(module, index)
+    counts, trainable, index = [0] * len(features), [0] * len(features), 0
     for module in _leaves(encoder):
-        level = levels.get(module, level)
+        index = feature_of.get(module, index)
         for parameter in module.parameters(recurse=False):
-            counts[level] += parameter.numel()
-            trained[level] += parameter.numel() if parameter.requires_grad else 0
-    return list(zip(counts, trained, strict=True))
+            counts[index] += parameter.numel()
+            trainable[index] += parameter.numel() if parameter.requires_grad else 0
+    return list(zip(counts, trainable, strict=True))
 
 
-def _normalized(mean: Sequence[float], std: Sequence[float]) -> str:
+def _describe_normalization(mean: Sequence[float], std: Sequence[float]) -> str:
     if len(set(mean)) == len(set(std)) == 1:
         return f"(x − {mean[0]:g}) / {std[0]:g}"
-    return "each channel by its own mean and spread"
+    return "(x − mean) / std of each channel"
 
 
-def _parameters(module: nn.Module) -> int:
+def _count_parameters(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
 def _shape(tensor: Tensor) -> tuple[int, int, int]:
+    """Return channels, height and width."""
     _, channels, height, width = tensor.shape
     return channels, height, width

@@ -1,12 +1,9 @@
-"""Decoders: from an encoder's features to logits at the image's size.
+"""Decoders by name: from an encoder's features to logits at the image's size.
 
-A decoder is a module with `levels`, from deep to shallow, and `skips`, the index of the feature that joins at each.
+To add a decoder, write a module with the signature of `Decoder` in a file here, register it, and import the file below.
 """
 
-from pixelwise.models.decoders.fpn import FPNDecoder
-from pixelwise.models.decoders.pix2pix import Pix2PixDecoder
+from pixelwise.models.decoders import fpn, pix2pix
+from pixelwise.models.decoders.base import DECODERS, Decoder, build_decoder, list_decoders, register_decoder
 
-DECODERS: dict[str, type[Pix2PixDecoder] | type[FPNDecoder]] = {
-    "fpn": FPNDecoder,
-    "pix2pix": Pix2PixDecoder,
-}
+__all__ = ["DECODERS", "Decoder", "build_decoder", "fpn", "list_decoders", "pix2pix", "register_decoder"]

@@ -1,10 +1,72 @@
-"""TODO: module."""
+"""The registry of decoders, their common interface, and helpers that several decoders share."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
+
+from pixelwise.registry import ComponentSpec, Registry
 
 
-def _resized(x: Tensor, size: Sequence[int]) -> Tensor:
+class Decoder(Protocol):
+    """A module that turns an encoder's features into logits.
+
+    It is built with `in_channels`, the number of channels of each feature from shallow to deep, and `classes`, the
+    number of logits per pixel. Its parameters are keyword arguments.
+
+    A decoder may have two attributes for the diagram of the architecture: `stages`, its modules from deep to shallow,
+    and `skips`, the index of the feature that each stage takes.
+    """
+
+    def __call__(self, features: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
+        """Return the logits.
+
+        Args:
+            features: (N, in_channels[i], h_i, w_i) float, from shallow to deep.
+            size: height and width of the images in pixels.
+
+        Returns:
+            (N, classes, *size) float.
+        """
+        ...
+
+
+DECODERS: Registry[Callable[..., nn.Module]] = Registry("decoder")
+"""All decoders by name: classes or functions that return a `Decoder` module."""
+
+register_decoder = DECODERS.register
+"""Add a decoder; see `Registry.register`.
+
+    @register_decoder("mine")
+    class MyDecoder(nn.Module):
+        def __init__(self, in_channels, classes): ...
+        def forward(self, features, size): ...
+"""
+
+
+def list_decoders() -> list[str]:
+    """Return the names of all registered decoders."""
+    return list(DECODERS)
+
+
+def build_decoder(spec: ComponentSpec, in_channels: Sequence[int], classes: int) -> nn.Module:
+    """Return a new decoder.
+
+    Args:
+        spec: a name in DECODERS, or {"name": name, parameter: value, …}.
+        in_channels: the number of channels of each feature, from shallow to deep.
+        classes: the number of logits per pixel.
+
+    Raises:
+        ConfigError: The decoder or a parameter is unknown, or the decoder does not fit these features.
+
+    >>> from pixelwise.models.decoders import build_decoder
+    >>> decoder = build_decoder({"name": "fpn", "widths": [32, 16]}, [16, 24, 40], classes=2)
+    """
+    return DECODERS.build(spec)(in_channels, classes)
+
+
+def resize_bilinear(x: Tensor, size: Sequence[int]) -> Tensor:
+    """Return a (N, C, h, w) tensor resized to (N, C, *size) by bilinear interpolation."""
     return F.interpolate(x, tuple(size), mode="bilinear", align_corners=False)

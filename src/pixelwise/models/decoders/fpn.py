@@ -1,64 +1,86 @@
-"""TODO: module."""
+"""A feature pyramid decoder, after Lin et al. 2017, "Feature Pyramid Networks for Object Detection"."""
 
 from collections.abc import Sequence
 
+from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
-from pixelwise.models.decoders.base import _resized
+from pixelwise.models.decoders.base import DECODERS, resize_bilinear
+from pixelwise.registry import Params
+
+WIDTHS = (128, 96, 64, 32)
+"""Default output channels of the stages. A fifth stage would cost a quarter more time (docs/decisions.md)."""
 
 
+class FPNParams(Params):
+    """Parameters of `FPNDecoder`."""
+
+    widths: tuple[PositiveInt, ...] = Field(
+        WIDTHS, min_length=1, description="Output channels of the stages, from the deepest up."
+    )
+
+
+@DECODERS.register("fpn", params=FPNParams)
 class FPNDecoder(nn.Module):
-    """Ours: a feature pyramid that narrows towards the image's size, one convolution a level.
+    """A feature pyramid with one 3x3 convolution per stage, whose channels decrease towards the image's size.
 
-    It takes the four deepest features. From deep to shallow, a 1x1 convolution brings each to the width of what
-    comes from below, which is upsampled bilinearly to the feature's actual size and added; a 3x3 convolution
-    follows. The logits are upsampled to the image's size. After Lin et al. 2017, "Feature Pyramid Networks for
-    Object Detection".
+    It takes the deepest features, one per stage. In each stage, from deep to shallow, a 1x1 convolution brings the
+    feature to the channels of the previous stage's output. That output is resized bilinearly to the feature's size and
+    added. A 3x3 convolution follows. The logits are resized to the image's size.
 
     Args:
-        channels: of each feature, shallow to deep.
-        classes: number of logits a pixel.
+        in_channels: number of channels of each feature, from shallow to deep.
+        classes: number of logits per pixel.
+        widths: output channels of the stages, from the deepest up.
 
     >>> decoder = FPNDecoder([16, 24, 40, 112, 320], classes=3)
     >>> sum(parameter.numel() for parameter in decoder.parameters())
     394019
     """
 
-    WIDTHS = (128, 96, 64, 32)
-    """Channels of the levels, from the deepest up. A fifth would cost a quarter more time (docs/decisions.md)."""
-
-    def __init__(self, channels: Sequence[int], classes: int) -> None:
+    def __init__(self, in_channels: Sequence[int], classes: int, widths: Sequence[int] = WIDTHS) -> None:
         super().__init__()
-        self.skips = tuple(reversed(range(len(channels))))[: len(self.WIDTHS)]
+        self.skips = tuple(reversed(range(len(in_channels))))[: len(widths)]
         self.stages = nn.ModuleList()
-        below = self.WIDTHS[0]
-        for index, width in zip(self.skips, self.WIDTHS, strict=False):
-            self.stages.append(FPNBlock(channels[index], below, width))
-            below = width
-        self.logits = nn.Conv2d(below, classes, 1)
+        channels = widths[0]
+        for index, width in zip(self.skips, widths, strict=False):
+            self.stages.append(FPNBlock(in_channels[index], channels, width))
+            channels = width
+        self.logits = nn.Conv2d(channels, classes, 1)
 
     def forward(self, features: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
-        """Features (N, channels[i], h_i, w_i), shallow to deep → logits (N, classes, *size)."""
+        """Return logits (N, classes, *size) float32 from features (N, in_channels[i], h_i, w_i)."""
         x: Tensor | None = None
-        for index, level in zip(self.skips, self.stages, strict=True):
-            x = level(features[index], x)
-        # In float32, as the loss wants them: a CPU takes half as long to interpolate as in bfloat16.
-        return _resized(self.logits(x).float(), size)
+        for index, stage in zip(self.skips, self.stages, strict=True):
+            x = stage(features[index], x)
+        # In float32, as losses need it: a CPU takes half as long to interpolate as in bfloat16.
+        return resize_bilinear(self.logits(x).float(), size)
 
 
 class FPNBlock(nn.Module):
-    """A lateral 1x1 convolution, the addition of what comes from below, and a 3x3 convolution."""
+    """A lateral 1x1 convolution, the addition of the previous stage's output, and a 3x3 convolution.
 
-    def __init__(self, skip: int, below: int, width: int) -> None:
+    Args:
+        skip_channels: number of channels of the feature.
+        in_channels: number of channels of the previous stage's output.
+        out_channels: number of output channels.
+    """
+
+    def __init__(self, skip_channels: int, in_channels: int, out_channels: int) -> None:
         super().__init__()
-        self.lateral = _normed(nn.Conv2d(skip, below, 1, bias=False))
-        self.mix = _normed(nn.Conv2d(below, width, 3, padding=1, bias=False), nn.ReLU(inplace=True))
+        self.lateral = _conv_norm(nn.Conv2d(skip_channels, in_channels, 1, bias=False))
+        self.mix = _conv_norm(nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False), nn.ReLU(inplace=True))
 
     def forward(self, skip: Tensor, x: Tensor | None) -> Tensor:
-        """Skip (N, skip, h, w) and what comes from below, (N, below, h', w') or None → (N, width, h, w)."""
+        """Return (N, out_channels, h, w).
+
+        Args:
+            skip: the feature, (N, skip_channels, h, w).
+            x: the previous stage's output, (N, in_channels, h', w'), or None in the first stage.
+        """
         lateral = self.lateral(skip)
-        return self.mix(lateral if x is None else lateral + _resized(x, lateral.shape[-2:]))
+        return self.mix(lateral if x is None else lateral + resize_bilinear(x, lateral.shape[-2:]))
 
 
-def _normed(conv: nn.Conv2d, *after: nn.Module) -> nn.Sequential:
+def _conv_norm(conv: nn.Conv2d, *after: nn.Module) -> nn.Sequential:
     return nn.Sequential(conv, nn.BatchNorm2d(conv.out_channels), *after)

@@ -1,0 +1,232 @@
+"""timm models as encoders: created, filled with weights, and cut into features."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from difflib import get_close_matches
+from typing import Any
+
+from torch import Tensor, nn
+
+from pixelwise.errors import ConfigError, WeightsError, first_line, unknown_name
+
+# timm is imported when a function needs it: its import takes about a second.
+
+
+def list_encoders(pattern: str | None = None, pretrained: bool = False) -> list[str]:
+    """Return the names of timm models that can be tried as encoders, sorted.
+
+    A model without feature maps raises ConfigError when it is built.
+
+    Args:
+        pattern: a shell pattern, such as "resnet*"; None for all models.
+        pretrained: return only models with pretrained weights on the hub.
+
+    >>> list_encoders("tf_efficientnet_lite?")[:2]
+    ['tf_efficientnet_lite0', 'tf_efficientnet_lite1']
+    """
+    import timm
+
+    names = timm.list_models(pattern or "")
+    return [name for name in names if not pretrained or timm.is_model_pretrained(name)]
+
+
+def list_layers(encoder: str, image_size: int = 128) -> list[str]:
+    """Return the names of an encoder's layers that `encoder_layers` accepts, in the order they run.
+
+    Args:
+        encoder: timm's name of the model.
+        image_size: side of the images in pixels, for encoders that are built for one size.
+
+    Raises:
+        ConfigError: The model cannot be built.
+
+    >>> "blocks.1.0.bn1" in list_layers("mobilenetv2_100")
+    True
+    """
+    return _traced_names(create_timm_model(encoder, image_size))
+
+
+def check_encoder(name: str) -> None:
+    """Raise ConfigError, with the most similar names, if timm has no such model."""
+    import timm
+
+    if not timm.is_model(name):
+        models = timm.list_models()
+        near = get_close_matches(name, models, n=8, cutoff=0.5) or [each for each in models if each[:4] == name[:4]][:8]
+        raise ConfigError(
+            unknown_name("encoder", name, near or ["tf_efficientnet_lite0", "mobilenetv2_100", "resnet18"])
+            + " or any other timm model"
+        )
+
+
+def has_fixed_input_size(name: str) -> bool:
+    """Return True if a timm model accepts images of one size only, as some transformers do."""
+    import timm
+
+    pretrained = timm.get_pretrained_cfg(name)
+    return pretrained is not None and pretrained.fixed_input_size
+
+
+def check_sizes(name: str, train_size: int, eval_size: int) -> None:
+    """Raise ConfigError for two different image sizes if the encoder accepts one size only.
+
+    Args:
+        name: timm's name of the model.
+        train_size: side of training images in pixels.
+        eval_size: side of images for validation and prediction in pixels.
+    """
+    if train_size != eval_size and has_fixed_input_size(name):
+        raise ConfigError(
+            f"encoder '{name}' accepts images of one size, but training has {train_size} px and prediction "
+            f"{eval_size} px; set `eval_scale` to 1"
+        )
+
+
+def create_timm_model(name: str, image_size: int, **options: Any) -> Any:
+    """Return a new timm model; ConfigError if it cannot be built at this image size.
+
+    Args:
+        name: timm's name of the model.
+        image_size: side of the images in pixels. Used if the model is built for one size.
+        options: keyword arguments of `timm.create_model`.
+    """
+    import timm
+
+    if has_fixed_input_size(name):
+        options["img_size"] = image_size
+    try:
+        return timm.create_model(name, **options)
+    except (
+        TypeError,
+        ValueError,
+        RuntimeError,
+        AssertionError,
+        NotImplementedError,
+        AttributeError,
+    ) as error:
+        raise ConfigError(f"encoder '{name}' cannot return features at {image_size} px: {first_line(error)}") from None
+
+
+def adapt_first_layer(name: str, weights: dict[str, Tensor], in_channels: int) -> dict[str, Tensor]:
+    """Return the weights with the first layer's repeated and scaled for another number of channels, as timm does.
+
+    Args:
+        name: timm's name of the model.
+        weights: its tensors for three channels, by timm's names.
+        in_channels: the number of channels of the images.
+
+    Raises:
+        ConfigError: The model's first layer is unknown.
+    """
+    import timm
+    from timm.models import adapt_input_conv
+
+    pretrained = timm.get_pretrained_cfg(name)
+    first = pretrained.first_conv if pretrained is not None else None
+    if not isinstance(first, str) or f"{first}.weight" not in weights:
+        raise ConfigError(
+            f"the pretrained weights of encoder '{name}' cannot be adapted to images of {in_channels} channels; set "
+            "`encoder_weights` to none, or choose another encoder"
+        )
+    return weights | {f"{first}.weight": adapt_input_conv(in_channels, weights[f"{first}.weight"])}
+
+
+def cut_at_stages(
+    name: str, image_size: int, weights: dict[str, Tensor] | None, in_channels: int
+) -> tuple[nn.Module, tuple[str, ...]]:
+    """Return a timm model that returns the features of its own stages, and the names of those.
+
+    Args:
+        name: timm's name of the model.
+        image_size: side of the images in pixels.
+        weights: all tensors of the model by timm's names, or None for a random start.
+        in_channels: the number of channels of the images.
+    """
+    options: dict[str, Any] = {"in_chans": in_channels, "features_only": True}
+    if weights is None:
+        backbone = create_timm_model(name, image_size, **options)
+    else:
+        tensors = _create_with_weights(name, image_size, weights, in_channels).state_dict()
+        with _no_warning_of_unused_weights():
+            backbone = create_timm_model(
+                name, image_size, pretrained=True, pretrained_cfg_overlay={"state_dict": tensors}, **options
+            )
+    return backbone, tuple(backbone.feature_info.module_name())
+
+
+def cut_at_layers(
+    name: str, image_size: int, weights: dict[str, Tensor] | None, in_channels: int, layers: Sequence[str]
+) -> tuple[nn.Module, tuple[str, ...]]:
+    """Return a timm model that returns the outputs of layers by name, without the layers behind them, and the names.
+
+    Args:
+        name: timm's name of the model.
+        image_size: side of the images in pixels.
+        weights: all tensors of the model by timm's names, or None for a random start.
+        in_channels: the number of channels of the images.
+        layers: names of layers, see `list_layers`.
+
+    Raises:
+        ConfigError: A layer is unknown or is named twice, or there is none.
+    """
+    from timm.models import create_feature_extractor
+
+    model = _create_with_weights(name, image_size, weights, in_channels)
+    known = _traced_names(model)
+    if not layers:
+        raise ConfigError("`encoder_layers` is empty; name at least one layer, or omit it for the encoder's own stages")
+    for layer in layers:
+        if layer not in known:
+            raise ConfigError(unknown_name("layer", layer, known))
+        if list(layers).count(layer) > 1:
+            raise ConfigError(f"layer '{layer}' is named twice; name each once, from shallow to deep")
+    return create_feature_extractor(model, {layer: layer for layer in layers}), tuple(layers)
+
+
+def _create_with_weights(name: str, image_size: int, weights: dict[str, Tensor] | None, in_channels: int) -> nn.Module:
+    """Return the full timm model with the weights in it. No tensor may be missing, unknown or of another shape."""
+    model = create_timm_model(name, image_size, in_chans=in_channels)
+    if weights is None:
+        return model
+    expected = model.state_dict()
+    counters = {key for key in expected if key.endswith("num_batches_tracked")}
+    missing = expected.keys() - weights.keys() - counters
+    unknown = weights.keys() - expected.keys()
+    misfit = [key for key in expected.keys() & weights.keys() if expected[key].shape != weights[key].shape]
+    if missing or unknown or misfit:
+        example = sorted(missing or unknown or misfit)[0]
+        raise WeightsError(
+            f"these weights are not encoder '{name}': {len(missing)} tensors missing, {len(unknown)} unknown, "
+            f"{len(misfit)} of another shape, such as '{example}'"
+        )
+    model.load_state_dict(weights, strict=False)
+    return model
+
+
+@contextmanager
+def _no_warning_of_unused_weights() -> Iterator[None]:
+    """Drop timm's warning about tensors that the features do not use. It is true of every classifier."""
+    logger = logging.getLogger("timm.models._builder")
+
+    def is_other(record: logging.LogRecord) -> bool:
+        return not record.getMessage().startswith("Unexpected keys")
+
+    logger.addFilter(is_other)
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_other)
+
+
+def _traced_names(model: nn.Module) -> list[str]:
+    """Return the names of the modules that torch.fx traces, in the order they run."""
+    from timm.models import get_graph_node_names
+
+    nodes, _ = get_graph_node_names(model)
+    names: dict[str, None] = {}  # a dict keeps order
+    for node in nodes:
+        parts = node.split(".")
+        names.update({".".join(parts[:end]): None for end in range(1, len(parts) + 1)})
+    modules = {name for name, _ in model.named_modules()}
+    return [name for name in names if name in modules]
