@@ -30,7 +30,8 @@ class Entry(Generic[T]):
         name: the name in settings.
         component: a function or a class. Its parameters are keyword arguments.
         params: the model that checks the parameters and holds their defaults.
-        traits: facts that the code around it needs, for example {"tasks": ("multiclass",)}.
+        traits: facts that the code around it needs, for example {"tasks": ("multiclass",)}. An entry with the trait
+            `hidden` can be built, but is not listed: it is no choice for a user.
     """
 
     name: str
@@ -93,10 +94,10 @@ class Registry(Generic[T]):
         del self._entries[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._entries)
+        return (name for name, entry in self._entries.items() if not entry.traits.get("hidden"))
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return sum(1 for _ in self)
 
     def __contains__(self, name: object) -> bool:
         return name in self._entries
@@ -104,7 +105,7 @@ class Registry(Generic[T]):
     def __getitem__(self, name: str) -> Entry[T]:
         """Return an entry; ConfigError lists the names if there is none."""
         if name not in self._entries:
-            raise ConfigError(unknown_name(self.kind, name, self._entries))
+            raise ConfigError(unknown_name(self.kind, name, self))
         return self._entries[name]
 
     def names(self, **traits: Any) -> list[str]:
@@ -123,7 +124,7 @@ class Registry(Generic[T]):
                     return False
             return True
 
-        return [name for name, entry in self._entries.items() if fits(entry)]
+        return [name for name in self if fits(self._entries[name])]
 
     def parse(self, spec: ComponentSpec) -> tuple[Entry[T], Params]:
         """Return the entry and the checked parameters of a setting.
@@ -137,7 +138,7 @@ class Registry(Generic[T]):
         given = {"name": spec} if isinstance(spec, str) else dict(spec)
         name = given.pop("name", None)
         if not isinstance(name, str):
-            raise ConfigError(f"a {self.kind} needs a name: one of {', '.join(self._entries)}")
+            raise ConfigError(f"a {self.kind} needs a name: one of {', '.join(self)}")
         entry = self[name]
         try:
             return entry, entry.params(**given)

@@ -7,6 +7,7 @@ To add a loss, write a function with the signature of `Loss` and register it:
 """
 
 from pixelwise.losses.base import LOSSES, Loss, check_loss, get_loss, list_losses, register_loss
+from pixelwise.losses.custom import adapt_loss
 from pixelwise.losses.multiclass import (
     FocalParams,
     TverskyParams,
@@ -18,7 +19,7 @@ from pixelwise.losses.multiclass import (
 )
 from pixelwise.losses.multilabel import bce, bce_dice
 
-__all__ = ["LOSSES", "Loss", "check_loss", "get_loss", "list_losses", "register_loss"]
+__all__ = ["LOSSES", "Loss", "adapt_loss", "check_loss", "get_loss", "list_losses", "register_loss"]
 
 LOSSES.register("cross_entropy", cross_entropy, tasks=("multiclass",))
 LOSSES.register("dice", dice, tasks=("multiclass",))
