@@ -18,9 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from pixelwise.errors import RunError, first_line
-
-_OLD_STATE_KEYS = {"encoder.body.": "encoder.backbone.", "decoder.levels.": "decoder.stages."}
-"""Prefixes of tensor names in version 0.1 → prefixes of today."""
+from pixelwise.models.version1 import translate_tensor_names
 
 
 @dataclass(frozen=True)
@@ -79,23 +77,12 @@ class Checkpoint:
                 epoch=progress["epoch"],
                 step=progress["step"],
                 train_seconds=progress["train_seconds"],
-                model=rename_old_state_keys(load_file(path / "model.safetensors")),
+                model=translate_tensor_names(load_file(path / "model.safetensors")),
                 optimizer=_unflatten(progress["optimizer"], tensors),
                 rng={name.removeprefix("rng."): value for name, value in tensors.items() if name.startswith("rng.")},
             )
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
             raise RunError(f"{path}: cannot be read ({first_line(error)}); this run cannot be resumed") from None
-
-
-def rename_old_state_keys(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return a model's tensors with names of version 0.1 replaced by the names of today."""
-    renamed = {}
-    for name, tensor in tensors.items():
-        for old, new in _OLD_STATE_KEYS.items():
-            if name.startswith(old):
-                name = new + name.removeprefix(old)
-        renamed[name] = tensor
-    return renamed
 
 
 def rng_states() -> dict[str, Tensor]:
