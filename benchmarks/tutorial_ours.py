@@ -20,7 +20,6 @@ import pixelwise as pw
 from pixelwise.data.task import MULTICLASS
 from pixelwise.models.model import SegmentationModel
 from pixelwise.training.callbacks.base import Callback
-from pixelwise.training.callbacks.history import HistoryHook
 from pixelwise.training.state import TrainState
 
 
@@ -59,12 +58,12 @@ class TakeTurns(Callback):
     def __init__(self, epochs: int) -> None:
         self.epochs = epochs
 
-    def on_epoch(self, state: TrainState) -> None:
+    def on_epoch_end(self, state: TrainState) -> None:
         if state.epoch == 1:
             rest(ready=True)
         elif (state.epoch - 1) % self.epochs == 0:
             # Epochs show equally many images, so the rate over all of them is the harmonic mean.
-            rates = [row["images_per_second"] for row in state.rows[-self.epochs :]]
+            rates = [row["images_per_second"] for row in state.history[-self.epochs :]]
             rest(images_per_second=statistics.harmonic_mean(rates))
 
 
@@ -75,8 +74,8 @@ class KeepWeights(Callback):
         self.seconds = seconds
         self.kept: dict[str, tuple[dict[str, float | None], dict[str, torch.Tensor]]] = {}
 
-    def on_epoch(self, state: TrainState) -> None:
-        self.model, row = state.model, state.rows[-1]
+    def on_epoch_end(self, state: TrainState) -> None:
+        self.model, row = state.model, state.history[-1]
         if row["train_seconds"] <= self.seconds:
             self.kept["last"] = (row, copy.deepcopy(state.model.state_dict()))
             if state.best_epoch == state.epoch:
@@ -103,8 +102,8 @@ class WatchTestSplit(Callback):
         self.split, self.target = split, target
         self.curve: list[dict[str, Any]] = []
 
-    def on_epoch(self, state: TrainState) -> None:
-        row = state.rows[-1]
+    def on_epoch_end(self, state: TrainState) -> None:
+        row = state.history[-1]
         score = self.split.score(state.model)
         self.curve.append({key: row[key] for key in ("epoch", "step", "train_seconds", "val_miou")} | score)
         print(f"test mIoU {score['miou']:.4f} after {row['train_seconds']:.1f} s of training", flush=True)
@@ -115,7 +114,7 @@ class WatchTestSplit(Callback):
 def rounds(data: str, out: str, settings: dict[str, Any], rounds: int, epochs: int) -> None:
     """Training, then prediction by both presets, in rounds of `epochs` passes and of the test split, by turns."""
     dataset = pw.load_dataset(data)
-    pw.train(dataset, f"{out}/run", hooks=[TakeTurns(epochs)], epochs=1 + rounds * epochs, **settings)
+    pw.train(dataset, f"{out}/run", callbacks=[TakeTurns(epochs)], defaults=False, epochs=1 + rounds * epochs, **settings)
     size = pw.Config.of(**settings).size
     images = TestSplit(dataset, size).images
     for config in (pw.Config.of(**settings), pw.Config.of("default", size=size)):
@@ -132,7 +131,7 @@ def figures(data: str, out: str, settings: dict[str, Any]) -> None:
     """A whole training; the best and the last weights on the test split."""
     dataset = pw.load_dataset(data)
     keep = KeepWeights(math.inf)
-    pw.train(dataset, f"{out}/run", hooks=[keep], **settings)
+    pw.train(dataset, f"{out}/run", callbacks=[keep], defaults=False, **settings)
     report(**keep.scores(TestSplit(dataset, pw.Config.of(**settings).size)))
 
 
@@ -142,12 +141,12 @@ def within(data: str, out: str, settings: dict[str, Any], seconds: float) -> Non
     How many epochs fill them is found by three epochs of another run; 5 % is left for a machine that slows down.
     """
     dataset = pw.load_dataset(data)
-    trial = pw.train(dataset, f"{out}/trial", hooks=[HistoryHook()], epochs=3, **settings).read_metrics()
+    trial = pw.train(dataset, f"{out}/trial", callbacks=["history_plot"], defaults=False, epochs=3, **settings).read_metrics()
     each = (trial[-1]["train_seconds"] - trial[0]["train_seconds"]) / (len(trial) - 1)
     epochs = max(1, int(0.95 * seconds / each))
     print(f"{each:.2f} s an epoch: {epochs} epochs", flush=True)
     keep = KeepWeights(seconds)
-    pw.train(dataset, f"{out}/run", hooks=[keep], epochs=epochs, **settings)
+    pw.train(dataset, f"{out}/run", callbacks=[keep], defaults=False, epochs=epochs, **settings)
     report(epochs=epochs, **keep.scores(TestSplit(dataset, pw.Config.of(**settings).size)))
 
 
@@ -158,7 +157,7 @@ def until(data: str, out: str, settings: dict[str, Any], miou: float) -> None:
     watch = WatchTestSplit(TestSplit(dataset, config.size), miou)
     reached = False
     try:
-        pw.train(dataset, f"{out}/run", hooks=[watch], **settings)
+        pw.train(dataset, f"{out}/run", callbacks=[watch], defaults=False, **settings)
     except TargetReached:
         reached = True
     seconds = watch.curve[-1]["train_seconds"] if reached else None

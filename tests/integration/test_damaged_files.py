@@ -31,7 +31,6 @@ from pixelwise.data.task import MULTICLASS
 from pixelwise.errors import DataError
 from pixelwise.metrics.confusion import Metrics
 from pixelwise.reporting.console import print_metrics
-from pixelwise.training.callbacks.checkpoint import ModelCheckpoint
 
 HANGS = 60
 """Seconds after which a test hangs: it is then ended."""
@@ -57,7 +56,7 @@ Run = Callable[..., Ran]
 def run_cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
     """The command line without what takes its time and has tests of its own: images of the run, and the clock."""
     monkeypatch.setattr(sys.modules["pixelwise.planning.rules"], "estimate_training_time", lambda *args, **kwargs: 1.0)
-    monkeypatch.setattr(sys.modules["pixelwise.training.trainer"], "DEFAULT_CALLBACKS", (ModelCheckpoint,))
+    monkeypatch.setattr("pixelwise.training.callbacks.DEFAULT_CALLBACKS", ())
     monkeypatch.setattr("pixelwise.cli.app.print_run", lambda run: None)
 
     def run(*tokens: object) -> Ran:
@@ -469,8 +468,8 @@ def test_files_that_may_not_be_read(data: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     looked, stopped, trained, *of_folder = (Ran(*each) for each in json.loads(done.stdout.splitlines()[-1]))
     assert looked.code == 1, looked
-    assert f"{image}: may not be read" in looked.out and f"{mask}: may not be read" in looked.out
-    assert_one_line(stopped, f"{image}: may not be read")
+    assert f"{image}: cannot be read (permission denied)" in looked.out and f"{mask}: may not be read" in looked.out
+    assert_one_line(stopped, f"{image}: cannot be read (permission denied)")
     assert trained.code == 0 and "left out: 2 files" in trained.out
     for each in of_folder:
         assert_one_line(each, f"{closed / 'masks'}: ")

@@ -18,15 +18,16 @@ from pixelwise.data.io.mask import values_to_classes
 from pixelwise.data.label_map.options import LabelOptions
 from pixelwise.data.schema import DatasetIndex
 from pixelwise.data.spec import DatasetSpec
+from pixelwise.data.task import Task
 from pixelwise.errors import PixelwiseError
 from pixelwise.palette import IGNORE_INDEX
 from pixelwise.planning.plan import Plan
 from pixelwise.planning.rules import make_plan
-from pixelwise.training.callbacks.base import Callback
+from pixelwise.registry import ComponentSpec
 
 SETTINGS = {
-    "encoder": "test_efficientnet", "encoder_weights": "none", "freeze_encoder": True, "size": 32, "epochs": 1,
-    "batch_size": 2, "samples": 1, "device": "cpu", "augment": "crop",
+    "encoder": "test_efficientnet", "encoder_weights": "none", "freeze_encoder": True, "image_size": 32, "epochs": 1,
+    "batch_size": 2, "sample_predictions": 1, "device": "cpu", "augmentation": "crop",
 }  # fmt: skip
 
 no_shrinking = settings(
@@ -40,11 +41,11 @@ no_shrinking = settings(
 def reached(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Tensor, Tensor]]:
     """(images as the model saw them, masks) of every batch that reached the loss."""
     seen: list[tuple[Tensor, Tensor]] = []
-    module = import_module("pixelwise.training.trainer")
+    module = import_module("pixelwise.training.setup")
     named = losses.get_loss
 
-    def watched(name: str) -> Callable[[Tensor, Tensor, Tensor | None], Tensor]:
-        loss = named(name)
+    def watched(spec: ComponentSpec, task: Task) -> Callable[[Tensor, Tensor, Tensor | None], Tensor]:
+        loss = named(spec, task)
 
         def keep(logits: Tensor, mask: Tensor, weights: Tensor | None = None) -> Tensor:
             seen.append((logits.detach(), mask.clone()))
@@ -69,8 +70,7 @@ def write(folder: Path, masks: Sequence[np.ndarray]) -> Path:
 
 
 def train(data: DatasetIndex, out: Path, cache: bool, **more: object) -> pw.Run:
-    hooks: list[Callback] = []
-    return pw.train(data, out, hooks=hooks, **{**SETTINGS, "cache": cache, **more})
+    return pw.train(data, out, defaults=False, **{**SETTINGS, "cache_images": cache, **more})
 
 
 def values(seen: Sequence[tuple[Tensor, Tensor]]) -> set[int]:
@@ -151,7 +151,7 @@ def test_what_is_left_out_reaches_the_loss_as_ignore_alone(
     masks[3][0, 0] = 77
     Image.fromarray(masks[3]).save(root / "masks" / "3.png")
     Image.fromarray(masks[5][:10]).save(root / "masks" / "5.png")
-    train(manifest.load(root, skip_unreadable=True), tmp_path / "run", cache, skip_bad=True)
+    train(manifest.load(root, skip_unreadable=True), tmp_path / "run", cache, skip_unreadable=True)
     assert values(reached) <= {0, 1, 2, IGNORE_INDEX}
     told = capfd.readouterr().err
     for name, what in (("masks/3.png", "77"), ("images/5.png", "one size")):
@@ -165,7 +165,7 @@ def test_what_is_left_out_reaches_the_loss_as_ignore_alone(
 def test_every_mask_reaches_the_loss_with_its_own_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each image has one gray value, and its mask the class of it: any pair that is torn apart is seen."""
     seen: list[tuple[Tensor, Tensor]] = []
-    module = import_module("pixelwise.training.trainer")
+    module = import_module("pixelwise.training.setup")
     batches = module._batches
 
     def watched(session: object):  # type: ignore[no-untyped-def]
@@ -184,8 +184,8 @@ def test_every_mask_reaches_the_loss_with_its_own_image(tmp_path: Path, monkeypa
         Image.new("L", (40, 30), number).save(root / "masks" / f"{stem}.bmp")
     data = pw.load_dataset(root, classes=[f"c{index}" for index in range(12)])
     # Nothing that changes colors.
-    train(data, tmp_path / "run", True, augment="flip")
-    train(data, tmp_path / "streamed", False, augment="flip")
+    train(data, tmp_path / "run", True, augmentation="flip")
+    train(data, tmp_path / "streamed", False, augmentation="flip")
     assert sum(len(images) for images, _ in seen) >= 20
     for images, masks in seen:
         for image, mask in zip(images, masks, strict=True):
@@ -212,7 +212,7 @@ def test_layers_reach_the_loss_as_absent_present_and_ignore(
     reached.clear()
     data = plan.data.load(tmp_path / "data")
     with pytest.raises(PixelwiseError, match="mask value 7 is outside") as error:
-        train(data, tmp_path / "again", cache, loss="sigmoid")
+        train(data, tmp_path / "again", cache, loss="bce")
     assert str(damaged) in str(error.value) and values(reached) <= {0, 1, IGNORE_INDEX}
 
 

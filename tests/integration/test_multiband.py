@@ -15,7 +15,6 @@ from pixelwise.data.schema import LabelMap, ReadSpec
 from pixelwise.models.model import SegmentationModel
 from pixelwise.models.pretrained import bundled
 from pixelwise.palette import default_palette
-from pixelwise.training.callbacks.checkpoint import ModelCheckpoint
 
 BANDS = 5
 MASKS = LabelMap("index", {0: 0, 1: 1})
@@ -47,7 +46,7 @@ def test_it_learns_from_the_band_that_tells(dtype: type, tmp_path: Path) -> None
         records[13:],
     )  # fmt: skip
     run = pw.train(
-        data, tmp_path / "run", size=64, epochs=6, batch_size=4, lr=1e-2, hooks=[ModelCheckpoint()], freeze_encoder=True
+        data, tmp_path / "run", image_size=64, epochs=6, batch_size=4, lr=1e-2, freeze_encoder=True, defaults=False
     )
     predictor = pw.Predictor.load(run.path)
     card = predictor.model.config

@@ -13,8 +13,6 @@ from pixelwise.data.schema import LabelMap, MultilabelMask, ReadSpec
 from pixelwise.inference.batch import predict_folder
 from pixelwise.losses import list_losses
 from pixelwise.palette import default_palette
-from pixelwise.training.callbacks.checkpoint import ModelCheckpoint
-from pixelwise.training.callbacks.history import HistoryHook
 
 READING = ReadSpec(LabelMap("multilabel", {0: 0, 255: 1}))
 CLASSES = ("bright", "left")
@@ -52,8 +50,8 @@ def test_a_mask_has_a_layer_for_each_class(layered: pw.DatasetIndex) -> None:
 
 @pytest.mark.parametrize("loss", list_losses("multilabel"))
 def test_it_learns_both_classes_where_they_overlap(layered: pw.DatasetIndex, loss: str, tmp_path: Path) -> None:
-    settings = {"size": 64, "epochs": 10, "batch_size": 4, "augment": "none", "lr": 1e-2, "freeze_encoder": True}
-    run = pw.train(layered, tmp_path / "run", loss=loss, hooks=[ModelCheckpoint(), HistoryHook()], **settings)
+    settings = {"image_size": 64, "epochs": 10, "batch_size": 4, "augmentation": "none", "lr": 1e-2, "freeze_encoder": True}
+    run = pw.train(layered, tmp_path / "run", loss=loss, callbacks=["history_plot"], defaults=False, **settings)
     metrics = pw.evaluate(run, layered, "test")
     assert metrics.classes["left"].iou > 0.7 and metrics.classes["bright"].iou > 0.5, metrics.classes
     row = run.read_metrics()[-1]

@@ -8,7 +8,8 @@ import yaml
 
 import pixelwise as pw
 from pixelwise.config import Config
-from pixelwise.data.analysis.inspection import ClassStats, DatasetReport, Percentiles
+from pixelwise.data.analysis.class_stats import ClassStats, Percentiles
+from pixelwise.data.analysis.inspection import DatasetReport
 from pixelwise.data.schema import LabelMap, ReadSpec
 from pixelwise.data.spec import DatasetSpec
 from pixelwise.palette import default_palette
@@ -185,7 +186,7 @@ def replace_epochs(config: Config, epochs: int) -> Config:
 def test_training_takes_the_plan_and_flags_go_over_it(pets: pw.DatasetIndex, tmp_path: Path) -> None:
     facts = replace(found(images=len(pets.train)), data=pets, classes=())
     plan = Plan(DatasetSpec.of(pets), {"size": 64, "epochs": 3, "batch_size": 4, "encoder_weights": "none"})
-    run = pw.train(facts.data, tmp_path / "run", plan=plan, epochs=1, hooks=[])
+    run = pw.train(facts.data, tmp_path / "run", plan=plan, epochs=1, defaults=False)
     assert (run.config.size, run.config.epochs, run.config.batch_size) == (64, 1, 4)
     assert Plan.read(run.plan_file).settings == plan.settings
     assert run.read_dataset_spec() == DatasetSpec.of(pets)

@@ -1,1 +1,1 @@
-"""TODO: package."""
+"""Training: set-up, loop, callbacks and loggers."""

@@ -1,4 +1,4 @@
-"""TODO: module."""
+"""Progress of a training on a terminal."""
 
 import time
 
@@ -8,32 +8,45 @@ from torch import Tensor
 from pixelwise.runs.run_dir import Row
 from pixelwise.runtime.progress import ProgressBars
 
-_SECONDS_BETWEEN_LOOKS = 0.5
-"""The loss is fetched from the device this often at most: each time costs a wait for it."""
+_MIN_SECONDS = 0.5
+"""Minimum interval between two reads of the loss. Each read waits for the device."""
 
 
 class TrainingProgress(ProgressBars):
-    """Bars of a training: the epoch, its loss, the last validation mIoU, images a second, time left."""
+    """Progress bars of a training: epoch, loss, last validation mIoU, images per second, remaining time."""
 
     task: TaskID
 
     def start(self, epochs: int, steps_done: int, steps: int) -> None:
-        """Start the bar of `steps` over all epochs, of which some may be done already."""
-        self.epochs, self.miou, self.looked = epochs, "", 0.0
+        """Start the bar of all steps.
+
+        Args:
+            epochs: number of epochs.
+            steps_done: number of steps before this process, after a resume.
+            steps: number of steps in all epochs.
+        """
+        self.epochs, self.miou, self.last_update = epochs, "", 0.0
         self.task = self.progress.add_task("training", total=steps, completed=steps_done, note="")
 
     def step(self, epoch: int, loss_sum: Tensor, images: int, seconds: float) -> None:
-        """Show one more step; `loss_sum` is over the epoch's `images` so far, which took `seconds`."""
+        """Advance the bar by one step.
+
+        Args:
+            epoch: number of the epoch, from 1.
+            loss_sum: scalar, the sum of the losses of this epoch's images so far.
+            images: number of these images.
+            seconds: duration of the epoch so far.
+        """
         now = time.perf_counter()
-        if self.progress.disable or now - self.looked < _SECONDS_BETWEEN_LOOKS:
+        if self.progress.disable or now - self.last_update < _MIN_SECONDS:
             self.progress.advance(self.task)
             return
-        self.looked = now
+        self.last_update = now
         note = f"loss {loss_sum.item() / images:.3f}{self.miou} · {images / seconds:.0f} images/s"
         self.progress.update(self.task, advance=1, description=f"epoch {epoch}/{self.epochs}", note=note)
 
     def epoch(self, row: Row) -> None:
-        """Show an epoch's end; where no terminal watches, as a line of text."""
+        """Show the metrics of an epoch. Without a terminal, print them as a line of text."""
         score = row["val_miou"]
         self.miou = "" if score is None else f" · mIoU {score:.3f}"
         if self.progress.disable and self.shown:

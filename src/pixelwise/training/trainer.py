@@ -1,215 +1,291 @@
-"""The training loop, from records to a run folder, to be read from top to bottom."""
+"""The training: `train` sets it up, `_run_epochs` is the loop."""
 
+import logging
 import math
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from pixelwise.config import DECODER_FIRST_FRACTION, Config
+from pixelwise.config import Config
 from pixelwise.data.analysis.groups import assign_groups
-from pixelwise.data.schema import DatasetIndex, Record
-from pixelwise.data.spec import DatasetSpec
-from pixelwise.data.splits import train_val_split
-from pixelwise.errors import ConfigError, DataError
-from pixelwise.losses import get_loss
+from pixelwise.data.schema import DatasetIndex
+from pixelwise.errors import TrainingDivergedError, first_line
+from pixelwise.losses.custom import describe_loss
 from pixelwise.metrics.confusion import Metrics
 from pixelwise.planning.plan import Plan
+from pixelwise.registry import ComponentSpec
 from pixelwise.runs.run_dir import Row, Run
-from pixelwise.runtime.cpu import ThreadTuner
+from pixelwise.runtime.cpu import follow_idle_cores, single_thread
 from pixelwise.runtime.distributed import all_reduce_sum, launch_fabric
-from pixelwise.training.callbacks import DEFAULT_CALLBACKS
 from pixelwise.training.callbacks.base import Callback
+from pixelwise.training.data import check_process_count, make_train_val_split
+from pixelwise.training.extensions import add_specs, build_callbacks, build_loggers, check_specs
 from pixelwise.training.progress import TrainingProgress
-from pixelwise.training.setup import TrainingSetup, build_training, create_or_resume_run, load_checkpoint
+from pixelwise.training.resume import create_run, open_run, restore, settle_encoder_training, start_run
+from pixelwise.training.setup import TrainingSetup, build_training, paused_epochs
 from pixelwise.training.state import TrainState
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+    from lightning_fabric.loggers import Logger
+
+logger = logging.getLogger(__name__)
 
 
 def train(
     data: DatasetIndex,
     out: str | Path,
+    config: Config | None = None,
+    *,
+    plan: Plan | None = None,
     preset: str | None = None,
     resume: bool = False,
-    hooks: Sequence[Callback] | None = None,
-    plan: Plan | None = None,
+    loss: ComponentSpec | Callable[..., Any] | None = None,
+    callbacks: Sequence[Callback | ComponentSpec] = (),
+    loggers: "Sequence[Logger | ComponentSpec]" = (),
+    defaults: bool = True,
+    verbose: bool = False,
     **settings: Any,
 ) -> Run:
-    """Train a model on a data set and leave a run folder.
+    """Train a model on a data set and write a run directory.
 
-    Under `torchrun` every process calls this, and together they train one model with the same global batch.
+    Under `torchrun` every process calls this function. Together they train one model with the same global batch.
 
     Args:
-        data: see `load_dataset`.
-        out: the run folder; nothing may be there yet, unless resuming.
-        preset: "default" or "tutorial"; None for "default", or for the run's own when resuming.
-        resume: go on where the run in `out` stopped; `epochs` may be raised.
-        hooks: what happens around the loop; None for all of `pixelwise.hooks.DEFAULT_CALLBACKS`.
-        plan: settings drawn from the data, in place of the preset's own; see `make_plan`.
-        settings: any field of `Config` in place of the plan's or the preset's, such as epochs=3.
+        data: the data set, see `load_dataset`.
+        out: the run directory. It must not exist or be empty, unless the training is resumed.
+        config: all settings. None for those of the preset and the plan.
+        plan: settings made for the data, see `make_plan`. They replace the preset's. With a `config` the plan is only
+            recorded in the run directory.
+        preset: "default" or "tutorial". None for "default", or for the run's preset when resuming.
+        resume: continue the run in `out` after its last completed epoch. `epochs` can be raised.
+        loss: replaces the setting `loss`: a name, a mapping with a name and parameters, or any callable
+            (logits, mask) or (logits, mask, pixel_weights) that returns a scalar, see `pixelwise.losses.custom`.
+        callbacks: `Callback` objects, or names of registered callbacks, in addition to the default ones.
+        loggers: Lightning loggers, or names of registered loggers, in addition to the default ones.
+        defaults: if False, leave out the default callbacks (drawings) and the TensorBoard logger. metrics.csv and the
+            best model are written in any case.
+        verbose: show progress bars on stderr, or print a line per epoch if it is no terminal.
+        settings: fields of `Config` that replace those of `config`, `plan` and `preset`, such as epochs=3.
 
-    Raises a PixelwiseError of its kind for bad settings, data or weights, or an `out` that is in the way.
+    Returns:
+        The run.
 
-    >>> run = train(load_dataset("oxford-iiit-pet/"), out="runs/pets", epochs=3)  # doctest: +SKIP
+    Raises:
+        PixelwiseError: A setting, the data, the pretrained weights or `out` cannot be used.
+        TrainingDivergedError: The loss became infinite or NaN.
+
+    >>> run = train(load_dataset("oxford-iiit-pet/"), "runs/pets", epochs=3)  # doctest: +SKIP
     """
-    run, checkpoint = create_or_resume_run(Path(out), preset, resume, plan, settings)
-    config = run.config
+    out, checkpoint, custom_loss = Path(out), None, None
+    if callable(loss):
+        custom_loss, settings["loss"] = loss, describe_loss(loss)
+    elif loss is not None:
+        settings["loss"] = loss
+    if resume:
+        run, checkpoint = open_run(out, config, settings, preset=preset, custom_loss=custom_loss is not None)
+    else:
+        run = create_run(out, config, settings, preset=preset, plan=plan)
+    config = add_specs(run.config, callbacks, loggers)
+    check_specs(config)
     fabric = launch_fabric(config.device, config.precision)
-    torch.manual_seed(config.seed)
-    with TrainingProgress(shown=fabric.is_global_zero) as bars, ExitStack() as held:
-        if not data.val and config.val_from == "train":
-            data = assign_groups(data, bars.track("looking for groups"))
-        train_records, val_records = make_train_val_split(data, config)
-        _check_processes(fabric.world_size, config.batch_size, len(train_records), len(val_records))
-        session = build_training(data, config, fabric, train_records, val_records, bars)
-        samples = val_records[:: math.ceil(len(val_records) / config.sample_predictions)]
-        state = TrainState(run, data, session.model, samples)
+    run = Run(out, settle_encoder_training(config, fabric.device.type), run.preset)
+    with (
+        _seeded(run.config.seed, fabric),
+        TrainingProgress(verbose and fabric.is_global_zero) as bars,
+        ExitStack() as locked,
+    ):
+        setup, state = _prepare(data, run, fabric, custom_loss, bars)
         if checkpoint is not None:
-            state.history = load_checkpoint(session, run, checkpoint)
-        active = [hook() for hook in DEFAULT_CALLBACKS] if hooks is None else list(hooks)
+            state.history = restore(setup, run, checkpoint)
+        active: list[Callback] = []
         if fabric.is_global_zero:
-            held.enter_context(_enter(run, data, plan, resume))
-        else:
-            active = []
-        for hook in active:
-            hook.on_start(state)
-        bars.start(config.epochs, session.step, config.epochs * len(session.sampler))
-        cores = ThreadTuner()
-
-        for epoch in range(state.epoch, config.epochs):
-            cores.follow()
-            train_figures = _train_epoch(session, epoch, bars)
-            row = train_figures | _validate(session, data.classes)
-            # Last, as the speed and the rate are no figures of the model.
-            row |= {name: row.pop(name) for name in ("images_per_second", "learning_rate")}
-            state.history.append(row)
-            bars.epoch(state.history[-1])
-            for hook in active:
-                hook.on_epoch(state)
-            if fabric.is_global_zero:
-                run.save_checkpoint(session.checkpoint(epoch + 1))
-            fabric.barrier()
-        for hook in active:
-            hook.on_end(state)
+            if resume:
+                with run.lock():
+                    run.write_config()
+            else:
+                start_run(run, state.data, plan)
+            locked.enter_context(run.lock())
+            active = build_callbacks(run.config, callbacks, defaults)
+            state.loggers = build_loggers(state, loggers, defaults)
+        bars.start(run.config.epochs, setup.step, run.config.epochs * len(setup.sampler))
+        with _finalized(state, active):
+            _run_epochs(setup, state, active, bars)
     return run
 
 
-def _enter(run: Run, data: DatasetIndex, plan: Plan | None, resume: bool) -> BinaryIO:
-    """Make the run's folder, or go on in it; other trainings are kept out as long as what is returned is open."""
-    if resume and run.path.exists():
-        with run.lock():
-            run.write_config()
-    else:
-        run.start()
-        run.write_dataset_spec(DatasetSpec.of(data))
-        if plan is not None:
-            plan.write(run.plan_file)
-    return run.lock()
+def _prepare(
+    data: DatasetIndex,
+    run: Run,
+    fabric: "Fabric",
+    custom_loss: Callable[..., Any] | None,
+    bars: TrainingProgress,
+) -> tuple[TrainingSetup, TrainState]:
+    """Split the data, build the training, and choose the validation images that are drawn."""
+    config = run.config
+    if not data.val and config.val_from == "train":
+        data = assign_groups(data, bars.track("looking for groups"))
+    train_records, val_records = make_train_val_split(data, config)
+    check_process_count(fabric.world_size, config.batch_size, len(train_records), len(val_records))
+    setup = build_training(data, (train_records, val_records), config, fabric, custom_loss, bars.track)
+    samples = val_records[:: math.ceil(len(val_records) / config.sample_predictions)]
+    return setup, TrainState(run, data, setup.model, samples)
 
 
-def _check_processes(processes: int, batch: int, training: int, validation: int) -> None:
-    """Raise ConfigError where a process would have no image: the others would wait for it for ever."""
-    if processes > min(batch, training, validation):
-        raise ConfigError(
-            f"{processes} processes need an image each, but a batch has {batch}, training {training} and validation "
-            f"{validation}; start fewer"
-        )
+def _run_epochs(setup: TrainingSetup, state: TrainState, callbacks: list[Callback], bars: TrainingProgress) -> None:
+    """Train the remaining epochs. Callbacks and loggers are those of rank 0, the other processes have none."""
+    fabric, epochs = setup.fabric, setup.config.epochs
+    for log in state.loggers:
+        log.log_hyperparams(setup.config.model_dump(mode="json"))
+    for callback in callbacks:
+        callback.on_train_start(state)
+
+    for epoch in range(state.epoch, epochs):
+        if _should_stop(fabric, state):
+            break
+        follow_idle_cores()
+        for callback in callbacks:
+            callback.on_epoch_start(state)
+        row = _train_epoch(setup, state, callbacks, bars) | _validate(setup, state.data.classes)
+        # Speed and learning rate are the last columns of metrics.csv.
+        row |= {name: row.pop(name) for name in ("images_per_second", "learning_rate")}
+        state.history.append(row)
+        bars.epoch(row)
+        if fabric.is_global_zero:
+            _record_epoch(setup, state, callbacks)
+            state.run.save_checkpoint(setup.checkpoint(epoch + 1))
+
+    fabric.barrier()
+    for callback in callbacks:
+        callback.on_train_end(state)
 
 
-def make_train_val_split(data: DatasetIndex, config: Config) -> tuple[list[Record], list[Record]]:
-    """The records to train on and those to validate on.
-
-    A val split of the data set's own is used as it is. Otherwise a share of train is held back, so that the test
-    split stays unseen; or, as in the tutorial, a share of the test split is looked at.
-    """
-    train_records = list(data.records("train"))
-    if data.val:
-        return train_records, list(data.val)
-    if config.val_from == "test":
-        kept, held = train_records, train_val_split(data.records("test"), config.val_fraction, config.seed)[1]
-    else:
-        kept, held = train_val_split(train_records, config.val_fraction, config.seed)
-    if not held:
-        raise DataError(
-            f"{data.root}: the {config.val_from} split has too few images to give any for validation; add some"
-        )
-    return kept, held
+def _record_epoch(setup: TrainingSetup, state: TrainState, callbacks: list[Callback]) -> None:
+    """Keep the model if it is the best so far, log the row, and run the callbacks."""
+    row = state.history[-1]
+    if state.best_epoch == state.epoch:
+        state.run.save_best_model(setup.model, row)
+    for log in state.loggers:
+        log.log_metrics({name: value for name, value in row.items() if value is not None}, step=state.epoch)
+    for callback in callbacks:
+        callback.on_epoch_end(state)
 
 
-def _train_epoch(session: TrainingSetup, epoch: int, bars: TrainingProgress) -> Row:
-    """One pass over the training images; the training part of the epoch's row."""
-    fabric, loss_function = session.fabric, get_loss(session.config.loss, session.model.config.task)
-    session.model.train()
-    session.model.encoder.pause_gradients(epoch < round(DECODER_FIRST_FRACTION * session.config.epochs))
-    session.sampler.epoch = epoch
-    loss_sum, shown = torch.zeros((), device=fabric.device), 0
-    rate = session.optimizer.param_groups[0]["lr"]
-    task = session.model.config.task
+def _train_epoch(setup: TrainingSetup, state: TrainState, callbacks: list[Callback], bars: TrainingProgress) -> Row:
+    """Train on each image once. Return the training columns of the epoch's row."""
+    fabric, epoch = setup.fabric, state.epoch
+    setup.model.train()
+    setup.model.encoder.pause_gradients(epoch < paused_epochs(setup.config))
+    setup.sampler.epoch = epoch
+    loss_sum, count = torch.zeros((), device=fabric.device), 0
+    learning_rate = setup.optimizer.param_groups[0]["lr"]
     started = time.perf_counter()
-    for (images, masks), whole in zip(_batches(session), session.sampler.global_sizes(), strict=True):
-        weights = None if session.class_weights is None else task.pixel_weights(masks, session.class_weights)
-        loss = loss_function(session.ddp_model(images), masks, weights)
-        # Gradients are averaged over processes: scaled so, an image counts the same in whichever it is.
-        fabric.backward(loss * (len(images) * fabric.world_size / whole))
-        session.optimizer.step()
-        session.optimizer.zero_grad()
-        session.lr_scheduler.step()
-        session.step += 1
+    for (images, masks), global_size in zip(_batches(setup), setup.sampler.global_sizes(), strict=True):
+        loss = setup.loss.weighted(setup.ddp_model(images), masks)
+        # Gradients are averaged over the processes. With this factor every image of the global batch counts the same,
+        # even if the processes have different numbers of images.
+        fabric.backward(loss * (len(images) * fabric.world_size / global_size))
+        setup.optimizer.step()
+        setup.optimizer.zero_grad()
+        setup.lr_scheduler.step()
+        setup.step += 1
         loss_sum += loss.detach() * len(images)
-        shown += len(images)
-        bars.step(epoch + 1, loss_sum, shown, time.perf_counter() - started)
+        count += len(images)
+        bars.step(epoch + 1, loss_sum, count, time.perf_counter() - started)
+        state.step, state.loss = setup.step, loss.detach()
+        for callback in callbacks:
+            callback.on_step_end(state)
     total = all_reduce_sum(fabric, loss_sum).item()
     seconds = time.perf_counter() - started
-    session.seconds += seconds
+    setup.train_seconds += seconds
     if not math.isfinite(total):
-        raise ConfigError(f"the loss became {total} in epoch {epoch + 1}; lower --lr, or set `precision` to 32-true")
+        raise TrainingDivergedError(
+            f"the loss became {total} in epoch {epoch + 1}; lower `lr`, or set `precision` to 32-true"
+        )
     return {
         "epoch": epoch + 1,
-        "step": session.step,
-        "train_seconds": session.seconds,
-        "train_loss": total / session.sampler.length,
-        "images_per_second": session.sampler.length / seconds,
-        "learning_rate": rate,
+        "step": setup.step,
+        "train_seconds": setup.train_seconds,
+        "train_loss": total / setup.sampler.length,
+        "images_per_second": setup.sampler.length / seconds,
+        "learning_rate": learning_rate,
     }
 
 
-def _batches(session: TrainingSetup) -> Iterator[tuple[Tensor, Tensor]]:
-    """This process's batches on its device: images (N, 3, H, W) uint8, masks (N, H, W) uint8."""
-    device = session.fabric.device
-    threads = torch.get_num_threads()
-    iterator = iter(session.loader)
+def _batches(setup: TrainingSetup) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield this process's batches on its device: images (N, C, H, W) uint8, masks uint8."""
+    device, iterator = setup.fabric.device, iter(setup.loader)
     while True:
-        # One image is too little work to share among threads: waiting for each other takes them longer.
-        torch.set_num_threads(1)
-        try:
-            images, masks = next(iterator)
-        except StopIteration:
+        # A single image is too little work for several threads: they would mostly wait for each other.
+        with single_thread():
+            batch = next(iterator, None)
+        if batch is None:
             return
-        finally:
-            torch.set_num_threads(threads)
+        images, masks = batch
         yield images.to(device, non_blocking=True), masks.to(device, non_blocking=True)
 
 
 @torch.no_grad()
-def _validate(session: TrainingSetup, classes: Sequence[str]) -> Row:
-    """Loss and figures over the validation images at the model's size; the validation part of the epoch's row."""
-    fabric, loss_function = session.fabric, get_loss(session.config.loss, session.model.config.task)
-    session.model.eval()
-    task = session.model.config.task
+def _validate(setup: TrainingSetup, classes: Sequence[str]) -> Row:
+    """Validate at the model's size. Return the validation columns of the epoch's row."""
+    fabric, task = setup.fabric, setup.loss.task
+    setup.model.eval()
     confusion = task.zero_matrix(len(classes)).to(fabric.device)
     loss_sum = torch.zeros(2, dtype=torch.float64, device=fabric.device)
-    for images, masks in session.val_loader:
+    for images, masks in setup.val_loader:
         images, masks = images.to(fabric.device), masks.to(fabric.device)
-        logits = session.ddp_model(images)
-        loss_sum += torch.stack([loss_function(logits, masks, None) * len(images), torch.tensor(len(images))])
+        logits = setup.ddp_model(images)
+        loss_sum += torch.stack([setup.loss.unweighted(logits, masks) * len(images), torch.tensor(len(images))])
         confusion += task.confusion(masks, task.logits_to_mask(logits), len(classes))
-    # Each process has its own images, none of them twice: sums are those of one process.
+    # Each image is in one process only, so the sums are those of a single process.
     confusion = all_reduce_sum(fabric, confusion)
-    loss, images_seen = all_reduce_sum(fabric, loss_sum).tolist()
-    metrics = Metrics.from_confusion(confusion, classes, task, int(images_seen), f"{session.config.eval_size}")
-    return {"val_loss": loss / images_seen, "val_accuracy": metrics.accuracy, "val_miou": metrics.mean_iou} | {
-        f"iou_{name}": figures.iou for name, figures in metrics.classes.items()
+    loss, count = all_reduce_sum(fabric, loss_sum).tolist()
+    metrics = Metrics.from_confusion(confusion, classes, task, int(count), f"{setup.config.eval_size}")
+    return {"val_loss": loss / count, "val_accuracy": metrics.accuracy, "val_miou": metrics.mean_iou} | {
+        f"iou_{name}": values.iou for name, values in metrics.classes.items()
     }
+
+
+def _should_stop(fabric: "Fabric", state: TrainState) -> bool:
+    """Return True in every process if a callback of rank 0 stops the training. Also waits for all processes."""
+    return bool(all_reduce_sum(fabric, torch.tensor(int(state.should_stop), device=fabric.device)))
+
+
+@contextmanager
+def _seeded(seed: int, fabric: "Fabric") -> Iterator[None]:
+    """Seed torch's random numbers within the block, and restore their state afterwards."""
+    devices = [torch.cuda.current_device()] if fabric.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed)
+        yield
+
+
+@contextmanager
+def _finalized(state: TrainState, callbacks: list[Callback]) -> Iterator[None]:
+    """Finalize the loggers when the block ends. If it raises, run `on_exception` before, and raise again."""
+    try:
+        yield
+    except BaseException as error:
+        for callback in callbacks:
+            _attempt(callback.on_exception, state, error)
+        status = "failed" if isinstance(error, Exception) else "aborted"
+        for log in state.loggers:
+            _attempt(log.finalize, status)
+        raise
+    for log in state.loggers:
+        log.finalize("success")
+
+
+def _attempt(function: Callable[..., object], *args: object) -> None:
+    """Call a function. Log an exception instead of raising it, so that it does not hide the first one."""
+    try:
+        function(*args)
+    except Exception as error:
+        logger.warning(
+            "%s failed (%s: %s)", getattr(function, "__qualname__", function), type(error).__name__, first_line(error)
+        )

@@ -1,16 +1,25 @@
-"""What happens around the training loop: images, events, checkpoints. HOOKS lists them in their order."""
+"""Callbacks: code that runs at fixed points of a training. `CALLBACKS` has them by name."""
 
+from collections.abc import Callable
+
+from pixelwise.registry import Registry
 from pixelwise.training.callbacks.architecture import ArchitectureDiagram
 from pixelwise.training.callbacks.base import Callback
-from pixelwise.training.callbacks.checkpoint import ModelCheckpoint
-from pixelwise.training.callbacks.history import HistoryHook
+from pixelwise.training.callbacks.early_stopping import EarlyStopping, EarlyStoppingParams
+from pixelwise.training.callbacks.history import HistoryPlot
 from pixelwise.training.callbacks.sample_predictions import SamplePredictions
-from pixelwise.training.callbacks.tensorboard import TensorBoardLogger
 
-DEFAULT_CALLBACKS: tuple[type[Callback], ...] = (
-    SamplePredictions,
-    HistoryHook,
-    ModelCheckpoint,
-    ArchitectureDiagram,
-    TensorBoardLogger,
-)
+CALLBACKS: Registry[Callable[..., Callback]] = Registry("callback")
+"""Callback classes, or functions that return a `Callback`, with their parameters as keyword arguments."""
+
+register_callback = CALLBACKS.register
+
+CALLBACKS.register("sample_predictions", SamplePredictions)
+CALLBACKS.register("history_plot", HistoryPlot)
+CALLBACKS.register("architecture_diagram", ArchitectureDiagram)
+CALLBACKS.register("early_stopping", EarlyStopping, params=EarlyStoppingParams)
+
+DEFAULT_CALLBACKS = ("sample_predictions", "history_plot", "architecture_diagram")
+"""Names of the callbacks of every training, in the order they run."""
+
+__all__ = ["CALLBACKS", "DEFAULT_CALLBACKS", "Callback", "EarlyStopping", "register_callback"]

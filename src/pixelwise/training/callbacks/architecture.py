@@ -1,16 +1,20 @@
-"""TODO: module."""
+"""A diagram of the model."""
 
+from pixelwise.registry import name_of
 from pixelwise.reporting.model_summary import summarize_model
-from pixelwise.training.callbacks.base import Callback
+from pixelwise.training.callbacks.base import Callback, warn_on_failure
 from pixelwise.training.state import TrainState
 from pixelwise.visualization import draw_architecture
 
 
 class ArchitectureDiagram(Callback):
-    """Draws the model with the shape at each step, once."""
+    """Draws architecture.png: the stages of the model with their output shapes."""
 
-    def on_start(self, state: TrainState) -> None:
-        if state.epoch == 0:
-            card = state.model.config
-            title = f"{card.encoder} encoder, {card.decoder} decoder"
-            draw_architecture(summarize_model(state.model), state.run.architecture_image, title)
+    def on_train_start(self, state: TrainState) -> None:
+        if state.epoch > 0:
+            return
+        image = state.run.architecture_image
+        with warn_on_failure(image.name):
+            config = state.model.config
+            title = f"{config.encoder} encoder, {name_of(config.decoder)} decoder"
+            draw_architecture(summarize_model(state.model), image, title)

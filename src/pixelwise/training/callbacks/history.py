@@ -1,22 +1,25 @@
-"""TODO: module."""
+"""A plot of the losses and IoUs by epoch."""
 
 from pixelwise.runtime.notebook import show_in_notebook
-from pixelwise.training.callbacks.base import Callback
+from pixelwise.training.callbacks.base import Callback, warn_on_failure
 from pixelwise.training.state import TrainState
 from pixelwise.visualization import plot_history
 
 
-class HistoryHook(Callback):
-    """Writes metrics.csv and draws the loss curve after every epoch."""
+class HistoryPlot(Callback):
+    """Draws history.png after every epoch. In a notebook it is shown after the last epoch."""
 
-    def on_epoch(self, state: TrainState) -> None:
-        state.run.write_metrics(state.history)
+    def on_epoch_end(self, state: TrainState) -> None:
         self._draw(state)
 
-    def on_end(self, state: TrainState) -> None:
+    def on_train_end(self, state: TrainState) -> None:
         self._draw(state)
-        show_in_notebook(state.run.history_image)
+        if state.run.history_image.exists():
+            show_in_notebook(state.run.history_image)
 
     def _draw(self, state: TrainState) -> None:
-        colors = dict(zip(state.data.classes, state.data.palette, strict=True))
-        plot_history(state.history, state.run.history_image, colors=colors)
+        if not state.history:
+            return
+        with warn_on_failure(state.run.history_image.name):
+            colors = dict(zip(state.data.classes, state.data.palette, strict=True))
+            plot_history(state.history, state.run.history_image, colors=colors)

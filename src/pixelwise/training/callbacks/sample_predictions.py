@@ -1,64 +1,90 @@
-"""TODO: module."""
+"""Drawings of predictions on a few validation images."""
 
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+import numpy.typing as npt
+from PIL import Image
 
 from pixelwise.data.io.mask import read_image_and_mask
 from pixelwise.data.schema import ReadSpec, Record
 from pixelwise.errors import DataError
 from pixelwise.inference.predictor import Predictor
 from pixelwise.runtime.notebook import show_in_notebook
-from pixelwise.training.callbacks.base import Callback
+from pixelwise.training.callbacks.base import Callback, warn_on_failure
+from pixelwise.training.loggers.base import ImageLogger
 from pixelwise.training.state import TrainState
-from pixelwise.visualization import (
-    make_gif,
-    prediction_grid,
-    save_image,
-    to_display_image,
-)
+from pixelwise.visualization import make_gif, prediction_grid, save_image, to_display_image
+
+Array = npt.NDArray[np.generic]
 
 
 class SamplePredictions(Callback):
-    """Draws the same validation images with what the model makes of them: before training and after every epoch.
+    """Draws image, true mask and prediction of a few validation images, before the training and after every epoch.
 
-    In a notebook the images are shown as well; after the last epoch they are joined into one animation.
+    The drawings go to the run directory and to the loggers that accept images. In a notebook they are shown. After the
+    last epoch they are joined to an animation.
     """
 
-    def on_start(self, state: TrainState) -> None:
-        self.pairs = list(_readable(state.sample_records, state.data.read_spec, state.run.config.skip_unreadable))
+    def __init__(self) -> None:
+        self._pairs: list[tuple[Array, Array]] = []
+
+    def on_train_start(self, state: TrainState) -> None:
+        with warn_on_failure("samples"):
+            self._pairs = list(
+                _read_pairs(state.sample_records, state.data.read_spec, state.run.config.skip_unreadable)
+            )
         if state.epoch == 0:
             self._draw(state, "before training")
 
-    def on_epoch(self, state: TrainState) -> None:
+    def on_epoch_end(self, state: TrainState) -> None:
         score = state.history[-1]["val_miou"]
-        self._draw(state, f"epoch {state.epoch}" + (f" · validation mIoU {score:.3f}" if score is not None else ""))
+        self._draw(state, f"epoch {state.epoch}" + ("" if score is None else f" · validation mIoU {score:.3f}"))
 
-    def on_end(self, state: TrainState) -> None:
-        if self.pairs:
-            make_gif(state.run.sample_images(state.epoch), state.run.samples_animation)
+    def on_train_end(self, state: TrainState) -> None:
+        images = state.run.sample_images(state.epoch)
+        if images:
+            with warn_on_failure(state.run.samples_animation.name):
+                make_gif(images, state.run.samples_animation)
 
     def _draw(self, state: TrainState, title: str) -> None:
-        if not self.pairs:
+        if not self._pairs:
             return
+        out = state.run.sample_image(state.epoch)
         training = state.model.training
+        try:
+            with warn_on_failure(f"{out.parent.name}/{out.name}"):
+                save_image(self._grid(state, title), out)
+                show_in_notebook(out)
+                _log_image(state, "samples", out)
+        finally:
+            state.model.train(training)
+
+    def _grid(self, state: TrainState, title: str) -> Image.Image:
         predictor = Predictor(state.model, state.model.mean.device)
-        images, truths = zip(*self.pairs, strict=True)
+        images, masks = zip(*self._pairs, strict=True)
         predictions = [prediction.mask for prediction in predictor.predict_batch(images)]
-        state.model.train(training)
-        images = [to_display_image(image) for image in images]
         task = state.model.config.task
-        true, made = ([task.to_display(mask) for mask in masks] for masks in (truths, predictions))
+        true, predicted = ([task.to_display(mask) for mask in group] for group in (masks, predictions))
         classes, palette = task.display_classes(state.data.classes, state.data.palette)
-        sheet = prediction_grid(images, true, made, classes, palette, title)
-        save_image(sheet, state.run.sample_image(state.epoch))
-        show_in_notebook(state.run.sample_image(state.epoch))
+        return prediction_grid([to_display_image(image) for image in images], true, predicted, classes, palette, title)
 
 
-def _readable(records: Sequence[Record], reading: ReadSpec, skip_bad: bool) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _log_image(state: TrainState, key: str, file: object) -> None:
+    """Pass the drawing of an epoch to the loggers that accept images."""
+    if state.epoch == 0:
+        return
+    with Image.open(str(file)) as image:
+        pixels = np.array(image)
+    for logger in state.loggers:
+        if isinstance(logger, ImageLogger):
+            logger.log_image(key, [pixels], step=state.epoch)
+
+
+def _read_pairs(records: Sequence[Record], read_spec: ReadSpec, skip_unreadable: bool) -> Iterator[tuple[Array, Array]]:
     for record in records:
         try:
-            yield read_image_and_mask(record, reading)
+            yield read_image_and_mask(record, read_spec)
         except DataError:
-            if not skip_bad:
+            if not skip_unreadable:
                 raise

@@ -1,0 +1,65 @@
+"""Early stopping."""
+
+import logging
+import math
+
+from pydantic import Field
+
+from pixelwise.registry import Params
+from pixelwise.runs.run_dir import Row
+from pixelwise.training.callbacks.base import Callback
+from pixelwise.training.state import TrainState
+
+logger = logging.getLogger(__name__)
+
+
+class EarlyStoppingParams(Params):
+    """Parameters of `EarlyStopping`.
+
+    Attributes:
+        patience: number of epochs without an improvement after which the training stops.
+        min_delta: smallest increase of the validation mIoU, in [0, 1], that counts as an improvement.
+    """
+
+    patience: int = Field(default=10, ge=1)
+    min_delta: float = Field(default=0.0, ge=0, lt=1)
+
+
+class EarlyStopping(Callback):
+    """Stops the training if the validation mIoU has not improved for some epochs.
+
+    It reads the history, so a resumed training stops at the same epoch as an uninterrupted one.
+
+    Args:
+        patience: see `EarlyStoppingParams`.
+        min_delta: see `EarlyStoppingParams`.
+    """
+
+    def __init__(self, patience: int = 10, min_delta: float = 0.0) -> None:
+        self.patience, self.min_delta = patience, min_delta
+
+    def on_train_start(self, state: TrainState) -> None:
+        self._check(state)
+
+    def on_epoch_end(self, state: TrainState) -> None:
+        self._check(state)
+
+    def _check(self, state: TrainState) -> None:
+        last = last_improvement(state.history, self.min_delta)
+        if state.epoch - last >= self.patience:
+            logger.info("stopped after epoch %d: no better validation mIoU since epoch %d", state.epoch, last)
+            state.should_stop = True
+
+
+def last_improvement(history: list[Row], min_delta: float) -> int:
+    """Return the number of the last epoch whose validation mIoU exceeds the best one before it by `min_delta`.
+
+    >>> last_improvement([{"val_miou": 0.5}, {"val_miou": 0.52}, {"val_miou": 0.58}], min_delta=0.05)
+    3
+    """
+    best, last = -math.inf, 0
+    for epoch, row in enumerate(history, start=1):
+        score = -1.0 if row["val_miou"] is None else row["val_miou"]
+        if score > best + min_delta:
+            best, last = score, epoch
+    return last

@@ -1,0 +1,149 @@
+"""The images of a training: split, opened, and the order they are used in."""
+
+import logging
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+
+from pixelwise.config import Config
+from pixelwise.data.augmentations import build_transform, source_size
+from pixelwise.data.io.tar_shard import shard_urls
+from pixelwise.data.samplers import EpochSampler, ShardSampler
+from pixelwise.data.schema import DatasetIndex, Record
+from pixelwise.data.splits import train_val_split
+from pixelwise.data.torch_dataset import SegmentationDataset
+from pixelwise.errors import ConfigError, DataError
+from pixelwise.runtime.progress import Progress
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+logger = logging.getLogger(__name__)
+
+MAX_STATISTICS_IMAGES = 200
+"""Maximum number of images that `channel_statistics` reads."""
+
+
+def make_train_val_split(data: DatasetIndex, config: Config) -> tuple[list[Record], list[Record]]:
+    """Return the records to train on and those to validate on.
+
+    A val split of the data set is used as it is. Without one, `config.val_fraction` of the split `config.val_from` is
+    used for validation: "train", so that the test split stays unseen, or "test", as in TensorFlow's tutorial.
+
+    Args:
+        data: the data set. Its groups should be assigned (see `assign_groups`).
+        config: the settings.
+
+    Raises:
+        DataError: There are no training images, or too few for a validation split.
+    """
+    train_records = list(data.records("train"))
+    if data.val:
+        return train_records, list(data.val)
+    if config.val_from == "test":
+        val_records = train_val_split(data.records("test"), config.val_fraction, config.seed)[1]
+    else:
+        train_records, val_records = train_val_split(train_records, config.val_fraction, config.seed)
+    if not val_records:
+        raise DataError(
+            f"{data.root}: the {config.val_from} split has too few images for a validation split; add images"
+        )
+    return train_records, val_records
+
+
+def check_process_count(processes: int, batch_size: int, train_count: int, val_count: int) -> None:
+    """Raise ConfigError if a process would have no image. The other processes would wait for it forever.
+
+    Args:
+        processes: number of processes.
+        batch_size: images per step, over all processes.
+        train_count: number of training images.
+        val_count: number of validation images.
+    """
+    if processes > min(batch_size, train_count, val_count):
+        raise ConfigError(
+            f"{processes} processes need at least one image each, but a batch has {batch_size}, training {train_count} "
+            f"and validation {val_count}; start fewer processes"
+        )
+
+
+def open_datasets(
+    records: tuple[Sequence[Record], Sequence[Record]],
+    data: DatasetIndex,
+    config: Config,
+    fabric: "Fabric",
+    track: Callable[[str], Progress],
+) -> tuple[SegmentationDataset, SegmentationDataset]:
+    """Open the training images, and this process's part of the validation images.
+
+    Args:
+        records: the training records and the validation records of all processes.
+        data: the data set that they are from.
+        config: the settings.
+        fabric: the processes.
+        track: returns the progress of a step with this description.
+
+    Raises:
+        DataError: An image or a mask cannot be used, or none is left.
+    """
+    train_records, val_records = records
+    train_set = SegmentationDataset(
+        train_records,
+        data.read_spec,
+        source_size(config.augmentation, config.image_size),
+        build_transform(config.augmentation, config.image_size),
+        progress=track("preparing training images"),
+        cache_images=config.cache_images,
+        skip_unreadable=config.skip_unreadable,
+    )
+    val_set = SegmentationDataset(
+        val_records[fabric.global_rank :: fabric.world_size],
+        data.read_spec,
+        config.eval_size,
+        progress=track("preparing validation images"),
+        cache_images=config.cache_images,
+        skip_unreadable=config.skip_unreadable,
+    )
+    # All processes open the same training images, but each has its own validation images.
+    messages = [*train_set.messages, *(f"left out: {error}" for error in train_set.skipped)]
+    for message in [*(messages if fabric.is_global_zero else ()), *(f"left out: {error}" for error in val_set.skipped)]:
+        logger.warning("%s", message)
+    if len(train_set) == 0 or len(val_set) == 0:
+        raise DataError(f"{data.root}: no image is left for {'validation' if len(train_set) else 'training'}")
+    return train_set, val_set
+
+
+def build_sampler(images: SegmentationDataset, config: Config, fabric: "Fabric") -> EpochSampler:
+    """Return the order of training images. Streamed shards are read a few at a time, other images in any order.
+
+    Args:
+        images: the training images.
+        config: the settings.
+        fabric: the processes that share the images.
+    """
+    shards = shard_urls(images.records) if images.cache_entry is None else None
+    if shards is None:
+        return EpochSampler(len(images), config.batch_size, config.seed, fabric.global_rank, fabric.world_size)
+    return ShardSampler(
+        shards, config.batch_size, config.seed, fabric.global_rank, fabric.world_size, num_workers=config.num_workers
+    )
+
+
+def channel_statistics(
+    images: SegmentationDataset, max_images: int = MAX_STATISTICS_IMAGES
+) -> tuple[list[float], list[float]]:
+    """Return the mean and the standard deviation of each channel.
+
+    Args:
+        images: images as they are drawn for training, on the scale 0..255.
+        max_images: maximum number of images that are read, evenly spaced.
+
+    Returns:
+        Two lists with one value per channel. A standard deviation is at least 1, so that a constant channel is not
+        amplified.
+    """
+    step = math.ceil(len(images) / max_images)
+    pixels = torch.stack([images[index][0] for index in range(0, len(images), step)]).double()
+    return pixels.mean((0, 2, 3)).tolist(), pixels.std((0, 2, 3)).clamp(min=1.0).tolist()

@@ -1,0 +1,97 @@
+"""The callbacks and loggers of a training, from settings and from Python objects."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from pixelwise.config import Config
+from pixelwise.errors import ConfigError
+from pixelwise.registry import ComponentSpec, name_of
+from pixelwise.training import callbacks as callback_registry
+from pixelwise.training.callbacks import CALLBACKS, Callback
+from pixelwise.training.loggers import LOGGERS, default_loggers
+from pixelwise.training.state import TrainState
+
+if TYPE_CHECKING:
+    from lightning_fabric.loggers import Logger
+
+
+def add_specs(
+    config: Config, callbacks: Sequence[Callback | ComponentSpec], loggers: "Sequence[Logger | ComponentSpec]"
+) -> Config:
+    """Return settings that record the callbacks and loggers that are given by name.
+
+    Args:
+        config: the settings.
+        callbacks: objects and names. Objects are not recorded.
+        loggers: likewise.
+    """
+    new_callbacks = [spec for spec in _specs(callbacks) if spec not in config.callbacks]
+    new_loggers = [spec for spec in _specs(loggers) if spec not in (config.loggers or default_loggers())]
+    if not (new_callbacks or new_loggers):
+        return config
+    base = default_loggers() if config.loggers is None else config.loggers
+    return config.replace(
+        callbacks=(*config.callbacks, *new_callbacks),
+        loggers=(*base, *new_loggers) if new_loggers else config.loggers,
+    )
+
+
+def check_specs(config: Config) -> None:
+    """Raise ConfigError if a callback or a logger is unknown or not installed, or has a bad parameter."""
+    for spec in config.callbacks:
+        with _naming("callbacks"):
+            CALLBACKS.parse(spec)
+    for spec in config.loggers or ():
+        with _naming("loggers"):
+            entry, _ = LOGGERS.parse(spec)
+            module = entry.traits.get("requires")
+            if module is not None and find_spec(module) is None:
+                raise ConfigError(f"'{entry.name}' needs {module}; run pip install {module}")
+
+
+@contextmanager
+def _naming(setting: str) -> Iterator[None]:
+    """Put the name of a setting before the message of a ConfigError."""
+    try:
+        yield
+    except ConfigError as error:
+        raise ConfigError(f"`{setting}`: {error}") from None
+
+
+def build_callbacks(config: Config, callbacks: Sequence[Callback | ComponentSpec], defaults: bool) -> list[Callback]:
+    """Return the callbacks in the order they run: the default ones, those of the settings, then objects.
+
+    Args:
+        config: the settings.
+        callbacks: objects and names. Names are in the settings already.
+        defaults: include the default callbacks.
+    """
+    names = callback_registry.DEFAULT_CALLBACKS if defaults else ()
+    specs = [*names, *(spec for spec in config.callbacks if spec not in names)]
+    return [*(CALLBACKS.build(spec)() for spec in specs), *_objects(callbacks)]
+
+
+def build_loggers(state: TrainState, loggers: "Sequence[Logger | ComponentSpec]", defaults: bool) -> "list[Logger]":
+    """Return the loggers. One that writes metrics.csv is always among them, because a resume reads it.
+
+    Args:
+        state: the training. Its run has the settings.
+        loggers: objects and names. Names are in the settings already.
+        defaults: use the default loggers if the settings have none.
+    """
+    specs = state.run.config.loggers
+    if specs is None:
+        specs = default_loggers() if defaults else ()
+    if "csv" not in map(name_of, specs):
+        specs = ("csv", *specs)
+    return [*(LOGGERS.build(spec)(state) for spec in specs), *_objects(loggers)]
+
+
+def _specs(items: Sequence[object]) -> list[ComponentSpec]:
+    return [item for item in items if isinstance(item, str | dict)]
+
+
+def _objects(items: Sequence[object]) -> list:  # type: ignore[type-arg]
+    return [item for item in items if not isinstance(item, str | dict)]

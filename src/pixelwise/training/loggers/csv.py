@@ -1,0 +1,59 @@
+"""Metrics as a CSV file."""
+
+from argparse import Namespace
+from collections.abc import Sequence
+from typing import Any
+
+from lightning_fabric.loggers import Logger
+
+from pixelwise.runs.run_dir import Row
+from pixelwise.training.state import TrainState
+
+
+class CSVLogger(Logger):
+    """Writes metrics.csv with one row per epoch. A resumed training continues the file.
+
+    Args:
+        state: the training.
+    """
+
+    def __init__(self, state: TrainState) -> None:
+        self._run = state.run
+        self._columns = metric_columns(state.data.classes)
+        self._rows: list[Row] | None = None
+
+    @property
+    def name(self) -> str:
+        """Return the name of the run directory."""
+        return self._run.path.name
+
+    @property
+    def version(self) -> int:
+        """Return 0: a run directory has one version."""
+        return 0
+
+    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
+        """Do nothing, because config.yaml has the settings."""
+
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        """Write the row of an epoch.
+
+        Args:
+            metrics: values by column. A column without a value is left empty. Unknown names become columns at the end.
+            step: the number of the epoch, from 1. None for the epoch after the last row.
+        """
+        if self._rows is None:
+            rows = self._run.read_metrics()
+            self._rows = rows if step is None else rows[: step - 1]
+        columns = [*self._columns, *(name for name in metrics if name not in self._columns)]
+        self._rows.append({name: metrics.get(name) for name in columns})
+        self._run.write_metrics(self._rows)
+
+
+def metric_columns(classes: Sequence[str]) -> tuple[str, ...]:
+    """Return the columns of metrics.csv, in order."""
+    return (
+        "epoch", "step", "train_seconds", "train_loss", "val_loss", "val_accuracy", "val_miou",
+        *(f"iou_{name}" for name in classes),
+        "images_per_second", "learning_rate",
+    )  # fmt: skip

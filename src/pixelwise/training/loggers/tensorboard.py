@@ -1,0 +1,77 @@
+"""Metrics and images as TensorBoard events."""
+
+from argparse import Namespace
+from collections.abc import Sequence
+from typing import Any
+
+import yaml
+from lightning_fabric.loggers import Logger
+
+from pixelwise.training.state import TrainState
+
+
+class TensorBoardLogger(Logger):
+    """Writes events to tensorboard/ in the run directory. After a resume, repeated events replace the old ones.
+
+    Args:
+        state: the training.
+    """
+
+    def __init__(self, state: TrainState) -> None:
+        # Imported here because it takes a second and is an optional dependency.
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._folder = state.run.tensorboard_folder
+        self.writer = SummaryWriter(str(self._folder), purge_step=state.epoch + 1)
+
+    @property
+    def name(self) -> str:
+        """Return the name of the run directory."""
+        return self._folder.parent.name
+
+    @property
+    def version(self) -> int:
+        """Return 0: a run directory has one version."""
+        return 0
+
+    @property
+    def log_dir(self) -> str:
+        """Return the directory of the events."""
+        return str(self._folder)
+
+    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
+        """Write the settings as a text."""
+        settings = vars(params) if isinstance(params, Namespace) else params
+        text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
+        self.writer.add_text("config", f"```\n{text}```")
+
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        """Write a scalar per metric.
+
+        Args:
+            metrics: values by name. The columns "epoch" and "step" are left out, because they are the axis.
+            step: the number of the epoch.
+        """
+        for name, value in metrics.items():
+            if name not in ("epoch", "step"):
+                self.writer.add_scalar(name, value, step)
+        self.save()
+
+    def log_image(self, key: str, images: Sequence[Any], step: int | None = None) -> None:
+        """Write (H, W, 3) uint8 RGB images. Several images are numbered: key/0, key/1, …"""
+        for index, image in enumerate(images):
+            name = key if len(images) == 1 else f"{key}/{index}"
+            self.writer.add_image(name, image, step, dataformats="HWC")
+        self.save()
+
+    def save(self) -> None:
+        """Write buffered events to the file."""
+        self.writer.flush()
+
+    def finalize(self, status: str) -> None:
+        """Close the file.
+
+        Args:
+            status: "success", "failed" or "aborted".
+        """
+        self.writer.close()
