@@ -34,15 +34,16 @@ def read_config(path: Path) -> tuple[Config, str]:
     """
     try:
         content = dict(yaml.safe_load(path.read_text(encoding="utf-8")))
-        preset = content.pop("preset", "default")
-        settings = content if content.pop("format", None) == FORMAT else translate(content)
-        config = Config(**settings)
+        preset, version = str(content.pop("preset", "default")), content.pop("format", None)
+        if version not in (None, FORMAT):
+            raise ConfigError(f"has format {version!r}, which this version of pixelwise cannot read; update pixelwise")
+        config = Config(**(content if version == FORMAT else translate(content)))
     except ConfigError as error:
         raise ConfigError(f"{path}: {without_backticks(error)}") from None
     except (OSError, UnicodeError, TypeError, ValueError, yaml.YAMLError) as error:
         raise ConfigError(f"{path}: cannot be read as settings ({first_line(error)})") from None
     if preset not in PRESETS:
-        raise ConfigError(f"{path}: {unknown_name('preset', str(preset), PRESETS)}")
+        raise ConfigError(f"{path}: {unknown_name('preset', preset, PRESETS)}")
     return config, preset
 
 
