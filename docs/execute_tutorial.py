@@ -16,7 +16,7 @@ from nbclient import NotebookClient
 from nbformat import NotebookNode
 from PIL import Image
 
-from pixelwise.data.demo.synthetic import make_synthetic_dataset
+from pixelwise.data.demo.synthetic import draw_dataset
 
 NOTEBOOK = Path(__file__).parent / "tutorial.ipynb"
 DATA_NAME = "synthetic-animals"
@@ -34,7 +34,7 @@ def execute(weights: str) -> NotebookNode:
     (settings,) = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
     source = settings.source
     with tempfile.TemporaryDirectory() as folder:
-        make_synthetic_dataset(Path(folder) / DATA_NAME)
+        draw_dataset(Path(folder) / DATA_NAME)
         # Relative paths keep the machine's own paths out of the outputs.
         settings.source = source.replace("DATA = None", f"DATA = {DATA_NAME!r}").replace('"hub"', repr(weights))
         NotebookClient(notebook, timeout=None, resources={"metadata": {"path": folder}}).execute()

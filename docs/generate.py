@@ -26,6 +26,58 @@ def command_line_page() -> str:
     return text.replace("# pixelwise\n", "# Command line\n", 1)
 
 
+def settings_page() -> str:
+    """Return a table of all settings for each group of the command line's help, and one of all components."""
+    from pixelwise.config import Config
+
+    lines = [
+        "# Settings",
+        "",
+        "The fields of `pixelwise.Config`. They are arguments of `pw.train`, keys of `config.yaml` and `plan.yaml`, and flags "
+        "of `pixelwise train`. A component is a name, or in Python and YAML a mapping with a name and parameters.",
+    ]
+    group = None
+    for name, field in Config.model_fields.items():
+        extra = field.json_schema_extra
+        assert isinstance(extra, dict)
+        if extra["group"] != group:
+            group = extra["group"]
+            lines += ["", f"## {group}", "", "| setting | default | meaning |", "| --- | --- | --- |"]
+        default = "" if field.default is None else f"`{field.default}`"
+        lines.append(f"| `{name}` | {default} | {field.description} |")
+    return "\n".join([*lines, "", *component_lines()]) + "\n"
+
+
+def component_lines() -> list[str]:
+    """Return the registered components with their parameters and defaults, as Markdown."""
+    from pixelwise.data.augmentations import AUGMENTATIONS
+    from pixelwise.losses import LOSSES
+    from pixelwise.metrics import METRICS
+    from pixelwise.models.decoders import DECODERS
+    from pixelwise.models.pretrained import PRETRAINED_SOURCES
+    from pixelwise.training.callbacks import CALLBACKS
+    from pixelwise.training.loggers import LOGGERS
+
+    registries = {
+        "augmentation": AUGMENTATIONS,
+        "encoder_weights": PRETRAINED_SOURCES,
+        "decoder": DECODERS,
+        "loss": LOSSES,
+        "callbacks": CALLBACKS,
+        "loggers": LOGGERS,
+        "metrics (of evaluate)": METRICS,
+    }
+    lines = ["## Components", "", "| setting | name | parameters |", "| --- | --- | --- |"]
+    for setting, registry in registries.items():
+        for name in registry:
+            fields = registry[name].params.model_fields.items()
+            parameters = ", ".join(
+                f"`{key}`" if field.is_required() else f"`{key}={field.default}`" for key, field in fields
+            )
+            lines.append(f"| {setting} | `{name}` | {parameters} |")
+    return lines
+
+
 def tutorial_page() -> tuple[str, dict[str, bytes]]:
     """Return the notebook as Markdown, and its images by file name."""
     notebook = nbformat.read(DOCS / "tutorial.ipynb", as_version=4)
@@ -45,6 +97,7 @@ def main() -> None:
     tutorial, images = tutorial_page()
     pages = {
         "cli.md": command_line_page(),
+        "settings.md": settings_page(),
         "tutorial.md": tutorial,
         "changelog.md": root_page("CHANGELOG.md"),
         "contributing.md": root_page("CONTRIBUTING.md"),

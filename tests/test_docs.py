@@ -1,0 +1,227 @@
+"""Tests of README.md and docs/: commands parse, Python blocks run, quoted messages exist, references are complete."""
+
+import ast
+import re
+import shlex
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import pixelwise as pw
+from pixelwise.cli.app import app
+from pixelwise.data.demo.synthetic import draw_dataset
+from pixelwise.registry import Registry
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted(path for path in DOCS.rglob("*.md") if "generated" not in path.parts),
+]
+
+
+def code_blocks(page: Path, *languages: str) -> list[str]:
+    """Return the fenced blocks of a page in the languages, without their indentation."""
+    blocks = re.findall(r"^( *)```(\w*)\n(.*?)^ *```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    return [
+        re.sub(f"^{indent}", "", text, flags=re.MULTILINE) for indent, language, text in blocks if language in languages
+    ]
+
+
+def commands(page: Path) -> list[str]:
+    """Return the pixelwise commands of a page: in console blocks, indented blocks, and lines that torchrun starts."""
+    text = page.read_text(encoding="utf-8")
+    lines = [line.strip() for block in code_blocks(page, "console") for line in block.splitlines()]
+    lines += [
+        line.strip()
+        for line in re.findall(r"^    (?!`).*$", re.sub(r"```.*?```", "", text, flags=re.DOTALL), re.MULTILINE)
+    ]
+    found = []
+    for line in lines:
+        for part in re.split(r"&&|;", re.sub(r"^for .*? do ", "", line)):
+            match = re.search(r"(?:^|-m )\s*pixelwise (.+)", part.partition(" #")[0])
+            if match:
+                found.append(match[1].removesuffix("; done").strip())
+    return found
+
+
+ALL_COMMANDS = [(page.name, command) for page in PAGES for command in commands(page)]
+
+
+def test_the_pages_have_commands() -> None:
+    assert len(ALL_COMMANDS) > 50
+    assert {command.split()[0] for _, command in ALL_COMMANDS} >= {
+        "inspect", "preview", "train", "evaluate", "predict", "pack", "demo",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("page", "command"), ALL_COMMANDS)
+def test_every_command_parses(page: str, command: str) -> None:
+    _, bound, unused, *_ = app.parse_known_args(shlex.split(command.replace("…", "")))
+    assert not unused
+    assert bound.arguments
+
+
+@pytest.fixture
+def registries() -> Iterator[None]:
+    """Restore all registries after the test."""
+    saved = {registry: dict(registry._entries) for registry in all_registries()}
+    yield
+    for registry, entries in saved.items():
+        registry._entries = entries
+
+
+def all_registries() -> list[Registry[Any]]:
+    from pixelwise.data.augmentations import AUGMENTATIONS
+    from pixelwise.data.formats import FORMATS
+    from pixelwise.losses import LOSSES
+    from pixelwise.metrics import METRICS
+    from pixelwise.models.decoders import DECODERS
+    from pixelwise.training.callbacks import CALLBACKS
+    from pixelwise.training.loggers import LOGGERS
+
+    return [AUGMENTATIONS, CALLBACKS, DECODERS, FORMATS, LOGGERS, LOSSES, METRICS]
+
+
+def write_leaves(root: Path, mask_values: tuple[int, int] = (0, 255), count: int = 10) -> None:
+    """Write images of one disk each, with masks, in two folders."""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:48, :48]
+    for folder in ("images", "masks"):
+        (root / folder).mkdir(parents=True)
+    for index in range(count):
+        disk = (x - rng.integers(12, 36)) ** 2 + (y - rng.integers(12, 36)) ** 2 < 100
+        image = np.where(disk[..., None], (40, 160, 40), (120, 90, 60)) + rng.integers(-20, 20, (48, 48, 3))
+        Image.fromarray(image.astype(np.uint8)).save(root / "images" / f"{index:03d}.jpg")
+        Image.fromarray(np.where(disk, mask_values[1], mask_values[0]).astype(np.uint8)).save(
+            root / "masks" / f"{index:03d}.png"
+        )
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a current directory with the data sets that the pages name, in which trainings are short."""
+    monkeypatch.chdir(tmp_path)
+    write_leaves(tmp_path / "leaves")
+    shutil_copy = tmp_path / "paired-leaves"
+    write_leaves(shutil_copy)
+    pairs = [f"images/{index:03d}.jpg masks/{index:03d}.png" for index in range(10)]
+    (shutil_copy / "pairs.txt").write_text("\n".join(pairs), encoding="utf-8")
+    (tmp_path / "new-images").mkdir()
+    (tmp_path / "new").mkdir()
+    for target in ("new-images/001.jpg", "new/001.jpg", "new/002.jpg", "cat.jpg"):
+        (tmp_path / target).write_bytes((tmp_path / "leaves" / "images" / "001.jpg").read_bytes())
+    draw_dataset(tmp_path / "oxford-iiit-pet", train=8, test=4, size=(48, 48))
+    train = pw.train
+
+    def short_training(*args: Any, **settings: Any) -> pw.Run:
+        if not any(isinstance(argument, pw.Config) for argument in args):
+            settings |= {"epochs": 1, "image_size": 32, "eval_scale": 1.0, "batch_size": 4, "encoder_training": "none"}
+        return train(*args, **settings)
+
+    monkeypatch.setattr(pw, "train", short_training)
+    return tmp_path
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("page", ["README.md", "docs/index.md", "docs/howto/extend.md", "docs/howto/mask-values.md"])
+def test_python_blocks_run(page: str, workplace: Path, registries: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["my_pixelwise.py"])
+    namespace: dict[str, Any] = {"__name__": "docs"}
+    for block in code_blocks(ROOT / page, "python"):
+        exec(compile(block, page, "exec"), namespace)
+    assert "pw" in namespace
+
+
+@pytest.mark.integration
+def test_python_blocks_of_a_trained_run(workplace: Path) -> None:
+    """The blocks that need a run in runs/leaves."""
+    pw.train(pw.load_dataset("leaves"), "runs/leaves")
+    for page in ("docs/howto/few-images.md",):
+        first = code_blocks(ROOT / page, "python")[0]
+        exec(compile(first, page, "exec"), {})
+
+
+def string_literals(folder: Path) -> list[str]:
+    """Return the constant parts of all strings in the source, f-strings split at their expressions."""
+    return [
+        node.value
+        for path in folder.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
+
+
+def quoted_messages() -> list[str]:
+    """Return the messages that are headings of the troubleshooting page."""
+    text = (DOCS / "troubleshooting.md").read_text(encoding="utf-8")
+    return re.findall(r"^### `(.+)`$", text, re.MULTILINE)
+
+
+def test_troubleshooting_quotes_enough_messages() -> None:
+    assert len(quoted_messages()) >= 20
+
+
+@pytest.mark.parametrize("message", quoted_messages())
+def test_a_quoted_message_exists(message: str) -> None:
+    # Capital words and numbers stand for values, and the command line replaces an argument in backticks by its flag.
+    literals = string_literals(ROOT / "src" / "pixelwise")
+    parts = [part.strip() for part in re.split(r"\b[A-Z_]{2,}\b|…|\d+", message)]
+    parts = [part for part in parts if len(part) > 8]
+    assert parts
+    for part in parts:
+        assert any(part in literal for literal in literals), part
+
+
+def test_every_error_class_is_in_the_troubleshooting_page() -> None:
+    from pixelwise import errors
+
+    text = (DOCS / "troubleshooting.md").read_text(encoding="utf-8")
+    classes = [name for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, Exception)]
+    assert [name for name in classes if f"`{name}`" not in text] == []
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    text = "".join(page.read_text(encoding="utf-8") for page in (DOCS / "reference").glob("*.md"))
+    documented = set(re.findall(r"::: pixelwise\.(\w+)$", text, re.MULTILINE)) | set(
+        re.findall(r"^        - (\w+)$", text, re.MULTILINE)
+    )
+    assert set(pw.__all__) - documented == set()
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    navigation = (ROOT / "zensical.toml").read_text(encoding="utf-8")
+    pages = [path.relative_to(DOCS).as_posix() for path in PAGES if DOCS in path.parents]
+    assert [page for page in pages if f'"{page}"' not in navigation] == []
+
+
+def test_the_command_line_page_has_every_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(DOCS))
+    from generate import command_line_page  # type: ignore[import-not-found]
+
+    text = command_line_page()
+    for command in ("inspect", "preview", "train", "evaluate", "predict", "pack", "demo"):
+        assert f"## pixelwise {command}" in text
+    for name in pw.Config.model_fields:
+        flag = {"image_size": "size", "num_workers": "workers", "cache_images": "cache"}.get(name, name).replace(
+            "_", "-"
+        )
+        assert f"`--{flag}" in text, flag
+
+
+def test_the_tutorial_has_its_pictures() -> None:
+    import nbformat
+
+    notebook = nbformat.read(DOCS / "tutorial.ipynb", as_version=4)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    kinds = [kind for cell in code for output in cell.outputs for kind in output.get("data", {})]
+    assert kinds.count("image/png") >= 8
+    assert kinds.count("image/gif") == 1
+    assert not any(output.output_type == "error" for cell in code for output in cell.outputs)
+    assert "/home/" not in str(code) and "/root/" not in str(code) and "/tmp/" not in str(code)
