@@ -115,13 +115,13 @@ class ClassStatsTable:
 
     def unknown_values(self) -> dict[int, str]:
         """Return record index → the mask values without a class, as text."""
-        texts: dict[int, list[str]] = {}
+        texts: dict[int, dict[str, None]] = {}
         for row in np.flatnonzero(self.classes == UNKNOWN):
             text = format_value(int(self._values[row]), self._kind) if self._fits[row] else "of another kind"
-            texts.setdefault(int(self.record[row]), []).append(text)
+            texts.setdefault(int(self.record[row]), {})[text] = None
         return {
-            record: f"mask value {', '.join(found[:5])}{' …' if len(found) > 5 else ''}"
-            for record, found in texts.items()
+            record: f"mask value {', '.join(list(values)[:5])}{' …' if len(values) > 5 else ''}"
+            for record, values in texts.items()
         }
 
     def class_pixels(self, index: int, records: int) -> np.ndarray:
