@@ -1,8 +1,7 @@
-"""Files beside the masks that name the classes: classes.txt, class_dict.csv, labelmap.txt, _classes.json …"""
+"""Files next to the masks that name the classes: classes.txt, class_dict.csv, labelmap.txt, _classes.json, …"""
 
 import csv
 import io
-import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -10,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from pixelwise.data.formats._filesystem import Listing, read_lines, read_text
+from pixelwise.data.formats._json import read_json
 from pixelwise.errors import DataError
 
 
 @dataclass(frozen=True)
 class ClassNames:
-    """What such files say; see the fields of the same names in `FormatResult`."""
+    """Class names from such files. The fields are those of `FormatResult`."""
 
     names_by_value: Mapping[int, str] = field(default_factory=dict)
     names_by_color: Mapping[int, str] = field(default_factory=dict)
@@ -25,58 +25,66 @@ class ClassNames:
         return bool(self.names_by_value or self.names_by_color or self.class_names)
 
 
-def class_names(root: Path, listing: Listing) -> ClassNames:
-    """What the files in a listing say of the classes; values and colors from one file, names from another.
+def read_class_names(root: Path, listing: Listing) -> ClassNames:
+    """Read all class files in a listing. One file can have the values or colors, and another one the names.
 
-    Raises DataError for a file that cannot be understood, and for two files that say different things.
+    Args:
+        root: the root of the listing.
+        listing: the files of the data set.
+
+    Raises:
+        DataError: A class file is damaged, or two class files contradict each other.
     """
-    found: dict[str, tuple[Path, Any]] = {}
-    for folder in sorted(listing, key=lambda each: each.count("/") + bool(each)):
-        for name in listing[folder]:
-            read = CLASS_FILES.get(name.lower())
+    merged: dict[str, tuple[Path, Any]] = {}
+    for folder in sorted(listing, key=lambda name: name.count("/") + bool(name)):
+        for file in listing[folder]:
+            read = CLASS_FILES.get(file.lower())
             if read is None:
                 continue
-            path = root / folder / name
+            path = root / folder / file
             names = read(path)
-            for kind in ("names_by_value", "names_by_color", "class_names"):
-                value = getattr(names, kind)
+            for attribute in ("names_by_value", "names_by_color", "class_names"):
+                value = getattr(names, attribute)
                 if not value:
                     continue
-                first, known = found.setdefault(kind, (path, value))
-                if known != value:
-                    raise DataError(f"{path}: names other classes than {first}; keep the one that is right")
-    return ClassNames(**{kind: value for kind, (_, value) in found.items()})
+                first_path, first_value = merged.setdefault(attribute, (path, value))
+                if first_value != value:
+                    raise DataError(f"{path}: names other classes than {first_path}; keep only the correct file")
+    return ClassNames(**{attribute: value for attribute, (_, value) in merged.items()})
 
 
-def read_labelmap(path: Path) -> ClassNames:
-    """labelmap.txt as CVAT writes it: name:red,green,blue:parts:actions."""
+def _read_labelmap(path: Path) -> ClassNames:
+    """Read labelmap.txt as CVAT writes it: name:red,green,blue:parts:actions."""
     rows = [line.split(":") for line in read_lines(path)]
     if not all(len(row) > 1 and re.fullmatch(r"\d+,\d+,\d+", row[1].replace(" ", "")) for row in rows):
-        return _text(path)
-    return _colors(path, [(row[0].strip(), [int(value) for value in row[1].split(",")]) for row in rows])
+        return _read_text_file(path)
+    return _with_colors(path, [(row[0].strip(), [int(value) for value in row[1].split(",")]) for row in rows])
 
 
-def _text(path: Path) -> ClassNames:
-    """A name a line, or a number and a name, or three values of a color and a name (before or after it)."""
+def _read_text_file(path: Path) -> ClassNames:
+    """Read lines of a name; of a number and a name; or of three color values and a name, before or after them."""
     lines = read_lines(path)
     colors = [
-        re.fullmatch(r"(?P<n>.*?\S)?[\s,;]*\b(\d+)[\s,;]+(\d+)[\s,;]+(\d+)(?:[\s,;:]+(?P<name>\D.*))?", line)
+        re.fullmatch(r"(?P<before>.*?\S)?[\s,;]*\b(\d+)[\s,;]+(\d+)[\s,;]+(\d+)(?:[\s,;:]+(?P<after>\D.*))?", line)
         for line in lines
     ]
-    if all(match and bool(match["n"]) != bool(match["name"]) for match in colors):
-        return _colors(
+    if all(match and bool(match["before"]) != bool(match["after"]) for match in colors):
+        return _with_colors(
             path,
-            [((m["n"] or m["name"]).strip(",; "), [int(m[2]), int(m[3]), int(m[4])]) for m in colors if m],
+            [((m["before"] or m["after"]).strip(",; "), [int(m[2]), int(m[3]), int(m[4])]) for m in colors if m],
         )
     numbered = [re.fullmatch(r"(\d+)\s*[:,;=\s]\s*(\S.*)", line) for line in lines]
     if lines and all(numbered):
-        return _values(path, [(int(match[1]), match[2]) for match in numbered if match])
-    _check_names(path, lines)
+        return _with_values(path, [(int(match[1]), match[2]) for match in numbered if match])
+    _check_unique(path, lines)
     return ClassNames(class_names=tuple(lines))
 
 
-def _table(path: Path) -> ClassNames:
-    """A CSV of name,r,g,b (class_dict.csv), or of a pixel value and a class (Roboflow's _classes.csv)."""
+_COLOR_COLUMNS = (("name", "class", "label"), ("r", "red"), ("g", "green"), ("b", "blue"))
+
+
+def _read_csv(path: Path) -> ClassNames:
+    """Read a CSV file of name,r,g,b (class_dict.csv), or of pixel value and class (Roboflow's _classes.csv)."""
     rows = [
         [cell.strip() for cell in row] for row in csv.reader(io.StringIO(read_text(path))) if any(map(str.strip, row))
     ]
@@ -86,102 +94,96 @@ def _table(path: Path) -> ClassNames:
     rows = rows[1:] if not any(cell.isdigit() for cell in head) else rows
     try:
         if len(rows[0]) >= 4:
-            at = [_column(head, names, default) for names, default in zip(_COLOR_COLUMNS, range(4), strict=True)]
-            return _colors(path, [(row[at[0]], [int(row[i]) for i in at[1:]]) for row in rows])
-        first_is_value = rows[0][0].isdigit()
-        return _values(path, [(int(row[0 if first_is_value else 1]), row[1 if first_is_value else 0]) for row in rows])
+            columns = [
+                next((head.index(name) for name in names if name in head), default)
+                for default, names in enumerate(_COLOR_COLUMNS)
+            ]
+            return _with_colors(path, [(row[columns[0]], [int(row[i]) for i in columns[1:]]) for row in rows])
+        value, name = (0, 1) if rows[0][0].isdigit() else (1, 0)
+        return _with_values(path, [(int(row[value]), row[name]) for row in rows])
     except (IndexError, ValueError):
-        raise DataError(f"{path}: must have the columns name,r,g,b or value,class; mend or remove it") from None
+        raise DataError(f"{path}: must have the columns name,r,g,b or value,class; fix or remove it") from None
 
 
-_COLOR_COLUMNS = (("name", "class", "label"), ("r", "red"), ("g", "green"), ("b", "blue"))
-
-
-def _column(head: list[str], names: tuple[str, ...], default: int) -> int:
-    return next((head.index(name) for name in names if name in head), default)
-
-
-def _json(path: Path) -> ClassNames:
-    """A list of names, or names and values either way round, or names and colors, or a list of objects with those."""
-    try:
-        content = json.loads(read_text(path))
-    except ValueError as error:
-        raise DataError(f"{path}: is no JSON ({error}); mend or remove it") from None
+def _read_json_file(path: Path) -> ClassNames:
+    """Read a list of names; a mapping between names and values or colors; or a list of objects with those."""
+    content = read_json(path, fix="fix or remove it")
     for key in ("classes", "labels", "categories", "names", "id2label"):
         if isinstance(content, dict) and isinstance(content.get(key), list | dict):
             content = content[key]
     try:
-        return _json_names(path, content)
+        return _parse_json(path, content)
     except (AttributeError, KeyError, TypeError, ValueError):
-        raise DataError(f"{path}: must be a list of names, or name: value pairs; mend or remove it") from None
+        raise DataError(f"{path}: must be a list of names, or name: value pairs; fix or remove it") from None
 
 
-def _json_names(path: Path, content: Any) -> ClassNames:
-    if isinstance(content, list) and all(isinstance(each, str) for each in content):
-        _check_names(path, content)
+def _parse_json(path: Path, content: Any) -> ClassNames:
+    if isinstance(content, list) and all(isinstance(item, str) for item in content):
+        _check_unique(path, content)
         return ClassNames(class_names=tuple(content))
     if isinstance(content, list):
-        names = [_get(each, "name", "label", "title", "class") for each in content]
-        numbers = [_get(each, "color", "colour", "rgb", "id", "value", "index") for each in content]
+        names = [_first_value(item, "name", "label", "title", "class") for item in content]
+        numbers = [_first_value(item, "color", "colour", "rgb", "id", "value", "index") for item in content]
         pairs = list(zip(names, numbers, strict=True))
     elif all(str(key).isdigit() and isinstance(value, str) for key, value in content.items()):
-        return _values(path, [(int(key), value) for key, value in content.items()])
+        return _with_values(path, [(int(key), value) for key, value in content.items()])
     else:
         pairs = list(content.items())
     if any(isinstance(number, list | str) for _, number in pairs):
-        return _colors(path, [(name, _rgb(number)) for name, number in pairs])
-    return _values(path, [(int(number), name) for name, number in pairs])
+        return _with_colors(path, [(name, _to_rgb(number)) for name, number in pairs])
+    return _with_values(path, [(int(number), name) for name, number in pairs])
 
 
-def _get(each: dict[str, Any], *keys: str) -> Any:
-    return next(each[key] for key in keys if key in each) if any(key in each for key in keys) else each[keys[0]]
+def _first_value(item: dict[str, Any], *keys: str) -> Any:
+    """Return the value of the first key that is present. Raises KeyError if none is."""
+    return item[next((key for key in keys if key in item), keys[0])]
 
 
-def _rgb(color: Any) -> list[int]:
+def _to_rgb(color: Any) -> list[int]:
     if isinstance(color, str):
         return list(bytes.fromhex(color.removeprefix("#")))
     return [int(value) for value in color]
 
 
-def _values(path: Path, pairs: list[tuple[int, str]]) -> ClassNames:
+def _with_values(path: Path, pairs: list[tuple[int, str]]) -> ClassNames:
     names = {value: str(name).strip() for value, name in pairs}
     if len(names) < len(pairs):
-        raise DataError(f"{path}: gives one value two names; mend or remove it")
-    _check_names(path, list(names.values()))
+        raise DataError(f"{path}: gives one value two names; fix or remove it")
+    _check_unique(path, list(names.values()))
     return ClassNames(names_by_value=names)
 
 
-def _colors(path: Path, pairs: list[tuple[str, list[int]]]) -> ClassNames:
+def _with_colors(path: Path, pairs: list[tuple[str, list[int]]]) -> ClassNames:
     names: dict[int, str] = {}
     for name, values in pairs:
         if len(values) != 3 or not all(0 <= value <= 255 for value in values):
-            raise DataError(f"{path}: the color of {name} must be three values in 0..255; mend or remove it")
+            raise DataError(f"{path}: the color of {name} must be three values in 0..255; fix or remove it")
         color = values[0] << 16 | values[1] << 8 | values[2]
         if names.setdefault(color, str(name).strip()) != str(name).strip():
-            raise DataError(f"{path}: gives {names[color]} and {name} one color; mend or remove it")
+            raise DataError(f"{path}: gives {names[color]} and {name} one color; fix or remove it")
     return ClassNames(names_by_color=names)
 
 
-def _check_names(path: Path, names: list[str]) -> None:
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise DataError(f"{path}: names {twice[0]} twice; mend or remove it")
+def _check_unique(path: Path, names: list[str]) -> None:
+    duplicates = sorted({name for name in names if names.count(name) > 1})
+    if duplicates:
+        raise DataError(f"{path}: names {duplicates[0]} twice; fix or remove it")
 
 
 CLASS_FILES: dict[str, Callable[[Path], ClassNames]] = {
-    "labelmap.txt": read_labelmap,
-    "label_colors.txt": _text,
-    "classes.txt": _text,
-    "class_names.txt": _text,
-    "labels.txt": _text,
-    "codes.txt": _text,
-    "class_dict.csv": _table,
-    "classes.csv": _table,
-    "_classes.csv": _table,
-    "classes.json": _json,
-    "_classes.json": _json,
-    "label_map.json": _json,
-    "labelmap.json": _json,
-    "id2label.json": _json,
+    "labelmap.txt": _read_labelmap,
+    "label_colors.txt": _read_text_file,
+    "classes.txt": _read_text_file,
+    "class_names.txt": _read_text_file,
+    "labels.txt": _read_text_file,
+    "codes.txt": _read_text_file,
+    "class_dict.csv": _read_csv,
+    "classes.csv": _read_csv,
+    "_classes.csv": _read_csv,
+    "classes.json": _read_json_file,
+    "_classes.json": _read_json_file,
+    "label_map.json": _read_json_file,
+    "labelmap.json": _read_json_file,
+    "id2label.json": _read_json_file,
 }
-"""Name in lower case → how it is read."""
+"""File name in lower case → the function that reads the file."""

@@ -1,51 +1,38 @@
-"""Listing folders of images: in order, never in circles, and without a look at any one file."""
+"""List image folders recursively in sorted order, without opening files and without following link cycles."""
 
 import os
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeGuard
 
+from pixelwise.data.io.remote import RemoteFile
 from pixelwise.errors import DataError
 
-IMAGE_SUFFIXES = frozenset(
-    [
-        "apng",
-        "avif",
-        "bmp",
-        "dib",
-        "gif",
-        "j2k",
-        "jfif",
-        "jp2",
-        "jpe",
-        "jpeg",
-        "jpg",
-        "jpx",
-        "pbm",
-        "pcx",
-        "pgm",
-        "png",
-        "pnm",
-        "ppm",
-        "tga",
-        "tif",
-        "tiff",
-        "webp",
-    ]
-)
-"""Suffixes that an image or mask may have, in lower case and without the dot."""
+IMAGE_SUFFIXES = frozenset((
+    "apng", "avif", "bmp", "dib", "gif", "j2k", "jfif", "jp2", "jpe", "jpeg", "jpg", "jpx", "pbm", "pcx", "pgm", "png",
+    "pnm", "ppm", "tga", "tif", "tiff", "webp",
+))  # fmt: skip
+"""Suffixes of image and mask files, in lower case and without the dot."""
 
+_SYSTEM_FILES = frozenset({"__macosx", "thumbs.db", "desktop.ini", "$recycle.bin", "lost+found"})
 
-_PASSED_OVER = frozenset({"__macosx", "thumbs.db", "desktop.ini", "$recycle.bin", "lost+found"})
-
+_HEAD_BYTES = 1 << 16
 
 Listing = dict[str, list[str]]
-"""Folder, relative to the root with "/" between its parts ("" for the root) → names of its files, both in order."""
+"""Folder → names of its files, both sorted. A folder is relative to the root, with "/" as separator; "" is the root."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImageFile:
-    """A file that is an image by its name: where it lies (see `Listing`), its name, and its name without suffix."""
+    """A file with the suffix of an image.
+
+    Attributes:
+        folder: see `Listing`.
+        name: the file name with suffix.
+        stem: the file name without suffix.
+    """
 
     folder: str
     name: str
@@ -56,48 +43,55 @@ class ImageFile:
 
 
 def list_files(root: Path, depth: int | None = None) -> Listing:
-    """The files of a folder and of those below it, `depth` values down or all; hidden ones are passed over.
+    """List the files of a folder and of its subfolders, without hidden and system files.
 
-    Links to folders are followed, but no folder is listed twice. Pipes and dangling links count as files: who opens
-    one says what is wrong with it. Raises DataError, which names it, for a folder that cannot be read.
+    Links to folders are followed, but no folder is listed twice. Named pipes and dangling links are listed as files;
+    opening one of them raises an error.
+
+    Args:
+        root: a local folder.
+        depth: levels of subfolders to list. 0 lists only the root, None lists all.
+
+    Raises:
+        DataError: A folder cannot be read. The message names it.
     """
-    found: Listing = {}
+    listing: Listing = {}
     real_root = os.path.realpath(root)
-    seen = set()
-    # A folder keeps its own name before a link to it is followed, so links wait until the rest is done.
-    waiting, links = [("", real_root)], list[tuple[str, str]]()
-    while waiting or links:
-        folder, real = (waiting or links).pop()
-        if real in seen or (real != real_root and _holds(real, real_root)):
+    visited = set()
+    # Links wait until all real folders are listed, so that a folder is listed under its own path if it has one.
+    pending, links = [("", real_root)], list[tuple[str, str]]()
+    while pending or links:
+        folder, real = (pending or links).pop()
+        if real in visited or (real != real_root and _contains(real, real_root)):
             continue
-        seen.add(real)
-        found[folder], folders = _list_one(root / folder)
+        visited.add(real)
+        listing[folder], subfolders = _scan_folder(root / folder)
         if (depth is not None and folder and folder.count("/") + 1 >= depth) or depth == 0:
             continue
-        for name, linked in folders:
-            below = f"{folder}/{name}" if folder else name
-            if linked:
-                links.append((below, os.path.realpath(root / below)))
+        for name, is_link in subfolders:
+            path = f"{folder}/{name}" if folder else name
+            if is_link:
+                links.append((path, os.path.realpath(root / path)))
             else:
-                waiting.append((below, f"{real}{os.sep}{name}"))
+                pending.append((path, f"{real}{os.sep}{name}"))
         links.sort(reverse=True)
-    return dict(sorted(found.items()))
+    return dict(sorted(listing.items()))
 
 
-def _holds(folder: str, other: str) -> bool:
-    return other.startswith(folder.rstrip(os.sep) + os.sep)
+def _contains(folder: str, path: str) -> bool:
+    return path.startswith(folder.rstrip(os.sep) + os.sep)
 
 
-def _list_one(folder: Path) -> tuple[list[str], list[tuple[str, bool]]]:
-    """The names of a folder's files, and of its folders with whether they are links."""
-    files, folders = [], []
+def _scan_folder(folder: Path) -> tuple[list[str], list[tuple[str, bool]]]:
+    """Return the sorted names of files, and of subfolders with True for a link."""
+    files, subfolders = [], []
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
-                if entry.name.startswith(".") or entry.name.lower() in _PASSED_OVER:
+                if entry.name.startswith(".") or entry.name.lower() in _SYSTEM_FILES:
                     continue
-                if _is_folder(entry):
-                    folders.append((entry.name, entry.is_symlink()))
+                if _is_folder_entry(entry):
+                    subfolders.append((entry.name, entry.is_symlink()))
                 else:
                     files.append(entry.name)
     except OSError as error:
@@ -105,32 +99,39 @@ def _list_one(folder: Path) -> tuple[list[str], list[tuple[str, bool]]]:
             f"{folder}: this folder cannot be read ({(error.strerror or str(error)).lower()}); "
             "change its permissions or move it away"
         ) from None
-    return sorted(files), sorted(folders)
+    return sorted(files), sorted(subfolders)
 
 
-def _is_folder(entry: os.DirEntry[str]) -> bool:
+def _is_folder_entry(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
     except OSError:  # a link to itself
         return False
 
 
-def is_folder(path: Path) -> bool:
-    """Whether it is a folder on this machine; False also where that cannot be found out."""
-    # A UPath of another protocol is no pathlib.Path: what is read by os.scandir is not for it.
+def is_folder(path: Path | RemoteFile) -> TypeGuard[Path]:
+    """Return True if the path is a local folder. Return False for a remote path and on any OS error."""
     try:
         return isinstance(path, Path) and path.is_dir()
     except OSError:
         return False
 
 
+def is_file(path: Path | RemoteFile) -> TypeGuard[Path]:
+    """Return True if the path is a local file. Return False for a remote path and on any OS error."""
+    try:
+        return isinstance(path, Path) and path.is_file()
+    except OSError:
+        return False
+
+
 def list_folders(folder: Path) -> list[str]:
-    """The names of the folders in a folder, in order; see `list_files`."""
-    return [name for name, _ in _list_one(folder)[1]]
+    """Return the sorted names of the subfolders of a folder. Raises DataError if it cannot be read."""
+    return [name for name, _ in _scan_folder(folder)[1]]
 
 
 def list_images(listing: Listing) -> Iterator[ImageFile]:
-    """The files that are images by their suffix, in order."""
+    """Yield the files of a listing that have the suffix of an image, in order."""
     for folder, names in listing.items():
         for name in names:
             stem, dot, suffix = name.rpartition(".")
@@ -138,9 +139,26 @@ def list_images(listing: Listing) -> Iterator[ImageFile]:
                 yield ImageFile(folder, name, stem)
 
 
+def filter_files(listing: Listing, keep: Callable[[str, str], bool]) -> Listing:
+    """Return the listing of the files for which `keep(folder, name)` is true. Empty folders stay in it."""
+    return {folder: [name for name in names if keep(folder, name)] for folder, names in listing.items()}
+
+
+def file_starts_with(path: Path, pattern: str) -> bool:
+    """Match the first 64 KiB of a file against a pattern (`re.match`). Return False if the file cannot be read."""
+    try:
+        if not is_file(path):
+            return False
+        with path.open("rb") as file:
+            head = file.read(_HEAD_BYTES).removeprefix(b"\xef\xbb\xbf")
+    except OSError:
+        return False
+    return re.match(pattern, head.decode("utf-8", "replace"), re.DOTALL) is not None
+
+
 def read_text(path: Path) -> str:
-    """A small text file; DataError, which names it, where it cannot be read or is no text."""
-    if not path.is_file():  # reading a named pipe would wait for ever
+    """Read a text file. Raises DataError, which names the file, if it cannot be read or is not UTF-8 text."""
+    if not path.is_file():  # reading a named pipe would block forever
         raise DataError(f"{path}: cannot be read (not a file); replace or remove it")
     try:
         return path.read_text(encoding="utf-8-sig")
@@ -151,16 +169,16 @@ def read_text(path: Path) -> str:
 
 
 def read_lines(path: Path) -> list[str]:
-    """The lines of a text file, stripped, without empty ones and comments (#); see `read_text`."""
+    """Read the lines of a text file, stripped, without empty lines and comments (#). See `read_text`."""
     lines = (line.strip() for line in read_text(path).splitlines())
     return [line for line in lines if line and not line.startswith("#")]
 
 
-def shown(names: Iterable[object], most: int = 3) -> str:
-    """Some names for a message.
+def abbreviate(names: Iterable[object], max_count: int = 3) -> str:
+    """Join the first names for a message.
 
-    >>> shown(["a", "b", "c", "d"])
+    >>> abbreviate(["a", "b", "c", "d"])
     'a, b, c …'
     """
     texts = [str(name) for name in names]
-    return ", ".join(texts[:most]) + (" …" if len(texts) > most else "")
+    return ", ".join(texts[:max_count]) + (" …" if len(texts) > max_count else "")

@@ -1,4 +1,4 @@
-"""Masks as run lengths: COCO's two ways, which are drawn, and Label Studio's, which becomes COCO's."""
+"""Run-length encoded masks: decoding of COCO's and Label Studio's encodings, and COCO's as the common form."""
 
 from collections.abc import Mapping
 from functools import lru_cache
@@ -6,54 +6,76 @@ from typing import Any
 
 import numpy as np
 
-from pixelwise.data.formats._annotations import AnnotationError, is_whole
+from pixelwise.data.formats._json import is_index
 from pixelwise.data.io.image import MAX_PIXELS
+from pixelwise.data.io.mask import coco_mask_module
 from pixelwise.data.schema import Annotation
+from pixelwise.errors import AnnotationError
 
 
-def run_lengths(inside: np.ndarray) -> dict[str, Any]:
-    """A mask (HW bool) as COCO's compressed run lengths; see `Shape.rle`."""
-    from pycocotools import mask as coco
-
-    return dict(coco.encode(np.asfortranarray(inside, np.uint8)))
+def encode_rle(mask: np.ndarray) -> dict[str, Any]:
+    """Encode a mask ((H, W) bool) as COCO's compressed run lengths. See `Annotation.rle`."""
+    return dict(coco_mask_module().encode(np.asfortranarray(mask, np.uint8)))
 
 
 @lru_cache(maxsize=64)
 def empty_rle(height: int, width: int, background: int = 0) -> Annotation:
-    """An empty shape that is as large as the image must be: `rasterize` refuses an image of another size."""
-    from pycocotools import mask as coco
+    """Return an annotation without pixels. It makes `rasterize` refuse an image of another size.
 
-    empty = coco.frPyObjects({"size": [height, width], "counts": [height * width]}, height, width)
+    Args:
+        height: height of the image in pixels.
+        width: width of the image in pixels.
+        background: class index of the annotation.
+    """
+    empty = coco_mask_module().frPyObjects({"size": [height, width], "counts": [height * width]}, height, width)
     return Annotation(background, rle=dict(empty))
 
 
-def check_run_lengths(segmentation: Mapping[str, Any], size: tuple[int, int] | None) -> tuple[float, dict[str, Any]]:
-    """The area, and compressed run lengths: they are checked, as COCO's own code trusts them."""
-    from pycocotools import mask as coco
+def check_rle(segmentation: Mapping[str, Any], image_size: tuple[int, int] | None) -> tuple[float, dict[str, Any]]:
+    """Check run lengths from a COCO file. pycocotools trusts its input, so wrong run lengths would crash the process.
 
-    own, counts = segmentation.get("size"), segmentation.get("counts")
-    if not (isinstance(own, list) and len(own) == 2 and all(map(is_whole, own)) and own[0] * own[1] <= MAX_PIXELS):
+    Args:
+        segmentation: {"size": [height, width], "counts": numbers or compressed text}.
+        image_size: (height, width) of the image. None if the file does not state it.
+
+    Returns:
+        The area in pixels, and the compressed run lengths. See `Annotation.rle`.
+
+    Raises:
+        AnnotationError: The run lengths are damaged or are for an image of another size.
+    """
+    size, counts = segmentation.get("size"), segmentation.get("counts")
+    if not (isinstance(size, list) and len(size) == 2 and all(map(is_index, size)) and size[0] * size[1] <= MAX_PIXELS):
         raise AnnotationError("run lengths must have a size: [height, width]")
-    height, width = own
-    if size is not None and (height, width) != size:
-        raise AnnotationError(f"run lengths for {width}x{height}, but the image is {size[1]}x{size[0]}")
+    height, width = size
+    if image_size is not None and (height, width) != image_size:
+        raise AnnotationError(f"run lengths for {width}x{height}, but the image is {image_size[1]}x{image_size[0]}")
     if isinstance(counts, str):
         runs = decode_rle_counts(counts)
-    elif isinstance(counts, list) and all(map(is_whole, counts)):
+    elif isinstance(counts, list) and all(map(is_index, counts)):
         runs = np.array(counts, np.int64)
     else:
         raise AnnotationError("run lengths must have counts: a list of numbers, or text")
-    # A sum in floats cannot wrap around.
+    # A sum in floats cannot overflow.
     if not len(runs) or runs.min() < 0 or runs.sum(dtype=np.float64) != height * width:
         raise AnnotationError(f"run lengths do not add up to {width}x{height} pixels")
     area = float(runs[1::2].sum())
     if isinstance(counts, str):
-        return area, {"size": own, "counts": counts.encode("ascii")}
-    return area, dict(coco.frPyObjects({"size": own, "counts": counts}, height, width))
+        return area, {"size": size, "counts": counts.encode("ascii")}
+    return area, dict(coco_mask_module().frPyObjects({"size": size, "counts": counts}, height, width))
 
 
 def decode_rle_counts(text: str) -> np.ndarray:
-    """The runs in COCO's compressed text, int64: five bits a character, differences to the run before the last one.
+    """Decode COCO's compressed run lengths: five bits per character, as differences to the run before the last.
+
+    Args:
+        text: the value of "counts".
+
+    Returns:
+        The run lengths (N,) int64, starting with the pixels outside the object.
+
+    Raises:
+        AnnotationError: The text has other characters, or ends in the middle of a number.
 
     >>> decode_rle_counts("523").tolist()
     [5, 2, 3]
@@ -61,13 +83,13 @@ def decode_rle_counts(text: str) -> np.ndarray:
     try:
         codes = np.frombuffer(text.encode("ascii"), np.uint8).astype(np.int64) - 48
     except UnicodeError:
-        raise AnnotationError("run lengths hold letters that cannot be") from None
+        raise AnnotationError("run lengths contain invalid characters") from None
     if not len(codes) or codes.min() < 0 or codes.max() > 63:
-        raise AnnotationError("run lengths hold letters that cannot be")
-    last = codes & 32 == 0  # of the characters of one number
-    ends = np.flatnonzero(last)
+        raise AnnotationError("run lengths contain invalid characters")
+    is_last = codes & 32 == 0  # the last character of a number
+    ends = np.flatnonzero(is_last)
     starts = np.concatenate([[0], ends[:-1] + 1])
-    if not last[-1] or (ends - starts).max() > 6:
+    if not is_last[-1] or (ends - starts).max() > 6:
         raise AnnotationError("run lengths are cut off")
     shifts = 5 * (np.arange(len(codes)) - np.repeat(starts, ends - starts + 1))
     values = np.add.reduceat((codes & 31) << shifts, starts)
@@ -77,49 +99,68 @@ def decode_rle_counts(text: str) -> np.ndarray:
     return values
 
 
-def decode_brush_rle(codes: object, height: int, width: int) -> np.ndarray:
-    """The mask in Label Studio's run lengths of RGBA, HW bool: where the opacity is half or more.
+class _BitReader:
+    """Reads big-endian integers of any number of bits from bytes."""
 
-    They are a stream of bits, the highest first: how many values there are (32 bits); how long a value is (5 bits, less
-    one); four lengths (4 bits each, less one). Then blocks: a bit that says "a run"; 2 bits that say which of the four
-    lengths the next number has; that number, how many values there are, less one; and the one value of a run, or
-    all values. Raises AnnotationError.
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._position = 0  # in bits
+
+    def _advance(self, bits: int) -> tuple[int, int]:
+        start, end = self._position, self._position + bits
+        if end > 8 * len(self._data):
+            raise AnnotationError("a brush's rle is cut off")
+        self._position = end
+        return start, end
+
+    def read(self, bits: int) -> int:
+        """Read one integer."""
+        start, end = self._advance(bits)
+        return int.from_bytes(self._data[start >> 3 : end + 7 >> 3], "big") >> (-end & 7) & ((1 << bits) - 1)
+
+    def read_array(self, count: int, bits: int) -> np.ndarray:
+        """Read `count` integers of the same number of bits."""
+        start, end = self._advance(count * bits)
+        unpacked = np.unpackbits(np.frombuffer(self._data[start >> 3 : end + 7 >> 3], np.uint8))[start & 7 :]
+        return np.asarray(unpacked[: count * bits].reshape(count, bits) @ (1 << np.arange(bits - 1, -1, -1)))
+
+
+def decode_brush_rle(codes: object, height: int, width: int) -> np.ndarray:
+    """Decode a brush mask of Label Studio: run lengths of RGBA values.
+
+    The encoding is a stream of bits, highest bit first. Its head has the number of values (32 bits), the number of bits
+    of a value minus one (5 bits), and four word sizes minus one (4 bits each). Blocks follow. Each block has one bit
+    that is set for a run, the index of a word size (2 bits), the number of values minus one in that many bits, and then
+    the value of the run or all values.
+
+    Args:
+        codes: the list of bytes from the file.
+        height: height of the image in pixels.
+        width: width of the image in pixels.
+
+    Returns:
+        (H, W) bool, True for pixels whose opacity is 128 or more.
+
+    Raises:
+        AnnotationError: The bytes are damaged or are for an image of another size.
     """
     try:
         data = bytes(codes) if isinstance(codes, list) else b""
     except (ValueError, TypeError):
         raise AnnotationError("a brush's rle must be a list of numbers from 0 to 255") from None
-    place = 0
-
-    def read(bits: int) -> int:
-        nonlocal place
-        end = place + bits
-        if end > 8 * len(data):
-            raise AnnotationError("a brush's rle is cut off")
-        number = int.from_bytes(data[place >> 3 : end + 7 >> 3], "big") >> (-end & 7)
-        place = end
-        return number & ((1 << bits) - 1)
-
-    total, long = read(32), read(5) + 1
-    lengths = [read(4) + 1 for _ in range(4)]
+    reader = _BitReader(data)
+    total, value_bits = reader.read(32), reader.read(5) + 1
+    word_sizes = [reader.read(4) + 1 for _ in range(4)]
     if total != 4 * height * width:
-        raise AnnotationError(f"a brush's rle is not of {width}x{height} pixels")
+        raise AnnotationError(f"a brush's rle is not for {width}x{height} pixels")
     values = np.zeros(total, np.uint8)
     done = 0
     while done < total:
-        is_run = read(1)
-        count = read(lengths[read(2)]) + 1
+        is_run = reader.read(1)
+        count = reader.read(word_sizes[reader.read(2)]) + 1
         if done + count > total:
             raise AnnotationError("a brush's rle is longer than its mask")
-        if is_run:
-            values[done : done + count] = min(read(long), 255)
-        else:
-            start, end = place, place + count * long
-            if end > 8 * len(data):
-                raise AnnotationError("a brush's rle is cut off")
-            bits = np.unpackbits(np.frombuffer(data[start >> 3 : end + 7 >> 3], np.uint8))[start & 7 :]
-            words = bits[: count * long].reshape(count, long) @ (1 << np.arange(long - 1, -1, -1))
-            values[done : done + count] = np.minimum(words, 255)
-            place = end
+        block = reader.read(value_bits) if is_run else reader.read_array(count, value_bits)
+        values[done : done + count] = np.minimum(block, 255)
         done += count
     return values.reshape(height, width, 4)[..., 3] >= 128

@@ -1,4 +1,4 @@
-"""Lists of the images of each split: train.txt, val.txt, test.txt."""
+"""Words that name splits, and lists of the images of each split: train.txt, val.txt, test.txt."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import takewhile
@@ -9,89 +9,83 @@ from pixelwise.data.schema import DataIssue, Split
 from pixelwise.errors import DataError
 
 SPLIT_WORDS: dict[str, Split] = {
-    "train": "train",
-    "training": "train",
-    "trn": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "dev": "val",
-    "test": "test",
-    "testing": "test",
-    "tst": "test",
-}
-"""A word in lower case → the split that it means."""
+    "train": "train", "training": "train", "trn": "train", "tr": "train",
+    "val": "val", "valid": "val", "validation": "val", "dev": "val",
+    "test": "test", "testing": "test", "tst": "test", "ts": "test",
+}  # fmt: skip
+"""Word in lower case → split. All formats use this table: for folders, lists, columns, keys and file names."""
 
-_NAMES: dict[str, Split] = {
-    "train.txt": "train",
-    "val.txt": "val",
-    "valid.txt": "val",
-    "validation.txt": "val",
-    "dev.txt": "val",
-    "test.txt": "test",
-}
-
-
-_FOLDERS = ("", "splits", "split", "lists", "imagesets", "imagesets/segmentation", "annotations")
+_LIST_FOLDERS = ("", "splits", "split", "lists", "imagesets", "imagesets/segmentation", "annotations")
 
 
 def find_lists(root: Path, listing: Listing) -> dict[Split, Path]:
-    """The lists in a folder, or in a folder for them; `trainval.txt` stands for train where that is missing."""
+    """Find the lists of images in the root or in a folder for them. `trainval.txt` replaces a missing train list."""
     for folder, names in listing.items():
-        if folder.casefold() not in _FOLDERS:
+        if folder.casefold() not in _LIST_FOLDERS:
             continue
-        lists = {_NAMES[name.lower()]: root / folder / name for name in names if name.lower() in _NAMES}
-        whole = [name for name in names if name.lower() == "trainval.txt"]
-        if whole and "train" not in lists:
-            lists["train"] = root / folder / whole[0]
+        lists: dict[Split, Path] = {}
+        for name in names:
+            word, _, suffix = name.lower().rpartition(".")
+            if suffix == "txt" and word in SPLIT_WORDS:
+                lists[SPLIT_WORDS[word]] = root / folder / name
+        train_val = [name for name in names if name.lower() == "trainval.txt"]
+        if train_val and "train" not in lists:
+            lists["train"] = root / folder / train_val[0]
         if lists:
             return lists
     return {}
 
 
 def read_list(path: Path, images: Iterable[ImageFile]) -> tuple[list[ImageFile], list[DataIssue]]:
-    """The images that a list names, in its order, each once; a line without one is a problem.
+    """Read a list of images.
 
-    A line is a name or a path, with or without suffix; other columns may follow. Raises DataError where a line may mean
-    two images.
+    Args:
+        path: a text file. Each line is a name or a path, with or without suffix. Other columns can follow.
+        images: the images of the data set.
+
+    Returns:
+        The images in the order of the list without duplicates, and an issue for each line that matches no image.
+
+    Raises:
+        DataError: A line matches two images, or the file cannot be read.
     """
     by_name: dict[str, list[ImageFile]] = {}
     for image in images:
         for name in {image.stem, image.name}:
             by_name.setdefault(name, []).append(image)
-    found: dict[ImageFile, None] = {}
-    problems = []
+    listed: dict[ImageFile, None] = {}
+    issues = []
     for line in read_lines(path):
-        for wanted in _readings(line):
-            matching: Sequence[ImageFile] = by_name.get(wanted.name) or by_name.get(wanted.stem) or ()
-            if len(matching) > 1:
-                matching = _nearest(wanted, matching)
-            if len(matching) > 1:
-                raise DataError(f"{path}: {line} may be {matching[0]} or {matching[1]}; write the path in the list")
-            if matching:
-                found[matching[0]] = None
+        for candidate in _candidate_paths(line):
+            matches: Sequence[ImageFile] = by_name.get(candidate.name) or by_name.get(candidate.stem) or ()
+            if len(matches) > 1:
+                matches = _with_most_common_folders(candidate, matches)
+            if len(matches) > 1:
+                raise DataError(f"{path}: {line} matches {matches[0]} and {matches[1]}; write the path in the list")
+            if matches:
+                listed[matches[0]] = None
                 break
         else:
-            what = f"no such image, though {path.name} lists it; add it or take out the line"
-            problems.append(DataIssue("missing image", line, what))
-    return list(found), problems
+            message = f"no such image, though {path.name} lists it; add it or remove the line"
+            issues.append(DataIssue("missing image", line, message))
+    return list(listed), issues
 
 
-def _readings(line: str) -> Iterator[PurePosixPath]:
-    """What a line may name: all of it, as names have spaces, or its first column."""
+def _candidate_paths(line: str) -> Iterator[PurePosixPath]:
+    """Yield the paths that a line can mean: the whole line, because names can have spaces, or its first column."""
     yield PurePosixPath(line.replace("\\", "/"))
     for separator in ("\t", ",", " "):
         if separator in line:
             yield PurePosixPath(line.split(separator)[0].strip().replace("\\", "/"))
 
 
-def _nearest(wanted: PurePosixPath, matching: Sequence[ImageFile]) -> Sequence[ImageFile]:
-    """Those of several images of one name that share most folders, from the file upwards, with the path wanted."""
-    folders = wanted.parts[-2::-1]
+def _with_most_common_folders(path: PurePosixPath, images: Sequence[ImageFile]) -> Sequence[ImageFile]:
+    """Return the images whose folders agree with most folders of the path, counted from the file upwards."""
+    folders = path.parts[-2::-1]
 
-    def shared(image: ImageFile) -> int:
+    def count_common(image: ImageFile) -> int:
         pairs = zip(folders, reversed(image.folder.split("/")), strict=False)
         return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
-    most = max(map(shared, matching))
-    return [image for image in matching if shared(image) == most]
+    max_count = max(map(count_common, images))
+    return [image for image in images if count_common(image) == max_count]

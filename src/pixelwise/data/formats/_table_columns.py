@@ -1,4 +1,4 @@
-"""Which column of a table is what."""
+"""Roles of the columns of a table: image, mask, split, group, stratum."""
 
 import re
 from collections.abc import Sequence
@@ -10,28 +10,36 @@ from pixelwise.errors import DataError
 COLUMNS: dict[str, tuple[str, ...]] = {
     "image": (
         "image", "image_path", "image_file", "image_filename", "image_file_name", "image_url", "img", "img_path",
-        "photo", "photo_path", "picture", "file", "filename", "file_name", "file_path", "filepath",
+        "photo", "photo_path", "picture", "pixel_values", "file", "filename", "file_name", "file_path", "filepath",
     ),
     "mask": (
-        "mask", "mask_path", "mask_file", "mask_filename", "mask_file_name", "mask_url", "mask_name", "label",
-        "label_path", "annotation", "annotation_path", "segmentation", "segmentation_path", "segmentation_mask",
+        "mask", "mask_path", "mask_file", "mask_filename", "mask_file_name", "mask_url", "mask_name", "masks", "label",
+        "label_path", "labels", "annotation", "annotation_path", "annotations", "segmentation", "segmentation_path",
+        "segmentation_mask", "semantic_segmentation", "seg_map", "ground_truth", "gt",
     ),
     "split": ("split", "subset", "partition"),
     "group": ("group", "group_id"),
     "stratum": ("stratum", "strata"),
 }  # fmt: skip
-"""What a column holds → the names that it may have, in lower case and with underscores for spaces."""
+"""Role of a column → its possible names, in lower case and with underscores for spaces. All tables use these names."""
 
+REQUIREMENT = "a column 'image' and a column 'mask' (or 'mask:CLASS' for each class) with paths or URLs of images"
 
-NEEDED = "a column 'image' and a column 'mask' (or 'mask:CLASS' for each class) with paths or URLs of images"
-
-
-_CLASS = re.compile(r"\s*masks?\s*([:_/ -])\s*(\S.*?)\s*", re.IGNORECASE)
+_CLASS_COLUMN = re.compile(r"\s*masks?\s*([:_/ -])\s*(\S.*?)\s*", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Columns:
-    """Where things stand in a table: `masks` is one column, or one for each of `classes`."""
+    """Indices of the columns of a table.
+
+    Attributes:
+        image: the images.
+        masks: the masks: one column, or one for each of `classes`.
+        classes: class names of multi-label data, or ().
+        split: the splits, or None.
+        group: the groups, or None.
+        stratum: the strata, or None.
+    """
 
     image: int
     masks: tuple[int, ...]
@@ -41,62 +49,82 @@ class Columns:
     stratum: int | None = None
 
 
-def wanted(names: Sequence[str]) -> bool:
-    """Whether there may be images and masks in columns of these names."""
-    return bool(_named(names, "image")) and bool(_named(names, "mask") or _class_columns(names))
+def has_image_and_mask(names: Sequence[str]) -> bool:
+    """Return True if there are columns for images and for masks among these names."""
+    return bool(columns_for(names, "image")) and bool(columns_for(names, "mask") or _class_columns(names))
+
+
+def columns_for(names: Sequence[str], role: str) -> list[int]:
+    """Return the indices of the columns whose names are possible for a role.
+
+    Args:
+        names: the names of all columns.
+        role: a key of `COLUMNS`.
+
+    >>> columns_for(["Image path", "mask", "notes"], "image")
+    [0]
+    """
+    return [index for index, name in enumerate(names) if _normalize(name) in COLUMNS[role]]
 
 
 def find_columns(table: Table, strict: bool) -> Columns | None:
-    """The columns of a table; None where none may hold images or none masks.
+    """Determine the roles of the columns of a table.
 
-    With `strict` a column must hold images by its first rows; without, that decides between several. Raises DataError
-    where two columns may be meant.
+    Args:
+        table: the table.
+        strict: True to accept only columns for images and masks whose first rows name or contain images. False to use
+            the rows only to choose between several columns.
+
+    Returns:
+        The columns. None if there is none for images or none for masks.
+
+    Raises:
+        DataError: Two columns match one role.
     """
 
-    def likely(found: Sequence[int]) -> list[int]:
-        images = [each for each in found if each in table.with_images]
-        return images if images or strict else list(found)
+    def with_images(columns: Sequence[int]) -> list[int]:
+        matches = [index for index in columns if index in table.image_columns]
+        return matches if matches or strict else list(columns)
 
     names = table.columns
-    masks = likely(_named(names, "mask"))
+    masks = with_images(columns_for(names, "mask"))
     by_class = _class_columns(names)
-    with_colon = [each for each in by_class if ":" in names[each]]
-    # mask_preview is no class where there is a column "mask".
-    layers = likely(with_colon or ([] if masks else list(by_class)))
-    if masks and layers:
-        both = f"'{names[masks[0]]}' and '{names[layers[0]]}'"
+    with_colon = [index for index in by_class if ":" in names[index]]
+    # If there is a column "mask", mask_preview is not the mask of a class "preview".
+    class_masks = with_images(with_colon or ([] if masks else list(by_class)))
+    if masks and class_masks:
+        both = f"'{names[masks[0]]}' and '{names[class_masks[0]]}'"
         raise DataError(f"{table.file}: the columns {both} may both be the mask; rename or remove one")
-    image, mask = _only(table, "image", likely(_named(names, "image"))), _only(table, "mask", masks)
-    if image is None or (mask is None and not layers):
+    image = _check_single(table, "image", with_images(columns_for(names, "image")))
+    mask = _check_single(table, "mask", masks)
+    if image is None or (mask is None and not class_masks):
         return None
-    classes = tuple(by_class[each] for each in layers)
-    twice = [name for name in classes if classes.count(name) > 1]
-    if twice:
-        raise DataError(f"{table.file}: two columns are masks of '{twice[0]}'; rename or remove one")
-    others = {kind: _only(table, kind, _named(names, kind)) for kind in ("split", "group", "stratum")}
-    return Columns(image, tuple(layers) if mask is None else (mask,), classes, **others)
+    classes = tuple(by_class[index] for index in class_masks)
+    duplicates = [name for name in classes if classes.count(name) > 1]
+    if duplicates:
+        raise DataError(f"{table.file}: two columns are masks of '{duplicates[0]}'; rename or remove one")
+    split, group, stratum = (
+        _check_single(table, role, columns_for(names, role)) for role in ("split", "group", "stratum")
+    )
+    return Columns(image, tuple(class_masks) if mask is None else (mask,), classes, split, group, stratum)
 
 
-def _plain(name: str) -> str:
+def _normalize(name: str) -> str:
     return re.sub(r"[\s-]+", "_", name.strip().casefold())
 
 
-def _named(names: Sequence[str], kind: str) -> list[int]:
-    return [each for each, name in enumerate(names) if _plain(name) in COLUMNS[kind]]
-
-
 def _class_columns(names: Sequence[str]) -> dict[int, str]:
-    """The columns mask:CLASS and mask_CLASS, and the class of each."""
-    found = {}
-    for each, name in enumerate(names):
-        match = _CLASS.fullmatch(name)
-        if match and (match[1] == ":" or _plain(name) not in COLUMNS["mask"]):
-            found[each] = match[2]
-    return found
+    """Return the index of each column mask:CLASS or mask_CLASS, and its class."""
+    classes = {}
+    for index, name in enumerate(names):
+        match = _CLASS_COLUMN.fullmatch(name)
+        if match and (match[1] == ":" or _normalize(name) not in COLUMNS["mask"]):
+            classes[index] = match[2]
+    return classes
 
 
-def _only(table: Table, kind: str, found: Sequence[int]) -> int | None:
-    if len(found) > 1:
-        both = " and ".join(f"'{table.columns[each]}'" for each in found[:2])
-        raise DataError(f"{table.file}: the columns {both} may both be the {kind}; rename or remove one")
-    return found[0] if found else None
+def _check_single(table: Table, role: str, columns: Sequence[int]) -> int | None:
+    if len(columns) > 1:
+        both = " and ".join(f"'{table.columns[index]}'" for index in columns[:2])
+        raise DataError(f"{table.file}: the columns {both} may both be the {role}; rename or remove one")
+    return columns[0] if columns else None

@@ -1,4 +1,4 @@
-"""Reading tables of images: CSV with any delimiter, TSV, Parquet; here or behind a URL."""
+"""Reading of tables: CSV with any delimiter, TSV and Parquet, local or remote."""
 
 import csv
 import io
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pixelwise.data.formats._filesystem import IMAGE_SUFFIXES
 from pixelwise.data.io.parquet import ImageCell, TableFile, holds_images, image_cells, open_parquet
@@ -15,116 +15,121 @@ from pixelwise.data.io.remote import RemoteFile
 from pixelwise.errors import DataError, first_line
 
 Value = str | ImageCell
-"""A cell: text, "" where it is empty, or what may be an image."""
+"""The value of a cell: text ("" if it is empty), or an image cell of a Parquet file."""
 
+TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
 
-SUFFIXES = (".csv", ".tsv", ".parquet")
+_SAMPLED_ROWS = 100
+"""Number of rows that determine which columns have images."""
 
-
-_LOOKED_AT = 100
-"""So many rows say whether a column holds images."""
-
-
-_HEAD = 1 << 16
-"""So many bytes of a text table say which columns it has."""
+_HEAD_BYTES = 1 << 16
+"""Number of bytes of a text table that determine its columns."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table before it is read.
+    """A table whose columns are known and whose rows are not read yet.
 
     Attributes:
-        file: where it is.
-        columns: their names as they stand there.
-        with_images: which columns hold images, or names of image files, by what the first rows hold.
-        row: what its rows are called: "line" or "row".
-        rows: of some columns, the number of each row and its cells.
-        huggingface: whether Hugging Face's `datasets` wrote it.
+        file: the file.
+        columns: the column names as they are in the file.
+        image_columns: indices of the columns whose first rows contain images or names of image files.
+        row_name: what messages call a row: "line" or "row".
+        read_rows: function of column indices that yields the number of each row and its cells in those columns.
+        huggingface: True if Hugging Face's `datasets` wrote the file.
     """
 
     file: Path | RemoteFile
     columns: Sequence[str]
-    with_images: frozenset[int]
-    row: str
-    rows: Callable[[Sequence[int]], Iterator[tuple[int, list[Value]]]]
+    image_columns: frozenset[int]
+    row_name: str
+    read_rows: Callable[[Sequence[int]], Iterator[tuple[int, list[Value]]]]
     huggingface: bool = False
 
-    def where(self, number: int) -> str:
-        """A row, for messages."""
-        return f"{self.file}, {self.row} {number}"
+    def locate(self, number: int) -> str:
+        """Return the file and the number of a row, for messages."""
+        return f"{self.file}, {self.row_name} {number}"
 
 
-def names_image(cell: str) -> bool:
-    """Whether a cell's text may be an image's path or URL.
+def names_image(text: str) -> bool:
+    """Return True if the text of a cell can be the path or URL of an image.
 
     >>> names_image("masks/1.png"), names_image("https://a.b/c?id=7"), names_image("cat")
     (True, True, False)
     """
-    return "://" in cell or cell.rpartition(".")[2].lower() in IMAGE_SUFFIXES
+    return "://" in text or text.rpartition(".")[2].lower() in IMAGE_SUFFIXES
 
 
-def open_table(file: Path | RemoteFile, wanted: Callable[[Sequence[str]], bool]) -> Table | None:
-    """A table whose columns are `wanted`; None where no way to read the file gives such columns.
+def open_table(file: Path | RemoteFile, accept: Callable[[Sequence[str]], bool]) -> Table | None:
+    """Open a table.
 
-    Raises DataError where it cannot be read at all.
+    Args:
+        file: the file. Its suffix is one of `TABLE_SUFFIXES`.
+        accept: function of the column names. It chooses the delimiter of a CSV file.
+
+    Returns:
+        The table. None if `accept` refuses its columns.
+
+    Raises:
+        DataError: The file cannot be read.
     """
-    return _open_parquet(file, wanted) if file.name.lower().endswith(".parquet") else _open_text(file, wanted)
+    return _open_parquet(file, accept) if file.name.lower().endswith(".parquet") else _open_text(file, accept)
 
 
-def _open_text(file: Path | RemoteFile, wanted: Callable[[Sequence[str]], bool]) -> Table | None:
-    fetched = _fetched(file) if isinstance(file, RemoteFile) else None
-    start = _decoded(_content(file, _HEAD) if fetched is None else fetched[:_HEAD], "replace")
+def _open_text(file: Path | RemoteFile, accept: Callable[[Sequence[str]], bool]) -> Table | None:
+    content = _fetch(file) if isinstance(file, RemoteFile) else None
+    head = _decode(_read_bytes(file, _HEAD_BYTES) if content is None else content[:_HEAD_BYTES], "replace")
     for delimiter in "\t" if file.name.lower().endswith(".tsv") else ",;\t|":
-        head = _first_rows(start, delimiter)
-        if head and wanted(head[0]):
+        sample = _first_rows(head, delimiter)
+        if sample and accept(sample[0]):
             break
     else:
         return None
 
-    def rows(columns: Sequence[int]) -> Iterator[tuple[int, list[Value]]]:
-        return _text_rows(file, _content(file) if fetched is None else fetched, delimiter, columns)
+    def read_rows(columns: Sequence[int]) -> Iterator[tuple[int, list[Value]]]:
+        return _text_rows(file, _read_bytes(file) if content is None else content, delimiter, columns)
 
-    images = {column for row in head[1:] for column, cell in enumerate(row) if names_image(cell.strip())}
-    return Table(file, head[0], frozenset(images), "line", rows)
+    images = {column for row in sample[1:] for column, cell in enumerate(row) if names_image(cell.strip())}
+    return Table(file, sample[0], frozenset(images), "line", read_rows)
 
 
-def _fetched(file: RemoteFile) -> bytes:
+def _fetch(file: RemoteFile) -> bytes:
     try:
         return file.read_bytes()
     except DataError as error:
         raise DataError(f"{file}: {error}") from None
 
 
-def _content(file: Path | RemoteFile, most: int = -1) -> bytes:
+def _read_bytes(file: Path | RemoteFile, max_bytes: int = -1) -> bytes:
     assert isinstance(file, Path)
-    if not file.is_file():  # reading a named pipe would wait for ever
+    if not file.is_file():  # reading a named pipe would block forever
         raise DataError(f"{file}: cannot be read (not a file); replace or remove it")
     try:
         with file.open("rb") as opened:
-            return opened.read(most)
+            return opened.read(max_bytes)
     except OSError as error:
         raise DataError(f"{file}: cannot be read ({(error.strerror or str(error)).lower()})") from None
 
 
-def _decoded(content: bytes, errors: str = "strict") -> str:
-    """UTF-8, or the UTF-16 that Excel saves as "Unicode text"."""
+def _decode(content: bytes, errors: str = "strict") -> str:
+    """Decode UTF-8, or UTF-16, in which Excel saves "Unicode text"."""
     utf16 = content.startswith((b"\xff\xfe", b"\xfe\xff"))
     return content.decode("utf-16" if utf16 else "utf-8-sig", errors)
 
 
 def _first_rows(text: str, delimiter: str) -> list[list[str]]:
-    """Some rows, up to the first that is broken."""
+    """Return the first rows, up to the first damaged one."""
     rows = []
     try:
-        for _, row in islice(_parsed(text, delimiter), _LOOKED_AT):
+        for _, row in islice(_parse_csv(text, delimiter), _SAMPLED_ROWS):
             rows.append(row)
     except csv.Error:
         pass
     return rows
 
 
-def _parsed(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """The line on which each row starts, and the row; empty ones are passed over. A csv.Error has line and text."""
+def _parse_csv(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield the first line of each row and the row, without empty rows. Raises csv.Error(line, message)."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True, skipinitialspace=True)
     line = 1
     while True:
@@ -143,74 +148,90 @@ def _text_rows(
     file: Path | RemoteFile, content: bytes, delimiter: str, columns: Sequence[int]
 ) -> Iterator[tuple[int, list[Value]]]:
     try:
-        text = _decoded(content)
+        text = _decode(content)
     except UnicodeError:
         raise DataError(f"{file}: is not UTF-8 text; save it as UTF-8") from None
-    rows = _parsed(text, delimiter)
+    rows = _parse_csv(text, delimiter)
     try:
         width = len(next(rows)[1])
         for line, row in rows:
             if len(row) != width:
-                hint = "put quotes around a cell that holds the delimiter"
-                raise DataError(f"{file}, line {line}: has {len(row)} cells, and the first line {width}; {hint}")
+                fix = "put quotes around a cell that contains the delimiter"
+                raise DataError(f"{file}, line {line}: has {len(row)} cells, and the first line {width}; {fix}")
             yield line, [row[column].strip() for column in columns]
     except csv.Error as error:
-        line, what = error.args
-        raise DataError(f"{file}, line {line}: cannot be read as CSV ({what}); mend its quotes") from None
+        line, fault = error.args
+        raise DataError(f"{file}, line {line}: cannot be read as CSV ({fault}); fix its quotes") from None
 
 
-def _open_parquet(file: Path | RemoteFile, wanted: Callable[[Sequence[str]], bool]) -> Table | None:
-    cells = cell_file(file)
+def _open_parquet(file: Path | RemoteFile, accept: Callable[[Sequence[str]], bool]) -> Table | None:
+    source = to_table_file(file)
     with wrap_errors(file):
-        with open_parquet(cells) as parquet:
+        with open_parquet(source) as parquet:
             schema = parquet.schema_arrow
-            if not wanted(schema.names):
+            if not accept(schema.names):
                 return None
             texts = [i for i, field in enumerate(schema) if _is_text(field.type)]
-            some = next(parquet.iter_batches(_LOOKED_AT, columns=[schema.names[i] for i in texts]), None)
-        named = [i for i in texts if some and any(map(names_image, _texts(some.column(schema.names[i]))))]
-    types = {i: field.type for i, field in enumerate(schema) if holds_images(field.type)}
+            sample = next(parquet.iter_batches(_SAMPLED_ROWS, columns=[schema.names[i] for i in texts]), None)
+        paths = [i for i in texts if sample and any(map(names_image, _to_texts(sample.column(schema.names[i]))))]
+    image_types = {i: field.type for i, field in enumerate(schema) if holds_images(field.type)}
 
-    def rows(columns: Sequence[int]) -> Iterator[tuple[int, list[Value]]]:
+    def read_rows(columns: Sequence[int]) -> Iterator[tuple[int, list[Value]]]:
         with wrap_errors(file):
-            plain = [schema.names[i] for i in columns if i not in types]
-            with open_parquet(cells) as parquet:
-                table = parquet.read(columns=plain, use_threads=False)
-            found: list[Iterator[Value] | list[str]] = [
-                image_cells(cells, schema.names[i], types[i]) if i in types else _texts(table.column(schema.names[i]))
+            text_columns = [schema.names[i] for i in columns if i not in image_types]
+            with open_parquet(source) as parquet:
+                table = parquet.read(columns=text_columns, use_threads=False)
+            cells: list[Iterator[Value] | list[str]] = [
+                image_cells(source, schema.names[i], image_types[i])
+                if i in image_types
+                else _to_texts(table.column(schema.names[i]))
                 for i in columns
             ]
-            for number, row in enumerate(zip(*found, strict=True), 1):
+            for number, row in enumerate(zip(*cells, strict=True), 1):
                 yield number, list(row)
 
-    return Table(
-        file, schema.names, frozenset(named) | frozenset(types), "row", rows, b"huggingface" in (schema.metadata or {})
-    )
+    images = frozenset(paths) | frozenset(image_types)
+    return Table(file, schema.names, images, "row", read_rows, huggingface=b"huggingface" in (schema.metadata or {}))
 
 
-def cell_file(file: Path | RemoteFile) -> TableFile:
-    """A Parquet file as a place of cells; DataError where it is not there, or cannot be read for want of pyarrow."""
+def to_table_file(
+    file: Path | RemoteFile,
+    kind: Literal["parquet", "arrow"] = "parquet",
+    extra: Literal["parquet", "huggingface"] = "parquet",
+) -> TableFile:
+    """Return a Parquet or Arrow file for reading.
+
+    Args:
+        file: the file.
+        kind: its type.
+        extra: the extra of pixelwise that the error message names if pyarrow is missing.
+
+    Raises:
+        DataError: There is no such file, or pyarrow is not installed.
+    """
     try:
         import pyarrow  # noqa: F401
     except ImportError:
-        raise DataError(f"{file}: reading Parquet needs pyarrow; pip install 'pixelwise[parquet]'") from None
+        fix = f"pip install 'pixelwise[{extra}]'"
+        raise DataError(f"{file}: reading {kind.capitalize()} files needs pyarrow; {fix}") from None
     if isinstance(file, RemoteFile):
-        return TableFile(file.url, "parquet", 0, file.options)
+        return TableFile(file.url, kind, 0, file.options)
     if not file.is_file():
-        raise DataError(f"{file}: cannot be read (not a file); replace or remove it")
-    return TableFile(str(file), "parquet", file.stat().st_mtime_ns)
+        fault = "not a file" if file.exists() else "no such file"
+        raise DataError(f"{file}: cannot be read ({fault}); replace it or copy the data set again")
+    return TableFile(str(file), kind, file.stat().st_mtime_ns)
 
 
 @contextmanager
 def wrap_errors(file: object) -> Iterator[None]:
-    """What goes wrong within is told as a DataError that names the file."""
+    """Convert any exception raised in the block to a DataError that names the file."""
     try:
         yield
     except DataError:
         raise
     except FileNotFoundError:
         raise DataError(f"{file}: no such file") from None
-    except Exception as error:  # pyarrow's own, and those of each protocol
+    except Exception as error:  # pyarrow and each file system have their own exceptions
         raise DataError(f"{file}: cannot be read ({first_line(error)}); replace or remove it") from None
 
 
@@ -222,5 +243,5 @@ def _is_text(type: Any) -> bool:
     return bool(types.is_string(type) or types.is_large_string(type))
 
 
-def _texts(column: Any) -> list[str]:
+def _to_texts(column: Any) -> list[str]:
     return ["" if value is None else str(value).strip() for value in column.to_pylist()]

@@ -1,4 +1,4 @@
-"""What the cells of a table point at: a path, a URL, or the image itself."""
+"""Images that the cells of a table refer to: by a path, by a URL, or by the bytes in the cell."""
 
 import os
 from collections.abc import Mapping
@@ -12,14 +12,21 @@ from pixelwise.data.schema import BytesSource
 
 
 class CellResolver:
-    """What cells of one table point at; folders are listed once instead of asked for file by file."""
+    """Finds the images of one table's cells. Each folder is listed once, which is faster than a check per file."""
 
     def __init__(self, table: Path | RemoteFile) -> None:
         self._table = table
-        self._folder = cache(self._folder_of)
+        self._list_folder = cache(self._list_folder_uncached)
 
     def find(self, cell: str | ImageCell) -> tuple[BytesSource | None, str | None]:
-        """The image, or the path of one that is not there; neither for an empty cell."""
+        """Find the image of a cell.
+
+        Args:
+            cell: the value of the cell. A relative path starts in the folder of the table.
+
+        Returns:
+            (image, None), or (None, path) if there is no file at that path, or (None, None) for an empty cell.
+        """
         if isinstance(cell, ImageCell):
             if cell.cell is not None:
                 return cell.cell, None
@@ -28,36 +35,37 @@ class CellResolver:
             return None, None
         if "://" in cell:
             path = local_path(cell)
-            return (RemoteFile(cell, self._options(cell)), None) if path is None else self._local(str(path))
+            return (RemoteFile(cell, self._options_for(cell)), None) if path is None else self._find_local(str(path))
         if isinstance(self._table, RemoteFile):
             return RemoteFile(self._table.beside(cell), self._table.options), None
-        return self._local(cell)
+        return self._find_local(cell)
 
-    def _options(self, url: str) -> Mapping[str, Any]:
-        """The table's own key and endpoint, for what lies where it lies."""
-        same = isinstance(self._table, RemoteFile) and self._table.url.partition("://")[0] == url.partition("://")[0]
-        return self._table.options if same and isinstance(self._table, RemoteFile) else {}
+    def _options_for(self, url: str) -> Mapping[str, Any]:
+        """Return the table's options (key, endpoint) if the URL has the same protocol as the table."""
+        if isinstance(self._table, RemoteFile) and self._table.url.partition("://")[0] == url.partition("://")[0]:
+            return self._table.options
+        return {}
 
-    def _local(self, cell: str) -> tuple[BytesSource | None, str | None]:
-        for text in (cell, cell.replace("\\", "/")):  # as Windows writes paths
-            above, _, name = text.rpartition("/")
-            folder, names = self._folder(f"{above}/" if text.startswith("/") else above)
+    def _find_local(self, cell: str) -> tuple[BytesSource | None, str | None]:
+        for text in (cell, cell.replace("\\", "/")):  # Windows writes paths with backslashes
+            parent, _, name = text.rpartition("/")
+            folder, names = self._list_folder(f"{parent}/" if text.startswith("/") else parent)
             path = folder / name
-            # Some file systems know a name in more than one spelling.
-            if name in names or _is_there(path):
+            # Some file systems ignore case or Unicode normalization in names.
+            if name in names or _exists(path):
                 return path, None
         return None, str(path)
 
-    def _folder_of(self, folder: str) -> tuple[Path, frozenset[str]]:
+    def _list_folder_uncached(self, folder: str) -> tuple[Path, frozenset[str]]:
         assert isinstance(self._table, Path)
         path = self._table.parent / folder
         try:
-            return path, frozenset(os.listdir(path))  # noqa: PTH208 - names are all that is wanted
+            return path, frozenset(os.listdir(path))  # noqa: PTH208 - only the names are needed
         except (OSError, ValueError):
             return path, frozenset()
 
 
-def _is_there(path: Path) -> bool:
+def _exists(path: Path) -> bool:
     try:
         return path.exists()
     except (OSError, ValueError):

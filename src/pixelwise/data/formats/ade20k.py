@@ -1,10 +1,10 @@
-"""ADE20K as prepared for the scene parsing challenge: 150 classes."""
+"""ADE20K in the version of the scene parsing challenge, with 150 classes."""
 
 import re
 from pathlib import Path
 
-from pixelwise.data.formats._filesystem import is_folder, list_files, list_images, read_lines
-from pixelwise.data.formats.folders import filter_files, find_pairs, with_known_classes
+from pixelwise.data.formats._filesystem import filter_files, is_folder, list_files, list_images, read_lines
+from pixelwise.data.formats.folders import find_pairs, with_known_classes
 from pixelwise.data.schema import FormatResult
 from pixelwise.errors import DataError
 from pixelwise.palette import IGNORE_INDEX
@@ -24,22 +24,19 @@ _NAMES = (
     "monitor, bulletin board, shower, radiator, glass, clock, flag"
 )
 
-
 CLASSES = tuple(_NAMES.split(", "))
-"""The first name of each class, in the order of objectInfo150.txt: class 0 is value 1 in the masks."""
-
+"""The first name of each class, in the order of objectInfo150.txt. Class 0 is the mask value 1."""
 
 _FOLDERS = tuple(f"{kind}/{split}" for kind in ("images", "annotations") for split in ("training", "validation"))
-
 
 _INFO = ("objectInfo150.txt", "objectInfo150.csv")
 
 
 def read_ade20k(root: Path) -> FormatResult | None:
-    """ADE20K: images/ and annotations/, each with training/ and validation/; 0 = unlabelled, classes from 1 up.
+    """Read ADE20K: images/ and annotations/, each with training/ and validation/. Mask value 0 is ignored.
 
-    It is told from other data in such folders, which is for `folders`, by the names of its files (ADE_train_…) or by
-    objectInfo150.txt, whose names of classes are then taken. https://groups.csail.mit.edu/vision/datasets/ADE20K/
+    Other data in such folders is left to `read_folders`. ADE20K is recognized by its file names (ADE_train_…) or by
+    objectInfo150.txt, which then gives the class names. https://groups.csail.mit.edu/vision/datasets/ADE20K/
     """
     if not all(is_folder(root / folder) for folder in _FOLDERS):
         return None
@@ -49,17 +46,17 @@ def read_ade20k(root: Path) -> FormatResult | None:
     if info is None and not (names and all(name.startswith("ADE_") for name in names)):
         return None
     classes = CLASSES if info is None else _read_info(info)
-    found = find_pairs(root, listing)
-    if found is None:
+    files = find_pairs(root, listing)
+    if files is None:
         return None
     values = {index + 1: index for index in range(len(classes))}
-    return with_known_classes(found.layout(), classes, {0: IGNORE_INDEX} | values)
+    return with_known_classes(files.to_result(), classes, {0: IGNORE_INDEX} | values)
 
 
 def _read_info(path: Path) -> tuple[str, ...]:
-    """The first name of each row; a row starts with the value, from 1 up, and ends with the names."""
+    """Return the first name of each row. A row starts with the mask value, from 1 upwards, and ends with the names."""
     cells = [re.split(r"\t+|,(?! )", line) for line in read_lines(path)]
     rows = [(int(row[0]), row[-1].strip(' "')) for row in cells if row[0].strip().isdigit()]
     if not rows or [value for value, _ in rows] != list(range(1, len(rows) + 1)):
-        raise DataError(f"{path}: must have a row a class, numbered from 1 up; mend or remove it")
+        raise DataError(f"{path}: must have one row per class, numbered from 1 upwards; fix or remove it")
     return tuple(re.split(r"[,;]", names)[0].strip() for _, names in rows)

@@ -1,14 +1,14 @@
-"""Cityscapes: streets of fifty cities."""
+"""Cityscapes: street scenes of 50 cities."""
 
 from dataclasses import replace
 from pathlib import Path
 
-from pixelwise.data.formats._filesystem import is_folder, list_files
-from pixelwise.data.formats.folders import filter_files, find_pairs, map_records, with_known_classes
+from pixelwise.data.formats._filesystem import filter_files, is_folder, list_files
+from pixelwise.data.formats.folders import find_pairs, map_records, with_known_classes
 from pixelwise.data.schema import DataIssue, FormatResult, Record
 from pixelwise.palette import IGNORE_INDEX
 
-# Name, id in *_labelIds.png, color; the index in this table is the train id.
+# (name, value in *_labelIds.png, color). The index in this table is the value in *_labelTrainIds.png.
 _CLASSES = (
     ("road", 7, (128, 64, 128)),
     ("sidewalk", 8, (244, 35, 232)),
@@ -31,47 +31,44 @@ _CLASSES = (
     ("bicycle", 33, (119, 11, 32)),
 )
 
-
 _LABEL_IDS = dict.fromkeys((*range(35), 255), IGNORE_INDEX) | {
     value: index for index, (_, value, _) in enumerate(_CLASSES)
 }
 
-
 _TRAIN_IDS = {index: index for index in range(len(_CLASSES))} | {IGNORE_INDEX: IGNORE_INDEX}
-
 
 _TEST_CITIES = {"berlin", "bielefeld", "bonn", "leverkusen", "mainz", "munich"}
 
 
 def read_cityscapes(root: Path) -> FormatResult | None:
-    """Cityscapes: leftImg8bit/SPLIT/CITY/*_leftImg8bit.png and gtFine/…/*_gtFine_labelIds.png, to the 19 train ids.
+    """Read Cityscapes: leftImg8bit/SPLIT/CITY/*_leftImg8bit.png and gtFine/…/*_gtFine_labelIds.png, as 19 classes.
 
-    *_labelTrainIds.png are read where there are no *_labelIds.png. A record's stratum is its city. The official test
-    split is left out: its masks are not public, and the files in their place are blank.
+    *_labelTrainIds.png is read if there is no *_labelIds.png. The stratum of a record is its city. The official test
+    split is left out, because its masks are not public and the published files are blank.
     https://www.cityscapes-dataset.com
     """
     if not (is_folder(root / "leftImg8bit") and is_folder(root / "gtFine")):
         return None
     listing = filter_files(list_files(root), lambda folder, name: folder.startswith(("leftImg8bit/", "gtFine/")))
-    names = [name for each in listing.values() for name in each]
+    names = [name for files in listing.values() for name in files]
     ending = next((e for e in ("_labelIds.png", "_labelTrainIds.png") if any(n.endswith(e) for n in names)), None)
     if ending is None:
         return None
-    wanted = ("_leftImg8bit.png", ending)
+    endings = ("_leftImg8bit.png", ending)
     blank = {
         folder for folder in listing if folder.split("/")[1:2] == ["test"] and folder.split("/")[-1] in _TEST_CITIES
     }
-    found = find_pairs(root, filter_files(listing, lambda folder, name: folder not in blank and name.endswith(wanted)))
-    if found is None:
+    files = find_pairs(root, filter_files(listing, lambda folder, name: folder not in blank and name.endswith(endings)))
+    if files is None:
         return None
-    layout = found.layout()
+    result = files.to_result()
     if any(listing[folder] for folder in blank):
-        what = "the masks of the official test split are not public; it is left out"
-        left_out = DataIssue("images without masks", str(root / "leftImg8bit" / "test"), what, severity="warning")
-        layout = replace(layout, issues=(*layout.issues, left_out))
-    layout = map_records(layout, _with_city)
+        message = "the masks of the official test split are not public; it is left out"
+        left_out = DataIssue("images without masks", str(root / "leftImg8bit" / "test"), message, severity="warning")
+        result = replace(result, issues=(*result.issues, left_out))
+    result = map_records(result, _with_city)
     values = _LABEL_IDS if ending == "_labelIds.png" else _TRAIN_IDS
-    return with_known_classes(layout, [name for name, _, _ in _CLASSES], values, [color for _, _, color in _CLASSES])
+    return with_known_classes(result, [name for name, _, _ in _CLASSES], values, [color for _, _, color in _CLASSES])
 
 
 def _with_city(record: Record) -> Record:

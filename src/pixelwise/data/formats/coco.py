@@ -1,82 +1,75 @@
-"""COCO's JSON of polygons and run lengths, as COCO itself, Roboflow, CVAT and others write it."""
+"""COCO: JSON files of polygons and run lengths, as COCO itself, Roboflow, CVAT and others write them."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pixelwise.data.formats._annotations import (
-    AnnotationError,
-    ImageIndex,
-    area_of,
-    assign_class_ids,
-    file_starts_with,
-    is_file,
-    is_text,
-    is_whole,
-    polygon_result,
-    printable_prefix,
-    read_json,
-    split_of,
-    to_points,
-    unlisted_images_issue,
-)
-from pixelwise.data.formats._filesystem import is_folder, list_files
-from pixelwise.data.formats._folder_names import parse_folder_name
-from pixelwise.data.formats._rle import check_run_lengths, empty_rle
-from pixelwise.data.io.image import MAX_PIXELS
+from pixelwise.data.formats._annotations import assign_class_ids, check_image_size, polygon_result, require_pycocotools
+from pixelwise.data.formats._filesystem import ImageFile, file_starts_with, is_file, is_folder, list_files
+from pixelwise.data.formats._folder_names import parse_folder_name, split_of
+from pixelwise.data.formats._geometry import polygon_area, to_points
+from pixelwise.data.formats._image_index import ImageIndex, unlisted_images_issue
+from pixelwise.data.formats._json import is_index, is_name, quote, read_json
+from pixelwise.data.formats._rle import check_rle, empty_rle
 from pixelwise.data.schema import SPLITS, Annotation, DataIssue, FormatResult, PolygonMask, Record, Split
-from pixelwise.errors import DataError
+from pixelwise.errors import AnnotationError, DataError
 from pixelwise.palette import IGNORE_INDEX
 
 _HEAD = r'\s*\{\s*"(info|licenses?|images|annotations|categories|type|videos|contributor)"\s*:'
 
-
-_PARTS = ("images", "annotations", "categories")
-
+_SECTIONS = ("images", "annotations", "categories")
 
 _FOLDERS = ("", "annotations", "annotation")
 
-
 _MAX_FILES = 50
-"""Where there are more JSON files in a folder, they are one an image, which COCO's are not."""
+"""A folder with more JSON files has one per image, which is another format."""
 
 
 def read_coco(root: Path) -> FormatResult | None:
-    """COCO: images, annotations and categories in a JSON, for all images or for each split.
+    """Read COCO: images, annotations and categories in one JSON file, or in one for each split.
 
-    It is found in the root, in annotations/, or beside the images of a split (_annotations.coco.json); the root may be
-    the file itself. Class 0 is "background", then the categories by id. The smaller of two things that overlap is on
-    top; crowds are ignored. https://cocodataset.org/#format-data
+    The files are in the root, in annotations/, or next to the images of a split (_annotations.coco.json). The root can
+    be the file itself. Class 0 is "background", then come the categories by id. Smaller objects cover larger ones.
+    Crowds are ignored. https://cocodataset.org/#format-data
     """
     paths = _find_files(root)
-    files = [file for path in paths if (file := _read(path, paths)) is not None]
+    files = [file for path in paths if (file := _read_file(path, paths)) is not None]
     if not files:
         return None
-    _check_outlines(files)
-    _settle_splits(files, root)
-    names = _categories(files)
+    require_pycocotools(files[0].path)
+    _drop_files_without_segmentation(files)
+    _assign_splits(files, root)
+    names = _merge_categories(files)
     classes, index_of = assign_class_ids(names.values())
-    labels = {each: index_of[name] for each, name in names.items()}
-    base = _base(root)
+    labels = {category: index_of[name] for category, name in names.items()}
+    base = _image_root(root)
     images = ImageIndex(base, list_files(base, depth=4))
     records: dict[Split, list[Record]] = {split: [] for split in SPLITS}
-    problems: list[DataIssue] = []
-    taken: dict[Any, str] = {}
+    issues: list[DataIssue] = []
+    entries: dict[ImageFile, str] = {}
     for file in files:
-        found, wrong = _records(file, images, labels, taken)
-        records[file.split or "train"] += found
-        problems += wrong
-    problems += unlisted_images_issue(images, set(taken), files[0].path)
-    return polygon_result(records, classes, problems)
+        new_records, new_issues = _read_records(file, images, labels, entries)
+        records[file.split or "train"] += new_records
+        issues += new_issues
+    issues += unlisted_images_issue(images, set(entries), files[0].path)
+    return polygon_result(records, classes, issues)
 
 
 @dataclass
 class _File:
-    """A JSON as it was read; `by_image` has the annotations of each image id."""
+    """The content of one JSON file.
+
+    Attributes:
+        path: the file.
+        images: its entries for images.
+        categories: id → (name, supercategory).
+        by_image: image id → annotations.
+        split: the split, or None.
+    """
 
     path: Path
     images: list[dict[str, Any]]
@@ -84,85 +77,88 @@ class _File:
     by_image: dict[int | str, list[dict[str, Any]]] = field(default_factory=dict)
     split: Split | None = None
 
+    def annotations(self) -> Iterable[dict[str, Any]]:
+        """Yield the annotations of all images."""
+        for annotations in self.by_image.values():
+            yield from annotations
+
 
 def _find_files(root: Path) -> list[Path]:
     if is_file(root):
         return [root] if root.suffix.lower() == ".json" and file_starts_with(root, _HEAD) else []
     if not is_folder(root):
         return []
-    found = []
+    files = []
     for folder, names in list_files(root, depth=1).items():
-        near = folder.casefold() in _FOLDERS or parse_folder_name(folder)[0] is not None
-        names = [name for name in names if name.lower().endswith(".json" if near else ".coco.json")]
-        own = [name for name in names if name.lower().startswith("instances")]  # beside captions_, person_keypoints_
+        any_name = folder.casefold() in _FOLDERS or parse_folder_name(folder)[0] is not None
+        names = [name for name in names if name.lower().endswith(".json" if any_name else ".coco.json")]
+        instances = [name for name in names if name.lower().startswith("instances")]  # not captions_, person_keypoints_
         if len(names) <= _MAX_FILES:
-            found += [root / folder / name for name in own or names]
-    return [path for path in found if file_starts_with(path, _HEAD)]
+            files += [root / folder / name for name in instances or names]
+    return [path for path in files if file_starts_with(path, _HEAD)]
 
 
-def _base(root: Path) -> Path:
-    """The folder that images are looked for in."""
+def _image_root(root: Path) -> Path:
+    """Return the folder whose subfolders have the images."""
     if not root.is_file():
         return root
     return root.parent.parent if root.parent.name.casefold() in _FOLDERS[1:] else root.parent
 
 
-def _read(path: Path, paths: Sequence[Path]) -> _File | None:
-    """A file's images, categories and annotations; None where it is about other things than outlines."""
+def _read_file(path: Path, paths: Sequence[Path]) -> _File | None:
+    """Read a JSON file. Return None if it is not about segmentation."""
     content = read_json(path)
-    there = [part for part in _PARTS if isinstance(content, dict) and part in content]
-    missing = [part for part in _PARTS if part not in there]
-    for part in there:
-        if not isinstance(content[part], list) or not all(isinstance(each, dict) for each in content[part]):
-            raise DataError(f'{path}: "{part}" must be a list of objects; export it again')
+    present = [section for section in _SECTIONS if isinstance(content, dict) and section in content]
+    missing = [section for section in _SECTIONS if section not in present]
+    for section in present:
+        if not isinstance(content[section], list) or not all(isinstance(item, dict) for item in content[section]):
+            raise DataError(f'{path}: "{section}" must be a list of objects; export it again')
     if len(missing) > 1:
         return None
     if missing:
-        if len(paths) > 1 or any("caption" in each for each in content.get("annotations", ())):
+        if len(paths) > 1 or any("caption" in item for item in content.get("annotations", ())):
             return None
         raise DataError(f'{path}: has no "{missing[0]}"; export it again as COCO instances')
-    file = _File(path, content["images"], _read_categories(path, content["categories"]))
     by_image: dict[int | str, list[dict[str, Any]]] = defaultdict(list)
-    for at, each in enumerate(content["annotations"]):
-        image = each.get("image_id")
-        if not (is_whole(image) or is_text(image)):
-            raise DataError(f"{path}: annotation {at} (from 0) has no image_id; export it again")
-        by_image[image].append(each)
-    file.by_image = dict(by_image)
-    return file
+    for index, annotation in enumerate(content["annotations"]):
+        image = annotation.get("image_id")
+        if not (is_index(image) or is_name(image)):
+            raise DataError(f"{path}: annotation {index} (from 0) has no image_id; export it again")
+        by_image[image].append(annotation)
+    return _File(path, content["images"], _read_categories(path, content["categories"]), dict(by_image))
 
 
-def _read_categories(path: Path, entries: Sequence[dict[str, Any]]) -> dict[int, tuple[str, object]]:
-    found: dict[int, tuple[str, object]] = {}
-    for at, each in enumerate(entries):
-        number, name = each.get("id"), each.get("name")
-        if not is_whole(number) or not is_text(name):
-            raise DataError(f"{path}: category {at} (from 0) must have an id, 0 or greater, and a name; mend it")
+def _read_categories(path: Path, items: Sequence[dict[str, Any]]) -> dict[int, tuple[str, object]]:
+    """Return id → (name, supercategory)."""
+    categories: dict[int, tuple[str, object]] = {}
+    for index, item in enumerate(items):
+        number, name = item.get("id"), item.get("name")
+        if not is_index(number) or not is_name(name):
+            raise DataError(f"{path}: category {index} (from 0) must have an id, 0 or greater, and a name; fix it")
         assert isinstance(number, int) and isinstance(name, str)
         name = name.strip()
-        if found.setdefault(number, (name, each.get("supercategory")))[0] != name:
-            raise DataError(f"{path}: category {number} is {found[number][0]} and also {name}; give each its own id")
-    return found
+        first_name = categories.setdefault(number, (name, item.get("supercategory")))[0]
+        if first_name != name:
+            raise DataError(f"{path}: category {number} is {first_name} and also {name}; give each its own id")
+    return categories
 
 
-def _check_outlines(files: list[_File]) -> None:
-    """Take out files without outlines (of key points, of boxes) where others have some; DataError where none has."""
-    bare = [
-        file
-        for file in files
-        if file.by_image and not any(each.get("segmentation") for many in file.by_image.values() for each in many)
+def _drop_files_without_segmentation(files: list[_File]) -> None:
+    """Remove files of key points or boxes if others have outlines. Raises DataError if none has."""
+    without = [
+        file for file in files if file.by_image and not any(item.get("segmentation") for item in file.annotations())
     ]
-    if len(bare) == len(files):
+    if len(without) == len(files):
         raise DataError(
-            f"{bare[0].path}: its annotations have no segmentation, only boxes or points; masks need outlines: "
+            f"{without[0].path}: its annotations have no segmentation, only boxes or points; masks need outlines: "
             "export polygons or run lengths"
         )
-    for file in bare:
+    for file in without:
         files.remove(file)
 
 
-def _settle_splits(files: list[_File], root: Path) -> None:
-    """The split of each file, by its name, or that of its folder; all is for training where the root is the file."""
+def _assign_splits(files: list[_File], root: Path) -> None:
+    """Set the split of each file from its name or folder. If the root is the file, all images are for training."""
     if is_file(root):
         return
     for file in list(files):
@@ -174,112 +170,109 @@ def _settle_splits(files: list[_File], root: Path) -> None:
             file.split = "train"
 
 
-def _categories(files: Sequence[_File]) -> dict[int, str]:
-    """Category id → name, by id, over all files; the one that Roboflow writes as a heading of the others is none."""
-    found: dict[int, tuple[str, object]] = {}
-    used = {
-        each.get("category_id") for file in files for many in file.by_image.values() for each in many if _plain(each)
-    }
+def _merge_categories(files: Sequence[_File]) -> dict[int, str]:
+    """Return category id → name over all files, sorted by id.
+
+    Roboflow writes category 0 as a heading for the others. It is removed if no annotation uses it.
+    """
+    categories: dict[int, tuple[str, object]] = {}
     for file in files:
-        for number, (name, above) in file.categories.items():
-            known = found.setdefault(number, (name, above))[0]
-            if known != name:
+        for number, (name, parent) in file.categories.items():
+            first_name = categories.setdefault(number, (name, parent))[0]
+            if first_name != name:
                 raise DataError(
-                    f"{file.path}: category {number} is {name}, but {known} in {files[0].path}; export both alike"
+                    f"{file.path}: category {number} is {name}, but {first_name} in {files[0].path}; export both alike"
                 )
-    heads = {above for number, (_, above) in found.items() if number != 0 and isinstance(above, str)}
-    if 0 in found and 0 not in used and found[0][0] in heads:
-        del found[0]
-    if not found:
+    parents = {parent for number, (_, parent) in categories.items() if number != 0 and isinstance(parent, str)}
+    used = any(item.get("category_id") == 0 for file in files for item in file.annotations())
+    if 0 in categories and categories[0][0] in parents and not used:
+        del categories[0]
+    if not categories:
         raise DataError(f"{files[0].path}: has no categories; export it with its classes")
-    return {number: name for number, (name, _) in sorted(found.items())}
+    return {number: name for number, (name, _) in sorted(categories.items())}
 
 
-def _plain(annotation: Mapping[str, Any]) -> bool:
-    return is_whole(annotation.get("category_id"))
-
-
-def _records(
-    file: _File, images: ImageIndex, labels: Mapping[int, int], taken: dict[Any, str]
+def _read_records(
+    file: _File, images: ImageIndex, labels: Mapping[int, int], entries: dict[ImageFile, str]
 ) -> tuple[list[Record], list[DataIssue]]:
-    """The records of a file; `taken` has what has listed each image so far."""
-    records, problems, missing = [], list[DataIssue](), list[DataIssue]()
-    near = str(file.path.parent.relative_to(images.root)) if file.path.parent.is_relative_to(images.root) else ""
-    seen: set[int | str] = set()
-    for at, item in enumerate(file.images):
-        number, name = item.get("id"), item.get("file_name")
-        if not (is_whole(number) or is_text(number)) or not is_text(name):
-            raise DataError(f"{file.path}: image {at} (from 0) must have an id and a file_name; export it again")
-        assert isinstance(number, int | str) and isinstance(name, str)
-        if number in seen:
+    """Return the records and issues of a file. `entries` (image → entry) is extended and detects duplicates."""
+    records, issues, missing = list[Record](), list[DataIssue](), list[DataIssue]()
+    folder = str(file.path.parent.relative_to(images.root)) if file.path.parent.is_relative_to(images.root) else ""
+    numbers: set[int | str] = set()
+    for index, item in enumerate(file.images):
+        number, name = _check_image(file, index, item)
+        if number in numbers:
             raise DataError(f"{file.path}: two images have the id {number}; give each its own")
-        seen.add(number)
+        numbers.add(number)
         entry = f"{file.path}, image {number}"
-        image = images.find(name, near, file.split, entry)
+        image = images.find(name, folder, file.split, source=entry)
         if image is None:
-            what = f"no such image here: {name}; add it, or take out its entry"
-            missing.append(DataIssue("missing image", entry, what))
-        elif image in taken:
-            what = f"{name} is listed twice, also as {taken[image]}; keep one entry"
-            problems.append(DataIssue("image listed twice", entry, what))
+            message = f"no such image here: {name}; add it, or remove its entry"
+            missing.append(DataIssue("missing image", entry, message))
+        elif image in entries:
+            message = f"{name} is listed twice, also as {entries[image]}; keep one entry"
+            issues.append(DataIssue("image listed twice", entry, message))
         else:
-            taken[image] = entry
+            entries[image] = entry
             try:
-                shapes = _shapes(item, file.by_image.get(number, ()), labels)
+                annotations = _read_annotations(item, file.by_image.get(number, ()), labels)
             except AnnotationError as error:
-                problems.append(DataIssue("bad outline", entry, f"{image}: {error}"))
+                issues.append(DataIssue("bad outline", entry, f"{image}: {error}; fix or remove it"))
             else:
-                records.append(Record(images.path(image), PolygonMask(shapes, entry)))
+                records.append(Record(images.path(image), PolygonMask(annotations, entry)))
     if missing and len(missing) == len(file.images) and file.split not in (None, "train"):
-        what = f"none of its {len(missing)} images is here; that split is left out"
-        return [], [DataIssue("list without images", str(file.path), what, severity="warning")]
-    lost = len(file.by_image.keys() - seen)
-    if lost:
-        what = f"has annotations of {lost} image{'s' * (lost > 1)} that it does not list; left out"
-        problems.append(DataIssue("annotation without image", str(file.path), what, severity="warning"))
-    return records, missing + problems
+        message = f"none of its {len(missing)} images is here; that split is left out"
+        return [], [DataIssue("list without images", str(file.path), message, severity="warning")]
+    count = len(file.by_image.keys() - numbers)
+    if count:
+        message = f"has annotations of {count} image{'s' * (count > 1)} that it does not list; left out"
+        issues.append(DataIssue("annotation without image", str(file.path), message, severity="warning"))
+    return records, missing + issues
 
 
-def _shapes(
+def _check_image(file: _File, index: int, item: Mapping[str, Any]) -> tuple[int | str, str]:
+    """Return the id and the file name of an entry for an image."""
+    number, name = item.get("id"), item.get("file_name")
+    if not (is_index(number) or is_name(number)) or not is_name(name):
+        raise DataError(f"{file.path}: image {index} (from 0) must have an id and a file_name; export it again")
+    assert isinstance(number, int | str) and isinstance(name, str)
+    return number, name
+
+
+def _read_annotations(
     image: Mapping[str, Any], annotations: Sequence[Mapping[str, Any]], labels: Mapping[int, int]
 ) -> tuple[Annotation, ...]:
-    """What is drawn: crowds, then the others from the largest to the smallest. Raises AnnotationError."""
+    """Return the annotations of an image in drawing order: crowds, then from the largest to the smallest."""
     height, width = image.get("height"), image.get("width")
-    size = None
-    if height is not None or width is not None:
-        if not (is_whole(height) and is_whole(width) and 0 < height * width <= MAX_PIXELS):  # type: ignore[operator]
-            raise AnnotationError("its height and width must be whole numbers, of an image that can be; mend them")
-        assert isinstance(height, int) and isinstance(width, int)
-        size = (height, width)
+    size = None if height is None and width is None else check_image_size(height, width)
     drawn = []
-    for at, each in enumerate(annotations):
-        number = each.get("id", at)
+    for index, item in enumerate(annotations):
+        number = item.get("id", index)
         try:
-            crowd = each.get("iscrowd") in (1, True)
-            kind = each.get("category_id")
-            if not isinstance(kind, int) or kind not in labels:
+            crowd = item.get("iscrowd") in (1, True)
+            category = item.get("category_id")
+            if not isinstance(category, int) or category not in labels:
                 raise AnnotationError("its category_id is none of the categories")
-            area, polygons, rle = outline(each.get("segmentation"), size)
-            shape = Annotation(IGNORE_INDEX if crowd else labels[kind], polygons, rle)
-            drawn.append((not crowd, -area, number if is_whole(number) else at, at, shape))
+            area, polygons, rle = _read_segmentation(item.get("segmentation"), size)
         except AnnotationError as error:
-            raise AnnotationError(f"annotation {printable_prefix(str(number))}: {error}; mend or remove it") from None
+            raise AnnotationError(f"annotation {quote(number)}: {error}") from None
+        annotation = Annotation(IGNORE_INDEX if crowd else labels[category], polygons, rle)
+        drawn.append((not crowd, -area, number if is_index(number) else index, index, annotation))
     first = (empty_rle(*size),) if size else ()
-    return first + tuple(shape for *_, shape in sorted(drawn, key=lambda item: item[:-1]))
+    return first + tuple(annotation for *_, annotation in sorted(drawn, key=lambda item: item[:-1]))
 
 
-def outline(
+def _read_segmentation(
     segmentation: object, size: tuple[int, int] | None
 ) -> tuple[float, tuple[np.ndarray, ...], dict[str, Any] | None]:
-    """The area, the polygons and the run lengths of a segmentation; AnnotationError says what is wrong with it."""
+    """Return the area in pixels, and the polygons or the run lengths."""
     if isinstance(segmentation, dict):
-        area, rle = check_run_lengths(segmentation, size)
+        area, rle = check_rle(segmentation, size)
         return area, (), rle
     if not isinstance(segmentation, list) or not segmentation:
         raise AnnotationError("has no outline (an empty segmentation), only a box")
-    polygons = [to_points(each) for each in segmentation]
-    # What tools leave of a slip of the hand: two points enclose nothing.
-    polygons = [each for each in polygons if len(each) >= 3]
+    # Annotation tools leave polygons of one or two points behind. They enclose nothing.
+    polygons = [points for points in map(to_points, segmentation) if len(points) >= 3]
     if not polygons:
-        raise AnnotationError("an outline of fewer than 3 points encloses nothing")
-    return sum(map(area_of, polygons)), tuple(polygons), None
+        raise AnnotationError("a polygon of fewer than 3 points encloses nothing")
+    return sum(map(polygon_area, polygons)), tuple(polygons), None

@@ -1,165 +1,147 @@
-"""Data sets of Hugging Face on this machine: what `datasets` saved, or the Parquet files that the hub serves."""
+"""Local data sets of Hugging Face: folders of `save_to_disk`, or Parquet files as the hub serves them."""
 
 import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from pixelwise.data.formats._class_files import class_names
-from pixelwise.data.formats._filesystem import is_folder, list_files, list_images, read_text, shown
+from pixelwise.data.formats._class_files import read_class_names
+from pixelwise.data.formats._filesystem import abbreviate, is_folder, list_files, list_images
+from pixelwise.data.formats._json import read_json
 from pixelwise.data.formats._splits import SPLIT_WORDS
-from pixelwise.data.formats._table_files import wrap_errors
+from pixelwise.data.formats._table_columns import columns_for
+from pixelwise.data.formats._table_files import to_table_file, wrap_errors
 from pixelwise.data.formats._table_sources import CellResolver
 from pixelwise.data.io.parquet import TableFile, holds_images, image_cells, open_parquet, read_arrow
 from pixelwise.data.schema import SPLITS, DataIssue, FormatResult, Record, Split
 from pixelwise.errors import DataError
 
-IMAGES = ("image", "pixel_values", "img", "photo", "picture")
+_CLASS_COLUMNS = ("classes", "class_names", "class_labels", "categories", "objects", "label_names", "classes_on_image")
+"""Columns whose ClassLabel names the classes in the masks. Other columns name the class of a whole image."""
 
-
-MASKS = (
-    "label", "labels", "mask", "masks", "annotation", "annotations", "segmentation", "segmentation_mask",
-    "semantic_segmentation", "seg_map", "ground_truth", "gt",
-)  # fmt: skip
-"""Names of columns, in lower case; with one other column of images, that is the mask whatever its name."""
-
-
-_CLASSES = ("classes", "class_names", "class_labels", "categories", "objects", "label_names", "classes_on_image")
-"""Columns whose ClassLabel names what masks hold; others name what an image shows as a whole."""
-
-
-_SHARD = re.compile(r"(?P<split>.+?)-\d{5}-of-\d{5}(-[0-9a-f]+)?|(?P<alone>[^\d-][^-]*)")
-
+_FILE_NAME = re.compile(r"(?P<split>.+?)-\d{5}-of-\d{5}(-[0-9a-f]+)?|(?P<alone>[^\d-][^-]*)")
 
 _DEPTH = 2
-"""Folders within folders in which Parquet files lie: CONFIG/SPLIT/0000.parquet."""
+"""Levels of subfolders that have Parquet files: CONFIG/SPLIT/0000.parquet."""
 
+_SAVE_AGAIN = "save the data set again"
 
 Features = Mapping[str, Any]
 
 
 def read_huggingface(root: Path) -> FormatResult | None:
-    """A folder of `save_to_disk`, of a Dataset or a DatasetDict, or of Parquet files that `datasets` wrote.
+    """Read a folder of `save_to_disk` (Dataset or DatasetDict), or Parquet files that `datasets` wrote.
 
-    Files are read where they lie, by pyarrow alone: `datasets` would look for its cache and for the network. Splits are
-    those of the data set; names of classes are those of a feature ClassLabel, or in id2label.json beside it.
+    pyarrow reads the files in place. `datasets` is not used, because it writes to its cache and uses the network.
+    Splits are those of the data set. Class names come from a feature ClassLabel, or from id2label.json next to it.
 
-    Raises DataError where no two columns are an image and its mask, or more than one may be.
+    Raises:
+        DataError: There is no image column with its mask column, or there are several.
     """
     if not is_folder(root):
         return None
-    found = _saved(root) or _from_hub(root)
-    if not found:
+    parts = _find_saved(root) or _find_parquet(root)
+    if not parts:
         return None
-    image, mask = _columns(found[0])
-    for other in found[1:]:
-        if not {image, mask} <= set(_images(other.features)):
-            raise DataError(f"{other.file}: has no columns {image} and {mask}, as {found[0].file} has")
-    splits, problems = _splits(root, found)
+    image, mask = _image_and_mask_columns(parts[0])
+    for part in parts[1:]:
+        if not {image, mask} <= set(_image_columns(part.features)):
+            raise DataError(f"{part.file}: has no columns {image} and {mask}, as {parts[0].file} has")
+    splits, issues = _map_splits(root, parts)
     records: dict[Split, list[Record]] = {split: [] for split in SPLITS}
-    for part in found:
+    for part in parts:
         if part.split in splits:
-            records[splits[part.split]] += _records(part, image, mask, problems)
+            records[splits[part.split]] += _read_records(part, image, mask, issues)
     train, val, test = (tuple(records[split]) for split in SPLITS)
-    layout = FormatResult(train, val, test, class_names=_class_names(found[0].features), issues=tuple(problems))
-    beside = class_names(root, list_files(root, depth=0))
-    return replace(layout, **vars(beside)) if beside else layout
+    result = FormatResult(train, val, test, class_names=_class_names(parts[0].features), issues=tuple(issues))
+    names = read_class_names(root, list_files(root, depth=0))
+    return replace(result, **vars(names)) if names else result
 
 
 @dataclass(frozen=True)
 class _Part:
-    """One file of a data set: its split as the data set calls it, "" where it has none."""
+    """One file of a data set.
+
+    Attributes:
+        file: the Parquet or Arrow file.
+        split: the data set's name of the split, or "".
+        features: column name → description.
+    """
 
     file: TableFile
     split: str
     features: Features
 
-    @property
-    def folder(self) -> Path:
-        return Path(self.file.url).parent
 
-
-def _saved(root: Path) -> list[_Part]:
-    """The Arrow files of `save_to_disk`."""
+def _find_saved(root: Path) -> list[_Part]:
+    """Return the Arrow files of `save_to_disk`, or [] if the folder is not from `save_to_disk`."""
     if (root / "dataset_dict.json").is_file():
-        splits = _json(root / "dataset_dict.json").get("splits")
+        splits = _read_object(root / "dataset_dict.json").get("splits")
         if not isinstance(splits, list) or not all(isinstance(split, str) for split in splits):
-            raise DataError(f"{root / 'dataset_dict.json'}: damaged; save the data set again")
-        return [part for split in splits for part in _saved_files(root / split, split)]
+            raise DataError(f"{root / 'dataset_dict.json'}: damaged; {_SAVE_AGAIN}")
+        return [part for split in splits for part in _saved_parts(root / split, split)]
     if (root / "state.json").is_file() and (root / "dataset_info.json").is_file():
-        return _saved_files(root, "")
+        return _saved_parts(root, "")
     return []
 
 
-def _saved_files(folder: Path, split: str) -> list[_Part]:
-    state, info = _json(folder / "state.json"), _json(folder / "dataset_info.json")
+def _saved_parts(folder: Path, split: str) -> list[_Part]:
+    state, info = _read_object(folder / "state.json"), _read_object(folder / "dataset_info.json")
     try:
-        names = [str(each["filename"]) for each in state["_data_files"]]
+        names = [str(file["filename"]) for file in state["_data_files"]]
         features = dict(info["features"])
     except (KeyError, TypeError, ValueError):
-        raise DataError(
-            f"{folder / 'state.json'}: damaged, or its dataset_info.json; save the data set again"
-        ) from None
+        raise DataError(f"{folder / 'state.json'}: damaged, or dataset_info.json is; {_SAVE_AGAIN}") from None
     if state.get("_indices_data_files"):
-        raise DataError(f"{folder / 'state.json'}: rows are picked by an index; save what flatten_indices() gives")
-    return [_Part(_cell_file(folder / name, "arrow"), split, features) for name in names]
+        raise DataError(f"{folder / 'state.json'}: an index selects the rows; call flatten_indices() before saving")
+    return [_Part(_to_file(folder / name, "arrow"), split, features) for name in names]
 
 
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(read_text(path))
-    except ValueError as error:
-        raise DataError(f"{path}: is no JSON ({error}); save the data set again") from None
+def _read_object(path: Path) -> dict[str, Any]:
+    content = read_json(path, fix=_SAVE_AGAIN)
     if not isinstance(content, dict):
-        raise DataError(f"{path}: damaged; save the data set again")
+        raise DataError(f"{path}: damaged; {_SAVE_AGAIN}")
     return content
 
 
-def _cell_file(path: Path, kind: Any) -> TableFile:
-    try:
-        import pyarrow  # noqa: F401
-    except ImportError:
-        needs = "reading data sets of Hugging Face needs pyarrow; pip install 'pixelwise[huggingface]'"
-        raise DataError(f"{path}: {needs}") from None
-    if not path.is_file():
-        raise DataError(f"{path}: no such file; copy or save the data set again")
-    return TableFile(str(path), kind, path.stat().st_mtime_ns)
+def _to_file(path: Path, kind: Literal["parquet", "arrow"]) -> TableFile:
+    return to_table_file(path, kind, extra="huggingface")
 
 
-def _from_hub(root: Path) -> list[_Part]:
-    """Parquet files, here or in folders, that say that `datasets` wrote them and have columns of images."""
+def _find_parquet(root: Path) -> list[_Part]:
+    """Return the Parquet files that `datasets` wrote, or [] if they have no image columns."""
     listing = list_files(root, depth=_DEPTH)
     names = [(folder, name) for folder, names in listing.items() for name in names if name.endswith(".parquet")]
     try:
-        if not names or not _features(_cell_file(root / names[0][0] / names[0][1], "parquet")):
+        if not names or not _read_features(_to_file(root / names[0][0] / names[0][1], "parquet")):
             return []
     except DataError:
-        if any(list_images(listing)):  # a file of something else, in a folder of images
+        if any(list_images(listing)):  # an unrelated file in a folder of images
             return []
         raise
     parts: list[_Part] = []
     configs: set[str] = set()
     for folder, name in names:
-        file = _cell_file(root / folder / name, "parquet")
-        features = _features(file)
+        file = _to_file(root / folder / name, "parquet")
+        features = _read_features(file)
         if not features:
             raise DataError(f"{file}: is not of the data set that {parts[0].file} is of; move one of them away")
-        *above, last = folder.split("/")
-        match = _SHARD.fullmatch(name.removesuffix(".parquet"))
+        *parents, last = folder.split("/")
+        match = _FILE_NAME.fullmatch(name.removesuffix(".parquet"))
         split = match and (match["split"] or match["alone"])
         if not split and last:  # train/0000.parquet
-            split, folder = last, "/".join(above)
+            split, folder = last, "/".join(parents)
         configs.add(folder.removesuffix("data").rstrip("/"))
         parts.append(_Part(file, split or "", features))
     if len(configs) > 1:
-        raise DataError(f"{root}: holds several data sets ({shown(sorted(configs))}); point DATA at one of them")
-    return parts if _images(parts[0].features) else []
+        raise DataError(f"{root}: has several data sets ({abbreviate(sorted(configs))}); use one of the folders")
+    return parts if _image_columns(parts[0].features) else []
 
 
-def _features(file: TableFile) -> Features:
-    """What the file's own description says of its columns; {} where `datasets` did not write it."""
+def _read_features(file: TableFile) -> Features:
+    """Return the descriptions of the columns that `datasets` stores in a Parquet file, or {} if there are none."""
     with wrap_errors(file), open_parquet(file) as parquet:
         text = (parquet.schema_arrow.metadata or {}).get(b"huggingface")
     try:
@@ -168,14 +150,16 @@ def _features(file: TableFile) -> Features:
         raise DataError(f"{file}: its description of features is damaged; copy it again") from None
 
 
-def _images(features: Features) -> list[str]:
-    return [name for name, each in features.items() if isinstance(each, Mapping) and each.get("_type") == "Image"]
+def _image_columns(features: Features) -> list[str]:
+    return [
+        name for name, feature in features.items() if isinstance(feature, Mapping) and feature.get("_type") == "Image"
+    ]
 
 
-def _columns(part: _Part) -> tuple[str, str]:
-    """Return the names of the image column and the mask column."""
-    candidates = _images(part.features)
-    images, masks = ([name for name in candidates if name.lower() in wanted] for wanted in (IMAGES, MASKS))
+def _image_and_mask_columns(part: _Part) -> tuple[str, str]:
+    """Return the names of the image column and the mask column. Of two image columns, one name is sufficient."""
+    candidates = _image_columns(part.features)
+    images, masks = ([candidates[index] for index in columns_for(candidates, role)] for role in ("image", "mask"))
     if not masks and len(images) == 1:
         masks = [name for name in candidates if name not in images]
     if not images and len(masks) == 1:
@@ -183,45 +167,45 @@ def _columns(part: _Part) -> tuple[str, str]:
     if len(images) == len(masks) == 1:
         return images[0], masks[0]
     columns = ", ".join(candidates) or f"none among {', '.join(part.features)}"
-    hint = "call one 'image' and one 'mask' (rename_column), and take others out (remove_columns)"
-    raise DataError(f"{part.file}: needs one column of images and one of masks; columns of images: {columns}; {hint}")
+    fix = "call one 'image' and one 'mask' (rename_column), and remove others (remove_columns)"
+    raise DataError(f"{part.file}: needs one column of images and one of masks; columns of images: {columns}; {fix}")
 
 
-def _splits(root: Path, parts: Sequence[_Part]) -> tuple[dict[str, Split], list[DataIssue]]:
-    """The data set's name of each split → ours; those with names of no split are left out."""
+def _map_splits(root: Path, parts: Sequence[_Part]) -> tuple[dict[str, Split], list[DataIssue]]:
+    """Return the data set's name of each split → split. Splits with other names are left out with a warning."""
     names = list(dict.fromkeys(part.split for part in parts))
     if len(names) == 1:
         return {names[0]: SPLIT_WORDS.get(names[0].casefold(), "train")}, []
-    known = {name: SPLIT_WORDS[name.casefold()] for name in names if name.casefold() in SPLIT_WORDS}
-    others = [name for name in names if name not in known]
-    if len(set(known.values())) < max(1, len(known)):
+    splits = {name: SPLIT_WORDS[name.casefold()] for name in names if name.casefold() in SPLIT_WORDS}
+    unknown = [name for name in names if name not in splits]
+    if len(set(splits.values())) < max(1, len(splits)):
         raise DataError(f"{root}: its splits are {', '.join(names)}; call them train, validation and test, each once")
-    what = f"the split {shown(others)} is none of train, validation and test; left out"
-    return known, [DataIssue("unknown split", str(root), what, severity="warning")] if others else []
+    message = f"the split {abbreviate(unknown)} is none of train, validation and test; left out"
+    return splits, [DataIssue("unknown split", str(root), message, severity="warning")] if unknown else []
 
 
-def _records(part: _Part, image_column: str, mask_column: str, problems: list[DataIssue]) -> list[Record]:
+def _read_records(part: _Part, image_column: str, mask_column: str, issues: list[DataIssue]) -> list[Record]:
     with wrap_errors(part.file):
-        schema = _schema(part.file)
+        schema = _read_schema(part.file)
         columns = []
         for name in (image_column, mask_column):
             if name not in schema.names or not holds_images(schema.field(name).type):
-                raise DataError(f"{part.file}: the column {name} holds no images; save the data set again")
+                raise DataError(f"{part.file}: the column {name} contains no images; {_SAVE_AGAIN}")
             columns.append(image_cells(part.file, name, schema.field(name).type))
         sources, records = CellResolver(Path(part.file.url)), []
         for number, cells in enumerate(zip(*columns, strict=True), 1):
-            where = f"{part.file}, row {number}"
-            (image, no_image), (mask_source, no_mask) = map(sources.find, cells)
-            if image is not None and mask_source is not None:
-                records.append(Record(image, mask_source))
+            location = f"{part.file}, row {number}"
+            (image, image_path), (mask, mask_path) = map(sources.find, cells)
+            if image is not None and mask is not None:
+                records.append(Record(image, mask))
                 continue
-            kind, path = ("image", no_image) if image is None else ("mask", no_mask)
-            what = f"no such {kind}, though {where} names it" if path else f"has no {kind}"
-            problems.append(DataIssue(f"missing {kind}", path or where, f"{what}; add it or take out the row"))
+            kind, path = ("image", image_path) if image is None else ("mask", mask_path)
+            fault = f"no such {kind}, though {location} names it" if path else f"has no {kind}"
+            issues.append(DataIssue(f"missing {kind}", path or location, f"{fault}; add it or remove the row"))
     return records
 
 
-def _schema(file: TableFile) -> Any:
+def _read_schema(file: TableFile) -> Any:
     if file.kind == "arrow":
         return read_arrow(file).schema
     with open_parquet(file) as parquet:
@@ -229,10 +213,10 @@ def _schema(file: TableFile) -> Any:
 
 
 def _class_names(features: Features) -> tuple[str, ...]:
-    """The names of a ClassLabel, alone or in a list, in a column that is called "classes"."""
+    """Return the names of a ClassLabel, alone or in a list, in one of the `_CLASS_COLUMNS`."""
     for name, feature in features.items():
         while isinstance(feature, Mapping) and "feature" in feature:
             feature = feature["feature"]
-        if name.lower() in _CLASSES and isinstance(feature, Mapping) and feature.get("_type") == "ClassLabel":
+        if name.lower() in _CLASS_COLUMNS and isinstance(feature, Mapping) and feature.get("_type") == "ClassLabel":
             return tuple(map(str, feature.get("names") or ()))
     return ()

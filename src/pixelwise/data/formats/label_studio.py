@@ -1,4 +1,4 @@
-"""Label Studio's JSON and JSON-MIN exports."""
+"""Label Studio: JSON and JSON-MIN exports."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,95 +9,106 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import numpy as np
 
-from pixelwise.data.formats._annotations import (
-    AnnotationError,
-    ImageIndex,
-    assign_class_ids,
-    ellipse,
+from pixelwise.data.formats._annotations import assign_class_ids, check_image_size, polygon_result, require_pycocotools
+from pixelwise.data.formats._filesystem import (
+    IMAGE_SUFFIXES,
+    ImageFile,
     file_starts_with,
     is_file,
-    is_number,
-    is_text,
-    is_whole,
-    polygon_result,
-    printable_prefix,
-    read_json,
-    rectangle,
-    split_of,
-    to_points,
-    unlisted_images_issue,
+    is_folder,
+    list_files,
 )
-from pixelwise.data.formats._filesystem import IMAGE_SUFFIXES, ImageFile, is_folder, list_files
-from pixelwise.data.formats._rle import decode_brush_rle, run_lengths
-from pixelwise.data.io.image import MAX_PIXELS
+from pixelwise.data.formats._folder_names import split_of
+from pixelwise.data.formats._geometry import ellipse, rectangle, to_points
+from pixelwise.data.formats._image_index import ImageIndex, unlisted_images_issue
+from pixelwise.data.formats._json import is_name, is_number, quote, read_json
+from pixelwise.data.formats._rle import decode_brush_rle, encode_rle
 from pixelwise.data.schema import SPLITS, Annotation, DataIssue, FormatResult, PolygonMask, Record, Split
-from pixelwise.errors import DataError
+from pixelwise.errors import AnnotationError, DataError
 
 _HEAD = r'\s*\[\s*\{.*"(annotations|annotation_id|original_width)"\s*:'
 
-
 _MAX_FILES = 50
 
+_GEOMETRY_KEYS = ("points", "rle", "radiusX", "width")
 
-_GEOMETRY = ("points", "rle", "radiusX", "width")
+_UPLOAD_PREFIX = re.compile(r"[0-9a-f]{6,8}-")
+"""Prefix that Label Studio adds to the names of uploaded files."""
 
+_SIZE_KEYS = ("original_height", "original_width")
 
-_PREFIX = re.compile(r"[0-9a-f]{6,8}-")
-"""What Label Studio puts before the name of a file that was uploaded."""
+Region = Mapping[str, Any]
 
 
 def read_label_studio(root: Path) -> FormatResult | None:
-    """Label Studio: a JSON or JSON-MIN export, in the root or the root itself; images are found by name.
+    """Read a JSON or JSON-MIN export of Label Studio, which is in the root or is the root. Images are found by name.
 
-    Polygons, rectangles, ellipses and brush masks; later regions are on top. Classes are the labels by name after
-    "background". Of several annotations of an image the ground truth counts, else the last one that was not canceled.
-    https://labelstud.io/guide/export
+    Polygons, rectangles, ellipses and brush masks are read. Later regions cover earlier ones. Classes are
+    "background" and the labels by name. If an image has several annotations, the ground truth is used, or else the last
+    one that was not canceled. https://labelstud.io/guide/export
     """
-    paths = _find_files(root)
-    read = [(path, content) for path in paths if _is_export(content := read_json(path))]
-    if not read:
+    exports = [(path, content) for path in _find_files(root) if _is_export(content := read_json(path))]
+    if not exports:
         return None
+    require_pycocotools(exports[0][0])
     base = root.parent if is_file(root) else root
     images = ImageIndex(base, list_files(base, depth=6))
-    problems: list[DataIssue] = []
-    taken: dict[ImageFile, str] = {}
-    drawn: list[tuple[ImageFile, str, list[tuple[str, Annotation]]]] = []
-    for path, content in read:
-        for task in _tasks(path, content):
-            image = _image(task, images, problems)
+    issues: list[DataIssue] = []
+    tasks: dict[ImageFile, _Task] = {}
+    labeled: list[tuple[ImageFile, str, list[tuple[str, Annotation]]]] = []
+    for path, content in exports:
+        for task in _read_tasks(path, content):
+            image = _find_image(task, images, issues)
             if image is None:
                 continue
-            if image in taken:
+            if image in tasks:
+                other = f"{tasks[image]} of {tasks[image].path.name}"
                 raise DataError(
-                    f"{path}: {task} and {taken[image]} may both be of {image}; keep one, or give images other names"
+                    f"{path}: {task} and {other} may both be of {image}; keep one, or give images different names"
                 )
-            taken[image] = f"{task} of {path.name}"
-            regions = _chosen(task, f"{path}, {task}", problems)
-            if regions is not None:
-                try:
-                    drawn.append((image, f"{path}, {task}", _shapes(regions, f"{path}, {task}", problems)))
-                except AnnotationError as error:
-                    problems.append(DataIssue("bad outline", f"{path}, {task}", f"{image}: {error}; mend or remove it"))
-    classes, labels = assign_class_ids(sorted({label for *_, shapes in drawn for label, _ in shapes}))
+            tasks[image] = task
+            regions = _select_annotation(task, issues)
+            if regions is None:
+                continue
+            try:
+                labeled.append((image, task.location, _read_regions(regions, task.location, issues)))
+            except AnnotationError as error:
+                issues.append(DataIssue("bad outline", task.location, f"{image}: {error}; fix or remove it"))
+    classes, index_of = assign_class_ids(sorted({label for *_, regions in labeled for label, _ in regions}))
     records: dict[Split, list[Record]] = {split: [] for split in SPLITS}
-    for image, name, shapes in drawn:
-        own = tuple(Annotation(labels[each], shape.polygons, shape.rle, shape.relative) for each, shape in shapes)
-        records[split_of(image.folder) or "train"].append(Record(images.path(image), PolygonMask(own, name)))
-    problems += unlisted_images_issue(images, set(taken), read[0][0])
-    return polygon_result(records, classes, problems)
+    for image, location, regions in labeled:
+        annotations = tuple(
+            Annotation(index_of[label], region.polygons, region.rle, region.relative) for label, region in regions
+        )
+        records[split_of(image.folder) or "train"].append(
+            Record(images.path(image), PolygonMask(annotations, location))
+        )
+    issues += unlisted_images_issue(images, set(tasks), exports[0][0])
+    return polygon_result(records, classes, issues)
 
 
 @dataclass
 class _Task:
-    """An image and its annotations: (canceled, ground truth, regions) each, in order."""
+    """An image and its annotations.
+
+    Attributes:
+        path: the export.
+        number: the id of the task.
+        image: the name, path or URL of the image.
+        annotations: (canceled, ground truth, regions) of each annotation, in order.
+    """
 
     path: Path
     number: object
     image: str
     annotations: list[tuple[bool, bool, list[dict[str, Any]]]] = field(default_factory=list)
 
+    @property
+    def location(self) -> str:
+        return f"{self.path}, {self}"
+
     def __str__(self) -> str:
-        return f"task {printable_prefix(str(self.number))}"
+        return f"task {quote(self.number)}"
 
 
 def _find_files(root: Path) -> list[Path]:
@@ -110,84 +121,84 @@ def _find_files(root: Path) -> list[Path]:
 
 
 def _is_export(content: object) -> bool:
-    """Whether any entry is a task, with its annotations or, in JSON-MIN, with the regions themselves."""
+    """Return True if an entry is a task (JSON) or an annotation of a task (JSON-MIN)."""
     return isinstance(content, list) and any(
-        isinstance(each, dict) and (("annotations" in each and "data" in each) or "annotation_id" in each)
-        for each in content
+        isinstance(entry, dict) and (("annotations" in entry and "data" in entry) or "annotation_id" in entry)
+        for entry in content
     )
 
 
-def _tasks(path: Path, content: Sequence[object]) -> Iterator[_Task]:
-    """The tasks of an export; in JSON-MIN each annotation of a task is an entry of its own."""
+def _read_tasks(path: Path, content: Sequence[object]) -> Iterator[_Task]:
+    """Yield the tasks of an export. JSON-MIN has one entry for each annotation of a task."""
     tasks: dict[object, _Task] = {}
-    for at, entry in enumerate(content):
+    for index, entry in enumerate(content):
         if not isinstance(entry, dict):
-            raise DataError(f"{path}: entry {at} (from 0) must be an object; export it again")
-        number = entry.get("id", f"{at} (from 0)")
+            raise DataError(f"{path}: entry {index} (from 0) must be an object; export it again")
+        number = entry.get("id", f"{index} (from 0)")
         number = number if isinstance(number, int | str) else str(number)
-        whole = "annotations" in entry or "data" in entry
-        data = entry.get("data") if whole else entry
+        is_task = "annotations" in entry or "data" in entry
+        data = entry.get("data") if is_task else entry
         name = _image_name(data) if isinstance(data, dict) else None
         if name is None:
-            raise DataError(f"{path}: task {printable_prefix(str(number))} names no image in its data; export it again")
+            raise DataError(f"{path}: task {quote(number)} names no image in its data; export it again")
         task = tasks.get(number)
         if task is None:
             task = tasks[number] = _Task(path, number, name)
-        elif whole or task.image != name:
-            raise DataError(f"{path}: two tasks have the id {printable_prefix(str(number))}; export it again")
-        if whole:
-            task.annotations += _annotations(path, task, entry.get("annotations"))
+        elif is_task or task.image != name:
+            raise DataError(f"{path}: two tasks have the id {quote(number)}; export it again")
+        if is_task:
+            task.annotations += _read_annotations(task, entry.get("annotations"))
         else:
             lists = [value for value in entry.values() if isinstance(value, list)]
-            regions = [each for many in lists for each in many if isinstance(each, dict)]
+            regions = [region for values in lists for region in values if isinstance(region, dict)]
             task.annotations.append((False, False, regions))
     yield from tasks.values()
 
 
 def _image_name(data: Mapping[str, object]) -> str | None:
-    """The first value that ends like the name of an image."""
+    """Return the first value that ends with the suffix of an image."""
     for value in data.values():
-        if isinstance(value, str) and is_text(value):
-            for name in _readings(value):
+        if isinstance(value, str) and is_name(value):
+            for name in _candidate_names(value):
                 if name.rpartition(".")[2].lower() in IMAGE_SUFFIXES:
                     return value
     return None
 
 
-def _annotations(path: Path, task: _Task, entries: object) -> Iterator[tuple[bool, bool, list[dict[str, Any]]]]:
-    if not isinstance(entries, list):
-        raise DataError(f'{path}: {task} must have a list of "annotations"; export it again')
-    for each in entries:
-        results = each.get("result") if isinstance(each, dict) else None
-        if not isinstance(results, list) or not all(isinstance(one, dict) for one in results):
-            raise DataError(f'{path}: {task} has an annotation without a list "result"; export it again')
+def _read_annotations(task: _Task, annotations: object) -> Iterator[tuple[bool, bool, list[dict[str, Any]]]]:
+    if not isinstance(annotations, list):
+        raise DataError(f'{task.path}: {task} must have a list of "annotations"; export it again')
+    for annotation in annotations:
+        results = annotation.get("result") if isinstance(annotation, dict) else None
+        if not isinstance(results, list) or not all(isinstance(result, dict) for result in results):
+            raise DataError(f'{task.path}: {task} has an annotation without a list "result"; export it again')
         regions = []
-        for one in results:
-            value = one.get("value")
+        for result in results:
+            value = result.get("value")
             if isinstance(value, dict):
-                outer = {key: one[key] for key in ("original_width", "original_height", "image_rotation") if key in one}
-                regions.append({**value, **outer, "id": one.get("id")})
-        yield bool(each.get("was_canceled")), bool(each.get("ground_truth")), regions
+                image = {key: result[key] for key in (*_SIZE_KEYS, "image_rotation") if key in result}
+                regions.append({**value, **image, "id": result.get("id")})
+        yield bool(annotation.get("was_canceled")), bool(annotation.get("ground_truth")), regions
 
 
-def _chosen(task: _Task, where: str, problems: list[DataIssue]) -> list[dict[str, Any]] | None:
-    """The regions of the annotation that counts; None, with a problem, where there is none."""
-    there = [each for each in task.annotations if not each[0]]
-    if not there:
+def _select_annotation(task: _Task, issues: list[DataIssue]) -> list[dict[str, Any]] | None:
+    """Return the regions of the annotation to use. Add an issue and return None if there is none."""
+    completed = [annotation for annotation in task.annotations if not annotation[0]]
+    if not completed:
         state = "was skipped" if task.annotations else "is not annotated"
-        what = f"{task.image} {state} and so has no mask; annotate it, or take it out of the export"
-        problems.append(DataIssue("missing mask", where, what))
+        message = f"{task.image} {state} and so has no mask; annotate it, or remove it from the export"
+        issues.append(DataIssue("missing mask", task.location, message))
         return None
-    best = next((each for each in reversed(there) if each[1]), there[-1])
-    if len(there) > 1:
-        which = "the ground truth" if best[1] else "the last one"
-        what = f"has {len(there)} annotations; {which} is taken"
-        problems.append(DataIssue("several annotations", where, what, severity="warning"))
-    return best[2]
+    selected = next((annotation for annotation in reversed(completed) if annotation[1]), completed[-1])
+    if len(completed) > 1:
+        which = "the ground truth" if selected[1] else "the last one"
+        message = f"has {len(completed)} annotations; {which} is used"
+        issues.append(DataIssue("several annotations", task.location, message, severity="warning"))
+    return selected[2]
 
 
-def _readings(name: str) -> Iterator[str]:
-    """The file that a name, a path or a URL means: as it is, then as a URL."""
+def _candidate_names(name: str) -> Iterator[str]:
+    """Yield the file paths that a name, path or URL can mean: as it is, then as a URL."""
     yield name
     try:
         parts = urlsplit(name)
@@ -197,81 +208,76 @@ def _readings(name: str) -> Iterator[str]:
     yield local[0] if local else unquote(parts.path)
 
 
-def _image(task: _Task, images: ImageIndex, problems: list[DataIssue]) -> ImageFile | None:
-    """The image of a task; None, with a problem, where it is not here."""
-    where = f"{task.path}, {task}"
-    for name in _readings(task.image):
-        folder, slash, last = name.replace("\\", "/").rpartition("/")
-        for each in (last, _PREFIX.sub("", last, count=1) if _PREFIX.match(last) else last):
-            image = images.find(f"{folder}{slash}{each}", where=where)
+def _find_image(task: _Task, images: ImageIndex, issues: list[DataIssue]) -> ImageFile | None:
+    """Return the image of a task. Add an issue and return None if it is missing."""
+    for path in _candidate_names(task.image):
+        folder, slash, name = path.replace("\\", "/").rpartition("/")
+        for candidate in (name, _UPLOAD_PREFIX.sub("", name, count=1) if _UPLOAD_PREFIX.match(name) else name):
+            image = images.find(f"{folder}{slash}{candidate}", source=task.location)
             if image is not None:
                 return image
-    what = f"no such image here: {printable_prefix(task.image)}; put it beside the export, or take out the task"
-    problems.append(DataIssue("missing image", where, what))
+    message = f"no such image here: {quote(task.image)}; put it next to the export, or remove the task"
+    issues.append(DataIssue("missing image", task.location, message))
     return None
 
 
-def _shapes(
-    regions: Sequence[Mapping[str, Any]], where: str, problems: list[DataIssue]
-) -> list[tuple[str, Annotation]]:
-    """(label, shape) in order. Raises AnnotationError."""
-    named = {str(each.get("id")) for each in regions if each.get("id") and _labels(each)}
-    found, left_out = [], 0
-    for at, region in enumerate(regions):
-        labels = _labels(region)
-        if not any(key in region for key in _GEOMETRY):
-            left_out += "x" in region and bool(labels)  # a point
+def _read_regions(regions: Sequence[Region], location: str, issues: list[DataIssue]) -> list[tuple[str, Annotation]]:
+    """Return (label, annotation) for each region, in order. Points are left out with a warning."""
+    with_label = {str(region.get("id")) for region in regions if region.get("id") and _read_labels(region)}
+    annotations, point_count = [], 0
+    for index, region in enumerate(regions):
+        labels = _read_labels(region)
+        if not any(key in region for key in _GEOMETRY_KEYS):
+            point_count += "x" in region and bool(labels)
             continue
-        if not labels and str(region.get("id")) in named:
-            continue  # the outline alone, which comes with its label once more
+        if not labels and str(region.get("id")) in with_label:
+            continue  # an outline without its label; a second region repeats it with the label
         if len(labels) != 1:
-            raise AnnotationError(f"region {at} (from 0) must have one label, and has {len(labels)}")
+            raise AnnotationError(f"region {index} (from 0) must have one label, and has {len(labels)}")
         try:
-            found.append((labels[0], _shape(region)))
+            annotations.append((labels[0], _to_annotation(region)))
         except AnnotationError as error:
-            raise AnnotationError(f"region {at} (from 0): {error}") from None
-    if left_out:
-        what = f"{left_out} point{'s' * (left_out > 1)} cannot be drawn; left out"
-        problems.append(DataIssue("shape without area", where, what, severity="warning"))
-    return found
+            raise AnnotationError(f"region {index} (from 0): {error}") from None
+    if point_count:
+        message = f"{point_count} point{'s' * (point_count > 1)} enclose nothing; left out"
+        issues.append(DataIssue("shape without area", location, message, severity="warning"))
+    return annotations
 
 
-def _labels(region: Mapping[str, Any]) -> list[str]:
-    """The labels of a region: polygonlabels, brushlabels …, or labels."""
+def _read_labels(region: Region) -> list[str]:
+    """Return the labels of a region: polygonlabels, brushlabels, …, or labels."""
     for key, value in region.items():
         if key.endswith("labels") and isinstance(value, list):
-            if not all(map(is_text, value)):
+            if not all(map(is_name, value)):
                 raise AnnotationError(f"{key} must be names")
-            return [each.strip() for each in value]
+            return [label.strip() for label in value]
     return []
 
 
-def _shape(region: Mapping[str, Any]) -> Annotation:
+def _to_annotation(region: Region) -> Annotation:
+    """Return a region as an annotation with label 0."""
     if region.get("image_rotation"):
-        raise AnnotationError("the image was turned in Label Studio; turn the image itself and outline it anew")
+        raise AnnotationError("the image was rotated in Label Studio; rotate the image file and annotate it again")
     if "rle" in region:
-        width, height = _size(region)
-        return Annotation(0, rle=run_lengths(decode_brush_rle(region["rle"], height, width)))
+        return Annotation(0, rle=encode_rle(decode_brush_rle(region["rle"], *_image_size(region))))
     if "points" in region:
         points = to_points(region["points"])
         if len(points) < 3:
             raise AnnotationError("a polygon of fewer than 3 points encloses nothing")
         return Annotation(0, (points / 100,), relative=True)
-    keys = ("x", "y", "radiusX", "radiusY") if "radiusX" in region else ("x", "y", "width", "height")
+    is_ellipse = "radiusX" in region
+    keys = ("x", "y", "radiusX", "radiusY") if is_ellipse else ("x", "y", "width", "height")
     values: list[Any] = [region.get(key) for key in keys]
     angle: Any = region.get("rotation") or 0
-    if not all(is_number(each) and abs(each) <= 1000 for each in (*values, angle)):
+    if not all(is_number(value) and abs(value) <= 1000 for value in (*values, angle)):
         raise AnnotationError(f"{', '.join(keys)} and rotation must be numbers, in percent and degrees")
-    # Turns are turns in pixels: a share of the width is not as long as a share of the height.
-    size = _size(region) if angle else (100, 100)
-    x, y, across, down = (each * size[at % 2] / 100 for at, each in enumerate(values))
-    points = (ellipse if "radiusX" in region else rectangle)(x, y, across, down, angle)
-    return Annotation(0, (points / np.array(size),), relative=True)
+    # A rotation needs pixels, because one percent of the width and of the height differ in length.
+    height, width = _image_size(region) if angle else (100, 100)
+    size = np.array((width, height))
+    x, y, across, down = (np.array(values).reshape(2, 2) * size / 100).ravel()
+    points = (ellipse if is_ellipse else rectangle)(x, y, across, down, angle)
+    return Annotation(0, (points / size,), relative=True)
 
 
-def _size(region: Mapping[str, Any]) -> tuple[int, int]:
-    width, height = region.get("original_width"), region.get("original_height")
-    if not (is_whole(width) and is_whole(height) and 0 < width * height <= MAX_PIXELS):  # type: ignore[operator]
-        raise AnnotationError("original_width and original_height must be whole numbers, of an image that can be")
-    assert isinstance(width, int) and isinstance(height, int)
-    return width, height
+def _image_size(region: Region) -> tuple[int, int]:
+    return check_image_size(region.get(_SIZE_KEYS[0]), region.get(_SIZE_KEYS[1]), _SIZE_KEYS)

@@ -1,4 +1,4 @@
-"""Oxford-IIIT Pet in its official layout."""
+"""Oxford-IIIT Pet in its official folders."""
 
 from pathlib import Path
 
@@ -8,42 +8,42 @@ from pixelwise.errors import DataError
 
 
 def read_oxford_pets(root: Path) -> FormatResult | None:
-    """Oxford-IIIT Pet: images/, annotations/trimaps/ and the official lists trainval.txt and test.txt.
+    """Read Oxford-IIIT Pet: images/, annotations/trimaps/ and the official lists trainval.txt and test.txt.
 
-    Trimaps hold 1 = pet, 2 = background, 3 = border, as the data set's own README says. A record's stratum is
+    Mask values are 1 = pet, 2 = background, 3 = border, as in the README of the data set. The stratum of a record is
     its breed. https://www.robots.ox.ac.uk/~vgg/data/pets/
     """
     annotations = root / "annotations"
     if not (is_folder(root / "images") and is_folder(annotations / "trimaps")):
         return None
-    problems: list[DataIssue] = []
+    issues: list[DataIssue] = []
     images, masks = (set(list_files(folder, depth=0)[""]) for folder in (root / "images", annotations / "trimaps"))
 
     def records(split: str) -> tuple[Record, ...]:
-        listed = annotations / f"{split}.txt"
+        path = annotations / f"{split}.txt"
         try:
-            lines = listed.read_text(encoding="utf-8").splitlines()
+            lines = path.read_text(encoding="utf-8").splitlines()
         except (OSError, UnicodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-            raise DataError(f"{listed}: the official list cannot be read ({reason})") from None
+            raise DataError(f"{path}: the official list cannot be read ({reason})") from None
         names = [line.split()[0] for line in lines if line.strip() and not line.startswith("#")]
-        found = []
+        pairs = []
         for name in names:
             image, mask = root / "images" / f"{name}.jpg", annotations / "trimaps" / f"{name}.png"
             if image.name not in images:
-                what = f"no such image, though {listed.name} lists it; add it or take out the line"
-                problems.append(DataIssue("missing image", str(image), what))
+                message = f"no such image, though {path.name} lists it; add it or remove the line"
+                issues.append(DataIssue("missing image", str(image), message))
             elif mask.name not in masks:
-                what = f"has no mask (no {mask}); add it or take {name} out of {listed.name}"
-                problems.append(DataIssue("missing mask", str(image), what))
+                message = f"has no mask (no {mask}); add it or remove {name} from {path.name}"
+                issues.append(DataIssue("missing mask", str(image), message))
             else:
-                found.append(Record(image, mask, stratum=name.rpartition("_")[0]))
-        return tuple(found)
+                pairs.append(Record(image, mask, stratum=name.rpartition("_")[0]))
+        return tuple(pairs)
 
     return FormatResult(
         train=records("trainval"),
         test=records("test"),
         classes=("pet", "background", "border"),
         label_map=LabelMap("index", {1: 0, 2: 1, 3: 2}),
-        issues=tuple(problems),
+        issues=tuple(issues),
     )

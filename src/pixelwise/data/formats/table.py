@@ -1,4 +1,4 @@
-"""A table with an image and its mask in each row."""
+"""Tables with an image and its mask in each row."""
 
 import os
 import re
@@ -6,155 +6,158 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from pixelwise.data.formats._class_files import class_names
+from pixelwise.data.formats._class_files import read_class_names
 from pixelwise.data.formats._filesystem import is_folder, list_files, list_folders
 from pixelwise.data.formats._folder_names import parse_folder_name
 from pixelwise.data.formats._splits import SPLIT_WORDS
-from pixelwise.data.formats._table_columns import NEEDED, Columns, find_columns, wanted
-from pixelwise.data.formats._table_files import SUFFIXES, Table, Value, open_table
+from pixelwise.data.formats._table_columns import REQUIREMENT, Columns, find_columns, has_image_and_mask
+from pixelwise.data.formats._table_files import TABLE_SUFFIXES, Table, Value, open_table
 from pixelwise.data.formats._table_sources import CellResolver
-from pixelwise.data.io.remote import RemoteFile, to_local_or_remote
+from pixelwise.data.io.remote import RemoteFile
 from pixelwise.data.schema import SPLITS, BytesSource, DataIssue, FormatResult, LabelMap, MultilabelMask, Record, Split
 from pixelwise.errors import DataError
 
+_MAX_COLUMNS_IN_MESSAGE = 12
 
-def read_table(root: Path) -> FormatResult | None:
-    """A CSV, TSV or Parquet file with the columns image and mask, or a folder that holds one; see `COLUMNS`.
 
-    Images are paths (relative ones start at the table's folder), URLs of any protocol of fsspec, or, in Parquet, the
-    bytes themselves. A column split says train, val or test; without it the table's name may (train.csv beside
-    test.csv), and else all rows train. Columns mask:CLASS make the data multi-label. Names of classes come from a
-    file beside the table (see `class_files.CLASS_FILES`), what masks mean from the masks.
+def read_table(root: Path | RemoteFile) -> FormatResult | None:
+    """Read a CSV, TSV or Parquet file with columns for images and masks, or a folder that contains one.
 
-    Raises DataError for a table with a broken row, with columns that may mean two things, or beside another one.
+    See `COLUMNS` for the names of columns. Images are paths (relative to the folder of the table), URLs of any protocol
+    of fsspec, or, in Parquet, the bytes themselves. Splits come from a column; or from the names of several tables
+    (train.csv next to test.csv); or else all rows are for training. Columns mask:CLASS make the data multi-label. Class
+    names come from a class file next to the table (see `CLASS_FILES`), and the label map from the mask values.
+
+    Raises:
+        DataError: A row is damaged, two columns match one role, or two tables match the folder.
     """
-    place = to_local_or_remote(root)
-    if place.name.lower().endswith(SUFFIXES) and not is_folder(root):
-        found = open_table(place, wanted)
-        if found is None:
-            raise DataError(f"{place}: needs {NEEDED}")
-        columns = find_columns(found, strict=False)
+    if root.name.lower().endswith(TABLE_SUFFIXES) and not is_folder(root):
+        table = open_table(root, has_image_and_mask)
+        if table is None:
+            raise DataError(f"{root}: needs {REQUIREMENT}")
+        columns = find_columns(table, strict=False)
         if columns is None:
-            raise DataError(f"{place}: needs {NEEDED}; its columns are {', '.join(map(repr, found.columns[:12]))}")
-        return _layout([(found, columns)])
-    if isinstance(place, RemoteFile) or not is_folder(place):
+            names = ", ".join(map(repr, table.columns[:_MAX_COLUMNS_IN_MESSAGE]))
+            raise DataError(f"{root}: needs {REQUIREMENT}; its columns are {names}")
+        return _to_result([(table, columns)])
+    if not is_folder(root):
         return None
-    tables = _tables_in(place)
-    words = [_word(each) for each, _ in tables]
+    tables = _find_tables(root)
+    words = [_split_word(table) for table, _ in tables]
     if len(tables) > 1 and (None in words or len({SPLIT_WORDS[str(word)] for word in words}) < len(words)):
-        first, second, *_ = (str(each.file) for each, _ in tables)
-        raise DataError(f"{first}: lists images and masks, as {second} does; point DATA at the file that is meant")
-    return _layout(tables) if tables else None
+        first, second, *_ = (str(table.file) for table, _ in tables)
+        raise DataError(f"{first}: lists images and masks, as {second} does; use one of the files as the data set")
+    return _to_result(tables) if tables else None
 
 
-def _tables_in(folder: Path) -> list[tuple[Table, Columns]]:
+def _find_tables(folder: Path) -> list[tuple[Table, Columns]]:
     tables, errors = [], []
     for name in list_files(folder, depth=0)[""]:
-        if not name.lower().endswith(SUFFIXES) or not (folder / name).is_file():
+        if not name.lower().endswith(TABLE_SUFFIXES) or not (folder / name).is_file():
             continue
         try:
-            found = open_table(folder / name, wanted)
+            table = open_table(folder / name, has_image_and_mask)
         except DataError as error:
             errors.append(error)
             continue
-        columns = None if found is None or found.huggingface else find_columns(found, strict=True)
-        if found is not None and columns is not None:
-            tables.append((found, columns))
-    # A table that cannot be read is nothing to a folder whose masks are in folders.
+        columns = None if table is None or table.huggingface else find_columns(table, strict=True)
+        if table is not None and columns is not None:
+            tables.append((table, columns))
+    # An unreadable table is ignored if the folder has image or mask folders.
     if errors and not tables and not any(any(parse_folder_name(name)) for name in list_folders(folder)):
         raise errors[0]
     return tables
 
 
-def _word(table: Table) -> str | None:
-    """The word in a table's name that says its split: train.csv, data_val.csv."""
+def _split_word(table: Table) -> str | None:
+    """Return the word for a split in a table's name: train.csv, data_val.csv. Return None for none or several."""
     words = re.split(r"[\W_]+", table.file.name.rpartition(".")[0].casefold())
-    found = [word for word in words if word in SPLIT_WORDS]
-    return found[0] if len(found) == 1 else None
+    matches = [word for word in words if word in SPLIT_WORDS]
+    return matches[0] if len(matches) == 1 else None
 
 
-def _layout(tables: Sequence[tuple[Table, Columns]]) -> FormatResult:
+def _to_result(tables: Sequence[tuple[Table, Columns]]) -> FormatResult:
     classes = tables[0][1].classes
-    for other, columns in tables[1:]:
+    for table, columns in tables[1:]:
         if columns.classes != classes:
-            raise DataError(f"{other.file}: has columns for other classes than {tables[0][0].file}; give both the same")
+            raise DataError(f"{table.file}: has columns for other classes than {tables[0][0].file}; give both the same")
     reader = _Reader()
-    for each, columns in tables:
-        reader.read(each, columns)
+    for table, columns in tables:
+        reader.read(table, columns)
     train, val, test = (tuple(reader.records[split]) for split in SPLITS)
-    layout = FormatResult(
-        train,
-        val,
-        test,
-        classes=classes,
-        label_map=LabelMap("multilabel") if classes else None,
-        issues=tuple(reader.problems),
-    )
-    folder = tables[0][0].file
-    if classes or isinstance(folder, RemoteFile):
-        return layout
-    names = {str(each.file.name) for each, _ in tables}
-    beside = [name for name in list_files(folder.parent, depth=0)[""] if name not in names]
-    return replace(layout, **vars(class_names(folder.parent, {"": beside})))
+    label_map = LabelMap("multilabel") if classes else None
+    result = FormatResult(train, val, test, classes=classes, label_map=label_map, issues=tuple(reader.issues))
+    file = tables[0][0].file
+    if classes or isinstance(file, RemoteFile):
+        return result
+    table_names = {table.file.name for table, _ in tables}
+    other_files = [name for name in list_files(file.parent, depth=0)[""] if name not in table_names]
+    return replace(result, **vars(read_class_names(file.parent, {"": other_files})))
 
 
 class _Reader:
-    """Rows on their way to records."""
+    """Converts rows to records.
+
+    Attributes:
+        records: the records of each split.
+        issues: rows without a usable image or mask.
+    """
 
     def __init__(self) -> None:
         self.records: dict[Split, list[Record]] = {split: [] for split in SPLITS}
-        self.problems: list[DataIssue] = []
-        self._seen: dict[str, str] = {}
+        self.issues: list[DataIssue] = []
+        self._rows: dict[str, str] = {}
 
     def read(self, table: Table, columns: Columns) -> None:
-        """The rows of one table."""
+        """Read the rows of one table."""
         sources = CellResolver(table.file)
-        named = _word(table)
-        default: Split = SPLIT_WORDS[named] if named else "train"
-        extra = (columns.split, columns.group, columns.stratum)
-        asked = list(dict.fromkeys([columns.image, *columns.masks, *(each for each in extra if each is not None)]))
-        for number, cells in table.rows(asked):
-            row, where = dict(zip(asked, cells, strict=True)), table.where(number)
-            word, group, stratum = (None if each is None else str(row[each]) or None for each in extra)
-            split = default if columns.split is None else _split(where, word or "")
-            record = self._record(where, sources, row[columns.image], [row[each] for each in columns.masks], columns)
+        word = _split_word(table)
+        default: Split = SPLIT_WORDS[word] if word else "train"
+        optional = (columns.split, columns.group, columns.stratum)
+        used = list(dict.fromkeys([columns.image, *columns.masks, *(index for index in optional if index is not None)]))
+        for number, cells in table.read_rows(used):
+            row, location = dict(zip(used, cells, strict=True)), table.locate(number)
+            split_word, group, stratum = (None if index is None else str(row[index]) or None for index in optional)
+            split = default if columns.split is None else _to_split(location, split_word or "")
+            masks = [row[index] for index in columns.masks]
+            record = self._to_record(location, sources, row[columns.image], masks, columns)
             if record is not None:
                 self.records[split].append(replace(record, group=group, stratum=stratum))
 
-    def _record(
-        self, where: str, sources: CellResolver, image_cell: Value, masks: Sequence[Value], columns: Columns
+    def _to_record(
+        self, location: str, sources: CellResolver, image_cell: Value, mask_cells: Sequence[Value], columns: Columns
     ) -> Record | None:
         image, missing = sources.find(image_cell)
-        name = str(image or missing or where)
+        name = str(image or missing or location)
         if image is None:
-            what = f"no such image, though {where} lists it" if missing else "names no image"
-            self._problem("missing image", name, f"{what}; add it or take out the row")
+            fault = f"no such image, though {location} lists it" if missing else "names no image"
+            self._add_issue("missing image", name, f"{fault}; add it or remove the row")
             return None
-        first = self._seen.setdefault(os.path.normpath(name) if isinstance(image, Path) else name, where)
-        if first != where:
-            self._problem("image listed twice", where, f"lists {name}, as {first} does; take out one of the rows")
+        first = self._rows.setdefault(os.path.normpath(name) if isinstance(image, Path) else name, location)
+        if first != location:
+            self._add_issue("image listed twice", location, f"lists {name}, as {first} does; remove one of the rows")
             return None
-        found: list[BytesSource | None] = []
-        for cell in masks:
+        masks: list[BytesSource | None] = []
+        for cell in mask_cells:
             mask, missing = sources.find(cell)
             if missing:
-                what = f"no such mask, though {where} lists it; add it or take out the row"
-                self._problem("missing mask", missing, what)
+                message = f"no such mask, though {location} lists it; add it or remove the row"
+                self._add_issue("missing mask", missing, message)
                 return None
-            found.append(mask)
+            masks.append(mask)
         if columns.classes:
-            return Record(image, MultilabelMask(tuple(found)))
-        if found[0] is None:
-            self._problem("missing mask", name, f"has no mask in {where}; add it or take out the row")
+            return Record(image, MultilabelMask(tuple(masks)))
+        if masks[0] is None:
+            self._add_issue("missing mask", name, f"has no mask in {location}; add it or remove the row")
             return None
-        return Record(image, found[0])
+        return Record(image, masks[0])
 
-    def _problem(self, kind: str, file: str, what: str) -> None:
-        self.problems.append(DataIssue(kind, file, what))
+    def _add_issue(self, kind: str, file: str, message: str) -> None:
+        self.issues.append(DataIssue(kind, file, message))
 
 
-def _split(where: str, word: str) -> Split:
+def _to_split(location: str, word: str) -> Split:
     split = SPLIT_WORDS.get(word.casefold())
     if split is None:
-        raise DataError(f"{where}: the split '{word}' is unknown; write one of: {', '.join(SPLIT_WORDS)}")
+        raise DataError(f"{location}: the split '{word}' is unknown; write one of: {', '.join(SPLIT_WORDS)}")
     return split

@@ -1,12 +1,12 @@
-"""Pascal VOC, and what others export in its layout."""
+"""Pascal VOC, and other data in the folders of Pascal VOC."""
 
 import re
 from dataclasses import replace
 from pathlib import Path
 
-from pixelwise.data.formats._class_files import class_names
-from pixelwise.data.formats._filesystem import is_folder, list_files, list_folders
-from pixelwise.data.formats.folders import filter_files, find_pairs, with_known_classes
+from pixelwise.data.formats._class_files import read_class_names
+from pixelwise.data.formats._filesystem import filter_files, is_folder, list_files, list_folders
+from pixelwise.data.formats.folders import find_pairs, with_known_classes
 from pixelwise.data.schema import FormatResult
 from pixelwise.errors import DataError
 from pixelwise.palette import IGNORE_INDEX, voc_palette
@@ -16,43 +16,43 @@ CLASSES = (
     "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
 )  # fmt: skip
 
-
 _IMAGE = re.compile(r"(20\d\d_)?\d{6}")
 
-
 _FOLDERS = ("JPEGImages", "SegmentationClass")
-
 
 _LISTS = "ImageSets/Segmentation"
 
 
 def read_voc(root: Path) -> FormatResult | None:
-    """Pascal VOC: JPEGImages/, SegmentationClass/ and ImageSets/Segmentation/*.txt; also in VOCdevkit/VOC2012 below.
+    """Read Pascal VOC: JPEGImages/, SegmentationClass/, ImageSets/Segmentation/*.txt; also in VOCdevkit/VOC2012 below.
 
-    Images named as VOC's (2007_000032) have its 21 classes, 255 = void. Of other data in this layout a labelmap.txt
-    (as CVAT writes it) or its like names the classes, and the masks say how they are encoded.
+    Images with names of VOC (2007_000032) have its 21 classes, and mask value 255 is ignored. For other data in these
+    folders, a class file (see `CLASS_FILES`) names the classes, and the label map comes from the mask values.
     http://host.robots.ox.ac.uk/pascal/VOC/
+
+    Raises:
+        DataError: There are several data sets below the root.
     """
     if not is_folder(root):
         return None
-    places = [root, *(sorted(each for top in (root, root / "VOCdevkit") if is_folder(top) for each in _below(top)))]
-    places = [each for each in places if all(is_folder(each / name) for name in (*_FOLDERS, _LISTS))]
-    if not places:
+    candidates = [root, *sorted(path for top in (root, root / "VOCdevkit") if is_folder(top) for path in _years(top))]
+    roots = [path for path in candidates if all(is_folder(path / name) for name in (*_FOLDERS, _LISTS))]
+    if not roots:
         return None
-    if len(places) > 1:
-        raise DataError(f"{root}: holds {' and '.join(each.name for each in places)}; point DATA at one of them")
-    listing = list_files(places[0])
-    inside = filter_files(listing, lambda folder, name: folder.startswith(_FOLDERS) or folder == _LISTS)
-    found = find_pairs(places[0], inside)
-    if found is None:
+    if len(roots) > 1:
+        raise DataError(f"{root}: has {' and '.join(path.name for path in roots)}; use one of them as the data set")
+    listing = list_files(roots[0])
+    used = filter_files(listing, lambda folder, name: folder.startswith(_FOLDERS) or folder == _LISTS)
+    files = find_pairs(roots[0], used)
+    if files is None:
         return None
-    names = class_names(places[0], filter_files(listing, lambda folder, name: not folder))
-    layout = replace(found.layout(), **vars(names))
-    if names or not all(_IMAGE.fullmatch(image.stem) for image in found.pairs.masks):
-        return layout
+    names = read_class_names(roots[0], filter_files(listing, lambda folder, name: not folder))
+    result = replace(files.to_result(), **vars(names))
+    if names or not all(_IMAGE.fullmatch(image.stem) for image in files.pairs.masks):
+        return result
     values = {index: index for index in range(len(CLASSES))} | {IGNORE_INDEX: IGNORE_INDEX}
-    return with_known_classes(layout, CLASSES, values, voc_palette(len(CLASSES)))
+    return with_known_classes(result, CLASSES, values, voc_palette(len(CLASSES)))
 
 
-def _below(folder: Path) -> list[Path]:
+def _years(folder: Path) -> list[Path]:
     return [folder / name for name in list_folders(folder) if name.upper().startswith("VOC")]

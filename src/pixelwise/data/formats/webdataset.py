@@ -1,9 +1,10 @@
-"""What `pixelwise pack` wrote: shards, and dataset.json, which says what is where."""
+"""Shards that `pixelwise pack` wrote (tar files of the WebDataset kind) and their index, dataset.json."""
 
 import json
 from pathlib import Path
 from typing import Any
 
+from pixelwise.data.io.remote import RemoteFile, fetch_bytes
 from pixelwise.data.io.tar_shard import TarMember, TarShard
 from pixelwise.data.schema import SPLITS, FormatResult, LabelMap, MultilabelMask, Record
 from pixelwise.errors import DataError, first_line
@@ -11,44 +12,51 @@ from pixelwise.palette import IGNORE_INDEX
 
 INDEX = "dataset.json"
 
-
 MARK = "pixelwise shards"
-
+"""Text in the index that distinguishes it from another tool's dataset.json."""
 
 VERSION = 1
 
+_HEAD_BYTES = 1000
 
-def read_webdataset(root: Path) -> FormatResult | None:
-    """Shards of `pixelwise pack`: train-000000.tar, …, and dataset.json; a folder or a UPath on any fsspec system."""
-    index = root / INDEX
+
+def read_webdataset(root: Path | RemoteFile) -> FormatResult | None:
+    """Read shards of `pixelwise pack`: train-000000.tar, … and dataset.json, in a local or remote folder.
+
+    Raises:
+        DataError: The index cannot be read, is damaged, or is of a newer version.
+    """
+    index = root.child(INDEX) if isinstance(root, RemoteFile) else root / INDEX
     try:
-        text = index.read_bytes()
+        content = fetch_bytes(index.url, index.options) if isinstance(index, RemoteFile) else index.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except Exception as error:  # each protocol has its own: of the network, of keys
+    except DataError as error:
+        raise DataError(f"{index}: {error}") from None
+    except OSError as error:
         raise DataError(f"{index}: cannot be read ({first_line(error)})") from None
-    if MARK.encode() not in text[:1000]:  # another tool's file of that name
+    if MARK.encode() not in content[:_HEAD_BYTES]:
         return None
     try:
-        return _layout(root, json.loads(text))
+        return _to_result(root, json.loads(content))
     except (ValueError, KeyError, TypeError, IndexError, AttributeError):
         raise DataError(f"{index}: damaged; copy or pack the data set again") from None
 
 
-def _layout(root: Path, index: dict[str, Any]) -> FormatResult:
+def _to_result(root: Path | RemoteFile, index: dict[str, Any]) -> FormatResult:
     if index["version"] > VERSION:
-        raise DataError(f"{root}: packed by a newer pixelwise; update this one")
+        raise DataError(f"{root}: packed by a newer version of pixelwise; update pixelwise")
     classes, multilabel = tuple(index["classes"]), index["multilabel"]
-    local, options = _place(root)
+    options = root.options if isinstance(root, RemoteFile) else {}
     records: dict[str, tuple[Record, ...]] = dict.fromkeys(SPLITS, ())
     for split, shards in index["splits"].items():
-        found = []
-        for each in shards:
-            url = str(Path(local) / each["shard"]) if local else f"{str(root).rstrip('/')}/{each['shard']}"
-            shard = TarShard(url, each["bytes"], each["blake2b"], options)
-            found += [_record(shard, sample, len(classes) if multilabel else 0) for sample in each["samples"]]
-        records[split] = tuple(found)
-    values = {0: 0, 1: 1} if multilabel else {index: index for index in range(len(classes))}
+        in_split = []
+        for item in shards:
+            url = root.child(item["shard"]).url if isinstance(root, RemoteFile) else str(root / item["shard"])
+            shard = TarShard(url, item["bytes"], item["blake2b"], options)
+            in_split += [_to_record(shard, sample, len(classes) if multilabel else 0) for sample in item["samples"]]
+        records[split] = tuple(in_split)
+    values = {0: 0, 1: 1} if multilabel else {label: label for label in range(len(classes))}
     return FormatResult(
         records["train"],
         records["val"],
@@ -59,20 +67,12 @@ def _layout(root: Path, index: dict[str, Any]) -> FormatResult:
     )
 
 
-def _place(root: Path) -> tuple[str | None, dict[str, Any]]:
-    """The folder's path where it is on this machine, and else what fsspec is to be given beside the URL."""
-    protocol = getattr(root, "protocol", "")
-    if protocol in ("", "file", "local"):
-        return str(getattr(root, "path", root)), {}
-    return None, dict(getattr(root, "storage_options", {}))
-
-
-def _record(shard: TarShard, sample: list[Any], layers: int) -> Record:
-    key, places, stratum, group = sample
-    members = {ending: TarMember(shard, offset, size, f"{key}.{ending}") for ending, offset, size in places}
-    image = members[places[0][0]]
-    if not layers:
+def _to_record(shard: TarShard, sample: list[Any], channels: int) -> Record:
+    """Return the record of a sample. `channels` is the number of multi-label masks, 0 for one mask of all classes."""
+    key, files, stratum, group = sample
+    members = {ending: TarMember(shard, offset, size, f"{key}.{ending}") for ending, offset, size in files}
+    image = members[files[0][0]]
+    if not channels:
         return Record(image, members["mask.png"], stratum, group)
-    return Record(
-        image, MultilabelMask(tuple(members.get(f"mask.{label}.png") for label in range(layers))), stratum, group
-    )
+    masks = tuple(members.get(f"mask.{label}.png") for label in range(channels))
+    return Record(image, MultilabelMask(masks), stratum, group)

@@ -1,4 +1,4 @@
-"""YOLO's text files of outlines, one an image, and the data.yaml that names the classes, as Ultralytics reads them."""
+"""YOLO segmentation: one text file of polygons per image, and data.yaml with the class names, as in Ultralytics."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -8,192 +8,203 @@ from typing import Any
 
 import yaml
 
-from pixelwise.data.formats._annotations import (
-    AnnotationError,
-    ImageIndex,
-    area_of,
-    assign_class_ids,
+from pixelwise.data.formats._annotations import assign_class_ids, polygon_result, require_pycocotools
+from pixelwise.data.formats._filesystem import (
+    ImageFile,
+    Listing,
     is_file,
-    is_text,
-    is_whole,
-    polygon_result,
-    printable_prefix,
-    split_of,
-    to_points,
-    unlisted_images_issue,
+    is_folder,
+    list_files,
+    read_lines,
+    read_text,
 )
-from pixelwise.data.formats._filesystem import ImageFile, Listing, is_folder, list_files, read_lines, read_text
+from pixelwise.data.formats._folder_names import split_of
+from pixelwise.data.formats._geometry import polygon_area, to_points
+from pixelwise.data.formats._image_index import ImageIndex, unlisted_images_issue
+from pixelwise.data.formats._json import MAX_NAME, is_index, is_name, quote
+from pixelwise.data.formats._splits import SPLIT_WORDS
 from pixelwise.data.schema import SPLITS, Annotation, DataIssue, FormatResult, PolygonMask, Record, Split
-from pixelwise.errors import DataError, without_name
+from pixelwise.errors import AnnotationError, DataError, without_name
 
-SLACK = 1e-3
-"""How far outside the image, in shares of it, a point may lie: tools round."""
+TOLERANCE = 1e-3
+"""Maximum distance of a point from the image, as a fraction of its width or height. Other programs round."""
 
+_YAML_SUFFIXES = (".yaml", ".yml")
 
-_YAML = (".yaml", ".yml")
+_YAML_STEMS = ("data", "dataset")
 
-
-_KEYS: dict[Split, tuple[str, ...]] = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
-
-
-_BOX = 4
+_BOX_VALUES = 4
 
 
 def read_yolo(root: Path) -> FormatResult | None:
-    """YOLO segmentation: data.yaml, images/ and labels/, whose lines are a class and x, y, x, y … in shares.
+    """Read YOLO segmentation: data.yaml, images/ and labels/. A line of a label file is a class and x, y, x, y, …
 
-    Splits are what data.yaml says (folders, or lists of images), else folders (images/train, or train/images). An image
-    without a text file is all background. Class 0 is "background", then the names in order; the smaller of two things
-    that overlap is on top. https://docs.ultralytics.com/datasets/segment/
+    Coordinates are fractions of the image. Splits come from data.yaml (folders, or lists of images), or else from
+    folder names (images/train, or train/images). An image without a label file is all background. Class 0 is
+    "background", then come the names in order. Smaller objects cover larger ones.
+    https://docs.ultralytics.com/datasets/segment/
     """
     settings = _find_settings(root)
     if settings is None:
         return None
-    base = settings.base
-    listing = list_files(base)
-    images = ImageIndex(base, listing)
-    by_split, problems = _split(settings, images, listing)
-    where = {image: _label_file(image) for many in by_split.values() for image in many}
-    texts = {folder: set(names) for folder, names in listing.items()}
-    labeled = {image: label for image, label in where.items() if label[1] in texts.get(label[0], ())}
-    if not labeled:
+    listing = list_files(settings.base)
+    images = ImageIndex(settings.base, listing)
+    by_split, issues = _split_images(settings, images, listing)
+    label_files = {image: _label_file(image) for in_split in by_split.values() for image in in_split}
+    file_names = {folder: set(names) for folder, names in listing.items()}
+    present = {image: file for image, file in label_files.items() if file[1] in file_names.get(file[0], ())}
+    if not present:
         return None
+    require_pycocotools(settings.path)
     classes, index_of = assign_class_ids(settings.names.values())
     labels = {number: index_of[name] for number, name in settings.names.items()}
-    records, wrong = _records(base, by_split, labeled, labels)
-    problems += wrong + _lone_labels(base, listing, set(labeled.values()))
-    problems += unlisted_images_issue(images, set(where), settings.path)
-    return polygon_result(records, classes, problems)
+    records, new_issues = _read_records(settings.base, by_split, present, labels)
+    issues += new_issues + _unmatched_labels(settings.base, listing, set(present.values()))
+    issues += unlisted_images_issue(images, set(label_files), settings.path)
+    return polygon_result(records, classes, issues)
 
 
 @dataclass
 class _Settings:
-    """What data.yaml, or classes.txt, says; `base` is the folder that its paths start from."""
+    """The content of data.yaml or classes.txt.
+
+    Attributes:
+        path: the file.
+        base: the folder that its paths are relative to.
+        names: class number → name.
+        folders: split → folders or lists of images.
+    """
 
     path: Path
     base: Path
     names: dict[int, str]
-    places: dict[Split, list[str]] = field(default_factory=dict)
+    folders: dict[Split, list[str]] = field(default_factory=dict)
 
 
 def _find_settings(root: Path) -> _Settings | None:
     if is_file(root):
-        return _read_settings(root, alone=True) if root.suffix.lower() in _YAML else None
+        return _read_settings(root, is_root=True) if root.suffix.lower() in _YAML_SUFFIXES else None
     if not is_folder(root):
         return None
     listing = list_files(root)
-    # Other data have files of these names, too.
-    labels = [name for folder, names in listing.items() if "labels" in folder.split("/") for name in names]
-    if not any(name.endswith(".txt") for name in labels):
+    # Other formats have YAML files too, but no text files below labels/.
+    names = [name for folder, names in listing.items() if "labels" in folder.split("/") for name in names]
+    if not any(name.endswith(".txt") for name in names):
         return None
-    found = [root / name for name in listing[""] if name.lower().endswith(_YAML)]
-    found.sort(key=lambda path: (path.stem.lower() not in ("data", "dataset"), path.name))
-    for path in found:
+    paths = [root / name for name in listing[""] if name.lower().endswith(_YAML_SUFFIXES)]
+    paths.sort(key=lambda path: (path.stem.lower() not in _YAML_STEMS, path.name))
+    for path in paths:
         settings = _read_settings(path)
         if settings is not None:
             return settings
     folders = {folder.casefold() for folder in listing}
     for folder in ("", "labels"):
         if "classes.txt" in listing.get(folder, ()) and {"images", "labels"} <= folders:
-            names = read_lines(root / folder / "classes.txt")
-            return _Settings(root / folder / "classes.txt", root, dict(enumerate(names)))
+            path = root / folder / "classes.txt"
+            return _Settings(path, root, dict(enumerate(read_lines(path))))
     return None
 
 
-def _read_settings(path: Path, alone: bool = False) -> _Settings | None:
-    """What a YAML file says; None where it is about something else. `alone`: whether DATA is this file."""
+def _read_settings(path: Path, is_root: bool = False) -> _Settings | None:
+    """Read a YAML file. Return None if it is not about YOLO. `is_root`: the user passed the file itself."""
     try:
         content = yaml.safe_load(read_text(path))
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        first = " ".join(str(error).split())[:200]
-        if path.stem.lower() in ("data", "dataset"):
-            raise DataError(f"{path}: is no YAML ({first}); mend it") from None
+        fault = " ".join(str(error).split())[:MAX_NAME]
+        if path.stem.lower() in _YAML_STEMS:
+            raise DataError(f"{path}: is not valid YAML ({fault}); fix it") from None
         return None
     if not isinstance(content, dict) or not {"names", "nc"} & set(content):
         return None
-    places: dict[Split, list[str]] = {}
-    for split, keys in _KEYS.items():
-        value: Any = next((content[key] for key in keys if content.get(key)), [])
-        values = value if isinstance(value, list) else [value]
-        if not all(map(is_text, values)):
-            raise DataError(f'{path}: "{split}" must be a folder, a list of folders, or a .txt file; mend it')
-        if values:
-            places[split] = values
     base = path.parent
-    if is_text(content.get("path")):
+    if is_name(content.get("path")):
         other = base / content["path"]
-        # Where a folder was asked for, nothing outside it is read.
-        if is_folder(other) and (alone or other.resolve().is_relative_to(base.resolve())):
+        # If the user passed a folder, nothing outside that folder is read.
+        if is_folder(other) and (is_root or other.resolve().is_relative_to(base.resolve())):
             base = other
-    return _Settings(path, base, _read_names(path, content), places)
+    return _Settings(path, base, _read_names(path, content), _read_split_folders(path, content))
+
+
+def _read_split_folders(path: Path, content: Mapping[Any, Any]) -> dict[Split, list[str]]:
+    """Return split → folders or lists. Of several keys for a split, the first in `SPLIT_WORDS` is used."""
+    folders: dict[Split, list[str]] = {}
+    for key, split in SPLIT_WORDS.items():
+        value = content.get(key)
+        if not value or split in folders:
+            continue
+        folders[split] = value if isinstance(value, list) else [value]
+        if not all(map(is_name, folders[split])):
+            raise DataError(f'{path}: "{key}" must be a folder, a list of folders, or a .txt file; fix it')
+    return folders
 
 
 def _read_names(path: Path, content: Mapping[Any, Any]) -> dict[int, str]:
+    """Return class number → name, sorted by number."""
     names, count = content.get("names"), content.get("nc")
-    if count is not None and not (is_whole(count) and count < 1 << 16):
-        raise DataError(f"{path}: nc must be the number of classes; mend it")
+    if count is not None and not (is_index(count) and count < 1 << 16):
+        raise DataError(f"{path}: nc must be the number of classes; fix it")
     if names is None:
         names = [f"class {number}" for number in range(count or 0)]
     if isinstance(names, list):
         names = dict(enumerate(names))
     if not isinstance(names, dict) or not names:
-        raise DataError(f"{path}: names must be a list of names, or number: name for each class; mend it")
-    found = {}
+        raise DataError(f"{path}: names must be a list of names, or number: name for each class; fix it")
+    by_number = {}
     for number, name in names.items():
-        name = str(name) if is_whole(name) else name
-        if not is_whole(number) or not is_text(name):
+        name = str(name) if is_index(name) else name
+        if not is_index(number) or not is_name(name):
             raise DataError(
-                f"{path}: the name of class {number} must be text (put yes, no, on, off and null in quotes); mend it"
+                f"{path}: the name of class {number} must be text (put yes, no, on, off and null in quotes); fix it"
             )
-        found[number] = name.strip()
-    if count is not None and count != len(found):
-        raise DataError(f"{path}: nc is {count}, but there are {len(found)} names; mend the one that is wrong")
-    return dict(sorted(found.items()))
+        by_number[number] = name.strip()
+    if count is not None and count != len(by_number):
+        raise DataError(f"{path}: nc is {count}, but there are {len(by_number)} names; fix the wrong one")
+    return dict(sorted(by_number.items()))
 
 
-def _split(
+def _split_images(
     settings: _Settings, images: ImageIndex, listing: Listing
 ) -> tuple[dict[Split, list[ImageFile]], list[DataIssue]]:
-    """The images of each split; one that several splits name is in the first of them."""
+    """Return the images of each split. An image in several splits stays in the first one."""
     by_split: dict[Split, list[ImageFile]] = {split: [] for split in SPLITS}
-    everything = [image for many in images.by_name.values() for image in many]
-    if "train" not in settings.places:
-        for image in everything:
+    if "train" not in settings.folders:
+        for image in images:
             if "images" in image.folder.casefold().split("/"):
                 by_split[split_of(image.folder) or "train"].append(image)
         return by_split, []
-    problems: list[DataIssue] = []
-    taken: set[ImageFile] = set()
-    for split, places in settings.places.items():
-        found: dict[ImageFile, None] = {}
-        for place in places:
-            named = _lookup(place, listing)
-            if named is None:
-                what = f"no such folder or list: {place}"
+    issues: list[DataIssue] = []
+    assigned: set[ImageFile] = set()
+    for split in SPLITS:
+        in_split: dict[ImageFile, None] = {}
+        for path in settings.folders.get(split, ()):
+            match = _find_path(path, listing)
+            if match is None:
+                fault = f"no such folder or list: {path}"
                 if split == "train":
-                    raise DataError(f"{settings.path}: {what}; mend its train, or add it")
-                problems.append(DataIssue("missing split", str(settings.path), f"{what}; left out", severity="warning"))
-            elif named.endswith(".txt"):
-                more, wrong = _read_list(images, named)
-                found |= dict.fromkeys(more)
-                problems += wrong
+                    raise DataError(f"{settings.path}: {fault}; fix its train, or add it")
+                message = f"{fault}; left out"
+                issues.append(DataIssue("missing split", str(settings.path), message, severity="warning"))
+            elif match.endswith(".txt"):
+                listed, new_issues = _read_list(images, match)
+                in_split |= dict.fromkeys(listed)
+                issues += new_issues
             else:
-                below = f"{named}/" if named else ""
-                found |= {each: None for each in everything if each.folder == named or each.folder.startswith(below)}
-        twice = len(taken & found.keys())
-        if twice:
-            what = f"{twice} image{'s' * (twice > 1)} of {split} stand in a split before it, and are left there"
-            problems.append(DataIssue("image in two splits", str(settings.path), what, severity="warning"))
-        by_split[split] = [image for image in found if image not in taken]
-        taken |= found.keys()
-    return by_split, problems
+                prefix = f"{match}/" if match else ""
+                in_split |= {i: None for i in images if i.folder == match or i.folder.startswith(prefix)}
+        count = len(assigned & in_split.keys())
+        if count:
+            message = f"{count} image{'s' * (count > 1)} of {split} also in an earlier split; used only there"
+            issues.append(DataIssue("image in two splits", str(settings.path), message, severity="warning"))
+        by_split[split] = [image for image in in_split if image not in assigned]
+        assigned |= in_split.keys()
+    return by_split, issues
 
 
-def _lookup(place: str, listing: Listing) -> str | None:
-    """The folder or .txt file that a path means, on whatever machine it was written: the longest end that is here."""
-    parts = [part for part in re.split(r"[\\/]+", place) if part not in ("", ".", "..")]
-    for at in range(len(parts) + 1):
-        name = "/".join(parts[at:])
+def _find_path(path: str, listing: Listing) -> str | None:
+    """Return the folder or .txt file that a path from any computer means: its longest end that is in the listing."""
+    parts = [part for part in re.split(r"[\\/]+", path) if part not in ("", ".", "..")]
+    for start in range(len(parts) + 1):
+        name = "/".join(parts[start:])
         folder, _, file = name.rpartition("/")
         if file.lower().endswith(".txt") and file in listing.get(folder, ()):
             return name
@@ -204,99 +215,100 @@ def _lookup(place: str, listing: Listing) -> str | None:
 
 def _read_list(images: ImageIndex, name: str) -> tuple[list[ImageFile], list[DataIssue]]:
     path = images.root / name
-    found, problems = [], []
+    listed, issues = [], []
     for line in read_lines(path):
-        image = images.find(line, name.rpartition("/")[0], where=path)
+        image = images.find(line, name.rpartition("/")[0], source=path)
         if image is None:
-            what = f"no such image here: {printable_prefix(line)}; add it, or take out the line"
-            problems.append(DataIssue("missing image", str(path), what))
+            message = f"no such image here: {quote(line)}; add it, or remove the line"
+            issues.append(DataIssue("missing image", str(path), message))
         else:
-            found.append(image)
-    return found, problems
+            listed.append(image)
+    return listed, issues
 
 
 def _label_file(image: ImageFile) -> tuple[str, str]:
-    """The folder and name of the text file of an image: the last "images" in its path is "labels"."""
+    """Return the folder and name of an image's label file: the last "images" in its path becomes "labels"."""
     parts = image.folder.split("/")
-    for at in range(len(parts) - 1, -1, -1):
-        if parts[at] == "images":
-            parts[at] = "labels"
+    for index in range(len(parts) - 1, -1, -1):
+        if parts[index] == "images":
+            parts[index] = "labels"
             break
     return "/".join(parts), f"{image.stem}.txt"
 
 
-def _lone_labels(base: Path, listing: Listing, used: set[tuple[str, str]]) -> list[DataIssue]:
-    what = "outlines whose image is missing; add the image under the same name, or move this file away"
+def _unmatched_labels(base: Path, listing: Listing, used: set[tuple[str, str]]) -> list[DataIssue]:
+    """Return an issue for each label file without an image."""
+    message = "label file without an image; add an image of the same name, or move this file away"
     folders = {folder for folder, _ in used}
     return [
-        DataIssue("missing image", str(base / folder / name), what)
+        DataIssue("missing image", str(base / folder / name), message)
         for folder in sorted(folders)
         for name in listing[folder]
         if name.endswith(".txt") and (folder, name) not in used and name != "classes.txt" and "labels" in folder
     ]
 
 
-def _records(
+def _read_records(
     base: Path,
     by_split: Mapping[Split, Sequence[ImageFile]],
-    labeled: Mapping[ImageFile, tuple[str, str]],
+    label_files: Mapping[ImageFile, tuple[str, str]],
     labels: Mapping[int, int],
 ) -> tuple[dict[Split, list[Record]], list[DataIssue]]:
     records: dict[Split, list[Record]] = {split: [] for split in SPLITS}
-    problems: list[DataIssue] = []
-    taken: dict[tuple[str, str], ImageFile] = {}
-    boxes = drawn = 0
+    issues: list[DataIssue] = []
+    image_of: dict[tuple[str, str], ImageFile] = {}
+    box_count = polygon_count = 0
     for split, images in by_split.items():
         for image in images:
-            path_of_image = base / image.folder / image.name
-            if image not in labeled:
-                records[split].append(Record(path_of_image, PolygonMask((), f"no outlines of {path_of_image}")))
+            image_path = base / image.folder / image.name
+            if image not in label_files:
+                records[split].append(Record(image_path, PolygonMask((), f"no label file of {image_path}")))
                 continue
-            folder, name = labeled[image]
+            folder, name = label_files[image]
             path = base / folder / name
-            other = taken.setdefault((folder, name), image)
+            other = image_of.setdefault((folder, name), image)
             try:
                 if other != image:
-                    raise AnnotationError(f"may be of {other} or {image}; give each image a name of its own")
-                shapes, of_boxes = _read_shapes(read_text(path), labels)
-                drawn, boxes = drawn + len(shapes), boxes + of_boxes
-                if of_boxes:
-                    raise AnnotationError("holds boxes (5 numbers a line); masks need outlines")
-                records[split].append(Record(path_of_image, PolygonMask(shapes, str(path))))
-            except (AnnotationError, DataError) as error:
-                problems.append(DataIssue("bad outline", str(path), without_name(error, path)))
-    if boxes and not drawn:
-        raise DataError(f"{problems[0].file}: these are boxes, no masks: label outlines, and export as segmentation")
-    return records, problems
+                    raise AnnotationError(f"may be of {other} or {image}; give images different names")
+                annotations, boxes = _read_annotations(read_text(path), labels)
+                polygon_count, box_count = polygon_count + len(annotations), box_count + boxes
+                if boxes:
+                    raise AnnotationError("has boxes (5 numbers per line); masks need polygons")
+                records[split].append(Record(image_path, PolygonMask(annotations, str(path))))
+            except DataError as error:
+                issues.append(DataIssue("bad outline", str(path), without_name(error, path)))
+    if box_count and not polygon_count:
+        raise DataError(
+            f"{issues[0].file}: the labels are boxes, not masks; draw polygons, and export them as segmentation"
+        )
+    return records, issues
 
 
-def _read_shapes(text: str, labels: Mapping[int, int]) -> tuple[tuple[Annotation, ...], int]:
-    """The things of a text file from the largest to the smallest, and how many boxes are among its lines."""
-    found, boxes = [], 0
-    for at, line in enumerate(text.splitlines(), start=1):
+def _read_annotations(text: str, labels: Mapping[int, int]) -> tuple[tuple[Annotation, ...], int]:
+    """Return the annotations of a label file from the largest to the smallest, and the number of boxes in it."""
+    annotations, box_count = [], 0
+    for number, line in enumerate(text.splitlines(), start=1):
         words = line.split()
         if not words:
             continue
         try:
             values = [float(word) for word in words]
         except ValueError:
-            raise AnnotationError(f"line {at}: holds something else than numbers; mend it") from None
+            raise AnnotationError(f"line {number}: has something other than numbers; fix it") from None
         if values[0] not in labels:
-            raise AnnotationError(
-                f"line {at}: {printable_prefix(words[0])} is no class number ({min(labels)} to {max(labels)}); fix it"
-            )
-        if len(values) == 1 + _BOX:
-            boxes += 1
+            class_range = f"{min(labels)} to {max(labels)}"
+            raise AnnotationError(f"line {number}: {quote(words[0])} is not a class number ({class_range}); fix it")
+        if len(values) == 1 + _BOX_VALUES:
+            box_count += 1
             continue
         try:
-            points = to_points(values[1:], 1 + SLACK)
+            points = to_points(values[1:], 1 + TOLERANCE)
         except AnnotationError as error:
-            raise AnnotationError(f"line {at}: {error}; mend it") from None
+            raise AnnotationError(f"line {number}: {error}; fix it") from None
         if len(points) < 3:
-            raise AnnotationError(f"line {at}: an outline of fewer than 3 points encloses nothing; mend it")
-        if points.min() < -SLACK:
-            raise AnnotationError(
-                f"line {at}: a point is outside the image; points are shares of it, in 0 to 1; mend it"
-            )
-        found.append((-area_of(points), at, Annotation(labels[int(values[0])], (points,), relative=True)))
-    return tuple(shape for *_, shape in sorted(found, key=lambda item: item[:2])), boxes
+            raise AnnotationError(f"line {number}: a polygon of fewer than 3 points encloses nothing; fix it")
+        if points.min() < -TOLERANCE:
+            raise AnnotationError(f"line {number}: a point is outside the image; coordinates must be in 0..1; fix it")
+        annotation = Annotation(labels[int(values[0])], (points,), relative=True)
+        annotations.append((-polygon_area(points), number, annotation))
+    return tuple(annotation for *_, annotation in sorted(annotations, key=lambda item: item[:2])), box_count

@@ -1,0 +1,48 @@
+"""JSON files that other programs wrote, and checks of the values in them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pixelwise.data.formats._filesystem import read_text
+from pixelwise.errors import DataError
+
+MAX_NAME = 200
+"""Maximum number of characters of a file's text that a message quotes."""
+
+
+def read_json(path: Path, fix: str = "export it again, fix or remove it") -> Any:
+    """Read a JSON file.
+
+    Args:
+        path: the file.
+        fix: the advice at the end of the error message.
+
+    Raises:
+        DataError: The file cannot be read or is not valid JSON. The message names it.
+    """
+    try:
+        return json.loads(read_text(path))
+    except (ValueError, RecursionError) as error:
+        fault = "nested too deeply" if isinstance(error, RecursionError) else error
+        raise DataError(f"{path}: is not valid JSON ({fault}); {fix}") from None
+
+
+def is_name(value: object) -> bool:
+    """Return True for text that can be a name: not empty, one line, printable."""
+    return isinstance(value, str) and value.strip() != "" and value.isprintable()
+
+
+def is_number(value: object) -> bool:
+    """Return True for a finite number."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
+
+
+def is_index(value: object) -> bool:
+    """Return True for an integer in 0..2**63 - 1."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 63
+
+
+def quote(value: object) -> str:
+    """Return a value from a file as text for a message: at most `MAX_NAME` characters, no lone surrogates."""
+    return str(value).encode("utf-8", "replace").decode()[:MAX_NAME]
