@@ -1,4 +1,4 @@
-"""Every figure comes from one confusion matrix, summed over all pixels of all images."""
+"""Metrics of one confusion matrix, summed over all pixels of all images."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -7,13 +7,19 @@ from typing import Any
 from torch import Tensor
 
 from pixelwise.data.task import Task
+from pixelwise.metrics.base import mean_of_present, ratio
 
 
 @dataclass(frozen=True)
 class ClassMetrics:
-    """One class's figures, each in [0, 1]; None where the class is absent and there is nothing to measure.
+    """Metrics of one class, each in [0, 1], or None if its denominator is 0.
 
-    `pixels` counts the true pixels of the class.
+    Attributes:
+        iou: intersection over union.
+        dice: Dice coefficient (F1 score).
+        precision: fraction of the predicted pixels that are correct.
+        recall: fraction of the true pixels that are found.
+        pixels: number of true pixels.
     """
 
     iou: float | None
@@ -25,12 +31,16 @@ class ClassMetrics:
 
 @dataclass(frozen=True)
 class Metrics:
-    """What one confusion matrix says: rows are true classes, columns predicted ones.
+    """Metrics of one confusion matrix.
 
-    Of multi-label data there is a matrix of [[neither, only predicted], [only true, both]] for each class.
-
-    `mean_iou` is the mean IoU over the classes that are present: a class with no true and no predicted pixel has no IoU
-    and stands in `absent_classes`. `resolution` says at what size pixels were compared: "original" or "128x128".
+    Attributes:
+        accuracy: fraction of correct pixels in [0, 1], for multilabel masks over all classes; None without pixels.
+        mean_iou: mean IoU over the classes that have one, in [0, 1]. A class that is only predicted has an IoU of 0.
+        classes: metrics of each class by name.
+        confusion: (C, C) pixel counts, true classes as rows and predicted classes as columns. For multilabel masks
+            (C, 2, 2): [[neither, only predicted], [only true, both]] for each class.
+        image_count: number of images.
+        resolution: size at which masks were compared: "original" or "128x128".
     """
 
     accuracy: float | None
@@ -42,15 +52,15 @@ class Metrics:
 
     @property
     def absent_classes(self) -> tuple[str, ...]:
-        """The names of the classes that have no IoU."""
-        return tuple(name for name, figures in self.classes.items() if figures.iou is None)
+        """The names of the classes without IoU: they have no true and no predicted pixel."""
+        return tuple(name for name, metrics in self.classes.items() if metrics.iou is None)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all figures as JSON types, by the keys of evaluation-<split>.json."""
+        """Return all metrics as JSON types, with the keys of evaluation-<split>.json."""
         return {
             "accuracy": self.accuracy,
             "miou": self.mean_iou,
-            "classes": {name: asdict(figures) for name, figures in self.classes.items()},
+            "classes": {name: asdict(metrics) for name, metrics in self.classes.items()},
             "confusion": self.confusion,
             "images": self.image_count,
             "resolution": self.resolution,
@@ -81,22 +91,17 @@ class Metrics:
         columns = (counts.true_positives.tolist(), counts.true.tolist(), counts.predicted.tolist())
         for name, hits, true, predicted in zip(classes, *columns, strict=True):
             per_class[name] = ClassMetrics(
-                iou=_ratio(hits, true + predicted - hits),
-                dice=_ratio(2 * hits, true + predicted),
-                precision=_ratio(hits, predicted),
-                recall=_ratio(hits, true),
+                iou=ratio(hits, true + predicted - hits),
+                dice=ratio(2 * hits, true + predicted),
+                precision=ratio(hits, predicted),
+                recall=ratio(hits, true),
                 pixels=true,
             )
-        ious = [metrics.iou for metrics in per_class.values() if metrics.iou is not None]
         return Metrics(
-            accuracy=_ratio(counts.correct, int(confusion.sum())),
-            mean_iou=sum(ious) / len(ious) if ious else None,
+            accuracy=ratio(counts.correct, int(confusion.sum())),
+            mean_iou=mean_of_present([metrics.iou for metrics in per_class.values()]),
             classes=per_class,
             confusion=confusion.tolist(),
             image_count=image_count,
             resolution=resolution,
         )
-
-
-def _ratio(part: int, total: int) -> float | None:
-    return part / total if total else None
