@@ -38,7 +38,8 @@ def run_demo(out: Path) -> Run:
     Returns:
         The run. It trains the preset's epochs, or fewer on a data set so large that they would take many minutes.
     """
-    folder, source = find_oxford_pets()
+    with ProgressBars() as bars:
+        folder, source = find_oxford_pets(progress=bars.track("preparing the data"))
     print(source, flush=True)
     data = load_dataset(folder)
     epochs = min(Config().epochs, max(2, round(TARGET_IMAGES_SEEN / len(data.train))))

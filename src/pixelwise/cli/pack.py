@@ -6,7 +6,7 @@ from cyclopts import Parameter
 
 from pixelwise.cli.common import print_skipped
 from pixelwise.cli.options import DataFlags
-from pixelwise.data.load import load
+from pixelwise.data.load import load_with_options
 from pixelwise.data.pack import pack
 from pixelwise.runtime.progress import ProgressBars
 
@@ -16,7 +16,7 @@ def pack_command(
     out: str,
     /,
     *,
-    size: int | None = None,
+    image_size: Annotated[int | None, Parameter(name="--size")] = None,
     shard_mb: Annotated[int, Parameter(name="--shard-mb")] = 64,
     skip_unreadable: Annotated[bool, Parameter(negative=())] = False,
     masks: DataFlags | None = None,
@@ -26,15 +26,15 @@ def pack_command(
     Args:
         data: Directory of the data set, a table, or a URL.
         out: Directory or URL (such as s3://bucket/pets) of the shards, which must not exist.
-        size: Resize images whose shorter side is longer than this many pixels. [default: keep the images as they are]
+        image_size: Resize images whose shorter side is longer than this many pixels. [default: keep the images as they are]
         shard_mb: Maximum size of a shard in MiB.
         skip_unreadable: Skip images and masks that cannot be used, and list them. Without it, the first is an error.
     """
     options = (masks or DataFlags()).label_options(skip_unreadable)
     with ProgressBars() as bars:
-        dataset = load(data, options, progress=bars.track("scanning masks"))
+        dataset = load_with_options(data, options, progress=bars.track("scanning masks"))
         result = pack(
-            dataset, out, shard_mb * 2**20, size, skip_unreadable=skip_unreadable, progress=bars.track("packing")
+            dataset, out, shard_mb * 2**20, image_size, skip_unreadable=skip_unreadable, progress=bars.track("packing")
         )
     print_skipped(result.skipped)
     print(f"{result.samples} images in {len(result.shards)} shards; train with: pixelwise train {out}")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pixelwise.cli.common import check_absent, data_name
 from pixelwise.cli.options import DataFlags
-from pixelwise.data.load import load
+from pixelwise.data.load import load_with_options
 from pixelwise.data.schema import Split
 from pixelwise.reporting.console import print_dataset
 from pixelwise.reporting.preview import preview
@@ -29,7 +29,7 @@ def preview_command(
         count: Number of images, spread evenly over the split.
         out: Path of the grid. [default: NAME-SPLIT.png, NAME from DATA]
     """
-    dataset = load(data, (masks or DataFlags()).label_options())
+    dataset = load_with_options(data, (masks or DataFlags()).label_options())
     check_absent(out)
     target = out or next_free_path(Path(f"{data_name(data)}-{split}.png"))
     save_image(preview(dataset, split, count), target)

@@ -10,7 +10,7 @@ from pixelwise.cli.options import DataFlags, given_settings, settings_model
 from pixelwise.config import Config
 from pixelwise.data.analysis.inspection import DatasetReport, inspect
 from pixelwise.data.label_map.options import LabelOptions
-from pixelwise.data.load import load
+from pixelwise.data.load import load_with_options
 from pixelwise.data.schema import DatasetIndex
 from pixelwise.errors import ConfigError
 from pixelwise.planning.plan import Plan
@@ -113,7 +113,7 @@ def _load(request: _Request) -> _Source:
             skip_unreadable = options.skip_unreadable or bool(request.plan.settings.get("skip_unreadable"))
             return _Source(request.plan.data.load(data, skip_unreadable), request.plan)
         if request.preset is not None:
-            return _Source(load(data, options, progress=bars.track("scanning masks")))
+            return _Source(load_with_options(data, options, progress=bars.track("scanning masks")))
         report = inspect(data, options, progress=bars.track("scanning images"))
         plan = make_plan(report, request.settings, timed=is_rank_zero(), progress=bars.track("timing steps"))
         return _Source(report.data, plan, report)
