@@ -1,7 +1,7 @@
 """Images and masks in folders with names such as images/ and masks/, or side by side in one folder."""
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -130,6 +130,7 @@ class PairedFiles:
             for image, split in splits.items():
                 by_split[split or "train"].append(image)
             issues = self._unmatched_masks()
+        groups: Iterable[Sequence[ImageFile]]
         if self.strict or lists:
             groups = by_split.values()
         else:

@@ -74,11 +74,11 @@ def read_label_studio(root: Path) -> FormatResult | None:
                 labeled.append((image, task.location, _read_regions(regions, task.location, issues)))
             except AnnotationError as error:
                 issues.append(DataIssue("bad outline", task.location, f"{image}: {error}; fix or remove it"))
-    classes, index_of = assign_class_ids(sorted({label for *_, regions in labeled for label, _ in regions}))
+    classes, index_of = assign_class_ids(sorted({label for *_, shapes in labeled for label, _ in shapes}))
     records: dict[Split, list[Record]] = {split: [] for split in SPLITS}
-    for image, location, regions in labeled:
+    for image, location, shapes in labeled:
         annotations = tuple(
-            Annotation(index_of[label], region.polygons, region.rle, region.relative) for label, region in regions
+            Annotation(index_of[label], shape.polygons, shape.rle, shape.relative) for label, shape in shapes
         )
         records[split_of(image.folder) or "train"].append(
             Record(images.path(image), PolygonMask(annotations, location))
