@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, mo
 
 from pixelwise.data.formats import FORMATS, detect_format
 from pixelwise.data.io.mask import format_value
+from pixelwise.data.io.remote import RemoteFile
 from pixelwise.data.label_map.options import MAX_CLASSES, LabelOptions, ResolvedLabels, apply_options, parse_value
 from pixelwise.data.load import build_index, needs_resolution, raise_on_fatal, resolve_root
 from pixelwise.data.schema import DatasetIndex, FormatResult, LabelMap
@@ -157,13 +158,11 @@ class DatasetSpec(BaseModel):
         notes = raise_on_fatal(place, layout.issues, skip_unreadable)
         return build_index(place, format, layout, self.meaning(format, layout), notes, self.bits)
 
-    def _find(self, root: Path) -> tuple[str, FormatResult]:
-        """The layout by the manifest's own format, which a person may have asked for, else by what there is."""
+    def _find(self, root: Path | RemoteFile) -> tuple[str, FormatResult]:
+        """Read the data set in this spec's format, or else in the format that `detect_format` finds."""
         if self.format in FORMATS:
-            with suppress(DataError):  # which is told below, if no other format knows the data either
-                own = FORMATS[self.format].component(root)
-                if own is not None:
-                    return self.format, own
+            with suppress(DataError):  # raised again below if no other format accepts the data
+                return detect_format(root, self.format)
         return detect_format(root)
 
     def to_yaml(self) -> str:
