@@ -1,4 +1,4 @@
-"""Honest figures: checked against counts made by hand, at the images' own size."""
+"""Tests of evaluation: counts by numpy at the images' own size, result files, unreadable files."""
 
 import json
 import shutil
@@ -6,25 +6,21 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
-import torch
 from PIL import Image
 
 import pixelwise as pw
-from pixelwise.cli.app import main
 from pixelwise.data.io.image import read_image
 from pixelwise.data.schema import LabelMap, ReadSpec
-from pixelwise.data.spec import DatasetSpec
-from pixelwise.data.task import MULTICLASS
-from pixelwise.errors import DataError, RunError
+from pixelwise.errors import DataError, OutputExistsError, RunError
 from pixelwise.evaluation.evaluator import compute_confusion_matrix
 from pixelwise.inference.predictor import Predictor
-from pixelwise.reporting.console import print_metrics
 
 
 @pytest.fixture
 def run(tiny_run: pw.Run, tmp_path: Path) -> pw.Run:
-    """A copy of the finished run's model and settings, to be written to."""
+    """Copy the model and settings of the finished run, so that a test can write to it."""
     folder = tmp_path / "run"
     folder.mkdir()
     for name in ("config.yaml", "model.json", "model.safetensors"):
@@ -32,166 +28,163 @@ def run(tiny_run: pw.Run, tmp_path: Path) -> pw.Run:
     return pw.Run.open(folder)
 
 
-def counted(run: pw.Run, pets: pw.DatasetIndex) -> np.ndarray:
-    """The confusion matrix of the test split by numpy alone, one image after another."""
+def count_with_numpy(run: pw.Run, pets: pw.DatasetIndex) -> npt.NDArray[np.int64]:
+    """Count the confusion matrix of the test split by numpy alone, one image after another."""
     predictor = Predictor.load(run.path)
     confusion = np.zeros((3, 3), np.int64)
     for record in pets.test:
-        assert record.mask is not None
+        assert isinstance(record.image, Path) and isinstance(record.mask, Path)
         with Image.open(record.mask) as trimap:
-            truth = np.array(trimap).astype(int) - 1
-        predicted = predictor(record.image).mask
+            true_mask = np.array(trimap).astype(int) - 1
+        prediction = predictor(record.image).mask
         for true in range(3):
-            for other in range(3):
-                confusion[true, other] += np.count_nonzero((truth == true) & (predicted == other))
+            for predicted in range(3):
+                confusion[true, predicted] += np.count_nonzero((true_mask == true) & (prediction == predicted))
     return confusion
 
 
-def test_figures_equal_those_counted_by_hand(run: pw.Run, pets: pw.DatasetIndex) -> None:
-    metrics = pw.evaluate(run, pets, "test")
-    confusion = counted(run, pets)
-    found = np.array(metrics.confusion)
-    # Each pixel of each image once, at its own size.
+def test_metrics_equal_counts_by_numpy(run: pw.Run, pets: pw.DatasetIndex) -> None:
+    metrics = pw.evaluate(run, pets, "test").metrics
+    expected = count_with_numpy(run, pets)
+    confusion = np.array(metrics.confusion)
+    # Each pixel of each image once, at the image's own size.
     pixels = sum(read_image(record.image)[..., 0].size for record in pets.test)
-    assert found.sum() == pixels
-    assert np.array_equal(found.sum(1), confusion.sum(1))
-    # A batch may round differently from an image alone: a pixel in thousands.
-    assert np.abs(found - confusion).sum() <= pixels / 500
-    hits = np.diag(found)
-    ious = hits / (found.sum(0) + found.sum(1) - hits)
+    assert confusion.sum() == pixels
+    assert np.array_equal(confusion.sum(1), expected.sum(1))
+    # A batch may round differently from a single image: one pixel in thousands.
+    assert np.abs(confusion - expected).sum() <= pixels / 500
+    hits = np.diag(confusion)
+    ious = hits / (confusion.sum(0) + confusion.sum(1) - hits)
     assert metrics.accuracy == pytest.approx(hits.sum() / pixels, abs=1e-12)
     assert metrics.mean_iou == pytest.approx(ious.mean(), abs=1e-12)
-    for index, figures in enumerate(metrics.classes.values()):
-        assert figures.iou == pytest.approx(ious[index], abs=1e-12)
-        assert figures.dice == pytest.approx(2 * hits[index] / (found[index].sum() + found[:, index].sum()))
-        assert figures.recall == pytest.approx(hits[index] / found[index].sum())
-        assert figures.pixels == found[index].sum()
+    for index, values in enumerate(metrics.classes.values()):
+        assert values.iou == pytest.approx(ious[index], abs=1e-12)
+        assert values.dice == pytest.approx(2 * hits[index] / (confusion[index].sum() + confusion[:, index].sum()))
+        assert values.recall == pytest.approx(hits[index] / confusion[index].sum())
+        assert values.pixels == confusion[index].sum()
     assert metrics.image_count == len(pets.test)
     assert metrics.resolution == "original"
 
 
-def test_each_image_counts_once(run: pw.Run, pets: pw.DatasetIndex) -> None:
+def test_each_image_is_counted_once(run: pw.Run, pets: pw.DatasetIndex) -> None:
     predictor = Predictor.load(run.path)
-    alone = sum(compute_confusion_matrix(predictor, [record], pets.read_spec).numpy() for record in pets.test)
+    alone = np.zeros((3, 3), np.int64)
+    for record in pets.test:
+        alone += compute_confusion_matrix(predictor, [record], pets.read_spec).numpy()
     together = compute_confusion_matrix(predictor, pets.test, pets.read_spec).numpy()
     assert np.array_equal(alone.sum(1), together.sum(1))
     assert np.abs(alone - together).sum() <= together.sum() / 500
 
 
-def test_more_images_than_a_batch_holds(run: pw.Run, pets: pw.DatasetIndex) -> None:
+def test_more_images_than_one_batch(run: pw.Run, pets: pw.DatasetIndex) -> None:
     predictor = Predictor.load(run.path)
     many = [*pets.train, *pets.test]
     assert len(many) > 16
     parts = compute_confusion_matrix(predictor, many[:11], pets.read_spec) + compute_confusion_matrix(
         predictor, many[11:], pets.read_spec
     )
-    whole = compute_confusion_matrix(predictor, many, pets.read_spec)
-    assert whole.sum() == parts.sum()
-    assert (whole - parts).abs().sum() <= whole.sum() / 500
+    together = compute_confusion_matrix(predictor, many, pets.read_spec)
+    assert together.sum() == parts.sum()
+    assert (together - parts).abs().sum() <= together.sum() / 500
 
 
-def test_at_the_models_resolution(run: pw.Run, pets: pw.DatasetIndex) -> None:
-    metrics = pw.evaluate(run, pets, "test", resolution="model")
+def test_model_resolution(run: pw.Run, pets: pw.DatasetIndex) -> None:
+    metrics = pw.evaluate(run, pets, "test", out="auto", resolution="model").metrics
     assert metrics.resolution == "64x64"
     assert np.sum(metrics.confusion) == len(pets.test) * 64 * 64
     stored = json.loads((run.path / "evaluation-test.json").read_text())
     assert stored["resolution"] == "64x64"
 
 
-def test_pixels_to_ignore_do_not_count(run: pw.Run, pets: pw.DatasetIndex) -> None:
+def test_ignored_pixels_are_not_counted(run: pw.Run, pets: pw.DatasetIndex) -> None:
     ignoring = replace(pets, read_spec=ReadSpec(LabelMap("index", {1: 0, 2: 1, 3: 255})))
-    metrics = pw.evaluate(run, ignoring, "test")
-    whole = pw.evaluate(run, pets, "test")
-    assert metrics.confusion == [whole.confusion[0], whole.confusion[1], [0, 0, 0]]
+    confusion = pw.evaluate(run, pets, "test").metrics.confusion
+    assert pw.evaluate(run, ignoring, "test").metrics.confusion == [confusion[0], confusion[1], [0, 0, 0]]
 
 
-def test_the_json_is_as_described(run: pw.Run, pets: pw.DatasetIndex) -> None:
-    metrics = pw.evaluate(run, pets, "test")
-    stored = json.loads((run.path / "evaluation-test.json").read_text(encoding="utf-8"))
-    assert {"accuracy", "miou", "classes", "confusion", "images", "resolution"} <= stored.keys()
+def test_json_file_has_all_metrics(run: pw.Run, pets: pw.DatasetIndex) -> None:
+    result = pw.evaluate(run, pets, "test", out="auto")
+    assert result.path == run.path / "evaluation-test.json"
+    stored = json.loads(result.path.read_text(encoding="utf-8"))
+    metrics = result.metrics
+    assert set(stored) == {
+        "accuracy", "miou", "classes", "confusion", "images", "resolution", "split", "left_out",
+    }  # fmt: skip
     assert list(stored["classes"]) == list(pets.classes)
-    for name, figures in stored["classes"].items():
-        assert set(figures) == {"iou", "dice", "precision", "recall", "pixels"}
-        assert figures["iou"] == metrics.classes[name].iou
+    for name, values in stored["classes"].items():
+        assert set(values) == {"iou", "dice", "precision", "recall", "pixels"}
+        assert values["iou"] == metrics.classes[name].iou
     assert stored["confusion"] == metrics.confusion
     assert (stored["images"], stored["resolution"]) == (len(pets.test), "original")
+    assert (stored["split"], stored["left_out"]) == ("test", 0)
     assert (stored["accuracy"], stored["miou"]) == (metrics.accuracy, metrics.mean_iou)
 
 
+def test_nothing_is_written_by_default(run: pw.Run, pets: pw.DatasetIndex) -> None:
+    before = sorted(run.path.rglob("*"))
+    assert pw.evaluate(run, pets, "test").path is None
+    assert sorted(run.path.rglob("*")) == before
+
+
 def test_other_splits(run: pw.Run, pets: pw.DatasetIndex) -> None:
-    assert pw.evaluate(run, pets, "train").image_count == len(pets.train)
+    assert pw.evaluate(run, pets, "train").metrics.image_count == len(pets.train)
     with pytest.raises(DataError, match=r"no 'val' split; splits with images: train, test"):
-        pw.evaluate(run, pets, "val")
+        pw.evaluate(run, pets, "val", out="auto")
     assert not (run.path / "evaluation-val.json").exists()
 
 
-def test_an_out_that_is_there_is_refused(run: pw.Run, pets: pw.DatasetIndex, tmp_path: Path) -> None:
-    out = tmp_path / "figures.json"
+def test_existing_out_is_refused(run: pw.Run, pets: pw.DatasetIndex, tmp_path: Path) -> None:
+    out = tmp_path / "metrics.json"
     out.write_text("mine")
-    with pytest.raises(DataError, match=r"figures\.json: is already there"):
+    with pytest.raises(OutputExistsError, match=r"metrics\.json: exists already; choose another `out`"):
         pw.evaluate(run, pets, "test", out=out)
     assert out.read_text() == "mine"
-    pw.evaluate(run, pets, "test", out=tmp_path / "deeper" / "figures.json")
-    assert json.loads((tmp_path / "deeper" / "figures.json").read_text())["split"] == "test"
+    result = pw.evaluate(run, pets, "test", out=tmp_path / "deeper" / "metrics.json")
+    assert result.path == tmp_path / "deeper" / "metrics.json"
+    assert json.loads(result.path.read_text())["split"] == "test"
     assert not (run.path / "evaluation-test.json").exists()
 
 
 def test_evaluations_are_numbered(run: pw.Run, pets: pw.DatasetIndex) -> None:
-    first = pw.evaluate(run, pets, "test")
+    first = pw.evaluate(run, pets, "test", out="auto")
     before = (run.path / "evaluation-test.json").read_bytes()
-    assert pw.evaluate(run.path, pets, "test") == first
-    pw.evaluate(str(run.path), pets, "test")
+    assert pw.evaluate(run.path, pets, "test", out="auto").metrics == first.metrics
+    pw.evaluate(str(run.path), pets, "test", out="auto")
     assert (run.path / "evaluation-test.json").read_bytes() == before
     names = sorted(path.name for path in run.path.glob("evaluation-*"))
     assert names == ["evaluation-test-2.json", "evaluation-test-3.json", "evaluation-test.json"]
 
 
-def test_other_classes_than_the_models(run: pw.Run, pets: pw.DatasetIndex) -> None:
-    turned = replace(pets, classes=("background", "pet", "border"))
+def test_classes_must_equal_those_of_the_model(run: pw.Run, pets: pw.DatasetIndex) -> None:
+    reordered = replace(pets, classes=("background", "pet", "border"))
     with pytest.raises(DataError, match=r"background, pet, border.*trained on pet, background, border"):
-        pw.evaluate(run, turned, "test")
+        pw.evaluate(run, reordered, "test", out="auto")
     assert not list(run.path.glob("evaluation-*"))
 
 
-def test_no_run(pets: pw.DatasetIndex, tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=r"holds no run"):
+def test_directory_without_run_is_refused(pets: pw.DatasetIndex, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"not a run directory"):
         pw.evaluate(tmp_path, pets)
 
 
-def test_an_absent_class_has_no_iou_and_is_said(capsys: pytest.CaptureFixture[str]) -> None:
-    confusion = torch.tensor([[8, 0, 2], [0, 0, 0], [1, 0, 9]])
-    metrics = pw.Metrics.from_confusion(confusion, ("pet", "background", "border"), MULTICLASS, 1, "original")
-    assert metrics.absent_classes == ("background",)
-    assert metrics.classes["background"].iou is None
-    assert metrics.mean_iou == pytest.approx((8 / 11 + 9 / 12) / 2)
-    print_metrics(metrics, "test")
-    printed = capsys.readouterr().out
-    (row,) = [line for line in printed.splitlines() if "background" in line and "absent:" not in line]
-    assert "absent" in row
-    assert "absent: background" in printed.splitlines()[-1]
-    assert "73.86%" in printed.splitlines()[-1]
-
-
-def test_bad_files_are_an_error_or_left_out_and_counted(
-    run: pw.Run, pets: pw.DatasetIndex, pets_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_unreadable_files_raise_or_are_skipped(
+    run: pw.Run, pets: pw.DatasetIndex, pets_folder: Path, tmp_path: Path
 ) -> None:
     folder = Path(shutil.copytree(pets_folder, tmp_path / "pets"))
+    assert isinstance(pets.test[4].mask, Path)
     bad = folder / "annotations" / "trimaps" / pets.test[4].mask.name
     bad.write_bytes(bad.read_bytes()[:60])
-    found = pw.load_dataset(folder)
+    data = pw.load_dataset(folder)
     with pytest.raises(DataError, match=bad.name):
-        pw.evaluate(run, found, "test")
-    skipped: list[DataError] = []
-    metrics = pw.evaluate(run, found, "test", skipped=skipped)
-    rest = pw.evaluate(run, replace(pets, test=pets.test[:4] + pets.test[5:]), "test")
-    # Batches of other images may round differently: a pixel in thousands.
-    apart = np.abs(np.array(metrics.confusion) - np.array(rest.confusion)).sum()
-    assert metrics.image_count == rest.image_count == 9 and apart <= np.sum(rest.confusion) / 500
-    assert len(skipped) == 1 and bad.name in str(skipped[0])
-    run.write_dataset_spec(DatasetSpec.of(pets))
-    with pytest.raises(SystemExit) as ended:
-        main(["evaluate", str(run.path), str(folder), "--skip-bad", "--out", str(tmp_path / "found.json")])
-    assert ended.value.code == 1 and f"left out: {bad}" in capsys.readouterr().err
-    assert json.loads((tmp_path / "found.json").read_text())["left_out"] == 1
-    with pytest.raises(DataError, match="no image of the test split can be used"):
-        pw.evaluate(run, replace(found, test=found.test[4:5]), "test", skipped=[])
+        pw.evaluate(run, data, "test")
+    result = pw.evaluate(run, data, "test", out="auto", skip_unreadable=True)
+    expected = pw.evaluate(run, replace(pets, test=pets.test[:4] + pets.test[5:]), "test").metrics
+    # Batches of other images may round differently: one pixel in thousands.
+    difference = np.abs(np.array(result.metrics.confusion) - np.array(expected.confusion)).sum()
+    assert result.metrics.image_count == expected.image_count == 9 and difference <= np.sum(expected.confusion) / 500
+    (error,) = result.skipped
+    assert bad.name in str(error)
+    assert result.path is not None
+    assert json.loads(result.path.read_text())["left_out"] == 1
+    with pytest.raises(DataError, match=rf"no image of the test split can be used: .*{bad.name}"):
+        pw.evaluate(run, replace(data, test=data.test[4:5]), "test", skip_unreadable=True)
