@@ -88,8 +88,8 @@ import torch
 import torchvision, timm, lightning_fabric  # their own effects are not ours
 state = lambda: (
     list(warnings.filters), torch.get_num_threads(), torch.initial_seed(), logging.getLogger().handlers,
-    {name: logger.level for name, logger in logging.root.manager.loggerDict.items() if isinstance(logger, logging.Logger)
-     and not name.startswith("pixelwise")},
+    {name: logger.level for name, logger in logging.root.manager.loggerDict.items()
+     if isinstance(logger, logging.Logger) and not name.startswith("pixelwise")},
     logging.getLogger("pixelwise").level, logging.getLogger("pixelwise").handlers,
 )
 before = state()

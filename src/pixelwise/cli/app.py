@@ -26,32 +26,38 @@ app = App(
 app.register_install_completion_command()
 
 COMMANDS = {
-    "inspect": """Scan every image and mask of a data set, report what is wrong, and plan a training.
-
-Writes a directory with report.html, report.json, one image grid per class and plan.yaml. In the plan every setting has
-its reason and can be changed. The exit code is 1 if a file cannot be used.""",
-    "preview": "Draw a grid of a data set's images with their masks.",
-    "train": """Train a model on a data set and write a run directory.
-
-Without --plan or --preset the data set is inspected first, and trained by the resulting plan. Several processes train
-together if they are started by torchrun --nproc-per-node N -m pixelwise train …""",
-    "evaluate": "Evaluate a run's best model on a split: print a table, and write all metrics to a JSON file.",
-    "predict": """Predict the masks of images, at the images' own size.
-
-Writes for each image NAME_mask.png (class indices, with a palette) and NAME_overlay.png, and one predictions.json with
-the fraction of each class. A file that is not an image is skipped and printed, and the exit code is then 1.""",
-    "pack": """Pack a data set into WebDataset shards.
-
-`pixelwise train` streams them, also from a URL, if the data set is larger than memory or disk.""",
-    "demo": """Train on Oxford-IIIT Pet, evaluate the model on the test split, and predict test images.
-
-Uses the data set in the directory that PIXELWISE_DATA names, an earlier download, or the official download. Without a
-network it draws synthetic animals.""",
+    "inspect": (
+        "Scan every image and mask of a data set, report what is wrong, and plan a training.",
+        "Writes a directory with report.html, report.json, one image grid per class and plan.yaml. In the plan every "
+        "setting has its reason and can be changed. The exit code is 1 if a file cannot be used.",
+    ),
+    "preview": ("Draw a grid of a data set's images with their masks.",),
+    "train": (
+        "Train a model on a data set and write a run directory.",
+        "Without --plan or --preset the data set is inspected first, and trained by the resulting plan. Several "
+        "processes train together if torchrun --nproc-per-node N -m pixelwise train … starts them.",
+    ),
+    "evaluate": ("Evaluate a run's best model on a split: print a table, and write all metrics to a JSON file.",),
+    "predict": (
+        "Predict the masks of images, at the images' own size.",
+        "Writes for each image NAME_mask.png (class indices, with a palette) and NAME_overlay.png, and one "
+        "predictions.json with the fraction of each class. A file that is not an image is skipped and printed, and the "
+        "exit code is then 1.",
+    ),
+    "pack": (
+        "Pack a data set into WebDataset shards.",
+        "pixelwise train streams them, also from a URL, if the data set is larger than memory or disk.",
+    ),
+    "demo": (
+        "Train on Oxford-IIIT Pet, evaluate the model on the test split, and predict test images.",
+        "Uses the data set in the directory that PIXELWISE_DATA names, an earlier download, or the official download. "
+        "Without a network it draws synthetic animals.",
+    ),
 }
-"""Command → help. Its first line is shown in the list of commands."""
+"""Command → paragraphs of its help. The first one is shown in the list of commands."""
 
 for _order, (_name, _help) in enumerate(COMMANDS.items()):
-    app.command(f"pixelwise.cli.{_name}:{_name}_command", name=_name, help=_help, sort_key=_order)
+    app.command(f"pixelwise.cli.{_name}:{_name}_command", name=_name, help="\n\n".join(_help), sort_key=_order)
 
 
 class _PrintHandler(logging.Handler):

@@ -7,72 +7,86 @@ from typing import Annotated, Any
 import yaml
 from cyclopts import Group, Parameter
 from pydantic import BaseModel, create_model
+from pydantic.fields import FieldInfo
 
 from pixelwise.cli.flags import flag_of
-from pixelwise.config import Config, choices_of
+from pixelwise.config import Config, registry_of
 from pixelwise.data.formats import FORMATS
 from pixelwise.data.label_map.options import LabelOptions
 from pixelwise.errors import ConfigError
-from pixelwise.registry import ComponentSpec
+from pixelwise.registry import ComponentSpec, Registry
+from pixelwise.training.callbacks import CALLBACKS
+from pixelwise.training.loggers import LOGGERS
 
 _GROUPS = ("Data", "Model", "Training", "Machine")
 
 _COMPONENTS = ("augmentation", "encoder_weights", "decoder", "loss")
 """Settings with a component. --NAME has its name, --NAME-args its parameters."""
 
-_COMPONENT_LISTS = ("callbacks", "loggers")
+_COMPONENT_LISTS: dict[str, Registry[Any]] = {"callbacks": CALLBACKS, "loggers": LOGGERS}
 
-_DERIVED_DEFAULTS = {
-    "encoder_weights": "bundled or hub",
-    "encoder_layers": "one per stage of the encoder",
-    "freeze_depthwise": "on a CPU",
-    "freeze_batchnorm": "on a CPU",
-    "callbacks": "none",
-    "loggers": "csv, and tensorboard if installed",
-}
+_DERIVED_DEFAULTS = {"encoder_layers": "one per stage of the encoder", "callbacks": "none"}
+"""Defaults that are not the field's own. An empty text, because the description has it: the settings with None."""
 
 
 def settings_model() -> type[BaseModel]:
     """Return a model with one flag for each field of `Config`. `given_settings` returns those that are set."""
-    fields: dict[str, Any] = {}
-
-    def add(name: str, kind: Any, help_text: str, group: str, flag: str) -> None:
-        parameter = Parameter(
-            name=flag,
-            help=help_text,
-            group=Group(group, sort_key=_GROUPS.index(group)),
-            show_default=False,
-            consume_multiple=True,
-            negative_iterable=(),
-            negative_none=(),
-        )
-        fields[name] = (Annotated[kind | None, parameter], None)
-
+    flags: dict[str, Any] = {}
     for name, field in Config.model_fields.items():
-        group = str((field.json_schema_extra or {})["group"])  # type: ignore[index]
-        choices = choices_of(name)
-        default = _DERIVED_DEFAULTS.get(name, str(field.default).lower())
-        help_text = " ".join(filter(None, [
-            field.description,
-            f"Choices: {', '.join(choices)}." if choices and name != "encoder_weights" else "",
-            f"[default: {default}]",
-        ]))  # fmt: skip
-        kind: Any = field.annotation
-        if name in (*_COMPONENTS, "class_weights"):
-            kind = str
-        elif name in _COMPONENT_LISTS:
-            kind = tuple[str, ...]
-            help_text = f"{field.description} Each is NAME or NAME:PARAMETER=VALUE,… [default: {default}]"
-        elif kind == bool | None:
-            kind = bool
-        add(name, kind, help_text, group, flag_of(name))
+        group, flag = str((field.json_schema_extra or {})["group"]), flag_of(name)  # type: ignore[index]
+        flags[name] = _setting_flag(_flag_type(name, field), flag, _help_text(name, field), group)
         if name in _COMPONENTS:
-            text = f"Parameters of {flag_of(name)}, each PARAMETER=VALUE."
-            add(f"{name}_args", tuple[str, ...], text, group, f"{flag_of(name)}-args")
+            flags[f"{name}_args"] = _setting_flag(tuple[str, ...], f"{flag}-args", _parameters_text(name), group)
         if name == "encoder_training":
-            add("freeze_encoder", bool, "Short for --encoder-training none; --no-freeze-encoder for auto.", group,
-                "--freeze-encoder")  # fmt: skip
-    return create_model("Settings", **fields)
+            text = "Short for --encoder-training none; --no-freeze-encoder for auto."
+            flags["freeze_encoder"] = _setting_flag(bool, "--freeze-encoder", text, group)
+    return create_model("Settings", **flags)
+
+
+def _setting_flag(kind: Any, flag: str, help_text: str, group: str) -> tuple[Any, None]:
+    """Return the definition of a model's field with this flag."""
+    parameter = Parameter(
+        name=flag,
+        help=help_text,
+        group=Group(group, sort_key=_GROUPS.index(group)),
+        show_default=False,
+        consume_multiple=True,
+        negative_iterable=(),
+        negative_none=(),
+    )
+    return Annotated[kind | None, parameter], None
+
+
+def _flag_type(name: str, field: FieldInfo) -> Any:
+    """Return the type of a flag's value. Components and class weights are text that is parsed later."""
+    if name in (*_COMPONENTS, "class_weights"):
+        return str
+    if name in _COMPONENT_LISTS:
+        return tuple[str, ...]
+    return bool if field.annotation == bool | None else field.annotation
+
+
+def _help_text(name: str, field: FieldInfo) -> str:
+    """Return a setting's description, the names it can have, and its default."""
+    parts = [str(field.description)]
+    registry = _COMPONENT_LISTS.get(name) or registry_of(name)
+    if registry is not None and name != "encoder_weights":
+        parts.append(f"Choices: {', '.join(registry)}.")
+    if name in _COMPONENT_LISTS:
+        parts.append("Write NAME, or NAME:PARAMETER=VALUE,… for parameters.")
+    default = _DERIVED_DEFAULTS.get(name, "" if field.default is None else str(field.default).lower())
+    if default:
+        parts.append(f"[default: {default}]")
+    return " ".join(parts)
+
+
+def _parameters_text(name: str) -> str:
+    """Return the help of a flag for a component's parameters: the parameters of every component."""
+    registry = registry_of(name)
+    assert registry is not None
+    known = [f"{each} ({', '.join(registry[each].params.model_fields)})" for each in registry
+             if registry[each].params.model_fields]  # fmt: skip
+    return f"Parameters of {flag_of(name)}, each PARAMETER=VALUE: {', '.join(known) or 'none so far'}."
 
 
 def given_settings(settings: BaseModel | None) -> dict[str, Any]:
@@ -134,7 +148,9 @@ _MASKS = Group("Masks", sort_key=-1)
 
 
 def _mask_flag(text: str) -> Parameter:
-    return Parameter(help=text, group=_MASKS, consume_multiple=True, negative_iterable=(), negative_none=())
+    return Parameter(
+        help=text, group=_MASKS, show_default=False, consume_multiple=True, negative_iterable=(), negative_none=()
+    )
 
 
 @Parameter(name="*")

@@ -26,7 +26,7 @@ def pack_command(
     Args:
         data: Directory of the data set, a table, or a URL.
         out: Directory or URL (such as s3://bucket/pets) of the shards, which must not exist.
-        image_size: Resize images whose shorter side is longer than this many pixels. [default: keep the images as they are]
+        image_size: Resize images whose shorter side is longer than this many pixels. [default: no resizing]
         shard_mb: Maximum size of a shard in MiB.
         skip_unreadable: Skip images and masks that cannot be used, and list them. Without it, the first is an error.
     """

@@ -1,5 +1,6 @@
 """The settings of a training: one flat model, its presets, its files, and the names of version 0.1."""
 
+from pixelwise.config.components import registry_of
 from pixelwise.config.files import config_to_yaml, read_config, without_backticks
 from pixelwise.config.presets import PRESETS
 from pixelwise.config.settings import (
@@ -7,7 +8,6 @@ from pixelwise.config.settings import (
     LR_WARMUP_FRACTION,
     Config,
     EncoderTraining,
-    choices_of,
 )
 from pixelwise.config.validation import expand_freeze_encoder, format_validation_error
 from pixelwise.config.version1 import FORMAT, translate
@@ -19,11 +19,11 @@ __all__ = [
     "PRESETS",
     "Config",
     "EncoderTraining",
-    "choices_of",
     "config_to_yaml",
     "expand_freeze_encoder",
     "format_validation_error",
     "read_config",
+    "registry_of",
     "translate",
     "without_backticks",
 ]

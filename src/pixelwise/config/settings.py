@@ -14,6 +14,7 @@ from pydantic import (
     model_validator,
 )
 
+from pixelwise.config.components import normalize_component
 from pixelwise.config.presets import PRESETS
 from pixelwise.config.validation import (
     check_class_weight_values,
@@ -22,15 +23,11 @@ from pixelwise.config.validation import (
     parse_class_weights,
 )
 from pixelwise.config.version1 import find_old_names
-from pixelwise.data.augmentations import AUGMENTATIONS
 from pixelwise.data.schema import ReadSpec
 from pixelwise.data.task import MULTICLASS
 from pixelwise.errors import ConfigError, unknown_name
-from pixelwise.losses import LOSSES
-from pixelwise.models.decoders import DECODERS
-from pixelwise.models.pretrained import PRETRAINED_SOURCES, resolve_source
 from pixelwise.palette import Palette
-from pixelwise.registry import ComponentSpec, Registry
+from pixelwise.registry import ComponentSpec
 from pixelwise.runtime.device import resolve_device
 
 if TYPE_CHECKING:
@@ -41,19 +38,6 @@ LR_WARMUP_FRACTION = 0.25
 
 DECODER_FIRST_FRACTION = 0.25
 """Fraction of the epochs in which `encoder_training` "decoder-first" trains the decoder alone."""
-
-_REGISTRIES: dict[str, Registry[Any]] = {
-    "augmentation": AUGMENTATIONS,
-    "encoder_weights": PRETRAINED_SOURCES,
-    "decoder": DECODERS,
-    "loss": LOSSES,
-}
-"""Setting → the registry that its component comes from."""
-
-
-def choices_of(name: str) -> list[str]:
-    """Return the registered names that a setting can have now, or an empty list if it is not a component."""
-    return list(_REGISTRIES.get(name, ()))
 
 
 def _field(group: str, description: str, **limits: Any) -> Any:
@@ -141,7 +125,7 @@ class Config(BaseModel):
     encoder_training: Literal["auto", "none", "decoder-first", "all"] = _field(
         "Model",
         "What of the encoder trains: none of it; all of it from the start; or all of it after a quarter of the epochs "
-        "(decoder-first). auto is all on a GPU and decoder-first on a CPU.",
+        "(decoder-first). auto is decoder-first for a pretrained encoder on a CPU, else all.",
         default="auto",
     )
     freeze_depthwise: bool | None = _field(
@@ -204,12 +188,8 @@ class Config(BaseModel):
     @classmethod
     def _normalize_component(cls, spec: Any, info: Any) -> Any:
         """Return the shortest form of a component's setting."""
-        if info.field_name == "encoder_weights":
-            spec = resolve_source(info.data.get("encoder", ""), spec)
-        if not isinstance(spec, str | dict):
-            raise ValueError("must be a name, or a mapping with a name and parameters")
         try:
-            return _REGISTRIES[info.field_name].normalize(spec)
+            return normalize_component(info.field_name, spec, info.data.get("encoder", ""))
         except ConfigError as error:
             raise ValueError(str(error)) from None
 
@@ -307,11 +287,11 @@ class Config(BaseModel):
         Args:
             device_type: "cpu", "cuda" or "mps".
         """
-        gentle = device_type == "cpu" and self.encoder_weights != "none"
+        is_cpu_finetuning = device_type == "cpu" and self.encoder_weights != "none"
         mode = self.encoder_training
         if mode == "auto":
-            mode = "decoder-first" if gentle else "all"
-        freeze = gentle or mode == "none"
+            mode = "decoder-first" if is_cpu_finetuning else "all"
+        freeze = is_cpu_finetuning or mode == "none"
         return EncoderTraining(
             mode,
             freeze if self.freeze_depthwise is None else self.freeze_depthwise,
