@@ -57,7 +57,14 @@ class AnnotationError(DataError):
 
 
 class WorkerDataError(DataError):
-    """A data error that a DataLoader worker process raised."""
+    """A data error that a DataLoader worker process raised.
+
+    From a worker torch passes the class and the formatted traceback, and calls the class with it. The message is the
+    text after the name of the class, where Python's traceback has it.
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text.rpartition(f"{__name__}.{type(self).__name__}: ")[2].rstrip())
 
 
 class WorkerCrashedError(PixelwiseError):

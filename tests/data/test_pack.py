@@ -17,14 +17,16 @@ import pytest
 import torch
 from PIL import Image
 from torch.utils.data import DataLoader
-from upath import UPath
 
 import pixelwise as pw
 from pixelwise.data.formats import detect_format
 from pixelwise.data.formats.webdataset import read_webdataset
 from pixelwise.data.io import tar_shard as members
 from pixelwise.data.io.mask import read_image_and_mask
-from pixelwise.data.io.tar_shard import STORE, ShardStore, TarMember, TarShard, shards_of
+from pixelwise.data.io.lru import LRUCache
+from pixelwise.data.io.remote import RemoteFile
+from pixelwise.data.io.tar_shard import TarMember, shard_urls
+from pixelwise.data.load import resolve_root
 from pixelwise.data.pack import pack
 from pixelwise.data.samplers import ShardSampler
 from pixelwise.data.schema import FormatResult, LabelMap, MultilabelMask, ReadSpec, Record
@@ -42,11 +44,9 @@ forking = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationW
 def fresh_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """No shard remembered from another test, and a cache of the test's own."""
     monkeypatch.setenv("PIXELWISE_CACHE", str(tmp_path / "cache"))
-    STORE.clear()
-    STORE.fetched, most = 0, STORE.most
+    members.SHARDS.clear()
     yield
-    STORE.most = most
-    STORE.clear()
+    members.SHARDS.clear()
 
 
 def original(record: Record) -> str:
@@ -95,15 +95,15 @@ def test_any_file_system_will_do(
 ) -> None:
     out = f"file://{tmp_path}/pets" if url == "file" else request.getfixturevalue(url)
     pack(pets, out, SMALL)
-    name, layout = detect_format(UPath(out))
+    name, layout = detect_format(resolve_root(out))
     assert name == "shards"
     check_same(layout, pets)
     if url == "file":
         assert all(isinstance(record.image, TarMember) and record.image.shard.is_local for record in layout.records)
     else:
         assert str(layout.train[0].image).startswith(out + "/train-000000.tar/")
-    with pytest.raises(DataError, match="is there already"):
-        pack(pets, UPath(out), SMALL)
+    with pytest.raises(DataError, match="exists already"):
+        pack(pets, resolve_root(out), SMALL)
 
 
 def test_masks_of_any_kind_become_class_indices(tmp_path: Path) -> None:
@@ -128,7 +128,7 @@ def test_masks_of_any_kind_become_class_indices(tmp_path: Path) -> None:
     )  # fmt: skip
     pack(data, tmp_path / "layered")
     reading = check_same(detect_format(tmp_path / "layered")[1], data)
-    assert reading.multilabel
+    assert reading.task is MULTILABEL
 
 
 def test_names_of_any_kind_make_keys_that_webdataset_takes(tmp_path: Path, pets: pw.DatasetIndex) -> None:
@@ -191,7 +191,7 @@ def test_neighbors_lie_apart(pets: pw.DatasetIndex, tmp_path: Path) -> None:
 
 
 def test_images_are_reduced_where_asked(pets: pw.DatasetIndex, tmp_path: Path) -> None:
-    pack(pets, tmp_path / "pets", size=36)
+    pack(pets, tmp_path / "pets", image_size=36)
     layout = read_webdataset(tmp_path / "pets")
     assert layout is not None
     reading = ReadSpec(layout.label_map)  # type: ignore[arg-type]
@@ -206,11 +206,11 @@ def test_images_are_reduced_where_asked(pets: pw.DatasetIndex, tmp_path: Path) -
         np.testing.assert_array_equal(mask, truth[rows][:, columns])
         assert abs(image.mean() - before.mean()) < 3
         assert record.image.name.endswith(".jpg")
-    small = pack(pets, tmp_path / "kept", size=500)
+    small = pack(pets, tmp_path / "kept", image_size=500)
     assert small.samples == 22
     check_same(read_webdataset(tmp_path / "kept"), pets)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="5 channels"):
-        pack(replace(pets, read_spec=replace(pets.read_spec, channels=5)), tmp_path / "bands", size=36)
+        pack(replace(pets, read_spec=replace(pets.read_spec, channels=5)), tmp_path / "bands", image_size=36)
 
 
 # --- what goes wrong while packing
@@ -228,7 +228,7 @@ def test_a_bad_image_leaves_no_data_set(remote: bool, pets: pw.DatasetIndex, tmp
     assert not (out / "dataset.json").exists()
     if not remote:
         assert list((tmp_path / "out").iterdir()) == []
-        done = pack(spoilt, out, SMALL, skip_bad=True)
+        done = pack(spoilt, out, SMALL, skip_unreadable=True)
         assert done.samples == 22 and [str(bad) in str(each) for each in done.skipped] == [True]
         check_same(read_webdataset(tmp_path / "out" / "pets"), pets)  # type: ignore[arg-type]
 
@@ -236,7 +236,7 @@ def test_a_bad_image_leaves_no_data_set(remote: bool, pets: pw.DatasetIndex, tmp
 def test_nothing_is_overwritten(pets: pw.DatasetIndex, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     for out in (tmp_path, tmp_path / "notes.txt"):
-        with pytest.raises(DataError, match=f"{out}: is there already"):
+        with pytest.raises(DataError, match=f"{out}: exists already"):
             pack(pets, out)
     assert (tmp_path / "notes.txt").read_text() == "mine" and len(list(tmp_path.iterdir())) == 1
 
@@ -259,7 +259,7 @@ def packed(pets: pw.DatasetIndex, tmp_path: Path) -> Path:
 
 
 def test_another_tools_index_is_none_of_ours(tmp_path: Path) -> None:
-    assert read_webdataset(tmp_path) is None and shards(tmp_path / "missing") is None
+    assert read_webdataset(tmp_path) is None and read_webdataset(tmp_path / "missing") is None
     (tmp_path / "dataset.json").write_text('{"labels": {"background": 0}}')
     assert read_webdataset(tmp_path) is None
 
@@ -277,7 +277,7 @@ def test_a_damaged_index_is_told(packed: Path) -> None:
         with pytest.raises(DataError, match=f"{index}: damaged"):
             read_webdataset(packed)
     index.write_text(json.dumps(newer))
-    with pytest.raises(DataError, match="newer pixelwise"):
+    with pytest.raises(DataError, match="newer version of pixelwise"):
         read_webdataset(packed)
 
 
@@ -298,7 +298,7 @@ def test_a_local_shard_that_is_missing_or_cut_off_is_named(how: str, packed: Pat
 @pytest.mark.parametrize("how", ["missing", "cut", "flipped"])
 def test_a_remote_shard_that_is_not_what_was_packed_is_named(how: str, pets: pw.DatasetIndex, memory: str) -> None:
     pack(pets, memory, SMALL)
-    layout = read_webdataset(UPath(memory))
+    layout = read_webdataset(RemoteFile(memory))
     assert layout is not None
     system, tar = fsspec.filesystem("memory"), "/bucket/pets/train-000000.tar"
     content = system.cat_file(tar)
@@ -317,7 +317,7 @@ def test_a_server_that_does_not_answer_is_told_in_one_line(
     s3: str, pets: pw.DatasetIndex, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pack(pets, s3, SMALL)
-    shard = next(record.image.shard for record in read_webdataset(UPath(s3)).train)  # type: ignore[union-attr]
+    shard = next(record.image.shard for record in read_webdataset(RemoteFile(s3)).train)  # type: ignore[union-attr]
     options = {
         "key": "a",
         "secret": "b",
@@ -334,17 +334,17 @@ def test_a_server_that_does_not_answer_is_told_in_one_line(
 
 def test_a_walk_fetches_each_shard_once_and_keeps_few(pets: pw.DatasetIndex, memory: str) -> None:
     done = pack(pets, memory, SMALL)
-    layout = read_webdataset(UPath(memory))
+    layout = read_webdataset(RemoteFile(memory))
     assert layout is not None
     records, reading = layout.train, ReadSpec(layout.label_map)  # type: ignore[arg-type]
-    dataset = SegmentationDataset(records, reading, 16, cache=False)
+    dataset = SegmentationDataset(records, reading, 16, cache_images=False)
     STORE.most = 2
-    sampler = ShardSampler(shards_of(records) or [], 4, 0, window=2)
+    sampler = ShardSampler(shard_urls(records) or [], 4, 0, window=2)
     drawn = [image for batch in sampler for image, _ in (dataset[draw] for draw in batch)]
     assert len(drawn) == 12
     assert STORE.fetched == sum(name.startswith("train") for name in done.shards) > 4
     assert len(STORE._kept) == 2
-    plain = SegmentationDataset(pets.train, pets.read_spec, 16, cache=False)
+    plain = SegmentationDataset(pets.train, pets.read_spec, 16, cache_images=False)
     wanted = {image.numpy().tobytes() for image, _ in (plain[i] for i in range(12))}
     assert {image.numpy().tobytes() for image in drawn} == wanted
 
@@ -357,14 +357,14 @@ def test_ranks_and_workers_see_each_sample_once(
 ) -> None:
     out = request.getfixturevalue(url)
     pack(pets, out, SMALL)
-    layout = detect_format(UPath(out))[1]
-    dataset = SegmentationDataset(layout.train, ReadSpec(layout.label_map), 16, cache=False)  # type: ignore[arg-type]
-    plain = SegmentationDataset(pets.train, pets.read_spec, 16, cache=False)
+    layout = detect_format(resolve_root(out))[1]
+    dataset = SegmentationDataset(layout.train, ReadSpec(layout.label_map), 16, cache_images=False)  # type: ignore[arg-type]
+    plain = SegmentationDataset(pets.train, pets.read_spec, 16, cache_images=False)
     wanted = sorted(image.numpy().tobytes() for image, _ in (plain[i] for i in range(12)))
     for epoch in range(2):
         seen = []
         for rank in range(2):
-            sampler = ShardSampler(shards_of(layout.train) or [], 4, 0, rank, 2, workers, window=2)
+            sampler = ShardSampler(shard_urls(layout.train) or [], 4, 0, rank, 2, workers, window=2)
             sampler.epoch = epoch
             for images, masks in DataLoader(dataset, batch_sampler=sampler, num_workers=workers):
                 seen += [image.numpy().tobytes() for image in images]
@@ -374,7 +374,7 @@ def test_ranks_and_workers_see_each_sample_once(
 
 def test_packed_images_are_cached_without_reading_them_for_the_key(pets: pw.DatasetIndex, memory: str) -> None:
     done = pack(pets, memory, SMALL)
-    layout = read_webdataset(UPath(memory))
+    layout = read_webdataset(RemoteFile(memory))
     assert layout is not None
     reading = ReadSpec(layout.label_map)  # type: ignore[arg-type]
     # Room for all, so that a thread that is late does not find its shard gone.
@@ -382,7 +382,7 @@ def test_packed_images_are_cached_without_reading_them_for_the_key(pets: pw.Data
     STORE.clear()
     first = SegmentationDataset(layout.train, reading, 16)
     assert STORE.fetched == sum(name.startswith("train") for name in done.shards), "each once, for they are in order"
-    assert len(first) == 12 and first.prepared is not None
+    assert len(first) == 12 and first.cache_entry is not None
     again = SegmentationDataset(layout.train, reading, 16)
     assert STORE.fetched == sum(name.startswith("train") for name in done.shards)
     assert all(torch.equal(a, b) for i in range(12) for a, b in zip(first[i], again[i], strict=True))
@@ -426,5 +426,5 @@ def test_members_pickle_small_and_share_their_shard(packed: Path) -> None:
     again = pickle.loads(pickle.dumps(records))
     assert again[0].image.read_bytes() == records[0].image.read_bytes()
     assert again[0].image.shard is again[0].mask.shard
-    assert shards_of(records) == [record.image.shard.url for record in records]
-    assert shards_of([*records, Record(packed / "a.jpg", None)]) is None and shards_of([]) is None
+    assert shard_urls(records) == [record.image.shard.url for record in records]
+    assert shard_urls([*records, Record(packed / "a.jpg", None)]) is None and shard_urls([]) is None

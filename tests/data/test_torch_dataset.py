@@ -365,13 +365,13 @@ def ignoring(pets: pw.DatasetIndex) -> ReadSpec:
 
 
 def test_items_are_the_prepared_images(pets: pw.DatasetIndex) -> None:
-    dataset = SegmentationDataset(pets.train, pets.read_spec, size=40)
+    dataset = SegmentationDataset(pets.train, pets.read_spec, image_size=40)
     assert len(dataset) == len(pets.train) == 12
     for index, record in enumerate(pets.train):
         image, mask = dataset[index]
         assert (image.dtype, mask.dtype) == (torch.uint8, torch.uint8)
         assert (tuple(image.shape), tuple(mask.shape)) == ((3, 40, 40), (40, 40))
-        original, truth = read_image_and_mask(record, pets.read_spec, smallest=40)
+        original, truth = read_image_and_mask(record, pets.read_spec, min_size=40)
         assert torch.equal(image, resize_image(original, (40, 40)))
         assert torch.equal(mask, resize_mask(truth, (40, 40)))
         again, _ = dataset[index, 123]
@@ -406,7 +406,7 @@ def test_progress_sees_every_record(pets: pw.DatasetIndex) -> None:
 
 
 def test_class_pixels_are_counted_exactly(pets: pw.DatasetIndex, ignoring: ReadSpec) -> None:
-    dataset = SegmentationDataset(pets.train, ignoring, size=48)
+    dataset = SegmentationDataset(pets.train, ignoring, image_size=48)
     masks = np.stack([dataset[i][1].numpy() for i in range(len(dataset))])
     counts = dataset.class_pixels(3)
     assert counts.tolist() == [(masks == 0).sum(), (masks == 1).sum(), 0]

@@ -1,18 +1,16 @@
-"""From a folder to a data set: its format, and what its masks mean."""
+"""Loading of a data set: detect its format, resolve its label map, and index its records."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from upath import UPath
-
 from pixelwise.data.formats import detect_format
 from pixelwise.data.io.image import count_channels
+from pixelwise.data.io.remote import RemoteFile, open_url
 from pixelwise.data.label_map.options import LabelOptions, ResolvedLabels
 from pixelwise.data.label_map.resolve import resolve_labels
 from pixelwise.data.label_map.value_counts import MaskValueCounts, count_mask_values
 from pixelwise.data.schema import (
-    Annotation,
     DataIssue,
     DatasetIndex,
     FormatResult,
@@ -22,13 +20,13 @@ from pixelwise.data.schema import (
     ReadSpec,
     Record,
 )
-from pixelwise.errors import DataError, first_line, printable
+from pixelwise.errors import DataError, printable
 from pixelwise.palette import IGNORE_INDEX
 from pixelwise.runtime.progress import Progress, no_progress
 
 
 def load_dataset(
-    root: str | Path,
+    root: str | Path | RemoteFile,
     format: str | None = None,
     classes: Sequence[str] = (),
     ignore_values: Sequence[str] = (),
@@ -36,100 +34,154 @@ def load_dataset(
     skip_unreadable: bool = False,
     progress: Progress = no_progress,
 ) -> DatasetIndex:
-    """Find out what lies in a folder: classes, how masks are encoded, and the records of each split.
+    """Load a data set: detect its format and its classes, and list the records of each split.
 
-    Where the format does not settle what masks mean, all of them are looked at.
+    If the format does not define the meaning of mask values, all masks are read and the classes inferred.
 
     Args:
-        root: a folder, a table or JSON file that lists a data set, or any fsspec URL of what `pixelwise pack` wrote.
-        format: a name in FORMATS, or None to tell by what is there.
-        classes, ignore_values, label_map, skip_unreadable: see `LabelOptions`.
-        progress: see `Progress`; called where masks are looked at.
+        root: a folder, a table or JSON file that lists a data set, or the URL of a packed data set or a table.
+        format: a name in `FORMATS`, or None to detect the format.
+        classes: class names: those to keep if the data set names its classes, else the names of the values in order.
+        ignore_values: mask values or class names to ignore in training and evaluation.
+        label_map: mask value or class name in the files → class name.
+        skip_unreadable: leave out images and masks that cannot be used, with a message, instead of raising.
+        progress: shows progress while masks are read, see `Progress`.
 
-    Raises DataError for a folder that is not there or of no known format, images without masks (unless `skip_unreadable`),
-    and masks that can be read in more ways than one; ConfigError for choices that do not fit.
+    Returns:
+        The index of the data set. `messages` lists the decisions.
+
+    Raises:
+        DataError: The folder is missing or of no known format, an image has no mask, a file cannot be used (unless
+            `skip_unreadable`), or masks can be interpreted in more than one way.
+        ConfigError: The options do not fit the data set.
 
     >>> load_dataset("oxford-iiit-pet/").classes  # doctest: +SKIP
     ('pet', 'background', 'border')
     """
-    return load(
-        root, LabelOptions(format, tuple(classes), tuple(ignore_values), tuple((label_map or {}).items()), skip_unreadable), progress
-    )
+    pairs = tuple((label_map or {}).items())
+    options = LabelOptions(format, tuple(classes), tuple(ignore_values), pairs, skip_unreadable)
+    return load_with_options(root, options, progress)
 
 
-def load(root: str | Path, choices: LabelOptions, progress: Progress = no_progress) -> DatasetIndex:
-    """`load_dataset` with everything that a person settled in one value."""
-    place = resolve_root(root)
-    format, layout = detect_format(place, choices.format)
-    survey = MaskValueCounts()
-    if needs_resolution(layout):
-        survey, errors = count_mask_values(layout.records, progress)
-        layout = replace(layout, issues=(*layout.issues, *map(_unreadable, errors)))
-    notes = raise_on_fatal(place, layout.issues, choices.skip_unreadable)
-    meaning = resolve_labels(layout, survey, choices)
-    return build_index(place, format, layout, meaning, (*meaning.messages, *notes))
+def load_with_options(
+    root: str | Path | RemoteFile, options: LabelOptions, progress: Progress = no_progress
+) -> DatasetIndex:
+    """Load a data set, see `load_dataset`.
+
+    Args:
+        root: a folder, file or URL.
+        options: the user's options.
+        progress: see `Progress`.
+    """
+    path = resolve_root(root)
+    format, result = detect_format(path, options.format)
+    counts = MaskValueCounts()
+    if needs_resolution(result):
+        counts, errors = count_mask_values(result.records, progress)
+        result = replace(result, issues=(*result.issues, *map(_unreadable_issue, errors)))
+    messages = raise_on_fatal(path, result.issues, options.skip_unreadable)
+    labels = resolve_labels(result, counts, options)
+    return build_index(path, format, result, labels, (*labels.messages, *messages))
 
 
-def _unreadable(error: DataError) -> DataIssue:
-    file, _, what = str(error).partition(": ")
-    return DataIssue("unreadable mask", file, what)
+def _unreadable_issue(error: DataError) -> DataIssue:
+    file, _, message = str(error).partition(": ")
+    return DataIssue("unreadable mask", file, message)
 
 
-def resolve_root(root: str | Path) -> Path:
-    """A path as pathlib knows it; a URL as fsspec does. DataError for a URL that nothing here can open."""
+def resolve_root(root: str | Path | RemoteFile) -> Path | RemoteFile:
+    """Return the folder or file of a data set, with "~" expanded and URLs resolved.
+
+    Raises:
+        DataError: The package that opens the URL is not installed, or fsspec does not know the protocol.
+    """
+    if isinstance(root, RemoteFile):
+        return root
     if isinstance(root, str) and "://" in root:
-        try:
-            place = UPath(root)
-            _ = place.fs
-        except ImportError as error:
-            extra = "pip install 'pixelwise[s3]'" if root.startswith("s3") else first_line(error)
-            raise DataError(f"{root}: what opens such addresses is not installed ({extra})") from None
-        except ValueError as error:
-            raise DataError(f"{root}: {first_line(error)}") from None
-        return place  # type: ignore[return-value]
-    return root.expanduser() if isinstance(root, Path) else Path(root).expanduser()
+        return open_url(root)
+    return Path(root).expanduser()
 
 
-def needs_resolution(layout: FormatResult) -> bool:
-    """Whether what masks mean is still to be worked out from them."""
-    return layout.label_map is None or (layout.label_map.kind != "polygons" and not layout.label_map.value_to_class)
+def needs_resolution(result: FormatResult) -> bool:
+    """Return True if the meaning of mask values has to be inferred from the masks."""
+    return result.label_map is None or (result.label_map.kind != "polygons" and not result.label_map.value_to_class)
 
 
-def raise_on_fatal(root: Path, problems: Sequence[DataIssue], skip_unreadable: bool) -> list[str]:
-    """Raise DataError for the first problem that a training cannot go on with; with `skip_unreadable`, a line that tells."""
-    fatal = [problem for problem in problems if problem.severity == "error"]
-    if not fatal:
+def raise_on_fatal(root: Path | RemoteFile, issues: Sequence[DataIssue], skip_unreadable: bool) -> list[str]:
+    """Raise the first issue of severity "error".
+
+    Args:
+        root: the data set, for messages.
+        issues: all issues.
+        skip_unreadable: return a message instead of raising.
+
+    Returns:
+        One line that counts the files left out, or nothing if there are no errors.
+
+    Raises:
+        DataError: There is an error and `skip_unreadable` is False.
+    """
+    errors = [issue for issue in issues if issue.severity == "error"]
+    if not errors:
         return []
     if not skip_unreadable:
-        more = f" (and {len(fatal) - 1} more)" if len(fatal) > 1 else ""
-        raise DataError(f"{fatal[0]}{more}; pixelwise inspect lists all, `skip_unreadable` leaves them out")
-    kinds = sorted({problem.kind for problem in fatal})
-    such = printable(fatal[0].file)
-    return [f"left out: {len(fatal)} file{'s' * (len(fatal) != 1)} ({', '.join(kinds)}), such as {such}"]
+        more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+        raise DataError(f"{errors[0]}{more}; pixelwise inspect lists all, set `skip_unreadable` to leave them out")
+    kinds = ", ".join(sorted({issue.kind for issue in errors}))
+    plural = "s" * (len(errors) != 1)
+    return [f"left out: {len(errors)} file{plural} ({kinds}), for example {printable(errors[0].file)}"]
 
 
 def build_index(
-    root: Path, format: str, layout: FormatResult, meaning: ResolvedLabels, notes: Sequence[str] = (), bits: int = 16,
+    root: Path | RemoteFile,
+    format: str,
+    result: FormatResult,
+    labels: ResolvedLabels,
+    messages: Sequence[str] = (),
+    bit_depth: int = 16,
     channels: int | None = None,
-) -> DatasetIndex:  # fmt: skip
-    """The data set of a layout whose masks mean that; without `channels`, the first image is asked for them."""
-    if not layout.records:
+) -> DatasetIndex:
+    """Build the index of a data set from its format result and its classes.
+
+    Args:
+        root: the folder, file or URL.
+        format: name of the format.
+        result: the records.
+        labels: the classes and the label map.
+        messages: lines for the user.
+        bit_depth: see `ReadSpec`.
+        channels: see `ReadSpec`. By default, those of the first image that can be read.
+
+    Raises:
+        DataError: There are no records.
+    """
+    if not result.records:
         raise DataError(f"{root}: no image with a mask was found here ({format})")
     train, val, test = (
-        tuple(_translated(record, meaning) for record in split) for split in (layout.train, layout.val, layout.test)
+        tuple(_with_class_order(record, labels) for record in split)
+        for split in (result.train, result.val, result.test)
     )
-    reading = ReadSpec(meaning.label_map, channels or _channels(layout), bits)
-    named: dict[str, int] = {}
-    if meaning.label_map.kind in ("polygons", "multilabel"):
-        named = dict(zip(layout.classes, meaning.source_to_class or range(len(layout.classes)), strict=True))
+    source_class_ids: dict[str, int] = {}
+    if labels.label_map.kind in ("polygons", "multilabel"):
+        class_ids = labels.source_to_class or range(len(result.classes))
+        source_class_ids = dict(zip(result.classes, class_ids, strict=True))
     return DatasetIndex(
-        root, format, meaning.classes, meaning.palette, reading, train, val, test, tuple(notes), source_class_ids=named
-    )  # fmt: skip
+        root=root if isinstance(root, Path) else str(root),
+        format=format,
+        classes=labels.classes,
+        palette=labels.palette,
+        read_spec=ReadSpec(labels.label_map, channels or _channels(result), bit_depth),
+        train=train,
+        val=val,
+        test=test,
+        messages=tuple(messages),
+        source_class_ids=source_class_ids,
+    )
 
 
-def _channels(layout: FormatResult) -> int:
-    """The channels of the first image that can be read: all must have as many."""
-    for record in layout.records:
+def _channels(result: FormatResult) -> int:
+    """Return the number of channels of the first image that can be read. All images must have the same number."""
+    for record in result.records:
         try:
             return count_channels(record.image)
         except DataError:
@@ -137,23 +189,22 @@ def _channels(layout: FormatResult) -> int:
     return 3
 
 
-def _translated(record: Record, meaning: ResolvedLabels) -> Record:
-    """A record whose shapes or layers stand in the order of the classes."""
-    if not meaning.source_to_class or meaning.source_to_class == tuple(range(len(meaning.source_to_class))):
+def _with_class_order(record: Record, labels: ResolvedLabels) -> Record:
+    """Return a record whose polygons or channels have the class indices of `labels`."""
+    order = labels.source_to_class
+    if not order or order == tuple(range(len(order))):
         return record
-    return replace(record, mask=_translated_mask(record.mask, meaning))
+    return replace(record, mask=_reorder_classes(record.mask, order, len(labels.classes)))
 
 
-def _translated_mask(mask: MaskSource | None, meaning: ResolvedLabels) -> MaskSource | None:
-    to = meaning.source_to_class
-
-    def label(index: int) -> int:
-        return index if index == IGNORE_INDEX else to[index]
+def _reorder_classes(mask: MaskSource | None, source_to_class: Sequence[int], count: int) -> MaskSource | None:
+    def class_id(index: int) -> int:
+        return index if index == IGNORE_INDEX else source_to_class[index]
 
     if isinstance(mask, PolygonMask):
-        shapes = tuple(Annotation(label(each.label), each.polygons, each.rle, each.relative) for each in mask.annotations)
-        return PolygonMask(shapes, mask.name, label(mask.background))
+        annotations = tuple(replace(item, label=class_id(item.label)) for item in mask.annotations)
+        return PolygonMask(annotations, mask.name, class_id(mask.background))
     if isinstance(mask, MultilabelMask):
-        kept = {to[index]: image for index, image in enumerate(mask.channels) if to[index] != IGNORE_INDEX}
-        return MultilabelMask(tuple(kept.get(index) for index in range(len(meaning.classes))))
+        channels = {class_id(index): source for index, source in enumerate(mask.channels)}
+        return MultilabelMask(tuple(channels.get(index) for index in range(count)))
     return mask

@@ -1,4 +1,4 @@
-"""TODO: module."""
+"""Resizing of images and masks. Training, evaluation and prediction use these functions only."""
 
 from functools import lru_cache
 
@@ -10,24 +10,36 @@ from torchvision.transforms.v2 import functional as F
 
 
 def resize_image(image: np.ndarray, size: tuple[int, int]) -> Tensor:
-    """Resize a HWC uint8 image to (height, width): (C, height, width) uint8, channels last in memory.
+    """Resize an image, bilinear with antialiasing.
 
-    Bilinear with antialiasing. Training, evaluation and prediction all come through here.
+    Args:
+        image: (H, W, channels) uint8.
+        size: (height, width) in pixels.
+
+    Returns:
+        (channels, height, width) uint8, channels last in memory.
     """
     tensor = torch.from_numpy(image).permute(2, 0, 1)
     return F.resize_image(tensor, list(size), InterpolationMode.BILINEAR, antialias=True)
 
 
 def resize_mask(mask: np.ndarray, size: tuple[int, int]) -> Tensor:
-    """Resize a HW or (multi-label) CHW uint8 mask to (height, width): each pixel takes the value under its center.
+    """Resize a mask. Each pixel takes the value under its center.
 
-    Nearest "exact": plain nearest, in torch as in OpenCV, shifts the mask by half a pixel.
+    This is "nearest-exact". Plain nearest, in torch as in OpenCV, shifts the mask by half a pixel.
+
+    Args:
+        mask: (H, W) uint8, or (C, H, W) uint8 for multi-label masks.
+        size: (height, width) in pixels.
+
+    Returns:
+        (height, width) or (C, height, width) uint8.
     """
-    rows, columns = (_nearest(*each) for each in zip(mask.shape[-2:], size, strict=True))
+    rows, columns = (_nearest_indices(old, new) for old, new in zip(mask.shape[-2:], size, strict=True))
     return torch.from_numpy(mask[..., rows, :][..., columns])
 
 
 @lru_cache(maxsize=4096)
-def _nearest(before: int, after: int) -> np.ndarray:
-    """For each of `after` places, which of `before` pixels lies under its center."""
-    return (2 * np.arange(after) + 1) * before // (2 * after)
+def _nearest_indices(old: int, new: int) -> np.ndarray:
+    """Return the index of the pixel, of `old`, under the center of each of `new` pixels."""
+    return (2 * np.arange(new) + 1) * old // (2 * new)

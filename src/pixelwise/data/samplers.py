@@ -1,35 +1,47 @@
-"""Which images: those held back for validation, and the order of those trained on."""
+"""The order in which training draws images."""
 
 from collections.abc import Hashable, Iterator, Sequence
 from itertools import chain, islice
 
 import torch
 
+from pixelwise.data.io.tar_shard import MAX_SHARDS
 from pixelwise.errors import ConfigError
 
 
 class EpochSampler(torch.utils.data.Sampler[list[tuple[int, int]]]):
-    """Batches of (index, seed) for one process: each image once an epoch over all processes together.
+    """Batches of (index, seed) for one process. All processes together draw each image once per epoch.
 
-    The global batch is the same whatever the number of processes: each takes its stride of it. No image is
-    shown twice to fill up, as torch's own DistributedSampler does: a last batch too small to give every
-    process two images (batch norm needs two) joins the batch before it.
+    The global batch is the same with any number of processes, and each process takes its part of it. No image is drawn
+    twice to fill a batch, unlike in torch's DistributedSampler. A last batch with fewer than two images per process
+    (batch norm needs two) is merged into the batch before it.
 
-    Raises ConfigError where a batch has not even one image a process.
+    Args:
+        length: number of images.
+        batch_size: number of images of a batch, over all processes.
+        seed: random seed.
+        rank: number of this process, from 0.
+        world_size: number of processes.
+
+    Attributes:
+        epoch: set it before each epoch. Epochs have different orders and seeds.
+
+    Raises:
+        ConfigError: A batch has less than one image per process.
     """
 
     def __init__(self, length: int, batch_size: int, seed: int, rank: int = 0, world_size: int = 1) -> None:
         if min(length, batch_size) < world_size:
             raise ConfigError(
                 f"{world_size} processes cannot share batches of {min(length, batch_size)} images; "
-                "raise --batch-size, or start fewer processes"
+                "increase `batch_size` or start fewer processes"
             )
         self.length, self.batch_size, self.seed = length, batch_size, seed
         self.rank, self.world_size = rank, world_size
         self.epoch = 0
 
     def global_batches(self) -> list[list[tuple[int, int]]]:
-        """The batches of this epoch over all processes."""
+        """Return the batches of this epoch over all processes."""
         generator = torch.Generator().manual_seed(self.seed * 100_003 + self.epoch)
         order = torch.randperm(self.length, generator=generator).tolist()
         seeds = torch.randint(2**62, (self.length,), generator=generator).tolist()
@@ -37,7 +49,7 @@ class EpochSampler(torch.utils.data.Sampler[list[tuple[int, int]]]):
         return [list(islice(draws, size)) for size in self.global_sizes()]
 
     def global_sizes(self) -> list[int]:
-        """How many images each of the global batches has."""
+        """Return the number of images of each batch over all processes."""
         full, rest = divmod(self.length, self.batch_size)
         sizes = [self.batch_size] * full + [rest] * (rest > 0)
         if full and 0 < rest < 2 * self.world_size:
@@ -53,19 +65,20 @@ class EpochSampler(torch.utils.data.Sampler[list[tuple[int, int]]]):
 
 
 class ShardSampler(EpochSampler):
-    """An EpochSampler for images in shards: each process, and each of its workers, draws from few shards at a time.
+    """An EpochSampler for images in shards. Each worker of each process draws from few shards at a time.
 
-    Shards are shuffled each epoch and laid in a row, which is cut into one part a process, and inside it into one part
-    a worker of its DataLoader (which gives batch j to worker j modulo their number). A worker takes its part `window`
-    shards at a time, their images shuffled: it never needs more than these, and fetches each of them once.
+    Shards are shuffled each epoch and concatenated. The sequence is cut into one part per process, and each of these
+    into one part per worker of its DataLoader, which gives batch j to worker j modulo their number. A worker takes
+    `window` shards of its part at a time and shuffles their images. It fetches each shard once.
 
-    Sizes of batches are EpochSampler's. The order depends on the number of processes and workers; each image's seed
-    does not.
+    The sizes of batches are those of EpochSampler. The order depends on the number of processes and workers, but the
+    seed of an image does not.
 
     Args:
-        shards: for each image, the shard that it lies in.
-        workers: of the DataLoader; 0 is one part, as 1 is.
-        window: how many shards are open at a time.
+        shards: the shard of each image.
+        batch_size, seed, rank, world_size: see `EpochSampler`.
+        num_workers: number of workers of the DataLoader. 0 gives one part, as 1 does.
+        window: number of shards that are drawn from at a time.
     """
 
     def __init__(
@@ -75,18 +88,18 @@ class ShardSampler(EpochSampler):
         seed: int,
         rank: int = 0,
         world_size: int = 1,
-        workers: int = 0,
-        window: int = 4,
+        num_workers: int = 0,
+        window: int = MAX_SHARDS,
     ) -> None:
         super().__init__(len(shards), batch_size, seed, rank, world_size)
-        self.parts, self.window = max(workers, 1), window
+        self.parts, self.window = max(num_workers, 1), window
         members: dict[Hashable, list[int]] = {}
         for index, shard in enumerate(shards):
             members.setdefault(shard, []).append(index)
         self.members = [torch.tensor(indices) for indices in members.values()]
 
     def global_batches(self) -> list[list[tuple[int, int]]]:
-        """The batches of this epoch over all processes."""
+        """Return the batches of this epoch over all processes."""
         batches = [self._batches_of(rank) for rank in range(self.world_size)]
         return [list(chain(*parts)) for parts in zip(*batches, strict=True)]
 
@@ -96,30 +109,36 @@ class ShardSampler(EpochSampler):
     def _batches_of(self, rank: int) -> list[list[tuple[int, int]]]:
         generator = torch.Generator().manual_seed(self.seed * 100_003 + self.epoch)
         seeds = torch.randint(2**62, (self.length,), generator=generator).tolist()
-        row = torch.randperm(len(self.members), generator=generator).tolist()
-        # How many images of each batch are this process's, and so how many are the part of each of its workers.
-        sizes = [[len(range(each, size, self.world_size)) for size in self.global_sizes()] for each in range(rank + 1)]
+        shard_order = torch.randperm(len(self.members), generator=generator).tolist()
+        # The number of images that each process up to this one has in each batch.
+        sizes = [
+            [len(range(other, size, self.world_size)) for size in self.global_sizes()] for other in range(rank + 1)
+        ]
         start = sum(map(sum, sizes[:rank]))
         batches: list[list[tuple[int, int]]] = [[] for _ in sizes[rank]]
         for part in range(self.parts):
-            own = sizes[rank][part :: self.parts]
-            # Drawn by place, so that no process has to draw for the others.
-            order = iter(self._shuffled(row, start, sum(own), torch.Generator().manual_seed(seeds[0] ^ start)))
-            batches[part :: self.parts] = [[(index, seeds[index]) for index in islice(order, size)] for size in own]
-            start += sum(own)
+            part_sizes = sizes[rank][part :: self.parts]
+            # The seed depends on the position, so that no process has to draw for the others.
+            part_generator = torch.Generator().manual_seed(seeds[0] ^ start)
+            order = iter(self._shuffled(shard_order, start, sum(part_sizes), part_generator))
+            batches[part :: self.parts] = [
+                [(index, seeds[index]) for index in islice(order, size)] for size in part_sizes
+            ]
+            start += sum(part_sizes)
         return batches
 
-    def _shuffled(self, row: list[int], start: int, count: int, generator: torch.Generator) -> Iterator[int]:
-        """The images at start … start + count of the shards in a row, shuffled `window` shards at a time."""
-        pieces, place = [], 0
-        for shard in row:
+    def _shuffled(self, shard_order: list[int], start: int, count: int, generator: torch.Generator) -> Iterator[int]:
+        """Yield images start … start + count of the concatenated shards, shuffled `window` shards at a time."""
+        pieces, position = [], 0
+        for shard in shard_order:
             indices = self.members[shard]
-            # In an order of its own, lest a shard's first images always end one part and its last ones begin another.
-            own = torch.Generator().manual_seed(self.seed * 100_003 + self.epoch * 31 + shard)
-            cut = slice(max(start - place, 0), max(start + count - place, 0))
-            if len(piece := indices[torch.randperm(len(indices), generator=own)][cut]):
+            # Shuffled first, as otherwise the first images of a shard would always end one part and its last images
+            # begin another.
+            shard_generator = torch.Generator().manual_seed(self.seed * 100_003 + self.epoch * 31 + shard)
+            cut = slice(max(start - position, 0), max(start + count - position, 0))
+            if len(piece := indices[torch.randperm(len(indices), generator=shard_generator)][cut]):
                 pieces.append(piece)
-            place += len(indices)
+            position += len(indices)
         for first in range(0, len(pieces), self.window):
-            together = torch.cat(pieces[first : first + self.window])
-            yield from together[torch.randperm(len(together), generator=generator)].tolist()
+            window = torch.cat(pieces[first : first + self.window])
+            yield from window[torch.randperm(len(window), generator=generator)].tolist()

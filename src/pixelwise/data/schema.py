@@ -198,7 +198,7 @@ class DatasetIndex:
     It holds file references and no pixels. `SegmentationDataset` reads them.
 
     Attributes:
-        root: the folder, file or URL that was loaded.
+        root: the folder or file that was loaded, or its URL as text.
         format: name of the format, a key of `FORMATS`.
         classes: class names in index order.
         palette: one (red, green, blue) in [0, 255] per class.
@@ -211,7 +211,7 @@ class DatasetIndex:
             255 for "ignore".
     """
 
-    root: Path
+    root: Path | str
     format: str
     classes: tuple[str, ...]
     palette: tuple[tuple[int, int, int], ...]

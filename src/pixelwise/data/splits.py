@@ -1,4 +1,4 @@
-"""TODO: module."""
+"""Random split of records into training and validation records."""
 
 from collections.abc import Sequence
 
@@ -8,56 +8,66 @@ from pixelwise.data.schema import Record
 
 
 def train_val_split(records: Sequence[Record], fraction: float, seed: int) -> tuple[list[Record], list[Record]]:
-    """Split records into (kept, held back), `fraction` of each stratum held back, the same for the same seed.
+    """Split records at random. Groups stay together.
 
-    Groups stay together. Where most records have one, whole groups are held back, as many as come nearest to the
-    fraction, the strata left aside; else a group (copies of an image) goes where its first record goes. Every stratum
-    keeps and gives at least one record where it has two; order is the records' own.
+    If most records have a group, whole groups are held out, as many as give the nearest number to the fraction, and
+    strata are not balanced. Otherwise the fraction of each stratum is held out, and a group (copies of an image) goes
+    where its first record goes. Of every stratum with two records or more, at least one is held out and one is kept.
+
+    Args:
+        records: the records.
+        fraction: fraction to hold out for validation, in (0, 1).
+        seed: random seed. The same records and seed give the same split.
+
+    Returns:
+        The training records and the validation records, each in the order of `records`.
 
     >>> from pathlib import Path
-    >>> kept, held = train_val_split([Record(Path(f"{i}.jpg"), None, "a") for i in range(20)], 0.15, seed=0)
-    >>> len(kept), len(held)
+    >>> train, val = train_val_split([Record(Path(f"{i}.jpg"), None, "a") for i in range(20)], 0.15, seed=0)
+    >>> len(train), len(val)
     (17, 3)
     """
     rng = np.random.default_rng(seed)
-    named = [record.group for record in records if record.group is not None]
-    grouped = len(named) > len(records) / 2 and len(set(named)) > 1
-    held = _whole_groups(records, fraction, rng) if grouped else _by_stratum(records, fraction, rng)
+    groups = [record.group for record in records if record.group is not None]
+    is_grouped = len(groups) > len(records) / 2 and len(set(groups)) > 1
+    held_out = _choose_groups(records, fraction, rng) if is_grouped else _choose_by_stratum(records, fraction, rng)
     return (
-        [record for index, record in enumerate(records) if index not in held],
-        [record for index, record in enumerate(records) if index in held],
+        [record for index, record in enumerate(records) if index not in held_out],
+        [record for index, record in enumerate(records) if index in held_out],
     )
 
 
-def _by_stratum(records: Sequence[Record], fraction: float, rng: np.random.Generator) -> set[int]:
-    """The indices to hold back, a share of each stratum; members of a group go where its first one goes."""
-    first: dict[str | None, int] = {}
-    follows = [index if record.group is None else first.setdefault(record.group, index)
-               for index, record in enumerate(records)]  # fmt: skip
-    leading = sorted(set(follows))
+def _choose_by_stratum(records: Sequence[Record], fraction: float, rng: np.random.Generator) -> set[int]:
+    """Return the indices to hold out: a fraction of each stratum, and all records of their groups."""
+    first_of_group: dict[str | None, int] = {}
+    leaders = [
+        index if record.group is None else first_of_group.setdefault(record.group, index)
+        for index, record in enumerate(records)
+    ]
+    unique_leaders = sorted(set(leaders))
     strata: dict[str | None, list[int]] = {}
-    for index in leading:
+    for index in unique_leaders:
         strata.setdefault(records[index].stratum, []).append(index)
-    if len(strata) == len(leading):  # each image a stratum of its own says nothing
-        strata = {None: leading}
-    held: set[int] = set()
+    if len(strata) == len(unique_leaders):  # each image has a stratum of its own
+        strata = {None: unique_leaders}
+    held_out: set[int] = set()
     for _, members in sorted(strata.items(), key=lambda item: str(item[0])):
         count = min(max(round(len(members) * fraction), 1), len(members) - 1)
-        held.update(rng.permutation(members)[:count].tolist())
-    return {index for index, leader in enumerate(follows) if leader in held}
+        held_out.update(rng.permutation(members)[:count].tolist())
+    return {index for index, leader in enumerate(leaders) if leader in held_out}
 
 
-def _whole_groups(records: Sequence[Record], fraction: float, rng: np.random.Generator) -> set[int]:
-    """The indices to hold back: all members of some groups; a record without a group is a group of its own."""
+def _choose_groups(records: Sequence[Record], fraction: float, rng: np.random.Generator) -> set[int]:
+    """Return the indices to hold out: all records of some groups. A record without a group is its own group."""
     groups: dict[tuple[str | None, int], list[int]] = {}
     for index, record in enumerate(records):
         groups.setdefault((record.group, -1 if record.group is not None else index), []).append(index)
     members = [groups[key] for key in sorted(groups, key=str)]
-    held: set[int] = set()
-    wanted = fraction * len(records)
+    held_out: set[int] = set()
+    target = fraction * len(records)
     for index in rng.permutation(len(members)).tolist():
-        # Taken where that comes nearer to the share than leaving it; the first one always, the last one never.
-        nearer = abs(len(held) + len(members[index]) - wanted) < abs(len(held) - wanted)
-        if nearer and len(held) + len(members[index]) < len(records):
-            held.update(members[index])
-    return held or set(sorted(members, key=len)[0])
+        # A group is held out if the count comes nearer to the target with it, but never all records.
+        count = len(held_out) + len(members[index])
+        if abs(count - target) < abs(len(held_out) - target) and count < len(records):
+            held_out.update(members[index])
+    return held_out or set(min(members, key=len))

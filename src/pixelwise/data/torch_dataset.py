@@ -1,6 +1,6 @@
-"""The data set that training draws from."""
+"""The torch data set of images and masks that training draws from."""
 
-import sys
+import logging
 from collections.abc import Sequence
 
 import numpy as np
@@ -8,165 +8,192 @@ import torch
 from torch import Tensor
 
 from pixelwise.data.augmentations import Transform, identity
-from pixelwise.data.cache.store import CacheEntry, CacheUnavailableError, get_or_build, load_and_resize
+from pixelwise.data.cache.entry import CacheEntry
+from pixelwise.data.cache.store import get_or_build, load_and_resize
 from pixelwise.data.schema import MultilabelMask, ReadSpec, Record
-from pixelwise.errors import DataError
+from pixelwise.errors import CacheUnavailableError, DataError, WorkerDataError
 from pixelwise.palette import IGNORE_INDEX
 from pixelwise.runtime.progress import Progress, no_progress
 from pixelwise.runtime.threads import prefetch_map
 
-
-class WorkerDataError(DataError):
-    """A DataError met while images are drawn. torch wraps a worker's error in its stack trace; this unwraps it."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(text.rstrip().rpartition("\n")[2].removeprefix(f"{__name__}.{type(self).__name__}: "))
+logger = logging.getLogger(__name__)
 
 
 class SegmentationDataset(torch.utils.data.Dataset[tuple[Tensor, ...]]):
-    """Images and masks as uint8 tensors, prepared once and kept in the cache, transformed each time they are drawn.
+    """Images and masks as uint8 tensors. They are decoded once, cached, and transformed each time they are drawn.
 
-    An item is asked for by its index or by (index, seed); with a seed the random transform is drawn from it
-    alone, so that an epoch is the same with any number of workers or processes, and after a resume.
+    An item is requested by its index, or by (index, seed). The random transform of a seeded item depends on the seed
+    alone, so that an epoch is the same with any number of workers or processes, and after a resume. It leaves torch's
+    global random state as it was.
+
+    An item is a tuple:
+
+    - image: (channels, size, size) uint8 in [0, 255], channels last in memory. Without a transform, size is
+      `image_size`.
+    - mask: (size, size) uint8 class indices, 255 = ignore. Multi-label: (C, size, size) uint8.
+    - weight, if `class_weights` is given: (size, size) float32, the class weight of each pixel, 0 for pixels to ignore.
+
+    Items can be views of cached memory. Do not change them in place.
 
     Args:
-        records: what to read, each with a mask.
-        reading: how its files become arrays.
-        size: pixels; images and masks are kept at size x size.
-        transform: applied to (image, mask) when an item is drawn; None leaves them as prepared.
-        class_weights: (C,) float; where given, items are (image, mask, weight).
-        progress: see `Progress`; called for each pass over the records.
-        cache: keep prepared images in the user's cache folder (see `prepared`), else decode each at every draw; so
-            too where the cache cannot be used.
-        skip_bad: leave out what cannot be read instead of raising DataError. While streaming, such an image is black
-            with a mask that is all "ignore", so that nothing is learnt from it, and named once on stderr.
+        records: records with masks.
+        read_spec: the data set's parameters.
+        image_size: side in pixels of the squares to which images and masks are resized.
+        transform: applied to (image, mask) when an item is drawn. None applies nothing.
+        class_weights: (C,) float, see `Task.pixel_weights`.
+        progress: called for each pass over the records, see `Progress`.
+        cache_images: keep resized images in the user's cache folder. If False, or if the cache cannot be used, every
+            draw decodes the files.
+        skip_unreadable: leave out records that cannot be read instead of raising. Without the cache such an image is
+            black, all its mask is "ignore", and it is logged once.
 
     Attributes:
-        skipped: a DataError for each record that was left out of the cache.
-        notes: lines to be told to a person: why the cache is not used.
+        skipped: the errors of the records that are not in the cache.
+        messages: lines for the user, for example why the cache is disabled.
+        cache_entry: the images in the cache, or None without the cache.
 
-    Items: image (3, size, size) uint8 RGB in [0, 255], channels last in memory; mask (size, size) uint8 (255 = ignore),
-    multi-label (C, size, size); and, where asked, weight (size, size) float32, the class weight of each pixel (0 where
-    ignored). They may be views of what is kept: do not change them in place.
-
-    Raises DataError for an image or mask that cannot be read: with the cache at once, else when it is drawn.
+    Raises:
+        DataError: An image or mask cannot be read. With the cache the constructor raises it, else drawing the item.
     """
 
     def __init__(
         self,
         records: Sequence[Record],
-        reading: ReadSpec,
-        size: int,
+        read_spec: ReadSpec,
+        image_size: int,
         transform: Transform | None = None,
         class_weights: Tensor | None = None,
         progress: Progress = no_progress,
-        cache: bool = True,
-        skip_bad: bool = False,
+        cache_images: bool = True,
+        skip_unreadable: bool = False,
     ) -> None:
-        self.records, self.reading, self.size = records, reading, size
-        self.transform = None if transform is identity else transform  # which needs no random state
-        self.class_weights, self.skip_bad = class_weights, skip_bad
+        self.records, self.read_spec, self.image_size = records, read_spec, image_size
+        self.transform = None if transform is identity else transform  # no random state has to be saved for it
+        self.class_weights, self.skip_unreadable = class_weights, skip_unreadable
         self.skipped: list[DataError] = []
-        self.notes: tuple[str, ...] = ()
-        self.prepared: CacheEntry | None = None
-        self._told: set[int] = set()
-        if cache and records:
+        self.messages: tuple[str, ...] = ()
+        self.cache_entry: CacheEntry | None = None
+        self._logged: set[int] = set()
+        if cache_images and records:
             try:
-                self.prepared, self.skipped = get_or_build(records, reading, size, progress, skip_bad)
+                self.cache_entry, self.skipped = get_or_build(records, read_spec, image_size, progress, skip_unreadable)
             except CacheUnavailableError as error:
-                self.notes = (f"images are decoded each time they are drawn, for the cache cannot be used: {error}",)
-        self._view()
+                self.messages = (f"the image cache cannot be used, every epoch decodes the images again: {error}",)
+        self._open_tensors()
 
-    def _view(self) -> None:
-        """The memory maps as tensors: to cut an item out of one takes a microsecond."""
-        self._kept = None
-        if self.prepared is not None:
-            images = torch.from_numpy(self.prepared.images).permute(0, 3, 1, 2)
-            self._kept = images, torch.from_numpy(self.prepared.masks)
+    def _open_tensors(self) -> None:
+        """Open the memory maps as tensors. Indexing a tensor is faster than indexing an array and converting."""
+        self._cached: tuple[Tensor, Tensor] | None = None
+        if self.cache_entry is not None:
+            images = torch.from_numpy(self.cache_entry.images).permute(0, 3, 1, 2)
+            self._cached = images, torch.from_numpy(self.cache_entry.masks)
 
     def __getstate__(self) -> dict[str, object]:
-        # A tensor of a memory map would be pickled whole.
-        return self.__dict__ | {"_kept": None}
+        # Pickling a tensor would copy the whole memory map.
+        return self.__dict__ | {"_cached": None}
 
     def __setstate__(self, state: dict[str, object]) -> None:
         self.__dict__.update(state)
-        self._view()
+        self._open_tensors()
 
     def __len__(self) -> int:
-        return len(self.records) if self._kept is None else len(self._kept[0])
+        return len(self.records) if self._cached is None else len(self._cached[0])
 
     def class_pixels(self, classes: int, progress: Progress = no_progress) -> Tensor:
-        """How many pixels each class has in the prepared masks: (C,) int64, ignored pixels left out.
+        """Count the pixels of each class in the resized masks.
 
-        Known already where the cache is used, else a pass over all masks.
+        The counts are in the cache. Without the cache all masks are read.
+
+        Args:
+            classes: number of classes C.
+            progress: see `Progress`.
+
+        Returns:
+            (C,) int64. Pixels to ignore are not counted.
         """
-        if self.prepared is not None:
-            return torch.tensor(self.prepared.header.class_pixels[:classes])
+        if self.cache_entry is not None:
+            return torch.tensor(self.cache_entry.header.class_pixels[:classes])
 
         def count(index: int) -> Tensor:
-            mask = self._read(index)[1]
-            return torch.from_numpy(self.reading.task.class_pixels(mask.numpy()))
+            return torch.from_numpy(self.read_spec.task.class_pixels(self._read(index)[1].numpy()))
 
-        counts = torch.zeros(classes, dtype=torch.int64)
-        for each in progress(prefetch_map(count, range(len(self))), len(self)):
-            counts += each[:classes]
-        return counts
+        total = torch.zeros(classes, dtype=torch.int64)
+        for counts in progress(prefetch_map(count, range(len(self))), len(self)):
+            total += counts[:classes]
+        return total
 
     def __getitem__(self, draw: int | tuple[int, int]) -> tuple[Tensor, ...]:
         return self.__getitems__([draw])[0]
 
     def __getitems__(self, draws: Sequence[int | tuple[int, int]]) -> list[tuple[Tensor, ...]]:
-        """The items of a batch: saving torch's random state takes longer than a flip, so it is done once for all."""
-        pairs = self._pairs([draw if isinstance(draw, int) else draw[0] for draw in draws])
+        """Return the items of a batch. A DataLoader calls this.
+
+        Args:
+            draws: indices, or (index, seed) pairs.
+        """
+        pairs = self._read_all([draw if isinstance(draw, int) else draw[0] for draw in draws])
         if self.transform is None or not any(isinstance(draw, tuple) for draw in draws):
             return [self._item(*pair) for pair in pairs]
         if not all(isinstance(draw, tuple) for draw in draws):
             return [self[draw] for draw in draws]
+        # The random state is saved once for the batch: saving it takes longer than a flip. Only the CPU's generator is
+        # seeded, as torch.manual_seed would change those of GPUs too.
         with torch.random.fork_rng(devices=[]):
-            return [
-                self._item(*pair, draw[1]) for pair, draw in zip(pairs, draws, strict=True) if isinstance(draw, tuple)
-            ]
+            items = []
+            for pair, draw in zip(pairs, draws, strict=True):
+                if isinstance(draw, tuple):
+                    torch.default_generator.manual_seed(draw[1])
+                items.append(self._item(*pair))
+            return items
 
-    def _pairs(self, indices: Sequence[int]) -> list[tuple[Tensor, Tensor]]:
-        """Prepared images and masks: kept ones, or read now, in threads where that is not a worker's job already."""
-        if self._kept is not None:
-            images, masks = self._kept
+    def _read_all(self, indices: Sequence[int]) -> list[tuple[Tensor, Tensor]]:
+        """Return resized images and masks. Files are read in threads, unless a worker process does so already."""
+        if self._cached is not None:
+            images, masks = self._cached
             return [(images[index], masks[index]) for index in indices]
         if len(indices) == 1 or torch.utils.data.get_worker_info() is not None:
             return [self._read(index) for index in indices]
         return list(prefetch_map(self._read, indices))
 
     def _read(self, index: int) -> tuple[Tensor, Tensor]:
-        record = self.records[index]
         try:
-            image, mask = load_and_resize(record, self.reading, self.size)
+            image, mask = load_and_resize(self.records[index], self.read_spec, self.image_size)
         except DataError as error:
-            if not self.skip_bad:
+            if not self.skip_unreadable:
+                if torch.utils.data.get_worker_info() is None:
+                    raise
                 raise WorkerDataError(str(error)) from None
-            if index not in self._told:
-                self._told.add(index)
-                print(f"left out: {error}", file=sys.stderr, flush=True)
-            square = (self.size, self.size)
-            layers = (len(record.mask.channels),) if isinstance(record.mask, MultilabelMask) else ()
-            image = np.zeros((*square, self.reading.channels), np.uint8)
-            mask = np.full((*layers, *square), IGNORE_INDEX, np.uint8)
+            if index not in self._logged:
+                self._logged.add(index)
+                logger.warning("left out: %s", error)
+            image, mask = self._ignored_item(self.records[index])
         return torch.from_numpy(image).permute(2, 0, 1), torch.from_numpy(mask)
 
-    def _item(self, image: Tensor, mask: Tensor, seed: int | None = None) -> tuple[Tensor, ...]:
-        if seed is not None:
-            torch.manual_seed(seed)
+    def _ignored_item(self, record: Record) -> tuple[np.ndarray, np.ndarray]:
+        """Return a black image and a mask that is all "ignore", from which a model learns nothing."""
+        image = np.zeros((self.image_size, self.image_size, self.read_spec.channels), np.uint8)
+        classes = len(record.mask.channels) if isinstance(record.mask, MultilabelMask) else 0
+        shape = self.read_spec.task.mask_shape(classes, self.image_size, self.image_size)
+        return image, np.full(shape, IGNORE_INDEX, np.uint8)
+
+    def _item(self, image: Tensor, mask: Tensor) -> tuple[Tensor, ...]:
         if self.transform is not None:
             image, mask = self.transform(image, mask)
         if self.class_weights is None:
             return image, mask
-        return image, mask, self.reading.task.pixel_weights(mask, self.class_weights)
+        return image, mask, self.read_spec.task.pixel_weights(mask, self.class_weights)
 
 
 def collate(items: Sequence[tuple[Tensor, ...]]) -> list[Tensor]:
-    """Stack the items of a batch: images (N, C, H, W), channels last in memory as encoders want them; masks; weights.
+    """Stack the items of a batch: the `collate_fn` of a DataLoader.
 
-    For a DataLoader's `collate_fn`. numpy copies images that lie channels last in one stretch each, in less time than
-    torch starts its threads.
+    numpy copies images that are channels last in less time than torch starts its threads.
+
+    Args:
+        items: items of a `SegmentationDataset`, all with the same shapes.
+
+    Returns:
+        Images (N, channels, H, W) uint8, channels last in memory, then masks, then weights if the items have them.
 
     >>> images, masks = collate([(torch.zeros(3, 8, 8), torch.zeros(8, 8))] * 2)
     >>> tuple(images.shape), images.is_contiguous(memory_format=torch.channels_last)
@@ -175,4 +202,4 @@ def collate(items: Sequence[tuple[Tensor, ...]]) -> list[Tensor]:
     images, *others = zip(*items, strict=True)
     stacked = np.ascontiguousarray(np.stack([image.permute(1, 2, 0).numpy() for image in images]))
     batch = torch.from_numpy(stacked).permute(0, 3, 1, 2)
-    return [batch, *(torch.from_numpy(np.stack([each.numpy() for each in other])) for other in others)]
+    return [batch, *(torch.from_numpy(np.stack([tensor.numpy() for tensor in column])) for column in others)]

@@ -1,6 +1,8 @@
 """Safe file output: atomic writes, file names that are free, and file locks."""
 
 import errno
+import os
+import shutil
 import sys
 import uuid
 from collections.abc import Iterator
@@ -9,6 +11,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from pixelwise.errors import PixelwiseError
+
+BUILDING = ".building-"
+"""Part of the name of directories that `atomic_directory` has not finished."""
 
 
 @contextmanager
@@ -35,6 +40,43 @@ def atomic_write(out: Path) -> Iterator[Path]:
         temporary.replace(out)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_directory(out: Path, replace: bool = False) -> Iterator[Path]:
+    """Yield a new directory beside `out`. Rename it to `out` if the block succeeds, otherwise remove it.
+
+    Its name is that of `out`, `BUILDING` and a random suffix. Missing parent directories are made.
+
+    Args:
+        out: the directory to make.
+        replace: if True, an existing directory `out` is replaced. If False, it raises OSError.
+
+    Raises:
+        OSError: The directory cannot be made or renamed.
+    """
+    building = out.with_name(f"{out.name}{BUILDING}{uuid.uuid4().hex[:12]}")
+    previous = building.with_name(f"{building.name}-previous")
+    try:
+        building.mkdir(parents=True)
+        yield building
+        if replace and out.exists():
+            out.rename(previous)
+        building.rename(out)
+        _sync_directory(out.parent)
+    finally:
+        for leftover in (building, previous):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _sync_directory(path: Path) -> None:
+    """Make renames in a directory survive a power failure."""
+    if os.name == "posix":
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def next_free_path(path: Path) -> Path:

@@ -90,7 +90,7 @@ def test_images_are_decoded_once(records: list[Record], reads: list[Record], cac
     again = SegmentationDataset(records, BINARY, 16)
     assert len(reads) == 5 and len(entries(cache)) == 1
     assert same_items(first, records) and same_items(again, records)
-    assert first.notes == again.notes == () and not first.skipped
+    assert first.messages == again.messages == () and not first.skipped
     image, mask = again[2]
     assert image.is_contiguous(memory_format=torch.channels_last) or image.stride() == (1, 48, 3)
     assert mask.dtype == image.dtype == torch.uint8
@@ -104,9 +104,9 @@ def test_nothing_is_written_to_the_data_folder(records: list[Record]) -> None:
 
 
 def test_streamed_items_are_the_same(records: list[Record], cache: Path) -> None:
-    kept, streamed = SegmentationDataset(records, BINARY, 16), SegmentationDataset(records, BINARY, 20, cache=False)
+    kept, streamed = SegmentationDataset(records, BINARY, 16), SegmentationDataset(records, BINARY, 20, cache_images=False)
     assert same_items(streamed, records, size=20) and len(entries(cache)) == 1
-    streamed = SegmentationDataset(records, BINARY, 16, build_transform("crop", 8), cache=False)
+    streamed = SegmentationDataset(records, BINARY, 16, build_transform("crop", 8), cache_images=False)
     kept.transform = streamed.transform
     for seed in range(5):
         assert all(torch.equal(a, b) for a, b in zip(kept[seed, seed], streamed[seed, seed], strict=True))
@@ -115,7 +115,7 @@ def test_streamed_items_are_the_same(records: list[Record], cache: Path) -> None
 
 @pytest.mark.parametrize("streamed", [False, True])
 def test_class_pixels_are_those_of_the_masks(records: list[Record], streamed: bool) -> None:
-    dataset = SegmentationDataset(records, BINARY, 16, cache=not streamed)
+    dataset = SegmentationDataset(records, BINARY, 16, cache_images=not streamed)
     masks = np.stack([load_and_resize(record, BINARY, 16)[1] for record in records])
     assert dataset.class_pixels(3).tolist() == [(masks == 0).sum(), (masks == 1).sum(), 0]
 
@@ -128,7 +128,7 @@ def test_multilabel_masks_keep_their_layers(tmp_path: Path, records: list[Record
     layered = [
         replace(record, mask=MultilabelMask((None, tmp_path / "data" / "layer.png", None))) for record in records
     ]
-    dataset = SegmentationDataset(layered, LAYERED, 16, cache=not streamed)
+    dataset = SegmentationDataset(layered, LAYERED, 16, cache_images=not streamed)
     image, mask = dataset[3]
     assert tuple(image.shape) == (3, 16, 16) and tuple(mask.shape) == (3, 16, 16)
     assert mask[1, :8].eq(1).all() and mask.sum() == 8 * 16
@@ -266,7 +266,7 @@ def test_a_bad_file_is_told_and_nothing_stays(how: str, records: list[Record], c
 def test_a_bad_file_is_left_out_where_asked(how: str, records: list[Record], reads: list[Record]) -> None:
     said = spoil(records[3], how)
     for _ in range(2):  # built, then opened
-        dataset = SegmentationDataset(records, BINARY, 16, skip_bad=True)
+        dataset = SegmentationDataset(records, BINARY, 16, skip_unreadable=True)
         assert same_items(dataset, records[:3] + records[4:])
         assert len(dataset.skipped) == 1 and said in str(dataset.skipped[0])
     assert len(reads) == 5 + 1 + 1, "each once, and the bad one again for what is wrong with it"
@@ -279,7 +279,7 @@ def test_nothing_that_can_be_used_is_an_error(records: list[Record], cache: Path
     for record in records:
         spoil(record, "image")
     with pytest.raises(DataError, match=f"none of the 5 images can be used; the first: {records[0].image}"):
-        SegmentationDataset(records, BINARY, 16, skip_bad=True)
+        SegmentationDataset(records, BINARY, 16, skip_unreadable=True)
     assert entries(cache) == []
 
 
@@ -291,7 +291,7 @@ def test_a_bad_file_met_while_streaming_is_one_line(
     # So long torch waits for the workers of a walk that was broken off.
     monkeypatch.setattr(torch.utils.data._utils, "MP_STATUS_CHECK_INTERVAL", 0.1)
     said = spoil(records[3], "image")
-    walk = iter(DataLoader(SegmentationDataset(records, BINARY, 16, cache=False), 2, num_workers=workers))
+    walk = iter(DataLoader(SegmentationDataset(records, BINARY, 16, cache_images=False), 2, num_workers=workers))
     with pytest.raises(DataError) as error:
         list(walk)
     if workers:
@@ -304,14 +304,14 @@ def test_a_bad_file_met_while_streaming_never_reaches_the_loss(
     records: list[Record], capsys: pytest.CaptureFixture[str]
 ) -> None:
     said = spoil(records[3], "value")
-    dataset = SegmentationDataset(records, BINARY, 16, class_weights=torch.ones(2), cache=False, skip_bad=True)
+    dataset = SegmentationDataset(records, BINARY, 16, class_weights=torch.ones(2), cache_images=False, skip_unreadable=True)
     for _ in range(3):
         image, mask, weight = dataset[3]
         assert mask.eq(255).all() and mask.shape == (16, 16) and weight.eq(0).all() and image.shape == (3, 16, 16)
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1 and said in lines[0]
     layered = replace(records[0], mask=MultilabelMask((None, Path("/nowhere.png"))))
-    assert SegmentationDataset([layered], LAYERED, 16, cache=False, skip_bad=True)[0][1].eq(255).all()
+    assert SegmentationDataset([layered], LAYERED, 16, cache_images=False, skip_unreadable=True)[0][1].eq(255).all()
 
 
 # --- the disk
@@ -333,7 +333,7 @@ def test_a_full_disk_leaves_nothing_and_streams(
         monkeypatch.setattr(os, "fsync", full_disk)
     dataset = SegmentationDataset(records, BINARY, 16)
     assert entries(cache) == [] and same_items(dataset, records)
-    (note,) = dataset.notes
+    (note,) = dataset.messages
     assert "No space left" in note and str(cache) in note and "\n" not in note
 
 
@@ -345,14 +345,14 @@ def test_a_disk_with_too_little_room_is_not_filled(
     for free, fits in ((needed * 2 - 1, False), (needed * 2, True)):
         monkeypatch.setattr(shutil, "disk_usage", lambda _, free=free: usage._replace(free=free))
         dataset = SegmentationDataset(records, BINARY, 16)
-        assert bool(dataset.notes) != fits and bool(reads) == fits and len(entries(cache)) == fits
+        assert bool(dataset.messages) != fits and bool(reads) == fits and len(entries(cache)) == fits
         assert same_items(dataset, records)
 
 
 def test_a_cache_that_cannot_be_made_is_done_without(records: list[Record], tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("a file, where the folder would be")
     dataset = SegmentationDataset(records, BINARY, 16)
-    assert same_items(dataset, records) and len(dataset.notes) == 1
+    assert same_items(dataset, records) and len(dataset.messages) == 1
     with pytest.raises(CacheUnavailableError):
         get_or_build(records, BINARY, 16)
 
@@ -370,7 +370,7 @@ def test_a_cache_that_can_only_be_read_is_used(
     monkeypatch.setattr(os, "utime", refused)
     assert same_items(SegmentationDataset(records, BINARY, 16), records) and not reads
     dataset = SegmentationDataset(records, BINARY, 17)
-    assert "Permission denied" in dataset.notes[0] and same_items(dataset, records, size=17)
+    assert "Permission denied" in dataset.messages[0] and same_items(dataset, records, size=17)
 
 
 # --- other processes
@@ -433,7 +433,7 @@ def three(records: list[Record], cache: Path) -> Callable[[], list[str]]:
     """Three entries of 5,120 bytes and their heads, used in this order; gives those that are there, oldest first."""
     names = []
     for number, reading in enumerate((BINARY, replace(BINARY, bit_depth=12), replace(BINARY, bit_depth=10))):
-        folder = SegmentationDataset(records, reading, 16).prepared.folder  # type: ignore[union-attr]
+        folder = SegmentationDataset(records, reading, 16).cache_entry.folder  # type: ignore[union-attr]
         os.utime(folder / "header.json", (1000 + number, 1000 + number))
         names.append(folder.name)
     return lambda: [name for name in names if (cache / name).exists()]

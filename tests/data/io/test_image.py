@@ -88,7 +88,7 @@ def test_strange_shapes(size: tuple[int, int], tmp_path: Path) -> None:
     path = tmp_path / "image.png"
     Image.new("RGB", size, (1, 2, 3)).save(path)
     assert read_image(path).shape == (size[1], size[0], 3)
-    assert read_image(path, smallest=64).shape == (size[1], size[0], 3)
+    assert read_image(path, min_size=64).shape == (size[1], size[0], 3)
 
 
 def test_a_decompression_bomb_is_not_unpacked(tmp_path: Path) -> None:
@@ -158,7 +158,7 @@ def test_a_scaled_image_is_upright_and_at_least_as_large_as_asked(orientation: i
     exif = image.getexif()
     exif[0x0112] = orientation
     image.save(tmp_path / "image.jpg", exif=exif, quality=95)
-    whole, small = read_image(tmp_path / "image.jpg"), read_image(tmp_path / "image.jpg", smallest=100)
+    whole, small = read_image(tmp_path / "image.jpg"), read_image(tmp_path / "image.jpg", min_size=100)
     assert small.shape[0] * 2 == whole.shape[0] and min(small.shape[:2]) >= 100
     near = np.abs(
         small.astype(int) - np.asarray(Image.fromarray(whole).resize(small.shape[1::-1], Image.Resampling.BOX))

@@ -1,4 +1,4 @@
-"""Making room in the cache of prepared images."""
+"""Eviction of the least recently used entries of the image cache."""
 
 import shutil
 from collections.abc import Callable
@@ -8,56 +8,62 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from pixelwise.runtime.files import lock_file
+from pixelwise.runtime.files import BUILDING, lock_file
 
-MAX_BYTES = 50 * 2**30
-
-
-MAX_SHARE = 0.2
-"""Entries beyond so many bytes, or this share of the disk, are removed: those that were used longest ago first."""
+MAX_CACHE_BYTES = 50 * 2**30
+"""Maximum size of the cache in bytes."""
 
 
-def evict_lru(root: Path, most: int | None = None) -> None:
-    """Remove the entries that were used longest ago, until those left have `most` bytes; never one that is in use.
+MAX_DISK_FRACTION = 0.2
+"""Maximum size of the cache as a fraction of the disk."""
 
-    Also what killed processes left. `most` is MAX_BYTES or MAX_SHARE of the disk, whichever is less.
+
+def evict_lru(root: Path, max_bytes: int | None = None) -> None:
+    """Remove the entries that were used longest ago, and unfinished entries of killed processes.
+
+    Entries in use are kept.
+
+    Args:
+        root: the cache folder.
+        max_bytes: maximum size of the entries left, in bytes. By default, MAX_CACHE_BYTES or MAX_DISK_FRACTION of the
+            disk, whichever is less.
     """
-    if most is None:
-        most = min(MAX_BYTES, int(shutil.disk_usage(root).total * MAX_SHARE))
+    if max_bytes is None:
+        max_bytes = min(MAX_CACHE_BYTES, int(shutil.disk_usage(root).total * MAX_DISK_FRACTION))
     entries = []
     for folder in root.iterdir():
-        if ".building-" in folder.name:
-            _remove_unused(root / folder.name.partition(".building-")[0], remove_unfinished)
+        if BUILDING in folder.name:
+            _remove_unused(root / folder.name.partition(BUILDING)[0], remove_unfinished)
         elif folder.is_dir():
             with suppress(OSError):
-                entries.append(((folder / "header.json").stat().st_mtime, _bytes_in(folder), folder))
+                entries.append(((folder / "header.json").stat().st_mtime, _size_bytes(folder), folder))
     total = sum(size for _, size, _ in entries)
     for _, size, folder in sorted(entries):
-        if total <= most:
+        if total <= max_bytes:
             break
         if _remove_unused(folder, partial(shutil.rmtree, ignore_errors=True)):
             total -= size
 
 
 def _remove_unused(folder: Path, remove: Callable[[Path], None]) -> bool:
-    """Call `remove` with an entry's folder under its lock; False where another process builds or reads it."""
+    """Call `remove` with an entry's folder under its lock. Return False if another process builds or reads it."""
     header = folder / "header.json"
     with suppress(Timeout, OSError), FileLock(folder.with_name(folder.name + ".lock"), timeout=0):
         if not header.exists():
             remove(folder)
             return True
-        if (held := lock_file(header, exclusive=True)) is not None:
-            with held:
+        if (lock := lock_file(header, exclusive=True)) is not None:
+            with lock:
                 remove(folder)
             return True
     return False
 
 
-def _bytes_in(folder: Path) -> int:
+def _size_bytes(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.iterdir())
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Remove what killed processes left of this entry; the caller has its lock."""
-    for left in folder.parent.glob(f"{folder.name}.building-*"):
-        shutil.rmtree(left, ignore_errors=True)
+    """Remove what killed processes left of an entry. The caller must hold the entry's lock."""
+    for path in folder.parent.glob(f"{folder.name}{BUILDING}*"):
+        shutil.rmtree(path, ignore_errors=True)

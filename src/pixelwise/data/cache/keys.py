@@ -1,4 +1,4 @@
-"""What the files of a data set hold, as digests: the same content gives the same, wherever it lies."""
+"""Keys of the image cache: hashes of file contents and settings. Equal content has an equal key, wherever it is."""
 
 import hashlib
 import json
@@ -8,36 +8,50 @@ from typing import Any
 
 import numpy as np
 
+from pixelwise.data.io.image import is_special_file
 from pixelwise.data.schema import BytesSource, MaskSource, MultilabelMask, PolygonMask, ReadSpec, Record
 from pixelwise.errors import DataError
 from pixelwise.runtime.progress import Progress, no_progress
 from pixelwise.runtime.threads import prefetch_map
 
+# Keys are computed with the names of version 0.1, so that its cache entries stay valid.
 _KINDS = {"index": "values", "rgb": "colours", "polygons": "shapes", "multilabel": "layers"}
-_SOURCES: dict[type, bytes] = {PolygonMask: b"Shapes", MultilabelMask: b"Layers"}
-"""The names of version 0.1, in which keys are computed: its cache entries stay valid."""
+_PREFIXES: dict[type, bytes] = {PolygonMask: b"Shapes", MultilabelMask: b"Layers"}
+
+_BLOCK_BYTES = 1 << 20
 
 
 def cache_key(
-    records: Sequence[Record], reading: ReadSpec, size: int, version: int, progress: Progress = no_progress
+    records: Sequence[Record], read_spec: ReadSpec, image_size: int, version: int, progress: Progress = no_progress
 ) -> str:
-    """What the prepared pixels follow from: the content of every image and mask in order, and the settings.
+    """Return a hash of everything that the cached pixels depend on.
 
-    `version` is that of the preparation. Where the files lie and what they are called does not count.
+    Paths and file names do not count.
+
+    Args:
+        records: the records, in order. The content of every image and mask counts.
+        read_spec: the data set's parameters.
+        image_size: side in pixels of the cached images.
+        version: version of the code that decodes and resizes.
+        progress: see `Progress`.
+
+    Returns:
+        40 hexadecimal digits.
     """
-    masks = reading.label_map
+    label_map = read_spec.label_map
     settings = [
         version,
-        size,
-        _KINDS.get(masks.kind, masks.kind),
-        sorted(masks.value_to_class.items()),
-        masks.tolerance,
-        reading.channels,
+        image_size,
+        _KINDS.get(label_map.kind, label_map.kind),
+        sorted(label_map.value_to_class.items()),
+        label_map.tolerance,
+        read_spec.channels,
+        read_spec.bit_depth,
     ]
-    whole = hashlib.blake2b(json.dumps([*settings, reading.bit_depth]).encode(), digest_size=20)
+    key = hashlib.blake2b(json.dumps(settings).encode(), digest_size=20)
     for digest in progress(prefetch_map(_record_digest, records), len(records)):
-        whole.update(digest)
-    return whole.hexdigest()
+        key.update(digest)
+    return key.hexdigest()
 
 
 def _record_digest(record: Record) -> bytes:
@@ -45,36 +59,39 @@ def _record_digest(record: Record) -> bytes:
 
 
 def _digest(source: MaskSource) -> bytes:
-    """A digest of what a source holds; the source's own (`digest`), where it brings one."""
-    whole = hashlib.blake2b(
-        next((name for kind, name in _SOURCES.items() if isinstance(source, kind)), b""), digest_size=20
-    )
+    """Return a hash of a source's content. A source with an attribute `digest` is not read."""
+    prefix = next((prefix for kind, prefix in _PREFIXES.items() if isinstance(source, kind)), b"")
+    digest = hashlib.blake2b(prefix, digest_size=20)
     if isinstance(source, MultilabelMask):
-        for image in source.channels:
-            whole.update(b"none" if image is None else _digest(image))
+        for channel in source.channels:
+            digest.update(b"none" if channel is None else _digest(channel))
     elif isinstance(source, PolygonMask):
-        whole.update(b"%d" % source.background)
-        for shape in source.annotations:
-            whole.update(json.dumps([shape.label, shape.relative, [len(each) for each in shape.polygons]]).encode())
-            for polygon in shape.polygons:
-                whole.update(np.ascontiguousarray(polygon, np.float64).data)
-            whole.update(repr(sorted((shape.rle or {}).items())).encode())
-    elif isinstance(own := getattr(source, "digest", None), bytes):
-        whole.update(own)
+        _hash_polygons(source, digest)
+    elif isinstance(known := getattr(source, "digest", None), bytes):
+        digest.update(known)
     else:
-        _hash_file(source, whole)
-    return whole.digest()
+        _hash_file(source, digest)
+    return digest.digest()
 
 
-def _hash_file(source: BytesSource, whole: Any) -> None:
+def _hash_polygons(mask: PolygonMask, digest: Any) -> None:
+    digest.update(b"%d" % mask.background)
+    for item in mask.annotations:
+        digest.update(json.dumps([item.label, item.relative, [len(polygon) for polygon in item.polygons]]).encode())
+        for polygon in item.polygons:
+            digest.update(np.ascontiguousarray(polygon, np.float64).data)
+        digest.update(repr(sorted((item.rle or {}).items())).encode())
+
+
+def _hash_file(source: BytesSource, digest: Any) -> None:
     try:
-        if type(source).__module__.startswith("pathlib") and isinstance(source, Path):
-            if source.exists() and not source.is_file():  # reading a named pipe would wait for ever
+        if isinstance(source, Path):
+            if is_special_file(source):
                 raise OSError
             with source.open("rb") as file:
-                while part := file.read(1 << 20):
-                    whole.update(part)
+                while block := file.read(_BLOCK_BYTES):
+                    digest.update(block)
         else:
-            whole.update(source.read_bytes())
+            digest.update(source.read_bytes())
     except (OSError, DataError):
-        whole.update(b"unreadable")  # building the entry says so, or leaves it out
+        digest.update(b"unreadable")  # reading the record for the cache raises the error

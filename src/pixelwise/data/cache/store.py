@@ -1,331 +1,252 @@
-"""The prepared cache: images and masks decoded and resized once, kept as uint8 in files that are memory-mapped.
+"""The image cache: images and masks are decoded and resized once and kept as uint8 in memory-mapped files.
 
-An entry is a folder named by what is in it (`cache_key`), in the user's cache folder and never in the data's:
-
-    photos.bin     (N, size, size, channels) uint8, item after item
-    masks.bin      (N, size, size) uint8, multi-label (N, C, size, size)
-    sums.bin       (N, 2) uint32: the CRC-32 of each image and mask
-    header.json    the shape, the settings, what was left out, how many pixels each class has
-
-It is written beside its place and renamed, so that what has the name is whole.
+See `pixelwise.data.cache.entry` for the files.
 """
 
-import json
 import os
 import shutil
-import uuid
-import weakref
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import platformdirs
 from filelock import FileLock
 
+from pixelwise.data.cache.entry import VERSION, CacheEntry, CacheHeader, flush
 from pixelwise.data.cache.eviction import evict_lru, remove_unfinished
 from pixelwise.data.cache.keys import cache_key
 from pixelwise.data.io.mask import read_image_and_mask
 from pixelwise.data.resize import resize_image, resize_mask
 from pixelwise.data.schema import MultilabelMask, ReadSpec, Record
 from pixelwise.data.task import MULTILABEL
-from pixelwise.errors import DataError
-from pixelwise.runtime.files import lock_file
+from pixelwise.errors import CacheUnavailableError, DataError
+from pixelwise.runtime.files import atomic_directory
 from pixelwise.runtime.progress import Progress, no_progress
 from pixelwise.runtime.threads import batched, prefetch_map
 
-VERSION = 1
-"""Raised whenever the same files and settings would give other pixels, or the files another form."""
-
-
-_CHUNK = 64
-"""Items that are checked by one thread at a time."""
-
-
-class CacheUnavailableError(Exception):
-    """The cache cannot be used; the text says why, in a few words. The images themselves may be all right."""
+_RECORDS_PER_TASK = 8
+"""Number of records that a thread decodes at a time. With one, threads spend a tenth of the time waiting."""
 
 
 def cache_folder() -> Path:
-    """Where entries are: in the folder that PIXELWISE_CACHE names, else in the user's cache folder."""
-    chosen = os.environ.get("PIXELWISE_CACHE")
-    return (Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("pixelwise")) / "prepared"
+    """Return the folder of the entries: in the folder PIXELWISE_CACHE if it is set, else in the user's cache folder."""
+    root = os.environ.get("PIXELWISE_CACHE")
+    return (Path(root).expanduser() if root else platformdirs.user_cache_path("pixelwise")) / "prepared"
 
 
-def load_and_resize(record: Record, reading: ReadSpec, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """A record's image (size, size, channels) and mask ([C,] size, size), uint8; DataError, which names the file."""
-    image, mask = read_image_and_mask(record, reading, smallest=size)
-    resized = resize_image(image, (size, size)).permute(1, 2, 0).numpy()
-    return np.ascontiguousarray(resized), np.ascontiguousarray(resize_mask(mask, (size, size)).numpy())
+def load_and_resize(record: Record, read_spec: ReadSpec, image_size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Read a record's image and mask and resize them to squares.
 
+    Args:
+        record: a record with a mask.
+        read_spec: the data set's parameters.
+        image_size: side of the squares in pixels.
 
-_KEYS = {"image_shape": "photo_shape"}
-"""Field of CacheHeader → its key in header.json, if they differ."""
+    Returns:
+        The image, (image_size, image_size, channels) uint8, and the mask, (image_size, image_size) uint8, with classes
+        first for multi-label masks.
 
-
-@dataclass(frozen=True)
-class CacheHeader:
-    """What an entry holds.
-
-    `left_out` are the places, among the records, of those that could not be read. `class_pixels` has 256 entries, one
-    a mask value; in a multi-label entry one a class, of the pixels that have it.
+    Raises:
+        DataError: A file cannot be used. The message names it.
     """
-
-    items: int
-    image_shape: tuple[int, ...]
-    mask_shape: tuple[int, ...]
-    left_out: tuple[int, ...]
-    class_pixels: tuple[int, ...]
-
-    def write(self, path: Path) -> None:
-        """As JSON, with a sum of its own."""
-        fields = asdict(self)
-        text = json.dumps({_KEYS.get(name, name): value for name, value in fields.items()})
-        with path.open("x", encoding="utf-8") as file:
-            file.write(json.dumps({"version": VERSION, "crc32": zlib.crc32(text.encode()), "header": json.loads(text)}))
-            _flush(file)
-
-    @classmethod
-    def read(cls, path: Path) -> "CacheHeader":
-        """ValueError for one that is damaged, OSError for one that is not there."""
-        whole = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(whole, dict) or whole.get("version") != VERSION:
-            raise ValueError("not a header")
-        fields = whole["header"]
-        if zlib.crc32(json.dumps(fields).encode()) != whole["crc32"]:
-            raise ValueError("damaged header")
-        shapes = (tuple(fields[name]) for name in ("photo_shape", "mask_shape", "left_out", "class_pixels"))
-        return cls(fields["items"], *shapes)
-
-
-class CacheEntry:
-    """An entry that is open for reading.
-
-    Attributes:
-        images: (N, size, size, channels) uint8.
-        masks: (N, size, size) or, multi-label, (N, C, size, size) uint8.
-        header: what it holds.
-
-    It pickles as its folder's name; the memory maps are opened anew, and are no copy of the files' pages.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.header = header = CacheHeader.read(folder / "header.json")
-        held = lock_file(folder / "header.json")
-        if held is None:
-            raise OSError(f"{folder}: being removed")
-        weakref.finalize(self, held.close)
-        self.images = _map(folder / "photos.bin", (header.items, *header.image_shape))
-        self.masks = _map(folder / "masks.bin", (header.items, *header.mask_shape))
-
-    def __getstate__(self) -> Path:
-        return self.folder
-
-    def __setstate__(self, folder: Path) -> None:
-        self.__init__(folder)  # type: ignore[misc]
-
-    def is_sound(self) -> bool:
-        """Whether every item is as it was written; this reads all of them, which warms the system's cache of pages."""
-        sums = np.frombuffer((self.folder / "sums.bin").read_bytes(), np.uint32)
-        if sums.size != self.header.items * 2:
-            return False
-        sums = sums.reshape(-1, 2)
-
-        def chunk(indices: list[int]) -> bool:
-            return all(
-                zlib.crc32(self.images[i]) == sums[i, 0] and zlib.crc32(self.masks[i]) == sums[i, 1] for i in indices
-            )
-
-        return all(prefetch_map(chunk, batched(range(self.header.items), _CHUNK)))
-
-
-def _map(path: Path, shape: tuple[int, ...]) -> np.ndarray:
-    if path.stat().st_size != int(np.prod(shape)):
-        raise ValueError(f"{path}: not of its size")
-    # Copy on write: torch warns of arrays that cannot be written to, and nothing is ever written to the file.
-    return np.memmap(path, np.uint8, "c", shape=shape).view(np.ndarray)
+    image, mask = read_image_and_mask(record, read_spec, min_size=image_size)
+    size = (image_size, image_size)
+    resized = resize_image(image, size).permute(1, 2, 0).numpy()
+    return np.ascontiguousarray(resized), np.ascontiguousarray(resize_mask(mask, size).numpy())
 
 
 def get_or_build(
-    records: Sequence[Record], reading: ReadSpec, size: int, progress: Progress = no_progress, skip_bad: bool = False
+    records: Sequence[Record],
+    read_spec: ReadSpec,
+    image_size: int,
+    progress: Progress = no_progress,
+    skip_unreadable: bool = False,
 ) -> tuple[CacheEntry, list[DataError]]:
-    """The records' entry, built where it is not there or is damaged, and the errors of those left out.
+    """Return the cache entry of some records. Build it if it is missing or damaged.
 
-    Two processes that want the same entry wait for each other: one builds it, both use it.
+    If two processes need the same entry, one builds it and the other waits.
 
-    Raises DataError for the first image or mask that cannot be used, unless `skip_bad`, or where none can;
-    CacheUnavailableError where the cache cannot be written, or has too little space. Nothing half-made stays.
+    Args:
+        records: records with masks.
+        read_spec: the data set's parameters.
+        image_size: side of the images and masks in pixels.
+        progress: see `Progress`.
+        skip_unreadable: leave out records that cannot be used instead of raising.
+
+    Returns:
+        The entry, and the errors of the records left out.
+
+    Raises:
+        DataError: An image or mask cannot be used (with `skip_unreadable`: none can). No entry is made.
+        CacheUnavailableError: The cache cannot be written, or the disk has too little space.
     """
-    key = cache_key(records, reading, size, VERSION, progress)
+    key = cache_key(records, read_spec, image_size, VERSION, progress)
     folder = cache_folder() / key
-    prepared = _open(folder)
-    if prepared is None:
-        prepared = _build_locked(folder, records, reading, size, progress, skip_bad)
-    errors = [_error_of(records[index], reading, size) for index in prepared.header.left_out]
-    if errors and not skip_bad:
+    entry = _open(folder)
+    if entry is None:
+        entry = _build_locked(folder, _Builder(records, read_spec, image_size, progress, skip_unreadable))
+    errors = [_error_of(records[index], read_spec, image_size) for index in entry.header.skipped]
+    if errors and not skip_unreadable:
         raise errors[0]
-    return prepared, errors
+    return entry, errors
 
 
 def _open(folder: Path) -> CacheEntry | None:
-    """The entry, if it is there and sound."""
+    """Return the entry, or None if it is missing or damaged."""
     try:
-        prepared = CacheEntry(folder)
-        if not prepared.is_sound():
+        entry = CacheEntry(folder)
+        if not entry.is_intact():
             return None
     except (OSError, ValueError, KeyError, TypeError):
         return None
     with suppress(OSError):
-        os.utime(folder / "header.json")  # when it was last used
-    return prepared
+        os.utime(folder / "header.json")  # the time of the last use
+    return entry
 
 
-def _error_of(record: Record, reading: ReadSpec, size: int) -> DataError:
-    """Why a record was left out: its files are what they were then."""
+def _error_of(record: Record, read_spec: ReadSpec, image_size: int) -> DataError:
+    """Return the reason why a record was left out. Its files have the same content as then."""
     try:
-        load_and_resize(record, reading, size)
+        load_and_resize(record, read_spec, image_size)
     except DataError as error:
         return error
     return DataError(f"{record.image}: could not be read when the cache was built")
 
 
-def _build_locked(
-    folder: Path, records: Sequence[Record], reading: ReadSpec, size: int, progress: Progress, skip_bad: bool
-) -> CacheEntry:
-    """Build the entry, unless another process does so first."""
+def _build_locked(folder: Path, builder: "_Builder") -> CacheEntry:
+    """Build an entry, unless another process does so first."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.with_name(folder.name + ".lock")):
-            prepared = _open(folder)
-            if prepared is None:
+            entry = _open(folder)
+            if entry is None:
                 remove_unfinished(folder)
-                _build(folder, records, reading, size, progress, skip_bad)
-                prepared = CacheEntry(folder)
-    except (OSError, NotImplementedError) as error:  # the latter: a file system without locks
+                builder.build(folder)
+                entry = CacheEntry(folder)
+    except (OSError, NotImplementedError) as error:  # NotImplementedError: a file system without locks
         raise CacheUnavailableError(f"{folder.parent}: {getattr(error, 'strerror', None) or error}") from None
     evict_lru(folder.parent)
-    return prepared
+    return entry
 
 
-def _build(
-    folder: Path, records: Sequence[Record], reading: ReadSpec, size: int, progress: Progress, skip_bad: bool
-) -> None:
-    image_shape = (size, size, reading.channels)
-    mask_shape = (*_layers(records, reading), size, size)
-    image_bytes, mask_bytes = (len(records) * int(np.prod(shape)) for shape in (image_shape, mask_shape))
-    free = shutil.disk_usage(folder.parent).free
-    if image_bytes + mask_bytes > free / 2:
-        raise CacheUnavailableError(
-            f"{folder.parent}: {_gib(image_bytes + mask_bytes)} are more than half of the {_gib(free)} that are free"
-        )
-    building = folder.with_name(f"{folder.name}.building-{uuid.uuid4().hex[:12]}")
-    try:
-        building.mkdir()
-        sums = np.zeros((len(records), 2), np.uint32)
-        counts = np.zeros(256 if len(mask_shape) == 2 else mask_shape[0], np.int64)
-        left_out: list[int] = []
-        first: DataError | None = None
-        with _writing(building / "photos.bin", image_bytes) as images, _writing(
-            building / "masks.bin", mask_bytes
-        ) as masks:  # fmt: skip
-            # Several at a time: threads that pass an image each wait for one another a tenth of the time.
-            attempts = prefetch_map(partial(_attempts, reading=reading, size=size), batched(records, 8), prefetch=6)
-            for index, pair in enumerate(progress(chain.from_iterable(attempts), len(records))):
-                if isinstance(pair, DataError):
-                    if not skip_bad:
-                        raise pair
-                    left_out.append(index)
-                    first = first or pair
+class _Item(NamedTuple):
+    image: np.ndarray
+    mask: np.ndarray
+    checksums: tuple[int, int]
+    class_pixels: np.ndarray
+
+
+class _Builder:
+    """Decodes records and writes an entry. See `get_or_build` for the arguments."""
+
+    def __init__(
+        self,
+        records: Sequence[Record],
+        read_spec: ReadSpec,
+        image_size: int,
+        progress: Progress,
+        skip_unreadable: bool,
+    ) -> None:
+        self.records, self.read_spec, self.image_size = records, read_spec, image_size
+        self.progress, self.skip_unreadable = progress, skip_unreadable
+
+    def build(self, folder: Path) -> None:
+        image_shape = (self.image_size, self.image_size, self.read_spec.channels)
+        mask_shape = self.read_spec.task.mask_shape(self._class_count(), self.image_size, self.image_size)
+        image_bytes, mask_bytes = (len(self.records) * int(np.prod(shape)) for shape in (image_shape, mask_shape))
+        _check_free_space(folder.parent, image_bytes + mask_bytes)
+        with atomic_directory(folder, replace=True) as building:
+            header, checksums = self._write_items(building, image_shape, mask_shape)
+            with _open_new(building / "sums.bin", checksums.nbytes) as file:
+                file.write(checksums.tobytes())
+            header.write(building / "header.json")
+
+    def _write_items(
+        self, building: Path, image_shape: tuple[int, ...], mask_shape: tuple[int, ...]
+    ) -> tuple[CacheHeader, np.ndarray]:
+        """Write photos.bin and masks.bin. Return the header and the (N, 2) uint32 checksums."""
+        checksums: list[tuple[int, int]] = []
+        skipped: dict[int, DataError] = {}
+        class_pixels = np.zeros(256 if self.read_spec.task is not MULTILABEL else mask_shape[0], np.int64)
+        count = len(self.records)
+        with (
+            _open_new(building / "photos.bin", count * int(np.prod(image_shape))) as images,
+            _open_new(building / "masks.bin", count * int(np.prod(mask_shape))) as masks,
+        ):
+            for index, item in enumerate(self.progress(self._items(), count)):
+                if isinstance(item, DataError):
+                    if not self.skip_unreadable:
+                        raise item
+                    skipped[index] = item
                     continue
-                image, mask, sums[index - len(left_out)], pixels = pair
-                counts += pixels
-                images.write(image)
-                masks.write(mask)
-        items = len(records) - len(left_out)
-        if first is not None and not items:
-            raise DataError(f"none of the {len(records)} images can be used; the first: {first}")
-        _write(building / "sums.bin", sums[:items].tobytes())
-        CacheHeader(items, image_shape, mask_shape, tuple(left_out), tuple(counts.tolist())).write(
-            building / "header.json"
-        )
-        _put_in_place(building, folder)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
+                images.write(item.image)
+                masks.write(item.mask)
+                checksums.append(item.checksums)
+                class_pixels += item.class_pixels
+        if skipped and not checksums:
+            first = next(iter(skipped.values()))
+            raise DataError(f"none of the {count} images can be used; the first: {first}")
+        header = CacheHeader(len(checksums), image_shape, mask_shape, tuple(skipped), tuple(class_pixels.tolist()))
+        return header, np.array(checksums, np.uint32)
+
+    def _items(self) -> Iterator[_Item | DataError]:
+        groups = batched(self.records, _RECORDS_PER_TASK)
+        decode = partial(_decode_all, read_spec=self.read_spec, image_size=self.image_size)
+        return chain.from_iterable(prefetch_map(decode, groups, prefetch=6))
+
+    def _class_count(self) -> int:
+        """Return the number of classes of multi-label masks, 0 for other masks."""
+        if self.read_spec.task is not MULTILABEL:
+            return 0
+        counts = {len(record.mask.channels) for record in self.records if isinstance(record.mask, MultilabelMask)}
+        if len(counts) != 1:
+            numbers = ", ".join(map(str, sorted(counts)))
+            raise DataError(
+                f"{self.records[0].image}: all images must have masks of the same classes, but they have {numbers}"
+            )
+        return counts.pop()
 
 
-_Attempt = tuple[np.ndarray, np.ndarray, tuple[int, int], np.ndarray] | DataError
+def _decode_all(records: Sequence[Record], read_spec: ReadSpec, image_size: int) -> list[_Item | DataError]:
+    return [_decode(record, read_spec, image_size) for record in records]
 
 
-def _attempts(records: Sequence[Record], reading: ReadSpec, size: int) -> list[_Attempt]:
-    """`_attempt` of several."""
-    return [_attempt(record, reading, size) for record in records]
-
-
-def _attempt(record: Record, reading: ReadSpec, size: int) -> _Attempt:
-    """A record's image and mask, their sums, and the mask's pixels by value (or class); or why it cannot be read."""
+def _decode(record: Record, read_spec: ReadSpec, image_size: int) -> _Item | DataError:
+    """Return a record's pixels, checksums and counts, or the reason why it cannot be read."""
     try:
-        image, mask = load_and_resize(record, reading, size)
+        image, mask = load_and_resize(record, read_spec, image_size)
     except DataError as error:
         return error
-    pixels = reading.task.class_pixels(mask)
-    return image, mask, (zlib.crc32(image.data), zlib.crc32(mask.data)), pixels
+    checksums = (zlib.crc32(image.data), zlib.crc32(mask.data))
+    return _Item(image, mask, checksums, read_spec.task.class_pixels(mask))
 
 
-def _layers(records: Sequence[Record], reading: ReadSpec) -> tuple[int, ...]:
-    """(C,) where masks are multi-label."""
-    if reading.task is not MULTILABEL:
-        return ()
-    counts = {len(record.mask.channels) for record in records if isinstance(record.mask, MultilabelMask)}
-    if len(counts) != 1:
-        raise DataError(
-            f"{records[0].image}: all images need masks of the same classes; found {sorted(counts)} of them"
+def _check_free_space(folder: Path, needed: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if needed > free / 2:
+        raise CacheUnavailableError(
+            f"{folder}: the cache needs {_format_gib(needed)}, more than half of the {_format_gib(free)} that are free"
         )
-    return (counts.pop(),)
 
 
 @contextmanager
-def _writing(path: Path, size: int) -> Iterator[BinaryIO]:
-    """A new file that is written in order, `size` bytes at most; OSError at once where the disk cannot hold them.
+def _open_new(path: Path, max_bytes: int) -> Iterator[BinaryIO]:
+    """Open a new file for writing at most `max_bytes`. Raises OSError if the disk cannot hold them.
 
-    Ordinary writes and no memory map: on a full disk the latter kills the process.
+    A memory map is not used: a full disk would kill the process.
     """
     with path.open("xb", buffering=1 << 20) as file:
-        if size and hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(file.fileno(), 0, size)
+        if max_bytes and hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, max_bytes)
         yield file
         file.truncate()
-        _flush(file)
+        flush(file)
 
 
-def _write(path: Path, content: bytes) -> None:
-    with path.open("xb") as file:
-        file.write(content)
-        _flush(file)
-
-
-def _flush(file: Any) -> None:
-    file.flush()
-    os.fsync(file.fileno())
-
-
-def _put_in_place(building: Path, folder: Path) -> None:
-    if folder.exists():  # damaged, else it would be used
-        folder.rename(building.with_name(building.name + "-before"))
-    building.rename(folder)
-    shutil.rmtree(building.with_name(building.name + "-before"), ignore_errors=True)
-    if os.name == "posix":
-        parent = os.open(folder.parent, os.O_RDONLY)
-        try:
-            os.fsync(parent)
-        finally:
-            os.close(parent)
-
-
-def _gib(count: int) -> str:
+def _format_gib(count: int) -> str:
     return f"{count / 2**30:.1f} GiB"

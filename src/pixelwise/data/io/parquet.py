@@ -1,21 +1,19 @@
-"""Images in the cells of Parquet and Arrow files: read when they are wanted, and never a whole file at once."""
+"""Lazy reading of images stored in Parquet and Arrow columns, one row group at a time."""
 
-import os
-import threading
-from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
+from pixelwise.data.io.lru import LRUCache
 from pixelwise.errors import DataError, first_line
 
 MAX_CHUNKS = 4
-"""How many chunks (a column of a row group) a process keeps: of images and of masks, and of their neighbors."""
+"""Maximum number of chunks (a column of a row group) in memory: of images and of masks, and of their neighbors."""
 
 
-MAX_BYTES = 256 << 20
-"""Of chunks that hold more together, a process keeps two: one of images and one of masks."""
+MAX_CHUNK_BYTES = 256 << 20
+"""If the chunks in memory are larger together, only two are kept: one of images and one of masks."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,9 +22,9 @@ class TableFile:
 
     Attributes:
         url: a local path, or a URL that fsspec opens.
-        kind: what it is.
-        stamp: when a local file was changed last: another file that takes its place is not taken for it.
-        options: what fsspec is given beside a URL.
+        kind: the file's format.
+        stamp: modification time of a local file in nanoseconds. It distinguishes a file from one that replaced it.
+        options: keyword arguments for fsspec.
     """
 
     url: str
@@ -40,9 +38,15 @@ class TableFile:
 
 @dataclass(frozen=True, eq=False)
 class TableCell:
-    """The image in one cell: a `BytesSource`. Its row is counted from the start of its chunk.
+    """The image file in one cell: a `BytesSource`.
 
-    Raises DataError where it cannot be read.
+    Attributes:
+        file: the table.
+        column: name of the column.
+        chunk: number of the row group. An Arrow file has one chunk, 0.
+        index: row in the chunk, from 0.
+        row: row in the file, from 1, for messages.
+        name: file name with suffix, if the table has one.
     """
 
     file: TableFile
@@ -53,12 +57,12 @@ class TableCell:
     name: str
 
     def read_bytes(self) -> bytes:
-        """The image file's content."""
+        """Return the image file's content. Raises DataError if it cannot be read."""
         try:
-            value = CHUNKS.get(self.file, self.column, self.chunk)[self.index].as_py()
+            value = _chunk(self.file, self.column, self.chunk)[self.index].as_py()
         except FileNotFoundError:
             raise DataError("the file is missing; copy the data set again") from None
-        except Exception as error:  # pyarrow's own, and those of each protocol
+        except Exception as error:  # pyarrow and each protocol have their own exceptions
             raise DataError(f"the file cannot be read ({first_line(error)}); copy the data set again") from None
         content = value.get("bytes") if isinstance(value, dict) else value
         if not isinstance(content, bytes):
@@ -69,55 +73,32 @@ class TableCell:
         return f"{self.file}, row {self.row}, {self.column}"
 
 
-class ChunkStore:
-    """The chunks that were read last, for all threads of a process; images in them are not copied."""
-
-    def __init__(self, most: int = MAX_CHUNKS) -> None:
-        self.most = most
-        self.clear()
-
-    def clear(self) -> None:
-        """Forget all; a forked process must, for the lock may be held by a thread of its parent."""
-        self._lock = threading.Lock()
-        self._kept: OrderedDict[tuple[str, str, int, str, int], Any] = OrderedDict()
-
-    def get(self, file: TableFile, column: str, chunk: int) -> Any:
-        """A column of a row group; of an Arrow file the whole column, which stays on disk until it is looked at."""
-        key = (file.url, file.kind, file.stamp, column, chunk)
-        with self._lock:
-            found = self._kept.pop(key, None)
-            if found is None:
-                self._make_room()
-                found = _read_chunk(file, column, chunk)
-            self._kept[key] = found
-            return found
-
-    def _make_room(self) -> None:
-        while len(self._kept) >= self.most or (len(self._kept) > 1 and self._bytes() > MAX_BYTES):
-            self._kept.popitem(last=False)
-
-    def _bytes(self) -> int:
-        """What is kept takes of memory; Arrow files stay on disk."""
-        return sum(chunk.nbytes for (_, kind, *_), chunk in self._kept.items() if kind == "parquet")
+class _Chunk(NamedTuple):
+    values: Any  # pyarrow.ChunkedArray
+    nbytes: int
 
 
-CHUNKS = ChunkStore()
+CHUNKS = LRUCache[_Chunk](MAX_CHUNKS, MAX_CHUNK_BYTES, lambda chunk: chunk.nbytes, max_loads=1)
+"""The chunks that were read last. Their images are not copied."""
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=CHUNKS.clear)
+def _chunk(file: TableFile, column: str, number: int) -> Any:
+    """Return a column of a row group. For an Arrow file, return the whole column, which stays on disk."""
+    key = (file.url, file.kind, file.stamp, column, number)
+    return CHUNKS.get(key, lambda: _read_chunk(file, column, number)).values
 
 
-def _read_chunk(file: TableFile, column: str, chunk: int) -> Any:
+def _read_chunk(file: TableFile, column: str, number: int) -> _Chunk:
     if file.kind == "arrow":
-        return read_arrow(file).column(column)
+        return _Chunk(read_arrow(file).column(column), nbytes=0)
     with open_parquet(file) as parquet:
-        # Arrow's own threads would not be there after a fork.
-        return parquet.read_row_group(chunk, columns=[column], use_threads=False).column(column)
+        # A fork does not copy Arrow's threads.
+        values = parquet.read_row_group(number, columns=[column], use_threads=False).column(column)
+    return _Chunk(values, values.nbytes)
 
 
 def read_arrow(file: TableFile) -> Any:
-    """An Arrow file as a pyarrow.Table, mapped into memory."""
+    """Return an Arrow file as a memory-mapped `pyarrow.Table`."""
     import pyarrow
 
     with pyarrow.memory_map(file.url) as mapped, pyarrow.ipc.open_stream(mapped) as stream:
@@ -126,7 +107,7 @@ def read_arrow(file: TableFile) -> Any:
 
 @contextmanager
 def open_parquet(file: TableFile) -> Iterator[Any]:
-    """A Parquet file as a pyarrow.parquet.ParquetFile."""
+    """Open a Parquet file as a `pyarrow.parquet.ParquetFile`."""
     import pyarrow.parquet
 
     if "://" not in file.url:
@@ -142,14 +123,19 @@ def open_parquet(file: TableFile) -> Iterator[Any]:
 
 @dataclass(frozen=True, eq=False)
 class ImageCell:
-    """What a cell for an image holds: bytes, a path or URL, or neither."""
+    """The content of a cell of an image column.
+
+    Attributes:
+        cell: the cell, or None if it holds no bytes.
+        path: path or URL of the image, or None. It is the image's original name if `cell` is present.
+    """
 
     cell: TableCell | None
     path: str | None
 
 
 def holds_images(type: Any) -> bool:
-    """Whether a column of that pyarrow type holds image files: bytes, or structs of bytes and path."""
+    """Return True if a column of this pyarrow type holds image files: bytes, or structs of bytes and path."""
     import pyarrow.types as types
 
     if types.is_struct(type):
@@ -158,47 +144,53 @@ def holds_images(type: Any) -> bool:
 
 
 def image_cells(file: TableFile, column: str, type: Any) -> Iterator[ImageCell]:
-    """The cells of a column of images, in order; no image is read."""
-    struct, row = hasattr(type, "get_field_index"), 0
-    for chunk, (valid, paths) in enumerate(_chunks(file, column, struct)):
-        for index, (present, path) in enumerate(zip(valid, paths, strict=True)):
+    """Yield the cells of a column of images, in order. No image is read.
+
+    Args:
+        file: the table.
+        column: name of the column.
+        type: the column's pyarrow type. `holds_images` is True for it.
+    """
+    is_struct, row = hasattr(type, "get_field_index"), 0
+    for chunk, (present, paths) in enumerate(_presence_and_paths(file, column, is_struct)):
+        for index, (is_present, path) in enumerate(zip(present, paths, strict=True)):
             row += 1
             name = path.replace("\\", "/").rpartition("/")[2] if path else f"{column}-{row}"
-            cell = TableCell(file, column, chunk, index, row, name) if present else None
+            cell = TableCell(file, column, chunk, index, row, name) if is_present else None
             yield ImageCell(cell, path or None)
 
 
-def _chunks(file: TableFile, column: str, struct: bool) -> Iterator[tuple[list[bool], list[str | None]]]:
-    """Of each chunk, which cells have bytes, and their paths."""
+def _presence_and_paths(file: TableFile, column: str, is_struct: bool) -> Iterator[tuple[list[bool], list[str | None]]]:
+    """Yield, for each chunk, which cells hold bytes, and the paths of all cells."""
     if file.kind == "arrow":
-        yield _look(read_arrow(file).column(column), struct)
+        yield _inspect_chunk(read_arrow(file).column(column), is_struct)
         return
     with open_parquet(file) as parquet:
-        inside = f"{column}.bytes" if struct else column
         for group in range(parquet.metadata.num_row_groups):
-            described = parquet.metadata.row_group(group)
-            leaf = next(
-                described.column(each)
-                for each in range(described.num_columns)
-                if described.column(each).path_in_schema == inside
-            )
-            statistics = leaf.statistics
-            if statistics is None or not statistics.has_null_count or statistics.null_count:
-                yield _look(parquet.read_row_group(group, columns=[column], use_threads=False).column(column), struct)
+            metadata = parquet.metadata.row_group(group)
+            if _may_have_nulls(metadata, f"{column}.bytes" if is_struct else column):
+                values = parquet.read_row_group(group, columns=[column], use_threads=False).column(column)
+                yield _inspect_chunk(values, is_struct)
                 continue
-            valid = [True] * described.num_rows
-            paths: list[str | None] = [None] * described.num_rows
-            if struct and parquet.schema_arrow.field(column).type.get_field_index("path") >= 0:
+            paths: list[str | None] = [None] * metadata.num_rows
+            if is_struct and parquet.schema_arrow.field(column).type.get_field_index("path") >= 0:
                 table = parquet.read_row_group(group, columns=[f"{column}.path"], use_threads=False)
-                paths = [each and each.get("path") for each in table.column(column).to_pylist()]
-            yield valid, paths
+                paths = [cell and cell.get("path") for cell in table.column(column).to_pylist()]
+            yield [True] * metadata.num_rows, paths
 
 
-def _look(values: Any, struct: bool) -> tuple[list[bool], list[str | None]]:
+def _may_have_nulls(row_group: Any, path: str) -> bool:
+    """Return False if the metadata of a row group count no nulls in a column. Its images need not be read then."""
+    columns = (row_group.column(index) for index in range(row_group.num_columns))
+    statistics = next(column for column in columns if column.path_in_schema == path).statistics
+    return statistics is None or not statistics.has_null_count or statistics.null_count > 0
+
+
+def _inspect_chunk(values: Any, is_struct: bool) -> tuple[list[bool], list[str | None]]:
     import pyarrow.compute as compute
 
-    inside = compute.struct_field(values, "bytes") if struct else values
-    valid = compute.is_valid(inside).to_pylist()
-    if struct and values.type.get_field_index("path") >= 0:
-        return valid, compute.struct_field(values, "path").to_pylist()
-    return valid, [None] * len(valid)
+    contents = compute.struct_field(values, "bytes") if is_struct else values
+    present = compute.is_valid(contents).to_pylist()
+    if is_struct and values.type.get_field_index("path") >= 0:
+        return present, compute.struct_field(values, "path").to_pylist()
+    return present, [None] * len(present)

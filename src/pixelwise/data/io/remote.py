@@ -1,4 +1,4 @@
-"""Single files that lie elsewhere: behind a URL that fsspec opens."""
+"""Files and folders behind a URL, read with fsspec."""
 
 import posixpath
 from collections.abc import Mapping
@@ -9,20 +9,18 @@ from urllib.parse import quote, unquote, urljoin
 
 from pixelwise.errors import DataError, first_line
 
-_LOCAL = ("", "file", "local")
+_LOCAL_PROTOCOLS = ("", "file", "local")
 
 
 @dataclass(frozen=True, eq=False)
 class RemoteFile:
-    """A file behind a URL: a `BytesSource`.
+    """A file or folder behind a URL. A file is a `BytesSource`.
 
-    No UPath, which keeps its connection through a fork and lets each protocol's own errors through.
+    It holds no connection, so it can be pickled and used after a fork.
 
     Attributes:
-        url: with its protocol.
-        options: what fsspec is given beside the URL (a key, an endpoint).
-
-    Raises DataError where it cannot be read.
+        url: the address with its protocol, for example "s3://bucket/images/1.jpg".
+        options: keyword arguments for fsspec, for example a key or an endpoint.
     """
 
     url: str
@@ -30,19 +28,34 @@ class RemoteFile:
 
     @property
     def name(self) -> str:
-        """The file's name, without what follows a question mark in the address of a web page."""
+        """The file's name, without the query of a web address."""
         address = self.url.split("?")[0].split("#")[0] if self.url.lower().startswith("http") else self.url
         return address.rstrip("/").rpartition("/")[2]
 
     def read_bytes(self) -> bytes:
-        """The file's content."""
+        """Return the file's content. Raises DataError if it cannot be read."""
         try:
             return fetch_bytes(self.url, self.options)
         except FileNotFoundError:
             raise DataError("no such file") from None
 
+    def exists(self) -> bool:
+        """Return True if there is a file or folder. Each protocol has its own exceptions."""
+        from fsspec.core import url_to_fs
+
+        system, path = url_to_fs(self.url, **self.options)
+        return bool(system.exists(path))
+
+    def child(self, name: str) -> "RemoteFile":
+        """Return a file of this folder.
+
+        >>> str(RemoteFile("s3://bucket/data/").child("train.csv"))
+        's3://bucket/data/train.csv'
+        """
+        return RemoteFile(f"{self.url.rstrip('/')}/{name}", self.options)
+
     def beside(self, path: str) -> str:
-        """The URL of a path that starts in this file's folder."""
+        """Return the URL of a path that is relative to this file's folder."""
         path = path.replace("\\", "/")
         if self.url.lower().startswith("http"):
             return urljoin(self.url, quote(path, safe="/%~!$&'()*+,;=:@"))
@@ -55,40 +68,64 @@ class RemoteFile:
 
 
 def fetch_bytes(url: str, options: Mapping[str, Any]) -> bytes:
-    """The content behind a URL; `options` go to fsspec beside it. FileNotFoundError, or DataError for all else."""
+    """Return the content behind a URL.
+
+    Args:
+        url: an address with a protocol that fsspec opens.
+        options: keyword arguments for fsspec.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        DataError: The file cannot be read for another reason.
+    """
     from fsspec.core import url_to_fs
 
     try:
-        # fsspec keeps one file system a process and thread; asking for it each time is safe after a fork.
+        # fsspec keeps one file system per process and thread. Requesting it each time is safe after a fork.
         system, path = url_to_fs(url, **options)
         content: bytes = system.cat_file(path)
     except FileNotFoundError:
         raise
-    except Exception as error:  # each protocol has its own: of the network, of keys
+    except Exception as error:  # each protocol has its own exceptions, for example for the network or for keys
         raise DataError(f"cannot be read ({first_line(error)})") from None
     return content
 
 
-def to_local_or_remote(path: Path) -> Path | RemoteFile:
-    """A path or UPath as a path where it is on this machine, and else as `RemoteFile`."""
-    protocol = getattr(path, "protocol", "")
-    if protocol in _LOCAL:
-        return Path(getattr(path, "path", path))
-    return RemoteFile(str(path), dict(getattr(path, "storage_options", {})))
+def open_url(url: str) -> Path | RemoteFile:
+    """Return the file or folder behind a URL, as a Path if it is on this machine. Nothing is read.
+
+    Raises:
+        DataError: fsspec does not know the protocol, or the package that opens it is not installed.
+    """
+    path = local_path(url)
+    if path is not None:
+        return path
+    from fsspec.core import url_to_fs
+
+    try:
+        url_to_fs(url)
+    except ImportError as error:
+        fix = "pip install 'pixelwise[s3]'" if url.lower().startswith("s3") else first_line(error)
+        raise DataError(f"{url}: the package that opens such URLs is not installed ({fix})") from None
+    except Exception as error:
+        raise DataError(f"{url}: {first_line(error)}") from None
+    return RemoteFile(url)
 
 
 def local_path(url: str) -> Path | None:
-    """The path that a file:// URL is of, None for another protocol; %20 in it is a space, unless a file is named so.
+    """Return the path of a file:// URL, or None for another protocol.
+
+    %20 in the URL is a space, unless there is a file whose name contains "%20".
 
     >>> local_path("file:///data/a%20b.png").name, local_path("s3://bucket/a.png")
     ('a b.png', None)
     """
     protocol, _, rest = url.partition("://")
-    if protocol.lower() not in _LOCAL:
+    if protocol.lower() not in _LOCAL_PROTOCOLS:
         return None
     rest = rest.removeprefix("localhost")
-    plain = Path(rest)
+    path = Path(rest)
     try:
-        return plain if "%" not in rest or plain.exists() else Path(unquote(rest))
+        return path if "%" not in rest or path.exists() else Path(unquote(rest))
     except (OSError, ValueError):
-        return plain
+        return path

@@ -1,24 +1,22 @@
-"""Data in shards: tar files that each hold many images and masks, and are read from anywhere that fsspec reaches.
+"""Reading of shards: tar files that hold many images and masks, local or behind a URL.
 
-A shard is fetched as a whole and a few of them are kept in memory, so that reading sample after sample of one shard
-costs one request. Local shards are read where they lie.
+A remote shard is fetched as a whole and a few are kept in memory, so that reading all samples of a shard takes one
+request. Local shards are read in place.
 """
 
 import hashlib
-import os
-import threading
-from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pixelwise.data.io.lru import LRUCache
 from pixelwise.data.io.remote import fetch_bytes
 from pixelwise.data.schema import Record
 from pixelwise.errors import DataError
 
 MAX_SHARDS = 4
-"""How many fetched shards a process keeps; `ShardSampler` draws from no more than these at a time."""
+"""Maximum number of fetched shards in memory. `ShardSampler` draws from at most this many at a time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,9 +25,9 @@ class TarShard:
 
     Attributes:
         url: a local path, or a URL that fsspec opens.
-        size: its bytes.
-        digest: BLAKE2b of its content (20 bytes, hexadecimal).
-        options: what fsspec is given beside the URL (a key, an endpoint).
+        size: size in bytes.
+        digest: BLAKE2b hash of its content (20 bytes, hexadecimal).
+        options: keyword arguments for fsspec, for example a key or an endpoint.
     """
 
     url: str
@@ -39,7 +37,7 @@ class TarShard:
 
     @property
     def is_local(self) -> bool:
-        """Whether `url` is a path on this machine."""
+        """True if `url` is a path on this machine."""
         return "://" not in self.url
 
     def __str__(self) -> str:
@@ -50,7 +48,11 @@ class TarShard:
 class TarMember:
     """One file in a shard: a `BytesSource`.
 
-    Raises DataError, which names the shard, where it is missing, cut off, or not what was packed.
+    Attributes:
+        shard: the shard.
+        offset: position of its content in the shard, in bytes.
+        size: size in bytes.
+        name: file name with suffix.
     """
 
     shard: TarShard
@@ -60,13 +62,14 @@ class TarMember:
 
     @property
     def digest(self) -> bytes:
-        """What its content follows from, without reading it."""
+        """An identifier of the content, which is not read."""
         return f"{self.shard.digest} {self.offset} {self.size}".encode()
 
     def read_bytes(self) -> bytes:
-        """The file's content."""
+        """Return the file's content. Raises DataError if the shard is missing, cut off or not what was packed."""
         if not self.shard.is_local:
-            return STORE.get(self.shard)[self.offset : self.offset + self.size]
+            content = SHARDS.get(self.shard.url, lambda: fetch_shard(self.shard))
+            return content[self.offset : self.offset + self.size]
         try:
             with Path(self.shard.url).open("rb") as file:
                 file.seek(self.offset)
@@ -81,54 +84,16 @@ class TarMember:
         return f"{self.shard}/{self.name}"
 
 
-class ShardStore:
-    """The shards that were fetched last, for all threads of a process: `most` at a time, each fetched once."""
-
-    def __init__(self, most: int = MAX_SHARDS) -> None:
-        self.most = most
-        self.fetched = 0
-        self.clear()
-
-    def clear(self) -> None:
-        """Forget all; a forked process must, for locks and connections are its parent's."""
-        self._lock = threading.Lock()
-        self._places = threading.Semaphore(self.most)
-        self._kept: OrderedDict[str, bytes] = OrderedDict()
-        self._fetching: dict[str, threading.Lock] = {}
-        self._in_flight = 0
-
-    def get(self, shard: TarShard) -> bytes:
-        """A shard's content; DataError where it cannot be had or is not what was packed."""
-        with self._lock:
-            fetching = self._fetching.setdefault(shard.url, threading.Lock())
-        with fetching:  # whoever wants the same shard waits for it
-            with self._lock:
-                if (content := self._kept.get(shard.url)) is not None:
-                    self._kept.move_to_end(shard.url)
-                    return content
-            with self._places:
-                return self._fetch(shard)
-
-    def _fetch(self, shard: TarShard) -> bytes:
-        with self._lock:
-            self._in_flight += 1
-            # Room is made before the fetch, and counts what other threads fetch now.
-            while self._kept and len(self._kept) + self._in_flight > self.most:
-                self._kept.popitem(last=False)
-        content = None
-        try:
-            content = fetch(shard)
-        finally:
-            with self._lock:
-                self._in_flight -= 1
-                if content is not None:
-                    self._kept[shard.url] = content
-                    self.fetched += 1
-        return content
+SHARDS = LRUCache[bytes](MAX_SHARDS)
+"""URL → content of the remote shards that were read last."""
 
 
-def fetch(shard: TarShard) -> bytes:
-    """A shard's content, checked."""
+def fetch_shard(shard: TarShard) -> bytes:
+    """Fetch a remote shard and compare it with its digest.
+
+    Raises:
+        DataError: The shard is missing, cannot be read, or is not what was packed.
+    """
     try:
         content = fetch_bytes(shard.url, shard.options)
     except FileNotFoundError:
@@ -140,14 +105,11 @@ def fetch(shard: TarShard) -> bytes:
     return content
 
 
-STORE = ShardStore()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=STORE.clear)
-
-
-def shards_of(records: Iterable[Record]) -> list[str] | None:
-    """The shard that each record lies in, for `ShardSampler`; None where some lie elsewhere."""
-    found = [record.image.shard.url for record in records if isinstance(record.image, TarMember)]
-    return found if found and len(found) == sum(1 for _ in records) else None
+def shard_urls(records: Iterable[Record]) -> list[str] | None:
+    """Return the URL of each record's shard, for `ShardSampler`, or None if any record is not in a shard."""
+    urls: list[str] = []
+    for record in records:
+        if not isinstance(record.image, TarMember):
+            return None
+        urls.append(record.image.shard.url)
+    return urls or None
