@@ -6,6 +6,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from pixelwise.cli.common import check_absent, print_skipped
+from pixelwise.cli.options import parse_components
 from pixelwise.data.schema import Split
 from pixelwise.evaluation.evaluator import Resolution, evaluate
 from pixelwise.reporting.console import print_metrics
@@ -24,6 +25,7 @@ def evaluate_command(
     resolution: Resolution = "original",
     device: str = "auto",
     skip_unreadable: Annotated[bool, Parameter(negative=())] = False,
+    metrics: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative=())] = (),
 ) -> int:
     """Evaluate a run's best model.
 
@@ -35,16 +37,17 @@ def evaluate_command(
         resolution: Compare masks at each image's own size, or at the size of the model's output.
         device: auto, cpu, cuda or mps.
         skip_unreadable: Skip images and masks that cannot be used, and list them. Without it, the first is an error.
+        metrics: More metrics: boundary_iou, image_iou. Write NAME, or NAME:PARAMETER=VALUE,… for parameters.
     """
     check_absent(out)
     dataset = Run.open(run).read_dataset_spec().load(data, skip_unreadable)
     with ProgressBars(shown=is_rank_zero()) as bars:
         evaluation = evaluate(
             run, dataset, split, out or "auto", resolution, device, skip_unreadable,
-            progress=bars.track(f"evaluating on {split}"),
+            parse_components("--metrics", metrics), progress=bars.track(f"evaluating on {split}"),
         )  # fmt: skip
     if is_rank_zero():
         print_skipped(evaluation.skipped)
-        print_metrics(evaluation.metrics, split)
+        print_metrics(evaluation.metrics, split, evaluation.extra)
         print(f"evaluation: {evaluation.path}")
     return 1 if evaluation.skipped else 0

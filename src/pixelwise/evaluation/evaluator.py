@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -13,9 +13,10 @@ from torch import Tensor
 from pixelwise.data.io.mask import read_image_and_mask
 from pixelwise.data.resize import resize_mask
 from pixelwise.data.schema import DatasetIndex, ReadSpec, Record, Split
-from pixelwise.errors import DataError, OutputExistsError
+from pixelwise.errors import ConfigError, DataError, OutputExistsError
 from pixelwise.inference.predictor import Predictor
-from pixelwise.metrics.confusion import Metrics
+from pixelwise.metrics import Metric, Metrics, build_metric
+from pixelwise.registry import ComponentSpec, name_of
 from pixelwise.runs.run_dir import Run
 from pixelwise.runtime.distributed import all_gather_lists, all_reduce_sum, launch_fabric
 from pixelwise.runtime.files import atomic_write
@@ -40,11 +41,14 @@ class Evaluation:
         metrics: accuracy, mean IoU, and IoU, Dice, precision and recall of each class.
         skipped: one error for each image or mask that could not be read, in the order of the split.
         path: the JSON file, or None if none was written.
+        extra: the results of the metrics on request by name. None stands for a value that is not defined, for example
+            that of an absent class.
     """
 
     metrics: Metrics
     skipped: tuple[DataError, ...]
     path: Path | None
+    extra: dict[str, float | None]
 
 
 def evaluate(
@@ -55,6 +59,7 @@ def evaluate(
     resolution: Resolution = "original",
     device: str = "auto",
     skip_unreadable: bool = False,
+    metrics: Sequence[ComponentSpec] = (),
     progress: Progress = no_progress,
 ) -> Evaluation:
     """Evaluate a run's best model on a split.
@@ -71,9 +76,12 @@ def evaluate(
             model computes, with masks resized by nearest-neighbor interpolation.
         device: "auto" (the first accelerator, else the CPU) or a device name such as "cuda:1".
         skip_unreadable: leave out images and masks that cannot be read. Otherwise the first one raises DataError.
+        metrics: more metrics to compute, each a name in `pixelwise.metrics.METRICS` or
+            {"name": name, parameter: value, …}.
         progress: draws a progress bar over the images.
 
     Raises:
+        ConfigError: A metric is unknown or listed twice, or the device is not available.
         DataError: The classes differ from the model's, a file cannot be read, or no file of the split can be read.
         OutputExistsError: `out` exists already.
         RunError: The run does not exist or has no model.
@@ -86,21 +94,32 @@ def evaluate(
         raise OutputExistsError(f"{out}: exists already; choose another `out`")
     fabric = launch_fabric(device)
     predictor = Predictor.load(run.path, fabric.device)
-    if predictor.classes != data.classes:
-        raise DataError(
-            f"{data.root}: has the classes {', '.join(data.classes)}, but the model in {run.path} "
-            f"was trained on {', '.join(predictor.classes)}"
-        )
+    _check_classes(predictor, data, run)
+    extra = _build_metrics(metrics, predictor)
     records = data.records(split)
-    confusion, skipped = _evaluate_share(fabric, predictor, records, data, resolution, skip_unreadable, progress)
+    share = records[fabric.global_rank :: fabric.world_size]
+    results = _compare(predictor, share, data.read_spec, resolution, progress)
+    confusion, errors = _accumulate(results, predictor, extra, skip_unreadable)
+    skipped = _gather_errors(fabric, errors)
     if len(skipped) == len(records):
         raise DataError(f"{data.root}: no image of the {split} split can be used: {skipped[0]}")
-    size = "original" if resolution == "original" else "{}x{}".format(*predictor.size)
-    metrics = Metrics.from_confusion(confusion, data.classes, predictor.task, len(records) - len(skipped), size)
-    path = None
-    if out is not None and fabric.is_global_zero:
-        path = _write(run, metrics.to_dict() | {"split": split, "left_out": len(skipped)}, split, out)
-    return Evaluation(metrics, skipped, path)
+    for metric in extra:
+        metric.load(_sum_over_processes(fabric, metric.state()))
+    evaluation = Evaluation(
+        Metrics.from_confusion(
+            _sum_over_processes(fabric, confusion),
+            data.classes,
+            predictor.task,
+            image_count=len(records) - len(skipped),
+            resolution="original" if resolution == "original" else "{}x{}".format(*predictor.size),
+        ),
+        skipped,
+        path=None,
+        extra={name: value for metric in extra for name, value in metric.compute().items()},
+    )
+    if out is None or not fabric.is_global_zero:
+        return evaluation
+    return replace(evaluation, path=_write(run, evaluation, split, out))
 
 
 def compute_confusion_matrix(
@@ -128,29 +147,54 @@ def compute_confusion_matrix(
     return total
 
 
-def _evaluate_share(
-    fabric: "Fabric",
+def _check_classes(predictor: Predictor, data: DatasetIndex, run: Run) -> None:
+    if predictor.classes != data.classes:
+        raise DataError(
+            f"{data.root}: has the classes {', '.join(data.classes)}, but the model in {run.path} "
+            f"was trained on {', '.join(predictor.classes)}"
+        )
+
+
+def _build_metrics(specs: Sequence[ComponentSpec], predictor: Predictor) -> list[Metric]:
+    names = [name_of(spec) for spec in specs]
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError(f"`metrics`: '{name}' is listed twice; list it once")
+    return [build_metric(spec, predictor.classes, predictor.task) for spec in specs]
+
+
+def _accumulate(
+    results: Iterable[tuple[Tensor, Tensor] | DataError],
     predictor: Predictor,
-    records: Sequence[Record],
-    data: DatasetIndex,
-    resolution: Resolution,
+    metrics: Sequence[Metric],
     skip_unreadable: bool,
-    progress: Progress,
-) -> tuple[Tensor, tuple[DataError, ...]]:
-    """Evaluate this process's share of the records. Return the sums and the errors of all processes."""
-    rank, world_size = fabric.global_rank, fabric.world_size
-    total = predictor.task.zero_matrix(len(data.classes))
+) -> tuple[Tensor, list[tuple[int, DataError]]]:
+    """Update the metrics with all results. Return the confusion matrix, and the errors with their positions."""
+    confusion = predictor.task.zero_matrix(len(predictor.classes))
     errors: list[tuple[int, DataError]] = []
-    share = records[rank::world_size]
-    for index, result in enumerate(_compare(predictor, share, data.read_spec, resolution, progress)):
-        if not isinstance(result, DataError):
-            total += predictor.task.confusion(*result, len(data.classes))
-        elif skip_unreadable:
-            errors.append((rank + index * world_size, result))
-        else:
-            raise result
-    errors = sorted(all_gather_lists(fabric, errors), key=lambda item: item[0])
-    return all_reduce_sum(fabric, total.to(fabric.device)), tuple(error for _, error in errors)
+    for position, result in enumerate(results):
+        if isinstance(result, DataError):
+            if not skip_unreadable:
+                raise result
+            errors.append((position, result))
+            continue
+        confusion += predictor.task.confusion(*result, len(predictor.classes))
+        for metric in metrics:
+            metric.update(*result)
+    return confusion, errors
+
+
+def _gather_errors(fabric: "Fabric", errors: list[tuple[int, DataError]]) -> tuple[DataError, ...]:
+    """Return the errors of all processes in the order of the split."""
+    # Processes take the records in turn: record `position * world_size + rank` is number `position` of a process.
+    ranked = [(position, fabric.global_rank, error) for position, error in errors]
+    return tuple(error for *_, error in sorted(all_gather_lists(fabric, ranked), key=lambda item: item[:2]))
+
+
+def _sum_over_processes(fabric: "Fabric", tensor: Tensor) -> Tensor:
+    """Return the sum of a CPU tensor over all processes, on the CPU."""
+    # One process has nothing to add, and its device may lack the tensor's dtype (MPS has no float64).
+    return tensor if fabric.world_size == 1 else all_reduce_sum(fabric, tensor.to(fabric.device)).cpu()
 
 
 def _compare(
@@ -192,7 +236,10 @@ def _predict(
     return list(zip(small, predictor.task.logits_to_mask(predictor.logits(images)).cpu(), strict=True))
 
 
-def _write(run: Run, content: dict[str, object], split: Split, out: str | Path) -> Path:
+def _write(run: Run, evaluation: Evaluation, split: Split, out: str | Path) -> Path:
+    content = evaluation.metrics.to_dict() | {"split": split, "left_out": len(evaluation.skipped)}
+    if evaluation.extra:
+        content["extra"] = evaluation.extra
     text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
     if out == "auto":
         return run.write_evaluation(split, text)

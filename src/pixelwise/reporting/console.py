@@ -1,6 +1,6 @@
 """Print data sets, plans and results for the command line."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from rich.console import Console
 from rich.markup import escape
@@ -36,12 +36,13 @@ def print_plan(plan: Plan) -> None:
         print(f"  {yaml_line(name, value, plan.reasons.get(name, ''))}")
 
 
-def print_metrics(metrics: Metrics, split: str) -> None:
-    """Print a table with the metrics of each class in percent, then accuracy and mean IoU.
+def print_metrics(metrics: Metrics, split: str, extra: Mapping[str, float | None] | None = None) -> None:
+    """Print a table with the metrics of each class in percent, then accuracy, mean IoU and other metrics.
 
     Args:
         metrics: the metrics of an evaluation.
         split: the split's name, for the title.
+        extra: other metrics by name.
     """
     size = "the images' own size" if metrics.resolution == "original" else f"{metrics.resolution} pixels"
     table = Table(title=f"{split}: {metrics.image_count} images at {size}", title_justify="left")
@@ -56,6 +57,8 @@ def print_metrics(metrics: Metrics, split: str) -> None:
     names = ", ".join(metrics.absent_classes)
     absent = f" (mean over the classes that are present; absent: {names})" if names else ""
     print(f"accuracy {accuracy} · mean IoU {mean_iou}{absent}")
+    for name, value in (extra or {}).items():
+        print(f"{name}: {'–' if value is None else f'{value:.4f}'}")
 
 
 def print_run(run: Run) -> None:
