@@ -45,6 +45,7 @@ class Registry(Generic[T]):
 
     Args:
         kind: the kind of component, for error messages, for example "loss".
+        hint: added to the message about an unknown name.
 
     >>> GREETINGS: Registry[Callable[..., str]] = Registry("greeting")
     >>> class Loud(Params):
@@ -56,8 +57,9 @@ class Registry(Generic[T]):
     'hello hello Ada'
     """
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, hint: str = "") -> None:
         self.kind = kind
+        self.hint = hint
         self._entries: dict[str, Entry[T]] = {}
 
     @overload
@@ -105,7 +107,7 @@ class Registry(Generic[T]):
     def __getitem__(self, name: str) -> Entry[T]:
         """Return an entry; ConfigError lists the names if there is none."""
         if name not in self._entries:
-            raise ConfigError(unknown_name(self.kind, name, self))
+            raise ConfigError(unknown_name(self.kind, name, self) + self.hint)
         return self._entries[name]
 
     def names(self, **traits: Any) -> list[str]:

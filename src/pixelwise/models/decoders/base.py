@@ -1,6 +1,7 @@
 """The registry of decoders, their common interface, and helpers that several decoders share."""
 
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from typing import Protocol
 
 import torch.nn.functional as F
@@ -32,7 +33,11 @@ class Decoder(Protocol):
         ...
 
 
-DECODERS: Registry[Callable[..., nn.Module]] = Registry("decoder")
+SMP_PACKAGE = "segmentation_models_pytorch"
+
+DECODERS: Registry[Callable[..., nn.Module]] = Registry(
+    "decoder", hint="" if find_spec(SMP_PACKAGE) else "; smp/… need pip install 'pixelwise[smp]'"
+)
 """All decoders by name: classes or functions that return a `Decoder` module."""
 
 register_decoder = DECODERS.register
