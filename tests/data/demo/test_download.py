@@ -1,7 +1,8 @@
-"""The four sources of Oxford-IIIT Pet, with the real download code and a server on this machine."""
+"""The four sources of Oxford-IIIT Pet, with a server on this machine in place of the official host."""
 
 import hashlib
 import io
+import logging
 import socket
 import tarfile
 import threading
@@ -11,35 +12,32 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import numpy as np
 import platformdirs
 import pytest
-import torchvision.datasets.utils as torchvision_utils
-from torchvision.datasets import OxfordIIITPet
 
-from pixelwise.data.demo import download as fetch
-from pixelwise.data.demo import synthetic as drawn
-from pixelwise.data.demo.download import NAME, find_oxford_pets
+from pixelwise.data.demo import download, synthetic
+from pixelwise.data.demo.download import ARCHIVES, BASE_URL, NAME, find_oxford_pets
 from pixelwise.data.load import load_dataset
 from pixelwise.errors import DataError
 
-ARCHIVES = ("images.tar.gz", "annotations.tar.gz")
-DRAWN = f"drawn-pets-v{drawn.VERSION}"
+SYNTHETIC = f"drawn-pets-v{synthetic.VERSION}"
 
 
 class Host:
-    """The official host, on this machine: `answers` maps a path to bytes, a status or "stall"."""
+    """A server in place of the official host. `answers` maps a file name to its bytes, an HTTP status or "stall"."""
 
     def __init__(self, port: int) -> None:
         self.port = port
         self.answers: dict[str, bytes | int | str] = {}
-        self.asked: list[str] = []
+        self.requests: list[str] = []
         self.released = threading.Event()
 
 
 @pytest.fixture(scope="session")
 def archives(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """The two archives of a data set of two images, packed as the official ones are."""
-    pets = drawn.draw_dataset(tmp_path_factory.mktemp("official") / "pets", train=1, test=1, size=(80, 60))
+    """The two archives of a data set of two images, packed like the official ones."""
+    pets = synthetic.draw_dataset(tmp_path_factory.mktemp("official") / "pets", train=1, test=1, size=(80, 60))
     packed = {}
     for archive in ARCHIVES:
         buffer = io.BytesIO()
@@ -51,21 +49,20 @@ def archives(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 
 
 @pytest.fixture(autouse=True)
-def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The tests see no folder of whoever runs them, and no proxy, and draw little."""
+def isolated(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """Remove the user's settings and proxies, and draw few images."""
     for name in ("PIXELWISE_DATA", "PIXELWISE_CACHE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("no_proxy", "*")
-    monkeypatch.setattr(fetch, "DRAWN_IMAGES", (1, 1))
+    monkeypatch.setattr(download, "SYNTHETIC_IMAGES", (1, 1))
+    caplog.set_level(logging.INFO, "pixelwise")
 
 
-def official(monkeypatch: pytest.MonkeyPatch, archives: dict[str, bytes], port: int) -> None:
-    """Let torchvision download from this machine."""
-    resources = [
-        (f"http://127.0.0.1:{port}/{name}", hashlib.md5(archives[name], usedforsecurity=False).hexdigest())
-        for name in ARCHIVES
-    ]
-    monkeypatch.setattr(OxfordIIITPet, "_RESOURCES", tuple(resources))
+def use_port(monkeypatch: pytest.MonkeyPatch, archives: dict[str, bytes], port: int) -> None:
+    """Download from a port of this machine."""
+    checksums = {name: hashlib.md5(archives[name], usedforsecurity=False).hexdigest() for name in ARCHIVES}
+    monkeypatch.setattr(download, "BASE_URL", f"http://127.0.0.1:{port}")
+    monkeypatch.setattr(download, "ARCHIVES", checksums)
 
 
 @pytest.fixture
@@ -73,7 +70,7 @@ def host(archives: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> Iterato
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             answer = here.answers[self.path[1:]]
-            here.asked.append(self.path[1:])
+            here.requests.append(self.path[1:])
             if isinstance(answer, int):
                 self.send_error(answer)
                 return
@@ -91,12 +88,12 @@ def host(archives: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> Iterato
 
     class Server(ThreadingHTTPServer):
         def handle_error(self, *_: object) -> None:
-            pass  # a client that has read enough hangs up
+            pass  # a client closes the connection when it has read enough
 
     server = Server(("127.0.0.1", 0), Handler)
     here = Host(server.server_address[1])
     here.answers.update(archives)
-    official(monkeypatch, archives, here.port)
+    use_port(monkeypatch, archives, here.port)
     serving = threading.Thread(target=server.serve_forever, args=(0.02,))
     serving.start()
     yield here
@@ -107,11 +104,11 @@ def host(archives: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> Iterato
 
 
 @pytest.fixture
-def refusing(archives: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
-    """No network: nobody listens at the official host's port."""
+def no_network(archives: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Use a port on which no server listens."""
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
-    official(monkeypatch, archives, port)
+    use_port(monkeypatch, archives, port)
 
 
 @contextmanager
@@ -125,53 +122,73 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def make_images(folder: Path) -> int:
+def count_images(folder: Path) -> int:
     dataset = load_dataset(folder)
     assert dataset.format == "oxford-pets"
     return len(dataset.train) + len(dataset.test)
 
 
-def test_a_folder_named_in_the_environment_comes_first(
+def test_the_official_archives_are_those_of_torchvision() -> None:
+    from torchvision.datasets import OxfordIIITPet
+
+    assert {f"{BASE_URL}/{name}": checksum for name, checksum in ARCHIVES.items()} == dict(OxfordIIITPet._RESOURCES)
+
+
+def test_the_folder_that_the_environment_names_comes_first(
     host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    find_oxford_pets(tmp_path / "cache")  # a copy downloaded before, which must not be taken
-    host.asked.clear()
+    find_oxford_pets(tmp_path / "cache")  # a previous download, which must not be used
+    host.requests.clear()
     mine = tmp_path / "mine" / NAME
     mine.mkdir(parents=True)
     monkeypatch.setenv("PIXELWISE_DATA", str(tmp_path / "mine"))
-    assert find_oxford_pets(tmp_path / "cache") == (
-        mine,
-        f"data: Oxford-IIIT Pet from PIXELWISE_DATA ({mine})",
-    )
-    assert host.asked == []
+    line = f"data: Oxford-IIIT Pet from PIXELWISE_DATA ({mine})"
+    assert find_oxford_pets(tmp_path / "cache") == (mine, line)
+    assert host.requests == []
 
 
-def test_a_folder_named_in_the_environment_must_hold_the_data(
+def test_the_folder_that_the_environment_names_must_contain_the_data(
     host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PIXELWISE_DATA", str(tmp_path / "nothing"))
-    with pytest.raises(DataError, match=f"PIXELWISE_DATA=.*nothing: holds no folder {NAME}; .* images/") as error:
+    with pytest.raises(DataError, match=f"PIXELWISE_DATA=.*nothing: has no folder {NAME}; .* images/") as error:
         find_oxford_pets(tmp_path / "cache")
     assert "\n" not in str(error.value)
-    assert host.asked == []
+    assert host.requests == []
 
 
-def test_downloaded_once_and_kept(
-    host: Host, archives: dict[str, bytes], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+def test_a_download_is_kept_and_used_again(
+    host: Host, tmp_path: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    cache, kept = tmp_path / "not" / "yet", tmp_path / "not" / "yet" / NAME
-    assert find_oxford_pets(cache) == (kept, f"data: Oxford-IIIT Pet downloaded now into {kept}")
+    cache, pets = tmp_path / "not" / "yet", tmp_path / "not" / "yet" / NAME
+    assert find_oxford_pets(cache) == (pets, f"data: Oxford-IIIT Pet downloaded now into {pets}")
     assert names(cache) == [NAME]
-    assert names(kept) == ["annotations", "images"], "the archives are gone"
-    assert make_images(kept) == 2
-    assert set(host.asked) == set(ARCHIVES)
-    shown = capfd.readouterr()
-    assert "downloading Oxford-IIIT Pet" in shown.err and "100%" in shown.err
-    assert shown.out == ""
+    assert names(pets) == ["annotations", "images"], "the archives are removed"
+    assert count_images(pets) == 2
+    assert set(host.requests) == set(ARCHIVES)
+    assert capfd.readouterr() == ("", ""), "nothing is printed"
+    assert caplog.messages == [f"downloading Oxford-IIIT Pet into {pets}, once ..."]
 
-    host.asked.clear()
-    assert find_oxford_pets(cache) == (kept, f"data: Oxford-IIIT Pet downloaded before ({kept})")
-    assert host.asked == []
+    host.requests.clear()
+    assert find_oxford_pets(cache) == (pets, f"data: Oxford-IIIT Pet downloaded before ({pets})")
+    assert host.requests == []
+
+
+def test_progress_counts_the_chunks_of_a_download(
+    host: Host, archives: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(download, "_CHUNK_BYTES", 1000)
+    totals, counts = [], []
+
+    def count(items: Iterator[bytes], total: int) -> Iterator[bytes]:
+        totals.append(total)
+        counts.append(0)
+        for item in items:
+            counts[-1] += 1
+            yield item
+
+    find_oxford_pets(tmp_path, progress=count)  # type: ignore[arg-type]
+    assert totals == counts == [-(-len(archives[name]) // 1000) for name in ARCHIVES]
 
 
 def test_the_cache_is_the_users_unless_the_environment_names_another(
@@ -181,97 +198,97 @@ def test_the_cache_is_the_users_unless_the_environment_names_another(
     assert find_oxford_pets()[0] == tmp_path / "user" / "pixelwise" / NAME
     monkeypatch.setenv("PIXELWISE_CACHE", str(tmp_path / "other"))
     assert find_oxford_pets()[0] == tmp_path / "other" / NAME
-    assert find_oxford_pets(tmp_path / "asked")[0] == tmp_path / "asked" / NAME
+    assert find_oxford_pets(tmp_path / "argument")[0] == tmp_path / "argument" / NAME
 
 
-@pytest.mark.usefixtures("refusing")
+@pytest.mark.usefixtures("no_network")
 def test_without_a_network_animals_are_drawn_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     root, line = find_oxford_pets(tmp_path)
-    assert root == tmp_path / DRAWN
-    assert line.startswith(f"data: no network (Connection refused), so the built-in drawn animals ({root}); ")
+    assert root == tmp_path / SYNTHETIC
+    assert line.startswith(f"data: no network (Connection refused), so synthetic animals ({root}); ")
     assert "PIXELWISE_DATA" in line and "\n" not in line
-    assert make_images(root) == 2
-    assert capfd.readouterr().err.startswith("drawing 2 images")
+    assert count_images(root) == 2
+    assert len(caplog.messages) == 1 and caplog.messages[0].startswith("drawing 2 images")
 
     with monkeypatch.context() as patch:
-        patch.setattr(drawn, "draw_animal_scene", lambda *_: pytest.fail("drawn again"))
+        patch.setattr(synthetic, "draw_animal_scene", lambda *_: pytest.fail("drawn again"))
         assert find_oxford_pets(tmp_path) == (root, line)
-    assert capfd.readouterr().err == ""
+    assert len(caplog.messages) == 1
+    assert capfd.readouterr() == ("", ""), "nothing is printed"
 
-    monkeypatch.setattr(drawn, "VERSION", drawn.VERSION + 1)
-    assert find_oxford_pets(tmp_path)[0] != root, "a changed generator draws again"
+    monkeypatch.setattr(synthetic, "VERSION", synthetic.VERSION + 1)
+    assert find_oxford_pets(tmp_path)[0] != root, "a new version draws again"
 
 
 @pytest.mark.parametrize(
-    ("archive", "answer", "told"),
+    ("archive", "answer", "message"),
     [
-        ("images.tar.gz", b"not what was asked for", "corrupted"),
-        ("annotations.tar.gz", b"not what was asked for", "corrupted"),
+        ("images.tar.gz", b"another file", "wrong checksum"),
+        ("annotations.tar.gz", b"another file", "wrong checksum"),
         ("images.tar.gz", 404, "HTTP 404 Not Found"),
         ("annotations.tar.gz", 503, "HTTP 503"),
         ("annotations.tar.gz", "stall", "timed out"),
     ],
 )
-def test_a_download_that_fails_leaves_nothing(
+def test_a_failed_download_leaves_nothing(
     archive: str,
     answer: bytes | int | str,
-    told: str,
+    message: str,
     host: Host,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(fetch, "STALL_SECONDS", 0.3)
+    monkeypatch.setattr(download, "STALL_SECONDS", 0.3)
     host.answers[archive] = answer
     before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(77.0)
-    try:
-        with within(5):
-            root, line = find_oxford_pets(tmp_path)
-        assert socket.getdefaulttimeout() == 77.0, "the limit holds during the download only"
-    finally:
-        socket.setdefaulttimeout(before)
-    assert root == tmp_path / DRAWN
-    assert line.startswith("data: the download failed (") and told in line
-    assert names(tmp_path) == [DRAWN]
+    with within(5):
+        root, line = find_oxford_pets(tmp_path)
+    assert socket.getdefaulttimeout() == before
+    assert root == tmp_path / SYNTHETIC
+    assert line.startswith("data: the download failed (") and message in line
+    assert names(tmp_path) == [SYNTHETIC]
 
 
 def test_a_host_that_never_answers_costs_no_more_than_the_timeout(
     archives: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent, within(3):
-        official(monkeypatch, archives, silent.getsockname()[1])
+        use_port(monkeypatch, archives, silent.getsockname()[1])
         root, line = find_oxford_pets(tmp_path, timeout=0.3)
-    assert root == tmp_path / DRAWN
+    assert root == tmp_path / SYNTHETIC
     assert line.startswith("data: no network (")
 
 
-def test_a_name_look_up_that_hangs_costs_no_more_than_the_timeout(
+def test_a_name_resolution_that_hangs_costs_no_more_than_the_timeout(
     archives: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     released = threading.Event()
 
     def hang(*_: object, **__: object) -> None:
         released.wait(20)
-        raise socket.gaierror("nobody knows")
+        raise socket.gaierror("unknown name")
 
-    official(monkeypatch, archives, port=9)
+    use_port(monkeypatch, archives, port=9)
     monkeypatch.setattr(socket, "getaddrinfo", hang)
     try:
         with within(3):
             _, line = find_oxford_pets(tmp_path, timeout=0.3)
     finally:
         released.set()
-    assert line.startswith("data: no network (no answer within 0.3 s), so the built-in drawn animals")
+    assert line.startswith("data: no network (no answer within 0.3 s), so synthetic animals")
 
 
-@pytest.mark.parametrize("network", ["host", "refusing"])
-def test_a_cache_that_cannot_be_written_is_named(
+@pytest.mark.parametrize("network", ["host", "no_network"])
+def test_the_error_names_a_cache_that_cannot_be_written(
     network: str, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     request.getfixturevalue(network)
-    (tmp_path / "file").write_text("keep me")  # in place of a folder: root may write into any folder
+    (tmp_path / "file").write_text("keep me")  # in place of a folder, because root may write into any folder
     for cache in (tmp_path / "file", tmp_path / "file" / "below"):
         monkeypatch.setenv("PIXELWISE_CACHE", str(cache))
         with pytest.raises(DataError, match=f"{cache}: .*set PIXELWISE_CACHE") as error:
@@ -284,73 +301,70 @@ def test_a_cache_that_cannot_be_written_is_named(
 def test_an_interrupted_download_leaves_nothing(
     archive: str, host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    extract = torchvision_utils.extract_archive
+    extract = download._extract
 
-    def interrupted(path: str, *rest: object) -> object:
-        extract(path, *rest)
-        if path.endswith(archive):
-            assert not (tmp_path / NAME).exists(), "half-made under its final name"
+    def interrupted(file: Path, folder: Path) -> None:
+        extract(file, folder)
+        if file.name == archive:
+            assert not (tmp_path / NAME).exists(), "incomplete under its final name"
             raise KeyboardInterrupt
-        return path
 
-    before = socket.getdefaulttimeout()
     with monkeypatch.context() as patch:
-        patch.setattr(torchvision_utils, "extract_archive", interrupted)
+        patch.setattr(download, "_extract", interrupted)
         with pytest.raises(KeyboardInterrupt):
             find_oxford_pets(tmp_path)
     assert names(tmp_path) == []
-    assert socket.getdefaulttimeout() == before
     assert "downloaded now" in find_oxford_pets(tmp_path)[1]
 
 
-def test_of_two_downloads_at_once_the_first_is_kept(
+def test_of_two_simultaneous_downloads_the_first_is_kept(
     host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    extract = torchvision_utils.extract_archive
+    extract = download._extract
     first: list[int] = []
 
-    def overtaken(path: str, *rest: object) -> object:
-        monkeypatch.setattr(torchvision_utils, "extract_archive", extract)
+    def overtaken(file: Path, folder: Path) -> None:
+        monkeypatch.setattr(download, "_extract", extract)
         find_oxford_pets(tmp_path)
         first.append((tmp_path / NAME).stat().st_ino)
-        return extract(path, *rest)
+        extract(file, folder)
 
-    monkeypatch.setattr(torchvision_utils, "extract_archive", overtaken)
-    kept, _ = find_oxford_pets(tmp_path)
-    assert [kept.stat().st_ino] == first
+    monkeypatch.setattr(download, "_extract", overtaken)
+    pets, _ = find_oxford_pets(tmp_path)
+    assert [pets.stat().st_ino] == first
     assert names(tmp_path) == [NAME]
-    assert make_images(kept) == 2
+    assert count_images(pets) == 2
 
 
-@pytest.mark.usefixtures("refusing")
-def test_of_two_drawings_at_once_the_first_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    draw = drawn.draw_animal_scene
+@pytest.mark.usefixtures("no_network")
+def test_of_two_simultaneous_drawings_the_first_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    draw = synthetic.draw_animal_scene
     first: list[int] = []
 
-    def overtaken(*arguments):  # type: ignore[no-untyped-def]
-        monkeypatch.setattr(drawn, "draw_animal_scene", draw)
+    def overtaken(rng: np.random.Generator, size: tuple[int, int], kind: str) -> tuple[np.ndarray, np.ndarray]:
+        monkeypatch.setattr(synthetic, "draw_animal_scene", draw)
         find_oxford_pets(tmp_path)
-        first.append((tmp_path / DRAWN).stat().st_ino)
-        return draw(*arguments)
+        first.append((tmp_path / SYNTHETIC).stat().st_ino)
+        return draw(rng, size, kind)
 
-    monkeypatch.setattr(drawn, "draw_animal_scene", overtaken)
+    monkeypatch.setattr(synthetic, "draw_animal_scene", overtaken)
     root, _ = find_oxford_pets(tmp_path)
     assert [root.stat().st_ino] == first
-    assert names(tmp_path) == [DRAWN]
+    assert names(tmp_path) == [SYNTHETIC]
 
 
-def test_half_a_copy_is_not_used_and_not_lost(host: Host, tmp_path: Path) -> None:
-    half = tmp_path / NAME
-    (half / "images").mkdir(parents=True)
-    (half / "images" / "Cat_1.jpg").write_text("keep me")
-    kept, line = find_oxford_pets(tmp_path)
+def test_an_incomplete_copy_is_replaced_and_kept_aside(host: Host, tmp_path: Path) -> None:
+    incomplete = tmp_path / NAME
+    (incomplete / "images").mkdir(parents=True)
+    (incomplete / "images" / "Cat_1.jpg").write_text("keep me")
+    pets, line = find_oxford_pets(tmp_path)
     assert "downloaded now" in line
-    assert make_images(kept) == 2
+    assert count_images(pets) == 2
     assert names(tmp_path) == [NAME, f"{NAME}-incomplete"]
     assert (tmp_path / f"{NAME}-incomplete" / "images" / "Cat_1.jpg").read_text() == "keep me"
 
 
-@pytest.mark.usefixtures("refusing")
-def test_half_a_copy_is_not_used_without_a_network(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("no_network")
+def test_an_incomplete_copy_is_not_used_without_a_network(tmp_path: Path) -> None:
     (tmp_path / NAME / "images").mkdir(parents=True)
-    assert find_oxford_pets(tmp_path)[0] == tmp_path / DRAWN
+    assert find_oxford_pets(tmp_path)[0] == tmp_path / SYNTHETIC

@@ -1,1 +1,1 @@
-"""TODO: package."""
+"""Data for `pixelwise demo` and for tests: Oxford-IIIT Pet, and a synthetic data set of the same layout."""

@@ -1,182 +1,205 @@
-"""Where `pixelwise demo` finds Oxford-IIIT Pet: on this machine, at its official host, or drawn here."""
+"""Find Oxford-IIIT Pet: on this machine, by download from its official host, or as a synthetic replacement."""
 
+import hashlib
 import http.client
+import logging
 import os
-import socket
-import sys
 import tarfile
 import tempfile
 import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import platformdirs
 
-from pixelwise.data.demo import synthetic as drawn
-from pixelwise.errors import DataError
+from pixelwise.data.demo import synthetic
+from pixelwise.errors import DataError, first_line
 from pixelwise.runtime.files import next_free_path
+from pixelwise.runtime.progress import Progress, no_progress
+
+logger = logging.getLogger(__name__)
 
 NAME = "oxford-iiit-pet"
-"""The data set's folder, as torchvision calls it."""
+"""Name of the data set's folder, the same as in torchvision."""
 
+BASE_URL = "https://www.robots.ox.ac.uk/~vgg/data/pets/data"
+ARCHIVES = {
+    "images.tar.gz": "5c4f3ee8e5d25df40f4fd59a7f44e54c",
+    "annotations.tar.gz": "95a8c909bbe2e81eed6a22bccdf3f68f",
+}
+"""File name → MD5 checksum, as published with the data set."""
 
-DRAWN_IMAGES = (300, 150)
-"""How many images are drawn for training and for testing. Whoever changes it raises drawn.VERSION too."""
-
+SYNTHETIC_IMAGES = (300, 150)
+"""Numbers of synthetic images for training and testing. Increase `synthetic.VERSION` when you change them."""
 
 STALL_SECONDS = 30.0
-"""A download from which nothing comes for this long has failed."""
+"""A download fails if no data arrives for this long."""
+
+_CHUNK_BYTES = 1 << 20
+
+_HEADERS = {"User-Agent": "pixelwise"}
+
+_FAILURES = (OSError, http.client.HTTPException, tarfile.TarError, EOFError)
 
 
-_FAILURES = (OSError, http.client.HTTPException, tarfile.TarError, RuntimeError)
-"""What torchvision's download raises: RuntimeError is its word for a wrong checksum."""
+def find_oxford_pets(
+    cache: Path | None = None, timeout: float = 5.0, progress: Progress = no_progress
+) -> tuple[Path, str]:
+    """Return the folder of Oxford-IIIT Pet, or of a synthetic replacement.
 
+    The first of these that exists or can be made:
 
-def find_oxford_pets(cache: Path | None = None, timeout: float = 5.0) -> tuple[Path, str]:
-    """The folder of Oxford-IIIT Pet, or of its drawn stand-in, and one line that says where it comes from.
-
-    Tried in this order:
     1. the folder `oxford-iiit-pet` in the folder that the environment variable PIXELWISE_DATA names;
-    2. the copy downloaded before into `cache`;
-    3. a download from the official host into `cache`, if the host answers within `timeout` seconds;
-    4. the drawn data set, made in `cache` once.
+    2. a previous download in `cache`;
+    3. a download from the official host into `cache`, if the host responds;
+    4. the synthetic data set, drawn into `cache` once.
 
-    `cache` is by default the folder that PIXELWISE_CACHE names, else the user's cache folder. During a
-    download Python's default timeout of new sockets is STALL_SECONDS, for the whole process.
+    Args:
+        cache: the cache folder. None uses the folder that the environment variable PIXELWISE_CACHE names, else the
+            user's cache folder.
+        timeout: time in seconds for the host to respond.
+        progress: see `Progress`. Counts MiB of a download, or drawn images.
 
-    Raises DataError where PIXELWISE_DATA does not hold the data set, or the cache cannot be written.
+    Returns:
+        The folder, and one line about its origin for the user.
+
+    Raises:
+        DataError: PIXELWISE_DATA does not contain the data set, or the cache is not writable.
 
     >>> folder, line = find_oxford_pets()  # doctest: +SKIP
     >>> print(line)  # doctest: +SKIP
     data: Oxford-IIIT Pet downloaded before (/home/me/.cache/pixelwise/oxford-iiit-pet)
     """
-    named = os.environ.get("PIXELWISE_DATA")
-    if named:
-        folder = Path(named).expanduser() / NAME
+    if data := os.environ.get("PIXELWISE_DATA"):
+        folder = Path(data).expanduser() / NAME
         if not folder.is_dir():
             raise DataError(
-                f"PIXELWISE_DATA={named}: holds no folder {NAME}; set it to the folder that holds {NAME}/ "
+                f"PIXELWISE_DATA={data}: has no folder {NAME}; set it to the folder that contains {NAME}/ "
                 "(with images/ and annotations/ in it), or unset it"
             )
         return folder, f"data: Oxford-IIIT Pet from PIXELWISE_DATA ({folder})"
     if cache is None:
-        chosen = os.environ.get("PIXELWISE_CACHE")
-        cache = Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("pixelwise")
+        named = os.environ.get("PIXELWISE_CACHE")
+        cache = Path(named).expanduser() if named else platformdirs.user_cache_path("pixelwise")
     try:
-        return _find_in(cache, timeout)
-    except OSError as error:  # the network's own are dealt with inside
+        return _find_in_cache(cache, timeout, progress)
+    except OSError as error:  # network errors are handled inside
         raise DataError(
-            f"{cache}: cannot be used as the cache ({_reason(error)}); set PIXELWISE_CACHE to a folder "
-            "that can be written"
+            f"{cache}: cannot be used as the cache ({_reason(error)}); set PIXELWISE_CACHE to a writable folder"
         ) from None
 
 
-def _find_in(cache: Path, timeout: float) -> tuple[Path, str]:
-    """Sources 2 to 4. Raises OSError only where the cache cannot be read or written."""
-    from torchvision.datasets import OxfordIIITPet
-
-    kept = cache / NAME
-    if _is_whole(kept):
-        return kept, f"data: Oxford-IIIT Pet downloaded before ({kept})"
-    silence = _silence(OxfordIIITPet._RESOURCES[0][0], timeout)
-    failure = f"no network ({silence})" if silence else _download(kept)
+def _find_in_cache(cache: Path, timeout: float, progress: Progress) -> tuple[Path, str]:
+    """Try sources 2 to 4. Raise OSError only if the cache cannot be read or written."""
+    pets = cache / NAME
+    if _is_complete(pets):
+        return pets, f"data: Oxford-IIIT Pet downloaded before ({pets})"
+    unreachable = _unreachable_reason(f"{BASE_URL}/{next(iter(ARCHIVES))}", timeout)
+    failure = f"no network ({unreachable})" if unreachable else _download(pets, progress)
     if failure is None:
-        return kept, f"data: Oxford-IIIT Pet downloaded now into {kept}"
+        return pets, f"data: Oxford-IIIT Pet downloaded now into {pets}"
 
-    train, test = DRAWN_IMAGES
-    stand_in = cache / f"drawn-pets-v{drawn.VERSION}"
-    if not stand_in.exists():
-        _say(f"drawing {train + test} images into {stand_in}, once (takes about half a minute) ...")
-    drawn.draw_dataset(stand_in, train, test)
-    return stand_in, (
-        f"data: {failure}, so the built-in drawn animals ({stand_in}); for the real images set "
-        f"PIXELWISE_DATA to a folder that holds {NAME}/"
+    train, test = SYNTHETIC_IMAGES
+    replacement = cache / f"drawn-pets-v{synthetic.VERSION}"
+    if not replacement.exists():
+        logger.info("drawing %d images into %s, once (takes about half a minute) ...", train + test, replacement)
+    synthetic.draw_dataset(replacement, train, test, progress=progress)
+    return replacement, (
+        f"data: {failure}, so synthetic animals ({replacement}); for the real images set "
+        f"PIXELWISE_DATA to a folder that contains {NAME}/"
     )
 
 
-def _is_whole(folder: Path) -> bool:
-    """Whether the download ended. Ours get their name only then; a half copy from elsewhere is caught too."""
+def _is_complete(folder: Path) -> bool:
+    """Return True if the folder has all parts of the data set. A partial copy from elsewhere has not."""
     parts = ("images", "annotations/trimaps", "annotations/trainval.txt", "annotations/test.txt")
     return all((folder / part).exists() for part in parts)
 
 
-def _silence(url: str, timeout: float) -> str | None:
-    """Why the host of a URL does not answer within `timeout` seconds in all; None where it does."""
-    from torchvision.datasets.utils import USER_AGENT
-
+def _unreachable_reason(url: str, timeout: float) -> str | None:
+    """Return the reason why the host is unreachable within `timeout` seconds, or None if it responds."""
     answers: list[str | None] = []
 
-    def ask() -> None:
-        # Only the answer's head is read. It is what torchvision will ask for, through the same proxies.
-        request = urllib.request.Request(url, headers={"User-Agent": USER_AGENT})
+    def request() -> None:
         try:
-            with urllib.request.urlopen(request, timeout=timeout):
+            # Reads only the headers.
+            with urllib.request.urlopen(urllib.request.Request(url, headers=_HEADERS), timeout=timeout):
                 answers.append(None)
-        except urllib.error.HTTPError as error:  # an answer, though a bad one: the download will tell
+        except urllib.error.HTTPError as error:  # a response; the download will report it
             error.close()
             answers.append(None)
         except Exception as error:
             answers.append(_reason(error))
 
-    # A socket's timeout bounds neither the look-up of the name nor a chain of redirects: the thread does.
-    thread = threading.Thread(target=ask, name="pixelwise-reachable", daemon=True)
+    # The timeout of a socket does not limit name resolution and redirects. Waiting for a thread does.
+    thread = threading.Thread(target=request, name="pixelwise-reachable", daemon=True)
     thread.start()
     thread.join(timeout)
     return answers[0] if answers else f"no answer within {timeout:g} s"
 
 
-def _download(kept: Path) -> str | None:
-    """Download the official archives and unpack them as `kept`; returns why that failed, None if it did not.
+def _download(pets: Path, progress: Progress) -> str | None:
+    """Download and unpack the archives as the folder `pets`.
 
-    torchvision checks their sums and shows its progress bar. Raises OSError where the cache cannot be
-    written.
+    Returns:
+        The reason why the download failed, or None. OSError is raised if the cache cannot be written.
     """
-    from torchvision.datasets import OxfordIIITPet
-
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{NAME}-", dir=kept.parent) as scratch:
-        _say(f"downloading Oxford-IIIT Pet into {kept}, once ...")
+    pets.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{NAME}-", dir=pets.parent) as scratch:
+        folder = Path(scratch) / NAME
+        folder.mkdir()
+        logger.info("downloading Oxford-IIIT Pet into %s, once ...", pets)
         try:
-            with _stalls_raise():
-                OxfordIIITPet(scratch, download=True)
+            for name, checksum in ARCHIVES.items():
+                archive = Path(scratch) / name
+                _fetch(f"{BASE_URL}/{name}", archive, checksum, progress)
+                _extract(archive, folder)
+                archive.unlink()
         except _FAILURES as error:
             return f"the download failed ({_reason(error)})"
-        made = Path(scratch) / NAME
-        for url, _ in OxfordIIITPet._RESOURCES:
-            (made / url.rpartition("/")[2]).unlink()
         try:
-            made.rename(kept)
+            folder.rename(pets)
         except OSError:
-            if not _is_whole(kept):  # else another process was quicker, and its copy is as good
-                kept.rename(next_free_path(kept.with_name(f"{NAME}-incomplete")))
-                made.rename(kept)
+            if not _is_complete(pets):  # otherwise another process has downloaded the same files
+                pets.rename(next_free_path(pets.with_name(f"{NAME}-incomplete")))
+                folder.rename(pets)
     return None
 
 
-@contextmanager
-def _stalls_raise() -> Iterator[None]:
-    """Let new sockets raise when nothing comes for STALL_SECONDS: torchvision's download sets no limit."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(STALL_SECONDS)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)
+def _fetch(url: str, file: Path, checksum: str, progress: Progress) -> None:
+    """Download a file and verify its MD5 checksum.
+
+    torchvision's `download_and_extract_archive` is not used: it has no timeout, so a stalled connection blocks it for
+    ever, it falls back to unencrypted HTTP, and it prints a progress bar.
+    """
+    digest = hashlib.md5(usedforsecurity=False)
+    request = urllib.request.Request(url, headers=_HEADERS)
+    with urllib.request.urlopen(request, timeout=STALL_SECONDS) as response, file.open("wb") as out:
+        for chunk in progress(_chunks(response), -(-(response.length or 0) // _CHUNK_BYTES)):
+            digest.update(chunk)
+            out.write(chunk)
+    if digest.hexdigest() != checksum:
+        raise OSError(f"{url}: wrong checksum")
+
+
+def _chunks(response: http.client.HTTPResponse) -> Iterator[bytes]:
+    while chunk := response.read(_CHUNK_BYTES):
+        yield chunk
+
+
+def _extract(archive: Path, folder: Path) -> None:
+    with tarfile.open(archive) as tar:
+        tar.extractall(folder, filter="data")
 
 
 def _reason(error: Exception) -> str:
-    """An error in a few words, on one line."""
+    """Return an error as a short text without line breaks."""
     if isinstance(error, urllib.error.HTTPError):
         error.close()
         return f"HTTP {error.code} {error.reason}"
     if isinstance(error, urllib.error.URLError) and isinstance(error.reason, Exception):
         error = error.reason
-    text = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
-    return text.splitlines()[0].rstrip(".")
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    text = error.strerror if isinstance(error, OSError) and error.strerror else first_line(error)
+    return text.rstrip(".")

@@ -1,7 +1,7 @@
-"""A drawn stand-in for Oxford-IIIT Pet: cartoon animals on busy backgrounds, for machines without a network.
+"""A synthetic replacement for Oxford-IIIT Pet: cartoon animals on cluttered backgrounds, for use without a network.
 
-Animals and the things around them pass through one painter with the same palettes, coats and shading, so
-neither color nor texture tells them apart: a model has to learn shapes.
+Animals and background objects have the same palettes, textures and shading, so that neither color nor texture separates
+them. A model has to learn shapes.
 """
 
 import tempfile
@@ -13,57 +13,78 @@ from PIL import Image
 from pixelwise.data.demo.synthetic.figures import KINDS
 from pixelwise.data.demo.synthetic.scene import BACKGROUND, BORDER, PET, draw_animal_scene
 from pixelwise.errors import DataError
+from pixelwise.runtime.progress import Progress, no_progress
 
 __all__ = ["BACKGROUND", "BORDER", "KINDS", "PET", "VERSION", "draw_animal_scene", "draw_dataset"]
 
-
-VERSION = 1  # raise it whenever the images change: the copies that users keep carry it in their name
-
-
-def _checked(root: Path, readme: str, count: int) -> Path:
-    """`root`, if it is what the README line says, as cheaply as that can be seen."""
-    note = root / "annotations" / "README"
-    if (
-        note.is_file()
-        and note.read_text(encoding="utf-8") == readme
-        and sum(1 for _ in (root / "images").glob("*")) == count
-    ):
-        return root
-    raise DataError(f"{root}: exists and is not the drawn data set asked for; remove it or name another folder")
+VERSION = 1
+"""Part of the name of the cached data set. Increase it when the images change."""
 
 
 def draw_dataset(
-    root: Path, train: int = 300, test: int = 150, seed: int = 0, size: tuple[int, int] = (320, 240)
+    root: Path,
+    train: int = 300,
+    test: int = 150,
+    seed: int = 0,
+    size: tuple[int, int] = (320, 240),
+    progress: Progress = no_progress,
 ) -> Path:
-    """Write `train` + `test` images of about `size` = (width, height) laid out like Oxford-IIIT Pet.
+    """Write a synthetic data set in the layout of Oxford-IIIT Pet. The same arguments give the same images.
 
-    The same arguments give the same images. A `root` that such a call wrote before is returned as it is;
-    any other existing `root` raises DataError. The folder gets its name only when it is complete.
+    Args:
+        root: the folder to write. It appears under its name when it is complete. If it is the result of a call with the
+            same arguments, nothing is drawn.
+        train: number of images of the training list.
+        test: number of images of the test list.
+        seed: random seed.
+        size: mean (width, height) of the images in pixels.
+        progress: see `Progress`. Counts images.
+
+    Returns:
+        `root`.
+
+    Raises:
+        DataError: `root` exists and is not the result of a call with the same arguments.
     """
     readme = f"Drawn by pixelwise: train={train} test={test} seed={seed} size={size[0]}x{size[1]}\n"
     if root.exists():
-        return _checked(root, readme, train + test)
+        return _verify(root, readme, train + test)
     root.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{root.name}-", dir=root.parent) as scratch:
-        made = Path(scratch) / root.name
-        notes = made / "annotations"
-        (notes / "trimaps").mkdir(parents=True)
-        (made / "images").mkdir()
-        lines = []
-        for index in range(train + test):
-            rng, number = np.random.default_rng((seed, index)), index % len(KINDS)
-            kind = list(KINDS)[number]
-            name = f"{kind}_{index // len(KINDS) + 1}"
-            wide, high = (round(side * rng.uniform(0.85, 1.2)) for side in size)
-            image, trimap = draw_animal_scene(rng, (high, wide) if rng.random() < 0.4 else (wide, high), kind)
-            Image.fromarray(image).save(made / "images" / f"{name}.jpg", quality=int(rng.integers(60, 96)))
-            Image.fromarray(trimap).save(notes / "trimaps" / f"{name}.png")
-            lines.append(f"{name} {number + 1} {number + 1} 1\n")  # each kind is a species with one breed
-        for file, part in (("trainval", lines[:train]), ("test", lines[train:]), ("list", lines)):
-            (notes / f"{file}.txt").write_text("".join(sorted(part)), encoding="utf-8")
-        (notes / "README").write_text(readme, encoding="utf-8")
+        folder = Path(scratch) / root.name
+        annotations = folder / "annotations"
+        (annotations / "trimaps").mkdir(parents=True)
+        (folder / "images").mkdir()
+        lines = [_draw_pair(folder, index, seed, size) for index in progress(range(train + test), train + test)]
+        for name, part in (("trainval", lines[:train]), ("test", lines[train:]), ("list", lines)):
+            (annotations / f"{name}.txt").write_text("".join(sorted(part)), encoding="utf-8")
+        (annotations / "README").write_text(readme, encoding="utf-8")
         try:
-            made.rename(root)
-        except OSError:  # another process was quicker
-            return _checked(root, readme, train + test)
+            folder.rename(root)
+        except OSError:  # another process has written it meanwhile
+            return _verify(root, readme, train + test)
     return root
+
+
+def _draw_pair(folder: Path, index: int, seed: int, size: tuple[int, int]) -> str:
+    """Write one image and its trimap. Return its line in the list files."""
+    rng, species = np.random.default_rng((seed, index)), index % len(KINDS)
+    kind = list(KINDS)[species]
+    name = f"{kind}_{index // len(KINDS) + 1}"
+    width, height = (round(side * rng.uniform(0.85, 1.2)) for side in size)
+    image, trimap = draw_animal_scene(rng, (height, width) if rng.random() < 0.4 else (width, height), kind)
+    Image.fromarray(image).save(folder / "images" / f"{name}.jpg", quality=int(rng.integers(60, 96)))
+    Image.fromarray(trimap).save(folder / "annotations" / "trimaps" / f"{name}.png")
+    return f"{name} {species + 1} {species + 1} 1\n"  # each kind is a species with one breed
+
+
+def _verify(root: Path, readme: str, count: int) -> Path:
+    """Return `root` if its README file and its number of images are as expected, else raise DataError."""
+    file = root / "annotations" / "README"
+    if (
+        file.is_file()
+        and file.read_text(encoding="utf-8") == readme
+        and sum(1 for _ in (root / "images").glob("*")) == count
+    ):
+        return root
+    raise DataError(f"{root}: exists and is not the requested synthetic data set; remove it or use another folder")

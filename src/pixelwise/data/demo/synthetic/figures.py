@@ -1,4 +1,4 @@
-"""The figures as lists of parts, and what makes each one different: pose, look, build."""
+"""Animals and objects as lists of parts, and their random variation: pose, gaze and body shape."""
 
 import re
 from typing import NamedTuple
@@ -7,12 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.floating]
-
-
 Rng = np.random.Generator
 
-
-# The poses of each kind; Cat and Dog come first because 1 and 2 are their official species numbers.
 KINDS = {
     "Cat": ("stand", "sit", "lie"),
     "Dog": ("stand", "sit", "lie"),
@@ -20,14 +16,17 @@ KINDS = {
     "Fish": ("swim",),
     "Rabbit": ("sit", "lie"),
 }
+"""Kind of animal → its poses. Cat and Dog come first because 1 and 2 are their official species numbers."""
 
-
-# A figure is a list of parts, later ones on top, about two units tall, x to the right, y down:
-#   ink oval x y rx ry [turn];  ink blob x,y ... (a smooth closed curve);  ink half x,y ... (its right half);
-#   ink limb widths : x,y ... (a stroke along a curve);
-#   use NAME x y scale (insert a figure, the kind's own if it has one; a negative scale looks the other way)
-# Marks before the ink: "." flat, not shaded; "&" on both sides; "?" in half of the drawings; "@" turns
-# with the look. A box has every corner twice, so that the curve keeps it sharp.
+# A figure is about two units high, with x to the right and y down. Its parts are separated by ";". Later parts cover
+# earlier ones. A part is one of:
+#   INK oval x y rx ry [angle]     an ellipse
+#   INK blob x,y ...               a smooth closed curve through the points
+#   INK half x,y ...               a closed curve that is symmetric: the points are its right half
+#   INK limb widths : x,y ...      a stroke along a curve through the points, with the given half-widths
+#   use NAME x y scale             another figure; the kind's own variant if there is one; a negative scale mirrors it
+# Marks before the ink: "." flat, without shading; "&" drawn again on the other side; "?" drawn with a probability of
+# one half; "@" shifted with the gaze. Doubled points make sharp corners.
 FIGURES = {
     "cat head": """
         &coat blob .16,-.72 .5,-1.08 .9,-1.4 .98,-.85 .9,-.2 ;
@@ -114,34 +113,40 @@ FIGURES = {
         second blob .2,.08 0,-.04 -.26,.14 -.2,.3 .04,.24 ;
         .dark limb .016,.012 : .85,.08 .74,.12 .66,.1 ; .white oval .54 -.13 .115 .115 ;
         .dark oval .56 -.13 .07 .075 ; .white oval .59 -.16 .025 .025""",
-    "thing ball": "coat oval 0 .4 .6 .6 ; second limb .05,.14,.05 : -.55,.5 0,.3 .55,.3",
-    "thing box": """
+    "object ball": "coat oval 0 .4 .6 .6 ; second limb .05,.14,.05 : -.55,.5 0,.3 .55,.3",
+    "object box": """
         second blob -.7,.2 -.7,.2 .7,.2 .7,.2 1,-.05 1,-.05 -.4,-.05 -.4,-.05 ;
         far blob .7,.2 .7,.2 1,-.05 1,-.05 1,.7 1,.7 .7,1 .7,1 ;
         coat blob -.7,.2 -.7,.2 .7,.2 .7,.2 .7,1 .7,1 -.7,1 -.7,1""",
-    "thing plant": """
+    "object plant": """
         coat limb .04,.15,.02 : 0,.5 -.1,-.3 -.3,-.9 ; far limb .04,.18,.02 : 0,.5 -.3,-.2 -.9,-.3 ;
         ?coat limb .04,.2,.02 : 0,.5 .1,-.3 .2,-1 ; far limb .04,.13,.02 : 0,.5 .3,0 .9,-.1 ;
         coat limb .04,.16,.02 : 0,.5 .3,-.3 .7,-.7 ; second blob -.42,.4 .42,.4 .32,1 -.32,1""",
-    "thing post": "coat limb .15,.15 : 0,1 .05,0 0,-3",
-    "thing cushion": "coat blob -1,.1 -.5,0 0,.05 .5,0 1,.1 .9,.5 1,.95 0,1 -1,.95 -.9,.5",
-    "thing bush": """
+    "object post": "coat limb .15,.15 : 0,1 .05,0 0,-3",
+    "object cushion": "coat blob -1,.1 -.5,0 0,.05 .5,0 1,.1 .9,.5 1,.95 0,1 -1,.95 -.9,.5",
+    "object bush": """
         far oval -.4 .1 .45 .4 ; ?second oval .3 -.1 .4 .36 ; &coat oval .5 .5 .45 .4 ;
         far oval 0 .2 .45 .4 ; coat oval -.2 .6 .5 .36 ; ?second oval .3 .7 .4 .3""",
-    "thing stone": "coat blob -.9,.9 -.8,.4 -.3,.1 .3,.2 .8,.3 .9,.8 .4,1 -.4,1",
+    "object stone": "coat blob -.9,.9 -.8,.4 -.3,.1 .3,.2 .8,.3 .9,.8 .4,1 -.4,1",
 }
 
 
 class Part(NamedTuple):
-    """One closed outline; `core` is the lit inside of a rounded part, None if it is flat (an eye)."""
+    """One part of a figure.
+
+    Attributes:
+        ink: name of its color, see `painter`.
+        outline: (N, 2) x, y of a closed curve.
+        core: (M, 2) x, y of its bright inside. None for a flat part, for example an eye.
+    """
 
     ink: str
-    outline: Floats  # (N, 2) x, y
+    outline: Floats
     core: Floats | None = None
 
 
 def _spline(points: Floats, closed: bool) -> Floats:
-    """Catmull-Rom curve through (N, 2) points, eight steps between two of them."""
+    """Return a Catmull-Rom curve through (N, 2) points, with eight steps between two points."""
     padded = np.concatenate([points[-1:], points, points[:2]] if closed else [points[:1], points, points[-1:]])
     p0, p1, p2, p3 = (padded[i : len(padded) - 3 + i, None] for i in range(4))
     t = (np.arange(8) / 8)[None, :, None]
@@ -151,7 +156,7 @@ def _spline(points: Floats, closed: bool) -> Floats:
 
 
 def _limb(path: Floats, widths: Floats) -> Floats:
-    """The outline, with a round end, of a stroke along `path` whose half-width goes through `widths`."""
+    """Return the outline of a stroke along a path, (N, 2), with interpolated half-widths and a round end."""
     width = np.interp(np.linspace(0, 1, len(path)), np.linspace(0, 1, len(widths)), widths)[:, None]
     along = np.gradient(path, axis=0)
     along /= np.linalg.norm(along, axis=1, keepdims=True) + 1e-9
@@ -162,7 +167,7 @@ def _limb(path: Floats, widths: Floats) -> Floats:
 
 
 def _shape(shape: str, numbers: str) -> tuple[Floats, Floats]:
-    """Outline and core of one line of FIGURES."""
+    """Return the outline and the core of a part in `FIGURES`."""
     values = np.array(re.findall(r"[-.\d]+", numbers), float)
     if shape == "limb":
         count = len(re.findall(r"[-.\d]+", numbers.split(":")[0]))
@@ -170,7 +175,7 @@ def _shape(shape: str, numbers: str) -> tuple[Floats, Floats]:
         return _limb(path, values[:count]), _limb(path, values[:count] / 2)
     if shape == "oval":
         turn = np.linspace(0, 2 * np.pi, 36, endpoint=False)
-        outline = turned(np.stack([np.cos(turn), np.sin(turn)], 1) * values[2:4], *values[4:]) + values[:2]
+        outline = rotate(np.stack([np.cos(turn), np.sin(turn)], 1) * values[2:4], *values[4:]) + values[:2]
     else:
         points = values.reshape(-1, 2)
         outline = _spline(np.concatenate([points, points[::-1] * (-1, 1)]) if shape == "half" else points, closed=True)
@@ -178,43 +183,56 @@ def _shape(shape: str, numbers: str) -> tuple[Floats, Floats]:
     return outline, center + (outline - center) * 0.66
 
 
-def turned(points: Floats, angle: float = 0.0) -> Floats:
-    """(N, 2) points turned about the origin by an angle in radians."""
+def rotate(points: Floats, angle: float = 0.0) -> Floats:
+    """Rotate (N, 2) points around the origin by an angle in radians."""
     rotated: Floats = points @ np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
     return rotated
 
 
-def moved(part: Part, scale: float | Floats, angle: float, shift: Floats) -> Part:
-    """The part made larger, turned about the origin and shifted, in this order."""
-    core = None if part.core is None else turned(part.core * scale, angle) + shift
-    return Part(part.ink, turned(part.outline * scale, angle) + shift, core)
+def transform(part: Part, scale: float | Floats, angle: float, shift: Floats) -> Part:
+    """Scale a part, rotate it around the origin, and shift it, in this order.
+
+    Args:
+        part: the part.
+        scale: one factor, or (2,) factors for x and y.
+        angle: in radians.
+        shift: (2,) x, y.
+    """
+    core = None if part.core is None else rotate(part.core * scale, angle) + shift
+    return Part(part.ink, rotate(part.outline * scale, angle) + shift, core)
 
 
-def figure(rng: Rng, name: str, kind: str) -> list[Part]:
-    """The parts of a figure in FIGURES, in its own units; optional parts and the look are drawn by lot."""
+def draw_figure(rng: Rng, name: str, kind: str) -> list[Part]:
+    """Return the parts of a figure, in its own units. Optional parts, variants and the gaze are random.
+
+    Args:
+        rng: the random generator.
+        name: a key of `FIGURES`.
+        kind: the kind of animal in lower case. Figures whose names start with it are its own variants.
+    """
     parts: list[Part] = []
-    look = np.array([rng.uniform(-0.16, 0.16), rng.uniform(-0.06, 0.06)])
+    gaze = np.array([rng.uniform(-0.16, 0.16), rng.uniform(-0.06, 0.06)])
     for entry in FIGURES[name].split(";"):
         first, shape, numbers = entry.split(maxsplit=2)
         if first == "use":
-            choices = [n for n in FIGURES if n.startswith(f"{kind} {shape}")] or [shape]
+            variants = [figure for figure in FIGURES if figure.startswith(f"{kind} {shape}")] or [shape]
             x, y, scale = map(float, numbers.split())
             tilt = rng.uniform(-0.25, 0.25) if shape in ("head", "tail", "wing") else 0.0
             size = np.array([scale, abs(scale)])
-            inner = figure(rng, rng.choice(choices), kind)
-            parts += [moved(part, size, tilt, np.array([x, y])) for part in inner]
+            inner = draw_figure(rng, rng.choice(variants), kind)
+            parts += [transform(part, size, tilt, np.array([x, y])) for part in inner]
             continue
         if "?" in first and rng.random() < 0.5:
             continue
         outline, core = _shape(shape, numbers)
         for side in (1, -1) if "&" in first else (1,):
             part = Part(first.strip(".&@?"), outline * (side, 1), None if "." in first else core * (side, 1))
-            parts.append(moved(part, 1.0, 0.0, look if "@" in first else np.zeros(2)))
+            parts.append(transform(part, 1.0, 0.0, gaze if "@" in first else np.zeros(2)))
     return parts
 
 
-def warped(rng: Rng, parts: list[Part]) -> list[Part]:
-    """The figure with a build of its own: proportions, length of leg, bent by smooth waves, maybe flipped."""
+def deform(rng: Rng, parts: list[Part]) -> list[Part]:
+    """Vary the body of a figure: proportions, leg length, smooth bends, and direction."""
     build = rng.uniform(0.88, 1.14, 2) * (rng.choice([-1, 1]), 1)
     legs, waves, phases = rng.uniform(-0.35, 0.4), rng.normal(0, 2.2, (2, 2)), rng.uniform(0, 2 * np.pi, 2)
 
@@ -223,4 +241,4 @@ def warped(rng: Rng, parts: list[Part]) -> list[Part]:
         bent: Floats = (longer + 0.06 * np.sin(longer @ waves + phases)) * build
         return bent
 
-    return [Part(p.ink, warp(p.outline), None if p.core is None else warp(p.core)) for p in parts]
+    return [Part(part.ink, warp(part.outline), None if part.core is None else warp(part.core)) for part in parts]

@@ -1,4 +1,4 @@
-"""The one painter through which animals and things pass: coats, shading, fur."""
+"""Painting of animals and objects with the same colors, coat patterns, shading and fur."""
 
 import colorsys
 
@@ -7,20 +7,32 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from pixelwise.data.demo.synthetic.figures import Floats, Part, Rng
 
-SUPERSAMPLE = 3  # outlines are drawn this much larger and averaged down, for smooth edges
+SUPERSAMPLE = 3
+"""Outlines are drawn larger by this factor and averaged down, for smooth edges."""
 
+FUR_COLORS = 9
+"""Number of the first colors of `NATURAL_COLORS` that are also colors of fur."""
 
-FURS = 9  # the first colors of NATURAL are also fur
-
-
-NATURAL = np.array(  # wood, sand, stone, leaves: floors and furniture share the colors of fur on purpose
+# Wood, sand, stone, leaves. Floors and furniture have the colors of fur, so that color does not separate them.
+NATURAL_COLORS = np.array(
     [(52, 48, 52), (92, 90, 98), (150, 148, 152), (238, 232, 222), (222, 142, 70), (232, 196, 140),
      (122, 82, 56), (176, 122, 82), (206, 176, 138), (96, 110, 74), (132, 152, 92), (150, 176, 196)],
     float)  # fmt: skip
 
 
 def noise(rng: Rng, shape: tuple[int, int], cell: float, stretch: float = 1, octaves: int = 1) -> Floats:
-    """Value noise, (H, W) float32 in about [0, 1]; its features are `cell` high, `stretch` times as wide."""
+    """Return value noise.
+
+    Args:
+        rng: the random generator.
+        shape: (H, W).
+        cell: height of its features in pixels.
+        stretch: width of its features divided by their height.
+        octaves: number of layers. Each has half the feature size and half the amplitude of the previous one.
+
+    Returns:
+        (H, W) float32 in about [0, 1].
+    """
     total = np.zeros(shape, np.float32)
     for octave in range(octaves):
         rows, columns = (max(1, round(n / cell * 2**octave)) + 2 for n in (shape[0], shape[1] / stretch))
@@ -31,19 +43,19 @@ def noise(rng: Rng, shape: tuple[int, int], cell: float, stretch: float = 1, oct
     return scaled
 
 
-def natural(rng: Rng, count: int = len(NATURAL)) -> Floats:
-    """A color near one of the first `count` in NATURAL, (3,) on the scale 0..255."""
-    color: Floats = NATURAL[rng.integers(count)] + rng.normal(0, 10) + rng.normal(0, 6, 3)
+def natural_color(rng: Rng, count: int = len(NATURAL_COLORS)) -> Floats:
+    """Return a random color near one of the first `count` of `NATURAL_COLORS`, (3,) in about [0, 255]."""
+    color: Floats = NATURAL_COLORS[rng.integers(count)] + rng.normal(0, 10) + rng.normal(0, 6, 3)
     return color
 
 
-def bright(rng: Rng, low: float = 0.35, high: float = 0.75) -> Floats:
-    """A color of any hue, of a saturation between `low` and `high`, (3,) on the scale 0..255."""
+def bright_color(rng: Rng, low: float = 0.35, high: float = 0.75) -> Floats:
+    """Return a random color of any hue with a saturation in [low, high], (3,) in [0, 255]."""
     return np.array(colorsys.hsv_to_rgb(rng.random(), rng.uniform(low, high), rng.uniform(0.55, 1))) * 255
 
 
 def _inks(rng: Rng, coat: Floats) -> dict[str, Floats]:
-    """The colors of one animal or thing, (3,) each; `pattern` is that of its spots or stripes."""
+    """Return the colors of one animal or object, (3,) each. "pattern" is the color of its spots or stripes."""
     lighter = coat.mean() < 110 and rng.random() < 0.7
     pattern = coat * 0.5 + 125 if lighter else coat * rng.uniform(0.35, 0.65)
     pale = coat + (np.array([250, 244, 236]) - coat) * rng.choice([0.25, 0.6, 0.9])
@@ -56,8 +68,8 @@ def _inks(rng: Rng, coat: Floats) -> dict[str, Floats]:
     return {name: np.clip(ink, 12, 250).astype(np.float32) for name, ink in inks.items()}
 
 
-def _marks(rng: Rng, shape: tuple[int, int], unit: float, angle: float) -> Floats:
-    """Where a coat shows its second color: (H, W) in [0, 1]; plain, patches, spots or stripes."""
+def _coat_pattern(rng: Rng, shape: tuple[int, int], unit: float, angle: float) -> Floats:
+    """Return the opacity of a coat's pattern color, (H, W) in [0, 1]: plain, patches, spots or stripes."""
     style = rng.choice(["plain", "patches", "spots", "stripes"])
     if style == "plain":
         return np.zeros(shape, np.float32)
@@ -66,34 +78,42 @@ def _marks(rng: Rng, shape: tuple[int, int], unit: float, angle: float) -> Float
         along = (x * np.cos(angle) + y * np.sin(angle)) / unit + 0.35 * noise(rng, shape, unit * 0.3)
         field = np.sin(along * 2 * np.pi / rng.uniform(0.16, 0.34)) * 4 - rng.uniform(0, 2.5)
     else:
-        cell, level = (0.55, 0.56) if style == "patches" else (rng.uniform(0.1, 0.2), 0.62)
-        field = (noise(rng, shape, max(3, unit * cell)) - level) * 14
-    marks: Floats = np.clip(field, 0, 1).astype(np.float32)
-    return marks
+        cell, threshold = (0.55, 0.56) if style == "patches" else (rng.uniform(0.1, 0.2), 0.62)
+        field = (noise(rng, shape, max(3, unit * cell)) - threshold) * 14
+    pattern: Floats = np.clip(field, 0, 1).astype(np.float32)
+    return pattern
 
 
 def _corners(points: Floats) -> list[tuple[float, float]]:
     return [(x, y) for x, y in points.tolist()]
 
 
-def _ruffled(rng: Rng, outline: Floats, tuft: float) -> Floats:
-    """The outline with tufts of fur about `tuft` pixels long."""
+def _ruffle(rng: Rng, outline: Floats, tuft: float) -> Floats:
+    """Add tufts of fur to an outline, (N, 2), about `tuft` pixels long."""
     closed = np.concatenate([outline, outline[:1]])
-    place = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(closed, axis=0), axis=1))])
-    at = np.arange(0, place[-1], max(1.0, tuft * 0.7))
-    points = np.stack([np.interp(at, place, closed[:, axis]) for axis in (0, 1)], 1)
+    distances = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(closed, axis=0), axis=1))])
+    sampled = np.arange(0, distances[-1], max(1.0, tuft * 0.7))
+    points = np.stack([np.interp(sampled, distances, closed[:, axis]) for axis in (0, 1)], 1)
     return points + rng.normal(0, tuft * 0.35, points.shape)
 
 
 def paint(rng: Rng, image: Floats, parts: list[Part], coat: Floats, unit: float, angle: float) -> Floats:
-    """Paint the placed parts onto the image, (H, W, 3) float32 in [0, 255], in place.
+    """Paint parts onto an image, in place.
 
-    `unit` is the length of one drawing unit in pixels. Returns the body's cover, (H, W) float32 in [0, 1];
-    whiskers are painted, but are no part of the body.
+    Args:
+        rng: the random generator.
+        image: (H, W, 3) float32 in [0, 255].
+        parts: parts in pixel coordinates.
+        coat: (3,) the main color, in [0, 255].
+        unit: length of one unit of the figure in pixels.
+        angle: rotation of the figure in radians, for the direction of stripes.
+
+    Returns:
+        The opacity of the body, (H, W) float32 in [0, 1]. Whiskers are painted but do not belong to the body.
     """
     inks, limits = _inks(rng, coat), np.array(image.shape[1::-1])
     points = np.concatenate([part.outline for part in parts])
-    corner = np.clip(points.min(0).astype(int) - 3, 0, limits - 1)  # work in the parts' own window only
+    corner = np.clip(points.min(0).astype(int) - 3, 0, limits - 1)  # only the window of the parts is painted
     width, height = (np.clip(points.max(0).astype(int) + 4, corner + 1, limits) - corner).tolist()
     names, big = ("cover", "body", "fur"), (width * SUPERSAMPLE, height * SUPERSAMPLE)
     layers = {name: Image.new("L", big) for name in names} | {"color": Image.new("RGB", big)}
@@ -103,7 +123,7 @@ def paint(rng: Rng, image: Floats, parts: list[Part], coat: Floats, unit: float,
     for part in parts:
         outline = (part.outline - corner) * SUPERSAMPLE
         ruffle = tuft and part.ink in ("coat", "far", "pale") and part.core is not None
-        corners = _corners(_ruffled(rng, outline, tuft) if ruffle else outline)
+        corners = _corners(_ruffle(rng, outline, tuft) if ruffle else outline)
         draw["color"].polygon(corners, fill=tuple(inks[part.ink].astype(int).tolist()))
         draw["cover"].polygon(corners, fill=255)
         draw["fur"].polygon(corners, fill=255 if part.ink in ("coat", "far", "second") else 0)
@@ -117,11 +137,11 @@ def paint(rng: Rng, image: Floats, parts: list[Part], coat: Floats, unit: float,
     tone = 0.62 + 0.62 * shade - 0.12 * np.linspace(-0.5, 1, height, dtype=np.float32)[:, None]
     grain = noise(rng, (height, width), 1.6, float(rng.choice([0.5, 1, 3]))) - 0.5
     tone *= 1 + (0.04 + (0.16 if tuft else 0) * fur) * grain
-    # The canvas is black outside the outline: undo its share in the averaged edge pixels.
+    # The layer is black outside the outline. Remove the black from the averaged edge pixels.
     color = np.asarray(layers["color"].reduce(SUPERSAMPLE), np.float32) / np.maximum(cover, 0.01)[..., None]
-    color += (inks["pattern"] - color) * (_marks(rng, (height, width), unit, angle) * fur)[..., None]
+    color += (inks["pattern"] - color) * (_coat_pattern(rng, (height, width), unit, angle) * fur)[..., None]
     window = (slice(corner[1], corner[1] + height), slice(corner[0], corner[0] + width))
     image[window] += (color * tone[..., None] - image[window]) * cover[..., None]
-    whole = np.zeros(image.shape[:2], np.float32)
-    whole[window] = body
-    return whole
+    opacity = np.zeros(image.shape[:2], np.float32)
+    opacity[window] = body
+    return opacity

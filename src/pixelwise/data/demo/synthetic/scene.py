@@ -1,30 +1,42 @@
-"""One animal in a cluttered scene: backdrop, things, shadow, camera, and the true trimap."""
+"""Scenes of one animal with its trimap: background, objects, shadow, and camera effects."""
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
-from pixelwise.data.demo.synthetic.figures import FIGURES, KINDS, Floats, Rng, figure, moved, turned, warped
-from pixelwise.data.demo.synthetic.painter import FURS, bright, natural, noise, paint
+from pixelwise.data.demo.synthetic.figures import (
+    FIGURES,
+    KINDS,
+    Floats,
+    Part,
+    Rng,
+    deform,
+    draw_figure,
+    rotate,
+    transform,
+)
+from pixelwise.data.demo.synthetic.painter import FUR_COLORS, bright_color, natural_color, noise, paint
 
 Bytes = NDArray[np.uint8]
 
+PET, BACKGROUND, BORDER = 1, 2, 3
+"""The official trimap values."""
 
-PET, BACKGROUND, BORDER = 1, 2, 3  # the official trimap values
+_MIN_PET_FRACTION = 0.03
 
 
-def _paint_thing(rng: Rng, image: Floats, coat: Floats, unit: float, at: tuple[float, float]) -> Floats:
-    """Paint a ball, box, plant or the like, often in the animal's own color; returns its cover."""
-    color = [coat + rng.normal(0, 10), natural(rng), bright(rng)][rng.integers(3)]
-    name, angle = str(rng.choice([name for name in FIGURES if name.startswith("thing")])), rng.normal(0, 0.12)
-    parts = [moved(part, unit, angle, np.array(at)) for part in warped(rng, figure(rng, name, "thing"))]
+def _paint_object(rng: Rng, image: Floats, coat: Floats, unit: float, center: tuple[float, float]) -> Floats:
+    """Paint a ball, box, plant or similar object, often in the animal's color. Return its opacity, (H, W)."""
+    color = [coat + rng.normal(0, 10), natural_color(rng), bright_color(rng)][rng.integers(3)]
+    name, angle = str(rng.choice([name for name in FIGURES if name.startswith("object")])), rng.normal(0, 0.12)
+    parts = [transform(part, unit, angle, np.array(center)) for part in deform(rng, draw_figure(rng, name, "object"))]
     return paint(rng, image, parts, color, unit, angle)
 
 
 def _texture(rng: Rng, shape: tuple[int, int], first: Floats, floor: bool) -> Floats:
-    """A wall, a sky or a floor in two colors: (H, W, 3) float32."""
+    """Return a texture in two colors for a wall, the sky or a floor, (H, W, 3) float32 in about [0, 255]."""
     y, x = np.ogrid[: shape[0], : shape[1]]
-    if floor:  # lines run together towards the horizon
+    if floor:  # lines converge towards the horizon
         depth = 1 / (0.3 + y / shape[0])
         x, y = (x - shape[1] * rng.random()) * depth, 160 * depth
     angle, period = rng.choice([0, np.pi / 2, rng.uniform(0, np.pi)]), rng.uniform(12, 70)
@@ -45,20 +57,20 @@ def _texture(rng: Rng, shape: tuple[int, int], first: Floats, floor: bool) -> Fl
             board = across // period
             field = board * 0.618 % 1 * 0.7 + 0.3 * noise(rng, shape, 4, 8)
             field -= 0.6 * (across / period - board < 0.05)
-    second = first * rng.uniform(0.72, 1.25) if rng.random() < 0.6 else (first + natural(rng)) / 2
+    second = first * rng.uniform(0.72, 1.25) if rng.random() < 0.6 else (first + natural_color(rng)) / 2
     grain = 1 + (noise(rng, shape, rng.uniform(1.5, 5), octaves=2) - 0.5) * rng.uniform(0.04, 0.22)
     mix = np.clip(field, 0, 1).astype(np.float32)[..., None]
     texture: Floats = (first.astype(np.float32) * (1 - mix) + second.astype(np.float32) * mix) * grain[..., None]
     return texture
 
 
-def _backdrop(rng: Rng, width: int, height: int, coat: Floats) -> tuple[Floats, int]:
-    """The scene behind the animal, (H, W, 3) float32 in [0, 255], and the row of its horizon."""
+def _draw_background(rng: Rng, width: int, height: int, coat: Floats) -> tuple[Floats, int]:
+    """Return the scene behind the animal, (H, W, 3) float32 in [0, 255], and the row of its horizon."""
 
     def color() -> Floats:
-        near = 0.75 * coat + 0.25 * coat.mean() + rng.normal(0, 14)  # the animal hardly stands out from it
-        choices: list[Floats] = [near, natural(rng), bright(rng, 0.1, 0.45), bright(rng, 0.1, 0.35)]
-        return choices[rng.integers(4)]
+        near = 0.75 * coat + 0.25 * coat.mean() + rng.normal(0, 14)  # low contrast to the animal
+        colors: list[Floats] = [near, natural_color(rng), bright_color(rng, 0.1, 0.45), bright_color(rng, 0.1, 0.35)]
+        return colors[rng.integers(4)]
 
     horizon = int(height * rng.uniform(0.25, 0.7)) if rng.random() < 0.7 else 0
     grassy = rng.random() < 0.3
@@ -79,7 +91,7 @@ def _backdrop(rng: Rng, width: int, height: int, coat: Floats) -> tuple[Floats, 
 
 
 def _cast_shadow(image: Floats, body: Floats, unit: float) -> None:
-    """Darken the ground under a standing body, (N, 2) points, in place."""
+    """Darken the ground under a body on it, (N, 2) points, in place."""
     (left, _), (right, bottom) = body.min(0).tolist(), body.max(0).tolist()
     shadow = Image.new("L", image.shape[1::-1])
     ImageDraw.Draw(shadow).ellipse((left, bottom - unit * 0.22, right, bottom + unit * 0.06), fill=110)
@@ -88,7 +100,7 @@ def _cast_shadow(image: Floats, body: Floats, unit: float) -> None:
 
 
 def _simulate_camera(rng: Rng, scene: Floats) -> Bytes:
-    """What a camera does: exposure, tint, vignette, blur and noise. Returns (H, W, 3) uint8."""
+    """Apply exposure, tint, vignette, blur and noise. Return (H, W, 3) uint8."""
     height, width = scene.shape[:2]
     y, x = np.ogrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
     light = 1 - rng.uniform(0, 0.22) * (x * x + y * y) + rng.uniform(-0.15, 0.15) * x
@@ -101,49 +113,69 @@ def _simulate_camera(rng: Rng, scene: Floats) -> Bytes:
     return np.clip(np.asarray(image, np.float32) + speckle, 0, 255).astype(np.uint8)
 
 
-def _trimap(cover: Floats) -> Bytes:
-    """The official values, (H, W) uint8, for a body's cover, (H, W) in [0, 1].
+def _make_trimap(opacity: Floats) -> Bytes:
+    """Return the trimap of a body from its opacity, both (H, W). The opacity is in [0, 1].
 
-    The band is where the blurred silhouette is neither full nor empty. A blurred edge never falls from 0.92
-    to 0.08 within one pixel, so the band always parts pet from background, also along an occluder; where the
-    image itself cuts the animal off there is no band.
+    The border is where the blurred silhouette is neither full nor empty. A blurred edge does not fall from 0.92 to 0.08
+    within one pixel, so the border always separates pet from background, also along an object in front. There is no
+    border where the image edge cuts the animal off.
     """
-    inside = cover >= 0.5
+    inside = opacity >= 0.5
     blurred = Image.fromarray(inside.astype(np.uint8) * 255).filter(ImageFilter.GaussianBlur(2.2))
     soft = np.asarray(blurred) / 255
-    trimap = np.full(cover.shape, BACKGROUND, np.uint8)
+    trimap = np.full(opacity.shape, BACKGROUND, np.uint8)
     trimap[inside | (soft > 0.08)] = BORDER
     trimap[inside & (soft > 0.92)] = PET
     return trimap
 
 
-def draw_animal_scene(rng: Rng, size: tuple[int, int], kind: str) -> tuple[Bytes, Bytes]:
-    """Draw one animal of a kind in KINDS somewhere in a cluttered scene of `size` = (width, height) pixels.
+def _place_animal(rng: Rng, size: tuple[int, int], kind: str) -> tuple[list[Part], Floats, float, float, bool]:
+    """Choose a pose, a size and a position.
 
-    Returns the image, (height, width, 3) uint8 RGB in [0, 255], and its trimap, (height, width) uint8:
-    1 = pet, 2 = background, 3 = the border band between them. Things in front of the animal are background.
+    Returns:
+        The parts in pixel coordinates, the center (2,), the length of a unit in pixels, the angle in radians, and
+        True if the animal stands on the ground.
     """
-    (width, height), short, u = size, min(size), rng.uniform
-    coat = bright(rng) if kind in ("Bird", "Fish") and rng.random() < 0.6 else natural(rng, FURS)
-    image, horizon = _backdrop(rng, width, height, coat)
-    for _ in range(rng.integers(0, 5)):
-        foot, thing = u(max(horizon, height * 0.3), height * 1.1), short * u(0.12, 0.4)
-        _paint_thing(rng, image, coat, thing, (u(0, width), foot - thing))
-    pose, close = rng.choice(KINDS[kind]), rng.random() < 0.15
-    unit, floating = short * (u(0.6, 0.85) if close else u(0.24, 0.5)), pose in ("fly", "swim")
+    (width, height), short, uniform = size, min(size), rng.uniform
+    pose, is_close_up = rng.choice(KINDS[kind]), rng.random() < 0.15
+    unit, floating = short * (uniform(0.6, 0.85) if is_close_up else uniform(0.24, 0.5)), pose in ("fly", "swim")
     angle = rng.normal(0, 0.6 if rng.random() < 0.12 else 0.22 if floating else 0.08)
-    parts = warped(rng, figure(rng, pose, kind.lower()))
-    anchor = [p.outline for p in parts if p.ink == "dark" or not close]  # a close-up is about the eyes
-    middle = (np.concatenate(anchor).min(0) + np.concatenate(anchor).max(0)) / 2
-    at = np.array([u(0.22, 0.78) * width, u(0.35, 0.7) * height])
-    placed = [moved(part, unit, angle, at - turned(middle * unit, angle)) for part in parts]
-    if not floating:
-        _cast_shadow(image, np.concatenate([part.outline for part in placed]), unit)
-    cover = paint(rng, image, placed, coat, unit, angle)
-    if rng.random() < 0.4:  # something stands in front
-        spot = (at[0] + u(-1, 1) * unit, at[1] + u(0, 1) * unit)
-        cover = cover * (1 - _paint_thing(rng, image, coat, short * u(0.12, 0.3), spot))
-    trimap = _trimap(cover)
-    if (trimap == PET).mean() < 0.03:  # hidden or out of frame: nothing to learn from
+    parts = deform(rng, draw_figure(rng, pose, kind.lower()))
+    # A close-up is centered on the eyes.
+    centered = np.concatenate([part.outline for part in parts if part.ink == "dark" or not is_close_up])
+    middle = (centered.min(0) + centered.max(0)) / 2
+    center = np.array([uniform(0.22, 0.78) * width, uniform(0.35, 0.7) * height])
+    shift = center - rotate(middle * unit, angle)
+    return [transform(part, unit, angle, shift) for part in parts], center, unit, angle, not floating
+
+
+def draw_animal_scene(rng: Rng, size: tuple[int, int], kind: str) -> tuple[Bytes, Bytes]:
+    """Draw one animal in a cluttered scene.
+
+    Args:
+        rng: the random generator.
+        size: (width, height) in pixels.
+        kind: a key of `KINDS`.
+
+    Returns:
+        The image, (height, width, 3) uint8 RGB; and its trimap, (height, width) uint8 with 1 = pet, 2 = background,
+        3 = the border between them. Objects in front of the animal are background.
+    """
+    (width, height), short, uniform = size, min(size), rng.uniform
+    colorful = kind in ("Bird", "Fish") and rng.random() < 0.6
+    coat = bright_color(rng) if colorful else natural_color(rng, FUR_COLORS)
+    image, horizon = _draw_background(rng, width, height, coat)
+    for _ in range(rng.integers(0, 5)):
+        bottom, unit = uniform(max(horizon, height * 0.3), height * 1.1), short * uniform(0.12, 0.4)
+        _paint_object(rng, image, coat, unit, (uniform(0, width), bottom - unit))
+    parts, center, unit, angle, on_ground = _place_animal(rng, size, kind)
+    if on_ground:
+        _cast_shadow(image, np.concatenate([part.outline for part in parts]), unit)
+    opacity = paint(rng, image, parts, coat, unit, angle)
+    if rng.random() < 0.4:  # an object in front
+        position = (center[0] + uniform(-1, 1) * unit, center[1] + uniform(0, 1) * unit)
+        opacity = opacity * (1 - _paint_object(rng, image, coat, short * uniform(0.12, 0.3), position))
+    trimap = _make_trimap(opacity)
+    if (trimap == PET).mean() < _MIN_PET_FRACTION:  # hidden or outside the image
         return draw_animal_scene(rng, size, kind)
     return _simulate_camera(rng, image), trimap
