@@ -33,8 +33,8 @@ def settings_page() -> str:
     lines = [
         "# Settings",
         "",
-        "The fields of `pixelwise.Config`. They are arguments of `pw.train`, keys of `config.yaml` and `plan.yaml`, and flags "
-        "of `pixelwise train`. A component is a name, or in Python and YAML a mapping with a name and parameters.",
+        "The fields of `pixelwise.Config`. They are arguments of `pw.train`, keys of `config.yaml` and `plan.yaml`, "
+        "and flags of `pixelwise train`. A component is a name, or a mapping with a name and parameters.",
     ]
     group = None
     for name, field in Config.model_fields.items():
