@@ -225,3 +225,25 @@ def test_shards_are_shuffled_by_seed_and_epoch_alone() -> None:
 def test_shards_are_refused_where_batches_cannot_be_shared() -> None:
     with pytest.raises(ConfigError):
         ShardSampler([0, 0, 1], 2, 0, 0, 3)
+
+
+@pytest.mark.parametrize(("length", "batch_size"), [(7, 4), (11, 4), (9, 3), (16, 16), (5, 16), (301, 64)])
+@pytest.mark.parametrize("processes", [1, 2, 3])
+def test_processes_share_the_global_batches_of_one_process(length: int, batch_size: int, processes: int) -> None:
+    samplers = [EpochSampler(length, batch_size, seed=3, rank=rank, world_size=processes) for rank in range(processes)]
+    orders = []
+    for epoch in (0, 1):
+        for sampler in samplers:
+            sampler.epoch = epoch
+        parts = [list(sampler) for sampler in samplers]
+        assert len({len(part) for part in parts}) == 1, "the other processes would wait for the one with fewer steps"
+        smallest = 2 if min(length, batch_size) >= 2 * processes else 0
+        assert all(len(batch) >= smallest for part in parts for batch in part)
+        indices = [index for part in parts for batch in part for index, _ in batch]
+        assert sorted(indices) == list(range(length)), "each image is used once"
+        orders.append(indices)
+        # Together they are the batches of one process, with the same seed for each image's augmentation.
+        for number, global_batch in enumerate(samplers[0].global_batches()):
+            assert sorted(draw for part in parts for draw in part[number]) == sorted(global_batch)
+        assert all(len(sampler) == len(parts[0]) for sampler in samplers)
+    assert length < 6 or orders[0] != orders[1]

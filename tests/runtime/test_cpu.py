@@ -1,66 +1,111 @@
-"""How many threads torch gets: as many as other programs leave cores idle."""
+"""The thread count: unchanged by default, and the number of idle cores if `configure` asks for it."""
 
 from types import SimpleNamespace
 
 import pytest
 import torch
 
-from pixelwise.runtime import cpu
-from pixelwise.runtime.cpu import ThreadTuner, set_threads_to_idle_cores
+from pixelwise.runtime import cpu, process
+from pixelwise.runtime.cpu import ThreadTuner, apply_thread_policy, follow_idle_cores, single_thread
 
 
 class Machine:
-    """Eight cores, a clock, and what other programs and this one have worked on them."""
+    """Eight cores and a clock; other programs keep `busy` cores busy."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.clock, self.others, self.own, self.threads = 100.0, 0.0, 5.0, 4
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, policy: process.ThreadPolicy = "idle") -> None:
+        self.clock, self.others, self.own, self.threads, self.busy = 100.0, 0.0, 5.0, 4, 0.0
+        self.slept = 0.0
         monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-        monkeypatch.setattr(cpu, "_MAX_THREADS", 4)
+        monkeypatch.setattr(process, "_thread_policy", policy)
+        monkeypatch.setattr(cpu, "_tuner", None)
         monkeypatch.setattr("time.monotonic", lambda: self.clock)
-        monkeypatch.setattr("time.sleep", lambda seconds: self.passes(seconds))
+        monkeypatch.setattr("time.sleep", self.sleep)
         monkeypatch.setattr("psutil.cpu_count", lambda: 8)
         monkeypatch.setattr("psutil.cpu_times", lambda: SimpleNamespace(user=self.others + self.own, idle=self.clock))
         monkeypatch.setattr("psutil.Process", lambda: self)
+        monkeypatch.setattr(torch, "get_num_threads", lambda: self.threads)
         monkeypatch.setattr(torch, "set_num_threads", lambda count: setattr(self, "threads", count))
-        self.busy = 0.0
+
+    def sleep(self, seconds: float) -> None:
+        self.slept += seconds
+        self.advance(seconds)
 
     def cpu_times(self) -> SimpleNamespace:
         return SimpleNamespace(user=self.own, system=0.0)
 
-    def passes(self, seconds: float, own: float = 0.0) -> None:
-        """Time, in which others keep `busy` cores busy and this process `own`."""
+    def advance(self, seconds: float, own: float = 0.0) -> None:
+        """Advance the clock, while this process keeps `own` cores busy."""
         self.clock += seconds
         self.others += self.busy * seconds
         self.own += own * seconds
 
 
 @pytest.mark.parametrize(("busy", "threads"), [(0, 4), (4, 4), (5, 3), (6.6, 1), (7.9, 1), (8, 1)])
-def test_a_look_takes_what_is_idle(busy: float, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_measurement_finds_the_idle_cores(busy: float, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
     machine = Machine(monkeypatch)
     machine.busy = busy
-    set_threads_to_idle_cores()
-    assert machine.threads == threads
+    apply_thread_policy()
+    assert machine.threads == threads and machine.slept == pytest.approx(0.4)
 
 
-def test_a_training_follows_what_other_programs_do(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_training_follows_the_load_of_other_programs(monkeypatch: pytest.MonkeyPatch) -> None:
     machine = Machine(monkeypatch)
     machine.busy = 7
-    set_threads_to_idle_cores()
-    cores, counts = ThreadTuner(), [machine.threads]
-    # Its own work is none of theirs: with all others gone it has four cores to itself.
+    apply_thread_policy()
+    counts = [machine.threads]
+    # The work of this process does not count: without other programs it has four cores.
     for busy, own, seconds in ((7, 1, 12), (0, 1, 12), (0, 4, 12), (6, 2, 12), (0, 2, 5), (0, 2, 7)):
         machine.busy = busy
-        machine.passes(seconds, own)
-        cores.follow()
+        machine.advance(seconds, own)
+        follow_idle_cores()
         counts.append(machine.threads)
-    assert counts == [1, 1, 4, 4, 2, 2, 4], "within ten seconds of a change it looks at nothing"
+    assert counts == [1, 1, 4, 4, 2, 2, 4], "within ten seconds of an update nothing changes"
 
 
-def test_omp_num_threads_has_the_say(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_measurement_can_raise_the_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(monkeypatch)
+    machine.busy = 8
+    apply_thread_policy()
+    assert machine.threads == 1
+    machine.busy = 0
+    apply_thread_policy()
+    assert machine.threads == 4
+
+
+def test_omp_num_threads_takes_precedence(monkeypatch: pytest.MonkeyPatch) -> None:
     machine = Machine(monkeypatch)
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     machine.busy = 8
-    set_threads_to_idle_cores()
-    machine.passes(60)
-    ThreadTuner().follow(after=0.0)
-    assert machine.threads == 4, "as it was"
+    apply_thread_policy()
+    machine.advance(60)
+    follow_idle_cores()
+    ThreadTuner(4).update(min_seconds=0.0)
+    assert machine.threads == 4 and machine.slept == 0, "the count is unchanged"
+
+
+def test_a_fixed_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(monkeypatch, policy=3)
+    apply_thread_policy()
+    machine.busy = 8
+    machine.advance(60)
+    follow_idle_cores()
+    assert machine.threads == 3 and machine.slept == 0
+
+
+def test_without_a_policy_nothing_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(monkeypatch, policy=None)
+    machine.busy = 8
+    apply_thread_policy()
+    machine.advance(60)
+    follow_idle_cores()
+    with single_thread():
+        assert machine.threads == 4
+    assert machine.threads == 4 and machine.slept == 0
+
+
+def test_a_single_thread_for_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(monkeypatch)
+    with pytest.raises(ValueError, match="in the block"), single_thread():
+        assert machine.threads == 1
+        raise ValueError("in the block")
+    assert machine.threads == 4

@@ -1,107 +1,216 @@
-"""What happens around the loop: images in a notebook alone, and events that hold the rows."""
+"""Callbacks: the registry, the order of events, drawings that fail, early stopping, and notebooks."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
+from typing import Any
 
-import numpy as np
 import pytest
-from PIL import Image
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch import Tensor, nn
 
 import pixelwise as pw
+from pixelwise.errors import ConfigError
+from pixelwise.models.decoders import DECODERS
 from pixelwise.runs.run_dir import Row
-from pixelwise.runtime.notebook import show_in_notebook
-from pixelwise.training.callbacks.checkpoint import ModelCheckpoint
-from pixelwise.training.callbacks.tensorboard import TensorBoardLogger
+from pixelwise.training.callbacks import CALLBACKS, DEFAULT_CALLBACKS, Callback, EarlyStopping, register_callback
 from pixelwise.training.state import TrainState
+from tests.training.helpers import SMALL
+
+WITH_DRAWINGS: dict[str, Any] = SMALL | {"epochs": 1, "defaults": True, "sample_predictions": 1}
 
 
-@pytest.fixture
-def shown(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
-    """A stand-in for IPython: `shell` is what runs, `images` what was displayed."""
-    found = SimpleNamespace(shell=None, images=[])
-    display = ModuleType("IPython.display")
-    display.Image = lambda filename: ("image", filename)  # type: ignore[attr-defined]
-    display.display = found.images.append  # type: ignore[attr-defined]
-    ipython = ModuleType("IPython")
-    ipython.version_info = (9, 0)  # type: ignore[attr-defined]  # matplotlib asks
-    ipython.display = display  # type: ignore[attr-defined]
-    ipython.get_ipython = lambda: found.shell  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "IPython", ipython)
-    monkeypatch.setitem(sys.modules, "IPython.display", display)
-    yield found
+class Events(Callback):
+    """Records the calls."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    def on_train_start(self, state: TrainState) -> None:
+        self.calls.append(f"train start {state.epoch}")
+
+    def on_epoch_start(self, state: TrainState) -> None:
+        self.calls.append(f"epoch start {state.epoch}")
+
+    def on_step_end(self, state: TrainState) -> None:
+        assert state.loss is not None and state.loss.ndim == 0 and not state.loss.requires_grad
+        self.calls.append(f"step {state.step}")
+
+    def on_epoch_end(self, state: TrainState) -> None:
+        self.calls.append(f"epoch end {state.epoch}")
+
+    def on_train_end(self, state: TrainState) -> None:
+        self.calls.append(f"train end {state.epoch}")
+
+    def on_exception(self, state: TrainState, error: BaseException) -> None:
+        self.calls.append(f"exception {type(error).__name__}")
 
 
-class TestNotebook:
-    def test_a_notebook_shows_the_image(self, shown: SimpleNamespace, tmp_path: Path) -> None:
-        shown.shell = SimpleNamespace(config={"IPKernelApp": {}})
-        show_in_notebook(tmp_path / "epoch_001.png")
-        assert shown.images == [("image", str(tmp_path / "epoch_001.png"))]
+@pytest.mark.integration
+class TestTraining:
+    def test_the_order_of_events(self, pets: pw.DatasetIndex, tmp_path: Path) -> None:
+        events = Events()
+        pw.train(pets, tmp_path / "run", callbacks=[events], **SMALL | {"epochs": 2})
+        steps = [call for call in events.calls if call.startswith("step")]
+        per_epoch = len(steps) // 2
+        assert steps == [f"step {number + 1}" for number in range(2 * per_epoch)] and per_epoch > 1
+        assert events.calls == [
+            "train start 0",
+            "epoch start 0", *steps[:per_epoch], "epoch end 1",
+            "epoch start 1", *steps[per_epoch:], "epoch end 2",
+            "train end 2",
+        ]  # fmt: skip
 
-    @pytest.mark.parametrize("shell", [None, SimpleNamespace(config={})], ids=["no shell", "a terminal"])
-    def test_elsewhere_nothing_is_shown(
-        self, shown: SimpleNamespace, shell: object, capsys: pytest.CaptureFixture[str]
+    def test_callbacks_add_to_the_defaults(self, pets: pw.DatasetIndex, tmp_path: Path) -> None:
+        events = Events()
+        run = pw.train(pets, tmp_path / "run", callbacks=[events], **WITH_DRAWINGS)
+        assert events.calls[-1] == "train end 1"
+        for name in ("history.png", "architecture.png", "samples.gif", "metrics.csv", "model.safetensors"):
+            assert (run.path / name).is_file(), name
+
+    def test_a_failing_callback_stops_the_training(self, pets: pw.DatasetIndex, tmp_path: Path) -> None:
+        class Failing(Callback):
+            def on_step_end(self, state: TrainState) -> None:
+                raise ValueError("my callback is wrong")
+
+        events = Events()
+        with pytest.raises(ValueError, match="my callback is wrong"):
+            pw.train(pets, tmp_path / "run", callbacks=[events, Failing()], **SMALL)
+        assert events.calls == ["train start 0", "epoch start 0", "step 1", "exception ValueError"]
+
+    def test_an_interrupt_reaches_callbacks(self, pets: pw.DatasetIndex, tmp_path: Path) -> None:
+        class Interrupting(Callback):
+            def on_exception(self, state: TrainState, error: BaseException) -> None:
+                raise RuntimeError("a second error")
+
+            def on_epoch_start(self, state: TrainState) -> None:
+                raise KeyboardInterrupt
+
+        events = Events()
+        with pytest.raises(KeyboardInterrupt):
+            pw.train(pets, tmp_path / "run", callbacks=[Interrupting(), events], **SMALL)
+        assert events.calls == ["train start 0", "exception KeyboardInterrupt"]
+
+    @pytest.mark.parametrize("when", ["on_step_end", "on_epoch_end"])
+    def test_should_stop_ends_after_the_epoch(self, pets: pw.DatasetIndex, tmp_path: Path, when: str) -> None:
+        def stop(state: TrainState) -> None:
+            state.should_stop = True
+
+        callback, events = Callback(), Events()
+        setattr(callback, when, stop)
+        run = pw.train(pets, tmp_path / "run", callbacks=[callback, events], **SMALL)
+        assert len(run.read_metrics()) == 1
+        assert events.calls[-2:] == ["epoch end 1", "train end 1"]
+        # It can be continued.
+        assert len(pw.train(pets, run.path, resume=True, defaults=False).read_metrics()) == 4
+
+    def test_early_stopping_by_name(self, pets: pw.DatasetIndex, tmp_path: Path) -> None:
+        spec = {"name": "early_stopping", "patience": 1, "min_delta": 0.9}
+        run = pw.train(pets, tmp_path / "run", callbacks=[spec], **SMALL)
+        assert run.config.callbacks == (spec,)
+        # The first epoch exceeds no earlier one; the second one is no improvement.
+        assert len(run.read_metrics()) == 2
+        resumed = pw.train(pets, run.path, resume=True, callbacks=[spec], defaults=False)
+        assert len(resumed.read_metrics()) == 2 and resumed.config.callbacks == (spec,)
+
+    @pytest.mark.parametrize(
+        ("function", "file"),
+        [
+            ("pixelwise.training.callbacks.sample_predictions.prediction_grid", "samples/epoch_001.png"),
+            ("pixelwise.training.callbacks.sample_predictions.read_image_and_mask", "samples"),
+            ("pixelwise.training.callbacks.sample_predictions.make_gif", "samples.gif"),
+            ("pixelwise.training.callbacks.history.plot_history", "history.png"),
+            ("pixelwise.training.callbacks.architecture.draw_architecture", "architecture.png"),
+        ],
+    )
+    def test_a_drawing_that_fails_is_a_warning(
+        self,
+        pets: pw.DatasetIndex,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+        function: str,
+        file: str,
     ) -> None:
-        shown.shell = shell
-        show_in_notebook(Path("epoch_001.png"))
-        assert shown.images == []
-        assert capsys.readouterr().out == ""
+        def fail(*_: object, **__: object) -> None:
+            raise OSError("no space left")
 
-    def test_without_ipython_nothing_breaks(self, shown: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setitem(sys.modules, "IPython", None)
-        show_in_notebook(Path("epoch_001.png"))
-        assert shown.images == []
+        monkeypatch.setattr(function, fail)
+        run = pw.train(pets, tmp_path / "run", **WITH_DRAWINGS)
+        assert f"{file}: not drawn (OSError: no space left)" in caplog.messages
+        assert (run.path / "model.safetensors").is_file() and len(run.read_metrics()) == 1
 
-    def test_training_shows_each_epoch_and_the_loss_curve(
-        self, shown: SimpleNamespace, pets: pw.DatasetIndex, tmp_path: Path
+    def test_a_drawing_that_fails_leaves_the_model_in_its_mode(
+        self, pets: pw.DatasetIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        shown.shell = SimpleNamespace(config={"IPKernelApp": {}})
-        run = pw.train(
-            pets, tmp_path / "run", encoder="test_efficientnet", encoder_weights="none", size=32, epochs=1,
-            batch_size=4, samples=1,
-        )  # fmt: skip
-        names = [Path(name).name for _, name in shown.images]
-        assert names == ["epoch_000.png", "epoch_001.png", run.history_image.name]
+        class Mode(Callback):
+            def on_train_start(self, state: TrainState) -> None:
+                modes.append(state.model.training)
+
+        def fail(*_: object, **__: object) -> None:
+            raise OSError("no space left")
+
+        modes: list[bool] = []
+        monkeypatch.setattr("pixelwise.training.callbacks.sample_predictions.prediction_grid", fail)
+        pw.train(pets, tmp_path / "run", callbacks=[Mode()], **WITH_DRAWINGS)
+        assert modes == [True]
+
+    def test_a_decoder_without_stages(
+        self, pets: pw.DatasetIndex, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        class LastFeature(nn.Module):
+            """A 1x1 convolution of the deepest feature: it has neither `stages` nor `skips`."""
+
+            def __init__(self, in_channels: Sequence[int], classes: int) -> None:
+                super().__init__()
+                self.head = nn.Conv2d(in_channels[-1], classes, 1)
+
+            def forward(self, features: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
+                return nn.functional.interpolate(self.head(features[-1]), size)
+
+        DECODERS.register("last-feature", LastFeature)
+        try:
+            run = pw.train(pets, tmp_path / "run", decoder="last-feature", **WITH_DRAWINGS)
+        finally:
+            DECODERS.unregister("last-feature")
+        assert (run.path / "architecture.png").is_file()
+        assert not any("not drawn" in message for message in caplog.messages)
 
 
-@pytest.fixture(scope="module")
-def events(tiny_run: pw.Run) -> EventAccumulator:
-    found = EventAccumulator(str(tiny_run.tensorboard_folder))
-    found.Reload()
-    return found
+class TestRegistry:
+    def test_the_defaults_are_registered(self) -> None:
+        assert set(DEFAULT_CALLBACKS) < set(CALLBACKS)
+
+    @pytest.mark.parametrize("name", list(CALLBACKS))
+    def test_every_callback_can_be_built(self, name: str) -> None:
+        assert isinstance(CALLBACKS.build(name)(), Callback)
+
+    @pytest.mark.integration
+    @pytest.mark.parametrize("name", [name for name in CALLBACKS if name not in DEFAULT_CALLBACKS])
+    def test_every_callback_runs_beside_the_defaults(self, name: str, pets: pw.DatasetIndex, tmp_path: Path) -> None:
+        run = pw.train(pets, tmp_path / "run", callbacks=[name], **WITH_DRAWINGS)
+        assert len(run.read_metrics()) == 1 and (run.path / "history.png").is_file()
+
+    def test_a_callback_can_be_registered(self, pets: pw.DatasetIndex, tmp_path: Path) -> None:
+        made: list[Events] = []
+
+        @register_callback("events")
+        def make() -> Events:
+            made.append(Events())
+            return made[-1]
+
+        try:
+            pw.train(pets, tmp_path / "run", callbacks=["events"], **SMALL | {"epochs": 1})
+        finally:
+            CALLBACKS.unregister("events")
+        assert made[0].calls[-1] == "train end 1"
+
+    def test_parameters_are_checked(self) -> None:
+        with pytest.raises(ConfigError, match=r"callback 'early_stopping': patience: .*greater than or equal to 1"):
+            CALLBACKS.parse({"name": "early_stopping", "patience": 0})
 
 
-class TestTensorBoard:
-    def test_it_holds_the_rows(self, events: EventAccumulator, tiny_run: pw.Run) -> None:
-        rows = tiny_run.read_metrics()
-        names = {name for name, value in rows[0].items() if value is not None} - {"epoch", "step"}
-        assert set(events.Tags()["scalars"]) == names
-        for name in names:
-            series = [(event.step, event.value) for event in events.Scalars(name)]
-            expected = [(int(row["epoch"] or 0), row[name]) for row in rows if row[name] is not None]
-            assert [step for step, _ in series] == [step for step, _ in expected]
-            assert [value for _, value in series] == pytest.approx([value for _, value in expected], rel=1e-6)
-
-    def test_it_holds_the_sample_images(self, events: EventAccumulator, tiny_run: pw.Run, tmp_path: Path) -> None:
-        images = events.Images("samples")
-        assert [event.step for event in images] == [1, 2]
-        (tmp_path / "stored.png").write_bytes(images[-1].encoded_image_string)
-        with Image.open(tmp_path / "stored.png") as stored, Image.open(tiny_run.sample_image(2)) as drawn:
-            assert np.array_equal(stored.convert("RGB"), drawn.convert("RGB"))
-
-    def test_it_does_without_the_images(self, pets: pw.DatasetIndex, tmp_path: Path) -> None:
-        run = pw.train(
-            pets, tmp_path / "run", hooks=[TensorBoardLogger()], encoder="test_efficientnet", encoder_weights="none",
-            size=32, epochs=1, batch_size=4,
-        )  # fmt: skip
-        found = EventAccumulator(str(run.tensorboard_folder))
-        found.Reload()
-        assert "val_loss" in found.Tags()["scalars"] and found.Tags()["images"] == []
-
-
-def state_of(scores: list[float | None]) -> TrainState:
+def state_with(scores: list[float | None]) -> TrainState:
     rows: list[Row] = [{"val_miou": score} for score in scores]
     return TrainState(run=None, data=None, model=None, sample_records=[], history=rows)  # type: ignore[arg-type]
 
@@ -112,15 +221,51 @@ def state_of(scores: list[float | None]) -> TrainState:
     ids=str,
 )
 def test_the_best_epoch_is_the_first_of_the_highest(scores: list[float | None], best: int) -> None:
-    assert state_of(scores).best_epoch == best
+    assert state_with(scores).best_epoch == best
 
 
-def test_the_best_model_is_written_when_it_is_best_alone() -> None:
-    written: list[int] = []
-    run = SimpleNamespace(save_best_model=lambda model, row: written.append(row["epoch"]))
-    state = state_of([])
-    state.run = run  # type: ignore[assignment]
-    for epoch, score in enumerate([0.2, 0.1, 0.4, 0.4, 0.5], start=1):
-        state.history.append({"epoch": epoch, "val_miou": score})
-        ModelCheckpoint().on_epoch(state)
-    assert written == [1, 3, 5]
+@pytest.mark.parametrize(
+    ("scores", "patience", "min_delta", "stops"),
+    [
+        ([0.1], 1, 0.0, False),
+        ([0.1, 0.1], 1, 0.0, True),
+        ([0.1, 0.11], 1, 0.0, False),
+        ([0.1, 0.11], 1, 0.05, True),
+        ([0.1, 0.14, 0.18], 2, 0.05, False),
+        ([0.3, 0.2, 0.25], 2, 0.0, True),
+        ([0.3, 0.2, 0.25], 3, 0.0, False),
+        ([None, None], 1, 0.0, True),
+        ([None, 0.0], 1, 0.0, False),
+    ],
+    ids=str,
+)
+def test_early_stopping(scores: list[float | None], patience: int, min_delta: float, stops: bool) -> None:
+    state = state_with(scores)
+    EarlyStopping(patience, min_delta).on_epoch_end(state)
+    assert state.should_stop is stops
+
+
+@pytest.fixture
+def ipython(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
+    """Replace IPython: `shell` is what `get_ipython` returns, `images` has what was displayed."""
+    fake = SimpleNamespace(shell=None, images=[])
+    display: Any = ModuleType("IPython.display")
+    display.Image = lambda filename: ("image", filename)
+    display.display = fake.images.append
+    module: Any = ModuleType("IPython")
+    module.version_info = (9, 0)  # matplotlib reads it
+    module.display = display
+    module.get_ipython = lambda: fake.shell
+    monkeypatch.setitem(sys.modules, "IPython", module)
+    monkeypatch.setitem(sys.modules, "IPython.display", display)
+    yield fake
+
+
+@pytest.mark.integration
+def test_a_notebook_shows_each_epoch_and_the_history(
+    ipython: SimpleNamespace, pets: pw.DatasetIndex, tmp_path: Path
+) -> None:
+    ipython.shell = SimpleNamespace(config={"IPKernelApp": {}})
+    run = pw.train(pets, tmp_path / "run", **WITH_DRAWINGS)
+    names = [Path(name).name for _, name in ipython.images]
+    assert names == ["epoch_000.png", "epoch_001.png", run.history_image.name]

@@ -1,0 +1,46 @@
+"""A training whose gradients do not depend on the number of processes. test_distributed.py runs it by torchrun."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from torch import Tensor, nn
+
+import pixelwise as pw
+from pixelwise.models.decoders import DECODERS
+
+DECODER = "linear-without-norm"
+BATCH_SIZES = (7, 4)
+"""With 7 training images and two processes: one step of 4 + 3 images; and two steps, of 2 + 2 and 2 + 1 images."""
+
+
+class LinearDecoder(nn.Module):
+    """A 1x1 convolution. Batch norm would use the statistics of each process's own images."""
+
+    def __init__(self, in_channels: Sequence[int], classes: int) -> None:
+        super().__init__()
+        self.head = nn.Conv2d(in_channels[0], classes, 1)
+
+    def forward(self, features: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
+        return nn.functional.interpolate(self.head(features[0]), size)
+
+
+def train_each_batch_size(data: Path, out: Path) -> list[pw.Run]:
+    """Train one epoch with each batch size."""
+    DECODERS.register(DECODER, LinearDecoder)
+    try:
+        return [
+            pw.train(
+                pw.load_dataset(data), out / f"batch-{batch_size}", encoder="test_efficientnet", encoder_weights="none",
+                encoder_training="none", decoder=DECODER, image_size=64, epochs=1, batch_size=batch_size,
+                val_fraction=0.3, augmentation="none", precision="32-true", device="cpu", lr_schedule="constant",
+                defaults=False,
+            )
+            for batch_size in BATCH_SIZES
+        ]  # fmt: skip
+    finally:
+        DECODERS.unregister(DECODER)
+
+
+if __name__ == "__main__":
+    train_each_batch_size(Path(sys.argv[1]), Path(sys.argv[2]))

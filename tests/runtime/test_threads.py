@@ -1,0 +1,84 @@
+"""Ordered parallel maps in threads, batches, and the CPUs of a process."""
+
+import itertools
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from pixelwise.errors import DataError
+from pixelwise.runtime.threads import available_cpus, batched, prefetch_map
+
+
+def test_results_keep_the_order() -> None:
+    def slow_if_even(number: int) -> int:
+        time.sleep(0.004 if number % 2 == 0 else 0)
+        return number * 10
+
+    empty: list[int] = []
+    assert list(prefetch_map(slow_if_even, range(40), prefetch=4)) == [n * 10 for n in range(40)]
+    assert list(prefetch_map(slow_if_even, empty, prefetch=4)) == []
+    assert list(prefetch_map(slow_if_even, [1], prefetch=4)) == [10]
+
+
+def test_items_are_read_in_several_threads() -> None:
+    barrier = threading.Barrier(2, timeout=10)
+
+    def wait_for_the_other(number: int) -> int:
+        barrier.wait()
+        return number
+
+    assert list(prefetch_map(wait_for_the_other, [0, 1])) == [0, 1]
+
+
+def test_the_number_of_waiting_results_is_bounded() -> None:
+    taken = 0
+
+    def source() -> Iterator[int]:
+        nonlocal taken
+        while taken < 100:
+            taken += 1
+            yield taken
+
+    results = prefetch_map(lambda n: n, source(), prefetch=5)
+    assert taken == 0, "nothing is read before the first result is requested"
+    for used, _ in enumerate(results, start=1):
+        time.sleep(0.0005)
+        assert taken <= used + 5
+        assert used > 90 or taken == used + 5, "items are read ahead"
+
+
+def test_an_error_is_raised_at_its_position() -> None:
+    started = set()
+
+    def read(number: int) -> int:
+        started.add(number)
+        if number == 3:
+            raise DataError("image 3")
+        return number
+
+    results = prefetch_map(read, itertools.count(), prefetch=4)
+    assert [next(results), next(results), next(results)] == [0, 1, 2]
+    with pytest.raises(DataError, match="image 3"):
+        next(results)
+    assert max(started) <= 8, "an endless source is not read further"
+    assert list(results) == []
+
+
+def test_batches_have_all_items() -> None:
+    empty: list[int] = []
+    assert list(batched(range(7), 3)) == [[0, 1, 2], [3, 4, 5], [6]]
+    assert list(batched(range(6), 3)) == [[0, 1, 2], [3, 4, 5]]
+    assert list(batched(empty, 3)) == []
+    endless = batched(itertools.count(), 2)
+    assert [next(endless), next(endless)] == [[0, 1], [2, 3]], "items are read when a batch is requested"
+
+
+def test_processes_of_torchrun_share_the_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(12)), raising=False)
+    monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
+    assert available_cpus() == 12
+    for processes, cpus in ((1, 12), (5, 2), (12, 1), (16, 1)):
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", str(processes))
+        assert available_cpus() == cpus

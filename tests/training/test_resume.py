@@ -1,0 +1,166 @@
+"""Resuming: the result equals that of an uninterrupted training, and what cannot change is refused."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from torch import Tensor
+
+import pixelwise as pw
+from pixelwise.errors import ConfigError, RunError
+from pixelwise.losses.multiclass import cross_entropy
+from pixelwise.runs.run_dir import Run
+from pixelwise.training.callbacks import Callback
+from pixelwise.training.resume import settle_encoder_training
+from pixelwise.training.state import TrainState
+from tests.training.conftest import FullRun
+from tests.training.helpers import SMALL, Interrupt, assert_same_run, files_with_times
+
+pytestmark = pytest.mark.integration
+
+
+def noisy_loss(logits: Tensor, mask: Tensor, pixel_weights: Tensor | None = None) -> Tensor:
+    """Return the cross-entropy times a random number from torch's generator, as with dropout."""
+    return cross_entropy(logits, mask, pixel_weights) * (0.5 + torch.rand(()))
+
+
+@pytest.fixture(scope="module")
+def noisy_run(pets: pw.DatasetIndex, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """An uninterrupted training with a random loss."""
+    return pw.train(pets, tmp_path_factory.mktemp("runs") / "noisy", loss=noisy_loss, **SMALL)
+
+
+@pytest.mark.parametrize("interrupted_at", [0, 1, 3])
+def test_the_result_is_that_of_an_uninterrupted_run(
+    pets: pw.DatasetIndex, tmp_path: Path, noisy_run: Run, interrupted_at: int
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        pw.train(pets, tmp_path / "run", loss=noisy_loss, callbacks=[Interrupt(interrupted_at)], **SMALL)
+    torch.manual_seed(99)  # other code draws random numbers in between
+    run = pw.train(pets, tmp_path / "run", resume=True, loss=noisy_loss, defaults=False)
+    assert_same_run(run, noisy_run)
+
+
+def test_a_run_with_a_loss_object_needs_it_again(pets: pw.DatasetIndex, noisy_run: Run) -> None:
+    with pytest.raises(ConfigError, match=r"loss object.*test_resume\.noisy_loss.*give `loss` again"):
+        pw.train(pets, noisy_run.path, resume=True, epochs=9)
+    with pytest.raises(ConfigError, match=r"cannot change `loss`"):
+        pw.train(pets, noisy_run.path, resume=True, epochs=9, loss=torch.nn.CrossEntropyLoss(ignore_index=255))
+
+
+def test_more_epochs_with_a_constant_rate(pets: pw.DatasetIndex, tmp_path: Path) -> None:
+    settings = SMALL | {"lr_schedule": "constant"}
+    expected = pw.train(pets, tmp_path / "full", **settings)
+    pw.train(pets, tmp_path / "run", **settings | {"epochs": 2})
+    run = pw.train(pets, tmp_path / "run", resume=True, epochs=4, defaults=False)
+    assert_same_run(run, expected)
+    assert Run.open(run.path).config.epochs == 4
+
+
+def test_more_epochs_follow_the_longer_onecycle_schedule(
+    pets: pw.DatasetIndex, tmp_path: Path, full_run: FullRun
+) -> None:
+    pw.train(pets, tmp_path / "run", **SMALL | {"epochs": 2})
+    run = pw.train(pets, tmp_path / "run", resume=True, epochs=4, defaults=False)
+    rates = [row["learning_rate"] for row in run.read_metrics()]
+    assert rates[2:] == [row["learning_rate"] for row in full_run.run.read_metrics()][2:]
+
+
+def test_drawings_and_metrics_are_continued(pets: pw.DatasetIndex, tiny_run: pw.Run, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(tiny_run.path, folder)
+    before = {path.name: path.read_bytes() for path in (folder / "samples").iterdir()}
+    run = pw.train(pets, folder, resume=True, epochs=3)
+    after = {path.name: path.read_bytes() for path in (folder / "samples").iterdir()}
+    assert set(after) == {*before, "epoch_003.png"}
+    assert all(after[name] == content for name, content in before.items())
+    with Image.open(run.samples_animation) as animation:
+        assert getattr(animation, "n_frames", 1) == 4
+    assert [row["epoch"] for row in run.read_metrics()] == [1, 2, 3]
+    assert run.read_metrics()[:2] == tiny_run.read_metrics()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"lr": 0.5, "epochs": 9}, r"cannot change `lr` \(0\.\d+ in .*config\.yaml\)"),
+        ({"config": pw.Config(seed=3, epochs=9)}, r"cannot change `seed`"),
+        ({"encoder": "resnet18", "epochs": 9}, r"cannot change `encoder`"),
+        ({"encoder_training": "none", "epochs": 9}, r"cannot change `encoder_training`"),
+        ({"preset": "tutorial", "epochs": 9}, r"cannot change `preset`"),
+        ({"image_size": 0}, r"image_size`: .*greater than"),
+        ({"image_sise": 64}, r"unknown setting 'image_sise'"),
+        ({"epochs": 4}, r"has its 4 epochs already; raise `epochs`"),
+        ({"epochs": 2}, r"has its 4 epochs already; raise `epochs`"),
+        ({}, r"has its 4 epochs already; raise `epochs`"),
+    ],
+    ids=str,
+)
+def test_refused_changes_leave_the_run_as_it_is(
+    pets: pw.DatasetIndex, full_run: FullRun, change: dict[str, Any], message: str
+) -> None:
+    before = files_with_times(full_run.run.path)
+    with pytest.raises((ConfigError, RunError), match=message) as caught:
+        pw.train(pets, full_run.run.path, resume=True, **change)
+    assert "\n" not in str(caught.value)
+    assert before == files_with_times(full_run.run.path)
+
+
+def test_equal_settings_can_be_given_again(pets: pw.DatasetIndex, tmp_path: Path) -> None:
+    pw.train(pets, tmp_path / "run", **SMALL | {"epochs": 1})
+    same = SMALL | {"epochs": 2, "encoder_training": "auto"}
+    assert len(pw.train(pets, tmp_path / "run", preset="default", resume=True, **same).read_metrics()) == 2
+    config = pw.Config(**{name: SMALL[name] for name in ("encoder", "encoder_weights", "batch_size")}, epochs=3)
+    assert len(pw.train(pets, tmp_path / "run", config, resume=True, defaults=False).read_metrics()) == 3
+
+
+def test_no_run_to_resume(pets: pw.DatasetIndex, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"no config\.yaml"):
+        pw.train(pets, tmp_path / "missing", resume=True)
+    assert not (tmp_path / "missing").exists()
+
+
+def test_missing_metrics_are_an_error(pets: pw.DatasetIndex, tmp_path: Path) -> None:
+    run = pw.train(pets, tmp_path / "run", **SMALL | {"epochs": 1})
+    (run.path / "metrics.csv").unlink()
+    with pytest.raises(RunError, match=r"metrics\.csv: has 0 of the 1 epochs"):
+        pw.train(pets, run.path, resume=True, epochs=3, defaults=False)
+
+
+def test_a_resume_keeps_what_of_the_encoder_trains() -> None:
+    # A checkpoint has optimizer state for the weights that trained: another device must not change which ones do.
+    started = settle_encoder_training(pw.Config(), "cpu")
+    assert started.encoder_training == "decoder-first"
+    assert settle_encoder_training(started, "cuda") == started
+
+
+def test_two_processes_do_not_train_one_run(pets: pw.DatasetIndex, tmp_path: Path) -> None:
+    class LockFromElsewhere(Callback):
+        """Tries to lock and to resume the run while it trains."""
+
+        def on_epoch_end(self, state: TrainState) -> None:
+            if results:
+                return
+            code = "import pathlib, sys, pixelwise as pw; pw.Run.open(pathlib.Path(sys.argv[1])).lock()"
+            command = [sys.executable, "-c", code, str(state.run.path)]
+            results.append(subprocess.run(command, capture_output=True, text=True, check=False))
+            with pytest.raises(RunError, match=r"run: another process is training in this directory"):
+                pw.train(pets, state.run.path, resume=True, defaults=False)
+
+    results: list[subprocess.CompletedProcess[str]] = []
+    run = pw.train(pets, tmp_path / "run", callbacks=[LockFromElsewhere()], **SMALL | {"epochs": 2})
+    assert len(results) == 1 and "another process is training in this directory" in results[0].stderr
+    assert len(run.read_metrics()) == 2
+    # It is free again afterwards.
+    assert len(pw.train(pets, run.path, resume=True, epochs=3, defaults=False).read_metrics()) == 3
+
+
+def test_the_weights_of_the_last_epoch_are_kept_apart_from_the_best(full_run: FullRun) -> None:
+    last = load_file(full_run.run.path / "last" / "model.safetensors")
+    assert all(torch.equal(last[name], tensor) for name, tensor in full_run.models[-1].items())
