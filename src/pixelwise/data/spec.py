@@ -1,4 +1,4 @@
-"""How a data set was read, kept with the plan and with the run: what each value in the masks means."""
+"""The data set spec: how a data set was read, saved with a plan and with a run to read more data the same way."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -17,14 +17,30 @@ from pixelwise.data.load import build_index, needs_resolution, raise_on_fatal, r
 from pixelwise.data.schema import DatasetIndex, FormatResult, LabelMap
 from pixelwise.data.task import MULTILABEL
 from pixelwise.errors import ConfigError, DataError, RunError
-from pixelwise.palette import IGNORE_INDEX
+from pixelwise.palette import IGNORE_INDEX, Color, parse_hex, to_hex
 from pixelwise.runtime.yaml_text import yaml_line, yaml_text
+
+# Names of version 0.1 → new names.
+_OLD_KINDS = {"values": "index", "colours": "rgb", "shapes": "polygons", "layers": "multilabel"}
+_OLD_CLASS_KEYS = {"colour": "color", "levels": "values"}
+_OLD_KEYS = {"bits": "bit_depth"}
+
+
+def _rename_keys(fields: object, new_names: Mapping[str, str]) -> object:
+    return {new_names.get(key, key): value for key, value in fields.items()} if isinstance(fields, dict) else fields
+
+
+def _to_strings(value: object) -> object:
+    """Convert numbers to text: YAML reads an unquoted 255 as a number."""
+    return [str(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 class ClassSpec(BaseModel):
-    """A class: the values in masks that stand for it, as written ("7", "#ff0000"), and the color it is drawn in.
+    """One class.
 
-    Where the data set's own files name classes, the values are those names.
+    Attributes:
+        values: the mask values of the class as text: "7", "#ff0000". If the data set's files name classes, these names.
+        color: the color that the class is drawn in: "#e69f00".
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -34,30 +50,25 @@ class ClassSpec(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _rename(cls, fields: object) -> object:
-        return {_OLD_KEYS.get(key, key): value for key, value in fields.items()} if isinstance(fields, dict) else fields
+    def _translate(cls, fields: object) -> object:
+        return _rename_keys(fields, _OLD_CLASS_KEYS)
 
     @field_validator("values", mode="before")
     @classmethod
-    def _as_text(cls, value: object) -> object:
-        return [str(each) for each in value] if isinstance(value, list | tuple) else value
-
-
-_OLD_KINDS = {"values": "index", "colours": "rgb", "shapes": "polygons", "layers": "multilabel"}
-_OLD_KEYS = {"colour": "color", "levels": "values"}
-"""Names of version 0.1 → names of today."""
+    def _values_to_strings(cls, value: object) -> object:
+        return _to_strings(value)
 
 
 class DatasetSpec(BaseModel):
-    """How a data set's files become arrays and classes: what is needed to read more images of its kind the same way.
+    """The format and the label map of a data set, which is enough to read more data of its kind the same way.
 
     Attributes:
-        format: a name in FORMATS.
+        format: a name in `FORMATS`.
         kind, tolerance: see `LabelMap`.
-        channels, bits: see `ReadSpec`.
-        classes: by name, in index order.
-        ignore: values to ignore.
-        absent, present: of multi-label masks, the values that say that a class is not there, and that it is.
+        channels, bit_depth: see `ReadSpec`.
+        classes: class name → its values and color, in index order.
+        ignore: values to ignore, as text.
+        absent, present: for multi-label masks, the values of pixels without and with a class, as text.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -66,138 +77,176 @@ class DatasetSpec(BaseModel):
     kind: Literal["index", "rgb", "alpha", "polygons", "multilabel"]
     tolerance: int = 0
     channels: int = 3
-    bits: int = 16
+    bit_depth: int = 16
     classes: dict[str, ClassSpec]
     ignore: tuple[str, ...] = ()
     absent: tuple[str, ...] = ()
     present: tuple[str, ...] = ()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _translate(cls, fields: object) -> object:
+        return _rename_keys(fields, _OLD_KEYS)
+
     @field_validator("kind", mode="before")
     @classmethod
-    def _rename_kind(cls, kind: object) -> object:
+    def _translate_kind(cls, kind: object) -> object:
         return _OLD_KINDS.get(kind, kind) if isinstance(kind, str) else kind
 
     @field_validator("ignore", "absent", "present", mode="before")
     @classmethod
-    def _as_text(cls, value: object) -> object:
-        return [str(each) for each in value] if isinstance(value, list | tuple) else value
+    def _values_to_strings(cls, value: object) -> object:
+        return _to_strings(value)
 
     @staticmethod
     def of(data: DatasetIndex) -> "DatasetSpec":
-        """How that data set was read."""
-        masks, reading = data.read_spec.label_map, data.read_spec
+        """Return the spec of a loaded data set."""
+        read_spec, label_map = data.read_spec, data.read_spec.label_map
+        is_multilabel = read_spec.task is MULTILABEL
 
-        layered = reading.task is MULTILABEL
+        def values_of(class_id: int) -> tuple[str, ...]:
+            pairs = label_map.value_to_class.items()
+            return tuple(format_value(value, label_map.kind) for value, index in pairs if index == class_id)
 
-        def values(index: int) -> tuple[str, ...]:
-            return tuple(
-                format_value(value, masks.kind) for value, each in masks.value_to_class.items() if each == index
-            )
-
-        def written(index: int) -> tuple[str, ...]:
-            named = tuple(name for name, each in data.source_class_ids.items() if each == index)
-            return named if masks.kind in ("polygons", "multilabel") else values(index)
+        def sources_of(class_id: int) -> tuple[str, ...]:
+            if label_map.kind not in ("polygons", "multilabel"):
+                return values_of(class_id)
+            return tuple(name for name, index in data.source_class_ids.items() if index == class_id)
 
         return DatasetSpec(
             format=data.format,
-            kind=masks.kind,
-            tolerance=masks.tolerance,
-            channels=reading.channels,
-            bits=reading.bit_depth,
+            kind=label_map.kind,
+            tolerance=label_map.tolerance,
+            channels=read_spec.channels,
+            bit_depth=read_spec.bit_depth,
             classes={
-                name: ClassSpec(values=written(index), color="#{:02x}{:02x}{:02x}".format(*color))
+                name: ClassSpec(values=sources_of(index), color=to_hex(color))
                 for index, (name, color) in enumerate(zip(data.classes, data.palette, strict=True))
             },
-            ignore=values(IGNORE_INDEX) if layered else written(IGNORE_INDEX),
-            absent=values(0) if layered else (),
-            present=values(1) if layered else (),
+            ignore=values_of(IGNORE_INDEX) if is_multilabel else sources_of(IGNORE_INDEX),
+            absent=values_of(0) if is_multilabel else (),
+            present=values_of(1) if is_multilabel else (),
         )
 
-    def meaning(self, format: str, layout: FormatResult) -> ResolvedLabels:
-        """What the masks of a layout mean, read by this manifest; ConfigError where it cannot be so.
+    def resolve_labels(self, format: str, result: FormatResult) -> ResolvedLabels:
+        """Return the classes and the label map for records of a format.
 
-        Where another format settles the meaning itself (the same images in shards), classes are found by name.
+        If another format defines the classes itself (for example the same images in shards), classes are matched by
+        name.
+
+        Args:
+            format: the format of the records.
+            result: the records.
+
+        Raises:
+            ConfigError: The masks are of another kind, or the spec's classes are invalid.
         """
-        palette = tuple(_parse_color(each.color) for each in self.classes.values())
+        palette = tuple(_parse_color(spec.color) for spec in self.classes.values())
         names = tuple(self.classes)
         if not 1 <= len(names) <= MAX_CLASSES:
             raise ConfigError(f"classes: there are {len(names)}; there must be 2 to {MAX_CLASSES}")
-        if format != self.format and not needs_resolution(layout):
-            return replace(apply_options(layout, LabelOptions(classes=names)), palette=palette)
-        settled = layout.label_map.kind if layout.label_map is not None else None
+        if format != self.format and not needs_resolution(result):
+            return replace(apply_options(result, LabelOptions(classes=names)), palette=palette)
+        kind = result.label_map.kind if result.label_map is not None else None
         if self.kind in ("polygons", "multilabel"):
-            if settled != self.kind:
-                raise ConfigError(f"kind: {self.kind}, but the masks here are {settled or 'images of values'}")
-            by_name = dict.fromkeys(self.ignore, IGNORE_INDEX) if self.kind == "polygons" else {}
-            by_name |= {source: index for index, each in enumerate(self.classes.values()) for source in each.values}
-            # Classes of the files that the manifest does not speak of are background, where there is one.
-            rest = names.index("background") if "background" in names and self.kind == "polygons" else IGNORE_INDEX
-            sources = tuple(by_name.get(name, rest) for name in layout.classes)
-            mapping = self._mapping([self.absent, self.present]) if self.kind == "multilabel" else {}
-            return ResolvedLabels(LabelMap(self.kind, mapping, self.tolerance), names, palette, (), sources)
-        if settled in ("polygons", "multilabel"):
-            raise ConfigError(f"kind: {self.kind}, but the masks here are {settled}")
-        mapping = self._mapping([each.values for each in self.classes.values()])
-        return ResolvedLabels(LabelMap(self.kind, mapping, self.tolerance), names, palette)
+            if kind != self.kind:
+                raise ConfigError(f"kind: {self.kind}, but the masks here are {kind or 'images of values'}")
+            return self._resolve_named(result, palette)
+        if kind in ("polygons", "multilabel"):
+            raise ConfigError(f"kind: {self.kind}, but the masks here are {kind}")
+        value_to_class = self._value_to_class([spec.values for spec in self.classes.values()])
+        return ResolvedLabels(LabelMap(self.kind, value_to_class, self.tolerance), names, palette)
 
-    def _mapping(self, values: Sequence[Sequence[str]]) -> dict[int, int]:
-        """Value → class index, from the values of each class as written."""
-        mapping: dict[int, int] = {}
+    def _resolve_named(self, result: FormatResult, palette: tuple[Color, ...]) -> ResolvedLabels:
+        """Return the classes of records whose files name classes."""
+        names = tuple(self.classes)
+        class_ids = dict.fromkeys(self.ignore, IGNORE_INDEX) if self.kind == "polygons" else {}
+        class_ids |= {source: index for index, spec in enumerate(self.classes.values()) for source in spec.values}
+        # Names that the spec does not contain are background if there is one.
+        others = names.index("background") if "background" in names and self.kind == "polygons" else IGNORE_INDEX
+        source_to_class = tuple(class_ids.get(name, others) for name in result.classes)
+        value_to_class = self._value_to_class([self.absent, self.present]) if self.kind == "multilabel" else {}
+        return ResolvedLabels(
+            label_map=LabelMap(self.kind, value_to_class, self.tolerance),
+            classes=names,
+            palette=palette,
+            source_to_class=source_to_class,
+        )
+
+    def _value_to_class(self, values: Sequence[Sequence[str]]) -> dict[int, int]:
+        """Return value → class index from the values of each class as text."""
+        value_to_class: dict[int, int] = {}
         for index, texts in (*enumerate(values), (IGNORE_INDEX, self.ignore)):
             for text in texts:
                 value = parse_value(text, self.kind)
-                if value in mapping:
-                    raise ConfigError(f"classes: the value {text} stands in two places")
-                mapping[value] = index
-        return mapping
+                if value in value_to_class:
+                    raise ConfigError(f"classes: the value {text} is listed twice; remove one")
+                value_to_class[value] = index
+        return value_to_class
 
-    def load(self, root: str | Path, skip_unreadable: bool = False) -> DatasetIndex:
-        """A data set read by this manifest, whatever its own masks would suggest."""
-        place = resolve_root(root)
-        format, layout = self._find(place)
-        notes = raise_on_fatal(place, layout.issues, skip_unreadable)
-        return build_index(place, format, layout, self.meaning(format, layout), notes, self.bits)
+    def load(self, root: str | Path | RemoteFile, skip_unreadable: bool = False) -> DatasetIndex:
+        """Load a data set with this spec. Its masks are not read to infer classes.
 
-    def _find(self, root: Path | RemoteFile) -> tuple[str, FormatResult]:
-        """Read the data set in this spec's format, or else in the format that `detect_format` finds."""
+        Args:
+            root: a folder, file or URL, see `load_dataset`.
+            skip_unreadable: leave out files that cannot be used instead of raising.
+
+        Raises:
+            DataError: The data set cannot be read, see `load_dataset`.
+            ConfigError: The spec does not fit the data set.
+        """
+        path = resolve_root(root)
+        format, result = self._find_format(path)
+        messages = raise_on_fatal(path, result.issues, skip_unreadable)
+        return build_index(path, format, result, self.resolve_labels(format, result), messages, self.bit_depth)
+
+    def _find_format(self, root: Path | RemoteFile) -> tuple[str, FormatResult]:
+        """Read the records with the spec's format. If it does not fit, detect another."""
         if self.format in FORMATS:
-            with suppress(DataError):  # raised again below if no other format accepts the data
+            with suppress(DataError):  # the detection below raises it, unless another format fits
                 return detect_format(root, self.format)
         return detect_format(root)
 
     def to_yaml(self) -> str:
-        """The manifest as YAML that `read` reads back."""
+        """Return the spec as YAML that `read` reads."""
         return "\n".join(self.to_lines({}, indent="")) + "\n"
 
     def to_lines(self, reasons: Mapping[str, str], indent: str = "  ") -> list[str]:
-        """Lines of YAML, each with its reason as a comment; a class's reason stands under "class NAME"."""
-        kept = self.model_dump(mode="json", exclude_defaults=True) | {"classes": None}
+        """Return the spec as lines of YAML, with reasons as comments.
+
+        Args:
+            reasons: field name → reason. The key of a class is "class NAME".
+            indent: text at the start of each line.
+        """
+        fields = self.model_dump(mode="json", exclude_defaults=True)
         lines = []
         for name in DatasetSpec.model_fields:
             if name == "classes":
                 lines.append(f"{indent}classes:")
-                for each, about in self.classes.items():
-                    key = yaml_text(each)
-                    reason = reasons.get(f"class {each}", "")
-                    lines.append(yaml_line(f"{indent}  {key}", about.model_dump(mode="json"), reason))
-            elif name in kept:
-                lines.append(yaml_line(f"{indent}{name}", kept[name], reasons.get(name, "")))
+                for class_name, spec in self.classes.items():
+                    reason = reasons.get(f"class {class_name}", "")
+                    lines.append(yaml_line(f"{indent}  {yaml_text(class_name)}", spec.model_dump(mode="json"), reason))
+            elif name in fields:
+                lines.append(yaml_line(f"{indent}{name}", fields[name], reasons.get(name, "")))
         return lines
 
     @staticmethod
     def read(path: Path) -> "DatasetSpec":
-        """Read what `to_yaml` wrote; RunError names the file."""
+        """Read a spec from a YAML file. Names of version 0.1 are translated.
+
+        Raises:
+            RunError: The file is missing or damaged. The message names it.
+        """
         try:
             return DatasetSpec(**yaml.safe_load(path.read_text(encoding="utf-8")))
         except FileNotFoundError:
-            raise RunError(f"{path}: missing; it says how the run's data was read") from None
+            raise RunError(f"{path}: missing; it has the run's classes and label map") from None
         except (OSError, UnicodeError, TypeError, ValidationError, yaml.YAMLError) as error:
             raise RunError(f"{path}: cannot be read ({' '.join(str(error).split())})") from None
 
 
-def _parse_color(text: str) -> tuple[int, int, int]:
+def _parse_color(text: str) -> Color:
     try:
-        value = int(text.removeprefix("#"), 16)
+        return parse_hex(text)
     except ValueError:
-        raise ConfigError(f"classes: '{text}' is no color; write it like #e69f00") from None
-    return value >> 16 & 255, value >> 8 & 255, value & 255
+        raise ConfigError(f"classes: '{text}' is not a color; write it like #e69f00") from None
