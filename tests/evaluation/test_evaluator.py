@@ -8,14 +8,18 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
+import torch
 from PIL import Image
 
 import pixelwise as pw
 from pixelwise.data.io.image import read_image
+from pixelwise.data.io.mask import read_image_and_mask
 from pixelwise.data.schema import LabelMap, ReadSpec
-from pixelwise.errors import DataError, OutputExistsError, RunError
+from pixelwise.data.task import MULTICLASS
+from pixelwise.errors import ConfigError, DataError, OutputExistsError, RunError
 from pixelwise.evaluation.evaluator import compute_confusion_matrix
 from pixelwise.inference.predictor import Predictor
+from pixelwise.metrics import build_metric
 
 
 @pytest.fixture
@@ -188,3 +192,33 @@ def test_unreadable_files_raise_or_are_skipped(
     assert json.loads(result.path.read_text())["left_out"] == 1
     with pytest.raises(DataError, match=rf"no image of the test split can be used: .*{bad.name}"):
         pw.evaluate(run, replace(data, test=data.test[4:5]), "test", skip_unreadable=True)
+
+
+class TestMetricsOnRequest:
+    def test_results_equal_those_of_the_metric_alone(self, run: pw.Run, pets: pw.DatasetIndex) -> None:
+        spec = {"name": "boundary_iou", "width": 0.05}
+        result = pw.evaluate(run, pets, "test", out="auto", metrics=[spec, "image_iou"])
+        predictor = Predictor.load(run.path)
+        expected = [build_metric(each, pets.classes, MULTICLASS) for each in (spec, "image_iou")]
+        for record in pets.test:
+            image, mask = read_image_and_mask(record, pets.read_spec)
+            (prediction,) = predictor.predict_batch([image])
+            for metric in expected:
+                metric.update(torch.from_numpy(mask), torch.from_numpy(prediction.mask))
+        assert result.extra == pytest.approx(expected[0].compute() | expected[1].compute(), abs=2e-3)
+        assert {"boundary_iou", "boundary_iou_pet", "image_iou", "image_iou_border"} <= set(result.extra)
+        assert result.path is not None
+        assert json.loads(result.path.read_text())["extra"] == result.extra
+
+    def test_parameters_have_an_effect(self, run: pw.Run, pets: pw.DatasetIndex) -> None:
+        narrow, wide = (
+            pw.evaluate(run, pets, metrics=[{"name": "boundary_iou", "width": width}]).extra["boundary_iou"]
+            for width in (0.01, 0.2)
+        )
+        assert narrow != wide
+
+    def test_unknown_and_repeated_metrics_are_refused(self, run: pw.Run, pets: pw.DatasetIndex) -> None:
+        with pytest.raises(ConfigError, match="unknown metric 'boundary'"):
+            pw.evaluate(run, pets, metrics=["boundary"])
+        with pytest.raises(ConfigError, match="'image_iou' is listed twice"):
+            pw.evaluate(run, pets, metrics=["image_iou", "image_iou"])
