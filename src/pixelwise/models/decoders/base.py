@@ -43,10 +43,12 @@ DECODERS: Registry[Callable[..., nn.Module]] = Registry(
 register_decoder = DECODERS.register
 """Add a decoder; see `Registry.register`.
 
-    @register_decoder("mine")
-    class MyDecoder(nn.Module):
-        def __init__(self, in_channels, classes): ...
-        def forward(self, features, size): ...
+```python
+@register_decoder("mine")
+class MyDecoder(nn.Module):
+    def __init__(self, in_channels, classes): ...
+    def forward(self, features, size): ...
+```
 """
 
 
