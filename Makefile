@@ -1,4 +1,4 @@
-# make demo and make test each do their own set-up; both are quick when run again.
+# Every target installs pixelwise into .venv first, if pyproject.toml has changed.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -8,7 +8,7 @@ STAMP := $(VENV)/.set-up
 
 setup: $(STAMP)
 
-# Again whenever pyproject.toml changes. --no-compile: byte code is made on first import, which halves the time.
+# Runs again if pyproject.toml changes.
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
 		|| { echo "pixelwise needs Python 3.11 to 3.13; choose one: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
