@@ -37,8 +37,10 @@ LOSSES: Registry[Loss] = Registry("loss")
 register_loss = LOSSES.register
 """Add a loss; see `Registry.register`. The trait `tasks` has the names of the tasks that it is for.
 
-    @register_loss("mean_error", tasks=("multilabel",))
-    def mean_error(logits, mask, pixel_weights=None): ...
+```python
+@register_loss("mean_error", tasks=("multilabel",))
+def mean_error(logits, mask, pixel_weights=None): ...
+```
 """
 
 
@@ -48,10 +50,7 @@ def list_losses(task: str | Task | None = None) -> list[str]:
     >>> list_losses("multilabel")
     ['bce', 'bce_dice']
     """
-    if task is None:
-        return list(LOSSES)
-    name = task.name if isinstance(task, Task) else task
-    return [loss for loss in LOSSES if name in LOSSES[loss].traits.get("tasks", (name,))]
+    return [name for name in LOSSES if task is None or _is_for(name, task)]
 
 
 def get_loss(spec: ComponentSpec, task: Task) -> Loss:
@@ -74,12 +73,16 @@ def get_loss(spec: ComponentSpec, task: Task) -> Loss:
 def check_loss(spec: ComponentSpec, task: Task) -> None:
     """Raise ConfigError unless a loss setting is valid and for this task; see `get_loss`."""
     LOSSES.parse(spec)
-    choices = list_losses(task)
-    if name_of(spec) not in choices:
+    if not _is_for(name_of(spec), task):
         raise ConfigError(
             f"loss '{name_of(spec)}' is not for this data, which is {task.description}; "
-            f"set `loss` to {', '.join(choices)}"
+            f"set `loss` to {', '.join(list_losses(task))}"
         )
+
+
+def _is_for(loss: str, task: str | Task) -> bool:
+    name = task.name if isinstance(task, Task) else task
+    return name in LOSSES[loss].traits.get("tasks", (name,))
 
 
 def count_pixels(mask: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from pixelwise.losses.base import count_pixels, dice_score, mean_over_present
+from pixelwise.losses.base import LOSSES, count_pixels, dice_score, mean_over_present
 from pixelwise.palette import IGNORE_INDEX
 from pixelwise.registry import Params
 
@@ -31,6 +31,7 @@ def pixel_cross_entropy(logits: Tensor, mask: Tensor, pixel_weights: Tensor | No
     return loss if pixel_weights is None else loss * pixel_weights
 
 
+@LOSSES.register("cross_entropy", tasks=("multiclass",))
 def cross_entropy(logits: Tensor, mask: Tensor, pixel_weights: Tensor | None = None) -> Tensor:
     """Return the mean of `pixel_cross_entropy` over the pixels that are not ignored; see `Loss`.
 
@@ -42,6 +43,7 @@ def cross_entropy(logits: Tensor, mask: Tensor, pixel_weights: Tensor | None = N
     return pixel_cross_entropy(logits, mask, pixel_weights).sum() / count_pixels(mask)
 
 
+@LOSSES.register("dice", tasks=("multiclass",))
 def dice(logits: Tensor, mask: Tensor, pixel_weights: Tensor | None = None) -> Tensor:
     """Return 1 − the soft Dice coefficient, averaged over the classes present in the batch, in [0, 1]; see `Loss`.
 
@@ -58,6 +60,7 @@ class TverskyParams(Params):
     beta: float = Field(0.7, ge=0, description="Weight of false negatives.")
 
 
+@LOSSES.register("tversky", params=TverskyParams, tasks=("multiclass",))
 def tversky(
     logits: Tensor, mask: Tensor, pixel_weights: Tensor | None = None, *, alpha: float = 0.3, beta: float = 0.7
 ) -> Tensor:
@@ -81,6 +84,7 @@ def tversky(
     return mean_over_present(overlap / (overlap + errors).clamp(min=1e-6), truth)
 
 
+@LOSSES.register("cross_entropy_dice", tasks=("multiclass",))
 def cross_entropy_dice(logits: Tensor, mask: Tensor, pixel_weights: Tensor | None = None) -> Tensor:
     """Return cross-entropy plus Dice, so that both every pixel and every class count; see `Loss`.
 
@@ -100,6 +104,7 @@ class FocalParams(Params):
     gamma: float = Field(2.0, ge=0, description="Exponent. 0 gives the cross-entropy.")
 
 
+@LOSSES.register("focal", params=FocalParams, tasks=("multiclass",))
 def focal(logits: Tensor, mask: Tensor, pixel_weights: Tensor | None = None, *, gamma: float = 2.0) -> Tensor:
     """Return the mean of the cross-entropy times (1 − p)^gamma, with p the probability of the true class.
 

@@ -3,10 +3,11 @@
 import torch.nn.functional as F
 from torch import Tensor
 
-from pixelwise.losses.base import count_pixels, dice_score, mean_over_present
+from pixelwise.losses.base import LOSSES, count_pixels, dice_score, mean_over_present
 from pixelwise.palette import IGNORE_INDEX
 
 
+@LOSSES.register("bce", tasks=("multilabel",))
 def bce(logits: Tensor, mask: Tensor, pixel_weights: Tensor | None = None) -> Tensor:
     """Return the binary cross-entropy, averaged over classes and pixels that are not ignored.
 
@@ -28,6 +29,7 @@ def bce(logits: Tensor, mask: Tensor, pixel_weights: Tensor | None = None) -> Te
     return (loss * counted).sum() / count_pixels(mask)
 
 
+@LOSSES.register("bce_dice", tasks=("multilabel",))
 def bce_dice(logits: Tensor, mask: Tensor, pixel_weights: Tensor | None = None) -> Tensor:
     """Return `bce` plus 1 − the soft Dice coefficient, averaged over the classes present in the batch; see `Loss`."""
     counted = mask != IGNORE_INDEX
