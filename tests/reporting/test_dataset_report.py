@@ -1,7 +1,8 @@
-"""What inspect leaves behind: the terminal, report.json, report.html, a sheet a class and plan.yaml."""
+"""Tests of the report of an inspected data set: report.json, report.html, class grids and plan.yaml."""
 
 import json
 import re
+import shutil
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -10,83 +11,38 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pixelwise.cli.app import main
+from pixelwise.cli import main
 from pixelwise.data.analysis.inspection import DatasetReport, inspect
 from pixelwise.data.label_map.options import LabelOptions
-from pixelwise.data.schema import DataIssue
+from pixelwise.palette import Color
 from pixelwise.planning.plan import Plan
 from pixelwise.planning.rules import make_plan
-from pixelwise.reporting.console import MAX_SHOWN, by_kind, print_dataset_report
-from pixelwise.reporting.dataset_report import class_sheet, write_dataset_report
-
-ODD_NAMES = ("background", "a<b>&\"c\" 'd'", "[bold]cat[/]")
-COLORS = ((0, 0, 0), (220, 40, 160), (30, 200, 60))
+from pixelwise.reporting.dataset_report import class_grid, write_dataset_report
+from tests.reporting.conftest import COLORS, ODD_NAMES
 
 
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    """6 images in train and 2 in val, one of them in train too; names and classes full of what HTML and rich read."""
-    root = tmp_path / "data <i> & 'more'"
-    for number in range(8):
-        split = "train" if number < 6 else "val"
-        mask = np.zeros((60, 80), np.uint8)
-        mask[10:30, 5 : 20 + 4 * number] = 1
-        if number % 2:
-            mask[40:55, 30:60] = 2
-        image = np.full((60, 80, 3), 120, np.uint8)
-        image[:, :, number % 3] += np.uint8(10 + number)
-        name = f"<script>alert({number})</script> & \"x\" 'y'.png".replace("/", "|")
-        for kind, pixels in (("images", image), ("masks", mask)):
-            (root / split / kind).mkdir(parents=True, exist_ok=True)
-            image = Image.fromarray(pixels)
-            if kind == "masks":
-                image.putpalette([level for color in COLORS for level in color])
-            image.save(root / split / kind / name)
-    first, last = sorted((root / "train/images").iterdir())[1], sorted((root / "val/images").iterdir())[0]
-    last.write_bytes(first.read_bytes())
-    (root / "train/images" / "broken [red].png").write_bytes(b"none")
-    Image.fromarray(mask).save(root / "train/masks" / "broken [red].png")
-    return root
+@pytest.fixture(scope="module")
+def folder(report: DatasetReport, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write the report."""
+    folder = tmp_path_factory.mktemp("written") / "report"
+    write_dataset_report(report, make_plan(report, timed=False), folder)
+    return folder
 
 
 @pytest.fixture
-def found(data: Path) -> DatasetReport:
-    return inspect(data, LabelOptions(classes=ODD_NAMES, skip_unreadable=True))
-
-
-@pytest.fixture
-def folder(found: DatasetReport, tmp_path: Path) -> Path:
-    write_dataset_report(found, make_plan(found, timed=False), tmp_path / "report")
-    return tmp_path / "report"
-
-
-def test_json_has_the_figures(folder: Path, found: DatasetReport) -> None:
-    told = json.loads((folder / "report.json").read_text(encoding="utf-8"))
-    assert (told["photos"], told["masks"], told["splits"]) == (8, 9, {"train": 6, "val": 2, "test": 0})
-    assert [each["name"] for each in told["classes"]] == list(ODD_NAMES)
-    for each, facts in zip(told["classes"], found.classes, strict=True):
-        assert (each["pixels"], each["photos"], each["objects"]) == (
-            facts.pixels,
-            facts.image_count,
-            facts.object_count,
-        )
-        assert each["share"] == facts.pixel_fraction and each["colour"] == "#{:02x}{:02x}{:02x}".format(*facts.color)
-    assert sum(each["pixels"] for each in told["classes"]) == 8 * 4800
-    assert told["widths"]["median"] == 80 and told["heights"]["greatest"] == 60
-    assert {(each["kind"], each["usable"]) for each in told["problems"]} == {
-        ("leakage", True), ("unreadable image", False),
-    }  # fmt: skip
-    assert told["channel_means"] == list(found.channel_means)
+def own_data(data: Path, tmp_path: Path) -> Path:
+    """Copy the data set, to change it."""
+    return Path(shutil.copytree(data, tmp_path / "own" / data.name))
 
 
 class Page(HTMLParser):
-    """The tags of a page, what they lead to, and its text."""
+    """The tags, links and text of a page."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
         self.tags: list[str] = []
         self.links: list[str] = []
-        self.words = ""
+        self.text = ""
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -94,150 +50,157 @@ class Page(HTMLParser):
         self.links += [value or "" for name, value in attrs if name in ("src", "href", "srcset", "data", "action")]
 
     def handle_data(self, data: str) -> None:
-        self.words += data
+        self.text += data
 
 
-def test_the_page_needs_no_other_file(folder: Path, found: DatasetReport) -> None:
-    text = (folder / "report.html").read_text(encoding="utf-8")
-    page = Page(text)
-    assert page.tags.count("img") == 3
-    assert all(link.startswith("data:image/webp;base64,") for link in page.links)
-    assert not re.search(r"url\(|@import|https?://", re.sub(r"base64,[\w+/=]+", "", text))
+class TestJSON:
+    def test_has_all_statistics(self, folder: Path, report: DatasetReport) -> None:
+        stored = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+        assert (stored["photos"], stored["masks"], stored["splits"]) == (8, 9, {"train": 6, "val": 2, "test": 0})
+        assert [entry["name"] for entry in stored["classes"]] == list(ODD_NAMES)
+        for entry, stats in zip(stored["classes"], report.classes, strict=True):
+            counts = (stats.pixels, stats.image_count, stats.object_count)
+            assert (entry["pixels"], entry["photos"], entry["objects"]) == counts
+            assert entry["share"] == stats.pixel_fraction
+            assert entry["colour"] == "#{:02x}{:02x}{:02x}".format(*stats.color)
+        assert sum(entry["pixels"] for entry in stored["classes"]) == 8 * 4800
+        assert stored["widths"]["median"] == 80 and stored["heights"]["greatest"] == 60
+        assert {(entry["kind"], entry["usable"]) for entry in stored["problems"]} == {
+            ("leakage", True), ("unreadable image", False),
+        }  # fmt: skip
+        assert stored["channel_means"] == list(report.channel_means)
+
+    def test_keys_are_those_of_version_0_1(self, folder: Path) -> None:
+        stored = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+        assert set(stored) == {
+            "root", "format", "photos", "masks", "splits", "groups", "notes", "widths", "heights", "aspect_ratios",
+            "modes", "channel_means", "channel_stds", "multilabel", "ignored", "classes", "problems", "seconds",
+        }  # fmt: skip
+        assert set(stored["widths"]) == {"least", "low", "median", "high", "greatest"}
+        assert set(stored["classes"][1]) == {
+            "name", "levels", "colour", "pixels", "share", "photos", "objects", "side", "width",
+        }  # fmt: skip
+        assert set(stored["problems"][0]) == {"kind", "file", "what", "usable"}
 
 
-def test_the_page_escapes_names(folder: Path, found: DatasetReport, data: Path) -> None:
-    page = Page((folder / "report.html").read_text(encoding="utf-8"))
-    assert not {"script", "i", "b", "c"} & set(page.tags)
-    for name in ODD_NAMES:
-        assert name in page.words
-    assert str(data) in page.words
-    for problem in found.issues:
-        assert problem.file in page.words
+class TestHTML:
+    def test_needs_no_other_file(self, folder: Path) -> None:
+        text = (folder / "report.html").read_text(encoding="utf-8")
+        page = Page(text)
+        assert page.tags.count("img") == 3
+        assert all(link.startswith("data:image/webp;base64,") for link in page.links)
+        assert not re.search(r"url\(|@import|https?://", re.sub(r"base64,[\w+/=]+", "", text))
+
+    def test_escapes_names(self, folder: Path, report: DatasetReport, data: Path) -> None:
+        page = Page((folder / "report.html").read_text(encoding="utf-8"))
+        assert not {"script", "i", "b", "c"} & set(page.tags)
+        assert all(name in page.text for name in ODD_NAMES)
+        assert str(data) in page.text
+        assert all(issue.file in page.text and issue.message in page.text for issue in report.issues)
+
+    def test_lists_statistics_and_plan(self, folder: Path, report: DatasetReport) -> None:
+        page = Page((folder / "report.html").read_text(encoding="utf-8"))
+        for stats in report.classes:
+            assert f"{100 * stats.pixel_fraction:.2f} %" in page.text
+        plan = make_plan(report, timed=False)
+        for name, value in plan.settings.items():
+            assert f"{name}{value}{plan.reasons.get(name, '')}" in page.text, "a row of the table of settings"
+        means = " ".join(f"{mean:.0f}" for mean in report.channel_means)
+        assert f"channel means {means}" in page.text
+
+    def test_warns_of_leakage_first(self, folder: Path) -> None:
+        text = (folder / "report.html").read_text(encoding="utf-8")
+        assert text.index('role="alert"') < text.index("<h2>")
+        assert "Leakage: 1 image is in more than one split. Metrics measured on it are too high." in text
 
 
-def test_leakage_is_loud(folder: Path, found: DatasetReport, capsys: pytest.CaptureFixture[str]) -> None:
-    text = (folder / "report.html").read_text(encoding="utf-8")
-    assert 'role="alert"' in text and text.index('role="alert"') < text.index("<h2>")
-    print_dataset_report(found)
-    lines = capsys.readouterr().out.splitlines()
-    (loud,) = [line for line in lines if line.startswith("LEAKAGE: 1 file")]
-    assert lines.index(loud) < next(i for i, line in enumerate(lines) if line.startswith("unreadable image: 1 file"))
+class TestClassGrids:
+    def test_show_each_class_in_its_color(self, folder: Path, report: DatasetReport) -> None:
+        files = sorted((folder / "sheets").iterdir())
+        assert [path.name[:3] for path in files] == ["00-", "01-", "02-"]
+        assert report.data.palette == COLORS
+        for index in (1, 2):
+            grid = class_grid(report.classes[index], index, report.data.read_spec)
+            assert grid is not None
+            with Image.open(files[index]) as stored:
+                np.testing.assert_array_equal(np.asarray(stored.convert("RGB")), np.asarray(grid))
+            own, other = (fraction_of_hue(grid, COLORS[each]) for each in (index, 3 - index))
+            # The images are gray, so only the class's own color has a hue.
+            assert 0.01 < own < 0.1 and other < 0.002, (own, other)
+
+    def test_class_without_images_has_no_grid(self, own_data: Path, tmp_path: Path) -> None:
+        (own_data / "classes.txt").write_text("background\none\ntwo\nnever\n")
+        report = inspect(own_data, LabelOptions(skip_unreadable=True))
+        assert report.classes[3].pixels == 0
+        assert class_grid(report.classes[3], 3, report.data.read_spec) is None
+        write_dataset_report(report, make_plan(report, timed=False), tmp_path / "report")
+        assert len(list((tmp_path / "report/sheets").iterdir())) == 3
+
+    def test_examples_that_became_unreadable_are_left_out(self, own_data: Path) -> None:
+        report = inspect(own_data, LabelOptions(classes=ODD_NAMES, skip_unreadable=True))
+        stats = report.classes[2]
+        for record in stats.examples[1:]:
+            Path(str(record.image)).write_bytes(b"")
+        assert class_grid(stats, 2, report.data.read_spec) is not None
+        Path(str(stats.examples[0].image)).unlink()
+        assert class_grid(stats, 2, report.data.read_spec) is None
 
 
-def test_the_terminal_tells_it_all(
-    found: DatasetReport, data: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("COLUMNS", "200")
-    print_dataset_report(found)
-    out = capsys.readouterr().out
-    assert out.startswith(f"{data}: folders, 8 images and 9 masks; usable pairs: 6 train, 2 val")
-    for name, facts in zip(ODD_NAMES, found.classes, strict=True):
-        (row,) = [line for line in out.splitlines() if f" {name} " in line]
-        assert (
-            f"{facts.pixel_fraction:.2%}" in row
-            and f" {facts.image_count} " in row
-            and f" {facts.object_count} " in row
-        )
-    assert str(data / "train/images/broken [red].png") in out
-    assert "LEAKAGE" in out and "80x60" in out
-
-
-def test_of_many_problems_some_are_told_and_the_number(
-    found: DatasetReport, capsys: pytest.CaptureFixture[str]
-) -> None:
-    many = tuple(DataIssue("copy", f"{number}.png", "the same", severity="warning") for number in range(MAX_SHOWN + 7))
-    print_dataset_report(DatasetReport(**vars(found) | {"problems": many}))
-    out = capsys.readouterr().out
-    assert f"copy: {MAX_SHOWN + 7} files" in out and "and 7 more" in out
-    assert out.count(": the same") == MAX_SHOWN
-
-
-def test_problems_stand_in_the_order_of_their_weight() -> None:
-    kinds = [("empty mask", True), ("truncated image", False), ("copy", True), ("leakage", True)]
-    problems = [DataIssue(kind, "x", "y", "warning" if usable else "error") for kind, usable in kinds]
-    assert list(by_kind(problems)) == ["leakage", "truncated image", "copy", "empty mask"]
-
-
-def test_a_sheet_a_class_in_its_color(folder: Path, found: DatasetReport) -> None:
-    sheets = sorted((folder / "sheets").iterdir())
-    assert [path.name[:3] for path in sheets] == ["00-", "01-", "02-"]
-    assert found.data.palette == COLORS
-    for index in (1, 2):
-        facts = found.classes[index]
-        sheet = class_sheet(facts, index, found.data.read_spec)
-        assert sheet is not None
-        np.testing.assert_array_equal(np.asarray(Image.open(sheets[index]).convert("RGB")), np.asarray(sheet))
-        own, other = (share_near(sheet, COLORS[each]) for each in (index, 3 - index))
-        # Beside gray images nothing else is so colorful: the class in its color, the other one in none.
-        assert 0.01 < own < 0.1 and other < 0.002, (own, other)
-
-
-def share_near(sheet: Image.Image, color: tuple[int, int, int]) -> float:
-    """The share of pixels of about a color's hue, laid over gray or not."""
-    pixels = np.asarray(sheet, float)
+def fraction_of_hue(image: Image.Image, color: Color) -> float:
+    """Return the fraction of pixels with about the hue of a color, also if it is blended over gray."""
+    pixels = np.asarray(image, float)
     pixels -= pixels.mean(2, keepdims=True)
-    wanted = np.array(color, float) - np.mean(color)
+    hue = np.array(color, float) - np.mean(color)
     length = np.linalg.norm(pixels, axis=2)
-    alike = (pixels @ wanted) / np.maximum(length * np.linalg.norm(wanted), 1e-6)
-    return float(((alike > 0.97) & (length > 30)).mean())
+    similarity = (pixels @ hue) / np.maximum(length * np.linalg.norm(hue), 1e-6)
+    return float(((similarity > 0.97) & (length > 30)).mean())
 
 
-def test_a_class_that_no_image_shows_has_no_sheet(data: Path, tmp_path: Path) -> None:
-    (data / "classes.txt").write_text("background\none\ntwo\nnever\n")
-    found = inspect(data, LabelOptions(skip_unreadable=True))
-    assert found.classes[3].pixels == 0 and class_sheet(found.classes[3], 3, found.data.read_spec) is None
-    write_dataset_report(found, make_plan(found, timed=False), tmp_path / "report")
-    assert len(list((tmp_path / "report/sheets").iterdir())) == 3
+def test_plan_file_reads_back(folder: Path, report: DatasetReport, data: Path) -> None:
+    stored = Plan.read(folder / "plan.yaml")
+    plan = make_plan(report, timed=False)
+    assert stored.data == plan.data and dict(stored.settings) == dict(plan.settings)
+    assert tuple(stored.data.classes) == ODD_NAMES
+    loaded = stored.data.load(data, skip_unreadable=True)
+    expected = report.data
+    assert (loaded.classes, loaded.palette, loaded.read_spec) == (
+        expected.classes, expected.palette, expected.read_spec,
+    )  # fmt: skip
 
 
-def test_examples_that_are_gone_since_are_left_out(found: DatasetReport, data: Path) -> None:
-    for record in found.classes[2].examples[1:]:
-        Path(str(record.image)).write_bytes(b"")
-    assert class_sheet(found.classes[2], 2, found.data.read_spec) is not None
-    Path(str(found.classes[2].examples[0].image)).unlink()
-    assert class_sheet(found.classes[2], 2, found.data.read_spec) is None
-
-
-def test_the_plan_reads_back(folder: Path, found: DatasetReport, data: Path) -> None:
-    plan = Plan.read(folder / "plan.yaml")
-    drawn = make_plan(found, timed=False)
-    assert plan.data == drawn.data and dict(plan.settings) == dict(drawn.settings)
-    assert tuple(plan.data.classes) == ODD_NAMES
-    again = plan.data.load(data, skip_unreadable=True)
-    assert (again.classes, again.palette, again.read_spec) == (
-        found.data.classes,
-        found.data.palette,
-        found.data.read_spec,
-    )
+RunCLI = Callable[..., tuple[object, str]]
 
 
 @pytest.fixture
-def run_cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[object, str]]:
+def run_cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> RunCLI:
+    """Run a command without timing steps; return its exit code and stderr."""
     monkeypatch.setattr("pixelwise.planning.rules.estimate_training_time", lambda *args, **kwargs: 1.0)
 
     def run(*tokens: object) -> tuple[object, str]:
-        with pytest.raises(SystemExit) as caught:
+        with pytest.raises(SystemExit) as exit_info:
             main([str(token) for token in tokens])
-        return caught.value.code, capsys.readouterr().err
+        return exit_info.value.code, capsys.readouterr().err
 
     return run
 
 
-def test_nothing_is_overwritten(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_cli: Callable):  # type: ignore[type-arg]
-    for there in ("file", "folder"):
-        out = tmp_path / there
-        out.write_text("mine") if there == "file" else out.mkdir()
-        code, err = run_cli("inspect", data, "--out", out)
-        assert code == 2 and err == f"pixelwise: error: {out}: is already there; choose another --out\n"
-    assert (tmp_path / "file").read_text() == "mine" and not list((tmp_path / "folder").iterdir())
-    (tmp_path / "here").mkdir()
-    monkeypatch.chdir(tmp_path / "here")
-    for _ in range(2):
-        assert run_cli("inspect", data)[0] == 1
-    assert sorted(path.name for path in Path().iterdir()) == sorted([f"{data.name}-inspect", f"{data.name}-inspect-2"])
+class TestInspectCommand:
+    def test_overwrites_nothing(
+        self, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_cli: RunCLI
+    ) -> None:
+        (tmp_path / "file").write_text("mine")
+        (tmp_path / "folder").mkdir()
+        for out in (tmp_path / "file", tmp_path / "folder"):
+            code, stderr = run_cli("inspect", data, "--out", out)
+            assert code == 2 and stderr == f"pixelwise: error: {out}: exists already; choose another --out\n"
+        assert (tmp_path / "file").read_text() == "mine" and not list((tmp_path / "folder").iterdir())
+        (tmp_path / "here").mkdir()
+        monkeypatch.chdir(tmp_path / "here")
+        for _ in range(2):
+            assert run_cli("inspect", data)[0] == 1
+        assert {path.name for path in Path().iterdir()} == {f"{data.name}-inspect", f"{data.name}-inspect-2"}
 
-
-def test_a_folder_that_cannot_be_made_is_told(data: Path, tmp_path: Path, run_cli: Callable):  # type: ignore[type-arg]
-    (tmp_path / "file").write_text("mine")
-    code, err = run_cli("inspect", data, "--out", tmp_path / "file" / "below")
-    assert code == 2 and len(err.splitlines()) == 1 and str(tmp_path / "file") in err
+    def test_directory_that_cannot_be_created_is_an_error(self, data: Path, tmp_path: Path, run_cli: RunCLI) -> None:
+        (tmp_path / "file").write_text("mine")
+        code, stderr = run_cli("inspect", data, "--out", tmp_path / "file" / "below")
+        assert code == 2 and len(stderr.splitlines()) == 1 and str(tmp_path / "file") in stderr
