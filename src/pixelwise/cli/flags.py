@@ -55,7 +55,9 @@ def refuse_old_names(tokens: Sequence[str]) -> None:
     Args:
         tokens: the arguments of the command line, without the program's name.
     """
-    if tokens and tokens[0] in _OLD_COMMANDS:
+    if not tokens:
+        return
+    if tokens[0] in _OLD_COMMANDS:
         raise ConfigError(f"the command '{tokens[0]}' is now '{_OLD_COMMANDS[tokens[0]]}'")
     for token, following in zip(tokens, [*tokens[1:], ""], strict=True):
         flag, _, value = token.partition("=")

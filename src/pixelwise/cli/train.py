@@ -20,6 +20,7 @@ from pixelwise.runs.run_dir import Run
 from pixelwise.runtime.distributed import is_rank_zero
 from pixelwise.runtime.files import next_free_path
 from pixelwise.runtime.progress import ProgressBars
+from pixelwise.training.extensions import check_specs
 from pixelwise.training.trainer import train
 
 Settings = settings_model()
@@ -96,7 +97,7 @@ def _check_settings(request: _Request) -> None:
     """Raise an error for wrong settings or an existing `out` before the data set is read."""
     if not request.resume:
         base = request.plan.settings if request.plan else None
-        Config.from_preset(request.preset or "default", base, **request.settings)
+        check_specs(Config.from_preset(request.preset or "default", base, **request.settings))
         if request.out is not None:
             Run.ensure_empty(request.out)
 

@@ -1,0 +1,229 @@
+"""Flags of settings and of masks: each reaches the library with its value."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from torch import Tensor
+
+import pixelwise as pw
+from pixelwise.cli.options import DataFlags, parse_components, parse_parameters, settings_model
+from pixelwise.config import Config
+from pixelwise.data.label_map.options import LabelOptions
+from pixelwise.errors import ConfigError
+from pixelwise.losses import LOSSES
+from pixelwise.registry import Params
+from tests.cli.helpers import FAST, RunCommand, assert_one_line_error
+
+# A value other than the default for every setting, as flags and as it reaches the library.
+TYPED: dict[str, tuple[Sequence[str], object]] = {
+    "image_size": (["--size", "96"], 96),
+    "eval_scale": (["--eval-scale", "1.5"], 1.5),
+    "augmentation": (["--augmentation", "flip"], "flip"),
+    "val_from": (["--val-from", "test"], "test"),
+    "val_fraction": (["--val-fraction", "0.3"], 0.3),
+    "cache_images": (["--no-cache"], False),
+    "skip_unreadable": (["--skip-unreadable"], True),
+    "encoder": (["--encoder", "resnet18"], "resnet18"),
+    "encoder_weights": (["--encoder-weights", "none"], "none"),
+    "encoder_layers": (["--encoder-layers", "layer1", "layer2"], ("layer1", "layer2")),
+    "encoder_padding": (["--encoder-padding", "same"], "same"),
+    "normalization": (["--normalization", "unit"], "unit"),
+    "encoder_training": (["--encoder-training", "all"], "all"),
+    "freeze_depthwise": (["--no-freeze-depthwise"], False),
+    "freeze_batchnorm": (["--freeze-batchnorm"], True),
+    "decoder": (["--decoder", "pix2pix"], "pix2pix"),
+    "epochs": (["--epochs", "3"], 3),
+    "batch_size": (["--batch-size", "5"], 5),
+    "loss": (["--loss", "dice"], "dice"),
+    "class_weights": (["--class-weights", "pet=2,border=1"], {"pet": 2.0, "border": 1.0}),
+    "lr": (["--lr", "0.25"], 0.25),
+    "encoder_lr_factor": (["--encoder-lr-factor", "0.75"], 0.75),
+    "weight_decay": (["--weight-decay", "0.125"], 0.125),
+    "lr_schedule": (["--lr-schedule", "constant"], "constant"),
+    "seed": (["--seed", "42"], 42),
+    "callbacks": (["--callbacks", "early_stopping:patience=3"], ({"name": "early_stopping", "patience": 3},)),
+    "device": (["--device", "cpu"], "cpu"),
+    "precision": (["--precision", "bf16-mixed"], "bf16-mixed"),
+    "num_workers": (["--workers", "2"], 2),
+    "sample_predictions": (["--sample-predictions", "7"], 7),
+    "loggers": (["--loggers", "csv"], ("csv",)),
+}
+
+
+@pytest.fixture
+def train_call(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Record the arguments of `train` instead of training."""
+    arguments: dict[str, Any] = {}
+
+    def record(data: pw.DatasetIndex, out: Path, **settings: Any) -> None:
+        arguments.update(settings, out=out, data=data)
+        raise pw.PixelwiseError("enough")
+
+    monkeypatch.setattr("pixelwise.cli.train.train", record)
+    return arguments
+
+
+ARGUMENTS = {"out", "data", "preset", "resume", "plan", "verbose"}
+
+
+class TestSettings:
+    def test_every_setting_has_a_value_here(self) -> None:
+        assert set(TYPED) == set(Config.model_fields)
+
+    @pytest.mark.parametrize("name", TYPED)
+    def test_a_flag_reaches_the_settings(
+        self, name: str, run_cli: RunCommand, train_call: dict[str, Any], pets_folder: Path
+    ) -> None:
+        flags, value = TYPED[name]
+        run_cli("train", pets_folder, "--out", "nowhere", "--preset", "default", *flags)
+        assert set(train_call) - {name} == ARGUMENTS, "settings without a flag are left to the preset"
+        assert getattr(Config.from_preset(**{name: train_call[name]}), name) == value
+        assert value != getattr(Config(), name)
+
+    @pytest.mark.parametrize(
+        ("flags", "name", "value"),
+        [
+            (["--loss", "focal", "--loss-args", "gamma=3"], "loss", {"name": "focal", "gamma": 3.0}),
+            (
+                ["--loss", "tversky", "--loss-args", "alpha=0.2", "beta=0.8"], "loss",
+                {"name": "tversky", "alpha": 0.2, "beta": 0.8},
+            ),
+            (["--decoder", "fpn", "--decoder-args", "widths=[64,32]"], "decoder", {"name": "fpn", "widths": [64, 32]}),
+            (
+                ["--augmentation", "flip", "--augmentation-args", "probability=0.25"], "augmentation",
+                {"name": "flip", "probability": 0.25},
+            ),
+            (
+                ["--encoder-weights", "file", "--encoder-weights-args", "path=a.safetensors"], "encoder_weights",
+                {"name": "file", "path": "a.safetensors"},
+            ),
+            (["--freeze-encoder"], "encoder_training", "none"),
+            (["--no-freeze-encoder"], "encoder_training", "auto"),
+        ],
+    )  # fmt: skip
+    def test_parameters_and_short_forms(
+        self, flags: list[str], name: str, value: object, run_cli: RunCommand, train_call: dict[str, Any],
+        pets_folder: Path,
+    ) -> None:  # fmt: skip
+        run_cli("train", pets_folder, "--out", "nowhere", "--preset", "default", *flags)
+        given = {name: value for name, value in train_call.items() if name not in ARGUMENTS}
+        assert len(given) == 1
+        assert getattr(Config.from_preset(**given), name) == value
+
+    def test_presets_and_negative_flags(
+        self, run_cli: RunCommand, train_call: dict[str, Any], pets_folder: Path
+    ) -> None:
+        run_cli("train", pets_folder, "--out", "x", "--preset", "tutorial", "--no-freeze-encoder", "--epochs=2")
+        assert (train_call["preset"], train_call["resume"], train_call["plan"]) == ("tutorial", False, None)
+        config = Config.from_preset(
+            "tutorial", freeze_encoder=train_call["freeze_encoder"], epochs=train_call["epochs"]
+        )
+        assert (config.encoder_training, config.epochs, config.batch_size) == ("auto", 2, 64)
+
+
+WRONG_FLAGS: dict[str, tuple[list[str], list[str]]] = {
+    "encoder": (["--encoder", "resnet19"], ["unknown encoder 'resnet19'", "resnet18"]),
+    "layer": (["--encoder-layers", "blocks.0", "blocks.77"], ["unknown layer 'blocks.77'", "blocks.3", "conv_stem"]),
+    "loss": (["--loss", "l2"], ["--loss: unknown loss 'l2'", "cross_entropy", "dice", "focal"]),
+    "decoder": (["--decoder", "unet"], ["--decoder: unknown decoder 'unet'", "fpn", "pix2pix"]),
+    "augmentation": (["--augmentation", "mixup"], ["unknown augmentation 'mixup'", "flip", "crop"]),
+    "callback": (["--callbacks", "early"], ["--callbacks", "unknown callback 'early'", "early_stopping"]),
+    "logger": (["--loggers", "wandb"], ["--loggers", "unknown logger 'wandb'", "tensorboard"]),
+    "parameter": (["--loss", "focal", "--loss-args", "gama=3"], ["has no parameter 'gama'", "gamma"]),
+    "parameter without a value": (["--loss", "focal", "--loss-args", "gamma"], ["--loss-args: 'gamma' is not"]),
+    "parameter without a component": (["--loss-args", "gamma=3"], ["--loss-args needs --loss"]),
+    "class name": (["--class-weights", "cat=2"], ["unknown class 'cat'", "pet, background, border"]),
+    "class weights": (["--class-weights", "pet:2"], ["--class-weights", "pet:2", "balanced", "pet=2,border=1"]),
+    "all weights 0": (["--class-weights", "pet=0,background=0,border=0"], ["weights are all 0"]),
+    "preset": (["--preset", "nnunet"], ["nnunet", "default", "tutorial"]),
+    "text for a number": (["--size", "large"], ["--size", "integer", "large"]),
+    "size too small": (["--size", "8"], ["--size: ", "32"]),
+    "epochs": (["--epochs", "0"], ["--epochs: ", "1"]),
+    "weights file": (["--encoder-weights", "missing.safetensors"], ["missing.safetensors", "bundled, hub, none"]),
+    "no bundled weights": (["--encoder-weights", "bundled"], ["no package", "tf_efficientnet_lite0"]),
+    "device": (["--device", "tpu7"], ["tpu7", "cpu"]),
+    "unknown flag": (["--learning-rate", "1"], ["--learning-rate"]),
+    "two contradictory flags": (["--freeze-encoder", "--encoder-training", "all"], ["--freeze-encoder", "contradicts"]),
+    "not a run to resume": (["--resume"], ["not a run directory"]),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_FLAGS)
+def test_wrong_flags(case: str, run_cli: RunCommand, pets_folder: Path, tmp_path: Path) -> None:
+    flags, parts = WRONG_FLAGS[case]
+    others = [pair for i in range(0, len(FAST), 2) if FAST[i] not in flags for pair in FAST[i : i + 2]]
+    result = run_cli("train", pets_folder, "--out", tmp_path / "run", *others, *flags)
+    assert_one_line_error(result, *parts)
+    assert list(tmp_path.iterdir()) == []
+
+
+class TestRegistries:
+    @pytest.fixture
+    def new_loss(self) -> Iterator[str]:
+        class NewParams(Params):
+            sharpness: float = 1.0
+
+        def new(logits: Tensor, mask: Tensor, pixel_weights: Tensor | None = None, *, sharpness: float = 1.0) -> Tensor:
+            return logits.sum() * sharpness
+
+        LOSSES.register("new", new, params=NewParams, tasks=("multiclass",))
+        yield "new"
+        LOSSES.unregister("new")
+
+    def test_help_lists_a_component_that_is_registered_later(self, new_loss: str) -> None:
+        def help_of(name: str) -> str:
+            return str(settings_model().model_fields[name].metadata[0].help)
+
+        assert new_loss in help_of("loss") and "new (sharpness)" in help_of("loss_args")
+        LOSSES.unregister(new_loss)
+        assert new_loss not in help_of("loss")
+        LOSSES.register(new_loss, lambda logits, mask, pixel_weights=None: logits.sum())
+
+
+@pytest.mark.parametrize(
+    ("words", "parameters"),
+    [
+        (("gamma=3",), {"gamma": 3}),
+        (("a=0.5,b=true", "c=text"), {"a": 0.5, "b": True, "c": "text"}),
+        (("widths=[64, 32],bias=false",), {"widths": [64, 32], "bias": False}),
+        (("path=/a b/c=d.st",), {"path": "/a b/c=d.st"}),
+        ((" a = 1 ",), {"a": 1}),
+        (("a=[1",), {"a": "[1"}),
+    ],
+)
+def test_parameters_are_parsed(words: tuple[str, ...], parameters: dict[str, Any]) -> None:
+    assert parse_parameters("--loss-args", words) == parameters
+
+
+@pytest.mark.parametrize("word", ["gamma", "=3", "gamma=", ""])
+def test_parameters_need_a_name_and_a_value(word: str) -> None:
+    with pytest.raises(ConfigError, match=r"--loss-args: '.*' is not PARAMETER=VALUE"):
+        parse_parameters("--loss-args", (word,))
+
+
+def test_components_are_parsed() -> None:
+    assert parse_components("--callbacks", ("a", "b:x=1,y=two")) == ("a", {"name": "b", "x": 1, "y": "two"})
+
+
+class TestDataFlags:
+    def test_lists_can_have_spaces_or_commas(self) -> None:
+        flags = DataFlags("folders", ("cat", "dog,bird"), ("255,7",), ("0=background,255=cat", "#ff0000 = big dog"))
+        assert flags.label_options(skip_unreadable=True) == LabelOptions(
+            format="folders",
+            classes=("cat", "dog", "bird"),
+            ignore_values=("255", "7"),
+            label_map=(("0", "background"), ("255", "cat"), ("#ff0000", "big dog")),
+            skip_unreadable=True,
+        )
+
+    @pytest.mark.parametrize("text", ["255", "255=", "=cat", "255:cat"])
+    def test_a_label_map_needs_value_and_class(self, text: str) -> None:
+        with pytest.raises(ConfigError, match=r"--label-map: .* is not VALUE=CLASS"):
+            DataFlags(label_map=(text,)).label_options()
+
+    def test_flags_reach_the_data_set(self, run_cli: RunCommand, train_call: dict[str, Any], pets_folder: Path) -> None:
+        flags = ["--classes", "pet", "background", "--format", "oxford-pets"]
+        run_cli("train", pets_folder, "--out", "x", "--preset", "default", *flags)
+        assert train_call["data"].classes == ("pet", "background")
