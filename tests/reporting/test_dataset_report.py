@@ -101,7 +101,7 @@ class TestHTML:
     def test_lists_statistics_and_plan(self, folder: Path, report: DatasetReport) -> None:
         page = Page((folder / "report.html").read_text(encoding="utf-8"))
         for stats in report.classes:
-            assert f"{100 * stats.pixel_fraction:.2f} %" in page.text
+            assert f"{100 * stats.pixel_fraction:.2f}%" in page.text
         plan = make_plan(report, timed=False)
         for name, value in plan.settings.items():
             assert f"{name}{value}{plan.reasons.get(name, '')}" in page.text, "a row of the table of settings"
