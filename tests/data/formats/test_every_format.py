@@ -14,6 +14,7 @@ from pixelwise.data.label_map.options import LabelOptions
 from pixelwise.data.load import load_dataset
 from pixelwise.data.schema import SPLITS, DatasetIndex
 from pixelwise.data.spec import DatasetSpec
+from pixelwise.data.task import MULTILABEL
 from pixelwise.errors import ConfigError, DataError
 from pixelwise.palette import IGNORE_INDEX
 from tests.data.formats.writers import annotations, folders, tables
@@ -82,7 +83,7 @@ def test_what_is_counted_is_what_was_written(writer: str, tmp_path: Path) -> Non
     assert found.image_count == found.mask_count == 6
     pixels = np.bincount(np.concatenate([sample.mask.ravel() for sample in samples]), minlength=256)
     counted = {each.name: each for each in found.classes if each.pixels}
-    if found.data.read_spec.multilabel:  # background is a layer like the others, or none
+    if found.data.read_spec.task is MULTILABEL:  # the background is a channel like the others, or none
         assert {name: each.pixels for name, each in counted.items()}.items() <= dict(
             zip(CLASSES, pixels[:3].tolist(), strict=True)
         ).items()
@@ -137,7 +138,7 @@ def test_multi_label_masks_by_hand(tmp_path: Path) -> None:
     for wrong, said in {("cat", "猫 dog"): "cannot become one", ("0", "cat"): "VALUE=absent"}.items():
         with pytest.raises(ConfigError, match=said):
             inspect(tmp_path, LabelOptions(label_map=(wrong,)))
-    with pytest.raises(DataError, match="has 255, which --mask-map does not name"):
+    with pytest.raises(DataError, match="has 255, which `label_map` does not name"):
         inspect(tmp_path, LabelOptions(label_map=(("0", "absent"),)))
 
 
@@ -158,7 +159,7 @@ def test_renaming_and_reordering_in_the_plan(tmp_path: Path) -> None:
 
 def test_a_format_that_was_asked_for_stays(tmp_path: Path) -> None:
     WRITERS["camvid"][1](tmp_path, scenes("camvid"), CLASSES)
-    asked = load_dataset(tmp_path, format="folders", classes=("background", "cat", "dog"), ignore=("11",))
+    asked = load_dataset(tmp_path, format="folders", classes=("background", "cat", "dog"), ignore_values=("11",))
     again = DatasetSpec.of(asked).load(tmp_path)
     assert (again.format, again.classes) == ("folders", asked.classes) and pairs(again) == pairs(asked)
 

@@ -70,7 +70,7 @@ def packed(inside: np.ndarray) -> dict[str, Any]:
 
 def coco_content(samples: Sequence[Sample], classes: Sequence[str], names: Sequence[str], how: str) -> dict[str, Any]:
     """The JSON; ids have gaps, as COCO's own do. Ignored pixels are a crowd."""
-    images, annotations = [], []
+    images, annotations = list[dict[str, Any]](), list[dict[str, Any]]()
     for number, (sample, name) in enumerate(zip(samples, names, strict=True), start=7):
         height, width = sample.mask.shape
         images.append({"id": number, "file_name": name, "height": height, "width": width})

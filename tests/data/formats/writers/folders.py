@@ -57,7 +57,10 @@ def save(path: Path, pixels: np.ndarray, palette: Sequence[Sequence[int]] = ()) 
     image = Image.fromarray(pixels)
     if palette:
         image.putpalette([value for color in palette for value in color])
-    image.save(path, **({"lossless": True} if path.suffix == ".webp" else {}))
+    if path.suffix == ".webp":
+        image.save(path, lossless=True)
+    else:
+        image.save(path)
 
 
 def lines(path: Path, texts: Sequence[str]) -> None:

@@ -1,0 +1,99 @@
+"""Words and lists that define splits."""
+
+from pathlib import Path
+
+import pytest
+
+from pixelwise.data.formats._folder_names import parse_folder_name, split_of
+from pixelwise.data.formats._splits import SPLIT_WORDS
+from pixelwise.data.schema import Split
+from tests.data.formats.support import CLASSES, assert_error, pairs, path_of, read_as, touch
+from tests.data.formats.writers.folders import draw_scenes, lines
+from tests.data.formats.writers.tables import hf_dataset
+
+pytestmark = pytest.mark.usefixtures("quiet_datasets")
+
+
+@pytest.mark.parametrize(("word", "split"), SPLIT_WORDS.items())
+def test_a_split_word_means_the_same_everywhere(word: str, split: Split, tmp_path: Path) -> None:
+    for name in (word, word.upper()):
+        assert parse_folder_name(name) == (split, None)
+        assert parse_folder_name(f"{name}_images") == parse_folder_name(f"images-{name}") == (split, "images")
+        assert parse_folder_name(f"{name} masks") == parse_folder_name(f"labels{name}") == (split, "masks")
+    assert split_of(f"data/{word}2017") == split_of(f"instances_{word}") == split
+    touch(tmp_path / "lists", "images/1.jpg", "masks/1.png", "images/2.jpg", "masks/2.png")
+    lines(tmp_path / "lists" / f"{word}.txt", ["1"])
+    assert [path_of(r.image).stem for r in getattr(read_as("folders", tmp_path / "lists"), split)] == ["1"]
+    touch(tmp_path / "column", "1.png", "2.png")
+    lines(tmp_path / "column" / "data.csv", ["image,mask,split", f"1.png,2.png,{word}"])
+    assert len(getattr(read_as("table", tmp_path / "column"), split)) == 1
+    touch(tmp_path / "names", "1.png", "2.png")
+    lines(tmp_path / "names" / f"scenes-{word}.csv", ["image,mask", "1.png,2.png"])
+    assert len(getattr(read_as("table", tmp_path / "names"), split)) == 1
+    touch(tmp_path / "yolo", "images/a/1.png", "images/b/2.png")
+    lines(tmp_path / "yolo" / "labels" / "a" / "1.txt", ["0 0 0 1 0 1 1"])
+    other = "val" if split == "train" else "train"
+    lines(tmp_path / "yolo" / "data.yaml", ["names: [cat]", f"{word}: images/a", f"{other}: images/b"])
+    assert [record.image.name for record in getattr(read_as("yolo-seg", tmp_path / "yolo"), split)] == ["1.png"]
+    datasets = pytest.importorskip("datasets")
+    part = hf_dataset(draw_scenes(list("abcdef"), (0, 1, 2)), CLASSES)
+    datasets.DatasetDict({word: part, "other": part}).save_to_disk(str(tmp_path / "saved"))
+    assert len(getattr(read_as("huggingface", tmp_path / "saved"), split)) == 6
+
+
+def test_two_letters_in_front_of_a_word_are_no_split() -> None:
+    assert {"tr", "trn", "ts", "tst"} <= set(SPLIT_WORDS)
+    assert [parse_folder_name(name) for name in ("trim", "tsx", "trimap", "cats")] == [
+        (None, None),
+        (None, None),
+        (None, "masks"),
+        (None, None),
+    ]
+
+
+@pytest.mark.parametrize("folder", ["", "splits/", "ImageSets/Segmentation/"])
+@pytest.mark.parametrize(
+    "line", ["{}", "{}.jpg", "images/{}.jpg", "./images/{}.jpg masks/{}.png", "/home/me/images/{}.jpg,x"]
+)
+def test_lists_define_the_splits(folder: str, line: str, tmp_path: Path) -> None:
+    touch(tmp_path, *(f"images/{i}.jpg" for i in range(6)), *(f"masks/{i}.png" for i in range(5)))
+    for split, numbers in {"train": (2, 0), "val": (1,), "test": (4,)}.items():
+        lines(tmp_path / f"{folder}{split}.txt", ["# mine", "", *(line.format(i, i) for i in numbers)])
+    result = read_as("folders", tmp_path)
+    assert list(pairs(result, tmp_path)) == ["images/2.jpg", "images/0.jpg"]
+    assert (len(result.val), len(result.test)) == (1, 1)
+    assert result.issues == (), "3 and 5 are in no list"
+
+
+def test_names_in_lists_can_have_spaces(tmp_path: Path) -> None:
+    touch(tmp_path, "images/a b.jpg", "masks/a b.png", "images/c.jpg", "masks/c.png")
+    lines(tmp_path / "train.txt", ["a b"])
+    lines(tmp_path / "val.txt", ["c masks/c.png"])
+    result = read_as("folders", tmp_path)
+    assert (list(pairs(result, tmp_path)), len(result.val)) == (["images/a b.jpg"], 1)
+
+
+def test_without_a_train_list_unlisted_images_are_for_training(tmp_path: Path) -> None:
+    touch(tmp_path, *(f"images/{i}.jpg" for i in range(3)), *(f"masks/{i}.png" for i in range(3)))
+    lines(tmp_path / "val.txt", ["1"])
+    result = read_as("folders", tmp_path)
+    assert list(pairs(result, tmp_path)) == ["images/0.jpg", "images/2.jpg"]
+    assert list(pairs(result, tmp_path, "val")) == ["images/1.jpg"]
+
+
+def test_lines_without_an_image_are_issues(tmp_path: Path) -> None:
+    touch(tmp_path, "images/1.jpg", "masks/1.png")
+    lines(tmp_path / "train.txt", ["1", "2"])
+    issue = read_as("folders", tmp_path).issues[0]
+    assert (issue.kind, issue.file) == ("missing image", "2") and "train.txt" in issue.message
+    lines(tmp_path / "train.txt", ["2", "3"])
+    assert_error("folders", tmp_path, "train.txt", "none of its lines", "2")
+
+
+def test_a_name_in_two_folders_needs_its_path(tmp_path: Path) -> None:
+    names = ("mon/1", "tue/1")
+    touch(tmp_path, *(f"images/{name}.jpg" for name in names), *(f"masks/{name}.png" for name in names))
+    lines(tmp_path / "train.txt", ["1"])
+    assert_error("folders", tmp_path, "train.txt", "images/mon/1.jpg", "images/tue/1.jpg", "write the path")
+    lines(tmp_path / "train.txt", ["tue/1"])
+    assert list(pairs(read_as("folders", tmp_path), tmp_path)) == ["images/tue/1.jpg"]
