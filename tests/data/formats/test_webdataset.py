@@ -52,7 +52,7 @@ def test_a_url_without_a_data_set_is_an_error_that_lists_remote_formats(memory: 
     with pytest.raises(DataError, match="no such folder"):
         detect_format(root)
     fsspec.filesystem("memory").pipe_file("/bucket/pets/notes.txt", b"text")
-    with pytest.raises(DataError, match=r"any format that pixelwise reads \(table, shards\)"):
+    with pytest.raises(DataError, match=r"any format that pixelwise reads from a URL \(table, shards\)"):
         detect_format(root)
     with pytest.raises(DataError, match="the format coco is read from local folders only"):
         detect_format(root, "coco")
