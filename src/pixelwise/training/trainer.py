@@ -4,7 +4,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -141,7 +141,8 @@ def _run_epochs(setup: TrainingSetup, state: TrainState, callbacks: list[Callbac
     """Train the remaining epochs. Callbacks and loggers are those of rank 0, the other processes have none."""
     fabric, epochs = setup.fabric, setup.config.epochs
     for log in state.loggers:
-        log.log_hyperparams(setup.config.model_dump(mode="json"))
+        with suppress(NotImplementedError):  # Fabric's CSVLogger records metrics only
+            log.log_hyperparams(setup.config.model_dump(mode="json"))
     for callback in callbacks:
         callback.on_train_start(state)
 
