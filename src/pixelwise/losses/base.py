@@ -32,7 +32,11 @@ class Loss(Protocol):
 
 
 LOSSES: Registry[Loss] = Registry("loss")
-"""All losses by name. The trait `tasks` has the names of the tasks that a loss is for; without it, all tasks."""
+"""All losses by name.
+
+The trait `tasks` has the names of the tasks that a loss is for; without it, all tasks. The trait `balances_classes` is
+True if a loss gives each class the same weight: a plan adds no class weights to it.
+"""
 
 register_loss = LOSSES.register
 """Add a loss; see `Registry.register`. The trait `tasks` has the names of the tasks that it is for.

@@ -43,7 +43,7 @@ def cross_entropy(logits: Tensor, mask: Tensor, pixel_weights: Tensor | None = N
     return pixel_cross_entropy(logits, mask, pixel_weights).sum() / count_pixels(mask)
 
 
-@LOSSES.register("dice", tasks=("multiclass",))
+@LOSSES.register("dice", tasks=("multiclass",), balances_classes=True)
 def dice(logits: Tensor, mask: Tensor, pixel_weights: Tensor | None = None) -> Tensor:
     """Return 1 − the soft Dice coefficient, averaged over the classes present in the batch, in [0, 1]; see `Loss`.
 
@@ -60,7 +60,7 @@ class TverskyParams(Params):
     beta: float = Field(0.7, ge=0, description="Weight of false negatives.")
 
 
-@LOSSES.register("tversky", params=TverskyParams, tasks=("multiclass",))
+@LOSSES.register("tversky", params=TverskyParams, tasks=("multiclass",), balances_classes=True)
 def tversky(
     logits: Tensor, mask: Tensor, pixel_weights: Tensor | None = None, *, alpha: float = 0.3, beta: float = 0.7
 ) -> Tensor:

@@ -18,7 +18,7 @@ from pixelwise.data.analysis.inspection import DatasetReport
 from pixelwise.data.augmentations import source_size
 from pixelwise.data.spec import DatasetSpec
 from pixelwise.data.task import MULTILABEL
-from pixelwise.losses import check_loss
+from pixelwise.losses import LOSSES, check_loss
 from pixelwise.losses.class_weights import check_class_weights
 from pixelwise.models.timm_models import has_fixed_input_size
 from pixelwise.planning.plan import Plan
@@ -235,8 +235,11 @@ def choose_loss(facts: RuleInput) -> Decision:
 
 def choose_class_weights(facts: RuleInput) -> Decision:
     """Weight the classes if one is rare and the loss does not balance them by itself."""
-    if name_of(facts.settings["loss"]) == "dice" or facts.report.data.read_spec.task is MULTILABEL:
-        return Decision("none", "Dice gives each class the same weight")
+    loss = name_of(facts.settings["loss"])
+    if LOSSES[loss].traits.get("balances_classes"):
+        return Decision("none", f"the loss {loss} gives each class the same weight")
+    if facts.report.data.read_spec.task is MULTILABEL:
+        return Decision("none", "each class has a mask of its own")
     present = _present_classes(facts.report)
     if not present or present[0].train_fraction >= RARE_FRACTION:
         return Decision("none", f"no class has less than {RARE_FRACTION:.0%} of pixels")
