@@ -118,7 +118,7 @@ class TestBestModel:
 
     def test_eval_scale_needs_an_encoder_for_several_sizes(self) -> None:
         config = pw.Config.from_preset(encoder="swin_tiny_patch4_window7_224", image_size=224, eval_scale=2.0)
-        with pytest.raises(ConfigError, match=r"one size, .* 224 px and predict at 448 px.*`eval_scale`"):
+        with pytest.raises(ConfigError, match=r"images of one size, .* 224 px .* 448 px; set `eval_scale` to 1"):
             config.create_model(("a",), ((0, 0, 0),))
 
     def test_a_worse_epoch_does_not_replace_it(

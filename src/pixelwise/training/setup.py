@@ -205,18 +205,9 @@ def describe_encoder_training(model: SegmentationModel, config: Config) -> str:
     trainable = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
     if config.encoder_training == "none" or trainable == 0:
         return f"encoder: none of its {total:,} weights train (`encoder_training` none)"
-    frozen = [
-        name
-        for name, is_frozen in (
-            ("depthwise convolutions", config.freeze_depthwise),
-            ("batch norm layers", config.freeze_batchnorm),
-        )
-        if is_frozen
-    ]
     text = f"encoder: {trainable:,} of its {total:,} weights train, from epoch {paused_epochs(config) + 1}"
-    if frozen:
-        settings = " and ".join(
-            f"`{name}`" for name in ("freeze_depthwise", "freeze_batchnorm") if getattr(config, name)
-        )
-        text += f"; {' and '.join(frozen)} stay as they are ({settings})"
+    if config.freeze_depthwise:
+        text += "; depthwise convolutions do not (`freeze_depthwise`), their gradients are slow on a CPU"
+    if config.freeze_batchnorm:
+        text += "; batch norms keep their pretrained statistics (`freeze_batchnorm`)"
     return text
