@@ -14,6 +14,7 @@ from pixelwise.runtime import configure, process
 
 TRAIN = """
 import contextlib, io, json, logging, os, random, sys, warnings
+from pathlib import Path
 import numpy as np
 import torch
 import pixelwise as pw
@@ -36,7 +37,7 @@ def process_state():
 
 import pixelwise.runtime
 from pixelwise.data.demo.synthetic import draw_dataset
-data = pw.load_dataset(draw_dataset(sys.argv[1] + "/oxford-iiit-pet", train=8, test=4, size=(48, 40)))
+data = pw.load_dataset(draw_dataset(Path(sys.argv[1]) / "oxford-iiit-pet", train=8, test=4, size=(48, 40)))
 before = process_state()
 written = io.StringIO()
 with contextlib.redirect_stdout(written), contextlib.redirect_stderr(written):
@@ -53,6 +54,7 @@ print(json.dumps({"changed": names, "written": written.getvalue()}))
 
 
 @pytest.mark.integration
+@pytest.mark.slow
 def test_training_changes_nothing_in_the_process(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", TRAIN, str(tmp_path)], capture_output=True, text=True, check=False, timeout=300

@@ -63,7 +63,9 @@ class TestTraining:
 
     def test_callbacks_add_to_the_defaults(self, pets: pw.DatasetIndex, tmp_path: Path) -> None:
         events = Events()
-        run = pw.train(pets, tmp_path / "run", callbacks=[events], **WITH_DRAWINGS)
+        others = [name for name in CALLBACKS if name not in DEFAULT_CALLBACKS]
+        run = pw.train(pets, tmp_path / "run", callbacks=[*others, events], **WITH_DRAWINGS)
+        assert others and run.config.callbacks == tuple(others)
         assert events.calls[-1] == "train end 1"
         for name in ("history.png", "architecture.png", "samples.gif", "metrics.csv", "model.safetensors"):
             assert (run.path / name).is_file(), name
@@ -114,14 +116,19 @@ class TestTraining:
         assert len(resumed.read_metrics()) == 2 and resumed.config.callbacks == (spec,)
 
     @pytest.mark.parametrize(
-        ("function", "file"),
+        ("failing", "drawings"),
         [
-            ("pixelwise.training.callbacks.sample_predictions.prediction_grid", "samples/epoch_001.png"),
-            ("pixelwise.training.callbacks.sample_predictions.read_image_and_mask", "samples"),
-            ("pixelwise.training.callbacks.sample_predictions.make_gif", "samples.gif"),
-            ("pixelwise.training.callbacks.history.plot_history", "history.png"),
-            ("pixelwise.training.callbacks.architecture.draw_architecture", "architecture.png"),
+            (["sample_predictions.prediction_grid"], ["samples/epoch_000.png", "samples/epoch_001.png"]),
+            (
+                [
+                    "sample_predictions.read_image_and_mask",
+                    "history.plot_history",
+                    "architecture.draw_architecture",
+                ],
+                ["samples", "history.png", "architecture.png"],
+            ),
         ],
+        ids=["samples", "all"],
     )
     def test_a_drawing_that_fails_is_a_warning(
         self,
@@ -129,19 +136,8 @@ class TestTraining:
         tmp_path: Path,
         monkeypatch: pytest.MonkeyPatch,
         caplog: pytest.LogCaptureFixture,
-        function: str,
-        file: str,
-    ) -> None:
-        def fail(*_: object, **__: object) -> None:
-            raise OSError("no space left")
-
-        monkeypatch.setattr(function, fail)
-        run = pw.train(pets, tmp_path / "run", **WITH_DRAWINGS)
-        assert f"{file}: not drawn (OSError: no space left)" in caplog.messages
-        assert (run.path / "model.safetensors").is_file() and len(run.read_metrics()) == 1
-
-    def test_a_drawing_that_fails_leaves_the_model_in_its_mode(
-        self, pets: pw.DatasetIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        failing: list[str],
+        drawings: list[str],
     ) -> None:
         class Mode(Callback):
             def on_train_start(self, state: TrainState) -> None:
@@ -151,9 +147,14 @@ class TestTraining:
             raise OSError("no space left")
 
         modes: list[bool] = []
-        monkeypatch.setattr("pixelwise.training.callbacks.sample_predictions.prediction_grid", fail)
-        pw.train(pets, tmp_path / "run", callbacks=[Mode()], **WITH_DRAWINGS)
-        assert modes == [True]
+        for function in failing:
+            monkeypatch.setattr(f"pixelwise.training.callbacks.{function}", fail)
+        names = ["sample_predictions"] if len(failing) == 1 else DEFAULT_CALLBACKS
+        run = pw.train(pets, tmp_path / "run", callbacks=[*names, Mode()], **WITH_DRAWINGS | {"defaults": False})
+        warnings = {record.getMessage() for record in caplog.records if record.levelname == "WARNING"}
+        assert warnings == {f"{drawing}: not drawn (OSError: no space left)" for drawing in drawings}
+        assert (run.path / "model.safetensors").is_file() and len(run.read_metrics()) == 1
+        assert modes == [True], "the model is in training mode again"
 
     def test_a_decoder_without_stages(
         self, pets: pw.DatasetIndex, tmp_path: Path, caplog: pytest.LogCaptureFixture
@@ -184,12 +185,6 @@ class TestRegistry:
     @pytest.mark.parametrize("name", list(CALLBACKS))
     def test_every_callback_can_be_built(self, name: str) -> None:
         assert isinstance(CALLBACKS.build(name)(), Callback)
-
-    @pytest.mark.integration
-    @pytest.mark.parametrize("name", [name for name in CALLBACKS if name not in DEFAULT_CALLBACKS])
-    def test_every_callback_runs_beside_the_defaults(self, name: str, pets: pw.DatasetIndex, tmp_path: Path) -> None:
-        run = pw.train(pets, tmp_path / "run", callbacks=[name], **WITH_DRAWINGS)
-        assert len(run.read_metrics()) == 1 and (run.path / "history.png").is_file()
 
     def test_a_callback_can_be_registered(self, pets: pw.DatasetIndex, tmp_path: Path) -> None:
         made: list[Events] = []
@@ -266,6 +261,6 @@ def test_a_notebook_shows_each_epoch_and_the_history(
     ipython: SimpleNamespace, pets: pw.DatasetIndex, tmp_path: Path
 ) -> None:
     ipython.shell = SimpleNamespace(config={"IPKernelApp": {}})
-    run = pw.train(pets, tmp_path / "run", **WITH_DRAWINGS)
+    run = pw.train(pets, tmp_path / "run", callbacks=["sample_predictions", "history_plot"], **SMALL | {"epochs": 1})
     names = [Path(name).name for _, name in ipython.images]
     assert names == ["epoch_000.png", "epoch_001.png", run.history_image.name]

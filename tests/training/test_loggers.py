@@ -138,7 +138,7 @@ class TestTraining:
 
     def test_metrics_csv_is_always_written(self, pets: pw.DatasetIndex, tmp_path: Path) -> None:
         config = pw.Config(**{name: SHORT[name] for name in pw.Config.model_fields if name in SHORT}, loggers=())
-        run = pw.train(pets, tmp_path / "run", config)
+        run = pw.train(pets, tmp_path / "run", config, defaults=False)
         assert len(run.read_metrics()) == 2 and not run.tensorboard_folder.exists()
 
 
