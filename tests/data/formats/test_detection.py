@@ -5,14 +5,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import fsspec
 import numpy as np
 import pytest
 
 import pixelwise as pw
 from pixelwise.data.formats import FORMATS, detect_format, register_format, unregister_format
 from pixelwise.data.io.mask import read_image_and_mask
-from pixelwise.data.io.remote import open_url
 from pixelwise.data.load import load_dataset
 from pixelwise.data.schema import FormatResult, Record
 from pixelwise.data.spec import DatasetSpec
@@ -67,20 +65,6 @@ def test_the_home_directory_is_expanded(
 ) -> None:
     monkeypatch.setenv("HOME", str(pets_folder.parent))
     assert load_dataset(f"~/{pets_folder.name}").train == pets.train
-
-
-def test_remote_data_is_read_only_by_remote_formats() -> None:
-    fsspec.filesystem("memory").pipe_file("/notes/x.txt", b"milk, eggs")
-    root = open_url("memory://notes")
-    with pytest.raises(DataError) as error:
-        detect_format(root)
-    assert_one_line(error, "memory://notes: is not laid out as", "from a URL (table, shards)")
-    with pytest.raises(DataError) as error:
-        detect_format(root, "coco")
-    assert_one_line(error, "memory://notes: the format coco cannot be read from a URL")
-    with pytest.raises(DataError) as error:
-        detect_format(open_url("memory://nowhere"))
-    assert_one_line(error, "memory://nowhere: no such folder")
 
 
 # --- formats from outside

@@ -47,13 +47,13 @@ def test_an_index_of_a_newer_version_is_refused(packed: Path) -> None:
         read_webdataset(packed)
 
 
-def test_a_url_without_a_data_set_is_an_error_that_lists_remote_formats(memory: str) -> None:
+def test_a_url_without_a_data_set_raises_with_the_remote_formats(memory: str) -> None:
     root = RemoteFile(memory)
     with pytest.raises(DataError, match="no such folder"):
         detect_format(root)
     fsspec.filesystem("memory").pipe_file("/bucket/pets/notes.txt", b"text")
     with pytest.raises(DataError, match=r"any format that pixelwise reads from a URL \(table, shards\)"):
         detect_format(root)
-    with pytest.raises(DataError, match="the format coco is read from local folders only"):
+    with pytest.raises(DataError, match="the format coco cannot be read from a URL"):
         detect_format(root, "coco")
     assert FORMATS.names(remote=True) == ["table", "shards"]
