@@ -1,4 +1,4 @@
-"""All errors that pixelwise raises on purpose.
+"""All error classes of pixelwise.
 
     PixelwiseError                base class; the command line prints its text and exits with 2
     ├── DataError                 an image, a mask or a data directory cannot be used
@@ -6,7 +6,7 @@
     │   └── WorkerDataError       the same, raised in a DataLoader worker process
     ├── ConfigError               a setting has a value that cannot work
     ├── WeightsError              encoder weights are missing or do not fit
-    ├── RunError                  a run directory is missing, incomplete or in the way
+    ├── RunError                  a run directory is missing, incomplete or in use
     ├── OutputExistsError         an output path exists already
     ├── TrainingDivergedError     the loss became infinite or NaN
     ├── WorkerCrashedError        a worker process ended without a result
@@ -22,30 +22,30 @@ from difflib import get_close_matches
 
 
 class PixelwiseError(Exception):
-    """The root of the tree: catch this to catch everything pixelwise raises on purpose."""
+    """Base class of all errors that pixelwise raises on purpose."""
 
     def __str__(self) -> str:
         return printable(super().__str__())
 
 
 class DataError(PixelwiseError):
-    """An image, a mask or a data folder is not as it must be; the message names the file."""
+    """An image, a mask or a data directory cannot be used. The message names the file."""
 
 
 class ConfigError(PixelwiseError):
-    """A setting has a value that cannot work; the message lists the choices."""
+    """A setting has a value that cannot work. The message lists the choices."""
 
 
 class WeightsError(PixelwiseError):
-    """Encoder weights cannot be had, or do not fit the encoder."""
+    """Encoder weights are missing, or do not fit the encoder."""
 
 
 class RunError(PixelwiseError):
-    """A run directory is missing, incomplete or in the way."""
+    """A run directory is missing, incomplete, or in use by another process."""
 
 
 class OutputExistsError(PixelwiseError):
-    """An output path exists already. Nothing is ever overwritten."""
+    """An output path exists already. pixelwise never overwrites a file."""
 
 
 class TrainingDivergedError(PixelwiseError):
@@ -53,7 +53,7 @@ class TrainingDivergedError(PixelwiseError):
 
 
 class AnnotationError(DataError):
-    """An entry of an annotation file cannot be used; the caller adds the name of the file."""
+    """An entry of an annotation file cannot be used. The caller adds the name of the file."""
 
 
 class WorkerDataError(DataError):
@@ -72,14 +72,19 @@ class WorkerCrashedError(PixelwiseError):
 
 
 class CacheUnavailableError(PixelwiseError):
-    """The image cache cannot be used; images are decoded at each use instead."""
+    """The image cache cannot be used. Images are decoded at each use instead."""
 
 
 def unknown_name(kind: str, name: str, choices: Iterable[str]) -> str:
-    """The text for a name that is not among the choices: the nearest choice first, then all of them.
+    """Return a message for a name that is not a choice, with the nearest choice and all choices.
 
-    >>> unknown_name("decoder", "pix2pi", ["light", "pix2pix"])
-    "unknown decoder 'pix2pi' (did you mean 'pix2pix'?); choose from: light, pix2pix"
+    Args:
+        kind: what the name stands for, for example "decoder".
+        name: the unknown name.
+        choices: the known names.
+
+    >>> unknown_name("decoder", "pix2pi", ["fpn", "pix2pix"])
+    "unknown decoder 'pix2pi' (did you mean 'pix2pix'?); choose from: fpn, pix2pix"
     """
     choices = list(choices)
     near = get_close_matches(name, choices, n=1)
@@ -88,16 +93,16 @@ def unknown_name(kind: str, name: str, choices: Iterable[str]) -> str:
 
 
 def printable(text: str) -> str:
-    r"""A text without control characters: a file's name may hold those that change what a terminal shows.
+    r"""Return a text with its control characters escaped. In a file's name they could change the terminal.
 
     >>> print(printable("\x1b[2Jcat.jpg"))
     \x1b[2Jcat.jpg
     """
-    return re.sub(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", lambda found: f"\\x{ord(found[0]):02x}", text)
+    return re.sub(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", lambda match: f"\\x{ord(match[0]):02x}", text)
 
 
 def without_name(error: Exception, file: object) -> str:
-    """What an error says, without the name of its file, where that comes first.
+    """Return an error's message without the name of its file, if it begins with it.
 
     >>> without_name(DataError("cat.jpg: truncated"), "cat.jpg")
     'truncated'
@@ -106,7 +111,7 @@ def without_name(error: Exception, file: object) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, in one line; its type where it says nothing.
+    """Return the first line of an error's message, or the name of its class if there is no message.
 
     >>> first_line(OSError("no route"))
     'no route'

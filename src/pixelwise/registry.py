@@ -17,7 +17,7 @@ ComponentSpec = str | dict[str, Any]
 
 
 class Params(BaseModel):
-    """Base class of a component's parameters. As it is, it has none."""
+    """Base class for the parameters of a component. It has no parameters itself."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -41,7 +41,7 @@ class Entry(Generic[T]):
 
 
 class Registry(Generic[T]):
-    """Components of one kind by name. It is read at each use: a later registration counts everywhere.
+    """Components of one kind by name. Code reads it at each use, so a later registration counts everywhere.
 
     Args:
         kind: the kind of component, for error messages, for example "loss".
@@ -68,9 +68,7 @@ class Registry(Generic[T]):
     def register(
         self, name: str, component: None = None, *, params: type[Params] = ..., **traits: Any
     ) -> Callable[[C], C]: ...
-    def register(
-        self, name: str, component: T | None = None, *, params: type[Params] = Params, **traits: Any
-    ) -> Any:
+    def register(self, name: str, component: T | None = None, *, params: type[Params] = Params, **traits: Any) -> Any:
         """Add a component. Without `component`, return a decorator that adds one.
 
         Args:
@@ -120,9 +118,9 @@ class Registry(Generic[T]):
         """
 
         def fits(entry: Entry[T]) -> bool:
-            for trait, wanted in traits.items():
+            for trait, expected in traits.items():
                 value = entry.traits.get(trait)
-                if value != wanted and not (isinstance(value, tuple | list | set | frozenset) and wanted in value):
+                if value != expected and not (isinstance(value, tuple | list | set | frozenset) and expected in value):
                     return False
             return True
 
@@ -137,13 +135,13 @@ class Registry(Generic[T]):
         Raises:
             ConfigError: The name or a parameter is unknown, or a value is out of range.
         """
-        given = {"name": spec} if isinstance(spec, str) else dict(spec)
-        name = given.pop("name", None)
+        parameters = {"name": spec} if isinstance(spec, str) else dict(spec)
+        name = parameters.pop("name", None)
         if not isinstance(name, str):
             raise ConfigError(f"a {self.kind} needs a name: one of {', '.join(self)}")
         entry = self[name]
         try:
-            return entry, entry.params(**given)
+            return entry, entry.params(**parameters)
         except ValidationError as error:
             finding = error.errors()[0]
             parameter = ".".join(map(str, finding["loc"]))
@@ -157,8 +155,8 @@ class Registry(Generic[T]):
     def normalize(self, spec: ComponentSpec) -> ComponentSpec:
         """Check a setting and return its shortest form: the name alone if all parameters have their defaults."""
         entry, params = self.parse(spec)
-        given = params.model_dump(mode="json", exclude_defaults=True)
-        return {"name": entry.name, **given} if given else entry.name
+        parameters = params.model_dump(mode="json", exclude_defaults=True)
+        return {"name": entry.name, **parameters} if parameters else entry.name
 
     def build(self, spec: ComponentSpec) -> Callable[..., Any]:
         """Return the component of a setting with its parameters bound."""
