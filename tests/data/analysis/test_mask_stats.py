@@ -1,9 +1,9 @@
 """Value statistics become class statistics when the label map is known."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from pixelwise.data.analysis.mask_stats import ClassStatsTable, MaskStatsTable
 from pixelwise.data.analysis.scan import scan
@@ -12,11 +12,11 @@ from pixelwise.data.schema import LabelMap, Record
 from tests.data.analysis.helpers import noise, save_pair
 
 
-def resolve(folder: Path, masks: list[np.ndarray | Image.Image], label_map: LabelMap) -> ClassStatsTable:
+def resolve(folder: Path, masks: Sequence[np.ndarray], label_map: LabelMap) -> ClassStatsTable:
     """Write masks, scan them, and resolve their values."""
     records = []
     for number, mask in enumerate(masks):
-        save_pair(folder, f"p{number}", noise(number), np.asarray(mask))
+        save_pair(folder, f"p{number}", noise(number), mask)
         records.append(Record(folder / f"images/p{number}.png", folder / f"masks/p{number}.png"))
     table = MaskStatsTable()
     for index, (_, stats) in enumerate(scan(records)):

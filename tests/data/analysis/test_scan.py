@@ -63,7 +63,7 @@ def test_the_error_of_a_worker_that_died_names_the_files(tmp_path: Path, monkeyp
     import dies  # type: ignore[import-not-found]
 
     monkeypatch.setattr(scan_module, "scan_batch", dies.scan_batch)
-    scanned = []
+    scanned: list[object] = []
     with pytest.raises(DataError) as error:
         scanned.extend(scan(records, workers=2))
     text = str(error.value)

@@ -13,6 +13,7 @@ from pixelwise.data.analysis.image_stats import ImageStatsTable
 from pixelwise.data.analysis.mask_stats import ClassStatsTable, MaskStatsTable
 from pixelwise.data.analysis.scan import scan
 from pixelwise.data.formats import detect_format
+from pixelwise.data.io.remote import RemoteFile
 from pixelwise.data.io.tar_shard import TarMember
 from pixelwise.data.label_map.options import LabelOptions
 from pixelwise.data.label_map.resolve import resolve_labels
@@ -58,7 +59,9 @@ class DatasetReport:
     seconds: float = 0.0
 
 
-def inspect(root: str | Path, options: LabelOptions | None = None, progress: Progress = no_progress) -> DatasetReport:
+def inspect(
+    root: str | Path | RemoteFile, options: LabelOptions | None = None, progress: Progress = no_progress
+) -> DatasetReport:
     """Read every image and mask of a data set once, in parallel, and report on them.
 
     Of shards on another machine, about `MAX_REMOTE_IMAGES` images are read.
@@ -149,7 +152,7 @@ def _select_records(result: FormatResult) -> tuple[tuple[Record, ...], str]:
     return records, f"scanned: {len(records)} of {total} images, in {len(urls)} of {len(shards)} shards"
 
 
-def _check_any_pair(root: Path, format: str, result: FormatResult, scanned: _Scan) -> None:
+def _check_any_pair(root: Path | RemoteFile, format: str, result: FormatResult, scanned: _Scan) -> None:
     """Raise DataError if no image or no mask can be read."""
     if not (scanned.images.modes and scanned.value_counts.mask_counts):
         raise_on_fatal(root, scanned.images.issues or result.issues, skip_unreadable=False)

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import ExifTags, Image
 
 from pixelwise.data.analysis.regions import RegionStats, region_stats
-from pixelwise.data.io.image import apply_exif_orientation, open_image, read_multiband_tiff, to_rgb
+from pixelwise.data.io.image import apply_exif_orientation, is_special_file, open_image, read_multiband_tiff, to_rgb
 from pixelwise.data.io.mask import mask_values, read_mask
 from pixelwise.data.label_map.value_counts import MaskStats, class_mask_stats, image_mask_stats, merge_stats
 from pixelwise.data.schema import BytesSource, DataIssue, LabelMap, MaskSource, MultilabelMask, PolygonMask, Record
@@ -194,8 +194,7 @@ class _ReadOnce:
 
     def read_bytes(self) -> bytes:
         if self.content is None:
-            # Reading a named pipe would wait for ever.
-            if isinstance(self.source, Path) and self.source.exists() and not self.source.is_file():
+            if is_special_file(self.source):
                 raise DataError("not a file; replace or remove it")
             self.content = self.source.read_bytes()
         return self.content
