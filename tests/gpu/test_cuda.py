@@ -77,7 +77,7 @@ def test_evaluation_equals_that_on_the_cpu(run: pw.Run, pets: pw.DatasetIndex) -
 
 
 def test_a_prediction_equals_that_on_the_cpu(run: pw.Run, pets: pw.DatasetIndex) -> None:
-    image = pets.test[0].image
+    image = Path(str(pets.test[0].image))
     cuda, cpu = (pw.Predictor.load(run.path, device)(image).mask for device in ("cuda", "cpu"))
     assert cuda.shape == cpu.shape and (cuda != cpu).mean() < 0.01
 

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -73,8 +74,8 @@ def test_an_error_of_the_function_is_raised() -> None:
     ],
     ids=["killed", "exit"],
 )
-def test_a_process_that_ends_is_an_error(function: object, message: str) -> None:
-    results = process_map(function, [[n] for n in range(10)], workers=2)  # type: ignore[arg-type]
+def test_a_process_that_ends_is_an_error(function: Callable[[list[int]], int], message: str) -> None:
+    results = process_map(function, [[n] for n in range(10)], workers=2)
     assert [next(results)[1] for _ in range(5)] == [1] * 5
     with pytest.raises(WorkerCrashedError, match=message):
         next(results)

@@ -1,27 +1,30 @@
 """The optimizer's groups and the shape of the learning-rate schedules."""
 
+from collections.abc import Iterable
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
 
 import pixelwise as pw
+from pixelwise.models.model import SegmentationModel
 from pixelwise.training.optim import build_lr_schedule, build_optimizer
 
 
-def build(config: pw.Config) -> tuple[torch.nn.Module, torch.optim.AdamW]:
+def build(config: pw.Config) -> tuple[SegmentationModel, torch.optim.AdamW]:
     torch.manual_seed(0)
     model = config.create_model(("a", "b"), ((0, 0, 0), (9, 9, 9)))
     return model, build_optimizer(model, config, fused=False)
 
 
-def make_config(**settings: object) -> pw.Config:
-    defaults: dict[str, object] = {"encoder": "test_efficientnet", "encoder_weights": "none", "image_size": 32}
+def make_config(**settings: Any) -> pw.Config:
+    defaults: dict[str, Any] = {"encoder": "test_efficientnet", "encoder_weights": "none", "image_size": 32}
     return pw.Config(**defaults | {"device": "cpu"} | settings)
 
 
-def parameter_ids(parameters: object) -> set[int]:
-    return {id(parameter) for parameter in parameters}  # type: ignore[attr-defined]
+def parameter_ids(parameters: Iterable[torch.Tensor]) -> set[int]:
+    return {id(parameter) for parameter in parameters}
 
 
 class TestOptimizer:

@@ -2,6 +2,7 @@
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ pytestmark = pytest.mark.integration
 
 
 class TestClassWeights:
-    def train_one_epoch(self, pets: pw.DatasetIndex, out: Path, **settings: object) -> dict[str, Tensor]:
+    def train_one_epoch(self, pets: pw.DatasetIndex, out: Path, **settings: Any) -> dict[str, Tensor]:
         pw.train(pets, out, **SMALL | {"epochs": 1} | settings)
         return load_file(out / "last" / "model.safetensors")
 
@@ -87,7 +88,7 @@ class TestLossObjects:
 
 
 class TestEncoderTraining:
-    def describe(self, **settings: object) -> tuple[str, pw.Config]:
+    def describe(self, **settings: Any) -> tuple[str, pw.Config]:
         config = pw.Config(**{"encoder": "mobilenetv2_100", "encoder_weights": "none", "device": "cpu"} | settings)
         config = settle_encoder_training(config, "cpu")
         return describe_encoder_training(config.create_model(("a", "b")), config), config

@@ -194,7 +194,7 @@ class TestTutorial:
         _, val_records = make_train_val_split(pets, config)
         assert set(val_records) < set(pets.test)
         assert set(states[0].sample_records) <= set(val_records)
-        assert Predictor.load(run.path)(pets.test[0].image).mask.shape[0] > 0
+        assert Predictor.load(run.path)(Path(str(pets.test[0].image))).mask.shape[0] > 0
         assert run.read_metrics()[0]["learning_rate"] == pytest.approx(1e-3)
 
     def test_settings(self) -> None:

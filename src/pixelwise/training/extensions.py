@@ -14,7 +14,7 @@ from pixelwise.training.loggers import LOGGERS, default_loggers
 from pixelwise.training.state import TrainState
 
 if TYPE_CHECKING:
-    from lightning_fabric.loggers import Logger
+    from lightning_fabric.loggers.logger import Logger
 
 
 def add_specs(

@@ -11,7 +11,7 @@ from pixelwise.models.model import SegmentationModel
 from pixelwise.runs.run_dir import Row, Run
 
 if TYPE_CHECKING:
-    from lightning_fabric.loggers import Logger
+    from lightning_fabric.loggers.logger import Logger
 
 
 @dataclass

@@ -32,7 +32,7 @@ from pixelwise.training.state import TrainState
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
-    from lightning_fabric.loggers import Logger
+    from lightning_fabric.loggers.logger import Logger
 
 logger = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import yaml
-from lightning_fabric.loggers import Logger
+from lightning_fabric.loggers.logger import Logger
 
 from pixelwise.training.state import TrainState
 
