@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -203,8 +204,9 @@ def read_multiband_tiff(source: BytesSource) -> np.ndarray | None:
     except DataError as error:
         raise DataError(f"{source}: {error}") from None
     except ModuleNotFoundError:
-        if open_image(source, _is_plain_tiff):
-            return None
+        with suppress(DataError):  # Pillow cannot identify a file with, for example, five bands
+            if open_image(source, _is_plain_tiff):
+                return None
         raise DataError(f"{source}: reading its bands needs tifffile; pip install 'pixelwise[tiff]'") from None
     except Exception as error:  # tifffile raises many exception types for broken files and for missing codecs
         why = first_line(error)
