@@ -71,7 +71,7 @@ class TestErrors:
     @pytest.mark.parametrize("command", ["train", "evaluate", "preview", "inspect"])
     def test_no_such_folder(self, command: str, run_cli: RunCommand, run_copy: Path, tmp_path: Path) -> None:
         missing = tmp_path / "missing"
-        tokens = [command, missing] if command != "evaluate" else [command, run_copy, missing]
+        tokens: list[str | Path] = [command, run_copy, missing] if command == "evaluate" else [command, missing]
         assert_one_line_error(run_cli(*tokens, "--out", tmp_path / "out"), missing, "no such folder")
         assert not (tmp_path / "out").exists()
 

@@ -118,7 +118,7 @@ class TestTrain:
     @pytest.mark.integration
     def test_a_training_prints_one_line_per_epoch_into_a_file(self, pets_folder: Path, tmp_path: Path) -> None:
         with (tmp_path / "out.txt").open("w") as out, (tmp_path / "err.txt").open("w") as err:
-            command = [sys.executable, "-W", "error", "-m", "pixelwise", "train", pets_folder]
+            command: list[str | Path] = [sys.executable, "-W", "error", "-m", "pixelwise", "train", pets_folder]
             command += ["--out", tmp_path / "run", "--preset", "default", *FAST[:-1], "2", "--batch-size", "2"]
             env = os.environ | {"OMP_NUM_THREADS": "1"}
             done = subprocess.run(command, stdout=out, stderr=err, timeout=300, check=False, env=env)
@@ -254,8 +254,8 @@ def test_demo_trains_evaluates_and_predicts(
     run_cli: RunCommand, pets_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from pixelwise.cli import demo
+    from pixelwise.training.trainer import train
 
-    train = demo.train
     monkeypatch.setattr(demo, "find_oxford_pets", lambda progress: (pets_folder, "a tiny data set"))
     monkeypatch.setattr(
         demo,

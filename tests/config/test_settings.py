@@ -13,7 +13,7 @@ from pixelwise.data.augmentations import AUGMENTATIONS
 from pixelwise.errors import ConfigError
 from pixelwise.losses import LOSSES
 from pixelwise.models.decoders import DECODERS
-from pixelwise.registry import Params
+from pixelwise.registry import Params, Registry
 
 
 def error_of(**settings: Any) -> str:
@@ -98,7 +98,7 @@ def test_the_evaluation_size_is_a_multiple_of_32_and_at_least_the_image_size(
 def test_settings_are_frozen_and_replace_checks_them_again() -> None:
     config = Config()
     with pytest.raises(ValidationError, match="frozen"):
-        config.epochs = 3  # type: ignore[misc]
+        config.epochs = 3
     assert config.replace(epochs=3, loss={"name": "focal", "gamma": 2}) == Config(epochs=3, loss="focal")
     with pytest.raises(ConfigError, match="`epochs`"):
         config.replace(epochs=0)
@@ -116,13 +116,15 @@ def test_settings_are_frozen_and_replace_checks_them_again() -> None:
         ("augmentation", "flips", "flip", AUGMENTATIONS),
     ],
 )
-def test_an_unknown_component_lists_the_choices(setting: str, wrong: str, meant: str, choices: Any) -> None:
+def test_an_unknown_component_lists_the_choices(setting: str, wrong: str, meant: str, choices: Registry[Any]) -> None:
     text = error_of(**{setting: wrong})
     assert f"unknown {setting} '{wrong}' (did you mean '{meant}'?); choose from: {', '.join(choices)}" in text
     assert text.startswith(f"`{setting}`: ")
     assert registry_of(setting) is choices
-    for name in choices:
-        assert getattr(Config(**{setting: name}), setting) == name
+    names: list[str] = list(choices)
+    for name in names:
+        settings: dict[str, Any] = {setting: name}
+        assert getattr(Config(**settings), setting) == name
 
 
 def test_parameters_are_checked_and_defaults_left_out() -> None:
@@ -219,7 +221,8 @@ def test_all_errors_are_reported_at_once() -> None:
 )
 def test_the_limits_of_a_range_are_allowed(setting: str, lowest: float, highest: float) -> None:
     for value in (lowest, highest):
-        assert getattr(Config(**{setting: value}), setting) == value
+        settings: dict[str, Any] = {setting: value}
+        assert getattr(Config(**settings), setting) == value
 
 
 # --- class weights

@@ -45,10 +45,12 @@ def test_an_old_setting_is_refused_with_its_new_name(name: str) -> None:
 
 @pytest.mark.parametrize(("name", "old", "new"), OLD_VALUES)
 def test_an_old_value_is_refused_with_the_new_one(name: str, old: str, new: str) -> None:
+    old_setting: dict[str, Any] = {name: old}
+    new_setting: dict[str, Any] = {name: new}
     with pytest.raises(ConfigError) as error:
-        Config(**{name: old})
+        Config(**old_setting)
     assert str(error.value) == f"`{name}`: '{old}' is now '{new}'"
-    assert getattr(Config(**{name: new}), name) == new
+    assert getattr(Config(**new_setting), name) == new
 
 
 def test_an_old_setting_with_an_old_value_names_both() -> None:

@@ -7,7 +7,6 @@ import torch
 
 from pixelwise.config import Config
 from pixelwise.models.encoder import Encoder
-from pixelwise.planning import timing
 from pixelwise.planning.rules import make_plan
 from pixelwise.planning.timing import estimate_training_time
 from tests.planning.helpers import make_report
@@ -37,7 +36,7 @@ def paused(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
         return clock[0] * 2
 
     monkeypatch.setattr(Encoder, "pause_gradients", pause_gradients)
-    monkeypatch.setattr(timing.time, "perf_counter", perf_counter)
+    monkeypatch.setattr("pixelwise.planning.timing.time.perf_counter", perf_counter)
     return calls
 
 
