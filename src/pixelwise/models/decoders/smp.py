@@ -1,7 +1,7 @@
 """Decoders of segmentation_models_pytorch (extra `smp`), between our encoder and a 1x1 convolution to the logits.
 
 They are registered if the package is installed, and imported when one is built. Its decoders that need a dilated or a
-shallower encoder (DeepLabV3, PSPNet, PAN, DPT) are left out.
+shallower encoder (DeepLabV3, PSPNet, PAN, DPT), or cannot train with a batch of one image (UPerNet), are left out.
 """
 
 from collections.abc import Callable, Sequence
@@ -96,8 +96,8 @@ class FPNParams(Params):
     dropout: float = Field(0.2, ge=0, lt=1, description="Dropout rate before the logits.")
 
 
-class ChannelsParams(Params):
-    """Parameters of UPerNet and SegFormer."""
+class SegformerParams(Params):
+    """Parameters of SegFormer."""
 
     channels: PositiveInt = Field(256, description="Channels of the decoder.")
 
@@ -130,9 +130,11 @@ def _fpn(
     return SMPDecoder(in_channels, classes, build)
 
 
-def _single_width(kind: str, in_channels: Sequence[int], classes: int, *, channels: int) -> SMPDecoder:
-    """Return UPerNet or SegFormer."""
-    return SMPDecoder(in_channels, classes, lambda features: (_import(kind)(features, DEPTH, channels), channels))
+def _segformer(in_channels: Sequence[int], classes: int, *, channels: int) -> SMPDecoder:
+    def build(feature_channels: list[int]) -> tuple[nn.Module, int]:
+        return _import("segformer.Segformer")(feature_channels, DEPTH, channels), channels
+
+    return SMPDecoder(in_channels, classes, build)
 
 
 def _import(kind: str) -> Callable[..., nn.Module]:
@@ -147,5 +149,4 @@ if find_spec(SMP_PACKAGE) is not None:
     DECODERS.register("smp/manet", partial(_unet, "manet.MAnet"), params=MAnetParams)
     DECODERS.register("smp/linknet", _linknet)
     DECODERS.register("smp/fpn", _fpn, params=FPNParams)
-    DECODERS.register("smp/upernet", partial(_single_width, "upernet.UPerNet"), params=ChannelsParams)
-    DECODERS.register("smp/segformer", partial(_single_width, "segformer.Segformer"), params=ChannelsParams)
+    DECODERS.register("smp/segformer", _segformer, params=SegformerParams)
