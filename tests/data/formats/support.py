@@ -31,11 +31,6 @@ def label_map_of(result: FormatResult) -> LabelMap:
     return result.label_map
 
 
-def is_warning(result: FormatResult) -> list[bool]:
-    """Return True for each issue that is a warning."""
-    return [issue.severity == "warning" for issue in result.issues]
-
-
 def path_of(source: BytesSource | MaskSource | None) -> Path:
     """Return an image or mask that must be a local file."""
     assert isinstance(source, Path)

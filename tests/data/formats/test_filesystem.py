@@ -21,7 +21,7 @@ def test_links_to_folders_are_followed_once(tmp_path: Path) -> None:
     (root / "images").symlink_to(tmp_path / "elsewhere")
     (root / "a_copy").symlink_to(root / "masks")
     (root / "masks" / "loop").symlink_to(root)
-    (root / "up").symlink_to(tmp_path)
+    (root / "parent").symlink_to(tmp_path)
     (root / "itself").symlink_to(root / "itself")
     (tmp_path / "elsewhere" / "back").symlink_to(root / "images")
     assert pairs(read_as("folders", root), root) == {"images/1.jpg": "masks/1.png", "images/2.jpg": "masks/2.png"}
@@ -37,16 +37,16 @@ def test_an_unreadable_folder_raises_with_its_path(tmp_path: Path, monkeypatch: 
     touch(tmp_path, "images/1.jpg", "masks/1.png")
     scandir = os.scandir
 
-    def refuse(folder: str | os.PathLike[str]) -> Any:
+    def deny(folder: str | os.PathLike[str]) -> Any:
         if Path(folder).name == "masks":
             raise PermissionError(13, "Permission denied")
         return scandir(folder)
 
-    monkeypatch.setattr(os, "scandir", refuse)
+    monkeypatch.setattr(os, "scandir", deny)
     assert_error("folders", tmp_path, str(tmp_path / "masks"), "permission denied", "change its permissions")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may read everything")
+@pytest.mark.skipif(os.geteuid() == 0, reason="root can read everything")
 def test_a_folder_without_permissions_raises_with_its_path(tmp_path: Path) -> None:
     touch(tmp_path, "images/1.jpg", "masks/1.png")
     (tmp_path / "masks").chmod(0)

@@ -32,9 +32,9 @@ from tests.data.formats.writers.folders import (
 
 
 def label_map_for(writer: str, result: FormatResult, classes: Sequence[str]) -> LabelMap:
-    """What the masks of a writer mean: as the format says, else as they were written."""
+    """Return the label map that the format states, or else the one of the writer."""
     if result.label_map is not None:
-        return result.label_map if label_map_of(result).value_to_class else LabelMap("multilabel", {0: 0, 255: 1})
+        return result.label_map if result.label_map.value_to_class else LabelMap("multilabel", {0: 0, 255: 1})
     if writer in IN_COLORS:
         table = (*((color, index) for index, color in enumerate(colors(len(classes)))), (VOID_COLOR, 255))
         return LabelMap("rgb", {r << 16 | g << 8 | b: index for (r, g, b), index in table})
@@ -42,23 +42,23 @@ def label_map_for(writer: str, result: FormatResult, classes: Sequence[str]) -> 
 
 
 def check_same(writer: str, result: FormatResult, samples: Sequence[Sample], classes: Sequence[str]) -> None:
-    """Every sample is there once, in its split, with its own mask, pixel for pixel."""
+    """Check that each sample was read once, in its split, with equal image and mask pixels."""
     assert result.issues == ()
-    masks = label_map_for(writer, result, classes)
-    left = {sample.image.tobytes(): sample for sample in samples}
+    label_map = label_map_for(writer, result, classes)
+    remaining = {sample.image.tobytes(): sample for sample in samples}
     for split in SPLITS:
         for record in getattr(result, split):
-            sample = left.pop(read_image(record.image).tobytes())
+            sample = remaining.pop(read_image(record.image).tobytes())
             if writer not in NO_SPLITS:
                 assert split == {("ade20k", "test"): "val"}.get((writer, sample.split), sample.split)
-            mask = read_mask(record.mask, masks, sample.mask.shape)
-            if masks.kind == "multilabel":
+            mask = read_mask(record.mask, label_map, sample.mask.shape)
+            if label_map.kind == "multilabel":
                 assert result.classes == tuple(sorted(classes))
-                for name, layer in zip(result.classes, mask, strict=True):
-                    assert np.array_equal(layer, sample.mask == classes.index(name))
+                for name, channel in zip(result.classes, mask, strict=True):
+                    assert np.array_equal(channel, sample.mask == classes.index(name))
             else:
                 assert np.array_equal(mask, sample.mask)
-    assert not left
+    assert not remaining
 
 
 @pytest.mark.parametrize("writer", WRITERS)
@@ -86,9 +86,7 @@ def test_unrelated_files_change_nothing(writer: str, samples: list[Sample], tmp_
 
 
 @pytest.mark.parametrize("writer", WRITERS)
-def test_image_files_are_not_opened(
-    writer: str, samples: list[Sample], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_image_files_are_not_opened(writer: str, samples: list[Sample], tmp_path: Path) -> None:
     format, write = WRITERS[writer]
     write(tmp_path, samples, CLASSES)
     for path in tmp_path.rglob("*"):
@@ -114,7 +112,7 @@ def test_camvid_has_classes_and_videos_as_groups(samples: list[Sample], tmp_path
     assert {record.group for record in result.records} == {"0001TP"}
     assert result.classes[:3] == ("sky", "building", "pole") and len(result.classes) == len(result.palette) == 11
     assert label_map_of(result).value_to_class[11] == 255 and label_map_of(result).value_to_class[10] == 10
-    # Frames of other videos are other data.
+    # A name that is not of the four videos makes it another data set.
     save(tmp_path / "train" / "street_1.png", samples[0].image)
     assert FORMATS["camvid"].component(tmp_path) is None
     assert detect_format(tmp_path)[0] == "folders"
@@ -123,7 +121,7 @@ def test_camvid_has_classes_and_videos_as_groups(samples: list[Sample], tmp_path
 def test_real_camvid(tmp_path: Path) -> None:
     root = Path(os.environ.get("PIXELWISE_DATA", "/nowhere")) / "camvid"
     if not root.is_dir():
-        pytest.skip("needs PIXELWISE_DATA, a folder that holds camvid/")
+        pytest.skip("needs PIXELWISE_DATA, a folder with camvid/")
     name, result = detect_format(root)
     assert (name, len(result.train), len(result.val)) == ("camvid", 367, 101)
     assert {record.group for record in result.records} == {"0001TP", "0006R0", "0016E5"}
@@ -143,11 +141,11 @@ def test_carvana_has_classes_if_all_names_are_the_challenges(samples: list[Sampl
     result = read_as("carvana", tmp_path / "own")
     assert result.class_names == ("background", "car") and result.label_map is None
     assert {record.group for record in result.train} == {"0cdf5b5d0ce0", "0cdf5b5d0ce1", "0cdf5b5d0ce2"}
-    together = tmp_path / "one"
-    together.mkdir()
+    single_folder = tmp_path / "one"
+    single_folder.mkdir()
     for path in (tmp_path / "own").rglob("*.*"):
-        path.rename(together / path.name)
-    assert len(read_as("carvana", together).train) == len(samples)
+        path.rename(single_folder / path.name)
+    assert len(read_as("carvana", single_folder).train) == len(samples)
 
 
 def test_voc_has_its_classes_or_those_of_labelmap(samples: list[Sample], tmp_path: Path) -> None:
@@ -169,12 +167,12 @@ def test_voc_with_only_trainval_and_unlisted_images(samples: list[Sample], tmp_p
     lists = root / "ImageSets" / "Segmentation"
     (lists / "train.txt").rename(lists / "trainval.txt")
     (lists / "val.txt").unlink()
-    lines(lists / "test.txt", ["2008_009999", "2008_009998"])  # whose images are not public
-    for name in ("2009_000001", "2009_000002"):  # for detection, without a mask
+    lines(lists / "test.txt", ["2008_009999", "2008_009998"])  # the images are not public
+    for name in ("2009_000001", "2009_000002"):  # images for object detection have no mask
         save(root / "JPEGImages" / f"{name}.jpg", samples[0].image)
     result = read_as("voc", tmp_path)
     assert [len(result.train), len(result.val), len(result.test)] == [3, 0, 0]
-    assert [issue.severity == "warning" for issue in result.issues] == [True]
+    assert [issue.severity for issue in result.issues] == ["warning"]
     assert "test.txt" in str(result.issues[0])
 
 
@@ -191,20 +189,20 @@ def test_cityscapes_strata_and_blank_test_masks(samples: list[Sample], tmp_path:
     result = read_as("cityscapes", tmp_path)
     assert len(result.classes) == 19 == len(result.palette) and result.classes[18] == "bicycle"
     assert {record.stratum for record in result.records} == {"aachen"}
-    mapping = label_map_of(result).value_to_class
-    assert (mapping[7], mapping[33], mapping[18], mapping[0], mapping[34]) == (0, 18, 255, 255, 255)
-    assert [value for value in sorted(mapping) if mapping[value] != 255] == list(LABEL_IDS)
-    assert [mapping[value] for value in LABEL_IDS] == list(range(19))
+    values = label_map_of(result).value_to_class
+    assert (values[7], values[33], values[18], values[0], values[34]) == (0, 18, 255, 255, 255)
+    assert [value for value in sorted(values) if values[value] != 255] == list(LABEL_IDS)
+    assert [values[value] for value in LABEL_IDS] == list(range(19))
     for top in ("leftImg8bit", "gtFine"):
         (tmp_path / top / "test" / "aachen").rename(tmp_path / top / "test" / "berlin")
     result = read_as("cityscapes", tmp_path)
     assert (len(result.train), len(result.val), len(result.test)) == (3, 1, 0)
-    assert [(issue.kind, issue.severity == "warning") for issue in result.issues] == [("images without masks", True)]
+    assert [(issue.kind, issue.severity) for issue in result.issues] == [("images without masks", "warning")]
 
 
 def test_ade20k_is_recognized_by_its_file_names(samples: list[Sample], tmp_path: Path) -> None:
-    named = [Sample(f"ADE_train_0000000{i}", s.split, s.image, s.mask) for i, s in enumerate(samples)]
-    WRITERS["ade20k"][1](tmp_path, named, CLASSES)
+    renamed = [Sample(f"ADE_train_0000000{i}", s.split, s.image, s.mask) for i, s in enumerate(samples)]
+    WRITERS["ade20k"][1](tmp_path, renamed, CLASSES)
     result = read_as("ade20k", tmp_path)
     assert result.classes == CLASSES
     (tmp_path / "objectInfo150.txt").unlink()
@@ -212,7 +210,7 @@ def test_ade20k_is_recognized_by_its_file_names(samples: list[Sample], tmp_path:
     assert result.classes == ADE20K_CLASSES and len(set(result.classes)) == 150
     assert (result.classes[0], result.classes[12], result.classes[149]) == ("wall", "person", "flag")
     assert label_map_of(result).value_to_class[0] == 255 and label_map_of(result).value_to_class[150] == 149
-    # 0 may be a class of anyone else's data in such folders.
+    # In other data in such folders, 0 can be a class.
     for path in [*tmp_path.rglob("*.png")]:
         path.rename(path.with_name(path.name.removeprefix("ADE_")))
     assert detect_format(tmp_path)[0] == "folders"

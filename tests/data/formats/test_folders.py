@@ -57,18 +57,18 @@ from tests.data.formats.support import assert_error, label_map_of, pairs, read_a
     ],
 )
 def test_an_image_is_matched_with_its_mask(image: str, mask: str, tmp_path: Path) -> None:
-    more = [name.replace("1", "2").replace("case", "other") for name in (image, mask)]
+    second = [name.replace("1", "2").replace("case", "other") for name in (image, mask)]
     if mask == "1_L_gt.png":
-        image, more[0] = "1_L.jpg", "2_L.jpg"
-    result = read_as("folders", touch(tmp_path, image, mask, *more))
-    assert pairs(result, tmp_path) == {image: mask, more[0]: more[1]}
+        image, second[0] = "1_L.jpg", "2_L.jpg"
+    result = read_as("folders", touch(tmp_path, image, mask, *second))
+    assert pairs(result, tmp_path) == {image: mask, second[0]: second[1]}
     assert result.issues == () and result.label_map is None
 
 
 def test_endings_that_all_files_have_are_ignored(tmp_path: Path) -> None:
     touch(tmp_path, *(f"images/{i}_training.tif" for i in (21, 22)), *(f"masks/{i}_manual1.gif" for i in (21, 22)))
     assert pairs(read_as("folders", tmp_path), tmp_path)["images/21_training.tif"] == "masks/21_manual1.gif"
-    # One that fits nothing: then none is paired by such a rule.
+    # If a mask stays without an image, the rule is not used at all.
     touch(tmp_path, "masks/23_manual1.gif")
     assert_error(
         "folders", tmp_path, "no image has a mask of the same name", "images/21_training.tif", "masks/21_manual1.gif"
@@ -95,7 +95,9 @@ def test_equal_names_in_different_folders_stay_apart(tmp_path: Path) -> None:
     (tmp_path / "images/train/mon/1.jpg").unlink()
     result = read_as("folders", tmp_path)
     assert result.train == ()
-    assert {p.file for p in result.issues if p.severity == "error"} == {str(tmp_path / "masks/train/mon/1.png")}
+    assert {issue.file for issue in result.issues if issue.severity == "error"} == {
+        str(tmp_path / "masks/train/mon/1.png")
+    }
 
 
 def test_images_in_one_folder_and_masks_by_split(tmp_path: Path) -> None:
@@ -109,24 +111,23 @@ def test_missing_images_and_masks_are_issues(tmp_path: Path) -> None:
     touch(tmp_path, "images/1.jpg", "images/2.jpg", "masks/1.png", "masks/3.png")
     result = read_as("folders", tmp_path)
     assert pairs(result, tmp_path) == {"images/1.jpg": "masks/1.png"}
-    found = [(p.kind, p.file, p.severity == "warning") for p in result.issues]
-    assert found == [
-        ("missing image", str(tmp_path / "masks/3.png"), False),
-        ("missing mask", str(tmp_path / "images/2.jpg"), False),
+    assert [(issue.kind, issue.file, issue.severity) for issue in result.issues] == [
+        ("missing image", str(tmp_path / "masks/3.png"), "error"),
+        ("missing mask", str(tmp_path / "images/2.jpg"), "error"),
     ]
 
 
 @pytest.mark.parametrize(
-    "result",
+    "files",
     ["train/images/{}.jpg train/masks/{}.png test/images/{}.jpg", "train/{}.jpg trainannot/{}.png test/{}.jpg"],
 )
-def test_a_test_split_without_masks_is_left_out_with_a_warning(result: str, tmp_path: Path) -> None:
+def test_a_test_split_without_masks_is_left_out_with_a_warning(files: str, tmp_path: Path) -> None:
     for name in "123":
-        touch(tmp_path, *result.format(name, name, name).split())
-    found = read_as("folders", tmp_path)
-    assert len(found.train) == 3 and found.test == ()
-    assert [(p.kind, p.severity == "warning") for p in found.issues] == [("images without masks", True)]
-    assert "3 images" in found.issues[0].message and "test" in found.issues[0].file
+        touch(tmp_path, *files.format(name, name, name).split())
+    result = read_as("folders", tmp_path)
+    assert len(result.train) == 3 and result.test == ()
+    assert [(issue.kind, issue.severity) for issue in result.issues] == [("images without masks", "warning")]
+    assert "3 images" in result.issues[0].message and "test" in result.issues[0].file
 
 
 def test_unrelated_images_are_left_out_with_a_warning(tmp_path: Path) -> None:
@@ -174,7 +175,7 @@ def test_images_and_masks_without_common_names_raise(tmp_path: Path) -> None:
 
 def test_several_data_sets_in_one_folder_raise(tmp_path: Path) -> None:
     touch(tmp_path, *(f"{site}/{kind}/1.{end}" for site in "ab" for kind, end in (("images", "jpg"), ("masks", "png"))))
-    assert len(read_as("folders", tmp_path).train) == 2, "two sites of one data set"
+    assert len(read_as("folders", tmp_path).train) == 2, "a and b are parts of one data set"
     touch(tmp_path, "streets/train/1.jpg", "streets/trainannot/1.png")
     assert_error("folders", tmp_path, str(tmp_path), "a, b, streets", "use one of the folders")
 
@@ -192,8 +193,8 @@ def test_several_data_sets_in_one_folder_raise(tmp_path: Path) -> None:
 )
 def test_one_mask_folder_per_class_is_multilabel(image: str, mask: str, tmp_path: Path) -> None:
     touch(tmp_path, *(image.format(name=name) for name in "12"))
-    shown = [("1", "sign"), ("1", "person"), ("2", "person")]
-    touch(tmp_path, *(mask.format(name=name, label=label) for name, label in shown))
+    labels = [("1", "sign"), ("1", "person"), ("2", "person")]
+    touch(tmp_path, *(mask.format(name=name, label=label) for name, label in labels))
     result = read_as("folders", tmp_path)
     assert result.classes == ("person", "sign") and result.issues == ()
     assert label_map_of(result) == LabelMap("multilabel")

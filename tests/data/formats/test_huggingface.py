@@ -31,8 +31,8 @@ def test_ambiguous_image_columns_are_listed(samples: list[Sample], tmp_path: Pat
     import datasets
 
     data = hf_dataset(samples, CLASSES, ("image", "mask"))
-    again = hf_dataset(samples, CLASSES, ("x", "annotation")).remove_columns(["x", "classes"])
-    datasets.concatenate_datasets([data, again], axis=1).save_to_disk(str(tmp_path / "two"))
+    second = hf_dataset(samples, CLASSES, ("x", "annotation")).remove_columns(["x", "classes"])
+    datasets.concatenate_datasets([data, second], axis=1).save_to_disk(str(tmp_path / "two"))
     with pytest.raises(DataError, match=r"arrow: needs one column .* images: image, mask, annotation; call one"):
         detect_format(tmp_path / "two")
     data.remove_columns("mask").save_to_disk(str(tmp_path / "none"))
@@ -51,7 +51,7 @@ def test_class_names_come_from_id2label(samples: list[Sample], tmp_path: Path) -
     data.save_to_disk(str(tmp_path))
     assert read_as("huggingface", tmp_path).class_names == ("a", "b", "c")
     data.rename_column("classes", "breed").save_to_disk(str(tmp_path / "breeds"))
-    assert read_as("huggingface", tmp_path / "breeds").class_names == (), "of what an image shows as a whole"
+    assert read_as("huggingface", tmp_path / "breeds").class_names == (), "a breed is the class of a whole image"
     names = {0: "sky", 1: "road", 2: "tree", 255: "void"}
     (tmp_path / "id2label.json").write_text(json.dumps(names))
     result = read_as("huggingface", tmp_path)
@@ -67,8 +67,8 @@ def test_splits_with_unknown_names(samples: list[Sample], tmp_path: Path) -> Non
     assert len(read_as("huggingface", tmp_path / "one").train) == 2
     datasets.DatasetDict({"train": part, "extra": part}).save_to_disk(str(tmp_path / "two"))
     result = read_as("huggingface", tmp_path / "two")
-    assert len(result.records) == 2 and [(each.kind, each.severity == "warning") for each in result.issues] == [
-        ("unknown split", True)
+    assert len(result.records) == 2 and [(issue.kind, issue.severity) for issue in result.issues] == [
+        ("unknown split", "warning")
     ]
     for names in (("fold1", "fold2"), ("val", "validation")):
         datasets.DatasetDict(dict.fromkeys(names, part)).save_to_disk(str(tmp_path / names[0]))
@@ -88,23 +88,18 @@ def test_rows_without_a_mask_and_images_outside_the_folder(samples: list[Sample]
     data = datasets.Dataset.from_dict(rows, features=features)
     import pyarrow.parquet
 
-    outside = folder / "set"
-    outside.mkdir()
-    pyarrow.parquet.write_table(data.data.table, outside / "train-00000-of-00001.parquet", row_group_size=2)
-    assert FORMATS["table"].component(outside) is None
-    result = read_as("huggingface", outside)
+    root = folder / "set"
+    root.mkdir()
+    pyarrow.parquet.write_table(data.data.table, root / "train-00000-of-00001.parquet", row_group_size=2)
+    assert FORMATS["table"].component(root) is None
+    result = read_as("huggingface", root)
     assert [read_image(record.image).tobytes() for record in result.train] == [
         sample.image.tobytes() for sample in samples[:2]
     ]
-    where = f"{outside}/train-00000-of-00001.parquet, row"
-    assert [(each.kind, each.file) for each in result.issues] == [
+    assert [(issue.kind, issue.file) for issue in result.issues] == [
         ("missing image", f"{folder}/a/9.png"),
-        ("missing mask", f"{where} 4"),
+        ("missing mask", f"{root}/train-00000-of-00001.parquet, row 4"),
     ]
-
-
-def damage(path: Path, change: Callable[[bytes], bytes]) -> None:
-    path.write_bytes(change(path.read_bytes()))
 
 
 @pytest.mark.parametrize(
@@ -131,11 +126,15 @@ def test_damaged_data_sets_raise(
     if change is None:
         path.unlink()
     else:
-        damage(path, change)
+        path.write_bytes(change(path.read_bytes()))
     with pytest.raises(DataError) as error:
         detect_format(tmp_path)
-    named = path.with_name("state.json") if file.endswith("state.json") else path
-    assert str(error.value).startswith(f"{named}: ") and message in str(error.value) and "\n" not in str(error.value)
+    file_in_message = path.with_name("state.json") if file.endswith("state.json") else path
+    assert (
+        str(error.value).startswith(f"{file_in_message}: ")
+        and message in str(error.value)
+        and "\n" not in str(error.value)
+    )
 
 
 def test_parquet_files_of_several_data_sets_raise(samples: list[Sample], tmp_path: Path) -> None:
@@ -178,14 +177,14 @@ def test_without_pyarrow_the_error_names_the_extra(
     writer: str, extra: str, samples: list[Sample], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     WRITERS[writer][1](tmp_path, samples, CLASSES)
-    real = builtins.__import__
+    real_import = builtins.__import__
 
-    def without(name: str, *rest: Any) -> Any:
+    def import_without_pyarrow(name: str, *args: Any) -> Any:
         if name.split(".")[0] == "pyarrow":
             raise ImportError(name)
-        return real(name, *rest)
+        return real_import(name, *args)
 
-    monkeypatch.setattr(builtins, "__import__", without)
+    monkeypatch.setattr(builtins, "__import__", import_without_pyarrow)
     with pytest.raises(DataError) as error:
         detect_format(tmp_path)
     assert f"pip install 'pixelwise[{extra}]'" in str(error.value) and str(tmp_path) in str(error.value)

@@ -48,7 +48,7 @@ def test_rotation_is_in_pixels_and_one_annotation_is_used(tmp_path: Path) -> Non
     for annotations in ([], [{"result": results, "was_canceled": True}]):
         write_json(tmp_path / "a.json", [{**content[0], "annotations": annotations}])
         (issue,) = read_as("label-studio", tmp_path).issues
-        assert (issue.kind, issue.severity == "warning") == ("missing mask", False)
+        assert (issue.kind, issue.severity) == ("missing mask", "error")
 
 
 POINTS = [[0, 0], [2, 0], [2, 2]]
@@ -58,6 +58,7 @@ NAN = float("nan")
 
 
 def region(**value: Any) -> list[dict[str, Any]]:
+    """Return the annotations of a task: one annotation with one region, on an image of 8x6 pixels."""
     outer = {key: value.pop(key) for key in ("image_rotation", "original_width") if key in value}
     return [{"result": [{"original_width": 8, "original_height": 6, **outer, "value": value}]}]
 

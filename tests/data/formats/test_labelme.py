@@ -30,7 +30,7 @@ def test_later_shapes_cover_earlier_ones_and_lines_are_left_out(tmp_path: Path) 
     write_json(tmp_path / "a.json", {"version": "5", "shapes": shapes, "imagePath": "a.png"})
     result = read_as("labelme", tmp_path)
     assert result.classes == ("background", "cat", "dog")
-    assert [(issue.kind, issue.severity == "warning") for issue in result.issues] == [("shape without area", True)]
+    assert [(issue.kind, issue.severity) for issue in result.issues] == [("shape without area", "warning")]
     mask = single_mask(tmp_path)
     assert [mask[2, 2], mask[38, 2], mask[10, 10], mask[20, 25], mask[29, 20], mask[32, 20]] == [0, 255, 1, 2, 2, 0]
     assert abs((mask == 2).sum() - np.pi * 50) < 12, "half a circle of radius 10"

@@ -22,10 +22,11 @@ pytestmark = [
 
 
 def upload(url: str, folder: Path) -> None:
+    """Copy all files of a folder to a URL."""
     system, path = fsspec.url_to_fs(url)
-    for each in folder.rglob("*"):
-        if each.is_file():
-            system.pipe_file(f"{path}/{each.relative_to(folder)}", each.read_bytes())
+    for file in folder.rglob("*"):
+        if file.is_file():
+            system.pipe_file(f"{path}/{file.relative_to(folder)}", file.read_bytes())
 
 
 @pytest.mark.parametrize("url", ["memory", "s3"])
@@ -33,24 +34,24 @@ def test_images_of_a_table_can_be_remote(
     url: str, samples: list[Sample], request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     base_url = request.getfixturevalue(url)
-    found = tables.make_images(tmp_path / "up", samples)
+    files = tables.make_images(tmp_path / "up", samples)
     upload(base_url, tmp_path / "up")
     rows = [
         f"{base_url}/{image.relative_to(tmp_path / 'up')},{base_url}/{mask.relative_to(tmp_path / 'up')},{sample.split}"
-        for (image, mask), sample in zip(found, samples, strict=True)
+        for (image, mask), sample in zip(files, samples, strict=True)
     ]
     path = write_table(tmp_path, "image,mask,split", *rows)
     lines(tmp_path / "classes.txt", CLASSES)
     data = load_dataset(path)
     assert data.classes == CLASSES
     check_records(data, data.read_spec.label_map, samples)
-    # A key that is missing is found out on reading.
-    lost = str(data.train[0].image)
-    system, key = fsspec.url_to_fs(lost)
+    # Reading, not loading, detects a missing file.
+    url_of_image = str(data.train[0].image)
+    system, key = fsspec.url_to_fs(url_of_image)
     system.rm(key)
     with pytest.raises(DataError) as error:
         read_image(data.train[0].image)
-    assert str(error.value) == f"{lost}: no such file"
+    assert str(error.value) == f"{url_of_image}: no such file"
 
 
 @pytest.mark.parametrize("url", ["memory", "s3"])
@@ -82,9 +83,9 @@ def test_an_unreachable_url_raises_one_line(url: str, folder: Path, monkeypatch:
     monkeypatch.setattr("s3fs.core.S3FileSystem.retries", 1)
     path = write_table(folder, "image,mask", f"{url},m/0.png")
     (record,) = read_as("table", path).train
-    reading = count_channels if url.endswith("tif") else read_image
+    read = count_channels if url.endswith("tif") else read_image
     with pytest.raises(DataError) as error:
-        reading(record.image)
+        read(record.image)
     assert str(error.value).startswith(f"{url}: cannot be read (") and "\n" not in str(error.value)
     with pytest.raises(DataError, match="cannot be read"):
         record.image.read_bytes()

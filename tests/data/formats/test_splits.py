@@ -58,11 +58,11 @@ def test_two_letters_in_front_of_a_word_are_no_split() -> None:
 def test_lists_define_the_splits(folder: str, line: str, tmp_path: Path) -> None:
     touch(tmp_path, *(f"images/{i}.jpg" for i in range(6)), *(f"masks/{i}.png" for i in range(5)))
     for split, numbers in {"train": (2, 0), "val": (1,), "test": (4,)}.items():
-        lines(tmp_path / f"{folder}{split}.txt", ["# mine", "", *(line.format(i, i) for i in numbers)])
+        lines(tmp_path / f"{folder}{split}.txt", ["# comment", "", *(line.format(i, i) for i in numbers)])
     result = read_as("folders", tmp_path)
     assert list(pairs(result, tmp_path)) == ["images/2.jpg", "images/0.jpg"]
     assert (len(result.val), len(result.test)) == (1, 1)
-    assert result.issues == (), "3 and 5 are in no list"
+    assert result.issues == (), "images 3 and 5 are in no list"
 
 
 def test_names_in_lists_can_have_spaces(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 import os
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -117,13 +116,13 @@ def test_unreadable_tables_raise_with_their_path(folder: Path) -> None:
     with pytest.raises(DataError, match=f"{path}: cannot be read \\(not a file"):
         read_as("table", path)
     assert FORMATS["table"].component(folder) is None
-    broken = folder / "data.parquet"
-    broken.write_bytes(b"PAR1 nothing PAR1")
-    for root in (broken, folder):
-        with pytest.raises(DataError, match=f"{broken}: cannot be read"):
+    damaged = folder / "data.parquet"
+    damaged.write_bytes(b"PAR1 nothing PAR1")
+    for root in (damaged, folder):
+        with pytest.raises(DataError, match=f"{damaged}: cannot be read"):
             read_as("table", root)
     save(folder / "masks" / "0.png", np.zeros((3, 3), np.uint8))
-    assert FORMATS["table"].component(folder) is None, "a file of something else in a folder of masks"
+    assert FORMATS["table"].component(folder) is None, "an unrelated file next to a folder of masks"
     lines(folder / "a" / "1.csv", ["image,mask", "0.png,../m/0.png"])
     lines(folder / "a" / "2.csv", ["image,mask", "0.png,../m/0.png"])
     with pytest.raises(DataError, match=f"{folder}/a/1.csv: lists images and masks, as {folder}/a/2.csv does"):
@@ -143,12 +142,12 @@ def test_unusable_rows_are_issues(folder: Path) -> None:
     )
     result = read_as("table", path)
     assert [record.image.name for record in result.records] == ["0.png"]
-    assert [(issue.kind, issue.file, issue.severity == "warning") for issue in result.issues] == [
-        ("missing mask", f"{folder}/a/1.png", False),
-        ("missing mask", f"{folder}/m/none.png", False),
-        ("missing image", f"{folder}/a/none.png", False),
-        ("missing image", f"{path}, line 6", False),
-        ("image listed twice", f"{path}, line 7", False),
+    assert [(issue.kind, issue.file, issue.severity) for issue in result.issues] == [
+        ("missing mask", f"{folder}/a/1.png", "error"),
+        ("missing mask", f"{folder}/m/none.png", "error"),
+        ("missing image", f"{folder}/a/none.png", "error"),
+        ("missing image", f"{path}, line 6", "error"),
+        ("image listed twice", f"{path}, line 7", "error"),
     ]
     assert "line 2" in result.issues[-1].message and f"{path}, line 4" in result.issues[1].message
     with pytest.raises(DataError, match=r"a/1.png: has no mask in .* \(and 4 more\)"):
@@ -156,7 +155,9 @@ def test_unusable_rows_are_issues(folder: Path) -> None:
     assert len(load_dataset(path, skip_unreadable=True).train) == 1
 
 
-def test_row_groups_are_read_once_and_few_are_kept(samples: list[Sample], tmp_path: Path, monkeypatch: Any) -> None:
+def test_row_groups_are_read_once_and_few_are_kept(
+    samples: list[Sample], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rows = [samples[index % 6] for index in range(60)]
     columns = {
         "image": [None if i == 7 else png(np.full((4, 4, 3), i, np.uint8)) for i in range(60)],
@@ -180,7 +181,7 @@ def test_row_groups_are_read_once_and_few_are_kept(samples: list[Sample], tmp_pa
         file_of(record.mask).read_bytes()
         assert len(CHUNKS) <= 2
     (tmp_path / "data.parquet").unlink()
-    assert read_image(result.train[-1].image)[0, 0, 0] == 59, "its row group is still kept"
+    assert read_image(result.train[-1].image)[0, 0, 0] == 59, "its row group is in the cache"
     with pytest.raises(DataError, match=r"data.parquet, row 1, image: the file is missing"):
         read_image(result.train[0].image)
 
@@ -239,13 +240,13 @@ def test_any_text_is_read_or_raises_data_error(text: str, suffix: str, head: byt
 def test_any_parquet_is_read_or_raises_data_error(
     at: int, value: int, cut: int, tmp_path_factory: pytest.TempPathFactory, samples: list[Sample]
 ) -> None:
-    folder = tmp_path_factory.getbasetemp() / "broken"
+    folder = tmp_path_factory.getbasetemp() / "damaged"
     if not folder.exists():
         tables.write_parquet_bytes(folder, samples, CLASSES)
-        (folder / "data.parquet").rename(folder / "whole")
-    content = bytearray((folder / "whole").read_bytes())
+        (folder / "data.parquet").rename(folder / "original")
+    content = bytearray((folder / "original").read_bytes())
     content[at % len(content)] = value
-    path = folder / "broken.parquet"
+    path = folder / "damaged.parquet"
     path.write_bytes(content[: len(content) - (cut if cut % 2 else 0)])
     try:
         result = FORMATS["table"].component(path)
@@ -264,7 +265,6 @@ def test_a_replaced_file_is_read_again(tmp_path: Path) -> None:
 
 
 def test_records_of_a_table_give_the_same_training_items(pets_folder: Path, tmp_path: Path) -> None:
-    """Records of a table go through the whole data pipeline."""
     from pixelwise.data.torch_dataset import SegmentationDataset
 
     result = detect_format(pets_folder)[1]
@@ -273,9 +273,9 @@ def test_records_of_a_table_give_the_same_training_items(pets_folder: Path, tmp_
         "mask": [file_of(record.mask).read_bytes() for record in result.train],
     }
     write_parquet(tmp_path, columns, row_group_size=3)
-    again = read_as("table", tmp_path)
-    reading = ReadSpec(label_map_of(result))
-    one, other = (SegmentationDataset(each.train, reading, 32) for each in (result, again))
-    for index in range(len(one)):
-        for left, right in zip(one[index], other[index], strict=True):
-            assert np.array_equal(left, right)
+    spec = ReadSpec(label_map_of(result))
+    expected = SegmentationDataset(result.train, spec, 32)
+    items = SegmentationDataset(read_as("table", tmp_path).train, spec, 32)
+    for index in range(len(expected)):
+        for item, original in zip(items[index], expected[index], strict=True):
+            assert np.array_equal(item, original)

@@ -24,6 +24,7 @@ pytestmark = [
 
 
 def label_map_for(result: FormatResult, classes: Sequence[str]) -> LabelMap:
+    """Return the label map of the writers, which no format states in full."""
     if result.label_map is not None:
         assert (result.label_map, result.classes) == (LabelMap("multilabel"), tuple(classes))
         return LabelMap("multilabel", {0: 0, 255: 1})
@@ -65,16 +66,16 @@ def test_records_can_be_sent_to_other_processes(writer: str, samples: list[Sampl
     format, write = WRITERS[writer]
     write(tmp_path, samples, CLASSES)
     result = read_as(format, tmp_path)
-    wanted = [read_image(record.image).tobytes() for record in result.records]
+    expected = [read_image(record.image).tobytes() for record in result.records]
     sent = pickle.dumps(result.records)
     assert len(sent) < 1000 * len(samples), "no image is in a record"
     images = [record.image for record in pickle.loads(sent)]
-    assert [read_image(image).tobytes() for image in images] == wanted
+    assert [read_image(image).tobytes() for image in images] == expected
     with ThreadPoolExecutor(8) as pool:
-        assert [each.tobytes() for each in pool.map(read_image, images * 5)] == wanted * 5
+        assert [image.tobytes() for image in pool.map(read_image, images * 5)] == expected * 5
     if "fork" in multiprocessing.get_all_start_methods():
         with multiprocessing.get_context("fork").Pool(2) as workers:
-            assert [each.tobytes() for each in workers.map(read_image, images)] == wanted
+            assert [image.tobytes() for image in workers.map(read_image, images)] == expected
 
 
 @pytest.mark.parametrize("writer", WRITERS)

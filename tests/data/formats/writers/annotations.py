@@ -1,7 +1,7 @@
-"""Writers of outlines: the same images and masks as COCO's, YOLO's, labelme's and Label Studio's files.
+"""Writers of images and masks as annotation files of COCO, YOLO, labelme and Label Studio.
 
-See `folder_writers`. Masks come back pixel for pixel: outlines are rectangles of whole pixels, or run lengths. Pixels
-of a class "background", where there is one, are not outlined.
+See `folders`. Annotations are rectangles of whole pixels, or run lengths, so that masks are read back exactly. A class
+"background" is not annotated.
 """
 
 import base64
@@ -22,9 +22,10 @@ from tests.data.formats.writers.folders import Sample, Writer, lines, save
 
 
 def rectangles(inside: np.ndarray) -> list[tuple[int, int, int, int]]:
-    """(left, top, right, bottom) of rectangles that cover a mask: runs of rows, those alike in rows that follow as one.
+    """Return rectangles (left, top, right, bottom) that cover a mask exactly.
 
-    The right and the bottom are the first column and row outside: that is how COCO's tools draw whole pixels.
+    They are the runs of each row, with equal runs in consecutive rows merged. Right and bottom are exclusive, because
+    COCO's tools draw polygons so.
     """
     done, growing = [], dict[tuple[int, int], int]()
     for y, row in enumerate([*inside, np.zeros(inside.shape[1], bool)]):
@@ -41,8 +42,8 @@ def corners(box: tuple[int, int, int, int]) -> list[list[int]]:
     return [[left, top], [right, top], [right, bottom], [left, bottom]]
 
 
-def things(sample: Sample, classes: Sequence[str]) -> Iterator[tuple[int, np.ndarray]]:
-    """(class index, where it is) of each class on the image, and of 255, but not of the background."""
+def objects(sample: Sample, classes: Sequence[str]) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield (class index, (H, W) bool) for each class in the mask and for 255, but not for the background."""
     for index in np.unique(sample.mask):
         if index == IGNORE_INDEX or classes[index] != "background":
             yield int(index), sample.mask == index
@@ -56,29 +57,29 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def runs_of(inside: np.ndarray) -> dict[str, Any]:
-    """Uncompressed run lengths, column after column, from the outside."""
+    """Return uncompressed run lengths in column order. The first run is outside the object."""
     flat = inside.ravel(order="F").astype(np.int8)
     ends = np.flatnonzero(np.diff(flat, prepend=0, append=-1))
     return {"size": list(inside.shape), "counts": np.diff(ends, prepend=0).tolist()}
 
 
 def packed(inside: np.ndarray) -> dict[str, Any]:
-    """Compressed run lengths."""
+    """Return compressed run lengths."""
     rle = coco.encode(np.asfortranarray(inside, np.uint8))
     return {"size": list(inside.shape), "counts": rle["counts"].decode()}
 
 
 def coco_content(samples: Sequence[Sample], classes: Sequence[str], names: Sequence[str], how: str) -> dict[str, Any]:
-    """The JSON; ids have gaps, as COCO's own do. Ignored pixels are a crowd."""
+    """Return the content of a COCO file. Ids have gaps, as in COCO itself. Ignored pixels are a crowd."""
     images, annotations = list[dict[str, Any]](), list[dict[str, Any]]()
     for number, (sample, name) in enumerate(zip(samples, names, strict=True), start=7):
         height, width = sample.mask.shape
         images.append({"id": number, "file_name": name, "height": height, "width": width})
-        for index, inside in things(sample, classes):
+        for index, inside in objects(sample, classes):
             crowd = index == IGNORE_INDEX
-            outlined: Any = packed(inside) if how == "packed" else runs_of(inside)
+            segmentation: Any = packed(inside) if how == "packed" else runs_of(inside)
             if how == "polygons" and not crowd:
-                outlined = [[x for corner in corners(box) for x in corner] for box in rectangles(inside)]
+                segmentation = [[x for corner in corners(box) for x in corner] for box in rectangles(inside)]
             annotations.append(
                 {
                     "id": len(annotations) + 1,
@@ -87,7 +88,7 @@ def coco_content(samples: Sequence[Sample], classes: Sequence[str], names: Seque
                     "iscrowd": int(crowd),
                     "area": int(inside.sum()),
                     "bbox": coco.toBbox(coco.encode(np.asfortranarray(inside, np.uint8))).tolist(),
-                    "segmentation": outlined,
+                    "segmentation": segmentation,
                 }
             )
     categories = [{"id": 3 * i + 1, "name": name, "supercategory": "things"} for i, name in enumerate(classes)]
@@ -100,7 +101,7 @@ def splits(samples: Sequence[Sample]) -> Iterator[tuple[str, list[Sample]]]:
 
 
 def write_coco_polygons(folder: Path, samples: Sequence[Sample], classes: Sequence[str]) -> None:
-    """As CVAT and many others: images/, annotations/instances_train.json."""
+    """Write images/ and annotations/instances_train.json, as CVAT and many others do."""
     for split, of_split in splits(samples):
         names = [f"{sample.name}.png" for sample in of_split]
         for sample, name in zip(of_split, names, strict=True):
@@ -110,7 +111,7 @@ def write_coco_polygons(folder: Path, samples: Sequence[Sample], classes: Sequen
 
 
 def write_coco_runs(folder: Path, samples: Sequence[Sample], classes: Sequence[str]) -> None:
-    """As COCO's own: train2017/, annotations/instances_train2017.json, files of captions and key points beside it."""
+    """Write train2017/ and annotations/instances_train2017.json, with files of captions and key points, as in COCO."""
     for split, of_split in splits(samples):
         names = [f"{index:012}.png" for index in range(len(of_split))]  # the same names in each split
         for sample, name in zip(of_split, names, strict=True):
@@ -126,19 +127,19 @@ def write_coco_runs(folder: Path, samples: Sequence[Sample], classes: Sequence[s
 
 
 def write_coco_roboflow(folder: Path, samples: Sequence[Sample], classes: Sequence[str]) -> None:
-    """train/_annotations.coco.json beside the images, with a heading among the categories."""
+    """Write train/_annotations.coco.json next to the images, with a heading as category 0, as Roboflow does."""
     for split, of_split in splits(samples):
         names = [f"{sample.name}.png" for sample in of_split]
-        place = folder / {"val": "valid"}.get(split, split)
+        split_folder = folder / {"val": "valid"}.get(split, split)
         for sample, name in zip(of_split, names, strict=True):
-            save(place / name, sample.image)
+            save(split_folder / name, sample.image)
         content = coco_content(of_split, classes, names, "packed")
         content["categories"].insert(0, {"id": 0, "name": "things", "supercategory": "none"})
-        write_json(place / "_annotations.coco.json", content)
+        write_json(split_folder / "_annotations.coco.json", content)
 
 
 def write_coco_one_file(folder: Path, samples: Sequence[Sample], classes: Sequence[str]) -> None:
-    """data.json in the root; images in folders, and paths in file_name."""
+    """Write data.json in the root, with paths of images in folders."""
     names = [f"day {index % 2}/{index // 2}.png" for index in range(len(samples))]
     for sample, name in zip(samples, names, strict=True):
         save(folder / "photos" / name, sample.image)
@@ -152,13 +153,13 @@ def yolo_lines(sample: Sample, classes: Sequence[str]) -> list[str]:
     height, width = sample.mask.shape
     return [
         " ".join([str(index), *(f"{x / width:.8f} {y / height:.8f}" for x, y in corners(box))])
-        for index, inside in things(sample, classes)
+        for index, inside in objects(sample, classes)
         for box in rectangles(inside)
     ]
 
 
 def write_yolo(folder: Path, samples: Sequence[Sample], classes: Sequence[str]) -> None:
-    """As Ultralytics: images/train, labels/train, names by number; nothing is written for an image without a thing."""
+    """Write images/train and labels/train as in Ultralytics. An image without objects has no label file."""
     for sample in samples:
         save(folder / "images" / sample.split / f"{sample.name}.png", sample.image)
         if rows := yolo_lines(sample, classes):
@@ -169,17 +170,17 @@ def write_yolo(folder: Path, samples: Sequence[Sample], classes: Sequence[str]) 
 
 
 def write_yolo_roboflow(folder: Path, samples: Sequence[Sample], classes: Sequence[str]) -> None:
-    """train/images, train/labels, paths that begin one folder too high."""
+    """Write train/images and train/labels, with paths that start one folder too high, as Roboflow does."""
     for sample in samples:
-        place = folder / {"val": "valid"}.get(sample.split, sample.split)
-        save(place / "images" / f"{sample.name}.png", sample.image)
-        lines(place / "labels" / f"{sample.name}.txt", yolo_lines(sample, classes))
-    places = {"train": "../train/images", "val": "../valid/images", "test": "../test/images"}
-    lines(folder / "data.yaml", [yaml.safe_dump({**places, "nc": len(classes), "names": list(classes)})])
+        split_folder = folder / {"val": "valid"}.get(sample.split, sample.split)
+        save(split_folder / "images" / f"{sample.name}.png", sample.image)
+        lines(split_folder / "labels" / f"{sample.name}.txt", yolo_lines(sample, classes))
+    paths = {"train": "../train/images", "val": "../valid/images", "test": "../test/images"}
+    lines(folder / "data.yaml", [yaml.safe_dump({**paths, "nc": len(classes), "names": list(classes)})])
 
 
 def write_yolo_lists(folder: Path, samples: Sequence[Sample], classes: Sequence[str]) -> None:
-    """One folder of images, and a list of each split."""
+    """Write one folder of images, and a list for each split."""
     for sample in samples:
         save(folder / "images" / f"{sample.name}.png", sample.image)
         lines(folder / "labels" / f"{sample.name}.txt", yolo_lines(sample, classes))
@@ -200,13 +201,13 @@ def base64_png(pixels: np.ndarray) -> str:
 
 def labelme_content(sample: Sample, classes: Sequence[str], path: str, masks: bool = False) -> dict[str, Any]:
     shapes: list[dict[str, Any]] = []
-    for index, inside in things(sample, classes):
+    for index, inside in objects(sample, classes):
         label = "__ignore__" if index == IGNORE_INDEX else classes[index]
         if masks:
             rows, columns = (np.flatnonzero(inside.any(axis)) for axis in (1, 0))
             box = [[int(columns[0]), int(rows[0])], [int(columns[-1]), int(rows[-1])]]
-            cut = inside[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-            shapes.append({"label": label, "points": box, "shape_type": "mask", "mask": base64_png(cut)})
+            part = inside[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+            shapes.append({"label": label, "points": box, "shape_type": "mask", "mask": base64_png(part)})
             continue
         for left, top, right, bottom in rectangles(inside):
             if len(shapes) % 2:
@@ -221,7 +222,7 @@ def labelme_content(sample: Sample, classes: Sequence[str], path: str, masks: bo
 
 
 def write_labelme(folder: Path, samples: Sequence[Sample], classes: Sequence[str]) -> None:
-    """A JSON beside each image, in a folder for each split."""
+    """Write a JSON file next to each image, in a folder for each split."""
     for sample in samples:
         save(folder / sample.split / f"{sample.name}.png", sample.image)
         content = labelme_content(sample, classes, f"{sample.name}.png")
@@ -229,7 +230,7 @@ def write_labelme(folder: Path, samples: Sequence[Sample], classes: Sequence[str
 
 
 def write_labelme_masks(folder: Path, samples: Sequence[Sample], classes: Sequence[str]) -> None:
-    """Masks, in a folder of their own, written on Windows."""
+    """Write mask shapes to JSON files in their own folder, with paths of Windows."""
     for sample in samples:
         save(folder / "images" / f"{sample.name}.png", sample.image)
         content = labelme_content(sample, classes, f"..\\images\\{sample.name}.png", masks=True)
@@ -237,7 +238,7 @@ def write_labelme_masks(folder: Path, samples: Sequence[Sample], classes: Sequen
 
 
 def write_labelme_embedded(folder: Path, samples: Sequence[Sample], classes: Sequence[str]) -> None:
-    """Images within the JSONs alone."""
+    """Write JSON files that contain the images."""
     for index, sample in enumerate(samples):
         content = labelme_content(sample, classes, f"{sample.name}.jpg")
         write_json(folder / sample.split / f"{index}.json", {**content, "imageData": base64_png(sample.image)})
@@ -247,15 +248,15 @@ def write_labelme_embedded(folder: Path, samples: Sequence[Sample], classes: Seq
 
 
 def brush_codes(inside: np.ndarray) -> list[int]:
-    """Label Studio's run lengths of a mask as RGBA: short runs value by value, others as runs; four lengths of them."""
+    """Encode a mask as Label Studio does: short runs value by value, others as runs, with four word sizes."""
     lengths = (3, 4, 8, 16)
     values = np.repeat(inside.ravel().astype(np.uint8) * 255, 4)
-    bits = [f"{len(values):032b}", f"{8 - 1:05b}", *(f"{each - 1:04b}" for each in lengths)]
+    bits = [f"{len(values):032b}", f"{8 - 1:05b}", *(f"{length - 1:04b}" for length in lengths)]
     edges = [0, *(np.flatnonzero(np.diff(values)) + 1), len(values)]
     for start, end in pairwise(edges):
         while start < end:
             count = min(end - start, 1 << lengths[-1])
-            which = next(at for at, each in enumerate(lengths) if count <= 1 << each)
+            which = next(index for index, length in enumerate(lengths) if count <= 1 << length)
             as_run = count > 4
             bits.append(f"{int(as_run)}{which:02b}{count - 1:0{lengths[which]}b}")
             bits += [f"{value:08b}" for value in values[start : start + (1 if as_run else count)]]
@@ -266,9 +267,9 @@ def brush_codes(inside: np.ndarray) -> list[int]:
 
 
 def regions(sample: Sample, classes: Sequence[str], brush: bool) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(type, value) of each region: brushes, or polygons and rectangles in turn, in percent."""
+    """Yield (type, value) of each region: brushes, or polygons and rectangles alternately, in percent."""
     height, width = sample.mask.shape
-    for index, inside in things(sample, classes):
+    for index, inside in objects(sample, classes):
         if brush:
             yield "brushlabels", {"format": "rle", "rle": brush_codes(inside), "brushlabels": [classes[index]]}
             continue
@@ -277,8 +278,8 @@ def regions(sample: Sample, classes: Sequence[str], brush: bool) -> Iterator[tup
             if at % 2:
                 yield "polygonlabels", {"points": points, "polygonlabels": [classes[index]]}
             else:
-                place = {"x": left, "y": top, "width": points[2][0] - left, "height": points[2][1] - top}
-                yield "rectanglelabels", {**place, "rotation": 0, "rectanglelabels": [classes[index]]}
+                corner = {"x": left, "y": top, "width": points[2][0] - left, "height": points[2][1] - top}
+                yield "rectanglelabels", {**corner, "rotation": 0, "rectanglelabels": [classes[index]]}
 
 
 def label_studio_tasks(samples: Sequence[Sample], classes: Sequence[str], brush: bool) -> list[dict[str, Any]]:
@@ -297,14 +298,14 @@ def label_studio_tasks(samples: Sequence[Sample], classes: Sequence[str], brush:
 
 
 def write_label_studio(folder: Path, samples: Sequence[Sample], classes: Sequence[str]) -> None:
-    """The JSON export, and the images under the names that they had before they were uploaded."""
+    """Write a JSON export, and the images with their names before the upload."""
     for sample in samples:
         save(folder / sample.split / f"{sample.name}.png", sample.image)
     write_json(folder / "project-1.json", label_studio_tasks(samples, classes, brush=False))
 
 
 def write_label_studio_brush(folder: Path, samples: Sequence[Sample], classes: Sequence[str]) -> None:
-    """Brushes; images from a local folder, by their URL."""
+    """Write brush masks, with URLs of images in a local folder."""
     tasks = label_studio_tasks(samples, classes, brush=True)
     for sample, task in zip(samples, tasks, strict=True):
         save(folder / "photos" / f"{sample.name}.png", sample.image)
@@ -313,16 +314,16 @@ def write_label_studio_brush(folder: Path, samples: Sequence[Sample], classes: S
 
 
 def write_label_studio_min(folder: Path, samples: Sequence[Sample], classes: Sequence[str]) -> None:
-    """JSON-MIN; images from a bucket."""
+    """Write JSON-MIN, with URLs of images in a bucket."""
     entries = []
     for sample, task in zip(samples, label_studio_tasks(samples, classes, brush=False), strict=True):
         save(folder / sample.split / f"{sample.name}.png", sample.image)
         (annotation,) = task["annotations"]
         sizes = ("original_width", "original_height")
-        values = [{**one["value"], **{key: one[key] for key in sizes}} for one in annotation["result"]]
-        about = {"annotator": 1, "annotation_id": annotation["id"], "created_at": "2024-01-01T00:00:00Z"}
+        values = [{**region["value"], **{key: region[key] for key in sizes}} for region in annotation["result"]]
+        metadata = {"annotator": 1, "annotation_id": annotation["id"], "created_at": "2024-01-01T00:00:00Z"}
         image = f"s3://bucket/{sample.split}/{sample.name}.png"
-        entries.append({"image": image, "id": task["id"], "label": values, **about})
+        entries.append({"image": image, "id": task["id"], "label": values, **metadata})
     write_json(folder / "project-1-min.json", entries)
 
 
@@ -341,10 +342,10 @@ WRITERS: dict[str, tuple[str, Writer]] = {
     "label studio brush": ("label-studio", write_label_studio_brush),
     "label studio min": ("label-studio", write_label_studio_min),
 }
-"""A name → the format that reads it, and its writer."""
+"""Name → the format that reads the data, and the writer."""
 
 NO_IGNORE = {name for name, (format, _) in WRITERS.items() if format in ("yolo-seg", "label-studio")}
-"""Writers of formats that cannot say "ignore"."""
+"""Writers of formats without ignored pixels."""
 
 NO_SPLITS = {"coco one file", "labelme masks", "label studio brush"}
-"""Writers that do not tell the splits apart: all images are in train."""
+"""Writers without splits. All images are in train."""

@@ -1,7 +1,7 @@
-"""Writers: the same images and masks in every layout of folders, as people and tools leave them.
+"""Writers of images and masks in folders, one for each folder format.
 
-Each is `write(folder, samples, classes)`; WRITERS names them. Masks hold 0..C-1 and 255 for "ignore". Images are
-stored without loss, whatever their suffix, so that they can be compared.
+Each is a function of (folder, samples, classes). Masks have the values 0..C-1, and 255 for "ignore". Images are stored
+without loss, also under the suffix .jpg, so that pixels can be compared.
 """
 
 import json
@@ -26,7 +26,12 @@ class Sample:
 
 
 def draw_scenes(names: Sequence[str], values: Sequence[int]) -> list[Sample]:
-    """Six tiny scenes: three in train, one in val, two in test; a pixel of any of the values is as likely."""
+    """Return six tiny random scenes: three in train, one in val, two in test.
+
+    Args:
+        names: the six names.
+        values: the mask values, each equally likely.
+    """
     random = np.random.default_rng(0)
     scenes = []
     for index, (name, split) in enumerate(zip(names, ("train", "train", "train", "val", "test", "test"), strict=True)):
@@ -47,12 +52,12 @@ COLORS = (
     (200, 0, 200),
     (90, 9, 99),
 )
-"""Of classes in RGB masks; a data set with more classes takes VOC's."""
+"""Colors of classes in RGB masks. Data with more classes uses the palette of VOC."""
 VOID_COLOR = (224, 224, 192)
 
 
 def save(path: Path, pixels: np.ndarray, palette: Sequence[Sequence[int]] = ()) -> None:
-    """An image, and the folders it is in; with a palette, the pixels are its indices."""
+    """Write an image and create its folder. With a palette, the pixels are its indices."""
     path.parent.mkdir(parents=True, exist_ok=True)
     image = Image.fromarray(pixels)
     if palette:
@@ -64,6 +69,7 @@ def save(path: Path, pixels: np.ndarray, palette: Sequence[Sequence[int]] = ()) 
 
 
 def lines(path: Path, texts: Sequence[str]) -> None:
+    """Write lines of text and create the folder of the file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(f"{text}\n" for text in texts), encoding="utf-8")
 
@@ -73,14 +79,14 @@ def colors(count: int) -> Sequence[tuple[int, int, int]]:
 
 
 def in_colors(mask: np.ndarray, count: int) -> np.ndarray:
-    """A mask as HWC RGB."""
+    """Return a mask as (H, W, 3) RGB."""
     table = np.full((256, 3), VOID_COLOR, np.uint8)
     table[:count] = colors(count)
     return table[mask]
 
 
 def mapped(mask: np.ndarray, values: dict[int, int]) -> np.ndarray:
-    """A mask with other values."""
+    """Return a mask with other values."""
     table = np.zeros(256, np.uint8)
     for index, value in values.items():
         table[index] = value
@@ -97,18 +103,18 @@ def write_camvid(folder: Path, samples: Sequence[Sample], classes: Sequence[str]
 
 
 def write_carvana(folder: Path, samples: Sequence[Sample], classes: Sequence[str]) -> None:
-    """JPEGs hold PNG here, which is decoded by content: pixels stay exact."""
+    """Write PNG content with the suffix .jpg. Images are decoded by content, so the pixels are exact."""
     for sample in samples:
         image = folder / "train" / f"{sample.name}.jpg"
         image.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(sample.image).save(image, "PNG")
         mask = folder / "train_masks" / f"{sample.name}_mask.gif"
         mask.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(sample.mask).save(mask, optimize=False)  # else Pillow numbers the values anew
+        Image.fromarray(sample.mask).save(mask, optimize=False)  # optimizing would renumber the values
 
 
 def write_voc(folder: Path, samples: Sequence[Sample], classes: Sequence[str]) -> None:
-    """As CVAT exports it: labelmap.txt, palette PNGs."""
+    """Write VOC as CVAT exports it: labelmap.txt and palette PNG masks."""
     palette = [*colors(len(classes))] + [(0, 0, 0)] * (255 - len(classes)) + [VOID_COLOR]
     for sample in samples:
         save(folder / "JPEGImages" / f"{sample.name}.png", sample.image)
@@ -120,7 +126,7 @@ def write_voc(folder: Path, samples: Sequence[Sample], classes: Sequence[str]) -
 
 
 def write_voc_official(folder: Path, samples: Sequence[Sample], classes: Sequence[str]) -> None:
-    """As the challenge's own archive lies, numbers for names; the classes are its first ones."""
+    """Write VOC as in the official archive, with numbers as names. The classes are its first classes."""
     root = folder / "VOCdevkit" / "VOC2012"
     palette = [*voc_palette(255), VOID_COLOR]
     for index, sample in enumerate(samples):
@@ -153,7 +159,7 @@ def write_cityscapes_train_ids(folder: Path, samples: Sequence[Sample], classes:
 
 
 def write_ade20k(folder: Path, samples: Sequence[Sample], classes: Sequence[str]) -> None:
-    """Splits are training and validation alone: what is for testing is in validation."""
+    """Write ADE20K. Its splits are training and validation, so samples for testing are in validation."""
     values = {index: index + 1 for index in range(len(classes))} | {IGNORE_INDEX: 0}
     for sample in samples:
         split = "training" if sample.split == "train" else "validation"
@@ -164,7 +170,7 @@ def write_ade20k(folder: Path, samples: Sequence[Sample], classes: Sequence[str]
 
 
 def write_two_folders(folder: Path, samples: Sequence[Sample], classes: Sequence[str]) -> None:
-    """images/ and masks/, no splits, names in classes.txt."""
+    """Write images/ and masks/ without splits, and classes.txt."""
     for sample in samples:
         save(folder / "images" / f"{sample.name}.png", sample.image)
         save(folder / "masks" / f"{sample.name}.png", sample.mask)
@@ -172,7 +178,7 @@ def write_two_folders(folder: Path, samples: Sequence[Sample], classes: Sequence
 
 
 def write_split_first(folder: Path, samples: Sequence[Sample], classes: Sequence[str]) -> None:
-    """train/Images, train/Labels, upper-case suffixes, RGB masks named by class_dict.csv."""
+    """Write train/Images and train/Labels with suffixes in upper case, RGB masks, and class_dict.csv."""
     for sample in samples:
         save(folder / sample.split / "Images" / f"{sample.name}.PNG", sample.image)
         save(folder / sample.split / "Labels" / f"{sample.name}_L.PNG", in_colors(sample.mask, len(classes)))
@@ -181,7 +187,7 @@ def write_split_first(folder: Path, samples: Sequence[Sample], classes: Sequence
 
 
 def write_role_first(folder: Path, samples: Sequence[Sample], classes: Sequence[str]) -> None:
-    """color/training, label/training, and names of values in JSON."""
+    """Write color/training and label/training, and the names of values in JSON."""
     words = {"train": "training", "val": "validation", "test": "testing"}
     for sample in samples:
         save(folder / "color" / words[sample.split] / f"{sample.name}.webp", sample.image)
@@ -190,14 +196,14 @@ def write_role_first(folder: Path, samples: Sequence[Sample], classes: Sequence[
 
 
 def write_split_and_role(folder: Path, samples: Sequence[Sample], classes: Sequence[str]) -> None:
-    """train/ beside train_labels/, masks with a suffix of their own."""
+    """Write train/ and train_labels/. The stems of masks end with _gt."""
     for sample in samples:
         save(folder / sample.split / f"{sample.name}.png", sample.image)
         save(folder / f"{sample.split}_labels" / f"{sample.name}_gt.tif", sample.mask)
 
 
 def write_side_by_side(folder: Path, samples: Sequence[Sample], classes: Sequence[str]) -> None:
-    """As Roboflow exports: train/, valid/, test/, masks beside the images, _classes.csv in each."""
+    """Write train/, valid/ and test/ as Roboflow does: masks next to the images, and _classes.csv in each folder."""
     words = {"train": "train", "val": "valid", "test": "test"}
     rows = [f"{index}, {name}" for index, name in enumerate(classes)]
     for sample in samples:
@@ -208,14 +214,14 @@ def write_side_by_side(folder: Path, samples: Sequence[Sample], classes: Sequenc
 
 
 def write_prefixed(folder: Path, samples: Sequence[Sample], classes: Sequence[str]) -> None:
-    """Everything in one folder, mask_… beside image_…"""
+    """Write everything to one folder, mask_… next to image_…"""
     for sample in samples:
         save(folder / f"image_{sample.name}.png", sample.image)
         save(folder / f"mask_{sample.name}.png", sample.mask)
 
 
 def write_nested(folder: Path, samples: Sequence[Sample], classes: Sequence[str]) -> None:
-    """Folders within images/ and masks/, the same names in each; lists of the splits with paths."""
+    """Write subfolders of images/ and masks/ with equal file names, and lists of paths for the splits."""
     for index, sample in enumerate(samples):
         place = f"day {index % 2}/{index // 2}.png"
         save(folder / "images" / place, sample.image)
@@ -226,7 +232,7 @@ def write_nested(folder: Path, samples: Sequence[Sample], classes: Sequence[str]
 
 
 def write_layers(folder: Path, samples: Sequence[Sample], classes: Sequence[str]) -> None:
-    """Multi-label: masks/CLASS/NAME.png of 0 and 255, none where the class is not on the image."""
+    """Write multi-label masks: masks/CLASS/NAME.png of 0 and 255, without a file if the class is not in the image."""
     for sample in samples:
         save(folder / "images" / f"{sample.name}.png", sample.image)
         for index, name in enumerate(classes):
@@ -251,10 +257,10 @@ WRITERS: dict[str, tuple[str, Writer]] = {
     "nested": ("folders", write_nested),
     "layers": ("folders", write_layers),
 }
-"""A name → the format that reads it, and its writer."""
+"""Name → the format that reads the data, and the writer."""
 
 IN_COLORS = {"voc", "split first"}
-"""Writers whose masks are RGB, or a palette of the colors in a file beside them."""
+"""Writers of RGB masks, or of palette masks with a file that names their colors."""
 
 NO_SPLITS = {"carvana", "two folders", "prefixed", "layers"}
-"""Writers that do not tell the splits apart: all images are in train."""
+"""Writers without splits. All images are in train."""

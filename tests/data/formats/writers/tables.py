@@ -1,7 +1,4 @@
-"""Writers: the same images and masks in tables, and as Hugging Face's `datasets` saves them.
-
-Each is `write(folder, samples, classes)`, as in folder_writers.py; WRITERS names them.
-"""
+"""Writers of images and masks in tables, and as Hugging Face's `datasets` saves them. See `folders`."""
 
 import io
 from collections.abc import Sequence
@@ -17,25 +14,25 @@ WORDS = {"train": "train", "val": "validation", "test": "test"}
 
 
 def png(pixels: np.ndarray) -> bytes:
-    """An image file's content."""
+    """Return the content of a PNG file."""
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG")
     return buffer.getvalue()
 
 
 def make_images(folder: Path, samples: Sequence[Sample]) -> list[tuple[Path, Path]]:
-    """Images and masks in folders whose names say nothing."""
-    found = []
+    """Write images and masks to folders whose names have no role. Return their paths."""
+    paths = []
     for sample in samples:
         image, mask = folder / "a" / f"{sample.name}.png", folder / "b c" / f"{sample.name}_x.png"
         save(image, sample.image)
         save(mask, sample.mask)
-        found.append((image, mask))
-    return found
+        paths.append((image, mask))
+    return paths
 
 
 def write_csv(folder: Path, samples: Sequence[Sample], classes: Sequence[str]) -> None:
-    """Relative paths, names in classes.txt."""
+    """Write relative paths, and classes.txt."""
     rows = [
         f'"{image.relative_to(folder)}",{mask.relative_to(folder)},{sample.split}'
         for (image, mask), sample in zip(make_images(folder, samples), samples, strict=True)
@@ -45,7 +42,7 @@ def write_csv(folder: Path, samples: Sequence[Sample], classes: Sequence[str]) -
 
 
 def write_excel(folder: Path, samples: Sequence[Sample], classes: Sequence[str]) -> None:
-    """As a German Excel saves it: a byte order mark, semicolons, CRLF; paths as Windows writes them."""
+    """Write a table as a German Excel does: byte order mark, semicolons, CRLF, and paths of Windows."""
     rows = [
         f"{str(mask.relative_to(folder)).replace('/', chr(92))};x;{WORDS[sample.split].upper()};{image}"
         for (image, mask), sample in zip(make_images(folder, samples), samples, strict=True)
@@ -56,12 +53,12 @@ def write_excel(folder: Path, samples: Sequence[Sample], classes: Sequence[str])
 
 
 def write_urls(folder: Path, samples: Sequence[Sample], classes: Sequence[str]) -> None:
-    """Tabs and file:// URLs, a table a split."""
-    found = make_images(folder / "elsewhere", samples)
+    """Write one table per split, with tabs and file:// URLs."""
+    paths = make_images(folder / "elsewhere", samples)
     for split in {sample.split for sample in samples}:
         rows = [
             f"{image.as_uri()}\tfile://{mask}"
-            for (image, mask), sample in zip(found, samples, strict=True)
+            for (image, mask), sample in zip(paths, samples, strict=True)
             if sample.split == split
         ]
         lines(folder / f"{WORDS[split]}.tsv", ["image\tannotation", *rows])
@@ -76,11 +73,11 @@ def write_parquet(folder: Path, columns: dict[str, Any], row_group_size: int = 2
 
 
 def write_parquet_paths(folder: Path, samples: Sequence[Sample], classes: Sequence[str]) -> None:
-    found = make_images(folder, samples)
+    paths = make_images(folder, samples)
     columns = {
         "number": list(range(len(samples))),
-        "image": [str(image.relative_to(folder)) for image, _ in found],
-        "mask": [str(mask) for _, mask in found],
+        "image": [str(image.relative_to(folder)) for image, _ in paths],
+        "mask": [str(mask) for _, mask in paths],
         "split": [sample.split for sample in samples],
     }
     write_parquet(folder, columns)
@@ -99,7 +96,7 @@ def write_parquet_bytes(folder: Path, samples: Sequence[Sample], classes: Sequen
 
 
 def write_layers_csv(folder: Path, samples: Sequence[Sample], classes: Sequence[str]) -> None:
-    """Multi-label: a column of masks a class, empty where it is not on the image."""
+    """Write multi-label masks: one column per class, with an empty cell if the class is not in the image."""
     rows = []
     for sample in samples:
         save(folder / "a" / f"{sample.name}.png", sample.image)
@@ -114,7 +111,7 @@ def write_layers_csv(folder: Path, samples: Sequence[Sample], classes: Sequence[
 
 
 def hf_dataset(samples: Sequence[Sample], classes: Sequence[str], columns: tuple[str, str] = ("image", "label")) -> Any:
-    """Samples as a datasets.Dataset."""
+    """Return the samples as a datasets.Dataset."""
     import datasets
 
     features = {column: datasets.Image() for column in columns}
@@ -122,7 +119,7 @@ def hf_dataset(samples: Sequence[Sample], classes: Sequence[str], columns: tuple
     rows = {
         columns[0]: [{"bytes": png(sample.image), "path": None} for sample in samples],
         columns[1]: [{"bytes": png(sample.mask), "path": f"{sample.name}.png"} for sample in samples],
-        "classes": [[each for each in np.unique(sample.mask).tolist() if each != 255] for sample in samples],
+        "classes": [[label for label in np.unique(sample.mask).tolist() if label != 255] for sample in samples],
     }
     return datasets.Dataset.from_dict(rows, features=datasets.Features(features))
 
@@ -132,25 +129,25 @@ def by_split(samples: Sequence[Sample]) -> dict[str, list[Sample]]:
 
 
 def write_saved(folder: Path, samples: Sequence[Sample], classes: Sequence[str]) -> None:
-    """DatasetDict.save_to_disk, two files a split."""
+    """Write DatasetDict.save_to_disk, with two files per split."""
     import datasets
 
-    saved = datasets.DatasetDict({word: hf_dataset(own, classes) for word, own in by_split(samples).items()})
-    saved.save_to_disk(str(folder), num_shards={word: min(2, len(own)) for word, own in by_split(samples).items()})
+    saved = datasets.DatasetDict({word: hf_dataset(part, classes) for word, part in by_split(samples).items()})
+    saved.save_to_disk(str(folder), num_shards={word: min(2, len(part)) for word, part in by_split(samples).items()})
 
 
 def write_saved_alone(folder: Path, samples: Sequence[Sample], classes: Sequence[str]) -> None:
-    """Dataset.save_to_disk of some rows: no splits."""
-    hf_dataset([samples[0], *samples], classes, ("pixel_values", "what is there")).select(
+    """Write Dataset.save_to_disk of some rows, without splits."""
+    hf_dataset([samples[0], *samples], classes, ("pixel_values", "some name")).select(
         range(1, len(samples) + 1)
     ).save_to_disk(str(folder))
 
 
 def write_hub(folder: Path, samples: Sequence[Sample], classes: Sequence[str]) -> None:
-    """As the hub serves it: data/train-00000-of-00002.parquet"""
+    """Write data/train-00000-of-00002.parquet, …, as the hub serves data sets."""
     (folder / "data").mkdir(parents=True, exist_ok=True)
-    for word, own in by_split(samples).items():
-        halves = [half for half in (own[::2], own[1::2]) if half]
+    for word, part in by_split(samples).items():
+        halves = [half for half in (part[::2], part[1::2]) if half]
         for index, half in enumerate(halves):
             name = f"{word}-{index:05}-of-{len(halves):05}.parquet"
             hf_dataset(half, classes).to_parquet(str(folder / "data" / name), batch_size=2)
@@ -158,10 +155,10 @@ def write_hub(folder: Path, samples: Sequence[Sample], classes: Sequence[str]) -
 
 
 def write_converted(folder: Path, samples: Sequence[Sample], classes: Sequence[str]) -> None:
-    """As the hub converts data sets: default/train/0000.parquet."""
-    for word, own in by_split(samples).items():
+    """Write default/train/0000.parquet, …, as the hub converts data sets."""
+    for word, part in by_split(samples).items():
         (folder / "default" / word).mkdir(parents=True, exist_ok=True)
-        hf_dataset(own, classes, ("img", "segmentation_mask")).to_parquet(
+        hf_dataset(part, classes, ("img", "segmentation_mask")).to_parquet(
             str(folder / "default" / word / "0000.parquet")
         )
 
@@ -178,6 +175,6 @@ WRITERS: dict[str, tuple[str, Writer]] = {
     "hub": ("huggingface", write_hub),
     "converted": ("huggingface", write_converted),
 }
-"""A name → the format that reads it, and its writer."""
+"""Name → the format that reads the data, and the writer."""
 
 NO_SPLITS = {"saved alone"}
