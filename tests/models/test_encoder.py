@@ -1,4 +1,6 @@
-"""Encoders: timm's own features, the tutorial's five layers, TensorFlow's padding, and being frozen."""
+"""Encoders: timm's own features, the five layers of the tutorial, TensorFlow's padding, freezing."""
+
+import logging
 
 import pytest
 import timm
@@ -7,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pixelwise.errors import ConfigError, WeightsError
-from pixelwise.models.encoder import Encoder, check_encoder, layer_names
+from pixelwise.models.encoder import Encoder, FreezeMode
+from pixelwise.models.timm_models import check_encoder, list_encoders, list_layers
 
 TUTORIAL_LAYERS = (
     "blocks.1.0.bn1",
@@ -18,7 +21,7 @@ TUTORIAL_LAYERS = (
 )
 TUTORIAL_SHAPES = [(96, 64, 64), (144, 32, 32), (192, 16, 16), (576, 8, 8), (320, 4, 4)]
 
-# Pyramids, plain transformers of one size of feature, and transformers that put channels last.
+# Pyramids, a transformer with features of one size, and a transformer with channels last.
 ENCODERS = [
     ("resnet18", 64),
     ("convnext_atto", 64),
@@ -30,7 +33,7 @@ ENCODERS = [
 
 
 def random_weights(name: str, seed: int = 0) -> dict[str, Tensor]:
-    """A timm model's tensors, batch norm too as no fresh model has it."""
+    """Return the tensors of a timm model, with batch norms unlike those of a new model."""
     torch.manual_seed(seed)
     model = timm.create_model(name)
     for module in model.modules():
@@ -71,21 +74,21 @@ class TestTutorialLayers:
         assert encoder.reductions == (2, 4, 8, 16, 32)
         assert encoder.feature_names == TUTORIAL_LAYERS
 
-    def test_outputs_are_those_of_timms_own_layers(self, tutorial: tuple[Encoder, dict[str, Tensor]]) -> None:
+    def test_outputs_are_those_of_the_layers_of_timm(self, tutorial: tuple[Encoder, dict[str, Tensor]]) -> None:
         _, weights = tutorial
         encoder = Encoder("mobilenetv2_100", TUTORIAL_LAYERS, "native", 128, weights).eval()
-        whole = timm.create_model("mobilenetv2_100").eval()
-        whole.load_state_dict(weights)
-        seen: dict[str, Tensor] = {}
+        model = timm.create_model("mobilenetv2_100").eval()
+        model.load_state_dict(weights)
+        outputs: dict[str, Tensor] = {}
         for name in TUTORIAL_LAYERS:
-            whole.get_submodule(name).register_forward_hook(
-                lambda module, _, output, name=name: seen.__setitem__(name, output.clone())
+            model.get_submodule(name).register_forward_hook(
+                lambda module, _, output, name=name: outputs.__setitem__(name, output.clone())
             )
         with torch.no_grad():
             features = encoder(pixels(128))
-            whole(pixels(128))
+            model(pixels(128))
         for name, feature in zip(TUTORIAL_LAYERS, features, strict=True):
-            torch.testing.assert_close(feature, seen[name], rtol=0, atol=0)
+            torch.testing.assert_close(feature, outputs[name], rtol=0, atol=0)
 
     def test_expansions_come_after_their_activation(self, tutorial: tuple[Encoder, dict[str, Tensor]]) -> None:
         *expanded, projection = tutorial[0](pixels(128))
@@ -99,17 +102,17 @@ class TestTutorialLayers:
     ) -> None:
         encoder, weights = tutorial
         block = encoder.backbone.get_submodule("blocks.6.0")
-        seen: list[Tensor] = []
-        handle = block.conv_pwl.register_forward_hook(lambda module, inputs, _: seen.append(inputs[0]))
+        recorded: list[Tensor] = []
+        handle = block.conv_pwl.register_forward_hook(lambda module, inputs, _: recorded.append(inputs[0]))
         with torch.no_grad():
             last = encoder(pixels(128))[-1]
             handle.remove()
-            bare = F.conv2d(seen[0], weights["blocks.6.0.conv_pwl.weight"])
-        torch.testing.assert_close(last, bare)
+            expected = F.conv2d(recorded[0], weights["blocks.6.0.conv_pwl.weight"])
+        torch.testing.assert_close(last, expected)
 
 
 def same_by_hand(x: Tensor, weight: Tensor, stride: int, groups: int = 1) -> Tensor:
-    """TensorFlow's SAME: out = ceil(in / stride); the padding that needs, the odd pixel at the right and bottom."""
+    """Convolve with TensorFlow's SAME padding: out = ceil(in / stride), an odd pixel is at the right and bottom."""
     kernel = weight.shape[-1]
     sums = [max((-(-side // stride) - 1) * stride + kernel - side, 0) for side in x.shape[-2:]]
     (high, wide) = sums
@@ -119,7 +122,7 @@ def same_by_hand(x: Tensor, weight: Tensor, stride: int, groups: int = 1) -> Ten
 
 class TestSamePadding:
     @pytest.mark.parametrize("size", [64, 65, (66, 71)], ids=str)
-    def test_strided_convolutions_pad_as_tensorflow_does(
+    def test_strided_convolutions_pad_like_tensorflow(
         self, tutorial: tuple[Encoder, dict[str, Tensor]], size: int | tuple[int, int]
     ) -> None:
         encoder, weights = tutorial
@@ -131,14 +134,16 @@ class TestSamePadding:
             torch.testing.assert_close(stem, same_by_hand(x, weights["conv_stem.weight"], 2))
             torch.testing.assert_close(deep(y), same_by_hand(y, weights["blocks.1.0.conv_dw.weight"], 2, groups=96))
 
-    def test_even_sizes_pad_at_the_right_and_bottom_alone(self, tutorial: tuple[Encoder, dict[str, Tensor]]) -> None:
+    def test_even_sizes_are_padded_at_the_right_and_bottom_only(
+        self, tutorial: tuple[Encoder, dict[str, Tensor]]
+    ) -> None:
         encoder, weights = tutorial
         x = pixels(64)
         expected = F.conv2d(F.pad(x, (0, 1, 0, 1)), weights["conv_stem.weight"], stride=2)
         with torch.no_grad():
             torch.testing.assert_close(encoder.backbone.get_submodule("conv_stem")(x), expected)
 
-    def test_differs_from_native_which_is_timms_own(self, tutorial: tuple[Encoder, dict[str, Tensor]]) -> None:
+    def test_native_padding_is_that_of_timm_and_differs(self, tutorial: tuple[Encoder, dict[str, Tensor]]) -> None:
         same, weights = tutorial
         native = Encoder("mobilenetv2_100", TUTORIAL_LAYERS, "native", 128, weights).eval()
         with torch.no_grad():
@@ -151,7 +156,7 @@ class TestSamePadding:
 
 
 def train_a_step(encoder: Encoder) -> None:
-    """A step that would change whatever can be changed."""
+    """Take an optimizer step that changes every weight and statistic that is not frozen."""
     head = nn.Conv2d(encoder.out_channels[-1], 1, 1)
     parameters = [p for p in [*encoder.parameters(), *head.parameters()] if p.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=0.1, weight_decay=0.1)
@@ -161,10 +166,10 @@ def train_a_step(encoder: Encoder) -> None:
 
 
 class TestFreezing:
-    @pytest.mark.parametrize("layers", [None, TUTORIAL_LAYERS], ids=["levels", "layers"])
-    def test_frozen_stays_bit_for_bit(self, layers: tuple[str, ...] | None) -> None:
-        encoder = Encoder("mobilenetv2_100", layers, size=64, weights=random_weights("mobilenetv2_100"))
-        encoder.freeze()
+    @pytest.mark.parametrize("layers", [None, TUTORIAL_LAYERS], ids=["stages", "layers"])
+    def test_a_frozen_encoder_does_not_change(self, layers: tuple[str, ...] | None) -> None:
+        encoder = Encoder("mobilenetv2_100", layers, image_size=64, weights=random_weights("mobilenetv2_100"))
+        encoder.freeze(FreezeMode.FROZEN)
         before = tensors_of(encoder)
         train_a_step(encoder)
         assert changed(before, encoder) == []
@@ -173,9 +178,9 @@ class TestFreezing:
         assert not any(feature.requires_grad for feature in encoder(pixels(64)))
         assert not any(module.training for module in encoder.modules())
 
-    def test_fine_tuned_all_learns_but_statistics_and_depthwise_weights(self) -> None:
-        encoder = Encoder("mobilenetv3_small_100", size=64, weights=random_weights("mobilenetv3_small_100"))
-        encoder.freeze_batchnorm_and_depthwise()
+    def test_frozen_depthwise_weights_and_statistics_do_not_change_and_all_others_do(self) -> None:
+        encoder = Encoder("mobilenetv3_small_100", image_size=64, weights=random_weights("mobilenetv3_small_100"))
+        encoder.freeze(FreezeMode.DECODER_FIRST, depthwise=True, batchnorm=True)
         before = tensors_of(encoder)
         train_a_step(encoder)
         moved = set(changed(before, encoder))
@@ -189,40 +194,40 @@ class TestFreezing:
         assert moved == before.keys() - statistics - depthwise
         assert not any(m.training for m in encoder.modules() if isinstance(m, nn.BatchNorm2d))
 
-    def test_from_a_random_start_all_learns_and_statistics_are_gathered(self) -> None:
-        encoder = Encoder("mobilenetv3_small_100", size=64)
+    def test_a_new_encoder_trains_wholly(self) -> None:
+        encoder = Encoder("mobilenetv3_small_100", image_size=64)
         before = tensors_of(encoder)
         train_a_step(encoder)
         assert set(changed(before, encoder)) == before.keys()
 
-    def test_fine_tuning_computes_the_same(self) -> None:
-        # What is done for speed on a CPU must not change the numbers, nor break odd sizes.
+    def test_freezing_does_not_change_the_features(self) -> None:
+        # Frozen strided convolutions compute in float32, also with odd sizes.
         weights = random_weights("mobilenetv2_100")
         for padding in ("native", "same"):
-            plain = Encoder("mobilenetv2_100", None, padding, 64, weights).eval()
+            default = Encoder("mobilenetv2_100", None, padding, 64, weights).eval()
             tuned = Encoder("mobilenetv2_100", None, padding, 64, weights).eval()
-            tuned.freeze_batchnorm_and_depthwise()
+            tuned.freeze(FreezeMode.DECODER_FIRST, depthwise=True, batchnorm=True)
             x = pixels((65, 64))
-            for one, other in zip(plain(x), tuned(x), strict=True):
+            for one, other in zip(default(x), tuned(x), strict=True):
                 torch.testing.assert_close(one, other)
             with torch.autocast("cpu", torch.bfloat16):
-                for one, other in zip(plain(x), tuned(x), strict=True):
+                for one, other in zip(default(x), tuned(x), strict=True):
                     assert one.shape == other.shape
                     assert torch.nn.functional.cosine_similarity(one.flatten(), other.flatten(), dim=0) > 0.99
 
-    def test_a_frozen_encoder_gives_the_same_in_training_mode(self) -> None:
-        encoder = Encoder("mobilenetv3_small_100", size=64)
-        encoder.freeze()
+    def test_a_frozen_encoder_returns_the_same_in_training_mode(self) -> None:
+        encoder = Encoder("mobilenetv3_small_100", image_size=64)
+        encoder.freeze(FreezeMode.FROZEN)
         evaluated = [feature.clone() for feature in encoder.eval()(pixels(64))]
         for one, other in zip(encoder.train()(pixels(64)), evaluated, strict=True):
             assert torch.equal(one, other)
 
 
-class TestLevels:
+class TestStages:
     @pytest.mark.parametrize("name", ["tf_efficientnet_lite0", "mobilenetv3_small_100", "resnet18"])
-    def test_equal_timms_own_features_of_the_same_weights(self, name: str) -> None:
+    def test_features_equal_those_of_timm_with_the_same_weights(self, name: str) -> None:
         weights = random_weights(name)
-        encoder = Encoder(name, size=64, weights=weights).eval()
+        encoder = Encoder(name, image_size=64, weights=weights).eval()
         own = timm.create_model(name, features_only=True).eval()
         missing, _ = own.load_state_dict(weights, strict=False)
         assert missing == []
@@ -230,15 +235,15 @@ class TestLevels:
             for ours, theirs in zip(encoder(pixels(64)), own(pixels(64)), strict=True):
                 assert torch.equal(ours, theirs)
 
-    def test_weights_that_do_not_fit_are_refused_whole(self) -> None:
+    def test_weights_of_another_shape_are_refused(self) -> None:
         weights = random_weights("resnet18")
         weights["conv1.weight"] = weights["conv1.weight"][:, :1]
         with pytest.raises(WeightsError, match=r"0 tensors missing, 0 unknown, 1 of another shape.*conv1\.weight"):
-            Encoder("resnet18", size=64, weights=weights)
+            Encoder("resnet18", image_size=64, weights=weights)
 
     @pytest.mark.parametrize(("name", "size"), ENCODERS, ids=[name for name, _ in ENCODERS])
-    def test_channels_and_reductions_are_those_of_the_features(self, name: str, size: int) -> None:
-        encoder = Encoder(name, size=size).eval()
+    def test_channels_and_reductions_match_the_features(self, name: str, size: int) -> None:
+        encoder = Encoder(name, image_size=size).eval()
         with torch.no_grad():
             features = encoder(pixels(size, count=1))
         assert tuple(feature.shape[1] for feature in features) == encoder.out_channels
@@ -248,8 +253,8 @@ class TestLevels:
         assert len(encoder.feature_names) == len(features)
         assert list(encoder.reductions) == sorted(encoder.reductions)
 
-    def test_channels_that_timm_puts_last_come_second(self) -> None:
-        encoder = Encoder("swin_tiny_patch4_window7_224", size=64).eval()
+    def test_channels_last_features_are_permuted(self) -> None:
+        encoder = Encoder("swin_tiny_patch4_window7_224", image_size=64).eval()
         x = pixels(64, count=1)
         with torch.no_grad():
             for raw, feature in zip(encoder.backbone(x), encoder(x), strict=True):
@@ -261,7 +266,7 @@ class TestLevels:
     @pytest.mark.parametrize("name", ["resnet18", "convnext_atto", "mobilenetv3_small_100"])
     @pytest.mark.parametrize("size", [(57, 91), 33], ids=str)
     def test_odd_sizes(self, name: str, size: int | tuple[int, int]) -> None:
-        encoder = Encoder(name, size=size if isinstance(size, int) else 64).eval()
+        encoder = Encoder(name, image_size=size if isinstance(size, int) else 64).eval()
         with torch.no_grad():
             features = encoder(pixels(size, count=1))
         assert tuple(feature.shape[1] for feature in features) == encoder.out_channels
@@ -269,7 +274,7 @@ class TestLevels:
         sides = [feature.shape[-1] for feature in features]
         assert sides == sorted(sides, reverse=True)
 
-    def test_the_same_seed_gives_the_same_random_start(self) -> None:
+    def test_the_same_seed_gives_the_same_random_weights(self) -> None:
         first, second, third = (tensors_of(_seeded(seed)) for seed in (3, 3, 4))
         assert all(torch.equal(first[name], second[name]) for name in first)
         assert not all(torch.equal(first[name], third[name]) for name in first)
@@ -277,66 +282,110 @@ class TestLevels:
 
 def _seeded(seed: int) -> Encoder:
     torch.manual_seed(seed)
-    return Encoder("mobilenetv3_small_100", size=64)
+    return Encoder("mobilenetv3_small_100", image_size=64)
 
 
 class TestErrors:
-    def test_an_unknown_encoder_is_told_with_the_nearest(self) -> None:
+    def test_an_unknown_encoder_lists_similar_names(self) -> None:
         with pytest.raises(ConfigError, match=r"unknown encoder 'resnet19'.*resnet18") as caught:
             check_encoder("resnet19")
         assert "\n" not in str(caught.value)
 
-    def test_nothing_alike_still_names_some(self) -> None:
+    def test_a_name_without_similar_names_lists_some(self) -> None:
         with pytest.raises(ConfigError, match=r"mobilenetv2_100"):
             check_encoder("zzzzzz")
 
     def test_an_unknown_layer_lists_the_names(self) -> None:
         with pytest.raises(ConfigError, match=r"unknown layer 'blocks\.1\.0\.bn9'") as caught:
-            Encoder("mobilenetv2_100", ["blocks.1.0.bn9"], size=64)
-        for name in layer_names("mobilenetv2_100", 64):
+            Encoder("mobilenetv2_100", ["blocks.1.0.bn9"], image_size=64)
+        for name in list_layers("mobilenetv2_100", 64):
             assert name in str(caught.value)
 
-    def test_every_listed_layer_is_a_module_in_running_order(self) -> None:
-        names = layer_names("mobilenetv2_100", 64)
+    def test_every_listed_layer_is_a_module_in_the_order_of_execution(self) -> None:
+        names = list_layers("mobilenetv2_100", 64)
         modules = dict(timm.create_model("mobilenetv2_100").named_modules())
         assert set(names) <= modules.keys()
         assert [name for name in names if name in TUTORIAL_LAYERS] == list(TUTORIAL_LAYERS)
 
-    def test_deep_before_shallow(self) -> None:
+    def test_layers_from_deep_to_shallow_are_refused(self) -> None:
         with pytest.raises(ConfigError, match=r"from shallow to deep.*blocks\.6\.0\.conv_pwl 2x2.*bn1 32x32"):
-            Encoder("mobilenetv2_100", TUTORIAL_LAYERS[::-1], size=64)
+            Encoder("mobilenetv2_100", TUTORIAL_LAYERS[::-1], image_size=64)
 
     @pytest.mark.parametrize("layer", ["classifier", "global_pool"])
-    def test_a_layer_that_gives_no_feature_map(self, layer: str) -> None:
-        with pytest.raises(ConfigError, match=f"layer '{layer}' gives a tensor of shape .* not a .* feature map"):
-            Encoder("mobilenetv2_100", ["blocks.1.0.bn1", layer], size=64)
+    def test_a_layer_without_feature_map_is_refused(self, layer: str) -> None:
+        with pytest.raises(ConfigError, match=f"layer '{layer}' returns a tensor of shape .* not a .* feature map"):
+            Encoder("mobilenetv2_100", ["blocks.1.0.bn1", layer], image_size=64)
 
-    def test_a_layer_named_twice(self) -> None:
+    def test_a_layer_that_is_named_twice_is_refused(self) -> None:
         with pytest.raises(ConfigError, match=r"blocks\.1\.0\.bn1.*twice"):
-            Encoder("mobilenetv2_100", ["blocks.1.0.bn1", "blocks.1.0.bn1"], size=64)
+            Encoder("mobilenetv2_100", ["blocks.1.0.bn1", "blocks.1.0.bn1"], image_size=64)
 
-    def test_no_layers_at_all(self) -> None:
+    def test_an_empty_list_of_layers_is_refused(self) -> None:
         with pytest.raises(ConfigError, match=r"at least one layer"):
-            Encoder("mobilenetv2_100", [], size=64)
+            Encoder("mobilenetv2_100", [], image_size=64)
 
-    def test_a_model_that_cannot_give_features_at_this_size(self) -> None:
-        with pytest.raises(ConfigError, match=r"cannot give features at 64 px.*another size") as caught:
-            Encoder("crossvit_9_240", size=64)
+    def test_a_model_without_features_at_this_size_is_refused(self) -> None:
+        with pytest.raises(ConfigError, match=r"cannot return features at 64 px") as caught:
+            Encoder("crossvit_9_240", image_size=64)
         assert "\n" not in str(caught.value)
 
 
-def test_an_encoder_that_is_held_gets_no_gradient_and_then_its_own() -> None:
-    encoder = Encoder("mobilenetv3_small_050", size=32)
-    encoder.freeze_batchnorm_and_depthwise()
-    pixels = torch.rand(2, 3, 32, 32)
+def test_a_paused_encoder_gets_no_gradient() -> None:
+    encoder = Encoder("mobilenetv3_small_050", image_size=32)
+    encoder.freeze(FreezeMode.DECODER_FIRST, depthwise=True, batchnorm=True)
+    images = torch.rand(2, 3, 32, 32)
     encoder.pause_gradients(True)
-    assert not any(feature.requires_grad for feature in encoder(pixels))
+    assert not encoder.computes_gradients
+    assert not any(feature.requires_grad for feature in encoder(images))
     encoder.pause_gradients(False)
-    encoder(pixels)[-1].sum().backward()
-    assert encoder.backbone.conv_stem.weight.grad.abs().sum() > 0
+    assert encoder.computes_gradients
+    encoder(images)[-1].sum().backward()
+    assert encoder.backbone.get_submodule("conv_stem").weight.grad.abs().sum() > 0
 
 
-def test_an_encoder_that_starts_at_random_is_never_held() -> None:
-    encoder = Encoder("mobilenetv3_small_050", size=32)
+@pytest.mark.parametrize("mode", ["all", FreezeMode.TRAINABLE])
+def test_an_encoder_that_trains_from_the_start_is_never_paused(mode: str) -> None:
+    encoder = Encoder("mobilenetv3_small_050", image_size=32)
+    encoder.freeze(mode)
     encoder.pause_gradients(True)
     assert all(feature.requires_grad for feature in encoder(torch.rand(2, 3, 32, 32)))
+
+
+def test_a_later_freeze_replaces_an_earlier_one() -> None:
+    encoder = Encoder("mobilenetv3_small_050", image_size=64)
+    encoder.freeze("none")
+    encoder.freeze("decoder-first", depthwise=True, batchnorm=True)
+    encoder.freeze("all")
+    before = tensors_of(encoder)
+    train_a_step(encoder)
+    assert set(changed(before, encoder)) == before.keys()
+
+
+@pytest.mark.parametrize("depthwise", [False, True])
+@pytest.mark.parametrize("batchnorm", [False, True])
+def test_each_part_is_frozen_by_its_own_argument(depthwise: bool, batchnorm: bool) -> None:
+    encoder = Encoder("mobilenetv3_small_050", image_size=64)
+    encoder.freeze("all", depthwise=depthwise, batchnorm=batchnorm)
+    before = tensors_of(encoder)
+    train_a_step(encoder)
+    moved = set(changed(before, encoder))
+    assert any(name.endswith("running_mean") for name in moved) == (not batchnorm)
+    assert any("conv_dw" in name for name in moved) == (not depthwise)
+    assert "backbone.conv_stem.weight" in moved
+
+
+def test_encoders_are_listed_by_pattern() -> None:
+    names = list_encoders("resnet1*")
+    assert "resnet18" in names and all(name.startswith("resnet1") for name in names)
+    assert "mobilenetv2_035" in list_encoders("mobilenetv2*")
+    assert "mobilenetv2_035" not in list_encoders("mobilenetv2*", pretrained=True)
+    assert "mobilenetv2_100" in list_encoders("mobilenetv2*", pretrained=True)
+    assert len(list_encoders()) > 500
+
+
+def test_building_leaves_the_loggers_of_timm_as_they_are(caplog: pytest.LogCaptureFixture) -> None:
+    logger = logging.getLogger("timm.models._builder")
+    before = logger.level, list(logger.filters)
+    Encoder("resnet18", image_size=64, weights=random_weights("resnet18"))
+    assert (logger.level, list(logger.filters)) == before
+    assert "Unexpected keys" not in caplog.text, "the unused classifier is no news"
