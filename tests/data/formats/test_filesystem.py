@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pixelwise.data.formats._filesystem import list_files
+from pixelwise.data.formats._filesystem import list_files, read_lines, read_text
 from tests.data.formats.support import (
     assert_error,
     pairs,
@@ -62,3 +62,9 @@ def test_pipes_and_dangling_links_are_listed_without_reading(tmp_path: Path) -> 
     (tmp_path / "images" / "3.jpg").symlink_to(tmp_path / "nowhere.jpg")
     touch(tmp_path, "masks/3.png")
     assert len(read_as("folders", tmp_path).train) == 3
+
+
+def test_line_ends_and_byte_order_marks_are_normalized(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes("\ufeffone\r\ntwo\rthree\n\n# comment\n four \n".encode())
+    assert read_text(tmp_path / "a.txt").startswith("one\ntwo\nthree\n")
+    assert read_lines(tmp_path / "a.txt") == ["one", "two", "three", "four"]

@@ -35,9 +35,9 @@ class FormatRegistry(Registry[FormatReader]):
 
     def move_before(self, name: str, other: str) -> None:
         """Try the format `name` immediately before the format `other`."""
-        order = [each for each in self._entries if each != name]
+        order = [key for key in self._entries if key != name]
         order.insert(order.index(other), name)
-        self._entries = {each: self._entries[each] for each in order}
+        self._entries = {key: self._entries[key] for key in order}
 
 
 FORMATS = FormatRegistry("format")

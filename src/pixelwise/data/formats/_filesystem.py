@@ -156,14 +156,29 @@ def file_starts_with(path: Path, pattern: str) -> bool:
     return re.match(pattern, head.decode("utf-8", "replace"), re.DOTALL) is not None
 
 
-def read_text(path: Path) -> str:
-    """Read a text file. Raises DataError, which names the file, if it cannot be read or is not UTF-8 text."""
+def read_bytes(path: Path, max_bytes: int | None = None) -> bytes:
+    """Read a local file.
+
+    Args:
+        path: the file.
+        max_bytes: number of bytes to read from its start. None reads the whole file.
+
+    Raises:
+        DataError: The file cannot be read. The message names it.
+    """
     if not path.is_file():  # reading a named pipe would block forever
         raise DataError(f"{path}: cannot be read (not a file); replace or remove it")
     try:
-        return path.read_text(encoding="utf-8-sig")
+        with path.open("rb") as file:
+            return file.read(max_bytes)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({(error.strerror or str(error)).lower()})") from None
+
+
+def read_text(path: Path) -> str:
+    """Read a text file with "\n" as line ends. Raises DataError if it cannot be read or is not UTF-8 text."""
+    try:
+        return read_bytes(path).decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeError:
         raise DataError(f"{path}: cannot be read (not UTF-8 text); save it as UTF-8 or remove it") from None
 

@@ -86,7 +86,7 @@ def split_of(path: str) -> Split | None:
 
 @dataclass(frozen=True)
 class FolderRole:
-    """What the path of a folder states about the files in it.
+    """The role and the split that the path of a folder names.
 
     Attributes:
         role: images or masks. None if no part of the path names either.

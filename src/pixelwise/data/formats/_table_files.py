@@ -5,11 +5,12 @@ import io
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
-from pixelwise.data.formats._filesystem import IMAGE_SUFFIXES
+from pixelwise.data.formats._filesystem import IMAGE_SUFFIXES, read_bytes
 from pixelwise.data.io.parquet import ImageCell, TableFile, holds_images, image_cells, open_parquet
 from pixelwise.data.io.remote import RemoteFile
 from pixelwise.errors import DataError, first_line
@@ -77,8 +78,8 @@ def open_table(file: Path | RemoteFile, accept: Callable[[Sequence[str]], bool])
 
 
 def _open_text(file: Path | RemoteFile, accept: Callable[[Sequence[str]], bool]) -> Table | None:
-    content = _fetch(file) if isinstance(file, RemoteFile) else None
-    head = _decode(_read_bytes(file, _HEAD_BYTES) if content is None else content[:_HEAD_BYTES], "replace")
+    read = _byte_reader(file)
+    head = _decode(read(_HEAD_BYTES), "replace")
     for delimiter in "\t" if file.name.lower().endswith(".tsv") else ",;\t|":
         sample = _first_rows(head, delimiter)
         if sample and accept(sample[0]):
@@ -87,28 +88,21 @@ def _open_text(file: Path | RemoteFile, accept: Callable[[Sequence[str]], bool])
         return None
 
     def read_rows(columns: Sequence[int]) -> Iterator[tuple[int, list[Value]]]:
-        return _text_rows(file, _read_bytes(file) if content is None else content, delimiter, columns)
+        return _text_rows(file, read(None), delimiter, columns)
 
     images = {column for row in sample[1:] for column, cell in enumerate(row) if names_image(cell.strip())}
     return Table(file, sample[0], frozenset(images), "line", read_rows)
 
 
-def _fetch(file: RemoteFile) -> bytes:
+def _byte_reader(file: Path | RemoteFile) -> Callable[[int | None], bytes]:
+    """Return a function of the maximum number of bytes that reads a file. A remote file is fetched only once."""
+    if isinstance(file, Path):
+        return partial(read_bytes, file)
     try:
-        return file.read_bytes()
+        content = file.read_bytes()
     except DataError as error:
         raise DataError(f"{file}: {error}") from None
-
-
-def _read_bytes(file: Path | RemoteFile, max_bytes: int = -1) -> bytes:
-    assert isinstance(file, Path)
-    if not file.is_file():  # reading a named pipe would block forever
-        raise DataError(f"{file}: cannot be read (not a file); replace or remove it")
-    try:
-        with file.open("rb") as opened:
-            return opened.read(max_bytes)
-    except OSError as error:
-        raise DataError(f"{file}: cannot be read ({(error.strerror or str(error)).lower()})") from None
+    return lambda max_bytes: content[:max_bytes]
 
 
 def _decode(content: bytes, errors: str = "strict") -> str:

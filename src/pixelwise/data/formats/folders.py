@@ -107,8 +107,8 @@ class PairedFiles:
         images: the images, with and without masks.
         pairs: the images with their masks.
         roles: folder → its role.
-        strict: True if the images are in folders with names for images. Otherwise an image without a mask can be any
-            other picture.
+        strict: True if the images are in folders with names for images. Otherwise an image without a mask can be
+            unrelated to the data set.
     """
 
     root: Path
