@@ -6,13 +6,19 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from pixelwise.cli.common import check_absent, print_skipped
-from pixelwise.cli.options import parse_components
+from pixelwise.cli.options import LIST_FLAG, parse_components
 from pixelwise.data.schema import Split
 from pixelwise.evaluation.evaluator import Resolution, evaluate
+from pixelwise.metrics import METRICS
 from pixelwise.reporting.console import print_metrics
 from pixelwise.runs.run_dir import Run
 from pixelwise.runtime.distributed import is_rank_zero
 from pixelwise.runtime.progress import ProgressBars
+
+_METRICS_HELP = (
+    f"Metrics in addition to the default ones. Choices: {', '.join(METRICS)}. Write NAME, or NAME:PARAMETER=VALUE,… for "
+    "parameters."
+)
 
 
 def evaluate_command(
@@ -25,7 +31,7 @@ def evaluate_command(
     resolution: Resolution = "original",
     device: str = "auto",
     skip_unreadable: Annotated[bool, Parameter(negative=())] = False,
-    metrics: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative=())] = (),
+    metrics: Annotated[tuple[str, ...], Parameter(help=_METRICS_HELP, **LIST_FLAG)] = (),
 ) -> int:
     """Evaluate a run's best model.
 
@@ -37,7 +43,6 @@ def evaluate_command(
         resolution: Compare masks at each image's own size, or at the size of the model's output.
         device: auto, cpu, cuda or mps.
         skip_unreadable: Skip images and masks that cannot be used, and list them. Without it, the first is an error.
-        metrics: More metrics: boundary_iou, image_iou. Write NAME, or NAME:PARAMETER=VALUE,… for parameters.
     """
     check_absent(out)
     dataset = Run.open(run).read_dataset_spec().load(data, skip_unreadable)

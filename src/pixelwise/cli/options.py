@@ -25,6 +25,14 @@ _COMPONENTS = ("augmentation", "encoder_weights", "decoder", "loss")
 
 _COMPONENT_LISTS: dict[str, Registry[Any]] = {"callbacks": CALLBACKS, "loggers": LOGGERS}
 
+LIST_FLAG: dict[str, Any] = {
+    "show_default": False,
+    "consume_multiple": True,
+    "negative_iterable": (),
+    "negative_none": (),
+}
+"""Arguments of a `Parameter` for a flag with several values: --flag A B."""
+
 _DERIVED_DEFAULTS = {"encoder_layers": "one per stage of the encoder", "callbacks": "none"}
 """Defaults that are not the field's own. An empty text, because the description has it: the settings with None."""
 
@@ -49,10 +57,7 @@ def _setting_flag(kind: Any, flag: str, help_text: str, group: str) -> tuple[Any
         name=flag,
         help=help_text,
         group=Group(group, sort_key=_GROUPS.index(group)),
-        show_default=False,
-        consume_multiple=True,
-        negative_iterable=(),
-        negative_none=(),
+        **LIST_FLAG,
     )
     return Annotated[kind | None, parameter], None
 
@@ -113,6 +118,9 @@ def parse_components(flag: str, words: tuple[str, ...]) -> tuple[ComponentSpec, 
     Args:
         flag: the flag that has the words, for error messages.
         words: a name each, or a name with parameters.
+
+    >>> parse_components("--callbacks", ("early_stopping:patience=3",))
+    ({'name': 'early_stopping', 'patience': 3},)
     """
     specs: list[ComponentSpec] = []
     for word in words:
@@ -148,9 +156,7 @@ _MASKS = Group("Masks", sort_key=-1)
 
 
 def _mask_flag(text: str) -> Parameter:
-    return Parameter(
-        help=text, group=_MASKS, show_default=False, consume_multiple=True, negative_iterable=(), negative_none=()
-    )
+    return Parameter(help=text, group=_MASKS, **LIST_FLAG)
 
 
 @Parameter(name="*")

@@ -49,7 +49,7 @@ def find_old_names(settings: Mapping[str, Any]) -> list[str]:
     """Return one message for each old name and value in the settings.
 
     >>> find_old_names({"size": 64, "loss": "sigmoid"})
-    ["`size` is now `image_size`", "`loss`: 'sigmoid' is now 'bce'"]
+    ['`size` is now `image_size`', "`loss`: 'sigmoid' is now 'bce'"]
     """
     names = [f"`{name}` is now `{RENAMED_SETTINGS[name]}`" for name in settings if name in RENAMED_SETTINGS]
     values = [
