@@ -139,7 +139,7 @@ def test_channels_last_gives_the_same_logits(name: str, pyramid: str) -> None:
     features = make_features(channels, sizes)
     with torch.no_grad():
         contiguous = decoder(features, size)
-        decoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        decoder.to(memory_format=torch.channels_last)
         last = decoder([f.contiguous(memory_format=torch.channels_last) for f in features], size)
     torch.testing.assert_close(contiguous, last, rtol=1e-4, atol=1e-5)
 

@@ -30,8 +30,8 @@ ENCODERS: dict[str, dict[str, Any]] = {
 
 def build(decoder: str = "fpn", preset: str = "default", **settings: Any) -> SegmentationModel:
     torch.manual_seed(0)
-    settings = {"encoder_weights": "none", "image_size": 64, "decoder": decoder} | settings
-    return Config.from_preset(preset, **settings).create_model(("a", "b", "c"), ((0, 0, 0), (9, 9, 9), (99, 9, 9)))
+    merged: dict[str, Any] = {"encoder_weights": "none", "image_size": 64, "decoder": decoder} | settings
+    return Config.from_preset(preset, **merged).create_model(("a", "b", "c"), ((0, 0, 0), (9, 9, 9), (99, 9, 9)))
 
 
 @pytest.mark.parametrize("decoder", ["fpn", "pix2pix"])
