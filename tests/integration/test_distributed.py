@@ -94,14 +94,20 @@ def test_one_run_is_written(trained: Trained, odd_pets: Path) -> None:
     assert output.stderr.count("weights train, from epoch") == 1
 
 
-def test_gradients_are_those_of_one_process(odd_pets: Path, tmp_path: Path) -> None:
-    program = Path(ddp_training.__file__)
-    output = torchrun([odd_pets, tmp_path / "two"], tmp_path, [program])
+@pytest.fixture(scope="module")
+def two_process_runs(odd_pets: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Run ddp_training.py in two processes, and return the directory of its output."""
+    folder = tmp_path_factory.mktemp("two")
+    output = torchrun([odd_pets, folder], folder, [Path(ddp_training.__file__)])
     assert output.returncode == 0, output.stderr[-3000:]
-    single = ddp_training.train_each_batch_size(odd_pets, tmp_path / "one")
-    for run in single:
-        other = tmp_path / "two" / run.path.name
-        assert pw.Run.open(other).read_metrics()[0]["step"] == run.read_metrics()[0]["step"]
+    return folder
+
+
+def test_gradients_are_those_of_one_process(two_process_runs: Path, odd_pets: Path, tmp_path: Path) -> None:
+    for run in ddp_training.train_each_batch_size(odd_pets, tmp_path):
+        other = two_process_runs / run.path.name
+        steps = [json.loads((path / "last" / "progress.json").read_text())["step"] for path in (run.path, other)]
+        assert steps[0] == steps[1] == {7: 1, 3: 2}[run.config.batch_size]
         # Weights after a step of Adam hardly depend on the size of a gradient. Its state does: the running mean is a
         # tenth of the first gradient.
         expected, actual = (load_file(path / "last" / "optimizer.safetensors") for path in (run.path, other))
@@ -142,37 +148,11 @@ def test_evaluation_is_that_of_one_process(trained: Trained, odd_pets: Path, tmp
     assert output.stdout.count("mean IoU") == 1
 
 
-LEAVE_GROUP = """
-import atexit
-import os
-from pathlib import Path
-
-import torch
-import torch.distributed
-
-def write(text):
-    with Path(f"rank-{os.environ['RANK']}.txt").open("a") as file:
-        file.write(f"{text}\\n")
-
-# The function that is registered first runs last.
-atexit.register(lambda: write(f"at the end: {torch.distributed.is_initialized()}"))
-
-from pixelwise.runtime.distributed import all_reduce_sum, launch_fabric
-
-fabric = launch_fabric("cpu")
-total = int(all_reduce_sum(fabric, torch.tensor(fabric.global_rank + 1)))
-write(f"sum: {total}, {torch.distributed.is_initialized()}")
-"""
-
-
-def test_a_process_leaves_the_group_before_it_ends(tmp_path: Path) -> None:
+def test_processes_leave_the_group_before_they_end(two_process_runs: Path) -> None:
     # Otherwise gloo's threads are still active when Python ends, which sometimes aborts the process.
-    program = tmp_path / "leave.py"
-    program.write_text(LEAVE_GROUP)
-    output = torchrun([], tmp_path, [program])
-    assert output.returncode == 0, output.stderr[-3000:]
     for rank in (0, 1):
-        assert (tmp_path / f"rank-{rank}.txt").read_text() == "sum: 3, True\nat the end: False\n"
+        text = (two_process_runs / f"rank-{rank}.txt").read_text()
+        assert text == "sum: 3, in a group: True\nat the end, in a group: False\n"
 
 
 def test_more_processes_than_images_are_an_error(
