@@ -43,6 +43,11 @@ DATA_SETS = {
 """Folder → expected properties."""
 
 
+@pytest.fixture
+def time_limit() -> None:
+    """Set no limit: a training can take minutes."""
+
+
 @pytest.fixture(params=DATA_SETS)
 def folder(request: pytest.FixtureRequest) -> Path:
     path = Path(os.environ.get("PIXELWISE_DATA", "/nowhere")) / str(request.param)
