@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 
@@ -106,18 +106,31 @@ def settle_encoder_training(config: Config, device_type: str) -> Config:
     )
 
 
-def start_run(run: Run, data: DatasetIndex, plan: Plan | None) -> None:
-    """Create the run directory with config.yaml, data.yaml and plan.yaml.
+def open_directory(run: Run, data: DatasetIndex, plan: Plan | None, resume: bool) -> BinaryIO:
+    """Create the run directory with config.yaml, data.yaml and plan.yaml, or update config.yaml for a resume.
 
     Args:
         run: the run.
         data: the data set, for data.yaml.
         plan: the plan, or None.
+        resume: if True, the directory exists.
+
+    Returns:
+        A lock: no other process can train in the directory until it is closed.
+
+    Raises:
+        RunError: Another process is training in the directory, or it cannot be made.
     """
-    run.start()
-    run.write_dataset_spec(DatasetSpec.of(data))
-    if plan is not None:
-        plan.write(run.plan_file)
+    if resume:
+        with run.lock():
+            run.write_config()
+    else:
+        run.start()
+        run.write_dataset_spec(DatasetSpec.of(data))
+        if plan is not None:
+            plan.write(run.plan_file)
+    # The file of the lock is config.yaml, which was just replaced.
+    return run.lock()
 
 
 def restore(setup: TrainingSetup, run: Run, checkpoint: Checkpoint) -> list[Row]:

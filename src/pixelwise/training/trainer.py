@@ -26,7 +26,7 @@ from pixelwise.training.callbacks.base import Callback
 from pixelwise.training.data import check_process_count, make_train_val_split
 from pixelwise.training.extensions import add_specs, build_callbacks, build_loggers, check_specs
 from pixelwise.training.progress import TrainingProgress
-from pixelwise.training.resume import create_run, open_run, restore, settle_encoder_training, start_run
+from pixelwise.training.resume import create_run, open_directory, open_run, restore, settle_encoder_training
 from pixelwise.training.setup import TrainingSetup, build_training, paused_epochs
 from pixelwise.training.state import TrainState
 
@@ -105,12 +105,7 @@ def train(
             state.history = restore(setup, run, checkpoint)
         active: list[Callback] = []
         if fabric.is_global_zero:
-            if resume:
-                with run.lock():
-                    run.write_config()
-            else:
-                start_run(run, state.data, plan)
-            locked.enter_context(run.lock())
+            locked.enter_context(open_directory(run, state.data, plan, resume))
             active = build_callbacks(run.config, callbacks, defaults)
             state.loggers = build_loggers(state, loggers, defaults)
         bars.start(run.config.epochs, setup.step, run.config.epochs * len(setup.sampler))
