@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,3 +37,16 @@ def pets_copy(pets_folder: Path, tmp_path: Path) -> Path:
 def run_copy(tiny_run: pw.Run, tmp_path: Path) -> Path:
     """Copy the finished run, to be changed."""
     return Path(shutil.copytree(tiny_run.path, tmp_path / "tiny"))
+
+
+@pytest.fixture
+def train_call(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Record the arguments of `train` instead of training."""
+    arguments: dict[str, Any] = {}
+
+    def record(data: pw.DatasetIndex, out: Path, **settings: Any) -> None:
+        arguments.update(settings, out=out, data=data)
+        raise pw.PixelwiseError("enough")
+
+    monkeypatch.setattr("pixelwise.cli.train.train", record)
+    return arguments

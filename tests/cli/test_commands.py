@@ -15,10 +15,6 @@ from PIL import Image
 
 import pixelwise as pw
 from tests.cli.helpers import FAST, RunCommand, assert_one_line_error, read_files
-from tests.cli.test_options import train_call
-
-__all__ = ["train_call"]
-
 
 # --- train
 

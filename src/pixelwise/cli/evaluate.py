@@ -6,7 +6,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from pixelwise.cli.common import check_absent, print_skipped
-from pixelwise.cli.options import LIST_FLAG, parse_components
+from pixelwise.cli.components import LIST_FLAG, parse_components
 from pixelwise.data.schema import Split
 from pixelwise.evaluation.evaluator import Resolution, evaluate
 from pixelwise.metrics import METRICS
@@ -16,8 +16,8 @@ from pixelwise.runtime.distributed import is_rank_zero
 from pixelwise.runtime.progress import ProgressBars
 
 _METRICS_HELP = (
-    f"Metrics in addition to the default ones. Choices: {', '.join(METRICS)}. Write NAME, or NAME:PARAMETER=VALUE,… for "
-    "parameters."
+    f"Metrics in addition to the default ones. Choices: {', '.join(METRICS)}. "
+    "Write NAME, or NAME:PARAMETER=VALUE,… for parameters."
 )
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from pixelwise.cli.common import check_absent, data_name
-from pixelwise.cli.options import DataFlags
+from pixelwise.cli.data_flags import DataFlags
 from pixelwise.data.analysis.inspection import inspect
 from pixelwise.planning.rules import make_plan
 from pixelwise.reporting.console import print_dataset_report, print_plan

@@ -5,7 +5,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from pixelwise.cli.common import print_skipped
-from pixelwise.cli.options import DataFlags
+from pixelwise.cli.data_flags import DataFlags
 from pixelwise.data.load import load_with_options
 from pixelwise.data.pack import pack
 from pixelwise.runtime.progress import ProgressBars

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from pixelwise.cli.common import check_absent, data_name
-from pixelwise.cli.options import DataFlags
+from pixelwise.cli.data_flags import DataFlags
 from pixelwise.data.load import load_with_options
 from pixelwise.data.schema import Split
 from pixelwise.reporting.console import print_dataset

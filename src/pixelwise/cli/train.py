@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal, NamedTuple
 from cyclopts import Parameter
 
 from pixelwise.cli.common import data_name
-from pixelwise.cli.options import DataFlags, given_settings, settings_model
+from pixelwise.cli.data_flags import DataFlags
+from pixelwise.cli.settings import given_settings, settings_model
 from pixelwise.config import Config
 from pixelwise.data.analysis.inspection import DatasetReport, inspect
 from pixelwise.data.label_map.options import LabelOptions
@@ -75,7 +76,10 @@ def train_command(
     if is_rank_zero():
         _print_source(source)
     target = out or next_free_path(Path("runs") / data_name(data))
-    run = train(source.dataset, target, plan=source.plan, preset=preset, resume=resume, verbose=True, **given)
+    base = source.plan.settings if source.plan else None
+    # A resume compares the given settings only with those of the run.
+    config = Config(**given) if resume else Config.from_preset(preset or "default", base, **given)
+    run = train(source.dataset, target, config, plan=source.plan, preset=preset, resume=resume, verbose=True)
     if is_rank_zero():
         print_run(run)
     return 0

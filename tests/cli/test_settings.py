@@ -1,4 +1,4 @@
-"""Flags of settings and of masks: each reaches the library with its value."""
+"""Flags of settings: each reaches the library with its value, and a wrong one is named."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -7,11 +7,8 @@ from typing import Any
 import pytest
 from torch import Tensor
 
-import pixelwise as pw
-from pixelwise.cli.options import DataFlags, parse_components, parse_parameters, settings_model
+from pixelwise.cli.settings import settings_model
 from pixelwise.config import Config
-from pixelwise.data.label_map.options import LabelOptions
-from pixelwise.errors import ConfigError
 from pixelwise.losses import LOSSES
 from pixelwise.registry import Params
 from tests.cli.helpers import FAST, RunCommand, assert_one_line_error
@@ -50,19 +47,6 @@ TYPED: dict[str, tuple[Sequence[str], object]] = {
     "sample_predictions": (["--sample-predictions", "7"], 7),
     "loggers": (["--loggers", "csv"], ("csv",)),
 }
-
-
-@pytest.fixture
-def train_call(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """Record the arguments of `train` instead of training."""
-    arguments: dict[str, Any] = {}
-
-    def record(data: pw.DatasetIndex, out: Path, **settings: Any) -> None:
-        arguments.update(settings, out=out, data=data)
-        raise pw.PixelwiseError("enough")
-
-    monkeypatch.setattr("pixelwise.cli.train.train", record)
-    return arguments
 
 
 ARGUMENTS = {"out", "data", "preset", "resume", "plan", "verbose"}
@@ -180,50 +164,3 @@ class TestRegistries:
         LOSSES.unregister(new_loss)
         assert new_loss not in help_of("loss")
         LOSSES.register(new_loss, lambda logits, mask, pixel_weights=None: logits.sum())
-
-
-@pytest.mark.parametrize(
-    ("words", "parameters"),
-    [
-        (("gamma=3",), {"gamma": 3}),
-        (("a=0.5,b=true", "c=text"), {"a": 0.5, "b": True, "c": "text"}),
-        (("widths=[64, 32],bias=false",), {"widths": [64, 32], "bias": False}),
-        (("path=/a b/c=d.st",), {"path": "/a b/c=d.st"}),
-        ((" a = 1 ",), {"a": 1}),
-        (("a=[1",), {"a": "[1"}),
-    ],
-)
-def test_parameters_are_parsed(words: tuple[str, ...], parameters: dict[str, Any]) -> None:
-    assert parse_parameters("--loss-args", words) == parameters
-
-
-@pytest.mark.parametrize("word", ["gamma", "=3", "gamma=", ""])
-def test_parameters_need_a_name_and_a_value(word: str) -> None:
-    with pytest.raises(ConfigError, match=r"--loss-args: '.*' is not PARAMETER=VALUE"):
-        parse_parameters("--loss-args", (word,))
-
-
-def test_components_are_parsed() -> None:
-    assert parse_components("--callbacks", ("a", "b:x=1,y=two")) == ("a", {"name": "b", "x": 1, "y": "two"})
-
-
-class TestDataFlags:
-    def test_lists_can_have_spaces_or_commas(self) -> None:
-        flags = DataFlags("folders", ("cat", "dog,bird"), ("255,7",), ("0=background,255=cat", "#ff0000 = big dog"))
-        assert flags.label_options(skip_unreadable=True) == LabelOptions(
-            format="folders",
-            classes=("cat", "dog", "bird"),
-            ignore_values=("255", "7"),
-            label_map=(("0", "background"), ("255", "cat"), ("#ff0000", "big dog")),
-            skip_unreadable=True,
-        )
-
-    @pytest.mark.parametrize("text", ["255", "255=", "=cat", "255:cat"])
-    def test_a_label_map_needs_value_and_class(self, text: str) -> None:
-        with pytest.raises(ConfigError, match=r"--label-map: .* is not VALUE=CLASS"):
-            DataFlags(label_map=(text,)).label_options()
-
-    def test_flags_reach_the_data_set(self, run_cli: RunCommand, train_call: dict[str, Any], pets_folder: Path) -> None:
-        flags = ["--classes", "pet", "background", "--format", "oxford-pets"]
-        run_cli("train", pets_folder, "--out", "x", "--preset", "default", *flags)
-        assert train_call["data"].classes == ("pet", "background")
