@@ -83,13 +83,13 @@ def measure(pool: str, measurement: str, workers: int) -> dict[str, Any]:
         return {"seconds for 400 batches of 5 ms": seconds, "in order": ordered, "results": len(results)}
     if measurement == "bound":
         taken = itertools.count()
-        source = (batch for batch in make_batches(100_000) if next(taken) >= 0)
+        source = (batch for batch in make_batches(20_000) if next(taken) >= 0)
         generator = pool_map(pool, functions.count, source, workers)
         next(generator)
         time.sleep(2)
         computed = next(taken)
         generator.close()  # type: ignore[attr-defined]
-        return {"batches computed while nobody takes results": computed}
+        return {"batches computed while no result is taken": computed}
     if measurement == "crash":
         received = 0
         try:
@@ -119,7 +119,7 @@ def main() -> None:
     if arguments.child:
         print(json.dumps(measure(*arguments.child, arguments.workers)))
         return
-    found: dict[str, dict[str, Any]] = {pool: {} for pool in POOLS}
+    medians: dict[str, dict[str, Any]] = {pool: {} for pool in POOLS}
     for measurement in MEASUREMENTS:
         repeats: dict[str, list[dict[str, Any]]] = {pool: [] for pool in POOLS}
         for _, pool in itertools.product(range(3), POOLS):
@@ -129,10 +129,10 @@ def main() -> None:
         for pool, results in repeats.items():
             for name, value in results[0].items():
                 values = sorted(result[name] for result in results)
-                found[pool][name] = values[1] if isinstance(value, int | float) else value
-                print(f"{pool:10} {name}: {found[pool][name]}", flush=True)
+                medians[pool][name] = values[1] if isinstance(value, int | float) else value
+                print(f"{pool:10} {name}: {medians[pool][name]}", flush=True)
     if arguments.out:
-        arguments.out.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+        arguments.out.write_text(json.dumps(medians, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Files are whole or not there, and nothing is written over another's."""
+"""Atomic writes, free paths and file locks."""
 
 import errno
 import stat
@@ -16,22 +16,19 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-# --- replacing
-
-
-def test_a_file_appears_when_it_is_whole(tmp_path: Path) -> None:
+def test_a_file_appears_when_it_is_complete(tmp_path: Path) -> None:
     out = tmp_path / "notes.txt"
     with atomic_write(out) as part:
         part.write_text("half")
         assert not out.exists()
         assert part.parent == tmp_path, "on the same disk, so that the rename is one step"
         with part.open("a") as file:
-            file.write(" and whole")
-    assert out.read_text() == "half and whole"
+            file.write(" and the rest")
+    assert out.read_text() == "half and the rest"
     assert names(tmp_path) == ["notes.txt"]
 
 
-def test_the_old_file_is_there_until_the_new_one_is_whole(tmp_path: Path) -> None:
+def test_the_old_file_stays_until_the_new_one_is_complete(tmp_path: Path) -> None:
     out = tmp_path / "notes.txt"
     out.write_text("old")
     with atomic_write(out) as part:
@@ -43,7 +40,7 @@ def test_the_old_file_is_there_until_the_new_one_is_whole(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("kind", [ValueError, KeyboardInterrupt, SystemExit])
 @pytest.mark.parametrize("written", [True, False])
-def test_when_it_fails_the_old_file_stays_and_nothing_is_left(
+def test_after_an_error_the_old_file_stays_and_no_temporary_file_is_left(
     kind: type[BaseException], written: bool, tmp_path: Path
 ) -> None:
     out = tmp_path / "notes.txt"
@@ -56,7 +53,7 @@ def test_when_it_fails_the_old_file_stays_and_nothing_is_left(
     assert names(tmp_path) == ["notes.txt"]
 
 
-def test_a_block_that_writes_nothing_is_an_error_and_not_an_empty_file(tmp_path: Path) -> None:
+def test_a_block_that_writes_nothing_is_an_error(tmp_path: Path) -> None:
     out = tmp_path / "notes.txt"
     out.write_text("old")
     with pytest.raises(FileNotFoundError), atomic_write(out):
@@ -64,20 +61,20 @@ def test_a_block_that_writes_nothing_is_an_error_and_not_an_empty_file(tmp_path:
     assert out.read_text() == "old"
 
 
-def test_the_suffix_is_kept_for_those_who_choose_by_it(tmp_path: Path) -> None:
+def test_the_temporary_file_has_the_suffix(tmp_path: Path) -> None:
     with atomic_write(tmp_path / "cat.png") as part:
         Image.new("RGB", (2, 2)).save(part)
     with Image.open(tmp_path / "cat.png") as image:
         assert image.format == "PNG"
 
 
-def test_missing_folders_are_made(tmp_path: Path) -> None:
+def test_missing_directories_are_made(tmp_path: Path) -> None:
     with atomic_write(tmp_path / "a" / "b" / "notes.txt") as part:
         part.write_text("x")
     assert names(tmp_path / "a" / "b") == ["notes.txt"]
 
 
-def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(PixelwiseError) as error, atomic_write(tmp_path / "file" / "sub" / "notes.txt"):
         raise AssertionError("the block is not entered")
@@ -85,8 +82,8 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     assert (tmp_path / "file").read_text() == "in the way"
 
 
-def test_others_may_read_the_file_as_they_may_any(tmp_path: Path) -> None:
-    """tempfile's are their owner's alone, and a rename would keep that."""
+def test_the_file_has_the_usual_permissions(tmp_path: Path) -> None:
+    # Only the owner can read the files of tempfile, and a rename would keep that.
     with atomic_write(tmp_path / "notes.txt") as part:
         part.write_text("x")
     (tmp_path / "plain.txt").write_text("x")
@@ -94,7 +91,7 @@ def test_others_may_read_the_file_as_they_may_any(tmp_path: Path) -> None:
     assert mode == stat.S_IMODE((tmp_path / "plain.txt").stat().st_mode)
 
 
-def test_two_writers_of_one_file_do_not_mix(tmp_path: Path) -> None:
+def test_two_writers_of_one_file_do_not_mix_their_content(tmp_path: Path) -> None:
     out = tmp_path / "notes.txt"
     inside = threading.Barrier(2, timeout=10)
 
@@ -112,54 +109,48 @@ def test_two_writers_of_one_file_do_not_mix(tmp_path: Path) -> None:
     assert names(tmp_path) == ["notes.txt"]
 
 
-# --- next_free_path
+def test_a_free_path_is_returned(tmp_path: Path) -> None:
+    assert next_free_path(tmp_path / "grid.png") == tmp_path / "grid.png"
+    assert names(tmp_path) == [], "no file is created"
 
 
-def test_a_free_path_is_itself(tmp_path: Path) -> None:
-    assert next_free_path(tmp_path / "sheet.png") == tmp_path / "sheet.png"
-    assert names(tmp_path) == [], "nothing is made"
-
-
-def test_a_taken_path_is_numbered_and_never_given_twice(tmp_path: Path) -> None:
-    given = []
+def test_a_path_in_use_is_numbered(tmp_path: Path) -> None:
+    paths = []
     for _ in range(4):
-        given.append(next_free_path(tmp_path / "sheet.png"))
-        given[-1].write_text("")
-    assert [path.name for path in given] == ["sheet.png", "sheet-2.png", "sheet-3.png", "sheet-4.png"]
-    given[2].unlink()
-    assert next_free_path(tmp_path / "sheet.png") == given[2], "the first that is free"
+        paths.append(next_free_path(tmp_path / "grid.png"))
+        paths[-1].write_text("")
+    assert [path.name for path in paths] == ["grid.png", "grid-2.png", "grid-3.png", "grid-4.png"]
+    paths[2].unlink()
+    assert next_free_path(tmp_path / "grid.png") == paths[2], "the first one that is free"
 
 
-def test_folders_are_numbered_too(tmp_path: Path) -> None:
+def test_directories_are_numbered(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     assert next_free_path(tmp_path / "run") == tmp_path / "run-2"
-    (tmp_path / "run-2").write_text("a file may be in the way as well")
+    (tmp_path / "run-2").write_text("a file can be in the way as well")
     assert next_free_path(tmp_path / "run") == tmp_path / "run-3"
 
 
-# --- hold
-
-
-def test_a_file_is_held_alone_or_together(tmp_path: Path) -> None:
+def test_locks_are_shared_or_exclusive(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
-    path.write_text("size: 128")
+    path.write_text("image_size: 128")
     first = lock_file(path)
     second = lock_file(path)
-    assert first is not None and second is not None, "several may read"
+    assert first is not None and second is not None, "several processes can share a lock"
     assert lock_file(path, exclusive=True) is None
     first.close()
     second.close()
-    alone = lock_file(path, exclusive=True)
-    assert alone is not None and lock_file(path) is None
-    alone.close()
+    exclusive = lock_file(path, exclusive=True)
+    assert exclusive is not None and lock_file(path) is None
+    exclusive.close()
     last = lock_file(path)
     assert last is not None
     last.close()
 
 
-@pytest.mark.parametrize(("code", "fine"), [(errno.ENOLCK, True), (errno.ENOTSUP, True), (errno.EIO, False)])
-def test_a_drive_without_locks_is_used_without(
-    code: int, fine: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("code", "usable"), [(errno.ENOLCK, True), (errno.ENOTSUP, True), (errno.EIO, False)])
+def test_a_drive_without_locks_is_used_without_them(
+    code: int, usable: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object) -> None:
         raise OSError(code, "no locks")
@@ -167,10 +158,10 @@ def test_a_drive_without_locks_is_used_without(
     monkeypatch.setattr("fcntl.flock", refuse)
     path = tmp_path / "config.yaml"
     path.touch()
-    if not fine:
+    if not usable:
         with pytest.raises(OSError, match="no locks"):
             lock_file(path)
         return
-    held = lock_file(path, exclusive=True)
-    assert held is not None
-    held.close()
+    file = lock_file(path, exclusive=True)
+    assert file is not None
+    file.close()

@@ -20,7 +20,7 @@ _CONFIDENT_LOGIT = -30.0
 
 
 class CustomLossParams(Params):
-    """What config.yaml records of a loss object.
+    """The record of a loss object in config.yaml.
 
     Attributes:
         type: the qualified name of its class or function, for example "segmentation_models_pytorch.losses.LovaszLoss".

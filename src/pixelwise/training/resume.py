@@ -71,7 +71,7 @@ def open_run(
         and not (value is None and name in ("freeze_depthwise", "freeze_batchnorm"))
         and not (value is False and name == "freeze_encoder")
     }
-    # Version 0.1 did not record what of the encoder trains: on every device it was what a CPU trains now.
+    # Version 0.1 trained the same weights of the encoder on every device: those that a CPU trains now.
     current = settle_encoder_training(run.config, "cpu")
     new = current.replace(**requested)
     changed = [
@@ -92,7 +92,9 @@ def open_run(
 
 
 def settle_encoder_training(config: Config, device_type: str) -> Config:
-    """Return settings in which what of the encoder trains does not depend on the device any more.
+    """Return settings with the device's default for `encoder_training`, `freeze_depthwise` and `freeze_batchnorm`.
+
+    The run directory records them, so that a resume on another device trains the same weights.
 
     Args:
         config: the settings.

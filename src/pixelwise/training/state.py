@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class TrainState:
-    """What callbacks can read and, for `should_stop`, set.
+    """The state that callbacks can read. They can set `should_stop`.
 
     Attributes:
         run: the run directory and the settings.
