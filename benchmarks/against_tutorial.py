@@ -1,7 +1,7 @@
-"""TensorFlow's segmentation tutorial and pixelwise, side by side: same images, same encoder weights, in one run.
+"""Compare TensorFlow's segmentation tutorial and pixelwise: the same images and encoder weights, in one run.
 
-Prints one table and writes one JSON; see README.md beside this file. Every measured process is a child that works
-alone while the others sleep; this process only conducts.
+The script prints a table and writes a JSON file; see README.md beside this file. Each measured process is a child that
+works alone while the others sleep. This process only controls them.
 """
 
 import argparse
@@ -27,38 +27,38 @@ BATCH_SIZE = 64
 
 
 class Bench:
-    """The arguments, the children that they start, and what was measured so far."""
+    """The arguments, functions that start child processes, and the measurements so far."""
 
     def __init__(self, arguments: argparse.Namespace) -> None:
         self.arguments = arguments
         self.figures: dict[str, Any] = {}
 
     def ours(self, job: str, settings: dict[str, Any], **more: Any) -> Child:
-        """A pixelwise process doing a job of tutorial_ours.py."""
+        """Start a pixelwise process with a job of tutorial_ours.py."""
         if settings["preset"] == "tutorial":
             settings = settings | {"encoder_weights": str(self.arguments.weights)}
         spec = {"job": job, "data": str(self.arguments.data), "settings": settings} | more
         return Child(sys.executable, HERE / "tutorial_ours.py", json.dumps(spec))
 
     def theirs(self, script: Path, *more: object) -> Child:
-        """A process in the peer's interpreter."""
+        """Start a process in the peer's interpreter."""
         return Child(self.arguments.peer_python, script, *map(str, more))
 
     @property
     def has_peer(self) -> bool:
-        """Whether the peer's curve can be had."""
+        """True if the peer's curve was given or can be measured."""
         return bool(self.arguments.peer_json or (self.arguments.peer_script and self.arguments.peer_python))
 
     @cached_property
     def steps_per_epoch(self) -> int:
-        """Steps that a pass over the training images takes; the last has fewer than 64 images, on both sides."""
+        """Steps of a pass over the training images. The last batch has fewer than 64 images on both sides."""
         listed = (self.arguments.data / "annotations" / "trainval.txt").read_text().splitlines()
         images = len([line for line in listed if line.strip() and not line.startswith("#")])
         return -(-images // BATCH_SIZE)
 
     @cached_property
     def peer_curve(self) -> list[dict[str, Any]]:
-        """The peer's test figures every 25 steps, up to --steps: of this run, or measured earlier."""
+        """The peer's test metrics every 25 steps up to --steps, of this run or measured earlier."""
         arguments = self.arguments
         with tempfile.TemporaryDirectory(prefix="peer-") as folder:
             path = arguments.peer_json or Path(folder, "curve.json")
@@ -71,21 +71,24 @@ class Bench:
         self.figures["peer"] = {"measured_in_this_run": arguments.peer_json is None, "curve": curve}
         points = [point for point in curve if point["step"] <= arguments.steps]
         if not points:
-            sys.exit(f"{arguments.peer_json}: nothing measured up to step {arguments.steps}")
+            sys.exit(f"{arguments.peer_json}: has no measurement up to step {arguments.steps}")
         return points
 
     @property
     def peer_best(self) -> dict[str, Any]:
-        """The point of the peer's curve with its best test mIoU."""
+        """The point of the peer's curve with the best test mIoU."""
         return max(self.peer_curve, key=lambda point: point["miou"])
 
 
 def throughput(bench: Bench) -> list[Finding]:
-    """Images a second, training and predicting, in turns; the ratio pair by pair, because a machine's speed drifts."""
+    """Measure images per second in training and in prediction.
+
+    The sides take turns, and ratios are computed for each pair of turns, because a machine's speed drifts.
+    """
     arguments = bench.arguments
     count, epochs = (2, 1) if arguments.quick else (5, 2)
     pairs: dict[str, list[dict[str, float]]] = {"training": [], "predicting": []}
-    say(f"throughput: {count} rounds by turns of {epochs * bench.steps_per_epoch} training steps, then of prediction")
+    say(f"throughput: {count} rounds in turns of {epochs * bench.steps_per_epoch} training steps, then of prediction")
     with bench.theirs(
         HERE / "tutorial_peer.py", arguments.peer_script, arguments.data, arguments.weights, count, epochs
     ) as peer:
@@ -100,7 +103,7 @@ def throughput(bench: Bench) -> list[Finding]:
                     }
                     say(f"  {name}: {pair['theirs']:.1f} theirs, {pair['ours']:.1f} ours")
                     pairs[name].append(pair)
-            # The default preset's prediction stands beside the same rounds of theirs.
+            # The default preset is compared with the same rounds of the peer.
             pairs["predicting, default"] = [
                 pair | {"ours": ours.turn()["images_per_second"]} for pair in pairs["predicting"]
             ]
@@ -117,22 +120,22 @@ def throughput(bench: Bench) -> list[Finding]:
 
 
 def ratio_finding(what: str, target: float | None, pairs: list[dict[str, float]]) -> Finding:
-    """A row on ours over theirs."""
+    """Return a row with our rate over theirs."""
     ratios = [pair["ours"] / pair["theirs"] for pair in pairs]
     ours, theirs = (median(pair[side] for pair in pairs) for side in ("ours", "theirs"))
     measured = f"{median(ratios):.2f}× ({min(ratios):.2f}–{max(ratios):.2f}; {ours:.0f} over {theirs:.0f})"
-    wanted = "–" if target is None else f"≥ {target}×"
-    return Finding(what, wanted, measured, None if target is None else median(ratios) >= target)
+    target_text = "–" if target is None else f"≥ {target}×"
+    return Finding(what, target_text, measured, None if target is None else median(ratios) >= target)
 
 
 def tutorial(bench: Bench) -> list[Finding]:
-    """The tutorial preset for as many steps as the peer."""
+    """Train the tutorial preset for as many steps as the peer."""
     steps = bench.arguments.steps
     settings = {"preset": "tutorial", "epochs": max(1, steps // bench.steps_per_epoch)}
-    found = over_seeds(bench, "figures", settings)
-    bench.figures["tutorial"] = found
-    what = f"test mIoU of `--preset tutorial` at 128 px after {found[0]['last']['step']:.0f} steps"
-    findings = miou_findings(what, 0.66, found)
+    results = over_seeds(bench, "figures", settings)
+    bench.figures["tutorial"] = results
+    what = f"test mIoU of `--preset tutorial` at 128 px after {results[0]['last']['step']:.0f} steps"
+    findings = miou_findings(what, 0.66, results)
     if bench.has_peer:
         best, earlier = bench.peer_best, " (measured earlier)" if bench.arguments.peer_json else ""
         measured = f"{best['miou']:.3f} (accuracy {best['accuracy']:.3f}), at step {best['step']}"
@@ -141,53 +144,53 @@ def tutorial(bench: Bench) -> list[Finding]:
 
 
 def default(bench: Bench) -> list[Finding]:
-    """The default preset for a minute of training."""
+    """Train the default preset for a minute."""
     seconds = 5 if bench.arguments.quick else 60
-    found = over_seeds(bench, "within", {"preset": "default"}, seconds=seconds)
-    bench.figures["default"] = {"seconds": seconds, "seeds": found}
-    return miou_findings(f"test mIoU of `--preset default` at 128 px after {seconds} s of training", 0.73, found)
+    results = over_seeds(bench, "within", {"preset": "default"}, seconds=seconds)
+    bench.figures["default"] = {"seconds": seconds, "seeds": results}
+    return miou_findings(f"test mIoU of `--preset default` at 128 px after {seconds} s of training", 0.73, results)
 
 
 def over_seeds(bench: Bench, job: str, settings: dict[str, Any], **more: Any) -> list[dict[str, Any]]:
-    """The same job for each seed."""
-    found = []
+    """Run a job for each seed."""
+    results = []
     for seed in range(bench.arguments.seeds):
         say(f"{job}: --preset {settings['preset']}, {settings.get('epochs', 'its')} epochs, seed {seed}")
         with bench.ours(job, settings | {"seed": seed}, **more) as child:
-            found.append({"seed": seed} | child.result())
-    return found
+            results.append({"seed": seed} | child.result())
+    return results
 
 
-def miou_findings(what: str, target: float, found: list[dict[str, Any]]) -> list[Finding]:
-    """Rows on the mean over the seeds: of the last weights, and of those that validation chose."""
-    if not all("last" in each for each in found):
-        return [Finding(what, f"≥ {target}", "not one epoch ended in that time", False)]
+def miou_findings(what: str, target: float, results: list[dict[str, Any]]) -> list[Finding]:
+    """Return rows with the mean over seeds, of the last weights and of the best by validation."""
+    if not all("last" in result for result in results):
+        return [Finding(what, f"≥ {target}", "no epoch ended in that time", False)]
     findings = []
     for kind, name in (("last", "last weights"), ("best", "best by validation")):
-        mious = [each[kind]["miou"] for each in found]
-        accuracy = mean(each[kind]["accuracy"] for each in found)
+        mious = [result[kind]["miou"] for result in results]
+        accuracy = mean(result[kind]["accuracy"] for result in results)
         measured = f"{mean(mious):.3f} (min {min(mious):.3f} of {len(mious)} seeds; accuracy {accuracy:.3f})"
         findings.append(Finding(f"{what}, {name}", f"≥ {target}", measured, mean(mious) >= target))
     return findings
 
 
 def until(bench: Bench) -> list[Finding]:
-    """Seconds of training until the test split's mIoU is TensorFlow's best."""
+    """Measure the seconds of training until the test split's mIoU is TensorFlow's best."""
     best = bench.peer_best
     earlier = ", measured earlier" if bench.arguments.peer_json else ""
     bench.figures["until"] = {"target": best["miou"], "their_seconds": best["train_s"], "runs": {}}
     findings = []
     short = 2 if bench.arguments.quick else bench.arguments.short_epochs
     for name, settings in (("as it is", {}), (f"--epochs {short}", {"epochs": short})):
-        found = over_seeds(bench, "until", {"preset": "default"} | settings, miou=best["miou"])
-        bench.figures["until"]["runs"][name] = found
-        reached = [each["seconds"] for each in found if each["seconds"] is not None]
+        results = over_seeds(bench, "until", {"preset": "default"} | settings, miou=best["miou"])
+        bench.figures["until"]["runs"][name] = results
+        reached = [result["seconds"] for result in results if result["seconds"] is not None]
         what = (
             f"seconds until TensorFlow's best ({best['miou']:.3f}), TensorFlow over "
             f"`--preset default` ({name}){earlier}"
         )
-        if len(reached) < len(found):
-            measured = f"reached by {len(reached)} of {len(found)} seeds"
+        if len(reached) < len(results):
+            measured = f"reached by {len(reached)} of {len(results)} seeds"
             findings.append(Finding(what, "≥ 20×", measured, False))
             continue
         theirs, ours = best["train_s"], median(reached)
@@ -197,7 +200,7 @@ def until(bench: Bench) -> list[Finding]:
 
 
 def demo(bench: Bench) -> list[Finding]:
-    """The demo's peak memory and time, with nothing cached from before."""
+    """Measure the demo's peak memory and time with empty caches."""
     say("pixelwise demo")
     with tempfile.TemporaryDirectory(prefix="demo-") as folder:
         home = Path(folder, "home")
@@ -226,20 +229,22 @@ PARTS: dict[str, Callable[[Bench], list[Finding]]] = {
 
 
 def read_arguments() -> argparse.Namespace:
-    """The command line, checked."""
+    """Parse and check the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="an oxford-iiit-pet folder")
-    parser.add_argument("--weights", type=Path, required=True, help="mobilenetv2_100 safetensors, for both sides")
+    parser.add_argument("--data", type=Path, required=True, help="directory of Oxford-IIIT Pet")
+    parser.add_argument(
+        "--weights", type=Path, required=True, help="safetensors file of mobilenetv2_100 for both sides"
+    )
     parser.add_argument("--peer-script", type=Path, help="TensorFlow's tutorial: SCRIPT DATA WEIGHTS STEPS OUT")
     parser.add_argument("--peer-python", default=None, help="an interpreter with tensorflow-cpu")
     parser.add_argument("--peer-json", type=Path, help="take the peer's curve from an earlier run's file")
     parser.add_argument("--steps", type=int, default=150, help="training steps for both sides")
-    parser.add_argument("--seeds", type=int, default=3, help="how many seeds")
+    parser.add_argument("--seeds", type=int, default=3, help="number of seeds")
     parser.add_argument("--short-epochs", type=int, default=10, help="epochs of the short default run")
     parser.add_argument("--cores", type=int, default=2, help="CPU cores for either side")
     parser.add_argument("--only", nargs="+", choices=PARTS, help="the parts to measure")
-    parser.add_argument("--quick", action="store_true", help="see whether it runs; the figures mean nothing")
-    parser.add_argument("--out", type=Path, required=True, help="the JSON")
+    parser.add_argument("--quick", action="store_true", help="few steps: check that the script runs")
+    parser.add_argument("--out", type=Path, required=True, help="JSON file to write")
     arguments = parser.parse_args()
     if arguments.quick:
         arguments.steps, arguments.seeds = min(arguments.steps, 25), 1
@@ -248,13 +253,13 @@ def read_arguments() -> argparse.Namespace:
     for name in ("data", "weights", "peer_script", "peer_json"):
         path = getattr(arguments, name)
         if path is not None and not path.exists():
-            parser.error(f"--{name.replace('_', '-')} {path}: not there")
+            parser.error(f"--{name.replace('_', '-')} {path}: no such file or directory")
         setattr(arguments, name, path and path.resolve())
     needs_peer = "throughput" in arguments.only or ("until" in arguments.only and not arguments.peer_json)
     if needs_peer and not (arguments.peer_script and arguments.peer_python and shutil.which(arguments.peer_python)):
         parser.error("these parts need --peer-script and an interpreter as --peer-python")
     if arguments.out.exists():
-        parser.error(f"--out {arguments.out}: is already there")
+        parser.error(f"--out {arguments.out}: exists already")
     return arguments
 
 

@@ -1,6 +1,6 @@
-"""What the benchmarks share: processes that take turns, the machine's description, the table, the JSON.
+"""Shared by the benchmarks: processes that take turns, the description of the machine, tables and JSON files.
 
-The standard library alone: a peer's interpreter imports this too.
+It needs only the standard library, because the interpreter of a peer imports it too.
 """
 
 import json
@@ -15,29 +15,29 @@ from pathlib import Path
 from typing import Any, Self
 
 MARK = "@report "
-"""Starts the lines of a child's output that are reports; all other lines are for people."""
+"""Prefix of a child's output lines that are reports. All other lines are messages."""
 
 
 def report(**figures: Any) -> None:
-    """In a child: give the parent some figures."""
+    """Send measurements from a child to the parent."""
     print(MARK + json.dumps(figures), flush=True)
 
 
-def rest(**figures: Any) -> None:
-    """In a child: report, then do nothing until the parent gives the turn back."""
+def wait_for_turn(**figures: Any) -> None:
+    """Send measurements from a child to the parent, then wait until the parent gives the next turn."""
     report(**figures)
     if not sys.stdin.readline():
         sys.exit()
 
 
 class Child:
-    """A process that works when it has the turn and otherwise sleeps, so that nobody's threads disturb another.
+    """A process that works during its turns and sleeps otherwise, so that the measured processes do not compete.
 
-    Its errors and progress bars go to this process's stderr as they are; so do its lines that are no report.
+    Its stderr goes to this process's stderr, and so do its output lines that are not reports.
     """
 
     def __init__(self, *command: str | Path) -> None:
-        # What is compared is two CPU cores; an accelerator that happens to be there is left alone.
+        # The comparison is on CPU cores. An accelerator is hidden.
         env = os.environ | {"CUDA_VISIBLE_DEVICES": "", "PYTHONUNBUFFERED": "1"}
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env)
 
@@ -48,7 +48,7 @@ class Child:
         self.process.communicate()
 
     def result(self) -> dict[str, Any]:
-        """The next report."""
+        """Wait for the next report and return it."""
         for line in self.process.stdout:
             if line.startswith(MARK):
                 return json.loads(line.removeprefix(MARK))
@@ -56,27 +56,27 @@ class Child:
         sys.exit(f"a process of this benchmark ended early, with exit code {self.process.wait()}: see above")
 
     def finish(self) -> None:
-        """Wait for the end of a process that gives no reports."""
+        """Wait for the end of a process that sends no reports."""
         for line in self.process.stdout:
             say(f"    {line.rstrip()}")
         if self.process.wait():
             sys.exit(f"a process of this benchmark failed, with exit code {self.process.returncode}: see above")
 
     def turn(self) -> dict[str, Any]:
-        """Give the turn, and wait for what was done with it."""
+        """Give the child a turn, and return its report."""
         self.process.stdin.write("\n")
         self.process.stdin.flush()
         return self.result()
 
 
 def say(text: str) -> None:
-    """Tell the person who watches what happens now."""
+    """Print a progress message on stderr."""
     print(text, file=sys.stderr, flush=True)
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A row of the table: `meets` is None where there is no target to meet."""
+    """A row of the result table. `meets` is None if there is no target."""
 
     what: str
     target: str
@@ -85,7 +85,7 @@ class Finding:
 
 
 def markdown_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table that reads well as text and as Markdown."""
+    """Return a Markdown table with aligned columns."""
     widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
 
     def line(cells: Sequence[str]) -> str:
@@ -95,20 +95,20 @@ def markdown_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> st
 
 
 def findings_table(findings: Sequence[Finding]) -> str:
-    """What was to be shown, and whether it was."""
-    verdicts = {True: "meets", False: "falls short", None: "–"}
-    rows = [(each.what, each.target, each.measured, verdicts[each.meets]) for each in findings]
-    return markdown_table(("what", "target", "measured", "verdict"), rows)
+    """Return the table of measurements, targets and verdicts."""
+    verdicts = {True: "meets", False: "misses", None: "–"}
+    rows = [(finding.what, finding.target, finding.measured, verdicts[finding.meets]) for finding in findings]
+    return markdown_table(("measurement", "target", "measured", "verdict"), rows)
 
 
 def use_cores(count: int) -> None:
-    """Keep this process and its children to so many CPU cores; they size their thread pools by it."""
+    """Restrict this process and its children to a number of CPU cores, which also sets the size of thread pools."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:count])
 
 
 def machine(packages: Sequence[str]) -> dict[str, Any]:
-    """What the figures hold for: the processor, how busy it was before, and the packages' versions."""
+    """Return the processor, its load average, and the versions of Python and of packages."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -129,7 +129,7 @@ def machine(packages: Sequence[str]) -> dict[str, Any]:
 
 
 def write_json(path: Path, figures: dict[str, Any], findings: Sequence[Finding] = ()) -> None:
-    """Write everything that was measured."""
-    whole = figures | ({"findings": [asdict(each) for each in findings]} if findings else {})
+    """Write all measurements and the rows of the table."""
+    content = figures | ({"findings": [asdict(finding) for finding in findings]} if findings else {})
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(whole, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

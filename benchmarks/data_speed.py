@@ -1,8 +1,8 @@
-"""How fast images come: pixelwise's prepared cache and its reading, beside torchvision's Oxford-IIIT Pet data set.
+"""Measure the speed of reading: pixelwise's image cache and its decoding, beside torchvision's Oxford-IIIT Pet.
 
 usage: python benchmarks/data_speed.py --data oxford-iiit-pet [--out data_speed.json] [--rounds 7] [--quick]
 
-Both sides make batches of 16 images and masks of 128 px out of the same files, by turns; see README.md.
+Both sides make batches of 16 images and masks of 128 px from the same files, in turns; see README.md.
 """
 
 import argparse
@@ -19,33 +19,47 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from common import Child, Finding, findings_table, machine, markdown_table, report, rest, say, use_cores, write_json
+from common import (
+    Child,
+    Finding,
+    findings_table,
+    machine,
+    markdown_table,
+    report,
+    say,
+    use_cores,
+    wait_for_turn,
+    write_json,
+)
 
 SIZE, BATCH = 128, 16
 SPLITS = {"train": "trainval", "test": "test"}
-"""pixelwise's name of a split → torchvision's. Both are read, one after the other, as one set of images."""
+"""pixelwise's name of a split → torchvision's. Both splits are read one after the other."""
 
 # --- the two sides, each in a process of its own
 
 
-def timed(walk: Callable[[], Iterable[Any]]) -> tuple[float, int]:
-    """Seconds of a walk over batches, and how many images came."""
+def timed(batches: Callable[[], Iterable[Any]]) -> tuple[float, int]:
+    """Iterate over batches. Return the seconds and the number of images."""
     start = time.perf_counter()
-    images = sum(len(images) for images, _ in walk())
-    return time.perf_counter() - start, images
+    count = sum(len(images) for images, _ in batches())
+    return time.perf_counter() - start, count
 
 
 def torchvision_side(data: str, rounds: int, order: str) -> None:
-    """torchvision's data set and DataLoader with two workers, which keep running between passes.
+    """Measure torchvision's data set and a DataLoader with two persistent workers.
 
-    `order` is "tensors": to tensors, then v2.Resize; or "pillow": v2.Resize on Pillow's images, then to tensors.
+    Args:
+        data: the directory of Oxford-IIIT Pet.
+        rounds: the number of turns.
+        order: "tensors" converts to tensors and then resizes; "pillow" resizes Pillow images and then converts.
     """
     import torch
     from torch.utils.data import ConcatDataset, DataLoader
     from torchvision.datasets import OxfordIIITPet
     from torchvision.transforms import InterpolationMode, v2
 
-    torch.set_num_threads(1)  # the workers' own setting; the two of them have the two cores
+    torch.set_num_threads(1)  # as the workers do: the two of them have the two cores
 
     def steps(mode: InterpolationMode) -> v2.Compose:
         both = [v2.PILToTensor(), v2.Resize((SIZE, SIZE), mode, antialias=True)]
@@ -56,15 +70,15 @@ def torchvision_side(data: str, rounds: int, order: str) -> None:
         (Path(root) / "oxford-iiit-pet").symlink_to(Path(data).resolve())
         parts = [OxfordIIITPet(root, split, "segmentation", None, image, mask) for split in SPLITS.values()]
         loader = DataLoader(ConcatDataset(parts), BATCH, shuffle=True, num_workers=2, persistent_workers=True)
-        timed(lambda: loader)  # starts the workers, and the files are in memory then for both sides
-        rest()
+        timed(lambda: loader)  # starts the workers and brings the files into memory for both sides
+        wait_for_turn()
         for _ in range(rounds):
             seconds, images = timed(lambda: loader)
-            rest(seconds=seconds, images=images)
+            wait_for_turn(seconds=seconds, images=images)
 
 
 def pixelwise_side(data: str, rounds: int, passes: int) -> None:
-    """pixelwise: building the cache, a warm epoch of it, and a cold pass without it, all by two threads."""
+    """Measure pixelwise with two threads: building the cache, epochs from the cache, and a pass without it."""
     import torch
     from torch.utils.data import DataLoader
 
@@ -76,12 +90,12 @@ def pixelwise_side(data: str, rounds: int, passes: int) -> None:
     from pixelwise.runtime.threads import batched, prefetch_map
 
     torch.set_num_threads(1)
-    found = pw.load_dataset(data)
-    records = [record for split in SPLITS for record in getattr(found, split)]
+    index = pw.load_dataset(data)
+    records = [record for split in SPLITS for record in getattr(index, split)]
 
     def cold() -> Iterable[Any]:
         def prepare(record: pw.Record) -> tuple[torch.Tensor, torch.Tensor]:
-            image, mask = load_and_resize(record, found.reading, SIZE)
+            image, mask = load_and_resize(record, index.read_spec, SIZE)
             return torch.from_numpy(image).permute(2, 0, 1), torch.from_numpy(mask)
 
         return map(collate, batched(prefetch_map(prepare, records), BATCH))
@@ -90,7 +104,7 @@ def pixelwise_side(data: str, rounds: int, passes: int) -> None:
         return stream_loader
 
     def build() -> pw.SegmentationDataset:
-        return pw.SegmentationDataset(records, found.reading, SIZE, build_transform("none", SIZE))
+        return pw.SegmentationDataset(records, index.read_spec, SIZE, build_transform("none", SIZE))
 
     def shuffled(dataset: pw.SegmentationDataset, workers: int = 0) -> DataLoader:
         sampler = EpochSampler(len(dataset), BATCH, seed=0)
@@ -100,11 +114,11 @@ def pixelwise_side(data: str, rounds: int, passes: int) -> None:
 
     with tempfile.TemporaryDirectory() as cache:
         os.environ["PIXELWISE_CACHE"] = cache
-        stream_loader = shuffled(pw.SegmentationDataset(records, found.reading, SIZE, cache=False), workers=2)
+        stream_loader = shuffled(pw.SegmentationDataset(records, index.read_spec, SIZE, cache_images=False), workers=2)
         timed(cold)
         timed(streamed)
         timed(lambda: shuffled(build()))
-        rest()
+        wait_for_turn()
         for _ in range(rounds):
             figures = {"cold": timed(cold), "streamed": timed(streamed)}
             shutil.rmtree(Path(cache) / "prepared")
@@ -117,29 +131,29 @@ def pixelwise_side(data: str, rounds: int, passes: int) -> None:
             warm = partial(iter, shuffled(dataset))
             seconds, images = zip(*(timed(warm) for _ in range(passes)), strict=True)
             figures["warm"] = sum(seconds), sum(images)
-            rest(**figures)
+            wait_for_turn(**figures)
 
 
 # --- the comparison
 
 
 def rates(rounds: list[dict[str, Any]], part: str) -> list[float]:
-    """Images a second of each round."""
-    return [each[part][1] / each[part][0] for each in rounds]
+    """Return the images per second of each round."""
+    return [figures[part][1] / figures[part][0] for figures in rounds]
 
 
 def ratio(ours: list[float], theirs: list[float]) -> tuple[float, float, float]:
-    """Median, least and greatest of ours over theirs, round by round."""
+    """Return the median, minimum and maximum over rounds of our rate divided by theirs."""
     pairs = [a / b for a, b in zip(ours, theirs, strict=True)]
     return statistics.median(pairs), min(pairs), max(pairs)
 
 
 def measure(data: str, rounds: int, passes: int) -> dict[str, Any]:
-    """Let the three processes take turns: who begins changes each round."""
-    this = Path(__file__)
+    """Let the three processes take turns. The order is reversed in every other round."""
+    script = Path(__file__)
 
     def side(name: str, *arguments: Any) -> Child:
-        return Child(sys.executable, this, "--side", json.dumps([name, data, rounds, *arguments]))
+        return Child(sys.executable, script, "--side", json.dumps([name, data, rounds, *arguments]))
 
     with side("torchvision", "tensors") as tensors, side("torchvision", "pillow") as pillow, \
         side("pixelwise", passes) as ours:  # fmt: skip
@@ -147,25 +161,25 @@ def measure(data: str, rounds: int, passes: int) -> dict[str, Any]:
         for name, child in sides.items():
             say(f"{name}: warming up")
             child.result()
-        taken: dict[str, list[dict[str, Any]]] = {name: [] for name in sides}
+        measured: dict[str, list[dict[str, Any]]] = {name: [] for name in sides}
         loads = []
         orders = itertools.cycle([list(sides), list(sides)[::-1]])
         for number, order in zip(range(rounds), orders, strict=False):
             loads.append(round(os.getloadavg()[0], 2))
             for name in order:
-                taken[name].append(sides[name].turn())
+                measured[name].append(sides[name].turn())
             say(f"round {number + 1} of {rounds}")
         for child in sides.values():
             child.process.stdin.write("\n")
             child.process.stdin.flush()
-    return {"rounds": taken, "loads": loads}
+    return {"rounds": measured, "loads": loads}
 
 
 def findings(figures: dict[str, Any]) -> tuple[list[Finding], dict[str, Any]]:
-    """The rows of the table. torchvision is the quicker of its two orders, by median."""
-    taken = figures["rounds"]
+    """Return the rows of the table and a summary. torchvision is represented by its faster order."""
+    measured = figures["rounds"]
     both = {
-        name: [each["images"] / each["seconds"] for each in taken[name]]
+        name: [turn["images"] / turn["seconds"] for turn in measured[name]]
         for name in ("torchvision, tensors", "torchvision, Pillow")
     }
     best = max(both, key=lambda name: statistics.median(both[name]))
@@ -176,42 +190,42 @@ def findings(figures: dict[str, Any]) -> tuple[list[Finding], dict[str, Any]]:
         "ratios": {},
     }
     rows = []
-    wanted = {"cold": 2.0, "streamed": None, "build": None, "open": None, "warm": 20.0}
-    said = {
-        "cold": "cold pass: files to uint8 tensors, no cache, two threads",
-        "streamed": "cold epoch: --no-cache through a DataLoader with two workers",
+    targets = {"cold": 2.0, "streamed": None, "build": None, "open": None, "warm": 20.0}
+    descriptions = {
+        "cold": "pass without cache: files to uint8 tensors, two threads",
+        "streamed": "epoch without cache: a DataLoader with two workers",
         "build": "building the cache: hashing, decoding, writing, syncing",
         "open": "opening the cache: hashing the files, checking every item",
-        "warm": "warm epoch: shuffled batches from the cache, no workers",
+        "warm": "epoch from the cache: shuffled batches, no workers",
     }
-    for part, target in wanted.items():
-        ours = rates(taken["pixelwise"], part)
-        median, least, most = ratio(ours, theirs)
+    for part, target in targets.items():
+        ours = rates(measured["pixelwise"], part)
+        median, minimum, maximum = ratio(ours, theirs)
         summary["images_a_second"][part] = statistics.median(ours)
-        summary["ratios"][part] = {"median": median, "least": least, "greatest": most}
-        shown = f"{median:.1f}× ({least:.1f} to {most:.1f}); {statistics.median(ours):,.0f} images/s"
+        summary["ratios"][part] = {"median": median, "least": minimum, "greatest": maximum}
+        text = f"{median:.1f}× ({minimum:.1f} to {maximum:.1f}); {statistics.median(ours):,.0f} images/s"
         meets = None if target is None else median >= target
-        rows.append(Finding(said[part], "–" if target is None else f"≥ {target:g}×", shown, meets))
+        rows.append(Finding(descriptions[part], "–" if target is None else f"≥ {target:g}×", text, meets))
     return rows, summary
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", help="the folder of Oxford-IIIT Pet: images/ and annotations/")
+    parser.add_argument("--data", help="directory of Oxford-IIIT Pet: images/ and annotations/")
     parser.add_argument("--out", type=Path, default=Path("data_speed.json"))
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--passes", type=int, default=20, help="warm epochs a round: one takes a hundredth of a second")
+    parser.add_argument("--passes", type=int, default=20, help="epochs from the cache per round: one takes 0.01 s")
     parser.add_argument("--cores", type=int, default=2)
-    parser.add_argument("--quick", action="store_true", help="only show that it runs")
+    parser.add_argument("--quick", action="store_true", help="one round: check that the script runs")
     parser.add_argument("--side", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.side:
-        name, *rest_of = json.loads(arguments.side)
-        {"torchvision": torchvision_side, "pixelwise": pixelwise_side}[name](*rest_of)
+        name, *side_arguments = json.loads(arguments.side)
+        {"torchvision": torchvision_side, "pixelwise": pixelwise_side}[name](*side_arguments)
         report()
         return
     if arguments.data is None:
-        parser.error("--data is needed")
+        parser.error("--data is required")
     use_cores(arguments.cores)
     about = machine(["torch", "torchvision", "pillow", "numpy", "pixelwise"])
     rounds, passes = (1, 1) if arguments.quick else (arguments.rounds, arguments.passes)

@@ -1,8 +1,8 @@
-"""What an engine under the training loop costs: microseconds of a step so small that little else is left.
+"""Measure the overhead of a training engine: the time of a step that is so small that little else remains.
 
-Compares a plain torch loop, Lightning Fabric and Accelerate, in float32 and under bfloat16 autocast. Each is a
-process of its own; they take turns, and an engine's cost is its rounds against the plain rounds beside them.
-Prints one table and writes one JSON.
+Compares a plain torch loop, Lightning Fabric and Accelerate in float32 and with bfloat16 autocast. Each is a process of
+its own, and they take turns. The overhead is the difference to the plain loop in the same round. The script prints a
+table and writes a JSON file.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from common import Child, machine, markdown_table, report, rest, say, use_cores, write_json
+from common import Child, machine, markdown_table, report, say, use_cores, wait_for_turn, write_json
 
 PRECISIONS = ("float32", "bf16-mixed")
 NEEDS = {"plain": "torch", "fabric": "lightning_fabric", "accelerate": "accelerate"}
@@ -24,7 +24,7 @@ Step = Callable[[], None]
 
 
 def tiny_problem() -> tuple[Any, Any, Any]:
-    """A model of two small layers, pixelwise's optimizer for it, and a batch."""
+    """Return a model of two small layers, the optimizer that pixelwise uses, and a batch."""
     import torch
     from torch import nn
 
@@ -49,7 +49,7 @@ def plain(precision: str) -> Step:
 
 
 def engine_step(engine: Any, model: Any, optimizer: Any, batch: Any) -> Step:
-    """A training step that leaves the backward pass to an engine."""
+    """Return a training step whose backward pass is run by an engine."""
 
     def step() -> None:
         loss = model(batch).float().square().mean()
@@ -84,17 +84,17 @@ ENGINES: dict[str, Callable[[str], Step]] = {"plain": plain, "fabric": fabric, "
 
 
 def work(engine: str, precision: str, steps: int, rounds: int) -> None:
-    """A child's part: its engine's microseconds a step, round by round, by turns."""
+    """Measure an engine's microseconds per step in a child, one round per turn."""
     import torch
 
-    # So small a step gives a second thread nothing to do but wait, and what is measured is Python.
+    # The step is too small for a second thread. Its time is that of Python code.
     torch.set_num_threads(1)
     step = ENGINES[engine](precision)
     for _ in range(max(10, steps // 10)):
         step()
     figures: dict[str, Any] = {"ready": True}
     for _ in range(rounds):
-        rest(**figures)
+        wait_for_turn(**figures)
         started = time.perf_counter()
         for _ in range(steps):
             step()
@@ -103,7 +103,7 @@ def work(engine: str, precision: str, steps: int, rounds: int) -> None:
 
 
 def measure(engines: list[str], precision: str, steps: int, rounds: int) -> dict[str, list[float]]:
-    """Microseconds a step of each engine, one figure a round."""
+    """Return the microseconds per step of each engine in each round."""
     children = {}
     for engine in engines:
         say(f"starting {NAMES[engine]}, {precision}")
@@ -111,56 +111,56 @@ def measure(engines: list[str], precision: str, steps: int, rounds: int) -> dict
             sys.executable, __file__, "--work", engine, precision, f"--steps={steps}", f"--rounds={rounds}"
         )
         children[engine].result()
-    found: dict[str, list[float]] = {engine: [] for engine in engines}
+    measured: dict[str, list[float]] = {engine: [] for engine in engines}
     for number in range(rounds):
         for engine, child in children.items():
-            found[engine].append(child.turn()["microseconds"])
-        shown = ", ".join(f"{NAMES[engine]} {values[-1]:.0f}" for engine, values in found.items())
-        say(f"  round {number + 1} of {rounds}: {shown} µs a step")
+            measured[engine].append(child.turn()["microseconds"])
+        text = ", ".join(f"{NAMES[engine]} {values[-1]:.0f}" for engine, values in measured.items())
+        say(f"  round {number + 1} of {rounds}: {text} µs per step")
     for child in children.values():
         with child:
             child.finish()
-    return found
+    return measured
 
 
-def table(found: dict[str, dict[str, list[float]]]) -> str:
-    """Medians and ranges; what an engine adds is the median over rounds of its figure less the plain one beside it."""
+def table(measured: dict[str, dict[str, list[float]]]) -> str:
+    """Return a table of medians, ranges, and the median difference to the plain loop of the same round."""
     rows = []
-    for precision, engines in found.items():
+    for precision, engines in measured.items():
         for engine, values in engines.items():
             added = median(value - plain for value, plain in zip(values, engines["plain"], strict=True))
             spread = f"{min(values):.0f}–{max(values):.0f}"
             rows.append((precision, NAMES[engine], f"{median(values):.0f}", spread, f"{added:+.0f}"))
-    return markdown_table(("precision", "engine", "µs a step", "range", "over plain"), rows)
+    return markdown_table(("precision", "engine", "µs per step", "range", "over plain"), rows)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=2000, help="steps a round")
+    parser.add_argument("--steps", type=int, default=2000, help="steps per round")
     parser.add_argument("--rounds", type=int, default=9, help="rounds of each engine")
     parser.add_argument("--cores", type=int, default=2, help="CPU cores")
-    parser.add_argument("--quick", action="store_true", help="see whether it runs; the figures mean nothing")
-    parser.add_argument("--out", type=Path, help="the JSON")
+    parser.add_argument("--quick", action="store_true", help="few steps: check that the script runs")
+    parser.add_argument("--out", type=Path, help="JSON file to write")
     parser.add_argument("--work", nargs=2, metavar=("ENGINE", "PRECISION"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.work:
         work(*arguments.work, arguments.steps, arguments.rounds)
         return
     if arguments.out is None or arguments.out.exists():
-        parser.error("--out is needed" if arguments.out is None else f"--out {arguments.out}: is already there")
+        parser.error("--out is required" if arguments.out is None else f"--out {arguments.out}: exists already")
     if arguments.quick:
         arguments.steps, arguments.rounds = 100, 3
     use_cores(arguments.cores)
     engines = [name for name, module in NEEDS.items() if importlib.util.find_spec(module)]
     for missing in NEEDS.keys() - engines:
-        say(f"{NAMES[missing]} is not installed and left out: pip install {NEEDS[missing].replace('_', '-')}")
+        say(f"{NAMES[missing]} is not installed and is left out: pip install {NEEDS[missing].replace('_', '-')}")
     figures = {
         "machine": machine(("torch", "lightning-fabric", "accelerate")),
         "options": {"steps": arguments.steps, "rounds": arguments.rounds},
     }
-    found = {each: measure(engines, each, arguments.steps, arguments.rounds) for each in PRECISIONS}
-    write_json(arguments.out, figures | {"microseconds_per_step": found})
-    print(table(found))
+    measured = {precision: measure(engines, precision, arguments.steps, arguments.rounds) for precision in PRECISIONS}
+    write_json(arguments.out, figures | {"microseconds_per_step": measured})
+    print(table(measured))
 
 
 if __name__ == "__main__":

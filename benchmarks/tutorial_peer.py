@@ -1,9 +1,9 @@
-"""TensorFlow's side of the throughput rounds: runs the peer script, as it is, taking turns with pixelwise.
+"""TensorFlow's side of the throughput rounds: runs the unchanged peer script in turns with pixelwise.
 
 usage, in the peer's interpreter: tutorial_peer.py SCRIPT DATA WEIGHTS ROUNDS EPOCHS
 
-The script's own `next` and `train_on_batch` are watched, and time is counted as the script counts it: a step is
-fetching the batch and training on it. EPOCHS passes over the images make a round; one pass before the first warms up.
+The script's calls of `next` and `train_on_batch` are timed in the way of the script: a step is fetching a batch and
+training on it. A round is EPOCHS passes over the images. One pass before the first round warms up.
 """
 
 import importlib.metadata
@@ -15,13 +15,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-from common import report, rest
+from common import report, wait_for_turn
 
 BATCH_SIZE = 64
 
 
-class Watch:
-    """Counts the seconds of training steps and hands over after each round."""
+class StepTimer:
+    """Counts the seconds of training steps, and waits for the next turn after each round."""
 
     def __init__(self, images: int, epochs: int) -> None:
         self.images, self.epochs = images, epochs
@@ -31,51 +31,53 @@ class Watch:
         self.warm = False
 
     def fetch(self, batches: Any) -> Any:
-        """In place of `next` in the peer's script: the first thing of a step, after any evaluation."""
+        """Stand in for `next` in the peer's script, which starts a step, after any evaluation."""
         if self.steps == self.round_ends:
-            self.hand_over()
+            self.end_round()
         self.started = time.perf_counter()
         return next(batches)
 
     def step_done(self) -> None:
+        """Add the time of a step."""
         self.seconds += time.perf_counter() - self.started
         self.steps += 1
 
-    def hand_over(self) -> None:
+    def end_round(self) -> None:
+        """Report the rate of the round, or that the warm-up is over, and wait for the next turn."""
         rate = self.epochs * self.images / self.seconds
-        rest(**({"images_per_second": rate} if self.warm else {"ready": True}))
+        wait_for_turn(**({"images_per_second": rate} if self.warm else {"ready": True}))
         self.warm, self.seconds = True, 0.0
         self.round_ends += self.epochs * self.steps_per_epoch
 
 
 def main() -> None:
     script, data, weights, rounds, epochs = sys.argv[1:]
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # as the script does, before TensorFlow is imported
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # before TensorFlow is imported, as in the script
     import keras
 
     listed = Path(data, "annotations", "trainval.txt").read_text().splitlines()
     images = len([line for line in listed if line.strip() and not line.startswith("#")])
-    watch = Watch(images, int(epochs))
+    timer = StepTimer(images, int(epochs))
     train_on_batch = keras.Model.train_on_batch
 
-    def watched(model: Any, *args: Any, **options: Any) -> Any:
+    def timed(model: Any, *args: Any, **options: Any) -> Any:
         logs = train_on_batch(model, *args, **options)
-        watch.step_done()
+        timer.step_done()
         return logs
 
-    keras.Model.train_on_batch = watched
-    steps = watch.steps_per_epoch * (1 + int(rounds) * int(epochs))
+    keras.Model.train_on_batch = timed
+    steps = timer.steps_per_epoch * (1 + int(rounds) * int(epochs))
     with tempfile.TemporaryDirectory() as folder:
         sys.argv = [script, data, weights, str(steps), str(Path(folder, "curve.json"))]
-        peer = runpy.run_path(script, init_globals={"next": watch.fetch})
-    watch.hand_over()
+        peer = runpy.run_path(script, init_globals={"next": timer.fetch})
+    timer.end_round()
 
-    model, images_shown = peer["model"], peer["V"]
+    model, test_images = peer["model"], peer["V"]
     for _ in range(int(rounds)):
         started = time.perf_counter()
-        for first in range(0, len(images_shown), BATCH_SIZE):
-            model.predict_on_batch(images_shown[first : first + BATCH_SIZE]).argmax(-1)
-        rest(images_per_second=len(images_shown) / (time.perf_counter() - started))
+        for first in range(0, len(test_images), BATCH_SIZE):
+            model.predict_on_batch(test_images[first : first + BATCH_SIZE]).argmax(-1)
+        wait_for_turn(images_per_second=len(test_images) / (time.perf_counter() - started))
     versions = {name: importlib.metadata.version(name) for name in ("tensorflow-cpu", "keras")}
     report(versions=versions)
 
