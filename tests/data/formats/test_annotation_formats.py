@@ -1,5 +1,6 @@
 """Annotation formats: COCO, YOLO, labelme and Label Studio files are read back as written."""
 
+import builtins
 import json
 from collections.abc import Sequence
 from copy import deepcopy
@@ -161,6 +162,24 @@ def test_missing_and_unlisted_images_are_issues(writer: str, samples: list[Sampl
         issues = read_as(format, tmp_path).issues
         kinds = {"yolo": [], "yolo roboflow": [], "labelme": ["missing mask"], "labelme masks": ["missing mask"]}
         assert [issue.kind for issue in issues] == kinds.get(writer, ["image not listed"])
+
+
+@pytest.mark.parametrize("writer", WRITERS)
+def test_without_pycocotools_the_error_names_the_extra(
+    writer: str, samples: list[Sample], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    WRITERS[writer][1](tmp_path, writable(writer, samples), CLASSES)
+    real_import = builtins.__import__
+
+    def import_without_pycocotools(name: str, *args: Any) -> Any:
+        if name.split(".")[0] == "pycocotools":
+            raise ImportError(name)
+        return real_import(name, *args)
+
+    monkeypatch.setattr(builtins, "__import__", import_without_pycocotools)
+    with pytest.raises(DataError, match=r"pip install 'pixelwise\[coco\]'") as error:
+        detect_format(tmp_path)
+    assert str(error.value).startswith(str(tmp_path))
 
 
 UNUSUAL_VALUES = st.one_of(
