@@ -8,6 +8,7 @@ import numpy as np
 from scipy import ndimage
 
 from pixelwise.data.label_map.value_counts import MaskStats, gray_to_rgb
+from pixelwise.palette import unpack_rgb
 
 MAX_SIDE = 256
 """Masks are reduced to this longest side, in pixels, before objects are counted."""
@@ -119,8 +120,7 @@ def _distances(values: np.ndarray, anchors: np.ndarray, kind: str) -> np.ndarray
     """Return (N, K) distances of N values to K anchors. Colors differ by the channel that differs most."""
     if kind != "rgb":
         return np.abs(values[:, None] - anchors)
-    shifts = np.array([16, 8, 0])
-    return np.abs((values[:, None, None] >> shifts & 255) - (anchors[:, None] >> shifts & 255)).max(2)
+    return np.abs(unpack_rgb(values)[:, None] - unpack_rgb(anchors)).max(2)
 
 
 def reduce_mask(values: np.ndarray) -> np.ndarray:

@@ -6,6 +6,8 @@ Ambiguous masks raise an error that lists the options. Nothing is guessed silent
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from pixelwise.data.io.mask import format_value
 from pixelwise.data.label_map.naming import HOW_TO_SETTLE, NamedValues, are_rare_values, is_rare, name_values
 from pixelwise.data.label_map.options import (
@@ -20,7 +22,7 @@ from pixelwise.data.label_map.options import (
 from pixelwise.data.label_map.value_counts import MaskValueCounts, ValueKind, gray_to_rgb
 from pixelwise.data.schema import FormatResult, LabelMap
 from pixelwise.errors import ConfigError, DataError
-from pixelwise.palette import IGNORE_INDEX, Palette, default_palette
+from pixelwise.palette import IGNORE_INDEX, Palette, default_palette, unpack_rgb
 
 MAX_NOISE = 64
 """Distance from 0 and 255, up to which values of a two-value mask are noise from JPEG compression or resizing."""
@@ -97,11 +99,10 @@ def _without_noise(kind: ValueKind, result: FormatResult, counts: MaskValueCount
             f"{example}: masks have {len(values)} colors in all, like photos or masks saved as JPEG; save masks "
             f"as PNG, list the colors in a class_dict.csv (name,r,g,b), or {HOW_TO_SETTLE}"
         )
-    for value in values:
-        if _color_distance(value, result.names_by_color) > MAX_COLOR_NOISE:
-            raise DataError(
-                f"{example}: the color {format_value(value, 'rgb')} is not near any listed color; {HOW_TO_SETTLE}"
-            )
+    far = np.flatnonzero(_color_distances(values, result.names_by_color) > MAX_COLOR_NOISE)
+    if len(far):
+        color = format_value(values[far[0]], "rgb")
+        raise DataError(f"{example}: the color {color} is not near any listed color; {HOW_TO_SETTLE}")
     return list(result.names_by_color), MAX_COLOR_NOISE
 
 
@@ -123,9 +124,10 @@ def _is_noisy_pair(values: Sequence[int], counts: MaskValueCounts) -> bool:
     return False
 
 
-def _color_distance(color: int, others: Iterable[int]) -> int:
-    """Return the distance to the nearest of other 0xRRGGBB colors, in the channel that differs most."""
-    return min(max(abs((color >> shift & 255) - (other >> shift & 255)) for shift in (0, 8, 16)) for other in others)
+def _color_distances(colors: Sequence[int], listed: Iterable[int]) -> np.ndarray:
+    """Return the distance of each color to the nearest listed one, (N,), in the channel that differs most."""
+    channels = unpack_rgb(colors)
+    return np.min([np.abs(channels - unpack_rgb(color)).max(-1) for color in listed], axis=0)
 
 
 def _parse_values(text: str, kind: ValueKind, counts: MaskValueCounts) -> list[int]:
@@ -217,7 +219,7 @@ def _choose_palette(kind: ValueKind, values: Sequence[int], counts: MaskValueCou
     # A palette of 0x000000, 0x010101, … repeats the class indices and is not meant to be seen.
     if len(set(colors)) < len(colors) or all(color in (0, 0x010101, 0x020202) for color in colors):
         return default_palette(len(values))
-    return tuple((color >> 16, color >> 8 & 255, color & 255) for color in colors)
+    return tuple((red, green, blue) for red, green, blue in unpack_rgb(colors).tolist())
 
 
 # --- Multi-label masks: one file per class, with a value for "absent" and a value for "present".

@@ -12,6 +12,7 @@ from pixelwise.data.io.image import open_image
 from pixelwise.data.io.mask import mask_values, read_mask
 from pixelwise.data.schema import LabelMap, MaskSource, MultilabelMask, PolygonMask, Record
 from pixelwise.errors import DataError
+from pixelwise.palette import pack_rgb
 from pixelwise.runtime.progress import Progress, no_progress
 from pixelwise.runtime.threads import prefetch_map
 
@@ -169,8 +170,8 @@ def image_mask_stats(image: Image.Image) -> MaskStats:
     counts = _count_values(values)
     colors: dict[int, int] = {}
     if image.mode == "P" and kind == "index":
-        palette = np.array(image.getpalette("RGB") or [], np.int64).reshape(-1, 3)
-        colors = {index: int(palette[index] @ (65536, 256, 1)) for index in counts if 0 <= index < len(palette)}
+        palette = pack_rgb(np.array(image.getpalette("RGB") or [], np.uint32).reshape(-1, 3)).tolist()
+        colors = {index: palette[index] for index in counts if index < len(palette)}
     return MaskStats(kind, counts, (values.shape[0], values.shape[1]), colors, lossy)
 
 
