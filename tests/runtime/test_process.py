@@ -18,7 +18,8 @@ from pathlib import Path
 import numpy as np
 import torch
 import pixelwise as pw
-import lightning_fabric  # on import it sets the level of its own logger
+import lightning_fabric  # on import it sets the level of its own logger, and urllib3 adds warning filters
+import urllib3
 import timm.models
 
 def process_state():

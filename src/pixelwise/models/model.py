@@ -140,7 +140,9 @@ class SegmentationModel(nn.Module):
         """
         config, tensors = _read_files(path)
         try:
-            model = SegmentationModel(config)
+            # The initial weights are replaced: they must not use up random numbers of the process.
+            with torch.random.fork_rng(devices=[]):
+                model = SegmentationModel(config)
         except ConfigError as error:
             raise RunError(f"{path / CONFIG_FILE}: {error}") from None
         expected = {name: tensor.shape for name, tensor in model.state_dict().items()}
