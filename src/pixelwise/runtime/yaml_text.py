@@ -10,7 +10,9 @@ def yaml_text(value: object) -> str:
     '{a: [1, null]}'
     """
     return (
-        yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10_000).removesuffix("...\n").strip()
+        yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10_000, sort_keys=False)
+        .removesuffix("...\n")
+        .strip()
     )
 
 
