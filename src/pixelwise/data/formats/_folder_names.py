@@ -104,7 +104,7 @@ class FolderRole:
 def folder_roles(folders: Iterable[str]) -> dict[str, FolderRole]:
     """Determine the roles of all folders of a data set together.
 
-    If two parts of a path name a role, the part whose parent has a folder for the other role too is used.
+    A path can have two parts that name a role. The part with a sibling folder of the other role is used.
 
     Args:
         folders: paths relative to the root of the data set, see `Listing`.
