@@ -190,11 +190,11 @@ class TestPrediction:
         palette = ((10, 20, 30), (40, 50, 60), (70, 80, 90))
         prediction = Prediction(image, mask, ("a", "b", "c"), palette)
         assert prediction.class_fractions == {"a": 11 / 20, "b": 0.0, "c": 9 / 20}
-        assert np.array_equal(prediction.overlay(0.25), overlay(image, mask, palette, 0.25))
+        assert prediction.overlay(0.25) == overlay(image, mask, palette, 0.25)
         prediction.to_indexed_png().save(tmp_path / "mask.png")
         with Image.open(tmp_path / "mask.png") as stored:
             assert stored.mode == "P"
-            assert np.array_equal(stored, mask)
+            assert np.array_equal(np.array(stored), mask)
             assert tuple(stored.getpalette() or ())[:9] == (10, 20, 30, 40, 50, 60, 70, 80, 90)
 
 
@@ -224,6 +224,7 @@ class TestProbabilities:
         large = F.interpolate(predictor.logits([image]), image.shape[:2], mode="bilinear", align_corners=False)
         expected = torch.exp(large) / torch.exp(large).sum(1, keepdim=True)
         (prediction,) = predictor.predict_batch([image], probabilities=True)
+        assert prediction.probabilities is not None
         np.testing.assert_allclose(prediction.probabilities, expected[0].numpy(), rtol=1e-5)
 
     def test_iter_predictions_has_probabilities_on_request(self, predictor: Predictor, tmp_path: Path) -> None:

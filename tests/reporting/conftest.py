@@ -7,7 +7,6 @@ import pytest
 from PIL import Image
 
 from pixelwise.data.analysis.inspection import DatasetReport, inspect
-from pixelwise.data.label_map.options import LabelOptions
 
 ODD_NAMES = ("background", "a<b>&\"c\" 'd'", "[bold]cat[/]")
 COLORS = ((0, 0, 0), (220, 40, 160), (30, 200, 60))
@@ -40,7 +39,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="package")
 def report(data: Path) -> DatasetReport:
     """Inspect the data set."""
-    return inspect(data, LabelOptions(classes=ODD_NAMES, skip_unreadable=True))
+    return inspect(data, classes=ODD_NAMES, skip_unreadable=True)
 
 
 def _palette_image(mask: np.ndarray) -> Image.Image:

@@ -13,7 +13,6 @@ from PIL import Image
 
 from pixelwise.cli import main
 from pixelwise.data.analysis.inspection import DatasetReport, inspect
-from pixelwise.data.label_map.options import LabelOptions
 from pixelwise.palette import Color
 from pixelwise.planning.plan import Plan
 from pixelwise.planning.rules import make_plan
@@ -130,14 +129,14 @@ class TestClassGrids:
 
     def test_class_without_images_has_no_grid(self, own_data: Path, tmp_path: Path) -> None:
         (own_data / "classes.txt").write_text("background\none\ntwo\nnever\n")
-        report = inspect(own_data, LabelOptions(skip_unreadable=True))
+        report = inspect(own_data, skip_unreadable=True)
         assert report.classes[3].pixels == 0
         assert class_grid(report.classes[3], 3, report.data.read_spec) is None
         write_dataset_report(report, make_plan(report, timed=False), tmp_path / "report")
         assert len(list((tmp_path / "report/sheets").iterdir())) == 3
 
     def test_examples_that_became_unreadable_are_left_out(self, own_data: Path) -> None:
-        report = inspect(own_data, LabelOptions(classes=ODD_NAMES, skip_unreadable=True))
+        report = inspect(own_data, classes=ODD_NAMES, skip_unreadable=True)
         stats = report.classes[2]
         for record in stats.examples[1:]:
             Path(str(record.image)).write_bytes(b"")

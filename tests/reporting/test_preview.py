@@ -9,17 +9,17 @@ from PIL import Image
 import pixelwise as pw
 from pixelwise.errors import ConfigError, DataError
 from pixelwise.reporting import preview as preview_module
+from pixelwise.visualization import overlay_grid
 
 
 @pytest.fixture
 def grid_arguments(monkeypatch: pytest.MonkeyPatch) -> list[tuple[tuple[Any, ...], dict[str, Any]]]:
     """Record the arguments of each grid that is drawn."""
     calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
-    draw = preview_module.overlay_grid
 
     def record(*args: Any, **kwargs: Any) -> Image.Image:
         calls.append((args, kwargs))
-        return draw(*args, **kwargs)
+        return overlay_grid(*args, **kwargs)
 
     monkeypatch.setattr(preview_module, "overlay_grid", record)
     return calls
