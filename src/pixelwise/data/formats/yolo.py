@@ -2,18 +2,12 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 from pixelwise.data.formats._annotations import assign_class_ids, polygon_result, require_pycocotools
 from pixelwise.data.formats._filesystem import (
     ImageFile,
     Listing,
-    is_file,
-    is_folder,
     list_files,
     read_lines,
     read_text,
@@ -21,17 +15,13 @@ from pixelwise.data.formats._filesystem import (
 from pixelwise.data.formats._folder_names import split_of
 from pixelwise.data.formats._geometry import polygon_area, to_points
 from pixelwise.data.formats._image_index import ImageIndex, unlisted_images_issue
-from pixelwise.data.formats._json import MAX_NAME, is_index, is_name, quote
-from pixelwise.data.formats._splits import SPLIT_WORDS
+from pixelwise.data.formats._json import quote
+from pixelwise.data.formats._yolo_settings import YoloSettings, find_settings
 from pixelwise.data.schema import SPLITS, Annotation, DataIssue, FormatResult, PolygonMask, Record, Split
 from pixelwise.errors import AnnotationError, DataError, without_name
 
 TOLERANCE = 1e-3
 """Maximum distance of a point from the image, as a fraction of its width or height. Other programs round."""
-
-_YAML_SUFFIXES = (".yaml", ".yml")
-
-_YAML_STEMS = ("data", "dataset")
 
 _BOX_VALUES = 4
 
@@ -44,7 +34,7 @@ def read_yolo(root: Path) -> FormatResult | None:
     "background", then come the names in order. Smaller objects cover larger ones.
     https://docs.ultralytics.com/datasets/segment/
     """
-    settings = _find_settings(root)
+    settings = find_settings(root)
     if settings is None:
         return None
     listing = list_files(settings.base)
@@ -64,106 +54,8 @@ def read_yolo(root: Path) -> FormatResult | None:
     return polygon_result(records, classes, issues)
 
 
-@dataclass
-class _Settings:
-    """The content of data.yaml or classes.txt.
-
-    Attributes:
-        path: the file.
-        base: the folder that its paths are relative to.
-        names: class number → name.
-        folders: split → folders or lists of images.
-    """
-
-    path: Path
-    base: Path
-    names: dict[int, str]
-    folders: dict[Split, list[str]] = field(default_factory=dict)
-
-
-def _find_settings(root: Path) -> _Settings | None:
-    if is_file(root):
-        return _read_settings(root, is_root=True) if root.suffix.lower() in _YAML_SUFFIXES else None
-    if not is_folder(root):
-        return None
-    listing = list_files(root)
-    # Other formats have YAML files too, but no text files below labels/.
-    names = [name for folder, names in listing.items() if "labels" in folder.split("/") for name in names]
-    if not any(name.endswith(".txt") for name in names):
-        return None
-    paths = [root / name for name in listing[""] if name.lower().endswith(_YAML_SUFFIXES)]
-    paths.sort(key=lambda path: (path.stem.lower() not in _YAML_STEMS, path.name))
-    for path in paths:
-        settings = _read_settings(path)
-        if settings is not None:
-            return settings
-    folders = {folder.casefold() for folder in listing}
-    for folder in ("", "labels"):
-        if "classes.txt" in listing.get(folder, ()) and {"images", "labels"} <= folders:
-            path = root / folder / "classes.txt"
-            return _Settings(path, root, dict(enumerate(read_lines(path))))
-    return None
-
-
-def _read_settings(path: Path, is_root: bool = False) -> _Settings | None:
-    """Read a YAML file. Return None if it is not about YOLO. `is_root`: the user passed the file itself."""
-    try:
-        content = yaml.safe_load(read_text(path))
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        fault = " ".join(str(error).split())[:MAX_NAME]
-        if path.stem.lower() in _YAML_STEMS:
-            raise DataError(f"{path}: is not valid YAML ({fault}); fix it") from None
-        return None
-    if not isinstance(content, dict) or not {"names", "nc"} & set(content):
-        return None
-    base = path.parent
-    if is_name(content.get("path")):
-        other = base / content["path"]
-        # If the user passed a folder, nothing outside that folder is read.
-        if is_folder(other) and (is_root or other.resolve().is_relative_to(base.resolve())):
-            base = other
-    return _Settings(path, base, _read_names(path, content), _read_split_folders(path, content))
-
-
-def _read_split_folders(path: Path, content: Mapping[Any, Any]) -> dict[Split, list[str]]:
-    """Return split → folders or lists. Of several keys for a split, the first in `SPLIT_WORDS` is used."""
-    folders: dict[Split, list[str]] = {}
-    for key, split in SPLIT_WORDS.items():
-        value = content.get(key)
-        if not value or split in folders:
-            continue
-        folders[split] = value if isinstance(value, list) else [value]
-        if not all(map(is_name, folders[split])):
-            raise DataError(f'{path}: "{key}" must be a folder, a list of folders, or a .txt file; fix it')
-    return folders
-
-
-def _read_names(path: Path, content: Mapping[Any, Any]) -> dict[int, str]:
-    """Return class number → name, sorted by number."""
-    names, count = content.get("names"), content.get("nc")
-    if count is not None and not (is_index(count) and count < 1 << 16):
-        raise DataError(f"{path}: nc must be the number of classes; fix it")
-    if names is None:
-        names = [f"class {number}" for number in range(count or 0)]
-    if isinstance(names, list):
-        names = dict(enumerate(names))
-    if not isinstance(names, dict) or not names:
-        raise DataError(f"{path}: names must be a list of names, or number: name for each class; fix it")
-    by_number = {}
-    for number, name in names.items():
-        name = str(name) if is_index(name) else name
-        if not is_index(number) or not is_name(name):
-            raise DataError(
-                f"{path}: the name of class {number} must be text (put yes, no, on, off and null in quotes); fix it"
-            )
-        by_number[number] = name.strip()
-    if count is not None and count != len(by_number):
-        raise DataError(f"{path}: nc is {count}, but there are {len(by_number)} names; fix the wrong one")
-    return dict(sorted(by_number.items()))
-
-
 def _split_images(
-    settings: _Settings, images: ImageIndex, listing: Listing
+    settings: YoloSettings, images: ImageIndex, listing: Listing
 ) -> tuple[dict[Split, list[ImageFile]], list[DataIssue]]:
     """Return the images of each split. An image in several splits stays in the first one."""
     by_split: dict[Split, list[ImageFile]] = {split: [] for split in SPLITS}
