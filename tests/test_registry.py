@@ -118,3 +118,10 @@ def test_a_parameter_cannot_be_called_name(registry: Functions) -> None:
 
 def test_the_name_of_a_setting() -> None:
     assert name_of("focal") == name_of({"name": "focal", "gamma": 3}) == "focal"
+
+
+def test_a_hint_ends_the_message_about_an_unknown_name() -> None:
+    decoders: Functions = Registry("decoder", hint="; smp/… need another package")
+    decoders.register("fpn", lambda: None)
+    with pytest.raises(ConfigError, match=r"unknown decoder 'smp/unet'; choose from: fpn; smp/… need another package$"):
+        decoders["smp/unet"]
