@@ -19,7 +19,7 @@ IGNORE_COLOR: Color = (200, 200, 200)
 """Color of ignored pixels.
 
 It is gray because no color of `default_palette` is gray. It is a light gray because people with deuteranopia cannot
-tell a medium gray from the palette's bluish green.
+distinguish a medium gray from the palette's bluish green.
 """
 
 _FIRST_COLORS: Palette = (

@@ -152,6 +152,17 @@ class TestEvaluate:
         assert_one_line_error(run_cli("evaluate", run_copy, pets_folder, "--out", out), f"{out}: exists already")
         assert read_files(tmp_path) == before
 
+    def test_metrics_on_request_are_printed_and_written(
+        self, run_cli: RunCommand, run_copy: Path, pets_folder: Path
+    ) -> None:
+        result = run_cli("evaluate", run_copy, pets_folder, "--metrics", "boundary_iou:width=0.1", "image_iou")
+        assert (result.code, result.err) == (0, "")
+        extra = json.loads((run_copy / "evaluation-test.json").read_text())["extra"]
+        assert {"boundary_iou", "image_iou_pet"} <= set(extra)
+        for name in ("boundary_iou", "image_iou"):
+            assert f"{name}: {extra[name]:.4f}" in result.out.splitlines()
+        assert_one_line_error(run_cli("evaluate", run_copy, pets_folder, "--metrics", "f1"), "unknown metric 'f1'")
+
     def test_skipped_files_are_listed(self, run_cli: RunCommand, run_copy: Path, pets_copy: Path) -> None:
         name = (pets_copy / "annotations" / "test.txt").read_text().split()[0]
         image = pets_copy / "images" / f"{name}.jpg"

@@ -64,7 +64,7 @@ def evaluate(
 ) -> Evaluation:
     """Evaluate a run's best model on a split.
 
-    Under `torchrun` the processes share the images. All return the result of the whole split.
+    Under `torchrun` the processes share the images. All return the result of the full split.
 
     Args:
         run: a run, or its directory.
@@ -97,8 +97,8 @@ def evaluate(
     _check_classes(predictor, data, run)
     extra = _build_metrics(metrics, predictor)
     records = data.records(split)
-    share = records[fabric.global_rank :: fabric.world_size]
-    results = _compare(predictor, share, data.read_spec, resolution, progress)
+    own_records = records[fabric.global_rank :: fabric.world_size]
+    results = _compare(predictor, own_records, data.read_spec, resolution, progress)
     confusion, errors = _accumulate(results, predictor, extra, skip_unreadable)
     skipped = _gather_errors(fabric, errors)
     if len(skipped) == len(records):

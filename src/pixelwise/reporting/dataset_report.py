@@ -34,8 +34,8 @@ def write_dataset_report(
 ) -> None:
     """Write plan.yaml, report.json, sheets/NN-CLASS.png and, last, report.html.
 
-    report.html embeds its images and refers to no other file. A sheet shows the class in its color on example images,
-    in descending order of the class's area.
+    report.html embeds its images and refers to no other file. Each file in sheets/ is a grid that shows a class in its
+    color on example images, in descending order of the class's area.
 
     Args:
         report: the result of `inspect`.

@@ -1,4 +1,4 @@
-"""Draw a contact sheet of a data set's images and masks."""
+"""Draw a grid of a data set's images and masks."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ def preview(data: DatasetIndex, split: Split = "train", count: int = 12) -> Imag
     Args:
         data: the data set.
         split: "train", "val" or "test".
-        count: number of images, at least 1. They are spread evenly over the split; a smaller split is shown whole.
+        count: number of images, at least 1. They are spread evenly over the split; of a smaller split all are shown.
 
     Returns:
         A PIL image of mode "RGB", 1280 pixels wide. A notebook shows it if it is the last expression of a cell.
