@@ -24,11 +24,12 @@ KEPT_IMAGES = 3
 """Images that a cell keeps: its first one and its last two. A training shows one image per epoch."""
 
 
-def execute(weights: str) -> NotebookNode:
+def execute(weights: str, epochs: int) -> NotebookNode:
     """Return the notebook with new outputs, executed on the synthetic animals.
 
     Args:
         weights: "hub", or the path of a safetensors file with the weights of timm's mobilenetv2_100.
+        epochs: the number of epochs of each training.
     """
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     (settings,) = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
@@ -36,7 +37,8 @@ def execute(weights: str) -> NotebookNode:
     with tempfile.TemporaryDirectory() as folder:
         draw_dataset(Path(folder) / DATA_NAME)
         # Relative paths keep the machine's own paths out of the outputs.
-        settings.source = source.replace("DATA = None", f"DATA = {DATA_NAME!r}").replace('"hub"', repr(weights))
+        values = {"DATA": DATA_NAME, "WEIGHTS": weights, "EPOCHS": epochs, "OUT": "runs/tutorial"}
+        settings.source = "\n".join(f"{name} = {value!r}" for name, value in values.items())
         NotebookClient(notebook, timeout=None, resources={"metadata": {"path": folder}}).execute()
     settings.source = source
     for cell in notebook.cells:
@@ -66,8 +68,10 @@ def main() -> None:
     """Execute the notebook and replace it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--weights", default="hub", help="hub, or a safetensors file of mobilenetv2_100")
-    weights = parser.parse_args().weights
-    notebook = execute(weights if weights == "hub" else str(Path(weights).resolve()))
+    parser.add_argument("--epochs", type=int, default=20, help="epochs of each training")
+    arguments = parser.parse_args()
+    weights = arguments.weights if arguments.weights == "hub" else str(Path(arguments.weights).resolve())
+    notebook = execute(weights, arguments.epochs)
     nbformat.write(notebook, NOTEBOOK)
 
 
