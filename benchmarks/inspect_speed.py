@@ -53,9 +53,8 @@ def make(data: Path, folder: Path, images: int) -> None:
 def inspect_folder(folder: str) -> None:
     """Inspect a directory and report the time. It runs in a process of its own."""
     from pixelwise.data.analysis.inspection import inspect
-    from pixelwise.data.label_map.options import LabelOptions
 
-    result = inspect(folder, LabelOptions(skip_unreadable=True))
+    result = inspect(folder, skip_unreadable=True)
     report(seconds=result.seconds, images=result.image_count, masks=result.mask_count, classes=len(result.classes))
 
 

@@ -15,7 +15,6 @@ import pixelwise as pw
 from pixelwise import losses
 from pixelwise.data.analysis.inspection import inspect
 from pixelwise.data.io.mask import values_to_classes
-from pixelwise.data.label_map.options import LabelOptions
 from pixelwise.data.schema import DatasetIndex
 from pixelwise.data.spec import DatasetSpec
 from pixelwise.data.task import Task
@@ -124,7 +123,7 @@ def test_a_plan_without_a_level_is_an_error_before_the_loss(
     whole = DatasetSpec.of(pw.load_dataset(root, label_map=named)).model_dump()
     for each in whole["classes"].values():
         each["values"] = [value for value in each["values"] if value != str(gone)]
-    whole["ignore"] = [level for level in whole["ignore"] if value != str(gone)]
+    whole["ignore"] = [value for value in whole["ignore"] if value != str(gone)]
     if not any(each["values"] for each in whole["classes"].values()):
         return
     data = DatasetSpec(**whole).load(root)
@@ -220,7 +219,7 @@ def test_a_plan_on_disk_that_drops_a_level(reached: list[tuple[Tensor, Tensor]],
     rng = np.random.default_rng(0)
     root = write(tmp_path / "data", [rng.integers(0, 3, (20, 30)).astype(np.uint8) for _ in range(6)])
     path = tmp_path / "plan.yaml"
-    make_plan(inspect(root, LabelOptions()), timed=False).write(path)
+    make_plan(inspect(root), timed=False).write(path)
     text = path.read_text(encoding="utf-8")
     assert "values: ['2']" in text
     path.write_text(text.replace("values: ['2']", "values: []"), encoding="utf-8")

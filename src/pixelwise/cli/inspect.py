@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pixelwise.cli.common import check_absent, data_name
 from pixelwise.cli.data_flags import DataFlags
-from pixelwise.data.analysis.inspection import inspect
+from pixelwise.data.analysis.inspection import inspect_with_options
 from pixelwise.planning.rules import make_plan
 from pixelwise.reporting.console import print_dataset_report, print_plan
 from pixelwise.reporting.dataset_report import write_dataset_report
@@ -22,7 +22,7 @@ def inspect_command(data: str, /, *, out: Path | None = None, masks: DataFlags |
     check_absent(out)
     options = (masks or DataFlags()).label_options(skip_unreadable=True)
     with ProgressBars() as bars:
-        report = inspect(data, options, progress=bars.track("scanning images"))
+        report = inspect_with_options(data, options, progress=bars.track("scanning images"))
         plan = make_plan(report, progress=bars.track("timing steps"))
         folder = out or next_free_path(Path(f"{data_name(data)}-inspect"))
         write_dataset_report(report, plan, folder, progress=bars.track("drawing classes"))

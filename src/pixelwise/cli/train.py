@@ -9,7 +9,7 @@ from pixelwise.cli.common import data_name
 from pixelwise.cli.data_flags import DataFlags
 from pixelwise.cli.settings import given_settings, settings_model
 from pixelwise.config import Config
-from pixelwise.data.analysis.inspection import DatasetReport, inspect
+from pixelwise.data.analysis.inspection import DatasetReport, inspect_with_options
 from pixelwise.data.label_map.options import LabelOptions
 from pixelwise.data.load import load_with_options
 from pixelwise.data.schema import DatasetIndex
@@ -119,7 +119,7 @@ def _load(request: _Request) -> _Source:
             return _Source(request.plan.data.load(data, skip_unreadable), request.plan)
         if request.preset is not None:
             return _Source(load_with_options(data, options, progress=bars.track("scanning masks")))
-        report = inspect(data, options, progress=bars.track("scanning images"))
+        report = inspect_with_options(data, options, progress=bars.track("scanning images"))
         plan = make_plan(report, request.settings, timed=is_rank_zero(), progress=bars.track("timing steps"))
         return _Source(report.data, plan, report)
 

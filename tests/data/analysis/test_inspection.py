@@ -8,7 +8,6 @@ from PIL import Image
 
 from pixelwise.data.analysis.class_stats import Percentiles
 from pixelwise.data.analysis.inspection import DatasetReport, inspect
-from pixelwise.data.label_map.options import LabelOptions
 from pixelwise.data.schema import DataIssue
 from pixelwise.data.task import MULTILABEL
 from pixelwise.errors import DataError
@@ -124,8 +123,8 @@ class TestIssues:
             save_pair(tmp_path, f"{'train' if number < 6 else 'val'}/p{number}", noise(number), mask)
         return tmp_path
 
-    def inspect(self, root: Path, label_map: tuple[tuple[str, str], ...] = ()) -> DatasetReport:
-        return inspect(root, LabelOptions(skip_unreadable=True, label_map=label_map))
+    def inspect(self, root: Path, label_map: dict[str, str] | None = None) -> DatasetReport:
+        return inspect(root, skip_unreadable=True, label_map=label_map)
 
     def test_a_data_set_without_faults_has_no_issues(self, split: Path) -> None:
         report = inspect(split)
@@ -178,12 +177,12 @@ class TestIssues:
         assert issue.severity == "warning" and "background" in issue.message
         save_pair(split, "train/p2", None, background() + np.uint8(255))
         save_pair(split, "train/p3", None, np.where(np.eye(20, 30) > 0, 255, np.tri(20, 30)).astype(np.uint8))
-        report = self.inspect(split, label_map=(("0", "background"), ("1", "cat"), ("255", "ignore")))
+        report = self.inspect(split, label_map={"0": "background", "1": "cat", "255": "ignore"})
         assert "no pixel of any class" in issues_by_file(report)["empty mask", "p2.png"].message
 
     def test_a_value_outside_the_classes(self, split: Path) -> None:
         save_pair(split, "train/p2", None, np.tri(20, 30, dtype=np.uint8) * np.uint8(7))
-        report = self.inspect(split, label_map=(("0", "background"), ("1", "cat")))
+        report = self.inspect(split, label_map={"0": "background", "1": "cat"})
         issue = issues_by_file(report)["value outside", "p2.png"]
         assert issue.severity == "error" and issue.message.startswith("mask value 7 is outside the classes")
         assert len(report.data.train) == 5

@@ -10,7 +10,6 @@ import pytest
 from pixelwise.data.analysis.inspection import inspect
 from pixelwise.data.formats import FORMATS, detect_format
 from pixelwise.data.io.mask import read_image_and_mask
-from pixelwise.data.label_map.options import LabelOptions
 from pixelwise.data.load import load_dataset
 from pixelwise.data.schema import SPLITS, DatasetIndex
 from pixelwise.data.spec import DatasetSpec
@@ -114,12 +113,11 @@ def test_merged_classes_stay_merged(writer: str, tmp_path: Path) -> None:
     if writer == "voc":  # by the colors of the palette
         (tmp_path / "data" / "labelmap.txt").unlink()
         value_of = {name: "#{:02x}{:02x}{:02x}".format(*folders.COLORS[i]) for i, name in enumerate(CLASSES)}
-    merged = tuple((value_of.get(name, name), "animal") for name in CLASSES[1:])
-    others = () if writer == "coco runs" else ((value_of["background"], "background"),)
+    label_map = {value_of.get(name, name): "animal" for name in CLASSES[1:]}
+    if writer != "coco runs":
+        label_map[value_of["background"]] = "background"
     ignored = {"two folders": ("255",), "voc": ("#{:02x}{:02x}{:02x}".format(*folders.VOID_COLOR),)}
-    data = inspect(
-        tmp_path / "data", LabelOptions(label_map=(*others, *merged), ignore_values=ignored.get(writer, ()))
-    ).data
+    data = inspect(tmp_path / "data", label_map=label_map, ignore_values=ignored.get(writer, ())).data
     assert sorted(data.classes) == ["animal", "background"]
     (tmp_path / "data.yaml").write_text(DatasetSpec.of(data).to_yaml(), encoding="utf-8")
     again = DatasetSpec.read(tmp_path / "data.yaml").load(tmp_path / "data")
@@ -128,20 +126,20 @@ def test_merged_classes_stay_merged(writer: str, tmp_path: Path) -> None:
 
 def test_multilabel_masks_with_a_label_map(tmp_path: Path) -> None:
     WRITERS["layers"][1](tmp_path, scenes("layers"), CLASSES)
-    data = inspect(tmp_path, LabelOptions(label_map=(("cat", "Katze"), ("background", "ignore")))).data
+    data = inspect(tmp_path, label_map={"cat": "Katze", "background": "ignore"}).data
     assert data.classes == ("Katze", "猫 dog")
     again = DatasetSpec.of(data).load(tmp_path)
     assert again.classes == data.classes and pairs(again) == pairs(data)
-    other = inspect(tmp_path, LabelOptions(label_map=(("0", "present"), ("255", "absent")))).data
+    other = inspect(tmp_path, label_map={"0": "present", "255": "absent"}).data
     assert np.array_equal(
         read_image_and_mask(other.train[0], other.read_spec)[1][1],
         1 - read_image_and_mask(data.train[0], data.read_spec)[1][0],
     )
     for entry, message in {("cat", "猫 dog"): "cannot become one", ("0", "cat"): "VALUE=absent"}.items():
         with pytest.raises(ConfigError, match=message):
-            inspect(tmp_path, LabelOptions(label_map=(entry,)))
+            inspect(tmp_path, label_map=dict([entry]))
     with pytest.raises(DataError, match="has 255, which `label_map` does not name"):
-        inspect(tmp_path, LabelOptions(label_map=(("0", "absent"),)))
+        inspect(tmp_path, label_map={"0": "absent"})
 
 
 def test_classes_can_be_renamed_and_reordered_in_a_spec(tmp_path: Path) -> None:

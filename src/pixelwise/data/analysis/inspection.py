@@ -60,7 +60,13 @@ class DatasetReport:
 
 
 def inspect(
-    root: str | Path | RemoteFile, options: LabelOptions | None = None, progress: Progress = no_progress
+    root: str | Path | RemoteFile,
+    format: str | None = None,
+    classes: Sequence[str] = (),
+    ignore_values: Sequence[str] = (),
+    label_map: Mapping[str, str] | None = None,
+    skip_unreadable: bool = False,
+    progress: Progress = no_progress,
 ) -> DatasetReport:
     """Read every image and mask of a data set once, in parallel, and report on them.
 
@@ -68,18 +74,39 @@ def inspect(
 
     Args:
         root: the data set, see `load_dataset`.
-        options: the user's options. Without `skip_unreadable`, the first file that cannot be used is an error.
+        format: a name in `FORMATS`, or None to detect the format.
+        classes: class names: those to keep if the data set names its classes, else the names of the values in order.
+        ignore_values: mask values or class names to ignore in training and evaluation.
+        label_map: mask value or class name in the files → class name.
+        skip_unreadable: leave out images and masks that cannot be used. If False, the first one raises an error.
         progress: see `Progress`.
+
+    Returns:
+        The report. `report.data` is the data set, ready for training.
 
     Raises:
         DataError: See `load_dataset`. Or no image can be used.
         ConfigError: The options do not fit the data set.
 
-    >>> inspect("images/", LabelOptions(skip_unreadable=True)).classes[0].pixel_fraction  # doctest: +SKIP
+    >>> inspect("images/", skip_unreadable=True).classes[0].pixel_fraction  # doctest: +SKIP
     0.62
     """
+    pairs = tuple((label_map or {}).items())
+    options = LabelOptions(format, tuple(classes), tuple(ignore_values), pairs, skip_unreadable)
+    return inspect_with_options(root, options, progress)
+
+
+def inspect_with_options(
+    root: str | Path | RemoteFile, options: LabelOptions, progress: Progress = no_progress
+) -> DatasetReport:
+    """Read and report on a data set, see `inspect`.
+
+    Args:
+        root: the data set, see `load_dataset`.
+        options: the user's options.
+        progress: see `Progress`.
+    """
     started = time.perf_counter()
-    options = options or LabelOptions()
     root = resolve_root(root)
     format, result = detect_format(root, options.format)
     raise_on_fatal(root, result.issues, options.skip_unreadable)
