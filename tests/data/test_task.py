@@ -167,3 +167,10 @@ def test_index_masks_by_hand() -> None:
     assert [image.tolist() for image, _ in images] == [[[1, 0]], [[0, 1]]]
     assert [colors for _, colors in images] == [((0, 0, 0), palette[0]), ((0, 0, 0), palette[1])]
     assert MULTILABEL.mask_names(CLASSES) == CLASSES and MULTICLASS.mask_names(CLASSES) == ("",)
+
+
+def test_confidence_by_hand() -> None:
+    probabilities = np.array([[[0.5, 0.1]], [[0.3, 0.7]], [[0.2, 0.2]]], np.float32)
+    np.testing.assert_allclose(MULTICLASS.confidence(probabilities), [[0.5, 0.7]])
+    # Present or absent: 0.5 and 0.9, 0.7 and 0.7, 0.8 and 0.8. The smallest of each pixel counts.
+    np.testing.assert_allclose(MULTILABEL.confidence(probabilities), [[0.5, 0.7]])
