@@ -18,8 +18,9 @@ from pathlib import Path
 import numpy as np
 import torch
 import pixelwise as pw
-import lightning_fabric  # on import it sets the level of its own logger, and urllib3 adds warning filters
-import urllib3
+# On import, lightning_fabric sets the level of its own logger, and a part of tensorboard adds warning filters.
+import lightning_fabric
+import torch.utils.tensorboard
 import timm.models
 
 def process_state():
