@@ -14,10 +14,12 @@ HOW_TO_SETTLE = "set `label_map` (VALUE=CLASS …), `classes` or `ignore_values`
 """The fix for ambiguous masks, for messages."""
 
 MAX_UNNAMED_VALUES = 100
-"""Masks with more values and without a list of names are photos, not masks."""
+"""Masks with more values and without a list of names are photographs, not masks."""
 
 RARE_FRACTION = 0.05
 """Masks that differ from all others count as bad files if they are at most this fraction of all masks."""
+
+_LIST = "the class list beside the masks"
 
 _USUAL_IGNORE_VALUES: dict[ValueKind, set[int]] = {"index": {255, 65535}, "rgb": {0xE0E0C0}, "alpha": set()}
 """Values that mean "ignore" if a list of classes does not name them, as in Pascal VOC and Cityscapes."""
@@ -77,11 +79,8 @@ def name_values(
         names = _assign_in_order(kind, values, ordered, counts)
         ignored |= {value for value, name in names.items() if is_ignore_name(name)}
         names = {value: name for value, name in names.items() if value not in ignored}
-        return NamedValues(names, ignored, f"names: from {'`classes`' if options.classes else _LIST}")
+        return NamedValues(names, ignored, "names: as given" if options.classes else f"names: from {_LIST}")
     return _make_up_names(kind, values, ignored, counts)
-
-
-_LIST = "the class list beside the masks"
 
 
 def _apply_value_list(
@@ -107,11 +106,13 @@ def _apply_value_list(
 def _make_up_names(kind: ValueKind, values: Sequence[int], ignored: set[int], counts: MaskValueCounts) -> NamedValues:
     if len(values) > MAX_UNNAMED_VALUES:
         example = counts.example(kind, values[len(values) // 2])
-        raise DataError(f"{example}: masks have {len(values)} different values, like photos; {HOW_TO_SETTLE}")
+        raise DataError(f"{example}: masks have {len(values)} different values, like photographs; {HOW_TO_SETTLE}")
     if len(values) == 2 and values[0] == 0:
         return NamedValues({values[0]: "background", values[1]: "foreground"}, ignored)
     names = {value: _default_name(value, kind) for value in values}
-    return NamedValues(names, ignored, "names: no list of names was found; set `classes`, or edit the plan")
+    return NamedValues(
+        names, ignored, "names: made up, because no list of class names was found; give names, or edit the plan"
+    )
 
 
 def _default_name(value: int, kind: ValueKind) -> str:

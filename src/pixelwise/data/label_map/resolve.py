@@ -96,7 +96,7 @@ def _without_noise(kind: ValueKind, result: FormatResult, counts: MaskValueCount
     example = counts.lossy_example or counts.example("rgb")
     if not result.names_by_color:
         raise DataError(
-            f"{example}: masks have {len(values)} colors in all, like photos or masks saved as JPEG; save masks "
+            f"{example}: masks have {len(values)} colors in all, like photographs or masks saved as JPEG; save masks "
             f"as PNG, list the colors in a class_dict.csv (name,r,g,b), or {HOW_TO_SETTLE}"
         )
     far = np.flatnonzero(_color_distances(values, result.names_by_color) > MAX_COLOR_NOISE)

@@ -22,7 +22,7 @@ ValueKind = Literal["index", "rgb", "alpha"]
 VALUE_KINDS: tuple[ValueKind, ...] = ("index", "rgb", "alpha")
 
 MAX_VALUES_PER_MASK = 1024
-"""Number of distinct values counted per mask, the most frequent ones. A mask with more is a photo or was saved as
+"""Number of distinct values counted per mask, the most frequent ones. A mask with more is a photograph or was saved as
 JPEG."""
 
 MAX_VALUES_PER_DATASET = 1 << 17
