@@ -1,1 +1,1 @@
-"""From a folder to batches of uint8 images and masks."""
+"""Data sets: formats, label maps, reading, caching, statistics, and batches for training."""

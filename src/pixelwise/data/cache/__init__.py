@@ -1,1 +1,1 @@
-"""TODO: package."""
+"""The cache of decoded and resized images."""
