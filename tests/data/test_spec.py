@@ -1,0 +1,86 @@
+"""The data set spec: written, read back, translated from version 0.1, and applied to other data."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import pixelwise as pw
+from pixelwise.data.schema import FormatResult, LabelMap
+from pixelwise.data.spec import ClassSpec, DatasetSpec
+from pixelwise.errors import ConfigError, RunError
+
+
+def test_a_spec_reads_back_and_loads_the_same_data(pets: pw.DatasetIndex, tmp_path: Path) -> None:
+    spec = DatasetSpec.of(pets)
+    (tmp_path / "data.yaml").write_text(spec.to_yaml(), encoding="utf-8")
+    assert DatasetSpec.read(tmp_path / "data.yaml") == spec
+    again = spec.load(Path(pets.root))
+    assert (again.classes, again.palette, again.read_spec) == (pets.classes, pets.palette, pets.read_spec)
+    assert again.train == pets.train
+
+
+def test_channels_and_bit_depth_are_kept(pets: pw.DatasetIndex) -> None:
+    spec = DatasetSpec.of(replace(pets, read_spec=replace(pets.read_spec, channels=5, bit_depth=12)))
+    assert "channels: 5" in spec.to_yaml() and "bit_depth: 12" in spec.to_yaml()
+
+
+def test_names_of_version_0_1_are_translated(tmp_path: Path) -> None:
+    path = tmp_path / "data.yaml"
+    path.write_text(
+        "format: folders\nkind: colours\nbits: 12\nclasses:\n  a: {colour: '#e69f00', levels: ['#ff0000']}\n"
+    )
+    spec = DatasetSpec.read(path)
+    assert (spec.kind, spec.bit_depth) == ("rgb", 12)
+    assert spec.classes == {"a": ClassSpec(values=("#ff0000",), color="#e69f00")}
+
+
+def test_unquoted_numbers_are_values(tmp_path: Path) -> None:
+    path = tmp_path / "data.yaml"
+    path.write_text("format: folders\nkind: index\nignore: [255]\nclasses:\n  a: {color: '#e69f00', values: [0, 7]}\n")
+    assert DatasetSpec.read(path).classes["a"].values == ("0", "7") and DatasetSpec.read(path).ignore == ("255",)
+
+
+@pytest.mark.parametrize(
+    "text", ["[1, 2]", "format: folders", "format: [", "a: 1\nformat: folders\nkind: index\nclasses: {}"]
+)
+def test_a_damaged_file_is_named_in_one_line(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "data.yaml"
+    path.write_text(text)
+    with pytest.raises(RunError) as error:
+        DatasetSpec.read(path)
+    assert str(error.value).startswith(f"{path}: cannot be read") and "\n" not in str(error.value)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"data\.yaml: missing"):
+        DatasetSpec.read(tmp_path / "data.yaml")
+
+
+SPEC = DatasetSpec(
+    format="folders",
+    kind="index",
+    classes={"a": ClassSpec(values=("0",), color="#000000"), "b": ClassSpec(values=("7",), color="#ffffff")},
+    ignore=("255",),
+)
+
+
+def test_values_become_classes() -> None:
+    labels = SPEC.resolve_labels("folders", FormatResult())
+    assert labels.label_map == LabelMap("index", {0: 0, 7: 1, 255: 255})
+    assert labels.classes == ("a", "b") and labels.palette == ((0, 0, 0), (255, 255, 255))
+
+
+@pytest.mark.parametrize(
+    ("changes", "result", "message"),
+    [
+        ({"ignore": ("7",)}, FormatResult(), "the value 7 is listed twice"),
+        ({"classes": {}}, FormatResult(), "there are 0"),
+        ({"classes": {"a": ClassSpec(values=("0",), color="red")}}, FormatResult(), "'red' is not a color"),
+        ({"kind": "polygons"}, FormatResult(), "kind: polygons, but the masks here are images of values"),
+        ({}, FormatResult(label_map=LabelMap("polygons")), "kind: index, but the masks here are polygons"),
+    ],
+)
+def test_a_spec_that_does_not_fit_is_an_error(changes: dict[str, object], result: FormatResult, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        SPEC.model_copy(update=changes).resolve_labels("folders", result)
