@@ -122,6 +122,6 @@ def test_the_name_of_a_setting() -> None:
 
 def test_a_hint_ends_the_message_about_an_unknown_name() -> None:
     decoders: Functions = Registry("decoder", hint="; smp/… need another package")
-    decoders.register("fpn", lambda: None)
+    decoders.register("fpn", lambda: 0.0)
     with pytest.raises(ConfigError, match=r"unknown decoder 'smp/unet'; choose from: fpn; smp/… need another package$"):
         decoders["smp/unet"]

@@ -44,8 +44,8 @@ def train_call(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Record the arguments of `train` instead of training."""
     arguments: dict[str, Any] = {}
 
-    def record(data: pw.DatasetIndex, out: Path, **settings: Any) -> None:
-        arguments.update(settings, out=out, data=data)
+    def record(data: pw.DatasetIndex, out: Path, config: pw.Config, **others: Any) -> None:
+        arguments.update(others, data=data, out=out, config=config)
         raise pw.PixelwiseError("enough")
 
     monkeypatch.setattr("pixelwise.cli.train.train", record)

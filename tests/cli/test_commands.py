@@ -51,9 +51,8 @@ class TestTrain:
         self, run_cli: RunCommand, train_call: dict[str, Any], pets_folder: Path
     ) -> None:
         result = run_cli("train", pets_folder, "--out", "nowhere", "--size", "64", "--lr", "0.25")
-        settings = {name: value for name, value in train_call.items() if name in pw.Config.model_fields}
-        assert settings == {"image_size": 64, "lr": 0.25}
-        plan = train_call["plan"].settings
+        plan, config = train_call["plan"].settings, train_call["config"]
+        assert {name: getattr(config, name) for name in plan} == plan
         assert (plan["image_size"], plan["lr"], plan["encoder_training"]) == (64, 0.25, "none"), "few images: frozen"
         assert "image_size: 64" in result.out and "# as given" in result.out
         for name in plan:

@@ -22,7 +22,7 @@ _COMPONENTS = ("augmentation", "encoder_weights", "decoder", "loss")
 _COMPONENT_LISTS: dict[str, Registry[Any]] = {"callbacks": CALLBACKS, "loggers": LOGGERS}
 
 _DERIVED_DEFAULTS = {"encoder_layers": "one per stage of the encoder", "callbacks": "none"}
-"""Defaults that are not the field's own. An empty text, because the description has it: the settings with None."""
+"""Texts for defaults whose own value would not be understood."""
 
 
 def settings_model() -> type[BaseModel]:
