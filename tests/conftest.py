@@ -5,6 +5,7 @@ import tarfile
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import fsspec
 import pytest
@@ -20,7 +21,7 @@ os.environ["PIXELWISE_CACHE"] = _CACHE.name
 # Tensors in tests are tiny: with several threads they wait for each other on a busy machine.
 torch.set_num_threads(1)
 
-TINY = {
+TINY: dict[str, Any] = {
     "image_size": 64,
     "epochs": 2,
     "batch_size": 4,

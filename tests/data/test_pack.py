@@ -144,7 +144,7 @@ def test_shards_have_webdatasets_layout(pets: pw.DatasetIndex, tmp_path: Path) -
     packed = pack(pets, tmp_path / "pets", SMALL)
     index = json.loads((tmp_path / "pets" / "dataset.json").read_text("utf-8"))
     expected = {Path(record.image.name).stem: read_image_and_mask(record, pets.read_spec) for record in pets.train}
-    samples = {}
+    samples: dict[str, dict[str, bytes]] = {}
     for name in (name for name in packed.shards if name.startswith("train")):
         shard_samples = read_as_webdataset(tmp_path / "pets" / name)
         entry = next(entry for entry in index["splits"]["train"] if entry["shard"] == name)

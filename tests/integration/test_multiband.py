@@ -52,9 +52,11 @@ def test_a_model_learns_from_the_band_that_shows_the_object(dtype: type, tmp_pat
     )
     predictor = pw.Predictor.load(run.path)
     config = predictor.model.config
+    assert config.mean is not None and config.std is not None
     assert len(config.mean) == len(config.std) == BANDS
     assert config.mean[0] == pytest.approx(99.5, abs=4) and config.mean[4] < 110, "statistics of the data"
-    assert pw.evaluate(run, data, "test").metrics.mean_iou > 0.7
+    mean_iou = pw.evaluate(run, data, "test").metrics.mean_iou
+    assert mean_iou is not None and mean_iou > 0.7
     assert predictor(tmp_path / "13.tif").overlay().mode == "RGB"
     Image.new("RGB", (8, 8)).save(tmp_path / "plain.png")
     with pytest.raises(pw.DataError, match="has 3 channels"):
@@ -65,8 +67,10 @@ def test_the_first_layer_repeats_the_pretrained_weights() -> None:
     config = Config.from_preset()
     read_spec = ReadSpec(LABELS, BANDS)
     model = config.create_model(("a", "b"), default_palette(2), read_spec)
-    weights = model.encoder.backbone.conv_stem.weight
-    pretrained = bundled(config.encoder).tensors["conv_stem.weight"]
+    weights = model.encoder.backbone.state_dict()["conv_stem.weight"]
+    tensors = bundled(config.encoder).tensors
+    assert tensors is not None
+    pretrained = tensors["conv_stem.weight"]
     torch.testing.assert_close(weights, pretrained.repeat(1, 2, 1, 1)[:, :BANDS] * 3 / BANDS)
     images = torch.zeros(2, BANDS, 64, 64, dtype=torch.uint8)
     assert model(images).shape == (2, 2, 64, 64)

@@ -1,6 +1,7 @@
 """Eviction: the entries used longest ago go first, and entries in use stay."""
 
 import os
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -68,8 +69,8 @@ def test_building_an_entry_evicts_others(
 def test_the_default_limit_is_a_fraction_of_a_small_disk(
     three_entries: ListEntries, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    usage = eviction.shutil.disk_usage(cache)
+    usage = shutil.disk_usage(cache)
     size = sum(file.stat().st_size for file in (cache / three_entries()[0]).iterdir())
-    monkeypatch.setattr(eviction.shutil, "disk_usage", lambda _: usage._replace(total=5 * size + size // 2))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(total=5 * size + size // 2))
     evict_lru(cache)
     assert len(three_entries()) == 1

@@ -237,7 +237,7 @@ def test_a_full_disk_leaves_no_entry_and_training_goes_on(
     if step == "reserving":
         monkeypatch.setattr(os, "posix_fallocate", disk_full)
     elif step == "writing":
-        monkeypatch.setattr(store.CacheHeader, "write", disk_full)
+        monkeypatch.setattr(entry.CacheHeader, "write", disk_full)
     else:
         monkeypatch.setattr(os, "fsync", disk_full)
     dataset = SegmentationDataset(records, BINARY, 16)
@@ -290,7 +290,7 @@ def test_the_rest_of_a_killed_build_is_removed(
     records: list[Record], cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if (child := os.fork()) == 0:
-        monkeypatch.setattr(store.CacheHeader, "write", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+        monkeypatch.setattr(entry.CacheHeader, "write", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
         get_or_build(records, BINARY, 16)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
     (unfinished,) = entry_names(cache)

@@ -15,8 +15,12 @@ from pixelwise.errors import DataError
 def test_values_that_were_used_last_are_kept() -> None:
     cache, loaded = LRUCache[int](max_items=3), []
 
+    def load(key: int) -> int:
+        loaded.append(key)
+        return key * 10
+
     def get(key: int) -> int:
-        return cache.get(key, lambda: loaded.append(key) or key * 10)
+        return cache.get(key, lambda: load(key))
 
     assert [get(key) for key in (0, 1, 2, 0, 1, 2)] == [0, 10, 20, 0, 10, 20] and loaded == [0, 1, 2]
     get(0)

@@ -58,7 +58,7 @@ def test_every_8_bit_value_is_mapped(tmp_path: Path) -> None:
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_all_ways_to_look_up_values_agree(classes: dict[int, int], dtype: type, tmp_path: Path) -> None:
     """8-bit masks have two fast paths, 16-bit masks none."""
-    values = np.random.default_rng(0).choice(list(classes), (9, 11)).astype(dtype)
+    values: np.ndarray = np.random.default_rng(0).choice(list(classes), (9, 11)).astype(dtype)
     expected = np.vectorize(classes.get)(values)
     path = save_png(tmp_path, Image.fromarray(values))
     np.testing.assert_array_equal(read_mask(path, LabelMap("index", classes)), expected)
