@@ -269,7 +269,7 @@ class TestErrors:
     def test_the_test_split_is_never_read(self, pets: pw.DatasetIndex, tmp_path: Path) -> None:
         unreadable = tuple(pw.Record(tmp_path / f"{i}.jpg", tmp_path / f"{i}.png", "x") for i in range(10))
         data = replace(pets, test=unreadable)
-        run = pw.train(data, tmp_path / "run", **SMALL | {"epochs": 1, "defaults": True})
+        run = pw.train(data, tmp_path / "run", callbacks=["sample_predictions"], **SMALL | {"epochs": 1})
         assert (run.path / "samples.gif").is_file()
         with pytest.raises(DataError, match=r"no such file"):
             pw.train(data, tmp_path / "other", **SMALL | {"epochs": 1, "val_from": "test"})
