@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from pixelwise.errors import PixelwiseError
-from pixelwise.runtime.files import atomic_write, lock_file, next_free_path
+from pixelwise.runtime.files import atomic_directory, atomic_write, lock_file, next_free_path
 
 
 def names(folder: Path) -> list[str]:
@@ -165,3 +165,31 @@ def test_a_drive_without_locks_is_used_without_them(
     file = lock_file(path, exclusive=True)
     assert file is not None
     file.close()
+
+
+# --- atomic_directory
+
+
+@pytest.mark.parametrize("exists", [False, True])
+def test_a_directory_appears_when_it_is_complete(exists: bool, tmp_path: Path) -> None:
+    out = tmp_path / "made" / "out"
+    if exists:
+        out.mkdir(parents=True)
+        (out / "old.txt").write_text("old")
+    with atomic_directory(out, replace=exists) as building:
+        (building / "new.txt").write_text("new")
+        assert building.parent == out.parent and not (out / "new.txt").exists()
+    assert [path.name for path in out.iterdir()] == ["new.txt"]
+    assert [path.name for path in out.parent.iterdir()] == ["out"]
+
+
+def test_a_directory_that_fails_leaves_the_old_one(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "old.txt").write_text("old")
+    with pytest.raises(ValueError, match="stop"), atomic_directory(tmp_path / "out", replace=True) as building:
+        (building / "new.txt").write_text("new")
+        raise ValueError("stop")
+    with pytest.raises(OSError, match="not empty"), atomic_directory(tmp_path / "out") as building:
+        (building / "new.txt").write_text("new")
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert (tmp_path / "out" / "old.txt").read_text() == "old"
