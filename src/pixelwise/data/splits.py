@@ -70,4 +70,4 @@ def _choose_groups(records: Sequence[Record], fraction: float, rng: np.random.Ge
         count = len(held_out) + len(members[index])
         if abs(count - target) < abs(len(held_out) - target) and count < len(records):
             held_out.update(members[index])
-    return held_out or set(min(members, key=lambda group: len(group)))
+    return held_out or set(sorted(members, key=len)[0])
