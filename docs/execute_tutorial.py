@@ -44,7 +44,9 @@ def execute(weights: str, epochs: int) -> NotebookNode:
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
         if cell.cell_type == "code":
-            cell.outputs = [_smaller(output) for output in _without_middle_images(cell.outputs)]
+            # Warnings on stderr have paths of this machine, for example tqdm's about a missing ipywidgets.
+            outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
+            cell.outputs = [_smaller(output) for output in _without_middle_images(outputs)]
     return notebook
 
 
@@ -55,8 +57,9 @@ def _without_middle_images(outputs: list[NotebookNode]) -> list[NotebookNode]:
 
 
 def _smaller(output: NotebookNode) -> NotebookNode:
-    """Reduce the colors of a PNG image to 256."""
+    """Keep only the PNG version of an image, with 256 colors."""
     if "image/png" in output.get("data", {}):
+        output.data.pop("image/jpeg", None)
         buffer = io.BytesIO()
         content = base64.b64decode(output.data["image/png"])
         Image.open(io.BytesIO(content)).convert("RGB").quantize(256).save(buffer, "PNG", optimize=True)
