@@ -1,6 +1,6 @@
 """Execute docs/tutorial.ipynb on the synthetic animals and store its outputs in it.
 
-    python docs/execute_tutorial.py --weights mobilenetv2_100.safetensors
+    python docs/execute_tutorial.py --weights mobilenetv2_100.safetensors --epochs 20
 
 The repository contains no photos and no weights of others, so the outputs show synthetic animals.
 """
