@@ -20,7 +20,7 @@ demo: setup
 	@$(BIN)/pixelwise demo
 
 test: setup
-	$(BIN)/python -m pytest --cov --cov-report=term
+	$(BIN)/python -m pytest --numprocesses auto --dist worksteal --cov --cov-report=term
 
 check: setup
 	$(BIN)/ruff check .

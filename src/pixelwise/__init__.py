@@ -80,7 +80,7 @@ _MODULES = {
     "RunError": "errors",
     "SegmentationDataset": "data.torch_dataset",
     "SegmentationModel": "models.model",
-    "Task": "data.task",
+    "Task": "data.task_base",
     "TrainState": "training.state",
     "TrainingDivergedError": "errors",
     "WeightsError": "errors",
