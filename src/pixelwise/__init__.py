@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from pixelwise.data.load import load_dataset
     from pixelwise.data.pack import PackResult, pack
     from pixelwise.data.schema import DatasetIndex, Record
-    from pixelwise.data.task import MULTICLASS, MULTILABEL, Task
+    from pixelwise.data.task import MULTICLASS, MULTILABEL
+    from pixelwise.data.task_base import Task
     from pixelwise.data.torch_dataset import SegmentationDataset
     from pixelwise.errors import (
         AnnotationError,
