@@ -1,4 +1,4 @@
-"""What several commands do: name and check output paths, print skipped files."""
+"""Helpers of several commands: name and check output paths, print skipped files."""
 
 import sys
 from collections.abc import Iterable

@@ -28,7 +28,7 @@ Settings = settings_model()
 
 
 class _Request(NamedTuple):
-    """What to train on, and the settings that were given as flags."""
+    """The data, the run directory, and the settings given as flags."""
 
     data: str
     out: Path | None

@@ -47,7 +47,7 @@ def _field(group: str, description: str, **limits: Any) -> Any:
 
 @dataclass(frozen=True)
 class EncoderTraining:
-    """What of an encoder trains.
+    """The parts of an encoder that train.
 
     Attributes:
         mode: "none"; "all", from the start; or "decoder-first", after the first quarter of the epochs.
@@ -124,7 +124,7 @@ class Config(BaseModel):
     )
     encoder_training: Literal["auto", "none", "decoder-first", "all"] = _field(
         "Model",
-        "What of the encoder trains: none of it; all of it from the start; or all of it after a quarter of the epochs "
+        "Parts of the encoder that train: none; all, from the start; or all, after a quarter of the epochs "
         "(decoder-first). auto is decoder-first for a pretrained encoder on a CPU, else all.",
         default="auto",
     )

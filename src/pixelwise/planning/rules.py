@@ -68,7 +68,7 @@ class Decision(NamedTuple):
 
 @dataclass(frozen=True)
 class RuleInput:
-    """What a rule can use.
+    """Input of a rule.
 
     Attributes:
         report: the data set.
