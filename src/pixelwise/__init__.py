@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from pixelwise.training.state import TrainState
     from pixelwise.training.trainer import train
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 _MODULES = {
     "AnnotationError": "errors",
