@@ -85,7 +85,7 @@ def test_importing_all_public_names_changes_nothing_in_the_process() -> None:
     code = """
 import logging, sys, warnings
 import torch
-import torchvision, timm, lightning_fabric  # their own effects are not ours
+import torchvision, timm, lightning_fabric, scipy.special  # their own effects are not ours
 state = lambda: (
     list(warnings.filters), torch.get_num_threads(), torch.initial_seed(), logging.getLogger().handlers,
     {name: logger.level for name, logger in logging.root.manager.loggerDict.items()

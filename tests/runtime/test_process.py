@@ -18,8 +18,9 @@ from pathlib import Path
 import numpy as np
 import torch
 import pixelwise as pw
-# On import, lightning_fabric sets the level of its own logger, and a part of tensorboard adds warning filters.
+# On import, lightning_fabric sets the level of its own logger; scipy and a part of tensorboard add warning filters.
 import lightning_fabric
+import scipy.special
 import torch.utils.tensorboard
 import timm.models
 
