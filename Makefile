@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.set-up
 
-.PHONY: setup demo test check docs format clean
+.PHONY: setup demo test coverage check docs format clean
 
 setup: $(STAMP)
 
@@ -20,6 +20,9 @@ demo: setup
 	@$(BIN)/pixelwise demo
 
 test: setup
+	$(BIN)/python -m pytest --numprocesses auto --dist worksteal
+
+coverage: setup
 	$(BIN)/python -m pytest --numprocesses auto --dist worksteal --cov --cov-report=term
 
 check: setup
