@@ -6,7 +6,7 @@ import pytest
 
 from pixelwise.data.formats._folder_names import parse_folder_name, split_of
 from pixelwise.data.formats._splits import SPLIT_WORDS
-from pixelwise.data.schema import Split
+from pixelwise.data.schema import SPLITS, Split
 from tests.data.formats.support import CLASSES, assert_error, pairs, path_of, read_as, touch
 from tests.data.formats.writers.folders import draw_scenes, lines
 from tests.data.formats.writers.tables import hf_dataset
@@ -39,6 +39,13 @@ def test_a_split_word_means_the_same_everywhere(word: str, split: Split, tmp_pat
     part = hf_dataset(draw_scenes(list("abcdef"), (0, 1, 2)), CLASSES)
     datasets.DatasetDict({word: part, "other": part}).save_to_disk(str(tmp_path / "saved"))
     assert len(getattr(read_as("huggingface", tmp_path / "saved"), split)) == 6
+
+
+def test_words_of_each_split() -> None:
+    words = {split: {word for word, meaning in SPLIT_WORDS.items() if meaning == split} for split in SPLITS}
+    assert words["train"] == {"train", "training", "tr", "trn"}
+    assert words["val"] == {"val", "valid", "validation", "dev"}
+    assert words["test"] == {"test", "testing", "ts", "tst"}
 
 
 def test_two_letters_in_front_of_a_word_are_no_split() -> None:
