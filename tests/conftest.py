@@ -18,7 +18,8 @@ from pixelwise.data.demo.synthetic import draw_dataset
 _CACHE = tempfile.TemporaryDirectory(prefix="pixelwise-tests-")
 os.environ["PIXELWISE_CACHE"] = _CACHE.name
 
-# Tensors in tests are tiny: with several threads they wait for each other on a busy machine.
+# Tensors in tests are tiny: with several threads they wait for each other. The processes that tests start inherit this.
+os.environ["OMP_NUM_THREADS"] = "1"
 torch.set_num_threads(1)
 
 TINY: dict[str, Any] = {
