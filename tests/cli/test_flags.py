@@ -46,6 +46,8 @@ def test_old_commands_and_values(tokens: list[str], message: str, run_cli: RunCo
 def test_values_that_equal_an_old_command_are_allowed() -> None:
     refuse_old_names([])
     refuse_old_names(["train", "show", "--out", "photo"])
+    with pytest.raises(ConfigError):
+        refuse_old_names(["show", "train", "--out", "photo"])
 
 
 @pytest.mark.parametrize(

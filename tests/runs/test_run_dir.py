@@ -43,6 +43,7 @@ class TestDirectory:
         Run.ensure_empty(tmp_path)
         Run.ensure_empty(tmp_path / "new")
         Run(tmp_path, pw.Config()).start()
+        assert Run.open(tmp_path) == Run(tmp_path, pw.Config())
 
     def test_a_run_is_not_overwritten(self, run: Run) -> None:
         before = (run.path / "config.yaml").read_bytes()

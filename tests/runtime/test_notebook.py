@@ -41,6 +41,7 @@ def test_other_programs_show_nothing(
     assert capsys.readouterr().out == ""
 
 
-def test_ipython_is_optional(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ipython_is_optional(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setitem(sys.modules, "IPython", None)
     show_in_notebook(Path("epoch_001.png"))
+    assert capsys.readouterr() == ("", "")
