@@ -2,13 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
 from pixelwise.data.task import MULTICLASS, MULTILABEL, Task
-from pixelwise.errors import DataError, printable
+from pixelwise.errors import printable
 
 Split = Literal["train", "val", "test"]
 
@@ -34,6 +33,19 @@ class BytesSource(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
+class PixelRuns:
+    """The pixels of an object as runs, for a file that does not state the size of the image.
+
+    Attributes:
+        runs: (N, 2) integers: the index of the first pixel of each run, from 0, and its number of pixels, 1 or more.
+        by_row: True if pixels are counted along rows from left to right, False if along columns from top to bottom.
+    """
+
+    runs: np.ndarray
+    by_row: bool = False
+
+
+@dataclass(frozen=True, eq=False)
 class Annotation:
     """The outline of one object.
 
@@ -43,12 +55,29 @@ class Annotation:
             width and height if `relative`. The object is their union.
         rle: used instead of polygons: COCO's compressed run lengths, {"size": [height, width], "counts": bytes}.
         relative: True if polygons are in fractions of the image, in [0, 1].
+        runs: used instead of polygons and rle.
     """
 
     label: int
     polygons: tuple[np.ndarray, ...] = ()
     rle: Mapping[str, Any] | None = None
     relative: bool = False
+    runs: PixelRuns | None = None
+
+
+@dataclass(frozen=True)
+class ValueImage:
+    """A mask file whose values mean other classes than the same values in other files.
+
+    Attributes:
+        file: the mask file.
+        kind: the type of its values, see `LabelMap`.
+        class_ids: (value, class index or 255) for each value that the file may have.
+    """
+
+    file: BytesSource
+    kind: Literal["index", "rgb"]
+    class_ids: tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,27 +88,43 @@ class PolygonMask:
         annotations: the objects.
         name: the origin, for messages: "instances.json, image 17".
         background: class index of pixels outside all annotations.
+        base: a file with the class of each pixel, which is used instead of `background`.
     """
 
     annotations: tuple[Annotation, ...]
     name: str
     background: int = 0
+    base: ValueImage | None = None
 
     def __str__(self) -> str:
         return self.name
 
 
 @dataclass(frozen=True)
-class MultilabelMask:
-    """A multi-label mask: one mask file per class, in class order. None for a class without a file."""
+class MergedMask:
+    """The mask of one image in several files, for example one file per object.
 
-    channels: tuple[BytesSource | None, ...]
+    A pixel has the greatest value that any file gives it. The files have the same size.
+    """
+
+    files: tuple[BytesSource, ...]
+
+    def __str__(self) -> str:
+        more = len(self.files) - 1
+        return f"{self.files[0]} (and {more} more file{'s' * (more > 1)})" if more else str(self.files[0])
+
+
+@dataclass(frozen=True)
+class MultilabelMask:
+    """A multi-label mask: one mask per class, in class order. None for a class without a file."""
+
+    channels: tuple[BytesSource | MergedMask | None, ...]
 
     def __str__(self) -> str:
         return ", ".join(str(channel) for channel in self.channels if channel is not None)
 
 
-MaskSource = BytesSource | PolygonMask | MultilabelMask
+MaskSource = BytesSource | PolygonMask | MergedMask | MultilabelMask
 
 
 @dataclass(frozen=True)
@@ -111,11 +156,14 @@ class LabelMap:
             1 (present) or 255. Empty in "polygons".
         tolerance: a value that is not a key counts as the nearest key at most this far away (for "rgb", in each
             channel). 0 allows exact values only. Masks that were saved as JPEG need it.
+        other_class: the class index of every value that is not a key, for example if values are the numbers of
+            objects. None if all values must be keys.
     """
 
     kind: Literal["index", "rgb", "alpha", "polygons", "multilabel"]
     value_to_class: Mapping[int, int] = field(default_factory=dict)
     tolerance: int = 0
+    other_class: int | None = None
 
 
 @dataclass(frozen=True)
@@ -127,11 +175,17 @@ class ReadSpec:
         channels: 3 reads every image as RGB. Another number is the number of bands of multi-band TIFFs.
         bit_depth: number of bits in use, 8 to 16, in images with 16 bits a channel. Pixels are shifted right by
             `bit_depth` − 8.
+        masks_as_stored: True if masks have the orientation of the stored pixels of their images. They are then rotated
+            by the EXIF orientation of the image.
+        pixel_range: the values that become 0 and 255 in TIFFs of floats, of signed integers or of 32 bits. None if the
+            data set has none of these.
     """
 
     label_map: LabelMap
     channels: int = 3
     bit_depth: int = 16
+    masks_as_stored: bool = False
+    pixel_range: tuple[float, float] | None = None
 
     @property
     def task(self) -> Task:
@@ -172,6 +226,7 @@ class FormatResult:
         class_names: names in order without values (classes.txt).
         palette: one (red, green, blue) in [0, 255] per class, or () for the default palette.
         issues: faults, for example images without masks. Files with errors have no record.
+        line_width: width in pixels of the lines that were drawn. `detect_format` sets it.
     """
 
     train: tuple[Record, ...] = ()
@@ -184,49 +239,9 @@ class FormatResult:
     class_names: tuple[str, ...] = ()
     palette: tuple[tuple[int, int, int], ...] = ()
     issues: tuple[DataIssue, ...] = ()
+    line_width: float | None = None
 
     @property
     def records(self) -> tuple[Record, ...]:
         """The records of all splits: train, then val, then test."""
         return self.train + self.val + self.test
-
-
-@dataclass(frozen=True)
-class DatasetIndex:
-    """A data set ready for training: its classes, its records, and the parameters to read them.
-
-    It holds file references and no pixels. `SegmentationDataset` reads them.
-
-    Attributes:
-        root: the folder or file that was loaded, or its URL as text.
-        format: name of the format, a key of `FORMATS`.
-        classes: class names in index order.
-        palette: one (red, green, blue) in [0, 255] per class.
-        read_spec: the parameters of the image and mask readers.
-        train, val, test: the records of each split.
-        messages: one line per decision or omission, for the user.
-        group_summary: the reason why records have groups. Empty if no groups were found. None if groups have not
-            been searched for.
-        source_class_ids: for polygons and multi-label masks, class name in the data set's files → class index, or
-            255 for "ignore".
-    """
-
-    root: Path | str
-    format: str
-    classes: tuple[str, ...]
-    palette: tuple[tuple[int, int, int], ...]
-    read_spec: ReadSpec
-    train: tuple[Record, ...] = ()
-    val: tuple[Record, ...] = ()
-    test: tuple[Record, ...] = ()
-    messages: tuple[str, ...] = ()
-    group_summary: str | None = None
-    source_class_ids: Mapping[str, int] = field(default_factory=dict)
-
-    def records(self, split: Split) -> tuple[Record, ...]:
-        """Return the records of one split. Raises DataError if the split is empty or unknown."""
-        records: tuple[Record, ...] = getattr(self, split) if split in SPLITS else ()
-        if not records:
-            present = ", ".join(name for name in SPLITS if getattr(self, name)) or "none"
-            raise DataError(f"{self.root}: no '{split}' split; splits with images: {present}")
-        return records

@@ -1,15 +1,19 @@
 """Files that name the classes."""
 
+import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from pixelwise.data.load import load_dataset
 from tests.data.formats.support import (
     assert_error,
     read_as,
     touch,
 )
+from tests.data.formats.writers.folders import save
 
 SKY_ROAD = {0x408040: "sky", 0x0000FF: "road"}
 
@@ -34,6 +38,13 @@ SKY_ROAD = {0x408040: "sky", 0x0000FF: "road"}
         ("label_map.json", '{"sky": [1, 2, 3]}', "names_by_color", {0x010203: "sky"}),
         ("classes.json", '[{"name": "sky", "color": "#010203"}]', "names_by_color", {0x010203: "sky"}),
         ("classes.json", '{"classes": [{"id": 4, "name": "sky"}]}', "names_by_value", {4: "sky"}),
+        ("class_dict_seg.csv", "name, r, g, b\nsky, 64, 128, 64\nroad, 0, 0, 255\n", "names_by_color", SKY_ROAD),
+        ("label_class_dict.csv", "name,r,g,b\nsky,64,128,64\nroad,0,0,255\n", "names_by_color", SKY_ROAD),
+        ("my colors.csv", "Label,Red,Green,Blue\nsky,64,128,64\nroad,0,0,255\n", "names_by_color", SKY_ROAD),
+        ("label_names.txt", "sky\nroad\n", "class_names", ("sky", "road")),
+        ("classes.txt", "void\nsky\nvoid\n", "class_names", ("void", "sky", "void")),
+        ("classes.txt", "0 void\n1 sky\n2 void\n", "names_by_value", {0: "void", 1: "sky", 2: "void"}),
+        ("dataset_meta.json", '{"label_map": {"0": "sky", "1": "road"}}', "names_by_value", {0: "sky", 1: "road"}),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("place", ["", "masks/"])
@@ -80,3 +91,70 @@ def test_contradicting_class_files_raise(tmp_path: Path) -> None:
     (tmp_path / "train/_classes.csv").write_text("Pixel Value, Class\n0, sky\n")
     (tmp_path / "valid/_classes.csv").write_text("Pixel Value, Class\n0, road\n")
     assert_error("folders", tmp_path, "train/_classes.csv", "valid/_classes.csv", "keep only the correct file")
+
+
+def test_files_with_colors_and_values(tmp_path: Path) -> None:
+    touch(tmp_path, "images/1.jpg", "masks/1.png")
+    labels = [
+        {"name": "nature--sky", "readable": "sky", "color": [64, 128, 64]},
+        {"name": "road", "color": [0, 0, 255]},
+    ]
+    config, meta = tmp_path / "config.json", tmp_path / "dataset_meta.json"
+    config.write_text(json.dumps({"labels": labels, "version": 1}))
+    meta_text = json.dumps(
+        {"label_map": {"0": "sky", "1": "road"}, "segmentation_colors": [[64, 128, 64], [0, 0, 255]]}
+    )
+    for other, path in ((meta, config), (config, meta)):
+        result = read_as("folders", tmp_path)
+        assert (result.names_by_color, result.names_by_value) == (SKY_ROAD, {0: "sky", 1: "road"})
+        path.unlink()
+        other.write_text(meta_text)
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[1]", '{"labels": 3}', '{"id2label": {"0": "cat"}}', '{"label_map": {"cat": 1}}']
+)
+def test_json_files_of_other_programs_are_ignored(text: str, tmp_path: Path) -> None:
+    touch(tmp_path, "images/1.jpg", "masks/1.png")
+    for name in ("config.json", "meta.json", "dataset_meta.json"):
+        (tmp_path / name).write_text(text)
+    (tmp_path / "scores.csv").write_text("name,r,q\nsky,1,2\n")
+    result = read_as("folders", tmp_path)
+    assert not (result.class_names or result.names_by_value or result.names_by_color)
+
+
+def test_several_entries_for_ignore_can_share_a_color(tmp_path: Path) -> None:
+    touch(tmp_path, "images/1.jpg", "masks/1.png")
+    (tmp_path / "class_dict.csv").write_text("name,r,g,b\nvoid,0,0,0\nunlabeled,0,0,0\nsky,64,128,64\nroad,0,0,255\n")
+    result = read_as("folders", tmp_path)
+    assert result.names_by_color == SKY_ROAD | {0: "void"}
+    assert result.class_names == ("void", "unlabeled", "sky", "road"), "masks of indices count the rows"
+
+
+@pytest.mark.parametrize(
+    ("values", "classes"),
+    [((0, 128, 255), ("sky", "road", "car")), ((0, 1, 2), ("sky", "road", "car")), ((0, 255), ("sky", "road", "car"))],
+)
+@pytest.mark.parametrize("as_rgb", [False, True])
+def test_gray_colors_of_a_list_name_gray_masks(
+    values: tuple[int, ...], classes: tuple[str, ...], as_rgb: bool, tmp_path: Path
+) -> None:
+    mask = np.resize(np.array(values, np.uint8), (6, 9))
+    save(tmp_path / "images/1.png", np.zeros((6, 9, 3), np.uint8))
+    save(tmp_path / "masks/1.png", np.repeat(mask[:, :, None], 3, 2) if as_rgb else mask)
+    (tmp_path / "class_dict.csv").write_text("name,r,g,b\nsky,0,0,0\nroad,128,128,128\ncar,255,255,255\n")
+    data = load_dataset(tmp_path)
+    assert data.classes == classes
+    index = {value: position for position, value in enumerate((0, 128, 255))} | {1: 1, 2: 2}
+    assert np.array_equal(data.read(data.train[0])[1], np.vectorize(index.get)(mask))
+
+
+def test_colors_of_a_list_name_indices_by_their_order(tmp_path: Path) -> None:
+    mask = np.resize(np.array((0, 1, 2, 3), np.uint8), (6, 8))
+    save(tmp_path / "images/1.png", np.zeros((6, 8, 3), np.uint8))
+    save(tmp_path / "masks/1.png", mask)
+    rows = "unlabeled,0,0,0\npaved,128,64,128\ndirt,130,76,0\ngrass,0,102,0\n"
+    (tmp_path / "class_dict_seg.csv").write_text(f"name, r, g, b\n{rows}")
+    data = load_dataset(tmp_path)
+    assert data.classes == ("paved", "dirt", "grass")
+    assert np.array_equal(data.read(data.train[0])[1], np.array([255, 0, 1, 2])[mask])

@@ -104,3 +104,81 @@ def test_a_name_in_two_folders_needs_its_path(tmp_path: Path) -> None:
     assert_error("folders", tmp_path, "train.txt", "images/mon/1.jpg", "images/tue/1.jpg", "write the path")
     lines(tmp_path / "train.txt", ["tue/1"])
     assert list(pairs(read_as("folders", tmp_path), tmp_path)) == ["images/tue/1.jpg"]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        "{}_list.txt", "list_{}.txt", "{}list.txt", "{}-ids.txt", "{}_images.lst", "{}set.txt", "image_names_{}.txt",
+        "{}.LST", "split_{}.txt",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("folder", ["", "lists/", "data/"])
+def test_lists_with_other_words_in_their_names(names: str, folder: str, tmp_path: Path) -> None:
+    touch(tmp_path, *(f"data/images/{i}.jpg" for i in range(5)), *(f"data/masks/{i}.png" for i in range(5)))
+    for word, numbers in {"train": (0, 1, 2), "valid": (3,), "test": (4,)}.items():
+        lines(tmp_path / folder / names.format(word), [f"images/{i}.jpg masks/{i}.png" for i in numbers])
+    result = read_as("folders", tmp_path)
+    assert [len(result.train), len(result.val), len(result.test)] == [3, 1, 1] and result.issues == ()
+
+
+def test_the_shortest_name_of_a_list_is_used(tmp_path: Path) -> None:
+    touch(tmp_path, *(f"images/{i}.jpg" for i in range(3)), *(f"masks/{i}.png" for i in range(3)))
+    lines(tmp_path / "train.txt", ["0", "1"])
+    lines(tmp_path / "train_ids.txt", ["2"])
+    lines(tmp_path / "val.txt", ["2"])
+    assert [path_of(r.image).stem for r in read_as("folders", tmp_path).train] == ["0", "1"]
+
+
+def test_lists_of_folds_are_a_warning(tmp_path: Path) -> None:
+    touch(tmp_path, *(f"images/{i}.jpg" for i in range(3)), *(f"masks/{i}.png" for i in range(3)))
+    for fold in (1, 2):
+        lines(tmp_path / f"train_fold{fold}.txt", ["0", "1"])
+        lines(tmp_path / f"labels_of_fold{fold}.txt", ["0"])
+    result = read_as("folders", tmp_path)
+    assert len(result.train) == 3
+    assert [(issue.kind, issue.file, issue.severity) for issue in result.issues] == [
+        ("unclear split", str(tmp_path / f"train_fold{fold}.txt"), "warning") for fold in (1, 2)
+    ]
+    assert "resembles the name of a split" in result.issues[0].message
+    # The advice works.
+    (tmp_path / "train_fold1.txt").rename(tmp_path / "train.txt")
+    assert len(read_as("folders", tmp_path).train) == 2
+
+
+@pytest.mark.parametrize(
+    ("images", "masks"),
+    [
+        ("ISIC2018_Task1-2_{}_Input", "ISIC2018_Task1_{}_GroundTruth"),
+        ("{}_data/images", "{}_data/masks"),
+        ("stage1_{}/images", "stage1_{}/masks"),
+        ("x_{}", "y_{}"),
+        ("{}-images", "{}-labels"),
+        ("my_{}_photos_v2", "my_{}_masks_v2"),
+        ("img_dir/{}", "ann_dir/{}"),
+        ("images/set_{}_512", "masks/set_{}_512"),
+    ],
+)
+@pytest.mark.parametrize("words", [("train", "val", "test"), ("Training", "Validation", "Testing")])
+def test_splits_in_longer_names_of_folders(
+    images: str, masks: str, words: tuple[str, str, str], tmp_path: Path
+) -> None:
+    for word in words:  # the same names in all splits
+        touch(tmp_path, *(f"{images.format(word)}/{i}.jpg" for i in range(2)))
+        touch(tmp_path, *(f"{masks.format(word)}/{i}.png" for i in range(2)))
+    result = read_as("folders", tmp_path)
+    for split, word in zip(SPLITS, words, strict=True):
+        assert pairs(result, tmp_path, split) == {
+            f"{images.format(word)}/{i}.jpg": f"{masks.format(word)}/{i}.png" for i in range(2)
+        }
+    assert result.issues == ()
+
+
+def test_a_single_word_for_a_split_in_a_longer_name_is_a_warning(tmp_path: Path) -> None:
+    touch(tmp_path, "blood_test_7/images/1.jpg", "blood_test_7/masks/1.png", "other/images/2.jpg", "other/masks/2.png")
+    result = read_as("folders", tmp_path)
+    assert len(result.train) == 2
+    assert [(issue.kind, issue.file) for issue in result.issues] == [("unclear split", str(tmp_path / "blood_test_7"))]
+    touch(tmp_path, "train_station/images/3.jpg", "train_station/masks/3.png")
+    (tmp_path / "blood_test_7").rename(tmp_path / "blood")
+    assert len(read_as("folders", tmp_path).train) == 3 and read_as("folders", tmp_path).issues == ()

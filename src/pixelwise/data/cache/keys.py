@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 
 from pixelwise.data.io.image import is_special_file
-from pixelwise.data.schema import BytesSource, MaskSource, MultilabelMask, PolygonMask, ReadSpec, Record
+from pixelwise.data.schema import BytesSource, MaskSource, MergedMask, MultilabelMask, PolygonMask, ReadSpec, Record
 from pixelwise.errors import DataError
 from pixelwise.runtime.progress import Progress, no_progress
 from pixelwise.runtime.threads import prefetch_map
 
 # Keys are computed with the names of version 0.1, so that its cache entries stay valid.
 _KINDS = {"index": "values", "rgb": "colours", "polygons": "shapes", "multilabel": "layers"}
-_PREFIXES: dict[type, bytes] = {PolygonMask: b"Shapes", MultilabelMask: b"Layers"}
+_PREFIXES: dict[type, bytes] = {PolygonMask: b"Shapes", MultilabelMask: b"Layers", MergedMask: b"Merged"}
 
 _BLOCK_BYTES = 1 << 20
 
@@ -47,7 +47,10 @@ def cache_key(
         label_map.tolerance,
         read_spec.channels,
         read_spec.bit_depth,
+        *(read_spec.pixel_range or ()),
     ]
+    if label_map.other_class is not None or read_spec.masks_as_stored:
+        settings += [label_map.other_class, read_spec.masks_as_stored]
     key = hashlib.blake2b(json.dumps(settings).encode(), digest_size=20)
     for digest in progress(prefetch_map(_record_digest, records), len(records)):
         key.update(digest)
@@ -65,6 +68,9 @@ def _digest(source: MaskSource) -> bytes:
     if isinstance(source, MultilabelMask):
         for channel in source.channels:
             digest.update(b"none" if channel is None else _digest(channel))
+    elif isinstance(source, MergedMask):
+        for file in source.files:
+            digest.update(_digest(file))
     elif isinstance(source, PolygonMask):
         _hash_polygons(source, digest)
     elif isinstance(known := getattr(source, "digest", None), bytes):
@@ -76,11 +82,16 @@ def _digest(source: MaskSource) -> bytes:
 
 def _hash_polygons(mask: PolygonMask, digest: Any) -> None:
     digest.update(b"%d" % mask.background)
+    if mask.base is not None:
+        digest.update(json.dumps([mask.base.kind, mask.base.class_ids]).encode() + _digest(mask.base.file))
     for item in mask.annotations:
         digest.update(json.dumps([item.label, item.relative, [len(polygon) for polygon in item.polygons]]).encode())
         for polygon in item.polygons:
             digest.update(np.ascontiguousarray(polygon, np.float64).data)
         digest.update(repr(sorted((item.rle or {}).items())).encode())
+        if item.runs is not None:
+            digest.update(b"rows" if item.runs.by_row else b"columns")
+            digest.update(np.ascontiguousarray(item.runs.runs, np.int64).data)
 
 
 def _hash_file(source: BytesSource, digest: Any) -> None:

@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -19,7 +19,9 @@ _MASK_FOLDERS = (
     "segmentation|segmented|semantic|segmap|segment|seg|target|trimap|matte"
 )
 
-_ROLE = f"(?:(?:{_IMAGE_FOLDERS}|{_MASK_FOLDERS}|png)s?)+|[xy]"
+# Words beside the words for images, masks and splits: img_dir, training_data.
+_OTHER_WORDS = "png|dir|directory|folder|file|dataset|data|set"
+_ROLE = f"(?:(?:{_IMAGE_FOLDERS}|{_MASK_FOLDERS}|{_OTHER_WORDS})s?)+|[xy]"
 _SPLIT = "|".join(SPLIT_WORDS)
 # Two letters in front of a role are a split only if a separator follows: "trim" is not train + im.
 _LONG_SPLIT = "|".join(word for word in SPLIT_WORDS if len(word) > 2)
@@ -30,6 +32,7 @@ _FOLDER = re.compile(
 )
 
 _MASK_WORD = re.compile(_MASK_FOLDERS)
+_IMAGE_WORD = re.compile(_IMAGE_FOLDERS)
 
 
 @lru_cache(maxsize=10_000)
@@ -54,8 +57,10 @@ def parse_folder_name(name: str) -> tuple[Split | None, Role | None]:
     """
     split, word = _parse(name)
     role: Role | None = None
-    if word and word != "png":
-        role = "masks" if word == "y" or _MASK_WORD.search(word) else "images"
+    if word == "y" or _MASK_WORD.search(word):
+        role = "masks"
+    elif word == "x" or _IMAGE_WORD.search(word):
+        role = "images"
     return split, role
 
 
@@ -84,6 +89,19 @@ def split_of(path: str) -> Split | None:
     return None
 
 
+@lru_cache(maxsize=10_000)
+def words_in_name(name: str) -> tuple[Split | None, Role | None]:
+    """Return the split and the role of a name that has other words too. They count only if other folders agree.
+
+    >>> words_in_name("ISIC2018_Task1-2_Training_Input"), words_in_name("stage1_test"), words_in_name("trainer")
+    (('train', 'images'), ('test', None), (None, None))
+    """
+    parsed = [parse_folder_name(word) for word in re.split(r"[^a-z]+", name.casefold()) if len(word) > 2]
+    roles = {role for _, role in parsed}
+    role: Role | None = "masks" if "masks" in roles else "images" if "images" in roles else None
+    return next((split for split, _ in parsed if split), None), role
+
+
 @dataclass(frozen=True)
 class FolderRole:
     """The role and the split that the path of a folder names.
@@ -93,18 +111,31 @@ class FolderRole:
         split: the split, or None.
         base: the path down to the part that names the role. "" without a role.
         rest: the other parts of the path, which images and their masks have in common.
+        unclear: the first part of the path that has a word for a split, if it does not count as a split. Else "".
     """
 
     role: Role | None
     split: Split | None
     base: str
     rest: tuple[str, ...]
+    unclear: str = ""
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A part of a path. `exact` is False if its split or role comes from a name with other words."""
+
+    split: Split | None
+    role: Role | None
+    exact: bool = True
 
 
 def folder_roles(folders: Iterable[str]) -> dict[str, FolderRole]:
     """Determine the roles of all folders of a data set together.
 
-    A path can have two parts that name a role. The part with a sibling folder of the other role is used.
+    A path can have two parts that name a role. The part with a sibling folder of the other role is used. Names with
+    other words (ISIC2018_Task1-2_Training_Input) count as splits if the data set has two splits or more, and as roles
+    if no other folder names masks.
 
     Args:
         folders: paths relative to the root of the data set, see `Listing`.
@@ -113,70 +144,52 @@ def folder_roles(folders: Iterable[str]) -> dict[str, FolderRole]:
         Folder → its role.
 
     >>> folder_roles(["images/color", "masks/color"])["masks/color"]
-    FolderRole(role='masks', split=None, base='masks', rest=('color',))
+    FolderRole(role='masks', split=None, base='masks', rest=('color',), unclear='')
     """
     paths = {folder: tuple(folder.split("/")) if folder else () for folder in folders}
+    parts = _parse_parts({part for path in paths.values() for part in path})
     roles_in: dict[tuple[str, ...], set[Role]] = defaultdict(set)
-    for parts in paths.values():
-        for index, part in enumerate(parts):
-            split, role = parse_folder_name(part)
-            if role:
-                roles_in[parts[:index]].add(role)
-            elif split:  # train/ next to trainannot/
-                roles_in[parts[:index]].add("images")
-    return {folder: _folder_role(parts, roles_in) for folder, parts in paths.items()}
+    for path in paths.values():
+        for index, name in enumerate(path):
+            part = parts[name]
+            if part.role:
+                roles_in[path[:index]].add(part.role)
+            elif part.split:  # train/ next to trainannot/
+                roles_in[path[:index]].add("images")
+    return {folder: _folder_role(path, [parts[name] for name in path], roles_in) for folder, path in paths.items()}
 
 
-def _folder_role(parts: tuple[str, ...], roles_in: dict[tuple[str, ...], set[Role]]) -> FolderRole:
-    parsed = [parse_folder_name(part) for part in parts]
-    with_role = [index for index, (_, role) in enumerate(parsed) if role]
-    paired = [index for index in with_role if len(roles_in[parts[:index]]) == 2]
+def _parse_parts(names: Iterable[str]) -> dict[str, _Part]:
+    """Return the split and the role of each name. Names with other words are used only if no other name will do."""
+    exact = {name: parse_folder_name(name) for name in names}
+    words = {name: words_in_name(name) for name, parsed in exact.items() if parsed == (None, None)}
+    use_splits = len({split for split, _ in (*exact.values(), *words.values()) if split}) > 1
+    use_roles = not any(role == "masks" for _, role in exact.values())
+    parts = {name: _Part(*parsed) for name, parsed in exact.items()}
+    for name, (split, role) in words.items():
+        parts[name] = _Part(split if use_splits else None, role if use_roles else None, exact=False)
+    return parts
+
+
+def _folder_role(
+    path: tuple[str, ...], parts: Sequence[_Part], roles_in: dict[tuple[str, ...], set[Role]]
+) -> FolderRole:
+    with_role = [index for index, part in enumerate(parts) if part.role]
+    paired = [index for index in with_role if len(roles_in[path[:index]]) == 2]
     role_index = paired[0] if paired else with_role[-1] if with_role else -1
-    split_index = next((index for index, (split, _) in enumerate(parsed) if split), -1)
-    rest = tuple(
-        part
-        for index, part in enumerate(parts)
-        if index != split_index and not (index in with_role and index <= role_index)
-    )
+    with_split = sorted((not part.exact, index) for index, part in enumerate(parts) if part.split)
+    split_index = with_split[0][1] if with_split else -1
+    dropped = {
+        split_index,
+        role_index,
+        *(i for i, part in enumerate(parts) if part.role and part.exact and i < role_index),
+    }
+    rest = tuple(name for index, name in enumerate(path) if index not in dropped)
+    unclear = next((name for name in path if words_in_name(name)[0] and parse_folder_name(name)[0] is None), "")
     return FolderRole(
-        parsed[role_index][1] if with_role else None,
-        parsed[split_index][0] if split_index >= 0 else None,
-        "/".join(parts[: role_index + 1]),
+        parts[role_index].role if with_role else None,
+        parts[split_index].split if with_split else None,
+        "/".join(path[: role_index + 1]),
         rest,
+        "" if with_split else unclear,
     )
-
-
-_MASK_WORDS = (
-    r"masks?|seg(?:ment(?:ation)?)?s?|label(?:s|map|(?:train)?ids)?|lbl|gt(?:fine)?|ground[-_ ]?truth|"
-    r"annot(?:ation)?s?|anno?|targets?|trimap|matte"
-)
-
-_IMAGE_WORDS = r"images?|img|im|photo|pic(?:ture)?|rgb|colou?r|sat|input|orig(?:inal)?|raw|leftimg8bit|0000"
-
-_ENDING = r"(?:(?:[-_ .]+|(?<=\d))(?:{}))+$"
-_BEGINNING = r"^(?:{})(?:[-_ .]+|(?=\d))"
-
-_MASK_AFFIX = re.compile(f"{_ENDING.format(_MASK_WORDS)}|{_BEGINNING.format(_MASK_WORDS)}", re.IGNORECASE)
-_IMAGE_AFFIX = re.compile(f"{_ENDING.format(_IMAGE_WORDS)}|{_BEGINNING.format(_IMAGE_WORDS)}", re.IGNORECASE)
-_SECOND_SUFFIX = re.compile(r"\.(?:jpe?g|png|bmp|webp|tiff?)(?=$|[-_.])", re.IGNORECASE)
-
-
-def strip_role_words(stem: str, role: Role) -> str:
-    """Return the part of a file's stem that an image and its mask have in common.
-
-    Args:
-        stem: the file name without suffix.
-        role: whether the file is an image or a mask.
-
-    >>> strip_role_words("001_mask", "masks"), strip_role_words("855_sat", "images")
-    ('001', '855')
-    """
-    if "." in stem:
-        stem = _SECOND_SUFFIX.sub("", stem)  # a.jpg.png, a.jpg_mask.png
-    return (_MASK_AFFIX if role == "masks" else _IMAGE_AFFIX).sub("", stem, count=1) or stem
-
-
-def has_mask_word(stem: str) -> bool:
-    """Return True if a file's stem begins or ends with a word for masks and has other parts too."""
-    match = _MASK_AFFIX.search(stem)
-    return match is not None and match.group() != stem

@@ -3,79 +3,93 @@
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
-from itertools import takewhile
 
 from pixelwise.data.formats._filesystem import ImageFile, abbreviate
-from pixelwise.data.formats._folder_names import FolderRole, strip_role_words
+from pixelwise.data.formats._folder_names import FolderRole
+from pixelwise.data.formats._stems import StemKey, affix_keys, split_labels, stem_keys
 from pixelwise.errors import DataError
 
 Key = tuple[str, ...] | None
 """The parts that an image and its mask have in common. None if there are too few parts."""
 
-StemKey = Callable[[str], str]
-"""File stem → the part of it that an image and its mask have in common."""
-
 FolderKey = Callable[[tuple[str, ...]], Key]
 """`FolderRole.rest` → those folders that an image and its mask have in common."""
 
+Roles = Mapping[str, FolderRole]
+"""Folder → its role, for the folders of all files."""
+
 
 @dataclass
-class Pairs:
-    """Images with their masks.
+class Matches:
+    """Images with all masks that match them.
 
     Attributes:
-        masks: image → its mask. Empty for multi-label data.
-        by_class: for multi-label data, image → class name → its mask.
-        unmatched_masks: masks without an image.
+        masks: image → its masks.
+        labels: mask → the part of its path that tells it from the other masks of its image: the folder of its class,
+            or the text after the image's name. Empty if masks have no such part.
+        by_folder: True if the labels are names of folders.
+        unmatched: masks without an image.
     """
 
-    masks: dict[ImageFile, ImageFile] = field(default_factory=dict)
-    by_class: dict[ImageFile, dict[str, ImageFile]] = field(default_factory=dict)
-    unmatched_masks: list[ImageFile] = field(default_factory=list)
+    masks: dict[ImageFile, list[ImageFile]] = field(default_factory=dict)
+    labels: dict[ImageFile, str] = field(default_factory=dict)
+    by_folder: bool = False
+    unmatched: list[ImageFile] = field(default_factory=list)
 
 
-def match_masks(images: Sequence[ImageFile], masks: Sequence[ImageFile], roles: Mapping[str, FolderRole]) -> Pairs:
+def match_masks(images: Sequence[ImageFile], masks: Sequence[ImageFile], roles: Roles) -> Matches:
     """Match images with masks. The first rule that matches any image is used.
 
-    The rules in order: the same relative path; the same path with one folder of masks per class; the same name in any
-    folder.
+    The rules in order:
+
+    1. the same relative path;
+    2. the same path with one folder of masks per class;
+    3. the same name in any folder;
+    4. names without the beginnings and endings that all images, and all masks, have in common, or their numbers,
+       if each mask then has one image and no two have the same;
+    5. the image's name and a label (001_disc.png, 001_box.png), if each mask has one;
+    6. the only image in a folder, and all masks in the folder for its masks.
 
     Args:
         images: the image files.
         masks: the mask files.
-        roles: folder → its role, for the folders of all files.
-
-    Returns:
-        The pairs. Images without a mask are not included.
+        roles: the roles of their folders.
 
     Raises:
-        DataError: An image has two masks, or a mask has two images.
+        DataError: A mask has two images.
     """
-    match = partial(_match, images, masks, roles, stem_keys=_STEM_KEYS)
+    keys = stem_keys(images)
     for mask_key, class_of in ((_all_folders, None), (_without_last, _last), (_without_first, _first)):
-        matches, unmatched = match(_all_folders, mask_key)
-        if matches:
-            return _to_pairs(matches, unmatched, class_of, roles)
-    matches, unmatched = match(_no_folders, _no_folders)
-    if not matches:
-        # A common ending of all images and of all masks (21_training, 21_manual1) is ignored only if each mask then has
-        # its image.
-        endings = [(_without_common_ending(images), _without_common_ending(masks))]
-        matches, unmatched = _match(images, masks, roles, _all_folders, _all_folders, endings)
-        if unmatched:
-            return Pairs(unmatched_masks=list(masks))
-    return _to_pairs(matches, unmatched, None, roles)
+        matches = _match(images, masks, roles, _all_folders, mask_key, keys)
+        if matches.masks:
+            if class_of is not None and any(len({mask.folder for mask in each}) > 1 for each in matches.masks.values()):
+                matches.by_folder = True
+                matches.labels = {
+                    mask: class_of(roles[mask.folder].rest) for each in matches.masks.values() for mask in each
+                }
+            return _or_one_to_one(matches, images, masks, roles)
+    matches = _match(images, masks, roles, _no_folders, _no_folders, keys)
+    if matches.masks:
+        return _or_one_to_one(matches, images, masks, roles)
+    return match_by_parts(images, masks, roles) or Matches(unmatched=list(masks))
 
 
-def _unchanged(stem: str) -> str:
-    return stem
+def match_by_parts(images: Sequence[ImageFile], masks: Sequence[ImageFile], roles: Roles) -> Matches | None:
+    """Match images with masks by the rules 4 to 6 of `match_masks`. Return None if no rule fits all masks."""
+    return (
+        _match_one_to_one(images, masks, roles)
+        or _match_labels(images, masks, roles)
+        or _match_folders_of_one_image(images, masks, roles)
+    )
 
 
-_STEM_KEYS: list[tuple[StemKey, StemKey]] = [
-    (_unchanged, _unchanged),
-    (partial(strip_role_words, role="images"), partial(strip_role_words, role="masks")),
-]
+def _or_one_to_one(matches: Matches, images: Sequence[ImageFile], masks: Sequence[ImageFile], roles: Roles) -> Matches:
+    """Return matches that leave out images and masks only if rule 4 does not match all: img_100 is not 100 then."""
+    if matches.unmatched and len(matches.masks) < len(images):
+        others = _match_one_to_one(images, masks, roles)
+        if others is not None and len(others.masks) == len(images):
+            return others
+    return matches
 
 
 def _all_folders(folders: tuple[str, ...]) -> Key:
@@ -102,27 +116,30 @@ def _last(folders: tuple[str, ...]) -> str:
     return folders[-1]
 
 
+def _splits_count(images: Sequence[ImageFile], masks: Sequence[ImageFile], roles: Roles) -> bool:
+    """Return True if images and masks both have splits, so that a mask is never of an image in another split."""
+    return all(any(roles[file.folder].split for file in files) for files in (images, masks))
+
+
 def _match(
     images: Sequence[ImageFile],
     masks: Sequence[ImageFile],
-    roles: Mapping[str, FolderRole],
+    roles: Roles,
     image_folder_key: FolderKey,
     mask_folder_key: FolderKey,
-    stem_keys: Sequence[tuple[StemKey, StemKey]],
-) -> tuple[dict[ImageFile, list[ImageFile]], list[ImageFile]]:
-    """Return image → masks with the same key, and the unmatched masks. Each pair of stem keys is tried in turn."""
-    both_have_splits = all(any(roles[file.folder].split for file in files) for files in (images, masks))
+    keys: Sequence[tuple[StemKey, StemKey]],
+) -> Matches:
+    """Return the images with the masks that have the same key. Each pair of stem keys is tried in turn."""
+    use_splits = _splits_count(images, masks, roles)
 
     def key(folder_key: FolderKey, stem_key: StemKey, file: ImageFile) -> Key:
         role = roles[file.folder]
         folders = folder_key(role.rest)
-        return (
-            None if folders is None else ((role.split or "") if both_have_splits else "", *folders, stem_key(file.stem))
-        )
+        return None if folders is None else ((role.split or "") if use_splits else "", *folders, stem_key(file))
 
     matches: dict[ImageFile, list[ImageFile]] = defaultdict(list)
     unmatched = list(masks)
-    for image_stem_key, mask_stem_key in stem_keys:
+    for image_stem_key, mask_stem_key in keys:
         if not unmatched:
             break
         images_by_key: dict[Key, list[ImageFile]] = defaultdict(list)
@@ -142,51 +159,64 @@ def _match(
             else:
                 remaining.append(mask)
         unmatched = remaining
-    return matches, unmatched
+    return Matches(dict(matches), unmatched=unmatched)
 
 
-def _to_pairs(
-    matches: Mapping[ImageFile, Sequence[ImageFile]],
-    unmatched: list[ImageFile],
-    class_of: Callable[[tuple[str, ...]], str] | None,
-    roles: Mapping[str, FolderRole],
-) -> Pairs:
-    """Check that each image has one mask, or one mask per class."""
-    multilabel = class_of is not None and any(len({m.folder for m in masks}) > 1 for masks in matches.values())
-    pairs = Pairs(unmatched_masks=unmatched)
-    for image, masks in matches.items():
-        if multilabel and class_of is not None:
-            if len({roles[mask.folder].base for mask in masks}) > 1:
-                _raise_ambiguous(image, masks, roles)
-            by_class: dict[str, ImageFile] = {}
-            for mask in masks:
-                name = class_of(roles[mask.folder].rest)
-                if name in by_class:
-                    _raise_ambiguous(image, [by_class[name], mask], roles)
-                by_class[name] = mask
-            pairs.by_class[image] = by_class
-        else:
-            if len(masks) > 1:
-                _raise_ambiguous(image, masks, roles)
-            pairs.masks[image] = masks[0]
-    return pairs
+def _match_one_to_one(images: Sequence[ImageFile], masks: Sequence[ImageFile], roles: Roles) -> Matches | None:
+    """Match by `affix_keys`, if each mask then has its own image."""
+    for keys in affix_keys(images, masks):
+        try:
+            matches = _match(images, masks, roles, _all_folders, _all_folders, [keys])
+        except DataError:
+            continue
+        if not matches.unmatched and all(len(each) == 1 for each in matches.masks.values()):
+            return matches
+    return None
 
 
-def _raise_ambiguous(image: ImageFile, masks: Sequence[ImageFile], roles: Mapping[str, FolderRole]) -> None:
-    bases = sorted({roles[mask.folder].base for mask in masks})
-    if len(bases) > 1:
-        folders = " and ".join(f"{base}/" for base in bases)
-        raise DataError(f"both {folders} have masks of the same images ({image}); move one of the folders away")
-    raise DataError(f"{image}: has two masks ({abbreviate(masks)}); move one away")
+def _by_place(files: Sequence[ImageFile], roles: Roles, use_splits: bool) -> dict[Key, list[ImageFile]]:
+    """Return (split, folders below the role) → files there."""
+    places: dict[Key, list[ImageFile]] = defaultdict(list)
+    for file in files:
+        places[_place(file, roles, use_splits)].append(file)
+    return places
 
 
-def _without_common_ending(files: Sequence[ImageFile]) -> StemKey:
-    """Return a function that removes the ending "_word" that all stems have in common, if they have one."""
-    if len(files) < 2:
-        return _unchanged
-    first, last = min(file.stem[::-1] for file in files), max(file.stem[::-1] for file in files)
-    end = "".join(a for a, _ in takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False)))[::-1]
-    cut = min((index for index in map(end.find, "_-. ") if index >= 0), default=-1)
-    if cut < 0 or not any(letter.isalpha() for letter in end[cut:]):
-        return _unchanged
-    return lambda stem: stem.removesuffix(end[cut:])
+def _place(file: ImageFile, roles: Roles, use_splits: bool) -> tuple[str, ...]:
+    role = roles[file.folder]
+    return ((role.split or "") if use_splits else "", *role.rest)
+
+
+def _match_labels(images: Sequence[ImageFile], masks: Sequence[ImageFile], roles: Roles) -> Matches | None:
+    """Match masks whose stem is that of an image and a label, if all are."""
+    use_splits = _splits_count(images, masks, roles)
+    places = {
+        place: {image.stem: image for image in there} for place, there in _by_place(images, roles, use_splits).items()
+    }
+    if sum(map(len, places.values())) < len(images):  # two images of one stem
+        return None
+    split = split_labels(masks, lambda mask: places.get(_place(mask, roles, use_splits), {}))
+    if split is None:
+        return None
+    matches = Matches()
+    for image, label, mask in split:
+        matches.masks.setdefault(image, []).append(mask)
+        matches.labels[mask] = label
+    return matches
+
+
+def _match_folders_of_one_image(
+    images: Sequence[ImageFile], masks: Sequence[ImageFile], roles: Roles
+) -> Matches | None:
+    """Match the only image in a folder with all masks in the folder for its masks: ID/images/…, ID/masks/…"""
+    use_splits = _splits_count(images, masks, roles)
+    places = _by_place(images, roles, use_splits)
+    if len(places) < 2 or any(len(there) > 1 for there in places.values()):
+        return None
+    matches = Matches()
+    for place, there in _by_place(masks, roles, use_splits).items():
+        if place not in places:
+            return None
+        matches.masks[places[place][0]] = there
+        matches.labels |= {mask: mask.stem for mask in there}
+    return matches

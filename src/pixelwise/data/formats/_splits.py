@@ -1,6 +1,7 @@
 """Words that name splits, and lists of the images of each split: train.txt, val.txt, test.txt."""
 
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Container, Iterable, Iterator, Sequence
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
 
@@ -15,25 +16,90 @@ SPLIT_WORDS: dict[str, Split] = {
 }  # fmt: skip
 """Word in lower case → split. All formats use this table: for folders, lists, columns, keys and file names."""
 
-_LIST_FOLDERS = ("", "splits", "split", "lists", "imagesets", "imagesets/segmentation", "annotations")
+_LIST_FOLDERS = ("", "splits", "split", "lists", "list", "imagesets", "imagesets/segmentation", "annotations")
+
+_LIST_SUFFIXES = (".txt", ".lst")
+
+_MAX_UNCLEAR = 10
+"""Maximum number of files with unclear names to name. More of them are annotations of single images."""
+
+_WORDS = re.compile("[a-z]+")
+
+_LIST_WORDS = frozenset({
+    "data", "file", "filelist", "filename", "filenames", "files", "id", "ids", "image", "images", "img", "imgs", "list",
+    "lists", "name", "names", "pairs", "sample", "samples", "set", "split",
+})  # fmt: skip
+"""Words beside the word for a split in the name of a list: train_list.txt, list_val.txt, test_ids.txt."""
 
 
-def find_lists(root: Path, listing: Listing) -> dict[Split, Path]:
-    """Find the lists of images in the root or in a folder for them. `trainval.txt` replaces a missing train list."""
-    for folder, names in listing.items():
-        if folder.casefold() not in _LIST_FOLDERS:
-            continue
+def split_of_list(name: str) -> Split | None:
+    """Return the split that the name of a list states, or None.
+
+    >>> split_of_list("train_list.txt"), split_of_list("valid-ids.TXT"), split_of_list("trainlist.txt")
+    ('train', 'val', 'train')
+    >>> split_of_list("labels.txt"), split_of_list("train_fold3.txt")
+    (None, None)
+    """
+    stem, suffix = name[:-4].casefold(), name[-4:].casefold()
+    if suffix not in _LIST_SUFFIXES or any(letter.isdigit() for letter in stem):
+        return None
+    for word in ("list", "files", "set"):  # trainlist, trainset
+        if stem.removesuffix(word) in SPLIT_WORDS:
+            stem = stem.removesuffix(word)
+    words = _WORDS.findall(stem)
+    splits = [SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS]
+    others = [word for word in words if word not in SPLIT_WORDS and word not in _LIST_WORDS]
+    return splits[0] if len(splits) == 1 and not others else None
+
+
+def find_lists(root: Path, listing: Listing, images: Iterable[ImageFile]) -> dict[Split, Path]:
+    """Find the lists of images in the root, in a folder for them, or beside the folders of images.
+
+    `trainval.txt` replaces a missing train list.
+
+    Args:
+        root: the root of the listing.
+        listing: the files of the data set.
+        images: the images of the data set.
+
+    Returns:
+        Split → its list, from the first folder that has any. A list outside the usual folders must name an image.
+    """
+    usual = [folder for folder in listing if folder.casefold() in _LIST_FOLDERS]
+    others = sorted((folder for folder in listing if folder not in usual), key=lambda name: (name.count("/"), name))
+    names = {name for image in images for name in (image.stem, image.name)}
+    for folder in (*usual, *others):
         lists: dict[Split, Path] = {}
-        for name in names:
-            word, _, suffix = name.lower().rpartition(".")
-            if suffix == "txt" and word in SPLIT_WORDS:
-                lists[SPLIT_WORDS[word]] = root / folder / name
-        train_val = [name for name in names if name.lower() == "trainval.txt"]
+        for name in sorted(listing[folder], key=len, reverse=True):  # train.txt replaces train_ids.txt
+            if split := split_of_list(name):
+                lists[split] = root / folder / name
+        train_val = [name for name in listing[folder] if name.lower() == "trainval.txt"]
         if train_val and "train" not in lists:
             lists["train"] = root / folder / train_val[0]
-        if lists:
+        if lists and (folder in usual or any(_names_image(path, names) for path in lists.values())):
             return lists
     return {}
+
+
+def _names_image(path: Path, names: Container[str]) -> bool:
+    """Return True if the first line of a list names an image."""
+    try:
+        first = next(iter(read_lines(path)), "")
+    except DataError:
+        return False
+    return any(path.name in names or path.stem in names for path in _candidate_paths(first))
+
+
+def unclear_lists(root: Path, listing: Listing) -> list[Path]:
+    """Return text files with a word for a split in their names that are not used as lists: train_fold1.txt."""
+    return [
+        root / folder / name
+        for folder, names in listing.items()
+        if folder.casefold() in _LIST_FOLDERS
+        for name in names
+        if name.lower().endswith(_LIST_SUFFIXES)
+        and any(word in SPLIT_WORDS and len(word) > 2 for word in _WORDS.findall(name.casefold()))
+    ][:_MAX_UNCLEAR]
 
 
 def read_list(path: Path, images: Iterable[ImageFile]) -> tuple[list[ImageFile], list[DataIssue]]:

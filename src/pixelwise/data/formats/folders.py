@@ -1,33 +1,39 @@
 """Images and masks in folders with names such as images/ and masks/, or side by side in one folder."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cache
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from pixelwise.data.formats._class_files import read_class_names
 from pixelwise.data.formats._filesystem import ImageFile, Listing, abbreviate, is_folder, list_files, list_images
-from pixelwise.data.formats._folder_names import (
-    FolderRole,
-    folder_roles,
-    has_mask_word,
-    parse_folder_name,
-    strip_split,
-)
-from pixelwise.data.formats._pairing import Pairs, match_masks
-from pixelwise.data.formats._splits import find_lists, read_list
-from pixelwise.data.schema import SPLITS, DataIssue, FormatResult, LabelMap, MultilabelMask, Record, Split
+from pixelwise.data.formats._folder_names import FolderRole, folder_roles, parse_folder_name, strip_split
+from pixelwise.data.formats._mask_folders import find_unnamed_masks, settle_folders
+from pixelwise.data.formats._mask_labels import to_pairs
+from pixelwise.data.formats._paired_files import PairedFiles
+from pixelwise.data.formats._pairing import match_masks
+from pixelwise.data.formats._single_folder import pair_in_one_folder
+from pixelwise.data.formats._stems import has_mask_word
+from pixelwise.data.label_map.options import LabelOptions
+from pixelwise.data.schema import FormatResult, LabelMap, Record
 from pixelwise.errors import DataError
 from pixelwise.palette import Color
 
 
-def read_folders(root: Path) -> FormatResult | None:
+def read_folders(root: Path, options: LabelOptions | None = None) -> FormatResult | None:
     """Read images and masks in two folders (images/ masks/, train/ trainannot/) or side by side (1.jpg, 1_mask.png).
 
     Splits come from folder names (train, val, test …) anywhere in the paths, or from lists (train.txt …). Class names
-    come from a class file (see `CLASS_FILES`), and the label map from the mask values. If subfolders of the mask folder
-    have one mask each for the same images, the data is multi-label and the subfolders are its classes.
+    come from a class file (see `CLASS_FILES`), and the label map from the mask values. An image can have several mask
+    files: one per class (subfolders of the mask folder, or endings of names) makes the data multi-label, and one per
+    object is united. Some masks are read only if several folders match the same images.
+
+    Args:
+        root: the data set.
+        options: `instances` unites all mask files of an image.
+
+    Returns:
+        The records. None if there are no masks.
 
     Raises:
         DataError: Two folders or two files match the same images.
@@ -35,44 +41,63 @@ def read_folders(root: Path) -> FormatResult | None:
     if not is_folder(root):
         return None
     listing = list_files(root)
-    files = find_pairs(root, listing)
+    files = find_pairs(root, listing, options or LabelOptions(), search=True)
     if files is None:
         return None
     result = files.to_result()
     return result if result.classes else replace(result, **vars(read_class_names(root, listing)))
 
 
-def find_pairs(root: Path, listing: Listing) -> "PairedFiles | None":
+def find_pairs(
+    root: Path, listing: Listing, options: LabelOptions | None = None, search: bool = False
+) -> PairedFiles | None:
     """Match the images and masks of a listing.
 
     Args:
         root: the root of the listing.
         listing: the files of the data set.
+        options: see `read_folders`.
+        search: also find masks that no folder or file name states, and compare folders of masks that match the same
+            images. Formats of well-known data sets do without.
 
     Returns:
         The matched files. None if there are no masks.
 
     Raises:
         DataError: There are folders of images and of masks without a common name, or the match is ambiguous (see
-            `match_masks`).
+            `match_masks`, `to_pairs` and `choose_folder`).
     """
+    instances = options is not None and options.instances
     files = list(list_images(listing))
     roles = folder_roles({file.folder for file in files})
     masks = [file for file in files if roles[file.folder].role == "masks"]
     images = [file for file in files if roles[file.folder].role == "images"]
     strict = bool(images)
+    decisions: list[str] = []
     if masks:
         images = images or [file for file in files if roles[file.folder].role is None]
-        pairs = match_masks(images, masks, roles)
-        if pairs.masks or pairs.by_class:
-            _check_single_data_set(root, masks, roles)
+        matches = match_masks(images, masks, roles)
+        if matches.masks:
+            if search:
+                matches, decisions = settle_folders(root, files, images, matches, roles)
+            pairs = to_pairs(matches, roles, instances)
+            pairs.decisions[:0] = decisions
+            _check_single_data_set(root, [*pairs.files(), *pairs.unmatched_masks], roles)
             return PairedFiles(root, listing, images, pairs, roles, strict)
+    elif strict and search and (found := find_unnamed_masks(root, files, images, roles)):
+        matches, decisions = found
+        pairs = to_pairs(matches, roles, instances)
+        pairs.decisions[:0] = decisions
+        return PairedFiles(root, listing, images, pairs, roles, strict)
     mask_files = [file for file in files if has_mask_word(file.stem)]
     if mask_files:
         others = [file for file in files if not has_mask_word(file.stem)]
-        pairs = match_masks(others, mask_files, {folder: _side_by_side(folder, role) for folder, role in roles.items()})
-        if pairs.masks:
+        beside = {folder: _side_by_side(folder, role) for folder, role in roles.items()}
+        pairs = to_pairs(match_masks(others, mask_files, beside), beside, instances)
+        if pairs:
             return PairedFiles(root, listing, others, pairs, roles, False)
+    if search and (beside_pairs := pair_in_one_folder(root, files, roles, instances)):
+        return PairedFiles(root, listing, *beside_pairs, roles, False)
     if strict and masks:
         raise DataError(
             f"{root}: no image has a mask of the same name: images are {abbreviate(images, 2)}, and masks "
@@ -89,110 +114,13 @@ def _check_single_data_set(root: Path, masks: Sequence[ImageFile], roles: Mappin
         top = parent.split("/")[0]
         mask_folders["" if parse_folder_name(top) != (None, None) else top].add(strip_split(name))
     if len(mask_folders) > 1 and len({frozenset(names) for names in mask_folders.values()}) > 1:
-        raise DataError(f"{root}: has several data sets ({abbreviate(sorted(mask_folders))}); use one of the folders")
+        shown = abbreviate(sorted(name or "the folder itself" for name in mask_folders))
+        raise DataError(f"{root}: has several data sets ({shown}); use one of the folders")
 
 
 def _side_by_side(folder: str, role: FolderRole) -> FolderRole:
     """Return the role of a folder in which each mask is next to its image."""
     return replace(role, base=folder, rest=(folder,))
-
-
-@dataclass(frozen=True)
-class PairedFiles:
-    """Matched image and mask files.
-
-    Attributes:
-        root: the root of the listing.
-        listing: all files of the data set.
-        images: the images, with and without masks.
-        pairs: the images with their masks.
-        roles: folder → its role.
-        strict: True if the images are in folders with names for images. Otherwise an image without a mask can be
-            unrelated to the data set.
-    """
-
-    root: Path
-    listing: Listing
-    images: Sequence[ImageFile]
-    pairs: Pairs
-    roles: Mapping[str, FolderRole]
-    strict: bool
-
-    def to_result(self) -> FormatResult:
-        """Return the records of each split. They have no class names, except for multi-label data."""
-        classes = tuple(sorted({name for masks in self.pairs.by_class.values() for name in masks}))
-        splits = {image: self._split_of(image) for image in self.images}
-        lists = {} if any(splits.values()) else find_lists(self.root, self.listing)
-        if lists:
-            by_split, issues = self._split_by_lists(lists)
-        else:
-            by_split = {split: [] for split in SPLITS}
-            for image, split in splits.items():
-                by_split[split or "train"].append(image)
-            issues = self._unmatched_masks()
-        groups: Iterable[Sequence[ImageFile]]
-        if self.strict or lists:
-            groups = by_split.values()
-        else:
-            by_folder: dict[str, list[ImageFile]] = defaultdict(list)
-            for image in self.images:
-                by_folder[image.folder].append(image)
-            groups = by_folder.values()
-        for images in groups:
-            issues += self._images_without_masks(images)
-        train, val, test = (self._to_records(by_split[split], classes) for split in SPLITS)
-        label_map = LabelMap("multilabel") if classes else None
-        return FormatResult(train, val, test, classes=classes, label_map=label_map, issues=tuple(issues))
-
-    def _split_of(self, image: ImageFile) -> Split | None:
-        split = self.roles[image.folder].split
-        if split is None and image in self.pairs.masks:  # all images in one folder, masks in a folder per split
-            split = self.roles[self.pairs.masks[image].folder].split
-        return split
-
-    def _split_by_lists(self, lists: Mapping[Split, Path]) -> tuple[dict[Split, list[ImageFile]], list[DataIssue]]:
-        """Return the images of each list. Without a list for training, all other images are for training."""
-        by_split: dict[Split, list[ImageFile]] = {split: [] for split in SPLITS}
-        issues: list[DataIssue] = []
-        for split, path in lists.items():
-            by_split[split], missing = read_list(path, self.images)
-            if missing and not by_split[split]:
-                if split == "train":
-                    raise DataError(f"{path}: none of its lines names an image ({missing[0].file}); fix or remove it")
-                message = f"none of its {len(missing)} lines names an image; that split is left out"
-                missing = [DataIssue("list without images", str(path), message, severity="warning")]
-            issues += missing
-        if "train" not in lists:
-            listed = {image for images in by_split.values() for image in images}
-            by_split["train"] = [image for image in self.images if image not in listed]
-        return by_split, issues
-
-    def _to_records(self, images: Sequence[ImageFile], classes: Sequence[str]) -> tuple[Record, ...]:
-        folder_path = cache(self.root.joinpath)
-        records = []
-        for image in images:
-            if mask := self.pairs.masks.get(image):
-                records.append(Record(folder_path(image.folder) / image.name, folder_path(mask.folder) / mask.name))
-            elif by_class := self.pairs.by_class.get(image):
-                masks = [by_class.get(name) for name in classes]
-                channels = tuple(None if mask is None else folder_path(mask.folder) / mask.name for mask in masks)
-                records.append(Record(folder_path(image.folder) / image.name, MultilabelMask(channels)))
-        return tuple(records)
-
-    def _images_without_masks(self, images: Sequence[ImageFile]) -> list[DataIssue]:
-        """Return an error for each image without a mask; or one warning if none has one, as in some test splits."""
-        paired = self.pairs.by_class or self.pairs.masks
-        unpaired = [image for image in images if image not in paired]
-        if unpaired and len(unpaired) == len(images):
-            folder = str(self.root / images[0].folder)
-            message = f"none of the {len(images)} images here has a mask; they are left out"
-            return [DataIssue("images without masks", folder, message, severity="warning")]
-        message = "has no mask; add a mask of the same name, or move the image away"
-        return [DataIssue("missing mask", str(self.root / str(image)), message) for image in unpaired]
-
-    def _unmatched_masks(self) -> list[DataIssue]:
-        message = "a mask whose image is missing; add an image of the same name, or move the mask away"
-        return [DataIssue("missing image", str(self.root / str(mask)), message) for mask in self.pairs.unmatched_masks]
 
 
 def map_records(result: FormatResult, function: Callable[[Record], Record]) -> FormatResult:

@@ -1,0 +1,183 @@
+"""Folders of masks that their names do not identify, and several folders of masks for the same images."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from pixelwise.data.formats._filesystem import ImageFile
+from pixelwise.data.formats._folder_names import parse_folder_name, strip_split
+from pixelwise.data.formats._mask_candidates import choose_folder, is_one_file_per_class
+from pixelwise.data.formats._pairing import Matches, Roles, match_masks
+from pixelwise.data.formats._single_folder import is_lossy_name
+from pixelwise.errors import DataError
+
+Kind = tuple[str, ...]
+"""The parts of a folder's path that name its content: neither the split nor folders that images have too."""
+
+
+def settle_folders(
+    root: Path, files: Sequence[ImageFile], images: Sequence[ImageFile], matches: Matches, roles: Roles
+) -> tuple[Matches, list[str]]:
+    """Keep one folder of masks if several match the same images. See `choose_folder`.
+
+    Args:
+        root: the data set.
+        files: all image files.
+        images: the images.
+        matches: the masks that match by the names of their folders.
+        roles: the roles of the folders.
+
+    Returns:
+        The matches of one folder, and one line per folder left out.
+
+    Raises:
+        DataError: Several folders match, and nothing tells which one to use.
+    """
+    if matches.by_folder:
+        folders = _by_label(matches, images, roles)
+        if not _cover_same_images(folders) or is_one_file_per_class(root, folders):
+            return matches, []
+    else:
+        folders = _by_kind(matches, images, roles)
+        used = {*images, *(mask for masks in matches.masks.values() for mask in masks)}
+        folders |= unnamed_folders([file for file in files if file not in used], list(matches.masks), roles)
+    if len(folders) < 2:
+        return matches, []
+    name, decisions = choose_folder(root, folders)
+    others = {mask for masks in folders.values() for mask in masks.values()}
+    unmatched = [mask for mask in matches.unmatched if mask not in others]
+    return Matches({image: [mask] for image, mask in folders[name].items()}, unmatched=unmatched), decisions
+
+
+def find_unnamed_masks(
+    root: Path, files: Sequence[ImageFile], images: Sequence[ImageFile], roles: Roles
+) -> tuple[Matches, list[str]] | None:
+    """Find a folder whose files match the images one to one. It is used for masks whatever its name is.
+
+    Returns:
+        The matches, and one line per decision. None if there is no such folder.
+
+    Raises:
+        DataError: Several folders match, and nothing tells which one to use.
+    """
+    folders = unnamed_folders([file for file in files if file not in set(images)], images, roles)
+    if not folders:
+        return None
+    decisions: list[str] = []
+    name = next(iter(folders))
+    if len(folders) > 1:
+        name, decisions = choose_folder(root, folders)
+    decisions.append(f"{name}/ is taken for the folder of masks: its files match the images one to one")
+    return Matches({image: [mask] for image, mask in folders[name].items()}), decisions
+
+
+def unnamed_folders(
+    files: Sequence[ImageFile], images: Sequence[ImageFile], roles: Roles
+) -> dict[str, dict[ImageFile, ImageFile]]:
+    """Return the folders whose files match all images of a split one to one: name → image → file.
+
+    Folders with JPEG files are left out.
+
+    Args:
+        files: files that are neither images nor masks by the names of their folders.
+        images: the images.
+        roles: the roles of the folders.
+    """
+    shared = _shared_names(images, roles)
+    groups: dict[Kind, list[ImageFile]] = defaultdict(list)
+    for file in files:
+        groups[_kind(file.folder, shared)].append(file)
+    found = {}
+    for kind, group in groups.items():
+        if not kind or any(map(is_lossy_name, group)):
+            continue
+        rests = {
+            file.folder: replace(
+                roles[file.folder], rest=tuple(part for part in file.folder.split("/") if part in shared)
+            )
+            for file in group
+        }
+        try:
+            matches = match_masks(images, group, {**roles, **rests})
+        except DataError:
+            continue
+        one_to_one = not matches.unmatched and all(len(masks) == 1 for masks in matches.masks.values())
+        if one_to_one and _covers_a_split(matches.masks, images, roles):
+            found[_name(group, shared)] = {image: masks[0] for image, masks in matches.masks.items()}
+    return found
+
+
+def _covers_a_split(matched: Mapping[ImageFile, object], images: Iterable[ImageFile], roles: Roles) -> bool:
+    """Return True if all images of any split are matched."""
+    by_split: dict[object, list[ImageFile]] = defaultdict(list)
+    for image in images:
+        by_split[roles[image.folder].split].append(image)
+    return any(all(image in matched for image in part) for part in by_split.values())
+
+
+def _shared_names(images: Iterable[ImageFile], roles: Roles) -> set[str]:
+    """Return the names of folders that images and their masks have in common, for example names of sequences."""
+    return {part for image in images for part in roles[image.folder].rest}
+
+
+def _kind(folder: str, shared: set[str]) -> Kind:
+    parts = (_without_split(part) for part in folder.split("/") if part not in shared)
+    return tuple(part for part in parts if part)
+
+
+def _without_split(part: str) -> str:
+    split, role = parse_folder_name(part)
+    if split:
+        return strip_split(part) if role else ""
+
+    def mark(match: re.Match[str]) -> str:
+        return "*" if len(match[0]) > 2 and parse_folder_name(match[0])[0] else match[0]
+
+    return re.sub("[a-z]+", mark, part.casefold())
+
+
+def _name(files: Iterable[ImageFile], shared: set[str]) -> str:
+    """Return the folders of files of one kind, without folders below that the images have too."""
+    names = set()
+    for folder in {file.folder for file in files}:
+        parts = folder.split("/")
+        while len(parts) > 1 and (parts[-1] in shared or not _without_split(parts[-1])):
+            parts.pop()
+        names.add("/".join(parts))
+    first = sorted(names)
+    return "/ + ".join(first[:4]) + ("/ + …" if len(first) > 4 else "")
+
+
+def _by_kind(matches: Matches, images: Sequence[ImageFile], roles: Roles) -> dict[str, dict[ImageFile, ImageFile]]:
+    """Return folder → image → mask, one folder per kind if an image has masks of two kinds. Else one for all."""
+    shared = _shared_names(images, roles)
+    kinds: dict[Kind, dict[ImageFile, ImageFile]] = defaultdict(dict)
+    conflict = False
+    for image, masks in matches.masks.items():
+        of_image = {_kind(mask.folder, shared): mask for mask in masks}
+        if len(of_image) < len(masks):
+            return {}  # two masks in one folder: `to_pairs` raises the error
+        conflict = conflict or len(of_image) > 1
+        for kind, mask in of_image.items():
+            kinds[kind][image] = mask
+    if not conflict:
+        merged = {image: masks[0] for image, masks in matches.masks.items()}
+        return {_name(merged.values(), shared): merged}
+    return {_name(masks.values(), shared): masks for masks in kinds.values()}
+
+
+def _by_label(matches: Matches, images: Sequence[ImageFile], roles: Roles) -> dict[str, dict[ImageFile, ImageFile]]:
+    """Return folder → image → mask for masks with one folder per label."""
+    shared = _shared_names(images, roles)
+    labels: dict[str, dict[ImageFile, ImageFile]] = defaultdict(dict)
+    for image, masks in matches.masks.items():
+        for mask in masks:
+            labels[matches.labels[mask]][image] = mask
+    return {_name(masks.values(), shared): masks for masks in labels.values()}
+
+
+def _cover_same_images(folders: Mapping[str, Mapping[ImageFile, ImageFile]]) -> bool:
+    first, *others = (set(masks) for masks in folders.values())
+    return all(images == first for images in others)

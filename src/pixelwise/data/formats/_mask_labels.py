@@ -1,0 +1,221 @@
+"""The masks of each image: one mask, one file per class, one file per object, or a question."""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NoReturn
+
+from pixelwise.data.formats._filesystem import ImageFile, abbreviate
+from pixelwise.data.formats._pairing import Matches, Roles
+from pixelwise.data.formats._stems import SEPARATORS, role_of_stem, strip_role_words
+from pixelwise.errors import DataError
+
+_NUMBER = re.compile(r"\d+(?:st|nd|rd|th)?|\b(?:first|second|third|fourth)\b")
+
+_PERSON = re.compile(
+    r"annotator|rater|expert|observer|reader|grader|labell?er|radiologist|manual|"
+    r"\d(?:st|nd|rd|th)|\b(?:first|second|third|[a-d])\b"
+)
+"""Labels that tell apart who drew a mask. Those files show the same objects, so only one of them can be used."""
+
+_CLASS_NUMBER = re.compile(r"(?:class|cls|category|cat|label|c)[-_ ]?#")
+
+_ONE_FILE_AN_OBJECT = "several mask files of one image are united, as each is one object"
+
+
+@dataclass
+class Pairs:
+    """Images with their masks. An image is in one of the three mappings.
+
+    Attributes:
+        masks: image → its mask.
+        merged: image → the files of its mask, for example one per object.
+        by_class: for multi-label data, image → class name → the files of that class.
+        unmatched_masks: masks without an image.
+        decisions: one line per decision, for the user.
+    """
+
+    masks: dict[ImageFile, ImageFile] = field(default_factory=dict)
+    merged: dict[ImageFile, tuple[ImageFile, ...]] = field(default_factory=dict)
+    by_class: dict[ImageFile, dict[str, tuple[ImageFile, ...]]] = field(default_factory=dict)
+    unmatched_masks: list[ImageFile] = field(default_factory=list)
+    decisions: list[str] = field(default_factory=list)
+
+    def __contains__(self, image: object) -> bool:
+        return image in self.masks or image in self.merged or image in self.by_class
+
+    def __bool__(self) -> bool:
+        return bool(self.masks or self.merged or self.by_class)
+
+    def files(self) -> list[ImageFile]:
+        """Return the files of all masks."""
+        several = (*self.merged.values(), *(files for each in self.by_class.values() for files in each.values()))
+        return [*self.masks.values(), *(file for files in several for file in files)]
+
+
+def to_pairs(matches: Matches, roles: Roles, instances: bool = False) -> Pairs:
+    """Find out what several masks of one image stand for.
+
+    Files with the same labels in many images (001_disc.png, 001_box.png) are one per class. Files with names of their
+    own, or with numbers whose count differs between images, are one per object and are united. Files of several
+    annotators, and whatever else could be two of these, raise an error.
+
+    Args:
+        matches: images with all their masks.
+        roles: the roles of the folders.
+        instances: True if the user states that each file is one object.
+
+    Raises:
+        DataError: The masks of an image can stand for several things.
+    """
+    pairs = Pairs(unmatched_masks=matches.unmatched)
+    if all(len(masks) == 1 for masks in matches.masks.values()) and not matches.by_folder:
+        pairs.masks = {image: masks[0] for image, masks in matches.masks.items()}
+    elif matches.by_folder:
+        pairs.by_class = {image: _one_per_folder(image, matches, roles) for image in matches.masks}
+    elif instances:
+        _merge(pairs, matches)
+    elif not matches.labels:
+        for image, masks in matches.masks.items():
+            if len(masks) > 1:
+                _raise_two_masks(image, masks, roles)
+    else:
+        _settle_labels(pairs, matches, roles)
+    return pairs
+
+
+def _one_per_folder(image: ImageFile, matches: Matches, roles: Roles) -> dict[str, tuple[ImageFile, ...]]:
+    """Return class name → mask of an image whose masks are in one folder per class."""
+    masks = matches.masks[image]
+    persons = sorted(mask.folder for mask in masks if _PERSON.search(matches.labels[mask].casefold().replace("_", " ")))
+    if len({roles[mask.folder].base for mask in masks}) > 1 or len(persons) > 1:
+        _raise_two_masks(image, masks, roles)
+    by_class: dict[str, tuple[ImageFile, ...]] = {}
+    for mask in masks:
+        name = matches.labels[mask]
+        if name in by_class:
+            _raise_two_masks(image, [*by_class[name], mask], roles)
+        by_class[name] = (mask,)
+    return by_class
+
+
+def _raise_two_masks(image: ImageFile, masks: Sequence[ImageFile], roles: Roles) -> NoReturn:
+    folders = sorted({roles[mask.folder].base or mask.folder for mask in masks})
+    if len(folders) == 1:
+        folders = sorted({mask.folder for mask in masks})
+    if len(folders) > 1:
+        raise DataError(several_folders(folders, image))
+    raise DataError(f"{image}: has two masks ({abbreviate(masks)}); move one away")
+
+
+def several_folders(folders: Sequence[str], image: ImageFile) -> str:
+    """Return the error message for folders of which only one can be used.
+
+    Args:
+        folders: two folders or more, as paths.
+        image: an image that has a mask in each of them.
+    """
+    *others, last = [f"{folder}/" for folder in folders]
+    if len(others) == 1:
+        return f"both {others[0]} and {last} have masks of the same images ({image}); move one of the folders away"
+    shown = f"{', '.join(others)} and {last}"
+    return f"{shown} have masks of the same images ({image}); move all but one of the folders away"
+
+
+def _merge(pairs: Pairs, matches: Matches) -> None:
+    for image, masks in matches.masks.items():
+        pairs.merged[image] = tuple(masks)
+    image, masks = max(matches.masks.items(), key=lambda item: len(item[1]))
+    pairs.decisions.append(f"{_ONE_FILE_AN_OBJECT}: {image} has {len(masks)}")
+
+
+def _settle_labels(pairs: Pairs, matches: Matches, roles: Roles) -> None:
+    """Decide by the labels of the files whether they are one per class or one per object."""
+    labels = _short_labels(matches)
+    images_with = Counter(label for masks in matches.masks.values() for label in {labels[mask] for mask in masks})
+    forms = {label: _NUMBER.sub("#", label) for label in images_with}
+    numbered = defaultdict(list)
+    for label, form in forms.items():
+        if "#" in form and not _CLASS_NUMBER.fullmatch(form):
+            numbered[form].append(label)
+    unique = sum(count == 1 for count in images_with.values())
+    if len(matches.masks) > 1 and unique > 0.9 * len(images_with) and len(images_with) > len(matches.masks):
+        _merge(pairs, matches)  # names of their own, for example hashes
+    elif any(not label or _is_person(label) or _says_mask(label) for label in images_with):
+        _ask(matches, labels)
+    elif len(numbered) == 1 and len(next(iter(numbered.values()))) == len(images_with):
+        if _counts_objects(matches, labels):
+            _merge(pairs, matches)
+        else:
+            _ask(matches, labels)
+    elif len(matches.masks) > 1 and unique > 0.5 * len(images_with) and not numbered:
+        _ask(matches, labels)
+    else:
+        name_of = {label: _class_name(form if form in numbered else label) for label, form in forms.items()}
+        if "" in name_of.values():
+            _ask(matches, labels)
+        _split_by_class(pairs, matches, lambda mask: name_of[labels[mask]])
+
+
+def _short_labels(matches: Matches) -> dict[ImageFile, str]:
+    """Return the labels in lower case, without the words for masks that they begin or end with."""
+    labels = {}
+    for mask, label in matches.labels.items():
+        short = label.casefold()
+        labels[mask] = short if role_of_stem(short) else strip_role_words(short, "masks").strip(SEPARATORS)
+    parts = [re.split(r"(?<=[-_ .])", label, maxsplit=1) for label in set(labels.values())]
+    # NAME_class_disc, NAME_class_box: the word that all have is no part of the class names.
+    have_word = len(parts) > 1 and len({part[0] for part in parts}) == 1 and all(len(part) == 2 for part in parts)
+    if have_word and not any(part[1].isdigit() for part in parts):
+        return {mask: label[len(parts[0][0]) :] for mask, label in labels.items()}
+    return labels
+
+
+def _is_person(label: str) -> bool:
+    return _PERSON.search(re.sub(r"[-_.]+", " ", label)) is not None
+
+
+def _says_mask(label: str) -> bool:
+    """Return True for a word such as "mask" or "label" alone."""
+    return role_of_stem(label) == "masks" and not any(letter.isdigit() for letter in label)
+
+
+def _class_name(form: str) -> str:
+    """Return a label without its number and its separators: box_# → box."""
+    return form.replace("#", "").strip(SEPARATORS)
+
+
+def _counts_objects(matches: Matches, labels: Mapping[ImageFile, str]) -> bool:
+    """Return True if the labels are 0, 1, … or 1, 2, … in each image, and images differ in the last number."""
+    lengths = set()
+    for masks in matches.masks.values():
+        numbers = sorted(int(digits[0]) for mask in masks if (digits := re.search(r"\d+", labels[mask])))
+        if len(numbers) != len(masks) or numbers not in (
+            list(range(len(masks))),
+            list(range(1, len(masks) + 1)),
+        ):
+            return False
+        lengths.add(len(numbers))
+    return len(lengths) > 1
+
+
+def _split_by_class(pairs: Pairs, matches: Matches, name_of: Callable[[ImageFile], str]) -> None:
+    for image, masks in matches.masks.items():
+        by_class: dict[str, tuple[ImageFile, ...]] = {}
+        for mask in masks:
+            by_class[name_of(mask)] = (*by_class.get(name_of(mask), ()), mask)
+        pairs.by_class[image] = by_class
+    names = sorted({name for by_class in pairs.by_class.values() for name in by_class})
+    example = next(iter(matches.masks.values()))[0]
+    pairs.decisions.append(f"each class has its own mask files ({', '.join(names[:20])}), for example {example}")
+
+
+def _ask(matches: Matches, labels: Mapping[ImageFile, str]) -> NoReturn:
+    image, masks = max(matches.masks.items(), key=lambda item: len(item[1]))
+    shown = abbreviate(sorted({matches.labels[mask] for mask in masks}), 6)
+    raise DataError(
+        f"{image}: has {len(masks)} masks ({abbreviate([mask.name for mask in masks])}), which differ in {shown}; if "
+        "they are of several annotators, move all but one mask of each image away; if each is one object, "
+        "set `instances`"
+    )

@@ -1,0 +1,182 @@
+"""File stems of images and masks: the part that an image and its mask have in common, and the part that differs."""
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from itertools import takewhile
+from typing import Literal
+
+from pixelwise.data.formats._filesystem import ImageFile
+
+StemKey = Callable[[ImageFile], str]
+"""File → the part of its stem that an image and its mask have in common."""
+
+_MASK_WORDS = (
+    r"masks?|seg(?:ment(?:ation)?)?s?|label(?:s|map|(?:train)?ids)?|lbl|gt(?:fine)?|ground[-_ ]?truth|"
+    r"annot(?:ation)?s?|anno?|targets?|trimap|matte"
+)
+
+_IMAGE_WORDS = r"images?|img|im|photo|pic(?:ture)?|rgb|colou?r|sat|input|orig(?:inal)?|raw|leftimg8bit|0000"
+
+_ENDING = r"(?:(?:[-_ .]+|(?<=\d))(?:{}))+$"
+_BEGINNING = r"^(?:{})(?:[-_ .]+|(?=\d))"
+
+_MASK_AFFIX = re.compile(f"{_ENDING.format(_MASK_WORDS)}|{_BEGINNING.format(_MASK_WORDS)}", re.IGNORECASE)
+_IMAGE_AFFIX = re.compile(f"{_ENDING.format(_IMAGE_WORDS)}|{_BEGINNING.format(_IMAGE_WORDS)}", re.IGNORECASE)
+_WHOLE_MASK = re.compile(rf"(?:{_MASK_WORDS})(?:[-_ .]*\d+)?", re.IGNORECASE)
+_WHOLE_IMAGE = re.compile(rf"(?:{_IMAGE_WORDS})", re.IGNORECASE)
+_SECOND_SUFFIX = re.compile(r"\.(?:jpe?g|png|bmp|webp|tiff?)(?=$|[-_.])", re.IGNORECASE)
+
+SEPARATORS = "-_. "
+"""Characters between the parts of a stem."""
+
+
+def strip_role_words(stem: str, role: Literal["images", "masks"]) -> str:
+    """Return a file's stem without the words for images or masks at its beginning or end.
+
+    Args:
+        stem: the file name without suffix.
+        role: whether the file is an image or a mask.
+
+    >>> strip_role_words("001_mask", "masks"), strip_role_words("855_sat", "images")
+    ('001', '855')
+    """
+    if "." in stem:
+        stem = _SECOND_SUFFIX.sub("", stem)  # a.jpg.png, a.jpg_mask.png
+    return (_MASK_AFFIX if role == "masks" else _IMAGE_AFFIX).sub("", stem, count=1) or stem
+
+
+def has_mask_word(stem: str) -> bool:
+    """Return True if a file's stem begins or ends with a word for masks and has other parts too."""
+    match = _MASK_AFFIX.search(stem)
+    return match is not None and match.group() != stem
+
+
+def role_of_stem(stem: str) -> Literal["images", "masks"] | None:
+    """Return the role of a file whose whole stem is a word for images or masks, with or without a number.
+
+    >>> role_of_stem("mask_2"), role_of_stem("image"), role_of_stem("cat_mask")
+    ('masks', 'images', None)
+    """
+    if _WHOLE_MASK.fullmatch(stem):
+        return "masks"
+    return "images" if _WHOLE_IMAGE.fullmatch(stem) else None
+
+
+def stem_keys(images: Sequence[ImageFile]) -> list[tuple[StemKey, StemKey]]:
+    """Return pairs of keys (of images, of masks) in the order in which they are tried.
+
+    Words such as "img" or "0000" are removed from the stems of images only if all images have one: `frame_0000.jpg`
+    next to `frame_0001.jpg` keeps its number.
+
+    Args:
+        images: all images of the data set.
+    """
+
+    def plain(file: ImageFile) -> str:
+        return file.stem
+
+    def mask_stem(file: ImageFile) -> str:
+        return strip_role_words(file.stem, "masks")
+
+    def image_stem(file: ImageFile) -> str:
+        return strip_role_words(file.stem, "images")
+
+    keys: list[tuple[StemKey, StemKey]] = [(plain, plain), (plain, mask_stem)]
+    if all(image_stem(image) != image.stem for image in images):
+        keys.append((image_stem, mask_stem))
+    return [*keys, *((_casefold(image_key), _casefold(mask_key)) for image_key, mask_key in keys[1:])]
+
+
+def _casefold(key: StemKey) -> StemKey:
+    return lambda file: key(file).casefold()
+
+
+def affix_keys(images: Sequence[ImageFile], masks: Sequence[ImageFile]) -> list[tuple[StemKey, StemKey]]:
+    """Return pairs of keys without the beginnings and endings that all images, and all masks, have in common.
+
+    The beginnings and endings are those of all files, then those of each folder (21_training in one, 01_test in the
+    other), then the numbers between them (img_001 and 1).
+    """
+    keys: list[tuple[StemKey, StemKey]] = []
+    for by_folder in (False, True):
+        image_key, mask_key = _core_key(images, by_folder), _core_key(masks, by_folder)
+        keys += [(image_key, mask_key), (_number(image_key), _number(mask_key))]
+    return keys
+
+
+def _core_key(files: Sequence[ImageFile], by_folder: bool) -> StemKey:
+    groups: dict[str, list[str]] = defaultdict(list)
+    for file in files:
+        groups[file.folder if by_folder else ""].append(file.stem)
+    affixes = {folder: _common_affixes(stems) for folder, stems in groups.items()}
+
+    def core(file: ImageFile) -> str:
+        beginning, ending = affixes[file.folder if by_folder else ""]
+        return file.stem.removeprefix(beginning).removesuffix(ending).casefold()
+
+    return core
+
+
+def _common_affixes(stems: Sequence[str]) -> tuple[str, str]:
+    """Return the beginning "word_" and the ending "_word" that all stems have. "" if there is none, or one stem."""
+    if len(stems) < 2:
+        return "", ""
+    beginning = _common_beginning(stems)
+    # "img" in front of numbers, else up to the last separator. "img_1" of img_10 and img_11 ends at the separator.
+    if not (beginning[-1:].isalpha() and all(stem[len(beginning) :][:1].isdigit() for stem in stems)):
+        beginning = beginning[: max((beginning.rfind(each) for each in SEPARATORS), default=-1) + 1]
+    if not any(letter.isalpha() for letter in beginning):
+        beginning = ""
+    rests = [stem.removeprefix(beginning)[::-1] for stem in stems]
+    end = _common_beginning(rests)[::-1]
+    cut = min((index for index in map(end.find, SEPARATORS) if index >= 0), default=-1)
+    ending = end[cut:] if cut >= 0 and any(letter.isalpha() for letter in end[cut:]) else ""
+    return beginning, ending
+
+
+def _common_beginning(texts: Sequence[str]) -> str:
+    pairs = zip(min(texts), max(texts), strict=False)
+    return "".join(a for a, _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+
+
+def _number(key: StemKey) -> StemKey:
+    """Return a key that ignores leading zeros of a number. Other texts stay different from all numbers."""
+
+    def number(file: ImageFile) -> str:
+        text = key(file)
+        return str(int(text)) if text.isascii() and text.isdigit() else f"/{text}"
+
+    return number
+
+
+def split_labels(
+    masks: Sequence[ImageFile], bases: Callable[[ImageFile], Mapping[str, ImageFile]]
+) -> list[tuple[ImageFile, str, ImageFile]] | None:
+    """Split the stems of all masks into the stem of an image and a label: 001_disc, or disc_001.
+
+    Args:
+        masks: the masks.
+        bases: mask → the images that it can be of, by their stems.
+
+    Returns:
+        (image, label, mask) for each mask, with the longest stem that fits; the label can be "". None if a mask is of
+        no image, or if some labels come before the image's stem and others after it.
+    """
+    for is_ending in (True, False):
+        found = [(_split_label(mask.stem, bases(mask), is_ending), mask) for mask in masks]
+        split = [(*match, mask) for match, mask in found if match is not None]
+        if len(split) == len(masks):
+            return split
+    return None
+
+
+def _split_label(stem: str, bases: Mapping[str, ImageFile], is_ending: bool) -> tuple[ImageFile, str] | None:
+    if stem in bases:
+        return bases[stem], ""
+    cuts = [index for index, letter in enumerate(stem) if letter in SEPARATORS]
+    for cut in reversed(cuts) if is_ending else cuts:
+        base, label = (stem[:cut], stem[cut:]) if is_ending else (stem[cut + 1 :], stem[:cut])
+        if base in bases and (is_ending or not any(letter.isdigit() for letter in label)):
+            return bases[base], label.strip(SEPARATORS)
+    return None

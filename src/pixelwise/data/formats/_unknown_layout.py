@@ -1,0 +1,129 @@
+"""File types that are not read, with the fix for each, and a description of a folder without a known format."""
+
+from collections import Counter, defaultdict
+from pathlib import Path
+
+from pixelwise.data.formats._filesystem import (
+    IMAGE_SUFFIXES,
+    Listing,
+    file_starts_with,
+    is_folder,
+    list_files,
+    list_images,
+)
+from pixelwise.errors import DataError
+
+_TO_PNG = "save them as PNG or TIFF"
+_UNPACK = "unpack them"
+_FRAMES = "extract their frames as images"
+
+UNREADABLE: dict[str, str] = {
+    **dict.fromkeys(("psd", "psb", "xcf", "kra", "ai", "svg", "pdf", "exr", "hdr", "jxl"), _TO_PNG),
+    **dict.fromkeys(("dng", "cr2", "cr3", "nef", "arw", "orf", "raf", "rw2", "raw"), "convert them to TIFF or PNG"),
+    **dict.fromkeys(("dcm", "dicom", "nii", "nii.gz", "mha", "mhd", "nrrd", "img.gz"), f"{_TO_PNG}, slice by slice"),
+    **dict.fromkeys(("npy", "npz", "mat", "h5", "hdf5", "pkl", "pt", "zarr"), _TO_PNG),
+    **dict.fromkeys(("svs", "ndpi", "mrxs", "scn", "czi", "lif", "nd2", "vsi"), "export tiles as PNG or TIFF"),
+    **dict.fromkeys(("mp4", "avi", "mov", "mkv", "webm"), _FRAMES),
+    **dict.fromkeys(("zip", "tar", "tar.gz", "tgz", "rar", "7z", "gz"), _UNPACK),
+    **dict.fromkeys(("shp", "geojson", "gpkg", "kml"), "rasterize the shapes to masks"),
+    **dict.fromkeys(("tfrecord", "tfrecords", "lmdb", "rec"), "extract the images and masks"),
+}  # fmt: skip
+"""Suffix in lower case → what to do with such files."""
+
+_ONLY_BOXES = "and no masks: segmentation needs outlines or masks"
+
+_NO_MASKS: tuple[tuple[str, str, str], ...] = (
+    ("xml", r".*<annotation>.*<bndbox>", f"boxes of objects (Pascal VOC) {_ONLY_BOXES}"),
+    ("txt", r"(?:\d+(?: [\d.eE+-]+){4}\s*)+$", f"boxes of objects (YOLO) {_ONLY_BOXES}"),
+)
+"""(suffix, pattern of the content, meaning) of annotation files that have no masks."""
+
+_MAX_FOLDERS = 4
+
+
+def suffix_of(name: str) -> str:
+    """Return the suffix of a file in lower case, with both parts of "nii.gz" and "tar.gz".
+
+    >>> suffix_of("brain.NII.GZ"), suffix_of("IMG_1.NEF"), suffix_of("README")
+    ('nii.gz', 'nef', '')
+    """
+    stem, dot, suffix = name.lower().rpartition(".")
+    if not dot or not stem:
+        return ""
+    double = f"{stem.rpartition('.')[2]}.{suffix}"
+    return double if double in UNREADABLE else suffix
+
+
+def describe_folder(root: Path) -> str:
+    """Describe the files of a folder that has no known format, and what to do.
+
+    Args:
+        root: a data set. If it is not a folder, the text is empty.
+
+    Returns:
+        One line without a period at its end: the files, then at most three remedies.
+    """
+    if not is_folder(root):
+        return ""
+    try:
+        listing = list_files(root)
+    except DataError:
+        return ""
+    counts = {folder: Counter(map(suffix_of, names)) for folder, names in listing.items() if names}
+    if not counts:
+        return "the folder has no files"
+    largest = sorted(counts, key=lambda folder: (-sum(counts[folder].values()), folder))
+    shown = [f"{folder or '.'}/ has {_files(counts[folder])}" for folder in sorted(largest[:_MAX_FOLDERS])]
+    more = f" (and {len(counts) - _MAX_FOLDERS} more folders)" if len(counts) > _MAX_FOLDERS else ""
+    return "; ".join([", ".join(shown) + more, *_remedies(root, listing)[:3]])
+
+
+def _files(suffixes: Counter[str]) -> str:
+    parts = [f"{count} {f'.{suffix}' if suffix else 'other'}" for suffix, count in suffixes.most_common(3)]
+    left = sum(suffixes.values()) - sum(count for _, count in suffixes.most_common(3))
+    return " and ".join(parts) + (f" and {left} other" if left else "") + " files"
+
+
+def _remedies(root: Path, listing: Listing) -> list[str]:
+    remedies = []
+    total = Counter(suffix for names in listing.values() for suffix in map(suffix_of, names))
+    for suffix, count in total.most_common():
+        if suffix in UNREADABLE and suffix not in IMAGE_SUFFIXES:
+            files = f"{count} .{suffix} files" if count > 1 else f"the .{suffix} file"
+            remedies.append(f"{files} cannot be read: {UNREADABLE[suffix]}")
+    remedies += _annotations_without_masks(root, listing)
+    twins = _folders_of_same_names(listing)
+    if twins:
+        remedies.append(
+            f"{twins[0]}/ and {twins[1]}/ have the same file names: rename them to images and masks, or list the pairs "
+            "in a CSV file with the columns image and mask"
+        )
+    if not remedies:
+        remedies.append(
+            "put images and masks of the same names into images/ and masks/, or list the pairs in a CSV file with the "
+            "columns image and mask"
+        )
+    return remedies
+
+
+def _annotations_without_masks(root: Path, listing: Listing) -> list[str]:
+    """Return a line for each kind of annotation file that has boxes only. One file of each folder is read."""
+    found: dict[str, str] = {}
+    for folder, names in listing.items():
+        for suffix, pattern, meaning in _NO_MASKS:
+            first = next((name for name in names if suffix_of(name) == suffix), None)
+            if first and file_starts_with(root / folder / first, pattern):
+                found.setdefault(meaning, f"{folder}/{first}" if folder else first)
+    return [f"{file} has {meaning}" for meaning, file in found.items()]
+
+
+def _folders_of_same_names(listing: Listing) -> tuple[str, str] | None:
+    """Return two folders whose images have the same stems."""
+    stems: dict[str, set[str]] = defaultdict(set)
+    for image in list_images(listing):
+        stems[image.folder].add(image.stem)
+    folders: dict[frozenset[str], str] = {}
+    for folder, names in stems.items():
+        if (first := folders.setdefault(frozenset(names), folder)) != folder:
+            return first or ".", folder or "."
+    return None
