@@ -1,0 +1,169 @@
+"""Records of annotation files that list images with labeled shapes: CVAT, VIA, Supervisely."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pixelwise.data.formats._annotations import LeftOut, assign_class_ids, polygon_result
+from pixelwise.data.formats._filesystem import ImageFile
+from pixelwise.data.formats._folder_names import split_of
+from pixelwise.data.formats._image_index import ImageIndex, unlisted_images_issue
+from pixelwise.data.formats._rle import empty_rle
+from pixelwise.data.schema import SPLITS, Annotation, DataIssue, FormatResult, PolygonMask, Record, Split
+from pixelwise.errors import DataError
+from pixelwise.palette import IGNORE_INDEX, Color
+
+Shape = tuple[str | None, Annotation]
+"""The label of a shape, or None for pixels to ignore; and the shape as an annotation whose label is replaced."""
+
+
+@dataclass(frozen=True, eq=False)
+class ImageEntry:
+    """The entry for one image in an annotation file.
+
+    Attributes:
+        name: the file name or path of the image as the annotation file states it.
+        location: the annotation file and the entry, for messages.
+        shapes: the shapes in drawing order.
+        size: (height, width) of the image in pixels, or None if the file does not state it.
+        folder: the folder in which the image is searched first, see `Listing`.
+        split: the split that the annotation file states, or None.
+    """
+
+    name: str
+    location: str
+    shapes: tuple[Shape, ...]
+    size: tuple[int, int] | None = None
+    folder: str = ""
+    split: Split | None = None
+
+
+class EntryCollector:
+    """Matches entries to images and builds the result of the format.
+
+    Attributes:
+        images: the images of the data set.
+        issues: faults that were found. Readers add their own.
+        left_out: regions that cannot be drawn. Readers count them.
+    """
+
+    def __init__(self, images: ImageIndex) -> None:
+        self.images = images
+        self.issues: list[DataIssue] = []
+        self.left_out = LeftOut()
+        self._entries: dict[ImageFile, ImageEntry] = {}
+        self._same: dict[str, int] = {}
+        self._ignored: dict[str, list[str]] = {}
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def add_ignored(self, what: str, location: str) -> None:
+        """Count a region whose pixels are ignored, for one warning about all regions of its kind.
+
+        Args:
+            what: the kind of region.
+            location: see `ImageEntry`.
+        """
+        self._ignored.setdefault(what, []).append(location)
+
+    def find(self, name: str, location: str, folder: str = "", split: Split | None = None) -> ImageFile | None:
+        """Find the image of an entry. Add an issue if it is missing.
+
+        Args:
+            name: the file name or path of the image.
+            location: see `ImageEntry`.
+            folder: see `ImageEntry`.
+            split: see `ImageEntry`.
+
+        Raises:
+            DataError: Two images match equally well.
+        """
+        image = self.images.find(name, folder, split, source=location)
+        if image is None:
+            message = f"no such image here: {name}; add it, or remove its entry"
+            self.issues.append(DataIssue("missing image", location, message))
+        return image
+
+    def add(self, image: ImageFile, entry: ImageEntry) -> None:
+        """Add the entry of an image. A second entry is an issue, unless it has equal shapes."""
+        other = self._entries.setdefault(image, entry)
+        if other is entry:
+            return
+        if _is_equal(entry, other):
+            file = entry.location.partition(", ")[0]
+            self._same[file] = self._same.get(file, 0) + 1
+            return
+        message = f"{entry.name} is listed twice, also as {other.location}, with other shapes; keep one entry"
+        self.issues.append(DataIssue("image listed twice", entry.location, message))
+
+    def result(
+        self,
+        labels: Iterable[str],
+        source: Path,
+        colors: Mapping[str, Color] | None = None,
+        *,
+        warn_unlisted: bool = True,
+    ) -> FormatResult:
+        """Return the result of the format.
+
+        Args:
+            labels: the labels that the data set defines, in order. Other labels of shapes follow by name.
+            source: the annotation file that messages about the whole data set name.
+            colors: label → color. If every class has one and they differ, they are the palette.
+            warn_unlisted: add a warning about the images in the folders of listed images that are not listed.
+        """
+        used = {label for entry in self._entries.values() for label, _ in entry.shapes if label is not None}
+        labels = list(dict.fromkeys(labels))
+        classes, index_of = assign_class_ids([*labels, *sorted(used - set(labels))])
+        records: dict[Split, list[Record]] = {split: [] for split in SPLITS}
+        for image, entry in self._entries.items():
+            first = (empty_rle(*entry.size),) if entry.size else ()
+            annotations = tuple(
+                replace(shape, label=IGNORE_INDEX if label is None else index_of[label])
+                for label, shape in entry.shapes
+            )
+            split = entry.split or split_of(image.folder) or "train"
+            records[split].append(Record(self.images.path(image), PolygonMask(first + annotations, entry.location)))
+        self.issues += self.left_out.issues()
+        for what, locations in self._ignored.items():
+            others = f", and {len(locations) - 1} more" if len(locations) > 1 else ""
+            message = f"{what}{others}; pixels there are ignored"
+            self.issues.append(DataIssue("region without class", locations[0], message, severity="warning"))
+        for file, count in self._same.items():
+            message = f"{count} image{'s' * (count > 1)} with equal shapes in an earlier file; used once"
+            self.issues.append(DataIssue("image listed twice", file, message, severity="warning"))
+        if warn_unlisted:
+            self.issues += unlisted_images_issue(self.images, set(self._entries), source)
+        result = polygon_result(records, classes, self.issues)
+        palette = _palette(classes, colors or {})
+        return replace(result, palette=palette) if palette else result
+
+    def check_has_area(self, source: Path) -> None:
+        """Raise DataError if shapes were left out and no entry has a shape that can be drawn.
+
+        Args:
+            source: the annotation file that the message names.
+        """
+        left_out = self.left_out.issues()
+        if left_out and not any(entry.shapes for entry in self._entries.values()):
+            raise DataError(f"{source}: no region has an area: {left_out[0].message}; draw polygons or masks")
+
+
+def _is_equal(entry: ImageEntry, other: ImageEntry) -> bool:
+    """Return True if two entries of one image have the same labels and equal shapes."""
+
+    def content(shapes: Iterable[Shape]) -> list[object]:
+        return [
+            (label, [polygon.tolist() for polygon in shape.polygons], shape.rle, shape.relative)
+            for label, shape in shapes
+        ]
+
+    return entry.split == other.split and content(entry.shapes) == content(other.shapes)
+
+
+def _palette(classes: list[str], colors: Mapping[str, Color]) -> tuple[Color, ...]:
+    """Return one color per class, or () if a class has none or two classes have the same."""
+    palette = [colors.get(name, (0, 0, 0) if index == 0 else None) for index, name in enumerate(classes)]
+    known = tuple(color for color in palette if color is not None)
+    return known if len(set(known)) == len(classes) else ()

@@ -1,0 +1,156 @@
+"""Files of the VGG Image Annotator (VIA): versions 1 and 2 (annotations or projects), and version 3 (projects)."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pixelwise.data.formats._json import is_name, quote, read_json
+from pixelwise.errors import DataError
+
+Region = Mapping[str, Any]
+
+_SHAPES_OF_VERSION_3: dict[object, tuple[str, tuple[str, ...]]] = {
+    1: ("point", ("cx", "cy")),
+    2: ("rect", ("x", "y", "width", "height")),
+    3: ("circle", ("cx", "cy", "r")),
+    4: ("ellipse", ("cx", "cy", "rx", "ry")),
+    5: ("line", ()),
+    6: ("polyline", ()),
+    7: ("polygon", ()),
+    8: ("extreme_rect", ()),
+    9: ("extreme_circle", ()),
+}
+"""Number of a shape in version 3 → its name, and the names of its numbers. Without names, they are x, y, x, y, …"""
+
+_IMAGE_TYPE = 2
+"""Type of a file of version 3 that is an image. Videos and sounds have others."""
+
+
+@dataclass(frozen=True)
+class ViaImage:
+    """An image and its regions.
+
+    Attributes:
+        name: its file name, path or URL.
+        location: the annotation file and the entry, for messages.
+        regions: objects with shape_attributes and region_attributes, as in version 2.
+    """
+
+    name: str
+    location: str
+    regions: tuple[Region, ...]
+
+
+@dataclass(frozen=True)
+class ViaFile:
+    """The content of one file.
+
+    Attributes:
+        path: the file.
+        images: its images.
+        options: region attribute → its options in order, for attributes with a list of options.
+        skipped: number of files that are no images (version 3).
+    """
+
+    path: Path
+    images: tuple[ViaImage, ...]
+    options: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    skipped: int = 0
+
+
+def read_via_file(path: Path) -> ViaFile | None:
+    """Read a file of VIA.
+
+    Args:
+        path: a JSON file.
+
+    Returns:
+        Its content. None if it is of another program.
+
+    Raises:
+        DataError: The file is damaged.
+    """
+    content = read_json(path)
+    if not isinstance(content, dict):
+        return None
+    if isinstance(content.get("project"), dict) and isinstance(content.get("metadata"), dict):
+        return _read_version_3(path, content)
+    entries = content.get("_via_img_metadata", content)
+    if not isinstance(entries, dict) or not any(map(_is_entry, entries.values())):
+        return None
+    attributes = content.get("_via_attributes")
+    declared = attributes.get("region") if isinstance(attributes, dict) else None
+    options = {
+        str(name): tuple(item["options"])
+        for name, item in (declared.items() if isinstance(declared, dict) else ())
+        if isinstance(item, dict) and isinstance(item.get("options"), dict) and item["options"]
+    }
+    return ViaFile(path, tuple(_read_entries(path, entries)), options)
+
+
+def _is_entry(entry: object) -> bool:
+    return isinstance(entry, dict) and "filename" in entry and "regions" in entry
+
+
+def _read_entries(path: Path, entries: Mapping[str, object]) -> Iterator[ViaImage]:
+    for key, entry in entries.items():
+        location = f"{path}, image {quote(key)}"
+        if not isinstance(entry, dict) or not is_name(entry.get("filename")):
+            raise DataError(f"{location}: must be an object with a filename; export it again")
+        regions = entry.get("regions")
+        # Version 1 numbers the regions: {"0": …, "1": …}.
+        regions = list(regions.values()) if isinstance(regions, dict) else regions
+        if not isinstance(regions, list) or not all(isinstance(region, dict) for region in regions):
+            raise DataError(f'{location}: must have "regions", a list of objects; export it again')
+        yield ViaImage(entry["filename"], location, tuple(regions))
+
+
+def _read_version_3(path: Path, content: Mapping[str, Any]) -> ViaFile:
+    """Read a project of version 3. Its regions are converted to those of version 2."""
+    sections = [content.get(key) for key in ("attribute", "file", "metadata", "view")]
+    if not all(
+        isinstance(section, dict) and all(isinstance(v, dict) for v in section.values()) for section in sections
+    ):
+        raise DataError(
+            f'{path}: "attribute", "file", "metadata" and "view" must be objects of objects; export it again'
+        )
+    attributes, files, metadata, views = (dict[str, dict[str, Any]](section or {}) for section in sections)
+    names = {number: str(item.get("aname") or number) for number, item in attributes.items()}
+    options = {
+        number: {str(key): str(text) for key, text in item["options"].items()}
+        for number, item in attributes.items()
+        if isinstance(item.get("options"), dict) and item["options"]
+    }
+    regions: dict[str, list[Region]] = {view: [] for view in views}
+    for item in metadata.values():
+        values = item.get("av") if isinstance(item.get("av"), dict) else {}
+        named = {names.get(key, key): options.get(key, {}).get(str(value), value) for key, value in values.items()}
+        # A segment of time in a video or sound (z) without coordinates is not a region.
+        if item.get("xy") and str(item.get("vid")) in regions:
+            shape = _to_shape(item["xy"], path)
+            regions[str(item["vid"])].append({"shape_attributes": shape, "region_attributes": named})
+    images, skipped = [], 0
+    for number, view in views.items():
+        ids = view.get("fid_list")
+        if not isinstance(ids, list) or len(ids) != 1 or str(ids[0]) not in files:
+            raise DataError(f"{path}, view {quote(number)}: must show one file of the project; export it again")
+        file = files[str(ids[0])]
+        if not is_name(file.get("fname")):
+            raise DataError(f"{path}, file {quote(ids[0])}: has no fname; export it again")
+        if file.get("type", _IMAGE_TYPE) == _IMAGE_TYPE:
+            images.append(ViaImage(file["fname"], f"{path}, file {quote(ids[0])}", tuple(regions[number])))
+        else:
+            skipped += 1
+    texts = {names[number]: tuple(choices.values()) for number, choices in options.items()}
+    return ViaFile(path, tuple(images), texts, skipped)
+
+
+def _to_shape(numbers: object, path: Path) -> dict[str, Any]:
+    """Return the coordinates of version 3, [shape, number, …], as the shape attributes of version 2."""
+    if not isinstance(numbers, list) or not isinstance(numbers[0], int | float):
+        raise DataError(f'{path}: "xy" of a region must be a list of numbers; export it again')
+    name, keys = _SHAPES_OF_VERSION_3.get(numbers[0], (f"shape {quote(numbers[0])}", ()))
+    if keys:
+        return {"name": name} | dict(zip(keys, numbers[1:], strict=False))
+    return {"name": name, "all_points_x": numbers[1::2], "all_points_y": numbers[2::2]}
