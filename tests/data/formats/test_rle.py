@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from pycocotools import mask as coco
 
-from pixelwise.data.formats._rle import decode_brush_rle, decode_rle_counts
+from pixelwise.data.formats._rle import decode_brush_rle, decode_rle_counts, encode_part
 from pixelwise.errors import AnnotationError
 from tests.data.formats.writers.annotations import (
     brush_codes,
@@ -30,3 +31,13 @@ def test_compressed_counts_decode_to_the_run_lengths() -> None:
     for _ in range(100):
         inside = random.random(tuple(random.integers(1, 60, 2))) < random.random() ** 3
         assert decode_rle_counts(packed(inside)["counts"]).tolist() == runs_of(inside)["counts"]
+
+
+@pytest.mark.parametrize(("left", "top"), [(0, 0), (3, 2), (-2, -3), (8, 4), (20, 0), (0, -9)])
+def test_a_part_is_encoded_at_its_place_and_cut_at_the_borders(left: int, top: int) -> None:
+    random = np.random.default_rng(0)
+    for part in (random.random((7, 5)) < 0.5, np.ones((7, 5), bool), np.ones((30, 30), bool)):
+        canvas = np.zeros((90, 90), bool)
+        canvas[30 + top : 30 + top + part.shape[0], 30 + left : 30 + left + part.shape[1]] = part
+        expected = canvas[30:37, 30:42]
+        assert np.array_equal(coco.decode(encode_part(part, left, top, (7, 12))), expected)

@@ -18,6 +18,31 @@ def encode_rle(mask: np.ndarray) -> dict[str, Any]:
     return dict(coco_mask_module().encode(np.asfortranarray(mask, np.uint8)))
 
 
+def encode_part(part: np.ndarray, left: int, top: int, size: tuple[int, int]) -> dict[str, Any]:
+    """Encode a mask of a part of an image as COCO's compressed run lengths of the whole image.
+
+    Args:
+        part: (h, w) bool. Pixels outside the image are left out.
+        left: x of its first column in pixels.
+        top: y of its first row in pixels.
+        size: (height, width) of the image in pixels.
+
+    Returns:
+        See `Annotation.rle`.
+    """
+    height, width = size
+    part = part[max(0, -top) : max(0, height - top), max(0, -left) : max(0, width - left)]
+    edges = np.diff(part.T.astype(np.int8), axis=1, prepend=0, append=0)
+    # Columns follow each other, so the runs of the part are in the order of the image's pixels.
+    starts, ends = (
+        (max(0, left) + columns) * height + max(0, top) + rows
+        for columns, rows in (np.nonzero(edges == sign) for sign in (1, -1))
+    )
+    bounds = np.stack([starts, ends], axis=1).ravel()
+    counts = np.diff(bounds, prepend=0, append=height * width).tolist()
+    return dict(coco_mask_module().frPyObjects({"size": [height, width], "counts": counts}, height, width))
+
+
 @lru_cache(maxsize=64)
 def empty_rle(height: int, width: int, background: int = 0) -> Annotation:
     """Return an annotation without pixels. It makes `rasterize` refuse an image of another size.
