@@ -3,7 +3,9 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from pixelwise.cli.data_flags import DataFlags
 from pixelwise.data.label_map.options import LabelOptions
@@ -32,3 +34,19 @@ def test_flags_reach_the_data_set(run_cli: RunCommand, train_call: dict[str, Any
     flags = ["--classes", "pet", "background", "--format", "oxford-pets"]
     run_cli("train", pets_folder, "--out", "x", "--preset", "default", *flags)
     assert train_call["data"].classes == ("pet", "background")
+
+
+def test_flags_for_instances_and_unlabeled_pixels(
+    run_cli: RunCommand, train_call: dict[str, Any], tmp_path: Path
+) -> None:
+    for name in ("images", "masks"):
+        (tmp_path / name).mkdir()
+    mask = np.zeros((32, 32), np.uint8)
+    mask[:9, :9], mask[20:, 20:] = 1, 2
+    for number in range(8):
+        Image.new("RGB", (32, 32), (number, 0, 0)).save(tmp_path / "images" / f"{number}.png")
+        Image.fromarray(mask).save(tmp_path / "masks" / f"{number}.png")
+    run_cli("train", tmp_path, "--out", "x", "--preset", "default", "--instances", "--classes", "street,person")
+    assert train_call["data"].classes == ("street", "person")
+    run_cli("train", tmp_path, "--out", "x", "--preset", "default", "--unlabeled", "ignore")
+    assert train_call["data"].classes == ("class 1", "class 2")

@@ -2,8 +2,11 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import pixelwise as pw
 from pixelwise.data.schema import FormatResult, LabelMap
@@ -84,3 +87,44 @@ def test_values_become_classes() -> None:
 def test_a_spec_that_does_not_fit_is_an_error(changes: dict[str, object], result: FormatResult, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         SPEC.model_copy(update=changes).resolve_labels("folders", result)
+
+
+def save_numbered_objects(root: Path, seed: int) -> None:
+    """Write 12 images, and masks whose values are the numbers of objects."""
+    for name in ("images", "masks"):
+        (root / name).mkdir(parents=True)
+    generator = np.random.default_rng(seed)
+    for number in range(12):
+        mask = np.zeros((32, 48), np.uint8)
+        for index in range(generator.integers(1, 6)):
+            mask[2:10, 9 * index + 1 : 9 * index + 8] = index + 1
+        Image.fromarray(generator.integers(0, 256, (32, 48, 3), dtype=np.uint8)).save(root / "images" / f"{number}.png")
+        Image.fromarray(mask).save(root / "masks" / f"{number}.png")
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"instances": True, "classes": ["street", "person"]}], ids=["recognized", "by option"]
+)
+def test_more_data_of_numbered_objects_is_read_in_the_same_way(options: dict[str, Any], tmp_path: Path) -> None:
+    save_numbered_objects(tmp_path / "a", 0)
+    save_numbered_objects(tmp_path / "b", 1)
+    data = pw.load_dataset(tmp_path / "a", **options)
+    (tmp_path / "data.yaml").write_text(DatasetSpec.of(data).to_yaml(), encoding="utf-8")
+    again = DatasetSpec.read(tmp_path / "data.yaml").load(tmp_path / "b")
+    assert (again.classes, again.read_spec) == (data.classes, data.read_spec)
+    for record in again.train:
+        with Image.open(str(record.mask)) as image:
+            np.testing.assert_array_equal(again.read(record)[1], np.asarray(image) > 0)
+
+
+def test_unlabeled_pixels_of_more_data_are_ignored(tmp_path: Path) -> None:
+    save_numbered_objects(tmp_path, 0)
+    names = ["0", "a", "b", "c", "d", "e"]
+    data = pw.load_dataset(tmp_path, classes=names, unlabeled="ignore")
+    assert data.classes == ("a", "b", "c", "d", "e") and DatasetSpec.of(data).ignore == ("0",)
+    assert DatasetSpec.of(data).load(tmp_path).read_spec == data.read_spec
+
+
+def test_an_unknown_other_class_is_an_error() -> None:
+    with pytest.raises(ConfigError, match="unknown class 'c'"):
+        SPEC.model_copy(update={"other_class": "c"}).resolve_labels("folders", FormatResult())

@@ -7,7 +7,7 @@ from cyclopts import Group, Parameter
 
 from pixelwise.cli.components import LIST_FLAG
 from pixelwise.data.formats import FORMATS
-from pixelwise.data.label_map.options import LabelOptions
+from pixelwise.data.label_map.options import LabelOptions, Unlabeled
 from pixelwise.errors import ConfigError
 
 _MASKS = Group("Masks", sort_key=-1)
@@ -31,9 +31,51 @@ class DataFlags:
     label_map: Annotated[
         tuple[str, ...], _mask_flag("Class of each mask value: 0=background 255=cat #ff0000=dog 7=ignore.")
     ] = ()
+    instances: Annotated[
+        bool,
+        Parameter(
+            help="Mask values are the numbers of objects: 0 is background, all others are one class.",
+            group=_MASKS,
+            negative=(),
+        ),
+    ] = False
+    unlabeled: Annotated[
+        Unlabeled,
+        Parameter(
+            help="Meaning of the value 0, or of pixels outside all polygons: background, or ignore if only a part of "
+            "each image is labeled.",
+            group=_MASKS,
+        ),
+    ] = "background"
+    line_width: Annotated[
+        float | None,
+        Parameter(
+            help="Width in pixels of lines in annotation files (labelme, CVAT, VIA, Supervisely). [default: left out]",
+            group=_MASKS,
+        ),
+    ] = None
+
+    allow_outside: Annotated[
+        bool,
+        Parameter(
+            help="Read files outside the directory, and servers with private addresses, that a table or list names.",
+            group=_MASKS,
+            negative=(),
+        ),
+    ] = False
 
     def label_options(self, skip_unreadable: bool = False) -> LabelOptions:
-        """Return the flags as options of the library. Lists can also be one word with commas."""
+        """Convert the flags to options of the library. A list can also be one word with commas.
+
+        Args:
+            skip_unreadable: see `LabelOptions`.
+
+        Returns:
+            The options.
+
+        Raises:
+            ConfigError: A word of --label-map is not VALUE=CLASS.
+        """
         pairs = []
         for text in _split_words(self.label_map):
             value, equals, name = text.partition("=")
@@ -48,6 +90,10 @@ class DataFlags:
             ignore_values=_split_words(self.ignore_values),
             label_map=tuple(pairs),
             skip_unreadable=skip_unreadable,
+            instances=self.instances,
+            unlabeled=self.unlabeled,
+            line_width=self.line_width,
+            allow_outside=self.allow_outside,
         )
 
 

@@ -4,25 +4,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from pixelwise.data.formats import detect_format
-from pixelwise.data.io.image import count_channels
+from pixelwise.data.formats import detect_data_set
+from pixelwise.data.index import DatasetIndex
+from pixelwise.data.io.image import count_channels, image_range, open_image
 from pixelwise.data.io.remote import RemoteFile, open_url
-from pixelwise.data.label_map.options import LabelOptions, ResolvedLabels
+from pixelwise.data.label_map.options import LabelOptions, ResolvedLabels, Unlabeled
 from pixelwise.data.label_map.resolve import resolve_labels
 from pixelwise.data.label_map.value_counts import MaskValueCounts, count_mask_values
-from pixelwise.data.schema import (
-    DataIssue,
-    DatasetIndex,
-    FormatResult,
-    MaskSource,
-    MultilabelMask,
-    PolygonMask,
-    ReadSpec,
-    Record,
-)
+from pixelwise.data.schema import DataIssue, FormatResult, MaskSource, MultilabelMask, PolygonMask, ReadSpec, Record
 from pixelwise.errors import DataError, printable
 from pixelwise.palette import IGNORE_INDEX
+from pixelwise.runtime.files import expand_home
 from pixelwise.runtime.progress import Progress, no_progress
+
+LEFT_OUT = "left out: "
+"""Start of the message about files that were left out."""
+
+_MAX_RANGE_IMAGES = 64
+"""Maximum number of images that determine a range of values."""
 
 
 def load_dataset(
@@ -32,6 +31,10 @@ def load_dataset(
     ignore_values: Sequence[str] = (),
     label_map: Mapping[str, str] | None = None,
     skip_unreadable: bool = False,
+    instances: bool = False,
+    unlabeled: Unlabeled = "background",
+    line_width: float | None = None,
+    allow_outside: bool = False,
     progress: Progress = no_progress,
 ) -> DatasetIndex:
     """Load a data set: detect its format and its classes, and list the records of each split.
@@ -45,6 +48,10 @@ def load_dataset(
         ignore_values: mask values or class names to ignore in training and evaluation.
         label_map: mask value or class name in the files → class name.
         skip_unreadable: leave out images and masks that cannot be used, with a message, instead of raising.
+        instances: mask values are the numbers of objects: 0 is background, every other value is the class "foreground".
+        unlabeled: "ignore" if pixels of value 0 were never labeled, else "background".
+        line_width: width in pixels of lines in annotation files. None leaves lines out.
+        allow_outside: read files outside the data directory that a table or list names.
         progress: shows progress while masks are read, see `Progress`.
 
     Returns:
@@ -58,8 +65,17 @@ def load_dataset(
     >>> load_dataset("oxford-iiit-pet/").classes  # doctest: +SKIP
     ('pet', 'background', 'border')
     """
-    pairs = tuple((label_map or {}).items())
-    options = LabelOptions(format, tuple(classes), tuple(ignore_values), pairs, skip_unreadable)
+    options = LabelOptions.of(
+        format,
+        classes,
+        ignore_values,
+        label_map,
+        skip_unreadable,
+        instances,
+        unlabeled,
+        line_width,
+        allow_outside,
+    )
     return load_with_options(root, options, progress)
 
 
@@ -74,14 +90,17 @@ def load_with_options(
         progress: see `Progress`.
     """
     path = resolve_root(root)
-    format, result = detect_format(path, options.format)
+    format, result = detect_data_set(path, options)
     counts = MaskValueCounts()
     if needs_resolution(result):
         counts, errors = count_mask_values(result.records, progress)
         result = replace(result, issues=(*result.issues, *map(_unreadable_issue, errors)))
     messages = raise_on_fatal(path, result.issues, options.skip_unreadable)
     labels = resolve_labels(result, counts, options)
-    return build_index(path, format, result, labels, (*labels.messages, *messages))
+    _check_some_image(result.records)
+    pixel_range = find_pixel_range(result.train or result.records)
+    messages = [*labels.messages, *range_messages(pixel_range), *messages]
+    return build_index(path, format, result, labels, messages, pixel_range=pixel_range)
 
 
 def _unreadable_issue(error: DataError) -> DataIssue:
@@ -89,17 +108,33 @@ def _unreadable_issue(error: DataError) -> DataIssue:
     return DataIssue("unreadable mask", file, message)
 
 
+def _check_some_image(records: Sequence[Record]) -> None:
+    """Raise DataError if the first, the middle and the last image file cannot be opened, for example HEIC photos."""
+    paths = [record.image for record in records if isinstance(record.image, Path)]
+    errors = []
+    for path in dict.fromkeys(paths[index] for index in (0, len(paths) // 2, -1) if paths):
+        try:
+            open_image(path, lambda image: image.size)
+            return
+        except DataError as error:
+            errors.append(error)
+    if errors:
+        more = f" (and other images too, of {len(paths)})" if len(errors) > 1 else ""
+        raise DataError(f"{errors[0]}{more}")
+
+
 def resolve_root(root: str | Path | RemoteFile) -> Path | RemoteFile:
     """Return the folder or file of a data set, with "~" expanded and URLs resolved.
 
     Raises:
         DataError: The package that opens the URL is not installed, or fsspec does not know the protocol.
+        PixelwiseError: There is no home directory for "~".
     """
     if isinstance(root, RemoteFile):
         return root
     if isinstance(root, str) and "://" in root:
         return open_url(root)
-    return Path(root).expanduser()
+    return expand_home(root)
 
 
 def needs_resolution(result: FormatResult) -> bool:
@@ -116,20 +151,33 @@ def raise_on_fatal(root: Path | RemoteFile, issues: Sequence[DataIssue], skip_un
         skip_unreadable: return a message instead of raising.
 
     Returns:
-        One line that counts the files left out, or nothing if there are no errors.
+        One line for each kind of warning, and one that counts the files left out.
 
     Raises:
         DataError: There is an error and `skip_unreadable` is False.
     """
+    lines = _warning_lines(issues)
     errors = [issue for issue in issues if issue.severity == "error"]
     if not errors:
-        return []
+        return lines
     if not skip_unreadable:
         more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
         raise DataError(f"{errors[0]}{more}; pixelwise inspect lists all, set `skip_unreadable` to leave them out")
     kinds = ", ".join(sorted({issue.kind for issue in errors}))
     plural = "s" * (len(errors) != 1)
-    return [f"left out: {len(errors)} file{plural} ({kinds}), for example {printable(errors[0].file)}"]
+    return [*lines, f"{LEFT_OUT}{len(errors)} file{plural} ({kinds}), for example {printable(errors[0].file)}"]
+
+
+def _warning_lines(issues: Sequence[DataIssue]) -> list[str]:
+    """Return one line for each kind of warning: the first one, and the number of others."""
+    by_kind: dict[str, list[DataIssue]] = {}
+    for issue in issues:
+        if issue.severity == "warning":
+            by_kind.setdefault(issue.kind, []).append(issue)
+    return [
+        f"{found[0]}" + (f" (and {len(found) - 1} more: {kind})" if len(found) > 1 else "")
+        for kind, found in by_kind.items()
+    ]
 
 
 def build_index(
@@ -140,6 +188,7 @@ def build_index(
     messages: Sequence[str] = (),
     bit_depth: int = 16,
     channels: int | None = None,
+    pixel_range: tuple[float, float] | None = None,
 ) -> DatasetIndex:
     """Build the index of a data set from its format result and its classes.
 
@@ -151,6 +200,7 @@ def build_index(
         messages: lines for the user.
         bit_depth: see `ReadSpec`.
         channels: see `ReadSpec`. By default, those of the first image that can be read.
+        pixel_range: see `ReadSpec`.
 
     Raises:
         DataError: There are no records.
@@ -165,17 +215,21 @@ def build_index(
     if labels.label_map.kind in ("polygons", "multilabel"):
         class_ids = labels.source_to_class or range(len(result.classes))
         source_class_ids = dict(zip(result.classes, class_ids, strict=True))
+    read_spec = ReadSpec(
+        labels.label_map, channels or _channels(result), bit_depth, labels.masks_as_stored, pixel_range
+    )
     return DatasetIndex(
         root=root if isinstance(root, Path) else str(root),
         format=format,
         classes=labels.classes,
         palette=labels.palette,
-        read_spec=ReadSpec(labels.label_map, channels or _channels(result), bit_depth),
+        read_spec=read_spec,
         train=train,
         val=val,
         test=test,
         messages=tuple(messages),
         source_class_ids=source_class_ids,
+        line_width=result.line_width,
     )
 
 
@@ -187,6 +241,36 @@ def _channels(result: FormatResult) -> int:
         except DataError:
             continue
     return 3
+
+
+def find_pixel_range(records: Sequence[Record]) -> tuple[float, float] | None:
+    """Return the lowest and the highest value of images of floats, of signed integers or of 32 bits.
+
+    Args:
+        records: the images to read. At most 64 of them are read, evenly spread.
+
+    Returns:
+        The range, or None if the first image that can be read has other pixels. Then no other image is read.
+    """
+    ranges: list[tuple[float, float]] = []
+    for record in records[:: max(1, len(records) // _MAX_RANGE_IMAGES)][:_MAX_RANGE_IMAGES]:
+        try:
+            found = image_range(record.image)
+        except DataError:
+            continue
+        if found is not None:
+            ranges.append(found)
+        elif not ranges:
+            return None
+    return (min(low for low, _ in ranges), max(high for _, high in ranges)) if ranges else None
+
+
+def range_messages(pixel_range: tuple[float, float] | None) -> list[str]:
+    """Return a line for the user about the range of values, or nothing if there is none."""
+    if pixel_range is None:
+        return []
+    low, high = pixel_range
+    return [f"images have floats or wide integers: {low:g} becomes 0 and {high:g} becomes 255 in each channel"]
 
 
 def _with_class_order(record: Record, labels: ResolvedLabels) -> Record:
@@ -203,7 +287,10 @@ def _reorder_classes(mask: MaskSource | None, source_to_class: Sequence[int], co
 
     if isinstance(mask, PolygonMask):
         annotations = tuple(replace(item, label=class_id(item.label)) for item in mask.annotations)
-        return PolygonMask(annotations, mask.name, class_id(mask.background))
+        base = mask.base
+        if base is not None:
+            base = replace(base, class_ids=tuple((value, class_id(index)) for value, index in base.class_ids))
+        return PolygonMask(annotations, mask.name, class_id(mask.background), base)
     if isinstance(mask, MultilabelMask):
         channels = {class_id(index): source for index, source in enumerate(mask.channels)}
         return MultilabelMask(tuple(channels.get(index) for index in range(count)))

@@ -6,19 +6,30 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, field_validator, model_validator
 
 from pixelwise.data.formats import FORMATS, detect_format
+from pixelwise.data.index import DatasetIndex
 from pixelwise.data.io.mask import format_value
 from pixelwise.data.io.remote import RemoteFile
-from pixelwise.data.label_map.options import MAX_CLASSES, LabelOptions, ResolvedLabels, apply_options, parse_value
+from pixelwise.data.label_map.options import (
+    IGNORE,
+    MAX_CLASSES,
+    LabelOptions,
+    ResolvedLabels,
+    apply_options,
+    parse_value,
+)
 from pixelwise.data.load import build_index, needs_resolution, raise_on_fatal, resolve_root
-from pixelwise.data.schema import DatasetIndex, FormatResult, LabelMap
+from pixelwise.data.schema import FormatResult, LabelMap
 from pixelwise.data.task import MULTILABEL
-from pixelwise.errors import ConfigError, DataError, RunError
+from pixelwise.errors import ConfigError, DataError, RunError, unknown_name
 from pixelwise.palette import IGNORE_INDEX, Color, parse_hex, to_hex
+from pixelwise.runtime.parsing import read_yaml
 from pixelwise.runtime.yaml_text import yaml_line, yaml_text
+
+_PRESENT = "present"
+"""The state of a pixel with the class, in a multi-label mask."""
 
 # Names of version 0.1 → new names.
 _OLD_KINDS = {"values": "index", "colours": "rgb", "shapes": "polygons", "layers": "multilabel"}
@@ -65,10 +76,13 @@ class DatasetSpec(BaseModel):
     Attributes:
         format: a name in `FORMATS`.
         kind, tolerance: see `LabelMap`.
-        channels, bit_depth: see `ReadSpec`.
+        channels, bit_depth, masks_as_stored, pixel_range: see `ReadSpec`.
         classes: class name → its values and color, in index order.
         ignore: values to ignore, as text.
         absent, present: for multi-label masks, the values of pixels without and with a class, as text.
+        line_width: width in pixels of the lines in annotation files, or None.
+        other_class: name of the class of all values that are not listed. For multi-label masks: "present". "ignore" to
+            ignore them. None if all values are listed.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -78,10 +92,14 @@ class DatasetSpec(BaseModel):
     tolerance: int = 0
     channels: int = 3
     bit_depth: int = 16
+    pixel_range: tuple[float, float] | None = None
     classes: dict[str, ClassSpec]
     ignore: tuple[str, ...] = ()
     absent: tuple[str, ...] = ()
     present: tuple[str, ...] = ()
+    line_width: float | None = None
+    other_class: str | None = None
+    masks_as_stored: bool = False
 
     @model_validator(mode="before")
     @classmethod
@@ -119,6 +137,7 @@ class DatasetSpec(BaseModel):
             tolerance=label_map.tolerance,
             channels=read_spec.channels,
             bit_depth=read_spec.bit_depth,
+            pixel_range=read_spec.pixel_range,
             classes={
                 name: ClassSpec(values=sources_of(index), color=to_hex(color))
                 for index, (name, color) in enumerate(zip(data.classes, data.palette, strict=True))
@@ -126,6 +145,9 @@ class DatasetSpec(BaseModel):
             ignore=values_of(IGNORE_INDEX) if is_multilabel else sources_of(IGNORE_INDEX),
             absent=values_of(0) if is_multilabel else (),
             present=values_of(1) if is_multilabel else (),
+            line_width=data.line_width,
+            other_class=_other_class_name(data),
+            masks_as_stored=read_spec.masks_as_stored,
         )
 
     def resolve_labels(self, format: str, result: FormatResult) -> ResolvedLabels:
@@ -155,7 +177,8 @@ class DatasetSpec(BaseModel):
         if kind in ("polygons", "multilabel"):
             raise ConfigError(f"kind: {self.kind}, but the masks here are {kind}")
         value_to_class = self._value_to_class([spec.values for spec in self.classes.values()])
-        return ResolvedLabels(LabelMap(self.kind, value_to_class, self.tolerance), names, palette)
+        label_map = LabelMap(self.kind, value_to_class, self.tolerance, self._other_class(names))
+        return ResolvedLabels(label_map, names, palette, masks_as_stored=self.masks_as_stored)
 
     def _resolve_named(self, result: FormatResult, palette: tuple[Color, ...]) -> ResolvedLabels:
         """Return the classes of records whose files name classes."""
@@ -167,11 +190,22 @@ class DatasetSpec(BaseModel):
         source_to_class = tuple(class_ids.get(name, others) for name in result.classes)
         value_to_class = self._value_to_class([self.absent, self.present]) if self.kind == "multilabel" else {}
         return ResolvedLabels(
-            label_map=LabelMap(self.kind, value_to_class, self.tolerance),
+            label_map=LabelMap(self.kind, value_to_class, self.tolerance, self._other_class(("absent", _PRESENT))),
             classes=names,
             palette=palette,
             source_to_class=source_to_class,
+            masks_as_stored=self.masks_as_stored,
         )
+
+    def _other_class(self, names: Sequence[str]) -> int | None:
+        """Return the index of `other_class`. Raises ConfigError if there is no such class."""
+        if self.other_class is None:
+            return None
+        if self.other_class == IGNORE:
+            return IGNORE_INDEX
+        if self.other_class not in names:
+            raise ConfigError(unknown_name("class", self.other_class, names))
+        return names.index(self.other_class)
 
     def _value_to_class(self, values: Sequence[Sequence[str]]) -> dict[int, int]:
         """Return value → class index from the values of each class as text."""
@@ -184,28 +218,36 @@ class DatasetSpec(BaseModel):
                 value_to_class[value] = index
         return value_to_class
 
-    def load(self, root: str | Path | RemoteFile, skip_unreadable: bool = False) -> DatasetIndex:
+    def load(
+        self, root: str | Path | RemoteFile, skip_unreadable: bool = False, allow_outside: bool = False
+    ) -> DatasetIndex:
         """Load a data set with this spec. Its masks are not read to infer classes.
 
         Args:
             root: a folder, file or URL, see `load_dataset`.
             skip_unreadable: leave out files that cannot be used instead of raising.
+            allow_outside: see `LabelOptions`. It is not stored: a stranger's run must not set it.
 
         Raises:
             DataError: The data set cannot be read, see `load_dataset`.
             ConfigError: The spec does not fit the data set.
         """
         path = resolve_root(root)
-        format, result = self._find_format(path)
+        format, result = self._find_format(path, LabelOptions(allow_outside=allow_outside))
         messages = raise_on_fatal(path, result.issues, skip_unreadable)
-        return build_index(path, format, result, self.resolve_labels(format, result), messages, self.bit_depth)
+        labels = self.resolve_labels(format, result)
+        return build_index(path, format, result, labels, messages, self.bit_depth, pixel_range=self.pixel_range)
 
-    def _find_format(self, root: Path | RemoteFile) -> tuple[str, FormatResult]:
+    def _find_format(self, root: Path | RemoteFile, options: LabelOptions) -> tuple[str, FormatResult]:
         """Read the records with the spec's format. If it does not fit, detect another."""
+        # Class names decide which of several attributes of a region (VIA) is its class.
+        if self.kind == "polygons":
+            names = (name for spec in self.classes.values() for name in spec.values)
+            options = replace(options, classes=(*names, *self.ignore))
         if self.format in FORMATS:
             with suppress(DataError):  # the detection below raises it, unless another format fits
-                return detect_format(root, self.format)
-        return detect_format(root)
+                return detect_format(root, self.format, replace(options, line_width=self.line_width))
+        return detect_format(root, None, options)
 
     def to_yaml(self) -> str:
         """Return the spec as YAML that `read` reads."""
@@ -238,11 +280,21 @@ class DatasetSpec(BaseModel):
             RunError: The file is missing or damaged. The message names it.
         """
         try:
-            return DatasetSpec(**yaml.safe_load(path.read_text(encoding="utf-8")))
+            return DatasetSpec(**read_yaml(path))
         except FileNotFoundError:
             raise RunError(f"{path}: missing; it has the run's classes and label map") from None
-        except (OSError, UnicodeError, TypeError, ValidationError, yaml.YAMLError) as error:
+        except (OSError, TypeError, ValueError) as error:  # ValueError: also pydantic's
             raise RunError(f"{path}: cannot be read ({' '.join(str(error).split())})") from None
+
+
+def _other_class_name(data: DatasetIndex) -> str | None:
+    """Return the text of `DatasetSpec.other_class`."""
+    other_class = data.read_spec.label_map.other_class
+    if other_class is None:
+        return None
+    if other_class == IGNORE_INDEX:
+        return IGNORE
+    return _PRESENT if data.read_spec.task is MULTILABEL else data.classes[other_class]
 
 
 def _parse_color(text: str) -> Color:

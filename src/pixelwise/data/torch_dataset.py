@@ -48,7 +48,7 @@ class SegmentationDataset(torch.utils.data.Dataset[tuple[Tensor, ...]]):
             black, all its mask is "ignore", and it is logged once.
 
     Attributes:
-        skipped: the errors of the records that are not in the cache.
+        skipped: the errors of the records that are left out. Without the cache: those drawn in this process so far.
         messages: lines for the user, for example why the cache is disabled.
         cache_entry: the images in the cache, or None without the cache.
 
@@ -114,13 +114,14 @@ class SegmentationDataset(torch.utils.data.Dataset[tuple[Tensor, ...]]):
         if self.cache_entry is not None:
             return torch.tensor(self.cache_entry.header.class_pixels[:classes])
 
-        def count(index: int) -> Tensor:
-            return torch.from_numpy(self.read_spec.task.class_pixels(self._read(index)[1].numpy()))
-
         total = torch.zeros(classes, dtype=torch.int64)
-        for counts in progress(prefetch_map(count, range(len(self))), len(self)):
+        for counts in progress(prefetch_map(self.class_pixels_of, range(len(self))), len(self)):
             total += counts[:classes]
         return total
+
+    def class_pixels_of(self, index: int) -> Tensor:
+        """Count the pixels of each class in one resized mask: (256,) or, for a multi-label mask, (C,) int64."""
+        return torch.from_numpy(self.read_spec.task.class_pixels(self._read(index)[1].numpy()))
 
     def __getitem__(self, draw: int | tuple[int, int]) -> tuple[Tensor, ...]:
         return self.__getitems__([draw])[0]
@@ -148,23 +149,30 @@ class SegmentationDataset(torch.utils.data.Dataset[tuple[Tensor, ...]]):
 
     def _read_all(self, indices: Sequence[int]) -> list[tuple[Tensor, Tensor]]:
         """Return resized images and masks. Files are read in threads, unless a worker process does so already."""
-        if self._cached is not None:
+        if self._cached is not None and self.cache_entry is not None:
+            self._check_cache(self.cache_entry)
             images, masks = self._cached
             return [(images[index], masks[index]) for index in indices]
         if len(indices) == 1 or torch.utils.data.get_worker_info() is not None:
             return [self._read(index) for index in indices]
         return list(prefetch_map(self._read, indices))
 
+    def _check_cache(self, entry: CacheEntry) -> None:
+        """Raise DataError if the files of the cache were cut."""
+        try:
+            entry.check_size()
+        except DataError as error:
+            raise _in_process(error) from None
+
     def _read(self, index: int) -> tuple[Tensor, Tensor]:
         try:
             image, mask = load_and_resize(self.records[index], self.read_spec, self.image_size)
         except DataError as error:
             if not self.skip_unreadable:
-                if torch.utils.data.get_worker_info() is None:
-                    raise
-                raise WorkerDataError(str(error)) from None
+                raise _in_process(error) from None
             if index not in self._logged:
                 self._logged.add(index)
+                self.skipped.append(error)
                 logger.warning("left out: %s", error)
             image, mask = self._ignored_item(self.records[index])
         return torch.from_numpy(image).permute(2, 0, 1), torch.from_numpy(mask)
@@ -182,6 +190,11 @@ class SegmentationDataset(torch.utils.data.Dataset[tuple[Tensor, ...]]):
         if self.class_weights is None:
             return image, mask
         return image, mask, self.read_spec.task.pixel_weights(mask, self.class_weights)
+
+
+def _in_process(error: DataError) -> DataError:
+    """Return an error as it must be raised in this process, which can be a worker of a DataLoader."""
+    return error if torch.utils.data.get_worker_info() is None else WorkerDataError(str(error))
 
 
 def collate(items: Sequence[tuple[Tensor, ...]]) -> list[Tensor]:

@@ -9,18 +9,23 @@ import torch
 
 from pixelwise.config import Config
 from pixelwise.data.augmentations import build_transform, source_size
+from pixelwise.data.index import DatasetIndex, learning_fault
 from pixelwise.data.io.tar_shard import shard_urls
 from pixelwise.data.samplers import EpochSampler, ShardSampler
-from pixelwise.data.schema import DatasetIndex, Record
+from pixelwise.data.schema import Record
 from pixelwise.data.splits import train_val_split
 from pixelwise.data.torch_dataset import SegmentationDataset
 from pixelwise.errors import ConfigError, DataError
 from pixelwise.runtime.progress import Progress
+from pixelwise.training.near_duplicates import warn_of_near_duplicates
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 logger = logging.getLogger(__name__)
+
+MAX_MASK_SAMPLE = 16
+"""Number of masks that `check_learnable` reads first if there is no cache."""
 
 MAX_STATISTICS_IMAGES = 200
 """Maximum number of images that `channel_statistics` reads."""
@@ -112,7 +117,30 @@ def open_datasets(
         logger.warning("%s", message)
     if len(train_set) == 0 or len(val_set) == 0:
         raise DataError(f"{data.root}: no image is left for {'validation' if len(train_set) else 'training'}")
+    check_learnable(train_set, data)
+    if fabric.is_global_zero:
+        warn_of_near_duplicates(train_set, val_set)
     return train_set, val_set
+
+
+def check_learnable(images: SegmentationDataset, data: DatasetIndex) -> None:
+    """Raise DataError if the masks are all ignored, or have one class only.
+
+    The cache has the pixel counts. Without it, a few masks are read, and all others only if these have one class.
+
+    Args:
+        images: the training images.
+        data: the data set that they are from.
+    """
+    count = len(data.classes)
+    if images.cache_entry is None:
+        step = math.ceil(len(images) / MAX_MASK_SAMPLE)
+        sampled = [images.class_pixels_of(index) for index in range(0, len(images), step)]
+        if not learning_fault(data, (torch.stack(sampled).sum(0)[:count] > 0).tolist()):
+            return
+    fault = learning_fault(data, (images.class_pixels(count) > 0).tolist())
+    if fault:
+        raise DataError(f"{data.root}: {fault}")
 
 
 def build_sampler(images: SegmentationDataset, config: Config, fabric: "Fabric") -> EpochSampler:

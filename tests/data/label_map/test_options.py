@@ -26,6 +26,7 @@ CHANNELS = FormatResult(classes=("cat", "dog"), label_map=LabelMap("multilabel",
         (LabelOptions(label_map=(("cat", "pet"), ("20", "pet"))), ("background", "pet"), (0, 1, 1)),
         (LabelOptions(ignore_values=("background",)), ("cat", "dog"), (IGNORE_INDEX, 0, 1)),
         (LabelOptions(label_map=(("cat", "void"),)), ("background", "dog"), (0, IGNORE_INDEX, 1)),
+        (LabelOptions(unlabeled="ignore"), ("cat", "dog"), (IGNORE_INDEX, 0, 1)),
     ],
 )
 def test_options_select_rename_merge_and_ignore_classes(
@@ -45,6 +46,8 @@ def test_options_select_rename_merge_and_ignore_classes(
         (VALUES, LabelOptions(ignore_values=("7",)), r"unknown value '7'.*0, 10, 20, 255"),
         (VALUES, LabelOptions(ignore_values=("255",)), r"unknown value '255'"),
         (VALUES, LabelOptions(ignore_values=("cat", "dog")), r"only one class is left \(background\)"),
+        (VALUES, LabelOptions(unlabeled="ignore", ignore_values=("cat",)), r"only one class is left \(dog\)"),
+        (CHANNELS, LabelOptions(unlabeled="ignore"), "`unlabeled`: the format has no class 'background'"),
         (CHANNELS, LabelOptions(ignore_values=("0",)), r"unknown class '0'.*cat, dog"),
         (CHANNELS, LabelOptions(label_map=(("cat", "dog"),)), "cannot become one"),
         (CHANNELS, LabelOptions(ignore_values=("cat", "dog")), "no class is left; choose at least one"),
@@ -58,3 +61,9 @@ def test_options_that_do_not_fit(result: FormatResult, options: LabelOptions, me
 def test_a_single_class_is_enough_for_multilabel_masks() -> None:
     labels = apply_options(CHANNELS, LabelOptions(classes=("dog",)))
     assert labels.classes == ("dog",) and labels.source_to_class == (IGNORE_INDEX, 0)
+
+
+def test_a_value_0_that_is_ignored_already_needs_no_background() -> None:
+    result = FormatResult(classes=("wall", "sky"), label_map=LabelMap("index", {0: IGNORE_INDEX, 1: 0, 2: 1}))
+    labels = apply_options(result, LabelOptions(unlabeled="ignore"))
+    assert labels.classes == ("wall", "sky") and labels.label_map == result.label_map

@@ -19,39 +19,9 @@ from pixelwise.data.label_map.value_counts import count_mask_values
 from pixelwise.data.schema import FormatResult, LabelMap, MultilabelMask, Record
 from pixelwise.errors import ConfigError, DataError, PixelwiseError
 from pixelwise.palette import IGNORE_INDEX
+from tests.data.label_map.helpers import gray, read, resolve_images
 
 quick = settings(derandomize=True, deadline=None, max_examples=30)
-
-
-def resolve_images(
-    images: list[Image.Image],
-    folder: Path,
-    suffix: str = ".png",
-    names: FormatResult | None = None,
-    options: LabelOptions | None = None,
-) -> ResolvedLabels:
-    """Save mask images and resolve their classes. `names` holds what a format knows about them."""
-    records = []
-    for number, image in enumerate(images):
-        path = folder / f"{number}{suffix}"
-        if suffix == ".jpg":
-            image.save(path, quality=85)
-        elif suffix == ".webp":
-            image.save(path, lossless=True)
-        else:
-            image.save(path)
-        records.append(Record(folder / f"{number}.jpg", path))
-    counts, errors = count_mask_values(records)
-    assert not errors
-    return resolve_labels(replace(names or FormatResult(), train=tuple(records)), counts, options or LabelOptions())
-
-
-def read(folder: Path, labels: ResolvedLabels, number: int = 0, suffix: str = ".png") -> np.ndarray:
-    return read_mask(folder / f"{number}{suffix}", labels.label_map)
-
-
-def gray(values: list[list[int]]) -> Image.Image:
-    return Image.fromarray(np.array(values, np.uint8))
 
 
 @dataclass(frozen=True)
@@ -201,6 +171,11 @@ def test_the_order_of_files_does_not_matter(tmp_path: Path) -> None:
         ([0, 128, 255], FormatResult(), LabelOptions(),
          ("background", "class 128", "class 255"), {0: 0, 128: 1, 255: 2}),
         ([1, 2], FormatResult(), LabelOptions(), ("class 1", "class 2"), {1: 0, 2: 1}),
+        ([0, 1, 2], FormatResult(), LabelOptions(unlabeled="ignore"), ("class 1", "class 2"), {1: 0, 2: 1, 0: 255}),
+        ([0, 1, 2], FormatResult(names_by_value={0: "sky", 1: "cat", 2: "dog"}), LabelOptions(unlabeled="ignore"),
+         ("cat", "dog"), {1: 0, 2: 1, 0: 255}),
+        ([0, 1, 2], FormatResult(), LabelOptions(label_map=(("0", "a"), ("1", "b"), ("2", "c")), unlabeled="ignore"),
+         ("b", "c"), {1: 0, 2: 1, 0: 255}),
     ],
 )  # fmt: skip
 def test_names_and_options(
@@ -225,6 +200,7 @@ def test_names_and_options(
         ([Image.merge("RGB", [Image.linear_gradient("L").rotate(angle) for angle in (0, 90, 180)])], ".png",
          FormatResult(), LabelOptions(), "colors in all"),
         ([gray([[5, 5]])], ".png", FormatResult(), LabelOptions(), "one class"),
+        ([gray([[0, 1]])], ".png", FormatResult(), LabelOptions(unlabeled="ignore"), "without 0, which `unlabeled`"),
         ([gray([[0, 255]]), Image.new("RGB", (2, 1), (255, 0, 9)), gray([[0, 1]]).convert("P")], ".png",
          FormatResult(), LabelOptions(), "different kinds"),
         ([gray([[0, 1, 2]])], ".png", FormatResult(class_names=("a",)), LabelOptions(), "1 names"),
@@ -255,6 +231,7 @@ def test_ambiguous_masks_raise_an_error_that_names_a_file_and_a_fix(
         (LabelOptions(ignore_values=("7",)), "`ignore_values` 7: no mask has this value; the masks have 0, 1"),
         (LabelOptions(ignore_values=("seven",)), "'seven' is not a value of these masks; write it like 255"),
         (LabelOptions(label_map=(("x", "a"),)), "'x' is not a value"),
+        (LabelOptions(unlabeled="ignore", ignore_values=("7",)), "no mask has this value"),
         (LabelOptions(label_map=(("0", "a"), ("1", "a"))), "`label_map` names 1 classes"),
         (LabelOptions(label_map=(("0", "a"), ("1", "b")), classes=("a", "c")), "name different classes: a, b"),
     ],

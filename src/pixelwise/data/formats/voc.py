@@ -16,7 +16,7 @@ CLASSES = (
     "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
 )  # fmt: skip
 
-_IMAGE = re.compile(r"(20\d\d_)?\d{6}")
+_IMAGE = re.compile(r"(20(07|08|09|10|11|12)_)?\d{6}")
 
 _FOLDERS = ("JPEGImages", "SegmentationClass")
 
@@ -26,8 +26,8 @@ _LISTS = "ImageSets/Segmentation"
 def read_voc(root: Path) -> FormatResult | None:
     """Read Pascal VOC: JPEGImages/, SegmentationClass/, ImageSets/Segmentation/*.txt; also in VOCdevkit/VOC2012 below.
 
-    Images with names of VOC (2007_000032) have its 21 classes, and mask value 255 is ignored. For other data in these
-    folders, a class file (see `CLASS_FILES`) names the classes, and the label map comes from the mask values.
+    Images with names of VOC (2007_000032, 000032) have its 21 classes, and mask value 255 is ignored. For other data in
+    these folders, a class file (see `CLASS_FILES`) names the classes, and the label map comes from the mask values.
     http://host.robots.ox.ac.uk/pascal/VOC/
 
     Raises:

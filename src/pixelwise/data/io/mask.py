@@ -4,21 +4,26 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from pixelwise.data.io.image import apply_exif_orientation, open_image, read_with_size
+from pixelwise.data.io.exif import exif_orientation, rotate_upright, stored_size
+from pixelwise.data.io.image import read_with_size
+from pixelwise.data.io.mask_values import mask_values, open_mask
+from pixelwise.data.io.pixel_runs import draw_runs
+from pixelwise.data.io.polygons import clip_polygons
+from pixelwise.data.io.value_image import read_value_image
 from pixelwise.data.schema import (
     Annotation,
     BytesSource,
     LabelMap,
     MaskSource,
+    MergedMask,
     MultilabelMask,
     PolygonMask,
     ReadSpec,
     Record,
 )
 from pixelwise.errors import AnnotationError, DataError
-from pixelwise.palette import pack_rgb, unpack_rgb
+from pixelwise.palette import unpack_rgb
 
 
 def read_image_and_mask(
@@ -39,8 +44,10 @@ def read_image_and_mask(
     """
     if record.mask is None:
         raise DataError(f"{record.image}: has no mask; add one or remove the image from the list")
-    image, size = read_with_size(record.image, read_spec.channels, read_spec.bit_depth, min_size)
+    image, size = read_with_size(record.image, read_spec.channels, read_spec.bit_depth, min_size, read_spec.pixel_range)
     mask = read_mask(record.mask, read_spec.label_map, size)
+    if read_spec.masks_as_stored or mask.shape[-2:] == (size[1], size[0]) != size:
+        mask = _rotate_with_image(record, mask, size)
     if mask.shape[-2:] != size:
         raise DataError(
             f"{record.image}: image is {size[1]}x{size[0]} but its mask {record.mask} "
@@ -49,11 +56,19 @@ def read_image_and_mask(
     return image, mask
 
 
+def _rotate_with_image(record: Record, mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Rotate a mask that has the size of the stored pixels by the image's EXIF orientation. Return others unchanged."""
+    orientation = exif_orientation(record.image)
+    if isinstance(record.mask, PolygonMask) or mask.shape[-2:] != stored_size(orientation, size):
+        return mask
+    return rotate_upright(mask, orientation)
+
+
 def read_mask(mask: MaskSource, label_map: LabelMap, size: tuple[int, int] | None = None) -> np.ndarray:
     """Read a mask.
 
     Args:
-        mask: a mask file, polygons, or one file per class.
+        mask: a mask file, several files to unite, polygons, or one file per class.
         label_map: the mapping from values in the files to classes.
         size: (height, width) of the image in pixels. Polygons are drawn in this size, and a multi-label mask without
             any file gets it. Other masks do not need it.
@@ -84,9 +99,9 @@ def _read_channels(mask: MultilabelMask, label_map: LabelMap, size: tuple[int, i
     return np.stack([np.zeros(size, np.uint8) if channel is None else channel for channel in channels])
 
 
-def _read_values(source: BytesSource, label_map: LabelMap) -> np.ndarray:
-    values = open_image(source, lambda image: mask_values(image, label_map.kind))
-    mask = _lookup(label_map.kind, tuple(sorted(label_map.value_to_class.items())), label_map.tolerance)(values)
+def _read_values(source: BytesSource | MergedMask, label_map: LabelMap) -> np.ndarray:
+    values = open_mask(source, lambda image: mask_values(image, label_map.kind))
+    mask = _lookup_of(label_map)(values)
     if mask.dtype != np.uint8 and (mask < 0).any():
         unknown = np.unique(values[mask < 0])
         more = " …" if len(unknown) > 5 else ""
@@ -106,44 +121,6 @@ def format_value(value: int, kind: str) -> str:
     return f"#{value:06x}" if kind == "rgb" else str(value)
 
 
-def mask_values(image: Image.Image, kind: str) -> np.ndarray:
-    """Return the value of every pixel of a mask image, turned upright.
-
-    Args:
-        image: the mask image.
-        kind: the type of value, see `LabelMap.kind`.
-
-    Returns:
-        (H, W) uint8, uint16, or uint32 for "rgb".
-
-    Raises:
-        DataError: The image has no values of this kind.
-    """
-    image = apply_exif_orientation(image)
-    if kind == "alpha":
-        if "A" not in image.getbands():
-            raise DataError(f"the other masks use the opacity, but this one has none (mode {image.mode})")
-        return np.array(image.getchannel("A"))
-    if kind == "rgb":
-        return pack_rgb(np.asarray(image.convert("RGB")))
-    if image.mode == "1":
-        return np.asarray(image).astype(np.uint8) * 255
-    if image.mode in ("L", "P") or image.mode.startswith("I;16"):
-        return np.array(image)
-    if image.mode == "LA":
-        return np.array(image.getchannel("L"))
-    if image.mode in ("RGB", "RGBA"):
-        red, green, blue = (np.asarray(image.getchannel(band)) for band in "RGB")
-        if not (np.array_equal(red, green) and np.array_equal(red, blue)):
-            raise DataError("the other masks are gray, but this one has colors")
-        return red
-    if image.mode == "I":
-        values = np.asarray(image)
-        if values.min() >= 0 and values.max() <= 65535:
-            return values.astype(np.uint16)
-    raise DataError(f"a mask must have integers of 8 or 16 bits, or colors; this one has mode {image.mode}")
-
-
 def values_to_classes(values: np.ndarray, label_map: LabelMap) -> np.ndarray:
     """Map mask values to class indices.
 
@@ -157,23 +134,31 @@ def values_to_classes(values: np.ndarray, label_map: LabelMap) -> np.ndarray:
     >>> values_to_classes(np.array([0, 7, 9]), LabelMap("index", {0: 0, 7: 1})).tolist()
     [0, 1, -1]
     """
-    lookup = _lookup(label_map.kind, tuple(sorted(label_map.value_to_class.items())), label_map.tolerance)
-    return lookup(values).astype(np.int16)
+    return _lookup_of(label_map)(values).astype(np.int16)
+
+
+def _lookup_of(label_map: LabelMap) -> "_LookupTable | _NearestColor":
+    pairs = tuple(sorted(label_map.value_to_class.items()))
+    return _lookup(label_map.kind, pairs, label_map.tolerance, label_map.other_class)
 
 
 @lru_cache(maxsize=8)
-def _lookup(kind: str, value_to_class: tuple[tuple[int, int], ...], tolerance: int) -> "_LookupTable | _NearestColor":
+def _lookup(
+    kind: str, value_to_class: tuple[tuple[int, int], ...], tolerance: int, other_class: int | None
+) -> "_LookupTable | _NearestColor":
     if kind == "rgb" and tolerance:
         return _NearestColor(value_to_class, tolerance)
-    return _LookupTable(value_to_class, 1 << 24 if kind == "rgb" else 1 << 16, tolerance)
+    return _LookupTable(value_to_class, 1 << 24 if kind == "rgb" else 1 << 16, tolerance, other_class)
 
 
 class _LookupTable:
     """Maps values to class indices with a table of all possible values. −1 marks unknown values."""
 
-    def __init__(self, value_to_class: tuple[tuple[int, int], ...], size: int, tolerance: int) -> None:
+    def __init__(
+        self, value_to_class: tuple[tuple[int, int], ...], size: int, tolerance: int, other_class: int | None
+    ) -> None:
         keys, classes = (np.array(column, np.int64) for column in zip(*value_to_class, strict=True))
-        self.table = np.full(size, -1, np.int16)
+        self.table = np.full(size, -1 if other_class is None else other_class, np.int16)
         if tolerance:
             values = np.arange(size)
             nearest = np.searchsorted((keys[1:] + keys[:-1]) / 2, values)
@@ -236,9 +221,9 @@ def rasterize(mask: PolygonMask, size: tuple[int, int]) -> np.ndarray:
         (H, W) uint8 class indices.
 
     Raises:
-        DataError: Run lengths are for another size, or pycocotools is not installed.
+        DataError: Run lengths or the base are for another size, or pycocotools is not installed.
     """
-    pixels = np.full(size, mask.background, np.uint8)
+    pixels = np.full(size, mask.background, np.uint8) if mask.base is None else read_value_image(mask.base, size)
     try:
         for annotation in mask.annotations:
             pixels[_region(annotation, size)] = annotation.label
@@ -249,6 +234,8 @@ def rasterize(mask: PolygonMask, size: tuple[int, int]) -> np.ndarray:
 
 def _region(annotation: Annotation, size: tuple[int, int]) -> np.ndarray:
     """Return the pixels of an annotation, (H, W) bool."""
+    if annotation.runs is not None:
+        return draw_runs(annotation.runs, size)
     coco = coco_mask_module()
     if annotation.rle is not None:
         height, width = annotation.rle["size"]
@@ -256,8 +243,11 @@ def _region(annotation: Annotation, size: tuple[int, int]) -> np.ndarray:
             raise AnnotationError(f"drawn on an image of {width}x{height}, but the image is {size[1]}x{size[0]}")
         return coco.decode(annotation.rle).astype(bool)
     scale = (size[1], size[0]) if annotation.relative else (1, 1)
-    polygons = [(polygon * scale).ravel().tolist() for polygon in annotation.polygons]
-    return coco.decode(coco.merge(coco.frPyObjects(polygons, *size))).astype(bool)
+    polygons = clip_polygons([polygon * scale for polygon in annotation.polygons], size)
+    if not polygons:
+        return np.zeros(size, bool)
+    outlines = [polygon.ravel().tolist() for polygon in polygons]
+    return coco.decode(coco.merge(coco.frPyObjects(outlines, *size))).astype(bool)
 
 
 def coco_mask_module() -> Any:

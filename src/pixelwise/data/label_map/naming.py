@@ -2,11 +2,13 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pixelwise.data.io.mask import format_value
+from pixelwise.data.io.mask_values import ValueKind
 from pixelwise.data.label_map.options import LabelOptions, is_ignore_name, select_classes
-from pixelwise.data.label_map.value_counts import MaskValueCounts, ValueKind
+from pixelwise.data.label_map.strays import find_strays
+from pixelwise.data.label_map.value_counts import MaskValueCounts, gray_to_rgb
 from pixelwise.data.schema import FormatResult
 from pixelwise.errors import DataError
 
@@ -33,11 +35,13 @@ class NamedValues:
         names: value → class name, in class order.
         ignored: the values to ignore.
         message: the origin of the names, for the user. Empty if it is obvious.
+        strays: those of `ignored` that are stray, see `find_strays`.
     """
 
     names: dict[int, str]
     ignored: set[int]
     message: str = ""
+    strays: frozenset[int] = frozenset()
 
 
 def is_rare(mask_count: int, counts: MaskValueCounts) -> bool:
@@ -51,15 +55,48 @@ def are_rare_values(values: Sequence[int], kind: ValueKind, counts: MaskValueCou
     return is_rare(sum(masks[value] for value in values), counts)
 
 
-def name_values(
-    kind: ValueKind, values: Sequence[int], result: FormatResult, counts: MaskValueCounts, options: LabelOptions
-) -> NamedValues:
-    """Find a class name for each mask value.
+def list_names(kind: ValueKind, result: FormatResult, counts: MaskValueCounts) -> tuple[Mapping[int, str], str]:
+    """Return value → class name from the class list of the data set, or an empty mapping; and a message.
+
+    If the list has colors and masks have indices, an index gets the name of its color in the palette, or of the gray
+    color with its value. Without such colors, indices count the rows of the list.
 
     Args:
         kind: the type of value.
-        values: the values in the masks, sorted, without those that the user ignores.
-        result: the names that the format found, if any.
+        result: the names that the format found.
+        counts: the value counts of all masks.
+    """
+    if kind == "rgb":
+        return result.names_by_color, f"names: from {_LIST}"
+    if kind != "index" or result.names_by_value or not result.names_by_color:
+        return result.names_by_value, f"names: from {_LIST}"
+    if names := _names_by_palette_index(result.names_by_color, counts):
+        return names, f"names: from {_LIST}, by the colors of the palettes"
+    values = set(counts.values("index")) - _USUAL_IGNORE_VALUES["index"]
+    indices = values - find_strays("index", values, counts)
+    grays = {gray: name for color, name in result.names_by_color.items() if color == gray_to_rgb(gray := color & 0xFF)}
+    if indices and set(counts.values("index")) <= set(grays):
+        return grays, f"names: from {_LIST}, by its gray colors"
+    if result.class_names or not indices or max(indices) >= len(result.names_by_color):
+        return {}, ""
+    return dict(enumerate(result.names_by_color.values())), f"names: from {_LIST} in its order, as masks have indices"
+
+
+def name_values(
+    kind: ValueKind,
+    values: Sequence[int],
+    listed: Mapping[int, str],
+    class_names: Sequence[str],
+    counts: MaskValueCounts,
+    options: LabelOptions,
+) -> NamedValues:
+    """Find a class name for each mask value. Stray values without a name are ignored.
+
+    Args:
+        kind: the type of value.
+        values: the exact values in the masks, sorted, without those that the user ignores.
+        listed: see `list_names`.
+        class_names: the names in order that the format found, if any.
         counts: the value counts of all masks.
         options: the user's options.
 
@@ -67,46 +104,79 @@ def name_values(
         DataError: The names do not fit the values, or the values could be named in more than one way.
         ConfigError: `options.classes` names an unknown class.
     """
-    listed = result.names_by_color if kind == "rgb" else result.names_by_value
-    if kind == "index" and result.names_by_color and not listed:
-        listed = _names_by_palette_index(values, result.names_by_color, counts)
     if listed:
         return _apply_value_list(kind, values, listed, counts, options)
-    ordered = options.classes or result.class_names
-    ignored = set() if kind == "rgb" else _values_to_ignore(kind, values, bool(ordered), counts)
-    values = [value for value in values if value not in ignored]
-    if ordered:
-        names = _assign_in_order(kind, values, ordered, counts)
-        ignored |= {value for value, name in names.items() if is_ignore_name(name)}
-        names = {value: name for value, name in names.items() if value not in ignored}
-        return NamedValues(names, ignored, "names: as given" if options.classes else f"names: from {_LIST}")
-    return _make_up_names(kind, values, ignored, counts)
+    strays = find_strays(kind, values, counts)
+    if ordered := options.classes or class_names:
+        return _apply_ordered_names(kind, values, ordered, strays, counts, bool(options.classes))
+    values = [value for value in values if value not in strays]
+    ignored = set() if kind == "rgb" else _values_to_ignore(kind, values, False, counts)
+    named = _make_up_names(kind, [value for value in values if value not in ignored], ignored, counts)
+    return replace(named, ignored=named.ignored | strays, strays=frozenset(strays))
+
+
+def _apply_ordered_names(
+    kind: ValueKind,
+    values: Sequence[int],
+    ordered: Sequence[str],
+    strays: set[int],
+    counts: MaskValueCounts,
+    by_user: bool,
+) -> NamedValues:
+    """Name values in order. Stray values have a name only if there are enough names for all values."""
+    ignored = set() if kind == "rgb" else _values_to_ignore(kind, values, True, counts)
+    names = _assign_in_order(kind, [value for value in values if value not in ignored], ordered)
+    if names is None and strays:
+        values = [value for value in values if value not in strays]
+        ignored = set() if kind == "rgb" else _values_to_ignore(kind, values, True, counts)
+        names = _assign_in_order(kind, [value for value in values if value not in ignored], ordered)
+    else:
+        strays = set()
+    if names is None:
+        shown = ", ".join(format_value(value, kind) for value in values[:20])
+        raise DataError(
+            f"{counts.any_example()}: {len(ordered)} names ({', '.join(ordered[:20])}) do not fit the {len(values)} "
+            f"values in the masks ({shown}); set `label_map` (VALUE=CLASS …), or `instances` if values are the numbers "
+            "of objects"
+        )
+    ignored |= strays | {value for value, name in names.items() if is_ignore_name(name)}
+    names = {value: name for value, name in names.items() if value not in ignored}
+    return NamedValues(names, ignored, "names: as given" if by_user else f"names: from {_LIST}", frozenset(strays))
 
 
 def _apply_value_list(
     kind: ValueKind, values: Sequence[int], listed: Mapping[int, str], counts: MaskValueCounts, options: LabelOptions
 ) -> NamedValues:
     """Name values by a list of value → name. Raise DataError for values that the list lacks."""
-    unlisted = [value for value in values if value not in listed]
     ignored = {value for value, name in listed.items() if is_ignore_name(name)}
+    unlisted = [value for value in values if value not in listed]
+    strays: set[int] = set()
     if unlisted and set(unlisted) <= _USUAL_IGNORE_VALUES[kind]:
         ignored |= set(unlisted)
-    elif unlisted and not (options.skip_unreadable and are_rare_values(unlisted, kind, counts)):
-        shown = ", ".join(format_value(value, kind) for value in unlisted[:5])
-        raise DataError(
-            f"{counts.example(kind, unlisted[0])}: has {shown}, which {_LIST} does not name; {HOW_TO_SETTLE}"
-        )
+    elif unlisted:
+        strays = find_strays(kind, values, counts, listed)
+        unlisted = [value for value in unlisted if value not in strays]
+        ignored |= strays | (set(unlisted) & _USUAL_IGNORE_VALUES[kind])
+        unlisted = [value for value in unlisted if value not in ignored]
+        if unlisted and not (options.skip_unreadable and are_rare_values(unlisted, kind, counts)):
+            shown = ", ".join(format_value(value, kind) for value in unlisted[:5])
+            raise DataError(
+                f"{counts.example(kind, unlisted[0])}: has {shown}, which {_LIST} does not name; {HOW_TO_SETTLE}"
+            )
     names = {value: name for value, name in listed.items() if value not in ignored}
     if options.classes:
         names, unselected = select_classes(names, options.classes)
         ignored |= unselected
-    return NamedValues(names, ignored, f"names: from {_LIST}")
+    return NamedValues(names, ignored, f"names: from {_LIST}", frozenset(strays))
 
 
 def _make_up_names(kind: ValueKind, values: Sequence[int], ignored: set[int], counts: MaskValueCounts) -> NamedValues:
     if len(values) > MAX_UNNAMED_VALUES:
         example = counts.example(kind, values[len(values) // 2])
-        raise DataError(f"{example}: masks have {len(values)} different values, like photographs; {HOW_TO_SETTLE}")
+        raise DataError(
+            f"{example}: masks have {len(values)} different values, like photographs; {HOW_TO_SETTLE}, or "
+            "`instances` if values are the numbers of objects"
+        )
     if len(values) == 2 and values[0] == 0:
         return NamedValues({values[0]: "background", values[1]: "foreground"}, ignored)
     names = {value: _default_name(value, kind) for value in values}
@@ -121,26 +191,11 @@ def _default_name(value: int, kind: ValueKind) -> str:
     return format_value(value, kind) if kind == "rgb" else f"class {value}"
 
 
-def _names_by_palette_index(
-    values: Sequence[int], names_by_color: Mapping[int, str], counts: MaskValueCounts
-) -> dict[int, str]:
-    """Return palette index → name of its color. Empty if masks have no palette or a color has no name."""
-    names = {}
-    for value in values:
-        colors = counts.palette_colors.get(value)
-        if colors is None:
-            return {}
-        if len(colors) > 1:
-            shown = ", ".join(format_value(color, "rgb") for color in sorted(colors)[:3])
-            raise DataError(
-                f"{counts.example('index', value)}: palettes differ: {value} is {shown} in different masks; "
-                "save the masks as RGB"
-            )
-        (color,) = colors
-        if color not in names_by_color:
-            return {}
-        names[value] = names_by_color[color]
-    return names
+def _names_by_palette_index(names_by_color: Mapping[int, str], counts: MaskValueCounts) -> dict[int, str]:
+    """Return palette index → name of its color. Empty if half of the values have no color with a name."""
+    colors = {value: colors.most_common(1)[0][0] for value, colors in sorted(counts.palette_colors.items())}
+    names = {value: names_by_color[color] for value, color in colors.items() if color in names_by_color}
+    return names if 2 * len(names) > len(counts.values("index")) else {}
 
 
 def _values_to_ignore(kind: ValueKind, values: Sequence[int], named: bool, counts: MaskValueCounts) -> set[int]:
@@ -165,18 +220,12 @@ def _values_to_ignore(kind: ValueKind, values: Sequence[int], named: bool, count
     return {last} if dense else set()
 
 
-def _assign_in_order(
-    kind: ValueKind, values: Sequence[int], names: Sequence[str], counts: MaskValueCounts
-) -> dict[int, str]:
-    """Name values by index if all are class indices, else one name per value in order."""
+def _assign_in_order(kind: ValueKind, values: Sequence[int], names: Sequence[str]) -> dict[int, str] | None:
+    """Name values by index if all are class indices, else one name per value in order. Return None if neither fits."""
     if kind != "rgb" and values and max(values) < len(names):
         return dict(enumerate(names))
     if len(values) == len(names):
         return dict(zip(values, names, strict=True))
     if kind != "rgb" and values and max(values) == len(names) and 0 in values:
         return {0: "background"} | dict(enumerate(names, start=1))
-    shown = ", ".join(format_value(value, kind) for value in values[:20])
-    raise DataError(
-        f"{counts.any_example()}: {len(names)} names ({', '.join(names[:20])}) do not fit the "
-        f"{len(values)} values in the masks ({shown}); set `label_map` (VALUE=CLASS …)"
-    )
+    return None

@@ -2,14 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from pixelwise.data.io.mask import format_value
-from pixelwise.data.schema import FormatResult, LabelMap
+from pixelwise.data.schema import DataIssue, FormatResult, LabelMap
 from pixelwise.errors import ConfigError, DataError, unknown_name
 from pixelwise.palette import IGNORE_INDEX, default_palette
 
 MAX_CLASSES = 254
 """Class indices are stored in 8 bits, and 255 is "ignore"."""
+
+Unlabeled = Literal["background", "ignore"]
 
 IGNORE = "ignore"
 """The class name in options that marks a value to ignore."""
@@ -34,6 +37,11 @@ class LabelOptions:
         label_map: pairs (mask value as text, or class name; new class name). The new name "ignore" marks pixels to
             ignore. If given, it must name every value in the masks.
         skip_unreadable: leave out files that cannot be used instead of raising an error.
+        instances: mask values are the numbers of objects: 0 is background, every other value is the class "foreground".
+        unlabeled: the meaning of pixels with value 0: the class "background", or pixels to ignore because nobody has
+            labeled them.
+        line_width: width in pixels of lines that annotation files give without a width. None leaves lines out.
+        allow_outside: read files outside the data directory that a table or list names.
     """
 
     format: str | None = None
@@ -41,6 +49,42 @@ class LabelOptions:
     ignore_values: tuple[str, ...] = ()
     label_map: tuple[tuple[str, str], ...] = ()
     skip_unreadable: bool = False
+    instances: bool = False
+    unlabeled: Unlabeled = "background"
+    line_width: float | None = None
+    allow_outside: bool = False
+
+    @staticmethod
+    def of(
+        format: str | None,
+        classes: Sequence[str],
+        ignore_values: Sequence[str],
+        label_map: Mapping[str, str] | None,
+        skip_unreadable: bool,
+        instances: bool = False,
+        unlabeled: Unlabeled = "background",
+        line_width: float | None = None,
+        allow_outside: bool = False,
+    ) -> "LabelOptions":
+        """Return the options from the arguments of `load_dataset`.
+
+        Args:
+            format, classes, ignore_values, skip_unreadable, instances, unlabeled, line_width, allow_outside: the
+                attributes of the same names.
+            label_map: mask value or class name → new class name. None stands for no pairs.
+        """
+        pairs = tuple((label_map or {}).items())
+        return LabelOptions(
+            format,
+            tuple(classes),
+            tuple(ignore_values),
+            pairs,
+            skip_unreadable,
+            instances,
+            unlabeled,
+            line_width,
+            allow_outside,
+        )
 
     @property
     def value_names(self) -> tuple[tuple[str, str], ...]:
@@ -59,6 +103,8 @@ class ResolvedLabels:
         messages: one line per decision, for the user.
         source_to_class: for polygons and multi-label masks, class index in the data set's files → class index here, or
             255 for "ignore". Empty if they are equal.
+        issues: warnings about values, for example stray ones.
+        masks_as_stored: see `ReadSpec`.
     """
 
     label_map: LabelMap
@@ -66,6 +112,8 @@ class ResolvedLabels:
     palette: tuple[tuple[int, int, int], ...]
     messages: tuple[str, ...] = ()
     source_to_class: tuple[int, ...] = ()
+    issues: tuple[DataIssue, ...] = ()
+    masks_as_stored: bool = False
 
 
 def apply_options(result: FormatResult, options: LabelOptions) -> ResolvedLabels:
@@ -80,6 +128,11 @@ def apply_options(result: FormatResult, options: LabelOptions) -> ResolvedLabels
         DataError: There are more than `MAX_CLASSES` classes.
     """
     assert result.label_map is not None
+    if options.instances:
+        raise ConfigError(
+            "`instances` is for masks whose values are the numbers of objects, but this format defines its "
+            "classes; leave it out, or set `format` folders"
+        )
     names = _class_names(result, options)
     classes = _class_order(names, options.classes)
     _check_classes(names, classes, result.label_map.kind)
@@ -105,11 +158,22 @@ def _class_names(result: FormatResult, options: LabelOptions) -> dict[int, str |
     names: dict[int, str | None] = dict(enumerate(options.classes if renamed else result.classes))
     for text, name in options.value_names:
         names[_source_index(text, result)] = None if is_ignore_name(name) else name
+    if options.unlabeled == IGNORE and not _ignores_zero(result):
+        if "background" not in result.classes:
+            raise ConfigError(
+                "`unlabeled`: the format has no class 'background'; name the class to ignore by `ignore_values`"
+            )
+        names[result.classes.index("background")] = None
     if options.classes and not renamed:
         named = {index: name for index, name in names.items() if name is not None}
         selected, _ = select_classes(named, options.classes)
         return {index: selected.get(index) for index in names}
     return names
+
+
+def _ignores_zero(result: FormatResult) -> bool:
+    """Return True if the value 0 is ignored already."""
+    return result.label_map is not None and result.label_map.value_to_class.get(0) == IGNORE_INDEX
 
 
 def _class_order(names: Mapping[int, str | None], requested: Sequence[str]) -> list[str]:

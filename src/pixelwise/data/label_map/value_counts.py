@@ -2,24 +2,19 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from PIL import Image
 
-from pixelwise.data.io.image import open_image
-from pixelwise.data.io.mask import mask_values, read_mask
+from pixelwise.data.io.exif import MaskOrientation, find_mask_orientation
+from pixelwise.data.io.mask import read_mask
+from pixelwise.data.io.mask_values import LOSSY_FORMATS, ValueKind, mask_values, open_mask, value_kind
 from pixelwise.data.schema import LabelMap, MaskSource, MultilabelMask, PolygonMask, Record
 from pixelwise.errors import DataError
-from pixelwise.palette import pack_rgb
+from pixelwise.palette import IGNORE_INDEX, pack_rgb
 from pixelwise.runtime.progress import Progress, no_progress
 from pixelwise.runtime.threads import prefetch_map
-
-ValueKind = Literal["index", "rgb", "alpha"]
-"""The types of value in image files, see `LabelMap`."""
-
-VALUE_KINDS: tuple[ValueKind, ...] = ("index", "rgb", "alpha")
 
 MAX_VALUES_PER_MASK = 1024
 """Number of distinct values counted per mask, the most frequent ones. A mask with more is a photograph or was saved as
@@ -41,6 +36,9 @@ class MaskStats:
         size: (height, width) in pixels.
         colors: palette index → 0xRRGGBB for the values present, if the image has a palette.
         lossy: True if the file is a JPEG or a lossy WebP.
+        numbered: n if the values are exactly 1..n, with or without 0 and 255. 0 if there are no other values. Else −1.
+        orientation: the orientation of the mask if its image is stored rotated or mirrored, see
+            `find_mask_orientation`. Else None.
     """
 
     kind: ValueKind
@@ -48,6 +46,8 @@ class MaskStats:
     size: tuple[int, int]
     colors: Mapping[int, int] = field(default_factory=dict)
     lossy: bool = False
+    numbered: int = -1
+    orientation: MaskOrientation | None = None
 
 
 @dataclass
@@ -60,8 +60,16 @@ class MaskValueCounts:
         masks_with_value: kind → value → number of masks.
         examples: kind → value → one file that has the value, the first by name.
         palette_colors: palette index → 0xRRGGBB → number of masks. Several colors if palettes differ.
+        palette_masks: number of masks with a palette.
         lossy_count: number of lossy masks.
         lossy_example: the first lossy file by name, or "".
+        total_pixels: number of pixels of all masks.
+        merging_palettes: number of masks in which two values have the same color.
+        numbered: n → number of masks whose values are exactly 1..n, see `MaskStats.numbered`.
+        by_color: for masks with a palette, the counts of their colors. None for counts of colors.
+        orientations: for images that their EXIF orientation rotates or mirrors, the orientation of the mask → number
+            of masks. Only local JPEG files are read.
+        orientation_examples: orientation of the mask → the first such mask by name.
     """
 
     mask_counts: Counter[ValueKind] = field(default_factory=Counter)
@@ -69,13 +77,22 @@ class MaskValueCounts:
     masks_with_value: dict[ValueKind, Counter[int]] = field(default_factory=dict)
     examples: dict[ValueKind, dict[int, str]] = field(default_factory=dict)
     palette_colors: dict[int, Counter[int]] = field(default_factory=dict)
+    palette_masks: int = 0
     lossy_count: int = 0
     lossy_example: str = ""
+    total_pixels: int = 0
+    merging_palettes: int = 0
+    numbered: Counter[int] = field(default_factory=Counter)
+    by_color: "MaskValueCounts | None" = None
+    orientations: Counter[MaskOrientation] = field(default_factory=Counter)
+    orientation_examples: dict[MaskOrientation, str] = field(default_factory=dict)
 
     def add(self, mask: MaskSource, stats: MaskStats) -> None:
         """Add the values of one more mask."""
         name = str(mask)
         self.mask_counts[stats.kind] += 1
+        self.total_pixels += stats.size[0] * stats.size[1]
+        self.numbered[stats.numbered] += 1
         pixels = self.pixel_counts.setdefault(stats.kind, Counter())
         masks = self.masks_with_value.setdefault(stats.kind, Counter())
         examples = self.examples.setdefault(stats.kind, {})
@@ -87,9 +104,19 @@ class MaskValueCounts:
                 examples[value] = min(examples.get(value, name), name)
         for index, color in stats.colors.items():
             self.palette_colors.setdefault(index, Counter())[color] += 1
+        if stats.colors:
+            self.palette_masks += 1
+            self.merging_palettes += len(set(stats.colors.values())) < len(stats.colors)
+            if self.by_color is None:
+                self.by_color = MaskValueCounts()
+            self.by_color.add(mask, color_stats(stats))
         if stats.lossy:
             self.lossy_count += 1
             self.lossy_example = min(self.lossy_example or name, name)
+        if stats.orientation:
+            self.orientations[stats.orientation] += 1
+            first = self.orientation_examples.get(stats.orientation, name)
+            self.orientation_examples[stats.orientation] = min(first, name)
 
     def values(self, kind: ValueKind) -> dict[int, int]:
         """Return value → number of pixels over all masks, sorted by value. "rgb" includes the gray masks' values."""
@@ -99,13 +126,24 @@ class MaskValueCounts:
                 values[gray_to_rgb(gray)] += pixels
         return dict(sorted(values.items()))
 
+    def masks(self, kind: ValueKind, value: int) -> int:
+        """Return the number of masks that have a value. "rgb" includes the gray masks."""
+        count = self.masks_with_value.get(kind, Counter())[value]
+        if kind == "rgb" and value % 0x010101 == 0:
+            count += self.masks_with_value.get("index", Counter())[value // 0x010101]
+        return count
+
     def example(self, kind: ValueKind, value: int | None = None) -> str:
         """Return the name of one mask of this kind, for messages. With `value`, one that has the value.
 
         Returns "a mask" if no mask is known.
         """
         examples = self.examples.get(kind, {})
-        return min(examples.values(), default="a mask") if value is None else examples.get(value, "a mask")
+        if value is None:
+            return min(examples.values(), default="a mask")
+        if value not in examples and kind == "rgb":
+            return self.examples.get("index", {}).get(value // 0x010101, "a mask")
+        return examples.get(value, "a mask")
 
     def any_example(self) -> str:
         """Return the name of one mask of any kind, for messages."""
@@ -135,12 +173,12 @@ def mask_stats(mask: MaskSource, size: tuple[int, int] | None = None) -> MaskSta
         return class_mask_stats(read_mask(mask, LabelMap("polygons"), size))
     if isinstance(mask, MultilabelMask):
         return merge_stats([mask_stats(channel) for channel in mask.channels if channel is not None], size or (0, 0))
-    return open_image(mask, image_mask_stats)
+    return open_mask(mask, image_mask_stats)
 
 
 def class_mask_stats(mask: np.ndarray) -> MaskStats:
     """Count the class indices of a mask, (H, W) uint8."""
-    return MaskStats("index", _count_values(mask), (mask.shape[0], mask.shape[1]))
+    return MaskStats("index", _count_values(mask)[0], (mask.shape[0], mask.shape[1]))
 
 
 def merge_stats(channels: Sequence[MaskStats], size: tuple[int, int]) -> MaskStats:
@@ -164,15 +202,23 @@ def merge_stats(channels: Sequence[MaskStats], size: tuple[int, int]) -> MaskSta
 
 def image_mask_stats(image: Image.Image) -> MaskStats:
     """Count the values of an open mask image."""
-    lossy = image.format in ("JPEG", "MPO") or (image.format == "WEBP" and not _is_lossless_webp(image))
-    kind = _value_kind(image)
+    lossy = image.format in LOSSY_FORMATS or (image.format == "WEBP" and not _is_lossless_webp(image))
+    kind = value_kind(image)
     values = mask_values(image, kind)
-    counts = _count_values(values)
+    counts, numbered = _count_values(values)
     colors: dict[int, int] = {}
     if image.mode == "P" and kind == "index":
         palette = pack_rgb(np.array(image.getpalette("RGB") or [], np.uint32).reshape(-1, 3)).tolist()
         colors = {index: palette[index] for index in counts if index < len(palette)}
-    return MaskStats(kind, counts, (values.shape[0], values.shape[1]), colors, lossy)
+    return MaskStats(kind, counts, (values.shape[0], values.shape[1]), colors, lossy, numbered)
+
+
+def color_stats(stats: MaskStats) -> MaskStats:
+    """Return the statistics of a mask with a palette by color instead of palette index."""
+    values: Counter[int] = Counter()
+    for index, count in stats.values.items():
+        values[stats.colors.get(index, 0)] += count
+    return MaskStats("rgb", dict(sorted(values.items())), stats.size)
 
 
 def _is_lossless_webp(image: Image.Image) -> bool:
@@ -187,21 +233,8 @@ def _is_lossless_webp(image: Image.Image) -> bool:
     return b"VP8L" in head
 
 
-def _value_kind(image: Image.Image) -> ValueKind:
-    bands = image.getbands()
-    if "A" in bands:
-        opacity = np.asarray(image.getchannel("A"))
-        colors = np.asarray(image.convert("RGB")).reshape(-1, 3)
-        if opacity.min() != opacity.max() and (colors == colors[0]).all():
-            return "alpha"
-    if len(bands) < 3:
-        return "index"
-    red, green, blue = (np.asarray(image.getchannel(band)) for band in image.convert("RGB").getbands())
-    return "index" if np.array_equal(red, green) and np.array_equal(red, blue) else "rgb"
-
-
-def _count_values(values: np.ndarray) -> dict[int, int]:
-    """Return value → number of pixels for the most frequent values, sorted by value."""
+def _count_values(values: np.ndarray) -> tuple[dict[int, int], int]:
+    """Return value → number of pixels for the most frequent values, sorted by value; and `MaskStats.numbered`."""
     if values.dtype == np.uint8:
         counts = np.bincount(values.ravel(), minlength=256)
         present = counts.nonzero()[0]
@@ -209,7 +242,15 @@ def _count_values(values: np.ndarray) -> dict[int, int]:
     else:
         present, counts = np.unique(values, return_counts=True)
     frequent = np.argsort(-counts, kind="stable")[:MAX_VALUES_PER_MASK]
-    return {int(present[index]): int(counts[index]) for index in sorted(frequent)}
+    return {int(present[index]): int(counts[index]) for index in sorted(frequent)}, _highest_number(present)
+
+
+def _highest_number(present: np.ndarray) -> int:
+    """Return n if the sorted values are 1..n, with or without 0 and 255. Else −1."""
+    count, last = len(present) - int(present[0] == 0), int(present[-1])
+    if last == IGNORE_INDEX and count < last:
+        count, last = count - 1, int(present[-2]) if len(present) > 1 else 0
+    return count if count == last else -1
 
 
 def count_mask_values(
@@ -236,6 +277,14 @@ def count_mask_values(
 def _stats_or_error(record: Record) -> tuple[Record, MaskStats | DataError]:
     try:
         assert record.mask is not None
-        return record, mask_stats(record.mask)
+        return record, with_orientation(mask_stats(record.mask), record)
     except DataError as error:
         return record, error
+
+
+def with_orientation(stats: MaskStats, record: Record) -> MaskStats:
+    """Return the statistics of a record's mask with the mask's orientation."""
+    if isinstance(record.mask, PolygonMask):
+        return stats
+    orientation = find_mask_orientation(record.image, stats.size)
+    return replace(stats, orientation=orientation) if orientation else stats

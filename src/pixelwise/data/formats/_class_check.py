@@ -1,0 +1,98 @@
+"""Comparison of masks with the classes of a well-known data set, for other data in its layout."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from pixelwise.data.formats._class_files import read_class_names
+from pixelwise.data.formats._filesystem import list_files
+from pixelwise.data.label_map.value_counts import MaskStats, mask_stats
+from pixelwise.data.schema import DataIssue, FormatResult, Record
+from pixelwise.errors import DataError
+from pixelwise.palette import IGNORE_INDEX
+from pixelwise.runtime.threads import prefetch_map
+
+MAX_SAMPLED = 32
+"""Number of masks to compare, evenly spaced."""
+
+MAX_BAD = 0.05
+"""At most this fraction of the masks, or one, may have other values: files with a fault, which the reader reports."""
+
+MIN_LABELED = 0.5
+"""Fraction of pixels that have a class, in a sample of masks of the well-known data sets."""
+
+MIN_BORDERS = 0.5
+"""Fraction of masks with a border of ignored pixels, in data sets that draw one around every object."""
+
+MANY_CLASSES = 10
+"""A sample with this many classes needs no borders: masks of other authors for the same images have none."""
+
+
+def check_classes(root: Path, format: str, result: FormatResult, has_borders: bool = False) -> FormatResult:
+    """Return the result with its classes if they fit the masks, else without classes and with a message.
+
+    At most `MAX_SAMPLED` masks are read. Masks that cannot be read are skipped.
+
+    Args:
+        root: the data directory.
+        format: the name of the format.
+        result: the result of a format that defines the classes.
+        has_borders: True if each mask of the data set has a border of ignored pixels around every object.
+    """
+    records = _sample(result.records)
+    sampled = [stats for stats in prefetch_map(_stats_or_none, records) if stats is not None]
+    fault = _find_fault(result, sampled, has_borders) if sampled else ""
+    if not fault:
+        return result
+    names = vars(read_class_names(root, list_files(root)))
+    message = (
+        f"the folders and file names are those of {format}, but the masks are not: {fault}. The classes come from the "
+        f"masks; set `format` {format} to use those of {format}"
+    )
+    issue = DataIssue("other classes", str(root), message, "warning")
+    fields = {"classes": (), "label_map": None, "palette": (), "class_names": (), **names}
+    return replace(result, issues=(*result.issues, issue), **fields)
+
+
+def _sample(records: Sequence[Record]) -> list[Record]:
+    count = min(len(records), MAX_SAMPLED)
+    return [records[index * len(records) // count] for index in range(count)]
+
+
+def _stats_or_none(record: Record) -> MaskStats | None:
+    try:
+        return None if record.mask is None else mask_stats(record.mask)
+    except DataError:
+        return None
+
+
+def _find_fault(result: FormatResult, sampled: Sequence[MaskStats], has_borders: bool) -> str:
+    """Return the reason why the masks do not have the classes of the result, or ""."""
+    if result.label_map is None:  # names in order, one per value
+        values = {value for stats in sampled for value in stats.values}
+        is_noisy = any(stats.lossy for stats in sampled)
+        if len(values) > len(result.class_names) and not is_noisy:
+            return f"they have {len(values)} values, and there are {len(result.class_names)} classes"
+        return ""
+    classes = result.label_map.value_to_class
+    others = [[value for value in stats.values if value not in classes] for stats in sampled]
+    bad = [values for stats, values in zip(sampled, others, strict=True) if values or stats.kind != "index"]
+    if len(bad) > max(1, MAX_BAD * len(sampled)) or len(bad) == len(sampled):
+        if any(stats.kind == "rgb" for stats in sampled):
+            return "they have colors"
+        example = next((f", for example {values[0]}" for values in bad if values), "")
+        return f"{len(bad)} of {len(sampled)} masks have other values{example}"
+    total = sum(stats.size[0] * stats.size[1] for stats in sampled)
+    labeled = sum(
+        count
+        for stats in sampled
+        for value, count in stats.values.items()
+        if classes.get(value, IGNORE_INDEX) != IGNORE_INDEX
+    )
+    if labeled < MIN_LABELED * total:
+        return f"only {labeled / total:.0%} of the pixels have a class"
+    bordered = sum(IGNORE_INDEX in stats.values for stats in sampled)
+    present = {classes.get(value) for stats in sampled for value in stats.values}
+    if has_borders and bordered < MIN_BORDERS * len(sampled) and len(present) < MANY_CLASSES:
+        return f"only {bordered} of {len(sampled)} masks have a border of the value {IGNORE_INDEX}"
+    return ""

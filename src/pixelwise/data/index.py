@@ -1,0 +1,90 @@
+"""The index of a data set: its classes, its records, and how to read them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from pixelwise.data.io.mask import read_image_and_mask
+from pixelwise.data.schema import SPLITS, ReadSpec, Record, Split
+from pixelwise.data.task import MULTILABEL
+from pixelwise.errors import DataError
+
+
+@dataclass(frozen=True)
+class DatasetIndex:
+    """A data set ready for training: its classes, its records, and the parameters to read them.
+
+    It holds file references and no pixels. `SegmentationDataset` reads them.
+
+    Attributes:
+        root: the folder or file that was loaded, or its URL as text.
+        format: name of the format, a key of `FORMATS`.
+        classes: class names in index order.
+        palette: one (red, green, blue) in [0, 255] per class.
+        read_spec: the parameters of the image and mask readers.
+        train, val, test: the records of each split.
+        messages: one line per decision or omission, for the user.
+        group_summary: the reason why records have groups. Empty if no groups were found. None if groups have not
+            been searched for.
+        source_class_ids: for polygons and multi-label masks, class name in the data set's files → class index, or
+            255 for "ignore".
+        line_width: width in pixels of the lines in annotation files, or None.
+    """
+
+    root: Path | str
+    format: str
+    classes: tuple[str, ...]
+    palette: tuple[tuple[int, int, int], ...]
+    read_spec: ReadSpec
+    train: tuple[Record, ...] = ()
+    val: tuple[Record, ...] = ()
+    test: tuple[Record, ...] = ()
+    messages: tuple[str, ...] = ()
+    group_summary: str | None = None
+    source_class_ids: Mapping[str, int] = field(default_factory=dict)
+    line_width: float | None = None
+
+    def records(self, split: Split) -> tuple[Record, ...]:
+        """Return the records of one split. Raises DataError if the split is empty or unknown."""
+        records: tuple[Record, ...] = getattr(self, split) if split in SPLITS else ()
+        if not records:
+            present = ", ".join(name for name in SPLITS if getattr(self, name)) or "none"
+            raise DataError(f"{self.root}: no '{split}' split; splits with images: {present}")
+        return records
+
+    def read(self, record: Record) -> tuple[np.ndarray, np.ndarray]:
+        """Read the image and the mask of a record, at their own size.
+
+        Args:
+            record: a record with a mask, of this data set.
+
+        Returns:
+            The image, (H, W, channels) uint8; and the mask, (H, W) uint8 class indices with 255 for "ignore". A
+            multi-label mask is (C, H, W) uint8: 0 absent, 1 present, 255 for "ignore".
+
+        Raises:
+            DataError: A file cannot be read, or image and mask differ in size. The message names it.
+
+        >>> image, mask = data.read(data.train[0])  # doctest: +SKIP
+        """
+        return read_image_and_mask(record, self.read_spec)
+
+
+def learning_fault(data: DatasetIndex, present: Sequence[bool]) -> str:
+    """Return the reason why a model cannot learn from masks with these classes, or "".
+
+    Args:
+        data: the data set.
+        present: for each class, whether any mask has a pixel of it.
+
+    Returns:
+        A text without the name of the data set.
+    """
+    names = [name for name, is_present in zip(data.classes, present, strict=True) if is_present]
+    if not names:
+        return "the training masks have no pixel of any class; check the values to ignore"
+    if len(names) == 1 and data.read_spec.task is not MULTILABEL:
+        return f"the training masks have only the class '{names[0]}'; add masks with another class"
+    return ""

@@ -1,0 +1,132 @@
+"""Soft edges: masks with values between those of the classes, from resizing, soft brushes or mattes."""
+
+from collections.abc import Collection, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from pixelwise.data.io.mask import format_value
+from pixelwise.data.io.mask_values import ValueKind
+from pixelwise.data.label_map.value_counts import MaskValueCounts
+from pixelwise.palette import unpack_rgb
+
+NEAREST = (1 << 16) - 1
+"""Tolerance with which every value stands for the nearest one."""
+
+MIN_SOFT_VALUES = 16
+"""From this number of values on, nobody has forgotten to name them: they are soft edges."""
+
+MIN_FEW_SOFT_VALUES, MAX_FEW_SOFT_PIXELS = 3, 0.05
+"""Fewer values are soft edges from this number on, if they have at most this fraction of all pixels."""
+
+MAX_SOFT_COLOR_PIXELS = 0.25
+"""Unnamed colors are soft edges if they have at most this fraction of all pixels, or are mixtures of the named ones."""
+
+MIN_GAP = 32
+"""Smallest distance of two classes whose edges can be soft."""
+
+MIN_CLASS_PIXELS = 0.02
+"""Unnamed masks: a value with less than this fraction of all pixels can belong to soft edges."""
+
+MAX_SOFT_CLASSES = 8
+"""Unnamed masks: with more classes, values are not said to be soft edges."""
+
+MIN_CLASSES_PIXELS = 0.7
+"""Unnamed masks: the values of classes have at least this fraction of all pixels."""
+
+MIN_SPAN, MAX_LABEL = 64, 128
+"""Unnamed masks: classes with soft edges are at least `MIN_SPAN` apart. Values without gaps up to `MAX_LABEL` are class
+indices."""
+
+
+def has_soft_edges(kind: ValueKind, named: Collection[int], counts: MaskValueCounts) -> bool:
+    """Return True if the values without a name are soft edges of those with a name.
+
+    Args:
+        kind: the type of value.
+        named: the values that a list or the user has named.
+        counts: the value counts of all masks.
+    """
+    pixels = counts.values(kind)
+    unnamed = np.array([value for value in pixels if value not in named], np.int64)
+    fraction = sum(pixels[int(value)] for value in unnamed) / max(counts.total_pixels, 1)
+    if len(named) < 2 or len(unnamed) < MIN_FEW_SOFT_VALUES:
+        return False
+    if kind == "rgb":
+        are_few = fraction <= MAX_SOFT_COLOR_PIXELS
+        are_mixed = len(named) <= MAX_SOFT_CLASSES and _are_mixtures(unnamed, np.array(list(named)))
+        return len(unnamed) >= MIN_SOFT_VALUES and (are_few or are_mixed)
+    keys = np.sort(np.array(list(named), np.int64))
+    above = np.clip(np.searchsorted(keys, unnamed), 1, len(keys) - 1)
+    is_between = (unnamed >= keys[0]) & (unnamed <= keys[-1]) & (keys[above] - keys[above - 1] >= MIN_GAP)
+    return bool(is_between.all()) and (len(unnamed) >= MIN_SOFT_VALUES or fraction <= MAX_FEW_SOFT_PIXELS)
+
+
+def describe_soft_edges(kind: ValueKind, named: Collection[int], counts: MaskValueCounts) -> str:
+    """Return one line about values that stand for the nearest named value, for the user."""
+    unnamed = {value: pixels for value, pixels in counts.values(kind).items() if value not in named}
+    fraction = sum(unnamed.values()) / max(counts.total_pixels, 1)
+    return f"soft edges: {len(unnamed)} other values ({fraction:.2%} of the pixels) count as the nearest named value"
+
+
+def find_soft_classes(kind: ValueKind, counts: MaskValueCounts) -> list[int]:
+    """Return the few values that are classes if all other values seem to be soft edges between them. Else [].
+
+    Args:
+        kind: the type of value.
+        counts: the value counts of all masks. Nobody has named any value.
+    """
+    pixels = counts.values(kind)
+    classes = _separate_values(kind, counts)
+    others = [value for value in pixels if value not in classes]
+    fraction = sum(pixels[value] for value in classes) / max(counts.total_pixels, 1)
+    if (
+        not 2 <= len(classes) <= MAX_SOFT_CLASSES
+        or len(others) < max(6, 2 * len(classes))
+        or fraction < MIN_CLASSES_PIXELS
+    ):
+        return []
+    if kind == "rgb":
+        return classes if _are_mixtures(others, classes) else []
+    is_label = max(pixels) < MAX_LABEL and len(pixels) > 0.9 * max(pixels)
+    between = sum(classes[0] < value < classes[-1] for value in others)
+    is_soft = classes[-1] - classes[0] >= MIN_SPAN and between >= 0.9 * len(others)
+    return classes if is_soft and not is_label else []
+
+
+def _separate_values(kind: ValueKind, counts: MaskValueCounts) -> list[int]:
+    """Return the frequent values, sorted, without those that are near a more frequent one."""
+    frequent = [(count, value) for value, count in counts.values(kind).items()]
+    separate: list[int] = []
+    for count, value in sorted(frequent, reverse=True):
+        if count < MIN_CLASS_PIXELS * counts.total_pixels or len(separate) > MAX_SOFT_CLASSES:
+            break
+        near = np.array([value, *separate])
+        channels = unpack_rgb(near) if kind == "rgb" else near[:, None]
+        if (np.abs(channels[1:] - channels[0]).max(1) >= MIN_GAP).all():
+            separate.append(value)
+    return sorted(separate)
+
+
+def _are_mixtures(colors: npt.ArrayLike, classes: npt.ArrayLike) -> bool:
+    """Return True if nearly every color is close to the line between the colors of two classes."""
+    points, ends = unpack_rgb(colors).astype(float), unpack_rgb(classes).astype(float)
+    fits = np.zeros(len(points), bool)
+    for first in range(len(ends)):
+        for second in range(first + 1, len(ends)):
+            line = ends[second] - ends[first]
+            place = np.clip(((points - ends[first]) @ line) / (line @ line), 0, 1)
+            fits |= np.abs(points - ends[first] - place[:, None] * line).max(1) <= 8
+    return bool(fits.mean() >= 0.9)
+
+
+def soft_edge_fault(kind: ValueKind, classes: Sequence[int], counts: MaskValueCounts) -> str:
+    """Return the text of an error for unnamed masks with soft edges, with the option that settles it."""
+    names = ["foreground"] if len(classes) == 2 and 0 in classes else [f"CLASS{n}" for n in range(1, len(classes) + 1)]
+    others = iter(names)
+    pairs = " ".join(f"{format_value(value, kind)}={'background' if value == 0 else next(others)}" for value in classes)
+    total = len(counts.values(kind))
+    return (
+        f"masks have {total} values, most of them in few pixels between {len(classes)} others, as soft edges have; set "
+        f"`label_map` {pairs}, then each value counts as the nearest of these"
+    )
