@@ -49,6 +49,87 @@ def test_smaller_objects_cover_larger_ones_and_crowds(tmp_path: Path) -> None:
     assert single_mask(tmp_path)[0, 0] == 2, "of two equal objects, the one with the higher id is on top"
 
 
+def crowd(category: int = 2, **more: Any) -> dict[str, Any]:
+    """Return an annotation with iscrowd: the left column."""
+    return {"segmentation": {"size": [6, 8], "counts": [0, 6, 42]}, "iscrowd": 1, "category_id": category, **more}
+
+
+@pytest.mark.parametrize(
+    ("annotations", "value"),
+    [
+        ([crowd(), {"segmentation": [box(4, 0, 6, 2)]}], 255),  # a crowd, as in COCO
+        ([crowd(), crowd(5), {"segmentation": [box(4, 0, 6, 2)], "category_id": 2}], 2),  # all annotations of dog
+        ([*[crowd()] * 9, {"segmentation": [box(4, 0, 6, 2)], "category_id": 5}], 1),  # nearly all annotations
+        ([crowd(attributes={"occluded": False}), {"segmentation": [box(4, 0, 6, 2)]}], 1),  # CVAT
+        ([crowd(attributes={"a": 1}), {"segmentation": [box(4, 0, 6, 2)]}], 255),
+        ([crowd()], 1),
+        ([crowd(9), {"segmentation": [box(4, 0, 6, 2)]}], 255),  # a crowd of the background
+    ],
+)
+def test_iscrowd_in_nearly_all_annotations_does_not_mean_crowds(
+    annotations: list[dict[str, Any]], value: int, tmp_path: Path
+) -> None:
+    content = coco_file(tmp_path / "a.json", *annotations)
+    content["categories"].append({"id": 9, "name": "background"})
+    write_json(tmp_path / "a.json", content)
+    data = load_dataset(tmp_path)
+    assert data.read(data.train[0])[1][0, 0] == value
+    message = "iscrowd is 1 in nearly all annotations of a class, or in masks from CVAT"
+    assert [message in line for line in data.messages] == [True] * (value != 255)
+
+
+def test_the_advice_about_iscrowd_works(tmp_path: Path) -> None:
+    coco_file(tmp_path / "a.json", crowd(5), {"segmentation": [box(4, 0, 6, 2)]})
+    (message,) = load_dataset(tmp_path).messages
+    assert "(dog 1); they are objects and not crowds; to ignore a class, name it in `ignore_values`" in message
+    data = load_dataset(tmp_path, ignore_values=["dog"])
+    assert data.read(data.train[0])[1][0].tolist() == [255, 0, 0, 0, 1, 1, 0, 0]
+
+
+def test_annotations_without_an_outline_are_counted_and_block_nothing(tmp_path: Path) -> None:
+    two_points = {"segmentation": [[0, 0, 1, 1]]}
+    coco_file(tmp_path / "a.json", SQUARE, {"segmentation": []}, {"bbox": [0, 0, 1, 1]}, two_points)
+    issues = [str(issue).partition("image 1: ")[2] for issue in read_as("coco", tmp_path).issues]
+    assert issues == [
+        "2 regions are left out (annotation: has no outline (an empty segmentation), only a box or points)",
+        "1 region is left out (annotation: a polygon of fewer than 3 points encloses nothing)",
+    ]
+    assert single_mask(tmp_path).sum() == 4
+    pairs = {"segmentation": [[[0, 0], [2, 0], [2, 2], [0, 2]]]}
+    coco_file(tmp_path / "a.json", pairs)
+    assert single_mask(tmp_path).sum() == 4
+
+
+@pytest.mark.parametrize("name", ["A.PNG", "photos\\a.Png"])
+def test_images_are_found_in_any_case(name: str, tmp_path: Path) -> None:
+    coco_file(tmp_path / "a.json", SQUARE, file_name=name)
+    assert load_dataset(tmp_path).train[0].image == tmp_path / "a.png"
+
+
+@pytest.mark.parametrize("name", ["_background_", "__background__", "BACKGROUND"])
+def test_other_names_of_the_background_are_class_0_too(name: str, tmp_path: Path) -> None:
+    content = coco_file(tmp_path / "a.json", SQUARE)
+    content["categories"] = [{"id": 0, "name": name}, {"id": 2, "name": "cat"}]
+    write_json(tmp_path / "a.json", content)
+    assert read_as("coco", tmp_path).classes == ("background", "cat")
+
+
+def test_only_a_val_split_is_read(tmp_path: Path) -> None:
+    content = coco_file(tmp_path / "val2017" / "x.json", SQUARE)
+    (tmp_path / "val2017" / "x.json").unlink()
+    write_json(tmp_path / "annotations" / "instances_val2017.json", content)
+    data = load_dataset(tmp_path)
+    assert not data.train and len(data.val) == 1
+    with pytest.raises(DataError, match="no 'train' split; splits with images: val"):
+        data.records("train")
+
+
+def test_a_polygon_far_outside_the_image_is_drawn(tmp_path: Path) -> None:
+    far = [value for index in range(5000) for value in (99999 if index % 2 else -99999, index % 7)]
+    coco_file(tmp_path / "a.json", {"segmentation": [far]})
+    assert single_mask(tmp_path).shape == (6, 8)
+
+
 def test_a_category_named_background_is_class_0(tmp_path: Path) -> None:
     content = coco_file(tmp_path / "a.json", {"segmentation": [box(0, 0, 2, 2)], "category_id": 5})
     content["categories"] = [{"id": 2, "name": "cat"}, {"id": 5, "name": "Background"}, {"id": 4, "name": "ape"}]
@@ -105,8 +186,7 @@ DAMAGED: list[tuple[list[dict[str, Any]], str]] = [
     ([{"segmentation": [[0, 0, 1, 1]]}], "fewer than 3 points"),
     ([{"segmentation": [[0, 0, 1, 1, 2]]}], "an x and a y"),
     ([{"segmentation": [[]]}], "fewer than 3 points"),
-    ([SQUARE, {"segmentation": []}], "no outline"),
-    ([SQUARE, {}], "no outline"),
+    ([{"segmentation": []}, {"segmentation": {"size": [6, 8], "counts": [47]}}], "add up"),
     ([{"segmentation": "abc"}], "no outline"),
     ([{"segmentation": [["0", "0", "1", "1", "2", "2"]]}], "a list of numbers"),
     ([{"segmentation": [[0, 0, 1, None, 2, 2]]}], "a list of numbers"),

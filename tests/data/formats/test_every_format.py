@@ -9,18 +9,19 @@ import pytest
 
 from pixelwise.data.analysis.inspection import inspect
 from pixelwise.data.formats import FORMATS, detect_format
+from pixelwise.data.index import DatasetIndex
 from pixelwise.data.io.mask import read_image_and_mask
 from pixelwise.data.load import load_dataset
-from pixelwise.data.schema import SPLITS, DatasetIndex
+from pixelwise.data.schema import SPLITS
 from pixelwise.data.spec import DatasetSpec
 from pixelwise.data.task import MULTILABEL
 from pixelwise.errors import ConfigError, DataError
 from pixelwise.palette import IGNORE_INDEX
-from tests.data.formats.writers import annotations, folders, tables
+from tests.data.formats.writers import annotations, folders, labeling, tables, value_images
 from tests.data.formats.writers.folders import Sample
 
-WRITERS = folders.WRITERS | annotations.WRITERS | tables.WRITERS
-NO_IGNORE = annotations.NO_IGNORE
+WRITERS = folders.WRITERS | annotations.WRITERS | labeling.WRITERS | value_images.WRITERS | tables.WRITERS
+NO_IGNORE = annotations.NO_IGNORE | labeling.NO_IGNORE
 CLASSES = ("background", "cat", "猫 dog")
 
 pytestmark = [

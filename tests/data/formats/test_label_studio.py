@@ -1,10 +1,13 @@
 """Label Studio: regions, annotations of a task, and damaged exports."""
 
+import base64
+import io
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from pixelwise.data.load import load_dataset
 from pixelwise.errors import DataError
@@ -29,11 +32,11 @@ def test_rotation_is_in_pixels_and_one_annotation_is_used(tmp_path: Path) -> Non
         {"result": [], "was_canceled": False},
         {"result": [*results, point], "ground_truth": True},
         {"result": [], "was_canceled": False},
-        {"result": [], "was_canceled": True},
+        {"result": [], "was_cancelled": True},
     ]
     write_json(tmp_path / "a.json", [{"id": 1, "annotations": annotations, "data": {"image": "12345678-a.png"}}])
     result = read_as("label-studio", tmp_path / "a.json")
-    assert [issue.kind for issue in result.issues] == ["several annotations", "shape without area"]
+    assert [issue.kind for issue in result.issues] == ["several annotations", "region left out"]
     assert "has 3 annotations; the ground truth is used" in str(result.issues[0])
     mask = single_mask(tmp_path)
     assert (mask[21:39, 31:39] == 1).all() and (mask == 1).sum() == 200, "20 wide and 10 high, rotated about (40, 20)"
@@ -49,6 +52,89 @@ def test_rotation_is_in_pixels_and_one_annotation_is_used(tmp_path: Path) -> Non
         write_json(tmp_path / "a.json", [{**content[0], "annotations": annotations}])
         (issue,) = read_as("label-studio", tmp_path).issues
         assert (issue.kind, issue.severity) == ("missing mask", "error")
+
+
+def write_tasks(root: Path, *tasks: list[list[dict[str, Any]]]) -> None:
+    """Write an export of images 0.png, … of 8x6 pixels. A task is a list of annotations, which are lists of values."""
+    entries = []
+    for number, annotations in enumerate(tasks):
+        save(root / f"{number}.png", np.full((6, 8, 3), number, np.uint8))
+        outer = {"original_width": 8, "original_height": 6, "image_rotation": 0}
+        results = [{"result": [{**outer, "value": value} for value in values]} for values in annotations]
+        entries.append({"id": number, "annotations": results, "data": {"image": f"/data/upload/{number}.png"}})
+    write_json(root / "x.json", entries)
+
+
+def data_url(opaque: np.ndarray, mode: str = "RGBA") -> str:
+    """Return a PNG with black on transparent, as the Bitmask tool exports it."""
+    pixels = np.zeros((*opaque.shape, 4), np.uint8)
+    pixels[..., 3] = np.where(opaque, 255, 0)
+    file = io.BytesIO()
+    Image.fromarray(pixels).convert(mode).save(file, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+INSIDE = np.pad(np.ones((2, 3), bool), ((1, 3), (2, 3)))
+BOX = {"x": 50, "y": 50, "width": 50, "height": 50, "rectanglelabels": ["box"]}
+
+
+def test_bitmasks_are_the_opaque_pixels_of_an_image(tmp_path: Path) -> None:
+    write_tasks(tmp_path, [[{"imageDataURL": data_url(INSIDE), "bitmasklabels": ["cat"]}, BOX]])
+    expected = np.where(INSIDE, 2, 0)
+    expected[3:, 4:] = 1
+    assert load_dataset(tmp_path).classes == ("background", "box", "cat")
+    assert np.array_equal(single_mask(tmp_path), expected)
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        (None, "must be an image in base64"),
+        ("https://host/mask.png", "must be an image in base64"),
+        ("data:image/png;base64,x", "cannot be read"),
+        ("data:image/png;base64,eA==", "cannot be read"),
+        (data_url(INSIDE, "RGB"), "it has no opacity"),
+        (data_url(INSIDE[1:]), "has 8x5 pixels, but the image has 8x6"),
+    ],
+)
+def test_damaged_bitmasks_raise(url: object, message: str, tmp_path: Path) -> None:
+    write_tasks(tmp_path, [[{"imageDataURL": url, "bitmasklabels": ["cat"]}]], [[BOX]])
+    with pytest.raises(DataError, match=message) as error:
+        load_dataset(tmp_path)
+    assert str(error.value).startswith(f"{tmp_path / 'x.json'}, task 0: 0.png: region 0 (from 0)")
+    assert len(load_dataset(tmp_path, skip_unreadable=True).train) == 1
+
+
+def test_regions_that_cannot_be_drawn_are_counted_and_block_nothing(tmp_path: Path) -> None:
+    points = [{"width": 0.4, "keypointlabels": ["cat"]}, {"x": 1, "y": 1, "width": 0.4, "labels": ["cat"]}]
+    others: list[dict[str, Any]] = [
+        {"vertices": [{"x": 1, "y": 2}], "vectorlabels": ["cat"]},
+        {"points": [[1, 1], [2, 2]], "polygonlabels": ["cat"]},
+        {"points": [[1, 1], [2, 2], [3, 1]]},
+    ]
+    choice = {"choices": ["sunny"]}
+    write_tasks(tmp_path, [[*points, *others, choice, BOX]], [[*points, BOX]])
+    data = load_dataset(tmp_path)
+    assert data.classes == ("background", "box") and data.read(data.train[0])[1].sum() == 12
+    texts = [str(issue).partition(", task 0: ")[2] for issue in read_as("label-studio", tmp_path).issues]
+    assert texts == [
+        "4 regions are left out, here and in 1 other place (key point: it encloses nothing)",
+        "1 region is left out (vectorlabels: this kind of region is not supported)",
+        "1 region is left out (polygonlabels: a polygon of fewer than 3 points encloses nothing)",
+        "1 region is left out (points: it must have one label, and has 0)",
+    ]
+    write_tasks(tmp_path, [[others[0]]], [[BOX]])
+    with pytest.raises(DataError, match=r"region 0 \(from 0, vectorlabels\): this kind of region is not supported"):
+        load_dataset(tmp_path)
+
+
+def test_tasks_with_several_annotations_are_one_warning(tmp_path: Path) -> None:
+    small = {**BOX, "width": 25}
+    write_tasks(tmp_path, [[BOX], [small]], [[small]], [[small], [BOX]])
+    data = load_dataset(tmp_path)
+    (message,) = data.messages
+    assert message.endswith("task 0: has 2 annotations, and 1 other task has several; the last one is used")
+    assert [int(data.read(record)[1].sum()) for record in data.train] == [6, 6, 12]
 
 
 POINTS = [[0, 0], [2, 0], [2, 2]]
@@ -76,7 +162,7 @@ def region(**value: Any) -> list[dict[str, Any]]:
         ({"annotations": region(points=POINTS, polygonlabels=["a", "b"])}, "must have one label, and has 2"),
         ({"annotations": region(points=POINTS, polygonlabels=[3])}, "must be names"),
         ({"annotations": region(points=POINTS[:2], polygonlabels=["a"])}, "fewer than 3 points"),
-        ({"annotations": region(points=[[0, NAN]], polygonlabels=["a"])}, "not a number"),
+        ({"annotations": region(points=[[0, NAN], *POINTS], polygonlabels=["a"])}, "not a number"),
         ({"annotations": region(x=0, y=0, width="1", height=1, rectanglelabels=["a"])}, "must be numbers"),
         ({"annotations": region(x=0, y=0, width=1, rectanglelabels=["a"])}, "must be numbers"),
         ({"annotations": region(rle=[1, 2], brushlabels=["a"])}, "cut off"),

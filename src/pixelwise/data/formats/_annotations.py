@@ -1,4 +1,4 @@
-"""Steps that the annotation formats (COCO, YOLO, labelme, Label Studio) share: sizes, class indices, the result."""
+"""Common functions of the annotation formats (COCO, YOLO, labelme, Label Studio): image sizes, class ids, results."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ BACKGROUND = "background"
 
 
 def require_pycocotools(path: Path) -> None:
-    """Raise DataError, which names the path, if pycocotools is not installed. It draws all annotations."""
+    """Raise DataError that names `path` if pycocotools is not installed. It converts all annotations to masks."""
     try:
         coco_mask_module()
     except AnnotationError as error:
@@ -22,15 +22,18 @@ def require_pycocotools(path: Path) -> None:
 
 
 def check_image_size(height: object, width: object, names: tuple[str, str] = ("height", "width")) -> tuple[int, int]:
-    """Return the size (height, width) of an image as an annotation file states it.
+    """Check the image size that an annotation file contains.
 
     Args:
-        height: the value for the height in pixels.
-        width: the value for the width in pixels.
-        names: what the file calls the two values.
+        height: value of the height in pixels.
+        width: value of the width in pixels.
+        names: names of the two values in the file, for the error message.
+
+    Returns:
+        The checked (height, width) in pixels.
 
     Raises:
-        AnnotationError: They are not positive integers, or the image has more than `MAX_PIXELS` pixels.
+        AnnotationError: A value is not a positive integer, or the image has more than `MAX_PIXELS` pixels.
     """
     if not (isinstance(height, int) and isinstance(width, int) and is_index(height) and is_index(width)):
         raise AnnotationError(f"{names[0]} and {names[1]} must be positive integers")
@@ -39,16 +42,60 @@ def check_image_size(height: object, width: object, names: tuple[str, str] = ("h
     return height, width
 
 
-def assign_class_ids(
-    names: Iterable[str], background_names: Iterable[str] = (BACKGROUND,)
-) -> tuple[list[str], dict[str, int]]:
-    """Number the classes of a data set. Class 0 is "background".
+class LeftOut:
+    """Regions of annotation files that cannot be drawn. They are counted, and each kind becomes one warning.
 
-    Index 255 means "ignore" in masks. In a data set with that many classes, a name without objects takes index 255.
+    >>> left_out = LeftOut()
+    >>> left_out.add("point", "it encloses nothing", "a.json")
+    >>> left_out.add("point", "it encloses nothing", "b.json", 2)
+    >>> print(*left_out.issues())
+    a.json: 3 regions are left out, here and in 1 other place (point: it encloses nothing)
+    """
+
+    def __init__(self) -> None:
+        self._counts: dict[tuple[str, str], dict[str, int]] = {}
+
+    def add(self, what: str, reason: str, place: str, count: int = 1) -> None:
+        """Count regions that are left out.
+
+        Args:
+            what: their kind, for example "point".
+            reason: the reason, and the option that changes it.
+            place: the file, or the place in the file.
+            count: number of regions.
+        """
+        places = self._counts.setdefault((what, reason), {})
+        places[place] = places.get(place, 0) + count
+
+    def issues(self) -> list[DataIssue]:
+        """Return one warning for each kind and reason. It names the first place."""
+        issues = []
+        for (what, reason), places in self._counts.items():
+            place, total, others = next(iter(places)), sum(places.values()), len(places) - 1
+            regions = f"{total} region{'s are' if total > 1 else ' is'} left out"
+            where = f", here and in {others} other place{'s' * (others > 1)}" if others else ""
+            issues.append(DataIssue("region left out", place, f"{regions}{where} ({what}: {reason})", "warning"))
+        return issues
+
+
+def is_background(name: str) -> bool:
+    """Return True for the names of the background class. Case, and underscores around the name, do not matter.
+
+    >>> is_background("_background_"), is_background("sky")
+    (True, False)
+    """
+    return name.strip(" _").casefold() == BACKGROUND
+
+
+def assign_class_ids(names: Iterable[str], has_background: bool = True) -> tuple[list[str], dict[str, int]]:
+    """Number the classes of a data set. Class 0 is "background", unless there is none.
+
+    Index 255 means "ignore" in masks. If there are more than 255 classes, the placeholder "ignore (255)" has index 255.
 
     Args:
-        names: class names in the order of the file. Duplicates are counted once.
-        background_names: names in lower case that mean class 0, in any case.
+        names: class names in the order of the file. Duplicates are counted once. Names of the background, see
+            `is_background`, have index 0.
+        has_background: True if there is a background in any case. False if only `names` can have it.
 
     Returns:
         The class names in index order, and the index of each name.
@@ -56,9 +103,11 @@ def assign_class_ids(
     >>> assign_class_ids(["cat", "Background", "dog"])
     (['background', 'cat', 'dog'], {'cat': 1, 'Background': 0, 'dog': 2})
     """
-    classes, index_of = [BACKGROUND], dict[str, int]()
-    for name in dict.fromkeys(names):
-        if name.casefold() in background_names:
+    names = list(dict.fromkeys(names))
+    has_background = has_background or any(map(is_background, names))
+    classes, index_of = [BACKGROUND] if has_background else [], dict[str, int]()
+    for name in names:
+        if is_background(name):
             index_of[name] = 0
             continue
         if len(classes) == IGNORE_INDEX:
@@ -76,9 +125,12 @@ def polygon_result(
     Args:
         records: the records of each split. Their masks are `PolygonMask`s.
         classes: class names in index order.
-        issues: images without annotations and the like.
+        issues: faults, for example images without annotations.
+
+    Returns:
+        A result with the label map "polygons". If `default_palette` has too few colors, the palette is Pascal VOC's.
     """
     train, val, test = (tuple(records[split]) for split in SPLITS)
-    # The default palette has fewer than 255 colors. The user can select some of the classes later.
+    # `default_palette` has at most 255 colors. More classes are allowed here: the user can select some of them later.
     palette = voc_palette(len(classes)) if len(classes) >= IGNORE_INDEX else ()
     return FormatResult(train, val, test, tuple(classes), LabelMap("polygons"), palette=palette, issues=tuple(issues))

@@ -1,6 +1,7 @@
-"""Settings of a YOLO data set: data.yaml, or classes.txt."""
+"""Settings of a YOLO data set: data.yaml, classes.txt, or the class numbers in the label files."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import yaml
 from pixelwise.data.formats._filesystem import is_file, is_folder, list_files, read_lines, read_text
 from pixelwise.data.formats._json import MAX_NAME, is_index, is_name
 from pixelwise.data.formats._splits import SPLIT_WORDS
+from pixelwise.data.formats._yolo_labels import find_label_files, infer_class_numbers, number_names
 from pixelwise.data.schema import Split
 from pixelwise.errors import DataError
 
@@ -23,16 +25,18 @@ class YoloSettings:
     """The content of data.yaml or classes.txt.
 
     Attributes:
-        path: the file.
+        path: the file. The root of the data set if there is none.
         base: the folder that its paths are relative to.
         names: class number → name.
         folders: split → folders or lists of images.
+        has_names: False if no file names the classes.
     """
 
     path: Path
     base: Path
     names: dict[int, str]
     folders: dict[Split, list[str]] = field(default_factory=dict)
+    has_names: bool = True
 
 
 def find_settings(root: Path) -> YoloSettings | None:
@@ -52,31 +56,50 @@ def find_settings(root: Path) -> YoloSettings | None:
     if not is_folder(root):
         return None
     listing = list_files(root)
+    numbers: list[int] | None = None
     # Other formats have YAML files too, but no text files below labels/.
-    names = [name for folder, names in listing.items() if "labels" in folder.split("/") for name in names]
+    names = [name for folder, names in listing.items() if "labels" in folder.casefold().split("/") for name in names]
     if not any(name.endswith(".txt") for name in names):
-        return None
+        numbers = infer_class_numbers(root, listing)
+        if numbers is None:
+            return None
     paths = [root / name for name in listing[""] if name.lower().endswith(_YAML_SUFFIXES)]
     paths.sort(key=lambda path: (path.stem.lower() not in _YAML_STEMS, path.name))
     for path in paths:
         settings = _read_settings(path)
         if settings is not None:
             return settings
-    folders = {folder.casefold() for folder in listing}
-    for folder in ("", "labels"):
-        if "classes.txt" in listing.get(folder, ()) and {"images", "labels"} <= folders:
+    label_folders = {folder for folder, _ in find_label_files(listing).values()}
+    for folder in ("", "labels", *sorted(label_folders)):
+        if "classes.txt" in listing.get(folder, ()) and label_folders:
             path = root / folder / "classes.txt"
             return YoloSettings(path, root, dict(enumerate(read_lines(path))))
-    return None
+    numbers = infer_class_numbers(root, listing) if numbers is None else numbers
+    return None if numbers is None else YoloSettings(root, root, number_names(numbers), has_names=False)
+
+
+class _Loader(yaml.SafeLoader):
+    """A YAML loader that refuses a key that is there twice. PyYAML uses the last one."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if (key.tag, key.value) in seen:
+                    line = key.start_mark.line + 1
+                    raise yaml.constructor.ConstructorError(None, None, f"line {line}: {key.value} is there twice")
+                seen.add((key.tag, key.value))
+        return super().construct_mapping(node, deep)
 
 
 def _read_settings(path: Path, is_root: bool = False) -> YoloSettings | None:
     """Read a YAML file. Return None if it is not about YOLO. `is_root`: the user passed the file itself."""
+    text = read_text(path)
     try:
-        content = yaml.safe_load(read_text(path))
+        content = yaml.load(text, _Loader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         fault = " ".join(str(error).split())[:MAX_NAME]
-        if path.stem.lower() in _YAML_STEMS:
+        if path.stem.lower() in _YAML_STEMS or re.search(r"^(names|nc)\s*:", text, re.MULTILINE):
             raise DataError(f"{path}: is not valid YAML ({fault}); fix it") from None
         return None
     if not isinstance(content, dict) or not {"names", "nc"} & set(content):
@@ -109,7 +132,7 @@ def _read_names(path: Path, content: Mapping[Any, Any]) -> dict[int, str]:
     if count is not None and not (is_index(count) and count < 1 << 16):
         raise DataError(f"{path}: nc must be the number of classes; fix it")
     if names is None:
-        names = [f"class {number}" for number in range(count or 0)]
+        names = number_names(range(count or 0))
     if isinstance(names, list):
         names = dict(enumerate(names))
     if not isinstance(names, dict) or not names:

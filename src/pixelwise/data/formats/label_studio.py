@@ -7,9 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-import numpy as np
-
-from pixelwise.data.formats._annotations import assign_class_ids, check_image_size, polygon_result, require_pycocotools
+from pixelwise.data.formats._annotations import LeftOut, assign_class_ids, polygon_result, require_pycocotools
 from pixelwise.data.formats._filesystem import (
     IMAGE_SUFFIXES,
     ImageFile,
@@ -19,10 +17,9 @@ from pixelwise.data.formats._filesystem import (
     list_files,
 )
 from pixelwise.data.formats._folder_names import split_of
-from pixelwise.data.formats._geometry import ellipse, rectangle, to_points
 from pixelwise.data.formats._image_index import ImageIndex, unlisted_images_issue
-from pixelwise.data.formats._json import is_name, is_number, quote, read_json
-from pixelwise.data.formats._rle import decode_brush_rle, encode_rle
+from pixelwise.data.formats._json import is_name, quote, read_json
+from pixelwise.data.formats._label_studio_regions import SIZE_KEYS, read_regions
 from pixelwise.data.schema import SPLITS, Annotation, DataIssue, FormatResult, PolygonMask, Record, Split
 from pixelwise.errors import AnnotationError, DataError
 
@@ -30,20 +27,14 @@ _HEAD = r'\s*\[\s*\{.*"(annotations|annotation_id|original_width)"\s*:'
 
 _MAX_FILES = 50
 
-_GEOMETRY_KEYS = ("points", "rle", "radiusX", "width")
-
 _UPLOAD_PREFIX = re.compile(r"[0-9a-f]{6,8}-")
 """Prefix that Label Studio adds to the names of uploaded files."""
-
-_SIZE_KEYS = ("original_height", "original_width")
-
-Region = Mapping[str, Any]
 
 
 def read_label_studio(root: Path) -> FormatResult | None:
     """Read a JSON or JSON-MIN export of Label Studio, which is in the root or is the root. Images are found by name.
 
-    Polygons, rectangles, ellipses and brush masks are read. Later regions cover earlier ones. Classes are
+    Polygons, rectangles, ellipses, brush masks and bitmasks are read. Later regions cover earlier ones. Classes are
     "background" and the labels by name. If an image has several annotations, the ground truth is used, or else the last
     one that was not canceled. https://labelstud.io/guide/export
     """
@@ -54,6 +45,7 @@ def read_label_studio(root: Path) -> FormatResult | None:
     base = root.parent if is_file(root) else root
     images = ImageIndex(base, list_files(base, depth=6))
     issues: list[DataIssue] = []
+    left_out, several = LeftOut(), list[tuple[str, int, bool]]()
     tasks: dict[ImageFile, _Task] = {}
     labeled: list[tuple[ImageFile, str, list[tuple[str, Annotation]]]] = []
     for path, content in exports:
@@ -67,11 +59,11 @@ def read_label_studio(root: Path) -> FormatResult | None:
                     f"{path}: {task} and {other} may both be of {image}; keep one, or give images different names"
                 )
             tasks[image] = task
-            regions = _select_annotation(task, issues)
+            regions = _select_annotation(task, issues, several)
             if regions is None:
                 continue
             try:
-                labeled.append((image, task.location, _read_regions(regions, task.location, issues)))
+                labeled.append((image, task.location, read_regions(regions, task.location, left_out)))
             except AnnotationError as error:
                 issues.append(DataIssue("bad outline", task.location, f"{image}: {error}; fix or remove it"))
     classes, index_of = assign_class_ids(sorted({label for *_, shapes in labeled for label, _ in shapes}))
@@ -83,6 +75,7 @@ def read_label_studio(root: Path) -> FormatResult | None:
         records[split_of(image.folder) or "train"].append(
             Record(images.path(image), PolygonMask(annotations, location))
         )
+    issues += [*_several_issue(several), *left_out.issues()]
     issues += unlisted_images_issue(images, set(tasks), exports[0][0])
     return polygon_result(records, classes, issues)
 
@@ -176,13 +169,19 @@ def _read_annotations(task: _Task, annotations: object) -> Iterator[tuple[bool, 
         for result in results:
             value = result.get("value")
             if isinstance(value, dict):
-                image = {key: result[key] for key in (*_SIZE_KEYS, "image_rotation") if key in result}
+                image = {key: result[key] for key in (*SIZE_KEYS, "image_rotation") if key in result}
                 regions.append({**value, **image, "id": result.get("id")})
-        yield bool(annotation.get("was_canceled")), bool(annotation.get("ground_truth")), regions
+        canceled = annotation.get("was_cancelled") or annotation.get("was_canceled")
+        yield bool(canceled), bool(annotation.get("ground_truth")), regions
 
 
-def _select_annotation(task: _Task, issues: list[DataIssue]) -> list[dict[str, Any]] | None:
-    """Return the regions of the annotation to use. Add an issue and return None if there is none."""
+def _select_annotation(
+    task: _Task, issues: list[DataIssue], several: list[tuple[str, int, bool]]
+) -> list[dict[str, Any]] | None:
+    """Return the regions of the annotation to use. Add an issue and return None if there is none.
+
+    If there is a choice, (task, number of annotations, True if the ground truth is used) is added to `several`.
+    """
     completed = [annotation for annotation in task.annotations if not annotation[0]]
     if not completed:
         state = "was skipped" if task.annotations else "is not annotated"
@@ -191,10 +190,20 @@ def _select_annotation(task: _Task, issues: list[DataIssue]) -> list[dict[str, A
         return None
     selected = next((annotation for annotation in reversed(completed) if annotation[1]), completed[-1])
     if len(completed) > 1:
-        which = "the ground truth" if selected[1] else "the last one"
-        message = f"has {len(completed)} annotations; {which} is used"
-        issues.append(DataIssue("several annotations", task.location, message, severity="warning"))
+        several.append((task.location, len(completed), selected[1]))
     return selected[2]
+
+
+def _several_issue(several: Sequence[tuple[str, int, bool]]) -> list[DataIssue]:
+    """Return one warning for all tasks with several annotations."""
+    if not several:
+        return []
+    location, count, _ = several[0]
+    used = {"the ground truth" if is_truth else "the last one" for *_, is_truth in several}
+    others = len(several) - 1
+    more = f", and {others} other task{' has' if others == 1 else 's have'} several" if others else ""
+    message = f"has {count} annotations{more}; {' or '.join(sorted(used))} is used"
+    return [DataIssue("several annotations", location, message, severity="warning")]
 
 
 def _candidate_names(name: str) -> Iterator[str]:
@@ -219,65 +228,3 @@ def _find_image(task: _Task, images: ImageIndex, issues: list[DataIssue]) -> Ima
     message = f"no such image here: {quote(task.image)}; put it next to the export, or remove the task"
     issues.append(DataIssue("missing image", task.location, message))
     return None
-
-
-def _read_regions(regions: Sequence[Region], location: str, issues: list[DataIssue]) -> list[tuple[str, Annotation]]:
-    """Return (label, annotation) for each region, in order. Points are left out with a warning."""
-    with_label = {str(region.get("id")) for region in regions if region.get("id") and _read_labels(region)}
-    annotations, point_count = [], 0
-    for index, region in enumerate(regions):
-        labels = _read_labels(region)
-        if not any(key in region for key in _GEOMETRY_KEYS):
-            point_count += "x" in region and bool(labels)
-            continue
-        if not labels and str(region.get("id")) in with_label:
-            continue  # an outline without its label; a second region repeats it with the label
-        if len(labels) != 1:
-            raise AnnotationError(f"region {index} (from 0) must have one label, and has {len(labels)}")
-        try:
-            annotations.append((labels[0], _to_annotation(region)))
-        except AnnotationError as error:
-            raise AnnotationError(f"region {index} (from 0): {error}") from None
-    if point_count:
-        message = f"{point_count} point{'s' * (point_count > 1)} enclose nothing; left out"
-        issues.append(DataIssue("shape without area", location, message, severity="warning"))
-    return annotations
-
-
-def _read_labels(region: Region) -> list[str]:
-    """Return the labels of a region: polygonlabels, brushlabels, …, or labels."""
-    for key, value in region.items():
-        if key.endswith("labels") and isinstance(value, list):
-            if not all(map(is_name, value)):
-                raise AnnotationError(f"{key} must be names")
-            return [label.strip() for label in value]
-    return []
-
-
-def _to_annotation(region: Region) -> Annotation:
-    """Return a region as an annotation with label 0."""
-    if region.get("image_rotation"):
-        raise AnnotationError("the image was rotated in Label Studio; rotate the image file and annotate it again")
-    if "rle" in region:
-        return Annotation(0, rle=encode_rle(decode_brush_rle(region["rle"], *_image_size(region))))
-    if "points" in region:
-        points = to_points(region["points"])
-        if len(points) < 3:
-            raise AnnotationError("a polygon of fewer than 3 points encloses nothing")
-        return Annotation(0, (points / 100,), relative=True)
-    is_ellipse = "radiusX" in region
-    keys = ("x", "y", "radiusX", "radiusY") if is_ellipse else ("x", "y", "width", "height")
-    values: list[Any] = [region.get(key) for key in keys]
-    angle: Any = region.get("rotation") or 0
-    if not all(is_number(value) and abs(value) <= 1000 for value in (*values, angle)):
-        raise AnnotationError(f"{', '.join(keys)} and rotation must be numbers, in percent and degrees")
-    # A rotation needs pixels, because one percent of the width and of the height differ in length.
-    height, width = _image_size(region) if angle else (100, 100)
-    size = np.array((width, height))
-    x, y, across, down = (np.array(values).reshape(2, 2) * size / 100).ravel()
-    points = (ellipse if is_ellipse else rectangle)(x, y, across, down, angle)
-    return Annotation(0, (points / size,), relative=True)
-
-
-def _image_size(region: Region) -> tuple[int, int]:
-    return check_image_size(region.get(_SIZE_KEYS[0]), region.get(_SIZE_KEYS[1]), _SIZE_KEYS)

@@ -1,16 +1,14 @@
-"""labelme: one JSON file per image."""
+"""labelme and X-AnyLabeling: one JSON file per image."""
 
 import base64
 import binascii
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from pixelwise.data.formats._annotations import (
-    BACKGROUND,
+    LeftOut,
     assign_class_ids,
     check_image_size,
     polygon_result,
@@ -18,11 +16,18 @@ from pixelwise.data.formats._annotations import (
 )
 from pixelwise.data.formats._filesystem import file_starts_with, is_folder, list_files
 from pixelwise.data.formats._folder_names import split_of
-from pixelwise.data.formats._geometry import ellipse, to_points
+from pixelwise.data.formats._geometry import check_line_width
 from pixelwise.data.formats._image_index import ImageIndex
 from pixelwise.data.formats._json import is_name, quote, read_json
-from pixelwise.data.formats._rle import empty_rle, encode_rle
-from pixelwise.data.io.image import open_image
+from pixelwise.data.formats._labelme_shapes import (
+    LINE_TYPES,
+    POINT_TYPES,
+    read_label,
+    reason_to_leave_out,
+    to_annotation,
+)
+from pixelwise.data.formats._rle import empty_rle
+from pixelwise.data.label_map.options import LabelOptions
 from pixelwise.data.schema import SPLITS, Annotation, BytesSource, DataIssue, FormatResult, PolygonMask, Record, Split
 from pixelwise.errors import AnnotationError, DataError, without_name
 from pixelwise.palette import IGNORE_INDEX
@@ -30,21 +35,26 @@ from pixelwise.palette import IGNORE_INDEX
 IGNORE_LABEL = "__ignore__"
 """The label of pixels that are neither a class nor background. labelme's own converters use it too."""
 
-_BACKGROUND_LABELS = (BACKGROUND, "_background_")
-
 _HEAD = r'\s*\{\s*"(version|flags|shapes|imagePath|imageData|imageHeight|imageWidth|lineColor|fillColor)"\s*:'
 
 _SAMPLED_FILES = 20
 """Number of JSON files that determine whether the format is labelme."""
 
-_TYPES_WITHOUT_AREA = ("point", "points", "line", "linestrip")
 
-
-def read_labelme(root: Path) -> FormatResult | None:
+def read_labelme(root: Path, options: LabelOptions = LabelOptions()) -> FormatResult | None:  # noqa: B008, frozen
     """Read labelme: a JSON file per image, next to it or in another folder, with polygons, rectangles, circles, masks.
 
     Classes are "background" and the labels by name. `__ignore__` is ignored. Later shapes cover earlier ones. Splits
-    are folders. An image that is only in the JSON file (imageData) is read from it. https://github.com/wkentaro/labelme
+    are folders. An image that is only in the JSON file (imageData) is read from it. Lines are drawn if
+    `options.line_width` is set. https://github.com/wkentaro/labelme
+
+    Args:
+        root: the folder of the data set.
+        options: the user's options.
+
+    Raises:
+        DataError: All shapes are lines or points, or pycocotools is not installed.
+        ConfigError: `line_width` is out of range.
     """
     if not is_folder(root):
         return None
@@ -58,30 +68,19 @@ def read_labelme(root: Path) -> FormatResult | None:
     if not any(_is_labelme(path) for _, path in paths[:_SAMPLED_FILES]):
         return None
     require_pycocotools(root)
-    images = ImageIndex(root, listing)
-    files: list[_File] = []
-    issues: list[DataIssue] = []
-    path_of: dict[object, Path] = {}
+    check_line_width(options.line_width)
+    reader = _Reader(ImageIndex(root, listing), options.line_width)
     for folder, path in paths:
-        try:
-            file = _read_file(path, folder, images, issues) if file_starts_with(path, _HEAD) else None
-            if file is None:
-                continue
-            other = path_of.setdefault(file.image, path)
-            if other != path:
-                raise AnnotationError(f"is of the same image as {other}; keep one of them")
-            files.append(file)
-        except DataError as error:
-            issues.append(DataIssue("bad outline", str(path), without_name(error, path)))
-    names = {label for file in files for label, _ in file.shapes} - {IGNORE_LABEL}
-    classes, index_of = assign_class_ids(sorted(names), _BACKGROUND_LABELS)
+        if file_starts_with(path, _HEAD):
+            reader.read(path, folder)
+    reader.check_areas(root)
+    classes, index_of = assign_class_ids(sorted(reader.labels() - {IGNORE_LABEL}))
     labels = index_of | {IGNORE_LABEL: IGNORE_INDEX}
     records: dict[Split, list[Record]] = {split: [] for split in SPLITS}
-    for file in files:
+    for file in reader.files:
         shapes = tuple(Annotation(labels[label], shape.polygons, shape.rle) for label, shape in file.shapes)
         records[file.split or "train"].append(Record(file.image, PolygonMask(file.first + shapes, str(file.path))))
-    issues += _images_without_json(images, path_of)
-    return polygon_result(records, classes, issues)
+    return polygon_result(records, classes, [*reader.issues, *reader.left_out.issues(), *reader.missing_files()])
 
 
 def _is_labelme(path: Path) -> bool:
@@ -92,18 +91,6 @@ def _is_labelme(path: Path) -> bool:
     except DataError:
         return False
     return isinstance(content, dict) and "shapes" in content and bool({"imagePath", "imageData"} & set(content))
-
-
-def _images_without_json(images: ImageIndex, path_of: Mapping[object, Path]) -> list[DataIssue]:
-    """Return an issue for each image without a JSON file, in the folders of images that have one."""
-    by_path = {images.path(image): image for image in images}
-    folders = {by_path[image].folder for image in path_of if isinstance(image, Path)}
-    message = "has no JSON file; annotate it (save it without shapes if it shows no object), or move it away"
-    return [
-        DataIssue("missing mask", str(path), message)
-        for path, image in by_path.items()
-        if image.folder in folders and path not in path_of
-    ]
 
 
 @dataclass(frozen=True)
@@ -149,40 +136,150 @@ class EmbeddedImage:
         return f"{self.path} (imageData)"
 
 
-def _read_file(path: Path, folder: str, images: ImageIndex, issues: list[DataIssue]) -> _File | None:
-    """Read a JSON file. Add an issue and return None if its image is missing."""
-    content = read_json(path)
-    if not isinstance(content, dict) or not isinstance(content.get("shapes"), list):
-        raise AnnotationError('must be an object with a list of "shapes"; save it again in labelme')
-    image_path = content.get("imagePath")
-    if image_path is not None and not is_name(image_path):
-        raise AnnotationError("its imagePath must be the name of an image; fix it")
-    split = split_of(folder)
-    file = images.find(image_path, folder, split, source=path) if image_path else None
-    image: BytesSource
-    if file is not None:
-        image = images.path(file)
-    elif isinstance(content.get("imageData"), str) and content["imageData"]:
-        image = EmbeddedImage(path)
-    else:
-        message = f"no such image here: {image_path or 'its imagePath is empty'}; add it, or move this file away"
-        issues.append(DataIssue("missing image", str(path), message))
-        return None
-    size = _image_size(content)
-    shapes, ignored_types = [], set()
-    for index, item in enumerate(content["shapes"]):
+@dataclass
+class _Reader:
+    """Reads JSON files one by one.
+
+    Attributes:
+        images: the images of the data set.
+        line_width: width of lines in pixels, or None.
+        files: the files that can be used.
+        issues: faults of files.
+        left_out: shapes that are left out.
+        line_labels: labels of the lines that are left out.
+        line_count: number of lines that are drawn.
+        point_count: number of points that are left out.
+        path_of: image → its JSON file.
+        renamed: (JSON file, the image that it names) if the image with the file's own name is used instead.
+    """
+
+    images: ImageIndex
+    line_width: float | None
+    files: list[_File] = field(default_factory=list)
+    issues: list[DataIssue] = field(default_factory=list)
+    left_out: LeftOut = field(default_factory=LeftOut)
+    line_labels: list[str] = field(default_factory=list)
+    line_count: int = 0
+    point_count: int = 0
+    path_of: dict[object, Path] = field(default_factory=dict)
+    renamed: list[tuple[Path, str]] = field(default_factory=list)
+
+    def read(self, path: Path, folder: str) -> None:
+        """Read one JSON file. Faults become issues."""
         try:
-            label, shape_type = _read_label(item), item.get("shape_type") or "polygon"
-            if shape_type in _TYPES_WITHOUT_AREA:
-                ignored_types.add(shape_type)
-            else:
-                shapes.append((label, _to_annotation(item, shape_type, size)))
-        except AnnotationError as error:
-            raise AnnotationError(f"shape {index} (from 0): {error}; fix or remove it") from None
-    if ignored_types:
-        message = f"{' and '.join(sorted(ignored_types))} shapes enclose nothing; they are left out"
-        issues.append(DataIssue("shape without area", str(path), message, severity="warning"))
-    return _File(path, image, split, (empty_rle(*size),) if size else (), tuple(shapes))
+            file = self._read_file(path, folder)
+            if file is None:
+                return
+            other = self.path_of.setdefault(file.image, path)
+            if other != path:
+                raise AnnotationError(f"is of the same image as {other}; keep one of them")
+            self.files.append(file)
+        except DataError as error:
+            self.issues.append(DataIssue("bad outline", str(path), without_name(error, path)))
+
+    def labels(self) -> set[str]:
+        """Return the labels of all shapes that are used."""
+        return {label for file in self.files for label, _ in file.shapes}
+
+    def check_areas(self, root: Path) -> None:
+        """Raise DataError if all shapes are lines or points. Warn if only some labels lose all their shapes."""
+        labels = self.labels()
+        if not labels and self.line_labels:
+            count = len(self.line_labels)
+            raise DataError(
+                f"{root}: has no shape with an area, but {count} line{'s' * (count > 1)} "
+                f"({', '.join(sorted(set(self.line_labels))[:5])}); set `line_width` to their width in pixels to draw "
+                "them, for example 5, or draw polygons"
+            )
+        if not labels and self.point_count:
+            raise DataError(f"{root}: all shapes are points, which enclose nothing; masks need outlines: draw polygons")
+        if self.line_width is not None and not self.line_count:
+            message = "`line_width` is set, but no file has lines"
+            self.issues.append(DataIssue("no lines", str(root), message, severity="warning"))
+        lost = sorted(set(self.line_labels) - labels)
+        if lost:
+            message = f"{', '.join(lost)}: only lines have this label, so it is no class; set `line_width` to draw them"
+            self.issues.append(DataIssue("class left out", str(root), message, severity="warning"))
+
+    def missing_files(self) -> list[DataIssue]:
+        """Return an issue for each image without a JSON file, in the folders of images that have one.
+
+        Also return a warning if images were found by the names of the JSON files.
+        """
+        by_path = {self.images.path(image): image for image in self.images}
+        folders = {by_path[image].folder for image in self.path_of if isinstance(image, Path)}
+        message = "has no JSON file; annotate it (save it without shapes if it shows no object), or move it away"
+        issues = [
+            DataIssue("missing mask", str(path), message)
+            for path, image in by_path.items()
+            if image.folder in folders and path not in self.path_of
+        ]
+        if self.renamed:
+            path, name = self.renamed[0]
+            more = f" (and of {len(self.renamed) - 1} more)" if len(self.renamed) > 1 else ""
+            message = f"its image {quote(name)} is not here{more}; the image with the JSON file's own name is used"
+            issues.append(DataIssue("image renamed", str(path), message, severity="warning"))
+        return issues
+
+    def _read_file(self, path: Path, folder: str) -> _File | None:
+        """Read a JSON file. Add an issue and return None if its image is missing."""
+        content = read_json(path)
+        if not isinstance(content, dict) or not isinstance(content.get("shapes"), list):
+            raise AnnotationError('must be an object with a list of "shapes"; save it again in labelme')
+        split = split_of(folder)
+        image = self._find_image(content, path, folder, split)
+        if image is None:
+            name = content.get("imagePath") or "its imagePath is empty"
+            message = f"no such image here: {quote(name)}; add it, or move this file away"
+            self.issues.append(DataIssue("missing image", str(path), message))
+            return None
+        size = _image_size(content)
+        shapes = self._read_shapes(content["shapes"], size, path)
+        return _File(path, image, split, (empty_rle(*size),) if size else (), shapes)
+
+    def _find_image(
+        self, content: Mapping[str, Any], path: Path, folder: str, split: Split | None
+    ) -> BytesSource | None:
+        """Return the image that the file names, else the one inside the file, else the one with the file's stem."""
+        name = content.get("imagePath")
+        if name not in (None, "") and not is_name(name):
+            raise AnnotationError("its imagePath must be the name of an image; fix it")
+        file = self.images.find(name, folder, split, source=path) if name else None
+        if file is not None:
+            return self.images.path(file)
+        if isinstance(content.get("imageData"), str) and content["imageData"]:
+            return EmbeddedImage(path)
+        file = self.images.find_stem(path.stem, folder, split)
+        if file is None:
+            return None
+        self.renamed.append((path, name or "(no imagePath)"))
+        return self.images.path(file)
+
+    def _read_shapes(
+        self, items: list[Any], size: tuple[int, int] | None, path: Path
+    ) -> tuple[tuple[str, Annotation], ...]:
+        """Return (label, annotation) of each shape with an area. Count the others."""
+        shapes: list[tuple[str, Annotation]] = []
+        omitted: list[tuple[int, str, str, str]] = []
+        for index, item in enumerate(items):
+            try:
+                label, shape_type = read_label(item), str(item.get("shape_type") or "polygon")
+                reason = reason_to_leave_out(item, shape_type, self.line_width)
+                if reason is None:
+                    shapes.append((label, to_annotation(item, shape_type, size, self.line_width)))
+                    self.line_count += shape_type in LINE_TYPES
+                    continue
+            except AnnotationError as error:
+                raise AnnotationError(f"shape {index} (from 0): {error}; fix or remove it") from None
+            omitted.append((index, quote(shape_type), label, reason))
+        for index, shape_type, _, reason in omitted:
+            if not shapes and shape_type not in (*LINE_TYPES, *POINT_TYPES):
+                raise AnnotationError(f"shape {index} (from 0, {shape_type}): {reason}; fix or remove it")
+        for _, shape_type, label, reason in omitted:
+            self.left_out.add(shape_type, reason, str(path))
+            self.point_count += shape_type in POINT_TYPES
+            self.line_labels += [label] * (shape_type in LINE_TYPES)
+        return tuple(shapes)
 
 
 def _image_size(content: Mapping[str, Any]) -> tuple[int, int] | None:
@@ -193,59 +290,3 @@ def _image_size(content: Mapping[str, Any]) -> tuple[int, int] | None:
         return check_image_size(height, width, ("imageHeight", "imageWidth"))
     except AnnotationError as error:
         raise AnnotationError(f"{error}; fix them") from None
-
-
-def _read_label(shape: object) -> str:
-    if not isinstance(shape, dict) or not is_name(shape.get("label")):
-        raise AnnotationError("must be an object with a label")
-    return str(shape["label"]).strip()
-
-
-def _to_annotation(shape: Mapping[str, Any], shape_type: str, size: tuple[int, int] | None) -> Annotation:
-    """Return a shape as an annotation with label 0."""
-    points = to_points(shape.get("points"))
-    if shape_type == "polygon":
-        if len(points) < 3:
-            raise AnnotationError("a polygon of fewer than 3 points encloses nothing")
-        return Annotation(0, (points,))
-    if len(points) != 2 and not (shape_type == "rectangle" and len(points) == 4):
-        raise AnnotationError(f"a {quote(shape_type)} must have two points")
-    if shape_type == "rectangle":
-        (left, top), (right, bottom) = points.min(0), points.max(0)
-        corners = np.array([[left, top], [right, top], [right, bottom], [left, bottom]])
-        return Annotation(0, (points if len(points) == 4 else corners,))
-    if shape_type == "circle":
-        radius = float(np.hypot(*(points[1] - points[0])))
-        return Annotation(0, (ellipse(float(points[0, 0]), float(points[0, 1]), radius, radius),))
-    if shape_type == "mask":
-        return Annotation(0, rle=_read_mask(shape.get("mask"), points, size))
-    raise AnnotationError(f"shape_type {quote(shape_type)} is not supported")
-
-
-def _read_mask(data: object, points: np.ndarray, size: tuple[int, int] | None) -> dict[str, Any]:
-    """Return the run lengths of a mask: an image in base64 with its upper left corner at the smallest point."""
-    if size is None:
-        raise AnnotationError("a mask needs imageHeight and imageWidth")
-    try:
-        content = base64.b64decode(data if isinstance(data, str) else "", validate=True)
-        part = open_image(_Bytes(content), lambda image: np.asarray(image.convert("L")) > 0)
-    except (binascii.Error, ValueError, DataError):
-        raise AnnotationError("its mask is not an image in base64") from None
-    left, top = (int(value) for value in points.min(0))
-    height, width = part.shape
-    if left < 0 or top < 0 or top + height > size[0] or left + width > size[1]:
-        raise AnnotationError("its mask extends outside the image")
-    mask = np.zeros(size, bool)
-    mask[top : top + height, left : left + width] = part
-    return encode_rle(mask)
-
-
-@dataclass(frozen=True)
-class _Bytes:
-    """Bytes as a `BytesSource`."""
-
-    content: bytes
-    name: str = "mask"
-
-    def read_bytes(self) -> bytes:
-        return self.content

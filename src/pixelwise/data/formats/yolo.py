@@ -4,10 +4,11 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from pixelwise.data.formats._annotations import assign_class_ids, polygon_result, require_pycocotools
+from pixelwise.data.formats._annotations import LeftOut, assign_class_ids, polygon_result, require_pycocotools
 from pixelwise.data.formats._filesystem import (
     ImageFile,
     Listing,
+    abbreviate,
     list_files,
     read_lines,
     read_text,
@@ -16,14 +17,10 @@ from pixelwise.data.formats._folder_names import split_of
 from pixelwise.data.formats._geometry import polygon_area, to_points
 from pixelwise.data.formats._image_index import ImageIndex, unlisted_images_issue
 from pixelwise.data.formats._json import quote
+from pixelwise.data.formats._yolo_labels import BOX_VALUES, TOLERANCE, find_label_files
 from pixelwise.data.formats._yolo_settings import YoloSettings, find_settings
 from pixelwise.data.schema import SPLITS, Annotation, DataIssue, FormatResult, PolygonMask, Record, Split
 from pixelwise.errors import AnnotationError, DataError, without_name
-
-TOLERANCE = 1e-3
-"""Maximum distance of a point from the image, as a fraction of its width or height. Other programs round."""
-
-_BOX_VALUES = 4
 
 
 def read_yolo(root: Path) -> FormatResult | None:
@@ -31,7 +28,8 @@ def read_yolo(root: Path) -> FormatResult | None:
 
     Coordinates are fractions of the image. Splits come from data.yaml (folders, or lists of images), or else from
     folder names (images/train, or train/images). An image without a label file is all background. Class 0 is
-    "background", then come the names in order. Smaller objects cover larger ones.
+    "background", then come the names in order. Without data.yaml or classes.txt, the numbers are the names. Smaller
+    objects cover larger ones.
     https://docs.ultralytics.com/datasets/segment/
     """
     settings = find_settings(root)
@@ -40,9 +38,8 @@ def read_yolo(root: Path) -> FormatResult | None:
     listing = list_files(settings.base)
     images = ImageIndex(settings.base, listing)
     by_split, issues = _split_images(settings, images, listing)
-    label_files = {image: _label_file(image) for in_split in by_split.values() for image in in_split}
-    file_names = {folder: set(names) for folder, names in listing.items()}
-    present = {image: file for image, file in label_files.items() if file[1] in file_names.get(file[0], ())}
+    used = {image for in_split in by_split.values() for image in in_split}
+    present = {image: file for image, file in find_label_files(listing).items() if image in used}
     if not present:
         return None
     require_pycocotools(settings.path)
@@ -50,8 +47,19 @@ def read_yolo(root: Path) -> FormatResult | None:
     labels = {number: index_of[name] for number, name in settings.names.items()}
     records, new_issues = _read_records(settings.base, by_split, present, labels)
     issues += new_issues + _unmatched_labels(settings.base, listing, set(present.values()))
-    issues += unlisted_images_issue(images, set(label_files), settings.path)
+    issues += unlisted_images_issue(images, used, settings.path)
+    if not settings.has_names:
+        issues.append(_names_issue(settings))
     return polygon_result(records, classes, issues)
+
+
+def _names_issue(settings: YoloSettings) -> DataIssue:
+    first = next(iter(settings.names.values()))
+    message = (
+        f"no data.yaml names the classes, so they have their numbers as names ({abbreviate(settings.names.values())}); "
+        f"add a data.yaml with the names, or rename a class with `label_map`, for example {first}=cat"
+    )
+    return DataIssue("no class names", str(settings.path), message, severity="warning")
 
 
 def _split_images(
@@ -60,9 +68,9 @@ def _split_images(
     """Return the images of each split. An image in several splits stays in the first one."""
     by_split: dict[Split, list[ImageFile]] = {split: [] for split in SPLITS}
     if "train" not in settings.folders:
-        for image in images:
-            if "images" in image.folder.casefold().split("/"):
-                by_split[split_of(image.folder) or "train"].append(image)
+        in_images = [image for image in images if "images" in image.folder.casefold().split("/")]
+        for image in in_images or images:
+            by_split[split_of(image.folder) or "train"].append(image)
         return by_split, []
     issues: list[DataIssue] = []
     assigned: set[ImageFile] = set()
@@ -118,16 +126,6 @@ def _read_list(images: ImageIndex, name: str) -> tuple[list[ImageFile], list[Dat
     return listed, issues
 
 
-def _label_file(image: ImageFile) -> tuple[str, str]:
-    """Return the folder and name of an image's label file: the last "images" in its path becomes "labels"."""
-    parts = image.folder.split("/")
-    for index in range(len(parts) - 1, -1, -1):
-        if parts[index] == "images":
-            parts[index] = "labels"
-            break
-    return "/".join(parts), f"{image.stem}.txt"
-
-
 def _unmatched_labels(base: Path, listing: Listing, used: set[tuple[str, str]]) -> list[DataIssue]:
     """Return an issue for each label file without an image."""
     message = "label file without an image; add an image of the same name, or move this file away"
@@ -150,6 +148,7 @@ def _read_records(
     issues: list[DataIssue] = []
     image_of: dict[tuple[str, str], ImageFile] = {}
     box_count = polygon_count = 0
+    left_out = LeftOut()
     for split, images in by_split.items():
         for image in images:
             image_path = base / image.folder / image.name
@@ -164,8 +163,10 @@ def _read_records(
                     raise AnnotationError(f"may be of {other} or {image}; give images different names")
                 annotations, boxes = _read_annotations(read_text(path), labels)
                 polygon_count, box_count = polygon_count + len(annotations), box_count + boxes
+                if boxes and not annotations:
+                    raise AnnotationError("has only boxes (5 numbers per line); masks need polygons")
                 if boxes:
-                    raise AnnotationError("has boxes (5 numbers per line); masks need polygons")
+                    left_out.add("box", "masks need polygons", str(path), boxes)
                 records[split].append(Record(image_path, PolygonMask(annotations, str(path))))
             except DataError as error:
                 issues.append(DataIssue("bad outline", str(path), without_name(error, path)))
@@ -173,7 +174,7 @@ def _read_records(
         raise DataError(
             f"{issues[0].file}: the labels are boxes, not masks; draw polygons, and export them as segmentation"
         )
-    return records, issues
+    return records, issues + left_out.issues()
 
 
 def _read_annotations(text: str, labels: Mapping[int, int]) -> tuple[tuple[Annotation, ...], int]:
@@ -190,7 +191,7 @@ def _read_annotations(text: str, labels: Mapping[int, int]) -> tuple[tuple[Annot
         if values[0] not in labels:
             class_range = f"{min(labels)} to {max(labels)}"
             raise AnnotationError(f"line {number}: {quote(words[0])} is not a class number ({class_range}); fix it")
-        if len(values) == 1 + _BOX_VALUES:
+        if len(values) == 1 + BOX_VALUES:
             box_count += 1
             continue
         try:
