@@ -207,7 +207,7 @@ def test_entities_are_refused_before_they_expand(tmp_path: Path) -> None:
         FORMATS["cvat"].component(path)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 @given(data=st.data())
 def test_a_changed_xml_is_read_or_raises_data_error(data: st.DataObject, tmp_path: Path) -> None:
     random = np.random.default_rng(0)

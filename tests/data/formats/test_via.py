@@ -11,7 +11,7 @@ from pixelwise.data.spec import DatasetSpec
 from pixelwise.errors import DataError
 from tests.data.formats.support import read_as, single_mask
 from tests.data.formats.writers.annotations import write_json
-from tests.data.formats.writers.folders import save
+from tests.data.formats.writers.folders import lines, save
 
 # pycocotools makes numpy warn about a keyword that pycocotools does not know yet.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
@@ -109,7 +109,34 @@ def test_the_only_attribute_with_options_names_the_class(tmp_path: Path) -> None
     result = read_as("via", write(tmp_path, OLD, YOUNG, _via_attributes={"region": declared}))
     assert result.classes == ("background", "young", "old", "new")
     (issue,) = result.issues
-    assert "the class is 'age', which has a list of options" in issue.message
+    assert "'age' is the class: it alone has a list of options" in issue.message
+
+
+def test_an_attribute_that_differs_in_every_region_is_not_the_class(tmp_path: Path) -> None:
+    regions = [region(f"{4 * at} 0 2 2", number=str(at), kind="cat" if at % 2 else "dog") for at in range(4)]
+    with pytest.raises(DataError, match="set `classes`"):
+        load_dataset(write(tmp_path / "three", *regions[:3]))
+    result = read_as("via", write(tmp_path / "four", *regions))
+    assert result.classes == ("background", "cat", "dog")
+    (issue,) = result.issues
+    assert "'kind' is the class: it alone has values that repeat" in issue.message
+
+
+def test_csv_files(tmp_path: Path) -> None:
+    save(tmp_path / "a.png", np.zeros((10, 20, 3), np.uint8))
+    save(tmp_path / "b.png", np.zeros((10, 20, 3), np.uint8))
+    head = "filename,file_size,file_attributes,region_count,region_id,region_shape_attributes,region_attributes"
+    square = '"{""name"":""rect"",""x"":0,""y"":0,""width"":4,""height"":4}"'
+    rows = [head, f'a.png,9,"{{}}",1,0,{square},"{{""kind"":""cat""}}"', 'b.png,9,"{}",0,0,"{}","{}"']
+    for first in ("", "#"):
+        lines(tmp_path / "via_export_csv.csv", [f"{first}{rows[0]}", *rows[1:]])
+        for root in (tmp_path, tmp_path / "via_export_csv.csv"):
+            data = load_dataset(root)
+            assert (data.format, data.classes) == ("via", ("background", "cat"))
+            assert [int(data.read(record)[1].sum()) for record in data.train] == [16, 0]
+    lines(tmp_path / "via_export_csv.csv", [head, 'a.png,9,"{}",1,0,"{""name"":","{}"'])
+    with pytest.raises(DataError, match=r"via_export_csv.csv, line 2: cannot be read .*; export it again"):
+        load_dataset(tmp_path)
 
 
 def test_a_project_and_its_export_are_used_once(tmp_path: Path) -> None:

@@ -1,11 +1,16 @@
-"""Files of the VGG Image Annotator (VIA): versions 1 and 2 (annotations or projects), and version 3 (projects)."""
+"""Files of the VGG Image Annotator (VIA): versions 1 and 2 (JSON, CSV or projects), and version 3 (projects)."""
 
+import csv
+import io
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pixelwise.data.formats._filesystem import file_starts_with, is_file, read_text
 from pixelwise.data.formats._json import is_name, quote, read_json
+from pixelwise.data.io.remote import RemoteFile
 from pixelwise.errors import DataError
 
 Region = Mapping[str, Any]
@@ -22,6 +27,11 @@ _SHAPES_OF_VERSION_3: dict[object, tuple[str, tuple[str, ...]]] = {
     9: ("extreme_circle", ()),
 }
 """Number of a shape in version 3 → its name, and the names of its numbers. Without names, they are x, y, x, y, …"""
+
+_CHOICE_TYPES = ("dropdown", "radio", "select")
+"""Types of attributes of versions 1 and 2 of which one option is chosen."""
+
+_CSV_HEAD = r"#?filename,file_size,file_attributes,region_count,region_id,region_shape_attributes,region_attributes"
 
 _IMAGE_TYPE = 2
 """Type of a file of version 3 that is an image. Videos and sounds have others."""
@@ -49,7 +59,7 @@ class ViaFile:
     Attributes:
         path: the file.
         images: its images.
-        options: region attribute → its options in order, for attributes with a list of options.
+        options: region attribute → its options in order, for attributes of which one option is chosen.
         skipped: number of files that are no images (version 3).
     """
 
@@ -63,7 +73,7 @@ def read_via_file(path: Path) -> ViaFile | None:
     """Read a file of VIA.
 
     Args:
-        path: a JSON file.
+        path: a JSON or CSV file.
 
     Returns:
         Its content. None if it is of another program.
@@ -71,6 +81,8 @@ def read_via_file(path: Path) -> ViaFile | None:
     Raises:
         DataError: The file is damaged.
     """
+    if is_via_csv(path):
+        return ViaFile(path, _read_csv(path))
     content = read_json(path)
     if not isinstance(content, dict):
         return None
@@ -84,9 +96,34 @@ def read_via_file(path: Path) -> ViaFile | None:
     options = {
         str(name): tuple(item["options"])
         for name, item in (declared.items() if isinstance(declared, dict) else ())
-        if isinstance(item, dict) and isinstance(item.get("options"), dict) and item["options"]
+        if isinstance(item, dict) and isinstance(item.get("options"), dict) and item.get("type") in _CHOICE_TYPES
     }
     return ViaFile(path, tuple(_read_entries(path, entries)), options)
+
+
+def is_via_csv(path: Path | RemoteFile) -> bool:
+    """Return True for a local CSV file of VIA, by its columns."""
+    return is_file(path) and path.name.lower().endswith(".csv") and file_starts_with(path, _CSV_HEAD)
+
+
+def _read_csv(path: Path) -> tuple[ViaImage, ...]:
+    """Read a CSV file. It has a row for each region, and a row without a shape for an image without regions."""
+    images: dict[str, ViaImage] = {}
+    reader = csv.DictReader(io.StringIO(read_text(path).removeprefix("#"), newline=""), strict=True)
+    try:
+        for row in reader:
+            location, name = f"{path}, line {reader.line_num}", row["filename"]
+            shape, attributes = (
+                json.loads(row[key] or "{}") for key in ("region_shape_attributes", "region_attributes")
+            )
+            if not is_name(name) or not isinstance(shape, dict):
+                raise ValueError("a row must have a filename and an object of shape attributes")
+            image = images.get(name) or ViaImage(name, location, ())
+            regions = ({"shape_attributes": shape, "region_attributes": attributes},) if shape else ()
+            images[name] = ViaImage(name, image.location, image.regions + regions)
+    except (csv.Error, ValueError, TypeError, RecursionError) as error:
+        raise DataError(f"{path}, line {reader.line_num}: cannot be read ({error}); export it again") from None
+    return tuple(images.values())
 
 
 def _is_entry(entry: object) -> bool:

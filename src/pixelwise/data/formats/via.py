@@ -15,7 +15,7 @@ from pixelwise.data.formats._geometry import check_line_width, ellipse, rectangl
 from pixelwise.data.formats._image_entries import EntryCollector, ImageEntry, Shape
 from pixelwise.data.formats._image_index import ImageIndex
 from pixelwise.data.formats._json import is_name, is_number, quote
-from pixelwise.data.formats._via_files import Region, ViaFile, ViaImage, read_via_file
+from pixelwise.data.formats._via_files import Region, ViaFile, ViaImage, is_via_csv, read_via_file
 from pixelwise.data.label_map.options import LabelOptions
 from pixelwise.data.schema import Annotation, DataIssue, FormatResult
 from pixelwise.errors import AnnotationError, DataError
@@ -25,6 +25,9 @@ _HEAD = r'\s*\{.*"(regions|_via_img_metadata|_via_settings|fid_list|shared_fname
 _MAX_FILES = 50
 
 _SINGLE_CLASS = "foreground"
+
+_MIN_UNIQUE = 4
+"""Minimum number of regions with different values of an attribute that show that it is not the class."""
 
 _LINES = ("line", "polyline")
 
@@ -39,15 +42,16 @@ _DRAWN = (*_KEYS, "polygon", "extreme_rect", *_LINES)
 
 
 def read_via(root: Path, options: LabelOptions | None = None) -> FormatResult | None:
-    """Read files of VIA (via_region_data.json or a project), which are in the root or below, or are the root.
+    """Read files of VIA (via_region_data.json, a CSV file or a project) in the root or below it, or the root itself.
 
     Polygons, rectangles, circles and ellipses are read, and lines if `line_width` is set. Later regions cover earlier
     ones. Classes are "background" and the values of a region attribute. Of several attributes, it is the one with a
-    value in `classes` or `label_map`, or else the only one with a list of options. A listed image without regions is
-    all background. Splits are folders, or the names of the files. https://www.robots.ox.ac.uk/~vgg/software/via/
+    value in `classes` or `label_map`; or else the only one with a list of options, or with values that repeat. A listed
+    image without regions is all background. Splits are folders, or the names of the files.
+    https://www.robots.ox.ac.uk/~vgg/software/via/
 
     Args:
-        root: a folder, or the JSON file.
+        root: a folder, or the JSON or CSV file.
         options: the user's options.
     """
     files = [file for path in _find_files(root) if (file := read_via_file(path)) is not None]
@@ -71,15 +75,19 @@ def read_via(root: Path, options: LabelOptions | None = None) -> FormatResult | 
 
 def _find_files(root: Path) -> list[Path]:
     if is_file(root):
-        return [root] if root.suffix.lower() == ".json" and file_starts_with(root, _HEAD) else []
+        return [root] if _is_via(root) else []
     if not is_folder(root):
         return []
     files = []
     for folder, names in list_files(root, depth=2).items():
-        names = [name for name in names if name.lower().endswith(".json")]
+        names = [name for name in names if name.lower().endswith((".json", ".csv"))]
         if len(names) <= _MAX_FILES:
             files += [root / folder / name for name in names]
-    return [path for path in files if file_starts_with(path, _HEAD)]
+    return [path for path in files if _is_via(path)]
+
+
+def _is_via(path: Path) -> bool:
+    return is_via_csv(path) or (path.suffix.lower() == ".json" and file_starts_with(path, _HEAD))
 
 
 def _choose_attribute(files: Sequence[ViaFile], options: LabelOptions) -> tuple[str | None, str]:
@@ -101,14 +109,15 @@ def _choose_attribute(files: Sequence[ViaFile], options: LabelOptions) -> tuple[
     requested = {*options.classes, *(text for text, _ in options.value_names)} - {BACKGROUND}
     named = [name for name, counts in values.items() if requested & counts.keys()]
     with_options = [name for name in values if any(name in file.options for file in files)]
+    # A number or a note that differs in every region is not a class.
+    repeated = [name for name, counts in values.items() if len(counts) < max(_MIN_UNIQUE, counts.total())]
     listed = " and ".join(f"'{quote(name)}' ({abbreviate(map(quote, values[name]))})" for name in values)
-    if len(named) == 1:
-        return named[0], f"of the region attributes {listed}, '{quote(named[0])}' has the given classes"
-    if not named and len(with_options) == 1:
-        chosen = quote(with_options[0])
-        return with_options[
-            0
-        ], f"of the region attributes {listed}, the class is '{chosen}', which has a list of options"
+    reasons = [(named, "has the given classes")]
+    if not named:
+        reasons += [(with_options, "alone has a list of options"), (repeated, "alone has values that repeat")]
+    for names, reason in reasons:
+        if len(names) == 1:
+            return names[0], f"of the region attributes {listed}, '{quote(names[0])}' is the class: it {reason}"
     raise DataError(
         f"{files[0].path}: its regions have the attributes {listed}; set `classes` to the values of the one that names "
         "the class"
