@@ -130,6 +130,13 @@ def test_one_mask_with_a_fault_does_not_change_the_classes(tmp_path: Path) -> No
         data.read(data.train[1])
 
 
+def test_own_classes_as_train_ids_have_no_ignored_pixels(tmp_path: Path) -> None:
+    write_cityscapes(tmp_path, OWN)
+    for path in tmp_path.rglob("*_labelIds.png"):
+        path.rename(path.with_name(path.name.replace("labelIds", "labelTrainIds")))
+    assert pw.load_dataset(tmp_path).classes == ("background", "class 1", "class 2", "class 3")
+
+
 def test_many_classes_need_no_border(tmp_path: Path) -> None:
     """Masks of other authors for Pascal VOC's images have no border."""
     mask = (np.arange(24 * 32) // 64).astype(np.uint8).reshape(24, 32)

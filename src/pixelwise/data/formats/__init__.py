@@ -65,7 +65,7 @@ Formats with the trait `remote` also read a `RemoteFile`. Those with the trait `
 `LabelOptions` as second argument. Those with the trait `draws_lines` draw lines with the width `line_width`.
 
 Formats with the trait `known_classes` have the classes of a well-known data set: "values" if mask values are fixed,
-"names" if only the number of classes is. `has_borders` is True if each of its masks has a border of ignored pixels.
+"names" if only the number of classes is. `has_ignored` is True if nearly each of its masks has ignored pixels.
 """
 
 # Tables are tried before shards: the shard reader requests URL/dataset.json, and some servers answer the request for a
@@ -75,8 +75,8 @@ FORMATS.register("shards", read_webdataset, remote=True, takes_options=True)
 FORMATS.register("oxford-pets", read_oxford_pets, known_classes="values")
 FORMATS.register("camvid", read_camvid, known_classes="values")
 FORMATS.register("carvana", read_carvana, known_classes="names")
-FORMATS.register("voc", read_voc, known_classes="values", has_borders=True)
-FORMATS.register("cityscapes", read_cityscapes, known_classes="values")
+FORMATS.register("voc", read_voc, known_classes="values", has_ignored=True)
+FORMATS.register("cityscapes", read_cityscapes, known_classes="values", has_ignored=True)
 FORMATS.register("ade20k", read_ade20k, known_classes="values")
 FORMATS.register("coco", read_coco)
 FORMATS.register("coco-panoptic", read_coco_panoptic)
@@ -178,7 +178,7 @@ def detect_data_set(root: Path | RemoteFile, options: LabelOptions) -> tuple[str
     is_known = result.label_map is not None if known == "values" else known == "names" and bool(result.class_names)
     if options.format is not None or not is_known or not isinstance(root, Path):
         return format, result
-    return format, check_classes(root, format, result, bool(traits.get("has_borders")))
+    return format, check_classes(root, format, result, bool(traits.get("has_ignored")))
 
 
 def _check_exists(root: Path | RemoteFile) -> None:

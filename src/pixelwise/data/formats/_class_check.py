@@ -21,14 +21,14 @@ MAX_BAD = 0.05
 MIN_LABELED = 0.5
 """Fraction of pixels that have a class, in a sample of masks of the well-known data sets."""
 
-MIN_BORDERS = 0.5
-"""Fraction of masks with a border of ignored pixels, in data sets that draw one around every object."""
+MIN_IGNORED = 0.5
+"""Fraction of masks with ignored pixels, in data sets whose masks all have some."""
 
 MANY_CLASSES = 10
-"""A sample with this many classes needs no borders: masks of other authors for the same images have none."""
+"""A sample with this many classes needs no ignored pixels: masks of other authors for the same images have none."""
 
 
-def check_classes(root: Path, format: str, result: FormatResult, has_borders: bool = False) -> FormatResult:
+def check_classes(root: Path, format: str, result: FormatResult, has_ignored: bool = False) -> FormatResult:
     """Return the result with its classes if they fit the masks, else without classes and with a message.
 
     At most `MAX_SAMPLED` masks are read. Masks that cannot be read are skipped.
@@ -37,11 +37,11 @@ def check_classes(root: Path, format: str, result: FormatResult, has_borders: bo
         root: the data directory.
         format: the name of the format.
         result: the result of a format that defines the classes.
-        has_borders: True if each mask of the data set has a border of ignored pixels around every object.
+        has_ignored: True if nearly every mask of the data set has ignored pixels, for example as borders of objects.
     """
     records = _sample(result.records)
     sampled = [stats for stats in prefetch_map(_stats_or_none, records) if stats is not None]
-    fault = _find_fault(result, sampled, has_borders) if sampled else ""
+    fault = _find_fault(result, sampled, has_ignored) if sampled else ""
     if not fault:
         return result
     names = vars(read_class_names(root, list_files(root)))
@@ -66,7 +66,7 @@ def _stats_or_none(record: Record) -> MaskStats | None:
         return None
 
 
-def _find_fault(result: FormatResult, sampled: Sequence[MaskStats], has_borders: bool) -> str:
+def _find_fault(result: FormatResult, sampled: Sequence[MaskStats], has_ignored: bool) -> str:
     """Return the reason why the masks do not have the classes of the result, or ""."""
     if result.label_map is None:  # names in order, one per value
         values = {value for stats in sampled for value in stats.values}
@@ -91,8 +91,8 @@ def _find_fault(result: FormatResult, sampled: Sequence[MaskStats], has_borders:
     )
     if labeled < MIN_LABELED * total:
         return f"only {labeled / total:.0%} of the pixels have a class"
-    bordered = sum(IGNORE_INDEX in stats.values for stats in sampled)
+    count = sum(any(classes.get(value) == IGNORE_INDEX for value in stats.values) for stats in sampled)
     present = {classes.get(value) for stats in sampled for value in stats.values}
-    if has_borders and bordered < MIN_BORDERS * len(sampled) and len(present) < MANY_CLASSES:
-        return f"only {bordered} of {len(sampled)} masks have a border of the value {IGNORE_INDEX}"
+    if has_ignored and count < MIN_IGNORED * len(sampled) and len(present) < MANY_CLASSES:
+        return f"only {count} of {len(sampled)} masks have pixels to ignore, such as borders of objects"
     return ""

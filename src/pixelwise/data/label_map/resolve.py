@@ -164,10 +164,10 @@ def _check_class_count(
         raise DataError(f"{len(named.names)} classes are more than the maximum of {MAX_CLASSES}")
     if len(named.names) < 2:
         shown = ", ".join(format_value(value, kind) for value in values)
-        unlabeled = " without 0, which `unlabeled` ignores" if options.unlabeled == IGNORE else ""
+        unlabeled = " (without 0, which `unlabeled` ignores)" if options.unlabeled == IGNORE else ""
         raise DataError(
-            f"{counts.any_example()}: masks have only {shown}, which makes one class{unlabeled}, and at least two are "
-            f"needed; {HOW_TO_SETTLE}"
+            f"{counts.any_example()}: masks have only {shown}, which makes one class, and at least two are needed"
+            f"{unlabeled}; {HOW_TO_SETTLE}"
         )
 
 
