@@ -79,27 +79,3 @@ def test_modules_that_read_data_do_not_import_torch() -> None:
         "print('torch' in sys.modules)"
     )
     assert run_python(code).strip() == "False"
-
-
-def test_importing_all_public_names_changes_nothing_in_the_process() -> None:
-    code = """
-import logging, sys, warnings
-import torch
-import torchvision, timm, lightning_fabric, scipy.special  # their own effects are not ours
-state = lambda: (
-    list(warnings.filters), torch.get_num_threads(), torch.initial_seed(), logging.getLogger().handlers,
-    {name: logger.level for name, logger in logging.root.manager.loggerDict.items()
-     if isinstance(logger, logging.Logger) and not name.startswith("pixelwise")},
-    logging.getLogger("pixelwise").level, logging.getLogger("pixelwise").handlers,
-)
-before = state()
-import pixelwise
-for name in dir(pixelwise):
-    getattr(pixelwise, name)
-after = state()
-known = before[4].keys()
-assert before[:4] == after[:4], (before[:4], after[:4])
-assert before[4] == {name: after[4][name] for name in known}
-assert after[5:] == (logging.NOTSET, [])
-"""
-    assert run_python(code) == ""

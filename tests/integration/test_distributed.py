@@ -5,11 +5,11 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import NamedTuple
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -22,35 +22,11 @@ from pixelwise.inference.predictor import Predictor
 from pixelwise.metrics.confusion import Metrics
 from pixelwise.training import trainer
 from pixelwise.training.data import make_train_val_split
-from tests.integration import ddp_training
+from tests.integration import two_processes
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 ROOT = Path(__file__).parents[2]
-
-
-class Trained(NamedTuple):
-    """A run, and the output of the command that made it."""
-
-    run: pw.Run
-    output: subprocess.CompletedProcess[str]
-
-
-def torchrun(
-    arguments: Sequence[str | Path], folder: Path, program: Sequence[str | Path] = ("-m", "pixelwise")
-) -> subprocess.CompletedProcess[str]:
-    """Run the command line, or another program, in two processes. --standalone finds a free port."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    path = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), str(ROOT)]))
-    return subprocess.run(
-        [*command, *map(str, program), *map(str, arguments)],
-        cwd=folder,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
 
 
 @pytest.fixture(scope="module")
@@ -64,21 +40,47 @@ def odd_pets(pets_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 
 @pytest.fixture(scope="module")
-def trained(odd_pets: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    """Train with two processes and batches of 2, so that one process validates more batches than the other."""
-    folder = tmp_path_factory.mktemp("together")
-    settings = {
-        "preset": "default", "encoder": "test_efficientnet", "encoder-weights": "none", "size": 64, "epochs": 2,
-        "batch-size": 2, "precision": "32-true", "device": "cpu", "val-fraction": 0.3, "lr": 0.01,
-    }  # fmt: skip
-    flags = [part for name, value in settings.items() for part in (f"--{name}", str(value))]
-    output = torchrun(["train", odd_pets, "--out", folder / "run", *flags], folder)
-    assert output.returncode == 0, output.stderr[-3000:]
-    return Trained(pw.Run.open(folder / "run"), output)
+def damaged_pets(pets_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Copy the data set and truncate the masks of the test images 1, 2 and 5, which different processes read."""
+    folder = Path(shutil.copytree(pets_folder, tmp_path_factory.mktemp("damaged") / "oxford-iiit-pet"))
+    records = pw.load_dataset(folder).test
+    for index in (1, 2, 5):
+        mask = records[index].mask
+        assert isinstance(mask, Path)
+        mask.write_bytes(mask.read_bytes()[:60])
+    return folder
 
 
-def test_one_run_is_written(trained: Trained, odd_pets: Path) -> None:
-    run, output = trained
+@pytest.fixture(scope="module")
+def out(odd_pets: Path, damaged_pets: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Run two_processes.py in two processes, and return the directory of its output.
+
+    It trains with batches of 2, so that one process validates more batches than the other. --standalone finds a free
+    port.
+    """
+    folder = tmp_path_factory.mktemp("two")
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    path = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), str(ROOT)]))
+    done = subprocess.run(
+        [*command, two_processes.__file__, odd_pets, damaged_pets, folder],
+        cwd=folder,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(out: Path) -> pw.Run:
+    """Open the run that the train command wrote."""
+    return pw.Run.open(out / "runs" / "run")
+
+
+def test_one_run_is_written(out: Path, run: pw.Run, odd_pets: Path) -> None:
     assert [path.name for path in run.path.parent.iterdir()] == ["run"]
     assert len(list(run.tensorboard_folder.iterdir())) == 1
     assert len(list((run.path / "samples").iterdir())) == 3
@@ -88,24 +90,20 @@ def test_one_run_is_written(trained: Trained, odd_pets: Path) -> None:
     # The global batch is that of one process, so an epoch has as many steps.
     steps = len(EpochSampler(len(train_records), 2, run.config.seed, 0, 2))
     assert [row["step"] for row in run.read_metrics()] == [steps, 2 * steps]
-    # Only one process prints.
-    assert output.stdout.count("best: epoch") == 1
-    assert output.stdout.count("epoch 1/2") == 1
-    assert output.stderr.count("weights train, from epoch") == 1
 
 
-@pytest.fixture(scope="module")
-def two_process_runs(odd_pets: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Run ddp_training.py in two processes, and return the directory of its output."""
-    folder = tmp_path_factory.mktemp("two")
-    output = torchrun([odd_pets, folder], folder, [Path(ddp_training.__file__)])
-    assert output.returncode == 0, output.stderr[-3000:]
-    return folder
+def test_only_the_first_process_prints(out: Path) -> None:
+    printed = (out / "train-0.out").read_text()
+    assert printed.count("best: epoch") == printed.count("epoch 1/2") == 1
+    assert (out / "train-0.err").read_text().count("weights train, from epoch") == 1
+    assert (out / "evaluate-0.out").read_text().count("mean IoU") == 1
+    for command in ("train", "evaluate"):
+        assert [(out / f"{command}-1.{stream}").read_text() for stream in ("out", "err")] == ["", ""]
 
 
-def test_gradients_are_those_of_one_process(two_process_runs: Path, odd_pets: Path, tmp_path: Path) -> None:
-    for run in ddp_training.train_each_batch_size(odd_pets, tmp_path):
-        other = two_process_runs / run.path.name
+def test_gradients_are_those_of_one_process(out: Path, odd_pets: Path, tmp_path: Path) -> None:
+    for run in two_processes.train_each_batch_size(odd_pets, tmp_path):
+        other = out / run.path.name
         steps = [json.loads((path / "last" / "progress.json").read_text())["step"] for path in (run.path, other)]
         assert steps[0] == steps[1] == {7: 1, 3: 2}[run.config.batch_size]
         # Weights after a step of Adam hardly depend on the size of a gradient. Its state does: the running mean is a
@@ -122,10 +120,10 @@ def test_gradients_are_those_of_one_process(two_process_runs: Path, odd_pets: Pa
             torch.testing.assert_close(weights[1][name], tensor, rtol=1e-3, atol=1e-5)
 
 
-def test_validation_is_that_of_one_process(trained: Trained, odd_pets: Path) -> None:
+def test_validation_is_that_of_one_process(run: pw.Run, odd_pets: Path) -> None:
     data = pw.load_dataset(odd_pets)
-    _, val_records = make_train_val_split(data, trained.run.config)
-    predictor = Predictor.load(trained.run.path)
+    _, val_records = make_train_val_split(data, run.config)
+    predictor = Predictor.load(run.path)
     confusion = compute_confusion_matrix(predictor, val_records, data.read_spec, resolution="model")
     single = Metrics.from_confusion(confusion, data.classes, data.read_spec.task, len(val_records), "64x64")
     metrics = predictor.model.config.metrics
@@ -134,24 +132,50 @@ def test_validation_is_that_of_one_process(trained: Trained, odd_pets: Path) -> 
     assert metrics["val_miou"] == pytest.approx(single.mean_iou, abs=1e-3)
 
 
-def test_evaluation_is_that_of_one_process(trained: Trained, odd_pets: Path, tmp_path: Path) -> None:
-    out = tmp_path / "two.json"
-    output = torchrun(["evaluate", trained.run.path, odd_pets, "--out", out, "--device", "cpu"], tmp_path)
-    assert output.returncode == 0, output.stderr[-3000:]
-    two = json.loads(out.read_text())
-    single = pw.evaluate(trained.run, pw.load_dataset(odd_pets), device="cpu").metrics
+def test_evaluation_is_that_of_one_process(out: Path, run: pw.Run, odd_pets: Path) -> None:
+    two = json.loads((out / "two.json").read_text())
+    single = pw.evaluate(run, pw.load_dataset(odd_pets), device="cpu").metrics
     assert two["images"] == single.image_count == 9
     expected, actual = torch.tensor(single.confusion), torch.tensor(two["confusion"])
     assert torch.equal(actual.sum(1), expected.sum(1))
     assert (actual - expected).abs().sum() <= expected.sum() / 5000
     assert two["miou"] == pytest.approx(single.mean_iou, abs=1e-4)
-    assert output.stdout.count("mean IoU") == 1
 
 
-def test_processes_leave_the_group_before_they_end(two_process_runs: Path) -> None:
+@pytest.fixture(scope="module")
+def damaged_results(out: Path) -> list[dict[str, Any]]:
+    """Return what each process got from the evaluation of `damaged_pets`."""
+    return [json.loads((out / f"damaged-{rank}.json").read_text()) for rank in (0, 1)]
+
+
+def test_both_processes_return_the_result_of_one(
+    damaged_results: list[dict[str, Any]], run: pw.Run, damaged_pets: Path
+) -> None:
+    first, second = damaged_results
+    assert first | {"written": None} == second | {"written": None}
+    assert (first["written"], second["written"]) == (True, False)
+    data = pw.load_dataset(damaged_pets)
+    expected = pw.evaluate(run, data, device="cpu", skip_unreadable=True, metrics=two_processes.METRICS)
+    assert first["images"] == expected.metrics.image_count == len(data.test) - 3
+    assert first["skipped"] == [str(error) for error in expected.skipped]
+    assert np.array(first["confusion"]).sum(1).tolist() == np.array(expected.metrics.confusion).sum(1).tolist()
+    # Batches of other images may round differently: one pixel in thousands.
+    assert first["extra"] == pytest.approx(expected.extra, abs=2e-3)
+
+
+def test_split_without_readable_images_raises_in_both_processes(
+    damaged_results: list[dict[str, Any]], damaged_pets: Path
+) -> None:
+    bad = pw.load_dataset(damaged_pets).test[1].mask
+    for result in damaged_results:
+        assert "no image of the test split can be used" in result["error"]
+        assert str(bad) in result["error"]
+
+
+def test_processes_leave_the_group_before_they_end(out: Path) -> None:
     # Otherwise gloo's threads are still active when Python ends, which sometimes aborts the process.
     for rank in (0, 1):
-        text = (two_process_runs / f"rank-{rank}.txt").read_text()
+        text = (out / f"group-{rank}.txt").read_text()
         assert text == "sum: 3, in a group: True\nat the end, in a group: False\n"
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import pytest
 
 import pixelwise as pw
-from pixelwise.data.analysis.inspection import inspect
+from pixelwise.data.schema import SPLITS
 from pixelwise.planning.plan import Plan
 from tests.integration.helpers import RunCommand
 
@@ -24,6 +24,7 @@ class Expected(NamedTuple):
         classes: the first class names.
         min_iou: validation mIoU that one short epoch exceeds.
         group_summary: `DatasetIndex.group_summary`.
+        near_duplicates: test images that nearly equal a training image.
     """
 
     format: str
@@ -31,11 +32,14 @@ class Expected(NamedTuple):
     classes: tuple[str, ...]
     min_iou: float
     group_summary: str
+    near_duplicates: tuple[str, ...] = ()
 
 
 DATA_SETS = {
     # Its images are numbered by breed and are not a video.
-    "oxford-iiit-pet": Expected("oxford-pets", (300, 0, 298), ("pet", "background", "border"), 0.35, ""),
+    "oxford-iiit-pet": Expected(
+        "oxford-pets", (300, 0, 298), ("pet", "background", "border"), 0.35, "", ("Abyssinian_99.jpg",)
+    ),
     "camvid": Expected(
         "camvid", (367, 101, 0), ("sky", "building", "pole", "road"), 0.12, "3 groups, as the data set names them"
     ),
@@ -56,24 +60,25 @@ def folder(request: pytest.FixtureRequest) -> Path:
     return path
 
 
-def test_inspection(folder: Path) -> None:
+def test_inspection_training_and_prediction(folder: Path, run_cli: RunCommand, tmp_path: Path) -> None:
     expected = DATA_SETS[folder.name]
-    report = inspect(folder)
-    assert report.data.format == expected.format
-    assert (len(report.data.train), len(report.data.val), len(report.data.test)) == expected.split_sizes
-    assert report.data.classes[: len(expected.classes)] == expected.classes
-    assert report.issues == ()
-    assert report.data.group_summary == expected.group_summary
-
-
-def test_training_and_prediction(folder: Path, run_cli: RunCommand, tmp_path: Path) -> None:
+    inspected = run_cli("inspect", folder, "--out", tmp_path / "report")
+    assert inspected.code == 0, inspected
+    report = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert report["format"] == expected.format
+    assert tuple(report["splits"].get(split, 0) for split in SPLITS) == expected.split_sizes
+    assert tuple(row["name"] for row in report["classes"])[: len(expected.classes)] == expected.classes
+    assert report["problems"] == []
+    assert (report["groups"] or "") == expected.group_summary
     # The plan's own epochs and size take minutes.
-    trained = run_cli("train", folder, "--out", tmp_path / "run", "--epochs", "1", "--size", "128")
-    assert trained.code == 0 and "# as given" in trained.out
-    plan = Plan.read(tmp_path / "run" / "plan.yaml")
-    assert (plan.settings["image_size"], plan.settings["epochs"]) == (128, 1)
-    (row,) = pw.Run.open(tmp_path / "run").read_metrics()
-    assert (row["val_miou"] or 0) > DATA_SETS[folder.name].min_iou
+    plan = tmp_path / "report" / "plan.yaml"
+    trained = run_cli("train", folder, "--plan", plan, "--out", tmp_path / "run", "--epochs", "1", "--size", "128")
+    assert trained.code == 0, trained
+    run = pw.Run.open(tmp_path / "run")
+    planned = Plan.read(plan).settings | {"image_size": 128, "epochs": 1}
+    assert {name: getattr(run.config, name) for name in planned} == planned
+    (row,) = run.read_metrics()
+    assert (row["val_miou"] or 0) > expected.min_iou
     # The run directory is complete: it can be moved.
     moved = Path(shutil.move(tmp_path / "run", tmp_path / "elsewhere"))
     record = pw.load_dataset(folder).train[7]

@@ -21,8 +21,11 @@ FLAGS = [
 
 @pytest.fixture(autouse=True)
 def keep_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run commands without their changes to the process."""
+    """Run commands without their changes to the process and without drawings."""
     monkeypatch.setattr("pixelwise.cli.app.configure", lambda: None)
+    monkeypatch.setattr("pixelwise.training.callbacks.DEFAULT_CALLBACKS", ())
+    monkeypatch.setattr("pixelwise.reporting.dataset_report.class_grid", lambda *args: None)
+    monkeypatch.setattr("pixelwise.planning.rules.estimate_training_time", lambda *args, **kwargs: 1.0)
 
 
 def run(*tokens: object) -> int:

@@ -1,9 +1,9 @@
 """Unusual but valid files train: names in any script, odd sizes, links; and their names are printed safely."""
 
 import html
+import io
 import json
 import os
-import subprocess
 import sys
 import unicodedata
 from pathlib import Path
@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from pixelwise.cli import main
 from pixelwise.data.task import MULTICLASS
 from pixelwise.metrics.confusion import Metrics
 from pixelwise.reporting.console import print_metrics
 from tests.integration.helpers import (
     FAST,
-    TIME_LIMIT,
     CommandResult,
     RunCommand,
     add_pair,
@@ -90,13 +90,15 @@ def test_reports_name_damaged_files_of_any_name(data: Path, run_cli: RunCommand,
     assert all(as_text(path) in page for path in bad)
 
 
-def test_a_terminal_that_shows_ascii_only(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "pixelwise", "inspect", tmp_path / "猫"],
-        env=os.environ | {"PYTHONIOENCODING": "ascii"}, capture_output=True, text=True, timeout=TIME_LIMIT, check=False,
-    )  # fmt: skip
-    result = CommandResult(done.returncode, done.stdout, done.stderr)
-    assert_one_line_error(result, r"\u732b: ")
+def test_a_terminal_that_shows_ascii_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, time_limit: None) -> None:
+    monkeypatch.setattr("pixelwise.cli.app.configure", lambda: None)
+    stderr = io.TextIOWrapper(io.BytesIO(), encoding="ascii", write_through=True)
+    monkeypatch.setattr(sys, "stderr", stderr)
+    with pytest.raises(SystemExit) as ended:
+        main(["inspect", str(tmp_path / "猫")])
+    assert isinstance(stderr.buffer, io.BytesIO)
+    printed = stderr.buffer.getvalue().decode("ascii")
+    assert_one_line_error(CommandResult(ended.value.code, "", printed), r"\u732b: ")
 
 
 @pytest.mark.parametrize("folder", ["ordner mit ä", "资料 夹", "data.v2 [old]", "two\nlines"])

@@ -12,36 +12,50 @@ import pytest
 
 from pixelwise.runtime import configure, process
 
-TRAIN = """
+PROGRAM = """
 import contextlib, io, json, logging, os, random, sys, warnings
 from pathlib import Path
 import numpy as np
 import torch
-import pixelwise as pw
-# On import, lightning_fabric sets the level of its own logger; scipy and a part of tensorboard add warning filters.
+# Their effects on the process are not ours: levels of their own loggers, warning filters, and rich's random numbers.
 import lightning_fabric
+import rich.console
 import scipy.special
 import torch.utils.tensorboard
+import torchvision
 import timm.models
 
 def process_state():
-    loggers = {name: logging.getLogger(name) for name in ("", "pixelwise", "PIL", "timm", "timm.models._builder")}
+    loggers = {
+        name: (logger.level, len(logger.handlers)) for name, logger in logging.root.manager.loggerDict.items()
+        if isinstance(logger, logging.Logger) and (name in known_loggers or name == "pixelwise")
+    }
     return {
         "filters": [str(item) for item in warnings.filters],
         "threads": torch.get_num_threads(),
         "interop": torch.get_num_interop_threads(),
-        "levels": {name: (log.level, len(log.handlers)) for name, log in loggers.items()},
-        "fabric": logging.getLogger("lightning_fabric").level,
+        "root logger": (logging.root.level, len(logging.root.handlers)),
+        "loggers": {"pixelwise": (0, 0)} | loggers,
         "random": [torch.get_rng_state().sum().item(), hash(random.getstate()), int(np.random.get_state()[1].sum())],
         "grad": torch.is_grad_enabled(),
-        "threads policy": pw.runtime.process.thread_policy(),
         "environment": dict(os.environ),
     }
+
+def changes(before):
+    after = process_state()
+    return sorted(name for name in before if before[name] != after[name])
+
+known_loggers = set(logging.root.manager.loggerDict) | {"PIL", "timm", "timm.models._builder"}
+start = process_state()
+import pixelwise as pw
+for name in dir(pw):
+    getattr(pw, name)
+results = {"import": changes(start)}
 
 import pixelwise.runtime
 from pixelwise.data.demo.synthetic import draw_dataset
 data = pw.load_dataset(draw_dataset(Path(sys.argv[1]) / "oxford-iiit-pet", train=8, test=4, size=(48, 40)))
-before = process_state()
+before, policy = process_state(), pw.runtime.process.thread_policy()
 written = io.StringIO()
 with contextlib.redirect_stdout(written), contextlib.redirect_stderr(written):
     run = pw.train(
@@ -50,20 +64,21 @@ with contextlib.redirect_stdout(written), contextlib.redirect_stderr(written):
     )
     pw.evaluate(run, data, device="cpu")
     pw.Predictor.load(run.path, "cpu")(data.test[0].image)
-after = process_state()
-names = sorted(name for name in before if before[name] != after[name])
-print(json.dumps({"changed": names, "written": written.getvalue()}))
+results["use"] = changes(before)
+results["policy"] = pw.runtime.process.thread_policy() != policy
+results["written"] = written.getvalue()
+print(json.dumps(results))
 """
 
 
 @pytest.mark.integration
 @pytest.mark.slow
-def test_training_changes_nothing_in_the_process(tmp_path: Path) -> None:
+def test_importing_and_training_change_nothing_in_the_process(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", TRAIN, str(tmp_path)], capture_output=True, text=True, check=False, timeout=300
+        [sys.executable, "-c", PROGRAM, str(tmp_path)], capture_output=True, text=True, check=False, timeout=300
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    assert json.loads(done.stdout.splitlines()[-1]) == {"changed": [], "written": ""}
+    assert json.loads(done.stdout.splitlines()[-1]) == {"import": [], "use": [], "policy": False, "written": ""}
     assert done.stderr == ""
 
 
