@@ -6,7 +6,7 @@ import pytest
 
 from pixelwise import errors
 from pixelwise.data.schema import DataIssue
-from pixelwise.errors import ConfigError, DataError, PixelwiseError, first_line, unknown_name, without_name
+from pixelwise.errors import ConfigError, DataError, PixelwiseError, first_line, printable, unknown_name, without_name
 
 CLASSES = {
     name: value for name, value in vars(errors).items() if inspect.isclass(value) and issubclass(value, Exception)
@@ -71,7 +71,7 @@ def test_choices_can_be_an_iterator() -> None:
 def test_no_control_character_of_a_name_reaches_a_terminal() -> None:
     name = "\x1b]0;gone\x07\x9b2J\r猫  \u3000.jpg\x7f"
     printable = r"\x1b]0;gone\x07\x9b2J\x0d猫  " + "\u3000" + r".jpg\x7f"
-    assert str(DataError(f"{name}: truncated\nreplace it")) == f"{printable}: truncated\nreplace it"
+    assert str(DataError(f"{name}: truncated")) == f"{printable}: truncated"
     assert str(DataIssue("truncated image", name, "replace it")) == f"{printable}: replace it"
     assert without_name(DataError(f"{name}: truncated"), name) == "truncated"
 
@@ -81,9 +81,27 @@ def test_no_control_character_of_a_name_reaches_a_terminal() -> None:
     [
         (OSError("no route\nto host"), "no route"),
         (OSError(""), "OSError"),
-        (ConfigError("\n\n"), "ConfigError"),
+        (ConfigError(""), "ConfigError"),
         (ValueError("\n  second"), "second"),
     ],
 )
 def test_the_first_line_of_an_error(error: Exception, text: str) -> None:
     assert first_line(error) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("\x1b[2Jcat", r"\x1b[2Jcat"),
+        ("new\nskipped: all is well.jpg", r"new\x0askipped: all is well.jpg"),
+        ("a\tb\rc\x7f\x9b", r"a\x09b\x0dc\x7f\x9b"),
+        ("\u202egpj.tac\u2066", r"\u202egpj.tac\u2066"),
+        ("a\u2028b\u2029c\u200bd\ufeff", r"a\u2028b\u2029c\u200bd\ufeff"),
+        ("caf\udce9.jpg", r"caf\udce9.jpg"),
+        ("猫 dög [/red] $x_$ 👩‍🔬 שלום", "猫 dög [/red] $x_$ 👩‍🔬 שלום"),
+    ],
+)
+def test_names_cannot_change_the_terminal_or_begin_a_line(text: str, expected: str) -> None:
+    assert printable(text) == expected
+    assert str(DataError(text)) == expected
+    assert str(DataIssue("kind", text, "message")) == f"{expected}: message"

@@ -7,7 +7,8 @@
     ├── ConfigError               a setting has a value that cannot work
     ├── WeightsError              encoder weights are missing or do not fit
     ├── RunError                  a run directory is missing, incomplete or in use
-    ├── OutputExistsError         an output path exists already
+    ├── OutputError               an output cannot be written, for example because the disk is full
+    │   └── OutputExistsError     an output path exists already
     ├── TrainingDivergedError     the loss became infinite or NaN
     ├── WorkerCrashedError        a worker process ended without a result
     └── CacheUnavailableError     the image cache cannot be used
@@ -44,7 +45,11 @@ class RunError(PixelwiseError):
     """A run directory is missing, incomplete, or in use by another process."""
 
 
-class OutputExistsError(PixelwiseError):
+class OutputError(PixelwiseError):
+    """An output cannot be written, for example because the disk is full."""
+
+
+class OutputExistsError(OutputError):
     """An output path exists already. pixelwise never overwrites a file."""
 
 
@@ -92,13 +97,26 @@ def unknown_name(kind: str, name: str, choices: Iterable[str]) -> str:
     return f"unknown {kind} '{name}'{hint}; choose from: {', '.join(choices)}"
 
 
-def printable(text: str) -> str:
-    r"""Return a text with its control characters escaped. In a file's name they could change the terminal.
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
+"""Control characters, line separators, invisible characters, marks that change the direction of a text, and bytes that
+are not UTF-8 (surrogates)."""
 
-    >>> print(printable("\x1b[2Jcat.jpg"))
-    \x1b[2Jcat.jpg
+
+def printable(text: str) -> str:
+    r"""Return a text with the characters escaped that could change a terminal, begin a line, or hide a part of a text.
+
+    Names of classes and files come from strangers. Each text with such names goes through this function before it is
+    printed or logged.
+
+    >>> print(printable("\x1b[2Jcat.jpg"), printable("cat\n.jpg"), printable("\u202egpj.tac"))
+    \x1b[2Jcat.jpg cat\x0a.jpg \u202egpj.tac
     """
-    return re.sub(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", lambda match: f"\\x{ord(match[0]):02x}", text)
+    return _UNPRINTABLE.sub(_escape, text)
+
+
+def _escape(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
 
 
 def without_name(error: Exception, file: object) -> str:
@@ -117,3 +135,19 @@ def first_line(error: BaseException) -> str:
     'no route'
     """
     return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+_OUT_OF_MEMORY = re.compile(
+    "not enough memory|out of memory|can(no|')t allocate memory", re.IGNORECASE
+)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return True if memory ran out. torch raises a RuntimeError with a text of its own on each device.
+
+    >>> is_out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory"))
+    True
+    """
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and _OUT_OF_MEMORY.search(str(error)) is not None
+    )

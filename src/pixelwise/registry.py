@@ -149,7 +149,7 @@ class Registry(Generic[T]):
                 known = ", ".join(entry.params.model_fields) or "no parameters"
                 raise ConfigError(f"{self.kind} '{name}' has no parameter '{parameter}'; it has {known}") from None
             raise ConfigError(
-                f"{self.kind} '{name}': {parameter}: {finding['msg']} (got {finding['input']!r})"
+                f"{self.kind} '{name}': {parameter}: {finding['msg']} (got {repr(finding['input'])[:100]})"
             ) from None
 
     def normalize(self, spec: ComponentSpec) -> ComponentSpec:

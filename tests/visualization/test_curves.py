@@ -81,3 +81,16 @@ def test_plot_rejects_no_rows_and_rows_without_epoch(tmp_path: Path) -> None:
         plot_history([], tmp_path / "history.png")
     with pytest.raises(ValueError, match="needs an epoch"):
         plot_history([{"epoch": 1}, {"train_loss": 1.0}], tmp_path / "history.png")
+
+
+@pytest.mark.parametrize("name", ["$x_$", "$\\frac{", "_hidden", "a\nb", "\u202eabc", "[/red]", "\\[/x]", "<b>"])
+@pytest.mark.parametrize("suffix", ["png", "svg"])
+def test_a_class_name_is_drawn_as_it_is(name: str, suffix: str, tmp_path: Path) -> None:
+    """It is no formula, no private label, and no line of its own."""
+    row = {"epoch": 1, "val_miou": 0.5, f"iou_{name}": 0.5}
+    plot_history([row, {**row, "epoch": 2}], tmp_path / f"history.{suffix}", title=name, colors={name: (1, 2, 3)})
+    _, iou = curves._figure([row, {**row, "epoch": 2}], name, {}).axes
+    legend = iou.get_legend()
+    assert legend is not None
+    expected = name.replace("\n", "\ufffd").replace("\u202e", "\ufffd")
+    assert [text.get_text() for text in legend.get_texts()] == ["mean", expected]

@@ -5,10 +5,11 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from pixelwise.cli.common import check_absent, print_skipped
+from pixelwise.cli.common import check_absent, check_output, has_left_out, print_skipped
 from pixelwise.cli.components import LIST_FLAG, parse_components
+from pixelwise.cli.entry import DONE, SOME_FILES_FAILED
 from pixelwise.data.schema import Split
-from pixelwise.evaluation.evaluator import Resolution, evaluate
+from pixelwise.evaluation.evaluator import Resolution, evaluate, write_evaluation
 from pixelwise.metrics import METRICS
 from pixelwise.reporting.console import print_metrics
 from pixelwise.runs.run_dir import Run
@@ -31,6 +32,7 @@ def evaluate_command(
     resolution: Resolution = "original",
     device: str = "auto",
     skip_unreadable: Annotated[bool, Parameter(negative=())] = False,
+    allow_outside: Annotated[bool, Parameter(negative=())] = False,
     metrics: Annotated[tuple[str, ...], Parameter(help=_METRICS_HELP, **LIST_FLAG)] = (),
 ) -> int:
     """Evaluate a run's best model.
@@ -43,16 +45,22 @@ def evaluate_command(
         resolution: Compare masks at each image's own size, or at the size of the model's output.
         device: auto, cpu, cuda or mps.
         skip_unreadable: Skip images and masks that cannot be used, and list them. Without it, the first is an error.
+        allow_outside: Read files outside the directory, and servers with private addresses, that a table or list names.
     """
-    check_absent(out)
-    dataset = Run.open(run).read_dataset_spec().load(data, skip_unreadable)
+    opened = Run.open(run)
+    if out is None:
+        check_output(run / "evaluation.json")
+    else:
+        check_absent(out)
+    dataset = opened.read_dataset_spec().load(data, skip_unreadable, allow_outside)
     with ProgressBars(shown=is_rank_zero()) as bars:
         evaluation = evaluate(
-            run, dataset, split, out or "auto", resolution, device, skip_unreadable,
+            opened, dataset, split, None, resolution, device, skip_unreadable,
             parse_components("--metrics", metrics), progress=bars.track(f"evaluating on {split}"),
         )  # fmt: skip
     if is_rank_zero():
         print_skipped(evaluation.skipped)
         print_metrics(evaluation.metrics, split, evaluation.extra)
-        print(f"evaluation: {evaluation.path}")
-    return 1 if evaluation.skipped else 0
+        # The table is printed first: writing can fail.
+        print(f"evaluation: {write_evaluation(opened, evaluation, split, out or 'auto')}")
+    return SOME_FILES_FAILED if evaluation.skipped or has_left_out(dataset) else DONE

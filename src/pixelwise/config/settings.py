@@ -1,4 +1,4 @@
-"""`Config`: every setting of a training, checked and complete."""
+"""`Config`: all settings of a training, with validation and defaults."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -34,14 +34,14 @@ if TYPE_CHECKING:
     from pixelwise.models.model import SegmentationModel
 
 LR_WARMUP_FRACTION = 0.25
-"""Fraction of the steps in which the learning rate of the onecycle schedule rises."""
+"""Fraction of the training steps, at the start, in which the learning rate of the onecycle schedule rises."""
 
 DECODER_FIRST_FRACTION = 0.25
-"""Fraction of the epochs in which `encoder_training` "decoder-first" trains the decoder alone."""
+"""Fraction of the epochs, at the start, in which `encoder_training` "decoder-first" trains only the decoder."""
 
 
 def _field(group: str, description: str, **limits: Any) -> Any:
-    """Return a field that the command line's help lists under a heading."""
+    """Return a field of `Config`. The command line's help lists it under the heading `group`."""
     return Field(description=description, json_schema_extra={"group": group}, **limits)
 
 
@@ -50,9 +50,10 @@ class EncoderTraining:
     """The parts of an encoder that train.
 
     Attributes:
-        mode: "none"; "all", from the start; or "decoder-first", after the first quarter of the epochs.
-        freeze_depthwise: the depthwise convolutions do not train.
-        freeze_batchnorm: the batch norms keep their statistics. Their weights train.
+        mode: "none" never trains the encoder, "all" trains it from the first step, and "decoder-first" trains it after
+            `DECODER_FIRST_FRACTION` of the epochs.
+        freeze_depthwise: True if the depthwise convolutions do not train.
+        freeze_batchnorm: True if the batch norms keep their statistics. Their weights train.
     """
 
     mode: Literal["none", "decoder-first", "all"]
@@ -63,13 +64,13 @@ class EncoderTraining:
 class Config(BaseModel):
     """The settings of a training. The defaults are the preset "default", see `Config.from_preset`.
 
-    A component is a name, or a name with parameters: `loss={"name": "focal", "gamma": 3}`. Every value is checked, and
-    what depends on other settings is filled in: without `encoder_weights` the encoder's own pretrained weights are
-    used, from an installed package if there is one, else from timm's hub. `freeze_encoder=True` is short for
-    `encoder_training="none"`, False for "auto".
+    A component is a name, or a mapping with a name and parameters: `loss={"name": "focal", "gamma": 3}`. All values are
+    validated. If `encoder_weights` is None, it is replaced by "bundled" if an installed package has pretrained weights
+    of the encoder, else by "hub" (timm's). `freeze_encoder=True` is short for `encoder_training="none"`, and
+    `freeze_encoder=False` for "auto".
 
     Raises:
-        ConfigError: A setting is unknown, has a name of version 0.1, or a value that cannot work.
+        ConfigError: A setting is unknown, has a name of version 0.1, or has an invalid value.
 
     >>> Config(encoder="resnet18", epochs=3).encoder_weights
     'hub'
@@ -82,8 +83,8 @@ class Config(BaseModel):
     )
     eval_scale: float = _field(
         "Data",
-        "Whole images are validated and predicted at the image size times this factor, rounded down to a multiple of "
-        "32 pixels.",
+        "Size at which whole images are validated and predicted, as a multiple of the image size. It is rounded down "
+        "to a multiple of 32 pixels.",
         default=1.0,
         ge=1,
         le=4,
@@ -94,22 +95,23 @@ class Config(BaseModel):
     )
     val_fraction: float = _field(
         "Data",
-        "Fraction of that split used for validation. Groups are kept together and strata balanced.",
+        "If there is no val split: fraction of the train (or test) split that is used for validation. Groups are kept "
+        "together, and strata such as breeds are balanced.",
         default=0.15,
         gt=0,
         lt=1,
     )
     cache_images: bool = _field("Data", "Cache decoded and resized images in the user's cache directory.", default=True)
     skip_unreadable: bool = _field(
-        "Data", "Skip images and masks that cannot be used, and list them. Without it, the first is an error.",
+        "Data", "Skip images and masks that cannot be used, and list them. By default, the first one is an error.",
         default=False,
     )  # fmt: skip
 
     encoder: str = _field("Model", "Name of a timm model that returns features.", default="tf_efficientnet_lite0")
     encoder_weights: ComponentSpec | None = _field(
         "Model",
-        "Pretrained weights: bundled (in an installed package), hub (timm's), none, or the path of a safetensors file. "
-        "By default bundled if an installed package has them, else hub.",
+        "Pretrained weights: bundled (from an installed package), hub (from timm's hub), none, or the path of a "
+        "safetensors file. By default bundled if an installed package has them, else hub.",
         default=None,
         validate_default=True,
     )
@@ -117,22 +119,26 @@ class Config(BaseModel):
         "Model", "Names of the encoder layers that features are taken from, shallow to deep.", default=None
     )
     encoder_padding: Literal["native", "same"] = _field(
-        "Model", "Padding of the encoder's convolutions: its own, or TensorFlow's 'same'.", default="native"
+        "Model", "Padding of the encoder's convolutions: native (its own), or same (TensorFlow's).", default="native"
     )
     normalization: Literal["encoder", "unit"] = _field(
-        "Model", "Normalize pixels as in the encoder's pretraining, or scale them to [0, 1].", default="encoder"
+        "Model", "Normalization of pixels: encoder (as in its pretraining), or unit (to [0, 1]).", default="encoder"
     )
     encoder_training: Literal["auto", "none", "decoder-first", "all"] = _field(
         "Model",
-        "Parts of the encoder that train: none; all, from the start; or all, after a quarter of the epochs "
-        "(decoder-first). auto is decoder-first for a pretrained encoder on a CPU, else all.",
+        "When the encoder trains: none (never), all (from the first step), or decoder-first (after a quarter of the "
+        "epochs). auto is decoder-first for a pretrained encoder on a CPU, else all.",
         default="auto",
     )
     freeze_depthwise: bool | None = _field(
-        "Model", "Freeze the encoder's depthwise convolutions. By default on a CPU only.", default=None
+        "Model",
+        "Freeze the encoder's depthwise convolutions. By default only for a pretrained encoder on a CPU.",
+        default=None,
     )
     freeze_batchnorm: bool | None = _field(
-        "Model", "Keep the statistics of the encoder's batch norms. By default on a CPU only.", default=None
+        "Model",
+        "Keep the statistics of the encoder's batch norms. By default only for a pretrained encoder on a CPU.",
+        default=None,
     )
     decoder: ComponentSpec = _field("Model", "Decoder, from features to logits.", default="fpn")
 
@@ -141,23 +147,24 @@ class Config(BaseModel):
     loss: ComponentSpec = _field("Training", "Loss function.", default="cross_entropy")
     class_weights: str | dict[str, float] = _field(
         "Training",
-        "none, balanced (inverse pixel counts), inverse_sqrt (their square roots), or name=weight,name=weight.",
+        "Class weights in the loss: none, balanced (one over the pixel count), inverse_sqrt (one over its square "
+        "root), or name=weight,name=weight.",
         default="none",
     )
-    lr: float = _field("Training", "Learning rate; the peak of the onecycle schedule.", default=3e-3, gt=0)
+    lr: float = _field("Training", "Learning rate. The onecycle schedule has it as maximum.", default=3e-3, gt=0)
     encoder_lr_factor: float = _field(
         "Training", "Learning rate of the encoder divided by that of the decoder.", default=0.1, gt=0
     )
-    weight_decay: float = _field("Training", "Weight decay of AdamW. With 0 it is Adam.", default=1e-2, ge=0)
+    weight_decay: float = _field("Training", "Weight decay of AdamW. With 0, AdamW equals Adam.", default=1e-2, ge=0)
     lr_schedule: Literal["constant", "onecycle"] = _field("Training", "Learning-rate schedule.", default="onecycle")
     seed: int = _field("Training", "Random seed.", default=0, ge=0, lt=2**31)
     callbacks: tuple[ComponentSpec, ...] = _field("Training", "Callbacks, in addition to the default ones.", default=())
 
-    device: str = _field("Machine", "auto, cpu, cuda or mps.", default="auto")
+    device: str = _field("Machine", "Device of the training: auto, cpu, cuda or mps.", default="auto")
     precision: Literal["auto", "bf16-mixed", "32-true"] = _field(
         "Machine",
-        "bf16-mixed computes in bfloat16 where that is safe, 32-true in float32. auto is bf16-mixed if the machine is "
-        "faster with it.",
+        "bf16-mixed computes in bfloat16 with autocast, 32-true in float32. auto is bf16-mixed if the hardware has "
+        "bfloat16 instructions, else 32-true.",
         default="auto",
     )
     num_workers: int = _field(
@@ -173,7 +180,7 @@ class Config(BaseModel):
     @model_validator(mode="wrap")
     @classmethod
     def _check(cls, settings: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
-        """Refuse names of version 0.1, expand `freeze_encoder`, and raise ConfigError for what pydantic finds."""
+        """Refuse names of version 0.1, expand `freeze_encoder`, and convert a ValidationError to a ConfigError."""
         if isinstance(settings, dict):
             old = find_old_names(settings)
             if old:
@@ -205,18 +212,21 @@ class Config(BaseModel):
 
     @staticmethod
     def from_preset(preset: str = "default", base: Mapping[str, Any] | None = None, **settings: Any) -> "Config":
-        """Return a preset's settings with some of them replaced.
+        """Return the settings of a preset with some of them replaced.
 
-        An encoder other than the preset's gets its own layers and pretrained weights instead of the preset's. An
-        encoder without pretrained weights trains unless the settings freeze it.
+        If the encoder is not that of the preset, `encoder_layers` and `encoder_weights` of the preset are reset. If
+        `encoder_weights` is "none", `encoder_training` of the preset is reset, so that the encoder trains.
 
         Args:
             preset: a name in `PRESETS`.
-            base: a plan's settings. They replace the preset's.
-            settings: fields of `Config`. They replace those of both.
+            base: settings of a plan. They replace those of the preset.
+            settings: fields of `Config`. They replace those of the preset and of the plan.
+
+        Returns:
+            The settings.
 
         Raises:
-            ConfigError: The preset or a setting is unknown, or a value cannot work.
+            ConfigError: The preset or a setting is unknown, or a value is invalid.
 
         >>> Config.from_preset("tutorial", epochs=3).batch_size
         64
@@ -234,18 +244,25 @@ class Config(BaseModel):
         return Config(**merged)
 
     def replace(self, **settings: Any) -> "Config":
-        """Return these settings with some of them replaced; ConfigError if a value cannot work."""
+        """Return these settings with some of them replaced. Raises ConfigError if a value is invalid."""
         return Config(**(self.model_dump() | expand_freeze_encoder(settings)))
 
     def create_model(
         self, classes: Sequence[str], palette: Palette | None = None, read_spec: ReadSpec | None = None
     ) -> "SegmentationModel":
-        """Return a new model with these settings, frozen as they are on their device.
+        """Create a model with these settings. Its encoder is frozen as the settings define for the device.
 
         Args:
             classes: the names of the classes, in index order.
             palette: one (red, green, blue) in 0..255 per class, or None for the default palette.
             read_spec: channels and bit depth of the images and the task, or None for RGB images and multiclass masks.
+
+        Returns:
+            The model, with pretrained or random encoder weights and a random decoder.
+
+        Raises:
+            ConfigError: The encoder is unknown, or does not accept the image sizes.
+            WeightsError: The encoder weights are missing, or do not fit the encoder.
         """
         from pixelwise.models.model import create_model
         from pixelwise.models.timm_models import check_encoder, check_sizes
@@ -264,6 +281,7 @@ class Config(BaseModel):
             normalization=self.normalization,
             channels=read_spec.channels if read_spec else 3,
             bit_depth=read_spec.bit_depth if read_spec else 16,
+            pixel_range=read_spec.pixel_range if read_spec else None,
             task=read_spec.task if read_spec else MULTICLASS,
         )
         training = self.resolve_encoder_training(resolve_device(self.device).type)
@@ -278,11 +296,11 @@ class Config(BaseModel):
         return max(self.image_size, round(self.image_size * self.eval_scale) // 32 * 32)
 
     def resolve_encoder_training(self, device_type: str) -> EncoderTraining:
-        """Return what of the encoder trains on a device.
+        """Return which parts of the encoder train on a device.
 
-        On a CPU the depthwise convolutions and batch norms of a pretrained encoder are frozen by default, because their
-        gradients take long there, and the decoder trains first. On a GPU, or without pretrained weights, all of the
-        encoder trains.
+        This applies the defaults of `encoder_training`, `freeze_depthwise` and `freeze_batchnorm`. For a pretrained
+        encoder on a CPU, the decoder trains first, and depthwise convolutions and batch-norm statistics are frozen,
+        because this saves computation. On a GPU, or without pretrained weights, the whole encoder trains.
 
         Args:
             device_type: "cpu", "cuda" or "mps".

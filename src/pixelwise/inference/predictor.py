@@ -226,7 +226,8 @@ class Predictor:
                 yield path, image if isinstance(image, DataError) else next(predictions)
 
     def _to_array(self, source: ImageInput) -> np.ndarray:
-        channels, bit_depth = len(self.model.config.mean), self.model.config.bit_depth
+        config = self.model.config
+        channels, bit_depth, pixel_range = len(config.mean), config.bit_depth, config.pixel_range
         if isinstance(source, np.ndarray):
             if source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] != channels or source.size == 0:
                 raise DataError(
@@ -236,10 +237,10 @@ class Predictor:
             # A copy: torch accepts no read-only array and no negative strides, and the caller may change the array.
             return np.array(source, order="C")
         if not isinstance(source, Image.Image):
-            return read_image(Path(source), channels, bit_depth)
+            return read_image(Path(source), channels, bit_depth, pixel_range=pixel_range)
         if channels != 3:
             raise DataError(f"this model takes TIFF files with {channels} bands; pass the file's path or an array")
-        return np.array(to_rgb(source, bit_depth))
+        return np.array(to_rgb(source, bit_depth, pixel_range))
 
     def _read_or_error(self, path: str | Path) -> tuple[Path, np.ndarray | DataError]:
         try:

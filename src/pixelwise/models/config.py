@@ -1,17 +1,31 @@
 """The configuration of a model: everything that is needed to build it again and to prepare its input."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, PlainSerializer, model_validator
 
 from pixelwise.data.task import MULTICLASS, Task, get_task
 from pixelwise.models.encoder import Padding
 from pixelwise.models.version1 import translate_config
+from pixelwise.palette import IGNORE_INDEX
 from pixelwise.registry import ComponentSpec
+
+MAX_SIZE = 4096
+"""Maximum side in pixels of the images that a model takes. Larger ones fill the memory of most machines."""
+
+MAX_CHANNELS = 1024
+"""Maximum number of channels of images."""
+
+_Byte = Annotated[int, Field(ge=0, le=255)]
+_ClassName = Annotated[str, Field(min_length=1, max_length=1000)]
+_LayerName = Annotated[str, Field(min_length=1, max_length=200)]
+_PerChannel = Annotated[tuple[FiniteFloat, ...], Field(min_length=1, max_length=MAX_CHANNELS)]
 
 
 class ModelConfig(BaseModel):
     """The content of model.json.
+
+    The file can be a stranger's, so every field has limits.
 
     Attributes:
         format: version of the fields.
@@ -21,8 +35,9 @@ class ModelConfig(BaseModel):
         mean: one value per channel on the scale 0..255: (red, green, blue), or the bands of a TIFF.
         std: one value per channel on the scale 0..255. The encoder gets (pixel − mean) / std.
         bit_depth: number of used bits in images with 16 bits per channel, see `read_image`.
+        pixel_range: the values that become 0 and 255 in images of floats or wide integers, see `ReadSpec`.
         task: the segmentation task; its name in JSON.
-        encoder: timm's name of the encoder.
+        encoder: timm's name of the encoder, without a prefix such as "hf-hub:", which would use the network.
         encoder_layers: layers that features are taken from, or None for the encoder's own stages.
         encoder_padding: see `Encoder`.
         decoder: a name in DECODERS, or a mapping with its parameters.
@@ -32,20 +47,36 @@ class ModelConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
     format: Literal[2] = 2
-    classes: tuple[str, ...]
-    palette: tuple[tuple[int, int, int], ...]
-    size: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    bit_depth: int = 16
+    classes: Annotated[tuple[_ClassName, ...], Field(min_length=1, max_length=IGNORE_INDEX)]
+    palette: tuple[tuple[_Byte, _Byte, _Byte], ...]
+    size: Annotated[int, Field(ge=1, le=MAX_SIZE)]
+    mean: _PerChannel
+    std: _PerChannel
+    bit_depth: Annotated[int, Field(ge=8, le=16)] = 16
+    pixel_range: tuple[FiniteFloat, FiniteFloat] | None = None
     task: Annotated[Task, BeforeValidator(get_task), PlainSerializer(lambda task: task.name)] = MULTICLASS
-    encoder: str
-    encoder_layers: tuple[str, ...] | None
+    encoder: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,100}$")]
+    encoder_layers: Annotated[tuple[_LayerName, ...], Field(max_length=100)] | None
     encoder_padding: Padding
     decoder: ComponentSpec
-    metrics: dict[str, float | None] = {}
+    metrics: Annotated[dict[str, float | None], Field(max_length=10_000)] = {}
 
     @model_validator(mode="before")
     @classmethod
     def _translate_format_1(cls, fields: Any) -> Any:
         return translate_config(fields) if isinstance(fields, dict) and fields.get("format") == 1 else fields
+
+    @model_validator(mode="after")
+    def _check_lengths(self) -> Self:
+        if len(set(self.classes)) < len(self.classes):
+            twice = next(name for name in self.classes if self.classes.count(name) > 1)
+            raise ValueError(f"two classes have the name '{twice[:100]}'")
+        if len(self.palette) != len(self.classes):
+            raise ValueError(f"the palette has {len(self.palette)} colors for {len(self.classes)} classes")
+        if len(self.std) != len(self.mean):
+            raise ValueError(f"std has {len(self.std)} values, and mean {len(self.mean)}")
+        if min(self.std) <= 0:
+            raise ValueError("std must be greater than 0")
+        if self.pixel_range is not None and self.pixel_range[0] >= self.pixel_range[1]:
+            raise ValueError("pixel_range must be a lower and a higher value")
+        return self

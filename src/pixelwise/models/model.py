@@ -11,7 +11,6 @@ from typing import Literal
 import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from pixelwise.data.task import MULTICLASS, Task, get_task
@@ -21,6 +20,7 @@ from pixelwise.models.decoders import DECODERS, build_decoder
 from pixelwise.models.encoder import Encoder, Padding
 from pixelwise.models.feature_cache import FeatureCache
 from pixelwise.models.pretrained import load_pretrained_weights
+from pixelwise.models.tensor_files import write_tensors
 from pixelwise.models.timm_models import check_encoder
 from pixelwise.models.version1 import translate_tensor_names
 from pixelwise.palette import Palette, default_palette
@@ -120,9 +120,8 @@ class SegmentationModel(nn.Module):
             metrics: metrics of these weights by name.
         """
         config = self.config.model_copy(update={"metrics": metrics or {}})
-        tensors = {name: tensor.contiguous() for name, tensor in self.state_dict().items()}
         with atomic_write(path / WEIGHTS_FILE) as temporary:
-            save_file(tensors, temporary, metadata={METADATA_KEY: config.model_dump_json()})
+            write_tensors(self.state_dict(), temporary, {METADATA_KEY: config.model_dump_json()})
         with atomic_write(path / CONFIG_FILE) as temporary:
             temporary.write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
@@ -140,6 +139,7 @@ class SegmentationModel(nn.Module):
         """
         config, tensors = _read_files(path)
         try:
+            check_encoder(config.encoder)  # no other name reaches timm, which would ask the network about some
             # The initial weights are replaced: they must not use up random numbers of the process.
             with torch.random.fork_rng(devices=[]):
                 model = SegmentationModel(config)
@@ -165,6 +165,7 @@ def create_model(
     normalization: Literal["encoder", "unit"] = "encoder",
     channels: int = 3,
     bit_depth: int = 16,
+    pixel_range: tuple[float, float] | None = None,
     task: str | Task = MULTICLASS,
 ) -> SegmentationModel:
     """Return a new model with a pretrained encoder and a random decoder. All of it trains.
@@ -184,6 +185,7 @@ def create_model(
             Images with other than 3 channels are scaled to [-1, 1].
         channels: number of channels of the images.
         bit_depth: number of used bits in images with 16 bits per channel.
+        pixel_range: the values that become 0 and 255 in images of floats or wide integers, see `ReadSpec`.
         task: "multiclass" or "multilabel", or a `Task`.
 
     Raises:
@@ -202,25 +204,37 @@ def create_model(
         mean, std = (127.5,) * channels, (127.5,) * channels
     elif normalization == "unit":
         mean, std = (0.0,) * 3, (255.0,) * 3
-    config = ModelConfig(
-        classes=names,
-        palette=palette or default_palette(len(names)),
-        size=image_size,
-        mean=mean,
-        std=std,
-        bit_depth=bit_depth,
-        task=get_task(task),
-        encoder=encoder,
-        encoder_layers=None if encoder_layers is None else tuple(encoder_layers),
-        encoder_padding=encoder_padding,
-        decoder=DECODERS.normalize(decoder),
-    )
+    try:
+        config = ModelConfig(
+            classes=names,
+            palette=palette or default_palette(len(names)),
+            size=image_size,
+            mean=mean,
+            std=std,
+            bit_depth=bit_depth,
+            pixel_range=pixel_range,
+            task=get_task(task),
+            encoder=encoder,
+            encoder_layers=None if encoder_layers is None else tuple(encoder_layers),
+            encoder_padding=encoder_padding,
+            decoder=DECODERS.normalize(decoder),
+        )
+    except ValidationError as error:
+        raise ConfigError(f"this model cannot be made ({_first_finding(error)})") from None
     return SegmentationModel(config, source.tensors)
+
+
+def _first_finding(error: ValidationError) -> str:
+    """Return the field and the fault of the first finding."""
+    finding = error.errors()[0]
+    fault = finding["msg"].removeprefix("Value error, ")
+    return ": ".join(filter(None, (".".join(map(str, finding["loc"])), fault)))
 
 
 def _read_files(path: Path) -> tuple[ModelConfig, dict[str, Tensor]]:
     """Return the configuration and the tensors in a directory; RunError if they cannot be read or do not match."""
     try:
+        (path / WEIGHTS_FILE).open("rb").close()  # safetensors calls a file that may not be read missing
         with safe_open(path / WEIGHTS_FILE, framework="pt") as file:
             metadata = (file.metadata() or {}).get(METADATA_KEY)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
@@ -232,10 +246,8 @@ def _read_files(path: Path) -> tuple[ModelConfig, dict[str, Tensor]]:
         missing = error.filename or path / WEIGHTS_FILE
         raise RunError(f"{missing}: no model here; train one first") from None
     except ValidationError as error:
-        finding = error.errors()[0]
-        field = ".".join(map(str, finding["loc"])) or CONFIG_FILE
-        raise RunError(f"{path}: the model cannot be read ({field}: {finding['msg']})") from None
-    except (OSError, UnicodeDecodeError, SafetensorError) as error:
+        raise RunError(f"{path}: the model cannot be read ({_first_finding(error)})") from None
+    except (OSError, UnicodeDecodeError, RecursionError, SafetensorError) as error:
         raise RunError(f"{path}: the model cannot be read ({first_line(error)})") from None
     if stored is None:  # format 1
         return config, translate_tensor_names(tensors)

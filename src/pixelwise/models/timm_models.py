@@ -161,10 +161,7 @@ def cut_at_layers(
     """Return a timm model that returns the outputs of layers by name, without the layers behind them, and the names.
 
     Args:
-        name: timm's name of the model.
-        image_size: side of the images in pixels.
-        weights: all tensors of the model by timm's names, or None for a random start.
-        in_channels: the number of channels of the images.
+        name, image_size, weights, in_channels: see `cut_at_stages`.
         layers: names of layers, see `list_layers`.
 
     Raises:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pixelwise.runtime.files import atomic_write
+from pixelwise.visualization.text import plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -158,7 +159,8 @@ def _figure(stages: Sequence[ModelStage], title: str) -> "Figure":
         (_MARGIN + column * (_BOX_WIDTH + _COLUMN_GAP), _MARGIN + _TITLE_HEIGHT + row * pitch)
         for column, row in positions
     ]
-    heading = axes.text(width / 2, _MARGIN, title, ha="center", va="center", color=_TEXT_COLOR)
+    heading = axes.text(width / 2, _MARGIN, plain(title), ha="center", va="center", color=_TEXT_COLOR)
+    heading.set_parse_math(False)
     _fit(heading, 14, width - 2 * _MARGIN, bold=True)
     _draw_arrows(axes, stages, corners, box_height)
     for stage, corner, lines in zip(stages, corners, texts, strict=True):
@@ -210,6 +212,7 @@ def _draw_box(
     y = corner[1] + height / 2 - _LINE_HEIGHT * (len(lines) - 1) / 2
     for i, line in enumerate(lines):
         text = axes.text(x, y + i * _LINE_HEIGHT, line, ha="center", va="center_baseline", zorder=4)
+        text.set_parse_math(False)
         text.set_color(_TEXT_COLOR if i < 2 else _FAINT_COLOR)
         _fit(text, (10.5, 10, 8.5, 8.5)[i], _BOX_WIDTH - 0.2, bold=i == 0)
 

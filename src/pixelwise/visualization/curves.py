@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pixelwise.palette import Color, default_palette
 from pixelwise.runtime.files import atomic_write
+from pixelwise.visualization.text import plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -96,7 +97,8 @@ def _figure(rows: Sequence[_Row], title: str | None, colors: Mapping[str, Color]
     for axes in (loss, iou):
         _add_legend(axes)
     if title is not None:
-        figure.suptitle(title, fontsize=13, fontweight="bold", color=_TEXT_COLOR)
+        # A name with dollar signs is no formula.
+        figure.suptitle(plain(title), fontsize=13, fontweight="bold", color=_TEXT_COLOR, parse_math=False)
     return figure
 
 
@@ -150,6 +152,7 @@ def _curve(
         marker=marker,
         markersize=width + 2,
         label=label,
+        gid=label,
         zorder=width,
     )
 
@@ -160,8 +163,8 @@ def _class_curves(axes: "Axes", rows: Sequence[_Row], epochs: Sequence[float], c
         return
     if len(keys) > _MAX_COLORED_CLASSES:
         for i, key in enumerate(keys):
-            label = f"each of {len(keys)} classes" if i == 0 else "_"
-            axes.plot(epochs, _series(rows, key), color="#adb5bd", linewidth=0.8, alpha=0.7, label=label)
+            label = f"each of {len(keys)} classes" if i == 0 else None
+            axes.plot(epochs, _series(rows, key), color="#adb5bd", linewidth=0.8, alpha=0.7, label=label, gid=label)
         return
     for key, default in zip(keys, default_palette(len(keys)), strict=True):
         name = key.removeprefix(_CLASS_PREFIX)
@@ -171,12 +174,14 @@ def _class_curves(axes: "Axes", rows: Sequence[_Row], epochs: Sequence[float], c
 
 def _add_legend(axes: "Axes") -> None:
     """Add a legend below the panel, or the text "no values yet" if it has no curves."""
-    handles, labels = axes.get_legend_handles_labels()
+    # A line's gid is its label, because matplotlib omits labels that start with "_".
+    handles = [line for line in axes.get_lines() if line.get_gid() is not None]
     if handles:
         # The layout shrinks a panel whose legend is wider.
         limit = _MAX_LABEL_LENGTH
+        labels = [plain(str(line.get_gid())) for line in handles]
         short = [label if len(label) <= limit else label[: limit - 1] + "…" for label in labels]
-        axes.legend(
+        legend = axes.legend(
             handles,
             short,
             loc="upper center",
@@ -186,5 +191,7 @@ def _add_legend(axes: "Axes") -> None:
             frameon=False,
             labelcolor=_TEXT_COLOR,
         )
+        for text in legend.get_texts():
+            text.set_parse_math(False)
     else:
         axes.text(0.5, 0.5, "no values yet", transform=axes.transAxes, ha="center", color=_FAINT_COLOR)

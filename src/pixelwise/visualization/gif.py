@@ -58,13 +58,13 @@ def make_gif(images: Sequence[Path], out: Path, milliseconds: int = 600) -> None
 
 
 def _size(path: Path) -> tuple[int, int]:
-    with Image.open(path) as image:
+    with Image.open(path, formats=("PNG",)) as image:
         return image.size
 
 
 def _frame(path: Path, size: tuple[int, int], frame_size: tuple[int, int]) -> Image.Image:
     """Return the image, resized to `size`, at the upper left of a white frame, with 255 colors."""
-    with Image.open(path) as image:
+    with Image.open(path, formats=("PNG",)) as image:
         colors = image.convert("RGB")
     if colors.size != size:
         colors = colors.resize(size, Image.Resampling.LANCZOS)

@@ -18,6 +18,12 @@ BACKGROUND: Color = (255, 255, 255)
 _UNPRINTABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})
 """Unicode categories of control characters, surrogates (bytes that are not valid UTF-8), and line separators."""
 
+_DIRECTIONS = frozenset({"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"})
+"""Unicode's classes of characters that change the direction of the text that follows."""
+
+_MAX_LENGTH = 400
+"""Maximum number of characters that are measured."""
+
 _LEGEND_FONT_SIZE = 15
 
 _MAX_CLASSES_LISTED = 24
@@ -47,14 +53,36 @@ def shorten(text: str, width: float, face: ImageFont.FreeTypeFont) -> str:
     >>> shorten("american_bulldog_151.jpg", 120, font(14))
     'america…51.jpg'
     """
-    text = "".join("\ufffd" if unicodedata.category(char) in _UNPRINTABLE else char for char in text)
+    text = plain(text)
+    if len(text) > _MAX_LENGTH:
+        text = f"{text[: _MAX_LENGTH // 2]}…{text[-_MAX_LENGTH // 2 :]}"
     if face.getlength(text) <= width:
         return text
-    for kept in range(len(text) - 1, 0, -1):
-        short = text[: (kept + 1) // 2] + "…" + text[len(text) - kept // 2 :]
-        if face.getlength(short) <= width:
-            return short
-    return "…"
+    low, high = 0, len(text) - 1  # numbers of characters that fit, and that may fit
+    while low < high:
+        kept = (low + high + 1) // 2
+        low, high = (kept, high) if face.getlength(_ends(text, kept)) <= width else (low, kept - 1)
+    return _ends(text, low)
+
+
+def _ends(text: str, kept: int) -> str:
+    return text[: (kept + 1) // 2] + "…" + text[len(text) - kept // 2 :]
+
+
+def plain(text: str) -> str:
+    """Return a text in one line, for drawing.
+
+    Control characters, line breaks and characters that change the direction of the text become U+FFFD.
+
+    >>> plain("cat\\n") == "cat\\ufffd"
+    True
+    """
+    return "".join(
+        "\ufffd"
+        if unicodedata.category(char) in _UNPRINTABLE or unicodedata.bidirectional(char) in _DIRECTIONS
+        else char
+        for char in text
+    )
 
 
 def legend(classes: Sequence[str], palette: Palette, masks: Sequence[Pixels], width: int) -> Image.Image:

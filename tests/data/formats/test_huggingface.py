@@ -13,6 +13,7 @@ import pytest
 
 from pixelwise.data.formats import FORMATS, detect_format
 from pixelwise.data.io.image import read_image
+from pixelwise.data.label_map.options import LabelOptions
 from pixelwise.data.load import load_dataset
 from pixelwise.errors import DataError
 from tests.data.formats.support import CLASSES, read_as
@@ -92,7 +93,9 @@ def test_rows_without_a_mask_and_images_outside_the_folder(samples: list[Sample]
     root.mkdir()
     pyarrow.parquet.write_table(data.data.table, root / "train-00000-of-00001.parquet", row_group_size=2)
     assert FORMATS["table"].component(root) is None
-    result = read_as("huggingface", root)
+    with pytest.raises(DataError, match=r"parquet, row 2: .*/a/1\.png is outside the folder .*`allow_outside`"):
+        detect_format(root)
+    result = detect_format(root, options=LabelOptions(allow_outside=True))[1]
     assert [read_image(record.image).tobytes() for record in result.train] == [
         sample.image.tobytes() for sample in samples[:2]
     ]

@@ -67,7 +67,7 @@ def test_an_image_without_a_known_range_is_refused(tmp_path: Path) -> None:
     """Floats can mean 0..1 or 0..255. Read wrongly, images would be black and train without an error."""
     path = tmp_path / "image.tif"
     Image.fromarray(np.linspace(0, 1, 12, dtype=np.float32).reshape(3, 4)).save(path)
-    with pytest.raises(DataError, match=r"image\.tif: pixels in mode F"):
+    with pytest.raises(DataError, match=r"image\.tif: its pixels are float32, whose range is known only"):
         read_image(path)
 
 

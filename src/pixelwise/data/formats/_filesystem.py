@@ -1,4 +1,4 @@
-"""List image folders recursively in sorted order, without opening files and without following link cycles."""
+"""Recursive listing of image folders in sorted order, without following link cycles, and reading of single files."""
 
 import os
 import re
@@ -7,21 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeGuard
 
+from pixelwise.data.io.image_formats import IMAGE_SUFFIXES as IMAGE_SUFFIXES
 from pixelwise.data.io.remote import RemoteFile
 from pixelwise.errors import DataError
-
-IMAGE_SUFFIXES = frozenset((
-    "apng", "avif", "bmp", "dib", "gif", "j2k", "jfif", "jp2", "jpe", "jpeg", "jpg", "jpx", "pbm", "pcx", "pgm", "png",
-    "pnm", "ppm", "tga", "tif", "tiff", "webp",
-))  # fmt: skip
-"""Suffixes of image and mask files, in lower case and without the dot."""
 
 _SYSTEM_FILES = frozenset({"__macosx", "thumbs.db", "desktop.ini", "$recycle.bin", "lost+found"})
 
 _HEAD_BYTES = 1 << 16
 
 Listing = dict[str, list[str]]
-"""Folder → names of its files, both sorted. A folder is relative to the root, with "/" as separator; "" is the root."""
+"""Folder → names of its files, both sorted. The key is the path relative to the root, with "/"; the root is ""."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +40,15 @@ class ImageFile:
 def list_files(root: Path, depth: int | None = None) -> Listing:
     """List the files of a folder and of its subfolders, without hidden and system files.
 
-    Links to folders are followed, but no folder is listed twice. Named pipes and dangling links are listed as files;
-    opening one of them raises an error.
+    Links to folders are followed, except a link to a folder that contains the root. No folder is listed twice. Named
+    pipes and dangling links are listed as files. Opening one of them raises an error.
 
     Args:
         root: a local folder.
-        depth: levels of subfolders to list. 0 lists only the root, None lists all.
+        depth: maximum depth of the subfolders. 0 lists only the root, None lists all.
+
+    Returns:
+        The file names of each folder, see `Listing`.
 
     Raises:
         DataError: A folder cannot be read. The message names it.
@@ -58,7 +56,7 @@ def list_files(root: Path, depth: int | None = None) -> Listing:
     listing: Listing = {}
     real_root = os.path.realpath(root)
     visited = set()
-    # Links wait until all real folders are listed, so that a folder is listed under its own path if it has one.
+    # Links are followed after all real folders. So a folder that is also inside the root is listed by its real path.
     pending, links = [("", real_root)], list[tuple[str, str]]()
     while pending or links:
         folder, real = (pending or links).pop()
@@ -83,7 +81,7 @@ def _contains(folder: str, path: str) -> bool:
 
 
 def _scan_folder(folder: Path) -> tuple[list[str], list[tuple[str, bool]]]:
-    """Return the sorted names of files, and of subfolders with True for a link."""
+    """Return the sorted file names, and sorted pairs (subfolder name, True if it is a link)."""
     files, subfolders = [], []
     try:
         with os.scandir(folder) as entries:
@@ -140,12 +138,40 @@ def list_images(listing: Listing) -> Iterator[ImageFile]:
 
 
 def filter_files(listing: Listing, keep: Callable[[str, str], bool]) -> Listing:
-    """Return the listing of the files for which `keep(folder, name)` is true. Empty folders stay in it."""
+    """Filter the files of a listing.
+
+    Args:
+        listing: the listing.
+        keep: a function (folder, file name) that returns True for files to keep.
+
+    Returns:
+        A new listing. Folders without files stay in it.
+    """
     return {folder: [name for name in names if keep(folder, name)] for folder, names in listing.items()}
 
 
+def check_is_file(path: Path, fix: str = "replace or remove it") -> None:
+    """Raise DataError if a path is not a file. Reading a named pipe would block forever.
+
+    Args:
+        path: the local path.
+        fix: the advice at the end of the error message.
+    """
+    if not path.is_file():
+        fault = "not a file" if path.exists() else "no such file"
+        raise DataError(f"{path}: cannot be read ({fault}); {fix}")
+
+
 def file_starts_with(path: Path, pattern: str) -> bool:
-    """Match the first 64 KiB of a file against a pattern (`re.match`). Return False if the file cannot be read."""
+    """Return True if the start of a file matches a pattern.
+
+    Args:
+        path: the file.
+        pattern: a regular expression for `re.match` with `re.DOTALL`. It is applied to the first 64 KiB as UTF-8 text.
+
+    Returns:
+        False if the text does not match or the file cannot be read.
+    """
     try:
         if not is_file(path):
             return False
@@ -161,13 +187,15 @@ def read_bytes(path: Path, max_bytes: int | None = None) -> bytes:
 
     Args:
         path: the file.
-        max_bytes: number of bytes to read from its start. None reads the whole file.
+        max_bytes: maximum number of bytes to read from the start. None reads the whole file.
+
+    Returns:
+        The bytes.
 
     Raises:
         DataError: The file cannot be read. The message names it.
     """
-    if not path.is_file():  # reading a named pipe would block forever
-        raise DataError(f"{path}: cannot be read (not a file); replace or remove it")
+    check_is_file(path)
     try:
         with path.open("rb") as file:
             return file.read(max_bytes)
@@ -176,7 +204,7 @@ def read_bytes(path: Path, max_bytes: int | None = None) -> bytes:
 
 
 def read_text(path: Path) -> str:
-    """Read a text file with "\n" as line ends. Raises DataError if it cannot be read or is not UTF-8 text."""
+    """Read a text file and convert line ends to line feeds. Raises DataError if it cannot be read or is not UTF-8."""
     try:
         return read_bytes(path).decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeError:
@@ -184,13 +212,20 @@ def read_text(path: Path) -> str:
 
 
 def read_lines(path: Path) -> list[str]:
-    """Read the lines of a text file, stripped, without empty lines and comments (#). See `read_text`."""
+    """Read the lines of a text file and strip them. Empty lines and lines that start with "#" are left out."""
     lines = (line.strip() for line in read_text(path).splitlines())
     return [line for line in lines if line and not line.startswith("#")]
 
 
 def abbreviate(names: Iterable[object], max_count: int = 3) -> str:
     """Join the first names for a message.
+
+    Args:
+        names: the names.
+        max_count: maximum number of names in the text.
+
+    Returns:
+        The names with commas between them, and " …" at the end if some are left out.
 
     >>> abbreviate(["a", "b", "c", "d"])
     'a, b, c …'

@@ -1,21 +1,32 @@
-"""Images that the cells of a table refer to: by a path, by a URL, or by the bytes in the cell."""
+"""Images that the cells of a table refer to: by a path, by a URL, or by the bytes in the cell.
+
+A table can be a stranger's. So a cell may name only files in the folder of the table, and URLs of public servers,
+unless the user allows more.
+"""
 
 import os
-from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
 
+from pixelwise.data.formats._outside import check_inside, outside_error
+from pixelwise.data.io.network import check_chain, check_url, options_of_named_url
 from pixelwise.data.io.parquet import ImageCell
 from pixelwise.data.io.remote import RemoteFile, local_path
 from pixelwise.data.schema import BytesSource
 
 
 class CellResolver:
-    """Finds the images of one table's cells. Each folder is listed once, which is faster than a check per file."""
+    """Finds the images of one table's cells. Each folder is listed once, which is faster than a check per file.
 
-    def __init__(self, table: Path | RemoteFile) -> None:
+    Args:
+        table: the table.
+        allow_outside: accept absolute paths and "../" that leave the folder of the table, and servers with private
+            addresses.
+    """
+
+    def __init__(self, table: Path | RemoteFile, allow_outside: bool = False) -> None:
         self._table = table
+        self._allow_outside = allow_outside
         self._list_folder = cache(self._list_folder_uncached)
 
     def find(self, cell: str | ImageCell) -> tuple[BytesSource | None, str | None]:
@@ -26,6 +37,9 @@ class CellResolver:
 
         Returns:
             (image, None), or (None, path) if there is no file at that path, or (None, None) for an empty cell.
+
+        Raises:
+            AnnotationError: The cell names a file that it may not name. The caller adds the table and the row.
         """
         if isinstance(cell, ImageCell):
             if cell.cell is not None:
@@ -35,19 +49,27 @@ class CellResolver:
             return None, None
         if "://" in cell:
             path = local_path(cell)
-            return (RemoteFile(cell, self._options_for(cell)), None) if path is None else self._find_local(str(path))
+            return (self._named_url(cell), None) if path is None else self._find_local(str(path))
         if isinstance(self._table, RemoteFile):
-            return RemoteFile(self._table.beside(cell), self._table.options), None
+            return self._beside(self._table, cell), None
         return self._find_local(cell)
 
-    def _options_for(self, url: str) -> Mapping[str, Any]:
-        """Return the table's options (key, endpoint) if the URL has the same protocol as the table."""
-        if isinstance(self._table, RemoteFile) and self._table.url.partition("://")[0] == url.partition("://")[0]:
-            return self._table.options
-        return {}
+    def _named_url(self, url: str) -> RemoteFile:
+        check_url(url)
+        table = self._table
+        options = table.options if isinstance(table, RemoteFile) else {}
+        return RemoteFile(url, options_of_named_url(url, str(table), options, self._allow_outside))
+
+    def _beside(self, table: RemoteFile, path: str) -> RemoteFile:
+        check_chain(path)
+        url = table.beside(path)
+        if not self._allow_outside and not table.is_inside(url):
+            raise outside_error(path, table.url.rpartition("/")[0])
+        return RemoteFile(url, table.options)
 
     def _find_local(self, cell: str) -> tuple[BytesSource | None, str | None]:
         for text in (cell, cell.replace("\\", "/")):  # Windows writes paths with backslashes
+            self._check_local(text)
             parent, _, name = text.rpartition("/")
             folder, names = self._list_folder(f"{parent}/" if text.startswith("/") else parent)
             path = folder / name
@@ -56,9 +78,15 @@ class CellResolver:
                 return path, None
         return None, str(path)
 
+    def _check_local(self, path: str) -> None:
+        if isinstance(self._table, Path):
+            check_inside(path, self._table.parent, self._allow_outside)
+        elif not self._allow_outside:
+            raise outside_error(path, self._table.url.rpartition("/")[0])
+
     def _list_folder_uncached(self, folder: str) -> tuple[Path, frozenset[str]]:
-        assert isinstance(self._table, Path)
-        path = self._table.parent / folder
+        # A file:// URL in a remote table is absolute.
+        path = self._table.parent / folder if isinstance(self._table, Path) else Path(folder)
         try:
             return path, frozenset(os.listdir(path))  # noqa: PTH208 - only the names are needed
         except (OSError, ValueError):

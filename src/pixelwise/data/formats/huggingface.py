@@ -1,6 +1,5 @@
 """Local data sets of Hugging Face: folders of `save_to_disk`, or Parquet files as the hub serves them."""
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,13 +9,16 @@ from typing import Any, Literal
 from pixelwise.data.formats._class_files import read_class_names
 from pixelwise.data.formats._filesystem import abbreviate, is_folder, list_files, list_images
 from pixelwise.data.formats._json import read_json
+from pixelwise.data.formats._outside import check_inside
 from pixelwise.data.formats._splits import SPLIT_WORDS
 from pixelwise.data.formats._table_columns import columns_for
 from pixelwise.data.formats._table_files import to_table_file, wrap_errors
 from pixelwise.data.formats._table_sources import CellResolver
 from pixelwise.data.io.parquet import TableFile, holds_images, image_cells, open_parquet, read_arrow
+from pixelwise.data.label_map.options import LabelOptions
 from pixelwise.data.schema import SPLITS, DataIssue, FormatResult, Record, Split
-from pixelwise.errors import DataError
+from pixelwise.errors import AnnotationError, DataError
+from pixelwise.runtime.parsing import parse_json
 
 _CLASS_COLUMNS = ("classes", "class_names", "class_labels", "categories", "objects", "label_names", "classes_on_image")
 """Columns whose ClassLabel names the classes in the masks. Other columns name the class of a whole image."""
@@ -31,18 +33,24 @@ _SAVE_AGAIN = "save the data set again"
 Features = Mapping[str, Any]
 
 
-def read_huggingface(root: Path) -> FormatResult | None:
+def read_huggingface(root: Path, options: LabelOptions | None = None) -> FormatResult | None:
     """Read a folder of `save_to_disk` (Dataset or DatasetDict), or Parquet files that `datasets` wrote.
 
     pyarrow reads the files in place. `datasets` is not used, because it writes to its cache and uses the network.
     Splits are those of the data set. Class names come from a feature ClassLabel, or from id2label.json next to it.
 
+    Args:
+        root: the folder.
+        options: the user's options. `allow_outside` is used.
+
     Raises:
-        DataError: There is no image column with its mask column, or there are several.
+        DataError: There is no image column with its mask column, or there are several. Or a file names another that it
+            may not name.
     """
     if not is_folder(root):
         return None
-    parts = _find_saved(root) or _find_parquet(root)
+    allow_outside = options is not None and options.allow_outside
+    parts = _find_saved(root, allow_outside) or _find_parquet(root)
     if not parts:
         return None
     image, mask = _image_and_mask_columns(parts[0])
@@ -53,7 +61,7 @@ def read_huggingface(root: Path) -> FormatResult | None:
     records: dict[Split, list[Record]] = {split: [] for split in SPLITS}
     for part in parts:
         if part.split in splits:
-            records[splits[part.split]] += _read_records(part, image, mask, issues)
+            records[splits[part.split]] += _read_records(part, (image, mask), issues, allow_outside)
     train, val, test = (tuple(records[split]) for split in SPLITS)
     result = FormatResult(train, val, test, class_names=_class_names(parts[0].features), issues=tuple(issues))
     names = read_class_names(root, list_files(root, depth=0))
@@ -75,19 +83,29 @@ class _Part:
     features: Features
 
 
-def _find_saved(root: Path) -> list[_Part]:
+def _find_saved(root: Path, allow_outside: bool) -> list[_Part]:
     """Return the Arrow files of `save_to_disk`, or [] if the folder is not from `save_to_disk`."""
     if (root / "dataset_dict.json").is_file():
         splits = _read_object(root / "dataset_dict.json").get("splits")
         if not isinstance(splits, list) or not all(isinstance(split, str) for split in splits):
             raise DataError(f"{root / 'dataset_dict.json'}: damaged; {_SAVE_AGAIN}")
-        return [part for split in splits for part in _saved_parts(root / split, split)]
+        _check_inside(root / "dataset_dict.json", splits, allow_outside)
+        return [part for split in splits for part in _saved_parts(root / split, split, allow_outside)]
     if (root / "state.json").is_file() and (root / "dataset_info.json").is_file():
-        return _saved_parts(root, "")
+        return _saved_parts(root, "", allow_outside)
     return []
 
 
-def _saved_parts(folder: Path, split: str) -> list[_Part]:
+def _check_inside(file: Path, names: Sequence[str], allow_outside: bool) -> None:
+    """Raise DataError if a file names another that is outside its folder."""
+    for name in names:
+        try:
+            check_inside(name, file.parent, allow_outside)
+        except AnnotationError as error:
+            raise DataError(f"{file}: {error}") from None
+
+
+def _saved_parts(folder: Path, split: str, allow_outside: bool) -> list[_Part]:
     state, info = _read_object(folder / "state.json"), _read_object(folder / "dataset_info.json")
     try:
         names = [str(file["filename"]) for file in state["_data_files"]]
@@ -96,6 +114,7 @@ def _saved_parts(folder: Path, split: str) -> list[_Part]:
         raise DataError(f"{folder / 'state.json'}: damaged, or dataset_info.json is; {_SAVE_AGAIN}") from None
     if state.get("_indices_data_files"):
         raise DataError(f"{folder / 'state.json'}: an index selects the rows; call flatten_indices() before saving")
+    _check_inside(folder / "state.json", names, allow_outside)
     return [_Part(_to_file(folder / name, "arrow"), split, features) for name in names]
 
 
@@ -145,7 +164,7 @@ def _read_features(file: TableFile) -> Features:
     with wrap_errors(file), open_parquet(file) as parquet:
         text = (parquet.schema_arrow.metadata or {}).get(b"huggingface")
     try:
-        return dict(json.loads(text)["info"]["features"]) if text else {}
+        return dict(parse_json(text)["info"]["features"]) if text else {}
     except (ValueError, KeyError, TypeError):
         raise DataError(f"{file}: its description of features is damaged; copy it again") from None
 
@@ -184,18 +203,23 @@ def _map_splits(root: Path, parts: Sequence[_Part]) -> tuple[dict[str, Split], l
     return splits, [DataIssue("unknown split", str(root), message, severity="warning")] if unknown else []
 
 
-def _read_records(part: _Part, image_column: str, mask_column: str, issues: list[DataIssue]) -> list[Record]:
+def _read_records(
+    part: _Part, image_and_mask: tuple[str, str], issues: list[DataIssue], allow_outside: bool
+) -> list[Record]:
     with wrap_errors(part.file):
         schema = _read_schema(part.file)
         columns = []
-        for name in (image_column, mask_column):
+        for name in image_and_mask:
             if name not in schema.names or not holds_images(schema.field(name).type):
                 raise DataError(f"{part.file}: the column {name} contains no images; {_SAVE_AGAIN}")
             columns.append(image_cells(part.file, name, schema.field(name).type))
-        sources, records = CellResolver(Path(part.file.url)), []
+        sources, records = CellResolver(Path(part.file.url), allow_outside), []
         for number, cells in enumerate(zip(*columns, strict=True), 1):
             location = f"{part.file}, row {number}"
-            (image, image_path), (mask, mask_path) = map(sources.find, cells)
+            try:
+                (image, image_path), (mask, mask_path) = map(sources.find, cells)
+            except AnnotationError as error:
+                raise DataError(f"{location}: {error}") from None
             if image is not None and mask is not None:
                 records.append(Record(image, mask))
                 continue

@@ -9,28 +9,39 @@ from pathlib import Path
 from pixelwise.data.formats._class_files import read_class_names
 from pixelwise.data.formats._filesystem import is_folder, list_files, list_folders
 from pixelwise.data.formats._folder_names import parse_folder_name
+from pixelwise.data.formats._rle_tables import is_rle_table
 from pixelwise.data.formats._splits import SPLIT_WORDS
 from pixelwise.data.formats._table_columns import REQUIREMENT, Columns, find_columns, has_image_and_mask
 from pixelwise.data.formats._table_files import TABLE_SUFFIXES, Table, Value, open_table
 from pixelwise.data.formats._table_sources import CellResolver
+from pixelwise.data.formats._via_files import is_via_csv
 from pixelwise.data.io.remote import RemoteFile
+from pixelwise.data.label_map.options import LabelOptions
 from pixelwise.data.schema import SPLITS, BytesSource, DataIssue, FormatResult, LabelMap, MultilabelMask, Record, Split
-from pixelwise.errors import DataError
+from pixelwise.errors import AnnotationError, DataError
 
 _MAX_COLUMNS_IN_MESSAGE = 12
 
 
-def read_table(root: Path | RemoteFile) -> FormatResult | None:
+def read_table(root: Path | RemoteFile, options: LabelOptions | None = None) -> FormatResult | None:
     """Read a CSV, TSV or Parquet file with columns for images and masks, or a folder that contains one.
 
-    See `COLUMNS` for the names of columns. Images are paths (relative to the folder of the table), URLs of any protocol
-    of fsspec, or, in Parquet, the bytes themselves. Splits come from a column; or from the names of several tables
+    See `COLUMNS` for the names of columns. Images are paths (relative to the folder of the table), URLs (see
+    `PROTOCOLS`), or, in Parquet, the bytes themselves. Splits come from a column; or from the names of several tables
     (train.csv next to test.csv); or else all rows are for training. Columns mask:CLASS make the data multi-label. Class
     names come from a class file next to the table (see `CLASS_FILES`), and the label map from the mask values.
 
+    Args:
+        root: the table or its folder.
+        options: the user's options. `allow_outside` is used.
+
     Raises:
-        DataError: A row is damaged, two columns match one role, or two tables match the folder.
+        DataError: A row is damaged or names a file that it may not name, two columns match one role, or two tables
+            match the folder.
     """
+    allow_outside = options is not None and options.allow_outside
+    if is_rle_table(root) or is_via_csv(root):
+        return None
     if root.name.lower().endswith(TABLE_SUFFIXES) and not is_folder(root):
         table = open_table(root, has_image_and_mask)
         if table is None:
@@ -39,7 +50,7 @@ def read_table(root: Path | RemoteFile) -> FormatResult | None:
         if columns is None:
             names = ", ".join(map(repr, table.columns[:_MAX_COLUMNS_IN_MESSAGE]))
             raise DataError(f"{root}: needs {REQUIREMENT}; its columns are {names}")
-        return _to_result([(table, columns)])
+        return _to_result([(table, columns)], allow_outside)
     if not is_folder(root):
         return None
     tables = _find_tables(root)
@@ -47,7 +58,7 @@ def read_table(root: Path | RemoteFile) -> FormatResult | None:
     if len(tables) > 1 and (None in words or len({SPLIT_WORDS[str(word)] for word in words}) < len(words)):
         first, second, *_ = (str(table.file) for table, _ in tables)
         raise DataError(f"{first}: lists images and masks, as {second} does; use one of the files as the data set")
-    return _to_result(tables) if tables else None
+    return _to_result(tables, allow_outside) if tables else None
 
 
 def _find_tables(folder: Path) -> list[tuple[Table, Columns]]:
@@ -76,12 +87,12 @@ def _split_word(table: Table) -> str | None:
     return matches[0] if len(matches) == 1 else None
 
 
-def _to_result(tables: Sequence[tuple[Table, Columns]]) -> FormatResult:
+def _to_result(tables: Sequence[tuple[Table, Columns]], allow_outside: bool) -> FormatResult:
     classes = tables[0][1].classes
     for table, columns in tables[1:]:
         if columns.classes != classes:
             raise DataError(f"{table.file}: has columns for other classes than {tables[0][0].file}; give both the same")
-    reader = _Reader()
+    reader = _Reader(allow_outside)
     for table, columns in tables:
         reader.read(table, columns)
     train, val, test = (tuple(reader.records[split]) for split in SPLITS)
@@ -98,19 +109,23 @@ def _to_result(tables: Sequence[tuple[Table, Columns]]) -> FormatResult:
 class _Reader:
     """Converts rows to records.
 
+    Args:
+        allow_outside: see `CellResolver`.
+
     Attributes:
         records: the records of each split.
         issues: rows without a usable image or mask.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, allow_outside: bool) -> None:
+        self._allow_outside = allow_outside
         self.records: dict[Split, list[Record]] = {split: [] for split in SPLITS}
         self.issues: list[DataIssue] = []
         self._rows: dict[str, str] = {}
 
     def read(self, table: Table, columns: Columns) -> None:
         """Read the rows of one table."""
-        sources = CellResolver(table.file)
+        sources = CellResolver(table.file, self._allow_outside)
         word = _split_word(table)
         default: Split = SPLIT_WORDS[word] if word else "train"
         optional = (columns.split, columns.group, columns.stratum)
@@ -120,7 +135,10 @@ class _Reader:
             split_word, group, stratum = (None if index is None else str(row[index]) or None for index in optional)
             split = default if columns.split is None else _to_split(location, split_word or "")
             masks = [row[index] for index in columns.masks]
-            record = self._to_record(location, sources, row[columns.image], masks, columns)
+            try:
+                record = self._to_record(location, sources, row[columns.image], masks, columns)
+            except AnnotationError as error:
+                raise DataError(f"{location}: {error}") from None
             if record is not None:
                 self.records[split].append(replace(record, group=group, stratum=stratum))
 

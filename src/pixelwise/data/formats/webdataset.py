@@ -1,14 +1,18 @@
 """Shards that `pixelwise pack` wrote (tar files of the WebDataset kind) and their index, dataset.json."""
 
-import json
 from pathlib import Path
 from typing import Any
 
+from pixelwise.data.formats._outside import check_inside, outside_error
+from pixelwise.data.io.image import is_special_file
+from pixelwise.data.io.network import check_chain
 from pixelwise.data.io.remote import RemoteFile, fetch_bytes
 from pixelwise.data.io.tar_shard import TarMember, TarShard
+from pixelwise.data.label_map.options import LabelOptions
 from pixelwise.data.schema import SPLITS, FormatResult, LabelMap, MultilabelMask, Record
-from pixelwise.errors import DataError, first_line
+from pixelwise.errors import AnnotationError, DataError, first_line
 from pixelwise.palette import IGNORE_INDEX
+from pixelwise.runtime.parsing import parse_json
 
 INDEX = "dataset.json"
 
@@ -20,15 +24,24 @@ VERSION = 1
 _HEAD_BYTES = 1000
 
 
-def read_webdataset(root: Path | RemoteFile) -> FormatResult | None:
+def read_webdataset(root: Path | RemoteFile, options: LabelOptions | None = None) -> FormatResult | None:
     """Read shards of `pixelwise pack`: train-000000.tar, … and dataset.json, in a local or remote folder.
 
+    Args:
+        root: the folder.
+        options: the user's options. `allow_outside` is used.
+
     Raises:
-        DataError: The index cannot be read, is damaged, or is of a newer version.
+        DataError: The index cannot be read, is damaged, is of a newer version, or names a shard that it may not name.
     """
     index = root.child(INDEX) if isinstance(root, RemoteFile) else root / INDEX
     try:
-        content = fetch_bytes(index.url, index.options) if isinstance(index, RemoteFile) else index.read_bytes()
+        if isinstance(index, RemoteFile):
+            content = fetch_bytes(index.url, index.options)
+        else:
+            if is_special_file(index):  # reading a named pipe would block forever
+                raise DataError("not a file; replace or remove it")
+            content = index.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         return None
     except DataError as error:
@@ -38,12 +51,14 @@ def read_webdataset(root: Path | RemoteFile) -> FormatResult | None:
     if MARK.encode() not in content[:_HEAD_BYTES]:
         return None
     try:
-        return _to_result(root, json.loads(content))
+        return _to_result(root, parse_json(content), options is not None and options.allow_outside)
+    except AnnotationError as error:
+        raise DataError(f"{index}: {error}") from None
     except (ValueError, KeyError, TypeError, IndexError, AttributeError):
         raise DataError(f"{index}: damaged; copy or pack the data set again") from None
 
 
-def _to_result(root: Path | RemoteFile, index: dict[str, Any]) -> FormatResult:
+def _to_result(root: Path | RemoteFile, index: dict[str, Any], allow_outside: bool) -> FormatResult:
     if index["version"] > VERSION:
         raise DataError(f"{root}: packed by a newer version of pixelwise; update pixelwise")
     classes, multilabel = tuple(index["classes"]), index["multilabel"]
@@ -52,7 +67,7 @@ def _to_result(root: Path | RemoteFile, index: dict[str, Any]) -> FormatResult:
     for split, shards in index["splits"].items():
         in_split = []
         for item in shards:
-            url = root.child(item["shard"]).url if isinstance(root, RemoteFile) else str(root / item["shard"])
+            url = _shard_url(root, item["shard"], allow_outside)
             shard = TarShard(url, item["bytes"], item["blake2b"], options)
             in_split += [_to_record(shard, sample, len(classes) if multilabel else 0) for sample in item["samples"]]
         records[split] = tuple(in_split)
@@ -67,9 +82,23 @@ def _to_result(root: Path | RemoteFile, index: dict[str, Any]) -> FormatResult:
     )
 
 
+def _shard_url(root: Path | RemoteFile, name: str, allow_outside: bool) -> str:
+    """Return the path or URL of a shard. Raises AnnotationError if it is outside the folder."""
+    if isinstance(root, Path):
+        check_inside(name, root, allow_outside)
+        return str(root / name)
+    check_chain(name)
+    url = root.child(name).url
+    if not allow_outside and not root.child(INDEX).is_inside(url):
+        raise outside_error(name, root.url)
+    return url
+
+
 def _to_record(shard: TarShard, sample: list[Any], channels: int) -> Record:
     """Return the record of a sample. `channels` is the number of multi-label masks, 0 for one mask of all classes."""
     key, files, stratum, group = sample
+    if any(offset < 0 or size < 0 or offset + size > shard.size for _, offset, size in files):
+        raise ValueError("a file is outside its shard")
     members = {ending: TarMember(shard, offset, size, f"{key}.{ending}") for ending, offset, size in files}
     image = members[files[0][0]]
     if not channels:

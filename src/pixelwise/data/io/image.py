@@ -7,8 +7,14 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL.JpegImagePlugin import JpegImageFile
 
+from pixelwise.data.io.heif import is_heif, open_heif
+from pixelwise.data.io.image_formats import PILLOW_FORMATS
+from pixelwise.data.io.jpeg import is_cut, is_far_too_short
+from pixelwise.data.io.pixel_depth import to_8_bits
+from pixelwise.data.io.tiff import TIFF_SIGNATURES, decode_bands, is_plain_tiff
 from pixelwise.data.schema import BytesSource
 from pixelwise.errors import DataError, first_line
 
@@ -22,11 +28,14 @@ Pillow itself only warns from half of this limit.
 """
 
 
-_COLOR_SPACES = (3, 5, 6, 8)
-"""TIFF's numbers for palettes, CMYK, YCbCr and L*a*b*, whose bands are colors."""
+_CUT = "truncated or corrupt (data is missing before its end mark); replace or remove it"
 
 
-_TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_NUMBER_MODES = ("I", "F")
+"""Pillow's modes of signed or wide integers, and of floats."""
+
+_NUMBER_SUFFIXES = (".tif", ".tiff", ".pgm", ".pnm")
+"""Suffixes of files that can have pixels in these modes."""
 
 
 def is_special_file(source: object) -> bool:
@@ -49,13 +58,24 @@ def open_image(source: BytesSource, read: Callable[[Image.Image], T]) -> T:
 
     Raises:
         DataError: The file is missing, truncated, not an image, or larger than `MAX_PIXELS`. The message names it.
+            Or a package that decodes it is not installed.
     """
     try:
-        with Image.open(io.BytesIO(_read_content(source))) as image:
+        content = read_content(source)
+        if is_heif(content):
+            return read(open_heif(content, MAX_PIXELS))
+        with Image.open(io.BytesIO(content), formats=PILLOW_FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 size = f"{image.width}x{image.height} pixels"
                 raise DataError(f"{size} are more than the maximum of {MAX_PIXELS:,}; cut it into tiles")
-            return read(image)
+            if not isinstance(image, JpegImageFile):
+                return read(image)
+            if is_far_too_short(content):
+                raise DataError(_CUT)
+            result = read(image)
+            if not image.tile and is_cut(content, image):  # there is no tile left to decode
+                raise DataError(_CUT)
+            return result
     except FileNotFoundError:
         raise DataError(f"{source}: no such file") from None
     except PermissionError:
@@ -70,7 +90,8 @@ def open_image(source: BytesSource, read: Callable[[Image.Image], T]) -> T:
         raise DataError(f"{source}: truncated or corrupt ({first_line(error)}); replace or remove it") from None
 
 
-def _read_content(source: BytesSource) -> bytes:
+def read_content(source: BytesSource) -> bytes:
+    """Read the bytes of a file. Raises FileNotFoundError, PermissionError, or DataError without the file's name."""
     if is_special_file(source):
         raise DataError("not a file; replace or remove it")
     try:
@@ -81,7 +102,13 @@ def _read_content(source: BytesSource) -> bytes:
         raise DataError(f"cannot be read ({first_line(error)})") from None
 
 
-def read_image(source: BytesSource, channels: int = 3, bit_depth: int = 16, min_size: int | None = None) -> np.ndarray:
+def read_image(
+    source: BytesSource,
+    channels: int = 3,
+    bit_depth: int = 16,
+    min_size: int | None = None,
+    pixel_range: tuple[float, float] | None = None,
+) -> np.ndarray:
     """Read an image, upright by its EXIF orientation.
 
     The content decides the decoder and not the suffix: Oxford-IIIT Pet has GIF and PNG files named .jpg.
@@ -93,23 +120,30 @@ def read_image(source: BytesSource, channels: int = 3, bit_depth: int = 16, min_
             `bit_depth` − 8.
         min_size: if given, a JPEG is decoded at 1/2, 1/4 or 1/8 of its size, which takes less time, as long as no side
             becomes shorter than this many pixels.
+        pixel_range: the values that become 0 and 255 in images of floats, of signed integers or of 32 bits. Values
+            outside are clipped, and NaN becomes 0.
 
     Returns:
         (H, W, channels) uint8 in [0, 255].
 
     Raises:
-        DataError: The file is missing, truncated, not an image, or has other channels. The message names it.
+        DataError: The file is missing, truncated, not an image, or has other channels, or its pixels need a range. The
+            message names it.
     """
-    return read_with_size(source, channels, bit_depth, min_size)[0]
+    return read_with_size(source, channels, bit_depth, min_size, pixel_range)[0]
 
 
 def read_with_size(
-    source: BytesSource, channels: int = 3, bit_depth: int = 16, min_size: int | None = None
+    source: BytesSource,
+    channels: int = 3,
+    bit_depth: int = 16,
+    min_size: int | None = None,
+    pixel_range: tuple[float, float] | None = None,
 ) -> tuple[np.ndarray, tuple[int, int]]:
     """Read an image, and return its original size too.
 
     Args:
-        source, channels, bit_depth, min_size: see `read_image`.
+        source, channels, bit_depth, min_size, pixel_range: see `read_image`.
 
     Returns:
         The image, and the (height, width) in pixels of the upright image on disk, which differs from the array's if
@@ -120,34 +154,36 @@ def read_with_size(
         band_count = 3 if bands is None else bands.shape[2]
         if bands is None or band_count != channels:
             raise DataError(f"{source}: has {band_count} channels, but the data set's other images have {channels}")
-        return bands if bands.dtype == np.uint8 else _to_8_bits(bands, bit_depth), (bands.shape[0], bands.shape[1])
+        try:
+            return to_8_bits(bands, bit_depth, pixel_range), (bands.shape[0], bands.shape[1])
+        except DataError as error:
+            raise DataError(f"{source}: {error}") from None
 
     def read(image: Image.Image) -> tuple[np.ndarray, tuple[int, int]]:
         is_turned = image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
         size = (image.width, image.height) if is_turned else (image.height, image.width)
         if min_size is not None:
             image.draft(None, (min_size, min_size))
-        return np.array(to_rgb(image, bit_depth)), size
+        return np.array(to_rgb(image, bit_depth, pixel_range)), size
 
     return open_image(source, read)
 
 
-def to_rgb(image: Image.Image, bit_depth: int = 16) -> Image.Image:
+def to_rgb(image: Image.Image, bit_depth: int = 16, pixel_range: tuple[float, float] | None = None) -> Image.Image:
     """Convert an image to upright RGB with 8 bits. Transparent pixels are blended with white.
 
     Args:
-        image: an image in any mode but "I" and "F".
+        image: an image in any mode.
         bit_depth: number of bits in use if it has 16, see `read_image`.
+        pixel_range: the values that become 0 and 255 in the modes "I" and "F", see `read_image`.
 
     Raises:
-        DataError: The mode has no known range of values.
+        DataError: The mode is "I" or "F", and there is no range.
     """
     image = apply_exif_orientation(image)
-    if image.mode in ("I", "F"):
-        raise DataError(f"pixels in mode {image.mode} have no known range; save it with 8 or 16 bits a channel")
-    if image.mode.startswith("I;16"):
+    if image.mode in _NUMBER_MODES or image.mode.startswith("I;16"):
         # Pillow's own conversion clips: values above 255 would become white.
-        image = Image.fromarray(_to_8_bits(np.asarray(image), bit_depth))
+        image = Image.fromarray(to_8_bits(np.asarray(image), bit_depth, pixel_range))
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
@@ -160,8 +196,27 @@ def apply_exif_orientation(image: Image.Image) -> Image.Image:
     return image if image.getexif().get(ExifTags.Base.Orientation, 1) == 1 else ImageOps.exif_transpose(image)
 
 
-def _to_8_bits(pixels: np.ndarray, bit_depth: int) -> np.ndarray:
-    return np.minimum(pixels >> (bit_depth - 8), 255).astype(np.uint8)
+def image_range(source: BytesSource) -> tuple[float, float] | None:
+    """Return the lowest and the highest finite value of an image of floats, of signed integers or of 32 bits.
+
+    Only files with a suffix of such images are opened. An image of one value has a range of length 1.
+
+    Returns:
+        The range, or None for an image of 8 or 16 bits.
+
+    Raises:
+        DataError: The image cannot be read.
+    """
+    if Path(source.name).suffix.lower() not in _NUMBER_SUFFIXES:
+        return None
+    pixels = read_multiband_tiff(source)
+    if pixels is None:
+        pixels = open_image(source, lambda image: np.asarray(image) if image.mode in _NUMBER_MODES else None)
+    if pixels is None or pixels.dtype in (np.uint8, np.uint16):
+        return None
+    finite = pixels[np.isfinite(pixels)]
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
+    return low, high if high > low else low + 1
 
 
 def count_channels(source: BytesSource) -> int:
@@ -186,26 +241,26 @@ def read_multiband_tiff(source: BytesSource) -> np.ndarray | None:
     """Read the bands of a TIFF that Pillow cannot represent: more than RGB and opacity, or 16 bits a color.
 
     Returns:
-        (H, W, bands) uint8 or uint16, or None for a file that Pillow reads.
+        (H, W, bands) integers or floats, or None for a file that Pillow reads.
 
     Raises:
         DataError: The file cannot be read. The message names it.
     """
     try:
-        content = _read_content(source)
+        content = read_content(source)
     except OSError as error:
         raise DataError(f"{source}: cannot be read ({error.strerror or error})") from None
     except DataError as error:
         raise DataError(f"{source}: {error}") from None
-    if not content.startswith(_TIFF_SIGNATURES):
+    if not content.startswith(TIFF_SIGNATURES):
         return None
     try:
-        bands = _decode_multiband_tiff(content)
+        bands = decode_bands(content, MAX_PIXELS)
     except DataError as error:
         raise DataError(f"{source}: {error}") from None
     except ModuleNotFoundError:
         with suppress(DataError):  # Pillow cannot identify a file with, for example, five bands
-            if open_image(source, _is_plain_tiff):
+            if open_image(source, is_plain_tiff):
                 return None
         raise DataError(f"{source}: reading its bands needs tifffile; pip install 'pixelwise[tiff]'") from None
     except Exception as error:  # tifffile raises many exception types for broken files and for missing codecs
@@ -213,35 +268,3 @@ def read_multiband_tiff(source: BytesSource) -> np.ndarray | None:
         fix = "; pip install 'pixelwise[tiff]'" if "imagecodecs" in why else "; replace or remove it"
         raise DataError(f"{source}: its bands cannot be read ({why}){fix}") from None
     return bands
-
-
-def _is_plain_tiff(image: Image.Image) -> bool:
-    """Return True if Pillow reads all bands of a TIFF: one page with one band, or with 8-bit colors and opacity."""
-    if getattr(image, "n_frames", 1) != 1 or not isinstance(image, TiffImagePlugin.TiffImageFile):
-        return False
-    tags = image.tag_v2
-    bands = tags.get(TiffImagePlugin.SAMPLESPERPIXEL, 1)
-    opacity = sum(kind in (1, 2) for kind in tags.get(TiffImagePlugin.EXTRASAMPLES, ()))
-    is_color = bands - opacity in (1, 3) or tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) in _COLOR_SPACES
-    return bands == 1 or (is_color and set(tags.get(TiffImagePlugin.BITSPERSAMPLE, ())) == {8})
-
-
-def _decode_multiband_tiff(content: bytes) -> np.ndarray | None:
-    import tifffile
-
-    with tifffile.TiffFile(io.BytesIO(content)) as tiff:
-        len(tiff.pages)  # raises for pages that link in a circle, which `series` would follow forever
-        series = tiff.series[0]
-        page = tiff.pages.first
-        opacity = sum(kind in (1, 2) for kind in page.extrasamples)
-        is_color = page.samplesperpixel - opacity in (1, 3) or page.photometric in _COLOR_SPACES
-        if len(series.shape) == 2 or (len(tiff.pages) == 1 and is_color and page.bitspersample == 8):
-            return None
-        if np.prod(series.shape) > MAX_PIXELS * 3:
-            raise DataError(f"its shape {series.shape} is larger than the maximum of {MAX_PIXELS:,} pixels")
-        pixels = series.asarray()
-    if pixels.ndim != 3 or pixels.dtype not in (np.uint8, np.uint16):
-        raise DataError(f"{pixels.dtype} of shape {pixels.shape}; bands must be (H, W, N) of 8 or 16 bits")
-    if "X" in series.axes and series.axes.index("X") == 2:  # bands are stored one after the other
-        pixels = np.moveaxis(pixels, 0, 2)
-    return np.ascontiguousarray(pixels)

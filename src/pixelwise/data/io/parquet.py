@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from pixelwise.data.io.lru import LRUCache
+from pixelwise.data.io.remote import file_system
 from pixelwise.errors import DataError, first_line
 
 MAX_CHUNKS = 4
@@ -114,9 +115,7 @@ def open_parquet(file: TableFile) -> Iterator[Any]:
         with pyarrow.parquet.ParquetFile(file.url) as parquet:
             yield parquet
         return
-    from fsspec.core import url_to_fs
-
-    system, path = url_to_fs(file.url, **file.options)
+    system, path = file_system(file.url, file.options)
     with system.open(path, "rb") as opened, pyarrow.parquet.ParquetFile(opened, pre_buffer=False) as parquet:
         yield parquet
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urljoin
 
+from pixelwise.data.io.network import is_http, retry_once, with_limits
 from pixelwise.errors import DataError, first_line
 
 _LOCAL_PROTOCOLS = ("", "file", "local")
@@ -29,7 +30,7 @@ class RemoteFile:
     @property
     def name(self) -> str:
         """The file's name, without the query of a web address."""
-        address = self.url.split("?")[0].split("#")[0] if self.url.lower().startswith("http") else self.url
+        address = self.url.split("?")[0].split("#")[0] if is_http(self.url) else self.url
         return address.rstrip("/").rpartition("/")[2]
 
     def read_bytes(self) -> bytes:
@@ -41,10 +42,8 @@ class RemoteFile:
 
     def exists(self) -> bool:
         """Return True if there is a file or folder. Each protocol has its own exceptions."""
-        from fsspec.core import url_to_fs
-
-        system, path = url_to_fs(self.url, **self.options)
-        return bool(system.exists(path))
+        system, path = file_system(self.url, self.options)
+        return bool(retry_once(self.url, lambda: system.exists(path)))
 
     def child(self, name: str) -> "RemoteFile":
         """Return a file of this folder.
@@ -57,18 +56,28 @@ class RemoteFile:
     def beside(self, path: str) -> str:
         """Return the URL of a path that is relative to this file's folder."""
         path = path.replace("\\", "/")
-        if self.url.lower().startswith("http"):
+        if is_http(self.url):
             return urljoin(self.url, quote(path, safe="/%~!$&'()*+,;=:@"))
         protocol, _, rest = self.url.partition("://")
         folder = rest.rpartition("/")[0]
         return f"{protocol}://{posixpath.normpath(f'{folder}/{path}')}"
+
+    def is_inside(self, url: str) -> bool:
+        """Return True if a URL names a file in this file's folder, at any depth.
+
+        >>> table = RemoteFile("https://a.b/data/train.csv")
+        >>> table.is_inside("https://a.b/data/images/1.png"), table.is_inside("https://a.b/data/%2e%2e/secret.png")
+        (True, False)
+        """
+        address = self.url.split("?")[0].split("#")[0] if is_http(self.url) else self.url
+        return url.startswith(address.rpartition("/")[0] + "/") and ".." not in unquote(url).split("/")
 
     def __str__(self) -> str:
         return self.url
 
 
 def fetch_bytes(url: str, options: Mapping[str, Any]) -> bytes:
-    """Return the content behind a URL.
+    """Return the content behind a URL, see `file_system`. If the network fails, try once more.
 
     Args:
         url: an address with a protocol that fsspec opens.
@@ -78,17 +87,23 @@ def fetch_bytes(url: str, options: Mapping[str, Any]) -> bytes:
         FileNotFoundError: There is no such file.
         DataError: The file cannot be read for another reason.
     """
-    from fsspec.core import url_to_fs
-
     try:
         # fsspec keeps one file system per process and thread. Requesting it each time is safe after a fork.
-        system, path = url_to_fs(url, **options)
-        content: bytes = system.cat_file(path)
-    except FileNotFoundError:
+        system, path = file_system(url, options)
+        content: bytes = retry_once(url, lambda: system.cat_file(path))
+    except (FileNotFoundError, DataError):
         raise
     except Exception as error:  # each protocol has its own exceptions, for example for the network or for keys
         raise DataError(f"cannot be read ({first_line(error)})") from None
     return content
+
+
+def file_system(url: str, options: Mapping[str, Any]) -> tuple[Any, str]:
+    """Return fsspec's file system for a URL, with the limits of `with_limits`, and the path of the URL in it."""
+    from fsspec.core import url_to_fs
+
+    system, path = url_to_fs(url, **with_limits(url, options))
+    return system, path
 
 
 def open_url(url: str) -> Path | RemoteFile:

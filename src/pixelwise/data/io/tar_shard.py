@@ -5,6 +5,7 @@ request. Local shards are read in place.
 """
 
 import hashlib
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -70,15 +71,18 @@ class TarMember:
         if not self.shard.is_local:
             content = SHARDS.get(self.shard.url, lambda: fetch_shard(self.shard))
             return content[self.offset : self.offset + self.size]
+        path = Path(self.shard.url)
         try:
-            with Path(self.shard.url).open("rb") as file:
+            # A pipe would block forever, and a device has no end.
+            if path.exists() and not path.is_file():
+                raise DataError("the shard is not a file; copy or pack it again")
+            with path.open("rb") as file:
+                if self.offset + self.size > os.fstat(file.fileno()).st_size:
+                    raise DataError("the shard is cut off; copy or pack it again")
                 file.seek(self.offset)
-                content = file.read(self.size)
+                return file.read(self.size)
         except OSError as error:
             raise DataError(f"the shard cannot be read ({error.strerror or error})") from None
-        if len(content) < self.size:
-            raise DataError("the shard is cut off; copy or pack it again")
-        return content
 
     def __str__(self) -> str:
         return f"{self.shard}/{self.name}"

@@ -2,12 +2,16 @@
 
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
-from typing import Protocol
+from typing import Annotated, Protocol
 
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
 
 from pixelwise.registry import ComponentSpec, Registry
+
+Channels = Annotated[int, Field(ge=1, le=4096)]
+"""A number of channels. A stranger's model cannot ask for more memory than a machine has."""
 
 
 class Decoder(Protocol):

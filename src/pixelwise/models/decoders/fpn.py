@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from pydantic import Field, PositiveInt
+from pydantic import Field
 from torch import Tensor, nn
 
-from pixelwise.models.decoders.base import DECODERS, resize_bilinear
+from pixelwise.models.decoders.base import DECODERS, Channels, resize_bilinear
 from pixelwise.registry import Params
 
 WIDTHS = (128, 96, 64, 32)
@@ -15,8 +15,8 @@ WIDTHS = (128, 96, 64, 32)
 class FPNParams(Params):
     """Parameters of `FPNDecoder`."""
 
-    widths: tuple[PositiveInt, ...] = Field(
-        WIDTHS, min_length=1, description="Output channels of the stages, from the deepest up."
+    widths: tuple[Channels, ...] = Field(
+        WIDTHS, min_length=1, max_length=16, description="Output channels of the stages, from the deepest up."
     )
 
 

@@ -6,15 +6,15 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from pixelwise.models.decoders.base import DECODERS, resize_bilinear
+from pixelwise.models.decoders.base import DECODERS, Channels, resize_bilinear
 from pixelwise.registry import Params
 
 
 class Pix2PixParams(Params):
     """Parameters of `Pix2PixDecoder`."""
 
-    min_filters: int = Field(64, ge=1, description="Filters of the shallowest block. They double with depth.")
-    max_filters: int = Field(512, ge=1, description="Maximum number of filters of a block.")
+    min_filters: Channels = Field(64, description="Filters of the shallowest block. They double with depth.")
+    max_filters: Channels = Field(512, description="Maximum number of filters of a block.")
 
 
 @DECODERS.register("pix2pix", params=Pix2PixParams)

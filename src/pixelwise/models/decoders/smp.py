@@ -10,11 +10,11 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field
 from torch import Tensor, nn
 
 from pixelwise.errors import ConfigError
-from pixelwise.models.decoders.base import DECODERS, SMP_PACKAGE, resize_bilinear
+from pixelwise.models.decoders.base import DECODERS, SMP_PACKAGE, Channels, resize_bilinear
 from pixelwise.registry import Params
 
 DEPTH = 5
@@ -68,7 +68,7 @@ class SMPDecoder(nn.Module):
 class UNetParams(Params):
     """Parameters of U-Net and UNet++."""
 
-    channels: tuple[PositiveInt, ...] = Field(
+    channels: tuple[Channels, ...] = Field(
         (256, 128, 64, 32, 16),
         min_length=DEPTH,
         max_length=DEPTH,
@@ -80,7 +80,7 @@ class UNetParams(Params):
 class MAnetParams(Params):
     """Parameters of MAnet."""
 
-    channels: tuple[PositiveInt, ...] = Field(
+    channels: tuple[Channels, ...] = Field(
         (256, 128, 64, 32, 16),
         min_length=DEPTH,
         max_length=DEPTH,
@@ -91,15 +91,15 @@ class MAnetParams(Params):
 class FPNParams(Params):
     """Parameters of the FPN."""
 
-    pyramid_channels: PositiveInt = Field(256, description="Channels of the pyramid.")
-    segmentation_channels: PositiveInt = Field(128, description="Channels of the segmentation blocks.")
+    pyramid_channels: Channels = Field(256, description="Channels of the pyramid.")
+    segmentation_channels: Channels = Field(128, description="Channels of the segmentation blocks.")
     dropout: float = Field(0.2, ge=0, lt=1, description="Dropout rate before the logits.")
 
 
 class SegformerParams(Params):
     """Parameters of SegFormer."""
 
-    channels: PositiveInt = Field(256, description="Channels of the decoder.")
+    channels: Channels = Field(256, description="Channels of the decoder.")
 
 
 def _unet(

@@ -74,7 +74,7 @@ def _log_image(state: TrainState, key: str, file: object) -> None:
     """Pass the drawing of an epoch to the loggers that accept images."""
     if state.epoch == 0:
         return
-    with Image.open(str(file)) as image:
+    with Image.open(str(file), formats=("PNG",)) as image:
         pixels = np.array(image)
     for logger in state.loggers:
         if isinstance(logger, ImageLogger):

@@ -1,0 +1,105 @@
+"""HTTP sessions that refuse private addresses, for addresses that a file of a data set names and for redirects.
+
+A server that the user did not name must not make this machine request addresses of its own network (server-side request
+forgery). Each redirect is checked, and the addresses that a name resolves to are the ones that are connected to.
+"""
+
+import asyncio
+import socket
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Any
+
+import aiohttp
+from aiohttp.abc import ResolveResult
+from yarl import URL
+
+from pixelwise.data.io.network import TIMEOUT_SECONDS
+from pixelwise.errors import DataError
+
+
+@dataclass(frozen=True)
+class HostGuard:
+    """Creates HTTP sessions: the argument `get_client` of fsspec's HTTP file system.
+
+    It is immutable and can be pickled, and fsspec keeps one session for equal guards.
+
+    Attributes:
+        trusted_hosts: hosts that may have private addresses, in lower case.
+        any_host: True to allow private addresses of all hosts.
+    """
+
+    trusted_hosts: tuple[str, ...] = ()
+    any_host: bool = False
+
+    async def __call__(self, **options: Any) -> aiohttp.ClientSession:
+        """Return a session whose requests are checked and have time limits.
+
+        Args:
+            options: keyword arguments of `aiohttp.ClientSession`.
+        """
+        options.setdefault("timeout", aiohttp.ClientTimeout(sock_connect=TIMEOUT_SECONDS, sock_read=TIMEOUT_SECONDS))
+        if self.any_host:
+            return aiohttp.ClientSession(**options)
+        trace = aiohttp.TraceConfig()
+        trace.on_request_start.append(self._check_request)
+        trace.on_request_redirect.append(self._check_redirect)
+        connector = aiohttp.TCPConnector(resolver=_GuardedResolver(self))
+        traces = [*options.pop("trace_configs", ()), trace]
+        return aiohttp.ClientSession(connector=connector, trace_configs=traces, **options)
+
+    async def _check_request(
+        self, session: aiohttp.ClientSession, context: Any, params: aiohttp.TraceRequestStartParams
+    ) -> None:
+        self.check(params.url.host, params.url.host)
+
+    async def _check_redirect(
+        self, session: aiohttp.ClientSession, context: Any, params: aiohttp.TraceRequestRedirectParams
+    ) -> None:
+        headers = params.response.headers
+        target = params.response.url.join(URL(headers.get("Location") or headers.get("URI") or ""))
+        self.check(target.host, target.host)
+
+    def check(self, host: str | None, address: str | None) -> None:
+        """Refuse a private address.
+
+        Args:
+            host: the host in the URL.
+            address: an IP address of it. Names are accepted: the resolver checks their addresses.
+
+        Raises:
+            DataError: The address is private and the host is not trusted.
+        """
+        if (host or "").lower() not in self.trusted_hosts and is_private(address or ""):
+            where = host if host == address else f"{host} ({address})"
+            raise DataError(f"{where} is a private address; set `allow_outside` if you trust this data set")
+
+
+class _GuardedResolver(aiohttp.ThreadedResolver):
+    """Resolves names, and refuses those with a private address."""
+
+    def __init__(self, guard: HostGuard) -> None:
+        super().__init__(asyncio.get_running_loop())
+        self._guard = guard
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        results = await super().resolve(host, port, family)
+        for result in results:
+            self._guard.check(host, result["host"])
+        return results
+
+
+def is_private(address: str) -> bool:
+    """Return True for an IP address that is not on the public internet: loopback, private, link-local, and others.
+
+    >>> is_private("127.0.0.1"), is_private("::ffff:10.0.0.1"), is_private("8.8.8.8"), is_private("a.name")
+    (True, True, False, False)
+    """
+    try:
+        parsed = ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    mapped = getattr(parsed, "ipv4_mapped", None) or getattr(parsed, "sixtofour", None)
+    return not parsed.is_global or parsed.is_multicast or (mapped is not None and is_private(str(mapped)))

@@ -1,0 +1,146 @@
+"""Detection of JPEG files that were cut off and still end with an end mark, which Pillow reads without an error.
+
+libjpeg fills the missing pixels of such a file with gray and counts a warning that Pillow does not pass on. Recovered
+photos and files that a program wrote again look like this. A complete file ignores bytes between its last pixel and its
+end mark; a cut one decodes them. So a file is cut if other bytes there change its pixels. Only a file that looks cut is
+decoded a second time. Source of the structure: ITU-T T.81.
+"""
+
+import io
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
+
+_START, _END, _SCAN = 0xD8, 0xD9, 0xDA
+_ALONE = frozenset((0x01, _START, *range(0xD0, 0xD8)))
+"""Markers without a segment."""
+
+_SEQUENTIAL, _PROGRESSIVE = (0xC0, 0xC1), 0xC2
+"""Markers of frames with Huffman codes."""
+
+_NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+"""The first marker after the data of a scan. In the data, 0xff is followed by 0, or by the number of a restart."""
+
+_FILLER = bytes((0, 0x5A, 0xA3, 0x3C, 0x95, 0x6E, 0x17, 0xD2)) * 8
+_FILLER += b"".join(bytes((0xFF, 0xD0 + number)) + _FILLER for number in range(8))
+"""Data that stands for missing pixels. A decoder that waits for a restart marker finds one."""
+
+_GRAY = range(126, 130)
+"""Values of missing pixels, in any color space."""
+
+
+@dataclass
+class _Frame:
+    """The structure of a file.
+
+    Attributes:
+        is_progressive: True for a progressive file, False for a sequential one.
+        block_count: number of 8×8 blocks of all components.
+        data_start: position of the first scan's data.
+        end: position of the end mark, or of the end of the file.
+    """
+
+    is_progressive: bool
+    block_count: int
+    data_start: int = 0
+    end: int = 0
+
+
+def is_far_too_short(content: bytes) -> bool:
+    """Return True if a JPEG file has fewer bits than the blocks that its header announces. Nothing is decoded.
+
+    A block takes two bits or more, and one bit or more in the first scan of a progressive file.
+
+    Args:
+        content: the file's content.
+    """
+    frame = _read_frame(content, first_scan_only=True)
+    if frame is None:
+        return False
+    return (len(content) - frame.data_start) * 8 < frame.block_count * (1 if frame.is_progressive else 2)
+
+
+def is_cut(content: bytes, image: JpegImageFile) -> bool:
+    """Return True if data is missing before the end mark of a JPEG file, and its pixels are in the image.
+
+    Args:
+        content: the file's content.
+        image: the file, decoded by Pillow at any scale and not changed since. If it is sequential and its last pixel is
+            not gray, it is complete. Otherwise it is decoded again.
+    """
+    if not _ends_gray(image) and "progressive" not in image.info:
+        return False
+    frame = _read_frame(content, first_scan_only=False)
+    if frame is None:
+        return False
+    filled = io.BytesIO(content[: frame.end] + _FILLER + content[frame.end :])
+    with Image.open(filled, formats=("JPEG",)) as again:
+        scale, *_ = image.decoderconfig or (1,)
+        assert isinstance(again, JpegImageFile)
+        again.draft(None, (max(1, again.width // scale), max(1, again.height // scale)))
+        return not np.array_equal(np.asarray(image), np.asarray(again))
+
+
+def _ends_gray(image: JpegImageFile) -> bool:
+    pixel = image.getpixel((image.width - 1, image.height - 1))
+    return all(round(value) in _GRAY for value in (pixel if isinstance(pixel, tuple) else (pixel or 0,)))
+
+
+def _read_frame(content: bytes, first_scan_only: bool) -> _Frame | None:
+    """Return the structure of a file, or None if it has no frame with Huffman codes or no scan."""
+    frame: _Frame | None = None
+    for marker, start, end in _segments(content):
+        segment = content[start:end]
+        if marker in (*_SEQUENTIAL, _PROGRESSIVE):
+            frame = _parse_frame(segment, marker == _PROGRESSIVE)
+        if frame is None:
+            continue
+        if marker == _SCAN:
+            frame.data_start = frame.data_start or end
+            if first_scan_only:
+                return frame
+        if marker == _END:
+            frame.end = end
+            return frame if frame.data_start else None
+    return None
+
+
+def _segments(content: bytes) -> Iterator[tuple[int, int, int]]:
+    """Yield each marker with start and end of its segment's content. Stop at the end mark or at damage."""
+    position = 0
+    while position + 1 < len(content):
+        match = _NEXT_MARKER.search(content, position)
+        if match is None:
+            return
+        marker, start = content[match.end() - 1], match.end()
+        if marker == _END:
+            yield marker, match.start(), match.start()
+            return
+        if marker in _ALONE:
+            position = start
+            continue
+        end = start + int.from_bytes(content[start : start + 2], "big")
+        if end < start + 2 or end > len(content):
+            return
+        yield marker, start + 2, end
+        position = end
+
+
+def _parse_frame(segment: bytes, is_progressive: bool) -> _Frame | None:
+    """Parse the header of a frame. None if the height is given elsewhere, or the header is damaged."""
+    height, width = int.from_bytes(segment[1:3], "big"), int.from_bytes(segment[3:5], "big")
+    components = [segment[index : index + 3] for index in range(6, len(segment) - 2, 3)]
+    factors = [(component[1] >> 4, component[1] & 15) for component in components]
+    if not height or not width or not factors or not all(h and v for h, v in factors):
+        return None
+    widest, highest = max(h for h, _ in factors), max(v for _, v in factors)
+    blocks = sum(_blocks(width * h, widest) * _blocks(height * v, highest) for h, v in factors)
+    return _Frame(is_progressive, blocks)
+
+
+def _blocks(samples: int, factor: int) -> int:
+    return -(-samples // (factor * 8))

@@ -1,0 +1,115 @@
+"""Limits on network access: which URLs a file of a data set may name, time limits, and one retry."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from pixelwise.errors import AnnotationError, DataError
+
+T = TypeVar("T")
+
+TIMEOUT_SECONDS = 10
+"""Time limit in seconds for a connection, and for each pause in an answer."""
+
+PROTOCOLS = ("file", "http", "https", "s3", "gs", "az", "abfs", "hf", "memory")
+"""Protocols of URLs in tables. fsspec has others, some of which run code or contact servers that the URL names."""
+
+_HTTP, _S3 = ("http", "https"), ("s3", "s3a")
+
+_NO_RETRY = (DataError, FileNotFoundError, PermissionError, IsADirectoryError, ImportError, ValueError, TypeError)
+"""Exceptions that a second try would raise again."""
+
+
+def is_http(url: str) -> bool:
+    """Return True for a web address.
+
+    >>> is_http("https://a.b/c"), is_http("s3://bucket/c")
+    (True, False)
+    """
+    return url.partition("://")[0].lower() in _HTTP
+
+
+def host_of(url: str) -> str:
+    """Return the host of a web address in lower case, "" if it has none.
+
+    >>> host_of("http://User@A.b:8000/c")
+    'a.b'
+    """
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
+
+
+def check_url(url: str) -> None:
+    """Check a URL that a file of a data set names.
+
+    Raises:
+        AnnotationError: Its protocol is not in `PROTOCOLS`, or it is a chain of protocols such as zip://a::http://b.
+    """
+    check_chain(url)
+    protocol = url.partition("://")[0].lower()
+    if protocol not in PROTOCOLS:
+        raise AnnotationError(f"{url} has the protocol '{protocol}'; allowed are {', '.join(PROTOCOLS)}")
+
+
+def check_chain(path: str) -> None:
+    """Raise AnnotationError if a path or URL is a chain of protocols, some of which run code (reference)."""
+    if "::" in path:
+        raise AnnotationError(f"{path} is a chain of protocols (::); write the URL of one file")
+
+
+def options_of_named_url(url: str, root: str, options: Mapping[str, Any], allow_outside: bool) -> Mapping[str, Any]:
+    """Return the options of fsspec for a URL that a file of a data set names.
+
+    Args:
+        url: the URL.
+        root: path or URL of that file. If it is a web address, its host may be private.
+        options: the options of that file, for example a key. A URL of another protocol or web host does not get them.
+        allow_outside: allow private addresses.
+    """
+    is_other = url.partition("://")[0].lower() != root.partition("://")[0].lower()
+    options = {} if is_other or (is_http(url) and host_of(url) != host_of(root)) else options
+    if not is_http(url):
+        return options
+    from pixelwise.data.io.http_guard import HostGuard
+
+    trusted = (host_of(root),) if is_http(root) else ()
+    return {**options, "get_client": HostGuard(trusted, allow_outside)}
+
+
+def with_limits(url: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options of fsspec with time limits and, for web addresses, a check of redirects.
+
+    Google Cloud, Azure and the Hugging Face hub keep the time limits of their own packages.
+
+    Args:
+        url: the URL. Its host is trusted, unless `options` have a guard of `options_of_named_url`.
+        options: the options so far. They take precedence.
+    """
+    if is_http(url):
+        from pixelwise.data.io.http_guard import HostGuard
+
+        return {"get_client": HostGuard((host_of(url),)), **options}
+    if url.partition("://")[0].lower() in _S3:
+        limits = {"connect_timeout": TIMEOUT_SECONDS, "read_timeout": TIMEOUT_SECONDS}
+        config = limits | {"retries": {"total_max_attempts": 2}} | dict(options.get("config_kwargs") or {})
+        return {**options, "config_kwargs": config}
+    return dict(options)
+
+
+def retry_once(url: str, read: Callable[[], T]) -> T:
+    """Call a function that reads from a URL, and call it again if the network failed.
+
+    Args:
+        url: the URL. Amazon's package retries by itself.
+        read: the function.
+    """
+    try:
+        return read()
+    except _NO_RETRY:
+        raise
+    except Exception as error:
+        if not is_http(url) or 400 <= (getattr(error, "status", 0) or 0) < 500:
+            raise
+    return read()

@@ -1,0 +1,36 @@
+"""Conversion of pixels of any number type to 8 bits."""
+
+import numpy as np
+
+from pixelwise.errors import DataError
+
+
+def to_8_bits(pixels: np.ndarray, bit_depth: int = 16, pixel_range: tuple[float, float] | None = None) -> np.ndarray:
+    """Convert pixels of any number type to 8 bits.
+
+    Args:
+        pixels: integers or floats of any shape.
+        bit_depth: see `read_image`. Used for uint16.
+        pixel_range: see `read_image`. Used for all types but uint8 and uint16.
+
+    Returns:
+        uint8 of the same shape. uint8 is returned as it is.
+
+    Raises:
+        DataError: The type needs a range, and there is none.
+
+    >>> to_8_bits(np.array([-1.0, 0.0, 1.0, np.nan], np.float32), pixel_range=(0.0, 2.0)).tolist()
+    [0, 0, 128, 0]
+    """
+    if pixels.dtype == np.uint8:
+        return pixels
+    if pixels.dtype == np.uint16:
+        return np.minimum(pixels >> (bit_depth - 8), 255).astype(np.uint8)
+    if pixel_range is None:
+        raise DataError(
+            f"its pixels are {pixels.dtype}, whose range is known only to a model that was trained on such images; "
+            "save it with 8 or 16 bits a channel"
+        )
+    low, high = pixel_range
+    scaled = (pixels.astype(np.result_type(pixels.dtype, np.float32)) - low) * (255 / (high - low) if high > low else 0)
+    return np.clip(np.rint(np.nan_to_num(scaled, nan=0, posinf=255, neginf=0)), 0, 255).astype(np.uint8)

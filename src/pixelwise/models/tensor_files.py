@@ -1,0 +1,38 @@
+"""Writing of safetensors files."""
+
+import os
+import re
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+from torch import Tensor
+
+_ERROR_NUMBER = re.compile(r"\(os error (\d+)\)")
+
+
+def write_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str] | None = None) -> None:
+    """Write tensors to a safetensors file with the usual permissions.
+
+    safetensors writes through a file that only the owner can read, and raises errors that are no OSError.
+
+    Args:
+        tensors: tensors by name. They can have any memory layout.
+        path: a file that does not exist. It should be in a temporary directory, see `atomic_write`.
+        metadata: texts by name for the file's header.
+
+    Raises:
+        OSError: The file cannot be written, for example because the disk is full.
+    """
+    path.touch()
+    mode = stat.S_IMODE(path.stat().st_mode)  # without changing the umask, which belongs to the whole process
+    try:
+        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path, metadata)  # type: ignore[arg-type]
+    except SafetensorError as error:
+        number = _ERROR_NUMBER.search(str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from None
+    path.chmod(mode)
