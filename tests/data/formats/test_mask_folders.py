@@ -126,3 +126,14 @@ def test_a_binary_mask_per_class_folder_is_still_multilabel(tmp_path: Path) -> N
     data = load_dataset(tmp_path)
     assert data.classes == ("class1", "class2")
     assert np.array_equal(data.read(data.train[1])[1][1], scene(1) == 2)
+
+
+def test_numbered_folders_of_images(tmp_path: Path) -> None:
+    write_images(tmp_path, "training/image_2/{}.png")
+    write_masks(tmp_path, "training/semantic/{}.png")
+    write_masks(tmp_path, "training/semantic_rgb/{}.png", as_colors=True)
+    write_masks(tmp_path, "training/instance/{}.png", as_colors=True)
+    data = load_dataset(tmp_path)
+    assert len(data.train) == 3 and np.array_equal(data.read(data.train[0])[1], scene(0))
+    (message,) = (message for message in data.messages if "is left out" in message)
+    assert "training/semantic_rgb/ is left out" in message and "training/instance/ is left out" in message

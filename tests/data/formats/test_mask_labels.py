@@ -166,3 +166,66 @@ def test_united_files_reach_the_mask(tmp_path: Path) -> None:
     save(tmp_path / "a" / "masks" / "a2f.png", np.zeros((4, 4), np.uint8))
     with pytest.raises(DataError, match="must have the same size; they have 4x4, 9x8"):
         load_dataset(tmp_path)
+
+
+@pytest.mark.parametrize("images", ["images/{}.png", "images/img_{}.jpg"])
+def test_a_folder_of_masks_named_like_its_image(images: str, tmp_path: Path) -> None:
+    stem = Path(images).stem
+    touch(tmp_path, *(images.format(number) for number in (1, 2, 3)))
+    touch(tmp_path, *(f"masks/{stem.format(1)}/{number}.png" for number in (1, 2)))
+    touch(tmp_path, *(f"masks/{stem.format(number)}/1.png" for number in (2, 3)))
+    assert [len(files) for files in files_of(read_as("folders", tmp_path))] == [2, 1, 1]
+    for path in [*tmp_path.glob("masks/*/*.png")]:
+        path.unlink()
+    touch(tmp_path, *(f"masks/{stem.format(number)}/{label}.png" for number in (1, 2, 3) for label in ("box", "disc")))
+    assert read_as("folders", tmp_path).classes == ("box", "disc")
+
+
+def test_folders_of_classes_that_are_numbers_are_not_folders_of_images(tmp_path: Path) -> None:
+    touch(tmp_path, *(f"images/{number}.png" for number in range(1, 11)))
+    touch(tmp_path, *(f"masks/{label}/{number}.png" for label in (1, 2) for number in range(1, 11)))
+    result = read_as("folders", tmp_path)
+    assert result.classes == ("1", "2") and len(result.train) == 10
+
+
+def test_class_folders_with_endings(tmp_path: Path) -> None:
+    for split, numbers in {"a. Training Set": (1, 2, 3), "b. Testing Set": (4, 5)}.items():
+        for number in numbers:
+            touch(tmp_path, f"1. Original Images/{split}/IDRiD_{number:02}.jpg")
+            touch(tmp_path, f"2. Segmentation Groundtruths/{split}/1. Aneurysms/IDRiD_{number:02}_MA.tif")
+            if number != 3:
+                touch(tmp_path, f"2. Segmentation Groundtruths/{split}/2. Exudates/IDRiD_{number:02}_EX.tif")
+    result = read_as("folders", tmp_path)
+    assert result.classes == ("1. Aneurysms", "2. Exudates")
+    assert (len(result.train), len(result.test), result.issues) == (3, 2, ())
+    mask = {record.image.name: record.mask for record in result.train}["IDRiD_03.jpg"]
+    assert isinstance(mask, MultilabelMask) and mask.channels[1] is None
+
+
+def test_labels_after_numbers_with_zeros_in_folders_of_their_own(tmp_path: Path) -> None:
+    touch(tmp_path, *(f"CelebA-HQ-img/{number}.jpg" for number in range(12)))
+    labels = ("hair", "l_eye", "r_eye")
+    touch(tmp_path, *(f"CelebAMask-anno/{n // 6}/{n:05}_{label}.png" for n in range(12) for label in labels))
+    result = read_as("folders", tmp_path)
+    assert result.classes == labels and len(result.train) == 12
+    channels = {r.image.name: r.mask.channels for r in result.train if isinstance(r.mask, MultilabelMask)}
+    assert channels["11.jpg"][0] == tmp_path / "CelebAMask-anno/1/00011_hair.png"
+
+
+def test_a_second_mask_of_some_images_is_another_object(tmp_path: Path) -> None:
+    names = [f"benign ({number})" for number in range(1, 6)]
+    touch(tmp_path, *(f"benign/{name}{tail}.png" for name in names for tail in ("", "_mask")))
+    touch(tmp_path, "benign/benign (3)_mask_1.png")
+    result = read_as("folders", tmp_path)
+    assert [len(files) for files in files_of(result)] == [1, 1, 2, 1, 1]
+    assert "benign (3).png has 2" in result.issues[0].message
+    touch(tmp_path, *(f"benign/{name}_mask_1.png" for name in names))  # now every image has two
+    assert_error("folders", tmp_path, "has 2 masks", "_mask.png", "_mask_1.png", "set `instances`")
+
+
+def test_two_annotators_in_folders_with_endings_are_a_question(tmp_path: Path) -> None:
+    touch(tmp_path, *(f"stare-images/im{number:04}.ppm" for number in range(5)))
+    touch(tmp_path, *(f"labels-{who}/im{number:04}.{who}.ppm" for number in range(5) for who in ("ah", "vk")))
+    assert_error("folders", tmp_path, "both labels-ah/ and labels-vk/", "move one of the folders away")
+    shutil.rmtree(tmp_path / "labels-vk")
+    assert pairs(read_as("folders", tmp_path), tmp_path)["stare-images/im0004.ppm"] == "labels-ah/im0004.ah.ppm"

@@ -1,5 +1,6 @@
 """Words and lists that define splits."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -157,9 +158,10 @@ def test_lists_of_folds_are_a_warning(tmp_path: Path) -> None:
         ("my_{}_photos_v2", "my_{}_masks_v2"),
         ("img_dir/{}", "ann_dir/{}"),
         ("images/set_{}_512", "masks/set_{}_512"),
+        ("data-{0}/data-{0}-Image", "data-{0}/data-{0}-Mask"),
     ],
 )
-@pytest.mark.parametrize("words", [("train", "val", "test"), ("Training", "Validation", "Testing")])
+@pytest.mark.parametrize("words", [("train", "val", "test"), ("Training", "Validation", "Testing")], ids=str)
 def test_splits_in_longer_names_of_folders(
     images: str, masks: str, words: tuple[str, str, str], tmp_path: Path
 ) -> None:
@@ -182,3 +184,24 @@ def test_a_single_word_for_a_split_in_a_longer_name_is_a_warning(tmp_path: Path)
     touch(tmp_path, "train_station/images/3.jpg", "train_station/masks/3.png")
     (tmp_path / "blood_test_7").rename(tmp_path / "blood")
     assert len(read_as("folders", tmp_path).train) == 3 and read_as("folders", tmp_path).issues == ()
+
+
+def test_two_letters_count_if_they_are_all_that_differs(tmp_path: Path) -> None:
+    for word in ("TR", "TE"):
+        touch(tmp_path, f"DUTS-{word}/DUTS-{word}-Image/1.jpg", f"DUTS-{word}/DUTS-{word}-Mask/1.png")
+    result = read_as("folders", tmp_path)
+    assert (len(result.train), len(result.test)) == (1, 1)
+    shutil.rmtree(tmp_path / "DUTS-TR")
+    assert len(read_as("folders", tmp_path).train) == 1, "TE alone is no split"
+
+
+def test_splits_at_the_beginning_of_all_names(tmp_path: Path) -> None:
+    names = ["train_1", "train_2", "testA_1", "testB_1"]
+    touch(tmp_path, *(f"{name}{tail}.bmp" for name in names for tail in ("", "_anno")))
+    result = read_as("folders", tmp_path)
+    assert pairs(result, tmp_path) == {f"train_{i}.bmp": f"train_{i}_anno.bmp" for i in (1, 2)}
+    assert pairs(result, tmp_path, "test") == {f"test{x}_1.bmp": f"test{x}_1_anno.bmp" for x in "AB"}
+    assert "the splits are those that the names of the images begin with" in result.issues[0].message
+    touch(tmp_path, "cat_1.bmp", "cat_1_anno.bmp")  # a name without a split: none counts
+    result = read_as("folders", tmp_path)
+    assert len(result.train) == 5 and result.issues == ()

@@ -20,6 +20,7 @@ from tests.data.formats.support import assert_error, pairs, read_as, touch
         ("images/{}-rgb.tif", "masks/{}-label.tif"),
         ("images/{}_0000.png", "masks/{}.png"),
         ("images/{}.jpg", "masks/{}.jpg_annotator2.png"),
+        ("images/site_a_img_{}.jpg", "masks/site_a_mask_{}.png"),
     ],
 )
 def test_what_all_names_have_is_ignored(images: str, masks: str, tmp_path: Path) -> None:

@@ -74,6 +74,23 @@ def strip_split(name: str) -> str:
     return word if split or word else name
 
 
+def without_split(name: str) -> str:
+    """Return a folder's name for comparison with the same folder of another split.
+
+    >>> without_split("train_masks"), without_split("DUTS-TR"), without_split("testing"), without_split("cats")
+    ('masks', 'duts-*', '', 'cats')
+    """
+    split, role = parse_folder_name(name)
+    if split:
+        return strip_split(name) if role else ""
+
+    def mark(match: re.Match[str]) -> str:
+        is_split = match[0] in _SHORT_WORDS or (len(match[0]) > 2 and parse_folder_name(match[0])[0])
+        return "*" if is_split else match[0]
+
+    return re.sub("[a-z]+", mark, name.casefold()) if role is None else name
+
+
 @lru_cache(maxsize=10_000)
 def split_of(path: str) -> Split | None:
     """Return the split in a folder's path or in a file's stem, or None.
@@ -163,12 +180,28 @@ def _parse_parts(names: Iterable[str]) -> dict[str, _Part]:
     """Return the split and the role of each name. Names with other words are used only if no other name will do."""
     exact = {name: parse_folder_name(name) for name in names}
     words = {name: words_in_name(name) for name, parsed in exact.items() if parsed == (None, None)}
+    words |= {name: (split, words[name][1]) for name, split in _short_splits(words).items()}
     use_splits = len({split for split, _ in (*exact.values(), *words.values()) if split}) > 1
     use_roles = not any(role == "masks" for _, role in exact.values())
     parts = {name: _Part(*parsed) for name, parsed in exact.items()}
     for name, (split, role) in words.items():
         parts[name] = _Part(split if use_splits else None, role if use_roles else None, exact=False)
     return parts
+
+
+_SHORT_WORDS: dict[str, Split] = {"tr": "train", "va": "val", "te": "test", "ts": "test"}
+
+
+def _short_splits(names: Iterable[str]) -> dict[str, Split]:
+    """Return the splits of names that differ only in a word of two letters: DUTS-TR and DUTS-TE."""
+    found: dict[str, dict[str, Split]] = defaultdict(dict)
+    for name in names:
+        words = re.split(r"([^a-z]+)", name.casefold())
+        short = [index for index, word in enumerate(words) if word in _SHORT_WORDS]
+        if len(short) == 1 and len(words) > 1:
+            template = "".join("*" if index in short else word for index, word in enumerate(words))
+            found[template][name] = _SHORT_WORDS[words[short[0]]]
+    return {name: split for each in found.values() if len(set(each.values())) > 1 for name, split in each.items()}
 
 
 def _folder_role(

@@ -1,13 +1,12 @@
 """Folders of masks that their names do not identify, and several folders of masks for the same images."""
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from pixelwise.data.formats._filesystem import ImageFile
-from pixelwise.data.formats._folder_names import parse_folder_name, strip_split
+from pixelwise.data.formats._folder_names import without_split
 from pixelwise.data.formats._mask_candidates import choose_folder, is_one_file_per_class
 from pixelwise.data.formats._pairing import Matches, Roles, match_masks
 from pixelwise.data.formats._single_folder import is_lossy_name
@@ -123,19 +122,8 @@ def _shared_names(images: Iterable[ImageFile], roles: Roles) -> set[str]:
 
 
 def _kind(folder: str, shared: set[str]) -> Kind:
-    parts = (_without_split(part) for part in folder.split("/") if part not in shared)
+    parts = (without_split(part) for part in folder.split("/") if part not in shared)
     return tuple(part for part in parts if part)
-
-
-def _without_split(part: str) -> str:
-    split, role = parse_folder_name(part)
-    if split:
-        return strip_split(part) if role else ""
-
-    def mark(match: re.Match[str]) -> str:
-        return "*" if len(match[0]) > 2 and parse_folder_name(match[0])[0] else match[0]
-
-    return re.sub("[a-z]+", mark, part.casefold())
 
 
 def _name(files: Iterable[ImageFile], shared: set[str]) -> str:
@@ -143,7 +131,7 @@ def _name(files: Iterable[ImageFile], shared: set[str]) -> str:
     names = set()
     for folder in {file.folder for file in files}:
         parts = folder.split("/")
-        while len(parts) > 1 and (parts[-1] in shared or not _without_split(parts[-1])):
+        while len(parts) > 1 and (parts[-1] in shared or not without_split(parts[-1])):
             parts.pop()
         names.add("/".join(parts))
     first = sorted(names)

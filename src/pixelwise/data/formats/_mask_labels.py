@@ -142,17 +142,19 @@ def _settle_labels(pairs: Pairs, matches: Matches, roles: Roles) -> None:
     unique = sum(count == 1 for count in images_with.values())
     if len(matches.masks) > 1 and unique > 0.9 * len(images_with) and len(images_with) > len(matches.masks):
         _merge(pairs, matches)  # names of their own, for example hashes
-    elif any(not label or _is_person(label) or _says_mask(label) for label in images_with):
+    elif any(not label or _is_person(label) for label in images_with):
         _ask(matches, labels)
-    elif len(numbered) == 1 and len(next(iter(numbered.values()))) == len(images_with):
+    elif {_word(form) for form in forms.values()} == {_word(form) for form in numbered} and len(numbered) == 1:
         if _counts_objects(matches, labels):
             _merge(pairs, matches)
         else:
             _ask(matches, labels)
-    elif len(matches.masks) > 1 and unique > 0.5 * len(images_with) and not numbered:
+    elif any(map(_says_mask, images_with)) or (
+        len(matches.masks) > 1 and unique > 0.5 * len(images_with) and not numbered
+    ):
         _ask(matches, labels)
     else:
-        name_of = {label: _class_name(form if form in numbered else label) for label, form in forms.items()}
+        name_of = {label: _word(form if form in numbered else label) for label, form in forms.items()}
         if "" in name_of.values():
             _ask(matches, labels)
         _split_by_class(pairs, matches, lambda mask: name_of[labels[mask]])
@@ -176,25 +178,26 @@ def _is_person(label: str) -> bool:
     return _PERSON.search(re.sub(r"[-_.]+", " ", label)) is not None
 
 
+def _word(form: str) -> str:
+    """Return a label without its number: mask_# → mask."""
+    return form.replace("#", "").strip(SEPARATORS)
+
+
 def _says_mask(label: str) -> bool:
     """Return True for a word such as "mask" or "label" alone."""
     return role_of_stem(label) == "masks" and not any(letter.isdigit() for letter in label)
 
 
-def _class_name(form: str) -> str:
-    """Return a label without its number and its separators: box_# → box."""
-    return form.replace("#", "").strip(SEPARATORS)
-
-
 def _counts_objects(matches: Matches, labels: Mapping[ImageFile, str]) -> bool:
-    """Return True if the labels are 0, 1, … or 1, 2, … in each image, and images differ in the last number."""
+    """Return True if the labels count 0, 1, … or 1, 2, … in each image, and images differ in the last number.
+
+    A label without a number counts as 0: mask, mask_1.
+    """
     lengths = set()
     for masks in matches.masks.values():
-        numbers = sorted(int(digits[0]) for mask in masks if (digits := re.search(r"\d+", labels[mask])))
-        if len(numbers) != len(masks) or numbers not in (
-            list(range(len(masks))),
-            list(range(1, len(masks) + 1)),
-        ):
+        found = [re.search(r"\d+", labels[mask]) for mask in masks]
+        numbers = sorted(int(digits[0]) if digits else 0 for digits in found)
+        if numbers not in (list(range(len(masks))), list(range(1, len(masks) + 1))):
             return False
         lengths.add(len(numbers))
     return len(lengths) > 1

@@ -9,7 +9,7 @@ from pathlib import Path
 from pixelwise.data.formats._filesystem import ImageFile, Listing
 from pixelwise.data.formats._folder_names import FolderRole, words_in_name
 from pixelwise.data.formats._mask_labels import Pairs
-from pixelwise.data.formats._splits import find_lists, read_list, unclear_lists
+from pixelwise.data.formats._splits import find_lists, read_list, split_of_stem, unclear_lists
 from pixelwise.data.formats._unknown_layout import UNREADABLE, suffix_of
 from pixelwise.data.schema import (
     SPLITS,
@@ -51,6 +51,8 @@ class PairedFiles:
         classes = tuple(sorted({name for masks in self.pairs.by_class.values() for name in masks}))
         splits = {image: self._split_of(image) for image in self.images}
         lists = {} if any(splits.values()) else find_lists(self.root, self.listing, self.images)
+        if not lists and not any(splits.values()):
+            splits = self._splits_of_stems() or splits
         if lists:
             by_split, issues = self._split_by_lists(lists)
         else:
@@ -69,9 +71,9 @@ class PairedFiles:
             groups = by_folder.values()
         for images in groups:
             issues += self._images_without_masks(images)
-        issues += [
-            DataIssue("choice of masks", str(self.root), text, severity="warning") for text in self.pairs.decisions
-        ]
+        if self.pairs.decisions:  # one issue, because only the first of each kind is printed
+            text = "; ".join(self.pairs.decisions)
+            issues.append(DataIssue("choice of masks", str(self.root), text, severity="warning"))
         train, val, test = (self._to_records(by_split[split], classes) for split in SPLITS)
         label_map = LabelMap("multilabel") if classes else None
         return FormatResult(train, val, test, classes=classes, label_map=label_map, issues=tuple(issues))
@@ -81,6 +83,14 @@ class PairedFiles:
         if split is None and image in self.pairs.masks:  # all images in one folder, masks in a folder per split
             split = self.roles[self.pairs.masks[image].folder].split
         return split
+
+    def _splits_of_stems(self) -> dict[ImageFile, Split | None]:
+        """Return the splits that the names of all images begin with (train_1, testA_1), or {} if one has none."""
+        splits = {image: split_of_stem(image.stem) for image in self.images if image in self.pairs}
+        if not all(splits.values()) or len(set(splits.values())) < 2:
+            return {}
+        self.pairs.decisions.append("the splits are those that the names of the images begin with")
+        return {image: split_of_stem(image.stem) for image in self.images}
 
     def _split_by_lists(self, lists: Mapping[Split, Path]) -> tuple[dict[Split, list[ImageFile]], list[DataIssue]]:
         """Return the images of each list. Without a list for training, all other images are for training."""

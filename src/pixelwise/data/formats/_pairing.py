@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from pixelwise.data.formats._filesystem import ImageFile, abbreviate
 from pixelwise.data.formats._folder_names import FolderRole
-from pixelwise.data.formats._stems import StemKey, affix_keys, split_labels, stem_keys
+from pixelwise.data.formats._stems import StemKey, affix_keys, base_of, mask_word_of, split_labels, stem_keys
 from pixelwise.errors import DataError
 
 Key = tuple[str, ...] | None
@@ -43,12 +43,15 @@ def match_masks(images: Sequence[ImageFile], masks: Sequence[ImageFile], roles: 
     The rules in order:
 
     1. the same relative path;
-    2. the same path with one folder of masks per class;
-    3. the same name in any folder;
-    4. names without the beginnings and endings that all images, and all masks, have in common, or their numbers,
+    2. the image's name and a folder of masks of that name (001.jpg, 001/a.png, 001/b.png), if half of the images and
+       all masks match;
+    3. the same path with one folder of masks per class;
+    4. the same name in any folder;
+    5. names without the beginnings and endings that all images, and all masks, have in common, or their numbers,
        if each mask then has one image and no two have the same;
-    5. the image's name and a label (001_disc.png, 001_box.png), if each mask has one;
-    6. the only image in a folder, and all masks in the folder for its masks.
+    6. the same with one folder of masks per class (001.jpg, MA/001_MA.png, HE/001_HE.png);
+    7. the image's name and a label (001_disc.png, 001_box.png), if each mask has one;
+    8. the only image in a folder, and all masks in the folder for its masks.
 
     Args:
         images: the image files.
@@ -59,15 +62,15 @@ def match_masks(images: Sequence[ImageFile], masks: Sequence[ImageFile], roles: 
         DataError: A mask has two images.
     """
     keys = stem_keys(images)
-    for mask_key, class_of in ((_all_folders, None), (_without_last, _last), (_without_first, _first)):
+    matches = _match(images, masks, roles, _all_folders, _all_folders, keys)
+    if matches.masks:
+        return _or_one_to_one(_with_mask_words(matches), images, masks, roles)
+    if named := _match_folders_named_as_images(images, masks, roles):
+        return named
+    for mask_key, class_of in _CLASS_FOLDERS:
         matches = _match(images, masks, roles, _all_folders, mask_key, keys)
         if matches.masks:
-            if class_of is not None and any(len({mask.folder for mask in each}) > 1 for each in matches.masks.values()):
-                matches.by_folder = True
-                matches.labels = {
-                    mask: class_of(roles[mask.folder].rest) for each in matches.masks.values() for mask in each
-                }
-            return _or_one_to_one(matches, images, masks, roles)
+            return _or_one_to_one(_with_folder_labels(matches, class_of, roles), images, masks, roles)
     matches = _match(images, masks, roles, _no_folders, _no_folders, keys)
     if matches.masks:
         return _or_one_to_one(matches, images, masks, roles)
@@ -75,16 +78,31 @@ def match_masks(images: Sequence[ImageFile], masks: Sequence[ImageFile], roles: 
 
 
 def match_by_parts(images: Sequence[ImageFile], masks: Sequence[ImageFile], roles: Roles) -> Matches | None:
-    """Match images with masks by the rules 4 to 6 of `match_masks`. Return None if no rule fits all masks."""
-    return (
-        _match_one_to_one(images, masks, roles)
-        or _match_labels(images, masks, roles)
-        or _match_folders_of_one_image(images, masks, roles)
-    )
+    """Match images with masks by the rules from 5 of `match_masks`. Return None if no rule fits all masks."""
+    rules = (_match_one_to_one, _match_class_folders, _match_labels, _match_folders_of_one_image)
+    return next((matches for rule in rules if (matches := rule(images, masks, roles))), None)
+
+
+def _with_mask_words(matches: Matches) -> Matches:
+    """Label masks with the words at the end of their names, if these have numbers: 1_mask.png, 1_mask_1.png."""
+    words = {mask: mask_word_of(mask.stem) for each in matches.masks.values() for mask in each}
+    if all(words.values()) and any(word[-1:].isdigit() for word in words.values()):
+        several = [each for each in matches.masks.values() if len(each) > 1]
+        if all(len({(mask.folder, words[mask]) for mask in each}) == len(each) for each in several):
+            matches.labels = words
+    return matches
+
+
+def _with_folder_labels(matches: Matches, class_of: Callable[[tuple[str, ...]], str], roles: Roles) -> Matches:
+    """Label masks with the folders of their classes, if an image has masks in two of them."""
+    if any(len({mask.folder for mask in each}) > 1 for each in matches.masks.values()):
+        matches.by_folder = True
+        matches.labels = {mask: class_of(roles[mask.folder].rest) for each in matches.masks.values() for mask in each}
+    return matches
 
 
 def _or_one_to_one(matches: Matches, images: Sequence[ImageFile], masks: Sequence[ImageFile], roles: Roles) -> Matches:
-    """Return matches that leave out images and masks only if rule 4 does not match all: img_100 is not 100 then."""
+    """Return matches that leave out images and masks only if rule 5 does not match all: img_100 is not 100 then."""
     if matches.unmatched and len(matches.masks) < len(images):
         others = _match_one_to_one(images, masks, roles)
         if others is not None and len(others.masks) == len(images):
@@ -114,6 +132,10 @@ def _without_last(folders: tuple[str, ...]) -> Key:
 
 def _last(folders: tuple[str, ...]) -> str:
     return folders[-1]
+
+
+_CLASS_FOLDERS = ((_without_last, _last), (_without_first, _first))
+"""Where the folder of a class is in a path: (folders that the image has too, the folder of the class)."""
 
 
 def _splits_count(images: Sequence[ImageFile], masks: Sequence[ImageFile], roles: Roles) -> bool:
@@ -174,6 +196,20 @@ def _match_one_to_one(images: Sequence[ImageFile], masks: Sequence[ImageFile], r
     return None
 
 
+def _match_class_folders(images: Sequence[ImageFile], masks: Sequence[ImageFile], roles: Roles) -> Matches | None:
+    """Match by `affix_keys` the masks in one folder per class, if each folder has at most one mask of an image."""
+    for mask_key, class_of in _CLASS_FOLDERS:
+        for keys in affix_keys(images, masks):
+            try:
+                matches = _match(images, masks, roles, _all_folders, mask_key, [keys])
+            except DataError:
+                continue
+            one_each = all(len({mask.folder for mask in each}) == len(each) for each in matches.masks.values())
+            if not matches.unmatched and one_each:
+                return _with_folder_labels(matches, class_of, roles)
+    return None
+
+
 def _by_place(files: Sequence[ImageFile], roles: Roles, use_splits: bool) -> dict[Key, list[ImageFile]]:
     """Return (split, folders below the role) → files there."""
     places: dict[Key, list[ImageFile]] = defaultdict(list)
@@ -188,21 +224,28 @@ def _place(file: ImageFile, roles: Roles, use_splits: bool) -> tuple[str, ...]:
 
 
 def _match_labels(images: Sequence[ImageFile], masks: Sequence[ImageFile], roles: Roles) -> Matches | None:
-    """Match masks whose stem is that of an image and a label, if all are."""
+    """Match masks whose stem is that of an image and a label, if all are: in the same folders, or else in any."""
     use_splits = _splits_count(images, masks, roles)
-    places = {
-        place: {image.stem: image for image in there} for place, there in _by_place(images, roles, use_splits).items()
-    }
-    if sum(map(len, places.values())) < len(images):  # two images of one stem
-        return None
-    split = split_labels(masks, lambda mask: places.get(_place(mask, roles, use_splits), {}))
-    if split is None:
-        return None
-    matches = Matches()
-    for image, label, mask in split:
-        matches.masks.setdefault(image, []).append(mask)
-        matches.labels[mask] = label
-    return matches
+    for depth in (None, 1):  # the split and all folders; the split alone
+
+        def place_of(file: ImageFile, depth: int | None = depth) -> tuple[str, ...]:
+            return _place(file, roles, use_splits)[:depth]
+
+        places: dict[tuple[str, ...], dict[str, ImageFile]] = defaultdict(dict)
+        for image in images:
+            places[place_of(image)][base_of(image.stem)] = image
+        if sum(map(len, places.values())) < len(images):  # two images of one stem
+            continue
+        bases = {mask: places.get(place_of(mask), {}) for mask in masks}
+        split = split_labels(masks, bases.__getitem__)
+        if split is None:
+            continue
+        matches = Matches()
+        for image, label, mask in split:
+            matches.masks.setdefault(image, []).append(mask)
+            matches.labels[mask] = label
+        return matches
+    return None
 
 
 def _match_folders_of_one_image(
@@ -220,3 +263,20 @@ def _match_folders_of_one_image(
         matches.masks[places[place][0]] = there
         matches.labels |= {mask: mask.stem for mask in there}
     return matches
+
+
+def _match_folders_named_as_images(
+    images: Sequence[ImageFile], masks: Sequence[ImageFile], roles: Roles
+) -> Matches | None:
+    """Match an image with all masks in a folder of its name (ID.png, ID/…), if half of the images have one."""
+    use_splits = _splits_count(images, masks, roles)
+    by_path: dict[Key, list[ImageFile]] = defaultdict(list)
+    for image in images:
+        by_path[(*_place(image, roles, use_splits), image.stem)].append(image)
+    matches = Matches()
+    for place, there in _by_place(masks, roles, use_splits).items():
+        if len(by_path.get(place, ())) != 1:
+            return None
+        matches.masks[by_path[place][0]] = there
+        matches.labels |= {mask: mask.stem for mask in there}
+    return matches if 2 * len(matches.masks) >= len(images) else None

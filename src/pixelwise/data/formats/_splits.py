@@ -52,6 +52,16 @@ def split_of_list(name: str) -> Split | None:
     return splits[0] if len(splits) == 1 and not others else None
 
 
+def split_of_stem(stem: str) -> Split | None:
+    """Return the split that the stem of an image begins with, or None.
+
+    >>> split_of_stem("train_12"), split_of_stem("testA_1"), split_of_stem("trainer_1"), split_of_stem("tr_1")
+    ('train', 'test', None, None)
+    """
+    word = re.match(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", stem)
+    return SPLIT_WORDS.get(word[0].casefold()) if word and len(word[0]) > 2 else None
+
+
 def find_lists(root: Path, listing: Listing, images: Iterable[ImageFile]) -> dict[Split, Path]:
     """Find the lists of images in the root, in a folder for them, or beside the folders of images.
 

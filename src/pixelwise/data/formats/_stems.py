@@ -23,7 +23,9 @@ _BEGINNING = r"^(?:{})(?:[-_ .]+|(?=\d))"
 
 _MASK_AFFIX = re.compile(f"{_ENDING.format(_MASK_WORDS)}|{_BEGINNING.format(_MASK_WORDS)}", re.IGNORECASE)
 _IMAGE_AFFIX = re.compile(f"{_ENDING.format(_IMAGE_WORDS)}|{_BEGINNING.format(_IMAGE_WORDS)}", re.IGNORECASE)
+_NUMBERED_MASK = re.compile(rf"[-_ .]+(?:{_MASK_WORDS})[-_ .]*\d+$", re.IGNORECASE)
 _WHOLE_MASK = re.compile(rf"(?:{_MASK_WORDS})(?:[-_ .]*\d+)?", re.IGNORECASE)
+_WHOLE_MASK_WORD = re.compile(_MASK_WORDS, re.IGNORECASE)
 _WHOLE_IMAGE = re.compile(rf"(?:{_IMAGE_WORDS})", re.IGNORECASE)
 _SECOND_SUFFIX = re.compile(r"\.(?:jpe?g|png|bmp|webp|tiff?)(?=$|[-_.])", re.IGNORECASE)
 
@@ -47,9 +49,23 @@ def strip_role_words(stem: str, role: Literal["images", "masks"]) -> str:
 
 
 def has_mask_word(stem: str) -> bool:
-    """Return True if a file's stem begins or ends with a word for masks and has other parts too."""
-    match = _MASK_AFFIX.search(stem)
+    """Return True if a file's stem begins or ends with a word for masks and has other parts too.
+
+    >>> has_mask_word("1_mask"), has_mask_word("1_mask_2"), has_mask_word("mask"), has_mask_word("1")
+    (True, True, False, False)
+    """
+    match = _MASK_AFFIX.search(stem) or _NUMBERED_MASK.search(stem)
     return match is not None and match.group() != stem
+
+
+def mask_word_of(stem: str) -> str:
+    """Return the word for masks at the end of a stem, with its number. "" if there is none.
+
+    >>> mask_word_of("benign (3)_mask_1"), mask_word_of("benign (3)_mask"), mask_word_of("cat")
+    ('mask_1', 'mask', '')
+    """
+    match = _NUMBERED_MASK.search(stem) or _MASK_AFFIX.search(stem)
+    return match[0].strip(SEPARATORS) if match and match.end() == len(stem) else ""
 
 
 def role_of_stem(stem: str) -> Literal["images", "masks"] | None:
@@ -82,7 +98,10 @@ def stem_keys(images: Sequence[ImageFile]) -> list[tuple[StemKey, StemKey]]:
     def image_stem(file: ImageFile) -> str:
         return strip_role_words(file.stem, "images")
 
-    keys: list[tuple[StemKey, StemKey]] = [(plain, plain), (plain, mask_stem)]
+    def numbered_mask_stem(file: ImageFile) -> str:
+        return _NUMBERED_MASK.sub("", file.stem)
+
+    keys: list[tuple[StemKey, StemKey]] = [(plain, plain), (plain, mask_stem), (plain, numbered_mask_stem)]
     if all(image_stem(image) != image.stem for image in images):
         keys.append((image_stem, mask_stem))
     return [*keys, *((_casefold(image_key), _casefold(mask_key)) for image_key, mask_key in keys[1:])]
@@ -96,13 +115,22 @@ def affix_keys(images: Sequence[ImageFile], masks: Sequence[ImageFile]) -> list[
     """Return pairs of keys without the beginnings and endings that all images, and all masks, have in common.
 
     The beginnings and endings are those of all files, then those of each folder (21_training in one, 01_test in the
-    other), then the numbers between them (img_001 and 1).
+    other), then the numbers between them (img_001 and 1). At last, words for images and masks are left out
+    of the middle.
     """
     keys: list[tuple[StemKey, StemKey]] = []
     for by_folder in (False, True):
         image_key, mask_key = _core_key(images, by_folder), _core_key(masks, by_folder)
         keys += [(image_key, mask_key), (_number(image_key), _number(mask_key))]
-    return keys
+    return [*keys, (_without_words("images"), _without_words("masks"))]
+
+
+def _without_words(role: Literal["images", "masks"]) -> StemKey:
+    """Return a key without the words for a role, wherever they are: a_img_1 and a_mask_1."""
+    word = _WHOLE_MASK_WORD if role == "masks" else _WHOLE_IMAGE
+    return lambda file: "_".join(
+        part for part in re.split(r"[-_ .]+", file.stem.casefold()) if not word.fullmatch(part)
+    )
 
 
 def _core_key(files: Sequence[ImageFile], by_folder: bool) -> StemKey:
@@ -157,7 +185,7 @@ def split_labels(
 
     Args:
         masks: the masks.
-        bases: mask → the images that it can be of, by their stems.
+        bases: mask → the images that it can be of, by their stems as `base_of` returns them.
 
     Returns:
         (image, label, mask) for each mask, with the longest stem that fits; the label can be "". None if a mask is of
@@ -171,12 +199,22 @@ def split_labels(
     return None
 
 
+def base_of(stem: str) -> str:
+    """Return the stem of an image for comparison with the beginnings and endings of stems of masks.
+
+    >>> base_of("IMG_1"), base_of("007")
+    ('img_1', '7')
+    """
+    return str(int(stem)) if stem.isascii() and stem.isdigit() else stem.casefold()
+
+
 def _split_label(stem: str, bases: Mapping[str, ImageFile], is_ending: bool) -> tuple[ImageFile, str] | None:
-    if stem in bases:
-        return bases[stem], ""
+    if (whole := base_of(stem)) in bases:
+        return bases[whole], ""
     cuts = [index for index, letter in enumerate(stem) if letter in SEPARATORS]
     for cut in reversed(cuts) if is_ending else cuts:
         base, label = (stem[:cut], stem[cut:]) if is_ending else (stem[cut + 1 :], stem[:cut])
-        if base in bases and (is_ending or not any(letter.isdigit() for letter in label)):
-            return bases[base], label.strip(SEPARATORS)
+        image = bases.get(base_of(base))
+        if image is not None and (is_ending or not any(letter.isdigit() for letter in label)):
+            return image, label.strip(SEPARATORS)
     return None

@@ -7,7 +7,13 @@ from pathlib import Path
 
 from pixelwise.data.formats._class_files import read_class_names
 from pixelwise.data.formats._filesystem import ImageFile, Listing, abbreviate, is_folder, list_files, list_images
-from pixelwise.data.formats._folder_names import FolderRole, folder_roles, parse_folder_name, strip_split
+from pixelwise.data.formats._folder_names import (
+    FolderRole,
+    folder_roles,
+    parse_folder_name,
+    without_split,
+    words_in_name,
+)
 from pixelwise.data.formats._mask_folders import find_unnamed_masks, settle_folders
 from pixelwise.data.formats._mask_labels import to_pairs
 from pixelwise.data.formats._paired_files import PairedFiles
@@ -75,7 +81,7 @@ def find_pairs(
     strict = bool(images)
     decisions: list[str] = []
     if masks:
-        images = images or [file for file in files if roles[file.folder].role is None]
+        images = images or _unnamed_images(files, masks, roles)
         matches = match_masks(images, masks, roles)
         if matches.masks:
             if search:
@@ -106,13 +112,27 @@ def find_pairs(
     return None
 
 
+def _unnamed_images(
+    files: Sequence[ImageFile], masks: Sequence[ImageFile], roles: Mapping[str, FolderRole]
+) -> list[ImageFile]:
+    """Return the images if no folder has exactly a name for images: those of folders such as image_2, or all others."""
+    others = [file for file in files if roles[file.folder].role is None]
+    resembling = [file for file in others if any(words_in_name(part)[1] for part in file.folder.split("/"))]
+    try:
+        if resembling and not match_masks(resembling, masks, roles).unmatched:
+            return resembling
+    except DataError:
+        pass
+    return others
+
+
 def _check_single_data_set(root: Path, masks: Sequence[ImageFile], roles: Mapping[str, FolderRole]) -> None:
     """Refuse data sets of different layouts in one folder, for example a/images, a/masks and b/train, b/trainannot."""
     mask_folders: dict[str, set[str]] = defaultdict(set)
     for base in {roles[mask.folder].base for mask in masks}:
         parent, _, name = base.rpartition("/")
         top = parent.split("/")[0]
-        mask_folders["" if parse_folder_name(top) != (None, None) else top].add(strip_split(name))
+        mask_folders["" if parse_folder_name(top) != (None, None) else without_split(top)].add(without_split(name))
     if len(mask_folders) > 1 and len({frozenset(names) for names in mask_folders.values()}) > 1:
         shown = abbreviate(sorted(name or "the folder itself" for name in mask_folders))
         raise DataError(f"{root}: has several data sets ({shown}); use one of the folders")
