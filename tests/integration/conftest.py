@@ -29,7 +29,7 @@ def run_cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
     """Run the command line in this process, without drawings, timings and changes to the process."""
     monkeypatch.setattr("pixelwise.cli.app.configure", lambda: None)
     monkeypatch.setattr("pixelwise.planning.rules.estimate_training_time", lambda *args, **kwargs: 1.0)
-    monkeypatch.setattr("pixelwise.reporting.dataset_report.class_grid", lambda *args: None)
+    monkeypatch.setattr("pixelwise.reporting.dataset_report.class_examples", lambda *args: [])
     monkeypatch.setattr("pixelwise.training.callbacks.DEFAULT_CALLBACKS", ())
     monkeypatch.setattr("pixelwise.cli.train.print_run", lambda run: None)
 

@@ -61,19 +61,20 @@ class TestDatasetReport:
         assert f"copy: {count} files" in out and "and 7 more" in out
         assert out.count(": the same") == MAX_FILES_PER_KIND
 
-    def test_prints_that_there_are_no_issues(self, report: DatasetReport, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_prints_that_there_are_no_problems(self, report: DatasetReport, capsys: pytest.CaptureFixture[str]) -> None:
         print_dataset_report(replace(report, issues=()))
-        assert "no issues" in capsys.readouterr().out
+        assert "no problems" in capsys.readouterr().out
 
 
 def test_issues_are_ordered_by_severity() -> None:
     issues = [
+        DataIssue("undecided masks", "x", "y"),
         DataIssue("empty mask", "x", "y", "warning"),
         DataIssue("truncated image", "x", "y", "error"),
         DataIssue("copy", "x", "y", "warning"),
         DataIssue("leakage", "x", "y", "warning"),
     ]
-    assert list(group_by_kind(issues)) == ["leakage", "truncated image", "copy", "empty mask"]
+    assert list(group_by_kind(issues)) == ["undecided masks", "leakage", "truncated image", "copy", "empty mask"]
 
 
 class TestMetrics:

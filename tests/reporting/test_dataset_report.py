@@ -1,23 +1,20 @@
-"""Tests of the report of an inspected data set: report.json, report.html, class grids and plan.yaml."""
+"""Tests of the report of an inspected data set: report.json, report.html and plan.yaml."""
 
 import json
 import re
-import shutil
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from pixelwise.cli import main
-from pixelwise.data.analysis.inspection import DatasetReport, inspect
-from pixelwise.palette import Color
+from pixelwise.data.analysis.inspection import DatasetReport
 from pixelwise.planning.plan import Plan
 from pixelwise.planning.rules import make_plan
-from pixelwise.reporting.dataset_report import class_grid, write_dataset_report
-from tests.reporting.conftest import COLORS, ODD_NAMES
+from pixelwise.reporting.class_examples import PAIR_WIDTH
+from pixelwise.reporting.dataset_report import write_dataset_report
+from tests.reporting.conftest import ODD_NAMES
 
 
 @pytest.fixture(scope="module")
@@ -28,28 +25,28 @@ def folder(report: DatasetReport, tmp_path_factory: pytest.TempPathFactory) -> P
     return folder
 
 
-@pytest.fixture
-def own_data(data: Path, tmp_path: Path) -> Path:
-    """Copy the data set, to change it."""
-    return Path(shutil.copytree(data, tmp_path / "own" / data.name))
-
-
 class Page(HTMLParser):
-    """The tags, links and text of a page."""
+    """The tags with their attributes, links and text of a page."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
         self.tags: list[str] = []
+        self.attributes: list[tuple[str, dict[str, str | None]]] = []
         self.links: list[str] = []
         self.text = ""
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
+        self.attributes.append((tag, dict(attrs)))
         self.links += [value or "" for name, value in attrs if name in ("src", "href", "srcset", "data", "action")]
 
     def handle_data(self, data: str) -> None:
         self.text += data
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        """Return the attributes of every element with this tag."""
+        return [attributes for name, attributes in self.attributes if name == tag]
 
 
 class TestJSON:
@@ -73,7 +70,8 @@ class TestJSON:
         stored = json.loads((folder / "report.json").read_text(encoding="utf-8"))
         assert set(stored) == {
             "root", "format", "photos", "masks", "splits", "groups", "notes", "widths", "heights", "aspect_ratios",
-            "modes", "channel_means", "channel_stds", "multilabel", "ignored", "classes", "problems", "seconds",
+            "modes", "channel_means", "channel_stds", "multilabel", "ignored", "classes", "problems", "obstacle",
+            "seconds",
         }  # fmt: skip
         assert set(stored["widths"]) == {"least", "low", "median", "high", "greatest"}
         assert set(stored["classes"][1]) == {
@@ -83,10 +81,11 @@ class TestJSON:
 
 
 class TestHTML:
-    def test_needs_no_other_file(self, folder: Path) -> None:
+    def test_needs_no_other_file(self, folder: Path, report: DatasetReport) -> None:
         text = (folder / "report.html").read_text(encoding="utf-8")
         page = Page(text)
-        assert page.tags.count("img") == 3
+        assert page.tags.count("img") == sum(stats.image_count for stats in report.classes) == 20
+        assert {path.name for path in folder.iterdir()} == {"report.html", "report.json", "plan.yaml"}
         assert all(link.startswith("data:image/webp;base64,") for link in page.links)
         assert not re.search(r"url\(|@import|https?://", re.sub(r"base64,[\w+/=]+", "", text))
 
@@ -113,46 +112,35 @@ class TestHTML:
         assert "Leakage: 1 image is in more than one split. Metrics measured on it are too high." in text
 
 
-class TestClassGrids:
-    def test_show_each_class_in_its_color(self, folder: Path, report: DatasetReport) -> None:
-        files = sorted((folder / "sheets").iterdir())
-        assert [path.name[:3] for path in files] == ["00-", "01-", "02-"]
-        assert report.data.palette == COLORS
-        for index in (1, 2):
-            grid = class_grid(report.classes[index], index, report.data.read_spec)
-            assert grid is not None
-            with Image.open(files[index]) as stored:
-                np.testing.assert_array_equal(np.asarray(stored.convert("RGB")), np.asarray(grid))
-            own, other = (fraction_of_hue(grid, COLORS[each]) for each in (index, 3 - index))
-            # The images are gray, so only the class's own color has a hue.
-            assert 0.01 < own < 0.1 and other < 0.002, (own, other)
+class TestAccessibility:
+    @pytest.fixture
+    def page(self, folder: Path) -> Page:
+        return Page((folder / "report.html").read_text(encoding="utf-8"))
 
-    def test_class_without_images_has_no_grid(self, own_data: Path, tmp_path: Path) -> None:
-        (own_data / "classes.txt").write_text("background\none\ntwo\nnever\n")
-        report = inspect(own_data, skip_unreadable=True)
-        assert report.classes[3].pixels == 0
-        assert class_grid(report.classes[3], 3, report.data.read_spec) is None
-        write_dataset_report(report, make_plan(report, timed=False), tmp_path / "report")
-        assert len(list((tmp_path / "report/sheets").iterdir())) == 3
+    def test_language_and_viewport_are_set(self, page: Page) -> None:
+        assert page.all("html") == [{"lang": "en"}]
+        assert {"name": "viewport", "content": "width=device-width, initial-scale=1"} in page.all("meta")
 
-    def test_examples_that_became_unreadable_are_left_out(self, own_data: Path) -> None:
-        report = inspect(own_data, classes=ODD_NAMES, skip_unreadable=True)
-        stats = report.classes[2]
-        for record in stats.examples[1:]:
-            Path(str(record.image)).write_bytes(b"")
-        assert class_grid(stats, 2, report.data.read_spec) is not None
-        Path(str(stats.examples[0].image)).unlink()
-        assert class_grid(stats, 2, report.data.read_spec) is None
+    def test_tables_have_captions_and_scopes(self, page: Page) -> None:
+        assert page.tags.count("table") == page.tags.count("caption") == page.tags.count("thead") == 3
+        assert {attributes.get("scope") for attributes in page.all("th")} == {"row", "col"}
 
+    def test_wide_tables_scroll_in_their_own_box(self, page: Page) -> None:
+        boxes = [each for each in page.all("div") if each.get("class") == "scroll"]
+        assert len(boxes) == 3 and all(each["tabindex"] == "0" and each["aria-label"] for each in boxes)
 
-def fraction_of_hue(image: Image.Image, color: Color) -> float:
-    """Return the fraction of pixels with about the hue of a color, also if it is blended over gray."""
-    pixels = np.asarray(image, float)
-    pixels -= pixels.mean(2, keepdims=True)
-    hue = np.array(color, float) - np.mean(color)
-    length = np.linalg.norm(pixels, axis=2)
-    similarity = (pixels @ hue) / np.maximum(length * np.linalg.norm(hue), 1e-6)
-    return float(((similarity > 0.97) & (length > 30)).mean())
+    def test_images_have_texts_and_sizes(self, page: Page) -> None:
+        for image in page.all("img"):
+            assert image["width"] == str(PAIR_WIDTH - 1) and int(image["height"] or 0) > 100
+            assert ".png, and the pixels of class " in (image["alt"] or "") and "% of the image" in (image["alt"] or "")
+
+    def test_columns_are_explained(self, page: Page) -> None:
+        assert page.tags.count("dt") == page.tags.count("dd") == 6
+        assert "fraction of all pixels that are not ignored" in page.text
+
+    def test_no_fraction_exceeds_100_percent(self, page: Page) -> None:
+        values = [float(value) for value in re.findall(r"([\d.]+)%", page.text)]
+        assert len(values) > 20 and max(values) <= 100
 
 
 def test_plan_file_reads_back(folder: Path, report: DatasetReport, data: Path) -> None:

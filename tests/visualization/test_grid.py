@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pixelwise.palette import IGNORE_COLOR, default_palette
-from pixelwise.visualization import color_mask, overlay_grid, prediction_grid
+from pixelwise.visualization import color_mask, overlay_grid, overlay_pair, prediction_grid
 from tests.visualization.helpers import BLUE, GREEN, RED, RGB, WHITE, Pixels, bounding_box, count_pixels, solid_image
 
 
@@ -169,3 +169,19 @@ def test_overlay_grid_rejects_invalid_arguments() -> None:
         overlay_grid(images, true_masks, ["one", "two"], ("a", "b", "c"), RGB, "t", columns=0)
     with pytest.raises(ValueError, match=r"200×100 .* mask is 60×120"):
         overlay_grid(images[::-1], true_masks, ["one", "two"], ("a", "b", "c"), RGB, "t")
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "expected"), [(20, 40, (203, 50)), (90, 30, (103, 150)), (900, 900, (203, 100))]
+)
+def test_a_pair_has_the_image_on_the_left_and_its_overlay_on_the_right(
+    height: int, width: int, expected: tuple[int, int]
+) -> None:
+    mask = np.zeros((height, width), np.uint8)
+    mask[: height // 2] = 1
+    pair = overlay_pair(solid_image(height, width, (11, 22, 33)), mask, (RED, GREEN), 203)
+    assert pair.size == expected
+    middle = pair.width // 2
+    assert bounding_box(pair, (11, 22, 33)) == (0, 0, middle - 1, pair.height)
+    below, above = pair.getpixel((middle + 10, pair.height - 5)), pair.getpixel((middle + 10, 5))
+    assert below[0] > below[1] and above[1] > above[0], "red below, green above"  # type: ignore[index]

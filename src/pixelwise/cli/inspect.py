@@ -1,15 +1,19 @@
 """`pixelwise inspect`."""
 
+from dataclasses import replace
 from pathlib import Path
 
-from pixelwise.cli.common import check_absent, data_name
+from pixelwise.cli.common import check_absent, data_name, report_with_flags
 from pixelwise.cli.data_flags import DataFlags
-from pixelwise.data.analysis.inspection import inspect_with_options
+from pixelwise.data.analysis.inspection import DatasetReport, inspect_with_options
+from pixelwise.errors import PixelwiseError, printable
+from pixelwise.planning.checks import find_plan_issues
+from pixelwise.planning.plan import Plan
 from pixelwise.planning.rules import make_plan
 from pixelwise.reporting.console import print_dataset_report, print_plan
-from pixelwise.reporting.dataset_report import write_dataset_report
+from pixelwise.reporting.dataset_report import train_command, write_dataset_report
 from pixelwise.runtime.files import next_free_path
-from pixelwise.runtime.progress import ProgressBars
+from pixelwise.runtime.progress import Progress, ProgressBars
 
 
 def inspect_command(data: str, /, *, out: Path | None = None, masks: DataFlags | None = None) -> int:
@@ -19,15 +23,38 @@ def inspect_command(data: str, /, *, out: Path | None = None, masks: DataFlags |
         data: Directory of the data set, a table, or a URL.
         out: Directory of the report, which must not exist. [default: NAME-inspect, NAME from DATA]
     """
-    check_absent(out)
+    check_absent(out or _free_folder(data))
     options = (masks or DataFlags()).label_options(skip_unreadable=True)
     with ProgressBars() as bars:
         report = inspect_with_options(data, options, progress=bars.track("scanning images"))
-        plan = make_plan(report, progress=bars.track("timing steps"))
-        folder = out or next_free_path(Path(f"{data_name(data)}-inspect"))
-        write_dataset_report(report, plan, folder, progress=bars.track("drawing classes"))
+        report, plan = _plan(report, bars.track("timing steps"))
+    report = report_with_flags(report)
     print_dataset_report(report)
-    print_plan(plan)
-    print(f"report: {folder / 'report.html'}\nplan:   {folder / 'plan.yaml'}")
-    print(f"train:  pixelwise train {data} --plan {folder / 'plan.yaml'}")
-    return 1 if any(issue.severity == "error" for issue in report.issues) else 0
+    if plan is not None:
+        print_plan(plan)
+    folder = out or _free_folder(data)
+    with ProgressBars() as bars:
+        write_dataset_report(report, plan, folder, progress=bars.track("drawing classes"))
+    print(printable(f"report: {folder / 'report.html'}"))
+    if plan is None:
+        print(f"no plan: {printable(report.obstacle)}")
+    else:
+        print(printable(f"plan:   {folder / 'plan.yaml'}"))
+        print(printable(f"train:  {train_command(data, folder / 'plan.yaml', report)}"))
+    has_errors = any(issue.severity == "error" for issue in report.issues)
+    return 1 if has_errors or not report.is_decided else 0
+
+
+def _free_folder(data: str) -> Path:
+    return next_free_path(Path(f"{data_name(data)}-inspect"))
+
+
+def _plan(report: DatasetReport, progress: Progress) -> tuple[DatasetReport, Plan | None]:
+    """Return the report with the problems that the plan shows, and the plan; None if no model can be trained."""
+    if report.obstacle:
+        return report, None
+    try:
+        plan = make_plan(report, progress=progress)
+    except PixelwiseError as error:  # for example, the machine has too little memory
+        return replace(report, obstacle=str(error)), None
+    return replace(report, issues=(*report.issues, *find_plan_issues(report, plan))), plan

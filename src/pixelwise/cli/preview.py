@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from pixelwise.cli.common import check_absent, data_name
+from pixelwise.cli.common import check_absent, data_name, messages_with_flags
 from pixelwise.cli.data_flags import DataFlags
 from pixelwise.data.load import load_with_options
 from pixelwise.data.schema import Split
 from pixelwise.reporting.console import print_dataset
 from pixelwise.reporting.preview import preview
-from pixelwise.runtime.files import next_free_path
+from pixelwise.runtime.files import next_free_path, remove_abandoned
 from pixelwise.visualization import save_image
 
 
@@ -29,10 +29,11 @@ def preview_command(
         count: Number of images, spread evenly over the split.
         out: Path of the grid. [default: NAME-SPLIT.png, NAME from DATA]
     """
-    dataset = load_with_options(data, (masks or DataFlags()).label_options())
-    check_absent(out)
     target = out or next_free_path(Path(f"{data_name(data)}-{split}.png"))
+    check_absent(target)
+    dataset = load_with_options(data, (masks or DataFlags()).label_options())
+    remove_abandoned(target.parent)
     save_image(preview(dataset, split, count), target)
-    print_dataset(dataset)
+    print_dataset(messages_with_flags(dataset))
     print(f"preview: {target}")
     return 0

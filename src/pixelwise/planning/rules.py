@@ -18,6 +18,7 @@ from pixelwise.data.analysis.inspection import DatasetReport
 from pixelwise.data.augmentations import source_size
 from pixelwise.data.spec import DatasetSpec
 from pixelwise.data.task import MULTILABEL
+from pixelwise.errors import DataError
 from pixelwise.losses import LOSSES, check_loss
 from pixelwise.losses.class_weights import check_class_weights
 from pixelwise.models.timm_models import has_fixed_input_size
@@ -103,8 +104,11 @@ def make_plan(
         The plan, with a reason for each setting.
 
     Raises:
+        DataError: No model can be trained on the data set, see `DatasetReport.obstacle`.
         ConfigError: A given setting cannot work, or does not fit the data set.
     """
+    if report.obstacle:
+        raise DataError(report.obstacle)
     data = report.data
     given = _check_given(settings or {})
     train_count = len(data.train) if data.val else round(len(data.train) * (1 - _DEFAULT.val_fraction))
@@ -145,7 +149,7 @@ def choose_image_size(facts: RuleInput) -> Decision:
     """Choose the smallest size at which the narrowest class is wide enough, but not larger than the images."""
     report = facts.report
     widths = {stats.name: stats.mean_width for stats in report.classes if stats.mean_width}
-    if not widths:
+    if not widths or report.widths is None or report.heights is None:
         return Decision(MIN_IMAGE_SIZE, "there are no objects to derive a size from")
     name, width = min(widths.items(), key=lambda item: item[1])
     image_side = (report.widths.median * report.heights.median) ** 0.5

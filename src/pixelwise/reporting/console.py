@@ -1,16 +1,21 @@
 """Print data sets, plans and results for the command line."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
+from pixelwise.data.analysis.checks import NOTHING_TO_LEARN, UNDECIDED
 from pixelwise.data.analysis.class_stats import ClassStats
 from pixelwise.data.analysis.inspection import DatasetReport
-from pixelwise.data.schema import SPLITS, DataIssue, DatasetIndex
+from pixelwise.data.index import DatasetIndex
+from pixelwise.data.schema import SPLITS, DataIssue
 from pixelwise.data.spec import DatasetSpec
+from pixelwise.errors import printable
 from pixelwise.metrics.confusion import ClassMetrics, Metrics
+from pixelwise.palette import to_hex
 from pixelwise.planning.plan import Plan
 from pixelwise.runs.run_dir import Run
 from pixelwise.runtime.yaml_text import yaml_line
@@ -18,22 +23,33 @@ from pixelwise.runtime.yaml_text import yaml_line
 LEAKAGE = "leakage"
 """Issue kind that is listed first, because it inflates all metrics."""
 
+CLASS_COLUMNS = {
+    "mask values": "the values in the mask files that stand for the class",
+    "pixels": "fraction of all pixels that are not ignored",
+    "images": "number of images that show the class",
+    "objects": "number of connected regions; regions below 5 pixels, in masks reduced to 256 pixels, do not count",
+    "object size": "median side of an object (the square root of its area), relative to the side of the image",
+    "width": "median thickness of the regions, relative to the side of the image; a strip's thickness is its width",
+}
+"""Column of the class table → its meaning. The side of an image is the square root of its area."""
+
 MAX_FILES_PER_KIND = 5
 """Number of files that the command line prints for each kind of issue. The report files list all."""
 
 
 def print_dataset(data: DatasetIndex) -> None:
     """Print the format, the classes and the number of images of each split."""
-    print(f"{data.root}: {data.format}, images: {_split_sizes(data)}\nclasses: {', '.join(data.classes)}")
+    print(printable(f"{data.root}: {data.format}, images: {_split_sizes(data)}"))
+    print(printable(f"classes: {', '.join(data.classes)}"))
     for message in data.messages:
-        print(message)
+        print(printable(message))
 
 
 def print_plan(plan: Plan) -> None:
     """Print the settings of a plan with their reasons."""
     print("plan:")
     for name, value in plan.settings.items():
-        print(f"  {yaml_line(name, value, plan.reasons.get(name, ''))}")
+        print(printable(f"  {yaml_line(name, value, plan.reasons.get(name, ''))}"))
 
 
 def print_metrics(metrics: Metrics, split: str, extra: Mapping[str, float | None] | None = None) -> None:
@@ -51,10 +67,10 @@ def print_metrics(metrics: Metrics, split: str, extra: Mapping[str, float | None
         table.add_column(heading, justify="right")
     total = max(1, sum(values.pixels for values in metrics.classes.values()))
     for name, values in metrics.classes.items():
-        table.add_row(escape(name), *_metric_cells(values), f"{values.pixels / total:.1%}")
+        table.add_row(Text(printable(name)), *_metric_cells(values), f"{values.pixels / total:.1%}")
     Console().print(table)
     accuracy, mean_iou = ("–" if value is None else f"{value:.2%}" for value in (metrics.accuracy, metrics.mean_iou))
-    names = ", ".join(metrics.absent_classes)
+    names = printable(", ".join(metrics.absent_classes))
     absent = f" (mean over the classes that are present; absent: {names})" if names else ""
     print(f"accuracy {accuracy} · mean IoU {mean_iou}{absent}")
     for name, value in (extra or {}).items():
@@ -77,32 +93,57 @@ def print_dataset_report(report: DatasetReport) -> None:
     """Print the splits, image sizes, classes and issues of an inspected data set."""
     data = report.data
     print(
-        f"{data.root}: {data.format}, {report.image_count} images and {report.mask_count} masks; "
-        f"usable pairs: {_split_sizes(data)}"
+        printable(
+            f"{data.root}: {data.format}, {report.image_count} images and {report.mask_count} masks; "
+            f"usable pairs: {_split_sizes(data) or 'none'}"
+        )
     )
-    print(
-        f"sizes: {report.widths.min:.0f} to {report.widths.max:.0f} wide, {report.heights.min:.0f} to "
-        f"{report.heights.max:.0f} high, median {report.widths.median:.0f}x{report.heights.median:.0f} "
-        f"(width over height {report.aspect_ratios.p10:.2f} to {report.aspect_ratios.p90:.2f})"
-    )
+    if report.widths and report.heights and report.aspect_ratios:
+        print(
+            f"sizes: {report.widths.min:.0f} to {report.widths.max:.0f} wide, {report.heights.min:.0f} to "
+            f"{report.heights.max:.0f} high, median {report.widths.median:.0f}x{report.heights.median:.0f} "
+            f"(width over height {report.aspect_ratios.p10:.2f} to {report.aspect_ratios.p90:.2f})"
+        )
     for message in data.messages:
-        print(message)
+        print(printable(message))
     if data.group_summary:
-        print(f"groups: {data.group_summary}")
+        print(f"groups: {printable(data.group_summary)}")
     console = Console(soft_wrap=True, highlight=False)
-    console.print(_class_table(report))
-    _print_issues(report.issues, console)
+    if report.classes:
+        console.print(_class_table(report))
+        print("\n".join(f"  {column}: {text}" for column, text in CLASS_COLUMNS.items()))
+    _print_issues(report, console)
     print(f"inspected in {report.seconds:.1f} s")
 
 
 def group_by_kind(issues: Iterable[DataIssue]) -> dict[str, list[DataIssue]]:
-    """Group issues by kind: first leakage, then errors, then warnings, each in alphabetical order."""
+    """Group issues by kind: first undecided masks and leakage, then errors, then warnings, in alphabetical order."""
     groups: dict[str, list[DataIssue]] = {}
     for issue in issues:
         groups.setdefault(issue.kind, []).append(issue)
-    return dict(
-        sorted(groups.items(), key=lambda item: (item[0] != LEAKAGE, item[1][0].severity == "warning", item[0]))
-    )
+
+    def rank(item: tuple[str, list[DataIssue]]) -> tuple[bool, bool, bool, str]:
+        kind, (first, *_) = item
+        return kind not in (UNDECIDED, NOTHING_TO_LEARN), kind != LEAKAGE, first.severity == "warning", kind
+
+    return dict(sorted(groups.items(), key=rank))
+
+
+def issue_heading(kind: str, group: Sequence[DataIssue], root: Path | str) -> str:
+    """Return the heading of the issues of one kind: the kind, and the number of files.
+
+    Args:
+        kind: the kind.
+        group: its issues.
+        root: the data set. An issue whose file is the data set itself is about no single file.
+
+    >>> issue_heading("copy", [DataIssue("copy", "a.png", "remove it", "warning")], "pets")
+    'copy: 1 file'
+    """
+    if all(issue.file == str(root) for issue in group):
+        return kind
+    unusable = "" if group[0].severity == "warning" else ", cannot be used"
+    return f"{kind}: {len(group)} file{'s' * (len(group) != 1)}{unusable}"
 
 
 def values_by_class(data: DatasetIndex) -> dict[str, str]:
@@ -125,15 +166,16 @@ def _metric_cells(values: ClassMetrics) -> list[str]:
 
 
 def _class_table(report: DatasetReport) -> Table:
-    title = f"classes; {report.ignored_fraction:.2%} of pixels are ignored"
+    title = f"{'classes' if report.is_decided else 'values'}; {report.ignored_fraction:.2%} of pixels are ignored"
     table = Table(title=title, title_justify="left")
-    table.add_column("class")
-    for heading in ("mask values", "pixels", "images", "objects", "object size", "width"):
+    table.add_column("class" if report.is_decided else "value")
+    for heading in CLASS_COLUMNS:
         table.add_column(heading, justify="right")
     mask_values = values_by_class(report.data)
     for stats in report.classes:
-        swatch = "[on #{:02x}{:02x}{:02x}]  [/] ".format(*stats.color)
-        table.add_row(swatch + escape(stats.name), mask_values[stats.name], *_stats_cells(stats))
+        # Text, not markup: a class can have the name "[/red]".
+        name = Text.assemble(("  ", f"on {to_hex(stats.color)}"), f" {printable(stats.name)}")
+        table.add_row(name, Text(printable(mask_values[stats.name])), *_stats_cells(stats))
     return table
 
 
@@ -144,15 +186,15 @@ def _stats_cells(stats: ClassStats) -> list[str]:
     return [f"{stats.pixel_fraction:.2%}", str(stats.image_count), str(stats.object_count), size, width]
 
 
-def _print_issues(issues: Iterable[DataIssue], console: Console) -> None:
-    groups = group_by_kind(issues)
+def _print_issues(report: DatasetReport, console: Console) -> None:
+    groups = group_by_kind(report.issues)
     for kind, group in groups.items():
         style = "bold red" if kind == LEAKAGE else "yellow" if group[0].severity == "warning" else "red"
-        heading = kind.upper() if kind == LEAKAGE else kind
-        console.print(escape(f"{heading}: {len(group)} file{'s' * (len(group) != 1)}"), style=style)
+        heading = issue_heading(kind.upper() if kind == LEAKAGE else kind, group, report.data.root)
+        console.print(Text(heading), style=style)
         for issue in group[:MAX_FILES_PER_KIND]:
             print(f"  {issue}")
         if len(group) > MAX_FILES_PER_KIND:
             print(f"  … and {len(group) - MAX_FILES_PER_KIND} more, all in report.html and report.json")
     if not groups:
-        print("no issues")
+        print("no problems")

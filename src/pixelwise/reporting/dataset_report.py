@@ -1,65 +1,54 @@
-"""Write the report of an inspected data set: report.json, report.html, plan.yaml and one overlay grid per class."""
+"""Write the report of an inspected data set: report.json, report.html and plan.yaml."""
 
-import base64
-import io
 import json
-import re
+import shlex
 from pathlib import Path
 
-import numpy as np
 from jinja2 import Environment, PackageLoader
-from PIL import Image
 
 from pixelwise.data.analysis.class_stats import ClassStats, Percentiles
 from pixelwise.data.analysis.inspection import DatasetReport
-from pixelwise.data.io.mask import read_image_and_mask
-from pixelwise.data.schema import SPLITS, DataIssue, ReadSpec
+from pixelwise.data.schema import SPLITS, DataIssue
 from pixelwise.data.task import MULTILABEL
-from pixelwise.errors import DataError
+from pixelwise.palette import to_hex
 from pixelwise.planning.plan import Plan
-from pixelwise.reporting.console import LEAKAGE, group_by_kind, values_by_class
-from pixelwise.runtime.files import atomic_write
+from pixelwise.reporting.class_examples import Example, class_examples
+from pixelwise.reporting.console import CLASS_COLUMNS, LEAKAGE, group_by_kind, issue_heading, values_by_class
+from pixelwise.runtime.files import atomic_directory, write_errors
 from pixelwise.runtime.progress import Progress, no_progress
-from pixelwise.visualization import overlay_grid, save_image, to_display_image
-
-GRID_WIDTH = 1280
-"""Width of a class's overlay grid in pixels."""
 
 _ENCODING_ERRORS = "backslashreplace"
 """File names that are not valid UTF-8 become \\udce9, which JSON reads back."""
 
 
 def write_dataset_report(
-    report: DatasetReport, plan: Plan, folder: str | Path, progress: Progress = no_progress
+    report: DatasetReport, plan: Plan | None, folder: str | Path, progress: Progress = no_progress
 ) -> None:
-    """Write plan.yaml, report.json, sheets/NN-CLASS.png and, last, report.html.
+    """Write a new directory with plan.yaml, report.json and report.html.
 
-    report.html embeds its images and refers to no other file. Each file in sheets/ is a grid that shows a class in its
-    color on example images, in descending order of the class's area.
+    report.html embeds its images and refers to no other file. The directory is complete or absent.
 
     Args:
         report: the result of `inspect`.
-        plan: the plan made from it.
-        folder: the directory, which is created if it does not exist.
+        plan: the plan made from it, or None if no model can be trained on the data set.
+        folder: the directory, which must not exist or be empty.
         progress: draws a progress bar over the classes.
 
     Raises:
-        PixelwiseError: The directory cannot be written.
+        OutputError: The directory cannot be written.
     """
     folder = Path(folder)
-    plan.write(folder / "plan.yaml")
-    with atomic_write(folder / "report.json") as part:
+    with write_errors(folder), atomic_directory(folder) as part:
+        if plan is not None:
+            plan.write(part / "plan.yaml")
         text = json.dumps(as_json(report), indent=1, ensure_ascii=False) + "\n"
-        part.write_text(text, encoding="utf-8", errors=_ENCODING_ERRORS)
-    grids = {}
-    for index, stats in progress(enumerate(report.classes), len(report.classes)):
-        grid = class_grid(stats, index, report.data.read_spec)
-        if grid is not None:
-            name = re.sub(r"[^\w.-]+", "_", stats.name)[:80]
-            save_image(grid, folder / "sheets" / f"{index:02d}-{name}.png")
-            grids[stats.name] = _data_url(grid)
-    with atomic_write(folder / "report.html") as part:
-        part.write_text(_render(report, plan, grids), encoding="utf-8", errors=_ENCODING_ERRORS)
+        (part / "report.json").write_text(text, encoding="utf-8", errors=_ENCODING_ERRORS)
+        examples = {
+            stats.name: class_examples(stats, index, report.data.read_spec, len(report.classes))
+            for index, stats in progress(enumerate(report.classes), len(report.classes))
+        }
+        page = _render(report, plan, examples, folder)
+        (part / "report.html").write_text(page, encoding="utf-8", errors=_ENCODING_ERRORS)
 
 
 def as_json(report: DatasetReport) -> dict[str, object]:
@@ -85,52 +74,37 @@ def as_json(report: DatasetReport) -> dict[str, object]:
         "ignored": report.ignored_fraction,
         "classes": [_class_as_json(stats, mask_values[stats.name]) for stats in report.classes],
         "problems": [_issue_as_json(issue) for issue in report.issues],
+        "obstacle": report.obstacle or None,
         "seconds": report.seconds,
     }
 
 
-def class_grid(stats: ClassStats, index: int, read_spec: ReadSpec) -> Image.Image | None:
-    """Draw a class in its color on its example images, with all other pixels dimmed or brightened.
+def train_command(data: str | Path, plan: str | Path, report: DatasetReport) -> str:
+    """Return the command that trains by the plan of a report.
 
     Args:
-        stats: the class.
-        index: its index.
-        read_spec: how images and masks are read.
+        data: the data set.
+        plan: the plan's file.
+        report: the report. If files cannot be used, the command leaves them out.
 
-    Returns:
-        A PIL image `GRID_WIDTH` pixels wide, or None if no example image can be read.
+    >>> train_command("my pets", "plan.yaml", report)  # doctest: +SKIP
+    "pixelwise train 'my pets' --plan plan.yaml"
     """
-    images, masks, names = [], [], []
-    for record in stats.examples:
-        try:
-            image, mask = read_image_and_mask(record, read_spec)
-        except DataError:  # the file was removed or changed after the scan
-            continue
-        # A full-size photo costs seconds, and its cell shows at most half the grid's width.
-        step = max(1, max(mask.shape[-2:]) // GRID_WIDTH)
-        image, mask = image[::step, ::step], mask[..., ::step, ::step]
-        region = read_spec.task.class_region(mask, index)
-        images.append(np.ascontiguousarray(to_display_image(image)))
-        masks.append(np.where(region, 0, 1).astype(np.uint8))
-        names.append(f"{region.mean():.1%} {record.image.name}")
-    if not images:
-        return None
-    # The rest is dark for bright class colors and bright for dark ones: a class drawn in black must be visible too.
-    rest = (0, 0, 0) if max(stats.color) > 80 else (255, 255, 255)
-    title = f"{stats.name}: {stats.pixel_fraction:.2%} of pixels, in {stats.image_count} images"
-    return overlay_grid(images, masks, names, (stats.name, "other pixels"), (stats.color, rest), title, 2, GRID_WIDTH)
+    has_errors = any(issue.severity == "error" for issue in report.issues)
+    command = f"pixelwise train {shlex.quote(str(data))} --plan {shlex.quote(str(plan))}"
+    return f"{command} --skip-unreadable" if has_errors else command
 
 
 def _class_as_json(stats: ClassStats, mask_values: str) -> dict[str, object]:
     return {
         "name": stats.name,
         "levels": mask_values,
-        "colour": "#{:02x}{:02x}{:02x}".format(*stats.color),
+        "colour": to_hex(stats.color),
         "pixels": stats.pixels,
         "share": stats.pixel_fraction,
         "photos": stats.image_count,
         "objects": stats.object_count,
-        "side": None if stats.relative_size is None else _percentiles(stats.relative_size),
+        "side": _percentiles(stats.relative_size),
         "width": stats.mean_width,
     }
 
@@ -139,7 +113,9 @@ def _issue_as_json(issue: DataIssue) -> dict[str, object]:
     return {"kind": issue.kind, "file": issue.file, "what": issue.message, "usable": issue.severity == "warning"}
 
 
-def _percentiles(values: Percentiles) -> dict[str, float]:
+def _percentiles(values: Percentiles | None) -> dict[str, float] | None:
+    if values is None:
+        return None
     return {
         "least": values.min,
         "low": values.p10,
@@ -153,25 +129,24 @@ def _split_sizes(report: DatasetReport) -> dict[str, int]:
     return {split: len(getattr(report.data, split)) for split in SPLITS}
 
 
-def _data_url(image: Image.Image) -> str:
-    content = io.BytesIO()
-    image.save(content, "WEBP", quality=75)
-    return f"data:image/webp;base64,{base64.b64encode(content.getvalue()).decode()}"
-
-
-def _render(report: DatasetReport, plan: Plan, grids: dict[str, str]) -> str:
+def _render(report: DatasetReport, plan: Plan | None, examples: dict[str, list[Example]], folder: Path) -> str:
     environment = Environment(
         loader=PackageLoader("pixelwise.reporting"), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
+    root, issues = report.data.root, group_by_kind(report.issues)
     return environment.get_template("dataset_report.html").render(
-        name=Path(report.data.root).resolve().name,
+        name=Path(root).resolve().name,
         report=report,
         data=report.data,
         plan=plan,
-        grids=grids,
+        train_command=train_command(root, folder / "plan.yaml", report),
+        examples=examples,
         leakage=LEAKAGE,
         mask_values=values_by_class(report.data),
-        issues=group_by_kind(report.issues),
+        colors={stats.name: stats.color for stats in report.classes},
+        columns=CLASS_COLUMNS,
+        issues=issues,
+        headings={kind: issue_heading(kind, group, root) for kind, group in issues.items()},
         splits=_split_sizes(report),
         sizes={
             "width (pixels)": (report.widths, "%.0f"),

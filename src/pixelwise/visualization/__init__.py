@@ -9,7 +9,7 @@ from pixelwise.palette import IGNORE_COLOR, Color, Palette, default_palette
 from pixelwise.visualization.architecture import ModelStage, draw_architecture
 from pixelwise.visualization.curves import plot_history
 from pixelwise.visualization.gif import make_gif
-from pixelwise.visualization.grid import overlay_grid, prediction_grid
+from pixelwise.visualization.grid import overlay_grid, overlay_pair, prediction_grid
 from pixelwise.visualization.overlay import (
     color_mask,
     index_image,
@@ -30,6 +30,7 @@ __all__ = [
     "make_gif",
     "overlay",
     "overlay_grid",
+    "overlay_pair",
     "plot_history",
     "prediction_grid",
     "save_image",

@@ -132,6 +132,36 @@ def overlay_grid(
     return grid
 
 
+def overlay_pair(image: Pixels, mask: Pixels, palette: Palette, width: int = 640) -> Image.Image:
+    """Draw an image beside its overlay.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        mask: (H, W) uint8, values in [0, len(palette)) or 255 = ignore.
+        palette: one color per class.
+        width: greatest width of the pair in pixels. The greatest height is 3/4 of it. Small images are enlarged.
+
+    Returns:
+        A PIL image of mode "RGB".
+
+    Raises:
+        ValueError: An argument has another shape, dtype or value.
+
+    >>> overlay_pair(np.zeros((20, 30, 3), np.uint8), np.zeros((20, 30), np.uint8), ((0, 0, 0),), 123).size
+    (123, 40)
+    """
+    check_mask(mask, palette)
+    check_image(image, mask)
+    side = (width - _PAIR_GAP) // 2
+    cell = side, round(1.5 * side)
+    small = _fit_image(image, cell)
+    drawn = overlay(np.array(small), _fit_mask(mask, cell), palette)
+    pair = Image.new("RGB", (2 * small.width + _PAIR_GAP, small.height), BACKGROUND)
+    pair.paste(small, (0, 0))
+    pair.paste(drawn, (small.width + _PAIR_GAP, 0))
+    return pair
+
+
 def _check(
     images: Sequence[Pixels], masks: Sequence[Sequence[Pixels]], classes: Sequence[str], palette: Palette
 ) -> None:

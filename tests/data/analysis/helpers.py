@@ -34,3 +34,9 @@ def write_records(folder: Path, count: int) -> list[Record]:
         mask[number % 7 : 9, 3 : 5 + number % 20] = 1 + number % 3
         save_pair(folder, f"p{number:03}", noise(number), mask)
     return [Record(folder / f"images/p{n:03}.png", folder / f"masks/p{n:03}.png") for n in range(count)]
+
+
+def scene(seed: int, size: tuple[int, int] = (48, 64)) -> np.ndarray:
+    """Return an image of smooth random shapes, (height, width, 3) uint8. Unlike noise, it can be resized."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (7, 9, 3)).astype(np.uint8)
+    return np.asarray(Image.fromarray(coarse).resize((size[1], size[0]), Image.Resampling.BICUBIC))

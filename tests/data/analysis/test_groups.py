@@ -5,9 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from pixelwise.data.analysis.groups import MIN_FRAMES, add_groups, assign_groups, find_groups
-from pixelwise.data.schema import DatasetIndex, LabelMap, ReadSpec, Record
+from pixelwise.data.index import DatasetIndex
+from pixelwise.data.schema import LabelMap, ReadSpec, Record
 from pixelwise.data.splits import train_val_split
 from tests.data.analysis.helpers import write_records
 
@@ -90,7 +92,7 @@ def test_copies_never_land_on_both_sides_of_a_split(tmp_path: Path) -> None:
 
 
 def test_frames_are_held_out_in_whole_groups(tmp_path: Path) -> None:
-    data = add_groups(make_index(tmp_path, 120), video(120), [b""] * 120)
+    data = add_groups(make_index(tmp_path, 120), video(120), [bytes(16)] * 120)
     assert data.group_summary and data.group_summary.startswith("video frames")
     for seed in range(20):
         train, val = train_val_split(data.train, 0.15, seed)
@@ -107,6 +109,29 @@ def test_copies_on_disk_are_found_without_an_inspection(tmp_path: Path) -> None:
     data = assign_groups(make_index(tmp_path, 12))
     groups = {Path(str(record.image)).stem: record.group for record in data.train if record.group}
     assert set(groups) == {"p002", "p007", "p008"} and len(set(groups.values())) == 1
+
+
+def test_a_copy_in_another_file_format_is_in_the_same_group(tmp_path: Path) -> None:
+    write_records(tmp_path, 12)
+    with Image.open(tmp_path / "images/p002.png") as image:
+        image.save(tmp_path / "images/p009.tif")
+    records = list(make_index(tmp_path, 12).train)
+    records[9] = Record(tmp_path / "images/p009.tif", records[9].mask)
+    data = assign_groups(DatasetIndex(**vars(make_index(tmp_path, 12)) | {"train": tuple(records)}))
+    assert [number for number, record in enumerate(data.train) if record.group] == [2, 9]
+    assert data.train[2].group == data.train[9].group
+
+
+def test_a_data_set_without_training_images_has_no_groups(tmp_path: Path) -> None:
+    assert find_groups([], np.zeros((0, 256), np.uint8)) == ([], "")
+    assert assign_groups(make_index(tmp_path, 0)).group_summary == ""
+
+
+def test_finer_thumbnails_give_the_same_groups() -> None:
+    names = [f"{number:05}" for number in range(40)]
+    coarse = video(40)
+    fine = np.repeat(np.repeat(coarse.reshape(-1, 8, 8), 2, 1), 2, 2).reshape(40, 256)
+    assert find_groups(names, fine) == find_groups(names, coarse)
 
 
 def test_groups_that_the_data_set_names_are_kept(tmp_path: Path) -> None:

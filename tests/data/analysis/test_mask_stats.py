@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from pixelwise.data.analysis.mask_stats import ClassStatsTable, MaskStatsTable
 from pixelwise.data.analysis.scan import scan
@@ -59,3 +60,22 @@ def test_dropped_records_do_not_count(tmp_path: Path) -> None:
     assert classes.class_pixels(1, 2).tolist() == [0, 25]
     assert (classes.object_count(1), len(classes.object_sizes(1))) == (1, 1)
     assert classes.median_width(1, np.array([True, False])) is None
+
+
+def test_the_typical_size_includes_regions_that_are_too_small_for_objects(tmp_path: Path) -> None:
+    large, small = np.zeros((20, 30), np.uint8), np.zeros((20, 30), np.uint8)
+    large[:6, :6] = 1
+    small[3:5, 3:5] = 1  # 4 pixels: no object
+    every = np.ones(3, bool)
+    classes = resolve(tmp_path, [large, small, small], LabelMap("index", {0: 0, 1: 1}))
+    assert classes.typical_size(1, every) == pytest.approx(2 / 600**0.5)
+    assert classes.typical_size(1, np.array([True, False, False])) == pytest.approx(6 / 600**0.5)
+    assert classes.typical_size(1, ~every) is None
+
+
+def test_the_typical_size_weights_masks_by_their_objects(tmp_path: Path) -> None:
+    many, one = np.zeros((200, 200), np.uint8), np.zeros((200, 200), np.uint8)
+    many[::10, ::10] = many[1::10, ::10] = many[::10, 1::10] = many[1::10, 1::10] = many[2::10, ::10] = 1  # 400 objects
+    one[:100] = 1
+    classes = resolve(tmp_path, [many, one, one], LabelMap("index", {0: 0, 1: 1}))
+    assert classes.typical_size(1, np.ones(3, bool)) == pytest.approx(5**0.5 / 200)

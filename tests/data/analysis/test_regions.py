@@ -3,7 +3,15 @@
 import numpy as np
 import pytest
 
-from pixelwise.data.analysis.regions import MAX_OBJECT_SIZES, mean_width, object_sizes, reduce_mask, region_stats
+from pixelwise.data.analysis.regions import (
+    MAX_OBJECT_SIZES,
+    RegionStats,
+    mean_width,
+    object_sizes,
+    reduce_mask,
+    region_stats,
+    zero_contacts,
+)
 from pixelwise.data.label_map.value_counts import MaskStats
 
 
@@ -47,3 +55,44 @@ def test_sizes_of_many_objects_are_sampled_evenly() -> None:
     sizes = region_stats(stats, mask).object_sizes[1]
     assert len(sizes) == MAX_OBJECT_SIZES
     assert sorted({round(float(size) ** 2 * 256**2) for size in sizes}) == [5, 6, 20]
+
+
+@pytest.mark.parametrize("shape", [(100, 100), (30, 200)])
+@pytest.mark.parametrize("rows", [1.0, 0.9, 0.5])
+def test_no_width_exceeds_the_shorter_side(rows: float, shape: tuple[int, int]) -> None:
+    region = np.zeros(shape, bool)
+    region[: int(rows * shape[0])] = True
+    assert mean_width(region) <= min(shape) / (shape[0] * shape[1]) ** 0.5 <= 1
+
+
+def measure(mask: np.ndarray) -> RegionStats:
+    values, counts = np.unique(mask, return_counts=True)
+    pixels = dict(zip(values.tolist(), counts.tolist(), strict=True))
+    return region_stats(MaskStats("index", pixels, (mask.shape[0], mask.shape[1])), mask)
+
+
+def test_regions_too_small_for_objects_are_measured_at_full_size() -> None:
+    mask = np.zeros((512, 1024), np.uint8)
+    mask[10:13, 10:13] = mask[50:53, 90:93] = 1  # less than a pixel in the reduced mask
+    mask[200:300, 200:300] = 2
+    regions = measure(mask)
+    row = {value: index for index, value in enumerate(regions.values.tolist())}
+    assert regions.objects[row[1]] == 0 and regions.objects[row[2]] == 1
+    assert regions.small_sizes[row[1]] == pytest.approx((9 / mask.size) ** 0.5)
+    assert regions.small_sizes[row[0]] == regions.small_sizes[row[2]] == 0
+
+
+def test_contact_with_zero_is_a_fraction_of_the_outline() -> None:
+    mask = np.zeros((20, 30), np.uint8)
+    mask[5:15, 5:10] = 1  # 10 of its 30 outline pixels border on 2
+    mask[5:15, 10:20] = 2
+    mask[0, 25:] = 3  # the edge of the image is no outline
+    contacts = dict(zip((3, 0, 2, 1), zero_contacts(mask, [3, 0, 2, 1]).tolist(), strict=True))
+    assert contacts[1] == pytest.approx(20 / 30) and contacts[2] == pytest.approx(30 / 40) and contacts[3] == 1
+    assert np.isnan(contacts[0])
+    assert np.isnan(zero_contacts(np.ones((4, 4), np.uint8), [1])).all()
+
+
+def test_contact_of_values_that_are_not_kept_is_left_out() -> None:
+    mask = np.array([[0, 9, 1, 0]], np.uint8)
+    assert zero_contacts(mask, [1]).tolist() == [0.5]

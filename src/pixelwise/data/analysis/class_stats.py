@@ -8,7 +8,8 @@ import numpy as np
 
 from pixelwise.data.analysis.image_stats import ImageStatsTable
 from pixelwise.data.analysis.mask_stats import ClassStatsTable
-from pixelwise.data.schema import DatasetIndex, Record
+from pixelwise.data.index import DatasetIndex
+from pixelwise.data.schema import Record
 from pixelwise.palette import IGNORE_INDEX, Color
 
 EXAMPLES_PER_CLASS = 12
@@ -49,6 +50,8 @@ class ClassStats:
         train_fraction: `pixel_fraction` over all images except the test split. Plans use it.
         mean_width: median width of the class's regions as a fraction of √(image area), over all images except the test
             split. The width of a strip is its width, that of a square half its side. None without objects.
+        typical_size: median size of all regions of the class, with those that are too small to count as objects, over
+            all images except the test split. The unit is that of `relative_size`. None without regions.
         examples: records that show the class, from the largest fraction of the image to the smallest.
     """
 
@@ -61,6 +64,7 @@ class ClassStats:
     relative_size: Percentiles | None
     train_fraction: float = 0.0
     mean_width: float | None = None
+    typical_size: float | None = None
     examples: tuple[Record, ...] = ()
 
 
@@ -103,6 +107,7 @@ def class_stats(
                 relative_size=Percentiles.of(sizes) if len(sizes) else None,
                 train_fraction=float(pixels[not_test].sum() / max(counted[not_test].sum(), 1)),
                 mean_width=classes.median_width(index, not_test),
+                typical_size=classes.typical_size(index, not_test),
                 examples=_example_records(fractions, records),
             )
         )

@@ -1,23 +1,26 @@
 """Groups of images that must stay in one split: frames of one video, tiles of one image, copies."""
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from pixelwise.data.analysis.scan import image_stats
+from pixelwise.data.analysis.duplicates import THUMBNAIL_SIDE, find_copies
+from pixelwise.data.analysis.image_scan import image_stats
+from pixelwise.data.index import DatasetIndex
 from pixelwise.data.io.tar_shard import TarMember
-from pixelwise.data.schema import BytesSource, DatasetIndex
+from pixelwise.data.schema import BytesSource
 from pixelwise.errors import DataError
 from pixelwise.runtime.progress import Progress, no_progress
 from pixelwise.runtime.threads import prefetch_map
 
 MIN_FRAMES = 8
-"""Shorter sequences are not tested for video: similar neighbors could be chance."""
+"""Minimum number of frames of a video. In a shorter sequence, consecutive frames could be similar by chance."""
 
 MAX_STEP_RATIO = 0.75
-"""In a video, the mean difference of consecutive frames is at most this fraction of that in random order."""
+"""In a video, the mean difference of consecutive frames is less than this fraction of that in random order."""
 
 PERMUTATIONS = 200
 MAX_BETTER_PERMUTATIONS = 2
@@ -25,21 +28,25 @@ MAX_BETTER_PERMUTATIONS = 2
 `MAX_BETTER_PERMUTATIONS` of `PERMUTATIONS`."""
 
 MAX_TESTED_FRAMES = 1000
-"""Number of frames of a sequence that the permutation test uses, the first ones."""
+"""Maximum number of frames in a permutation test. If a sequence is longer, the test uses its first frames."""
 
 MIN_SEQUENCES = 5
-"""With fewer sequences, each is cut into blocks, so that a validation split can have whole blocks."""
+"""If there are fewer sequences, each one is cut into blocks, and the validation split consists of whole blocks."""
 
 TARGET_BLOCKS = 12
-"""Number of blocks that all sequences together are cut into. Two of them are about the 15 % used for validation."""
+"""Approximate number of blocks of all sequences together. Two of 12 blocks are about the 15 % used for validation."""
 
 MIN_BLOCK_FRAMES = 4
+"""Minimum number of frames per block, on average over a sequence."""
 
 MIN_TILE_SPACING = 16
-"""Two numbers in a name are tile coordinates only if all are multiples of at least this many pixels."""
+"""Minimum common divisor, in pixels, of all numbers in names like "slide_512_1024", if they are tile coordinates."""
 
 MIN_TILE_FRACTION = 0.8
 """Fraction of the names that must match a tile pattern."""
+
+_VIDEO_SIDE = 8
+"""Side of the thumbnails that the video test compares, in pixels. Finer ones show the noise of the camera."""
 
 _FRAME = re.compile(r"(.*?)(\d+)(\D*)")
 
@@ -54,12 +61,13 @@ _TILES = (
 
 
 def assign_groups(data: DatasetIndex, progress: Progress = no_progress) -> DatasetIndex:
-    """Find the groups of the train split. Reads each of its images, unless groups are known already.
+    """Find the groups of the train split.
 
-    Images in shards are not read: `pack` has grouped them. An unreadable image is in no group.
+    This reads all images of the split, unless the data set names its groups or the images are in shards. `pack` has
+    grouped images in shards before. An unreadable image is in no group.
 
     Args:
-        data: the data set. It is returned as is if its groups have been searched for.
+        data: the data set. If its `group_summary` is not None, it is returned unchanged.
         progress: see `Progress`.
 
     Returns:
@@ -71,25 +79,26 @@ def assign_groups(data: DatasetIndex, progress: Progress = no_progress) -> Datas
         return add_groups(data)
     images = (record.image for record in data.train)
     stats = [*progress(prefetch_map(_thumbnail_and_digest, images), len(data.train))]
-    thumbnails = np.frombuffer(b"".join(thumbnail for thumbnail, _ in stats), np.uint8).reshape(-1, 64)
-    return add_groups(data, thumbnails, [digest for _, digest in stats])
+    thumbnails = np.frombuffer(b"".join(thumbnail for thumbnail, _ in stats), np.uint8)
+    return add_groups(data, thumbnails.reshape(len(stats), -1), [digest for _, digest in stats])
 
 
 def _thumbnail_and_digest(image: BytesSource) -> tuple[bytes, bytes]:
     try:
         stats = image_stats(image)
     except DataError:
-        return bytes(64), b""
+        return bytes(THUMBNAIL_SIDE**2), bytes(16)
     return stats.thumbnail, stats.digest
 
 
 def add_groups(data: DatasetIndex, thumbnails: np.ndarray | None = None, digests: Sequence[bytes] = ()) -> DatasetIndex:
-    """Add groups to the train split. Groups that the data set names itself are kept.
+    """Add groups to the train split. If the data set names groups, they are used instead.
 
     Args:
         data: the data set.
-        thumbnails: (N, 64) uint8, a gray thumbnail of each train image. None does not search for groups.
-        digests: N content digests. Images with equal digests are in one group, except digests of zeros or b"".
+        thumbnails: a gray thumbnail of each train image, see `find_groups`. If None, groups are not searched for.
+        digests: a 16-byte content digest of each train image. Images with equal digests get the same group. A digest of
+            zeros stands for an unreadable image.
 
     Returns:
         The data set with `group_summary` and the groups of its train records.
@@ -100,34 +109,34 @@ def add_groups(data: DatasetIndex, thumbnails: np.ndarray | None = None, digests
     root = f"{data.root}/"
     names = [str(record.image).rpartition(".")[0].removeprefix(root) for record in data.train]
     groups, summary = find_groups(names, thumbnails)
-    first: dict[bytes, int] = {}
-    for index, digest in enumerate(digests):
-        original = first.setdefault(digest, index) if any(digest) else index
-        if original != index:
-            groups[original] = groups[original] or f"copies of {names[original]}"
-            groups[index] = groups[original]
+    for index, original in find_copies(np.frombuffer(b"".join(digests), "V16")).items():
+        groups[original] = groups[original] or f"copies of {names[original]}"
+        groups[index] = groups[original]
     train = tuple(replace(record, group=group) for record, group in zip(data.train, groups, strict=True))
     return replace(data, train=train, group_summary=summary)
 
 
 def find_groups(names: Sequence[str], thumbnails: np.ndarray) -> tuple[list[str | None], str]:
-    """Find tiles and video frames.
+    """Find groups of tiles or video frames.
 
-    Tiles are recognized by their names ("slide7_x0_y512"). Frames are recognized by names that end in a running number
-    ("seq1_0001") and by thumbnails that differ less between consecutive numbers than in random order. Numbered images
-    of unrelated scenes fail this test. Few sequences are cut into blocks of consecutive frames, at the greatest
-    changes.
+    Tiles are recognized by their names ("slide7_x0_y512"). Video frames are recognized by names with a running number
+    ("seq1_0001") and by their thumbnails, which differ less between consecutive numbers than in random order. Numbered
+    images of unrelated scenes fail this test. If there are fewer than `MIN_SEQUENCES` sequences, they are cut into
+    blocks of consecutive frames, at large changes between two frames.
 
     Args:
         names: N paths without suffixes. Frames of one sequence have the same folder.
-        thumbnails: (N, 64) uint8, gray thumbnails.
+        thumbnails: (N, side²) uint8, square gray thumbnails of `_VIDEO_SIDE` pixels a side, or a multiple of it.
 
     Returns:
-        The group of each image, or None if it is in none; and the reason, or "" without groups.
+        The group of each image (None if it has no group), and a summary for the user ("" if there are no groups).
 
     >>> find_groups(["a_tile_1", "a_tile_2", "b_tile_1", "b_tile_2"], np.zeros((4, 64), np.uint8))
     (['a', 'a', 'b', 'b'], 'tiles: of 2 images')
     """
+    if not names:
+        return [], ""
+    thumbnails = _reduce_thumbnails(thumbnails)
     tiles = _tile_groups(names)
     if tiles is not None:
         return tiles, f"tiles: of {len(set(tiles) - {None})} images"
@@ -148,8 +157,19 @@ def find_groups(names: Sequence[str], thumbnails: np.ndarray) -> tuple[list[str 
     return groups, reason if block_count == len(sequences) else f"{reason}, cut into {block_count} blocks"
 
 
+def _reduce_thumbnails(thumbnails: np.ndarray) -> np.ndarray:
+    """Reduce (N, side²) uint8 thumbnails to `_VIDEO_SIDE` pixels a side by averaging blocks of pixels."""
+    block = math.isqrt(thumbnails.shape[1]) // _VIDEO_SIDE
+    blocks = thumbnails.reshape(-1, _VIDEO_SIDE, block, _VIDEO_SIDE, block)
+    return blocks.mean((2, 4)).round().astype(np.uint8).reshape(-1, _VIDEO_SIDE**2)
+
+
 def _tile_groups(names: Sequence[str]) -> list[str | None] | None:
-    """Return the image that each name is a tile of. None if most names are not tiles, or all are of one image."""
+    """Return the name of the image that each tile belongs to. Return None if the names are not those of tiles.
+
+    At least `MIN_TILE_FRACTION` of the names must match a pattern. There must be at least two images, with at least two
+    names per image on average.
+    """
     for pattern in _TILES:
         matches = [pattern.fullmatch(name) for name in names]
         if sum(match is not None for match in matches) < MIN_TILE_FRACTION * len(names):
@@ -164,7 +184,7 @@ def _tile_groups(names: Sequence[str]) -> list[str | None] | None:
 
 
 def _find_sequences(names: Sequence[str], thumbnails: np.ndarray) -> dict[str, list[int]]:
-    """Return sequence name → image indices in order, for numbered names whose images are a video."""
+    """Return sequence name → image indices in order, for the numbered sequences that are videos."""
     numbered: dict[tuple[str, str], list[tuple[int, int]]] = {}
     for index, name in enumerate(names):
         if match := _FRAME.fullmatch(name):
@@ -189,12 +209,12 @@ def _is_video(thumbnails: np.ndarray) -> bool:
 
 
 def _differences(frames: np.ndarray) -> np.ndarray:
-    """Return the mean absolute difference of each frame to the previous one, in gray values."""
+    """Return the mean absolute difference between each frame and the previous one in gray values, (N - 1,)."""
     return np.abs(np.diff(frames, axis=0)).mean(1)
 
 
 def _cut_into_blocks(frames: list[int], thumbnails: np.ndarray, count: int) -> list[list[int]]:
-    """Cut a sequence into about `count` blocks of similar length, each time at the greatest change nearby."""
+    """Cut a sequence into at most `count` blocks of similar length. Each cut is at the greatest change in its range."""
     count = max(1, min(count, len(frames) // MIN_BLOCK_FRAMES))
     differences = _differences(thumbnails[frames].astype(np.int16))
     length = len(frames) / count

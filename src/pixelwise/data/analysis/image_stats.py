@@ -1,4 +1,4 @@
-"""Per-image statistics in flat arrays (about 100 bytes per image), and totals over the data set."""
+"""Per-image statistics in flat arrays (about 300 bytes per image), and totals over the data set."""
 
 from array import array
 from collections import Counter
@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from pixelwise.data.analysis.duplicates import THUMBNAIL_SIDE, copy_issue, find_copies, near_duplicate_issues
 from pixelwise.data.analysis.scan import RecordStats
 from pixelwise.data.schema import DataIssue, Record, Split
 
-_DIGEST_BYTES, _THUMBNAIL_BYTES = 16, 64
+_DIGEST_BYTES, _THUMBNAIL_BYTES = 16, THUMBNAIL_SIDE**2
 
 
 class ImageStatsTable:
@@ -75,8 +76,9 @@ class ImageStatsTable:
 
     @property
     def channels(self) -> int:
-        """The most frequent number of channels."""
-        return Counter(channels for channels in self._channels if channels).most_common(1)[0][0]
+        """The most frequent number of channels. 3 if no image can be read."""
+        counts = Counter(channels for channels in self._channels if channels)
+        return counts.most_common(1)[0][0] if counts else 3
 
     @property
     def bit_depth(self) -> int:
@@ -92,14 +94,18 @@ class ImageStatsTable:
                 self.add_issue(index, DataIssue("other channels", str(records[index].image), message))
 
     def channel_stats(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Return mean and standard deviation of each channel, in [0, 255], over the images with `channels` channels."""
+        """Return mean and standard deviation of each channel, in [0, 255], over the images with `channels` channels.
+
+        Both are zeros if no image can be read.
+        """
         total = np.zeros((3, self.channels))
         for (channels, has_16_bits), sums in self._moments.items():
             if channels == self.channels:
                 scale = 1 << (self.bit_depth - 8) if has_16_bits else 1
                 total += sums / np.array([[1], [scale], [scale**2]])
-        means = total[1] / total[0]
-        stds = np.sqrt(np.maximum(total[2] / total[0] - means**2, 0))
+        counts = np.maximum(total[0], 1)
+        means = total[1] / counts
+        stds = np.sqrt(np.maximum(total[2] / counts - means**2, 0))
         return tuple(means.tolist()), tuple(stds.tolist())
 
     def digests(self, indices: Sequence[int]) -> list[bytes]:
@@ -107,36 +113,29 @@ class ImageStatsTable:
         return [bytes(self._digests[_DIGEST_BYTES * index : _DIGEST_BYTES * (index + 1)]) for index in indices]
 
     def thumbnails(self, indices: Sequence[int]) -> np.ndarray:
-        """Return (len(indices), 64) uint8 gray thumbnails of images."""
+        """Return (len(indices), 256) uint8 gray thumbnails of images."""
         return np.frombuffer(bytes(self._thumbnails), np.uint8).reshape(-1, _THUMBNAIL_BYTES)[list(indices)]
 
-    def find_duplicates(self, records: Sequence[Record], splits: Sequence[Split]) -> None:
-        """Add a warning for each image whose content equals that of an earlier one.
+    def find_duplicates(self, records: Sequence[Record], splits: Sequence[Split]) -> list[str]:
+        """Add a warning for each image whose pixels equal, or nearly equal, those of another one.
+
+        Images are compared as decoded, so a PNG and a TIFF can be copies. Nearly equal images are reported only if they
+        are in different splits.
 
         Args:
             records: all records, in the order they were added.
             splits: the split of each record. Duplicates in two splits are leakage.
+
+        Returns:
+            Messages, if not all images were compared.
         """
-        digests = np.frombuffer(bytes(self._digests), f"V{_DIGEST_BYTES}")
         masks = np.frombuffer(bytes(self._mask_digests), f"V{_DIGEST_BYTES}")
-        _, content, counts = np.unique(digests, return_inverse=True, return_counts=True)
-        readable = np.array(self._heights) > 0
-        first: dict[int, int] = {}
-        for index in np.flatnonzero((counts[content] > 1) & readable).tolist():
-            original = first.setdefault(content[index], index)
-            if original != index:
-                file, other = str(records[index].image), str(records[original].image)
-                masks_differ = bool(masks[index] != masks[original])
-                self.issues.append(_duplicate_issue(file, other, splits[index], splits[original], masks_differ))
-
-
-def _duplicate_issue(file: str, other: str, split: Split, other_split: Split, masks_differ: bool) -> DataIssue:
-    same = f"the same image as {other}"
-    if split != other_split:
-        masks = ", and their masks differ" if masks_differ else ""
-        message = f"{same}: it is in {other_split} and in {split}{masks}, so metrics are too high; remove one"
-        return DataIssue("leakage", file, message, "warning")
-    if masks_differ:
-        message = f"{same}, but their masks differ; keep the one with the right mask"
-        return DataIssue("copy with another mask", file, message, "warning")
-    return DataIssue("copy", file, f"{same}; remove one", "warning")
+        files = [str(record.image) for record in records]
+        copies = find_copies(np.frombuffer(bytes(self._digests), f"V{_DIGEST_BYTES}"))
+        for index, original in copies.items():
+            masks_differ = bool(masks[index] != masks[original])
+            self.issues.append(copy_issue(files[index], files[original], splits[index], splits[original], masks_differ))
+        thumbnails = self.thumbnails(range(len(self)))
+        issues, messages = near_duplicate_issues(thumbnails, files, splits, frozenset(copies))
+        self.issues += issues
+        return messages

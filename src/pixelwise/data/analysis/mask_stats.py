@@ -6,8 +6,8 @@ import numpy as np
 
 from pixelwise.data.analysis.scan import NO_OPACITY, MaskScan
 from pixelwise.data.io.mask import format_value, values_to_classes
+from pixelwise.data.io.mask_values import VALUE_KINDS
 from pixelwise.data.label_map.options import ResolvedLabels
-from pixelwise.data.label_map.value_counts import VALUE_KINDS
 from pixelwise.palette import IGNORE_INDEX
 
 UNKNOWN = -1
@@ -27,7 +27,7 @@ class MaskStatsTable:
         channel: index of the file in a multi-label mask, else 0.
         kind: index in `VALUE_KINDS`.
         value, color, opacity: see `RegionStats` and `MaskScan`.
-        pixels, objects, mean_width: see `RegionStats`.
+        pixels, objects, mean_width, small_size, zero_contact: see `RegionStats`.
         object_size, object_row: size of each object, and the row that it belongs to.
     """
 
@@ -35,6 +35,7 @@ class MaskStatsTable:
         self.record, self.channel, self.kind = array("L"), array("H"), array("B")
         self.value, self.color, self.opacity = array("L"), array("L"), array("h")
         self.pixels, self.objects, self.mean_width = array("Q"), array("L"), array("f")
+        self.small_size, self.zero_contact = array("f"), array("f")
         self.object_size, self.object_row = array("f"), array("L")
 
     def add(self, record: int, mask: MaskScan) -> None:
@@ -51,6 +52,8 @@ class MaskStatsTable:
             self.pixels.extend(regions.pixels.tolist())
             self.objects.extend(regions.objects.tolist())
             self.mean_width.extend(regions.mean_widths.tolist())
+            self.small_size.extend(regions.small_sizes.tolist())
+            self.zero_contact.extend(regions.zero_contacts.tolist())
             for row, sizes in enumerate(regions.object_sizes, start=first_row):
                 self.object_size.extend(sizes.tolist())
                 self.object_row.extend([row] * len(sizes))
@@ -100,7 +103,7 @@ class ClassStatsTable:
         record: (K,) index of the record.
         classes: (K,) class index, 255 for "ignore", `UNKNOWN` or `ABSENT`.
         pixels, objects: (K,) int64.
-        mean_widths: (K,) float32, see `RegionStats`.
+        mean_widths, small_sizes, zero_contacts: (K,) float32, see `RegionStats`.
         sizes, size_rows: (S,) size of each object, and the row that it belongs to.
     """
 
@@ -110,6 +113,8 @@ class ClassStatsTable:
         self.record, self.classes = np.array(table.record, np.int64), classes
         self.pixels, self.objects = np.array(table.pixels, np.int64), np.array(table.objects, np.int64)
         self.mean_widths = np.array(table.mean_width, np.float32)
+        self.small_sizes = np.array(table.small_size, np.float32)
+        self.zero_contacts = np.array(table.zero_contact, np.float32)
         self.sizes, self.size_rows = np.array(table.object_size, np.float32), np.array(table.object_row, np.int64)
         self._values, self._fits, self._kind = values, fits, kind
 
@@ -154,6 +159,41 @@ class ClassStatsTable:
         widths = self.mean_widths[(self.classes == index) & (self.objects > 0) & records[self.record]]
         return float(np.median(widths)) if len(widths) else None
 
+    def zero_contact(self, index: int) -> float | None:
+        """Return the mean fraction of a class's outline that borders on the value 0. None without an outline."""
+        contacts = self.zero_contacts[self.classes == index]
+        contacts = contacts[~np.isnan(contacts)]
+        return float(contacts.mean()) if len(contacts) else None
+
     def object_sizes(self, index: int) -> np.ndarray:
         """Return (N,) float32: the sizes of a class's objects, see `regions.object_sizes`."""
         return self.sizes[self.classes[self.size_rows] == index] if len(self.sizes) else self.sizes
+
+    def typical_size(self, index: int, records: np.ndarray) -> float | None:
+        """Return the median size of a class's regions, with those that are too small to count as objects.
+
+        Args:
+            index: the class.
+            records: (number of records,) bool, the records to include.
+
+        Returns:
+            The square root of the region's fraction of the image area, in [0, 1]. None without regions.
+        """
+        rows = (self.classes == index) & records[self.record]
+        small = self.small_sizes[rows & (self.small_sizes > 0)]
+        of_class = rows[self.size_rows] if len(self.sizes) else np.zeros(0, bool)
+        kept = np.bincount(self.size_rows, minlength=len(rows))  # sizes of a row that were kept, of all its objects
+        weights = (self.objects / np.maximum(kept, 1))[self.size_rows[of_class]]
+        sizes = np.concatenate([self.sizes[of_class], small])
+        return weighted_median(sizes, np.concatenate([weights, np.ones(len(small))])) if len(sizes) else None
+
+
+def weighted_median(values: np.ndarray, weights: np.ndarray) -> float:
+    """Return the median of (N,) values, each of which stands for as many values as its weight.
+
+    >>> weighted_median(np.array([1, 2, 3]), np.array([1, 1, 9]))
+    3.0
+    """
+    order = np.argsort(values)
+    total = np.cumsum(weights[order])
+    return float(values[order][np.searchsorted(total, total[-1] / 2)])

@@ -22,6 +22,9 @@ MAX_OBJECT_SIZES = 64
 MAX_REGION_VALUES = 64
 """Number of values kept per mask, the most frequent ones. In lossy masks the others are added to the nearest one."""
 
+MAX_SMALL_VALUES = 8
+"""Number of values per mask whose small regions are measured at full size, the most frequent ones."""
+
 _MAX_LOSSY_DISTANCE = 32
 """Values of a lossy mask that differ by at most this, in every channel, count as one value."""
 
@@ -39,6 +42,9 @@ class RegionStats:
         objects: (K,) int64, numbers of connected regions with at least `MIN_OBJECT_PIXELS` pixels.
         mean_widths: (K,) float32, see `mean_width`.
         object_sizes: K float32 arrays of at most `MAX_OBJECT_SIZES` sizes, see `object_sizes`.
+        small_sizes: (K,) float32, the median size of the regions of a value whose regions are all too small to count as
+            objects, measured at full size. 0 for other values.
+        zero_contacts: (K,) float32, see `zero_contacts`.
     """
 
     values: np.ndarray
@@ -47,6 +53,8 @@ class RegionStats:
     objects: np.ndarray
     mean_widths: np.ndarray
     object_sizes: tuple[np.ndarray, ...]
+    small_sizes: np.ndarray
+    zero_contacts: np.ndarray
 
 
 def region_stats(stats: MaskStats, values: np.ndarray) -> RegionStats:
@@ -71,7 +79,17 @@ def region_stats(stats: MaskStats, values: np.ndarray) -> RegionStats:
         objects=np.array([len(each) for each in sizes], np.int64),
         mean_widths=np.array([mean_width(small == value) for value in kept], np.float32),
         object_sizes=tuple(_evenly_spaced(each, MAX_OBJECT_SIZES) for each in sizes),
+        small_sizes=_small_sizes(kept, values, sizes) if not stats.lossy else np.zeros(len(kept), np.float32),
+        zero_contacts=zero_contacts(small, kept),
     )
+
+
+def _small_sizes(kept: Sequence[int], values: np.ndarray, sizes: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the median size of the regions of each value without objects, see `RegionStats.small_sizes`."""
+    result = np.zeros(len(kept), np.float32)
+    for index in [index for index, each in enumerate(sizes) if not len(each)][:MAX_SMALL_VALUES]:
+        result[index] = np.median(object_sizes(values == kept[index], min_pixels=1))
+    return result
 
 
 def _evenly_spaced(values: np.ndarray, count: int) -> np.ndarray:
@@ -136,11 +154,12 @@ def reduce_mask(values: np.ndarray) -> np.ndarray:
     return values[np.ix_(rows, columns)]
 
 
-def object_sizes(present: np.ndarray) -> np.ndarray:
-    """Return the size of each connected region of at least `MIN_OBJECT_PIXELS` pixels.
+def object_sizes(present: np.ndarray, min_pixels: int = MIN_OBJECT_PIXELS) -> np.ndarray:
+    """Return the size of each connected region of at least `min_pixels` pixels.
 
     Args:
         present: (H, W) bool. Regions that touch at a corner are connected.
+        min_pixels: smaller regions are left out.
 
     Returns:
         (N,) float32, sorted: the square root of each region's fraction of the image area, in [0, 1].
@@ -150,26 +169,57 @@ def object_sizes(present: np.ndarray) -> np.ndarray:
         return np.zeros(0, np.float32)
     regions, _ = ndimage.label(present[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1], _EIGHT_CONNECTED)
     areas = np.bincount(regions.ravel())[1:]
-    areas = np.sort(areas[areas >= MIN_OBJECT_PIXELS])
+    areas = np.sort(areas[areas >= min_pixels])
     return np.sqrt(areas / present.size).astype(np.float32)
 
 
 def mean_width(present: np.ndarray) -> float:
     """Return the mean width of the regions: twice their area divided by the length of their outline.
 
-    The width of a strip is its width, that of a square half its side.
+    The width of a strip is its width, that of a square half its side. The edge of the image is no outline, so the width
+    is limited to the image's shorter side.
 
     Args:
         present: (H, W) bool.
 
     Returns:
-        The mean width as a fraction of √(H·W). 0 if there are no regions.
+        The mean width as a fraction of √(H·W), in [0, 1]. 0 if there are no regions.
 
     >>> strip = np.zeros((100, 100), bool)
     >>> strip[:, 40:50] = True
     >>> mean_width(strip)
     0.1
+    >>> mean_width(np.ones((100, 100), bool))
+    1.0
     """
     edges = present[:, 1:] != present[:, :-1], present[1:] != present[:-1]
     outline = max(sum(int(np.count_nonzero(edge)) for edge in edges), 1)
-    return 2 * int(np.count_nonzero(present)) / outline / math.sqrt(present.size)
+    width = 2 * int(np.count_nonzero(present)) / outline
+    return min(width, *present.shape) / math.sqrt(present.size)
+
+
+def zero_contacts(values: np.ndarray, kept: Sequence[int]) -> np.ndarray:
+    """Return the fraction of the outline of each value's regions that borders on the value 0.
+
+    Args:
+        values: (H, W).
+        kept: the K values to measure.
+
+    Returns:
+        (K,) float32 in [0, 1]. NaN for a value without an outline, and for 0 itself.
+
+    >>> zero_contacts(np.array([[0, 1, 2]]), [0, 1, 2]).tolist()
+    [nan, 0.5, 0.0]
+    """
+    pairs = (values[:, 1:], values[:, :-1]), (values[1:], values[:-1])
+    first = np.concatenate([one[one != other] for one, other in pairs])
+    second = np.concatenate([other[one != other] for one, other in pairs])
+    inside, outside = np.concatenate([first, second]), np.concatenate([second, first])
+    order = np.argsort(kept)
+    index = np.searchsorted(kept, inside, sorter=order).clip(max=len(kept) - 1)
+    row = order[index]
+    is_kept = np.asarray(kept)[row] == inside
+    total = np.bincount(row[is_kept], minlength=len(kept))
+    at_zero = np.bincount(row[is_kept & (outside == 0)], minlength=len(kept))
+    with np.errstate(invalid="ignore"):
+        return np.where(np.asarray(kept) == 0, np.nan, at_zero / total).astype(np.float32)

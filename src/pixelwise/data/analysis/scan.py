@@ -3,20 +3,25 @@
 A worker returns statistics and no pixels, so memory does not grow with the images. This module does not import torch.
 """
 
-import hashlib
 import pickle
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 
-import numpy as np
-from PIL import ExifTags, Image
+from PIL import Image
 
+from pixelwise.data.analysis.image_scan import ImageStats, content_digest, image_stats
 from pixelwise.data.analysis.regions import RegionStats, region_stats
-from pixelwise.data.io.image import apply_exif_orientation, is_special_file, open_image, read_multiband_tiff, to_rgb
-from pixelwise.data.io.mask import mask_values, read_mask
-from pixelwise.data.label_map.value_counts import MaskStats, class_mask_stats, image_mask_stats, merge_stats
-from pixelwise.data.schema import BytesSource, DataIssue, LabelMap, MaskSource, MultilabelMask, PolygonMask, Record
+from pixelwise.data.io.exif import exif_orientation
+from pixelwise.data.io.mask import read_mask
+from pixelwise.data.io.mask_values import mask_values, open_mask
+from pixelwise.data.label_map.value_counts import (
+    MaskStats,
+    class_mask_stats,
+    image_mask_stats,
+    merge_stats,
+    with_orientation,
+)
+from pixelwise.data.schema import DataIssue, LabelMap, MaskSource, MultilabelMask, PolygonMask, Record
 from pixelwise.errors import DataError, WorkerCrashedError, without_name
 from pixelwise.runtime.process_pool import process_map
 from pixelwise.runtime.progress import Progress, no_progress
@@ -31,37 +36,8 @@ RECORDS_PER_BATCH = 32
 MAX_PICKLED_BYTES = 1 << 16
 """Records that pickle to more bytes are scanned by threads: sending them to a process would cost too much."""
 
-MIN_DRAFT_SIDE = 64
-"""Images are reduced to about this side, in pixels, for their color statistics. A JPEG decoder reduces them itself, in
-a third of the time."""
-
 NO_OPACITY = -1
 """Stands for the opacity of a mask without a single one."""
-
-
-@dataclass(frozen=True, eq=False)
-class ImageStats:
-    """The statistics of one image.
-
-    Attributes:
-        digest: BLAKE2b of the file's content, 16 bytes.
-        size: (height, width) in pixels, after EXIF orientation.
-        mode: Pillow's pixel mode ("RGB"), or "5 bands".
-        channels: number of channels to read, see `count_channels`.
-        max_value: the greatest value of an image with 16 bits a channel, else 0.
-        means: mean of each channel, in the image's own 8 or 16 bits.
-        mean_squares: mean of the squared values of each channel.
-        thumbnail: 8×8 gray values as 64 bytes.
-    """
-
-    digest: bytes
-    size: tuple[int, int]
-    mode: str
-    channels: int
-    max_value: int
-    means: tuple[float, ...]
-    mean_squares: tuple[float, ...]
-    thumbnail: bytes
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,7 +141,8 @@ def scan_record(record: Record) -> RecordStats:
     except DataError as error:
         issues.append(_unreadable_issue("mask", record.mask, error))
         return RecordStats(image, issues=tuple(issues))
-    if image is not None and mask.stats.size != image.size:
+    mask = replace(mask, stats=with_orientation(mask.stats, record))
+    if image is not None and mask.stats.size != image.size and not _fits_stored_pixels(record, image.size, mask):
         issues.append(_size_issue(record, image.size, mask.stats.size))
     return RecordStats(image, mask, tuple(issues))
 
@@ -174,6 +151,12 @@ def _unreadable_issue(role: str, source: MaskSource, error: DataError) -> DataIs
     message = without_name(error, source)
     fault = "truncated" if message.startswith("truncated") else "unreadable"
     return DataIssue(f"{fault} {role}", str(source), message)
+
+
+def _fits_stored_pixels(record: Record, image_size: tuple[int, int], mask: MaskScan) -> bool:
+    """Return True if the mask has the size of the image before its EXIF orientation is applied."""
+    is_exchanged = mask.stats.size == (image_size[1], image_size[0])
+    return mask.stats.orientation == "stored" or (is_exchanged and exif_orientation(record.image) >= 5)
 
 
 def _size_issue(record: Record, image_size: tuple[int, int], mask_size: tuple[int, int]) -> DataIssue:
@@ -185,89 +168,22 @@ def _size_issue(record: Record, image_size: tuple[int, int], mask_size: tuple[in
     return DataIssue("size mismatch", str(record.image), message)
 
 
-class _ReadOnce:
-    """A source that keeps its content after the first read."""
-
-    def __init__(self, source: BytesSource) -> None:
-        self.source, self.name = source, source.name
-        self.content: bytes | None = None
-
-    def read_bytes(self) -> bytes:
-        if self.content is None:
-            if is_special_file(self.source):
-                raise DataError("not a file; replace or remove it")
-            self.content = self.source.read_bytes()
-        return self.content
-
-    def __str__(self) -> str:
-        return str(self.source)
-
-
-def image_stats(source: BytesSource) -> ImageStats:
-    """Decode an image at the smallest size that its decoder offers, and return its statistics.
-
-    Raises:
-        DataError: The image cannot be read. The message names the file.
-    """
-    source = _ReadOnce(source)
-    bands = read_multiband_tiff(source) if Path(source.name).suffix.lower() in (".tif", ".tiff") else None
-    if bands is not None:
-        size, mode, channels = (bands.shape[0], bands.shape[1]), f"{bands.shape[2]} bands", bands.shape[2]
-        gray = bands.mean(2) if bands.dtype == np.uint8 else bands.mean(2) / max(int(bands.max()), 1) * 255
-        pixels, gray_image = bands, Image.fromarray(gray.astype(np.uint8))
-    else:
-        size, mode, pixels, gray_image = open_image(source, _decode)
-        channels = 3
-    step = max(1, min(pixels.shape[:2]) // MIN_DRAFT_SIDE)
-    sampled = pixels[::step, ::step].reshape(-1, pixels.shape[2]).astype(np.float64)
-    return ImageStats(
-        digest=_digest(source.read_bytes()),
-        size=size,
-        mode=mode,
-        channels=channels,
-        max_value=int(pixels.max()) if pixels.dtype == np.uint16 else 0,
-        means=tuple(sampled.mean(0).tolist()),
-        mean_squares=tuple((sampled**2).mean(0).tolist()),
-        thumbnail=gray_image.resize((8, 8), Image.Resampling.BOX).tobytes(),
-    )
-
-
-def _decode(image: Image.Image) -> tuple[tuple[int, int], str, np.ndarray, Image.Image]:
-    """Return an image's upright size, its mode, (H, W, C) pixels, reduced if that is faster, and a gray image."""
-    mode = image.mode
-    rotated = image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
-    size = (image.width, image.height) if rotated else (image.height, image.width)
-    # A reduced JPEG is still decoded to its end, so truncated files are found.
-    image.draft(None, (MIN_DRAFT_SIDE, MIN_DRAFT_SIDE))
-    rgb = to_rgb(image)
-    if mode.startswith("I;16"):
-        values = np.array(apply_exif_orientation(image), np.uint16)
-        gray = Image.fromarray((values / max(int(values.max()), 1) * 255).astype(np.uint8))
-        return size, mode, np.repeat(values[:, :, None], 3, 2), gray
-    return size, mode, np.asarray(rgb), rgb.convert("L")
-
-
-def _digest(*parts: bytes) -> bytes:
-    digest = hashlib.blake2b(digest_size=16)
-    for part in parts:
-        digest.update(part)
-    return digest.digest()
-
-
 def _scan_mask(mask: MaskSource, size: tuple[int, int] | None) -> MaskScan:
     """Read a mask. `size` is the image's (height, width) in pixels, which polygons need."""
     if isinstance(mask, PolygonMask):
         class_mask = read_mask(mask, LabelMap("polygons"), size)
         stats = class_mask_stats(class_mask)
-        return MaskScan(stats, ((0, region_stats(stats, class_mask)),), NO_OPACITY, _digest(class_mask.tobytes()))
+        return MaskScan(
+            stats, ((0, region_stats(stats, class_mask)),), NO_OPACITY, content_digest(class_mask.tobytes())
+        )
     if isinstance(mask, MultilabelMask):
         return _scan_multilabel_mask(mask, size or (0, 0))
-    return open_image(_ReadOnce(mask), _scan_mask_image)
+    return open_mask(mask, _scan_mask_image)
 
 
 def _scan_multilabel_mask(mask: MultilabelMask, size: tuple[int, int]) -> MaskScan:
     scans = {
-        channel: open_image(_ReadOnce(source), _scan_mask_image)
+        channel: open_mask(source, _scan_mask_image)
         for channel, source in enumerate(mask.channels)
         if source is not None
     }
@@ -277,7 +193,7 @@ def _scan_multilabel_mask(mask: MultilabelMask, size: tuple[int, int]) -> MaskSc
         stats=merge_stats([each.stats for each in scans.values()], size),
         regions=tuple((channel, each.regions[0][1]) for channel, each in scans.items()),
         opacity=NO_OPACITY,
-        digest=_digest(*(b"%d " % channel + each.digest for channel, each in scans.items())),
+        digest=content_digest(*(b"%d " % channel + each.digest for channel, each in scans.items())),
     )
 
 
@@ -288,5 +204,5 @@ def _scan_mask_image(image: Image.Image) -> MaskScan:
     if "A" in image.getbands() and stats.kind != "alpha":
         lowest, highest = image.getchannel("A").getextrema()
         opacity = int(lowest) if lowest == highest else NO_OPACITY  # type: ignore[arg-type]
-    digest = _digest(stats.kind.encode(), values.tobytes())
+    digest = content_digest(stats.kind.encode(), values.tobytes())
     return MaskScan(stats, ((0, region_stats(stats, values)),), opacity, digest)

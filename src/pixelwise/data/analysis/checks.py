@@ -1,0 +1,126 @@
+"""Faults that only the whole data set shows: unknown values, duplicates, empty masks, nothing to learn."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from pixelwise.data.analysis.dataset_scan import DatasetScan
+from pixelwise.data.analysis.mask_stats import ClassStatsTable
+from pixelwise.data.index import DatasetIndex, learning_fault
+from pixelwise.data.label_map.options import ResolvedLabels
+from pixelwise.data.schema import SPLITS, DataIssue, FormatResult
+from pixelwise.errors import DataError
+
+UNDECIDED = "undecided masks"
+"""Kind of the issue that states why the classes of a data set are not decided."""
+
+NOTHING_TO_LEARN = "nothing to learn"
+
+MOSTLY_ZERO = 0.5
+"""In a partly labeled image, more than this fraction of the pixels has the value 0."""
+
+MIN_MOSTLY_ZERO_MASKS = 0.9
+"""Fraction of the masks that must be mostly 0."""
+
+PARTIAL_CONTACT = (0.02, 0.9)
+"""A class borders on 0 "in part" if this fraction of its outline does. An object on a background has nearly 1."""
+
+
+def check_images(scanned: DatasetScan, result: FormatResult) -> list[str]:
+    """Add the issues of images that need the whole data set: other channels, copies, near-duplicates.
+
+    Args:
+        scanned: the statistics. Issues are added to the table of images.
+        result: the records of each split.
+
+    Returns:
+        Messages for the user.
+    """
+    scanned.images.check_channels(scanned.records)
+    split_of = {id(record): split for split in SPLITS for record in getattr(result, split)}
+    return scanned.images.find_duplicates(scanned.records, [split_of[id(record)] for record in scanned.records])
+
+
+def check_masks(scanned: DatasetScan, classes: ClassStatsTable, class_names: Sequence[str]) -> None:
+    """Add the issues of masks that need the classes: values outside the classes, and masks without a class.
+
+    Args:
+        scanned: the statistics. Issues are added to the table of images.
+        classes: the statistics by class. Those of records with errors are dropped.
+        class_names: in index order.
+    """
+    images, records = scanned.images, scanned.records
+    for index, text in classes.unknown_values().items():
+        message = f"{text} is outside the classes; fix the mask, or set `label_map` or `ignore_values`"
+        images.add_issue(index, DataIssue("value outside", str(records[index].mask), message))
+    classes.drop(images.unusable)
+    present = classes.presence(len(records), len(class_names))
+    foreground = present[:, [index for index, name in enumerate(class_names) if name != "background"]]
+    for index in np.flatnonzero(~foreground.any(1) & ~images.unusable).tolist():
+        fault = "has no pixel except background" if present[index].any() else "has no pixel of any class"
+        file = str(records[index].mask) or str(records[index].image)  # a multi-label mask without files has no name
+        images.add_issue(index, DataIssue("empty mask", file, f"{fault}; check that this is right", "warning"))
+
+
+def check_partial_labels(
+    scanned: DatasetScan, classes: ClassStatsTable, labels: ResolvedLabels, root: str
+) -> list[DataIssue]:
+    """Return a warning if the value 0 seems to stand for pixels that nobody has labeled.
+
+    In partly labeled images most pixels are 0, and the outline of every class borders on 0 in part and on other
+    classes in part. Objects on a background border on 0 nearly everywhere.
+
+    Args:
+        scanned: the statistics.
+        classes: the statistics by class.
+        labels: the classes.
+        root: the data set, for the issue.
+    """
+    zero = labels.label_map.value_to_class.get(0)
+    if labels.label_map.kind not in ("index", "rgb") or zero is None or zero >= len(labels.classes):
+        return []
+    pixels = np.where(scanned.images.unusable, 0, scanned.images.pixels)
+    fractions = classes.class_pixels(zero, len(pixels))[pixels > 0] / pixels[pixels > 0]
+    contacts = [classes.zero_contact(index) for index in range(len(labels.classes)) if index != zero]
+    low, high = PARTIAL_CONTACT
+    is_partial = len(contacts) >= 2 and all(contact is not None and low < contact < high for contact in contacts)
+    if labels.classes[zero] != "background" or not is_partial:
+        return []
+    if not len(fractions) or (fractions > MOSTLY_ZERO).mean() < MIN_MOSTLY_ZERO_MASKS:
+        return []
+    message = (
+        f"{fractions.mean():.0%} of the pixels have the value 0, and every class borders on it in part only. If 0 "
+        "means 'not labeled' instead of background, set `unlabeled` to ignore"
+    )
+    return [DataIssue("partly labeled", root, message, "warning")]
+
+
+def find_obstacle(
+    data: DatasetIndex, usable: FormatResult, result: FormatResult, scanned: DatasetScan, classes: ClassStatsTable
+) -> tuple[list[DataIssue], str]:
+    """Find the reason why no model can be trained on a data set whose classes are decided.
+
+    Args:
+        data: the data set.
+        usable: its records before they were indexed.
+        result: all records.
+        scanned: the statistics.
+        classes: the statistics by class, without records that cannot be used.
+
+    Returns:
+        An issue for training masks without anything to learn; and the reason, or "" if a model can be trained.
+    """
+    if not data.train:
+        if result.train:
+            return [], f"{data.root}: no image of the train split can be used; fix the files listed above"
+        try:
+            data.records("train")
+        except DataError as error:
+            return [], str(error)
+    if not scanned.is_complete:
+        return [], ""
+    presence = classes.presence(len(scanned.records), len(data.classes))[scanned.indices(usable.train)]
+    message = learning_fault(data, [bool(column.any()) for column in presence.T])
+    if not message:
+        return [], ""
+    return [DataIssue(NOTHING_TO_LEARN, str(data.root), message)], f"{data.root}: {message}"

@@ -1,0 +1,166 @@
+"""Copies of images, found by their decoded pixels, and nearly equal images, found by a perceptual hash.
+
+A copy has the same pixels, whatever its file format: a PNG and a TIFF of one image are copies. A near-duplicate was
+resized, saved again with loss or changed in brightness, or it is the next frame of a video.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pixelwise.data.schema import DataIssue, Split
+
+THUMBNAIL_SIDE = 16
+"""Side of the gray thumbnails that are compared, in pixels."""
+
+MIN_SIMILARITY = 0.95
+"""Smallest similarity of near-duplicates (docs/decisions.md)."""
+
+MIN_CONTRAST = 2.0
+"""Images whose neighboring thumbnail pixels differ by less than this, in gray values (root mean square), are not
+compared: the differences of a nearly blank image are noise."""
+
+MAX_COMPARISONS = 2_000_000_000
+"""Number of pairs of images that are compared at most, which takes about half a minute."""
+
+_PAIRS_PER_BLOCK = 1 << 23
+
+
+def edge_pattern(thumbnails: np.ndarray) -> np.ndarray:
+    """Return a perceptual hash of images: the differences of neighboring thumbnail pixels, with unit length.
+
+    It is a dHash (Krawetz 2013) whose differences keep their size. It does not depend on brightness and contrast.
+
+    Args:
+        thumbnails: (N, 256) uint8, gray thumbnails of `THUMBNAIL_SIDE` rows.
+
+    Returns:
+        (N, 480) float32, rows of length 1, or of zeros for an image without contrast. The product of two rows is the
+        similarity of their images, in [-1, 1].
+
+    >>> ramp = np.arange(256, dtype=np.uint8)[None]
+    >>> float(edge_pattern(ramp)[0] @ edge_pattern(ramp // 2)[0]) > 0.99
+    True
+    """
+    pixels = thumbnails.reshape(-1, THUMBNAIL_SIDE, THUMBNAIL_SIDE).astype(np.float32)
+    edges = [np.diff(pixels, axis=axis).reshape(len(pixels), -1) for axis in (1, 2)]
+    pattern = np.concatenate(edges, axis=1)
+    lengths = np.sqrt((pattern**2).sum(1, keepdims=True))
+    has_contrast = lengths >= MIN_CONTRAST * np.sqrt(pattern.shape[1])
+    return np.where(has_contrast, pattern / np.maximum(lengths, 1), np.float32(0))
+
+
+@dataclass(frozen=True)
+class NearDuplicates:
+    """The images of one set that are nearly equal to an image of another set.
+
+    Attributes:
+        matches: index in the first set → index of the most similar image in the second set, and the similarity.
+        compared: number of images of the first set that were compared.
+    """
+
+    matches: dict[int, tuple[int, float]]
+    compared: int
+
+
+def find_near_duplicates(thumbnails: np.ndarray, others: np.ndarray) -> NearDuplicates:
+    """Find the images that are nearly equal to one of other images.
+
+    Args:
+        thumbnails: (N, 256) uint8, see `edge_pattern`. With more than `MAX_COMPARISONS` pairs, only evenly spaced ones
+            of them are compared.
+        others: (M, 256) uint8.
+
+    Returns:
+        The matches with a similarity of at least `MIN_SIMILARITY`.
+    """
+    step = max(1, -(-len(thumbnails) * len(others) // MAX_COMPARISONS))
+    indices = np.arange(0, len(thumbnails), step)
+    matches: dict[int, tuple[int, float]] = {}
+    if not len(indices) or not len(others):
+        return NearDuplicates(matches, 0)
+    patterns = edge_pattern(others).T
+    block = max(1, _PAIRS_PER_BLOCK // len(others))
+    for start in range(0, len(indices), block):
+        chosen = indices[start : start + block]
+        similarity = edge_pattern(thumbnails[chosen]) @ patterns
+        best = similarity.argmax(1)
+        values = similarity[np.arange(len(chosen)), best]
+        for row in np.flatnonzero(values >= MIN_SIMILARITY).tolist():
+            matches[int(chosen[row])] = int(best[row]), float(min(values[row], 1))
+    return NearDuplicates(matches, len(indices))
+
+
+def find_copies(digests: np.ndarray) -> dict[int, int]:
+    """Find images with equal pixels.
+
+    Args:
+        digests: (N,) of any dtype that can be compared, for example bytes. A value of zeros stands for an image that
+            cannot be read and has no copies.
+
+    Returns:
+        Index of a copy → index of the first image with the same pixels.
+
+    >>> find_copies(np.array([b"a", b"b", b"a", b"a"]))
+    {2: 0, 3: 0}
+    """
+    _, first, group = np.unique(digests, return_index=True, return_inverse=True)
+    originals = first[group.ravel()]
+    return {
+        index: int(originals[index])
+        for index in np.flatnonzero(originals != np.arange(len(digests))).tolist()
+        if any(bytes(digests[index]))
+    }
+
+
+def copy_issue(file: str, original: str, split: Split, original_split: Split, masks_differ: bool) -> DataIssue:
+    """Return the warning for an image with the same pixels as an earlier one.
+
+    Args:
+        file: the copy.
+        original: the earlier image.
+        split, original_split: their splits. Copies in two splits are leakage.
+        masks_differ: True if their masks are not equal.
+    """
+    same = f"the same image as {original}"
+    if split != original_split:
+        masks = ", and their masks differ" if masks_differ else ""
+        message = f"{same}: it is in {original_split} and in {split}{masks}, so metrics are too high; remove one"
+        return DataIssue("leakage", file, message, "warning")
+    if masks_differ:
+        message = f"{same}, but their masks differ; keep the one with the right mask"
+        return DataIssue("copy with another mask", file, message, "warning")
+    return DataIssue("copy", file, f"{same}; remove one", "warning")
+
+
+def near_duplicate_issues(
+    thumbnails: np.ndarray, files: Sequence[str], splits: Sequence[Split], copies: frozenset[int]
+) -> tuple[list[DataIssue], list[str]]:
+    """Compare the images of each split with those of the splits before it, in the order train, val, test.
+
+    Args:
+        thumbnails: (N, 256) uint8, see `edge_pattern`.
+        files: the N image files.
+        splits: their splits.
+        copies: indices of images that are reported as copies already.
+
+    Returns:
+        A warning for each near-duplicate, in the order of `files`; and a message if only some images were compared.
+    """
+    issues, messages = {}, []
+    names = np.array(splits)
+    for number, split in enumerate(("val", "test"), start=1):
+        later = np.array([index for index in np.flatnonzero(names == split).tolist() if index not in copies], int)
+        earlier = np.flatnonzero(np.isin(names, ("train", "val", "test")[:number]))
+        found = find_near_duplicates(thumbnails[later], thumbnails[earlier])
+        for row, (match, similarity) in found.matches.items():
+            index, original = int(later[row]), int(earlier[match])
+            message = (
+                f"nearly the same image as {files[original]} (similarity {similarity:.3f}): one is in "
+                f"{splits[original]} and one in {split}, so metrics are too high; move both to one split"
+            )
+            issues[index] = DataIssue("near-duplicate", files[index], message, "warning")
+        if len(earlier) and found.compared < len(later):
+            messages.append(f"near-duplicates: compared {found.compared} of {len(later)} images of the {split} split")
+    return [issues[index] for index in sorted(issues)], messages

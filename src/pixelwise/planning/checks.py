@@ -1,0 +1,49 @@
+"""Problems that a plan shows: classes that are too small for the planned image size."""
+
+import math
+
+from pixelwise.data.analysis.inspection import DatasetReport
+from pixelwise.data.schema import DataIssue
+from pixelwise.planning.plan import Plan
+
+MIN_OBJECT_SIDE = 3.0
+"""Smallest side of an object after resizing that a model can learn, in pixels. Decoders predict at a stride of 2 to 4
+pixels, and smaller objects vanish between them."""
+
+_SIZE_STEP = 32
+
+_MAX_IMAGE_SIZE = 4096
+
+
+def find_plan_issues(report: DatasetReport, plan: Plan) -> tuple[DataIssue, ...]:
+    """Return a warning for each class whose objects are too small at the planned image size.
+
+    Args:
+        report: the data set.
+        plan: the plan made from it, with the setting `image_size`.
+    """
+    issues = []
+    size = plan.settings["image_size"]
+    scale = plan.settings.get("eval_scale", 1.0)  # whole images are seen at this multiple of the size
+    for stats in report.classes:
+        side = (stats.typical_size or 1.0) * size * scale
+        if side < MIN_OBJECT_SIDE and stats.typical_size:
+            fault = (
+                f"the objects of class '{stats.name}' are typically {side:.1f} px in size at the planned image size of "
+                f"{size} px, and a model needs about {MIN_OBJECT_SIDE:.0f} px"
+            )
+            fix = _fix(report, stats.typical_size, scale)
+            issues.append(DataIssue("small objects", str(report.data.root), f"{fault}; {fix}", "warning"))
+    return tuple(issues)
+
+
+def _fix(report: DatasetReport, typical_size: float, scale: float) -> str:
+    """Return the advice for a class whose objects have this size, a fraction of the image's side."""
+    assert report.widths is not None and report.heights is not None
+    needed = math.ceil(MIN_OBJECT_SIDE / typical_size / scale / _SIZE_STEP) * _SIZE_STEP
+    own_side = math.sqrt(report.widths.median * report.heights.median)
+    if typical_size * own_side < MIN_OBJECT_SIDE:
+        return "the images do not show them larger, so merge the class with another or ignore its value"
+    if needed > _MAX_IMAGE_SIZE:
+        return "cut the images into tiles"
+    return f"set `image_size` to {needed}, or cut the images into tiles"
