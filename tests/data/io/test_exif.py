@@ -107,6 +107,17 @@ def test_all_masks_follow_those_whose_size_shows_the_orientation(tmp_path: Path)
     assert report.data.read_spec.masks_as_stored and not [issue for issue in report.issues if "size" in issue.kind]
 
 
+def test_masks_of_images_in_other_formats_are_rotated_too(tmp_path: Path) -> None:
+    root = data_set(tmp_path, (6, (60, 40), True), (1, (60, 40), True))
+    with Image.open(root / "images" / "0.jpg") as image:
+        image.save(root / "images" / "0.png", exif=image.getexif())
+    (root / "images" / "0.jpg").unlink()
+    report = pw.inspect(root)
+    assert not [issue for issue in report.issues if issue.severity == "error"]
+    (record,) = [record for record in report.data.train if record.image.name == "0.png"]
+    np.testing.assert_array_equal(report.data.read(record)[1], expected_mask(0, 6, 60, 40))
+
+
 def test_upright_masks_are_not_rotated(tmp_path: Path) -> None:
     upright = [(orientation, size, False) for orientation, size, _ in STORED]
     data = pw.load_dataset(data_set(tmp_path, *upright))

@@ -60,7 +60,7 @@ def test_names_make_numbers_classes(tmp_path: Path) -> None:
     assert resolve_images(images, tmp_path, options=LabelOptions(label_map=pairs)).classes == names
 
 
-@pytest.mark.parametrize("counts", [(1, 2, 3, 2), (1, 2, 1, 2, 2, 1, 2, 2)], ids=["few masks", "at most two"])
+@pytest.mark.parametrize("counts", [(1, 2, 3, 2), (1, 2, 1, 2, 2, 1, 2, 1)], ids=["few masks", "at most two"])
 def test_weak_evidence_is_a_question_whose_advice_works(counts: tuple[int, ...], tmp_path: Path) -> None:
     images = [numbered(count) for count in counts]
     with pytest.raises(DataError, match=r"png: values can be classes or the numbers of objects .*`instances`"):
@@ -77,6 +77,19 @@ def test_unique_numbers_are_a_question(tmp_path: Path) -> None:
         resolve_images(images, tmp_path)
     labels = resolve_images(images, tmp_path, options=LabelOptions(instances=True))
     assert_instances(labels, tmp_path, len(images))
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_a_sequence_of_other_values_is_a_question(mode: str, tmp_path: Path) -> None:
+    """Objects have the values 40, 80, 120, …, or the colors of a table."""
+    colors = np.random.default_rng(0).permutation(256 * 3).reshape(256, 3).astype(np.uint8)
+    colors[0] = 0
+    masks = [np.asarray(numbered(count)) for count in COUNTS]
+    images = [Image.fromarray(mask * 40 if mode == "L" else colors[mask]) for mask in masks]
+    with pytest.raises(DataError, match=r"the first n values of one sequence with n from 1 to 5.*`instances`"):
+        resolve_images(images, tmp_path)
+    labels = resolve_images(images, tmp_path, options=LabelOptions(instances=True))
+    np.testing.assert_array_equal(read(tmp_path, labels, 3), masks[3] > 0)
 
 
 def test_random_colors_of_objects_are_a_question(tmp_path: Path) -> None:
@@ -105,8 +118,9 @@ def scattered(count: int) -> Image.Image:
         [numbered(4) for _ in COUNTS],
         [numbered(count) for count in (1, 2, 3)],
         [*(numbered(count) for count in COUNTS), numbered(1, first=4)],
+        [numbered(count) for count in (3, 3, 3, 2, 3, 3, 1, 3)],
     ],
-    ids=["several regions", "always the same n", "few masks", "gaps"],
+    ids=["several regions", "always the same n", "few masks", "gaps", "seldom another n"],
 )
 def test_classes_are_not_taken_for_numbers(images: list[Image.Image], tmp_path: Path) -> None:
     labels = resolve_images(images, tmp_path)

@@ -7,7 +7,9 @@ import pytest
 from PIL import Image
 
 from pixelwise.data.label_map.options import LabelOptions
-from pixelwise.data.schema import FormatResult
+from pixelwise.data.label_map.resolve import resolve_labels
+from pixelwise.data.label_map.value_counts import count_mask_values
+from pixelwise.data.schema import FormatResult, LabelMap, MultilabelMask, Record
 from pixelwise.errors import DataError
 from pixelwise.palette import IGNORE_INDEX
 from tests.data.label_map.helpers import read, resolve_images
@@ -128,6 +130,19 @@ def test_a_listed_class_is_never_stray(tmp_path: Path) -> None:
     for names in (FormatResult(class_names=("a", "b", "c", "d")), FormatResult(names_by_value=dict(enumerate("abcd")))):
         labels = resolve_images(images(drawn), tmp_path, names=names)
         assert labels.classes == ("a", "b", "c", "d") and labels.issues == ()
+
+
+def test_stray_values_in_files_of_one_class_are_ignored(tmp_path: Path) -> None:
+    records = []
+    for number, mask in enumerate(masks()):
+        pixels = np.where(mask == 1, 255, 0).astype(np.uint8)
+        pixels[0, 0] = 128 if number == 3 else 0
+        Image.fromarray(pixels).save(tmp_path / f"{number}.png")
+        records.append(Record(tmp_path / "x.jpg", MultilabelMask((tmp_path / f"{number}.png", None))))
+    result = FormatResult(train=tuple(records), classes=("a", "b"), label_map=LabelMap("multilabel"))
+    labels = resolve_labels(result, count_mask_values(records)[0], LabelOptions())
+    assert labels.label_map.value_to_class == {0: 0, 255: 1, 128: IGNORE_INDEX}
+    assert "stray value 128 in 1 mask, 1 pixel" in labels.messages[0]
 
 
 def test_two_values_are_never_stray(tmp_path: Path) -> None:

@@ -21,10 +21,13 @@ CERTAIN_MASKS, CERTAIN_OBJECTS, CERTAIN_COUNTS = 6, 4, 3
 """Values 1..n are surely numbers of objects if at least `CERTAIN_MASKS` masks have objects, one of them at least
 `CERTAIN_OBJECTS`, with at least `CERTAIN_COUNTS` different n. With less, the user decides."""
 
+MAX_EQUAL = 0.6
+"""Values are classes if more than this fraction of the masks has the same number of values."""
+
 MIN_UNIQUE = 0.9
 """Values are unique numbers if at least this fraction of them is in a single mask."""
 
-MIN_UNIQUE_VALUES = 8
+MIN_UNIQUE_VALUES, MAX_SEQUENCE = 8, 1024
 
 SAMPLED_MASKS, SAMPLED_VALUES, MAX_SIDE = 16, 32, 512
 """Connected regions are searched in at most this number of masks and values of each, reduced to this longest side."""
@@ -65,8 +68,7 @@ def find_numbered_objects(
     """
     if counts.lossy_count or kind == "alpha":
         return None
-    found = _find_sequences(counts) if kind == "index" else None
-    found = found or _find_unique_values(kind, values, counts)
+    found = _find_sequences(kind, counts) or _find_unique_values(kind, values, counts)
     if found is None:
         return None
     connected = connected_fraction([record.mask for record in records], kind)
@@ -75,19 +77,33 @@ def find_numbered_objects(
     return found
 
 
-def _find_sequences(counts: MaskValueCounts) -> NumberedObjects | None:
-    """Return evidence if the values of each mask are 1..n and n differs."""
+def _find_sequences(kind: ValueKind, counts: MaskValueCounts) -> NumberedObjects | None:
+    """Return evidence if each mask has the first n values of one sequence, and n differs. 1..n can be certain."""
     numbers = +Counter({n: masks for n, masks in counts.numbered.items() if n > 0})
+    is_numbered = kind == "index" and not counts.numbered[-1]
+    if not is_numbered:
+        if len(counts.mask_counts) > 1 or not _is_sequence(kind, counts):
+            return None
+        numbers = Counter({n - 1: masks for n, masks in counts.value_counts.items() if n > 1})
     masks, largest = numbers.total(), max(numbers, default=0)
-    if counts.numbered[-1] or masks < MIN_MASKS or len(numbers) < 2:
+    if masks < MIN_MASKS or len(numbers) < 2 or max(numbers.values()) > MAX_EQUAL * masks:
         return None
     if largest == 2 and masks < 2 * MIN_MASKS:
         return None
     certain = masks >= CERTAIN_MASKS and largest >= CERTAIN_OBJECTS and len(numbers) >= CERTAIN_COUNTS
-    return NumberedObjects(
-        certain,
-        f"each mask has the values 1..n with n from {min(numbers)} to {largest}, and each value is one region",
-    )
+    shown = "the values 1..n" if is_numbered else "the first n values of one sequence"
+    reason = f"each mask has {shown} with n from {min(numbers)} to {largest}, and each value is one region"
+    return NumberedObjects(certain and is_numbered, reason)
+
+
+def _is_sequence(kind: ValueKind, counts: MaskValueCounts) -> bool:
+    """Return True if the value sets of all masks are nested: the k-th frequent value is in all masks with k values."""
+    with_value = sorted((counts.masks(kind, value) for value in counts.values(kind)), reverse=True)
+    at_least = [
+        sum(masks for number, masks in counts.value_counts.items() if number >= rank)
+        for rank in range(1, len(with_value) + 1)
+    ]
+    return len(with_value) <= MAX_SEQUENCE and with_value == at_least
 
 
 def _find_unique_values(kind: ValueKind, values: Sequence[int], counts: MaskValueCounts) -> NumberedObjects | None:

@@ -1,10 +1,11 @@
 """Multi-label masks: one file per class, with a value for "absent" and a value for "present"."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from pixelwise.data.label_map.noise import LOSSY_TOLERANCE, MAX_NOISE, check_all_named, is_noisy_pair
 from pixelwise.data.label_map.options import IGNORE, LabelOptions, ResolvedLabels, apply_options, parse_value
+from pixelwise.data.label_map.strays import describe_strays, find_strays
 from pixelwise.data.label_map.value_counts import MaskValueCounts
 from pixelwise.data.schema import FormatResult, LabelMap
 from pixelwise.errors import ConfigError, DataError
@@ -62,6 +63,15 @@ def _infer_states(counts: MaskValueCounts) -> tuple[LabelMap, str]:
     values = list(counts.values("index"))
     if is_noisy_pair(values, counts):
         return LabelMap("multilabel", {0: 0, 255: 1}, MAX_NOISE), "masks: about 0 → absent, about 255 → present"
+    strays = find_strays("index", values, counts)
+    label_map, message = _find_states([value for value in values if value not in strays], counts)
+    value_to_class = {**label_map.value_to_class, **dict.fromkeys(sorted(strays), IGNORE_INDEX)}
+    lines = filter(None, (message, describe_strays("index", strays, counts)))
+    return replace(label_map, value_to_class=value_to_class), "; ".join(lines)
+
+
+def _find_states(values: Sequence[int], counts: MaskValueCounts) -> tuple[LabelMap, str]:
+    """Return the label map of exact values, sorted, and a message."""
     if len(values) == 3 and {0, 255} < set(values):
         middle = values[1]
         value_to_class = {0: 0, middle: 1, 255: IGNORE_INDEX}

@@ -66,6 +66,7 @@ class MaskValueCounts:
         total_pixels: number of pixels of all masks.
         merging_palettes: number of masks in which two values have the same color.
         numbered: n → number of masks whose values are exactly 1..n, see `MaskStats.numbered`.
+        value_counts: number of values → number of masks with so many.
         by_color: for masks with a palette, the counts of their colors. None for counts of colors.
         orientations: for images that their EXIF orientation rotates or mirrors, the orientation of the mask → number
             of masks. Only local JPEG files are read.
@@ -83,6 +84,7 @@ class MaskValueCounts:
     total_pixels: int = 0
     merging_palettes: int = 0
     numbered: Counter[int] = field(default_factory=Counter)
+    value_counts: Counter[int] = field(default_factory=Counter)
     by_color: "MaskValueCounts | None" = None
     orientations: Counter[MaskOrientation] = field(default_factory=Counter)
     orientation_examples: dict[MaskOrientation, str] = field(default_factory=dict)
@@ -93,6 +95,7 @@ class MaskValueCounts:
         self.mask_counts[stats.kind] += 1
         self.total_pixels += stats.size[0] * stats.size[1]
         self.numbered[stats.numbered] += 1
+        self.value_counts[len(stats.values)] += 1
         pixels = self.pixel_counts.setdefault(stats.kind, Counter())
         masks = self.masks_with_value.setdefault(stats.kind, Counter())
         examples = self.examples.setdefault(stats.kind, {})
