@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from pixelwise.data.analysis.inspection import DatasetReport, inspect
     from pixelwise.data.augmentations import register_augmentation
     from pixelwise.data.formats import register_format
+    from pixelwise.data.index import DatasetIndex
     from pixelwise.data.load import load_dataset
     from pixelwise.data.pack import PackResult, pack
-    from pixelwise.data.schema import DatasetIndex, Record
+    from pixelwise.data.schema import Record
     from pixelwise.data.task import MULTICLASS, MULTILABEL
     from pixelwise.data.task_base import Task
     from pixelwise.data.torch_dataset import SegmentationDataset
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
         CacheUnavailableError,
         ConfigError,
         DataError,
+        OutputError,
         OutputExistsError,
         PixelwiseError,
         RunError,
@@ -61,13 +63,14 @@ _MODULES = {
     "Config": "config",
     "ConfigError": "errors",
     "DataError": "errors",
-    "DatasetIndex": "data.schema",
+    "DatasetIndex": "data.index",
     "DatasetReport": "data.analysis.inspection",
     "Evaluation": "evaluation.evaluator",
     "MULTICLASS": "data.task",
     "MULTILABEL": "data.task",
     "Metric": "metrics.base",
     "Metrics": "metrics.confusion",
+    "OutputError": "errors",
     "OutputExistsError": "errors",
     "PackResult": "data.pack",
     "Params": "registry",
@@ -125,6 +128,7 @@ __all__ = [
     "Evaluation",
     "Metric",
     "Metrics",
+    "OutputError",
     "OutputExistsError",
     "PackResult",
     "Params",

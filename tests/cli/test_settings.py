@@ -124,7 +124,6 @@ WRONG_FLAGS: dict[str, tuple[list[str], list[str]]] = {
     "device": (["--device", "tpu7"], ["tpu7", "cpu"]),
     "unknown flag": (["--learning-rate", "1"], ["--learning-rate"]),
     "two contradictory flags": (["--freeze-encoder", "--encoder-training", "all"], ["--freeze-encoder", "contradicts"]),
-    "not a run to resume": (["--resume"], ["not a run directory"]),
 }
 
 

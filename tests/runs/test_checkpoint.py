@@ -1,5 +1,7 @@
 """Checkpoints: equal after reading, and never half written."""
 
+import errno
+import json
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -9,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from pixelwise.errors import RunError
+from pixelwise.errors import OutputError, RunError
 from pixelwise.runs.checkpoint import Checkpoint, rng_states, set_rng_states
 from tests.runs.helpers import equal, kill_after
 
@@ -93,7 +95,7 @@ def test_a_later_checkpoint_replaces_the_earlier(last: Path) -> None:
 # The process is killed at each write and each rename.
 @pytest.mark.parametrize("calls", range(5))
 @pytest.mark.parametrize(
-    "target", ["pixelwise.runs.checkpoint.save_file", "pathlib.Path.write_text", "pathlib.Path.rename"]
+    "target", ["pixelwise.models.tensor_files.save_file", "pathlib.Path.write_text", "pathlib.Path.rename"]
 )
 def test_a_kill_leaves_the_old_or_the_new_checkpoint(
     last: Path, monkeypatch: pytest.MonkeyPatch, target: str, calls: int
@@ -127,6 +129,38 @@ def test_a_second_kill_after_a_kill_between_the_renames(last: Path, monkeypatch:
     assert list(last.parent.iterdir()) == [last]
 
 
+@pytest.mark.parametrize("name", ["model.safetensors", "progress.json"])
+def test_a_full_disk_leaves_the_old_checkpoint(last: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    make_checkpoint(2).save(last)
+
+    def fail(path: Path, *args: object, **kwargs: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    target = "pixelwise.runs.checkpoint.write_tensors" if name == "model.safetensors" else "pathlib.Path.write_text"
+    with monkeypatch.context() as patch:
+        patch.setattr(target, fail)
+        with pytest.raises(OutputError, match=r"last: no space left on device; free space, then try again$"):
+            make_checkpoint(3).save(last)
+    assert load(last).epoch == 2
+    assert list(last.parent.iterdir()) == [last], "the part of the new one takes no space"
+
+
+def test_what_killed_processes_left_is_removed(last: Path) -> None:
+    make_checkpoint(2).save(last)
+    for suffix in ("part", "old"):
+        (last.parent / f"last.{suffix}").mkdir()
+    Checkpoint.remove_leftovers(last)
+    assert list(last.parent.iterdir()) == [last]
+    last.rename(last.parent / "last.old")  # a save was killed between the two renames
+    Checkpoint.remove_leftovers(last)
+    assert load(last).epoch == 2
+
+
+def change_progress(last: Path, **changes: object) -> None:
+    file = last / "progress.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+
+
 @pytest.mark.parametrize(
     "damage",
     [
@@ -134,10 +168,33 @@ def test_a_second_kill_after_a_kill_between_the_renames(last: Path, monkeypatch:
         lambda last: (last / "progress.json").write_text("{}"),
         lambda last: (last / "progress.json").write_text("[]"),
         lambda last: (last / "progress.json").unlink(),
+        lambda last: (last / "progress.json").write_text("[" * 200_000),
+        lambda last: change_progress(last, epoch="3"),
+        lambda last: change_progress(last, epoch=-1),
+        lambda last: change_progress(last, step=10**30),
+        lambda last: change_progress(last, train_seconds=None),
+        lambda last: change_progress(last, optimizer={"param_groups": 3}),
+        lambda last: change_progress(last, optimizer={"param_groups": []}),
+        lambda last: save_file({}, last / "optimizer.safetensors"),
         lambda last: (last / "model.safetensors").write_bytes(b"half"),
         lambda last: (last / "optimizer.safetensors").unlink(),
     ],
-    ids=["half JSON", "no keys", "a list", "no progress", "half a model", "no optimizer"],
+    ids=[
+        "half JSON",
+        "no keys",
+        "a list",
+        "no progress",
+        "deep",
+        "text",
+        "negative",
+        "huge",
+        "null",
+        "number",
+        "no groups",
+        "no random state",
+        "half a model",
+        "no optimizer",
+    ],
 )
 def test_a_broken_checkpoint_is_named_in_one_line(last: Path, damage: Callable[[Path], object]) -> None:
     make_checkpoint().save(last)

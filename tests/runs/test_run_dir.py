@@ -1,9 +1,12 @@
 """The run directory: files read back equal, nothing is half written or overwritten, nothing is a pickle."""
 
 import csv
+import fcntl
 import json
+import os
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -12,8 +15,10 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import pixelwise as pw
+from pixelwise.data.spec import DatasetSpec
 from pixelwise.errors import ConfigError, OutputExistsError, RunError
 from pixelwise.runs.run_dir import Run
+from pixelwise.runtime.files import lock_file
 from tests.runs.helpers import kill_after
 
 
@@ -79,6 +84,64 @@ class TestDirectory:
             run.lock()
         run.lock().close()
 
+    def test_a_file_that_another_process_just_replaced_is_not_locked(
+        self, run: Run, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def replace(path: Path, exclusive: bool) -> object:
+            file = lock_file(path, exclusive)
+            run.write_config()
+            return file
+
+        monkeypatch.setattr("pixelwise.runs.run_dir.lock_file", replace)
+        with pytest.raises(RunError, match="another process is training in this directory"):
+            run.lock()
+
+    @pytest.mark.parametrize("calls", range(5))
+    def test_a_start_that_is_killed_can_be_repeated(
+        self, calls: int, pets: pw.DatasetIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        path, spec = tmp_path / "run", DatasetSpec.of(pets)
+        plan = pw.Plan(spec, {"epochs": 3})
+        with monkeypatch.context() as patch:
+            kill_after(patch, "pathlib.Path.replace", calls)
+            with suppress(KeyboardInterrupt):
+                Run(path, pw.Config()).start(spec, plan)
+        assert Run.exists(path) == (calls >= 3), "config.yaml is the last one of three files"
+        if not Run.exists(path):
+            Run.ensure_empty(path)
+            Run(path, pw.Config()).start(spec, plan)
+        assert {entry.name for entry in path.iterdir()} == {"config.yaml", "data.yaml", "plan.yaml", "samples"}
+        assert Run.open(path).read_dataset_spec() == spec and pw.Plan.read(path / "plan.yaml") == plan
+
+    def test_two_processes_cannot_start_one_run(self, tmp_path: Path) -> None:
+        run = Run(tmp_path / "run", pw.Config())
+        run.path.mkdir()
+        mark = run.path / ".pixelwise-start"
+        mark.touch()
+        with mark.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            with pytest.raises(RunError, match="another process is training in this directory"):
+                run.start()
+        run.start()
+        assert Run.open(run.path) == run
+
+    def test_what_killed_processes_left_is_removed(self, run: Run) -> None:
+        for name in (".pixelwise-0123456789ab/metrics.csv", "samples/.pixelwise-0123456789ab/x.png", "last.part/x"):
+            (run.path / name).parent.mkdir(parents=True)
+            (run.path / name).touch()
+        (run.path / ".pixelwise-start").touch()
+        run.remove_leftovers()
+        assert {path.name for path in run.path.rglob("*")} == {"config.yaml", "samples"}
+
+    def test_an_animation_older_than_the_last_image_is_incomplete(self, run: Run) -> None:
+        assert not run.lacks_animation(1), "no images were drawn"
+        run.sample_image(1).touch()
+        assert run.lacks_animation(1)
+        run.samples_animation.touch()
+        assert not run.lacks_animation(1)
+        os.utime(run.samples_animation, (1000, 1000))
+        assert run.lacks_animation(1)
+
     def test_evaluations_are_numbered(self, run: Run) -> None:
         paths = [run.write_evaluation("test", str(number)) for number in range(3)]
         assert [path.name for path in paths] == [f"evaluation-test{suffix}.json" for suffix in ("", "-2", "-3")]
@@ -103,6 +166,25 @@ class TestMetrics:
         header, first, _ = (run.path / "metrics.csv").read_text().splitlines()
         assert header == "epoch,train_loss,val_miou"
         assert first == "1,0.30000000000000004,"
+
+    @pytest.mark.parametrize(
+        "content",
+        [
+            b"epoch,val_miou\n1,high\n",
+            b"epoch,train_loss\n1,0.5\n",
+            b"epoch,val_miou\n1\n",
+            b"epoch,val_miou\n1,0.5,7\n",
+            b"epoch,val_miou\n2,0.5\n",
+            b"epoch,val_miou\n,0.5\n",
+            b"\xff\x00\x81\n\x00",
+        ],
+        ids=["text", "columns", "short", "long", "number", "no number", "binary"],
+    )
+    def test_a_damaged_file_is_named_in_one_line(self, run: Run, content: bytes) -> None:
+        (run.path / "metrics.csv").write_bytes(content)
+        with pytest.raises(RunError, match=r"metrics\.csv: cannot be read \(.*\); restore it") as error:
+            run.read_metrics()
+        assert "\n" not in str(error.value)
 
     def test_a_kill_leaves_the_old_file(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
         run.write_metrics(self.ROWS[:1])

@@ -1,15 +1,29 @@
 """Atomic writes, free paths and file locks."""
 
 import errno
+import os
+import shutil
 import stat
+import subprocess
+import sys
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from pixelwise.errors import PixelwiseError
-from pixelwise.runtime.files import atomic_directory, atomic_write, lock_file, next_free_path
+from pixelwise.errors import OutputError, PixelwiseError
+from pixelwise.runtime.files import (
+    atomic_directory,
+    atomic_write,
+    expand_home,
+    lock_file,
+    next_free_path,
+    remove_abandoned,
+    user_cache_folder,
+)
 
 
 def names(folder: Path) -> list[str]:
@@ -21,7 +35,7 @@ def test_a_file_appears_when_it_is_complete(tmp_path: Path) -> None:
     with atomic_write(out) as part:
         part.write_text("half")
         assert not out.exists()
-        assert part.parent == tmp_path, "on the same disk, so that the rename is one step"
+        assert part.parent.parent == tmp_path, "on the same disk, so that the rename is one step"
         with part.open("a") as file:
             file.write(" and the rest")
     assert out.read_text() == "half and the rest"
@@ -178,7 +192,7 @@ def test_a_directory_appears_when_it_is_complete(exists: bool, tmp_path: Path) -
         (out / "old.txt").write_text("old")
     with atomic_directory(out, replace=exists) as building:
         (building / "new.txt").write_text("new")
-        assert building.parent == out.parent and not (out / "new.txt").exists()
+        assert building.parent.parent == out.parent and not (out / "new.txt").exists()
     assert [path.name for path in out.iterdir()] == ["new.txt"]
     assert [path.name for path in out.parent.iterdir()] == ["out"]
 
@@ -193,3 +207,112 @@ def test_a_directory_that_fails_leaves_the_old_one(tmp_path: Path) -> None:
         (building / "new.txt").write_text("new")
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
     assert (tmp_path / "out" / "old.txt").read_text() == "old"
+
+
+# --- errors of writing
+
+
+def failing(error: OSError) -> Callable[[Path], None]:
+    def write(path: Path) -> None:
+        path.write_text("half")
+        raise error
+
+    return write
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_a_full_disk_is_told_with_the_file_and_the_fix(code: int, tmp_path: Path) -> None:
+    out = tmp_path / "notes.txt"
+    with pytest.raises(OutputError) as error, atomic_write(out) as part:
+        failing(OSError(code, "no room"))(part)
+    assert str(error.value) == f"{out}: no space left on device; free space, then try again"
+    assert names(tmp_path) == []
+
+
+def test_an_error_of_pillow_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    message = "encoder error -2 when writing image file"
+    with pytest.raises(OutputError, match="cannot be written"), atomic_write(tmp_path / "a.png") as part:
+        failing(OSError(message))(part)
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=4096))
+    with pytest.raises(OutputError, match="no space left on device"), atomic_write(tmp_path / "a.png") as part:
+        failing(OSError(message))(part)
+
+
+def test_a_file_that_may_not_be_written(tmp_path: Path) -> None:
+    out = tmp_path / "notes.txt"
+    denied = PermissionError(errno.EACCES, "Permission denied", str(out))
+    with pytest.raises(OutputError) as error, atomic_write(out) as part:
+        failing(denied)(part)
+    assert str(error.value) == f"{out}: cannot be written (Permission denied); choose another path"
+
+
+def test_an_error_about_another_file_is_raised_as_it_is(tmp_path: Path) -> None:
+    other = PermissionError(errno.EACCES, "Permission denied", str(tmp_path / "other.png"))
+    with pytest.raises(PermissionError) as error, atomic_write(tmp_path / "notes.txt") as part:
+        failing(other)(part)
+    assert error.value is other
+
+
+def test_the_longest_names_can_be_written(tmp_path: Path) -> None:
+    out = tmp_path / ("n" * 251 + ".txt")
+    with atomic_write(out) as part:
+        part.write_text("x")
+    assert names(tmp_path) == [out.name]
+
+
+# --- what killed processes leave
+
+
+def test_files_of_killed_processes_are_removed(tmp_path: Path) -> None:
+    code = (
+        "import os, sys; from pathlib import Path; from pixelwise.runtime.files import atomic_directory, atomic_write\n"
+        "with atomic_write(Path('a.txt')) as a, atomic_directory(Path('b')) as b:\n"
+        "    a.write_text('half'); (b / 'x').write_text('half'); os._exit(9)"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=False, timeout=60)
+    assert len(names(tmp_path)) == 2, "left by the killed process"
+    (tmp_path / ".pixelwise-notes").mkdir()
+    with atomic_write(tmp_path / "mine.txt") as part:
+        part.write_text("in work")
+        remove_abandoned(tmp_path)
+        assert part.read_text() == "in work", "the file of a process that runs"
+    assert names(tmp_path) == [".pixelwise-notes", "mine.txt"]
+    remove_abandoned(tmp_path / "missing")
+
+
+def test_a_new_directory_removes_what_was_left_beside_it(tmp_path: Path) -> None:
+    (tmp_path / ".pixelwise-0123456789ab" / "out").mkdir(parents=True)
+    with atomic_directory(tmp_path / "out") as building:
+        (building / "x").touch()
+    assert names(tmp_path) == ["out"]
+
+
+def test_without_locks_only_old_directories_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "no locks")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    for name in (".pixelwise-000000000000", ".pixelwise-111111111111"):
+        (tmp_path / name).mkdir()
+    two_days_ago = time.time() - 2 * 86_400
+    os.utime(tmp_path / ".pixelwise-000000000000", (two_days_ago, two_days_ago))
+    remove_abandoned(tmp_path)
+    assert names(tmp_path) == [".pixelwise-111111111111"]
+
+
+# --- the home directory
+
+
+def test_a_home_directory_that_does_not_exist(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with pytest.raises(PixelwiseError, match=r"^~nosuchuser/x: there is no such home directory; write the full path$"):
+        expand_home("~nosuchuser/x")
+    monkeypatch.setenv("PIXELWISE_CACHE", str(tmp_path))
+    assert user_cache_folder() == tmp_path
+    monkeypatch.setenv("PIXELWISE_CACHE", "~nosuchuser")
+    with pytest.raises(PixelwiseError, match="no such home directory"):
+        user_cache_folder()
+    monkeypatch.delenv("PIXELWISE_CACHE")
+    monkeypatch.setattr("platformdirs.user_cache_path", lambda name: Path("~/.cache") / name)  # without HOME
+    with pytest.raises(PixelwiseError, match="set the environment variable PIXELWISE_CACHE"):
+        user_cache_folder()

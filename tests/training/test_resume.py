@@ -1,19 +1,21 @@
 """Resuming: the result equals that of an uninterrupted training, and what cannot change is refused."""
 
+import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 import pixelwise as pw
-from pixelwise.errors import ConfigError, RunError
+from pixelwise.errors import ConfigError, OutputExistsError, RunError
 from pixelwise.losses.multiclass import cross_entropy
 from pixelwise.runs.run_dir import Run
 from pixelwise.training.callbacks import Callback
@@ -120,10 +122,65 @@ def test_equal_settings_can_be_given_again(pets: pw.DatasetIndex, tmp_path: Path
     assert len(pw.train(pets, tmp_path / "run", config, resume=True, defaults=False).read_metrics()) == 3
 
 
-def test_no_run_to_resume(pets: pw.DatasetIndex, tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=r"no config\.yaml"):
-        pw.train(pets, tmp_path / "missing", resume=True)
-    assert not (tmp_path / "missing").exists()
+def test_without_a_run_to_resume_a_new_one_starts(
+    pets: pw.DatasetIndex, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = SMALL | {"epochs": 1}
+    with caplog.at_level("INFO", logger="pixelwise"):
+        run = pw.train(pets, tmp_path / "run", resume=True, **settings)
+    assert f"{run.path}: no run to continue; a new one starts" in caplog.messages
+    assert len(run.read_metrics()) == 1
+
+
+def test_other_files_are_not_mixed_with_a_run(pets: pw.DatasetIndex, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(OutputExistsError, match="is not an empty directory"):
+        pw.train(pets, tmp_path, resume=True, **SMALL)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_a_run_killed_before_its_animation_is_completed(
+    pets: pw.DatasetIndex, tiny_run: pw.Run, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(tiny_run.path, tmp_path / "run"))
+    expected = (folder / "samples.gif").read_bytes()
+    (folder / "samples.gif").unlink()
+    run = pw.train(pets, folder, resume=True)
+    assert (folder / "samples.gif").read_bytes() == expected
+    assert run.read_metrics() == tiny_run.read_metrics()
+    with pytest.raises(RunError, match="has its 2 epochs already"):
+        pw.train(pets, folder, resume=True)
+
+
+@pytest.fixture(scope="module")
+def one_epoch(pets: pw.DatasetIndex, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of one epoch."""
+    return pw.train(pets, tmp_path_factory.mktemp("runs") / "run", **SMALL | {"epochs": 1}).path
+
+
+def _change_progress(run: Path, **changes: object) -> None:
+    file = run / "last" / "progress.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda run: _change_progress(run, step=10**12),
+        lambda run: _change_progress(run, optimizer={"param_groups": [{"lr": 1.0}]}),
+        lambda run: save_file({"other": torch.zeros(2)}, run / "last" / "model.safetensors"),
+        lambda run: save_file({"rng.cpu": torch.zeros(2)}, run / "last" / "optimizer.safetensors"),
+    ],
+    ids=["step", "groups", "weights", "random state"],
+)
+def test_a_checkpoint_that_does_not_fit_is_told_in_one_line(
+    damage: Callable[[Path], None], one_epoch: Path, pets: pw.DatasetIndex, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(one_epoch, tmp_path / "run"))
+    damage(folder)
+    with pytest.raises(RunError, match=r"run/last: does not fit this run \(.*\); this run cannot be resumed") as error:
+        pw.train(pets, folder, resume=True, epochs=3, defaults=False)
+    assert "\n" not in str(error.value) and len(str(error.value)) < 1000
 
 
 def test_missing_metrics_are_an_error(pets: pw.DatasetIndex, tmp_path: Path) -> None:
@@ -147,15 +204,16 @@ def test_two_processes_do_not_train_one_run(pets: pw.DatasetIndex, tmp_path: Pat
         def on_epoch_end(self, state: TrainState) -> None:
             if results:
                 return
-            code = "import pathlib, sys, pixelwise as pw; pw.Run.open(pathlib.Path(sys.argv[1])).lock()"
-            command = [sys.executable, "-c", code, str(state.run.path)]
+            # `Run.lock` in another process, without the seconds that the import takes.
+            code = "import fcntl, sys; fcntl.flock(open(sys.argv[1], 'rb'), fcntl.LOCK_EX | fcntl.LOCK_NB)"
+            command = [sys.executable, "-c", code, str(state.run.path / "config.yaml")]
             results.append(subprocess.run(command, capture_output=True, text=True, check=False))
             with pytest.raises(RunError, match=r"run: another process is training in this directory"):
                 pw.train(pets, state.run.path, resume=True, defaults=False)
 
     results: list[subprocess.CompletedProcess[str]] = []
     run = pw.train(pets, tmp_path / "run", callbacks=[LockFromElsewhere()], **SMALL | {"epochs": 2})
-    assert len(results) == 1 and "another process is training in this directory" in results[0].stderr
+    assert len(results) == 1 and "BlockingIOError" in results[0].stderr
     assert len(run.read_metrics()) == 2
     # It is free again afterwards.
     assert len(pw.train(pets, run.path, resume=True, epochs=3, defaults=False).read_metrics()) == 3

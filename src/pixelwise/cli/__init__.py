@@ -1,5 +1,5 @@
 """The command line: one module per command, imported when the command runs."""
 
-from pixelwise.cli.app import main
+from pixelwise.cli.entry import main
 
 __all__ = ["main"]

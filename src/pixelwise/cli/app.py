@@ -1,8 +1,9 @@
-"""The application: its commands with their help, and `main`.
+"""The application: its commands with their help, and `run`.
 
 A command's module is imported when the command runs, so that `pixelwise --help` starts without torch.
 """
 
+import errno
 import io
 import logging
 import os
@@ -12,8 +13,9 @@ from collections.abc import Sequence
 from cyclopts import App, CycloptsError
 
 import pixelwise
+from pixelwise.cli.entry import DONE, WRONG_INPUT
 from pixelwise.cli.flags import refuse_old_names, with_flags
-from pixelwise.errors import PixelwiseError
+from pixelwise.errors import PixelwiseError, printable
 from pixelwise.runtime import configure
 
 app = App(
@@ -21,7 +23,7 @@ app = App(
     help="Train, evaluate and use image segmentation models.",
     version=pixelwise.__version__,
     help_format="plaintext",  # markdown takes 0.1 s longer
-    suppress_keyboard_interrupt=False,  # `main` prints how to continue
+    suppress_keyboard_interrupt=False,  # `pixelwise.cli.main` prints how to continue
 )
 app.register_install_completion_command()
 
@@ -69,14 +71,14 @@ class _PrintHandler(logging.Handler):
         print(f"{prefix}{with_flags(record.getMessage())}", file=sys.stderr)
 
 
-def main(tokens: Sequence[str] | None = None) -> None:
-    """Run the command line and exit.
-
-    The exit code is 0; 1 if some files were skipped or cannot be used; 2 for wrong input, with one line on stderr that
-    names the fault; or 130 after an interrupt by the keyboard.
+def run(tokens: Sequence[str]) -> int:
+    """Run a command.
 
     Args:
-        tokens: the arguments, or None for those of the process.
+        tokens: the arguments.
+
+    Returns:
+        The exit code: that of the command, or 2 for an error that the user can correct.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -88,23 +90,22 @@ def main(tokens: Sequence[str] | None = None) -> None:
     if os.environ.get("RANK", "0") == "0":  # one of the processes that torchrun started
         logger.addHandler(handler)
     try:
-        refuse_old_names(sys.argv[1:] if tokens is None else tokens)
+        refuse_old_names(tokens)
         code = app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
     except (PixelwiseError, CycloptsError, OSError) as error:
         # Spaces inside a line stay: a file's name can have two in a row.
         lines = map(str.strip, with_flags(_error_text(error)).splitlines())
         print(f"pixelwise: error: {' '.join(filter(None, lines))}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("pixelwise: stopped; continue a training from its last epoch with --resume", file=sys.stderr)
-        sys.exit(130)
+        return WRONG_INPUT
     finally:
         logger.removeHandler(handler)
-    sys.exit(code if isinstance(code, int) else 0)
+    return code if isinstance(code, int) else DONE
 
 
 def _error_text(error: Exception) -> str:
     """Return an error's message. cyclopts wraps pydantic's finding about a flag in several lines: take the finding."""
+    if isinstance(error, OSError):
+        return _os_error_text(error)
     if isinstance(error, CycloptsError) and error.__cause__ is not None:
         from pydantic import ValidationError
 
@@ -113,3 +114,10 @@ def _error_text(error: Exception) -> str:
         if isinstance(error.__cause__, ValidationError):
             return format_validation_error(error.__cause__, Config, nested=False)
     return str(error)
+
+
+def _os_error_text(error: OSError) -> str:
+    """Return the file, the fault and, if the disk is full, the fix."""
+    fault = error.strerror or str(error)
+    text = printable(fault if error.filename is None else f"{error.filename}: {fault}")
+    return f"{text}; free space, then try again" if error.errno == errno.ENOSPC else text

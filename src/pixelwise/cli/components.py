@@ -3,10 +3,9 @@
 import re
 from typing import Any
 
-import yaml
-
 from pixelwise.errors import ConfigError
 from pixelwise.registry import ComponentSpec
+from pixelwise.runtime.parsing import parse_yaml
 
 LIST_FLAG: dict[str, Any] = {
     "show_default": False,
@@ -48,8 +47,8 @@ def parse_parameters(flag: str, words: tuple[str, ...]) -> dict[str, Any]:
     for part in (part for word in words for part in re.split(r",(?=\s*\w+=)", word)):
         name, equals, value = part.partition("=")
         try:
-            parsed = yaml.safe_load(value)
-        except yaml.YAMLError:
+            parsed = parse_yaml(value)
+        except ValueError:
             parsed = value
         if not (name.strip() and equals and value.strip()):
             raise ConfigError(f"{flag}: '{part}' is not PARAMETER=VALUE; write for example gamma=3")

@@ -16,27 +16,29 @@ from pixelwise.runtime.progress import ProgressBars
 from pixelwise.training.trainer import train
 
 MAX_PREDICTED = 8
-"""Number of test images that the demo predicts."""
+"""Maximum number of test images that the demo predicts."""
 
 
 def demo_command(*, out: Path = Path("runs/demo")) -> int:
     """Train, evaluate and predict on Oxford-IIIT Pet.
 
     Args:
-        out: Run directory. It is numbered if it exists.
+        out: Run directory. If it exists, a number is appended.
     """
     run_demo(out)
     return 0
 
 
 def run_demo(out: Path) -> Run:
-    """Train the default preset, evaluate it on the test split and predict test images.
+    """Train with the default preset, evaluate the model on the test split, and predict test images.
+
+    If the data set is large, the training has fewer epochs than the preset: about `TARGET_IMAGES_SEEN` images in total.
 
     Args:
         out: the run directory. If it exists, the first free one of out-2, out-3, … is used.
 
     Returns:
-        The run. It trains the preset's epochs, or fewer on a data set so large that they would take many minutes.
+        The run.
     """
     with ProgressBars() as bars:
         folder, source = find_oxford_pets(progress=bars.track("preparing the data"))

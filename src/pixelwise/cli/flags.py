@@ -1,6 +1,6 @@
-"""Flags of the command line: names of library arguments as flags, and flags of version 0.1.
+"""Conversion of library argument names to command-line flags, and renamed flags of version 0.1.
 
-This module is imported by every command, also by `pixelwise --help`: it imports nothing heavy.
+Every command imports this module, also `pixelwise --help`. So it must not import slow packages.
 """
 
 import re
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pixelwise.errors import ConfigError
 
 FLAGS = {"image_size": "--size", "num_workers": "--workers", "cache_images": "--cache", "data": "DATA", "run": "RUN"}
-"""Argument → flag, or the word for a positional argument, if it is not the argument's name with dashes."""
+"""Library argument → flag, or name of a positional argument. The flag of any other argument is its name with dashes."""
 
 OLD_FLAGS = {
     "--predict-scale": "--eval-scale",
@@ -25,14 +25,14 @@ OLD_FLAGS = {
     "--mask-map": "--label-map",
     "--ignore": "--ignore-values",
 }
-"""Flag of version 0.1 → flag of today."""
+"""Flag of version 0.1 → current flag."""
 
 _OLD_COMMANDS = {"show": "preview"}
 _OLD_RESOLUTIONS = {"photo": "original"}
 
 
 def flag_of(name: str) -> str:
-    """Return the flag of a library argument.
+    """Return the command-line flag of a library argument.
 
     >>> flag_of("image_size"), flag_of("batch_size")
     ('--size', '--batch-size')
@@ -41,7 +41,7 @@ def flag_of(name: str) -> str:
 
 
 def with_flags(message: str) -> str:
-    """Return a library message with the arguments in backticks replaced by flags.
+    """Replace argument names in backticks by flags in a message of the library.
 
     >>> with_flags("runs/pets: exists already; choose another `out`")
     'runs/pets: exists already; choose another --out'
@@ -50,10 +50,13 @@ def with_flags(message: str) -> str:
 
 
 def refuse_old_names(tokens: Sequence[str]) -> None:
-    """Raise ConfigError if the command line has a command, a flag or a resolution of version 0.1.
+    """Refuse commands, flags and resolutions of version 0.1.
 
     Args:
-        tokens: the arguments of the command line, without the program's name.
+        tokens: the command-line arguments, without the program name.
+
+    Raises:
+        ConfigError: An argument has a name of version 0.1. The message contains the current name.
     """
     if not tokens:
         return

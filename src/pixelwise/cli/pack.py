@@ -4,8 +4,9 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from pixelwise.cli.common import print_skipped
+from pixelwise.cli.common import has_left_out, print_skipped
 from pixelwise.cli.data_flags import DataFlags
+from pixelwise.cli.entry import DONE, SOME_FILES_FAILED
 from pixelwise.data.load import load_with_options
 from pixelwise.data.pack import pack
 from pixelwise.runtime.progress import ProgressBars
@@ -25,10 +26,12 @@ def pack_command(
 
     Args:
         data: Directory of the data set, a table, or a URL.
-        out: Directory or URL (such as s3://bucket/pets) of the shards, which must not exist.
-        image_size: Resize images whose shorter side is longer than this many pixels. [default: no resizing]
+        out: Directory or URL for the shards, such as s3://bucket/pets. It must not exist.
+        image_size: Maximum length of an image's shorter side in pixels. Larger images are resized to it.
+            [default: no resizing]
         shard_mb: Maximum size of a shard in MiB.
-        skip_unreadable: Skip images and masks that cannot be used, and list them. Without it, the first is an error.
+        skip_unreadable: Skip images and masks that cannot be used, and list them. By default, the first one is an
+            error.
     """
     options = (masks or DataFlags()).label_options(skip_unreadable)
     with ProgressBars() as bars:
@@ -38,4 +41,4 @@ def pack_command(
         )
     print_skipped(result.skipped)
     print(f"{result.samples} images in {len(result.shards)} shards; train with: pixelwise train {out}")
-    return 0
+    return SOME_FILES_FAILED if result.skipped or has_left_out(dataset) else DONE

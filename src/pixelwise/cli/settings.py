@@ -1,4 +1,4 @@
-"""Flags for the settings of a training, made from the fields of `Config`."""
+"""Command-line flags for the settings of a training. They are generated from the fields of `Config`."""
 
 from typing import Annotated, Any
 
@@ -17,16 +17,16 @@ from pixelwise.training.loggers import LOGGERS
 _GROUPS = ("Data", "Model", "Training", "Machine")
 
 _COMPONENTS = ("augmentation", "encoder_weights", "decoder", "loss")
-"""Settings with a component. --NAME has its name, --NAME-args its parameters."""
+"""Settings that are a component. The flag --NAME sets the component's name, and --NAME-args its parameters."""
 
 _COMPONENT_LISTS: dict[str, Registry[Any]] = {"callbacks": CALLBACKS, "loggers": LOGGERS}
 
 _DERIVED_DEFAULTS = {"encoder_layers": "one per stage of the encoder", "callbacks": "none"}
-"""Texts for defaults whose own value would not be understood."""
+"""Setting → help text of its default, if the default value itself (None or an empty tuple) would be unclear."""
 
 
 def settings_model() -> type[BaseModel]:
-    """Return a model with one flag for each field of `Config`. `given_settings` returns those that are set."""
+    """Return a pydantic model whose fields are the flags for all settings. `given_settings` reads its instances."""
     flags: dict[str, Any] = {}
     for name, field in Config.model_fields.items():
         group, flag = str((field.json_schema_extra or {})["group"]), flag_of(name)  # type: ignore[index]
@@ -34,13 +34,13 @@ def settings_model() -> type[BaseModel]:
         if name in _COMPONENTS:
             flags[f"{name}_args"] = _setting_flag(tuple[str, ...], f"{flag}-args", _parameters_text(name), group)
         if name == "encoder_training":
-            text = "Short for --encoder-training none; --no-freeze-encoder for auto."
+            text = "The same as --encoder-training none. --no-freeze-encoder is the same as --encoder-training auto."
             flags["freeze_encoder"] = _setting_flag(bool, "--freeze-encoder", text, group)
     return create_model("Settings", **flags)
 
 
 def _setting_flag(kind: Any, flag: str, help_text: str, group: str) -> tuple[Any, None]:
-    """Return the definition of a model's field with this flag."""
+    """Return the type and the default of a pydantic field for a flag."""
     parameter = Parameter(
         name=flag,
         help=help_text,
@@ -51,7 +51,7 @@ def _setting_flag(kind: Any, flag: str, help_text: str, group: str) -> tuple[Any
 
 
 def _flag_type(name: str, field: FieldInfo) -> Any:
-    """Return the type of a flag's value. Components and class weights are text that is parsed later."""
+    """Return the type of a flag's value. The text of components and class weights is parsed later."""
     if name in (*_COMPONENTS, "class_weights"):
         return str
     if name in _COMPONENT_LISTS:
@@ -60,7 +60,7 @@ def _flag_type(name: str, field: FieldInfo) -> Any:
 
 
 def _help_text(name: str, field: FieldInfo) -> str:
-    """Return a setting's description, the names it can have, and its default."""
+    """Return the help of a setting's flag: description, choices and default."""
     parts = [str(field.description)]
     registry = _COMPONENT_LISTS.get(name) or registry_of(name)
     if registry is not None and name != "encoder_weights":
@@ -74,16 +74,20 @@ def _help_text(name: str, field: FieldInfo) -> str:
 
 
 def _parameters_text(name: str) -> str:
-    """Return the help of a flag for a component's parameters: the parameters of every component."""
+    """Return the help of the flag --NAME-args: the parameters of each component."""
     registry = registry_of(name)
     assert registry is not None
     known = [f"{each} ({', '.join(registry[each].params.model_fields)})" for each in registry
              if registry[each].params.model_fields]  # fmt: skip
-    return f"Parameters of {flag_of(name)}, each PARAMETER=VALUE: {', '.join(known) or 'none so far'}."
+    return f"Parameters of {flag_of(name)}, each PARAMETER=VALUE: {', '.join(known) or 'none'}."
 
 
 def given_settings(settings: BaseModel | None) -> dict[str, Any]:
-    """Return the settings that were given as flags, as `Config` takes them."""
+    """Return the settings that were given as flags, as arguments of `Config`.
+
+    Raises:
+        ConfigError: There are parameters without a component, or a word is not PARAMETER=VALUE.
+    """
     if settings is None:
         return {}
     given = {name: getattr(settings, name) for name in settings.model_fields_set}
@@ -92,7 +96,7 @@ def given_settings(settings: BaseModel | None) -> dict[str, Any]:
         if words is not None:
             flag = flag_of(name)
             if name not in given:
-                raise ConfigError(f"{flag}-args needs {flag}: the parameters belong to a component")
+                raise ConfigError(f"{flag}-args needs {flag}, the component that has the parameters")
             given[name] = {"name": given[name], **parse_parameters(f"{flag}-args", words)}
     for name in _COMPONENT_LISTS:
         if name in given:

@@ -1,4 +1,4 @@
-"""Settings in YAML files."""
+"""Reading and writing of settings in YAML files."""
 
 from pathlib import Path
 
@@ -8,14 +8,18 @@ from pixelwise.config.presets import PRESETS
 from pixelwise.config.settings import Config
 from pixelwise.config.version1 import FORMAT, translate
 from pixelwise.errors import ConfigError, first_line, unknown_name
+from pixelwise.runtime.parsing import read_yaml
 
 
 def config_to_yaml(config: Config, preset: str | None = None) -> str:
-    """Return all settings as YAML that `read_config` reads.
+    """Return all settings as YAML text for `read_config`.
 
     Args:
         config: the settings.
-        preset: the preset that they came from. It is written beside them.
+        preset: name of the preset of the settings, written as the key `preset`. None leaves the key out.
+
+    Returns:
+        The YAML text.
     """
     content: dict[str, object] = {"format": FORMAT}
     if preset is not None:
@@ -24,23 +28,23 @@ def config_to_yaml(config: Config, preset: str | None = None) -> str:
 
 
 def read_config(path: Path) -> tuple[Config, str]:
-    """Read settings from a YAML file. Without `format: 2`, names of version 0.1 are translated.
+    """Read settings from a YAML file. If the file lacks `format: 2`, names of version 0.1 are translated.
 
     Returns:
-        The settings, and the name of the preset that they came from ("default" if the file has none).
+        The settings, and the name of their preset ("default" if the file does not contain one).
 
     Raises:
-        ConfigError: The file cannot be read, or a setting cannot work. The message names the file and the setting.
+        ConfigError: The file cannot be read, or a setting is invalid. The message names the file and the setting.
     """
     try:
-        content = dict(yaml.safe_load(path.read_text(encoding="utf-8")))
+        content = dict(read_yaml(path))
         preset, version = str(content.pop("preset", "default")), content.pop("format", None)
         if version not in (None, FORMAT):
             raise ConfigError(f"has format {version!r}, which this version of pixelwise cannot read; update pixelwise")
         config = Config(**(content if version == FORMAT else translate(content)))
     except ConfigError as error:
         raise ConfigError(f"{path}: {without_backticks(error)}") from None
-    except (OSError, UnicodeError, TypeError, ValueError, yaml.YAMLError) as error:
+    except (OSError, TypeError, ValueError) as error:
         raise ConfigError(f"{path}: cannot be read as settings ({first_line(error)})") from None
     if preset not in PRESETS:
         raise ConfigError(f"{path}: {unknown_name('preset', preset, PRESETS)}")
@@ -48,5 +52,5 @@ def read_config(path: Path) -> tuple[Config, str]:
 
 
 def without_backticks(error: Exception) -> str:
-    """Return a message about settings in a file: they have plain names there, and no flags."""
+    """Return an error message without backticks, so that the command line does not replace names in files by flags."""
     return str(error).replace("`", "")

@@ -1,6 +1,7 @@
 """Parsing and checks of single settings, and pydantic's findings as one line."""
 
 import math
+import reprlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,6 +9,10 @@ from pydantic import BaseModel, ValidationError
 
 from pixelwise.errors import ConfigError, unknown_name
 from pixelwise.losses.class_weights import CLASS_WEIGHT_POWERS
+
+_QUOTE = reprlib.Repr()
+_QUOTE.maxstring = _QUOTE.maxother = 200
+"""Bounds the values that messages quote: in YAML, a list can contain others many times over."""
 
 
 def parse_class_weights(value: object) -> object:
@@ -77,5 +82,5 @@ def format_validation_error(error: ValidationError, model: type[BaseModel], nest
         else:
             name = ".".join(location if nested else location[:1])
             message = finding["msg"].removeprefix("Value error, ")
-            parts.append(f"`{name}`: {message} (got {finding['input']!r})")
+            parts.append(f"`{name}`: {message} (got {_QUOTE.repr(finding['input'])})")
     return "; ".join(dict.fromkeys(parts))

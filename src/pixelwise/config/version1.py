@@ -1,10 +1,10 @@
-"""Names of settings and values in version 0.1: translated in files, refused with the new name elsewhere."""
+"""Setting names and values of version 0.1. They are translated in files. Elsewhere they raise an error."""
 
 from collections.abc import Mapping
 from typing import Any
 
 FORMAT = 2
-"""The `format` of config.yaml and plan.yaml. Files without it have names of version 0.1."""
+"""Value of the key `format` in config.yaml and plan.yaml. Files without this key have names of version 0.1."""
 
 RENAMED_SETTINGS = {
     "size": "image_size",
@@ -36,7 +36,7 @@ RENAMED_VALUES: dict[str, dict[str, str]] = {
 
 
 def translate(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings with every old name and value replaced by the new one.
+    """Replace every old name and value in settings by the new one.
 
     >>> translate({"size": 64, "decoder": "light"})
     {'image_size': 64, 'decoder': 'fpn'}
@@ -46,7 +46,7 @@ def translate(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def find_old_names(settings: Mapping[str, Any]) -> list[str]:
-    """Return one message for each old name and value in the settings.
+    """Return an error message for each old name and value in settings.
 
     >>> find_old_names({"size": 64, "loss": "sigmoid"})
     ['`size` is now `image_size`', "`loss`: 'sigmoid' is now 'bce'"]

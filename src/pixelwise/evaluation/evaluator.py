@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pixelwise.data.index import DatasetIndex
 from pixelwise.data.io.mask import read_image_and_mask
 from pixelwise.data.resize import resize_mask
-from pixelwise.data.schema import DatasetIndex, ReadSpec, Record, Split
+from pixelwise.data.schema import ReadSpec, Record, Split
 from pixelwise.errors import ConfigError, DataError, OutputExistsError
 from pixelwise.inference.predictor import Predictor
 from pixelwise.metrics import Metric, Metrics, build_metric
@@ -119,7 +120,7 @@ def evaluate(
     )
     if out is None or not fabric.is_global_zero:
         return evaluation
-    return replace(evaluation, path=_write(run, evaluation, split, out))
+    return replace(evaluation, path=write_evaluation(run, evaluation, split, out))
 
 
 def compute_confusion_matrix(
@@ -236,7 +237,21 @@ def _predict(
     return list(zip(small, predictor.task.logits_to_mask(predictor.logits(images)).cpu(), strict=True))
 
 
-def _write(run: Run, evaluation: Evaluation, split: Split, out: str | Path) -> Path:
+def write_evaluation(run: Run, evaluation: Evaluation, split: Split, out: str | Path) -> Path:
+    """Write the result of `evaluate` as JSON.
+
+    Args:
+        run: the run.
+        evaluation: the result.
+        split: its split.
+        out: the file, or "auto" for evaluation-<split>.json in the run directory, numbered if it exists.
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
     content = evaluation.metrics.to_dict() | {"split": split, "left_out": len(evaluation.skipped)}
     if evaluation.extra:
         content["extra"] = evaluation.extra

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pixelwise.config import (
@@ -19,6 +18,7 @@ from pixelwise.config import (
 from pixelwise.data.spec import DatasetSpec
 from pixelwise.errors import ConfigError
 from pixelwise.runtime.files import atomic_write
+from pixelwise.runtime.parsing import read_yaml
 from pixelwise.runtime.yaml_text import yaml_line
 
 
@@ -63,7 +63,7 @@ class Plan:
         """
         path = Path(path)
         try:
-            file = _PlanFile(**yaml.safe_load(path.read_text(encoding="utf-8")))
+            file = _PlanFile(**read_yaml(path))
             settings = file.settings if file.format == FORMAT else expand_freeze_encoder(translate(file.settings))
             Config.from_preset(base=settings)
         except FileNotFoundError:
@@ -73,7 +73,7 @@ class Plan:
             raise ConfigError(f"{path}: {message}") from None
         except ConfigError as error:
             raise ConfigError(f"{path}: {without_backticks(error)}") from None
-        except (OSError, UnicodeError, TypeError, yaml.YAMLError) as error:
+        except (OSError, TypeError, ValueError) as error:
             raise ConfigError(f"{path}: cannot be read as a plan ({' '.join(str(error).split())})") from None
         return Plan(file.data, settings)
 

@@ -10,15 +10,19 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import BaseModel, Field, FiniteFloat, StrictInt, ValidationError
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from pixelwise.errors import RunError, first_line
+from pixelwise.models.tensor_files import write_tensors
 from pixelwise.models.version1 import translate_tensor_names
+from pixelwise.runtime.files import write_errors
+from pixelwise.runtime.parsing import read_json
 
 
 @dataclass(frozen=True)
@@ -42,47 +46,98 @@ class Checkpoint:
     rng: dict[str, Tensor]
 
     def save(self, path: Path) -> None:
-        """Replace the checkpoint in a directory. If the process is killed, the old or the new one remains."""
-        part, old = path.with_name(f"{path.name}.part"), path.with_name(f"{path.name}.old")
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir()
+        """Replace the checkpoint in a directory. If the process is killed, the old or the new one remains.
+
+        Args:
+            path: the directory of the checkpoint.
+
+        Raises:
+            OutputError: The checkpoint cannot be written. The old one remains.
+        """
+        part, old = _part_and_old(path)
+        with write_errors(path):
+            shutil.rmtree(part, ignore_errors=True)
+            part.mkdir()
+            try:
+                self._write(part)
+            except OSError:
+                shutil.rmtree(part, ignore_errors=True)  # it takes up space on a full disk
+                raise
+            if path.exists():  # if not, `old` is the only checkpoint: an earlier save was killed between the renames
+                shutil.rmtree(old, ignore_errors=True)
+                path.rename(old)
+            part.rename(path)
+            shutil.rmtree(old, ignore_errors=True)
+
+    def _write(self, folder: Path) -> None:
         scalars, tensors = _flatten(self.optimizer)
         tensors |= {f"rng.{device}": state for device, state in self.rng.items()}
-        save_file({name: tensor.contiguous() for name, tensor in self.model.items()}, part / "model.safetensors")
-        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, part / "optimizer.safetensors")
+        write_tensors(self.model, folder / "model.safetensors")
+        write_tensors(tensors, folder / "optimizer.safetensors")
         progress = {
             "epoch": self.epoch,
             "step": self.step,
             "train_seconds": self.train_seconds,
             "optimizer": scalars,
         }
-        (part / "progress.json").write_text(json.dumps(progress), encoding="utf-8")
-        if path.exists():  # if not, `old` is the only checkpoint: an earlier save was killed between the two renames
-            shutil.rmtree(old, ignore_errors=True)
-            path.rename(old)
-        part.rename(path)
-        shutil.rmtree(old, ignore_errors=True)
+        (folder / "progress.json").write_text(json.dumps(progress), encoding="utf-8")
 
     @staticmethod
     def load(path: Path) -> "Checkpoint | None":
         """Read the checkpoint in a directory. Return None if there is none; raise RunError if it cannot be read."""
         if not path.exists():  # a save was killed between the two renames
-            path = path.with_name(f"{path.name}.old")
+            path = _part_and_old(path)[1]
         if not path.exists():
             return None
         try:
-            progress = json.loads((path / "progress.json").read_text(encoding="utf-8"))
+            progress = _Progress.model_validate(read_json(path / "progress.json"))
             tensors = load_file(path / "optimizer.safetensors")
-            return Checkpoint(
-                epoch=progress["epoch"],
-                step=progress["step"],
-                train_seconds=progress["train_seconds"],
+            checkpoint = Checkpoint(
+                epoch=progress.epoch,
+                step=progress.step,
+                train_seconds=progress.train_seconds,
                 model=translate_tensor_names(load_file(path / "model.safetensors")),
-                optimizer=_unflatten(progress["optimizer"], tensors),
+                optimizer=_unflatten(progress.optimizer.model_dump(), tensors),
                 rng={name.removeprefix("rng."): value for name, value in tensors.items() if name.startswith("rng.")},
             )
+            if "cpu" not in checkpoint.rng:
+                raise ValueError("no random state")
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-            raise RunError(f"{path}: cannot be read ({first_line(error)}); this run cannot be resumed") from None
+            raise RunError(f"{path}: cannot be read ({_reason(error)}); this run cannot be resumed") from None
+        return checkpoint
+
+    @staticmethod
+    def remove_leftovers(path: Path) -> None:
+        """Remove what a save that was killed left beside the checkpoint in a directory."""
+        part, old = _part_and_old(path)
+        shutil.rmtree(part, ignore_errors=True)
+        if path.exists():
+            shutil.rmtree(old, ignore_errors=True)
+
+
+class _Optimizer(BaseModel):
+    param_groups: Annotated[list[dict[str, Any]], Field(min_length=1)]
+
+
+class _Progress(BaseModel):
+    """The content of progress.json."""
+
+    epoch: Annotated[StrictInt, Field(ge=1)]
+    step: Annotated[StrictInt, Field(ge=0, le=2**53)]
+    train_seconds: Annotated[FiniteFloat, Field(ge=0)]
+    optimizer: _Optimizer
+
+
+def _part_and_old(path: Path) -> tuple[Path, Path]:
+    """Return the paths of a new checkpoint that is being written, and of the old one while it is replaced."""
+    return path.with_name(f"{path.name}.part"), path.with_name(f"{path.name}.old")
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        finding = error.errors()[0]
+        return ": ".join(["progress.json", ".".join(map(str, finding["loc"])), finding["msg"]])
+    return first_line(error)
 
 
 def rng_states() -> dict[str, Tensor]:

@@ -20,20 +20,28 @@ No file is a pickle.
 
 import csv
 import io
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from pixelwise.config import Config, config_to_yaml, read_config
 from pixelwise.data.spec import DatasetSpec
-from pixelwise.errors import OutputExistsError, RunError
+from pixelwise.errors import OutputExistsError, RunError, first_line
 from pixelwise.models.model import SegmentationModel
+from pixelwise.planning.plan import Plan
 from pixelwise.runs.checkpoint import Checkpoint
-from pixelwise.runtime.files import atomic_write, lock_file, next_free_path
+from pixelwise.runtime.files import atomic_write, is_temporary, lock_file, next_free_path, remove_abandoned
 
 Row = dict[str, float | None]
 """A row of metrics.csv. None is a value that could not be measured."""
+
+_START_MARK = ".pixelwise-start"
+"""Empty file that is in a run directory until config.yaml is written."""
+
+_START_FILES = ("data.yaml", "plan.yaml", "samples")
+"""Names that are in a run directory before config.yaml is written."""
 
 
 @dataclass(frozen=True)
@@ -51,21 +59,55 @@ class Run:
     preset: str = "default"
 
     @staticmethod
+    def exists(path: Path) -> bool:
+        """Return True if a directory contains a run."""
+        return (path / "config.yaml").is_file()
+
+    @staticmethod
     def ensure_empty(path: Path) -> None:
-        """Raise OutputExistsError if a new run cannot start in a directory because something is there."""
-        if (path / "config.yaml").exists():
+        """Raise OutputExistsError if a new run cannot start in a directory because something is there.
+
+        Files of a process that was killed while it started a run do not count.
+        """
+        if Run.exists(path):
             raise OutputExistsError(f"{path}: contains a run; set `resume` to continue it, or choose another `out`")
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        if path.exists() and (not path.is_dir() or _has_other_files(path)):
             raise OutputExistsError(f"{path}: exists and is not an empty directory; choose another `out`")
 
-    def start(self) -> None:
-        """Create the directory and write config.yaml."""
+    def start(self, spec: DatasetSpec | None = None, plan: Plan | None = None) -> None:
+        """Create the directory with data.yaml, plan.yaml and config.yaml.
+
+        config.yaml is written last: a directory without it contains no run.
+
+        Args:
+            spec: how the data set was read.
+            plan: the plan, or None.
+
+        Raises:
+            OutputExistsError: The directory is not empty.
+            RunError: The directory cannot be made, or another process starts a run in it.
+        """
         Run.ensure_empty(self.path)
+        mark = self.path / _START_MARK
         try:
-            (self.path / "samples").mkdir(parents=True, exist_ok=True)
+            self.path.mkdir(parents=True, exist_ok=True)
+            mark.touch()
+            lock = lock_file(mark, exclusive=True)
         except OSError as error:
             raise RunError(f"{self.path}: cannot be created ({error.strerror}); choose another `out`") from None
-        self.write_config()
+        if lock is None:
+            raise self._in_use()
+        with lock:
+            if Run.exists(self.path):  # another process started a run since the check above
+                mark.unlink(missing_ok=True)
+                raise self._in_use()
+            (self.path / "samples").mkdir(exist_ok=True)
+            if spec is not None:
+                self.write_dataset_spec(spec)
+            if plan is not None:
+                plan.write(self.plan_file)
+            self.write_config()
+            mark.unlink(missing_ok=True)
 
     def lock(self) -> BinaryIO:
         """Lock the run directory until the returned file is closed.
@@ -73,18 +115,32 @@ class Run:
         Raises:
             RunError: Another process trains in this directory.
         """
-        lock = lock_file(self.path / "config.yaml", exclusive=True)
+        path = self.path / "config.yaml"
+        lock = lock_file(path, exclusive=True)
         if lock is None:
-            raise RunError(
-                f"{self.path}: another process is training in this directory; wait for it, or choose another `out`"
-            )
+            raise self._in_use()
+        if not os.path.samestat(os.fstat(lock.fileno()), path.stat()):  # another process has just replaced the file
+            lock.close()
+            raise self._in_use()
         return lock
+
+    def _in_use(self) -> RunError:
+        return RunError(
+            f"{self.path}: another process is training in this directory; wait for it, or choose another `out`"
+        )
+
+    def remove_leftovers(self) -> None:
+        """Remove temporary files that killed processes left. The caller must hold the lock of `lock`."""
+        for folder in (self.path, self.path / "samples"):
+            remove_abandoned(folder)
+        (self.path / _START_MARK).unlink(missing_ok=True)
+        Checkpoint.remove_leftovers(self.path / "last")
 
     @staticmethod
     def open(path: str | Path) -> "Run":
         """Open the run in a directory; raise RunError if there is none."""
         path = Path(path)
-        if not (path / "config.yaml").is_file():
+        if not Run.exists(path):
             raise RunError(f"{path}: not a run directory (no config.yaml); create one with pixelwise train")
         return Run(path, *read_config(path / "config.yaml"))
 
@@ -138,6 +194,18 @@ class Run:
         """Return the existing sample images of epochs 0 to `epochs`, in order."""
         return [path for path in map(self.sample_image, range(epochs + 1)) if path.exists()]
 
+    def lacks_animation(self, epochs: int) -> bool:
+        """Return True if the process was killed after the last epoch, before the animation was drawn.
+
+        Args:
+            epochs: number of epochs of the training.
+        """
+        images = self.sample_images(epochs)
+        if not images:
+            return False
+        animation = self.samples_animation
+        return not animation.exists() or animation.stat().st_mtime < max(image.stat().st_mtime for image in images)
+
     def write_metrics(self, rows: Sequence[Row]) -> None:
         """Replace metrics.csv. If the process is killed, the old or the new file remains."""
         if rows:
@@ -148,15 +216,25 @@ class Run:
             _write(self.path / "metrics.csv", text.getvalue())
 
     def read_metrics(self) -> list[Row]:
-        """Read the rows of metrics.csv, one per epoch. Return an empty list before the end of the first epoch."""
+        """Read the rows of metrics.csv, one per epoch. Return an empty list before the end of the first epoch.
+
+        Raises:
+            RunError: The file is damaged.
+        """
+        path = self.path / "metrics.csv"
         try:
-            with (self.path / "metrics.csv").open(encoding="utf-8", newline="") as file:
-                return [{k: float(v) if v else None for k, v in row.items()} for row in csv.DictReader(file)]
+            with path.open(encoding="utf-8", newline="") as file:
+                return [_parse_row(number, row) for number, row in enumerate(csv.DictReader(file), start=1)]
         except FileNotFoundError:
             return []
+        except (OSError, ValueError, csv.Error) as error:
+            raise RunError(
+                f"{path}: cannot be read ({first_line(error)}); restore it from a copy, or train a new run"
+            ) from None
 
     def write_evaluation(self, split: str, text: str) -> Path:
         """Write an evaluation's JSON to a new file beside the earlier ones, and return its path."""
+        remove_abandoned(self.path)
         path = next_free_path(self.path / f"evaluation-{split}.json")
         _write(path, text)
         return path
@@ -172,6 +250,22 @@ class Run:
     def load_checkpoint(self) -> Checkpoint | None:
         """Read the checkpoint in last/. Return None before the end of the first epoch."""
         return Checkpoint.load(self.path / "last")
+
+
+def _has_other_files(path: Path) -> bool:
+    """Return True if a directory has files that no killed process left when it started a run."""
+    names = {entry.name for entry in path.iterdir() if not is_temporary(entry)}
+    return bool(names - {_START_MARK, *_START_FILES} if _START_MARK in names else names)
+
+
+def _parse_row(number: int, cells: Mapping[str, str | None]) -> Row:
+    """Return a row of metrics.csv. Raises ValueError if it is damaged."""
+    if None in cells or None in cells.values() or not {"epoch", "val_miou"} <= cells.keys():
+        raise ValueError(f"row {number} does not have the columns of an epoch")
+    row = {name: float(cell) if cell else None for name, cell in cells.items()}
+    if row["epoch"] != number:
+        raise ValueError(f"row {number} is not that of epoch {number}")
+    return row
 
 
 def _format_cell(value: float | None) -> str:

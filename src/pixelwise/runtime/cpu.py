@@ -1,4 +1,4 @@
-"""Thread counts of torch. Every function here does nothing unless `pixelwise.runtime.configure` set a thread policy."""
+"""Thread count of torch. The functions do nothing unless `pixelwise.runtime.configure` has set a thread policy."""
 
 import os
 import time
@@ -11,16 +11,16 @@ import torch
 from pixelwise.runtime.process import thread_policy
 
 _MEASURED_SECONDS = 0.4
-"""Duration of the first measurement of idle cores."""
+"""Duration of the measurement of idle cores before a training, an evaluation or a timing."""
 
 _tuner: "ThreadTuner | None" = None
 
 
 class ThreadTuner:
-    """Sets torch's thread count to the number of idle cores. Does nothing if OMP_NUM_THREADS is set.
+    """Set torch's thread count to the number of idle cores. Do nothing if OMP_NUM_THREADS is set.
 
-    Threads that share an operation wait for the slowest one. If another program keeps one of two cores busy, two
-    threads take several times as long as one.
+    torch splits an operation among its threads and waits for the slowest one. If another program keeps one of two cores
+    busy, two threads take several times as long as one.
 
     Args:
         max_threads: upper limit of the thread count.
@@ -38,10 +38,10 @@ class ThreadTuner:
             self.update(min_seconds=0.0)
 
     def update(self, min_seconds: float = 10.0) -> None:
-        """Set the thread count from the CPU usage since the previous call.
+        """Set the thread count from the CPU time of other processes since the previous measurement.
 
         Args:
-            min_seconds: do nothing if the previous call was less than this many seconds ago.
+            min_seconds: do nothing if the previous measurement was less than this many seconds ago.
         """
         now = _clock_and_other_work()
         seconds, busy = (after - before for after, before in zip(now, self._last, strict=True))
@@ -53,11 +53,11 @@ class ThreadTuner:
 
 
 def apply_thread_policy() -> None:
-    """Set torch's thread count as `configure` asked. The policy "idle" takes a measurement of 0.4 seconds."""
+    """Set torch's thread count by the policy of `configure`. The policy "idle" first measures for 0.4 seconds."""
     global _tuner
     policy = thread_policy()
     if policy == "idle":
-        # The limit is torch's count before the first change.
+        # The upper limit is torch's thread count before its first change.
         _tuner = _tuner or ThreadTuner(torch.get_num_threads())
         _tuner.measure()
     elif policy is not None:
@@ -65,14 +65,14 @@ def apply_thread_policy() -> None:
 
 
 def follow_idle_cores() -> None:
-    """Update the thread count at most every 10 seconds. Does nothing without the policy "idle"."""
+    """Update the thread count at most every 10 seconds. Do nothing without the policy "idle"."""
     if _tuner is not None and thread_policy() == "idle":
         _tuner.update()
 
 
 @contextmanager
 def single_thread() -> Iterator[None]:
-    """Use one thread within the block, for operations too small to share. Does nothing without a thread policy."""
+    """Use one thread in the block, for operations too small to split. Do nothing without a thread policy."""
     if thread_policy() is None:
         yield
         return
@@ -85,8 +85,8 @@ def single_thread() -> Iterator[None]:
 
 
 def _clock_and_other_work() -> tuple[float, float]:
-    """Return a clock's seconds, and the CPU seconds that all cores together spent on other processes."""
+    """Return the monotonic time, and the CPU time of all other processes over all cores, both in seconds."""
     times, process = psutil.cpu_times(), psutil.Process().cpu_times()
-    names = ("user", "nice", "system", "irq", "softirq", "steal")  # no system has all of them
+    names = ("user", "nice", "system", "irq", "softirq", "steal")  # no operating system reports all of them
     total = sum(getattr(times, name, 0.0) for name in names)
     return time.monotonic(), total - process.user - process.system

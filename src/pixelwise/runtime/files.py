@@ -1,52 +1,64 @@
-"""Safe file output: atomic writes, file names that are free, and file locks."""
+"""Safe file output: atomic writes, file names that are free, file locks, and errors of writing in one line."""
 
 import errno
 import os
+import re
 import shutil
 import sys
+import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from pixelwise.errors import PixelwiseError
+import platformdirs
 
-BUILDING = ".building-"
-"""Part of the name of directories that `atomic_directory` has not finished."""
+from pixelwise.errors import OutputError, PixelwiseError
+
+_PREFIX = ".pixelwise-"
+"""Start of the name of temporary directories. 12 hexadecimal digits follow."""
+
+_TEMPORARY = re.compile(re.escape(_PREFIX) + "[0-9a-f]{12}")
+
+_MAX_AGE_SECONDS = 86_400
+"""Age at which a temporary directory counts as abandoned if the file system has no locks."""
+
+FREE_SPACE = "free space, then try again"
+"""The fix at the end of the message about a full disk."""
+
+_FULL_DISK = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG)
+
+_LITTLE_SPACE = 1 << 20
+"""Free bytes below which the disk counts as full, for errors that do not state their reason."""
 
 
 @contextmanager
 def atomic_write(out: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `out`. Rename it to `out` if the block succeeds, otherwise remove it.
+    """Yield a temporary path. Rename it to `out` if the block succeeds, otherwise remove it.
 
-    The temporary name has the same suffix, from which Pillow and matplotlib choose the format. Missing parent
-    directories are made.
+    The temporary path has the name of `out`, in a temporary directory beside it. Pillow and matplotlib choose the
+    format by the suffix. Missing parent directories are made.
 
     Raises:
-        PixelwiseError: A parent directory cannot be made.
+        OutputError: A parent directory cannot be made, the disk is full, or the file cannot be written.
 
     >>> with atomic_write(Path("notes.txt")) as path:  # doctest: +SKIP
     ...     path.write_text("complete or absent")
     """
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise PixelwiseError(f"{out.parent}: cannot be made ({error.strerror}); choose another directory") from None
-    # tempfile is not used: only the owner can read its files, and the rename would keep that.
-    temporary = out.with_name(f".{out.stem}.{uuid.uuid4().hex[:12]}{out.suffix}")
-    try:
-        yield temporary
-        temporary.replace(out)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with write_errors(out):
+        _make_parent(out)
+        with _temporary_directory(out.parent) as folder:
+            yield folder / out.name
+            (folder / out.name).replace(out)
 
 
 @contextmanager
 def atomic_directory(out: Path, replace: bool = False) -> Iterator[Path]:
-    """Yield a new directory beside `out`. Rename it to `out` if the block succeeds, otherwise remove it.
+    """Yield a new directory. Rename it to `out` if the block succeeds, otherwise remove it.
 
-    Its name is that of `out`, `BUILDING` and a random suffix. Missing parent directories are made.
+    It is in a temporary directory beside `out`. Missing parent directories are made. Temporary directories that killed
+    processes left there are removed.
 
     Args:
         out: the directory to make.
@@ -55,18 +67,133 @@ def atomic_directory(out: Path, replace: bool = False) -> Iterator[Path]:
     Raises:
         OSError: The directory cannot be made or renamed.
     """
-    building = out.with_name(f"{out.name}{BUILDING}{uuid.uuid4().hex[:12]}")
-    previous = building.with_name(f"{building.name}-previous")
-    try:
-        building.mkdir(parents=True)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    remove_abandoned(out.parent)
+    with _temporary_directory(out.parent) as folder:
+        building = folder / out.name
+        building.mkdir()
         yield building
         if replace and out.exists():
-            out.rename(previous)
+            out.rename(folder / ".old")
         building.rename(out)
         _sync_directory(out.parent)
+
+
+@contextmanager
+def write_errors(path: Path) -> Iterator[None]:
+    """Convert an OSError of writing in the block to an OutputError with the path, the fault and the fix.
+
+    An OSError about another file, such as one that is read, is raised as it is.
+
+    Args:
+        path: the file or directory that is written.
+
+    Raises:
+        OutputError: The disk is full, or the file cannot be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        if is_disk_full(error, path):
+            raise OutputError(f"{path}: no space left on device; {FREE_SPACE}") from None
+        name = str(error.filename or path)
+        is_missing = isinstance(error, FileNotFoundError) and path.parent.exists()  # the block wrote nothing
+        if is_missing or not (name == str(path) or _PREFIX in name):
+            raise
+        raise OutputError(f"{path}: cannot be written ({error.strerror or error}); choose another path") from None
+
+
+def is_disk_full(error: OSError, path: Path) -> bool:
+    """Return True if an error of writing means that a disk, a quota or a limit of the file size is exhausted.
+
+    Args:
+        error: the error.
+        path: the file that was written. Pillow's errors have no number: for them the free space of its disk counts.
+    """
+    if error.errno is not None:
+        return error.errno in _FULL_DISK
+    with suppress(OSError):
+        return shutil.disk_usage(path.parent).free < _LITTLE_SPACE
+    return False
+
+
+def is_temporary(path: Path) -> bool:
+    """Return True for the name of a temporary directory of this module."""
+    return _TEMPORARY.fullmatch(path.name) is not None
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Remove the temporary directories in a folder that `atomic_write` and `atomic_directory` of killed processes left.
+
+    A process that runs holds a lock on its temporary directory. Without locks (Windows, some network drives),
+    directories older than one day are removed.
+
+    Args:
+        folder: the folder. Nothing is done if it is missing.
+    """
+    try:
+        found = [path for path in folder.iterdir() if is_temporary(path)]
+    except OSError:
+        return
+    for path in found:
+        with suppress(OSError):
+            _remove_if_abandoned(path)
+
+
+def _remove_if_abandoned(path: Path) -> None:
+    lock, is_free = _lock_directory(path, exclusive=True)
+    try:
+        if is_free or (is_free is None and time.time() - path.stat().st_mtime > _MAX_AGE_SECONDS):
+            shutil.rmtree(path, ignore_errors=True)
     finally:
-        for leftover in (building, previous):
-            shutil.rmtree(leftover, ignore_errors=True)
+        if lock is not None:
+            os.close(lock)
+
+
+@contextmanager
+def _temporary_directory(parent: Path) -> Iterator[Path]:
+    """Yield a new directory that is locked and removed after the block."""
+    lock: int | None = None
+    is_kept = False
+    while not is_kept:  # `remove_abandoned` of another process can remove it before it is locked
+        folder = parent / f"{_PREFIX}{uuid.uuid4().hex[:12]}"
+        folder.mkdir()
+        with suppress(FileNotFoundError):
+            lock, is_free = _lock_directory(folder)
+            is_kept = is_free is not False and folder.exists()
+        if lock is not None and not is_kept:
+            os.close(lock)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        if lock is not None:
+            os.close(lock)
+
+
+def _lock_directory(path: Path, exclusive: bool = False) -> tuple[int | None, bool | None]:
+    """Open and lock a directory. Return its descriptor, and whether it could be locked: None without locks."""
+    if sys.platform == "win32":  # a directory cannot be opened
+        return None, None
+    import fcntl
+
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return descriptor, False
+    except OSError:
+        return descriptor, None
+    return descriptor, True
+
+
+def _make_parent(out: Path) -> None:
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        if is_disk_full(error, out.parent):
+            raise
+        raise OutputError(f"{out.parent}: cannot be made ({error.strerror}); choose another directory") from None
 
 
 def _sync_directory(path: Path) -> None:
@@ -77,6 +204,31 @@ def _sync_directory(path: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def expand_home(path: str | Path) -> Path:
+    """Return a path with "~" at its start replaced by the home directory.
+
+    Raises:
+        PixelwiseError: There is no such user or no home directory.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise PixelwiseError(f"{path}: there is no such home directory; write the full path") from None
+
+
+def user_cache_folder() -> Path:
+    """Return the folder that the environment variable PIXELWISE_CACHE names, else the user's cache folder.
+
+    Raises:
+        PixelwiseError: The user has no home directory.
+    """
+    named = os.environ.get("PIXELWISE_CACHE")
+    folder = expand_home(named) if named else platformdirs.user_cache_path("pixelwise")
+    if not named and not folder.is_absolute():  # "~" was not replaced
+        raise PixelwiseError("this user has no home directory; set the environment variable PIXELWISE_CACHE")
+    return folder
 
 
 def next_free_path(path: Path) -> Path:

@@ -115,8 +115,10 @@ def _describe_exit(code: int) -> str:
 
 def serve() -> None:
     """Answer calls until the other end closes the pipe. Workers run this."""
-    # Ctrl-C reaches the whole process group. The parent process stops its workers itself.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Ctrl-C and a closed terminal reach the whole process group. The parent process stops its workers itself.
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
     warnings.simplefilter("ignore")
     # Move stdout to stderr, so that no print gets between the answers.
     answers = os.fdopen(os.dup(1), "wb")
@@ -130,5 +132,8 @@ def serve() -> None:
             answer: tuple[bool, Any] = (True, function(batch))
         except Exception as error:
             answer = (False, error)
-        pickle.dump(answer, answers)
-        answers.flush()
+        try:
+            pickle.dump(answer, answers)
+            answers.flush()
+        except BrokenPipeError:  # the parent process was killed
+            os._exit(1)

@@ -7,9 +7,9 @@ from typing import Any, BinaryIO
 import torch
 
 from pixelwise.config import Config
-from pixelwise.data.schema import DatasetIndex
+from pixelwise.data.index import DatasetIndex
 from pixelwise.data.spec import DatasetSpec
-from pixelwise.errors import ConfigError, RunError
+from pixelwise.errors import ConfigError, PixelwiseError, RunError
 from pixelwise.losses.custom import CUSTOM
 from pixelwise.planning.plan import Plan
 from pixelwise.registry import name_of
@@ -19,6 +19,9 @@ from pixelwise.training.setup import TrainingSetup
 
 RESUMABLE = ("epochs", "device", "precision", "num_workers", "cache_images", "callbacks", "loggers")
 """The settings that can change when a run is resumed."""
+
+_MAX_REASON = 200
+"""Maximum length of torch's messages that are quoted."""
 
 
 def create_run(
@@ -86,7 +89,10 @@ def open_run(
     if name_of(new.loss) == CUSTOM and not custom_loss:
         raise ConfigError(f"{out}: was trained with a loss object ({new.loss}), which is not stored; give `loss` again")
     checkpoint = run.load_checkpoint()
-    if checkpoint is not None and checkpoint.epoch >= new.epochs:
+    is_complete = checkpoint is not None and (
+        checkpoint.epoch > new.epochs or (checkpoint.epoch == new.epochs and not run.lacks_animation(new.epochs))
+    )
+    if checkpoint is not None and is_complete:
         raise RunError(f"{out}: has its {checkpoint.epoch} epochs already; raise `epochs` to train further")
     return Run(out, new, run.preset), checkpoint
 
@@ -123,16 +129,13 @@ def open_directory(run: Run, data: DatasetIndex, plan: Plan | None, resume: bool
     Raises:
         RunError: Another process is training in the directory, or it cannot be made.
     """
-    if resume:
-        with run.lock():
-            run.write_config()
-    else:
-        run.start()
-        run.write_dataset_spec(DatasetSpec.of(data))
-        if plan is not None:
-            plan.write(run.plan_file)
-    # The file of the lock is config.yaml, which was just replaced.
-    return run.lock()
+    if not resume:
+        run.start(DatasetSpec.of(data), plan)
+        return run.lock()
+    with run.lock():
+        run.remove_leftovers()
+        run.write_config()
+        return run.lock()  # the file of the lock is config.yaml, which was just replaced
 
 
 def restore(setup: TrainingSetup, run: Run, checkpoint: Checkpoint) -> list[Row]:
@@ -149,8 +152,25 @@ def restore(setup: TrainingSetup, run: Run, checkpoint: Checkpoint) -> list[Row]
         The rows of metrics.csv up to the checkpoint.
 
     Raises:
-        RunError: Rows of metrics.csv are missing.
+        RunError: Rows of metrics.csv are missing, or the checkpoint is damaged.
     """
+    rows = run.read_metrics()[: checkpoint.epoch]
+    if len(rows) < checkpoint.epoch:
+        raise RunError(
+            f"{run.path}/metrics.csv: has {len(rows)} of the {checkpoint.epoch} epochs in last/; "
+            "this run cannot be resumed"
+        )
+    try:
+        _restore_state(setup, checkpoint)
+    except PixelwiseError:
+        raise
+    except Exception as error:  # torch has many for a state that does not fit
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:_MAX_REASON]
+        raise RunError(f"{run.path}/last: does not fit this run ({reason}); this run cannot be resumed") from None
+    return rows
+
+
+def _restore_state(setup: TrainingSetup, checkpoint: Checkpoint) -> None:
     setup.model.load_state_dict(checkpoint.model)
     new_groups = [dict(group) for group in setup.optimizer.param_groups]
     setup.optimizer.load_state_dict(checkpoint.optimizer)
@@ -165,11 +185,4 @@ def restore(setup: TrainingSetup, run: Run, checkpoint: Checkpoint) -> list[Row]
     # Set the counters to the step before, as its own state would. The next step computes the learning rate.
     setup.lr_scheduler.load_state_dict({"last_epoch": checkpoint.step - 1, "_step_count": checkpoint.step + 1})
     setup.lr_scheduler.step()
-    rows = run.read_metrics()[: checkpoint.epoch]
-    if len(rows) < checkpoint.epoch:
-        raise RunError(
-            f"{run.path}/metrics.csv: has {len(rows)} of the {checkpoint.epoch} epochs in last/; "
-            "this run cannot be resumed"
-        )
     set_rng_states(checkpoint.rng)
-    return rows

@@ -11,8 +11,9 @@ from torch.utils.data import DataLoader
 
 from pixelwise.config import DECODER_FIRST_FRACTION, Config
 from pixelwise.data.augmentations import is_cacheable
+from pixelwise.data.index import DatasetIndex
 from pixelwise.data.samplers import EpochSampler
-from pixelwise.data.schema import DatasetIndex, Record
+from pixelwise.data.schema import Record
 from pixelwise.data.task import Task
 from pixelwise.data.torch_dataset import SegmentationDataset, collate
 from pixelwise.errors import ConfigError
@@ -71,6 +72,7 @@ class TrainingSetup:
         loader: this process's training batches.
         sampler: the order of the images in `loader`.
         val_loader: this process's validation batches.
+        datasets: the training and the validation images of the two loaders.
         loss: the loss.
         step: number of optimizer steps so far.
         train_seconds: seconds spent in training steps so far, without validation.
@@ -85,6 +87,7 @@ class TrainingSetup:
     loader: Batches
     sampler: EpochSampler
     val_loader: Batches
+    datasets: tuple[SegmentationDataset, SegmentationDataset]
     loss: TrainingLoss
     step: int = field(default=0, init=False)
     train_seconds: float = field(default=0.0, init=False)
@@ -142,6 +145,7 @@ def build_training(
         loader=_train_loader(train_set, sampler, config, fabric),
         sampler=sampler,
         val_loader=DataLoader(val_set, batch_size=config.batch_size, collate_fn=collate),
+        datasets=(train_set, val_set),
         loss=TrainingLoss(function, _class_weights(train_set, data, config, fabric), task),
     )
 

@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from pixelwise.data.schema import DatasetIndex, Record
+from pixelwise.data.index import DatasetIndex
+from pixelwise.data.schema import Record
+from pixelwise.data.torch_dataset import SegmentationDataset
+from pixelwise.errors import DataError
 from pixelwise.models.model import SegmentationModel
 from pixelwise.runs.run_dir import Row, Run
 
@@ -23,6 +26,7 @@ class TrainState:
         data: the data set.
         model: the model in training.
         sample_records: the validation records whose predictions are drawn.
+        datasets: the training and the validation images.
         history: one row per completed epoch, with the columns of metrics.csv.
         loggers: the loggers of this training.
         step: number of optimizer steps so far.
@@ -35,11 +39,17 @@ class TrainState:
     data: DatasetIndex
     model: SegmentationModel
     sample_records: Sequence[Record]
+    datasets: Sequence[SegmentationDataset] = ()
     history: list[Row] = field(default_factory=list)
     loggers: "Sequence[Logger]" = ()
     step: int = 0
     loss: Tensor | None = None
     should_stop: bool = False
+
+    @property
+    def skipped(self) -> list[DataError]:
+        """Errors of the images that are left out because they cannot be read, see `SegmentationDataset.skipped`."""
+        return [error for images in self.datasets for error in images.skipped]
 
     @property
     def epoch(self) -> int:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pixelwise.config import Config
 from pixelwise.data.analysis.groups import assign_groups
-from pixelwise.data.schema import DatasetIndex
+from pixelwise.data.index import DatasetIndex
 from pixelwise.errors import TrainingDivergedError, first_line
 from pixelwise.losses.custom import describe_loss
 from pixelwise.metrics.confusion import Metrics
@@ -25,6 +25,7 @@ from pixelwise.runtime.distributed import all_reduce_sum, launch_fabric
 from pixelwise.training.callbacks.base import Callback
 from pixelwise.training.data import check_process_count, make_train_val_split
 from pixelwise.training.extensions import add_specs, build_callbacks, build_loggers, check_specs
+from pixelwise.training.failures import explain_failures
 from pixelwise.training.progress import TrainingProgress
 from pixelwise.training.resume import create_run, open_directory, open_run, restore, settle_encoder_training
 from pixelwise.training.setup import TrainingSetup, build_training, paused_epochs
@@ -63,7 +64,8 @@ def train(
         plan: settings made for the data, see `make_plan`. They replace the preset's. With a `config` the plan is only
             recorded in the run directory.
         preset: "default" or "tutorial". None for "default", or for the run's preset when resuming.
-        resume: continue the run in `out` after its last completed epoch. `epochs` can be raised.
+        resume: continue the run in `out` after its last completed epoch. `epochs` can be raised. If there is no run in
+            `out`, a new one starts.
         loss: replaces the setting `loss`: a name, a mapping with a name and parameters, or any callable
             (logits, mask) or (logits, mask, pixel_weights) that returns a scalar, see `pixelwise.losses.custom`.
         callbacks: `Callback` objects, or names of registered callbacks, in addition to the default ones.
@@ -87,13 +89,16 @@ def train(
         custom_loss, settings["loss"] = loss, describe_loss(loss)
     elif loss is not None:
         settings["loss"] = loss
-    if resume:
+    is_resumed = resume and Run.exists(out)
+    if is_resumed:
         run, checkpoint = open_run(out, config, settings, preset=preset, custom_loss=custom_loss is not None)
     else:
         run = create_run(out, config, settings, preset=preset, plan=plan)
     config = add_specs(run.config, callbacks, loggers)
     check_specs(config)
     fabric = launch_fabric(config.device, config.precision)
+    if resume and not is_resumed and fabric.is_global_zero:
+        logger.info("%s: no run to continue; a new one starts", out)
     run = Run(out, settle_encoder_training(config, fabric.device.type), run.preset)
     with (
         _seeded(run.config.seed, fabric),
@@ -105,11 +110,11 @@ def train(
             state.history = restore(setup, run, checkpoint)
         active: list[Callback] = []
         if fabric.is_global_zero:
-            locked.enter_context(open_directory(run, state.data, plan, resume))
+            locked.enter_context(open_directory(run, state.data, plan, is_resumed))
             active = build_callbacks(run.config, callbacks, defaults)
             state.loggers = build_loggers(state, loggers, defaults)
         bars.start(run.config.epochs, setup.step, run.config.epochs * len(setup.sampler))
-        with _finalized(state, active):
+        with explain_failures(run, setup.datasets), _finalized(state, active):
             _run_epochs(setup, state, active, bars)
     return run
 
@@ -129,7 +134,7 @@ def _prepare(
     check_process_count(fabric.world_size, config.batch_size, len(train_records), len(val_records))
     setup = build_training(data, (train_records, val_records), config, fabric, custom_loss, bars.track)
     samples = val_records[:: math.ceil(len(val_records) / config.sample_predictions)]
-    return setup, TrainState(run, data, setup.model, samples)
+    return setup, TrainState(run, data, setup.model, samples, setup.datasets)
 
 
 def _run_epochs(setup: TrainingSetup, state: TrainState, callbacks: list[Callback], bars: TrainingProgress) -> None:

@@ -1,6 +1,7 @@
 """The image cache: the same pixels as decoding, whatever happens to the files, the disk or other processes."""
 
 import errno
+import fcntl
 import logging
 import os
 import pickle
@@ -15,7 +16,6 @@ from typing import Any, NoReturn
 import numpy as np
 import pytest
 import torch
-from filelock import FileLock
 from PIL import Image
 from torch.utils.data import DataLoader
 
@@ -294,19 +294,39 @@ def test_the_rest_of_a_killed_build_is_removed(
         get_or_build(records, BINARY, 16)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
     (unfinished,) = entry_names(cache)
-    assert ".building-" in unfinished
+    assert unfinished.startswith(".pixelwise-")
     assert has_items_of(SegmentationDataset(records, BINARY, 16), records)
     (name,) = entry_names(cache)
-    assert unfinished.startswith(name) and unfinished != name
+    assert len(name) == 40, "the entry's key"
 
 
 def test_the_rest_of_a_killed_build_of_other_images_is_removed(records: list[Record], cache: Path) -> None:
-    unfinished, busy = cache / "abc.building-1", cache / "def.building-2"
+    unfinished, busy = cache / ".pixelwise-000000000000", cache / ".pixelwise-111111111111"
     unfinished.mkdir(parents=True)
     busy.mkdir()
-    with FileLock(cache / "def.lock"):
-        SegmentationDataset(records, BINARY, 16)
+    lock = os.open(busy, os.O_RDONLY)
+    fcntl.flock(lock, fcntl.LOCK_SH)
+    SegmentationDataset(records, BINARY, 16)
+    os.close(lock)
     assert not unfinished.exists() and busy.exists(), "another process builds the second one"
+
+
+def test_a_user_without_a_home_directory(records: list[Record], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIXELWISE_CACHE", "~nosuchuser/cache")
+    dataset = SegmentationDataset(records, BINARY, 16)
+    assert "~nosuchuser/cache: there is no such home directory" in dataset.messages[0]
+    assert has_items_of(dataset, records)
+
+
+def test_a_cache_that_is_cut_while_it_is_used_is_an_error(records: list[Record]) -> None:
+    # Without the check, the system kills the process with SIGBUS.
+    dataset = SegmentationDataset(records, BINARY, 16)
+    assert dataset.cache_entry is not None
+    os.truncate(dataset.cache_entry.folder / "photos.bin", 100)
+    with pytest.raises(DataError, match="the image cache was changed during its use; run the command again"):
+        dataset[0]
+    assert not dataset.cache_entry.is_intact()
+    assert has_items_of(SegmentationDataset(records, BINARY, 16), records), "the entry is built again"
 
 
 def test_trainings_at_one_time_build_an_entry_once(records: list[Record], decoded: list[Record], cache: Path) -> None:

@@ -16,16 +16,21 @@ import weakref
 import zlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
+from pixelwise.errors import DataError
 from pixelwise.runtime.files import lock_file
+from pixelwise.runtime.parsing import read_json
 from pixelwise.runtime.threads import batched, prefetch_map
 
 VERSION = 1
 """Version of the files and of the decoding. It is part of the key: raise it if the same files give other pixels."""
 
+
+CHANGED = "the image cache was changed during its use; run the command again, with `resume` for a training"
+"""Error message without the name of the folder. The next command builds the entry again."""
 
 _CHECKED_PER_TASK = 64
 """Number of items that a thread checks at a time."""
@@ -64,7 +69,7 @@ class CacheHeader:
     @classmethod
     def read(cls, path: Path) -> "CacheHeader":
         """Read a header. Raises ValueError if it is damaged and OSError if it is missing."""
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
         if not isinstance(content, dict) or content.get("version") != VERSION:
             raise ValueError(f"{path}: not a header of version {VERSION}")
         fields = content["header"]
@@ -99,8 +104,20 @@ class CacheEntry:
         if lock is None:
             raise OSError(f"{folder}: being removed")
         weakref.finalize(self, lock.close)
-        self.images = _map_file(folder / "photos.bin", (header.items, *header.image_shape))
-        self.masks = _map_file(folder / "masks.bin", (header.items, *header.mask_shape))
+        self._files: dict[BinaryIO, int] = {}  # open file → its size in bytes
+        self.images = self._map_file("photos.bin", (header.items, *header.image_shape))
+        self.masks = self._map_file("masks.bin", (header.items, *header.mask_shape))
+
+    def _map_file(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
+        """Open a file of the entry and return its content as a memory map."""
+        file = (self.folder / name).open("rb")
+        weakref.finalize(self, file.close)
+        self._files[file] = size = int(np.prod(shape))
+        actual_size = os.fstat(file.fileno()).st_size
+        if actual_size != size:
+            raise ValueError(f"{self.folder / name}: has {actual_size} bytes instead of {size}")
+        # Copy on write: torch warns about arrays that are not writable. Nothing is written to the file.
+        return np.memmap(file, np.uint8, "c", shape=shape).view(np.ndarray)
 
     def __getstate__(self) -> Path:
         return self.folder
@@ -108,8 +125,17 @@ class CacheEntry:
     def __setstate__(self, folder: Path) -> None:
         self.__init__(folder)  # type: ignore[misc]
 
+    def check_size(self) -> None:
+        """Raise DataError if the files were cut. The system kills a process that reads a memory map beyond its file."""
+        if any(os.fstat(file.fileno()).st_size < size for file, size in self._files.items()):
+            raise DataError(f"{self.folder}: {CHANGED}")
+
     def is_intact(self) -> bool:
         """Compare every item with its checksum. This reads all items, which also fills the system's page cache."""
+        try:
+            self.check_size()
+        except DataError:
+            return False
         sums = np.frombuffer((self.folder / "sums.bin").read_bytes(), np.uint32)
         if sums.size != self.header.items * 2:
             return False
@@ -122,13 +148,6 @@ class CacheEntry:
             )
 
         return all(prefetch_map(check, batched(range(self.header.items), _CHECKED_PER_TASK)))
-
-
-def _map_file(path: Path, shape: tuple[int, ...]) -> np.ndarray:
-    if path.stat().st_size != int(np.prod(shape)):
-        raise ValueError(f"{path}: has {path.stat().st_size} bytes instead of {int(np.prod(shape))}")
-    # Copy on write: torch warns about arrays that are not writable. Nothing is written to the file.
-    return np.memmap(path, np.uint8, "c", shape=shape).view(np.ndarray)
 
 
 def flush(file: Any) -> None:

@@ -14,18 +14,17 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
-import platformdirs
 from filelock import FileLock
 
 from pixelwise.data.cache.entry import VERSION, CacheEntry, CacheHeader, flush
-from pixelwise.data.cache.eviction import evict_lru, remove_unfinished
+from pixelwise.data.cache.eviction import evict_lru
 from pixelwise.data.cache.keys import cache_key
 from pixelwise.data.io.mask import read_image_and_mask
 from pixelwise.data.resize import resize_image, resize_mask
 from pixelwise.data.schema import MultilabelMask, ReadSpec, Record
 from pixelwise.data.task import MULTILABEL
-from pixelwise.errors import CacheUnavailableError, DataError
-from pixelwise.runtime.files import atomic_directory
+from pixelwise.errors import CacheUnavailableError, DataError, PixelwiseError
+from pixelwise.runtime.files import atomic_directory, user_cache_folder
 from pixelwise.runtime.progress import Progress, no_progress
 from pixelwise.runtime.threads import batched, prefetch_map
 
@@ -34,9 +33,15 @@ _RECORDS_PER_TASK = 8
 
 
 def cache_folder() -> Path:
-    """Return the folder of the entries: in the folder PIXELWISE_CACHE if it is set, else in the user's cache folder."""
-    root = os.environ.get("PIXELWISE_CACHE")
-    return (Path(root).expanduser() if root else platformdirs.user_cache_path("pixelwise")) / "prepared"
+    """Return the folder of the entries: in the folder PIXELWISE_CACHE if it is set, else in the user's cache folder.
+
+    Raises:
+        CacheUnavailableError: The user has no home directory.
+    """
+    try:
+        return user_cache_folder() / "prepared"
+    except PixelwiseError as error:
+        raise CacheUnavailableError(str(error)) from None
 
 
 def load_and_resize(record: Record, read_spec: ReadSpec, image_size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -85,8 +90,8 @@ def get_or_build(
         DataError: An image or mask cannot be used (with `skip_unreadable`: none can). No entry is made.
         CacheUnavailableError: The cache cannot be written, or the disk has too little space.
     """
-    key = cache_key(records, read_spec, image_size, VERSION, progress)
-    folder = cache_folder() / key
+    root = cache_folder()
+    folder = root / cache_key(records, read_spec, image_size, VERSION, progress)
     entry = _open(folder)
     if entry is None:
         entry = _build_locked(folder, _Builder(records, read_spec, image_size, progress, skip_unreadable))
@@ -125,7 +130,6 @@ def _build_locked(folder: Path, builder: "_Builder") -> CacheEntry:
         with FileLock(folder.with_name(folder.name + ".lock")):
             entry = _open(folder)
             if entry is None:
-                remove_unfinished(folder)
                 builder.build(folder)
                 entry = CacheEntry(folder)
     except (OSError, NotImplementedError) as error:  # NotImplementedError: a file system without locks

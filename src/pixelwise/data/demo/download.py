@@ -12,11 +12,9 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-import platformdirs
-
 from pixelwise.data.demo import synthetic
 from pixelwise.errors import DataError, first_line
-from pixelwise.runtime.files import next_free_path
+from pixelwise.runtime.files import expand_home, next_free_path, user_cache_folder
 from pixelwise.runtime.progress import Progress, no_progress
 
 logger = logging.getLogger(__name__)
@@ -73,7 +71,7 @@ def find_oxford_pets(
     data: Oxford-IIIT Pet downloaded before (/home/me/.cache/pixelwise/oxford-iiit-pet)
     """
     if data := os.environ.get("PIXELWISE_DATA"):
-        folder = Path(data).expanduser() / NAME
+        folder = expand_home(data) / NAME
         if not folder.is_dir():
             raise DataError(
                 f"PIXELWISE_DATA={data}: has no folder {NAME}; set it to the folder that contains {NAME}/ "
@@ -81,8 +79,7 @@ def find_oxford_pets(
             )
         return folder, f"data: Oxford-IIIT Pet from PIXELWISE_DATA ({folder})"
     if cache is None:
-        named = os.environ.get("PIXELWISE_CACHE")
-        cache = Path(named).expanduser() if named else platformdirs.user_cache_path("pixelwise")
+        cache = user_cache_folder()
     try:
         return _find_in_cache(cache, timeout, progress)
     except OSError as error:  # network errors are handled inside

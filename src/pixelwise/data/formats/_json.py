@@ -1,11 +1,11 @@
 """JSON files that other programs wrote, and checks of the values in them."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from pixelwise.data.formats._filesystem import read_text
 from pixelwise.errors import DataError
+from pixelwise.runtime.parsing import parse_json
 
 MAX_NAME = 200
 """Maximum number of characters of a file's text that a message quotes."""
@@ -22,10 +22,9 @@ def read_json(path: Path, fix: str = "export it again, fix or remove it") -> Any
         DataError: The file cannot be read or is not valid JSON. The message names it.
     """
     try:
-        return json.loads(read_text(path))
-    except (ValueError, RecursionError) as error:
-        fault = "nested too deeply" if isinstance(error, RecursionError) else error
-        raise DataError(f"{path}: is not valid JSON ({fault}); {fix}") from None
+        return parse_json(read_text(path))
+    except ValueError as error:
+        raise DataError(f"{path}: is not valid JSON ({error}); {fix}") from None
 
 
 def is_name(value: object) -> bool:

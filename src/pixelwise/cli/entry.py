@@ -1,0 +1,137 @@
+"""`main`: the entry point of the command line, and its exit codes.
+
+The imports of a command take seconds. This module imports the standard library only, so that Ctrl-C ends the program
+without a traceback during these imports too.
+"""
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from types import FrameType
+
+DONE, SOME_FILES_FAILED, WRONG_INPUT, BUG, INTERRUPTED = 0, 1, 2, 3, 130
+"""Exit codes."""
+
+_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
+"""Signals that end a command like Ctrl-C. Windows has no SIGHUP."""
+
+_MIN_SECONDS = 1.0
+"""Minimum interval between two signals that interrupt."""
+
+
+def main(tokens: Sequence[str] | None = None) -> None:
+    """Run the command line and exit.
+
+    The exit code is 0; 1 if some files were skipped or cannot be used; 2 for wrong input, with one line on stderr that
+    names the fault; 3 for a bug, with a traceback; or 130 after Ctrl-C, SIGTERM or SIGHUP.
+
+    Args:
+        tokens: the arguments, or None for those of the process.
+    """
+    with _Interrupts() as interrupts:
+        try:
+            from pixelwise.cli.app import run
+
+            code = _flush_output(run(sys.argv[1:] if tokens is None else tokens))
+        except KeyboardInterrupt as error:
+            code = interrupts.report(str(error))
+        except Exception as error:
+            # An import that is interrupted can fail with another error.
+            code = interrupts.report() if interrupts.received else _report_bug(error)
+    sys.exit(code)
+
+
+class _Interrupts:
+    """Raises KeyboardInterrupt for each signal of `_SIGNALS` within the block.
+
+    Signals that the parent process chose to ignore, as nohup does with SIGHUP, stay ignored.
+
+    Attributes:
+        received: True after a signal.
+    """
+
+    def __init__(self) -> None:
+        self.received, self._time = False, 0.0
+        self._previous: dict[signal.Signals, object] = {}
+
+    def __enter__(self) -> "_Interrupts":
+        if threading.current_thread() is threading.main_thread():
+            for number in [getattr(signal, name) for name in _SIGNALS if hasattr(signal, name)]:
+                if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
+                    self._previous[number] = signal.signal(number, self._interrupt)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+
+    def _interrupt(self, number: int, frame: FrameType | None) -> None:
+        now = time.monotonic()
+        # A closed terminal and a shell can send several signals at once. Only the first one must interrupt.
+        if not self.received or now - self._time > _MIN_SECONDS:
+            self.received, self._time = True, now
+            raise KeyboardInterrupt
+
+    def report(self, advice: str = "") -> int:
+        """Print that the command was stopped, and return the exit code. Later signals are ignored.
+
+        Args:
+            advice: how to continue. By default, the command is to be run again.
+        """
+        for number in self._previous:
+            signal.signal(number, signal.SIG_IGN)
+        with suppress(OSError):  # the terminal was closed
+            print(f"pixelwise: stopped; {advice or 'run the command again to start over'}", file=sys.stderr)
+        return INTERRUPTED
+
+
+@contextmanager
+def interrupt_advice(advice: str) -> Iterator[None]:
+    """Set the advice that is printed if the block is interrupted.
+
+    Args:
+        advice: how to continue, such as "continue with --resume".
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(advice) from None
+
+
+def _flush_output(code: int) -> int:
+    """Write buffered output. Return the exit code, or 2 if a pipe was closed or the disk is full."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        # Python would flush again at its end, fail again, and print a traceback.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return code if code == WRONG_INPUT else _fail(f"standard output: {error.strerror}")
+    return code
+
+
+def _report_bug(error: Exception) -> int:
+    """Print an unexpected exception with its traceback and a request to report it. Return the exit code."""
+    import traceback
+
+    import pixelwise
+    from pixelwise.errors import first_line, is_out_of_memory
+
+    if is_out_of_memory(error):
+        return _fail(f"not enough memory ({first_line(error)}); use smaller images or batches, or close other programs")
+    traceback.print_exception(error)
+    print(
+        f"pixelwise: this is a bug in pixelwise {pixelwise.__version__}; please report it with the lines above and the "
+        "command",
+        file=sys.stderr,
+    )
+    return BUG
+
+
+def _fail(message: str) -> int:
+    with suppress(OSError):
+        print(f"pixelwise: error: {message}", file=sys.stderr)
+    return WRONG_INPUT

@@ -1,0 +1,128 @@
+"""The entry point: exit codes of bugs, interrupts and lack of memory."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+import pytest
+
+import pixelwise as pw
+from pixelwise.cli.entry import interrupt_advice
+from tests.cli.helpers import RunCommand
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]], None]:
+    """Replace the commands by a function."""
+
+    def replace(function: Callable[[], object]) -> None:
+        monkeypatch.setattr("pixelwise.cli.app.run", lambda tokens: function() or 0)
+
+    return replace
+
+
+Command = Callable[[Callable[[], object]], None]
+
+
+def test_a_bug_has_its_own_exit_code_and_asks_for_a_report(command: Command, run_cli: RunCommand) -> None:
+    def fail() -> None:
+        raise KeyError("val_miou")
+
+    command(fail)
+    result = run_cli("train", "data")
+    assert result.code == 3
+    *trace, last = result.err.splitlines()
+    assert trace[0].startswith("Traceback") and trace[-1] == "KeyError: 'val_miou'"
+    assert last == (
+        f"pixelwise: this is a bug in pixelwise {pw.__version__}; please report it with the lines above and the command"
+    )
+
+
+@pytest.mark.parametrize(
+    "error",
+    [MemoryError(), RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried …\nmore")],
+    ids=["Python", "torch"],
+)
+def test_lack_of_memory_is_one_line(error: Exception, command: Command, run_cli: RunCommand) -> None:
+    def fail() -> None:
+        raise error
+
+    command(fail)
+    result = run_cli("train", "data")
+    assert result.code == 2
+    (line,) = result.err.splitlines()
+    assert line.startswith("pixelwise: error: not enough memory (") and "close other programs" in line
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_signals_end_a_command_like_ctrl_c(name: str, command: Command, run_cli: RunCommand) -> None:
+    if not hasattr(signal, name):
+        pytest.skip("this system does not have the signal")
+    number = getattr(signal, name)
+    before = signal.getsignal(number)
+    cleaned: list[str] = []
+
+    def wait() -> None:
+        with interrupt_advice("continue with --resume --out run"):
+            try:
+                os.kill(os.getpid(), number)
+                time.sleep(5)
+            finally:
+                os.kill(os.getpid(), number)  # a second one at once must not interrupt the cleaning up
+                cleaned.append("done")
+
+    command(wait)
+    result = run_cli("train", "data")
+    assert (result.code, result.out) == (130, "")
+    assert result.err == "pixelwise: stopped; continue with --resume --out run\n"
+    assert cleaned == ["done"]
+    assert signal.getsignal(number) == before
+
+
+def test_a_signal_that_is_ignored_stays_ignored(command: Command, run_cli: RunCommand) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    try:
+        command(lambda: os.kill(os.getpid(), signal.SIGHUP))
+        assert run_cli("train", "data").code == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_an_import_that_fails_after_a_signal_is_an_interrupt(command: Command, run_cli: RunCommand) -> None:
+    def fail() -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(5)
+        except KeyboardInterrupt:
+            raise ImportError("numpy failed to import") from None
+
+    command(fail)
+    result = run_cli("train", "data")
+    assert (result.code, result.err) == (130, "pixelwise: stopped; run the command again to start over\n")
+
+
+def test_ctrl_c_while_the_commands_are_imported() -> None:
+    code = (
+        "import os, signal, sys\n"
+        "class Interrupt:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'cyclopts': os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Interrupt())\n"
+        "from pixelwise.cli import main\n"
+        "main(['--help'])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout) == (130, "")
+    assert done.stderr == "pixelwise: stopped; run the command again to start over\n"
+
+
+def test_output_to_a_full_disk() -> None:
+    code = "import sys; sys.stdout = open('/dev/full', 'w'); from pixelwise.cli import main; main(['--version'])"
+    if not os.path.exists("/dev/full"):  # noqa: PTH110
+        pytest.skip("this system does not have /dev/full")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1 and "No space left on device" in done.stderr
