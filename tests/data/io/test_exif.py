@@ -1,5 +1,6 @@
 """Masks that are drawn on the stored pixels of images with an EXIF orientation."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -116,6 +117,25 @@ def test_masks_of_images_in_other_formats_are_rotated_too(tmp_path: Path) -> Non
     assert not [issue for issue in report.issues if issue.severity == "error"]
     (record,) = [record for record in report.data.train if record.image.name == "0.png"]
     np.testing.assert_array_equal(report.data.read(record)[1], expected_mask(0, 6, 60, 40))
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools with numpy 2
+def test_polygons_on_the_stored_pixels_are_rotated(tmp_path: Path) -> None:
+    save_image(tmp_path / "images" / "0.jpg", 6, (60, 40))
+    save_image(tmp_path / "images" / "1.jpg", 1, (60, 40))
+    expected = np.zeros((40, 60), np.uint8)
+    expected[0:10, 0:20] = 1
+    images = [{"id": number, "file_name": f"{number}.jpg", "width": 60, "height": 40} for number in (0, 1)]
+    outline = {"category_id": 1, "iscrowd": 0, "segmentation": [[0, 0, 20, 0, 20, 10, 0, 10]]}
+    items = [{"id": number, "image_id": number, **outline} for number in (0, 1)]
+    content = {"images": images, "annotations": items, "categories": [{"id": 1, "name": "cat"}]}
+    (tmp_path / "instances.json").write_text(json.dumps(content))
+    report = pw.inspect(tmp_path)
+    assert not [issue for issue in report.issues if issue.severity == "error"]
+    assert any(line.startswith("1 mask is rotated by the EXIF orientation") for line in report.data.messages)
+    for data in (report.data, pw.load_dataset(tmp_path)):
+        np.testing.assert_array_equal(data.read(data.train[0])[1], rotate_upright(expected, 6))
+        np.testing.assert_array_equal(data.read(data.train[1])[1], expected)
 
 
 def test_upright_masks_are_not_rotated(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from PIL import Image
 from pixelwise.data.analysis.image_scan import ImageStats, content_digest, image_stats
 from pixelwise.data.analysis.regions import RegionStats, region_stats
 from pixelwise.data.io.exif import exif_orientation
-from pixelwise.data.io.mask import read_mask
+from pixelwise.data.io.mask import drawing_size, read_mask
 from pixelwise.data.io.mask_values import mask_values, open_mask
 from pixelwise.data.label_map.value_counts import (
     MaskStats,
@@ -137,7 +137,7 @@ def scan_record(record: Record) -> RecordStats:
     if isinstance(record.mask, PolygonMask | MultilabelMask) and image is None:  # the image gives their size
         return RecordStats(None, issues=tuple(issues))
     try:
-        mask = _scan_mask(record.mask, None if image is None else image.size)
+        mask = _scan_mask(record.mask, None if image is None else drawing_size(record, image.size))
     except DataError as error:
         issues.append(_unreadable_issue("mask", record.mask, error))
         return RecordStats(image, issues=tuple(issues))

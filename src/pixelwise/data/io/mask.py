@@ -1,6 +1,8 @@
 """Reading of masks: the only module that converts mask files to class indices."""
 
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -25,6 +27,9 @@ from pixelwise.data.schema import (
 from pixelwise.errors import AnnotationError, DataError
 from pixelwise.palette import unpack_rgb
 
+_MAX_OUTLINES = 64
+"""Number of polygons of one class from which on they are drawn together. Each drawing is a pass over the image."""
+
 
 def read_image_and_mask(
     record: Record, read_spec: ReadSpec, min_size: int | None = None
@@ -45,7 +50,7 @@ def read_image_and_mask(
     if record.mask is None:
         raise DataError(f"{record.image}: has no mask; add one or remove the image from the list")
     image, size = read_with_size(record.image, read_spec.channels, read_spec.bit_depth, min_size, read_spec.pixel_range)
-    mask = read_mask(record.mask, read_spec.label_map, size)
+    mask = read_mask(record.mask, read_spec.label_map, drawing_size(record, size))
     if read_spec.masks_as_stored or mask.shape[-2:] == (size[1], size[0]) != size:
         mask = _rotate_with_image(record, mask, size)
     if mask.shape[-2:] != size:
@@ -59,9 +64,28 @@ def read_image_and_mask(
 def _rotate_with_image(record: Record, mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Rotate a mask that has the size of the stored pixels by the image's EXIF orientation. Return others unchanged."""
     orientation = exif_orientation(record.image)
-    if isinstance(record.mask, PolygonMask) or mask.shape[-2:] != stored_size(orientation, size):
-        return mask
-    return rotate_upright(mask, orientation)
+    return rotate_upright(mask, orientation) if mask.shape[-2:] == stored_size(orientation, size) else mask
+
+
+def stated_size(mask: MaskSource | None) -> tuple[int, int] | None:
+    """Return the (height, width) of the image that an annotation file states for polygons, or None."""
+    annotations = mask.annotations if isinstance(mask, PolygonMask) else ()
+    sizes = (annotation.rle["size"] for annotation in annotations if annotation.rle is not None)
+    return next(((int(height), int(width)) for height, width in sizes), None)
+
+
+def drawing_size(record: Record, size: tuple[int, int]) -> tuple[int, int]:
+    """Return the size in which a mask is drawn.
+
+    Args:
+        record: a record.
+        size: (height, width) of the upright image in pixels.
+
+    Returns:
+        The size of the stored pixels if an annotation file states it. Else `size`.
+    """
+    is_exchanged = stated_size(record.mask) == (size[1], size[0]) != size
+    return (size[1], size[0]) if is_exchanged and exif_orientation(record.image) >= 5 else size
 
 
 def read_mask(mask: MaskSource, label_map: LabelMap, size: tuple[int, int] | None = None) -> np.ndarray:
@@ -225,29 +249,40 @@ def rasterize(mask: PolygonMask, size: tuple[int, int]) -> np.ndarray:
     """
     pixels = np.full(size, mask.background, np.uint8) if mask.base is None else read_value_image(mask.base, size)
     try:
-        for annotation in mask.annotations:
-            pixels[_region(annotation, size)] = annotation.label
+        for label, annotations in groupby(mask.annotations, key=lambda annotation: annotation.label):
+            for region in _regions(annotations, size):
+                pixels[region] = label
     except AnnotationError as error:
         raise DataError(f"{mask}: {error}") from None
     return pixels
 
 
-def _region(annotation: Annotation, size: tuple[int, int]) -> np.ndarray:
-    """Return the pixels of an annotation, (H, W) bool."""
-    if annotation.runs is not None:
-        return draw_runs(annotation.runs, size)
+def _regions(annotations: Iterable[Annotation], size: tuple[int, int]) -> Iterator[np.ndarray]:
+    """Yield (H, W) bool arrays whose union is that of the annotations."""
+    outlines: list[np.ndarray] = []
+    for annotation in annotations:
+        if annotation.runs is not None:
+            yield draw_runs(annotation.runs, size)
+        elif annotation.rle is not None:
+            height, width = annotation.rle["size"]
+            if (height, width) != size:
+                raise AnnotationError(f"drawn on an image of {width}x{height}, but the image is {size[1]}x{size[0]}")
+            yield coco_mask_module().decode(annotation.rle).astype(bool)
+        else:
+            scale = (size[1], size[0]) if annotation.relative else (1, 1)
+            outlines += clip_polygons([polygon * scale for polygon in annotation.polygons], size)
+            if len(outlines) >= _MAX_OUTLINES:
+                yield _fill(outlines, size)
+                outlines = []
+    if outlines:
+        yield _fill(outlines, size)
+
+
+def _fill(outlines: Sequence[np.ndarray], size: tuple[int, int]) -> np.ndarray:
+    """Return the pixels inside any of the polygons, (H, W) bool."""
     coco = coco_mask_module()
-    if annotation.rle is not None:
-        height, width = annotation.rle["size"]
-        if (height, width) != size:
-            raise AnnotationError(f"drawn on an image of {width}x{height}, but the image is {size[1]}x{size[0]}")
-        return coco.decode(annotation.rle).astype(bool)
-    scale = (size[1], size[0]) if annotation.relative else (1, 1)
-    polygons = clip_polygons([polygon * scale for polygon in annotation.polygons], size)
-    if not polygons:
-        return np.zeros(size, bool)
-    outlines = [polygon.ravel().tolist() for polygon in polygons]
-    return coco.decode(coco.merge(coco.frPyObjects(outlines, *size))).astype(bool)
+    objects = coco.frPyObjects([outline.ravel().tolist() for outline in outlines], *size)
+    return np.asarray(coco.decode(coco.merge(objects)).astype(bool))
 
 
 def coco_mask_module() -> Any:

@@ -19,7 +19,8 @@ def settle_orientation(counts: MaskValueCounts) -> tuple[bool, str, tuple[DataIs
     rotated = stored if upright else stored + unknown
     message = ""
     if stored:
-        message = f"{rotated} masks are rotated by the EXIF orientation of their images: they fit the stored pixels"
+        masks = "1 mask is" if rotated == 1 else f"{rotated} masks are"
+        message = f"{masks} rotated by the EXIF orientation of the image: the size is that of the stored pixels"
     if not unknown or bool(stored) != bool(upright):
         return stored > 0 and not upright, message, ()
     fault = (

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from pixelwise.data.io.exif import MaskOrientation, find_mask_orientation
-from pixelwise.data.io.mask import read_mask
+from pixelwise.data.io.mask import read_mask, stated_size
 from pixelwise.data.io.mask_values import LOSSY_FORMATS, ValueKind, mask_values, open_mask, value_kind
 from pixelwise.data.schema import LabelMap, MaskSource, MultilabelMask, PolygonMask, Record
 from pixelwise.errors import DataError
@@ -287,7 +287,7 @@ def _stats_or_error(record: Record) -> tuple[Record, MaskStats | DataError]:
 
 def with_orientation(stats: MaskStats, record: Record) -> MaskStats:
     """Return the statistics of a record's mask with the mask's orientation."""
-    if isinstance(record.mask, PolygonMask):
+    if isinstance(record.mask, PolygonMask) and stated_size(record.mask) is None:
         return stats
     orientation = find_mask_orientation(record.image, stats.size)
     return replace(stats, orientation=orientation) if orientation else stats
