@@ -231,6 +231,32 @@ def test_a_damaged_image_leaves_no_index_behind_a_url(pets: pw.DatasetIndex, tmp
     assert not RemoteFile(memory).child("dataset.json").exists()
 
 
+def test_a_remote_output_that_was_stopped_is_replaced(
+    pets: pw.DatasetIndex, memory: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    with monkeypatch.context() as patch:
+        written: list[str] = []
+
+        def stop(system: MemoryFileSystem, path: str, value: bytes) -> None:
+            if len(written) == 4:
+                raise KeyboardInterrupt
+            written.append(path)
+            original(system, path, value)
+
+        original = MemoryFileSystem.pipe_file
+        patch.setattr(MemoryFileSystem, "pipe_file", stop)
+        with pytest.raises(KeyboardInterrupt):
+            pack(pets, memory, SMALL)
+    repeated = pack(pets, memory, 4 * SMALL)
+    system, path = MemoryFileSystem(), memory.partition("://")[2]
+    names = {name.rpartition("/")[2] for name in system.ls(path, detail=False)}
+    assert names == {*repeated.shards, "dataset.json"}, "no shard of the first attempt is left"
+    with pytest.raises(pw.OutputExistsError):
+        pack(pets, memory, SMALL)
+
+
 def test_damaged_images_can_be_skipped(pets: pw.DatasetIndex, tmp_path: Path) -> None:
     data, damaged = with_damaged_image(pets, tmp_path)
     packed = pack(data, tmp_path / "pets", SMALL, skip_unreadable=True)

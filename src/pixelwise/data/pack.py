@@ -17,18 +17,25 @@ from PIL import Image
 
 from pixelwise.data.analysis.groups import assign_groups
 from pixelwise.data.formats.webdataset import INDEX, MARK, VERSION
+from pixelwise.data.index import DatasetIndex
 from pixelwise.data.io.image import open_image
 from pixelwise.data.io.mask import read_image_and_mask
 from pixelwise.data.io.remote import RemoteFile
-from pixelwise.data.schema import SPLITS, BytesSource, DatasetIndex, ReadSpec, Record, Split
+from pixelwise.data.schema import SPLITS, BytesSource, ReadSpec, Record, Split
 from pixelwise.data.task import MULTILABEL
 from pixelwise.errors import ConfigError, DataError, OutputExistsError, PixelwiseError, first_line
-from pixelwise.runtime.files import atomic_directory
+from pixelwise.runtime.files import atomic_directory, write_errors
 from pixelwise.runtime.progress import Progress, no_progress
 from pixelwise.runtime.threads import prefetch_map
 
 SHARD_BYTES = 64 * 2**20
 """Default size of a shard in bytes."""
+
+UNFINISHED = ".pixelwise-unfinished"
+"""Name of a file in a remote output that is not complete."""
+
+_OUTPUT_FILE = re.compile(rf"(train|val|test)-\d{{6,}}\.tar|{re.escape(INDEX)}")
+"""Names of shards and of the index."""
 
 _PREFETCHED_SAMPLES = 16
 
@@ -38,7 +45,7 @@ _SUFFIXES = {"JPEG": "jpg", "MPO": "jpg", "TIFF": "tif"}
 Files = list[tuple[str, bytes]]
 """The files of a sample, the image first: (text after the key in the name, content)."""
 
-WriteFile = Callable[[str, bytes], None]
+WriteFile = Callable[[str, bytes], object]
 """Writes a file of the output: (name, content)."""
 
 
@@ -73,10 +80,10 @@ def pack(
     """Write a data set as shards, which `load_dataset` and WebDataset's own tools read.
 
     `out` gets train-000000.tar, … and dataset.json, the index, which is written last: a data set without it is not
-    complete. A shard has two files of a sample KEY: KEY.jpg (or .png, …), the unchanged image file, and KEY.mask.png,
-    8-bit gray class indices with 255 for "ignore". A multi-label sample has KEY.mask.0.png, …, with the values 0, 1 and
-    255, for each class that it has. Images are shuffled, so that neighbors in a video are far apart. The same data and
-    seed give the same bytes.
+    complete. A remote output that was stopped is replaced if `pack` is repeated. A shard has two files of a sample KEY:
+    KEY.jpg (or .png, …), the unchanged image file, and KEY.mask.png, 8-bit gray class indices with 255 for "ignore". A
+    multi-label sample has KEY.mask.0.png, …, with the values 0, 1 and 255, for each class that it has. Images are
+    shuffled, so that neighbors in a video are far apart. The same data and seed give the same bytes.
 
     Args:
         data: the data set. All its splits are packed.
@@ -255,32 +262,39 @@ def _key_of(source: BytesSource) -> str:
     return re.sub(r"[^A-Za-z0-9_-]", "_", Path(source.name).stem)[:60]
 
 
-def _write_local(folder: Path, name: str, content: bytes) -> None:
-    (folder / name).write_bytes(content)
-
-
 @contextmanager
 def _open_output(out: str | Path | RemoteFile) -> Iterator[WriteFile]:
     """Yield a function that writes files of `out`. A local `out` exists after the block, or not at all.
 
-    A remote one is not complete without the index, which is written last.
+    A remote one has the file `UNFINISHED` until it is complete. `pack` replaces an output that has it.
     """
     from fsspec.core import url_to_fs
 
     try:
         system, path = url_to_fs(str(out), **(out.options if isinstance(out, RemoteFile) else {}))
-        exists = system.exists(path)
+        base = path.rstrip("/")
+        exists = system.exists(path) and not system.exists(f"{base}/{UNFINISHED}")
     except Exception as error:  # each protocol has its own exceptions
         raise DataError(f"{out}: cannot be reached ({first_line(error)})") from None
     if exists:
         raise OutputExistsError(f"{out}: exists already; choose another `out`, or remove it")
     try:
         if "file" in (system.protocol if isinstance(system.protocol, tuple) else (system.protocol,)):
-            with atomic_directory(Path(path)) as folder:
-                yield partial(_write_local, folder)
+            with write_errors(Path(path)), atomic_directory(Path(path)) as folder:
+                yield lambda name, content: (folder / name).write_bytes(content)
         else:
-            yield lambda name, content: system.pipe_file(f"{path.rstrip('/')}/{name}", content)
+            _remove_unfinished(system, base)
+            system.pipe_file(f"{base}/{UNFINISHED}", b"pixelwise pack is writing this folder, or was stopped")
+            yield lambda name, content: system.pipe_file(f"{base}/{name}", content)
+            system.rm(f"{base}/{UNFINISHED}")
     except PixelwiseError:
         raise
     except Exception as error:
         raise DataError(f"{out}: cannot be written ({first_line(error)})") from None
+
+
+def _remove_unfinished(system: Any, base: str) -> None:
+    """Remove the files of a `pack` that was stopped from a remote folder. They would mix with the new ones."""
+    for path in system.ls(base, detail=False) if system.exists(f"{base}/{UNFINISHED}") else ():
+        if _OUTPUT_FILE.fullmatch(path.rpartition("/")[2]):
+            system.rm(path)
