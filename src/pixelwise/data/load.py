@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pixelwise.data.formats import detect_data_set
 from pixelwise.data.index import DatasetIndex
-from pixelwise.data.io.image import count_channels, image_range, open_image
+from pixelwise.data.io.image import count_channels, image_range, open_image, read_multiband_tiff
 from pixelwise.data.io.remote import RemoteFile, open_url
 from pixelwise.data.label_map.options import LabelOptions, ResolvedLabels, Unlabeled
 from pixelwise.data.label_map.resolve import resolve_labels
@@ -114,7 +114,8 @@ def _check_some_image(records: Sequence[Record]) -> None:
     errors = []
     for path in dict.fromkeys(paths[index] for index in (0, len(paths) // 2, -1) if paths):
         try:
-            open_image(path, lambda image: image.size)
+            if read_multiband_tiff(path) is None:
+                open_image(path, lambda image: image.size)
             return
         except DataError as error:
             errors.append(error)

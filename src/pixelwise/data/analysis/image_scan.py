@@ -8,7 +8,15 @@ import numpy as np
 from PIL import ExifTags, Image
 
 from pixelwise.data.analysis.duplicates import THUMBNAIL_SIDE
-from pixelwise.data.io.image import apply_exif_orientation, open_image, read_content, read_multiband_tiff, to_rgb
+from pixelwise.data.io.image import (
+    NUMBER_MODES,
+    apply_exif_orientation,
+    open_image,
+    read_content,
+    read_multiband_tiff,
+    to_rgb,
+)
+from pixelwise.data.io.pixel_depth import to_8_bits, value_range
 from pixelwise.data.schema import BytesSource
 
 MIN_DRAFT_SIDE = 64
@@ -26,7 +34,8 @@ class ImageStats:
         mode: Pillow's pixel mode ("RGB"), or "5 bands".
         channels: number of channels to read, see `count_channels`.
         max_value: the greatest value of an image with 16 bits a channel, else 0.
-        means: mean of each channel, in the image's own 8 or 16 bits.
+        pixel_range: the lowest and the highest value of an image of floats or wide integers, see `ReadSpec`, else None.
+        means: mean of each channel, in the image's own numbers.
         mean_squares: mean of the squared values of each channel.
         thumbnail: 16×16 gray values as 256 bytes, see `edge_pattern`.
     """
@@ -36,6 +45,7 @@ class ImageStats:
     mode: str
     channels: int
     max_value: int
+    pixel_range: tuple[float, float] | None
     means: tuple[float, ...]
     mean_squares: tuple[float, ...]
     thumbnail: bytes
@@ -67,19 +77,22 @@ def image_stats(source: BytesSource) -> ImageStats:
     bands = read_multiband_tiff(source) if Path(source.name).suffix.lower() in (".tif", ".tiff") else None
     if bands is not None:
         size, mode, channels = (bands.shape[0], bands.shape[1]), f"{bands.shape[2]} bands", bands.shape[2]
-        gray = bands.mean(2) if bands.dtype == np.uint8 else bands.mean(2) / max(int(bands.max()), 1) * 255
-        pixels, gray_image = bands, Image.fromarray(gray.astype(np.uint8))
+        pixels, gray_image = bands, _to_gray(bands)
     else:
         size, mode, pixels, gray_image = open_image(source, _decode)
         channels = 3
+    pixel_range = value_range(pixels)
     step = max(1, min(pixels.shape[:2]) // MIN_DRAFT_SIDE)
     sampled = pixels[::step, ::step].reshape(-1, pixels.shape[2]).astype(np.float64)
+    if pixel_range is not None:
+        sampled = np.nan_to_num(sampled, nan=pixel_range[0], posinf=pixel_range[1], neginf=pixel_range[0])
     return ImageStats(
         digest=content_digest(repr((size, pixels.dtype)).encode(), pixels.tobytes()),
         size=size,
         mode=mode,
         channels=channels,
         max_value=int(pixels.max()) if pixels.dtype == np.uint16 else 0,
+        pixel_range=pixel_range,
         means=tuple(sampled.mean(0).tolist()),
         mean_squares=tuple((sampled**2).mean(0).tolist()),
         thumbnail=gray_image.resize((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.BOX).tobytes(),
@@ -93,12 +106,21 @@ def _decode(image: Image.Image) -> tuple[tuple[int, int], str, np.ndarray, Image
     size = (image.width, image.height) if rotated else (image.height, image.width)
     # A reduced JPEG is still decoded to its end, so truncated files are found.
     image.draft(None, (MIN_DRAFT_SIDE, MIN_DRAFT_SIDE))
+    if mode in NUMBER_MODES or mode.startswith("I;16"):
+        values = np.asarray(apply_exif_orientation(image))
+        pixels = np.repeat((values.astype(np.uint16) if mode.startswith("I;16") else values)[:, :, None], 3, 2)
+        return size, mode, pixels, _to_gray(pixels)
     rgb = to_rgb(image)
-    if mode.startswith("I;16"):
-        values = np.array(apply_exif_orientation(image), np.uint16)
-        gray = Image.fromarray((values / max(int(values.max()), 1) * 255).astype(np.uint8))
-        return size, mode, np.repeat(values[:, :, None], 3, 2), gray
     return size, mode, np.asarray(rgb), rgb.convert("L")
+
+
+def _to_gray(pixels: np.ndarray) -> Image.Image:
+    """Return the mean of the channels, scaled to 8 bits by the image's own range."""
+    if pixels.dtype == np.uint16:
+        gray = pixels.mean(2) / max(int(pixels.max()), 1) * 255
+    else:
+        gray = to_8_bits(pixels, pixel_range=value_range(pixels)).mean(2)
+    return Image.fromarray(gray.astype(np.uint8))
 
 
 def content_digest(*parts: bytes) -> bytes:

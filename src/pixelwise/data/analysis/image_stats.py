@@ -28,7 +28,9 @@ class ImageStatsTable:
         self._digests, self._mask_digests, self._thumbnails = bytearray(), bytearray(), bytearray()
         self._heights, self._widths, self._channels = array("L"), array("L"), array("H")
         self._max_value = 0
-        self._moments: dict[tuple[int, bool], np.ndarray] = {}  # (channels, 16 bits) → sums of 1, means, squares
+        self._ranges: list[tuple[float, float]] = []
+        # (channels, 16 bits, floats or wide integers) → sums of 1, means, squares
+        self._moments: dict[tuple[int, bool, bool], np.ndarray] = {}
 
     def __len__(self) -> int:
         return len(self._unusable)
@@ -50,7 +52,9 @@ class ImageStatsTable:
         self.modes[image.mode] += 1
         self._max_value = max(self._max_value, image.max_value)
         moments = np.array([np.ones(image.channels), image.means, image.mean_squares])
-        key = image.channels, image.max_value > 0
+        if image.pixel_range is not None:
+            self._ranges.append(image.pixel_range)
+        key = image.channels, image.max_value > 0, image.pixel_range is not None
         self._moments[key] = self._moments.get(key, 0) + moments
 
     def add_issue(self, index: int, issue: DataIssue) -> None:
@@ -85,6 +89,13 @@ class ImageStatsTable:
         """Number of bits in use by images with 16 bits a channel, 8 to 16. 16 if there are no such images."""
         return min(max(self._max_value.bit_length(), 8), 16) if self._max_value else 16
 
+    @property
+    def pixel_range(self) -> tuple[float, float] | None:
+        """The lowest and the highest value of images of floats or wide integers, None if there are none."""
+        if not self._ranges:
+            return None
+        return min(low for low, _ in self._ranges), max(high for _, high in self._ranges)
+
     def check_channels(self, records: Sequence[Record]) -> None:
         """Add an error for each image whose number of channels differs from `channels`."""
         expected = self.channels
@@ -99,10 +110,15 @@ class ImageStatsTable:
         Both are zeros if no image can be read.
         """
         total = np.zeros((3, self.channels))
-        for (channels, has_16_bits), sums in self._moments.items():
+        for (channels, has_16_bits, has_range), sums in self._moments.items():
             if channels == self.channels:
-                scale = 1 << (self.bit_depth - 8) if has_16_bits else 1
-                total += sums / np.array([[1], [scale], [scale**2]])
+                scale = float(1 << (self.bit_depth - 8)) if has_16_bits else 1.0
+                low = 0.0
+                if has_range and self.pixel_range is not None:
+                    low, scale = self.pixel_range[0], (self.pixel_range[1] - self.pixel_range[0]) / 255
+                count, means, squares = sums
+                shifted = np.array([count, means - low * count, squares - 2 * low * means + low**2 * count])
+                total += shifted / np.array([[1], [scale], [scale**2]])
         counts = np.maximum(total[0], 1)
         means = total[1] / counts
         stds = np.sqrt(np.maximum(total[2] / counts - means**2, 0))

@@ -18,7 +18,7 @@ from pixelwise.data.index import DatasetIndex
 from pixelwise.data.io.remote import RemoteFile
 from pixelwise.data.label_map.options import LabelOptions, ResolvedLabels, Unlabeled
 from pixelwise.data.label_map.resolve import resolve_labels
-from pixelwise.data.load import build_index, raise_on_fatal, resolve_root
+from pixelwise.data.load import build_index, raise_on_fatal, range_messages, resolve_root
 from pixelwise.data.schema import DataIssue, FormatResult, ReadSpec
 from pixelwise.errors import DataError, without_name
 from pixelwise.runtime.progress import Progress, no_progress
@@ -211,10 +211,11 @@ def _build_data(
     """Return the data set with its groups, also if it has no records."""
     images = scanned.images
     if not usable.records:
-        spec = ReadSpec(labels.label_map, images.channels, images.bit_depth)
+        spec = ReadSpec(labels.label_map, images.channels, images.bit_depth, pixel_range=images.pixel_range)
         path = root if isinstance(root, Path) else str(root)
         return DatasetIndex(path, format, labels.classes, labels.palette, spec, messages=tuple(messages))
-    data = build_index(root, format, usable, labels, messages, images.bit_depth, images.channels)
+    messages = (*messages, *range_messages(images.pixel_range))
+    data = build_index(root, format, usable, labels, messages, images.bit_depth, images.channels, images.pixel_range)
     if not scanned.is_complete:
         return data
     train = scanned.indices(usable.train)

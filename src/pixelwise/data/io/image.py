@@ -13,7 +13,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from pixelwise.data.io.heif import is_heif, open_heif
 from pixelwise.data.io.image_formats import PILLOW_FORMATS
 from pixelwise.data.io.jpeg import is_cut, is_far_too_short
-from pixelwise.data.io.pixel_depth import to_8_bits
+from pixelwise.data.io.pixel_depth import to_8_bits, value_range
 from pixelwise.data.io.tiff import TIFF_SIGNATURES, decode_bands, is_plain_tiff
 from pixelwise.data.schema import BytesSource
 from pixelwise.errors import DataError, first_line
@@ -31,7 +31,7 @@ Pillow itself only warns from half of this limit.
 _CUT = "truncated or corrupt (data is missing before its end mark); replace or remove it"
 
 
-_NUMBER_MODES = ("I", "F")
+NUMBER_MODES = ("I", "F")
 """Pillow's modes of signed or wide integers, and of floats."""
 
 _NUMBER_SUFFIXES = (".tif", ".tiff", ".pgm", ".pnm")
@@ -181,7 +181,7 @@ def to_rgb(image: Image.Image, bit_depth: int = 16, pixel_range: tuple[float, fl
         DataError: The mode is "I" or "F", and there is no range.
     """
     image = apply_exif_orientation(image)
-    if image.mode in _NUMBER_MODES or image.mode.startswith("I;16"):
+    if image.mode in NUMBER_MODES or image.mode.startswith("I;16"):
         # Pillow's own conversion clips: values above 255 would become white.
         image = Image.fromarray(to_8_bits(np.asarray(image), bit_depth, pixel_range))
     if image.has_transparency_data:
@@ -211,12 +211,8 @@ def image_range(source: BytesSource) -> tuple[float, float] | None:
         return None
     pixels = read_multiband_tiff(source)
     if pixels is None:
-        pixels = open_image(source, lambda image: np.asarray(image) if image.mode in _NUMBER_MODES else None)
-    if pixels is None or pixels.dtype in (np.uint8, np.uint16):
-        return None
-    finite = pixels[np.isfinite(pixels)]
-    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
-    return low, high if high > low else low + 1
+        pixels = open_image(source, lambda image: np.asarray(image) if image.mode in NUMBER_MODES else None)
+    return None if pixels is None else value_range(pixels)
 
 
 def count_channels(source: BytesSource) -> int:

@@ -1,4 +1,4 @@
-"""Conversion of pixels of any number type to 8 bits."""
+"""Conversion of pixels of any number type to 8 bits, and the range of their values."""
 
 import numpy as np
 
@@ -34,3 +34,22 @@ def to_8_bits(pixels: np.ndarray, bit_depth: int = 16, pixel_range: tuple[float,
     low, high = pixel_range
     scaled = (pixels.astype(np.result_type(pixels.dtype, np.float32)) - low) * (255 / (high - low) if high > low else 0)
     return np.clip(np.rint(np.nan_to_num(scaled, nan=0, posinf=255, neginf=0)), 0, 255).astype(np.uint8)
+
+
+def value_range(pixels: np.ndarray) -> tuple[float, float] | None:
+    """Return the lowest and the highest finite value of floats, signed or wide integers.
+
+    Args:
+        pixels: integers or floats of any shape. If they have one value, the range has the length 1.
+
+    Returns:
+        The range, or None for uint8 and uint16, which need none.
+
+    >>> value_range(np.array([-2, 0, 7], np.int16)), value_range(np.array([3], np.uint8))
+    ((-2.0, 7.0), None)
+    """
+    if pixels.dtype in (np.uint8, np.uint16):
+        return None
+    finite = pixels[np.isfinite(pixels)]
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
+    return low, high if high > low else low + 1
