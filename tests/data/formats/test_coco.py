@@ -126,8 +126,13 @@ def test_only_a_val_split_is_read(tmp_path: Path) -> None:
 
 def test_a_polygon_far_outside_the_image_is_drawn(tmp_path: Path) -> None:
     far = [value for index in range(5000) for value in (99999 if index % 2 else -99999, index % 7)]
-    coco_file(tmp_path / "a.json", {"segmentation": [far]})
+    coco_file(tmp_path / "a.json", {"segmentation": [far]}, {"segmentation": [box(20, 1, 25, 3)]}, SQUARE)
     assert single_mask(tmp_path).shape == (6, 8)
+    assert [str(issue).partition("image 1: ")[2] for issue in read_as("coco", tmp_path).issues] == [
+        "outlines reach far outside the image and are clipped (2 regions); check the annotations"
+    ]
+    coco_file(tmp_path / "a.json", {"segmentation": [box(9, 1, 12, 3)]}, SQUARE)
+    assert "outlines are outside the image (1 region); check" in load_dataset(tmp_path).messages[0]
 
 
 def test_a_category_named_background_is_class_0(tmp_path: Path) -> None:

@@ -128,6 +128,14 @@ def test_regions_that_cannot_be_drawn_are_counted_and_block_nothing(tmp_path: Pa
         load_dataset(tmp_path)
 
 
+def test_images_are_found_by_the_names_that_label_studio_gives_to_uploads(tmp_path: Path) -> None:
+    write_tasks(tmp_path, [[BOX]])
+    (tmp_path / "0.png").rename(tmp_path / "photo 1 (copy).png")
+    text = (tmp_path / "x.json").read_text()
+    (tmp_path / "x.json").write_text(text.replace("/data/upload/0.png", "/data/upload/1/0123abcd-photo_1_copy.png"))
+    assert [record.image.name for record in load_dataset(tmp_path).train] == ["photo 1 (copy).png"]
+
+
 def test_tasks_with_several_annotations_are_one_warning(tmp_path: Path) -> None:
     small = {**BOX, "width": 25}
     write_tasks(tmp_path, [[BOX], [small]], [[small]], [[small], [BOX]])

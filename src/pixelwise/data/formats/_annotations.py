@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from pixelwise.data.formats._json import is_index
 from pixelwise.data.io.image import MAX_PIXELS
 from pixelwise.data.io.mask import coco_mask_module
@@ -43,7 +45,7 @@ def check_image_size(height: object, width: object, names: tuple[str, str] = ("h
 
 
 class LeftOut:
-    """Regions of annotation files that cannot be drawn. They are counted, and each kind becomes one warning.
+    """Regions of annotation files that cannot be drawn, or only in part. Each kind becomes one warning with counts.
 
     >>> left_out = LeftOut()
     >>> left_out.add("point", "it encloses nothing", "a.json")
@@ -54,6 +56,25 @@ class LeftOut:
 
     def __init__(self) -> None:
         self._counts: dict[tuple[str, str], dict[str, int]] = {}
+        self._outside: dict[str, dict[str, int]] = {}
+
+    def add_outside(self, polygons: Sequence[np.ndarray], size: tuple[float, float], place: str) -> None:
+        """Count a region if no point of it is in the image, or if it reaches farther outside than the image is large.
+
+        Args:
+            polygons: (K, 2) arrays of x, y.
+            size: (height, width) of the image in the unit of the points.
+            place: the file, or the place in the file.
+        """
+        extent = np.array(size[::-1])
+        if any(((points < -extent) | (points > 2 * extent)).any() for points in polygons):
+            fault = "reach far outside the image and are clipped"
+        elif polygons and all(((p.max(0) < 0) | (p.min(0) > extent)).any() for p in polygons if len(p)):
+            fault = "are outside the image"
+        else:
+            return
+        places = self._outside.setdefault(fault, {})
+        places[place] = places.get(place, 0) + 1
 
     def add(self, what: str, reason: str, place: str, count: int = 1) -> None:
         """Count regions that are left out.
@@ -75,6 +96,11 @@ class LeftOut:
             regions = f"{total} region{'s are' if total > 1 else ' is'} left out"
             where = f", here and in {others} other place{'s' * (others > 1)}" if others else ""
             issues.append(DataIssue("region left out", place, f"{regions}{where} ({what}: {reason})", "warning"))
+        for fault, places in self._outside.items():
+            total, others = sum(places.values()), len(places) - 1
+            where = f", here and in {others} other place{'s' * (others > 1)}" if others else ""
+            message = f"outlines {fault} ({total} region{'s' * (total > 1)}{where}); check the annotations"
+            issues.append(DataIssue("outline outside the image", next(iter(places)), message, "warning"))
         return issues
 
 

@@ -129,6 +129,8 @@ def read_annotations(
             area, polygons, rle = _read_segmentation(item.get("segmentation"), size)
         except AnnotationError as error:
             raise AnnotationError(f"annotation {quote(number)}: {error}") from None
+        if size is not None:
+            left_out.add_outside(polygons, size, entry)
         is_crowd = crowds.is_crowd(item)
         annotation = Annotation(IGNORE_INDEX if is_crowd else labels[category], polygons, rle)
         drawn.append((not is_crowd, -area, number if is_index(number) else index, index, annotation))

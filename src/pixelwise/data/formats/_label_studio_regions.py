@@ -53,6 +53,7 @@ def read_regions(regions: Sequence[Region], location: str, left_out: LeftOut) ->
                 annotations.append((labels[0], _to_annotation(region)))
             except AnnotationError as error:
                 raise AnnotationError(f"region {index} (from 0): {error}") from None
+            left_out.add_outside(annotations[-1][1].polygons, (1, 1), location)
     if omitted and not annotations:
         index, kind, reason = omitted[0]
         raise AnnotationError(f"region {index} (from 0, {kind}): {reason}")

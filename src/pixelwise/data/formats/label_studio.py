@@ -44,13 +44,16 @@ def read_label_studio(root: Path) -> FormatResult | None:
     require_pycocotools(exports[0][0])
     base = root.parent if is_file(root) else root
     images = ImageIndex(base, list_files(base, depth=6))
+    uploaded: dict[str, list[ImageFile]] = {}
+    for image_file in images:
+        uploaded.setdefault(_upload_name(image_file.name), []).append(image_file)
     issues: list[DataIssue] = []
     left_out, several = LeftOut(), list[tuple[str, int, bool]]()
     tasks: dict[ImageFile, _Task] = {}
     labeled: list[tuple[ImageFile, str, list[tuple[str, Annotation]]]] = []
     for path, content in exports:
         for task in _read_tasks(path, content):
-            image = _find_image(task, images, issues)
+            image = _find_image(task, images, uploaded, issues)
             if image is None:
                 continue
             if image in tasks:
@@ -217,14 +220,31 @@ def _candidate_names(name: str) -> Iterator[str]:
     yield local[0] if local else unquote(parts.path)
 
 
-def _find_image(task: _Task, images: ImageIndex, issues: list[DataIssue]) -> ImageFile | None:
-    """Return the image of a task. Add an issue and return None if it is missing."""
+def _upload_name(name: str) -> str:
+    """Return a file name as Label Studio changes it: spaces become underscores, special characters are removed."""
+    return re.sub(r"[^-\w.]", "", name.strip().replace(" ", "_"))
+
+
+def _find_image(
+    task: _Task, images: ImageIndex, uploaded: Mapping[str, Sequence[ImageFile]], issues: list[DataIssue]
+) -> ImageFile | None:
+    """Return the image of a task. Add an issue and return None if it is missing.
+
+    Args:
+        task: the task.
+        images: the images of the data set.
+        uploaded: the images by the names that Label Studio gives to uploaded files, without their prefix.
+        issues: extended if there is no image.
+    """
     for path in _candidate_names(task.image):
         folder, slash, name = path.replace("\\", "/").rpartition("/")
         for candidate in (name, _UPLOAD_PREFIX.sub("", name, count=1) if _UPLOAD_PREFIX.match(name) else name):
             image = images.find(f"{folder}{slash}{candidate}", source=task.location)
             if image is not None:
                 return image
+        same_upload = uploaded.get(_UPLOAD_PREFIX.sub("", name, count=1), ())
+        if len(same_upload) == 1:
+            return same_upload[0]
     message = f"no such image here: {quote(task.image)}; put it next to the export, or remove the task"
     issues.append(DataIssue("missing image", task.location, message))
     return None

@@ -267,6 +267,8 @@ class _Reader:
                 reason = reason_to_leave_out(item, shape_type, self.line_width)
                 if reason is None:
                     shapes.append((label, to_annotation(item, shape_type, size, self.line_width)))
+                    if size is not None:
+                        self.left_out.add_outside(shapes[-1][1].polygons, size, str(path))
                     self.line_count += shape_type in LINE_TYPES
                     continue
             except AnnotationError as error:

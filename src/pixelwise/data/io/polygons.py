@@ -13,7 +13,7 @@ from pixelwise.errors import AnnotationError
 MARGIN = 100.0
 """Distance in pixels from the image, up to which polygons are not clipped.
 
-pycocotools rounds the corners to a fifth of a pixel. The effect of a cut on pixels of the image shrinks with its distance.
+pycocotools rounds corners to a fifth of a pixel. The effect of a cut on pixels of the image shrinks with its distance.
 """
 
 MAX_OUTLINE = 4_000_000
@@ -37,9 +37,13 @@ def clip_polygons(polygons: Sequence[np.ndarray], size: tuple[int, int]) -> list
     [[1.0, 1.0], [106.0, 1.0], [106.0, 3.0], [1.0, 3.0]]
     """
     clipped = []
+    longest = max(size) + 2 * MARGIN
     for polygon in polygons:
         points = _clip(polygon, size)
         if len(points) < 3:
+            continue
+        if len(points) * longest <= MAX_OUTLINE:
+            clipped.append(points)
             continue
         length = float(np.abs(np.roll(points, -1, 0) - points).max(1).sum())
         if length > MAX_OUTLINE:
@@ -57,6 +61,8 @@ def _clip(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     A part outside of a side is replaced by a piece of that side. Both are on the same side of the image, so the winding
     number of every pixel stays the same, also of polygons that are concave or cross themselves.
     """
+    if not len(points) or (points.min() >= -MARGIN and (points <= (size[1] + MARGIN, size[0] + MARGIN)).all()):
+        return points
     for axis, length in ((0, size[1]), (1, size[0])):
         points = _clip_side(points, axis, 1.0, -MARGIN)
         points = _clip_side(points, axis, -1.0, -(length + MARGIN))
