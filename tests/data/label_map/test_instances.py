@@ -86,10 +86,22 @@ def test_a_sequence_of_other_values_is_a_question(mode: str, tmp_path: Path) -> 
     colors[0] = 0
     masks = [np.asarray(numbered(count)) for count in COUNTS]
     images = [Image.fromarray(mask * 40 if mode == "L" else colors[mask]) for mask in masks]
-    with pytest.raises(DataError, match=r"the first n values of one sequence with n from 1 to 5.*`instances`"):
+    with pytest.raises(DataError, match=r"nearly the first n values of one sequence with n from 1 to 5.*`instances`"):
         resolve_images(images, tmp_path)
     labels = resolve_images(images, tmp_path, options=LabelOptions(instances=True))
     np.testing.assert_array_equal(read(tmp_path, labels, 3), masks[3] > 0)
+
+
+def test_numbers_with_gaps_are_a_question(tmp_path: Path) -> None:
+    """Objects that lie behind others have no pixel."""
+    images = []
+    for number, count in enumerate((12, 20, 16, 9, 14, 24)):
+        mask = np.array(numbered(count))
+        mask[mask == number + 2] = 0
+        images.append(Image.fromarray(mask))
+    with pytest.raises(DataError, match=r"nearly the first n values.*`instances`"):
+        resolve_images(images, tmp_path)
+    assert_instances(resolve_images(images, tmp_path, options=LabelOptions(instances=True)), tmp_path, 6)
 
 
 def test_random_colors_of_objects_are_a_question(tmp_path: Path) -> None:

@@ -47,6 +47,24 @@ def test_the_advice_about_soft_colors_works(tmp_path: Path) -> None:
         assert (read(tmp_path, labels) != expected).mean() < 0.005  # colors in the middle
 
 
+def test_noise_around_named_colors_counts_as_the_color(tmp_path: Path) -> None:
+    """A JPEG that was saved as PNG again has noise, but no sign of a JPEG."""
+    classes = np.arange(64 * 64).reshape(64, 64) // 1366
+    colors = np.array([(0, 0, 0), (255, 0, 0), (0, 0, 255)])[classes]
+    noise = np.random.default_rng(0).integers(-9, 10, colors.shape)
+    image = Image.fromarray(np.clip(colors + noise, 0, 255).astype(np.uint8))
+    with pytest.raises(DataError, match=r"list the colors in a class_dict\.csv .* `label_map`"):
+        resolve_images([image], tmp_path)
+    pairs = (("#000000", "background"), ("#ff0000", "a"), ("#0000ff", "b"))
+    named = {int(text[1:], 16): name for text, name in pairs}
+    for options, names in (
+        (LabelOptions(label_map=pairs), FormatResult()),
+        (LabelOptions(), FormatResult(names_by_color=named)),
+    ):
+        labels = resolve_images([image], tmp_path, options=options, names=names)
+        np.testing.assert_array_equal(read(tmp_path, labels), classes)
+
+
 def test_few_values_between_others_are_soft_edges_only_with_few_pixels(tmp_path: Path) -> None:
     options = LabelOptions(label_map=(("0", "background"), ("255", "thing")))
     pixels = np.repeat(np.where(np.arange(100) < 50, 0, 255)[None], 100, 0).astype(np.uint8)

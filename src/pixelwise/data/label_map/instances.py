@@ -27,7 +27,10 @@ MAX_EQUAL = 0.6
 MIN_UNIQUE = 0.9
 """Values are unique numbers if at least this fraction of them is in a single mask."""
 
-MIN_UNIQUE_VALUES, MAX_SEQUENCE = 8, 1024
+MIN_UNIQUE_VALUES, MIN_GAPPED_VALUES, MAX_SEQUENCE = 8, 8, 1024
+
+MAX_DISORDER = 0.15
+"""Numbers with gaps: the number of masks falls with the value, but for this fraction."""
 
 SAMPLED_MASKS, SAMPLED_VALUES, MAX_SIDE = 16, 32, 512
 """Connected regions are searched in at most this number of masks and values of each, reduced to this longest side."""
@@ -72,7 +75,8 @@ def find_numbered_objects(
     if found is None:
         return None
     connected = connected_fraction([record.mask for record in records], kind)
-    if connected < (MIN_CERTAIN_CONNECTED if found.is_certain else MIN_CONNECTED):
+    many = found.is_certain or len(values) >= MIN_GAPPED_VALUES
+    if connected < (MIN_CERTAIN_CONNECTED if many else MIN_CONNECTED):
         return None
     return found
 
@@ -82,7 +86,7 @@ def _find_sequences(kind: ValueKind, counts: MaskValueCounts) -> NumberedObjects
     numbers = +Counter({n: masks for n, masks in counts.numbered.items() if n > 0})
     is_numbered = kind == "index" and not counts.numbered[-1]
     if not is_numbered:
-        if len(counts.mask_counts) > 1 or not _is_sequence(kind, counts):
+        if len(counts.mask_counts) > 1 or not (_is_sequence(kind, counts) or _has_gaps(kind, counts)):
             return None
         numbers = Counter({n - 1: masks for n, masks in counts.value_counts.items() if n > 1})
     masks, largest = numbers.total(), max(numbers, default=0)
@@ -91,7 +95,7 @@ def _find_sequences(kind: ValueKind, counts: MaskValueCounts) -> NumberedObjects
     if largest == 2 and masks < 2 * MIN_MASKS:
         return None
     certain = masks >= CERTAIN_MASKS and largest >= CERTAIN_OBJECTS and len(numbers) >= CERTAIN_COUNTS
-    shown = "the values 1..n" if is_numbered else "the first n values of one sequence"
+    shown = "the values 1..n" if is_numbered else "nearly the first n values of one sequence"
     reason = f"each mask has {shown} with n from {min(numbers)} to {largest}, and each value is one region"
     return NumberedObjects(certain and is_numbered, reason)
 
@@ -104,6 +108,16 @@ def _is_sequence(kind: ValueKind, counts: MaskValueCounts) -> bool:
         for rank in range(1, len(with_value) + 1)
     ]
     return len(with_value) <= MAX_SEQUENCE and with_value == at_least
+
+
+def _has_gaps(kind: ValueKind, counts: MaskValueCounts) -> bool:
+    """Return True if values are 1..n but for some that are hidden behind others: large values are in few masks."""
+    values = [value for value in counts.values(kind) if value not in (0, IGNORE_INDEX)]
+    if kind != "index" or not MIN_GAPPED_VALUES <= len(values) <= MAX_SEQUENCE or values[-1] > 1.2 * len(values):
+        return False
+    with_value = np.array([counts.masks(kind, value) for value in values])
+    expected = np.sort(with_value)[::-1]
+    return bool(np.abs(with_value - expected).sum() <= MAX_DISORDER * with_value.sum())
 
 
 def _find_unique_values(kind: ValueKind, values: Sequence[int], counts: MaskValueCounts) -> NumberedObjects | None:

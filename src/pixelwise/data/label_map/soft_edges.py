@@ -3,7 +3,6 @@
 from collections.abc import Collection, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from pixelwise.data.io.mask import format_value
 from pixelwise.data.io.mask_values import ValueKind
@@ -20,7 +19,13 @@ MIN_FEW_SOFT_VALUES, MAX_FEW_SOFT_PIXELS = 3, 0.05
 """Fewer values are soft edges from this number on, if they have at most this fraction of all pixels."""
 
 MAX_SOFT_COLOR_PIXELS = 0.25
-"""Unnamed colors are soft edges if they have at most this fraction of all pixels, or are mixtures of the named ones."""
+"""Unnamed colors are soft edges or noise if they have at most this fraction of all pixels, or if they are mixtures."""
+
+MAX_NAMED_NOISE, MAX_UNNAMED_NOISE, MIN_MIXED_PIXELS = 48, 8, 0.9
+"""Colors are mixtures if this fraction of their pixels is at most this far from the line between two classes."""
+
+MAX_MIXED_COLORS = 32
+"""With more classes, colors are not compared with the lines between all of them."""
 
 MIN_GAP = 32
 """Smallest distance of two classes whose edges can be soft."""
@@ -53,13 +58,14 @@ def has_soft_edges(kind: ValueKind, named: Collection[int], counts: MaskValueCou
     if len(named) < 2 or len(unnamed) < MIN_FEW_SOFT_VALUES:
         return False
     if kind == "rgb":
-        are_few = fraction <= MAX_SOFT_COLOR_PIXELS
-        are_mixed = len(named) <= MAX_SOFT_CLASSES and _are_mixtures(unnamed, np.array(list(named)))
-        return len(unnamed) >= MIN_SOFT_VALUES and (are_few or are_mixed)
+        if len(unnamed) < MIN_SOFT_VALUES or fraction <= MAX_SOFT_COLOR_PIXELS:
+            return len(unnamed) >= MIN_SOFT_VALUES
+        return len(named) <= MAX_MIXED_COLORS and _are_mixtures(unnamed, named, MAX_NAMED_NOISE, counts)
     keys = np.sort(np.array(list(named), np.int64))
     above = np.clip(np.searchsorted(keys, unnamed), 1, len(keys) - 1)
-    is_between = (unnamed >= keys[0]) & (unnamed <= keys[-1]) & (keys[above] - keys[above - 1] >= MIN_GAP)
-    return bool(is_between.all()) and (len(unnamed) >= MIN_SOFT_VALUES or fraction <= MAX_FEW_SOFT_PIXELS)
+    is_inside = (unnamed >= keys[0] - MIN_GAP // 2) & (unnamed <= keys[-1] + MIN_GAP // 2)
+    is_soft = bool((is_inside & (keys[above] - keys[above - 1] >= MIN_GAP)).all())
+    return is_soft and (len(unnamed) >= MIN_SOFT_VALUES or fraction <= MAX_FEW_SOFT_PIXELS)
 
 
 def describe_soft_edges(kind: ValueKind, named: Collection[int], counts: MaskValueCounts) -> str:
@@ -87,7 +93,7 @@ def find_soft_classes(kind: ValueKind, counts: MaskValueCounts) -> list[int]:
     ):
         return []
     if kind == "rgb":
-        return classes if _are_mixtures(others, classes) else []
+        return classes if _are_mixtures(np.array(others), classes, MAX_UNNAMED_NOISE, counts) else []
     is_label = max(pixels) < MAX_LABEL and len(pixels) > 0.9 * max(pixels)
     between = sum(classes[0] < value < classes[-1] for value in others)
     is_soft = classes[-1] - classes[0] >= MIN_SPAN and between >= 0.9 * len(others)
@@ -108,16 +114,25 @@ def _separate_values(kind: ValueKind, counts: MaskValueCounts) -> list[int]:
     return sorted(separate)
 
 
-def _are_mixtures(colors: npt.ArrayLike, classes: npt.ArrayLike) -> bool:
-    """Return True if nearly every color is close to the line between the colors of two classes."""
-    points, ends = unpack_rgb(colors).astype(float), unpack_rgb(classes).astype(float)
+def _are_mixtures(colors: np.ndarray, classes: Collection[int], noise: int, counts: MaskValueCounts) -> bool:
+    """Return True if nearly all pixels of these colors are close to the line between the colors of two classes.
+
+    Args:
+        colors: 0xRRGGBB.
+        classes: the colors of the classes.
+        noise: the largest distance from the line in any channel.
+        counts: the value counts of all masks.
+    """
+    points, ends = unpack_rgb(colors).astype(float), unpack_rgb(list(classes)).astype(float)
+    all_pixels = counts.values("rgb")
+    pixels = np.array([all_pixels[int(color)] for color in colors])
     fits = np.zeros(len(points), bool)
     for first in range(len(ends)):
         for second in range(first + 1, len(ends)):
             line = ends[second] - ends[first]
             place = np.clip(((points - ends[first]) @ line) / (line @ line), 0, 1)
-            fits |= np.abs(points - ends[first] - place[:, None] * line).max(1) <= 8
-    return bool(fits.mean() >= 0.9)
+            fits |= np.abs(points - ends[first] - place[:, None] * line).max(1) <= noise
+    return bool(pixels[fits].sum() >= MIN_MIXED_PIXELS * pixels.sum())
 
 
 def soft_edge_fault(kind: ValueKind, classes: Sequence[int], counts: MaskValueCounts) -> str:
