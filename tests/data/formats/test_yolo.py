@@ -129,10 +129,19 @@ def test_without_settings_classes_have_their_numbers_as_names(train: str, val: s
     assert data.messages == () and data.classes[:3] == ("background", "c0", "c1")
 
 
-def test_classes_txt_names_classes_without_settings(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["train/classes.txt", "obj.names"])
+def test_a_list_of_names_is_enough_without_settings(name: str, tmp_path: Path) -> None:
     write_labels(tmp_path, {"train/1": SQUARE})
-    lines(tmp_path / "train" / "classes.txt", ["cat", "dog"])
+    lines(tmp_path / name, ["cat", "dog"])
     assert load_dataset(tmp_path).classes == ("background", "cat", "dog")
+
+
+def test_settings_can_name_a_train_folder_that_is_not_here(tmp_path: Path) -> None:
+    write_labels(tmp_path, {"images/val/1": SQUARE})
+    lines(tmp_path / "data.yaml", ["names: [cat]", "train: images/train", "val: images/val"])
+    data = load_dataset(tmp_path)
+    assert not data.train and len(data.val) == 1
+    assert "no such folder or list: images/train; left out" in data.messages[0]
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,9 @@ _YAML_SUFFIXES = (".yaml", ".yml")
 
 _YAML_STEMS = ("data", "dataset")
 
+_NAME_FILES = ("classes.txt", "obj.names")
+"""Files of class names, one per line: of labelImg and Label Studio, and of Darknet."""
+
 
 @dataclass
 class YoloSettings:
@@ -71,9 +74,10 @@ def find_settings(root: Path) -> YoloSettings | None:
             return settings
     label_folders = {folder for folder, _ in find_label_files(listing).values()}
     for folder in ("", "labels", *sorted(label_folders)):
-        if "classes.txt" in listing.get(folder, ()) and label_folders:
-            path = root / folder / "classes.txt"
-            return YoloSettings(path, root, dict(enumerate(read_lines(path))))
+        for name in _NAME_FILES:
+            if name in listing.get(folder, ()) and label_folders:
+                path = root / folder / name
+                return YoloSettings(path, root, dict(enumerate(read_lines(path))))
     numbers = infer_class_numbers(root, listing) if numbers is None else numbers
     return None if numbers is None else YoloSettings(root, root, number_names(numbers), has_names=False)
 

@@ -57,7 +57,9 @@ def read_labelme_export(root: Path) -> FormatResult | None:
     exports = [export for folder, names in listing.items() if (export := _find_export(root, folder, names)) is not None]
     folders = {export.path for export in exports}
     others = [image for image in list_images(listing) if root / image.folder not in folders]
-    if not any(export.mask for export in exports) or len(others) > len(exports):
+    # Without lists of names, only the file names img.png and label.png indicate the format.
+    has_names = any(export.names for export in exports)
+    if not any(export.mask for export in exports) or (len(others) > len(exports) and not has_names):
         return None
     issues = _other_images_issue(root, others)
     named = [export for export in exports if export.mask and export.names is not None]

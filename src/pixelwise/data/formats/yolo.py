@@ -79,10 +79,7 @@ def _split_images(
         for path in settings.folders.get(split, ()):
             match = _find_path(path, listing)
             if match is None:
-                fault = f"no such folder or list: {path}"
-                if split == "train":
-                    raise DataError(f"{settings.path}: {fault}; fix its train, or add it")
-                message = f"{fault}; left out"
+                message = f"no such folder or list: {path}; left out"
                 issues.append(DataIssue("missing split", str(settings.path), message, severity="warning"))
             elif match.endswith(".txt"):
                 listed, new_issues = _read_list(images, match)
@@ -97,6 +94,9 @@ def _split_images(
             issues.append(DataIssue("image in two splits", str(settings.path), message, severity="warning"))
         by_split[split] = [image for image in in_split if image not in assigned]
         assigned |= in_split.keys()
+    missing = [path for path in settings.folders["train"] if _find_path(path, listing) is None]
+    if not assigned and missing:
+        raise DataError(f"{settings.path}: no such folder or list: {missing[0]}; fix its train, or add it")
     return by_split, issues
 
 
