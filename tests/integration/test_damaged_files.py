@@ -250,8 +250,12 @@ def test_nothing_but_damage(data: Path, run_cli: RunCommand, tmp_path: Path) -> 
         image.write_bytes(b"")
     for flags in ([], ["--skip-unreadable"], ["--preset", "default", "--skip-unreadable"]):
         assert_one_line_error(run_cli("train", data, "--out", tmp_path / "run", *FAST, *flags), data / "images")
-    assert_one_line_error(run_cli("inspect", data, "--out", tmp_path / "report"), data / "images")
     assert [path.name for path in tmp_path.iterdir()] == ["data"], "no incomplete output remains"
+    inspected = run_cli("inspect", data, "--out", tmp_path / "report")
+    assert inspected.code == 1 and f"no plan: {data}: no image can be used" in inspected.out
+    issues = json.loads((tmp_path / "report" / "report.json").read_text(encoding="utf-8"))["problems"]
+    assert {issue["file"] for issue in issues} == {str(data), *map(str, (data / "images").iterdir())}
+    assert not (tmp_path / "report" / "plan.yaml").exists()
 
 
 @contextlib.contextmanager

@@ -71,9 +71,9 @@ class TestPartialLabels:
         """Return a mask, mostly 0, with patches of classes 1 and 2 that touch or do not touch."""
         mask = background((40, 60))
         top = 2 + seed
-        mask[top : top + 12, 5:17] = 1
-        left = 17 if touching else 25
-        mask[top : top + 12, left : left + 12] = 2
+        mask[top : top + 12, 5:11] = 1
+        left = 11 if touching else 25
+        mask[top : top + 12, left : left + 6] = 2
         return mask
 
     def test_classes_that_touch_in_part_are_a_warning(self, tmp_path: Path) -> None:
@@ -86,6 +86,13 @@ class TestPartialLabels:
         write_masks(tmp_path, [self.patch(False, number) for number in range(6)])
         assert inspect(tmp_path).issues == ()
 
+    def test_objects_that_cover_each_other_are_none(self, tmp_path: Path) -> None:
+        masks = [self.patch(False, number) for number in range(6)]
+        for mask in masks:
+            mask[10:20, 8:14] = 2  # covers a corner of the object of class 1
+        write_masks(tmp_path, masks)
+        assert inspect(tmp_path).issues == ()
+
     def test_the_advice_settles_it(self, tmp_path: Path) -> None:
         write_masks(tmp_path, [self.patch(True, number) for number in range(6)])
         report = inspect(tmp_path, unlabeled="ignore")
@@ -94,7 +101,7 @@ class TestPartialLabels:
 
     def test_images_that_are_mostly_labeled_are_none(self, tmp_path: Path) -> None:
         masks = [
-            np.kron(self.patch(True, number)[2 + number : 14 + number, 4:30], np.ones((2, 2), np.uint8))
+            np.kron(self.patch(True, number)[2 + number : 14 + number, 4:18], np.ones((2, 2), np.uint8))
             for number in range(6)
         ]
         write_masks(tmp_path, masks)

@@ -73,6 +73,15 @@ def test_images_of_which_none_can_be_read_are_reported(tmp_path: Path) -> None:
     report = inspect(tmp_path, skip_unreadable=True)
     assert "no image can be used" in report.obstacle and report.widths is None
     assert [issue.kind for issue in report.issues] == ["undecided masks", *["unreadable image"] * 3]
+    assert [stats.pixel_fraction for stats in report.classes] == pytest.approx([580 / 600, 20 / 600])
+
+
+def test_masks_of_damaged_images_count_with_the_others(ambiguous: Path) -> None:
+    (ambiguous / "images/p0.png").write_bytes(b"damaged")
+    (ambiguous / "masks/p1.png").write_bytes(b"damaged")
+    report = inspect(ambiguous, skip_unreadable=True)
+    assert sum(stats.pixel_fraction for stats in report.classes) == pytest.approx(1)
+    assert len(report.data.train) == 2 and report.mask_count == 3
 
 
 def test_masks_of_which_none_can_be_read_are_reported(tmp_path: Path) -> None:

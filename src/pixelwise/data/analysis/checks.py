@@ -22,8 +22,9 @@ MOSTLY_ZERO = 0.5
 MIN_MOSTLY_ZERO_MASKS = 0.9
 """Fraction of the masks that must be mostly 0."""
 
-PARTIAL_CONTACT = (0.02, 0.9)
-"""A class borders on 0 "in part" if this fraction of its outline does. An object on a background has nearly 1."""
+PARTIAL_CONTACT = (0.02, 0.7)
+"""A class borders on 0 "in part" if this fraction of its outline does. Patches of labels have 0.4 to 0.7, objects on a
+background that cover each other 0.7 to 0.9, and objects that do not 1."""
 
 
 def check_images(scanned: DatasetScan, result: FormatResult) -> list[str]:
@@ -76,23 +77,28 @@ def check_partial_labels(
         labels: the classes.
         root: the data set, for the issue.
     """
-    zero = labels.label_map.value_to_class.get(0)
-    if labels.label_map.kind not in ("index", "rgb") or zero is None or zero >= len(labels.classes):
+    zero = _class_of_zero(labels)
+    if zero is None or zero >= len(labels.classes) or labels.classes[zero] != "background":
         return []
     pixels = np.where(scanned.images.unusable, 0, scanned.images.pixels)
     fractions = classes.class_pixels(zero, len(pixels))[pixels > 0] / pixels[pixels > 0]
     contacts = [classes.zero_contact(index) for index in range(len(labels.classes)) if index != zero]
     low, high = PARTIAL_CONTACT
     is_partial = len(contacts) >= 2 and all(contact is not None and low < contact < high for contact in contacts)
-    if labels.classes[zero] != "background" or not is_partial:
-        return []
-    if not len(fractions) or (fractions > MOSTLY_ZERO).mean() < MIN_MOSTLY_ZERO_MASKS:
+    if not is_partial or not len(fractions) or (fractions > MOSTLY_ZERO).mean() < MIN_MOSTLY_ZERO_MASKS:
         return []
     message = (
         f"{fractions.mean():.0%} of the pixels have the value 0, and every class borders on it in part only. If 0 "
         "means 'not labeled' instead of background, set `unlabeled` to ignore"
     )
     return [DataIssue("partly labeled", root, message, "warning")]
+
+
+def _class_of_zero(labels: ResolvedLabels) -> int | None:
+    """Return the class index of the value 0, or of pixels outside all polygons. None if it is no class."""
+    if labels.label_map.kind == "polygons":
+        return labels.source_to_class[0] if labels.source_to_class else 0
+    return labels.label_map.value_to_class.get(0) if labels.label_map.kind in ("index", "rgb") else None
 
 
 def find_obstacle(

@@ -141,6 +141,8 @@ def inspect_with_options(
     messages = [*labels.messages, *scanned.messages, *check_images(scanned, result)]
     if question is None:
         check_masks(scanned, classes, labels.classes)
+    else:
+        classes.drop(classes.mask_pixels(len(scanned.records)) == 0)  # masks that cannot be read
     file_issues = (*result.issues, *scanned.images.issues)
     errors = [issue for issue in file_issues if issue.severity == "error"]  # warnings are problems of the report
     messages += raise_on_fatal(root, errors, options.skip_unreadable)

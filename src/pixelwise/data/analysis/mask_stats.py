@@ -114,9 +114,12 @@ class ClassStatsTable:
         self.pixels, self.objects = np.array(table.pixels, np.int64), np.array(table.objects, np.int64)
         self.mean_widths = np.array(table.mean_width, np.float32)
         self.small_sizes = np.array(table.small_size, np.float32)
-        self.zero_contacts = np.array(table.zero_contact, np.float32)
+        # Of a mask with a palette that is read by color, 0 is any color.
+        has_kind = np.array(table.kind) == (VALUE_KINDS.index(kind) if kind in VALUE_KINDS else _INDEX)
+        self.zero_contacts = np.where(has_kind, np.array(table.zero_contact, np.float32), np.nan)
         self.sizes, self.size_rows = np.array(table.object_size, np.float32), np.array(table.object_row, np.int64)
         self._values, self._fits, self._kind = values, fits, kind
+        self._dropped: np.ndarray | None = None
 
     def unknown_values(self) -> dict[int, str]:
         """Return record index → the mask values without a class, as text."""
@@ -141,8 +144,17 @@ class ClassStatsTable:
         present[self.record[rows], self.classes[rows]] = True
         return present
 
+    def mask_pixels(self, records: int) -> np.ndarray:
+        """Return (records,) int64: the number of pixels of the values in each mask."""
+        return np.bincount(self.record, self.pixels, minlength=records).astype(np.int64)
+
+    def dropped(self, records: int) -> np.ndarray:
+        """Return (records,) bool: True if the statistics of the record were removed by `drop`."""
+        return np.zeros(records, bool) if self._dropped is None else self._dropped
+
     def drop(self, records: np.ndarray) -> None:
         """Remove the statistics of records. `records` is (number of records,) bool."""
+        self._dropped = records
         self.classes = np.where(records[self.record], ABSENT, self.classes)
 
     def object_count(self, index: int) -> int:
