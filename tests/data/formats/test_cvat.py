@@ -113,6 +113,24 @@ def test_only_points_is_an_error(tmp_path: Path) -> None:
         load_dataset(tmp_path)
 
 
+def test_an_image_with_only_unknown_shapes_is_named(tmp_path: Path) -> None:
+    write(tmp_path / "1", polygon("cat", SQUARE), '<cuboid label="cat"></cuboid>')
+    (issue,) = read_as("cvat", tmp_path).issues
+    assert issue.severity == "warning" and "(cuboid: this kind of shape is not supported)" in issue.message
+    write(tmp_path / "2", '<cuboid label="cat"></cuboid>')
+    with pytest.raises(
+        DataError, match=r"2/annotations.xml, image 0: a.png: none of its regions can be drawn \(cuboid"
+    ):
+        load_dataset(tmp_path)
+    assert len(load_dataset(tmp_path, skip_unreadable=True).train) == 1
+
+
+def test_shapes_outside_the_image_are_counted(tmp_path: Path) -> None:
+    write(tmp_path, polygon("cat", SQUARE), polygon("dog", "30,2;35,2;35,8"))
+    (issue,) = read_as("cvat", tmp_path).issues
+    assert issue.severity == "warning" and "outlines are outside the image (1 region)" in issue.message
+
+
 def test_subsets_are_splits_and_others_a_warning(tmp_path: Path) -> None:
     names = {"a": "Train", "b": "Validation", "c": "night", "d": "default"}
     images = []

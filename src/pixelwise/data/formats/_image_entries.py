@@ -44,7 +44,7 @@ class EntryCollector:
     Attributes:
         images: the images of the data set.
         issues: faults that were found. Readers add their own.
-        left_out: regions that cannot be drawn. Readers count them.
+        left_out: points and lines. Readers count them.
     """
 
     def __init__(self, images: ImageIndex) -> None:
@@ -54,9 +54,20 @@ class EntryCollector:
         self._entries: dict[ImageFile, ImageEntry] = {}
         self._same: dict[str, int] = {}
         self._ignored: dict[str, list[str]] = {}
+        self._not_drawn: dict[str, list[tuple[str, str]]] = {}
 
     def __len__(self) -> int:
         return len(self._entries)
+
+    def leave_out(self, what: str, reason: str, location: str) -> None:
+        """Count a region that has an area and cannot be drawn. If an image has only such regions, it is an issue.
+
+        Args:
+            what: the kind of region.
+            reason: the reason.
+            location: see `ImageEntry`.
+        """
+        self._not_drawn.setdefault(location, []).append((what, reason))
 
     def add_ignored(self, what: str, location: str) -> None:
         """Count a region whose pixels are ignored, for one warning about all regions of its kind.
@@ -87,8 +98,18 @@ class EntryCollector:
 
     def add(self, image: ImageFile, entry: ImageEntry) -> None:
         """Add the entry of an image. A second entry is an issue, unless it has equal shapes."""
+        not_drawn = self._not_drawn.pop(entry.location, [])
+        if not_drawn and not entry.shapes:
+            what, reason = not_drawn[0]
+            message = f"{entry.name}: none of its regions can be drawn ({what}: {reason}); draw polygons or masks"
+            self.issues.append(DataIssue("bad outline", entry.location, message))
+            return
+        for what, reason in not_drawn:
+            self.left_out.add(what, reason, entry.location)
         other = self._entries.setdefault(image, entry)
         if other is entry:
+            for _, shape in entry.shapes if entry.size else ():
+                self.left_out.add_outside(shape.polygons, entry.size or (0, 0), entry.location)
             return
         if _is_equal(entry, other):
             file = entry.location.partition(", ")[0]

@@ -34,8 +34,9 @@ _LABEL_TYPES_WITHOUT_AREA = ("points", "polyline", "skeleton", "cuboid", "tag")
 _REASONS = {
     "points": "points enclose nothing",
     "skeleton": "a skeleton encloses nothing",
-    "cuboid": "the sides of a cuboid are not an outline of the object",
+    "polyline": "a line encloses nothing; set `line_width` to draw lines",
 }
+"""Tag of a shape without an area → the reason why it is left out."""
 
 
 def read_cvat(root: Path, options: LabelOptions | None = None) -> FormatResult | None:
@@ -163,10 +164,10 @@ def _read_shapes(
         if element.tag == "tag" or element.get("outside") == "1":
             continue
         if element.tag not in _AREA_TAGS and not (element.tag == "polyline" and line_width):
-            reason = _REASONS.get(element.tag, "this kind of shape is not supported")
-            if element.tag == "polyline":
-                reason = "a line encloses nothing; set `line_width` to draw lines"
-            collector.left_out.add(quote(element.tag), reason, location)
+            if element.tag in _REASONS:
+                collector.left_out.add(element.tag, _REASONS[element.tag], location)
+            else:
+                collector.leave_out(quote(element.tag), "this kind of shape is not supported", location)
             continue
         try:
             label = element.get("label", "").strip()

@@ -36,16 +36,16 @@ _META_HEAD = r'\s*\{.*"(classes|projectType|tags)"\s*:'
 _MAX_BITMAP_BYTES = 1 << 26
 """Maximum size of the PNG file in a bitmap. A few bytes can expand to gigabytes."""
 
+_LINE_TYPES = ("line", "polyline")
+
 _REASONS = {
     "point": "a point encloses nothing",
     "graph": "key points enclose nothing",
-    "cuboid": "the sides of a cuboid are not an outline of the object",
-    "cuboid_2d": "the sides of a cuboid are not an outline of the object",
+    **dict.fromkeys(_LINE_TYPES, "a line encloses nothing; set `line_width` to draw lines"),
 }
+"""Type of an object without an area → the reason why it is left out."""
 
-_LINE_TYPES = ("line", "polyline")
-
-_SHAPES_WITHOUT_AREA = (*_REASONS, *_LINE_TYPES)
+_SHAPES_WITHOUT_AREA = (*_REASONS, "cuboid", "cuboid_2d")
 
 
 def read_supervisely(root: Path, options: LabelOptions | None = None) -> FormatResult | None:
@@ -193,15 +193,13 @@ class _Reader:
                 if not isinstance(item, dict) or not is_name(item.get("classTitle")):
                     raise AnnotationError("must be an object with a classTitle")
                 kind = _geometry_type(item)
-                if kind in _LINE_TYPES and not self._line_width:
-                    reason = "a line encloses nothing; set `line_width` to draw lines"
-                    self._collector.left_out.add(kind, reason, location)
+                if kind in _REASONS and not (kind in _LINE_TYPES and self._line_width):
+                    self._collector.left_out.add(kind, _REASONS[kind], location)
                 elif kind in _READERS:
                     label = str(item["classTitle"]).strip()
                     yield label, _READERS[kind](item, size, self._line_width)
                 else:
-                    reason = _REASONS.get(kind, "this type of object is not supported")
-                    self._collector.left_out.add(quote(kind), reason, location)
+                    self._collector.leave_out(quote(kind), "this type of object is not supported", location)
             except AnnotationError as error:
                 raise AnnotationError(f"object {index} (from 0): {error}") from None
 

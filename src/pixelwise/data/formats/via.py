@@ -31,6 +31,12 @@ _MIN_UNIQUE = 4
 
 _LINES = ("line", "polyline")
 
+_REASONS = {
+    "point": "a point encloses nothing",
+    **dict.fromkeys(_LINES, "a line encloses nothing; set `line_width` to draw lines"),
+}
+"""Name of a shape without an area → the reason why it is left out."""
+
 _KEYS: dict[object, tuple[str, ...]] = {
     "rect": ("x", "y", "width", "height"),
     "circle": ("cx", "cy", "r"),
@@ -177,9 +183,11 @@ def _read_regions(
         try:
             if not isinstance(shape, dict) or not isinstance(kind, str):
                 raise AnnotationError('must have "shape_attributes" with a name')
-            reason = _reason_to_leave_out(kind, line_width)
-            if reason:
-                collector.left_out.add(quote(kind), reason, image.location)
+            if kind in _REASONS and not (kind in _LINES and line_width):
+                collector.left_out.add(kind, _REASONS[kind], image.location)
+                continue
+            if kind not in _DRAWN:
+                collector.leave_out(quote(kind), "this type of region is not supported", image.location)
                 continue
             annotation = _to_annotation(shape, kind, line_width)
             texts = [_SINGLE_CLASS] if attribute is None else _texts(_attributes(region).get(attribute))
@@ -191,15 +199,6 @@ def _read_regions(
             number = "several values" if texts else "no value"
             collector.add_ignored(f"a region with {number} of '{quote(attribute)}'", image.location)
         yield texts[0] if len(texts) == 1 else None, annotation
-
-
-def _reason_to_leave_out(kind: str, line_width: float | None) -> str | None:
-    """Return the reason why a shape has no area that can be drawn. None if it has one."""
-    if kind == "point":
-        return "a point encloses nothing"
-    if kind in _LINES:
-        return None if line_width else "a line encloses nothing; set `line_width` to draw lines"
-    return None if kind in _DRAWN else "this type of region is not supported"
 
 
 def _to_annotation(shape: Mapping[str, Any], kind: str, line_width: float | None) -> Annotation:
