@@ -9,7 +9,8 @@ from PIL import Image
 
 from pixelwise.cli.data_flags import DataFlags
 from pixelwise.data.label_map.options import LabelOptions
-from pixelwise.errors import ConfigError
+from pixelwise.errors import ConfigError, DataError
+from pixelwise.planning.plan import Plan
 from tests.cli.helpers import RunCommand
 
 
@@ -50,3 +51,23 @@ def test_flags_for_instances_and_unlabeled_pixels(
     assert train_call["data"].classes == ("street", "person")
     run_cli("train", tmp_path, "--out", "x", "--preset", "default", "--unlabeled", "ignore")
     assert train_call["data"].classes == ("class 1", "class 2")
+
+
+def test_the_advice_about_files_outside_works(run_cli: RunCommand, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    (tmp_path / "tables").mkdir()
+    rows = ["image,mask"]
+    for number in range(8):
+        Image.fromarray(rng.integers(0, 255, (24, 24, 3), np.uint8)).save(tmp_path / f"{number}.png")
+        Image.fromarray(rng.integers(0, 2, (24, 24), np.uint8)).save(tmp_path / f"{number}_mask.png")
+        rows.append(f"../{number}.png,../{number}_mask.png")
+    table = tmp_path / "tables" / "data.csv"
+    table.write_text("\n".join(rows))
+    refused = run_cli("inspect", table, "--out", tmp_path / "report")
+    assert refused.code == 2 and refused.err.count("\n") == 1
+    assert f"{table}, line 2: ../0.png is outside the folder of this file" in refused.err
+    assert "set --allow-outside if you trust this data set" in refused.err
+    assert run_cli("inspect", table, "--out", tmp_path / "report", "--allow-outside").code == 0
+    with pytest.raises(DataError, match="`allow_outside`"):
+        Plan.read(tmp_path / "report" / "plan.yaml").data.load(table)
+    assert len(Plan.read(tmp_path / "report" / "plan.yaml").data.load(table, allow_outside=True).train) == 8

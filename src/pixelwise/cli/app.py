@@ -68,7 +68,7 @@ class _PrintHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         prefix = "" if record.levelno <= logging.INFO else f"{record.levelname.lower()}: "
         # sys.stderr is read at each message: progress bars replace it while they are drawn.
-        print(f"{prefix}{with_flags(record.getMessage())}", file=sys.stderr)
+        print(f"{prefix}{printable(with_flags(record.getMessage()))}", file=sys.stderr)
 
 
 def run(tokens: Sequence[str]) -> int:

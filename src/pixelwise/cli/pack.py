@@ -1,14 +1,16 @@
 """`pixelwise pack`."""
 
+from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
-from pixelwise.cli.common import has_left_out, print_skipped
+from pixelwise.cli.common import check_output, has_left_out, print_skipped
 from pixelwise.cli.data_flags import DataFlags
 from pixelwise.cli.entry import DONE, SOME_FILES_FAILED
 from pixelwise.data.load import load_with_options
 from pixelwise.data.pack import pack
+from pixelwise.errors import printable
 from pixelwise.runtime.progress import ProgressBars
 
 
@@ -33,6 +35,8 @@ def pack_command(
         skip_unreadable: Skip images and masks that cannot be used, and list them. By default, the first one is an
             error.
     """
+    if "://" not in out:
+        check_output(Path(out))
     options = (masks or DataFlags()).label_options(skip_unreadable)
     with ProgressBars() as bars:
         dataset = load_with_options(data, options, progress=bars.track("scanning masks"))
@@ -40,5 +44,5 @@ def pack_command(
             dataset, out, shard_mb * 2**20, image_size, skip_unreadable=skip_unreadable, progress=bars.track("packing")
         )
     print_skipped(result.skipped)
-    print(f"{result.samples} images in {len(result.shards)} shards; train with: pixelwise train {out}")
+    print(printable(f"{result.samples} images in {len(result.shards)} shards; train with: pixelwise train {out}"))
     return SOME_FILES_FAILED if result.skipped or has_left_out(dataset) else DONE

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from pixelwise.cli.common import print_skipped
+from pixelwise.errors import printable
 from pixelwise.inference.batch import predict_folder
 from pixelwise.inference.predictor import Predictor
 from pixelwise.runtime.progress import ProgressBars
@@ -20,5 +21,5 @@ def predict_command(run: Path, images: list[Path], /, *, out: Path, device: str 
     with ProgressBars() as bars:
         result = predict_folder(Predictor.load(run, device), images, out, progress=bars.track("predicting"))
     print_skipped(result.failed)
-    print(f"{result.image_count} images predicted; masks and overlays are in {out}")
+    print(printable(f"{result.image_count} images predicted; masks and overlays are in {out}"))
     return 1 if result.failed else 0

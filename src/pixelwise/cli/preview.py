@@ -6,6 +6,7 @@ from pixelwise.cli.common import check_absent, data_name, messages_with_flags
 from pixelwise.cli.data_flags import DataFlags
 from pixelwise.data.load import load_with_options
 from pixelwise.data.schema import Split
+from pixelwise.errors import printable
 from pixelwise.reporting.console import print_dataset
 from pixelwise.reporting.preview import preview
 from pixelwise.runtime.files import next_free_path, remove_abandoned
@@ -35,5 +36,5 @@ def preview_command(
     remove_abandoned(target.parent)
     save_image(preview(dataset, split, count), target)
     print_dataset(messages_with_flags(dataset))
-    print(f"preview: {target}")
+    print(printable(f"preview: {target}"))
     return 0

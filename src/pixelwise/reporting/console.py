@@ -84,8 +84,8 @@ def print_run(run: Run) -> None:
     print(
         f"best: epoch {best['epoch']:.0f} of {len(rows)}, validation mIoU {best['val_miou'] or 0.0:.3f} "
         f"(trained {rows[-1]['train_seconds']:.0f} s)\n"
-        f"model:  {run.path}/model.safetensors\n"
-        f"images: {run.samples_animation}, {run.history_image}, {run.architecture_image}"
+        f"{printable(f'model:  {run.path}/model.safetensors')}\n"
+        f"{printable(f'images: {run.samples_animation}, {run.history_image}, {run.architecture_image}')}"
     )
 
 
