@@ -146,6 +146,7 @@ def test_cells_of_any_length_are_read(tmp_path: Path) -> None:
         ("1 5 7", "must be pairs of a start and a length"),
         ("1 x", "must be numbers"),
         ("1 99999999999999999999", "must be numbers"),
+        ("1 9999999999", "numbers over .* the maximum number of pixels"),
         ("0 4", "must count pixels from 1"),
         ("4 0", "lengths must be 1 or more"),
         ("9 3 2 1", "ascending order"),

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from pixelwise.data.formats._filesystem import is_file, read_bytes, read_text
+from pixelwise.data.io.image import MAX_PIXELS
 from pixelwise.data.io.remote import RemoteFile
 from pixelwise.errors import AnnotationError, DataError
 
@@ -132,7 +133,7 @@ def parse_runs(text: str) -> np.ndarray:
         text: start length start length …, with pixels counted from 1.
 
     Returns:
-        The runs (N, 2) int64, with pixels counted from 0, see `PixelRuns`.
+        The runs (N, 2) int32, with pixels counted from 0, see `PixelRuns`.
 
     Raises:
         AnnotationError: The text is something else, or the runs are not in ascending order.
@@ -147,8 +148,10 @@ def parse_runs(text: str) -> np.ndarray:
     if len(numbers) % 2:
         raise AnnotationError(f"run lengths must be pairs of a start and a length, and are {len(numbers)} numbers")
     runs = numbers.reshape(-1, 2)
-    if runs[:, 0].min() < 1 or runs[:, 1].min() < 1 or runs.max() > 1 << 40:
+    if runs.max() > MAX_PIXELS:
+        raise AnnotationError(f"run lengths have numbers over {MAX_PIXELS:,}, the maximum number of pixels of an image")
+    if runs[:, 0].min() < 1 or runs[:, 1].min() < 1:
         raise AnnotationError("run lengths must count pixels from 1, and lengths must be 1 or more")
     if (runs[1:, 0] < runs[:-1].sum(1)).any():
         raise AnnotationError("run lengths must be in ascending order, each start after the end of the run before")
-    return runs - (1, 0)
+    return (runs - (1, 0)).astype(np.int32)
