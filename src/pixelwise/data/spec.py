@@ -233,7 +233,9 @@ class DatasetSpec(BaseModel):
             ConfigError: The spec does not fit the data set.
         """
         path = resolve_root(root)
-        format, result = self._find_format(path, LabelOptions(allow_outside=allow_outside))
+        instances = self.kind == "index" and self.other_class not in (None, IGNORE)
+        options = LabelOptions(instances=instances, allow_outside=allow_outside)
+        format, result = self._find_format(path, options)
         messages = raise_on_fatal(path, result.issues, skip_unreadable)
         labels = self.resolve_labels(format, result)
         return build_index(path, format, result, labels, messages, self.bit_depth, pixel_range=self.pixel_range)

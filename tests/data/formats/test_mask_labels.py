@@ -10,6 +10,7 @@ from pixelwise.data.formats import FORMATS
 from pixelwise.data.label_map.options import LabelOptions
 from pixelwise.data.load import load_dataset
 from pixelwise.data.schema import FormatResult, MergedMask, MultilabelMask
+from pixelwise.data.spec import DatasetSpec
 from pixelwise.errors import DataError
 from tests.data.formats.support import assert_error, label_map_of, pairs, path_of, read_as, touch
 from tests.data.formats.writers.folders import save
@@ -140,6 +141,18 @@ def test_folders_of_annotators_are_a_question(tmp_path: Path) -> None:
     assert_error("folders", tmp_path, "both masks/annotator1/ and masks/annotator2/", "move one of the folders away")
     shutil.rmtree(tmp_path / "masks/annotator2")
     assert pairs(read_as("folders", tmp_path), tmp_path)["images/a.jpg"] == "masks/annotator1/a.png"
+
+
+def test_a_spec_unites_the_files_again(tmp_path: Path) -> None:
+    for name in "ab":
+        save(tmp_path / f"{name}.jpg", np.full((8, 9, 3), 50, np.uint8))
+        for index in (1, 2):
+            save(tmp_path / f"{name}_{index}st.png", np.eye(8, 9, index, dtype=np.uint8))
+    data = load_dataset(tmp_path, instances=True)
+    assert data.classes == ("background", "foreground") and "each is one object" in " ".join(data.messages)
+    again = DatasetSpec.of(data).load(tmp_path)
+    assert again.train == data.train
+    assert np.array_equal(again.read(again.train[0])[1], np.eye(8, 9, 1) + np.eye(8, 9, 2))
 
 
 def test_copies_are_never_paired(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -229,7 +230,7 @@ def _with_colors(path: Path, pairs: list[tuple[str, list[int]]]) -> ClassNames:
 
 def _check_unique(path: Path, names: list[str]) -> None:
     """Raise DataError if a name is listed twice. Names such as "void" may be: their pixels are ignored."""
-    duplicates = sorted({name for name in names if names.count(name) > 1 and not is_ignore_name(name)})
+    duplicates = sorted(name for name, count in Counter(names).items() if count > 1 and not is_ignore_name(name))
     if duplicates:
         raise DataError(f"{path}: lists {duplicates[0]} twice; fix or remove it")
 

@@ -1,6 +1,6 @@
 """Folders of masks that their names do not identify, and several folders of masks for the same images."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -88,9 +88,10 @@ def unnamed_folders(
     groups: dict[Kind, list[ImageFile]] = defaultdict(list)
     for file in files:
         groups[_kind(file.folder, shared)].append(file)
+    smallest = min(Counter(roles[image.folder].split for image in images).values(), default=0)
     found = {}
     for kind, group in groups.items():
-        if not kind or any(map(is_lossy_name, group)):
+        if not kind or len(group) < smallest or any(map(is_lossy_name, group)):
             continue
         rests = {
             file.folder: replace(

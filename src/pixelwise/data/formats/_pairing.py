@@ -65,6 +65,8 @@ def match_masks(images: Sequence[ImageFile], masks: Sequence[ImageFile], roles: 
     matches = _match(images, masks, roles, _all_folders, _all_folders, keys)
     if matches.masks:
         return _or_one_to_one(_with_mask_words(matches), images, masks, roles)
+    if not any(roles[file.folder].rest for file in (*images, *masks)):
+        return match_by_parts(images, masks, roles) or Matches(unmatched=list(masks))
     if named := _match_folders_named_as_images(images, masks, roles):
         return named
     for mask_key, class_of in _CLASS_FOLDERS:
@@ -154,23 +156,28 @@ def _match(
     """Return the images with the masks that have the same key. Each pair of stem keys is tried in turn."""
     use_splits = _splits_count(images, masks, roles)
 
-    def key(folder_key: FolderKey, stem_key: StemKey, file: ImageFile) -> Key:
-        role = roles[file.folder]
-        folders = folder_key(role.rest)
-        return None if folders is None else ((role.split or "") if use_splits else "", *folders, stem_key(file))
+    def places(folder_key: FolderKey, files: Sequence[ImageFile]) -> dict[str, Key]:
+        found: dict[str, Key] = {}
+        for folder in {file.folder for file in files}:
+            folders = folder_key(roles[folder].rest)
+            found[folder] = None if folders is None else ((roles[folder].split or "") if use_splits else "", *folders)
+        return found
 
+    image_places, mask_places = places(image_folder_key, images), places(mask_folder_key, masks)
+    if not any(place is not None for place in mask_places.values()):
+        return Matches(unmatched=list(masks))
     matches: dict[ImageFile, list[ImageFile]] = defaultdict(list)
     unmatched = list(masks)
     for image_stem_key, mask_stem_key in keys:
         if not unmatched:
             break
-        images_by_key: dict[Key, list[ImageFile]] = defaultdict(list)
+        images_by_key: dict[tuple[Key, str], list[ImageFile]] = defaultdict(list)
         for image in images:
-            images_by_key[key(image_folder_key, image_stem_key, image)].append(image)
+            images_by_key[image_places[image.folder], image_stem_key(image)].append(image)
         remaining = []
         for mask in unmatched:
-            mask_key = key(mask_folder_key, mask_stem_key, mask)
-            candidates = images_by_key.get(mask_key, []) if mask_key is not None else []
+            place = mask_places[mask.folder]
+            candidates = [] if place is None else images_by_key.get((place, mask_stem_key(mask)), [])
             if len(candidates) > 1:
                 raise DataError(
                     f"{mask}: the names of two images match this mask ({abbreviate(candidates)}); "
@@ -198,7 +205,7 @@ def _match_one_to_one(images: Sequence[ImageFile], masks: Sequence[ImageFile], r
 
 def _match_class_folders(images: Sequence[ImageFile], masks: Sequence[ImageFile], roles: Roles) -> Matches | None:
     """Match by `affix_keys` the masks in one folder per class, if each folder has at most one mask of an image."""
-    for mask_key, class_of in _CLASS_FOLDERS:
+    for mask_key, class_of in _CLASS_FOLDERS if all(roles[mask.folder].rest for mask in masks) else ():
         for keys in affix_keys(images, masks):
             try:
                 matches = _match(images, masks, roles, _all_folders, mask_key, [keys])

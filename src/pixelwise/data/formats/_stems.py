@@ -3,6 +3,7 @@
 import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from itertools import takewhile
 from typing import Literal
 
@@ -33,6 +34,7 @@ SEPARATORS = "-_. "
 """Characters between the parts of a stem."""
 
 
+@lru_cache(maxsize=1 << 18)
 def strip_role_words(stem: str, role: Literal["images", "masks"]) -> str:
     """Return a file's stem without the words for images or masks at its beginning or end.
 
