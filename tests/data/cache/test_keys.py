@@ -13,7 +13,7 @@ from PIL import Image
 from pixelwise.data.analysis.groups import assign_groups
 from pixelwise.data.cache.entry import VERSION
 from pixelwise.data.cache.keys import cache_key
-from pixelwise.data.schema import Annotation, LabelMap, MultilabelMask, PolygonMask, ReadSpec, Record
+from pixelwise.data.schema import Annotation, LabelMap, MultilabelMask, PolygonMask, ReadSpec, Record, ValueImage
 from pixelwise.data.spec import DatasetSpec
 from pixelwise.data.splits import train_val_split
 from tests.data.cache.helpers import BINARY
@@ -77,6 +77,18 @@ def test_every_property_of_polygons_counts(records: list[Record]) -> None:
     keys = [key(variant, ReadSpec(LabelMap("polygons"))) for variant in variants]
     assert len(set(keys)) == len(variants)
     assert key(with_polygon(20), ReadSpec(LabelMap("polygons"))) == keys[0]
+
+
+def test_the_file_and_the_classes_under_annotations_count(records: list[Record]) -> None:
+    def with_base(file: Path, class_id: int = 1) -> list[Record]:
+        mask = PolygonMask((), "by hand", base=ValueImage(file, "index", ((0, class_id),)))
+        return [replace(record, mask=mask) for record in records]
+
+    files = [Path(str(records[0].image)), Path(str(records[1].image))]
+    variants = [with_base(files[0]), with_base(files[1]), with_base(files[0], class_id=2)]
+    keys = [key(variant, ReadSpec(LabelMap("polygons"))) for variant in variants]
+    assert len(set(keys)) == len(variants)
+    assert key(with_base(files[0]), ReadSpec(LabelMap("polygons"))) == keys[0]
 
 
 def test_the_order_of_channels_counts(records: list[Record]) -> None:
