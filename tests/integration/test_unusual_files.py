@@ -54,7 +54,7 @@ def as_text(path: Path) -> str:
 def as_printed(path: Path) -> str:
     """Return a path as in an error message: on one line, with codes in place of control characters."""
     text = as_text(path)
-    return "".join(rf"\x{ord(each):02x}" if each in "\t\a\x1b" else each for each in text).replace("\n", " ")
+    return "".join(rf"\x{ord(each):02x}" if each in "\t\a\x1b\n" else each for each in text)
 
 
 def test_names_in_any_script_train(data: Path, run_cli: RunCommand, tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ class ImageStatsTable:
         self._digests, self._mask_digests, self._thumbnails = bytearray(), bytearray(), bytearray()
         self._heights, self._widths, self._channels = array("L"), array("L"), array("H")
         self._max_value = 0
-        self._ranges: list[tuple[float, float]] = []
+        self._ranges: dict[int, tuple[float, float]] = {}  # index → range, of images of floats or wide integers
         # (channels, 16 bits, floats or wide integers) → sums of 1, means, squares
         self._moments: dict[tuple[int, bool, bool], np.ndarray] = {}
 
@@ -53,7 +53,7 @@ class ImageStatsTable:
         self._max_value = max(self._max_value, image.max_value)
         moments = np.array([np.ones(image.channels), image.means, image.mean_squares])
         if image.pixel_range is not None:
-            self._ranges.append(image.pixel_range)
+            self._ranges[len(self) - 1] = image.pixel_range
         key = image.channels, image.max_value > 0, image.pixel_range is not None
         self._moments[key] = self._moments.get(key, 0) + moments
 
@@ -91,14 +91,18 @@ class ImageStatsTable:
 
     @property
     def pixel_range(self) -> tuple[float, float] | None:
-        """The lowest and the highest value of images of floats or wide integers, None if there are none."""
-        if not self._ranges:
+        """The lowest and the highest value of images of floats or wide integers, None if fewer than half are such."""
+        if len(self._ranges) * 2 < sum(self.modes.values()) or not self._ranges:
             return None
-        return min(low for low, _ in self._ranges), max(high for _, high in self._ranges)
+        return min(low for low, _ in self._ranges.values()), max(high for _, high in self._ranges.values())
 
     def check_channels(self, records: Sequence[Record]) -> None:
-        """Add an error for each image whose number of channels differs from `channels`."""
+        """Add an error for each image whose channels differ from `channels`, or whose number type is rare here."""
         expected = self.channels
+        if self.pixel_range is None:
+            for index in self._ranges:
+                message = "has floats or wide integers, but most images have 8 or 16 bits; convert it or remove it"
+                self.add_issue(index, DataIssue("other number type", str(records[index].image), message))
         for index, channels in enumerate(self._channels):
             if channels not in (0, expected):
                 message = f"has {channels} channels, but most images have {expected}; convert it or remove it"
