@@ -162,6 +162,17 @@ class TestEvaluate:
             assert f"{name}: {extra[name]:.4f}" in result.out.splitlines()
         assert_one_line_error(run_cli("evaluate", run_copy, pets_folder, "--metrics", "f1"), "unknown metric 'f1'")
 
+    def test_the_table_is_printed_even_if_the_file_cannot_be_written(
+        self, run_cli: RunCommand, run_copy: Path, pets_folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fail(*args: object) -> None:
+            raise pw.OutputError("evaluation-test.json: no space left on device; free space, then try again")
+
+        monkeypatch.setattr("pixelwise.cli.evaluate.write_evaluation", fail)
+        result = run_cli("evaluate", run_copy, pets_folder)
+        assert result.code == 2 and "mean IoU" in result.out
+        assert result.err.startswith("pixelwise: error: evaluation-test.json: no space left on device")
+
     def test_skipped_files_are_listed(self, run_cli: RunCommand, run_copy: Path, pets_copy: Path) -> None:
         name = (pets_copy / "annotations" / "test.txt").read_text().split()[0]
         image = pets_copy / "images" / f"{name}.jpg"

@@ -64,6 +64,9 @@ def test_a_file_that_a_person_wrote(tmp_path: Path) -> None:
         (b"1: 2", "cannot be read as settings"),
         (b"\xff\xfe\x00\xd8", "cannot be read as settings"),
         (b"device: '\x00'", "cannot be read as settings"),
+        (b"epochs: 2024-13-45", "cannot be read as settings (month must be in 1..12)"),
+        (b"epochs: " + b"9" * 5000, "cannot be read as settings"),
+        (b"[" * 10_000, "cannot be read as settings (nested too deeply)"),
         (None, "cannot be read as settings"),
     ],
 )

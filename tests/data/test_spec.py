@@ -45,7 +45,15 @@ def test_unquoted_numbers_are_values(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["[1, 2]", "format: folders", "format: [", "a: 1\nformat: folders\nkind: index\nclasses: {}"]
+    "text",
+    [
+        "[1, 2]",
+        "format: folders",
+        "format: [",
+        "a: 1\nformat: folders\nkind: index\nclasses: {}",
+        "format: 2024-13-45",
+        "[" * 10_000,
+    ],
 )
 def test_a_damaged_file_is_named_in_one_line(text: str, tmp_path: Path) -> None:
     path = tmp_path / "data.yaml"

@@ -42,6 +42,8 @@ def test_a_plan_reads_back_and_can_be_edited(tmp_path: Path) -> None:
         ("settings:", "setting:", "unknown setting 'setting' (did you mean 'settings'?)"),
         ("  kind:", "  kind: shapely", "data.kind"),
         ("data:", "data: [", "cannot be read as a plan"),
+        ("epochs:", "  epochs: 2024-13-45", "cannot be read as a plan (month must be in 1..12)"),
+        ("epochs:", "  epochs: " + "[" * 10_000, "cannot be read as a plan (nested too deeply)"),
     ],
 )
 def test_a_wrong_line_is_named(line: str, wrong: str, message: str, tmp_path: Path) -> None:

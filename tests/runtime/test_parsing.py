@@ -23,6 +23,8 @@ def test_values_are_returned(tmp_path: Path) -> None:
         (parse_yaml, "x: [1\ny: 2"),
         (parse_yaml, "!!python/object/apply:os.system [id]"),
         (parse_yaml, "x: \x00"),
+        (parse_yaml, "x: &a [*a]"),
+        (parse_yaml, "\n".join(["- &a0 [x, x]", *(f"- &a{n} [*a{n - 1}, *a{n - 1}]" for n in range(1, 60))])),
         (parse_json, "[" * 200_000),
         (parse_json, "9" * 5000),
         (parse_json, '{"a": 1,}'),
@@ -34,6 +36,10 @@ def test_every_fault_is_a_value_error_in_one_line(parse: Callable[[Any], object]
     with pytest.raises(ValueError) as error:
         parse(text)
     assert str(error.value) and "\n" not in str(error.value)
+
+
+def test_aliases_can_be_used() -> None:
+    assert parse_yaml("a: &x [1, 2]\nb: *x\nc: {d: *x}") == {"a": [1, 2], "b": [1, 2], "c": {"d": [1, 2]}}
 
 
 def test_a_file_that_is_not_text(tmp_path: Path) -> None:

@@ -84,8 +84,11 @@ class _Interrupts:
         """
         for number in self._previous:
             signal.signal(number, signal.SIG_IGN)
+        from pixelwise.errors import printable
+
         with suppress(OSError):  # the terminal was closed
-            print(f"pixelwise: stopped; {advice or 'run the command again to start over'}", file=sys.stderr)
+            text = printable(advice) or "run the command again to start over"
+            print(f"pixelwise: stopped; {text}", file=sys.stderr)
         return INTERRUPTED
 
 

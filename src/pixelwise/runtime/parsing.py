@@ -8,6 +8,9 @@ import yaml
 
 _TOO_DEEP = "nested too deeply"
 
+_MAX_VALUES = 1_000_000
+"""Maximum number of values in a YAML text. A value counts at each of its places: aliases can repeat it often."""
+
 
 def parse_yaml(text: str) -> Any:
     """Return the value of a YAML text.
@@ -21,11 +24,28 @@ def parse_yaml(text: str) -> Any:
     {'epochs': 3}
     """
     try:
-        return yaml.safe_load(text)
+        value = yaml.safe_load(text)
+        _check_size(value, {})
+        return value
     except RecursionError:
         raise ValueError(_TOO_DEEP) from None
     except (yaml.YAMLError, ValueError, OverflowError) as error:
         raise ValueError(" ".join(str(error).split())) from None
+
+
+def _check_size(value: object, sizes: dict[int, int]) -> int:
+    """Return the number of values in a value. `sizes` has those of the lists and mappings that were counted before."""
+    if not isinstance(value, list | tuple | dict):
+        return 1
+    if id(value) in sizes:
+        size = sizes[id(value)]
+    else:
+        sizes[id(value)] = 0  # until it is counted: a list that contains itself
+        parts = [*value.keys(), *value.values()] if isinstance(value, dict) else value
+        size = sizes[id(value)] = 1 + sum(_check_size(part, sizes) for part in parts)
+    if not 0 < size <= _MAX_VALUES:
+        raise ValueError("an alias contains itself, or repeats too many values")
+    return size
 
 
 def read_yaml(path: Path) -> Any:

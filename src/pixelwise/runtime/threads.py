@@ -11,7 +11,13 @@ T = TypeVar("T")
 Item = TypeVar("Item")
 
 
-def prefetch_map(function: Callable[[Item], T], items: Iterable[Item], prefetch: int = 32) -> Iterator[T]:
+def prefetch_map(
+    function: Callable[[Item], T],
+    items: Iterable[Item],
+    prefetch: int = 32,
+    cost: Callable[[Item], int] | None = None,
+    max_cost: int = 0,
+) -> Iterator[T]:
     """Apply a function to items in threads and yield the results in order.
 
     Pillow and torch release Python's global lock while they decode and resize, so threads run in parallel.
@@ -20,20 +26,30 @@ def prefetch_map(function: Callable[[Item], T], items: Iterable[Item], prefetch:
         function: a thread-safe function of one item.
         items: any iterable. It is read as the results are taken.
         prefetch: maximum number of results that wait to be taken. It bounds the memory.
+        cost: the cost of an item's result, for example in bytes. It is called in the caller's thread.
+        max_cost: maximum total cost of the results that wait or are computed. An item of a higher cost is computed
+            alone.
 
     >>> list(prefetch_map(len, ["a", "bb"]))
     [1, 2]
     """
     # One more thread than CPUs, because one of them waits for the disk. More would only wait for the global lock.
     pool = ThreadPoolExecutor(available_cpus() + 1)
-    pending: deque[Future[T]] = deque()
+    pending: deque[tuple[Future[T], int]] = deque()
+    total = 0
     try:
         for item in items:
-            pending.append(pool.submit(function, item))
+            price = 0 if cost is None else cost(item)
+            while pending and total + price > max_cost and cost is not None:
+                total -= pending[0][1]
+                yield pending.popleft()[0].result()
+            pending.append((pool.submit(function, item), price))
+            total += price
             if len(pending) > prefetch:
-                yield pending.popleft().result()
+                total -= pending[0][1]
+                yield pending.popleft()[0].result()
         while pending:
-            yield pending.popleft().result()
+            yield pending.popleft()[0].result()
     finally:
         # Do not wait: an abandoned generator can be collected in one of its own threads, which cannot join itself.
         pool.shutdown(wait=False, cancel_futures=True)
@@ -45,12 +61,34 @@ def available_cpus() -> int:
     return max(1, usable // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
 
-def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
+def batched(
+    items: Iterable[T], size: int, cost: Callable[[T], int] | None = None, max_cost: int = 0
+) -> Iterator[list[T]]:
     """Yield lists of `size` items in order. The last list can be shorter.
+
+    Args:
+        items: any iterable.
+        size: maximum number of items of a list.
+        cost: the cost of an item, for example in bytes.
+        max_cost: a list ends with the item that brings its cost to this number or above.
 
     >>> list(batched("abc", 2))
     [['a', 'b'], ['c']]
+    >>> list(batched(["a", "bbb", "c"], 2, len, 3))
+    [['a', 'bbb'], ['c']]
     """
     iterator = iter(items)
-    while group := list(islice(iterator, size)):
+    if cost is None:
+        while group := list(islice(iterator, size)):
+            yield group
+        return
+    group, total = [], 0
+    for item in iterator:
+        group.append(item)
+        total += cost(item)
+        del item  # a large item must not stay in memory while the next one is computed
+        if len(group) == size or total >= max_cost:
+            yield group
+            group, total = [], 0
+    if group:
         yield group
