@@ -137,3 +137,49 @@ def test_numbered_folders_of_images(tmp_path: Path) -> None:
     assert len(data.train) == 3 and np.array_equal(data.read(data.train[0])[1], scene(0))
     (message,) = (message for message in data.messages if "is left out" in message)
     assert "training/semantic_rgb/ is left out" in message and "training/instance/ is left out" in message
+
+
+def numbered(mask: np.ndarray) -> np.ndarray:
+    """Return a mask whose objects have numbers: class 1 is cut into two objects."""
+    objects = mask.astype(np.uint16) * 256
+    objects[3:][mask[3:] == 1] += 1
+    return objects
+
+
+@pytest.mark.parametrize(
+    ("classes", "objects"),
+    [
+        ("SegmentationClass", "SegmentationObject"),
+        ("labels", "instances"),
+        ("SegmentationClassPNG", "SegmentationObjectPNG"),
+    ],
+)
+def test_numbers_of_objects_beside_the_classes_are_left_out(classes: str, objects: str, tmp_path: Path) -> None:
+    write_images(tmp_path, "JPEGImages/{}.jpg")
+    write_images(tmp_path, "SegmentationClassVisualization/{}.jpg")
+    write_masks(tmp_path, f"{classes}/{{}}.png")
+    for index, name in enumerate(NAMES):
+        save(tmp_path / objects / f"{name}.png", numbered(scene(index)))
+    data = load_dataset(tmp_path, "folders")
+    assert np.array_equal(data.read(data.train[1])[1], scene(1))
+    message = next(message for message in data.messages if "is left out" in message)
+    assert f"{objects}/ is left out: it numbers the objects of {classes}/" in message
+    assert "SegmentationClassVisualization/ is left out: its images have too many values" in message
+    for index, name in enumerate(NAMES):  # other regions: a question
+        save(tmp_path / objects / f"{name}.png", numbered(np.roll(scene(index), 1, 0)))
+    assert_error("folders", tmp_path, f"{classes}/", f"{objects}/", "move one of the folders away")
+
+
+def test_masks_saved_as_jpeg_are_candidates(tmp_path: Path) -> None:
+    write_images(tmp_path)
+    for index, name in enumerate(NAMES):
+        save(tmp_path / "vessels" / f"{name}.jpg", (scene(index) == 2).astype(np.uint8) * 255)
+    data = load_dataset(tmp_path)
+    assert np.array_equal(data.read(data.train[0])[1], scene(0) == 2)
+    write_masks(tmp_path, "mask/{}.png", classes=2)
+    assert_error("folders", tmp_path, "both mask/ and vessels/", "move one of the folders away")
+    for path in (tmp_path / "mask").glob("*"):
+        path.unlink()
+    write_images(tmp_path, "vessels/{}.jpg")  # photographs
+    with pytest.raises(DataError, match="images/ and vessels/ have the same file names"):
+        load_dataset(tmp_path)

@@ -38,6 +38,9 @@ def test_endings_can_differ_between_splits(tmp_path: Path) -> None:
     result = read_as("folders", tmp_path)
     assert pairs(result, tmp_path)["training/images/22_training.tif"] == "training/masks/22_manual1.gif"
     assert pairs(result, tmp_path, "test")["test/images/03_test.tif"] == "test/masks/03_manual1.gif"
+    assert "what differs between them: test/masks/01_manual1.gif is the mask of test/images/01_test.tif" in str(
+        result.issues
+    )
 
 
 @pytest.mark.parametrize(

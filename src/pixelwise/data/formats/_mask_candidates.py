@@ -1,5 +1,6 @@
 """Folders of masks that match the same images: the same labels in other colors, photographs, or a question."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -18,6 +19,9 @@ Folders = Mapping[str, Mapping[ImageFile, ImageFile]]
 SAMPLED_IMAGES = 8
 """Number of images whose masks are compared."""
 
+MAX_NOISE = 64
+"""Distance from 0 and 255, up to which values are noise of JPEG compression in a mask of two values."""
+
 MAX_MASK_VALUES = 100
 """An image with more different values is a photograph, a depth map or a probability map, not a mask."""
 
@@ -25,8 +29,9 @@ MAX_MASK_VALUES = 100
 def choose_folder(root: Path, folders: Folders) -> tuple[str, list[str]]:
     """Choose one of several folders that have masks of the same images. Some masks of each are read.
 
-    A folder is left out if its images have too many values for masks, or if they have the same regions as those of
-    another folder next to it, in other colors. Of two such folders, the one with gray values or palettes is used.
+    A folder is left out if its images have too many values for masks, if they have the same regions as those of
+    another folder next to it, in other colors, or if it numbers the objects of another folder (SegmentationObject,
+    instances). Of two folders with the same regions, the one with gray values or palettes is used.
 
     Args:
         root: the data set.
@@ -48,14 +53,16 @@ def choose_folder(root: Path, folders: Folders) -> tuple[str, list[str]]:
         raise DataError(several_folders(sorted(names), example)) from None
     decisions = []
     for name in names:
-        count = len(np.unique(np.concatenate([pixels.ravel() for _, pixels in values[name]]))) if sample else 0
-        if count > MAX_MASK_VALUES and len(values) > 1:
+        if len(values) > 1 and _are_photographs([pixels for _, pixels in values[name]]):
             decisions.append(f"{name}/ is left out: its images have too many values for masks")
             del values[name]
     if not sample:
         raise DataError(several_folders(sorted(names), example))
-    left = sorted(values, key=lambda name: any(kind == "rgb" for kind, _ in values[name]))
+    left = sorted(values, key=lambda name: (_names_objects(name), any(kind == "rgb" for kind, _ in values[name])))
     for name in left[1:]:
+        if _names_objects(name) and not _names_objects(left[0]) and _refines(values[left[0]], values[name]):
+            decisions.append(f"{name}/ is left out: it numbers the objects of {left[0]}/")
+            continue
         if not (_are_siblings(left[0], name) and _same_regions(values[left[0]], values[name])):
             raise DataError(several_folders(sorted(left), example))
         decisions.append(f"{name}/ is left out: it has the same labels as {left[0]}/ in other colors")
@@ -76,10 +83,48 @@ def is_one_file_per_class(root: Path, folders: Folders) -> bool:
             except DataError:
                 continue
             unique = np.unique(pixels)
-            is_noisy_pair = len(unique) > 3 and ((unique <= 64) | (unique >= 191)).all()
+            is_noisy_pair = len(unique) > 3 and ((unique <= MAX_NOISE) | (unique >= 255 - MAX_NOISE)).all()
             if kind == "rgb" or (len(unique) > 3 and not is_noisy_pair):
                 return False
     return True
+
+
+def are_masks(root: Path, files: Sequence[ImageFile]) -> bool:
+    """Return True if some files can be read and have few values, as masks have.
+
+    Args:
+        root: the data set.
+        files: image files. At most `SAMPLED_IMAGES` of them are read.
+    """
+    try:
+        sample = [_read(root, file)[1] for file in files[:: max(1, len(files) // SAMPLED_IMAGES)][:SAMPLED_IMAGES]]
+    except DataError:
+        return False
+    return bool(sample) and not _are_photographs(sample)
+
+
+def _are_photographs(sample: Sequence[np.ndarray]) -> bool:
+    """Return True if images have more than `MAX_MASK_VALUES` values, which are not noise around 0 and 255."""
+    values, counts = np.unique(np.concatenate([pixels.ravel() for pixels in sample] or [[0]]), return_counts=True)
+    if len(values) <= MAX_MASK_VALUES:
+        return False
+    near = (values <= MAX_NOISE) | ((values >= 255 - MAX_NOISE) & (values <= 255))
+    return bool(counts[near].sum() < 0.98 * counts.sum())
+
+
+def _names_objects(name: str) -> bool:
+    return re.search(r"object|instance|panoptic", name.casefold()) is not None
+
+
+def _refines(first: Sequence[tuple[ValueKind, np.ndarray]], second: Sequence[tuple[ValueKind, np.ndarray]]) -> bool:
+    """Return True if each value of the second masks is within one value of the first, in each mask."""
+    pairs = zip(first, second, strict=True)
+    return all(a.shape == b.shape and len(np.unique(_codes(a, b))) == len(np.unique(b)) for (_, a), (_, b) in pairs)
+
+
+def _codes(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Return one number per pixel for the values of two masks."""
+    return first.astype(np.int64).ravel() << 24 | second.astype(np.int64).ravel()
 
 
 def _are_siblings(first: str, second: str) -> bool:
@@ -103,6 +148,5 @@ def _same_regions(
     for (_, a), (_, b) in zip(first, second, strict=True):
         if a.shape != b.shape:
             return False
-        codes = np.unique(a.astype(np.int64).ravel() << 24 | b.astype(np.int64).ravel())
-        pairs |= {(int(code) >> 24, int(code) & 0xFFFFFF) for code in codes}
+        pairs |= {(int(code) >> 24, int(code) & 0xFFFFFF) for code in np.unique(_codes(a, b))}
     return len(pairs) > 1 and len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs})

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pixelwise.data.formats._filesystem import ImageFile
 from pixelwise.data.formats._folder_names import without_split
-from pixelwise.data.formats._mask_candidates import choose_folder, is_one_file_per_class
+from pixelwise.data.formats._mask_candidates import are_masks, choose_folder, is_one_file_per_class
 from pixelwise.data.formats._pairing import Matches, Roles, match_masks
 from pixelwise.data.formats._single_folder import is_lossy_name
 from pixelwise.errors import DataError
@@ -68,6 +68,8 @@ def find_unnamed_masks(
     name = next(iter(folders))
     if len(folders) > 1:
         name, decisions = choose_folder(root, folders)
+    elif any(map(is_lossy_name, folders[name].values())) and not are_masks(root, list(folders[name].values())):
+        return None
     decisions.append(f"{name}/ is taken for the folder of masks: its files match the images one to one")
     return Matches({image: [mask] for image, mask in folders[name].items()}), decisions
 
@@ -76,8 +78,6 @@ def unnamed_folders(
     files: Sequence[ImageFile], images: Sequence[ImageFile], roles: Roles
 ) -> dict[str, dict[ImageFile, ImageFile]]:
     """Return the folders whose files match all images of a split one to one: name → image → file.
-
-    Folders with JPEG files are left out.
 
     Args:
         files: files that are neither images nor masks by the names of their folders.
@@ -91,7 +91,7 @@ def unnamed_folders(
     smallest = min(Counter(roles[image.folder].split for image in images).values(), default=0)
     found = {}
     for kind, group in groups.items():
-        if not kind or len(group) < smallest or any(map(is_lossy_name, group)):
+        if not kind or len(group) < smallest:
             continue
         rests = {
             file.folder: replace(

@@ -69,7 +69,7 @@ def to_pairs(matches: Matches, roles: Roles, instances: bool = False) -> Pairs:
     Raises:
         DataError: The masks of an image can stand for several things.
     """
-    pairs = Pairs(unmatched_masks=matches.unmatched)
+    pairs = Pairs(unmatched_masks=matches.unmatched, decisions=[matches.note] if matches.note else [])
     if all(len(masks) == 1 for masks in matches.masks.values()) and not matches.by_folder:
         pairs.masks = {image: masks[0] for image, masks in matches.masks.items()}
     elif matches.by_folder:

@@ -29,12 +29,14 @@ class Matches:
             or the text after the image's name. Empty if masks have no such part.
         by_folder: True if the labels are names of folders.
         unmatched: masks without an image.
+        note: the rule, if names of images and masks differ in more than words for masks. Else "".
     """
 
     masks: dict[ImageFile, list[ImageFile]] = field(default_factory=dict)
     labels: dict[ImageFile, str] = field(default_factory=dict)
     by_folder: bool = False
     unmatched: list[ImageFile] = field(default_factory=list)
+    note: str = ""
 
 
 def match_masks(images: Sequence[ImageFile], masks: Sequence[ImageFile], roles: Roles) -> Matches:
@@ -199,6 +201,8 @@ def _match_one_to_one(images: Sequence[ImageFile], masks: Sequence[ImageFile], r
         except DataError:
             continue
         if not matches.unmatched and all(len(each) == 1 for each in matches.masks.values()):
+            image, (mask,) = next(iter(matches.masks.items()))
+            matches.note = f"names are matched by what differs between them: {mask} is the mask of {image}"
             return matches
     return None
 
