@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pixelwise.cli.common import print_skipped
+from pixelwise.cli.common import check_output, print_skipped
 from pixelwise.errors import printable
 from pixelwise.inference.batch import predict_folder
 from pixelwise.inference.predictor import Predictor
@@ -18,6 +18,7 @@ def predict_command(run: Path, images: list[Path], /, *, out: Path, device: str 
         out: Directory of the masks.
         device: auto, cpu, cuda or mps.
     """
+    check_output(out)
     with ProgressBars() as bars:
         result = predict_folder(Predictor.load(run, device), images, out, progress=bars.track("predicting"))
     print_skipped(result.failed)
