@@ -187,6 +187,14 @@ class TestIssues:
         assert issue.severity == "error" and issue.message.startswith("mask value 7 is outside the classes")
         assert len(report.data.train) == 5
 
+    def test_the_advice_for_a_value_outside_the_classes_works(self, split: Path) -> None:
+        save_pair(split, "train/p2", None, np.tri(20, 30, dtype=np.uint8) * np.uint8(7))
+        label_map = {"0": "background", "1": "cat"}
+        (issue,) = self.inspect(split, label_map=label_map).issues
+        assert "set `label_map` or `ignore_values`" in issue.message
+        assert inspect(split, label_map=label_map, ignore_values=["7"]).data.classes == ("background", "cat")
+        assert inspect(split, label_map=label_map | {"7": "dog"}).data.classes == ("background", "cat", "dog")
+
     def test_missing_and_unreadable_files(self, split: Path) -> None:
         (split / "train/masks/p0.png").unlink()
         (split / "train/images/p1.png").unlink()

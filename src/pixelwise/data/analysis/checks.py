@@ -118,7 +118,8 @@ def find_obstacle(
     """
     if not data.train:
         if result.train:
-            return [], f"{data.root}: no image of the train split can be used; fix the files listed above"
+            first = next(issue for issue in scanned.images.issues if issue.severity == "error")
+            return [], f"{data.root}: no image of the train split can be used, for example {first}"
         try:
             data.records("train")
         except DataError as error:

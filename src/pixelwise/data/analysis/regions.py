@@ -206,11 +206,13 @@ def zero_contacts(values: np.ndarray, kept: Sequence[int]) -> np.ndarray:
         kept: the K values to measure.
 
     Returns:
-        (K,) float32 in [0, 1]. NaN for a value without an outline, and for 0 itself.
+        (K,) float32 in [0, 1]. NaN for a value without an outline, for 0 itself, and if no pixel is 0.
 
     >>> zero_contacts(np.array([[0, 1, 2]]), [0, 1, 2]).tolist()
     [nan, 0.5, 0.0]
     """
+    if not (values == 0).any():
+        return np.full(len(kept), np.nan, np.float32)
     pairs = (values[:, 1:], values[:, :-1]), (values[1:], values[:-1])
     first = np.concatenate([one[one != other] for one, other in pairs])
     second = np.concatenate([other[one != other] for one, other in pairs])
