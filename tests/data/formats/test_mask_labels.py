@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pixelwise.data.analysis.inspection import inspect
 from pixelwise.data.formats import FORMATS
 from pixelwise.data.label_map.options import LabelOptions
 from pixelwise.data.load import load_dataset
@@ -72,6 +73,20 @@ def test_classes_with_one_file_per_object(tmp_path: Path) -> None:
     files = (tmp_path / "masks/a_box_1.png", tmp_path / "masks/a_box_2.png")
     assert first == MultilabelMask((MergedMask(files), tmp_path / "masks/a_disc_1.png"))
     assert second == MultilabelMask((tmp_path / "masks/b_box_1.png", tmp_path / "masks/b_disc_1.png"))
+
+
+def test_several_files_per_class_reach_the_mask(tmp_path: Path) -> None:
+    for name in "ab":
+        save(tmp_path / "images" / f"{name}.jpg", np.full((8, 9, 3), 50, np.uint8))
+        for index in (1, 2):
+            save(tmp_path / "masks" / f"{name}_box_{index}.png", np.eye(8, 9, index, dtype=np.uint8) * 255)
+        save(tmp_path / "masks" / f"{name}_disc_1.png", np.eye(8, 9, dtype=np.uint8) * 255)
+    data = load_dataset(tmp_path)
+    assert data.classes == ("box", "disc")
+    mask = data.read(data.train[0])[1]
+    assert np.array_equal(mask, [np.eye(8, 9, 1) + np.eye(8, 9, 2), np.eye(8, 9)])
+    counted = {each.name: each.pixels for each in inspect(tmp_path).classes}
+    assert counted == {"box": 2 * (8 + 7), "disc": 2 * 8}
 
 
 def test_folders_of_one_image_with_files_of_any_name_are_united(tmp_path: Path) -> None:

@@ -55,6 +55,13 @@ def test_boxes_are_named(file: str, text: str, program: str, tmp_path: Path) -> 
     assert f"{file} has boxes of objects ({program}) and no masks" in describe_folder(tmp_path)
 
 
+@pytest.mark.parametrize("file", ["annotations.json", "labels/1.xml", "export.ndjson"])
+def test_annotations_of_unknown_programs_are_named(file: str, tmp_path: Path) -> None:
+    touch(tmp_path, "images/1.jpg", file)
+    (tmp_path / file).write_text("{}")
+    assert f"{file} is not an annotation file that can be read: export COCO JSON" in describe_folder(tmp_path)
+
+
 def test_other_folders_get_general_advice(tmp_path: Path) -> None:
     assert describe_folder(tmp_path) == "the folder has no files"
     assert describe_folder(tmp_path / "nowhere") == ""

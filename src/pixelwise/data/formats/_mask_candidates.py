@@ -105,7 +105,9 @@ def are_masks(root: Path, files: Sequence[ImageFile]) -> bool:
 
 def _are_photographs(sample: Sequence[np.ndarray]) -> bool:
     """Return True if images have more than `MAX_MASK_VALUES` values, which are not noise around 0 and 255."""
-    values, counts = np.unique(np.concatenate([pixels.ravel() for pixels in sample] or [[0]]), return_counts=True)
+    if not sample:
+        return False
+    values, counts = np.unique(np.concatenate([pixels.ravel() for pixels in sample]), return_counts=True)
     if len(values) <= MAX_MASK_VALUES:
         return False
     near = (values <= MAX_NOISE) | ((values >= 255 - MAX_NOISE) & (values <= 255))

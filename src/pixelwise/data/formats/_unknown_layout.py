@@ -32,11 +32,13 @@ UNREADABLE: dict[str, str] = {
 
 _ONLY_BOXES = "and no masks: segmentation needs outlines or masks"
 
-_NO_MASKS: tuple[tuple[str, str, str], ...] = (
-    ("xml", r".*<annotation>.*<bndbox>", f"boxes of objects (Pascal VOC) {_ONLY_BOXES}"),
-    ("txt", r"(?:\d+(?: [\d.eE+-]+){4}\s*)+$", f"boxes of objects (YOLO) {_ONLY_BOXES}"),
-)
-"""(suffix, pattern of the content, meaning) of annotation files that have no masks."""
+_NO_MASKS = {
+    "xml": (r".*<annotation>.*<bndbox>", f"boxes of objects (Pascal VOC) {_ONLY_BOXES}"),
+    "txt": (r"(?:\d+(?: [\d.eE+-]+){4}\s*)+$", f"boxes of objects (YOLO) {_ONLY_BOXES}"),
+}
+"""Suffix → (pattern of the content, meaning) of annotation files that have no masks."""
+
+_ANNOTATIONS = ("json", "xml", "ndjson", "jsonl")
 
 _MAX_FOLDERS = 4
 
@@ -107,14 +109,23 @@ def _remedies(root: Path, listing: Listing) -> list[str]:
 
 
 def _annotations_without_masks(root: Path, listing: Listing) -> list[str]:
-    """Return a line for each kind of annotation file that has boxes only. One file of each folder is read."""
+    """Return a line for each kind of annotation file that has boxes only, or is of an unknown program.
+
+    The first file of each folder is read.
+    """
     found: dict[str, str] = {}
     for folder, names in listing.items():
-        for suffix, pattern, meaning in _NO_MASKS:
+        for suffix in ("txt", *_ANNOTATIONS):
             first = next((name for name in names if suffix_of(name) == suffix), None)
-            if first and file_starts_with(root / folder / first, pattern):
-                found.setdefault(meaning, f"{folder}/{first}" if folder else first)
-    return [f"{file} has {meaning}" for meaning, file in found.items()]
+            if first is None:
+                continue
+            pattern, meaning = _NO_MASKS.get(suffix, ("", ""))
+            file = f"{folder}/{first}" if folder else first
+            if pattern and file_starts_with(root / folder / first, pattern):
+                found.setdefault(f"has {meaning}", file)
+            elif suffix in _ANNOTATIONS:
+                found.setdefault("is not an annotation file that can be read: export COCO JSON or masks", file)
+    return [f"{file} {meaning}" for meaning, file in found.items()]
 
 
 def _folders_of_same_names(listing: Listing) -> tuple[str, str] | None:
