@@ -161,7 +161,7 @@ def test_missing_and_unlisted_images_are_issues(writer: str, samples: list[Sampl
         image.write_bytes(content)
         save(image.with_name("other.png"), samples[0].image)
         issues = read_as(format, tmp_path).issues
-        kinds = {"yolo": [], "yolo roboflow": []}
+        kinds: dict[str, list[str]] = {"yolo": [], "yolo roboflow": []}
         kinds |= {name: ["missing mask"] for name in ("labelme", "labelme masks", "supervisely")}
         assert [issue.kind for issue in issues] == kinds.get(writer, ["image not listed"])
 

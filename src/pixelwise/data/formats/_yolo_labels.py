@@ -7,7 +7,7 @@ from pixelwise.data.formats._filesystem import ImageFile, Listing, list_images, 
 from pixelwise.data.formats._folder_names import folder_roles
 from pixelwise.errors import DataError
 
-TOLERANCE = 1e-3
+TOLERANCE = 1e-2
 """Maximum distance of a point from the image, as a fraction of its width or height. Other programs round."""
 
 BOX_VALUES = 4
