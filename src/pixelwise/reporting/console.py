@@ -149,9 +149,12 @@ def issue_heading(kind: str, group: Sequence[DataIssue], root: Path | str) -> st
 def values_by_class(data: DatasetIndex) -> dict[str, str]:
     """Return for each class the mask values that stand for it, joined by commas.
 
-    The text is empty if the data set's annotation files name the classes.
+    The text is empty if the data set's annotation files name the classes. "all others" stands for all values that no
+    class lists.
     """
-    return {name: ", ".join(spec.values) for name, spec in DatasetSpec.of(data).classes.items()}
+    spec = DatasetSpec.of(data)
+    others = {spec.other_class: ("all others",)} if spec.kind != "multilabel" else {}
+    return {name: ", ".join((*item.values, *others.get(name, ()))) for name, item in spec.classes.items()}
 
 
 def _split_sizes(data: DatasetIndex) -> str:

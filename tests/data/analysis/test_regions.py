@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from pixelwise.data.analysis.regions import (
     MAX_OBJECT_SIZES,
@@ -12,7 +13,7 @@ from pixelwise.data.analysis.regions import (
     region_stats,
     zero_contacts,
 )
-from pixelwise.data.label_map.value_counts import MaskStats
+from pixelwise.data.label_map.value_counts import MaskStats, image_mask_stats
 
 
 def test_objects_that_touch_at_corners_are_one_and_small_regions_are_none() -> None:
@@ -96,3 +97,15 @@ def test_contact_with_zero_is_a_fraction_of_the_outline() -> None:
 def test_contact_of_values_that_are_not_kept_is_left_out() -> None:
     mask = np.array([[0, 9, 1, 0]], np.uint8)
     assert zero_contacts(mask, [1]).tolist() == [0.5]
+
+
+def test_many_numbered_objects_are_counted_in_full() -> None:
+    """Only some values are measured. The last of them stands for all other numbers."""
+    mask = np.zeros((200, 200), np.uint16)
+    for number in range(100):
+        row, column = 20 * (number // 10), 20 * (number % 10)
+        mask[row : row + 10, column : column + 10] = number + 1
+    stats = image_mask_stats(Image.fromarray(mask))
+    regions = region_stats(stats, mask)
+    assert (regions.pixels.sum(), regions.objects[regions.values > 0].sum()) == (mask.size, 100)
+    assert regions.pixels[regions.values == 0].item() == np.count_nonzero(mask == 0)

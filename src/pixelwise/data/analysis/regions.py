@@ -72,11 +72,15 @@ def region_stats(stats: MaskStats, values: np.ndarray) -> RegionStats:
     kept = [value for value, _ in counted]
     grays = [stats.colors.get(value, gray_to_rgb(value)) for value in kept]
     sizes = [object_sizes(small == value) for value in kept]
+    pixels, objects = np.array([count for _, count in counted], np.int64), np.array([len(each) for each in sizes])
+    if stats.numbered > MAX_REGION_VALUES:  # numbers of objects: the last value stands for all others
+        pixels[-1] += values.size - pixels.sum()
+        objects[-1] += stats.numbered - np.count_nonzero(kept)
     return RegionStats(
         values=np.array(kept, np.uint32),
         colors=np.array(kept if stats.kind == "rgb" else grays, np.uint32),
-        pixels=np.array([count for _, count in counted], np.int64),
-        objects=np.array([len(each) for each in sizes], np.int64),
+        pixels=pixels,
+        objects=objects.astype(np.int64),
         mean_widths=np.array([mean_width(small == value) for value in kept], np.float32),
         object_sizes=tuple(_evenly_spaced(each, MAX_OBJECT_SIZES) for each in sizes),
         small_sizes=_small_sizes(kept, values, sizes) if not stats.lossy else np.zeros(len(kept), np.float32),
