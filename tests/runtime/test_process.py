@@ -130,3 +130,24 @@ class TestConfigure:
             for choice in ("keep", "return")
         }
         assert resident["keep"] > 200 > resident["return"]
+
+    @pytest.mark.skipif(sys.platform == "win32", reason="Pillow's package for Windows has no separate libtiff")
+    def test_libtiff_writes_no_lines_about_damaged_files(self) -> None:
+        # In a process of its own: the setting cannot be undone.
+        code = (
+            "import io\n"
+            "from PIL import Image\n"
+            "from pixelwise.runtime.process import silence_libtiff\n"
+            "file = io.BytesIO()\n"
+            "Image.linear_gradient('L').save(file, 'TIFF', compression='tiff_lzw')\n"
+            "content = bytearray(file.getvalue())\n"
+            "content[200:-300:37] = bytes(len(content[200:-300:37]))\n"
+            "def decode():\n"
+            "    try:\n"
+            "        Image.open(io.BytesIO(content)).load()\n"
+            "    except OSError:\n"
+            "        print('error')\n"
+            "decode(); silence_libtiff(); decode()\n"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert done.stdout == "error\nerror\n" and done.stderr.count("\n") == 1, done.stderr

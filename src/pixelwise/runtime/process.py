@@ -1,9 +1,12 @@
 """Process-wide settings. The library never makes them; a program, such as the command line, calls `configure`."""
 
 import ctypes
+import importlib.util
 import logging
 import sys
 import warnings
+from contextlib import suppress
+from pathlib import Path
 from typing import Literal
 
 ThreadPolicy = Literal["idle"] | int | None
@@ -29,7 +32,8 @@ def configure(
             other programs leave idle, and updates it during a training; OMP_NUM_THREADS takes precedence. None leaves
             it alone.
         keep_freed_memory: if True, freed memory stays in the process (see `disable_malloc_trim`).
-        quiet_warnings: if True, hide Python warnings from Pillow. Its errors are raised in any case.
+        quiet_warnings: if True, hide Python warnings from Pillow, and lines that libtiff writes to stderr. Errors are
+            raised in any case.
         log_level: the level of the logger "pixelwise", or None to leave it alone.
 
     >>> configure(threads=None, keep_freed_memory=False, quiet_warnings=False, log_level=None)
@@ -40,6 +44,7 @@ def configure(
         disable_malloc_trim()
     if quiet_warnings:
         warnings.filterwarnings("ignore", module=r"PIL\.")
+        silence_libtiff()
     if log_level is not None:
         logging.getLogger("pixelwise").setLevel(log_level)
 
@@ -47,6 +52,20 @@ def configure(
 def thread_policy() -> ThreadPolicy:
     """Return the `threads` of the last call of `configure`, or None if it was never called."""
     return _thread_policy
+
+
+def silence_libtiff() -> None:
+    """Drop the lines that the libtiff in Pillow's package writes to stderr for damaged files. They name no file."""
+    spec = importlib.util.find_spec("PIL")
+    if spec is None or spec.origin is None:
+        return
+    package = Path(spec.origin).parent
+    for pattern in ("../pillow.libs/libtiff*", ".dylibs/libtiff*"):  # wheels for Linux and macOS
+        for file in package.glob(pattern):
+            with suppress(OSError, AttributeError):
+                library = ctypes.CDLL(str(file))
+                library.TIFFSetErrorHandler(None)
+                library.TIFFSetWarningHandler(None)
 
 
 def disable_malloc_trim() -> None:

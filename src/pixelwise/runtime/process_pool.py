@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pixelwise.errors import WorkerCrashedError
+from pixelwise.runtime.process import silence_libtiff
 
 T = TypeVar("T")
 Item = TypeVar("Item")
@@ -120,6 +121,7 @@ def serve() -> None:
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     warnings.simplefilter("ignore")
+    silence_libtiff()
     # Move stdout to stderr, so that no print gets between the answers.
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
