@@ -136,3 +136,14 @@ def test_unlabeled_pixels_of_more_data_are_ignored(tmp_path: Path) -> None:
 def test_an_unknown_other_class_is_an_error() -> None:
     with pytest.raises(ConfigError, match="unknown class 'c'"):
         SPEC.model_copy(update={"other_class": "c"}).resolve_labels("folders", FormatResult())
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["bit_depth: 99", "bit_depth: -5", "channels: 0", "channels: 1000000", "tolerance: -1", "pixel_range: [0, .inf]"],
+)
+def test_a_number_outside_its_limits_is_an_error(line: str, tmp_path: Path) -> None:
+    path = tmp_path / "data.yaml"
+    path.write_text(f"format: folders\nkind: index\nclasses: {{a: {{color: '#000000'}}}}\n{line}\n", encoding="utf-8")
+    with pytest.raises(RunError, match=rf"{line.partition(':')[0]}"):
+        DatasetSpec.read(path)

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, field_validator, model_validator
 
 from pixelwise.data.formats import FORMATS, detect_format
 from pixelwise.data.index import DatasetIndex
@@ -89,10 +89,10 @@ class DatasetSpec(BaseModel):
 
     format: str
     kind: Literal["index", "rgb", "alpha", "polygons", "multilabel"]
-    tolerance: int = 0
-    channels: int = 3
-    bit_depth: int = 16
-    pixel_range: tuple[float, float] | None = None
+    tolerance: Annotated[int, Field(ge=0, le=255)] = 0
+    channels: Annotated[int, Field(ge=1, le=1024)] = 3
+    bit_depth: Annotated[int, Field(ge=8, le=16)] = 16
+    pixel_range: tuple[FiniteFloat, FiniteFloat] | None = None
     classes: dict[str, ClassSpec]
     ignore: tuple[str, ...] = ()
     absent: tuple[str, ...] = ()

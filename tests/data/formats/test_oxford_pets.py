@@ -1,5 +1,6 @@
 """Oxford-IIIT Pet."""
 
+import os
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -9,9 +10,10 @@ import pytest
 
 import pixelwise as pw
 from pixelwise.data.demo.synthetic import BACKGROUND, BORDER, KINDS, PET
+from pixelwise.data.formats.oxford_pets import read_oxford_pets
+from pixelwise.data.index import DatasetIndex
 from pixelwise.data.io.mask import read_image_and_mask, read_mask
 from pixelwise.data.load import load_dataset
-from pixelwise.data.schema import DatasetIndex
 from pixelwise.errors import DataError
 from tests.data.formats.support import (
     assert_one_line,
@@ -141,3 +143,22 @@ def test_the_real_data_set(real_pets: pw.DatasetIndex) -> None:
         assert fractions[1] > fractions[0] > fractions[2] > 0.08
         image, mask = read_image_and_mask(real_pets.test[0], real_pets.read_spec)
         assert image.shape[:2] == mask.shape
+
+
+def test_the_official_list_names_no_files_outside(pets_folder: Path, tmp_path: Path) -> None:
+    root = Path(shutil.copytree(pets_folder, tmp_path / "pets"))
+    path = root / "annotations" / "trainval.txt"
+    first = path.read_text(encoding="utf-8").split()[0]
+    for folder in ("images", "annotations/trimaps"):
+        Path(shutil.copytree(root / folder, tmp_path / "secret" / folder))
+    path.write_text(f"../../secret/images/{first} 1 1 1\n", encoding="utf-8")
+    result = read_oxford_pets(root)
+    assert result is not None and result.train == () and result.issues[0].kind == "missing image"
+
+
+def test_an_official_list_that_is_a_pipe_is_an_error(pets_folder: Path, tmp_path: Path) -> None:
+    root = Path(shutil.copytree(pets_folder, tmp_path / "pets"))
+    (root / "annotations" / "trainval.txt").unlink()
+    os.mkfifo(root / "annotations" / "trainval.txt")
+    with pytest.raises(DataError, match="not a file"):
+        read_oxford_pets(root)

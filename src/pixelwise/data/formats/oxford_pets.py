@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from pixelwise.data.formats._filesystem import is_folder, list_files
+from pixelwise.data.io.image import is_special_file
 from pixelwise.data.schema import DataIssue, FormatResult, LabelMap, Record
 from pixelwise.errors import DataError
 
@@ -21,6 +22,8 @@ def read_oxford_pets(root: Path) -> FormatResult | None:
 
     def records(split: str) -> tuple[Record, ...]:
         path = annotations / f"{split}.txt"
+        if is_special_file(path):  # a named pipe would block forever
+            raise DataError(f"{path}: the official list cannot be read (not a file)")
         try:
             lines = path.read_text(encoding="utf-8").splitlines()
         except (OSError, UnicodeError) as error:
@@ -30,10 +33,10 @@ def read_oxford_pets(root: Path) -> FormatResult | None:
         pairs = []
         for name in names:
             image, mask = root / "images" / f"{name}.jpg", annotations / "trimaps" / f"{name}.png"
-            if image.name not in images:
+            if f"{name}.jpg" not in images:  # no path: a list must not name files outside the folder
                 message = f"no such image, though {path.name} lists it; add it or remove the line"
                 issues.append(DataIssue("missing image", str(image), message))
-            elif mask.name not in masks:
+            elif f"{name}.png" not in masks:
                 message = f"has no mask (no {mask}); add it or remove {name} from {path.name}"
                 issues.append(DataIssue("missing mask", str(image), message))
             else:
