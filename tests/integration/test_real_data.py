@@ -68,7 +68,8 @@ def test_inspection_training_and_prediction(folder: Path, run_cli: RunCommand, t
     assert report["format"] == expected.format
     assert tuple(report["splits"].get(split, 0) for split in SPLITS) == expected.split_sizes
     assert tuple(row["name"] for row in report["classes"])[: len(expected.classes)] == expected.classes
-    assert report["problems"] == []
+    problems = [(problem["kind"], Path(problem["file"]).name) for problem in report["problems"]]
+    assert problems == [("near-duplicate", name) for name in expected.near_duplicates]
     assert (report["groups"] or "") == expected.group_summary
     # The plan's own epochs and size take minutes.
     plan = tmp_path / "report" / "plan.yaml"

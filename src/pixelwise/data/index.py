@@ -31,6 +31,8 @@ class DatasetIndex:
         source_class_ids: for polygons and multi-label masks, class name in the data set's files → class index, or
             255 for "ignore".
         line_width: width in pixels of the lines in annotation files, or None.
+        undecided: the question that has to be answered before the classes are known, in the report on such a data set.
+            Each raw value of the masks is then a class, and no model can be trained. Empty if the classes are known.
     """
 
     root: Path | str
@@ -45,9 +47,16 @@ class DatasetIndex:
     group_summary: str | None = None
     source_class_ids: Mapping[str, int] = field(default_factory=dict)
     line_width: float | None = None
+    undecided: str = ""
 
     def records(self, split: Split) -> tuple[Record, ...]:
-        """Return the records of one split. Raises DataError if the split is empty or unknown."""
+        """Return the records of one split.
+
+        Raises:
+            DataError: The split is empty or unknown, or the classes are undecided.
+        """
+        if self.undecided:
+            raise DataError(self.undecided)
         records: tuple[Record, ...] = getattr(self, split) if split in SPLITS else ()
         if not records:
             present = ", ".join(name for name in SPLITS if getattr(self, name)) or "none"

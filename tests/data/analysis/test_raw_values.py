@@ -43,6 +43,8 @@ def test_the_report_has_the_question_and_the_values(ambiguous: Path) -> None:
     assert image.shape == (20, 30, 3) and np.unique(mask).tolist() == [0, 1]
     with pytest.raises(DataError, match="255 may be a class"):
         make_plan(report, timed=False)
+    with pytest.raises(DataError, match="255 may be a class"):
+        report.data.records("train")
 
 
 def test_the_answer_makes_it_an_ordinary_report(ambiguous: Path) -> None:

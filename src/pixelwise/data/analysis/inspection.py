@@ -54,8 +54,12 @@ class DatasetReport:
     channel_stds: tuple[float, ...]
     modes: Mapping[str, int] = field(default_factory=dict)
     obstacle: str = ""
-    is_decided: bool = True
     seconds: float = 0.0
+
+    @property
+    def is_decided(self) -> bool:
+        """False if the masks can be read in more than one way or not at all."""
+        return not self.data.undecided
 
 
 def inspect(
@@ -151,13 +155,12 @@ def inspect_with_options(
     if question is not None:
         message = without_name(question, root)
         findings, obstacle = [DataIssue(UNDECIDED, str(root), message)], str(question)
+        data = replace(data, undecided=obstacle)
     else:
         findings, obstacle = find_obstacle(data, usable, result, scanned, classes)
         findings += check_partial_labels(scanned, classes, labels, str(root))
     report = _build_report(data, usable, scanned, classes, started)
-    return replace(
-        report, issues=(*findings, *labels.issues, *file_issues), obstacle=obstacle, is_decided=question is None
-    )
+    return replace(report, issues=(*findings, *labels.issues, *file_issues), obstacle=obstacle)
 
 
 def _resolve(
