@@ -202,7 +202,8 @@ def _match_one_to_one(images: Sequence[ImageFile], masks: Sequence[ImageFile], r
             continue
         if not matches.unmatched and all(len(each) == 1 for each in matches.masks.values()):
             image, (mask,) = next(iter(matches.masks.items()))
-            matches.note = f"names are matched by what differs between them: {mask} is the mask of {image}"
+            if any(keys[0](image) not in (image.stem, image.stem.casefold()) for image in matches.masks):
+                matches.note = f"names are matched by what differs between them: {mask} is the mask of {image}"
             return matches
     return None
 
