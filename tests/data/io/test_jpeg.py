@@ -136,6 +136,20 @@ def test_a_damaged_header_is_not_judged(content: bytes) -> None:
     assert not is_far_too_short(content)
 
 
+def test_a_file_of_several_images_is_judged_by_its_first(tmp_path: Path) -> None:
+    """Phones store a depth map or a preview behind the photo (MPO)."""
+    pixels = texture()
+    pixels[60:] = 128
+    buffer = io.BytesIO()
+    second = Image.fromarray(texture(40, 40))
+    Image.fromarray(pixels).save(buffer, "MPO", save_all=True, append_images=[second])
+    content = buffer.getvalue()
+    assert content.count(b"\xff\xd8\xff") == 2 and read(content, tmp_path).shape == (93, 121, 3)
+    cut = content.index(END) // 2
+    with pytest.raises(DataError, match="data is missing"):
+        read(content[:cut] + END, tmp_path)
+
+
 def test_an_end_mark_in_the_thumbnail_does_not_matter(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x010E] = "a thumbnail"
