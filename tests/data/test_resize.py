@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torchvision.transforms.v2 import functional as F
 
 from pixelwise.data.resize import resize_image, resize_mask
 
@@ -57,6 +58,22 @@ def test_images_are_resized_as_pillow_does(size: tuple[int, int]) -> None:
     assert ours.dtype == torch.uint8 and tuple(ours.shape) == (3, *size)
     pillow = np.asarray(Image.fromarray(image).resize(size[::-1], Image.Resampling.BILINEAR)).astype(int)
     assert np.abs(ours.permute(1, 2, 0).numpy() - pillow).max() <= 1
+
+
+def test_a_thin_image_is_shrunk_before_it_is_widened(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = []
+    resize = F.resize_image
+
+    def observed(image: torch.Tensor, size: list[int], *args: object, **kwargs: object) -> torch.Tensor:
+        sizes.append((image.shape[1], *size))
+        return resize(image, size, *args, **kwargs)
+
+    monkeypatch.setattr(F, "resize_image", observed)
+    column = (np.arange(600_000) * 255 // 600_000).astype(np.uint8)
+    small = resize_image(column[:, None, None].repeat(3, 2), (128, 128))
+    assert sizes == [(600_000, 128, 1), (128, 128, 128)], "128x600000 pixels would take 230 MB"
+    expected = (np.arange(128) + 0.5) * 255 / 128
+    assert np.abs(small[0].numpy() - expected[:, None]).max() <= 1.5
 
 
 def test_images_are_channels_last_in_memory() -> None:

@@ -148,6 +148,15 @@ def test_class_pixels_regions_and_fractions_by_hand() -> None:
     assert MULTILABEL.fractions(channels, CLASSES) == {"bright": 0.5, "left": 0.25}
 
 
+def test_pixels_of_a_large_mask_are_counted_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    mask = np.random.default_rng(0).integers(0, 256, (33, 21), dtype=np.uint8)
+    monkeypatch.setattr("pixelwise.data.task._COUNTED_PIXELS", 50)
+    np.testing.assert_array_equal(MULTICLASS.class_pixels(mask), np.bincount(mask.ravel(), minlength=256))
+    np.testing.assert_array_equal(
+        MULTICLASS.class_pixels(mask[::-1, ::2]), np.bincount(mask[:, ::2].ravel(), None, 256)
+    )
+
+
 def test_classes_with_few_pixels_are_displayed_on_top() -> None:
     mask = np.zeros((2, 2, 3), np.uint8)
     mask[0, 0, 0] = mask[1, 0] = 1

@@ -4,6 +4,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,8 @@ from pixelwise.data.schema import LabelMap, ReadSpec
 from pixelwise.data.task import MULTICLASS
 from pixelwise.errors import ConfigError, DataError, OutputExistsError, RunError
 from pixelwise.evaluation.evaluator import compute_confusion_matrix
+from pixelwise.inference import predictor as predictor_module
+from pixelwise.inference.bands import resize_to_mask
 from pixelwise.inference.predictor import Predictor
 from pixelwise.metrics import build_metric
 
@@ -192,6 +195,30 @@ def test_unreadable_files_raise_or_are_skipped(
     assert json.loads(result.path.read_text())["left_out"] == 1
     with pytest.raises(DataError, match=rf"no image of the test split can be used: .*{bad.name}"):
         pw.evaluate(run, replace(data, test=data.test[4:5]), "test", skip_unreadable=True)
+
+
+def test_large_masks_are_counted_in_bands(run: pw.Run, pets: pw.DatasetIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    predictor = Predictor.load(run.path, "cpu", "32-true")
+    whole = compute_confusion_matrix(predictor, pets.test[:2], pets.read_spec)
+    monkeypatch.setattr("pixelwise.evaluation.evaluator._COUNTED_PIXELS", 1000)
+    assert torch.equal(compute_confusion_matrix(predictor, pets.test[:2], pets.read_spec), whole)
+
+
+def test_a_lack_of_memory_fails_one_image(run: pw.Run, pets: pw.DatasetIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    to_mask, calls = resize_to_mask, 0
+
+    def fail_once(*args: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 7200000000 bytes")
+        return to_mask(*args)
+
+    monkeypatch.setattr(predictor_module, "resize_to_mask", fail_once)
+    result = pw.evaluate(run, pets, "test", skip_unreadable=True)
+    (error,) = result.skipped
+    assert str(error).startswith(f"{pets.test[2].image}: not enough memory for ")
+    assert result.metrics.image_count == len(pets.test) - 1
 
 
 class TestMetricsOnRequest:

@@ -82,3 +82,34 @@ def test_processes_of_torchrun_share_the_cpus(monkeypatch: pytest.MonkeyPatch) -
     for processes, cpus in ((1, 12), (5, 2), (12, 1), (16, 1)):
         monkeypatch.setenv("LOCAL_WORLD_SIZE", str(processes))
         assert available_cpus() == cpus
+
+
+def test_the_cost_of_waiting_results_is_bounded() -> None:
+    started: list[int] = []
+    yielded = 0
+    costs = [10, 30, 30, 30, 500, 20, 80, 10]
+
+    def compute(number: int) -> int:
+        started.append(number)
+        return number
+
+    results = prefetch_map(compute, range(len(costs)), prefetch=5, cost=costs.__getitem__, max_cost=100)
+    for yielded, number in enumerate(results, start=1):
+        assert number == yielded - 1, "the order is kept"
+        waiting = [each for each in started if each >= yielded]
+        assert sum(costs[each] for each in waiting) <= 100 or waiting == [4], "4 is computed alone"
+    assert yielded == len(costs)
+
+
+def test_a_batch_ends_when_its_cost_is_reached() -> None:
+    assert list(batched([1, 1, 1, 5, 1, 9, 2], 3, cost=int, max_cost=5)) == [[1, 1, 1], [5], [1, 9], [2]]
+    taken: list[int] = []
+
+    def source() -> Iterator[int]:
+        for number in (9, 1):
+            taken.append(number)
+            yield number
+
+    batches = batched(source(), 3, cost=int, max_cost=5)
+    assert next(batches) == [9]
+    assert taken == [9], "the next item is requested only after a large one was used"

@@ -1,6 +1,7 @@
 """Tests of masks in class colors, alone and over images: exact pixel values."""
 
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +86,15 @@ def test_outline_is_wider_on_large_image() -> None:
     mask[:, 1500:] = 1
     row = np.array(overlay(solid_image(1, 3000, (9, 9, 9)), mask, RGB))[0]
     assert (row == 255).all(axis=1).sum() == 7
+
+
+def test_overlay_of_several_bands_equals_that_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (37, 23, 3), dtype=np.uint8)
+    mask = np.array([[0, 1], [2, 255]], np.uint8).repeat(19, 0).repeat(12, 1)[:37, :23]
+    whole = np.array(overlay(image, mask, RGB))
+    # The package has a function of the same name as this module.
+    monkeypatch.setattr(import_module("pixelwise.visualization.overlay"), "_BLENDED_PIXELS", 100)
+    np.testing.assert_array_equal(np.array(overlay(image, mask, RGB)), whole)
 
 
 def test_overlay_draws_ignored_pixels_with_an_outline() -> None:

@@ -8,6 +8,9 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
+_MAX_WIDENED_PIXELS = 1 << 26
+"""Maximum number of pixels of an image that is widened before its height is reduced."""
+
 
 def resize_image(image: np.ndarray, size: tuple[int, int]) -> Tensor:
     """Resize an image, bilinear with antialiasing.
@@ -20,6 +23,10 @@ def resize_image(image: np.ndarray, size: tuple[int, int]) -> Tensor:
         (channels, height, width) uint8, channels last in memory.
     """
     tensor = torch.from_numpy(image).permute(2, 0, 1)
+    height, width = image.shape[:2]
+    if height * size[1] > _MAX_WIDENED_PIXELS and width < size[1]:
+        # torch widens an image first: one of 1x1000000 pixels would become 512x1000000 in between.
+        tensor = F.resize_image(tensor, [size[0], width], InterpolationMode.BILINEAR, antialias=True)
     return F.resize_image(tensor, list(size), InterpolationMode.BILINEAR, antialias=True)
 
 

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = ["MULTICLASS", "MULTILABEL", "TASKS", "Task", "get_task"]
 
+_COUNTED_PIXELS = 1 << 22
+"""Number of pixels that are counted at a time."""
+
 # torch is imported when a method needs it: modules that only read data must start without it.
 
 
@@ -50,7 +53,8 @@ class _Multiclass(Task):
     def logits_to_mask(self, logits: "Tensor") -> "Tensor":
         import torch
 
-        return logits.argmax(-3).to(torch.uint8)
+        # The first class wins a tie, as with `argmax`, which takes twice as long on CPUs.
+        return logits.max(-3).indices.to(torch.uint8)
 
     def zero_matrix(self, classes: int) -> "Tensor":
         import torch
@@ -66,7 +70,12 @@ class _Multiclass(Task):
         return ClassCounts(hits, confusion.sum(1), confusion.sum(0), int(hits.sum()))
 
     def class_pixels(self, mask: MaskArray) -> npt.NDArray[np.int64]:
-        return np.bincount(mask.ravel(), minlength=256)
+        # NumPy counts a copy of eight bytes per pixel.
+        pixels = mask.ravel()
+        counts = np.zeros(256, np.int64)
+        for start in range(0, pixels.size, _COUNTED_PIXELS):
+            counts += np.bincount(pixels[start : start + _COUNTED_PIXELS], minlength=256)
+        return counts
 
     def class_region(self, mask: MaskArray, index: int) -> npt.NDArray[np.bool_]:
         return mask == index
@@ -127,7 +136,7 @@ class _Multilabel(Task):
         return ClassCounts(hits, confusion[:, 1].sum(1), confusion[:, :, 1].sum(1), correct)
 
     def class_pixels(self, mask: MaskArray) -> npt.NDArray[np.int64]:
-        return (mask == 1).sum((1, 2))
+        return np.array([np.count_nonzero(channel == 1) for channel in mask], np.int64)
 
     def class_region(self, mask: MaskArray, index: int) -> npt.NDArray[np.bool_]:
         return mask[index] == 1

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from pixelwise.data.index import DatasetIndex
+from pixelwise.data.io.image_size import GROUP_BYTES, READ_AHEAD_BYTES, decoded_bytes
 from pixelwise.data.io.mask import read_image_and_mask
 from pixelwise.data.resize import resize_mask
 from pixelwise.data.schema import ReadSpec, Record, Split
@@ -31,7 +32,10 @@ Resolution = Literal["original", "model"]
 """Compare masks at each image's own size, or at the size that the model computes."""
 
 BATCH_SIZE = 16
-"""Images per forward pass. Memory holds three such batches."""
+"""Maximum number of images per forward pass. `GROUP_BYTES` limits their size."""
+
+_COUNTED_PIXELS = 1 << 22
+"""Number of pixels that are counted at a time."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +148,7 @@ def compute_confusion_matrix(
     for result in _compare(predictor, records, read_spec, resolution):
         if isinstance(result, DataError):
             raise result
-        total += predictor.task.confusion(*result, len(predictor.classes))
+        total += _confusion(predictor, *result)
     return total
 
 
@@ -179,10 +183,21 @@ def _accumulate(
                 raise result
             errors.append((position, result))
             continue
-        confusion += predictor.task.confusion(*result, len(predictor.classes))
+        confusion += _confusion(predictor, *result)
         for metric in metrics:
             metric.update(*result)
     return confusion, errors
+
+
+def _confusion(predictor: Predictor, mask: Tensor, prediction: Tensor) -> Tensor:
+    """Count pixels like `Task.confusion`, in bands of rows: counting takes some 30 bytes per pixel and class."""
+    classes = len(predictor.classes)
+    rows = max(1, _COUNTED_PIXELS // max(1, mask[..., :1, :].numel()))
+    total = predictor.task.zero_matrix(classes)
+    for start in range(0, mask.shape[-2], rows):
+        band = slice(start, start + rows)
+        total += predictor.task.confusion(mask[..., band, :], prediction[..., band, :], classes)
+    return total
 
 
 def _gather_errors(fabric: "Fabric", errors: list[tuple[int, DataError]]) -> tuple[DataError, ...]:
@@ -213,28 +228,43 @@ def _compare(
         except DataError as error:
             return error
 
-    for group in batched(progress(prefetch_map(read, records), len(records)), BATCH_SIZE):
+    def cost(record: Record) -> int:
+        return decoded_bytes(record.image, len(predictor.model.config.mean))
+
+    def size(pair: tuple[np.ndarray, np.ndarray] | DataError) -> int:
+        return 0 if isinstance(pair, DataError) else pair[0].nbytes
+
+    read_ahead = prefetch_map(read, records, cost=cost, max_cost=READ_AHEAD_BYTES)
+    names = iter(records)
+    for group in batched(progress(read_ahead, len(records)), BATCH_SIZE, size, GROUP_BYTES):
         pairs = [pair for pair in group if not isinstance(pair, DataError)]
-        compared = iter(_predict(predictor, pairs, resolution))
+        compared = _predict(predictor, pairs, resolution) if pairs else iter(())
         for pair in group:
-            yield pair if isinstance(pair, DataError) else next(compared)
+            record = next(names)
+            result = pair if isinstance(pair, DataError) else next(compared)
+            if result is not pair and isinstance(result, DataError):
+                result = DataError(f"{record.image}: {result}")
+            yield result
+            del result, pair
+        # Large images must not stay in memory while the next ones are read.
+        group.clear()
+        del pairs, compared
 
 
 def _predict(
     predictor: Predictor, pairs: Sequence[tuple[np.ndarray, np.ndarray]], resolution: Resolution
-) -> Iterable[tuple[Tensor, Tensor]]:
-    """Return the true and the predicted masks of (image, mask) pairs, as tensors on the CPU."""
-    if not pairs:
-        return []
+) -> Iterator[tuple[Tensor, Tensor] | DataError]:
+    """Yield the true and the predicted mask of (image, mask) pairs, as tensors on the CPU, or a lack of memory."""
     images, masks = zip(*pairs, strict=True)
     if resolution == "original":
-        predictions = predictor.predict_batch(images)
-        return [
-            (torch.from_numpy(mask), torch.from_numpy(prediction.mask))
-            for mask, prediction in zip(masks, predictions, strict=True)
-        ]
+        for mask, prediction in zip(masks, predictor.predict_each(images), strict=True):
+            if isinstance(prediction, DataError):
+                yield prediction
+            else:
+                yield torch.from_numpy(mask), torch.from_numpy(prediction.mask)
+        return
     small = [resize_mask(mask, predictor.size) for mask in masks]
-    return list(zip(small, predictor.task.logits_to_mask(predictor.logits(images)).cpu(), strict=True))
+    yield from zip(small, predictor.task.logits_to_mask(predictor.logits(images)).cpu(), strict=True)
 
 
 def write_evaluation(run: Run, evaluation: Evaluation, split: Split, out: str | Path) -> Path:

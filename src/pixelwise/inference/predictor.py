@@ -1,24 +1,28 @@
 """Predict the mask of an image at the image's own size."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from PIL import Image
 
 from pixelwise.data.io.image import read_image, to_rgb
+from pixelwise.data.io.image_size import GROUP_BYTES, READ_AHEAD_BYTES, decoded_bytes
 from pixelwise.data.resize import resize_image
 from pixelwise.data.task import MULTICLASS, Task
-from pixelwise.errors import ConfigError, DataError, RunError
+from pixelwise.errors import ConfigError, DataError, RunError, is_out_of_memory
+from pixelwise.inference.bands import resize_to_mask
 from pixelwise.models.model import SegmentationModel
 from pixelwise.palette import Palette
 from pixelwise.runtime.device import resolve_device, use_bfloat16
 from pixelwise.runtime.threads import batched, prefetch_map
 from pixelwise.visualization import index_image, overlay, to_display_image
+
+T = TypeVar("T")
 
 ImageInput = str | Path | Image.Image | np.ndarray
 """A path, a PIL image of any mode, or an (H, W, 3) uint8 RGB array with values in [0, 255]."""
@@ -171,14 +175,47 @@ class Predictor:
             images: (H, W, 3) uint8 RGB arrays of any sizes. They are not copied.
             probabilities: also return the probability of each class at each pixel.
         """
+        return [
+            self._to_prediction(image, logits, probabilities)
+            for image, logits in zip(images, self.logits(images), strict=True)
+        ]
+
+    def predict_each(
+        self, images: Sequence[np.ndarray], probabilities: bool = False
+    ) -> Iterator[Prediction | DataError]:
+        """Predict like `predict_batch`, with one prediction in memory at a time.
+
+        Args:
+            images: (H, W, 3) uint8 RGB arrays of any sizes. They are not copied.
+            probabilities: also return the probability of each class at each pixel.
+
+        Yields:
+            The prediction of each image in order, or a DataError without a file name if memory does not suffice for it.
+        """
+        batch = self._or_error(images, lambda: self.logits(images))
+        if isinstance(batch, DataError) and len(images) > 1:
+            for image in images:
+                yield from self.predict_each([image], probabilities)
+        elif isinstance(batch, DataError):
+            yield batch
+        else:
+            for image, logits in zip(images, batch, strict=True):
+                yield self._or_error([image], partial(self._to_prediction, image, logits, probabilities))
+
+    def _to_prediction(self, image: np.ndarray, logits: torch.Tensor, probabilities: bool) -> Prediction:
         config = self.model.config
-        predictions = []
-        for image, logits in zip(images, self.logits(images), strict=True):
-            resized = F.interpolate(logits[None], image.shape[:2], mode="bilinear", align_corners=False)[0]
-            mask = self.task.logits_to_mask(resized).cpu().numpy()
-            likelihood = self.task.activate(resized).cpu().numpy() if probabilities else None
-            predictions.append(Prediction(image, mask, config.classes, config.palette, likelihood, self.task))
-        return predictions
+        mask, likelihood = resize_to_mask(logits, (image.shape[0], image.shape[1]), self.task, probabilities)
+        return Prediction(image, mask, config.classes, config.palette, likelihood, self.task)
+
+    def _or_error(self, images: Sequence[np.ndarray], compute: Callable[[], T]) -> T | DataError:
+        """Return the result of a function, or a DataError if memory does not suffice for it."""
+        try:
+            return compute()
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+        height, width = images[0].shape[:2]
+        return DataError(f"not enough memory for {width}x{height} pixels; cut the image into tiles, or make it smaller")
 
     def logits(self, images: Sequence[np.ndarray]) -> torch.Tensor:
         """Return the logits of several images at the model's size.
@@ -209,7 +246,8 @@ class Predictor:
     ) -> Iterator[tuple[Path, Prediction | DataError]]:
         """Predict many image files in order.
 
-        Threads read the next images while the model computes. At most about three batches of images are in memory.
+        Threads read the next images while the model computes: at most two batches, and at most `READ_AHEAD_BYTES`. A
+        batch ends when it has `GROUP_BYTES`. A larger image is processed alone.
 
         Args:
             paths: image files. They may come from a generator, which is read no further ahead than needed.
@@ -219,11 +257,19 @@ class Predictor:
         Yields:
             Each path with its prediction, or with a DataError if the file cannot be read.
         """
-        for group in batched(prefetch_map(self._read_or_error, paths, 2 * batch_size), batch_size):
+        read = prefetch_map(self._read_or_error, paths, 2 * batch_size, self._decoded_bytes, READ_AHEAD_BYTES)
+        for group in batched(read, batch_size, lambda item: getattr(item[1], "nbytes", 0), GROUP_BYTES):
             images = [image for _, image in group if isinstance(image, np.ndarray)]
-            predictions = iter(self.predict_batch(images, probabilities) if images else [])
-            for path, image in group:
-                yield path, image if isinstance(image, DataError) else next(predictions)
+            predictions = self.predict_each(images, probabilities) if images else iter(())
+            for path, read_result in group:
+                result = read_result if isinstance(read_result, DataError) else next(predictions)
+                if result is not read_result and isinstance(result, DataError):
+                    result = DataError(f"{path}: {result}")
+                yield path, result
+                del result, read_result
+            # Large images must not stay in memory while the next ones are read.
+            group.clear()
+            del images, predictions
 
     def _to_array(self, source: ImageInput) -> np.ndarray:
         config = self.model.config
@@ -247,3 +293,8 @@ class Predictor:
             return Path(path), self._to_array(path)
         except DataError as error:
             return Path(path), error
+        except MemoryError:
+            return Path(path), DataError(f"{path}: not enough memory to read it; cut it into tiles, or make it smaller")
+
+    def _decoded_bytes(self, path: str | Path) -> int:
+        return decoded_bytes(Path(path), len(self.model.config.mean))

@@ -11,23 +11,24 @@ from pixelwise.palette import IGNORE_COLOR, IGNORE_INDEX, Palette
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 
 _OUTLINE_SCALE = 1000
-"""The outline becomes two pixels wider for each 1000 pixels of the longer side."""
+"""The outline becomes two pixels wider for each full 1000 pixels of the image's longer side."""
+
+_BLENDED_PIXELS = 1 << 20
+"""Number of pixels that are blended at a time. Each takes 18 bytes."""
 
 
 def index_image(mask: Pixels, palette: Palette) -> Image.Image:
-    """Convert a mask to a palette image whose pixel values are class indices.
-
-    A PNG file keeps these values.
+    """Convert a mask to a palette image whose pixel values are class indices. A PNG file stores these values.
 
     Args:
         mask: (H, W) uint8, values in [0, len(palette)) or 255 = ignore.
-        palette: one color per class.
+        palette: one (red, green, blue) in [0, 255] per class.
 
     Returns:
         A PIL image of mode "P". Ignored pixels have the color IGNORE_COLOR.
 
     Raises:
-        ValueError: The mask has another shape, dtype or value.
+        ValueError: The mask has a wrong shape, dtype or value.
 
     >>> from pixelwise.palette import default_palette
     >>> np.array(index_image(np.array([[0, 1, 255]], np.uint8), default_palette(2))).tolist()
@@ -35,8 +36,8 @@ def index_image(mask: Pixels, palette: Palette) -> Image.Image:
     """
     check_mask(mask, palette)
     image = Image.fromarray(np.ascontiguousarray(mask))
-    # All 256 entries even for two classes: with fewer, Pillow packs several pixels into a byte, and the value 255 has
-    # no color.
+    # The palette always has 256 entries. With fewer, Pillow would pack several pixels into a byte of the PNG file, and
+    # the value 255 would have no color.
     image.putpalette(_color_table(palette).tobytes())
     return image
 
@@ -46,13 +47,13 @@ def color_mask(mask: Pixels, palette: Palette) -> Pixels:
 
     Args:
         mask: (H, W) uint8, values in [0, len(palette)) or 255 = ignore.
-        palette: one color per class.
+        palette: one (red, green, blue) in [0, 255] per class.
 
     Returns:
         (H, W, 3) uint8 RGB. Ignored pixels have the color IGNORE_COLOR.
 
     Raises:
-        ValueError: The mask has another shape, dtype or value.
+        ValueError: The mask has a wrong shape, dtype or value.
 
     >>> from pixelwise.palette import default_palette
     >>> color_mask(np.array([[1, 255]], np.uint8), default_palette(2)).tolist()
@@ -65,21 +66,21 @@ def color_mask(mask: Pixels, palette: Palette) -> Pixels:
 def overlay(image: Pixels, mask: Pixels, palette: Palette, opacity: float = 0.5) -> Image.Image:
     """Blend the class colors of a mask over an image and outline the class boundaries.
 
-    The outline is white with a dark edge on both sides, so that it is visible on bright and on dark images. A pixel is
-    white if its right or lower neighbor has another class. The outline is one pixel wide, and two pixels wider for each
-    full 1000 pixels of the image's longer side.
+    The outline is white with a dark edge on both sides, so that it is visible on bright and on dark images. It contains
+    each pixel whose right or lower neighbor has another class. It is one pixel wide, and two pixels wider for each full
+    1000 pixels of the image's longer side.
 
     Args:
         image: (H, W, 3) uint8 RGB.
         mask: (H, W) uint8, values in [0, len(palette)) or 255 = ignore.
-        palette: one color per class.
-        opacity: weight of the class color, from 0 (outlines only) to 1 (image hidden).
+        palette: one (red, green, blue) in [0, 255] per class.
+        opacity: weight of the class color in [0, 1]. 0 draws only outlines, 1 hides the image.
 
     Returns:
         A PIL image of mode "RGB" with the image's size.
 
     Raises:
-        ValueError: An argument has another shape, dtype or value.
+        ValueError: An argument has a wrong shape, dtype or value.
 
     >>> from pixelwise.palette import default_palette
     >>> black, mask = np.zeros((1, 1, 3), np.uint8), np.zeros((1, 1), np.uint8)
@@ -90,10 +91,14 @@ def overlay(image: Pixels, mask: Pixels, palette: Palette, opacity: float = 0.5)
     check_image(image, mask)
     if not 0 <= opacity <= 1:
         raise ValueError(f"`opacity` is {opacity}; it must be from 0 to 1")
-    # In 256ths and uint16: exact at 0 and 1, and an image of 50 megapixels needs no float copy.
+    # Blend in uint16 with a weight in 256ths: this is exact for opacity 0 and 1. A photo is blended in bands of rows.
     weight = round(opacity * 256)
     colors = _color_table(palette).astype(np.uint16) * weight + 128
-    blended = ((image.astype(np.uint16) * (256 - weight) + colors[mask]) >> 8).astype(np.uint8)
+    blended = np.empty_like(image)
+    rows = max(1, _BLENDED_PIXELS // mask.shape[1])
+    for start in range(0, len(mask), rows):
+        band = slice(start, start + rows)
+        blended[band] = (image[band].astype(np.uint16) * (256 - weight) + colors[mask[band]]) >> 8
 
     line = _grow(_boundary(mask), max(mask.shape) // _OUTLINE_SCALE)
     edge = _grow(line, 1 + max(mask.shape) // (2 * _OUTLINE_SCALE)) & ~line
@@ -117,7 +122,15 @@ def to_display_image(image: Pixels) -> Pixels:
 
 
 def check_mask(mask: Pixels, palette: Palette) -> None:
-    """Raise ValueError unless the mask is non-empty (H, W) uint8 and each value has a color or is 255."""
+    """Check the shape, dtype and values of a mask.
+
+    Args:
+        mask: the mask.
+        palette: the color of each class.
+
+    Raises:
+        ValueError: The mask is not a non-empty (H, W) uint8 array, or a value other than 255 has no color.
+    """
     if not 1 <= len(palette) <= IGNORE_INDEX:
         raise ValueError(f"a palette has 1 to {IGNORE_INDEX} colors, not {len(palette)}")
     if mask.ndim != 2 or mask.size == 0 or mask.dtype != np.uint8:
@@ -130,7 +143,15 @@ def check_mask(mask: Pixels, palette: Palette) -> None:
 
 
 def check_image(image: Pixels, mask: Pixels) -> None:
-    """Raise ValueError unless the image is (H, W, 3) uint8 and as large as the mask."""
+    """Check the shape and dtype of an image.
+
+    Args:
+        image: the image.
+        mask: (H, W), the mask of the image.
+
+    Raises:
+        ValueError: The image is not an (H, W, 3) uint8 array with the height and width of the mask.
+    """
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         raise ValueError(f"an image is an (H, W, 3) uint8 RGB array, not {image.dtype} of shape {image.shape}")
     if image.shape[:2] != mask.shape:
@@ -149,7 +170,7 @@ def _color_table(palette: Palette) -> Pixels:
 
 
 def _boundary(mask: Pixels) -> npt.NDArray[np.bool_]:
-    """Return (H, W) bool: True if the right or the lower neighbor has another class."""
+    """Return (H, W) bool: True for a pixel whose right or lower neighbor has another class."""
     line = np.zeros(mask.shape, bool)
     line[:, :-1] |= mask[:, :-1] != mask[:, 1:]
     line[:-1] |= mask[:-1] != mask[1:]

@@ -145,6 +145,26 @@ def test_the_limit_holds_if_pillows_is_off(tmp_path: Path, monkeypatch: pytest.M
         read_image(path)
 
 
+def test_an_extremely_long_image_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
+    for width, height in ((1, 1_000_001), (60_000_000, 1)):
+        (tmp_path / "line.png").write_bytes(png_with_size(width, height))
+        with pytest.raises(
+            DataError, match=rf"line\.png: {width}x{height} pixels: a side is longer .* 1,000,000; cut it"
+        ):
+            read_image(tmp_path / "line.png")
+
+
+def test_a_lack_of_memory_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("pixelwise.data.io.image.to_rgb", fail)
+    with pytest.raises(DataError, match=r"a\.png: not enough memory to read it; cut it into tiles"):
+        read_image(tmp_path / "a.png")
+
+
 def test_a_warning_of_pillow_is_the_callers(tmp_path: Path) -> None:
     """Reading changes no warning filter: Pillow's warning of a large image arrives, also as an exception."""
     path = tmp_path / "large.png"

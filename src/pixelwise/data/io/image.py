@@ -27,6 +27,9 @@ MAX_PIXELS = 178_956_970
 Pillow itself only warns from half of this limit.
 """
 
+MAX_SIDE = 1_000_000
+"""Maximum number of pixels of a side. Resizing takes memory for each row and column, whatever the other side."""
+
 
 _CUT = "truncated or corrupt (data is missing before its end mark); replace or remove it"
 
@@ -65,6 +68,9 @@ def open_image(source: BytesSource, read: Callable[[Image.Image], T]) -> T:
         if is_heif(content):
             return read(open_heif(content, MAX_PIXELS))
         with Image.open(io.BytesIO(content), formats=PILLOW_FORMATS) as image:
+            if max(image.size) > MAX_SIDE:
+                size = f"{image.width}x{image.height} pixels"
+                raise DataError(f"{size}: a side is longer than the maximum of {MAX_SIDE:,}; cut it into tiles")
             if image.width * image.height > MAX_PIXELS:
                 size = f"{image.width}x{image.height} pixels"
                 raise DataError(f"{size} are more than the maximum of {MAX_PIXELS:,}; cut it into tiles")
@@ -84,6 +90,8 @@ def open_image(source: BytesSource, read: Callable[[Image.Image], T]) -> T:
         raise DataError(f"{source}: not an image that can be read; replace or remove it") from None
     except DataError as error:
         raise DataError(f"{source}: {error}") from None
+    except MemoryError:
+        raise DataError(f"{source}: not enough memory to read it; cut it into tiles, or make it smaller") from None
     except Warning:  # the caller's warning filters turn it into an exception
         raise
     except Exception as error:  # Pillow's decoders raise many exception types for truncated and corrupt files
@@ -96,7 +104,7 @@ def read_content(source: BytesSource) -> bytes:
         raise DataError("not a file; replace or remove it")
     try:
         return source.read_bytes()
-    except (DataError, FileNotFoundError, PermissionError):
+    except (DataError, FileNotFoundError, PermissionError, MemoryError):
         raise
     except Exception as error:  # each protocol has its own exceptions, for example for the network or for keys
         raise DataError(f"cannot be read ({first_line(error)})") from None

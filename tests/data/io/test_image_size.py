@@ -1,0 +1,38 @@
+"""Tests of the size of decoded images, estimated from their headers."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pixelwise.data.io.image_size import decoded_bytes
+
+
+class Remote:
+    """A source that is not a local file."""
+
+    name = "a.png"
+
+    def read_bytes(self) -> bytes:
+        pytest.fail("read, only to estimate its size")
+
+
+def test_size_of_an_image_is_read_from_its_header(tmp_path: Path) -> None:
+    Image.new("RGB", (300, 200)).save(tmp_path / "a.png")
+    Image.new("L", (300, 200)).save(tmp_path / "a.jpg")
+    Image.fromarray(np.zeros((200, 300), np.float32)).save(tmp_path / "a.tif")
+    (tmp_path / "cut.png").write_bytes((tmp_path / "a.png").read_bytes()[:60])
+    sizes = [decoded_bytes(tmp_path / name) for name in ("a.png", "a.jpg", "a.tif", "cut.png")]
+    assert sizes == [180_000, 180_000, 240_000, 180_000]
+
+
+def test_files_without_a_header_and_sources_on_servers_have_an_assumed_size(tmp_path: Path) -> None:
+    (tmp_path / "notes.jpg").write_text("text")
+    assert decoded_bytes(tmp_path / "notes.jpg") == decoded_bytes(Remote()) > 1_000_000
+
+
+def test_what_cannot_be_read_costs_nothing(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    assert decoded_bytes(tmp_path / "pipe.jpg") == decoded_bytes(tmp_path / "gone.jpg") == 0
