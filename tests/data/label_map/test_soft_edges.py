@@ -82,6 +82,31 @@ def test_a_forgotten_class_index_is_an_error(tmp_path: Path) -> None:
         resolve_images([gray(values)], tmp_path, options=LabelOptions(label_map=(("0", "a"), ("2", "b"))))
 
 
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_a_few_values_at_thin_edges_are_soft_edges(mode: str, tmp_path: Path) -> None:
+    """Averages of 2x2 pixels are 0, 64, 128, 191 and 255."""
+    shape = np.hypot(*(np.indices((128, 128)) - 63.3)) < 41
+    image = Image.fromarray(np.where(shape, 255, 0).astype(np.uint8)).reduce(2)
+    if mode == "RGB":
+        image = Image.merge("RGB", (image, Image.new("L", image.size), Image.new("L", image.size)))
+    with pytest.raises(DataError, match=r"soft edges .* `label_map` #?0+=background #?[2f]\w+=foreground"):
+        resolve_images([image], tmp_path)
+    end = "#ff0000" if mode == "RGB" else "255"
+    options = LabelOptions(label_map=(("#000000" if mode == "RGB" else "0", "background"), (end, "thing")))
+    labels = resolve_images([image], tmp_path, options=options)
+    np.testing.assert_array_equal(read(tmp_path, labels), np.asarray(image.getchannel(0)) >= 128)
+
+
+def test_trimaps_and_small_classes_are_no_soft_edges(tmp_path: Path) -> None:
+    trimap = np.zeros((64, 64), np.uint8)
+    trimap[10:40, 10:40], trimap[12:38, 12:38] = 128, 255
+    assert len(resolve_images([Image.fromarray(trimap)], tmp_path).classes) == 3
+    classes = np.where(np.indices((64, 64))[1] < 40, 0, 250).astype(np.uint8)
+    for number in range(4):
+        classes[10:14, 10 * number : 10 * number + 5] = 50 + 50 * number
+    assert len(resolve_images([Image.fromarray(classes)], tmp_path).classes) == 6
+
+
 def test_many_class_indices_are_no_soft_edges(tmp_path: Path) -> None:
     values = np.repeat(np.arange(34), 10).astype(np.uint8)
     pixels = np.concatenate([values, np.full(400, 7, np.uint8), np.full(400, 26, np.uint8)]).reshape(-1, 4)

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from pixelwise.data.io.mask import format_value
-from pixelwise.data.io.mask_values import ValueKind, mask_values, open_mask
+from pixelwise.data.io.mask_values import ValueKind
+from pixelwise.data.label_map.mask_sample import measure_masks
 from pixelwise.data.label_map.options import LabelOptions, ResolvedLabels
 from pixelwise.data.label_map.value_counts import MaskValueCounts
-from pixelwise.data.schema import LabelMap, MaskSource, MultilabelMask, PolygonMask, Record
+from pixelwise.data.schema import LabelMap, MaskSource, Record
 from pixelwise.errors import ConfigError, DataError
 from pixelwise.palette import IGNORE_INDEX, default_palette
 
@@ -32,8 +33,8 @@ MIN_UNIQUE_VALUES, MIN_GAPPED_VALUES, MAX_SEQUENCE = 8, 8, 1024
 MAX_DISORDER = 0.15
 """Numbers with gaps: the number of masks falls with the value, but for this fraction."""
 
-SAMPLED_MASKS, SAMPLED_VALUES, MAX_SIDE = 16, 32, 512
-"""Connected regions are searched in at most this number of masks and values of each, reduced to this longest side."""
+SAMPLED_VALUES, MAX_SIDE = 32, 512
+"""Connected regions are searched for at most this number of values per mask, reduced to this longest side."""
 
 MIN_CONNECTED, MIN_CERTAIN_CONNECTED = 0.9, 0.8
 """The fraction of values that must be one connected region each. Objects can be divided by others in front of them."""
@@ -149,15 +150,7 @@ def connected_fraction(masks: Sequence[MaskSource | None], kind: ValueKind) -> f
     Returns:
         In [0, 1]. 0 if no mask of the sample has an object. Files that cannot be read are skipped.
     """
-    step = max(1, len(masks) // SAMPLED_MASKS)
-    connected: list[bool] = []
-    for mask in masks[::step]:
-        if mask is None or isinstance(mask, PolygonMask | MultilabelMask):
-            continue
-        try:
-            connected += open_mask(mask, lambda image: _connected_values(mask_values(image, kind)))
-        except DataError:
-            continue
+    connected = [each for values in measure_masks(masks, kind, _connected_values) for each in values]
     return float(np.mean(connected)) if connected else 0.0
 
 

@@ -23,7 +23,13 @@ from pixelwise.data.label_map.options import (
 )
 from pixelwise.data.label_map.orientation import settle_orientation
 from pixelwise.data.label_map.palettes import settle_palettes
-from pixelwise.data.label_map.soft_edges import NEAREST, describe_soft_edges, has_soft_edges
+from pixelwise.data.label_map.soft_edges import (
+    NEAREST,
+    describe_soft_edges,
+    find_thin_edges,
+    has_soft_edges,
+    soft_edge_fault,
+)
 from pixelwise.data.label_map.strays import describe_strays, find_strays, stray_issues
 from pixelwise.data.label_map.value_counts import MaskValueCounts, gray_to_rgb
 from pixelwise.data.schema import FormatResult, LabelMap
@@ -122,6 +128,12 @@ def _resolve_by_names(
                 "`instances` if they are numbers, or name the classes by `classes` or `label_map`"
             )
     values, tolerance, noise = remove_noise(kind, listed, is_named, counts)
+    if not is_named and not tolerance:
+        masks = [record.mask for record in result.records]
+        if classes := find_thin_edges(kind, masks, counts):
+            raise DataError(
+                f"{counts.example(kind, values[len(values) // 2])}: {soft_edge_fault(kind, classes, counts)}"
+            )
     ignored = _parse_ignored(kind, values, counts, options)
     values_left = [value for value in values if value not in ignored]
     named = name_values(kind, values_left, listed, result.class_names, counts, options)

@@ -6,7 +6,9 @@ import numpy as np
 
 from pixelwise.data.io.mask import format_value
 from pixelwise.data.io.mask_values import ValueKind
+from pixelwise.data.label_map.mask_sample import measure_masks
 from pixelwise.data.label_map.value_counts import MaskValueCounts
+from pixelwise.data.schema import MaskSource
 from pixelwise.palette import unpack_rgb
 
 NEAREST = (1 << 16) - 1
@@ -33,6 +35,10 @@ MIN_GAP = 32
 MIN_CLASS_PIXELS = 0.02
 """Unnamed masks: a value with less than this fraction of all pixels can belong to soft edges."""
 
+MAX_THIN_VALUES, MAX_INNER = 12, 0.03
+"""Unnamed masks: up to this number of values between two others can be thin edges, if at most this fraction of their
+pixels is not at a border."""
+
 MAX_SOFT_CLASSES = 8
 """Unnamed masks: with more classes, values are not said to be soft edges."""
 
@@ -58,9 +64,12 @@ def has_soft_edges(kind: ValueKind, named: Collection[int], counts: MaskValueCou
     if len(named) < 2 or len(unnamed) < MIN_FEW_SOFT_VALUES:
         return False
     if kind == "rgb":
-        if len(unnamed) < MIN_SOFT_VALUES or fraction <= MAX_SOFT_COLOR_PIXELS:
-            return len(unnamed) >= MIN_SOFT_VALUES
-        return len(named) <= MAX_MIXED_COLORS and _are_mixtures(unnamed, named, MAX_NAMED_NOISE, counts)
+        is_many = len(unnamed) >= MIN_SOFT_VALUES
+        if is_many and fraction <= MAX_SOFT_COLOR_PIXELS:
+            return True
+        noise = MAX_NAMED_NOISE if is_many else MAX_UNNAMED_NOISE
+        can_mix = len(named) <= MAX_MIXED_COLORS and (is_many or fraction <= MAX_FEW_SOFT_PIXELS)
+        return can_mix and _are_mixtures(unnamed, named, noise, counts)
     keys = np.sort(np.array(list(named), np.int64))
     above = np.clip(np.searchsorted(keys, unnamed), 1, len(keys) - 1)
     is_inside = (unnamed >= keys[0] - MIN_GAP // 2) & (unnamed <= keys[-1] + MIN_GAP // 2)
@@ -98,6 +107,40 @@ def find_soft_classes(kind: ValueKind, counts: MaskValueCounts) -> list[int]:
     between = sum(classes[0] < value < classes[-1] for value in others)
     is_soft = classes[-1] - classes[0] >= MIN_SPAN and between >= 0.9 * len(others)
     return classes if is_soft and not is_label else []
+
+
+def find_thin_edges(kind: ValueKind, masks: Sequence[MaskSource | None], counts: MaskValueCounts) -> list[int]:
+    """Return the two values that are classes if the few others are thin edges, as of resized masks. Else [].
+
+    A single value between two others is a class: trimaps have the value 128 around objects.
+
+    Args:
+        kind: the type of value.
+        masks: the masks that were counted. A few are read if the counts suggest edges.
+        counts: the value counts of all masks. Nobody has named any value.
+    """
+    pixels = counts.values(kind)
+    classes = sorted(sorted(pixels, key=lambda value: pixels[value])[-2:])
+    others = np.array([value for value in pixels if value not in classes])
+    if not MIN_FEW_SOFT_VALUES <= len(others) <= MAX_THIN_VALUES:
+        return []
+    fraction = sum(pixels[int(value)] for value in others) / max(counts.total_pixels, 1)
+    if kind == "rgb":
+        is_between = _are_mixtures(others, classes, MAX_UNNAMED_NOISE, counts)
+    else:
+        is_between = bool((others > classes[0]).all() and (others < classes[1]).all())
+        is_between &= classes[1] - classes[0] >= MIN_SPAN
+    if not is_between or fraction > MAX_SOFT_COLOR_PIXELS:
+        return []
+    inner = measure_masks(masks, kind, lambda values: _inner_fraction(np.isin(values, others)))
+    return classes if inner and float(np.mean(inner)) <= MAX_INNER else []
+
+
+def _inner_fraction(region: np.ndarray) -> float:
+    """Return the fraction of a region's pixels, (H, W) bool, whose eight neighbors are all in the region."""
+    from scipy import ndimage  # takes 0.2 s, and most data sets do not need it
+
+    return float(ndimage.binary_erosion(region, np.ones((3, 3))).sum() / max(region.sum(), 1))
 
 
 def _separate_values(kind: ValueKind, counts: MaskValueCounts) -> list[int]:
