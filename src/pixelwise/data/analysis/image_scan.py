@@ -87,7 +87,7 @@ def image_stats(source: BytesSource) -> ImageStats:
     if pixel_range is not None:
         sampled = np.nan_to_num(sampled, nan=pixel_range[0], posinf=pixel_range[1], neginf=pixel_range[0])
     return ImageStats(
-        digest=content_digest(repr((size, pixels.dtype)).encode(), pixels.tobytes()),
+        digest=content_digest(repr((size, pixels.dtype)).encode(), np.ascontiguousarray(pixels).reshape(-1).data),
         size=size,
         mode=mode,
         channels=channels,
@@ -123,7 +123,7 @@ def _to_gray(pixels: np.ndarray) -> Image.Image:
     return Image.fromarray(gray.astype(np.uint8))
 
 
-def content_digest(*parts: bytes) -> bytes:
+def content_digest(*parts: bytes | memoryview) -> bytes:
     """Return the BLAKE2b hash of bytes, 16 bytes."""
     digest = hashlib.blake2b(digest_size=16)
     for part in parts:
