@@ -76,8 +76,11 @@ def describe_strays(kind: ValueKind, strays: Collection[int], counts: MaskValueC
     """Return one line about the stray values, for the user. Empty if there are none."""
     if not strays:
         return ""
-    ordered = sorted(strays)
-    shown = ", ".join(f"{format_value(value, kind)} in {_amount(kind, value, counts)}" for value in ordered[:MAX_SHOWN])
+    ordered, pixels = sorted(strays), counts.values(kind)
+    shown = ", ".join(
+        f"{format_value(value, kind)} in {_amount(pixels.get(value, 0), counts.masks(kind, value))}"
+        for value in ordered[:MAX_SHOWN]
+    )
     more = f" and {len(ordered) - MAX_SHOWN} more" if len(ordered) > MAX_SHOWN else ""
     example = format_value(ordered[0], kind)
     plural = "s" * (len(ordered) > 1)
@@ -87,8 +90,7 @@ def describe_strays(kind: ValueKind, strays: Collection[int], counts: MaskValueC
     )
 
 
-def _amount(kind: ValueKind, value: int, counts: MaskValueCounts) -> str:
-    pixels, masks = counts.values(kind).get(value, 0), counts.masks(kind, value)
+def _amount(pixels: int, masks: int) -> str:
     return f"{masks} mask{'s' * (masks != 1)}, {pixels} pixel{'s' * (pixels != 1)}"
 
 
@@ -104,18 +106,18 @@ def stray_issues(
         counts: the value counts of all masks.
     """
     issues = []
-    for value in sorted(strays):
-        text = format_value(value, kind)
-        message = f"stray value {text} in {_amount(kind, value, counts)}: it is ignored; set `ignore_values` {text}"
-        issues.append(DataIssue("stray value", counts.example(kind, value), message, "warning"))
     pixels, total = counts.values(kind), counts.mask_counts.total()
+    for value in sorted(strays):
+        text, amount = format_value(value, kind), _amount(pixels.get(value, 0), counts.masks(kind, value))
+        message = f"stray value {text} in {amount}: it is ignored; set `ignore_values` {text}"
+        issues.append(DataIssue("stray value", counts.example(kind, value), message, "warning"))
     for value in sorted(classes):
         is_rare = 0 < pixels.get(value, 0) < RARE_PIXELS * counts.total_pixels
         if value and (is_rare or (counts.masks(kind, value) == 1 and total >= MIN_MASKS)):
             text = format_value(value, kind)
             message = (
-                f"value {text} in {_amount(kind, value, counts)} of {total}: too little to learn a class from; set "
-                f"`ignore_values` {text} if it is none"
+                f"value {text} is in {counts.masks(kind, value)} of {total} masks, with {pixels.get(value, 0)} pixels in "
+                f"all: too little to learn a class from; set `ignore_values` {text} if it is a fault"
             )
             issues.append(DataIssue("rare value", counts.example(kind, value), message, "warning"))
     return tuple(issues)
