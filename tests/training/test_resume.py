@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 import pixelwise as pw
+from pixelwise.data.spec import DatasetSpec
 from pixelwise.errors import ConfigError, OutputExistsError, RunError
 from pixelwise.losses.multiclass import cross_entropy
 from pixelwise.runs.run_dir import Run
@@ -126,10 +127,14 @@ def test_without_a_run_to_resume_a_new_one_starts(
     pets: pw.DatasetIndex, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     settings = SMALL | {"epochs": 1}
+    for name in (".pixelwise-0123456789ab/data.yaml", ".pixelwise-start", "data.yaml"):  # of a start that was killed
+        (tmp_path / "run" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "run" / name).touch()
     with caplog.at_level("INFO", logger="pixelwise"):
         run = pw.train(pets, tmp_path / "run", resume=True, **settings)
     assert f"{run.path}: no run to continue; a new one starts" in caplog.messages
     assert len(run.read_metrics()) == 1
+    assert not list(run.path.glob(".*")) and run.read_dataset_spec() == DatasetSpec.of(pets)
 
 
 def test_other_files_are_not_mixed_with_a_run(pets: pw.DatasetIndex, tmp_path: Path) -> None:

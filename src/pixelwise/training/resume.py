@@ -131,7 +131,9 @@ def open_directory(run: Run, data: DatasetIndex, plan: Plan | None, resume: bool
     """
     if not resume:
         run.start(DatasetSpec.of(data), plan)
-        return run.lock()
+        lock = run.lock()
+        run.remove_leftovers()
+        return lock
     with run.lock():
         run.remove_leftovers()
         run.write_config()
