@@ -114,10 +114,10 @@ def stray_issues(
     for value in sorted(classes):
         is_rare = 0 < pixels.get(value, 0) < RARE_PIXELS * counts.total_pixels
         if value and (is_rare or (counts.masks(kind, value) == 1 and total >= MIN_MASKS)):
-            text = format_value(value, kind)
+            text, masks = format_value(value, kind), counts.masks(kind, value)
             message = (
-                f"value {text} is in {counts.masks(kind, value)} of {total} masks, with {pixels.get(value, 0)} pixels in "
-                f"all: too little to learn a class from; set `ignore_values` {text} if it is a fault"
+                f"value {text} is in {masks} of {total} masks, with {pixels.get(value, 0)} pixels in all: too little to "
+                f"learn a class from; set `ignore_values` {text} if it is a fault"
             )
             issues.append(DataIssue("rare value", counts.example(kind, value), message, "warning"))
     return tuple(issues)
