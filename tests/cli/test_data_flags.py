@@ -67,7 +67,8 @@ def test_the_advice_about_files_outside_works(run_cli: RunCommand, tmp_path: Pat
     assert refused.code == 2 and refused.err.count("\n") == 1
     assert f"{table}, line 2: ../0.png is outside the folder of this file" in refused.err
     assert "set --allow-outside if you trust this data set" in refused.err
-    assert run_cli("inspect", table, "--out", tmp_path / "report", "--allow-outside").code == 0
+    allowed = run_cli("inspect", table, "--out", tmp_path / "report", "--allow-outside")
+    assert allowed.code == 0 and f"--plan {tmp_path}/report/plan.yaml --allow-outside\n" in allowed.out
     with pytest.raises(DataError, match="`allow_outside`"):
         Plan.read(tmp_path / "report" / "plan.yaml").data.load(table)
     assert len(Plan.read(tmp_path / "report" / "plan.yaml").data.load(table, allow_outside=True).train) == 8

@@ -92,7 +92,7 @@ def train_command(data: str | Path, plan: str | Path, report: DatasetReport) -> 
     """
     has_errors = any(issue.severity == "error" for issue in report.issues)
     command = f"pixelwise train {shlex.quote(str(data))} --plan {shlex.quote(str(plan))}"
-    return f"{command} --skip-unreadable" if has_errors else command
+    return command + " --skip-unreadable" * has_errors + " --allow-outside" * report.allow_outside
 
 
 def _class_as_json(stats: ClassStats, mask_values: str) -> dict[str, object]:

@@ -39,6 +39,7 @@ class DatasetReport:
         channel_means, channel_stds: mean and standard deviation of each channel over all images, in [0, 255].
         modes: Pillow's pixel mode ("RGB", "L"), or the number of bands ("5 bands") → number of images.
         seconds: duration of the inspection in seconds.
+        allow_outside: True if the user allowed files outside the data directory, which a training then needs as well.
     """
 
     data: DatasetIndex
@@ -55,6 +56,7 @@ class DatasetReport:
     modes: Mapping[str, int] = field(default_factory=dict)
     obstacle: str = ""
     seconds: float = 0.0
+    allow_outside: bool = False
 
     @property
     def is_decided(self) -> bool:
@@ -160,7 +162,8 @@ def inspect_with_options(
         findings, obstacle = find_obstacle(data, usable, result, scanned, classes)
         findings += check_partial_labels(scanned, classes, labels, str(root))
     report = _build_report(data, usable, scanned, classes, started)
-    return replace(report, issues=(*findings, *labels.issues, *file_issues), obstacle=obstacle)
+    issues = (*findings, *labels.issues, *file_issues)
+    return replace(report, issues=issues, obstacle=obstacle, allow_outside=options.allow_outside)
 
 
 def _resolve(
