@@ -75,6 +75,10 @@ class TestErrors:
         assert_one_line_error(run_cli(*tokens, "--out", tmp_path / "out"), missing, "no such folder")
         assert not (tmp_path / "out").exists()
 
+    def test_the_home_directory_of_an_unknown_user(self, run_cli: RunCommand) -> None:
+        for tokens in (["inspect"], ["preview"], ["train"]):
+            assert_one_line_error(run_cli(*tokens, "~nosuchuser/x"), "~nosuchuser/x: there is no such home directory")
+
     def test_a_folder_of_no_known_format(self, run_cli: RunCommand, tmp_path: Path) -> None:
         (tmp_path / "stuff").mkdir()
         assert_one_line_error(run_cli("preview", tmp_path / "stuff"), tmp_path / "stuff", "oxford-pets")

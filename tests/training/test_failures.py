@@ -31,6 +31,21 @@ def test_a_killed_worker(run: Run) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "DataLoader worker (pid 7) is killed by signal: Bus error. It is possible that dataloader's workers are out of "
+        "shared memory. Please try to raise your shared memory limit.",
+        "Caught RuntimeError in DataLoader worker process 0.\nRuntimeError: unable to write to file </torch_7_1_0>: "
+        "No space left on device (28)",
+    ],
+)
+def test_full_shared_memory(text: str, run: Run) -> None:
+    with pytest.raises(WorkerCrashedError, match="shared memory is full; set `num_workers` to 0"):  # noqa: SIM117
+        with explain_failures(run, ()):
+            raise RuntimeError(text)
+
+
 def test_a_full_disk(run: Run) -> None:
     with pytest.raises(OutputError) as error, explain_failures(run, ()):
         raise OutputError(f"{run.path}/last: no space left on device; free space, then try again")

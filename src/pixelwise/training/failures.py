@@ -12,6 +12,8 @@ from pixelwise.runtime.files import FREE_SPACE, is_disk_full
 
 _WORKER_DIED = re.compile(r"DataLoader worker .*?(is killed by signal: \w+|exited unexpectedly)")
 
+_SHARED_MEMORY = re.compile(r"unable to (write to|open|mmap|allocate) .*(/torch_|shared memory)|out of shared memory")
+
 
 @contextmanager
 def explain_failures(run: Run, datasets: Sequence[SegmentationDataset]) -> Iterator[None]:
@@ -37,6 +39,11 @@ def explain_failures(run: Run, datasets: Sequence[SegmentationDataset]) -> Itera
         if isinstance(error, OSError) and is_disk_full(error, run.path / "config.yaml"):
             name = error.filename or run.path
             raise OutputError(f"{name}: no space left on device; {FREE_SPACE} with `resume`") from None
+        if isinstance(error, RuntimeError) and _SHARED_MEMORY.search(str(error)):
+            raise WorkerCrashedError(
+                "the system's shared memory is full; set `num_workers` to 0, or give it more (docker: --shm-size), and "
+                "continue with `resume`"
+            ) from None
         if isinstance(error, RuntimeError) and (died := _WORKER_DIED.search(str(error))):
             raise WorkerCrashedError(
                 f"a process that loads images {died[1]}; perhaps memory ran out: lower `num_workers` or `batch_size`, "
