@@ -10,7 +10,7 @@ import pytest
 from PIL import ExifTags, Image
 
 from pixelwise.data.io.heif import is_heif
-from pixelwise.data.io.image import read_image
+from pixelwise.data.io.image import open_image, read_image
 from pixelwise.errors import DataError
 
 pillow_heif = pytest.importorskip("pillow_heif")
@@ -37,6 +37,7 @@ def test_a_heic_photo_is_read_by_its_content(suffix: str, tmp_path: Path) -> Non
     path = save_heic(tmp_path / f"photo.{suffix}", scene())
     pixels = read_image(path)
     assert pixels.shape == (40, 60, 3) and pixels.dtype == np.uint8
+    assert open_image(path, lambda image: image.format) == "HEIF"
     assert np.abs(pixels.astype(int) - scene()).mean() < 8
 
 

@@ -40,4 +40,6 @@ def open_heif(content: bytes, max_pixels: int) -> Image.Image:
     width, height = file.size
     if width * height > max_pixels:
         raise DataError(f"{width}x{height} pixels are more than the maximum of {max_pixels:,}; cut it into tiles")
-    return file.to_pillow()
+    image: Image.Image = file.to_pillow()
+    image.format = "HEIF"
+    return image

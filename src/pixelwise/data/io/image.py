@@ -37,7 +37,7 @@ _CUT = "truncated or corrupt (data is missing before its end mark); replace or r
 NUMBER_MODES = ("I", "F")
 """Pillow's modes of signed or wide integers, and of floats."""
 
-_NUMBER_SUFFIXES = (".tif", ".tiff", ".pgm", ".pnm")
+_NUMBER_SUFFIXES = (".tif", ".tiff", ".pgm", ".pnm", ".ppm")
 """Suffixes of files that can have pixels in these modes."""
 
 
