@@ -205,3 +205,26 @@ def test_splits_at_the_beginning_of_all_names(tmp_path: Path) -> None:
     touch(tmp_path, "cat_1.bmp", "cat_1_anno.bmp")  # a name without a split: none counts
     result = read_as("folders", tmp_path)
     assert len(result.train) == 5 and result.issues == ()
+
+
+@pytest.mark.parametrize("separator", [" ", "\t", ",", ";"])
+def test_lists_that_name_the_masks_define_the_pairs(separator: str, tmp_path: Path) -> None:
+    touch(tmp_path, *(f"photos/my photo {i}.jpg" for i in range(4)), *(f"truth/{9 - i}.png" for i in range(4)))
+    rows = [f"photos/my photo {i}.jpg{separator}truth/{9 - i}.png" for i in range(4)]
+    lines(tmp_path / "train_list.txt", rows[:3])
+    lines(tmp_path / "val_list.txt", rows[3:])
+    result = read_as("folders", tmp_path)
+    assert pairs(result, tmp_path) == {f"photos/my photo {i}.jpg": f"truth/{9 - i}.png" for i in range(3)}
+    assert pairs(result, tmp_path, "val") == {"photos/my photo 3.jpg": "truth/6.png"}
+    assert "matched by the lists of the splits: truth/9.png is the mask of photos/my photo 0.jpg" in str(result.issues)
+
+
+def test_the_pairs_of_lists_replace_those_of_names(tmp_path: Path) -> None:
+    touch(tmp_path, *(f"images/{i}.jpg" for i in range(3)), *(f"masks/{i}.png" for i in range(3)))
+    lines(tmp_path / "train.txt", ["images/0.jpg masks/1.png", "images/1.jpg masks/0.png"])
+    lines(tmp_path / "test.txt", ["images/2.jpg"])
+    result = read_as("folders", tmp_path)
+    assert pairs(result, tmp_path) == {"images/0.jpg": "masks/1.png", "images/1.jpg": "masks/0.png"}
+    assert sorted(issue.kind for issue in result.issues) == ["choice of masks", "images without masks"]
+    lines(tmp_path / "train.txt", ["images/0.jpg masks/1.png", "images/0.jpg masks/0.png"])
+    assert_error("folders", tmp_path, "train.txt", "lists images/0.jpg with masks/1.png and with masks/0.png")

@@ -48,6 +48,7 @@ def test_endings_can_differ_between_splits(tmp_path: Path) -> None:
     [
         (("scan_1.jpg", "scan_2.jpg"), ("01.png", "03.png")),
         (("x_1.jpg", "x_01.jpg"), ("1.png", "2.png")),
+        (("x_1.jpg", "x_2.jpg", "x_3.jpg"), ("01.png", "02.png")),
         (("a_1.jpg", "b_2.jpg"), ("1.png", "2.png")),
     ],
 )

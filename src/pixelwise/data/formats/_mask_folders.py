@@ -8,7 +8,8 @@ from pathlib import Path
 from pixelwise.data.formats._filesystem import ImageFile
 from pixelwise.data.formats._folder_names import without_split
 from pixelwise.data.formats._mask_candidates import are_masks, choose_folder, is_one_file_per_class
-from pixelwise.data.formats._pairing import Matches, Roles, match_masks
+from pixelwise.data.formats._matches import Matches, Roles
+from pixelwise.data.formats._pairing import match_masks
 from pixelwise.data.formats._single_folder import is_lossy_name
 from pixelwise.errors import DataError
 

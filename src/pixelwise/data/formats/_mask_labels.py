@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import NoReturn
 
 from pixelwise.data.formats._filesystem import ImageFile, abbreviate
-from pixelwise.data.formats._pairing import Matches, Roles
+from pixelwise.data.formats._matches import Matches, Roles
 from pixelwise.data.formats._stems import SEPARATORS, role_of_stem, strip_role_words
 from pixelwise.errors import DataError
 

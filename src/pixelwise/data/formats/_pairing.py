@@ -1,42 +1,23 @@
 """Matching of images and masks by their paths."""
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 
 from pixelwise.data.formats._filesystem import ImageFile, abbreviate
-from pixelwise.data.formats._folder_names import FolderRole
-from pixelwise.data.formats._stems import StemKey, affix_keys, base_of, mask_word_of, split_labels, stem_keys
+from pixelwise.data.formats._matches import (
+    Key,
+    Matches,
+    Roles,
+    match_folders_named_as_images,
+    match_folders_of_one_image,
+    match_labels,
+    splits_count,
+)
+from pixelwise.data.formats._stems import StemKey, affix_keys, mask_word_of, stem_keys
 from pixelwise.errors import DataError
-
-Key = tuple[str, ...] | None
-"""The parts that an image and its mask have in common. None if there are too few parts."""
 
 FolderKey = Callable[[tuple[str, ...]], Key]
 """`FolderRole.rest` → those folders that an image and its mask have in common."""
-
-Roles = Mapping[str, FolderRole]
-"""Folder → its role, for the folders of all files."""
-
-
-@dataclass
-class Matches:
-    """Images with all masks that match them.
-
-    Attributes:
-        masks: image → its masks.
-        labels: mask → the part of its path that tells it from the other masks of its image: the folder of its class,
-            or the text after the image's name. Empty if masks have no such part.
-        by_folder: True if the labels are names of folders.
-        unmatched: masks without an image.
-        note: the rule, if names of images and masks differ in more than words for masks. Else "".
-    """
-
-    masks: dict[ImageFile, list[ImageFile]] = field(default_factory=dict)
-    labels: dict[ImageFile, str] = field(default_factory=dict)
-    by_folder: bool = False
-    unmatched: list[ImageFile] = field(default_factory=list)
-    note: str = ""
 
 
 def match_masks(images: Sequence[ImageFile], masks: Sequence[ImageFile], roles: Roles) -> Matches:
@@ -69,7 +50,7 @@ def match_masks(images: Sequence[ImageFile], masks: Sequence[ImageFile], roles: 
         return _or_one_to_one(_with_mask_words(matches), images, masks, roles)
     if not any(roles[file.folder].rest for file in (*images, *masks)):
         return match_by_parts(images, masks, roles) or Matches(unmatched=list(masks))
-    if named := _match_folders_named_as_images(images, masks, roles):
+    if named := match_folders_named_as_images(images, masks, roles):
         return named
     for mask_key, class_of in _CLASS_FOLDERS:
         matches = _match(images, masks, roles, _all_folders, mask_key, keys)
@@ -83,7 +64,7 @@ def match_masks(images: Sequence[ImageFile], masks: Sequence[ImageFile], roles: 
 
 def match_by_parts(images: Sequence[ImageFile], masks: Sequence[ImageFile], roles: Roles) -> Matches | None:
     """Match images with masks by the rules from 5 of `match_masks`. Return None if no rule fits all masks."""
-    rules = (_match_one_to_one, _match_class_folders, _match_labels, _match_folders_of_one_image)
+    rules = (_match_one_to_one, _match_class_folders, match_labels, match_folders_of_one_image)
     return next((matches for rule in rules if (matches := rule(images, masks, roles))), None)
 
 
@@ -142,11 +123,6 @@ _CLASS_FOLDERS = ((_without_last, _last), (_without_first, _first))
 """Where the folder of a class is in a path: (folders that the image has too, the folder of the class)."""
 
 
-def _splits_count(images: Sequence[ImageFile], masks: Sequence[ImageFile], roles: Roles) -> bool:
-    """Return True if images and masks both have splits, so that a mask is never of an image in another split."""
-    return all(any(roles[file.folder].split for file in files) for files in (images, masks))
-
-
 def _match(
     images: Sequence[ImageFile],
     masks: Sequence[ImageFile],
@@ -156,7 +132,7 @@ def _match(
     keys: Sequence[tuple[StemKey, StemKey]],
 ) -> Matches:
     """Return the images with the masks that have the same key. Each pair of stem keys is tried in turn."""
-    use_splits = _splits_count(images, masks, roles)
+    use_splits = splits_count(images, masks, roles)
 
     def places(folder_key: FolderKey, files: Sequence[ImageFile]) -> dict[str, Key]:
         found: dict[str, Key] = {}
@@ -195,100 +171,35 @@ def _match(
 
 def _match_one_to_one(images: Sequence[ImageFile], masks: Sequence[ImageFile], roles: Roles) -> Matches | None:
     """Match by `affix_keys`, if each mask then has its own image."""
-    for keys in affix_keys(images, masks):
+    for image_stem, mask_stem, is_number in affix_keys(images, masks):
         try:
-            matches = _match(images, masks, roles, _all_folders, _all_folders, [keys])
+            matches = _match(images, masks, roles, _all_folders, _all_folders, [(image_stem, mask_stem)])
         except DataError:
             continue
-        if not matches.unmatched and all(len(each) == 1 for each in matches.masks.values()):
+        one_to_one = not matches.unmatched and all(len(each) == 1 for each in matches.masks.values())
+        if one_to_one and (not is_number or _match_whole_splits(matches, images, roles)):
             image, (mask,) = next(iter(matches.masks.items()))
-            if any(keys[0](image) not in (image.stem, image.stem.casefold()) for image in matches.masks):
+            if any(image_stem(image) not in (image.stem, image.stem.casefold()) for image in matches.masks):
                 matches.note = f"names are matched by what differs between them: {mask} is the mask of {image}"
             return matches
     return None
 
 
+def _match_whole_splits(matches: Matches, images: Sequence[ImageFile], roles: Roles) -> bool:
+    """Return True if all images are matched, except those of splits without any mask."""
+    splits = {roles[image.folder].split for image in matches.masks}
+    return all(image in matches.masks for image in images if roles[image.folder].split in splits)
+
+
 def _match_class_folders(images: Sequence[ImageFile], masks: Sequence[ImageFile], roles: Roles) -> Matches | None:
     """Match by `affix_keys` the masks in one folder per class, if each folder has at most one mask of an image."""
     for mask_key, class_of in _CLASS_FOLDERS if all(roles[mask.folder].rest for mask in masks) else ():
-        for keys in affix_keys(images, masks):
+        for image_stem, mask_stem, _ in affix_keys(images, masks):
             try:
-                matches = _match(images, masks, roles, _all_folders, mask_key, [keys])
+                matches = _match(images, masks, roles, _all_folders, mask_key, [(image_stem, mask_stem)])
             except DataError:
                 continue
             one_each = all(len({mask.folder for mask in each}) == len(each) for each in matches.masks.values())
             if not matches.unmatched and one_each:
                 return _with_folder_labels(matches, class_of, roles)
     return None
-
-
-def _by_place(files: Sequence[ImageFile], roles: Roles, use_splits: bool) -> dict[Key, list[ImageFile]]:
-    """Return (split, folders below the role) → files there."""
-    places: dict[Key, list[ImageFile]] = defaultdict(list)
-    for file in files:
-        places[_place(file, roles, use_splits)].append(file)
-    return places
-
-
-def _place(file: ImageFile, roles: Roles, use_splits: bool) -> tuple[str, ...]:
-    role = roles[file.folder]
-    return ((role.split or "") if use_splits else "", *role.rest)
-
-
-def _match_labels(images: Sequence[ImageFile], masks: Sequence[ImageFile], roles: Roles) -> Matches | None:
-    """Match masks whose stem is that of an image and a label, if all are: in the same folders, or else in any."""
-    use_splits = _splits_count(images, masks, roles)
-    for depth in (None, 1):  # the split and all folders; the split alone
-
-        def place_of(file: ImageFile, depth: int | None = depth) -> tuple[str, ...]:
-            return _place(file, roles, use_splits)[:depth]
-
-        places: dict[tuple[str, ...], dict[str, ImageFile]] = defaultdict(dict)
-        for image in images:
-            places[place_of(image)][base_of(image.stem)] = image
-        if sum(map(len, places.values())) < len(images):  # two images of one stem
-            continue
-        bases = {mask: places.get(place_of(mask), {}) for mask in masks}
-        split = split_labels(masks, bases.__getitem__)
-        if split is None:
-            continue
-        matches = Matches()
-        for image, label, mask in split:
-            matches.masks.setdefault(image, []).append(mask)
-            matches.labels[mask] = label
-        return matches
-    return None
-
-
-def _match_folders_of_one_image(
-    images: Sequence[ImageFile], masks: Sequence[ImageFile], roles: Roles
-) -> Matches | None:
-    """Match the only image in a folder with all masks in the folder for its masks: ID/images/…, ID/masks/…"""
-    use_splits = _splits_count(images, masks, roles)
-    places = _by_place(images, roles, use_splits)
-    if len(places) < 2 or any(len(there) > 1 for there in places.values()):
-        return None
-    matches = Matches()
-    for place, there in _by_place(masks, roles, use_splits).items():
-        if place not in places:
-            return None
-        matches.masks[places[place][0]] = there
-        matches.labels |= {mask: mask.stem for mask in there}
-    return matches
-
-
-def _match_folders_named_as_images(
-    images: Sequence[ImageFile], masks: Sequence[ImageFile], roles: Roles
-) -> Matches | None:
-    """Match an image with all masks in a folder of its name (ID.png, ID/…), if half of the images have one."""
-    use_splits = _splits_count(images, masks, roles)
-    by_path: dict[Key, list[ImageFile]] = defaultdict(list)
-    for image in images:
-        by_path[(*_place(image, roles, use_splits), image.stem)].append(image)
-    matches = Matches()
-    for place, there in _by_place(masks, roles, use_splits).items():
-        if len(by_path.get(place, ())) != 1:
-            return None
-        matches.masks[by_path[place][0]] = there
-        matches.labels |= {mask: mask.stem for mask in there}
-    return matches if 2 * len(matches.masks) >= len(images) else None

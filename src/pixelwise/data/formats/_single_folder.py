@@ -10,7 +10,8 @@ from PIL import Image
 from pixelwise.data.formats._filesystem import ImageFile
 from pixelwise.data.formats._folder_names import FolderRole
 from pixelwise.data.formats._mask_labels import Pairs, to_pairs
-from pixelwise.data.formats._pairing import Matches, match_by_parts
+from pixelwise.data.formats._matches import Matches
+from pixelwise.data.formats._pairing import match_by_parts
 from pixelwise.data.formats._stems import SEPARATORS, role_of_stem
 from pixelwise.data.io.image import open_image
 from pixelwise.errors import DataError

@@ -5,7 +5,7 @@ from collections.abc import Container, Iterable, Iterator, Sequence
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
 
-from pixelwise.data.formats._filesystem import ImageFile, Listing, read_lines
+from pixelwise.data.formats._filesystem import IMAGE_SUFFIXES, ImageFile, Listing, read_lines
 from pixelwise.data.schema import DataIssue, Split
 from pixelwise.errors import DataError
 
@@ -135,7 +135,7 @@ def read_list(path: Path, images: Iterable[ImageFile]) -> tuple[list[ImageFile],
         for candidate in _candidate_paths(line):
             matches: Sequence[ImageFile] = by_name.get(candidate.name) or by_name.get(candidate.stem) or ()
             if len(matches) > 1:
-                matches = _with_most_common_folders(candidate, matches)
+                matches = with_most_common_folders(candidate, matches)
             if len(matches) > 1:
                 raise DataError(f"{path}: {line} matches {matches[0]} and {matches[1]}; write the path in the list")
             if matches:
@@ -147,15 +147,27 @@ def read_list(path: Path, images: Iterable[ImageFile]) -> tuple[list[ImageFile],
     return list(listed), issues
 
 
+def columns_of(line: str) -> Iterator[tuple[str, str]]:
+    """Yield the ways to split a line of a list into its first column and the rest. Names can have spaces.
+
+    >>> list(columns_of("a b.jpg m.png"))
+    [('a', 'b.jpg m.png'), ('a b.jpg', 'm.png')]
+    """
+    for separator in ("\t", ",", ";", " "):
+        columns = line.split(separator)
+        for cut in range(1, len(columns)):
+            yield separator.join(columns[:cut]).strip(), separator.join(columns[cut:]).strip()
+
+
 def _candidate_paths(line: str) -> Iterator[PurePosixPath]:
-    """Yield the paths that a line can mean: the whole line, because names can have spaces, or its first column."""
+    """Yield the paths that a line can mean: its first column, or the whole line, because names can have spaces."""
+    columns = [PurePosixPath(first.replace("\\", "/")) for first, _ in columns_of(line)]
+    yield from (path for path in columns if path.suffix[1:].lower() in IMAGE_SUFFIXES)
     yield PurePosixPath(line.replace("\\", "/"))
-    for separator in ("\t", ",", " "):
-        if separator in line:
-            yield PurePosixPath(line.split(separator)[0].strip().replace("\\", "/"))
+    yield from columns
 
 
-def _with_most_common_folders(path: PurePosixPath, images: Sequence[ImageFile]) -> Sequence[ImageFile]:
+def with_most_common_folders(path: PurePosixPath, images: Sequence[ImageFile]) -> Sequence[ImageFile]:
     """Return the images whose folders agree with most folders of the path, counted from the file upwards."""
     folders = path.parts[-2::-1]
 
@@ -163,5 +175,5 @@ def _with_most_common_folders(path: PurePosixPath, images: Sequence[ImageFile]) 
         pairs = zip(folders, reversed(image.folder.split("/")), strict=False)
         return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
-    max_count = max(map(count_common, images))
+    max_count = max(map(count_common, images), default=0)
     return [image for image in images if count_common(image) == max_count]

@@ -113,18 +113,21 @@ def _casefold(key: StemKey) -> StemKey:
     return lambda file: key(file).casefold()
 
 
-def affix_keys(images: Sequence[ImageFile], masks: Sequence[ImageFile]) -> list[tuple[StemKey, StemKey]]:
-    """Return pairs of keys without the beginnings and endings that all images, and all masks, have in common.
+def affix_keys(images: Sequence[ImageFile], masks: Sequence[ImageFile]) -> list[tuple[StemKey, StemKey, bool]]:
+    """Return keys without the beginnings and endings that all images, and all masks, have in common.
 
     The beginnings and endings are those of all files, then those of each folder (21_training in one, 01_test in the
     other), then the numbers between them (img_001 and 1). At last, words for images and masks are left out
     of the middle.
+
+    Returns:
+        (key of images, key of masks, True if the keys are numbers), in the order in which they are tried.
     """
-    keys: list[tuple[StemKey, StemKey]] = []
+    keys: list[tuple[StemKey, StemKey, bool]] = []
     for by_folder in (False, True):
         image_key, mask_key = _core_key(images, by_folder), _core_key(masks, by_folder)
-        keys += [(image_key, mask_key), (_number(image_key), _number(mask_key))]
-    return [*keys, (_without_words("images"), _without_words("masks"))]
+        keys += [(image_key, mask_key, False), (_number(image_key), _number(mask_key), True)]
+    return [*keys, (_without_words("images"), _without_words("masks"), False)]
 
 
 def _without_words(role: Literal["images", "masks"]) -> StemKey:

@@ -15,7 +15,8 @@ from pixelwise.data.formats._folder_names import (
     words_in_name,
 )
 from pixelwise.data.formats._mask_folders import find_unnamed_masks, settle_folders
-from pixelwise.data.formats._mask_labels import to_pairs
+from pixelwise.data.formats._mask_labels import Pairs, to_pairs
+from pixelwise.data.formats._pair_lists import read_pair_lists
 from pixelwise.data.formats._paired_files import PairedFiles
 from pixelwise.data.formats._pairing import match_masks
 from pixelwise.data.formats._single_folder import pair_in_one_folder
@@ -80,6 +81,8 @@ def find_pairs(
     images = [file for file in files if roles[file.folder].role == "images"]
     strict = bool(images)
     decisions: list[str] = []
+    if search and (listed := read_pair_lists(root, listing, files)):
+        return _listed_pairs(root, listing, listed, [file for file in images if file not in listed], roles)
     if masks:
         images = images or _unnamed_images(files, masks, roles)
         matches = match_masks(images, masks, roles)
@@ -110,6 +113,24 @@ def find_pairs(
             f"{abbreviate(masks, 2)}; give an image and its mask the same name"
         )
     return None
+
+
+def _listed_pairs(
+    root: Path,
+    listing: Listing,
+    listed: Mapping[ImageFile, ImageFile],
+    images: Sequence[ImageFile],
+    roles: Mapping[str, FolderRole],
+) -> PairedFiles:
+    """Return the pairs of lists, and other images. It is a decision only if an image and its mask differ in name."""
+    pairs = Pairs(masks=dict(listed))
+    others = [(image, mask) for image, mask in listed.items() if image.stem not in mask.stem]
+    if others:
+        image, mask = others[0]
+        pairs.decisions.append(
+            f"images and masks are matched by the lists of the splits: {mask} is the mask of {image}"
+        )
+    return PairedFiles(root, listing, [*listed, *images], pairs, roles, False)
 
 
 def _unnamed_images(
