@@ -3,6 +3,7 @@
 import ast
 import re
 import shlex
+import shutil
 import sys
 from collections.abc import Iterator
 from functools import cache
@@ -116,8 +117,8 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "paired-leaves" / "pairs.txt").write_text("\n".join(pairs), encoding="utf-8")
     (tmp_path / "new-images").mkdir()
     (tmp_path / "new").mkdir()
-    for target in ("new-images/001.jpg", "new/001.jpg", "new/002.jpg", "cat.jpg"):
-        (tmp_path / target).write_bytes((tmp_path / "leaves" / "images" / "001.jpg").read_bytes())
+    for target, source in (("new-images/001", "001"), ("new/001", "001"), ("new/002", "002"), ("cat", "001")):
+        shutil.copy(tmp_path / "leaves" / "images" / f"{source}.jpg", tmp_path / f"{target}.jpg")
     draw_dataset(tmp_path / "oxford-iiit-pet", train=8, test=4, size=(48, 48))
     train = pw.train
 
@@ -150,12 +151,16 @@ def test_python_blocks_run(page: str, workplace: Path, registries: None, monkeyp
 
 @pytest.mark.integration
 @pytest.mark.slow
-def test_python_blocks_of_a_trained_run(workplace: Path) -> None:
-    """The blocks that need a run in runs/leaves."""
+def test_the_block_about_confidence_lists_the_least_confident_image_first(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     pw.train(pw.load_dataset("leaves"), "runs/leaves")
-    for page in ("docs/howto/few-images.md",):
-        first = code_blocks(ROOT / page, "python")[0]
-        exec(compile(first, page, "exec"), {})
+    capsys.readouterr()
+    exec(compile(code_blocks(DOCS / "howto" / "few-images.md", "python")[0], "few-images.md", "exec"), {})
+    printed = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert {path for path, _ in printed} == {"new/001.jpg", "new/002.jpg"}
+    first, second = (float(confidence) for _, confidence in printed)
+    assert 0.5 <= first < second <= 1  # the predicted one of two classes has at least half of the probability
 
 
 @cache

@@ -16,8 +16,8 @@ from torch import Tensor
 import pixelwise as pw
 from pixelwise import losses
 from pixelwise.data.analysis.inspection import inspect
+from pixelwise.data.index import DatasetIndex
 from pixelwise.data.io.mask import values_to_classes
-from pixelwise.data.schema import DatasetIndex
 from pixelwise.data.spec import DatasetSpec
 from pixelwise.data.task import Task
 from pixelwise.errors import PixelwiseError

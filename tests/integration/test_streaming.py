@@ -24,7 +24,7 @@ def keep_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Run commands without their changes to the process and without drawings."""
     monkeypatch.setattr("pixelwise.cli.app.configure", lambda: None)
     monkeypatch.setattr("pixelwise.training.callbacks.DEFAULT_CALLBACKS", ())
-    monkeypatch.setattr("pixelwise.reporting.dataset_report.class_grid", lambda *args: None)
+    monkeypatch.setattr("pixelwise.reporting.dataset_report.class_examples", lambda *args: [])
     monkeypatch.setattr("pixelwise.planning.rules.estimate_training_time", lambda *args, **kwargs: 1.0)
 
 

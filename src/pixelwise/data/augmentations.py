@@ -1,8 +1,8 @@
-"""Random transforms of training images, each applied to image and mask together.
+"""Random transforms of training images. A transform is applied to an image and its mask together.
 
-Images and masks are uint8. The model normalizes the pixels.
+Images and masks are uint8. The model normalizes the pixels later.
 
-To add an augmentation, write a function that builds a `torchvision.transforms.v2.Transform` and register it:
+To add an augmentation, write a function that builds a `torchvision.transforms.v2.Transform`, and register it:
 
 >>> from pixelwise.registry import Params
 >>> class RotateParams(Params):
@@ -27,14 +27,17 @@ from torchvision.transforms.v2 import functional as F
 from pixelwise.registry import ComponentSpec, Params, Registry
 
 Transform = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-"""A function of an image (C, H, W) uint8 and its mask, (H, W) uint8 or, multi-label, (classes, H, W) uint8.
+"""A function (image, mask) that returns the transformed image and mask at the training size.
 
-It returns both in the model's size.
+The image is (C, H, W) uint8. The mask is (H, W) uint8, or (classes, H, W) uint8 for multi-label data.
 """
 
 
 class RandomResizedCrop(v2.RandomResizedCrop):
-    """torchvision's class with nearest-exact interpolation of masks. Its own shifts masks by half a pixel."""
+    """torchvision's RandomResizedCrop with nearest-exact interpolation of masks.
+
+    torchvision uses nearest interpolation, which shifts masks by up to half a pixel.
+    """
 
     def transform(self, inpt: object, params: dict[str, int]) -> object:
         if not isinstance(inpt, tv_tensors.Mask):
@@ -44,7 +47,10 @@ class RandomResizedCrop(v2.RandomResizedCrop):
 
 
 class ColorJitter(v2.ColorJitter):
-    """torchvision's class, extended to images without three channels: brightness and contrast of each band change."""
+    """torchvision's ColorJitter for any number of channels.
+
+    If an image does not have three channels, only brightness and contrast change, in each channel separately.
+    """
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
         if not isinstance(inpt, tv_tensors.Image) or inpt.shape[-3] == 3:
@@ -54,7 +60,7 @@ class ColorJitter(v2.ColorJitter):
 
 
 AugmentationFactory = Callable[..., v2.Transform]
-"""Called with the side in pixels of the images to return, and the parameters as keyword arguments."""
+"""A function (image_size, **parameters) that returns a torchvision v2 transform, see `register_augmentation`."""
 
 AUGMENTATIONS: Registry[AugmentationFactory] = Registry("augmentation")
 
@@ -76,16 +82,19 @@ def register_augmentation(
     cacheable: bool = False,
     source_scale: float = 1.0,
 ) -> AugmentationFactory | Callable[[AugmentationFactory], AugmentationFactory]:
-    """Add an augmentation. Without `factory`, return a decorator that adds one.
+    """Add an augmentation.
 
     Args:
         name: the name in settings.
         factory: a function (image_size, **parameters) that returns a torchvision v2 transform. The transform is called
-            with a `tv_tensors.Image` and a `tv_tensors.Mask`, and must give both the size image_size x image_size.
-        params: the model of the parameters.
-        cacheable: True if few different images result from one image, so that a frozen encoder's features of them can
-            be kept.
+            with a `tv_tensors.Image` and a `tv_tensors.Mask`. It must return both with the side image_size in pixels.
+        params: the pydantic model of the parameters.
+        cacheable: True if the transform makes only a few different images from one image. Then the features of a frozen
+            encoder are cached.
         source_scale: side of the images that the transform receives, as a multiple of image_size.
+
+    Returns:
+        The factory. Without `factory`, a decorator that registers one.
 
     Raises:
         ConfigError: The name is taken.
@@ -103,7 +112,7 @@ class FlipParams(Params):
     """Parameters of "flip".
 
     Attributes:
-        probability: probability of a flip.
+        probability: probability of a left-right flip.
     """
 
     probability: Probability = 0.5
@@ -113,7 +122,7 @@ class CropParams(Params):
     """Parameters of "crop-noflip".
 
     Attributes:
-        min_scale, max_scale: smallest and largest crop, as fractions of the image's area.
+        min_scale, max_scale: smallest and largest area of a crop, as a fraction of the image's area.
         color: largest relative change of brightness, contrast and saturation.
     """
 
@@ -129,7 +138,7 @@ class CropParams(Params):
 
 
 class CropFlipParams(CropParams):
-    """Parameters of "crop".
+    """Parameters of "crop": those of "crop-noflip", and the flip.
 
     Attributes:
         flip: probability of a left-right flip.
@@ -146,20 +155,35 @@ def no_augmentation(image_size: int) -> v2.Transform:
 
 @register_augmentation("flip", params=FlipParams, cacheable=True)
 def flip(image_size: int, *, probability: float) -> v2.Transform:
-    """Return the augmentation of TensorFlow's tutorial: a random left-right flip."""
+    """Return a random left-right flip, the augmentation of TensorFlow's tutorial.
+
+    Args:
+        image_size: not used: a flip keeps the size.
+        probability: see `FlipParams`.
+    """
     return v2.RandomHorizontalFlip(probability)
 
 
-# Crops are taken from larger images, so that a small crop is not magnified.
+# The source images are larger than image_size, so that a crop of at least 64 % of the area is not enlarged.
 @register_augmentation("crop", params=CropFlipParams, source_scale=1.25)
 def crop_flip_color(image_size: int, *, min_scale: float, max_scale: float, color: float, flip: float) -> v2.Transform:
-    """Return a transform that crops, resizes to image_size x image_size, flips, and changes colors."""
+    """Return a transform that crops an image, resizes the crop, flips it, and changes its colors.
+
+    Args:
+        image_size: side in pixels of the images to return.
+        min_scale, max_scale, color, flip: see `CropFlipParams`.
+    """
     return v2.Compose([_crop(image_size, min_scale, max_scale), v2.RandomHorizontalFlip(flip), _color_jitter(color)])
 
 
 @register_augmentation("crop-noflip", params=CropParams, source_scale=1.25)
 def crop_color(image_size: int, *, min_scale: float, max_scale: float, color: float) -> v2.Transform:
-    """Return "crop" without the flip, for text and for classes that differ by left and right."""
+    """Return the transform "crop" without the flip, for text and for classes that mean left or right.
+
+    Args:
+        image_size: side in pixels of the images to return.
+        min_scale, max_scale, color: see `CropParams`.
+    """
     return v2.Compose([_crop(image_size, min_scale, max_scale), _color_jitter(color)])
 
 
@@ -172,11 +196,17 @@ def _color_jitter(strength: float) -> v2.Transform:
 
 
 def source_size(spec: ComponentSpec, image_size: int) -> int:
-    """Return the side in pixels at which images are kept for an augmentation.
+    """Return the side of the images that an augmentation receives. Images are cached at this size.
 
     Args:
         spec: the augmentation, see `ComponentSpec`.
-        image_size: side in pixels of the model's images.
+        image_size: side in pixels of the training images.
+
+    Returns:
+        The side in pixels.
+
+    Raises:
+        ConfigError: See `build_transform`.
 
     >>> source_size("flip", 128), source_size("crop", 128)
     (128, 160)
@@ -186,7 +216,7 @@ def source_size(spec: ComponentSpec, image_size: int) -> int:
 
 
 def is_cacheable(spec: ComponentSpec) -> bool:
-    """Return True if an augmentation makes few different images from one image."""
+    """Return True if an augmentation makes only a few different images from one image."""
     entry, _ = AUGMENTATIONS.parse(spec)
     return bool(entry.traits.get("cacheable", False))
 
@@ -199,7 +229,7 @@ def build_transform(spec: ComponentSpec, image_size: int) -> Transform:
         image_size: side in pixels of the images and masks to return.
 
     Returns:
-        A function of image and mask. It draws from torch's default random generator.
+        A function (image, mask), see `Transform`. It uses torch's default random generator.
 
     Raises:
         ConfigError: The name or a parameter is unknown, or a value is out of range.
@@ -215,7 +245,7 @@ def build_transform(spec: ComponentSpec, image_size: int) -> Transform:
 
 
 def identity(image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Return image and mask unchanged."""
+    """Return an image and its mask unchanged, see `Transform`."""
     return image, mask
 
 

@@ -4,8 +4,9 @@ from pathlib import Path
 
 from PIL import Image
 
+from pixelwise.data.index import DatasetIndex
 from pixelwise.data.io.mask import read_image_and_mask
-from pixelwise.data.schema import DatasetIndex, Split
+from pixelwise.data.schema import Split
 from pixelwise.errors import ConfigError
 from pixelwise.visualization import overlay_grid, to_display_image
 

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from pixelwise.data.formats import FORMATS
+from pixelwise.data.index import DatasetIndex
 from pixelwise.data.io.image import read_image
 from pixelwise.data.io.mask import read_image_and_mask, read_mask
 from pixelwise.data.io.remote import RemoteFile
 from pixelwise.data.load import load_dataset
-from pixelwise.data.schema import SPLITS, BytesSource, DatasetIndex, FormatResult, LabelMap, MaskSource, MultilabelMask
+from pixelwise.data.schema import SPLITS, BytesSource, FormatResult, LabelMap, MaskSource, MultilabelMask
 from pixelwise.errors import DataError
 from tests.data.formats.writers.folders import Sample, lines
 

@@ -124,7 +124,7 @@ def test_an_unregistered_format_is_not_detected(pairs_folder: Path) -> None:
     assert detect_format(pairs_folder)[0] == "pairs"
     unregister_format("pairs")
     assert list(FORMATS) == names
-    with pytest.raises(DataError, match="is not laid out as"):
+    with pytest.raises(DataError, match="does not match any format"):
         detect_format(pairs_folder)
     with pytest.raises(ConfigError, match="unknown format 'pairs'"):
         unregister_format("pairs")

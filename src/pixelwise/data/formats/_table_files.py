@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
-from pixelwise.data.formats._filesystem import IMAGE_SUFFIXES, read_bytes
+from pixelwise.data.formats._filesystem import IMAGE_SUFFIXES, check_is_file, read_bytes
 from pixelwise.data.io.parquet import ImageCell, TableFile, holds_images, image_cells, open_parquet
 from pixelwise.data.io.remote import RemoteFile
 from pixelwise.errors import DataError, first_line
@@ -210,9 +210,7 @@ def to_table_file(
         raise DataError(f"{file}: reading {kind.capitalize()} files needs pyarrow; {fix}") from None
     if isinstance(file, RemoteFile):
         return TableFile(file.url, kind, 0, file.options)
-    if not file.is_file():
-        fault = "not a file" if file.exists() else "no such file"
-        raise DataError(f"{file}: cannot be read ({fault}); replace it or copy the data set again")
+    check_is_file(file, fix="replace it or copy the data set again")
     return TableFile(str(file), kind, file.stat().st_mtime_ns)
 
 

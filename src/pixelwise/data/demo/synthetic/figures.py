@@ -16,17 +16,18 @@ KINDS = {
     "Fish": ("swim",),
     "Rabbit": ("sit", "lie"),
 }
-"""Kind of animal → its poses. Cat and Dog come first because 1 and 2 are their official species numbers."""
+"""Kind of animal → its poses. Cat and Dog are first, because their species numbers in Oxford-IIIT Pet are 1 and 2."""
 
-# A figure is about two units high, with x to the right and y down. Its parts are separated by ";". Later parts cover
-# earlier ones. A part is one of:
-#   INK oval x y rx ry [angle]     an ellipse
+# Syntax of a figure. A figure is about two units high. x points right, y points down. ";" separates the parts. Later
+# parts cover earlier ones. INK is the name of a color, see `painter`. A part is one of:
+#   INK oval x y rx ry [angle]     an ellipse, rotated by an angle in radians
 #   INK blob x,y ...               a smooth closed curve through the points
-#   INK half x,y ...               a closed curve that is symmetric: the points are its right half
-#   INK limb widths : x,y ...      a stroke along a curve through the points, with the given half-widths
-#   use NAME x y scale             another figure; the kind's own variant if there is one; a negative scale mirrors it
-# Marks before the ink: "." flat, without shading; "&" drawn again on the other side; "?" drawn with a probability of
-# one half; "@" shifted with the gaze. Doubled points make sharp corners.
+#   INK half x,y ...               a symmetric closed curve; the points are its right half
+#   INK limb widths : x,y ...      a stroke along a curve through the points; the widths are half-widths
+#   use NAME x y scale             a random figure whose name starts with "KIND NAME", if there is one, else the figure
+#                                  NAME; a negative scale mirrors it
+# Marks around INK: "." draws the part without shading; "&" also draws its mirror image; "?" draws it with probability
+# 0.5; "@" shifts it in the direction of the gaze. A point that is given twice makes a sharp corner.
 FIGURES = {
     "cat head": """
         &coat blob .16,-.72 .5,-1.08 .9,-1.4 .98,-.85 .9,-.2 ;
@@ -135,9 +136,9 @@ class Part(NamedTuple):
     """One part of a figure.
 
     Attributes:
-        ink: name of its color, see `painter`.
+        ink: name of the color, see `painter`.
         outline: (N, 2) x, y of a closed curve.
-        core: (M, 2) x, y of its bright inside. None for a flat part, for example an eye.
+        core: (M, 2) x, y of a closed curve around the brighter inner area. None for a part without shading.
     """
 
     ink: str
@@ -146,7 +147,7 @@ class Part(NamedTuple):
 
 
 def _spline(points: Floats, closed: bool) -> Floats:
-    """Return a Catmull-Rom curve through (N, 2) points, with eight steps between two points."""
+    """Return the points (M, 2) of a Catmull-Rom curve through (N, 2) points, with eight steps from one to the next."""
     padded = np.concatenate([points[-1:], points, points[:2]] if closed else [points[:1], points, points[-1:]])
     p0, p1, p2, p3 = (padded[i : len(padded) - 3 + i, None] for i in range(4))
     t = (np.arange(8) / 8)[None, :, None]
@@ -156,7 +157,7 @@ def _spline(points: Floats, closed: bool) -> Floats:
 
 
 def _limb(path: Floats, widths: Floats) -> Floats:
-    """Return the outline of a stroke along a path, (N, 2), with interpolated half-widths and a round end."""
+    """Return the outline (M, 2) of a stroke along a path (N, 2). Half-widths are interpolated. The end is round."""
     width = np.interp(np.linspace(0, 1, len(path)), np.linspace(0, 1, len(widths)), widths)[:, None]
     along = np.gradient(path, axis=0)
     along /= np.linalg.norm(along, axis=1, keepdims=True) + 1e-9
@@ -184,31 +185,45 @@ def _shape(shape: str, numbers: str) -> tuple[Floats, Floats]:
 
 
 def rotate(points: Floats, angle: float = 0.0) -> Floats:
-    """Rotate (N, 2) points around the origin by an angle in radians."""
+    """Rotate points around the origin.
+
+    Args:
+        points: (N, 2) x, y.
+        angle: in radians.
+
+    Returns:
+        The rotated points, (N, 2).
+    """
     rotated: Floats = points @ np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
     return rotated
 
 
 def transform(part: Part, scale: float | Floats, angle: float, shift: Floats) -> Part:
-    """Scale a part, rotate it around the origin, and shift it, in this order.
+    """Scale a part, then rotate it around the origin, then shift it.
 
     Args:
         part: the part.
         scale: one factor, or (2,) factors for x and y.
         angle: in radians.
         shift: (2,) x, y.
+
+    Returns:
+        The transformed part.
     """
     core = None if part.core is None else rotate(part.core * scale, angle) + shift
     return Part(part.ink, rotate(part.outline * scale, angle) + shift, core)
 
 
 def draw_figure(rng: Rng, name: str, kind: str) -> list[Part]:
-    """Return the parts of a figure, in its own units. Optional parts, variants and the gaze are random.
+    """Build the parts of a figure. Optional parts, variants and the gaze are random.
 
     Args:
         rng: the random generator.
         name: a key of `FIGURES`.
-        kind: the kind of animal in lower case. Figures whose names start with it are its own variants.
+        kind: kind of animal in lower case. For "cat", a part `use head` draws the figure "cat head".
+
+    Returns:
+        The parts in drawing order, in the units of `FIGURES`.
     """
     parts: list[Part] = []
     gaze = np.array([rng.uniform(-0.16, 0.16), rng.uniform(-0.06, 0.06)])
@@ -232,7 +247,15 @@ def draw_figure(rng: Rng, name: str, kind: str) -> list[Part]:
 
 
 def deform(rng: Rng, parts: list[Part]) -> list[Part]:
-    """Vary the body of a figure: proportions, leg length, smooth bends, and direction."""
+    """Vary a figure at random: proportions, leg length, smooth bends, and left or right direction.
+
+    Args:
+        rng: the random generator.
+        parts: the parts of the figure, see `draw_figure`.
+
+    Returns:
+        The deformed parts.
+    """
     build = rng.uniform(0.88, 1.14, 2) * (rng.choice([-1, 1]), 1)
     legs, waves, phases = rng.uniform(-0.35, 0.4), rng.normal(0, 2.2, (2, 2)), rng.uniform(0, 2 * np.pi, 2)
 
