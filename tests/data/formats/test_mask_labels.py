@@ -98,7 +98,9 @@ def test_folders_of_one_image_with_files_of_any_name_are_united(tmp_path: Path) 
     assert sorted(issue.kind for issue in result.issues) == ["choice of masks", "images without masks"]
 
 
-@pytest.mark.parametrize("template", ["masks/{}_{}.png", "masks/{}_mask_{}.png", "images/{}_obj{}.png"])
+@pytest.mark.parametrize(
+    "template", ["masks/{}_{}.png", "masks/{}({}).png", "masks/{}_mask_{}.png", "images/{}_obj{}.png"]
+)
 def test_numbers_whose_count_differs_are_objects(template: str, tmp_path: Path) -> None:
     touch(tmp_path, "images/a.jpg", "images/b.jpg")
     names = [template.format(name, number) for name, count in (("a", 3), ("b", 1)) for number in range(1, count + 1)]

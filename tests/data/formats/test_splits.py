@@ -228,3 +228,23 @@ def test_the_pairs_of_lists_replace_those_of_names(tmp_path: Path) -> None:
     assert sorted(issue.kind for issue in result.issues) == ["choice of masks", "images without masks"]
     lines(tmp_path / "train.txt", ["images/0.jpg masks/1.png", "images/0.jpg masks/0.png"])
     assert_error("folders", tmp_path, "train.txt", "lists images/0.jpg with masks/1.png and with masks/0.png")
+
+
+@pytest.mark.parametrize("line", ["{}", "{}/", "480p/{}", "JPEGImages/480p/{}"])
+def test_lists_can_name_folders_of_images(line: str, tmp_path: Path) -> None:
+    for name in ("bear", "cat"):
+        touch(tmp_path, *(f"JPEGImages/480p/{name}/{i:05}.jpg" for i in range(3)))
+        touch(tmp_path, *(f"Annotations/480p/{name}/{i:05}.png" for i in range(3)))
+    for split, name in {"train": "bear", "val": "cat"}.items():
+        lines(tmp_path / "ImageSets" / "2017" / f"{split}.txt", [line.format(name)])
+    result = read_as("folders", tmp_path)
+    assert list(pairs(result, tmp_path)) == [f"JPEGImages/480p/bear/{i:05}.jpg" for i in range(3)]
+    assert [path_of(r.image).parent.name for r in result.val] == ["cat"] * 3 and result.issues == ()
+    for split in ("train", "val"):
+        lines(tmp_path / "ImageSets" / "2017" / f"{split}.txt", ["dog"])
+    result = read_as("folders", tmp_path)
+    assert len(result.train) == 6
+    assert [(issue.kind, Path(issue.file).name) for issue in result.issues] == [
+        ("unclear split", "train.txt"),
+        ("unclear split", "val.txt"),
+    ]

@@ -77,7 +77,7 @@ def find_lists(root: Path, listing: Listing, images: Iterable[ImageFile]) -> dic
     """
     usual = [folder for folder in listing if folder.casefold() in _LIST_FOLDERS]
     others = sorted((folder for folder in listing if folder not in usual), key=lambda name: (name.count("/"), name))
-    names = {name for image in images for name in (image.stem, image.name)}
+    names = {name for image in images for name in (image.stem, image.name, image.folder.rpartition("/")[2])}
     for folder in (*usual, *others):
         lists: dict[Split, Path] = {}
         for name in sorted(listing[folder], key=len, reverse=True):  # train.txt replaces train_ids.txt
@@ -105,9 +105,9 @@ def unclear_lists(root: Path, listing: Listing) -> list[Path]:
     return [
         root / folder / name
         for folder, names in listing.items()
-        if folder.casefold() in _LIST_FOLDERS
         for name in names
         if name.lower().endswith(_LIST_SUFFIXES)
+        and (folder.casefold() in _LIST_FOLDERS or split_of_list(name))
         and any(word in SPLIT_WORDS and len(word) > 2 for word in _WORDS.findall(name.casefold()))
     ][:_MAX_UNCLEAR]
 
@@ -116,7 +116,8 @@ def read_list(path: Path, images: Iterable[ImageFile]) -> tuple[list[ImageFile],
     """Read a list of images.
 
     Args:
-        path: a text file. Each line is a name or a path, with or without suffix. Other columns can follow.
+        path: a text file. Each line is a name or a path, with or without suffix, of an image or of a folder of images.
+            Other columns can follow.
         images: the images of the data set.
 
     Returns:
@@ -126,9 +127,11 @@ def read_list(path: Path, images: Iterable[ImageFile]) -> tuple[list[ImageFile],
         DataError: A line matches two images, or the file cannot be read.
     """
     by_name: dict[str, list[ImageFile]] = {}
+    by_folder: dict[str, list[ImageFile]] = {}
     for image in images:
         for name in {image.stem, image.name}:
             by_name.setdefault(name, []).append(image)
+        by_folder.setdefault(image.folder.rpartition("/")[2], []).append(image)
     listed: dict[ImageFile, None] = {}
     issues = []
     for line in read_lines(path):
@@ -142,6 +145,12 @@ def read_list(path: Path, images: Iterable[ImageFile]) -> tuple[list[ImageFile],
                 listed[matches[0]] = None
                 break
         else:
+            name = line.strip("/")
+            if in_folder := [
+                i for i in by_folder.get(name.rpartition("/")[2], ()) if f"/{i.folder}".endswith(f"/{name}")
+            ]:
+                listed |= dict.fromkeys(in_folder)
+                continue
             message = f"no such image, though {path.name} lists it; add it or remove the line"
             issues.append(DataIssue("missing image", line, message))
     return list(listed), issues

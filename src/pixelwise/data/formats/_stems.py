@@ -216,10 +216,10 @@ def base_of(stem: str) -> str:
 def _split_label(stem: str, bases: Mapping[str, ImageFile], is_ending: bool) -> tuple[ImageFile, str] | None:
     if (whole := base_of(stem)) in bases:
         return bases[whole], ""
-    cuts = [index for index, letter in enumerate(stem) if letter in SEPARATORS]
+    cuts = [index for index, letter in enumerate(stem) if letter in f"{SEPARATORS}("]
     for cut in reversed(cuts) if is_ending else cuts:
         base, label = (stem[:cut], stem[cut:]) if is_ending else (stem[cut + 1 :], stem[:cut])
         image = bases.get(base_of(base))
         if image is not None and (is_ending or not any(letter.isdigit() for letter in label)):
-            return image, label.strip(SEPARATORS)
+            return image, label.strip(f"{SEPARATORS}()")
     return None
