@@ -65,6 +65,34 @@ class TestObstacle:
         assert len(report.data.test) == 2 and kinds(report) == ["unreadable image"] * 3
 
 
+class TestRareClasses:
+    @pytest.fixture
+    def listed(self, tmp_path: Path) -> Path:
+        """12 images, one of which has 150 pixels of the class "dog"."""
+        masks = [half(1) for _ in range(12)]
+        masks[3][:5] = 2
+        write_masks(tmp_path, masks)
+        (tmp_path / "classes.txt").write_text("background\ncat\ndog\n")
+        return tmp_path
+
+    def test_a_listed_class_in_one_image_of_many_is_a_warning(self, listed: Path) -> None:
+        (issue,) = inspect(listed).issues
+        assert (issue.kind, issue.severity, issue.file) == ("rare class", "warning", str(listed))
+        assert issue.message.startswith("class 'dog' has 2.0833% of the pixels, in 1 of 12 images")
+
+    def test_the_advice_settles_it(self, listed: Path) -> None:
+        (issue,) = inspect(listed).issues
+        assert issue.message.endswith("set `ignore_values` 2")
+        report = inspect(listed, ignore_values=["2"])
+        assert report.issues == () and report.ignored_fraction == pytest.approx(150 / 7200)
+
+    def test_a_class_in_several_images_is_none(self, listed: Path) -> None:
+        mask = half(1)
+        mask[:5] = 2
+        save_pair(listed, "train/train7", None, mask)
+        assert inspect(listed).issues == ()
+
+
 class TestPartialLabels:
     @staticmethod
     def patch(touching: bool, seed: int) -> np.ndarray:

@@ -1,14 +1,18 @@
 """Faults that only the whole data set shows: unknown values, duplicates, empty masks, nothing to learn."""
 
+import shlex
 from collections.abc import Sequence
 
 import numpy as np
 
+from pixelwise.data.analysis.class_stats import ClassStats
 from pixelwise.data.analysis.dataset_scan import DatasetScan
 from pixelwise.data.analysis.mask_stats import ClassStatsTable
 from pixelwise.data.index import DatasetIndex, learning_fault
 from pixelwise.data.label_map.options import ResolvedLabels
+from pixelwise.data.label_map.strays import MIN_MASKS, RARE_PIXELS
 from pixelwise.data.schema import SPLITS, DataIssue, FormatResult
+from pixelwise.data.spec import DatasetSpec
 from pixelwise.errors import DataError
 
 UNDECIDED = "undecided masks"
@@ -92,6 +96,33 @@ def check_partial_labels(
         "means 'not labeled' instead of background, set `unlabeled` to ignore"
     )
     return [DataIssue("partly labeled", root, message, "warning")]
+
+
+def check_rare_classes(
+    classes: Sequence[ClassStats], data: DatasetIndex, image_count: int, labels: ResolvedLabels
+) -> list[DataIssue]:
+    """Return a warning for each class with so few pixels that nothing can be learned from them.
+
+    Args:
+        classes: the statistics of each class.
+        data: the data set.
+        image_count: number of images that were scanned.
+        labels: the classes. If their issues state rare values already, nothing is returned.
+    """
+    if any(issue.kind == "rare value" for issue in labels.issues):
+        return []
+    issues = []
+    for stats, spec in zip(classes, DatasetSpec.of(data).classes.values(), strict=True):
+        is_lone = stats.image_count == 1 and image_count >= MIN_MASKS
+        if not stats.pixels or not (is_lone or stats.pixel_fraction < RARE_PIXELS):
+            continue
+        message = (
+            f"class '{stats.name}' has {stats.pixel_fraction:.4%} of the pixels, in {stats.image_count} of "
+            f"{image_count} images: too little to learn from; add images, or set `ignore_values` "
+            f"{shlex.join(spec.values)}"
+        )
+        issues.append(DataIssue("rare class", str(data.root), message, "warning"))
+    return issues
 
 
 def _class_of_zero(labels: ResolvedLabels) -> int | None:

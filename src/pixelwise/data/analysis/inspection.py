@@ -7,7 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from pixelwise.data.analysis.checks import UNDECIDED, check_images, check_masks, check_partial_labels, find_obstacle
+from pixelwise.data.analysis.checks import (
+    UNDECIDED,
+    check_images,
+    check_masks,
+    check_partial_labels,
+    check_rare_classes,
+    find_obstacle,
+)
 from pixelwise.data.analysis.class_stats import ClassStats, Percentiles, class_stats
 from pixelwise.data.analysis.dataset_scan import DatasetScan, scan_dataset
 from pixelwise.data.analysis.groups import add_groups
@@ -162,6 +169,8 @@ def inspect_with_options(
         findings, obstacle = find_obstacle(data, usable, result, scanned, classes)
         findings += check_partial_labels(scanned, classes, labels, str(root))
     report = _build_report(data, usable, scanned, classes, started)
+    if question is None:
+        findings += check_rare_classes(report.classes, data, len(scanned.records), labels)
     issues = (*findings, *labels.issues, *file_issues)
     return replace(report, issues=issues, obstacle=obstacle, allow_outside=options.allow_outside)
 
