@@ -116,7 +116,7 @@ def stray_issues(
         if value and (is_rare or (counts.masks(kind, value) == 1 and total >= MIN_MASKS)):
             text, masks = format_value(value, kind), counts.masks(kind, value)
             message = (
-                f"value {text} is in {masks} of {total} masks, with {pixels.get(value, 0)} pixels in all: too little to "
+                f"value {text} is in {masks} of {total} masks, with {pixels.get(value, 0)} pixels in all: too few to "
                 f"learn a class from; set `ignore_values` {text} if it is a fault"
             )
             issues.append(DataIssue("rare value", counts.example(kind, value), message, "warning"))
