@@ -69,10 +69,22 @@ class TestTrain:
         assert train_call["data"].classes == ("pet", "background", "edge")
         assert train_call["plan"] == pw.Plan.read(plan)
 
-    @pytest.mark.parametrize("flags", [["--preset", "default"], ["--resume"], ["--classes", "pet"]], ids=" ".join)
+    @pytest.mark.parametrize("flags", [["--preset", "default"], ["--classes", "pet"]], ids=" ".join)
     def test_a_plan_excludes_other_sources(self, flags: list[str], run_cli: RunCommand, tmp_path: Path) -> None:
         result = run_cli("train", tmp_path, "--out", "x", "--plan", "plan.yaml", *flags)
-        assert_one_line_error(result, "--plan sets how masks are read", "remove --preset, --resume")
+        assert_one_line_error(result, "--plan sets how masks are read", "remove --preset")
+
+    def test_a_plan_can_be_given_again_to_resume(
+        self, run_cli: RunCommand, train_call: dict[str, Any], pets_folder: Path, run_copy: Path, tmp_path: Path
+    ) -> None:
+        plan = pw.Plan(pw.Run.open(run_copy).read_dataset_spec(), {"epochs": 9, "lr": 0.5})
+        plan.write(tmp_path / "plan.yaml")
+        tokens = ["train", pets_folder, "--plan", tmp_path / "plan.yaml", "--resume", "--epochs", "7", "--out"]
+        run_cli(*tokens, run_copy)
+        assert train_call["plan"] is None and train_call["config"].model_fields_set == {"epochs", "lr"}
+        assert (train_call["config"].epochs, train_call["config"].lr) == (7, 0.5)
+        run_cli(*tokens, tmp_path / "new")
+        assert train_call["plan"] == plan, "without a run, the plan starts one"
 
     def test_resuming_needs_a_run(self, run_cli: RunCommand, tmp_path: Path) -> None:
         assert_one_line_error(run_cli("train", tmp_path, "--resume"), "--resume needs --out")
@@ -218,8 +230,45 @@ class TestPredict:
         assert (result.code, result.err) == (0, "")
         assert len(list((tmp_path / "out").iterdir())) == 5
         before = read_files(tmp_path / "out")
-        assert_one_line_error(run_cli("predict", run_copy, *images, "--out", tmp_path / "out"), "choose another --out")
+        repeated = run_cli("predict", run_copy, *images, "--out", tmp_path / "out")
+        assert_one_line_error(repeated, "choose another --out, continue with --resume, or replace it with --overwrite")
         assert read_files(tmp_path / "out") == before
+
+    def test_the_advice_for_existing_files_works(
+        self, run_cli: RunCommand, run_copy: Path, pets_folder: Path, tmp_path: Path
+    ) -> None:
+        images = sorted((pets_folder / "images").iterdir())[:3]
+        out = tmp_path / "out"
+        assert run_cli("predict", run_copy, *images[:2], "--out", out).code == 0
+        result = run_cli("predict", run_copy, *images, "--out", out, "--resume")
+        assert (result.code, result.err) == (0, "")
+        assert "3 images predicted (2 of them earlier)" in result.out
+        complete = {path.name: path.read_bytes() for path in out.iterdir()}
+        next(out.glob("*_mask.png")).write_bytes(b"damaged")
+        refused = run_cli("predict", run_copy, *images, "--out", out, "--resume")
+        assert_one_line_error(refused, "replace it with --overwrite")
+        assert run_cli("predict", run_copy, *images, "--out", out, "--overwrite").code == 0
+        assert {path.name: path.read_bytes() for path in out.iterdir()} == complete
+        both = run_cli("predict", run_copy, *images, "--out", out, "--overwrite", "--resume")
+        assert_one_line_error(both, "--overwrite and --resume exclude each other")
+
+    def test_what_is_passed_over_is_named(
+        self, run_cli: RunCommand, run_copy: Path, pets_folder: Path, tmp_path: Path
+    ) -> None:
+        images = tmp_path / "images"
+        images.mkdir()
+        shutil.copy(min((pets_folder / "images").iterdir()), images / "a.jfif")
+        (images / "notes\n.txt").touch()
+        result = run_cli("predict", run_copy, images, "--out", tmp_path / "out")
+        assert (result.code, result.err) == (0, f"{images}: 1 file is no image (.txt)\n")
+        os.mkfifo(images / "pipe\n")
+        (images / "photo.nef").touch()
+        result = run_cli("predict", run_copy, images, "--out", tmp_path / "out", "--resume")
+        assert result.code == 1
+        assert [line for line in result.err.splitlines() if line.startswith("skipped: ")] == [
+            f"skipped: {images}/pipe\\x0a: not a file; replace or remove it",
+            f"skipped: {images}: 1 .nef file ({images}/photo.nef) cannot be read: convert them to TIFF or PNG",
+        ]
 
 
 # --- preview, inspect, pack, demo

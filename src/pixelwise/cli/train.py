@@ -86,9 +86,10 @@ def train_command(
     if is_rank_zero():
         _print_source(source)
     target = out or next_free_path(Path("runs") / data_name(data))
-    base = source.plan.settings if source.plan else None
-    # For a resume, `train` compares the given settings with those of the run. The other settings must not be filled in.
-    config = Config(**given) if is_resumed else Config.from_preset(preset or "default", base, **given)
+    if is_resumed:  # `train` compares the given settings with those of the run: others must not be filled in
+        config = Config(**{**(request.plan.settings if request.plan else {}), **given})
+    else:
+        config = Config.from_preset(preset or "default", source.plan.settings if source.plan else None, **given)
     skipped = _SkippedFiles()
     with interrupt_advice(f"continue with --resume --out {shlex.quote(str(target))}"):
         run = train(
@@ -119,10 +120,10 @@ def _check_flags(out: Path | None, plan: Path | None, preset: str | None, resume
     if resume and out is None:
         raise ConfigError("--resume needs --out, the run directory to continue")
     no_mask_flags = LabelOptions(skip_unreadable=options.skip_unreadable, allow_outside=options.allow_outside)
-    if plan is not None and (preset is not None or resume or options != no_mask_flags):
+    if plan is not None and (preset is not None or options != no_mask_flags):
         raise ConfigError(
-            "--plan sets how masks are read and which settings to start from; remove --preset, --resume and the flags "
-            "about masks, or edit the plan"
+            "--plan sets how masks are read and which settings to start from; remove --preset and the flags about "
+            "masks, or edit the plan"
         )
 
 

@@ -23,7 +23,7 @@ from pixelwise.data.io.mask import read_image_and_mask
 from pixelwise.data.io.remote import RemoteFile
 from pixelwise.data.schema import SPLITS, BytesSource, ReadSpec, Record, Split
 from pixelwise.data.task import MULTILABEL
-from pixelwise.errors import ConfigError, DataError, OutputExistsError, PixelwiseError, first_line
+from pixelwise.errors import ConfigError, DataError, OutputError, OutputExistsError, PixelwiseError, first_line
 from pixelwise.runtime.files import atomic_directory, write_errors
 from pixelwise.runtime.progress import Progress, no_progress
 from pixelwise.runtime.threads import prefetch_map
@@ -99,8 +99,8 @@ def pack(
         The names and sizes of the shards, and the errors of the records left out.
 
     Raises:
-        DataError: An image or mask cannot be read (unless `skip_unreadable`), or `out` cannot be written.
-        OutputExistsError: `out` exists.
+        DataError: An image or mask cannot be read (unless `skip_unreadable`), or `out` cannot be reached.
+        OutputError: `out` cannot be written. OutputExistsError, if it exists.
         ConfigError: `image_size` is given for images without 3 channels.
     """
     if image_size is not None and data.read_spec.channels != 3:
@@ -290,7 +290,7 @@ def _open_output(out: str | Path | RemoteFile) -> Iterator[WriteFile]:
     except PixelwiseError:
         raise
     except Exception as error:
-        raise DataError(f"{out}: cannot be written ({first_line(error)})") from None
+        raise OutputError(f"{out}: cannot be written ({first_line(error)})") from None
 
 
 def _remove_unfinished(system: Any, base: str) -> None:
