@@ -274,8 +274,12 @@ def test_nothing_is_overwritten(pets: pw.DatasetIndex, tmp_path: Path) -> None:
 
 def test_an_output_that_cannot_be_written_is_named(pets: pw.DatasetIndex, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    for out in (tmp_path / "file" / "pets", "nonsense://bucket/pets"):
-        with pytest.raises(DataError) as error:
+    outputs: dict[Path | str, type[Exception]] = {
+        tmp_path / "file" / "pets": pw.OutputError,
+        "nonsense://bucket/pets": DataError,
+    }
+    for out, kind in outputs.items():
+        with pytest.raises(kind) as error:
             pack(pets, out)
         assert str(out) in str(error.value) and "\n" not in str(error.value)
 

@@ -98,7 +98,7 @@ def write_errors(path: Path) -> Iterator[None]:
             raise OutputError(f"{path}: no space left on device; {FREE_SPACE}") from None
         name = str(error.filename or path)
         is_missing = isinstance(error, FileNotFoundError) and path.parent.exists()  # the block wrote nothing
-        if is_missing or not (name == str(path) or _PREFIX in name):
+        if is_missing or not (Path(name) in (path, *path.parents) or _PREFIX in name):
             raise
         raise OutputError(f"{path}: cannot be written ({error.strerror or error}); choose another path") from None
 
