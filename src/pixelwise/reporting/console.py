@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pixelwise.data.analysis.checks import NOTHING_TO_LEARN, UNDECIDED
+from pixelwise.data.analysis.checks import NOTHING_TO_LEARN, NOTHING_USABLE, UNDECIDED
 from pixelwise.data.analysis.class_stats import ClassStats
 from pixelwise.data.analysis.inspection import DatasetReport
 from pixelwise.data.index import DatasetIndex
@@ -124,7 +124,12 @@ def group_by_kind(issues: Iterable[DataIssue]) -> dict[str, list[DataIssue]]:
 
     def rank(item: tuple[str, list[DataIssue]]) -> tuple[bool, bool, bool, str]:
         kind, (first, *_) = item
-        return kind not in (UNDECIDED, NOTHING_TO_LEARN), kind != LEAKAGE, first.severity == "warning", kind
+        return (
+            kind not in (UNDECIDED, NOTHING_USABLE, NOTHING_TO_LEARN),
+            kind != LEAKAGE,
+            first.severity == "warning",
+            kind,
+        )
 
     return dict(sorted(groups.items(), key=rank))
 

@@ -74,7 +74,7 @@ def test_images_of_which_none_can_be_read_are_reported(tmp_path: Path) -> None:
         (tmp_path / f"images/p{number}.png").write_bytes(b"damaged")
     report = inspect(tmp_path, skip_unreadable=True)
     assert "no image can be used" in report.obstacle and report.widths is None
-    assert [issue.kind for issue in report.issues] == ["undecided masks", *["unreadable image"] * 3]
+    assert [issue.kind for issue in report.issues] == ["nothing usable", *["unreadable image"] * 3]
     assert [stats.pixel_fraction for stats in report.classes] == pytest.approx([580 / 600, 20 / 600])
 
 

@@ -18,6 +18,9 @@ from pixelwise.errors import DataError
 UNDECIDED = "undecided masks"
 """Kind of the issue that states why the classes of a data set are not decided."""
 
+NOTHING_USABLE = "nothing usable"
+"""Kind of the issue that no image, or no mask, of a data set can be read."""
+
 NOTHING_TO_LEARN = "nothing to learn"
 
 MOSTLY_ZERO = 0.5

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from pixelwise.data.analysis.checks import (
+    NOTHING_USABLE,
     UNDECIDED,
     check_images,
     check_masks,
@@ -163,7 +164,9 @@ def inspect_with_options(
     data = _build_data(root, format, usable, scanned, labels, messages)
     if question is not None:
         message = without_name(question, root)
-        findings, obstacle = [DataIssue(UNDECIDED, str(root), message)], str(question)
+        is_readable = scanned.images.modes and scanned.value_counts.mask_counts
+        findings = [DataIssue(UNDECIDED if is_readable else NOTHING_USABLE, str(root), message)]
+        obstacle = str(question)
         data = replace(data, undecided=obstacle)
     else:
         findings, obstacle = find_obstacle(data, usable, result, scanned, classes)
