@@ -313,6 +313,12 @@ def test_a_home_directory_that_does_not_exist(monkeypatch: pytest.MonkeyPatch, t
     with pytest.raises(PixelwiseError, match="no such home directory"):
         user_cache_folder()
     monkeypatch.delenv("PIXELWISE_CACHE")
-    monkeypatch.setattr("platformdirs.user_cache_path", lambda name: Path("~/.cache") / name)  # without HOME
+    for name in ("HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+
+    def unknown_user(uid: int) -> None:
+        raise KeyError(uid)
+
+    monkeypatch.setattr("pwd.getpwuid", unknown_user)
     with pytest.raises(PixelwiseError, match="set the environment variable PIXELWISE_CACHE"):
         user_cache_folder()

@@ -228,8 +228,13 @@ def user_cache_folder() -> Path:
         PixelwiseError: The user has no home directory.
     """
     named = os.environ.get("PIXELWISE_CACHE")
-    folder = expand_home(named) if named else platformdirs.user_cache_path("pixelwise")
-    if not named and not folder.is_absolute():  # "~" was not replaced
+    if named:
+        return expand_home(named)
+    try:
+        folder = platformdirs.user_cache_path("pixelwise")
+    except RuntimeError:
+        folder = Path("~")
+    if not folder.is_absolute():  # earlier versions of platformdirs return "~" as it is
         raise PixelwiseError("this user has no home directory; set the environment variable PIXELWISE_CACHE")
     return folder
 
