@@ -1,0 +1,26 @@
+"""`load_dataset`: faults that concern the whole data set."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pixelwise.data.load import load_dataset
+from pixelwise.errors import DataError
+from tests.data.formats.support import assert_one_line
+from tests.data.formats.writers.folders import save
+
+
+@pytest.mark.parametrize("content", [b"\x00\x00\x00\x18ftypheic" + bytes(12), b"no image", b""])
+@pytest.mark.parametrize("skip_unreadable", [False, True])
+def test_a_data_set_without_any_readable_image_raises(content: bytes, skip_unreadable: bool, tmp_path: Path) -> None:
+    for index in range(5):
+        save(tmp_path / "masks" / f"{index}.png", np.eye(8, dtype=np.uint8))
+        (tmp_path / "images").mkdir(exist_ok=True)
+        (tmp_path / "images" / f"{index}.heic").write_bytes(content)
+    with pytest.raises(DataError) as error:
+        load_dataset(tmp_path, skip_unreadable=skip_unreadable)
+    assert_one_line(error, tmp_path / "images" / "0.heic", "(and other images too, of 5)")
+    (tmp_path / "images" / "4.heic").unlink()
+    save(tmp_path / "images" / "4.png", np.zeros((8, 8, 3), np.uint8))
+    assert len(load_dataset(tmp_path).train) == 5, "single faults are found when the images are read"
