@@ -50,7 +50,7 @@ class OutputError(PixelwiseError):
 
 
 class OutputExistsError(OutputError):
-    """An output path exists already. pixelwise never overwrites a file."""
+    """An output path exists already. A file is overwritten only if `overwrite` is set."""
 
 
 class TrainingDivergedError(PixelwiseError):

@@ -220,7 +220,7 @@ class TestPredict:
 
     def test_a_url_is_no_output(self, run_cli: RunCommand, run_copy: Path, pets_folder: Path) -> None:
         result = run_cli("predict", run_copy, pets_folder / "images", "--out", "s3://bucket/x")
-        assert_one_line_error(result, "is a URL", "choose a path on this machine as --out")
+        assert_one_line_error(result, "is a URL", "choose a path on this machine")
 
     def test_nothing_is_overwritten(
         self, run_cli: RunCommand, run_copy: Path, pets_folder: Path, tmp_path: Path

@@ -1,13 +1,17 @@
 """Models with random weights: their masks have several classes, and no training is needed."""
 
+from pathlib import Path
+
 import pytest
 import torch
+from PIL import Image
 
 from pixelwise.data.task import MULTICLASS, MULTILABEL, Task
 from pixelwise.inference.predictor import Predictor
 from pixelwise.models.config import ModelConfig
 from pixelwise.models.model import SegmentationModel
 from pixelwise.palette import default_palette
+from tests.inference.helpers import make_image
 
 
 def make_model(classes: tuple[str, ...], task: Task = MULTICLASS) -> SegmentationModel:
@@ -40,3 +44,14 @@ def predictor() -> Predictor:
 def multilabel_predictor() -> Predictor:
     """Predict three classes that may overlap. Two of their names differ only in characters that file names lack."""
     return Predictor(make_model(("left eye", "left/eye", "face"), MULTILABEL), "cpu", "32-true")
+
+
+@pytest.fixture
+def many(tmp_path: Path) -> Path:
+    """Write five images and a truncated one."""
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for number in range(5):
+        Image.fromarray(make_image(20 + number, 30, number)).save(folder / f"{number}.png")
+    (folder / "2b.png").write_bytes((folder / "2.png").read_bytes()[:200])
+    return folder

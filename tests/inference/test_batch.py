@@ -1,104 +1,22 @@
-"""Tests of predictions for files and directories: which files are found, and what is written where."""
+"""Tests of predictions for files and directories: what is written, and which failures end a prediction."""
 
-import hashlib
+import errno
 import json
+import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import pixelwise as pw
-from pixelwise.data.formats._filesystem import IMAGE_SUFFIXES
-from pixelwise.errors import DataError, OutputExistsError
-from pixelwise.inference.batch import find_images, mask_kinds, output_files, predict_folder
+from pixelwise.errors import DataError, OutputError, OutputExistsError
+from pixelwise.inference.batch import predict_folder
+from pixelwise.inference.outputs import mask_kinds
 from pixelwise.inference.predictor import Predictor
 from tests.inference.conftest import make_model
-from tests.inference.helpers import make_image
-
-
-def touch(folder: Path, *names: str) -> None:
-    for name in names:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).touch()
-
-
-class TestFindImages:
-    def test_finds_nested_uppercase_unicode_and_spaces(self, tmp_path: Path) -> None:
-        names = ["a.jpg", "b/c.JPEG", "b/d/e f.PNG", "Kätzchen/小猫.webp", "g.tif"]
-        touch(tmp_path, *names, "notes.txt", "b/list.csv")
-        (tmp_path / "folder.jpg").mkdir()
-        images = find_images([tmp_path])
-        assert {path for path, _ in images} == {tmp_path / name for name in names}
-        assert {str(name) for _, name in images} == {"a", "b/c", "b/d/e f", "Kätzchen/小猫", "g"}
-
-    @pytest.mark.parametrize("suffix", sorted(IMAGE_SUFFIXES))
-    def test_finds_every_suffix_that_training_reads(self, tmp_path: Path, suffix: str) -> None:
-        touch(tmp_path, f"image.{suffix}", f"IMAGE2.{suffix.upper()}")
-        assert len(find_images([tmp_path])) == 2
-
-    def test_skips_the_files_that_training_skips(self, tmp_path: Path) -> None:
-        touch(tmp_path, "a.jpg", ".hidden.jpg", ".cache/b.jpg", "__MACOSX/a.jpg")
-        (tmp_path / "loop").symlink_to(tmp_path, target_is_directory=True)
-        assert [path.name for path, _ in find_images([tmp_path])] == ["a.jpg"]
-
-    def test_order_is_fixed(self, tmp_path: Path) -> None:
-        touch(tmp_path, "c.jpg", "a.jpg", "b.jpg", "a/z.jpg")
-        images = [path for path, _ in find_images([tmp_path])]
-        assert images == sorted(images)
-
-    def test_takes_a_file_whatever_its_suffix(self, tmp_path: Path) -> None:
-        touch(tmp_path, "image.dat")
-        assert find_images([tmp_path / "image.dat"]) == [(tmp_path / "image.dat", Path("image"))]
-
-    def test_rejects_missing_sources_and_empty_directories(self, tmp_path: Path) -> None:
-        touch(tmp_path, "notes.txt")
-        with pytest.raises(DataError, match=r"no images in this directory"):
-            find_images([tmp_path])
-        with pytest.raises(DataError, match=r"gone: no such file or directory"):
-            find_images([tmp_path / "gone"])
-
-
-class TestOutputFiles:
-    def test_images_of_the_same_name_have_different_files(self, tmp_path: Path) -> None:
-        touch(tmp_path / "x", "cat.jpg", "cat.png", "cat-2.jpg", "cat-2.png", "dog.v1.jpg", "dog.v2.jpg")
-        touch(tmp_path / "y", "cat.jpg", "cat-2-2.jpg", "sub/cat.jpg")
-        images = find_images([tmp_path / "x", tmp_path / "y", tmp_path / "x" / "cat.jpg"])
-        assert len(images) == 10
-        targets = output_files([name for _, name in images], ("mask", "overlay"), tmp_path / "out")
-        assert len({file for files in targets for file in files.values()}) == 20
-        assert targets[[path for path, _ in images].index(tmp_path / "x" / "cat.jpg")] == {
-            "mask": tmp_path / "out" / "cat_mask.png",
-            "overlay": tmp_path / "out" / "cat_overlay.png",
-        }
-        assert all(file.is_relative_to(tmp_path / "out") for files in targets for file in files.values())
-
-    def test_files_differ_if_case_is_ignored(self, tmp_path: Path) -> None:
-        targets = output_files([Path("Cat"), Path("cat")], ("mask",), tmp_path)
-        assert [files["mask"].name for files in targets] == ["Cat_mask.png", "cat-2_mask.png"]
-
-    def test_kinds_of_different_images_do_not_collide(self, tmp_path: Path) -> None:
-        # The class mask_x of the image a, and the class x of the image a_mask.
-        targets = output_files([Path("a"), Path("a_mask")], ("mask_x", "mask_mask_x"), tmp_path)
-        assert len({file for files in targets for file in files.values()}) == 4
-
-    def test_class_names_that_differ_only_in_replaced_characters_are_numbered(
-        self, predictor: Predictor, multilabel_predictor: Predictor
-    ) -> None:
-        assert mask_kinds(predictor) == ("mask",)
-        assert mask_kinds(multilabel_predictor) == ("mask_left_eye", "mask_left_eye-2", "mask_face")
-        names = ("Eye", "eye", "a b", "a_b", "a_b-2")
-        kinds = mask_kinds(Predictor(make_model(names, multilabel_predictor.task), "cpu"))
-        assert kinds == ("mask_Eye", "mask_eye-2", "mask_a_b", "mask_a_b-2", "mask_a_b-2-2")
-
-
-def fingerprint(folder: Path) -> dict[str, tuple[str, int]]:
-    """Return the hash and the modification time of each file."""
-    return {
-        str(path.relative_to(folder)): (hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_mtime_ns)
-        for path in folder.rglob("*")
-        if path.is_file()
-    }
+from tests.inference.helpers import fingerprint, make_image, touch
 
 
 @pytest.fixture
@@ -122,6 +40,7 @@ class TestPredictFolder:
         stored = json.loads((out / "predictions.json").read_text(encoding="utf-8"))
         assert stored == result.report
         assert stored["classes"] == list(predictor.classes)
+        assert stored["failed"] == [str(result.failed[0])]
         assert [Path(entry["photo"]).name for entry in stored["photos"]] == ["zwei drei.PNG", "one.jpg"]
         expected = {"predictions.json"}
         for entry in stored["photos"]:
@@ -160,7 +79,10 @@ class TestPredictFolder:
         before = fingerprint(out)
         predictor = Predictor(make_model(("pet", "background")), "cpu")
         predictor.model.forward = lambda *_: pytest.fail("predicted before the check")  # type: ignore[method-assign]
-        with pytest.raises(OutputExistsError, match=r"exists already; choose another `out`"):
+        with pytest.raises(
+            OutputExistsError,
+            match=r"exists already; choose another `out`, continue with",
+        ):
             predict_folder(predictor, [images], out)
         assert fingerprint(out) == before
 
@@ -183,3 +105,74 @@ class TestPredictFolder:
         after = fingerprint(images)
         assert {name: after[name] for name in before} == before
         assert len(after) == len(before) + 5
+
+    def test_files_beside_the_images_are_named(self, predictor: Predictor, images: Path, tmp_path: Path) -> None:
+        os.mkfifo(images / "pipe.png")
+        touch(images, "raw.nef", "notes.txt")
+        result = predict_folder(predictor, [images], tmp_path / "out")
+        assert [str(error).partition(": ")[0] for error in result.failed] == [
+            str(images),
+            str(images / "broken.jpg"),
+            str(images / "pipe.png"),
+        ]
+        assert result.notes == (f"{images}: 1 file is no image (.txt)",)
+        assert result.image_count == 2
+
+
+class TestFailuresOfWriting:
+    @pytest.mark.parametrize("number", [errno.ENAMETOOLONG, errno.EACCES, errno.EISDIR])
+    def test_an_error_of_one_file_fails_one_image(
+        self, predictor: Predictor, many: Path, tmp_path: Path, number: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        fail_for("1_overlay.png", OSError(number, os.strerror(number)), monkeypatch)
+        result = predict_folder(predictor, [many], tmp_path / "out")
+        assert result.image_count == 4
+        assert str(result.failed[0]).startswith(
+            f"{tmp_path}/out/1_overlay.png: cannot be written ({os.strerror(number)})"
+        )
+        stored = json.loads((tmp_path / "out" / "predictions.json").read_text())
+        assert len(stored["failed"]) == 2 and len(stored["photos"]) == 4
+
+    def test_a_full_disk_ends_the_prediction_and_it_goes_on_later(
+        self, predictor: Predictor, many: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with monkeypatch.context() as patch:
+            fail_for("1_mask.png", OSError(errno.ENOSPC, "No space left on device"), patch)
+            with pytest.raises(OutputError, match=r"1_mask\.png: no space left on device; free space"):
+                predict_folder(predictor, [many], tmp_path / "out")
+        assert predict_folder(predictor, [many], tmp_path / "out", resume=True).resumed == 1
+
+    def test_a_lack_of_memory_fails_one_image(
+        self, predictor: Predictor, many: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        fail_for("1_overlay.png", MemoryError(), monkeypatch)
+        result = predict_folder(predictor, [many], tmp_path / "out")
+        assert [str(error).partition(";")[0] for error in result.failed][:1] == [
+            f"{many}/1.png: not enough memory to draw its mask"
+        ]
+
+    def test_a_folder_that_may_not_be_written_is_refused_at_once(
+        self, predictor: Predictor, many: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(os, "access", lambda *_: False)
+        with pytest.raises(OutputError, match=r"out: may not be written; choose another `out`"):
+            predict_folder(predictor, [many], tmp_path / "out")
+
+    def test_names_as_long_as_a_file_system_allows(self, predictor: Predictor, tmp_path: Path) -> None:
+        for name in ("n" * 251 + ".png", "猫" * 83 + ".png", "n" * 250 + "x.png"):
+            Image.fromarray(make_image(8, 8)).save(tmp_path / name)
+        result = predict_folder(predictor, [tmp_path], tmp_path / "out")
+        assert result.failed == () and result.image_count == 3
+        assert all((tmp_path / "out" / entry["mask"]).is_file() for entry in result.report["photos"])
+
+
+def fail_for(name: str, error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let Pillow fail to write the file of this name."""
+    save = Image.Image.save
+
+    def failing(image: Image.Image, path: Path, *args: Any, **kwargs: Any) -> None:
+        if Path(path).name == name:
+            raise error
+        save(image, path, *args, **kwargs)
+
+    monkeypatch.setattr(Image.Image, "save", failing)

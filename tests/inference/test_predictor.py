@@ -1,11 +1,7 @@
 """Tests of predictions for images of all kinds: masks of the image's own size, probabilities, order and errors."""
 
-import gc
-import weakref
-from collections.abc import Callable, Iterator, Sequence
-from itertools import chain
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,10 +9,8 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from pixelwise.data.io.image import read_image
 from pixelwise.data.resize import resize_image
 from pixelwise.errors import ConfigError, DataError, RunError
-from pixelwise.inference import predictor as predictor_module
 from pixelwise.inference.predictor import Prediction, Predictor
 from pixelwise.visualization import overlay
 from tests.inference.helpers import make_image
@@ -188,70 +182,6 @@ class TestBatches:
         for _ in range(4):
             next(predictions)
         assert requested < 20
-
-    def test_large_images_are_read_and_predicted_alone(
-        self, predictor: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(predictor_module, "READ_AHEAD_BYTES", 10_000)
-        monkeypatch.setattr(predictor_module, "GROUP_BYTES", 5_000)
-        sides = [20, 20, 20, 100, 100, 20, 50]
-        for number, side in enumerate(sides):
-            Image.fromarray(make_image(side, side, number)).save(tmp_path / f"{number}.png")
-        batches: list[list[int]] = []
-        alive: list[weakref.ref[np.ndarray]] = []
-        logits = predictor.logits
-
-        def observed(images: Sequence[np.ndarray]) -> torch.Tensor:
-            gc.collect()
-            batches.append([len(image) for image in images])
-            waiting = sum(array.nbytes for ref in alive if (array := ref()) is not None)
-            assert waiting <= 35_000, "one large image and a batch of small ones: images that were predicted are freed"
-            return logits(images)
-
-        def read(path: Path, *args: Any, **kwargs: Any) -> np.ndarray:
-            image = read_image(path, *args, **kwargs)
-            alive.append(weakref.ref(image))
-            if len(image) == 100:
-                others = [ref for ref in alive[:-1] if (array := ref()) is not None and len(array) == 100]
-                assert not others, "a large image is read when the one before is done"
-            return image
-
-        monkeypatch.setattr(predictor, "logits", observed)
-        monkeypatch.setattr(predictor_module, "read_image", read)
-        predictions = predictor.iter_predictions([tmp_path / f"{number}.png" for number in range(7)])
-        for side in sides:
-            _, result = next(predictions)
-            assert isinstance(result, Prediction) and result.mask.shape == (side, side)
-            del result
-        assert [100] in batches and list(chain(*batches)) == sides
-
-    def test_a_lack_of_memory_fails_only_the_image(
-        self, predictor: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        paths = [tmp_path / f"{side}.png" for side in (20, 30, 40)]
-        for path in paths:
-            Image.fromarray(make_image(int(path.stem), 25)).save(path)
-        logits = predictor.logits
-
-        def limited(images: Sequence[np.ndarray]) -> torch.Tensor:
-            if any(len(image) == 30 for image in images):
-                raise RuntimeError(
-                    "DefaultCPUAllocator: can't allocate memory: you tried to allocate 17179869120 bytes"
-                )
-            return logits(images)
-
-        monkeypatch.setattr(predictor, "logits", limited)
-        results = [result for _, result in predictor.iter_predictions(paths)]
-        assert [isinstance(result, Prediction) for result in results] == [True, False, True]
-        assert str(results[1]).startswith(f"{paths[1]}: not enough memory for 25x30 pixels; ")
-
-    def test_other_errors_are_not_hidden(self, predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
-        def fail(*_: object) -> None:
-            raise RuntimeError("a bug")
-
-        monkeypatch.setattr(predictor_module, "resize_to_mask", fail)
-        with pytest.raises(RuntimeError, match="a bug"):
-            list(predictor.predict_each([make_image()]))
 
 
 class TestPrediction:

@@ -44,7 +44,7 @@ COMMANDS = {
         "Predict the masks of images, at the images' own size.",
         "Writes for each image NAME_mask.png (class indices, with a palette) and NAME_overlay.png, and one "
         "predictions.json with the fraction of each class. A file that is not an image is skipped and printed, and the "
-        "exit code is then 1.",
+        "exit code is then 1. A prediction that was stopped continues with --resume.",
     ),
     "pack": (
         "Pack a data set into WebDataset shards.",

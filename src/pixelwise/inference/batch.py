@@ -1,19 +1,36 @@
 """Predict many image files and write their masks, overlays and a summary to a directory."""
 
+import errno
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pixelwise.data.formats._filesystem import IMAGE_SUFFIXES, list_files, list_images
-from pixelwise.errors import DataError, OutputExistsError
+from pixelwise.errors import ConfigError, DataError, OutputError, OutputExistsError, PixelwiseError
+from pixelwise.inference.outputs import Mark, digest, fingerprint, mask_kinds, output_files, read_mark, write_outputs
 from pixelwise.inference.predictor import Prediction, Predictor
-from pixelwise.runtime.files import atomic_write
+from pixelwise.inference.sources import find_images
+from pixelwise.runtime.files import atomic_write, remove_abandoned, write_errors
 from pixelwise.runtime.progress import Progress, no_progress
-from pixelwise.visualization import save_image
+from pixelwise.runtime.threads import prefetch_map
 
 REPORT_FILE = "predictions.json"
+
+_ONE_FILE_ERRORS = frozenset(
+    (
+        errno.ENAMETOOLONG,
+        errno.EILSEQ,
+        errno.EINVAL,
+        errno.EISDIR,
+        errno.ENOTDIR,
+        errno.EEXIST,
+        errno.EACCES,
+        errno.EPERM,
+    )
+)
+"""Errors of writing that concern the files of one image. Others, such as a full disk, end the prediction."""
 
 
 @dataclass(frozen=True)
@@ -22,11 +39,15 @@ class PredictResult:
 
     Attributes:
         report: the content of predictions.json.
-        failed: one error for each file that could not be read, in the order of the files.
+        failed: one error for each file or folder that could not be used, in the order of the images.
+        resumed: number of images whose outputs were there already.
+        notes: one line for each source that has files which are no images.
     """
 
     report: dict[str, Any]
-    failed: tuple[DataError, ...]
+    failed: tuple[PixelwiseError, ...]
+    resumed: int = 0
+    notes: tuple[str, ...] = ()
 
     @property
     def image_count(self) -> int:
@@ -34,34 +55,13 @@ class PredictResult:
         return len(self.report["photos"])
 
 
-def find_images(sources: Sequence[str | Path]) -> list[tuple[Path, Path]]:
-    """Find the image files among files and directories.
+@dataclass
+class _Item:
+    """An image, its output files by kind, and the mark in them if they are complete."""
 
-    A directory is searched at any depth for the suffixes that training reads. A file is taken whatever its suffix.
-
-    Args:
-        sources: files and directories.
-
-    Returns:
-        For each image its path, and its name for output files: the path relative to its source, without suffix. Names
-        are not unique.
-
-    Raises:
-        DataError: A source is missing, or a directory holds no image.
-    """
-    images: list[tuple[Path, Path]] = []
-    for source in map(Path, sources):
-        if source.is_dir():
-            inside = sorted(source / file.folder / file.name for file in list_images(list_files(source)))
-            if not inside:
-                suffixes = ", ".join(f".{suffix}" for suffix in sorted(IMAGE_SUFFIXES))
-                raise DataError(f"{source}: no images in this directory ({suffixes})")
-            images += [(path, path.relative_to(source).with_suffix("")) for path in inside]
-        elif source.exists():
-            images.append((source, Path(source.name).with_suffix("")))
-        else:
-            raise DataError(f"{source}: no such file or directory")
-    return images
+    path: Path
+    files: dict[str, Path]
+    mark: Mark | None = None
 
 
 def predict_folder(
@@ -69,106 +69,145 @@ def predict_folder(
     sources: Sequence[str | Path],
     out: str | Path,
     progress: Progress = no_progress,
+    *,
+    overwrite: bool = False,
+    resume: bool = False,
 ) -> PredictResult:
     """Predict images and directories of images, and write the results to a directory.
 
     For each image it writes NAME_mask.png (a palette PNG whose pixel values are class indices) and NAME_overlay.png.
     A multi-label model writes NAME_mask_CLASS.png for each class instead of NAME_mask.png. All have the image's own
-    size. predictions.json has the size and the class fractions of each image.
+    size. predictions.json has the files, the size and the class fractions of each image. It is written last.
 
     Args:
         predictor: the model.
         sources: image files, and directories that are searched at any depth.
-        out: the directory. It may exist, but none of the files to be written may.
+        out: the directory. It may exist. None of the files to be written may exist unless `overwrite` or `resume` is
+            set.
         progress: draws a progress bar over the images.
+        overwrite: replace files that exist, but never one of the images.
+        resume: skip images whose files are complete and were made from the same image by the same model.
 
     Returns:
         The content of predictions.json, and an error for each file that is not a readable image.
 
     Raises:
+        ConfigError: `overwrite` and `resume` are both set.
         DataError: A source is missing, or a directory holds no image. Nothing has been written.
         OutputExistsError: A file to be written exists already. Nothing has been written.
+        OutputError: The directory cannot be written, or the disk is full.
     """
+    if overwrite and resume:
+        raise ConfigError("`overwrite` and `resume` exclude each other; set one of them")
     out = Path(out)
-    images = find_images(sources)
-    kinds = mask_kinds(predictor)
-    targets = output_files([name for _, name in images], (*kinds, "overlay"), out)
-    for path in (out / REPORT_FILE, *(file for files in targets for file in files.values())):
-        if path.exists():
-            raise OutputExistsError(f"{path}: exists already; choose another `out`")
-    entries: list[dict[str, Any]] = []
-    failed: list[DataError] = []
-    predictions = progress(predictor.iter_predictions(path for path, _ in images), len(images))
-    for (path, result), files in zip(predictions, targets, strict=True):
-        if isinstance(result, DataError):
+    found = find_images(sources)
+    kinds, model = mask_kinds(predictor), fingerprint(predictor.model)
+    items = _assign_files(found.images, kinds, out)
+    _check_existing(items, out, overwrite or resume)
+    if resume:
+        for item, mark in zip(items, prefetch_map(lambda item: _read_result(item, model), items), strict=True):
+            item.mark = mark
+    todo = [item for item in items if item.mark is None]
+    _prepare(out, items)
+    predictions = predictor.iter_predictions(item.path for item in todo)
+    failed: list[PixelwiseError] = [*found.problems]
+    for item in progress(todo, len(todo)):
+        _, prediction = next(predictions)
+        result = _write_or_error(item, prediction, model, kinds)
+        if isinstance(result, PixelwiseError):
             failed.append(result)
+        else:
+            item.mark = result
+        del prediction  # a large one must not stay in memory while the next image is read
+    entries = [_report_entry(item, item.mark, out) for item in items if item.mark is not None]
+    report = {"classes": list(predictor.classes), "photos": entries, "failed": list(map(str, failed))}
+    _write_report(report, out / REPORT_FILE)
+    return PredictResult(report, tuple(failed), len(items) - len(todo), found.notes)
+
+
+def _assign_files(images: Iterable[tuple[Path, Path]], kinds: Sequence[str], out: Path) -> list[_Item]:
+    """Assign output files to images. Images that are outputs of an earlier prediction of the others are left out."""
+    images = list(images)
+    all_kinds = (*kinds, "overlay")
+    outputs = {
+        os.path.realpath(file)
+        for files in output_files([name for _, name in images], all_kinds, out)
+        for file in files.values()
+    }
+    own = {path for path, _ in images if os.path.realpath(path) in outputs and read_mark(path) is not None}
+    images = [(path, name) for path, name in images if path not in own]
+    targets = output_files([name for _, name in images], all_kinds, out)
+    return [_Item(path, files) for (path, _), files in zip(images, targets, strict=True)]
+
+
+def _check_existing(items: Sequence[_Item], out: Path, may_replace: bool) -> None:
+    inputs = {os.path.realpath(item.path) for item in items}
+    for path in (out / REPORT_FILE, *(file for item in items for file in item.files.values())):
+        if not os.path.lexists(path):
             continue
-        _write_images(result, kinds, files)
-        entries.append(_report_entry(path, result, {kind: file.relative_to(out) for kind, file in files.items()}))
-    report = {"classes": list(predictor.classes), "photos": entries}
-    with atomic_write(out / REPORT_FILE) as part:
+        if not may_replace:
+            raise OutputExistsError(
+                f"{path}: exists already; choose another `out`, continue with `resume`, or replace it with `overwrite`"
+            )
+        if os.path.realpath(path) in inputs:
+            raise OutputExistsError(f"{path}: is one of the images and would be replaced; choose another `out`")
+
+
+def _read_result(item: _Item, model: str) -> Mark | None:
+    """Return the mark in the complete output files of an image, or None. Raises OutputExistsError for other files."""
+    existing = [file for file in item.files.values() if os.path.lexists(file)]
+    image = digest(item.path) if existing else ""
+    mark = None
+    for file in existing:
+        mark = read_mark(file)
+        if mark is None or (mark.model, mark.image) != (model, image):
+            raise OutputExistsError(
+                f"{file}: was not made by this model from {item.path}; choose another `out`, or replace it with "
+                "`overwrite`"
+            )
+    return mark if len(existing) == len(item.files) else None
+
+
+def _prepare(out: Path, items: Sequence[_Item]) -> None:
+    """Make the output directory, and remove what killed processes left in it."""
+    with write_errors(out):
+        out.mkdir(parents=True, exist_ok=True)
+    if not os.access(out, os.W_OK | os.X_OK):
+        raise OutputError(f"{out}: may not be written; choose another `out`")
+    for folder in {out, *(file.parent for item in items for file in item.files.values())}:
+        remove_abandoned(folder)
+
+
+def _write_or_error(
+    item: _Item, prediction: Prediction | DataError, model: str, kinds: Sequence[str]
+) -> Mark | PixelwiseError:
+    """Write the files of an image. Return their mark, or an error that concerns this image only."""
+    if isinstance(prediction, DataError):
+        return prediction
+    try:
+        mark = Mark.of(prediction, model, digest(item.path))
+        write_outputs(prediction, mark, kinds, item.files)
+    except OutputError as error:
+        cause = error.__context__
+        if isinstance(cause, OSError) and cause.errno in _ONE_FILE_ERRORS:
+            return error
+        raise
+    except MemoryError:
+        return DataError(f"{item.path}: not enough memory to draw its mask; cut the image into tiles")
+    return mark
+
+
+def _report_entry(item: _Item, mark: Mark, out: Path) -> dict[str, Any]:
+    """Return an image's entry in predictions.json. The keys are those of version 0.1."""
+    return (
+        {"photo": str(item.path), "width": mark.width, "height": mark.height}
+        | {kind: str(file.relative_to(out)) for kind, file in item.files.items()}
+        | {"shares": mark.shares}
+    )
+
+
+def _write_report(report: dict[str, Any], out: Path) -> None:
+    with atomic_write(out) as part:
         text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
         # File names that are not valid UTF-8 become \\udce9, which JSON reads back.
         part.write_text(text, encoding="utf-8", errors="backslashreplace")
-    return PredictResult(report, tuple(failed))
-
-
-def mask_kinds(predictor: Predictor) -> tuple[str, ...]:
-    """Return the kinds of mask files that a model's predictions have: "mask", or "mask_CLASS" for each class.
-
-    Characters of a class name that are not alphanumeric, "-" or "." become "_". Class names that are equal after that
-    (also if case is ignored, because some file systems ignore it) are numbered.
-    """
-    kinds: dict[str, str] = {}
-    for name in predictor.task.mask_names(predictor.classes):
-        stem = "_".join(filter(None, ("mask", "".join(c if c.isalnum() or c in "-." else "_" for c in name))))
-        kind, number = stem, 1
-        while kind.casefold() in kinds:
-            number += 1
-            kind = f"{stem}-{number}"
-        kinds[kind.casefold()] = kind
-    return tuple(kinds.values())
-
-
-def output_files(names: Sequence[Path], kinds: Sequence[str], out: Path) -> list[dict[str, Path]]:
-    """Return the output files of each image by kind. No file appears twice.
-
-    Args:
-        names: relative path of each image without suffix, see `find_images`.
-        kinds: the kinds of files that each image has, for example ("mask", "overlay").
-        out: the directory of the files.
-
-    Returns:
-        For each name {kind: out/NAME_KIND.png}. If one of the files belongs to an earlier image already (cat.jpg and
-        cat.png), NAME is numbered: cat-2.
-    """
-    taken: set[str] = set()
-    targets = []
-    for name in names:
-        stem, number = name, 1
-        while True:
-            files = {kind: out / stem.with_name(f"{stem.name}_{kind}.png") for kind in kinds}
-            keys = {str(file).casefold() for file in files.values()}
-            if taken.isdisjoint(keys):
-                break
-            number += 1
-            stem = name.with_name(f"{name.name}-{number}")
-        taken |= keys
-        targets.append(files)
-    return targets
-
-
-def _write_images(prediction: Prediction, kinds: Sequence[str], files: dict[str, Path]) -> None:
-    for kind, mask in zip(kinds, prediction.to_indexed_pngs().values(), strict=True):
-        save_image(mask, files[kind])
-    save_image(prediction.overlay(), files["overlay"])
-
-
-def _report_entry(path: Path, prediction: Prediction, files: dict[str, Path]) -> dict[str, Any]:
-    """Return an image's entry in predictions.json. The keys are those of version 0.1."""
-    height, width = prediction.mask.shape[-2:]
-    return (
-        {"photo": str(path), "width": width, "height": height}
-        | {kind: str(file) for kind, file in files.items()}
-        | {"shares": {name: round(fraction, 6) for name, fraction in prediction.class_fractions.items()}}
-    )

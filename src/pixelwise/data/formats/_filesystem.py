@@ -37,7 +37,7 @@ class ImageFile:
         return f"{self.folder}/{self.name}" if self.folder else self.name
 
 
-def list_files(root: Path, depth: int | None = None) -> Listing:
+def list_files(root: Path, depth: int | None = None, on_error: Callable[[DataError], None] | None = None) -> Listing:
     """List the files of a folder and of its subfolders, without hidden and system files.
 
     Links to folders are followed, except a link to a folder that contains the root. No folder is listed twice. Named
@@ -46,12 +46,13 @@ def list_files(root: Path, depth: int | None = None) -> Listing:
     Args:
         root: a local folder.
         depth: maximum depth of the subfolders. 0 lists only the root, None lists all.
+        on_error: called for each folder that cannot be read, which is then left out. None raises its error.
 
     Returns:
         The file names of each folder, see `Listing`.
 
     Raises:
-        DataError: A folder cannot be read. The message names it.
+        DataError: A folder cannot be read, and `on_error` is None. The message names it.
     """
     listing: Listing = {}
     real_root = os.path.realpath(root)
@@ -63,7 +64,13 @@ def list_files(root: Path, depth: int | None = None) -> Listing:
         if real in visited or (real != real_root and _contains(real, real_root)):
             continue
         visited.add(real)
-        listing[folder], subfolders = _scan_folder(root / folder)
+        try:
+            listing[folder], subfolders = _scan_folder(root / folder)
+        except DataError as error:
+            if on_error is None:
+                raise
+            on_error(error)
+            continue
         if (depth is not None and folder and folder.count("/") + 1 >= depth) or depth == 0:
             continue
         for name, is_link in subfolders:
