@@ -185,3 +185,6 @@ def test_one_file_per_class_can_have_numbers(tmp_path: Path) -> None:
         resolve_labels(result, counts, LabelOptions())
     labels = resolve_labels(result, counts, LabelOptions(instances=True))
     assert labels.label_map == LabelMap("multilabel", {0: 0}, other_class=1)
+    Image.new("RGB", (8, 8), (9, 0, 0)).save(tmp_path / "cat.png")
+    with pytest.raises(DataError, match="must be gray"):
+        resolve_labels(result, count_mask_values([record])[0], LabelOptions(instances=True))

@@ -28,6 +28,8 @@ def resolve_multilabel(result: FormatResult, counts: MaskValueCounts, options: L
     """
     if options.unlabeled == IGNORE:
         raise ConfigError("`unlabeled`: these masks have one file per class, in which 0 is 'absent'; leave it out")
+    if set(counts.mask_counts) != {"index"}:
+        raise DataError(f"{counts.any_example()}: the mask file of a single class must be gray, with two values")
     states = {text: name for text, name in options.label_map if text not in result.classes}
     new_names = tuple((text, name) for text, name in options.label_map if text in result.classes)
     if states:
@@ -58,8 +60,6 @@ def _parse_states(states: Mapping[str, str], counts: MaskValueCounts, options: L
 
 def _infer_states(counts: MaskValueCounts) -> tuple[LabelMap, str]:
     """Return the label map of masks with two values (and 255 to ignore), and a message."""
-    if set(counts.mask_counts) != {"index"}:
-        raise DataError(f"{counts.any_example()}: the mask file of a single class must be gray, with two values")
     values = list(counts.values("index"))
     if is_noisy_pair(values, counts):
         return LabelMap("multilabel", {0: 0, 255: 1}, MAX_NOISE), "masks: about 0 → absent, about 255 → present"

@@ -248,10 +248,15 @@ def parse_value(text: str, kind: str) -> int:
     True
     """
     try:
-        return int(text.removeprefix("#"), 16) if kind == "rgb" or text.startswith("#") else int(text)
+        value = int(text.removeprefix("#"), 16) if kind == "rgb" or text.startswith("#") else int(text)
+        if text.startswith("#") and kind != "rgb":  # a gray value as a color
+            value = value % 256 if len(text) == 7 and value == value % 256 * 0x010101 else -1
     except ValueError:
+        value = -1
+    if not 0 <= value <= (0xFFFFFF if kind == "rgb" else 0xFFFF):
         example = "#ff0000" if kind == "rgb" else "255"
-        raise ConfigError(f"'{text}' is not a value of these masks; write it like {example}") from None
+        raise ConfigError(f"'{text}' is not a value of these masks; write it like {example}")
+    return value
 
 
 def is_ignore_name(name: str) -> bool:
