@@ -162,5 +162,5 @@ def _print_source(source: _Source) -> None:
     if source.report is None:
         print_dataset(messages_with_flags(source.dataset))
     else:
-        print_dataset_report(report_with_flags(source.report))
+        print_dataset_report(report_with_flags(source.report), explain_columns=False)
     print_plan(source.plan)

@@ -89,8 +89,13 @@ def print_run(run: Run) -> None:
     )
 
 
-def print_dataset_report(report: DatasetReport) -> None:
-    """Print the splits, image sizes, classes and issues of an inspected data set."""
+def print_dataset_report(report: DatasetReport, explain_columns: bool = True) -> None:
+    """Print the splits, image sizes, classes and issues of an inspected data set.
+
+    Args:
+        report: the result of `inspect`.
+        explain_columns: print the meaning of each column of the class table.
+    """
     data = report.data
     print(
         printable(
@@ -111,7 +116,8 @@ def print_dataset_report(report: DatasetReport) -> None:
     console = Console(soft_wrap=True, highlight=False)
     if report.classes:
         console.print(_class_table(report))
-        print("\n".join(f"  {column}: {text}" for column, text in CLASS_COLUMNS.items()))
+        if explain_columns:
+            print("\n".join(f"  {column}: {text}" for column, text in CLASS_COLUMNS.items()))
     _print_issues(report, console)
     print(f"inspected in {report.seconds:.1f} s")
 
