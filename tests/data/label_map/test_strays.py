@@ -121,9 +121,7 @@ def test_a_rare_class_is_a_warning(tmp_path: Path) -> None:
     add_tiny_objects(drawn, range(5), 4)
     (issue,) = resolve_images(images(drawn), tmp_path).issues
     assert (issue.kind, issue.severity) == ("rare value", "warning")
-    assert issue.message.startswith(
-        "value 3 is in 5 of 20 masks, with 80 pixels in all: too few to learn a class from"
-    )
+    assert issue.message.startswith("value 3 is in 5 of 20 masks, with 80 pixels in all: too few to learn a class from")
 
 
 def test_a_listed_class_is_never_stray(tmp_path: Path) -> None:
