@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
+from pixelwise.errors import OutputError
 from pixelwise.runtime.files import atomic_write
 from pixelwise.visualization import make_gif, save_image
 from tests.visualization.helpers import GREEN, RED, count_pixels
@@ -16,9 +18,9 @@ def test_failed_write_keeps_previous_file(tmp_path: Path) -> None:
     save_image(Image.new("RGB", (4, 4), RED), tmp_path / "a.png")
     old = (tmp_path / "a.png").read_bytes()
     (tmp_path / "broken.png").write_bytes(old[:30])
-    with pytest.raises(OSError):
+    with pytest.raises((OSError, OutputError)):
         make_gif([tmp_path / "broken.png"], tmp_path / "a.png")
-    with pytest.raises(OSError):
+    with pytest.raises(OutputError, match=r"a\.png: cannot be written \(cannot write mode CMYK as PNG\)"):
         save_image(Image.new("CMYK", (4, 4)), tmp_path / "a.png")
     with pytest.raises(ValueError):
         save_image(Image.new("RGB", (4, 4)), tmp_path / "b.nonsense")
@@ -29,7 +31,7 @@ def test_failed_write_keeps_previous_file(tmp_path: Path) -> None:
 def test_interrupted_write_leaves_no_partial_file(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"old")
     with pytest.raises(KeyboardInterrupt), atomic_write(tmp_path / "a.png") as path:
-        assert (path.parent, path.suffix) == (tmp_path, ".png")
+        assert (path.parent.parent, path.name) == (tmp_path, "a.png")
         path.write_bytes(b"half")
         raise KeyboardInterrupt
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("a.png", b"old")]
@@ -41,6 +43,15 @@ def test_save_image_creates_directories_and_replaces_file(tmp_path: Path) -> Non
         save_image(Image.new("RGB", (4, 4), color), out)
     assert count_pixels(out, GREEN) == 16
     assert [path.name for path in out.parent.iterdir()] == ["a.png"]
+
+
+def test_texts_are_stored_in_png_files(tmp_path: Path) -> None:
+    info = PngInfo()
+    info.add_text("author", "somebody")
+    save_image(Image.new("RGB", (4, 4), RED), tmp_path / "a.png", info)
+    with Image.open(tmp_path / "a.png") as stored:
+        assert stored.info["author"] == "somebody"
+    assert count_pixels(tmp_path / "a.png", RED) == 16
 
 
 def test_importing_visualization_does_not_import_matplotlib() -> None:
