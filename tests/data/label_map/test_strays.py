@@ -105,6 +105,7 @@ def add_tiny_objects(drawn: list[np.ndarray], numbers: range, side: int) -> None
         (12, 72, range(2), 4),  # two masks
         (3, 72, range(1), 5),  # one mask of a small data set
         (1, 72, range(1), 2),  # a single mask
+        (3, 400, range(1), 6),  # rare, in one mask of a small data set
         (12, 400, range(12), 2),  # 0.0025 % of the pixels, in every mask
         (20, 300, range(5), 4),  # rare, but in a quarter of the masks
     ],
