@@ -9,10 +9,10 @@ from pixelwise.data.analysis.class_stats import ClassStats
 from pixelwise.data.analysis.dataset_scan import DatasetScan
 from pixelwise.data.analysis.mask_stats import ClassStatsTable
 from pixelwise.data.index import DatasetIndex, learning_fault
+from pixelwise.data.io.mask import format_value
 from pixelwise.data.label_map.options import ResolvedLabels
 from pixelwise.data.label_map.strays import MIN_MASKS, RARE_PIXELS
 from pixelwise.data.schema import SPLITS, DataIssue, FormatResult
-from pixelwise.data.spec import DatasetSpec
 from pixelwise.errors import DataError
 
 UNDECIDED = "undecided masks"
@@ -115,17 +115,26 @@ def check_rare_classes(
     if any(issue.kind == "rare value" for issue in labels.issues):
         return []
     issues = []
-    for stats, spec in zip(classes, DatasetSpec.of(data).classes.values(), strict=True):
+    for index, stats in enumerate(classes):
         is_lone = stats.image_count == 1 and image_count >= MIN_MASKS
         if not stats.pixels or not (is_lone or stats.pixel_fraction < RARE_PIXELS):
             continue
         message = (
             f"class '{stats.name}' has {stats.pixel_fraction:.4%} of the pixels, in {stats.image_count} of "
             f"{image_count} images: too little to learn from; add images, or set `ignore_values` "
-            f"{shlex.join(spec.values)}"
+            f"{shlex.join(_values_of(index, data))}"
         )
         issues.append(DataIssue("rare class", str(data.root), message, "warning"))
     return issues
+
+
+def _values_of(index: int, data: DatasetIndex) -> list[str]:
+    """Return the mask values of a class as text; or its names in the data set's files, if these name classes."""
+    label_map = data.read_spec.label_map
+    if label_map.kind in ("polygons", "multilabel"):
+        return [name for name, class_id in data.source_class_ids.items() if class_id == index]
+    values = label_map.value_to_class.items()
+    return [format_value(value, label_map.kind) for value, class_id in values if class_id == index]
 
 
 def _class_of_zero(labels: ResolvedLabels) -> int | None:
