@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.set-up
 
-.PHONY: setup demo test coverage check docs format clean
+.PHONY: setup demo test coverage check docs figures format clean
 
 setup: $(STAMP)
 
@@ -36,6 +36,14 @@ check: setup
 docs: setup
 	$(BIN)/python docs/generate.py
 	$(BIN)/zensical build --strict
+
+# Measures the tables of docs/results.md on this machine, which must be idle: make figures DATA=oxford-iiit-pet. The
+# comparison with TensorFlow also needs WEIGHTS, PEER_SCRIPT and PEER_PYTHON (benchmarks/README.md). FROM=FOLDER reads
+# JSON files of earlier runs and measures nothing.
+figures: setup
+	$(BIN)/python benchmarks/figures.py --page docs/results.md $(if $(FROM),--from $(FROM)) $(if $(DATA),--data $(DATA)) \
+		$(if $(WEIGHTS),--weights $(WEIGHTS)) $(if $(PEER_SCRIPT),--peer-script $(PEER_SCRIPT)) \
+		$(if $(PEER_PYTHON),--peer-python $(PEER_PYTHON))
 
 format: setup
 	$(BIN)/ruff check --fix .

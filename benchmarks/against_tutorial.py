@@ -12,14 +12,28 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
 from statistics import mean, median
 from typing import Any
 
-from common import Child, Finding, findings_table, machine, say, use_cores, write_json
-from peak_memory import peak_memory
+from _common import (
+    Child,
+    Finding,
+    Local,
+    describe,
+    existing,
+    findings_table,
+    make_parser,
+    parse,
+    render,
+    say,
+    start,
+    write_json,
+)
+from _peak_memory import peak_memory
 
 HERE = Path(__file__).resolve().parent
 GIB = 2**30
@@ -27,27 +41,35 @@ BATCH_SIZE = 64
 
 
 class Bench:
-    """The arguments, functions that start child processes, and the measurements so far."""
+    """The arguments, functions that start the sides, and the measurements so far."""
 
     def __init__(self, arguments: argparse.Namespace) -> None:
         self.arguments = arguments
         self.figures: dict[str, Any] = {}
 
-    def ours(self, job: str, settings: dict[str, Any], **more: Any) -> Child:
-        """Start a pixelwise process with a job of tutorial_ours.py."""
-        if settings["preset"] == "tutorial":
-            settings = settings | {"encoder_weights": str(self.arguments.weights)}
-        spec = {"job": job, "data": str(self.arguments.data), "settings": settings} | more
-        return Child(sys.executable, HERE / "tutorial_ours.py", json.dumps(spec))
+    def ours(self, job: str, settings: dict[str, Any], **more: Any) -> Child | Local:
+        """Start pixelwise's side with a job of _tutorial_ours.py."""
+        arguments = self.arguments
+        if arguments.quick:
+            settings = {"image_size": 32, "encoder_weights": "none", "encoder_training": "none", "epochs": 2} | settings
+        elif settings["preset"] == "tutorial":
+            settings = settings | {"encoder_weights": str(arguments.weights)}
+        options = {"data": str(arguments.data), "settings": settings} | more
+        return start(HERE / "_tutorial_ours.py", job, arguments.quick, **options)
 
     def theirs(self, script: Path, *more: object) -> Child:
         """Start a process in the peer's interpreter."""
         return Child(self.arguments.peer_python, script, *map(str, more))
 
     @property
-    def has_peer(self) -> bool:
+    def can_run_peer(self) -> bool:
+        """True if the peer's script and an interpreter for it were given."""
+        return bool(self.arguments.peer_script and self.arguments.peer_python)
+
+    @property
+    def has_curve(self) -> bool:
         """True if the peer's curve was given or can be measured."""
-        return bool(self.arguments.peer_json or (self.arguments.peer_script and self.arguments.peer_python))
+        return self.can_run_peer or self.arguments.peer_json is not None
 
     @cached_property
     def steps_per_epoch(self) -> int:
@@ -87,66 +109,72 @@ def throughput(bench: Bench) -> list[Finding]:
     """
     arguments = bench.arguments
     count, epochs = (2, 1) if arguments.quick else (5, 2)
-    pairs: dict[str, list[dict[str, float]]] = {"training": [], "predicting": []}
+    rates: dict[str, dict[str, list[float]]] = {}
     say(f"throughput: {count} rounds in turns of {epochs * bench.steps_per_epoch} training steps, then of prediction")
-    with bench.theirs(
-        HERE / "tutorial_peer.py", arguments.peer_script, arguments.data, arguments.weights, count, epochs
-    ) as peer:
-        peer.result()
-        with bench.ours("rounds", {"preset": "tutorial"}, rounds=count, epochs=epochs) as ours:
-            ours.result()
-            for name in ("training", "predicting"):
-                for _ in range(count):
-                    pair = {
-                        "theirs": peer.turn()["images_per_second"],
-                        "ours": ours.turn()["images_per_second"],
-                    }
-                    say(f"  {name}: {pair['theirs']:.1f} theirs, {pair['ours']:.1f} ours")
-                    pairs[name].append(pair)
-            # The default preset is compared with the same rounds of the peer.
-            pairs["predicting, default"] = [
-                pair | {"ours": ours.turn()["images_per_second"]} for pair in pairs["predicting"]
-            ]
-        versions = peer.turn()["versions"]
-    bench.figures["throughput"] = {"versions": versions, "images_per_second": pairs}
+    with ExitStack() as stack:
+        peer = None
+        if bench.can_run_peer:
+            inputs = (arguments.peer_script, arguments.data, arguments.weights)
+            peer = stack.enter_context(bench.theirs(HERE / "_tutorial_peer.py", *inputs, count, epochs))
+            peer.result()
+        else:
+            say("  TensorFlow is left out: --peer-script and --peer-python are needed")
+        ours = stack.enter_context(bench.ours("rounds", {"preset": "tutorial"}, rounds=count, epochs=epochs))
+        ours.result()
+        for name in ("training", "prediction"):
+            turns = rates[name] = {"theirs": [], "ours": []}
+            for _ in range(count):
+                if peer is not None:
+                    turns["theirs"].append(peer.turn()["images_per_second"])
+                turns["ours"].append(ours.turn()["images_per_second"])
+                say(f"  {name}: " + ", ".join(f"{values[-1]:.1f} {side}" for side, values in turns.items() if values))
+        # The default preset is compared with the same rounds of the peer.
+        defaults = [ours.turn()["images_per_second"] for _ in range(count)]
+        rates["prediction, default"] = rates["prediction"] | {"ours": defaults}
+        versions = {} if peer is None else peer.turn()["versions"]
+    bench.figures["throughput"] = {"versions": versions, "images_per_second": rates}
     return [
-        ratio_finding(f"images/s {what} over TensorFlow", target, pairs[name])
+        ratio_finding(f"images/s in {what}", target, rates[name])
         for name, what, target in (
-            ("training", "training, `--preset tutorial`, batches of 64,", 2.5),
-            ("predicting", "predicting at 128 px, `--preset tutorial`", None),
-            ("predicting, default", "predicting at 128 px, `--preset default`", None),
+            ("training", "training, batches of 64, `--preset tutorial`", 2.5),
+            ("prediction", "prediction at 128 px, `--preset tutorial`", None),
+            ("prediction, default", "prediction at 128 px, `--preset default`", None),
         )
     ]
 
 
-def ratio_finding(what: str, target: float | None, pairs: list[dict[str, float]]) -> Finding:
-    """Return a row with our rate over theirs."""
-    ratios = [pair["ours"] / pair["theirs"] for pair in pairs]
-    ours, theirs = (median(pair[side] for pair in pairs) for side in ("ours", "theirs"))
-    measured = f"{median(ratios):.2f}× ({min(ratios):.2f}–{max(ratios):.2f}; {ours:.0f} over {theirs:.0f})"
-    target_text = "–" if target is None else f"≥ {target}×"
-    return Finding(what, target_text, measured, None if target is None else median(ratios) >= target)
+def ratio_finding(what: str, target: float | None, rates: dict[str, list[float]]) -> Finding:
+    """Return a row with our rate divided by theirs, or with our rate if theirs was not measured."""
+    ours = median(rates["ours"])
+    if not rates["theirs"]:
+        return Finding(what, "–", f"{ours:.0f}")
+    ratios = [ours / theirs for ours, theirs in zip(rates["ours"], rates["theirs"], strict=True)]
+    spread = f"{min(ratios):.2f}–{max(ratios):.2f}"
+    measured = f"{median(ratios):.2f}× ({spread}; {ours:.0f} over {median(rates['theirs']):.0f})"
+    met = None if target is None else median(ratios) >= target
+    return Finding(f"{what} divided by TensorFlow", "–" if target is None else f"≥ {target}×", measured, met)
 
 
 def tutorial(bench: Bench) -> list[Finding]:
     """Train the tutorial preset for as many steps as the peer."""
     steps = bench.arguments.steps
-    settings = {"preset": "tutorial", "epochs": max(1, steps // bench.steps_per_epoch)}
-    results = over_seeds(bench, "figures", settings)
+    epochs = {} if bench.arguments.quick else {"epochs": max(1, steps // bench.steps_per_epoch)}
+    results = over_seeds(bench, "figures", {"preset": "tutorial"} | epochs)
     bench.figures["tutorial"] = results
     what = f"test mIoU of `--preset tutorial` at 128 px after {results[0]['last']['step']:.0f} steps"
     findings = miou_findings(what, 0.66, results)
-    if bench.has_peer:
+    if bench.has_curve:
         best, earlier = bench.peer_best, " (measured earlier)" if bench.arguments.peer_json else ""
-        measured = f"{best['miou']:.3f} (accuracy {best['accuracy']:.3f}), at step {best['step']}"
+        measured = f"{best['miou']:.3f} (accuracy {best['accuracy']:.3f})"
         findings.append(Finding(f"TensorFlow's best test mIoU in {steps} steps{earlier}", "–", measured))
     return findings
 
 
 def default(bench: Bench) -> list[Finding]:
     """Train the default preset for a minute."""
-    seconds = 5 if bench.arguments.quick else 60
-    results = over_seeds(bench, "within", {"preset": "default"}, seconds=seconds)
+    seconds = 60
+    limit = {"max_epochs": 2} if bench.arguments.quick else {}
+    results = over_seeds(bench, "within", {"preset": "default"}, seconds=seconds, **limit)
     bench.figures["default"] = {"seconds": seconds, "seeds": results}
     return miou_findings(f"test mIoU of `--preset default` at 128 px after {seconds} s of training", 0.73, results)
 
@@ -166,7 +194,7 @@ def miou_findings(what: str, target: float, results: list[dict[str, Any]]) -> li
     if not all("last" in result for result in results):
         return [Finding(what, f"≥ {target}", "no epoch ended in that time", False)]
     findings = []
-    for kind, name in (("last", "last weights"), ("best", "best by validation")):
+    for kind, name in (("last", "weights of the last epoch"), ("best", "weights of the best epoch by validation")):
         mious = [result[kind]["miou"] for result in results]
         accuracy = mean(result[kind]["accuracy"] for result in results)
         measured = f"{mean(mious):.3f} (min {min(mious):.3f} of {len(mious)} seeds; accuracy {accuracy:.3f})"
@@ -176,18 +204,21 @@ def miou_findings(what: str, target: float, results: list[dict[str, Any]]) -> li
 
 def until(bench: Bench) -> list[Finding]:
     """Measure the seconds of training until the test split's mIoU is TensorFlow's best."""
+    if not bench.has_curve:
+        say("  left out: --peer-json, or --peer-script and --peer-python, are needed")
+        return []
     best = bench.peer_best
     earlier = ", measured earlier" if bench.arguments.peer_json else ""
     bench.figures["until"] = {"target": best["miou"], "their_seconds": best["train_s"], "runs": {}}
     findings = []
-    short = 2 if bench.arguments.quick else bench.arguments.short_epochs
-    for name, settings in (("as it is", {}), (f"--epochs {short}", {"epochs": short})):
+    short = bench.arguments.short_epochs
+    for name, settings in (("its own epochs", {}), (f"`--epochs {short}`", {"epochs": short})):
         results = over_seeds(bench, "until", {"preset": "default"} | settings, miou=best["miou"])
         bench.figures["until"]["runs"][name] = results
         reached = [result["seconds"] for result in results if result["seconds"] is not None]
         what = (
-            f"seconds until TensorFlow's best ({best['miou']:.3f}), TensorFlow over "
-            f"`--preset default` ({name}){earlier}"
+            f"seconds of training until TensorFlow's best test mIoU, TensorFlow divided by `--preset default`"
+            f" ({name}){earlier}"
         )
         if len(reached) < len(results):
             measured = f"reached by {len(reached)} of {len(results)} seeds"
@@ -210,16 +241,17 @@ def demo(bench: Bench) -> list[Finding]:
         images.symlink_to(bench.arguments.data, target_is_directory=True)
         env = {name: value for name, value in os.environ.items() if not name.startswith(("XDG_", "TORCH_HOME", "HF_"))}
         env |= {"HOME": str(home), "PIXELWISE_DATA": str(images.parent), "CUDA_VISIBLE_DEVICES": ""}
-        command = [sys.executable, "-m", "pixelwise", "demo", "--out", str(Path(folder, "run"))]
+        demo = ["--version"] if bench.arguments.quick else ["demo", "--out", str(Path(folder, "run"))]
+        command = [sys.executable, "-m", "pixelwise", *demo]
         started = time.perf_counter()
-        peak, code = peak_memory(subprocess.Popen(command, env=env, stdout=sys.stderr, start_new_session=True))
+        peak, code = peak_memory(subprocess.Popen(command, env=env, stdout=2, start_new_session=True))
         seconds = time.perf_counter() - started
     if code:
         sys.exit(f"pixelwise demo ended with exit code {code}: see above")
     bench.figures["demo"] = {"peak_bytes": peak, "seconds": seconds}
     return [
-        Finding("peak memory of `pixelwise demo`", "< 3 GiB", f"{peak / GIB:.2f} GiB", peak < 3 * GIB),
-        Finding("time of `pixelwise demo`", "< 180 s", f"{seconds:.0f} s", seconds < 180),
+        Finding("peak memory of `pixelwise demo`, real images", "< 3 GiB", f"{peak / GIB:.2f} GiB", peak < 3 * GIB),
+        Finding("time of `pixelwise demo`, real images", "< 180 s", f"{seconds:.0f} s", seconds < 180),
     ]
 
 
@@ -228,58 +260,40 @@ PARTS: dict[str, Callable[[Bench], list[Finding]]] = {
 }
 
 
-def read_arguments() -> argparse.Namespace:
+def read_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """Parse and check the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="directory of Oxford-IIIT Pet")
-    parser.add_argument(
-        "--weights", type=Path, required=True, help="safetensors file of mobilenetv2_100 for both sides"
-    )
-    parser.add_argument("--peer-script", type=Path, help="TensorFlow's tutorial: SCRIPT DATA WEIGHTS STEPS OUT")
-    parser.add_argument("--peer-python", default=None, help="an interpreter with tensorflow-cpu")
-    parser.add_argument("--peer-json", type=Path, help="take the peer's curve from an earlier run's file")
+    parser = make_parser(__doc__)
+    parser.add_argument("--data", type=existing, required=True, help="directory of Oxford-IIIT Pet")
+    parser.add_argument("--weights", type=existing, help="safetensors file of mobilenetv2_100 for both sides")
+    parser.add_argument("--peer-script", type=existing, help="TensorFlow's tutorial: SCRIPT DATA WEIGHTS STEPS OUT")
+    parser.add_argument("--peer-python", help="an interpreter with tensorflow-cpu")
+    parser.add_argument("--peer-json", type=existing, help="take the peer's curve from an earlier run's file")
     parser.add_argument("--steps", type=int, default=150, help="training steps for both sides")
     parser.add_argument("--seeds", type=int, default=3, help="number of seeds")
     parser.add_argument("--short-epochs", type=int, default=10, help="epochs of the short default run")
-    parser.add_argument("--cores", type=int, default=2, help="CPU cores for either side")
-    parser.add_argument("--only", nargs="+", choices=PARTS, help="the parts to measure")
-    parser.add_argument("--quick", action="store_true", help="few steps: check that the script runs")
-    parser.add_argument("--out", type=Path, required=True, help="JSON file to write")
-    arguments = parser.parse_args()
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), help="the parts to measure")
+    arguments = parse(parser, argv)
     if arguments.quick:
-        arguments.steps, arguments.seeds = min(arguments.steps, 25), 1
-    if arguments.only is None:
-        arguments.only = [name for name in PARTS if not (arguments.quick and name == "demo")]
-    for name in ("data", "weights", "peer_script", "peer_json"):
-        path = getattr(arguments, name)
-        if path is not None and not path.exists():
-            parser.error(f"--{name.replace('_', '-')} {path}: no such file or directory")
-        setattr(arguments, name, path and path.resolve())
-    needs_peer = "throughput" in arguments.only or ("until" in arguments.only and not arguments.peer_json)
-    if needs_peer and not (arguments.peer_script and arguments.peer_python and shutil.which(arguments.peer_python)):
-        parser.error("these parts need --peer-script and an interpreter as --peer-python")
-    if arguments.out.exists():
-        parser.error(f"--out {arguments.out}: exists already")
+        arguments.steps, arguments.seeds, arguments.short_epochs = min(arguments.steps, 25), 1, 1
+    if arguments.weights is None and (arguments.peer_script or not arguments.quick):
+        parser.error("--weights is required")
+    if arguments.peer_python and not shutil.which(arguments.peer_python):
+        parser.error(f"--peer-python {arguments.peer_python}: not found")
     return arguments
 
 
-def main() -> None:
-    arguments = read_arguments()
-    use_cores(arguments.cores)
+def main(argv: Sequence[str] | None = None) -> None:
+    arguments = read_arguments(argv)
     bench = Bench(arguments)
-    options = {name: getattr(arguments, name) for name in ("steps", "seeds", "short_epochs", "quick", "only")}
-    bench.figures |= {
-        "machine": machine(("pixelwise", "torch", "timm", "lightning-fabric")),
-        "options": options,
-    }
+    content = describe(arguments, ("pixelwise", "torch", "timm", "lightning-fabric"))
     findings = []
     for name in arguments.only:
         started = time.perf_counter()
         findings += PARTS[name](bench)
         say(f"{name}: measured in {time.perf_counter() - started:.0f} s\n")
-        write_json(arguments.out, bench.figures, findings)  # after each part: a later one may fail
-    print(findings_table(findings))
-    say(f"\nfigures: {arguments.out}")
+        table = {"table": findings_table(findings)}
+        write_json(arguments.out, content | bench.figures | table)  # after each part: a later one may fail
+    print(render(content | table))
 
 
 if __name__ == "__main__":

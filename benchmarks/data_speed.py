@@ -1,35 +1,34 @@
 """Measure the speed of reading: pixelwise's image cache and its decoding, beside torchvision's Oxford-IIIT Pet.
 
-usage: python benchmarks/data_speed.py --data oxford-iiit-pet [--out data_speed.json] [--rounds 7] [--quick]
+usage: python benchmarks/data_speed.py --data oxford-iiit-pet --out data_speed.json [--rounds 9] [--quick]
 
 Both sides make batches of 16 images and masks of 128 px from the same files, in turns; see README.md.
 """
 
-import argparse
 import itertools
-import json
 import os
 import shutil
 import statistics
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from common import (
-    Child,
+from _common import (
     Finding,
+    Turns,
+    describe,
+    existing,
     findings_table,
-    machine,
-    markdown_table,
-    report,
+    finish,
+    make_parser,
+    parse,
+    run_side,
     say,
-    use_cores,
-    wait_for_turn,
-    write_json,
+    start,
 )
 
 SIZE, BATCH = 128, 16
@@ -41,17 +40,19 @@ SPLITS = {"train": "trainval", "test": "test"}
 
 def timed(batches: Callable[[], Iterable[Any]]) -> tuple[float, int]:
     """Iterate over batches. Return the seconds and the number of images."""
-    start = time.perf_counter()
+    started = time.perf_counter()
     count = sum(len(images) for images, _ in batches())
-    return time.perf_counter() - start, count
+    return time.perf_counter() - started, count
 
 
-def torchvision_side(data: str, rounds: int, order: str) -> None:
-    """Measure torchvision's data set and a DataLoader with two persistent workers.
+def torchvision_side(turns: Turns, data: str, rounds: int, workers: int, order: str) -> None:
+    """Measure torchvision's data set and a DataLoader with persistent workers.
 
     Args:
+        turns: receives the measurements.
         data: the directory of Oxford-IIIT Pet.
         rounds: the number of turns.
+        workers: the number of worker processes.
         order: "tensors" converts to tensors and then resizes; "pillow" resizes Pillow images and then converts.
     """
     import torch
@@ -69,15 +70,32 @@ def torchvision_side(data: str, rounds: int, order: str) -> None:
     with tempfile.TemporaryDirectory() as root:
         (Path(root) / "oxford-iiit-pet").symlink_to(Path(data).resolve())
         parts = [OxfordIIITPet(root, split, "segmentation", None, image, mask) for split in SPLITS.values()]
-        loader = DataLoader(ConcatDataset(parts), BATCH, shuffle=True, num_workers=2, persistent_workers=True)
+        loader = DataLoader(
+            ConcatDataset(parts), BATCH, shuffle=True, num_workers=workers, persistent_workers=workers > 0
+        )
         timed(lambda: loader)  # starts the workers and brings the files into memory for both sides
-        wait_for_turn()
+        turns.wait()
         for _ in range(rounds):
             seconds, images = timed(lambda: loader)
-            wait_for_turn(seconds=seconds, images=images)
+            turns.wait(seconds=seconds, images=images)
 
 
-def pixelwise_side(data: str, rounds: int, passes: int) -> None:
+@contextmanager
+def empty_cache() -> Iterator[Path]:
+    """Use an empty image cache in the block."""
+    before = os.environ.get("PIXELWISE_CACHE")
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["PIXELWISE_CACHE"] = folder
+        try:
+            yield Path(folder)
+        finally:
+            if before is None:
+                del os.environ["PIXELWISE_CACHE"]
+            else:
+                os.environ["PIXELWISE_CACHE"] = before
+
+
+def pixelwise_side(turns: Turns, data: str, rounds: int, workers: int, passes: int) -> None:
     """Measure pixelwise with two threads: building the cache, epochs from the cache, and a pass without it."""
     import torch
     from torch.utils.data import DataLoader
@@ -91,7 +109,7 @@ def pixelwise_side(data: str, rounds: int, passes: int) -> None:
 
     torch.set_num_threads(1)
     index = pw.load_dataset(data)
-    records = [record for split in SPLITS for record in getattr(index, split)]
+    records = [record for split in SPLITS for record in index.records(split)]
 
     def cold() -> Iterable[Any]:
         def prepare(record: pw.Record) -> tuple[torch.Tensor, torch.Tensor]:
@@ -99,9 +117,6 @@ def pixelwise_side(data: str, rounds: int, passes: int) -> None:
             return torch.from_numpy(image).permute(2, 0, 1), torch.from_numpy(mask)
 
         return map(collate, batched(prefetch_map(prepare, records), BATCH))
-
-    def streamed() -> Iterable[Any]:
-        return stream_loader
 
     def build() -> pw.SegmentationDataset:
         return pw.SegmentationDataset(records, index.read_spec, SIZE, build_transform("none", SIZE))
@@ -112,133 +127,97 @@ def pixelwise_side(data: str, rounds: int, passes: int) -> None:
             dataset, batch_sampler=sampler, num_workers=workers, persistent_workers=workers > 0, collate_fn=collate
         )
 
-    with tempfile.TemporaryDirectory() as cache:
-        os.environ["PIXELWISE_CACHE"] = cache
-        stream_loader = shuffled(pw.SegmentationDataset(records, index.read_spec, SIZE, cache_images=False), workers=2)
+    with empty_cache() as cache:
+        streamed = shuffled(pw.SegmentationDataset(records, index.read_spec, SIZE, cache_images=False), workers)
         timed(cold)
-        timed(streamed)
+        timed(lambda: streamed)
         timed(lambda: shuffled(build()))
-        wait_for_turn()
+        turns.wait()
         for _ in range(rounds):
-            figures = {"cold": timed(cold), "streamed": timed(streamed)}
-            shutil.rmtree(Path(cache) / "prepared")
-            start = time.perf_counter()
+            figures = {"cold": timed(cold), "streamed": timed(lambda: streamed)}
+            shutil.rmtree(cache / "prepared")
+            started = time.perf_counter()
             dataset = build()
-            figures["build"] = time.perf_counter() - start, len(dataset)
-            start = time.perf_counter()
+            figures["build"] = time.perf_counter() - started, len(dataset)
+            started = time.perf_counter()
             build()
-            figures["open"] = time.perf_counter() - start, len(dataset)
+            figures["open"] = time.perf_counter() - started, len(dataset)
             warm = partial(iter, shuffled(dataset))
             seconds, images = zip(*(timed(warm) for _ in range(passes)), strict=True)
             figures["warm"] = sum(seconds), sum(images)
-            wait_for_turn(**figures)
+            turns.wait(**figures)
 
+
+JOBS = {"torchvision": torchvision_side, "pixelwise": pixelwise_side}
 
 # --- the comparison
 
+TORCHVISION = {"tensors": "tensors", "pillow": "Pillow images"}
+"""An order of torchvision's side → what it resizes."""
 
-def rates(rounds: list[dict[str, Any]], part: str) -> list[float]:
-    """Return the images per second of each round."""
-    return [figures[part][1] / figures[part][0] for figures in rounds]
+PARTS: dict[str, tuple[str, float | None]] = {
+    "cold": ("cold pass: files to uint8 tensors, no cache, two threads", 2.0),
+    "streamed": ("cold epoch: `--no-cache` through a DataLoader with two workers", None),
+    "build": ("building the cache: hashing, decoding, writing, syncing", None),
+    "open": ("opening the cache: hashing the files, checking every item", None),
+    "warm": ("warm epoch: shuffled batches from the cache, no workers", 20.0),
+}
+"""What pixelwise's side measures → the row's text and the target, relative to torchvision."""
 
 
-def ratio(ours: list[float], theirs: list[float]) -> tuple[float, float, float]:
-    """Return the median, minimum and maximum over rounds of our rate divided by theirs."""
-    pairs = [a / b for a, b in zip(ours, theirs, strict=True)]
-    return statistics.median(pairs), min(pairs), max(pairs)
-
-
-def measure(data: str, rounds: int, passes: int) -> dict[str, Any]:
-    """Let the three processes take turns. The order is reversed in every other round."""
-    script = Path(__file__)
-
-    def side(name: str, *arguments: Any) -> Child:
-        return Child(sys.executable, script, "--side", json.dumps([name, data, rounds, *arguments]))
-
-    with side("torchvision", "tensors") as tensors, side("torchvision", "pillow") as pillow, \
-        side("pixelwise", passes) as ours:  # fmt: skip
-        sides = {"torchvision, tensors": tensors, "torchvision, Pillow": pillow, "pixelwise": ours}
-        for name, child in sides.items():
+def measure(data: str, rounds: int, passes: int, quick: bool) -> dict[str, Any]:
+    """Let the three sides take turns. The order is reversed in every other round."""
+    options = {"data": data, "rounds": rounds, "workers": 0 if quick else 2}
+    with start(__file__, "torchvision", quick, order="tensors", **options) as tensors, \
+        start(__file__, "torchvision", quick, order="pillow", **options) as pillow, \
+        start(__file__, "pixelwise", quick, passes=passes, **options) as ours:  # fmt: skip
+        sides = {"tensors": tensors, "pillow": pillow, "pixelwise": ours}
+        for name, side in sides.items():
             say(f"{name}: warming up")
-            child.result()
+            side.result()
         measured: dict[str, list[dict[str, Any]]] = {name: [] for name in sides}
         loads = []
-        orders = itertools.cycle([list(sides), list(sides)[::-1]])
-        for number, order in zip(range(rounds), orders, strict=False):
+        for number in range(rounds):
             loads.append(round(os.getloadavg()[0], 2))
-            for name in order:
+            for name in itertools.islice(itertools.cycle([*sides, *reversed(sides)]), 3 * number, 3 * number + 3):
                 measured[name].append(sides[name].turn())
             say(f"round {number + 1} of {rounds}")
-        for child in sides.values():
-            child.process.stdin.write("\n")
-            child.process.stdin.flush()
     return {"rounds": measured, "loads": loads}
 
 
-def findings(figures: dict[str, Any]) -> tuple[list[Finding], dict[str, Any]]:
-    """Return the rows of the table and a summary. torchvision is represented by its faster order."""
-    measured = figures["rounds"]
-    both = {
-        name: [turn["images"] / turn["seconds"] for turn in measured[name]]
-        for name in ("torchvision, tensors", "torchvision, Pillow")
-    }
-    best = max(both, key=lambda name: statistics.median(both[name]))
-    theirs = both[best]
-    summary: dict[str, Any] = {
-        "peer": best,
-        "images_a_second": {name: statistics.median(r) for name, r in both.items()},
-        "ratios": {},
-    }
+def results(measured: dict[str, list[dict[str, Any]]]) -> tuple[list[Finding], str]:
+    """Return the rows of the table and the sentence below it. torchvision is represented by its faster order."""
+    rates = {name: [turn["images"] / turn["seconds"] for turn in measured[name]] for name in TORCHVISION}
+    medians = {name: statistics.median(values) for name, values in rates.items()}
+    theirs = rates[max(medians, key=medians.__getitem__)]
     rows = []
-    targets = {"cold": 2.0, "streamed": None, "build": None, "open": None, "warm": 20.0}
-    descriptions = {
-        "cold": "pass without cache: files to uint8 tensors, two threads",
-        "streamed": "epoch without cache: a DataLoader with two workers",
-        "build": "building the cache: hashing, decoding, writing, syncing",
-        "open": "opening the cache: hashing the files, checking every item",
-        "warm": "epoch from the cache: shuffled batches, no workers",
-    }
-    for part, target in targets.items():
-        ours = rates(measured["pixelwise"], part)
-        median, minimum, maximum = ratio(ours, theirs)
-        summary["images_a_second"][part] = statistics.median(ours)
-        summary["ratios"][part] = {"median": median, "least": minimum, "greatest": maximum}
-        text = f"{median:.1f}× ({minimum:.1f} to {maximum:.1f}); {statistics.median(ours):,.0f} images/s"
-        meets = None if target is None else median >= target
-        rows.append(Finding(descriptions[part], "–" if target is None else f"≥ {target:g}×", text, meets))
-    return rows, summary
+    for part, (description, target) in PARTS.items():
+        ours = [turn[part][1] / turn[part][0] for turn in measured["pixelwise"]]
+        ratios = [a / b for a, b in zip(ours, theirs, strict=True)]
+        median = statistics.median(ratios)
+        digits = 0 if median >= 20 else 1
+        low, middle, high = (f"{value:.{digits}f}" for value in (min(ratios), median, max(ratios)))
+        text = f"{middle}× ({low} to {high}); {statistics.median(ours):,.0f} images/s"
+        met = None if target is None else median >= target
+        rows.append(Finding(description, "–" if target is None else f"≥ {target:g}×", text, met))
+    speeds = " and ".join(f"{medians[name]:,.0f} images/s if it resizes {what}" for name, what in TORCHVISION.items())
+    return rows, f"torchvision reads {speeds}. The ratios are relative to the faster variant."
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", help="directory of Oxford-IIIT Pet: images/ and annotations/")
-    parser.add_argument("--out", type=Path, default=Path("data_speed.json"))
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = make_parser(__doc__)
+    parser.add_argument("--data", type=existing, required=True, help="directory of Oxford-IIIT Pet")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--passes", type=int, default=20, help="epochs from the cache per round: one takes 0.01 s")
-    parser.add_argument("--cores", type=int, default=2)
-    parser.add_argument("--quick", action="store_true", help="one round: check that the script runs")
-    parser.add_argument("--side", help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.side:
-        name, *side_arguments = json.loads(arguments.side)
-        {"torchvision": torchvision_side, "pixelwise": pixelwise_side}[name](*side_arguments)
-        report()
-        return
-    if arguments.data is None:
-        parser.error("--data is required")
-    use_cores(arguments.cores)
-    about = machine(["torch", "torchvision", "pillow", "numpy", "pixelwise"])
-    rounds, passes = (1, 1) if arguments.quick else (arguments.rounds, arguments.passes)
-    figures = measure(arguments.data, rounds, passes)
-    rows, summary = findings(figures)
-    print(findings_table(rows))
-    print()
-    peers = [
-        [name, f"{summary['images_a_second'][name]:,.0f}"] for name in summary["images_a_second"] if "vision" in name
-    ]
-    print(markdown_table(("torchvision, two workers", "images/s"), peers))
-    write_json(arguments.out, {"machine": about, "size": SIZE, "batch": BATCH, **summary, **figures}, rows)
+    arguments = parse(parser, argv)
+    content = describe(arguments, ("torch", "torchvision", "pillow", "numpy", "pixelwise"))
+    rounds, passes = (2, 1) if arguments.quick else (arguments.rounds, arguments.passes)
+    figures = measure(str(arguments.data), rounds, passes, arguments.quick)
+    rows, note = results(figures["rounds"])
+    headings, *body = findings_table(rows)
+    headings = [headings[0], headings[1], "relative to torchvision; images/s of pixelwise", headings[3]]
+    finish(arguments.out, content | figures | {"table": [headings, *body], "note": note})
 
 
-if __name__ == "__main__":
+if __name__ == "__main__" and not run_side(JOBS):
     main()

@@ -5,16 +5,14 @@ its own, and they take turns. The overhead is the difference to the plain loop i
 table and writes a JSON file.
 """
 
-import argparse
 import importlib.util
-import sys
 import time
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from statistics import median
 from typing import Any
 
-from common import Child, machine, markdown_table, report, say, use_cores, wait_for_turn, write_json
+from _common import Turns, describe, finish, make_parser, parse, run_side, say, start
 
 PRECISIONS = ("float32", "bf16-mixed")
 NEEDS = {"plain": "torch", "fabric": "lightning_fabric", "accelerate": "accelerate"}
@@ -66,7 +64,6 @@ def fabric(precision: str) -> Step:
     engine = Fabric(accelerator="cpu", devices=1, precision="32-true" if precision == "float32" else "bf16-mixed")
     model, optimizer, batch = tiny_problem()
     model, optimizer = engine.setup(model, optimizer)
-
     return engine_step(engine, model, optimizer, batch)
 
 
@@ -76,15 +73,14 @@ def accelerate(precision: str) -> Step:
     engine = Accelerator(cpu=True, mixed_precision="no" if precision == "float32" else "bf16")
     model, optimizer, batch = tiny_problem()
     model, optimizer = engine.prepare(model, optimizer)
-
     return engine_step(engine, model, optimizer, batch)
 
 
 ENGINES: dict[str, Callable[[str], Step]] = {"plain": plain, "fabric": fabric, "accelerate": accelerate}
 
 
-def work(engine: str, precision: str, steps: int, rounds: int) -> None:
-    """Measure an engine's microseconds per step in a child, one round per turn."""
+def work(turns: Turns, engine: str, precision: str, steps: int, rounds: int) -> None:
+    """Measure an engine's microseconds per step, one round per turn."""
     import torch
 
     # The step is too small for a second thread. Its time is that of Python code.
@@ -92,76 +88,60 @@ def work(engine: str, precision: str, steps: int, rounds: int) -> None:
     step = ENGINES[engine](precision)
     for _ in range(max(10, steps // 10)):
         step()
-    figures: dict[str, Any] = {"ready": True}
+    turns.wait()
     for _ in range(rounds):
-        wait_for_turn(**figures)
         started = time.perf_counter()
         for _ in range(steps):
             step()
-        figures = {"microseconds": (time.perf_counter() - started) / steps * 1e6}
-    report(**figures)
+        turns.wait(microseconds=(time.perf_counter() - started) / steps * 1e6)
 
 
-def measure(engines: list[str], precision: str, steps: int, rounds: int) -> dict[str, list[float]]:
+JOBS = {"work": work}
+
+
+def measure(engines: list[str], precision: str, steps: int, rounds: int, quick: bool) -> dict[str, list[float]]:
     """Return the microseconds per step of each engine in each round."""
-    children = {}
-    for engine in engines:
-        say(f"starting {NAMES[engine]}, {precision}")
-        children[engine] = Child(
-            sys.executable, __file__, "--work", engine, precision, f"--steps={steps}", f"--rounds={rounds}"
-        )
-        children[engine].result()
-    measured: dict[str, list[float]] = {engine: [] for engine in engines}
-    for number in range(rounds):
-        for engine, child in children.items():
-            measured[engine].append(child.turn()["microseconds"])
-        text = ", ".join(f"{NAMES[engine]} {values[-1]:.0f}" for engine, values in measured.items())
-        say(f"  round {number + 1} of {rounds}: {text} µs per step")
-    for child in children.values():
-        with child:
-            child.finish()
+    with ExitStack() as stack:
+        sides = {}
+        for engine in engines:
+            say(f"starting {NAMES[engine]}, {precision}")
+            side = start(__file__, "work", quick, engine=engine, precision=precision, steps=steps, rounds=rounds)
+            sides[engine] = stack.enter_context(side)
+            side.result()
+        measured: dict[str, list[float]] = {engine: [] for engine in engines}
+        for number in range(rounds):
+            for engine, side in sides.items():
+                measured[engine].append(side.turn()["microseconds"])
+            text = ", ".join(f"{NAMES[engine]} {values[-1]:.0f}" for engine, values in measured.items())
+            say(f"  round {number + 1} of {rounds}: {text} µs per step")
     return measured
 
 
-def table(measured: dict[str, dict[str, list[float]]]) -> str:
-    """Return a table of medians, ranges, and the median difference to the plain loop of the same round."""
-    rows = []
+def table(measured: dict[str, dict[str, list[float]]]) -> list[Sequence[str]]:
+    """Return rows with medians, ranges, and the median difference to the plain loop of the same round."""
+    rows: list[Sequence[str]] = [("precision", "engine", "µs per step", "range", "added to plain torch")]
     for precision, engines in measured.items():
         for engine, values in engines.items():
             added = median(value - plain for value, plain in zip(values, engines["plain"], strict=True))
-            spread = f"{min(values):.0f}–{max(values):.0f}"
-            rows.append((precision, NAMES[engine], f"{median(values):.0f}", spread, f"{added:+.0f}"))
-    return markdown_table(("precision", "engine", "µs per step", "range", "over plain"), rows)
+            spread = f"{min(values):.0f} to {max(values):.0f}"
+            difference = "–" if engine == "plain" else f"{added:+.0f}"
+            rows.append((precision, NAMES[engine], f"{median(values):.0f}", spread, difference))
+    return rows
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = make_parser(__doc__)
     parser.add_argument("--steps", type=int, default=2000, help="steps per round")
     parser.add_argument("--rounds", type=int, default=9, help="rounds of each engine")
-    parser.add_argument("--cores", type=int, default=2, help="CPU cores")
-    parser.add_argument("--quick", action="store_true", help="few steps: check that the script runs")
-    parser.add_argument("--out", type=Path, help="JSON file to write")
-    parser.add_argument("--work", nargs=2, metavar=("ENGINE", "PRECISION"), help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.work:
-        work(*arguments.work, arguments.steps, arguments.rounds)
-        return
-    if arguments.out is None or arguments.out.exists():
-        parser.error("--out is required" if arguments.out is None else f"--out {arguments.out}: exists already")
-    if arguments.quick:
-        arguments.steps, arguments.rounds = 100, 3
-    use_cores(arguments.cores)
+    arguments = parse(parser, argv)
+    steps, rounds = (10, 2) if arguments.quick else (arguments.steps, arguments.rounds)
+    content = describe(arguments, ("torch", "lightning-fabric", "accelerate"))
     engines = [name for name, module in NEEDS.items() if importlib.util.find_spec(module)]
     for missing in NEEDS.keys() - engines:
         say(f"{NAMES[missing]} is not installed and is left out: pip install {NEEDS[missing].replace('_', '-')}")
-    figures = {
-        "machine": machine(("torch", "lightning-fabric", "accelerate")),
-        "options": {"steps": arguments.steps, "rounds": arguments.rounds},
-    }
-    measured = {precision: measure(engines, precision, arguments.steps, arguments.rounds) for precision in PRECISIONS}
-    write_json(arguments.out, figures | {"microseconds_per_step": measured})
-    print(table(measured))
+    measured = {name: measure(engines, name, steps, rounds, arguments.quick) for name in PRECISIONS}
+    finish(arguments.out, content | {"microseconds_per_step": measured, "table": table(measured)})
 
 
-if __name__ == "__main__":
+if __name__ == "__main__" and not run_side(JOBS):
     main()

@@ -1,12 +1,11 @@
 """TensorFlow's side of the throughput rounds: runs the unchanged peer script in turns with pixelwise.
 
-usage, in the peer's interpreter: tutorial_peer.py SCRIPT DATA WEIGHTS ROUNDS EPOCHS
+usage, in the peer's interpreter: _tutorial_peer.py SCRIPT DATA WEIGHTS ROUNDS EPOCHS
 
 The script's calls of `next` and `train_on_batch` are timed in the way of the script: a step is fetching a batch and
 training on it. A round is EPOCHS passes over the images. One pass before the first round warms up.
 """
 
-import importlib.metadata
 import os
 import runpy
 import sys
@@ -15,7 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from common import report, wait_for_turn
+from _common import Turns, installed_versions
 
 BATCH_SIZE = 64
 
@@ -23,8 +22,8 @@ BATCH_SIZE = 64
 class StepTimer:
     """Counts the seconds of training steps, and waits for the next turn after each round."""
 
-    def __init__(self, images: int, epochs: int) -> None:
-        self.images, self.epochs = images, epochs
+    def __init__(self, turns: Turns, images: int, epochs: int) -> None:
+        self.turns, self.images, self.epochs = turns, images, epochs
         self.steps_per_epoch = -(-images // BATCH_SIZE)  # the last batch is smaller
         self.steps, self.seconds, self.started = 0, 0.0, 0.0
         self.round_ends = self.steps_per_epoch  # the warm-up
@@ -45,7 +44,7 @@ class StepTimer:
     def end_round(self) -> None:
         """Report the rate of the round, or that the warm-up is over, and wait for the next turn."""
         rate = self.epochs * self.images / self.seconds
-        wait_for_turn(**({"images_per_second": rate} if self.warm else {"ready": True}))
+        self.turns.wait(**({"images_per_second": rate} if self.warm else {"ready": True}))
         self.warm, self.seconds = True, 0.0
         self.round_ends += self.epochs * self.steps_per_epoch
 
@@ -57,7 +56,8 @@ def main() -> None:
 
     listed = Path(data, "annotations", "trainval.txt").read_text().splitlines()
     images = len([line for line in listed if line.strip() and not line.startswith("#")])
-    timer = StepTimer(images, int(epochs))
+    turns = Turns()
+    timer = StepTimer(turns, images, int(epochs))
     train_on_batch = keras.Model.train_on_batch
 
     def timed(model: Any, *args: Any, **options: Any) -> Any:
@@ -77,9 +77,8 @@ def main() -> None:
         started = time.perf_counter()
         for first in range(0, len(test_images), BATCH_SIZE):
             model.predict_on_batch(test_images[first : first + BATCH_SIZE]).argmax(-1)
-        wait_for_turn(images_per_second=len(test_images) / (time.perf_counter() - started))
-    versions = {name: importlib.metadata.version(name) for name in ("tensorflow-cpu", "keras")}
-    report(versions=versions)
+        turns.wait(images_per_second=len(test_images) / (time.perf_counter() - started))
+    turns.report(versions=installed_versions(("tensorflow-cpu", "keras")))
 
 
 if __name__ == "__main__":

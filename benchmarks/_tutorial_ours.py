@@ -1,20 +1,15 @@
-"""pixelwise's side of against_tutorial.py: one job in a process of its own.
-
-usage: tutorial_ours.py '{"job": "rounds", …}'   (the other keys are the arguments of the function of that name)
-"""
+"""pixelwise's side of against_tutorial.py: one job, in a process of its own."""
 
 import copy
-import json
+import functools
 import math
 import statistics
-import sys
 import tempfile
 import time
-from pathlib import Path
 from typing import Any
 
 import torch
-from common import report, wait_for_turn
+from _common import Job, Turns, run_side, say
 
 import pixelwise as pw
 from pixelwise.data.task import MULTICLASS
@@ -56,16 +51,16 @@ def predict(model: SegmentationModel, images: torch.Tensor) -> torch.Tensor:
 class TakeTurns(Callback):
     """Waits for the next turn after the first epoch, which warms up, and then after every `epochs` epochs."""
 
-    def __init__(self, epochs: int) -> None:
-        self.epochs = epochs
+    def __init__(self, turns: Turns, epochs: int) -> None:
+        self.turns, self.epochs = turns, epochs
 
     def on_epoch_end(self, state: TrainState) -> None:
         if state.epoch == 1:
-            wait_for_turn(ready=True)
+            self.turns.wait()
         elif (state.epoch - 1) % self.epochs == 0:
             # Epochs have the same number of images, so the rate over all of them is the harmonic mean.
             rates = [row["images_per_second"] or 0.0 for row in state.history[-self.epochs :]]
-            wait_for_turn(images_per_second=statistics.harmonic_mean(rates))
+            self.turns.wait(images_per_second=statistics.harmonic_mean(rates))
 
 
 class KeepWeights(Callback):
@@ -103,7 +98,7 @@ class StopAtTarget(Callback):
         row = state.history[-1]
         score = self.split.score(state.model)
         self.curve.append({key: row[key] for key in ("epoch", "step", "train_seconds", "val_miou")} | score)
-        print(f"test mIoU {score['miou']:.4f} after {row['train_seconds']:.1f} s of training", flush=True)
+        say(f"test mIoU {score['miou']:.4f} after {row['train_seconds']:.1f} s of training")
         state.should_stop = self.reached
 
     @property
@@ -112,10 +107,10 @@ class StopAtTarget(Callback):
         return self.curve[-1]["miou"] >= self.target
 
 
-def rounds(data: str, out: str, settings: dict[str, Any], rounds: int, epochs: int) -> None:
+def rounds(turns: Turns, data: str, out: str, settings: dict[str, Any], rounds: int, epochs: int) -> None:
     """Train in rounds of `epochs` epochs, then predict the test split in rounds with both presets."""
     dataset = pw.load_dataset(data)
-    train(dataset, f"{out}/run", [TakeTurns(epochs)], epochs=1 + rounds * epochs, **settings)
+    train(dataset, f"{out}/run", [TakeTurns(turns, epochs)], **settings | {"epochs": 1 + rounds * epochs})
     size = pw.Config.from_preset(**settings).image_size
     images = TestSplit(dataset, size).images
     for config in (pw.Config.from_preset(**settings), pw.Config.from_preset("default", image_size=size)):
@@ -125,41 +120,45 @@ def rounds(data: str, out: str, settings: dict[str, Any], rounds: int, epochs: i
             started = time.perf_counter()
             for batch in images.split(64):
                 predict(model, batch)
-            wait_for_turn(images_per_second=len(images) / (time.perf_counter() - started))
+            turns.wait(images_per_second=len(images) / (time.perf_counter() - started))
 
 
-def figures(data: str, out: str, settings: dict[str, Any]) -> None:
+def figures(turns: Turns, data: str, out: str, settings: dict[str, Any]) -> None:
     """Train, and score the best and the last weights on the test split."""
     dataset = pw.load_dataset(data)
     keep = KeepWeights(math.inf)
     train(dataset, f"{out}/run", [keep], **settings)
-    report(**keep.scores(TestSplit(dataset, pw.Config.from_preset(**settings).image_size)))
+    turns.report(**keep.scores(TestSplit(dataset, pw.Config.from_preset(**settings).image_size)))
 
 
-def within(data: str, out: str, settings: dict[str, Any], seconds: float) -> None:
+def within(
+    turns: Turns, data: str, out: str, settings: dict[str, Any], seconds: float, max_epochs: int | None = None
+) -> None:
     """Train for a number of seconds, and score the best and the last weights of that time on the test split.
 
-    Three epochs of another run tell how many epochs fill the time. 5 % are left for a machine that slows down.
+    The number of epochs that fill the time is computed from three epochs of another run. 5 % are left for a machine
+    that slows down.
     """
     dataset = pw.load_dataset(data)
-    trial = train(dataset, f"{out}/trial", [], epochs=3, **settings).read_metrics()
+    trial = train(dataset, f"{out}/trial", [], **settings | {"epochs": 3}).read_metrics()
     first, last = trial[0]["train_seconds"] or 0.0, trial[-1]["train_seconds"] or 0.0
     seconds_per_epoch = (last - first) / (len(trial) - 1)
     epochs = max(1, int(0.95 * seconds / seconds_per_epoch))
-    print(f"{seconds_per_epoch:.2f} s per epoch: {epochs} epochs", flush=True)
+    epochs = epochs if max_epochs is None else min(epochs, max_epochs)
+    say(f"{seconds_per_epoch:.2f} s per epoch: {epochs} epochs")
     keep = KeepWeights(seconds)
-    train(dataset, f"{out}/run", [keep], epochs=epochs, **settings)
-    report(epochs=epochs, **keep.scores(TestSplit(dataset, pw.Config.from_preset(**settings).image_size)))
+    train(dataset, f"{out}/run", [keep], **settings | {"epochs": epochs})
+    turns.report(epochs=epochs, **keep.scores(TestSplit(dataset, pw.Config.from_preset(**settings).image_size)))
 
 
-def until(data: str, out: str, settings: dict[str, Any], miou: float) -> None:
+def until(turns: Turns, data: str, out: str, settings: dict[str, Any], miou: float) -> None:
     """Train until the mean IoU of the test split is `miou`, at most for the settings' number of epochs."""
     dataset = pw.load_dataset(data)
     config = pw.Config.from_preset(**settings)
     stop = StopAtTarget(TestSplit(dataset, config.image_size), miou)
     train(dataset, f"{out}/run", [stop], **settings)
     seconds = stop.curve[-1]["train_seconds"] if stop.reached else None
-    report(seconds=seconds, epochs=config.epochs, curve=stop.curve)
+    turns.report(seconds=seconds, epochs=config.epochs, curve=stop.curve)
 
 
 def train(dataset: pw.DatasetIndex, out: str, callbacks: list[Callback], **settings: Any) -> pw.Run:
@@ -167,15 +166,19 @@ def train(dataset: pw.DatasetIndex, out: str, callbacks: list[Callback], **setti
     return pw.train(dataset, out, callbacks=callbacks, defaults=False, **settings)
 
 
-JOBS = {job.__name__: job for job in (rounds, figures, within, until)}
+def in_temporary_folder(job: Job) -> Job:
+    """Give a job a temporary folder as `out`."""
+
+    @functools.wraps(job)
+    def run(turns: Turns, **arguments: Any) -> None:
+        with tempfile.TemporaryDirectory(prefix="pixelwise-") as folder:
+            job(turns, out=folder, **arguments)
+
+    return run
 
 
-def main() -> None:
-    configure()  # the threads and the memory settings of the command line
-    spec = json.loads(sys.argv[1])
-    with tempfile.TemporaryDirectory(prefix="pixelwise-") as folder:
-        JOBS[spec.pop("job")](out=str(Path(folder)), **spec)
-
+JOBS = {job.__name__: in_temporary_folder(job) for job in (rounds, figures, within, until)}
 
 if __name__ == "__main__":
-    main()
+    configure()  # the threads and the memory settings of the command line
+    run_side(JOBS)
