@@ -43,10 +43,10 @@ def check_output(out: Path) -> None:
         OutputError: Its directory may not be written.
     """
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(out)):
-        raise ConfigError(f"{out}: is a URL; choose a path on this machine as `out`")
+        raise ConfigError(f"{out}: is a URL; choose a path on this machine")
     folder = out if out.is_dir() else next((each for each in out.absolute().parents if each.exists()), Path("/"))
     if not os.access(folder, os.W_OK):
-        raise OutputError(f"{folder}: may not be written; choose a path in another directory with `out`")
+        raise OutputError(f"{folder}: may not be written; choose a path in another directory")
 
 
 def check_absent(out: Path) -> None:
