@@ -87,12 +87,22 @@ def test_only_a_file_that_looks_cut_is_decoded_again(tmp_path: Path, monkeypatch
         return real(*args, **options)
 
     monkeypatch.setattr(Image, "open", count)
-    read(encode(texture()), tmp_path)
+    large = texture(200, 300)
+    content = encode(large)
+    assert len(content) > 1 << 13
+    read(content, tmp_path)
     assert len(opened) == 1
-    pixels = texture()
-    pixels[-16:] = 128
-    read(encode(pixels), tmp_path)
+    large[-16:] = 128
+    read(encode(large), tmp_path)
     assert len(opened) == 3
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_small_file_is_judged_to_its_last_pixels(kind: str, tmp_path: Path) -> None:
+    content = encode(texture(40, 40), **KINDS[kind])
+    for missing in range(12, 200, 20):
+        with pytest.raises(DataError, match="data is missing"):
+            read(content[:-missing] + END, tmp_path)
 
 
 @pytest.mark.parametrize("kind", ["4:2:0", "restarts", "progressive"])

@@ -25,9 +25,15 @@ _SEQUENTIAL, _PROGRESSIVE = (0xC0, 0xC1), 0xC2
 _NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 """The first marker after the data of a scan. In the data, 0xff is followed by 0, or by the number of a restart."""
 
-_FILLER = bytes((0, 0x5A, 0xA3, 0x3C, 0x95, 0x6E, 0x17, 0xD2)) * 8
+_FILLER = bytes((0xA3, 0x3C, 0x95, 0x6E, 0x17, 0xD2, 0x5A)) * 9
 _FILLER += b"".join(bytes((0xFF, 0xD0 + number)) + _FILLER for number in range(8))
-"""Data that stands for missing pixels. A decoder that waits for a restart marker finds one."""
+"""Data that stands for missing pixels. Its first bits are not zeros, which libjpeg reads in the place of missing data.
+
+A decoder that waits for a restart marker finds one.
+"""
+
+_SMALL_BYTES = 1 << 13
+"""Files of at most this size are always decoded twice: the last 16x16 pixels are a large part of them."""
 
 _GRAY = range(126, 130)
 """Values of missing pixels, in any color space."""
@@ -69,15 +75,17 @@ def is_cut(content: bytes, image: JpegImageFile) -> bool:
 
     Args:
         content: the file's content.
-        image: the file, decoded by Pillow at any scale and not changed since. If it is sequential and its last pixel is
-            not gray, it is complete. Otherwise it is decoded again.
+        image: the file, decoded by Pillow at any scale and not changed since. If it is large and sequential, and its
+            last pixel is not gray, at most a part of the last 16x16 pixels is missing. Otherwise it is decoded again.
     """
-    if not _ends_gray(image) and "progressive" not in image.info:
+    if len(content) > _SMALL_BYTES and not _ends_gray(image) and "progressive" not in image.info:
         return False
     frame = _read_frame(content, first_scan_only=False)
     if frame is None:
         return False
-    filled = io.BytesIO(content[: frame.end] + _FILLER + content[frame.end :])
+    # A 0xff at the cut must not form a marker with the first byte.
+    stuffing = b"\0" if content[: frame.end].endswith(b"\xff") else b""
+    filled = io.BytesIO(content[: frame.end] + stuffing + _FILLER + content[frame.end :])
     with Image.open(filled, formats=("JPEG",)) as again:
         scale, *_ = image.decoderconfig or (1,)
         assert isinstance(again, JpegImageFile)
