@@ -9,7 +9,8 @@ from PIL import Image
 
 from pixelwise.data.analysis.class_stats import EXAMPLES_PER_CLASS, ClassStats
 from pixelwise.data.io.mask import read_image_and_mask
-from pixelwise.data.schema import ReadSpec, Record
+from pixelwise.data.schema import MultilabelMask, ReadSpec, Record
+from pixelwise.data.task import MULTILABEL
 from pixelwise.errors import DataError
 from pixelwise.visualization import overlay_pair, to_display_image
 
@@ -71,6 +72,8 @@ def draw_example(record: Record, stats: ClassStats, index: int, read_spec: ReadS
     except DataError:
         return None
     region = read_spec.task.class_region(mask, index)
+    if isinstance(record.mask, MultilabelMask) and read_spec.task is not MULTILABEL:
+        region = region.any(0)  # a raw value in any of the files: the classes are not decided
     # A full-size photo costs seconds, and the pair shows at most half its width.
     step = max(1, max(region.shape) // PAIR_WIDTH)
     small, shown = image[::step, ::step], np.where(region[::step, ::step], 0, 1).astype(np.uint8)

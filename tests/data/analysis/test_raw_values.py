@@ -1,5 +1,6 @@
 """Ambiguous masks give a report of their raw values, and the question first."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from pixelwise.data.analysis.raw_values import MAX_RAW_VALUES, raw_value_labels
 from pixelwise.data.label_map.value_counts import MaskStats, MaskValueCounts
 from pixelwise.errors import DataError
 from pixelwise.planning.rules import make_plan
+from pixelwise.reporting.class_examples import class_examples
 from tests.data.analysis.helpers import noise, save_pair
 
 
@@ -110,3 +112,21 @@ def test_masks_of_different_kinds_are_reported(tmp_path: Path) -> None:
         Image.fromarray(colors).save(tmp_path / f"masks/p{number}.png")
     report = inspect(tmp_path, skip_unreadable=True)
     assert not report.is_decided and "#c81e28" in [stats.name for stats in report.classes]
+
+
+def test_mask_files_of_several_classes_are_reported(tmp_path: Path) -> None:
+    lines = ["image,mask:cat,mask:dog"]
+    for number in range(3):
+        save_pair(tmp_path, f"p{number}", noise(number), None)
+        for top, name in ((0, "cat"), (4, "dog")):
+            mask = np.zeros((20, 30), np.uint8)
+            mask[top : top + 5], mask[12], mask[15] = 100, 50, 200
+            Image.fromarray(mask).save(tmp_path / f"{name}{number}.png")
+        lines.append(f"images/p{number}.png,cat{number}.png,dog{number}.png")
+    (tmp_path / "list.csv").write_text("\n".join(lines))
+    report = inspect(tmp_path / "list.csv", skip_unreadable=True)
+    assert not report.is_decided
+    fractions = {stats.name: stats.pixel_fraction for stats in report.classes}
+    assert fractions == pytest.approx({"0": 13 / 20, "50": 1 / 20, "100": 5 / 20, "200": 1 / 20})
+    (example,) = class_examples(replace(report.classes[2], examples=report.data.train[:1]), 2, report.data.read_spec, 4)
+    assert example.fraction == pytest.approx(9 / 20), "the rows 0 to 8 of either file"

@@ -90,14 +90,14 @@ def class_stats(
     count = len(records)
     decisions = math.prod(data.read_spec.task.mask_shape(len(data.classes), 1, 1))  # per pixel: C if multi-label
     ignored = classes.class_pixels(IGNORE_INDEX, count)
-    # A mask counts also if its image cannot be read: its values are shown if the classes are not decided.
-    areas = np.where(images.pixels > 0, images.pixels, classes.mask_pixels(count))
-    total = np.where(classes.dropped(count), 0, areas) * decisions
+    # If the classes are not decided, a mask counts also if its image cannot be read, and so does each file of a mask.
+    areas = np.maximum(images.pixels * decisions, classes.mask_pixels(count))
+    total = np.where(classes.dropped(count), 0, areas)
     counted = (total - ignored) / decisions
     result = []
     for index, (name, color) in enumerate(zip(data.classes, data.palette, strict=True)):
         pixels, sizes = classes.class_pixels(index, count), classes.object_sizes(index)
-        fractions = pixels / np.maximum(areas, 1)
+        fractions = pixels * decisions / np.maximum(areas, 1)
         result.append(
             ClassStats(
                 name=name,
