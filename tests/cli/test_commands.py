@@ -79,11 +79,11 @@ class TestTrain:
     ) -> None:
         plan = pw.Plan(pw.Run.open(run_copy).read_dataset_spec(), {"epochs": 9, "lr": 0.5})
         plan.write(tmp_path / "plan.yaml")
-        tokens = ["train", pets_folder, "--plan", tmp_path / "plan.yaml", "--resume", "--epochs", "7", "--out"]
-        run_cli(*tokens, run_copy)
+        tokens: list[str | Path] = ["train", pets_folder, "--plan", tmp_path / "plan.yaml", "--resume", "--epochs", "7"]
+        run_cli(*tokens, "--out", run_copy)
         assert train_call["plan"] is None and train_call["config"].model_fields_set == {"epochs", "lr"}
         assert (train_call["config"].epochs, train_call["config"].lr) == (7, 0.5)
-        run_cli(*tokens, tmp_path / "new")
+        run_cli(*tokens, "--out", tmp_path / "new")
         assert train_call["plan"] == plan, "without a run, the plan starts one"
 
     def test_resuming_needs_a_run(self, run_cli: RunCommand, tmp_path: Path) -> None:
