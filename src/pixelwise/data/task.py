@@ -152,7 +152,10 @@ class _Multilabel(Task):
 
     def to_display(self, mask: MaskArray) -> MaskArray:
         display = np.full(mask.shape[1:], len(mask), np.uint8)
-        display[(mask == IGNORE_INDEX).all(0)] = IGNORE_INDEX
+        ignored = np.ones(mask.shape[1:], bool)
+        for channel in mask:  # a comparison of all channels at once takes as much memory as the mask
+            ignored &= channel == IGNORE_INDEX
+        display[ignored] = IGNORE_INDEX
         for index in np.argsort(-self.class_pixels(mask), kind="stable"):
             display[mask[index] == 1] = index
         return display
