@@ -73,7 +73,7 @@ def draw_example(record: Record, stats: ClassStats, index: int, read_spec: ReadS
         return None
     region = read_spec.task.class_region(mask, index)
     if isinstance(record.mask, MultilabelMask) and read_spec.task is not MULTILABEL:
-        region = region.any(0)  # a raw value in any of the files: the classes are not decided
+        region = np.logical_or.reduce(region)  # a raw value in any of the files: the classes are not decided
     # A full-size photo costs seconds, and the pair shows at most half its width.
     step = max(1, max(region.shape) // PAIR_WIDTH)
     small, shown = image[::step, ::step], np.where(region[::step, ::step], 0, 1).astype(np.uint8)
