@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.set-up
 
-.PHONY: setup demo test coverage check docs figures format clean
+.PHONY: setup demo test chaos coverage check docs figures format clean
 
 setup: $(STAMP)
 
@@ -21,6 +21,10 @@ demo: setup
 
 test: setup
 	$(BIN)/python -m pytest --numprocesses auto --dist worksteal
+
+# Kills, damaged files, full disks. Takes about an hour.
+chaos: setup
+	$(BIN)/python -m tests.chaos --kills 200 --files 10000 --out chaos.json
 
 coverage: setup
 	$(BIN)/python -m pytest --numprocesses auto --dist worksteal --cov --cov-report=term

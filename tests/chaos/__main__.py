@@ -1,6 +1,7 @@
 """Stress pixelwise: `python -m tests.chaos --kills 200 --files 10000`. The exit status is 1 if anything failed."""
 
 import argparse
+import signal
 import sys
 import tempfile
 import time
@@ -12,14 +13,18 @@ from typing import TYPE_CHECKING
 from tests.chaos.preload import preload, use_one_thread
 
 if TYPE_CHECKING:
-    from tests.chaos.verdicts import Try
+    from tests.chaos.verdicts import Tally, Try
 
 use_one_thread()
+
+_SECONDS = 20.0
+"""Interval between two lines about the progress."""
 
 
 def main() -> int:
     """Run the parts, print the table, and return the exit status."""
     options = _parse()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     preload()
     from tests.chaos import full_disk, image_files, kills, label_files, many_classes, run_files, together
     from tests.chaos.commands import Workshop
@@ -47,16 +52,24 @@ def main() -> int:
             "classes": lambda: many_classes.predict_many_classes(options.megapixels),
         }
         tally, start = Tally(), time.monotonic()
-        for name in [options.only] if options.only else parts:
-            tally.add(_shown(name, parts[name](), start))
-        print(tally.table(), flush=True)
-        for fault in tally.faults[: options.shown]:
-            print(f"\n{fault.verdict.text} | {fault.part} | {fault.kind} | {fault.detail!a}")
-        if options.out:
-            tally.write(options.out)
-        total = sum(counts.total() for counts in tally.counts.values())
-        print(f"\n{total:,} tries, {len(tally.faults)} faults, {time.monotonic() - start:,.0f} s, seed {seed}")
+        try:
+            for name in [options.only] if options.only else parts:
+                tally.add(_shown(name, parts[name](), start))
+        except KeyboardInterrupt:
+            print("stopped; the table has the tries so far")
+        _report(tally, options, time.monotonic() - start)
         return 1 if tally.faults else 0
+
+
+def _report(tally: "Tally", options: argparse.Namespace, seconds: float) -> None:
+    """Print the table and the faults, and write them to a file."""
+    print(tally.table())
+    for fault in tally.faults[: options.shown]:
+        print(f"\n{fault.verdict.text} | {fault.part} | {fault.kind} | {fault.detail!a}")
+    total = sum(counts.total() for counts in tally.counts.values())
+    print(f"\n{total:,} tries, {len(tally.faults)} faults, {seconds:,.0f} s, seed {options.seed}")
+    if options.out:
+        tally.write(options.out)
 
 
 def _parse() -> argparse.Namespace:
@@ -72,11 +85,15 @@ def _parse() -> argparse.Namespace:
 
 
 def _shown(name: str, tries: "Iterator[Try]", start: float) -> "Iterator[Try]":
-    """Show progress on stderr."""
+    """Show faults at once, and progress, on stderr."""
+    shown = time.monotonic()
     for number, each in enumerate(tries, start=1):
         yield each
-        if number % 50 == 0:
-            print(f"{name}: {number:,} tries, {time.monotonic() - start:,.0f} s", file=sys.stderr, flush=True)
+        if each.verdict.is_fault:
+            print(f"{each.verdict.text} | {each.kind} | {each.detail!a}", file=sys.stderr, flush=True)
+        if time.monotonic() - shown > _SECONDS:
+            shown = time.monotonic()
+            print(f"{name}: {number:,} tries, {shown - start:,.0f} s", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

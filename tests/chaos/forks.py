@@ -30,6 +30,9 @@ KILLS = (-signal.SIGKILL, -signal.SIGALRM)
 
 _INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
+_WAITING = 10
+"""Maximum duration of a check, divided by the maximum of its processor time."""
+
 Check = Callable[[], tuple[Verdict, str]]
 
 
@@ -162,7 +165,7 @@ def check_in_forks(
     Args:
         checks: functions that return a verdict and a detail. An exception is a traceback.
         batch: number of checks of one process.
-        seconds: time limit of one check.
+        seconds: limit of the processor time of one check. On a busy machine it takes longer, up to `_WAITING` times.
         memory: bytes of address space that one process may add to that of this process.
 
     Yields:
@@ -195,8 +198,8 @@ def _run_batch(
                 index += 1
     status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     if index < end:
-        if status == -signal.SIGALRM:
-            yield index, Verdict.HANG, f"no end after {seconds:g} s"
+        if status in (-signal.SIGALRM, -signal.SIGPROF):
+            yield index, Verdict.HANG, f"no end after {seconds:g} s of computation, or {_WAITING * seconds:g} s"
         else:
             yield index, Verdict.CRASH, f"exit code {status}"
 
@@ -215,9 +218,11 @@ def _check_all(checks: Sequence[Check], start: int, end: int, seconds: float, me
         with os.fdopen(writer, "w", encoding="utf-8") as results:
             for index in range(start, end):
                 print(json.dumps((index, "", "")), file=results, flush=True)
-                kill_soon(seconds)
+                signal.setitimer(signal.ITIMER_PROF, seconds)
+                kill_soon(_WAITING * seconds)
                 verdict, detail = _guarded(checks[index])
                 signal.setitimer(signal.ITIMER_REAL, 0)
+                signal.setitimer(signal.ITIMER_PROF, 0)
                 print(json.dumps((index, verdict.name, detail)), file=results, flush=True)
         code = 0
     finally:

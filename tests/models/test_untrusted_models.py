@@ -34,6 +34,8 @@ CHANGES: list[tuple[dict[str, Any], str]] = [
     ({"encoder": "hf_hub:stranger/model"}, "encoder"),
     ({"encoder": "local-dir:/tmp/model"}, "encoder"),
     ({"encoder": "timm/resnet18"}, "encoder"),
+    ({"task": {}}, "task: choose from: multiclass, multilabel"),
+    ({"task": "multiclas"}, "task: choose from: multiclass, multilabel"),
     ({"encoder": "resnet19"}, "unknown encoder 'resnet19'"),
     ({"encoder": ""}, "encoder"),
     ({"encoder": "a" * 1000}, "encoder"),

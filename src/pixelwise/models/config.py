@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, PlainSerializer, model_validator
 
-from pixelwise.data.task import MULTICLASS, Task, get_task
+from pixelwise.data.task import MULTICLASS, TASKS, Task
 from pixelwise.models.encoder import Padding
 from pixelwise.models.version1 import translate_config
 from pixelwise.palette import IGNORE_INDEX
@@ -20,6 +20,15 @@ _Byte = Annotated[int, Field(ge=0, le=255)]
 _ClassName = Annotated[str, Field(min_length=1, max_length=1000)]
 _LayerName = Annotated[str, Field(min_length=1, max_length=200)]
 _PerChannel = Annotated[tuple[FiniteFloat, ...], Field(min_length=1, max_length=MAX_CHANNELS)]
+
+
+def _parse_task(value: object) -> object:
+    """Return the task with a name. Raises ValueError, which pydantic reports with the name of the field."""
+    if isinstance(value, Task):
+        return value
+    if not isinstance(value, str) or value not in TASKS:
+        raise ValueError(f"choose from: {', '.join(TASKS)}")
+    return TASKS[value]
 
 
 class ModelConfig(BaseModel):
@@ -54,7 +63,7 @@ class ModelConfig(BaseModel):
     std: _PerChannel
     bit_depth: Annotated[int, Field(ge=8, le=16)] = 16
     pixel_range: tuple[FiniteFloat, FiniteFloat] | None = None
-    task: Annotated[Task, BeforeValidator(get_task), PlainSerializer(lambda task: task.name)] = MULTICLASS
+    task: Annotated[Task, BeforeValidator(_parse_task), PlainSerializer(lambda task: task.name)] = MULTICLASS
     encoder: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,100}$")]
     encoder_layers: Annotated[tuple[_LayerName, ...], Field(max_length=100)] | None
     encoder_padding: Padding
