@@ -104,6 +104,7 @@ def overlay(image: Pixels, mask: Pixels, palette: Palette, opacity: float = 0.5)
     edge = _grow(line, 1 + max(mask.shape) // (2 * _OUTLINE_SCALE)) & ~line
     blended[edge] //= 2
     blended[line] = 255
+    del line, edge  # the next line copies the image
     return Image.fromarray(blended)
 
 
