@@ -151,7 +151,7 @@ def test_overlay_grid_writes_names_below_images() -> None:
         ),
         ({"predictions": [np.zeros((120, 60), np.uint8), np.zeros((200, 100), np.uint8)]}, "mask is 120×60"),
         ({"classes": ("a", "b")}, "2 classes but 3 colors"),
-        ({"width": 60}, "no room"),
+        ({"width": 60}, "too narrow"),
     ],
 )
 def test_prediction_grid_rejects_invalid_arguments(change: dict[str, Any], message: str) -> None:

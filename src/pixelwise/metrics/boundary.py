@@ -1,4 +1,4 @@
-"""Boundary IoU: how well the outlines of classes agree."""
+"""Boundary IoU: the IoU of true and predicted class boundaries."""
 
 from collections.abc import Sequence
 from math import hypot
@@ -24,16 +24,16 @@ class BoundaryIoUParams(Params):
 
 @METRICS.register("boundary_iou", params=BoundaryIoUParams)
 class BoundaryIoU:
-    """The IoU of each class's boundary: the pixels of the class that are near its outline.
+    """The IoU of each class's boundary. The boundary consists of the pixels of the class near its outline.
 
-    Cheng et al. 2021, "Boundary IoU: Improving Object-Centric Image Segmentation Evaluation". Unlike the IoU, it does
-    not grow with the size of objects. As in the paper, the border of the image is a part of the outline. Intersections
-    and unions are summed over images before they are divided.
+    Cheng et al. 2021, "Boundary IoU: Improving Object-Centric Image Segmentation Evaluation". Unlike the IoU, it is
+    sensitive to errors at the outlines of large objects too. As in the paper, the image border is a part of the outline
+    of a class that touches it. Intersections and unions are summed over all images before the division.
 
     Args:
         classes: C names, in index order.
         task: the task of the masks.
-        width: width of the boundary as a fraction of the image's diagonal, at least one pixel.
+        width: width of the boundary as a fraction of the image's diagonal. The boundary is at least one pixel wide.
     """
 
     def __init__(self, classes: Sequence[str], task: Task, width: float = 0.02) -> None:
@@ -41,12 +41,12 @@ class BoundaryIoU:
         self._sums = np.zeros((len(self.classes), 2), np.int64)
 
     def update(self, mask: Tensor, prediction: Tensor) -> None:
-        """Add one image; see `Metric`."""
+        """Add one image. See `Metric.update`."""
         true, predicted = mask.numpy(), prediction.numpy()
         counted = true != IGNORE_INDEX
         pixels = max(1, round(self.width * hypot(*true.shape[-2:])))
         for index in range(len(self.classes)):
-            # A prediction in ignored pixels is removed, so that both outlines follow the ignored area.
+            # Predictions in ignored pixels are removed, so that both outlines follow the border of the ignored area.
             present = self.task.class_region(np.where(counted, predicted, IGNORE_INDEX), index)
             expected = self.task.class_region(true, index)
             if present.any() or expected.any():
@@ -54,7 +54,7 @@ class BoundaryIoU:
                 self._sums[index] += (one & other).sum(), (one | other).sum()
 
     def compute(self) -> dict[str, float | None]:
-        """Return "boundary_iou", the mean over the present classes, and "boundary_iou_CLASS" of each class."""
+        """Return "boundary_iou_CLASS" of each class, and their mean "boundary_iou". A class without pixels has None."""
         values = {
             f"boundary_iou_{name}": ratio(int(intersection), int(union))
             for name, (intersection, union) in zip(self.classes, self._sums, strict=True)
@@ -62,20 +62,20 @@ class BoundaryIoU:
         return {"boundary_iou": mean_of_present(list(values.values())), **values}
 
     def state(self) -> Tensor:
-        """Return the intersection and union of each class, (C, 2) int64."""
+        """Return the (intersection, union) of each class in pixels, (C, 2) int64."""
         return torch.from_numpy(self._sums.copy())
 
     def load(self, state: Tensor) -> None:
-        """Replace intersections and unions; see `state`."""
+        """Replace the intersections and unions. See `Metric.load`."""
         self._sums = state.cpu().numpy().astype(np.int64)
 
 
 def boundary(region: npt.NDArray[np.bool_], pixels: int) -> npt.NDArray[np.bool_]:
-    """Return the pixels of a region that are at most some pixels from its outline.
+    """Return the pixels of a region that are near its outline.
 
     Args:
         region: (H, W) bool.
-        pixels: width of the boundary in pixels, counted with diagonal steps.
+        pixels: width of the boundary in pixels, in chessboard distance (a diagonal step is one pixel).
 
     Returns:
         (H, W) bool.

@@ -1,4 +1,4 @@
-"""Metrics of one confusion matrix, summed over all pixels of all images."""
+"""Metrics of a confusion matrix that counts the pixels of all images."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -12,14 +12,14 @@ from pixelwise.metrics.base import mean_of_present, ratio
 
 @dataclass(frozen=True)
 class ClassMetrics:
-    """Metrics of one class, each in [0, 1], or None if its denominator is 0.
+    """Metrics of one class. Ratios are in [0, 1], or None if the denominator is 0.
 
     Attributes:
         iou: intersection over union.
         dice: Dice coefficient (F1 score).
-        precision: fraction of the predicted pixels that are correct.
-        recall: fraction of the true pixels that are found.
-        pixels: number of true pixels.
+        precision: fraction of the pixels predicted as this class that are correct.
+        recall: fraction of the true pixels of this class that are predicted as this class.
+        pixels: number of true pixels of this class.
     """
 
     iou: float | None
@@ -34,13 +34,15 @@ class Metrics:
     """Metrics of one confusion matrix.
 
     Attributes:
-        accuracy: fraction of correct pixels in [0, 1], for multilabel masks over all classes; None without pixels.
-        mean_iou: mean IoU over the classes that have one, in [0, 1]. A class that is only predicted has an IoU of 0.
-        classes: metrics of each class by name.
-        confusion: (C, C) pixel counts, true classes as rows and predicted classes as columns. For multilabel masks
+        accuracy: fraction of correct pixels in [0, 1], or None if there are no pixels. For multilabel masks, each pixel
+            counts once per class.
+        mean_iou: mean IoU over the classes whose IoU is not None, in [0, 1]. A class that is predicted but has no true
+            pixels has the IoU 0.
+        classes: class name → metrics.
+        confusion: (C, C) pixel counts, with true classes as rows and predicted classes as columns. For multilabel masks
             (C, 2, 2): [[neither, only predicted], [only true, both]] for each class.
         image_count: number of images.
-        resolution: size at which masks were compared: "original" or "128x128".
+        resolution: size at which masks were compared, for example "original" or "128x128".
     """
 
     accuracy: float | None
@@ -52,7 +54,7 @@ class Metrics:
 
     @property
     def absent_classes(self) -> tuple[str, ...]:
-        """The names of the classes without IoU: they have no true and no predicted pixel."""
+        """The names of the classes without an IoU, because they have no true and no predicted pixels."""
         return tuple(name for name, metrics in self.classes.items() if metrics.iou is None)
 
     def to_dict(self) -> dict[str, Any]:
@@ -76,8 +78,11 @@ class Metrics:
             confusion: int64 counts of `Task.confusion`: (C, C), or (C, 2, 2) for multilabel masks.
             classes: C names, in index order.
             task: the task of the masks.
-            image_count: the number of images that were counted.
-            resolution: the size at which masks were compared: "original" or "128x128".
+            image_count: number of images.
+            resolution: size at which masks were compared, for example "original" or "128x128".
+
+        Returns:
+            The metrics.
 
         >>> import torch
         >>> from pixelwise.data.task import MULTICLASS

@@ -10,13 +10,15 @@ from torch import Tensor
 class FeatureCache:
     """A cache of features in memory.
 
-    A frozen encoder returns the same features for the same image. If images are at most flipped, there are two versions
-    of each, so from the third epoch on almost all features are cached. Images are identified by a hash of their pixels,
-    so no index is needed. Entries that are never requested again waste memory up to `limit`.
+    A frozen encoder returns the same features for the same image. If the only augmentation is a flip with probability
+    0.5, each image has two versions. On average, the features of 50 % of the images are then cached in the second
+    epoch, and those of 94 % in the fifth. Images are identified by a hash of their pixels. Entries that are never
+    requested again waste memory up to `limit`.
 
     Args:
-        encode: a function from (N, C, H, W) uint8 images to features (N, c_i, h_i, w_i), the same for the same image.
-        limit: maximum size of the cached features in bytes. When it is reached, further images are encoded each time.
+        encode: a deterministic function from (N, C, H, W) uint8 images to features (N, c_i, h_i, w_i).
+        limit: maximum size of the cached features in bytes. Once it is reached, images that are not cached are
+            encoded each time.
     """
 
     def __init__(self, encode: Callable[[Tensor], list[Tensor]], limit: int = 2**30) -> None:
@@ -30,10 +32,10 @@ class FeatureCache:
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> list[Tensor]:
-        """Return the features of images, from the cache if they are in it.
+        """Return the features of images. Encode only the images whose features are not cached.
 
         Args:
-            images: (N, C, H, W) uint8.
+            images: (N, C, H, W) uint8, on the CPU.
 
         Returns:
             Features (N, c_i, h_i, w_i), from shallow to deep.
@@ -42,7 +44,7 @@ class FeatureCache:
         new = [index for index, key in enumerate(keys) if key not in self._entries]
         encoded: dict[int, list[Tensor]] = {}
         if new:
-            # (N, h, w, c) in memory, so that a stack of entries is a channels-last batch without a copy.
+            # The memory layout is (N, h, w, c), so that a stack of entries is a channels-last batch without a copy.
             features = [feature.permute(0, 2, 3, 1).contiguous() for feature in self.encode(images[new])]
             for row, index in enumerate(new):
                 encoded[index] = [feature[row] for feature in features]
@@ -56,5 +58,5 @@ class FeatureCache:
         size = sum(feature.nbytes for feature in features)
         if self.used_bytes + size <= self.limit:
             self.used_bytes += size
-            # Copies, because a slice would keep the full batch alive.
+            # Store copies, because a slice would keep the full batch in memory.
             self._entries[key] = [feature.clone() for feature in features]

@@ -20,10 +20,10 @@ class ModelStage:
     """A stage of a model: one box of the diagram.
 
     Attributes:
-        name: the name, for encoder stages that of the layer, such as "blocks.5.0.bn1".
+        name: the name. For an encoder stage it is the name of the layer, such as "blocks.5.0.bn1".
         kind: "input", "normalize", "encoder", "decoder" or "logits".
         shape: (channels, height, width) of the stage's output.
-        skip_from: name of the encoder stage that a skip connection leads from, or None.
+        skip_from: name of the encoder stage at the start of a skip connection to this stage, or None.
         detail: a short description.
         parameters: number of parameters.
         frozen_parameters: number of parameters that are not trained.
@@ -59,7 +59,7 @@ _LEFT_COLUMN = ("input", "normalize", "encoder")
 _FROZEN_COLORS = ("#eef3f7", "#7f9db3")
 _TEXT_COLOR, _FAINT_COLOR, _SKIP_COLOR = "#212529", "#5c636a", "#a83279"
 
-# Inches, as font sizes are physical sizes too: text fits its box for any number of stages.
+# All lengths are in inches. Font sizes are physical sizes too, so text fits its box for any number of stages.
 _BOX_WIDTH, _COLUMN_GAP, _ROW_GAP, _MARGIN = 2.9, 1.5, 0.34, 0.4
 _LINE_HEIGHT, _BOX_PADDING = 0.185, 0.2
 _TITLE_HEIGHT, _CAPTION_HEIGHT = 0.4, 0.62
@@ -67,16 +67,17 @@ _DPI = 150
 
 
 def draw_architecture(stages: Sequence[ModelStage], out: Path, title: str) -> None:
-    """Draw the stages of a model as a U.
+    """Draw the stages of a model as a U-shaped diagram.
 
-    Input and encoder go down on the left, decoder and logits go up on the right. Dashed arrows are skip connections.
-    Each box has the stage's name, height×width×channels, detail and number of parameters. Frozen stages are pale and
-    marked. The caption has the total number of parameters and the number of trained ones.
+    Input and encoder are in the left column, from top to bottom. Decoder and logits are in the right column, from
+    bottom to top. Dashed arrows are skip connections. Each box contains the stage's name, height×width×channels, detail
+    and number of parameters. Frozen stages are pale and have a snowflake. The caption contains the total number of
+    parameters and the number of trained ones.
 
     Args:
-        stages: stages in the order of computation. All of kind "input", "normalize" and "encoder" come before those of
-            kind "decoder" and "logits".
-        out: the file, PNG, SVG or PDF by its suffix.
+        stages: stages in the order of computation. Stages of kind "input", "normalize" and "encoder" must come before
+            those of kind "decoder" and "logits".
+        out: the output file. Its suffix sets the format: PNG, SVG or PDF.
         title: heading of the diagram.
 
     Raises:
@@ -118,8 +119,8 @@ def _check(stages: Sequence[ModelStage]) -> None:
 def _positions(stages: Sequence[ModelStage]) -> list[tuple[int, int]]:
     """Return the column (0 left, 1 right) and the row (0 at the top) of each stage.
 
-    A stage on the right is in the row of the encoder stage that its skip connection leads from. Without one it is in
-    the row of a left stage with the same height and width. It is always above the right stage before it.
+    A stage on the right is in the row of the encoder stage at the start of its skip connection. If it has none, it is
+    in the row of a left stage with the same height and width. It is always above the previous stage on the right.
     """
     left = [stage for stage in stages if stage.kind in _LEFT_COLUMN]
     rows = list(range(len(left)))
@@ -154,7 +155,7 @@ def _figure(stages: Sequence[ModelStage], title: str) -> "Figure":
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
     axes.set_xlim(0, width)
-    axes.set_ylim(height, 0)  # y grows downward like the row number
+    axes.set_ylim(height, 0)  # y increases downward, like the row number
     corners = [
         (_MARGIN + column * (_BOX_WIDTH + _COLUMN_GAP), _MARGIN + _TITLE_HEIGHT + row * pitch)
         for column, row in positions
@@ -232,7 +233,7 @@ def _draw_arrows(
             _arrow(axes, (middle, y0), (middle, y1 + height))
         elif y0 == y1:
             _arrow(axes, (x0 + _BOX_WIDTH, y0 + height / 2), (x1, y1 + height / 2))
-        else:  # from the last encoder stage to the right, then up
+        else:  # an arrow from the last encoder stage to the right and then up
             start = (x0 + _BOX_WIDTH, y0 + height / 2)
             _arrow(axes, start, (middle, y1 + height), connectionstyle="angle,angleA=0,angleB=90,rad=6")
     for stage, (x, y) in zip(stages, corners, strict=True):
@@ -270,7 +271,10 @@ def _arrow(
 
 
 def _fit(text: "Text", size: float, width: float, bold: bool = False) -> None:
-    """Set a text in `size` points, or as small as 6 points to fit `width` inches. Then cut its middle if needed."""
+    """Set the font size of a text to `size` points, or less (at least 6) so that the text fits into `width` inches.
+
+    If the text is still too wide, replace its middle with "…".
+    """
     text.set_fontweight("bold" if bold else "normal")
     text.set_fontsize(size)
     figure = text.get_figure()

@@ -27,10 +27,10 @@ def prediction_grid(
     title: str | None = None,
     width: int = 900,
 ) -> Image.Image:
-    """Draw a row for each image with its true mask and its prediction, and a legend below.
+    """Draw one row per image with its true mask and its prediction, and a legend below the rows.
 
-    All cells have the median aspect ratio of the images. Images are scaled to fit without distortion. The layout
-    depends on the images only, so that the grids of successive epochs can be animated.
+    All cells have the median aspect ratio of the images. Images are scaled to fit without distortion. The positions of
+    the cells do not depend on the masks, so that the grids of successive epochs can be animated.
 
     Args:
         images: (H, W, 3) uint8 RGB arrays of any sizes.
@@ -38,15 +38,15 @@ def prediction_grid(
         predictions: predicted masks of the same form, or None to leave out their column.
         classes: class names in index order.
         palette: one color per class.
-        title: heading of the grid.
+        title: heading of the grid, or None.
         width: width of the grid in pixels.
 
     Returns:
         A PIL image of mode "RGB".
 
     Raises:
-        ValueError: There are no images, the sequences have different lengths, a mask has another size than its image,
-            or a class has no color.
+        ValueError: There are no images, the sequences have different lengths, an array has a wrong shape, dtype or
+            value, a class has no color, or `width` is too small.
 
     >>> grid = prediction_grid([image], [true_mask], [mask], ("pet", "background"), default_palette(2),
     ...                        title="epoch 3 · validation mIoU 0.71")  # doctest: +SKIP
@@ -99,8 +99,8 @@ def overlay_grid(
         A PIL image of mode "RGB".
 
     Raises:
-        ValueError: There are no images, the sequences have different lengths, a mask has another size than its image,
-            or a class has no color.
+        ValueError: There are no images, the sequences have different lengths, an array has a wrong shape, dtype or
+            value, a class has no color, `columns` is below 1, or `width` is too small.
 
     >>> overlay_grid([image], [mask], ["cat.jpg"], ("pet",), default_palette(1), "1 of 200")  # doctest: +SKIP
     """
@@ -124,7 +124,7 @@ def overlay_grid(
         x = _MARGIN + i % columns * (pair_width + 2 * _GAP)
         y = top + i // columns * row_height
         small = _fit_image(image, cell)
-        # Outlined after scaling: scaling would make an outline of the full image jagged or invisible.
+        # The overlay is drawn after scaling, because scaling makes outlines jagged or invisible.
         drawn = overlay(np.array(small), _fit_mask(mask, cell), palette)
         _letterbox(grid, (x, y), cell, small)
         _letterbox(grid, (x + cell[0] + _PAIR_GAP, y), cell, drawn)
@@ -139,13 +139,13 @@ def overlay_pair(image: Pixels, mask: Pixels, palette: Palette, width: int = 640
         image: (H, W, 3) uint8 RGB.
         mask: (H, W) uint8, values in [0, len(palette)) or 255 = ignore.
         palette: one color per class.
-        width: greatest width of the pair in pixels. The greatest height is 3/4 of it. Small images are enlarged.
+        width: maximum width of the pair in pixels. The maximum height is 3/4 of it. Small images are enlarged.
 
     Returns:
         A PIL image of mode "RGB".
 
     Raises:
-        ValueError: An argument has another shape, dtype or value.
+        ValueError: An array has a wrong shape, dtype or value.
 
     >>> overlay_pair(np.zeros((20, 30, 3), np.uint8), np.zeros((20, 30), np.uint8), ((0, 0, 0),), 123).size
     (123, 40)
@@ -179,9 +179,9 @@ def _check(
 
 
 def _cell_size(images: Sequence[Pixels], cell_width: int, grid_width: int) -> tuple[int, int]:
-    """Return the width and height of a cell: the images' median aspect ratio, limited to 1:2 to 3:2 (height:width)."""
+    """Return (width, height) of a cell. Its height/width is the images' median, clipped to [0.5, 1.5]."""
     if cell_width < _MIN_CELL_WIDTH:
-        raise ValueError(f"a grid {grid_width} pixels wide has no room for the columns; raise `width`")
+        raise ValueError(f"a grid {grid_width} pixels wide is too narrow for its columns; increase `width`")
     ratio = float(np.clip(np.median([image.shape[0] / image.shape[1] for image in images]), 0.5, 1.5))
     return cell_width, round(cell_width * ratio)
 
@@ -191,7 +191,7 @@ def _top(title: str | None) -> int:
 
 
 def _blank_grid(width: int, bottom: int, title: str | None, strip: Image.Image) -> Image.Image:
-    """Return a grid without images: its title and, below `bottom`, its legend."""
+    """Return a grid without images: the title at the top, and the legend below `bottom`."""
     grid = Image.new("RGB", (width, bottom + strip.height + _MARGIN - 6), BACKGROUND)
     if title is not None:
         face = font(_TITLE_SIZE, bold=True)
@@ -202,7 +202,7 @@ def _blank_grid(width: int, bottom: int, title: str | None, strip: Image.Image) 
 
 
 def _fitted_size(array: Pixels, cell: tuple[int, int]) -> tuple[int, int]:
-    """Return the largest width and height that fit into the cell with the aspect ratio of an (H, W, …) array."""
+    """Return the largest (width, height) in the cell that keeps the aspect ratio of an (H, W, …) array."""
     height, width = array.shape[:2]
     scale = min(cell[0] / width, cell[1] / height)
     return max(1, round(width * scale)), max(1, round(height * scale))

@@ -19,22 +19,26 @@ _UNPRINTABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})
 """Unicode categories of control characters, surrogates (bytes that are not valid UTF-8), and line separators."""
 
 _DIRECTIONS = frozenset({"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"})
-"""Unicode's classes of characters that change the direction of the text that follows."""
+"""Bidirectional classes in Unicode of the characters that change the direction of the following text."""
 
 _MAX_LENGTH = 400
-"""Maximum number of characters that are measured."""
+"""Longer texts are cut to this number of characters before their width is measured."""
 
 _LEGEND_FONT_SIZE = 15
 
 _MAX_CLASSES_LISTED = 24
-"""With more classes, the legend lists only those in the images."""
+"""If there are more classes, the legend lists only those in the masks."""
 
 
 @lru_cache(maxsize=32)
 def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
-    """Return DejaVu Sans of a size in pixels.
+    """Return the font DejaVu Sans.
 
-    The font comes with matplotlib. Pillow's own font lacks most accented letters.
+    It is installed with matplotlib. Pillow's default font lacks most accented letters.
+
+    Args:
+        size: font size in pixels.
+        bold: True for the bold face.
     """
     import matplotlib
 
@@ -43,12 +47,15 @@ def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
 
 
 def shorten(text: str, width: float, face: ImageFont.FreeTypeFont) -> str:
-    """Replace the middle of a text with "…" if the text is too wide. The ends distinguish file names.
+    """Replace the middle of a text with "…" if the text is too wide. The ends are kept, as they differ in file names.
 
     Args:
-        text: the text. Characters that cannot be drawn, such as line breaks, become U+FFFD.
+        text: the text. Characters that cannot be drawn, such as line breaks, are replaced with U+FFFD.
         width: maximum width in pixels.
         face: the font.
+
+    Returns:
+        The text in one line.
 
     >>> shorten("american_bulldog_151.jpg", 120, font(14))
     'america…51.jpg'
@@ -58,7 +65,7 @@ def shorten(text: str, width: float, face: ImageFont.FreeTypeFont) -> str:
         text = f"{text[: _MAX_LENGTH // 2]}…{text[-_MAX_LENGTH // 2 :]}"
     if face.getlength(text) <= width:
         return text
-    low, high = 0, len(text) - 1  # numbers of characters that fit, and that may fit
+    low, high = 0, len(text) - 1  # bounds of the largest number of kept characters that fits
     while low < high:
         kept = (low + high + 1) // 2
         low, high = (kept, high) if face.getlength(_ends(text, kept)) <= width else (low, kept - 1)
@@ -70,9 +77,9 @@ def _ends(text: str, kept: int) -> str:
 
 
 def plain(text: str) -> str:
-    """Return a text in one line, for drawing.
+    """Convert a text to one line that can be drawn.
 
-    Control characters, line breaks and characters that change the direction of the text become U+FFFD.
+    Control characters, line breaks and characters that change the direction of the text are replaced with U+FFFD.
 
     >>> plain("cat\\n") == "cat\\ufffd"
     True
@@ -88,14 +95,17 @@ def plain(text: str) -> str:
 def legend(classes: Sequence[str], palette: Palette, masks: Sequence[Pixels], width: int) -> Image.Image:
     """Draw a legend with a color swatch and the name of each class.
 
-    "ignore" is listed if a mask has ignored pixels. With more than 24 classes, those in none of the masks are counted
-    instead of listed.
+    The legend has an entry "ignore" if a mask has ignored pixels. If there are more than 24 classes, it lists only the
+    classes in the masks and the number of the others.
 
     Args:
         classes: class names in index order.
         palette: one color per class.
         masks: the masks that the legend explains, (H, W) uint8.
-        width: width in pixels. The height depends on the number of lines.
+        width: width in pixels.
+
+    Returns:
+        A PIL image of mode "RGB". Its height depends on the number of lines.
     """
     present = np.zeros(256, bool)
     for mask in masks:

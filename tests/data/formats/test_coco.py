@@ -81,7 +81,7 @@ def test_iscrowd_in_nearly_all_annotations_does_not_mean_crowds(
 def test_the_advice_about_iscrowd_works(tmp_path: Path) -> None:
     coco_file(tmp_path / "a.json", crowd(5), {"segmentation": [box(4, 0, 6, 2)]})
     (message,) = load_dataset(tmp_path).messages
-    assert "(dog 1); they are objects and not crowds; to ignore a class, name it in `ignore_values`" in message
+    assert "(dog 1); they are read as objects and not as crowds; to ignore a class, name it in" in message
     data = load_dataset(tmp_path, ignore_values=["dog"])
     assert data.read(data.train[0])[1][0].tolist() == [255, 0, 0, 0, 1, 1, 0, 0]
 

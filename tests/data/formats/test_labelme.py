@@ -152,7 +152,7 @@ def test_images_are_found_by_name_in_any_case_or_by_the_stem_of_the_file(name: s
     if name and name != "gone.jpg":
         assert data.messages == ()
     else:
-        assert "the image with the JSON file's own name is used" in data.messages[0]
+        assert "the image named like the JSON file is used" in data.messages[0]
 
 
 def test_the_image_inside_a_file_comes_before_one_of_the_same_stem(tmp_path: Path) -> None:

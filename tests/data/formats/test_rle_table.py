@@ -168,7 +168,7 @@ def test_a_row_with_another_number_of_cells_and_one_without_class_are_errors(tmp
     with pytest.raises(DataError, match=r"line 3: b.png: names no class; fix or remove the row"):
         load_dataset(tmp_path)
     write(tmp_path, "a.png,1,1 5", "b.png,1 5", head="ImageId,ClassId,EncodedPixels")
-    with pytest.raises(DataError, match=r"line 3: has 2 cells, and the first line 3"):
+    with pytest.raises(DataError, match=r"line 3: has 2 cells, but the first line has 3"):
         load_dataset(tmp_path)
 
 

@@ -109,7 +109,7 @@ def test_the_only_attribute_with_options_names_the_class(tmp_path: Path) -> None
     result = read_as("via", write(tmp_path, OLD, YOUNG, _via_attributes={"region": declared}))
     assert result.classes == ("background", "young", "old", "new")
     (issue,) = result.issues
-    assert "'age' is the class: it alone has a list of options" in issue.message
+    assert "'age' is the class: it is the only one with a list of options" in issue.message
 
 
 def test_an_attribute_that_differs_in_every_region_is_not_the_class(tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ def test_an_attribute_that_differs_in_every_region_is_not_the_class(tmp_path: Pa
     result = read_as("via", write(tmp_path / "four", *regions))
     assert result.classes == ("background", "cat", "dog")
     (issue,) = result.issues
-    assert "'kind' is the class: it alone has values that repeat" in issue.message
+    assert "'kind' is the class: it is the only one with repeated values" in issue.message
 
 
 def test_csv_files(tmp_path: Path) -> None:

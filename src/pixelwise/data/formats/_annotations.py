@@ -1,4 +1,4 @@
-"""Common functions of the annotation formats (COCO, YOLO, labelme, Label Studio): image sizes, class ids, results."""
+"""Common functions of the annotation formats (COCO, YOLO, labelme, CVAT, …): image sizes, class ids, results."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -16,7 +16,7 @@ BACKGROUND = "background"
 
 
 def require_pycocotools(path: Path) -> None:
-    """Raise DataError that names `path` if pycocotools is not installed. It converts all annotations to masks."""
+    """Raise DataError that names `path` if pycocotools is not installed. All annotations are rasterized with it."""
     try:
         coco_mask_module()
     except AnnotationError as error:
@@ -45,7 +45,7 @@ def check_image_size(height: object, width: object, names: tuple[str, str] = ("h
 
 
 class LeftOut:
-    """Regions of annotation files that cannot be drawn, or only in part. Each kind becomes one warning with counts.
+    """Counts of regions that are not drawn or are clipped at the image border. Each kind of region has one warning.
 
     >>> left_out = LeftOut()
     >>> left_out.add("point", "it encloses nothing", "a.json")
@@ -59,12 +59,14 @@ class LeftOut:
         self._outside: dict[str, dict[str, int]] = {}
 
     def add_outside(self, polygons: Sequence[np.ndarray], size: tuple[float, float], place: str) -> None:
-        """Count a region if no point of it is in the image, or if it reaches farther outside than the image is large.
+        """Count a region if its polygons are all outside the image, or if it extends far outside the image.
+
+        "Far" is more than the width of the image to the left or right, or more than its height above or below.
 
         Args:
             polygons: (K, 2) arrays of x, y.
             size: (height, width) of the image in the unit of the points.
-            place: the file, or the place in the file.
+            place: the annotation file, or the file and the entry, for the message.
         """
         extent = np.array(size[::-1])
         if any(((points < -extent) | (points > 2 * extent)).any() for points in polygons):
@@ -80,16 +82,16 @@ class LeftOut:
         """Count regions that are left out.
 
         Args:
-            what: their kind, for example "point".
-            reason: the reason, and the option that changes it.
-            place: the file, or the place in the file.
+            what: the kind of region, for example "point".
+            reason: the reason, and the option that includes such regions, if there is one.
+            place: the annotation file, or the file and the entry, for the message.
             count: number of regions.
         """
         places = self._counts.setdefault((what, reason), {})
         places[place] = places.get(place, 0) + count
 
     def issues(self) -> list[DataIssue]:
-        """Return one warning for each kind and reason. It names the first place."""
+        """Return one warning for each kind and reason. Each warning names the first place and counts the others."""
         issues = []
         for (what, reason), places in self._counts.items():
             place, total, others = next(iter(places)), sum(places.values()), len(places) - 1
@@ -105,7 +107,7 @@ class LeftOut:
 
 
 def is_background(name: str) -> bool:
-    """Return True for the names of the background class. Case, and underscores around the name, do not matter.
+    """Return True for a name of the background class. Case and surrounding underscores or spaces are ignored.
 
     >>> is_background("_background_"), is_background("sky")
     (True, False)
@@ -114,14 +116,14 @@ def is_background(name: str) -> bool:
 
 
 def assign_class_ids(names: Iterable[str], has_background: bool = True) -> tuple[list[str], dict[str, int]]:
-    """Number the classes of a data set. Class 0 is "background", unless there is none.
+    """Assign an index to each class of a data set. If there is a background class, its index is 0.
 
-    Index 255 means "ignore" in masks. If there are more than 255 classes, the placeholder "ignore (255)" has index 255.
+    Index 255 means "ignore" in masks. With more than 255 classes, the placeholder "ignore (255)" gets index 255.
 
     Args:
-        names: class names in the order of the file. Duplicates are counted once. Names of the background, see
-            `is_background`, have index 0.
-        has_background: True if there is a background in any case. False if only `names` can have it.
+        names: class names in the order of the file. Duplicates are counted once. A name of the background class (see
+            `is_background`) gets index 0.
+        has_background: True to always add a background class. False to add one only if `names` contains it.
 
     Returns:
         The class names in index order, and the index of each name.
@@ -149,14 +151,15 @@ def polygon_result(
     """Return the result of a format whose masks are drawn from annotations.
 
     Args:
-        records: the records of each split. Their masks are `PolygonMask`s.
+        records: the records of each split, with `PolygonMask`s as masks.
         classes: class names in index order.
         issues: faults, for example images without annotations.
 
     Returns:
-        A result with the label map "polygons". If `default_palette` has too few colors, the palette is Pascal VOC's.
+        A result with the label map "polygons". Its palette is Pascal VOC's if there are 255 classes or more, otherwise
+        the default palette.
     """
     train, val, test = (tuple(records[split]) for split in SPLITS)
-    # `default_palette` has at most 255 colors. More classes are allowed here: the user can select some of them later.
+    # `default_palette` has at most 255 colors. More classes are valid here, because the user can select a subset later.
     palette = voc_palette(len(classes)) if len(classes) >= IGNORE_INDEX else ()
     return FormatResult(train, val, test, tuple(classes), LabelMap("polygons"), palette=palette, issues=tuple(issues))

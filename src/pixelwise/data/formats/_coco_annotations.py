@@ -1,4 +1,4 @@
-"""Annotations of one image in a COCO file: crowds, outlines, drawing order."""
+"""Read the annotations of one image in a COCO file: crowds, outlines, drawing order."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,29 +16,32 @@ from pixelwise.errors import AnnotationError
 from pixelwise.palette import IGNORE_INDEX
 
 NEARLY_ALL = 0.9
-"""Fraction of a class's annotations, or of all, from which on the flag "iscrowd" does not mean a crowd."""
+"""If at least this fraction of the annotations of a class, or of all, has "iscrowd": 1, they are not crowds."""
 
 
 @dataclass(frozen=True)
 class CrowdRule:
-    """Whether an annotation with "iscrowd": 1 is a crowd, whose pixels are ignored, or one object.
+    """The rule that classifies an annotation with "iscrowd": 1 as a crowd, whose pixels are ignored, or as an object.
 
-    COCO stores crowds as run lengths. Other programs, such as CVAT, set the flag of every mask that they store as run
-    lengths.
+    COCO stores crowds as run lengths. Other programs, such as CVAT, set "iscrowd": 1 for every mask that they store as
+    run lengths, even if it is one object.
 
     Attributes:
-        objects: categories with the flag in nearly all annotations.
+        objects: ids of the categories whose annotations are objects, because nearly all of them have the flag.
     """
 
     objects: frozenset[int] = frozenset()
 
     @staticmethod
     def of(annotations: Iterable[Mapping[str, Any]], names: Mapping[int, str]) -> "CrowdRule":
-        """Return the rule for all annotations of a data set.
+        """Derive the rule from all annotations of a data set.
 
         Args:
             annotations: the annotations.
-            names: category id → name. A crowd of the background is always ignored.
+            names: category id → name. Background categories are not counted.
+
+        Returns:
+            The rule. Its `objects` never contain a background category.
         """
         totals, crowds = Counter[int](), Counter[int]()
         for item in annotations:
@@ -51,7 +54,7 @@ class CrowdRule:
         return CrowdRule(frozenset(key for key, total in totals.items() if crowds[key] >= NEARLY_ALL * total))
 
     def is_crowd(self, annotation: Mapping[str, Any]) -> bool:
-        """Return True if the pixels of an annotation are ignored."""
+        """Return True if an annotation is a crowd, whose pixels are ignored."""
         if not _has_flag(annotation) or annotation.get("category_id") in self.objects:
             return False
         attributes = annotation.get("attributes")
@@ -60,12 +63,15 @@ class CrowdRule:
     def issues(
         self, annotations: Iterable[Mapping[str, Any]], names: Mapping[int, str], source: object
     ) -> list[DataIssue]:
-        """Return a warning that counts the annotations with the flag that are objects.
+        """Return a warning with the number of annotations that have "iscrowd": 1 and are read as objects.
 
         Args:
             annotations: the annotations.
             names: category id → name.
             source: the file that the warning names.
+
+        Returns:
+            The warning, or an empty list if there are no such annotations.
         """
         counts = Counter[str]()
         for item in annotations:
@@ -76,14 +82,14 @@ class CrowdRule:
             return []
         shown = ", ".join(f"{name} {count}" for name, count in counts.items())
         message = (
-            f"iscrowd is 1 in nearly all annotations of a class, or in masks from CVAT ({shown}); they are objects and "
-            "not crowds; to ignore a class, name it in `ignore_values`"
+            f"iscrowd is 1 in nearly all annotations of a class, or in masks from CVAT ({shown}); they are read as "
+            "objects and not as crowds; to ignore a class, name it in `ignore_values`"
         )
         return [DataIssue("iscrowd in objects", str(source), message, severity="warning")]
 
 
 def _category(annotation: Mapping[str, Any], names: Mapping[int, str]) -> int | None:
-    """Return the category of an annotation, or None if it is not one of the data set."""
+    """Return the category id of an annotation, or None if the data set has no such category."""
     category = annotation.get("category_id")
     return category if isinstance(category, int) and category in names else None
 
@@ -100,18 +106,21 @@ def read_annotations(
     left_out: LeftOut,
     entry: str,
 ) -> tuple[Annotation, ...]:
-    """Return the annotations of an image in drawing order: crowds, then from the largest to the smallest.
+    """Return the annotations of an image in drawing order: first crowds, then objects from the largest to the smallest.
 
     Args:
-        image: the image's entry.
+        image: the image's entry in the file.
         annotations: the entries of its annotations.
         labels: category id → class index.
-        crowds: whether annotations are crowds.
-        left_out: counts annotations without an outline.
-        entry: the place of the image, for warnings.
+        crowds: the rule that detects crowds.
+        left_out: counts the annotations without an outline.
+        entry: the file and the image's id, for warnings.
+
+    Returns:
+        The annotations. The first one is empty and has the image's size, if the entry states it; see `empty_rle`.
 
     Raises:
-        AnnotationError: An annotation is damaged, or there are annotations and none has an outline.
+        AnnotationError: An annotation is damaged, or there are annotations but none has an outline.
     """
     height, width = image.get("height"), image.get("width")
     size = None if height is None and width is None else check_image_size(height, width)
@@ -121,7 +130,7 @@ def read_annotations(
         try:
             category = item.get("category_id")
             if not (isinstance(category, int) and category in labels):
-                raise AnnotationError("its category_id is none of the categories")
+                raise AnnotationError("its category_id is not one of the categories")
             reason = _reason_to_leave_out(item.get("segmentation"))
             if reason is not None:
                 omitted.append((quote(number), reason))
@@ -143,7 +152,7 @@ def read_annotations(
 
 
 def _reason_to_leave_out(segmentation: object) -> str | None:
-    """Return the reason why an annotation encloses nothing. None if it has an outline, which can be damaged."""
+    """Return the reason why an annotation has no area. Return None if it has an outline. The outline can be damaged."""
     if isinstance(segmentation, dict):
         return None
     if not isinstance(segmentation, list) or not segmentation:
@@ -155,7 +164,7 @@ def _reason_to_leave_out(segmentation: object) -> str | None:
 
 
 def _count_points(values: Sequence[object]) -> float:
-    """Return the number of points in x, y, x, y, … or in pairs (x, y)."""
+    """Return the number of points in a list x, y, x, y, … or in a list of pairs (x, y)."""
     return len(values) if values and isinstance(values[0], list) else len(values) / 2
 
 

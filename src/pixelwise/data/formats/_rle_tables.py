@@ -1,4 +1,4 @@
-"""Reading of CSV files of run lengths: their columns and rows, and the run lengths in a cell."""
+"""Read CSV files of run lengths: detect the columns, split the rows, parse the cells."""
 
 import csv
 import re
@@ -23,7 +23,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
         "segmentation",
     ),
 }  # fmt: skip
-"""Role of a column → its possible names, in lower case and with underscores for spaces and dashes."""
+"""Role of a column → possible column names, in lower case and with underscores for spaces and dashes."""
 
 RLE_TABLE_SUFFIXES = (".csv", ".tsv")
 
@@ -32,22 +32,22 @@ _HEAD_BYTES = 1 << 16
 _RUNS = re.compile(r"\d+\s+\d+(?:\s+\d+\s+\d+)*")
 
 EMPTY_CELLS = ("", "-1", "nan", "none", "null", "[]")
-"""Cells of rows without an object, in lower case."""
+"""Cells that mean "no object", in lower case."""
 
 
 def is_rle_table(file: Path | RemoteFile) -> bool:
-    """Return True for a local file of run lengths, see `open_rle_table`."""
+    """Return True for a local CSV or TSV file of run lengths, see `open_rle_table`."""
     return is_file(file) and file.name.lower().endswith(RLE_TABLE_SUFFIXES) and open_rle_table(file) is not None
 
 
 @dataclass(frozen=True)
 class RleTable:
-    """A table whose rows are not read yet.
+    """A CSV file of run lengths. `read_rows` reads its rows.
 
     Attributes:
         path: the file.
         delimiter: the character between two cells.
-        columns: role → index of the column.
+        columns: role (see `COLUMNS`) → index of the column.
     """
 
     path: Path
@@ -55,29 +55,36 @@ class RleTable:
     columns: dict[str, int]
 
     def read_rows(self) -> Iterator[tuple[int, str, str, str]]:
-        """Yield the line, the image, the class ("" if there is none), and the run lengths of each row."""
+        """Yield (line number, image, class, run lengths) of each row. The class is "" if there is none.
+
+        Raises:
+            DataError: A row has more or fewer cells than the first line.
+        """
         rows = _split_rows(read_text(self.path), self.delimiter)
         width = len(next(rows)[1])
         columns = self.columns
         for line, row in rows:
             if len(row) != width:
-                raise DataError(f"{self.path}, line {line}: has {len(row)} cells, and the first line {width}; fix it")
+                raise DataError(
+                    f"{self.path}, line {line}: has {len(row)} cells, but the first line has {width}; fix it"
+                )
             if "image and class" in columns:
                 image, _, name = row[columns["image and class"]].rpartition("_")
             else:
                 image, name = row[columns["image"]], row[columns["class"]] if "class" in columns else ""
-            # pandas writes the numbers of a column with gaps as 1.0, 2.0, …
+            # pandas writes the integers of a column with missing values as 1.0, 2.0, …
             yield line, image, re.sub(r"^(\d+)\.0$", r"\1", name), row[columns["runs"]]
 
 
 def open_rle_table(path: Path) -> RleTable | None:
-    """Open a CSV file.
+    """Open a CSV file of run lengths.
 
     Args:
         path: the file.
 
     Returns:
-        The table. None if its columns or the first cell that is not empty show that it is not one of run lengths.
+        The table. None if the file has no column of images or of run lengths, if its first non-empty cell of run
+        lengths contains something else, or if a row before that cell is damaged.
     """
     if not is_file(path):
         return None
@@ -94,8 +101,8 @@ def open_rle_table(path: Path) -> RleTable | None:
         cells = (runs for *_, runs in table.read_rows())
         first = next((cell for cell in cells if cell.casefold() not in EMPTY_CELLS), None)
     except DataError:
-        return None  # of a table of images, the format "table" reports damaged rows
-    # All rows can be empty in a table whose column has a name for run lengths only.
+        return None  # the file can be a table of image files: the format "table" reports its damaged rows
+    # If all cells are empty, the column name decides: the first seven names are not used for columns of mask files.
     is_certain = re.sub(r"[\s-]+", "_", rows[0][columns["runs"]].casefold()) in COLUMNS["runs"][:7]
     return table if (first is None and is_certain) or (first is not None and _RUNS.match(first)) else None
 
@@ -103,7 +110,7 @@ def open_rle_table(path: Path) -> RleTable | None:
 def _split_rows(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
     """Yield the number and the stripped cells of each line that is not empty.
 
-    The module csv refuses cells of more than 131,072 characters, so it only reads lines with quotes.
+    The module csv refuses cells of more than 131,072 characters, so it is used only for lines with quotes.
     """
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
@@ -130,13 +137,13 @@ def parse_runs(text: str) -> np.ndarray:
     """Parse the run lengths of a cell.
 
     Args:
-        text: start length start length …, with pixels counted from 1.
+        text: "start length start length …". The first pixel of the image has the number 1.
 
     Returns:
-        The runs (N, 2) int32, with pixels counted from 0, see `PixelRuns`.
+        The runs, (N, 2) int32. The first pixel has the number 0, see `PixelRuns`.
 
     Raises:
-        AnnotationError: The text is something else, or the runs are not in ascending order.
+        AnnotationError: The text does not have this form, or the runs are not in ascending order.
 
     >>> parse_runs("3 2 9 1").tolist()
     [[2, 2], [8, 1]]
@@ -146,12 +153,14 @@ def parse_runs(text: str) -> np.ndarray:
     except (ValueError, OverflowError):
         raise AnnotationError("run lengths must be numbers: start length start length …") from None
     if len(numbers) % 2:
-        raise AnnotationError(f"run lengths must be pairs of a start and a length, and are {len(numbers)} numbers")
+        raise AnnotationError(
+            f"run lengths must be pairs of a start and a length, but there are {len(numbers)} numbers"
+        )
     runs = numbers.reshape(-1, 2)
     if runs.max() > MAX_PIXELS:
         raise AnnotationError(f"run lengths have numbers over {MAX_PIXELS:,}, the maximum number of pixels of an image")
     if runs[:, 0].min() < 1 or runs[:, 1].min() < 1:
         raise AnnotationError("run lengths must count pixels from 1, and lengths must be 1 or more")
     if (runs[1:, 0] < runs[:-1].sum(1)).any():
-        raise AnnotationError("run lengths must be in ascending order, each start after the end of the run before")
+        raise AnnotationError("run lengths must be in ascending order, each start after the end of the previous run")
     return (runs - (1, 0)).astype(np.int32)

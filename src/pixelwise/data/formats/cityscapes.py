@@ -8,7 +8,7 @@ from pixelwise.data.formats.folders import find_pairs, map_records, with_known_c
 from pixelwise.data.schema import DataIssue, FormatResult, Record
 from pixelwise.palette import IGNORE_INDEX
 
-# (name, value in *_labelIds.png, color). The index in this table is the value in *_labelTrainIds.png.
+# (name, value in *_labelIds.png, color). The position of a class in this tuple is its value in *_labelTrainIds.png.
 _CLASSES = (
     ("road", 7, (128, 64, 128)),
     ("sidewalk", 8, (244, 35, 232)),
@@ -43,8 +43,8 @@ _TEST_CITIES = {"berlin", "bielefeld", "bonn", "leverkusen", "mainz", "munich"}
 def read_cityscapes(root: Path) -> FormatResult | None:
     """Read Cityscapes: leftImg8bit/SPLIT/CITY/*_leftImg8bit.png and gtFine/…/*_gtFine_labelIds.png, as 19 classes.
 
-    *_labelTrainIds.png is read if there is no *_labelIds.png. The stratum of a record is its city. The official test
-    split is left out, because its masks are not public and the published files are blank.
+    *_labelTrainIds.png is read if there is no *_labelIds.png. The stratum of a record is its city. The cities of
+    the official test split are left out, because their masks are not public: the published mask files are blank.
     https://www.cityscapes-dataset.com
     """
     if not (is_folder(root / "leftImg8bit") and is_folder(root / "gtFine")):
@@ -63,7 +63,7 @@ def read_cityscapes(root: Path) -> FormatResult | None:
         return None
     result = files.to_result()
     if any(listing[folder] for folder in blank):
-        message = "the masks of the official test split are not public; it is left out"
+        message = "the masks of the official test split are not public; the split is left out"
         left_out = DataIssue("images without masks", str(root / "leftImg8bit" / "test"), message, severity="warning")
         result = replace(result, issues=(*result.issues, left_out))
     result = map_records(result, _with_city)

@@ -1,4 +1,4 @@
-"""COCO: JSON files of polygons and run lengths, as COCO itself, Roboflow, CVAT and others write them."""
+"""COCO: JSON files of polygons and run lengths, written by COCO itself, Roboflow, CVAT and other programs."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,11 +20,11 @@ _SECTIONS = ("images", "annotations", "categories")
 
 
 def read_coco(root: Path) -> FormatResult | None:
-    """Read COCO: images, annotations and categories in one JSON file, or in one for each split.
+    """Read COCO: images, annotations and categories in one JSON file, or in one JSON file per split.
 
     The files are in the root, in annotations/, or next to the images of a split (_annotations.coco.json). The root can
-    be the file itself. Class 0 is "background", then come the categories by id. Smaller objects cover larger ones.
-    Crowds are ignored, see `CrowdRule`. https://cocodataset.org/#format-data
+    be the JSON file itself. Class 0 is "background". The categories follow in the order of their ids. Smaller objects
+    cover larger ones. The pixels of crowds are ignored, see `CrowdRule`. https://cocodataset.org/#format-data
     """
     paths = find_json_files(root, "instances")  # not captions_, person_keypoints_, panoptic_
     files = [file for path in paths if (file := _read_file(path, paths)) is not None]
@@ -58,7 +58,7 @@ class _File:
 
     Attributes:
         path: the file.
-        images: its entries for images.
+        images: the entries of its images.
         categories: id → (name, supercategory).
         by_image: image id → annotations.
         split: the split, or None.
@@ -77,7 +77,7 @@ class _File:
 
 
 def _read_file(path: Path, paths: Sequence[Path]) -> _File | None:
-    """Read a JSON file. Return None if it is not about segmentation."""
+    """Read a JSON file. Return None if it is for another task than semantic or instance segmentation."""
     content = read_json(path)
     present = [section for section in _SECTIONS if isinstance(content, dict) and section in content]
     missing = [section for section in _SECTIONS if section not in present]
@@ -102,7 +102,7 @@ def _read_file(path: Path, paths: Sequence[Path]) -> _File | None:
 
 
 def _drop_files_without_segmentation(files: list[_File]) -> None:
-    """Remove files of key points or boxes if others have outlines. Raises DataError if none has."""
+    """Remove files that have only key points or boxes. Raise DataError if no file has outlines."""
     without = [
         file for file in files if file.by_image and not any(item.get("segmentation") for item in file.annotations())
     ]
@@ -116,7 +116,11 @@ def _drop_files_without_segmentation(files: list[_File]) -> None:
 
 
 def _assign_splits(files: list[_File], root: Path) -> None:
-    """Set the split of each file from its name or folder. If the root is the file, all images are for training."""
+    """Set the split of each file from its name or its folder's name.
+
+    If the root is a JSON file, no split is set, and all images are used for training. A trainval file is removed if
+    there is a train file, and is the train split otherwise.
+    """
     if is_file(root):
         return
     for file in list(files):
@@ -131,7 +135,7 @@ def _assign_splits(files: list[_File], root: Path) -> None:
 def _merge_categories(files: Sequence[_File]) -> dict[int, str]:
     """Return category id → name over all files, sorted by id.
 
-    Roboflow writes category 0 as a heading for the others. It is removed if no annotation uses it.
+    Roboflow writes a category 0 that is the supercategory of the others. It is removed if no annotation uses it.
     """
     categories: dict[int, tuple[str, object]] = {}
     for file in files:
@@ -152,14 +156,14 @@ def _merge_categories(files: Sequence[_File]) -> dict[int, str]:
 
 @dataclass
 class _Reading:
-    """The shared state while the files of a data set are read.
+    """The state that is shared by all files of a data set while they are read.
 
     Attributes:
         images: the images of the data set.
         labels: category id → class index.
-        crowds: whether annotations are crowds.
-        left_out: counts annotations without an outline.
-        entries: image → its entry, to detect images that are listed twice.
+        crowds: the rule that detects crowds.
+        left_out: counts the annotations without an outline.
+        entries: image → text that names its entry. Detects images that are listed twice.
     """
 
     images: ImageIndex
@@ -170,7 +174,7 @@ class _Reading:
 
 
 def _read_records(file: _File, reading: _Reading) -> tuple[list[Record], list[DataIssue]]:
-    """Return the records and issues of a file. The entries of `reading` are extended."""
+    """Return the records and issues of a file, and add its images to `reading.entries`."""
     images, entries = reading.images, reading.entries
     records, issues, missing = list[Record](), list[DataIssue](), list[DataIssue]()
     folder = str(file.path.parent.relative_to(images.root)) if file.path.parent.is_relative_to(images.root) else ""

@@ -33,24 +33,28 @@ from pixelwise.errors import AnnotationError, DataError, without_name
 from pixelwise.palette import IGNORE_INDEX
 
 IGNORE_LABEL = "__ignore__"
-"""The label of pixels that are neither a class nor background. labelme's own converters use it too."""
+"""Label of pixels to ignore. labelme's own converters use the same label."""
 
 _HEAD = r'\s*\{\s*"(version|flags|shapes|imagePath|imageData|imageHeight|imageWidth|lineColor|fillColor)"\s*:'
 
 _SAMPLED_FILES = 20
-"""Number of JSON files that determine whether the format is labelme."""
+"""Number of JSON files that are read to detect the format."""
 
 
 def read_labelme(root: Path, options: LabelOptions = LabelOptions()) -> FormatResult | None:  # noqa: B008, frozen
-    """Read labelme: a JSON file per image, next to it or in another folder, with polygons, rectangles, circles, masks.
+    """Read labelme: one JSON file of shapes per image, next to the image or in another folder.
 
-    Classes are "background" and the labels by name. `__ignore__` is ignored. Later shapes cover earlier ones. Splits
-    are folders. An image that is only in the JSON file (imageData) is read from it. Lines are drawn if
-    `options.line_width` is set. https://github.com/wkentaro/labelme
+    Classes are "background" and the labels in alphabetical order. The label `__ignore__` marks pixels to ignore. Later
+    shapes cover earlier ones. The split of an image comes from a folder name. If there is no image file, the image is
+    read from the JSON file (imageData). Lines are drawn if `options.line_width` is set.
+    https://github.com/wkentaro/labelme
 
     Args:
         root: the folder of the data set.
         options: the user's options.
+
+    Returns:
+        The records, classes and issues. None if none of the first 20 JSON files is from labelme.
 
     Raises:
         DataError: All shapes are lines or points, or pycocotools is not installed.
@@ -99,10 +103,10 @@ class _File:
 
     Attributes:
         path: the file.
-        image: its image.
-        split: the split, or None.
-        first: an annotation that makes drawing check the size of the image, or ().
-        shapes: (label, annotation with label 0) in the order of the file.
+        image: the image.
+        split: the split, or None if no folder names one.
+        first: an empty annotation with the image's size, see `empty_rle`. () if the file does not state the size.
+        shapes: (label, annotation whose label is replaced) in the order of the file.
     """
 
     path: Path
@@ -114,7 +118,7 @@ class _File:
 
 @dataclass(frozen=True)
 class EmbeddedImage:
-    """The image inside a JSON file of labelme (imageData): a `BytesSource`."""
+    """The image in the field imageData of a labelme JSON file, as a `BytesSource`."""
 
     path: Path
 
@@ -124,7 +128,7 @@ class EmbeddedImage:
         return f"{self.path.stem}.png"
 
     def read_bytes(self) -> bytes:
-        """Return the image file's content. Raises DataError if the JSON file has none."""
+        """Return the decoded imageData, b"" if there is none. Raise DataError if it is not valid base64."""
         content = read_json(self.path)
         data = content.get("imageData") if isinstance(content, dict) else None
         try:
@@ -143,14 +147,14 @@ class _Reader:
     Attributes:
         images: the images of the data set.
         line_width: width of lines in pixels, or None.
-        files: the files that can be used.
+        files: the content of the valid files.
         issues: faults of files.
-        left_out: shapes that are left out.
+        left_out: counts of the shapes that are left out.
         line_labels: labels of the lines that are left out.
         line_count: number of lines that are drawn.
         point_count: number of points that are left out.
         path_of: image → its JSON file.
-        renamed: (JSON file, the image that it names) if the image with the file's own name is used instead.
+        renamed: (JSON file, its imagePath) of each file whose image was found by the stem of the JSON file instead.
     """
 
     images: ImageIndex
@@ -178,11 +182,14 @@ class _Reader:
             self.issues.append(DataIssue("bad outline", str(path), without_name(error, path)))
 
     def labels(self) -> set[str]:
-        """Return the labels of all shapes that are used."""
+        """Return the labels of all shapes that are drawn."""
         return {label for file in self.files for label, _ in file.shapes}
 
     def check_areas(self, root: Path) -> None:
-        """Raise DataError if all shapes are lines or points. Warn if only some labels lose all their shapes."""
+        """Raise DataError if all shapes are points, or lines that are not drawn.
+
+        Add a warning if some labels have only such lines, and if `line_width` is set but there are no lines.
+        """
         labels = self.labels()
         if not labels and self.line_labels:
             count = len(self.line_labels)
@@ -198,13 +205,13 @@ class _Reader:
             self.issues.append(DataIssue("no lines", str(root), message, severity="warning"))
         lost = sorted(set(self.line_labels) - labels)
         if lost:
-            message = f"{', '.join(lost)}: only lines have this label, so it is no class; set `line_width` to draw them"
+            message = f"{', '.join(lost)}: only lines have this label; it is left out; set `line_width` to draw lines"
             self.issues.append(DataIssue("class left out", str(root), message, severity="warning"))
 
     def missing_files(self) -> list[DataIssue]:
         """Return an issue for each image without a JSON file, in the folders of images that have one.
 
-        Also return a warning if images were found by the names of the JSON files.
+        Also return a warning if an imagePath does not exist and the image was found by the stem of the JSON file.
         """
         by_path = {self.images.path(image): image for image in self.images}
         folders = {by_path[image].folder for image in self.path_of if isinstance(image, Path)}
@@ -216,8 +223,8 @@ class _Reader:
         ]
         if self.renamed:
             path, name = self.renamed[0]
-            more = f" (and of {len(self.renamed) - 1} more)" if len(self.renamed) > 1 else ""
-            message = f"its image {quote(name)} is not here{more}; the image with the JSON file's own name is used"
+            more = f" (also in {len(self.renamed) - 1} more)" if len(self.renamed) > 1 else ""
+            message = f"its imagePath {quote(name)} does not exist{more}; the image named like the JSON file is used"
             issues.append(DataIssue("image renamed", str(path), message, severity="warning"))
         return issues
 
@@ -240,7 +247,7 @@ class _Reader:
     def _find_image(
         self, content: Mapping[str, Any], path: Path, folder: str, split: Split | None
     ) -> BytesSource | None:
-        """Return the image that the file names, else the one inside the file, else the one with the file's stem."""
+        """Return the image at imagePath, else the one in imageData, else the one with the stem of the JSON file."""
         name = content.get("imagePath")
         if name not in (None, "") and not is_name(name):
             raise AnnotationError("its imagePath must be the name of an image; fix it")
@@ -258,7 +265,7 @@ class _Reader:
     def _read_shapes(
         self, items: list[Any], size: tuple[int, int] | None, path: Path
     ) -> tuple[tuple[str, Annotation], ...]:
-        """Return (label, annotation) of each shape with an area. Count the others."""
+        """Return (label, annotation) of each shape that is drawn. Count the others in `left_out`."""
         shapes: list[tuple[str, Annotation]] = []
         omitted: list[tuple[int, str, str, str]] = []
         for index, item in enumerate(items):

@@ -1,4 +1,4 @@
-"""Supervisely: meta.json, and a JSON file per image in ann/ next to img/."""
+"""Supervisely: meta.json, and one JSON file in ann/ for each image in img/."""
 
 import base64
 import binascii
@@ -34,7 +34,7 @@ _HEAD = r'\s*\{.*"objects"\s*:'
 _META_HEAD = r'\s*\{.*"(classes|projectType|tags)"\s*:'
 
 _MAX_BITMAP_BYTES = 1 << 26
-"""Maximum size of the PNG file in a bitmap. A few bytes can expand to gigabytes."""
+"""Maximum size of the PNG file in a bitmap after zlib decompression. A few bytes can expand to gigabytes."""
 
 _LINE_TYPES = ("line", "polyline")
 
@@ -49,16 +49,23 @@ _SHAPES_WITHOUT_AREA = (*_REASONS, "cuboid", "cuboid_2d")
 
 
 def read_supervisely(root: Path, options: LabelOptions | None = None) -> FormatResult | None:
-    """Read a project of Supervisely: meta.json, DATASET/img/NAME.jpg and DATASET/ann/NAME.jpg.json.
+    """Read a Supervisely project: meta.json, DATASET/img/NAME.jpg and DATASET/ann/NAME.jpg.json.
 
-    Polygons, bitmaps and rectangles are read, and lines if `line_width` is set. Later objects cover earlier ones.
+    Polygons, bitmaps and rectangles are read. Lines are read if `line_width` is set. Later objects cover earlier ones.
     Classes are "background" and those of meta.json in order, with their colors. An image without objects is all
-    background. Splits are the names of dataset folders, or else image tags (train, val, test).
-    https://docs.supervisely.com/data-organization/00_ann_format_navi
+    background. The split of an image comes from the name of its dataset folder, or else from an image tag (train, val,
+    test). https://docs.supervisely.com/data-organization/00_ann_format_navi
 
     Args:
-        root: the folder of the project, or of one dataset.
+        root: the folder of the project, or of one dataset in it.
         options: the user's options.
+
+    Returns:
+        The records, classes and issues. None if the folder is not a Supervisely project.
+
+    Raises:
+        DataError: meta.json is damaged, no object has an area, or pycocotools is not installed.
+        ConfigError: `line_width` is out of range.
     """
     if not is_folder(root):
         return None
@@ -89,7 +96,7 @@ def read_supervisely(root: Path, options: LabelOptions | None = None) -> FormatR
 
 
 def _find_annotations(root: Path, listing: Listing) -> list[tuple[str, str]]:
-    """Return (folder, name) of the JSON files in each ann/ next to img/. [] if they are not Supervisely's."""
+    """Return (folder, name) of the JSON files in each ann/ next to an img/. [] if they are not from Supervisely."""
     files = []
     for folder, names in listing.items():
         parent, _, last = folder.rpartition("/")
@@ -101,12 +108,12 @@ def _find_annotations(root: Path, listing: Listing) -> list[tuple[str, str]]:
 
 
 def _image_name(name: str) -> str:
-    """Return the name of the image of an annotation file: NAME.jpg of NAME.jpg.json."""
+    """Return the image name of an annotation file: NAME.jpg for NAME.jpg.json."""
     return name[: -len(".json")]
 
 
 def _read_meta(root: Path) -> dict[str, Color | None]:
-    """Return class name → color of the classes in meta.json that can have an area."""
+    """Return class name → color of the classes in meta.json, without those for points, lines and cuboids."""
     path = root / "meta.json"
     if not file_starts_with(path, _META_HEAD):
         path = root.parent / "meta.json"  # the root can be one dataset of a project
@@ -128,7 +135,7 @@ def _read_meta(root: Path) -> dict[str, Color | None]:
 
 
 def _images_without_file(root: Path, listing: Listing, files: Sequence[tuple[str, str]]) -> list[DataIssue]:
-    """Return an issue for each image in an img/ whose ann/ has no file for it."""
+    """Return an issue for each image in img/ without a JSON file in ann/."""
     message = "has no JSON file in ann/; annotate it (an image without objects has a file too), or move it away"
     issues = []
     for folder in dict.fromkeys(folder for folder, _ in files):
@@ -150,7 +157,7 @@ class _Reader:
         self._tags: Counter[str] = Counter()
 
     def read(self, path: Path, folder: str) -> None:
-        """Add the entry of one file. Raises DataError if it is damaged."""
+        """Add the entry of one file. Raise DataError if the file is damaged."""
         content = read_json(path)
         if not isinstance(content, dict) or not isinstance(content.get("objects"), list):
             raise AnnotationError('must be an object with a list of "objects"')
@@ -171,7 +178,7 @@ class _Reader:
             collector.add(image, ImageEntry(name, str(path), shapes, (height, width), images, split))
 
     def _split_of_tags(self, tags: object) -> Split | None:
-        """Return the split that an image's tags name, or None for none or several."""
+        """Return the split that the tags of an image name. Return None if there is no such tag, or several."""
         names = [tag.get("name") for tag in tags if isinstance(tag, dict)] if isinstance(tags, list) else []
         words = [name for name in names if isinstance(name, str) and name.casefold() in SPLIT_WORDS]
         if len(words) != 1:
@@ -205,7 +212,7 @@ class _Reader:
 
 
 def _geometry_type(item: Mapping[str, Any]) -> str:
-    """Return the type of an object. Old projects do not state it."""
+    """Return the type of an object. If an old project does not state it, infer it from the data of the object."""
     if isinstance(item.get("geometryType"), str):
         return str(item["geometryType"])
     return "bitmap" if isinstance(item.get("bitmap"), dict) else "polygon"
@@ -243,7 +250,7 @@ def _read_line(item: Mapping[str, Any], size: tuple[int, int], line_width: float
 
 
 def _read_bitmap(item: Mapping[str, Any], size: tuple[int, int], line_width: float | None) -> Annotation:
-    """Return a bitmap: the base64 of the zlib of a PNG file, and the position of its upper left corner."""
+    """Decode a bitmap: a zlib-compressed PNG file in base64, and the position of its upper left corner."""
     key = "alpha_mask" if isinstance(item.get("alpha_mask"), dict) else "bitmap"
     bitmap = item.get(key)
     origin = bitmap.get("origin") if isinstance(bitmap, dict) else None
@@ -266,7 +273,10 @@ def _read_bitmap(item: Mapping[str, Any], size: tuple[int, int], line_width: flo
 
 
 def _opaque_pixels(image: Image.Image) -> np.ndarray:
-    """Return the pixels of a bitmap that belong to the object: by opacity if it has one, else those that are not 0."""
+    """Return the pixels of a bitmap that belong to the object: those with an opacity of 128 or more.
+
+    If the bitmap has no opacity, return the pixels that are not 0.
+    """
     if "transparency" in image.info or "A" in image.getbands():
         return np.asarray(image.convert("RGBA").getchannel("A")) >= 128
     return np.asarray(image.convert("L")) > 0
@@ -280,4 +290,4 @@ _READERS = {
     "line": _read_line,
     "polyline": _read_line,
 }
-"""Type of an object → function of the object, the image's (height, width) and the option `line_width`."""
+"""Type of an object → function that reads it. Its arguments are the object, (height, width) and `line_width`."""

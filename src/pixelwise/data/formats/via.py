@@ -1,4 +1,4 @@
-"""VGG Image Annotator (VIA), versions 1, 2 and 3: a JSON file of regions."""
+"""VGG Image Annotator (VIA), versions 1, 2 and 3: JSON or CSV files of regions."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -23,11 +23,13 @@ from pixelwise.errors import AnnotationError, DataError
 _HEAD = r'\s*\{.*"(regions|_via_img_metadata|_via_settings|fid_list|shared_fname|aname|pname)"\s*:'
 
 _MAX_FILES = 50
+"""A folder with more JSON and CSV files has one per image, which is another format."""
 
 _SINGLE_CLASS = "foreground"
+"""Class of all regions if regions have no attributes."""
 
 _MIN_UNIQUE = 4
-"""Minimum number of regions with different values of an attribute that show that it is not the class."""
+"""An attribute is not the class if at least this many regions have it and all its values differ."""
 
 _LINES = ("line", "polyline")
 
@@ -42,23 +44,33 @@ _KEYS: dict[object, tuple[str, ...]] = {
     "circle": ("cx", "cy", "r"),
     "ellipse": ("cx", "cy", "rx", "ry"),
 }
-"""Name of a shape → its numbers. Other shapes have the lists all_points_x and all_points_y."""
+"""Name of a shape → keys of its numbers. Other shapes have the lists all_points_x and all_points_y."""
 
 _DRAWN = (*_KEYS, "polygon", "extreme_rect", *_LINES)
 
 
 def read_via(root: Path, options: LabelOptions | None = None) -> FormatResult | None:
-    """Read files of VIA (via_region_data.json, a CSV file or a project) in the root or below it, or the root itself.
+    """Read VIA files: via_region_data.json, a CSV file or a project.
 
-    Polygons, rectangles, circles and ellipses are read, and lines if `line_width` is set. Later regions cover earlier
-    ones. Classes are "background" and the values of a region attribute. Of several attributes, it is the one with a
-    value in `classes` or `label_map`; or else the only one with a list of options, or with values that repeat. A listed
-    image without regions is all background. Splits are folders, or the names of the files.
-    https://www.robots.ox.ac.uk/~vgg/software/via/
+    Polygons, rectangles, circles and ellipses are read. Lines are read if `line_width` is set. Later regions cover
+    earlier ones. A listed image without regions is all background. The split of an image comes from the name of the
+    VIA file, or else from a folder name. https://www.robots.ox.ac.uk/~vgg/software/via/
+
+    Classes are "background" and the values of one region attribute. If there are several attributes, the class
+    attribute is the one with a value in `classes` or `label_map`. If no attribute has one, the class attribute is the
+    only one with a list of options, or else the only one with repeated values.
 
     Args:
-        root: a folder, or the JSON or CSV file.
+        root: the JSON or CSV file, or a folder. Files are searched in the folder and up to two folders below it.
         options: the user's options.
+
+    Returns:
+        The records, classes and issues. None if there is no VIA file.
+
+    Raises:
+        DataError: A file is damaged, several attributes can be the class, no region has an area, or pycocotools is not
+            installed.
+        ConfigError: `line_width` is out of range.
     """
     files = [file for path in _find_files(root) if (file := read_via_file(path)) is not None]
     if not files:
@@ -97,7 +109,9 @@ def _is_via(path: Path) -> bool:
 
 
 def _choose_attribute(files: Sequence[ViaFile], options: LabelOptions) -> tuple[str | None, str]:
-    """Return the region attribute that names the class (None if there are no attributes), and a message.
+    """Return the region attribute that names the class, and a message for the user or "".
+
+    The attribute is None if no region has attributes.
 
     Raises:
         DataError: Several attributes can name the class.
@@ -109,21 +123,24 @@ def _choose_attribute(files: Sequence[ViaFile], options: LabelOptions) -> tuple[
                 values.setdefault(name, Counter()).update(_texts(value))
     values = {name: counts for name, counts in values.items() if counts}
     if not values:
-        return None, f"its regions have no attributes; all are of the class {_SINGLE_CLASS}"
+        return None, f"its regions have no attributes; all regions have the class {_SINGLE_CLASS}"
     if len(values) == 1:
         return next(iter(values)), ""
     requested = {*options.classes, *(text for text, _ in options.value_names)} - {BACKGROUND}
     named = [name for name, counts in values.items() if requested & counts.keys()]
     with_options = [name for name in values if any(name in file.options for file in files)]
-    # A number or a note that differs in every region is not a class.
+    # An attribute with a different value in every region is a number or a note, not a class.
     repeated = [name for name, counts in values.items() if len(counts) < max(_MIN_UNIQUE, counts.total())]
     listed = " and ".join(f"'{quote(name)}' ({abbreviate(map(quote, values[name]))})" for name in values)
     reasons = [(named, "has the given classes")]
     if not named:
-        reasons += [(with_options, "alone has a list of options"), (repeated, "alone has values that repeat")]
+        reasons += [
+            (with_options, "is the only one with a list of options"),
+            (repeated, "is the only one with repeated values"),
+        ]
     for names, reason in reasons:
         if len(names) == 1:
-            return names[0], f"of the region attributes {listed}, '{quote(names[0])}' is the class: it {reason}"
+            return names[0], f"the region attribute '{quote(names[0])}' is the class: it {reason} (of {listed})"
     raise DataError(
         f"{files[0].path}: its regions have the attributes {listed}; set `classes` to the values of the one that names "
         "the class"
@@ -136,7 +153,7 @@ def _attributes(region: Region) -> Mapping[str, object]:
 
 
 def _texts(value: object) -> list[str]:
-    """Return the values of an attribute: one, or of checkboxes those that are set."""
+    """Return the values of an attribute: the selected options of checkboxes, or one value, or [] if it is empty."""
     if isinstance(value, dict):
         return [str(key).strip() for key, is_set in value.items() if is_set]
     text = "" if value is None else str(value).strip()
@@ -149,7 +166,7 @@ def _read_images(file: ViaFile, attribute: str | None, collector: EntryCollector
     folder = file.path.parent.relative_to(base).as_posix() if file.path.parent != base else ""
     split = split_of(file.path.stem) or split_of(folder)
     if file.skipped:
-        message = f"{file.skipped} file{'s are' if file.skipped > 1 else ' is'} no image; left out"
+        message = f"{file.skipped} file{'s are not images' if file.skipped > 1 else ' is not an image'}; left out"
         collector.issues.append(DataIssue("not an image", str(file.path), message, severity="warning"))
     for item in file.images:
         image = collector.find(_file_name(item.name), item.location, folder, split)
@@ -164,7 +181,7 @@ def _read_images(file: ViaFile, attribute: str | None, collector: EntryCollector
 
 
 def _file_name(name: str) -> str:
-    """Return the path of an image that may be a URL."""
+    """Return the path in an image name that is a URL. Return other names unchanged."""
     if "://" not in name:
         return name
     try:
@@ -176,7 +193,7 @@ def _file_name(name: str) -> str:
 def _read_regions(
     image: ViaImage, attribute: str | None, collector: EntryCollector, line_width: float | None
 ) -> Iterator[Shape]:
-    """Yield the shapes of an image. A region without a class is a shape to ignore."""
+    """Yield the shapes of an image. A region with no class or several classes has the label None (ignore)."""
     for index, region in enumerate(image.regions):
         shape = region.get("shape_attributes")
         kind = shape.get("name") if isinstance(shape, dict) else None
@@ -228,7 +245,7 @@ def _numbers(shape: Mapping[str, Any], keys: Iterable[str]) -> list[float]:
 
 
 def _outline(kind: str, numbers: Sequence[float], theta: object) -> np.ndarray:
-    """Return the outline (K, 2) of a rectangle, a circle or an ellipse that is rotated by `theta` radians."""
+    """Return the outline (K, 2) of a rectangle, a circle or an ellipse. Rotate only ellipses, by `theta` radians."""
     if kind == "rect":
         return rectangle(*numbers)
     if kind == "circle":
