@@ -10,7 +10,6 @@ import os
 import resource
 import signal
 import sys
-import tempfile
 import threading
 import time
 import traceback
@@ -76,7 +75,9 @@ class Command:
     def __init__(
         self, tokens: Sequence[object], env: dict[str, str], before: Callable[[], object] | None = None
     ) -> None:
-        self._output = tempfile.TemporaryFile()  # noqa: SIM115
+        self._output, writer = os.pipe()  # a limit of the size of files does not hold for it
+        os.set_blocking(self._output, False)
+        self._text = b""
         self._start = time.monotonic()
         # A signal between the fork and the start of the command must not raise an exception in the copy.
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, _INTERRUPTS)
@@ -84,7 +85,8 @@ class Command:
         if self.pid:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         else:
-            _run(list(map(str, tokens)), env, before, self._output.fileno())
+            _run(list(map(str, tokens)), env, before, writer)
+        os.close(writer)
 
     def signal(self, number: int) -> None:
         """Send a signal to the process, but not to its children."""
@@ -107,15 +109,21 @@ class Command:
             if seconds > limit:
                 is_late = True
                 self.signal(signal.SIGKILL)
+            self._read()
             time.sleep(0.001)
         seconds = time.monotonic() - self._start
         with suppress(ProcessLookupError, PermissionError):  # its children
             os.killpg(self.pid, signal.SIGKILL)
         code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
-        self._output.seek(0)
-        text = self._output.read().decode("utf-8", "replace")
-        self._output.close()
-        return Outcome(-signal.SIGSTOP if is_late else code, text, seconds)
+        self._read()
+        os.close(self._output)
+        return Outcome(-signal.SIGSTOP if is_late else code, self._text.decode("utf-8", "replace"), seconds)
+
+    def _read(self) -> None:
+        """Read the output so far."""
+        with suppress(BlockingIOError):
+            while part := os.read(self._output, 1 << 16):
+                self._text += part
 
 
 def _run(tokens: list[str], env: dict[str, str], before: Callable[[], object] | None, output: int) -> NoReturn:

@@ -45,6 +45,9 @@ _CLASS_FILES = {
 }
 """Files that name the classes of a folder of images and a folder of masks."""
 
+_URL = "http://127.0.0.1"
+"""Start of a file's name that a table can have after damage. A message about this file names it, not the table."""
+
 _INSPECTED = 6
 """One in so many damaged data sets is inspected too."""
 
@@ -123,13 +126,13 @@ def _judge(folder: Path, file: Path, expected: str, is_inspected: bool) -> tuple
         if verdict is Verdict.CHANGED and data.messages:
             verdict = Verdict.WARNED
     except PixelwiseError as error:
-        verdict, detail = judge_error(error, str(folder), file.name)
+        verdict, detail = judge_error(error, str(folder), file.name, _URL)
     for check in (_read_leniently, *((_inspect,) if is_inspected else ())):
         if not verdict.is_fault:
             try:
                 check(folder)
             except PixelwiseError as error:
-                second, text = judge_error(error, str(folder), file.name)
+                second, text = judge_error(error, str(folder), file.name, _URL)
                 verdict, detail = (second, text) if second.is_fault else (verdict, detail)
     return verdict, detail
 

@@ -1,8 +1,10 @@
 """The application: help, version, errors in one line, log messages, what it imports and configures."""
 
+import errno
 import logging
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -154,3 +156,26 @@ def test_every_setting_is_read_by_the_library() -> None:
                 if owner in ("config", "new") or (inside_config and owner == "self"):
                     read.add(node.attr)
     assert set(Config.model_fields) <= read
+
+
+def test_a_thread_that_finds_a_full_disk_prints_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def fail(error: Exception) -> None:
+        raise error
+
+    def run_threads(*args: object, **options: object) -> int:
+        for error in (OSError(errno.ENOSPC, "full"), ValueError("a bug in a thread")):
+            thread = threading.Thread(target=fail, args=(error,))
+            thread.start()
+            thread.join()
+        return 0
+
+    monkeypatch.setattr("pixelwise.cli.app.configure", lambda: None)
+    monkeypatch.setattr("pixelwise.cli.app.app", run_threads)
+    hook = threading.excepthook
+    with pytest.raises(SystemExit) as end:
+        main([])
+    assert end.value.code == 0 and threading.excepthook is hook
+    errors = capfd.readouterr().err
+    assert errors.count("Traceback") == 1 and "a bug in a thread" in errors and "full" not in errors

@@ -8,6 +8,7 @@ import io
 import logging
 import os
 import sys
+import threading
 from collections.abc import Sequence
 
 from cyclopts import App, CycloptsError
@@ -17,6 +18,7 @@ from pixelwise.cli.entry import DONE, WRONG_INPUT
 from pixelwise.cli.flags import refuse_old_names, with_flags
 from pixelwise.errors import PixelwiseError, printable
 from pixelwise.runtime import configure
+from pixelwise.runtime.files import FULL_DISK_ERRORS
 
 app = App(
     name="pixelwise",
@@ -71,6 +73,12 @@ class _PrintHandler(logging.Handler):
         print(f"{prefix}{printable(with_flags(record.getMessage()))}", file=sys.stderr)
 
 
+def _print_thread_error(args: threading.ExceptHookArgs) -> None:
+    """Print the traceback of a thread, but not for a full disk: TensorBoard's thread raises it in the training too."""
+    if not (isinstance(args.exc_value, OSError) and args.exc_value.errno in FULL_DISK_ERRORS):
+        threading.__excepthook__(args)
+
+
 def run(tokens: Sequence[str]) -> int:
     """Run a command.
 
@@ -89,6 +97,7 @@ def run(tokens: Sequence[str]) -> int:
     logger = logging.getLogger("pixelwise")
     if os.environ.get("RANK", "0") == "0":  # one of the processes that torchrun started
         logger.addHandler(handler)
+    previous_hook, threading.excepthook = threading.excepthook, _print_thread_error
     try:
         refuse_old_names(tokens)
         code = app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
@@ -99,6 +108,7 @@ def run(tokens: Sequence[str]) -> int:
         return WRONG_INPUT
     finally:
         logger.removeHandler(handler)
+        threading.excepthook = previous_hook
     return code if isinstance(code, int) else DONE
 
 

@@ -27,7 +27,8 @@ _MAX_AGE_SECONDS = 86_400
 FREE_SPACE = "free space, then try again"
 """The fix at the end of the message about a full disk."""
 
-_FULL_DISK = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG)
+FULL_DISK_ERRORS = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG)
+"""Numbers of the errors of a full disk, an exhausted quota, and a limit of the file size."""
 
 _LITTLE_SPACE = 1 << 20
 """Free bytes below which the disk counts as full, for errors that do not state their reason."""
@@ -111,7 +112,7 @@ def is_disk_full(error: OSError, path: Path) -> bool:
         path: the file that was written. Pillow's errors have no number: for them the free space of its disk counts.
     """
     if error.errno is not None:
-        return error.errno in _FULL_DISK
+        return error.errno in FULL_DISK_ERRORS
     with suppress(OSError):
         return shutil.disk_usage(path.parent).free < _LITTLE_SPACE
     return False
