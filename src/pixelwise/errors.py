@@ -137,9 +137,7 @@ def first_line(error: BaseException) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
-_OUT_OF_MEMORY = re.compile(
-    "not enough memory|out of memory|can(no|')t allocate memory", re.IGNORECASE
-)
+_OUT_OF_MEMORY = re.compile("not enough memory|out of memory|can(no|')t allocate memory", re.IGNORECASE)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

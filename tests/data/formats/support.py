@@ -12,7 +12,7 @@ from pixelwise.data.io.image import read_image
 from pixelwise.data.io.mask import read_image_and_mask, read_mask
 from pixelwise.data.io.remote import RemoteFile
 from pixelwise.data.load import load_dataset
-from pixelwise.data.schema import SPLITS, BytesSource, FormatResult, LabelMap, MaskSource, MultilabelMask
+from pixelwise.data.schema import SPLITS, BytesSource, FormatResult, LabelMap, MaskSource, MergedMask, MultilabelMask
 from pixelwise.errors import DataError
 from tests.data.formats.writers.folders import Sample, lines
 
@@ -44,7 +44,7 @@ def file_of(mask: MaskSource | None) -> BytesSource:
     return mask
 
 
-def channels_of(mask: MaskSource | None) -> tuple[BytesSource | None, ...]:
+def channels_of(mask: MaskSource | None) -> tuple[BytesSource | MergedMask | None, ...]:
     """Return the channels of a mask that must be multi-label."""
     assert isinstance(mask, MultilabelMask)
     return mask.channels
