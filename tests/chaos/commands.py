@@ -115,6 +115,8 @@ class Workshop:
             return Verdict.HALF_WRITTEN, "; ".join(faults)
         outcome = self.start(command.again(out), place).wait()
         if outcome.code != 0:
+            if not difference(result_of(out), command.result):
+                return Verdict.EQUAL, "all outputs were there before the kill"
             return judge_code(outcome) or (Verdict.REFUSED_AGAIN, outcome.last_line.replace(str(out), "OUT"))
         return self.compare(command, place)
 

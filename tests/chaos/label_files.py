@@ -14,7 +14,7 @@ import numpy as np
 from pixelwise.data.analysis.inspection import inspect
 from pixelwise.data.index import DatasetIndex
 from pixelwise.data.load import load_dataset
-from pixelwise.data.schema import SPLITS
+from pixelwise.data.schema import MAX_CLASS_NAME, SPLITS
 from pixelwise.errors import PixelwiseError
 from pixelwise.reporting.console import print_dataset_report
 from tests.chaos.damage import BYTES, damage_structure, damage_text
@@ -45,8 +45,8 @@ _CLASS_FILES = {
 }
 """Files that name the classes of a folder of images and a folder of masks."""
 
-_URL = "http://127.0.0.1"
-"""Start of a file's name that a table can have after damage. A message about this file names it, not the table."""
+_URLS = ("http://127.0.0.1", "memory://x")
+"""Files that a table can name after damage. A message about such a file names it, not the table."""
 
 _INSPECTED = 6
 """One in so many damaged data sets is inspected too."""
@@ -125,14 +125,18 @@ def _judge(folder: Path, file: Path, expected: str, is_inspected: bool) -> tuple
         verdict, detail = (Verdict.READ, "") if digest == expected else (Verdict.CHANGED, "")
         if verdict is Verdict.CHANGED and data.messages:
             verdict = Verdict.WARNED
+        if any(not 1 <= len(name) <= MAX_CLASS_NAME for name in data.classes):
+            verdict, detail = Verdict.UNUSABLE, ascii([name[:99] for name in data.classes])
+        elif file.stem in SPLITS and not getattr(data, file.stem) and not data.messages:
+            verdict, detail = Verdict.LOST, f"no images in {file.stem}"
     except PixelwiseError as error:
-        verdict, detail = judge_error(error, str(folder), file.name, _URL)
+        verdict, detail = judge_error(error, str(folder), file.name, *_URLS)
     for check in (_read_leniently, *((_inspect,) if is_inspected else ())):
         if not verdict.is_fault:
             try:
                 check(folder)
             except PixelwiseError as error:
-                second, text = judge_error(error, str(folder), file.name, _URL)
+                second, text = judge_error(error, str(folder), file.name, *_URLS)
                 verdict, detail = (second, text) if second.is_fault else (verdict, detail)
     return verdict, detail
 

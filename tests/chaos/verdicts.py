@@ -29,6 +29,8 @@ class Verdict(Enum):
     REFUSED = "error of one line", False
     PARTLY = "CUT FILE READ", True
     UNCLEAR = "UNCLEAR MESSAGE", True
+    LOST = "SPLIT LOST WITHOUT A WORD", True
+    UNUSABLE = "CLASS NAME THAT NO MODEL CAN HAVE", True
     # both
     TRACE = "TRACEBACK", True
     CRASH = "CRASH", True

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from pixelwise.data.io.mask import read_image_and_mask
-from pixelwise.data.schema import SPLITS, ReadSpec, Record, Split
+from pixelwise.data.schema import MAX_CLASS_NAME, SPLITS, ReadSpec, Record, Split
 from pixelwise.data.task import MULTILABEL
 from pixelwise.errors import DataError
 
@@ -79,6 +79,21 @@ class DatasetIndex:
         >>> image, mask = data.read(data.train[0])  # doctest: +SKIP
         """
         return read_image_and_mask(record, self.read_spec)
+
+
+def check_class_names(root: object, classes: Sequence[str]) -> None:
+    """Raise DataError if a class name is empty or too long: no model could be made.
+
+    Args:
+        root: the folder, file or URL of the data set, for the message.
+        classes: the names.
+    """
+    for index, name in enumerate(classes):
+        if not 0 < len(name) <= MAX_CLASS_NAME:
+            raise DataError(
+                f"{root}: the name of class {index} ('{name[:20]}') has {len(name):,} characters, but a name has 1 to "
+                f"{MAX_CLASS_NAME:,}; correct the file that names the classes"
+            )
 
 
 def learning_fault(data: DatasetIndex, present: Sequence[bool]) -> str:

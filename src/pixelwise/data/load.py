@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from pixelwise.data.formats import detect_data_set
-from pixelwise.data.index import DatasetIndex
+from pixelwise.data.index import DatasetIndex, check_class_names
 from pixelwise.data.io.image import count_channels, image_range, open_image, read_multiband_tiff
 from pixelwise.data.io.remote import RemoteFile, open_url
 from pixelwise.data.label_map.options import LabelOptions, ResolvedLabels, Unlabeled
@@ -208,6 +208,7 @@ def build_index(
     """
     if not result.records:
         raise DataError(f"{root}: no image with a mask was found here ({format})")
+    check_class_names(root, labels.classes)
     train, val, test = (
         tuple(_with_class_order(record, labels) for record in split)
         for split in (result.train, result.val, result.test)

@@ -14,6 +14,9 @@ Split = Literal["train", "val", "test"]
 
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
+MAX_CLASS_NAME = 1000
+"""Maximum number of characters of a class name."""
+
 
 @runtime_checkable
 class BytesSource(Protocol):

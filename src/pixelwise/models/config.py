@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, PlainSerializer, model_validator
 
+from pixelwise.data.schema import MAX_CLASS_NAME
 from pixelwise.data.task import MULTICLASS, TASKS, Task
 from pixelwise.models.encoder import Padding
 from pixelwise.models.version1 import translate_config
@@ -17,7 +18,7 @@ MAX_CHANNELS = 1024
 """Maximum number of channels of images."""
 
 _Byte = Annotated[int, Field(ge=0, le=255)]
-_ClassName = Annotated[str, Field(min_length=1, max_length=1000)]
+_ClassName = Annotated[str, Field(min_length=1, max_length=MAX_CLASS_NAME)]
 _LayerName = Annotated[str, Field(min_length=1, max_length=200)]
 _PerChannel = Annotated[tuple[FiniteFloat, ...], Field(min_length=1, max_length=MAX_CHANNELS)]
 

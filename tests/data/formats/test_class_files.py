@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from pixelwise.data.load import load_dataset
+from pixelwise.errors import DataError
 from tests.data.formats.support import (
     assert_error,
+    assert_one_line,
     read_as,
     touch,
 )
@@ -158,3 +160,15 @@ def test_colors_of_a_list_name_indices_by_their_order(tmp_path: Path) -> None:
     data = load_dataset(tmp_path)
     assert data.classes == ("paved", "dirt", "grass")
     assert np.array_equal(data.read(data.train[0])[1], np.array([255, 0, 1, 2])[mask])
+
+
+@pytest.mark.parametrize(("name", "length"), [("x" * 1001, "1,001"), ("", "0")])
+def test_class_names_that_no_model_can_have(name: str, length: str, tmp_path: Path) -> None:
+    save(tmp_path / "images/1.png", np.zeros((6, 8, 3), np.uint8))
+    save(tmp_path / "masks/1.png", np.resize(np.array((0, 128, 255), np.uint8), (6, 8)))
+    (tmp_path / "class_dict.csv").write_text(f"name,r,g,b\nsky,0,0,0\n{name},128,128,128\ncar,255,255,255\n")
+    with pytest.raises(DataError) as error:
+        load_dataset(tmp_path)
+    assert_one_line(error, tmp_path, f"class 1 ('{name[:20]}') has {length} characters, but a name has 1 to 1,000")
+    (tmp_path / "class_dict.csv").write_text(f"name,r,g,b\nsky,0,0,0\n{'x' * 1000},128,128,128\ncar,255,255,255\n")
+    assert len(load_dataset(tmp_path).classes[1]) == 1000
