@@ -102,6 +102,15 @@ def test_submissions_are_left_out(tmp_path: Path) -> None:
     assert (issue.kind, issue.severity) == ("table left out", "warning")
 
 
+@pytest.mark.parametrize("head", ["ImageId,0", "ImageId", "\0"])
+def test_tables_without_run_lengths_are_named(head: str, tmp_path: Path) -> None:
+    """A damaged val.csv must not become a data set without a validation split, without a word."""
+    write(tmp_path, "a.png,1 5")
+    lines(tmp_path / "val.csv", [head, "b.png,1 5"])
+    (message,) = (text for text in load_dataset(tmp_path).messages if "left out" in text)
+    assert str(tmp_path / "val.csv") in message and "no columns of images and run lengths" in message
+
+
 def test_unlisted_images_are_a_warning_whose_advice_works(tmp_path: Path) -> None:
     write(tmp_path, "a.png,1 5")
     touch(tmp_path / "test_images", "z.png")

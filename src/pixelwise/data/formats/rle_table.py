@@ -57,6 +57,7 @@ def read_rle_table(root: Path) -> FormatResult | None:
     else:
         return None
     tables = [table for path in paths if (table := open_rle_table(path)) is not None]
+    without_runs = set(paths) - {table.path for table in tables}
     examples = [table for table in tables if _SUBMISSION in table.path.name.casefold()]
     tables = [table for table in tables if table not in examples] or tables
     if not tables:
@@ -71,6 +72,9 @@ def read_rle_table(root: Path) -> FormatResult | None:
     for table in examples if examples != tables else ():
         message = "is an example of a submission and not a list of masks; left out"
         reader.issues.append(DataIssue("table left out", str(table.path), message, severity="warning"))
+    for path in sorted(without_runs):
+        message = "has no columns of images and run lengths, or its first row is damaged; left out"
+        reader.issues.append(DataIssue("table left out", str(path), message, severity="warning"))
     return reader.result(tables[0].path)
 
 
