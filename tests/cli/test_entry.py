@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -25,6 +25,18 @@ def command(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]],
 
 
 Command = Callable[[Callable[[], object]], None]
+
+
+@pytest.fixture
+def default_signals() -> Iterator[None]:
+    """Set the handlers of a program in a terminal. A background process may have been started without some signals."""
+    names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {getattr(signal, name): signal.getsignal(getattr(signal, name)) for name in names}
+    for number in before:
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def test_a_bug_has_its_own_exit_code_and_asks_for_a_report(command: Command, run_cli: RunCommand) -> None:
@@ -58,7 +70,9 @@ def test_lack_of_memory_is_one_line(error: Exception, command: Command, run_cli:
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
-def test_signals_end_a_command_like_ctrl_c(name: str, command: Command, run_cli: RunCommand) -> None:
+def test_signals_end_a_command_like_ctrl_c(
+    name: str, command: Command, run_cli: RunCommand, default_signals: None
+) -> None:
     if not hasattr(signal, name):
         pytest.skip("this system does not have the signal")
     number = getattr(signal, name)
@@ -91,7 +105,9 @@ def test_a_signal_that_is_ignored_stays_ignored(command: Command, run_cli: RunCo
         signal.signal(signal.SIGHUP, before)
 
 
-def test_an_import_that_fails_after_a_signal_is_an_interrupt(command: Command, run_cli: RunCommand) -> None:
+def test_an_import_that_fails_after_a_signal_is_an_interrupt(
+    command: Command, run_cli: RunCommand, default_signals: None
+) -> None:
     def fail() -> None:
         try:
             os.kill(os.getpid(), signal.SIGINT)
@@ -107,6 +123,7 @@ def test_an_import_that_fails_after_a_signal_is_an_interrupt(command: Command, r
 def test_ctrl_c_while_the_commands_are_imported() -> None:
     code = (
         "import os, signal, sys\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a background process may ignore it
         "class Interrupt:\n"
         "    def find_spec(self, name, path=None, target=None):\n"
         "        if name == 'cyclopts': os.kill(os.getpid(), signal.SIGINT)\n"

@@ -178,8 +178,8 @@ def _match_one_to_one(images: Sequence[ImageFile], masks: Sequence[ImageFile], r
             continue
         one_to_one = not matches.unmatched and all(len(each) == 1 for each in matches.masks.values())
         if one_to_one and (not is_number or _match_whole_splits(matches, images, roles)):
-            image, (mask,) = next(iter(matches.masks.items()))
-            if any(image_stem(image) not in (image.stem, image.stem.casefold()) for image in matches.masks):
+            if any(image.stem.casefold() not in mask.stem.casefold() for image, (mask,) in matches.masks.items()):
+                image, (mask,) = next(iter(matches.masks.items()))
                 matches.note = f"names are matched by what differs between them: {mask} is the mask of {image}"
             return matches
     return None
