@@ -24,3 +24,9 @@ def test_a_data_set_without_any_readable_image_raises(content: bytes, skip_unrea
     (tmp_path / "images" / "4.heic").unlink()
     save(tmp_path / "images" / "4.png", np.zeros((8, 8, 3), np.uint8))
     assert len(load_dataset(tmp_path).train) == 5, "single faults are found when the images are read"
+
+
+def test_a_table_of_which_no_row_can_be_used_names_a_missing_file(tmp_path: Path) -> None:
+    (tmp_path / "table.csv").write_text("image,mask\n1.png,1_mask.png\n2.png,2_mask.png\n")
+    with pytest.raises(DataError, match=r"1\.png.*; no other image can be used"):
+        load_dataset(tmp_path / "table.csv", skip_unreadable=True)

@@ -62,8 +62,9 @@ def _resolve_values(result: FormatResult, counts: MaskValueCounts, options: Labe
     if result.label_map is not None and (result.label_map.kind == "polygons" or result.label_map.value_to_class):
         return apply_options(result, options)
     if not counts.mask_counts:
-        file = next((f"{record.mask}: " for record in result.records), "")
-        raise DataError(f"{file}cannot be read, and neither can any other mask")
+        faults = [f"{record.mask}: cannot be read, and neither can any other mask" for record in result.records[:1]]
+        faults += [f"{issue}; no other image can be used" for issue in result.issues if issue.severity == "error"]
+        raise DataError(next(iter(faults), "there are no masks"))
     if result.label_map is not None and result.label_map.kind == "multilabel":
         return resolve_multilabel(result, counts, options)
     counts, message = settle_palettes(counts, options)
