@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFilter
 
 import pixelwise as pw
 from pixelwise.data.schema import FormatResult, LabelMap
 from pixelwise.data.spec import ClassSpec, DatasetSpec
 from pixelwise.errors import ConfigError, RunError
+from tests.data.formats.writers.folders import save
 
 
 def test_a_spec_reads_back_and_loads_the_same_data(pets: pw.DatasetIndex, tmp_path: Path) -> None:
@@ -147,3 +148,14 @@ def test_a_number_outside_its_limits_is_an_error(line: str, tmp_path: Path) -> N
     path.write_text(f"format: folders\nkind: index\nclasses: {{a: {{color: '#000000'}}}}\n{line}\n", encoding="utf-8")
     with pytest.raises(RunError, match=rf"{line.partition(':')[0]}"):
         DatasetSpec.read(path)
+
+
+def test_more_masks_with_soft_edges_are_read_in_the_same_way(tmp_path: Path) -> None:
+    for index in range(3):
+        mask = np.zeros((64, 64), np.uint8)
+        mask[12:40, 20 + index : 50] = 255
+        soft = np.asarray(Image.fromarray(mask).filter(ImageFilter.GaussianBlur(2)))
+        save(tmp_path / "images" / f"{index}.png", np.zeros((64, 64, 3), np.uint8))
+        save(tmp_path / "masks" / f"{index}.png", soft)
+    data = pw.load_dataset(tmp_path, label_map={"0": "background", "255": "thing"})
+    assert DatasetSpec.of(data).load(tmp_path).read_spec == data.read_spec

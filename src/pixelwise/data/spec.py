@@ -89,7 +89,7 @@ class DatasetSpec(BaseModel):
 
     format: str
     kind: Literal["index", "rgb", "alpha", "polygons", "multilabel"]
-    tolerance: Annotated[int, Field(ge=0, le=255)] = 0
+    tolerance: Annotated[int, Field(ge=0, le=65535)] = 0
     channels: Annotated[int, Field(ge=1, le=1024)] = 3
     bit_depth: Annotated[int, Field(ge=8, le=16)] = 16
     pixel_range: tuple[FiniteFloat, FiniteFloat] | None = None
