@@ -111,8 +111,8 @@ _MODULES = {
     "register_metric": "metrics.base",
     "train": "training.trainer",
 }
-"""Public name → the module that defines it. A module is imported at the first use of a name: a process that only reads
-images starts ten times as fast without torch."""
+"""Public name → the module that defines it, below `pixelwise`. `__getattr__` imports the module at the first use of the
+name. So a process that only reads images does not import torch and starts ten times as fast."""
 
 __all__ = [
     "MULTICLASS",

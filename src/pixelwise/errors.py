@@ -3,7 +3,7 @@
     PixelwiseError                base class; the command line prints its text and exits with 2
     ├── DataError                 an image, a mask or a data directory cannot be used
     │   ├── AnnotationError       an entry of an annotation file cannot be used
-    │   └── WorkerDataError       the same, raised in a DataLoader worker process
+    │   └── WorkerDataError       a DataError that a DataLoader worker process raised
     ├── ConfigError               a setting has a value that cannot work
     ├── WeightsError              encoder weights are missing or do not fit
     ├── RunError                  a run directory is missing, incomplete or in use
@@ -13,8 +13,8 @@
     ├── WorkerCrashedError        a worker process ended without a result
     └── CacheUnavailableError     the image cache cannot be used
 
-A message is one line: the file, the fault, the fix. It names an argument in backticks (`out`), which the command line
-replaces by the flag (--out).
+A message is one line: the file, the fault, the fix. It contains names of arguments in backticks (`out`). The command
+line replaces them by flags (--out).
 """
 
 import re
@@ -23,7 +23,7 @@ from difflib import get_close_matches
 
 
 class PixelwiseError(Exception):
-    """Base class of all errors that pixelwise raises on purpose."""
+    """Base class of the errors of pixelwise. Their messages are written for the user."""
 
     def __str__(self) -> str:
         return printable(super().__str__())
@@ -34,7 +34,7 @@ class DataError(PixelwiseError):
 
 
 class ConfigError(PixelwiseError):
-    """A setting has a value that cannot work. The message lists the choices."""
+    """A setting has a value that cannot work. The message contains the fix or the possible values."""
 
 
 class WeightsError(PixelwiseError):
@@ -62,10 +62,13 @@ class AnnotationError(DataError):
 
 
 class WorkerDataError(DataError):
-    """A data error that a DataLoader worker process raised.
+    """A DataError that a DataLoader worker process raised.
 
-    From a worker torch passes the class and the formatted traceback, and calls the class with it. The message is the
-    text after the name of the class, where Python's traceback has it.
+    torch sends the class and the formatted traceback to the main process, and calls the class with the traceback.
+    The message of the error is the part of the traceback after the name of the class.
+
+    Args:
+        text: a message, or a traceback that ends with the message.
     """
 
     def __init__(self, text: str) -> None:
@@ -77,7 +80,7 @@ class WorkerCrashedError(PixelwiseError):
 
 
 class CacheUnavailableError(PixelwiseError):
-    """The image cache cannot be used. Images are decoded at each use instead."""
+    """The image cache cannot be used. The caller decodes the images at each use instead."""
 
 
 def unknown_name(kind: str, name: str, choices: Iterable[str]) -> str:
@@ -98,15 +101,15 @@ def unknown_name(kind: str, name: str, choices: Iterable[str]) -> str:
 
 
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
-"""Control characters, line separators, invisible characters, marks that change the direction of a text, and bytes that
-are not UTF-8 (surrogates)."""
+"""Control characters, line separators, invisible characters, marks that change the direction of a text, and surrogates
+(the form of bytes that are not UTF-8)."""
 
 
 def printable(text: str) -> str:
-    r"""Return a text with the characters escaped that could change a terminal, begin a line, or hide a part of a text.
+    r"""Escape the characters of a text that could control the terminal, begin a new line, or hide a part of the text.
 
-    Names of classes and files come from strangers. Each text with such names goes through this function before it is
-    printed or logged.
+    Names of classes and files can come from an untrusted data set. Each text with such names is passed to this function
+    before it is printed or logged.
 
     >>> print(printable("\x1b[2Jcat.jpg"), printable("cat\n.jpg"), printable("\u202egpj.tac"))
     \x1b[2Jcat.jpg cat\x0a.jpg \u202egpj.tac
@@ -120,7 +123,11 @@ def _escape(match: re.Match[str]) -> str:
 
 
 def without_name(error: Exception, file: object) -> str:
-    """Return an error's message without the name of its file, if it begins with it.
+    """Return the message of an error without the file name at its start.
+
+    Args:
+        error: the error.
+        file: the file. A message that does not start with its name and ": " is returned unchanged.
 
     >>> without_name(DataError("cat.jpg: truncated"), "cat.jpg")
     'truncated'
@@ -141,7 +148,7 @@ _OUT_OF_MEMORY = re.compile("not enough memory|out of memory|can(no|')t allocate
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Return True if memory ran out. torch raises a RuntimeError with a text of its own on each device.
+    """Return True if an error means that memory ran out. The text of torch's RuntimeError depends on the device.
 
     >>> is_out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory"))
     True

@@ -23,8 +23,8 @@ distinguish a medium gray from the palette's bluish green.
 """
 
 _FIRST_COLORS: Palette = (
-    # Okabe & Ito, "Color Universal Design" (2008), without black, which is invisible in dark image regions. The order
-    # is ours: neighbors differ most, and yellow is last because a yellow line is hard to see on white.
+    # Okabe & Ito, "Color Universal Design" (2008), without black, which is invisible in dark image regions. Their order
+    # is changed so that neighbors differ most. Yellow is last because a yellow line is hard to see on white.
     (230, 159, 0),  # orange
     (86, 180, 233),  # sky blue
     (204, 121, 167),  # reddish purple
@@ -75,7 +75,7 @@ def _all_colors() -> Palette:
         nearest = np.minimum(nearest, np.linalg.norm(lab - _to_lab(np.array([color])), axis=1))
     chosen = list(_FIRST_COLORS)
     while len(chosen) < IGNORE_INDEX:
-        # Rounded, because the last bits of the cube root differ between machines and must not change the order.
+        # The last bits of the cube root differ between machines. Rounding keeps this from changing the order.
         farthest = int(np.argmax(nearest.round(3)))
         red, green, blue = (int(value) for value in candidates[farthest])
         chosen.append((red, green, blue))
@@ -96,7 +96,8 @@ def _to_lab(colors: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
 def voc_palette(count: int) -> Palette:
     """Return the first `count` colors of the Pascal VOC palette.
 
-    The bits of a class index, three at a time, are the highest, second highest, … bits of red, green and blue.
+    Bits 0, 1 and 2 of a class index are the highest bits of red, green and blue. Bits 3, 4 and 5 are the second highest
+    bits, and so on.
 
     >>> voc_palette(3)
     ((0, 0, 0), (128, 0, 0), (0, 128, 0))
@@ -109,7 +110,7 @@ def voc_palette(count: int) -> Palette:
 
 
 def pack_rgb(color: npt.ArrayLike) -> npt.NDArray[np.uint32]:
-    """Return colors as numbers 0xRRGGBB.
+    """Convert colors to numbers 0xRRGGBB.
 
     Args:
         color: (..., 3) integers in [0, 255].
@@ -125,10 +126,13 @@ def pack_rgb(color: npt.ArrayLike) -> npt.NDArray[np.uint32]:
 
 
 def unpack_rgb(packed: npt.ArrayLike) -> npt.NDArray[np.int16]:
-    """Return numbers 0xRRGGBB as colors, the inverse of `pack_rgb`.
+    """Convert numbers 0xRRGGBB to colors, the inverse of `pack_rgb`.
+
+    Args:
+        packed: (...) integers in [0, 0xFFFFFF].
 
     Returns:
-        (..., 3) int16 in [0, 255], so that differences of colors do not overflow.
+        (..., 3) integers in [0, 255]. Their type is int16, so that differences of colors do not overflow.
 
     >>> unpack_rgb(0xFF8000).tolist()
     [255, 128, 0]
@@ -137,7 +141,7 @@ def unpack_rgb(packed: npt.ArrayLike) -> npt.NDArray[np.int16]:
 
 
 def to_hex(color: Color) -> str:
-    """Return a color as text.
+    """Return a color as hexadecimal text.
 
     >>> to_hex((255, 128, 0))
     '#ff8000'
@@ -146,7 +150,12 @@ def to_hex(color: Color) -> str:
 
 
 def parse_hex(text: str) -> Color:
-    """Return the color of a text like #ff8000. Raises ValueError for other text.
+    """Return the color of a hexadecimal text like #ff8000.
+
+    The "#" is optional, and missing leading digits are 0.
+
+    Raises:
+        ValueError: The text is not a hexadecimal number from 0 to ffffff.
 
     >>> parse_hex("#ff8000")
     (255, 128, 0)

@@ -1,4 +1,4 @@
-"""Registries: components by name, each with a pydantic model of its parameters."""
+"""Registries of components by name. Each component has a pydantic model of its parameters."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ ComponentSpec = str | dict[str, Any]
 
 
 class Params(BaseModel):
-    """Base class for the parameters of a component. It has no parameters itself."""
+    """Base class for the parameters of a component, and the parameters of a component that has none."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -30,8 +30,9 @@ class Entry(Generic[T]):
         name: the name in settings.
         component: a function or a class. Its parameters are keyword arguments.
         params: the model that checks the parameters and holds their defaults.
-        traits: facts that the code around it needs, for example {"tasks": ("multiclass",)}. An entry with the trait
-            `hidden` can be built, but is not listed: it is no choice for a user.
+        traits: properties of the component for the code that selects or uses it, for example
+            {"tasks": ("multiclass",)}. A component with the trait `hidden` can be built, but is not listed as a choice
+            for users.
     """
 
     name: str
@@ -41,11 +42,11 @@ class Entry(Generic[T]):
 
 
 class Registry(Generic[T]):
-    """Components of one kind by name. Code reads it at each use, so a later registration counts everywhere.
+    """Components of one kind by name. They are looked up at each use, so later registrations are effective everywhere.
 
     Args:
         kind: the kind of component, for error messages, for example "loss".
-        hint: added to the message about an unknown name.
+        hint: text at the end of the error message about an unknown name.
 
     >>> GREETINGS: Registry[Callable[..., str]] = Registry("greeting")
     >>> class Loud(Params):
@@ -75,10 +76,13 @@ class Registry(Generic[T]):
             name: the name in settings.
             component: a function or a class that takes the parameters as keyword arguments.
             params: the model of the parameters.
-            traits: facts about the component, see `Entry`.
+            traits: properties of the component, see `Entry`.
+
+        Returns:
+            The component, or the decorator.
 
         Raises:
-            ConfigError: The name is taken, or a field of `params` is called "name".
+            ConfigError: The name is already registered, or a field of `params` is called "name".
         """
         if component is None:
             return lambda added: self.register(name, added, params=params, **traits)
@@ -90,7 +94,7 @@ class Registry(Generic[T]):
         return component
 
     def unregister(self, name: str) -> None:
-        """Remove a component."""
+        """Remove a component. Raise KeyError if the name is unknown."""
         del self._entries[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -103,13 +107,17 @@ class Registry(Generic[T]):
         return name in self._entries
 
     def __getitem__(self, name: str) -> Entry[T]:
-        """Return an entry; ConfigError lists the names if there is none."""
+        """Return the entry with a name. If there is none, raise ConfigError with the known names."""
         if name not in self._entries:
             raise ConfigError(unknown_name(self.kind, name, self) + self.hint)
         return self._entries[name]
 
     def names(self, **traits: Any) -> list[str]:
-        """Return the names in order of registration; with traits, only of entries whose trait is or contains the value.
+        """Return the names in order of registration.
+
+        Args:
+            traits: trait → value. Only entries that have this value for each trait, or a collection that contains it,
+                are returned.
 
         >>> LAYERS: Registry[Callable[..., int]] = Registry("layer")
         >>> _ = LAYERS.register("a", lambda: 1, tasks=("x", "y")), LAYERS.register("b", lambda: 2, tasks=("y",))
@@ -133,7 +141,7 @@ class Registry(Generic[T]):
             spec: a name, or {"name": name, parameter: value, …}.
 
         Raises:
-            ConfigError: The name or a parameter is unknown, or a value is out of range.
+            ConfigError: The name or a parameter is unknown, or a value is invalid.
         """
         parameters = {"name": spec} if isinstance(spec, str) else dict(spec)
         name = parameters.pop("name", None)
@@ -153,13 +161,16 @@ class Registry(Generic[T]):
             ) from None
 
     def normalize(self, spec: ComponentSpec) -> ComponentSpec:
-        """Check a setting and return its shortest form: the name alone if all parameters have their defaults."""
+        """Check a setting as in `parse` and return its shortest form.
+
+        Parameters that have their default are left out. A setting without parameters is the name alone.
+        """
         entry, params = self.parse(spec)
         parameters = params.model_dump(mode="json", exclude_defaults=True)
         return {"name": entry.name, **parameters} if parameters else entry.name
 
     def build(self, spec: ComponentSpec) -> Callable[..., Any]:
-        """Return the component of a setting with its parameters bound."""
+        """Check a setting as in `parse`. Return its component with the parameters bound as keyword arguments."""
         entry, params = self.parse(spec)
         values = {name: getattr(params, name) for name in type(params).model_fields}
         return partial(entry.component, **values) if values else entry.component

@@ -1,6 +1,6 @@
-"""The application: its commands with their help, and `run`.
+"""The command-line application: its commands with their help texts, and the function `run`.
 
-A command's module is imported when the command runs, so that `pixelwise --help` starts without torch.
+The module of a command is imported when the command runs. `pixelwise --help` therefore does not import torch.
 """
 
 import errno
@@ -58,7 +58,7 @@ COMMANDS = {
         "Without a network it draws synthetic animals.",
     ),
 }
-"""Command → paragraphs of its help. The first one is shown in the list of commands."""
+"""Command → paragraphs of its help. The list of commands shows the first paragraph."""
 
 for _order, (_name, _help) in enumerate(COMMANDS.items()):
     app.command(f"pixelwise.cli.{_name}:{_name}_command", name=_name, help="\n\n".join(_help), sort_key=_order)
@@ -69,12 +69,15 @@ class _PrintHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         prefix = "" if record.levelno <= logging.INFO else f"{record.levelname.lower()}: "
-        # sys.stderr is read at each message: progress bars replace it while they are drawn.
+        # Read sys.stderr for each message, because progress bars replace it while they are drawn.
         print(f"{prefix}{printable(with_flags(record.getMessage()))}", file=sys.stderr)
 
 
 def _print_thread_error(args: threading.ExceptHookArgs) -> None:
-    """Print the traceback of a thread, but not for a full disk: TensorBoard's thread raises it in the training too."""
+    """Print the traceback of an exception in a thread, unless the disk is full.
+
+    If the disk is full, TensorBoard raises the error of its writer thread again in the training.
+    """
     if not (isinstance(args.exc_value, OSError) and args.exc_value.errno in FULL_DISK_ERRORS):
         threading.__excepthook__(args)
 
@@ -83,26 +86,26 @@ def run(tokens: Sequence[str]) -> int:
     """Run a command.
 
     Args:
-        tokens: the arguments.
+        tokens: the command-line arguments, without the name of the program.
 
     Returns:
         The exit code: that of the command, or 2 for an error that the user can correct.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            # A file's name can have characters that the terminal cannot show, or bytes that are not text.
+            # File names can have characters that the terminal cannot show, or bytes that are not text.
             stream.reconfigure(errors="backslashreplace")
     configure()
     handler = _PrintHandler()
     logger = logging.getLogger("pixelwise")
-    if os.environ.get("RANK", "0") == "0":  # one of the processes that torchrun started
+    if os.environ.get("RANK", "0") == "0":  # torchrun sets RANK, and only one of its processes prints
         logger.addHandler(handler)
     previous_hook, threading.excepthook = threading.excepthook, _print_thread_error
     try:
         refuse_old_names(tokens)
         code = app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
     except (PixelwiseError, CycloptsError, OSError) as error:
-        # Spaces inside a line stay: a file's name can have two in a row.
+        # Keep the spaces inside a line, because a file name can have two in a row.
         lines = map(str.strip, with_flags(_error_text(error)).splitlines())
         print(f"pixelwise: error: {' '.join(filter(None, lines))}", file=sys.stderr)
         return WRONG_INPUT
@@ -113,7 +116,10 @@ def run(tokens: Sequence[str]) -> int:
 
 
 def _error_text(error: Exception) -> str:
-    """Return an error's message. cyclopts wraps pydantic's finding about a flag in several lines: take the finding."""
+    """Return the message of an error.
+
+    For an invalid value of a flag, return the message of pydantic without the lines that cyclopts adds.
+    """
     if isinstance(error, OSError):
         return _os_error_text(error)
     if isinstance(error, CycloptsError) and error.__cause__ is not None:
@@ -127,7 +133,7 @@ def _error_text(error: Exception) -> str:
 
 
 def _os_error_text(error: OSError) -> str:
-    """Return the file, the fault and, if the disk is full, the fix."""
+    """Return a message with the file, the fault and, if the disk is full, the fix."""
     fault = error.strerror or str(error)
     text = printable(fault if error.filename is None else f"{error.filename}: {fault}")
     return f"{text}; free space, then try again" if error.errno == errno.ENOSPC else text

@@ -1,4 +1,4 @@
-"""Helpers of several commands: name and check output paths, print skipped files."""
+"""Helpers that several commands share: names and checks of output paths, and messages with command-line flags."""
 
 import os
 import re
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 
 _MAX_NAME_BYTES = 200
-"""Maximum length of a name made from that of the data set. File systems allow 255 bytes with suffixes."""
+"""Maximum length in bytes of an output name without its suffixes. File systems allow 255 bytes with suffixes."""
 
 
 def data_name(data: str) -> str:
-    """Return a short name for output files from the path or URL of a data set.
+    """Derive a short name for output files from the path or URL of a data set.
 
     >>> data_name("data/oxford-iiit-pet/"), data_name("s3://bucket/pets")
     ('oxford-iiit-pet', 'pets')
@@ -33,14 +33,14 @@ def data_name(data: str) -> str:
 
 
 def check_output(out: Path) -> None:
-    """Raise an error if a file or directory cannot be made at a path, before the work of a command.
+    """Raise an error if a file or directory cannot be created at a path. Commands call this before their work.
 
     Args:
-        out: the path. A missing parent directory can be made.
+        out: the path. Its parent directories may be missing, because they are created with the output.
 
     Raises:
-        ConfigError: It is a URL.
-        OutputError: Its directory may not be written.
+        ConfigError: The path is a URL.
+        OutputError: The process may not write to the path, or to its nearest existing parent directory.
     """
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(out)):
         raise ConfigError(f"{out}: is a URL; choose a path on this machine")
@@ -50,14 +50,14 @@ def check_output(out: Path) -> None:
 
 
 def check_absent(out: Path) -> None:
-    """Raise OutputExistsError if an output path exists, and see `check_output`."""
+    """Raise OutputExistsError if an output path exists. Otherwise call `check_output`."""
     if out.exists():
         raise OutputExistsError(f"{out}: exists already; choose another `out`")
     check_output(out)
 
 
 def has_left_out(data: "DatasetIndex") -> bool:
-    """Return True if files of a data set were left out when it was loaded."""
+    """Return True if loading left out files of a data set."""
     return any(message.startswith(LEFT_OUT) for message in data.messages)
 
 
@@ -68,12 +68,12 @@ def print_skipped(errors: Iterable[Exception]) -> None:
 
 
 def messages_with_flags(data: "DatasetIndex") -> "DatasetIndex":
-    """Return a data set whose messages name flags instead of arguments in backticks."""
+    """Return a copy of a data set whose messages name flags (--out) instead of arguments (`out`)."""
     return replace(data, messages=tuple(map(with_flags, data.messages)))
 
 
 def report_with_flags(report: "DatasetReport") -> "DatasetReport":
-    """Return a report whose texts name flags instead of arguments in backticks."""
+    """Return a copy of a report whose messages name flags (--out) instead of arguments (`out`)."""
     issues = tuple(replace(issue, message=with_flags(issue.message)) for issue in report.issues)
     data = messages_with_flags(report.data)
     return replace(report, data=data, issues=issues, obstacle=with_flags(report.obstacle))

@@ -1,4 +1,4 @@
-"""Components with parameters as words of the command line."""
+"""Parsing of components and their parameters on the command line."""
 
 import re
 from typing import Any
@@ -20,8 +20,11 @@ def parse_components(flag: str, words: tuple[str, ...]) -> tuple[ComponentSpec, 
     """Return components from words such as "early_stopping:patience=3,min_delta=0.01".
 
     Args:
-        flag: the flag that has the words, for error messages.
-        words: a name each, or a name with parameters.
+        flag: the command-line flag, for error messages.
+        words: the values of the flag. Each is a name, or a name, a colon and parameters.
+
+    Raises:
+        ConfigError: A parameter is not of the form PARAMETER=VALUE.
 
     >>> parse_components("--callbacks", ("early_stopping:patience=3",))
     ({'name': 'early_stopping', 'patience': 3},)
@@ -34,11 +37,15 @@ def parse_components(flag: str, words: tuple[str, ...]) -> tuple[ComponentSpec, 
 
 
 def parse_parameters(flag: str, words: tuple[str, ...]) -> dict[str, Any]:
-    """Return parameters from words such as "gamma=3". One word can have several with commas between.
+    """Return parameters from words such as "gamma=3".
 
     Args:
-        flag: the flag that has the words, for error messages.
-        words: one PARAMETER=VALUE each. A value is YAML: a number, true, text, [1, 2].
+        flag: the command-line flag, for error messages.
+        words: the values of the flag. Each is one PARAMETER=VALUE, or several separated by commas. VALUE is YAML: a
+            number, true, text, [1, 2]. Text that is not valid YAML is used as it is.
+
+    Raises:
+        ConfigError: A part is not of the form PARAMETER=VALUE.
 
     >>> parse_parameters("--loss-args", ("alpha=0.3,beta=0.7",))
     {'alpha': 0.3, 'beta': 0.7}

@@ -20,17 +20,22 @@ _SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
 """Signals that end a command like Ctrl-C. Windows has no SIGHUP."""
 
 _MIN_SECONDS = 1.0
-"""Minimum interval between two signals that interrupt."""
+"""Minimum time in seconds between two signals that interrupt. Signals in between are ignored."""
 
 
 def main(tokens: Sequence[str] | None = None) -> None:
     """Run the command line and exit.
 
-    The exit code is 0; 1 if some files were skipped or cannot be used; 2 for wrong input, with one line on stderr that
-    names the fault; 3 for a bug, with a traceback; or 130 after Ctrl-C, SIGTERM or SIGHUP.
+    The exit codes are:
+
+    - 0: success.
+    - 1: some files were skipped or cannot be used.
+    - 2: an error that the user can correct, such as wrong input or too little memory. One line on stderr names it.
+    - 3: a bug. The traceback is printed.
+    - 130: the command was stopped by Ctrl-C, SIGTERM or SIGHUP.
 
     Args:
-        tokens: the arguments, or None for those of the process.
+        tokens: the command-line arguments. None takes those of the process.
     """
     with _Interrupts() as interrupts:
         try:
@@ -40,18 +45,18 @@ def main(tokens: Sequence[str] | None = None) -> None:
         except KeyboardInterrupt as error:
             code = interrupts.report(str(error))
         except Exception as error:
-            # An import that is interrupted can fail with another error.
+            # An interrupted import can raise another exception than KeyboardInterrupt.
             code = interrupts.report() if interrupts.received else _report_bug(error)
     sys.exit(code)
 
 
 class _Interrupts:
-    """Raises KeyboardInterrupt for each signal of `_SIGNALS` within the block.
+    """A context manager that raises KeyboardInterrupt for the signals of `_SIGNALS` within its block.
 
     Signals that the parent process chose to ignore, as nohup does with SIGHUP, stay ignored.
 
     Attributes:
-        received: True after a signal.
+        received: True after the first signal.
     """
 
     def __init__(self) -> None:
@@ -71,7 +76,7 @@ class _Interrupts:
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
-        # A closed terminal and a shell can send several signals at once. Only the first one must interrupt.
+        # A terminal that is closed can send a signal, and its shell a second one. Only the first must interrupt.
         if not self.received or now - self._time > _MIN_SECONDS:
             self.received, self._time = True, now
             raise KeyboardInterrupt
@@ -80,7 +85,7 @@ class _Interrupts:
         """Print that the command was stopped, and return the exit code. Later signals are ignored.
 
         Args:
-            advice: how to continue. By default, the command is to be run again.
+            advice: the text that explains how to continue. "" prints the advice to run the command again.
         """
         for number in self._previous:
             signal.signal(number, signal.SIG_IGN)
@@ -110,14 +115,17 @@ def _flush_output(code: int) -> int:
     try:
         sys.stdout.flush()
     except OSError as error:
-        # Python would flush again at its end, fail again, and print a traceback.
+        # Python flushes stdout again at exit. Without the next line it would fail again and print a traceback.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return code if code == WRONG_INPUT else _fail(f"standard output: {error.strerror}")
     return code
 
 
 def _report_bug(error: Exception) -> int:
-    """Print an unexpected exception with its traceback and a request to report it. Return the exit code."""
+    """Print an unexpected exception with its traceback and a request to report it. Return the exit code.
+
+    If memory ran out, print one line with advice instead.
+    """
     import traceback
 
     import pixelwise

@@ -61,6 +61,6 @@ def evaluate_command(
     if is_rank_zero():
         print_skipped(evaluation.skipped)
         print_metrics(evaluation.metrics, split, evaluation.extra)
-        # The table is printed first: writing can fail.
+        # Print the table first, because writing the file can fail.
         print(f"evaluation: {write_evaluation(opened, evaluation, split, out or 'auto')}")
     return SOME_FILES_FAILED if evaluation.skipped or has_left_out(dataset) else DONE

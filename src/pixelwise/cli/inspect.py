@@ -50,7 +50,11 @@ def _free_folder(data: str) -> Path:
 
 
 def _plan(report: DatasetReport, progress: Progress) -> tuple[DatasetReport, Plan | None]:
-    """Return the report with the problems that the plan shows, and the plan; None if no model can be trained."""
+    """Make the plan.
+
+    Returns:
+        The report with the issues of the plan added, and the plan. The plan is None if no model can be trained.
+    """
     if report.obstacle:
         return report, None
     try:

@@ -1,4 +1,4 @@
-"""The settings of a training: one flat model, its presets, its files, and the names of version 0.1."""
+"""The settings of a training: `Config`, presets, YAML files, and the translation of settings of version 0.1."""
 
 from pixelwise.config.components import registry_of
 from pixelwise.config.files import config_to_yaml, read_config, without_backticks

@@ -1,4 +1,4 @@
-"""Settings with a component: the registry of each."""
+"""Settings whose value is a registered component, such as a loss: their registries and their shortest form."""
 
 from typing import Any
 
@@ -17,20 +17,24 @@ _REGISTRIES: dict[str, Registry[Any]] = {
 
 
 def registry_of(name: str) -> Registry[Any] | None:
-    """Return the registry of a setting's components, or None if the setting is not a component."""
+    """Return the registry of a setting's components, or None if the value of the setting is not a component."""
     return _REGISTRIES.get(name)
 
 
 def normalize_component(name: str, spec: Any, encoder: str) -> ComponentSpec:
-    """Return the shortest form of a setting with a component.
+    """Check the component in a setting and return its shortest form.
 
     Args:
-        name: the setting.
-        spec: its value. For `encoder_weights` it can be None or a path.
-        encoder: the encoder that `encoder_weights` are for.
+        name: the name of the setting, a key of `_REGISTRIES`.
+        spec: the value of the setting. For `encoder_weights` it can also be None or the path of a file as text.
+        encoder: timm's name of the encoder. It is used for `encoder_weights` only.
+
+    Returns:
+        The name of the component if all parameters have their defaults. Otherwise a mapping with the name and the other
+        parameters.
 
     Raises:
-        ValueError: The value is not a name or a mapping.
+        ValueError: The value is neither a name nor a mapping.
         ConfigError: The component or a parameter is unknown, or a parameter is out of range.
     """
     if name == "encoder_weights":

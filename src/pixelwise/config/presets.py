@@ -11,7 +11,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "val_fraction": 0.2,
         "encoder": "mobilenetv2_100",
         "encoder_weights": "hub",
-        # The expanded activations at 1/2, 1/4, 1/8 and 1/16, and the last block's projection before its batch norm.
+        # The expanded activations at 1/2, 1/4, 1/8 and 1/16 of the input size, and the projection of the last block
+        # before its batch norm.
         "encoder_layers": (
             "blocks.1.0.bn1",
             "blocks.2.0.bn1",

@@ -1,4 +1,4 @@
-"""Parsing and checks of single settings, and pydantic's findings as one line."""
+"""Parsing and checks of single settings, and one-line messages for pydantic's validation errors."""
 
 import math
 import reprlib
@@ -12,14 +12,17 @@ from pixelwise.losses.class_weights import CLASS_WEIGHT_POWERS
 
 _QUOTE = reprlib.Repr()
 _QUOTE.maxstring = _QUOTE.maxother = 200
-"""Bounds the values that messages quote: in YAML, a list can contain others many times over."""
+"""Shortens the values that messages quote.
+
+A short YAML file can define a huge value, because its aliases repeat a list many times.
+"""
 
 
 def parse_class_weights(value: object) -> object:
-    """Return the weight of each class from text such as "pet=2,border=1". Other values are returned as they are.
+    """Parse text such as "pet=2,border=1" to a dict of class name → weight. Return other values unchanged.
 
     Raises:
-        ValueError: The text is not a list of name=weight.
+        ValueError: A part of the text is not name=weight, or a class is given twice.
     """
     if not isinstance(value, str) or value in ("none", *CLASS_WEIGHT_POWERS):
         return value
@@ -37,14 +40,19 @@ def parse_class_weights(value: object) -> object:
 
 
 def check_class_weight_values(value: str | dict[str, float]) -> str | dict[str, float]:
-    """Return the weights; raise ValueError if one is negative or not finite."""
+    """Return the weights. Raise ValueError if one is negative or not finite."""
     if isinstance(value, dict) and any(not 0 <= weight < math.inf for weight in value.values()):
         raise ValueError("weights must be finite, and 0 or more")
     return value
 
 
 def expand_freeze_encoder(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings with `freeze_encoder` replaced by the `encoder_training` that it stands for.
+    """Return settings with `freeze_encoder` replaced by the equivalent `encoder_training`.
+
+    True becomes "none". False becomes "auto", or keeps an `encoder_training` that is given.
+
+    Raises:
+        ConfigError: `freeze_encoder` is not a bool, or contradicts `encoder_training`.
 
     >>> expand_freeze_encoder({"freeze_encoder": True, "epochs": 3})
     {'epochs': 3, 'encoder_training': 'none'}
@@ -62,14 +70,14 @@ def expand_freeze_encoder(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def format_validation_error(error: ValidationError, model: type[BaseModel], nested: bool = True) -> str:
-    """Return pydantic's findings about a model in one line.
+    """Return the messages of a pydantic error in one line.
 
-    For example "`epochs`: Input should be greater than or equal to 1 (got 0)".
+    An example is "`epochs`: Input should be greater than or equal to 1 (got 0)".
 
     Args:
         error: the error that the model raised.
-        model: the model, whose field names are the choices for an unknown one.
-        nested: name the entry inside a field, "data.kind", instead of the field alone.
+        model: the model. The message about an unknown field suggests one of its field names.
+        nested: True to name the entry inside a field ("data.kind"), False to name the field only ("data").
     """
     parts = []
     for finding in error.errors():

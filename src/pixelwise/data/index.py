@@ -16,7 +16,7 @@ from pixelwise.errors import DataError
 class DatasetIndex:
     """A data set ready for training: its classes, its records, and the parameters to read them.
 
-    It holds file references and no pixels. `SegmentationDataset` reads them.
+    It holds references to files, not pixels. `SegmentationDataset` reads the files.
 
     Attributes:
         root: the folder or file that was loaded, or its URL as text.
@@ -25,14 +25,14 @@ class DatasetIndex:
         palette: one (red, green, blue) in [0, 255] per class.
         read_spec: the parameters of the image and mask readers.
         train, val, test: the records of each split.
-        messages: one line per decision or omission, for the user.
+        messages: lines for the user: decisions made while loading, and files that were left out.
         group_summary: the reason why records have groups. Empty if no groups were found. None if groups have not
             been searched for.
         source_class_ids: for polygons and multi-label masks, class name in the data set's files → class index, or
             255 for "ignore".
         line_width: width in pixels of the lines in annotation files, or None.
-        undecided: the question that has to be answered before the classes are known, in the report on such a data set.
-            Each raw value of the masks is then a class, and no model can be trained. Empty if the classes are known.
+        undecided: the error message about ambiguous masks. Empty if the classes are known. `inspect` sets it: each raw
+            value of the masks is then a class, and no model can be trained.
     """
 
     root: Path | str
@@ -64,17 +64,17 @@ class DatasetIndex:
         return records
 
     def read(self, record: Record) -> tuple[np.ndarray, np.ndarray]:
-        """Read the image and the mask of a record, at their own size.
+        """Read the image and the mask of a record, without resizing.
 
         Args:
             record: a record with a mask, of this data set.
 
         Returns:
-            The image, (H, W, channels) uint8; and the mask, (H, W) uint8 class indices with 255 for "ignore". A
-            multi-label mask is (C, H, W) uint8: 0 absent, 1 present, 255 for "ignore".
+            (image, mask). The image is (H, W, channels) uint8. The mask is (H, W) uint8 class indices, with 255 for
+            "ignore". A multi-label mask is (C, H, W) uint8: 0 absent, 1 present, 255 for "ignore".
 
         Raises:
-            DataError: A file cannot be read, or image and mask differ in size. The message names it.
+            DataError: A file cannot be read, or image and mask differ in size. The message names the file.
 
         >>> image, mask = data.read(data.train[0])  # doctest: +SKIP
         """
@@ -82,11 +82,14 @@ class DatasetIndex:
 
 
 def check_class_names(root: object, classes: Sequence[str]) -> None:
-    """Raise DataError if a class name is empty or too long: no model could be made.
+    """Check the lengths of class names. Models accept 1 to `MAX_CLASS_NAME` characters.
 
     Args:
         root: the folder, file or URL of the data set, for the message.
         classes: the names.
+
+    Raises:
+        DataError: A name is empty or too long.
     """
     for index, name in enumerate(classes):
         if not 0 < len(name) <= MAX_CLASS_NAME:
@@ -97,14 +100,14 @@ def check_class_names(root: object, classes: Sequence[str]) -> None:
 
 
 def learning_fault(data: DatasetIndex, present: Sequence[bool]) -> str:
-    """Return the reason why a model cannot learn from masks with these classes, or "".
+    """Return the reason why a model cannot learn from the training masks.
 
     Args:
         data: the data set.
-        present: for each class, whether any mask has a pixel of it.
+        present: for each class, True if a training mask has a pixel of it.
 
     Returns:
-        A text without the name of the data set.
+        The reason without the name of the data set. Empty if a model can learn.
     """
     names = [name for name, is_present in zip(data.classes, present, strict=True) if is_present]
     if not names:

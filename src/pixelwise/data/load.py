@@ -18,10 +18,10 @@ from pixelwise.runtime.files import expand_home
 from pixelwise.runtime.progress import Progress, no_progress
 
 LEFT_OUT = "left out: "
-"""Start of the message about files that were left out."""
+"""Prefix of the message about files that were left out."""
 
 _MAX_RANGE_IMAGES = 64
-"""Maximum number of images that determine a range of values."""
+"""Maximum number of images that `find_pixel_range` reads."""
 
 
 def load_dataset(
@@ -39,27 +39,29 @@ def load_dataset(
 ) -> DatasetIndex:
     """Load a data set: detect its format and its classes, and list the records of each split.
 
-    If the format does not define the meaning of mask values, all masks are read and the classes inferred.
+    If the format does not define the class of each mask value, all masks are read and the classes are inferred.
 
     Args:
         root: a folder, a table or JSON file that lists a data set, or the URL of a packed data set or a table.
         format: a name in `FORMATS`, or None to detect the format.
-        classes: class names: those to keep if the data set names its classes, else the names of the values in order.
+        classes: class names. If the data set names its classes, the names of those to keep. Otherwise the names of the
+            mask values, in order.
         ignore_values: mask values or class names to ignore in training and evaluation.
         label_map: mask value or class name in the files → class name.
         skip_unreadable: leave out images and masks that cannot be used, with a message, instead of raising.
-        instances: mask values are the numbers of objects: 0 is background, every other value is the class "foreground".
+        instances: True if mask values are the numbers of objects, or if each mask file is one object. 0 is then the
+            class "background", and every other value is the class "foreground".
         unlabeled: "ignore" if pixels of value 0 were never labeled, else "background".
-        line_width: width in pixels of lines in annotation files. None leaves lines out.
-        allow_outside: read files outside the data directory that a table or list names.
+        line_width: width in pixels of lines that annotation files give without a width. None leaves lines out.
+        allow_outside: True to read files outside the data directory that a table or list names.
         progress: shows progress while masks are read, see `Progress`.
 
     Returns:
-        The index of the data set. `messages` lists the decisions.
+        The index of the data set. Its `messages` list the decisions.
 
     Raises:
-        DataError: The folder is missing or of no known format, an image has no mask, a file cannot be used (unless
-            `skip_unreadable`), or masks can be interpreted in more than one way.
+        DataError: The folder is missing or its format is unknown, an image has no mask or a file cannot be used (unless
+            `skip_unreadable`), or masks are ambiguous.
         ConfigError: The options do not fit the data set.
 
     >>> load_dataset("oxford-iiit-pet/").classes  # doctest: +SKIP
@@ -88,6 +90,13 @@ def load_with_options(
         root: a folder, file or URL.
         options: the user's options.
         progress: see `Progress`.
+
+    Returns:
+        The index of the data set.
+
+    Raises:
+        DataError: See `load_dataset`.
+        ConfigError: The options do not fit the data set.
     """
     path = resolve_root(root)
     format, result = detect_data_set(path, options)
@@ -109,7 +118,7 @@ def _unreadable_issue(error: DataError) -> DataIssue:
 
 
 def _check_some_image(records: Sequence[Record]) -> None:
-    """Raise DataError if the first, the middle and the last image file cannot be opened, for example HEIC photos."""
+    """Raise DataError if the first, the middle and the last local image all cannot be opened, such as HEIC files."""
     paths = [record.image for record in records if isinstance(record.image, Path)]
     errors = []
     for path in dict.fromkeys(paths[index] for index in (0, len(paths) // 2, -1) if paths):
@@ -128,7 +137,7 @@ def resolve_root(root: str | Path | RemoteFile) -> Path | RemoteFile:
     """Return the folder or file of a data set, with "~" expanded and URLs resolved.
 
     Raises:
-        DataError: The package that opens the URL is not installed, or fsspec does not know the protocol.
+        DataError: The package that opens the URL is not installed, or fsspec does not support the protocol.
         PixelwiseError: There is no home directory for "~".
     """
     if isinstance(root, RemoteFile):
@@ -139,20 +148,20 @@ def resolve_root(root: str | Path | RemoteFile) -> Path | RemoteFile:
 
 
 def needs_resolution(result: FormatResult) -> bool:
-    """Return True if the meaning of mask values has to be inferred from the masks."""
+    """Return True if the class of each mask value has to be inferred from the masks."""
     return result.label_map is None or (result.label_map.kind != "polygons" and not result.label_map.value_to_class)
 
 
 def raise_on_fatal(root: Path | RemoteFile, issues: Sequence[DataIssue], skip_unreadable: bool) -> list[str]:
-    """Raise the first issue of severity "error".
+    """Raise the first issue of severity "error". Return messages about the other issues.
 
     Args:
-        root: the data set, for messages.
+        root: the data set.
         issues: all issues.
-        skip_unreadable: return a message instead of raising.
+        skip_unreadable: True to return a message about the errors instead of raising.
 
     Returns:
-        One line for each kind of warning, and one that counts the files left out.
+        One line for each kind of warning. If there are errors, also one line with the number of files left out.
 
     Raises:
         DataError: There is an error and `skip_unreadable` is False.
@@ -170,7 +179,7 @@ def raise_on_fatal(root: Path | RemoteFile, issues: Sequence[DataIssue], skip_un
 
 
 def _warning_lines(issues: Sequence[DataIssue]) -> list[str]:
-    """Return one line for each kind of warning: the first one, and the number of others."""
+    """Return one line for each kind of warning, with the first warning and the number of others."""
     by_kind: dict[str, list[DataIssue]] = {}
     for issue in issues:
         if issue.severity == "warning":
@@ -191,12 +200,12 @@ def build_index(
     channels: int | None = None,
     pixel_range: tuple[float, float] | None = None,
 ) -> DatasetIndex:
-    """Build the index of a data set from its format result and its classes.
+    """Build the index of a data set from the result of its format and from its classes.
 
     Args:
         root: the folder, file or URL.
         format: name of the format.
-        result: the records.
+        result: the records and the class names in the files.
         labels: the classes and the label map.
         messages: lines for the user.
         bit_depth: see `ReadSpec`.
@@ -204,7 +213,7 @@ def build_index(
         pixel_range: see `ReadSpec`.
 
     Raises:
-        DataError: There are no records.
+        DataError: There are no records, or a class name is empty or too long.
     """
     if not result.records:
         raise DataError(f"{root}: no image with a mask was found here ({format})")
@@ -236,7 +245,10 @@ def build_index(
 
 
 def _channels(result: FormatResult) -> int:
-    """Return the number of channels of the first image that can be read. All images must have the same number."""
+    """Return the number of channels of the first image that can be read, or 3 if none can.
+
+    All images must have the same number.
+    """
     for record in result.records:
         try:
             return count_channels(record.image)
@@ -246,13 +258,13 @@ def _channels(result: FormatResult) -> int:
 
 
 def find_pixel_range(records: Sequence[Record]) -> tuple[float, float] | None:
-    """Return the lowest and the highest value of images of floats, of signed integers or of 32 bits.
+    """Return the lowest and the highest value in images of floats, of signed integers or of 32 bits.
 
     Args:
-        records: the images to read. At most 64 of them are read, evenly spread.
+        records: the records of the images. At most 64 images are read, at regular steps from the first.
 
     Returns:
-        The range, or None if the first image that can be read has other pixels. Then no other image is read.
+        (lowest, highest), or None if the first image that can be read has other pixels, or if no image can be read.
     """
     ranges: list[tuple[float, float]] = []
     for record in records[:: max(1, len(records) // _MAX_RANGE_IMAGES)][:_MAX_RANGE_IMAGES]:
@@ -268,7 +280,7 @@ def find_pixel_range(records: Sequence[Record]) -> tuple[float, float] | None:
 
 
 def range_messages(pixel_range: tuple[float, float] | None) -> list[str]:
-    """Return a line for the user about the range of values, or nothing if there is none."""
+    """Return a line for the user about the range of `find_pixel_range`, or an empty list if it is None."""
     if pixel_range is None:
         return []
     low, high = pixel_range
@@ -276,7 +288,7 @@ def range_messages(pixel_range: tuple[float, float] | None) -> list[str]:
 
 
 def _with_class_order(record: Record, labels: ResolvedLabels) -> Record:
-    """Return a record whose polygons or channels have the class indices of `labels`."""
+    """Convert the polygons or channels of a record to the class indices of `labels`."""
     order = labels.source_to_class
     if not order or order == tuple(range(len(order))):
         return record

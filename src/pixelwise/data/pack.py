@@ -1,4 +1,4 @@
-"""`pack`: write a data set as shards, tar files in WebDataset's layout, to a folder or to a URL."""
+"""Packing of a data set into shards: tar files in WebDataset's layout, in a local folder or at a URL."""
 
 import hashlib
 import io
@@ -29,24 +29,24 @@ from pixelwise.runtime.progress import Progress, no_progress
 from pixelwise.runtime.threads import prefetch_map
 
 SHARD_BYTES = 64 * 2**20
-"""Default size of a shard in bytes."""
+"""Default maximum size of a shard in bytes."""
 
 UNFINISHED = ".pixelwise-unfinished"
-"""Name of a file in a remote output that is not complete."""
+"""Name of the file that marks a remote output as incomplete."""
 
 _OUTPUT_FILE = re.compile(rf"(train|val|test)-\d{{6,}}\.tar|{re.escape(INDEX)}")
-"""Names of shards and of the index."""
+"""Pattern of the names of shards and of the index."""
 
 _PREFETCHED_SAMPLES = 16
 
 _SUFFIXES = {"JPEG": "jpg", "MPO": "jpg", "TIFF": "tif"}
-"""Pillow's name of a format → suffix, if it is not the name in lower case."""
+"""Pillow's format name → file suffix, for formats whose suffix is not the name in lower case."""
 
 Files = list[tuple[str, bytes]]
-"""The files of a sample, the image first: (text after the key in the name, content)."""
+"""The files of a sample, the image first, as pairs (suffix after the key, content)."""
 
 WriteFile = Callable[[str, bytes], object]
-"""Writes a file of the output: (name, content)."""
+"""A function (name, content) that writes a file of the output."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,8 @@ class PackResult:
         out: folder or URL.
         shards: names of the tar files.
         samples: number of samples in all shards.
-        bytes: size of all shards.
-        skipped: the errors of the records left out.
+        bytes: total size of all shards in bytes.
+        skipped: the errors of the records that were left out.
     """
 
     out: str
@@ -77,35 +77,41 @@ def pack(
     skip_unreadable: bool = False,
     progress: Progress = no_progress,
 ) -> PackResult:
-    """Write a data set as shards, which `load_dataset` and WebDataset's own tools read.
+    """Write a data set as shards, which `load_dataset` and WebDataset's own tools can read.
 
-    `out` gets train-000000.tar, … and dataset.json, the index, which is written last: a data set without it is not
-    complete. A remote output that was stopped is replaced if `pack` is repeated. A shard has two files of a sample KEY:
-    KEY.jpg (or .png, …), the unchanged image file, and KEY.mask.png, 8-bit gray class indices with 255 for "ignore". A
-    multi-label sample has KEY.mask.0.png, …, with the values 0, 1 and 255, for each class that it has. Images are
-    shuffled, so that neighbors in a video are far apart. The same data and seed give the same bytes.
+    `out` contains the shards train-000000.tar, … and the index dataset.json. The index is written last, so a data set
+    without it is incomplete. If a remote `pack` was stopped, the next one to the same URL replaces its output.
+
+    A shard has two files of a sample KEY. KEY.jpg (or .png, …) is the unchanged image file. KEY.mask.png has 8-bit gray
+    class indices, and 255 for "ignore". A multi-label sample has a file KEY.mask.0.png, … with the values 0, 1 and 255
+    for each class with pixels.
+
+    The images of each split are shuffled, so that consecutive frames of a video are far apart. The same data, options
+    and seed give the same bytes.
 
     Args:
         data: the data set. All its splits are packed.
-        out: a folder that does not exist, or the URL of one on any file system that fsspec writes.
-        shard_bytes: maximum size of a shard. A single sample can exceed it.
-        image_size: if given, images whose shorter side is longer than this many pixels are resized to it, and saved as
-            JPEG of quality 95. Masks are resized alike.
+        out: a new local folder, or the URL of a new folder on any file system that fsspec can write.
+        shard_bytes: maximum size of a shard in bytes. Only a shard with a single sample can be larger.
+        image_size: maximum shorter side of images in pixels. Larger images and their masks are resized to it, and the
+            images saved as JPEG of quality 95. None packs all image files unchanged.
         seed: random seed of the order.
-        skip_unreadable: leave out records that cannot be read instead of raising.
+        skip_unreadable: leave out records that cannot be read instead of raising an error.
         progress: see `Progress`.
 
     Returns:
-        The names and sizes of the shards, and the errors of the records left out.
+        The names of the shards, their total size, and the errors of the records that were left out.
 
     Raises:
-        DataError: An image or mask cannot be read (unless `skip_unreadable`), or `out` cannot be reached.
-        OutputError: `out` cannot be written. OutputExistsError, if it exists.
-        ConfigError: `image_size` is given for images without 3 channels.
+        DataError: An image or mask cannot be read (unless `skip_unreadable`), no record can be packed, or `out` cannot
+            be reached.
+        OutputExistsError: `out` exists already.
+        OutputError: `out` cannot be written.
+        ConfigError: `image_size` is given for images that do not have 3 channels.
     """
     if image_size is not None and data.read_spec.channels != 3:
         raise ConfigError(f"`image_size`: images of {data.read_spec.channels} channels cannot be resized; leave it out")
-    if not data.val:  # training will split off validation images, and must keep groups together
+    if not data.val:  # training needs the groups when it splits off validation images
         data = assign_groups(data)
     with _open_output(out) as write_file:
         writer = _ShardWriter(write_file, shard_bytes)
@@ -124,7 +130,7 @@ def pack(
 def _read_samples(
     data: DatasetIndex, image_size: int | None, seed: int, progress: Progress
 ) -> Iterator[tuple[Split, Record, Files | DataError]]:
-    """Yield all samples, split by split, each split in random order."""
+    """Yield the samples of one split after the other, each split in random order."""
     order: list[tuple[Split, Record]] = []
     for split in SPLITS:
         records: tuple[Record, ...] = getattr(data, split)
@@ -142,7 +148,7 @@ def _write_samples(
     samples: Iterator[tuple[Split, Record, Files | DataError]],
     skip_unreadable: bool,
 ) -> list[DataError]:
-    """Write samples to shards. Return the errors of those left out."""
+    """Write samples to shards. Return the errors of the samples that are left out."""
     skipped: list[DataError] = []
     for split, record, files in samples:
         if isinstance(files, DataError):
@@ -172,7 +178,7 @@ def _index(data: DatasetIndex, shards: dict[str, list[dict[str, Any]]], image_si
 
 @dataclass
 class _ShardWriter:
-    """The shard being filled, and the index so far."""
+    """Collects samples in a shard, writes full shards, and records them for the index."""
 
     write_file: WriteFile
     max_bytes: int
@@ -184,7 +190,7 @@ class _ShardWriter:
     shards: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
     def add(self, split: str, record: Record, files: Files) -> None:
-        """Add a sample. Begin a new shard for a new split, or if the sample does not fit into this one."""
+        """Add a sample. Start a new shard if the split is new or if the sample does not fit into the current shard."""
         blocks = sum(1 + -(-len(content) // tarfile.BLOCKSIZE) for _, content in files) + 2
         is_full = self.content and len(self.content) + blocks * tarfile.BLOCKSIZE > self.max_bytes
         if split != self.split or is_full:
@@ -203,7 +209,7 @@ class _ShardWriter:
         self.sample_count += 1
 
     def close(self) -> None:
-        """Write the shard if it has samples."""
+        """Write the current shard if it has samples."""
         if not self.samples:
             return
         self.content += bytes(2 * tarfile.BLOCKSIZE)
@@ -216,7 +222,7 @@ class _ShardWriter:
 
 
 def _encode_sample(record: Record, read_spec: ReadSpec, image_size: int | None) -> Files | DataError:
-    """Return the files of a sample, or the reason why the record cannot be read."""
+    """Return the files of a sample, or the error if the record cannot be read."""
     try:
         image, mask = read_image_and_mask(record, read_spec)
         if image_size is not None and min(mask.shape[-2:]) > image_size:
@@ -236,8 +242,8 @@ def _encode_sample(record: Record, read_spec: ReadSpec, image_size: int | None) 
 
 
 def _reduce(image: np.ndarray, mask: np.ndarray, shorter_side: int) -> tuple[np.ndarray, np.ndarray]:
-    """Resize an image and its mask as training does, so that the shorter side has this many pixels."""
-    from pixelwise.data.resize import resize_image, resize_mask  # imports torch, which is not needed otherwise
+    """Resize an image and its mask with the functions of training, to a shorter side of this many pixels."""
+    from pixelwise.data.resize import resize_image, resize_mask  # imported here, because it imports torch
 
     height, width = mask.shape[-2:]
     scale = shorter_side / min(height, width)
@@ -258,15 +264,19 @@ def _encode_image(pixels: np.ndarray, format: str, **options: Any) -> bytes:
 
 
 def _key_of(source: BytesSource) -> str:
-    """Return a file's name in ASCII letters without dots. A key in WebDataset ends at the first dot."""
+    """Return at most 60 characters of a file's stem, with "_" for every character other than A-Z, a-z, 0-9, _ and -.
+
+    Dots are replaced too, because a key in WebDataset ends at the first dot.
+    """
     return re.sub(r"[^A-Za-z0-9_-]", "_", Path(source.name).stem)[:60]
 
 
 @contextmanager
 def _open_output(out: str | Path | RemoteFile) -> Iterator[WriteFile]:
-    """Yield a function that writes files of `out`. A local `out` exists after the block, or not at all.
+    """Yield a function that writes files of `out`.
 
-    A remote one has the file `UNFINISHED` until it is complete. `pack` replaces an output that has it.
+    A local `out` is made only if the block succeeds. A remote `out` has the file `UNFINISHED` until it is complete, and
+    the files of such an incomplete output are removed first.
     """
     from fsspec.core import url_to_fs
 
@@ -294,7 +304,7 @@ def _open_output(out: str | Path | RemoteFile) -> Iterator[WriteFile]:
 
 
 def _remove_unfinished(system: Any, base: str) -> None:
-    """Remove the files of a `pack` that was stopped from a remote folder. They would mix with the new ones."""
+    """Remove the files that a stopped `pack` left in a remote folder, so that they do not mix with the new files."""
     for path in system.ls(base, detail=False) if system.exists(f"{base}/{UNFINISHED}") else ():
         if _OUTPUT_FILE.fullmatch(path.rpartition("/")[2]):
             system.rm(path)

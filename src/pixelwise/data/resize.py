@@ -1,4 +1,4 @@
-"""Resizing of images and masks. Training, evaluation and prediction use these functions only."""
+"""Resize images and masks to a fixed size, in the same way for training, evaluation and prediction."""
 
 from functools import lru_cache
 
@@ -9,31 +9,31 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
 _MAX_WIDENED_PIXELS = 1 << 26
-"""Maximum number of pixels of an image that is widened before its height is reduced."""
+"""Maximum number of pixels of the intermediate image if the width is increased before the height is reduced."""
 
 
 def resize_image(image: np.ndarray, size: tuple[int, int]) -> Tensor:
-    """Resize an image, bilinear with antialiasing.
+    """Resize an image by bilinear interpolation with antialiasing.
 
     Args:
         image: (H, W, channels) uint8.
         size: (height, width) in pixels.
 
     Returns:
-        (channels, height, width) uint8, channels last in memory.
+        (channels, height, width) uint8, in the memory format "channels last".
     """
     tensor = torch.from_numpy(image).permute(2, 0, 1)
     height, width = image.shape[:2]
     if height * size[1] > _MAX_WIDENED_PIXELS and width < size[1]:
-        # torch widens an image first: one of 1x1000000 pixels would become 512x1000000 in between.
+        # torch resizes the width first, so 1x1000000 pixels (width x height) would become 512x1000000 in between.
         tensor = F.resize_image(tensor, [size[0], width], InterpolationMode.BILINEAR, antialias=True)
     return F.resize_image(tensor, list(size), InterpolationMode.BILINEAR, antialias=True)
 
 
 def resize_mask(mask: np.ndarray, size: tuple[int, int]) -> Tensor:
-    """Resize a mask. Each pixel takes the value under its center.
+    """Resize a mask. Each new pixel gets the value of the old pixel under its center.
 
-    This is "nearest-exact". Plain nearest, in torch as in OpenCV, shifts the mask by half a pixel.
+    torch calls this "nearest-exact". The mode "nearest" of torch and of OpenCV shifts the mask by half a pixel.
 
     Args:
         mask: (H, W) uint8, or (C, H, W) uint8 for multi-label masks.
@@ -48,5 +48,5 @@ def resize_mask(mask: np.ndarray, size: tuple[int, int]) -> Tensor:
 
 @lru_cache(maxsize=4096)
 def _nearest_indices(old: int, new: int) -> np.ndarray:
-    """Return the index of the pixel, of `old`, under the center of each of `new` pixels."""
+    """Return the (new,) indices of the pixels, in a row of `old` pixels, under the centers of `new` pixels."""
     return (2 * np.arange(new) + 1) * old // (2 * new)

@@ -1,4 +1,4 @@
-"""The order in which training draws images."""
+"""Samplers: the order of the images in a training."""
 
 from collections.abc import Hashable, Iterator, Sequence
 from itertools import chain, islice
@@ -10,11 +10,12 @@ from pixelwise.errors import ConfigError
 
 
 class EpochSampler(torch.utils.data.Sampler[list[tuple[int, int]]]):
-    """Batches of (index, seed) for one process. All processes together draw each image once per epoch.
+    """A sampler of batches of (index, seed) for one process. All processes together draw each image once per epoch.
 
-    The global batch is the same with any number of processes, and each process takes its part of it. No image is drawn
-    twice to fill a batch, unlike in torch's DistributedSampler. A last batch with fewer than two images per process
-    (batch norm needs two) is merged into the batch before it.
+    A global batch has the images of all processes, and each process takes its part of it. Unlike torch's
+    DistributedSampler, the sampler draws no image twice to fill a batch. Batch norm needs two images per process, so a
+    last batch with fewer is merged into the batch before it. Apart from this merge, the global batches do not depend on
+    the number of processes.
 
     Args:
         length: number of images.
@@ -24,10 +25,10 @@ class EpochSampler(torch.utils.data.Sampler[list[tuple[int, int]]]):
         world_size: number of processes.
 
     Attributes:
-        epoch: set it before each epoch. Epochs have different orders and seeds.
+        epoch: index of the epoch, to be set before each epoch. Epochs have different orders and seeds.
 
     Raises:
-        ConfigError: A batch has less than one image per process.
+        ConfigError: A batch or the data set has less than one image per process.
     """
 
     def __init__(self, length: int, batch_size: int, seed: int, rank: int = 0, world_size: int = 1) -> None:
@@ -41,7 +42,7 @@ class EpochSampler(torch.utils.data.Sampler[list[tuple[int, int]]]):
         self.epoch = 0
 
     def global_batches(self) -> list[list[tuple[int, int]]]:
-        """Return the batches of this epoch over all processes."""
+        """Return the global batches of this epoch."""
         generator = torch.Generator().manual_seed(self.seed * 100_003 + self.epoch)
         order = torch.randperm(self.length, generator=generator).tolist()
         seeds = torch.randint(2**62, (self.length,), generator=generator).tolist()
@@ -49,7 +50,7 @@ class EpochSampler(torch.utils.data.Sampler[list[tuple[int, int]]]):
         return [list(islice(draws, size)) for size in self.global_sizes()]
 
     def global_sizes(self) -> list[int]:
-        """Return the number of images of each batch over all processes."""
+        """Return the number of images of each global batch."""
         full, rest = divmod(self.length, self.batch_size)
         sizes = [self.batch_size] * full + [rest] * (rest > 0)
         if full and 0 < rest < 2 * self.world_size:
@@ -67,18 +68,19 @@ class EpochSampler(torch.utils.data.Sampler[list[tuple[int, int]]]):
 class ShardSampler(EpochSampler):
     """An EpochSampler for images in shards. Each worker of each process draws from few shards at a time.
 
-    Shards are shuffled each epoch and concatenated. The sequence is cut into one part per process, and each of these
-    into one part per worker of its DataLoader, which gives batch j to worker j modulo their number. A worker takes
-    `window` shards of its part at a time and shuffles their images. It fetches each shard once.
+    Each epoch, the order of the shards is shuffled and their images are concatenated. The sequence is cut into one part
+    per process. This part is cut again into one part per worker of the DataLoader, which assigns batch j to worker
+    j modulo the number of workers. Each worker shuffles the images of `window` shards of its part at a time, so it
+    fetches each shard once.
 
-    The sizes of batches are those of EpochSampler. The order depends on the number of processes and workers, but the
-    seed of an image does not.
+    The sizes of batches are those of EpochSampler. The order of the images depends on the number of processes and
+    workers. The seed of an image does not.
 
     Args:
         shards: the shard of each image.
         batch_size, seed, rank, world_size: see `EpochSampler`.
-        num_workers: number of workers of the DataLoader. 0 gives one part, as 1 does.
-        window: number of shards that are drawn from at a time.
+        num_workers: number of workers of the DataLoader. 0 and 1 give the same order.
+        window: number of shards whose images are shuffled together.
     """
 
     def __init__(
@@ -99,7 +101,7 @@ class ShardSampler(EpochSampler):
         self.members = [torch.tensor(indices) for indices in members.values()]
 
     def global_batches(self) -> list[list[tuple[int, int]]]:
-        """Return the batches of this epoch over all processes."""
+        """Return the global batches of this epoch."""
         batches = [self._batches_of(rank) for rank in range(self.world_size)]
         return [list(chain(*parts)) for parts in zip(*batches, strict=True)]
 
@@ -110,7 +112,7 @@ class ShardSampler(EpochSampler):
         generator = torch.Generator().manual_seed(self.seed * 100_003 + self.epoch)
         seeds = torch.randint(2**62, (self.length,), generator=generator).tolist()
         shard_order = torch.randperm(len(self.members), generator=generator).tolist()
-        # The number of images that each process up to this one has in each batch.
+        # For each process up to this one, the number of its images in each batch.
         sizes = [
             [len(range(other, size, self.world_size)) for size in self.global_sizes()] for other in range(rank + 1)
         ]
@@ -118,7 +120,7 @@ class ShardSampler(EpochSampler):
         batches: list[list[tuple[int, int]]] = [[] for _ in sizes[rank]]
         for part in range(self.parts):
             part_sizes = sizes[rank][part :: self.parts]
-            # The seed depends on the position, so that no process has to draw for the others.
+            # The seed depends on the start of the part, so no process needs the random numbers of another.
             part_generator = torch.Generator().manual_seed(seeds[0] ^ start)
             order = iter(self._shuffled(shard_order, start, sum(part_sizes), part_generator))
             batches[part :: self.parts] = [
@@ -128,12 +130,12 @@ class ShardSampler(EpochSampler):
         return batches
 
     def _shuffled(self, shard_order: list[int], start: int, count: int, generator: torch.Generator) -> Iterator[int]:
-        """Yield images start … start + count of the concatenated shards, shuffled `window` shards at a time."""
+        """Yield images start … start + count - 1 of the concatenated shards, shuffled `window` shards at a time."""
         pieces, position = [], 0
         for shard in shard_order:
             indices = self.members[shard]
-            # Shuffled first, as otherwise the first images of a shard would always end one part and its last images
-            # begin another.
+            # A shard is shuffled before it is cut. Otherwise a shard on the border of two parts would always give its
+            # first images to one part and its last images to the other.
             shard_generator = torch.Generator().manual_seed(self.seed * 100_003 + self.epoch * 31 + shard)
             cut = slice(max(start - position, 0), max(start + count - position, 0))
             if len(piece := indices[torch.randperm(len(indices), generator=shard_generator)][cut]):

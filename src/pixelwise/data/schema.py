@@ -1,4 +1,4 @@
-"""The types that describe a data set before any pixel is read: records, label maps, splits, issues."""
+"""The types that describe a data set without its pixels: records, label maps, splits and issues."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ MAX_CLASS_NAME = 1000
 class BytesSource(Protocol):
     """The bytes of one image file: a `pathlib.Path`, a remote file, a member of a shard, or a cell of a table.
 
-    `str()` of it names it in messages.
+    `str()` returns the name for messages.
     """
 
     @property
@@ -54,10 +54,10 @@ class Annotation:
 
     Attributes:
         label: class index 0..C-1, or 255 for "ignore".
-        polygons: (K, 2) float arrays of x, y from the upper left corner of the image, in pixels, or in fractions of its
-            width and height if `relative`. The object is their union.
+        polygons: (K, 2) float arrays of x, y from the upper left corner of the image. The unit is pixels, or the width
+            and height of the image if `relative`. The object is the union of the polygons.
         rle: used instead of polygons: COCO's compressed run lengths, {"size": [height, width], "counts": bytes}.
-        relative: True if polygons are in fractions of the image, in [0, 1].
+        relative: True if the coordinates of polygons are fractions of the image's width and height.
         runs: used instead of polygons and rle.
     """
 
@@ -70,12 +70,12 @@ class Annotation:
 
 @dataclass(frozen=True)
 class ValueImage:
-    """A mask file whose values mean other classes than the same values in other files.
+    """A mask file with its own mapping from values to classes.
 
     Attributes:
         file: the mask file.
         kind: the type of its values, see `LabelMap`.
-        class_ids: (value, class index or 255) for each value that the file may have.
+        class_ids: a pair (value, class index or 255) for each value that is allowed in the file.
     """
 
     file: BytesSource
@@ -85,13 +85,15 @@ class ValueImage:
 
 @dataclass(frozen=True, eq=False)
 class PolygonMask:
-    """A mask to draw: `background` everywhere, then the annotations in order. Later ones cover earlier ones.
+    """A mask that is drawn from annotations.
+
+    The annotations are drawn over `background` in order, so that later ones cover earlier ones.
 
     Attributes:
         annotations: the objects.
-        name: the origin, for messages: "instances.json, image 17".
+        name: the origin for messages, such as "instances.json, image 17".
         background: class index of pixels outside all annotations.
-        base: a file with the class of each pixel, which is used instead of `background`.
+        base: a file with the class of each pixel outside all annotations. Used instead of `background`.
     """
 
     annotations: tuple[Annotation, ...]
@@ -107,7 +109,8 @@ class PolygonMask:
 class MergedMask:
     """The mask of one image in several files, for example one file per object.
 
-    A pixel has the greatest value that any file gives it. The files have the same size.
+    A pixel has its greatest value in all files. Color files are merged in another way, see `open_mask`. All files must
+    have the same size.
     """
 
     files: tuple[BytesSource, ...]
@@ -119,7 +122,11 @@ class MergedMask:
 
 @dataclass(frozen=True)
 class MultilabelMask:
-    """A multi-label mask: one mask per class, in class order. None for a class without a file."""
+    """A multi-label mask.
+
+    Attributes:
+        channels: one mask per class in class order. None for a class without a file.
+    """
 
     channels: tuple[BytesSource | MergedMask | None, ...]
 
@@ -137,8 +144,8 @@ class Record:
     Attributes:
         image: the image file.
         mask: the mask, or None if there is none.
-        stratum: a kind that each split must have its fraction of, for example a breed.
-        group: records of one group stay in one split, for example the frames of one video.
+        stratum: a category, for example a breed. The validation split gets the same fraction of each stratum.
+        group: records of one group stay in the same split, for example the frames of one video.
     """
 
     image: BytesSource
@@ -152,15 +159,18 @@ class LabelMap:
     """The mapping from pixel values in mask files to class indices.
 
     Attributes:
-        kind: the type of value: "index", the gray value or palette index (8 or 16 bits; 0 and 255 in 1-bit images);
-            "rgb", the color as 0xRRGGBB; "alpha", the opacity 0..255; "polygons", annotations with class indices;
-            "multilabel", one file per class whose values are of type "index".
+        kind: the type of value.
+            "index": the gray value or palette index, with 8 or 16 bits. 1-bit images have the values 0 and 255.
+            "rgb": the color as 0xRRGGBB.
+            "alpha": the opacity, 0..255.
+            "polygons": annotations with class indices.
+            "multilabel": one file per class, whose values are of type "index".
         value_to_class: value → class index 0..C-1, or 255 for "ignore". In "multilabel": value → 0 (absent),
             1 (present) or 255. Empty in "polygons".
-        tolerance: a value that is not a key counts as the nearest key at most this far away (for "rgb", in each
-            channel). 0 allows exact values only. Masks that were saved as JPEG need it.
+        tolerance: maximum difference between a value and the nearest key, which it then counts as. For "rgb", the
+            maximum per channel. 0 allows exact values only. Masks that were saved as JPEG need a tolerance.
         other_class: the class index of every value that is not a key, for example if values are the numbers of
-            objects. None if all values must be keys.
+            objects. None if every value must match a key.
     """
 
     kind: Literal["index", "rgb", "alpha", "polygons", "multilabel"]
@@ -175,7 +185,8 @@ class ReadSpec:
 
     Attributes:
         label_map: the mapping from mask values to classes.
-        channels: 3 reads every image as RGB. Another number is the number of bands of multi-band TIFFs.
+        channels: 3 reads every image as RGB. Any other value is the number of bands that every image,
+            a multi-band TIFF, must have.
         bit_depth: number of bits in use, 8 to 16, in images with 16 bits a channel. Pixels are shifted right by
             `bit_depth` − 8.
         masks_as_stored: True if masks have the orientation of the stored pixels of their images. They are then rotated
@@ -201,10 +212,11 @@ class DataIssue:
     """A fault in one file.
 
     Attributes:
-        kind: a short name shared by all issues of this kind: "missing mask".
-        file: the file's path, or its place in an annotation file.
+        kind: a short name that all issues of this kind share, such as "missing mask".
+        file: the path of the file, or its entry in an annotation file.
         message: the fault and the fix.
-        severity: an "error" stops training unless unreadable files are skipped. A file with only warnings is used.
+        severity: "error" if the file cannot be used, "warning" if it is used. Errors stop a training unless it skips
+            unreadable files.
     """
 
     kind: str
@@ -218,18 +230,18 @@ class DataIssue:
 
 @dataclass(frozen=True)
 class FormatResult:
-    """The pairs and class names that a format finds in a folder. No pixel has been read.
+    """The records and class names that a format finds in a folder, before pixels are read.
 
     Attributes:
         train, val, test: the records of each split. A folder without splits has all its records in `train`.
-        classes: class names in index order if the format defines them together with `label_map`, else ().
+        classes: class names in index order if the format defines them and `label_map`, else ().
         label_map: the mapping from values to classes, or None if it has to be inferred from the masks.
-        names_by_value: value → name, if a file lists gray values, palette indices or ids.
-        names_by_color: 0xRRGGBB → name, if a file lists colors (labelmap.txt, class_dict.csv).
-        class_names: names in order without values (classes.txt).
+        names_by_value: value → class name, if a file lists gray values, palette indices or ids.
+        names_by_color: 0xRRGGBB → class name, if a file lists colors (labelmap.txt, class_dict.csv).
+        class_names: class names in order, if a file lists names without values (classes.txt).
         palette: one (red, green, blue) in [0, 255] per class, or () for the default palette.
         issues: faults, for example images without masks. Files with errors have no record.
-        line_width: width in pixels of the lines that were drawn. `detect_format` sets it.
+        line_width: width in pixels at which lines in annotation files are drawn, or None. `detect_format` sets it.
     """
 
     train: tuple[Record, ...] = ()

@@ -1,4 +1,7 @@
-"""The data set spec: how a data set was read, saved with a plan and with a run to read more data the same way."""
+"""The data set spec: the format and the label map of a data set.
+
+Plans and runs store it, so that more data is read in the same way.
+"""
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -29,7 +32,7 @@ from pixelwise.runtime.parsing import read_yaml
 from pixelwise.runtime.yaml_text import yaml_line, yaml_text
 
 _PRESENT = "present"
-"""The state of a pixel with the class, in a multi-label mask."""
+"""Name of the state of a pixel that has the class, in multi-label masks."""
 
 # Names of version 0.1 → new names.
 _OLD_KINDS = {"values": "index", "colours": "rgb", "shapes": "polygons", "layers": "multilabel"}
@@ -50,7 +53,8 @@ class ClassSpec(BaseModel):
     """One class.
 
     Attributes:
-        values: the mask values of the class as text: "7", "#ff0000". If the data set's files name classes, these names.
+        values: the mask values of the class as text, for example "7" or "#ff0000". If the data set's files name the
+            classes: the names of the class in these files.
         color: the color that the class is drawn in: "#e69f00".
     """
 
@@ -71,18 +75,18 @@ class ClassSpec(BaseModel):
 
 
 class DatasetSpec(BaseModel):
-    """The format and the label map of a data set, which is enough to read more data of its kind the same way.
+    """The format and the label map of a data set. They suffice to read more data of the same kind in the same way.
 
     Attributes:
         format: a name in `FORMATS`.
         kind, tolerance: see `LabelMap`.
         channels, bit_depth, masks_as_stored, pixel_range: see `ReadSpec`.
         classes: class name → its values and color, in index order.
-        ignore: values to ignore, as text.
+        ignore: mask values to ignore, as text. For polygons: names in the data set's files.
         absent, present: for multi-label masks, the values of pixels without and with a class, as text.
         line_width: width in pixels of the lines in annotation files, or None.
-        other_class: name of the class of all values that are not listed. For multi-label masks: "present". "ignore" to
-            ignore them. None if all values are listed.
+        other_class: name of the class of all values that are not listed, or "ignore" to ignore them. For multi-label
+            masks: "present", "absent" or "ignore". None if all values are listed.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -153,12 +157,15 @@ class DatasetSpec(BaseModel):
     def resolve_labels(self, format: str, result: FormatResult) -> ResolvedLabels:
         """Return the classes and the label map for records of a format.
 
-        If another format defines the classes itself (for example the same images in shards), classes are matched by
-        name.
+        If the records have another format than the spec, and that format defines the classes, classes are matched by
+        name. An example is the same data set in shards.
 
         Args:
             format: the format of the records.
             result: the records.
+
+        Returns:
+            The classes of the spec, with the values they have in these records.
 
         Raises:
             ConfigError: The masks are of another kind, or the spec's classes are invalid.
@@ -185,7 +192,8 @@ class DatasetSpec(BaseModel):
         names = tuple(self.classes)
         class_ids = dict.fromkeys(self.ignore, IGNORE_INDEX) if self.kind == "polygons" else {}
         class_ids |= {source: index for index, spec in enumerate(self.classes.values()) for source in spec.values}
-        # Names that the spec does not contain are background if there is one.
+        # In polygons, names that the spec does not contain are background if it has that class. Otherwise they are
+        # ignored.
         others = names.index("background") if "background" in names and self.kind == "polygons" else IGNORE_INDEX
         source_to_class = tuple(class_ids.get(name, others) for name in result.classes)
         value_to_class = self._value_to_class([self.absent, self.present]) if self.kind == "multilabel" else {}
@@ -208,7 +216,10 @@ class DatasetSpec(BaseModel):
         return names.index(self.other_class)
 
     def _value_to_class(self, values: Sequence[Sequence[str]]) -> dict[int, int]:
-        """Return value → class index from the values of each class as text."""
+        """Return value → class index from the values of each class as text.
+
+        Raises ConfigError if a value is listed twice.
+        """
         value_to_class: dict[int, int] = {}
         for index, texts in (*enumerate(values), (IGNORE_INDEX, self.ignore)):
             for text in texts:
@@ -221,12 +232,13 @@ class DatasetSpec(BaseModel):
     def load(
         self, root: str | Path | RemoteFile, skip_unreadable: bool = False, allow_outside: bool = False
     ) -> DatasetIndex:
-        """Load a data set with this spec. Its masks are not read to infer classes.
+        """Load a data set with this spec. Masks are not scanned for classes, because the spec defines these.
 
         Args:
             root: a folder, file or URL, see `load_dataset`.
             skip_unreadable: leave out files that cannot be used instead of raising.
-            allow_outside: see `LabelOptions`. It is not stored: a stranger's run must not set it.
+            allow_outside: see `LabelOptions`. A spec does not store it, because a run from another person must not set
+                it.
 
         Raises:
             DataError: The data set cannot be read, see `load_dataset`.
@@ -241,18 +253,18 @@ class DatasetSpec(BaseModel):
         return build_index(path, format, result, labels, messages, self.bit_depth, pixel_range=self.pixel_range)
 
     def _find_format(self, root: Path | RemoteFile, options: LabelOptions) -> tuple[str, FormatResult]:
-        """Read the records with the spec's format. If it does not fit, detect another."""
+        """Return the format and the records, read with the spec's format. If it does not fit, detect another."""
         # Class names decide which of several attributes of a region (VIA) is its class.
         if self.kind == "polygons":
             names = (name for spec in self.classes.values() for name in spec.values)
             options = replace(options, classes=(*names, *self.ignore))
         if self.format in FORMATS:
-            with suppress(DataError):  # the detection below raises it, unless another format fits
+            with suppress(DataError):  # raised again by the detection below, unless another format fits
                 return detect_format(root, self.format, replace(options, line_width=self.line_width))
         return detect_format(root, None, options)
 
     def to_yaml(self) -> str:
-        """Return the spec as YAML that `read` reads."""
+        """Return the spec as the text of a YAML file for `read`."""
         return "\n".join(self.to_lines({}, indent="")) + "\n"
 
     def to_lines(self, reasons: Mapping[str, str], indent: str = "  ") -> list[str]:
@@ -290,7 +302,7 @@ class DatasetSpec(BaseModel):
 
 
 def _other_class_name(data: DatasetIndex) -> str | None:
-    """Return the text of `DatasetSpec.other_class`."""
+    """Return the value of `DatasetSpec.other_class` for a data set."""
     other_class = data.read_spec.label_map.other_class
     if other_class is None:
         return None

@@ -1,4 +1,4 @@
-"""Random split of records into training and validation records."""
+"""Split records into training and validation records at random."""
 
 from collections.abc import Sequence
 
@@ -10,14 +10,18 @@ from pixelwise.data.schema import Record
 def train_val_split(records: Sequence[Record], fraction: float, seed: int) -> tuple[list[Record], list[Record]]:
     """Split records at random. Groups stay together.
 
-    If most records have a group, whole groups are held out, as many as give the nearest number to the fraction, and
-    strata are not balanced. Otherwise the fraction of each stratum is held out, and a group (copies of an image) goes
-    where its first record goes. Of every stratum with two records or more, at least one is held out and one is kept.
+    If more than half of the records have a group, and there are several groups, whole groups are held out. In random
+    order, each group is held out if this brings the number of held-out records closer to the fraction. Strata are then
+    not balanced.
+
+    Otherwise the fraction of each stratum is held out. A group (copies of an image) belongs to the stratum of its first
+    record, and counts as one record. Of every stratum with at least two such records, at least one is held out and one
+    is kept. Strata are ignored if each has a single record.
 
     Args:
         records: the records.
-        fraction: fraction to hold out for validation, in (0, 1).
-        seed: random seed. The same records and seed give the same split.
+        fraction: fraction of the records to hold out for validation, in (0, 1).
+        seed: random seed. The same records, fraction and seed give the same split.
 
     Returns:
         The training records and the validation records, each in the order of `records`.
@@ -38,7 +42,7 @@ def train_val_split(records: Sequence[Record], fraction: float, seed: int) -> tu
 
 
 def _choose_by_stratum(records: Sequence[Record], fraction: float, rng: np.random.Generator) -> set[int]:
-    """Return the indices to hold out: a fraction of each stratum, and all records of their groups."""
+    """Return the indices to hold out: a fraction of each stratum, with all records of the same groups."""
     first_of_group: dict[str | None, int] = {}
     leaders = [
         index if record.group is None else first_of_group.setdefault(record.group, index)
@@ -48,7 +52,7 @@ def _choose_by_stratum(records: Sequence[Record], fraction: float, rng: np.rando
     strata: dict[str | None, list[int]] = {}
     for index in unique_leaders:
         strata.setdefault(records[index].stratum, []).append(index)
-    if len(strata) == len(unique_leaders):  # each image has a stratum of its own
+    if len(strata) == len(unique_leaders):  # each stratum has a single record
         strata = {None: unique_leaders}
     held_out: set[int] = set()
     for _, members in sorted(strata.items(), key=lambda item: str(item[0])):
@@ -58,7 +62,7 @@ def _choose_by_stratum(records: Sequence[Record], fraction: float, rng: np.rando
 
 
 def _choose_groups(records: Sequence[Record], fraction: float, rng: np.random.Generator) -> set[int]:
-    """Return the indices to hold out: all records of some groups. A record without a group is its own group."""
+    """Return the indices to hold out: all records of some groups. A record without a group forms its own group."""
     groups: dict[tuple[str | None, int], list[int]] = {}
     for index, record in enumerate(records):
         groups.setdefault((record.group, -1 if record.group is not None else index), []).append(index)
@@ -66,7 +70,7 @@ def _choose_groups(records: Sequence[Record], fraction: float, rng: np.random.Ge
     held_out: set[int] = set()
     target = fraction * len(records)
     for index in rng.permutation(len(members)).tolist():
-        # A group is held out if the count comes nearer to the target with it, but never all records.
+        # Hold out a group if this brings the count closer to the target and leaves at least one record for training.
         count = len(held_out) + len(members[index])
         if abs(count - target) < abs(len(held_out) - target) and count < len(records):
             held_out.update(members[index])

@@ -1,7 +1,7 @@
 """Segmentation tasks: multiclass (one class per pixel) and multilabel (any number of classes per pixel).
 
-Code that depends on the task is a method of one of the two objects `MULTICLASS` and `MULTILABEL`; `Task` documents the
-methods. The tasks differ in the shape of a mask:
+All code that depends on the task is in the methods of two objects, `MULTICLASS` and `MULTILABEL`. The methods are
+documented in their base class `Task`. The tasks differ in the shape of a mask:
 
     multiclass   (..., H, W) uint8 class indices 0..C-1, 255 = ignore
     multilabel   (..., C, H, W) uint8, 1 = the class is present, 0 = absent, 255 = ignore
@@ -23,16 +23,20 @@ if TYPE_CHECKING:
 __all__ = ["MULTICLASS", "MULTILABEL", "TASKS", "Task", "get_task"]
 
 _COUNTED_PIXELS = 1 << 22
-"""Number of pixels that are counted at a time."""
+"""Number of pixels that are counted at a time, to limit memory."""
 
-# torch is imported when a method needs it: modules that only read data must start without it.
+# Methods import torch themselves, so that modules that only read data do not load it.
 
 
 def _count_cells(cells: "Tensor", mask: "Tensor", count: int) -> "Tensor":
-    """Return how often each of `count` numbers is in `cells`, without ignored pixels: (count,) int64."""
+    """Count how often each number in [0, count) is in `cells`, without the pixels that `mask` ignores.
+
+    Returns:
+        (count,) int64.
+    """
     import torch
 
-    # Ignored pixels have a bin of their own: selecting the others by a boolean mask takes four times as long.
+    # Count ignored pixels in an extra bin. To remove them with a boolean mask would take four times as long.
     cells = cells.masked_fill(mask == IGNORE_INDEX, count)
     return torch.bincount(cells.flatten(), minlength=count + 1)[:-1]
 
@@ -53,7 +57,7 @@ class _Multiclass(Task):
     def logits_to_mask(self, logits: "Tensor") -> "Tensor":
         import torch
 
-        # The first class wins a tie, as with `argmax`, which takes twice as long on CPUs.
+        # `argmax` gives the same indices but takes twice as long on CPUs. Both return the first class in a tie.
         return logits.max(-3).indices.to(torch.uint8)
 
     def zero_matrix(self, classes: int) -> "Tensor":
@@ -70,7 +74,7 @@ class _Multiclass(Task):
         return ClassCounts(hits, confusion.sum(1), confusion.sum(0), int(hits.sum()))
 
     def class_pixels(self, mask: MaskArray) -> npt.NDArray[np.int64]:
-        # NumPy counts a copy of eight bytes per pixel.
+        # `bincount` converts its input to eight bytes per pixel, so the pixels are counted in blocks.
         pixels = mask.ravel()
         counts = np.zeros(256, np.int64)
         for start in range(0, pixels.size, _COUNTED_PIXELS):
@@ -153,7 +157,7 @@ class _Multilabel(Task):
     def to_display(self, mask: MaskArray) -> MaskArray:
         display = np.full(mask.shape[1:], len(mask), np.uint8)
         ignored = np.ones(mask.shape[1:], bool)
-        for channel in mask:  # a comparison of all channels at once takes as much memory as the mask
+        for channel in mask:  # comparing all channels at once would take as much memory as the mask
             ignored &= channel == IGNORE_INDEX
         display[ignored] = IGNORE_INDEX
         for index in np.argsort(-self.class_pixels(mask), kind="stable"):
@@ -168,11 +172,14 @@ MULTICLASS: Task = _Multiclass()
 MULTILABEL: Task = _Multilabel()
 
 TASKS: dict[str, Task] = {task.name: task for task in (MULTICLASS, MULTILABEL)}
-"""Name → task."""
+"""Name of a task → task."""
 
 
 def get_task(task: str | Task) -> Task:
-    """Return the task with this name. Return a Task as it is.
+    """Return the task with a given name.
+
+    Args:
+        task: "multiclass", "multilabel", or a Task, which is returned unchanged.
 
     Raises:
         ConfigError: The name is unknown.

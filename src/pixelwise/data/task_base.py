@@ -22,7 +22,7 @@ class ClassCounts(NamedTuple):
         true_positives: (C,) int64, pixels that have the class in the mask and in the prediction.
         true: (C,) int64, pixels that have the class in the mask.
         predicted: (C,) int64, pixels that have the class in the prediction.
-        correct: number of correct decisions, over all classes.
+        correct: number of correctly predicted pixels. For multilabel masks, a pixel counts once per class.
     """
 
     true_positives: "Tensor"
@@ -32,7 +32,7 @@ class ClassCounts(NamedTuple):
 
 
 class Task(ABC):
-    """A kind of segmentation: how logits become masks, and how masks are counted, weighted and displayed.
+    """A kind of segmentation: the conversion of logits to masks, and the counts, weights and display of masks.
 
     Attributes:
         name: "multiclass" or "multilabel".
@@ -50,7 +50,13 @@ class Task(ABC):
 
     @abstractmethod
     def mask_shape(self, classes: int, height: int, width: int) -> tuple[int, ...]:
-        """Return the shape of one mask: (height, width), or (classes, height, width) for multilabel masks."""
+        """Return the shape of one mask: (height, width), or (classes, height, width) for multilabel masks.
+
+        Args:
+            classes: the number of classes.
+            height: the height in pixels.
+            width: the width in pixels.
+        """
 
     @abstractmethod
     def activate(self, logits: "Tensor") -> "Tensor":
@@ -71,13 +77,13 @@ class Task(ABC):
             probabilities: (C, H, W) float32 in [0, 1], see `activate`.
 
         Returns:
-            (H, W) float32 in [0, 1]: the probability of the most likely class. Multilabel: the smallest over the
-            classes of the probability of the predicted answer (present or absent).
+            (H, W) float32 in [0, 1]: the probability of the most likely class. For multilabel masks, each class has the
+            probability of its predicted state (present or absent), and the minimum over the classes is returned.
         """
 
     @abstractmethod
     def logits_to_mask(self, logits: "Tensor") -> "Tensor":
-        """Return the predicted mask: the most likely class, or every class with a probability above 0.5.
+        """Return the predicted mask: the most likely class, or for multilabel masks each class with probability > 0.5.
 
         Args:
             logits: (..., C, H, W) float, any real values.
@@ -96,17 +102,18 @@ class Task(ABC):
 
         Args:
             mask: a mask of this task, or a batch of masks, uint8.
-            prediction: predicted masks of the same shape, integers, without 255.
+            prediction: the predicted mask or batch of the same shape, integers, without 255.
             classes: the number of classes C.
 
         Returns:
             int64 counts: (C, C) with true classes as rows and predicted classes as columns. For multilabel masks,
-            (C, 2, 2): for each class the counts by (truly present, predicted present).
+            (C, 2, 2): for each class a matrix with true states as rows and predicted states as columns. State 0 is
+            absent, and 1 is present.
         """
 
     @abstractmethod
     def class_counts(self, confusion: "Tensor") -> ClassCounts:
-        """Return the pixel counts of each class from a confusion matrix of `confusion`."""
+        """Return the pixel counts of each class from a confusion matrix, see `confusion`."""
 
     @abstractmethod
     def class_pixels(self, mask: MaskArray) -> npt.NDArray[np.int64]:
@@ -116,12 +123,20 @@ class Task(ABC):
             mask: one mask of this task.
 
         Returns:
-            (256,) counts by mask value, or (C,) counts of present pixels for a multilabel mask.
+            (256,) pixel counts of the mask values. For a multilabel mask, (C,) counts of the pixels with each class.
         """
 
     @abstractmethod
     def class_region(self, mask: MaskArray, index: int) -> npt.NDArray[np.bool_]:
-        """Return the pixels that have the class with this index, (H, W) bool."""
+        """Return the region of one class.
+
+        Args:
+            mask: one mask of this task.
+            index: the index of the class.
+
+        Returns:
+            (H, W) bool, True for pixels that have the class.
+        """
 
     @abstractmethod
     def pixel_weights(self, mask: "Tensor", class_weights: "Tensor") -> "Tensor":
@@ -132,27 +147,33 @@ class Task(ABC):
             class_weights: (C,) float32 that sum to 1.
 
         Returns:
-            float32 of the mask's shape: the weight of the pixel's class. In a multilabel mask it is multiplied by C,
-            so that the mean over classes is 1.
+            float32 of the mask's shape: the weight of the pixel's class. For a multilabel mask, the weight of the
+            channel's class times C, so that the mean over classes is 1.
         """
 
     @abstractmethod
     def mask_names(self, classes: Sequence[str]) -> tuple[str, ...]:
-        """Return the names of the index images of one mask: one "", or the class names for multilabel masks."""
+        """Return the names of the index images of one mask: a single "", or the class names for multilabel masks."""
 
     @abstractmethod
     def index_masks(self, mask: MaskArray, palette: Palette) -> list[tuple[MaskArray, Palette]]:
-        """Split a mask into (H, W) index images and their palettes, in the order of `mask_names`.
+        """Split a mask into index images.
 
-        A multilabel mask gives one image per class with the values 0 (absent, black) and 1 (present).
+        Args:
+            mask: one mask of this task.
+            palette: one color per class.
+
+        Returns:
+            (index image, its palette) pairs in the order of `mask_names`. An index image is (H, W) uint8. A multilabel
+            mask has one per class, with the values 0 (absent, black) and 1 (present, in the color of the class).
         """
 
     @abstractmethod
     def to_display(self, mask: MaskArray) -> MaskArray:
-        """Return one (H, W) index mask that shows the mask; see `display_classes` for its classes.
+        """Return one (H, W) index mask for display. Its classes are those of `display_classes`.
 
-        The classes of a multilabel mask are drawn over each other, the one with most pixels first. Pixels without a
-        class get the index C.
+        The classes of a multilabel mask are drawn over each other, the one with the most pixels first. Pixels without
+        a class get the index C. Pixels that are ignored in all channels get 255.
 
         >>> from pixelwise.data.task import MULTILABEL
         >>> MULTILABEL.to_display(np.array([[[1, 0]], [[1, 1]]], np.uint8)).tolist()
@@ -161,10 +182,15 @@ class Task(ABC):
 
     @abstractmethod
     def display_classes(self, classes: Sequence[str], palette: Palette) -> tuple[tuple[str, ...], Palette]:
-        """Return the class names and colors of `to_display`: for multilabel masks with "none" (black) added."""
+        """Return the class names and the colors of `to_display`. For multilabel masks, "none" (black) is added.
+
+        Args:
+            classes: C names, in index order.
+            palette: one color per class.
+        """
 
     def fractions(self, mask: MaskArray, classes: Sequence[str]) -> dict[str, float]:
-        """Return the fraction of the image's pixels that each class has, in [0, 1].
+        """Return the fraction of pixels of each class, in [0, 1]. Ignored pixels count in the total.
 
         Args:
             mask: one mask of this task.

@@ -20,40 +20,45 @@ logger = logging.getLogger(__name__)
 
 
 class SegmentationDataset(torch.utils.data.Dataset[tuple[Tensor, ...]]):
-    """Images and masks as uint8 tensors. They are decoded once, cached, and transformed each time they are drawn.
+    """A data set of images and masks as uint8 tensors.
+
+    Images and masks are decoded and resized once, and cached. The transform is applied each time an item is drawn.
 
     An item is requested by its index, or by (index, seed). The random transform of a seeded item depends on the seed
-    alone, so that an epoch is the same with any number of workers or processes, and after a resume. It leaves torch's
-    global random state as it was.
+    alone, so that an epoch is the same with any number of workers or processes, and after a resume. Drawing a seeded
+    item does not change torch's global random state.
 
     An item is a tuple:
 
     - image: (channels, size, size) uint8 in [0, 255], channels last in memory. Without a transform, size is
       `image_size`.
     - mask: (size, size) uint8 class indices, 255 = ignore. Multi-label: (C, size, size) uint8.
-    - weight, if `class_weights` is given: (size, size) float32, the class weight of each pixel, 0 for pixels to ignore.
+    - weight, if `class_weights` is given: float32 of the mask's shape, the class weight of each pixel, 0 for pixels to
+      ignore.
 
     Items can be views of cached memory. Do not change them in place.
 
     Args:
         records: records with masks.
-        read_spec: the data set's parameters.
+        read_spec: the parameters with which the data set's files are read.
         image_size: side in pixels of the squares to which images and masks are resized.
-        transform: applied to (image, mask) when an item is drawn. None applies nothing.
+        transform: a function of (image, mask) that is applied when an item is drawn. None applies nothing.
         class_weights: (C,) float, see `Task.pixel_weights`.
-        progress: called for each pass over the records, see `Progress`.
-        cache_images: keep resized images in the user's cache folder. If False, or if the cache cannot be used, every
-            draw decodes the files.
-        skip_unreadable: leave out records that cannot be read instead of raising. Without the cache such an image is
-            black, all its mask is "ignore", and it is logged once.
+        progress: reports the progress of building the cache, see `Progress`.
+        cache_images: keep resized images in the user's cache folder. If False, or if the cache cannot be used, the
+            files are decoded each time an item is drawn.
+        skip_unreadable: leave out records that cannot be read instead of raising an error. Without the cache, such an
+            item has a black image and a mask of 255 ("ignore"), and the error is logged once per process.
 
     Attributes:
-        skipped: the errors of the records that are left out. Without the cache: those drawn in this process so far.
+        skipped: the errors of the records that are left out. Without the cache, only the errors of items that were
+            drawn in this process so far.
         messages: lines for the user, for example why the cache is disabled.
         cache_entry: the images in the cache, or None without the cache.
 
     Raises:
-        DataError: An image or mask cannot be read. With the cache the constructor raises it, else drawing the item.
+        DataError: An image or mask cannot be read. With the cache, the constructor raises the error. Without it,
+            drawing the item does.
     """
 
     def __init__(
@@ -68,7 +73,7 @@ class SegmentationDataset(torch.utils.data.Dataset[tuple[Tensor, ...]]):
         skip_unreadable: bool = False,
     ) -> None:
         self.records, self.read_spec, self.image_size = records, read_spec, image_size
-        self.transform = None if transform is identity else transform  # no random state has to be saved for it
+        self.transform = None if transform is identity else transform  # None avoids saving the random state
         self.class_weights, self.skip_unreadable = class_weights, skip_unreadable
         self.skipped: list[DataError] = []
         self.messages: tuple[str, ...] = ()
@@ -82,14 +87,14 @@ class SegmentationDataset(torch.utils.data.Dataset[tuple[Tensor, ...]]):
         self._open_tensors()
 
     def _open_tensors(self) -> None:
-        """Open the memory maps as tensors. Indexing a tensor is faster than indexing an array and converting."""
+        """Open the memory maps as tensors. Indexing them is faster than indexing an array and converting the item."""
         self._cached: tuple[Tensor, Tensor] | None = None
         if self.cache_entry is not None:
             images = torch.from_numpy(self.cache_entry.images).permute(0, 3, 1, 2)
             self._cached = images, torch.from_numpy(self.cache_entry.masks)
 
     def __getstate__(self) -> dict[str, object]:
-        # Pickling a tensor would copy the whole memory map.
+        # Do not pickle the tensors, which would copy the whole memory maps.
         return self.__dict__ | {"_cached": None}
 
     def __setstate__(self, state: dict[str, object]) -> None:
@@ -102,11 +107,11 @@ class SegmentationDataset(torch.utils.data.Dataset[tuple[Tensor, ...]]):
     def class_pixels(self, classes: int, progress: Progress = no_progress) -> Tensor:
         """Count the pixels of each class in the resized masks.
 
-        The counts are in the cache. Without the cache all masks are read.
+        With the cache, the counts are read from its header. Without it, all masks are read.
 
         Args:
             classes: number of classes C.
-            progress: see `Progress`.
+            progress: reports the progress of reading the masks, see `Progress`.
 
         Returns:
             (C,) int64. Pixels to ignore are not counted.
@@ -120,7 +125,14 @@ class SegmentationDataset(torch.utils.data.Dataset[tuple[Tensor, ...]]):
         return total
 
     def class_pixels_of(self, index: int) -> Tensor:
-        """Count the pixels of each class in one resized mask: (256,) or, for a multi-label mask, (C,) int64."""
+        """Count the pixels of each class in one resized mask.
+
+        Args:
+            index: index of the record.
+
+        Returns:
+            (256,) int64, the count of each mask value, or (C,) int64 for a multi-label mask.
+        """
         return torch.from_numpy(self.read_spec.task.class_pixels(self._read(index)[1].numpy()))
 
     def __getitem__(self, draw: int | tuple[int, int]) -> tuple[Tensor, ...]:
@@ -130,15 +142,15 @@ class SegmentationDataset(torch.utils.data.Dataset[tuple[Tensor, ...]]):
         """Return the items of a batch. A DataLoader calls this.
 
         Args:
-            draws: indices, or (index, seed) pairs.
+            draws: one index or one pair (index, seed) per item.
         """
         pairs = self._read_all([draw if isinstance(draw, int) else draw[0] for draw in draws])
         if self.transform is None or not any(isinstance(draw, tuple) for draw in draws):
             return [self._item(*pair) for pair in pairs]
         if not all(isinstance(draw, tuple) for draw in draws):
             return [self[draw] for draw in draws]
-        # The random state is saved once for the batch: saving it takes longer than a flip. Only the CPU's generator is
-        # seeded, as torch.manual_seed would change those of GPUs too.
+        # The random state is saved once per batch, because saving it takes longer than a flip. Only the CPU's generator
+        # is seeded. torch.manual_seed would change the generators of GPUs too.
         with torch.random.fork_rng(devices=[]):
             items = []
             for pair, draw in zip(pairs, draws, strict=True):
@@ -148,7 +160,7 @@ class SegmentationDataset(torch.utils.data.Dataset[tuple[Tensor, ...]]):
             return items
 
     def _read_all(self, indices: Sequence[int]) -> list[tuple[Tensor, Tensor]]:
-        """Return resized images and masks. Files are read in threads, unless a worker process does so already."""
+        """Return resized images and masks. In the main process, several files are read in threads."""
         if self._cached is not None and self.cache_entry is not None:
             self._check_cache(self.cache_entry)
             images, masks = self._cached
@@ -158,7 +170,7 @@ class SegmentationDataset(torch.utils.data.Dataset[tuple[Tensor, ...]]):
         return list(prefetch_map(self._read, indices))
 
     def _check_cache(self, entry: CacheEntry) -> None:
-        """Raise DataError if the files of the cache were cut."""
+        """Raise DataError if the files of the cache are truncated."""
         try:
             entry.check_size()
         except DataError as error:
@@ -178,7 +190,7 @@ class SegmentationDataset(torch.utils.data.Dataset[tuple[Tensor, ...]]):
         return torch.from_numpy(image).permute(2, 0, 1), torch.from_numpy(mask)
 
     def _ignored_item(self, record: Record) -> tuple[np.ndarray, np.ndarray]:
-        """Return a black image and a mask that is all "ignore", from which a model learns nothing."""
+        """Return a black image and a mask of 255 ("ignore"), which have no influence on the loss."""
         image = np.zeros((self.image_size, self.image_size, self.read_spec.channels), np.uint8)
         classes = len(record.mask.channels) if isinstance(record.mask, MultilabelMask) else 0
         shape = self.read_spec.task.mask_shape(classes, self.image_size, self.image_size)
@@ -193,14 +205,15 @@ class SegmentationDataset(torch.utils.data.Dataset[tuple[Tensor, ...]]):
 
 
 def _in_process(error: DataError) -> DataError:
-    """Return an error as it must be raised in this process, which can be a worker of a DataLoader."""
+    """Return the error, converted to a WorkerDataError if this process is a worker of a DataLoader."""
     return error if torch.utils.data.get_worker_info() is None else WorkerDataError(str(error))
 
 
 def collate(items: Sequence[tuple[Tensor, ...]]) -> list[Tensor]:
-    """Stack the items of a batch: the `collate_fn` of a DataLoader.
+    """Stack the items of a batch. This is the `collate_fn` of a DataLoader.
 
-    numpy copies images that are channels last in less time than torch starts its threads.
+    Items are stacked by numpy. Its copy of images that are channels last takes less time than torch needs to start its
+    threads.
 
     Args:
         items: items of a `SegmentationDataset`, all with the same shapes.

@@ -1,4 +1,4 @@
-"""Evaluate a model on a split: one confusion matrix over all images, at the images' own size."""
+"""Evaluate a model on a split, with one confusion matrix over all images."""
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 Resolution = Literal["original", "model"]
-"""Compare masks at each image's own size, or at the size that the model computes."""
+"""The size at which masks are compared: each image's own size, or the size of the model's output."""
 
 BATCH_SIZE = 16
-"""Maximum number of images per forward pass. `GROUP_BYTES` limits their size."""
+"""Maximum number of images per forward pass. `GROUP_BYTES` limits their total size in bytes."""
 
 _COUNTED_PIXELS = 1 << 22
 """Number of pixels that are counted at a time."""
@@ -44,10 +44,10 @@ class Evaluation:
 
     Attributes:
         metrics: accuracy, mean IoU, and IoU, Dice, precision and recall of each class.
-        skipped: one error for each image or mask that could not be read, in the order of the split.
-        path: the JSON file, or None if none was written.
-        extra: the results of the metrics on request by name. None stands for a value that is not defined, for example
-            that of an absent class.
+        skipped: one error for each record that was skipped, in the order of the split.
+        path: the JSON file, or None if this process has written none.
+        extra: name → value of each additional metric. The value is None if it is not defined, for example for an absent
+            class.
     """
 
     metrics: Metrics
@@ -69,7 +69,8 @@ def evaluate(
 ) -> Evaluation:
     """Evaluate a run's best model on a split.
 
-    Under `torchrun` the processes share the images. All return the result of the full split.
+    Under `torchrun`, each process evaluates a part of the images. All processes return the result of the full split.
+    Only the process with rank 0 writes the JSON file.
 
     Args:
         run: a run, or its directory.
@@ -77,17 +78,18 @@ def evaluate(
         split: "train", "val" or "test".
         out: the JSON file to write, "auto" for evaluation-<split>.json in the run directory (numbered if it exists),
             or None to write nothing.
-        resolution: "original" compares masks at each image's own size. "model" compares them at the size that the
-            model computes, with masks resized by nearest-neighbor interpolation.
+        resolution: "original" compares masks at each image's own size. "model" compares them at the size of the
+            model's output, with true masks resized by nearest-neighbor interpolation.
         device: "auto" (the first accelerator, else the CPU) or a device name such as "cuda:1".
-        skip_unreadable: leave out images and masks that cannot be read. Otherwise the first one raises DataError.
-        metrics: more metrics to compute, each a name in `pixelwise.metrics.METRICS` or
-            {"name": name, parameter: value, …}.
-        progress: draws a progress bar over the images.
+        skip_unreadable: if True, skip records whose image or mask cannot be read. If False, the first of them raises
+            DataError.
+        metrics: additional metrics, each a name in `pixelwise.metrics.METRICS` or {"name": name, parameter: value, …}.
+        progress: see `Progress`. It counts images.
 
     Raises:
         ConfigError: A metric is unknown or listed twice, or the device is not available.
         DataError: The classes differ from the model's, a file cannot be read, or no file of the split can be read.
+        OutputError: The JSON file cannot be written.
         OutputExistsError: `out` exists already.
         RunError: The run does not exist or has no model.
 
@@ -135,7 +137,7 @@ def compute_confusion_matrix(
     Args:
         predictor: the model.
         records: images with their masks.
-        read_spec: how masks are read.
+        read_spec: the settings for reading images and masks.
         resolution: see `evaluate`.
 
     Returns:
@@ -174,7 +176,7 @@ def _accumulate(
     metrics: Sequence[Metric],
     skip_unreadable: bool,
 ) -> tuple[Tensor, list[tuple[int, DataError]]]:
-    """Update the metrics with all results. Return the confusion matrix, and the errors with their positions."""
+    """Update the metrics with all results. Return the confusion matrix, and (position, error) of skipped records."""
     confusion = predictor.task.zero_matrix(len(predictor.classes))
     errors: list[tuple[int, DataError]] = []
     for position, result in enumerate(results):
@@ -190,7 +192,10 @@ def _accumulate(
 
 
 def _confusion(predictor: Predictor, mask: Tensor, prediction: Tensor) -> Tensor:
-    """Count pixels like `Task.confusion`, in bands of rows: counting takes some 30 bytes per pixel and class."""
+    """Count pixels like `Task.confusion`, in bands of rows to save memory.
+
+    Counting takes about 30 bytes per pixel and class.
+    """
     classes = len(predictor.classes)
     rows = max(1, _COUNTED_PIXELS // max(1, mask[..., :1, :].numel()))
     total = predictor.task.zero_matrix(classes)
@@ -202,14 +207,14 @@ def _confusion(predictor: Predictor, mask: Tensor, prediction: Tensor) -> Tensor
 
 def _gather_errors(fabric: "Fabric", errors: list[tuple[int, DataError]]) -> tuple[DataError, ...]:
     """Return the errors of all processes in the order of the split."""
-    # Processes take the records in turn: record `position * world_size + rank` is number `position` of a process.
+    # Position p of the process with rank r is the record with index p * world_size + r.
     ranked = [(position, fabric.global_rank, error) for position, error in errors]
     return tuple(error for *_, error in sorted(all_gather_lists(fabric, ranked), key=lambda item: item[:2]))
 
 
 def _sum_over_processes(fabric: "Fabric", tensor: Tensor) -> Tensor:
     """Return the sum of a CPU tensor over all processes, on the CPU."""
-    # One process has nothing to add, and its device may lack the tensor's dtype (MPS has no float64).
+    # A single process skips the sum, because its device may not support the tensor's dtype (MPS has no float64).
     return tensor if fabric.world_size == 1 else all_reduce_sum(fabric, tensor.to(fabric.device)).cpu()
 
 
@@ -220,7 +225,10 @@ def _compare(
     resolution: Resolution,
     progress: Progress = no_progress,
 ) -> Iterator[tuple[Tensor, Tensor] | DataError]:
-    """Yield for each record its true and its predicted mask, or the error of a file that cannot be read."""
+    """Yield the true and the predicted mask of each record, or a DataError.
+
+    The error is one of reading the files, or a lack of memory for the prediction.
+    """
 
     def read(record: Record) -> tuple[np.ndarray, np.ndarray] | DataError:
         try:
@@ -254,7 +262,10 @@ def _compare(
 def _predict(
     predictor: Predictor, pairs: Sequence[tuple[np.ndarray, np.ndarray]], resolution: Resolution
 ) -> Iterator[tuple[Tensor, Tensor] | DataError]:
-    """Yield the true and the predicted mask of (image, mask) pairs, as tensors on the CPU, or a lack of memory."""
+    """Yield the true and the predicted mask of each (image, mask) pair as tensors on the CPU.
+
+    If memory does not suffice for the prediction, yield a DataError instead.
+    """
     images, masks = zip(*pairs, strict=True)
     if resolution == "original":
         for mask, prediction in zip(masks, predictor.predict_each(images), strict=True):
@@ -273,8 +284,9 @@ def write_evaluation(run: Run, evaluation: Evaluation, split: Split, out: str | 
     Args:
         run: the run.
         evaluation: the result.
-        split: its split.
-        out: the file, or "auto" for evaluation-<split>.json in the run directory, numbered if it exists.
+        split: the split of the result.
+        out: the file, or "auto" for evaluation-<split>.json in the run directory (numbered if it exists). An existing
+            `out` is replaced.
 
     Returns:
         The path of the file.

@@ -30,7 +30,7 @@ _ONE_FILE_ERRORS = frozenset(
         errno.EPERM,
     )
 )
-"""Errors of writing that concern the files of one image. Others, such as a full disk, end the prediction."""
+"""Numbers of write errors that affect one image only. Other errors, such as a full disk, end the prediction."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ class PredictResult:
     Attributes:
         report: the content of predictions.json.
         failed: one error for each file or folder that could not be used, in the order of the images.
-        resumed: number of images whose outputs were there already.
-        notes: one line for each source that has files which are no images.
+        resumed: number of images that were skipped because their outputs existed already.
+        notes: one line for each source that contains files other than images.
     """
 
     report: dict[str, Any]
@@ -51,13 +51,13 @@ class PredictResult:
 
     @property
     def image_count(self) -> int:
-        """Number of images with a prediction."""
+        """Number of images with a prediction, including the resumed ones."""
         return len(self.report["photos"])
 
 
 @dataclass
 class _Item:
-    """An image, its output files by kind, and the mark in them if they are complete."""
+    """An image, its output files by kind, and their `Mark` if they are complete, else None."""
 
     path: Path
     files: dict[str, Path]
@@ -75,26 +75,27 @@ def predict_folder(
 ) -> PredictResult:
     """Predict images and directories of images, and write the results to a directory.
 
-    For each image it writes NAME_mask.png (a palette PNG whose pixel values are class indices) and NAME_overlay.png.
-    A multi-label model writes NAME_mask_CLASS.png for each class instead of NAME_mask.png. All have the image's own
-    size. predictions.json has the files, the size and the class fractions of each image. It is written last.
+    The outputs of an image are NAME_mask.png (a palette PNG whose pixel values are class indices) and NAME_overlay.png.
+    For a multi-label model, NAME_mask_CLASS.png for each class replaces NAME_mask.png. All outputs have the size of the
+    image. predictions.json lists the output files, the size and the class fractions of each image. It is written last.
 
     Args:
         predictor: the model.
         sources: image files, and directories that are searched at any depth.
         out: the directory. It may exist. None of the files to be written may exist unless `overwrite` or `resume` is
             set.
-        progress: draws a progress bar over the images.
+        progress: wraps the iteration over the images, to draw a progress bar.
         overwrite: replace files that exist, but never one of the images.
         resume: skip images whose files are complete and were made from the same image by the same model.
 
     Returns:
-        The content of predictions.json, and an error for each file that is not a readable image.
+        The content of predictions.json, and an error for each file or folder that could not be used.
 
     Raises:
         ConfigError: `overwrite` and `resume` are both set.
         DataError: A source is missing, or a directory holds no image. Nothing has been written.
-        OutputExistsError: A file to be written exists already. Nothing has been written.
+        OutputExistsError: A file to be written exists already, and may not be replaced or skipped. Nothing has been
+            written.
         OutputError: The directory cannot be written, or the disk is full.
     """
     if overwrite and resume:
@@ -126,7 +127,10 @@ def predict_folder(
 
 
 def _assign_files(images: Iterable[tuple[Path, Path]], kinds: Sequence[str], out: Path) -> list[_Item]:
-    """Assign output files to images. Images that are outputs of an earlier prediction of the others are left out."""
+    """Assign output files to images.
+
+    Images in `out` that are outputs of an earlier prediction are left out.
+    """
     images = list(images)
     all_kinds = (*kinds, "overlay")
     outputs = {
@@ -154,7 +158,10 @@ def _check_existing(items: Sequence[_Item], out: Path, may_replace: bool) -> Non
 
 
 def _read_result(item: _Item, model: str) -> Mark | None:
-    """Return the mark in the complete output files of an image, or None. Raises OutputExistsError for other files."""
+    """Return the mark in the output files of an image, or None if a file is missing.
+
+    Raises OutputExistsError if a file was not made by this model from this image.
+    """
     existing = [file for file in item.files.values() if os.path.lexists(file)]
     image = digest(item.path) if existing else ""
     mark = None
@@ -169,7 +176,10 @@ def _read_result(item: _Item, model: str) -> Mark | None:
 
 
 def _prepare(out: Path, items: Sequence[_Item]) -> None:
-    """Make the output directory, and remove what killed processes left in it."""
+    """Make the output directory, and remove temporary directories of killed processes from it.
+
+    Raises OutputError if the directory cannot be made or written.
+    """
     with write_errors(out):
         out.mkdir(parents=True, exist_ok=True)
     if not os.access(out, os.W_OK | os.X_OK):
@@ -209,5 +219,5 @@ def _report_entry(item: _Item, mark: Mark, out: Path) -> dict[str, Any]:
 def _write_report(report: dict[str, Any], out: Path) -> None:
     with atomic_write(out) as part:
         text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
-        # File names that are not valid UTF-8 become \\udce9, which JSON reads back.
+        # Bytes of file names that are not valid UTF-8 become escapes such as \udce9, which are valid JSON.
         part.write_text(text, encoding="utf-8", errors="backslashreplace")

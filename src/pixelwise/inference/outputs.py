@@ -1,7 +1,7 @@
-"""The files that a prediction is written to: their names, and the mark that says which model made them of which image.
+"""Output files of predictions: their names, and the mark that identifies the model and the image of a file.
 
-The mark is a text in the PNG files. With it, a prediction that was killed can go on, and two models or two folders of
-images never mix silently.
+The mark is a text in the PNG files. It allows a killed prediction to be resumed. It also prevents the outputs of two
+models or of two folders of images from being mixed without an error.
 """
 
 import hashlib
@@ -20,25 +20,25 @@ from pixelwise.models.model import SegmentationModel
 from pixelwise.visualization import save_image
 
 _MAX_NAME_BYTES = 255
-"""Maximum length of a file name, of most file systems."""
+"""Maximum length of a file name in bytes, in most file systems."""
 
 _MAX_CLASS_BYTES = 100
-"""Maximum length of the name of a class in a file name."""
+"""Maximum length of a class name in a file name, in bytes."""
 
 _KEY = "pixelwise"
-"""Keyword of the text in PNG files."""
+"""Keyword of the mark in the PNG files."""
 
 
 @dataclass(frozen=True)
 class Mark:
-    """The text in the output files of an image.
+    """The metadata in the output files of an image.
 
     Attributes:
-        model: the model's `fingerprint`.
-        image: the image file's `digest`.
-        width: of the image, in pixels.
-        height: of the image, in pixels.
-        shares: class name → fraction of the pixels.
+        model: the `fingerprint` of the model.
+        image: the `digest` of the image file.
+        width: width of the image in pixels.
+        height: height of the image in pixels.
+        shares: class name → fraction of the image's pixels, in [0, 1].
     """
 
     model: str
@@ -49,14 +49,20 @@ class Mark:
 
     @staticmethod
     def of(prediction: Prediction, model: str, image: str) -> "Mark":
-        """Return the mark of a prediction."""
+        """Return the mark of a prediction.
+
+        Args:
+            prediction: the prediction.
+            model: the `fingerprint` of the model.
+            image: the `digest` of the image file.
+        """
         height, width = prediction.mask.shape[-2:]
         shares = {name: round(fraction, 6) for name, fraction in prediction.class_fractions.items()}
         return Mark(model, image, width, height, shares)
 
 
 def fingerprint(model: SegmentationModel) -> str:
-    """Return a hash of a model's weights and of all that its masks depend on."""
+    """Return a hash of a model's weights and configuration, without its metrics. Masks depend on no other data."""
     hashed = hashlib.blake2b(model.config.model_dump_json(exclude={"metrics"}).encode(), digest_size=16)
     for name, tensor in model.state_dict().items():
         hashed.update(name.encode())
@@ -65,7 +71,7 @@ def fingerprint(model: SegmentationModel) -> str:
 
 
 def digest(path: Path) -> str:
-    """Return a hash of a file's content, or an empty string if it cannot be read."""
+    """Return a hash of a file's content, or an empty string if the file cannot be read."""
     try:
         if not path.is_file():  # reading a named pipe would block
             return ""
@@ -78,8 +84,9 @@ def digest(path: Path) -> str:
 def mask_kinds(predictor: Predictor) -> tuple[str, ...]:
     """Return the kinds of mask files that a model's predictions have: "mask", or "mask_CLASS" for each class.
 
-    Characters of a class name that are not alphanumeric, "-" or "." become "_", and a long name is cut. Class names
-    that are equal after that (also if case is ignored, because some file systems ignore it) are numbered.
+    Characters of a class name other than letters, digits, "-" and "." are replaced by "_", and long names are cut.
+    Class names that are then equal get a number. Case is ignored in this comparison, because some file systems ignore
+    it.
     """
     kinds: dict[str, str] = {}
     for name in predictor.task.mask_names(predictor.classes):
@@ -98,12 +105,12 @@ def output_files(names: Sequence[Path], kinds: Sequence[str], out: Path) -> list
 
     Args:
         names: relative path of each image without suffix, see `find_images`.
-        kinds: the kinds of files that each image has, for example ("mask", "overlay").
-        out: the directory of the files.
+        kinds: the kinds of output files of each image, for example ("mask", "overlay").
+        out: the directory of the output files.
 
     Returns:
-        For each name {kind: out/NAME_KIND.png}. If one of the files belongs to an earlier image already (cat.jpg and
-        cat.png), NAME is numbered: cat-2. A NAME that is too long for a file system is cut.
+        {kind: out/NAME_KIND.png} for each name. If an earlier image has one of these files (cat.jpg and cat.png), NAME
+        gets a number (cat-2). A NAME that is too long for file systems is cut.
     """
     taken: set[str] = set()
     targets = []
@@ -129,27 +136,27 @@ def _cut(name: str, max_bytes: int) -> str:
 
 
 def write_outputs(prediction: Prediction, mark: Mark, kinds: Sequence[str], files: Mapping[str, Path]) -> None:
-    """Write the overlay and the masks of a prediction, each in one step.
+    """Write the overlay and the masks of a prediction, each atomically.
 
     Args:
         prediction: the prediction.
-        mark: its mark.
-        kinds: the kinds of its masks, see `mask_kinds`.
-        files: the file of each kind, and that of "overlay".
+        mark: the mark to write into each file.
+        kinds: the kinds of mask files, see `mask_kinds`.
+        files: kind → output file, also for the kind "overlay".
 
     Raises:
         OutputError: A file cannot be written.
     """
     info = PngInfo()
     info.add_text(_KEY, json.dumps(asdict(mark)))
-    # The masks are the last, because their marks decide whether an image is done.
+    # A resumed prediction skips an image only if all these files exist and have its mark.
     save_image(prediction.overlay(), files["overlay"], info)
     for kind, mask in zip(kinds, prediction.to_indexed_pngs().values(), strict=True):
         save_image(mask, files[kind], info)
 
 
 def read_mark(path: Path) -> Mark | None:
-    """Read the mark of an output file. Return None if there is no such file or it has none."""
+    """Return the mark of an output file, or None if the file is missing, cannot be read or has no valid mark."""
     try:
         if not path.is_file():
             return None

@@ -1,4 +1,4 @@
-"""Predict the mask of an image at the image's own size."""
+"""Prediction of masks at the images' own sizes."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -30,12 +30,12 @@ ImageInput = str | Path | Image.Image | np.ndarray
 
 @dataclass(frozen=True)
 class Prediction:
-    """An image and the mask that a model predicts for it.
+    """An image and its predicted mask.
 
     Attributes:
         image: (H, W, 3) uint8 RGB with EXIF orientation applied, or (H, W, bands) uint8 for a multi-band model.
-        mask: class indices in [0, C), (H, W) uint8, at the image's own size. Multi-label: (C, H, W) uint8, 1 if the
-            pixel has the class, else 0.
+        mask: class indices in [0, C), (H, W) uint8, at the image's own size. For a multi-label model, (C, H, W) uint8,
+            1 if the pixel has the class, else 0.
         classes: C names in index order.
         palette: C colors (red, green, blue), each value in [0, 255].
         probabilities: (C, H, W) float32 in [0, 1], or None if they were not requested. They sum to 1 over the classes
@@ -52,15 +52,15 @@ class Prediction:
 
     @cached_property
     def class_fractions(self) -> dict[str, float]:
-        """Fraction of the image's pixels by class, in [0, 1]. The sum is 1 unless the task is multi-label."""
+        """Class name → fraction of the image's pixels in [0, 1]. The sum is 1 unless the task is multi-label."""
         return self.task.fractions(self.mask, self.classes)
 
     @cached_property
     def confidence(self) -> np.ndarray:
-        """Probability that each pixel of the mask is correct according to the model, (H, W) float32 in [0, 1].
+        """The model's probability that a pixel of the mask is correct, (H, W) float32 in [0, 1].
 
-        This is the probability of the predicted class. Multi-label: the smallest over the classes of the probability
-        of the predicted answer (present or absent).
+        This is the probability of the predicted class. For a multi-label model, each class has a probability of the
+        predicted answer (present or absent), and the value is the minimum over the classes.
 
         Raises:
             ConfigError: The prediction was made without probabilities.
@@ -82,26 +82,26 @@ class Prediction:
         return overlay(to_display_image(self.image), self.task.to_display(self.mask), palette, opacity)
 
     def to_indexed_png(self) -> Image.Image:
-        """Return the mask as a palette image whose pixel values are class indices. Save it as PNG.
+        """Return the mask as a palette image, to be saved as PNG. Its pixel values are class indices.
 
         Raises:
-            ValueError: The mask is multi-label and needs one image per class, see `to_indexed_pngs`.
+            ValueError: The mask is multi-label. `to_indexed_pngs` returns one image per class for it.
         """
         return index_image(self.mask, self.palette)
 
     def to_indexed_pngs(self) -> dict[str, Image.Image]:
-        """Return the mask as palette images.
+        """Return the mask as one palette image, or as one per class for a multi-label model.
 
         Returns:
-            {"": the image of `to_indexed_png`}. Multi-label: for each class name an image with the value 1 for pixels
-            that have the class, else 0.
+            {"": the image of `to_indexed_png`}. For a multi-label model, class name → an image with the value 1 for
+            pixels that have the class, else 0.
         """
         images = (index_image(mask, palette) for mask, palette in self.task.index_masks(self.mask, self.palette))
         return dict(zip(self.task.mask_names(self.classes), images, strict=True))
 
 
 class Predictor:
-    """Predicts masks at the images' own size with a trained model.
+    """Predict masks at the images' own sizes with a trained model.
 
     Args:
         model: the model. It is switched to evaluation mode and moved to the device.
@@ -156,24 +156,32 @@ class Predictor:
         """Predict the mask of one image.
 
         Args:
-            source: a path, a PIL image of any mode, or an (H, W, 3) uint8 RGB array with values in [0, 255]. Models of
-                multi-band images take a path, or an array with as many channels.
+            source: a path, a PIL image of any mode, or an (H, W, 3) uint8 RGB array with values in [0, 255]. A
+                multi-band model needs a path, or an array with one channel per band.
             probabilities: also return the probability of each class at each pixel.
 
+        Returns:
+            The image and its mask.
+
         Raises:
-            DataError: The image cannot be read. The message names the file.
+            DataError: The file cannot be read, and the message names it. Or the model cannot use this type or shape of
+                source.
         """
         return self.predict_batch([self._to_array(source)], probabilities)[0]
 
     def predict_batch(self, images: Sequence[np.ndarray], probabilities: bool = False) -> list[Prediction]:
         """Predict the masks of several images in one forward pass.
 
-        The logits, not the mask, are resized to the image's size with bilinear interpolation, so that class boundaries
-        stay smooth.
+        The logits are resized to the image's size by bilinear interpolation, before the mask is computed from them. So
+        class boundaries stay smooth.
 
         Args:
-            images: (H, W, 3) uint8 RGB arrays of any sizes. They are not copied.
+            images: (H, W, 3) uint8 RGB arrays of any sizes, or (H, W, bands) for a multi-band model. They are not
+                copied.
             probabilities: also return the probability of each class at each pixel.
+
+        Returns:
+            The prediction of each image, in order.
         """
         return [
             self._to_prediction(image, logits, probabilities)
@@ -185,12 +193,16 @@ class Predictor:
     ) -> Iterator[Prediction | DataError]:
         """Predict like `predict_batch`, with one prediction in memory at a time.
 
+        If the memory does not suffice for all images at once, each one gets its own forward pass.
+
         Args:
-            images: (H, W, 3) uint8 RGB arrays of any sizes. They are not copied.
+            images: (H, W, 3) uint8 RGB arrays of any sizes, or (H, W, bands) for a multi-band model. They are not
+                copied.
             probabilities: also return the probability of each class at each pixel.
 
         Yields:
-            The prediction of each image in order, or a DataError without a file name if memory does not suffice for it.
+            The prediction of each image in order, or a DataError if the memory does not suffice for this image. The
+            error's message has no file name.
         """
         batch = self._or_error(images, lambda: self.logits(images))
         if isinstance(batch, DataError) and len(images) > 1:
@@ -208,7 +220,7 @@ class Predictor:
         return Prediction(image, mask, config.classes, config.palette, likelihood, self.task)
 
     def _or_error(self, images: Sequence[np.ndarray], compute: Callable[[], T]) -> T | DataError:
-        """Return the result of a function, or a DataError if memory does not suffice for it."""
+        """Return the result of a function, or a DataError with the size of the first image if memory ran out."""
         try:
             return compute()
         except (MemoryError, RuntimeError) as error:
@@ -221,7 +233,7 @@ class Predictor:
         """Return the logits of several images at the model's size.
 
         Args:
-            images: (H, W, 3) uint8 RGB arrays of any sizes.
+            images: (H, W, 3) uint8 RGB arrays of any sizes, or (H, W, bands) for a multi-band model.
 
         Returns:
             (N, C, size, size) float32 on the predictor's device.
@@ -230,10 +242,10 @@ class Predictor:
 
     @torch.inference_mode()
     def forward(self, batch: torch.Tensor) -> torch.Tensor:
-        """Return the logits of images that have the model's size already.
+        """Return the logits of a batch of images that already have the model's size.
 
         Args:
-            batch: (N, 3, size, size) uint8 RGB, on any device.
+            batch: (N, 3, size, size) uint8 RGB, or (N, bands, size, size) for a multi-band model, on any device.
 
         Returns:
             (N, C, size, size) float32 on the predictor's device.
@@ -246,16 +258,18 @@ class Predictor:
     ) -> Iterator[tuple[Path, Prediction | DataError]]:
         """Predict many image files in order.
 
-        Threads read the next images while the model computes: at most two batches, and at most `READ_AHEAD_BYTES`. A
-        batch ends when it has `GROUP_BYTES`. A larger image is processed alone.
+        Threads read the next images while the model computes. They read ahead at most two batches and at most
+        `READ_AHEAD_BYTES` of decoded images. No other image is read at the same time as an image that exceeds this
+        limit by itself. A batch ends with the image that brings its total size to `GROUP_BYTES`.
 
         Args:
-            paths: image files. They may come from a generator, which is read no further ahead than needed.
-            batch_size: images per forward pass.
+            paths: image files. A generator is read no further ahead than needed.
+            batch_size: maximum number of images per forward pass.
             probabilities: also return the probability of each class at each pixel.
 
         Yields:
-            Each path with its prediction, or with a DataError if the file cannot be read.
+            Each path with its prediction, or with a DataError if the file cannot be read or the memory does not
+            suffice.
         """
         read = prefetch_map(self._read_or_error, paths, 2 * batch_size, self._decoded_bytes, READ_AHEAD_BYTES)
         for group in batched(read, batch_size, lambda item: getattr(item[1], "nbytes", 0), GROUP_BYTES):
@@ -280,7 +294,7 @@ class Predictor:
                     f"an array must be (H, W, {channels}) uint8{' RGB' * (channels == 3)} with values in [0, 255], "
                     f"this one is {source.shape} {source.dtype}"
                 )
-            # A copy: torch accepts no read-only array and no negative strides, and the caller may change the array.
+            # Copy the array, because torch rejects read-only memory and negative strides, and the caller may change it.
             return np.array(source, order="C")
         if not isinstance(source, Image.Image):
             return read_image(Path(source), channels, bit_depth, pixel_range=pixel_range)

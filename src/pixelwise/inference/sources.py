@@ -1,4 +1,4 @@
-"""Find the images among files and directories, and name everything that is passed over."""
+"""Find the images among files and directories, and report files that are left out."""
 
 import stat
 from collections import Counter, defaultdict
@@ -16,11 +16,12 @@ class FoundImages:
     """Result of `find_images`.
 
     Attributes:
-        images: for each image its path, and its name for output files: the path relative to its source, without suffix.
-            Names are not unique.
-        problems: one error for each folder that cannot be read, for each kind of image that is not read (such as raw
-            photos), and for each file without the suffix of an image that is a named pipe, a socket or a dangling link.
-        notes: one line for each source that has files which are no images, such as tables.
+        images: for each image, (its path, its name for output files). The name is the path relative to the source,
+            without suffix. Names are not unique.
+        problems: the errors of all sources. There is one for each folder that cannot be read, for each suffix of files
+            that can contain images but are not supported (such as raw photos and archives), and for each named pipe,
+            socket or dangling link without the suffix of an image.
+        notes: one line for each source that has other files, such as tables.
     """
 
     images: tuple[tuple[Path, Path], ...]
@@ -31,13 +32,14 @@ class FoundImages:
 def find_images(sources: Sequence[str | Path]) -> FoundImages:
     """Find the image files among files and directories.
 
-    A directory is searched at any depth for the suffixes that training reads. A file is taken whatever its suffix.
+    A directory is searched at any depth for files with the suffixes that training reads. A source that is a file is
+    used with any suffix.
 
     Args:
         sources: files and directories.
 
     Raises:
-        DataError: A source is missing, or a directory holds no image.
+        DataError: A source is missing, or a directory has no image.
     """
     images: list[tuple[Path, Path]] = []
     problems: list[DataError] = []
@@ -74,7 +76,7 @@ def _search(source: Path) -> FoundImages:
 
 
 def _other_files(source: Path, listing: Listing) -> tuple[Counter[str], list[DataError]]:
-    """Return the number of files that are no images by suffix, and an error for what could be or hide an image."""
+    """Return (suffix → number of files that are not images, errors). For the errors see `FoundImages.problems`."""
     others: Counter[str] = Counter()
     unread: dict[str, list[str]] = defaultdict(list)
     problems = []
@@ -98,7 +100,7 @@ def _other_files(source: Path, listing: Listing) -> tuple[Counter[str], list[Dat
 
 
 def _special_file(path: Path) -> str:
-    """Return what a path is if it is not a file. Return an empty string for a file."""
+    """Describe a path that is not a regular file. Return an empty string for a regular file."""
     try:
         mode = path.stat().st_mode
     except OSError:

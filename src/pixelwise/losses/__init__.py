@@ -1,6 +1,7 @@
-"""Losses on logits by name, and class weights.
+"""Losses on logits, which are selected by name, and class weights.
 
-To add a loss, write a function with the signature of `Loss` in a file here, register it, and import the file below.
+To add a loss, write a function with the signature of `Loss` in a module of this package, and register it by
+`register_loss`. Then import the module in this file.
 """
 
 from pixelwise.losses import multiclass, multilabel

@@ -1,4 +1,4 @@
-"""Class weights: checked, and computed from the number of pixels of each class."""
+"""Check class weights, or compute them from the number of pixels of each class."""
 
 from collections.abc import Callable, Sequence
 
@@ -14,11 +14,14 @@ _ALL_ZERO = "`class_weights` are all 0; give at least one class a weight above 0
 
 
 def check_class_weights(choice: str | dict[str, float], classes: Sequence[str]) -> None:
-    """Raise ConfigError if weights by name contain an unknown class, or are all 0.
+    """Check class weights that are given by class name.
 
     Args:
-        choice: the setting, see `compute_class_weights`.
+        choice: the setting, see `compute_class_weights`. Text is not checked.
         classes: C names, in index order.
+
+    Raises:
+        ConfigError: A class is unknown, or all weights are 0.
     """
     if not isinstance(choice, dict):
         return
@@ -35,14 +38,14 @@ def compute_class_weights(
     """Return the weight of each class, or None for no weights.
 
     Args:
-        choice: "none"; "balanced" for weights inversely proportional to each class's number of pixels; "inverse_sqrt"
-            for the inverse of its square root; or weights by class name, 1 for classes that are not named. A class
-            without pixels gets 0.
+        choice: "none", a key of `CLASS_WEIGHT_POWERS`, or class name → weight. "balanced" makes weights inversely
+            proportional to the number of pixels of each class, and "inverse_sqrt" to its square root. In both cases the
+            weight of a class without pixels is 0. In a mapping, classes that are not named have the weight 1.
         classes: C names, in index order.
         count_class_pixels: returns the number of pixels of each class, (C,). Called only if the weights need it.
 
     Returns:
-        (C,) float32 that sum to 1, as in TensorFlow's tutorial; or None.
+        (C,) float32 with the sum 1, as in TensorFlow's tutorial, or None for "none".
 
     Raises:
         ConfigError: A class is unknown, or all weights are 0.

@@ -1,4 +1,4 @@
-"""Loss objects from Python: any callable of logits and mask, made to follow the interface of `Loss`."""
+"""Adapters that give loss objects from Python, which are callables of logits and mask, the interface of `Loss`."""
 
 import inspect
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from pixelwise.palette import IGNORE_INDEX
 from pixelwise.registry import Params
 
 CUSTOM = "custom"
-"""Name of a loss object in config.yaml. The object itself is not stored."""
+"""Name in config.yaml for all loss objects. The object itself is not stored."""
 
 _CONFIDENT_LOGIT = -30.0
 
@@ -45,7 +45,7 @@ def describe_loss(loss: Callable[..., Any]) -> dict[str, Any]:
 
 
 def takes_pixel_weights(loss: Callable[..., Any]) -> bool:
-    """Return True if a loss object has an argument `pixel_weights`."""
+    """Return True if a loss object takes an argument `pixel_weights`."""
     function = loss.forward if isinstance(loss, nn.Module) else loss
     try:
         return "pixel_weights" in inspect.signature(function).parameters
@@ -56,15 +56,20 @@ def takes_pixel_weights(loss: Callable[..., Any]) -> bool:
 def adapt_loss(loss: Callable[..., Any], task: Task) -> Loss:
     """Return a loss object as a `Loss`.
 
-    A callable with an argument `pixel_weights` is used as it is, see `Loss`. Other callables are called with
+    A callable with an argument `pixel_weights` is returned unchanged, see `Loss`. Other callables are called with
     (logits, mask). The mask has the form that torch and segmentation_models_pytorch use: int64 class indices, or float
-    0 and 1 for multilabel masks. Ignored pixels get the value of the callable's attribute `ignore_index`. Without that
-    attribute they are left out: a multiclass batch is passed as one row of the other pixels, and in a multilabel batch
-    an ignored value counts as a certain, correct prediction.
+    0 and 1 for multilabel masks.
+
+    Ignored pixels get the value of the callable's attribute `ignore_index`. If it has no such attribute, they are left
+    out. A multiclass batch is then passed as one image of one row with the other pixels, and its loss is 0 if all
+    pixels are ignored. In a multilabel batch, an ignored value counts as a certain, correct prediction.
 
     Args:
         loss: a function or an object, for example `smp.losses.LovaszLoss("multiclass", ignore_index=255)`.
         task: the task of the data.
+
+    Returns:
+        The loss. It raises ConfigError for pixel weights that `loss` does not take.
 
     Raises:
         ConfigError: `loss` cannot be called.
@@ -95,6 +100,11 @@ def adapt_loss(loss: Callable[..., Any], task: Task) -> Loss:
 
 
 def move_loss(loss: Callable[..., Any], device: torch.device) -> None:
-    """Move the tensors of a loss object, such as its class weights, to a device."""
+    """Move the tensors of a loss object, such as its class weights, to a device.
+
+    Args:
+        loss: the loss object. Only an `nn.Module` is moved.
+        device: the device of the logits.
+    """
     if isinstance(loss, nn.Module):
         loss.to(device)

@@ -11,7 +11,7 @@ from pixelwise.registry import Params
 
 
 def pixel_cross_entropy(logits: Tensor, mask: Tensor, pixel_weights: Tensor | None = None) -> Tensor:
-    """Return the cross-entropy of each pixel times its weight; 0 for ignored pixels.
+    """Return the cross-entropy of each pixel times its weight. Ignored pixels have 0.
 
     Args:
         logits: (N, C, ...) float, any real values.
@@ -33,11 +33,19 @@ def pixel_cross_entropy(logits: Tensor, mask: Tensor, pixel_weights: Tensor | No
 
 @LOSSES.register("cross_entropy", tasks=("multiclass",))
 def cross_entropy(logits: Tensor, mask: Tensor, pixel_weights: Tensor | None = None) -> Tensor:
-    """Return the mean of `pixel_cross_entropy` over the pixels that are not ignored; see `Loss`.
+    """Return the mean of `pixel_cross_entropy` over the pixels that are not ignored.
 
-    As in Keras, weights scale the sum but not the number of pixels that divides it.
+    As in Keras, the weighted sum is divided by the number of pixels, not by the sum of their weights.
+
+    Args:
+        logits: (N, C, H, W) float, any real values.
+        mask: (N, H, W) uint8 class indices in 0..C-1, or 255 to ignore.
+        pixel_weights: (N, H, W) float, or None for 1 everywhere.
+
+    Returns:
+        A scalar, in nats.
     """
-    if pixel_weights is None:  # the sum without a map of all pixels' losses is quicker
+    if pixel_weights is None:  # faster, because the loss of each pixel is not stored
         total = F.cross_entropy(logits.float(), mask.long(), ignore_index=IGNORE_INDEX, reduction="sum")
         return total / count_pixels(mask)
     return pixel_cross_entropy(logits, mask, pixel_weights).sum() / count_pixels(mask)
@@ -45,9 +53,17 @@ def cross_entropy(logits: Tensor, mask: Tensor, pixel_weights: Tensor | None = N
 
 @LOSSES.register("dice", tasks=("multiclass",), balances_classes=True)
 def dice(logits: Tensor, mask: Tensor, pixel_weights: Tensor | None = None) -> Tensor:
-    """Return 1 − the soft Dice coefficient, averaged over the classes present in the batch, in [0, 1]; see `Loss`.
+    """Return 1 − the soft Dice coefficient, averaged over the classes present in the batch, in [0, 1].
 
-    Milletari et al. 2016, "V-Net". Every class counts the same, however few pixels it has.
+    Milletari et al. 2016, "V-Net". Every class has the same weight, regardless of its number of pixels.
+
+    Args:
+        logits: (N, C, H, W) float, any real values.
+        mask: (N, H, W) uint8 class indices in 0..C-1, or 255 to ignore.
+        pixel_weights: (N, H, W) float, or None for 1 everywhere.
+
+    Returns:
+        A scalar.
     """
     overlap, predicted, truth = _class_sums(logits, mask, pixel_weights)
     return mean_over_present(dice_score(overlap, predicted, truth), truth)
@@ -86,10 +102,19 @@ def tversky(
 
 @LOSSES.register("cross_entropy_dice", tasks=("multiclass",))
 def cross_entropy_dice(logits: Tensor, mask: Tensor, pixel_weights: Tensor | None = None) -> Tensor:
-    """Return cross-entropy plus Dice, so that both every pixel and every class count; see `Loss`.
+    """Return the sum of the cross-entropy and the Dice loss.
 
-    The cross-entropy is a weighted mean, so that neither part outgrows the other. In Dice all classes count the same
-    without weights: there, a pixel counts if its weight is above 0.
+    The cross-entropy gives the same weight to each pixel, and the Dice loss to each class. With `pixel_weights`, the
+    cross-entropy is a weighted mean, so that the scale of the weights does not change the balance of the two terms. The
+    Dice loss balances the classes without weights. It includes the pixels with a weight above 0, all with the weight 1.
+
+    Args:
+        logits: (N, C, H, W) float, any real values.
+        mask: (N, H, W) uint8 class indices in 0..C-1, or 255 to ignore.
+        pixel_weights: (N, H, W) float, or None for 1 everywhere.
+
+    Returns:
+        A scalar.
     """
     if pixel_weights is None:
         return cross_entropy(logits, mask) + dice(logits, mask)
@@ -120,18 +145,22 @@ def focal(logits: Tensor, mask: Tensor, pixel_weights: Tensor | None = None, *, 
         A scalar, in nats.
     """
     loss = pixel_cross_entropy(logits, mask)
-    # Above 0, because the gradient of a root at 0 is infinite: it would make those of ignored pixels NaN.
+    # The base must be above 0. At 0 and with gamma < 1, the gradient of the power is infinite, and the gradients of
+    # ignored pixels would be NaN.
     loss = (1 - torch.exp(-loss)).clamp(min=1e-8) ** gamma * loss
     return (loss if pixel_weights is None else loss * pixel_weights).sum() / count_pixels(mask)
 
 
 def _class_sums(logits: Tensor, mask: Tensor, pixel_weights: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-    """Return (C,) sums over pixels: probability in true pixels, probability in all pixels, true pixels."""
+    """Return three weighted sums over the pixels that are not ignored, (C,) each.
+
+    They are: the probability of each class in its true pixels, its probability in all pixels, and its true pixels.
+    """
     counted = mask != IGNORE_INDEX
     weight = (counted if pixel_weights is None else counted * pixel_weights).float()
     label = mask.long() * counted
     probability = logits.float().softmax(1)
-    # No one-hot map of the mask: at 384 px and 11 classes that took as long as the rest of a training step.
+    # A one-hot map of the mask is avoided. At 384 px and 11 classes, it took as long as the rest of a training step.
     hit = probability.gather(1, label[:, None])[:, 0] * weight
     zeros = torch.zeros(logits.shape[1], device=logits.device)
     overlap, truth = (zeros.index_add(0, label.flatten(), values.flatten()) for values in (hit, weight))

@@ -1,4 +1,4 @@
-"""Losses of multilabel masks: logits (N, C, H, W), mask (N, C, H, W) with 1 = present, 0 = absent, 255 = ignore."""
+"""Losses for multi-label masks: logits (N, C, H, W), mask (N, C, H, W) with 1 = present, 0 = absent, 255 = ignore."""
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -9,12 +9,13 @@ from pixelwise.palette import IGNORE_INDEX
 
 @LOSSES.register("bce", tasks=("multilabel",))
 def bce(logits: Tensor, mask: Tensor, pixel_weights: Tensor | None = None) -> Tensor:
-    """Return the binary cross-entropy, averaged over classes and pixels that are not ignored.
+    """Return the binary cross-entropy, averaged over all mask values that are not ignored.
 
     Args:
         logits: (N, C, H, W) float, any real values.
         mask: (N, C, H, W) uint8: 1 = the class is present, 0 = absent, 255 = ignore.
-        pixel_weights: (N, C, H, W) float, or None for 1 everywhere.
+        pixel_weights: (N, C, H, W) float, or None for 1 everywhere. They multiply the loss. The average is over the
+            number of mask values, not over the sum of the weights.
 
     Returns:
         A scalar, in nats.
@@ -31,7 +32,18 @@ def bce(logits: Tensor, mask: Tensor, pixel_weights: Tensor | None = None) -> Te
 
 @LOSSES.register("bce_dice", tasks=("multilabel",))
 def bce_dice(logits: Tensor, mask: Tensor, pixel_weights: Tensor | None = None) -> Tensor:
-    """Return `bce` plus 1 − the soft Dice coefficient, averaged over the classes present in the batch; see `Loss`."""
+    """Return the sum of `bce` and the soft Dice loss.
+
+    The Dice loss is 1 − the soft Dice coefficient, averaged over the classes that are present in the batch.
+
+    Args:
+        logits: (N, C, H, W) float, any real values.
+        mask: (N, C, H, W) uint8: 1 = the class is present, 0 = absent, 255 = ignore.
+        pixel_weights: (N, C, H, W) float, or None for 1 everywhere.
+
+    Returns:
+        A scalar.
+    """
     counted = mask != IGNORE_INDEX
     weight = counted if pixel_weights is None else counted * pixel_weights
     truth, probability = (mask * counted) * weight, logits.float().sigmoid() * weight

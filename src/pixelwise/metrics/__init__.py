@@ -1,6 +1,7 @@
-"""Metrics: those of the confusion matrix (`Metrics`), and others by name.
+"""Metrics of the confusion matrix (`Metrics`), and a registry of further metrics that are built by name.
 
-To add a metric, write a class with the methods of `Metric` in a file here, register it, and import the file below.
+To add a metric, write a class with the methods of `Metric` in a new module of this package. Register the class with
+`register_metric`, and import the module below.
 """
 
 from pixelwise.metrics import boundary, per_image

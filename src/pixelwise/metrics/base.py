@@ -12,13 +12,13 @@ from pixelwise.registry import ComponentSpec, Registry
 class Metric(Protocol):
     """A metric that is accumulated over images.
 
-    It is built with `classes`, the names in index order, and `task`. Its parameters are keyword arguments. Several
-    processes each update a metric of their own with different images. The sum of their states, loaded into any of
-    them, gives the result over all images.
+    The constructor takes `classes` (the names in index order) and `task`, and the metric's parameters as keyword
+    arguments. If several processes evaluate together, each one has its own metric object and updates it with different
+    images. The sum of all states is then loaded into one of the objects, which computes the result over all images.
     """
 
     def update(self, mask: Tensor, prediction: Tensor) -> None:
-        """Add one image.
+        """Add the mask and the prediction of one image.
 
         Args:
             mask: the true mask of the metric's task, uint8 on the CPU with 255 = ignore.
@@ -27,24 +27,24 @@ class Metric(Protocol):
         ...
 
     def compute(self) -> dict[str, float | None]:
-        """Return the results over all images by name; None if there is nothing to measure."""
+        """Return result name → value over all images. A value is None if there is nothing to measure."""
         ...
 
     def state(self) -> Tensor:
-        """Return the sums over images, a tensor of a fixed shape on the CPU."""
+        """Return the sums over images as a tensor on the CPU. Its shape does not depend on the images."""
         ...
 
     def load(self, state: Tensor) -> None:
         """Replace the sums over images.
 
         Args:
-            state: a sum of `state()` of metrics with the same settings.
+            state: the sum of the `state()` tensors of metrics with the same settings.
         """
         ...
 
 
 METRICS: Registry[Callable[..., Metric]] = Registry("metric")
-"""Metrics that are computed on request, beside those of the confusion matrix (`Metrics`)."""
+"""Metrics that are computed only if the user sets them, in addition to those of the confusion matrix (`Metrics`)."""
 
 register_metric = METRICS.register
 """Add a metric; see `Registry.register`.
@@ -94,5 +94,13 @@ def mean_of_present(values: Sequence[float | None]) -> float | None:
 
 
 def ratio(part: float, total: float) -> float | None:
-    """Return part / total, or None if the total is 0."""
+    """Return a ratio, or None if it is undefined.
+
+    Args:
+        part: the numerator.
+        total: the denominator.
+
+    Returns:
+        part / total, or None if the total is 0.
+    """
     return part / total if total else None

@@ -11,10 +11,11 @@ from pixelwise.metrics.base import METRICS, mean_of_present, ratio
 
 @METRICS.register("image_iou")
 class ImageIoU:
-    """The IoU of each class in each image, averaged over the images that show it.
+    """The IoU of each class, computed for each image and averaged over images.
 
-    Wang et al. 2023, "Revisiting Evaluation Metrics for Semantic Segmentation" (mIoU^C). Images with large objects do
-    not count more than others. An image counts for a class if the class is in its mask or in its prediction.
+    The average of a class is over the images that have the class in the mask or in the prediction. Images with large
+    objects therefore have the same weight as others. Reference: mIoU^C in Wang et al. 2023, "Revisiting Evaluation
+    Metrics for Semantic Segmentation".
 
     Args:
         classes: C names, in index order.
@@ -26,7 +27,12 @@ class ImageIoU:
         self._sums = torch.zeros((len(self.classes), 2), dtype=torch.float64)
 
     def update(self, mask: Tensor, prediction: Tensor) -> None:
-        """Add one image; see `Metric`."""
+        """Add one image.
+
+        Args:
+            mask: the true mask, see `Metric.update`.
+            prediction: the predicted mask of the same shape.
+        """
         counts = self.task.class_counts(self.task.confusion(mask, prediction, len(self.classes)))
         union = counts.true + counts.predicted - counts.true_positives
         present = union > 0
@@ -34,7 +40,7 @@ class ImageIoU:
         self._sums[:, 1] += present
 
     def compute(self) -> dict[str, float | None]:
-        """Return "image_iou", the mean over the present classes, and "image_iou_CLASS" of each class."""
+        """Return "image_iou_CLASS" for each class, and their mean "image_iou". The value of an absent class is None."""
         values = {
             f"image_iou_{name}": ratio(total, count)
             for name, (total, count) in zip(self.classes, self._sums.tolist(), strict=True)
@@ -42,9 +48,9 @@ class ImageIoU:
         return {"image_iou": mean_of_present(list(values.values())), **values}
 
     def state(self) -> Tensor:
-        """Return the sum of IoUs and the number of images of each class, (C, 2) float64."""
+        """Return (C, 2) float64: the sum of IoUs and the number of images of each class."""
         return self._sums.clone()
 
     def load(self, state: Tensor) -> None:
-        """Replace sums and counts; see `state`."""
+        """Replace the sums and counts by those that `state` returned, or by a sum of such tensors."""
         self._sums = state.cpu().double()

@@ -1,4 +1,4 @@
-"""The configuration of a model: everything that is needed to build it again and to prepare its input."""
+"""The configuration of a model: the parameters for building it and for preparing its input."""
 
 from typing import Annotated, Any, Literal, Self
 
@@ -12,10 +12,10 @@ from pixelwise.palette import IGNORE_INDEX
 from pixelwise.registry import ComponentSpec
 
 MAX_SIZE = 4096
-"""Maximum side in pixels of the images that a model takes. Larger ones fill the memory of most machines."""
+"""Maximum side in pixels of the input of a model. Larger inputs exceed the memory of most machines."""
 
 MAX_CHANNELS = 1024
-"""Maximum number of channels of images."""
+"""Maximum number of channels of the input of a model."""
 
 _Byte = Annotated[int, Field(ge=0, le=255)]
 _ClassName = Annotated[str, Field(min_length=1, max_length=MAX_CLASS_NAME)]
@@ -24,7 +24,7 @@ _PerChannel = Annotated[tuple[FiniteFloat, ...], Field(min_length=1, max_length=
 
 
 def _parse_task(value: object) -> object:
-    """Return the task with a name. Raises ValueError, which pydantic reports with the name of the field."""
+    """Return the task of a name, or a Task unchanged. Raise ValueError if the name is unknown, as pydantic expects."""
     if isinstance(value, Task):
         return value
     if not isinstance(value, str) or value not in TASKS:
@@ -35,23 +35,23 @@ def _parse_task(value: object) -> object:
 class ModelConfig(BaseModel):
     """The content of model.json.
 
-    The file can be a stranger's, so every field has limits.
+    The file can come from an untrusted source, so the lengths and ranges of its fields are limited.
 
     Attributes:
-        format: version of the fields.
-        classes: C names, in index order.
+        format: version of the file format.
+        classes: C class names in index order.
         palette: one (red, green, blue) in 0..255 per class.
         size: side in pixels of the square that images are resized to.
-        mean: one value per channel on the scale 0..255: (red, green, blue), or the bands of a TIFF.
+        mean: one value per channel on the scale 0..255. Channels are (red, green, blue), or the bands of a TIFF.
         std: one value per channel on the scale 0..255. The encoder gets (pixel − mean) / std.
         bit_depth: number of used bits in images with 16 bits per channel, see `read_image`.
         pixel_range: the values that become 0 and 255 in images of floats or wide integers, see `ReadSpec`.
-        task: the segmentation task; its name in JSON.
-        encoder: timm's name of the encoder, without a prefix such as "hf-hub:", which would use the network.
-        encoder_layers: layers that features are taken from, or None for the encoder's own stages.
+        task: the segmentation task. JSON contains its name.
+        encoder: timm's name of the encoder. A prefix such as "hf-hub:" is refused, because it would use the network.
+        encoder_layers: names of the layers whose outputs are the features, or None for timm's own stages.
         encoder_padding: see `Encoder`.
         decoder: a name in DECODERS, or a mapping with its parameters.
-        metrics: the last row of metrics.csv for these weights.
+        metrics: the row of metrics.csv for the epoch of these weights.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)

@@ -1,13 +1,14 @@
-"""Changes to the convolutions of a built model: TensorFlow's padding, and float32 where bfloat16 is slow."""
+"""Changes to the convolutions of a built model: TensorFlow's padding, and float32 if bfloat16 is slow."""
 
 import torch
 from torch import Tensor, nn
 
 
 def use_same_padding(model: nn.Module) -> None:
-    """Make every strided convolution of a model pad as TensorFlow's "same" does, in place.
+    """Replace the strided convolutions in a model by convolutions with TensorFlow's padding "same", in place.
 
-    With stride 1 and an odd kernel "same" is symmetric, so those convolutions stay as they are.
+    The weights are kept. Convolutions with stride 1 or a 1x1 kernel are not replaced, because "same" padding is
+    symmetric for stride 1 with an odd kernel, and zero for a 1x1 kernel.
     """
     from timm.layers.conv2d_same import Conv2dSame
 
@@ -28,7 +29,7 @@ def use_same_padding(model: nn.Module) -> None:
 
 
 class _Float32Gradients:
-    """A base class for a convolution that computes in float32 on a CPU if its input needs gradients."""
+    """A base class for convolutions that compute in float32 on a CPU if their input needs gradients."""
 
     def forward(self, x: Tensor) -> Tensor:
         if not (x.requires_grad and x.device.type == "cpu"):
@@ -40,10 +41,11 @@ class _Float32Gradients:
 def use_float32_gradients(conv: nn.Conv2d) -> None:
     """Make a convolution compute in float32 on a CPU if its input needs gradients, in place.
 
-    For strided depthwise convolutions: on a CPU the gradient of their input takes tens of times longer in bfloat16
-    than in float32 (docs/decisions.md).
+    This is for strided depthwise convolutions. On a CPU, the gradient of their input takes tens of times longer in
+    bfloat16 than in float32 (docs/decisions.md).
     """
-    # A class with another base, as in torch's parametrizations: the module keeps its place, hooks and tensor names.
+    # Changing the class keeps the module's position in the model, its hooks and the names of its tensors. torch's
+    # parametrizations do the same.
     kind = type(conv)
     if not issubclass(kind, _Float32Gradients):
         conv.__class__ = type(f"Float32{kind.__name__}", (_Float32Gradients, kind), {})

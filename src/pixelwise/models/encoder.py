@@ -1,4 +1,4 @@
-"""Encoders: any timm model that returns feature maps, cut at its own stages or at layers by name."""
+"""Encoders: timm models that return feature maps, from their own stages or from layers by name."""
 
 from collections.abc import Sequence
 from enum import StrEnum
@@ -16,13 +16,13 @@ Padding = Literal["native", "same"]
 
 
 class FreezeMode(StrEnum):
-    """When an encoder's weights train. The values are those of `Config.encoder_training`."""
+    """When an encoder's weights are trained. The values are those of `Config.encoder_training`."""
 
     FROZEN = "none"
-    """Never. Batch norms keep their statistics, too."""
+    """Never. The statistics of batch norms are not updated either."""
 
     DECODER_FIRST = "decoder-first"
-    """After a pause in which the decoder trains alone: the first gradients of a new decoder are noise."""
+    """After some epochs in which only the decoder is trained. The first gradients of a new decoder are noise."""
 
     TRAINABLE = "all"
     """From the first step."""
@@ -33,24 +33,25 @@ class Encoder(nn.Module):
 
     Args:
         name: timm's name of the model.
-        layers: names of layers whose outputs are the features, from shallow to deep; None for timm's own stages. From
-            one to the next, the size of the outputs must halve or stay.
-        padding: "native", the model's own, or "same", as in TensorFlow: if the padding is odd, the larger part is at
-            the right and the bottom.
-        image_size: side of the images in pixels (some transformers are built for one size).
-        weights: all tensors of the timm model by timm's names, or None for a random start. Weights for three channels
-            are adapted to another number as in timm: the first layer's are repeated and scaled.
+        layers: names of layers whose outputs are the features, from shallow to deep. No output may be larger than the
+            one before. None uses timm's own stages.
+        padding: "native" for the model's own padding, or "same" for TensorFlow's: if the total padding is odd, the
+            larger part is at the right and the bottom.
+        image_size: side of the images in pixels. Some transformers accept only images of this size.
+        weights: all tensors of the timm model by timm's names, or None for random weights. They are for three channels.
+            For another number of channels, those of the first layer are repeated and scaled, as in timm.
         in_channels: number of channels of the images.
 
     Attributes:
         feature_names: the name of each feature.
         out_channels: the number of channels of each feature.
-        reductions: the image's side divided by each feature's side.
+        reductions: the image's side divided by each feature's side, rounded.
         pretrained: False if the encoder started with random weights.
-        freeze_mode: when the weights train, see `freeze`.
+        freeze_mode: when the weights are trained, see `freeze`.
 
     Raises:
-        ConfigError: The model does not return feature maps at this size, or a layer is unknown.
+        ConfigError: The model does not return feature maps at this size, a layer is unknown, or the layers are not in
+            order.
         WeightsError: The weights are not those of this model.
 
     >>> encoder = Encoder("mobilenetv2_100")
@@ -84,7 +85,7 @@ class Encoder(nn.Module):
         self._measure_features(image_size)
 
     def _measure_features(self, image_size: int) -> None:
-        """Set channels, reductions and memory layout from the features of one black image."""
+        """Set the channels, the reductions and the axis of the channels from the features of one image of zeros."""
         training = self.backbone.training
         self.backbone.eval()
         black = torch.zeros(1, self.in_channels, image_size, image_size)
@@ -100,7 +101,7 @@ class Encoder(nn.Module):
         for name, shape in zip(self.feature_names, shapes, strict=True):
             if len(shape) != 4:
                 raise ConfigError(f"layer '{name}' returns a tensor of shape {shape}, not a (N, C, H, W) feature map")
-        # Some of timm's transformers return (N, H, W, C). Feature maps are square, so the side that differs is C.
+        # Some of timm's transformers return (N, H, W, C). Feature maps are square, so the axis that differs is C.
         self._channels_last = all(shape[1] == shape[2] != shape[3] for shape in shapes)
         sides = [shape[1] if self._channels_last else shape[2] for shape in shapes]
         self.out_channels = tuple(shape[3] if self._channels_last else shape[1] for shape in shapes)
@@ -112,13 +113,13 @@ class Encoder(nn.Module):
             )
 
     def freeze(self, mode: FreezeMode | str, *, depthwise: bool = False, batchnorm: bool = False) -> None:
-        """Set which weights train. Replaces what an earlier call set.
+        """Set which weights are trained. The settings of an earlier call are replaced.
 
         Args:
             mode: a `FreezeMode` or its value.
-            depthwise: freeze depthwise convolutions. They hold few of the weights, and their gradients take longest on
-                a CPU.
-            batchnorm: batch norms keep their statistics. Their weights train.
+            depthwise: True to freeze depthwise and other grouped convolutions. They have few of the weights, and their
+                gradients take longest on a CPU.
+            batchnorm: True to stop updating the statistics of batch norms. Their weights are still trained.
         """
         self.freeze_mode = FreezeMode(mode)
         self._batchnorm_frozen = batchnorm
@@ -133,16 +134,23 @@ class Encoder(nn.Module):
         self.train(self.training)
 
     def pause_gradients(self, paused: bool) -> None:
-        """Pause or resume the training of the weights. Has an effect in the mode DECODER_FIRST only."""
+        """Pause or resume the training of the weights. In modes other than DECODER_FIRST, nothing is done."""
         self._paused = paused and self.freeze_mode == FreezeMode.DECODER_FIRST
 
     @property
     def computes_gradients(self) -> bool:
-        """False if the encoder is frozen or paused."""
+        """True if gradients of the weights are computed: the encoder is neither frozen nor paused."""
         return not (self._paused or self.freeze_mode == FreezeMode.FROZEN)
 
     def train(self, mode: bool = True) -> "Encoder":
-        """Set training mode, except for what `freeze` freezes."""
+        """Set training or evaluation mode. Modules whose statistics `freeze` keeps stay in evaluation mode.
+
+        Args:
+            mode: True for training mode.
+
+        Returns:
+            This encoder.
+        """
         super().train(mode and self.freeze_mode != FreezeMode.FROZEN)
         if self._batchnorm_frozen:
             for module in self.modules():
@@ -157,7 +165,7 @@ class Encoder(nn.Module):
             pixels: (N, in_channels, H, W) float, normalized.
 
         Returns:
-            Features (N, out_channels[i], h_i, w_i) float, from shallow to deep.
+            The features, from shallow to deep. Feature i is (N, out_channels[i], h_i, w_i) float.
         """
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.computes_gradients):
             features = self._run_backbone(pixels)
@@ -165,5 +173,5 @@ class Encoder(nn.Module):
 
     def _run_backbone(self, pixels: Tensor) -> list[Tensor]:
         features = self.backbone(pixels)
-        # timm returns layers in the order they run, not in the order of their names here.
+        # timm returns layers in the order they run, not in the order of `feature_names`.
         return [features[name] for name in self.feature_names] if isinstance(features, dict) else features

@@ -1,7 +1,7 @@
-"""The segmentation model: uint8 images in, logits out; and its files.
+"""The segmentation model, which computes logits from uint8 images, and the files that store it.
 
-model.safetensors   the weights, and the configuration as metadata: enough to build the model
-model.json          the same configuration for people and other programs
+model.safetensors   the weights, and the configuration as metadata (enough to build the model)
+model.json          the same configuration as JSON, for users and other programs
 """
 
 from collections.abc import Sequence
@@ -39,15 +39,16 @@ class SegmentationModel(nn.Module):
     """Normalization, encoder and decoder in one module.
 
     Args:
-        config: how to build it.
-        weights: the encoder's pretrained tensors by timm's names, or None for a random start.
+        config: the configuration of the model.
+        weights: the pretrained tensors of the encoder by their names in timm, or None for random weights.
 
     Attributes:
-        config: its configuration, stored with the weights.
+        config: the configuration, which is stored with the weights.
         encoder: an `Encoder`.
         decoder: a `Decoder`.
-        mean: (1, channels, 1, 1) float on the scale 0..255.
-        std: (1, channels, 1, 1) float on the scale 0..255.
+        feature_cache: see `enable_feature_cache`. None if it is not enabled.
+        mean: (1, channels, 1, 1) float, the mean of pixel values on the scale 0..255.
+        std: (1, channels, 1, 1) float, the standard deviation of pixel values on the scale 0..255.
 
     Raises:
         ConfigError: The encoder or the decoder cannot be built.
@@ -60,14 +61,14 @@ class SegmentationModel(nn.Module):
         super().__init__()
         self.config = config
         self.feature_cache: FeatureCache | None = None
-        # Not in the weights file: the configuration has them already.
+        # They are not saved with the weights, because the configuration has them already.
         self.register_buffer("mean", torch.tensor(config.mean).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(config.std).view(1, -1, 1, 1), persistent=False)
         self.encoder = Encoder(
             config.encoder, config.encoder_layers, config.encoder_padding, config.size, weights, len(config.mean)
         )
         self.decoder = build_decoder(config.decoder, self.encoder.out_channels, len(config.classes))
-        # Convolutions are faster with channels last, on CPUs in bfloat16 twice as fast.
+        # Convolutions are faster with channels last. On CPUs in bfloat16 they are twice as fast.
         self.to(memory_format=torch.channels_last)
 
     def encode(self, images: Tensor) -> list[Tensor]:
@@ -85,21 +86,24 @@ class SegmentationModel(nn.Module):
         """Return the logits of images.
 
         Args:
-            images: (N, 3, H, W) uint8 RGB in [0, 255], or as many channels as `mean` has.
+            images: (N, channels, H, W) uint8 in [0, 255], with the number of channels of `mean`. 3 channels are RGB.
 
         Returns:
-            (N, C, H, W) float.
+            (N, C, H, W) float, one logit per class.
         """
         cache = self.feature_cache if self.training and images.device.type == "cpu" else None
         features = self.encode(images) if cache is None else cache(images)
         return self.decoder(features, (images.shape[-2], images.shape[-1]))
 
     def enable_feature_cache(self) -> None:
-        """Encode each image once while training on a CPU. For a frozen encoder and images that are at most flipped."""
+        """Cache the features of each image during training on a CPU.
+
+        Enable it only if the encoder is frozen and the augmentation yields few versions of an image, for example flips.
+        """
         self.feature_cache = FeatureCache(self.encode)
 
     def set_normalization(self, mean: Sequence[float], std: Sequence[float]) -> None:
-        """Replace the normalization of pixels: (pixel − mean) / std.
+        """Replace the mean and the standard deviation of the normalization (pixel − mean) / std.
 
         Args:
             mean: one value per channel on the scale 0..255.
@@ -112,12 +116,12 @@ class SegmentationModel(nn.Module):
     def save(self, path: Path, metrics: dict[str, float | None] | None = None) -> None:
         """Write model.safetensors and model.json into a directory.
 
-        model.safetensors contains the configuration too, and replaces an earlier one in one step. If the process is
-        killed before model.json is written, the metrics in it are those of the earlier weights.
+        Each file replaces an earlier file of the same name atomically. model.json is written last. If
+        the process is killed before that, model.json still has the metrics of the earlier weights.
 
         Args:
             path: an existing directory.
-            metrics: metrics of these weights by name.
+            metrics: metrics of these weights by name, stored in the configuration.
         """
         config = self.config.model_copy(update={"metrics": metrics or {}})
         with atomic_write(path / WEIGHTS_FILE) as temporary:
@@ -129,18 +133,18 @@ class SegmentationModel(nn.Module):
     def load(path: Path) -> "SegmentationModel":
         """Build the model that `save` wrote, in evaluation mode.
 
-        model.json may be missing if model.safetensors is of format 2.
+        model.json may be missing if model.safetensors has format 2.
 
         Args:
-            path: the directory.
+            path: the directory of the files.
 
         Raises:
-            RunError: A file is missing or damaged, or the files do not belong together.
+            RunError: A file is missing or damaged, or the two files do not belong to the same model.
         """
         config, tensors = _read_files(path)
         try:
-            check_encoder(config.encoder)  # no other name reaches timm, which would ask the network about some
-            # The initial weights are replaced: they must not use up random numbers of the process.
+            check_encoder(config.encoder)  # refuses names for which timm would use the network
+            # The random initial weights are replaced below, so they must not advance the random state of the process.
             with torch.random.fork_rng(devices=[]):
                 model = SegmentationModel(config)
         except ConfigError as error:
@@ -168,25 +172,28 @@ def create_model(
     pixel_range: tuple[float, float] | None = None,
     task: str | Task = MULTICLASS,
 ) -> SegmentationModel:
-    """Return a new model with a pretrained encoder and a random decoder. All of it trains.
+    """Return a new model with a pretrained encoder and a random decoder.
 
     Args:
         encoder: timm's name of the encoder, see `list_encoders`.
         decoder: a name in `list_decoders`, or {"name": name, parameter: value, …}.
-        classes: the names of the classes in index order, or their number.
-        palette: one (red, green, blue) in 0..255 per class; None for the default palette.
-        image_size: side in pixels of the square that images are resized to for prediction.
-        encoder_weights: "bundled", "hub", "none", or the path of a safetensors file; None for "bundled" if an
+        classes: the names of the classes in index order, or the number of classes.
+        palette: one (red, green, blue) in 0..255 per class. None selects the default palette.
+        image_size: side in pixels of the square to which images are resized for prediction.
+        encoder_weights: "bundled", "hub", "none", or the path of a safetensors file. None selects "bundled" if an
             installed package contains the weights, else "hub".
-        encoder_layers: names of layers that features are taken from, from shallow to deep; None for the encoder's own
-            stages.
+        encoder_layers: names of the layers whose outputs are the features, from shallow to deep. None selects the
+            encoder's own stages.
         encoder_padding: "native", or "same" for TensorFlow's padding.
         normalization: "encoder" for the normalization of the encoder's pretraining, "unit" to scale pixels to [0, 1].
-            Images with other than 3 channels are scaled to [-1, 1].
+            It has no effect if `channels` is not 3. Pixels are then scaled to [-1, 1].
         channels: number of channels of the images.
         bit_depth: number of used bits in images with 16 bits per channel.
         pixel_range: the values that become 0 and 255 in images of floats or wide integers, see `ReadSpec`.
         task: "multiclass" or "multilabel", or a `Task`.
+
+    Returns:
+        The model in training mode. All its weights are trainable.
 
     Raises:
         ConfigError: A name is unknown, or the parts do not fit together.
@@ -225,16 +232,16 @@ def create_model(
 
 
 def _first_finding(error: ValidationError) -> str:
-    """Return the field and the fault of the first finding."""
+    """Return the field and the message of the first error that pydantic found."""
     finding = error.errors()[0]
     fault = finding["msg"].removeprefix("Value error, ")
     return ": ".join(filter(None, (".".join(map(str, finding["loc"])), fault)))
 
 
 def _read_files(path: Path) -> tuple[ModelConfig, dict[str, Tensor]]:
-    """Return the configuration and the tensors in a directory; RunError if they cannot be read or do not match."""
+    """Return the configuration and the tensors in a directory. Raise RunError if a file is damaged or both differ."""
     try:
-        (path / WEIGHTS_FILE).open("rb").close()  # safetensors calls a file that may not be read missing
+        (path / WEIGHTS_FILE).open("rb").close()  # safetensors reports a file without read permission as missing
         with safe_open(path / WEIGHTS_FILE, framework="pt") as file:
             metadata = (file.metadata() or {}).get(METADATA_KEY)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)

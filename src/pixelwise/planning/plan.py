@@ -1,4 +1,4 @@
-"""`Plan`: how to read a data set and train on it, and its file plan.yaml."""
+"""`Plan`: the settings to read a data set and train on it, and their file plan.yaml."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -24,11 +24,11 @@ from pixelwise.runtime.yaml_text import yaml_line
 
 @dataclass(frozen=True)
 class Plan:
-    """How to read a data set and train on it.
+    """The settings to read a data set and train on it.
 
     Attributes:
-        data: how the files are read.
-        settings: fields of `Config`. They replace the default preset's.
+        data: the format and the label map of the data set.
+        settings: field of `Config` → value. They replace the values of the default preset.
         reasons: the reason for each setting, for each class (key "class NAME") and for each field of `data`.
     """
 
@@ -42,7 +42,7 @@ class Plan:
             part.write_text(self.to_yaml(), encoding="utf-8")
 
     def to_yaml(self) -> str:
-        """Return the plan as YAML that `read` reads, with the reasons as comments."""
+        """Return the plan as YAML text for `read`, with the reasons as comments."""
         lines = [
             "# Every line is a decision and can be changed. Then: pixelwise train DATA --plan FILE",
             f"format: {FORMAT}",
@@ -56,10 +56,13 @@ class Plan:
 
     @staticmethod
     def read(path: str | Path) -> "Plan":
-        """Read a plan, which a person can have edited. Without `format: 2`, names of version 0.1 are translated.
+        """Read a plan from a YAML file, which the user may have edited. The plan has no reasons.
+
+        If the file lacks `format: 2`, it is of version 0.1, and the names of its settings are translated.
 
         Raises:
-            ConfigError: The file cannot be read, or a setting cannot work. The message names the file and the setting.
+            ConfigError: The file cannot be read, or a setting is unknown or not valid. The message names the file and
+                the setting.
         """
         path = Path(path)
         try:

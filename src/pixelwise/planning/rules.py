@@ -1,7 +1,8 @@
-"""Rules that derive the settings of a training from a data set. Each rule is one function and gives its reason.
+"""Rules that derive the settings of a training from a data set.
 
-The idea is nnU-Net's (Isensee et al. 2021): rules read the data's fingerprint, and a person can read and change what
-they decided. To add a rule, write a function and add it to `RULES`.
+The idea is from nnU-Net (Isensee et al. 2021), whose rules derive settings from statistics of the data set (its
+"fingerprint"). Each rule is one function that returns a value and the reason for it. The plan lists both, and the user
+can change the value. To add a rule, write a function and add it to `RULES`.
 """
 
 import re
@@ -29,29 +30,31 @@ from pixelwise.runtime.device import resolve_device
 from pixelwise.runtime.progress import Progress, no_progress
 
 IMAGE_SIZES = (128, 160, 192, 224, 256, 320, 384, 448, 512)
-"""Image sizes that a plan chooses from, in pixels: multiples of 32, the coarsest stride of the encoders."""
+"""The image sizes that a plan can have, in pixels. All are multiples of 32, the coarsest stride of the encoders."""
 
 MIN_CLASS_WIDTH = 6
 """Minimum width of the narrowest class after resizing, in pixels (docs/decisions.md)."""
 
 MIN_IMAGE_SIZE = 192
-"""Image size if no class is narrow, in pixels. Below it the edges of large objects suffer (docs/decisions.md)."""
+"""Image size in pixels if no class is narrow. Smaller images make the edges of large objects less accurate
+(docs/decisions.md)."""
 
 TARGET_IMAGES_SEEN = 12_000
-"""Epochs times training images: one or two minutes at 128 px on two CPU cores."""
+"""Target of the number of epochs times the number of training images. A training of this length takes one or two
+minutes at 128 px on two CPU cores."""
 
 RARE_FRACTION = 0.03
-"""A class with a smaller fraction of the pixels is rare (docs/decisions.md)."""
+"""A class is rare if its fraction of the pixels is smaller (docs/decisions.md)."""
 
 MIN_IMAGES_TO_TRAIN_ENCODER = 24
-"""With fewer training images the encoder's weights are frozen."""
+"""Minimum number of training images. With fewer images, the encoder's weights are frozen."""
 
 MIN_STEPS_PER_EPOCH = 8
-"""Steps per epoch that the batch size leaves at least: small data sets get small batches."""
+"""Minimum number of steps per epoch, from which the batch size of small data sets is derived."""
 
 BYTES_PER_PIXEL = 1500
-"""Memory of a training step per pixel of a batch, with the default encoder and decoder. Measured: 1,110 to 1,290 bytes
-at 128 to 384 px."""
+"""Memory of a training step in bytes per pixel of a batch, with the default encoder and decoder. Measurements at 128 to
+384 px gave 1,110 to 1,290 bytes."""
 
 _DEFAULT = Config()
 
@@ -72,9 +75,9 @@ class RuleInput:
     """Input of a rule.
 
     Attributes:
-        report: the data set.
-        train_count: number of training images, without those used for validation.
-        settings: the settings that are decided so far, and those that are given.
+        report: the result of `inspect` for the data set.
+        train_count: number of training images, without the images used for validation.
+        settings: the settings that the user gave, and those that earlier rules chose.
     """
 
     report: DatasetReport
@@ -83,7 +86,7 @@ class RuleInput:
 
 
 Rule = Callable[[RuleInput], Decision | None]
-"""A rule returns None if its setting does not apply to the data set."""
+"""A function that chooses one setting. It returns None if the setting does not apply to the data set."""
 
 
 def make_plan(
@@ -96,9 +99,9 @@ def make_plan(
 
     Args:
         report: the result of `inspect`.
-        settings: fields of `Config` that are given. The other settings are chosen to fit them.
-        timed: measure a few steps to estimate the duration on this machine. The settings do not depend on it.
-        progress: see `Progress`; called with those steps.
+        settings: fields of `Config` that the user gave. The other settings are chosen to fit them.
+        timed: measure a few training steps to estimate the duration on this machine. No setting depends on it.
+        progress: reports the progress of the measured steps, see `Progress`.
 
     Returns:
         The plan, with a reason for each setting.
@@ -146,7 +149,11 @@ def _check_given(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def choose_image_size(facts: RuleInput) -> Decision:
-    """Choose the smallest size at which the narrowest class is wide enough, but not larger than the images."""
+    """Choose the smallest size, at least `MIN_IMAGE_SIZE`, at which the narrowest class is wide enough.
+
+    The class is wide enough if its width is `MIN_CLASS_WIDTH` or more. The size does not exceed that of the median
+    image, unless all sizes exceed it.
+    """
     report = facts.report
     widths = {stats.name: stats.mean_width for stats in report.classes if stats.mean_width}
     if not widths or report.widths is None or report.heights is None:
@@ -164,7 +171,10 @@ def choose_image_size(facts: RuleInput) -> Decision:
 
 
 def choose_batch_size(facts: RuleInput) -> Decision:
-    """Choose the largest batch of at most 16 that fits in memory and gives an epoch enough steps."""
+    """Choose the largest batch size of 2, 4, 8 and 16 that fits in memory and gives `MIN_STEPS_PER_EPOCH` steps.
+
+    The batch size is 2 if none does.
+    """
     device = resolve_device(facts.settings.get("device", _DEFAULT.device))
     if device.type == "cuda":
         memory, usable, kind = torch.cuda.get_device_properties(device).total_memory, 0.6, "GPU memory"
@@ -181,7 +191,7 @@ def choose_batch_size(facts: RuleInput) -> Decision:
 
 
 def choose_epochs(facts: RuleInput) -> Decision:
-    """Choose the number of epochs so that about `TARGET_IMAGES_SEEN` images are seen."""
+    """Choose a number of epochs, from 8 to 200, so that about `TARGET_IMAGES_SEEN` images are seen."""
     epochs = min(max(round(TARGET_IMAGES_SEEN / max(facts.train_count, 1)), 8), 200)
     return Decision(epochs, f"{facts.train_count} training images, {epochs * facts.train_count:,} images seen in all")
 
@@ -192,7 +202,7 @@ def choose_encoder(facts: RuleInput) -> Decision:
 
 
 def choose_encoder_weights(facts: RuleInput) -> Decision:
-    """Choose the pretrained weights of the encoder."""
+    """Choose the default pretrained weights of the encoder."""
     weights = Config(encoder=facts.settings["encoder"]).encoder_weights
     return Decision(weights, "pretrained weights need far fewer images than random ones")
 
@@ -207,7 +217,7 @@ def choose_encoder_training(facts: RuleInput) -> Decision:
 
 
 def choose_augmentation(facts: RuleInput) -> Decision:
-    """Choose random crops, mirrored unless a class is about left and right."""
+    """Choose random crops. They are mirrored unless the name of a class contains a word for left or right."""
     sided = [name for name in facts.report.data.classes if _LEFT_RIGHT.search(name.lower().replace("_", " "))]
     if sided:
         return Decision("crop-noflip", f"'{sided[0]}' is about left and right: mirrored images would be wrong")
@@ -215,7 +225,10 @@ def choose_augmentation(facts: RuleInput) -> Decision:
 
 
 def choose_eval_scale(facts: RuleInput) -> Decision:
-    """Choose the scale at which objects in whole images are about as large as in the training crops."""
+    """Choose the scale at which objects in whole images are about as large as in the training crops.
+
+    The scale is 1 if training uses whole images or the encoder has a fixed input size.
+    """
     scale = source_size(facts.settings["augmentation"], 100) / 100
     if scale == 1:
         return Decision(1.0, "training sees whole images too")
@@ -225,7 +238,7 @@ def choose_eval_scale(facts: RuleInput) -> Decision:
 
 
 def choose_loss(facts: RuleInput) -> Decision:
-    """Add Dice to the cross-entropy if a class is rare, or if a pixel can have several classes."""
+    """Choose the cross-entropy, with Dice if a class is rare or if a pixel can have several classes."""
     if facts.report.data.read_spec.task is MULTILABEL:
         return Decision("bce_dice", "a pixel can have several classes")
     present = _present_classes(facts.report)
@@ -238,7 +251,7 @@ def choose_loss(facts: RuleInput) -> Decision:
 
 
 def choose_class_weights(facts: RuleInput) -> Decision:
-    """Weight the classes if one is rare and the loss does not balance them by itself."""
+    """Choose class weights if a class is rare and the loss does not balance the classes itself."""
     loss = name_of(facts.settings["loss"])
     if LOSSES[loss].traits.get("balances_classes"):
         return Decision("none", f"the loss {loss} gives each class the same weight")
@@ -253,7 +266,7 @@ def choose_class_weights(facts: RuleInput) -> Decision:
 
 
 def choose_val_fraction(facts: RuleInput) -> Decision | None:
-    """Choose the fraction of the train split used for validation, if there is no val split."""
+    """Choose the fraction of the train split used for validation. Return None if there is a val split."""
     data = facts.report.data
     if data.val:
         return None
@@ -274,11 +287,11 @@ RULES: dict[str, Rule] = {
     "class_weights": choose_class_weights,
     "val_fraction": choose_val_fraction,
 }
-"""Setting → rule. A rule can use the settings above it."""
+"""Setting → rule. Rules are called in this order, so that a rule can use the settings above its own."""
 
 
 def _present_classes(report: DatasetReport) -> list[ClassStats]:
-    """Return the classes that training images have, from the rarest to the most common."""
+    """Return the classes with pixels outside the test split, from the rarest to the most common."""
     return sorted((stats for stats in report.classes if stats.train_fraction), key=lambda stats: stats.train_fraction)
 
 

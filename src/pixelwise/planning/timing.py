@@ -13,7 +13,7 @@ from pixelwise.runtime.device import resolve_device, use_bfloat16
 from pixelwise.runtime.progress import Progress, no_progress
 
 _STEPS = 3
-"""Steps measured with and without gradients of the encoder. The first of them is not counted."""
+"""Number of steps per mode: encoder gradients paused, or computed. The first step of each mode is not measured."""
 
 _FORWARD_FRACTION = 0.3
 """Duration of a forward pass divided by that of a training step."""
@@ -22,17 +22,20 @@ _FORWARD_FRACTION = 0.3
 def estimate_training_time(
     report: DatasetReport, config: Config, train_count: int, progress: Progress = no_progress
 ) -> float:
-    """Return the estimated duration of a training on this machine in seconds, from a few steps on blank images.
+    """Estimate the duration of a training on this machine by running a few steps on blank images.
 
     Args:
         report: the data set.
         config: the settings of the training.
-        train_count: number of training images. The other images of the train split are used for validation if there
-            is no val split.
-        progress: see `Progress`; called with the steps.
+        train_count: number of training images. If there is no val split, the other images of the train split are used
+            for validation.
+        progress: see `Progress`. It counts the steps.
+
+    Returns:
+        Seconds of all epochs, with validation.
     """
     device = resolve_device(config.device)
-    apply_thread_policy()  # as the training will
+    apply_thread_policy()  # the same number of threads as in the training
     mode = config.resolve_encoder_training(device.type).mode
     paused = {"none": 1.0, "decoder-first": DECODER_FIRST_FRACTION, "all": 0.0}[mode]
     fractions = {pause: fraction for pause, fraction in ((True, paused), (False, 1 - paused)) if fraction}
@@ -46,7 +49,7 @@ def estimate_training_time(
 def _time_steps(
     report: DatasetReport, config: Config, device: torch.device, pauses: list[bool], progress: Progress
 ) -> dict[bool, float]:
-    """Return the seconds of a training step, by whether the encoder's gradients are paused."""
+    """Measure a training step. Return a mapping: True if the encoder's gradients are paused, else False → seconds."""
     data, size = report.data, config.image_size
     model = config.create_model(data.classes, data.palette, data.read_spec).to(device).train()
     images = torch.zeros(config.batch_size, data.read_spec.channels, size, size, dtype=torch.uint8, device=device)
@@ -55,7 +58,7 @@ def _time_steps(
     masks = torch.zeros(config.batch_size, *shape, dtype=torch.uint8, device=device)
     loss_function = get_loss(config.loss, data.read_spec.task)
     seconds: dict[bool, float] = {}
-    # The fastest step counts: other programs can slow down the others.
+    # The fastest step is used, because other programs can slow down a step.
     schedule = [(pause, step) for pause in pauses for step in range(_STEPS)]
     for pause, step in progress(schedule, len(schedule)):
         model.encoder.pause_gradients(pause)

@@ -1,4 +1,4 @@
-"""Example images of each class, encoded for the report of a data set."""
+"""Example images of each class, encoded as data URLs for the report of a data set."""
 
 import base64
 import io
@@ -15,10 +15,10 @@ from pixelwise.errors import DataError
 from pixelwise.visualization import overlay_pair, to_display_image
 
 PAIR_WIDTH = 640
-"""Width of an image beside its overlay, in pixels."""
+"""Maximum width in pixels of the pair of an image and its overlay."""
 
 MAX_EXAMPLES = 96
-"""Number of examples over all classes at most, but at least one per class. A pair takes about 30 kB."""
+"""Maximum number of examples over all classes. Each class has at least one. An example takes about 30 kB."""
 
 _WEBP_QUALITY = 70
 
@@ -29,9 +29,9 @@ class Example:
 
     Attributes:
         name: the file's name.
-        fraction: the class's fraction of the image, in [0, 1].
-        url: the image beside its overlay, as a data URL.
-        size: (width, height) of it in pixels.
+        fraction: the fraction of the image that the class covers, in [0, 1].
+        url: the pair of the image and its overlay, as a data URL.
+        size: (width, height) of the pair in pixels.
     """
 
     name: str
@@ -41,16 +41,16 @@ class Example:
 
 
 def class_examples(stats: ClassStats, index: int, read_spec: ReadSpec, class_count: int) -> list[Example]:
-    """Draw a class in its color on its example images, with all other pixels darkened or brightened.
+    """Draw a class in its color on its example images. All other pixels are darkened or brightened.
 
     Args:
-        stats: the class.
-        index: its index.
-        read_spec: how images and masks are read.
-        class_count: number of classes, which share `MAX_EXAMPLES`.
+        stats: the statistics of the class, with its examples.
+        index: the index of the class.
+        read_spec: the parameters for reading images and masks.
+        class_count: number of classes. `MAX_EXAMPLES` is divided among them.
 
     Returns:
-        The examples from the largest fraction to the smallest, without those that cannot be read.
+        The examples from the largest fraction to the smallest. Files that cannot be read are left out.
     """
     count = min(len(stats.examples), EXAMPLES_PER_CLASS, max(1, MAX_EXAMPLES // class_count))
     records = [stats.examples[number * len(stats.examples) // count] for number in range(count)]
@@ -59,13 +59,16 @@ def class_examples(stats: ClassStats, index: int, read_spec: ReadSpec, class_cou
 
 
 def draw_example(record: Record, stats: ClassStats, index: int, read_spec: ReadSpec) -> Example | None:
-    """Return one example, or None if the file was removed or changed after the scan.
+    """Draw one example.
 
     Args:
         record: the image and its mask.
-        stats: the class.
-        index: its index.
-        read_spec: how images and masks are read.
+        stats: the statistics of the class.
+        index: the index of the class.
+        read_spec: the parameters for reading images and masks.
+
+    Returns:
+        The example, or None if a file cannot be read, because it was removed or changed after the scan.
     """
     try:
         image, mask = read_image_and_mask(record, read_spec)
@@ -73,11 +76,11 @@ def draw_example(record: Record, stats: ClassStats, index: int, read_spec: ReadS
         return None
     region = read_spec.task.class_region(mask, index)
     if isinstance(record.mask, MultilabelMask) and read_spec.task is not MULTILABEL:
-        region = np.logical_or.reduce(region)  # a raw value in any of the files: the classes are not decided
-    # A full-size photo costs seconds, and the pair shows at most half its width.
+        region = np.logical_or.reduce(region)  # classes are raw values here, which can be in any of the files
+    # Drawing at full size takes seconds. The image gets at most half of PAIR_WIDTH in the pair.
     step = max(1, max(region.shape) // PAIR_WIDTH)
     small, shown = image[::step, ::step], np.where(region[::step, ::step], 0, 1).astype(np.uint8)
-    # The rest is dark for bright class colors and bright for dark ones: a class drawn in black must be visible too.
+    # Other pixels are dark if the class color is bright, else bright, so that a black class is visible too.
     rest = (0, 0, 0) if max(stats.color) > 80 else (255, 255, 255)
     display = np.ascontiguousarray(to_display_image(small))
     pair = overlay_pair(display, shown, (stats.color, rest), PAIR_WIDTH)

@@ -31,14 +31,14 @@ CLASS_COLUMNS = {
     "object size": "median side of an object (the square root of its area), relative to the side of the image",
     "width": "median thickness of the regions, relative to the side of the image; a strip's thickness is its width",
 }
-"""Column of the class table → its meaning. The side of an image is the square root of its area."""
+"""Column of the class table → its meaning. There, "the side of the image" is the square root of its area in pixels."""
 
 MAX_FILES_PER_KIND = 5
-"""Number of files that the command line prints for each kind of issue. The report files list all."""
+"""Maximum number of files that the command line prints for each kind of issue. The report files list all."""
 
 
 def print_dataset(data: DatasetIndex) -> None:
-    """Print the format, the classes and the number of images of each split."""
+    """Print the format, the classes, the number of images of each split, and the messages about the data set."""
     print(printable(f"{data.root}: {data.format}, images: {_split_sizes(data)}"))
     print(printable(f"classes: {', '.join(data.classes)}"))
     for message in data.messages:
@@ -57,8 +57,8 @@ def print_metrics(metrics: Metrics, split: str, extra: Mapping[str, float | None
 
     Args:
         metrics: the metrics of an evaluation.
-        split: the split's name, for the title.
-        extra: other metrics by name.
+        split: the name of the split, for the title.
+        extra: other metrics by name, printed as numbers, not in percent.
     """
     size = "the images' own size" if metrics.resolution == "original" else f"{metrics.resolution} pixels"
     table = Table(title=f"{split}: {metrics.image_count} images at {size}", title_justify="left")
@@ -123,7 +123,11 @@ def print_dataset_report(report: DatasetReport, explain_columns: bool = True) ->
 
 
 def group_by_kind(issues: Iterable[DataIssue]) -> dict[str, list[DataIssue]]:
-    """Group issues by kind: first undecided masks and leakage, then errors, then warnings, in alphabetical order."""
+    """Group issues by kind.
+
+    The order of the kinds is: problems of the whole data set that prevent a training (undecided masks, nothing usable,
+    nothing to learn), leakage, other errors, other warnings. Kinds of equal rank are in alphabetical order.
+    """
     groups: dict[str, list[DataIssue]] = {}
     for issue in issues:
         groups.setdefault(issue.kind, []).append(issue)
@@ -141,12 +145,16 @@ def group_by_kind(issues: Iterable[DataIssue]) -> dict[str, list[DataIssue]]:
 
 
 def issue_heading(kind: str, group: Sequence[DataIssue], root: Path | str) -> str:
-    """Return the heading of the issues of one kind: the kind, and the number of files.
+    """Return the heading of the issues of one kind.
 
     Args:
         kind: the kind.
         group: its issues.
-        root: the data set. An issue whose file is the data set itself is about no single file.
+        root: the path of the data set. Issues about the whole data set have this path as their file.
+
+    Returns:
+        The kind, the number of files, and for errors ", cannot be used". If all issues are about the whole data set,
+        only the kind.
 
     >>> issue_heading("copy", [DataIssue("copy", "a.png", "remove it", "warning")], "pets")
     'copy: 1 file'
@@ -158,10 +166,10 @@ def issue_heading(kind: str, group: Sequence[DataIssue], root: Path | str) -> st
 
 
 def values_by_class(data: DatasetIndex) -> dict[str, str]:
-    """Return for each class the mask values that stand for it, joined by commas.
+    """Return class name → the mask values that stand for the class, joined by commas.
 
-    The text is empty if the data set's annotation files name the classes. "all others" stands for all values that no
-    class lists.
+    If the data set's files name the classes, the names in these files replace the values. "all others" stands for all
+    values that no class lists.
     """
     spec = DatasetSpec.of(data)
     others = {spec.other_class: ("all others",)} if spec.kind != "multilabel" else {}
@@ -187,14 +195,14 @@ def _class_table(report: DatasetReport) -> Table:
         table.add_column(heading, justify="right")
     mask_values = values_by_class(report.data)
     for stats in report.classes:
-        # Text, not markup: a class can have the name "[/red]".
+        # Text instead of markup, because the name of a class can be valid markup, for example "[/red]".
         name = Text.assemble(("  ", f"on {to_hex(stats.color)}"), f" {printable(stats.name)}")
         table.add_row(name, Text(printable(mask_values[stats.name])), *_stats_cells(stats))
     return table
 
 
 def _stats_cells(stats: ClassStats) -> list[str]:
-    """Return pixels, images, objects, object size and width. The last two are relative to the side of the image."""
+    """Return the cells of the columns of `CLASS_COLUMNS` from "pixels" to "width"."""
     size = "–" if stats.relative_size is None else f"{stats.relative_size.median:.1%}"
     width = "–" if stats.mean_width is None else f"{stats.mean_width:.1%}"
     return [f"{stats.pixel_fraction:.2%}", str(stats.image_count), str(stats.object_count), size, width]

@@ -18,7 +18,7 @@ from pixelwise.runtime.files import atomic_directory, write_errors
 from pixelwise.runtime.progress import Progress, no_progress
 
 _ENCODING_ERRORS = "backslashreplace"
-"""File names that are not valid UTF-8 become \\udce9, which JSON reads back."""
+"""Error handler for file names that are not valid UTF-8. A byte becomes an escape (\\udce9) that JSON parsers read."""
 
 
 def write_dataset_report(
@@ -26,13 +26,13 @@ def write_dataset_report(
 ) -> None:
     """Write a new directory with plan.yaml, report.json and report.html.
 
-    report.html embeds its images and refers to no other file. The directory is complete or absent.
+    report.html embeds its images and refers to no other file. If writing fails, there is no directory.
 
     Args:
         report: the result of `inspect`.
-        plan: the plan made from it, or None if no model can be trained on the data set.
-        folder: the directory, which must not exist or be empty.
-        progress: draws a progress bar over the classes.
+        plan: the plan made from the report, or None if no model can be trained on the data set.
+        folder: the directory to write, which must be absent or empty.
+        progress: draws a progress bar over the classes, see `Progress`.
 
     Raises:
         OutputError: The directory cannot be written.
@@ -52,10 +52,10 @@ def write_dataset_report(
 
 
 def as_json(report: DatasetReport) -> dict[str, object]:
-    """Return the report as JSON types. Splits have the number of their records, not the records themselves."""
+    """Convert the report to JSON types. Splits are given by their number of records."""
     data = report.data
     mask_values = values_by_class(data)
-    # The keys are those of version 0.1: programs read them.
+    # The keys are those of version 0.1, because other programs read them.
     return {
         "root": str(data.root),
         "format": data.format,
@@ -80,12 +80,16 @@ def as_json(report: DatasetReport) -> dict[str, object]:
 
 
 def train_command(data: str | Path, plan: str | Path, report: DatasetReport) -> str:
-    """Return the command that trains by the plan of a report.
+    """Return the shell command that trains with the plan of a report.
 
     Args:
         data: the data set.
-        plan: the plan's file.
-        report: the report. If files cannot be used, the command leaves them out.
+        plan: path of the plan file.
+        report: the report. If it has errors, the command has the flag --skip-unreadable. If files outside the data set
+            were allowed, it has the flag --allow-outside.
+
+    Returns:
+        One line, quoted for a POSIX shell.
 
     >>> train_command("my pets", "plan.yaml", report)  # doctest: +SKIP
     "pixelwise train 'my pets' --plan plan.yaml"

@@ -1,4 +1,4 @@
-"""The stages of a model with their shapes and parameters, for the diagram of its architecture."""
+"""Output shapes and parameter counts of the stages of a model, for the diagram of its architecture."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,10 +13,10 @@ from pixelwise.visualization import ModelStage
 
 
 def summarize_model(model: SegmentationModel) -> list[ModelStage]:
-    """Return the stages of a model from image to logits, measured with one black image.
+    """Return the stages of a model from the image to the logits, measured in a forward pass of one black image.
 
-    A decoder with the attributes `stages` and `skips` (see `Decoder`) has one stage for each of its modules, any other
-    decoder one stage in all. The model's mode is restored.
+    A decoder with the attributes `stages` and `skips` (see `Decoder`) has one stage for each module in `stages`. Any
+    other decoder has one stage in all. The model is in evaluation mode during the pass, and its mode is restored.
     """
     config = model.config
     image = torch.zeros(1, len(config.mean), config.size, config.size, dtype=torch.uint8, device=model.mean.device)
@@ -59,7 +59,7 @@ def _encoder_stages(
 
 
 def _decoder_stages(decoder: nn.Module) -> Sequence[nn.Module]:
-    """Return the decoder's modules from deep to shallow, or none if it does not list them and their skips."""
+    """Return the decoder's modules from deep to shallow, or [] if it does not have as many `skips` as `stages`."""
     stages, skips = getattr(decoder, "stages", None), getattr(decoder, "skips", None)
     return list(stages) if stages is not None and skips is not None and len(stages) == len(skips) else []
 
@@ -90,7 +90,7 @@ def _decoder_and_logits(
 def _record_outputs(
     modules: Sequence[nn.Module], call: Callable[[], Any]
 ) -> tuple[Any, list[tuple[nn.Module, Tensor]]]:
-    """Return the result of a call, and the output of each module in the order they ran."""
+    """Return the result of a call, and each module with its output, in the order in which the modules ran."""
     outputs: list[tuple[nn.Module, Tensor]] = []
     handles = [module.register_forward_hook(lambda m, _, output: outputs.append((m, output))) for module in modules]
     try:
@@ -101,17 +101,20 @@ def _record_outputs(
 
 
 def _leaves(module: nn.Module) -> list[nn.Module]:
-    """Return the modules that have parameters themselves."""
+    """Return the submodules that have parameters of their own, not only those of their children."""
     return [child for child in module.modules() if next(child.parameters(recurse=False), None) is not None]
 
 
 def _parameters_by_feature(
     encoder: nn.Module, features: Sequence[Tensor], outputs: Sequence[tuple[nn.Module, Tensor]]
 ) -> list[tuple[int, int]]:
-    """Return the number of parameters between each feature and the one before: all, and those that train.
+    """Count the parameters between each feature and the one before.
 
-    The size of a module's output decides which feature it belongs to. A module without an output (position embeddings,
-    for example) counts with the module before it.
+    A module is assigned to a feature by the height of its output. A module whose output was not recorded, for example
+    position embeddings, is assigned to the same feature as the module before it.
+
+    Returns:
+        (number of all parameters, number of trainable parameters) for each feature.
     """
     index = 0
     feature_of: dict[nn.Module, int] = {}
@@ -139,6 +142,6 @@ def _count_parameters(module: nn.Module) -> int:
 
 
 def _shape(tensor: Tensor) -> tuple[int, int, int]:
-    """Return channels, height and width."""
+    """Return (channels, height, width) of a tensor (N, channels, height, width)."""
     _, channels, height, width = tensor.shape
     return channels, height, width

@@ -17,7 +17,8 @@ def preview(data: DatasetIndex, split: Split = "train", count: int = 12) -> Imag
     Args:
         data: the data set.
         split: "train", "val" or "test".
-        count: number of images, at least 1. They are spread evenly over the split; of a smaller split all are shown.
+        count: number of images, at least 1. They are spread evenly over the split. If the split has fewer images, all
+            are shown.
 
     Returns:
         A PIL image of mode "RGB", 1280 pixels wide. A notebook shows it if it is the last expression of a cell.

@@ -1,8 +1,8 @@
-"""The state of a training after an epoch, kept in `last/` of a run directory.
+"""The state of a training after an epoch. It is stored in the folder `last/` of a run directory.
 
 last/model.safetensors      weights of the model
-last/optimizer.safetensors  tensors of the optimizer, random states
-last/progress.json          epoch, step, seconds, the optimizer's settings
+last/optimizer.safetensors  tensors of the optimizer, and random states
+last/progress.json          epoch, step, seconds of training, and the parameter groups of the optimizer
 """
 
 import json
@@ -30,8 +30,8 @@ class Checkpoint:
     """The state of a training after an epoch.
 
     Attributes:
-        epoch: epochs done.
-        step: optimizer steps done.
+        epoch: number of completed epochs.
+        step: number of completed optimizer steps.
         train_seconds: seconds spent in training steps, without validation.
         model: the model's state_dict().
         optimizer: the optimizer's state_dict().
@@ -46,13 +46,15 @@ class Checkpoint:
     rng: dict[str, Tensor]
 
     def save(self, path: Path) -> None:
-        """Replace the checkpoint in a directory. If the process is killed, the old or the new one remains.
+        """Write the checkpoint and replace an earlier one.
+
+        If the process is killed, either the old or the new checkpoint remains.
 
         Args:
             path: the directory of the checkpoint.
 
         Raises:
-            OutputError: The checkpoint cannot be written. The old one remains.
+            OutputError: The checkpoint cannot be written. The old checkpoint remains.
         """
         part, old = _part_and_old(path)
         with write_errors(path):
@@ -61,9 +63,10 @@ class Checkpoint:
             try:
                 self._write(part)
             except OSError:
-                shutil.rmtree(part, ignore_errors=True)  # it takes up space on a full disk
+                shutil.rmtree(part, ignore_errors=True)  # frees space on a full disk
                 raise
-            if path.exists():  # if not, `old` is the only checkpoint: an earlier save was killed between the renames
+            # If `path` is missing, `old` may be the only checkpoint: an earlier save was killed between the renames.
+            if path.exists():
                 shutil.rmtree(old, ignore_errors=True)
                 path.rename(old)
             part.rename(path)
@@ -84,7 +87,11 @@ class Checkpoint:
 
     @staticmethod
     def load(path: Path) -> "Checkpoint | None":
-        """Read the checkpoint in a directory. Return None if there is none; raise RunError if it cannot be read."""
+        """Read the checkpoint in a directory. Return None if there is no checkpoint.
+
+        Raises:
+            RunError: The checkpoint cannot be read.
+        """
         if not path.exists():  # a save was killed between the two renames
             path = _part_and_old(path)[1]
         if not path.exists():
@@ -108,7 +115,10 @@ class Checkpoint:
 
     @staticmethod
     def remove_leftovers(path: Path) -> None:
-        """Remove what a save that was killed left beside the checkpoint in a directory."""
+        """Remove the temporary directories that a killed `save` left beside the checkpoint.
+
+        The old checkpoint is kept if it is the only one.
+        """
         part, old = _part_and_old(path)
         shutil.rmtree(part, ignore_errors=True)
         if path.exists():
@@ -129,7 +139,7 @@ class _Progress(BaseModel):
 
 
 def _part_and_old(path: Path) -> tuple[Path, Path]:
-    """Return the paths of a new checkpoint that is being written, and of the old one while it is replaced."""
+    """Return the path at which `save` writes the new checkpoint, and the path to which it moves the old one."""
     return path.with_name(f"{path.name}.part"), path.with_name(f"{path.name}.old")
 
 
@@ -141,7 +151,7 @@ def _reason(error: Exception) -> str:
 
 
 def rng_states() -> dict[str, Tensor]:
-    """Return torch's random states by device type, each a uint8 tensor."""
+    """Return torch's random states of the CPU and, if available, the current GPU, as uint8 tensors by device type."""
     states = {"cpu": torch.get_rng_state()}
     if torch.cuda.is_available():
         states["cuda"] = torch.cuda.get_rng_state()
@@ -149,14 +159,14 @@ def rng_states() -> dict[str, Tensor]:
 
 
 def set_rng_states(states: Mapping[str, Tensor]) -> None:
-    """Restore the random states that `rng_states` returned."""
+    """Restore the random states that `rng_states` returned. The state of a GPU is ignored if there is no GPU."""
     torch.set_rng_state(states["cpu"])
     if "cuda" in states and torch.cuda.is_available():
         torch.cuda.set_rng_state(states["cuda"])
 
 
 def _flatten(optimizer: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Split an optimizer's state_dict into a part for JSON and a part for safetensors."""
+    """Split an optimizer's state_dict into the parameter groups for JSON and the tensors for safetensors."""
     tensors = {
         f"state.{index}.{name}": value
         for index, state in optimizer["state"].items()
@@ -167,7 +177,7 @@ def _flatten(optimizer: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Te
 
 
 def _unflatten(scalars: dict[str, Any], tensors: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Join the two parts of an optimizer's state_dict."""
+    """Join the two parts that `_flatten` returned to an optimizer's state_dict."""
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         if key.startswith("state."):

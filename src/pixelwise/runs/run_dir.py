@@ -1,16 +1,16 @@
-"""The run directory: all of its files are read and written here.
+"""The directory of a training run: paths of its files, and functions to read and write them.
 
-    config.yaml           every setting, and the preset they came from
+    config.yaml           all settings, and the preset that they are based on
     plan.yaml             the plan with its reasons, if there was one
-    data.yaml             how images and masks were read; `pixelwise evaluate` reads other data the same way
+    data.yaml             parameters for reading images and masks, used by `pixelwise evaluate` for other data
     metrics.csv           one row per epoch
     model.safetensors     the best model by validation mIoU
-    model.json            how to build that model and prepare its input
+    model.json            parameters for building that model and preparing its input
     last/                 the state that a resumed training starts from
     history.png           losses and IoU by epoch
     architecture.png      the model with the shape at each stage
-    samples/epoch_000.png predictions before training and after each epoch
-    samples.gif           the same as an animation
+    samples/epoch_000.png predictions of sample images before training; epoch_001.png: after epoch 1, and so on
+    samples.gif           an animation of these images
     evaluation-test.json  the result of `pixelwise evaluate`, one file per evaluation
     predictions/          masks and overlays of test images, written by `pixelwise demo`
     tensorboard/          metrics for TensorBoard
@@ -35,23 +35,23 @@ from pixelwise.runs.checkpoint import Checkpoint
 from pixelwise.runtime.files import atomic_write, is_temporary, lock_file, next_free_path, remove_abandoned
 
 Row = dict[str, float | None]
-"""A row of metrics.csv. None is a value that could not be measured."""
+"""A row of metrics.csv: column → value. None stands for a value that could not be measured."""
 
 _START_MARK = ".pixelwise-start"
-"""Empty file that is in a run directory until config.yaml is written."""
+"""Name of an empty file that is in a run directory until config.yaml is written."""
 
 _START_FILES = ("data.yaml", "plan.yaml", "samples")
-"""Names that are in a run directory before config.yaml is written."""
+"""Names of files and folders that are created in a run directory before config.yaml."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """The directory and the settings of a training. `Run.open` opens an existing one.
+    """The directory and the settings of a training. `Run.open` opens an existing run.
 
     Attributes:
         path: the run directory.
-        config: its settings.
-        preset: the preset that the settings came from.
+        config: the settings of the training.
+        preset: name of the preset that the settings are based on.
     """
 
     path: Path
@@ -65,9 +65,9 @@ class Run:
 
     @staticmethod
     def ensure_empty(path: Path) -> None:
-        """Raise OutputExistsError if a new run cannot start in a directory because something is there.
+        """Raise OutputExistsError if a new run cannot start at a path because a run or other files exist there.
 
-        Files of a process that was killed while it started a run do not count.
+        Leftovers of a process that was killed while it started a run are ignored.
         """
         if Run.exists(path):
             raise OutputExistsError(f"{path}: contains a run; set `resume` to continue it, or choose another `out`")
@@ -77,15 +77,15 @@ class Run:
     def start(self, spec: DatasetSpec | None = None, plan: Plan | None = None) -> None:
         """Create the directory with data.yaml, plan.yaml and config.yaml.
 
-        config.yaml is written last: a directory without it contains no run.
+        config.yaml is written last, so a directory without it contains no run.
 
         Args:
-            spec: how the data set was read.
-            plan: the plan, or None.
+            spec: the content of data.yaml, or None to write no such file.
+            plan: the plan, or None to write no plan.yaml.
 
         Raises:
             OutputExistsError: The directory is not empty.
-            RunError: The directory cannot be made, or another process starts a run in it.
+            RunError: The directory cannot be created, or another process is starting a run in it.
         """
         Run.ensure_empty(self.path)
         mark = self.path / _START_MARK
@@ -110,10 +110,10 @@ class Run:
             mark.unlink(missing_ok=True)
 
     def lock(self) -> BinaryIO:
-        """Lock the run directory until the returned file is closed.
+        """Lock the run directory until the returned file is closed. `lock_file` lists systems without locks.
 
         Raises:
-            RunError: Another process trains in this directory.
+            RunError: Another process is training in this directory.
         """
         path = self.path / "config.yaml"
         lock = lock_file(path, exclusive=True)
@@ -130,7 +130,7 @@ class Run:
         )
 
     def remove_leftovers(self) -> None:
-        """Remove temporary files that killed processes left. The caller must hold the lock of `lock`."""
+        """Remove temporary files of killed processes. The caller must hold the lock from `lock`."""
         for folder in (self.path, self.path / "samples"):
             remove_abandoned(folder)
         (self.path / _START_MARK).unlink(missing_ok=True)
@@ -138,7 +138,11 @@ class Run:
 
     @staticmethod
     def open(path: str | Path) -> "Run":
-        """Open the run in a directory; raise RunError if there is none."""
+        """Open the run in a directory.
+
+        Raises:
+            RunError: The directory contains no run.
+        """
         path = Path(path)
         if not Run.exists(path):
             raise RunError(f"{path}: not a run directory (no config.yaml); create one with pixelwise train")
@@ -153,12 +157,12 @@ class Run:
         _write(self.path / "data.yaml", spec.to_yaml())
 
     def read_dataset_spec(self) -> DatasetSpec:
-        """Read data.yaml; raise RunError if it is missing or broken."""
+        """Read data.yaml. Raise RunError if it is missing or damaged."""
         return DatasetSpec.read(self.path / "data.yaml")
 
     @property
     def plan_file(self) -> Path:
-        """Path of the plan."""
+        """Path of plan.yaml."""
         return self.path / "plan.yaml"
 
     @property
@@ -183,11 +187,11 @@ class Run:
 
     @property
     def predictions_folder(self) -> Path:
-        """Directory of predictions that belong to the run, such as the demo's."""
+        """Directory of the predictions that `pixelwise demo` writes."""
         return self.path / "predictions"
 
     def sample_image(self, epoch: int) -> Path:
-        """Return the path of the sample predictions after an epoch. Epoch 0 is before training."""
+        """Return the path of the image with the sample predictions after an epoch. Epoch 0 means before training."""
         return self.path / "samples" / f"epoch_{epoch:03d}.png"
 
     def sample_images(self, epochs: int) -> list[Path]:
@@ -195,7 +199,9 @@ class Run:
         return [path for path in map(self.sample_image, range(epochs + 1)) if path.exists()]
 
     def lacks_animation(self, epochs: int) -> bool:
-        """Return True if the process was killed after the last epoch, before the animation was drawn.
+        """Return True if samples.gif is missing or older than a sample image. Return False without sample images.
+
+        This happens if the process was killed after the last epoch, before the animation was drawn.
 
         Args:
             epochs: number of epochs of the training.
@@ -207,7 +213,10 @@ class Run:
         return not animation.exists() or animation.stat().st_mtime < max(image.stat().st_mtime for image in images)
 
     def write_metrics(self, rows: Sequence[Row]) -> None:
-        """Replace metrics.csv. If the process is killed, the old or the new file remains."""
+        """Replace metrics.csv in one step, so that a killed process leaves the old or the new file.
+
+        Does nothing if there are no rows.
+        """
         if rows:
             text = io.StringIO()
             writer = csv.writer(text, lineterminator="\n")
@@ -233,14 +242,27 @@ class Run:
             ) from None
 
     def write_evaluation(self, split: str, text: str) -> Path:
-        """Write an evaluation's JSON to a new file beside the earlier ones, and return its path."""
+        """Write the result of an evaluation to a new file. Earlier results are kept.
+
+        Args:
+            split: the split that was evaluated. It is part of the file name.
+            text: the result as JSON.
+
+        Returns:
+            The path of the file.
+        """
         remove_abandoned(self.path)
         path = next_free_path(self.path / f"evaluation-{split}.json")
         _write(path, text)
         return path
 
     def save_best_model(self, model: SegmentationModel, metrics: Row) -> None:
-        """Save the run's best model, with its epoch's row of metrics."""
+        """Replace the best model of the run.
+
+        Args:
+            model: the model.
+            metrics: the row of metrics.csv for the epoch of the model.
+        """
         model.save(self.path, metrics)
 
     def save_checkpoint(self, checkpoint: Checkpoint) -> None:
@@ -253,13 +275,13 @@ class Run:
 
 
 def _has_other_files(path: Path) -> bool:
-    """Return True if a directory has files that no killed process left when it started a run."""
+    """Return True if a directory has files other than the leftovers of a killed start of a run."""
     names = {entry.name for entry in path.iterdir() if not is_temporary(entry)}
     return bool(names - {_START_MARK, *_START_FILES} if _START_MARK in names else names)
 
 
 def _parse_row(number: int, cells: Mapping[str, str | None]) -> Row:
-    """Return a row of metrics.csv. Raises ValueError if it is damaged."""
+    """Parse row `number`, counted from 1, of metrics.csv. Raise ValueError if it is damaged."""
     if None in cells or None in cells.values() or not {"epoch", "val_miou"} <= cells.keys():
         raise ValueError(f"row {number} does not have the columns of an epoch")
     row = {name: float(cell) if cell else None for name, cell in cells.items()}
@@ -269,7 +291,7 @@ def _parse_row(number: int, cells: Mapping[str, str | None]) -> Row:
 
 
 def _format_cell(value: float | None) -> str:
-    """Return a number with all of its digits: a resumed run compares epochs by the values in the file."""
+    """Format a number with all of its digits, because a resumed run compares epochs by them. Return "" for None."""
     if value is None:
         return ""
     return f"{value:.0f}" if float(value).is_integer() else repr(float(value))

@@ -9,8 +9,8 @@ def resolve_device(name: str) -> torch.device:
     """Return the device with a name.
 
     Args:
-        name: "auto" for the first accelerator, or the CPU if there is none; otherwise a torch device, such as "cpu",
-            "cuda", "cuda:1" or "mps".
+        name: a torch device such as "cpu", "cuda", "cuda:1" or "mps", or "auto". "auto" selects the current
+            accelerator, or the CPU if there is none.
 
     Raises:
         ConfigError: The device is not available.
@@ -28,15 +28,16 @@ def resolve_device(name: str) -> torch.device:
 
 
 def use_bfloat16(device: torch.device, precision: str) -> bool:
-    """Return True if matrix products and convolutions are to be computed in bfloat16.
+    """Return True if matrix products and convolutions should be computed in bfloat16.
 
     Args:
-        device: the device that computes.
-        precision: "bf16-mixed", "32-true", or "auto" for bfloat16 if the hardware has instructions for it.
+        device: the device of the computation.
+        precision: "bf16-mixed", "32-true", or "auto". "auto" selects bfloat16 if the device is a GPU of type "cuda" or
+            a CPU and has instructions for bfloat16.
     """
     if precision != "auto":
         return precision == "bf16-mixed"
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    # A CPU without these instructions emulates bfloat16, and float32 is faster.
+    # A CPU without these instructions emulates bfloat16, which is slower than float32.
     return device.type == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())

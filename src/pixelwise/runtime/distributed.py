@@ -1,4 +1,4 @@
-"""Several processes that compute together, started by `torchrun`."""
+"""Distributed training: several processes that compute together, started by `torchrun`."""
 
 import atexit
 import logging
@@ -20,23 +20,26 @@ T = TypeVar("T")
 
 
 def is_rank_zero() -> bool:
-    """Return True in the process with rank 0, and in a process that `torchrun` did not start."""
+    """Return True in the process with rank 0. Without `torchrun`, the only process has rank 0."""
     return os.environ.get("RANK", "0") == "0"
 
 
 def launch_fabric(device: str, precision: str = "32-true") -> "Fabric":
-    """Join the processes that `torchrun` started, if any, and return the Fabric that they share.
+    """Connect this process with the others that `torchrun` started.
 
-    `fabric.global_rank` is 0 and `fabric.world_size` is 1 for a single process.
+    A single process has `fabric.global_rank` 0 and `fabric.world_size` 1.
 
     Args:
         device: see `pixelwise.runtime.device.resolve_device`.
-        precision: "32-true", "bf16-mixed", or "auto" for the one that is faster on the device.
+        precision: "32-true", "bf16-mixed", or "auto" for the faster of them on the device.
+
+    Returns:
+        The Fabric, through which the processes communicate.
 
     Raises:
         ConfigError: The device is not available.
     """
-    # Imported here because it takes two seconds, and a prediction does not need it.
+    # Imported here because the import takes two seconds and predictions do not need it.
     from lightning_fabric import Fabric
 
     torch_device = resolve_device(device)
@@ -47,7 +50,7 @@ def launch_fabric(device: str, precision: str = "32-true") -> "Fabric":
             accelerator=torch_device.type,
             devices=local_size if world_size > 1 or torch_device.index is None else [torch_device.index],
             num_nodes=world_size // local_size,
-            # The encoder's weights have no gradients while they are paused.
+            # With `encoder_training` "decoder-first", the encoder's weights have no gradients at first.
             strategy="ddp_find_unused_parameters_true" if world_size > 1 else "auto",
             precision="bf16-mixed" if use_bfloat16(torch_device, precision) else "32-true",
         )
@@ -72,7 +75,7 @@ def all_gather_lists(fabric: "Fabric", items: list[T]) -> list[T]:
 
     Args:
         fabric: the result of `launch_fabric`.
-        items: objects that can be pickled. The number may differ between processes.
+        items: objects that can be pickled. Their number may differ between processes.
     """
     lists: list[list[T]] = [items] * fabric.world_size
     if fabric.world_size > 1:
@@ -82,7 +85,7 @@ def all_gather_lists(fabric: "Fabric", items: list[T]) -> list[T]:
 
 @contextmanager
 def _warnings_only(name: str) -> Iterator[None]:
-    """Hide a logger's messages below WARNING within the block."""
+    """Hide the messages of a logger that are below WARNING within the block."""
     logger = logging.getLogger(name)
     level = logger.level
     logger.setLevel(logging.WARNING)
@@ -93,10 +96,11 @@ def _warnings_only(name: str) -> Iterator[None]:
 
 
 def _leave_process_group() -> None:
-    """Leave the group of processes if this process is still in it.
+    """Leave the process group of torch if this process is still in it.
 
-    Threads of gloo may release their last tensors shortly after a sum has arrived, and need Python's lock for it. A
-    process that ends at that moment is aborted: three of ten runs were, if a sum was their last operation.
+    Threads of gloo, torch's communication library, can release their last tensors shortly after a sum has arrived, and
+    need Python's global lock to do so. If the process exits at that moment, it is aborted. Without this function, three
+    of ten runs that ended with a sum were aborted.
     """
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()

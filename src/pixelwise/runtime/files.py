@@ -1,4 +1,4 @@
-"""Safe file output: atomic writes, file names that are free, file locks, and errors of writing in one line."""
+"""Safe file output: atomic writes, unused file names, file locks, and conversion of write errors to messages."""
 
 import errno
 import os
@@ -28,18 +28,18 @@ FREE_SPACE = "free space, then try again"
 """The fix at the end of the message about a full disk."""
 
 FULL_DISK_ERRORS = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG)
-"""Numbers of the errors of a full disk, an exhausted quota, and a limit of the file size."""
+"""`errno` values of a full disk, an exhausted quota, and an exceeded limit of the file size."""
 
 _LITTLE_SPACE = 1 << 20
-"""Free bytes below which the disk counts as full, for errors that do not state their reason."""
+"""Free space in bytes below which the disk counts as full, for errors without an `errno`."""
 
 
 @contextmanager
 def atomic_write(out: Path) -> Iterator[Path]:
     """Yield a temporary path. Rename it to `out` if the block succeeds, otherwise remove it.
 
-    The temporary path has the name of `out`, in a temporary directory beside it. Pillow and matplotlib choose the
-    format by the suffix. Missing parent directories are made.
+    The temporary path is in a temporary directory beside `out`. It has the same file name, because Pillow and
+    matplotlib choose the format by the suffix. Missing parent directories are made.
 
     Raises:
         OutputError: A parent directory cannot be made, the disk is full, or the file cannot be written.
@@ -58,12 +58,12 @@ def atomic_write(out: Path) -> Iterator[Path]:
 def atomic_directory(out: Path, replace: bool = False) -> Iterator[Path]:
     """Yield a new directory. Rename it to `out` if the block succeeds, otherwise remove it.
 
-    It is in a temporary directory beside `out`. Missing parent directories are made. Temporary directories that killed
-    processes left there are removed.
+    The new directory is in a temporary directory beside `out`. Missing parent directories are made. Temporary
+    directories of killed processes are removed from the parent directory.
 
     Args:
         out: the directory to make.
-        replace: if True, an existing directory `out` is replaced. If False, it raises OSError.
+        replace: True to replace an existing directory `out`. If False, OSError is raised if `out` is not empty.
 
     Raises:
         OSError: The directory cannot be made or renamed.
@@ -82,9 +82,9 @@ def atomic_directory(out: Path, replace: bool = False) -> Iterator[Path]:
 
 @contextmanager
 def write_errors(path: Path) -> Iterator[None]:
-    """Convert an OSError of writing in the block to an OutputError with the path, the fault and the fix.
+    """Convert an OSError from writing in the block to an OutputError with the path, the fault and the fix.
 
-    An OSError about another file, such as one that is read, is raised as it is.
+    An OSError about another file, such as one that the block reads, is raised unchanged.
 
     Args:
         path: the file or directory that is written.
@@ -98,18 +98,19 @@ def write_errors(path: Path) -> Iterator[None]:
         if is_disk_full(error, path):
             raise OutputError(f"{path}: no space left on device; {FREE_SPACE}") from None
         name = str(error.filename or path)
-        is_missing = isinstance(error, FileNotFoundError) and path.parent.exists()  # the block wrote nothing
+        is_missing = isinstance(error, FileNotFoundError) and path.parent.exists()  # the block did not write the file
         if is_missing or not (Path(name) in (path, *path.parents) or _PREFIX in name):
             raise
         raise OutputError(f"{path}: cannot be written ({error.strerror or error}); choose another path") from None
 
 
 def is_disk_full(error: OSError, path: Path) -> bool:
-    """Return True if an error of writing means that a disk, a quota or a limit of the file size is exhausted.
+    """Return True if a write error means that the disk is full, or that a quota or the file size limit is exceeded.
 
     Args:
         error: the error.
-        path: the file that was written. Pillow's errors have no number: for them the free space of its disk counts.
+        path: the file that was written. For errors without an `errno`, as Pillow raises, the free space of its disk is
+            checked.
     """
     if error.errno is not None:
         return error.errno in FULL_DISK_ERRORS
@@ -119,15 +120,15 @@ def is_disk_full(error: OSError, path: Path) -> bool:
 
 
 def is_temporary(path: Path) -> bool:
-    """Return True for the name of a temporary directory of this module."""
+    """Return True if a path has the name of a temporary directory of this module."""
     return _TEMPORARY.fullmatch(path.name) is not None
 
 
 def remove_abandoned(folder: Path) -> None:
-    """Remove the temporary directories in a folder that `atomic_write` and `atomic_directory` of killed processes left.
+    """Remove the temporary directories of killed processes from a folder.
 
-    A process that runs holds a lock on its temporary directory. Without locks (Windows, some network drives),
-    directories older than one day are removed.
+    `atomic_write` and `atomic_directory` make these directories, and hold a lock on them until they are removed.
+    Without locks (Windows, some network drives), directories older than one day are removed.
 
     Args:
         folder: the folder. Nothing is done if it is missing.
@@ -153,7 +154,7 @@ def _remove_if_abandoned(path: Path) -> None:
 
 @contextmanager
 def _temporary_directory(parent: Path) -> Iterator[Path]:
-    """Yield a new directory that is locked and removed after the block."""
+    """Yield a new directory with a lock on it. After the block, it is removed and unlocked."""
     lock: int | None = None
     is_kept = False
     while not is_kept:  # `remove_abandoned` of another process can remove it before it is locked
@@ -168,7 +169,7 @@ def _temporary_directory(parent: Path) -> Iterator[Path]:
         yield folder
     finally:
         try:
-            folder.rmdir()  # quicker, after a success
+            folder.rmdir()  # quicker than rmtree; works if the block succeeded
         except OSError:
             shutil.rmtree(folder, ignore_errors=True)
         if lock is not None:
@@ -176,7 +177,12 @@ def _temporary_directory(parent: Path) -> Iterator[Path]:
 
 
 def _lock_directory(path: Path, exclusive: bool = False) -> tuple[int | None, bool | None]:
-    """Open and lock a directory. Return its descriptor, and whether it could be locked: None without locks."""
+    """Open and lock a directory, without waiting for other locks.
+
+    Returns:
+        (file descriptor, is locked). `is locked` is False if another process holds a lock, and None if there are no
+        locks. The descriptor is None on Windows.
+    """
     if sys.platform == "win32":  # a directory cannot be opened
         return None, None
     import fcntl
@@ -252,8 +258,8 @@ def next_free_path(path: Path) -> Path:
 def lock_file(path: Path, exclusive: bool = False) -> BinaryIO | None:
     """Lock a file until the returned file object is closed.
 
-    There are no locks on Windows, where an open file cannot be removed, or on some network drives. The file is only
-    opened there.
+    The function does not wait for other locks. On Windows and on some network drives, it only opens the file, without a
+    lock. Windows does not allow an open file to be removed.
 
     Args:
         path: an existing file.

@@ -1,4 +1,4 @@
-"""Reading of YAML and JSON, which can be damaged or made to harm: every fault is a ValueError with one line."""
+"""Read YAML and JSON that can be damaged or malicious. A fault of the text is a ValueError with a one-line message."""
 
 import json
 from pathlib import Path
@@ -9,16 +9,17 @@ import yaml
 _TOO_DEEP = "nested too deeply"
 
 _MAX_VALUES = 1_000_000
-"""Maximum number of values in a YAML text. A value counts at each of its places: aliases can repeat it often."""
+"""Maximum number of values in a YAML text. A value that aliases repeat is counted at each place."""
 
 
 def parse_yaml(text: str) -> Any:
     """Return the value of a YAML text.
 
-    Only YAML's plain types are made.
+    Only plain types of YAML are allowed, so no other Python objects are created.
 
     Raises:
-        ValueError: The text is not valid YAML, or is nested too deeply. The message is one line.
+        ValueError: The text is not valid YAML, is nested too deeply, has an alias that contains itself, or has more
+            than 1,000,000 values. The message is one line.
 
     >>> parse_yaml("epochs: 3")
     {'epochs': 3}
@@ -34,13 +35,21 @@ def parse_yaml(text: str) -> Any:
 
 
 def _check_size(value: object, sizes: dict[int, int]) -> int:
-    """Return the number of values in a value. `sizes` has those of the lists and mappings that were counted before."""
+    """Return the number of values in a value, including nested ones.
+
+    Args:
+        value: the value of a YAML text.
+        sizes: id of a list or mapping → its number of values, for those already counted. New ones are added.
+
+    Raises:
+        ValueError: The number is above `_MAX_VALUES`, or the value contains itself.
+    """
     if not isinstance(value, list | tuple | dict):
         return 1
     if id(value) in sizes:
         size = sizes[id(value)]
     else:
-        sizes[id(value)] = 0  # until it is counted: a list that contains itself
+        sizes[id(value)] = 0  # while it is counted, to detect a value that contains itself
         parts = [*value.keys(), *value.values()] if isinstance(value, dict) else value
         size = sizes[id(value)] = 1 + sum(_check_size(part, sizes) for part in parts)
     if not 0 < size <= _MAX_VALUES:
@@ -53,7 +62,7 @@ def read_yaml(path: Path) -> Any:
 
     Raises:
         OSError: The file cannot be read.
-        ValueError: The file is not UTF-8 text or not valid YAML. The message is one line.
+        ValueError: The file is not UTF-8, or its text has a fault, see `parse_yaml`. The message is one line.
     """
     return parse_yaml(path.read_text(encoding="utf-8"))
 
@@ -78,6 +87,6 @@ def read_json(path: Path) -> Any:
 
     Raises:
         OSError: The file cannot be read.
-        ValueError: The file is not UTF-8 text or not valid JSON. The message is one line.
+        ValueError: The file is not UTF-8, or its text has a fault, see `parse_json`. The message is one line.
     """
     return parse_json(path.read_text(encoding="utf-8"))

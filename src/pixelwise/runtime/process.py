@@ -1,4 +1,4 @@
-"""Process-wide settings. The library never makes them; a program, such as the command line, calls `configure`."""
+"""Process-wide settings. They apply only after a program, such as the command line, has called `configure`."""
 
 import ctypes
 import importlib.util
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 ThreadPolicy = Literal["idle"] | int | None
+"""The type of the argument `threads` of `configure`."""
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # from glibc's malloc.h
 
@@ -22,19 +23,19 @@ def configure(
     quiet_warnings: bool = True,
     log_level: int | str | None = logging.INFO,
 ) -> None:
-    """Set up this process for a program whose only job is pixelwise. The settings last until the process ends.
+    """Set up this process for a program that only runs pixelwise. The settings last until the process ends.
 
-    It starts quickly: torch is not imported here. The thread count is applied when a training, an evaluation or a
-    timing starts.
+    This function does not import torch, so that programs start quickly. The thread count is applied when a training, an
+    evaluation or a timing starts.
 
     Args:
-        threads: the number of threads that torch uses for one operation. "idle" sets it to the number of cores that
-            other programs leave idle, and updates it during a training; OMP_NUM_THREADS takes precedence. None leaves
-            it alone.
+        threads: the number of threads that torch uses for one operation. "idle" sets it to the number of CPU cores that
+            other programs leave idle, and updates it during a training. "idle" has no effect if the environment
+            variable OMP_NUM_THREADS is set. None does not change the number.
         keep_freed_memory: if True, freed memory stays in the process (see `disable_malloc_trim`).
         quiet_warnings: if True, hide Python warnings from Pillow, and lines that libtiff writes to stderr. Errors are
             raised in any case.
-        log_level: the level of the logger "pixelwise", or None to leave it alone.
+        log_level: the level of the logger "pixelwise". None does not change it.
 
     >>> configure(threads=None, keep_freed_memory=False, quiet_warnings=False, log_level=None)
     """
@@ -50,12 +51,15 @@ def configure(
 
 
 def thread_policy() -> ThreadPolicy:
-    """Return the `threads` of the last call of `configure`, or None if it was never called."""
+    """Return the argument `threads` of the last call of `configure`, or None if it was never called."""
     return _thread_policy
 
 
 def silence_libtiff() -> None:
-    """Drop the lines that the libtiff in Pillow's package writes to stderr for damaged files. They name no file."""
+    """Suppress the lines that Pillow's libtiff writes to stderr for damaged files. They do not contain a file name.
+
+    This has an effect only if Pillow was installed from a wheel for Linux or macOS, which contains libtiff.
+    """
     spec = importlib.util.find_spec("PIL")
     if spec is None or spec.origin is None:
         return
@@ -69,10 +73,10 @@ def silence_libtiff() -> None:
 
 
 def disable_malloc_trim() -> None:
-    """Keep freed memory in this process for the next allocation. It has an effect with glibc on Linux only.
+    """Keep freed memory in this process for later allocations. This has an effect only with glibc on Linux.
 
-    A training step on a CPU frees and allocates gigabytes. By default glibc requests each large block from the
-    operating system, which clears it page by page. That can take as long as the computation. See mallopt(3).
+    A training step on a CPU frees and allocates gigabytes. By default, glibc requests each large block from the
+    operating system, which fills it with zeros page by page. This can take as long as the computation. See mallopt(3).
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:

@@ -1,7 +1,8 @@
 """Ordered parallel map in worker processes that share no state with this process.
 
-The workers are plain `python -c` processes. Workers of multiprocessing import the main module again, which can import
-torch (`pixelwise` does) or start the whole program again if it has no guard. A fork of a process with threads can hang.
+The workers are plain `python -c` processes, not those of multiprocessing. Spawned workers of multiprocessing import the
+main module again. That can import torch, and it runs the whole program again if the module has no `__main__` guard.
+Forked workers can hang if the parent process has threads.
 """
 
 import os
@@ -24,22 +25,26 @@ T = TypeVar("T")
 Item = TypeVar("Item")
 
 _MAX_PENDING = 2
-"""Maximum number of batches per worker that are computed or wait to be taken."""
+"""Maximum number of pending batches per worker. If there are more, the result of the oldest one is awaited."""
 
 
 def process_map(
     function: Callable[[list[Item]], T], batches: Iterable[list[Item]], workers: int
 ) -> Iterator[tuple[list[Item], T]]:
-    """Apply a function to batches in worker processes. Yield each batch with its result, in order.
+    """Apply a function to batches in worker processes.
 
     Args:
         function: a module-level function (not a lambda), because the workers import it.
-        batches: lists of objects that can be pickled. The iterable is read as the results are taken.
+        batches: lists of objects that can be pickled. They are taken from the iterable a few at a time, as the results
+            are consumed.
         workers: number of processes.
+
+    Yields:
+        (batch, result), in the order of the batches.
 
     Raises:
         WorkerCrashedError: A process ended before it returned its result.
-        Exception: The function raised it.
+        Exception: Any exception of the function.
     """
     idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
     # One thread per worker, so that a thread always finds an idle worker.
@@ -73,11 +78,11 @@ def process_map(
 
 
 class _Worker:
-    """A process that answers calls over its pipes, one at a time."""
+    """A process that receives function calls and returns their results over pipes, one call at a time."""
 
     def __init__(self) -> None:
         env = os.environ | {"PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path)}
-        # One thread per worker: the workers use all cores together.
+        # One thread per worker, because the workers together already use all cores.
         env |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
         self.process = subprocess.Popen(
             [sys.executable, "-P", "-c", f"from {__name__} import serve; serve()"],
@@ -103,7 +108,7 @@ class _Worker:
             assert pipe is not None
             try:
                 pipe.close()
-            except OSError:  # unsent data cannot be sent any more
+            except OSError:  # close() flushes unsent data, but the process has ended
                 continue
         self.process.wait()
 
@@ -115,14 +120,14 @@ def _describe_exit(code: int) -> str:
 
 
 def serve() -> None:
-    """Answer calls until the other end closes the pipe. Workers run this."""
+    """Run the main loop of a worker: execute calls from stdin until the parent process closes the pipe."""
     # Ctrl-C and a closed terminal reach the whole process group. The parent process stops its workers itself.
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     warnings.simplefilter("ignore")
     silence_libtiff()
-    # Move stdout to stderr, so that no print gets between the answers.
+    # Redirect stdout to stderr, so that no printed text gets between the answers.
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     while True:

@@ -1,4 +1,4 @@
-"""Progress of long operations: the callable that library functions accept, and progress bars for a terminal."""
+"""Progress of long operations: the type of callable that library functions accept, and progress bars for a terminal."""
 
 from collections.abc import Callable, Iterable
 from types import TracebackType
@@ -9,11 +9,16 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
 Progress = Callable[[Iterable[Any], int], Iterable[Any]]
-"""A function (items, total) → items. It yields the items unchanged and can report how many have passed."""
+"""A function (items, total) → items. It yields the items unchanged and can report how many it has yielded."""
 
 
 def no_progress(items: Iterable[Any], total: int) -> Iterable[Any]:
-    """Return the items. It is the `Progress` that reports nothing."""
+    """Return the items unchanged. This is a `Progress` that reports nothing.
+
+    Args:
+        items: the items.
+        total: the number of items.
+    """
     return items
 
 
@@ -21,7 +26,7 @@ class ProgressBars:
     """Progress bars on stderr that disappear when they are complete.
 
     Args:
-        shown: if False, nothing is written. Bars are drawn on a terminal only.
+        shown: if False, neither bars nor lines are written. Bars are drawn only if stderr is a terminal.
     """
 
     def __init__(self, shown: bool = True) -> None:
@@ -48,12 +53,12 @@ class ProgressBars:
         self.progress.stop()
 
     def print(self, line: str) -> None:
-        """Print a line on stderr, above the bars."""
+        """Print a line on stderr, above the bars. Print nothing if `shown` is False."""
         if self.shown:
             self.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def track(self, description: str) -> Progress:
-        """Return a `Progress` that draws a bar with this description."""
+        """Return a `Progress` that draws a bar with a description."""
 
         def track(items: Iterable[Any], total: int) -> Iterable[Any]:
             task = self.progress.add_task(description, total=total, note="")

@@ -18,22 +18,23 @@ def prefetch_map(
     cost: Callable[[Item], int] | None = None,
     max_cost: int = 0,
 ) -> Iterator[T]:
-    """Apply a function to items in threads and yield the results in order.
+    """Apply a function to items in threads and yield the results in the order of the items.
 
-    Pillow and torch release Python's global lock while they decode and resize, so threads run in parallel.
+    Pillow and torch release Python's global interpreter lock (GIL) while they decode and resize, so threads run in
+    parallel.
 
     Args:
         function: a thread-safe function of one item.
-        items: any iterable. It is read as the results are taken.
-        prefetch: maximum number of results that wait to be taken. It bounds the memory.
-        cost: the cost of an item's result, for example in bytes. It is called in the caller's thread.
-        max_cost: maximum total cost of the results that wait or are computed. An item of a higher cost is computed
-            alone.
+        items: any iterable. It is read lazily, as the caller takes results.
+        prefetch: maximum number of items computed ahead of the caller. It limits the memory.
+        cost: returns the cost of an item's result, for example in bytes. It is called in the caller's thread.
+        max_cost: maximum total cost of the items computed ahead. An item with a higher cost is computed alone. Ignored
+            without `cost`.
 
     >>> list(prefetch_map(len, ["a", "bb"]))
     [1, 2]
     """
-    # One more thread than CPUs, because one of them waits for the disk. More would only wait for the global lock.
+    # One more thread than CPUs, because one thread usually waits for the disk. More threads would wait for the GIL.
     pool = ThreadPoolExecutor(available_cpus() + 1)
     pending: deque[tuple[Future[T], int]] = deque()
     total = 0
@@ -51,12 +52,15 @@ def prefetch_map(
         while pending:
             yield pending.popleft()[0].result()
     finally:
-        # Do not wait: an abandoned generator can be collected in one of its own threads, which cannot join itself.
+        # Do not wait: an abandoned generator can be deleted in a thread of its own pool, which cannot join itself.
         pool.shutdown(wait=False, cancel_futures=True)
 
 
 def available_cpus() -> int:
-    """Return the number of CPU cores that this process may use, divided by the local processes of `torchrun`."""
+    """Return the number of CPU cores that this process may use, at least 1.
+
+    With `torchrun`, the cores are divided by the number of processes on this machine.
+    """
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, usable // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
@@ -64,13 +68,14 @@ def available_cpus() -> int:
 def batched(
     items: Iterable[T], size: int, cost: Callable[[T], int] | None = None, max_cost: int = 0
 ) -> Iterator[list[T]]:
-    """Yield lists of `size` items in order. The last list can be shorter.
+    """Group items in lists of `size` and yield the lists in order. The last list can be shorter.
 
     Args:
         items: any iterable.
         size: maximum number of items of a list.
-        cost: the cost of an item, for example in bytes.
-        max_cost: a list ends with the item that brings its cost to this number or above.
+        cost: returns the cost of an item, for example in bytes. A list then also ends at `max_cost`.
+        max_cost: the total cost at which a list ends. The item that reaches or exceeds it is the last one of its list.
+            Ignored without `cost`.
 
     >>> list(batched("abc", 2))
     [['a', 'b'], ['c']]

@@ -1,4 +1,4 @@
-"""Values as YAML text on one line."""
+"""Format values as YAML on one line."""
 
 import yaml
 
@@ -17,7 +17,12 @@ def yaml_text(value: object) -> str:
 
 
 def yaml_line(name: str, value: object, reason: str) -> str:
-    """Return `name: value` as a line of YAML, with the reason as a comment if there is one.
+    """Return `name: value` as a line of YAML with a comment.
+
+    Args:
+        name: the key.
+        value: the value.
+        reason: the comment, or "" for none.
 
     >>> yaml_line("epochs", 3, "a short training")
     'epochs: 3                           # a short training'

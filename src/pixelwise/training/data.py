@@ -1,4 +1,4 @@
-"""The images of a training: split, opened, and the order they are used in."""
+"""The images of a training: split and open them, check their masks, and choose their order."""
 
 import logging
 import math
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MAX_MASK_SAMPLE = 16
-"""Number of masks that `check_learnable` reads first if there is no cache."""
+"""Maximum number of masks that `check_learnable` reads first if there is no cache."""
 
 MAX_STATISTICS_IMAGES = 200
 """Maximum number of images that `channel_statistics` reads."""
@@ -34,15 +34,19 @@ MAX_STATISTICS_IMAGES = 200
 def make_train_val_split(data: DatasetIndex, config: Config) -> tuple[list[Record], list[Record]]:
     """Return the records to train on and those to validate on.
 
-    A val split of the data set is used as it is. Without one, `config.val_fraction` of the split `config.val_from` is
-    used for validation: "train", so that the test split stays unseen, or "test", as in TensorFlow's tutorial.
+    A val split of the data set is used unchanged. Without a val split, the fraction `config.val_fraction` of the split
+    `config.val_from` is used for validation. The value "train" keeps the test split unseen. The value "test" is that of
+    TensorFlow's tutorial.
 
     Args:
         data: the data set. Its groups should be assigned (see `assign_groups`).
         config: the settings.
 
+    Returns:
+        The training records and the validation records.
+
     Raises:
-        DataError: There are no training images, or too few for a validation split.
+        DataError: There are no training images, or too few images for a validation split.
     """
     train_records = list(data.records("train"))
     if data.val:
@@ -59,11 +63,11 @@ def make_train_val_split(data: DatasetIndex, config: Config) -> tuple[list[Recor
 
 
 def check_process_count(processes: int, batch_size: int, train_count: int, val_count: int) -> None:
-    """Raise ConfigError if a process would have no image. The other processes would wait for it forever.
+    """Raise ConfigError if a process would have no image, because the other processes would wait for it forever.
 
     Args:
         processes: number of processes.
-        batch_size: images per step, over all processes.
+        batch_size: number of images per step, over all processes.
         train_count: number of training images.
         val_count: number of validation images.
     """
@@ -85,13 +89,16 @@ def open_datasets(
 
     Args:
         records: the training records and the validation records of all processes.
-        data: the data set that they are from.
+        data: the data set of the records.
         config: the settings.
-        fabric: the processes.
-        track: returns the progress of a step with this description.
+        fabric: Lightning's Fabric, for the rank and the number of processes.
+        track: returns a `Progress` for the description of a step.
+
+    Returns:
+        The training images of all processes, and the validation images of this process.
 
     Raises:
-        DataError: An image or a mask cannot be used, or none is left.
+        DataError: An image or a mask cannot be used, no image is left, or `check_learnable` found a fault.
     """
     train_records, val_records = records
     train_set = SegmentationDataset(
@@ -111,7 +118,7 @@ def open_datasets(
         cache_images=config.cache_images,
         skip_unreadable=config.skip_unreadable,
     )
-    # All processes open the same training images, but each has its own validation images.
+    # All processes open the same training images, so only one logs their messages. Validation images differ.
     messages = [*train_set.messages, *(f"left out: {error}" for error in train_set.skipped)]
     for message in [*(messages if fabric.is_global_zero else ()), *(f"left out: {error}" for error in val_set.skipped)]:
         logger.warning("%s", message)
@@ -124,13 +131,14 @@ def open_datasets(
 
 
 def check_learnable(images: SegmentationDataset, data: DatasetIndex) -> None:
-    """Raise DataError if the masks are all ignored, or have one class only.
+    """Raise DataError if no mask has a pixel of any class, or if multi-class masks have only one class.
 
-    The cache has the pixel counts. Without it, a few masks are read, and all others only if these have one class.
+    The cache contains the pixel counts. Without a cache, a sample of the masks is read first. All masks are read only
+    if the sample has the fault.
 
     Args:
         images: the training images.
-        data: the data set that they are from.
+        data: the data set of the images.
     """
     count = len(data.classes)
     if images.cache_entry is None:
@@ -144,12 +152,14 @@ def check_learnable(images: SegmentationDataset, data: DatasetIndex) -> None:
 
 
 def build_sampler(images: SegmentationDataset, config: Config, fabric: "Fabric") -> EpochSampler:
-    """Return the order of training images. Streamed shards are read a few at a time, other images in any order.
+    """Return the sampler that determines the order of the training images.
+
+    Images in streamed shards are shuffled within a few shards at a time, other images over the whole data set.
 
     Args:
         images: the training images.
         config: the settings.
-        fabric: the processes that share the images.
+        fabric: Lightning's Fabric, for the rank and the number of processes that share the images.
     """
     shards = shard_urls(images.records) if images.cache_entry is None else None
     if shards is None:
@@ -162,15 +172,15 @@ def build_sampler(images: SegmentationDataset, config: Config, fabric: "Fabric")
 def channel_statistics(
     images: SegmentationDataset, max_images: int = MAX_STATISTICS_IMAGES
 ) -> tuple[list[float], list[float]]:
-    """Return the mean and the standard deviation of each channel.
+    """Compute the mean and the standard deviation of each channel.
 
     Args:
-        images: images as they are drawn for training, on the scale 0..255.
+        images: the images with their training augmentations, on the scale 0..255.
         max_images: maximum number of images that are read, evenly spaced.
 
     Returns:
-        Two lists with one value per channel. A standard deviation is at least 1, so that a constant channel is not
-        amplified.
+        The means and the standard deviations, one value per channel. A standard deviation is at least 1, so that the
+        normalization does not amplify a constant channel.
     """
     step = math.ceil(len(images) / max_images)
     pixels = torch.stack([images[index][0] for index in range(0, len(images), step)]).double()

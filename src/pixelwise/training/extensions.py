@@ -1,4 +1,4 @@
-"""The callbacks and loggers of a training, from settings and from Python objects."""
+"""Create the callbacks and loggers of a training from its settings and from Python objects."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 def add_specs(
     config: Config, callbacks: Sequence[Callback | ComponentSpec], loggers: "Sequence[Logger | ComponentSpec]"
 ) -> Config:
-    """Return settings that record the callbacks and loggers that are given by name.
+    """Return the settings with the callbacks and loggers that are given by name added.
 
     Args:
         config: the settings.
-        callbacks: objects and names. Objects are not recorded.
-        loggers: likewise.
+        callbacks: objects and component settings (see `ComponentSpec`). Objects are not added.
+        loggers: as `callbacks`.
     """
     new_callbacks = [spec for spec in _specs(callbacks) if spec not in config.callbacks]
     new_loggers = [spec for spec in _specs(loggers) if spec not in (config.loggers or default_loggers())]
@@ -39,7 +39,12 @@ def add_specs(
 
 
 def check_specs(config: Config) -> None:
-    """Raise ConfigError if a callback or a logger is unknown or not installed, or has a bad parameter."""
+    """Check the callbacks and loggers of the settings.
+
+    Raises:
+        ConfigError: A callback or a logger is unknown or has an invalid parameter, or the package of a logger is not
+            installed.
+    """
     for spec in config.callbacks:
         with _naming("callbacks"):
             CALLBACKS.parse(spec)
@@ -61,11 +66,12 @@ def _naming(setting: str) -> Iterator[None]:
 
 
 def build_callbacks(config: Config, callbacks: Sequence[Callback | ComponentSpec], defaults: bool) -> list[Callback]:
-    """Return the callbacks in the order they run: the default ones, those of the settings, then objects.
+    """Return the callbacks in the order of their calls: default ones, those of the settings, then objects.
 
     Args:
-        config: the settings.
-        callbacks: objects and names. Names are in the settings already.
+        config: the settings, as returned by `add_specs`.
+        callbacks: objects and component settings. Only the objects are used, because `add_specs` has added the others
+            to `config`.
         defaults: include the default callbacks.
     """
     names = callback_registry.DEFAULT_CALLBACKS if defaults else ()
@@ -74,12 +80,13 @@ def build_callbacks(config: Config, callbacks: Sequence[Callback | ComponentSpec
 
 
 def build_loggers(state: TrainState, loggers: "Sequence[Logger | ComponentSpec]", defaults: bool) -> "list[Logger]":
-    """Return the loggers. One that writes metrics.csv is always among them, because a resume reads it.
+    """Return the loggers. The logger "csv" is always included, because a resumed training reads its metrics.csv.
 
     Args:
-        state: the training. Its run has the settings.
-        loggers: objects and names. Names are in the settings already.
-        defaults: use the default loggers if the settings have none.
+        state: the state of the training. The settings are those of its run.
+        loggers: objects and component settings. Only the objects are used, because `add_specs` has added the others to
+            the settings.
+        defaults: use the default loggers if the setting `loggers` is None.
     """
     specs = state.run.config.loggers
     if specs is None:

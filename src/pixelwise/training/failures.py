@@ -1,4 +1,4 @@
-"""Failures of the machine during a training, as errors in one line: a killed worker, a full disk, a changed cache."""
+"""One-line errors for system failures in a training: a killed worker, full shared memory or disk, a changed cache."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -17,21 +17,21 @@ _SHARED_MEMORY = re.compile(r"unable to (write to|open|mmap|allocate) .*(/torch_
 
 @contextmanager
 def explain_failures(run: Run, datasets: Sequence[SegmentationDataset]) -> Iterator[None]:
-    """Convert exceptions of the machine in the block to errors with a fix.
+    """Convert exceptions of system failures in the block to errors whose message states a fix.
 
     Args:
-        run: the run of the training.
-        datasets: the images of the training. Their caches are checked if the training fails.
+        run: the run that is trained.
+        datasets: the data sets of the training. Their image caches are checked if the training fails.
 
     Raises:
-        WorkerCrashedError: A process that loads images was killed.
+        WorkerCrashedError: A process that loads images was killed, or shared memory is full.
         OutputError: The disk is full.
         DataError: The files of the image cache changed.
     """
     try:
         yield
     except OutputError as error:
-        # The same command would find the run that this training started.
+        # Without `resume`, the same command would fail, because the directory now contains the run of this training.
         raise type(error)(f"{error} with `resume`" if str(error).endswith(FREE_SPACE) else str(error)) from None
     except PixelwiseError:
         raise

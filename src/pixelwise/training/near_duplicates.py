@@ -1,4 +1,4 @@
-"""Warn before a training if validation images are nearly equal to training images."""
+"""A warning, before a training, about validation images that are nearly equal to training images."""
 
 import logging
 
@@ -17,7 +17,8 @@ logger = logging.getLogger(__name__)
 def warn_of_near_duplicates(train_set: SegmentationDataset, val_set: SegmentationDataset) -> None:
     """Log a warning with the number of validation images that are nearly equal to a training image.
 
-    Only images in the cache are compared, so no file is decoded: 5,000 images of 192 px take less than a second.
+    Only images in the cache are compared, so no file is decoded. If a data set has no cache, nothing is compared. 5,000
+    images of 192 px take less than a second.
 
     Args:
         train_set: the training images.
@@ -40,7 +41,7 @@ def warn_of_near_duplicates(train_set: SegmentationDataset, val_set: Segmentatio
 
 
 def cached_thumbnails(entry: CacheEntry) -> np.ndarray:
-    """Return (N, 256) uint8 gray thumbnails of the images in a cache entry, see `edge_pattern`."""
+    """Return the gray thumbnails of the images in a cache entry, (N, 256) uint8, see `edge_pattern`."""
     size = (THUMBNAIL_SIDE, THUMBNAIL_SIDE)
     thumbnails = np.empty((len(entry.images), THUMBNAIL_SIDE**2), np.uint8)
     for index, pixels in enumerate(entry.images):
@@ -51,6 +52,6 @@ def cached_thumbnails(entry: CacheEntry) -> np.ndarray:
 
 
 def _cached_record(images: SegmentationDataset, index: int) -> Record:
-    """Return the record of an item of the cache, which has no item for records that cannot be read."""
+    """Return the record of the item with this index in the cache. Records that cannot be read have no item."""
     skipped = set(images.cache_entry.header.skipped) if images.cache_entry is not None else set()
     return [record for number, record in enumerate(images.records) if number not in skipped][index]

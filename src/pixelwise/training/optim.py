@@ -8,12 +8,14 @@ from pixelwise.models.model import SegmentationModel
 
 
 def build_optimizer(model: SegmentationModel, config: Config, fused: bool) -> torch.optim.AdamW:
-    """Return AdamW with a group for the decoder and, if encoder weights train, a group for those.
+    """Build an AdamW optimizer with a parameter group for the decoder and one for the encoder.
+
+    Without trainable encoder weights, there is only the group of the decoder.
 
     Args:
         model: the model. Encoder weights that do not require gradients are left out.
-        config: `lr` is the rate of the decoder, `lr * encoder_lr_factor` that of the encoder.
-        fused: if True, use torch's fused implementation.
+        config: the settings. The learning rate is `lr` for the decoder and `lr * encoder_lr_factor` for the encoder.
+        fused: True to use torch's fused implementation.
     """
     groups = [{"params": list(model.decoder.parameters()), "lr": config.lr}]
     trainable = [parameter for parameter in model.encoder.parameters() if parameter.requires_grad]
@@ -23,10 +25,10 @@ def build_optimizer(model: SegmentationModel, config: Config, fused: bool) -> to
 
 
 def build_lr_schedule(optimizer: torch.optim.Optimizer, config: Config, steps: int) -> LRScheduler:
-    """Return the schedule of `config.lr_schedule`. It is advanced once per step.
+    """Build the learning-rate schedule that `config.lr_schedule` names. Advance it once per optimizer step.
 
     Args:
-        optimizer: the learning rates of its groups are the constant rates, or the peaks of "onecycle".
+        optimizer: the learning rates of its groups are constant in "constant" and are the peaks in "onecycle".
         config: the settings.
         steps: number of optimizer steps of the training.
     """

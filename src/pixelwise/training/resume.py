@@ -1,4 +1,4 @@
-"""A new run directory, or one that is continued: its settings and its checkpoint."""
+"""Creation of a new run directory, and opening of an existing one to continue it from its checkpoint."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,24 +21,27 @@ RESUMABLE = ("epochs", "device", "precision", "num_workers", "cache_images", "ca
 """The settings that can change when a run is resumed."""
 
 _MAX_REASON = 200
-"""Maximum length of torch's messages that are quoted."""
+"""Maximum number of characters that are quoted from a message of torch."""
 
 
 def create_run(
     out: Path, config: Config | None, settings: Mapping[str, Any], *, preset: str | None, plan: Plan | None
 ) -> Run:
-    """Return a run in a directory that does not exist yet or is empty. Nothing is written.
+    """Return a new run without writing files. Its directory must be empty or absent.
 
     Args:
         out: the run directory.
         config: all settings, or None for those of the preset and the plan.
-        settings: fields of `Config` that replace those.
+        settings: fields of `Config` that override the other settings.
         preset: name of the preset, or None for "default".
-        plan: settings that replace the preset's. With a `config` it is only recorded.
+        plan: a plan, whose settings override those of the preset. Not used if `config` is given.
+
+    Returns:
+        The run.
 
     Raises:
-        RunError: There is something in the directory.
-        ConfigError: A setting has a value that cannot work.
+        OutputExistsError: The directory is not empty, or the path is a file.
+        ConfigError: A setting is unknown or has an invalid value.
     """
     Run.ensure_empty(out)
     if config is None:
@@ -51,22 +54,26 @@ def create_run(
 def open_run(
     out: Path, config: Config | None, settings: Mapping[str, Any], *, preset: str | None, custom_loss: bool
 ) -> tuple[Run, Checkpoint | None]:
-    """Return a run that is to be continued, and its checkpoint, or None if no epoch was completed.
+    """Open a run to continue it.
 
     Args:
         out: the run directory.
-        config: settings that must equal those of the run, except for `RESUMABLE`; only fields that were set count.
-        settings: further such settings.
-        preset: must be None or the run's preset.
-        custom_loss: if True, a loss object is given.
+        config: settings of the continued training, or None. Fields that were not set are ignored. Only the settings in
+            `RESUMABLE` can differ from those of the run.
+        settings: fields of `Config` that override `config`, with the same limits.
+        preset: the preset of the run, or None.
+        custom_loss: True if the caller passes a loss object.
+
+    Returns:
+        The run with its new settings, and its checkpoint. The checkpoint is None if no epoch was completed.
 
     Raises:
-        RunError: There is no run, or it has all its epochs.
-        ConfigError: A setting cannot change, or the run needs a loss object.
+        RunError: The directory contains no run, or the run has completed all epochs.
+        ConfigError: A setting differs that cannot change, or the run needs a loss object.
     """
     run = Run.open(out)
     fields_set = config.model_dump(include=config.model_fields_set) if config is not None else {}
-    # "auto" was settled for the device when the run started.
+    # The run records the values that replaced these defaults when it started. Requesting a default changes nothing.
     requested = {
         name: value
         for name, value in (fields_set | dict(settings)).items()
@@ -74,7 +81,7 @@ def open_run(
         and not (value is None and name in ("freeze_depthwise", "freeze_batchnorm"))
         and not (value is False and name == "freeze_encoder")
     }
-    # Version 0.1 trained the same weights of the encoder on every device: those that a CPU trains now.
+    # Runs of version 0.1 lack these values. They trained the weights that a CPU trains now, on every device.
     current = settle_encoder_training(run.config, "cpu")
     new = current.replace(**requested)
     changed = [
@@ -98,13 +105,16 @@ def open_run(
 
 
 def settle_encoder_training(config: Config, device_type: str) -> Config:
-    """Return settings with the device's default for `encoder_training`, `freeze_depthwise` and `freeze_batchnorm`.
+    """Replace the defaults of `encoder_training`, `freeze_depthwise` and `freeze_batchnorm` by values for a device.
 
-    The run directory records them, so that a resume on another device trains the same weights.
+    The run directory records the values, so that a resumed training on another device trains the same weights.
 
     Args:
         config: the settings.
-        device_type: "cpu", "cuda" or "mps", for `encoder_training` "auto".
+        device_type: "cpu", "cuda" or "mps".
+
+    Returns:
+        The settings with these three values.
     """
     encoder = config.resolve_encoder_training(device_type)
     return config.replace(
@@ -115,19 +125,22 @@ def settle_encoder_training(config: Config, device_type: str) -> Config:
 
 
 def open_directory(run: Run, data: DatasetIndex, plan: Plan | None, resume: bool) -> BinaryIO:
-    """Create the run directory with config.yaml, data.yaml and plan.yaml, or update config.yaml for a resume.
+    """Create and lock the directory of a new run, or update config.yaml of a resumed run and lock its directory.
+
+    A new directory gets config.yaml, data.yaml and plan.yaml.
 
     Args:
         run: the run.
-        data: the data set, for data.yaml.
-        plan: the plan, or None.
-        resume: if True, the directory exists.
+        data: the data set, which data.yaml describes.
+        plan: the plan, or None. Not used if `resume` is True.
+        resume: True if the run is resumed.
 
     Returns:
-        A lock: no other process can train in the directory until it is closed.
+        The open file that holds the lock. Until it is closed, no other process can train in the directory.
 
     Raises:
-        RunError: Another process is training in the directory, or it cannot be made.
+        RunError: Another process is training in the directory, or the directory cannot be created.
+        OutputExistsError: The directory of a new run is not empty.
     """
     if not resume:
         run.start(DatasetSpec.of(data), plan)
@@ -137,24 +150,24 @@ def open_directory(run: Run, data: DatasetIndex, plan: Plan | None, resume: bool
     with run.lock():
         run.remove_leftovers()
         run.write_config()
-        return run.lock()  # the file of the lock is config.yaml, which was just replaced
+        return run.lock()  # config.yaml is the locked file and was replaced, so it is locked again
 
 
 def restore(setup: TrainingSetup, run: Run, checkpoint: Checkpoint) -> list[Row]:
-    """Restore the state after the last epoch of a checkpoint: weights, optimizer, schedule and random numbers.
+    """Restore the state of a training from a checkpoint: weights, optimizer, learning-rate schedule and random numbers.
 
-    The learning-rate schedule is that of the current number of epochs.
+    The shape of the schedule follows from the current number of epochs, and only its position is restored.
 
     Args:
-        setup: the new training, changed in place.
+        setup: the new training. It is changed in place.
         run: the run.
-        checkpoint: its checkpoint.
+        checkpoint: the checkpoint of the run.
 
     Returns:
-        The rows of metrics.csv up to the checkpoint.
+        The rows of metrics.csv up to the epoch of the checkpoint.
 
     Raises:
-        RunError: Rows of metrics.csv are missing, or the checkpoint is damaged.
+        RunError: metrics.csv is damaged or lacks rows, or the checkpoint does not fit the run.
     """
     rows = run.read_metrics()[: checkpoint.epoch]
     if len(rows) < checkpoint.epoch:
@@ -166,7 +179,7 @@ def restore(setup: TrainingSetup, run: Run, checkpoint: Checkpoint) -> list[Row]
         _restore_state(setup, checkpoint)
     except PixelwiseError:
         raise
-    except Exception as error:  # torch has many for a state that does not fit
+    except Exception as error:  # torch raises many exception types for a state that does not fit
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:_MAX_REASON]
         raise RunError(f"{run.path}/last: does not fit this run ({reason}); this run cannot be resumed") from None
     return rows
@@ -184,7 +197,7 @@ def _restore_state(setup: TrainingSetup, checkpoint: Checkpoint) -> None:
     for group, new in zip(setup.optimizer.param_groups, new_groups, strict=True):
         group.update({name: value for name, value in new.items() if name != "params"})
     setup.step, setup.train_seconds = checkpoint.step, checkpoint.train_seconds
-    # Set the counters to the step before, as its own state would. The next step computes the learning rate.
+    # The counters of the scheduler are set to the previous step. `step` then computes the learning rate of this step.
     setup.lr_scheduler.load_state_dict({"last_epoch": checkpoint.step - 1, "_step_count": checkpoint.step + 1})
     setup.lr_scheduler.step()
     set_rng_states(checkpoint.rng)

@@ -1,4 +1,4 @@
-"""Everything that the training loop works with: images, model, loss, optimizer and schedule."""
+"""Construction of the objects that the training loop uses: images, model, loss, optimizer and schedule."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -49,12 +49,20 @@ class TrainingLoss:
     task: Task
 
     def weighted(self, logits: Tensor, masks: Tensor) -> Tensor:
-        """Return the loss of a training batch. Each pixel has the weight of its class."""
+        """Return the loss of a training batch. Each pixel has the weight of its class.
+
+        Args:
+            logits, masks: see `Loss`.
+        """
         weights = None if self.class_weights is None else self.task.pixel_weights(masks, self.class_weights)
         return self.function(logits, masks, weights)
 
     def unweighted(self, logits: Tensor, masks: Tensor) -> Tensor:
-        """Return the loss of a validation batch, without class weights."""
+        """Return the loss of a validation batch, without class weights.
+
+        Args:
+            logits, masks: see `Loss`.
+        """
         return self.function(logits, masks, None)
 
 
@@ -107,15 +115,15 @@ def build_training(
     custom_loss: Callable[..., Any] | None,
     track: Callable[[str], Progress],
 ) -> TrainingSetup:
-    """Open the images, build the model, and share both among the processes.
+    """Open the images, build the model, and distribute both over the processes.
 
     Args:
         data: the data set.
         records: its training and its validation records.
-        config: the settings, with `encoder_training` settled.
+        config: the settings, as `settle_encoder_training` returns them.
         fabric: device, precision and processes.
         custom_loss: a loss object, or None for `config.loss`.
-        track: returns the progress of a step with this description.
+        track: a function of the description of a step. It returns a progress bar for the step.
 
     Raises:
         PixelwiseError: A setting does not fit the data, or an image or a mask cannot be used.
@@ -198,11 +206,11 @@ def paused_epochs(config: Config) -> int:
 
 
 def describe_encoder_training(model: SegmentationModel, config: Config) -> str:
-    """Return one line that states how much of the encoder trains, from which epoch, and what stays frozen.
+    """Return one line about the encoder: the number of weights that train, from which epoch, and the frozen parts.
 
     Args:
-        model: the model, with the weights frozen that do not train.
-        config: the settings, with `encoder_training` settled.
+        model: the model. The weights that do not train are frozen already (`requires_grad` is False).
+        config: the settings, as `settle_encoder_training` returns them.
     """
     parameters = list(model.encoder.parameters())
     total = sum(parameter.numel() for parameter in parameters)

@@ -1,4 +1,4 @@
-"""The state of a training that callbacks and loggers see."""
+"""The state of a training, for callbacks and loggers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -19,20 +19,20 @@ if TYPE_CHECKING:
 
 @dataclass
 class TrainState:
-    """The state that callbacks can read. They can set `should_stop`.
+    """The state of a training. Callbacks can read it and set `should_stop`.
 
     Attributes:
         run: the run directory and the settings.
         data: the data set.
         model: the model in training.
         sample_records: the validation records whose predictions are drawn.
-        datasets: the training and the validation images.
+        datasets: the training and the validation data set.
         history: one row per completed epoch, with the columns of metrics.csv.
         loggers: the loggers of this training.
         step: number of optimizer steps so far.
-        loss: the loss of the last step, a scalar on the training device, or None before the first step. Reading its
-            value waits for the device.
-        should_stop: set it to True to stop the training after the current epoch.
+        loss: the loss of the last step, a scalar on the training device. None before the first step. On a GPU, reading
+            its value blocks until the step is computed.
+        should_stop: if set to True, the training stops after the current epoch.
     """
 
     run: Run
@@ -48,7 +48,7 @@ class TrainState:
 
     @property
     def skipped(self) -> list[DataError]:
-        """Errors of the images that are left out because they cannot be read, see `SegmentationDataset.skipped`."""
+        """Errors of the records that are left out because they cannot be read, see `SegmentationDataset.skipped`."""
         return [error for images in self.datasets for error in images.skipped]
 
     @property
@@ -58,6 +58,6 @@ class TrainState:
 
     @property
     def best_epoch(self) -> int:
-        """Number of the first epoch with the highest validation mIoU, or 0 before the first epoch."""
+        """Number of the first epoch with the highest validation mIoU, from 1. 0 if no epoch is completed."""
         scores = [-1.0 if row["val_miou"] is None else row["val_miou"] for row in self.history]
         return scores.index(max(scores)) + 1 if scores else 0

@@ -1,4 +1,4 @@
-"""The training: `train` sets it up, `_run_epochs` is the loop."""
+"""The training of a model. `train` prepares it, and `_run_epochs` is the loop over the epochs."""
 
 import logging
 import math
@@ -55,28 +55,30 @@ def train(
 ) -> Run:
     """Train a model on a data set and write a run directory.
 
-    Under `torchrun` every process calls this function. Together they train one model with the same global batch.
+    Under `torchrun`, every process must call this function. The processes then train one model together. The global
+    batch size is the same as in a single process.
 
     Args:
         data: the data set, see `load_dataset`.
-        out: the run directory. It must not exist or be empty, unless the training is resumed.
-        config: all settings. None for those of the preset and the plan.
-        plan: settings made for the data, see `make_plan`. They replace the preset's. With a `config` the plan is only
-            recorded in the run directory.
+        out: the run directory. It must be empty or missing, unless a training is resumed.
+        config: all settings. None for the settings of the preset and the plan.
+        plan: settings made for the data, see `make_plan`. They replace those of the preset. If there is also a
+            `config`, the plan is only recorded in the run directory.
         preset: "default" or "tutorial". None for "default", or for the run's preset when resuming.
-        resume: continue the run in `out` after its last completed epoch. `epochs` can be raised. If there is no run in
-            `out`, a new one starts.
-        loss: replaces the setting `loss`: a name, a mapping with a name and parameters, or any callable
-            (logits, mask) or (logits, mask, pixel_weights) that returns a scalar, see `pixelwise.losses.custom`.
+        resume: continue the run in `out` after its last completed epoch. `epochs` can be increased. If there is no run
+            in `out`, a new one starts.
+        loss: the loss, which replaces the setting `loss`. It is a name, a mapping with a name and parameters, or any
+            callable (logits, mask) or (logits, mask, pixel_weights) that returns a scalar. See
+            `pixelwise.losses.custom`.
         callbacks: `Callback` objects, or names of registered callbacks, in addition to the default ones.
         loggers: Lightning loggers, or names of registered loggers, in addition to the default ones.
-        defaults: if False, leave out the default callbacks (drawings) and the TensorBoard logger. metrics.csv and the
-            best model are written in any case.
-        verbose: show progress bars on stderr, or print a line per epoch if it is no terminal.
-        settings: fields of `Config` that replace those of `config`, `plan` and `preset`, such as epochs=3.
+        defaults: if False, leave out the default callbacks, which draw images, and the default loggers. metrics.csv
+            and the best model are written in any case.
+        verbose: show progress bars on stderr, or print one line per epoch if stderr is not a terminal.
+        settings: fields of `Config`, such as epochs=3. They replace those of `config`, `plan` and `preset`.
 
     Returns:
-        The run.
+        The run, whose directory contains the best model.
 
     Raises:
         PixelwiseError: A setting, the data, the pretrained weights or `out` cannot be used.
@@ -126,7 +128,7 @@ def _prepare(
     custom_loss: Callable[..., Any] | None,
     bars: TrainingProgress,
 ) -> tuple[TrainingSetup, TrainState]:
-    """Split the data, build the training, and choose the validation images that are drawn."""
+    """Split the data, build the training, and select the validation images whose predictions are drawn."""
     config = run.config
     if not data.val and config.val_from == "train":
         data = assign_groups(data, bars.track("looking for groups"))
@@ -138,7 +140,7 @@ def _prepare(
 
 
 def _run_epochs(setup: TrainingSetup, state: TrainState, callbacks: list[Callback], bars: TrainingProgress) -> None:
-    """Train the remaining epochs. Callbacks and loggers are those of rank 0, the other processes have none."""
+    """Train the remaining epochs. Only the process with rank 0 has callbacks and loggers."""
     fabric, epochs = setup.fabric, setup.config.epochs
     for log in state.loggers:
         with suppress(NotImplementedError):  # Fabric's CSVLogger records metrics only
@@ -153,7 +155,7 @@ def _run_epochs(setup: TrainingSetup, state: TrainState, callbacks: list[Callbac
         for callback in callbacks:
             callback.on_epoch_start(state)
         row = _train_epoch(setup, state, callbacks, bars) | _validate(setup, state.data.classes)
-        # Speed and learning rate are the last columns of metrics.csv.
+        # Move speed and learning rate to the end, because they are the last columns of metrics.csv.
         row |= {name: row.pop(name) for name in ("images_per_second", "learning_rate")}
         state.history.append(row)
         bars.epoch(row)
@@ -167,7 +169,7 @@ def _run_epochs(setup: TrainingSetup, state: TrainState, callbacks: list[Callbac
 
 
 def _record_epoch(setup: TrainingSetup, state: TrainState, callbacks: list[Callback]) -> None:
-    """Keep the model if it is the best so far, log the row, and run the callbacks."""
+    """Save the model if it is the best so far, log the epoch's row, and run the callbacks."""
     row = state.history[-1]
     if state.best_epoch == state.epoch:
         state.run.save_best_model(setup.model, row)
@@ -178,7 +180,7 @@ def _record_epoch(setup: TrainingSetup, state: TrainState, callbacks: list[Callb
 
 
 def _train_epoch(setup: TrainingSetup, state: TrainState, callbacks: list[Callback], bars: TrainingProgress) -> Row:
-    """Train on each image once. Return the training columns of the epoch's row."""
+    """Train one epoch, with each image once. Return the training columns of the epoch's row."""
     fabric, epoch = setup.fabric, state.epoch
     setup.model.train()
     setup.model.encoder.pause_gradients(epoch < paused_epochs(setup.config))
@@ -188,7 +190,7 @@ def _train_epoch(setup: TrainingSetup, state: TrainState, callbacks: list[Callba
     started = time.perf_counter()
     for (images, masks), global_size in zip(_batches(setup), setup.sampler.global_sizes(), strict=True):
         loss = setup.loss.weighted(setup.ddp_model(images), masks)
-        # Gradients are averaged over the processes. With this factor every image of the global batch counts the same,
+        # Gradients are averaged over the processes. This factor gives every image of the global batch the same weight,
         # even if the processes have different numbers of images.
         fabric.backward(loss * (len(images) * fabric.world_size / global_size))
         setup.optimizer.step()
@@ -219,10 +221,10 @@ def _train_epoch(setup: TrainingSetup, state: TrainState, callbacks: list[Callba
 
 
 def _batches(setup: TrainingSetup) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield this process's batches on its device: images (N, C, H, W) uint8, masks uint8."""
+    """Yield the batches of this process on its device: images (N, C, H, W) uint8, and masks uint8 (see `Task`)."""
     device, iterator = setup.fabric.device, iter(setup.loader)
     while True:
-        # A single image is too little work for several threads: they would mostly wait for each other.
+        # Load with one thread, because operations on a single image are too small to split among several.
         with single_thread():
             batch = next(iterator, None)
         if batch is None:
@@ -233,7 +235,7 @@ def _batches(setup: TrainingSetup) -> Iterator[tuple[Tensor, Tensor]]:
 
 @torch.no_grad()
 def _validate(setup: TrainingSetup, classes: Sequence[str]) -> Row:
-    """Validate at the model's size. Return the validation columns of the epoch's row."""
+    """Validate the model at its own image size. Return the validation columns of the epoch's row."""
     fabric, task = setup.fabric, setup.loss.task
     setup.model.eval()
     confusion = task.zero_matrix(len(classes)).to(fabric.device)
@@ -243,7 +245,7 @@ def _validate(setup: TrainingSetup, classes: Sequence[str]) -> Row:
         logits = setup.ddp_model(images)
         loss_sum += torch.stack([setup.loss.unweighted(logits, masks) * len(images), torch.tensor(len(images))])
         confusion += task.confusion(masks, task.logits_to_mask(logits), len(classes))
-    # Each image is in one process only, so the sums are those of a single process.
+    # Each image is validated in one process only, so the sums equal those of a training in a single process.
     confusion = all_reduce_sum(fabric, confusion)
     loss, count = all_reduce_sum(fabric, loss_sum).tolist()
     metrics = Metrics.from_confusion(confusion, classes, task, int(count), f"{setup.config.eval_size}")
@@ -253,13 +255,13 @@ def _validate(setup: TrainingSetup, classes: Sequence[str]) -> Row:
 
 
 def _should_stop(fabric: "Fabric", state: TrainState) -> bool:
-    """Return True in every process if a callback of rank 0 stops the training. Also waits for all processes."""
+    """Return True in every process if a callback of rank 0 stops the training. This waits for all processes."""
     return bool(all_reduce_sum(fabric, torch.tensor(int(state.should_stop), device=fabric.device)))
 
 
 @contextmanager
 def _seeded(seed: int, fabric: "Fabric") -> Iterator[None]:
-    """Seed torch's random numbers within the block, and restore their state afterwards."""
+    """Seed torch's random number generators in the block, and restore their state afterwards."""
     devices = [torch.cuda.current_device()] if fabric.device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
@@ -268,7 +270,10 @@ def _seeded(seed: int, fabric: "Fabric") -> Iterator[None]:
 
 @contextmanager
 def _finalized(state: TrainState, callbacks: list[Callback]) -> Iterator[None]:
-    """Finalize the loggers when the block ends. If it raises, run `on_exception` before, and raise again."""
+    """Finalize the loggers when the block ends.
+
+    If the block raises an exception, run the callbacks' `on_exception` before, and raise the exception again.
+    """
     try:
         yield
     except BaseException as error:
@@ -283,7 +288,7 @@ def _finalized(state: TrainState, callbacks: list[Callback]) -> Iterator[None]:
 
 
 def _attempt(function: Callable[..., object], *args: object) -> None:
-    """Call a function. Log an exception instead of raising it, so that it does not hide the first one."""
+    """Call a function. Log its exception instead of raising it, so that the original exception is not hidden."""
     try:
         function(*args)
     except Exception as error:

@@ -1,8 +1,8 @@
 """Overlays, grids of images and masks, training curves, architecture diagrams and animations.
 
 Functions that need matplotlib import it when they are called, so that importing this package is quick. No function
-opens a window or changes matplotlib's global state. Files are replaced in one step: a killed process leaves the
-previous file or none.
+opens a window or changes matplotlib's global state. Files are written atomically: a killed process leaves the previous
+file, if there is one, unchanged.
 """
 
 from pixelwise.palette import IGNORE_COLOR, Color, Palette, default_palette

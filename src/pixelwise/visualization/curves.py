@@ -22,7 +22,7 @@ _CLASS_PREFIX = "iou_"
 _MAX_LABEL_LENGTH = 18
 
 _MAX_COLORED_CLASSES = 10
-"""With more classes, their curves are gray, because so many colors cannot be distinguished."""
+"""Maximum number of classes with colored curves. More colors cannot be distinguished, so the curves are then gray."""
 
 
 def plot_history(
@@ -33,17 +33,17 @@ def plot_history(
 ) -> None:
     """Plot losses (left) and validation IoU (right) by epoch.
 
-    The first epoch with the highest "val_miou" is marked. With more than ten classes, the curves of classes are thin
-    and gray.
+    The first epoch with the highest "val_miou" is marked. If there are more than ten classes, the curves of the classes
+    are thin and gray.
 
     Args:
         rows: one row per epoch with "epoch" and any of "train_loss", "val_loss", "val_miou" in [0, 1] and
             "iou_<class>" in [0, 1]. Other keys are not drawn. A value that is missing, None, NaN or infinite leaves a
             gap.
-        out: the file, PNG, SVG or PDF by its suffix.
-        title: heading of the figure.
-        colors: RGB color by class name. Other classes have the colors of the default palette, in the order of their
-            first appearance.
+        out: the file to write. The suffix selects PNG, SVG or PDF.
+        title: heading of the figure. None draws no heading.
+        colors: class name → RGB color in [0, 255]. The other classes have colors of the default palette by the order in
+            which they appear in `rows`.
 
     Raises:
         ValueError: There are no rows, or a row has no epoch.
@@ -61,7 +61,7 @@ def plot_history(
 
 
 def _figure(rows: Sequence[_Row], title: str | None, colors: Mapping[str, Color]) -> "Figure":
-    # Not pyplot, which keeps every figure alive and selects a window system.
+    # pyplot is not used, because it keeps every figure alive and selects a window system.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -97,19 +97,19 @@ def _figure(rows: Sequence[_Row], title: str | None, colors: Mapping[str, Color]
     for axes in (loss, iou):
         _add_legend(axes)
     if title is not None:
-        # A name with dollar signs is no formula.
+        # Dollar signs in a name must not start a formula.
         figure.suptitle(plain(title), fontsize=13, fontweight="bold", color=_TEXT_COLOR, parse_math=False)
     return figure
 
 
 def _series(rows: Sequence[_Row], key: str) -> list[float]:
-    """Return one value per row, NaN if it cannot be drawn."""
+    """Return one value per row, NaN if it is missing or not finite."""
     values = (row.get(key) for row in rows)
     return [float(value) if value is not None and math.isfinite(value) else math.nan for value in values]
 
 
 def _best(rows: Sequence[_Row]) -> int | None:
-    """Return the index of the row with the highest val_miou, or None if no row has one."""
+    """Return the index of the first row with the highest val_miou, or None if no row has a val_miou."""
     scored = [(-value, i) for i, value in enumerate(_series(rows, "val_miou")) if not math.isnan(value)]
     return min(scored)[1] if scored else None
 
@@ -142,7 +142,7 @@ def _curve(
     """Draw one series. Draw nothing if all its values are NaN."""
     if all(math.isnan(value) for value in values):
         return
-    # A value between two gaps is visible only as a dot. Dots blur the line of a long training.
+    # A single value between two gaps is visible only with a marker. In a long training, markers would hide the line.
     marker = "o" if len(epochs) <= 40 else "None"
     axes.plot(
         epochs,
@@ -173,11 +173,11 @@ def _class_curves(axes: "Axes", rows: Sequence[_Row], epochs: Sequence[float], c
 
 
 def _add_legend(axes: "Axes") -> None:
-    """Add a legend below the panel, or the text "no values yet" if it has no curves."""
-    # A line's gid is its label, because matplotlib omits labels that start with "_".
+    """Add a legend below the axes, or the text "no values yet" if they have no curves."""
+    # The label of a line is also stored as its gid, because matplotlib omits labels that start with "_".
     handles = [line for line in axes.get_lines() if line.get_gid() is not None]
     if handles:
-        # The layout shrinks a panel whose legend is wider.
+        # Labels are shortened, because the layout would shrink axes that are narrower than their legend.
         limit = _MAX_LABEL_LENGTH
         labels = [plain(str(line.get_gid())) for line in handles]
         short = [label if len(label) <= limit else label[: limit - 1] + "…" for label in labels]

@@ -8,30 +8,33 @@ from PIL import Image
 from pixelwise.runtime.files import atomic_write
 
 _MAX_WIDTH = 900
-"""Width in pixels to which wider animations are scaled down."""
+"""Maximum width of an animation in pixels. Wider images are scaled down."""
 
-# One color fewer than GIF allows. Pillow makes the last one transparent and stores only the pixels that changed since
-# the previous frame: eight sample grids took 0.29 MB, and 1.41 MB with 256 colors.
+# One color fewer than GIF allows. Pillow uses the last color as transparent and stores only the pixels that changed
+# since the previous frame. With 255 colors, eight sample grids take 0.29 MB. With 256 colors, they take 1.41 MB.
 _COLORS = 255
 
 _LAST_FRAME_FACTOR = 4
-"""Duration of the last frame, which shows the result, relative to the others."""
+"""Duration of the last frame, which shows the result, divided by the duration of the other frames."""
 
 
 def make_gif(images: Sequence[Path], out: Path, milliseconds: int = 600) -> None:
-    """Join image files into one animated GIF that repeats forever.
+    """Join PNG files into one animated GIF that repeats forever.
 
-    If an image is wider than 900 pixels, all are scaled down by one factor. Images smaller than the largest are placed
-    at the upper left of a white frame. Each frame has its own 255 colors. An image equal to the one before it extends
-    that frame's duration. The last frame lasts four times as long as the others.
+    If an image is wider than 900 pixels, all images are scaled down by the same factor. An image smaller than the
+    frame is placed at the upper left, and the rest of the frame is white. Each frame has its own 255 colors. If an
+    image equals the one before it, the earlier frame lasts longer instead. The last frame lasts four times as long as
+    the others.
 
     Args:
-        images: files that Pillow can read, in order.
-        out: the GIF file. It is replaced in one step.
-        milliseconds: duration of a frame, at least 20. GIF rounds it to steps of 10.
+        images: PNG files, in order.
+        out: the GIF file. An existing file is replaced in one step.
+        milliseconds: duration of a frame, at least 20. It is rounded down to a multiple of 10.
 
     Raises:
-        ValueError: There are no images, or `milliseconds` is below 20 (browsers slow such animations down).
+        ValueError: There are no images, or `milliseconds` is below 20. Browsers play such animations slower.
+        OSError: An image cannot be read.
+        OutputError: The GIF file cannot be written.
 
     >>> make_gif(sorted(Path("run/samples").glob("epoch_*.png")), Path("run/samples.gif"))  # doctest: +SKIP
     """
@@ -63,7 +66,7 @@ def _size(path: Path) -> tuple[int, int]:
 
 
 def _frame(path: Path, size: tuple[int, int], frame_size: tuple[int, int]) -> Image.Image:
-    """Return the image, resized to `size`, at the upper left of a white frame, with 255 colors."""
+    """Read an image, resize it to `size`, place it at the upper left of a white frame, and reduce it to 255 colors."""
     with Image.open(path, formats=("PNG",)) as image:
         colors = image.convert("RGB")
     if colors.size != size:

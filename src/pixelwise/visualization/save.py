@@ -9,17 +9,18 @@ from pixelwise.runtime.files import atomic_write
 
 
 def save_image(image: Image.Image, out: Path, texts: PngInfo | None = None) -> None:
-    """Write an image to a file in one step. A killed process leaves the previous file.
+    """Write an image to a file atomically. If the process is killed, the previous file is unchanged.
 
-    An image of `index_image` keeps its class indices in PNG, but not in JPEG.
+    A PNG file of an image from `index_image` has its class indices as pixel values. A JPEG file has not.
 
     Args:
         image: a PIL image.
-        out: the file. Its suffix chooses the format. Missing parent directories are created.
-        texts: texts to store in a PNG file.
+        out: the file. Its suffix determines the format. Missing parent directories are created.
+        texts: texts to store in the file. Only PNG files support them.
 
     Raises:
-        ValueError: Pillow does not know the suffix. The previous file is unchanged.
+        OutputError: The file cannot be written.
+        ValueError: Pillow does not support the suffix. The previous file is unchanged.
 
     >>> save_image(overlay(image, mask, palette), Path("cat.png"))  # doctest: +SKIP
     """

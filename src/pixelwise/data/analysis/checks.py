@@ -1,4 +1,4 @@
-"""Faults that only the whole data set shows: unknown values, duplicates, empty masks, nothing to learn."""
+"""Checks that need the statistics of the whole data set: unknown values, duplicates, empty masks, rare classes."""
 
 import shlex
 from collections.abc import Sequence
@@ -19,30 +19,35 @@ UNDECIDED = "undecided masks"
 """Kind of the issue that states why the classes of a data set are not decided."""
 
 NOTHING_USABLE = "nothing usable"
-"""Kind of the issue that no image, or no mask, of a data set can be read."""
+"""Kind of the issue for a data set in which no image, or no mask, can be read."""
 
 NOTHING_TO_LEARN = "nothing to learn"
 
 MOSTLY_ZERO = 0.5
-"""In a partly labeled image, more than this fraction of the pixels has the value 0."""
+"""A mask is mostly 0 if more than this fraction of its pixels has the value 0."""
 
 MIN_MOSTLY_ZERO_MASKS = 0.9
-"""Fraction of the masks that must be mostly 0."""
+"""In a partly labeled data set, at least this fraction of the masks is mostly 0."""
 
 PARTIAL_CONTACT = (0.02, 0.7)
-"""A class borders on 0 "in part" if this fraction of its outline does. Patches of labels have 0.4 to 0.7, objects on a
-background that cover each other 0.7 to 0.9, and objects that do not 1."""
+"""Limits of the fraction of a class's outline that borders on the value 0, in a partly labeled data set.
+
+The fraction is 0.4 to 0.7 for labeled patches. For objects on a background it is 0.7 to 0.9 if they cover each other,
+and 1 if they do not.
+"""
 
 
 def check_images(scanned: DatasetScan, result: FormatResult) -> list[str]:
-    """Add the issues of images that need the whole data set: other channels, copies, near-duplicates.
+    """Add the issues of images that need the whole data set.
+
+    These are images with another number of channels or another number type than most, copies and near-duplicates.
 
     Args:
         scanned: the statistics. Issues are added to the table of images.
         result: the records of each split.
 
     Returns:
-        Messages for the user.
+        Messages for the user, if not all images were compared.
     """
     scanned.images.check_channels(scanned.records)
     split_of = {id(record): split for split in SPLITS for record in getattr(result, split)}
@@ -50,12 +55,14 @@ def check_images(scanned: DatasetScan, result: FormatResult) -> list[str]:
 
 
 def check_masks(scanned: DatasetScan, classes: ClassStatsTable, class_names: Sequence[str]) -> None:
-    """Add the issues of masks that need the classes: values outside the classes, and masks without a class.
+    """Add the issues of masks that need the classes.
+
+    These are masks with values outside the classes, and masks without a pixel of any class except "background".
 
     Args:
         scanned: the statistics. Issues are added to the table of images.
-        classes: the statistics by class. Those of records with errors are dropped.
-        class_names: in index order.
+        classes: the statistics by class. The statistics of records with errors are removed.
+        class_names: the class names in index order.
     """
     images, records = scanned.images, scanned.records
     for index, text in classes.unknown_values().items():
@@ -73,16 +80,19 @@ def check_masks(scanned: DatasetScan, classes: ClassStatsTable, class_names: Seq
 def check_partial_labels(
     scanned: DatasetScan, classes: ClassStatsTable, labels: ResolvedLabels, root: str
 ) -> list[DataIssue]:
-    """Return a warning if the value 0 seems to stand for pixels that nobody has labeled.
+    """Return a warning if the value 0 seems to stand for unlabeled pixels instead of background.
 
-    In partly labeled images most pixels are 0, and the outline of every class borders on 0 in part and on other
-    classes in part. Objects on a background border on 0 nearly everywhere.
+    In partly labeled masks most pixels are 0. The outline of every class borders partly on 0 and partly on other
+    classes. Objects on a background border on 0 nearly everywhere.
 
     Args:
         scanned: the statistics.
         classes: the statistics by class.
         labels: the classes.
-        root: the data set, for the issue.
+        root: the path of the data set, for the issue.
+
+    Returns:
+        The warning, or an empty list. It is empty if the value 0 is not the class "background".
     """
     zero = _class_of_zero(labels)
     if zero is None or zero >= len(labels.classes) or labels.classes[zero] != "background":
@@ -104,13 +114,16 @@ def check_partial_labels(
 def check_rare_classes(
     classes: Sequence[ClassStats], data: DatasetIndex, image_count: int, labels: ResolvedLabels
 ) -> list[DataIssue]:
-    """Return a warning for each class with so few pixels that nothing can be learned from them.
+    """Return a warning for each class with too few pixels to learn from, or with pixels in a single image only.
 
     Args:
         classes: the statistics of each class.
         data: the data set.
         image_count: number of images that were scanned.
-        labels: the classes. If their issues state rare values already, nothing is returned.
+        labels: the classes.
+
+    Returns:
+        The warnings. The list is empty if `labels` already has issues about rare values.
     """
     if any(issue.kind == "rare value" for issue in labels.issues):
         return []
@@ -129,7 +142,7 @@ def check_rare_classes(
 
 
 def _values_of(index: int, data: DatasetIndex) -> list[str]:
-    """Return the mask values of a class as text; or its names in the data set's files, if these name classes."""
+    """Return the mask values of a class as text. If the data set's files name classes, return its names there."""
     label_map = data.read_spec.label_map
     if label_map.kind in ("polygons", "multilabel"):
         return [name for name, class_id in data.source_class_ids.items() if class_id == index]
@@ -138,7 +151,7 @@ def _values_of(index: int, data: DatasetIndex) -> list[str]:
 
 
 def _class_of_zero(labels: ResolvedLabels) -> int | None:
-    """Return the class index of the value 0, or of pixels outside all polygons. None if it is no class."""
+    """Return the class index of the value 0, or of pixels outside all polygons. Return None if they have no class."""
     if labels.label_map.kind == "polygons":
         return labels.source_to_class[0] if labels.source_to_class else 0
     return labels.label_map.value_to_class.get(0) if labels.label_map.kind in ("index", "rgb") else None
@@ -151,13 +164,14 @@ def find_obstacle(
 
     Args:
         data: the data set.
-        usable: its records before they were indexed.
-        result: all records.
+        usable: the records that can be used.
+        result: all records, including those that cannot be used.
         scanned: the statistics.
         classes: the statistics by class, without records that cannot be used.
 
     Returns:
-        An issue for training masks without anything to learn; and the reason, or "" if a model can be trained.
+        (issues, reason). The issue is added if the training masks have too few classes to learn from. The reason is
+        "" if a model can be trained.
     """
     if not data.train:
         if result.train:

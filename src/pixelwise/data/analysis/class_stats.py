@@ -17,7 +17,7 @@ EXAMPLES_PER_CLASS = 12
 
 @dataclass(frozen=True)
 class Percentiles:
-    """The distribution of a quantity over the data set: minimum, percentiles, maximum."""
+    """The distribution of a quantity over the data set: minimum, 10th, 50th and 90th percentile, maximum."""
 
     min: float
     p10: float
@@ -27,7 +27,7 @@ class Percentiles:
 
     @staticmethod
     def of(values: np.ndarray) -> "Percentiles":
-        """Return the percentiles of (N,) values, N ≥ 1.
+        """Return the percentiles of an array of shape (N,), N ≥ 1.
 
         >>> Percentiles.of(np.array([1, 2, 3])).median
         2.0
@@ -43,16 +43,19 @@ class ClassStats:
         name: class name.
         color: (red, green, blue) in [0, 255].
         pixels: number of pixels over all images.
-        pixel_fraction: fraction of all pixels that are not ignored, in [0, 1].
-        image_count: number of images with the class.
-        object_count: number of connected regions. Regions of fewer than 5 pixels do not count.
-        relative_size: the square root of an object's fraction of the image area, in [0, 1]. None without objects.
+        pixel_fraction: `pixels` as a fraction of all pixels that are not ignored, in [0, 1].
+        image_count: number of images that contain the class.
+        object_count: number of objects, which are connected regions of at least 5 pixels in the mask reduced to a
+            longest side of 256 pixels.
+        relative_size: distribution of √(object area / image area) over all objects, in [0, 1]. None without objects.
         train_fraction: `pixel_fraction` over all images except the test split. Plans use it.
-        mean_width: median width of the class's regions as a fraction of √(image area), over all images except the test
-            split. The width of a strip is its width, that of a square half its side. None without objects.
-        typical_size: median size of all regions of the class, with those that are too small to count as objects, over
-            all images except the test split. The unit is that of `relative_size`. None without regions.
-        examples: records that show the class, from the largest fraction of the image to the smallest.
+        mean_width: mean width of the class's regions in a mask, as a fraction of √(image area). It is the median over
+            all masks except the test split. The width of a square is half its side, see `regions.mean_width`. None
+            without objects.
+        typical_size: median of √(region area / image area) over all regions of the class except those of the test
+            split. Regions that are too small to count as objects are included. None without regions.
+        examples: at most `EXAMPLES_PER_CLASS` records that contain the class, from the largest class fraction of the
+            image to the smallest.
     """
 
     name: str
@@ -75,22 +78,23 @@ def class_stats(
     images: ImageStatsTable,
     not_test: np.ndarray,
 ) -> tuple[tuple[ClassStats, ...], float]:
-    """Return the statistics of each class, and the fraction of pixels that are ignored.
+    """Compute the statistics of each class, and the fraction of pixels that are ignored.
 
     Args:
-        data: the final data set.
+        data: the data set without unusable records.
         classes: the statistics of all masks by class.
-        records: the final record of each scanned record, or None if it is unusable.
+        records: for each scanned record, the record of `data` made from it, or None if it is unusable.
         images: the statistics of all images.
         not_test: (number of records,) bool, False for the test split.
 
     Returns:
-        The statistics in index order, and a fraction in [0, 1].
+        The statistics in index order, and the ignored fraction in [0, 1].
     """
     count = len(records)
-    decisions = math.prod(data.read_spec.task.mask_shape(len(data.classes), 1, 1))  # per pixel: C if multi-label
+    decisions = math.prod(data.read_spec.task.mask_shape(len(data.classes), 1, 1))  # per pixel. C if multi-label
     ignored = classes.class_pixels(IGNORE_INDEX, count)
-    # If the classes are not decided, a mask counts also if its image cannot be read, and so does each file of a mask.
+    # If the classes are not decided, masks of unreadable images and all files of a mask are counted. The number of mask
+    # pixels can then exceed the number of image pixels.
     areas = np.maximum(images.pixels * decisions, classes.mask_pixels(count))
     total = np.where(classes.dropped(count), 0, areas)
     counted = (total - ignored) / decisions

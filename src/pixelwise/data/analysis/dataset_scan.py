@@ -22,10 +22,10 @@ class DatasetScan:
     Attributes:
         records: the records, in the order of the tables.
         is_complete: False if only a sample of the data set was scanned.
-        messages: for the user.
+        messages: notes for the user, for example that only a sample was scanned.
         images: the statistics of the images.
         masks: the statistics of the masks that can be read.
-        value_counts: the values in these masks.
+        value_counts: the counts of the pixel values in these masks.
     """
 
     records: tuple[Record, ...]
@@ -36,20 +36,22 @@ class DatasetScan:
     value_counts: MaskValueCounts = field(default_factory=MaskValueCounts)
 
     def indices(self, records: Sequence[Record]) -> list[int]:
-        """Return the index of each record in the tables."""
+        """Return the row number of each record in the tables. Raise KeyError for a record that was not scanned."""
         by_id = {id(record): index for index, record in enumerate(self.records)}
         return [by_id[id(record)] for record in records]
 
 
 def scan_dataset(result: FormatResult, progress: Progress) -> DatasetScan:
-    """Read the image and mask of each record once. Faults of files are issues in the table of images.
+    """Read the image and mask of each record once.
+
+    A file that cannot be used raises no error. It gives an issue in the table of images.
 
     Args:
         result: the records.
         progress: see `Progress`.
 
     Returns:
-        The statistics. Of shards on another machine, about `MAX_REMOTE_IMAGES` images are read.
+        The statistics. If all shards are on another machine, they cover about `MAX_REMOTE_IMAGES` images.
     """
     records, message = _select_records(result)
     scanned = DatasetScan(records, is_complete=not message, messages=(message,) if message else ())
@@ -62,14 +64,14 @@ def scan_dataset(result: FormatResult, progress: Progress) -> DatasetScan:
 
 
 def _select_records(result: FormatResult) -> tuple[tuple[Record, ...], str]:
-    """Return the records to scan. If these are a sample of remote shards, also return a message."""
+    """Return the records to scan, and a message if they are a sample of remote shards, else ""."""
     shards: dict[str, list[Record]] = {}
     for record in result.records:
         if not isinstance(record.image, TarMember) or record.image.shard.is_local:
             return result.records, ""
         shards.setdefault(record.image.shard.url, []).append(record)
     total = len(result.records)
-    # Shards are downloaded whole. Evenly spaced shards come from all splits.
+    # A shard can only be downloaded as a whole, so the sample consists of shards. Even spacing covers all splits.
     count = max(1, len(shards) * MAX_REMOTE_IMAGES // total) if total > MAX_REMOTE_IMAGES else len(shards)
     urls = [list(shards)[number * len(shards) // count] for number in range(count)]
     records = tuple(record for url in urls for record in shards[url])

@@ -1,7 +1,7 @@
-"""Copies of images, found by their decoded pixels, and nearly equal images, found by a perceptual hash.
+"""Copies of images, found by their decoded pixels, and near-duplicates, found by a perceptual hash.
 
-A copy has the same pixels, whatever its file format: a PNG and a TIFF of one image are copies. A near-duplicate was
-resized, saved again with loss or changed in brightness, or it is the next frame of a video.
+Copies have the same pixels and can have different file formats, for example PNG and TIFF. A near-duplicate is an image
+that was resized, saved again with loss or changed in brightness, or the next frame of a video.
 """
 
 from collections.abc import Sequence
@@ -18,11 +18,11 @@ MIN_SIMILARITY = 0.95
 """Smallest similarity of near-duplicates (docs/decisions.md)."""
 
 MIN_CONTRAST = 2.0
-"""Images whose neighboring thumbnail pixels differ by less than this, in gray values (root mean square), are not
-compared: the differences of a nearly blank image are noise."""
+"""Smallest contrast of compared images: the root mean square difference of neighboring thumbnail pixels, in gray values
+from 0 to 255. Images with less contrast are nearly blank, and the differences of their pixels are noise."""
 
 MAX_COMPARISONS = 2_000_000_000
-"""Number of pairs of images that are compared at most, which takes about half a minute."""
+"""Maximum number of image pairs that are compared. They take about half a minute."""
 
 _PAIRS_PER_BLOCK = 1 << 23
 
@@ -30,14 +30,15 @@ _PAIRS_PER_BLOCK = 1 << 23
 def edge_pattern(thumbnails: np.ndarray) -> np.ndarray:
     """Return a perceptual hash of images: the differences of neighboring thumbnail pixels, with unit length.
 
-    It is a dHash (Krawetz 2013) whose differences keep their size. It does not depend on brightness and contrast.
+    It is a dHash (Krawetz 2013) that keeps the size of each difference, not only its sign. It does not depend on
+    brightness and contrast.
 
     Args:
         thumbnails: (N, 256) uint8, gray thumbnails of `THUMBNAIL_SIDE` rows.
 
     Returns:
-        (N, 480) float32, rows of length 1, or of zeros for an image without contrast. The product of two rows is the
-        similarity of their images, in [-1, 1].
+        (N, 480) float32. Each row has length 1, or is zero if the contrast is below `MIN_CONTRAST`. The scalar product
+        of two rows is the similarity of their images, in [-1, 1].
 
     >>> ramp = np.arange(256, dtype=np.uint8)[None]
     >>> float(edge_pattern(ramp)[0] @ edge_pattern(ramp // 2)[0]) > 0.99
@@ -53,10 +54,10 @@ def edge_pattern(thumbnails: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class NearDuplicates:
-    """The images of one set that are nearly equal to an image of another set.
+    """The images of a first set that are nearly equal to an image of a second set.
 
     Attributes:
-        matches: index in the first set → index of the most similar image in the second set, and the similarity.
+        matches: index in the first set → (index of the most similar image in the second set, similarity).
         compared: number of images of the first set that were compared.
     """
 
@@ -65,12 +66,12 @@ class NearDuplicates:
 
 
 def find_near_duplicates(thumbnails: np.ndarray, others: np.ndarray) -> NearDuplicates:
-    """Find the images that are nearly equal to one of other images.
+    """Find the images of a first set that are nearly equal to an image of a second set.
 
     Args:
-        thumbnails: (N, 256) uint8, see `edge_pattern`. With more than `MAX_COMPARISONS` pairs, only evenly spaced ones
-            of them are compared.
-        others: (M, 256) uint8.
+        thumbnails: (N, 256) uint8, the first set, see `edge_pattern`. If there are more than `MAX_COMPARISONS` pairs,
+            only every k-th of these images is compared, with the smallest k that is enough.
+        others: (M, 256) uint8, the second set. All of its images are compared.
 
     Returns:
         The matches with a similarity of at least `MIN_SIMILARITY`.
@@ -93,11 +94,11 @@ def find_near_duplicates(thumbnails: np.ndarray, others: np.ndarray) -> NearDupl
 
 
 def find_copies(digests: np.ndarray) -> dict[int, int]:
-    """Find images with equal pixels.
+    """Find the images whose pixels are equal to those of an earlier image.
 
     Args:
-        digests: (N,) of any dtype that can be compared, for example bytes. A value of zeros stands for an image that
-            cannot be read and has no copies.
+        digests: (N,) hashes of the pixels, of a dtype that can be sorted, for example bytes. A hash of zero bytes marks
+            an image that cannot be read. It is never a copy.
 
     Returns:
         Index of a copy → index of the first image with the same pixels.
@@ -120,8 +121,9 @@ def copy_issue(file: str, original: str, split: Split, original_split: Split, ma
     Args:
         file: the copy.
         original: the earlier image.
-        split, original_split: their splits. Copies in two splits are leakage.
-        masks_differ: True if their masks are not equal.
+        split: the split of the copy. If it is not `original_split`, the copy is leakage.
+        original_split: the split of the earlier image.
+        masks_differ: True if the masks of the two images are not equal.
     """
     same = f"the same image as {original}"
     if split != original_split:
@@ -142,11 +144,12 @@ def near_duplicate_issues(
     Args:
         thumbnails: (N, 256) uint8, see `edge_pattern`.
         files: the N image files.
-        splits: their splits.
-        copies: indices of images that are reported as copies already.
+        splits: the split of each image.
+        copies: indices of images that are already reported as copies. They are not compared.
 
     Returns:
-        A warning for each near-duplicate, in the order of `files`; and a message if only some images were compared.
+        (warnings, messages). There is one warning for each near-duplicate, in the order of `files`, and one message for
+        each split of which only some images were compared.
     """
     issues, messages = {}, []
     names = np.array(splits)

@@ -20,8 +20,10 @@ from pixelwise.data.io.pixel_depth import to_8_bits, value_range
 from pixelwise.data.schema import BytesSource
 
 MIN_DRAFT_SIDE = 64
-"""Images are reduced to about this side, in pixels, for their color statistics. A JPEG decoder reduces them itself, in
-a third of the time."""
+"""Minimum shorter side, in pixels, to which images are reduced for their color statistics.
+
+JPEGs are reduced while they are decoded, which takes a third of the time.
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,13 +31,15 @@ class ImageStats:
     """The statistics of one image.
 
     Attributes:
-        digest: BLAKE2b of the size and the decoded pixels, 16 bytes. The same image in two file formats has one digest.
+        digest: BLAKE2b hash (16 bytes) of the size, the type and the values of the decoded pixels. An image has the
+            same digest in all lossless file formats. The pixels of a JPEG are hashed after its reduction.
         size: (height, width) in pixels, after EXIF orientation.
         mode: Pillow's pixel mode ("RGB"), or "5 bands".
         channels: number of channels to read, see `count_channels`.
-        max_value: the greatest value of an image with 16 bits a channel, else 0.
-        pixel_range: the lowest and the highest value of an image of floats or wide integers, see `ReadSpec`, else None.
-        means: mean of each channel, in the image's own numbers.
+        max_value: the greatest value of an image with 16 bits per channel, else 0.
+        pixel_range: the lowest and the highest finite value of an image of floats, of signed integers or of 32 bits,
+            else None. See `ReadSpec`.
+        means: mean of each channel, in the units of the decoded pixels.
         mean_squares: mean of the squared values of each channel.
         thumbnail: 16×16 gray values as 256 bytes, see `edge_pattern`.
     """
@@ -68,7 +72,9 @@ class ReadOnce:
 
 
 def image_stats(source: BytesSource) -> ImageStats:
-    """Decode an image at the smallest size that its decoder offers, and return its statistics.
+    """Return the statistics of one image.
+
+    A JPEG is decoded at the smallest size that its decoder offers with sides of at least `MIN_DRAFT_SIDE`.
 
     Raises:
         DataError: The image cannot be read. The message names the file.
@@ -100,11 +106,14 @@ def image_stats(source: BytesSource) -> ImageStats:
 
 
 def _decode(image: Image.Image) -> tuple[tuple[int, int], str, np.ndarray, Image.Image]:
-    """Return an image's upright size, its mode, (H, W, C) pixels, reduced if that is faster, and a gray image."""
+    """Return the size after EXIF orientation, Pillow's mode, the (H, W, C) pixels, and a gray image.
+
+    The pixels and the gray image of a JPEG are reduced.
+    """
     mode = image.mode
     rotated = image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
     size = (image.width, image.height) if rotated else (image.height, image.width)
-    # A reduced JPEG is still decoded to its end, so truncated files are found.
+    # The decoder reads a reduced JPEG to its end, so a truncated file still raises an error.
     image.draft(None, (MIN_DRAFT_SIDE, MIN_DRAFT_SIDE))
     if mode in NUMBER_MODES or mode.startswith("I;16"):
         values = np.asarray(apply_exif_orientation(image))
@@ -115,7 +124,7 @@ def _decode(image: Image.Image) -> tuple[tuple[int, int], str, np.ndarray, Image
 
 
 def _to_gray(pixels: np.ndarray) -> Image.Image:
-    """Return the mean of the channels, scaled to 8 bits by the image's own range."""
+    """Return the mean of the channels. Pixels other than uint8 are scaled to 8 bits by the range of the image."""
     if pixels.dtype == np.uint16:
         gray = pixels.mean(2) / max(int(pixels.max()), 1) * 255
     else:
@@ -124,7 +133,7 @@ def _to_gray(pixels: np.ndarray) -> Image.Image:
 
 
 def content_digest(*parts: bytes | memoryview) -> bytes:
-    """Return the BLAKE2b hash of bytes, 16 bytes."""
+    """Return the 16-byte BLAKE2b hash of the concatenated parts."""
     digest = hashlib.blake2b(digest_size=16)
     for part in parts:
         digest.update(part)

@@ -14,11 +14,13 @@ _DIGEST_BYTES, _THUMBNAIL_BYTES = 16, THUMBNAIL_SIDE**2
 
 
 class ImageStatsTable:
-    """The statistics of all images of a data set, in the order of its records. Unreadable images are included.
+    """The statistics of all images of a data set, one row per record, in the order of the records.
+
+    An unreadable image has a row of zeros.
 
     Attributes:
-        issues: the faults found so far, file by file.
-        modes: Pillow's pixel mode, or "5 bands" → number of images.
+        issues: the faults in single files that were found so far.
+        modes: Pillow's pixel mode ("RGB"), or "5 bands" → number of readable images.
     """
 
     def __init__(self) -> None:
@@ -28,8 +30,8 @@ class ImageStatsTable:
         self._digests, self._mask_digests, self._thumbnails = bytearray(), bytearray(), bytearray()
         self._heights, self._widths, self._channels = array("L"), array("L"), array("H")
         self._max_value = 0
-        self._ranges: dict[int, tuple[float, float]] = {}  # index → range, of images of floats or wide integers
-        # (channels, 16 bits, floats or wide integers) → sums of 1, means, squares
+        self._ranges: dict[int, tuple[float, float]] = {}  # index → range, for floats and wide integers
+        # (channels, is 16-bit, is floats or wide integers) → sums over images of 1, means and mean squares, per channel
         self._moments: dict[tuple[int, bool, bool], np.ndarray] = {}
 
     def __len__(self) -> int:
@@ -58,23 +60,28 @@ class ImageStatsTable:
         self._moments[key] = self._moments.get(key, 0) + moments
 
     def add_issue(self, index: int, issue: DataIssue) -> None:
-        """Add a fault of the record with this index."""
+        """Add an issue of the record with this index.
+
+        Args:
+            index: the position of the record.
+            issue: the issue. An error makes the record unusable.
+        """
         self.issues.append(issue)
         self._unusable[index] |= issue.severity == "error"
 
     @property
     def unusable(self) -> np.ndarray:
-        """(N,) bool: True for records with an error."""
+        """(N,) bool: True for each record that has an issue of severity "error"."""
         return np.frombuffer(bytes(self._unusable), bool)
 
     @property
     def pixels(self) -> np.ndarray:
-        """(N,) int64: number of pixels of each image, 0 if it cannot be read."""
+        """(N,) int64: number of pixels of each image, 0 for an unreadable image."""
         return np.array(self._heights, np.int64) * np.array(self._widths, np.int64)
 
     @property
     def sizes(self) -> tuple[np.ndarray, np.ndarray]:
-        """Widths and heights in pixels, (M,) each, of the M readable images."""
+        """Two (M,) arrays: the widths and the heights in pixels of the M readable images."""
         readable = np.array(self._heights) > 0
         return np.array(self._widths)[readable], np.array(self._heights)[readable]
 
@@ -91,13 +98,22 @@ class ImageStatsTable:
 
     @property
     def pixel_range(self) -> tuple[float, float] | None:
-        """The lowest and the highest value of images of floats or wide integers, None if fewer than half are such."""
+        """The lowest and the highest value of all images of floats or wide integers (signed, or of 32 bits).
+
+        None if fewer than half of the readable images have these types.
+        """
         if len(self._ranges) * 2 < sum(self.modes.values()) or not self._ranges:
             return None
         return min(low for low, _ in self._ranges.values()), max(high for _, high in self._ranges.values())
 
     def check_channels(self, records: Sequence[Record]) -> None:
-        """Add an error for each image whose channels differ from `channels`, or whose number type is rare here."""
+        """Add an error for each image whose number of channels differs from `channels`.
+
+        If fewer than half of the images have floats or wide integers, each of these images also gets an error.
+
+        Args:
+            records: all records, in the order they were added.
+        """
         expected = self.channels
         if self.pixel_range is None:
             for index in self._ranges:
@@ -109,9 +125,9 @@ class ImageStatsTable:
                 self.add_issue(index, DataIssue("other channels", str(records[index].image), message))
 
     def channel_stats(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Return mean and standard deviation of each channel, in [0, 255], over the images with `channels` channels.
+        """Return the mean and the standard deviation of each channel over the images with `channels` channels.
 
-        Both are zeros if no image can be read.
+        Both are on the scale 0..255. Both are zeros if no image can be read.
         """
         total = np.zeros((3, self.channels))
         for (channels, has_16_bits, has_range), sums in self._moments.items():
@@ -129,25 +145,25 @@ class ImageStatsTable:
         return tuple(means.tolist()), tuple(stds.tolist())
 
     def digests(self, indices: Sequence[int]) -> list[bytes]:
-        """Return the 16-byte content digests of images. A digest of zeros stands for an unreadable image."""
+        """Return the 16-byte content digests of the images with these indices. An unreadable image has zeros."""
         return [bytes(self._digests[_DIGEST_BYTES * index : _DIGEST_BYTES * (index + 1)]) for index in indices]
 
     def thumbnails(self, indices: Sequence[int]) -> np.ndarray:
-        """Return (len(indices), 256) uint8 gray thumbnails of images."""
+        """Return the (len(indices), 256) uint8 gray thumbnails of the images with these indices."""
         return np.frombuffer(bytes(self._thumbnails), np.uint8).reshape(-1, _THUMBNAIL_BYTES)[list(indices)]
 
     def find_duplicates(self, records: Sequence[Record], splits: Sequence[Split]) -> list[str]:
         """Add a warning for each image whose pixels equal, or nearly equal, those of another one.
 
-        Images are compared as decoded, so a PNG and a TIFF can be copies. Nearly equal images are reported only if they
+        The decoded pixels are compared, so a PNG and a TIFF can be equal. Nearly equal images are reported only if they
         are in different splits.
 
         Args:
             records: all records, in the order they were added.
-            splits: the split of each record. Duplicates in two splits are leakage.
+            splits: the split of each record. Equal images in two splits are data leakage.
 
         Returns:
-            Messages, if not all images were compared.
+            One message for each split of which only some images were compared with the splits before it.
         """
         masks = np.frombuffer(bytes(self._mask_digests), f"V{_DIGEST_BYTES}")
         files = [str(record.image) for record in records]

@@ -14,13 +14,15 @@ UNKNOWN = -1
 """Class of a value that the label map lacks."""
 
 ABSENT = -2
-"""Class of a value that does not count: "absent" in a multi-label mask, or any value of a dropped record."""
+"""Class of a value that is not counted: "absent" in a multi-label mask, or any value of a dropped record."""
 
 _INDEX, _ALPHA = VALUE_KINDS.index("index"), VALUE_KINDS.index("alpha")
 
 
 class MaskStatsTable:
-    """The statistics of all masks, one row per value and mask file, in flat arrays: tens of bytes per image.
+    """The statistics of all masks in flat arrays, one row per mask file and value in it.
+
+    A row takes about 60 bytes, and each stored object size 12 bytes.
 
     Attributes:
         record: index of the record.
@@ -28,7 +30,7 @@ class MaskStatsTable:
         kind: index in `VALUE_KINDS`.
         value, color, opacity: see `RegionStats` and `MaskScan`.
         pixels, objects, mean_width, small_size, zero_contact: see `RegionStats`.
-        object_size, object_row: size of each object, and the row that it belongs to.
+        object_size, object_row: size of each stored object, see `RegionStats`, and the index of its row.
     """
 
     def __init__(self) -> None:
@@ -39,7 +41,12 @@ class MaskStatsTable:
         self.object_size, self.object_row = array("f"), array("L")
 
     def add(self, record: int, mask: MaskScan) -> None:
-        """Add the mask of the record with this index."""
+        """Add the statistics of one mask.
+
+        Args:
+            record: index of the record.
+            mask: the statistics of its mask.
+        """
         kind = VALUE_KINDS.index(mask.stats.kind)
         for channel, regions in mask.regions:
             first_row, count = len(self.record), len(regions.values)
@@ -71,7 +78,7 @@ class MaskStatsTable:
         return ClassStatsTable(self, values, classes, fits, labels.label_map.kind)
 
     def _values_of_kind(self, kind: str) -> tuple[np.ndarray, np.ndarray]:
-        """Return each row's value as a value of this kind, (K,) int64, and whether it has one, (K,) bool."""
+        """Return the value of each row in this kind, (K,) int64, and True if the row has one, (K,) bool."""
         values, kinds = np.array(self.value, np.int64), np.array(self.kind)
         if kind == "rgb":
             return np.where(kinds == _INDEX, np.array(self.color, np.int64), values), kinds != _ALPHA
@@ -81,14 +88,17 @@ class MaskStatsTable:
         return values, kinds == _INDEX
 
     def _multilabel_classes(self, states: np.ndarray, labels: ResolvedLabels) -> np.ndarray:
-        """Return the class of each row from its state: 0 absent, 1 present, 255 ignore. The channel is the class."""
+        """Return the class of each row of multi-label masks.
+
+        The channel of a row determines its class. Its state is 0 for absent, 1 for present, 255 for "ignore".
+        """
         classes = _translate(np.array(self.channel, np.int64), labels.source_to_class)
         present = np.where(states == 1, classes, np.where(states == 0, ABSENT, states))
         return np.where(classes == IGNORE_INDEX, ABSENT, present)
 
 
 def _translate(indices: np.ndarray, source_to_class: tuple[int, ...]) -> np.ndarray:
-    """Return the class of each index in the order of the data set's files."""
+    """Convert class indices of the data set's files to class indices of the resolved labels, or 255 for "ignore"."""
     if not source_to_class:
         return indices
     table = np.full(256, IGNORE_INDEX, np.int64)
@@ -97,14 +107,14 @@ def _translate(indices: np.ndarray, source_to_class: tuple[int, ...]) -> np.ndar
 
 
 class ClassStatsTable:
-    """The statistics of all masks by class. A row is a value of one mask file.
+    """The statistics of all masks by class, one row per mask file and value in it.
 
     Attributes:
         record: (K,) index of the record.
         classes: (K,) class index, 255 for "ignore", `UNKNOWN` or `ABSENT`.
         pixels, objects: (K,) int64.
         mean_widths, small_sizes, zero_contacts: (K,) float32, see `RegionStats`.
-        sizes, size_rows: (S,) size of each object, and the row that it belongs to.
+        sizes, size_rows: (S,) size of each stored object, and the index of its row.
     """
 
     def __init__(
@@ -114,7 +124,7 @@ class ClassStatsTable:
         self.pixels, self.objects = np.array(table.pixels, np.int64), np.array(table.objects, np.int64)
         self.mean_widths = np.array(table.mean_width, np.float32)
         self.small_sizes = np.array(table.small_size, np.float32)
-        # Of a mask with a palette that is read by color, 0 is any color.
+        # The contacts are those with the palette index 0. If the mask is read by color, the index has no meaning.
         has_kind = np.array(table.kind) == (VALUE_KINDS.index(kind) if kind in VALUE_KINDS else _INDEX)
         self.zero_contacts = np.where(has_kind, np.array(table.zero_contact, np.float32), np.nan)
         self.sizes, self.size_rows = np.array(table.object_size, np.float32), np.array(table.object_row, np.int64)
@@ -122,7 +132,7 @@ class ClassStatsTable:
         self._dropped: np.ndarray | None = None
 
     def unknown_values(self) -> dict[int, str]:
-        """Return record index → the mask values without a class, as text."""
+        """Return record index → text that lists at most 5 mask values without a class."""
         texts: dict[int, dict[str, None]] = {}
         for row in np.flatnonzero(self.classes == UNKNOWN):
             text = format_value(int(self._values[row]), self._kind) if self._fits[row] else "of another kind"
@@ -133,19 +143,35 @@ class ClassStatsTable:
         }
 
     def class_pixels(self, index: int, records: int) -> np.ndarray:
-        """Return (records,) int64: the number of pixels of a class in each record."""
+        """Return the number of pixels of a class in each record.
+
+        Args:
+            index: the class.
+            records: number of records.
+
+        Returns:
+            (records,) int64.
+        """
         rows = self.classes == index
         return np.bincount(self.record[rows], self.pixels[rows], minlength=records).astype(np.int64)
 
     def presence(self, records: int, classes: int) -> np.ndarray:
-        """Return (records, classes) bool: True if the record has pixels of the class."""
+        """Return which records have pixels of which classes.
+
+        Args:
+            records: number of records.
+            classes: number of classes.
+
+        Returns:
+            (records, classes) bool, True if the record has pixels of the class.
+        """
         present = np.zeros((records, classes), bool)
         rows = (self.classes >= 0) & (self.classes < classes)
         present[self.record[rows], self.classes[rows]] = True
         return present
 
     def mask_pixels(self, records: int) -> np.ndarray:
-        """Return (records,) int64: the number of pixels of the values in each mask."""
+        """Return (records,) int64: the total number of pixels of all rows of each record."""
         return np.bincount(self.record, self.pixels, minlength=records).astype(np.int64)
 
     def dropped(self, records: int) -> np.ndarray:
@@ -153,7 +179,7 @@ class ClassStatsTable:
         return np.zeros(records, bool) if self._dropped is None else self._dropped
 
     def drop(self, records: np.ndarray) -> None:
-        """Remove the statistics of records. `records` is (number of records,) bool."""
+        """Remove the statistics of some records. `records` is (number of records,) bool, True to remove a record."""
         self._dropped = records
         self.classes = np.where(records[self.record], ABSENT, self.classes)
 
@@ -162,7 +188,7 @@ class ClassStatsTable:
         return int(self.objects[self.classes == index].sum())
 
     def median_width(self, index: int, records: np.ndarray) -> float | None:
-        """Return the median, over masks, of the mean width of a class. None if it has no objects.
+        """Return the median over mask files of the mean width of a class, or None if it has no objects.
 
         Args:
             index: the class.
@@ -172,36 +198,40 @@ class ClassStatsTable:
         return float(np.median(widths)) if len(widths) else None
 
     def zero_contact(self, index: int) -> float | None:
-        """Return the mean fraction of a class's outline that borders on the value 0. None without an outline."""
+        """Return the mean fraction of a class's outline that borders on the value 0, or None if it has no outline."""
         contacts = self.zero_contacts[self.classes == index]
         contacts = contacts[~np.isnan(contacts)]
         return float(contacts.mean()) if len(contacts) else None
 
     def object_sizes(self, index: int) -> np.ndarray:
-        """Return (N,) float32: the sizes of a class's objects, see `regions.object_sizes`."""
+        """Return (N,) float32: the stored sizes of a class's objects, see `regions.object_sizes`."""
         return self.sizes[self.classes[self.size_rows] == index] if len(self.sizes) else self.sizes
 
     def typical_size(self, index: int, records: np.ndarray) -> float | None:
-        """Return the median size of a class's regions, with those that are too small to count as objects.
+        """Return the median size of a class's regions, including regions that are too small to count as objects.
 
         Args:
             index: the class.
             records: (number of records,) bool, the records to include.
 
         Returns:
-            The square root of the region's fraction of the image area, in [0, 1]. None without regions.
+            The square root of the region's fraction of the image area, in [0, 1]. None if there are no regions.
         """
         rows = (self.classes == index) & records[self.record]
         small = self.small_sizes[rows & (self.small_sizes > 0)]
         of_class = rows[self.size_rows] if len(self.sizes) else np.zeros(0, bool)
-        kept = np.bincount(self.size_rows, minlength=len(rows))  # sizes of a row that were kept, of all its objects
+        kept = np.bincount(self.size_rows, minlength=len(rows))  # number of stored sizes of each row
         weights = (self.objects / np.maximum(kept, 1))[self.size_rows[of_class]]
         sizes = np.concatenate([self.sizes[of_class], small])
         return weighted_median(sizes, np.concatenate([weights, np.ones(len(small))])) if len(sizes) else None
 
 
 def weighted_median(values: np.ndarray, weights: np.ndarray) -> float:
-    """Return the median of (N,) values, each of which stands for as many values as its weight.
+    """Return the weighted median of values.
+
+    Args:
+        values: (N,), N at least 1.
+        weights: (N,), the number of times that each value is counted.
 
     >>> weighted_median(np.array([1, 2, 3]), np.array([1, 1, 9]))
     3.0

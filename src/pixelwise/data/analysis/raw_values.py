@@ -1,4 +1,4 @@
-"""The raw values of masks as provisional classes, for the report on a data set whose classes are not decided."""
+"""The raw values of masks as provisional classes, for the report on a data set whose classes are not yet known."""
 
 from pixelwise.data.io.mask import format_value
 from pixelwise.data.label_map.options import ResolvedLabels
@@ -7,14 +7,14 @@ from pixelwise.data.schema import LabelMap
 from pixelwise.palette import IGNORE_INDEX, Palette, default_palette, unpack_rgb
 
 MAX_RAW_VALUES = 30
-"""Number of values that become classes, the most frequent ones. The others are ignored."""
+"""Maximum number of values that become classes. The most frequent values are used, and the others are ignored."""
 
 
 def raw_value_labels(counts: MaskValueCounts) -> ResolvedLabels:
-    """Return labels in which each frequent mask value is a class with the value as its name.
+    """Return labels that make each of the most frequent mask values a class with the value as its name.
 
     Args:
-        counts: the value counts of all masks. Without a mask there are no classes.
+        counts: the value counts of all masks. If there are no masks, there are no classes.
 
     >>> from pathlib import Path
     >>> from pixelwise.data.label_map.value_counts import MaskStats

@@ -14,16 +14,22 @@ MAX_SIDE = 256
 """Masks are reduced to this longest side, in pixels, before objects are counted."""
 
 MIN_OBJECT_PIXELS = 5
-"""Smaller regions of the reduced mask are not counted as objects."""
+"""Regions of the reduced mask with fewer pixels are not counted as objects."""
 
 MAX_OBJECT_SIZES = 64
-"""Number of object sizes kept per value and image, evenly spaced in the sorted sizes."""
+"""Maximum number of object sizes kept per value and mask. They are evenly spaced in the sorted sizes."""
 
 MAX_REGION_VALUES = 64
-"""Number of values kept per mask, the most frequent ones. In lossy masks the others are added to the nearest one."""
+"""Maximum number of values kept per mask, the most frequent ones.
+
+In lossy masks (JPEG, lossy WebP), the pixels of each other value are added to the nearest kept value.
+"""
 
 MAX_SMALL_VALUES = 8
-"""Number of values per mask whose small regions are measured at full size, the most frequent ones."""
+"""Maximum number of values without objects, per mask, whose regions are measured at full size.
+
+The most frequent of these values are measured.
+"""
 
 _MAX_LOSSY_DISTANCE = 32
 """Values of a lossy mask that differ by at most this, in every channel, count as one value."""
@@ -42,8 +48,9 @@ class RegionStats:
         objects: (K,) int64, numbers of connected regions with at least `MIN_OBJECT_PIXELS` pixels.
         mean_widths: (K,) float32, see `mean_width`.
         object_sizes: K float32 arrays of at most `MAX_OBJECT_SIZES` sizes, see `object_sizes`.
-        small_sizes: (K,) float32, the median size of the regions of a value whose regions are all too small to count as
-            objects, measured at full size. 0 for other values.
+        small_sizes: (K,) float32, for values whose regions are all too small to count as objects: their median size in
+            the mask at full size, see `object_sizes`. 0 for other values, for values beyond `MAX_SMALL_VALUES`, and in
+            lossy masks.
         zero_contacts: (K,) float32, see `zero_contacts`.
     """
 
@@ -73,7 +80,7 @@ def region_stats(stats: MaskStats, values: np.ndarray) -> RegionStats:
     grays = [stats.colors.get(value, gray_to_rgb(value)) for value in kept]
     sizes = [object_sizes(small == value) for value in kept]
     pixels, objects = np.array([count for _, count in counted], np.int64), np.array([len(each) for each in sizes])
-    if stats.numbered > MAX_REGION_VALUES:  # numbers of objects: the last value stands for all others
+    if stats.numbered > MAX_REGION_VALUES:  # the values number the objects: the last kept value stands for all others
         pixels[-1] += values.size - pixels.sum()
         objects[-1] += stats.numbered - np.count_nonzero(kept)
     return RegionStats(
@@ -89,7 +96,7 @@ def region_stats(stats: MaskStats, values: np.ndarray) -> RegionStats:
 
 
 def _small_sizes(kept: Sequence[int], values: np.ndarray, sizes: Sequence[np.ndarray]) -> np.ndarray:
-    """Return the median size of the regions of each value without objects, see `RegionStats.small_sizes`."""
+    """Return the median region size of each value that has no objects, see `RegionStats.small_sizes`."""
     result = np.zeros(len(kept), np.float32)
     for index in [index for index, each in enumerate(sizes) if not len(each)][:MAX_SMALL_VALUES]:
         result[index] = np.median(object_sizes(values == kept[index], min_pixels=1))
@@ -103,12 +110,12 @@ def _evenly_spaced(values: np.ndarray, count: int) -> np.ndarray:
 def _merge_lossy_values(
     counted: Sequence[tuple[int, int]], small: np.ndarray, kind: str
 ) -> tuple[list[tuple[int, int]], np.ndarray]:
-    """Replace the values of a lossy mask by the nearest frequent one.
+    """Replace each value of a lossy mask by the nearest frequent value.
 
     Args:
         counted: (value, number of pixels) of the whole mask, most frequent first.
         small: the reduced mask.
-        kind: the type of value.
+        kind: the type of value, see `MaskStats`.
 
     Returns:
         (value, number of pixels) of the frequent values, and the reduced mask with these values only.
@@ -124,7 +131,12 @@ def _merge_lossy_values(
 
 
 def _anchors(values: Sequence[int], kind: str) -> np.ndarray:
-    """Return the values, most frequent first, that are far from all more frequent ones."""
+    """Return at most `MAX_REGION_VALUES` values, most frequent first, that are far from each other.
+
+    Args:
+        values: all values, most frequent first.
+        kind: the type of value, see `MaskStats`.
+    """
     anchors: list[int] = []
     for value in values:
         if len(anchors) == MAX_REGION_VALUES:
@@ -139,7 +151,7 @@ def _nearest(values: np.ndarray, anchors: np.ndarray, kind: str) -> np.ndarray:
 
 
 def _distances(values: np.ndarray, anchors: np.ndarray, kind: str) -> np.ndarray:
-    """Return (N, K) distances of N values to K anchors. Colors differ by the channel that differs most."""
+    """Return the (N, K) distances of N values to K anchors. For colors, it is the largest difference in any channel."""
     if kind != "rgb":
         return np.abs(values[:, None] - anchors)
     return np.abs(unpack_rgb(values)[:, None] - unpack_rgb(anchors)).max(2)
@@ -180,8 +192,8 @@ def object_sizes(present: np.ndarray, min_pixels: int = MIN_OBJECT_PIXELS) -> np
 def mean_width(present: np.ndarray) -> float:
     """Return the mean width of the regions: twice their area divided by the length of their outline.
 
-    The width of a strip is its width, that of a square half its side. The edge of the image is no outline, so the width
-    is limited to the image's shorter side.
+    For a long strip, the result is its width. For a square, it is half the side. The edge of the image is not part of
+    an outline, so the width is limited to the image's shorter side.
 
     Args:
         present: (H, W) bool.
@@ -206,7 +218,7 @@ def zero_contacts(values: np.ndarray, kept: Sequence[int]) -> np.ndarray:
     """Return the fraction of the outline of each value's regions that borders on the value 0.
 
     Args:
-        values: (H, W).
+        values: (H, W) the value of each pixel.
         kept: the K values to measure.
 
     Returns:

@@ -1,6 +1,7 @@
 """One pass over the images and masks of a data set: the statistics of one record, and the loop over all records.
 
-A worker returns statistics and no pixels, so memory does not grow with the images. This module does not import torch.
+Workers return statistics instead of pixels, so the memory needed does not depend on the size of the images. This module
+does not import torch.
 """
 
 import pickle
@@ -28,16 +29,16 @@ from pixelwise.runtime.progress import Progress, no_progress
 from pixelwise.runtime.threads import available_cpus, batched, prefetch_map
 
 MIN_RECORDS_FOR_PROCESSES = 200
-"""Fewer records are scanned by threads, because worker processes would take longer to start."""
+"""Minimum number of records for worker processes. Fewer are scanned by threads, which start faster."""
 
 RECORDS_PER_BATCH = 32
-"""Number of records that a worker process gets at a time."""
+"""Number of records per task of a worker process."""
 
 MAX_PICKLED_BYTES = 1 << 16
-"""Records that pickle to more bytes are scanned by threads: sending them to a process would cost too much."""
+"""Maximum size of a pickled record for worker processes. Larger ones are scanned by threads, to avoid the transfer."""
 
 NO_OPACITY = -1
-"""Stands for the opacity of a mask without a single one."""
+"""Value of `MaskScan.opacity` if the pixels differ in opacity, or the mask has no opacity besides its values."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +48,7 @@ class MaskScan:
     Attributes:
         stats: the value counts.
         regions: (channel, regions) for each mask file. The channel is 0, or the index in a multi-label mask.
-        opacity: the opacity 0..255 of a mask whose pixels all have the same, or `NO_OPACITY`.
+        opacity: the opacity that all pixels have in common, 0..255, or `NO_OPACITY`.
         digest: BLAKE2b of the mask's values, 16 bytes.
     """
 
@@ -62,9 +63,9 @@ class RecordStats:
     """The statistics of one record.
 
     Attributes:
-        image: None if the image cannot be read.
-        mask: None if the mask cannot be read.
-        issues: the faults of the files. Each of them prevents the use of the record.
+        image: the statistics of the image, or None if it cannot be read.
+        mask: the statistics of the mask, or None if it is missing or cannot be read.
+        issues: the faults of the files. A record with a fault is unusable.
     """
 
     image: ImageStats | None
@@ -80,11 +81,12 @@ def scan(
     Args:
         records: the records to read.
         progress: see `Progress`.
-        workers: number of worker processes. 0 uses threads, None as many processes as there are CPUs. Few records are
-            always scanned by threads.
+        workers: number of worker processes. 0 uses threads, None one process per available CPU. Threads are always
+            used for fewer than `MIN_RECORDS_FOR_PROCESSES` records, and if the first record cannot be pickled to less
+            than `MAX_PICKLED_BYTES`.
 
     Yields:
-        Each record with its statistics, in order. Faults of files are issues in the statistics.
+        Each record with its statistics, in order. Faults of files are in `RecordStats.issues`.
 
     Raises:
         DataError: A worker process died.
@@ -97,7 +99,7 @@ def scan(
 
 
 def _pickles_small(record: Record) -> bool:
-    """Return True if it costs little to send a record to another process."""
+    """Return True if a record can be pickled to less than `MAX_PICKLED_BYTES`."""
     try:
         return len(pickle.dumps(record)) < MAX_PICKLED_BYTES
     except Exception:  # libraries raise different errors for objects that cannot be pickled
@@ -124,7 +126,7 @@ def scan_batch(records: list[Record]) -> list[RecordStats]:
 
 
 def scan_record(record: Record) -> RecordStats:
-    """Read a record's files, each once, and return their statistics and faults."""
+    """Return the statistics and faults of a record's files. Each file is decoded once."""
     issues = []
     image = None
     try:
@@ -134,7 +136,7 @@ def scan_record(record: Record) -> RecordStats:
     if record.mask is None:
         issues.append(DataIssue("missing mask", str(record.image), "has no mask; add one or remove the image"))
         return RecordStats(image, issues=tuple(issues))
-    if isinstance(record.mask, PolygonMask | MultilabelMask) and image is None:  # the image gives their size
+    if isinstance(record.mask, PolygonMask | MultilabelMask) and image is None:  # their size is that of the image
         return RecordStats(None, issues=tuple(issues))
     try:
         mask = _scan_mask(record.mask, None if image is None else drawing_size(record, image.size))
@@ -154,7 +156,7 @@ def _unreadable_issue(role: str, source: MaskSource, error: DataError) -> DataIs
 
 
 def _fits_stored_pixels(record: Record, image_size: tuple[int, int], mask: MaskScan) -> bool:
-    """Return True if the mask has the size of the image before its EXIF orientation is applied."""
+    """Return True if the mask has the size that the image has before its EXIF orientation is applied."""
     is_exchanged = mask.stats.size == (image_size[1], image_size[0])
     return mask.stats.orientation == "stored" or (is_exchanged and exif_orientation(record.image) >= 5)
 
@@ -169,7 +171,7 @@ def _size_issue(record: Record, image_size: tuple[int, int], mask_size: tuple[in
 
 
 def _scan_mask(mask: MaskSource, size: tuple[int, int] | None) -> MaskScan:
-    """Read a mask. `size` is the image's (height, width) in pixels, which polygons need."""
+    """Read a mask. `size` is the (height, width) of the image in pixels. Polygons need it."""
     if isinstance(mask, PolygonMask):
         class_mask = read_mask(mask, LabelMap("polygons"), size)
         stats = class_mask_stats(class_mask)

@@ -7,7 +7,7 @@ An entry is a folder in the user's cache folder. Its name is its key (`cache_key
     sums.bin       (N, 2) uint32, the CRC-32 of each image and mask
     header.json    shapes, skipped records, and pixel counts of each class
 
-It is written under another name and renamed, so that a folder with the name of a key is complete.
+An entry is written under a temporary name and then renamed. So every folder whose name is a key is complete.
 """
 
 import json
@@ -26,14 +26,17 @@ from pixelwise.runtime.parsing import read_json
 from pixelwise.runtime.threads import batched, prefetch_map
 
 VERSION = 1
-"""Version of the files and of the decoding. It is part of the key: raise it if the same files give other pixels."""
+"""Version of the entry's files and of the image decoding. It is part of the key.
+
+Increase it after a change by which the same image files are decoded to other pixel values.
+"""
 
 
 CHANGED = "the image cache was changed during its use; run the command again, with `resume` for a training"
-"""Error message without the name of the folder. The next command builds the entry again."""
+"""Error message for a changed entry. The caller adds the folder's name. The next command builds the entry again."""
 
 _CHECKED_PER_TASK = 64
-"""Number of items that a thread checks at a time."""
+"""Number of items per task of a thread in `CacheEntry.is_intact`."""
 
 
 _KEYS = {"image_shape": "photo_shape", "skipped": "left_out"}
@@ -68,7 +71,7 @@ class CacheHeader:
 
     @classmethod
     def read(cls, path: Path) -> "CacheHeader":
-        """Read a header. Raises ValueError if it is damaged and OSError if it is missing."""
+        """Read a header. Raise ValueError if the file is damaged, and OSError if it is missing."""
         content = read_json(path)
         if not isinstance(content, dict) or content.get("version") != VERSION:
             raise ValueError(f"{path}: not a header of version {VERSION}")
@@ -80,9 +83,10 @@ class CacheHeader:
 
 
 class CacheEntry:
-    """An entry that is open for reading. It cannot be evicted until the object is deleted.
+    """An entry that is open for reading. It cannot be evicted until this object is deleted.
 
-    A pickle has only the folder's path. The files are mapped again when it is loaded, so that processes share pages.
+    A pickle of the object stores only the folder's path. Unpickling maps the files again, so that all processes share
+    the same pages of memory.
 
     Args:
         folder: the entry's folder.
@@ -116,7 +120,7 @@ class CacheEntry:
         actual_size = os.fstat(file.fileno()).st_size
         if actual_size != size:
             raise ValueError(f"{self.folder / name}: has {actual_size} bytes instead of {size}")
-        # Copy on write: torch warns about arrays that are not writable. Nothing is written to the file.
+        # Map with copy on write, because torch warns about arrays that are not writable. The file never changes.
         return np.memmap(file, np.uint8, "c", shape=shape).view(np.ndarray)
 
     def __getstate__(self) -> Path:
@@ -126,12 +130,18 @@ class CacheEntry:
         self.__init__(folder)  # type: ignore[misc]
 
     def check_size(self) -> None:
-        """Raise DataError if the files were cut. The system kills a process that reads a memory map beyond its file."""
+        """Raise DataError if a file was truncated.
+
+        Without this check, the operating system would kill a process that reads a memory map beyond the file's end.
+        """
         if any(os.fstat(file.fileno()).st_size < size for file, size in self._files.items()):
             raise DataError(f"{self.folder}: {CHANGED}")
 
     def is_intact(self) -> bool:
-        """Compare every item with its checksum. This reads all items, which also fills the system's page cache."""
+        """Return True if the files are complete and every item has its checksum.
+
+        The check reads all items, which also fills the operating system's page cache.
+        """
         try:
             self.check_size()
         except DataError:

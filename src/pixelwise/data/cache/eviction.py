@@ -17,14 +17,14 @@ MAX_DISK_FRACTION = 0.2
 
 
 def evict_lru(root: Path, max_bytes: int | None = None) -> None:
-    """Remove the entries that were used longest ago, and unfinished entries of killed processes.
+    """Remove the least recently used entries, and unfinished entries of killed processes.
 
-    Entries in use are kept.
+    Entries in use are kept, even if they exceed `max_bytes`.
 
     Args:
         root: the cache folder.
-        max_bytes: maximum size of the entries left, in bytes. By default, MAX_CACHE_BYTES or MAX_DISK_FRACTION of the
-            disk, whichever is less.
+        max_bytes: maximum total size of the remaining entries, in bytes. The default is the smaller one of
+            `MAX_CACHE_BYTES` and `MAX_DISK_FRACTION` of the disk.
     """
     if max_bytes is None:
         max_bytes = min(MAX_CACHE_BYTES, int(shutil.disk_usage(root).total * MAX_DISK_FRACTION))
@@ -43,7 +43,7 @@ def evict_lru(root: Path, max_bytes: int | None = None) -> None:
 
 
 def _remove_unused(folder: Path) -> bool:
-    """Remove an entry under its lock. Return False if another process builds or reads it."""
+    """Lock an entry and remove it. Return False if another process builds or reads it, or on any OS error."""
     header = folder / "header.json"
     with suppress(Timeout, OSError), FileLock(folder.with_name(folder.name + ".lock"), timeout=0):
         lock = lock_file(header, exclusive=True) if header.exists() else None

@@ -1,4 +1,4 @@
-"""Keys of the image cache: hashes of file contents and settings. Equal content has an equal key, wherever it is."""
+"""Keys of the image cache: hashes of file contents and settings. The location of the files does not change a key."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ from pixelwise.errors import DataError
 from pixelwise.runtime.progress import Progress, no_progress
 from pixelwise.runtime.threads import prefetch_map
 
-# Keys are computed with the names of version 0.1, so that its cache entries stay valid.
+# Keys are computed with the names that version 0.1 gave to label maps and masks, so that its cache entries stay valid.
 _KINDS = {"index": "values", "rgb": "colours", "polygons": "shapes", "multilabel": "layers"}
 _PREFIXES: dict[type, bytes] = {PolygonMask: b"Shapes", MultilabelMask: b"Layers", MergedMask: b"Merged"}
 
@@ -24,15 +24,15 @@ _BLOCK_BYTES = 1 << 20
 def cache_key(
     records: Sequence[Record], read_spec: ReadSpec, image_size: int, version: int, progress: Progress = no_progress
 ) -> str:
-    """Return a hash of everything that the cached pixels depend on.
+    """Return a hash of all data and settings that determine the cached pixels.
 
-    Paths and file names do not count.
+    Paths and file names are not hashed.
 
     Args:
-        records: the records, in order. The content of every image and mask counts.
-        read_spec: the data set's parameters.
+        records: the records, in order. The content of every image and mask is hashed.
+        read_spec: the parameters with which the images and masks are read.
         image_size: side in pixels of the cached images.
-        version: version of the code that decodes and resizes.
+        version: version number of the code that decodes and resizes.
         progress: see `Progress`.
 
     Returns:
@@ -62,7 +62,7 @@ def _record_digest(record: Record) -> bytes:
 
 
 def _digest(source: MaskSource) -> bytes:
-    """Return a hash of a source's content. A source with an attribute `digest` is not read."""
+    """Return a hash of a source's content. A file with an attribute `digest` is not read."""
     prefix = next((prefix for kind, prefix in _PREFIXES.items() if isinstance(source, kind)), b"")
     digest = hashlib.blake2b(prefix, digest_size=20)
     if isinstance(source, MultilabelMask):
@@ -105,4 +105,4 @@ def _hash_file(source: BytesSource, digest: Any) -> None:
         else:
             digest.update(source.read_bytes())
     except (OSError, DataError):
-        digest.update(b"unreadable")  # reading the record for the cache raises the error
+        digest.update(b"unreadable")  # the error is raised when the record is read for the cache

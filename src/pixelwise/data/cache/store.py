@@ -1,6 +1,6 @@
-"""The image cache: images and masks are decoded and resized once and kept as uint8 in memory-mapped files.
+"""The image cache: decode and resize images and masks once, and keep them as uint8 in memory-mapped files.
 
-See `pixelwise.data.cache.entry` for the files.
+`pixelwise.data.cache.entry` describes the files.
 """
 
 import os
@@ -29,14 +29,17 @@ from pixelwise.runtime.progress import Progress, no_progress
 from pixelwise.runtime.threads import batched, prefetch_map
 
 _RECORDS_PER_TASK = 8
-"""Number of records that a thread decodes at a time. With one, threads spend a tenth of the time waiting."""
+"""Number of records per task of a decoding thread. With 1 record per task, threads wait 10% of the time."""
 
 
 def cache_folder() -> Path:
-    """Return the folder of the entries: in the folder PIXELWISE_CACHE if it is set, else in the user's cache folder.
+    """Return the folder of the cache entries.
+
+    It is a subfolder of the folder that the environment variable PIXELWISE_CACHE names, or of the user's cache folder
+    if the variable is not set.
 
     Raises:
-        CacheUnavailableError: The user has no home directory.
+        CacheUnavailableError: PIXELWISE_CACHE is not set and the user has no home directory.
     """
     try:
         return user_cache_folder() / "prepared"
@@ -49,12 +52,12 @@ def load_and_resize(record: Record, read_spec: ReadSpec, image_size: int) -> tup
 
     Args:
         record: a record with a mask.
-        read_spec: the data set's parameters.
+        read_spec: the parameters for reading images and masks.
         image_size: side of the squares in pixels.
 
     Returns:
-        The image, (image_size, image_size, channels) uint8, and the mask, (image_size, image_size) uint8, with classes
-        first for multi-label masks.
+        The image, (image_size, image_size, channels) uint8, and the mask, (image_size, image_size) uint8. A multi-label
+        mask is (C, image_size, image_size).
 
     Raises:
         DataError: A file cannot be used. The message names it.
@@ -72,23 +75,24 @@ def get_or_build(
     progress: Progress = no_progress,
     skip_unreadable: bool = False,
 ) -> tuple[CacheEntry, list[DataError]]:
-    """Return the cache entry of some records. Build it if it is missing or damaged.
+    """Return the cache entry of a list of records. Build it if it is missing or damaged.
 
     If two processes need the same entry, one builds it and the other waits.
 
     Args:
         records: records with masks.
-        read_spec: the data set's parameters.
+        read_spec: the parameters for reading images and masks.
         image_size: side of the images and masks in pixels.
         progress: see `Progress`.
-        skip_unreadable: leave out records that cannot be used instead of raising.
+        skip_unreadable: leave out records that cannot be used instead of raising an error.
 
     Returns:
-        The entry, and the errors of the records left out.
+        The entry, and the errors of the records that were left out.
 
     Raises:
-        DataError: An image or mask cannot be used (with `skip_unreadable`: none can). No entry is made.
-        CacheUnavailableError: The cache cannot be written, or the disk has too little space.
+        DataError: An image or mask cannot be used. With `skip_unreadable`: none of the records can be used. No new
+            entry is written.
+        CacheUnavailableError: The cache cannot be written, or the entry needs more than half of the free disk space.
     """
     root = cache_folder()
     folder = root / cache_key(records, read_spec, image_size, VERSION, progress)
@@ -110,12 +114,15 @@ def _open(folder: Path) -> CacheEntry | None:
     except (OSError, ValueError, KeyError, TypeError):
         return None
     with suppress(OSError):
-        os.utime(folder / "header.json")  # the time of the last use
+        os.utime(folder / "header.json")  # the modification time is the time of the last use, see `evict_lru`
     return entry
 
 
 def _error_of(record: Record, read_spec: ReadSpec, image_size: int) -> DataError:
-    """Return the reason why a record was left out. Its files have the same content as then."""
+    """Return the reason why the record was left out when the entry was built.
+
+    The record is read again. The cache key contains hashes of its files, so they have the same content.
+    """
     try:
         load_and_resize(record, read_spec, image_size)
     except DataError as error:
@@ -124,7 +131,7 @@ def _error_of(record: Record, read_spec: ReadSpec, image_size: int) -> DataError
 
 
 def _build_locked(folder: Path, builder: "_Builder") -> CacheEntry:
-    """Build an entry, unless another process does so first."""
+    """Build and return an entry. If another process builds it first, wait and return that entry."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.with_name(folder.name + ".lock")):
@@ -204,7 +211,7 @@ class _Builder:
         return chain.from_iterable(prefetch_map(decode, groups, prefetch=6))
 
     def _class_count(self) -> int:
-        """Return the number of classes of multi-label masks, 0 for other masks."""
+        """Return the number of classes of multi-label masks, or 0 for other masks. Raise DataError if masks differ."""
         if self.read_spec.task is not MULTILABEL:
             return 0
         counts = {len(record.mask.channels) for record in self.records if isinstance(record.mask, MultilabelMask)}
@@ -221,7 +228,7 @@ def _decode_all(records: Sequence[Record], read_spec: ReadSpec, image_size: int)
 
 
 def _decode(record: Record, read_spec: ReadSpec, image_size: int) -> _Item | DataError:
-    """Return a record's pixels, checksums and counts, or the reason why it cannot be read."""
+    """Return a record's pixels, checksums and class counts, or the error if it cannot be read."""
     try:
         image, mask = load_and_resize(record, read_spec, image_size)
     except DataError as error:
@@ -240,9 +247,9 @@ def _check_free_space(folder: Path, needed: int) -> None:
 
 @contextmanager
 def _open_new(path: Path, max_bytes: int) -> Iterator[BinaryIO]:
-    """Open a new file for writing at most `max_bytes`. Raises OSError if the disk cannot hold them.
+    """Open a new file for writing at most `max_bytes`. Raise OSError if the disk has less space.
 
-    A memory map is not used: a full disk would kill the process.
+    The file is not written through a memory map, because a full disk would then kill the process.
     """
     with path.open("xb", buffering=1 << 20) as file:
         if max_bytes and hasattr(os, "posix_fallocate"):

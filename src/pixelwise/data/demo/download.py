@@ -1,4 +1,4 @@
-"""Find Oxford-IIIT Pet: on this machine, by download from its official host, or as a synthetic replacement."""
+"""Find the data set Oxford-IIIT Pet on this machine, download it from its official host, or draw a replacement."""
 
 import hashlib
 import http.client
@@ -33,7 +33,7 @@ SYNTHETIC_IMAGES = (300, 150)
 """Numbers of synthetic images for training and testing. Increase `synthetic.VERSION` when you change them."""
 
 STALL_SECONDS = 30.0
-"""A download fails if no data arrives for this long."""
+"""Time limit in seconds for each wait for data. A download that waits longer fails."""
 
 _CHUNK_BYTES = 1 << 20
 
@@ -47,7 +47,7 @@ def find_oxford_pets(
 ) -> tuple[Path, str]:
     """Return the folder of Oxford-IIIT Pet, or of a synthetic replacement.
 
-    The first of these that exists or can be made:
+    The folder is the first of these that exists or can be created:
 
     1. the folder `oxford-iiit-pet` in the folder that the environment variable PIXELWISE_DATA names;
     2. a previous download in `cache`;
@@ -58,7 +58,7 @@ def find_oxford_pets(
         cache: the cache folder. None uses the folder that the environment variable PIXELWISE_CACHE names, else the
             user's cache folder.
         timeout: time in seconds for the host to respond.
-        progress: see `Progress`. Counts MiB of a download, or drawn images.
+        progress: see `Progress`. It counts the MiB of a download, or the drawn images.
 
     Returns:
         The folder, and one line about its origin for the user.
@@ -89,7 +89,7 @@ def find_oxford_pets(
 
 
 def _find_in_cache(cache: Path, timeout: float, progress: Progress) -> tuple[Path, str]:
-    """Try sources 2 to 4. Raise OSError only if the cache cannot be read or written."""
+    """Try sources 2 to 4 of `find_oxford_pets`. Raise OSError only if the cache cannot be read or written."""
     pets = cache / NAME
     if _is_complete(pets):
         return pets, f"data: Oxford-IIIT Pet downloaded before ({pets})"
@@ -110,7 +110,7 @@ def _find_in_cache(cache: Path, timeout: float, progress: Progress) -> tuple[Pat
 
 
 def _is_complete(folder: Path) -> bool:
-    """Return True if the folder has all parts of the data set. A partial copy from elsewhere has not."""
+    """Return True if the folder has all parts of the data set. A copy from elsewhere can lack some."""
     parts = ("images", "annotations/trimaps", "annotations/trainval.txt", "annotations/test.txt")
     return all((folder / part).exists() for part in parts)
 
@@ -124,13 +124,13 @@ def _unreachable_reason(url: str, timeout: float) -> str | None:
             # Reads only the headers.
             with urllib.request.urlopen(urllib.request.Request(url, headers=_HEADERS), timeout=timeout):
                 answers.append(None)
-        except urllib.error.HTTPError as error:  # a response; the download will report it
+        except urllib.error.HTTPError as error:  # the host responds, and the download will report the error
             error.close()
             answers.append(None)
         except Exception as error:
             answers.append(_reason(error))
 
-    # The timeout of a socket does not limit name resolution and redirects. Waiting for a thread does.
+    # The timeout of a socket does not limit name resolution and redirects. The timeout of `join` does.
     thread = threading.Thread(target=request, name="pixelwise-reachable", daemon=True)
     thread.start()
     thread.join(timeout)
@@ -141,7 +141,10 @@ def _download(pets: Path, progress: Progress) -> str | None:
     """Download and unpack the archives as the folder `pets`.
 
     Returns:
-        The reason why the download failed, or None. OSError is raised if the cache cannot be written.
+        The reason why the download failed, or None if it succeeded.
+
+    Raises:
+        OSError: A folder in the cache cannot be created or renamed.
     """
     pets.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{NAME}-", dir=pets.parent) as scratch:
@@ -168,8 +171,8 @@ def _download(pets: Path, progress: Progress) -> str | None:
 def _fetch(url: str, file: Path, checksum: str, progress: Progress) -> None:
     """Download a file and verify its MD5 checksum.
 
-    torchvision's `download_and_extract_archive` is not used: it has no timeout, so a stalled connection blocks it for
-    ever, it falls back to unencrypted HTTP, and it prints a progress bar.
+    torchvision's `download_and_extract_archive` is not used for three reasons. It has no timeout, so a stalled
+    connection blocks it forever. It falls back to unencrypted HTTP. It prints a progress bar.
     """
     digest = hashlib.md5(usedforsecurity=False)
     request = urllib.request.Request(url, headers=_HEADERS)

@@ -1,4 +1,4 @@
-"""Comparison of masks with the classes of a well-known data set, for other data in its layout."""
+"""Check whether the masks of a data set fit the classes of a well-known data set that has the same folder layout."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,23 +13,29 @@ from pixelwise.palette import IGNORE_INDEX
 from pixelwise.runtime.threads import prefetch_map
 
 MAX_SAMPLED = 32
-"""Number of masks to compare, evenly spaced."""
+"""Maximum number of masks to compare. They are evenly spaced over the data set."""
 
 MAX_BAD = 0.05
-"""At most this fraction of the masks, or one, may have other values: files with a fault, which the reader reports."""
+"""Maximum fraction of sampled masks with values that are not classes. One such mask of several is always allowed.
+
+Up to this fraction, these masks count as faulty files, which are reported when they are read.
+"""
 
 MIN_LABELED = 0.5
-"""Fraction of pixels that have a class, in a sample of masks of the well-known data sets."""
+"""Minimum fraction of the sampled pixels that have a class. The masks of the well-known data sets exceed it."""
 
 MIN_IGNORED = 0.5
-"""Fraction of masks with ignored pixels, in data sets whose masks all have some."""
+"""Minimum fraction of sampled masks with ignored pixels. It applies if nearly every mask of the data set has some."""
 
 MANY_CLASSES = 10
-"""A sample with this many classes needs no ignored pixels: masks of other authors for the same images have none."""
+"""`MIN_IGNORED` does not apply to a sample with at least this many different classes.
+
+Such masks can be annotations of the same images by other authors, which have no ignored pixels.
+"""
 
 
 def check_classes(root: Path, format: str, result: FormatResult, has_ignored: bool = False) -> FormatResult:
-    """Return the result with its classes if they fit the masks, else without classes and with a message.
+    """Compare a sample of the masks with the classes of a result, and drop the classes if they do not fit.
 
     At most `MAX_SAMPLED` masks are read. Masks that cannot be read are skipped.
 
@@ -37,7 +43,15 @@ def check_classes(root: Path, format: str, result: FormatResult, has_ignored: bo
         root: the data directory.
         format: the name of the format.
         result: the result of a format that defines the classes.
-        has_ignored: True if nearly every mask of the data set has ignored pixels, for example as borders of objects.
+        has_ignored: True if nearly every mask of the well-known data set has ignored pixels, for example as borders
+            of objects.
+
+    Returns:
+        The result itself if the classes fit the masks. Otherwise the result with the names from the data set's class
+        files instead of these classes, and with one more warning.
+
+    Raises:
+        DataError: The classes do not fit, and a class file of the data set is damaged.
     """
     records = _sample(result.records)
     sampled = [stats for stats in prefetch_map(_stats_or_none, records) if stats is not None]
@@ -67,8 +81,8 @@ def _stats_or_none(record: Record) -> MaskStats | None:
 
 
 def _find_fault(result: FormatResult, sampled: Sequence[MaskStats], has_ignored: bool) -> str:
-    """Return the reason why the masks do not have the classes of the result, or ""."""
-    if result.label_map is None:  # names in order, one per value
+    """Return the reason why the masks do not fit the classes of the result, or "" if they fit."""
+    if result.label_map is None:  # the result has one name per value, in the order of the values
         values = {value for stats in sampled for value in stats.values}
         is_noisy = any(stats.lossy for stats in sampled)
         if len(values) > len(result.class_names) and not is_noisy:

@@ -1,4 +1,4 @@
-"""JSON files of COCO: where they are, their images' folder, their categories and entries of images."""
+"""COCO JSON files: find them and the root of their images, and check their entries of categories and images."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,15 +14,22 @@ _HEAD = r'\s*\{\s*"(info|licenses?|images|annotations|categories|type|videos|con
 _FOLDERS = ("", "annotations", "annotation")
 
 _MAX_FILES = 50
-"""A folder with more JSON files has one per image, which is another format."""
+"""Maximum number of JSON files in a folder. A folder with more has one file per image, which is another format."""
 
 
 def find_json_files(root: Path, prefix: str) -> list[Path]:
-    """Return the JSON files of a data set.
+    """Return the COCO JSON files of a data set.
+
+    The root, folders for annotations and folders of splits are searched for .json files. Other subfolders of the root
+    are searched for .coco.json files only.
 
     Args:
         root: the folder of the data set, or the JSON file.
-        prefix: beginning of the names to prefer, in lower case: a folder can have files for other tasks too.
+        prefix: prefix of file names, in lower case. If a folder has files with this prefix, its other files are left
+            out, because they are for other tasks.
+
+    Returns:
+        The files that begin as COCO JSON. Empty if there are none.
     """
     if is_file(root):
         return [root] if root.suffix.lower() == ".json" and file_starts_with(root, _HEAD) else []
@@ -39,7 +46,10 @@ def find_json_files(root: Path, prefix: str) -> list[Path]:
 
 
 def image_root(root: Path) -> Path:
-    """Return the folder whose subfolders have the images."""
+    """Return the folder to search for images: the root, or the folder of a root that is a JSON file.
+
+    For a JSON file in a folder named "annotations" or "annotation", it is the parent of that folder.
+    """
     if not root.is_file():
         return root
     return root.parent.parent if root.parent.name.casefold() in _FOLDERS[1:] else root.parent
@@ -51,6 +61,9 @@ def read_categories(path: Path, items: Sequence[dict[str, Any]]) -> dict[int, tu
     Args:
         path: the JSON file, for messages.
         items: the entries of its categories.
+
+    Raises:
+        DataError: An entry has no valid id or no name, or two entries with the same id have different names.
     """
     categories: dict[int, tuple[str, object]] = {}
     for index, item in enumerate(items):
@@ -66,12 +79,15 @@ def read_categories(path: Path, items: Sequence[dict[str, Any]]) -> dict[int, tu
 
 
 def check_image(path: Path, index: int, item: Mapping[str, Any]) -> tuple[int | str, str]:
-    """Return the id and the file name of an entry for an image.
+    """Return the id and the file name in an entry for an image.
 
     Args:
         path: the JSON file, for messages.
-        index: position of the entry.
+        index: position of the entry, from 0, for messages.
         item: the entry.
+
+    Raises:
+        DataError: The entry has no valid id or no file name.
     """
     number, name = item.get("id"), item.get("file_name")
     if not (is_index(number) or is_name(number)) or not is_name(name):

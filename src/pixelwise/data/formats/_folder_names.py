@@ -1,4 +1,4 @@
-"""Folder and file names: whether they are for images or for masks, and for which split."""
+"""The role (images or masks) and the split that the names of folders and files state."""
 
 import re
 from collections import defaultdict
@@ -19,11 +19,11 @@ _MASK_FOLDERS = (
     "segmentation|segmented|semantic|segmap|segment|seg|target|trimap|matte"
 )
 
-# Words beside the words for images, masks and splits: img_dir, training_data.
+# Words that can stand beside the words for images, masks and splits: img_dir, training_data.
 _OTHER_WORDS = "png|dir|directory|folder|file|dataset|data|set"
 _ROLE = f"(?:(?:{_IMAGE_FOLDERS}|{_MASK_FOLDERS}|{_OTHER_WORDS})s?)+|[xy]"
 _SPLIT = "|".join(SPLIT_WORDS)
-# Two letters in front of a role are a split only if a separator follows: "trim" is not train + im.
+# A split of two letters in front of a role needs a separator: "trim" is not the split "tr" and the role "im".
 _LONG_SPLIT = "|".join(word for word in SPLIT_WORDS if len(word) > 2)
 _SEPARATORS = re.compile(r"[-_ .]+")
 
@@ -37,7 +37,7 @@ _IMAGE_WORD = re.compile(_IMAGE_FOLDERS)
 
 @lru_cache(maxsize=10_000)
 def _parse(name: str) -> tuple[Split | None, str]:
-    """Return the split in a folder's name, and the words for images or masks in it ("" if there are none)."""
+    """Return the split in a folder's name, and the words for images or masks in the name ("" if there are none)."""
     first, *rest = _SEPARATORS.split(name.casefold())
     match = _FOLDER.fullmatch("".join([first, *rest]))
     if match is None and first in SPLIT_WORDS and rest:
@@ -50,7 +50,7 @@ def _parse(name: str) -> tuple[Split | None, str]:
 
 
 def parse_folder_name(name: str) -> tuple[Split | None, Role | None]:
-    """Return the split that a folder's name states, and whether it is a name for images or for masks.
+    """Return the split and the role that a folder's name states. Each is None if the name does not state it.
 
     >>> [parse_folder_name(name) for name in ("Images", "trainannot", "val_masks", "testing", "cats")]
     [(None, 'images'), ('train', 'masks'), ('val', 'masks'), ('test', None), (None, None)]
@@ -65,7 +65,7 @@ def parse_folder_name(name: str) -> tuple[Split | None, Role | None]:
 
 
 def strip_split(name: str) -> str:
-    """Return a folder's name without the split.
+    """Return a folder's name without the word for a split.
 
     >>> strip_split("trainannot"), strip_split("cats")
     ('annot', 'cats')
@@ -75,7 +75,7 @@ def strip_split(name: str) -> str:
 
 
 def without_split(name: str) -> str:
-    """Return a folder's name for comparison with the same folder of another split.
+    """Return a folder's name in a form that is equal for the corresponding folders of all splits.
 
     >>> without_split("train_masks"), without_split("DUTS-TR"), without_split("testing"), without_split("cats")
     ('masks', 'duts-*', '', 'cats')
@@ -93,7 +93,7 @@ def without_split(name: str) -> str:
 
 @lru_cache(maxsize=10_000)
 def split_of(path: str) -> Split | None:
-    """Return the split in a folder's path or in a file's stem, or None.
+    """Return the first split that a folder's path or a file's stem names, or None if it names none.
 
     >>> split_of("coco/train2017"), split_of("instances_val"), split_of("cats")
     ('train', 'val', None)
@@ -108,7 +108,9 @@ def split_of(path: str) -> Split | None:
 
 @lru_cache(maxsize=10_000)
 def words_in_name(name: str) -> tuple[Split | None, Role | None]:
-    """Return the split and the role of a name that has other words too. They count only if other folders agree.
+    """Return the split and the role of a name that has other words too.
+
+    Words of one or two letters are ignored. `folder_roles` decides if the split and the role are used.
 
     >>> words_in_name("ISIC2018_Task1-2_Training_Input"), words_in_name("stage1_test"), words_in_name("trainer")
     (('train', 'images'), ('test', None), (None, None))
@@ -124,11 +126,11 @@ class FolderRole:
     """The role and the split that the path of a folder names.
 
     Attributes:
-        role: images or masks. None if no part of the path names either.
-        split: the split, or None.
-        base: the path down to the part that names the role. "" without a role.
-        rest: the other parts of the path, which images and their masks have in common.
-        unclear: the first part of the path that has a word for a split, if it does not count as a split. Else "".
+        role: images or masks. None if no part of the path names a role.
+        split: the split, or None if no part of the path names one.
+        base: the path down to the part that names the role. "" if `role` is None.
+        rest: the parts of the path that do not give the role or the split. An image and its mask have them in common.
+        unclear: the first part of the path with a word for a split among other words, if `split` is None. Else "".
     """
 
     role: Role | None
@@ -140,7 +142,7 @@ class FolderRole:
 
 @dataclass(frozen=True)
 class _Part:
-    """A part of a path. `exact` is False if its split or role comes from a name with other words."""
+    """The split and the role of one part of a path. `exact` is False if the name of the part has other words too."""
 
     split: Split | None
     role: Role | None
@@ -150,9 +152,11 @@ class _Part:
 def folder_roles(folders: Iterable[str]) -> dict[str, FolderRole]:
     """Determine the roles of all folders of a data set together.
 
-    A path can have two parts that name a role. The part with a sibling folder of the other role is used. Names with
-    other words (ISIC2018_Task1-2_Training_Input) count as splits if the data set has two splits or more, and as roles
-    if no other folder names masks.
+    If several parts of a path name a role, the first part with a sibling folder of the other role is used. If there is
+    no such part, the last part is used.
+
+    Names with other words (ISIC2018_Task1-2_Training_Input) count as splits if the data set has two splits or more.
+    They count as roles if no other folder names masks.
 
     Args:
         folders: paths relative to the root of the data set, see `Listing`.
@@ -171,13 +175,13 @@ def folder_roles(folders: Iterable[str]) -> dict[str, FolderRole]:
             part = parts[name]
             if part.role:
                 roles_in[path[:index]].add(part.role)
-            elif part.split:  # train/ next to trainannot/
+            elif part.split:  # train/ has the images if it is next to trainannot/
                 roles_in[path[:index]].add("images")
     return {folder: _folder_role(path, [parts[name] for name in path], roles_in) for folder, path in paths.items()}
 
 
 def _parse_parts(names: Iterable[str]) -> dict[str, _Part]:
-    """Return the split and the role of each name. Names with other words are used only if no other name will do."""
+    """Return the split and the role of each name. See `folder_roles` for the use of names with other words."""
     exact = {name: parse_folder_name(name) for name in names}
     words = {name: words_in_name(name) for name, parsed in exact.items() if parsed == (None, None)}
     words |= {name: (split, words[name][1]) for name, split in _short_splits(words).items()}
@@ -193,7 +197,7 @@ _SHORT_WORDS: dict[str, Split] = {"tr": "train", "va": "val", "te": "test", "ts"
 
 
 def _short_splits(names: Iterable[str]) -> dict[str, Split]:
-    """Return the splits of names that differ only in a word of two letters: DUTS-TR and DUTS-TE."""
+    """Return the splits of names that differ only in a two-letter word for a split: DUTS-TR and DUTS-TE."""
     found: dict[str, dict[str, Split]] = defaultdict(dict)
     for name in names:
         words = re.split(r"([^a-z]+)", name.casefold())

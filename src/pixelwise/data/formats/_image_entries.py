@@ -14,7 +14,10 @@ from pixelwise.errors import DataError
 from pixelwise.palette import IGNORE_INDEX, Color
 
 Shape = tuple[str | None, Annotation]
-"""The label of a shape, or None for pixels to ignore; and the shape as an annotation whose label is replaced."""
+"""(label, annotation) of a shape. The label is None if the pixels of the shape are ignored.
+
+`EntryCollector.result` replaces the class index in the annotation by that of the label.
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +29,7 @@ class ImageEntry:
         location: the annotation file and the entry, for messages.
         shapes: the shapes in drawing order.
         size: (height, width) of the image in pixels, or None if the file does not state it.
-        folder: the folder in which the image is searched first, see `Listing`.
+        folder: the folder that is preferred if several images match the name, see `Listing`.
         split: the split that the annotation file states, or None.
     """
 
@@ -43,8 +46,8 @@ class EntryCollector:
 
     Attributes:
         images: the images of the data set.
-        issues: faults that were found. Readers add their own.
-        left_out: points and lines. Readers count them.
+        issues: the issues found so far. The reader of a format can add issues.
+        left_out: counts of the regions that are not drawn. The reader of a format adds points and lines.
     """
 
     def __init__(self, images: ImageIndex) -> None:
@@ -60,17 +63,19 @@ class EntryCollector:
         return len(self._entries)
 
     def leave_out(self, what: str, reason: str, location: str) -> None:
-        """Count a region that has an area and cannot be drawn. If an image has only such regions, it is an issue.
+        """Count a region that has an area but cannot be drawn. Call this before `add` for the same entry.
+
+        `add` reports an error if an image has only such regions.
 
         Args:
-            what: the kind of region.
-            reason: the reason.
+            what: the kind of region, for example "cuboid".
+            reason: the reason why the region cannot be drawn.
             location: see `ImageEntry`.
         """
         self._not_drawn.setdefault(location, []).append((what, reason))
 
     def add_ignored(self, what: str, location: str) -> None:
-        """Count a region whose pixels are ignored, for one warning about all regions of its kind.
+        """Count a region whose pixels are ignored. `result` adds one warning for all regions of a kind.
 
         Args:
             what: the kind of region.
@@ -79,13 +84,16 @@ class EntryCollector:
         self._ignored.setdefault(what, []).append(location)
 
     def find(self, name: str, location: str, folder: str = "", split: Split | None = None) -> ImageFile | None:
-        """Find the image of an entry. Add an issue if it is missing.
+        """Find the image of an entry. Add an error if it is missing.
 
         Args:
             name: the file name or path of the image.
             location: see `ImageEntry`.
             folder: see `ImageEntry`.
             split: see `ImageEntry`.
+
+        Returns:
+            The image, or None if it is missing.
 
         Raises:
             DataError: Two images match equally well.
@@ -97,7 +105,15 @@ class EntryCollector:
         return image
 
     def add(self, image: ImageFile, entry: ImageEntry) -> None:
-        """Add the entry of an image. A second entry is an issue, unless it has equal shapes."""
+        """Add the entry of an image.
+
+        A second entry of an image is an error if its shapes or its split differ, otherwise a warning. An entry whose
+        regions all cannot be drawn is an error.
+
+        Args:
+            image: the image that `find` returned.
+            entry: the entry.
+        """
         not_drawn = self._not_drawn.pop(entry.location, [])
         if not_drawn and not entry.shapes:
             what, reason = not_drawn[0]
@@ -126,13 +142,13 @@ class EntryCollector:
         *,
         warn_unlisted: bool = True,
     ) -> FormatResult:
-        """Return the result of the format.
+        """Return the records, classes and issues of all entries.
 
         Args:
-            labels: the labels that the data set defines, in order. Other labels of shapes follow by name.
-            source: the annotation file that messages about the whole data set name.
-            colors: label → color. If every class has one and they differ, they are the palette.
-            warn_unlisted: add a warning about the images in the folders of listed images that are not listed.
+            labels: the labels that the data set defines, in order. Other labels of shapes follow in alphabetical order.
+            source: the annotation file that the warning about unlisted images names.
+            colors: label → color. The colors become the palette if every class has one and no two are equal.
+            warn_unlisted: True to add a warning about unlisted images in the folders of listed images.
         """
         used = {label for entry in self._entries.values() for label, _ in entry.shapes if label is not None}
         labels = list(dict.fromkeys(labels))
@@ -161,7 +177,7 @@ class EntryCollector:
         return replace(result, palette=palette) if palette else result
 
     def check_has_area(self, source: Path) -> None:
-        """Raise DataError if shapes were left out and no entry has a shape that can be drawn.
+        """Raise DataError if regions were left out and no entry has a shape that can be drawn.
 
         Args:
             source: the annotation file that the message names.
@@ -172,7 +188,7 @@ class EntryCollector:
 
 
 def _is_equal(entry: ImageEntry, other: ImageEntry) -> bool:
-    """Return True if two entries of one image have the same labels and equal shapes."""
+    """Return True if two entries of one image have the same split, the same labels and equal shapes."""
 
     def content(shapes: Iterable[Shape]) -> list[object]:
         return [
@@ -184,7 +200,10 @@ def _is_equal(entry: ImageEntry, other: ImageEntry) -> bool:
 
 
 def _palette(classes: list[str], colors: Mapping[str, Color]) -> tuple[Color, ...]:
-    """Return one color per class, or () if a class has none or two classes have the same."""
+    """Return one color per class, or () if a class has no color or two classes have the same color.
+
+    Class 0, the background, is black if `colors` does not contain it.
+    """
     palette = [colors.get(name, (0, 0, 0) if index == 0 else None) for index, name in enumerate(classes)]
     known = tuple(color for color in palette if color is not None)
     return known if len(set(known)) == len(classes) else ()

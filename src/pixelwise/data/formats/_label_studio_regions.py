@@ -30,11 +30,12 @@ def read_regions(regions: Sequence[Region], location: str, left_out: LeftOut) ->
 
     Args:
         regions: the regions of one annotation.
-        location: the task, for warnings.
-        left_out: counts key points, and regions without a label, without an area, or of a kind that is not supported.
+        location: file and task, for warnings.
+        left_out: counts key points, regions without a label or an area, regions of an unsupported kind, and regions
+            outside the image.
 
     Raises:
-        AnnotationError: A region is damaged, or there are regions besides key points and none can be drawn.
+        AnnotationError: A region is damaged, or regions other than key points exist and none of them can be drawn.
     """
     with_label = {str(region.get("id")) for region in regions if region.get("id") and _read_labels(region)}
     annotations: list[tuple[str, Annotation]] = []
@@ -44,7 +45,7 @@ def read_regions(regions: Sequence[Region], location: str, left_out: LeftOut) ->
         if _is_point(region):
             left_out.add("key point", "it encloses nothing", location)
         elif reason := _reason_to_leave_out(region, labels):
-            if labels or str(region.get("id")) not in with_label:  # else a second region repeats it with the label
+            if labels or str(region.get("id")) not in with_label:  # else another region of this id has the label
                 omitted.append((index, _kind(region), reason))
         elif labels and any(key in region for key in _GEOMETRY_KEYS):
             if len(labels) > 1:
@@ -63,14 +64,17 @@ def read_regions(regions: Sequence[Region], location: str, left_out: LeftOut) ->
 
 
 def _is_point(region: Region) -> bool:
-    """Return True for a key point. It can have a width, and can lack x and y."""
+    """Return True for a key point. A key point can have a width, and can lack x and y."""
     if any(key in region for key in ("rle", "imageDataURL", "points", "radiusX", "height", "rectanglelabels")):
         return False
     return "keypointlabels" in region or ("x" in region and "y" in region)
 
 
 def _reason_to_leave_out(region: Region, labels: Sequence[str]) -> str | None:
-    """Return the reason why a region cannot be drawn. None if it can, or is a choice or text about the whole image."""
+    """Return the reason why a region cannot be drawn.
+
+    Return None if it can be drawn, or if it is a choice or a text about the whole image.
+    """
     if not any(key in region for key in _GEOMETRY_KEYS):
         return "this kind of region is not supported" if labels else None
     if not labels:
@@ -82,7 +86,7 @@ def _reason_to_leave_out(region: Region, labels: Sequence[str]) -> str | None:
 
 
 def _kind(region: Region) -> str:
-    """Return the name of a region's kind, for messages: its key for labels, or else for its geometry."""
+    """Return the kind of a region for messages: the key of its labels or, if it has none, the key of its geometry."""
     return next(
         (quote(key) for key, value in region.items() if key.endswith("labels") and isinstance(value, list)),
         next((key for key in _GEOMETRY_KEYS if key in region), "region"),
@@ -90,7 +94,7 @@ def _kind(region: Region) -> str:
 
 
 def _read_labels(region: Region) -> list[str]:
-    """Return the labels of a region: polygonlabels, brushlabels, …, or labels."""
+    """Return the labels of a region, from the key polygonlabels, brushlabels, …, or labels."""
     for key, value in region.items():
         if key.endswith("labels") and isinstance(value, list):
             if not all(map(is_name, value)):
@@ -116,7 +120,7 @@ def _to_annotation(region: Region) -> Annotation:
     angle: Any = region.get("rotation") or 0
     if not all(is_number(value) and abs(value) <= 1000 for value in (*values, angle)):
         raise AnnotationError(f"{', '.join(keys)} and rotation must be numbers, in percent and degrees")
-    # A rotation needs pixels, because one percent of the width and of the height differ in length.
+    # A rotation is computed in pixels, because one percent of the width and one percent of the height differ in length.
     height, width = _image_size(region) if angle else (100, 100)
     size = np.array((width, height))
     x, y, across, down = (np.array(values).reshape(2, 2) * size / 100).ravel()

@@ -1,4 +1,4 @@
-"""Shapes of labelme and X-AnyLabeling as annotations."""
+"""Conversion of labelme and X-AnyLabeling shapes to annotations."""
 
 import base64
 import binascii
@@ -21,12 +21,12 @@ LINE_TYPES = ("line", "linestrip")
 POINT_TYPES = ("point", "points")
 
 _POLYGON_TYPES = ("polygon", "oriented_rectangle", "rotation", "quadrilateral")
-"""Types of shapes whose points are corners: labelme's, and X-AnyLabeling's."""
+"""Types of shapes, of labelme and X-AnyLabeling, whose points are the corners of a polygon."""
 
 _POINT_COUNTS: dict[str, tuple[int, ...]] = {
     "rectangle": (2, 4), "circle": (2,), "ellipse": (2, 3), "mask": (2,), "oriented_rectangle": (4,),
 }  # fmt: skip
-"""Number of points of the types with a fixed number. X-AnyLabeling stores the four corners of rectangles."""
+"""Type of shape → allowed numbers of points. Rectangles have two corners in labelme and four in X-AnyLabeling."""
 
 
 def read_label(shape: object) -> str:
@@ -37,7 +37,7 @@ def read_label(shape: object) -> str:
 
 
 def reason_to_leave_out(shape: Mapping[str, Any], shape_type: str, line_width: float | None) -> str | None:
-    """Return the reason why a shape has no area that can be drawn. None if it has one.
+    """Return the reason why a shape has no area that can be drawn, or None if it can be drawn.
 
     Args:
         shape: the shape. Its points need not be valid.
@@ -59,16 +59,16 @@ def reason_to_leave_out(shape: Mapping[str, Any], shape_type: str, line_width: f
 def to_annotation(
     shape: Mapping[str, Any], shape_type: str, size: tuple[int, int] | None, line_width: float | None
 ) -> Annotation:
-    """Return a shape as an annotation with label 0.
+    """Convert a shape to an annotation with label 0, a placeholder.
 
     Args:
         shape: a shape that has an area, see `reason_to_leave_out`.
         shape_type: its type.
-        size: (height, width) of the image in pixels, or None if the file does not state it.
-        line_width: width of lines in pixels.
+        size: (height, width) of the image in pixels, or None if the file does not state it. Masks need it.
+        line_width: width of lines in pixels. Lines need it.
 
     Raises:
-        AnnotationError: The shape is damaged.
+        AnnotationError: The shape is damaged, or needs `size` or `line_width`.
     """
     points = to_points(shape.get("points"))
     counts = _POINT_COUNTS.get(shape_type)
@@ -102,7 +102,13 @@ def _outline(points: np.ndarray, shape_type: str) -> np.ndarray:
 
 
 def _read_mask(data: object, points: np.ndarray, size: tuple[int, int] | None) -> dict[str, Any]:
-    """Return the run lengths of a mask: an image in base64 with its upper left corner at the smallest point."""
+    """Return the run lengths of a mask in the whole image, see `Annotation.rle`.
+
+    Args:
+        data: the mask as an image in base64.
+        points: (K, 2) x, y. The smallest x and y are the upper left corner of the mask.
+        size: (height, width) of the image in pixels.
+    """
     if size is None:
         raise AnnotationError("a mask needs imageHeight and imageWidth")
     try:
@@ -123,7 +129,7 @@ def _read_mask(data: object, points: np.ndarray, size: tuple[int, int] | None) -
 
 @dataclass(frozen=True)
 class Bytes:
-    """Bytes of an image inside an annotation file, as a `BytesSource`."""
+    """An image inside an annotation file, as a `BytesSource`."""
 
     content: bytes
     name: str = "mask"

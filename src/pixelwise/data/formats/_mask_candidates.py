@@ -1,4 +1,4 @@
-"""Folders of masks that match the same images: the same labels in other colors, photographs, or a question."""
+"""Selection of one folder of masks if several match the same images, by a comparison of the files."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -14,34 +14,37 @@ from pixelwise.data.io.mask_values import ValueKind, mask_values, value_kind
 from pixelwise.errors import DataError
 
 Folders = Mapping[str, Mapping[ImageFile, ImageFile]]
-"""Folder of masks → image → its mask there."""
+"""Folder of masks → image → mask of the image in this folder."""
 
 SAMPLED_IMAGES = 8
-"""Number of images whose masks are compared."""
+"""Maximum number of images whose masks are compared."""
 
 MAX_NOISE = 64
-"""Distance from 0 and 255, up to which values are noise of JPEG compression in a mask of two values."""
+"""Maximum distance from 0 or 255 of values that JPEG compression has changed in a mask of these two values."""
 
 MAX_MASK_VALUES = 100
-"""An image with more different values is a photograph, a depth map or a probability map, not a mask."""
+"""Maximum number of distinct values in masks. More are those of photographs, depth maps or probability maps."""
 
 
 def choose_folder(root: Path, folders: Folders) -> tuple[str, list[str]]:
-    """Choose one of several folders that have masks of the same images. Some masks of each are read.
+    """Choose one of several folders that have masks of the same images.
 
-    A folder is left out if its images have too many values for masks, if they have the same regions as those of
-    another folder next to it, in other colors, or if it numbers the objects of another folder (SegmentationObject,
-    instances). Of two folders with the same regions, the one with gray values or palettes is used.
+    The masks of at most `SAMPLED_IMAGES` images are read. A folder is left out in three cases:
+
+    - Its files have too many distinct values for masks.
+    - Its masks have the same regions, in other colors, as those of another folder in the same parent folder. The
+      folder with gray values or palettes is kept.
+    - It numbers the objects of another folder (SegmentationObject, instances).
 
     Args:
         root: the data set.
-        folders: two candidates or more. The first is preferred if nothing else decides.
+        folders: two or more candidates. The first is preferred if no other rule decides.
 
     Returns:
         The name of the folder to use, and one line per folder left out.
 
     Raises:
-        DataError: More than one folder is left, or a mask cannot be read.
+        DataError: More than one folder is left, no image has a mask in all folders, or a mask cannot be read.
     """
     names = list(folders)
     images = [image for image in folders[names[0]] if all(image in masks for masks in folders.values())]
@@ -70,7 +73,10 @@ def choose_folder(root: Path, folders: Folders) -> tuple[str, list[str]]:
 
 
 def is_one_file_per_class(root: Path, folders: Folders) -> bool:
-    """Return True if the masks of each folder have two values, or three with 255. Files that cannot be read count not.
+    """Return True if the masks of each folder can be those of a single class.
+
+    At most three masks per folder are read, and unreadable ones are skipped. A mask of a single class has no colors. It
+    has at most three distinct values, or 0 and 255 with noise up to `MAX_NOISE`.
 
     Args:
         root: the data set.
@@ -90,11 +96,14 @@ def is_one_file_per_class(root: Path, folders: Folders) -> bool:
 
 
 def are_masks(root: Path, files: Sequence[ImageFile]) -> bool:
-    """Return True if some files can be read and have few values, as masks have.
+    """Return True if the values in a sample of the files can be those of masks.
 
     Args:
         root: the data set.
         files: image files. At most `SAMPLED_IMAGES` of them are read.
+
+    Returns:
+        False if the sample has too many distinct values, if one of its files cannot be read, or if there are no files.
     """
     try:
         sample = [_read(root, file)[1] for file in files[:: max(1, len(files) // SAMPLED_IMAGES)][:SAMPLED_IMAGES]]
@@ -104,7 +113,10 @@ def are_masks(root: Path, files: Sequence[ImageFile]) -> bool:
 
 
 def _are_photographs(sample: Sequence[np.ndarray]) -> bool:
-    """Return True if images have more than `MAX_MASK_VALUES` values, which are not noise around 0 and 255."""
+    """Return True if the images have too many distinct values for masks.
+
+    Together they have more than `MAX_MASK_VALUES`, and over 2% of the pixels are not within `MAX_NOISE` of 0 or 255.
+    """
     if not sample:
         return False
     values, counts = np.unique(np.concatenate([pixels.ravel() for pixels in sample]), return_counts=True)
@@ -119,7 +131,10 @@ def _names_objects(name: str) -> bool:
 
 
 def _refines(first: Sequence[tuple[ValueKind, np.ndarray]], second: Sequence[tuple[ValueKind, np.ndarray]]) -> bool:
-    """Return True if each value of the second masks is within one value of the first, in each mask."""
+    """Return True if the second masks subdivide the regions of the first.
+
+    In each image, all pixels with the same value in the second mask have the same value in the first.
+    """
     pairs = zip(first, second, strict=True)
     return all(a.shape == b.shape and len(np.unique(_codes(a, b))) == len(np.unique(b)) for (_, a), (_, b) in pairs)
 
@@ -145,7 +160,7 @@ def _read(root: Path, mask: ImageFile) -> tuple[ValueKind, np.ndarray]:
 def _same_regions(
     first: Sequence[tuple[ValueKind, np.ndarray]], second: Sequence[tuple[ValueKind, np.ndarray]]
 ) -> bool:
-    """Return True if each value of the first masks stands for one value of the second, and the reverse."""
+    """Return True if the values of the first masks correspond one to one to those of the second, over all images."""
     pairs: set[tuple[int, int]] = set()
     for (_, a), (_, b) in zip(first, second, strict=True):
         if a.shape != b.shape:

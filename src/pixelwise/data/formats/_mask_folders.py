@@ -1,4 +1,4 @@
-"""Folders of masks that their names do not identify, and several folders of masks for the same images."""
+"""Mask folders that cannot be identified by name, and the choice between several mask folders for the same images."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,26 +14,27 @@ from pixelwise.data.formats._single_folder import is_lossy_name
 from pixelwise.errors import DataError
 
 Kind = tuple[str, ...]
-"""The parts of a folder's path that name its content: neither the split nor folders that images have too."""
+"""The parts of a folder's path that describe its content, without splits and names that image folders also have."""
 
 
 def settle_folders(
     root: Path, files: Sequence[ImageFile], images: Sequence[ImageFile], matches: Matches, roles: Roles
 ) -> tuple[Matches, list[str]]:
-    """Keep one folder of masks if several match the same images. See `choose_folder`.
+    """Choose one mask folder if several folders have masks for the same images. See `choose_folder`.
 
     Args:
-        root: the data set.
-        files: all image files.
-        images: the images.
-        matches: the masks that match by the names of their folders.
+        root: the root folder of the data set.
+        files: all image files, including the masks.
+        images: those of `files` that are images and not masks.
+        matches: the masks that were found by the names of their folders.
         roles: the roles of the folders.
 
     Returns:
-        The matches of one folder, and one line per folder left out.
+        The matches in the chosen folder, and one line per folder left out. If there is nothing to choose, `matches` and
+        no lines.
 
     Raises:
-        DataError: Several folders match, and nothing tells which one to use.
+        DataError: Several folders match, and the choice is ambiguous.
     """
     if matches.by_folder:
         folders = _by_label(matches, images, roles)
@@ -54,13 +55,19 @@ def settle_folders(
 def find_unnamed_masks(
     root: Path, files: Sequence[ImageFile], images: Sequence[ImageFile], roles: Roles
 ) -> tuple[Matches, list[str]] | None:
-    """Find a folder whose files match the images one to one. It is used for masks whatever its name is.
+    """Find a folder of any name whose files match the images one to one, and use it as the mask folder.
+
+    Args:
+        root: the root folder of the data set.
+        files: all image files, including the masks.
+        images: those of `files` that are images and not masks.
+        roles: the roles of the folders.
 
     Returns:
         The matches, and one line per decision. None if there is no such folder.
 
     Raises:
-        DataError: Several folders match, and nothing tells which one to use.
+        DataError: Several folders match, and the choice is ambiguous.
     """
     folders = unnamed_folders([file for file in files if file not in set(images)], images, roles)
     if not folders:
@@ -78,12 +85,15 @@ def find_unnamed_masks(
 def unnamed_folders(
     files: Sequence[ImageFile], images: Sequence[ImageFile], roles: Roles
 ) -> dict[str, dict[ImageFile, ImageFile]]:
-    """Return the folders whose files match all images of a split one to one: name → image → file.
+    """Find the folders whose files match all images of at least one split one to one.
 
     Args:
-        files: files that are neither images nor masks by the names of their folders.
+        files: files whose folder names identify them neither as images nor as masks.
         images: the images.
         roles: the roles of the folders.
+
+    Returns:
+        Name of the folder → image → the file that matches it.
     """
     shared = _shared_names(images, roles)
     groups: dict[Kind, list[ImageFile]] = defaultdict(list)
@@ -111,7 +121,7 @@ def unnamed_folders(
 
 
 def _covers_a_split(matched: Mapping[ImageFile, object], images: Iterable[ImageFile], roles: Roles) -> bool:
-    """Return True if all images of any split are matched."""
+    """Return True if all images of at least one split are matched."""
     by_split: dict[object, list[ImageFile]] = defaultdict(list)
     for image in images:
         by_split[roles[image.folder].split].append(image)
@@ -119,7 +129,7 @@ def _covers_a_split(matched: Mapping[ImageFile, object], images: Iterable[ImageF
 
 
 def _shared_names(images: Iterable[ImageFile], roles: Roles) -> set[str]:
-    """Return the names of folders that images and their masks have in common, for example names of sequences."""
+    """Return the folder names that images and their masks have in common, for example names of video sequences."""
     return {part for image in images for part in roles[image.folder].rest}
 
 
@@ -129,7 +139,10 @@ def _kind(folder: str, shared: set[str]) -> Kind:
 
 
 def _name(files: Iterable[ImageFile], shared: set[str]) -> str:
-    """Return the folders of files of one kind, without folders below that the images have too."""
+    """Return a display name for the folders of one kind, for example "train/masks/ + val/masks".
+
+    The end of a path is left out if it is a split or a folder name that the images also have. At most 4 are listed.
+    """
     names = set()
     for folder in {file.folder for file in files}:
         parts = folder.split("/")
@@ -141,14 +154,18 @@ def _name(files: Iterable[ImageFile], shared: set[str]) -> str:
 
 
 def _by_kind(matches: Matches, images: Sequence[ImageFile], roles: Roles) -> dict[str, dict[ImageFile, ImageFile]]:
-    """Return folder → image → mask, one folder per kind if an image has masks of two kinds. Else one for all."""
+    """Return name of folder → image → mask.
+
+    There is one folder per kind if an image has masks of several kinds. Otherwise all masks are in one folder. The
+    result is empty if an image has two masks of the same kind.
+    """
     shared = _shared_names(images, roles)
     kinds: dict[Kind, dict[ImageFile, ImageFile]] = defaultdict(dict)
     conflict = False
     for image, masks in matches.masks.items():
         of_image = {_kind(mask.folder, shared): mask for mask in masks}
         if len(of_image) < len(masks):
-            return {}  # two masks in one folder: `to_pairs` raises the error
+            return {}  # two masks of the same kind, for which `to_pairs` raises an error
         conflict = conflict or len(of_image) > 1
         for kind, mask in of_image.items():
             kinds[kind][image] = mask
@@ -159,7 +176,7 @@ def _by_kind(matches: Matches, images: Sequence[ImageFile], roles: Roles) -> dic
 
 
 def _by_label(matches: Matches, images: Sequence[ImageFile], roles: Roles) -> dict[str, dict[ImageFile, ImageFile]]:
-    """Return folder → image → mask for masks with one folder per label."""
+    """Return name of folder → image → mask for masks that have one folder per label."""
     shared = _shared_names(images, roles)
     labels: dict[str, dict[ImageFile, ImageFile]] = defaultdict(dict)
     for image, masks in matches.masks.items():

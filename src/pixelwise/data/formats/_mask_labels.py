@@ -1,4 +1,4 @@
-"""The masks of each image: one mask, one file per class, one file per object, or a question."""
+"""Images with several mask files: decide if there is one file per class or one per object, or raise an error."""
 
 import re
 from collections import Counter, defaultdict
@@ -17,7 +17,8 @@ _PERSON = re.compile(
     r"annotator|rater|expert|observer|reader|grader|labell?er|radiologist|manual|"
     r"\d(?:st|nd|rd|th)|\b(?:first|second|third|[a-d])\b"
 )
-"""Labels that tell apart who drew a mask. Those files show the same objects, so only one of them can be used."""
+"""Pattern of labels (see `Matches`) that name the annotator of a mask. The masks of several annotators show the same
+objects, so only one of them can be used."""
 
 _CLASS_NUMBER = re.compile(r"(?:class|cls|category|cat|label|c)[-_ ]?#")
 
@@ -26,11 +27,11 @@ _ONE_FILE_AN_OBJECT = "several mask files of one image are united, as each is on
 
 @dataclass
 class Pairs:
-    """Images with their masks. An image is in one of the three mappings.
+    """Images with their masks. Each image is a key of one of `masks`, `merged` and `by_class`.
 
     Attributes:
-        masks: image → its mask.
-        merged: image → the files of its mask, for example one per object.
+        masks: image → its only mask.
+        merged: image → its mask files, one per object. They are united to one mask.
         by_class: for multi-label data, image → class name → the files of that class.
         unmatched_masks: masks without an image.
         decisions: one line per decision, for the user.
@@ -55,19 +56,23 @@ class Pairs:
 
 
 def to_pairs(matches: Matches, roles: Roles, instances: bool = False) -> Pairs:
-    """Find out what several masks of one image stand for.
+    """Decide if several masks of one image are one per class or one per object.
 
-    Files with the same labels in many images (001_disc.png, 001_box.png) are one per class. Files with names of their
-    own, or with numbers whose count differs between images, are one per object and are united. Files of several
-    annotators, and whatever else could be two of these, raise an error.
+    The decision depends on the labels of the files (see `Matches`). If many images have the same labels (001_disc.png,
+    001_box.png), or the labels are names of folders, there is one file per class. If almost all labels are unique, or
+    they are consecutive numbers and images differ in the number of masks, there is one file per object. The files of
+    the objects are united. Files of several annotators and other ambiguous files raise an error.
 
     Args:
         matches: images with all their masks.
         roles: the roles of the folders.
         instances: True if the user states that each file is one object.
 
+    Returns:
+        The images with their masks.
+
     Raises:
-        DataError: The masks of an image can stand for several things.
+        DataError: The masks of an image are of several annotators or are ambiguous.
     """
     pairs = Pairs(unmatched_masks=matches.unmatched, decisions=[matches.note] if matches.note else [])
     if all(len(masks) == 1 for masks in matches.masks.values()) and not matches.by_folder:
@@ -86,7 +91,7 @@ def to_pairs(matches: Matches, roles: Roles, instances: bool = False) -> Pairs:
 
 
 def _one_per_folder(image: ImageFile, matches: Matches, roles: Roles) -> dict[str, tuple[ImageFile, ...]]:
-    """Return class name → mask of an image whose masks are in one folder per class."""
+    """Return class name → mask files for an image whose masks are in one folder per class."""
     masks = matches.masks[image]
     persons = sorted(mask.folder for mask in masks if _PERSON.search(matches.labels[mask].casefold().replace("_", " ")))
     if len({roles[mask.folder].base for mask in masks}) > 1 or len(persons) > 1:
@@ -110,11 +115,11 @@ def _raise_two_masks(image: ImageFile, masks: Sequence[ImageFile], roles: Roles)
 
 
 def several_folders(folders: Sequence[str], image: ImageFile) -> str:
-    """Return the error message for folders of which only one can be used.
+    """Return the error message for folders that all have masks of the same images, so that only one can be used.
 
     Args:
-        folders: two folders or more, as paths.
-        image: an image that has a mask in each of them.
+        folders: at least two folders, as paths.
+        image: an image that has a mask in each folder.
     """
     *others, last = [f"{folder}/" for folder in folders]
     if len(others) == 1:
@@ -131,7 +136,7 @@ def _merge(pairs: Pairs, matches: Matches) -> None:
 
 
 def _settle_labels(pairs: Pairs, matches: Matches, roles: Roles) -> None:
-    """Decide by the labels of the files whether they are one per class or one per object."""
+    """Add the masks to `pairs` as one file per class or one per object. The labels of the files decide which."""
     labels = _short_labels(matches)
     images_with = Counter(label for masks in matches.masks.values() for label in {labels[mask] for mask in masks})
     forms = {label: _NUMBER.sub("#", label) for label in images_with}
@@ -141,7 +146,7 @@ def _settle_labels(pairs: Pairs, matches: Matches, roles: Roles) -> None:
             numbered[form].append(label)
     unique = sum(count == 1 for count in images_with.values())
     if len(matches.masks) > 1 and unique > 0.9 * len(images_with) and len(images_with) > len(matches.masks):
-        _merge(pairs, matches)  # names of their own, for example hashes
+        _merge(pairs, matches)  # unique names, for example hashes
     elif any(not label or _is_person(label) for label in images_with):
         _ask(matches, labels)
     elif {_word(form) for form in forms.values()} == {_word(form) for form in numbered} and len(numbered) == 1:
@@ -161,13 +166,13 @@ def _settle_labels(pairs: Pairs, matches: Matches, roles: Roles) -> None:
 
 
 def _short_labels(matches: Matches) -> dict[ImageFile, str]:
-    """Return the labels in lower case, without the words for masks that they begin or end with."""
+    """Return the labels in lower case, without words for masks at the beginning or end and without a common prefix."""
     labels = {}
     for mask, label in matches.labels.items():
         short = label.casefold()
         labels[mask] = short if role_of_stem(short) else strip_role_words(short, "masks").strip(SEPARATORS)
     parts = [re.split(r"(?<=[-_ .])", label, maxsplit=1) for label in set(labels.values())]
-    # NAME_class_disc, NAME_class_box: the word that all have is no part of the class names.
+    # The labels of NAME_class_disc and NAME_class_box share the first word. It is not part of the class names.
     have_word = len(parts) > 1 and len({part[0] for part in parts}) == 1 and all(len(part) == 2 for part in parts)
     if have_word and not any(part[1].isdigit() for part in parts):
         return {mask: label[len(parts[0][0]) :] for mask, label in labels.items()}
@@ -184,14 +189,14 @@ def _word(form: str) -> str:
 
 
 def _says_mask(label: str) -> bool:
-    """Return True for a word such as "mask" or "label" alone."""
+    """Return True if the whole label is a word for masks, such as "mask" or "label", without a number."""
     return role_of_stem(label) == "masks" and not any(letter.isdigit() for letter in label)
 
 
 def _counts_objects(matches: Matches, labels: Mapping[ImageFile, str]) -> bool:
-    """Return True if the labels count 0, 1, … or 1, 2, … in each image, and images differ in the last number.
+    """Return True if each image has the numbers 0, 1, … or 1, 2, …, and images differ in the number of masks.
 
-    A label without a number counts as 0: mask, mask_1.
+    A label without a number counts as 0, for example the first of mask and mask_1.
     """
     lengths = set()
     for masks in matches.masks.values():

@@ -1,4 +1,4 @@
-"""Matching of images and masks by the folders they are in: labels in names, and folders of single images."""
+"""Rules that match an image with several masks: labels in the names of masks, and folders for single images."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -9,10 +9,10 @@ from pixelwise.data.formats._folder_names import FolderRole
 from pixelwise.data.formats._stems import base_of, split_labels
 
 Key = tuple[str, ...] | None
-"""The parts that an image and its mask have in common. None if there are too few parts."""
+"""The parts of their paths that an image and its mask have in common. None if a path has too few parts."""
 
 Roles = Mapping[str, FolderRole]
-"""Folder → its role, for the folders of all files."""
+"""Folder → its role, for every folder with images or masks."""
 
 
 @dataclass
@@ -21,11 +21,12 @@ class Matches:
 
     Attributes:
         masks: image → its masks.
-        labels: mask → the part of its path that tells it from the other masks of its image: the folder of its class,
-            or the text after the image's name. Empty if masks have no such part.
+        labels: mask → the part of its path in which it differs from the other masks of its image. This is the folder
+            of its class, or the text beside the image's name. Empty if masks have no such part.
         by_folder: True if the labels are names of folders.
         unmatched: masks without an image.
-        note: the rule, if names of images and masks differ in more than words for masks. Else "".
+        note: the rule in words for the user, if the names of an image and its mask differ in more than words for
+            masks. Else "".
     """
 
     masks: dict[ImageFile, list[ImageFile]] = field(default_factory=dict)
@@ -36,12 +37,21 @@ class Matches:
 
 
 def splits_count(images: Sequence[ImageFile], masks: Sequence[ImageFile], roles: Roles) -> bool:
-    """Return True if images and masks both have splits, so that a mask is never of an image in another split."""
+    """Return True if splits restrict the matching: a mask then only matches images of its own split.
+
+    Args:
+        images: the image files.
+        masks: the mask files.
+        roles: the roles of their folders.
+
+    Returns:
+        True if the folders of some images and of some masks name a split.
+    """
     return all(any(roles[file.folder].split for file in files) for files in (images, masks))
 
 
 def _by_place(files: Sequence[ImageFile], roles: Roles, use_splits: bool) -> dict[Key, list[ImageFile]]:
-    """Return (split, folders below the role) → files there."""
+    """Group files by their split and by `FolderRole.rest` of their folder."""
     places: dict[Key, list[ImageFile]] = defaultdict(list)
     for file in files:
         places[_place(file, roles, use_splits)].append(file)
@@ -54,9 +64,20 @@ def _place(file: ImageFile, roles: Roles, use_splits: bool) -> tuple[str, ...]:
 
 
 def match_labels(images: Sequence[ImageFile], masks: Sequence[ImageFile], roles: Roles) -> Matches | None:
-    """Match masks whose stem is that of an image and a label, if all are: in the same folders, or else in any."""
+    """Match masks whose stem consists of the stem of an image and a label (001.png, 001_disc.png).
+
+    Images and masks are matched within the same folders. If that fails, they are matched within the same split.
+
+    Args:
+        images: the image files.
+        masks: the mask files.
+        roles: the roles of their folders.
+
+    Returns:
+        The matches. None if the stem of any mask does not have this form, or if two images have the same stem.
+    """
     use_splits = splits_count(images, masks, roles)
-    for depth in (None, 1):  # the split and all folders; the split alone
+    for depth in (None, 1):  # None compares the split and all folders, 1 the split alone
 
         def place_of(file: ImageFile, depth: int | None = depth) -> tuple[str, ...]:
             return _place(file, roles, use_splits)[:depth]
@@ -64,7 +85,7 @@ def match_labels(images: Sequence[ImageFile], masks: Sequence[ImageFile], roles:
         places: dict[tuple[str, ...], dict[str, ImageFile]] = defaultdict(dict)
         for image in images:
             places[place_of(image)][base_of(image.stem)] = image
-        if sum(map(len, places.values())) < len(images):  # two images of one stem
+        if sum(map(len, places.values())) < len(images):  # two images have the same stem
             continue
         bases = {mask: places.get(place_of(mask), {}) for mask in masks}
         split = split_labels(masks, bases.__getitem__)
@@ -79,7 +100,16 @@ def match_labels(images: Sequence[ImageFile], masks: Sequence[ImageFile], roles:
 
 
 def match_folders_of_one_image(images: Sequence[ImageFile], masks: Sequence[ImageFile], roles: Roles) -> Matches | None:
-    """Match the only image in a folder with all masks in the folder for its masks: ID/images/…, ID/masks/…"""
+    """Match the only image in a folder with all masks in the folder for its masks: ID/images/…, ID/masks/…
+
+    Args:
+        images: the image files.
+        masks: the mask files.
+        roles: the roles of their folders.
+
+    Returns:
+        The matches. None if all images are in one folder, a folder has several images, or masks have no image.
+    """
     use_splits = splits_count(images, masks, roles)
     places = _by_place(images, roles, use_splits)
     if len(places) < 2 or any(len(there) > 1 for there in places.values()):
@@ -96,7 +126,17 @@ def match_folders_of_one_image(images: Sequence[ImageFile], masks: Sequence[Imag
 def match_folders_named_as_images(
     images: Sequence[ImageFile], masks: Sequence[ImageFile], roles: Roles
 ) -> Matches | None:
-    """Match an image with all masks in a folder of its name (ID.png, ID/…), if half of the images have one."""
+    """Match an image with all masks in the folder of the same name: ID.png, ID/…
+
+    Args:
+        images: the image files.
+        masks: the mask files.
+        roles: the roles of their folders.
+
+    Returns:
+        The matches. None if fewer than half of the images match, or if a mask's folder does not have the name of
+        exactly one image.
+    """
     use_splits = splits_count(images, masks, roles)
     by_path: dict[Key, list[ImageFile]] = defaultdict(list)
     for image in images:

@@ -1,4 +1,4 @@
-"""Paths in files of a data set that lead out of its folder. They need the user's permission."""
+"""Checks of paths that a table or list contains. Paths outside its folder need the user's permission."""
 
 import os
 from pathlib import Path
@@ -7,18 +7,18 @@ from pixelwise.errors import AnnotationError
 
 
 def check_inside(path: str, folder: Path, allow_outside: bool = False) -> None:
-    """Refuse a path that a table or list names if it leaves the folder of that file. Nothing is read.
+    """Raise an error if a path in a table or list is outside the folder of that file. The disk is not accessed.
 
-    A data set can be a stranger's: its lists must not select other files of this machine, and on Windows even the check
-    whether a network path exists would contact a server.
+    A data set can come from an untrusted source, so its lists must not select other files of this machine. On Windows,
+    the test whether a network path exists would contact a server.
 
     Args:
-        path: the path as text, relative to the folder, or absolute. "/" and the system's separator separate folders.
-        folder: the folder of the file that names the path.
-        allow_outside: accept any path.
+        path: the path as text, absolute or relative to the folder. "/" and the system's separator separate folders.
+        folder: the folder of the table or list.
+        allow_outside: True to accept any path.
 
     Raises:
-        AnnotationError: The path is absolute or has "../", and is not in the folder. The caller adds the file's name.
+        AnnotationError: The path is outside the folder. The caller adds the name of the table or list.
 
     >>> check_inside("images/../masks/1.png", Path("data"))
     >>> check_inside("../masks/1.png", Path("data"))  # doctest: +ELLIPSIS
@@ -27,14 +27,19 @@ def check_inside(path: str, folder: Path, allow_outside: bool = False) -> None:
     """
     if allow_outside:
         return
-    base = os.path.abspath(folder)  # noqa: PTH100 - links are kept as they are
+    base = os.path.abspath(folder)  # noqa: PTH100 - links are not resolved
     full = os.path.normpath(os.path.join(base, path))  # noqa: PTH118
     if full != base and not full.startswith(base.rstrip(os.sep) + os.sep):
         raise outside_error(path, str(folder))
 
 
 def outside_error(path: str, folder: str) -> AnnotationError:
-    """Return the error about a path that leaves a folder, which may be a URL."""
+    """Return the error about a path outside a folder.
+
+    Args:
+        path: the path as the table or list contains it.
+        folder: the folder of the table or list, which can be a URL.
+    """
     return AnnotationError(
         f"{path} is outside the folder of this file, {folder}; move it there, or set `allow_outside` if you trust this "
         "data set"

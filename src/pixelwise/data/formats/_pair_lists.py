@@ -1,4 +1,4 @@
-"""Lists that name the mask of each image: "images/a.jpg masks/7.png" in each line of train.txt."""
+"""Lists of pairs of an image and its mask, such as train.txt with lines "images/a.jpg masks/7.png"."""
 
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
@@ -17,7 +17,8 @@ def read_pair_lists(root: Path, listing: Listing, files: Sequence[ImageFile]) ->
         files: all image files.
 
     Returns:
-        Image → mask. Empty if there is no list in which every line names an image and its mask.
+        Image → mask. A list is ignored unless every line names an image and its mask. Empty if no list is left, or if
+        a file is listed both as an image and as a mask.
 
     Raises:
         DataError: An image is listed with two masks.
@@ -34,7 +35,7 @@ def read_pair_lists(root: Path, listing: Listing, files: Sequence[ImageFile]) ->
 
 
 def _pairs_of(path: Path, by_name: dict[str, list[ImageFile]]) -> list[tuple[ImageFile, ImageFile]]:
-    """Return the pairs of a list, or [] if a line has none."""
+    """Return the pairs of a list, or [] if the list cannot be read or one of its lines is not a pair."""
     try:
         lines = read_lines(path)
     except DataError:

@@ -33,10 +33,10 @@ class PairedFiles:
         root: the root of the listing.
         listing: all files of the data set.
         images: the images, with and without masks.
-        pairs: the images with their masks.
-        roles: folder → its role.
-        strict: True if the images are in folders with names for images. Otherwise an image without a mask can be
-            unrelated to the data set.
+        pairs: the images that have masks, with those masks.
+        roles: folder → its role (images or masks) and its split.
+        strict: True if the images are in folders whose names are words for images. If False, an image without a mask
+            can be unrelated to the data set.
     """
 
     root: Path
@@ -47,7 +47,11 @@ class PairedFiles:
     strict: bool
 
     def to_result(self) -> FormatResult:
-        """Return the records of each split. They have no class names, except for multi-label data."""
+        """Return the records of each split. The result has class names for multi-label data only.
+
+        Raises:
+            DataError: No line of the list for training names an image.
+        """
         classes = tuple(sorted({name for masks in self.pairs.by_class.values() for name in masks}))
         splits = {image: self._split_of(image) for image in self.images}
         lists = {} if any(splits.values()) else find_lists(self.root, self.listing, self.images)
@@ -71,7 +75,7 @@ class PairedFiles:
             groups = by_folder.values()
         for images in groups:
             issues += self._images_without_masks(images)
-        if self.pairs.decisions:  # one issue, because only the first of each kind is printed
+        if self.pairs.decisions:  # one issue with all decisions, because only the first issue of each kind is printed
             text = "; ".join(self.pairs.decisions)
             issues.append(DataIssue("choice of masks", str(self.root), text, severity="warning"))
         train, val, test = (self._to_records(by_split[split], classes) for split in SPLITS)
@@ -80,12 +84,15 @@ class PairedFiles:
 
     def _split_of(self, image: ImageFile) -> Split | None:
         split = self.roles[image.folder].split
-        if split is None and image in self.pairs.masks:  # all images in one folder, masks in a folder per split
+        if split is None and image in self.pairs.masks:  # images in one folder, masks in a folder per split
             split = self.roles[self.pairs.masks[image].folder].split
         return split
 
     def _splits_of_stems(self) -> dict[ImageFile, Split | None]:
-        """Return the splits that the names of all images begin with (train_1, testA_1), or {} if one has none."""
+        """Return the split of each image if the file names begin with it (train_1, testA_1).
+
+        Return {} if the name of an image with a mask begins with no split, or if all begin with the same split.
+        """
         splits = {image: split_of_stem(image.stem) for image in self.images if image in self.pairs}
         if not all(splits.values()) or len(set(splits.values())) < 2:
             return {}
@@ -93,7 +100,10 @@ class PairedFiles:
         return {image: split_of_stem(image.stem) for image in self.images}
 
     def _split_by_lists(self, lists: Mapping[Split, Path]) -> tuple[dict[Split, list[ImageFile]], list[DataIssue]]:
-        """Return the images of each list. Without a list for training, all other images are for training."""
+        """Return the images of each list, and the issues of lines that name no image.
+
+        If no list is for training, all images that are in no list are for training.
+        """
         by_split: dict[Split, list[ImageFile]] = {split: [] for split in SPLITS}
         issues: list[DataIssue] = []
         for split, path in lists.items():
@@ -132,7 +142,10 @@ class PairedFiles:
         return tuple(records)
 
     def _images_without_masks(self, images: Sequence[ImageFile]) -> list[DataIssue]:
-        """Return an error for each image without a mask; or one warning if none has one, as in some test splits."""
+        """Return an error for each image without a mask.
+
+        If no image has a mask, as in some test splits, return one warning instead.
+        """
         unpaired = [image for image in images if image not in self.pairs]
         if unpaired and len(unpaired) == len(images):
             folder = str(self.root / images[0].folder)
@@ -144,7 +157,7 @@ class PairedFiles:
     def _unmatched_masks(self) -> list[DataIssue]:
         if not self.pairs.unmatched_masks:
             return []
-        others = {}  # stem → file that may be the image: IMG_1.dng
+        others = {}  # stem → file in an unsupported format that may be the image: IMG_1.dng
         for folder, names in self.listing.items():
             for name in names:
                 if suffix_of(name) in UNREADABLE:
@@ -158,7 +171,7 @@ class PairedFiles:
         return issues
 
     def _unclear_splits(self, splits: Mapping[ImageFile, Split | None]) -> list[DataIssue]:
-        """Return a warning for each folder or list whose name has a word for a split that does not count."""
+        """Return a warning for each folder or list whose name resembles that of a split but is not used as one."""
         names = {
             self.roles[image.folder].unclear for image, split in splits.items() if split is None and image in self.pairs
         }

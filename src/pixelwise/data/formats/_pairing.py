@@ -23,17 +23,17 @@ FolderKey = Callable[[tuple[str, ...]], Key]
 def match_masks(images: Sequence[ImageFile], masks: Sequence[ImageFile], roles: Roles) -> Matches:
     """Match images with masks. The first rule that matches any image is used.
 
-    The rules in order:
+    If rule 1, 3 or 4 leaves out images and masks, rule 5 is used if it matches all images. The rules in order:
 
     1. the same relative path;
-    2. the image's name and a folder of masks of that name (001.jpg, 001/a.png, 001/b.png), if half of the images and
-       all masks match;
+    2. the image's name and a folder of masks of that name (001.jpg, 001/a.png, 001/b.png), if all masks and at least
+       half of the images match;
     3. the same path with one folder of masks per class;
     4. the same name in any folder;
-    5. names without the beginnings and endings that all images, and all masks, have in common, or their numbers,
-       if each mask then has one image and no two have the same;
-    6. the same with one folder of masks per class (001.jpg, MA/001_MA.png, HE/001_HE.png);
-    7. the image's name and a label (001_disc.png, 001_box.png), if each mask has one;
+    5. names without the beginnings and endings that all images, and all masks, have in common, or only the numbers in
+       these names, if each mask then has an image of its own;
+    6. rule 5 with one folder of masks per class (001.jpg, MA/001_MA.png, HE/001_HE.png);
+    7. the image's name and a label (001_disc.png, 001_box.png), if all masks match;
     8. the only image in a folder, and all masks in the folder for its masks.
 
     Args:
@@ -41,8 +41,11 @@ def match_masks(images: Sequence[ImageFile], masks: Sequence[ImageFile], roles: 
         masks: the mask files.
         roles: the roles of their folders.
 
+    Returns:
+        The matched images and masks, and the masks without an image.
+
     Raises:
-        DataError: A mask has two images.
+        DataError: A mask matches two images.
     """
     keys = stem_keys(images)
     matches = _match(images, masks, roles, _all_folders, _all_folders, keys)
@@ -63,13 +66,26 @@ def match_masks(images: Sequence[ImageFile], masks: Sequence[ImageFile], roles: 
 
 
 def match_by_parts(images: Sequence[ImageFile], masks: Sequence[ImageFile], roles: Roles) -> Matches | None:
-    """Match images with masks by the rules from 5 of `match_masks`. Return None if no rule fits all masks."""
+    """Match images with masks by the rules 5 to 8 of `match_masks`.
+
+    Args:
+        images: the image files.
+        masks: the mask files.
+        roles: the roles of their folders.
+
+    Returns:
+        The result of the first rule that matches all masks, or None if there is none.
+    """
     rules = (_match_one_to_one, _match_class_folders, match_labels, match_folders_of_one_image)
     return next((matches for rule in rules if (matches := rule(images, masks, roles))), None)
 
 
 def _with_mask_words(matches: Matches) -> Matches:
-    """Label masks with the words at the end of their names, if these have numbers: 1_mask.png, 1_mask_1.png."""
+    """Label masks with the words for masks at the end of their names: "mask_1" for 1_mask_1.png.
+
+    No labels are added unless all masks have such a word, one of the words has a number, and no two masks of an image
+    have the same word in one folder.
+    """
     words = {mask: mask_word_of(mask.stem) for each in matches.masks.values() for mask in each}
     if all(words.values()) and any(word[-1:].isdigit() for word in words.values()):
         several = [each for each in matches.masks.values() if len(each) > 1]
@@ -79,7 +95,7 @@ def _with_mask_words(matches: Matches) -> Matches:
 
 
 def _with_folder_labels(matches: Matches, class_of: Callable[[tuple[str, ...]], str], roles: Roles) -> Matches:
-    """Label masks with the folders of their classes, if an image has masks in two of them."""
+    """Label masks with the folders of their classes, if an image has masks in at least two folders."""
     if any(len({mask.folder for mask in each}) > 1 for each in matches.masks.values()):
         matches.by_folder = True
         matches.labels = {mask: class_of(roles[mask.folder].rest) for each in matches.masks.values() for mask in each}
@@ -87,7 +103,10 @@ def _with_folder_labels(matches: Matches, class_of: Callable[[tuple[str, ...]], 
 
 
 def _or_one_to_one(matches: Matches, images: Sequence[ImageFile], masks: Sequence[ImageFile], roles: Roles) -> Matches:
-    """Return matches that leave out images and masks only if rule 5 does not match all: img_100 is not 100 then."""
+    """Return the matches, or those of rule 5 if the matches leave out images and masks and rule 5 leaves out none.
+
+    Equal numbers do not always belong together: img_100 and the mask 100 can be parts of two different pairs.
+    """
     if matches.unmatched and len(matches.masks) < len(images):
         others = _match_one_to_one(images, masks, roles)
         if others is not None and len(others.masks) == len(images):
@@ -120,7 +139,10 @@ def _last(folders: tuple[str, ...]) -> str:
 
 
 _CLASS_FOLDERS = ((_without_last, _last), (_without_first, _first))
-"""Where the folder of a class is in a path: (folders that the image has too, the folder of the class)."""
+"""Functions for a class folder that is the last, or the first, folder of a mask's path.
+
+Each pair is (function for the folders that the image has too, function for the class folder).
+"""
 
 
 def _match(
@@ -131,7 +153,11 @@ def _match(
     mask_folder_key: FolderKey,
     keys: Sequence[tuple[StemKey, StemKey]],
 ) -> Matches:
-    """Return the images with the masks that have the same key. Each pair of stem keys is tried in turn."""
+    """Match images and masks that have the same folder key and the same stem key.
+
+    Each pair of stem keys is tried in turn for the masks that are not matched yet. Raises DataError if a mask matches
+    two images.
+    """
     use_splits = splits_count(images, masks, roles)
 
     def places(folder_key: FolderKey, files: Sequence[ImageFile]) -> dict[str, Key]:
@@ -170,7 +196,7 @@ def _match(
 
 
 def _match_one_to_one(images: Sequence[ImageFile], masks: Sequence[ImageFile], roles: Roles) -> Matches | None:
-    """Match by `affix_keys`, if each mask then has its own image."""
+    """Match images and masks by `affix_keys`. Return None unless each mask then has its own image."""
     for image_stem, mask_stem, is_number in affix_keys(images, masks):
         try:
             matches = _match(images, masks, roles, _all_folders, _all_folders, [(image_stem, mask_stem)])
@@ -186,13 +212,16 @@ def _match_one_to_one(images: Sequence[ImageFile], masks: Sequence[ImageFile], r
 
 
 def _match_whole_splits(matches: Matches, images: Sequence[ImageFile], roles: Roles) -> bool:
-    """Return True if all images are matched, except those of splits without any mask."""
+    """Return True if all images are matched, except images in splits without any match."""
     splits = {roles[image.folder].split for image in matches.masks}
     return all(image in matches.masks for image in images if roles[image.folder].split in splits)
 
 
 def _match_class_folders(images: Sequence[ImageFile], masks: Sequence[ImageFile], roles: Roles) -> Matches | None:
-    """Match by `affix_keys` the masks in one folder per class, if each folder has at most one mask of an image."""
+    """Match images by `affix_keys` with masks in one folder per class.
+
+    Return None unless all masks match and each folder has at most one mask of each image.
+    """
     for mask_key, class_of in _CLASS_FOLDERS if all(roles[mask.folder].rest for mask in masks) else ():
         for image_stem, mask_stem, _ in affix_keys(images, masks):
             try:

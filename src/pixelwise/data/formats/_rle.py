@@ -1,4 +1,4 @@
-"""Run-length encoded masks: decoding of COCO's and Label Studio's encodings, and COCO's as the common form."""
+"""Run-length encoded masks: decoding of COCO's and Label Studio's encodings, and encoding in COCO's."""
 
 from collections.abc import Mapping
 from functools import lru_cache
@@ -22,18 +22,18 @@ def encode_part(part: np.ndarray, left: int, top: int, size: tuple[int, int]) ->
     """Encode a mask of a part of an image as COCO's compressed run lengths of the whole image.
 
     Args:
-        part: (h, w) bool. Pixels outside the image are left out.
-        left: x of its first column in pixels.
-        top: y of its first row in pixels.
+        part: (h, w) bool. Its pixels outside the image are left out.
+        left: x of the first column of `part` in the image, in pixels. It can be negative.
+        top: y of the first row of `part` in the image, in pixels. It can be negative.
         size: (height, width) of the image in pixels.
 
     Returns:
-        See `Annotation.rle`.
+        The run lengths, see `Annotation.rle`.
     """
     height, width = size
     part = part[max(0, -top) : max(0, height - top), max(0, -left) : max(0, width - left)]
     edges = np.diff(part.T.astype(np.int8), axis=1, prepend=0, append=0)
-    # Columns follow each other, so the runs of the part are in the order of the image's pixels.
+    # COCO counts pixels column by column. The runs of `part` are in the same order.
     starts, ends = (
         (max(0, left) + columns) * height + max(0, top) + rows
         for columns, rows in (np.nonzero(edges == sign) for sign in (1, -1))
@@ -45,26 +45,31 @@ def encode_part(part: np.ndarray, left: int, top: int, size: tuple[int, int]) ->
 
 @lru_cache(maxsize=64)
 def empty_rle(height: int, width: int, background: int = 0) -> Annotation:
-    """Return an annotation without pixels. It makes `rasterize` refuse an image of another size.
+    """Return an annotation without pixels. With it, `rasterize` raises an error for an image of another size.
 
     Args:
         height: height of the image in pixels.
         width: width of the image in pixels.
         background: class index of the annotation.
+
+    Returns:
+        An annotation with run lengths of the image size.
     """
     empty = coco_mask_module().frPyObjects({"size": [height, width], "counts": [height * width]}, height, width)
     return Annotation(background, rle=dict(empty))
 
 
 def check_rle(segmentation: Mapping[str, Any], image_size: tuple[int, int] | None) -> tuple[float, dict[str, Any]]:
-    """Check run lengths from a COCO file. pycocotools trusts its input, so wrong run lengths would crash the process.
+    """Check run lengths from a COCO file.
+
+    pycocotools does not check its input, so damaged run lengths would crash the process.
 
     Args:
-        segmentation: {"size": [height, width], "counts": numbers or compressed text}.
-        image_size: (height, width) of the image. None if the file does not state it.
+        segmentation: {"size": [height, width], "counts": list of run lengths or compressed text}.
+        image_size: (height, width) of the image in pixels. None if the file does not state it.
 
     Returns:
-        The area in pixels, and the compressed run lengths. See `Annotation.rle`.
+        The area of the object in pixels, and the compressed run lengths, see `Annotation.rle`.
 
     Raises:
         AnnotationError: The run lengths are damaged or are for an image of another size.
@@ -81,7 +86,7 @@ def check_rle(segmentation: Mapping[str, Any], image_size: tuple[int, int] | Non
         runs = np.array(counts, np.int64)
     else:
         raise AnnotationError("run lengths must have counts: a list of numbers, or text")
-    # A sum in floats cannot overflow.
+    # The sum is in floats, because a sum of large integers can overflow.
     if not len(runs) or runs.min() < 0 or runs.sum(dtype=np.float64) != height * width:
         raise AnnotationError(f"run lengths do not add up to {width}x{height} pixels")
     area = float(runs[1::2].sum())
@@ -91,16 +96,19 @@ def check_rle(segmentation: Mapping[str, Any], image_size: tuple[int, int] | Non
 
 
 def decode_rle_counts(text: str) -> np.ndarray:
-    """Decode COCO's compressed run lengths: five bits per character, as differences to the run before the last.
+    """Decode COCO's compressed run lengths.
+
+    Each character encodes five bits of a number. From the fourth number on, a number is the difference between its run
+    length and the run length two places before.
 
     Args:
         text: the value of "counts".
 
     Returns:
-        The run lengths (N,) int64, starting with the pixels outside the object.
+        The run lengths in pixels, (N,) int64. The first run is outside the object.
 
     Raises:
-        AnnotationError: The text has other characters, or ends in the middle of a number.
+        AnnotationError: The text has invalid characters, or ends in the middle of a number.
 
     >>> decode_rle_counts("523").tolist()
     [5, 2, 3]
@@ -125,11 +133,11 @@ def decode_rle_counts(text: str) -> np.ndarray:
 
 
 class _BitReader:
-    """Reads big-endian integers of any number of bits from bytes."""
+    """A reader of big-endian integers with any number of bits."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
-        self._position = 0  # in bits
+        self._position = 0  # index of the next bit
 
     def _advance(self, bits: int) -> tuple[int, int]:
         start, end = self._position, self._position + bits
@@ -144,7 +152,7 @@ class _BitReader:
         return int.from_bytes(self._data[start >> 3 : end + 7 >> 3], "big") >> (-end & 7) & ((1 << bits) - 1)
 
     def read_array(self, count: int, bits: int) -> np.ndarray:
-        """Read `count` integers of the same number of bits."""
+        """Read `count` integers of `bits` bits each."""
         start, end = self._advance(count * bits)
         unpacked = np.unpackbits(np.frombuffer(self._data[start >> 3 : end + 7 >> 3], np.uint8))[start & 7 :]
         return np.asarray(unpacked[: count * bits].reshape(count, bits) @ (1 << np.arange(bits - 1, -1, -1)))
@@ -153,21 +161,29 @@ class _BitReader:
 def decode_brush_rle(codes: object, height: int, width: int) -> np.ndarray:
     """Decode a brush mask of Label Studio: run lengths of RGBA values.
 
-    The encoding is a stream of bits, highest bit first. Its head has the number of values (32 bits), the number of bits
-    of a value minus one (5 bits), and four word sizes minus one (4 bits each). Blocks follow. Each block has one bit
-    that is set for a run, the index of a word size (2 bits), the number of values minus one in that many bits, and then
-    the value of the run or all values.
+    The encoding is a stream of bits, highest bit first. The header has three fields:
+
+    - the number of values (32 bits)
+    - the number of bits per value, minus one (5 bits)
+    - four word sizes in bits, each minus one (4 bits each)
+
+    The header is followed by blocks. Each block has four fields:
+
+    - 1 for a run of equal values, or 0 for single values (1 bit)
+    - the index of a word size (2 bits)
+    - the number of values, minus one (as many bits as the word size)
+    - the value of the run, or all single values
 
     Args:
-        codes: the list of bytes from the file.
+        codes: the list of bytes from the file, as integers from 0 to 255.
         height: height of the image in pixels.
         width: width of the image in pixels.
 
     Returns:
-        (H, W) bool, True for pixels whose opacity is 128 or more.
+        (H, W) bool, True for pixels with an opacity of at least 128.
 
     Raises:
-        AnnotationError: The bytes are damaged or are for an image of another size.
+        AnnotationError: The bytes are damaged, or are for an image of another size.
     """
     try:
         data = bytes(codes) if isinstance(codes, list) else b""

@@ -1,4 +1,4 @@
-"""Images and masks in one folder without a word for masks in their names."""
+"""Pairing of images and masks that are in the same folder, if no word such as "mask" marks all masks."""
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -17,35 +17,38 @@ from pixelwise.data.io.image import open_image
 from pixelwise.errors import DataError
 
 _LOSSY_SUFFIXES = frozenset({"jpg", "jpeg", "jpe", "jfif"})
-"""Suffixes of files that are images and not masks."""
+"""File name suffixes of JPEG. Such files are images and not masks, because JPEG changes pixel values."""
 
 _PEEKED_FILES = 5
+"""Maximum number of pairs that are opened to compare their colors."""
 
 
 def is_lossy_name(file: ImageFile) -> bool:
-    """Return True if the suffix of a file is one of JPEG's."""
+    """Return True if the suffix of a file is that of a JPEG. The file is not read."""
     return file.name.rpartition(".")[2].lower() in _LOSSY_SUFFIXES
 
 
 def pair_in_one_folder(
     root: Path, files: Sequence[ImageFile], roles: Mapping[str, FolderRole], instances: bool = False
 ) -> tuple[list[ImageFile], Pairs] | None:
-    """Find the masks among files whose names have no word for masks.
+    """Find the masks that are in the same folder as their images, by the first rule that fits.
 
-    The rules in order: a folder per image with image.png and mask.png in it; the same name with two suffixes (1.jpg,
-    1.png); names that continue the name of another file (1.jpg, 1_m.png), if most images have such a file.
+    1. There is a folder for each image, with image.png and mask.png in it.
+    2. Two files differ only in the suffix: 1.jpg and 1.png. At least half of the names must have two files.
+    3. The name of a mask starts with the name of its image: 1.jpg and 1_m.png. At least half of the images must have
+       such a mask.
 
     Args:
-        root: the data set.
-        files: the image files.
+        root: the root folder of the data set.
+        files: all image files, including the masks.
         roles: the roles of their folders.
         instances: see `to_pairs`.
 
     Returns:
-        The images, and the pairs. None if no rule fits.
+        The images, and the pairs of images and masks. None if no rule fits.
 
     Raises:
-        DataError: The masks of an image can stand for several things.
+        DataError: It is ambiguous whether the masks of an image are one per class or one per object.
     """
     beside = {folder: replace(role, base=folder, rest=(folder,)) for folder, role in roles.items()}
     by_word = _split_by_word(files)
@@ -58,7 +61,10 @@ def pair_in_one_folder(
 
 
 def _split_by_word(files: Sequence[ImageFile]) -> tuple[list[ImageFile], list[ImageFile]] | None:
-    """Return images and masks of folders that each have one image, named "image" or like its folder, and masks."""
+    """Return the images and the masks if every folder that has masks also has exactly one image, else None.
+
+    An image is named "image" or like its folder. At least two folders must have an image.
+    """
     images: dict[str, ImageFile] = {}
     masks = []
     for file in files:
@@ -74,7 +80,10 @@ def _split_by_word(files: Sequence[ImageFile]) -> tuple[list[ImageFile], list[Im
 
 
 def _pair_by_suffix(root: Path, files: Sequence[ImageFile]) -> tuple[list[ImageFile], Pairs] | None:
-    """Pair files of the same name and two suffixes: the JPEG is the image, or else the file with colors."""
+    """Pair files that have the same name and two different suffixes. Return None if this rule does not fit.
+
+    If each pair has exactly one JPEG, this is the image. Otherwise the file with colors is the image.
+    """
     by_stem: dict[tuple[str, str], list[ImageFile]] = defaultdict(list)
     for file in files:
         by_stem[file.folder, file.stem].append(file)
@@ -102,7 +111,10 @@ def _pair_by_suffix(root: Path, files: Sequence[ImageFile]) -> tuple[list[ImageF
 
 
 def _by_colors(root: Path, files: Sequence[ImageFile]) -> list[ImageFile] | None:
-    """Return the file with colors, then the file with gray values or a palette. None if there is no such order."""
+    """Sort two files: first the one with colors, then the one with gray values or a palette.
+
+    Return None if not exactly one file has colors, or if a file cannot be read.
+    """
 
     def has_colors(image: Image.Image) -> bool:
         return len(image.getbands()) >= 3
@@ -117,7 +129,10 @@ def _by_colors(root: Path, files: Sequence[ImageFile]) -> list[ImageFile] | None
 def _pair_by_ending(
     files: Sequence[ImageFile], roles: Mapping[str, FolderRole], instances: bool
 ) -> tuple[list[ImageFile], Pairs] | None:
-    """Pair files with those whose names continue theirs: 1.jpg with 1_m.png. Masks are no JPEGs."""
+    """Pair each image with the files whose names start with its name: 1.jpg with 1_m.png.
+
+    Return None if this rule does not fit, for example if a mask would be a JPEG.
+    """
     stems = {(file.folder, file.stem): file for file in files}
     images, matches = [], Matches()
     for file in files:
@@ -140,7 +155,10 @@ def _pair_by_ending(
 
 
 def _base_of(file: ImageFile, stems: Mapping[tuple[str, str], ImageFile]) -> tuple[ImageFile | None, str]:
-    """Return the file with the longest name that the name of a file continues, and the rest of the name."""
+    """Return the file with the longest name with which the name of `file` starts, and the rest of that name.
+
+    The rest begins after a separator, such as "m" in 1_m.png. Return None and "" if there is no such file.
+    """
     cuts = [index for index, letter in enumerate(file.stem) if letter in SEPARATORS]
     for cut in reversed(cuts):
         base = stems.get((file.folder, file.stem[:cut]))

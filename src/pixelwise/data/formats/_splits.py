@@ -21,7 +21,7 @@ _LIST_FOLDERS = ("", "splits", "split", "lists", "list", "imagesets", "imagesets
 _LIST_SUFFIXES = (".txt", ".lst")
 
 _MAX_UNCLEAR = 10
-"""Maximum number of files with unclear names to name. More of them are annotations of single images."""
+"""Maximum number of files that `unclear_lists` returns. If there are more, they are annotations of single images."""
 
 _WORDS = re.compile("[a-z]+")
 
@@ -29,11 +29,11 @@ _LIST_WORDS = frozenset({
     "data", "file", "filelist", "filename", "filenames", "files", "id", "ids", "image", "images", "img", "imgs", "list",
     "lists", "name", "names", "pairs", "sample", "samples", "set", "split",
 })  # fmt: skip
-"""Words beside the word for a split in the name of a list: train_list.txt, list_val.txt, test_ids.txt."""
+"""Words that the name of a list can have besides the word for a split: train_list.txt, list_val.txt, test_ids.txt."""
 
 
 def split_of_list(name: str) -> Split | None:
-    """Return the split that the name of a list states, or None.
+    """Return the split in the file name of a list of images, or None if the name is not clear.
 
     >>> split_of_list("train_list.txt"), split_of_list("valid-ids.TXT"), split_of_list("trainlist.txt")
     ('train', 'val', 'train')
@@ -53,7 +53,7 @@ def split_of_list(name: str) -> Split | None:
 
 
 def split_of_stem(stem: str) -> Split | None:
-    """Return the split that the stem of an image begins with, or None.
+    """Return the split whose word is at the beginning of an image's stem, or None. Words of two letters do not count.
 
     >>> split_of_stem("train_12"), split_of_stem("testA_1"), split_of_stem("trainer_1"), split_of_stem("tr_1")
     ('train', 'test', None, None)
@@ -63,9 +63,10 @@ def split_of_stem(stem: str) -> Split | None:
 
 
 def find_lists(root: Path, listing: Listing, images: Iterable[ImageFile]) -> dict[Split, Path]:
-    """Find the lists of images in the root, in a folder for them, or beside the folders of images.
+    """Find the list of images of each split.
 
-    `trainval.txt` replaces a missing train list.
+    Folders for lists are searched first (the root, splits/, ImageSets/Segmentation/ and so on), then all other folders.
+    If there is no train list, trainval.txt is used.
 
     Args:
         root: the root of the listing.
@@ -73,14 +74,15 @@ def find_lists(root: Path, listing: Listing, images: Iterable[ImageFile]) -> dic
         images: the images of the data set.
 
     Returns:
-        Split → its list, from the first folder that has any. A list outside the usual folders must name an image.
+        Split → its list, from the first folder that has lists. In a folder that is not for lists, one of the lists must
+        name an image of the data set. Empty if there are no lists.
     """
     usual = [folder for folder in listing if folder.casefold() in _LIST_FOLDERS]
     others = sorted((folder for folder in listing if folder not in usual), key=lambda name: (name.count("/"), name))
     names = {name for image in images for name in (image.stem, image.name, image.folder.rpartition("/")[2])}
     for folder in (*usual, *others):
         lists: dict[Split, Path] = {}
-        for name in sorted(listing[folder], key=len, reverse=True):  # train.txt replaces train_ids.txt
+        for name in sorted(listing[folder], key=len, reverse=True):  # train.txt overwrites train_ids.txt
             if split := split_of_list(name):
                 lists[split] = root / folder / name
         train_val = [name for name in listing[folder] if name.lower() == "trainval.txt"]
@@ -101,7 +103,17 @@ def _names_image(path: Path, names: Container[str]) -> bool:
 
 
 def unclear_lists(root: Path, listing: Listing) -> list[Path]:
-    """Return text files with a word for a split in their names that are not used as lists: train_fold1.txt."""
+    """Return text files whose names have a word for a split, such as train_fold1.txt.
+
+    Files outside the folders for lists count only if `split_of_list` returns a split for them.
+
+    Args:
+        root: the root of the listing.
+        listing: the files of the data set.
+
+    Returns:
+        At most `_MAX_UNCLEAR` files.
+    """
     return [
         root / folder / name
         for folder, names in listing.items()
@@ -116,8 +128,8 @@ def read_list(path: Path, images: Iterable[ImageFile]) -> tuple[list[ImageFile],
     """Read a list of images.
 
     Args:
-        path: a text file. Each line is a name or a path, with or without suffix, of an image or of a folder of images.
-            Other columns can follow.
+        path: a text file. Each line is the name or the path of an image, with or without suffix, or of a folder of
+            images. Other columns can follow.
         images: the images of the data set.
 
     Returns:
@@ -157,7 +169,9 @@ def read_list(path: Path, images: Iterable[ImageFile]) -> tuple[list[ImageFile],
 
 
 def columns_of(line: str) -> Iterator[tuple[str, str]]:
-    """Yield the ways to split a line of a list into its first column and the rest. Names can have spaces.
+    """Yield each way to split a line of a list into its first column and the rest.
+
+    There can be several ways, because names can have spaces.
 
     >>> list(columns_of("a b.jpg m.png"))
     [('a', 'b.jpg m.png'), ('a b.jpg', 'm.png')]
@@ -169,7 +183,10 @@ def columns_of(line: str) -> Iterator[tuple[str, str]]:
 
 
 def _candidate_paths(line: str) -> Iterator[PurePosixPath]:
-    """Yield the paths that a line can mean: its first column, or the whole line, because names can have spaces."""
+    """Yield the paths that a line can mean: first columns with the suffix of an image, the whole line, other columns.
+
+    There can be several first columns, because names can have spaces.
+    """
     columns = [PurePosixPath(first.replace("\\", "/")) for first, _ in columns_of(line)]
     yield from (path for path in columns if path.suffix[1:].lower() in IMAGE_SUFFIXES)
     yield PurePosixPath(line.replace("\\", "/"))
@@ -177,7 +194,15 @@ def _candidate_paths(line: str) -> Iterator[PurePosixPath]:
 
 
 def with_most_common_folders(path: PurePosixPath, images: Sequence[ImageFile]) -> Sequence[ImageFile]:
-    """Return the images whose folders agree with most folders of the path, counted from the file upwards."""
+    """Return the images that have the most parent folders in common with a path, counted from the file upwards.
+
+    Args:
+        path: a path in a list of images.
+        images: images with the file name of the path.
+
+    Returns:
+        One image, or several that are equally good. Empty if `images` is empty.
+    """
     folders = path.parts[-2::-1]
 
     def count_common(image: ImageFile) -> int:

@@ -36,11 +36,14 @@ SEPARATORS = "-_. "
 
 @lru_cache(maxsize=1 << 18)
 def strip_role_words(stem: str, role: Literal["images", "masks"]) -> str:
-    """Return a file's stem without the words for images or masks at its beginning or end.
+    """Return a file's stem without the words for its role at the beginning or end.
 
     Args:
         stem: the file name without suffix.
-        role: whether the file is an image or a mask.
+        role: the role of the file.
+
+    Returns:
+        The rest of the stem, without a suffix inside it (a.jpg.png). The stem itself if nothing would be left.
 
     >>> strip_role_words("001_mask", "masks"), strip_role_words("855_sat", "images")
     ('001', '855')
@@ -61,7 +64,7 @@ def has_mask_word(stem: str) -> bool:
 
 
 def mask_word_of(stem: str) -> str:
-    """Return the word for masks at the end of a stem, with its number. "" if there is none.
+    """Return the word for masks at the end of a stem, with the number after it. Return "" if there is none.
 
     >>> mask_word_of("benign (3)_mask_1"), mask_word_of("benign (3)_mask"), mask_word_of("cat")
     ('mask_1', 'mask', '')
@@ -71,7 +74,9 @@ def mask_word_of(stem: str) -> str:
 
 
 def role_of_stem(stem: str) -> Literal["images", "masks"] | None:
-    """Return the role of a file whose whole stem is a word for images or masks, with or without a number.
+    """Return the role of a file whose stem is only a word for images, or a word for masks with or without a number.
+
+    Return None for other stems.
 
     >>> role_of_stem("mask_2"), role_of_stem("image"), role_of_stem("cat_mask")
     ('masks', 'images', None)
@@ -82,13 +87,16 @@ def role_of_stem(stem: str) -> Literal["images", "masks"] | None:
 
 
 def stem_keys(images: Sequence[ImageFile]) -> list[tuple[StemKey, StemKey]]:
-    """Return pairs of keys (of images, of masks) in the order in which they are tried.
+    """Return the pairs of functions that make the stems of an image and its mask equal.
 
-    Words such as "img" or "0000" are removed from the stems of images only if all images have one: `frame_0000.jpg`
-    next to `frame_0001.jpg` keeps its number.
+    Words such as "img" or "0000" are removed from the stems of images only if all images have such a word. So
+    `frame_0000.jpg` next to `frame_0001.jpg` keeps its number.
 
     Args:
         images: all images of the data set.
+
+    Returns:
+        (key of images, key of masks) in the order in which they are tried.
     """
 
     def plain(file: ImageFile) -> str:
@@ -114,11 +122,19 @@ def _casefold(key: StemKey) -> StemKey:
 
 
 def affix_keys(images: Sequence[ImageFile], masks: Sequence[ImageFile]) -> list[tuple[StemKey, StemKey, bool]]:
-    """Return keys without the beginnings and endings that all images, and all masks, have in common.
+    """Return keys without the beginning and ending that all images have in common, and without that of all masks.
 
-    The beginnings and endings are those of all files, then those of each folder (21_training in one, 01_test in the
-    other), then the numbers between them (img_001 and 1). At last, words for images and masks are left out
-    of the middle.
+    The keys in order:
+
+    1. the part of the stem between the beginning and the ending that all files have in common;
+    2. the same part, compared as a number (img_001 and 1);
+    3. the part between the beginning and the ending of each folder (21_training in one, 01_test in the other);
+    4. the same part, compared as a number;
+    5. the stem without words for images and masks at any position.
+
+    Args:
+        images: all images of the data set.
+        masks: all masks of the data set.
 
     Returns:
         (key of images, key of masks, True if the keys are numbers), in the order in which they are tried.
@@ -131,7 +147,7 @@ def affix_keys(images: Sequence[ImageFile], masks: Sequence[ImageFile]) -> list[
 
 
 def _without_words(role: Literal["images", "masks"]) -> StemKey:
-    """Return a key without the words for a role, wherever they are: a_img_1 and a_mask_1."""
+    """Return a key that removes the words for a role at any position: a_img_1 and a_mask_1."""
     word = _WHOLE_MASK_WORD if role == "masks" else _WHOLE_IMAGE
     return lambda file: "_".join(
         part for part in re.split(r"[-_ .]+", file.stem.casefold()) if not word.fullmatch(part)
@@ -152,11 +168,15 @@ def _core_key(files: Sequence[ImageFile], by_folder: bool) -> StemKey:
 
 
 def _common_affixes(stems: Sequence[str]) -> tuple[str, str]:
-    """Return the beginning "word_" and the ending "_word" that all stems have. "" if there is none, or one stem."""
+    """Return the beginning ("word_") and the ending ("_word") that all stems have in common.
+
+    Each is "" if there is none, or if there are fewer than two stems.
+    """
     if len(stems) < 2:
         return "", ""
     beginning = _common_beginning(stems)
-    # "img" in front of numbers, else up to the last separator. "img_1" of img_10 and img_11 ends at the separator.
+    # Keep a word directly in front of numbers (img1, img2). Cut any other beginning after its last separator: img_10
+    # and img_11 have "img_" in common and not "img_1".
     if not (beginning[-1:].isalpha() and all(stem[len(beginning) :][:1].isdigit() for stem in stems)):
         beginning = beginning[: max((beginning.rfind(each) for each in SEPARATORS), default=-1) + 1]
     if not any(letter.isalpha() for letter in beginning):
@@ -174,7 +194,7 @@ def _common_beginning(texts: Sequence[str]) -> str:
 
 
 def _number(key: StemKey) -> StemKey:
-    """Return a key that ignores leading zeros of a number. Other texts stay different from all numbers."""
+    """Return a key that ignores leading zeros of a number. A text that is not a number never equals a number."""
 
     def number(file: ImageFile) -> str:
         text = key(file)
@@ -190,11 +210,11 @@ def split_labels(
 
     Args:
         masks: the masks.
-        bases: mask → the images that it can be of, by their stems as `base_of` returns them.
+        bases: mask → the images that it can belong to, by their stems as `base_of` returns them.
 
     Returns:
-        (image, label, mask) for each mask, with the longest stem that fits; the label can be "". None if a mask is of
-        no image, or if some labels come before the image's stem and others after it.
+        (image, label, mask) for each mask. The image is the one with the longest stem that fits. The label can be "".
+        None if a mask belongs to no image, or if some labels come before the image's stem and others after it.
     """
     for is_ending in (True, False):
         found = [(_split_label(mask.stem, bases(mask), is_ending), mask) for mask in masks]
@@ -205,7 +225,7 @@ def split_labels(
 
 
 def base_of(stem: str) -> str:
-    """Return the stem of an image for comparison with the beginnings and endings of stems of masks.
+    """Return a stem in lower case, or a number without leading zeros, for comparison with parts of other stems.
 
     >>> base_of("IMG_1"), base_of("007")
     ('img_1', '7')

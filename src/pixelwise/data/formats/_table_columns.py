@@ -1,4 +1,4 @@
-"""Roles of the columns of a table: image, mask, split, group, stratum."""
+"""Find the roles of the columns of a table by name: image, mask, split, group, stratum."""
 
 import re
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "group": ("group", "group_id"),
     "stratum": ("stratum", "strata"),
 }  # fmt: skip
-"""Role of a column → its possible names, in lower case and with underscores for spaces. All tables use these names."""
+"""Role of a column → its possible names. They are compared in lower case and with underscores for spaces and "-"."""
 
 REQUIREMENT = "a column 'image' and a column 'mask' (or 'mask:CLASS' for each class) with paths or URLs of images"
 
@@ -30,15 +30,15 @@ _CLASS_COLUMN = re.compile(r"\s*masks?\s*([:_/ -])\s*(\S.*?)\s*", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Columns:
-    """Indices of the columns of a table.
+    """The index of the column of each role in a table.
 
     Attributes:
-        image: the images.
-        masks: the masks: one column, or one for each of `classes`.
+        image: column of the images.
+        masks: columns of the masks. Multi-label data has one column for each of `classes`, other data has one in all.
         classes: class names of multi-label data, or ().
-        split: the splits, or None.
-        group: the groups, or None.
-        stratum: the strata, or None.
+        split: column of the splits, or None.
+        group: column of the groups, or None.
+        stratum: column of the strata, or None.
     """
 
     image: int
@@ -50,12 +50,12 @@ class Columns:
 
 
 def has_image_and_mask(names: Sequence[str]) -> bool:
-    """Return True if there are columns for images and for masks among these names."""
+    """Return True if these column names include a column of images and a column of masks."""
     return bool(columns_for(names, "image")) and bool(columns_for(names, "mask") or _class_columns(names))
 
 
 def columns_for(names: Sequence[str], role: str) -> list[int]:
-    """Return the indices of the columns whose names are possible for a role.
+    """Return the indices of the columns whose names are in `COLUMNS` for a role.
 
     Args:
         names: the names of all columns.
@@ -72,14 +72,14 @@ def find_columns(table: Table, strict: bool) -> Columns | None:
 
     Args:
         table: the table.
-        strict: True to accept only columns for images and masks whose first rows name or contain images. False to use
-            the rows only to choose between several columns.
+        strict: True to accept a column of images or masks only if its first rows name or contain images. False to use
+            the first rows only to choose between several columns.
 
     Returns:
-        The columns. None if there is none for images or none for masks.
+        The columns. None if there is no column of images or no column of masks.
 
     Raises:
-        DataError: Two columns match one role.
+        DataError: Two columns match one role, or two columns have masks of one class.
     """
 
     def with_images(columns: Sequence[int]) -> list[int]:
@@ -114,7 +114,7 @@ def _normalize(name: str) -> str:
 
 
 def _class_columns(names: Sequence[str]) -> dict[int, str]:
-    """Return the index of each column mask:CLASS or mask_CLASS, and its class."""
+    """Return index → class name of the columns whose names are like mask:CLASS or mask_CLASS."""
     classes = {}
     for index, name in enumerate(names):
         match = _CLASS_COLUMN.fullmatch(name)

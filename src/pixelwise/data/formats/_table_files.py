@@ -21,10 +21,10 @@ Value = str | ImageCell
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
 
 _SAMPLED_ROWS = 100
-"""Number of rows that determine which columns have images."""
+"""Number of first rows that are read to detect the columns with images."""
 
 _HEAD_BYTES = 1 << 16
-"""Number of bytes of a text table that determine its columns."""
+"""Number of first bytes of a text table that are read to detect its columns."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,8 @@ class Table:
         file: the file.
         columns: the column names as they are in the file.
         image_columns: indices of the columns whose first rows contain images or names of image files.
-        row_name: what messages call a row: "line" or "row".
-        read_rows: function of column indices that yields the number of each row and its cells in those columns.
+        row_name: the word for a row in messages, "line" or "row".
+        read_rows: function of column indices. It yields the number of each row and the row's cells in these columns.
         huggingface: True if Hugging Face's `datasets` wrote the file.
     """
 
@@ -66,10 +66,11 @@ def open_table(file: Path | RemoteFile, accept: Callable[[Sequence[str]], bool])
 
     Args:
         file: the file. Its suffix is one of `TABLE_SUFFIXES`.
-        accept: function of the column names. It chooses the delimiter of a CSV file.
+        accept: function of the column names that returns True if the table can be used. The delimiter of a CSV file
+            is the first one whose columns are accepted.
 
     Returns:
-        The table. None if `accept` refuses its columns.
+        The table. None if `accept` returns False for its columns.
 
     Raises:
         DataError: The file cannot be read.
@@ -95,7 +96,7 @@ def _open_text(file: Path | RemoteFile, accept: Callable[[Sequence[str]], bool])
 
 
 def _byte_reader(file: Path | RemoteFile) -> Callable[[int | None], bytes]:
-    """Return a function of the maximum number of bytes that reads a file. A remote file is fetched only once."""
+    """Return a function that reads at most N bytes of a file, or all for None. A remote file is fetched only once."""
     if isinstance(file, Path):
         return partial(read_bytes, file)
     try:
@@ -106,13 +107,13 @@ def _byte_reader(file: Path | RemoteFile) -> Callable[[int | None], bytes]:
 
 
 def _decode(content: bytes, errors: str = "strict") -> str:
-    """Decode UTF-8, or UTF-16, in which Excel saves "Unicode text"."""
+    """Decode text in UTF-8 or in UTF-16, the encoding of Excel's "Unicode text"."""
     utf16 = content.startswith((b"\xff\xfe", b"\xfe\xff"))
     return content.decode("utf-16" if utf16 else "utf-8-sig", errors)
 
 
 def _first_rows(text: str, delimiter: str) -> list[list[str]]:
-    """Return the first rows, up to the first damaged one."""
+    """Return the rows before the first damaged one, at most `_SAMPLED_ROWS`."""
     rows = []
     try:
         for _, row in islice(_parse_csv(text, delimiter), _SAMPLED_ROWS):
@@ -123,7 +124,7 @@ def _first_rows(text: str, delimiter: str) -> list[list[str]]:
 
 
 def _parse_csv(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield the first line of each row and the row, without empty rows. Raises csv.Error(line, message)."""
+    """Yield the first line number and the cells of each row that is not empty. Raise csv.Error(line, message)."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True, skipinitialspace=True)
     line = 1
     while True:
@@ -193,12 +194,12 @@ def to_table_file(
     kind: Literal["parquet", "arrow"] = "parquet",
     extra: Literal["parquet", "huggingface"] = "parquet",
 ) -> TableFile:
-    """Return a Parquet or Arrow file for reading.
+    """Return the `TableFile` of a Parquet or Arrow file.
 
     Args:
         file: the file.
         kind: its type.
-        extra: the extra of pixelwise that the error message names if pyarrow is missing.
+        extra: the optional dependencies of pixelwise to name in the error message if pyarrow is missing.
 
     Raises:
         DataError: There is no such file, or pyarrow is not installed.
@@ -223,7 +224,7 @@ def wrap_errors(file: object) -> Iterator[None]:
         raise
     except FileNotFoundError:
         raise DataError(f"{file}: no such file") from None
-    except Exception as error:  # pyarrow and each file system have their own exceptions
+    except Exception as error:  # pyarrow and the file systems of fsspec raise many types of exceptions
         raise DataError(f"{file}: cannot be read ({first_line(error)}); replace or remove it") from None
 
 

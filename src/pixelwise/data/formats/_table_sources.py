@@ -1,7 +1,7 @@
 """Images that the cells of a table refer to: by a path, by a URL, or by the bytes in the cell.
 
-A table can be a stranger's. So a cell may name only files in the folder of the table, and URLs of public servers,
-unless the user allows more.
+A table can come from an untrusted source. Unless the user allows more, a cell may name only files in the folder of the
+table, and URLs of public servers.
 """
 
 import os
@@ -16,12 +16,12 @@ from pixelwise.data.schema import BytesSource
 
 
 class CellResolver:
-    """Finds the images of one table's cells. Each folder is listed once, which is faster than a check per file.
+    """Finds the images of one table's cells. Each folder is listed only once, which is faster than a check per file.
 
     Args:
-        table: the table.
-        allow_outside: accept absolute paths and "../" that leave the folder of the table, and servers with private
-            addresses.
+        table: path or URL of the table.
+        allow_outside: True to accept absolute paths and "../" that leave the folder of the table, and servers with
+            private addresses.
     """
 
     def __init__(self, table: Path | RemoteFile, allow_outside: bool = False) -> None:
@@ -33,13 +33,14 @@ class CellResolver:
         """Find the image of a cell.
 
         Args:
-            cell: the value of the cell. A relative path starts in the folder of the table.
+            cell: the value of the cell. A relative path is resolved from the folder of the table.
 
         Returns:
-            (image, None), or (None, path) if there is no file at that path, or (None, None) for an empty cell.
+            (image, None) if there is an image, (None, path) if the cell names a local file that does not exist, or
+            (None, None) if the cell is empty.
 
         Raises:
-            AnnotationError: The cell names a file that it may not name. The caller adds the table and the row.
+            AnnotationError: The cell names a file or URL that is not allowed. The caller adds the table and the row.
         """
         if isinstance(cell, ImageCell):
             if cell.cell is not None:
@@ -73,7 +74,7 @@ class CellResolver:
             parent, _, name = text.rpartition("/")
             folder, names = self._list_folder(f"{parent}/" if text.startswith("/") else parent)
             path = folder / name
-            # Some file systems ignore case or Unicode normalization in names.
+            # Some file systems ignore case or Unicode normalization, so that a name can differ from the listed one.
             if name in names or _exists(path):
                 return path, None
         return None, str(path)
@@ -85,7 +86,7 @@ class CellResolver:
             raise outside_error(path, self._table.url.rpartition("/")[0])
 
     def _list_folder_uncached(self, folder: str) -> tuple[Path, frozenset[str]]:
-        # A file:// URL in a remote table is absolute.
+        # In a remote table, local paths come from file:// URLs, which are absolute.
         path = self._table.parent / folder if isinstance(self._table, Path) else Path(folder)
         try:
             return path, frozenset(os.listdir(path))  # noqa: PTH208 - only the names are needed

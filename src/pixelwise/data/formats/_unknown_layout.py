@@ -28,7 +28,7 @@ UNREADABLE: dict[str, str] = {
     **dict.fromkeys(("shp", "geojson", "gpkg", "kml"), "rasterize the shapes to masks"),
     **dict.fromkeys(("tfrecord", "tfrecords", "lmdb", "rec"), "extract the images and masks"),
 }  # fmt: skip
-"""Suffix in lower case → what to do with such files."""
+"""Suffix in lower case → instruction for files of this type."""
 
 _ONLY_BOXES = "and no masks: segmentation needs outlines or masks"
 
@@ -36,7 +36,7 @@ _NO_MASKS = {
     "xml": (r".*<annotation>.*<bndbox>", f"boxes of objects (Pascal VOC) {_ONLY_BOXES}"),
     "txt": (r"(?:\d+(?: [\d.eE+-]+){4}\s*)+$", f"boxes of objects (YOLO) {_ONLY_BOXES}"),
 }
-"""Suffix → (pattern of the content, meaning) of annotation files that have no masks."""
+"""Suffix of annotation files without masks → (regular expression for their content, description for the message)."""
 
 _ANNOTATIONS = ("json", "xml", "ndjson", "jsonl")
 
@@ -44,7 +44,7 @@ _MAX_FOLDERS = 4
 
 
 def suffix_of(name: str) -> str:
-    """Return the suffix of a file in lower case, with both parts of "nii.gz" and "tar.gz".
+    """Return the suffix of a file in lower case, with both parts of double suffixes such as "nii.gz".
 
     >>> suffix_of("brain.NII.GZ"), suffix_of("IMG_1.NEF"), suffix_of("README")
     ('nii.gz', 'nef', '')
@@ -57,13 +57,14 @@ def suffix_of(name: str) -> str:
 
 
 def describe_folder(root: Path) -> str:
-    """Describe the files of a folder that has no known format, and what to do.
+    """Describe the files of a folder that has no known format, with remedies.
 
     Args:
-        root: a data set. If it is not a folder, the text is empty.
+        root: the path of a data set.
 
     Returns:
-        One line without a period at its end: the files, then at most three remedies.
+        One line without a period at its end: the files, then at most three remedies. It is empty if `root` is not a
+        folder or cannot be listed.
     """
     if not is_folder(root):
         return ""
@@ -109,9 +110,9 @@ def _remedies(root: Path, listing: Listing) -> list[str]:
 
 
 def _annotations_without_masks(root: Path, listing: Listing) -> list[str]:
-    """Return a line for each kind of annotation file that has boxes only, or is of an unknown program.
+    """Return a line for each kind of annotation file that has only boxes, or that no reader supports.
 
-    The first file of each folder is read.
+    Of each folder, only the first file with each suffix is read.
     """
     found: dict[str, str] = {}
     for folder, names in listing.items():
@@ -129,7 +130,7 @@ def _annotations_without_masks(root: Path, listing: Listing) -> list[str]:
 
 
 def _folders_of_same_names(listing: Listing) -> tuple[str, str] | None:
-    """Return two folders whose images have the same stems."""
+    """Return two folders whose images have the same stems, or None if there are none."""
     stems: dict[str, set[str]] = defaultdict(set)
     for image in list_images(listing):
         stems[image.folder].add(image.stem)

@@ -26,15 +26,15 @@ _SHAPES_OF_VERSION_3: dict[object, tuple[str, tuple[str, ...]]] = {
     8: ("extreme_rect", ()),
     9: ("extreme_circle", ()),
 }
-"""Number of a shape in version 3 → its name, and the names of its numbers. Without names, they are x, y, x, y, …"""
+"""Shape number in version 3 → name of the shape, and names of its coordinates, or () for x, y, x, y, …"""
 
 _CHOICE_TYPES = ("dropdown", "radio", "select")
-"""Types of attributes of versions 1 and 2 of which one option is chosen."""
+"""Types of attributes whose value is one of several options, in versions 1 and 2."""
 
 _CSV_HEAD = r"#?filename,file_size,file_attributes,region_count,region_id,region_shape_attributes,region_attributes"
 
 _IMAGE_TYPE = 2
-"""Type of a file of version 3 that is an image. Videos and sounds have others."""
+"""Type number of an image file in version 3. Video and audio files have other numbers."""
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,9 @@ class ViaImage:
     """An image and its regions.
 
     Attributes:
-        name: its file name, path or URL.
-        location: the annotation file and the entry, for messages.
-        regions: objects with shape_attributes and region_attributes, as in version 2.
+        name: file name, path or URL of the image.
+        location: the annotation file and the place in it, for messages.
+        regions: dictionaries with the keys shape_attributes and region_attributes, as in version 2.
     """
 
     name: str
@@ -54,13 +54,13 @@ class ViaImage:
 
 @dataclass(frozen=True)
 class ViaFile:
-    """The content of one file.
+    """The content of one annotation file.
 
     Attributes:
-        path: the file.
-        images: its images.
-        options: region attribute → its options in order, for attributes of which one option is chosen.
-        skipped: number of files that are no images (version 3).
+        path: the annotation file.
+        images: the annotated images.
+        options: region attribute → options in order, for attributes with options.
+        skipped: number of annotated files that are not images (version 3 only).
     """
 
     path: Path
@@ -70,16 +70,16 @@ class ViaFile:
 
 
 def read_via_file(path: Path) -> ViaFile | None:
-    """Read a file of VIA.
+    """Read an annotation file of VIA.
 
     Args:
         path: a JSON or CSV file.
 
     Returns:
-        Its content. None if it is of another program.
+        The content of the file. None if another program wrote it.
 
     Raises:
-        DataError: The file is damaged.
+        DataError: The file is damaged or cannot be read.
     """
     if is_via_csv(path):
         return ViaFile(path, _read_csv(path))
@@ -102,12 +102,12 @@ def read_via_file(path: Path) -> ViaFile | None:
 
 
 def is_via_csv(path: Path | RemoteFile) -> bool:
-    """Return True for a local CSV file of VIA, by its columns."""
+    """Return True if the path is a local CSV file with the columns of VIA."""
     return is_file(path) and path.name.lower().endswith(".csv") and file_starts_with(path, _CSV_HEAD)
 
 
 def _read_csv(path: Path) -> tuple[ViaImage, ...]:
-    """Read a CSV file. It has a row for each region, and a row without a shape for an image without regions."""
+    """Read a CSV file. Each region has a row. An image without regions has one row without a shape."""
     images: dict[str, ViaImage] = {}
     reader = csv.DictReader(io.StringIO(read_text(path).removeprefix("#"), newline=""), strict=True)
     try:
@@ -144,7 +144,7 @@ def _read_entries(path: Path, entries: Mapping[str, object]) -> Iterator[ViaImag
 
 
 def _read_version_3(path: Path, content: Mapping[str, Any]) -> ViaFile:
-    """Read a project of version 3. Its regions are converted to those of version 2."""
+    """Read a project of version 3. Regions are converted to the format of version 2."""
     sections = [content.get(key) for key in ("attribute", "file", "metadata", "view")]
     if not all(
         isinstance(section, dict) and all(isinstance(v, dict) for v in section.values()) for section in sections
@@ -163,7 +163,7 @@ def _read_version_3(path: Path, content: Mapping[str, Any]) -> ViaFile:
     for item in metadata.values():
         values = item.get("av") if isinstance(item.get("av"), dict) else {}
         named = {names.get(key, key): options.get(key, {}).get(str(value), value) for key, value in values.items()}
-        # A segment of time in a video or sound (z) without coordinates is not a region.
+        # An entry without coordinates is a time segment of a video or audio file, not a region.
         if item.get("xy") and str(item.get("vid")) in regions:
             shape = _to_shape(item["xy"], path)
             regions[str(item["vid"])].append({"shape_attributes": shape, "region_attributes": named})
@@ -184,7 +184,7 @@ def _read_version_3(path: Path, content: Mapping[str, Any]) -> ViaFile:
 
 
 def _to_shape(numbers: object, path: Path) -> dict[str, Any]:
-    """Return the coordinates of version 3, [shape, number, …], as the shape attributes of version 2."""
+    """Convert the coordinates of version 3, [shape number, coordinate, …], to the shape attributes of version 2."""
     if not isinstance(numbers, list) or not isinstance(numbers[0], int | float):
         raise DataError(f'{path}: "xy" of a region must be a list of numbers; export it again')
     name, keys = _SHAPES_OF_VERSION_3.get(numbers[0], (f"shape {quote(numbers[0])}", ()))

@@ -1,4 +1,4 @@
-"""Label files of YOLO: where they are, and whether text files are label files."""
+"""Search for YOLO label files, and detection of text files that are label files."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -8,19 +8,23 @@ from pixelwise.data.formats._folder_names import folder_roles
 from pixelwise.errors import DataError
 
 TOLERANCE = 1e-2
-"""Maximum distance of a point from the image, as a fraction of its width or height. Other programs round."""
+"""Maximum distance of a point outside the image, as a fraction of the image's width or height.
+
+Points can be slightly outside, because other programs round coordinates.
+"""
 
 BOX_VALUES = 4
+"""Number of coordinates of a bounding box in a label file."""
 
 _SAMPLED_FILES = 50
-"""Number of text files that determine whether text files are label files."""
+"""Number of text files that must be valid label files. Later files may be damaged."""
 
 
 def find_label_files(listing: Listing) -> dict[ImageFile, tuple[str, str]]:
     """Return image → (folder, name) of its label file, for images that have one.
 
-    In the path of a label file, the last "images" of the image's path is "labels", in any case. Without such a folder,
-    the label file is next to the image.
+    The folder of the label file is that of the image, with "labels" instead of the last folder "images". Upper and
+    lower case are not distinguished. If there is no folder "images", the label file is next to the image.
     """
     folders = {folder.casefold(): folder for folder in reversed(listing)}
     names = {folder: frozenset(files) for folder, files in listing.items()}
@@ -46,7 +50,8 @@ def infer_class_numbers(root: Path, listing: Listing) -> list[int] | None:
         listing: the files of the data set.
 
     Returns:
-        The numbers, sorted. None if the text files next to the images are not label files, or if there are masks too.
+        The class numbers, sorted. None if the text files of the images are not label files, or if a folder of the data
+        set contains masks.
     """
     label_files = find_label_files(listing)
     roles = folder_roles(listing)
@@ -66,7 +71,10 @@ def infer_class_numbers(root: Path, listing: Listing) -> list[int] | None:
 
 
 def _class_numbers(text: str) -> set[int] | None:
-    """Return the class numbers in a label file, or None if a line is not a class number and coordinates in 0..1."""
+    """Return the class numbers in the text of a label file, or None if the text is not that of a label file.
+
+    Each line must have a class number and at least 4 coordinates in 0..1. The number of coordinates must be even.
+    """
     numbers = set()
     for line in text.splitlines():
         words = line.split()
@@ -86,7 +94,7 @@ def _class_numbers(text: str) -> set[int] | None:
 
 
 def number_names(numbers: Iterable[int]) -> dict[int, str]:
-    """Return class number → name for classes that no file names.
+    """Return class number → made-up name, for data sets without a file of class names.
 
     >>> number_names([0, 7])
     {0: 'class 0', 7: 'class 7'}

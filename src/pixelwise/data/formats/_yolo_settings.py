@@ -1,4 +1,4 @@
-"""Settings of a YOLO data set: data.yaml, classes.txt, or the class numbers in the label files."""
+"""Class names and splits of a YOLO data set, from data.yaml, classes.txt, or the class numbers in the label files."""
 
 import re
 from collections.abc import Hashable, Mapping
@@ -20,19 +20,19 @@ _YAML_SUFFIXES = (".yaml", ".yml")
 _YAML_STEMS = ("data", "dataset")
 
 _NAME_FILES = ("classes.txt", "obj.names")
-"""Files of class names, one per line: of labelImg and Label Studio, and of Darknet."""
+"""Files with one class name per line. labelImg and Label Studio write the first, Darknet uses the second."""
 
 
 @dataclass
 class YoloSettings:
-    """The content of data.yaml or classes.txt.
+    """The class names and the splits of a YOLO data set.
 
     Attributes:
-        path: the file. The root of the data set if there is none.
-        base: the folder that its paths are relative to.
+        path: data.yaml, classes.txt or obj.names. The root of the data set if there is no such file.
+        base: the folder that the paths in `folders` are relative to.
         names: class number → name.
         folders: split → folders or lists of images.
-        has_names: False if no file names the classes.
+        has_names: False if there is no such file. The class numbers are then those in the label files.
     """
 
     path: Path
@@ -52,7 +52,7 @@ def find_settings(root: Path) -> YoloSettings | None:
         The settings. None if the data set is not in the YOLO format.
 
     Raises:
-        DataError: data.yaml is damaged.
+        DataError: A YAML file of YOLO is not valid, or a text file cannot be read.
     """
     if is_file(root):
         return _read_settings(root, is_root=True) if root.suffix.lower() in _YAML_SUFFIXES else None
@@ -83,7 +83,7 @@ def find_settings(root: Path) -> YoloSettings | None:
 
 
 class _Loader(yaml.SafeLoader):
-    """A YAML loader that refuses a key that is there twice. PyYAML uses the last one."""
+    """A YAML loader that raises an error for a duplicate key. PyYAML's own loaders use the last value of the key."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen = set()
@@ -97,7 +97,10 @@ class _Loader(yaml.SafeLoader):
 
 
 def _read_settings(path: Path, is_root: bool = False) -> YoloSettings | None:
-    """Read a YAML file. Return None if it is not about YOLO. `is_root`: the user passed the file itself."""
+    """Read a YAML file. Return None if it does not have the keys of YOLO.
+
+    If `is_root`, the user passed the file itself, and its paths can be outside its folder.
+    """
     text = read_text(path)
     try:
         content = yaml.load(text, _Loader)
@@ -111,14 +114,14 @@ def _read_settings(path: Path, is_root: bool = False) -> YoloSettings | None:
     base = path.parent
     if is_name(content.get("path")):
         other = base / content["path"]
-        # If the user passed a folder, nothing outside that folder is read.
+        # If the user passed a folder, no file outside that folder is read.
         if is_folder(other) and (is_root or other.resolve().is_relative_to(base.resolve())):
             base = other
     return YoloSettings(path, base, _read_names(path, content), _read_split_folders(path, content))
 
 
 def _read_split_folders(path: Path, content: Mapping[Any, Any]) -> dict[Split, list[str]]:
-    """Return split → folders or lists. Of several keys for a split, the first in `SPLIT_WORDS` is used."""
+    """Return split → folders or lists. If a split has several keys, the first one in `SPLIT_WORDS` is used."""
     folders: dict[Split, list[str]] = {}
     for key, split in SPLIT_WORDS.items():
         value = content.get(key)

@@ -1,4 +1,4 @@
-"""ADE20K in the version of the scene parsing challenge, with 150 classes."""
+"""The format of ADE20K in the version of its scene parsing challenge, with 150 classes."""
 
 import re
 from pathlib import Path
@@ -25,7 +25,7 @@ _NAMES = (
 )
 
 CLASSES = tuple(_NAMES.split(", "))
-"""The first name of each class, in the order of objectInfo150.txt. Class 0 is the mask value 1."""
+"""The first name of each class, in the order of objectInfo150.txt. Class 0 has the mask value 1."""
 
 _FOLDERS = tuple(f"{kind}/{split}" for kind in ("images", "annotations") for split in ("training", "validation"))
 
@@ -33,10 +33,17 @@ _INFO = ("objectInfo150.txt", "objectInfo150.csv")
 
 
 def read_ade20k(root: Path) -> FormatResult | None:
-    """Read ADE20K: images/ and annotations/, each with training/ and validation/. Mask value 0 is ignored.
+    """Read ADE20K: images/ and annotations/, each with training/ and validation/.
 
-    Other data in such folders is left to `read_folders`. ADE20K is recognized by its file names (ADE_train_…) or by
-    objectInfo150.txt, which then gives the class names. https://groups.csail.mit.edu/vision/datasets/ADE20K/
+    ADE20K is recognized by its file names (ADE_train_…) or by objectInfo150.txt or .csv. If there is such a file, the
+    class names are read from it. Pixels with the mask value 0 are ignored.
+    https://groups.csail.mit.edu/vision/datasets/ADE20K/
+
+    Returns:
+        The records and classes. None for other data, which `read_folders` can read if it has such folders.
+
+    Raises:
+        DataError: objectInfo150.txt is damaged, or the masks do not match the images (see `find_pairs`).
     """
     if not all(is_folder(root / folder) for folder in _FOLDERS):
         return None
@@ -54,7 +61,7 @@ def read_ade20k(root: Path) -> FormatResult | None:
 
 
 def _read_info(path: Path) -> tuple[str, ...]:
-    """Return the first name of each row. A row starts with the mask value, from 1 upwards, and ends with the names."""
+    """Return the first name in each row. The first cell of a row is the mask value, and the last cell has the names."""
     cells = [re.split(r"\t+|,(?! )", line) for line in read_lines(path)]
     rows = [(int(row[0]), row[-1].strip(' "')) for row in cells if row[0].strip().isdigit()]
     if not rows or [value for value, _ in rows] != list(range(1, len(rows) + 1)):

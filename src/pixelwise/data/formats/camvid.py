@@ -1,4 +1,4 @@
-"""CamVid in the version of SegNet's authors."""
+"""Read the CamVid data set in the version that the authors of SegNet distribute."""
 
 import re
 from dataclasses import replace
@@ -19,15 +19,17 @@ PALETTE = (
 )  # fmt: skip
 
 IGNORE_VALUE = 11
-"""The mask value of pixels without a class."""
+"""The mask value of pixels to ignore, which have no class."""
 
 _FRAME = re.compile(r"(0001TP|0006R0|0016E5|Seq05VD)_\w+\.\w+")
 
 
 def read_camvid(root: Path) -> FormatResult | None:
-    """Read CamVid: train/ trainannot/ val/ valannot/ test/ testannot/. Mask values are classes 0..10; 11 is ignored.
+    """Read CamVid: train/ trainannot/ val/ valannot/ test/ testannot/.
 
-    The group of a record is its video. Other data in folders of these names is left to `read_folders`.
+    Mask values 0..10 are the class indices. Pixels with the value 11 are ignored. The group of a record is its video.
+    Returns None if train/ or trainannot/ is missing, or if an image does not have the name of a CamVid frame.
+    `read_folders` can read such folders.
     http://mi.eng.cam.ac.uk/research/projects/VideoRec/CamVid/
     """
     if not (is_folder(root / "train") and is_folder(root / "trainannot")):

@@ -18,8 +18,8 @@ _VIEW = re.compile(r"[0-9a-f]{12}_\d\d")
 def read_carvana(root: Path) -> FormatResult | None:
     """Read Carvana: *.jpg and *_mask.gif, in train/ and train_masks/ or in one folder.
 
-    If all file names are those of the challenge, the classes are "background" and "car", and the group of a record is
-    its car. https://www.kaggle.com/c/carvana-image-masking-challenge
+    If all image names have the form of the challenge, such as 0cdf5b5d0ce1_01.jpg, the classes are "background" and
+    "car". The group of a record is then its car. https://www.kaggle.com/c/carvana-image-masking-challenge
     """
     if not is_folder(root):
         return None

@@ -26,10 +26,10 @@ class _File:
     Attributes:
         path: the file.
         images: image id → file name.
-        annotations: its entries for masks.
-        categories: id → (name, supercategory).
-        has_stuff: True if a category is stuff, such as sky, and not a thing.
-        split: the split, or None.
+        annotations: the section "annotations": one entry per mask.
+        categories: category id → (name, supercategory).
+        has_stuff: True if a category is stuff, such as sky. Other categories are things, such as cars.
+        split: the split in the name of the file or its folder, or None.
     """
 
     path: Path
@@ -43,15 +43,18 @@ class _File:
 def read_coco_panoptic(root: Path) -> FormatResult | None:
     """Read COCO panoptic: panoptic_train2017.json and panoptic_train2017/*.png, in the root or in annotations/.
 
-    Segments of a category become a class, with or without "iscrowd". Pixels without a segment (value 0) are ignored if
-    some categories are stuff, because then every pixel was to be labeled. Otherwise they are background.
-    https://cocodataset.org/#format-data
+    Each category becomes a class. Its segments belong to the class with or without "iscrowd". Pixels without a segment
+    (value 0) are ignored if some categories are stuff, because then every pixel should have a segment. Otherwise they
+    are background. https://cocodataset.org/#format-data
 
     Args:
         root: the folder of the data set, or its JSON file.
 
+    Returns:
+        The records, or None if there is no panoptic JSON file.
+
     Raises:
-        DataError: A JSON file is damaged, or the PNG files are missing.
+        DataError: A JSON file is damaged, the files contradict each other, or the PNG files are missing.
     """
     files = [file for path in find_json_files(root, "panoptic") if (file := _read_file(path, root)) is not None]
     if not files:
@@ -110,7 +113,7 @@ def _read_file(path: Path, root: Path) -> _File | None:
 
 
 def _merge_categories(files: Sequence[_File]) -> dict[int, str]:
-    """Return category id → name over all files, sorted by id."""
+    """Return category id → name of all files, sorted by id. Raise DataError if files give an id different names."""
     names: dict[int, str] = {}
     for file in files:
         for number, (name, _) in file.categories.items():
@@ -122,10 +125,13 @@ def _merge_categories(files: Sequence[_File]) -> dict[int, str]:
 
 
 def _mask_folders(files: Sequence[_File], listing: Listing) -> set[str]:
-    """Return the folders of the PNG files: by their names, because images can have the same file names.
+    """Return the folders that contain PNG files of the annotations.
+
+    Images can have the same file names as masks. So folders with a name for panoptic masks come first, then folders
+    with another name for masks. Any other folder is used only if there are none of these.
 
     Raises:
-        DataError: There is none.
+        DataError: No folder contains such a file.
     """
     names = {str(item.get("file_name")).replace("\\", "/").rpartition("/")[2] for f in files for item in f.annotations}
     counts = Counter({folder: len(names.intersection(here)) for folder, here in listing.items()})
@@ -151,7 +157,7 @@ def _read_records(
     void: tuple[int, int],
     listed: set[ImageFile],
 ) -> tuple[list[Record], list[DataIssue]]:
-    """Return the records and issues of a file. Its images are added to `listed`."""
+    """Return the records and issues of a JSON file. Add its images to `listed`."""
     records, issues, missing = list[Record](), list[DataIssue](), list[DataIssue]()
     folder = str(file.path.parent.relative_to(images.root)) if file.path.parent.is_relative_to(images.root) else ""
     annotated = {item.get("image_id"): item for item in file.annotations if isinstance(item.get("image_id"), int | str)}
@@ -186,7 +192,7 @@ def _read_mask(
     labels: Mapping[int, int],
     void: tuple[int, int],
 ) -> PolygonMask:
-    """Return the mask of an image. Raises AnnotationError if it is missing or damaged."""
+    """Return the mask of an image. Raise AnnotationError if the mask or its annotation is missing or damaged."""
     if annotation is None:
         raise AnnotationError("has no annotation; add one, or remove the image from the list")
     name, segments = annotation.get("file_name"), annotation.get("segments_info")

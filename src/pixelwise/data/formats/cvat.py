@@ -25,7 +25,7 @@ from pixelwise.palette import Color, parse_hex
 _HEAD = r"\s*(<\?xml[^>]*>)?\s*(<!--.*?-->\s*)*<annotations>"
 
 _MAX_FILES = 50
-"""A folder with more XML files has one per image, which is another format."""
+"""Maximum number of XML files in a folder. A folder with more has one file per image, which is another format."""
 
 _AREA_TAGS = ("polygon", "box", "ellipse", "mask")
 
@@ -44,12 +44,19 @@ def read_cvat(root: Path, options: LabelOptions | None = None) -> FormatResult |
 
     Polygons, boxes, ellipses and masks are read, and polylines if `line_width` is set. Shapes are drawn by z_order,
     then in the order of the file. Classes are "background" and the labels in the order of the project. An image
-    without shapes is all background. Splits are the subsets, or else folders. Pixels have the values of CVAT's own
-    masks. https://docs.cvat.ai/docs/manual/advanced/xml_format/
+    without shapes is all background. The split of an image comes from its subset, or else from its folder. Pixels have
+    the same values as in masks that CVAT exports. https://docs.cvat.ai/docs/manual/advanced/xml_format/
 
     Args:
         root: a folder, or the XML file.
-        options: the user's options.
+        options: the user's options. Only `line_width` is used.
+
+    Returns:
+        The records, or None if there is no such XML file.
+
+    Raises:
+        DataError: An XML file is damaged, has tracks of a video, or has no shape with an area.
+        ConfigError: `line_width` is out of range.
     """
     paths = _find_files(root)
     if not paths:
@@ -86,7 +93,10 @@ def _find_files(root: Path) -> list[Path]:
 
 
 def _parse(path: Path) -> Element:
-    """Parse an XML file. A document type is refused, because its entities could expand to gigabytes or name files."""
+    """Parse an XML file. Raises DataError if it is damaged or has a document type.
+
+    The entities of a document type could expand to gigabytes or include other files.
+    """
     builder, parser = TreeBuilder(), expat.ParserCreate()
 
     def refuse(*_: object) -> None:
@@ -105,7 +115,10 @@ def _parse(path: Path) -> Element:
 
 
 def _read_labels(document: Element) -> dict[str, Color | None]:
-    """Return label → color of the labels of a task, job or project that can have an area."""
+    """Return label → color for the labels of a task, job or project, without labels that cannot have an area.
+
+    The color is None if the file has no valid color for the label.
+    """
     labels: dict[str, Color | None] = {}
     for label in document.iterfind("meta/*/labels/label"):
         name, label_type = (label.findtext("name") or "").strip(), (label.findtext("type") or "").strip()
@@ -119,7 +132,7 @@ def _read_labels(document: Element) -> dict[str, Color | None]:
 
 
 def _read_images(path: Path, document: Element, collector: EntryCollector, line_width: float | None) -> None:
-    """Add the entries of all images of a document."""
+    """Add the entries of all images of a document to the collector, and issues for entries that cannot be used."""
     base = collector.images.root
     folder = path.parent.relative_to(base).as_posix() if path.parent != base else ""
     unknown_subsets = set()
@@ -182,7 +195,7 @@ def _read_shapes(
 
 
 def _to_annotation(element: Element, size: tuple[int, int], line_width: float | None) -> Annotation:
-    """Return a shape as an annotation with label 0."""
+    """Convert a shape to an annotation with label 0, a placeholder."""
     values = element.attrib
     if element.tag == "mask":
         return Annotation(0, rle=_read_mask(values, size))
@@ -207,7 +220,7 @@ def _to_annotation(element: Element, size: tuple[int, int], line_width: float | 
 
 
 def _read_points(values: Mapping[str, str]) -> np.ndarray:
-    """Return the points (K, 2) of x,y;x,y;…"""
+    """Convert the attribute `points`, x,y;x,y;…, to an array (K, 2)."""
     try:
         pairs = [[float(number) for number in pair.split(",")] for pair in values.get("points", "").split(";") if pair]
     except ValueError:
@@ -234,7 +247,11 @@ def _box(left: float, top: float, right: float, bottom: float, angle: float) -> 
 
 
 def _read_mask(values: Mapping[str, str], size: tuple[int, int]) -> dict[str, object]:
-    """Return the run lengths of a mask: pixels outside and inside alternately, row by row within its box."""
+    """Return the run lengths of a mask in the whole image, see `Annotation.rle`.
+
+    The attribute `rle` has the lengths of runs that are alternately outside and inside the mask, row by row within the
+    box of the mask.
+    """
     left, top, width, height = (round(_number(values, key)) for key in ("left", "top", "width", "height"))
     try:
         counts = np.array(values.get("rle", "").split(","), np.int64)

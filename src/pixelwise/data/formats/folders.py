@@ -31,19 +31,22 @@ def read_folders(root: Path, options: LabelOptions | None = None) -> FormatResul
     """Read images and masks in two folders (images/ masks/, train/ trainannot/) or side by side (1.jpg, 1_mask.png).
 
     Splits come from folder names (train, val, test …) anywhere in the paths, or from lists (train.txt …). Class names
-    come from a class file (see `CLASS_FILES`), and the label map from the mask values. An image can have several mask
-    files: one per class (subfolders of the mask folder, or endings of names) makes the data multi-label, and one per
-    object is united. Some masks are read only if several folders match the same images.
+    come from a class file (see `CLASS_FILES`), and the label map from the mask values.
+
+    An image can have several mask files. With one file per class (subfolders of the mask folder, or endings of names),
+    the data is multi-label. Files with one object each are merged to one mask. Some files are opened only if the names
+    of files and folders do not identify the masks.
 
     Args:
         root: the data set.
-        options: `instances` unites all mask files of an image.
+        options: the user's options. With `instances`, all mask files of an image are merged.
 
     Returns:
-        The records. None if there are no masks.
+        The records. None if `root` is not a folder or has no masks.
 
     Raises:
-        DataError: Two folders or two files match the same images.
+        DataError: Two folders or two files match the same images, images and masks have no common name, or the folder
+            has several data sets.
     """
     if not is_folder(root):
         return None
@@ -64,15 +67,15 @@ def find_pairs(
         root: the root of the listing.
         listing: the files of the data set.
         options: see `read_folders`.
-        search: also find masks that no folder or file name states, and compare folders of masks that match the same
-            images. Formats of well-known data sets do without.
+        search: also find masks that no folder or file name identifies, and choose between folders of masks that match
+            the same images. The readers of well-known data sets do not need this.
 
     Returns:
         The matched files. None if there are no masks.
 
     Raises:
-        DataError: There are folders of images and of masks without a common name, or the match is ambiguous (see
-            `match_masks`, `to_pairs` and `choose_folder`).
+        DataError: There are folders of images and folders of masks, but no image has a mask of the same name. Or the
+            match is ambiguous (see `match_masks`, `to_pairs` and `choose_folder`), or there are several data sets.
     """
     instances = options is not None and options.instances
     files = list(list_images(listing))
@@ -122,7 +125,10 @@ def _listed_pairs(
     images: Sequence[ImageFile],
     roles: Mapping[str, FolderRole],
 ) -> PairedFiles:
-    """Return the pairs of lists, and other images. It is a decision only if an image and its mask differ in name."""
+    """Return the pairs from lists, and the images that are not listed.
+
+    A decision is recorded only if the name of a mask does not contain the name of its image.
+    """
     pairs = Pairs(masks=dict(listed))
     others = [(image, mask) for image, mask in listed.items() if image.stem not in mask.stem]
     if others:
@@ -136,7 +142,11 @@ def _listed_pairs(
 def _unnamed_images(
     files: Sequence[ImageFile], masks: Sequence[ImageFile], roles: Mapping[str, FolderRole]
 ) -> list[ImageFile]:
-    """Return the images if no folder has exactly a name for images: those of folders such as image_2, or all others."""
+    """Return the images of a data set in which no folder has a known name for images.
+
+    These are the images in folders whose name contains a word for a role (image_2) if all masks match them. Otherwise
+    these are all files in folders without a known role.
+    """
     others = [file for file in files if roles[file.folder].role is None]
     resembling = [file for file in others if any(words_in_name(part)[1] for part in file.folder.split("/"))]
     try:
@@ -148,7 +158,10 @@ def _unnamed_images(
 
 
 def _check_single_data_set(root: Path, masks: Sequence[ImageFile], roles: Mapping[str, FolderRole]) -> None:
-    """Refuse data sets of different layouts in one folder, for example a/images, a/masks and b/train, b/trainannot."""
+    """Raise DataError if a folder has data sets of different layouts.
+
+    An example is a/images and a/masks next to b/train and b/trainannot.
+    """
     mask_folders: dict[str, set[str]] = defaultdict(set)
     for base in {roles[mask.folder].base for mask in masks}:
         parent, _, name = base.rpartition("/")
@@ -165,7 +178,15 @@ def _side_by_side(folder: str, role: FolderRole) -> FolderRole:
 
 
 def map_records(result: FormatResult, function: Callable[[Record], Record]) -> FormatResult:
-    """Return the result with the function applied to each record."""
+    """Apply a function to each record of a result.
+
+    Args:
+        result: the records of all splits.
+        function: returns the new record for a record.
+
+    Returns:
+        The result with the new records.
+    """
     train, val, test = (tuple(map(function, records)) for records in (result.train, result.val, result.test))
     return replace(result, train=train, val=val, test=test)
 
@@ -173,12 +194,15 @@ def map_records(result: FormatResult, function: Callable[[Record], Record]) -> F
 def with_known_classes(
     result: FormatResult, names: Sequence[str], values: Mapping[int, int], palette: Sequence[Color] = ()
 ) -> FormatResult:
-    """Return the result with the classes of a well-known data set.
+    """Set the classes of a well-known data set.
 
     Args:
         result: the records.
         names: class names in index order.
         values: mask value → class index, or 255 for "ignore".
         palette: one color per class, or () for the default palette.
+
+    Returns:
+        The result with the classes.
     """
     return replace(result, classes=tuple(names), label_map=LabelMap("index", values), palette=tuple(palette))

@@ -1,4 +1,4 @@
-"""Local data sets of Hugging Face: folders of `save_to_disk`, or Parquet files as the hub serves them."""
+"""Local Hugging Face data sets: folders written by `save_to_disk`, or Parquet files as on the Hugging Face Hub."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -21,12 +21,15 @@ from pixelwise.errors import AnnotationError, DataError
 from pixelwise.runtime.parsing import parse_json
 
 _CLASS_COLUMNS = ("classes", "class_names", "class_labels", "categories", "objects", "label_names", "classes_on_image")
-"""Columns whose ClassLabel names the classes in the masks. Other columns name the class of a whole image."""
+"""Columns whose ClassLabel feature contains the class names of the masks.
+
+The ClassLabel of any other column contains the classes of whole images.
+"""
 
 _FILE_NAME = re.compile(r"(?P<split>.+?)-\d{5}-of-\d{5}(-[0-9a-f]+)?|(?P<alone>[^\d-][^-]*)")
 
 _DEPTH = 2
-"""Levels of subfolders that have Parquet files: CONFIG/SPLIT/0000.parquet."""
+"""Number of levels of subfolders that are searched for Parquet files: CONFIG/SPLIT/0000.parquet."""
 
 _SAVE_AGAIN = "save the data set again"
 
@@ -34,18 +37,23 @@ Features = Mapping[str, Any]
 
 
 def read_huggingface(root: Path, options: LabelOptions | None = None) -> FormatResult | None:
-    """Read a folder of `save_to_disk` (Dataset or DatasetDict), or Parquet files that `datasets` wrote.
+    """Read a folder written by `save_to_disk` (Dataset or DatasetDict), or Parquet files written by `datasets`.
 
-    pyarrow reads the files in place. `datasets` is not used, because it writes to its cache and uses the network.
-    Splits are those of the data set. Class names come from a feature ClassLabel, or from id2label.json next to it.
+    pyarrow reads the files in place. The package `datasets` is not used, because it writes to its cache and uses the
+    network. The splits are those of the data set. Class names come from a class file such as id2label.json in the
+    folder, or else from a ClassLabel feature.
 
     Args:
         root: the folder.
-        options: the user's options. `allow_outside` is used.
+        options: the user's options. Only `allow_outside` is used.
+
+    Returns:
+        The records, class names and issues. None if `datasets` did not write the folder, or its Parquet files have no
+        image column.
 
     Raises:
-        DataError: There is no image column with its mask column, or there are several. Or a file names another that it
-            may not name.
+        DataError: The image column or the mask column is missing or ambiguous, the splits are ambiguous, or a file is
+            damaged. Or a file refers to another file outside its folder, which needs `allow_outside`.
     """
     if not is_folder(root):
         return None
@@ -74,8 +82,8 @@ class _Part:
 
     Attributes:
         file: the Parquet or Arrow file.
-        split: the data set's name of the split, or "".
-        features: column name → description.
+        split: the name of the split in the data set, or "".
+        features: column name → description of the column, as `datasets` stores it.
     """
 
     file: TableFile
@@ -84,7 +92,7 @@ class _Part:
 
 
 def _find_saved(root: Path, allow_outside: bool) -> list[_Part]:
-    """Return the Arrow files of `save_to_disk`, or [] if the folder is not from `save_to_disk`."""
+    """Return the Arrow files of a folder written by `save_to_disk`, or [] for any other folder."""
     if (root / "dataset_dict.json").is_file():
         splits = _read_object(root / "dataset_dict.json").get("splits")
         if not isinstance(splits, list) or not all(isinstance(split, str) for split in splits):
@@ -97,7 +105,7 @@ def _find_saved(root: Path, allow_outside: bool) -> list[_Part]:
 
 
 def _check_inside(file: Path, names: Sequence[str], allow_outside: bool) -> None:
-    """Raise DataError if a file names another that is outside its folder."""
+    """Raise DataError if one of the paths in a file leads out of the file's folder."""
     for name in names:
         try:
             check_inside(name, file.parent, allow_outside)
@@ -130,14 +138,14 @@ def _to_file(path: Path, kind: Literal["parquet", "arrow"]) -> TableFile:
 
 
 def _find_parquet(root: Path) -> list[_Part]:
-    """Return the Parquet files that `datasets` wrote, or [] if they have no image columns."""
+    """Return the Parquet files of a data set, or [] if `datasets` did not write them or they have no image column."""
     listing = list_files(root, depth=_DEPTH)
     names = [(folder, name) for folder, names in listing.items() for name in names if name.endswith(".parquet")]
     try:
         if not names or not _read_features(_to_file(root / names[0][0] / names[0][1], "parquet")):
             return []
     except DataError:
-        if any(list_images(listing)):  # an unrelated file in a folder of images
+        if any(list_images(listing)):  # the folder contains images, and the Parquet file is unrelated
             return []
         raise
     parts: list[_Part] = []
@@ -160,7 +168,7 @@ def _find_parquet(root: Path) -> list[_Part]:
 
 
 def _read_features(file: TableFile) -> Features:
-    """Return the descriptions of the columns that `datasets` stores in a Parquet file, or {} if there are none."""
+    """Return the column descriptions that `datasets` stored in a Parquet file, or {} if it did not write the file."""
     with wrap_errors(file), open_parquet(file) as parquet:
         text = (parquet.schema_arrow.metadata or {}).get(b"huggingface")
     try:
@@ -176,7 +184,12 @@ def _image_columns(features: Features) -> list[str]:
 
 
 def _image_and_mask_columns(part: _Part) -> tuple[str, str]:
-    """Return the names of the image column and the mask column. Of two image columns, one name is sufficient."""
+    """Return the names of the column of images and the column of masks.
+
+    Both columns contain images, so their names distinguish them (see `columns_for`). If there are only two such
+    columns, it is sufficient that one of them has a known name. Raise DataError if the columns are missing or
+    ambiguous.
+    """
     candidates = _image_columns(part.features)
     images, masks = ([candidates[index] for index in columns_for(candidates, role)] for role in ("image", "mask"))
     if not masks and len(images) == 1:
@@ -191,7 +204,11 @@ def _image_and_mask_columns(part: _Part) -> tuple[str, str]:
 
 
 def _map_splits(root: Path, parts: Sequence[_Part]) -> tuple[dict[str, Split], list[DataIssue]]:
-    """Return the data set's name of each split → split. Splits with other names are left out with a warning."""
+    """Return name of the split in the data set → split, and a warning if splits are left out.
+
+    A single split with an unknown name is used for training. If there are several splits, those with unknown names are
+    left out. Raise DataError if no name is known, or if two names mean the same split.
+    """
     names = list(dict.fromkeys(part.split for part in parts))
     if len(names) == 1:
         return {names[0]: SPLIT_WORDS.get(names[0].casefold(), "train")}, []
@@ -237,7 +254,10 @@ def _read_schema(file: TableFile) -> Any:
 
 
 def _class_names(features: Features) -> tuple[str, ...]:
-    """Return the names of a ClassLabel, alone or in a list, in one of the `_CLASS_COLUMNS`."""
+    """Return the class names of the first ClassLabel feature in `_CLASS_COLUMNS`, or () if there is none.
+
+    The feature can be nested in list features.
+    """
     for name, feature in features.items():
         while isinstance(feature, Mapping) and "feature" in feature:
             feature = feature["feature"]

@@ -32,11 +32,20 @@ _UPLOAD_PREFIX = re.compile(r"[0-9a-f]{6,8}-")
 
 
 def read_label_studio(root: Path) -> FormatResult | None:
-    """Read a JSON or JSON-MIN export of Label Studio, which is in the root or is the root. Images are found by name.
+    """Read JSON or JSON-MIN exports of Label Studio. Images are found by name.
 
-    Polygons, rectangles, ellipses, brush masks and bitmasks are read. Later regions cover earlier ones. Classes are
-    "background" and the labels by name. If an image has several annotations, the ground truth is used, or else the last
-    one that was not canceled. https://labelstud.io/guide/export
+    Polygons, rectangles, ellipses, brush masks and bitmasks are read. Later regions cover earlier ones. The classes are
+    "background" and the labels in alphabetical order. Canceled annotations are not used. If an image has several
+    others, the last one that is ground truth is used, or the last one if none is. https://labelstud.io/guide/export
+
+    Args:
+        root: the folder of the exports and images, or one export.
+
+    Returns:
+        The records and classes. None if there is no export of Label Studio.
+
+    Raises:
+        DataError: An export is damaged, or two tasks may be of the same image.
     """
     exports = [(path, content) for path in _find_files(root) if _is_export(content := read_json(path))]
     if not exports:
@@ -117,7 +126,7 @@ def _find_files(root: Path) -> list[Path]:
 
 
 def _is_export(content: object) -> bool:
-    """Return True if an entry is a task (JSON) or an annotation of a task (JSON-MIN)."""
+    """Return True for a list in which an entry is a task (JSON) or an annotation of a task (JSON-MIN)."""
     return isinstance(content, list) and any(
         isinstance(entry, dict) and (("annotations" in entry and "data" in entry) or "annotation_id" in entry)
         for entry in content
@@ -152,7 +161,7 @@ def _read_tasks(path: Path, content: Sequence[object]) -> Iterator[_Task]:
 
 
 def _image_name(data: Mapping[str, object]) -> str | None:
-    """Return the first value that ends with the suffix of an image."""
+    """Return the first value that ends with the suffix of an image file, or None."""
     for value in data.values():
         if isinstance(value, str) and is_name(value):
             for name in _candidate_names(value):
@@ -183,7 +192,8 @@ def _select_annotation(
 ) -> list[dict[str, Any]] | None:
     """Return the regions of the annotation to use. Add an issue and return None if there is none.
 
-    If there is a choice, (task, number of annotations, True if the ground truth is used) is added to `several`.
+    If there are several annotations, (task, number of annotations, True if the ground truth is used) is added to
+    `several`.
     """
     completed = [annotation for annotation in task.annotations if not annotation[0]]
     if not completed:
@@ -210,7 +220,10 @@ def _several_issue(several: Sequence[tuple[str, int, bool]]) -> list[DataIssue]:
 
 
 def _candidate_names(name: str) -> Iterator[str]:
-    """Yield the file paths that a name, path or URL can mean: as it is, then as a URL."""
+    """Yield the file paths that a name, path or URL can mean: first the text itself, then the path in the URL.
+
+    The path of a local file of Label Studio is the parameter "d" of the URL.
+    """
     yield name
     try:
         parts = urlsplit(name)
@@ -221,7 +234,7 @@ def _candidate_names(name: str) -> Iterator[str]:
 
 
 def _upload_name(name: str) -> str:
-    """Return a file name as Label Studio changes it: spaces become underscores, special characters are removed."""
+    """Return the name of an uploaded file: Label Studio replaces spaces by "_" and removes special characters."""
     return re.sub(r"[^-\w.]", "", name.strip().replace(" ", "_"))
 
 
@@ -233,8 +246,8 @@ def _find_image(
     Args:
         task: the task.
         images: the images of the data set.
-        uploaded: the images by the names that Label Studio gives to uploaded files, without their prefix.
-        issues: extended if there is no image.
+        uploaded: name of an uploaded file in Label Studio, without its prefix → images.
+        issues: an issue is added to this list if there is no image.
     """
     for path in _candidate_names(task.image):
         folder, slash, name = path.replace("\\", "/").rpartition("/")

@@ -1,4 +1,4 @@
-"""labelme's exported folders: NAME_json/ with the image, its mask and the names of its classes."""
+"""The format of folders that labelme exports: NAME_json/ with an image, its mask and the names of the classes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,14 +27,14 @@ _NAME_FILES = ("label_names.txt", "info.yaml")
 
 @dataclass(frozen=True)
 class _Export:
-    """One folder.
+    """One exported folder.
 
     Attributes:
         path: the folder.
         image: name of the image file.
         mask: name of the mask file, or None if it is missing.
-        names: class names in the order of the mask's values. None if no file lists them.
-        split: the split, or None.
+        names: class names in the order of the mask's values, from 0. None if no file lists them.
+        split: the split that the path names, or None.
     """
 
     path: Path
@@ -47,9 +47,15 @@ class _Export:
 def read_labelme_export(root: Path) -> FormatResult | None:
     """Read the folders that labelme_export_json (formerly labelme_json_to_dataset) writes, one per image.
 
-    A folder has img.png, label.png, and label_names.txt with one class per line in the order of the values of
-    label.png. Each folder can have its own list. label_viz.png is not used. The root can be one such folder.
-    https://github.com/wkentaro/labelme
+    A folder has the image img.png, the mask label.png, and label_names.txt (info.yaml in old versions of labelme). The
+    lines of label_names.txt are the classes in the order of the mask's values. Different folders can have different
+    lists. label_viz.png is not used. The root can be one such folder. https://github.com/wkentaro/labelme
+
+    Returns:
+        The records. None if there are no such folders.
+
+    Raises:
+        DataError: label_names.txt or info.yaml has no class names.
     """
     if not is_folder(root):
         return None
@@ -57,7 +63,7 @@ def read_labelme_export(root: Path) -> FormatResult | None:
     exports = [export for folder, names in listing.items() if (export := _find_export(root, folder, names)) is not None]
     folders = {export.path for export in exports}
     others = [image for image in list_images(listing) if root / image.folder not in folders]
-    # Without lists of names, only the file names img.png and label.png indicate the format.
+    # If no folder lists class names, the names img.png and label.png alone are weak evidence of this format.
     has_names = any(export.names for export in exports)
     if not any(export.mask for export in exports) or (len(others) > len(exports) and not has_names):
         return None
@@ -79,11 +85,11 @@ def read_labelme_export(root: Path) -> FormatResult | None:
     if named:
         return polygon_result(records, classes, issues)
     train, val, test = (tuple(records[split]) for split in SPLITS)
-    return FormatResult(train, val, test, issues=tuple(issues))  # the values of the masks decide
+    return FormatResult(train, val, test, issues=tuple(issues))  # the classes are inferred from the mask values
 
 
 def _find_export(root: Path, folder: str, names: Sequence[str]) -> _Export | None:
-    """Return the export in a folder, or None if it has none."""
+    """Return the export in a folder, or None if the folder is not an export."""
     by_name = {name.casefold(): name for name in names}
     image, mask = by_name.get("img.png"), by_name.get("label.png")
     lists = [by_name[name] for name in _NAME_FILES if name in by_name]
@@ -97,7 +103,7 @@ def _find_export(root: Path, folder: str, names: Sequence[str]) -> _Export | Non
 
 
 def _read_names(path: Path) -> tuple[str, ...]:
-    """Return the class names in label_names.txt or info.yaml. Raises DataError if it has none."""
+    """Return the class names in label_names.txt or info.yaml. Raise DataError if there are none."""
     text = read_text(path)
     names: object = [line.strip() for line in text.splitlines() if line.strip()]
     if path.suffix.casefold() == ".yaml":
@@ -112,7 +118,10 @@ def _read_names(path: Path) -> tuple[str, ...]:
 
 
 def _longest_names(exports: Sequence[_Export]) -> list[str]:
-    """Return the longest list of class names if all lists are beginnings of it, else nothing."""
+    """Return the longest list of class names if every list is a prefix of it, else an empty list.
+
+    The label for pixels to ignore is left out.
+    """
     lists = [export.names or () for export in exports]
     longest = max(lists, key=len, default=())
     if any(longest[: len(names)] != names for names in lists):
@@ -121,7 +130,10 @@ def _longest_names(exports: Sequence[_Export]) -> list[str]:
 
 
 def _mask(path: Path, names: Sequence[str] | None, index_of: Mapping[str, int]) -> MaskSource:
-    """Return a mask whose values are positions in `names`. 255 is ignored if it is no position."""
+    """Return a mask whose values are indices into `names`. 255 means "ignore" if `names` has fewer entries.
+
+    If `names` is None, return the file itself.
+    """
     if names is None:
         return path
     class_ids = [IGNORE_INDEX if name == IGNORE_LABEL else index_of[name] for name in names]

@@ -1,4 +1,4 @@
-"""Oxford-IIIT Pet in its official folders."""
+"""Read the Oxford-IIIT Pet data set in its official folder structure."""
 
 from pathlib import Path
 
@@ -12,7 +12,11 @@ def read_oxford_pets(root: Path) -> FormatResult | None:
     """Read Oxford-IIIT Pet: images/, annotations/trimaps/ and the official lists trainval.txt and test.txt.
 
     Mask values are 1 = pet, 2 = background, 3 = border, as in the README of the data set. The stratum of a record is
-    its breed. https://www.robots.ox.ac.uk/~vgg/data/pets/
+    its breed. Returns None if images/ or annotations/trimaps/ is missing.
+    https://www.robots.ox.ac.uk/~vgg/data/pets/
+
+    Raises:
+        DataError: An official list cannot be read.
     """
     annotations = root / "annotations"
     if not (is_folder(root / "images") and is_folder(annotations / "trimaps")):
@@ -33,7 +37,7 @@ def read_oxford_pets(root: Path) -> FormatResult | None:
         pairs = []
         for name in names:
             image, mask = root / "images" / f"{name}.jpg", annotations / "trimaps" / f"{name}.png"
-            if f"{name}.jpg" not in images:  # no path: a list must not name files outside the folder
+            if f"{name}.jpg" not in images:  # this also refuses a name with "/", which could leave the folder
                 message = f"no such image, though {path.name} lists it; add it or remove the line"
                 issues.append(DataIssue("missing image", str(image), message))
             elif f"{name}.png" not in masks:

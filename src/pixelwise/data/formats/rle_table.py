@@ -27,25 +27,32 @@ from pixelwise.errors import AnnotationError, DataError
 _SINGLE_CLASS = "foreground"
 
 _SUBMISSION = "submission"
-"""Part of the names of example files of Kaggle: they have the columns of a table and placeholders as run lengths."""
+"""Part of the name of Kaggle's example files. Their columns are those of a table of run lengths, but their run lengths
+are placeholders."""
 
 _SAMPLED_IMAGES = 20
 
 _MAX_FILES = 50
-"""A folder with more tables has one per image, which is another format."""
+"""Maximum number of tables in a folder. A folder with more has one per image, which is another format."""
 
 
 def read_rle_table(root: Path) -> FormatResult | None:
     """Read a CSV file of run lengths, or a folder that contains one, as in Severstal or Airbus on Kaggle.
 
     See `COLUMNS` for the names of columns. Run lengths count pixels from 1 along the columns of the image, or along its
-    rows if the numbers fit only those. An image has a row for each class or object. An empty cell is no object. Later
-    rows cover earlier ones. Classes are "background" and the class numbers or names, or else "foreground". Images are
-    found by name, with or without suffix, in the folder of the table or below. Splits are the names of the tables
-    (train.csv) or folders. A folder that has the masks as files too is left to `read_folders`.
+    rows if the numbers show this order. The table has a row for each class or object of an image. An empty cell means
+    that there is no object. Later rows cover earlier ones. The classes are "background" and the class numbers or names
+    of the table. A table without classes has "background" and "foreground".
+
+    Images are found by name, with or without suffix, anywhere in the folder `root` or in the folder of the CSV file.
+    The split of an image comes from the name of its table (train.csv) or of its folder, else it is "train".
 
     Args:
         root: a folder, or the CSV file.
+
+    Returns:
+        The records. None if there is no table of run lengths, or if the folder also has the masks as files, which
+        `read_folders` reads.
 
     Raises:
         DataError: A row has another number of cells than the first, or two tables list the same images.
@@ -65,7 +72,7 @@ def read_rle_table(root: Path) -> FormatResult | None:
     listing = list_files(base)
     others = _without_masks(listing)
     if base == root and sum(1 for _ in list_images(others)) < sum(1 for _ in list_images(listing)):
-        return None  # the masks are there as files too, as in the Data Science Bowl 2018
+        return None  # the folder also has the masks as files, as in the Data Science Bowl 2018
     reader = _Reader(ImageIndex(base, others))
     for table in tables:
         reader.read(table)
@@ -88,7 +95,7 @@ def _find_tables(root: Path) -> list[Path]:
 
 
 def _without_masks(listing: Listing) -> Listing:
-    """Return the listing without the files in folders for masks, which can have the names of the images."""
+    """Return the listing without the files in folders of masks. Such files can have the same names as the images."""
     return filter_files(listing, lambda folder, name: parse_folder_name(folder.rpartition("/")[2])[1] != "masks")
 
 
@@ -98,7 +105,7 @@ class _Rows:
 
     Attributes:
         split: the split, or None.
-        location: the table and the first line.
+        location: the table and the line number of the image's first row.
         objects: (class name, runs) of the rows that are not empty.
         is_damaged: True if a row cannot be read.
     """
@@ -110,7 +117,7 @@ class _Rows:
 
 
 class _Reader:
-    """Collects the rows of tables by image.
+    """Collector of the rows of tables by image.
 
     Attributes:
         issues: images that are missing, and rows that cannot be used.
@@ -123,7 +130,7 @@ class _Reader:
         self._classes: dict[str, None] = {}
 
     def read(self, table: RleTable) -> None:
-        """Read the rows of one table. Raises DataError if it lists an image that an earlier table lists."""
+        """Read the rows of one table. Raise DataError if it lists an image of an earlier table."""
         split = split_of(table.path.stem)
         found: dict[str, ImageFile | None] = {}
         earlier = set(self._rows)
@@ -164,7 +171,7 @@ class _Reader:
             rows.objects.append((class_name, parse_runs(cell)))
 
     def result(self, source: Path) -> FormatResult:
-        """Return the result of the format. Messages about the whole data set name the file `source`."""
+        """Return the records and issues of all tables. Issues about the whole data set name the file `source`."""
         names = sorted(
             self._classes, key=lambda name: (not name.isdecimal(), int(name) if name.isdecimal() else 0, name)
         )
@@ -185,10 +192,11 @@ class _Reader:
         return polygon_result(records, classes, self.issues)
 
     def _is_by_row(self) -> bool:
-        """Return True if the run lengths count pixels along rows, as the distances from run to run show.
+        """Return True if the run lengths count pixels along rows, False if along columns.
 
-        The next run of an object usually starts about the height of the image later (it is in the next column), or
-        about the width later (it is in the next row). Square images do not decide. Columns are the default.
+        The distance in pixels between the starts of two successive runs of an object is usually about the height of
+        the image if runs follow columns, and about its width if they follow rows. Each of the first `_SAMPLED_IMAGES`
+        objects with more than 3 runs has one vote. Objects in square images have none. A tie means columns.
         """
         votes = 0
         with_runs = ((image, runs) for image, rows in self._rows.items() for _, runs in rows.objects if len(runs) > 3)
@@ -202,7 +210,7 @@ class _Reader:
         return votes > 0
 
     def _unlisted(self, source: Path) -> list[DataIssue]:
-        """Return a warning for all images in the folders of listed images that are not listed."""
+        """Return one warning about the images that are not listed but are in a folder of listed ones, or []."""
         folders = {image.folder for image in self._rows}
         unlisted = [image for image in self._images if image.folder in folders and image not in self._rows]
         if not unlisted:

@@ -26,18 +26,23 @@ _MAX_COLUMNS_IN_MESSAGE = 12
 def read_table(root: Path | RemoteFile, options: LabelOptions | None = None) -> FormatResult | None:
     """Read a CSV, TSV or Parquet file with columns for images and masks, or a folder that contains one.
 
-    See `COLUMNS` for the names of columns. Images are paths (relative to the folder of the table), URLs (see
-    `PROTOCOLS`), or, in Parquet, the bytes themselves. Splits come from a column; or from the names of several tables
-    (train.csv next to test.csv); or else all rows are for training. Columns mask:CLASS make the data multi-label. Class
-    names come from a class file next to the table (see `CLASS_FILES`), and the label map from the mask values.
+    See `COLUMNS` for the names of columns. A cell has an image's path (relative to the folder of the table), its URL
+    (see `PROTOCOLS`) or, in Parquet, its bytes. Columns mask:CLASS make the data multi-label.
+
+    Splits come from a column, or else from the name of the table (train.csv next to test.csv). Without both, all rows
+    are for training. Class names come from a class file next to the table (see `CLASS_FILES`), and the label map is
+    inferred from the mask values.
 
     Args:
         root: the table or its folder.
-        options: the user's options. `allow_outside` is used.
+        options: the user's options. Only `allow_outside` is used.
+
+    Returns:
+        The records, or None if there is no such table.
 
     Raises:
-        DataError: A row is damaged or names a file that it may not name, two columns match one role, or two tables
-            match the folder.
+        DataError: A required column is missing, two columns have the same role, a row is damaged or names a file that
+            is not allowed, or several tables of a folder do not have different splits in their names.
     """
     allow_outside = options is not None and options.allow_outside
     if is_rle_table(root) or is_via_csv(root):
@@ -74,14 +79,14 @@ def _find_tables(folder: Path) -> list[tuple[Table, Columns]]:
         columns = None if table is None or table.huggingface else find_columns(table, strict=True)
         if table is not None and columns is not None:
             tables.append((table, columns))
-    # An unreadable table is ignored if the folder has image or mask folders.
+    # Unreadable tables are ignored if another table can be used, or if a subfolder has a name for images or masks.
     if errors and not tables and not any(any(parse_folder_name(name)) for name in list_folders(folder)):
         raise errors[0]
     return tables
 
 
 def _split_word(table: Table) -> str | None:
-    """Return the word for a split in a table's name: train.csv, data_val.csv. Return None for none or several."""
+    """Return the word for a split in a table's name (train.csv, data_val.csv), or None if it has none or several."""
     words = re.split(r"[\W_]+", table.file.name.rpartition(".")[0].casefold())
     matches = [word for word in words if word in SPLIT_WORDS]
     return matches[0] if len(matches) == 1 else None
@@ -107,14 +112,14 @@ def _to_result(tables: Sequence[tuple[Table, Columns]], allow_outside: bool) -> 
 
 
 class _Reader:
-    """Converts rows to records.
+    """Converts the rows of tables to records.
 
     Args:
         allow_outside: see `CellResolver`.
 
     Attributes:
         records: the records of each split.
-        issues: rows without a usable image or mask.
+        issues: one issue per row without a usable image or mask.
     """
 
     def __init__(self, allow_outside: bool) -> None:
@@ -124,7 +129,15 @@ class _Reader:
         self._rows: dict[str, str] = {}
 
     def read(self, table: Table, columns: Columns) -> None:
-        """Read the rows of one table."""
+        """Read the rows of one table, and add their records and issues.
+
+        Args:
+            table: the table.
+            columns: the roles of its columns.
+
+        Raises:
+            DataError: A row names an unknown split, or a file that is not allowed.
+        """
         sources = CellResolver(table.file, self._allow_outside)
         word = _split_word(table)
         default: Split = SPLIT_WORDS[word] if word else "train"

@@ -24,14 +24,18 @@ _LISTS = "ImageSets/Segmentation"
 
 
 def read_voc(root: Path) -> FormatResult | None:
-    """Read Pascal VOC: JPEGImages/, SegmentationClass/, ImageSets/Segmentation/*.txt; also in VOCdevkit/VOC2012 below.
+    """Read Pascal VOC: JPEGImages/, SegmentationClass/, ImageSets/Segmentation/*.txt.
 
-    Images with names of VOC (2007_000032, 000032) have its 21 classes, and mask value 255 is ignored. For other data in
-    these folders, a class file (see `CLASS_FILES`) names the classes, and the label map comes from the mask values.
+    These folders are in the root, in VOC2012/ or in VOCdevkit/VOC2012/. If all images have names of VOC (2007_000032,
+    000032), the classes are its 21 classes, and mask value 255 is ignored. In other data, or with a class file (see
+    `CLASS_FILES`), the class file names the classes, and the label map comes from the mask values.
     http://host.robots.ox.ac.uk/pascal/VOC/
 
+    Returns:
+        The records, or None if the folders are missing or have no masks.
+
     Raises:
-        DataError: There are several data sets below the root.
+        DataError: There are several data sets below the root, or images and masks do not match.
     """
     if not is_folder(root):
         return None

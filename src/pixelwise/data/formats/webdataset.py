@@ -1,4 +1,4 @@
-"""Shards that `pixelwise pack` wrote (tar files of the WebDataset kind) and their index, dataset.json."""
+"""Read the output of `pixelwise pack`: WebDataset shards (tar files) and their index, dataset.json."""
 
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from pixelwise.runtime.parsing import parse_json
 INDEX = "dataset.json"
 
 MARK = "pixelwise shards"
-"""Text in the index that distinguishes it from another tool's dataset.json."""
+"""Text at the start of the index, which distinguishes it from the dataset.json of other tools."""
 
 VERSION = 1
 
@@ -29,10 +29,14 @@ def read_webdataset(root: Path | RemoteFile, options: LabelOptions | None = None
 
     Args:
         root: the folder.
-        options: the user's options. `allow_outside` is used.
+        options: the user's options. Only `allow_outside` is used.
+
+    Returns:
+        The records and classes. None if the folder has no dataset.json of `pixelwise pack`.
 
     Raises:
-        DataError: The index cannot be read, is damaged, is of a newer version, or names a shard that it may not name.
+        DataError: The index cannot be read, is damaged, is of a newer version, or names a shard outside the folder
+            without `allow_outside`.
     """
     index = root.child(INDEX) if isinstance(root, RemoteFile) else root / INDEX
     try:
@@ -95,7 +99,7 @@ def _shard_url(root: Path | RemoteFile, name: str, allow_outside: bool) -> str:
 
 
 def _to_record(shard: TarShard, sample: list[Any], channels: int) -> Record:
-    """Return the record of a sample. `channels` is the number of multi-label masks, 0 for one mask of all classes."""
+    """Return the record of a sample of a shard. `channels` is the number of multi-label masks, 0 if not multi-label."""
     key, files, stratum, group = sample
     if any(offset < 0 or size < 0 or offset + size > shard.size for _, offset, size in files):
         raise ValueError("a file is outside its shard")

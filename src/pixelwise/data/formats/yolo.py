@@ -1,4 +1,4 @@
-"""YOLO segmentation: one text file of polygons per image, and data.yaml with the class names, as in Ultralytics."""
+"""The YOLO segmentation format of Ultralytics: one text file of polygons per image, and class names in data.yaml."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -24,13 +24,25 @@ from pixelwise.errors import AnnotationError, DataError, without_name
 
 
 def read_yolo(root: Path) -> FormatResult | None:
-    """Read YOLO segmentation: data.yaml, images/ and labels/. A line of a label file is a class and x, y, x, y, …
+    """Read a data set in the YOLO segmentation format: data.yaml, images/ and labels/.
 
-    Coordinates are fractions of the image. Splits come from data.yaml (folders, or lists of images), or else from
-    folder names (images/train, or train/images). An image without a label file is all background. Class 0 is
-    "background", then come the names in order. Without data.yaml or classes.txt, the numbers are the names. Smaller
-    objects cover larger ones.
+    A line of a label file has a class number and the coordinates x, y, x, y, … of a polygon. Coordinates are fractions
+    of the image's width and height. Smaller objects are drawn over larger ones. An image without a label file is all
+    background.
+
+    Splits come from data.yaml (folders, or lists of images), or else from folder names (images/train, or train/images).
+    Class 0 is "background", and the names of the data set follow in order. If no file contains the class names, they
+    are made up from the class numbers ("class 0", "class 1", …).
     https://docs.ultralytics.com/datasets/segment/
+
+    Args:
+        root: the folder of the data set, or its YAML file.
+
+    Returns:
+        The records, classes and issues. None if the data set is not in this format or no image has a label file.
+
+    Raises:
+        DataError: data.yaml is damaged, its training images are missing, or all labels are bounding boxes.
     """
     settings = find_settings(root)
     if settings is None:
@@ -65,7 +77,7 @@ def _names_issue(settings: YoloSettings) -> DataIssue:
 def _split_images(
     settings: YoloSettings, images: ImageIndex, listing: Listing
 ) -> tuple[dict[Split, list[ImageFile]], list[DataIssue]]:
-    """Return the images of each split. An image in several splits stays in the first one."""
+    """Return the images of each split, and issues. An image in several splits stays in the first one."""
     by_split: dict[Split, list[ImageFile]] = {split: [] for split in SPLITS}
     if "train" not in settings.folders:
         in_images = [image for image in images if "images" in image.folder.casefold().split("/")]
@@ -101,7 +113,10 @@ def _split_images(
 
 
 def _find_path(path: str, listing: Listing) -> str | None:
-    """Return the folder or .txt file that a path from any computer means: its longest end that is in the listing."""
+    """Return the folder or .txt file of the listing that matches the longest end of a path. None if nothing matches.
+
+    The path can come from another computer, so its beginning can differ and its separators can be backslashes.
+    """
     parts = [part for part in re.split(r"[\\/]+", path) if part not in ("", ".", "..")]
     for start in range(len(parts) + 1):
         name = "/".join(parts[start:])
@@ -178,7 +193,11 @@ def _read_records(
 
 
 def _read_annotations(text: str, labels: Mapping[int, int]) -> tuple[tuple[Annotation, ...], int]:
-    """Return the annotations of a label file from the largest to the smallest, and the number of boxes in it."""
+    """Parse the text of a label file. Raise AnnotationError if a line is not valid.
+
+    Returns:
+        The polygon annotations from the largest to the smallest, and the number of bounding boxes.
+    """
     annotations, box_count = [], 0
     for number, line in enumerate(text.splitlines(), start=1):
         words = line.split()

@@ -1,4 +1,4 @@
-"""EXIF orientation of images, and masks that have the orientation of the stored pixels."""
+"""EXIF orientation of images, and the rotation of masks that were drawn on the stored pixels."""
 
 import io
 from pathlib import Path
@@ -13,8 +13,8 @@ from pixelwise.data.schema import BytesSource
 from pixelwise.errors import DataError
 
 MaskOrientation = Literal["upright", "stored", "unknown"]
-"""The orientation of a mask: that of the upright image, that of the image's stored pixels, or one that size does not
-decide."""
+"""The orientation of a mask, derived from its size: that of the upright image, or that of the image's stored pixels.
+"unknown" if both have the same size."""
 
 _SEARCHED_BYTES = 1024
 """The EXIF block of a JPEG begins within this many bytes."""
@@ -27,13 +27,13 @@ def exif_orientation(source: BytesSource) -> int:
         source: the image file.
 
     Returns:
-        1 (upright) to 8, as in the EXIF standard. 1 if the file has none or cannot be read.
+        1 (upright) to 8, as in the EXIF standard. 1 if the file has no orientation or cannot be read.
     """
     try:
         with Image.open(io.BytesIO(read_content(source)), formats=PILLOW_FORMATS) as image:
             return _orientation(image)
     except (DataError, OSError, SyntaxError, ValueError):
-        return 1  # reading the pixels raises the error
+        return 1  # the error is raised when the pixels are read
 
 
 def _orientation(image: Image.Image) -> int:
@@ -42,15 +42,15 @@ def _orientation(image: Image.Image) -> int:
 
 
 def find_mask_orientation(image: BytesSource, mask_size: tuple[int, int]) -> MaskOrientation | None:
-    """Compare the size of a mask with both orientations of its image. Only the header of the image is read.
+    """Determine the orientation of a mask from its size and from the header of its image.
 
     Args:
         image: the image of the mask.
         mask_size: (height, width) of the mask in pixels.
 
     Returns:
-        None if the image is stored upright, is not a local JPEG file, cannot be read, or has another size in both
-        orientations.
+        The orientation. None if the image is stored upright, is not a local JPEG file, cannot be read, or has another
+        size in both orientations.
     """
     if not isinstance(image, Path) or is_special_file(image):
         return None
@@ -73,7 +73,7 @@ def stored_size(orientation: int, size: tuple[int, int]) -> tuple[int, int]:
 
     Args:
         orientation: EXIF orientation, 1 to 8. 5 to 8 exchange height and width.
-        size: (height, width) of the upright image.
+        size: (height, width) of the upright image in pixels.
 
     >>> stored_size(6, (96, 72))
     (72, 96)
@@ -82,15 +82,15 @@ def stored_size(orientation: int, size: tuple[int, int]) -> tuple[int, int]:
 
 
 def mask_orientation(orientation: int, size: tuple[int, int], mask_size: tuple[int, int]) -> MaskOrientation | None:
-    """Compare the size of a mask with both orientations of its image.
+    """Determine the orientation of a mask from its size and the size of its image.
 
     Args:
         orientation: EXIF orientation of the image, 2 to 8.
-        size: (height, width) of the upright image.
-        mask_size: (height, width) of the mask.
+        size: (height, width) of the upright image in pixels.
+        mask_size: (height, width) of the mask in pixels.
 
     Returns:
-        None if the size of the mask fits neither orientation.
+        The orientation. None if the mask has neither the size of the upright image nor that of the stored pixels.
 
     >>> mask_orientation(6, (96, 72), (72, 96)), mask_orientation(3, (96, 72), (96, 72))
     ('stored', 'unknown')
@@ -108,11 +108,11 @@ def rotate_upright(mask: np.ndarray, orientation: int) -> np.ndarray:
     """Rotate and mirror a mask as the EXIF orientation rotates and mirrors its image.
 
     Args:
-        mask: (…, H, W), in the orientation of the stored pixels.
+        mask: (…, H, W), in the orientation of the image's stored pixels.
         orientation: EXIF orientation of the image, 1 to 8.
 
     Returns:
-        (…, H, W), or (…, W, H) if the orientation is 5 to 8.
+        The upright mask, (…, H, W), or (…, W, H) if the orientation is 5 to 8.
 
     >>> rotate_upright(np.array([[1, 2], [3, 4]]), 6).tolist()
     [[3, 1], [4, 2]]

@@ -1,4 +1,4 @@
-"""HEIC photos, the format of many phones, decoded by the package of the extra `heic`."""
+"""Decode HEIC images, the format of many phone cameras, with the package pillow_heif (extra `heic`)."""
 
 import io
 
@@ -7,11 +7,11 @@ from PIL import Image
 from pixelwise.errors import DataError
 
 _BRANDS = frozenset((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"))
-"""Brands of files with HEVC data. Files of the same structure with AV1 data (avif) are read by Pillow."""
+"""Brands (4-byte type codes) of files with HEVC data. Pillow reads AVIF: the same structure with AV1 data."""
 
 
 def is_heif(content: bytes) -> bool:
-    """Return True if a file has HEVC data, by the brands in its first box (ISO/IEC 23008-12)."""
+    """Return True if the brands in the first box of a file mean HEVC data (ISO/IEC 23008-12)."""
     if content[4:8] != b"ftyp":
         return False
     box = content[: min(int.from_bytes(content[:4], "big"), 1024)]
@@ -20,17 +20,17 @@ def is_heif(content: bytes) -> bool:
 
 
 def open_heif(content: bytes, max_pixels: int) -> Image.Image:
-    """Decode a HEIC photo to 8 bits, upright as its container says.
+    """Decode a HEIC image to 8 bits per channel and apply the rotation that the file specifies.
 
-    The package is called directly. It is not registered with Pillow, which would change other code of the process.
+    pillow_heif is called directly. Its registration with Pillow would affect other code in the process.
 
     Args:
         content: the file's content.
-        max_pixels: maximum number of pixels.
+        max_pixels: maximum number of pixels of the image.
 
     Raises:
-        DataError: The package is not installed, or the photo is too large.
-        Exception: Any other of the package's for a damaged file.
+        DataError: pillow_heif is not installed, or the image has more pixels than the maximum.
+        Exception: Any exception of pillow_heif for a damaged file.
     """
     try:
         import pillow_heif

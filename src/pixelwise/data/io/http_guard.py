@@ -1,7 +1,7 @@
-"""HTTP sessions that refuse private addresses, for addresses that a file of a data set names and for redirects.
+"""HTTP sessions that refuse private IP addresses, for URLs in the files of a data set and for redirects.
 
-A server that the user did not name must not make this machine request addresses of its own network (server-side request
-forgery). Each redirect is checked, and the addresses that a name resolves to are the ones that are connected to.
+A server or file that the user does not trust must not make this machine send requests to its own network (server-side
+request forgery). Each redirect is checked. The check of a host name uses the same IP addresses as the connection.
 """
 
 import asyncio
@@ -20,20 +20,20 @@ from pixelwise.errors import DataError
 
 @dataclass(frozen=True)
 class HostGuard:
-    """Creates HTTP sessions: the argument `get_client` of fsspec's HTTP file system.
+    """A factory of HTTP sessions, for the argument `get_client` of fsspec's HTTP file system.
 
-    It is immutable and can be pickled, and fsspec keeps one session for equal guards.
+    A guard is immutable and can be pickled. fsspec keeps one session for equal guards.
 
     Attributes:
-        trusted_hosts: hosts that may have private addresses, in lower case.
-        any_host: True to allow private addresses of all hosts.
+        trusted_hosts: hosts that may have private IP addresses, in lower case.
+        any_host: True to allow private IP addresses for all hosts.
     """
 
     trusted_hosts: tuple[str, ...] = ()
     any_host: bool = False
 
     async def __call__(self, **options: Any) -> aiohttp.ClientSession:
-        """Return a session whose requests are checked and have time limits.
+        """Return a session with time limits. Its requests are checked unless `any_host` is True.
 
         Args:
             options: keyword arguments of `aiohttp.ClientSession`.
@@ -61,11 +61,11 @@ class HostGuard:
         self.check(target.host, target.host)
 
     def check(self, host: str | None, address: str | None) -> None:
-        """Refuse a private address.
+        """Raise DataError for a private IP address.
 
         Args:
             host: the host in the URL.
-            address: an IP address of it. Names are accepted: the resolver checks their addresses.
+            address: an IP address of the host. A host name passes, because the resolver checks its IP addresses.
 
         Raises:
             DataError: The address is private and the host is not trusted.
@@ -76,7 +76,7 @@ class HostGuard:
 
 
 class _GuardedResolver(aiohttp.ThreadedResolver):
-    """Resolves names, and refuses those with a private address."""
+    """A resolver of host names that raises DataError if a name has a private IP address."""
 
     def __init__(self, guard: HostGuard) -> None:
         super().__init__(asyncio.get_running_loop())
@@ -92,7 +92,9 @@ class _GuardedResolver(aiohttp.ThreadedResolver):
 
 
 def is_private(address: str) -> bool:
-    """Return True for an IP address that is not on the public internet: loopback, private, link-local, and others.
+    """Return True for an IP address that is not on the public internet, such as a loopback or link-local address.
+
+    Return False for a host name.
 
     >>> is_private("127.0.0.1"), is_private("::ffff:10.0.0.1"), is_private("8.8.8.8"), is_private("a.name")
     (True, True, False, False)

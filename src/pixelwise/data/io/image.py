@@ -1,4 +1,4 @@
-"""Reading of image files by content, with errors that name the file."""
+"""Reading of image files. The content decides the format, and each error names the file."""
 
 import io
 from collections.abc import Callable
@@ -22,27 +22,27 @@ T = TypeVar("T")
 
 
 MAX_PIXELS = 178_956_970
-"""Maximum number of pixels of an image: Pillow's limit for decompression bombs, small files that unpack to gigabytes.
+"""Maximum number of pixels of an image. It equals Pillow's limit for decompression bombs.
 
-Pillow itself only warns from half of this limit.
+A decompression bomb is a small file that unpacks to gigabytes. Pillow warns about images of more than half this size.
 """
 
 MAX_SIDE = 1_000_000
-"""Maximum number of pixels of a side. Resizing takes memory for each row and column, whatever the other side."""
+"""Maximum length of a side in pixels. Resizing takes memory for each row and column, even if one side is short."""
 
 
 _CUT = "truncated or corrupt (data is missing before its end mark); replace or remove it"
 
 
 NUMBER_MODES = ("I", "F")
-"""Pillow's modes of signed or wide integers, and of floats."""
+"""Pillow's modes of 32-bit integers and of floats."""
 
 _NUMBER_SUFFIXES = (".tif", ".tiff", ".pgm", ".pnm", ".ppm")
-"""Suffixes of files that can have pixels in these modes."""
+"""Suffixes of files that can have pixels in `NUMBER_MODES`."""
 
 
 def is_special_file(source: object) -> bool:
-    """Return True for a local path that exists and is not a file: a folder, a device or a named pipe.
+    """Return True for a local path that exists and is not a regular file, but a folder, a device or a named pipe.
 
     Reading a named pipe would block forever.
     """
@@ -50,18 +50,18 @@ def is_special_file(source: object) -> bool:
 
 
 def open_image(source: BytesSource, read: Callable[[Image.Image], T]) -> T:
-    """Open an image file and return what a function reads from it.
+    """Open an image file, call a function with the image, and return the result.
 
     Args:
         source: the file.
-        read: called with the open image. A DataError or any other exception that it raises gets the file's name.
+        read: the function. Its exceptions, except warnings, become a DataError with the name of the file.
 
     Returns:
         The result of `read`.
 
     Raises:
-        DataError: The file is missing, truncated, not an image, or larger than `MAX_PIXELS`. The message names it.
-            Or a package that decodes it is not installed.
+        DataError: The file is missing, truncated, not an image, or larger than `MAX_PIXELS` or `MAX_SIDE`, or a package
+            that decodes it is not installed. The message names the file.
     """
     try:
         content = read_content(source)
@@ -79,7 +79,7 @@ def open_image(source: BytesSource, read: Callable[[Image.Image], T]) -> T:
             if is_far_too_short(content):
                 raise DataError(_CUT)
             result = read(image)
-            if not image.tile and is_cut(content, image):  # there is no tile left to decode
+            if not image.tile and is_cut(content, image):  # `read` has decoded all pixels
                 raise DataError(_CUT)
             return result
     except FileNotFoundError:
@@ -92,21 +92,28 @@ def open_image(source: BytesSource, read: Callable[[Image.Image], T]) -> T:
         raise DataError(f"{source}: {error}") from None
     except MemoryError:
         raise DataError(f"{source}: not enough memory to read it; cut it into tiles, or make it smaller") from None
-    except Warning:  # the caller's warning filters turn it into an exception
+    except Warning:  # the warning filters of the caller turn warnings into exceptions
         raise
     except Exception as error:  # Pillow's decoders raise many exception types for truncated and corrupt files
         raise DataError(f"{source}: truncated or corrupt ({first_line(error)}); replace or remove it") from None
 
 
 def read_content(source: BytesSource) -> bytes:
-    """Read the bytes of a file. Raises FileNotFoundError, PermissionError, or DataError without the file's name."""
+    """Read the bytes of a file.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        PermissionError: The file may not be read.
+        MemoryError: The file does not fit in memory.
+        DataError: The file cannot be read for another reason. The message does not name it.
+    """
     if is_special_file(source):
         raise DataError("not a file; replace or remove it")
     try:
         return source.read_bytes()
     except (DataError, FileNotFoundError, PermissionError, MemoryError):
         raise
-    except Exception as error:  # each protocol has its own exceptions, for example for the network or for keys
+    except Exception as error:  # each protocol has its own exceptions, for example for network faults or wrong keys
         raise DataError(f"cannot be read ({first_line(error)})") from None
 
 
@@ -117,26 +124,26 @@ def read_image(
     min_size: int | None = None,
     pixel_range: tuple[float, float] | None = None,
 ) -> np.ndarray:
-    """Read an image, upright by its EXIF orientation.
+    """Read an image and rotate it upright by its EXIF orientation.
 
-    The content decides the decoder and not the suffix: Oxford-IIIT Pet has GIF and PNG files named .jpg.
+    The content determines the decoder. Suffixes can be wrong: Oxford-IIIT Pet has GIF and PNG files named .jpg.
 
     Args:
         source: the file.
         channels: 3 reads any image as RGB. Another number requires a TIFF with this many bands.
         bit_depth: number of bits in use, 8 to 16, if the file has 16 bits a channel. Pixels are shifted right by
             `bit_depth` − 8.
-        min_size: if given, a JPEG is decoded at 1/2, 1/4 or 1/8 of its size, which takes less time, as long as no side
-            becomes shorter than this many pixels.
+        min_size: if given, a JPEG is decoded at 1/2, 1/4 or 1/8 of its size, provided that no side becomes shorter than
+            this number of pixels. This takes less time.
         pixel_range: the values that become 0 and 255 in images of floats, of signed integers or of 32 bits. Values
-            outside are clipped, and NaN becomes 0.
+            outside the range are clipped, and NaN becomes 0.
 
     Returns:
         (H, W, channels) uint8 in [0, 255].
 
     Raises:
-        DataError: The file is missing, truncated, not an image, or has other channels, or its pixels need a range. The
-            message names it.
+        DataError: The file is missing, truncated or not an image, has another number of channels, or has pixels that
+            need `pixel_range`, which is not given. The message names the file.
     """
     return read_with_size(source, channels, bit_depth, min_size, pixel_range)[0]
 
@@ -148,14 +155,17 @@ def read_with_size(
     min_size: int | None = None,
     pixel_range: tuple[float, float] | None = None,
 ) -> tuple[np.ndarray, tuple[int, int]]:
-    """Read an image, and return its original size too.
+    """Read an image. Return it with its original size.
 
     Args:
         source, channels, bit_depth, min_size, pixel_range: see `read_image`.
 
     Returns:
-        The image, and the (height, width) in pixels of the upright image on disk, which differs from the array's if
-        `min_size` is given.
+        The array of `read_image`, and the (height, width) of the upright image in the file in pixels. With `min_size`,
+        the array can be smaller.
+
+    Raises:
+        DataError: See `read_image`.
     """
     bands = read_multiband_tiff(source) if channels != 3 or _is_tiff(source) else None
     if bands is not None or channels != 3:
@@ -182,15 +192,15 @@ def to_rgb(image: Image.Image, bit_depth: int = 16, pixel_range: tuple[float, fl
 
     Args:
         image: an image in any mode.
-        bit_depth: number of bits in use if it has 16, see `read_image`.
+        bit_depth: number of bits in use if the image has 16 bits a channel, see `read_image`.
         pixel_range: the values that become 0 and 255 in the modes "I" and "F", see `read_image`.
 
     Raises:
-        DataError: The mode is "I" or "F", and there is no range.
+        DataError: The mode is "I" or "F", and `pixel_range` is None.
     """
     image = apply_exif_orientation(image)
     if image.mode in NUMBER_MODES or image.mode.startswith("I;16"):
-        # Pillow's own conversion clips: values above 255 would become white.
+        # Pillow's own conversion clips values above 255, so they would all become white.
         image = Image.fromarray(to_8_bits(np.asarray(image), bit_depth, pixel_range))
     if image.has_transparency_data:
         image = image.convert("RGBA")
@@ -199,18 +209,19 @@ def to_rgb(image: Image.Image, bit_depth: int = 16, pixel_range: tuple[float, fl
 
 
 def apply_exif_orientation(image: Image.Image) -> Image.Image:
-    """Return an image upright by its EXIF orientation, or the same object if it is stored upright."""
-    # Pillow's own function copies images that are upright.
+    """Return an image rotated upright by its EXIF orientation, or the same object if it is stored upright."""
+    # Pillow's own function makes a copy of an upright image.
     return image if image.getexif().get(ExifTags.Base.Orientation, 1) == 1 else ImageOps.exif_transpose(image)
 
 
 def image_range(source: BytesSource) -> tuple[float, float] | None:
     """Return the lowest and the highest finite value of an image of floats, of signed integers or of 32 bits.
 
-    Only files with a suffix of such images are opened. An image of one value has a range of length 1.
+    Only files with the suffix of a format that can have such pixels are opened. If all pixels are equal, the range has
+    the length 1.
 
     Returns:
-        The range, or None for an image of 8 or 16 bits.
+        The range, or None for an image of unsigned integers of 8 or 16 bits.
 
     Raises:
         DataError: The image cannot be read.
@@ -224,10 +235,11 @@ def image_range(source: BytesSource) -> tuple[float, float] | None:
 
 
 def count_channels(source: BytesSource) -> int:
-    """Return the number of channels that an image is read with.
+    """Return the number of channels of an image.
 
     Returns:
-        The number of bands of a multi-band TIFF, 3 for every other file. Only files named .tif or .tiff are opened.
+        The number of bands of a multi-band TIFF. 3 for any other file, because it is read as RGB. Only files named .tif
+        or .tiff are opened.
 
     Raises:
         DataError: A TIFF cannot be read.
@@ -237,18 +249,19 @@ def count_channels(source: BytesSource) -> int:
 
 
 def _is_tiff(source: BytesSource) -> bool:
-    """Return True for a file that can have other bands than Pillow reads, by its suffix."""
+    """Return True if the suffix is that of a TIFF. A TIFF can have bands that Pillow cannot read."""
     return Path(source.name).suffix.lower() in (".tif", ".tiff")
 
 
 def read_multiband_tiff(source: BytesSource) -> np.ndarray | None:
-    """Read the bands of a TIFF that Pillow cannot represent: more than RGB and opacity, or 16 bits a color.
+    """Read a TIFF that Pillow cannot represent: several bands, except 8-bit colors with opacity, or rare types.
 
     Returns:
         (H, W, bands) integers or floats, or None for a file that Pillow reads.
 
     Raises:
-        DataError: The file cannot be read. The message names it.
+        DataError: The file cannot be read, or the package tifffile is needed and not installed. The message names the
+            file.
     """
     try:
         content = read_content(source)
@@ -263,7 +276,7 @@ def read_multiband_tiff(source: BytesSource) -> np.ndarray | None:
     except DataError as error:
         raise DataError(f"{source}: {error}") from None
     except ModuleNotFoundError:
-        with suppress(DataError):  # Pillow cannot identify a file with, for example, five bands
+        with suppress(DataError):  # Pillow cannot identify some files, for example with five bands
             if open_image(source, is_plain_tiff):
                 return None
         raise DataError(f"{source}: reading its bands needs tifffile; pip install 'pixelwise[tiff]'") from None

@@ -16,14 +16,14 @@ IMAGE_FORMATS: dict[str, tuple[str, ...]] = {
 }
 """Pillow's name of a format → suffixes in lower case, without the dot. The content decides the format, not the suffix.
 
-Other formats of Pillow are not opened: EPS, for example, would run a stranger's PostScript with Ghostscript.
+Pillow's other formats are not opened, for security. An EPS file, for example, is a program that Ghostscript runs.
 """
 
 PILLOW_FORMATS = tuple(IMAGE_FORMATS)
 """The only formats that Pillow may open."""
 
 HEIF_SUFFIXES = ("heic", "heif", "hif")
-"""Suffixes of the photos of phones, which the extra `heic` decodes."""
+"""Suffixes of HEIF images, as phones save them. Reading them needs the optional dependency `heic` of this package."""
 
 IMAGE_SUFFIXES = frozenset(HEIF_SUFFIXES).union(*IMAGE_FORMATS.values())
 """Suffixes of image and mask files, in lower case and without the dot."""

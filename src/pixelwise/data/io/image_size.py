@@ -1,4 +1,4 @@
-"""The memory that an image takes, estimated before it is decoded. It bounds how many images are read ahead."""
+"""Estimate the memory of an image before it is decoded, to limit the number of images that are read ahead."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -10,26 +10,27 @@ from pixelwise.data.io.image_formats import PILLOW_FORMATS
 from pixelwise.data.schema import BytesSource
 
 READ_AHEAD_BYTES = 192 << 20
-"""Maximum total size of the decoded images that are read ahead. Pillow takes about twice as much while it decodes."""
+"""Maximum total size of decoded images that are read ahead. Decoding in Pillow needs about twice this memory."""
 
 GROUP_BYTES = 64 << 20
-"""A group of images for one forward pass ends with the image that brings its total size to this number of bytes."""
+"""Size of decoded images from which on no further image is added to a group for one forward pass."""
 
 _ASSUMED_BYTES = 16 << 20
-"""Size of an image whose header is not read: in a shard, in a table or on a server."""
+"""Assumed decoded size of an image whose header is not read: in a shard, in a table or on a server."""
 
 _WIDE_MODES = ("I", "F")
 
 
 def decoded_bytes(source: BytesSource, channels: int = 3) -> int:
-    """Return the number of bytes of a decoded image, from the header of its file.
+    """Return the size of a decoded image in bytes, from the header of its file.
 
     Args:
         source: the image file. Only local files are opened.
-        channels: number of channels that it is read with.
+        channels: number of channels to decode.
 
     Returns:
-        An estimate for files that are not local or whose header Pillow cannot read. 0 for a missing file.
+        The size in bytes. An assumed size for files that are not local or whose header Pillow cannot read. 0 for files
+        that are missing or special (such as a named pipe).
     """
     if not isinstance(source, Path):
         return _ASSUMED_BYTES
@@ -39,6 +40,6 @@ def decoded_bytes(source: BytesSource, channels: int = 3) -> int:
         on_disk = source.stat().st_size
     except OSError:
         return 0  # reading it raises the error
-    with suppress(Exception), Image.open(source, formats=PILLOW_FORMATS) as image:  # damaged headers raise many types
+    with suppress(Exception), Image.open(source, formats=PILLOW_FORMATS) as image:  # a bad header can raise any error
         return image.width * image.height * max(channels, 4 if image.mode in _WIDE_MODES else 1)
     return max(on_disk, _ASSUMED_BYTES)

@@ -1,9 +1,13 @@
-"""Detection of JPEG files that were cut off and still end with an end mark, which Pillow reads without an error.
+"""Detection of truncated JPEG files that still end with an end marker. Pillow reads them without an error.
 
-libjpeg fills the missing pixels of such a file with gray and counts a warning that Pillow does not pass on. Recovered
-photos and files that a program wrote again look like this. A complete file ignores bytes between its last pixel and its
-end mark; a cut one decodes them. So a file is cut if other bytes there change its pixels. Only a file that looks cut is
-decoded a second time. Source of the structure: ITU-T T.81.
+Such files come from data recovery, or from programs that rewrite a truncated file. libjpeg fills the missing pixels
+with gray and counts a warning that Pillow does not pass on.
+
+The test inserts bytes before the end marker and decodes the file again. In a complete file, the decoder ignores bytes
+between the last pixel and the end marker. In a truncated file, it decodes them as the missing pixels. So a file is
+truncated if the inserted bytes change its pixels. Only files that may be truncated are decoded a second time.
+
+The structure of the files is specified in ITU-T T.81.
 """
 
 import io
@@ -17,37 +21,38 @@ from PIL.JpegImagePlugin import JpegImageFile
 
 _START, _END, _SCAN = 0xD8, 0xD9, 0xDA
 _ALONE = frozenset((0x01, _START, *range(0xD0, 0xD8)))
-"""Markers without a segment."""
+"""Markers that have no segment after them."""
 
 _SEQUENTIAL, _PROGRESSIVE = (0xC0, 0xC1), 0xC2
-"""Markers of frames with Huffman codes."""
+"""Markers of frames that are compressed with Huffman codes. Files with other frames are not checked."""
 
 _NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
-"""The first marker after the data of a scan. In the data, 0xff is followed by 0, or by the number of a restart."""
+"""The first marker after the data of a scan. In the data, 0xff is followed by 0 or by a restart number 0xd0..0xd7."""
 
 _FILLER = bytes((0xA3, 0x3C, 0x95, 0x6E, 0x17, 0xD2, 0x5A)) * 9
 _FILLER += b"".join(bytes((0xFF, 0xD0 + number)) + _FILLER for number in range(8))
-"""Data that stands for missing pixels. Its first bits are not zeros, which libjpeg reads in the place of missing data.
+"""Data that is decoded as the missing pixels of a truncated file.
 
-A decoder that waits for a restart marker finds one.
+libjpeg replaces missing data by zeros. The first bits here are not all zeros, so the decoded pixels differ. The data
+contains every restart marker, so that a decoder that skips to the next one also decodes the bytes after it.
 """
 
 _SMALL_BYTES = 1 << 13
-"""Files of at most this size are always decoded twice: the last 16x16 pixels are a large part of them."""
+"""Files of at most this size in bytes are always decoded twice, because 16x16 pixels are a large part of them."""
 
 _GRAY = range(126, 130)
-"""Values of missing pixels, in any color space."""
+"""Channel values of missing pixels, in any color space."""
 
 
 @dataclass
 class _Frame:
-    """The structure of a file.
+    """The structure of a JPEG file. Positions are in bytes from the start of the file.
 
     Attributes:
         is_progressive: True for a progressive file, False for a sequential one.
-        block_count: number of 8×8 blocks of all components.
+        block_count: number of blocks of 8×8 samples in all color components.
         data_start: position of the first scan's data.
-        end: position of the end mark, or of the end of the file.
+        end: position of the end marker. 0 if the file was not read that far.
     """
 
     is_progressive: bool
@@ -57,9 +62,9 @@ class _Frame:
 
 
 def is_far_too_short(content: bytes) -> bool:
-    """Return True if a JPEG file has fewer bits than the blocks that its header announces. Nothing is decoded.
+    """Return True if a JPEG file has too few bits for the number of blocks in its header. Nothing is decoded.
 
-    A block takes two bits or more, and one bit or more in the first scan of a progressive file.
+    A block takes at least two bits. In the first scan of a progressive file it takes at least one bit.
 
     Args:
         content: the file's content.
@@ -71,19 +76,21 @@ def is_far_too_short(content: bytes) -> bool:
 
 
 def is_cut(content: bytes, image: JpegImageFile) -> bool:
-    """Return True if data is missing before the end mark of a JPEG file, and its pixels are in the image.
+    """Return True if a JPEG file lacks data before its end marker, and this changes pixels of the decoded image.
+
+    The file is decoded again, except if it is sequential, larger than `_SMALL_BYTES`, and its last pixel is not gray.
+    In this case at most a part of the last 16x16 pixels is missing, and the function returns False.
 
     Args:
         content: the file's content.
-        image: the file, decoded by Pillow at any scale and not changed since. If it is large and sequential, and its
-            last pixel is not gray, at most a part of the last 16x16 pixels is missing. Otherwise it is decoded again.
+        image: the image that Pillow decoded from the file, at any scale. It must be unchanged since then.
     """
     if len(content) > _SMALL_BYTES and not _ends_gray(image) and "progressive" not in image.info:
         return False
     frame = _read_frame(content, first_scan_only=False)
     if frame is None:
         return False
-    # A 0xff at the cut must not form a marker with the first byte.
+    # If the data ends with 0xff, this byte must not form a marker with the first inserted byte.
     stuffing = b"\0" if content[: frame.end].endswith(b"\xff") else b""
     filled = io.BytesIO(content[: frame.end] + stuffing + _FILLER + content[frame.end :])
     with Image.open(filled, formats=("JPEG",)) as again:
@@ -99,7 +106,10 @@ def _ends_gray(image: JpegImageFile) -> bool:
 
 
 def _read_frame(content: bytes, first_scan_only: bool) -> _Frame | None:
-    """Return the structure of a file, or None if it has no frame with Huffman codes or no scan."""
+    """Return the structure of a file, or None if it has no frame with Huffman codes or no scan.
+
+    If `first_scan_only`, reading stops at the first scan. Otherwise the result is also None without an end marker.
+    """
     frame: _Frame | None = None
     for marker, start, end in _segments(content):
         segment = content[start:end]
@@ -118,7 +128,7 @@ def _read_frame(content: bytes, first_scan_only: bool) -> _Frame | None:
 
 
 def _segments(content: bytes) -> Iterator[tuple[int, int, int]]:
-    """Yield each marker with start and end of its segment's content. Stop at the end mark or at damage."""
+    """Yield each marker with the start and end of its segment's content. Stop at the end marker or at damage."""
     position = 0
     while position + 1 < len(content):
         match = _NEXT_MARKER.search(content, position)
@@ -139,7 +149,7 @@ def _segments(content: bytes) -> Iterator[tuple[int, int, int]]:
 
 
 def _parse_frame(segment: bytes, is_progressive: bool) -> _Frame | None:
-    """Parse the header of a frame. None if the height is given elsewhere, or the header is damaged."""
+    """Parse the header of a frame. Return None if it is damaged or does not contain the image's height."""
     height, width = int.from_bytes(segment[1:3], "big"), int.from_bytes(segment[3:5], "big")
     components = [segment[index : index + 3] for index in range(6, len(segment) - 2, 3)]
     factors = [(component[1] >> 4, component[1] & 15) for component in components]

@@ -1,4 +1,4 @@
-"""A cache of the values that were used last, shared by the threads of a process."""
+"""A cache of the most recently used values, shared by the threads of a process."""
 
 import os
 import threading
@@ -13,14 +13,16 @@ V = TypeVar("V")
 class LRUCache(Generic[V]):
     """A bounded cache that loads each value once and evicts the least recently used.
 
-    All methods can be called from several threads. A forked process starts with an empty cache: the locks of its parent
-    may be held by threads that the fork did not copy.
+    All methods can be called from several threads. A forked process starts with an empty cache, because threads that
+    the fork did not copy may hold the locks of the parent process.
 
     Args:
         max_items: maximum number of values, including those being loaded.
-        max_bytes: maximum size of all values. One value is kept whatever its size. None sets no limit.
+        max_bytes: maximum total size in bytes of the cached values when the load of another value begins. The most
+            recently used value is kept even if it is larger. None sets no limit.
         nbytes: returns the size of a value in bytes. Used with `max_bytes` only.
-        max_loads: maximum number of values that are loaded at a time. By default, `max_items`.
+        max_loads: maximum number of values that are loaded at the same time, at most `max_items`. By default,
+            `max_items`.
 
     >>> cache = LRUCache[str](max_items=2)
     >>> cache.get("a", lambda: "loaded"), cache.get("a", lambda: "not called")
@@ -48,18 +50,18 @@ class LRUCache(Generic[V]):
         return len(self._state().values)
 
     def get(self, key: Hashable, load: Callable[[], V]) -> V:
-        """Return the value of a key.
+        """Return the value of a key. Load it if it is not cached.
 
         Args:
-            key: identifies the value.
-            load: returns the value. It is called if the cache does not have it. Other threads that request the key
-                wait for it.
+            key: the hashable key of the value.
+            load: a function that returns the value. It is called only if the value is neither cached nor being loaded
+                by another thread. Other threads that request the same key block until it returns.
 
         Returns:
-            The value, which other threads use as well.
+            The value. All threads get the same object.
 
         Raises:
-            Exception: Any exception of `load`, in all threads that wait for it. The next call loads again.
+            Exception: Any exception of `load`, in all threads that wait for the value. A later call loads it again.
         """
         state = self._state()
         with state.lock:
@@ -109,7 +111,7 @@ class LRUCache(Generic[V]):
         return value
 
     def _evict(self, state: "_State[V]") -> None:
-        """Make room before a value is loaded, so that the limit holds while several are loaded."""
+        """Evict values before another one is loaded, so that `max_items` also holds while several are loaded."""
         values = state.values
         while values and len(values) + state.load_count > self.max_items:
             values.popitem(last=False)

@@ -1,4 +1,4 @@
-"""Reading of masks: the only module that converts mask files to class indices."""
+"""Reading and drawing of masks as class indices."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
@@ -28,7 +28,8 @@ from pixelwise.errors import AnnotationError, DataError
 from pixelwise.palette import unpack_rgb
 
 _MAX_OUTLINES = 64
-"""Number of polygons of one class from which on they are drawn together. Each drawing is a pass over the image."""
+"""Number of polygons of one class that are collected before they are drawn. Each drawing is a pass over the image, so
+that fewer drawings take less time."""
 
 
 def read_image_and_mask(
@@ -38,14 +39,15 @@ def read_image_and_mask(
 
     Args:
         record: a record with a mask.
-        read_spec: the data set's parameters.
-        min_size: see `read_image`. The mask keeps its size.
+        read_spec: the parameters with which the data set's files are read.
+        min_size: see `read_image`. The mask is not reduced.
 
     Returns:
         The image, (H, W, channels) uint8, and the mask, see `read_mask`.
 
     Raises:
-        DataError: A file cannot be read, or image and mask differ in size. The message names it.
+        DataError: The record has no mask, a file cannot be read, or image and mask differ in size. The message names
+            the file.
     """
     if record.mask is None:
         raise DataError(f"{record.image}: has no mask; add one or remove the image from the list")
@@ -62,27 +64,33 @@ def read_image_and_mask(
 
 
 def _rotate_with_image(record: Record, mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Rotate a mask that has the size of the stored pixels by the image's EXIF orientation. Return others unchanged."""
+    """Rotate a mask by the image's EXIF orientation if it has the size of the stored pixels.
+
+    Return other masks unchanged.
+    """
     orientation = exif_orientation(record.image)
     return rotate_upright(mask, orientation) if mask.shape[-2:] == stored_size(orientation, size) else mask
 
 
 def stated_size(mask: MaskSource | None) -> tuple[int, int] | None:
-    """Return the (height, width) of the image that an annotation file states for polygons, or None."""
+    """Return the (height, width) in pixels that the run lengths of a mask state for its image.
+
+    Return None if the mask has no run lengths in COCO's format.
+    """
     annotations = mask.annotations if isinstance(mask, PolygonMask) else ()
     sizes = (annotation.rle["size"] for annotation in annotations if annotation.rle is not None)
     return next(((int(height), int(width)) for height, width in sizes), None)
 
 
 def drawing_size(record: Record, size: tuple[int, int]) -> tuple[int, int]:
-    """Return the size in which a mask is drawn.
+    """Return the (height, width) in pixels at which the annotations of a record are drawn.
 
     Args:
         record: a record.
         size: (height, width) of the upright image in pixels.
 
     Returns:
-        The size of the stored pixels if an annotation file states it. Else `size`.
+        The size of the image's stored pixels if it differs from `size` and the run lengths state it. Else `size`.
     """
     is_exchanged = stated_size(record.mask) == (size[1], size[0]) != size
     return (size[1], size[0]) if is_exchanged and exif_orientation(record.image) >= 5 else size
@@ -92,17 +100,18 @@ def read_mask(mask: MaskSource, label_map: LabelMap, size: tuple[int, int] | Non
     """Read a mask.
 
     Args:
-        mask: a mask file, several files to unite, polygons, or one file per class.
+        mask: a mask file, several files to unite, annotations to draw, or one file per class.
         label_map: the mapping from values in the files to classes.
-        size: (height, width) of the image in pixels. Polygons are drawn in this size, and a multi-label mask without
-            any file gets it. Other masks do not need it.
+        size: (height, width) of the image in pixels. It is needed only to draw annotations, and for a multi-label mask
+            without any file.
 
     Returns:
         (H, W) uint8 class indices 0..C-1, with 255 for "ignore". A multi-label mask is (C, H, W) uint8: 0 absent,
         1 present, 255 for "ignore".
 
     Raises:
-        DataError: A file cannot be read, or it has a value that `label_map` does not contain. The message names it.
+        DataError: A file cannot be read, or it has a value that `label_map` does not contain. The message names the
+            file. Or `size` is needed and None.
     """
     if isinstance(mask, PolygonMask):
         if size is None:
@@ -139,7 +148,7 @@ def format_value(value: int, kind: str) -> str:
     """Return a mask value as text: 7, or #ff0000 for a color.
 
     Args:
-        value: a value of `mask_values`.
+        value: a mask value, see `mask_values`.
         kind: see `LabelMap.kind`.
     """
     return f"#{value:06x}" if kind == "rgb" else str(value)
@@ -149,8 +158,8 @@ def values_to_classes(values: np.ndarray, label_map: LabelMap) -> np.ndarray:
     """Map mask values to class indices.
 
     Args:
-        values: values of any shape, see `mask_values`.
-        label_map: the mapping.
+        values: an array of mask values of any shape, see `mask_values`.
+        label_map: the mapping from values to classes.
 
     Returns:
         int16 of the same shape: 0..C-1, 255 for "ignore", −1 for a value that `label_map` does not contain.
@@ -176,7 +185,7 @@ def _lookup(
 
 
 class _LookupTable:
-    """Maps values to class indices with a table of all possible values. −1 marks unknown values."""
+    """Maps values to class indices with a table of all possible values. The index of unknown values is −1."""
 
     def __init__(
         self, value_to_class: tuple[tuple[int, int], ...], size: int, tolerance: int, other_class: int | None
@@ -192,21 +201,22 @@ class _LookupTable:
         self._prepare_8_bit_paths()
 
     def _prepare_8_bit_paths(self) -> None:
-        """Prepare two ways to map 8-bit masks that take a twentieth of the time of the table."""
+        """Prepare two faster ways to map 8-bit masks. They take a twentieth of the time of indexing the table."""
         table = self.table[:256]
         known = np.flatnonzero(table >= 0)
         shifts = np.unique((table[known] - known) % 256)
-        # Most label maps add one number to consecutive values: 1, 2, 3 → 0, 1, 2; or 255, 0, 1, 2 unchanged.
+        # Most label maps add one number, modulo 256, to consecutive values. Two examples are 1, 2, 3 → 0, 1, 2 and
+        # 255, 0, 1, 2 → 255, 0, 1, 2.
         first = known[~np.isin((known - 1) % 256, known)]
         is_shift = len(shifts) == len(first) == 1
         self.shift = (np.uint8(first[0]), np.uint8(shifts[0]), len(known)) if is_shift else None
-        # All others use bytes.translate. It maps unknown values to a number that is not a class.
+        # Other label maps use bytes.translate, with an index that no class has for unknown values.
         unused = sorted(set(range(256)) - set(table.tolist()))
         self.unknown = unused[0] if unused else None
         self.translation = np.where(table < 0, self.unknown or 0, table).astype(np.uint8).tobytes()
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
-        """Return uint8 if a fast path applies and all values are known, else int16 with −1 for unknown values."""
+        """Return class indices: uint8 if a fast way applies and all values are known, else int16."""
         if values.dtype == np.uint8 and values.size:
             if self.shift is not None:
                 first, shift, count = self.shift
@@ -220,7 +230,7 @@ class _LookupTable:
 
 
 class _NearestColor:
-    """Maps colors to the class of the nearest color. The distance is the largest difference of a channel."""
+    """Maps colors to the class of the nearest color. The distance is the largest difference over the channels."""
 
     def __init__(self, value_to_class: tuple[tuple[int, int], ...], tolerance: int) -> None:
         colors, classes = zip(*value_to_class, strict=True)
@@ -245,7 +255,8 @@ def rasterize(mask: PolygonMask, size: tuple[int, int]) -> np.ndarray:
         (H, W) uint8 class indices.
 
     Raises:
-        DataError: Run lengths or the base are for another size, or pycocotools is not installed.
+        DataError: An annotation or the base cannot be used, for example because it is for another size. Or pycocotools
+            is not installed.
     """
     pixels = np.full(size, mask.background, np.uint8) if mask.base is None else read_value_image(mask.base, size)
     try:
@@ -258,7 +269,7 @@ def rasterize(mask: PolygonMask, size: tuple[int, int]) -> np.ndarray:
 
 
 def _regions(annotations: Iterable[Annotation], size: tuple[int, int]) -> Iterator[np.ndarray]:
-    """Yield (H, W) bool arrays whose union is that of the annotations."""
+    """Yield (H, W) bool arrays. Their union is the region of the annotations."""
     outlines: list[np.ndarray] = []
     for annotation in annotations:
         if annotation.runs is not None:
@@ -286,7 +297,11 @@ def _fill(outlines: Sequence[np.ndarray], size: tuple[int, int]) -> np.ndarray:
 
 
 def coco_mask_module() -> Any:
-    """Import and return `pycocotools.mask`. Raises AnnotationError, without a file name, if it is not installed."""
+    """Import and return `pycocotools.mask`.
+
+    Raises:
+        AnnotationError: pycocotools is not installed. The message does not name a file.
+    """
     try:
         from pycocotools import mask
     except ImportError:

@@ -1,4 +1,4 @@
-"""The pixel values of mask files, before they are mapped to classes."""
+"""Read the pixel values of mask files. They are not mapped to classes here."""
 
 from collections.abc import Callable
 from functools import reduce
@@ -20,18 +20,18 @@ ValueKind = Literal["index", "rgb", "alpha"]
 VALUE_KINDS: tuple[ValueKind, ...] = ("index", "rgb", "alpha")
 
 LOSSY_FORMATS = ("JPEG", "MPO")
-"""Pillow's names of formats that change pixel values. A WebP can be lossy or not."""
+"""Pillow's names of formats that always change pixel values. WebP is not among them, because it can be lossless."""
 
 
 def mask_values(image: Image.Image, kind: str) -> np.ndarray:
-    """Return the value of every pixel of a mask image, turned upright.
+    """Return the value of every pixel of a mask image, after its EXIF orientation is applied.
 
     Args:
         image: the mask image.
         kind: the type of value, see `LabelMap.kind`.
 
     Returns:
-        (H, W) uint8, uint16, or uint32 for "rgb".
+        (H, W) uint8 or uint16. For "rgb": (H, W) uint32.
 
     Raises:
         DataError: The image has no values of this kind.
@@ -62,10 +62,10 @@ def mask_values(image: Image.Image, kind: str) -> np.ndarray:
 
 
 def value_kind(image: Image.Image) -> ValueKind:
-    """Return the type of value that a mask image suggests.
+    """Determine the type of value of a mask image from its bands and pixels.
 
     Returns:
-        "rgb" if the image has colors, "alpha" if only its opacity varies, else "index".
+        "alpha" if the image has one color and its opacity varies. "rgb" if a pixel is not gray. "index" otherwise.
     """
     bands = image.getbands()
     if "A" in bands:
@@ -80,13 +80,17 @@ def value_kind(image: Image.Image) -> ValueKind:
 
 
 def open_mask(mask: BytesSource | MergedMask, read: Callable[[Image.Image], T]) -> T:
-    """Open a mask and return what a function reads from it. See `open_image`.
+    """Open a mask as one image and pass it to a function. See `open_image`.
+
+    Several files are united to one image: gray with 8 or 16 bits, or RGB if a file has colors. A pixel of a gray union
+    has the greatest value of all files. A pixel of an RGB union has the color of the last file that is not black there.
 
     Args:
-        mask: a file, or several files to unite. Their union is passed as one image: gray with 8 or 16 bits, or RGB if
-            a file has colors. A pixel has the greatest gray value of all files, or the color of the last file that is
-            not black there.
+        mask: a file, or several files to unite.
         read: called with the open image.
+
+    Returns:
+        The result of `read`.
 
     Raises:
         DataError: A file cannot be read, or the files differ in size. The message names a file.
@@ -111,7 +115,7 @@ def open_mask(mask: BytesSource | MergedMask, read: Callable[[Image.Image], T]) 
 
 
 def _layer(image: Image.Image) -> tuple[np.ndarray, str | None]:
-    """Return the values of one of several files, (H, W) or (H, W, 3) with colors; and Pillow's name of its format."""
+    """Return the values of one file and Pillow's name of its format. Values are (H, W), or (H, W, 3) with colors."""
     kind = value_kind(image)
     if kind == "rgb":
         return np.asarray(apply_exif_orientation(image).convert("RGB")), image.format

@@ -1,4 +1,4 @@
-"""Limits on network access: which URLs a file of a data set may name, time limits, and one retry."""
+"""Limits on network access: checks of the URLs in files of a data set, time limits, and one retry."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -9,10 +9,11 @@ from pixelwise.errors import AnnotationError, DataError
 T = TypeVar("T")
 
 TIMEOUT_SECONDS = 10
-"""Time limit in seconds for a connection, and for each pause in an answer."""
+"""Time limit in seconds for opening a connection, and for each wait for data of the response."""
 
 PROTOCOLS = ("file", "http", "https", "s3", "gs", "az", "abfs", "hf", "memory")
-"""Protocols of URLs in tables. fsspec has others, some of which run code or contact servers that the URL names."""
+"""Allowed protocols of URLs in tables. Some other protocols of fsspec run code, or connect to the server in the URL
+without the check of `HostGuard`."""
 
 _HTTP, _S3 = ("http", "https"), ("s3", "s3a")
 
@@ -30,7 +31,7 @@ def is_http(url: str) -> bool:
 
 
 def host_of(url: str) -> str:
-    """Return the host of a web address in lower case, "" if it has none.
+    """Return the host of a web address in lower case, or "" if it has none.
 
     >>> host_of("http://User@A.b:8000/c")
     'a.b'
@@ -42,10 +43,10 @@ def host_of(url: str) -> str:
 
 
 def check_url(url: str) -> None:
-    """Check a URL that a file of a data set names.
+    """Check a URL from a file of a data set.
 
     Raises:
-        AnnotationError: Its protocol is not in `PROTOCOLS`, or it is a chain of protocols such as zip://a::http://b.
+        AnnotationError: The protocol is not in `PROTOCOLS`, or the URL is a chain such as zip://a::http://b.
     """
     check_chain(url)
     protocol = url.partition("://")[0].lower()
@@ -54,19 +55,23 @@ def check_url(url: str) -> None:
 
 
 def check_chain(path: str) -> None:
-    """Raise AnnotationError if a path or URL is a chain of protocols, some of which run code (reference)."""
+    """Raise AnnotationError if a path or URL is a chain of protocols. Some, such as reference://, can run code."""
     if "::" in path:
         raise AnnotationError(f"{path} is a chain of protocols (::); write the URL of one file")
 
 
 def options_of_named_url(url: str, root: str, options: Mapping[str, Any], allow_outside: bool) -> Mapping[str, Any]:
-    """Return the options of fsspec for a URL that a file of a data set names.
+    """Return the options of fsspec for a URL from a file of a data set.
 
     Args:
         url: the URL.
-        root: path or URL of that file. If it is a web address, its host may be private.
-        options: the options of that file, for example a key. A URL of another protocol or web host does not get them.
-        allow_outside: allow private addresses.
+        root: path or URL of the file. If it is a web address, its host may have private IP addresses.
+        options: the options of the file, for example a key. They are used only if `url` has the same protocol and, for
+            web addresses, the same host as `root`.
+        allow_outside: allow private IP addresses for all hosts.
+
+    Returns:
+        The options. Those of a web address contain a `HostGuard`.
     """
     is_other = url.partition("://")[0].lower() != root.partition("://")[0].lower()
     options = {} if is_other or (is_http(url) and host_of(url) != host_of(root)) else options
@@ -79,13 +84,14 @@ def options_of_named_url(url: str, root: str, options: Mapping[str, Any], allow_
 
 
 def with_limits(url: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return options of fsspec with time limits and, for web addresses, a check of redirects.
+    """Return options of fsspec with time limits.
 
-    Google Cloud, Azure and the Hugging Face hub keep the time limits of their own packages.
+    Web addresses also get a check of redirects, and Amazon S3 one retry. Google Cloud, Azure and the Hugging Face hub
+    keep the time limits of their own packages.
 
     Args:
-        url: the URL. Its host is trusted, unless `options` have a guard of `options_of_named_url`.
-        options: the options so far. They take precedence.
+        url: the URL. Its host is trusted, unless `options` contain a guard from `options_of_named_url`.
+        options: the options so far. They take precedence over the limits.
     """
     if is_http(url):
         from pixelwise.data.io.http_guard import HostGuard
@@ -99,11 +105,16 @@ def with_limits(url: str, options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def retry_once(url: str, read: Callable[[], T]) -> T:
-    """Call a function that reads from a URL, and call it again if the network failed.
+    """Call a function that reads from a URL. For web addresses, call it again if the network failed.
+
+    Errors that a second try would repeat, such as HTTP status 404, are raised at once.
 
     Args:
-        url: the URL. Amazon's package retries by itself.
+        url: the URL. Other protocols get no second call. Amazon's package retries by itself, see `with_limits`.
         read: the function.
+
+    Returns:
+        The result of the function.
     """
     try:
         return read()

@@ -10,11 +10,17 @@ from pixelwise.data.io.remote import file_system
 from pixelwise.errors import DataError, first_line
 
 MAX_CHUNKS = 4
-"""Maximum number of chunks (a column of a row group) in memory: of images and of masks, and of their neighbors."""
+"""Maximum number of chunks in memory. A chunk is a column of a row group.
+
+Four are one chunk of images and one of masks, and those of a neighboring row group.
+"""
 
 
 MAX_CHUNK_BYTES = 256 << 20
-"""If the chunks in memory are larger together, only two are kept: one of images and one of masks."""
+"""Maximum number of bytes of the chunks that are kept while another is read. At least one is kept.
+
+So a large chunk of images and one of masks can be in memory together.
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,8 +29,9 @@ class TableFile:
 
     Attributes:
         url: a local path, or a URL that fsspec opens.
-        kind: the file's format.
-        stamp: modification time of a local file in nanoseconds. It distinguishes a file from one that replaced it.
+        kind: the format of the file.
+        stamp: modification time of a local file in nanoseconds. It differs if the file is replaced, so that chunks of
+            the old file are not used.
         options: keyword arguments for fsspec.
     """
 
@@ -80,11 +87,11 @@ class _Chunk(NamedTuple):
 
 
 CHUNKS = LRUCache[_Chunk](MAX_CHUNKS, MAX_CHUNK_BYTES, lambda chunk: chunk.nbytes, max_loads=1)
-"""The chunks that were read last. Their images are not copied."""
+"""The chunks that were used last."""
 
 
 def _chunk(file: TableFile, column: str, number: int) -> Any:
-    """Return a column of a row group. For an Arrow file, return the whole column, which stays on disk."""
+    """Return a column of a row group. For an Arrow file, return the whole column, which is memory-mapped."""
     key = (file.url, file.kind, file.stamp, column, number)
     return CHUNKS.get(key, lambda: _read_chunk(file, column, number)).values
 
@@ -93,7 +100,7 @@ def _read_chunk(file: TableFile, column: str, number: int) -> _Chunk:
     if file.kind == "arrow":
         return _Chunk(read_arrow(file).column(column), nbytes=0)
     with open_parquet(file) as parquet:
-        # A fork does not copy Arrow's threads.
+        # A forked worker process does not have Arrow's threads.
         values = parquet.read_row_group(number, columns=[column], use_threads=False).column(column)
     return _Chunk(values, values.nbytes)
 
@@ -126,7 +133,7 @@ class ImageCell:
 
     Attributes:
         cell: the cell, or None if it holds no bytes.
-        path: path or URL of the image, or None. It is the image's original name if `cell` is present.
+        path: path or URL of the image, or None. If `cell` is not None, it is only the original name of the image.
     """
 
     cell: TableCell | None
@@ -143,12 +150,14 @@ def holds_images(type: Any) -> bool:
 
 
 def image_cells(file: TableFile, column: str, type: Any) -> Iterator[ImageCell]:
-    """Yield the cells of a column of images, in order. No image is read.
+    """Yield the cells of a column of images in order.
+
+    The images of a Parquet file are read only if its metadata do not exclude empty cells.
 
     Args:
         file: the table.
         column: name of the column.
-        type: the column's pyarrow type. `holds_images` is True for it.
+        type: the column's pyarrow type, for which `holds_images` is True.
     """
     is_struct, row = hasattr(type, "get_field_index"), 0
     for chunk, (present, paths) in enumerate(_presence_and_paths(file, column, is_struct)):
@@ -160,7 +169,7 @@ def image_cells(file: TableFile, column: str, type: Any) -> Iterator[ImageCell]:
 
 
 def _presence_and_paths(file: TableFile, column: str, is_struct: bool) -> Iterator[tuple[list[bool], list[str | None]]]:
-    """Yield, for each chunk, which cells hold bytes, and the paths of all cells."""
+    """Yield two lists for each chunk: True for each cell that holds bytes, and the path of each cell."""
     if file.kind == "arrow":
         yield _inspect_chunk(read_arrow(file).column(column), is_struct)
         return
@@ -179,7 +188,7 @@ def _presence_and_paths(file: TableFile, column: str, is_struct: bool) -> Iterat
 
 
 def _may_have_nulls(row_group: Any, path: str) -> bool:
-    """Return False if the metadata of a row group count no nulls in a column. Its images need not be read then."""
+    """Return False if the metadata of a row group exclude nulls in a column, so that the column need not be read."""
     columns = (row_group.column(index) for index in range(row_group.num_columns))
     statistics = next(column for column in columns if column.path_in_schema == path).statistics
     return statistics is None or not statistics.has_null_count or statistics.null_count > 0

@@ -11,13 +11,13 @@ def to_8_bits(pixels: np.ndarray, bit_depth: int = 16, pixel_range: tuple[float,
     Args:
         pixels: integers or floats of any shape.
         bit_depth: see `read_image`. Used for uint16.
-        pixel_range: see `read_image`. Used for all types but uint8 and uint16.
+        pixel_range: see `read_image`. Used for all types except uint8 and uint16.
 
     Returns:
-        uint8 of the same shape. uint8 is returned as it is.
+        uint8 of the same shape. An array of uint8 is returned as it is. NaN becomes 0.
 
     Raises:
-        DataError: The type needs a range, and there is none.
+        DataError: The type needs `pixel_range`, which is None.
 
     >>> to_8_bits(np.array([-1.0, 0.0, 1.0, np.nan], np.float32), pixel_range=(0.0, 2.0)).tolist()
     [0, 0, 128, 0]
@@ -37,13 +37,14 @@ def to_8_bits(pixels: np.ndarray, bit_depth: int = 16, pixel_range: tuple[float,
 
 
 def value_range(pixels: np.ndarray) -> tuple[float, float] | None:
-    """Return the lowest and the highest finite value of floats, signed or wide integers.
+    """Return the lowest and the highest finite value of pixels.
 
     Args:
-        pixels: integers or floats of any shape. If they have one value, the range has the length 1.
+        pixels: integers or floats of any shape.
 
     Returns:
-        The range, or None for uint8 and uint16, which need none.
+        (low, high), or None for uint8 and uint16, which need no range. If all finite values are equal, `high` is `low`
+        + 1. Without finite values, the range is (0, 1).
 
     >>> value_range(np.array([-2, 0, 7], np.int16)), value_range(np.array([3], np.uint8))
     ((-2.0, 7.0), None)

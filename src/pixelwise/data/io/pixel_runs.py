@@ -1,4 +1,4 @@
-"""Drawing of run lengths from files that do not state the size of the image."""
+"""Convert run lengths from files that do not state the size of the image to masks."""
 
 import numpy as np
 
@@ -7,14 +7,14 @@ from pixelwise.errors import AnnotationError
 
 
 def draw_runs(pixel_runs: PixelRuns, size: tuple[int, int]) -> np.ndarray:
-    """Return the pixels of runs.
+    """Draw the runs of an object as a mask.
 
     Args:
-        pixel_runs: the runs. They can overlap.
+        pixel_runs: the runs. They may overlap.
         size: (height, width) of the image in pixels.
 
     Returns:
-        (H, W) bool.
+        (H, W) bool, True for pixels of a run.
 
     Raises:
         AnnotationError: A run ends after the last pixel of the image.

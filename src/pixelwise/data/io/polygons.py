@@ -1,7 +1,7 @@
 """Clipping of polygons to the image before pycocotools draws them.
 
-pycocotools stores five points for each pixel of an outline, inside or outside the image, and does not check that it got
-the memory. A few coordinates far outside an image would end the process.
+pycocotools stores five points for each pixel of an outline, also outside the image. It does not check whether the
+memory was allocated. A few coordinates far outside an image would crash the process.
 """
 
 from collections.abc import Sequence
@@ -11,13 +11,14 @@ import numpy as np
 from pixelwise.errors import AnnotationError
 
 MARGIN = 100.0
-"""Distance in pixels from the image, up to which polygons are not clipped.
+"""Distance from the image in pixels. Polygons are only clipped beyond it.
 
-pycocotools rounds corners to a fifth of a pixel. The effect of a cut on pixels of the image shrinks with its distance.
+pycocotools rounds corners to a fifth of a pixel, so clipping can move an edge. The larger the distance of the clipped
+corner, the smaller is the effect on pixels of the image.
 """
 
 MAX_OUTLINE = 4_000_000
-"""Maximum length of an outline inside the image, in pixels. pycocotools needs 55 bytes a pixel."""
+"""Maximum length of a clipped outline in pixels. pycocotools needs 55 bytes per pixel."""
 
 
 def clip_polygons(polygons: Sequence[np.ndarray], size: tuple[int, int]) -> list[np.ndarray]:
@@ -28,7 +29,7 @@ def clip_polygons(polygons: Sequence[np.ndarray], size: tuple[int, int]) -> list
         size: (height, width) of the image in pixels.
 
     Returns:
-        Those polygons that reach the image, clipped.
+        The clipped polygons. Those that are entirely outside of the image and the margin are left out.
 
     Raises:
         AnnotationError: The outline of a clipped polygon is longer than `MAX_OUTLINE` pixels.
@@ -56,10 +57,10 @@ def clip_polygons(polygons: Sequence[np.ndarray], size: tuple[int, int]) -> list
 
 
 def _clip(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Clip a polygon by the four sides of the image, one after the other (Sutherland and Hodgman, 1974).
+    """Clip a polygon at the four sides of the image with its margin (Sutherland and Hodgman, 1974).
 
-    A part outside of a side is replaced by a piece of that side. Both are on the same side of the image, so the winding
-    number of every pixel stays the same, also of polygons that are concave or cross themselves.
+    A part beyond one side is replaced by a segment of this side. Both are outside of the image, so the winding number
+    of every pixel stays the same. This is also true of polygons that are concave or cross themselves.
     """
     if not len(points) or (points.min() >= -MARGIN and (points <= (size[1] + MARGIN, size[0] + MARGIN)).all()):
         return points
@@ -70,7 +71,7 @@ def _clip(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def _clip_side(points: np.ndarray, axis: int, sign: float, bound: float) -> np.ndarray:
-    """Keep the part of a polygon (K, 2) with sign · coordinate ≥ bound."""
+    """Return the part of a polygon (K, 2) with sign · coordinate ≥ bound on the given axis (0 for x, 1 for y)."""
     distance = sign * points[:, axis] - bound
     inside = distance >= 0
     if inside.all() or not inside.any():

@@ -1,4 +1,4 @@
-"""Files and folders behind a URL, read with fsspec."""
+"""Files and folders at a URL, read with fsspec."""
 
 import posixpath
 from collections.abc import Mapping
@@ -15,9 +15,9 @@ _LOCAL_PROTOCOLS = ("", "file", "local")
 
 @dataclass(frozen=True, eq=False)
 class RemoteFile:
-    """A file or folder behind a URL. A file is a `BytesSource`.
+    """A file or folder at a URL. If it is a file, it is a `BytesSource`.
 
-    It holds no connection, so it can be pickled and used after a fork.
+    It has no open connection, so it can be pickled and used after a fork.
 
     Attributes:
         url: the address with its protocol, for example "s3://bucket/images/1.jpg".
@@ -29,24 +29,32 @@ class RemoteFile:
 
     @property
     def name(self) -> str:
-        """The file's name, without the query of a web address."""
+        """The file's name. The query and the fragment of a web address are not part of it."""
         address = self.url.split("?")[0].split("#")[0] if is_http(self.url) else self.url
         return address.rstrip("/").rpartition("/")[2]
 
     def read_bytes(self) -> bytes:
-        """Return the file's content. Raises DataError if it cannot be read."""
+        """Return the file's content.
+
+        Raises:
+            DataError: There is no such file, or it cannot be read.
+        """
         try:
             return fetch_bytes(self.url, self.options)
         except FileNotFoundError:
             raise DataError("no such file") from None
 
     def exists(self) -> bool:
-        """Return True if there is a file or folder. Each protocol has its own exceptions."""
+        """Return True if there is a file or folder at the URL.
+
+        Raises:
+            Exception: The server cannot be asked. The type of the exception depends on the protocol.
+        """
         system, path = file_system(self.url, self.options)
         return bool(retry_once(self.url, lambda: system.exists(path)))
 
     def child(self, name: str) -> "RemoteFile":
-        """Return a file of this folder.
+        """Return the file with this name in this folder.
 
         >>> str(RemoteFile("s3://bucket/data/").child("train.csv"))
         's3://bucket/data/train.csv'
@@ -63,7 +71,7 @@ class RemoteFile:
         return f"{protocol}://{posixpath.normpath(f'{folder}/{path}')}"
 
     def is_inside(self, url: str) -> bool:
-        """Return True if a URL names a file in this file's folder, at any depth.
+        """Return True if a URL is in this file's folder, at any depth.
 
         >>> table = RemoteFile("https://a.b/data/train.csv")
         >>> table.is_inside("https://a.b/data/images/1.png"), table.is_inside("https://a.b/data/%2e%2e/secret.png")
@@ -77,7 +85,7 @@ class RemoteFile:
 
 
 def fetch_bytes(url: str, options: Mapping[str, Any]) -> bytes:
-    """Return the content behind a URL, see `file_system`. If the network fails, try once more.
+    """Return the content of the file at a URL. If the network fails for a web address, try once more.
 
     Args:
         url: an address with a protocol that fsspec opens.
@@ -99,7 +107,15 @@ def fetch_bytes(url: str, options: Mapping[str, Any]) -> bytes:
 
 
 def file_system(url: str, options: Mapping[str, Any]) -> tuple[Any, str]:
-    """Return fsspec's file system for a URL, with the limits of `with_limits`, and the path of the URL in it."""
+    """Return fsspec's file system for a URL, with the limits of `with_limits`, and the path of the file in it.
+
+    Args:
+        url: an address with a protocol that fsspec opens.
+        options: keyword arguments for fsspec.
+
+    Returns:
+        (file system, path).
+    """
     from fsspec.core import url_to_fs
 
     system, path = url_to_fs(url, **with_limits(url, options))
@@ -107,10 +123,10 @@ def file_system(url: str, options: Mapping[str, Any]) -> tuple[Any, str]:
 
 
 def open_url(url: str) -> Path | RemoteFile:
-    """Return the file or folder behind a URL, as a Path if it is on this machine. Nothing is read.
+    """Return the file or folder at a URL, as a Path if it is on this machine. Nothing is read.
 
     Raises:
-        DataError: fsspec does not know the protocol, or the package that opens it is not installed.
+        DataError: fsspec does not support the protocol, or the package that fsspec needs for it is not installed.
     """
     path = local_path(url)
     if path is not None:
@@ -130,7 +146,7 @@ def open_url(url: str) -> Path | RemoteFile:
 def local_path(url: str) -> Path | None:
     """Return the path of a file:// URL, or None for another protocol.
 
-    %20 in the URL is a space, unless there is a file whose name contains "%20".
+    Percent-encoded characters such as %20 are decoded, unless a file with the encoded name exists.
 
     >>> local_path("file:///data/a%20b.png").name, local_path("s3://bucket/a.png")
     ('a b.png', None)

@@ -1,7 +1,6 @@
-"""Reading of shards: tar files that hold many images and masks, local or behind a URL.
+"""Reading of shards: local or remote tar files with many images and masks.
 
-A remote shard is fetched as a whole and a few are kept in memory, so that reading all samples of a shard takes one
-request. Local shards are read in place.
+Each remote shard is fetched with one request. The last few shards are kept in memory. Local shards are read in place.
 """
 
 import hashlib
@@ -17,7 +16,7 @@ from pixelwise.data.schema import Record
 from pixelwise.errors import DataError
 
 MAX_SHARDS = 4
-"""Maximum number of fetched shards in memory. `ShardSampler` draws from at most this many at a time."""
+"""Maximum number of fetched shards in memory. By default, `ShardSampler` draws from this many shards at a time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,8 +25,8 @@ class TarShard:
 
     Attributes:
         url: a local path, or a URL that fsspec opens.
-        size: size in bytes.
-        digest: BLAKE2b hash of its content (20 bytes, hexadecimal).
+        size: size of the file in bytes.
+        digest: BLAKE2b hash of the file's content (20 bytes, hexadecimal).
         options: keyword arguments for fsspec, for example a key or an endpoint.
     """
 
@@ -51,8 +50,8 @@ class TarMember:
 
     Attributes:
         shard: the shard.
-        offset: position of its content in the shard, in bytes.
-        size: size in bytes.
+        offset: position of the file's content in the shard, in bytes.
+        size: size of the file's content in bytes.
         name: file name with suffix.
     """
 
@@ -63,17 +62,21 @@ class TarMember:
 
     @property
     def digest(self) -> bytes:
-        """An identifier of the content, which is not read."""
+        """An identifier of the content, derived from the shard's digest without reading the content."""
         return f"{self.shard.digest} {self.offset} {self.size}".encode()
 
     def read_bytes(self) -> bytes:
-        """Return the file's content. Raises DataError if the shard is missing, cut off or not what was packed."""
+        """Return the file's content.
+
+        Raises:
+            DataError: The shard is missing, cut off, or cannot be read. Or the digest of a remote shard is wrong.
+        """
         if not self.shard.is_local:
             content = SHARDS.get(self.shard.url, lambda: fetch_shard(self.shard))
             return content[self.offset : self.offset + self.size]
         path = Path(self.shard.url)
         try:
-            # A pipe would block forever, and a device has no end.
+            # Reading a pipe would block forever, and a device has no end.
             if path.exists() and not path.is_file():
                 raise DataError("the shard is not a file; copy or pack it again")
             with path.open("rb") as file:
@@ -89,14 +92,14 @@ class TarMember:
 
 
 SHARDS = LRUCache[bytes](MAX_SHARDS)
-"""URL → content of the remote shards that were read last."""
+"""URL → content of the most recently used remote shards."""
 
 
 def fetch_shard(shard: TarShard) -> bytes:
-    """Fetch a remote shard and compare it with its digest.
+    """Return the content of a remote shard. Check its size and its digest.
 
     Raises:
-        DataError: The shard is missing, cannot be read, or is not what was packed.
+        DataError: The shard is missing or cannot be read, or its size or digest differs from the packed shard.
     """
     try:
         content = fetch_bytes(shard.url, shard.options)
@@ -110,7 +113,10 @@ def fetch_shard(shard: TarShard) -> bytes:
 
 
 def shard_urls(records: Iterable[Record]) -> list[str] | None:
-    """Return the URL of each record's shard, for `ShardSampler`, or None if any record is not in a shard."""
+    """Return the URL of each record's shard, for `ShardSampler`.
+
+    Return None if any record is not in a shard, or if there are no records.
+    """
     urls: list[str] = []
     for record in records:
         if not isinstance(record.image, TarMember):

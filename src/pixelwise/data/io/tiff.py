@@ -1,4 +1,4 @@
-"""Bands of TIFF files that Pillow cannot represent, read by tifffile."""
+"""Decode TIFF files whose bands Pillow cannot represent, with the package tifffile."""
 
 import io
 
@@ -10,15 +10,18 @@ from pixelwise.errors import DataError
 TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 _COLOR_SPACES = (3, 5, 6, 8)
-"""TIFF's numbers for palettes, CMYK, YCbCr and L*a*b*, whose bands are colors."""
+"""Values of the TIFF tag PhotometricInterpretation for palette, CMYK, YCbCr and L*a*b*. Their bands are colors."""
 
 
 _GRAY_TYPES = ("bool", "uint8", "uint16", "int16", "int32", "float32")
-"""Types of a single band that Pillow reads."""
+"""NumPy types of a single band that Pillow reads."""
 
 
 def is_plain_tiff(image: Image.Image) -> bool:
-    """Return True if Pillow reads all bands of a TIFF: one page with one band, or with 8-bit colors and opacity."""
+    """Return True if Pillow reads all bands of a TIFF.
+
+    This is a TIFF of one page that has one band, or 8-bit colors with or without opacity.
+    """
     if getattr(image, "n_frames", 1) != 1 or not isinstance(image, TiffImagePlugin.TiffImageFile):
         return False
     tags = image.tag_v2
@@ -29,23 +32,26 @@ def is_plain_tiff(image: Image.Image) -> bool:
 
 
 def decode_bands(content: bytes, max_pixels: int) -> np.ndarray | None:
-    """Decode a TIFF that Pillow cannot represent: several bands, except 8-bit colors with opacity, or rare types.
+    """Decode a TIFF that Pillow cannot represent.
+
+    Such a file has several bands that are not 8-bit colors, several pages, or a number type that Pillow does not read.
 
     Args:
         content: the file's content.
-        max_pixels: maximum number of pixels, times three for the values of all bands.
+        max_pixels: maximum number of pixels. All bands together may have three times as many values.
 
     Returns:
-        (H, W, bands) of integers or floats, or None for a file that Pillow reads.
+        (H, W, bands) of integers or floats. A single band is repeated three times. None for a file that Pillow reads.
 
     Raises:
-        DataError: The file has another shape, or is too large.
-        Exception: Any other of tifffile's for a damaged file or a missing codec.
+        DataError: The file is not an image with bands of integers or floats, or is too large.
+        ModuleNotFoundError: tifffile is not installed.
+        Exception: Any exception of tifffile for a damaged file or a missing codec.
     """
     import tifffile
 
     with tifffile.TiffFile(io.BytesIO(content)) as tiff:
-        len(tiff.pages)  # raises for pages that link in a circle, which `series` would follow forever
+        len(tiff.pages)  # raises an error if the links between pages form a cycle, on which `series` would not end
         series = tiff.series[0]
         page = tiff.pages.first
         opacity = sum(kind in (1, 2) for kind in page.extrasamples)
@@ -57,10 +63,10 @@ def decode_bands(content: bytes, max_pixels: int) -> np.ndarray | None:
         if np.prod(series.shape) > max_pixels * 3:
             raise DataError(f"its shape {series.shape} is larger than the maximum of {max_pixels:,} pixels")
         pixels = series.asarray()
-    if pixels.ndim == 2:  # gray, read as RGB
+    if pixels.ndim == 2:  # one band, read like a gray image in RGB
         pixels = np.repeat(pixels[:, :, None], 3, 2)
     if pixels.ndim != 3 or pixels.dtype.kind not in "uif":
         raise DataError(f"{pixels.dtype} of shape {pixels.shape}; bands must be (H, W, N) of integers or floats")
-    if "X" in series.axes and series.axes.index("X") == 2:  # bands are stored one after the other
+    if "X" in series.axes and series.axes.index("X") == 2:  # the first axis is that of the bands
         pixels = np.moveaxis(pixels, 0, 2)
     return np.ascontiguousarray(pixels)

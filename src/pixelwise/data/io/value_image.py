@@ -1,4 +1,4 @@
-"""Mask files with their own meaning of values."""
+"""Reading of mask files that have their own mapping from values to classes."""
 
 import numpy as np
 
@@ -9,17 +9,17 @@ from pixelwise.errors import DataError
 
 
 def read_value_image(image: ValueImage, size: tuple[int, int]) -> np.ndarray:
-    """Read a mask file with its own meaning of values.
+    """Read a mask file that has its own mapping from values to classes.
 
     Args:
-        image: the file and its classes.
+        image: the file and the class of each value.
         size: (height, width) of the image in pixels.
 
     Returns:
         (H, W) uint8 class indices, 255 for "ignore".
 
     Raises:
-        DataError: The file cannot be read, has another size, or has a value without a class.
+        DataError: The file cannot be read, does not have this size, or has a value without a class.
     """
     values = open_image(image.file, lambda opened: mask_values(opened, image.kind))
     height, width = values.shape

@@ -1,4 +1,4 @@
-"""Masks whose values are the numbers of objects: background, and one class for all objects."""
+"""Masks whose values number the objects (instance masks). They become two classes, background and foreground."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -16,31 +16,41 @@ from pixelwise.errors import ConfigError, DataError
 from pixelwise.palette import IGNORE_INDEX, default_palette
 
 MIN_MASKS = 4
-"""Fewer masks with objects prove nothing."""
+"""Minimum number of masks with objects. Fewer masks are no evidence."""
 
 CERTAIN_MASKS, CERTAIN_OBJECTS, CERTAIN_COUNTS = 6, 4, 3
-"""Values 1..n are surely numbers of objects if at least `CERTAIN_MASKS` masks have objects, one of them at least
-`CERTAIN_OBJECTS`, with at least `CERTAIN_COUNTS` different n. With less, the user decides."""
+"""Minimum evidence that values 1..n are certainly numbers of objects. With less evidence, the user has to decide.
+
+At least `CERTAIN_MASKS` masks have objects, at least one mask has `CERTAIN_OBJECTS` objects, and at least
+`CERTAIN_COUNTS` different n occur.
+"""
 
 MAX_EQUAL = 0.6
-"""Values are classes if more than this fraction of the masks has the same number of values."""
+"""Values are classes if more than this fraction of the masks with objects has the same number of values."""
 
 MIN_UNIQUE = 0.9
-"""Values are unique numbers if at least this fraction of them is in a single mask."""
+"""Values are unique numbers if at least this fraction of the values occurs in one mask only."""
 
 MIN_UNIQUE_VALUES, MIN_GAPPED_VALUES, MAX_SEQUENCE = 8, 8, 1024
 
 MAX_DISORDER = 0.15
-"""Numbers with gaps: the number of masks falls with the value, but for this fraction."""
+"""The maximum deviation from a number of masks that falls with the value, for numbers with gaps.
+
+It is the sum of the differences between the numbers of masks per value and the same numbers in descending order, as a
+fraction of the sum of the numbers.
+"""
 
 SAMPLED_VALUES, MAX_SIDE = 32, 512
-"""Connected regions are searched for at most this number of values per mask, reduced to this longest side."""
+"""Limits of the search for connected regions: values per mask, and longest side of the reduced mask in pixels."""
 
 MIN_CONNECTED, MIN_CERTAIN_CONNECTED = 0.9, 0.8
-"""The fraction of values that must be one connected region each. Objects can be divided by others in front of them."""
+"""Minimum fraction of values that are one connected region each. The second applies to strong evidence.
+
+It is below 1, because an object in front can divide another object.
+"""
 
 MIN_PART, MIN_OBJECT_PIXELS = 0.05, 5
-"""Parts of a region below this fraction of its area do not count. Smaller regions than this are no objects."""
+"""Parts below this fraction of a value's pixels do not count. Values of fewer pixels than this are no objects."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +58,7 @@ class NumberedObjects:
     """Evidence that values are the numbers of objects.
 
     Attributes:
-        is_certain: False if values can also be classes.
+        is_certain: True if values cannot be classes.
         reason: the evidence as text, for the user.
     """
 
@@ -63,12 +73,14 @@ def find_numbered_objects(
 
     Args:
         kind: the type of value.
-        values: the values that can be numbers.
-        records: the records that were counted.
+        values: the values that can be numbers of objects.
+        records: the records whose masks were counted.
         counts: the value counts of all masks.
 
     Returns:
-        None if values are classes: they are not 1..n with different n, not unique either, or have several regions.
+        The evidence, or None if there is none. There is evidence if nearly every value is one connected region, and if
+        each mask has nearly the first values of one sequence, or nearly every value occurs in one mask only. Lossy
+        masks and masks of opacity never give evidence.
     """
     if counts.lossy_count or kind == "alpha":
         return None
@@ -83,7 +95,10 @@ def find_numbered_objects(
 
 
 def _find_sequences(kind: ValueKind, counts: MaskValueCounts) -> NumberedObjects | None:
-    """Return evidence if each mask has the first n values of one sequence, and n differs. 1..n can be certain."""
+    """Return evidence if each mask has the first n values of one sequence, and n differs between masks.
+
+    Only the sequence 1..n can be certain evidence.
+    """
     numbers = +Counter({n: masks for n, masks in counts.numbered.items() if n > 0})
     is_numbered = kind == "index" and not counts.numbered[-1]
     if not is_numbered:
@@ -102,7 +117,10 @@ def _find_sequences(kind: ValueKind, counts: MaskValueCounts) -> NumberedObjects
 
 
 def _is_sequence(kind: ValueKind, counts: MaskValueCounts) -> bool:
-    """Return True if the value sets of all masks are nested: the k-th frequent value is in all masks with k values."""
+    """Return True if the value sets of all masks are nested.
+
+    They are if the k-th most frequent value is in as many masks as have at least k values.
+    """
     with_value = sorted((counts.masks(kind, value) for value in counts.values(kind)), reverse=True)
     at_least = [
         sum(masks for number, masks in counts.value_counts.items() if number >= rank)
@@ -112,7 +130,10 @@ def _is_sequence(kind: ValueKind, counts: MaskValueCounts) -> bool:
 
 
 def _has_gaps(kind: ValueKind, counts: MaskValueCounts) -> bool:
-    """Return True if values are 1..n but for some that are hidden behind others: large values are in few masks."""
+    """Return True if values are 1..n with gaps, which objects hidden behind others leave.
+
+    Larger values must be in fewer masks, up to `MAX_DISORDER`.
+    """
     values = [value for value in counts.values(kind) if value not in (0, IGNORE_INDEX)]
     if kind != "index" or not MIN_GAPPED_VALUES <= len(values) <= MAX_SEQUENCE or values[-1] > 1.2 * len(values):
         return False
@@ -122,7 +143,7 @@ def _has_gaps(kind: ValueKind, counts: MaskValueCounts) -> bool:
 
 
 def _find_unique_values(kind: ValueKind, values: Sequence[int], counts: MaskValueCounts) -> NumberedObjects | None:
-    """Return evidence if nearly every value is in a single mask."""
+    """Return evidence if nearly every value occurs in one mask only."""
     background = background_value(kind, counts)
     masks = {value: counts.masks(kind, value) for value in values if value != background}
     unique = [value for value, count in masks.items() if count == 1]
@@ -135,7 +156,14 @@ def _find_unique_values(kind: ValueKind, values: Sequence[int], counts: MaskValu
 
 
 def background_value(kind: ValueKind, counts: MaskValueCounts) -> int:
-    """Return the value of the background: 0, or the color with most pixels if no mask has black."""
+    """Return the value of the background.
+
+    It is 0, except for colors if no mask has black. Then it is the color with the most pixels.
+
+    Args:
+        kind: the type of value.
+        counts: the value counts of all masks.
+    """
     values = counts.values(kind)
     return 0 if 0 in values or kind != "rgb" else max(values, key=lambda value: values[value])
 
@@ -148,14 +176,14 @@ def connected_fraction(masks: Sequence[MaskSource | None], kind: ValueKind) -> f
         kind: the type of value.
 
     Returns:
-        In [0, 1]. 0 if no mask of the sample has an object. Files that cannot be read are skipped.
+        The fraction in [0, 1], or 0 if no mask of the sample has an object. Files that cannot be read are skipped.
     """
     connected = [each for values in measure_masks(masks, kind, _connected_values) for each in values]
     return float(np.mean(connected)) if connected else 0.0
 
 
 def _connected_values(values: np.ndarray) -> list[bool]:
-    """Return True for each value except 0 and 255 that is one connected region."""
+    """Return, for each of the first `SAMPLED_VALUES` values except 0 and 255, True if it is one connected region."""
     from scipy import ndimage  # takes 0.2 s, and most data sets do not need it
 
     step = -(-max(values.shape) // MAX_SIDE)
@@ -175,18 +203,20 @@ def _connected_values(values: np.ndarray) -> list[bool]:
 def resolve_instances(
     kind: ValueKind, ignored: set[int], counts: MaskValueCounts, options: LabelOptions, reason: str = ""
 ) -> ResolvedLabels:
-    """Return the label map of masks whose values are the numbers of objects: 0 is background, the others foreground.
+    """Return the label map of masks whose values are the numbers of objects.
+
+    The value of `background_value` is the class background, and all other values are foreground.
 
     Args:
         kind: the type of value.
         ignored: the values that the user ignores.
         counts: the value counts of all masks.
         options: the user's options. `classes` can rename the two classes.
-        reason: the evidence, if the user has not set `instances`.
+        reason: the evidence for the message, or "" if the user set `instances`.
 
     Raises:
-        DataError: Masks are lossy, or have no object.
-        ConfigError: An option does not fit.
+        DataError: A mask is lossy, no mask has an object, or the background is ignored.
+        ConfigError: An option contradicts `instances`.
     """
     if options.label_map:
         raise ConfigError("`instances` and `label_map` exclude each other; name the two classes by `classes`")
@@ -214,6 +244,9 @@ def resolve_instances(
 
 
 def _usual_ignored(kind: ValueKind, background: int, values: dict[int, int]) -> set[int]:
-    """Return {255} if it is not the number of an object: 254 does not occur, but other numbers do."""
+    """Return {255} if 255 occurs and is not the number of an object, else an empty set.
+
+    It is not such a number if 254 does not occur and other numbers do.
+    """
     others = [value for value in values if value not in (background, IGNORE_INDEX)]
     return {IGNORE_INDEX} if kind == "index" and IGNORE_INDEX in values and others and 254 not in values else set()

@@ -1,4 +1,4 @@
-"""Measurements of a few masks that value counts cannot answer, such as the shape of regions."""
+"""Measurements of a few masks, for properties that value counts do not contain, such as the shape of regions."""
 
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -12,19 +12,19 @@ from pixelwise.errors import DataError
 T = TypeVar("T")
 
 SAMPLED_MASKS = 16
-"""Maximum number of masks that are read, evenly spaced."""
+"""Approximate number of masks that are read, evenly spaced. Fewer than twice this number are read."""
 
 
 def measure_masks(masks: Sequence[MaskSource | None], kind: ValueKind, measure: Callable[[np.ndarray], T]) -> list[T]:
     """Read a sample of the masks and measure each.
 
     Args:
-        masks: the masks. Polygons, and files that cannot be read, are skipped.
-        kind: the type of value.
+        masks: the masks. Polygons, multi-label masks and files that cannot be read are skipped.
+        kind: the type of value, see `LabelMap`.
         measure: a function of the (H, W) values of a mask.
 
     Returns:
-        The results, at most about `SAMPLED_MASKS`.
+        One result for each mask that was measured, fewer than 2 · `SAMPLED_MASKS`.
     """
     results = []
     for mask in masks[:: max(1, len(masks) // SAMPLED_MASKS)]:

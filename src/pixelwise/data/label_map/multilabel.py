@@ -15,15 +15,18 @@ _STATES = {"absent": 0, "present": 1, IGNORE: IGNORE_INDEX}
 
 
 def resolve_multilabel(result: FormatResult, counts: MaskValueCounts, options: LabelOptions) -> ResolvedLabels:
-    """Find the values for "absent" and "present".
+    """Find the mask values for "absent" and "present", from the options or the values in the masks.
 
     Args:
         result: the records and their classes.
         counts: the value counts of all masks.
         options: the user's options.
 
+    Returns:
+        The classes and the label map, with a message about the values.
+
     Raises:
-        DataError: The masks have other values. The message names a mask.
+        DataError: The masks are not gray, or their values do not fit. The message names a mask.
         ConfigError: The options do not fit the masks.
     """
     if options.unlabeled == IGNORE:
@@ -45,7 +48,7 @@ def resolve_multilabel(result: FormatResult, counts: MaskValueCounts, options: L
 
 
 def _parse_states(states: Mapping[str, str], counts: MaskValueCounts, options: LabelOptions) -> tuple[LabelMap, str]:
-    """Return the label map of pairs (value, "absent", "present" or "ignore"), and a message."""
+    """Return the label map from options (value → "absent", "present" or "ignore"), and a message for the user."""
     for text, name in states.items():
         if name not in _STATES:
             raise ConfigError(
@@ -59,7 +62,10 @@ def _parse_states(states: Mapping[str, str], counts: MaskValueCounts, options: L
 
 
 def _infer_states(counts: MaskValueCounts) -> tuple[LabelMap, str]:
-    """Return the label map of masks with two values (and 255 to ignore), and a message."""
+    """Return the label map from the values in the masks, and a message for the user.
+
+    The masks have two values, and may have 255 to ignore, noise, or stray values.
+    """
     values = list(counts.values("index"))
     if is_noisy_pair(values, counts):
         return LabelMap("multilabel", {0: 0, 255: 1}, MAX_NOISE), "masks: about 0 → absent, about 255 → present"
@@ -71,7 +77,7 @@ def _infer_states(counts: MaskValueCounts) -> tuple[LabelMap, str]:
 
 
 def _find_states(values: Sequence[int], counts: MaskValueCounts) -> tuple[LabelMap, str]:
-    """Return the label map of exact values, sorted, and a message."""
+    """Return the label map from sorted values without noise and stray values, and a message for the user."""
     if len(values) == 3 and {0, 255} < set(values):
         middle = values[1]
         value_to_class = {0: 0, middle: 1, 255: IGNORE_INDEX}

@@ -1,4 +1,7 @@
-"""Class names for mask values: from a list in the data set, from the user, or made up; and the values to ignore."""
+"""Assignment of class names to mask values, and detection of values to ignore.
+
+The names come from a list in the data set or from the user. If there are none, they are made up.
+"""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -13,29 +16,29 @@ from pixelwise.data.schema import FormatResult
 from pixelwise.errors import DataError
 
 HOW_TO_SETTLE = "set `label_map` (VALUE=CLASS …), `classes` or `ignore_values`"
-"""The fix for ambiguous masks, for messages."""
+"""Advice for ambiguous masks, for error messages."""
 
 MAX_UNNAMED_VALUES = 100
-"""Masks with more values and without a list of names are photographs, not masks."""
+"""Maximum number of mask values without class names. Files with more values are photographs, not masks."""
 
 RARE_FRACTION = 0.05
-"""Masks that differ from all others count as bad files if they are at most this fraction of all masks."""
+"""Maximum fraction of masks that count as bad files because their values differ from those of the other masks."""
 
 _LIST = "the class list beside the masks"
 
 _USUAL_IGNORE_VALUES: dict[ValueKind, set[int]] = {"index": {255, 65535}, "rgb": {0xE0E0C0}, "alpha": set()}
-"""Values that mean "ignore" if a list of classes does not name them, as in Pascal VOC and Cityscapes."""
+"""Values that mean "ignore" if they are not in the class list of the data set, as in Pascal VOC and Cityscapes."""
 
 
 @dataclass(frozen=True)
 class NamedValues:
-    """Mask values with a class, and mask values to ignore.
+    """The mask values that have a class, and those to ignore.
 
     Attributes:
         names: value → class name, in class order.
         ignored: the values to ignore.
         message: the origin of the names, for the user. Empty if it is obvious.
-        strays: those of `ignored` that are stray, see `find_strays`.
+        strays: the subset of `ignored` whose values have too few pixels for a class, see `find_strays`.
     """
 
     names: dict[int, str]
@@ -45,26 +48,43 @@ class NamedValues:
 
 
 def is_rare(mask_count: int, counts: MaskValueCounts) -> bool:
-    """Return True if this many masks are few enough to be bad files. A single mask always is."""
+    """Return True if a number of masks is small enough that they can be bad files. This is always true of one mask.
+
+    Args:
+        mask_count: number of masks that differ from the others.
+        counts: the value counts of all masks.
+    """
     return mask_count <= max(1, RARE_FRACTION * counts.mask_counts.total())
 
 
 def are_rare_values(values: Sequence[int], kind: ValueKind, counts: MaskValueCounts) -> bool:
-    """Return True if the values are in few masks."""
+    """Return True if so few masks have the values that these masks can be bad files, see `is_rare`.
+
+    Args:
+        values: mask values. A mask counts once for each of them that it has.
+        kind: the type of the values.
+        counts: the value counts of all masks.
+    """
     masks = counts.masks_with_value.get(kind, Counter())
     return is_rare(sum(masks[value] for value in values), counts)
 
 
 def list_names(kind: ValueKind, result: FormatResult, counts: MaskValueCounts) -> tuple[Mapping[int, str], str]:
-    """Return value → class name from the class list of the data set, or an empty mapping; and a message.
+    """Return the class names that the class list of the data set contains for the mask values.
 
-    If the list has colors and masks have indices, an index gets the name of its color in the palette, or of the gray
-    color with its value. Without such colors, indices count the rows of the list.
+    If the list has colors and the masks have indices, the names are found by the first of these rules that fits:
+
+    1. The name of an index is that of its color in the palettes of the masks.
+    2. The name of an index is that of the gray color with this value.
+    3. The indices are row numbers of the list, from 0.
 
     Args:
-        kind: the type of value.
+        kind: the type of the mask values.
         result: the names that the format found.
         counts: the value counts of all masks.
+
+    Returns:
+        Value → class name, which is empty if there are no such names, and a message about the origin of the names.
     """
     if kind == "rgb":
         return result.names_by_color, f"names: from {_LIST}"
@@ -90,13 +110,13 @@ def name_values(
     counts: MaskValueCounts,
     options: LabelOptions,
 ) -> NamedValues:
-    """Find a class name for each mask value. Stray values without a name are ignored.
+    """Find a class name for each mask value. Stray values without a name are ignored (see `find_strays`).
 
     Args:
-        kind: the type of value.
+        kind: the type of the mask values.
         values: the exact values in the masks, sorted, without those that the user ignores.
-        listed: see `list_names`.
-        class_names: the names in order that the format found, if any.
+        listed: value → class name from the class list of the data set, see `list_names`.
+        class_names: class names without values that the format found, in order. Can be empty.
         counts: the value counts of all masks.
         options: the user's options.
 
@@ -123,7 +143,7 @@ def _apply_ordered_names(
     counts: MaskValueCounts,
     by_user: bool,
 ) -> NamedValues:
-    """Name values in order. Stray values have a name only if there are enough names for all values."""
+    """Assign names to values in order. Stray values are ignored if the names fit only the other values."""
     ignored = set() if kind == "rgb" else _values_to_ignore(kind, values, True, counts)
     names = _assign_in_order(kind, [value for value in values if value not in ignored], ordered)
     if names is None and strays:
@@ -147,7 +167,11 @@ def _apply_ordered_names(
 def _apply_value_list(
     kind: ValueKind, values: Sequence[int], listed: Mapping[int, str], counts: MaskValueCounts, options: LabelOptions
 ) -> NamedValues:
-    """Name values by a list of value → name. Raise DataError for values that the list lacks."""
+    """Assign the names of a class list, value → name.
+
+    Values that are not in the list are ignored if they are stray or usual values for "ignore". Raise DataError for any
+    other such value, except if its masks are to be skipped as bad files.
+    """
     ignored = {value for value, name in listed.items() if is_ignore_name(name)}
     unlisted = [value for value in values if value not in listed]
     strays: set[int] = set()
@@ -192,20 +216,27 @@ def _default_name(value: int, kind: ValueKind) -> str:
 
 
 def _names_by_palette_index(names_by_color: Mapping[int, str], counts: MaskValueCounts) -> dict[int, str]:
-    """Return palette index → name of its color. Empty if half of the values have no color with a name."""
+    """Return palette index → name of its color.
+
+    An index whose color differs between masks has its most frequent color. The result is empty if the colors of at most
+    half of the values have a name.
+    """
     colors = {value: colors.most_common(1)[0][0] for value, colors in sorted(counts.palette_colors.items())}
     names = {value: names_by_color[color] for value, color in colors.items() if color in names_by_color}
     return names if 2 * len(names) > len(counts.values("index")) else {}
 
 
 def _values_to_ignore(kind: ValueKind, values: Sequence[int], named: bool, counts: MaskValueCounts) -> set[int]:
-    """Return {255} (or {65535}) if the other values are small class indices, else an empty set.
+    """Return {255} or {65535} if this is the largest value and the others are class indices, else an empty set.
 
     Args:
-        kind: the type of value.
-        values: sorted.
-        named: True if there are names for the values in order.
+        kind: the type of the mask values.
+        values: the values in the masks.
+        named: True if there are class names for the values in order.
         counts: the value counts of all masks.
+
+    Raises:
+        DataError: There are no names and only one other value, which is not 0. So 255 or 65535 may be a class.
     """
     last = max(values, default=0)
     others = [value for value in values if value != last]
@@ -221,7 +252,12 @@ def _values_to_ignore(kind: ValueKind, values: Sequence[int], named: bool, count
 
 
 def _assign_in_order(kind: ValueKind, values: Sequence[int], names: Sequence[str]) -> dict[int, str] | None:
-    """Name values by index if all are class indices, else one name per value in order. Return None if neither fits."""
+    """Return value → name by the first rule that fits, or None.
+
+    1. All values are indices of `names`. Names of indices that no mask has are included.
+    2. There are as many values as names. The values get the names in order.
+    3. The values are indices from 0, and the names are those from 1 on. 0 is "background".
+    """
     if kind != "rgb" and values and max(values) < len(names):
         return dict(enumerate(names))
     if len(values) == len(names):

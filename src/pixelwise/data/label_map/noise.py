@@ -20,13 +20,13 @@ from pixelwise.errors import DataError
 from pixelwise.palette import unpack_rgb
 
 MAX_NOISE = 64
-"""Distance from 0 and 255, up to which values of a two-value mask are noise from JPEG compression or resizing."""
+"""Maximum distance from 0 or 255 of noisy values, from JPEG compression or resizing, in masks of these two values."""
 
 MAX_COLOR_NOISE = 48
-"""Distance, in any channel, up to which a color of a lossy mask stands for a listed color."""
+"""Maximum distance, in any channel, between a noisy color and the listed color that it stands for."""
 
 LOSSY_TOLERANCE = 127
-"""Tolerance for lossy masks whose values the user has named: each value stands for the nearest named one."""
+"""Tolerance for lossy masks whose values the user or a list has named. Each value stands for the nearest named one."""
 
 
 def remove_noise(
@@ -36,15 +36,16 @@ def remove_noise(
 
     Args:
         kind: the type of value.
-        listed: the names of values or colors from a list in the data set.
-        is_named: True if there are names, listed or in order.
+        listed: value or color → name, from a list in the data set.
+        is_named: True if the list, the format or the user's option `classes` names the classes.
         counts: the value counts of all masks.
 
     Returns:
-        The values, sorted; the tolerance, see `LabelMap`; and a message, or "".
+        (values, tolerance, message). See `LabelMap` for the tolerance. The message is for the user and can be empty.
 
     Raises:
-        DataError: Nobody has named the values, and there is more than noise.
+        DataError: Values without names have soft edges or more than noise, lossy masks or masks with more than
+            `MAX_CLASSES` colors have no list of colors, or a color is not near any listed color.
     """
     values = list(counts.values(kind))
     if listed and not counts.lossy_count and has_soft_edges(kind, listed, counts):
@@ -80,7 +81,15 @@ def _remove_color_noise(
 
 
 def is_noisy_pair(values: Sequence[int], counts: MaskValueCounts) -> bool:
-    """Return True if the values are 0 and 255 with noise. Raise DataError for lossy masks with more than noise."""
+    """Return True if the values are 0 and 255 with noise. Without lossy masks, both values must have noise.
+
+    Args:
+        values: the values of all masks.
+        counts: the value counts of all masks.
+
+    Raises:
+        DataError: There are lossy masks, and the values are not only 0, 255 and noise.
+    """
     if set(values) <= {0, 255}:
         return False
     near = all(value <= MAX_NOISE or 255 - MAX_NOISE <= value <= 255 for value in values)
@@ -98,7 +107,7 @@ def is_noisy_pair(values: Sequence[int], counts: MaskValueCounts) -> bool:
 
 
 def _color_distances(colors: Sequence[int], listed: Iterable[int]) -> np.ndarray:
-    """Return the distance of each color to the nearest listed one, (N,), in the channel that differs most."""
+    """Return the distance of each of N colors to the nearest listed one, in the channel that differs most: (N,)."""
     channels = unpack_rgb(colors)
     return np.min([np.abs(channels - unpack_rgb(color)).max(-1) for color in listed], axis=0)
 
@@ -106,7 +115,17 @@ def _color_distances(colors: Sequence[int], listed: Iterable[int]) -> np.ndarray
 def check_all_named(
     named: Mapping[int, object], kind: ValueKind, counts: MaskValueCounts, options: LabelOptions
 ) -> None:
-    """Raise DataError for a mask value that `label_map` lacks. Lossy masks may have any value."""
+    """Check that `label_map` names every mask value. If there are lossy masks, any value is allowed.
+
+    Args:
+        named: the values that `label_map` names, or that need no name.
+        kind: the type of value.
+        counts: the value counts of all masks.
+        options: the user's options. With `skip_unreadable`, values that are in few masks are allowed.
+
+    Raises:
+        DataError: A value has no name.
+    """
     unnamed = [value for value in counts.values(kind) if value not in named]
     if not unnamed or counts.lossy_count or (options.skip_unreadable and are_rare_values(unnamed, kind, counts)):
         return

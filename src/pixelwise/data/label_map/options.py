@@ -1,4 +1,4 @@
-"""User options for mask classes, and the label map they resolve to if the format defines the classes."""
+"""User options about mask classes, and their application to formats that define the classes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,12 +10,12 @@ from pixelwise.errors import ConfigError, DataError, unknown_name
 from pixelwise.palette import IGNORE_INDEX, default_palette
 
 MAX_CLASSES = 254
-"""Class indices are stored in 8 bits, and 255 is "ignore"."""
+"""Maximum number of classes. Class indices are stored in 8 bits, and 255 is "ignore"."""
 
 Unlabeled = Literal["background", "ignore"]
 
 IGNORE = "ignore"
-"""The class name in options that marks a value to ignore."""
+"""The class name that marks a value to ignore in options."""
 
 _IGNORE_NAMES = frozenset(
     {
@@ -30,18 +30,20 @@ class LabelOptions:
     """User options about the classes of a data set.
 
     Attributes:
-        format: name of the format, a key of `FORMATS`. None detects it.
-        classes: class names. If the data set names its classes: those to keep. The others become "background" if there
-            is such a class, else they are ignored. If it does not: names for the values in the masks, in order.
+        format: name of the format, a key of `FORMATS`. None detects the format.
+        classes: if the data set names its classes, the names of the classes to keep. The other classes become
+            "background" if there is such a class, else they are ignored. If the data set does not name its classes,
+            names for the values in the masks, in order.
         ignore_values: mask values to ignore, as text ("255", "#e0e0c0"), or class names.
-        label_map: pairs (mask value as text, or class name; new class name). The new name "ignore" marks pixels to
-            ignore. If given, it must name every value in the masks.
+        label_map: pairs (old, new). The first is a mask value as text or a class name, the second the new class name,
+            or "ignore" for pixels to ignore. If the format does not define the classes, the pairs must contain every
+            value in the masks except stray values.
         skip_unreadable: leave out files that cannot be used instead of raising an error.
-        instances: mask values are the numbers of objects: 0 is background, every other value is the class "foreground".
-        unlabeled: the meaning of pixels with value 0: the class "background", or pixels to ignore because nobody has
-            labeled them.
+        instances: True if mask values are the numbers of objects. 0 is then the background, and every other value the
+            class "foreground".
+        unlabeled: the meaning of pixels with value 0: the class "background", or unlabeled pixels to ignore.
         line_width: width in pixels of lines that annotation files give without a width. None leaves lines out.
-        allow_outside: read files outside the data directory that a table or list names.
+        allow_outside: allow tables and lists to refer to files outside the data directory.
     """
 
     format: str | None = None
@@ -71,7 +73,7 @@ class LabelOptions:
         Args:
             format, classes, ignore_values, skip_unreadable, instances, unlabeled, line_width, allow_outside: the
                 attributes of the same names.
-            label_map: mask value or class name → new class name. None stands for no pairs.
+            label_map: mask value or class name → new class name. None gives no pairs.
         """
         pairs = tuple((label_map or {}).items())
         return LabelOptions(
@@ -88,21 +90,21 @@ class LabelOptions:
 
     @property
     def value_names(self) -> tuple[tuple[str, str], ...]:
-        """The pairs of `label_map`, then a pair (value, "ignore") for each of `ignore_values`."""
+        """The pairs of `label_map`, then a pair (value, "ignore") for each item of `ignore_values`."""
         return (*self.label_map, *((text, IGNORE) for text in self.ignore_values))
 
 
 @dataclass(frozen=True)
 class ResolvedLabels:
-    """The classes of a data set and the values they have in its masks.
+    """The classes of a data set and their values in the masks.
 
     Attributes:
         label_map: mask value → class index.
         classes: class names in index order.
         palette: one (red, green, blue) in [0, 255] per class.
         messages: one line per decision, for the user.
-        source_to_class: for polygons and multi-label masks, class index in the data set's files → class index here, or
-            255 for "ignore". Empty if they are equal.
+        source_to_class: for annotations and multi-label masks, the new class index (or 255 for "ignore") of each class
+            index in the data set's files. Empty if the indices do not change.
         issues: warnings about values, for example stray ones.
         masks_as_stored: see `ReadSpec`.
     """
@@ -121,7 +123,11 @@ def apply_options(result: FormatResult, options: LabelOptions) -> ResolvedLabels
 
     Args:
         result: a format result with a label map.
-        options: the user's options. `classes` with as many names, all of them new, renames the classes in order.
+        options: the user's options. `classes` selects classes. It renames the classes in order if it has the same
+            number of names as the format and shares none with it.
+
+    Returns:
+        The classes and the label map after selecting, renaming, merging and ignoring classes.
 
     Raises:
         ConfigError: An option names an unknown class or value, or too few classes are left.
@@ -153,7 +159,7 @@ def apply_options(result: FormatResult, options: LabelOptions) -> ResolvedLabels
 
 
 def _class_names(result: FormatResult, options: LabelOptions) -> dict[int, str | None]:
-    """Return the format's class index → new class name, or None to ignore the class."""
+    """Map each class index of the format to the new class name, or to None if the class is ignored."""
     renamed = len(options.classes) == len(result.classes) and not set(options.classes) & set(result.classes)
     names: dict[int, str | None] = dict(enumerate(options.classes if renamed else result.classes))
     for text, name in options.value_names:
@@ -172,12 +178,12 @@ def _class_names(result: FormatResult, options: LabelOptions) -> dict[int, str |
 
 
 def _ignores_zero(result: FormatResult) -> bool:
-    """Return True if the value 0 is ignored already."""
+    """Return True if the format already ignores the value 0."""
     return result.label_map is not None and result.label_map.value_to_class.get(0) == IGNORE_INDEX
 
 
 def _class_order(names: Mapping[int, str | None], requested: Sequence[str]) -> list[str]:
-    """Return the class names in index order: those that were not requested ("background") first, then the requested."""
+    """Return the class names in index order. Names that are not in `requested`, such as "background", come first."""
     present = [name for name in dict.fromkeys(names.values()) if name is not None]
     return [name for name in present if name not in requested] + [name for name in requested if name in present]
 
@@ -193,7 +199,7 @@ def _check_classes(names: Mapping[int, str | None], classes: Sequence[str], kind
 
 
 def _source_index(text: str, result: FormatResult) -> int:
-    """Return the format's class index of an option's key: a class name, or a mask value of the class."""
+    """Return the format's index of a class that an option gives by its name or by its mask value."""
     assert result.label_map is not None
     kind, value_to_class = result.label_map.kind, result.label_map.value_to_class
     if text in result.classes:
@@ -207,15 +213,15 @@ def _source_index(text: str, result: FormatResult) -> int:
 
 
 def select_classes(names: Mapping[int, str], classes: Sequence[str]) -> tuple[dict[int, str], set[int]]:
-    """Keep only some classes. The others become "background" if there is such a class, else they are ignored.
+    """Select some classes. The others become "background" if there is such a class, else they are ignored.
 
     Args:
         names: mask value or class index → class name.
         classes: the names to keep.
 
     Returns:
-        The values that have a class, with its name, in the order of `classes` ("background" first unless it is among
-        them); and the values to ignore.
+        A pair. The first maps each value with a class to the class name, in the order of `classes`. If "background" is
+        not in `classes`, its values come first. The second has the values to ignore.
 
     Raises:
         ConfigError: One of `classes` is not in `names`.
@@ -241,15 +247,18 @@ def parse_value(text: str, kind: str) -> int:
         text: a decimal number, or a color like "#ff0000".
         kind: the type of value, see `LabelMap`.
 
+    Returns:
+        The value. A color is 0xRRGGBB, or the gray value of a gray color if `kind` is not "rgb".
+
     Raises:
-        ConfigError: The text is not a value.
+        ConfigError: The text is not a possible mask value of this type.
 
     >>> parse_value("#ff0000", "rgb") == 0xFF0000
     True
     """
     try:
         value = int(text.removeprefix("#"), 16) if kind == "rgb" or text.startswith("#") else int(text)
-        if text.startswith("#") and kind != "rgb":  # a gray value as a color
+        if text.startswith("#") and kind != "rgb":  # a gray value that is written as a color
             value = value % 256 if len(text) == 7 and value == value % 256 * 0x010101 else -1
     except ValueError:
         value = -1
@@ -260,7 +269,7 @@ def parse_value(text: str, kind: str) -> int:
 
 
 def is_ignore_name(name: str) -> bool:
-    """Return True if a class name marks pixels to ignore. Case, spaces, dashes and underscores do not matter.
+    """Return True if a class name marks pixels to ignore. Case, spaces, hyphens and underscores do not matter.
 
     >>> is_ignore_name("Dont-Care"), is_ignore_name("cat")
     (True, False)

@@ -1,19 +1,21 @@
-"""Masks of images that their EXIF orientation rotates: drawn on the upright image, or on the stored pixels."""
+"""Determine the orientation of masks whose images have an EXIF orientation: upright, or as the stored pixels."""
 
 from pixelwise.data.label_map.value_counts import MaskValueCounts
 from pixelwise.data.schema import DataIssue
 
 
 def settle_orientation(counts: MaskValueCounts) -> tuple[bool, str, tuple[DataIssue, ...]]:
-    """Decide whether masks have the orientation of the stored pixels of their images.
+    """Determine whether masks have the orientation of the stored pixels of their images.
 
-    A mask that differs in height and width shows it. All other masks follow if these agree.
+    The size of a mask determines its orientation if the rotated size is different. If all such masks have the same
+    orientation, the other masks are assumed to have it too.
 
     Args:
         counts: the value counts of all masks.
 
     Returns:
-        `ReadSpec.masks_as_stored`; a message, or ""; and a warning if no mask shows its orientation.
+        The value of `ReadSpec.masks_as_stored`, a message for the user or "", and the issues. The issues are a warning
+        if the orientation of some masks cannot be determined.
     """
     stored, upright, unknown = (counts.orientations[key] for key in ("stored", "upright", "unknown"))
     rotated = stored if upright else stored + unknown

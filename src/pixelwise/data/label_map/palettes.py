@@ -1,4 +1,4 @@
-"""Masks with palettes: read by index if all palettes agree, by color if they do not."""
+"""Choice between index and color for masks with palettes: by index if all palettes agree, otherwise by color."""
 
 from collections import Counter
 from dataclasses import replace
@@ -9,7 +9,8 @@ from pixelwise.data.label_map.value_counts import MaskValueCounts
 from pixelwise.errors import DataError
 
 MAX_PALETTE_COLORS = 64
-"""Masks whose palettes differ are read by color up to this number of colors in all masks."""
+"""Maximum number of distinct colors in all masks. With more, masks whose palettes differ are not read by color unless
+the user's label map names colors."""
 
 
 def settle_palettes(counts: MaskValueCounts, options: LabelOptions) -> tuple[MaskValueCounts, str]:
@@ -17,13 +18,14 @@ def settle_palettes(counts: MaskValueCounts, options: LabelOptions) -> tuple[Mas
 
     Args:
         counts: the value counts of all masks.
-        options: the user's options. A label map of numbers reads them by index, one of colors by color.
+        options: the user's options. If palettes differ, a label map of indices selects the index and a label map of
+            colors selects the color.
 
     Returns:
-        The counts, of colors if masks are read by color; and a message, or "".
+        The counts, and a message for the user or "". If masks are read by color, the counts are those of the colors.
 
     Raises:
-        DataError: Palettes differ, and colors do not identify the classes either.
+        DataError: Palettes differ, and neither the label map nor the colors identify the classes.
     """
     differing = sorted(index for index, colors in counts.palette_colors.items() if len(colors) > 1)
     if "rgb" in counts.mask_counts and counts.by_color is not None and _all_have_palettes(counts):
@@ -53,7 +55,10 @@ def _all_have_palettes(counts: MaskValueCounts) -> bool:
 
 
 def _are_reordered(counts: MaskValueCounts) -> bool:
-    """Return True if palettes have the same few colors in another order, so that colors identify classes."""
+    """Return True if palettes have the same colors in another order, so that colors identify classes.
+
+    False if there are more than `MAX_PALETTE_COLORS` colors, or if a palette has one color for two values of a mask.
+    """
     assert counts.by_color is not None
     indices = Counter(color for colors in counts.palette_colors.values() for color in colors)
     is_reordered = max(indices.values()) > 1 and not counts.merging_palettes
@@ -61,7 +66,7 @@ def _are_reordered(counts: MaskValueCounts) -> bool:
 
 
 def count_colors(counts: MaskValueCounts) -> MaskValueCounts:
-    """Return the counts with all masks that have a palette counted by color. No mask may have gray values."""
+    """Return the counts of the colors of all masks. Each mask must have a palette or colors."""
     assert counts.by_color is not None
     by_color = counts.by_color
     return replace(

@@ -37,19 +37,23 @@ from pixelwise.errors import ConfigError, DataError
 from pixelwise.palette import IGNORE_INDEX, Palette, default_palette, unpack_rgb
 
 MAX_VALUES_SHOWN = 40
-"""Number of values in a message that lists the label map."""
+"""Maximum number of values in a message that lists the label map."""
 
 
 def resolve_labels(result: FormatResult, counts: MaskValueCounts, options: LabelOptions) -> ResolvedLabels:
-    """Find the classes of a data set and the mask values that they have.
+    """Find the classes of a data set and the mask values of each class.
 
     Args:
-        result: the format's result: it may define the label map, name some values, or neither.
+        result: the result of the format. It may define the label map, or name some values.
         counts: the value counts of all masks. If the format defines the label map, only their orientations are used.
         options: the user's options.
 
+    Returns:
+        The classes, the label map, and messages for the user.
+
     Raises:
-        DataError: The masks are ambiguous or cannot be read. The message names a mask and the options that settle it.
+        DataError: The masks are ambiguous or cannot be read. The message names a mask, and the options that resolve the
+            ambiguity.
         ConfigError: The options do not fit the masks.
     """
     labels = _resolve_values(result, counts, options)
@@ -80,7 +84,7 @@ def _resolve_values(result: FormatResult, counts: MaskValueCounts, options: Labe
 
 
 def _common_kind(result: FormatResult, counts: MaskValueCounts, options: LabelOptions) -> ValueKind:
-    """Return the type of value of all masks. Raise DataError if masks differ and no type covers all."""
+    """Return the type of value of all masks. Raise DataError if masks have different types that cannot be combined."""
     main, main_count = counts.mask_counts.most_common(1)[0]
     others = counts.mask_counts.total() - main_count
     grays = {gray_to_rgb(gray) for gray in counts.pixel_counts.get("index", {})}
@@ -89,10 +93,10 @@ def _common_kind(result: FormatResult, counts: MaskValueCounts, options: LabelOp
         return "rgb" if is_listed and _are_listed_grays(result, counts) else main
     kinds = set(counts.mask_counts)
     if kinds == {"index", "alpha"}:
-        return "alpha"  # a mask that is empty or full has a single opacity
+        return "alpha"  # an empty or full mask has the same opacity everywhere, so its type is "index"
     colors = {*counts.pixel_counts.get("rgb", ()), *result.names_by_color}
     if kinds == {"index", "rgb"} and not counts.palette_colors and grays <= colors:
-        return "rgb"  # the gray masks have only those classes whose colors are black, gray or white
+        return "rgb"  # the gray masks contain only classes whose colors are black, gray or white
     shown = ", ".join(
         f"{count} of kind {kind} (for example {counts.example(kind)})" for kind, count in counts.mask_counts.items()
     )
@@ -113,7 +117,7 @@ def _are_listed_grays(result: FormatResult, counts: MaskValueCounts) -> bool:
 def _resolve_by_names(
     kind: ValueKind, result: FormatResult, counts: MaskValueCounts, options: LabelOptions
 ) -> ResolvedLabels:
-    """Name the values by a list in the data set or by `classes`, or make up names."""
+    """Name the values by a list in the data set or by `classes`. Without these, generate names."""
     listed, origin = list_names(kind, result, counts)
     is_named = bool(listed or result.class_names or options.classes)
     if not is_named:
@@ -185,7 +189,7 @@ def _check_class_count(
 
 
 def _resolve_by_label_map(kind: ValueKind, counts: MaskValueCounts, options: LabelOptions) -> ResolvedLabels:
-    """Apply a label map. Noisy values count as the nearest named one, and stray values are ignored."""
+    """Apply the label map of the user. Noisy values count as the nearest named value, and stray values are ignored."""
     all_names = {value: name for text, name in options.value_names for value in _parse_values(text, kind, counts)}
     if options.unlabeled == IGNORE:
         all_names[0] = IGNORE
@@ -216,7 +220,16 @@ def _build_labels(
     messages: Sequence[str] = (),
     unnamed: Collection[int] = (),
 ) -> ResolvedLabels:
-    """Number the classes in the order of their names. `unnamed` are values without a name from a list or the user."""
+    """Return the label map with classes numbered in the order of `named.names`.
+
+    Args:
+        kind: the type of value.
+        named: the class name of each value, and the ignored values.
+        tolerance: see `LabelMap`.
+        counts: the value counts of all masks.
+        messages: further messages for the user.
+        unnamed: values that neither a list nor the user has named. Used for warnings about stray values.
+    """
     classes = list(dict.fromkeys(named.names.values()))
     value_to_class = {value: classes.index(name) for value, name in named.names.items()}
     value_to_class |= dict.fromkeys(sorted(named.ignored), IGNORE_INDEX)
@@ -237,14 +250,17 @@ def _build_labels(
 
 
 def _choose_palette(kind: ValueKind, values: Sequence[int], counts: MaskValueCounts) -> Palette:
-    """Return the colors that the masks have for one value per class, or the default palette if they do not differ."""
+    """Return one color per class from the colors or palettes of the masks.
+
+    Return the default palette if the masks have no colors, or the same color for several classes.
+    """
     if kind == "rgb":
         colors = list(values)
     elif kind == "index" and all(value in counts.palette_colors for value in values):
         colors = [counts.palette_colors[value].most_common(1)[0][0] for value in values]
     else:
         return default_palette(len(values))
-    # A palette of 0x000000, 0x010101, … repeats the class indices and is not meant to be seen.
+    # A palette of 0x000000, 0x010101, … repeats the class indices and is not made for display.
     if len(set(colors)) < len(colors) or all(color in (0, 0x010101, 0x020202) for color in colors):
         return default_palette(len(values))
     return tuple((red, green, blue) for red, green, blue in unpack_rgb(colors).tolist())

@@ -12,50 +12,56 @@ from pixelwise.data.schema import MaskSource
 from pixelwise.palette import unpack_rgb
 
 NEAREST = (1 << 16) - 1
-"""Tolerance with which every value stands for the nearest one."""
+"""Tolerance (see `LabelMap`) with which every value counts as the nearest named value."""
 
 MIN_SOFT_VALUES = 16
-"""From this number of values on, nobody has forgotten to name them: they are soft edges."""
+"""At least this many unnamed values are soft edges, and not classes that the user forgot to name."""
 
 MIN_FEW_SOFT_VALUES, MAX_FEW_SOFT_PIXELS = 3, 0.05
-"""Fewer values are soft edges from this number on, if they have at most this fraction of all pixels."""
+"""Fewer than `MIN_SOFT_VALUES` unnamed values are soft edges if there are at least `MIN_FEW_SOFT_VALUES`, with at most
+the fraction `MAX_FEW_SOFT_PIXELS` of all pixels."""
 
 MAX_SOFT_COLOR_PIXELS = 0.25
-"""Unnamed colors are soft edges or noise if they have at most this fraction of all pixels, or if they are mixtures."""
+"""At least `MIN_SOFT_VALUES` unnamed colors are soft edges or noise if they have at most this fraction of all pixels,
+or if they are mixtures. Thin edges also have at most this fraction."""
 
 MAX_NAMED_NOISE, MAX_UNNAMED_NOISE, MIN_MIXED_PIXELS = 48, 8, 0.9
-"""Colors are mixtures if this fraction of their pixels is at most this far from the line between two classes."""
+"""Colors are mixtures if the fraction `MIN_MIXED_PIXELS` of their pixels is close to the line between two class colors.
+
+Close means a difference of at most `MAX_NAMED_NOISE` in each channel if classes are named and at least
+`MIN_SOFT_VALUES` colors are not, else of at most `MAX_UNNAMED_NOISE`.
+"""
 
 MAX_MIXED_COLORS = 32
-"""With more classes, colors are not compared with the lines between all of them."""
+"""With more named classes, unnamed colors are not checked for mixtures, because the number of class pairs is large."""
 
 MIN_GAP = 32
-"""Smallest distance of two classes whose edges can be soft."""
+"""Minimum difference between the values of two classes with soft edges between them."""
 
 MIN_CLASS_PIXELS = 0.02
-"""Unnamed masks: a value with less than this fraction of all pixels can belong to soft edges."""
+"""Masks without named values: a value is only a class if it has at least this fraction of all pixels."""
 
 MAX_THIN_VALUES, MAX_INNER = 12, 0.03
-"""Unnamed masks: up to this number of values between two others can be thin edges, if at most this fraction of their
-pixels is not at a border."""
+"""Masks without named values: up to `MAX_THIN_VALUES` values between two others can be thin edges, if at most the
+fraction `MAX_INNER` of their pixels is not at a border."""
 
 MAX_SOFT_CLASSES = 8
-"""Unnamed masks: with more classes, values are not said to be soft edges."""
+"""Masks without named values: with more classes, no value counts as a soft edge."""
 
 MIN_CLASSES_PIXELS = 0.7
-"""Unnamed masks: the values of classes have at least this fraction of all pixels."""
+"""Masks without named values: the classes together have at least this fraction of all pixels."""
 
 MIN_SPAN, MAX_LABEL = 64, 128
-"""Unnamed masks: classes with soft edges are at least `MIN_SPAN` apart. Values without gaps up to `MAX_LABEL` are class
-indices."""
+"""Masks without named values: with soft edges, the lowest and the highest class differ by at least `MIN_SPAN`. Values
+below `MAX_LABEL` with almost no gaps between them are class indices."""
 
 
 def has_soft_edges(kind: ValueKind, named: Collection[int], counts: MaskValueCounts) -> bool:
-    """Return True if the values without a name are soft edges of those with a name.
+    """Return True if the unnamed values are soft edges between the named values.
 
     Args:
-        kind: the type of value.
-        named: the values that a list or the user has named.
+        kind: the type of value, see `LabelMap`.
+        named: the values with a name from a class list or from the user.
         counts: the value counts of all masks.
     """
     pixels = counts.values(kind)
@@ -78,18 +84,27 @@ def has_soft_edges(kind: ValueKind, named: Collection[int], counts: MaskValueCou
 
 
 def describe_soft_edges(kind: ValueKind, named: Collection[int], counts: MaskValueCounts) -> str:
-    """Return one line about values that stand for the nearest named value, for the user."""
+    """Return a message for the user about the unnamed values, which count as the nearest named value.
+
+    Args:
+        kind: the type of value, see `LabelMap`.
+        named: the values with a name.
+        counts: the value counts of all masks.
+    """
     unnamed = {value: pixels for value, pixels in counts.values(kind).items() if value not in named}
     fraction = sum(unnamed.values()) / max(counts.total_pixels, 1)
     return f"soft edges: {len(unnamed)} other values ({fraction:.2%} of the pixels) count as the nearest named value"
 
 
 def find_soft_classes(kind: ValueKind, counts: MaskValueCounts) -> list[int]:
-    """Return the few values that are classes if all other values seem to be soft edges between them. Else [].
+    """Return the values that are classes, if all other values seem to be soft edges between them.
 
     Args:
-        kind: the type of value.
-        counts: the value counts of all masks. Nobody has named any value.
+        kind: the type of value, see `LabelMap`.
+        counts: the value counts of all masks. No value has a name.
+
+    Returns:
+        The 2 to `MAX_SOFT_CLASSES` classes, sorted. Empty if the other values do not seem to be soft edges.
     """
     pixels = counts.values(kind)
     classes = _separate_values(kind, counts)
@@ -110,14 +125,18 @@ def find_soft_classes(kind: ValueKind, counts: MaskValueCounts) -> list[int]:
 
 
 def find_thin_edges(kind: ValueKind, masks: Sequence[MaskSource | None], counts: MaskValueCounts) -> list[int]:
-    """Return the two values that are classes if the few others are thin edges, as of resized masks. Else [].
+    """Return the two values that are classes, if the few other values are thin edges, as in resized masks.
 
-    A single value between two others is a class: trimaps have the value 128 around objects.
+    Fewer than `MIN_FEW_SOFT_VALUES` values between two others are classes. Trimaps, for example, have the value 128
+    around objects.
 
     Args:
-        kind: the type of value.
+        kind: the type of value, see `LabelMap`.
         masks: the masks that were counted. A few are read if the counts suggest edges.
-        counts: the value counts of all masks. Nobody has named any value.
+        counts: the value counts of all masks. No value has a name.
+
+    Returns:
+        The two classes, sorted. Empty if the other values are not thin edges.
     """
     pixels = counts.values(kind)
     classes = sorted(sorted(pixels, key=lambda value: pixels[value])[-2:])
@@ -138,13 +157,13 @@ def find_thin_edges(kind: ValueKind, masks: Sequence[MaskSource | None], counts:
 
 def _inner_fraction(region: np.ndarray) -> float:
     """Return the fraction of a region's pixels, (H, W) bool, whose eight neighbors are all in the region."""
-    from scipy import ndimage  # takes 0.2 s, and most data sets do not need it
+    from scipy import ndimage  # the import takes 0.2 s, and most data sets do not need it
 
     return float(ndimage.binary_erosion(region, np.ones((3, 3))).sum() / max(region.sum(), 1))
 
 
 def _separate_values(kind: ValueKind, counts: MaskValueCounts) -> list[int]:
-    """Return the frequent values, sorted, without those that are near a more frequent one."""
+    """Return the frequent values that differ by at least `MIN_GAP` from all more frequent ones, sorted by value."""
     frequent = [(count, value) for value, count in counts.values(kind).items()]
     separate: list[int] = []
     for count, value in sorted(frequent, reverse=True):
@@ -163,7 +182,7 @@ def _are_mixtures(colors: np.ndarray, classes: Collection[int], noise: int, coun
     Args:
         colors: 0xRRGGBB.
         classes: the colors of the classes.
-        noise: the largest distance from the line in any channel.
+        noise: the maximum difference from the line in any channel.
         counts: the value counts of all masks.
     """
     points, ends = unpack_rgb(colors).astype(float), unpack_rgb(list(classes)).astype(float)
@@ -179,7 +198,13 @@ def _are_mixtures(colors: np.ndarray, classes: Collection[int], noise: int, coun
 
 
 def soft_edge_fault(kind: ValueKind, classes: Sequence[int], counts: MaskValueCounts) -> str:
-    """Return the text of an error for unnamed masks with soft edges, with the option that settles it."""
+    """Return the text of an error for masks with soft edges and without named values. It states the option to set.
+
+    Args:
+        kind: the type of value, see `LabelMap`.
+        classes: the values that seem to be classes.
+        counts: the value counts of all masks.
+    """
     names = ["foreground"] if len(classes) == 2 and 0 in classes else [f"CLASS{n}" for n in range(1, len(classes) + 1)]
     others = iter(names)
     pairs = " ".join(f"{format_value(value, kind)}={'background' if value == 0 else next(others)}" for value in classes)

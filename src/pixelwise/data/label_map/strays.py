@@ -1,4 +1,4 @@
-"""Stray values: values in so few pixels that they are faults of a drawing program and not classes."""
+"""Stray values: values with so few pixels that they are artifacts of a drawing program, not classes."""
 
 from collections.abc import Collection
 
@@ -11,35 +11,36 @@ RARE_PIXELS = 1e-4
 """A value in less than this fraction of all mask pixels is rare."""
 
 MIN_MASKS = 10
-"""With fewer masks, a value in a single mask can be a class of a small data set."""
+"""Minimum number of masks to judge a value that is in a single mask. It can be a class of a smaller data set."""
 
 MAX_LONE_PIXELS, MAX_LONE_FRACTION = 100, 0.01
-"""A value in a single mask is stray up to this number of pixels, and up to this fraction of a mask."""
+"""Maximum size of a stray value in a single mask: number of pixels, and fraction of the mean mask size."""
 
 MAX_SPARSE_PIXELS, MAX_SPARSE_MASKS = 8, 0.1
-"""A rare value is stray up to this mean number of pixels in the masks that have it, if these are one mask or at most
-this fraction of all masks."""
+"""Maximum size of a rare value that is stray: mean number of pixels per mask that contains it, and fraction of all
+masks that contain it. The second limit does not apply to a value in a single mask."""
 
 MAX_SPECK_PIXELS, MIN_SPECKS = 4, 3
-"""Rare values with at most this mean number of pixels are stray in up to half of all masks, if there are at least this
-many such values: the colors of soft edges. A single one can be a class of tiny objects."""
+"""Limits for the colors of soft edges, which are rare values in at most half of all masks: maximum mean number of
+pixels per mask that contains the value, and minimum number of such values. A single one can be a class of tiny
+objects."""
 
 MAX_SHOWN = 5
-"""Number of stray values in a message."""
+"""Maximum number of stray values listed in a message."""
 
 
 def find_strays(
     kind: ValueKind, values: Collection[int], counts: MaskValueCounts, named: Collection[int] = ()
 ) -> set[int]:
-    """Return the values that are not classes, because they have too few pixels in too few masks.
+    """Return the values that have too few pixels in too few masks to be classes.
 
     0 and black are never stray. Nothing is stray if fewer than two values would remain.
 
     Args:
         kind: the type of value.
-        values: the values in the masks, without those to ignore.
+        values: the values in the masks, without ignored ones.
         counts: the value counts of all masks.
-        named: values that a list or the user has named. They are not stray.
+        named: values with a name from a list or from the user. They are never stray.
     """
     pixels = counts.values(kind)
     strays, specks = set(), set()
@@ -73,7 +74,16 @@ def _is_speck(pixels: int, masks: int, counts: MaskValueCounts) -> bool:
 
 
 def describe_strays(kind: ValueKind, strays: Collection[int], counts: MaskValueCounts) -> str:
-    """Return one line about the stray values, for the user. Empty if there are none."""
+    """Describe the stray values for the user.
+
+    Args:
+        kind: the type of value.
+        strays: the stray values.
+        counts: the value counts of all masks.
+
+    Returns:
+        One line. Empty if there are no stray values.
+    """
     if not strays:
         return ""
     ordered, pixels = sorted(strays), counts.values(kind)
@@ -97,12 +107,14 @@ def _amount(pixels: int, masks: int) -> str:
 def stray_issues(
     kind: ValueKind, strays: Collection[int], classes: Collection[int], counts: MaskValueCounts
 ) -> tuple[DataIssue, ...]:
-    """Return a warning for each stray value, and for each class that is rare or in one mask of many.
+    """Return a warning for each stray value, and for each class that is rare or in a single mask.
+
+    A class in a single mask gets a warning only if there are at least `MIN_MASKS` masks.
 
     Args:
         kind: the type of value.
-        strays: values that are ignored because they are stray.
-        classes: values that are classes and have no name from a list or from the user.
+        strays: the stray values, which are ignored.
+        classes: values of classes without a name from a list or from the user. 0 gets no warning.
         counts: the value counts of all masks.
     """
     issues = []

@@ -17,11 +17,16 @@ from pixelwise.runtime.progress import Progress, no_progress
 from pixelwise.runtime.threads import prefetch_map
 
 MAX_VALUES_PER_MASK = 1024
-"""Number of distinct values counted per mask, the most frequent ones. A mask with more is a photograph or was saved as
-JPEG."""
+"""Maximum number of distinct values that are counted per mask. Only the most frequent values are kept.
+
+A file with more values is a photograph, or a mask that was saved as JPEG.
+"""
 
 MAX_VALUES_PER_DATASET = 1 << 17
-"""Number of distinct values counted over all masks of one kind. 16-bit masks have at most half as many."""
+"""Maximum number of distinct values that are counted over all masks of one kind.
+
+16-bit masks have at most half as many. Only colors can reach the maximum.
+"""
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,8 @@ class MaskStats:
         size: (height, width) in pixels.
         colors: palette index → 0xRRGGBB for the values present, if the image has a palette.
         lossy: True if the file is a JPEG or a lossy WebP.
-        numbered: n if the values are exactly 1..n, with or without 0 and 255. 0 if there are no other values. Else −1.
+        numbered: n if the values are exactly 1..n, with or without 0 and 255. 0 if there are no values apart from 0
+            and 255. Otherwise −1.
         orientation: the orientation of the mask if its image is stored rotated or mirrored, see
             `find_mask_orientation`. Else None.
     """
@@ -52,7 +58,7 @@ class MaskStats:
 
 @dataclass
 class MaskValueCounts:
-    """Value counts over all masks. Its size does not grow with the number of masks.
+    """Value counts over all masks. The memory that they take does not grow with the number of masks.
 
     Attributes:
         mask_counts: kind → number of masks.
@@ -66,8 +72,8 @@ class MaskValueCounts:
         total_pixels: number of pixels of all masks.
         merging_palettes: number of masks in which two values have the same color.
         numbered: n → number of masks whose values are exactly 1..n, see `MaskStats.numbered`.
-        value_counts: number of values → number of masks with so many.
-        by_color: for masks with a palette, the counts of their colors. None for counts of colors.
+        value_counts: number of distinct values in a mask → number of such masks.
+        by_color: the counts of masks with a palette by color instead of palette index. None if there is no such mask.
         orientations: for images that their EXIF orientation rotates or mirrors, the orientation of the mask → number
             of masks. Only local JPEG files are read.
         orientation_examples: orientation of the mask → the first such mask by name.
@@ -90,7 +96,12 @@ class MaskValueCounts:
     orientation_examples: dict[MaskOrientation, str] = field(default_factory=dict)
 
     def add(self, mask: MaskSource, stats: MaskStats) -> None:
-        """Add the values of one more mask."""
+        """Add the value counts of one more mask.
+
+        Args:
+            mask: the mask. Its name becomes an example.
+            stats: the value counts of the mask.
+        """
         name = str(mask)
         self.mask_counts[stats.kind] += 1
         self.total_pixels += stats.size[0] * stats.size[1]
@@ -103,7 +114,7 @@ class MaskValueCounts:
             if value in pixels or len(pixels) < MAX_VALUES_PER_DATASET:
                 pixels[value] += count
                 masks[value] += 1
-                # The first by name, so that the order of the masks does not matter.
+                # Keep the first name in alphabetical order, so that the result does not depend on the order of masks.
                 examples[value] = min(examples.get(value, name), name)
         for index, color in stats.colors.items():
             self.palette_colors.setdefault(index, Counter())[color] += 1
@@ -122,7 +133,7 @@ class MaskValueCounts:
             self.orientation_examples[stats.orientation] = min(first, name)
 
     def values(self, kind: ValueKind) -> dict[int, int]:
-        """Return value → number of pixels over all masks, sorted by value. "rgb" includes the gray masks' values."""
+        """Return value → number of pixels over all masks, sorted by value. For "rgb", gray masks are included."""
         values = Counter(self.pixel_counts.get(kind, {}))
         if kind == "rgb":
             for gray, pixels in self.pixel_counts.get("index", {}).items():
@@ -130,16 +141,26 @@ class MaskValueCounts:
         return dict(sorted(values.items()))
 
     def masks(self, kind: ValueKind, value: int) -> int:
-        """Return the number of masks that have a value. "rgb" includes the gray masks."""
+        """Return the number of masks that have a value.
+
+        Args:
+            kind: the type of the value. "rgb" includes gray masks.
+            value: the value.
+        """
         count = self.masks_with_value.get(kind, Counter())[value]
         if kind == "rgb" and value % 0x010101 == 0:
             count += self.masks_with_value.get("index", Counter())[value // 0x010101]
         return count
 
     def example(self, kind: ValueKind, value: int | None = None) -> str:
-        """Return the name of one mask of this kind, for messages. With `value`, one that has the value.
+        """Return the name of an example mask, for messages.
 
-        Returns "a mask" if no mask is known.
+        Args:
+            kind: the type of the mask's values.
+            value: a value that the mask must have, or None for a mask with any values.
+
+        Returns:
+            The first such name in alphabetical order, or "a mask" if there is none.
         """
         examples = self.examples.get(kind, {})
         if value is None:
@@ -149,7 +170,7 @@ class MaskValueCounts:
         return examples.get(value, "a mask")
 
     def any_example(self) -> str:
-        """Return the name of one mask of any kind, for messages."""
+        """Return the name of one mask of any kind, for messages. At least one mask must have been added."""
         return self.example(next(iter(self.mask_counts)))
 
 
@@ -166,8 +187,8 @@ def mask_stats(mask: MaskSource, size: tuple[int, int] | None = None) -> MaskSta
     """Count the values of one mask.
 
     Args:
-        mask: the mask. The files of a multi-label mask are counted together.
-        size: (height, width) of the image in pixels. Polygons need it.
+        mask: the mask. The counts of a multi-label mask are the sums over its files.
+        size: (height, width) of the image in pixels. It is needed for polygons.
 
     Raises:
         DataError: A file cannot be read.
@@ -180,19 +201,19 @@ def mask_stats(mask: MaskSource, size: tuple[int, int] | None = None) -> MaskSta
 
 
 def class_mask_stats(mask: np.ndarray) -> MaskStats:
-    """Count the class indices of a mask, (H, W) uint8."""
+    """Count the class indices in a mask, an (H, W) uint8 array."""
     return MaskStats("index", _count_values(mask)[0], (mask.shape[0], mask.shape[1]))
 
 
 def merge_stats(channels: Sequence[MaskStats], size: tuple[int, int]) -> MaskStats:
-    """Add the counts of a multi-label mask's files.
+    """Add the counts of the files of a multi-label mask.
 
     Args:
         channels: the counts of each file.
-        size: (height, width) to use if there is no file.
+        size: (height, width) of the result in pixels if there is no file.
 
     Returns:
-        The sums, with the most frequent kind and the first file's size.
+        The sums over all files, with the most frequent kind and the size of the first file.
     """
     if not channels:
         return MaskStats("index", {}, size)
@@ -225,7 +246,7 @@ def color_stats(stats: MaskStats) -> MaskStats:
 
 
 def _is_lossless_webp(image: Image.Image) -> bool:
-    """Return True if the first pixel chunk of a WebP is "VP8L" (lossless) and not "VP8 "."""
+    """Return True if "VP8L", the name of a chunk of lossless pixels, is in the first 4096 bytes of a WebP file."""
     stream = getattr(image, "fp", None)
     if stream is None:
         return False
@@ -237,7 +258,7 @@ def _is_lossless_webp(image: Image.Image) -> bool:
 
 
 def _count_values(values: np.ndarray) -> tuple[dict[int, int], int]:
-    """Return value → number of pixels for the most frequent values, sorted by value; and `MaskStats.numbered`."""
+    """Return value → number of pixels for the most frequent values, sorted by value, and `MaskStats.numbered`."""
     if values.dtype == np.uint8:
         counts = np.bincount(values.ravel(), minlength=256)
         present = counts.nonzero()[0]
@@ -249,7 +270,7 @@ def _count_values(values: np.ndarray) -> tuple[dict[int, int], int]:
 
 
 def _highest_number(present: np.ndarray) -> int:
-    """Return n if the sorted values are 1..n, with or without 0 and 255. Else −1."""
+    """Return `MaskStats.numbered` for the distinct values of a mask, which must be sorted."""
     count, last = len(present) - int(present[0] == 0), int(present[-1])
     if last == IGNORE_INDEX and count < last:
         count, last = count - 1, int(present[-2]) if len(present) > 1 else 0
@@ -259,14 +280,14 @@ def _highest_number(present: np.ndarray) -> int:
 def count_mask_values(
     records: Sequence[Record], progress: Progress = no_progress
 ) -> tuple[MaskValueCounts, list[DataError]]:
-    """Count the values in the masks of all records. Masks are read in threads.
+    """Count the values in the masks of all records. Several threads read the masks.
 
     Args:
         records: records that have a mask.
         progress: see `Progress`.
 
     Returns:
-        The counts over all readable masks, and the errors of the others.
+        The counts over all readable masks, and one error for each of the other masks.
     """
     counts, errors = MaskValueCounts(), []
     for record, stats in progress(prefetch_map(_stats_or_error, records), len(records)):
@@ -286,7 +307,16 @@ def _stats_or_error(record: Record) -> tuple[Record, MaskStats | DataError]:
 
 
 def with_orientation(stats: MaskStats, record: Record) -> MaskStats:
-    """Return the statistics of a record's mask with the mask's orientation."""
+    """Return the statistics of a mask with its orientation added.
+
+    Args:
+        stats: the statistics of the record's mask.
+        record: the record. The header of its image is read.
+
+    Returns:
+        The statistics with `orientation`, or `stats` if the orientation of the mask cannot be determined or polygons
+        have no size of their own.
+    """
     if isinstance(record.mask, PolygonMask) and stated_size(record.mask) is None:
         return stats
     orientation = find_mask_orientation(record.image, stats.size)

@@ -11,16 +11,16 @@ from torch import Tensor, nn
 from pixelwise.registry import ComponentSpec, Registry
 
 Channels = Annotated[int, Field(ge=1, le=4096)]
-"""A number of channels. A stranger's model cannot ask for more memory than a machine has."""
+"""A number of channels. The limit bounds the memory that a model file from an untrusted source can request."""
 
 
 class Decoder(Protocol):
     """A module that turns an encoder's features into logits.
 
-    It is built with `in_channels`, the number of channels of each feature from shallow to deep, and `classes`, the
-    number of logits per pixel. Its parameters are keyword arguments.
+    The constructor takes `in_channels`, the number of channels of each feature from shallow to deep, and `classes`, the
+    number of logits per pixel. Parameters of the decoder are keyword arguments.
 
-    A decoder may have two attributes for the diagram of the architecture: `stages`, its modules from deep to shallow,
+    A decoder can have two attributes that the architecture diagram shows: `stages`, its modules from deep to shallow,
     and `skips`, the index of the feature that each stage takes.
     """
 
@@ -28,7 +28,7 @@ class Decoder(Protocol):
         """Return the logits.
 
         Args:
-            features: (N, in_channels[i], h_i, w_i) float, from shallow to deep.
+            features: (N, in_channels[i], h_i, w_i) float tensors of the encoder, from shallow to deep.
             size: height and width of the images in pixels.
 
         Returns:
@@ -45,7 +45,7 @@ DECODERS: Registry[Callable[..., nn.Module]] = Registry(
 """All decoders by name: classes or functions that return a `Decoder` module."""
 
 register_decoder = DECODERS.register
-"""Add a decoder; see `Registry.register`.
+"""Add a decoder. See `Registry.register`.
 
 ```python
 @register_decoder("mine")
@@ -79,5 +79,13 @@ def build_decoder(spec: ComponentSpec, in_channels: Sequence[int], classes: int)
 
 
 def resize_bilinear(x: Tensor, size: Sequence[int]) -> Tensor:
-    """Return a (N, C, h, w) tensor resized to (N, C, *size) by bilinear interpolation."""
+    """Resize a tensor by bilinear interpolation.
+
+    Args:
+        x: (N, C, h, w) float.
+        size: the new height and width in pixels.
+
+    Returns:
+        (N, C, *size) float.
+    """
     return F.interpolate(x, tuple(size), mode="bilinear", align_corners=False)

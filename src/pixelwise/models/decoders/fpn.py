@@ -22,11 +22,12 @@ class FPNParams(Params):
 
 @DECODERS.register("fpn", params=FPNParams)
 class FPNDecoder(nn.Module):
-    """A feature pyramid with one 3x3 convolution per stage, whose channels decrease towards the image's size.
+    """A feature pyramid decoder with one 3x3 convolution per stage. By default, deeper stages have more channels.
 
-    It takes the deepest features, one per stage. In each stage, from deep to shallow, a 1x1 convolution brings the
-    feature to the channels of the previous stage's output. That output is resized bilinearly to the feature's size and
-    added. A 3x3 convolution follows. The logits are resized to the image's size.
+    Its inputs are the deepest features, one per stage. In each stage, from deep to shallow, a 1x1 convolution converts
+    the feature to the channels of the previous stage's output. That output is resized bilinearly to the feature's size
+    and added. A 3x3 convolution follows. After the last stage, a 1x1 convolution computes the logits, which are resized
+    to the image's size.
 
     Args:
         in_channels: number of channels of each feature, from shallow to deep.
@@ -49,11 +50,19 @@ class FPNDecoder(nn.Module):
         self.logits = nn.Conv2d(channels, classes, 1)
 
     def forward(self, features: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
-        """Return logits (N, classes, *size) float32 from features (N, in_channels[i], h_i, w_i)."""
+        """Return the logits of each pixel.
+
+        Args:
+            features: one (N, in_channels[i], h_i, w_i) tensor for each stage of the encoder, from shallow to deep.
+            size: (height, width) of the logits in pixels.
+
+        Returns:
+            (N, classes, *size) float32.
+        """
         x: Tensor | None = None
         for index, stage in zip(self.skips, self.stages, strict=True):
             x = stage(features[index], x)
-        # In float32, as losses need it: a CPU takes half as long to interpolate as in bfloat16.
+        # Losses need float32. On a CPU, interpolation in float32 takes half as long as in bfloat16.
         return resize_bilinear(self.logits(x).float(), size)
 
 

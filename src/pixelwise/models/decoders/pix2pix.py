@@ -21,15 +21,16 @@ class Pix2PixParams(Params):
 class Pix2PixDecoder(nn.Module):
     """Upsampling blocks with skip concatenation, as in TensorFlow's segmentation tutorial.
 
-    Each block is a 3x3 transposed convolution of stride 2 without bias, batch norm and ReLU, to the size of the next
-    skip, which is then concatenated. The last layer is a transposed convolution to the logits. Isola et al. 2017,
-    "Image-to-Image Translation with Conditional Adversarial Networks";
+    Each block has a 3x3 transposed convolution of stride 2 without bias, batch norm, and ReLU. It upsamples to the size
+    of the next skip feature, which is then concatenated. The last layer is a transposed convolution to the logits.
+
+    References: Isola et al. 2017, "Image-to-Image Translation with Conditional Adversarial Networks", and
     https://www.tensorflow.org/tutorials/images/segmentation.
 
     Args:
-        in_channels: number of channels of each feature, from shallow to deep.
+        in_channels: number of channels of each encoder feature, from shallow to deep.
         classes: number of logits per pixel.
-        min_filters: filters of the shallowest block. They double with depth.
+        min_filters: number of filters of the shallowest block. It doubles with depth.
         max_filters: maximum number of filters of a block.
 
     >>> decoder = Pix2PixDecoder([96, 144, 192, 576, 320], classes=3)
@@ -51,7 +52,15 @@ class Pix2PixDecoder(nn.Module):
         nn.init.zeros_(self.logits.get_parameter("bias"))
 
     def forward(self, features: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
-        """Return logits (N, classes, *size) from features (N, in_channels[i], h_i, w_i)."""
+        """Decode features to logits.
+
+        Args:
+            features: encoder features (N, in_channels[i], h_i, w_i), from shallow to deep.
+            size: height and width of the logits in pixels.
+
+        Returns:
+            (N, classes, *size) logits.
+        """
         *skips, x = features
         inputs = [x]
         for block, skip in zip(self.stages, reversed(skips), strict=True):
@@ -60,10 +69,13 @@ class Pix2PixDecoder(nn.Module):
 
 
 class Pix2PixBlock(nn.Module):
-    """A transposed convolution of stride 2 that starts with normal(0, 0.02), batch norm with Keras' epsilon, ReLU.
+    """A transposed convolution of stride 2, batch norm, and ReLU.
+
+    The weights of the convolution are initialized from a normal distribution with mean 0 and standard deviation 0.02.
+    Batch norm has the epsilon of Keras, 0.001.
 
     Args:
-        in_channels: number of channels of all inputs together.
+        in_channels: total number of channels of all inputs.
         out_channels: number of output channels.
     """
 
@@ -74,21 +86,24 @@ class Pix2PixBlock(nn.Module):
         self.norm = nn.BatchNorm2d(out_channels, eps=1e-3)
 
     def forward(self, inputs: Sequence[Tensor], size: Sequence[int]) -> Tensor:
-        """Return (N, out_channels, *size).
+        """Apply the block to the concatenation of the inputs.
 
         Args:
             inputs: tensors (N, c_i, h, w) whose channels add up to `in_channels`.
             size: height and width of the output in pixels.
+
+        Returns:
+            (N, out_channels, *size).
         """
         return F.relu(self.norm(_conv_transpose(self.conv, inputs, size)), inplace=True)
 
 
 def _conv_transpose(conv: nn.ConvTranspose2d, inputs: Sequence[Tensor], size: Sequence[int]) -> Tensor:
-    """Return the transposed convolution of the concatenated inputs, upsampled by two to exactly `size`.
+    """Return the transposed convolution of the concatenated inputs, with an output of exactly `size`.
 
     A convolution is linear in its channels, so each input is convolved alone and the results are added. This saves
-    the copy of a concatenation, and the gradient of a skip that comes from a frozen encoder. If `size` is not twice
-    the input's size (or one less), the output is interpolated.
+    the copy of a concatenation. It also saves the gradient of a skip feature from a frozen encoder. The output is
+    twice as high and wide as the input, or one pixel less. For any other `size`, it is interpolated.
     """
     height, width = inputs[0].shape[-2:]
     doubles = 2 * height - 1 <= size[0] <= 2 * height and 2 * width - 1 <= size[1] <= 2 * width

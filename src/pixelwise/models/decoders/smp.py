@@ -1,7 +1,8 @@
-"""Decoders of segmentation_models_pytorch (extra `smp`), between our encoder and a 1x1 convolution to the logits.
+"""Decoders of the package segmentation_models_pytorch (extra `smp`), for the encoders of pixelwise.
 
-They are registered if the package is installed, and imported when one is built. Its decoders that need a dilated or a
-shallower encoder (DeepLabV3, PSPNet, PAN, DPT), or cannot train with a batch of one image (UPerNet), are left out.
+The decoders are registered if the package is installed. A decoder is imported when it is built. Some decoders of the
+package are left out: DeepLabV3, PSPNet, PAN and DPT need a dilated or a shallower encoder, and UPerNet cannot be
+trained with a batch of one image.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,22 +19,27 @@ from pixelwise.models.decoders.base import DECODERS, SMP_PACKAGE, Channels, resi
 from pixelwise.registry import Params
 
 DEPTH = 5
-"""Features of an encoder with strides 2 to 32. An encoder that starts at stride 4 has one less."""
+"""Number of features of an encoder with the strides 2, 4, 8, 16 and 32.
+
+An encoder that starts at stride 4 has one feature less.
+"""
 
 
 class SMPDecoder(nn.Module):
-    """A decoder of segmentation_models_pytorch and a 1x1 convolution.
+    """A decoder of segmentation_models_pytorch, followed by a 1x1 convolution that returns the logits.
 
-    Features are resized bilinearly to a pyramid in which each is exactly twice as large as the next deeper one, so that
-    images of any size work.
+    The features are first resized by bilinear interpolation, so that each one is exactly twice as large as the next
+    deeper one. This allows images of any size.
 
     Args:
-        in_channels: number of channels of each feature, from shallow to deep: five, or four from stride 4 on.
+        in_channels: number of channels of each feature, from shallow to deep. There are 5 features, or 4 if the first
+            one has stride 4.
         classes: number of logits per pixel.
-        build: a function from the channels of the image and of five features to a decoder and its output channels.
+        build: a function that returns a decoder and the number of its output channels. Its argument is a list of six
+            channel counts: of the image, and of the five features.
 
     Raises:
-        ConfigError: There are not four or five features.
+        ConfigError: There are fewer than 4 or more than 5 features.
     """
 
     def __init__(
@@ -45,13 +51,21 @@ class SMPDecoder(nn.Module):
                 f"this decoder needs 4 or 5 features, but the encoder has {len(in_channels)}; set another "
                 "`encoder_layers`, `encoder` or `decoder`"
             )
-        # 0 channels stand for a stride without features.
+        # A missing feature has 0 channels.
         missing = [0] * (DEPTH - len(in_channels))
         self.body, channels = build([3, *missing, *in_channels])
         self.logits = nn.Conv2d(channels, classes, 1)
 
     def forward(self, features: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
-        """Return logits (N, classes, *size) float32 from features (N, in_channels[i], h_i, w_i)."""
+        """Return the logits.
+
+        Args:
+            features: (N, in_channels[i], h_i, w_i) float, from shallow to deep.
+            size: height and width of the images in pixels.
+
+        Returns:
+            (N, classes, *size) float32.
+        """
         deepest = features[-1]
         height, width = deepest.shape[-2:]
         pyramid = []
@@ -138,7 +152,7 @@ def _segformer(in_channels: Sequence[int], classes: int, *, channels: int) -> SM
 
 
 def _import(kind: str) -> Callable[..., nn.Module]:
-    """Return the class of a decoder from "folder.Name"."""
+    """Import the class of a decoder. `kind` is "folder.Name", for example "unet.Unet" for the class UnetDecoder."""
     folder, _, name = kind.partition(".")
     return getattr(import_module(f"{SMP_PACKAGE}.decoders.{folder}.decoder"), f"{name}Decoder")
 

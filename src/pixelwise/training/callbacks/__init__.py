@@ -1,4 +1,4 @@
-"""Callbacks: code that runs at fixed points of a training. `CALLBACKS` has them by name."""
+"""Callbacks: code that runs at fixed points of a training. `CALLBACKS` contains them by name."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,7 @@ from pixelwise.training.callbacks.history import HistoryPlot
 from pixelwise.training.callbacks.sample_predictions import SamplePredictions
 
 CALLBACKS: Registry[Callable[..., Callback]] = Registry("callback")
-"""Callback classes, or functions that return a `Callback`, with their parameters as keyword arguments."""
+"""All callbacks by name: classes, or functions that return a `Callback`. Parameters are keyword arguments."""
 
 register_callback = CALLBACKS.register
 
@@ -20,6 +20,6 @@ CALLBACKS.register("architecture_diagram", ArchitectureDiagram)
 CALLBACKS.register("early_stopping", EarlyStopping, params=EarlyStoppingParams)
 
 DEFAULT_CALLBACKS = ("sample_predictions", "history_plot", "architecture_diagram")
-"""Names of the callbacks of every training, in the order they run."""
+"""Names of the callbacks that run in each training by default, in the order they run."""
 
 __all__ = ["CALLBACKS", "DEFAULT_CALLBACKS", "Callback", "EarlyStopping", "register_callback"]

@@ -1,4 +1,4 @@
-"""A diagram of the model."""
+"""Callback that draws a diagram of the model."""
 
 from pixelwise.registry import name_of
 from pixelwise.reporting.model_summary import summarize_model
@@ -8,7 +8,7 @@ from pixelwise.visualization import draw_architecture
 
 
 class ArchitectureDiagram(Callback):
-    """Draws architecture.png: the stages of the model with their output shapes."""
+    """Draws architecture.png when a training starts: the stages of the model with their output shapes."""
 
     def on_train_start(self, state: TrainState) -> None:
         if state.epoch > 0:

@@ -11,34 +11,34 @@ logger = logging.getLogger(__name__)
 
 
 class Callback:
-    """Methods that the training calls. Subclasses override those they need.
+    """Base class with methods that are called during training. Subclasses override the methods they need.
 
     If several processes train together, callbacks run in the process with rank 0 only. An exception in a callback
-    stops the training.
+    stops the training. Only an exception in `on_exception` is logged instead.
     """
 
     def on_train_start(self, state: TrainState) -> None:
-        """Run before the first epoch of this process. `state.epoch` is above 0 after a resume."""
+        """Run before the first epoch. If a training is resumed, this is the first epoch after the resume."""
 
     def on_epoch_start(self, state: TrainState) -> None:
         """Run before each epoch."""
 
     def on_step_end(self, state: TrainState) -> None:
-        """Run after each optimizer step. `state.step` and `state.loss` are those of this step."""
+        """Run after each optimizer step. `state.step` and `state.loss` are the number and the loss of this step."""
 
     def on_epoch_end(self, state: TrainState) -> None:
-        """Run after each epoch. The last row of `state.history` has its metrics."""
+        """Run after each epoch. The last row of `state.history` has the metrics of this epoch."""
 
     def on_train_end(self, state: TrainState) -> None:
-        """Run after the last epoch."""
+        """Run after the last epoch, also if `state.should_stop` ended the training early."""
 
     def on_exception(self, state: TrainState, error: BaseException) -> None:
-        """Run if an exception, such as KeyboardInterrupt, ends the training. It is raised again afterwards."""
+        """Run if an exception such as KeyboardInterrupt ends the training. The exception is raised again afterwards."""
 
 
 @contextmanager
 def warn_on_failure(drawing: str) -> Iterator[None]:
-    """Turn an exception in the block into a logged warning: a drawing must never stop a training.
+    """Log an exception in the block as a warning, because a failed drawing must not stop a training.
 
     Args:
         drawing: the name of the drawing, for the message.

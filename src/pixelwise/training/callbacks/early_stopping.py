@@ -1,4 +1,4 @@
-"""Early stopping."""
+"""The callback for early stopping."""
 
 import logging
 import math
@@ -17,8 +17,9 @@ class EarlyStoppingParams(Params):
     """Parameters of `EarlyStopping`.
 
     Attributes:
-        patience: number of epochs without an improvement after which the training stops.
-        min_delta: smallest increase of the validation mIoU, in [0, 1], that counts as an improvement.
+        patience: number of consecutive epochs without an improvement after which the training stops.
+        min_delta: an epoch is an improvement if its validation mIoU exceeds that of the last improvement by more than
+            this value, in [0, 1).
     """
 
     patience: int = Field(default=10, ge=1)
@@ -26,9 +27,10 @@ class EarlyStoppingParams(Params):
 
 
 class EarlyStopping(Callback):
-    """Stops the training if the validation mIoU has not improved for some epochs.
+    """Stop the training if the validation mIoU has not improved for `patience` epochs.
 
-    It reads the history, so a resumed training stops at the same epoch as an uninterrupted one.
+    The decision depends only on the history of the run, so a resumed training stops after the same epoch as an
+    uninterrupted one.
 
     Args:
         patience: see `EarlyStoppingParams`.
@@ -52,7 +54,16 @@ class EarlyStopping(Callback):
 
 
 def last_improvement(history: list[Row], min_delta: float) -> int:
-    """Return the number of the last epoch whose validation mIoU exceeds the best one before it by `min_delta`.
+    """Return the number of the last epoch that improved the validation mIoU by more than `min_delta`.
+
+    The first epoch is an improvement. Every other epoch is compared with the last improvement before it.
+
+    Args:
+        history: one row per epoch with the column "val_miou". None counts as −1.
+        min_delta: see `EarlyStoppingParams`.
+
+    Returns:
+        The number of the epoch, from 1. 0 if the history is empty.
 
     >>> last_improvement([{"val_miou": 0.5}, {"val_miou": 0.52}, {"val_miou": 0.58}], min_delta=0.05)
     3

@@ -7,7 +7,7 @@ from pixelwise.visualization import plot_history
 
 
 class HistoryPlot(Callback):
-    """Draws history.png after every epoch. In a notebook it is shown after the last epoch."""
+    """Draw history.png after every epoch. In a notebook, show it after the last epoch."""
 
     def on_epoch_end(self, state: TrainState) -> None:
         self._draw(state)

@@ -20,10 +20,10 @@ Array = npt.NDArray[np.generic]
 
 
 class SamplePredictions(Callback):
-    """Draws image, true mask and prediction of a few validation images, before the training and after every epoch.
+    """Draws a few validation images with true masks and predictions, before the training and after every epoch.
 
-    The drawings go to the run directory and to the loggers that accept images. In a notebook they are shown. After the
-    last epoch they are joined to an animation.
+    The drawings are saved in the run directory. In a notebook they are also shown. Those made after an epoch are passed
+    to the loggers that accept images. After the last epoch, all drawings are joined into an animated GIF.
     """
 
     def __init__(self) -> None:
@@ -71,7 +71,7 @@ class SamplePredictions(Callback):
 
 
 def _log_image(state: TrainState, key: str, file: object) -> None:
-    """Pass the drawing of an epoch to the loggers that accept images."""
+    """Pass a drawing to the loggers that accept images, unless it was made before the training."""
     if state.epoch == 0:
         return
     with Image.open(str(file), formats=("PNG",)) as image:

@@ -1,4 +1,4 @@
-"""Loggers of metrics. `LOGGERS` has them by name."""
+"""Loggers of metrics. The registry `LOGGERS` contains them by name."""
 
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -9,7 +9,7 @@ from pixelwise.training.loggers.csv import CSVLogger
 from pixelwise.training.loggers.tensorboard import TensorBoardLogger
 
 LOGGERS: Registry[Callable[..., Logger]] = Registry("logger")
-"""Functions of (state: TrainState, **parameters) that return a logger. They run before the first epoch.
+"""Functions of (state: TrainState, **parameters) that return a logger. They are called before the first epoch.
 
 The trait `requires` names a module that must be installed.
 """
@@ -21,7 +21,7 @@ LOGGERS.register("tensorboard", TensorBoardLogger, requires="tensorboard")
 
 
 def default_loggers() -> tuple[str, ...]:
-    """Return the names of the loggers that run without the setting `loggers`: csv, and tensorboard if installed."""
+    """Return the default names for the setting `loggers`: csv, and tensorboard if it is installed."""
     return ("csv", "tensorboard") if find_spec("tensorboard") else ("csv",)
 
 

@@ -1,4 +1,4 @@
-"""The interface of loggers: that of Lightning Fabric, so that every Fabric or Lightning logger can be used."""
+"""The interface of loggers. It is that of Lightning Fabric, so that every Fabric or Lightning logger can be used."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
@@ -10,13 +10,13 @@ __all__ = ["ImageLogger", "Logger"]
 
 @runtime_checkable
 class ImageLogger(Protocol):
-    """A logger that accepts images, by the method that Lightning's loggers have for it."""
+    """A logger with the method `log_image`, which Lightning's loggers for images also have."""
 
     def log_image(self, key: str, images: Sequence[Any], step: int | None = None) -> None:
         """Record images.
 
         Args:
-            key: the name of the series.
+            key: the name of the series of images.
             images: (H, W, 3) uint8 RGB arrays.
-            step: the number of the epoch.
+            step: the number of completed epochs.
         """

@@ -1,4 +1,4 @@
-"""Metrics as a CSV file."""
+"""The logger that writes the metrics to a CSV file."""
 
 from argparse import Namespace
 from collections.abc import Sequence
@@ -11,10 +11,10 @@ from pixelwise.training.state import TrainState
 
 
 class CSVLogger(Logger):
-    """Writes metrics.csv with one row per epoch. A resumed training continues the file.
+    """Write metrics.csv with one row per epoch. A resumed training continues the file.
 
     Args:
-        state: the training.
+        state: the state of the training.
     """
 
     def __init__(self, state: TrainState) -> None:
@@ -29,18 +29,19 @@ class CSVLogger(Logger):
 
     @property
     def version(self) -> int:
-        """Return 0: a run directory has one version."""
+        """Return 0, because a run directory has only one version."""
         return 0
 
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
-        """Do nothing, because config.yaml has the settings."""
+        """Do nothing, because config.yaml contains the settings."""
 
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        """Write the row of an epoch.
+        """Write the row of an epoch. The first call removes existing rows of this epoch and of later ones.
 
         Args:
-            metrics: values by column. A column without a value is left empty. Unknown names become columns at the end.
-            step: the number of the epoch, from 1. None for the epoch after the last row.
+            metrics: column name → value. A column without a value is left empty. Unknown names become columns at the
+                end.
+            step: the number of the epoch, from 1. None to append a row and remove none.
         """
         if self._rows is None:
             rows = self._run.read_metrics()

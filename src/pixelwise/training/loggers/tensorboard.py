@@ -1,4 +1,4 @@
-"""Metrics and images as TensorBoard events."""
+"""The logger for TensorBoard: settings, metrics and images as events."""
 
 from argparse import Namespace
 from collections.abc import Sequence
@@ -11,10 +11,10 @@ from pixelwise.training.state import TrainState
 
 
 class TensorBoardLogger(Logger):
-    """Writes events to tensorboard/ in the run directory. After a resume, repeated events replace the old ones.
+    """Write events to tensorboard/ in the run directory. After a resume, the events of repeated epochs are replaced.
 
     Args:
-        state: the training.
+        state: the state of the training, with its run directory and epoch.
     """
 
     def __init__(self, state: TrainState) -> None:
@@ -40,16 +40,22 @@ class TensorBoardLogger(Logger):
         return str(self._folder)
 
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
-        """Write the settings as a text."""
+        """Write the settings as a text event with the tag "config".
+
+        Args:
+            params: the settings by name.
+            args: ignored.
+            kwargs: ignored.
+        """
         settings = vars(params) if isinstance(params, Namespace) else params
         text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
         self.writer.add_text("config", f"```\n{text}```")
 
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        """Write a scalar per metric.
+        """Write one scalar for each metric.
 
         Args:
-            metrics: values by name. The columns "epoch" and "step" are left out, because they are the axis.
+            metrics: values by name. "epoch" and "step" are left out, because they are positions on the x-axis.
             step: the number of the epoch.
         """
         for name, value in metrics.items():
@@ -58,20 +64,26 @@ class TensorBoardLogger(Logger):
         self.save()
 
     def log_image(self, key: str, images: Sequence[Any], step: int | None = None) -> None:
-        """Write (H, W, 3) uint8 RGB images. Several images are numbered: key/0, key/1, …"""
+        """Write images.
+
+        Args:
+            key: the tag of the image. Several images have the tags key/0, key/1, …
+            images: (H, W, 3) uint8 RGB arrays.
+            step: the number of the epoch.
+        """
         for index, image in enumerate(images):
             name = key if len(images) == 1 else f"{key}/{index}"
             self.writer.add_image(name, image, step, dataformats="HWC")
         self.save()
 
     def save(self) -> None:
-        """Write buffered events to the file."""
+        """Flush buffered events to the file."""
         self.writer.flush()
 
     def finalize(self, status: str) -> None:
-        """Close the file.
+        """Close the file of events.
 
         Args:
-            status: "success", "failed" or "aborted".
+            status: "success", "failed" or "aborted". It is ignored.
         """
         self.writer.close()

@@ -32,13 +32,13 @@ def draw_dataset(
     """Write a synthetic data set in the layout of Oxford-IIIT Pet. The same arguments give the same images.
 
     Args:
-        root: the folder to write. It appears under its name when it is complete. If it is the result of a call with the
-            same arguments, nothing is drawn.
+        root: the folder to write. The files are written to a temporary folder, which is renamed to `root` when it is
+            complete. If `root` is the result of a call with the same arguments, nothing is drawn.
         train: number of images of the training list.
         test: number of images of the test list.
         seed: random seed.
         size: mean (width, height) of the images in pixels.
-        progress: see `Progress`. Counts images.
+        progress: reports the number of images that are drawn, see `Progress`.
 
     Returns:
         `root`.

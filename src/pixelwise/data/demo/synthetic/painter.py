@@ -1,4 +1,4 @@
-"""Painting of animals and objects with the same colors, coat patterns, shading and fur."""
+"""Painting of animals and objects. Both have the same colors, patterns, shading and fur."""
 
 import colorsys
 
@@ -8,12 +8,13 @@ from PIL import Image, ImageDraw, ImageFilter
 from pixelwise.data.demo.synthetic.figures import Floats, Part, Rng
 
 SUPERSAMPLE = 3
-"""Outlines are drawn larger by this factor and averaged down, for smooth edges."""
+"""Factor by which outlines are drawn larger. They are then averaged down, for smooth edges."""
 
 FUR_COLORS = 9
-"""Number of the first colors of `NATURAL_COLORS` that are also colors of fur."""
+"""Number of colors at the start of `NATURAL_COLORS` that are also colors of fur."""
 
-# Wood, sand, stone, leaves. Floors and furniture have the colors of fur, so that color does not separate them.
+# Colors of wood, sand, stone and leaves. Floors and furniture have the colors of fur, so that color alone does not
+# separate them from animals.
 NATURAL_COLORS = np.array(
     [(52, 48, 52), (92, 90, 98), (150, 148, 152), (238, 232, 222), (222, 142, 70), (232, 196, 140),
      (122, 82, 56), (176, 122, 82), (206, 176, 138), (96, 110, 74), (132, 152, 92), (150, 176, 196)],
@@ -21,7 +22,7 @@ NATURAL_COLORS = np.array(
 
 
 def noise(rng: Rng, shape: tuple[int, int], cell: float, stretch: float = 1, octaves: int = 1) -> Floats:
-    """Return value noise.
+    """Return value noise: random values on a grid, interpolated smoothly.
 
     Args:
         rng: the random generator.
@@ -44,18 +45,35 @@ def noise(rng: Rng, shape: tuple[int, int], cell: float, stretch: float = 1, oct
 
 
 def natural_color(rng: Rng, count: int = len(NATURAL_COLORS)) -> Floats:
-    """Return a random color near one of the first `count` of `NATURAL_COLORS`, (3,) in about [0, 255]."""
+    """Return a random color near one of the first colors of `NATURAL_COLORS`.
+
+    Args:
+        rng: the random generator.
+        count: number of colors to choose from.
+
+    Returns:
+        (3,) red, green, blue in about [0, 255].
+    """
     color: Floats = NATURAL_COLORS[rng.integers(count)] + rng.normal(0, 10) + rng.normal(0, 6, 3)
     return color
 
 
 def bright_color(rng: Rng, low: float = 0.35, high: float = 0.75) -> Floats:
-    """Return a random color of any hue with a saturation in [low, high], (3,) in [0, 255]."""
+    """Return a random color of any hue.
+
+    Args:
+        rng: the random generator.
+        low: minimum saturation, in [0, 1].
+        high: maximum saturation, in [0, 1].
+
+    Returns:
+        (3,) red, green, blue in [0, 255].
+    """
     return np.array(colorsys.hsv_to_rgb(rng.random(), rng.uniform(low, high), rng.uniform(0.55, 1))) * 255
 
 
 def _inks(rng: Rng, coat: Floats) -> dict[str, Floats]:
-    """Return the colors of one animal or object, (3,) each. "pattern" is the color of its spots or stripes."""
+    """Return ink name → color, (3,) in [12, 250], of one animal or object. "pattern" colors its spots or stripes."""
     lighter = coat.mean() < 110 and rng.random() < 0.7
     pattern = coat * 0.5 + 125 if lighter else coat * rng.uniform(0.35, 0.65)
     pale = coat + (np.array([250, 244, 236]) - coat) * rng.choice([0.25, 0.6, 0.9])
@@ -69,7 +87,7 @@ def _inks(rng: Rng, coat: Floats) -> dict[str, Floats]:
 
 
 def _coat_pattern(rng: Rng, shape: tuple[int, int], unit: float, angle: float) -> Floats:
-    """Return the opacity of a coat's pattern color, (H, W) in [0, 1]: plain, patches, spots or stripes."""
+    """Return the opacity of the color of a random pattern, (H, W) in [0, 1]: plain, patches, spots or stripes."""
     style = rng.choice(["plain", "patches", "spots", "stripes"])
     if style == "plain":
         return np.zeros(shape, np.float32)
@@ -89,7 +107,7 @@ def _corners(points: Floats) -> list[tuple[float, float]]:
 
 
 def _ruffle(rng: Rng, outline: Floats, tuft: float) -> Floats:
-    """Add tufts of fur to an outline, (N, 2), about `tuft` pixels long."""
+    """Add tufts of fur, about `tuft` pixels long, to an outline, (N, 2)."""
     closed = np.concatenate([outline, outline[:1]])
     distances = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(closed, axis=0), axis=1))])
     sampled = np.arange(0, distances[-1], max(1.0, tuft * 0.7))
@@ -103,7 +121,7 @@ def paint(rng: Rng, image: Floats, parts: list[Part], coat: Floats, unit: float,
     Args:
         rng: the random generator.
         image: (H, W, 3) float32 in [0, 255].
-        parts: parts in pixel coordinates.
+        parts: the parts of the figure, in pixel coordinates.
         coat: (3,) the main color, in [0, 255].
         unit: length of one unit of the figure in pixels.
         angle: rotation of the figure in radians, for the direction of stripes.
@@ -113,7 +131,7 @@ def paint(rng: Rng, image: Floats, parts: list[Part], coat: Floats, unit: float,
     """
     inks, limits = _inks(rng, coat), np.array(image.shape[1::-1])
     points = np.concatenate([part.outline for part in parts])
-    corner = np.clip(points.min(0).astype(int) - 3, 0, limits - 1)  # only the window of the parts is painted
+    corner = np.clip(points.min(0).astype(int) - 3, 0, limits - 1)  # paint only the window around the parts
     width, height = (np.clip(points.max(0).astype(int) + 4, corner + 1, limits) - corner).tolist()
     names, big = ("cover", "body", "fur"), (width * SUPERSAMPLE, height * SUPERSAMPLE)
     layers = {name: Image.new("L", big) for name in names} | {"color": Image.new("RGB", big)}

@@ -20,7 +20,7 @@ from pixelwise.data.demo.synthetic.painter import FUR_COLORS, bright_color, natu
 Bytes = NDArray[np.uint8]
 
 PET, BACKGROUND, BORDER = 1, 2, 3
-"""The official trimap values."""
+"""The trimap values of Oxford-IIIT Pet."""
 
 _MIN_PET_FRACTION = 0.03
 
@@ -65,10 +65,10 @@ def _texture(rng: Rng, shape: tuple[int, int], first: Floats, floor: bool) -> Fl
 
 
 def _draw_background(rng: Rng, width: int, height: int, coat: Floats) -> tuple[Floats, int]:
-    """Return the scene behind the animal, (H, W, 3) float32 in [0, 255], and the row of its horizon."""
+    """Return the scene behind the animal, (H, W, 3) float32 in about [0, 255], and the row of its horizon or 0."""
 
     def color() -> Floats:
-        near = 0.75 * coat + 0.25 * coat.mean() + rng.normal(0, 14)  # low contrast to the animal
+        near = 0.75 * coat + 0.25 * coat.mean() + rng.normal(0, 14)  # a color with low contrast to the animal
         colors: list[Floats] = [near, natural_color(rng), bright_color(rng, 0.1, 0.45), bright_color(rng, 0.1, 0.35)]
         return colors[rng.integers(4)]
 
@@ -91,7 +91,13 @@ def _draw_background(rng: Rng, width: int, height: int, coat: Floats) -> tuple[F
 
 
 def _cast_shadow(image: Floats, body: Floats, unit: float) -> None:
-    """Darken the ground under a body on it, (N, 2) points, in place."""
+    """Darken the ground under a body, in place.
+
+    Args:
+        image: (H, W, 3) float32 in about [0, 255].
+        body: (N, 2) points x, y of its outlines in pixels.
+        unit: length of one unit of the figure in pixels.
+    """
     (left, _), (right, bottom) = body.min(0).tolist(), body.max(0).tolist()
     shadow = Image.new("L", image.shape[1::-1])
     ImageDraw.Draw(shadow).ellipse((left, bottom - unit * 0.22, right, bottom + unit * 0.06), fill=110)
@@ -114,11 +120,12 @@ def _simulate_camera(rng: Rng, scene: Floats) -> Bytes:
 
 
 def _make_trimap(opacity: Floats) -> Bytes:
-    """Return the trimap of a body from its opacity, both (H, W). The opacity is in [0, 1].
+    """Return the trimap (H, W) of a body from its opacity, (H, W) in [0, 1].
 
-    The border is where the blurred silhouette is neither full nor empty. A blurred edge does not fall from 0.92 to 0.08
-    within one pixel, so the border always separates pet from background, also along an object in front. There is no
-    border where the image edge cuts the animal off.
+    The silhouette (opacity of at least 0.5) is blurred. Pixels inside it are pet if their blurred value is above 0.92.
+    Pixels outside it are background if their blurred value is at most 0.08. All others are border. A blurred edge does
+    not fall from 0.92 to 0.08 within one pixel, so the border always separates pet from background, also along an
+    object in front. There is no border along an image edge that cuts the animal off.
     """
     inside = opacity >= 0.5
     blurred = Image.fromarray(inside.astype(np.uint8) * 255).filter(ImageFilter.GaussianBlur(2.2))
@@ -130,18 +137,23 @@ def _make_trimap(opacity: Floats) -> Bytes:
 
 
 def _place_animal(rng: Rng, size: tuple[int, int], kind: str) -> tuple[list[Part], Floats, float, float, bool]:
-    """Choose a pose, a size and a position.
+    """Choose a pose, a size and a position at random.
+
+    Args:
+        rng: the random generator.
+        size: (width, height) of the image in pixels.
+        kind: a key of `KINDS`.
 
     Returns:
-        The parts in pixel coordinates, the center (2,), the length of a unit in pixels, the angle in radians, and
-        True if the animal stands on the ground.
+        The parts in pixel coordinates, the center (2,) as x, y in pixels, the length of a unit in pixels, the angle in
+        radians, and True if the animal stands on the ground.
     """
     (width, height), short, uniform = size, min(size), rng.uniform
     pose, is_close_up = rng.choice(KINDS[kind]), rng.random() < 0.15
     unit, floating = short * (uniform(0.6, 0.85) if is_close_up else uniform(0.24, 0.5)), pose in ("fly", "swim")
     angle = rng.normal(0, 0.6 if rng.random() < 0.12 else 0.22 if floating else 0.08)
     parts = deform(rng, draw_figure(rng, pose, kind.lower()))
-    # A close-up is centered on the eyes.
+    # A close-up is centered on the dark parts, which are the eyes, the nose and the mouth.
     centered = np.concatenate([part.outline for part in parts if part.ink == "dark" or not is_close_up])
     middle = (centered.min(0) + centered.max(0)) / 2
     center = np.array([uniform(0.22, 0.78) * width, uniform(0.35, 0.7) * height])
@@ -150,7 +162,7 @@ def _place_animal(rng: Rng, size: tuple[int, int], kind: str) -> tuple[list[Part
 
 
 def draw_animal_scene(rng: Rng, size: tuple[int, int], kind: str) -> tuple[Bytes, Bytes]:
-    """Draw one animal in a cluttered scene.
+    """Draw one animal in a cluttered scene. A scene that shows too little of the animal is drawn again.
 
     Args:
         rng: the random generator.
@@ -158,8 +170,8 @@ def draw_animal_scene(rng: Rng, size: tuple[int, int], kind: str) -> tuple[Bytes
         kind: a key of `KINDS`.
 
     Returns:
-        The image, (height, width, 3) uint8 RGB; and its trimap, (height, width) uint8 with 1 = pet, 2 = background,
-        3 = the border between them. Objects in front of the animal are background.
+        The image, (height, width, 3) uint8 RGB, and its trimap, (height, width) uint8. The trimap has 1 for the pet, 2
+        for the background, and 3 for the border between them. Objects in front of the animal are background.
     """
     (width, height), short, uniform = size, min(size), rng.uniform
     colorful = kind in ("Bird", "Fish") and rng.random() < 0.6
@@ -176,6 +188,6 @@ def draw_animal_scene(rng: Rng, size: tuple[int, int], kind: str) -> tuple[Bytes
         position = (center[0] + uniform(-1, 1) * unit, center[1] + uniform(0, 1) * unit)
         opacity = opacity * (1 - _paint_object(rng, image, coat, short * uniform(0.12, 0.3), position))
     trimap = _make_trimap(opacity)
-    if (trimap == PET).mean() < _MIN_PET_FRACTION:  # hidden or outside the image
+    if (trimap == PET).mean() < _MIN_PET_FRACTION:  # the animal is hidden or outside the image
         return draw_animal_scene(rng, size, kind)
     return _simulate_camera(rng, image), trimap
