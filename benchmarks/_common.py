@@ -176,19 +176,15 @@ def say(text: str) -> None:
 
 @dataclass(frozen=True)
 class Finding:
-    """A row of the result table. `meets` is None if there is no target."""
+    """A row of the result table."""
 
     what: str
-    target: str
     measured: str
-    meets: bool | None = None
 
 
 def findings_table(findings: Sequence[Finding]) -> list[Sequence[str]]:
-    """Return the rows of the table of measurements, targets and verdicts, headings first."""
-    verdicts = {True: "met", False: "missed", None: "–"}
-    rows = [(finding.what, finding.target, finding.measured, verdicts[finding.meets]) for finding in findings]
-    return [("measurement", "target", "measured", "verdict"), *rows]
+    """Return the rows of the table of measurements, headings first."""
+    return [("measurement", "measured"), *((finding.what, finding.measured) for finding in findings)]
 
 
 def machine(packages: Sequence[str]) -> dict[str, Any]:

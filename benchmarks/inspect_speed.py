@@ -31,11 +31,6 @@ from _common import (
 from _peak_memory import peak_memory
 
 SIZE = (500, 375)
-SECONDS = 120
-"""Target for all images on two cores."""
-
-GROWTH = 1.15
-"""Target for the memory with all images over that with a quarter of them."""
 
 
 def make(data: Path, folder: Path, images: int, size: tuple[int, int]) -> None:
@@ -112,13 +107,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     growth = of_all["gib"] / of_quarter["gib"]
     rows = [
         Finding(
-            f"inspect {images:,} images of {size[0]}x{size[1]}", f"< {SECONDS} s",
+            f"inspect {images:,} images of {size[0]}x{size[1]}",
             f"{of_all['seconds']:.0f} s ({of_all['images'] / of_all['seconds']:.0f} images/s)",
-            of_all["seconds"] < SECONDS,
         ),
         Finding(
-            f"peak memory of all processes, {images:,} images divided by {images // 4:,} images", f"< {GROWTH}×",
-            f"{growth:.2f}× ({of_all['gib']:.2f} GiB over {of_quarter['gib']:.2f} GiB)", growth < GROWTH,
+            f"peak memory of all processes, {images:,} images divided by {images // 4:,} images",
+            f"{growth:.2f}× ({of_all['gib']:.2f} GiB over {of_quarter['gib']:.2f} GiB)",
         ),
     ]  # fmt: skip
     finish(arguments.out, content | {"quarter": of_quarter, "all": of_all, "table": findings_table(rows)})
