@@ -1,0 +1,74 @@
+"""The place of a model: a run directory, a directory with its files, or the file of its weights."""
+
+from difflib import get_close_matches
+from pathlib import Path
+
+from pixelwise.errors import RunError
+from pixelwise.models.model import CONFIG_FILE, WEIGHTS_FILE
+from pixelwise.runs.run_dir import Run
+from pixelwise.runtime.files import expand_home
+
+_MODEL_SUFFIX = ".safetensors"
+
+_MAX_NAMED = 3
+"""Maximum number of runs that a message names."""
+
+
+def is_model(path: str | Path) -> bool:
+    """Return True for a run directory, a directory with model.safetensors, a .safetensors file, and a model.json."""
+    if isinstance(path, str) and "://" in path:
+        return False
+    place = expand_home(path)
+    if place.is_dir():
+        return (place / WEIGHTS_FILE).exists() or Run.exists(place)
+    return place.is_file() and (place.suffix == _MODEL_SUFFIX or place.name == CONFIG_FILE)
+
+
+def find_model(path: str | Path) -> Path:
+    """Return the directory or the .safetensors file of a model.
+
+    Args:
+        path: a run directory, a directory with model.safetensors, this file under any name, or the model.json beside
+            it.
+
+    Raises:
+        RunError: There is no model. The message contains the fix.
+    """
+    place = expand_home(path)
+    if place.name == CONFIG_FILE and place.is_file():
+        place = place.parent
+    if place.is_file():
+        if place.suffix != _MODEL_SUFFIX:
+            raise RunError(f"{place}: is not a model; name a run directory or a {_MODEL_SUFFIX} file")
+        is_unnamed = place.name == WEIGHTS_FILE and (place.with_name(CONFIG_FILE)).exists()
+        return place.parent if is_unnamed else place
+    if not place.is_dir():
+        raise RunError(f"{place}: no such run directory; {_similar(place)}")
+    if (place / WEIGHTS_FILE).exists():
+        return place
+    if Run.exists(place):
+        raise RunError(
+            f"{place}: this run has no model yet ({WEIGHTS_FILE}); its training writes it after the first epoch"
+        )
+    runs = runs_in(place)
+    if runs:
+        more = ", …" if len(runs) > _MAX_NAMED else ""
+        raise RunError(
+            f"{place}: no model here, but runs in it: {', '.join(map(str, runs[:_MAX_NAMED]))}{more}; name one"
+        )
+    raise RunError(f"{place / WEIGHTS_FILE}: no model here; name a run directory, or train one first")
+
+
+def runs_in(folder: Path) -> list[Path]:
+    """Return the runs and models directly in a folder, the newest first. Empty if the folder cannot be read."""
+    try:
+        found = [path for path in folder.iterdir() if path.is_dir() and (path / WEIGHTS_FILE).exists()]
+        return sorted(found, key=lambda path: (path / WEIGHTS_FILE).stat().st_mtime, reverse=True)
+    except OSError:
+        return []
+
+
+def _similar(place: Path) -> str:
+    """Return the advice for a missing run: a similar name beside it, or to train a model."""
+    near = get_close_matches(place.name, [path.name for path in runs_in(place.parent)], n=1)
+    return f"did you mean {place.with_name(near[0])}?" if near else "train one with pixelwise train"
