@@ -1,6 +1,7 @@
 """Requests that tables cause: private addresses, redirects, time limits, one retry. A server in a thread answers."""
 
 import asyncio
+import gzip
 import pickle
 import threading
 import time
@@ -13,7 +14,7 @@ import aiohttp
 import pytest
 from fsspec.implementations.http import HTTPFileSystem
 
-from pixelwise.data.io import http_guard
+from pixelwise.data.io import download_limits, http_guard
 from pixelwise.data.io.http_guard import HostGuard, is_private
 from pixelwise.data.io.network import options_of_named_url
 from pixelwise.data.io.remote import RemoteFile
@@ -29,7 +30,7 @@ class Server:
     Attributes:
         port: its port.
         answers: path → list of answers, used one after the other, the last one again: content, status, (status,
-            location), or None for no answer.
+            location), a list of parts that are sent with a pause after each, or None for no answer.
         requests: the paths requested so far.
     """
 
@@ -54,6 +55,13 @@ def server() -> Iterator[Server]:
             answer = answers.pop(0) if len(answers) > 1 else answers[0]
             if answer is None:
                 here.stop.wait(5)
+            elif isinstance(answer, list):
+                for part in answer:
+                    try:
+                        self.wfile.write(part)
+                    except OSError:
+                        return
+                    here.stop.wait(0.05)
             elif isinstance(answer, bytes):
                 self.send_response(200)
                 self.send_header("Content-Length", str(len(answer)))
@@ -160,9 +168,51 @@ def test_a_server_that_does_not_answer_is_left_after_two_time_limits(
     monkeypatch.setattr(http_guard, "TIMEOUT_SECONDS", 0.2)
     server.answers["a.png"] = [None]
     started = time.monotonic()
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(DataError, match="the server did not answer within 10 s; try again later"):
         named_by("train.csv", server.url("a.png"), allow_outside=True).read_bytes()
     assert time.monotonic() - started < 2 and server.requests == ["a.png", "a.png"]
+
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: image/png\r\n"
+
+
+@pytest.mark.parametrize("length", [b"Content-Length: 3000000\r\n", b"Connection: close\r\n"])
+def test_a_body_that_is_too_large_is_refused(length: bytes, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIXELWISE_MAX_DOWNLOAD_MB", "1")
+    server.answers["a.png"] = [[HEAD + length + b"\r\n", *[bytes(300_000)] * 10]]
+    started = time.monotonic()
+    with pytest.raises(DataError, match=r"larger than 1 MiB, .*PIXELWISE_MAX_DOWNLOAD_MB"):
+        RemoteFile(server.url("a.png")).read_bytes()
+    assert time.monotonic() - started < 0.45 and server.requests == ["a.png"]
+
+
+def test_a_small_file_that_unpacks_to_a_large_one_is_refused(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIXELWISE_MAX_DOWNLOAD_MB", "1")
+    packed = gzip.compress(bytes(8 << 20))
+    head = HEAD + b"Content-Encoding: gzip\r\nContent-Length: " + str(len(packed)).encode() + b"\r\n\r\n"
+    server.answers["a.png"] = [[head, packed]]
+    with pytest.raises(DataError, match="larger than 1 MiB"):
+        RemoteFile(server.url("a.png")).read_bytes()
+
+
+def test_a_large_file_is_read_if_the_user_allows_it(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIXELWISE_MAX_DOWNLOAD_MB", "4")
+    server.answers["a.png"] = [bytes(3 << 20)]
+    assert RemoteFile(server.url("a.png")).read_bytes() == bytes(3 << 20)
+
+
+@pytest.mark.parametrize("start", [HEAD + b"Content-Length: 100\r\n\r\n", HEAD], ids=["body", "headers"])
+def test_a_server_that_sends_a_few_bytes_now_and_then_is_left(
+    start: bytes, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each byte arrives in time, so the time limit of a socket never ends the read."""
+    monkeypatch.setattr(http_guard, "TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr(download_limits, "TIMEOUT_SECONDS", 0.2)
+    server.answers["a.png"] = [[start, *[b"x"] * 100]]
+    started = time.monotonic()
+    with pytest.raises(DataError, match=r"the server sent \d bytes|the server did not answer within"):
+        RemoteFile(server.url("a.png")).read_bytes()
+    assert time.monotonic() - started < 2
 
 
 def test_one_failure_of_the_network_is_repaired(server: Server) -> None:

@@ -44,6 +44,15 @@ def test_s3_has_time_limits_that_options_replace() -> None:
     assert with_limits("memory://bucket/1.png", {"a": 1}) == {"a": 1}
 
 
+def test_google_and_azure_have_time_limits_that_options_replace() -> None:
+    timeout = with_limits("gs://bucket/1.png", {"token": "anon"})["session_kwargs"]["timeout"]
+    assert (timeout.sock_connect, timeout.sock_read, timeout.total) == (10, 10, None)
+    assert with_limits("gcs://b/1.png", {"session_kwargs": {"timeout": 1}})["session_kwargs"] == {"timeout": 1}
+    limits = {"connection_timeout": 10, "read_timeout": 10}
+    assert with_limits("az://container/1.png", {"account_name": "a"}) == {"account_name": "a"} | limits
+    assert with_limits("abfs://container/1.png", {"read_timeout": 60}) == limits | {"read_timeout": 60}
+
+
 @pytest.mark.parametrize(
     ("url", "error", "calls"),
     [
@@ -51,6 +60,8 @@ def test_s3_has_time_limits_that_options_replace() -> None:
         ("https://a.b/c", TimeoutError(), 2),
         ("https://a.b/c", DataError("private"), 1),
         ("https://a.b/c", FileNotFoundError(), 1),
+        ("gs://a/b", ConnectionResetError(), 2),
+        ("hf://a/b", TimeoutError(), 2),
         ("s3://a/b", ConnectionResetError(), 1),
     ],
 )

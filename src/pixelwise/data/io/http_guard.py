@@ -1,4 +1,4 @@
-"""HTTP sessions that refuse private IP addresses, for URLs in the files of a data set and for redirects.
+"""HTTP sessions with limits: private IP addresses are refused, and responses are limited in size and time.
 
 A server or file that the user does not trust must not make this machine send requests to its own network (server-side
 request forgery). Each redirect is checked. The check of a host name uses the same IP addresses as the connection.
@@ -6,6 +6,7 @@ request forgery). Each redirect is checked. The check of a host name uses the sa
 
 import asyncio
 import socket
+import time
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any
@@ -14,6 +15,7 @@ import aiohttp
 from aiohttp.abc import ResolveResult
 from yarl import URL
 
+from pixelwise.data.io.download_limits import check_download_rate, check_download_size, max_download_bytes
 from pixelwise.data.io.network import TIMEOUT_SECONDS
 from pixelwise.errors import DataError
 
@@ -33,14 +35,13 @@ class HostGuard:
     any_host: bool = False
 
     async def __call__(self, **options: Any) -> aiohttp.ClientSession:
-        """Return a session with time limits. Its requests are checked unless `any_host` is True.
+        """Return a session with limits on time and size. Its requests are checked unless `any_host` is True.
 
         Args:
             options: keyword arguments of `aiohttp.ClientSession`.
         """
         options.setdefault("timeout", aiohttp.ClientTimeout(sock_connect=TIMEOUT_SECONDS, sock_read=TIMEOUT_SECONDS))
-        if self.any_host:
-            return aiohttp.ClientSession(**options)
+        options.setdefault("response_class", LimitedResponse)
         trace = aiohttp.TraceConfig()
         trace.on_request_start.append(self._check_request)
         trace.on_request_redirect.append(self._check_redirect)
@@ -70,9 +71,49 @@ class HostGuard:
         Raises:
             DataError: The address is private and the host is not trusted.
         """
+        if self.any_host:
+            return
         if (host or "").lower() not in self.trusted_hosts and is_private(address or ""):
             where = host if host == address else f"{host} ({address})"
             raise DataError(f"{where} is a private address; set `allow_outside` if you trust this data set")
+
+
+class LimitedResponse(aiohttp.ClientResponse):
+    """A response whose headers must arrive within `TIMEOUT_SECONDS`, and whose body is limited in size and by a rate.
+
+    The time limits of aiohttp restart with each byte. The limits of the body are those of `download_limits`. They apply
+    to the decompressed body.
+    """
+
+    async def start(self, connection: Any) -> aiohttp.ClientResponse:
+        async with asyncio.timeout(TIMEOUT_SECONDS):
+            return await super().start(connection)
+
+    async def read(self) -> bytes:
+        """Return the body.
+
+        Raises:
+            DataError: The body is too large or arrives too slowly.
+        """
+        if self._body is None:
+            try:
+                self._body = await self._read_limited()
+            except BaseException:
+                self.close()
+                raise
+        return await super().read()
+
+    async def _read_limited(self) -> bytes:
+        max_bytes, started = max_download_bytes(), time.monotonic()
+        check_download_size(self.content_length or 0, max_bytes)
+        parts: list[bytes] = []
+        size = 0
+        async for part in self.content.iter_any():
+            parts.append(part)
+            size += len(part)
+            check_download_size(size, max_bytes)
+            check_download_rate(size, time.monotonic() - started)
+        return b"".join(parts)
 
 
 class _GuardedResolver(aiohttp.ThreadedResolver):
@@ -85,7 +126,8 @@ class _GuardedResolver(aiohttp.ThreadedResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        results = await super().resolve(host, port, family)
+        async with asyncio.timeout(TIMEOUT_SECONDS):
+            results = await super().resolve(host, port, family)
         for result in results:
             self._guard.check(host, result["host"])
         return results

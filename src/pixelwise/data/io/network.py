@@ -15,7 +15,7 @@ PROTOCOLS = ("file", "http", "https", "s3", "gs", "az", "abfs", "hf", "memory")
 """Allowed protocols of URLs in tables. Some other protocols of fsspec run code, or connect to the server in the URL
 without the check of `HostGuard`."""
 
-_HTTP, _S3 = ("http", "https"), ("s3", "s3a")
+_HTTP, _S3, _GOOGLE, _AZURE = ("http", "https"), ("s3", "s3a"), ("gs", "gcs"), ("az", "abfs", "abfss")
 
 _NO_RETRY = (DataError, FileNotFoundError, PermissionError, IsADirectoryError, ImportError, ValueError, TypeError)
 """Exceptions that a second try would raise again."""
@@ -86,31 +86,39 @@ def options_of_named_url(url: str, root: str, options: Mapping[str, Any], allow_
 def with_limits(url: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """Return options of fsspec with time limits.
 
-    Web addresses also get a check of redirects, and Amazon S3 one retry. Google Cloud, Azure and the Hugging Face hub
-    keep the time limits of their own packages.
+    Web addresses also get a check of redirects, and Amazon S3 one retry. The client of the Hugging Face hub has a time
+    limit of 10 s already.
 
     Args:
         url: the URL. Its host is trusted, unless `options` contain a guard from `options_of_named_url`.
         options: the options so far. They take precedence over the limits.
     """
-    if is_http(url):
+    protocol = url.partition("://")[0].lower()
+    if protocol in _HTTP:
         from pixelwise.data.io.http_guard import HostGuard
 
         return {"get_client": HostGuard((host_of(url),)), **options}
-    if url.partition("://")[0].lower() in _S3:
-        limits = {"connect_timeout": TIMEOUT_SECONDS, "read_timeout": TIMEOUT_SECONDS}
+    limits = {"connect_timeout": TIMEOUT_SECONDS, "read_timeout": TIMEOUT_SECONDS}
+    if protocol in _S3:
         config = limits | {"retries": {"total_max_attempts": 2}} | dict(options.get("config_kwargs") or {})
         return {**options, "config_kwargs": config}
+    if protocol in _GOOGLE:
+        from aiohttp import ClientTimeout
+
+        timeout = ClientTimeout(sock_connect=TIMEOUT_SECONDS, sock_read=TIMEOUT_SECONDS)
+        return {**options, "session_kwargs": {"timeout": timeout} | dict(options.get("session_kwargs") or {})}
+    if protocol in _AZURE:
+        return {"connection_timeout": TIMEOUT_SECONDS, "read_timeout": TIMEOUT_SECONDS, **options}
     return dict(options)
 
 
 def retry_once(url: str, read: Callable[[], T]) -> T:
-    """Call a function that reads from a URL. For web addresses, call it again if the network failed.
+    """Call a function that reads from a URL. Call it again if the network failed.
 
     Errors that a second try would repeat, such as HTTP status 404, are raised at once.
 
     Args:
-        url: the URL. Other protocols get no second call. Amazon's package retries by itself, see `with_limits`.
+        url: the URL. S3 gets no second call, because Amazon's package repeats requests by itself, see `with_limits`.
         read: the function.
 
     Returns:
@@ -121,6 +129,6 @@ def retry_once(url: str, read: Callable[[], T]) -> T:
     except _NO_RETRY:
         raise
     except Exception as error:
-        if not is_http(url) or 400 <= (getattr(error, "status", 0) or 0) < 500:
+        if url.partition("://")[0].lower() in _S3 or 400 <= (getattr(error, "status", 0) or 0) < 500:
             raise
     return read()

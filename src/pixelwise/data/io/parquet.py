@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
+from pixelwise.data.io.download_limits import TimedFile, max_download_bytes, within_time_limit
 from pixelwise.data.io.lru import LRUCache
 from pixelwise.data.io.remote import file_system
 from pixelwise.errors import DataError, first_line
@@ -123,8 +124,10 @@ def open_parquet(file: TableFile) -> Iterator[Any]:
             yield parquet
         return
     system, path = file_system(file.url, file.options)
-    with system.open(path, "rb") as opened, pyarrow.parquet.ParquetFile(opened, pre_buffer=False) as parquet:
-        yield parquet
+    with within_time_limit(lambda: system.open(path, "rb")) as opened:
+        limited = TimedFile(opened, max_download_bytes())
+        with pyarrow.parquet.ParquetFile(limited, pre_buffer=False) as parquet:
+            yield parquet
 
 
 @dataclass(frozen=True, eq=False)

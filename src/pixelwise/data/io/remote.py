@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urljoin
 
-from pixelwise.data.io.network import is_http, retry_once, with_limits
+from pixelwise.data.io.download_limits import max_download_bytes, no_answer, read_file, within_time_limit
+from pixelwise.data.io.network import TIMEOUT_SECONDS, is_http, retry_once, with_limits
 from pixelwise.errors import DataError, first_line
 
 _LOCAL_PROTOCOLS = ("", "file", "local")
@@ -48,10 +49,11 @@ class RemoteFile:
         """Return True if there is a file or folder at the URL.
 
         Raises:
+            DataError: The server does not answer.
             Exception: The server cannot be asked. The type of the exception depends on the protocol.
         """
         system, path = file_system(self.url, self.options)
-        return bool(retry_once(self.url, lambda: system.exists(path)))
+        return bool(retry_once(self.url, lambda: within_time_limit(lambda: system.exists(path))))
 
     def child(self, name: str) -> "RemoteFile":
         """Return the file with this name in this folder.
@@ -85,7 +87,7 @@ class RemoteFile:
 
 
 def fetch_bytes(url: str, options: Mapping[str, Any]) -> bytes:
-    """Return the content of the file at a URL. If the network fails for a web address, try once more.
+    """Return the content of the file at a URL. If the network fails, try once more.
 
     Args:
         url: an address with a protocol that fsspec opens.
@@ -93,17 +95,28 @@ def fetch_bytes(url: str, options: Mapping[str, Any]) -> bytes:
 
     Raises:
         FileNotFoundError: There is no such file.
-        DataError: The file cannot be read for another reason.
+        DataError: The file is larger than `max_download_bytes`, arrives too slowly, or cannot be read for another
+            reason.
+        ConfigError: The environment variable that sets the maximum size has a wrong value.
     """
-    try:
+    max_bytes = max_download_bytes()
+
+    def read() -> bytes:
         # fsspec keeps one file system per process and thread. Requesting it each time is safe after a fork.
         system, path = file_system(url, options)
-        content: bytes = retry_once(url, lambda: system.cat_file(path))
+        if not is_http(url):
+            return read_file(system, path, max_bytes)
+        content: bytes = system.cat_file(path)  # `LimitedResponse` has the limits
+        return content
+
+    try:
+        return retry_once(url, read)
     except (FileNotFoundError, DataError):
         raise
+    except TimeoutError:
+        raise no_answer(TIMEOUT_SECONDS) from None
     except Exception as error:  # each protocol has its own exceptions, for example for the network or for keys
         raise DataError(f"cannot be read ({first_line(error)})") from None
-    return content
 
 
 def file_system(url: str, options: Mapping[str, Any]) -> tuple[Any, str]:

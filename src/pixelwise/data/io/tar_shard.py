@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pixelwise.data.io.download_limits import check_download_size, max_download_bytes
 from pixelwise.data.io.lru import LRUCache
 from pixelwise.data.io.remote import fetch_bytes
 from pixelwise.data.schema import Record
@@ -99,9 +100,11 @@ def fetch_shard(shard: TarShard) -> bytes:
     """Return the content of a remote shard. Check its size and its digest.
 
     Raises:
-        DataError: The shard is missing or cannot be read, or its size or digest differs from the packed shard.
+        DataError: The shard is missing, cannot be read or is larger than `max_download_bytes`, or its size or digest
+            differs from the packed shard.
     """
     try:
+        check_download_size(shard.size, max_download_bytes())
         content = fetch_bytes(shard.url, shard.options)
     except FileNotFoundError:
         raise DataError("the shard is missing; copy or pack it again") from None
