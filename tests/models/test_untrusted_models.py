@@ -1,15 +1,19 @@
 """Models of strangers: each field of model.json has limits, and loading uses no network."""
 
 import json
+import resource
 import socket
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from pixelwise.errors import ConfigError, RunError
 from pixelwise.models.model import CONFIG_FILE, METADATA_KEY, WEIGHTS_FILE, SegmentationModel, create_model
+from pixelwise.models.weight_limit import limit_weights
 from tests.models.helpers import build_model
 
 
@@ -110,3 +114,31 @@ def test_a_new_model_outside_the_limits_is_an_error_of_the_settings() -> None:
         create_model("mobilenetv3_small_050", classes=2, encoder_weights="none", image_size=5000)
     with pytest.raises(ConfigError, match="two classes have the name 'a'"):
         create_model("mobilenetv3_small_050", classes=("a", "a"), encoder_weights="none")
+
+
+@pytest.mark.parametrize("encoder", ["vit_giant_patch14_224", "convnext_xxlarge"])
+def test_a_small_file_that_names_a_huge_encoder_is_refused_before_it_is_built(
+    encoder: str, saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both have more than 3 GiB of weights. The limit is lower here, so that the test is quick."""
+    monkeypatch.setattr("pixelwise.models.model._MAX_UNSAVED_BYTES", 8 << 20)
+    write_changed(saved, tmp_path, encoder=encoder, encoder_layers=None)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(RunError) as error:
+        SegmentationModel.load(tmp_path)
+    used = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) >> 10
+    text = str(error.value)
+    assert text.startswith(f"{tmp_path / CONFIG_FILE}: ") and "of weights" in text and "\n" not in text
+    assert used < 300, f"{used} MiB"
+
+
+def test_weights_are_counted_in_the_block_and_in_its_thread_only() -> None:
+    size = 100 * 100 * 4
+    with limit_weights(size), pytest.raises(ConfigError, match="more than 0 MiB of weights"):
+        nn.Linear(100, 100, bias=True)
+    with limit_weights(size):
+        nn.Linear(100, 100, bias=False)
+        thread = threading.Thread(target=nn.Linear, args=(1000, 1000))
+        thread.start()
+        thread.join()
+    nn.Linear(1000, 1000)
