@@ -4,7 +4,7 @@ model.safetensors   the weights, and the configuration as metadata (enough to bu
 model.json          the same configuration as JSON, for users and other programs
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -13,7 +13,6 @@ from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from pixelwise.data.mask_format import MaskFormat, ObjectScale
 from pixelwise.data.task import MULTICLASS, Task, get_task
 from pixelwise.errors import ConfigError, RunError, first_line
 from pixelwise.models.config import ModelConfig
@@ -123,25 +122,7 @@ class SegmentationModel(nn.Module):
         self.mean.copy_(torch.tensor(self.config.mean).view(1, -1, 1, 1))
         self.std.copy_(torch.tensor(self.config.std).view(1, -1, 1, 1))
 
-    def set_temperature(self, temperature: float) -> None:
-        """Set the divisor of the logits before they become probabilities, see `ModelConfig`. It is stored by `save`."""
-        self.config = self.config.model_copy(update={"temperature": temperature})
-
-    def set_data_facts(self, mask_format: MaskFormat | None, object_scale: ObjectScale | None) -> None:
-        """Set what prediction needs to know of the training data, see `ModelConfig`. It is stored by `save`.
-
-        Args:
-            mask_format: the values of the masks.
-            object_scale: the size of the objects.
-        """
-        self.config = self.config.model_copy(update={"mask_format": mask_format, "object_scale": object_scale})
-
-    def save(
-        self,
-        path: Path,
-        metrics: dict[str, float | None] | None = None,
-        weights: Mapping[str, Tensor] | None = None,
-    ) -> None:
+    def save(self, path: Path, metrics: dict[str, float | None] | None = None) -> None:
         """Write model.safetensors and model.json into a directory.
 
         Each file replaces an earlier file of the same name atomically. model.json is written last. If
@@ -150,11 +131,10 @@ class SegmentationModel(nn.Module):
         Args:
             path: an existing directory.
             metrics: metrics of these weights by name, stored in the configuration.
-            weights: an earlier `state_dict()` of this model. None for its present weights.
         """
         config = self.config.model_copy(update={"metrics": metrics or {}})
         with atomic_write(path / WEIGHTS_FILE) as temporary:
-            write_tensors(dict(weights or self.state_dict()), temporary, {METADATA_KEY: config.model_dump_json()})
+            write_tensors(self.state_dict(), temporary, {METADATA_KEY: config.model_dump_json()})
         with atomic_write(path / CONFIG_FILE) as temporary:
             temporary.write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
@@ -165,8 +145,7 @@ class SegmentationModel(nn.Module):
         model.json may be missing if model.safetensors has format 2.
 
         Args:
-            path: the directory of the files, or a .safetensors file of format 2 under any name. A model.json beside
-                such a file is not read.
+            path: the directory of the files.
 
         Raises:
             RunError: A file is missing or damaged, or the two files do not belong to the same model.
@@ -182,11 +161,10 @@ class SegmentationModel(nn.Module):
             ):
                 model = SegmentationModel(config)
         except ConfigError as error:
-            raise RunError(f"{path if path.is_file() else path / CONFIG_FILE}: {error}") from None
+            raise RunError(f"{path / CONFIG_FILE}: {error}") from None
         expected = {name: tensor.shape for name, tensor in model.state_dict().items()}
         if expected != {name: tensor.shape for name, tensor in tensors.items()}:
-            weights = path if path.is_file() else path / WEIGHTS_FILE
-            raise RunError(f"{weights}: not the weights of the model that its configuration describes")
+            raise RunError(f"{path / WEIGHTS_FILE}: not the weights of the model that {CONFIG_FILE} describes")
         model.load_state_dict(tensors)
         return model.eval()
 
@@ -274,22 +252,15 @@ def _first_finding(error: ValidationError) -> str:
 
 
 def _read_files(path: Path) -> tuple[ModelConfig, dict[str, Tensor]]:
-    """Return the configuration and the tensors of a model, see `SegmentationModel.load`.
-
-    Raises RunError if a file is damaged or the two files differ.
-    """
-    is_file = path.is_file()
-    weights = path if is_file else path / WEIGHTS_FILE
+    """Return the configuration and the tensors in a directory. Raise RunError if a file is damaged or both differ."""
     try:
-        weights.open("rb").close()  # safetensors reports a file without read permission as missing
-        with safe_open(weights, framework="pt") as file:
+        (path / WEIGHTS_FILE).open("rb").close()  # safetensors reports a file without read permission as missing
+        with safe_open(path / WEIGHTS_FILE, framework="pt") as file:
             metadata = (file.metadata() or {}).get(METADATA_KEY)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
         stored = None if metadata is None else ModelConfig.model_validate_json(metadata)
-        if stored is not None and (is_file or not (path / CONFIG_FILE).exists()):
+        if stored is not None and not (path / CONFIG_FILE).exists():
             return stored, tensors
-        if is_file:
-            raise RunError(f"{path}: has no configuration of a model; name a directory that has {CONFIG_FILE} as well")
         config = ModelConfig.model_validate_json((path / CONFIG_FILE).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         missing = error.filename or path / WEIGHTS_FILE
@@ -300,8 +271,7 @@ def _read_files(path: Path) -> tuple[ModelConfig, dict[str, Tensor]]:
         raise RunError(f"{path}: the model cannot be read ({first_line(error)})") from None
     if stored is None:  # format 1
         return config, translate_tensor_names(tensors)
-    # The two files are replaced one after the other. These fields can differ if the process was killed in between.
-    if config.model_copy(update={"metrics": stored.metrics, "temperature": stored.temperature}) != stored:
+    if config.model_copy(update={"metrics": stored.metrics}) != stored:
         raise RunError(
             f"{path / CONFIG_FILE}: differs from the configuration in {WEIGHTS_FILE}, which decides; remove this file"
         )
