@@ -1,7 +1,11 @@
-"""Parsing of components and their parameters on the command line."""
+"""Types of flags, and parsing of components and their parameters on the command line."""
 
 import re
-from typing import Any
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+
+from cyclopts import Parameter
 
 from pixelwise.errors import ConfigError
 from pixelwise.registry import ComponentSpec
@@ -14,6 +18,35 @@ LIST_FLAG: dict[str, Any] = {
     "negative_none": (),
 }
 """Arguments of a `Parameter` for a flag with several values: --flag A B."""
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+"""Devices that the shell completes. Others, such as cuda:1, are valid too."""
+
+
+OPEN_CHOICE: dict[str, Any] = {"show_choices": False, "metavar": "NAME"}
+"""Arguments of a `Parameter` for a flag of the type `open_choice`. Its help text contains the names if they are few."""
+
+
+def open_choice(names: Iterable[str]) -> Any:
+    """Return the type of a flag whose value is any text. The shell completes `names`.
+
+    The library checks the value, because registries can have more names, and its errors list the known ones. The
+    `Parameter` of a flag with this type needs `OPEN_CHOICE`.
+
+    >>> from typing import get_args
+    >>> get_args(open_choice(["cpu", "cuda"]))
+    (typing.Literal['cpu', 'cuda'], <class 'str'>)
+    """
+    return Literal[tuple(names)] | str
+
+
+if TYPE_CHECKING:
+    DataPath: TypeAlias = str
+    Device: TypeAlias = str
+else:
+    DataPath = str | Path
+    Device = Annotated[open_choice(DEVICES), Parameter(**OPEN_CHOICE)]
+"""Types of the argument DATA, which is text and for which the shell completes paths, and of the flag --device."""
 
 
 def parse_components(flag: str, words: tuple[str, ...]) -> tuple[ComponentSpec, ...]:

@@ -6,6 +6,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from pixelwise.cli.common import check_output, has_left_out, print_skipped
+from pixelwise.cli.components import DataPath
 from pixelwise.cli.data_flags import DataFlags
 from pixelwise.cli.entry import DONE, SOME_FILES_FAILED
 from pixelwise.data.load import load_with_options
@@ -15,7 +16,7 @@ from pixelwise.runtime.progress import ProgressBars
 
 
 def pack_command(
-    data: str,
+    data: DataPath,
     out: str,
     /,
     *,

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from pixelwise.cli.common import check_absent, data_name, messages_with_flags
+from pixelwise.cli.components import DataPath
 from pixelwise.cli.data_flags import DataFlags
 from pixelwise.data.load import load_with_options
 from pixelwise.data.schema import Split
@@ -14,7 +15,7 @@ from pixelwise.visualization import save_image
 
 
 def preview_command(
-    data: str,
+    data: DataPath,
     /,
     *,
     split: Split = "train",

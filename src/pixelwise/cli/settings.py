@@ -1,12 +1,21 @@
 """Command-line flags for the settings of a training. They are generated from the fields of `Config`."""
 
+from collections.abc import Callable, Iterable
 from typing import Annotated, Any
 
 from cyclopts import Group, Parameter
 from pydantic import BaseModel, create_model
 from pydantic.fields import FieldInfo
 
-from pixelwise.cli.components import LIST_FLAG, parse_components, parse_parameters
+from pixelwise.cli.components import (
+    DEVICES,
+    LIST_FLAG,
+    OPEN_CHOICE,
+    open_choice,
+    parse_components,
+    parse_parameters,
+)
+from pixelwise.cli.encoders import encoder_names
 from pixelwise.cli.flags import flag_of
 from pixelwise.config import Config, registry_of
 from pixelwise.errors import ConfigError
@@ -21,8 +30,21 @@ _COMPONENTS = ("augmentation", "encoder_weights", "decoder", "loss")
 
 _COMPONENT_LISTS: dict[str, Registry[Any]] = {"callbacks": CALLBACKS, "loggers": LOGGERS}
 
+_OPEN_CHOICES: dict[str, Callable[[], Iterable[str]]] = {
+    "encoder": encoder_names,
+    "class_weights": lambda: ("none", "balanced", "inverse_sqrt"),
+    "device": lambda: DEVICES,
+}
+"""Setting that is text → function that returns the values that the shell completes."""
+
 _DERIVED_DEFAULTS = {"encoder_layers": "one per stage of the encoder", "callbacks": "none"}
 """Setting → help text of its default, if the default value itself (None or an empty tuple) would be unclear."""
+
+_PLANNED = frozenset(
+    ("image_size", "batch_size", "epochs", "encoder", "encoder_weights", "encoder_training", "augmentation",
+     "eval_scale", "loss", "class_weights", "val_fraction")
+)  # fmt: skip
+"""Settings that a plan decides. They are the keys of `pixelwise.planning.rules.RULES`, whose import takes seconds."""
 
 
 def settings_model() -> type[BaseModel]:
@@ -30,7 +52,8 @@ def settings_model() -> type[BaseModel]:
     flags: dict[str, Any] = {}
     for name, field in Config.model_fields.items():
         group, flag = str((field.json_schema_extra or {})["group"]), flag_of(name)  # type: ignore[index]
-        flags[name] = _setting_flag(_flag_type(name, field), flag, _help_text(name, field), group)
+        is_open = name in (*_COMPONENTS, *_COMPONENT_LISTS, *_OPEN_CHOICES)
+        flags[name] = _setting_flag(_flag_type(name, field), flag, _help_text(name, field), group, is_open)
         if name in _COMPONENTS:
             flags[f"{name}_args"] = _setting_flag(tuple[str, ...], f"{flag}-args", _parameters_text(name), group)
         if name == "encoder_training":
@@ -39,23 +62,29 @@ def settings_model() -> type[BaseModel]:
     return create_model("Settings", **flags)
 
 
-def _setting_flag(kind: Any, flag: str, help_text: str, group: str) -> tuple[Any, None]:
-    """Return the type and the default of a pydantic field for a flag."""
+def _setting_flag(kind: Any, flag: str, help_text: str, group: str, is_open: bool = False) -> tuple[Any, None]:
+    """Return the type and the default of a pydantic field for a flag. `is_open` is True for the type `open_choice`."""
     parameter = Parameter(
         name=flag,
         help=help_text,
         group=Group(group, sort_key=_GROUPS.index(group)),
         **LIST_FLAG,
+        **(OPEN_CHOICE if is_open else {}),
     )
     return Annotated[kind | None, parameter], None
 
 
 def _flag_type(name: str, field: FieldInfo) -> Any:
-    """Return the type of a flag's value. The text of components and class weights is parsed later."""
-    if name in (*_COMPONENTS, "class_weights"):
-        return str
+    """Return the type of a flag's value. The text of components and class weights is parsed later.
+
+    The types of components and of `_OPEN_CHOICES` are text with values that the shell completes.
+    """
     if name in _COMPONENT_LISTS:
-        return tuple[str, ...]
+        return tuple[open_choice(_COMPONENT_LISTS[name]), ...]  # type: ignore[misc]
+    if (registry := registry_of(name)) is not None:
+        return open_choice(registry)
+    if name in _OPEN_CHOICES:
+        return open_choice(_OPEN_CHOICES[name]())
     return bool if field.annotation == bool | None else field.annotation
 
 
@@ -68,6 +97,8 @@ def _help_text(name: str, field: FieldInfo) -> str:
     if name in _COMPONENT_LISTS:
         parts.append("Write NAME, or NAME:PARAMETER=VALUE,… for parameters.")
     default = _DERIVED_DEFAULTS.get(name, "" if field.default is None else str(field.default).lower())
+    if name in _PLANNED:
+        default = "the plan's" + (f"; with --preset default {default}" if default else "")
     if default:
         parts.append(f"[default: {default}]")
     return " ".join(parts)
