@@ -123,6 +123,17 @@ class TestTrain:
         assert [row.split(",")[0] for row in rows] == ["epoch", "1", "2", "3"]
 
     @pytest.mark.integration
+    def test_resuming_a_complete_run_says_so_and_changes_nothing(
+        self, run_cli: RunCommand, run_copy: Path, pets_folder: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        before = read_files(run_copy)
+        caplog.set_level("INFO", "pixelwise")
+        result = run_cli("train", pets_folder, "--out", run_copy, "--resume")
+        assert result.code == 0 and f"{run_copy}/model.safetensors" in result.out
+        assert f"{run_copy}: all 2 epochs are done; raise --epochs to train further" in result.out + result.err
+        assert read_files(run_copy) == before
+
+    @pytest.mark.integration
     def test_a_training_prints_one_line_per_epoch_into_a_file(self, pets_folder: Path, tmp_path: Path) -> None:
         with (tmp_path / "out.txt").open("w") as out, (tmp_path / "err.txt").open("w") as err:
             command: list[str | Path] = [sys.executable, "-W", "error", "-m", "pixelwise", "train", pets_folder]

@@ -99,9 +99,7 @@ def test_drawings_and_metrics_are_continued(pets: pw.DatasetIndex, tiny_run: pw.
         ({"preset": "tutorial", "epochs": 9}, r"cannot change `preset`"),
         ({"image_size": 0}, r"image_size`: .*greater than"),
         ({"image_sise": 64}, r"unknown setting 'image_sise'"),
-        ({"epochs": 4}, r"has its 4 epochs already; raise `epochs`"),
-        ({"epochs": 2}, r"has its 4 epochs already; raise `epochs`"),
-        ({}, r"has its 4 epochs already; raise `epochs`"),
+        ({"epochs": 2}, r"has 4 epochs already; raise `epochs`"),
     ],
     ids=str,
 )
@@ -112,6 +110,18 @@ def test_refused_changes_leave_the_run_as_it_is(
     with pytest.raises((ConfigError, RunError), match=message) as caught:
         pw.train(pets, full_run.run.path, resume=True, **change)
     assert "\n" not in str(caught.value)
+    assert before == files_with_times(full_run.run.path)
+
+
+@pytest.mark.parametrize("settings", [{}, {"epochs": 4}, {"device": "cpu"}], ids=str)
+def test_a_complete_run_is_returned_unchanged(
+    pets: pw.DatasetIndex, full_run: FullRun, settings: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    before = files_with_times(full_run.run.path)
+    with caplog.at_level("INFO", logger="pixelwise"):
+        run = pw.train(pets, full_run.run.path, resume=True, **settings)
+    assert run.path == full_run.run.path and len(run.read_metrics()) == 4
+    assert caplog.messages == [f"{run.path}: all 4 epochs are done; raise `epochs` to train further"]
     assert before == files_with_times(full_run.run.path)
 
 
@@ -153,8 +163,9 @@ def test_a_run_killed_before_its_animation_is_completed(
     run = pw.train(pets, folder, resume=True)
     assert (folder / "samples.gif").read_bytes() == expected
     assert run.read_metrics() == tiny_run.read_metrics()
-    with pytest.raises(RunError, match="has its 2 epochs already"):
-        pw.train(pets, folder, resume=True)
+    before = files_with_times(folder)
+    pw.train(pets, folder, resume=True)
+    assert files_with_times(folder) == before
 
 
 @pytest.fixture(scope="module")

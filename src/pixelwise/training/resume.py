@@ -68,7 +68,7 @@ def open_run(
         The run with its new settings, and its checkpoint. The checkpoint is None if no epoch was completed.
 
     Raises:
-        RunError: The directory contains no run, or the run has completed all epochs.
+        RunError: The directory contains no run, or the run has completed more epochs than requested.
         ConfigError: A setting differs that cannot change, or the run needs a loss object.
     """
     run = Run.open(out)
@@ -96,12 +96,20 @@ def open_run(
     if name_of(new.loss) == CUSTOM and not custom_loss:
         raise ConfigError(f"{out}: was trained with a loss object ({new.loss}), which is not stored; give `loss` again")
     checkpoint = run.load_checkpoint()
-    is_complete = checkpoint is not None and (
-        checkpoint.epoch > new.epochs or (checkpoint.epoch == new.epochs and not run.lacks_animation(new.epochs))
-    )
-    if checkpoint is not None and is_complete:
-        raise RunError(f"{out}: has its {checkpoint.epoch} epochs already; raise `epochs` to train further")
+    if checkpoint is not None and checkpoint.epoch > new.epochs:
+        raise RunError(f"{out}: has {checkpoint.epoch} epochs already; raise `epochs` to train further")
     return Run(out, new, run.preset), checkpoint
+
+
+def is_complete(run: Run, checkpoint: Checkpoint | None) -> bool:
+    """Return True if a run has all its epochs and the files that are written after the last one.
+
+    Args:
+        run: the run with its new settings, see `open_run`.
+        checkpoint: its checkpoint.
+    """
+    epochs = run.config.epochs
+    return checkpoint is not None and checkpoint.epoch == epochs and not run.lacks_animation(epochs)
 
 
 def settle_encoder_training(config: Config, device_type: str) -> Config:

@@ -27,7 +27,14 @@ from pixelwise.training.data import check_process_count, make_train_val_split
 from pixelwise.training.extensions import add_specs, build_callbacks, build_loggers, check_specs
 from pixelwise.training.failures import explain_failures
 from pixelwise.training.progress import TrainingProgress
-from pixelwise.training.resume import create_run, open_directory, open_run, restore, settle_encoder_training
+from pixelwise.training.resume import (
+    create_run,
+    is_complete,
+    open_directory,
+    open_run,
+    restore,
+    settle_encoder_training,
+)
 from pixelwise.training.setup import TrainingSetup, build_training, paused_epochs
 from pixelwise.training.state import TrainState
 
@@ -66,7 +73,7 @@ def train(
             `config`, the plan is only recorded in the run directory.
         preset: "default" or "tutorial". None for "default", or for the run's preset when resuming.
         resume: continue the run in `out` after its last completed epoch. `epochs` can be increased. If there is no run
-            in `out`, a new one starts.
+            in `out`, a new one starts. If the run is complete, it is returned unchanged.
         loss: the loss, which replaces the setting `loss`. It is a name, a mapping with a name and parameters, or any
             callable (logits, mask) or (logits, mask, pixel_weights) that returns a scalar. See
             `pixelwise.losses.custom`.
@@ -94,6 +101,9 @@ def train(
     is_resumed = resume and Run.exists(out)
     if is_resumed:
         run, checkpoint = open_run(out, config, settings, preset=preset, custom_loss=custom_loss is not None)
+        if is_complete(run, checkpoint):
+            logger.info("%s: all %d epochs are done; raise `epochs` to train further", out, run.config.epochs)
+            return run
     else:
         run = create_run(out, config, settings, preset=preset, plan=plan)
     config = add_specs(run.config, callbacks, loggers)

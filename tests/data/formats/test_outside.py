@@ -200,3 +200,34 @@ def test_images_beside_the_table_need_no_permission(tmp_path: Path) -> None:
     table = write_table(tmp_path, "image,mask", f"a.png,{tmp_path / 'b.png'}")
     result = read_table(table)
     assert result is not None and len(result.train) == 1 and not result.issues
+
+
+@pytest.mark.parametrize("form", ["../data", "{path}", "inside/../../data"])
+def test_the_yaml_file_of_yolo_names_a_folder_outside_only_if_the_user_allows_it(form: str, tmp_path: Path) -> None:
+    """The advice of the error works, also if the user passes the file itself. A folder that is missing is no error."""
+    data, folder = tmp_path / "data", tmp_path / "yaml"
+    for name in ("0", "1"):
+        (data / "images" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(data / "images" / f"{name}.png")
+        (data / "labels").mkdir(exist_ok=True)
+        (data / "labels" / f"{name}.txt").write_text("0 0 0 1 0 1 1 0 1\n")
+    (folder / "inside").mkdir(parents=True)
+    settings = folder / "data.yaml"
+    settings.write_text(f"path: {form.format(path=data)}\nnames: [cat]\ntrain: images\n")
+    with pytest.raises(DataError) as error:
+        pw.load_dataset(settings)
+    assert_one_line(error, f"{settings}: ", f"is outside the folder of this file, {folder}", "`allow_outside`")
+    assert len(pw.load_dataset(settings, allow_outside=True).train) == 2
+    moved = data / "data.yaml"
+    moved.write_text("path: ../missing\nnames: [cat]\ntrain: images\n")
+    assert len(pw.load_dataset(moved).train) == 2
+
+
+def test_a_link_in_the_folder_of_yolo_leads_outside_only_if_the_user_allows_it(tmp_path: Path) -> None:
+    (tmp_path / "data" / "images").mkdir(parents=True)
+    (tmp_path / "yaml").mkdir()
+    (tmp_path / "yaml" / "link").symlink_to(tmp_path / "data")
+    settings = tmp_path / "yaml" / "data.yaml"
+    settings.write_text("path: link\nnames: [cat]\ntrain: images\n")
+    with pytest.raises(DataError, match="link is outside the folder of this file"):
+        pw.load_dataset(settings)

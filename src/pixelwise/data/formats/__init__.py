@@ -80,7 +80,7 @@ FORMATS.register("cityscapes", read_cityscapes, known_classes="values", has_igno
 FORMATS.register("ade20k", read_ade20k, known_classes="values")
 FORMATS.register("coco", read_coco)
 FORMATS.register("coco-panoptic", read_coco_panoptic)
-FORMATS.register("yolo-seg", read_yolo)
+FORMATS.register("yolo-seg", read_yolo, takes_options=True)
 FORMATS.register("labelme", read_labelme, takes_options=True, draws_lines=True)
 FORMATS.register("labelme-export", read_labelme_export)
 FORMATS.register("label-studio", read_label_studio)

@@ -10,6 +10,7 @@ import yaml
 
 from pixelwise.data.formats._filesystem import is_file, is_folder, list_files, read_lines, read_text
 from pixelwise.data.formats._json import MAX_NAME, is_index, is_name
+from pixelwise.data.formats._outside import outside_error
 from pixelwise.data.formats._splits import SPLIT_WORDS
 from pixelwise.data.formats._yolo_labels import find_label_files, infer_class_numbers, number_names
 from pixelwise.data.schema import Split
@@ -42,20 +43,24 @@ class YoloSettings:
     has_names: bool = True
 
 
-def find_settings(root: Path) -> YoloSettings | None:
+def find_settings(root: Path, allow_outside: bool = False) -> YoloSettings | None:
     """Find and read the settings of a data set.
 
     Args:
         root: the folder of the data set, or its YAML file.
+        allow_outside: True if the YAML file may name a folder outside its own. It has an effect only if `root` is the
+            file. If `root` is a folder, no folder outside it is used.
 
     Returns:
         The settings. None if the data set is not in the YOLO format.
 
     Raises:
-        DataError: A YAML file of YOLO is not valid, or a text file cannot be read.
+        DataError: A YAML file of YOLO is not valid or names a folder that is not allowed, or a text file cannot be
+            read.
     """
     if is_file(root):
-        return _read_settings(root, is_root=True) if root.suffix.lower() in _YAML_SUFFIXES else None
+        is_yaml = root.suffix.lower() in _YAML_SUFFIXES
+        return _read_settings(root, is_root=True, allow_outside=allow_outside) if is_yaml else None
     if not is_folder(root):
         return None
     listing = list_files(root)
@@ -96,10 +101,10 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def _read_settings(path: Path, is_root: bool = False) -> YoloSettings | None:
+def _read_settings(path: Path, is_root: bool = False, allow_outside: bool = False) -> YoloSettings | None:
     """Read a YAML file. Return None if it does not have the keys of YOLO.
 
-    If `is_root`, the user passed the file itself, and its paths can be outside its folder.
+    If `is_root`, the user passed the file itself. An existing folder outside its own then needs `allow_outside`.
     """
     text = read_text(path)
     try:
@@ -114,9 +119,11 @@ def _read_settings(path: Path, is_root: bool = False) -> YoloSettings | None:
     base = path.parent
     if is_name(content.get("path")):
         other = base / content["path"]
-        # If the user passed a folder, no file outside that folder is read.
-        if is_folder(other) and (is_root or other.resolve().is_relative_to(base.resolve())):
-            base = other
+        if is_folder(other):
+            if other.resolve().is_relative_to(base.resolve()) or (is_root and allow_outside):
+                base = other
+            elif is_root:
+                raise DataError(f"{path}: {outside_error(content['path'], str(base))}")
     return YoloSettings(path, base, _read_names(path, content), _read_split_folders(path, content))
 
 

@@ -19,11 +19,12 @@ from pixelwise.data.formats._image_index import ImageIndex, unlisted_images_issu
 from pixelwise.data.formats._json import quote
 from pixelwise.data.formats._yolo_labels import BOX_VALUES, TOLERANCE, find_label_files
 from pixelwise.data.formats._yolo_settings import YoloSettings, find_settings
+from pixelwise.data.label_map.options import LabelOptions
 from pixelwise.data.schema import SPLITS, Annotation, DataIssue, FormatResult, PolygonMask, Record, Split
 from pixelwise.errors import AnnotationError, DataError, without_name
 
 
-def read_yolo(root: Path) -> FormatResult | None:
+def read_yolo(root: Path, options: LabelOptions | None = None) -> FormatResult | None:
     """Read a data set in the YOLO segmentation format: data.yaml, images/ and labels/.
 
     A line of a label file has a class number and the coordinates x, y, x, y, … of a polygon. Coordinates are fractions
@@ -37,14 +38,16 @@ def read_yolo(root: Path) -> FormatResult | None:
 
     Args:
         root: the folder of the data set, or its YAML file.
+        options: the user's options. Only `allow_outside` is used.
 
     Returns:
         The records, classes and issues. None if the data set is not in this format or no image has a label file.
 
     Raises:
-        DataError: data.yaml is damaged, its training images are missing, or all labels are bounding boxes.
+        DataError: data.yaml is damaged or names a folder outside its own without `allow_outside`, its training images
+            are missing, or all labels are bounding boxes.
     """
-    settings = find_settings(root)
+    settings = find_settings(root, options is not None and options.allow_outside)
     if settings is None:
         return None
     listing = list_files(settings.base)
