@@ -188,3 +188,16 @@ def test_an_unreadable_image_can_be_ignored_and_is_logged_once(
     assert (image == 0).all() and (mask == 255).all() and image.shape == (3, 16, 16) and mask.shape == (16, 16)
     (message,) = caplog.messages
     assert message.startswith(f"left out: {damaged[2].image}: truncated")
+
+
+@forks
+def test_images_that_workers_left_out_are_known_to_the_main_process(
+    damaged: list[Record], pets: pw.DatasetIndex
+) -> None:
+    dataset = SegmentationDataset(damaged, pets.read_spec, 16, cache_images=False, skip_unreadable=True)
+    for _ in range(2):
+        list(DataLoader(dataset, batch_size=2, num_workers=2))
+    assert [str(error) for error in dataset.skipped] == [f"{damaged[2].image}: cannot be read"]
+    dataset[2]
+    (error,) = dataset.skipped
+    assert "truncated" in str(error), "drawn here, the error has its cause"

@@ -51,8 +51,8 @@ class SegmentationDataset(torch.utils.data.Dataset[tuple[Tensor, ...]]):
             item has a black image and a mask of 255 ("ignore"), and the error is logged once per process.
 
     Attributes:
-        skipped: the errors of the records that are left out. Without the cache, only the errors of items that were
-            drawn in this process so far.
+        skipped: the errors of the records that are left out. Without the cache, those of the items that were drawn so
+            far, also by worker processes of a DataLoader, which log the cause.
         messages: lines for the user, for example why the cache is disabled.
         cache_entry: the images in the cache, or None without the cache.
 
@@ -75,16 +75,31 @@ class SegmentationDataset(torch.utils.data.Dataset[tuple[Tensor, ...]]):
         self.records, self.read_spec, self.image_size = records, read_spec, image_size
         self.transform = None if transform is identity else transform  # None avoids saving the random state
         self.class_weights, self.skip_unreadable = class_weights, skip_unreadable
-        self.skipped: list[DataError] = []
+        self._skipped: list[DataError] = []
         self.messages: tuple[str, ...] = ()
         self.cache_entry: CacheEntry | None = None
         self._logged: set[int] = set()
+        self._unreadable: Tensor | None = None
         if cache_images and records:
             try:
-                self.cache_entry, self.skipped = get_or_build(records, read_spec, image_size, progress, skip_unreadable)
+                self.cache_entry, self._skipped = get_or_build(
+                    records, read_spec, image_size, progress, skip_unreadable
+                )
             except CacheUnavailableError as error:
                 self.messages = (f"the image cache cannot be used, every epoch decodes the images again: {error}",)
+        if skip_unreadable and self.cache_entry is None:
+            # Workers have copies of this object. All copies share this memory.
+            self._unreadable = torch.zeros(len(records), dtype=torch.bool).share_memory_()
         self._open_tensors()
+
+    @property
+    def skipped(self) -> list[DataError]:
+        by_workers = [] if self._unreadable is None else self._unreadable.nonzero().flatten().tolist()
+        return self._skipped + [
+            DataError(f"{self.records[index].image}: cannot be read")
+            for index in by_workers
+            if index not in self._logged
+        ]
 
     def _open_tensors(self) -> None:
         """Open the memory maps as tensors. Indexing them is faster than indexing an array and converting the item."""
@@ -184,7 +199,9 @@ class SegmentationDataset(torch.utils.data.Dataset[tuple[Tensor, ...]]):
                 raise _in_process(error) from None
             if index not in self._logged:
                 self._logged.add(index)
-                self.skipped.append(error)
+                self._skipped.append(error)
+                if self._unreadable is not None:
+                    self._unreadable[index] = True
                 logger.warning("left out: %s", error)
             image, mask = self._ignored_item(self.records[index])
         return torch.from_numpy(image).permute(2, 0, 1), torch.from_numpy(mask)

@@ -137,6 +137,21 @@ def test_a_decompression_bomb_is_not_unpacked(tmp_path: Path) -> None:
         read_mask(path, LABELS)
 
 
+def test_an_animation_with_a_wrong_size_in_its_header_is_refused(tmp_path: Path) -> None:
+    """Pillow would decode the small first frame into an image of the size in the header."""
+    buffer = io.BytesIO()
+    frames = [Image.new("RGB", (7, 5), color) for color in ("red", "blue")]
+    frames[0].save(buffer, "PNG", save_all=True, append_images=frames[1:])
+    content, path = buffer.getvalue(), tmp_path / "image.png"
+    path.write_bytes(content)
+    assert read_image(path).shape == (5, 7, 3)
+    start = content.index(b"IHDR")
+    header = b"IHDR" + struct.pack(">II", 700, 500) + content[start + 12 : start + 17]
+    path.write_bytes(content[:start] + header + struct.pack(">I", zlib.crc32(header)) + content[start + 21 :])
+    with pytest.raises(DataError, match=r"image\.png: truncated or corrupt \(its first frame has another size\)"):
+        read_image(path)
+
+
 def test_the_limit_holds_if_pillows_is_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
     path = tmp_path / "bomb.png"

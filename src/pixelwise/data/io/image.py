@@ -9,6 +9,7 @@ from typing import TypeVar
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
 
 from pixelwise.data.io.heif import is_heif, open_heif
 from pixelwise.data.io.image_formats import PILLOW_FORMATS
@@ -74,6 +75,8 @@ def open_image(source: BytesSource, read: Callable[[Image.Image], T]) -> T:
             if image.width * image.height > MAX_PIXELS:
                 size = f"{image.width}x{image.height} pixels"
                 raise DataError(f"{size} are more than the maximum of {MAX_PIXELS:,}; cut it into tiles")
+            if isinstance(image, PngImageFile) and any(tile.extents != (0, 0, *image.size) for tile in image.tile):
+                raise DataError("truncated or corrupt (its first frame has another size); replace or remove it")
             if not isinstance(image, JpegImageFile):
                 return read(image)
             if is_far_too_short(content):
