@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pixelwise.data.task_base import Task
     from pixelwise.data.torch_dataset import SegmentationDataset
     from pixelwise.errors import (
+        AmbiguousDataError,
         AnnotationError,
         CacheUnavailableError,
         ConfigError,
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
 __version__ = "0.2.0.dev0"
 
 _MODULES = {
+    "AmbiguousDataError": "errors",
     "AnnotationError": "errors",
     "CacheUnavailableError": "errors",
     "Callback": "training.callbacks",
@@ -117,6 +119,7 @@ name. So a process that only reads images does not import torch and starts ten t
 __all__ = [
     "MULTICLASS",
     "MULTILABEL",
+    "AmbiguousDataError",
     "AnnotationError",
     "CacheUnavailableError",
     "Callback",

@@ -2,6 +2,7 @@
 
     PixelwiseError                base class; the command line prints its text and exits with 2
     ├── DataError                 an image, a mask or a data directory cannot be used
+    │   ├── AmbiguousDataError    a data directory can be read in several ways
     │   ├── AnnotationError       an entry of an annotation file cannot be used
     │   └── WorkerDataError       a DataError that a DataLoader worker process raised
     ├── ConfigError               a setting has a value that cannot work
@@ -18,7 +19,7 @@ line replaces them by flags (--out).
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 
 
@@ -55,6 +56,23 @@ class OutputExistsError(OutputError):
 
 class TrainingDivergedError(PixelwiseError):
     """The loss became infinite or NaN."""
+
+
+class AmbiguousDataError(DataError):
+    """A data directory can be read in several ways.
+
+    Args:
+        message: the question, with the options that settle it.
+        choices: answers to the question. Each maps arguments of `load_dataset` to values. It is complete, so a repeated
+            call with these arguments does not raise the same error.
+
+    Attributes:
+        choices: see the argument.
+    """
+
+    def __init__(self, message: str, choices: Sequence[Mapping[str, object]] = ()) -> None:
+        super().__init__(message)
+        self.choices = tuple(dict(choice) for choice in choices)
 
 
 class AnnotationError(DataError):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from pixelwise.cli import main
 from tests.data.analysis.helpers import noise, save_pair
@@ -102,3 +103,44 @@ def test_class_names_are_printed_as_they_are(name: str, run: Run, tmp_path: Path
 def test_columns_are_explained(run: Run, tmp_path: Path) -> None:
     out = run("inspect", write_images(tmp_path / "data"), "--out", tmp_path / "report")[1]
     assert all(f"\n  {column}: " in out for column in ("pixels", "images", "objects", "object size", "width"))
+
+
+def test_a_question_about_the_files_gives_a_report_with_answers_that_work(run: Run, tmp_path: Path) -> None:
+    data = write_images(tmp_path / "my data")
+    for path in (data / "masks").iterdir():
+        other = np.zeros((20, 30), np.uint8)
+        other[:, 3 : 4 + int(path.stem[1:])] = 1
+        (data / "lines").mkdir(exist_ok=True)
+        Image.fromarray(other).save(data / "lines" / path.name)
+    code, out, err = run("inspect", data, "--out", tmp_path / "report", "--unlabeled", "background")
+    assert (code, err) == (1, "") and "both lines/ and masks/ have masks of the same images" in out
+    assert "masks/ has 6 .png files (masks)" in out and "no plan: " in out
+    stored = json.loads((tmp_path / "report/report.json").read_text())
+    assert stored["photos"] == 6 and stored["widths"]["median"] == 30 and stored["classes"] == []
+    assert stored["choices"] == [{"mask_files": "lines/*"}, {"mask_files": "masks/*"}]
+    page = (tmp_path / "report/report.html").read_text()
+    assert page.count("<img ") == 12 and "--mask-files" in page and "`" not in page.partition("</style>")[2]
+    commands = [line.removeprefix("answer:") for line in out.splitlines() if line.startswith("answer:")]
+    assert len(commands) == 2 and all(f"'{data}'" in command for command in commands)
+    for number, command in enumerate(commands):
+        code, out, err = run(*shlex.split(command)[1:], "--out", tmp_path / f"answer{number}")
+        assert (code, err) == (0, "") and "6 train" in out
+        assert f"mask_files: {('lines', 'masks')[number]}/*" in (tmp_path / f"answer{number}/plan.yaml").read_text()
+
+
+def test_a_damaged_annotation_file_gives_a_report_on_the_images(run: Run, tmp_path: Path) -> None:
+    data = write_images(tmp_path / "data")
+    (data / "masks").rename(tmp_path / "masks")
+    (data / "instances.json").write_text('{"images": [{"id": 1, "file_name": "p0.png"}], "annotations": [')
+    code, out, err = run("inspect", data, "--out", tmp_path / "report")
+    assert (code, err) == (1, "") and "instances.json" in out and "6 images" in out
+    assert "Folders" in (tmp_path / "report/report.html").read_text()
+
+
+@pytest.mark.parametrize("has_file", [False, True])
+def test_a_folder_without_images_is_an_error(has_file: bool, run: Run, tmp_path: Path) -> None:
+    if has_file:
+        (tmp_path / "data").mkdir()
+        (tmp_path / "data/notes.txt").write_text("nothing here")
+    code, _, err = run("inspect", tmp_path / "data", "--out", tmp_path / "report")
+    assert code == 2 and len(err.splitlines()) == 1 and not (tmp_path / "report").exists()

@@ -66,12 +66,12 @@ class TestJSON:
         }  # fmt: skip
         assert stored["channel_means"] == list(report.channel_means)
 
-    def test_keys_are_those_of_version_0_1(self, folder: Path) -> None:
+    def test_keys_are_those_of_version_0_1_and_of_questions(self, folder: Path) -> None:
         stored = json.loads((folder / "report.json").read_text(encoding="utf-8"))
         assert set(stored) == {
             "root", "format", "photos", "masks", "splits", "groups", "notes", "widths", "heights", "aspect_ratios",
             "modes", "channel_means", "channel_stds", "multilabel", "ignored", "classes", "problems", "obstacle",
-            "seconds",
+            "seconds", "choices", "folders",
         }  # fmt: skip
         assert set(stored["widths"]) == {"least", "low", "median", "high", "greatest"}
         assert set(stored["classes"][1]) == {

@@ -54,6 +54,14 @@ class DataFlags:
             group=_MASKS,
         ),
     ] = None
+    mask_files: Annotated[
+        str | None,
+        Parameter(
+            help="Mask files, if several could be the mask of an image: a pattern like '*/1st_manual/*' or '*_a.png'. "
+            "[default: found]",
+            group=_MASKS,
+        ),
+    ] = None
 
     allow_outside: Annotated[
         bool,
@@ -94,6 +102,7 @@ class DataFlags:
             unlabeled=self.unlabeled,
             line_width=self.line_width,
             allow_outside=self.allow_outside,
+            mask_files=self.mask_files,
         )
 
 

@@ -10,8 +10,9 @@ from pixelwise.errors import PixelwiseError, printable
 from pixelwise.planning.checks import find_plan_issues
 from pixelwise.planning.plan import Plan
 from pixelwise.planning.rules import make_plan
+from pixelwise.reporting.commands import inspect_commands, train_command
 from pixelwise.reporting.console import print_dataset_report, print_plan
-from pixelwise.reporting.dataset_report import train_command, write_dataset_report
+from pixelwise.reporting.dataset_report import write_dataset_report
 from pixelwise.runtime.files import next_free_path
 from pixelwise.runtime.progress import Progress, ProgressBars
 
@@ -38,6 +39,8 @@ def inspect_command(data: str, /, *, out: Path | None = None, masks: DataFlags |
     print(printable(f"report: {folder / 'report.html'}"))
     if plan is None:
         print(f"no plan: {printable(report.obstacle)}")
+        for command in inspect_commands(data, report):
+            print(printable(f"answer:  {command}"))
     else:
         print(printable(f"plan:   {folder / 'plan.yaml'}"))
         print(printable(f"train:  {train_command(data, folder / 'plan.yaml', report)}"))

@@ -31,6 +31,7 @@ class DatasetIndex:
         source_class_ids: for polygons and multi-label masks, class name in the data set's files → class index, or
             255 for "ignore".
         line_width: width in pixels of the lines in annotation files, or None.
+        mask_files: the pattern by which the user chose the mask files, see `LabelOptions`, or None.
         undecided: the error message about ambiguous masks. Empty if the classes are known. `inspect` sets it: each raw
             value of the masks is then a class, and no model can be trained.
     """
@@ -47,6 +48,7 @@ class DatasetIndex:
     group_summary: str | None = None
     source_class_ids: Mapping[str, int] = field(default_factory=dict)
     line_width: float | None = None
+    mask_files: str | None = None
     undecided: str = ""
 
     def records(self, split: Split) -> tuple[Record, ...]:

@@ -35,6 +35,7 @@ def load_dataset(
     unlabeled: Unlabeled = "background",
     line_width: float | None = None,
     allow_outside: bool = False,
+    mask_files: str | None = None,
     progress: Progress = no_progress,
 ) -> DatasetIndex:
     """Load a data set: detect its format and its classes, and list the records of each split.
@@ -54,6 +55,8 @@ def load_dataset(
         unlabeled: "ignore" if pixels of value 0 were never labeled, else "background".
         line_width: width in pixels of lines that annotation files give without a width. None leaves lines out.
         allow_outside: True to read files outside the data directory that a table or list names.
+        mask_files: a glob pattern for the paths of the mask files below the data directory, such as "*_1stHO.png" or
+            "*/1st_manual/*", if several files could be the mask of an image. None finds the masks.
         progress: shows progress while masks are read, see `Progress`.
 
     Returns:
@@ -77,6 +80,7 @@ def load_dataset(
         unlabeled,
         line_width,
         allow_outside,
+        mask_files,
     )
     return load_with_options(root, options, progress)
 
@@ -241,6 +245,7 @@ def build_index(
         messages=tuple(messages),
         source_class_ids=source_class_ids,
         line_width=result.line_width,
+        mask_files=result.mask_files,
     )
 
 

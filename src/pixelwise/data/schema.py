@@ -242,6 +242,7 @@ class FormatResult:
         palette: one (red, green, blue) in [0, 255] per class, or () for the default palette.
         issues: faults, for example images without masks. Files with errors have no record.
         line_width: width in pixels at which lines in annotation files are drawn, or None. `detect_format` sets it.
+        mask_files: the pattern by which the user chose the mask files, or None. `detect_format` sets it.
     """
 
     train: tuple[Record, ...] = ()
@@ -255,6 +256,7 @@ class FormatResult:
     palette: tuple[tuple[int, int, int], ...] = ()
     issues: tuple[DataIssue, ...] = ()
     line_width: float | None = None
+    mask_files: str | None = None
 
     @property
     def records(self) -> tuple[Record, ...]:

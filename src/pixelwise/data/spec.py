@@ -85,6 +85,7 @@ class DatasetSpec(BaseModel):
         ignore: mask values to ignore, as text. For polygons: names in the data set's files.
         absent, present: for multi-label masks, the values of pixels without and with a class, as text.
         line_width: width in pixels of the lines in annotation files, or None.
+        mask_files: the pattern of the mask files, see `LabelOptions`, or None.
         other_class: name of the class of all values that are not listed, or "ignore" to ignore them. For multi-label
             masks: "present", "absent" or "ignore". None if all values are listed.
     """
@@ -102,6 +103,7 @@ class DatasetSpec(BaseModel):
     absent: tuple[str, ...] = ()
     present: tuple[str, ...] = ()
     line_width: float | None = None
+    mask_files: str | None = None
     other_class: str | None = None
     masks_as_stored: bool = False
 
@@ -150,6 +152,7 @@ class DatasetSpec(BaseModel):
             absent=values_of(0) if is_multilabel else (),
             present=values_of(1) if is_multilabel else (),
             line_width=data.line_width,
+            mask_files=data.mask_files,
             other_class=_other_class_name(data),
             masks_as_stored=read_spec.masks_as_stored,
         )
@@ -173,7 +176,7 @@ class DatasetSpec(BaseModel):
         palette = tuple(_parse_color(spec.color) for spec in self.classes.values())
         names = tuple(self.classes)
         if not 1 <= len(names) <= MAX_CLASSES:
-            raise ConfigError(f"classes: there are {len(names)}; there must be 2 to {MAX_CLASSES}")
+            raise ConfigError(f"classes: there are {len(names)}; there must be 1 to {MAX_CLASSES}")
         if format != self.format and not needs_resolution(result):
             return replace(apply_options(result, LabelOptions(classes=names)), palette=palette)
         kind = result.label_map.kind if result.label_map is not None else None
@@ -259,8 +262,10 @@ class DatasetSpec(BaseModel):
             names = (name for spec in self.classes.values() for name in spec.values)
             options = replace(options, classes=(*names, *self.ignore))
         if self.format in FORMATS:
-            with suppress(DataError):  # raised again by the detection below, unless another format fits
-                return detect_format(root, self.format, replace(options, line_width=self.line_width))
+            # An error is raised again by the detection below, unless another format or other mask files fit.
+            with suppress(DataError, ConfigError):
+                own = replace(options, line_width=self.line_width, mask_files=self.mask_files)
+                return detect_format(root, self.format, own)
         return detect_format(root, None, options)
 
     def to_yaml(self) -> str:

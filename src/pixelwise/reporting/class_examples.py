@@ -84,10 +84,11 @@ def draw_example(record: Record, stats: ClassStats, index: int, read_spec: ReadS
     rest = (0, 0, 0) if max(stats.color) > 80 else (255, 255, 255)
     display = np.ascontiguousarray(to_display_image(small))
     pair = overlay_pair(display, shown, (stats.color, rest), PAIR_WIDTH)
-    return Example(record.image.name, float(region.mean()), _data_url(pair), pair.size)
+    return Example(record.image.name, float(region.mean()), encode_image(pair), pair.size)
 
 
-def _data_url(image: Image.Image) -> str:
+def encode_image(image: Image.Image) -> str:
+    """Return an image as a data URL, compressed as WebP."""
     content = io.BytesIO()
     image.save(content, "WEBP", quality=_WEBP_QUALITY)
     return f"data:image/webp;base64,{base64.b64encode(content.getvalue()).decode()}"

@@ -7,8 +7,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pixelwise.data.analysis.checks import NOTHING_TO_LEARN, NOTHING_USABLE, UNDECIDED
+from pixelwise.data.analysis.checks import NOT_READ, NOTHING_TO_LEARN, NOTHING_USABLE, UNDECIDED
 from pixelwise.data.analysis.class_stats import ClassStats
+from pixelwise.data.analysis.file_survey import FolderContent
 from pixelwise.data.analysis.inspection import DatasetReport
 from pixelwise.data.index import DatasetIndex
 from pixelwise.data.schema import SPLITS, DataIssue
@@ -99,7 +100,8 @@ def print_dataset_report(report: DatasetReport, explain_columns: bool = True) ->
     data = report.data
     print(
         printable(
-            f"{data.root}: {data.format}, {report.image_count} images and {report.mask_count} masks; "
+            f"{data.root}: {data.format or 'format not decided'}, {report.image_count} images and "
+            f"{report.mask_count} masks; "
             f"usable pairs: {_split_sizes(data) or 'none'}"
         )
     )
@@ -113,6 +115,8 @@ def print_dataset_report(report: DatasetReport, explain_columns: bool = True) ->
         print(printable(message))
     if data.group_summary:
         print(f"groups: {printable(data.group_summary)}")
+    for content in report.folders:
+        print(printable(f"  {content.folder}/ has {describe_files(content)}"))
     console = Console(soft_wrap=True, highlight=False)
     if report.classes:
         console.print(_class_table(report))
@@ -122,11 +126,18 @@ def print_dataset_report(report: DatasetReport, explain_columns: bool = True) ->
     print(f"inspected in {report.seconds:.1f} s")
 
 
+def describe_files(content: FolderContent) -> str:
+    """Return the numbers of files of a folder and its role, for example "12 .png files (masks)"."""
+    files = ", ".join(f"{count} .{suffix}" for suffix, count in content.suffixes.items())
+    return f"{files} file{'s' * (sum(content.suffixes.values()) != 1)}{f' ({content.role})' if content.role else ''}"
+
+
 def group_by_kind(issues: Iterable[DataIssue]) -> dict[str, list[DataIssue]]:
     """Group issues by kind.
 
-    The order of the kinds is: problems of the whole data set that prevent a training (undecided masks, nothing usable,
-    nothing to learn), leakage, other errors, other warnings. Kinds of equal rank are in alphabetical order.
+    The order of the kinds is: problems of the whole data set that prevent a training (not read as a data set, undecided
+    masks, nothing usable, nothing to learn), leakage, other errors, other warnings. Kinds of equal rank are in
+    alphabetical order.
     """
     groups: dict[str, list[DataIssue]] = {}
     for issue in issues:
@@ -135,7 +146,7 @@ def group_by_kind(issues: Iterable[DataIssue]) -> dict[str, list[DataIssue]]:
     def rank(item: tuple[str, list[DataIssue]]) -> tuple[bool, bool, bool, str]:
         kind, (first, *_) = item
         return (
-            kind not in (UNDECIDED, NOTHING_USABLE, NOTHING_TO_LEARN),
+            kind not in (NOT_READ, UNDECIDED, NOTHING_USABLE, NOTHING_TO_LEARN),
             kind != LEAKAGE,
             first.severity == "warning",
             kind,

@@ -1,19 +1,28 @@
 """Write the report of an inspected data set: report.json, report.html and plan.yaml."""
 
 import json
-import shlex
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader
 
 from pixelwise.data.analysis.class_stats import ClassStats, Percentiles
+from pixelwise.data.analysis.file_survey import EXAMPLES_PER_FOLDER
 from pixelwise.data.analysis.inspection import DatasetReport
 from pixelwise.data.schema import SPLITS, DataIssue
 from pixelwise.data.task import MULTILABEL
 from pixelwise.palette import to_hex
 from pixelwise.planning.plan import Plan
 from pixelwise.reporting.class_examples import Example, class_examples
-from pixelwise.reporting.console import CLASS_COLUMNS, LEAKAGE, group_by_kind, issue_heading, values_by_class
+from pixelwise.reporting.commands import inspect_commands, train_command
+from pixelwise.reporting.console import (
+    CLASS_COLUMNS,
+    LEAKAGE,
+    describe_files,
+    group_by_kind,
+    issue_heading,
+    values_by_class,
+)
+from pixelwise.reporting.folder_examples import folder_examples
 from pixelwise.runtime.files import atomic_directory, write_errors
 from pixelwise.runtime.progress import Progress, no_progress
 
@@ -75,28 +84,12 @@ def as_json(report: DatasetReport) -> dict[str, object]:
         "classes": [_class_as_json(stats, mask_values[stats.name]) for stats in report.classes],
         "problems": [_issue_as_json(issue) for issue in report.issues],
         "obstacle": report.obstacle or None,
+        "choices": [dict(choice) for choice in report.choices],
+        "folders": [
+            {"folder": each.folder, "files": dict(each.suffixes), "role": each.role or None} for each in report.folders
+        ],
         "seconds": report.seconds,
     }
-
-
-def train_command(data: str | Path, plan: str | Path, report: DatasetReport) -> str:
-    """Return the shell command that trains with the plan of a report.
-
-    Args:
-        data: the data set.
-        plan: path of the plan file.
-        report: the report. If it has errors, the command has the flag --skip-unreadable. If files outside the data set
-            were allowed, it has the flag --allow-outside.
-
-    Returns:
-        One line, quoted for a POSIX shell.
-
-    >>> train_command("my pets", "plan.yaml", report)  # doctest: +SKIP
-    "pixelwise train 'my pets' --plan plan.yaml"
-    """
-    has_errors = any(issue.severity == "error" for issue in report.issues)
-    command = f"pixelwise train {shlex.quote(str(data))} --plan {shlex.quote(str(plan))}"
-    return command + " --skip-unreadable" * has_errors + " --allow-outside" * report.allow_outside
 
 
 def _class_as_json(stats: ClassStats, mask_values: str) -> dict[str, object]:
@@ -144,6 +137,8 @@ def _render(report: DatasetReport, plan: Plan | None, examples: dict[str, list[E
         data=report.data,
         plan=plan,
         train_command=train_command(root, folder / "plan.yaml", report),
+        answers=inspect_commands(root, report),
+        folder_examples={content.folder: folder_examples(content) for content in report.folders},
         examples=examples,
         leakage=LEAKAGE,
         mask_values=values_by_class(report.data),
@@ -159,4 +154,6 @@ def _render(report: DatasetReport, plan: Plan | None, examples: dict[str, list[E
         },
         max_fraction=max((stats.pixel_fraction for stats in report.classes), default=0.0) or 1.0,
         multilabel=report.data.read_spec.task is MULTILABEL,
+        max_examples=EXAMPLES_PER_FOLDER,
+        describe_files=describe_files,
     )

@@ -18,6 +18,9 @@ from pixelwise.errors import DataError
 UNDECIDED = "undecided masks"
 """Kind of the issue that states why the classes of a data set are not decided."""
 
+NOT_READ = "not read as a data set"
+"""Kind of the issue that states why a folder cannot be read as a data set."""
+
 NOTHING_USABLE = "nothing usable"
 """Kind of the issue for a data set in which no image, or no mask, can be read."""
 

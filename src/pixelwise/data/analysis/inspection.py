@@ -4,10 +4,12 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypedDict
 
 import numpy as np
 
 from pixelwise.data.analysis.checks import (
+    NOT_READ,
     NOTHING_USABLE,
     UNDECIDED,
     check_images,
@@ -18,17 +20,17 @@ from pixelwise.data.analysis.checks import (
 )
 from pixelwise.data.analysis.class_stats import ClassStats, Percentiles, class_stats
 from pixelwise.data.analysis.dataset_scan import DatasetScan, scan_dataset
-from pixelwise.data.analysis.groups import add_groups
+from pixelwise.data.analysis.file_survey import FileSurvey, FolderContent, survey_files
+from pixelwise.data.analysis.image_stats import ImageStatsTable
 from pixelwise.data.analysis.mask_stats import ClassStatsTable
-from pixelwise.data.analysis.raw_values import raw_value_labels
+from pixelwise.data.analysis.resolution import build_data, resolve_or_ask, without_unusable
 from pixelwise.data.formats import detect_data_set
 from pixelwise.data.index import DatasetIndex
 from pixelwise.data.io.remote import RemoteFile
-from pixelwise.data.label_map.options import LabelOptions, ResolvedLabels, Unlabeled
-from pixelwise.data.label_map.resolve import resolve_labels
-from pixelwise.data.load import build_index, raise_on_fatal, range_messages, resolve_root
-from pixelwise.data.schema import DataIssue, FormatResult, ReadSpec
-from pixelwise.errors import DataError, without_name
+from pixelwise.data.label_map.options import LabelOptions, Unlabeled
+from pixelwise.data.load import raise_on_fatal, resolve_root
+from pixelwise.data.schema import DataIssue, FormatResult, LabelMap, ReadSpec
+from pixelwise.errors import AmbiguousDataError, DataError, without_name
 from pixelwise.runtime.progress import Progress, no_progress
 
 
@@ -46,8 +48,12 @@ class DatasetReport:
         issues: all faults.
         channel_means, channel_stds: mean and standard deviation of each channel over all images, in [0, 255].
         modes: Pillow's pixel mode ("RGB", "L"), or the number of bands ("5 bands") → number of images.
+        obstacle: the reason why no model can be trained, or "".
         seconds: duration of the inspection in seconds.
-        allow_outside: True if the user allowed files outside the data directory, which a training then needs as well.
+        options: the user's options.
+        choices: if the data set can be read in several ways, the arguments of `inspect` for each way that is known.
+        folders: the folders with image files, if the directory cannot be read as a data set. It then has no records,
+            and the statistics are those of the images only.
     """
 
     data: DatasetIndex
@@ -64,12 +70,19 @@ class DatasetReport:
     modes: Mapping[str, int] = field(default_factory=dict)
     obstacle: str = ""
     seconds: float = 0.0
-    allow_outside: bool = False
+    options: LabelOptions = field(default_factory=LabelOptions)
+    choices: tuple[Mapping[str, object], ...] = ()
+    folders: tuple[FolderContent, ...] = ()
 
     @property
     def is_decided(self) -> bool:
         """False if the masks can be read in more than one way or not at all."""
         return not self.data.undecided
+
+    @property
+    def allow_outside(self) -> bool:
+        """True if the user allowed files outside the data directory, which a training then needs as well."""
+        return self.options.allow_outside
 
 
 def inspect(
@@ -83,6 +96,7 @@ def inspect(
     unlabeled: Unlabeled = "background",
     line_width: float | None = None,
     allow_outside: bool = False,
+    mask_files: str | None = None,
     progress: Progress = no_progress,
 ) -> DatasetReport:
     """Read every image and mask of a data set once, in parallel, and compute statistics.
@@ -95,20 +109,20 @@ def inspect(
         classes: if the data set names its classes, the names to keep. Otherwise a name for each mask value, in order.
         ignore_values: mask values or class names to ignore in training and evaluation.
         label_map: mask value or class name in the files → class name.
-        skip_unreadable: report on all images and masks that cannot be used, and on ambiguous masks. If False, the first
-            of them raises an error.
+        skip_unreadable: report on all images and masks that cannot be used, on ambiguous masks, and on a folder whose
+            layout is ambiguous or unknown. If False, the first of them raises an error.
         instances: mask values are the numbers of objects: 0 is background, every other value is the class "foreground".
         unlabeled: "ignore" if pixels of value 0 were never labeled, else "background".
         line_width: width in pixels of lines in annotation files. None leaves lines out.
         allow_outside: read files outside the data directory that a table or list names.
+        mask_files: a glob pattern for the paths of the mask files, see `load_dataset`.
         progress: see `Progress`.
 
     Returns:
         The report. `report.data` is the data set, ready for training.
 
     Raises:
-        DataError: See `load_dataset`. With `skip_unreadable`: the folder is missing, or of no known format, or has no
-            image with a mask.
+        DataError: See `load_dataset`. With `skip_unreadable`: the folder is missing or has no image that can be read.
         ConfigError: The options do not fit the data set.
 
     >>> inspect("images/", skip_unreadable=True).classes[0].pixel_fraction  # doctest: +SKIP
@@ -124,6 +138,7 @@ def inspect(
         unlabeled,
         line_width,
         allow_outside,
+        mask_files,
     )
     return inspect_with_options(root, options, progress)
 
@@ -147,10 +162,23 @@ def inspect_with_options(
     """
     started = time.perf_counter()
     root = resolve_root(root)
+    try:
+        return _inspect_data_set(root, options, progress, started)
+    except DataError as error:
+        survey = survey_files(root, progress) if options.skip_unreadable else None
+        if survey is None:
+            raise
+        return _report_on_files(root, error, survey, options, started)
+
+
+def _inspect_data_set(
+    root: Path | RemoteFile, options: LabelOptions, progress: Progress, started: float
+) -> DatasetReport:
+    """Return the report on a data set whose format can be read. Raises DataError and ConfigError, see `inspect`."""
     format, result = detect_data_set(root, options)
     raise_on_fatal(root, result.issues, options.skip_unreadable)
     scanned = scan_dataset(result, progress)
-    labels, question = _resolve(root, format, result, scanned, options)
+    labels, question = resolve_or_ask(root, format, result, scanned, options)
     classes = scanned.masks.resolve(labels)
     messages = [*labels.messages, *scanned.messages, *check_images(scanned, result)]
     if question is None:
@@ -160,8 +188,8 @@ def inspect_with_options(
     file_issues = (*result.issues, *scanned.images.issues)
     errors = [issue for issue in file_issues if issue.severity == "error"]  # warnings are problems of the report
     messages += raise_on_fatal(root, errors, options.skip_unreadable)
-    usable = _without_unusable(result, scanned)
-    data = _build_data(root, format, usable, scanned, labels, messages)
+    usable = without_unusable(result, scanned)
+    data = build_data(root, format, usable, scanned, labels, messages)
     if question is not None:
         message = without_name(question, root)
         is_readable = scanned.images.modes and scanned.value_counts.mask_counts
@@ -175,71 +203,36 @@ def inspect_with_options(
     if question is None:
         findings += check_rare_classes(report.classes, data, len(scanned.records), labels)
     issues = (*findings, *labels.issues, *file_issues)
-    return replace(report, issues=issues, obstacle=obstacle, allow_outside=options.allow_outside)
+    return replace(report, issues=issues, obstacle=obstacle, options=options, choices=_choices(question))
 
 
-def _resolve(
-    root: Path | RemoteFile, format: str, result: FormatResult, scanned: DatasetScan, options: LabelOptions
-) -> tuple[ResolvedLabels, DataError | None]:
-    """Return the classes; or, if they are not decided, the raw values and the error that states the question.
-
-    Raises:
-        DataError: The classes are not decided, and `options.skip_unreadable` is False or there is nothing to report.
-        ConfigError: The options do not fit the data set.
-    """
-    try:
-        _check_any_pair(root, format, result, scanned, options.skip_unreadable)
-        return resolve_labels(result, scanned.value_counts, options), None
-    except DataError as error:
-        if not options.skip_unreadable or not (scanned.records or result.issues):
-            raise
-        return raw_value_labels(scanned.value_counts), error
+def _choices(error: DataError | None) -> tuple[Mapping[str, object], ...]:
+    return error.choices if isinstance(error, AmbiguousDataError) else ()
 
 
-def _check_any_pair(
-    root: Path | RemoteFile, format: str, result: FormatResult, scanned: DatasetScan, skip_unreadable: bool
-) -> None:
-    """Raise DataError if no image or no mask can be read."""
-    if scanned.images.modes and scanned.value_counts.mask_counts:
-        return
-    issues = [*scanned.images.issues, *result.issues]
-    raise_on_fatal(root, issues, skip_unreadable)
-    if issues:
-        role = "mask" if scanned.images.modes else "image"
-        raise DataError(f"{root}: no {role} can be used, for example {issues[0]}")
-    raise DataError(f"{root}: no image with a mask was found here ({format})")
-
-
-def _without_unusable(result: FormatResult, scanned: DatasetScan) -> FormatResult:
-    """Return the format's result without the records that have errors."""
-    unusable = {id(scanned.records[index]) for index in np.flatnonzero(scanned.images.unusable)}
-    train, val, test = (
-        tuple(record for record in split if id(record) not in unusable)
-        for split in (result.train, result.val, result.test)
+def _report_on_files(
+    root: Path | RemoteFile, error: DataError, survey: FileSurvey, options: LabelOptions, started: float
+) -> DatasetReport:
+    """Return the report on a folder that cannot be read as a data set. `error` states the reason."""
+    kind = UNDECIDED if isinstance(error, AmbiguousDataError) else NOT_READ
+    images = survey.images
+    spec = ReadSpec(LabelMap("index"), images.channels, images.bit_depth, pixel_range=images.pixel_range)
+    path = root if isinstance(root, Path) else str(root)
+    data = DatasetIndex(path, "", (), (), spec, messages=survey.messages, undecided=str(error))
+    issue = DataIssue(kind, str(root), without_name(error, root))
+    return DatasetReport(
+        data=data,
+        **_image_statistics(images),
+        mask_count=0,
+        classes=(),
+        ignored_fraction=0.0,
+        issues=(issue, *survey.issues, *images.issues),
+        obstacle=str(error),
+        seconds=time.perf_counter() - started,
+        options=options,
+        choices=_choices(error),
+        folders=survey.folders,
     )
-    return replace(result, train=train, val=val, test=test)
-
-
-def _build_data(
-    root: Path | RemoteFile,
-    format: str,
-    usable: FormatResult,
-    scanned: DatasetScan,
-    labels: ResolvedLabels,
-    messages: Sequence[str],
-) -> DatasetIndex:
-    """Return the data set with its groups, also if it has no records."""
-    images = scanned.images
-    if not usable.records:
-        spec = ReadSpec(labels.label_map, images.channels, images.bit_depth, pixel_range=images.pixel_range)
-        path = root if isinstance(root, Path) else str(root)
-        return DatasetIndex(path, format, labels.classes, labels.palette, spec, messages=tuple(messages))
-    messages = (*messages, *range_messages(images.pixel_range))
-    data = build_index(root, format, usable, labels, messages, images.bit_depth, images.channels, images.pixel_range)
-    if not scanned.is_complete:
-        return data
-    train = scanned.indices(usable.train)
-    return add_groups(data, images.thumbnails(train), images.digests(train))
 
 
 def _build_report(
@@ -251,20 +244,38 @@ def _build_report(
     stats, ignored_fraction = class_stats(
         data, classes, [final.get(id(record)) for record in scanned.records], scanned.images, not_test
     )
-    widths, heights = scanned.images.sizes
-    means, stds = scanned.images.channel_stats()
     return DatasetReport(
         data=data,
-        image_count=len(widths),
+        **_image_statistics(scanned.images),
         mask_count=scanned.value_counts.mask_counts.total(),
-        widths=Percentiles.of(widths) if len(widths) else None,
-        heights=Percentiles.of(heights) if len(widths) else None,
-        aspect_ratios=Percentiles.of(widths / heights) if len(widths) else None,
         classes=stats,
         ignored_fraction=ignored_fraction,
         issues=(),
+        seconds=time.perf_counter() - started,
+    )
+
+
+class _ImageStatistics(TypedDict):
+    """The attributes of `DatasetReport` about the images alone."""
+
+    image_count: int
+    widths: Percentiles | None
+    heights: Percentiles | None
+    aspect_ratios: Percentiles | None
+    channel_means: tuple[float, ...]
+    channel_stds: tuple[float, ...]
+    modes: dict[str, int]
+
+
+def _image_statistics(images: ImageStatsTable) -> _ImageStatistics:
+    widths, heights = images.sizes
+    means, stds = images.channel_stats()
+    return _ImageStatistics(
+        image_count=len(widths),
+        widths=Percentiles.of(widths) if len(widths) else None,
+        heights=Percentiles.of(heights) if len(widths) else None,
+        aspect_ratios=Percentiles.of(widths / heights) if len(widths) else None,
         channel_means=means,
         channel_stds=stds,
-        modes=dict(scanned.images.modes.most_common()),
-        seconds=time.perf_counter() - started,
+        modes=dict(images.modes.most_common()),
     )

@@ -62,7 +62,8 @@ FORMATS = FormatRegistry("format")
 """All formats. `detect_format` tries them in this order and reads the registry at each call.
 
 Formats with the trait `remote` also read a `RemoteFile`. Those with the trait `takes_options` have the user's
-`LabelOptions` as second argument. Those with the trait `draws_lines` draw lines with the width `line_width`.
+`LabelOptions` as second argument. Those with the trait `draws_lines` draw lines with the width `line_width`, and those
+with the trait `chooses_masks` use the files `mask_files` as masks.
 
 Formats with the trait `known_classes` have the classes of a well-known data set: "values" if mask values are fixed,
 "names" if only the number of classes is. `has_ignored` is True if nearly each of its masks has ignored pixels.
@@ -89,7 +90,7 @@ FORMATS.register("via", read_via, takes_options=True, draws_lines=True)
 FORMATS.register("supervisely", read_supervisely, takes_options=True, draws_lines=True)
 FORMATS.register("run-lengths", read_rle_table)
 FORMATS.register("huggingface", read_huggingface, takes_options=True)
-FORMATS.register("folders", read_folders, takes_options=True)
+FORMATS.register("folders", read_folders, takes_options=True, chooses_masks=True)
 
 
 def register_format(name: str, reader: FormatReader, before: str | None = None, *, remote: bool = False) -> None:
@@ -137,6 +138,9 @@ def detect_format(
     _check_exists(root)
     is_remote = isinstance(root, RemoteFile)
     candidates = FORMATS.names(remote=True) if is_remote else FORMATS.names()
+    mask_files = options.mask_files if options else None
+    if mask_files is not None and format is None:
+        candidates = [name for name in candidates if FORMATS[name].traits.get("chooses_masks")]
     if format is not None:
         if FORMATS[format].name not in candidates:
             raise DataError(f"{root}: the format {format} cannot be read from a URL; copy the data set to this machine")
@@ -149,7 +153,9 @@ def detect_format(
             line_width = options.line_width if options else None
             if line_width is not None and not entry.traits.get("draws_lines"):
                 raise ConfigError(f"`line_width` is set, but the format {name} has no lines; leave it out")
-            return name, replace(result, line_width=line_width)
+            if mask_files is not None and not entry.traits.get("chooses_masks"):
+                raise ConfigError(f"`mask_files` is set, but the format {name} states the masks; leave it out")
+            return name, replace(result, line_width=line_width, mask_files=mask_files)
     where = " from a URL" if is_remote else ""
     formats = f"the format {format}" if format else f"any format that pixelwise reads{where} ({', '.join(candidates)})"
     found = describe_folder(root) if isinstance(root, Path) else ""

@@ -10,6 +10,9 @@ MAX_COORDINATE = 100_000.0
 MIN_LINE_WIDTH, MAX_LINE_WIDTH = 1.0, 1000.0
 """Range of the option `line_width` in pixels. Narrower lines have gaps."""
 
+DEFAULT_LINE_WIDTH = 5
+"""Width in pixels that error messages propose for the option `line_width`."""
+
 
 def to_points(values: object, max_coordinate: float = MAX_COORDINATE) -> np.ndarray:
     """Convert coordinates from a JSON or text file to an array.

@@ -7,10 +7,11 @@ from pathlib import Path
 from pixelwise.data.formats._annotations import LeftOut, assign_class_ids, polygon_result
 from pixelwise.data.formats._filesystem import ImageFile
 from pixelwise.data.formats._folder_names import split_of
+from pixelwise.data.formats._geometry import DEFAULT_LINE_WIDTH
 from pixelwise.data.formats._image_index import ImageIndex, unlisted_images_issue
 from pixelwise.data.formats._rle import empty_rle
 from pixelwise.data.schema import SPLITS, Annotation, DataIssue, FormatResult, PolygonMask, Record, Split
-from pixelwise.errors import DataError
+from pixelwise.errors import AmbiguousDataError
 from pixelwise.palette import IGNORE_INDEX, Color
 
 Shape = tuple[str | None, Annotation]
@@ -184,7 +185,11 @@ class EntryCollector:
         """
         left_out = self.left_out.issues()
         if left_out and not any(entry.shapes for entry in self._entries.values()):
-            raise DataError(f"{source}: no region has an area: {left_out[0].message}; draw polygons or masks")
+            can_draw = any("`line_width`" in issue.message for issue in left_out)
+            raise AmbiguousDataError(
+                f"{source}: no region has an area: {left_out[0].message}; draw polygons or masks",
+                [{"line_width": DEFAULT_LINE_WIDTH}] if can_draw else [],
+            )
 
 
 def _is_equal(entry: ImageEntry, other: ImageEntry) -> bool:

@@ -1,17 +1,17 @@
 """Selection of one folder of masks if several match the same images, by a comparison of the files."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from pixelwise.data.formats._filesystem import ImageFile
-from pixelwise.data.formats._mask_labels import several_folders
+from pixelwise.data.formats._mask_patterns import several_folders
 from pixelwise.data.io.image import open_image
 from pixelwise.data.io.mask_values import ValueKind, mask_values, value_kind
-from pixelwise.errors import DataError
+from pixelwise.errors import AmbiguousDataError, DataError
 
 Folders = Mapping[str, Mapping[ImageFile, ImageFile]]
 """Folder of masks → image → mask of the image in this folder."""
@@ -44,30 +44,34 @@ def choose_folder(root: Path, folders: Folders) -> tuple[str, list[str]]:
         The name of the folder to use, and one line per folder left out.
 
     Raises:
-        DataError: More than one folder is left, no image has a mask in all folders, or a mask cannot be read.
+        AmbiguousDataError: More than one folder is left, no image has a mask in all folders, or a mask cannot be read.
     """
     names = list(folders)
+
+    def question(names: Iterable[str]) -> AmbiguousDataError:
+        return several_folders({name: list(folders[name].values()) for name in sorted(names)}, example)
+
     images = [image for image in folders[names[0]] if all(image in masks for masks in folders.values())]
     sample = images[:: max(1, len(images) // SAMPLED_IMAGES)][:SAMPLED_IMAGES]
     example = sample[0] if sample else next(iter(folders[names[0]]))
     try:
         values = {name: [_read(root, folders[name][image]) for image in sample] for name in names}
     except DataError:
-        raise DataError(several_folders(sorted(names), example)) from None
+        raise question(names) from None
     decisions = []
     for name in names:
         if len(values) > 1 and _are_photographs([pixels for _, pixels in values[name]]):
             decisions.append(f"{name}/ is left out: its images have too many values for masks")
             del values[name]
     if not sample:
-        raise DataError(several_folders(sorted(names), example))
+        raise question(names)
     left = sorted(values, key=lambda name: (_names_objects(name), any(kind == "rgb" for kind, _ in values[name])))
     for name in left[1:]:
         if _names_objects(name) and not _names_objects(left[0]) and _refines(values[left[0]], values[name]):
             decisions.append(f"{name}/ is left out: it numbers the objects of {left[0]}/")
             continue
         if not (_are_siblings(left[0], name) and _same_regions(values[left[0]], values[name])):
-            raise DataError(several_folders(sorted(left), example))
+            raise question(left)
         decisions.append(f"{name}/ is left out: it has the same labels as {left[0]}/ in other colors")
     return left[0], decisions
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from typing import NoReturn
 
 from pixelwise.data.formats._filesystem import ImageFile, abbreviate
+from pixelwise.data.formats._mask_patterns import advice, as_choices, find_patterns, several_folders
 from pixelwise.data.formats._matches import Matches, Roles
 from pixelwise.data.formats._stems import SEPARATORS, role_of_stem, strip_role_words
-from pixelwise.errors import DataError
+from pixelwise.errors import AmbiguousDataError, DataError
 
 _NUMBER = re.compile(r"\d+(?:st|nd|rd|th)?|\b(?:first|second|third|fourth)\b")
 
@@ -72,7 +73,8 @@ def to_pairs(matches: Matches, roles: Roles, instances: bool = False) -> Pairs:
         The images with their masks.
 
     Raises:
-        DataError: The masks of an image are of several annotators or are ambiguous.
+        AmbiguousDataError: The masks of an image are of several annotators or are ambiguous.
+        DataError: An image has two masks of the same name in one folder.
     """
     pairs = Pairs(unmatched_masks=matches.unmatched, decisions=[matches.note] if matches.note else [])
     if all(len(masks) == 1 for masks in matches.masks.values()) and not matches.by_folder:
@@ -84,7 +86,7 @@ def to_pairs(matches: Matches, roles: Roles, instances: bool = False) -> Pairs:
     elif not matches.labels:
         for image, masks in matches.masks.items():
             if len(masks) > 1:
-                _raise_two_masks(image, masks, roles)
+                _raise_two_masks(image, masks, matches, roles)
     else:
         _settle_labels(pairs, matches, roles)
     return pairs
@@ -95,37 +97,32 @@ def _one_per_folder(image: ImageFile, matches: Matches, roles: Roles) -> dict[st
     masks = matches.masks[image]
     persons = sorted(mask.folder for mask in masks if _PERSON.search(matches.labels[mask].casefold().replace("_", " ")))
     if len({roles[mask.folder].base for mask in masks}) > 1 or len(persons) > 1:
-        _raise_two_masks(image, masks, roles)
+        _raise_two_masks(image, masks, matches, roles)
     by_class: dict[str, tuple[ImageFile, ...]] = {}
     for mask in masks:
         name = matches.labels[mask]
         if name in by_class:
-            _raise_two_masks(image, [*by_class[name], mask], roles)
+            _raise_two_masks(image, [*by_class[name], mask], matches, roles)
         by_class[name] = (mask,)
     return by_class
 
 
-def _raise_two_masks(image: ImageFile, masks: Sequence[ImageFile], roles: Roles) -> NoReturn:
-    folders = sorted({roles[mask.folder].base or mask.folder for mask in masks})
-    if len(folders) == 1:
-        folders = sorted({mask.folder for mask in masks})
-    if len(folders) > 1:
-        raise DataError(several_folders(folders, image))
-    raise DataError(f"{image}: has two masks ({abbreviate(masks)}); move one away")
+def _raise_two_masks(image: ImageFile, masks: Sequence[ImageFile], matches: Matches, roles: Roles) -> NoReturn:
+    """Raise the error for an image with several masks. If they are in several folders, the error names these."""
 
+    def base(mask: ImageFile) -> str:
+        return roles[mask.folder].base or mask.folder
 
-def several_folders(folders: Sequence[str], image: ImageFile) -> str:
-    """Return the error message for folders that all have masks of the same images, so that only one can be used.
-
-    Args:
-        folders: at least two folders, as paths.
-        image: an image that has a mask in each folder.
-    """
-    *others, last = [f"{folder}/" for folder in folders]
-    if len(others) == 1:
-        return f"both {others[0]} and {last} have masks of the same images ({image}); move one of the folders away"
-    shown = f"{', '.join(others)} and {last}"
-    return f"{shown} have masks of the same images ({image}); move all but one of the folders away"
+    name_of = base if len({base(mask) for mask in masks}) > 1 else lambda mask: mask.folder
+    folders: dict[str, list[ImageFile]] = {name: [] for name in sorted(map(name_of, masks))}
+    if len(folders) < 2:
+        raise DataError(f"{image}: has two masks ({abbreviate(masks)}); move one away")
+    # The folders of the other splits have the same last part: training/manual1 and test/manual1.
+    last_parts = {name.rpartition("/")[2]: name for name in folders}
+    for mask in (mask for each in matches.masks.values() for mask in each):
+        if name := last_parts.get(name_of(mask).rpartition("/")[2]):
+            folders[name].append(mask)
+    raise several_folders(folders, image)
 
 
 def _merge(pairs: Pairs, matches: Matches) -> None:
@@ -221,9 +218,14 @@ def _split_by_class(pairs: Pairs, matches: Matches, name_of: Callable[[ImageFile
 
 def _ask(matches: Matches, labels: Mapping[ImageFile, str]) -> NoReturn:
     image, masks = max(matches.masks.items(), key=lambda item: len(item[1]))
-    shown = abbreviate(sorted({matches.labels[mask] for mask in masks}), 6)
-    raise DataError(
-        f"{image}: has {len(masks)} masks ({abbreviate([mask.name for mask in masks])}), which differ in {shown}; if "
-        "they are of several annotators, move all but one mask of each image away; if each is one object, "
-        "set `instances`"
+    by_label: dict[str, list[ImageFile]] = defaultdict(list)
+    for mask, label in sorted(matches.labels.items(), key=lambda item: item[1]):
+        by_label[label].append(mask)
+    is_shared = 2 * min(map(len, by_label.values())) >= len(matches.masks)  # most images have a mask of each label
+    patterns = find_patterns(by_label, use_names=True) if is_shared else []
+    raise AmbiguousDataError(
+        f"{image}: has {len(masks)} masks ({abbreviate([mask.name for mask in masks])}), which differ in "
+        f"{abbreviate(by_label, 6)}; if they are of several annotators, {advice(patterns)}move all but one mask of "
+        "each image away; if each is one object, set `instances`",
+        [*as_choices(patterns), {"instances": True}],
     )

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from pixelwise.data.formats._chosen_masks import match_chosen_masks
 from pixelwise.data.formats._class_files import read_class_names
 from pixelwise.data.formats._filesystem import ImageFile, Listing, abbreviate, is_folder, list_files, list_images
 from pixelwise.data.formats._folder_names import (
@@ -39,7 +40,8 @@ def read_folders(root: Path, options: LabelOptions | None = None) -> FormatResul
 
     Args:
         root: the data set.
-        options: the user's options. With `instances`, all mask files of an image are merged.
+        options: the user's options. With `instances`, all mask files of an image are merged. With `mask_files`, only
+            these files are masks.
 
     Returns:
         The records. None if `root` is not a folder or has no masks.
@@ -84,6 +86,9 @@ def find_pairs(
     images = [file for file in files if roles[file.folder].role == "images"]
     strict = bool(images)
     decisions: list[str] = []
+    if options is not None and options.mask_files is not None:
+        images, matches = match_chosen_masks(root, files, roles, options.mask_files)
+        return PairedFiles(root, listing, images, to_pairs(matches, roles, instances), roles, strict)
     if search and (listed := read_pair_lists(root, listing, files)):
         return _listed_pairs(root, listing, listed, [file for file in images if file not in listed], roles)
     if masks:

@@ -16,7 +16,7 @@ from pixelwise.data.formats._annotations import (
 )
 from pixelwise.data.formats._filesystem import file_starts_with, is_folder, list_files
 from pixelwise.data.formats._folder_names import split_of
-from pixelwise.data.formats._geometry import check_line_width
+from pixelwise.data.formats._geometry import DEFAULT_LINE_WIDTH, check_line_width
 from pixelwise.data.formats._image_index import ImageIndex
 from pixelwise.data.formats._json import is_name, quote, read_json
 from pixelwise.data.formats._labelme_shapes import (
@@ -29,7 +29,7 @@ from pixelwise.data.formats._labelme_shapes import (
 from pixelwise.data.formats._rle import empty_rle
 from pixelwise.data.label_map.options import LabelOptions
 from pixelwise.data.schema import SPLITS, Annotation, BytesSource, DataIssue, FormatResult, PolygonMask, Record, Split
-from pixelwise.errors import AnnotationError, DataError, without_name
+from pixelwise.errors import AmbiguousDataError, AnnotationError, DataError, without_name
 from pixelwise.palette import IGNORE_INDEX
 
 IGNORE_LABEL = "__ignore__"
@@ -193,10 +193,11 @@ class _Reader:
         labels = self.labels()
         if not labels and self.line_labels:
             count = len(self.line_labels)
-            raise DataError(
+            raise AmbiguousDataError(
                 f"{root}: has no shape with an area, but {count} line{'s' * (count > 1)} "
                 f"({', '.join(sorted(set(self.line_labels))[:5])}); set `line_width` to their width in pixels to draw "
-                "them, for example 5, or draw polygons"
+                f"them, for example {DEFAULT_LINE_WIDTH}, or draw polygons",
+                [{"line_width": DEFAULT_LINE_WIDTH}],
             )
         if not labels and self.point_count:
             raise DataError(f"{root}: all shapes are points, which enclose nothing; masks need outlines: draw polygons")

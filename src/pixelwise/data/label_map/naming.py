@@ -13,7 +13,7 @@ from pixelwise.data.label_map.options import LabelOptions, is_ignore_name, selec
 from pixelwise.data.label_map.strays import find_strays
 from pixelwise.data.label_map.value_counts import MaskValueCounts, gray_to_rgb
 from pixelwise.data.schema import FormatResult
-from pixelwise.errors import DataError
+from pixelwise.errors import AmbiguousDataError, DataError
 
 HOW_TO_SETTLE = "set `label_map` (VALUE=CLASS …), `classes` or `ignore_values`"
 """Advice for ambiguous masks, for error messages."""
@@ -243,9 +243,10 @@ def _values_to_ignore(kind: ValueKind, values: Sequence[int], named: bool, count
     if last not in (255, 65535) or not others or (len(others) == 1 and others[0] == 0):
         return set()
     if len(others) == 1 and not named:
-        raise DataError(
+        raise AmbiguousDataError(
             f"{counts.example(kind, last)}: masks have the values {others[0]} and {last}; {last} may be a class or "
-            f"pixels to ignore; {HOW_TO_SETTLE}"
+            f"pixels to ignore; {HOW_TO_SETTLE}",
+            [{"label_map": {format_value(others[0], kind): "background", format_value(last, kind): "foreground"}}],
         )
     dense = max(others) < 64 or len(others) > 0.5 * (max(others) + 1)
     return {last} if dense else set()

@@ -13,7 +13,7 @@ from pixelwise.data.label_map.soft_edges import (
     describe_soft_edges,
     find_soft_classes,
     has_soft_edges,
-    soft_edge_fault,
+    soft_edge_question,
 )
 from pixelwise.data.label_map.value_counts import MaskValueCounts
 from pixelwise.errors import DataError
@@ -56,7 +56,7 @@ def remove_noise(
     elif counts.lossy_count or len(values) > MAX_CLASSES:
         return _remove_color_noise(values, listed, counts)
     if not is_named and (classes := find_soft_classes(kind, counts)):
-        raise DataError(f"{counts.example(kind, values[len(values) // 2])}: {soft_edge_fault(kind, classes, counts)}")
+        raise soft_edge_question(kind, classes, counts, values[len(values) // 2])
     return values, 0, ""
 
 
@@ -66,7 +66,7 @@ def _remove_color_noise(
     example = counts.lossy_example or counts.example("rgb")
     if not listed:
         if classes := find_soft_classes("rgb", counts):
-            raise DataError(f"{example}: {soft_edge_fault('rgb', classes, counts)}")
+            raise soft_edge_question("rgb", classes, counts, values[len(values) // 2])
         raise DataError(
             f"{example}: masks have {len(values)} colors in all, like photographs or masks saved as JPEG; save masks "
             f"as PNG, list the colors in a class_dict.csv (name,r,g,b), or {HOW_TO_SETTLE}"

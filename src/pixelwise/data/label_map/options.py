@@ -44,6 +44,8 @@ class LabelOptions:
         unlabeled: the meaning of pixels with value 0: the class "background", or unlabeled pixels to ignore.
         line_width: width in pixels of lines that annotation files give without a width. None leaves lines out.
         allow_outside: allow tables and lists to refer to files outside the data directory.
+        mask_files: a glob pattern for the paths of the mask files below the data directory, if several files could be
+            the mask of an image. "*" also stands for "/". None finds the masks.
     """
 
     format: str | None = None
@@ -55,6 +57,7 @@ class LabelOptions:
     unlabeled: Unlabeled = "background"
     line_width: float | None = None
     allow_outside: bool = False
+    mask_files: str | None = None
 
     @staticmethod
     def of(
@@ -67,12 +70,13 @@ class LabelOptions:
         unlabeled: Unlabeled = "background",
         line_width: float | None = None,
         allow_outside: bool = False,
+        mask_files: str | None = None,
     ) -> "LabelOptions":
         """Return the options from the arguments of `load_dataset`.
 
         Args:
-            format, classes, ignore_values, skip_unreadable, instances, unlabeled, line_width, allow_outside: the
-                attributes of the same names.
+            format, classes, ignore_values, skip_unreadable, instances, unlabeled, line_width, allow_outside,
+                mask_files: the attributes of the same names.
             label_map: mask value or class name → new class name. None gives no pairs.
         """
         pairs = tuple((label_map or {}).items())
@@ -86,6 +90,7 @@ class LabelOptions:
             unlabeled,
             line_width,
             allow_outside,
+            mask_files,
         )
 
     @property

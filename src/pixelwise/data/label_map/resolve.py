@@ -28,12 +28,12 @@ from pixelwise.data.label_map.soft_edges import (
     describe_soft_edges,
     find_thin_edges,
     has_soft_edges,
-    soft_edge_fault,
+    soft_edge_question,
 )
 from pixelwise.data.label_map.strays import describe_strays, find_strays, stray_issues
 from pixelwise.data.label_map.value_counts import MaskValueCounts, gray_to_rgb
 from pixelwise.data.schema import FormatResult, LabelMap
-from pixelwise.errors import ConfigError, DataError
+from pixelwise.errors import AmbiguousDataError, ConfigError, DataError
 from pixelwise.palette import IGNORE_INDEX, Palette, default_palette, unpack_rgb
 
 MAX_VALUES_SHOWN = 40
@@ -128,17 +128,16 @@ def _resolve_by_names(
             if objects.is_certain:
                 ignored = _parse_ignored(kind, values, counts, options)
                 return resolve_instances(kind, ignored, counts, options, objects.reason)
-            raise DataError(
+            raise AmbiguousDataError(
                 f"{counts.example(kind)}: values can be classes or the numbers of objects ({objects.reason}); set "
-                "`instances` if they are numbers, or name the classes by `classes` or `label_map`"
+                "`instances` if they are numbers, or name the classes by `classes` or `label_map`",
+                [{"instances": True}],
             )
     values, tolerance, noise = remove_noise(kind, listed, is_named, counts)
     if not is_named and not tolerance:
         masks = [record.mask for record in result.records]
         if classes := find_thin_edges(kind, masks, counts):
-            raise DataError(
-                f"{counts.example(kind, values[len(values) // 2])}: {soft_edge_fault(kind, classes, counts)}"
-            )
+            raise soft_edge_question(kind, classes, counts, values[len(values) // 2])
     ignored = _parse_ignored(kind, values, counts, options)
     values_left = [value for value in values if value not in ignored]
     named = name_values(kind, values_left, listed, result.class_names, counts, options)

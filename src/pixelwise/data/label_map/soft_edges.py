@@ -9,6 +9,7 @@ from pixelwise.data.io.mask_values import ValueKind
 from pixelwise.data.label_map.mask_sample import measure_masks
 from pixelwise.data.label_map.value_counts import MaskValueCounts
 from pixelwise.data.schema import MaskSource
+from pixelwise.errors import AmbiguousDataError
 from pixelwise.palette import unpack_rgb
 
 NEAREST = (1 << 16) - 1
@@ -197,19 +198,24 @@ def _are_mixtures(colors: np.ndarray, classes: Collection[int], noise: int, coun
     return bool(pixels[fits].sum() >= MIN_MIXED_PIXELS * pixels.sum())
 
 
-def soft_edge_fault(kind: ValueKind, classes: Sequence[int], counts: MaskValueCounts) -> str:
-    """Return the text of an error for masks with soft edges and without named values. It states the option to set.
+def soft_edge_question(
+    kind: ValueKind, classes: Sequence[int], counts: MaskValueCounts, value: int
+) -> AmbiguousDataError:
+    """Return the error for masks with soft edges and without named values. It states the option to set.
 
     Args:
         kind: the type of value, see `LabelMap`.
         classes: the values that seem to be classes.
         counts: the value counts of all masks.
+        value: the value of the mask that the message names.
     """
     names = ["foreground"] if len(classes) == 2 and 0 in classes else [f"CLASS{n}" for n in range(1, len(classes) + 1)]
     others = iter(names)
-    pairs = " ".join(f"{format_value(value, kind)}={'background' if value == 0 else next(others)}" for value in classes)
+    pairs = {format_value(each, kind): "background" if each == 0 else next(others) for each in classes}
     total = len(counts.values(kind))
-    return (
-        f"masks have {total} values, most of them in few pixels between {len(classes)} others, as soft edges have; set "
-        f"`label_map` {pairs}, then each value counts as the nearest of these"
+    text = " ".join(f"{value}={name}" for value, name in pairs.items())
+    return AmbiguousDataError(
+        f"{counts.example(kind, value)}: masks have {total} values, most of them in few pixels between {len(classes)} "
+        f"others, as soft edges have; set `label_map` {text}, then each value counts as the nearest of these",
+        [{"label_map": pairs}],
     )
