@@ -190,7 +190,7 @@ def findings_table(findings: Sequence[Finding]) -> list[Sequence[str]]:
 def machine(packages: Sequence[str]) -> dict[str, Any]:
     """Return the processor, its load average, and the versions of Python and of packages."""
     cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return {
         "processor": names[0] if names else platform.processor(),

@@ -54,7 +54,7 @@ def main() -> None:
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # before TensorFlow is imported, as in the script
     import keras
 
-    listed = Path(data, "annotations", "trainval.txt").read_text().splitlines()
+    listed = Path(data, "annotations", "trainval.txt").read_text(encoding="utf-8").splitlines()
     images = len([line for line in listed if line.strip() and not line.startswith("#")])
     turns = Turns()
     timer = StepTimer(turns, images, int(epochs))

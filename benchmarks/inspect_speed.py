@@ -75,7 +75,7 @@ def measure(folder: Path, quick: bool) -> dict[str, float]:
 
         figures = Local(inspect_folder, {"folder": str(folder)}).result()
         return figures | {"gib": psutil.Process().memory_info().rss / 2**30}
-    with tempfile.TemporaryFile("w+") as output:
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as output:
         command = [sys.executable, __file__, "--side", json.dumps(["inspect", {"folder": str(folder)}])]
         process = subprocess.Popen(command, stdout=output, start_new_session=True)
         peak, code = peak_memory(process)

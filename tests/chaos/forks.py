@@ -248,4 +248,4 @@ def _guarded(check: Check) -> tuple[Verdict, str]:
 
 def _address_space() -> int:
     """Return the size of this process's address space in bytes."""
-    return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    return int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[0]) * resource.getpagesize()

@@ -214,7 +214,7 @@ def test_a_directory_that_fails_leaves_the_old_one(tmp_path: Path) -> None:
 
 def failing(error: OSError) -> Callable[[Path], None]:
     def write(path: Path) -> None:
-        path.write_text("half")
+        path.write_text("half", encoding="utf-8")
         raise error
 
     return write
