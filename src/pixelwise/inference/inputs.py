@@ -12,10 +12,11 @@ import numpy as np
 import torch
 from PIL import Image
 
-from pixelwise.data.io.image import read_image, to_rgb
+from pixelwise.data.io.image import read_image
 from pixelwise.data.io.network import check_url
 from pixelwise.data.io.pixel_depth import to_8_bits
 from pixelwise.data.io.remote import RemoteFile, open_url
+from pixelwise.data.io.rgb import rgb_array, to_rgb
 from pixelwise.data.io.tiff import TIFF_SIGNATURES
 from pixelwise.data.schema import BytesSource
 from pixelwise.errors import DataError
@@ -121,7 +122,7 @@ def read_input(source: ImageInput, config: ModelConfig) -> np.ndarray:
     if isinstance(source, Image.Image):
         if channels != 3:
             raise DataError(f"this model takes TIFF files with {channels} bands; pass the file's path or an array")
-        return np.array(to_rgb(source, bit_depth, pixel_range))
+        return rgb_array(source, bit_depth, pixel_range)
     return read_image(open_image(source), channels, bit_depth, pixel_range=pixel_range)
 
 

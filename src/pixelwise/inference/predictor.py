@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from pixelwise.data.io.image import read_image, to_rgb
+from pixelwise.data.io.image import read_image
 from pixelwise.data.io.image_size import GROUP_BYTES, READ_AHEAD_BYTES, decoded_bytes
+from pixelwise.data.io.rgb import rgb_array
 from pixelwise.data.resize import resize_image
 from pixelwise.data.task import MULTICLASS, Task
 from pixelwise.errors import ConfigError, DataError, RunError, is_out_of_memory
@@ -300,7 +301,7 @@ class Predictor:
             return read_image(Path(source), channels, bit_depth, pixel_range=pixel_range)
         if channels != 3:
             raise DataError(f"this model takes TIFF files with {channels} bands; pass the file's path or an array")
-        return np.array(to_rgb(source, bit_depth, pixel_range))
+        return rgb_array(source, bit_depth, pixel_range)
 
     def _read_or_error(self, path: str | Path) -> tuple[Path, np.ndarray | DataError]:
         try:

@@ -175,7 +175,7 @@ def test_a_lack_of_memory_is_no_damage(tmp_path: Path, monkeypatch: pytest.Monke
     def fail(*_: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("pixelwise.data.io.image.to_rgb", fail)
+    monkeypatch.setattr("pixelwise.data.io.image.rgb_array", fail)
     with pytest.raises(DataError, match=r"a\.png: not enough memory to read it; cut it into tiles"):
         read_image(tmp_path / "a.png")
 

@@ -8,15 +8,9 @@ import numpy as np
 from PIL import ExifTags, Image
 
 from pixelwise.data.analysis.duplicates import THUMBNAIL_SIDE
-from pixelwise.data.io.image import (
-    NUMBER_MODES,
-    apply_exif_orientation,
-    open_image,
-    read_content,
-    read_multiband_tiff,
-    to_rgb,
-)
+from pixelwise.data.io.image import open_image, read_content, read_multiband_tiff
 from pixelwise.data.io.pixel_depth import to_8_bits, value_range
+from pixelwise.data.io.rgb import NUMBER_MODES, apply_exif_orientation, to_rgb
 from pixelwise.data.schema import BytesSource
 
 MIN_DRAFT_SIDE = 64

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 
@@ -15,6 +15,7 @@ from pixelwise.data.io.heif import is_heif, open_heif
 from pixelwise.data.io.image_formats import PILLOW_FORMATS
 from pixelwise.data.io.jpeg import is_cut, is_far_too_short
 from pixelwise.data.io.pixel_depth import to_8_bits, value_range
+from pixelwise.data.io.rgb import NUMBER_MODES, rgb_array
 from pixelwise.data.io.tiff import TIFF_SIGNATURES, decode_bands, is_plain_tiff
 from pixelwise.data.schema import BytesSource
 from pixelwise.errors import DataError, first_line
@@ -34,9 +35,6 @@ MAX_SIDE = 1_000_000
 
 _CUT = "truncated or corrupt (data is missing before its end mark); replace or remove it"
 
-
-NUMBER_MODES = ("I", "F")
-"""Pillow's modes of 32-bit integers and of floats."""
 
 _NUMBER_SUFFIXES = (".tif", ".tiff", ".pgm", ".pnm", ".ppm")
 """Suffixes of files that can have pixels in `NUMBER_MODES`."""
@@ -185,36 +183,9 @@ def read_with_size(
         size = (image.width, image.height) if is_turned else (image.height, image.width)
         if min_size is not None:
             image.draft(None, (min_size, min_size))
-        return np.array(to_rgb(image, bit_depth, pixel_range)), size
+        return rgb_array(image, bit_depth, pixel_range), size
 
     return open_image(source, read)
-
-
-def to_rgb(image: Image.Image, bit_depth: int = 16, pixel_range: tuple[float, float] | None = None) -> Image.Image:
-    """Convert an image to upright RGB with 8 bits. Transparent pixels are blended with white.
-
-    Args:
-        image: an image in any mode.
-        bit_depth: number of bits in use if the image has 16 bits a channel, see `read_image`.
-        pixel_range: the values that become 0 and 255 in the modes "I" and "F", see `read_image`.
-
-    Raises:
-        DataError: The mode is "I" or "F", and `pixel_range` is None.
-    """
-    image = apply_exif_orientation(image)
-    if image.mode in NUMBER_MODES or image.mode.startswith("I;16"):
-        # Pillow's own conversion clips values above 255, so they would all become white.
-        image = Image.fromarray(to_8_bits(np.asarray(image), bit_depth, pixel_range))
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image if image.mode == "RGB" else image.convert("RGB")
-
-
-def apply_exif_orientation(image: Image.Image) -> Image.Image:
-    """Return an image rotated upright by its EXIF orientation, or the same object if it is stored upright."""
-    # Pillow's own function makes a copy of an upright image.
-    return image if image.getexif().get(ExifTags.Base.Orientation, 1) == 1 else ImageOps.exif_transpose(image)
 
 
 def image_range(source: BytesSource) -> tuple[float, float] | None:

@@ -7,7 +7,8 @@ from typing import Literal, TypeVar
 import numpy as np
 from PIL import Image
 
-from pixelwise.data.io.image import apply_exif_orientation, open_image
+from pixelwise.data.io.image import open_image
+from pixelwise.data.io.rgb import apply_exif_orientation
 from pixelwise.data.schema import BytesSource, MergedMask
 from pixelwise.errors import DataError
 from pixelwise.palette import pack_rgb
