@@ -97,13 +97,13 @@ def named_by(table: str, url: str, allow_outside: bool = False) -> RemoteFile:
 @pytest.mark.parametrize(
     "address",
     ["127.0.0.1", "127.9.9.9", "10.0.0.1", "172.16.0.1", "192.168.1.1", "169.254.169.254", "0.0.0.0", "100.64.0.1",
-     "::1", "fe80::1%eth0", "fc00::1", "::ffff:127.0.0.1", "2002:7f00:1::", "224.0.0.1"],
+     "::1", "fe80::1%eth0", "fc00::1", "::ffff:127.0.0.1", "2002:7f00:1::", "64:ff9b::a00:1", "224.0.0.1"],
 )  # fmt: skip
 def test_private_addresses(address: str) -> None:
     assert is_private(address)
 
 
-@pytest.mark.parametrize("address", ["8.8.8.8", "2606:4700:4700::1111", "localhost", ""])
+@pytest.mark.parametrize("address", ["8.8.8.8", "2606:4700:4700::1111", "64:ff9b::808:808", "localhost", ""])
 def test_public_addresses_and_names(address: str) -> None:
     assert not is_private(address)
 

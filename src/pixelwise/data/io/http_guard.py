@@ -8,7 +8,7 @@ import asyncio
 import socket
 import time
 from dataclasses import dataclass
-from ipaddress import ip_address
+from ipaddress import IPv4Address, ip_address, ip_network
 from typing import Any
 
 import aiohttp
@@ -18,6 +18,9 @@ from yarl import URL
 from pixelwise.data.io.download_limits import check_download_rate, check_download_size, max_download_bytes
 from pixelwise.data.io.network import TIMEOUT_SECONDS
 from pixelwise.errors import DataError
+
+_TRANSLATED = ip_network("64:ff9b::/96")
+"""IPv6 addresses that a gateway translates to the IPv4 address in their last four bytes (RFC 6052)."""
 
 
 @dataclass(frozen=True)
@@ -146,4 +149,6 @@ def is_private(address: str) -> bool:
     except ValueError:
         return False
     mapped = getattr(parsed, "ipv4_mapped", None) or getattr(parsed, "sixtofour", None)
+    if parsed in _TRANSLATED:
+        mapped = IPv4Address(int(parsed) & 0xFFFFFFFF)
     return not parsed.is_global or parsed.is_multicast or (mapped is not None and is_private(str(mapped)))
