@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from pixelwise.data.schema import Record
-from pixelwise.data.splits import train_val_split
+from pixelwise.data.splits import k_fold_split, nested_subsets, train_val_split
+from pixelwise.errors import DataError
 
 
 def make_records(**strata: int) -> list[Record]:
@@ -77,3 +78,66 @@ def test_not_all_groups_are_held_out() -> None:
     records = [Record(Path(f"{i}.jpg"), None, group="a" if i < 30 else "b") for i in range(40)]
     train, val = train_val_split(records, 0.95, seed=0)
     assert train and val
+
+
+def test_each_record_is_held_out_in_one_fold() -> None:
+    records = make_records(lion=20, ant=11, lone=1)
+    folds = k_fold_split(records, 5, seed=3)
+    held_out = [record for _, part in folds for record in part]
+    assert len(held_out) == len(records) and set(held_out) == set(records)
+    for train, part in folds:
+        assert set(train) | set(part) == set(records) and not set(train) & set(part)
+        assert part == [record for record in records if record in set(part)], "in the order of the records"
+        counts = Counter(record.stratum for record in part)
+        assert counts["lion"] == 4 and counts["ant"] in (2, 3), "the strata are balanced"
+    assert {len(part) for _, part in folds} == {6, 7}
+
+
+def test_folds_depend_on_the_seed() -> None:
+    records = make_records(a=30)
+    assert k_fold_split(records, 3, seed=1) == k_fold_split(records, 3, seed=1)
+    assert k_fold_split(records, 3, seed=1) != k_fold_split(records, 3, seed=2)
+
+
+def test_folds_of_records_with_a_stratum_each_depend_on_the_seed() -> None:
+    records = make_records(**{f"video{i}": 1 for i in range(12)})
+    assert k_fold_split(records, 3, seed=1) != k_fold_split(records, 3, seed=2)
+
+
+def test_folds_keep_groups_together_and_have_similar_sizes() -> None:
+    sizes = [9, 7, 5, 4, 3, 2, 2, 1]
+    records = [Record(Path(f"{g}-{i}.jpg"), None, group=str(g)) for g, size in enumerate(sizes) for i in range(size)]
+    folds = k_fold_split(records, 3, seed=0)
+    groups = [{record.group for record in part} for _, part in folds]
+    assert sum(map(len, groups)) == len(sizes), "no group is in two folds"
+    assert sorted(len(part) for _, part in folds) == [11, 11, 11]
+
+
+def test_copies_stay_in_one_fold() -> None:
+    records = [Record(Path(f"{i}.jpg"), None, group=f"copy {i // 2}" if i < 4 else None) for i in range(20)]
+    for _, part in k_fold_split(records, 4, seed=0):
+        names = {record.image.name for record in part}
+        assert ("0.jpg" in names) == ("1.jpg" in names) and ("2.jpg" in names) == ("3.jpg" in names)
+
+
+@pytest.mark.parametrize(("group", "kind"), [(None, "images"), ("a", "groups of images that stay together")])
+def test_fewer_records_than_folds_are_an_error(group: str | None, kind: str) -> None:
+    records = [Record(Path(f"{i}.jpg"), None, group=group and group + str(i % 3)) for i in range(3 if not group else 9)]
+    with pytest.raises(DataError, match=f"5 folds need at least 5 {kind}, and there are 3; use fewer folds"):
+        k_fold_split(records, 5, seed=0)
+
+
+def test_a_subset_contains_the_smaller_ones() -> None:
+    records = make_records(a=60, b=20)
+    quarter, half, all_records = nested_subsets(records, (0.25, 0.5, 1.0), seed=4)
+    assert (len(quarter), len(half)) == (20, 40) and all_records == records
+    assert set(quarter) < set(half)
+    assert half == [record for record in records if record in set(half)], "in the order of the records"
+    assert nested_subsets(records, (0.25,), seed=5) != [quarter]
+
+
+def test_subsets_keep_groups_together() -> None:
+    records = [Record(Path(f"{i}.jpg"), None, group=f"video {i // 10}") for i in range(80)]
+    quarter, half = nested_subsets(records, (0.25, 0.5), seed=0)
+    for subset, groups in ((quarter, 2), (half, 4)):
+        assert Counter(Counter(record.group for record in subset).values()) == {10: groups}
