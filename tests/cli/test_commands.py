@@ -271,14 +271,14 @@ class TestPredict:
         shutil.copy(min((pets_folder / "images").iterdir()), images / "a.jfif")
         (images / "notes\n.txt").touch()
         result = run_cli("predict", run_copy, images, "--out", tmp_path / "out")
-        assert (result.code, result.err) == (0, f"{images}: 1 file is no image (.txt)\n")
+        assert (result.code, result.err) == (0, f"{images}: left out: 1 .txt\n")
         os.mkfifo(images / "pipe\n")
         (images / "photo.nef").touch()
         result = run_cli("predict", run_copy, images, "--out", tmp_path / "out", "--resume")
         assert result.code == 1
         assert [line for line in result.err.splitlines() if line.startswith("skipped: ")] == [
             f"skipped: {images}/pipe\\x0a: not a file; replace or remove it",
-            f"skipped: {images}: 1 .nef file ({images}/photo.nef) cannot be read: convert them to TIFF or PNG",
+            f"skipped: {images}: 1 .nef (photo.nef: convert them to TIFF or PNG), 1 .txt",
         ]
 
 

@@ -115,7 +115,7 @@ class TestPredictFolder:
             str(images / "broken.jpg"),
             str(images / "pipe.png"),
         ]
-        assert result.notes == (f"{images}: 1 file is no image (.txt)",)
+        assert str(result.failed[0]) == f"{images}: 1 .nef (raw.nef: convert them to TIFF or PNG), 1 .txt"
         assert result.image_count == 2
 
 

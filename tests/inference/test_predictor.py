@@ -105,23 +105,6 @@ class TestOneImage:
         expected[:20] = 255
         assert np.array_equal(predictor(Image.fromarray(image, "RGBA")).image, expected)
 
-    @pytest.mark.parametrize(
-        "array",
-        [
-            np.zeros((8, 8), np.uint8),
-            np.zeros((8, 8, 4), np.uint8),
-            np.zeros((3, 8, 8), np.uint8),
-            np.zeros((8, 8, 3), np.float32),
-            np.zeros((8, 8, 3), np.int64),
-            np.zeros((0, 8, 3), np.uint8),
-            np.zeros((1, 8, 8, 3), np.uint8),
-        ],
-        ids=lambda array: f"{array.shape} {array.dtype}",
-    )
-    def test_array_of_another_shape_or_dtype_is_rejected(self, predictor: Predictor, array: np.ndarray) -> None:
-        with pytest.raises(DataError, match=r"\(H, W, 3\) uint8 RGB"):
-            predictor(array)
-
     def test_file_that_is_not_an_image_is_rejected(self, predictor: Predictor, tmp_path: Path) -> None:
         (tmp_path / "notes.txt").write_text("text")
         with pytest.raises(DataError, match=r"notes\.txt: not an image"):
@@ -153,14 +136,14 @@ class TestBatches:
         paths[10] = tmp_path / "gone.png"
         results = list(predictor.iter_predictions(iter(paths), batch_size=3))
         assert [path for path, _ in results] == paths
-        for number, (path, result) in enumerate(results):
+        for number, (file, result) in enumerate(results):
             if number in (4, 10):
-                assert isinstance(result, DataError) and str(path) in str(result)
+                assert isinstance(result, DataError) and str(file) in str(result)
             else:
                 assert isinstance(result, Prediction)
                 assert result.mask.shape == (20 + number, 30)
                 assert np.array_equal(result.image, make_image(20 + number, 30, number))
-                assert (result.mask == predictor(path).mask).mean() > 0.999
+                assert (result.mask == predictor(file).mask).mean() > 0.999
 
     def test_iter_predictions_of_only_broken_files_and_of_none(self, predictor: Predictor, tmp_path: Path) -> None:
         gone = [tmp_path / "a.png", tmp_path / "b.png"]

@@ -1,15 +1,20 @@
 """Tests of the search for images: which files are found, and what is said about the others."""
 
+import json
 import os
+import shutil
 import socket
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from pixelwise.data.formats._filesystem import IMAGE_SUFFIXES
 from pixelwise.errors import DataError
 from pixelwise.inference.sources import find_images
-from tests.inference.helpers import touch
+from tests.inference.helpers import make_image, touch
 
 
 class TestFindImages:
@@ -33,7 +38,7 @@ class TestFindImages:
 
     def test_order_is_fixed(self, tmp_path: Path) -> None:
         touch(tmp_path, "c.jpg", "a.jpg", "b.jpg", "a/z.jpg")
-        images = [path for path, _ in find_images([tmp_path]).images]
+        images = [Path(str(path)) for path, _ in find_images([tmp_path]).images]
         assert images == sorted(images)
 
     def test_takes_a_file_whatever_its_suffix(self, tmp_path: Path) -> None:
@@ -44,7 +49,7 @@ class TestFindImages:
         touch(tmp_path, "notes.txt")
         with pytest.raises(DataError, match=r"no images in this directory"):
             find_images([tmp_path])
-        with pytest.raises(DataError, match=r"gone: no such file or directory"):
+        with pytest.raises(DataError, match=r"gone: no such file or directory$"):
             find_images([tmp_path / "gone"])
 
 
@@ -95,8 +100,185 @@ class TestWhatIsPassedOver:
         touch(tmp_path, "a.jpg", "b.CR2", "c/d.cr2", "e.mp4", "notes.txt", "README", ".hidden", "list.txt")
         found = find_images([tmp_path])
         assert list(map(str, found.problems)) == [
-            f"{tmp_path}: 2 .cr2 files ({tmp_path}/b.CR2, {tmp_path}/c/d.cr2) cannot be read: "
-            "convert them to TIFF or PNG",
-            f"{tmp_path}: 1 .mp4 file ({tmp_path}/e.mp4) cannot be read: extract their frames as images",
+            f"{tmp_path}: 2 .cr2 (b.CR2, c/d.cr2: convert them to TIFF or PNG), 1 .mp4 (e.mp4: extract their "
+            "frames as images), 2 .txt, 1 without suffix"
         ]
-        assert found.notes == (f"{tmp_path}: 3 files are no images (.txt, no suffix)",)
+        assert found.notes == ()
+
+    def test_other_files_are_counted(self, tmp_path: Path) -> None:
+        touch(tmp_path, "a.jpg", "notes.txt", "list.txt", "README", "c/data.csv")
+        found = find_images([tmp_path])
+        assert found.problems == ()
+        assert found.notes == (f"{tmp_path}: left out: 2 .txt, 1 without suffix, 1 .csv",)
+
+    def test_heic_without_its_package(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        touch(tmp_path, "a.HEIC", "b.jpg")
+        monkeypatch.setattr("pixelwise.inference.folder_files.find_spec", lambda name: None)
+        found = find_images([tmp_path])
+        assert [path.name for path, _ in found.images] == ["b.jpg"]
+        assert list(map(str, found.problems)) == [f"{tmp_path}: 1 .heic (a.HEIC: pip install 'pixelwise[heic]')"]
+        monkeypatch.setattr("pixelwise.inference.folder_files.find_spec", lambda name: name)
+        assert [path.name for path, _ in find_images([tmp_path]).images] == ["a.HEIC", "b.jpg"]
+
+    def test_a_folder_of_other_files_only_has_the_fix(self, tmp_path: Path) -> None:
+        touch(tmp_path, "a.mp4", "b.txt")
+        with pytest.raises(
+            DataError, match=r"no images in this directory \(only 1 \.mp4 \(a\.mp4: extract their frames"
+        ):
+            find_images([tmp_path])
+
+    def test_images_without_the_suffix_of_an_image(self, tmp_path: Path) -> None:
+        save(tmp_path / "a.png")
+        shutil.copy(tmp_path / "a.png", tmp_path / "scan.dat")
+        shutil.copy(tmp_path / "a.png", tmp_path / "IMG_7")
+        touch(tmp_path, "empty.dat", "text.dat")
+        found = find_images([tmp_path])
+        assert [path.name for path, _ in found.images] == ["IMG_7", "a.png", "scan.dat"]
+        assert found.notes == (
+            f"{tmp_path}: 2 files (IMG_7, scan.dat) are images by content",
+            f"{tmp_path}: left out: 2 .dat",
+        )
+
+    @pytest.mark.parametrize("format", ["JPEG", "PNG", "GIF", "TIFF", "WEBP", "AVIF", "JPEG2000"])
+    def test_content_of_each_common_format_is_known(self, tmp_path: Path, format: str) -> None:
+        Image.fromarray(make_image(16, 16)).save(tmp_path / "image.x", format)
+        assert [path.name for path, _ in find_images([tmp_path]).images] == ["image.x"]
+
+
+class TestNotPredictedAgain:
+    def test_outputs_of_earlier_predictions_are_left_out(self, tmp_path: Path) -> None:
+        save(tmp_path / "a.png")
+        save(tmp_path / "my_mask.png")  # an image with the name of an output
+        info = PngInfo()
+        info.add_text("pixelwise", json.dumps({"model": "m", "image": "i", "width": 1, "height": 1, "shares": {}}))
+        (tmp_path / "predictions").mkdir()
+        for name in ("a_mask.png", "a_overlay.png", "b_mask_left-2.png"):
+            Image.new("L", (1, 1)).save(tmp_path / "predictions" / name, pnginfo=info)
+        found = find_images([tmp_path])
+        assert [path.name for path, _ in found.images] == ["a.png", "my_mask.png"]
+        assert found.notes == (f"{tmp_path}: left out: 3 outputs of an earlier prediction",)
+
+    def test_run_directories_are_left_out(self, tmp_path: Path) -> None:
+        touch(tmp_path, "a.jpg", "runs/pets/model.safetensors", "runs/pets/config.yaml", "runs/pets/samples/epoch.png")
+        touch(tmp_path, "runs/pets2/b.jpg")
+        found = find_images([tmp_path])
+        assert [str(name) for _, name in found.images] == ["a", "runs/pets2/b"]
+        assert found.notes == (f"{tmp_path}: left out: 3 files of a run",)
+
+    def test_an_image_is_found_once(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        touch(tmp_path, "a.jpg", "b.jpg")
+        monkeypatch.chdir(tmp_path)
+        found = find_images(["a.jpg", tmp_path, "*.jpg"])
+        assert [(str(path), str(name)) for path, name in found.images] == [
+            ("a.jpg", "a"),
+            (str(tmp_path / "b.jpg"), "b"),
+        ]
+
+
+class TestMasks:
+    def test_masks_of_a_data_set_are_left_out(self, tmp_path: Path) -> None:
+        for number in range(4):
+            save(tmp_path / "data" / "images" / f"{number}.jpg")
+            save(tmp_path / "data" / "masks" / f"{number}.png", mask=True)
+        found = find_images([tmp_path / "data"])
+        assert [str(name) for _, name in found.images] == ["images/0", "images/1", "images/2", "images/3"]
+        assert found.notes == (f"{tmp_path}/data: left out: 4 masks in {tmp_path}/data/masks",)
+
+    def test_masks_beside_their_images(self, tmp_path: Path) -> None:
+        for name in ("a", "b"):
+            save(tmp_path / f"{name}.png")
+            save(tmp_path / f"{name}_mask.png", mask=True)
+        save(tmp_path / "c_mask.png", mask=True)  # without its image
+        assert [str(name) for _, name in find_images([tmp_path]).images] == ["a", "b", "c_mask"]
+
+    def test_color_images_in_a_folder_named_like_masks_are_predicted(self, tmp_path: Path) -> None:
+        save(tmp_path / "images" / "a.png")
+        save(tmp_path / "targets" / "a.png")
+        assert len(find_images([tmp_path]).images) == 2
+        assert len(find_images([tmp_path / "targets"]).images) == 1
+
+    def test_a_folder_of_masks_is_an_error_with_the_fix(self, tmp_path: Path) -> None:
+        save(tmp_path / "images" / "a.png")
+        save(tmp_path / "masks" / "a.png", mask=True)
+        message = rf"masks: holds masks, not images; predict {tmp_path}/images, or name the files .* \('.*/masks/\*'\)"
+        with pytest.raises(DataError, match=message):
+            find_images([tmp_path / "masks"])
+        found = find_images([f"{tmp_path}/masks/*"])
+        assert [str(name) for _, name in found.images] == ["a"]
+
+    def test_class_indices_are_masks_under_any_name(self, tmp_path: Path) -> None:
+        for number in range(3):
+            save(tmp_path / "x1" / f"{number}.png", mask=True)
+        with pytest.raises(DataError, match=r"x1: holds masks, not images; predict a folder of images"):
+            find_images([tmp_path / "x1"])
+
+    @pytest.mark.parametrize("values", [(0, 255), (0, 0), (0, 130)], ids=["black and white", "black", "gray"])
+    def test_other_gray_images_are_predicted(self, tmp_path: Path, values: tuple[int, int]) -> None:
+        pixels = np.full((8, 8), values[0], np.uint8)
+        pixels[2:5] = values[1]
+        Image.fromarray(pixels).save(tmp_path / "a.png")
+        assert len(find_images([tmp_path]).images) == 1
+
+
+class TestPatterns:
+    def test_names_are_relative_to_the_fixed_part(self, tmp_path: Path) -> None:
+        touch(tmp_path, "x/1.jpg", "y/1.jpg", "y/1.png", "z.jpg")
+        found = find_images([f"{tmp_path}/*/1.jpg"])
+        assert [(path, str(name)) for path, name in found.images] == [
+            (tmp_path / "x/1.jpg", "x/1"),
+            (tmp_path / "y/1.jpg", "y/1"),
+        ]
+        assert [str(name) for _, name in find_images([f"{tmp_path}/**/*.jpg"]).images] == ["x/1", "y/1", "z"]
+
+    def test_relative_patterns_directories_and_other_files(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        touch(tmp_path, "set 1/a.jpg", "set 1/deep/ü.jpg", "set 2/b.jpg", "set.txt")
+        monkeypatch.chdir(tmp_path)
+        found = find_images(["set*"])
+        assert [str(name) for _, name in found.images] == ["set 1/a", "set 1/deep/ü", "set 2/b"]
+        assert all(path.exists() for path, _ in found.images if isinstance(path, Path))
+        assert found.notes == (".: left out: 1 .txt",)
+
+    def test_brackets_in_names(self, tmp_path: Path) -> None:
+        touch(tmp_path, "img[1].jpg", "img[1]b.jpg", "img1.jpg", "folder [2]/c.jpg")
+        assert [path.name for path, _ in find_images([f"{tmp_path}/img[1].jpg"]).images] == ["img[1].jpg"]
+        assert [path.name for path, _ in find_images([f"{tmp_path}/img[0-9].jpg"]).images] == ["img1.jpg"]
+        assert [path.name for path, _ in find_images([f"{tmp_path}/img[1]b*"]).images] == ["img[1]b.jpg"]
+        assert [path.name for path, _ in find_images([f"{tmp_path}/folder [2]"]).images] == ["c.jpg"]
+
+    def test_a_pattern_without_images_is_an_error(self, tmp_path: Path) -> None:
+        touch(tmp_path, "a.txt")
+        with pytest.raises(DataError, match=r"\*\.jpg: no file matches this pattern; .* has no such file"):
+            find_images([f"{tmp_path}/*.jpg"])
+        with pytest.raises(DataError, match=r"\*: no file that matches is an image \(only 1 \.txt\)"):
+            find_images([f"{tmp_path}/*"])
+
+
+class TestUrls:
+    def test_a_url_has_the_name_of_its_file(self) -> None:
+        found = find_images(["https://a.b/images/cat%201.jpg?size=2", "s3://bucket/a.b.png"])
+        assert [(str(file), str(name)) for file, name in found.images] == [
+            ("https://a.b/images/cat%201.jpg?size=2", "cat 1"),
+            ("s3://bucket/a.b.png", "a.b"),
+        ]
+
+    def test_a_local_url_is_a_path(self, tmp_path: Path) -> None:
+        touch(tmp_path, "a.jpg", "b/c.jpg")
+        assert find_images([f"file://{tmp_path}/a.jpg"]).images == ((tmp_path / "a.jpg", Path("a")),)
+        assert [str(name) for _, name in find_images([f"file://{tmp_path}"]).images] == ["a", "b/c"]
+
+
+def test_a_missing_source_names_a_similar_one(tmp_path: Path) -> None:
+    touch(tmp_path, "images/a.jpg")
+    with pytest.raises(DataError, match=r"imagse: no such file or directory; did you mean .*/images\?"):
+        find_images([tmp_path / "imagse"])
+    with pytest.raises(DataError, match=r"/x/y/a\.jpg: no such file or directory \(.*/x/y does not exist\)"):
+        find_images([tmp_path / "x" / "y" / "a.jpg"])
+
+
+def save(path: Path, mask: bool = False) -> None:
+    """Write an image, or a mask of class indices."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = make_image(12, 16)
+    Image.fromarray(image[..., 0] // 100 if mask else image).save(path)

@@ -115,3 +115,12 @@ def test_mean_iou_is_computed_from_one_matrix_and_not_averaged_over_batches() ->
     one_class = MULTICLASS.confusion(torch.tensor([0, 0]), torch.tensor([0, 0]), 2)
     other_class = MULTICLASS.confusion(torch.tensor([1, 1]), torch.tensor([1, 0]), 2)
     assert mean_iou(one_class + other_class) == (2 / 3 + 1 / 2) / 2
+
+
+def test_a_notebook_shows_a_table() -> None:
+    shown = metrics([[50, 10, 0], [5, 100, 15], [0, 0, 0]], ["<b>pet", "background", "border"])._repr_html_()
+    assert "4 images at the images&#x27; own size; 83.3% of the pixels are correct" in shown
+    assert "&lt;b&gt;pet" in shown and "<b>pet" not in shown
+    assert ">76.9%</td>" in shown  # the IoU of the pet, 50 of 65 pixels
+    absent = metrics([[3, 0], [0, 0]], ["pet", "none"])._repr_html_()
+    assert ">–</td>" in absent

@@ -8,7 +8,6 @@ from PIL import Image
 
 import pixelwise as pw
 from pixelwise.errors import ConfigError, DataError
-from pixelwise.reporting import preview as preview_module
 from pixelwise.visualization import overlay_grid
 
 
@@ -21,7 +20,7 @@ def grid_arguments(monkeypatch: pytest.MonkeyPatch) -> list[tuple[tuple[Any, ...
         calls.append((args, kwargs))
         return overlay_grid(*args, **kwargs)
 
-    monkeypatch.setattr(preview_module, "overlay_grid", record)
+    monkeypatch.setattr("pixelwise.visualization.overlay_grid", record)
     return calls
 
 

@@ -1,6 +1,9 @@
 """`pixelwise predict`."""
 
+import re
+import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -8,18 +11,26 @@ from cyclopts import Parameter
 
 from pixelwise.cli.common import check_output, print_skipped
 from pixelwise.cli.entry import DONE, SOME_FILES_FAILED, interrupt_advice
-from pixelwise.errors import printable
-from pixelwise.inference.batch import predict_folder
+from pixelwise.errors import ConfigError, printable
+from pixelwise.inference.batch import PredictResult, predict_folder
+from pixelwise.inference.model_location import is_model, runs_in
 from pixelwise.inference.predictor import Predictor
+from pixelwise.runtime.files import next_free_path
 from pixelwise.runtime.progress import ProgressBars
+
+DEFAULT_OUT = Path("predictions")
+"""Output directory without --out. The first free one of predictions, predictions-2, predictions-3, … is made."""
+
+_MAX_SKIPPED = 20
+"""Maximum number of files that are printed if they cannot be used. predictions.json lists all."""
 
 
 def predict_command(
-    run: Path,
-    images: list[Path],
+    run: str,
+    images: list[str] | None = None,
     /,
     *,
-    out: Path,
+    out: Path | None = None,
     overwrite: Annotated[bool, Parameter(negative=())] = False,
     resume: Annotated[bool, Parameter(negative=())] = False,
     device: str = "auto",
@@ -27,20 +38,74 @@ def predict_command(
     """Predict the masks of images.
 
     Args:
-        run: Run directory.
-        images: Images, and directories that are searched at any depth.
-        out: Directory of the masks.
+        run: Run directory, or the model.safetensors of one.
+        images: Images, directories that are searched at any depth, patterns in quotes ("images/*.jpg"), and URLs.
+        out: Directory of the masks. By default the first free one of predictions, predictions-2, …, in the current
+            directory. With --resume or --overwrite, the newest of them.
         overwrite: Replace masks and overlays that exist already.
         resume: Continue a prediction that was stopped: skip images whose masks are complete.
         device: auto, cpu, cuda or mps.
     """
+    run, sources = _order_arguments(run, images or [])
+    out = out or _default_out(resume or overwrite)
     check_output(out)
     predictor = Predictor.load(run, device)
-    with interrupt_advice("continue with --resume"), ProgressBars() as bars:
-        result = predict_folder(predictor, images, out, bars.track("predicting"), overwrite=overwrite, resume=resume)
+    repeat = shlex.join(["pixelwise", "predict", run, *sources, "--out", str(out), "--resume"])
+    with interrupt_advice(f"continue with {repeat}"), ProgressBars() as bars:
+        result = predict_folder(predictor, sources, out, bars.track("predicting"), overwrite=overwrite, resume=resume)
+    return _print_result(result, out)
+
+
+def _order_arguments(run: str, images: Sequence[str]) -> tuple[str, list[str]]:
+    """Return the run and the images. If the only model is among the images, it was exchanged with RUN.
+
+    Raises:
+        ConfigError: There are no images, or no run. The message has the right command.
+    """
+    if is_model(run):
+        if not images:
+            raise ConfigError(f"no images to predict; name them: {_command(run, 'IMAGES')}")
+        return run, list(images)
+    models = [place for place in images if is_model(place)]
+    if len(models) == 1:
+        print(f"note: RUN comes before the images; using {printable(models[0])} as RUN", file=sys.stderr)
+        return models[0], [run, *(place for place in images if place != models[0])]
+    if not images:
+        known = runs_in(Path("runs"))
+        raise ConfigError(f"no run; name it before the images: {_command(str(known[0]) if known else 'RUN', run)}")
+    return run, list(images)  # `Predictor.load` explains what is wrong with it
+
+
+def _command(*arguments: str) -> str:
+    return printable(shlex.join(["pixelwise", "predict", *arguments]))
+
+
+def _default_out(continues: bool) -> Path:
+    """Return the output directory without --out.
+
+    Args:
+        continues: True for the newest directory of an earlier prediction, if there is one.
+    """
+    pattern = re.compile(rf"{DEFAULT_OUT}(?:-(\d+))?")
+    numbers = [int(match[1] or 1) for path in Path().iterdir() if (match := pattern.fullmatch(path.name))]
+    if not continues or not numbers:
+        return next_free_path(DEFAULT_OUT)
+    return DEFAULT_OUT if max(numbers) == 1 else Path(f"{DEFAULT_OUT}-{max(numbers)}")
+
+
+def _print_result(result: PredictResult, out: Path) -> int:
+    """Print what was predicted and what was left out. Return the exit code."""
     for note in result.notes:
         print(printable(note), file=sys.stderr)
-    print_skipped(result.failed)
+    print_skipped(result.failed[:_MAX_SKIPPED])
+    more = len(result.failed) - _MAX_SKIPPED
+    if more > 0:
+        listed = f"; all are in {printable(str(out / 'predictions.json'))}" if result.image_count else ""
+        print(f"skipped: {more} more{listed}", file=sys.stderr)
+    if result.image_count == 0:
+        print("no image could be predicted, and nothing was written", file=sys.stderr)
+        return SOME_FILES_FAILED
     earlier = f" ({result.resumed} of them earlier)" if result.resumed else ""
-    print(f"{result.image_count} images predicted{earlier}; masks and overlays are in {printable(str(out))}")
+    count = f"{result.image_count} image{'s' * (result.image_count != 1)}"
+    print(f"{count} predicted{earlier}; masks and overlays are in {printable(str(out))}")
     return SOME_FILES_FAILED if result.failed else DONE

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -10,6 +11,12 @@ from pixelwise.data.io.mask import read_image_and_mask
 from pixelwise.data.schema import MAX_CLASS_NAME, SPLITS, ReadSpec, Record, Split
 from pixelwise.data.task import MULTILABEL
 from pixelwise.errors import DataError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+_SHOWN_CLASSES = 40
+"""Maximum number of classes that a notebook lists."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +88,60 @@ class DatasetIndex:
         >>> image, mask = data.read(data.train[0])  # doctest: +SKIP
         """
         return read_image_and_mask(record, self.read_spec)
+
+    def _repr_html_(self) -> str:
+        """Return the classes, the number of images of each split and a few images with their masks, for a notebook."""
+        from pixelwise.visualization import html
+
+        counts = ", ".join(f"{len(getattr(self, split)):,} {split}" for split in SPLITS if getattr(self, split))
+        names = zip(self.classes[:_SHOWN_CLASSES], self.palette, strict=False)
+        classes = ", ".join(html.class_name(name, color) for name, color in names)
+        more = f" and {len(self.classes) - _SHOWN_CLASSES} more" if len(self.classes) > _SHOWN_CLASSES else ""
+        try:
+            sheet = "" if isinstance(self.root, str) else html.image_tag(draw_sheet(self), "images with their masks")
+        except DataError as error:  # the data set is undecided, or an image was removed
+            sheet = html.paragraph(html.text(error, max_length=300))
+        title = f"<b>{html.text(self.root)}</b> ({html.text(self.format)}): {counts or 'no'} images"
+        return html.block(html.paragraph(title), html.paragraph(f"classes: {classes}{more}"), sheet)
+
+
+def draw_sheet(
+    data: DatasetIndex, split: Split | None = None, count: int = 4, columns: int = 2, width: int = 900
+) -> "Image.Image":
+    """Draw images of a split, each beside its overlay with the mask.
+
+    Args:
+        data: the data set.
+        split: the split. None for the first one that has images.
+        count: number of images, at least 1. They are spread evenly over the split.
+        columns: maximum number of pairs in a row.
+        width: width of the sheet in pixels.
+
+    Returns:
+        A PIL image of mode "RGB".
+
+    Raises:
+        DataError: The split is empty, the classes are undecided, or an image or mask cannot be read.
+    """
+    from pixelwise.visualization import overlay_grid, to_display_image
+
+    part: Split = split or next((name for name in SPLITS if getattr(data, name)), "train")
+    records = data.records(part)
+    count = min(count, len(records))
+    chosen = [records[index * len(records) // count] for index in range(count)]
+    images, masks = zip(*(data.read(record) for record in chosen), strict=True)
+    task = data.read_spec.task
+    classes, palette = task.display_classes(data.classes, data.palette)
+    return overlay_grid(
+        [to_display_image(image) for image in images],
+        [task.to_display(mask) for mask in masks],
+        [record.image.name for record in chosen],
+        classes,
+        palette,
+        title=f"{Path(data.root).resolve().name} · {part} · {count} of {len(records)} images",
+        columns=columns,
+        width=width,
+    )
 
 
 def check_class_names(root: object, classes: Sequence[str]) -> None:

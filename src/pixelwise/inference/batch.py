@@ -4,6 +4,7 @@ import errno
 import json
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 from pixelwise.errors import ConfigError, DataError, OutputError, OutputExistsError, PixelwiseError
 from pixelwise.inference.outputs import Mark, digest, fingerprint, mask_kinds, output_files, read_mark, write_outputs
 from pixelwise.inference.predictor import Prediction, Predictor
-from pixelwise.inference.sources import find_images
+from pixelwise.inference.sources import ImageSource, find_images
 from pixelwise.runtime.files import atomic_write, remove_abandoned, write_errors
 from pixelwise.runtime.progress import Progress, no_progress
 from pixelwise.runtime.threads import prefetch_map
@@ -59,7 +60,7 @@ class PredictResult:
 class _Item:
     """An image, its output files by kind, and their `Mark` if they are complete, else None."""
 
-    path: Path
+    path: ImageSource
     files: dict[str, Path]
     mark: Mark | None = None
 
@@ -81,7 +82,7 @@ def predict_folder(
 
     Args:
         predictor: the model.
-        sources: image files, and directories that are searched at any depth.
+        sources: files, directories, patterns and URLs, see `find_images`.
         out: the directory. It may exist. None of the files to be written may exist unless `overwrite` or `resume` is
             set.
         progress: wraps the iteration over the images, to draw a progress bar.
@@ -89,7 +90,8 @@ def predict_folder(
         resume: skip images whose files are complete and were made from the same image by the same model.
 
     Returns:
-        The content of predictions.json, and an error for each file or folder that could not be used.
+        The content of predictions.json, and an error for each file or folder that could not be used. If no image could
+        be used, nothing has been written.
 
     Raises:
         ConfigError: `overwrite` and `resume` are both set.
@@ -109,6 +111,7 @@ def predict_folder(
         for item, mark in zip(items, prefetch_map(lambda item: _read_result(item, model), items), strict=True):
             item.mark = mark
     todo = [item for item in items if item.mark is None]
+    new_folders = [folder for folder in (out, *out.parents) if not folder.exists()]
     _prepare(out, items)
     predictions = predictor.iter_predictions(item.path for item in todo)
     failed: list[PixelwiseError] = [*found.problems]
@@ -122,11 +125,16 @@ def predict_folder(
         del prediction  # a large one must not stay in memory while the next image is read
     entries = [_report_entry(item, item.mark, out) for item in items if item.mark is not None]
     report = {"classes": list(predictor.classes), "photos": entries, "failed": list(map(str, failed))}
-    _write_report(report, out / REPORT_FILE)
+    if entries:
+        _write_report(report, out / REPORT_FILE)
+    else:
+        for folder in new_folders:
+            with suppress(OSError):
+                folder.rmdir()
     return PredictResult(report, tuple(failed), len(items) - len(todo), found.notes)
 
 
-def _assign_files(images: Iterable[tuple[Path, Path]], kinds: Sequence[str], out: Path) -> list[_Item]:
+def _assign_files(images: Iterable[tuple[ImageSource, Path]], kinds: Sequence[str], out: Path) -> list[_Item]:
     """Assign output files to images.
 
     Images in `out` that are outputs of an earlier prediction are left out.
@@ -138,14 +146,18 @@ def _assign_files(images: Iterable[tuple[Path, Path]], kinds: Sequence[str], out
         for files in output_files([name for _, name in images], all_kinds, out)
         for file in files.values()
     }
-    own = {path for path, _ in images if os.path.realpath(path) in outputs and read_mark(path) is not None}
+    own = {
+        path
+        for path, _ in images
+        if isinstance(path, Path) and os.path.realpath(path) in outputs and read_mark(path) is not None
+    }
     images = [(path, name) for path, name in images if path not in own]
     targets = output_files([name for _, name in images], all_kinds, out)
     return [_Item(path, files) for (path, _), files in zip(images, targets, strict=True)]
 
 
 def _check_existing(items: Sequence[_Item], out: Path, may_replace: bool) -> None:
-    inputs = {os.path.realpath(item.path) for item in items}
+    inputs = {os.path.realpath(item.path) for item in items if isinstance(item.path, Path)}
     for path in (out / REPORT_FILE, *(file for item in items for file in item.files.values())):
         if not os.path.lexists(path):
             continue

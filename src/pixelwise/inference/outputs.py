@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from pixelwise.inference.inputs import UrlImage
 from pixelwise.inference.predictor import Prediction, Predictor
 from pixelwise.models.model import SegmentationModel
 from pixelwise.visualization import save_image
@@ -70,8 +71,10 @@ def fingerprint(model: SegmentationModel) -> str:
     return hashed.hexdigest()
 
 
-def digest(path: Path) -> str:
-    """Return a hash of a file's content, or an empty string if the file cannot be read."""
+def digest(path: Path | UrlImage) -> str:
+    """Return the `content_digest` of a file, or an empty string if the file cannot be read."""
+    if isinstance(path, UrlImage):
+        return path.digest()
     try:
         if not path.is_file():  # reading a named pipe would block
             return ""

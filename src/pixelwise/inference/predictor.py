@@ -4,19 +4,19 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar, overload
 
 import numpy as np
 import torch
 from PIL import Image
 
-from pixelwise.data.io.image import read_image
 from pixelwise.data.io.image_size import GROUP_BYTES, READ_AHEAD_BYTES, decoded_bytes
-from pixelwise.data.io.rgb import rgb_array
 from pixelwise.data.resize import resize_image
 from pixelwise.data.task import MULTICLASS, Task
-from pixelwise.errors import ConfigError, DataError, RunError, is_out_of_memory
+from pixelwise.errors import ConfigError, DataError, is_out_of_memory
 from pixelwise.inference.bands import resize_to_mask
+from pixelwise.inference.inputs import ImageInput, UrlImage, open_file, read_input, read_inputs
+from pixelwise.inference.model_location import find_model
 from pixelwise.models.model import SegmentationModel
 from pixelwise.palette import Palette
 from pixelwise.runtime.device import resolve_device, use_bfloat16
@@ -24,9 +24,6 @@ from pixelwise.runtime.threads import batched, prefetch_map
 from pixelwise.visualization import index_image, overlay, to_display_image
 
 T = TypeVar("T")
-
-ImageInput = str | Path | Image.Image | np.ndarray
-"""A path, a PIL image of any mode, or an (H, W, 3) uint8 RGB array with values in [0, 255]."""
 
 
 @dataclass(frozen=True)
@@ -126,17 +123,14 @@ class Predictor:
         """Load the best model of a run.
 
         Args:
-            run: the run directory, or any directory that holds its model.safetensors and model.json.
+            run: the run directory, any directory with its model.safetensors, or this file under any name.
             device: see `Predictor`.
             precision: see `Predictor`.
 
         Raises:
-            RunError: The directory does not exist, or its model is missing or damaged.
+            RunError: The directory or file does not exist, or its model is missing or damaged.
         """
-        folder = Path(run)
-        if not folder.is_dir():
-            raise RunError(f"{folder}: no such run directory; train one with pixelwise train")
-        return Predictor(SegmentationModel.load(folder), device, precision)
+        return Predictor(SegmentationModel.load(find_model(run)), device, precision)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -153,22 +147,35 @@ class Predictor:
         """Height and width in pixels to which images are resized before they enter the model."""
         return self.model.config.size, self.model.config.size
 
-    def __call__(self, source: ImageInput, probabilities: bool = False) -> Prediction:
-        """Predict the mask of one image.
+    @overload
+    def __call__(self, source: ImageInput, probabilities: bool = False) -> Prediction: ...
+
+    @overload
+    def __call__(self, source: list[Any] | tuple[Any, ...], probabilities: bool = False) -> list[Prediction]: ...
+
+    def __call__(
+        self, source: ImageInput | list[Any] | tuple[Any, ...], probabilities: bool = False
+    ) -> Prediction | list[Prediction]:
+        """Predict the mask of one image or of a list of images.
 
         Args:
-            source: a path, a PIL image of any mode, or an (H, W, 3) uint8 RGB array with values in [0, 255]. A
-                multi-band model needs a path, or an array with one channel per band.
+            source: a path, a URL, the bytes of an image file, a file that is open in binary mode, a PIL image, an array
+                or a tensor, see `pixelwise.inference.inputs.ImageInput`. Or a list of these.
             probabilities: also return the probability of each class at each pixel.
 
         Returns:
-            The image and its mask.
+            The image and its mask. For a list, one prediction per image in order.
 
         Raises:
-            DataError: The file cannot be read, and the message names it. Or the model cannot use this type or shape of
+            DataError: A file cannot be read, and the message names it. Or the model cannot use this type or shape of
                 source.
         """
-        return self.predict_batch([self._to_array(source)], probabilities)[0]
+        if not isinstance(source, list | tuple):
+            return self.predict_batch([self._to_array(source)], probabilities)[0]
+        predictions: list[Prediction] = []
+        for group in batched(read_inputs(source, self.model.config), 16, lambda image: image.nbytes, GROUP_BYTES):
+            predictions += self.predict_batch(group, probabilities)
+        return predictions
 
     def predict_batch(self, images: Sequence[np.ndarray], probabilities: bool = False) -> list[Prediction]:
         """Predict the masks of several images in one forward pass.
@@ -255,8 +262,8 @@ class Predictor:
             return self.model(batch.to(self.device).contiguous(memory_format=torch.channels_last)).float()
 
     def iter_predictions(
-        self, paths: Iterable[str | Path], batch_size: int = 16, probabilities: bool = False
-    ) -> Iterator[tuple[Path, Prediction | DataError]]:
+        self, paths: Iterable[str | Path | UrlImage], batch_size: int = 16, probabilities: bool = False
+    ) -> Iterator[tuple[Path | UrlImage, Prediction | DataError]]:
         """Predict many image files in order.
 
         Threads read the next images while the model computes. They read ahead at most two batches and at most
@@ -264,7 +271,7 @@ class Predictor:
         limit by itself. A batch ends with the image that brings its total size to `GROUP_BYTES`.
 
         Args:
-            paths: image files. A generator is read no further ahead than needed.
+            paths: image files, also by their URLs. A generator is read no further ahead than needed.
             batch_size: maximum number of images per forward pass.
             probabilities: also return the probability of each class at each pixel.
 
@@ -272,7 +279,8 @@ class Predictor:
             Each path with its prediction, or with a DataError if the file cannot be read or the memory does not
             suffice.
         """
-        read = prefetch_map(self._read_or_error, paths, 2 * batch_size, self._decoded_bytes, READ_AHEAD_BYTES)
+        files = (open_file(path) for path in paths)
+        read = prefetch_map(self._read_or_error, files, 2 * batch_size, self._decoded_bytes, READ_AHEAD_BYTES)
         for group in batched(read, batch_size, lambda item: getattr(item[1], "nbytes", 0), GROUP_BYTES):
             images = [image for _, image in group if isinstance(image, np.ndarray)]
             predictions = self.predict_each(images, probabilities) if images else iter(())
@@ -287,29 +295,15 @@ class Predictor:
             del images, predictions
 
     def _to_array(self, source: ImageInput) -> np.ndarray:
-        config = self.model.config
-        channels, bit_depth, pixel_range = len(config.mean), config.bit_depth, config.pixel_range
-        if isinstance(source, np.ndarray):
-            if source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] != channels or source.size == 0:
-                raise DataError(
-                    f"an array must be (H, W, {channels}) uint8{' RGB' * (channels == 3)} with values in [0, 255], "
-                    f"this one is {source.shape} {source.dtype}"
-                )
-            # Copy the array, because torch rejects read-only memory and negative strides, and the caller may change it.
-            return np.array(source, order="C")
-        if not isinstance(source, Image.Image):
-            return read_image(Path(source), channels, bit_depth, pixel_range=pixel_range)
-        if channels != 3:
-            raise DataError(f"this model takes TIFF files with {channels} bands; pass the file's path or an array")
-        return rgb_array(source, bit_depth, pixel_range)
+        return read_input(source, self.model.config)
 
-    def _read_or_error(self, path: str | Path) -> tuple[Path, np.ndarray | DataError]:
+    def _read_or_error(self, file: Path | UrlImage) -> tuple[Path | UrlImage, np.ndarray | DataError]:
         try:
-            return Path(path), self._to_array(path)
+            return file, self._to_array(file)
         except DataError as error:
-            return Path(path), error
+            return file, error
         except MemoryError:
-            return Path(path), DataError(f"{path}: not enough memory to read it; cut it into tiles, or make it smaller")
+            return file, DataError(f"{file}: not enough memory to read it; cut it into tiles, or make it smaller")
 
-    def _decoded_bytes(self, path: str | Path) -> int:
-        return decoded_bytes(Path(path), len(self.model.config.mean))
+    def _decoded_bytes(self, file: Path | UrlImage) -> int:
+        return decoded_bytes(file, len(self.model.config.mean))

@@ -1,14 +1,21 @@
-"""Find the images among files and directories, and report files that are left out."""
+"""Find the images among files, directories, patterns and URLs, and report files that are left out."""
 
-import stat
-from collections import Counter, defaultdict
+import glob
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
+from urllib.parse import unquote
 
-from pixelwise.data.formats._filesystem import IMAGE_SUFFIXES, Listing, abbreviate, list_files, list_images
-from pixelwise.data.formats._unknown_layout import UNREADABLE, suffix_of
+from pixelwise.data.formats._filesystem import Listing, list_files
 from pixelwise.errors import DataError
+from pixelwise.inference.folder_files import FolderFiles, sort_files
+from pixelwise.inference.inputs import UrlImage, open_image_url
+from pixelwise.inference.mask_folders import check_no_masks
+from pixelwise.runtime.files import expand_home
+
+ImageSource = Path | UrlImage
+"""An image file to predict."""
 
 
 @dataclass(frozen=True)
@@ -16,93 +23,130 @@ class FoundImages:
     """Result of `find_images`.
 
     Attributes:
-        images: for each image, (its path, its name for output files). The name is the path relative to the source,
+        images: for each image, (its file, its name for output files). The name is the path relative to the source,
             without suffix. Names are not unique.
-        problems: the errors of all sources. There is one for each folder that cannot be read, for each suffix of files
-            that can contain images but are not supported (such as raw photos and archives), and for each named pipe,
-            socket or dangling link without the suffix of an image.
-        notes: one line for each source that has other files, such as tables.
+        problems: the errors of all sources. There is one for each folder that cannot be read, for each source with
+            files that can contain images but are not supported (such as raw photos and videos), and for each named
+            pipe, socket or dangling link without the suffix of an image.
+        notes: one line for each source that has other files, such as tables, or images without the suffix of an image.
     """
 
-    images: tuple[tuple[Path, Path], ...]
-    problems: tuple[DataError, ...]
-    notes: tuple[str, ...]
+    images: tuple[tuple[ImageSource, Path], ...]
+    problems: tuple[DataError, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def find_images(sources: Sequence[str | Path]) -> FoundImages:
-    """Find the image files among files and directories.
+    """Find the image files among files, directories, patterns and URLs.
 
-    A directory is searched at any depth for files with the suffixes that training reads. A source that is a file is
-    used with any suffix.
+    A directory is searched at any depth for files with the suffixes that training reads, and for other files that are
+    images by their content. Outputs of earlier predictions, run directories, and the masks of a data set beside its
+    images are left out. A source that is a file is used with any suffix. An image is returned once.
 
     Args:
-        sources: files and directories.
+        sources: files, directories, patterns such as "images/*.jpg" ("**" stands for any folders), and URLs of images.
+            A file or directory whose name has the characters of a pattern is not taken for a pattern.
 
     Raises:
-        DataError: A source is missing, or a directory has no image.
+        DataError: A source is missing or matches no file, or has no image, or is a folder of masks.
     """
-    images: list[tuple[Path, Path]] = []
+    found = [_find(source) for source in sources]
+    images: dict[str, tuple[ImageSource, Path]] = {}
+    for each in found:
+        for file, name in each.images:
+            key = str(file.absolute()) if isinstance(file, Path) else str(file)
+            images.setdefault(key, (file, name))
+    problems = tuple(problem for each in found for problem in each.problems)
+    return FoundImages(tuple(images.values()), problems, tuple(note for each in found for note in each.notes))
+
+
+def _find(source: str | Path) -> FoundImages:
+    if isinstance(source, str) and "://" in source:
+        file = open_image_url(source)
+        return _find(file) if isinstance(file, Path) else FoundImages(((file, _name(unquote(file.name))),))
+    path = expand_home(source)
+    if path.is_dir():
+        problems: list[DataError] = []
+        return _search(path, list_files(path, on_error=problems.append), problems)
+    if path.exists():
+        return FoundImages(((path, _name(path.name)),))
+    if glob.has_magic(str(path)) and (matches := _matches(str(path))):
+        return _search_matches(path, matches)
+    raise DataError(_missing(path))
+
+
+def _name(file: str) -> Path:
+    """Return the name of an image for its output files."""
+    return Path(file.replace("/", "_") or "image").with_suffix("")
+
+
+def _search(source: Path, listing: Listing, problems: Sequence[DataError]) -> FoundImages:
+    """Find the images of a directory.
+
+    Args:
+        source: the directory.
+        listing: its files.
+        problems: the errors of its folders.
+    """
+    files = sort_files(source, listing)
+    if not files.images and not problems and not files.special:
+        left_out = files.left_out()
+        raise DataError(f"{source}: no images in this directory ({f'only {left_out}' if left_out else 'it is empty'})")
+    if not files.images:
+        raise [*problems, *files.special][0]
+    check_no_masks(source, files.images)
+    return _result(files, problems)
+
+
+def _search_matches(pattern: Path, matches: Sequence[Path]) -> FoundImages:
+    """Find the images among the files that match a pattern, and in the directories that match it."""
+    parts = pattern.parts
+    root = Path(*parts[: next(index for index, part in enumerate(parts) if glob.has_magic(part))])
+    listing: Listing = {}
     problems: list[DataError] = []
-    notes: list[str] = []
-    for source in map(Path, sources):
-        if source.is_dir():
-            found = _search(source)
-            images += found.images
-            problems += found.problems
-            notes += found.notes
-        elif source.exists():
-            images.append((source, Path(source.name).with_suffix("")))
+    for path in matches:
+        folder = path.relative_to(root) if root != Path() else path
+        if path.is_dir():
+            for inside, names in list_files(path, on_error=problems.append).items():
+                listing[(folder / inside).as_posix().removeprefix("./")] = names
         else:
-            raise DataError(f"{source}: no such file or directory")
-    return FoundImages(tuple(images), tuple(problems), tuple(notes))
+            parent = folder.parent.as_posix()
+            listing.setdefault("" if parent == "." else parent, []).append(path.name)
+    listing = {folder: sorted(set(names)) for folder, names in sorted(listing.items())}
+    files = sort_files(root, listing, keep_masks=True)
+    if not files.images:
+        raise DataError(f"{pattern}: no file that matches is an image (only {files.left_out() or 'special files'})")
+    return _result(files, problems)
 
 
-def _search(source: Path) -> FoundImages:
-    problems: list[DataError] = []
-    listing = list_files(source, on_error=problems.append)
-    inside = sorted(source / file.folder / file.name for file in list_images(listing))
-    others, special = _other_files(source, listing)
-    problems += special
-    if not inside:
-        suffixes = ", ".join(f".{suffix}" for suffix in sorted(IMAGE_SUFFIXES))
-        raise problems[0] if problems else DataError(f"{source}: no images in this directory ({suffixes})")
-    notes = []
-    if others:
-        count = sum(others.values())
-        kinds = abbreviate(f".{suffix}" if suffix else "no suffix" for suffix, _ in others.most_common())
-        notes.append(f"{source}: {count} {'file is no image' if count == 1 else 'files are no images'} ({kinds})")
-    images = tuple((path, path.relative_to(source).with_suffix("")) for path in inside)
+def _matches(pattern: str) -> list[Path]:
+    """Return the files that match a pattern. If none does, "[" and "]" stand for themselves."""
+    # `Path.glob` needs a folder without a pattern, and does not match absolute patterns.
+    literal = pattern.replace("[", "[[]")
+    found = glob.glob(pattern, recursive=True) or glob.glob(literal, recursive=True)  # noqa: PTH207
+    return sorted(map(Path, found))
+
+
+def _result(files: FolderFiles, problems: Sequence[DataError]) -> FoundImages:
+    images = tuple((path, path.relative_to(files.root).with_suffix("")) for path in files.images)
+    left_out, by_content = files.left_out(), files.images_by_content()
+    notes = [f"{files.root}: {by_content}"] if by_content else []
+    problems = [*problems, *files.special]
+    if files.unreadable:
+        problems.append(DataError(f"{files.root}: {left_out}"))
+    elif left_out:
+        notes.append(f"{files.root}: left out: {left_out}")
     return FoundImages(images, tuple(problems), tuple(notes))
 
 
-def _other_files(source: Path, listing: Listing) -> tuple[Counter[str], list[DataError]]:
-    """Return (suffix → number of files that are not images, errors). For the errors see `FoundImages.problems`."""
-    others: Counter[str] = Counter()
-    unread: dict[str, list[str]] = defaultdict(list)
-    problems = []
-    images = {(file.folder, file.name) for file in list_images(listing)}
-    for folder, names in listing.items():
-        for name in names:
-            if (folder, name) in images:
-                continue
-            path = source / folder / name
-            suffix = suffix_of(name)
-            if fault := _special_file(path):
-                problems.append(DataError(f"{path}: {fault}; replace or remove it"))
-            elif suffix in UNREADABLE:
-                unread[suffix].append(str(path))
-            else:
-                others[suffix] += 1
-    for suffix, paths in unread.items():
-        files = f"{len(paths)} .{suffix} {'file' if len(paths) == 1 else 'files'} ({abbreviate(paths)})"
-        problems.append(DataError(f"{source}: {files} cannot be read: {UNREADABLE[suffix]}"))
-    return others, problems
-
-
-def _special_file(path: Path) -> str:
-    """Describe a path that is not a regular file. Return an empty string for a regular file."""
-    try:
-        mode = path.stat().st_mode
-    except OSError:
-        return "a link to nothing" if path.is_symlink() else "cannot be read"
-    return "" if stat.S_ISREG(mode) else "not a file"
+def _missing(path: Path) -> str:
+    """Return the message about a missing file or a pattern without matches, with a similar name if there is one."""
+    folder = path.parent
+    if glob.has_magic(str(path)):
+        there = f"; {folder} has no such file" if folder.is_dir() else ""
+        return f"{path}: no file matches this pattern{there}"
+    if not folder.is_dir():
+        return f"{path}: no such file or directory ({folder} does not exist)"
+    near = get_close_matches(path.name, (entry.name for entry in folder.iterdir()), n=1)
+    hint = f"; did you mean {path.with_name(near[0])}?" if near else ""
+    return f"{path}: no such file or directory{hint}"

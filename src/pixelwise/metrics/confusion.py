@@ -68,6 +68,23 @@ class Metrics:
             "resolution": self.resolution,
         }
 
+    def _repr_html_(self) -> str:
+        """Return a table of the metrics of each class, for a notebook."""
+        from pixelwise.visualization import html
+
+        def percent(value: float | None) -> str:
+            return "–" if value is None else f"{value:.1%}"
+
+        rows = [
+            [html.text(name), *map(percent, (each.iou, each.dice, each.precision, each.recall)), f"{each.pixels:,}"]
+            for name, each in self.classes.items()
+        ]
+        rows.append(["<b>mean</b>", f"<b>{percent(self.mean_iou)}</b>", "", "", "", ""])
+        size = "the images' own size" if self.resolution == "original" else f"{self.resolution} pixels"
+        summary = f"{self.image_count:,} images at {size}; {percent(self.accuracy)} of the pixels are correct"
+        table = html.table(("class", "IoU", "Dice", "precision", "recall", "pixels"), rows)
+        return html.block(html.paragraph(html.text(summary)), table)
+
     @staticmethod
     def from_confusion(
         confusion: Tensor, classes: Sequence[str], task: Task, image_count: int, resolution: str

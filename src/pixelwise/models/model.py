@@ -145,7 +145,8 @@ class SegmentationModel(nn.Module):
         model.json may be missing if model.safetensors has format 2.
 
         Args:
-            path: the directory of the files.
+            path: the directory of the files, or a .safetensors file of format 2 under any name. A model.json beside
+                such a file is not read.
 
         Raises:
             RunError: A file is missing or damaged, or the two files do not belong to the same model.
@@ -161,10 +162,11 @@ class SegmentationModel(nn.Module):
             ):
                 model = SegmentationModel(config)
         except ConfigError as error:
-            raise RunError(f"{path / CONFIG_FILE}: {error}") from None
+            raise RunError(f"{path if path.is_file() else path / CONFIG_FILE}: {error}") from None
         expected = {name: tensor.shape for name, tensor in model.state_dict().items()}
         if expected != {name: tensor.shape for name, tensor in tensors.items()}:
-            raise RunError(f"{path / WEIGHTS_FILE}: not the weights of the model that {CONFIG_FILE} describes")
+            weights = path if path.is_file() else path / WEIGHTS_FILE
+            raise RunError(f"{weights}: not the weights of the model that its configuration describes")
         model.load_state_dict(tensors)
         return model.eval()
 
@@ -252,15 +254,22 @@ def _first_finding(error: ValidationError) -> str:
 
 
 def _read_files(path: Path) -> tuple[ModelConfig, dict[str, Tensor]]:
-    """Return the configuration and the tensors in a directory. Raise RunError if a file is damaged or both differ."""
+    """Return the configuration and the tensors of a model, see `SegmentationModel.load`.
+
+    Raises RunError if a file is damaged or the two files differ.
+    """
+    is_file = path.is_file()
+    weights = path if is_file else path / WEIGHTS_FILE
     try:
-        (path / WEIGHTS_FILE).open("rb").close()  # safetensors reports a file without read permission as missing
-        with safe_open(path / WEIGHTS_FILE, framework="pt") as file:
+        weights.open("rb").close()  # safetensors reports a file without read permission as missing
+        with safe_open(weights, framework="pt") as file:
             metadata = (file.metadata() or {}).get(METADATA_KEY)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
         stored = None if metadata is None else ModelConfig.model_validate_json(metadata)
-        if stored is not None and not (path / CONFIG_FILE).exists():
+        if stored is not None and (is_file or not (path / CONFIG_FILE).exists()):
             return stored, tensors
+        if is_file:
+            raise RunError(f"{path}: has no configuration of a model; name a directory that has {CONFIG_FILE} as well")
         config = ModelConfig.model_validate_json((path / CONFIG_FILE).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         missing = error.filename or path / WEIGHTS_FILE

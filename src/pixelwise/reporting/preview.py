@@ -1,14 +1,10 @@
 """Draw a grid of a data set's images and masks."""
 
-from pathlib import Path
-
 from PIL import Image
 
-from pixelwise.data.index import DatasetIndex
-from pixelwise.data.io.mask import read_image_and_mask
+from pixelwise.data.index import DatasetIndex, draw_sheet
 from pixelwise.data.schema import Split
 from pixelwise.errors import ConfigError
-from pixelwise.visualization import overlay_grid, to_display_image
 
 
 def preview(data: DatasetIndex, split: Split = "train", count: int = 12) -> Image.Image:
@@ -31,17 +27,4 @@ def preview(data: DatasetIndex, split: Split = "train", count: int = 12) -> Imag
     """
     if count < 1:
         raise ConfigError(f"`count` is {count}; show 1 image or more")
-    records = data.records(split)
-    count = min(count, len(records))
-    chosen = [records[index * len(records) // count] for index in range(count)]
-    images, masks = zip(*(read_image_and_mask(record, data.read_spec) for record in chosen), strict=True)
-    task = data.read_spec.task
-    classes, palette = task.display_classes(data.classes, data.palette)
-    return overlay_grid(
-        [to_display_image(image) for image in images],
-        [task.to_display(mask) for mask in masks],
-        [record.image.name for record in chosen],
-        classes,
-        palette,
-        title=f"{Path(data.root).resolve().name} · {split} · {count} of {len(records)} images",
-    )
+    return draw_sheet(data, split, count, columns=3, width=1280)

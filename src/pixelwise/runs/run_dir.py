@@ -148,6 +148,12 @@ class Run:
             raise RunError(f"{path}: not a run directory (no config.yaml); create one with pixelwise train")
         return Run(path, *read_config(path / "config.yaml"))
 
+    def _repr_html_(self) -> str:
+        """Return a summary, the curves and the newest sample predictions, for a notebook."""
+        from pixelwise.runs.run_html import run_html
+
+        return run_html(self)
+
     def write_config(self) -> None:
         """Write all settings to config.yaml."""
         _write(self.path / "config.yaml", config_to_yaml(self.config, self.preset))

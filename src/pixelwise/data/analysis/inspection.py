@@ -23,6 +23,7 @@ from pixelwise.data.analysis.dataset_scan import DatasetScan, scan_dataset
 from pixelwise.data.analysis.file_survey import FileSurvey, FolderContent, survey_files
 from pixelwise.data.analysis.image_stats import ImageStatsTable
 from pixelwise.data.analysis.mask_stats import ClassStatsTable
+from pixelwise.data.analysis.report_html import report_html
 from pixelwise.data.analysis.resolution import build_data, resolve_or_ask, without_unusable
 from pixelwise.data.formats import detect_data_set
 from pixelwise.data.index import DatasetIndex
@@ -83,6 +84,10 @@ class DatasetReport:
     def allow_outside(self) -> bool:
         """True if the user allowed files outside the data directory, which a training then needs as well."""
         return self.options.allow_outside
+
+    def _repr_html_(self) -> str:
+        """Return the report for a notebook."""
+        return report_html(self)
 
 
 def inspect(

@@ -1,0 +1,56 @@
+"""The HTML of a run in a notebook: a summary, the curves, and the newest sample predictions."""
+
+from pixelwise.errors import PixelwiseError
+from pixelwise.registry import name_of
+from pixelwise.runs.run_dir import Row, Run
+from pixelwise.visualization import html
+
+
+def run_html(run: Run) -> str:
+    """Return the HTML of a run. Nothing but its directory is read.
+
+    Args:
+        run: the run.
+    """
+    config = run.config
+    try:
+        rows = run.read_metrics()
+    except PixelwiseError as error:
+        return html.block(html.paragraph(html.text(error, max_length=300)))
+    model = f"{config.encoder}, decoder {name_of(config.decoder)}, images of {config.image_size} px"
+    return html.block(
+        html.paragraph(f"<b>{html.text(run.path)}</b>: {html.text(model, max_length=200)}"),
+        html.paragraph(html.text(summarize_history(rows))),
+        html.image_file_tag(run.history_image, "losses and IoU by epoch"),
+        newest_samples_tag(run, len(rows)),
+    )
+
+
+def summarize_history(rows: list[Row]) -> str:
+    """Return the number of epochs and the best validation mIoU in words.
+
+    Args:
+        rows: the rows of metrics.csv.
+
+    >>> summarize_history([{"epoch": 1.0, "val_miou": 0.5}, {"epoch": 2.0, "val_miou": 0.4}])
+    '2 epochs, best validation mIoU 0.500 after epoch 1'
+    """
+    if not rows:
+        return "no epoch is completed"
+    count = f"{len(rows)} epoch{'s' * (len(rows) != 1)}"
+    scored = [(row["val_miou"], -number) for number, row in enumerate(rows, start=1) if row["val_miou"] is not None]
+    if not scored:
+        return count
+    score, number = max(scored)
+    return f"{count}, best validation mIoU {score:.3f} after epoch {-number}"
+
+
+def newest_samples_tag(run: Run, epochs: int) -> str:
+    """Return the newest sample predictions as an HTML element, or an empty text if there are none.
+
+    Args:
+        run: the run.
+        epochs: number of completed epochs.
+    """
+    images = run.sample_images(epochs)
+    return html.image_file_tag(images[-1], "sample predictions") if images else ""

@@ -1,0 +1,207 @@
+"""`pixelwise predict` as people type it: the place of RUN, the default output directory, and what is left out."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pixelwise.cli.predict import _default_out, _order_arguments
+from pixelwise.errors import ConfigError, RunError
+from pixelwise.inference.model_location import find_model, is_model
+from pixelwise.inference.predictor import Predictor
+from pixelwise.models.model import SegmentationModel
+from tests.cli.helpers import RunCommand, assert_one_line_error
+from tests.inference.conftest import make_model
+from tests.inference.helpers import make_image, touch
+
+
+@pytest.fixture(scope="module")
+def model() -> SegmentationModel:
+    """Build a model of random weights."""
+    return make_model(("pet", "background", "border"))
+
+
+@pytest.fixture
+def here(model: SegmentationModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a current directory with a model in runs/pets and three images in "my photos"."""
+    (tmp_path / "runs" / "pets").mkdir(parents=True)
+    model.save(tmp_path / "runs" / "pets")
+    (tmp_path / "my photos").mkdir()
+    for number in range(3):
+        Image.fromarray(make_image(12, 16, number)).save(tmp_path / "my photos" / f"Kätzchen [{number}].png")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def masks(out: str | Path) -> list[str]:
+    """Return the names of the masks in a directory without their common ending."""
+    return sorted(path.name.removesuffix("_mask.png") for path in Path(out).rglob("*_mask.png"))
+
+
+class TestOutput:
+    def test_each_prediction_has_a_new_directory(self, here: Path, run_cli: RunCommand) -> None:
+        for out in ("predictions", "predictions-2"):
+            result = run_cli("predict", "runs/pets", "my photos")
+            assert (result.code, result.err) == (0, "")
+            assert result.out == f"3 images predicted; masks and overlays are in {out}\n"
+            assert masks(out) == ["Kätzchen [0]", "Kätzchen [1]", "Kätzchen [2]"]
+
+    def test_resume_continues_the_newest_directory(self, here: Path, run_cli: RunCommand) -> None:
+        run_cli("predict", "runs/pets", "my photos/Kätzchen [0].png")
+        result = run_cli("predict", "runs/pets", "my photos", "--resume")
+        assert result.out == "3 images predicted (1 of them earlier); masks and overlays are in predictions\n"
+        result = run_cli("predict", "runs/pets", "my photos", "--overwrite")
+        assert result.out == "3 images predicted; masks and overlays are in predictions\n"
+
+    def test_the_default_directory(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(tmp_path)
+        assert _default_out(continues=True) == _default_out(continues=False) == Path("predictions")
+        touch(tmp_path, "predictions/a", "predictions-2/a", "predictions-10/a", "predictions-old/a")
+        assert _default_out(continues=False) == Path("predictions-3")
+        assert _default_out(continues=True) == Path("predictions-10")
+
+    def test_earlier_outputs_are_not_predicted(self, here: Path, run_cli: RunCommand) -> None:
+        for out in ("my photos/out", "my photos/out 2"):
+            assert "3 images predicted" in run_cli("predict", "runs/pets", "my photos", "--out", out).out
+        result = run_cli("predict", "runs/pets", ".", "--out", "all")
+        assert masks("all") == ["Kätzchen [0]", "Kätzchen [1]", "Kätzchen [2]"]
+        assert "outputs of an earlier prediction, 2 files of a run" in result.err
+        assert result.code == 0
+
+    def test_an_empty_result_writes_nothing(self, here: Path, run_cli: RunCommand) -> None:
+        (here / "text.jpg").write_text("text")
+        result = run_cli("predict", "runs/pets", "text.jpg", "--out", "deep/out")
+        assert result.code == 1
+        assert result.out == ""
+        first, second = result.err.splitlines()
+        assert first.startswith("skipped: text.jpg: not an image")
+        assert second == "no image could be predicted, and nothing was written"
+        assert not (here / "deep").exists()
+
+    def test_many_skipped_files_are_counted(self, here: Path, run_cli: RunCommand) -> None:
+        for number in range(23):
+            (here / "my photos" / f"text{number:02}.jpg").write_text("text")
+        result = run_cli("predict", "runs/pets", "my photos")
+        assert result.code == 1
+        lines = result.err.splitlines()
+        assert len(lines) == 21 and lines[-1] == "skipped: 3 more; all are in predictions/predictions.json"
+        assert len(json.loads(Path("predictions/predictions.json").read_text(encoding="utf-8"))["failed"]) == 23
+
+    def test_files_of_other_types_are_counted(self, here: Path, run_cli: RunCommand) -> None:
+        touch(here / "my photos", "a.mp4", "b.txt", "c.txt")
+        result = run_cli("predict", "runs/pets", "my photos")
+        assert result.code == 1
+        assert result.err == "skipped: my photos: 1 .mp4 (a.mp4: extract their frames as images), 2 .txt\n"
+        (here / "my photos" / "a.mp4").unlink()
+        result = run_cli("predict", "runs/pets", "my photos")
+        assert (result.code, result.err) == (0, "my photos: left out: 2 .txt\n")
+
+    def test_the_advice_after_an_interrupt_is_a_command(
+        self, here: Path, run_cli: RunCommand, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def interrupt(*args: object, **options: object) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr("pixelwise.cli.predict.predict_folder", interrupt)
+        result = run_cli("predict", "runs/pets", "my photos")
+        assert result.code == 130
+        command = "pixelwise predict runs/pets 'my photos' --out predictions --resume"
+        assert result.err == f"pixelwise: stopped; continue with {command}\n"
+
+
+class TestSources:
+    def test_patterns_and_urls(self, here: Path, run_cli: RunCommand, memory: str) -> None:
+        import fsspec
+
+        fsspec.filesystem("memory").pipe(f"{memory}/at url.png", (here / "my photos/Kätzchen [2].png").read_bytes())
+        sources = ("my photos/*[[]0]*", "my photos/Kätzchen [1].png", f"{memory}/at url.png")
+        result = run_cli("predict", "runs/pets", *sources, "--out", "out")
+        assert (result.code, result.err) == (0, "")
+        assert masks("out") == ["Kätzchen [0]", "Kätzchen [1]", "at url"]
+        entries = json.loads(Path("out/predictions.json").read_text(encoding="utf-8"))["photos"]
+        assert entries[2]["photo"] == f"{memory}/at url.png"
+        again = run_cli("predict", "runs/pets", *sources, "--out", "out", "--resume")
+        assert "3 images predicted (3 of them earlier)" in again.out
+
+    def test_a_url_that_is_missing_is_skipped(self, here: Path, run_cli: RunCommand, memory: str) -> None:
+        result = run_cli("predict", "runs/pets", f"{memory}/gone.png", "my photos")
+        assert result.code == 1
+        assert f"skipped: {memory}/gone.png: no such file" in result.err
+        assert "3 images predicted" in result.out
+
+    @pytest.mark.parametrize(
+        ("source", "message"),
+        [
+            ("my fotos", "my fotos: no such file or directory; did you mean my photos?"),
+            ("my photos/*.jpg", "my photos/*.jpg: no file matches this pattern"),
+            ("empty", "empty: no images in this directory (it is empty)"),
+            ("masks", "masks: holds masks, not images"),
+            ("ftp://a.b/c.png", "has the protocol 'ftp'"),
+        ],
+    )
+    def test_mistakes(self, here: Path, run_cli: RunCommand, source: str, message: str) -> None:
+        (here / "empty").mkdir()
+        (here / "masks").mkdir()
+        Image.fromarray(np.eye(8, dtype=np.uint8)).save(here / "masks" / "a.png")
+        assert_one_line_error(run_cli("predict", "runs/pets", source), message)
+        assert not (here / "predictions").exists()
+
+
+class TestRun:
+    def test_exchanged_arguments(self, here: Path, run_cli: RunCommand) -> None:
+        result = run_cli("predict", "my photos/Kätzchen [0].png", "my photos/Kätzchen [1].png", "runs/pets")
+        assert result.code == 0
+        assert result.err == "note: RUN comes before the images; using runs/pets as RUN\n"
+        assert masks("predictions") == ["Kätzchen [0]", "Kätzchen [1]"]
+
+    def test_order_of_arguments(self, here: Path) -> None:
+        assert _order_arguments("runs/pets", ["a", "b"]) == ("runs/pets", ["a", "b"])
+        assert _order_arguments("runs/pets", ["runs/pets"]) == ("runs/pets", ["runs/pets"])
+        assert _order_arguments("a", ["b"]) == ("a", ["b"])
+        with pytest.raises(ConfigError, match=r"no run; .*: pixelwise predict runs/pets 'my photos'"):
+            _order_arguments("my photos", [])
+        with pytest.raises(ConfigError, match=r"no images to predict; name them: pixelwise predict runs/pets IMAGES"):
+            _order_arguments("runs/pets", [])
+
+    @pytest.mark.parametrize(
+        "place", ["runs/pets", "runs/pets/model.safetensors", "runs/pets/model.json", "pets v2.safetensors"]
+    )
+    def test_places_of_a_model(self, here: Path, model: SegmentationModel, place: str) -> None:
+        (here / "pets v2.safetensors").write_bytes((here / "runs/pets/model.safetensors").read_bytes())
+        assert is_model(place)
+        image = make_image(12, 16)
+        expected = Predictor(model, "cpu", "32-true")(image).mask
+        assert np.array_equal(Predictor.load(place, "cpu", "32-true")(image).mask, expected)
+
+    @pytest.mark.parametrize(
+        ("place", "message"),
+        [
+            ("runs", r"runs: no model here, but runs in it: runs/pets; name one"),
+            ("runs/new", r"runs/new: this run has no model yet \(model\.safetensors\); its training writes it after"),
+            ("runs/pts", r"runs/pts: no such run directory; did you mean runs/pets\?"),
+            ("gone", r"gone: no such run directory; train one with pixelwise train"),
+            ("my photos", r"my photos/model\.safetensors: no model here; name a run directory, or train one first"),
+            ("notes.txt", r"notes\.txt: is not a model; name a run directory or a \.safetensors file"),
+            ("other.safetensors", r"other\.safetensors: has no configuration of a model; name a directory that has"),
+        ],
+    )
+    def test_places_without_a_model(self, here: Path, place: str, message: str) -> None:
+        from safetensors.torch import save_file
+
+        touch(here, "runs/new/config.yaml", "notes.txt")
+        save_file({}, here / "other.safetensors")
+        with pytest.raises(RunError, match=message):
+            SegmentationModel.load(find_model(place))
+
+    def test_a_url_is_no_model(self) -> None:
+        assert not is_model("https://a.b/model.safetensors")
+
+    def test_the_newest_run_is_the_example(self, here: Path) -> None:
+        touch(here, "runs/older/model.safetensors", "runs/newer/model.safetensors")
+        os.utime(here / "runs/older/model.safetensors", (1, 1))
+        os.utime(here / "runs/newer/model.safetensors", (2e9, 2e9))
+        with pytest.raises(ConfigError, match="pixelwise predict runs/newer x"):
+            _order_arguments("x", [])
