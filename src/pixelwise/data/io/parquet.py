@@ -100,7 +100,7 @@ def _chunk(file: TableFile, column: str, number: int) -> Any:
 def _read_chunk(file: TableFile, column: str, number: int) -> _Chunk:
     if file.kind == "arrow":
         return _Chunk(read_arrow(file).column(column), nbytes=0)
-    with open_parquet(file) as parquet:
+    with open_parquet(file, column) as parquet:
         # A forked worker process does not have Arrow's threads.
         values = parquet.read_row_group(number, columns=[column], use_threads=False).column(column)
     return _Chunk(values, values.nbytes)
@@ -115,19 +115,48 @@ def read_arrow(file: TableFile) -> Any:
 
 
 @contextmanager
-def open_parquet(file: TableFile) -> Iterator[Any]:
-    """Open a Parquet file as a `pyarrow.parquet.ParquetFile`."""
+def open_parquet(file: TableFile, images: str | None = None) -> Iterator[Any]:
+    """Open a Parquet file as a `pyarrow.parquet.ParquetFile`.
+
+    Args:
+        file: the table.
+        images: name of a column of images that will be read. Images that are equal are then kept in memory once. A
+            small file can name the same image in millions of rows, which would otherwise be copied for each row.
+    """
     import pyarrow.parquet
 
     if "://" not in file.url:
-        with pyarrow.parquet.ParquetFile(file.url) as parquet:
-            yield parquet
+        with pyarrow.parquet.ParquetFile(file.url) as parquet, _share_images(parquet, file.url, images) as shared:
+            yield shared
         return
     system, path = file_system(file.url, file.options)
     with within_time_limit(lambda: system.open(path, "rb")) as opened:
         limited = TimedFile(opened, max_download_bytes())
-        with pyarrow.parquet.ParquetFile(limited, pre_buffer=False) as parquet:
-            yield parquet
+        with (
+            pyarrow.parquet.ParquetFile(limited, pre_buffer=False) as parquet,
+            _share_images(parquet, limited, images) as shared,
+        ):
+            yield shared
+
+
+@contextmanager
+def _share_images(parquet: Any, source: Any, column: str | None) -> Iterator[Any]:
+    """Open a Parquet file again such that equal byte strings of a column are read once, without reading its metadata.
+
+    Yield the same file if no column is given, or if it has no byte strings.
+    """
+    import pyarrow.parquet
+
+    leaves = [parquet.schema.column(index) for index in range(len(parquet.schema))]
+    names = [f"{column}.bytes", column]
+    shared = [leaf.path for leaf in leaves if leaf.path in names and leaf.physical_type == "BYTE_ARRAY"]
+    if not shared:
+        yield parquet
+        return
+    with pyarrow.parquet.ParquetFile(
+        source, metadata=parquet.metadata, read_dictionary=shared, pre_buffer=False
+    ) as again:
+        yield again
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,7 +205,7 @@ def _presence_and_paths(file: TableFile, column: str, is_struct: bool) -> Iterat
     if file.kind == "arrow":
         yield _inspect_chunk(read_arrow(file).column(column), is_struct)
         return
-    with open_parquet(file) as parquet:
+    with open_parquet(file, column) as parquet:
         for group in range(parquet.metadata.num_row_groups):
             metadata = parquet.metadata.row_group(group)
             if _may_have_nulls(metadata, f"{column}.bytes" if is_struct else column):
