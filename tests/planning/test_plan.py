@@ -26,7 +26,8 @@ def test_a_plan_reads_back_and_can_be_edited(tmp_path: Path) -> None:
         line = next(line for line in text.splitlines() if line.strip().startswith(f"{name}:"))
         assert plan.reasons[name] in line and yaml.safe_load(line) == {name: value}
     path.write_text(text.replace("values: ['7']", "values: [7, 9]"))
-    assert list(Plan.read(path).data.classes.values())[1].values == ("7", "9")
+    edited = Plan.read(path).data
+    assert isinstance(edited, DatasetSpec) and list(edited.classes.values())[1].values == ("7", "9")
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pytest
 
 from pixelwise.cli import main
 from pixelwise.data.analysis.inspection import DatasetReport
+from pixelwise.data.spec import DatasetSpec
 from pixelwise.planning.plan import Plan
 from pixelwise.planning.rules import make_plan
 from pixelwise.reporting.class_examples import PAIR_WIDTH
@@ -147,7 +148,7 @@ def test_plan_file_reads_back(folder: Path, report: DatasetReport, data: Path) -
     stored = Plan.read(folder / "plan.yaml")
     plan = make_plan(report, timed=False)
     assert stored.data == plan.data and dict(stored.settings) == dict(plan.settings)
-    assert tuple(stored.data.classes) == ODD_NAMES
+    assert isinstance(stored.data, DatasetSpec) and tuple(stored.data.classes) == ODD_NAMES
     loaded = stored.data.load(data, skip_unreadable=True)
     expected = report.data
     assert (loaded.classes, loaded.palette, loaded.read_spec) == (

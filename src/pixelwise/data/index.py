@@ -41,6 +41,7 @@ class DatasetIndex:
         mask_files: the pattern by which the user chose the mask files, see `LabelOptions`, or None.
         undecided: the error message about ambiguous masks. Empty if the classes are known. `inspect` sets it: each raw
             value of the masks is then a class, and no model can be trained.
+        sets: the data sets from which `join_datasets` made this one. Empty for a single data set.
     """
 
     root: Path | str
@@ -57,6 +58,29 @@ class DatasetIndex:
     line_width: float | None = None
     mask_files: str | None = None
     undecided: str = ""
+    sets: tuple["DatasetIndex", ...] = ()
+
+    @property
+    def lacks_val(self) -> bool:
+        """True if there is no val split, or if one of several joined data sets has training images and no val split."""
+        return any(not val for train, val in self.records_by_set("train", "val") if train)
+
+    def records_by_set(self, *splits: Split) -> list[tuple[tuple[Record, ...], ...]]:
+        """Return the records of some splits for each data set of which this one was joined.
+
+        Args:
+            splits: the names of splits. They can be empty.
+
+        Returns:
+            For each data set, in order, its records of each of the splits. A single data set gives a list of one item.
+        """
+        members: dict[int, list[list[Record]]] = {}
+        for number, split in enumerate(splits):
+            for record in getattr(self, split):
+                of_set = members.setdefault(id(record.read_spec), [[] for _ in splits])
+                of_set[number].append(record)
+        empty: list[list[Record]] = [[] for _ in splits]
+        return [tuple(map(tuple, of_set)) for of_set in members.values()] or [tuple(map(tuple, empty))]
 
     def records(self, split: Split) -> tuple[Record, ...]:
         """Return the records of one split.
@@ -80,7 +104,8 @@ class DatasetIndex:
 
         Returns:
             (image, mask). The image is (H, W, channels) uint8. The mask is (H, W) uint8 class indices, with 255 for
-            "ignore". A multi-label mask is (C, H, W) uint8: 0 absent, 1 present, 255 for "ignore".
+            "ignore". A multi-label mask is (C, H, W) uint8: 0 absent, 1 present, 255 for "ignore". If data sets are
+            joined, `read_spec.partial_labels` defines further values, of pixels with several possible classes.
 
         Raises:
             DataError: A file cannot be read, or image and mask differ in size. The message names the file.
@@ -134,11 +159,11 @@ def draw_sheet(
     classes, palette = task.display_classes(data.classes, data.palette)
     return overlay_grid(
         [to_display_image(image) for image in images],
-        [task.to_display(mask) for mask in masks],
+        [task.to_display(data.read_spec.partial_labels.to_background(mask)) for mask in masks],
         [record.image.name for record in chosen],
         classes,
         palette,
-        title=f"{Path(data.root).resolve().name} · {part} · {count} of {len(records)} images",
+        title=f"{' + '.join(Path(each.root).resolve().name for each in data.sets or (data,))} · {part} · {count} of {len(records)} images",
         columns=columns,
         width=width,
     )

@@ -297,10 +297,18 @@ def _with_class_order(record: Record, labels: ResolvedLabels) -> Record:
     order = labels.source_to_class
     if not order or order == tuple(range(len(order))):
         return record
-    return replace(record, mask=_reorder_classes(record.mask, order, len(labels.classes)))
+    return replace(record, mask=reorder_classes(record.mask, order, len(labels.classes)))
 
 
-def _reorder_classes(mask: MaskSource | None, source_to_class: Sequence[int], count: int) -> MaskSource | None:
+def reorder_classes(mask: MaskSource | None, source_to_class: Sequence[int], count: int) -> MaskSource | None:
+    """Convert polygons or the channels of a multi-label mask to other class indices. Return other masks unchanged.
+
+    Args:
+        mask: the mask.
+        source_to_class: for each class index in `mask`, the new one, or 255 for "ignore".
+        count: the new number of classes.
+    """
+
     def class_id(index: int) -> int:
         return index if index == IGNORE_INDEX else source_to_class[index]
 

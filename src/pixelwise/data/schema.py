@@ -6,6 +6,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
+from pixelwise.data.partial_labels import FULL_LABELS, PartialLabels
 from pixelwise.data.task import MULTICLASS, MULTILABEL, Task
 from pixelwise.errors import printable
 
@@ -126,9 +127,11 @@ class MultilabelMask:
 
     Attributes:
         channels: one mask per class in class order. None for a class without a file.
+        unknown: indices of the classes that the data set does not know. All their pixels are ignored.
     """
 
     channels: tuple[BytesSource | MergedMask | None, ...]
+    unknown: frozenset[int] = frozenset()
 
     def __str__(self) -> str:
         return ", ".join(str(channel) for channel in self.channels if channel is not None)
@@ -146,12 +149,14 @@ class Record:
         mask: the mask, or None if there is none.
         stratum: a category, for example a breed. The validation split gets the same fraction of each stratum.
         group: records of one group stay in the same split, for example the frames of one video.
+        read_spec: the parameters to read the files, if data sets are joined. None for those of the data set.
     """
 
     image: BytesSource
     mask: MaskSource | None
     stratum: str | None = None
     group: str | None = None
+    read_spec: "ReadSpec | None" = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -193,6 +198,7 @@ class ReadSpec:
             by the EXIF orientation of the image.
         pixel_range: the values that become 0 and 255 in TIFFs of floats, of signed integers or of 32 bits. None if the
             data set has none of these.
+        partial_labels: the mask values of pixels with several possible classes, if data sets are joined.
     """
 
     label_map: LabelMap
@@ -200,6 +206,7 @@ class ReadSpec:
     bit_depth: int = 16
     masks_as_stored: bool = False
     pixel_range: tuple[float, float] | None = None
+    partial_labels: PartialLabels = FULL_LABELS
 
     @property
     def task(self) -> Task:

@@ -3,11 +3,11 @@
 Plans and runs store it, so that more data is read in the same way.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, field_validator, model_validator
 
@@ -27,9 +27,11 @@ from pixelwise.data.load import build_index, needs_resolution, raise_on_fatal, r
 from pixelwise.data.schema import FormatResult, LabelMap
 from pixelwise.data.task import MULTILABEL
 from pixelwise.errors import ConfigError, DataError, RunError, unknown_name
-from pixelwise.palette import IGNORE_INDEX, Color, parse_hex, to_hex
+from pixelwise.palette import IGNORE_INDEX, Color, Palette, parse_hex, to_hex
 from pixelwise.runtime.parsing import read_yaml
 from pixelwise.runtime.yaml_text import yaml_line, yaml_text
+
+Spec = TypeVar("Spec")
 
 _PRESENT = "present"
 """Name of the state of a pixel that has the class, in multi-label masks."""
@@ -157,6 +159,11 @@ class DatasetSpec(BaseModel):
             masks_as_stored=read_spec.masks_as_stored,
         )
 
+    @property
+    def palette(self) -> Palette:
+        """The color of each class. Raises ConfigError if a text is not a color."""
+        return tuple(_parse_color(spec.color) for spec in self.classes.values())
+
     def resolve_labels(self, format: str, result: FormatResult) -> ResolvedLabels:
         """Return the classes and the label map for records of a format.
 
@@ -173,8 +180,7 @@ class DatasetSpec(BaseModel):
         Raises:
             ConfigError: The masks are of another kind, or the spec's classes are invalid.
         """
-        palette = tuple(_parse_color(spec.color) for spec in self.classes.values())
-        names = tuple(self.classes)
+        palette, names = self.palette, tuple(self.classes)
         if not 1 <= len(names) <= MAX_CLASSES:
             raise ConfigError(f"classes: there are {len(names)}; there must be 1 to {MAX_CLASSES}")
         if format != self.format and not needs_resolution(result):
@@ -298,12 +304,25 @@ class DatasetSpec(BaseModel):
         Raises:
             RunError: The file is missing or damaged. The message names it.
         """
-        try:
-            return DatasetSpec(**read_yaml(path))
-        except FileNotFoundError:
-            raise RunError(f"{path}: missing; it has the run's classes and label map") from None
-        except (OSError, TypeError, ValueError) as error:  # ValueError: also pydantic's
-            raise RunError(f"{path}: cannot be read ({' '.join(str(error).split())})") from None
+        return read_spec_file(path, DatasetSpec)
+
+
+def read_spec_file(path: Path, build: Callable[..., Spec]) -> Spec:
+    """Return the spec in a YAML file.
+
+    Args:
+        path: the file.
+        build: the class of the spec. It is called with the values of the file as keyword arguments.
+
+    Raises:
+        RunError: The file is missing or damaged. The message names it.
+    """
+    try:
+        return build(**read_yaml(path))
+    except FileNotFoundError:
+        raise RunError(f"{path}: missing; it has the run's classes and label map") from None
+    except (OSError, TypeError, ValueError) as error:  # ValueError: also pydantic's
+        raise RunError(f"{path}: cannot be read ({' '.join(str(error).split())})") from None
 
 
 def _other_class_name(data: DatasetIndex) -> str | None:

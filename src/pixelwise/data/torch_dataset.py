@@ -32,7 +32,8 @@ class SegmentationDataset(torch.utils.data.Dataset[tuple[Tensor, ...]]):
 
     - image: (channels, size, size) uint8 in [0, 255], channels last in memory. Without a transform, size is
       `image_size`.
-    - mask: (size, size) uint8 class indices, 255 = ignore. Multi-label: (C, size, size) uint8.
+    - mask: (size, size) uint8 class indices, 255 = ignore. Multi-label: (C, size, size) uint8. Joined data sets
+      have further values, see `PartialLabels`.
     - weight, if `class_weights` is given: float32 of the mask's shape, the class weight of each pixel, 0 for pixels to
       ignore.
 
@@ -129,10 +130,11 @@ class SegmentationDataset(torch.utils.data.Dataset[tuple[Tensor, ...]]):
             progress: reports the progress of reading the masks, see `Progress`.
 
         Returns:
-            (C,) int64. Pixels to ignore are not counted.
+            (C,) int64. Pixels to ignore are not counted. A pixel with several possible classes counts as background.
         """
         if self.cache_entry is not None:
-            return torch.tensor(self.cache_entry.header.class_pixels[:classes])
+            counts = np.array(self.cache_entry.header.class_pixels)
+            return torch.from_numpy(self.read_spec.partial_labels.count_as_background(counts)[:classes])
 
         total = torch.zeros(classes, dtype=torch.int64)
         for counts in progress(prefetch_map(self.class_pixels_of, range(len(self))), len(self)):
@@ -146,9 +148,11 @@ class SegmentationDataset(torch.utils.data.Dataset[tuple[Tensor, ...]]):
             index: index of the record.
 
         Returns:
-            (256,) int64, the count of each mask value, or (C,) int64 for a multi-label mask.
+            (256,) int64, the count of each mask value, or (C,) int64 for a multi-label mask. A pixel with several
+            possible classes counts as background.
         """
-        return torch.from_numpy(self.read_spec.task.class_pixels(self._read(index)[1].numpy()))
+        counts = self.read_spec.task.class_pixels(self._read(index)[1].numpy())
+        return torch.from_numpy(self.read_spec.partial_labels.count_as_background(counts))
 
     def __getitem__(self, draw: int | tuple[int, int]) -> tuple[Tensor, ...]:
         return self.__getitems__([draw])[0]
@@ -218,7 +222,8 @@ class SegmentationDataset(torch.utils.data.Dataset[tuple[Tensor, ...]]):
             image, mask = self.transform(image, mask)
         if self.class_weights is None:
             return image, mask
-        return image, mask, self.read_spec.task.pixel_weights(mask, self.class_weights)
+        known = torch.from_numpy(self.read_spec.partial_labels.to_background(mask.numpy()))
+        return image, mask, self.read_spec.task.pixel_weights(known, self.class_weights)
 
 
 def _in_process(error: DataError) -> DataError:

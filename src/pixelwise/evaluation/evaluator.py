@@ -252,6 +252,8 @@ def _compare(
             result = pair if isinstance(pair, DataError) else next(compared)
             if result is not pair and isinstance(result, DataError):
                 result = DataError(f"{record.image}: {result}")
+            elif not isinstance(result, DataError):
+                result = read_spec.partial_labels.to_comparable(*result), result[1]
             yield result
             del result, pair
         # Large images must not stay in memory while the next ones are read.

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Generic, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -15,7 +15,8 @@ from pixelwise.config import (
     translate,
     without_backticks,
 )
-from pixelwise.data.spec import DatasetSpec
+from pixelwise.data.joined_spec import AnySpec, JoinedSpec
+from pixelwise.data.spec import DatasetSpec, Spec
 from pixelwise.errors import ConfigError
 from pixelwise.runtime.files import atomic_write
 from pixelwise.runtime.parsing import read_yaml
@@ -27,14 +28,16 @@ class Plan:
     """The settings to read a data set and train on it.
 
     Attributes:
-        data: the format and the label map of the data set.
+        data: the format and the label map of the data set, or of each of the data sets that are joined.
         settings: field of `Config` → value. They replace the values of the default preset.
         reasons: the reason for each setting, for each class (key "class NAME") and for each field of `data`.
+        seconds: the estimated duration of the training on this machine, or None. The file does not contain it.
     """
 
-    data: DatasetSpec
+    data: AnySpec
     settings: Mapping[str, Any]
     reasons: Mapping[str, str] = field(default_factory=dict)
+    seconds: float | None = field(default=None, compare=False)
 
     def write(self, path: Path) -> None:
         """Write the plan to a YAML file."""
@@ -66,7 +69,7 @@ class Plan:
         """
         path = Path(path)
         try:
-            file = _PlanFile(**read_yaml(path))
+            file = _parse(read_yaml(path))
             settings = file.settings if file.format == FORMAT else expand_freeze_encoder(translate(file.settings))
             Config.from_preset(base=settings)
         except FileNotFoundError:
@@ -81,9 +84,16 @@ class Plan:
         return Plan(file.data, settings)
 
 
-class _PlanFile(BaseModel):
+def _parse(fields: Any) -> "_PlanFile[Any]":
+    """Return the content of a plan. Raises TypeError or ValidationError if it is not valid."""
+    data = fields.get("data") if isinstance(fields, dict) else None
+    is_joined = isinstance(data, dict) and "sets" in data
+    return _PlanFile[JoinedSpec](**fields) if is_joined else _PlanFile[DatasetSpec](**fields)
+
+
+class _PlanFile(BaseModel, Generic[Spec]):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: Literal[2] | None = None
-    data: DatasetSpec
+    data: Spec
     settings: dict[str, Any]

@@ -17,7 +17,7 @@ from pixelwise.config import Config, expand_freeze_encoder
 from pixelwise.data.analysis.class_stats import ClassStats
 from pixelwise.data.analysis.inspection import DatasetReport
 from pixelwise.data.augmentations import source_size
-from pixelwise.data.spec import DatasetSpec
+from pixelwise.data.joined_spec import spec_of
 from pixelwise.data.task import MULTILABEL
 from pixelwise.errors import DataError
 from pixelwise.losses import LOSSES, check_loss
@@ -114,7 +114,10 @@ def make_plan(
         raise DataError(report.obstacle)
     data = report.data
     given = _check_given(settings or {})
-    train_count = len(data.train) if data.val else round(len(data.train) * (1 - _DEFAULT.val_fraction))
+    train_count = sum(
+        len(train) if val else round(len(train) * (1 - _DEFAULT.val_fraction))
+        for train, val in data.records_by_set("train", "val")
+    )
     decisions: dict[str, Decision] = {}
     for name, rule in RULES.items():
         if name in given:
@@ -138,7 +141,7 @@ def make_plan(
     for stats in report.classes:
         images = f"{stats.image_count} image{'s' * (stats.image_count != 1)}"
         reasons[f"class {stats.name}"] = f"{stats.pixel_fraction:.2%} of pixels, in {images}"
-    return Plan(DatasetSpec.of(data), chosen, reasons)
+    return Plan(spec_of(data), chosen, reasons)
 
 
 def _check_given(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -268,10 +271,11 @@ def choose_class_weights(facts: RuleInput) -> Decision:
 def choose_val_fraction(facts: RuleInput) -> Decision | None:
     """Choose the fraction of the train split used for validation. Return None if there is a val split."""
     data = facts.report.data
-    if data.val:
+    if not data.lacks_val:
         return None
     how = f"whole groups ({data.group_summary})" if data.group_summary else "random images, with balanced strata"
-    return Decision(_DEFAULT.val_fraction, f"there is no val split: {how} from train; test is not used")
+    whose = "a data set has no val split" if data.val else "there is no val split"
+    return Decision(_DEFAULT.val_fraction, f"{whose}: {how} from train; test is not used")
 
 
 RULES: dict[str, Rule] = {

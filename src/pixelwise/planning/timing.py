@@ -42,7 +42,7 @@ def estimate_training_time(
     seconds = _time_steps(report, config, device, list(fractions), progress)
     step = sum(fraction * seconds[pause] for pause, fraction in fractions.items())
     scale = (config.eval_size / config.image_size) ** 2
-    val_count = len(report.data.val or report.data.train[train_count:])
+    val_count = len(report.data.train) + len(report.data.val) - train_count
     return config.epochs * step * (train_count + _FORWARD_FRACTION * scale * val_count) / config.batch_size
 
 

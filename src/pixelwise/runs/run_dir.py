@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from pixelwise.config import Config, config_to_yaml, read_config
-from pixelwise.data.spec import DatasetSpec
+from pixelwise.data.joined_spec import AnySpec, read_any_spec
 from pixelwise.errors import OutputExistsError, RunError, first_line
 from pixelwise.models.model import SegmentationModel
 from pixelwise.planning.plan import Plan
@@ -74,7 +74,7 @@ class Run:
         if path.exists() and (not path.is_dir() or _has_other_files(path)):
             raise OutputExistsError(f"{path}: exists and is not an empty directory; choose another `out`")
 
-    def start(self, spec: DatasetSpec | None = None, plan: Plan | None = None) -> None:
+    def start(self, spec: AnySpec | None = None, plan: Plan | None = None) -> None:
         """Create the directory with data.yaml, plan.yaml and config.yaml.
 
         config.yaml is written last, so a directory without it contains no run.
@@ -158,13 +158,13 @@ class Run:
         """Write all settings to config.yaml."""
         _write(self.path / "config.yaml", config_to_yaml(self.config, self.preset))
 
-    def write_dataset_spec(self, spec: DatasetSpec) -> None:
+    def write_dataset_spec(self, spec: AnySpec) -> None:
         """Write data.yaml."""
         _write(self.path / "data.yaml", spec.to_yaml())
 
-    def read_dataset_spec(self) -> DatasetSpec:
+    def read_dataset_spec(self) -> AnySpec:
         """Read data.yaml. Raise RunError if it is missing or damaged."""
-        return DatasetSpec.read(self.path / "data.yaml")
+        return read_any_spec(self.path / "data.yaml")
 
     @property
     def plan_file(self) -> Path:

@@ -36,7 +36,7 @@ def make_train_val_split(data: DatasetIndex, config: Config) -> tuple[list[Recor
 
     A val split of the data set is used unchanged. Without a val split, the fraction `config.val_fraction` of the split
     `config.val_from` is used for validation. The value "train" keeps the test split unseen. The value "test" is that of
-    TensorFlow's tutorial.
+    TensorFlow's tutorial. Data sets that were joined are split one by one.
 
     Args:
         data: the data set. Its groups should be assigned (see `assign_groups`).
@@ -48,13 +48,18 @@ def make_train_val_split(data: DatasetIndex, config: Config) -> tuple[list[Recor
     Raises:
         DataError: There are no training images, or too few images for a validation split.
     """
-    train_records = list(data.records("train"))
-    if data.val:
-        return train_records, list(data.val)
-    if config.val_from == "test":
-        val_records = train_val_split(data.records("test"), config.val_fraction, config.seed)[1]
-    else:
-        train_records, val_records = train_val_split(train_records, config.val_fraction, config.seed)
+    data.records("train" if config.val_from == "train" or not data.lacks_val else "test")  # raises if there are none
+    train_records: list[Record] = []
+    val_records: list[Record] = []
+    for train, val, test in data.records_by_set("train", "val", "test"):
+        if val or not train:
+            kept, held_out = list(train), list(val)
+        elif config.val_from == "test":
+            kept, held_out = list(train), train_val_split(test, config.val_fraction, config.seed)[1]
+        else:
+            kept, held_out = train_val_split(train, config.val_fraction, config.seed)
+        train_records += kept
+        val_records += held_out
     if not val_records:
         raise DataError(
             f"{data.root}: the {config.val_from} split has too few images for a validation split; add images"

@@ -8,7 +8,7 @@ import torch
 
 from pixelwise.config import Config
 from pixelwise.data.index import DatasetIndex
-from pixelwise.data.spec import DatasetSpec
+from pixelwise.data.joined_spec import spec_of
 from pixelwise.errors import ConfigError, PixelwiseError, RunError
 from pixelwise.losses.custom import CUSTOM
 from pixelwise.planning.plan import Plan
@@ -151,7 +151,7 @@ def open_directory(run: Run, data: DatasetIndex, plan: Plan | None, resume: bool
         OutputExistsError: The directory of a new run is not empty.
     """
     if not resume:
-        run.start(DatasetSpec.of(data), plan)
+        run.start(spec_of(data), plan)
         lock = run.lock()
         run.remove_leftovers()
         return lock

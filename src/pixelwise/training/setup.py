@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 from pixelwise.config import DECODER_FIRST_FRACTION, Config
 from pixelwise.data.augmentations import is_cacheable
 from pixelwise.data.index import DatasetIndex
+from pixelwise.data.partial_labels import FULL_LABELS, PartialLabels
 from pixelwise.data.samplers import EpochSampler
 from pixelwise.data.schema import Record
 from pixelwise.data.task import Task
@@ -20,6 +21,7 @@ from pixelwise.errors import ConfigError
 from pixelwise.losses import Loss, check_loss, get_loss
 from pixelwise.losses.class_weights import check_class_weights, compute_class_weights
 from pixelwise.losses.custom import adapt_loss, move_loss, takes_pixel_weights
+from pixelwise.losses.partial import merge_possible_classes
 from pixelwise.models.model import SegmentationModel
 from pixelwise.runs.checkpoint import Checkpoint, rng_states
 from pixelwise.runtime.progress import Progress
@@ -42,11 +44,13 @@ class TrainingLoss:
         function: the loss.
         class_weights: (C,) float32 on the training device, or None.
         task: the task of the data.
+        labels: the mask values of pixels with several possible classes.
     """
 
     function: Loss
     class_weights: Tensor | None
     task: Task
+    labels: PartialLabels = FULL_LABELS
 
     def weighted(self, logits: Tensor, masks: Tensor) -> Tensor:
         """Return the loss of a training batch. Each pixel has the weight of its class.
@@ -54,6 +58,7 @@ class TrainingLoss:
         Args:
             logits, masks: see `Loss`.
         """
+        logits, masks = merge_possible_classes(logits, masks, self.labels)
         weights = None if self.class_weights is None else self.task.pixel_weights(masks, self.class_weights)
         return self.function(logits, masks, weights)
 
@@ -63,7 +68,7 @@ class TrainingLoss:
         Args:
             logits, masks: see `Loss`.
         """
-        return self.function(logits, masks, None)
+        return self.function(*merge_possible_classes(logits, masks, self.labels), None)
 
 
 @dataclass
@@ -154,7 +159,9 @@ def build_training(
         sampler=sampler,
         val_loader=DataLoader(val_set, batch_size=config.batch_size, collate_fn=collate),
         datasets=(train_set, val_set),
-        loss=TrainingLoss(function, _class_weights(train_set, data, config, fabric), task),
+        loss=TrainingLoss(
+            function, _class_weights(train_set, data, config, fabric), task, data.read_spec.partial_labels
+        ),
     )
 
 

@@ -140,7 +140,7 @@ def _prepare(
 ) -> tuple[TrainingSetup, TrainState]:
     """Split the data, build the training, and select the validation images whose predictions are drawn."""
     config = run.config
-    if not data.val and config.val_from == "train":
+    if data.lacks_val and config.val_from == "train":
         data = assign_groups(data, bars.track("looking for groups"))
     train_records, val_records = make_train_val_split(data, config)
     check_process_count(fabric.world_size, config.batch_size, len(train_records), len(val_records))
@@ -254,7 +254,8 @@ def _validate(setup: TrainingSetup, classes: Sequence[str]) -> Row:
         images, masks = images.to(fabric.device), masks.to(fabric.device)
         logits = setup.ddp_model(images)
         loss_sum += torch.stack([setup.loss.unweighted(logits, masks) * len(images), torch.tensor(len(images))])
-        confusion += task.confusion(masks, task.logits_to_mask(logits), len(classes))
+        predicted = task.logits_to_mask(logits)
+        confusion += task.confusion(setup.loss.labels.to_comparable(masks, predicted), predicted, len(classes))
     # Each image is validated in one process only, so the sums equal those of a training in a single process.
     confusion = all_reduce_sum(fabric, confusion)
     loss, count = all_reduce_sum(fabric, loss_sum).tolist()

@@ -11,7 +11,7 @@ from pixelwise.data.analysis.duplicates import THUMBNAIL_SIDE, find_copies
 from pixelwise.data.analysis.image_scan import image_stats
 from pixelwise.data.index import DatasetIndex
 from pixelwise.data.io.tar_shard import TarMember
-from pixelwise.data.schema import BytesSource
+from pixelwise.data.schema import BytesSource, Record
 from pixelwise.errors import DataError
 from pixelwise.runtime.progress import Progress, no_progress
 from pixelwise.runtime.threads import prefetch_map
@@ -67,7 +67,8 @@ def assign_groups(data: DatasetIndex, progress: Progress = no_progress) -> Datas
     grouped images in shards before. An unreadable image is in no group.
 
     Args:
-        data: the data set. If its `group_summary` is not None, it is returned unchanged.
+        data: the data set. If its `group_summary` is not None, it is returned unchanged. Of joined data sets, only
+            those without a val split get groups.
         progress: see `Progress`.
 
     Returns:
@@ -75,12 +76,28 @@ def assign_groups(data: DatasetIndex, progress: Progress = no_progress) -> Datas
     """
     if data.group_summary is not None:
         return data
+    if data.sets:
+        return _assign_by_set(data, progress)
     if any(record.group for record in data.train) or all(isinstance(record.image, TarMember) for record in data.train):
         return add_groups(data)
     images = (record.image for record in data.train)
     stats = [*progress(prefetch_map(_thumbnail_and_digest, images), len(data.train))]
     thumbnails = np.frombuffer(b"".join(thumbnail for thumbnail, _ in stats), np.uint8)
     return add_groups(data, thumbnails.reshape(len(stats), -1), [digest for _, digest in stats])
+
+
+def _assign_by_set(data: DatasetIndex, progress: Progress) -> DatasetIndex:
+    """Find the groups of each of the joined data sets that has no val split."""
+    train: list[Record] = []
+    summaries: list[str] = []
+    for number, (records, val) in enumerate(data.records_by_set("train", "val")):
+        if records and not val:
+            part = assign_groups(replace(data, train=records, val=(), test=(), sets=()), progress)
+            names = (None if record.group is None else f"{number}: {record.group}" for record in part.train)
+            records = tuple(replace(record, group=name) for record, name in zip(part.train, names, strict=True))
+            summaries += [part.group_summary] if part.group_summary else []
+        train += records
+    return replace(data, train=tuple(train), group_summary="; ".join(summaries))
 
 
 def _thumbnail_and_digest(image: BytesSource) -> tuple[bytes, bytes]:

@@ -30,7 +30,7 @@ def cache_key(
 
     Args:
         records: the records, in order. The content of every image and mask is hashed.
-        read_spec: the parameters with which the images and masks are read.
+        read_spec: the parameters with which the images and masks are read. Those of a record have priority.
         image_size: side in pixels of the cached images.
         version: version number of the code that decodes and resizes.
         progress: see `Progress`.
@@ -38,10 +38,19 @@ def cache_key(
     Returns:
         40 hexadecimal digits.
     """
+    settings = [version, image_size, *_read_settings(read_spec)]
+    key = hashlib.blake2b(json.dumps(settings).encode(), digest_size=20)
+    own_settings = {id(record.read_spec): record.read_spec for record in records if record.read_spec is not None}
+    own_bytes = {number: json.dumps(_read_settings(spec)).encode() for number, spec in own_settings.items()}
+    for record, digest in zip(records, progress(prefetch_map(_record_digest, records), len(records)), strict=True):
+        key.update(digest + own_bytes.get(id(record.read_spec), b""))
+    return key.hexdigest()
+
+
+def _read_settings(read_spec: ReadSpec) -> list[Any]:
+    """Return the parameters that determine the pixels, for JSON."""
     label_map = read_spec.label_map
-    settings = [
-        version,
-        image_size,
+    settings: list[Any] = [
         _KINDS.get(label_map.kind, label_map.kind),
         sorted(label_map.value_to_class.items()),
         label_map.tolerance,
@@ -51,10 +60,7 @@ def cache_key(
     ]
     if label_map.other_class is not None or read_spec.masks_as_stored:
         settings += [label_map.other_class, read_spec.masks_as_stored]
-    key = hashlib.blake2b(json.dumps(settings).encode(), digest_size=20)
-    for digest in progress(prefetch_map(_record_digest, records), len(records)):
-        key.update(digest)
-    return key.hexdigest()
+    return settings
 
 
 def _record_digest(record: Record) -> bytes:
@@ -68,6 +74,8 @@ def _digest(source: MaskSource) -> bytes:
     if isinstance(source, MultilabelMask):
         for channel in source.channels:
             digest.update(b"none" if channel is None else _digest(channel))
+        if source.unknown:
+            digest.update(json.dumps(sorted(source.unknown)).encode())
     elif isinstance(source, MergedMask):
         for file in source.files:
             digest.update(_digest(file))

@@ -25,7 +25,7 @@ from pixelwise.data.schema import (
     Record,
 )
 from pixelwise.errors import AnnotationError, DataError
-from pixelwise.palette import unpack_rgb
+from pixelwise.palette import IGNORE_INDEX, unpack_rgb
 
 _MAX_OUTLINES = 64
 """Number of polygons of one class that are collected before they are drawn. Each drawing is a pass over the image, so
@@ -39,7 +39,7 @@ def read_image_and_mask(
 
     Args:
         record: a record with a mask.
-        read_spec: the parameters with which the data set's files are read.
+        read_spec: the parameters with which the data set's files are read. Those of the record have priority.
         min_size: see `read_image`. The mask is not reduced.
 
     Returns:
@@ -51,6 +51,7 @@ def read_image_and_mask(
     """
     if record.mask is None:
         raise DataError(f"{record.image}: has no mask; add one or remove the image from the list")
+    read_spec = record.read_spec or read_spec
     image, size = read_with_size(record.image, read_spec.channels, read_spec.bit_depth, min_size, read_spec.pixel_range)
     mask = read_mask(record.mask, read_spec.label_map, drawing_size(record, size))
     if read_spec.masks_as_stored or mask.shape[-2:] == (size[1], size[0]) != size:
@@ -106,8 +107,8 @@ def read_mask(mask: MaskSource, label_map: LabelMap, size: tuple[int, int] | Non
             without any file.
 
     Returns:
-        (H, W) uint8 class indices 0..C-1, with 255 for "ignore". A multi-label mask is (C, H, W) uint8: 0 absent,
-        1 present, 255 for "ignore".
+        (H, W) uint8 class indices 0..C-1, with 255 for "ignore". `partial_labels` defines further values, for masks of
+        data sets that are joined. A multi-label mask is (C, H, W) uint8: 0 absent, 1 present, 255 for "ignore".
 
     Raises:
         DataError: A file cannot be read, or it has a value that `label_map` does not contain. The message names the
@@ -129,7 +130,13 @@ def _read_channels(mask: MultilabelMask, label_map: LabelMap, size: tuple[int, i
         raise DataError("the size of the image is needed for a multi-label mask without files")
     if any(channel is not None and channel.shape != size for channel in channels):
         raise DataError(f"{mask}: the masks of one image must have the same size")
-    return np.stack([np.zeros(size, np.uint8) if channel is None else channel for channel in channels])
+    empty = [IGNORE_INDEX if index in mask.unknown else 0 for index in range(len(channels))]
+    return np.stack(
+        [
+            np.full(size, value, np.uint8) if channel is None else channel
+            for value, channel in zip(empty, channels, strict=True)
+        ]
+    )
 
 
 def _read_values(source: BytesSource | MergedMask, label_map: LabelMap) -> np.ndarray:

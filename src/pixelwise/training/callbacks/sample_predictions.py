@@ -64,8 +64,9 @@ class SamplePredictions(Callback):
         predictor = Predictor(state.model, state.model.mean.device)
         images, masks = zip(*self._pairs, strict=True)
         predictions = [prediction.mask for prediction in predictor.predict_batch(images)]
-        task = state.model.config.task
-        true, predicted = ([task.to_display(mask) for mask in group] for group in (masks, predictions))
+        task, labels = state.model.config.task, state.data.read_spec.partial_labels
+        known = [labels.to_background(mask) for mask in masks]
+        true, predicted = ([task.to_display(mask) for mask in group] for group in (known, predictions))
         classes, palette = task.display_classes(state.data.classes, state.data.palette)
         return prediction_grid([to_display_image(image) for image in images], true, predicted, classes, palette, title)
 

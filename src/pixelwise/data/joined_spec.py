@@ -1,0 +1,143 @@
+"""The spec of joined data sets, and functions for specs of both kinds."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from pixelwise.data.index import DatasetIndex
+from pixelwise.data.io.remote import RemoteFile
+from pixelwise.data.join import dataset_names, join_datasets
+from pixelwise.data.load import load_dataset
+from pixelwise.data.schema import LabelMap, ReadSpec
+from pixelwise.data.spec import DatasetSpec, read_spec_file
+from pixelwise.errors import ConfigError, printable
+from pixelwise.runtime.yaml_text import yaml_text
+
+
+class JoinedSpec(BaseModel):
+    """The specs of several data sets that were joined, see `join_datasets`.
+
+    Attributes:
+        sets: name of a data set, see `dataset_names` → its spec, in the order in which they were joined.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    sets: Annotated[dict[str, DatasetSpec], Field(min_length=1)]
+
+    def load(
+        self, root: str | Path | RemoteFile, skip_unreadable: bool = False, allow_outside: bool = False
+    ) -> DatasetIndex:
+        """Load one data set, with the classes of all. See `load_all` for the arguments."""
+        return self.load_all([root], skip_unreadable, allow_outside)
+
+    def load_all(
+        self, roots: Sequence[str | Path | RemoteFile], skip_unreadable: bool = False, allow_outside: bool = False
+    ) -> DatasetIndex:
+        """Load data sets and join them. The result has the classes of all specs in the same order.
+
+        A data set is read by the spec that has its name. If no spec has it and there are as many data sets as specs,
+        the specs apply in their order. Otherwise the data set is new. Its classes are detected (see `load_dataset`) and
+        have names of the joined classes.
+
+        Args:
+            roots: folders, files or URLs, for example only one of the joined data sets.
+            skip_unreadable: leave out files that cannot be used instead of raising.
+            allow_outside: see `DatasetSpec.load`.
+
+        Raises:
+            DataError: A data set cannot be read.
+            ConfigError: A spec does not fit its data set, or a data set has another class.
+        """
+        names = [printable(name) for name in dataset_names(roots)]
+        specs = [self.sets.get(name) for name in names]
+        if None in specs and len(roots) == len(self.sets):
+            specs = list(self.sets.values())
+        sets = []
+        for root, spec in zip(roots, specs, strict=True):
+            with errors_of(root):
+                if spec is None:
+                    sets.append(load_dataset(root, skip_unreadable=skip_unreadable, allow_outside=allow_outside))
+                else:
+                    sets.append(spec.load(root, skip_unreadable, allow_outside))
+        full = self._classes()
+        return join_datasets(sets, full.classes, full.palette)
+
+    def _classes(self) -> DatasetIndex:
+        """Return a data set without records that has the joined classes and palette."""
+        return join_datasets(
+            [
+                DatasetIndex(
+                    name, spec.format, tuple(spec.classes), spec.palette, ReadSpec(LabelMap(spec.kind), spec.channels)
+                )
+                for name, spec in self.sets.items()
+            ]
+        )
+
+    def to_yaml(self) -> str:
+        """Return the specs as the text of a YAML file for `read_dataset_spec`."""
+        return "\n".join(self.to_lines({}, indent="")) + "\n"
+
+    def to_lines(self, reasons: Mapping[str, str], indent: str = "  ") -> list[str]:
+        """Return the specs as lines of YAML, see `DatasetSpec.to_lines`."""
+        lines = [f"{indent}sets:"]
+        for name, spec in self.sets.items():
+            lines += [f"{indent}  {yaml_text(name)}:", *spec.to_lines(reasons, f"{indent}    ")]
+        return lines
+
+
+AnySpec = DatasetSpec | JoinedSpec
+
+
+def spec_of(data: DatasetIndex) -> AnySpec:
+    """Return the spec of a loaded data set, or of data sets that were joined."""
+    if not data.sets:
+        return DatasetSpec.of(data)
+    names = map(printable, dataset_names([part.root for part in data.sets]))
+    return JoinedSpec(sets={name: DatasetSpec.of(part) for name, part in zip(names, data.sets, strict=True)})
+
+
+def read_any_spec(path: Path) -> AnySpec:
+    """Read a spec of either kind from a YAML file.
+
+    Raises:
+        RunError: The file is missing or damaged. The message names it.
+    """
+
+    def build(**fields: object) -> AnySpec:
+        return JoinedSpec.model_validate(fields) if "sets" in fields else DatasetSpec.model_validate(fields)
+
+    return read_spec_file(path, build)
+
+
+def load_with_spec(
+    spec: AnySpec, roots: Sequence[str | Path | RemoteFile], skip_unreadable: bool = False, allow_outside: bool = False
+) -> DatasetIndex:
+    """Load one data set, or several that are joined, with a spec.
+
+    Args:
+        spec: the spec.
+        roots: folders, files or URLs.
+        skip_unreadable, allow_outside: see `DatasetSpec.load`.
+
+    Raises:
+        DataError: A data set cannot be read.
+        ConfigError: The spec does not fit a data set, or there are several data sets and the spec is of one.
+    """
+    if isinstance(spec, JoinedSpec):
+        return spec.load_all(roots, skip_unreadable, allow_outside)
+    if len(roots) > 1:
+        raise ConfigError(f"{roots[1]}: is one data set too many; the model is of a single one, so name one")
+    return spec.load(roots[0], skip_unreadable, allow_outside)
+
+
+@contextmanager
+def errors_of(root: str | Path | RemoteFile) -> Iterator[None]:
+    """Add the name of a data set to a ConfigError that the block raises."""
+    try:
+        yield
+    except ConfigError as error:
+        raise ConfigError(f"{root}: {str(error).removeprefix(f'{root}: ')}") from None
