@@ -157,13 +157,14 @@ def draw_sheet(
     images, masks = zip(*(data.read(record) for record in chosen), strict=True)
     task = data.read_spec.task
     classes, palette = task.display_classes(data.classes, data.palette)
+    name = " + ".join(Path(each.root).resolve().name for each in data.sets or (data,))
     return overlay_grid(
         [to_display_image(image) for image in images],
         [task.to_display(data.read_spec.partial_labels.to_background(mask)) for mask in masks],
         [record.image.name for record in chosen],
         classes,
         palette,
-        title=f"{' + '.join(Path(each.root).resolve().name for each in data.sets or (data,))} · {part} · {count} of {len(records)} images",
+        title=f"{name} · {part} · {count} of {len(records)} images",
         columns=columns,
         width=width,
     )
