@@ -160,8 +160,9 @@ def _run(tokens: list[str], env: dict[str, str], before: Callable[[], object] | 
 
 
 def kill_soon(seconds: float) -> None:
-    """Let the kernel kill this process after a time, in the middle of whatever it does then."""
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    """Let the kernel kill this process after a time, in the middle of whatever it does then. Any thread may call it."""
+    if threading.current_thread() is threading.main_thread():  # others may not set a handler, and nothing sets one
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.setitimer(signal.ITIMER_REAL, seconds)
 
 

@@ -3,6 +3,8 @@
 import os
 import random
 import signal
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +16,7 @@ from pixelwise.runtime import files
 from tests.chaos import image_files, label_files
 from tests.chaos.commands import Workshop
 from tests.chaos.damage import BYTES, damage_structure
-from tests.chaos.forks import check_in_forks
+from tests.chaos.forks import check_in_forks, kill_soon
 from tests.chaos.full_disk import fill_disks
 from tests.chaos.image_files import damage_images
 from tests.chaos.kills import kill_commands
@@ -154,6 +156,17 @@ def _allocate() -> tuple[Verdict, str]:
 
 def _read() -> tuple[Verdict, str]:
     return Verdict.READ, ""
+
+
+def test_a_thread_can_let_its_process_be_killed_soon() -> None:
+    pid = os.fork()
+    if pid == 0:
+        thread = threading.Thread(target=kill_soon, args=(0.01,))
+        thread.start()
+        thread.join()
+        time.sleep(10)
+        os._exit(0)
+    assert os.WTERMSIG(os.waitpid(pid, 0)[1]) == signal.SIGALRM
 
 
 def test_crashes_and_hangs_have_the_name_of_their_check() -> None:

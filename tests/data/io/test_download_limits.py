@@ -25,7 +25,7 @@ from pixelwise.data.io.tar_shard import TarShard, fetch_shard
 from pixelwise.errors import ConfigError, DataError
 
 
-class FakeStorage(AbstractFileSystem):  # type: ignore[misc]
+class FakeStorage(AbstractFileSystem):
     """A storage service with one file. Each method can be replaced by one that blocks or fails.
 
     Attributes:
@@ -186,7 +186,7 @@ def test_exists_has_a_time_limit(storage: FakeStorage, never: Callable[[], Any])
 
 
 def test_a_read_of_an_asynchronous_file_system_runs_in_a_thread() -> None:
-    class Storage(AsyncFileSystem):  # type: ignore[misc]
+    class Storage(AsyncFileSystem):
         cachable = False
 
         async def _cat_file(self, path: str, start: int = 0, end: int = 0, **options: Any) -> bytes:
