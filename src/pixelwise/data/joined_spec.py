@@ -100,6 +100,26 @@ def spec_of(data: DatasetIndex) -> AnySpec:
     return JoinedSpec(sets={name: DatasetSpec.of(part) for name, part in zip(names, data.sets, strict=True)})
 
 
+def with_roots(spec: AnySpec, roots: Sequence[str]) -> AnySpec:
+    """Return a spec that stores where its data sets are.
+
+    Args:
+        spec: the spec.
+        roots: the absolute path or the URL of each data set.
+    """
+    if isinstance(spec, DatasetSpec):
+        return spec.model_copy(update={"root": roots[0]})
+    pairs = zip(spec.sets.items(), roots, strict=True)
+    return JoinedSpec(sets={name: each.model_copy(update={"root": root}) for (name, each), root in pairs})
+
+
+def spec_roots(spec: AnySpec) -> tuple[str, ...]:
+    """Return the paths or URLs of the data sets of a spec. Return () if it does not store all of them."""
+    roots = [each.root for each in ([spec] if isinstance(spec, DatasetSpec) else spec.sets.values())]
+    known = tuple(root for root in roots if root is not None)
+    return known if len(known) == len(roots) else ()
+
+
 def read_any_spec(path: Path) -> AnySpec:
     """Read a spec of either kind from a YAML file.
 

@@ -90,6 +90,7 @@ class DatasetSpec(BaseModel):
         mask_files: the pattern of the mask files, see `LabelOptions`, or None.
         other_class: name of the class of all values that are not listed, or "ignore" to ignore them. For multi-label
             masks: "present", "absent" or "ignore". None if all values are listed.
+        root: in a run, the absolute path or the URL of the data set of the training.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -108,6 +109,7 @@ class DatasetSpec(BaseModel):
     mask_files: str | None = None
     other_class: str | None = None
     masks_as_stored: bool = False
+    root: str | None = None
 
     @model_validator(mode="before")
     @classmethod

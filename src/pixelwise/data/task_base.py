@@ -70,6 +70,29 @@ class Task(ABC):
         """
 
     @abstractmethod
+    def inverse_activate(self, probabilities: "Tensor") -> "Tensor":
+        """Return logits with given probabilities: `activate` of the result is `probabilities`.
+
+        Args:
+            probabilities: (..., C, H, W) float32 in [0, 1], see `activate`.
+
+        Returns:
+            (..., C, H, W) float32. They are finite, also for a probability of 0 or 1.
+        """
+
+    @abstractmethod
+    def label_probability(self, probabilities: "Tensor", mask: "Tensor") -> "Tensor":
+        """Return the probability of the mask's label at each pixel.
+
+        Args:
+            probabilities: (..., C, H, W) float in [0, 1], see `activate`.
+            mask: a mask of this task, or a batch of masks, uint8, of the same height and width.
+
+        Returns:
+            float of the mask's shape in [0, 1]. The values of pixels to ignore have no meaning.
+        """
+
+    @abstractmethod
     def confidence(self, probabilities: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Return the probability of the prediction at each pixel.
 
@@ -178,6 +201,29 @@ class Task(ABC):
         >>> from pixelwise.data.task import MULTILABEL
         >>> MULTILABEL.to_display(np.array([[[1, 0]], [[1, 1]]], np.uint8)).tolist()
         [[0, 1]]
+        """
+
+    @abstractmethod
+    def display_background(self, classes: int, background: Sequence[int]) -> tuple[int, ...]:
+        """Return the indices of the classes of `display_classes` that are background. Overlays do not color them.
+
+        Args:
+            classes: the number of classes C of the mask.
+            background: indices of the classes of the mask that are background.
+
+        Returns:
+            `background`. For multilabel masks, the index of "none".
+        """
+
+    @abstractmethod
+    def class_confidence(self, logits: "Tensor") -> list[float | None]:
+        """Return the mean probability of each class over the pixels that the predicted mask assigns to it.
+
+        Args:
+            logits: (C, H, W) float, any real values.
+
+        Returns:
+            C values in [0, 1]. None for a class without pixels.
         """
 
     @abstractmethod

@@ -1,19 +1,93 @@
-"""Boundary IoU: the IoU of true and predicted class boundaries."""
+"""Metrics of the outlines of classes: boundary IoU and boundary F-score."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from math import hypot
+from math import ceil, hypot
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from pydantic import Field
-from scipy.ndimage import minimum_filter1d
 from torch import Tensor
 
-from pixelwise.data.task import Task
+from pixelwise.data.task import MULTILABEL, Task
+from pixelwise.metrics._outlines import (
+    Labels,
+    Region,
+    count_labels,
+    dilate,
+    near_other_label,
+    slabs,
+    touching_other_label,
+)
 from pixelwise.metrics.base import METRICS, mean_of_present, ratio
 from pixelwise.palette import IGNORE_INDEX
 from pixelwise.registry import Params
+
+
+class BoundaryMetric(ABC):
+    """A metric whose sums are computed from label images, for all labels at once.
+
+    Args:
+        classes: C names, in index order.
+        task: the task of the masks.
+        columns: number of sums per class.
+    """
+
+    name: ClassVar[str]
+    """Name of the mean over the classes. Those of the classes are NAME_CLASS."""
+
+    def __init__(self, classes: Sequence[str], task: Task, columns: int) -> None:
+        self.classes, self.task = tuple(classes), task
+        self._sums = np.zeros((len(self.classes), columns), np.int64)
+
+    def update(self, mask: Tensor, prediction: Tensor) -> None:
+        """Add one image. See `Metric.update`."""
+        true, predicted = mask.numpy(), prediction.numpy()
+        # Predictions in ignored pixels are removed, so that both outlines follow the border of the ignored area.
+        predicted = np.where(true == IGNORE_INDEX, np.uint8(IGNORE_INDEX), predicted)
+        if self.task is MULTILABEL:
+            for index in range(len(self.classes)):
+                self._sums[index] += self.label_sums(true[index], predicted[index])[1]
+        else:
+            self._sums += self.label_sums(true, predicted)[: len(self.classes)]
+
+    @abstractmethod
+    def label_sums(self, true: Labels, predicted: Labels) -> npt.NDArray[np.int64]:
+        """Return the sums of each label in one image.
+
+        Args:
+            true: (H, W) uint8 labels, 255 = ignore.
+            predicted: (H, W) uint8 labels, 255 in the same pixels.
+
+        Returns:
+            (256, columns) int64.
+        """
+
+    @abstractmethod
+    def value(self, sums: Sequence[int]) -> float | None:
+        """Return the value of a class in [0, 1], or None if it has no outline.
+
+        Args:
+            sums: the sums of the class over all images.
+        """
+
+    def compute(self) -> dict[str, float | None]:
+        """Return "NAME_CLASS" of each class, and their mean "NAME". A class without an outline has None."""
+        values = {
+            f"{self.name}_{name}": self.value(sums)
+            for name, sums in zip(self.classes, self._sums.tolist(), strict=True)
+        }
+        return {self.name: mean_of_present(list(values.values())), **values}
+
+    def state(self) -> Tensor:
+        """Return the sums of each class in pixels, (C, columns) int64."""
+        return torch.from_numpy(self._sums.copy())
+
+    def load(self, state: Tensor) -> None:
+        """Replace the sums. See `Metric.load`."""
+        self._sums = state.cpu().numpy().astype(np.int64)
 
 
 class BoundaryIoUParams(Params):
@@ -23,7 +97,7 @@ class BoundaryIoUParams(Params):
 
 
 @METRICS.register("boundary_iou", params=BoundaryIoUParams)
-class BoundaryIoU:
+class BoundaryIoU(BoundaryMetric):
     """The IoU of each class's boundary. The boundary consists of the pixels of the class near its outline.
 
     Cheng et al. 2021, "Boundary IoU: Improving Object-Centric Image Segmentation Evaluation". Unlike the IoU, it is
@@ -36,54 +110,100 @@ class BoundaryIoU:
         width: width of the boundary as a fraction of the image's diagonal. The boundary is at least one pixel wide.
     """
 
+    name = "boundary_iou"
+
     def __init__(self, classes: Sequence[str], task: Task, width: float = 0.02) -> None:
-        self.classes, self.task, self.width = tuple(classes), task, width
-        self._sums = np.zeros((len(self.classes), 2), np.int64)
+        super().__init__(classes, task, columns=2)
+        self.width = width
 
-    def update(self, mask: Tensor, prediction: Tensor) -> None:
-        """Add one image. See `Metric.update`."""
-        true, predicted = mask.numpy(), prediction.numpy()
-        counted = true != IGNORE_INDEX
-        pixels = max(1, round(self.width * hypot(*true.shape[-2:])))
-        for index in range(len(self.classes)):
-            # Predictions in ignored pixels are removed, so that both outlines follow the border of the ignored area.
-            present = self.task.class_region(np.where(counted, predicted, IGNORE_INDEX), index)
-            expected = self.task.class_region(true, index)
-            if present.any() or expected.any():
-                one, other = boundary(expected, pixels), boundary(present, pixels)
-                self._sums[index] += (one & other).sum(), (one | other).sum()
+    def label_sums(self, true: Labels, predicted: Labels) -> npt.NDArray[np.int64]:
+        """Return the (intersection, union) of the boundary of each label in pixels. See `BoundaryMetric.label_sums`."""
+        pixels = max(1, round(self.width * hypot(*true.shape)))
+        sums = np.zeros((256, 2), np.int64)
+        for rows, inner in slabs(true.shape[0], true.shape[1], pixels):
+            one, other = true[rows][inner], predicted[rows][inner]
+            near_one, near_other = (near_other_label(labels[rows], pixels)[inner] for labels in (true, predicted))
+            shared = count_labels(one[near_one & near_other & (one == other)])
+            sums[:, 0] += shared
+            sums[:, 1] += count_labels(one[near_one]) + count_labels(other[near_other]) - shared
+        return sums
 
-    def compute(self) -> dict[str, float | None]:
-        """Return "boundary_iou_CLASS" of each class, and their mean "boundary_iou". A class without pixels has None."""
-        values = {
-            f"boundary_iou_{name}": ratio(int(intersection), int(union))
-            for name, (intersection, union) in zip(self.classes, self._sums, strict=True)
-        }
-        return {"boundary_iou": mean_of_present(list(values.values())), **values}
-
-    def state(self) -> Tensor:
-        """Return the (intersection, union) of each class in pixels, (C, 2) int64."""
-        return torch.from_numpy(self._sums.copy())
-
-    def load(self, state: Tensor) -> None:
-        """Replace the intersections and unions. See `Metric.load`."""
-        self._sums = state.cpu().numpy().astype(np.int64)
+    def value(self, sums: Sequence[int]) -> float | None:
+        """Return the boundary IoU of a class. See `BoundaryMetric.value`."""
+        intersection, union = sums
+        return ratio(intersection, union)
 
 
-def boundary(region: npt.NDArray[np.bool_], pixels: int) -> npt.NDArray[np.bool_]:
-    """Return the pixels of a region that are near its outline.
+class BoundaryFParams(Params):
+    """Parameters of `BoundaryF`."""
+
+    tolerance: float = Field(
+        0.008, gt=0, lt=1, description="Maximum distance of two outlines as a fraction of the image's diagonal."
+    )
+
+
+@METRICS.register("boundary_f", params=BoundaryFParams)
+class BoundaryF(BoundaryMetric):
+    """The F-score of each class's outline. A pixel of an outline is correct if the other outline is near.
+
+    Csurka et al. 2013, "What is a good evaluation measure for semantic segmentation?". Precision is the fraction of the
+    predicted outline that is near the true outline, and recall the fraction of the true outline that is near the
+    predicted one. The F-score is 2 · precision · recall ÷ (precision + recall). The tolerance is that of the DAVIS
+    benchmark (Perazzi et al. 2016). The outline consists of the pixels of the class that touch another class. The image
+    border and pixels to ignore are no outlines. Pixels are summed over all images before the divisions.
 
     Args:
-        region: (H, W) bool.
-        pixels: width of the boundary in pixels, in chessboard distance (a diagonal step is one pixel).
-
-    Returns:
-        (H, W) bool.
-
-    >>> boundary(np.ones((4, 4), bool), 1).astype(int).tolist()
-    [[1, 1, 1, 1], [1, 0, 0, 1], [1, 0, 0, 1], [1, 1, 1, 1]]
+        classes: C names, in index order.
+        task: the task of the masks.
+        tolerance: maximum distance of two outlines as a fraction of the image's diagonal, rounded up to whole pixels in
+            chessboard metric (a diagonal step is one pixel).
     """
-    inner = region.astype(np.uint8)
-    for axis in (0, 1):
-        inner = minimum_filter1d(inner, 2 * pixels + 1, axis=axis, mode="constant", cval=0)
-    return region & (inner == 0)
+
+    name = "boundary_f"
+
+    def __init__(self, classes: Sequence[str], task: Task, tolerance: float = 0.008) -> None:
+        super().__init__(classes, task, columns=4)
+        self.tolerance = tolerance
+
+    def label_sums(self, true: Labels, predicted: Labels) -> npt.NDArray[np.int64]:
+        """Return the outline pixels of each label: correct and all predicted ones, found and all true ones.
+
+        See `BoundaryMetric.label_sums`.
+        """
+        pixels = ceil(self.tolerance * hypot(*true.shape))
+        sums = np.zeros((256, 4), np.int64)
+        for rows, inner in slabs(true.shape[0], true.shape[1], pixels + 1):
+            one, other = true[rows], predicted[rows]
+            edge_one, edge_other = touching_other_label(one), touching_other_label(other)
+            for label in np.flatnonzero(count_labels(one[edge_one]) + count_labels(other[edge_other])):
+                sums[label] += _matches(edge_one & (one == label), edge_other & (other == label), pixels, inner)
+        return sums
+
+    def value(self, sums: Sequence[int]) -> float | None:
+        """Return the F-score of a class. See `BoundaryMetric.value`."""
+        correct, predicted, found, true = sums
+        if predicted == 0 and true == 0:
+            return None
+        precision, recall = ratio(correct, predicted) or 0.0, ratio(found, true) or 0.0
+        return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+
+
+def _matches(true: Region, predicted: Region, pixels: int, inner: slice) -> npt.NDArray[np.int64]:
+    """Count correct and all pixels of a predicted outline, and found and all pixels of a true one, in some rows.
+
+    Args:
+        true: (H, W) bool, the true outline.
+        predicted: (H, W) bool, the predicted outline.
+        pixels: the tolerance in pixels.
+        inner: the rows that are counted.
+    """
+    either = true | predicted
+    rows, columns = (np.flatnonzero(either.any(axis)) for axis in (1, 0))
+    # Distances between pixels of the two outlines do not depend on pixels outside their common box.
+    box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    counted = np.zeros(len(true), bool)
+    counted[inner] = True
+    mask = counted[box[0], None]
+    one, other = true[box], predicted[box]
+    correct, found = other & dilate(one, pixels), one & dilate(other, pixels)
+    return np.array([np.count_nonzero(part & mask) for part in (correct, other, found, one)], np.int64)

@@ -1,0 +1,212 @@
+"""The result of an evaluation: metrics with intervals, boundaries, calibration, and a score of each image."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pixelwise.data.task import MULTICLASS, Task
+from pixelwise.errors import DataError
+from pixelwise.metrics.base import mean_of_present, ratio
+from pixelwise.metrics.calibration import Calibration
+from pixelwise.metrics.confusion import Metrics
+from pixelwise.metrics.intervals import Intervals
+from pixelwise.palette import Palette
+
+MAX_LISTED = 20
+"""Maximum number of images with suspicious labels in the JSON file. The CSV file has the score of each image."""
+
+
+@dataclass(frozen=True, eq=False)
+class ImageScore:
+    """The pixel counts and scores of one image.
+
+    Attributes:
+        file: name of the image relative to the root of the data set.
+        group: the group of the image, or None.
+        counts: (C, 3) int64, true positives, false positives and false negatives of each class in pixels.
+        pixels: number of pixels that were compared. For multilabel masks, a pixel counts once per class.
+        correct: number of these pixels that are correct.
+        label_quality: see `pixelwise.metrics.label_quality`, or None if all pixels are ignored.
+    """
+
+    file: str
+    group: str | None
+    counts: npt.NDArray[np.int64]
+    pixels: int
+    correct: int
+    label_quality: float | None
+
+    @property
+    def ious(self) -> list[float | None]:
+        """IoU of each class in [0, 1]. None if the class is neither in the mask nor in the prediction."""
+        return [ratio(hits, hits + wrong + missed) for hits, wrong, missed in self.counts.tolist()]
+
+    @property
+    def mean_iou(self) -> float | None:
+        """Mean of `ious` without None, in [0, 1]. None if all pixels are ignored."""
+        return mean_of_present(self.ious)
+
+
+@dataclass(frozen=True, eq=False)
+class ImageExample:
+    """A reduced image with its true and predicted mask, for display.
+
+    Attributes:
+        index: position of the image in `Evaluation.images`.
+        score: the score by which the image was selected. Lower scores come first.
+        image: (h, w, 3) uint8 RGB.
+        truth: (h, w) uint8, the true mask by `Task.to_display`, 255 = ignore.
+        prediction: (h, w) uint8, the predicted mask by `Task.to_display`.
+        wrong: (h, w) bool, True for pixels whose prediction is wrong.
+    """
+
+    index: int
+    score: float
+    image: npt.NDArray[np.uint8]
+    truth: npt.NDArray[np.uint8]
+    prediction: npt.NDArray[np.uint8]
+    wrong: npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """Result of `pixelwise.evaluate`.
+
+    Attributes:
+        metrics: accuracy, mean IoU, and IoU, Dice, precision and recall of each class.
+        skipped: one error for each record that was skipped, in the order of the split.
+        path: the JSON file, or None if this process has written none. `csv_path` and `page` are beside it.
+        extra: name → value of each additional metric. The value is None if it is not defined, for example for an absent
+            class.
+        split: "train", "val" or "test".
+        reason: the images in words, for example "the test split of the data set".
+        warning: a warning that images were trained on. Empty if none were.
+        note: a remark about the choice of the images. Empty if there is none.
+        intervals: 95 % confidence intervals of the mean IoU and of the IoU of each class.
+        boundary: the results of the metrics `boundary_iou` and `boundary_f` with their default parameters.
+        calibration: calibration of the model's probabilities.
+        uncalibrated: the same without the model's temperature.
+        temperature: the model's temperature, see `ModelConfig`.
+        images: the score of each image that was not skipped, in the order of the split.
+        worst: the images with the lowest mean IoU, the lowest first.
+        suspicious: the images with the lowest label quality, the lowest first.
+        seconds_per_image: time of the prediction of one image without reading its file: resizing, the model in batches,
+            and the mask at the image's size.
+        device: the device of the model, for example "cpu".
+        task: the task of the masks.
+        palette: one color per class.
+    """
+
+    metrics: Metrics
+    skipped: tuple[DataError, ...]
+    path: Path | None
+    extra: dict[str, float | None]
+    split: str
+    reason: str
+    warning: str
+    note: str
+    intervals: Intervals
+    boundary: dict[str, float | None]
+    calibration: Calibration
+    uncalibrated: Calibration
+    temperature: float
+    images: tuple[ImageScore, ...]
+    worst: tuple[ImageExample, ...] = field(repr=False)
+    suspicious: tuple[ImageExample, ...] = field(repr=False)
+    seconds_per_image: float
+    device: str
+    task: Task = MULTICLASS
+    palette: Palette = ()
+
+    @property
+    def page(self) -> Path | None:
+        """The HTML page, or None if this process has written none."""
+        return self.path and page_path(self.path)
+
+    @property
+    def csv_path(self) -> Path | None:
+        """The CSV file with a row per image, or None if this process has written none."""
+        return self.path and csv_path(self.path)
+
+    @property
+    def headline(self) -> str:
+        """The mean IoU with its interval, and the number of images that would halve the interval.
+
+        For example "mIoU 0.79 ± 0.02 on 298 images; about 900 more images would halve the interval".
+        """
+        value, interval = self.metrics.mean_iou, self.intervals.mean_iou
+        count, unit = self.metrics.image_count, f"{self.intervals.unit}s"
+        images = f"{count} image{'s' * (count != 1)}"
+        if unit == "groups":
+            images += f" in {self.intervals.units} groups"
+        if value is None or interval is None:
+            return f"mIoU {'–' if value is None else f'{value:.3f}'} on {images}; no interval, which needs two {unit}"
+        digits = 2 if interval.half_width >= 0.02 else 3
+        more = round_to_two_digits(self.intervals.units_to_halve)
+        return (
+            f"mIoU {value:.{digits}f} ± {interval.half_width:.{digits}f} on {images}; "
+            f"about {more} more {unit} would halve the interval"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result as JSON types, with the keys of evaluation-<split>.json."""
+        content = self.metrics.to_dict() | {"split": self.split, "left_out": len(self.skipped)}
+        if self.extra:
+            content["extra"] = self.extra
+        by_quality = sorted(
+            (image for image in self.images if image.label_quality is not None),
+            key=lambda image: image.label_quality or 0.0,
+        )
+        return content | {
+            "evaluated_on": self.reason,
+            "warning": self.warning or None,
+            "note": self.note or None,
+            "intervals": self.intervals.to_dict(),
+            "boundary": self.boundary,
+            "calibration": self.calibration.to_dict()
+            | {"temperature": self.temperature, "ece_without_temperature": self.uncalibrated.error},
+            "lowest_label_quality": [
+                {"file": image.file, "score": image.label_quality} for image in by_quality[:MAX_LISTED]
+            ],
+            "ms_per_image": 1000 * self.seconds_per_image,
+            "device": self.device,
+        }
+
+
+def page_path(path: Path) -> Path:
+    """Return the path of the HTML page beside a JSON file."""
+    return path.with_name(f"{path.stem}.html")
+
+
+def csv_path(path: Path) -> Path:
+    """Return the path of the CSV file beside a JSON file."""
+    return path.with_name(f"{path.stem}.csv")
+
+
+def round_to_two_digits(value: int) -> int:
+    """Round a positive number to two significant digits.
+
+    >>> round_to_two_digits(894), round_to_two_digits(6), round_to_two_digits(12345)
+    (890, 6, 12000)
+    """
+    digits = len(str(value)) - 2
+    return round(value, -digits) if digits > 0 else value
+
+
+def image_table(images: Sequence[ImageScore], classes: Sequence[str]) -> list[list[object]]:
+    """Return the rows of the CSV file, with the header first.
+
+    Args:
+        images: the images.
+        classes: C names, in index order.
+    """
+    header = ["file", "group", "miou", "accuracy", "label_quality", "pixels", *(f"iou_{name}" for name in classes)]
+    rows: list[list[object]] = [list(header)]
+    for image in images:
+        accuracy = ratio(image.correct, image.pixels)
+        rows.append([image.file, image.group, image.mean_iou, accuracy, image.label_quality, image.pixels, *image.ious])
+    return rows

@@ -1,0 +1,187 @@
+"""The page of an evaluation: one HTML file with all values, and the images that need a look."""
+
+import base64
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from jinja2 import Environment, PackageLoader
+from PIL import Image
+
+from pixelwise.data.task import MULTILABEL
+from pixelwise.metrics.calibration import Calibration
+from pixelwise.metrics.confusion import ClassMetrics
+from pixelwise.metrics.evaluation import Evaluation, ImageExample
+from pixelwise.metrics.intervals import Interval
+from pixelwise.palette import IGNORE_INDEX, Color, Palette
+from pixelwise.visualization import overlay
+
+MAX_MATRIX_CLASSES = 30
+"""Maximum number of classes of a confusion matrix on the page. With more, the most frequent confusions are listed."""
+
+MAX_CONFUSIONS = 30
+"""Maximum number of confusions that are shown instead of a matrix."""
+
+WRONG_COLOR: Color = (220, 20, 60)
+"""Color of wrong pixels in a difference."""
+
+_JPEG_QUALITY = 80
+
+_PLOT_SIDE = 240
+"""Side of the reliability plot in the units of its drawing."""
+
+
+@dataclass(frozen=True)
+class ClassRow:
+    """A row of the table of classes."""
+
+    name: str
+    color: Color
+    metrics: ClassMetrics
+    interval: Interval | None
+    boundary_iou: float | None
+    boundary_f: float | None
+    pixel_fraction: float
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """Pixels of one class that are predicted as another."""
+
+    true: str
+    predicted: str
+    fraction: float
+    """Fraction of the pixels of the true class."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """An image of the evaluation, with the data URLs of its panels by caption."""
+
+    file: str
+    score: float
+    mean_iou: float | None
+    panels: dict[str, str]
+    size: tuple[int, int]
+
+
+def render_evaluation(evaluation: Evaluation, run: Path, json_name: str, csv_name: str) -> str:
+    """Return the page of an evaluation. It embeds its images and needs no other file.
+
+    Args:
+        evaluation: the result.
+        run: the run directory, for the title.
+        json_name: name of the JSON file beside the page.
+        csv_name: name of the CSV file beside the page.
+    """
+    environment = Environment(
+        loader=PackageLoader("pixelwise.reporting"), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    classes = tuple(evaluation.metrics.classes)
+    multilabel = evaluation.task is MULTILABEL
+    return environment.get_template("evaluation_report.html").render(
+        run=run,
+        evaluation=evaluation,
+        metrics=evaluation.metrics,
+        rows=class_rows(evaluation),
+        matrix=[] if multilabel or len(classes) > MAX_MATRIX_CLASSES else confusion_fractions(evaluation),
+        confusions=[] if multilabel or len(classes) <= MAX_MATRIX_CLASSES else most_confused(evaluation),
+        classes=classes,
+        plot_side=_PLOT_SIDE,
+        lines=({} if evaluation.temperature == 1 else {"plain": plot_points(evaluation.uncalibrated)})
+        | {"model": plot_points(evaluation.calibration)},
+        worst=[figure(evaluation, example) for example in evaluation.worst],
+        suspicious=[figure(evaluation, example) for example in evaluation.suspicious],
+        json_name=json_name,
+        csv_name=csv_name,
+        percent=_percent,
+        multilabel=multilabel,
+    )
+
+
+def class_rows(evaluation: Evaluation) -> list[ClassRow]:
+    """Return the rows of the table of classes."""
+    metrics, boundary = evaluation.metrics, evaluation.boundary
+    total = max(1, sum(values.pixels for values in metrics.classes.values()))
+    return [
+        ClassRow(
+            name,
+            color,
+            values,
+            evaluation.intervals.classes[name],
+            boundary[f"boundary_iou_{name}"],
+            boundary[f"boundary_f_{name}"],
+            values.pixels / total,
+        )
+        for (name, values), color in zip(metrics.classes.items(), evaluation.palette, strict=True)
+    ]
+
+
+def confusion_fractions(evaluation: Evaluation) -> list[list[float | None]]:
+    """Return the confusion matrix as fractions of the pixels of each true class. None in the row of an absent class."""
+    matrix = np.array(evaluation.metrics.confusion, np.float64)
+    return [list(row / row.sum()) if row.sum() else [None] * len(row) for row in matrix]
+
+
+def most_confused(evaluation: Evaluation) -> list[Confusion]:
+    """Return the pairs of different classes with the most confused pixels, at most `MAX_CONFUSIONS`."""
+    matrix = np.array(evaluation.metrics.confusion, np.float64)
+    names = tuple(evaluation.metrics.classes)
+    errors = matrix - np.diag(np.diag(matrix))
+    order = np.argsort(errors, axis=None, kind="stable")[::-1][:MAX_CONFUSIONS]
+    pairs = [divmod(int(cell), len(names)) for cell in order]
+    return [
+        Confusion(names[true], names[predicted], float(matrix[true, predicted] / matrix[true].sum()))
+        for true, predicted in pairs
+        if errors[true, predicted]
+    ]
+
+
+def plot_points(calibration: Calibration) -> list[tuple[float, float]]:
+    """Return the points of the reliability plot: x is the confidence, y the accuracy from the top, both in units."""
+    pairs = zip(calibration.confidence, calibration.accuracy, strict=True)
+    return [
+        (round(_PLOT_SIDE * confidence, 1), round(_PLOT_SIDE * (1 - accuracy), 1))
+        for confidence, accuracy in pairs
+        if confidence is not None and accuracy is not None
+    ]
+
+
+def figure(evaluation: Evaluation, example: ImageExample) -> Figure:
+    """Draw an image beside its true mask, its prediction, and the difference of both."""
+    scores = evaluation.images[example.index]
+    _, palette = evaluation.task.display_classes(tuple(evaluation.metrics.classes), evaluation.palette)
+    panels = {
+        "image": example.image,
+        "true mask": _overlay(example.image, example.truth, palette),
+        "prediction": _overlay(example.image, example.prediction, palette),
+        "difference": draw_difference(example),
+    }
+    height, width = example.image.shape[:2]
+    urls = {caption: _data_url(pixels) for caption, pixels in panels.items()}
+    return Figure(scores.file, example.score, scores.mean_iou, urls, (width, height))
+
+
+def draw_difference(example: ImageExample) -> npt.NDArray[np.uint8]:
+    """Return the image in gray with wrong pixels in `WRONG_COLOR` and ignored pixels in black, (h, w, 3) uint8."""
+    gray = example.image.mean(2, keepdims=True) * 0.6 + 80
+    drawn = np.repeat(gray, 3, axis=2).astype(np.uint8)
+    drawn[example.truth == IGNORE_INDEX] = 0
+    drawn[example.wrong] = WRONG_COLOR
+    return drawn
+
+
+def _overlay(image: npt.NDArray[np.uint8], mask: npt.NDArray[np.uint8], palette: Palette) -> npt.NDArray[np.uint8]:
+    return np.asarray(overlay(np.ascontiguousarray(image), mask, palette))
+
+
+def _data_url(pixels: npt.NDArray[np.uint8]) -> str:
+    content = io.BytesIO()
+    Image.fromarray(pixels).save(content, "JPEG", quality=_JPEG_QUALITY)
+    return f"data:image/jpeg;base64,{base64.b64encode(content.getvalue()).decode()}"
+
+
+def _percent(value: float | None, digits: int = 1) -> str:
+    return "–" if value is None else f"{100 * value:.{digits}f}%"
