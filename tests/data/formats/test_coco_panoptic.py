@@ -89,7 +89,7 @@ def test_instances_come_first(tmp_path: Path) -> None:
     ("change", "message"),
     [
         ({"segments_info": [{"id": 0, "category_id": CAT}]}, "an id from 1 to 16777215"),
-        ({"segments_info": [{"id": 1, "category_id": 99}]}, "category_id of segment 1 is none"),
+        ({"segments_info": [{"id": 1, "category_id": 99}]}, "category_id of segment 1 is not one of"),
         ({"segments_info": [3]}, "an id from 1 to 16777215"),
         ({"file_name": "2.png"}, "its mask 2.png is not here"),
         ({"image_id": 6}, "has no annotation"),

@@ -10,6 +10,7 @@ import pytest
 
 import pixelwise as pw
 from pixelwise.data.demo.synthetic import BACKGROUND, BORDER, KINDS, PET
+from pixelwise.data.formats import FORMATS
 from pixelwise.data.formats.oxford_pets import read_oxford_pets
 from pixelwise.data.index import DatasetIndex
 from pixelwise.data.io.mask import read_image_and_mask, read_mask
@@ -162,3 +163,10 @@ def test_an_official_list_that_is_a_pipe_is_an_error(pets_folder: Path, tmp_path
     os.mkfifo(root / "annotations" / "trainval.txt")
     with pytest.raises(DataError, match="not a file"):
         read_oxford_pets(root)
+
+
+def test_the_same_folders_without_a_list_are_another_data_set(copy: Path) -> None:
+    for split in ("trainval", "test"):
+        (copy / "annotations" / f"{split}.txt").unlink()
+    assert FORMATS["oxford-pets"].component(copy) is None
+    assert load_dataset(copy).format == "folders"

@@ -248,3 +248,59 @@ def test_lists_can_name_folders_of_images(line: str, tmp_path: Path) -> None:
         ("unclear split", "train.txt"),
         ("unclear split", "val.txt"),
     ]
+
+
+@pytest.mark.parametrize("beginnings", [("train", "val", "test"), ("training", "validation", "testing")])
+def test_words_for_splits_can_be_joined_with_another_word(beginnings: tuple[str, ...], tmp_path: Path) -> None:
+    for beginning in beginnings:
+        touch(
+            tmp_path, *(f"{beginning}crop/{beginning[:2]}{number}{suffix}" for number in (1, 2) for suffix in SUFFIXES)
+        )
+    result = read_as("folders", tmp_path)
+    assert (len(result.train), len(result.val), len(result.test)) == (2, 2, 2)
+
+
+def test_one_joined_word_alone_is_no_split(tmp_path: Path) -> None:
+    touch(tmp_path, *(f"{folder}/1{suffix}" for folder in ("trainers", "shoes") for suffix in SUFFIXES))
+    assert len(read_as("folders", tmp_path).train) == 2
+
+
+SUFFIXES = (".jpg", ".png")
+
+SPLIT_FILES = {
+    "split.csv": "filename,split\n1.jpg,train\n2.jpg,train\n3.jpg,val\n4.jpg,test\n",
+    "splits/partition.tsv": "id\tpartition\n1\ttraining\n2\ttraining\n3\tvalid\n4\ttesting\n",
+    "meta.csv": "age;image;Split\n30;images/1.jpg;Train\n31;images\\2.jpg;Train\n9;3;Val\n7;4;Test\n",
+    "split.json": '{"train": ["1.jpg", "2"], "val": ["images/3.jpg"], "test": ["4"]}',
+}
+
+
+@pytest.mark.parametrize("file", SPLIT_FILES)
+def test_tables_and_json_files_define_the_splits(file: str, tmp_path: Path) -> None:
+    touch(tmp_path, *(f"images/{number}.jpg" for number in range(1, 5)), *(f"masks/{n}.png" for n in range(1, 5)))
+    (tmp_path / file).parent.mkdir(exist_ok=True)
+    (tmp_path / file).write_text(SPLIT_FILES[file])
+    result = read_as("folders", tmp_path)
+    found = {split: [path_of(record.image).stem for record in getattr(result, split)] for split in SPLITS}
+    assert found == {"train": ["1", "2"], "val": ["3"], "test": ["4"]}
+    assert any(f"the splits are those in {Path(file).name}" in issue.message for issue in result.issues)
+
+
+def test_images_without_a_split_and_names_without_an_image_are_warnings(tmp_path: Path) -> None:
+    touch(tmp_path, *(f"images/{n}.jpg" for n in range(20)), *(f"masks/{n}.png" for n in range(20)))
+    (tmp_path / "split.csv").write_text("name,split\nx.jpg,val\n" + "".join(f"{n}.jpg,train\n" for n in range(19)))
+    result = read_as("folders", tmp_path)
+    assert len(result.records) == 19
+    texts = [str(issue) for issue in result.issues if issue.severity == "warning"]
+    assert any("1 names have no image, for example x.jpg" in text for text in texts)
+    assert any("1 images have no split, for example images/19.jpg; they are left out" in text for text in texts)
+
+
+@pytest.mark.parametrize(
+    "text", ["name,split\n1.jpg,fold1\n2.jpg,fold2\n", "a,split\nx,train\ny,val\n", "split\ntrain\n"]
+)
+def test_other_tables_define_no_splits(text: str, tmp_path: Path) -> None:
+    touch(tmp_path, "images/1.jpg", "images/2.jpg", "masks/1.png", "masks/2.png")
+    (tmp_path / "split.csv").write_text(text)
+    (tmp_path / "notes.json").write_text('{"train": 3}')
+    assert len(read_as("folders", tmp_path).train) == 2

@@ -1,5 +1,6 @@
 """Tables: columns, rows, Parquet, and damaged files."""
 
+import json
 import os
 from pathlib import Path
 
@@ -84,7 +85,7 @@ ROW = "a/0.png,m/0.png"
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        (["image,mask", ROW, "", ROW + ",x"], "data.csv, line 4: has 3 cells, and the first line 2"),
+        (["image,mask", ROW, "", ROW + ",x"], "data.csv, line 4: has 3 cells, but the first line has 2"),
         (["image,mask", ROW, "a/1.png"], "data.csv, line 3: has 1 cells"),
         (["image,mask", ROW, '"a/1\n.png",m/1.png', 'a/2.png,"m'], "data.csv, line 5: cannot be read as CSV"),
         (["image,mask", ROW, '"a"b,m'], "data.csv, line 3: cannot be read as CSV"),
@@ -279,3 +280,23 @@ def test_records_of_a_table_give_the_same_training_items(pets_folder: Path, tmp_
     for index in range(len(expected)):
         for item, original in zip(items[index], expected[index], strict=True):
             assert np.array_equal(item, original)
+
+
+def test_json_lines_are_a_table(folder: Path) -> None:
+    rows = [
+        {"image": f"a/{n}.png", "mask": f"m/{n}.png", "split": "train" if n < 4 else "val", "notes": None}
+        for n in range(6)
+    ]
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    (folder / "data.jsonl").write_text(text, encoding="utf-8-sig")
+    result = read_as("table", folder)
+    assert [len(getattr(result, split)) for split in SPLITS] == [4, 2, 0]
+    assert read_as("table", folder / "data.jsonl").val == result.val
+    (folder / "data.jsonl").write_text(text + "{broken\n" + text)
+    with pytest.raises(DataError, match="line 7: is not a JSON object"):
+        load_dataset(folder)
+
+
+def test_json_lines_of_other_programs_are_not_accepted(folder: Path) -> None:
+    (folder / "data.jsonl").write_text('{"data": {"image": "a/0.png"}, "id": 1}\n[1]\n')
+    assert FORMATS["table"].component(folder) is None

@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pixelwise.data.formats._unknown_layout import UNREADABLE, describe_folder
 from pixelwise.data.load import load_dataset
-from pixelwise.errors import DataError
+from pixelwise.errors import AmbiguousDataError, DataError
 from tests.data.formats.support import assert_one_line, touch
-from tests.data.formats.writers.folders import lines
+from tests.data.formats.writers.folders import lines, save
 
 
 def message_of(root: Path) -> pytest.ExceptionInfo[DataError]:
@@ -77,3 +78,18 @@ def test_other_folders_get_general_advice(tmp_path: Path) -> None:
 def test_masks_of_unreadable_images_name_them(tmp_path: Path) -> None:
     touch(tmp_path, "images/1.jpg", "images/2.DNG", "masks/1.png", "masks/2.png")
     assert_one_line(message_of(tmp_path), "masks/2.png: its image may be images/2.DNG, which cannot be read")
+
+
+def test_the_folder_of_two_that_has_masks_is_a_choice(tmp_path: Path) -> None:
+    for number in range(3):
+        pixels = np.random.default_rng(number).integers(0, 256, (40, 40, 3)).astype(np.uint8)
+        save(tmp_path / f"left/{number}.png", pixels)
+        save(tmp_path / f"right/{number}.png", (pixels[..., 0] > 128).astype(np.uint8))
+    with pytest.raises(AmbiguousDataError, match="set `mask_files` 'right/\\*', or rename them") as error:
+        load_dataset(tmp_path)
+    assert error.value.choices == ({"mask_files": "right/*"},)
+    assert len(load_dataset(tmp_path, mask_files="right/*").train) == 3
+    touch(tmp_path, "third/0.png")
+    with pytest.raises(DataError, match="same file names: rename them") as other:
+        load_dataset(tmp_path)
+    assert not isinstance(other.value, AmbiguousDataError)

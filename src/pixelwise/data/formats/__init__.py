@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from pixelwise.data.formats._class_check import check_classes
-from pixelwise.data.formats._unknown_layout import describe_folder
+from pixelwise.data.formats._unknown_layout import describe_folder, mask_choices
 from pixelwise.data.formats.ade20k import read_ade20k
 from pixelwise.data.formats.camvid import read_camvid
 from pixelwise.data.formats.carvana import read_carvana
@@ -29,7 +29,7 @@ from pixelwise.data.formats.yolo import read_yolo
 from pixelwise.data.io.remote import RemoteFile
 from pixelwise.data.label_map.options import LabelOptions
 from pixelwise.data.schema import FormatResult
-from pixelwise.errors import ConfigError, DataError, first_line, unknown_name
+from pixelwise.errors import AmbiguousDataError, ConfigError, DataError, first_line, unknown_name
 from pixelwise.registry import Registry
 
 FormatReader = Callable[..., FormatResult | None]
@@ -159,7 +159,9 @@ def detect_format(
     where = " from a URL" if is_remote else ""
     formats = f"the format {format}" if format else f"any format that pixelwise reads{where} ({', '.join(candidates)})"
     found = describe_folder(root) if isinstance(root, Path) else ""
-    raise DataError(f"{root}: does not match {formats}" + (f"; {found}" if found else ""))
+    message = f"{root}: does not match {formats}" + (f"; {found}" if found else "")
+    choices = mask_choices(root) if isinstance(root, Path) and format is None else []
+    raise AmbiguousDataError(message, choices) if choices else DataError(message)
 
 
 def detect_data_set(root: Path | RemoteFile, options: LabelOptions) -> tuple[str, FormatResult]:

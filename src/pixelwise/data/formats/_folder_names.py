@@ -185,12 +185,25 @@ def _parse_parts(names: Iterable[str]) -> dict[str, _Part]:
     exact = {name: parse_folder_name(name) for name in names}
     words = {name: words_in_name(name) for name, parsed in exact.items() if parsed == (None, None)}
     words |= {name: (split, words[name][1]) for name, split in _short_splits(words).items()}
+    words |= {name: (split, words[name][1]) for name, split in _joined_splits(words).items()}
     use_splits = len({split for split, _ in (*exact.values(), *words.values()) if split}) > 1
     use_roles = not any(role == "masks" for _, role in exact.values())
     parts = {name: _Part(*parsed) for name, parsed in exact.items()}
     for name, (split, role) in words.items():
         parts[name] = _Part(split if use_splits else None, role if use_roles else None, exact=False)
     return parts
+
+
+_JOINED = re.compile(f"({'|'.join(sorted(_LONG_SPLIT.split('|'), key=len, reverse=True))})([a-z].*)")
+
+
+def _joined_splits(names: Iterable[str]) -> dict[str, Split]:
+    """Return the splits of names that differ only in a word for a split at their beginning: traincrop and valcrop."""
+    found: dict[str, dict[str, Split]] = defaultdict(dict)
+    for name in names:
+        if match := _JOINED.fullmatch(name.casefold()):
+            found[match[2]][name] = SPLIT_WORDS[match[1]]
+    return {name: split for each in found.values() if len(set(each.values())) > 1 for name, split in each.items()}
 
 
 _SHORT_WORDS: dict[str, Split] = {"tr": "train", "va": "val", "te": "test", "ts": "test"}

@@ -9,6 +9,7 @@ from pathlib import Path
 from pixelwise.data.formats._filesystem import ImageFile, Listing
 from pixelwise.data.formats._folder_names import FolderRole, words_in_name
 from pixelwise.data.formats._mask_labels import Pairs
+from pixelwise.data.formats._split_tables import find_split_table
 from pixelwise.data.formats._splits import find_lists, read_list, split_of_stem, unclear_lists
 from pixelwise.data.formats._unknown_layout import UNREADABLE, suffix_of
 from pixelwise.data.schema import (
@@ -55,10 +56,15 @@ class PairedFiles:
         classes = tuple(sorted({name for masks in self.pairs.by_class.values() for name in masks}))
         splits = {image: self._split_of(image) for image in self.images}
         lists = {} if any(splits.values()) else find_lists(self.root, self.listing, self.images)
+        table = None
         if not lists and not any(splits.values()):
-            splits = self._splits_of_stems() or splits
+            table = find_split_table(self.root, self.listing, self.images)
+            splits = splits if table else self._splits_of_stems() or splits
         if lists:
             by_split, issues = self._split_by_lists(lists)
+        elif table:
+            by_split, issues = table.images, list(table.issues)
+            self.pairs.decisions.append(f"the splits are those in {table.file.name}")
         else:
             by_split = {split: [] for split in SPLITS}
             for image, split in splits.items():
@@ -66,7 +72,7 @@ class PairedFiles:
             issues = self._unmatched_masks()
             issues += self._unclear_splits(splits)
         groups: Iterable[Sequence[ImageFile]]
-        if self.strict or lists:
+        if self.strict or lists or table:
             groups = by_split.values()
         else:
             by_folder: dict[str, list[ImageFile]] = defaultdict(list)

@@ -16,7 +16,8 @@ SPLIT_WORDS: dict[str, Split] = {
 }  # fmt: skip
 """Word in lower case → split. All formats use this table: for folders, lists, columns, keys and file names."""
 
-_LIST_FOLDERS = ("", "splits", "split", "lists", "list", "imagesets", "imagesets/segmentation", "annotations")
+LIST_FOLDERS = ("", "splits", "split", "lists", "list", "imagesets", "imagesets/segmentation", "annotations")
+"""Folders that can have lists of images, in lower case."""
 
 _LIST_SUFFIXES = (".txt", ".lst")
 
@@ -77,7 +78,7 @@ def find_lists(root: Path, listing: Listing, images: Iterable[ImageFile]) -> dic
         Split → its list, from the first folder that has lists. In a folder that is not for lists, one of the lists must
         name an image of the data set. Empty if there are no lists.
     """
-    usual = [folder for folder in listing if folder.casefold() in _LIST_FOLDERS]
+    usual = [folder for folder in listing if folder.casefold() in LIST_FOLDERS]
     others = sorted((folder for folder in listing if folder not in usual), key=lambda name: (name.count("/"), name))
     names = {name for image in images for name in (image.stem, image.name, image.folder.rpartition("/")[2])}
     for folder in (*usual, *others):
@@ -119,7 +120,7 @@ def unclear_lists(root: Path, listing: Listing) -> list[Path]:
         for folder, names in listing.items()
         for name in names
         if name.lower().endswith(_LIST_SUFFIXES)
-        and (folder.casefold() in _LIST_FOLDERS or split_of_list(name))
+        and (folder.casefold() in LIST_FOLDERS or split_of_list(name))
         and any(word in SPLIT_WORDS and len(word) > 2 for word in _WORDS.findall(name.casefold()))
     ][:_MAX_UNCLEAR]
 

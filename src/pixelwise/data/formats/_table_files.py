@@ -1,4 +1,4 @@
-"""Reading of tables: CSV with any delimiter, TSV and Parquet, local or remote."""
+"""Reading of tables: CSV with any delimiter, TSV, JSON Lines and Parquet, local or remote."""
 
 import csv
 import io
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pixelwise.data.formats._filesystem import IMAGE_SUFFIXES, check_is_file, read_bytes
+from pixelwise.data.formats._json_lines import json_line_rows, sample_json_lines
 from pixelwise.data.io.parquet import ImageCell, TableFile, holds_images, image_cells, open_parquet
 from pixelwise.data.io.remote import RemoteFile
 from pixelwise.errors import DataError, first_line
@@ -18,7 +19,7 @@ from pixelwise.errors import DataError, first_line
 Value = str | ImageCell
 """The value of a cell: text ("" if it is empty), or an image cell of a Parquet file."""
 
-TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
+TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
 
 _SAMPLED_ROWS = 100
 """Number of first rows that are read to detect the columns with images."""
@@ -75,7 +76,23 @@ def open_table(file: Path | RemoteFile, accept: Callable[[Sequence[str]], bool])
     Raises:
         DataError: The file cannot be read.
     """
-    return _open_parquet(file, accept) if file.name.lower().endswith(".parquet") else _open_text(file, accept)
+    name = file.name.lower()
+    if name.endswith(".parquet"):
+        return _open_parquet(file, accept)
+    return _open_json_lines(file, accept) if name.endswith(".jsonl") else _open_text(file, accept)
+
+
+def _open_json_lines(file: Path | RemoteFile, accept: Callable[[Sequence[str]], bool]) -> Table | None:
+    read = _byte_reader(file)
+    columns, sample = sample_json_lines(_decode(read(_HEAD_BYTES), "replace"))
+    if not accept(columns):
+        return None
+
+    def read_rows(indices: Sequence[int]) -> Iterator[tuple[int, list[Value]]]:
+        return json_line_rows(file, _decode_all(file, read(None)), columns, indices)
+
+    images = {index for row in sample for index, name in enumerate(columns) if names_image(row.get(name, ""))}
+    return Table(file, columns, frozenset(images), "line", read_rows)
 
 
 def _open_text(file: Path | RemoteFile, accept: Callable[[Sequence[str]], bool]) -> Table | None:
@@ -112,6 +129,13 @@ def _decode(content: bytes, errors: str = "strict") -> str:
     return content.decode("utf-16" if utf16 else "utf-8-sig", errors)
 
 
+def _decode_all(file: Path | RemoteFile, content: bytes) -> str:
+    try:
+        return _decode(content)
+    except UnicodeError:
+        raise DataError(f"{file}: is not UTF-8 text; save it as UTF-8") from None
+
+
 def _first_rows(text: str, delimiter: str) -> list[list[str]]:
     """Return the rows before the first damaged one, at most `_SAMPLED_ROWS`."""
     rows = []
@@ -142,17 +166,13 @@ def _parse_csv(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
 def _text_rows(
     file: Path | RemoteFile, content: bytes, delimiter: str, columns: Sequence[int]
 ) -> Iterator[tuple[int, list[Value]]]:
-    try:
-        text = _decode(content)
-    except UnicodeError:
-        raise DataError(f"{file}: is not UTF-8 text; save it as UTF-8") from None
-    rows = _parse_csv(text, delimiter)
+    rows = _parse_csv(_decode_all(file, content), delimiter)
     try:
         width = len(next(rows)[1])
         for line, row in rows:
             if len(row) != width:
                 fix = "put quotes around a cell that contains the delimiter"
-                raise DataError(f"{file}, line {line}: has {len(row)} cells, and the first line {width}; {fix}")
+                raise DataError(f"{file}, line {line}: has {len(row)} cells, but the first line has {width}; {fix}")
             yield line, [row[column].strip() for column in columns]
     except csv.Error as error:
         line, fault = error.args

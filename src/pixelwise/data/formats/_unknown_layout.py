@@ -5,12 +5,15 @@ from pathlib import Path
 
 from pixelwise.data.formats._filesystem import (
     IMAGE_SUFFIXES,
+    ImageFile,
     Listing,
     file_starts_with,
     is_folder,
     list_files,
     list_images,
 )
+from pixelwise.data.formats._mask_candidates import are_masks
+from pixelwise.data.formats._mask_patterns import advice, as_choices, find_patterns
 from pixelwise.errors import DataError
 
 _TO_PNG = "save them as PNG or TIFF"
@@ -81,6 +84,33 @@ def describe_folder(root: Path) -> str:
     return "; ".join([", ".join(shown) + more, *_remedies(root, listing)[:3]])
 
 
+def mask_choices(root: Path) -> list[dict[str, object]]:
+    """Return the choices of an AmbiguousDataError for a folder without a known format.
+
+    Args:
+        root: the path of a data set.
+
+    Returns:
+        If exactly two folders have images, and these have the same names: each of the two whose files can be masks.
+        Else an empty list.
+    """
+    try:
+        listing = list_files(root) if is_folder(root) else {}
+    except DataError:
+        return []
+    twins = _folders_of_same_names(listing)
+    return as_choices(_patterns_of(root, twins, listing)) if twins else []
+
+
+def _patterns_of(root: Path, twins: tuple[str, str], listing: Listing) -> list[str]:
+    """Return the patterns of those of two folders whose files can be masks, if no other folder has images."""
+    files: dict[str, list[ImageFile]] = defaultdict(list)
+    for image in list_images(listing):
+        files[image.folder].append(image)
+    patterns = dict(zip(files, find_patterns(files), strict=False)) if set(files) == set(twins) else {}
+    return [pattern for folder, pattern in patterns.items() if are_masks(root, files[folder])]
+
+
 def _files(suffixes: Counter[str]) -> str:
     parts = [f"{count} {f'.{suffix}' if suffix else 'other'}" for suffix, count in suffixes.most_common(3)]
     left = sum(suffixes.values()) - sum(count for _, count in suffixes.most_common(3))
@@ -97,9 +127,10 @@ def _remedies(root: Path, listing: Listing) -> list[str]:
     remedies += _annotations_without_masks(root, listing)
     twins = _folders_of_same_names(listing)
     if twins:
+        patterns = _patterns_of(root, twins, listing)
         remedies.append(
-            f"{twins[0]}/ and {twins[1]}/ have the same file names: rename them to images and masks, or list the pairs "
-            "in a CSV file with the columns image and mask"
+            f"{twins[0]}/ and {twins[1]}/ have the same file names: {advice(patterns)}rename them to images and masks, "
+            "or list the pairs in a CSV file with the columns image and mask"
         )
     if not remedies:
         remedies.append(

@@ -206,7 +206,7 @@ def _read_mask(
         if not (isinstance(number, int) and 0 < number < _MAX_ID):
             raise AnnotationError("a segment must have an id from 1 to 16777215; export it again")
         if not (isinstance(category, int) and is_index(category) and category in labels):
-            raise AnnotationError(f"the category_id of segment {number} is none of the categories; fix it")
+            raise AnnotationError(f"the category_id of segment {number} is not one of the categories; fix it")
         red, green, blue = number & 255, number >> 8 & 255, number >> 16
         class_ids.append((red << 16 | green << 8 | blue, labels[category]))
     path = masks.path(mask)

@@ -12,7 +12,7 @@ def read_oxford_pets(root: Path) -> FormatResult | None:
     """Read Oxford-IIIT Pet: images/, annotations/trimaps/ and the official lists trainval.txt and test.txt.
 
     Mask values are 1 = pet, 2 = background, 3 = border, as in the README of the data set. The stratum of a record is
-    its breed. Returns None if images/ or annotations/trimaps/ is missing.
+    its breed. Returns None if images/, annotations/trimaps/ or both lists are missing.
     https://www.robots.ox.ac.uk/~vgg/data/pets/
 
     Raises:
@@ -21,6 +21,8 @@ def read_oxford_pets(root: Path) -> FormatResult | None:
     annotations = root / "annotations"
     if not (is_folder(root / "images") and is_folder(annotations / "trimaps")):
         return None
+    if not any((annotations / f"{split}.txt").exists() for split in ("trainval", "test")):
+        return None  # another data set
     issues: list[DataIssue] = []
     images, masks = (set(list_files(folder, depth=0)[""]) for folder in (root / "images", annotations / "trimaps"))
 

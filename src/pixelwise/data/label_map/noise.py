@@ -16,7 +16,7 @@ from pixelwise.data.label_map.soft_edges import (
     soft_edge_question,
 )
 from pixelwise.data.label_map.value_counts import MaskValueCounts
-from pixelwise.errors import DataError
+from pixelwise.errors import AmbiguousDataError, DataError
 from pixelwise.palette import unpack_rgb
 
 MAX_NOISE = 64
@@ -27,6 +27,9 @@ MAX_COLOR_NOISE = 48
 
 LOSSY_TOLERANCE = 127
 """Tolerance for lossy masks whose values the user or a list has named. Each value stands for the nearest named one."""
+
+MAX_LISTED_COLORS = 30
+"""Maximum number of colors in the question about colors that are not near a listed one."""
 
 
 def remove_noise(
@@ -76,7 +79,13 @@ def _remove_color_noise(
         return list(listed), LOSSY_TOLERANCE, ""
     if len(far):
         color = format_value(values[far[0]], "rgb")
-        raise DataError(f"{example}: the color {color} is not near any listed color; {HOW_TO_SETTLE}")
+        pairs = {format_value(value, "rgb"): name for value, name in listed.items()}
+        raise AmbiguousDataError(
+            f"{example}: the color {color} is not near any listed color; save masks as PNG, or set `label_map` "
+            f"{' '.join(f'{value}={name}' for value, name in list(pairs.items())[:MAX_LISTED_COLORS])}"
+            f"{' …' if len(pairs) > MAX_LISTED_COLORS else ''}, then each color counts as the nearest of these",
+            [{"label_map": pairs}] if len(pairs) <= MAX_LISTED_COLORS else [],
+        )
     return list(listed), MAX_COLOR_NOISE, ""
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from pixelwise.data.io.mask import format_value
 from pixelwise.data.io.mask_values import ValueKind
+from pixelwise.data.label_map.instance_ids import check_class_times_1000
 from pixelwise.data.label_map.instances import find_numbered_objects, resolve_instances
 from pixelwise.data.label_map.multilabel import resolve_multilabel
 from pixelwise.data.label_map.naming import HOW_TO_SETTLE, NamedValues, is_rare, list_names, name_values
@@ -122,6 +123,8 @@ def _resolve_by_names(
     is_named = bool(listed or result.class_names or options.classes)
     if not is_named:
         values = list(counts.values(kind))
+        if kind == "index":
+            check_class_times_1000(values, counts)
         strays = find_strays(kind, values, counts)
         numbers = [value for value in values if value not in strays]
         if objects := find_numbered_objects(kind, numbers, result.records, counts):
