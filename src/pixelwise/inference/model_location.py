@@ -4,7 +4,9 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from pixelwise.errors import RunError
-from pixelwise.models.model import CONFIG_FILE, WEIGHTS_FILE
+from pixelwise.models.ensemble import SegmentationEnsemble
+from pixelwise.models.model import CONFIG_FILE, WEIGHTS_FILE, SegmentationModel
+from pixelwise.runs.group import RunGroup
 from pixelwise.runs.run_dir import Run
 from pixelwise.runtime.files import expand_home
 
@@ -24,12 +26,27 @@ def is_model(path: str | Path) -> bool:
     return place.is_file() and (place.suffix == _MODEL_SUFFIX or place.name == CONFIG_FILE)
 
 
-def find_model(path: str | Path) -> Path:
-    """Return the directory or the .safetensors file of a model.
+def load_model(path: str | Path) -> SegmentationModel | SegmentationEnsemble:
+    """Load the model at a path, or all models of a group of runs as an ensemble.
 
     Args:
-        path: a run directory, a directory with model.safetensors, this file under any name, or the model.json beside
-            it.
+        path: see `find_model`.
+
+    Raises:
+        RunError: There is no model, or a file of it is damaged.
+    """
+    place = find_model(path)
+    if not RunGroup.exists(place):
+        return SegmentationModel.load(place)
+    return SegmentationEnsemble([SegmentationModel.load(member) for member in RunGroup.open(place).paths])
+
+
+def find_model(path: str | Path) -> Path:
+    """Return the directory or the .safetensors file of a model, or the directory of a group of runs.
+
+    Args:
+        path: a run directory, a directory with model.safetensors, this file under any name, the model.json beside it,
+            or the directory of a group of runs.
 
     Raises:
         RunError: There is no model. The message contains the fix.
@@ -44,7 +61,7 @@ def find_model(path: str | Path) -> Path:
         return place.parent if is_unnamed else place
     if not place.is_dir():
         raise RunError(f"{place}: no such run directory; {_similar(place)}")
-    if (place / WEIGHTS_FILE).exists():
+    if (place / WEIGHTS_FILE).exists() or RunGroup.exists(place):
         return place
     if Run.exists(place):
         raise RunError(

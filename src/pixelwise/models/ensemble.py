@@ -1,0 +1,59 @@
+"""An ensemble: several models of the same data set whose probabilities are averaged."""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from pixelwise.errors import RunError
+from pixelwise.models.config import ModelConfig
+from pixelwise.models.model import SegmentationModel
+
+
+class SegmentationEnsemble(nn.Module):
+    """Models that predict together. The probability of a class is the mean of the models' probabilities.
+
+    Lakshminarayanan et al. 2017, "Simple and scalable predictive uncertainty estimation using deep ensembles".
+
+    Args:
+        models: one or more models with equal classes and equal inputs.
+
+    Attributes:
+        config: the configuration of the first model, without metrics.
+
+    Raises:
+        RunError: The models differ in their classes, size, channels or task.
+
+    >>> import torch
+    >>> from pixelwise.models.model import create_model
+    >>> models = [create_model("mobilenetv3_small_050", encoder_weights="none") for _ in range(2)]
+    >>> tuple(SegmentationEnsemble(models)(torch.zeros(1, 3, 64, 64, dtype=torch.uint8)).shape)
+    (1, 2, 64, 64)
+    """
+
+    config: ModelConfig
+
+    def __init__(self, models: Sequence[SegmentationModel]) -> None:
+        super().__init__()
+        self.models = nn.ModuleList(models)
+        self.config = models[0].config.model_copy(update={"metrics": {}})
+        for model in models[1:]:
+            for name in ("classes", "size", "task", "bit_depth", "pixel_range"):
+                if getattr(model.config, name) != getattr(self.config, name):
+                    raise RunError(f"the models of the ensemble differ in `{name}`; load them one by one")
+            if len(model.config.mean) != len(self.config.mean):
+                raise RunError("the models of the ensemble differ in their number of channels; load them one by one")
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits whose probabilities are the means of the models' probabilities.
+
+        Args:
+            images: (N, channels, H, W) uint8 in [0, 255].
+
+        Returns:
+            (N, C, H, W) float32.
+        """
+        task = self.config.task
+        total = task.activate(self.models[0](images).float())
+        for model in self.models[1:]:
+            total += task.activate(model(images).float())
+        return task.inverse_activate(total / len(self.models))

@@ -1,0 +1,140 @@
+"""A group of runs on the same data set: the folds of a cross-validation, or trainings with different random seeds.
+
+    group.json    the kind of the group, and the name and the metrics of each run
+    config.yaml   the settings that the runs share
+    data.yaml, plan.yaml
+    fold-1/ …     the runs
+
+`Predictor.load` loads the models of a group as an ensemble.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from pixelwise.data.task import Task, get_task
+from pixelwise.errors import RunError, first_line
+from pixelwise.metrics.confusion import Metrics
+from pixelwise.runs.spread import Spread
+from pixelwise.runtime.files import atomic_write
+from pixelwise.runtime.parsing import read_json
+
+GROUP_FILE = "group.json"
+
+GroupKind = Literal["folds", "seeds"]
+
+
+class Member(BaseModel):
+    """One run of a group.
+
+    Attributes:
+        name: name of the run's directory inside the group.
+        train_images: number of training images.
+        val_images: number of validation images, which the run did not train on.
+        metrics: metrics of the best model on the validation images, as `Metrics.to_dict` returns them. None until the
+            run is complete.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    train_images: int
+    val_images: int
+    metrics: dict[str, Any] | None = None
+
+
+class _GroupFile(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: GroupKind
+    task: str
+    members: tuple[Member, ...]
+
+
+@dataclass(frozen=True)
+class RunGroup:
+    """A group of runs.
+
+    Attributes:
+        path: directory of the group.
+        kind: "folds" for a cross-validation, or "seeds" for trainings that differ in their random seed.
+        task: the task of the data.
+        members: the runs in order.
+    """
+
+    path: Path
+    kind: GroupKind
+    task: Task
+    members: tuple[Member, ...]
+
+    @staticmethod
+    def exists(path: Path) -> bool:
+        """Return True if a directory contains a group."""
+        return (path / GROUP_FILE).is_file()
+
+    @staticmethod
+    def open(path: str | Path) -> "RunGroup":
+        """Read the group in a directory.
+
+        Raises:
+            RunError: There is no group, or its file is damaged.
+        """
+        file = Path(path) / GROUP_FILE
+        try:
+            content = _GroupFile.model_validate(read_json(file))
+            return RunGroup(Path(path), content.kind, get_task(content.task), content.members)
+        except FileNotFoundError:
+            raise RunError(f"{path}: not a group of runs (no {GROUP_FILE})") from None
+        except (OSError, ValueError, ValidationError) as error:
+            raise RunError(f"{file}: cannot be read ({first_line(error)}); restore it from a copy") from None
+
+    def write(self) -> None:
+        """Replace group.json."""
+        content = _GroupFile(kind=self.kind, task=self.task.name, members=self.members)
+        with atomic_write(self.path / GROUP_FILE) as part:
+            part.write_text(content.model_dump_json(indent=1) + "\n", encoding="utf-8")
+
+    def with_metrics(self, name: str, metrics: Metrics) -> "RunGroup":
+        """Return the group with the metrics of one run."""
+        members = tuple(
+            member.model_copy(update={"metrics": metrics.to_dict()}) if member.name == name else member
+            for member in self.members
+        )
+        return replace(self, members=members)
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The directories of the runs."""
+        return tuple(self.path / member.name for member in self.members)
+
+    @property
+    def is_complete(self) -> bool:
+        """True if all runs have metrics."""
+        return all(member.metrics is not None for member in self.members)
+
+    @property
+    def mean_iou(self) -> Spread:
+        """The spread of the mean IoU over the runs, each on its own validation images."""
+        return Spread.of([member.metrics["miou"] for member in self.members if member.metrics is not None])
+
+    @property
+    def class_iou(self) -> dict[str, Spread]:
+        """The spread of the IoU of each class."""
+        tables = [member.metrics["classes"] for member in self.members if member.metrics is not None]
+        return {name: Spread.of([table[name]["iou"] for table in tables]) for name in (tables[0] if tables else ())}
+
+    @property
+    def pooled(self) -> Metrics | None:
+        """The metrics of all images together, each predicted by the run that did not train on it.
+
+        None unless the group is a complete cross-validation.
+        """
+        if self.kind != "folds" or not self.is_complete:
+            return None
+        tables = [member.metrics for member in self.members if member.metrics is not None]
+        confusion = torch.stack([torch.tensor(table["confusion"]) for table in tables]).sum(0)
+        images, first = sum(table["images"] for table in tables), tables[0]
+        return Metrics.from_confusion(confusion, tuple(first["classes"]), self.task, images, first["resolution"])

@@ -1,0 +1,157 @@
+"""A list of the runs in a directory, read without torch."""
+
+import csv
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pixelwise.errors import first_line
+from pixelwise.runs.spread import Spread
+from pixelwise.runtime.parsing import read_json, read_yaml
+
+MAX_DEPTH = 4
+"""Maximum number of directories between the listed directory and a run."""
+
+_MIB = 2**20
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """One run, or one group of runs.
+
+    Attributes:
+        path: the directory.
+        kind: "run", or for a group its kind and size, for example "5 folds".
+        data: path or URL of the data set, or "" if the run does not store it. Several are joined by " + ".
+        encoder: name of the encoder.
+        image_size: side in pixels to which images are resized for training.
+        epochs: number of completed epochs, of all runs of a group.
+        best_epoch: the epoch with the highest validation mIoU. None for a group, or before the end of the first epoch.
+        val_miou: validation mIoU in [0, 1] of the best epoch. For a group, the mean over its runs.
+        val_sd: standard deviation of `val_miou` over the runs of a group, or None.
+        test_miou: mIoU of the newest evaluation on the test split, or None.
+        minutes: time spent in training steps, of all runs of a group.
+        model_mib: size of the model file in MiB, of all models of a group. None if there is no model.
+        started: time of the first file, in seconds since 1970.
+        fault: the reason why the run cannot be read, or "".
+    """
+
+    path: Path
+    kind: str = "run"
+    data: str = ""
+    encoder: str = ""
+    image_size: int | None = None
+    epochs: int = 0
+    best_epoch: int | None = None
+    val_miou: float | None = None
+    val_sd: float | None = None
+    test_miou: float | None = None
+    minutes: float = 0.0
+    model_mib: float | None = None
+    started: float = 0.0
+    fault: str = ""
+
+
+def list_runs(folder: str | Path) -> list[RunSummary]:
+    """List the runs and the groups of runs in a directory and below it.
+
+    The runs inside a run or a group, for example the folds of a cross-validation, are not listed by themselves.
+
+    Args:
+        folder: the directory, which may be a run itself.
+
+    Returns:
+        The runs, the oldest first.
+
+    >>> list_runs("no-such-directory")
+    []
+    """
+    found = [_summarize(path) for path in _find(Path(folder), MAX_DEPTH)]
+    return sorted(found, key=lambda summary: (summary.started, str(summary.path)))
+
+
+def _find(folder: Path, depth: int) -> Iterator[Path]:
+    if (folder / "config.yaml").is_file():
+        yield folder
+    elif depth >= 0 and folder.is_dir():
+        try:
+            children = sorted(child for child in folder.iterdir() if child.is_dir() and not child.is_symlink())
+        except OSError:  # no permission
+            return
+        for child in children:
+            yield from _find(child, depth - 1)
+
+
+def _summarize(path: Path) -> RunSummary:
+    try:
+        return _read(path)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, csv.Error) as error:
+        return RunSummary(path, fault=f"cannot be read ({first_line(error)})")
+
+
+def _read(path: Path) -> RunSummary:
+    config = read_yaml(path / "config.yaml")
+    folders, kind, scores = [path], "run", {}
+    if (path / "group.json").is_file():
+        group = read_json(path / "group.json")
+        folders = [path / member["name"] for member in group["members"]]
+        kind, scores = f"{len(folders)} {group['kind']}", _group_scores(group)
+    rows = [_metrics(folder) for folder in folders]
+    models = [folder / "model.safetensors" for folder in folders]
+    sizes = [model.stat().st_size for model in models if model.is_file()]
+    return RunSummary(
+        path,
+        kind,
+        data=_data(path),
+        encoder=str(config["encoder"]),
+        image_size=int(config["image_size"]),
+        epochs=sum(map(len, rows)),
+        minutes=sum(float(run[-1]["train_seconds"] or 0) for run in rows if run) / 60,
+        model_mib=sum(sizes) / _MIB if sizes else None,
+        started=(path / "config.yaml").stat().st_mtime,
+        test_miou=_test_miou(path),
+        **(scores if kind != "run" else _best(rows[0])),
+    )
+
+
+def _metrics(path: Path) -> list[dict[str, str]]:
+    try:
+        with (path / "metrics.csv").open(encoding="utf-8", newline="") as file:
+            return list(csv.DictReader(file))
+    except FileNotFoundError:
+        return []
+
+
+def _best(rows: list[dict[str, str]]) -> dict[str, Any]:
+    scored = [row for row in rows if row["val_miou"]]
+    if not scored:
+        return {}
+    best = max(scored, key=lambda row: float(row["val_miou"]))
+    return {"best_epoch": int(float(best["epoch"])), "val_miou": float(best["val_miou"])}
+
+
+def _group_scores(group: Mapping[str, Any]) -> dict[str, Any]:
+    spread = Spread.of([member["metrics"]["miou"] for member in group["members"] if member["metrics"]])
+    return {"val_miou": spread.mean, "val_sd": spread.sd}
+
+
+def _data(path: Path) -> str:
+    try:
+        content = read_yaml(path / "data.yaml")
+    except (OSError, ValueError):
+        return ""
+    return " + ".join(str(spec["root"]) for spec in content.get("sets", {"": content}).values() if "root" in spec)
+
+
+def _test_miou(path: Path) -> float | None:
+    """Return the mIoU of the newest evaluation on the test split."""
+    files = sorted(path.glob("evaluation-test*.json"), key=lambda file: file.stat().st_mtime)
+    for file in reversed(files):
+        try:
+            value = json.loads(file.read_text(encoding="utf-8")).get("miou")
+        except (OSError, ValueError):
+            continue
+        return None if value is None else float(value)
+    return None

@@ -1,0 +1,49 @@
+"""The ensemble of models: its probabilities are the means of its members' probabilities."""
+
+from collections.abc import Sequence
+
+import pytest
+import torch
+
+from pixelwise.data.task import MULTICLASS, MULTILABEL, Task
+from pixelwise.errors import RunError
+from pixelwise.models.ensemble import SegmentationEnsemble
+from pixelwise.models.model import SegmentationModel, create_model
+
+
+def make_models(
+    task: Task = MULTICLASS, classes: Sequence[Sequence[str]] = (("a", "b", "c"),) * 3
+) -> list[SegmentationModel]:
+    return [
+        create_model("mobilenetv3_small_050", classes=names, image_size=64, encoder_weights="none", task=task).eval()
+        for names in classes
+    ]
+
+
+@pytest.mark.parametrize("task", [MULTICLASS, MULTILABEL])
+def test_probabilities_are_averaged(task: Task) -> None:
+    torch.manual_seed(0)
+    models = make_models(task)
+    for number, model in enumerate(models):  # so that the members disagree
+        for parameter in list(model.decoder.parameters())[-2:]:
+            parameter.data += torch.randn(parameter.shape) * (number + 1)
+    images = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
+    with torch.no_grad():
+        expected = torch.stack([task.activate(model(images)) for model in models]).mean(0)
+        actual = task.activate(SegmentationEnsemble(models).eval()(images))
+    torch.testing.assert_close(actual, expected, atol=1e-5, rtol=1e-4)
+    assert not torch.allclose(actual, task.activate(models[0](images)), atol=1e-3)
+
+
+@pytest.mark.parametrize("task", [MULTICLASS, MULTILABEL])
+def test_logits_of_certain_probabilities_are_finite(task: Task) -> None:
+    certain = torch.tensor([[[1.0]], [[0.0]]])
+    logits = task.inverse_activate(certain)
+    assert logits.isfinite().all()
+    torch.testing.assert_close(task.activate(logits), certain, atol=1e-6, rtol=0)
+
+
+def test_models_of_other_classes_are_refused() -> None:
+    models = make_models(classes=[("a", "b"), ("a", "c")])
+    with pytest.raises(RunError, match="differ in `classes`"):
+        SegmentationEnsemble(models)
