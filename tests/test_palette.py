@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from pixelwise.palette import IGNORE_COLOR, default_palette
+from pixelwise.palette import IGNORE_COLOR, background_classes, default_palette
 
 
 def test_colors_are_distinct_and_differ_from_the_ignore_color() -> None:
@@ -70,3 +70,33 @@ def test_first_ten_colors_and_ignore_are_distinct_with_color_vision_deficiencies
     distance = np.linalg.norm(lab[:, None] - lab[None], axis=2)
     distance[np.diag_indices(len(lab))] = math.inf
     assert distance.min() > 13  # a just noticeable difference is about 2.3
+
+
+SKY = [(135, 206, 235), (120, 170, 220), (90, 150, 210), (70, 130, 190), (176, 208, 232)]
+GRASS = [(86, 125, 70), (124, 156, 60), (96, 128, 56), (60, 100, 45), (140, 170, 90)]
+
+
+def test_first_ten_colors_stay_visible_on_sky_and_grass() -> None:
+    from skimage.color import deltaE_ciede2000, rgb2lab
+
+    for color in default_palette(10):
+        for surface in SKY + GRASS:
+            blended = (np.array(color) + surface) / 2  # as in an overlay of the default opacity
+            difference = deltaE_ciede2000(rgb2lab(blended / 255), rgb2lab(np.array(surface) / 255))
+            assert difference > 12, f"{color} on {surface}"  # a just noticeable difference is about 1
+
+
+@pytest.mark.parametrize(
+    ("classes", "values", "expected"),
+    [
+        (("pet", "background", "border"), (), (1,)),
+        (("_Background_", "void", "cat"), (), (0, 1)),
+        (("lesion", "healthy"), (255, 0), (1,)),
+        (("healthy", "lesion"), (0, 1), ()),
+        (("healthy", "background"), (0, 255), (1,)),
+        (("other", "void"), (), ()),
+        (("sky", "tree"), (), ()),
+    ],
+)
+def test_background_classes(classes: tuple[str, ...], values: tuple[int, ...], expected: tuple[int, ...]) -> None:
+    assert background_classes(classes, values) == expected

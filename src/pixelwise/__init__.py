@@ -38,7 +38,8 @@ if TYPE_CHECKING:
     )
     from pixelwise.evaluation.evaluator import Evaluation, evaluate
     from pixelwise.inference.batch import PredictResult, predict_folder
-    from pixelwise.inference.predictor import Prediction, Predictor
+    from pixelwise.inference.prediction import Prediction
+    from pixelwise.inference.predictor import Predictor
     from pixelwise.losses.base import list_losses, register_loss
     from pixelwise.metrics.base import Metric, list_metrics, register_metric
     from pixelwise.metrics.confusion import Metrics
@@ -79,7 +80,7 @@ _MODULES = {
     "PixelwiseError": "errors",
     "Plan": "planning.plan",
     "PredictResult": "inference.batch",
-    "Prediction": "inference.predictor",
+    "Prediction": "inference.prediction",
     "Predictor": "inference.predictor",
     "Record": "data.schema",
     "Run": "runs.run_dir",

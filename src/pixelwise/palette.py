@@ -1,5 +1,6 @@
-"""Class colors, and the mask value of ignored pixels."""
+"""Class colors, the classes that count as background, and the mask value of ignored pixels."""
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import TypeAlias
 
@@ -23,28 +24,68 @@ distinguish a medium gray from the palette's bluish green.
 """
 
 _FIRST_COLORS: Palette = (
-    # Okabe & Ito, "Color Universal Design" (2008), without black, which is invisible in dark image regions. Their order
-    # is changed so that neighbors differ most. Yellow is last because a yellow line is hard to see on white.
-    (230, 159, 0),  # orange
-    (86, 180, 233),  # sky blue
-    (204, 121, 167),  # reddish purple
-    (0, 158, 115),  # bluish green
-    (213, 94, 0),  # vermilion
-    (0, 114, 178),  # blue
-    (240, 228, 66),  # yellow
-    # Three colors of Paul Tol's "muted" scheme (SRON technical note 09-002), darker than those above.
-    (136, 34, 85),  # wine
-    (51, 34, 136),  # indigo
-    (17, 119, 51),  # green
+    # They stay visible on blue sky and on green grass, which green and blue do not. Their order is such that neighbors
+    # differ most. docs/decisions.md has the color differences.
+    (230, 159, 0),  # orange (Okabe & Ito, "Color Universal Design", 2008)
+    (153, 34, 255),  # violet
+    (0, 238, 136),  # spring green
+    (213, 94, 0),  # vermilion (Okabe & Ito)
+    (51, 34, 136),  # indigo (Paul Tol's "muted" scheme, SRON technical note 09-002)
+    (255, 68, 238),  # magenta
+    (136, 34, 85),  # wine (Tol)
+    (204, 121, 167),  # reddish purple (Okabe & Ito)
+    (136, 0, 0),  # maroon
+    (240, 228, 66),  # yellow (Okabe & Ito); a yellow line is hard to see on white
 )
+
+_BACKGROUND_NAMES = frozenset(
+    {
+        "background", "bg", "nothing", "none", "other", "others", "rest",
+        "unclassified", "unknown", "unlabeled", "unlabelled", "void",
+    }
+)  # fmt: skip
+"""Names of classes that stand for all that is not one of the other classes."""
+
+
+def is_background_name(name: str) -> bool:
+    """Return True if a class name stands for all that is no other class. Case and surrounding signs do not matter.
+
+    >>> [is_background_name(name) for name in ("_Background_", "void", "sky")]
+    [True, True, False]
+    """
+    return name.strip(" _-()[]").casefold() in _BACKGROUND_NAMES
+
+
+def background_classes(classes: Sequence[str], values: Sequence[int] = ()) -> tuple[int, ...]:
+    """Return the indices of the classes that are background. Overlays do not color them, and they have no objects.
+
+    A class is background if `is_background_name` is True for its name. If there is no such class, and the masks have
+    the two values 0 and 255, the class of the value 0 is background.
+
+    Args:
+        classes: class names in index order.
+        values: the mask value of each class, or () if it is not known.
+
+    Returns:
+        The indices in increasing order. Not all classes: if all have such names, the result is empty.
+
+    >>> background_classes(["pet", "background", "border"])
+    (1,)
+    >>> background_classes(["lesion", "healthy"], [255, 0])
+    (1,)
+    """
+    indices = tuple(index for index, name in enumerate(classes) if is_background_name(name))
+    if not indices and len(classes) == 2 and sorted(values) == [0, 255]:
+        indices = (list(values).index(0),)
+    return indices if len(indices) < len(classes) else ()
 
 
 def default_palette(count: int) -> Palette:
     """Return distinct colors for classes. A longer palette starts with the colors of a shorter one.
 
-    The first ten colors (seven of Okabe and Ito, three of Paul Tol) can be distinguished with any common color vision
-    deficiency. Later colors are generated, each with the largest possible CIELAB distance to all earlier ones and to
-    IGNORE_COLOR.
+    The first ten colors stay visible on sky and grass if they are blended with them, and can be distinguished with any
+    common color vision deficiency. Later colors are generated, each with the largest possible CIELAB distance to all
+    earlier ones and to IGNORE_COLOR.
 
     Args:
         count: number of classes, 1 to 255.
@@ -53,7 +94,7 @@ def default_palette(count: int) -> Palette:
         ValueError: `count` is out of range. A uint8 mask has room for 255 classes beside IGNORE_INDEX.
 
     >>> default_palette(2)
-    ((230, 159, 0), (86, 180, 233))
+    ((230, 159, 0), (153, 34, 255))
     """
     if not 1 <= count <= IGNORE_INDEX:
         raise ValueError(f"a palette has 1 to {IGNORE_INDEX} colors, not {count}")

@@ -1,5 +1,6 @@
 """Tests of predictions for files and directories: what is written, and which failures end a prediction."""
 
+import csv
 import errno
 import json
 import os
@@ -11,9 +12,10 @@ import pytest
 from PIL import Image
 
 import pixelwise as pw
-from pixelwise.errors import DataError, OutputError, OutputExistsError
+from pixelwise.data.mask_format import MaskFormat
+from pixelwise.errors import ConfigError, DataError, OutputError, OutputExistsError
 from pixelwise.inference.batch import predict_folder
-from pixelwise.inference.outputs import mask_kinds
+from pixelwise.inference.file_names import mask_kinds
 from pixelwise.inference.predictor import Predictor
 from tests.inference.conftest import make_model
 from tests.inference.helpers import fingerprint, make_image, touch
@@ -42,14 +44,13 @@ class TestPredictFolder:
         assert stored["classes"] == list(predictor.classes)
         assert stored["failed"] == [str(result.failed[0])]
         assert [Path(entry["photo"]).name for entry in stored["photos"]] == ["zwei drei.PNG", "one.jpg"]
-        expected = {"predictions.json"}
+        expected = {"predictions.json", "predictions.csv", "objects.csv"}
         for entry in stored["photos"]:
             assert set(entry) == {"photo", "width", "height", "mask", "overlay", "shares"}
             prediction = predictor(entry["photo"])
             with Image.open(out / entry["mask"]) as mask:
-                assert mask.mode == "P" and mask.size == (entry["width"], entry["height"])
+                assert mask.mode == "L" and mask.size == (entry["width"], entry["height"])
                 assert (np.array(mask) == prediction.mask).mean() > 0.999
-                assert tuple(mask.getpalette() or ())[:3] == prediction.palette[0]
             with Image.open(out / entry["overlay"]) as drawn:
                 assert drawn.size == (entry["width"], entry["height"]) and drawn.mode == "RGB"
             assert entry["shares"] == pytest.approx(prediction.class_fractions, abs=2e-3)
@@ -64,12 +65,56 @@ class TestPredictFolder:
         (entry,) = result.report["photos"]
         prediction = multilabel_predictor(images / "one.jpg")
         assert not np.array_equal(prediction.mask[0], prediction.mask[1]), "the test needs masks that differ"
-        for kind, mask in zip(mask_kinds(multilabel_predictor), prediction.mask, strict=True):
+        for kind, mask in zip(mask_kinds(prediction.task, prediction.classes), prediction.mask, strict=True):
             with Image.open(tmp_path / "out" / entry[kind]) as stored:
                 np.testing.assert_array_equal(np.array(stored), mask)
         assert list(entry["shares"]) == ["left eye", "left/eye", "face"]
 
-    @pytest.mark.parametrize("existing", ["one_mask.png", "deeper/zwei drei_overlay.png", "predictions.json"])
+    def test_tables_have_the_classes_and_the_objects(self, predictor: Predictor, images: Path, tmp_path: Path) -> None:
+        predict_folder(predictor, [images], tmp_path / "out", pixel_size="2um")
+        with (tmp_path / "out" / "predictions.csv").open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        paths = [str(images / "deeper" / "zwei drei.PNG"), str(images / "one.jpg")]
+        assert [(row["image"], row["class"]) for row in rows] == [
+            (path, name) for path in paths for name in predictor.classes
+        ]
+        with (tmp_path / "out" / "objects.csv").open(newline="") as file:
+            objects = list(csv.DictReader(file))
+        for row in rows:
+            own = [item for item in objects if (item["image"], item["class"]) == (row["image"], row["class"])]
+            if row["class"] == "background":
+                assert not own and row["objects"] == ""
+            else:
+                assert len(own) == int(row["objects"])
+                assert sum(int(item["area"]) for item in own) == int(row["pixels"])
+            assert float(row["area_um2"]) == 4 * int(row["pixels"])
+        assert objects
+
+    def test_masks_as_given_and_overlays_on_request(self, images: Path, tmp_path: Path) -> None:
+        model = make_model(("lesion", "healthy"))
+        with pytest.raises(ConfigError, match="does not contain the values of its training masks"):
+            predict_folder(Predictor(model, "cpu"), [images], tmp_path / "out", masks="as-given")
+        assert not (tmp_path / "out").exists()
+        model.set_data_facts(MaskFormat("L", (255, 0)), None)
+        predictor = Predictor(model, "cpu")
+        predict_folder(predictor, [images], tmp_path / "out", masks="as-given", overlays="none")
+        prediction = predictor(images / "one.jpg")
+        assert prediction.background == (1,), "the low value of 0 and 255"
+        assert sorted(path.name for path in (tmp_path / "out").glob("*.*")) == [
+            "objects.csv",
+            "one_mask.png",
+            "predictions.csv",
+            "predictions.json",
+        ]
+        with Image.open(tmp_path / "out" / "one_mask.png") as mask:
+            assert (np.array(mask) == np.where(prediction.mask == 0, 255, 0)).mean() > 0.999
+        with pytest.raises(OutputExistsError, match="was made with `masks` as-given"):
+            predict_folder(predictor, [images], tmp_path / "out", overlays="none", resume=True)
+
+    @pytest.mark.parametrize(
+        "existing",
+        ["one_mask.png", "deeper/zwei drei_overlay.jpg", "predictions.json", "objects.csv", "predictions.csv"],
+    )
     def test_existing_output_is_refused_before_the_first_prediction(
         self, images: Path, tmp_path: Path, existing: str
     ) -> None:
@@ -104,7 +149,7 @@ class TestPredictFolder:
         predict_folder(predictor, [images], images)
         after = fingerprint(images)
         assert {name: after[name] for name in before} == before
-        assert len(after) == len(before) + 5
+        assert len(after) == len(before) + 7
 
     def test_files_beside_the_images_are_named(self, predictor: Predictor, images: Path, tmp_path: Path) -> None:
         os.mkfifo(images / "pipe.png")
@@ -124,11 +169,11 @@ class TestFailuresOfWriting:
     def test_an_error_of_one_file_fails_one_image(
         self, predictor: Predictor, many: Path, tmp_path: Path, number: int, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        fail_for("1_overlay.png", OSError(number, os.strerror(number)), monkeypatch)
+        fail_for("1_overlay.jpg", OSError(number, os.strerror(number)), monkeypatch)
         result = predict_folder(predictor, [many], tmp_path / "out")
         assert result.image_count == 4
         assert str(result.failed[0]).startswith(
-            f"{tmp_path}/out/1_overlay.png: cannot be written ({os.strerror(number)})"
+            f"{tmp_path}/out/1_overlay.jpg: cannot be written ({os.strerror(number)})"
         )
         stored = json.loads((tmp_path / "out" / "predictions.json").read_text())
         assert len(stored["failed"]) == 2 and len(stored["photos"]) == 4
@@ -145,7 +190,7 @@ class TestFailuresOfWriting:
     def test_a_lack_of_memory_fails_one_image(
         self, predictor: Predictor, many: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        fail_for("1_overlay.png", MemoryError(), monkeypatch)
+        fail_for("1_overlay.jpg", MemoryError(), monkeypatch)
         result = predict_folder(predictor, [many], tmp_path / "out")
         assert [str(error).partition(";")[0] for error in result.failed][:1] == [
             f"{many}/1.png: not enough memory to draw its mask"

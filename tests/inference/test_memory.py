@@ -13,8 +13,10 @@ import torch
 from PIL import Image
 
 from pixelwise.data.io.image import read_image
+from pixelwise.inference import inputs
 from pixelwise.inference import predictor as predictor_module
-from pixelwise.inference.predictor import Prediction, Predictor
+from pixelwise.inference.prediction import Prediction
+from pixelwise.inference.predictor import Predictor
 from tests.inference.helpers import make_image
 
 
@@ -46,7 +48,7 @@ def test_large_images_are_read_and_predicted_alone(
         return image
 
     monkeypatch.setattr(predictor, "logits", observed)
-    monkeypatch.setattr(predictor_module, "read_image", read)
+    monkeypatch.setattr(inputs, "read_image", read)
     predictions = predictor.iter_predictions([tmp_path / f"{number}.png" for number in range(7)])
     for side in sides:
         _, result = next(predictions)
@@ -75,7 +77,7 @@ def test_a_lack_of_memory_fails_only_the_image(
 
 
 def test_other_errors_are_not_hidden(predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise RuntimeError("a bug")
 
     monkeypatch.setattr(predictor_module, "resize_to_mask", fail)

@@ -1,5 +1,6 @@
 """Tests of predictions for images of all kinds: masks of the image's own size, probabilities, order and errors."""
 
+import pickle
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,8 +11,9 @@ import torch.nn.functional as F
 from PIL import Image
 
 from pixelwise.data.resize import resize_image
-from pixelwise.errors import ConfigError, DataError, RunError
-from pixelwise.inference.predictor import Prediction, Predictor
+from pixelwise.errors import ConfigError, DataError, OutputExistsError, RunError
+from pixelwise.inference.prediction import Prediction
+from pixelwise.inference.predictor import Predictor
 from pixelwise.visualization import overlay
 from tests.inference.helpers import make_image
 
@@ -173,12 +175,32 @@ class TestPrediction:
         palette = ((10, 20, 30), (40, 50, 60), (70, 80, 90))
         prediction = Prediction(image, mask, ("a", "b", "c"), palette)
         assert prediction.class_fractions == {"a": 11 / 20, "b": 0.0, "c": 9 / 20}
-        assert prediction.overlay(0.25) == overlay(image, mask, palette, 0.25)
+        assert prediction.overlay(0.25, legend=False) == overlay(image, mask, palette, 0.25)
         prediction.to_indexed_png().save(tmp_path / "mask.png")
         with Image.open(tmp_path / "mask.png") as stored:
-            assert stored.mode == "P"
+            assert stored.mode == "L"
             assert np.array_equal(np.array(stored), mask)
-            assert tuple(stored.getpalette() or ())[:9] == (10, 20, 30, 40, 50, 60, 70, 80, 90)
+
+    def test_save_writes_mask_and_overlay(self, tmp_path: Path) -> None:
+        mask = np.zeros((150, 160), np.uint8)
+        mask[50:, 50:] = 1
+        prediction = Prediction(make_image(150, 160), mask, ("background", "cat"), ((0, 0, 0), (255, 0, 0)))
+        files = prediction.save(tmp_path / "new" / "cat.v2")
+        assert {kind: path.name for kind, path in files.items()} == {
+            "mask": "cat.v2_mask.png",
+            "overlay": "cat.v2_overlay.jpg",
+        }
+        with Image.open(files["mask"]) as stored:
+            assert np.array_equal(np.array(stored), mask)
+        with pytest.raises(OutputExistsError, match=r"cat\.v2_mask\.png: exists already"):
+            prediction.save(tmp_path / "new" / "cat.v2")
+        assert prediction.save(tmp_path / "new" / "cat.v2", overwrite=True) == files
+
+    def test_prediction_can_be_pickled(self, predictor: Predictor) -> None:
+        prediction = predictor(make_image())
+        copy = pickle.loads(pickle.dumps(prediction))
+        assert np.array_equal(copy.mask, prediction.mask)
+        assert np.array_equal(copy.confidence, prediction.confidence)
 
 
 class TestProbabilities:
@@ -217,9 +239,32 @@ class TestProbabilities:
             assert isinstance(prediction, Prediction)
             assert (prediction.probabilities is not None) == requested
 
-    def test_confidence_needs_probabilities(self, predictor: Predictor) -> None:
+    def test_confidence_without_probabilities(self, predictor: Predictor, multilabel_predictor: Predictor) -> None:
+        for model in (predictor, multilabel_predictor):
+            image = make_image()
+            expected = model(image, probabilities=True)
+            np.testing.assert_allclose(model(image).confidence, expected.confidence, atol=1e-6)
+        (prediction,) = predictor.predict_each([image])
+        assert isinstance(prediction, Prediction)
         with pytest.raises(ConfigError, match="`probabilities`"):
-            _ = predictor(make_image()).confidence
+            _ = prediction.confidence
+
+    def test_class_confidence_is_the_mean_probability_at_the_size_of_the_model(
+        self, predictor: Predictor, multilabel_predictor: Predictor
+    ) -> None:
+        image = make_image(64, 64)
+        prediction = predictor(image, probabilities=True)
+        assert prediction.probabilities is not None and prediction.class_confidences is not None
+        for index, (name, area) in enumerate(prediction.areas.items()):
+            mean = float(prediction.probabilities[index][prediction.mask == index].mean()) if area else None
+            assert prediction.class_confidences[name] == pytest.approx(mean, abs=1e-5)
+        assert None in prediction.class_confidences.values() or min(prediction.areas.values()) > 0
+        prediction = multilabel_predictor(image, probabilities=True)
+        assert prediction.probabilities is not None and prediction.class_confidences is not None
+        for index, name in enumerate(prediction.classes):
+            present = prediction.mask[index] == 1
+            mean = float(prediction.probabilities[index][present].mean()) if present.any() else None
+            assert prediction.class_confidences[name] == pytest.approx(mean, abs=1e-5)
 
 
 def test_model_files_alone_are_enough(predictor: Predictor, tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """Tests of masks in class colors, alone and over images: exact pixel values."""
 
-from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
@@ -8,31 +7,42 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pixelwise.palette import IGNORE_COLOR, Color, default_palette
+from pixelwise.palette import IGNORE_COLOR, Color
 from pixelwise.visualization import color_mask, index_image, overlay, save_image
 from tests.visualization.helpers import BLUE, GREEN, RED, RGB, WHITE, Pixels, make_mask, solid_image
 
 
 def test_index_image_keeps_class_indices_in_png(tmp_path: Path) -> None:
     mask = np.append(np.arange(254), 255).astype(np.uint8).reshape(15, 17)
-    save_image(index_image(mask, default_palette(254)), tmp_path / "mask.png")
+    save_image(index_image(mask), tmp_path / "mask.png")
     with Image.open(tmp_path / "mask.png") as read:
-        assert read.mode == "P"
+        assert read.mode == "L"
         np.testing.assert_array_equal(np.array(read), mask)
-        np.testing.assert_array_equal(np.array(read.convert("RGB")), color_mask(mask, default_palette(254)))
 
 
-def test_index_image_of_two_classes_keeps_ignore_in_png(tmp_path: Path) -> None:
-    mask = make_mask([0, 1, 255], [255, 0, 1])
-    save_image(index_image(mask, (RED, GREEN)), tmp_path / "mask.png")
-    with Image.open(tmp_path / "mask.png") as read:
-        np.testing.assert_array_equal(np.array(read), mask)
-        assert read.convert("RGB").getpixel((2, 0)) == IGNORE_COLOR
+def test_every_library_reads_the_class_indices(tmp_path: Path) -> None:
+    import cv2
+    import matplotlib.image
+    import skimage.io
+
+    mask = make_mask([0, 1, 2, 255], [255, 0, 1, 1])
+    path = tmp_path / "mask.png"
+    save_image(index_image(mask), path)
+    arrays = {
+        "Pillow": np.asarray(Image.open(path)),
+        "OpenCV": cv2.imread(str(path), cv2.IMREAD_UNCHANGED),
+        "scikit-image": skimage.io.imread(path),
+        "matplotlib": matplotlib.image.imread(path) * 255,  # it scales PNG files to [0, 1]
+    }
+    for library, array in arrays.items():
+        np.testing.assert_array_equal(array, mask, err_msg=library)
+    # By default, OpenCV converts to three equal channels. A palette would give colors.
+    np.testing.assert_array_equal(cv2.imread(str(path)), np.repeat(mask[..., None], 3, axis=2))
 
 
 def test_index_image_accepts_strided_mask() -> None:
     mask = np.arange(12, dtype=np.uint8).reshape(3, 4)[::-1, ::2] % 3
-    np.testing.assert_array_equal(np.array(index_image(mask, RGB)), mask)
+    np.testing.assert_array_equal(np.array(index_image(mask)), mask)
 
 
 def test_color_mask_colors_each_pixel_by_class() -> None:
@@ -50,10 +60,12 @@ def test_color_mask_colors_each_pixel_by_class() -> None:
         (np.zeros((0, 2), np.uint8), "non-empty"),
     ],
 )
-@pytest.mark.parametrize("draw", [index_image, color_mask])
-def test_invalid_mask_is_rejected(draw: Callable[..., object], mask: Pixels, message: str) -> None:
+def test_invalid_mask_is_rejected(mask: Pixels, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        draw(mask, RGB)
+        color_mask(mask, RGB)
+    if "index" not in message:
+        with pytest.raises(ValueError, match=message):
+            index_image(mask)
 
 
 @pytest.mark.parametrize(
@@ -95,6 +107,18 @@ def test_overlay_of_several_bands_equals_that_of_one(monkeypatch: pytest.MonkeyP
     # The package has a function of the same name as this module.
     monkeypatch.setattr(import_module("pixelwise.visualization.overlay"), "_BLENDED_PIXELS", 100)
     np.testing.assert_array_equal(np.array(overlay(image, mask, RGB)), whole)
+
+
+def test_a_wide_outline_continues_in_the_next_band(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An outline of a tall image is seven pixels wide, and boundaries lie on and beside the borders of bands."""
+    image = np.random.default_rng(0).integers(0, 256, (3100, 8, 3), dtype=np.uint8)
+    mask = np.zeros((3100, 8), np.uint8)
+    for index, row in enumerate((100, 147, 196, 251, 298, 306, 349, 352)):
+        mask[row:] = index % 3
+    whole = np.array(overlay(image, mask, RGB))
+    for rows in (1, 7, 50):
+        monkeypatch.setattr(import_module("pixelwise.visualization.overlay"), "_BLENDED_PIXELS", rows * 8)
+        np.testing.assert_array_equal(np.array(overlay(image, mask, RGB)), whole)
 
 
 def test_overlay_draws_ignored_pixels_with_an_outline() -> None:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
 from pixelwise.errors import OutputError
 from pixelwise.runtime.files import atomic_write
@@ -45,13 +44,23 @@ def test_save_image_creates_directories_and_replaces_file(tmp_path: Path) -> Non
     assert [path.name for path in out.parent.iterdir()] == ["a.png"]
 
 
-def test_texts_are_stored_in_png_files(tmp_path: Path) -> None:
-    info = PngInfo()
-    info.add_text("author", "somebody")
-    save_image(Image.new("RGB", (4, 4), RED), tmp_path / "a.png", info)
-    with Image.open(tmp_path / "a.png") as stored:
-        assert stored.info["author"] == "somebody"
+def test_texts_are_stored_in_png_and_jpeg_files(tmp_path: Path) -> None:
+    texts = {"author": "somebody ä"}
+    for name, key in (("a.png", "author"), ("a.jpg", "comment")):
+        save_image(Image.new("RGB", (4, 4), RED), tmp_path / name, texts)
+        with Image.open(tmp_path / name) as stored:
+            text = stored.info[key]
+            assert (text.decode() if isinstance(text, bytes) else text) == "somebody ä"
     assert count_pixels(tmp_path / "a.png", RED) == 16
+    save_image(Image.new("RGB", (4, 4), RED), tmp_path / "b.jpg", {"long": "x" * 70_000})
+    with Image.open(tmp_path / "b.jpg") as stored:
+        assert "comment" not in stored.info
+
+
+def test_an_image_too_wide_for_jpeg_is_scaled_down(tmp_path: Path) -> None:
+    save_image(Image.new("RGB", (80_000, 4), RED), tmp_path / "a.jpg")
+    with Image.open(tmp_path / "a.jpg") as stored:
+        assert stored.size == (65_500, 3)
 
 
 def test_importing_visualization_does_not_import_matplotlib() -> None:

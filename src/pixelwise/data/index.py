@@ -11,6 +11,7 @@ from pixelwise.data.io.mask import read_image_and_mask
 from pixelwise.data.schema import MAX_CLASS_NAME, SPLITS, ReadSpec, Record, Split
 from pixelwise.data.task import MULTILABEL
 from pixelwise.errors import DataError
+from pixelwise.palette import background_classes
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -81,6 +82,13 @@ class DatasetIndex:
                 of_set[number].append(record)
         empty: list[list[Record]] = [[] for _ in splits]
         return [tuple(map(tuple, of_set)) for of_set in members.values()] or [tuple(map(tuple, empty))]
+
+    @property
+    def background(self) -> tuple[int, ...]:
+        """Indices of the classes that are background, see `background_classes`. Empty for multi-label masks."""
+        if self.read_spec.task is MULTILABEL:
+            return ()
+        return background_classes(self.classes, self.read_spec.label_map.class_values(len(self.classes)))
 
     def records(self, split: Split) -> tuple[Record, ...]:
         """Return the records of one split.

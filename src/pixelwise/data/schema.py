@@ -183,6 +183,27 @@ class LabelMap:
     tolerance: int = 0
     other_class: int | None = None
 
+    def class_values(self, count: int) -> tuple[int, ...]:
+        """Return the first value of each class.
+
+        If `other_class` has no value of its own, it gets the lowest value from 1 on that no class has.
+
+        Args:
+            count: number of classes. 2 for "multilabel": the values of absent and present pixels.
+
+        Returns:
+            `count` values, or () for polygons and if a class has no value.
+
+        >>> LabelMap("index", {0: 0, 3: 1, 4: 1}).class_values(2)
+        (0, 3)
+        """
+        values: dict[int, int] = {}
+        for value, index in self.value_to_class.items():
+            values.setdefault(index, value)
+        if self.other_class is not None and self.other_class not in values:
+            values[self.other_class] = next(value for value in range(1, 1 << 16) if value not in self.value_to_class)
+        return tuple(values[index] for index in range(count)) if values.keys() >= set(range(count)) else ()
+
 
 @dataclass(frozen=True)
 class ReadSpec:

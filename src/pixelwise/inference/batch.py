@@ -1,23 +1,37 @@
-"""Predict many image files and write their masks, overlays and a summary to a directory."""
+"""Predict many image files and write their masks, overlays and tables to a directory."""
 
 import errno
 import json
 import os
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
 
 from pixelwise.errors import ConfigError, DataError, OutputError, OutputExistsError, PixelwiseError
-from pixelwise.inference.outputs import Mark, digest, fingerprint, mask_kinds, output_files, read_mark, write_outputs
-from pixelwise.inference.predictor import Prediction, Predictor
+from pixelwise.inference.file_names import mask_kinds, output_files
+from pixelwise.inference.object_scale import lost_object_note
+from pixelwise.inference.outputs import Mark, digest, fingerprint, read_mark, write_outputs
+from pixelwise.inference.pipeline import map_predictions
+from pixelwise.inference.pixel_size import PixelSize
+from pixelwise.inference.prediction import MaskStyle, Prediction, require_mask_format
+from pixelwise.inference.predictor import Predictor
+from pixelwise.inference.result_tables import CLASSES_FILE, OBJECTS_FILE, ImageRows, ResultTables
 from pixelwise.inference.sources import ImageSource, find_images
+from pixelwise.runtime.cpu import single_thread
 from pixelwise.runtime.files import atomic_write, remove_abandoned, write_errors
 from pixelwise.runtime.progress import Progress, no_progress
 from pixelwise.runtime.threads import prefetch_map
 
 REPORT_FILE = "predictions.json"
+
+OverlayFormat = Literal["jpg", "png", "none"]
+"""The format of overlays, or "none" to write none."""
 
 _ONE_FILE_ERRORS = frozenset(
     (
@@ -42,7 +56,8 @@ class PredictResult:
         report: the content of predictions.json.
         failed: one error for each file or folder that could not be used, in the order of the images.
         resumed: number of images that were skipped because their outputs existed already.
-        notes: one line for each source that contains files other than images.
+        notes: one line for each source that contains files other than images, and one line about images that are
+            reduced so far that objects are lost, see `lost_object_note`.
     """
 
     report: dict[str, Any]
@@ -65,6 +80,13 @@ class _Item:
     mark: Mark | None = None
 
 
+class _MarkOfRun(NamedTuple):
+    """The parts of a `Mark` that all images of a run of `predict_folder` share."""
+
+    model: str
+    masks: MaskStyle
+
+
 def predict_folder(
     predictor: Predictor,
     sources: Sequence[str | Path],
@@ -73,12 +95,17 @@ def predict_folder(
     *,
     overwrite: bool = False,
     resume: bool = False,
+    masks: MaskStyle = "index",
+    overlays: OverlayFormat = "jpg",
+    pixel_size: str = "",
 ) -> PredictResult:
     """Predict images and directories of images, and write the results to a directory.
 
-    The outputs of an image are NAME_mask.png (a palette PNG whose pixel values are class indices) and NAME_overlay.png.
-    For a multi-label model, NAME_mask_CLASS.png for each class replaces NAME_mask.png. All outputs have the size of the
-    image. predictions.json lists the output files, the size and the class fractions of each image. It is written last.
+    The outputs of an image are NAME_mask.png (grayscale, its values are class indices) and NAME_overlay.jpg. For a
+    multi-label model, NAME_mask_CLASS.png for each class replaces NAME_mask.png. All outputs have the size of the
+    image. predictions.csv has one row per image and class, and objects.csv one row per object, see `ClassRows` and
+    `ObjectRows`. predictions.json lists the output files, the size and the class fractions of each image. It is written
+    last.
 
     Args:
         predictor: the model.
@@ -88,13 +115,17 @@ def predict_folder(
         progress: wraps the iteration over the images, to draw a progress bar.
         overwrite: replace files that exist, but never one of the images.
         resume: skip images whose files are complete and were made from the same image by the same model.
+        masks: the values of the masks, see `Prediction.mask_images`.
+        overlays: "jpg", "png" for overlays without loss, or "none" for no overlays.
+        pixel_size: side of a pixel with its unit, such as "0.65um". It adds columns in this unit to the tables.
 
     Returns:
         The content of predictions.json, and an error for each file or folder that could not be used. If no image could
         be used, nothing has been written.
 
     Raises:
-        ConfigError: `overwrite` and `resume` are both set.
+        ConfigError: `overwrite` and `resume` are both set, `pixel_size` is invalid, or the model does not contain the
+            values of `masks`.
         DataError: A source is missing, or a directory holds no image. Nothing has been written.
         OutputExistsError: A file to be written exists already, and may not be replaced or skipped. Nothing has been
             written.
@@ -102,48 +133,74 @@ def predict_folder(
     """
     if overwrite and resume:
         raise ConfigError("`overwrite` and `resume` exclude each other; set one of them")
-    out = Path(out)
-    found = find_images(sources)
-    kinds, model = mask_kinds(predictor), fingerprint(predictor.model)
-    items = _assign_files(found.images, kinds, out)
+    if masks == "as-given":
+        require_mask_format(predictor.model.config.mask_format)
+    out, size = Path(out), PixelSize.parse(pixel_size) if pixel_size else None
+    found, mark = find_images(sources), _MarkOfRun(fingerprint(predictor.model), masks)
+    suffixes = dict.fromkeys(mask_kinds(predictor.task, predictor.classes), ".png")
+    items = _assign_files(found.images, suffixes | ({} if overlays == "none" else {"overlay": f".{overlays}"}), out)
     _check_existing(items, out, overwrite or resume)
+    tables = ResultTables(out, len(predictor.classes), size)
     if resume:
-        for item, mark in zip(items, prefetch_map(lambda item: _read_result(item, model), items), strict=True):
-            item.mark = mark
-    todo = [item for item in items if item.mark is None]
+        tables.load()
+        for item, existing in zip(items, prefetch_map(partial(_read_result, mark), items), strict=True):
+            item.mark = existing if tables.is_complete(item.path) else None
     new_folders = [folder for folder in (out, *out.parents) if not folder.exists()]
     _prepare(out, items)
-    predictions = predictor.iter_predictions(item.path for item in todo)
+    resumed = [item.path for item in items if item.mark is not None]
+    tables.keep(resumed)
     failed: list[PixelwiseError] = [*found.problems]
-    for item in progress(todo, len(todo)):
-        _, prediction = next(predictions)
-        result = _write_or_error(item, prediction, model, kinds)
-        if isinstance(result, PixelwiseError):
-            failed.append(result)
-        else:
-            item.mark = result
-        del prediction  # a large one must not stay in memory while the next image is read
-    entries = [_report_entry(item, item.mark, out) for item in items if item.mark is not None]
-    report = {"classes": list(predictor.classes), "photos": entries, "failed": list(map(str, failed))}
-    if entries:
+    with closing(tables), single_thread():
+        failed += _predict_items(predictor, [item for item in items if item.mark is None], mark, tables, progress)
+    done = [(item, item.mark) for item in items if item.mark is not None]
+    report = {
+        "classes": list(predictor.classes),
+        "photos": [_report_entry(item, mark, out) for item, mark in done],
+        "failed": list(map(str, failed)),
+    }
+    if done:
+        tables.keep(item.path for item, _ in done)
         _write_report(report, out / REPORT_FILE)
     else:
         for folder in new_folders:
             with suppress(OSError):
                 folder.rmdir()
-    return PredictResult(report, tuple(failed), len(items) - len(todo), found.notes)
+    note = lost_object_note(predictor.model.config, ((mark.height, mark.width) for _, mark in done))
+    return PredictResult(report, tuple(failed), len(resumed), (*found.notes, note) if note else found.notes)
 
 
-def _assign_files(images: Iterable[tuple[ImageSource, Path]], kinds: Sequence[str], out: Path) -> list[_Item]:
-    """Assign output files to images.
+def _predict_items(
+    predictor: Predictor, items: Sequence[_Item], mark: _MarkOfRun, tables: ResultTables, progress: Progress
+) -> list[PixelwiseError]:
+    """Predict images, write their files, and set their marks. Return the errors of single images."""
+
+    def write(number: int, image: np.ndarray, logits: torch.Tensor) -> tuple[Mark, ImageRows] | PixelwiseError:
+        prediction = predictor.to_prediction(image, logits, packed=True)
+        if isinstance(prediction, DataError):
+            return DataError(f"{items[number].path}: {prediction}")
+        return _write_or_error(items[number], prediction, mark, tables)
+
+    failed: list[PixelwiseError] = []
+    results = map_predictions(predictor, [item.path for item in items], write)
+    for item in progress(items, len(items)):
+        result = next(results)
+        if isinstance(result, PixelwiseError):
+            failed.append(result)
+        else:
+            item.mark, rows = result
+            tables.append(rows)
+    return failed
+
+
+def _assign_files(images: Iterable[tuple[ImageSource, Path]], suffixes: Mapping[str, str], out: Path) -> list[_Item]:
+    """Assign output files to images. For `suffixes` see `output_files`.
 
     Images in `out` that are outputs of an earlier prediction are left out.
     """
     images = list(images)
-    all_kinds = (*kinds, "overlay")
     outputs = {
         os.path.realpath(file)
-        for files in output_files([name for _, name in images], all_kinds, out)
+        for files in output_files([name for _, name in images], suffixes, out)
         for file in files.values()
     }
     own = {
@@ -152,13 +209,14 @@ def _assign_files(images: Iterable[tuple[ImageSource, Path]], kinds: Sequence[st
         if isinstance(path, Path) and os.path.realpath(path) in outputs and read_mark(path) is not None
     }
     images = [(path, name) for path, name in images if path not in own]
-    targets = output_files([name for _, name in images], all_kinds, out)
+    targets = output_files([name for _, name in images], suffixes, out)
     return [_Item(path, files) for (path, _), files in zip(images, targets, strict=True)]
 
 
 def _check_existing(items: Sequence[_Item], out: Path, may_replace: bool) -> None:
     inputs = {os.path.realpath(item.path) for item in items if isinstance(item.path, Path)}
-    for path in (out / REPORT_FILE, *(file for item in items for file in item.files.values())):
+    tables = (out / name for name in (REPORT_FILE, CLASSES_FILE, OBJECTS_FILE))
+    for path in (*tables, *(file for item in items for file in item.files.values())):
         if not os.path.lexists(path):
             continue
         if not may_replace:
@@ -169,22 +227,28 @@ def _check_existing(items: Sequence[_Item], out: Path, may_replace: bool) -> Non
             raise OutputExistsError(f"{path}: is one of the images and would be replaced; choose another `out`")
 
 
-def _read_result(item: _Item, model: str) -> Mark | None:
-    """Return the mark in the output files of an image, or None if a file is missing.
+def _read_result(expected: _MarkOfRun, item: _Item) -> Mark | None:
+    """Return the mark in the masks of an image, or None if a file is missing.
 
     Raises OutputExistsError if a file was not made by this model from this image.
     """
     existing = [file for file in item.files.values() if os.path.lexists(file)]
     image = digest(item.path) if existing else ""
-    mark = None
+    marks = []
     for file in existing:
         mark = read_mark(file)
-        if mark is None or (mark.model, mark.image) != (model, image):
+        if mark is None or (mark.model, mark.image) != (expected.model, image):
             raise OutputExistsError(
                 f"{file}: was not made by this model from {item.path}; choose another `out`, or replace it with "
                 "`overwrite`"
             )
-    return mark if len(existing) == len(item.files) else None
+        if mark.masks != expected.masks:
+            raise OutputExistsError(
+                f"{file}: was made with `masks` {mark.masks}; use the same, choose another `out`, or replace it with "
+                "`overwrite`"
+            )
+        marks.append(mark)
+    return marks[0] if len(marks) == len(item.files) else None
 
 
 def _prepare(out: Path, items: Sequence[_Item]) -> None:
@@ -201,14 +265,13 @@ def _prepare(out: Path, items: Sequence[_Item]) -> None:
 
 
 def _write_or_error(
-    item: _Item, prediction: Prediction | DataError, model: str, kinds: Sequence[str]
-) -> Mark | PixelwiseError:
-    """Write the files of an image. Return their mark, or an error that concerns this image only."""
-    if isinstance(prediction, DataError):
-        return prediction
+    item: _Item, prediction: Prediction, run: _MarkOfRun, tables: ResultTables
+) -> tuple[Mark, ImageRows] | PixelwiseError:
+    """Write the files of an image. Return its mark and rows, or an error that concerns this image only."""
     try:
-        mark = Mark.of(prediction, model, digest(item.path))
-        write_outputs(prediction, mark, kinds, item.files)
+        mark = Mark.of(prediction, run.model, digest(item.path), run.masks)
+        rows = tables.format(item.path, prediction)
+        write_outputs(prediction, mark, item.files)
     except OutputError as error:
         cause = error.__context__
         if isinstance(cause, OSError) and cause.errno in _ONE_FILE_ERRORS:
@@ -216,7 +279,7 @@ def _write_or_error(
         raise
     except MemoryError:
         return DataError(f"{item.path}: not enough memory to draw its mask; cut the image into tiles")
-    return mark
+    return mark, rows
 
 
 def _report_entry(item: _Item, mark: Mark, out: Path) -> dict[str, Any]:

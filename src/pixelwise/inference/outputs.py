@@ -1,30 +1,23 @@
-"""Output files of predictions: their names, and the mark that identifies the model and the image of a file.
+"""Output files of predictions, and the mark in them that identifies the model and the image of a file.
 
-The mark is a text in the PNG files. It allows a killed prediction to be resumed. It also prevents the outputs of two
+The mark is a text in the image files. It allows a killed prediction to be resumed. It also prevents the outputs of two
 models or of two folders of images from being mixed without an error.
 """
 
 import hashlib
 import json
-import os
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
 from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
 from pixelwise.inference.inputs import UrlImage
-from pixelwise.inference.predictor import Prediction, Predictor
+from pixelwise.inference.prediction import MaskStyle, Prediction
+from pixelwise.models.ensemble import SegmentationEnsemble
 from pixelwise.models.model import SegmentationModel
 from pixelwise.visualization import save_image
-
-_MAX_NAME_BYTES = 255
-"""Maximum length of a file name in bytes, in most file systems."""
-
-_MAX_CLASS_BYTES = 100
-"""Maximum length of a class name in a file name, in bytes."""
 
 _KEY = "pixelwise"
 """Keyword of the mark in the PNG files."""
@@ -39,7 +32,8 @@ class Mark:
         image: the `digest` of the image file.
         width: width of the image in pixels.
         height: height of the image in pixels.
-        shares: class name → fraction of the image's pixels, in [0, 1].
+        shares: class name → fraction of the image's pixels, in [0, 1]. Empty in overlays: a JPEG file has little room.
+        masks: the values of the masks, see `Prediction.mask_images`.
     """
 
     model: str
@@ -47,22 +41,24 @@ class Mark:
     width: int
     height: int
     shares: dict[str, float]
+    masks: MaskStyle = "index"
 
     @staticmethod
-    def of(prediction: Prediction, model: str, image: str) -> "Mark":
+    def of(prediction: Prediction, model: str, image: str, masks: MaskStyle = "index") -> "Mark":
         """Return the mark of a prediction.
 
         Args:
             prediction: the prediction.
             model: the `fingerprint` of the model.
             image: the `digest` of the image file.
+            masks: the values of the masks.
         """
         height, width = prediction.mask.shape[-2:]
         shares = {name: round(fraction, 6) for name, fraction in prediction.class_fractions.items()}
-        return Mark(model, image, width, height, shares)
+        return Mark(model, image, width, height, shares, masks)
 
 
-def fingerprint(model: SegmentationModel) -> str:
+def fingerprint(model: SegmentationModel | SegmentationEnsemble) -> str:
     """Return a hash of a model's weights and configuration, without its metrics. Masks depend on no other data."""
     hashed = hashlib.blake2b(model.config.model_dump_json(exclude={"metrics"}).encode(), digest_size=16)
     for name, tensor in model.state_dict().items():
@@ -84,78 +80,25 @@ def digest(path: Path | UrlImage) -> str:
         return ""
 
 
-def mask_kinds(predictor: Predictor) -> tuple[str, ...]:
-    """Return the kinds of mask files that a model's predictions have: "mask", or "mask_CLASS" for each class.
-
-    Characters of a class name other than letters, digits, "-" and "." are replaced by "_", and long names are cut.
-    Class names that are then equal get a number. Case is ignored in this comparison, because some file systems ignore
-    it.
-    """
-    kinds: dict[str, str] = {}
-    for name in predictor.task.mask_names(predictor.classes):
-        part = _cut("".join(c if c.isalnum() or c in "-." else "_" for c in name), _MAX_CLASS_BYTES)
-        stem = "_".join(filter(None, ("mask", part)))
-        kind, number = stem, 1
-        while kind.casefold() in kinds:
-            number += 1
-            kind = f"{stem}-{number}"
-        kinds[kind.casefold()] = kind
-    return tuple(kinds.values())
-
-
-def output_files(names: Sequence[Path], kinds: Sequence[str], out: Path) -> list[dict[str, Path]]:
-    """Return the output files of each image by kind. No file appears twice.
-
-    Args:
-        names: relative path of each image without suffix, see `find_images`.
-        kinds: the kinds of output files of each image, for example ("mask", "overlay").
-        out: the directory of the output files.
-
-    Returns:
-        {kind: out/NAME_KIND.png} for each name. If an earlier image has one of these files (cat.jpg and cat.png), NAME
-        gets a number (cat-2). A NAME that is too long for file systems is cut.
-    """
-    taken: set[str] = set()
-    targets = []
-    longest = max(len(os.fsencode(f"_{kind}.png")) for kind in kinds)
-    for name in names:
-        number = 1
-        while True:
-            ending = "" if number == 1 else f"-{number}"
-            stem = _cut(name.name, _MAX_NAME_BYTES - longest - len(ending)) + ending
-            files = {kind: out / name.with_name(f"{stem}_{kind}.png") for kind in kinds}
-            keys = {str(file).casefold() for file in files.values()}
-            if taken.isdisjoint(keys):
-                break
-            number += 1
-        taken |= keys
-        targets.append(files)
-    return targets
-
-
-def _cut(name: str, max_bytes: int) -> str:
-    encoded = os.fsencode(name)
-    return name if len(encoded) <= max_bytes else encoded[:max_bytes].decode(errors="ignore")
-
-
-def write_outputs(prediction: Prediction, mark: Mark, kinds: Sequence[str], files: Mapping[str, Path]) -> None:
+def write_outputs(prediction: Prediction, mark: Mark, files: Mapping[str, Path]) -> None:
     """Write the overlay and the masks of a prediction, each atomically.
 
     Args:
         prediction: the prediction.
         mark: the mark to write into each file.
-        kinds: the kinds of mask files, see `mask_kinds`.
-        files: kind → output file, also for the kind "overlay".
+        files: kind → output file. The kinds are those of `mask_kinds` in their order, and "overlay" if it is wanted.
 
     Raises:
         OutputError: A file cannot be written.
+        ConfigError: The values of the masks are not known, see `Prediction.mask_images`.
     """
-    info = PngInfo()
-    info.add_text(_KEY, json.dumps(asdict(mark)))
     # A resumed prediction skips an image only if all these files exist and have its mark.
-    save_image(prediction.overlay(), files["overlay"], info)
-    for kind, mask in zip(kinds, prediction.to_indexed_pngs().values(), strict=True):
-        save_image(mask, files[kind], info)
+    if "overlay" in files:
+        save_image(prediction.overlay(), files["overlay"], {_KEY: json.dumps(asdict(replace(mark, shares={})))})
+    text = {_KEY: json.dumps(asdict(mark))}
+    targets = (file for kind, file in files.items() if kind != "overlay")
+    for file, (_, mask) in zip(targets, prediction.iter_mask_images(mark.masks), strict=True):
+        save_image(mask, file, text)
 
 
 def read_mark(path: Path) -> Mark | None:
@@ -163,8 +106,8 @@ def read_mark(path: Path) -> Mark | None:
     try:
         if not path.is_file():
             return None
-        with Image.open(path, formats=("PNG",)) as image:
-            content = json.loads(image.info.get(_KEY, "null"))
+        with Image.open(path, formats=("PNG", "JPEG")) as image:
+            content = json.loads(image.info.get(_KEY if image.format == "PNG" else "comment", "null"))
         mark = Mark(**content)
         is_valid = isinstance(mark.shares, dict) and isinstance(mark.width, int) and isinstance(mark.height, int)
         return mark if is_valid else None

@@ -1,101 +1,27 @@
 """Prediction of masks at the images' own sizes."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
 import numpy as np
 import torch
-from PIL import Image
 
 from pixelwise.data.io.image_size import GROUP_BYTES, READ_AHEAD_BYTES, decoded_bytes
 from pixelwise.data.resize import resize_image
-from pixelwise.data.task import MULTICLASS, Task
-from pixelwise.errors import ConfigError, DataError, is_out_of_memory
-from pixelwise.inference.bands import resize_to_mask
+from pixelwise.data.task import Task
+from pixelwise.errors import DataError, is_out_of_memory
+from pixelwise.inference.bands import resize_to_confidence, resize_to_mask, resize_to_small_mask
 from pixelwise.inference.inputs import ImageInput, UrlImage, open_file, read_input, read_inputs
-from pixelwise.inference.model_location import find_model
+from pixelwise.inference.model_location import load_model
+from pixelwise.inference.prediction import Prediction
+from pixelwise.models.ensemble import SegmentationEnsemble
 from pixelwise.models.model import SegmentationModel
-from pixelwise.palette import Palette
 from pixelwise.runtime.device import resolve_device, use_bfloat16
 from pixelwise.runtime.threads import batched, prefetch_map
-from pixelwise.visualization import index_image, overlay, to_display_image
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """An image and its predicted mask.
-
-    Attributes:
-        image: (H, W, 3) uint8 RGB with EXIF orientation applied, or (H, W, bands) uint8 for a multi-band model.
-        mask: class indices in [0, C), (H, W) uint8, at the image's own size. For a multi-label model, (C, H, W) uint8,
-            1 if the pixel has the class, else 0.
-        classes: C names in index order.
-        palette: C colors (red, green, blue), each value in [0, 255].
-        probabilities: (C, H, W) float32 in [0, 1], or None if they were not requested. They sum to 1 over the classes
-            unless the task is multi-label.
-        task: `pixelwise.data.task.MULTICLASS` or `MULTILABEL`.
-    """
-
-    image: np.ndarray
-    mask: np.ndarray
-    classes: tuple[str, ...]
-    palette: Palette
-    probabilities: np.ndarray | None = None
-    task: Task = MULTICLASS
-
-    @cached_property
-    def class_fractions(self) -> dict[str, float]:
-        """Class name → fraction of the image's pixels in [0, 1]. The sum is 1 unless the task is multi-label."""
-        return self.task.fractions(self.mask, self.classes)
-
-    @cached_property
-    def confidence(self) -> np.ndarray:
-        """The model's probability that a pixel of the mask is correct, (H, W) float32 in [0, 1].
-
-        This is the probability of the predicted class. For a multi-label model, each class has a probability of the
-        predicted answer (present or absent), and the value is the minimum over the classes.
-
-        Raises:
-            ConfigError: The prediction was made without probabilities.
-        """
-        if self.probabilities is None:
-            raise ConfigError("this prediction has no probabilities; predict with `probabilities` set to True")
-        return self.task.confidence(self.probabilities)
-
-    def overlay(self, opacity: float = 0.5) -> Image.Image:
-        """Return the image with the class colors blended over it and the class boundaries outlined.
-
-        Args:
-            opacity: from 0 (outlines only) to 1 (colors only).
-
-        Returns:
-            A PIL image of mode "RGB" at the image's own size.
-        """
-        _, palette = self.task.display_classes(self.classes, self.palette)
-        return overlay(to_display_image(self.image), self.task.to_display(self.mask), palette, opacity)
-
-    def to_indexed_png(self) -> Image.Image:
-        """Return the mask as a palette image, to be saved as PNG. Its pixel values are class indices.
-
-        Raises:
-            ValueError: The mask is multi-label. `to_indexed_pngs` returns one image per class for it.
-        """
-        return index_image(self.mask, self.palette)
-
-    def to_indexed_pngs(self) -> dict[str, Image.Image]:
-        """Return the mask as one palette image, or as one per class for a multi-label model.
-
-        Returns:
-            {"": the image of `to_indexed_png`}. For a multi-label model, class name → an image with the value 1 for
-            pixels that have the class, else 0.
-        """
-        images = (index_image(mask, palette) for mask, palette in self.task.index_masks(self.mask, self.palette))
-        return dict(zip(self.task.mask_names(self.classes), images, strict=True))
 
 
 class Predictor:
@@ -113,7 +39,12 @@ class Predictor:
     0.97
     """
 
-    def __init__(self, model: SegmentationModel, device: str | torch.device = "auto", precision: str = "auto") -> None:
+    def __init__(
+        self,
+        model: SegmentationModel | SegmentationEnsemble,
+        device: str | torch.device = "auto",
+        precision: str = "auto",
+    ) -> None:
         self.device = resolve_device(device) if isinstance(device, str) else device
         self.bfloat16 = use_bfloat16(self.device, precision)
         self.model = model.eval().to(self.device)
@@ -123,14 +54,15 @@ class Predictor:
         """Load the best model of a run.
 
         Args:
-            run: the run directory, any directory with its model.safetensors, or this file under any name.
+            run: the run directory, any directory with its model.safetensors, this file under any name, or a group of
+                runs, whose models predict together.
             device: see `Predictor`.
             precision: see `Predictor`.
 
         Raises:
             RunError: The directory or file does not exist, or its model is missing or damaged.
         """
-        return Predictor(SegmentationModel.load(find_model(run)), device, precision)
+        return Predictor(load_model(run), device, precision)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -191,10 +123,8 @@ class Predictor:
         Returns:
             The prediction of each image, in order.
         """
-        return [
-            self._to_prediction(image, logits, probabilities)
-            for image, logits in zip(images, self.logits(images), strict=True)
-        ]
+        pairs = zip(images, self.logits(images), strict=True)
+        return [self._to_prediction(image, logits, probabilities, keep_logits=True) for image, logits in pairs]
 
     def predict_each(
         self, images: Sequence[np.ndarray], probabilities: bool = False
@@ -212,20 +142,72 @@ class Predictor:
             The prediction of each image in order, or a DataError if the memory does not suffice for this image. The
             error's message has no file name.
         """
+        for image, logits in zip(images, self.logits_each(images), strict=True):
+            yield logits if isinstance(logits, DataError) else self.to_prediction(image, logits, probabilities)
+
+    def logits_each(self, images: Sequence[np.ndarray]) -> Iterator[torch.Tensor | DataError]:
+        """Yield the logits of each image in order.
+
+        If the memory does not suffice for all images at once, each one gets its own forward pass.
+
+        Args:
+            images: see `logits`.
+
+        Yields:
+            (C, size, size) float32 on the predictor's device, or a DataError if the memory does not suffice for this
+            image. The error's message has no file name.
+        """
         batch = self._or_error(images, lambda: self.logits(images))
         if isinstance(batch, DataError) and len(images) > 1:
             for image in images:
-                yield from self.predict_each([image], probabilities)
+                yield from self.logits_each([image])
         elif isinstance(batch, DataError):
             yield batch
         else:
-            for image, logits in zip(images, batch, strict=True):
-                yield self._or_error([image], partial(self._to_prediction, image, logits, probabilities))
+            yield from batch
 
-    def _to_prediction(self, image: np.ndarray, logits: torch.Tensor, probabilities: bool) -> Prediction:
-        config = self.model.config
-        mask, likelihood = resize_to_mask(logits, (image.shape[0], image.shape[1]), self.task, probabilities)
-        return Prediction(image, mask, config.classes, config.palette, likelihood, self.task)
+    def to_prediction(
+        self, image: np.ndarray, logits: torch.Tensor, probabilities: bool = False, packed: bool = False
+    ) -> Prediction | DataError:
+        """Return the prediction of an image from its logits.
+
+        Args:
+            image: (H, W, channels) uint8.
+            logits: (C, size, size) float32, an item of `logits` or `logits_each`.
+            probabilities: also return the probability of each class at each pixel.
+            packed: see `resize_to_small_mask`.
+
+        Returns:
+            The prediction, or a DataError if the memory does not suffice.
+        """
+        return self._or_error([image], partial(self._to_prediction, image, logits, probabilities, packed=packed))
+
+    def _to_prediction(
+        self,
+        image: np.ndarray,
+        logits: torch.Tensor,
+        probabilities: bool,
+        keep_logits: bool = False,
+        packed: bool = False,
+    ) -> Prediction:
+        config, size = self.model.config, (image.shape[0], image.shape[1])
+        if packed and not probabilities:
+            mask, likelihood = resize_to_small_mask(logits, size, self.task), None
+        else:
+            mask, likelihood = resize_to_mask(logits, size, self.task, probabilities, temperature=config.temperature)
+        confidences = self.task.class_confidence(logits / config.temperature)
+        return Prediction(
+            image,
+            mask,
+            config.classes,
+            config.palette,
+            likelihood,
+            self.task,
+            config.background,
+            config.mask_format,
+            dict(zip(config.classes, confidences, strict=True)),
+            partial(resize_to_confidence, logits, size, self.task, config.temperature) if keep_logits else None,
+        )
 
     def _or_error(self, images: Sequence[np.ndarray], compute: Callable[[], T]) -> T | DataError:
         """Return the result of a function, or a DataError with the size of the first image if memory ran out."""
@@ -279,20 +261,42 @@ class Predictor:
             Each path with its prediction, or with a DataError if the file cannot be read or the memory does not
             suffice.
         """
+        for path, result in self.iter_logits(paths, batch_size):
+            if isinstance(result, DataError):
+                yield path, result
+                continue
+            prediction = self.to_prediction(*result, probabilities)
+            del result
+            yield path, DataError(f"{path}: {prediction}") if isinstance(prediction, DataError) else prediction
+            del prediction
+
+    def iter_logits(
+        self, paths: Iterable[str | Path | UrlImage], batch_size: int = 16
+    ) -> Iterator[tuple[Path | UrlImage, tuple[np.ndarray, torch.Tensor] | DataError]]:
+        """Compute the logits of many image files in order, see `iter_predictions`.
+
+        Args:
+            paths: image files, also by their URLs. A generator is read no further ahead than needed.
+            batch_size: maximum number of images per forward pass.
+
+        Yields:
+            Each path with its image and its logits, see `to_prediction`, or with a DataError.
+        """
         files = (open_file(path) for path in paths)
         read = prefetch_map(self._read_or_error, files, 2 * batch_size, self._decoded_bytes, READ_AHEAD_BYTES)
         for group in batched(read, batch_size, lambda item: getattr(item[1], "nbytes", 0), GROUP_BYTES):
             images = [image for _, image in group if isinstance(image, np.ndarray)]
-            predictions = self.predict_each(images, probabilities) if images else iter(())
-            for path, read_result in group:
-                result = read_result if isinstance(read_result, DataError) else next(predictions)
-                if result is not read_result and isinstance(result, DataError):
-                    result = DataError(f"{path}: {result}")
-                yield path, result
-                del result, read_result
+            batch = self.logits_each(images) if images else iter(())
+            for path, image in group:
+                if isinstance(image, DataError):
+                    yield path, image
+                    continue
+                logits = next(batch)
+                yield path, DataError(f"{path}: {logits}") if isinstance(logits, DataError) else (image, logits)
+                del image, logits
             # Large images must not stay in memory while the next ones are read.
             group.clear()
-            del images, predictions
+            del images, batch
 
     def _to_array(self, source: ImageInput) -> np.ndarray:
         return read_input(source, self.model.config)

@@ -13,6 +13,7 @@ from pixelwise.inference.folder_files import FolderFiles, sort_files
 from pixelwise.inference.inputs import UrlImage, open_image_url
 from pixelwise.inference.mask_folders import check_no_masks
 from pixelwise.runtime.files import expand_home
+from pixelwise.runtime.windows import portable_name
 
 ImageSource = Path | UrlImage
 """An image file to predict."""
@@ -63,7 +64,9 @@ def find_images(sources: Sequence[str | Path]) -> FoundImages:
 def _find(source: str | Path) -> FoundImages:
     if isinstance(source, str) and "://" in source:
         file = open_image_url(source)
-        return _find(file) if isinstance(file, Path) else FoundImages(((file, _name(unquote(file.name))),))
+        if isinstance(file, Path):
+            return _find(file)
+        return FoundImages(((file, _name(portable_name(unquote(file.name)))),))
     path = expand_home(source)
     if path.is_dir():
         problems: list[DataError] = []

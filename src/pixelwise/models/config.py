@@ -4,11 +4,12 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, PlainSerializer, model_validator
 
+from pixelwise.data.mask_format import MaskFormat, ObjectScale, check_mask_format
 from pixelwise.data.schema import MAX_CLASS_NAME
-from pixelwise.data.task import MULTICLASS, TASKS, Task
+from pixelwise.data.task import MULTICLASS, MULTILABEL, TASKS, Task
 from pixelwise.models.encoder import Padding
 from pixelwise.models.version1 import translate_config
-from pixelwise.palette import IGNORE_INDEX
+from pixelwise.palette import IGNORE_INDEX, background_classes
 from pixelwise.registry import ComponentSpec
 
 MAX_SIZE = 4096
@@ -51,7 +52,11 @@ class ModelConfig(BaseModel):
         encoder_layers: names of the layers whose outputs are the features, or None for timm's own stages.
         encoder_padding: see `Encoder`.
         decoder: a name in DECODERS, or a mapping with its parameters.
+        mask_format: the values of the masks of the training data, or None if they have none (polygons).
+        object_scale: the size of the objects in the training images, or None if it is not known.
         metrics: the row of metrics.csv for the epoch of these weights.
+        temperature: divisor of the logits before they become probabilities, so that a probability of 0.8 is right in
+            80 % of cases. The training fits it to the validation images. 1.0 changes nothing.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
@@ -69,7 +74,10 @@ class ModelConfig(BaseModel):
     encoder_layers: Annotated[tuple[_LayerName, ...], Field(max_length=100)] | None
     encoder_padding: Padding
     decoder: ComponentSpec
+    mask_format: MaskFormat | None = None
+    object_scale: ObjectScale | None = None
     metrics: Annotated[dict[str, float | None], Field(max_length=10_000)] = {}
+    temperature: Annotated[FiniteFloat, Field(ge=0.01, le=100)] = 1.0
 
     @model_validator(mode="before")
     @classmethod
@@ -87,6 +95,15 @@ class ModelConfig(BaseModel):
             raise ValueError(f"std has {len(self.std)} values, and mean {len(self.mean)}")
         if min(self.std) <= 0:
             raise ValueError("std must be greater than 0")
+        if self.mask_format is not None:
+            check_mask_format(self.mask_format, 2 if self.task is MULTILABEL else len(self.classes))
         if self.pixel_range is not None and self.pixel_range[0] >= self.pixel_range[1]:
             raise ValueError("pixel_range must be a lower and a higher value")
         return self
+
+    @property
+    def background(self) -> tuple[int, ...]:
+        """Indices of the classes that are background, see `background_classes`. Empty for a multi-label model."""
+        if self.task is MULTILABEL:
+            return ()
+        return background_classes(self.classes, self.mask_format.values if self.mask_format else ())

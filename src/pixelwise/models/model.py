@@ -4,7 +4,7 @@ model.safetensors   the weights, and the configuration as metadata (enough to bu
 model.json          the same configuration as JSON, for users and other programs
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from pixelwise.data.mask_format import MaskFormat, ObjectScale
 from pixelwise.data.task import MULTICLASS, Task, get_task
 from pixelwise.errors import ConfigError, RunError, first_line
 from pixelwise.models.config import ModelConfig
@@ -122,7 +123,25 @@ class SegmentationModel(nn.Module):
         self.mean.copy_(torch.tensor(self.config.mean).view(1, -1, 1, 1))
         self.std.copy_(torch.tensor(self.config.std).view(1, -1, 1, 1))
 
-    def save(self, path: Path, metrics: dict[str, float | None] | None = None) -> None:
+    def set_temperature(self, temperature: float) -> None:
+        """Set the divisor of the logits before they become probabilities, see `ModelConfig`. It is stored by `save`."""
+        self.config = self.config.model_copy(update={"temperature": temperature})
+
+    def set_data_facts(self, mask_format: MaskFormat | None, object_scale: ObjectScale | None) -> None:
+        """Set what prediction needs to know of the training data, see `ModelConfig`. It is stored by `save`.
+
+        Args:
+            mask_format: the values of the masks.
+            object_scale: the size of the objects.
+        """
+        self.config = self.config.model_copy(update={"mask_format": mask_format, "object_scale": object_scale})
+
+    def save(
+        self,
+        path: Path,
+        metrics: dict[str, float | None] | None = None,
+        weights: Mapping[str, Tensor] | None = None,
+    ) -> None:
         """Write model.safetensors and model.json into a directory.
 
         Each file replaces an earlier file of the same name atomically. model.json is written last. If
@@ -131,10 +150,11 @@ class SegmentationModel(nn.Module):
         Args:
             path: an existing directory.
             metrics: metrics of these weights by name, stored in the configuration.
+            weights: an earlier `state_dict()` of this model. None for its present weights.
         """
         config = self.config.model_copy(update={"metrics": metrics or {}})
         with atomic_write(path / WEIGHTS_FILE) as temporary:
-            write_tensors(self.state_dict(), temporary, {METADATA_KEY: config.model_dump_json()})
+            write_tensors(dict(weights or self.state_dict()), temporary, {METADATA_KEY: config.model_dump_json()})
         with atomic_write(path / CONFIG_FILE) as temporary:
             temporary.write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
@@ -280,7 +300,8 @@ def _read_files(path: Path) -> tuple[ModelConfig, dict[str, Tensor]]:
         raise RunError(f"{path}: the model cannot be read ({first_line(error)})") from None
     if stored is None:  # format 1
         return config, translate_tensor_names(tensors)
-    if config.model_copy(update={"metrics": stored.metrics}) != stored:
+    # The two files are replaced one after the other. These fields can differ if the process was killed in between.
+    if config.model_copy(update={"metrics": stored.metrics, "temperature": stored.temperature}) != stored:
         raise RunError(
             f"{path / CONFIG_FILE}: differs from the configuration in {WEIGHTS_FILE}, which decides; remove this file"
         )

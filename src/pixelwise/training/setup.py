@@ -10,6 +10,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader
 
 from pixelwise.config import DECODER_FIRST_FRACTION, Config
+from pixelwise.data.analysis.training_facts import find_mask_format, measure_objects
 from pixelwise.data.augmentations import is_cacheable
 from pixelwise.data.index import DatasetIndex
 from pixelwise.data.partial_labels import FULL_LABELS, PartialLabels
@@ -141,6 +142,7 @@ def build_training(
     train_set, val_set = open_datasets(records, data, config, fabric, track)
     if data.read_spec.channels != 3:
         model.set_normalization(*channel_statistics(train_set))
+    model.set_data_facts(find_mask_format(data, records[0]), measure_objects(data, records[0]))
     sampler = build_sampler(train_set, config, fabric)
     _check_batch_norm(min(sampler.global_sizes()), config, model, fabric)
     if config.encoder_training == "none" and is_cacheable(config.augmentation):

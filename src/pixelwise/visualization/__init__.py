@@ -16,6 +16,7 @@ from pixelwise.visualization.overlay import (
     overlay,
     to_display_image,
 )
+from pixelwise.visualization.overlay_legend import add_legend
 from pixelwise.visualization.save import save_image
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "Color",
     "ModelStage",
     "Palette",
+    "add_legend",
     "color_mask",
     "default_palette",
     "draw_architecture",

@@ -1,6 +1,6 @@
 """Draw grids of images and masks with headings and a legend."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -82,6 +82,7 @@ def overlay_grid(
     title: str,
     columns: int = 3,
     width: int = 1280,
+    uncolored: Collection[int] = (),
 ) -> Image.Image:
     """Draw each image beside its overlay, with the file name below each pair and a legend at the bottom.
 
@@ -94,6 +95,7 @@ def overlay_grid(
         title: heading of the grid.
         columns: maximum number of pairs in a row.
         width: width of the grid in pixels.
+        uncolored: classes without a color, see `overlay`. The legend leaves them out.
 
     Returns:
         A PIL image of mode "RGB".
@@ -116,7 +118,7 @@ def overlay_grid(
 
     top = _top(title)
     rows = -(-len(images) // columns)
-    strip = legend(classes, palette, masks, width - 2 * _MARGIN)
+    strip = legend(classes, palette, masks, width - 2 * _MARGIN, uncolored)
     grid = _blank_grid(width, top + rows * row_height, title, strip)
     draw = ImageDraw.Draw(grid)
     face = font(_NAME_SIZE)
@@ -125,7 +127,7 @@ def overlay_grid(
         y = top + i // columns * row_height
         small = _fit_image(image, cell)
         # The overlay is drawn after scaling, because scaling makes outlines jagged or invisible.
-        drawn = overlay(np.array(small), _fit_mask(mask, cell), palette)
+        drawn = overlay(np.array(small), _fit_mask(mask, cell), palette, uncolored=uncolored)
         _letterbox(grid, (x, y), cell, small)
         _letterbox(grid, (x + cell[0] + _PAIR_GAP, y), cell, drawn)
         draw.text((x, y + cell[1] + 5), shorten(name, pair_width, face), font=face, fill=FAINT_TEXT_COLOR, anchor="la")

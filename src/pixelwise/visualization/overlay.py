@@ -1,5 +1,6 @@
 """Draw masks in class colors, alone or over an image."""
 
+from collections.abc import Collection
 from typing import TypeAlias
 
 import numpy as np
@@ -14,32 +15,29 @@ _OUTLINE_SCALE = 1000
 """The outline becomes two pixels wider for each full 1000 pixels of the image's longer side."""
 
 _BLENDED_PIXELS = 1 << 20
-"""Number of pixels that are blended at a time. Each takes 18 bytes."""
+"""Number of pixels that are drawn at a time. Each takes about 30 bytes."""
 
 
-def index_image(mask: Pixels, palette: Palette) -> Image.Image:
-    """Convert a mask to a palette image whose pixel values are class indices. A PNG file stores these values.
+def index_image(mask: Pixels) -> Image.Image:
+    """Convert a mask to a grayscale image whose gray values are class indices. A PNG file stores these values.
+
+    Pillow, OpenCV, scikit-image and matplotlib read the same array from such a file. They convert the indices of an
+    image with a palette to colors.
 
     Args:
-        mask: (H, W) uint8, values in [0, len(palette)) or 255 = ignore.
-        palette: one (red, green, blue) in [0, 255] per class.
+        mask: (H, W) uint8, class indices or 255 = ignore.
 
     Returns:
-        A PIL image of mode "P". Ignored pixels have the color IGNORE_COLOR.
+        A PIL image of mode "L".
 
     Raises:
-        ValueError: The mask has a wrong shape, dtype or value.
+        ValueError: The mask has a wrong shape or dtype.
 
-    >>> from pixelwise.palette import default_palette
-    >>> np.array(index_image(np.array([[0, 1, 255]], np.uint8), default_palette(2))).tolist()
+    >>> np.array(index_image(np.array([[0, 1, 255]], np.uint8))).tolist()
     [[0, 1, 255]]
     """
-    check_mask(mask, palette)
-    image = Image.fromarray(np.ascontiguousarray(mask))
-    # The palette always has 256 entries. With fewer, Pillow would pack several pixels into a byte of the PNG file, and
-    # the value 255 would have no color.
-    image.putpalette(_color_table(palette).tobytes())
-    return image
+    _check_array(mask)
+    return Image.fromarray(np.ascontiguousarray(mask))
 
 
 def color_mask(mask: Pixels, palette: Palette) -> Pixels:
@@ -57,13 +55,15 @@ def color_mask(mask: Pixels, palette: Palette) -> Pixels:
 
     >>> from pixelwise.palette import default_palette
     >>> color_mask(np.array([[1, 255]], np.uint8), default_palette(2)).tolist()
-    [[[86, 180, 233], [200, 200, 200]]]
+    [[[153, 34, 255], [200, 200, 200]]]
     """
     check_mask(mask, palette)
     return _color_table(palette)[mask]
 
 
-def overlay(image: Pixels, mask: Pixels, palette: Palette, opacity: float = 0.5) -> Image.Image:
+def overlay(
+    image: Pixels, mask: Pixels, palette: Palette, opacity: float = 0.5, uncolored: Collection[int] = ()
+) -> Image.Image:
     """Blend the class colors of a mask over an image and outline the class boundaries.
 
     The outline is white with a dark edge on both sides, so that it is visible on bright and on dark images. It contains
@@ -75,6 +75,8 @@ def overlay(image: Pixels, mask: Pixels, palette: Palette, opacity: float = 0.5)
         mask: (H, W) uint8, values in [0, len(palette)) or 255 = ignore.
         palette: one (red, green, blue) in [0, 255] per class.
         opacity: weight of the class color in [0, 1]. 0 draws only outlines, 1 hides the image.
+        uncolored: class indices without a color, such as those of `background_classes`. The outline between two of
+            them is left out too.
 
     Returns:
         A PIL image of mode "RGB" with the image's size.
@@ -91,21 +93,64 @@ def overlay(image: Pixels, mask: Pixels, palette: Palette, opacity: float = 0.5)
     check_image(image, mask)
     if not 0 <= opacity <= 1:
         raise ValueError(f"`opacity` is {opacity}; it must be from 0 to 1")
-    # Blend in uint16 with a weight in 256ths: this is exact for opacity 0 and 1. A photo is blended in bands of rows.
-    weight = round(opacity * 256)
-    colors = _color_table(palette).astype(np.uint16) * weight + 128
-    blended = np.empty_like(image)
+    weights = np.full(256, round(opacity * 256), np.uint16)
+    weights[list(uncolored)] = 0
     rows = max(1, _BLENDED_PIXELS // mask.shape[1])
+    if len(mask) <= rows:
+        return Image.fromarray(_draw_rows(image, mask, slice(0, len(mask)), _color_table(palette), weights, uncolored))
+    drawn = Image.new("RGB", (mask.shape[1], mask.shape[0]))
     for start in range(0, len(mask), rows):
-        band = slice(start, start + rows)
-        blended[band] = (image[band].astype(np.uint16) * (256 - weight) + colors[mask[band]]) >> 8
+        band = slice(start, min(start + rows, len(mask)))
+        drawn.paste(
+            Image.fromarray(_draw_rows(image, mask, band, _color_table(palette), weights, uncolored)), (0, start)
+        )
+    return drawn
 
-    line = _grow(_boundary(mask), max(mask.shape) // _OUTLINE_SCALE)
-    edge = _grow(line, 1 + max(mask.shape) // (2 * _OUTLINE_SCALE)) & ~line
-    blended[edge] //= 2
-    blended[line] = 255
-    del line, edge  # the next line copies the image
-    return Image.fromarray(blended)
+
+def _draw_rows(
+    image: Pixels,
+    mask: Pixels,
+    rows: slice,
+    colors: Pixels,
+    weights: npt.NDArray[np.uint16],
+    uncolored: Collection[int],
+) -> Pixels:
+    """Return the drawn pixels of a range of rows, (rows, W, 3) uint8. For `colors` and `weights` see `_blend`."""
+    drawn = np.empty((rows.stop - rows.start, mask.shape[1], 3), np.uint8)
+    _blend(image[rows], mask[rows], colors, weights, drawn)
+    line_steps, edge_steps = max(mask.shape) // _OUTLINE_SCALE, 1 + max(mask.shape) // (2 * _OUTLINE_SCALE)
+    # An outline can reach these rows from as many rows above and below.
+    margin = line_steps + edge_steps + 1
+    top = max(0, rows.start - margin)
+    line = _grow(_boundary(mask[top : rows.stop + margin], uncolored), line_steps)
+    edge = _grow(line, edge_steps) & ~line
+    inner = slice(rows.start - top, rows.stop - top)
+    # Few pixels are on a line. Their numbers are quicker to use than a mask of all pixels.
+    pixels = drawn.reshape(-1, 3)
+    pixels[np.flatnonzero(edge[inner])] >>= 1
+    pixels[np.flatnonzero(line[inner])] = 255
+    return drawn
+
+
+def _blend(
+    image: Pixels, mask: Pixels, colors: Pixels, weights: npt.NDArray[np.uint16], out: npt.NDArray[np.uint8]
+) -> None:
+    """Blend the color of each mask value over an image.
+
+    Args:
+        image: (H, W, 3) uint8.
+        mask: (H, W) uint8.
+        colors: (256, 3) uint8, the color of each mask value.
+        weights: (256,) the weight of the color in 256ths. So blending is exact for the weights 0 and 256.
+        out: (H, W, 3) uint8, the result.
+    """
+    index = mask.astype(np.intp)  # `take` would convert the mask each time
+    kept = (256 - weights).take(index, mode="clip")
+    for channel in range(3):
+        blended = image[..., channel] * kept
+        blended += (colors[:, channel] * weights + 128).take(index, mode="clip")
+        blended >>= 8
+        out[..., channel] = blended
 
 
 def to_display_image(image: Pixels) -> Pixels:
@@ -134,13 +179,18 @@ def check_mask(mask: Pixels, palette: Palette) -> None:
     """
     if not 1 <= len(palette) <= IGNORE_INDEX:
         raise ValueError(f"a palette has 1 to {IGNORE_INDEX} colors, not {len(palette)}")
-    if mask.ndim != 2 or mask.size == 0 or mask.dtype != np.uint8:
-        raise ValueError(f"a mask is a non-empty (H, W) uint8 array, not {mask.dtype} of shape {mask.shape}")
+    _check_array(mask)
     unknown = (mask >= len(palette)) & (mask != IGNORE_INDEX)
     if unknown.any():
         raise ValueError(
             f"the mask has the class index {mask[unknown].max()}, but the palette ends at {len(palette) - 1}"
         )
+
+
+def _check_array(mask: Pixels) -> None:
+    """Raise ValueError unless a mask is a non-empty (H, W) uint8 array."""
+    if mask.ndim != 2 or mask.size == 0 or mask.dtype != np.uint8:
+        raise ValueError(f"a mask is a non-empty (H, W) uint8 array, not {mask.dtype} of shape {mask.shape}")
 
 
 def check_image(image: Pixels, mask: Pixels) -> None:
@@ -170,8 +220,17 @@ def _color_table(palette: Palette) -> Pixels:
     return table
 
 
-def _boundary(mask: Pixels) -> npt.NDArray[np.bool_]:
-    """Return (H, W) bool: True for a pixel whose right or lower neighbor has another class."""
+def _boundary(mask: Pixels, merged: Collection[int] = ()) -> npt.NDArray[np.bool_]:
+    """Return (H, W) bool: True for a pixel whose right or lower neighbor has another class.
+
+    Args:
+        mask: (H, W) uint8.
+        merged: classes that count as one.
+    """
+    if len(merged) > 1:
+        table = np.arange(256, dtype=np.uint8)
+        table[list(merged)] = min(merged)
+        mask = table[mask]
     line = np.zeros(mask.shape, bool)
     line[:, :-1] |= mask[:, :-1] != mask[:, 1:]
     line[:-1] |= mask[:-1] != mask[1:]

@@ -1,7 +1,7 @@
 """Draw text on Pillow images: fonts, shortened text, and the class legend."""
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -92,7 +92,9 @@ def plain(text: str) -> str:
     )
 
 
-def legend(classes: Sequence[str], palette: Palette, masks: Sequence[Pixels], width: int) -> Image.Image:
+def legend(
+    classes: Sequence[str], palette: Palette, masks: Sequence[Pixels], width: int, uncolored: Collection[int] = ()
+) -> Image.Image:
     """Draw a legend with a color swatch and the name of each class.
 
     The legend has an entry "ignore" if a mask has ignored pixels. If there are more than 24 classes, it lists only the
@@ -103,6 +105,7 @@ def legend(classes: Sequence[str], palette: Palette, masks: Sequence[Pixels], wi
         palette: one color per class.
         masks: the masks that the legend explains, (H, W) uint8.
         width: width in pixels.
+        uncolored: classes to leave out.
 
     Returns:
         A PIL image of mode "RGB". Its height depends on the number of lines.
@@ -110,12 +113,13 @@ def legend(classes: Sequence[str], palette: Palette, masks: Sequence[Pixels], wi
     present = np.zeros(256, bool)
     for mask in masks:
         present[np.unique(mask)] = True
-    listed = [i for i in range(len(classes)) if present[i] or len(classes) <= _MAX_CLASSES_LISTED]
+    colored = [i for i in range(len(classes)) if i not in uncolored]
+    listed = [i for i in colored if present[i] or len(colored) <= _MAX_CLASSES_LISTED]
     entries: list[tuple[str, Color | None]] = [(classes[i], palette[i]) for i in listed]
     if present[IGNORE_INDEX]:
         entries.append(("ignore", IGNORE_COLOR))
-    if len(listed) < len(classes):
-        entries.append((f"({len(classes) - len(listed)} more classes, not in these images)", None))
+    if len(listed) < len(colored):
+        entries.append((f"({len(colored) - len(listed)} more classes, not in these images)", None))
     return _flow(entries, width)
 
 

@@ -1,0 +1,99 @@
+"""What prediction needs to know of the training masks: their values, and the size of the objects in them."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+
+import numpy as np
+from PIL import Image
+
+from pixelwise.data.analysis.regions import object_sizes
+from pixelwise.data.index import DatasetIndex
+from pixelwise.data.io.mask_values import open_mask
+from pixelwise.data.mask_format import MaskFormat, MaskMode, ObjectScale, check_mask_format
+from pixelwise.data.schema import BytesSource, LabelMap, MaskSource, MergedMask, MultilabelMask, PolygonMask, Record
+from pixelwise.errors import DataError
+from pixelwise.runtime.threads import prefetch_map
+
+_SAMPLED_MASKS = 32
+"""Number of masks whose objects are measured, evenly spaced over the training records."""
+
+_MODES: dict[str, MaskMode] = {"1": "1", "P": "P", "I": "I;16", "F": "I;16"}
+
+
+def find_mask_format(data: DatasetIndex, records: Sequence[Record]) -> MaskFormat | None:
+    """Return the mode and the values of a data set's masks. The mode is that of the first mask.
+
+    Args:
+        data: the data set.
+        records: its training records.
+
+    Returns:
+        The format, or None if the masks are annotations or have no value for a class.
+    """
+    label_map = data.read_spec.label_map
+    is_multilabel = label_map.kind == "multilabel"
+    values = label_map.class_values(2 if is_multilabel else len(data.classes))
+    source = next((file for record in records if (file := _first_file(record.mask)) is not None), None)
+    if not values or source is None:
+        return None
+    try:
+        mask_format = open_mask(source, lambda image: _format_of(image, label_map, values))
+        check_mask_format(mask_format, len(values))
+    except (DataError, ValueError):
+        return None
+    return mask_format
+
+
+def _first_file(mask: MaskSource | None) -> BytesSource | None:
+    """Return a file of a mask, or None for annotations."""
+    if mask is None or isinstance(mask, PolygonMask):
+        return None
+    if isinstance(mask, MultilabelMask):
+        return next((file for channel in mask.channels if (file := _first_file(channel)) is not None), None)
+    return mask.files[0] if isinstance(mask, MergedMask) else mask
+
+
+def _format_of(image: Image.Image, label_map: LabelMap, values: tuple[int, ...]) -> MaskFormat:
+    """Return the format of masks like an opened one."""
+    if label_map.kind in ("rgb", "alpha"):
+        return MaskFormat("RGB" if label_map.kind == "rgb" else "LA", values)
+    mode = _MODES.get(image.mode, "I;16" if image.mode.startswith("I;16") or max(values) > 255 else "L")
+    if mode == "1" and not set(values) <= {0, 255}:
+        mode = "L"
+    if mode != "P":
+        return MaskFormat(mode, values)
+    palette = np.zeros((256, 3), np.uint8)
+    stored = np.array(image.getpalette("RGB") or (), np.uint8).reshape(-1, 3)
+    palette[: len(stored)] = stored
+    colors = tuple((int(red), int(green), int(blue)) for red, green, blue in palette[list(values)])
+    return MaskFormat(mode, values, colors)
+
+
+def measure_objects(data: DatasetIndex, records: Sequence[Record]) -> ObjectScale | None:
+    """Measure the typical size of the objects in training images, from at most 32 images.
+
+    Args:
+        data: the data set.
+        records: its training records.
+
+    Returns:
+        The medians, or None if no mask has an object of a class that is not background.
+    """
+    count = min(_SAMPLED_MASKS, len(records))
+    sampled = [records[index * len(records) // count] for index in range(count)]
+    task, background = data.read_spec.task, set(data.background)
+    classes = [index for index in range(len(data.classes)) if index not in background]
+
+    def measure(record: Record) -> tuple[float, np.ndarray]:
+        with suppress(DataError):  # the training reports it
+            mask = data.read(record)[1]
+            side = float(np.sqrt(mask.shape[-2] * mask.shape[-1]))
+            found = [object_sizes(task.class_region(mask, index)) * side for index in classes]
+            return side, np.concatenate(found)
+        return 0.0, np.zeros(0)
+
+    measured = [(side, sizes) for side, sizes in prefetch_map(measure, sampled, 2) if side]
+    objects = np.concatenate([sizes for _, sizes in measured]) if measured else np.zeros(0)
+    if not len(objects):
+        return None
+    return ObjectScale(float(np.median([side for side, _ in measured])), round(float(np.median(objects)), 2))

@@ -1,0 +1,133 @@
+"""A CSV file with a block of rows per image. It is written as images are predicted, and a killed prediction resumes."""
+
+import csv
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+from pixelwise.errors import OutputExistsError
+from pixelwise.inference.tables import to_csv
+from pixelwise.runtime.files import atomic_write, write_errors
+
+
+class Block(NamedTuple):
+    """The rows of an image.
+
+    Attributes:
+        start: position of the first byte in the file.
+        stop: position after the last byte.
+        rows: number of rows.
+    """
+
+    start: int
+    stop: int
+    rows: int
+
+
+class CsvFile:
+    """A CSV file whose first column is the image.
+
+    Args:
+        path: the file. It is created with the first rows.
+        columns: the other columns.
+
+    Attributes:
+        blocks: first cell of the rows of an image → the place of its rows.
+    """
+
+    def __init__(self, path: Path, columns: Sequence[str]) -> None:
+        self.path = path
+        self.blocks: dict[str, Block] = {}
+        self._columns = ["image", *columns]
+        self._header = to_csv("image", [columns]).encode()
+        self._file: BinaryIO | None = None
+        self._size = 0
+
+    def load(self) -> None:
+        """Find the rows that an earlier prediction has written. A row that was cut off is left out.
+
+        Raises:
+            OutputExistsError: The file exists and has other columns.
+        """
+        if not self.path.exists():
+            return
+        with self.path.open("rb") as file:
+            position = 0
+
+            def lines() -> Iterator[str]:
+                nonlocal position
+                for line in file:
+                    if not line.endswith(b"\n"):
+                        return
+                    position += len(line)
+                    yield line.decode("utf-8", "replace")
+
+            rows = csv.reader(lines())
+            if next(rows, self._columns) != self._columns:
+                raise OutputExistsError(
+                    f"{self.path}: has other columns; use the same `pixel_size`, choose another `out`, or replace it "
+                    "with `overwrite`"
+                )
+            start = position
+            for row in rows:
+                if len(row) == len(self._columns):
+                    before = self.blocks.get(row[0])
+                    follows = before is not None and before.stop == start
+                    first, count = (before.start, before.rows) if before is not None and follows else (start, 0)
+                    self.blocks[row[0]] = Block(first, position, count + 1)
+                start = position
+
+    def keep(self, images: Iterable[str]) -> None:
+        """Reduce the file to the rows of some images, in this order. The file is replaced atomically if it changes.
+
+        Args:
+            images: keys of `blocks`. Others are ignored.
+        """
+        self.close()
+        kept = {image: self.blocks[image] for image in images if image in self.blocks}
+        blocks: dict[str, Block] = {}
+        position = len(self._header)
+        for image, block in kept.items():
+            blocks[image] = Block(position, position + block.stop - block.start, block.rows)
+            position = blocks[image].stop
+        is_unchanged = blocks == kept and self.path.exists() and self.path.stat().st_size == position
+        if not is_unchanged and not blocks:
+            self.path.unlink(missing_ok=True)
+        elif not is_unchanged:
+            with atomic_write(self.path) as part, self.path.open("rb") as old, part.open("wb") as new:
+                new.write(self._header)
+                for block in kept.values():
+                    old.seek(block.start)
+                    new.write(old.read(block.stop - block.start))
+        self.blocks = blocks
+
+    def append(self, image: str, text: str, rows: int) -> None:
+        """Append the rows of an image.
+
+        Args:
+            image: the first cell of the rows.
+            text: the rows, see `to_csv`.
+            rows: number of rows.
+
+        Raises:
+            OutputError: The file cannot be written.
+        """
+        with write_errors(self.path):
+            if self._file is None:
+                self._file = self.path.open("ab")
+                if self._file.seek(0, os.SEEK_END) == 0:
+                    self._file.write(self._header)
+                self._size = self._file.tell()
+            data = text.encode()
+            self._file.write(data)
+            self._file.flush()
+        if rows:
+            self.blocks[image] = Block(self._size, self._size + len(data), rows)
+        self._size += len(data)
+
+    def close(self) -> None:
+        """Close the file. `append` opens it again."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None

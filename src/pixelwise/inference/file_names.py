@@ -1,0 +1,71 @@
+"""Names of the output files of predictions. No two images or classes get the same file."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from pixelwise.data.task import Task
+
+_MAX_NAME_BYTES = 255
+"""Maximum length of a file name in bytes, in most file systems."""
+
+_MAX_CLASS_BYTES = 100
+"""Maximum length of a class name in a file name, in bytes."""
+
+
+def mask_kinds(task: Task, classes: Sequence[str]) -> tuple[str, ...]:
+    """Return the kinds of mask files that predictions have: "mask", or "mask_CLASS" for each class if multi-label.
+
+    Characters of a class name other than letters, digits, "-" and "." are replaced by "_", and long names are cut.
+    Class names that are then equal get a number. Case is ignored in this comparison, because some file systems ignore
+    it.
+
+    Args:
+        task: the task of the model.
+        classes: class names in index order.
+    """
+    kinds: dict[str, str] = {}
+    for name in task.mask_names(classes):
+        part = _cut("".join(c if c.isalnum() or c in "-." else "_" for c in name), _MAX_CLASS_BYTES)
+        stem = "_".join(filter(None, ("mask", part)))
+        kind, number = stem, 1
+        while kind.casefold() in kinds:
+            number += 1
+            kind = f"{stem}-{number}"
+        kinds[kind.casefold()] = kind
+    return tuple(kinds.values())
+
+
+def output_files(names: Sequence[Path], suffixes: Mapping[str, str], out: Path) -> list[dict[str, Path]]:
+    """Return the output files of each image by kind. No file appears twice.
+
+    Args:
+        names: relative path of each image without suffix, see `find_images`.
+        suffixes: kind of output file → its suffix, for example {"mask": ".png", "overlay": ".jpg"}.
+        out: the directory of the output files.
+
+    Returns:
+        {kind: out/NAME_KIND.png} for each name. If an earlier image has one of these files (cat.jpg and cat.png), NAME
+        gets a number (cat-2). A NAME that is too long for file systems is cut.
+    """
+    taken: set[str] = set()
+    targets = []
+    longest = max(len(os.fsencode(f"_{kind}{suffix}")) for kind, suffix in suffixes.items())
+    for name in names:
+        number = 1
+        while True:
+            ending = "" if number == 1 else f"-{number}"
+            stem = _cut(name.name, _MAX_NAME_BYTES - longest - len(ending)) + ending
+            files = {kind: out / name.with_name(f"{stem}_{kind}{suffix}") for kind, suffix in suffixes.items()}
+            keys = {str(file).casefold() for file in files.values()}
+            if taken.isdisjoint(keys):
+                break
+            number += 1
+        taken |= keys
+        targets.append(files)
+    return targets
+
+
+def _cut(name: str, max_bytes: int) -> str:
+    encoded = os.fsencode(name)
+    return name if len(encoded) <= max_bytes else encoded[:max_bytes].decode(errors="ignore")

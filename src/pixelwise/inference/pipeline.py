@@ -1,0 +1,63 @@
+"""Write the predictions of many images in threads while the model computes the next ones."""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+import numpy as np
+import torch
+
+from pixelwise.errors import DataError
+from pixelwise.inference.predictor import Predictor
+from pixelwise.inference.sources import ImageSource
+from pixelwise.runtime.threads import available_cpus
+
+T = TypeVar("T")
+
+_MAX_PENDING = 32
+"""Maximum number of images that wait to be written."""
+
+_MAX_PENDING_BYTES = 64 << 20
+"""Maximum size of the images that wait to be written, with their logits. A larger one is written alone."""
+
+
+def map_predictions(
+    predictor: Predictor,
+    paths: Sequence[ImageSource],
+    write: Callable[[int, np.ndarray, torch.Tensor], T | DataError],
+) -> Iterator[T | DataError]:
+    """Compute the logits of images, and call a function for each of them in threads.
+
+    Args:
+        predictor: the model.
+        paths: the images.
+        write: called with the number of the image in `paths`, the image, and its logits, see `Predictor.iter_logits`.
+
+    Yields:
+        The result of each image in order: that of `write`, or a DataError if the image cannot be read or the memory
+        does not suffice. Nothing is computed between a large image and the next one, so that only one is in memory.
+    """
+    pending: deque[tuple[Future[T | DataError], int]] = deque()
+    total = 0
+    with ThreadPoolExecutor(available_cpus()) as pool:
+        try:
+            for number, (_, result) in enumerate(predictor.iter_logits(paths)):
+                size = 0 if isinstance(result, DataError) else result[0].nbytes + result[1].nbytes
+                while pending and (len(pending) >= _MAX_PENDING or total + size > _MAX_PENDING_BYTES):
+                    total -= pending[0][1]
+                    yield pending.popleft()[0].result()
+                if isinstance(result, DataError):
+                    failed: Future[T | DataError] = Future()
+                    failed.set_result(result)
+                    pending.append((failed, 0))
+                elif size > _MAX_PENDING_BYTES:
+                    yield write(number, *result)
+                else:
+                    pending.append((pool.submit(write, number, *result), size))
+                    total += size
+                del result
+            while pending:
+                yield pending.popleft()[0].result()
+        finally:
+            pool.shutdown(cancel_futures=True)
