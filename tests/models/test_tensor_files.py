@@ -9,7 +9,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 
-from pixelwise.models.tensor_files import write_tensors
+from pixelwise.models.tensor_files import read_tensors, write_tensors
 
 
 def test_tensors_read_back_equal(tmp_path: Path) -> None:
@@ -36,3 +36,16 @@ def test_a_full_disk_is_an_os_error(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with pytest.raises(OSError, match="No space left on device") as error:
         write_tensors({}, tmp_path / "x.safetensors")
     assert error.value.errno == errno.ENOSPC and error.value.filename == str(tmp_path / "x.safetensors")
+
+
+def test_on_windows_tensors_are_copies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "weights.safetensors"
+    write_tensors({"a": torch.arange(3.0)}, path)
+    mapped = read_tensors(path)["a"]
+    monkeypatch.setattr("sys.platform", "win32")
+    copied = read_tensors(path)["a"]
+    with path.open("r+b") as file:  # a file that is mapped shows the change
+        file.seek(-12, 2)
+        file.write(bytes(12))
+    assert mapped.tolist() == [0.0, 0.0, 0.0]
+    assert copied.tolist() == [0.0, 1.0, 2.0]

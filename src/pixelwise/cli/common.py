@@ -12,6 +12,7 @@ from pixelwise.cli.flags import with_flags
 from pixelwise.data.load import LEFT_OUT
 from pixelwise.errors import ConfigError, OutputError, OutputExistsError
 from pixelwise.runtime.files import expand_home
+from pixelwise.runtime.windows import portable_name
 
 if TYPE_CHECKING:
     from pixelwise.data.analysis.inspection import DatasetReport
@@ -25,10 +26,13 @@ _MAX_NAME_BYTES = 200
 def data_name(data: str) -> str:
     """Derive a short name for output files from the path or URL of a data set.
 
-    >>> data_name("data/oxford-iiit-pet/"), data_name("s3://bucket/pets")
-    ('oxford-iiit-pet', 'pets')
+    >>> data_name("data/oxford-iiit-pet/"), data_name("https://host/pets?key=1")
+    ('oxford-iiit-pet', 'pets_key=1')
     """
-    name = data.rstrip("/").rpartition("/")[2] if "://" in data else expand_home(data.rstrip("/")).resolve().stem
+    if "://" in data:
+        name = portable_name(data.rstrip("/").rpartition("/")[2])
+    else:
+        name = expand_home(data.rstrip("/")).resolve().stem
     return os.fsencode(name)[:_MAX_NAME_BYTES].decode(errors="ignore")
 
 

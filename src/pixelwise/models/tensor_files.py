@@ -1,13 +1,14 @@
-"""Writing of safetensors files."""
+"""Reading and writing of safetensors files."""
 
 import os
 import re
 import stat
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 from safetensors import SafetensorError
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 _ERROR_NUMBER = re.compile(r"\(os error (\d+)\)")
@@ -37,3 +38,21 @@ def write_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[s
             raise
         raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from None
     path.chmod(mode)
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Read the tensors of a safetensors file. On Windows they are copies.
+
+    Elsewhere they are a memory map of the file. Windows cannot replace a file that is mapped.
+
+    Args:
+        path: the file.
+
+    Returns:
+        name → tensor on the CPU.
+
+    Raises:
+        OSError, SafetensorError: The file is missing or damaged.
+    """
+    tensors = load_file(path)
+    return {name: tensor.clone() for name, tensor in tensors.items()} if sys.platform == "win32" else tensors

@@ -15,11 +15,10 @@ from typing import Annotated, Any
 import torch
 from pydantic import BaseModel, Field, FiniteFloat, StrictInt, ValidationError
 from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from pixelwise.errors import RunError, first_line
-from pixelwise.models.tensor_files import write_tensors
+from pixelwise.models.tensor_files import read_tensors, write_tensors
 from pixelwise.models.version1 import translate_tensor_names
 from pixelwise.runtime.files import write_errors
 from pixelwise.runtime.parsing import read_json
@@ -98,12 +97,12 @@ class Checkpoint:
             return None
         try:
             progress = _Progress.model_validate(read_json(path / "progress.json"))
-            tensors = load_file(path / "optimizer.safetensors")
+            tensors = read_tensors(path / "optimizer.safetensors")
             checkpoint = Checkpoint(
                 epoch=progress.epoch,
                 step=progress.step,
                 train_seconds=progress.train_seconds,
-                model=translate_tensor_names(load_file(path / "model.safetensors")),
+                model=translate_tensor_names(read_tensors(path / "model.safetensors")),
                 optimizer=_unflatten(progress.optimizer.model_dump(), tensors),
                 rng={name.removeprefix("rng."): value for name, value in tensors.items() if name.startswith("rng.")},
             )

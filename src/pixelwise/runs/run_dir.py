@@ -21,6 +21,7 @@ No file is a pickle.
 import csv
 import io
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,8 +41,9 @@ Row = dict[str, float | None]
 _START_MARK = ".pixelwise-start"
 """Name of an empty file that is in a run directory until config.yaml is written."""
 
-_START_FILES = ("data.yaml", "plan.yaml", "samples")
-"""Names of files and folders that are created in a run directory before config.yaml."""
+_START_FILES = ("data.yaml", "plan.yaml", "samples", f"{_START_MARK}.lock")
+"""Names of files and folders that are created in a run directory before config.yaml. The last one is the lock that
+`lock_file` uses on Windows."""
 
 
 @dataclass(frozen=True)
@@ -119,10 +121,25 @@ class Run:
         lock = lock_file(path, exclusive=True)
         if lock is None:
             raise self._in_use()
-        if not os.path.samestat(os.fstat(lock.fileno()), path.stat()):  # another process has just replaced the file
-            lock.close()
+        # On Windows another file is locked, which is not replaced.
+        if sys.platform != "win32" and not os.path.samestat(os.fstat(lock.fileno()), path.stat()):
+            lock.close()  # another process has just replaced the file
             raise self._in_use()
         return lock
+
+    def renew_lock(self, lock: BinaryIO) -> BinaryIO:
+        """Return a lock on config.yaml after this process has replaced the file.
+
+        Args:
+            lock: the result of `lock` for the replaced file. It is closed, unless it is returned.
+
+        Raises:
+            RunError: Another process has locked the new file.
+        """
+        if sys.platform == "win32":
+            return lock
+        with lock:
+            return self.lock()
 
     def _in_use(self) -> RunError:
         return RunError(

@@ -258,8 +258,11 @@ def next_free_path(path: Path) -> Path:
 def lock_file(path: Path, exclusive: bool = False) -> BinaryIO | None:
     """Lock a file until the returned file object is closed.
 
-    The function does not wait for other locks. On Windows and on some network drives, it only opens the file, without a
-    lock. Windows does not allow an open file to be removed.
+    The function does not wait for other locks. On some network drives, it only opens the file, without a lock.
+
+    Windows does not allow an open file to be replaced or removed. So an exclusive lock there is a lock on another file,
+    `path` with the ending ".lock", which Windows removes when it is closed. A shared lock is the open file itself:
+    while it is open, `remove_directory` does not remove its directory.
 
     Args:
         path: an existing file.
@@ -268,6 +271,10 @@ def lock_file(path: Path, exclusive: bool = False) -> BinaryIO | None:
     Returns:
         The open file, or None if another process holds a lock that excludes this one.
     """
+    if sys.platform == "win32" and exclusive:
+        from pixelwise.runtime.windows import lock_beside
+
+        return lock_beside(path)
     file = path.open("rb")
     if sys.platform != "win32":
         import fcntl
@@ -282,3 +289,21 @@ def lock_file(path: Path, exclusive: bool = False) -> BinaryIO | None:
                 file.close()
                 raise
     return file
+
+
+def remove_directory(path: Path) -> bool:
+    """Remove a directory whole or not at all.
+
+    It first gets the name of a temporary directory. Windows refuses this if a process has opened a file in the
+    directory. If this process is killed during the removal, `remove_abandoned` removes the rest.
+
+    Returns:
+        True if the directory was removed or renamed.
+    """
+    doomed = path.with_name(f"{_PREFIX}{uuid.uuid4().hex[:12]}")
+    try:
+        path.rename(doomed)
+    except OSError:
+        return False
+    shutil.rmtree(doomed, ignore_errors=True)
+    return True

@@ -155,10 +155,14 @@ def open_directory(run: Run, data: DatasetIndex, plan: Plan | None, resume: bool
         lock = run.lock()
         run.remove_leftovers()
         return lock
-    with run.lock():
+    lock = run.lock()
+    try:
         run.remove_leftovers()
         run.write_config()
-        return run.lock()  # config.yaml is the locked file and was replaced, so it is locked again
+        return run.renew_lock(lock)  # config.yaml is the locked file and was replaced, so it is locked again
+    except BaseException:
+        lock.close()
+        raise
 
 
 def restore(setup: TrainingSetup, run: Run, checkpoint: Checkpoint) -> list[Row]:

@@ -1,7 +1,6 @@
 """The image cache: the same pixels as decoding, whatever happens to the files, the disk or other processes."""
 
 import errno
-import fcntl
 import logging
 import os
 import pickle
@@ -28,6 +27,8 @@ from pixelwise.data.torch_dataset import SegmentationDataset
 from pixelwise.errors import CacheUnavailableError, DataError
 from tests.data.cache.helpers import BINARY, MULTILABEL, entry_names, has_items_of
 from tests.data.shards import forks
+
+fcntl = pytest.importorskip("fcntl")
 
 # --- content
 

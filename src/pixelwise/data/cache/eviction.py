@@ -1,12 +1,13 @@
 """Eviction of the least recently used entries of the image cache."""
 
 import shutil
+import sys
 from contextlib import suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from pixelwise.runtime.files import is_temporary, lock_file, remove_abandoned
+from pixelwise.runtime.files import is_temporary, lock_file, remove_abandoned, remove_directory
 
 MAX_CACHE_BYTES = 50 * 2**30
 """Maximum size of the cache in bytes."""
@@ -46,13 +47,15 @@ def _remove_unused(folder: Path) -> bool:
     """Lock an entry and remove it. Return False if another process builds or reads it, or on any OS error."""
     header = folder / "header.json"
     with suppress(Timeout, OSError), FileLock(folder.with_name(folder.name + ".lock"), timeout=0):
+        if sys.platform == "win32":  # readers have opened the entry's files
+            return remove_directory(folder)
         lock = lock_file(header, exclusive=True) if header.exists() else None
         if lock is None and header.exists():
             return False
-        shutil.rmtree(folder, ignore_errors=True)
+        is_removed = remove_directory(folder)
         if lock is not None:
             lock.close()
-        return True
+        return is_removed
     return False
 
 
