@@ -17,13 +17,20 @@ PAGES = DOCS / "generated"
 
 
 def command_line_page() -> str:
-    """Return the help of every command as Markdown."""
-    from pixelwise.cli.app import app
+    """Return the help of every command as Markdown, with its examples at the end of its section."""
+    from pixelwise.cli.app import EXAMPLES, app
 
     text: str = app.generate_docs()
     # cyclopts' table of contents repeats the list of commands, which has their descriptions as well.
     text = re.sub(r"## Table of Contents\n\n(- .*\n)+\n", "", text)
-    return text.replace("# pixelwise\n", "# Command line\n", 1)
+    start, *sections = re.split(r"^(?=## )", text.replace("# pixelwise\n", "# Command line\n", 1), flags=re.MULTILINE)
+    sections.sort(key=lambda section: section.startswith("## pixelwise --"))  # stable: flags after commands
+    for index, section in enumerate(sections):
+        lines = EXAMPLES.get(section.partition("\n")[0].removeprefix("## pixelwise "), ())
+        if lines:
+            block = "\n".join(["**Examples**:", "", "```console", *lines, "```", ""])
+            sections[index] = f"{section.rstrip()}\n\n{block}\n"
+    return start + "".join(sections)
 
 
 def settings_page() -> str:

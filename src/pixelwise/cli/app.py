@@ -23,11 +23,16 @@ from pixelwise.runtime.files import FULL_DISK_ERRORS
 app = App(
     name="pixelwise",
     help="Train, evaluate and use image segmentation models.",
+    help_epilogue="Start with a folder of images and masks:\n"
+    "  pixelwise inspect leaves\n"
+    "  pixelwise train leaves --out runs/leaves\n"
+    "  pixelwise predict runs/leaves new-images --out masks\n\n"
+    "pixelwise COMMAND --help has examples of each command.",
     version=pixelwise.__version__,
     help_format="plaintext",  # markdown takes 0.1 s longer
     suppress_keyboard_interrupt=False,  # `pixelwise.cli.main` prints how to continue
 )
-app.register_install_completion_command()
+app.register_install_completion_command(help="Complete commands, flags and their values in your shell.")
 
 COMMANDS = {
     "inspect": (
@@ -58,10 +63,53 @@ COMMANDS = {
         "Without a network it draws synthetic animals.",
     ),
 }
-"""Command → paragraphs of its help. The list of commands shows the first paragraph."""
+"""Command → paragraphs of its help, in the order of use. The list of commands shows the first paragraph."""
+
+EXAMPLES = {
+    "inspect": (
+        "pixelwise inspect leaves",
+        "pixelwise inspect leaves --label-map 0=background 255=leaf",
+    ),
+    "preview": (
+        "pixelwise preview leaves",
+        "pixelwise preview camvid --split val --count 20 --out val.png",
+    ),
+    "train": (
+        "pixelwise train leaves --out runs/leaves",
+        "pixelwise train leaves --plan leaves-inspect/plan.yaml",
+        "pixelwise train leaves --encoder resnet18 --loss focal --loss-args gamma=3",
+        "pixelwise train leaves --out runs/leaves --resume --epochs 60",
+    ),
+    "evaluate": (
+        "pixelwise evaluate runs/leaves leaves",
+        "pixelwise evaluate runs/leaves more-leaves --split train --metrics boundary_iou",
+    ),
+    "predict": (
+        "pixelwise predict runs/leaves new-images --out masks",
+        "pixelwise predict runs/leaves one.jpg two.jpg --out masks --overwrite",
+        "pixelwise predict runs/leaves new-images --out masks --resume",
+    ),
+    "pack": (
+        "pixelwise pack leaves leaves-shards",
+        "pixelwise pack leaves s3://bucket/leaves --size 256",
+    ),
+    "demo": ("pixelwise demo",),
+}
+"""Command → examples, which are printed below its help."""
+
+
+def _examples(command: str) -> str:
+    return "\n".join(["Examples:", *(f"  {line}" for line in EXAMPLES[command])])
+
 
 for _order, (_name, _help) in enumerate(COMMANDS.items()):
-    app.command(f"pixelwise.cli.{_name}:{_name}_command", name=_name, help="\n\n".join(_help), sort_key=_order)
+    app.command(
+        f"pixelwise.cli.{_name}:{_name}_command",
+        name=_name,
+        help="\n\n".join(_help),
+        help_epilogue=_examples(_name),
+        sort_key=_order,
+    )
 
 
 class _PrintHandler(logging.Handler):
