@@ -26,19 +26,6 @@ NOTHING_USABLE = "nothing usable"
 
 NOTHING_TO_LEARN = "nothing to learn"
 
-MOSTLY_ZERO = 0.5
-"""A mask is mostly 0 if more than this fraction of its pixels has the value 0."""
-
-MIN_MOSTLY_ZERO_MASKS = 0.9
-"""In a partly labeled data set, at least this fraction of the masks is mostly 0."""
-
-PARTIAL_CONTACT = (0.02, 0.7)
-"""Limits of the fraction of a class's outline that borders on the value 0, in a partly labeled data set.
-
-The fraction is 0.4 to 0.7 for labeled patches. For objects on a background it is 0.7 to 0.9 if they cover each other,
-and 1 if they do not.
-"""
-
 
 def check_images(scanned: DatasetScan, result: FormatResult) -> list[str]:
     """Add the issues of images that need the whole data set.
@@ -80,40 +67,6 @@ def check_masks(scanned: DatasetScan, classes: ClassStatsTable, class_names: Seq
         images.add_issue(index, DataIssue("empty mask", file, f"{fault}; check that this is right", "warning"))
 
 
-def check_partial_labels(
-    scanned: DatasetScan, classes: ClassStatsTable, labels: ResolvedLabels, root: str
-) -> list[DataIssue]:
-    """Return a warning if the value 0 seems to stand for unlabeled pixels instead of background.
-
-    In partly labeled masks most pixels are 0. The outline of every class borders partly on 0 and partly on other
-    classes. Objects on a background border on 0 nearly everywhere.
-
-    Args:
-        scanned: the statistics.
-        classes: the statistics by class.
-        labels: the classes.
-        root: the path of the data set, for the issue.
-
-    Returns:
-        The warning, or an empty list. It is empty if the value 0 is not the class "background".
-    """
-    zero = _class_of_zero(labels)
-    if zero is None or zero >= len(labels.classes) or labels.classes[zero] != "background":
-        return []
-    pixels = np.where(scanned.images.unusable, 0, scanned.images.pixels)
-    fractions = classes.class_pixels(zero, len(pixels))[pixels > 0] / pixels[pixels > 0]
-    contacts = [classes.zero_contact(index) for index in range(len(labels.classes)) if index != zero]
-    low, high = PARTIAL_CONTACT
-    is_partial = len(contacts) >= 2 and all(contact is not None and low < contact < high for contact in contacts)
-    if not is_partial or not len(fractions) or (fractions > MOSTLY_ZERO).mean() < MIN_MOSTLY_ZERO_MASKS:
-        return []
-    message = (
-        f"{fractions.mean():.0%} of the pixels have the value 0, and every class borders on it in part only. If 0 "
-        "means 'not labeled' instead of background, set `unlabeled` to ignore"
-    )
-    return [DataIssue("partly labeled", root, message, "warning")]
-
-
 def check_rare_classes(
     classes: Sequence[ClassStats], data: DatasetIndex, image_count: int, labels: ResolvedLabels
 ) -> list[DataIssue]:
@@ -151,13 +104,6 @@ def _values_of(index: int, data: DatasetIndex) -> list[str]:
         return [name for name, class_id in data.source_class_ids.items() if class_id == index]
     values = label_map.value_to_class.items()
     return [format_value(value, label_map.kind) for value, class_id in values if class_id == index]
-
-
-def _class_of_zero(labels: ResolvedLabels) -> int | None:
-    """Return the class index of the value 0, or of pixels outside all polygons. Return None if they have no class."""
-    if labels.label_map.kind == "polygons":
-        return labels.source_to_class[0] if labels.source_to_class else 0
-    return labels.label_map.value_to_class.get(0) if labels.label_map.kind in ("index", "rgb") else None
 
 
 def find_obstacle(

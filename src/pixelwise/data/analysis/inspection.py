@@ -14,7 +14,6 @@ from pixelwise.data.analysis.checks import (
     UNDECIDED,
     check_images,
     check_masks,
-    check_partial_labels,
     check_rare_classes,
     find_obstacle,
 )
@@ -25,6 +24,7 @@ from pixelwise.data.analysis.image_stats import ImageStatsTable
 from pixelwise.data.analysis.mask_stats import ClassStatsTable
 from pixelwise.data.analysis.report_html import report_html
 from pixelwise.data.analysis.resolution import build_data, resolve_or_ask, without_unusable
+from pixelwise.data.analysis.unlabeled import check_partial_labels
 from pixelwise.data.formats import detect_data_set
 from pixelwise.data.index import DatasetIndex
 from pixelwise.data.io.remote import RemoteFile
@@ -80,14 +80,14 @@ class DatasetReport:
         """False if the masks can be read in more than one way or not at all."""
         return not self.data.undecided
 
+    def _repr_html_(self) -> str:
+        """Return the report for a notebook."""
+        return report_html(self)
+
     @property
     def allow_outside(self) -> bool:
         """True if the user allowed files outside the data directory, which a training then needs as well."""
         return self.options.allow_outside
-
-    def _repr_html_(self) -> str:
-        """Return the report for a notebook."""
-        return report_html(self)
 
 
 def inspect(
