@@ -46,15 +46,15 @@ class TestOutput:
         for out in ("predictions", "predictions-2"):
             result = run_cli("predict", "runs/pets", "my photos")
             assert (result.code, result.err) == (0, "")
-            assert result.out == f"3 images predicted; masks and overlays are in {out}\n"
+            assert result.out == f"3 images predicted; masks, overlays and tables are in {out}\n"
             assert masks(out) == ["Kätzchen [0]", "Kätzchen [1]", "Kätzchen [2]"]
 
     def test_resume_continues_the_newest_directory(self, here: Path, run_cli: RunCommand) -> None:
         run_cli("predict", "runs/pets", "my photos/Kätzchen [0].png")
         result = run_cli("predict", "runs/pets", "my photos", "--resume")
-        assert result.out == "3 images predicted (1 of them earlier); masks and overlays are in predictions\n"
+        assert result.out == "3 images predicted (1 of them earlier); masks, overlays and tables are in predictions\n"
         result = run_cli("predict", "runs/pets", "my photos", "--overwrite")
-        assert result.out == "3 images predicted; masks and overlays are in predictions\n"
+        assert result.out == "3 images predicted; masks, overlays and tables are in predictions\n"
 
     def test_the_default_directory(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.chdir(tmp_path)
@@ -106,10 +106,21 @@ class TestOutput:
             raise KeyboardInterrupt
 
         monkeypatch.setattr("pixelwise.cli.predict.predict_folder", interrupt)
-        result = run_cli("predict", "runs/pets", "my photos")
+        result = run_cli("predict", "runs/pets", "my photos", "--pixel-size", "0.5 um", "--overlays", "jpg")
         assert result.code == 130
-        command = "pixelwise predict runs/pets 'my photos' --out predictions --resume"
+        command = "pixelwise predict runs/pets 'my photos' --out predictions --pixel-size '0.5 um' --resume"
         assert result.err == f"pixelwise: stopped; continue with {command}\n"
+
+    def test_flags_of_masks_overlays_and_tables(self, here: Path, run_cli: RunCommand) -> None:
+        result = run_cli("predict", "runs/pets", "my photos", "--overlays", "none", "--pixel-size", "0.5um")
+        assert result.code == 0
+        assert not list(Path("predictions").glob("*_overlay.*"))
+        assert "area_um2" in Path("predictions/objects.csv").read_text(encoding="utf-8").splitlines()[0]
+        refused = run_cli("predict", "runs/pets", "my photos", "--masks", "as-given")
+        assert_one_line_error(
+            refused, "the model does not contain the values of its training masks", "set --masks to index"
+        )
+        assert not Path("predictions-2").exists()
 
 
 class TestSources:

@@ -10,10 +10,12 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from pixelwise.cli.common import check_output, print_skipped
+from pixelwise.cli.components import DataPath, Device
 from pixelwise.cli.entry import DONE, SOME_FILES_FAILED, interrupt_advice
 from pixelwise.errors import ConfigError, printable
-from pixelwise.inference.batch import PredictResult, predict_folder
+from pixelwise.inference.batch import OverlayFormat, PredictResult, predict_folder
 from pixelwise.inference.model_location import is_model, runs_in
+from pixelwise.inference.prediction import MaskStyle
 from pixelwise.inference.predictor import Predictor
 from pixelwise.runtime.files import next_free_path
 from pixelwise.runtime.progress import ProgressBars
@@ -26,14 +28,17 @@ _MAX_SKIPPED = 20
 
 
 def predict_command(
-    run: str,
-    images: list[str] | None = None,
+    run: DataPath,
+    images: list[DataPath] | None = None,
     /,
     *,
     out: Path | None = None,
     overwrite: Annotated[bool, Parameter(negative=())] = False,
     resume: Annotated[bool, Parameter(negative=())] = False,
-    device: str = "auto",
+    masks: MaskStyle = "index",
+    overlays: OverlayFormat = "jpg",
+    pixel_size: str = "",
+    device: Device = "auto",
 ) -> int:
     """Predict the masks of images.
 
@@ -44,15 +49,31 @@ def predict_command(
             directory. With --resume or --overwrite, the newest of them.
         overwrite: Replace masks and overlays that exist already.
         resume: Continue a prediction that was stopped: skip images whose masks are complete.
+        masks: Values of the masks: "index" for class indices, "as-given" for the values of the training masks, such as
+            0 and 255 or colors.
+        overlays: Format of the overlays, or "none" to write no overlays. "png" is without loss, and slow.
+        pixel_size: Side of a pixel with its unit, such as 0.65um. Adds areas in this unit to the tables.
         device: auto, cpu, cuda or mps.
     """
     run, sources = _order_arguments(run, images or [])
     out = out or _default_out(resume or overwrite)
     check_output(out)
     predictor = Predictor.load(run, device)
-    repeat = shlex.join(["pixelwise", "predict", run, *sources, "--out", str(out), "--resume"])
+    flags = {"--masks": masks, "--overlays": overlays, "--pixel-size": pixel_size}
+    changed = [part for flag, value in flags.items() if value not in ("index", "jpg", "") for part in (flag, value)]
+    repeat = shlex.join(["pixelwise", "predict", run, *sources, "--out", str(out), *changed, "--resume"])
     with interrupt_advice(f"continue with {repeat}"), ProgressBars() as bars:
-        result = predict_folder(predictor, sources, out, bars.track("predicting"), overwrite=overwrite, resume=resume)
+        result = predict_folder(
+            predictor,
+            sources,
+            out,
+            bars.track("predicting"),
+            overwrite=overwrite,
+            resume=resume,
+            masks=masks,
+            overlays=overlays,
+            pixel_size=pixel_size,
+        )
     return _print_result(result, out)
 
 
@@ -107,5 +128,5 @@ def _print_result(result: PredictResult, out: Path) -> int:
         return SOME_FILES_FAILED
     earlier = f" ({result.resumed} of them earlier)" if result.resumed else ""
     count = f"{result.image_count} image{'s' * (result.image_count != 1)}"
-    print(f"{count} predicted{earlier}; masks and overlays are in {printable(str(out))}")
+    print(f"{count} predicted{earlier}; masks, overlays and tables are in {printable(str(out))}")
     return SOME_FILES_FAILED if result.failed else DONE
