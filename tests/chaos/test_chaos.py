@@ -43,7 +43,7 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
     """The commands, without drawings."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("pixelwise.training.callbacks.DEFAULT_CALLBACKS", ())
-        patch.setattr("pixelwise.cli.train.print_run", lambda run: None)
+        patch.setattr("pixelwise.cli.train_run.print_run", lambda *args: None)
         yield Workshop(tmp_path_factory.mktemp("chaos"), images=4)
 
 

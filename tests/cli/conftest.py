@@ -48,5 +48,5 @@ def train_call(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         arguments.update(others, data=data, out=out, config=config)
         raise pw.PixelwiseError("enough")
 
-    monkeypatch.setattr("pixelwise.cli.train.train", record)
+    monkeypatch.setattr("pixelwise.cli.train_run.train", record)
     return arguments

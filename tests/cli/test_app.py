@@ -107,10 +107,10 @@ class TestErrors:
         def interrupt(*args: object, **kwargs: object) -> None:
             raise KeyboardInterrupt
 
-        monkeypatch.setattr("pixelwise.cli.train.train", interrupt)
+        monkeypatch.setattr("pixelwise.cli.train_run.train", interrupt)
         result = run_cli("train", pets_folder, "--out", "x", "--preset", "default")
         assert result.code == 130
-        assert len(result.err.splitlines()) == 1 and "--resume" in result.err
+        assert result.err == "pixelwise: stopped; the training has not begun; run the command again\n"
 
 
 class TestLogging:
@@ -122,7 +122,7 @@ class TestLogging:
             logger.warning("history.png cannot be drawn")
             raise pw.PixelwiseError("enough")
 
-        monkeypatch.setattr("pixelwise.cli.train.train", train)
+        monkeypatch.setattr("pixelwise.cli.train_run.train", train)
         monkeypatch.setattr(logging.getLogger("pixelwise"), "level", logging.INFO)
 
     @pytest.mark.usefixtures("logging_train")

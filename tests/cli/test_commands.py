@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -87,7 +88,52 @@ class TestTrain:
         assert train_call["plan"] == plan, "without a run, the plan starts one"
 
     def test_resuming_needs_a_run(self, run_cli: RunCommand, tmp_path: Path) -> None:
-        assert_one_line_error(run_cli("train", tmp_path, "--resume"), "--resume needs --out")
+        assert_one_line_error(run_cli("train", tmp_path, "--resume"), "--resume needs the run directory to continue")
+        assert_one_line_error(run_cli("train", "--resume", tmp_path / "x"), tmp_path / "x", "not a run directory")
+        assert_one_line_error(run_cli("train"), "DATA is missing")
+
+    @pytest.mark.parametrize("form", ["RUN", "DATA RUN", "RUN DATA", "OUT", "DATA OUT", "OUT DATA"])
+    def test_forms_of_resume(
+        self, form: str, run_cli: RunCommand, train_call: dict[str, Any], run_copy: Path, pets_copy: Path
+    ) -> None:
+        tokens: dict[str, list[str | Path]] = {
+            "RUN": ["--resume", run_copy],
+            "DATA RUN": [pets_copy, "--resume", run_copy],
+            "RUN DATA": ["--resume", run_copy, pets_copy],
+            "OUT": ["--resume", "--out", run_copy],
+            "DATA OUT": [pets_copy, "--out", run_copy, "--resume"],
+            "OUT DATA": ["--out", run_copy, "--resume", pets_copy],
+        }
+        result = run_cli("train", *tokens[form], "--epochs", "9")
+        assert "enough" in result.err, "the training was called"
+        assert (train_call["out"], train_call["resume"]) == (run_copy, True)
+        stored = Path(pw.Run.open(run_copy).read_dataset_spec().root)  # type: ignore[union-attr,arg-type]
+        assert train_call["data"].root == (pets_copy if "DATA" in form else stored)
+        assert train_call["config"].model_fields_set == {"epochs"}
+
+    def test_a_data_set_that_has_moved(self, run_cli: RunCommand, run_copy: Path, pets_folder: Path) -> None:
+        spec = run_copy / "data.yaml"
+        spec.write_text(spec.read_text().replace(str(pets_folder), "/gone"))
+        result = run_cli("train", "--resume", run_copy, "--epochs", "9")
+        assert_one_line_error(result, "/gone: the data set of", "is no longer there; give its new place as DATA")
+
+    def test_an_interrupt_prints_the_command_that_continues(
+        self, run_cli: RunCommand, tiny_run: pw.Run, pets_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def interrupt(*args: object, **kwargs: object) -> None:
+            raise KeyboardInterrupt
+
+        run = Path(shutil.copytree(tiny_run.path, tmp_path / "my run; x"))
+        monkeypatch.setattr("pixelwise.cli.train_run.train", interrupt)
+        result = run_cli("train", "--resume", run, "--epochs", "9", "--allow-outside")
+        assert result.code == 130
+        assert result.err.startswith(f"pixelwise: stopped; best model so far: {run}/model.safetensors (epoch ")
+        command = shlex.split(result.err.rpartition("continue with: ")[2])
+        assert command == ["pixelwise", "train", "--resume", str(run), "--allow-outside"]
+        assert "epochs 3 to 9" in result.out
+        (run / "model.safetensors").unlink()
+        result = run_cli("train", "--resume", run, "--epochs", "9")
+        assert "stopped; no epoch is complete, so there is no model yet; continue with" in result.err
 
     def test_resuming_reads_masks_as_the_run_did(
         self, run_cli: RunCommand, train_call: dict[str, Any], run_copy: Path, pets_folder: Path
@@ -119,6 +165,7 @@ class TestTrain:
         result = run_cli("train", pets_folder, "--out", run_copy, "--resume", "--epochs", "3")
         assert result.code == 0
         assert "of 3" in result.out and str(run_copy) in result.out
+        assert f"next:   pixelwise evaluate {run_copy}" in result.out
         rows = (run_copy / "metrics.csv").read_text().splitlines()
         assert [row.split(",")[0] for row in rows] == ["epoch", "1", "2", "3"]
 
@@ -144,7 +191,7 @@ class TestTrain:
         assert done.returncode == 0, log
         lines = (printed + log).splitlines()
         assert sum(line.startswith("epoch ") for line in lines) == 2
-        assert len(lines) <= 10, "not one line per step"
+        assert len(lines) <= 14, "not one line per step"
         assert not any(character in printed + log for character in "\r\x1b")
         steps = json.loads((tmp_path / "run" / "last" / "progress.json").read_text())["step"]
         assert steps >= 6

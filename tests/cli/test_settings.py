@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from torch import Tensor
 
-from pixelwise.cli.settings import settings_model
+from pixelwise.cli.setting_flags import read_flags, settings_model
+from pixelwise.cli.settings import config_flags
 from pixelwise.config import Config
 from pixelwise.losses import LOSSES
 from pixelwise.registry import Params
@@ -31,7 +32,10 @@ TYPED: dict[str, tuple[Sequence[str], object]] = {
     "freeze_depthwise": (["--no-freeze-depthwise"], False),
     "freeze_batchnorm": (["--freeze-batchnorm"], True),
     "decoder": (["--decoder", "pix2pix"], "pix2pix"),
+    "start_from": (["--from", "runs/pets"], "runs/pets"),
     "epochs": (["--epochs", "3"], 3),
+    "time_budget": (["--time-budget", "1h30m"], 5400.0),
+    "patience": (["--patience", "6"], 6),
     "batch_size": (["--batch-size", "5"], 5),
     "loss": (["--loss", "dice"], "dice"),
     "class_weights": (["--class-weights", "pet=2,border=1"], {"pet": 2.0, "border": 1.0}),
@@ -119,6 +123,8 @@ WRONG_FLAGS: dict[str, tuple[list[str], list[str]]] = {
     "text for a number": (["--size", "large"], ["--size", "integer", "large"]),
     "size too small": (["--size", "8"], ["--size: ", "32"]),
     "epochs": (["--epochs", "0"], ["--epochs: ", "1"]),
+    "two lengths": (["--time-budget", "5m", "--epochs", "3"], ["--epochs and --time-budget are two ways"]),
+    "no run to start from": (["--from", "missing-run"], ["missing-run: not a run directory"]),
     "weights file": (["--encoder-weights", "missing.safetensors"], ["missing.safetensors", "bundled, hub, none"]),
     "no bundled weights": (["--encoder-weights", "bundled"], ["no package", "tf_efficientnet_lite0"]),
     "device": (["--device", "tpu7"], ["tpu7", "cpu"]),
@@ -136,6 +142,15 @@ def test_wrong_flags(case: str, run_cli: RunCommand, pets_folder: Path, tmp_path
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_time_that_is_none(run_cli: RunCommand, pets_folder: Path) -> None:
+    result = run_cli("train", pets_folder, "--out", "nowhere", "--time-budget", "soon")
+    assert_one_line_error(result, "--time-budget: 'soon' is not a duration; write 90s, 5m or 1h30m")
+
+
+def test_the_stored_flags_are_those_of_the_settings() -> None:
+    assert read_flags() == config_flags(), "run: python -m pixelwise.cli.settings"
+
+
 class TestRegistries:
     @pytest.fixture
     def new_loss(self) -> Iterator[str]:
@@ -151,7 +166,7 @@ class TestRegistries:
 
     def test_help_lists_a_component_that_is_registered_later(self, new_loss: str) -> None:
         def help_of(name: str) -> str:
-            return str(settings_model().model_fields[name].metadata[0].help)
+            return str(settings_model(config_flags()).model_fields[name].metadata[0].help)
 
         assert new_loss in help_of("loss") and "new (sharpness)" in help_of("loss_args")
         LOSSES.unregister(new_loss)

@@ -31,7 +31,7 @@ def run_cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setattr("pixelwise.planning.rules.estimate_training_time", lambda *args, **kwargs: 1.0)
     monkeypatch.setattr("pixelwise.reporting.dataset_report.class_examples", lambda *args: [])
     monkeypatch.setattr("pixelwise.training.callbacks.DEFAULT_CALLBACKS", ())
-    monkeypatch.setattr("pixelwise.cli.train.print_run", lambda run: None)
+    monkeypatch.setattr("pixelwise.cli.train_run.print_run", lambda *args: None)
 
     def run(*tokens: object) -> CommandResult:
         capsys.readouterr()

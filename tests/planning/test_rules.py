@@ -40,6 +40,23 @@ def test_epochs_decrease_with_the_number_of_images() -> None:
     assert 20 <= epochs[300] <= 80
 
 
+def test_few_images_get_patience() -> None:
+    few, many = settings_for(images=40), settings_for(images=300)
+    assert few["patience"] == round(0.25 * few["epochs"]) and "patience" not in many
+    plan = make_plan(make_report(images=40), timed=False)
+    assert f"few images: {few['epochs']} epochs may be more than are needed" in plan.reasons["patience"]
+    for given in ({"epochs": 200}, {"time_budget": 60}):
+        assert "patience" not in make_plan(make_report(images=40), given, timed=False).settings
+    assert make_plan(make_report(images=40), {"patience": 3}, timed=False).settings["patience"] == 3
+
+
+def test_a_time_budget_replaces_the_epochs() -> None:
+    plan = make_plan(make_report(), {"time_budget": "5m"}, timed=False)
+    assert plan.settings["time_budget"] == 300 and "epochs" not in plan.settings
+    with pytest.raises(pw.ConfigError, match="`epochs` and `time_budget` are two ways"):
+        make_plan(make_report(), {"time_budget": 60, "epochs": 3}, timed=False)
+
+
 def test_few_images_freeze_the_encoder_and_get_small_batches() -> None:
     few, many = settings_for(images=15), settings_for(images=300)
     assert (few["encoder_training"], many["encoder_training"]) == ("none", "auto")

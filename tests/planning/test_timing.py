@@ -1,12 +1,18 @@
 """The estimated duration of a training."""
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
+from torch import Tensor
 
+import pixelwise as pw
 from pixelwise.config import Config
-from pixelwise.models.encoder import Encoder
+from pixelwise.planning import timing
 from pixelwise.planning.rules import make_plan
 from pixelwise.planning.timing import estimate_training_time
 from tests.planning.helpers import make_report
@@ -17,65 +23,100 @@ SETTINGS: dict[str, Any] = {
     "encoder": "test_efficientnet",
     "encoder_weights": "none",
     "epochs": 3,
+    "device": "cpu",
 }
 
 
 @pytest.fixture
-def paused(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    """Record for each step if the encoder's gradients are paused. Steps take 1 s with gradients and 0.5 s without."""
+def known(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Steps take 1 s with gradients of the encoder and 0.5 s without, and validations 0.3 s. Nothing else takes time.
+
+    Return the list of the steps that are measured: True if the encoder's gradients are paused.
+    """
     calls: list[bool] = []
-    clock = [0.0]
 
-    def pause_gradients(encoder: Encoder, pause: bool) -> None:
-        calls.append(pause)
+    def step(timer: object, batch: list[Tensor], paused: bool) -> float:
+        assert batch[0].shape[0] == 4 and batch[0].shape[2:] == (32, 32)
+        calls.append(paused)
+        return 0.5 if paused else 1.0
 
-    def perf_counter() -> float:
-        # Called at the start and at the end of a step.
-        clock[0] += 0.25 if calls[-1] else 0.5
-        clock.append(clock[0])
-        return clock[0] * 2
-
-    monkeypatch.setattr(Encoder, "pause_gradients", pause_gradients)
-    monkeypatch.setattr("pixelwise.planning.timing.time.perf_counter", perf_counter)
+    monkeypatch.setattr(timing._Timer, "step", step)
+    monkeypatch.setattr(timing._Timer, "validation", lambda timer, batch: 0.3 * (batch[0].shape[-1] / 32) ** 2)
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: 0.0)
+    monkeypatch.setattr(timing, "_DRAWING_SECONDS", 0.0)
+    monkeypatch.setattr(timing, "_SAVING_FACTOR", 1.0)
     return calls
 
 
 @pytest.mark.parametrize(
     ("training", "steps", "step_seconds"),
-    [
-        ("none", [True] * 3, 0.5),
-        ("all", [False] * 3, 1.0),
-        ("decoder-first", [True] * 3 + [False] * 3, 0.25 * 0.5 + 0.75 * 1.0),
-    ],
+    [("none", [True], 0.5), ("all", [False], 1.0), ("decoder-first", [True, False], 0.25 * 0.5 + 0.75 * 1.0)],
 )
 def test_the_duration_is_that_of_all_steps(
-    training: str, steps: list[bool], step_seconds: float, paused: list[bool]
+    training: str, steps: list[bool], step_seconds: float, known: list[bool]
 ) -> None:
-    report = make_report(images=40, val=20)
-    config = Config(**SETTINGS | {"encoder_training": training, "device": "cpu"})
-    seconds = estimate_training_time(report, config, 40)
-    assert paused == steps
-    # 3 epochs of 10 training steps, and of 20 validation images that take 0.3 as long.
-    assert seconds == pytest.approx(3 * step_seconds * (40 + 0.3 * 20) / 4)
+    data = make_report(images=40, val=20).data
+    seconds = estimate_training_time(data, Config(**SETTINGS | {"encoder_training": training}), 40)
+    assert known == steps
+    # 3 epochs of 10 training steps and 5 validation batches.
+    assert seconds == pytest.approx(3 * (10 * step_seconds + 5 * 0.3))
 
 
-@pytest.mark.usefixtures("paused")
+@pytest.mark.usefixtures("known")
 def test_validation_takes_as_long_as_its_images_are_large() -> None:
-    report = make_report(images=40, val=20)
-    settings = SETTINGS | {"image_size": 64, "device": "cpu", "encoder_training": "all"}
-    seconds = estimate_training_time(report, Config(**settings, eval_scale=1.5), 40)
-    assert seconds == pytest.approx(3 * 1.0 * (40 + 0.3 * 20 * 1.5**2) / 4)
+    data = make_report(images=40, val=20).data
+    settings = SETTINGS | {"encoder_training": "all", "eval_scale": 2.0}
+    assert estimate_training_time(data, Config(**settings), 40) == pytest.approx(3 * (10 + 5 * 0.3 * 4))
 
 
-def test_a_plan_tells_the_duration_and_reports_progress() -> None:
+@pytest.mark.usefixtures("known")
+def test_without_a_val_split_some_images_validate() -> None:
+    data = make_report(images=40).data
+    assert estimate_training_time(data, Config(**SETTINGS | {"encoder_training": "all"}), 32) == pytest.approx(
+        3 * (8 + 2 * 0.3)
+    )
+
+
+def test_the_steps_are_those_of_the_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They have the images and masks of the data set, and the weights do not change."""
+    seen: list[Tensor] = []
+    for folder in ("images", "masks"):
+        (tmp_path / folder).mkdir()
+    for number in range(6):
+        pixels = np.full((40, 40), number % 2, np.uint8)
+        Image.fromarray(pixels * 200).convert("RGB").save(tmp_path / "images" / f"{number}.png")
+        Image.fromarray(pixels).save(tmp_path / "masks" / f"{number}.png")
+    data = pw.load_dataset(tmp_path)
+    step = timing._Timer.step
+
+    def recorded(timer: Any, batch: list[Tensor], paused: bool) -> float:
+        seen.extend(batch)
+        before = [parameter.clone() for parameter in timer.model.parameters()]
+        seconds = step(timer, batch, paused)
+        assert all(torch.equal(one, other) for one, other in zip(before, timer.model.parameters(), strict=True))
+        return seconds
+
+    monkeypatch.setattr(timing._Timer, "step", recorded)
+    monkeypatch.setattr(timing, "_MIN_SECONDS", 0.0)
+    config = Config(**SETTINGS | {"augmentation": "none"})
+    assert estimate_training_time(data, config, 5) > 0
+    images, masks = seen
+    assert images.amax((1, 2, 3)).tolist() == [0, 200, 0, 200] and masks.amax((1, 2)).tolist() == [0, 1, 0, 1]
+    slow = replace(data, train=data.train * 1000)
+    assert estimate_training_time(slow, config, 5000) > 50 * estimate_training_time(data, config, 5)
+
+
+def test_a_plan_tells_the_duration_and_reports_progress(monkeypatch: pytest.MonkeyPatch) -> None:
     totals: list[int] = []
 
     def progress(items: Any, total: int) -> Any:
         totals.append(total)
         return items
 
+    monkeypatch.setattr(timing, "_MIN_SECONDS", 0.0)
     threads = torch.get_num_threads()
     plan = make_plan(make_report(images=40), SETTINGS, progress=progress)
     assert plan.reasons["epochs"].endswith("on this machine, estimated from a few steps")
-    assert totals == [3], "a random encoder trains from the start"
+    assert plan.seconds is not None and plan.seconds > 0
+    assert totals == [2], "a random encoder trains from the start; and the validation"
     assert torch.get_num_threads() == threads

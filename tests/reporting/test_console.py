@@ -19,7 +19,6 @@ from pixelwise.reporting.console import (
     print_dataset_report,
     print_metrics,
     print_plan,
-    print_run,
 )
 from tests.reporting.conftest import ODD_NAMES
 
@@ -117,12 +116,3 @@ def test_plan_with_reasons(report: DatasetReport, capsys: pytest.CaptureFixture[
     lines = capsys.readouterr().out.splitlines()
     assert lines[1].startswith("  epochs: 7 ") and lines[1].endswith("# few images")
     assert lines[2] == "  lr: 0.01"
-
-
-def test_run(tiny_run: pw.Run, capsys: pytest.CaptureFixture[str]) -> None:
-    print_run(tiny_run)
-    rows = tiny_run.read_metrics()
-    best = max(rows, key=lambda row: row["val_miou"] or 0)
-    out = capsys.readouterr().out
-    assert f"best: epoch {best['epoch']:.0f} of {len(rows)}, validation mIoU {best['val_miou']:.3f}" in out
-    assert f"{tiny_run.path}/model.safetensors" in out

@@ -210,3 +210,23 @@ def test_tensors_with_names_of_version_0_1_are_renamed(last: Path) -> None:
     old = {"encoder.body.conv.weight": tensors["0.weight"], "decoder.levels.0.mix.0.weight": tensors["0.bias"]}
     save_file(old, last / "model.safetensors")
     assert set(load(last).model) == {"encoder.backbone.conv.weight", "decoder.stages.0.mix.0.weight"}
+
+
+def test_a_compact_checkpoint_has_half_of_the_weights_and_no_moments(last: Path) -> None:
+    full = make_checkpoint()
+    full.save(last)
+    full_size = sum(file.stat().st_size for file in last.glob("*.safetensors"))
+    full.compact().save(last)
+    compact = load(last)
+    assert compact.is_compact and not full.is_compact
+    assert (compact.epoch, compact.step, compact.train_seconds) == (full.epoch, full.step, full.train_seconds)
+    assert compact.model["0.weight"].dtype == torch.float16
+    torch.testing.assert_close(compact.model["0.weight"].float(), full.model["0.weight"], rtol=1e-3, atol=1e-4)
+    for name in ("1.running_mean", "1.running_var", "0.bias"):  # the range of 16 bits is too small for statistics
+        assert torch.equal(compact.model[name], full.model[name])
+    assert compact.optimizer["state"] == {} and len(compact.optimizer["param_groups"]) == 2
+    random_state = full.rng["cpu"].nbytes
+    assert sum(file.stat().st_size for file in last.glob("*.safetensors")) - random_state < full_size - random_state
+    model = nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3))
+    model.load_state_dict(compact.model)
+    assert model[0].weight.dtype == torch.float32

@@ -23,7 +23,7 @@ SMALL: dict[str, Any] = {
 }
 """Arguments of `train` for a training of about a second."""
 
-TIME_COLUMNS = ("train_seconds", "images_per_second")
+TIME_COLUMNS = ("seconds", "train_seconds", "images_per_second")
 
 
 class RecordWeights(Callback):

@@ -1,9 +1,7 @@
-"""Callbacks: the registry, the order of events, drawings that fail, early stopping, and notebooks."""
+"""Callbacks: the registry, the order of events, drawings that fail, and early stopping."""
 
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +12,7 @@ from pixelwise.errors import ConfigError
 from pixelwise.models.decoders import DECODERS
 from pixelwise.runs.run_dir import Row
 from pixelwise.training.callbacks import CALLBACKS, DEFAULT_CALLBACKS, Callback, EarlyStopping, register_callback
+from pixelwise.training.callbacks.base import is_drawing_epoch
 from pixelwise.training.state import TrainState
 from tests.training.helpers import SMALL
 
@@ -178,6 +177,84 @@ class TestTraining:
         assert not any("not drawn" in message for message in caplog.messages)
 
 
+@pytest.mark.integration
+class TestDrawings:
+    """Epochs after which images are drawn."""
+
+    def test_powers_of_two_and_the_last_and_best_epoch(
+        self, pets: pw.DatasetIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        plots: list[int] = []
+        monkeypatch.setattr(
+            "pixelwise.training.callbacks.history.plot_history", lambda rows, *args, **kwargs: plots.append(len(rows))
+        )
+        run = pw.train(
+            pets, tmp_path / "run", callbacks=["sample_predictions", "history_plot"], **SMALL | {"epochs": 7}
+        )
+        scores = [row["val_miou"] or 0.0 for row in run.read_metrics()]
+        best = scores.index(max(scores)) + 1
+        assert [path.name for path in run.sample_images(7)] == [
+            f"epoch_{epoch:03d}.png" for epoch in sorted({0, 1, 2, 4, 7, best})
+        ]
+        assert plots == [1, 2, 4, 7]
+
+    def test_a_long_training_has_few(self) -> None:
+        assert sum(map(is_drawing_epoch, range(1000))) == 11
+        assert not is_drawing_epoch(200) and is_drawing_epoch(128)
+
+    def test_an_interrupt_leaves_the_best_model_and_its_drawings(self, pets: pw.DatasetIndex, tmp_path: Path) -> None:
+        class InterruptStep(Callback):
+            def on_step_end(self, state: TrainState) -> None:
+                if state.epoch == 3:
+                    raise KeyboardInterrupt
+
+        run_path = tmp_path / "run"
+        names = ["sample_predictions", "history_plot"]
+        with pytest.raises(KeyboardInterrupt):
+            pw.train(pets, run_path, callbacks=[*names, InterruptStep()], **SMALL)
+        run = pw.Run.open(run_path)
+        scores = [row["val_miou"] or 0.0 for row in run.read_metrics()]
+        assert len(scores) == 3
+        best = scores.index(max(scores)) + 1
+        assert pw.Predictor.load(run_path).model.config.metrics["epoch"] == best
+        assert run.sample_image(best).exists() and run.history_image.exists() and run.samples_animation.exists()
+        # It continues, and the drawings are replaced by those of the complete training.
+        resumed = pw.train(pets, run_path, resume=True, callbacks=names, defaults=False)
+        assert len(resumed.read_metrics()) == 4 and resumed.sample_image(4).exists()
+
+
+@pytest.mark.integration
+class TestLength:
+    def test_patience_is_early_stopping(self, pets: pw.DatasetIndex, tmp_path: Path) -> None:
+        settings = SMALL | {"epochs": 30, "lr": 1e-9, "encoder_training": "none"}
+        run = pw.train(pets, tmp_path / "run", patience=2, **settings)
+        scores = [row["val_miou"] or 0.0 for row in run.read_metrics()]
+        assert len(scores) == scores.index(max(scores)) + 1 + 2 < 30
+        resumed = pw.train(pets, run.path, resume=True, defaults=False)
+        assert len(resumed.read_metrics()) == len(scores), "the patience is over after a resume too"
+        longer = pw.train(pets, run.path, resume=True, patience=3, defaults=False)
+        assert len(longer.read_metrics()) > len(scores)
+
+    def test_a_time_budget(self, pets: pw.DatasetIndex, tmp_path: Path) -> None:
+        settings = {name: value for name, value in SMALL.items() if name != "epochs"}
+        run = pw.train(pets, tmp_path / "run", time_budget="2s", **settings)
+        rows = run.read_metrics()
+        assert run.config.time_budget == 2.0 and rows[-1]["val_miou"] is not None
+        assert [row["epoch"] for row in rows] == [*range(1, len(rows) + 1)]
+        assert (run.path / "model.safetensors").exists()
+        with pytest.raises(ConfigError, match="its length is a time, so `epochs` has no effect; set `time_budget`"):
+            pw.train(pets, run.path, resume=True, epochs=99)
+        with pytest.raises(ConfigError, match="`epochs` and `time_budget` are two ways to set the length"):
+            pw.train(pets, tmp_path / "other", time_budget=2, **SMALL)
+
+    def test_a_time_budget_that_is_spent_before_the_training(self, pets: pw.DatasetIndex, tmp_path: Path) -> None:
+        settings = {name: value for name, value in SMALL.items() if name != "epochs"}
+        run = pw.train(pets, tmp_path / "run", time_budget=60, spent_seconds=100, **settings)
+        (row,) = run.read_metrics()
+        assert row["step"] == 1 and row["val_miou"] is not None
+        assert pw.train(pets, run.path, resume=True).read_metrics() == [row], "the run is complete"
+
+
 class TestRegistry:
     def test_the_defaults_are_registered(self) -> None:
         assert set(DEFAULT_CALLBACKS) < set(CALLBACKS)
@@ -238,29 +315,3 @@ def test_early_stopping(scores: list[float | None], patience: int, min_delta: fl
     state = state_with(scores)
     EarlyStopping(patience, min_delta).on_epoch_end(state)
     assert state.should_stop is stops
-
-
-@pytest.fixture
-def ipython(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
-    """Replace IPython: `shell` is what `get_ipython` returns, `images` has what was displayed."""
-    fake = SimpleNamespace(shell=None, images=[])
-    display: Any = ModuleType("IPython.display")
-    display.Image = lambda filename: ("image", filename)
-    display.display = fake.images.append
-    module: Any = ModuleType("IPython")
-    module.version_info = (9, 0)  # matplotlib reads it
-    module.display = display
-    module.get_ipython = lambda: fake.shell
-    monkeypatch.setitem(sys.modules, "IPython", module)
-    monkeypatch.setitem(sys.modules, "IPython.display", display)
-    yield fake
-
-
-@pytest.mark.integration
-def test_a_notebook_shows_each_epoch_and_the_history(
-    ipython: SimpleNamespace, pets: pw.DatasetIndex, tmp_path: Path
-) -> None:
-    ipython.shell = SimpleNamespace(config={"IPKernelApp": {}})
-    run = pw.train(pets, tmp_path / "run", callbacks=["sample_predictions", "history_plot"], **SMALL | {"epochs": 1})
-    names = [Path(name).name for _, name in ipython.images]
-    assert names == ["epoch_000.png", "epoch_001.png", run.history_image.name]

@@ -1,5 +1,6 @@
 """Splits, process counts and channel statistics of a training."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from pixelwise.training.data import (
     check_learnable,
     check_process_count,
     make_train_val_split,
+    select_samples,
 )
 
 
@@ -140,3 +142,23 @@ def test_multilabel_masks_need_one_class(tmp_path: Path) -> None:
                 check_learnable(images, data)
         else:
             check_learnable(images, data)
+
+
+class TestSamples:
+    def config(self, **settings: Any) -> pw.Config:
+        return pw.Config(encoder_weights="none", **settings)
+
+    @pytest.mark.parametrize(("images", "count", "expected"), [
+        (9, 4, [0, 2, 4, 6]), (4, 4, [0, 1, 2, 3]), (5, 4, [0, 1, 2, 3]), (3, 4, [0, 1, 2]), (100, 3, [0, 33, 66]),
+    ])  # fmt: skip
+    def test_there_are_as_many_as_requested(self, images: int, count: int, expected: list[int]) -> None:
+        records = [pw.Record(Path(f"{index}.png"), None) for index in range(images)]
+        samples = select_samples(records, self.config(sample_predictions=count), ReadSpec(LabelMap("index")))
+        assert [records.index(record) for record in samples] == expected
+
+    def test_a_record_that_cannot_be_read_is_replaced(self, pets: pw.DatasetIndex) -> None:
+        broken = replace(pets.train[0], image=Path("missing.jpg"))
+        records = [broken, *pets.train[1:5]]
+        config = self.config(sample_predictions=4, skip_unreadable=True)
+        assert select_samples(records, config, pets.read_spec) == records[1:]
+        assert select_samples(records[:2], config, pets.read_spec) == records[1:2]

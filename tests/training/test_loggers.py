@@ -18,6 +18,7 @@ from pixelwise.training import extensions
 from pixelwise.training.callbacks import Callback
 from pixelwise.training.loggers import LOGGERS, ImageLogger, default_loggers, register_logger
 from pixelwise.training.loggers.csv import CSVLogger, metric_columns
+from pixelwise.training.loggers.tensorboard import tag_of
 from pixelwise.training.state import TrainState
 from tests.training.helpers import SMALL
 
@@ -172,10 +173,10 @@ class TestCSV:
         log.log_metrics(self.row(1), step=1)
         lines = (state.run.path / "metrics.csv").read_text().splitlines()
         assert lines[0] == (
-            "epoch,step,train_seconds,train_loss,val_loss,val_accuracy,val_miou,iou_pet,iou_background,iou_border,"
+            "epoch,step,seconds,train_seconds,train_loss,val_loss,val_accuracy,val_miou,iou_pet,iou_background,iou_border,"
             "images_per_second,learning_rate"
         )
-        assert lines[1] == "1,2,,0.1,,,0.3333333333333333,,,,,"
+        assert lines[1] == "1,2,,,0.1,,,0.3333333333333333,,,,,"
         assert lines[0] == ",".join(metric_columns(state.data.classes))
 
     def test_a_column_of_its_own(self, state: TrainState) -> None:
@@ -206,9 +207,10 @@ class TestTensorBoard:
     def test_it_has_the_rows(self, events: Any, tiny_run: pw.Run) -> None:
         rows = tiny_run.read_metrics()
         names = {name for name, value in rows[0].items() if value is not None} - {"epoch", "step"}
-        assert set(events.Tags()["scalars"]) == names
+        assert set(events.Tags()["scalars"]) == set(map(tag_of, names))
+        assert {"loss/train", "loss/val", "miou/val", "iou/pet"} <= set(events.Tags()["scalars"])
         for name in names:
-            series = [(event.step, event.value) for event in events.Scalars(name)]
+            series = [(event.step, event.value) for event in events.Scalars(tag_of(name))]
             expected = [(int(row["epoch"] or 0), row[name]) for row in rows if row[name] is not None]
             assert [step for step, _ in series] == [step for step, _ in expected]
             assert [value for _, value in series] == pytest.approx([value for _, value in expected], rel=1e-6)

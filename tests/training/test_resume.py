@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 import pixelwise as pw
+from pixelwise.data.joined_spec import with_roots
 from pixelwise.data.spec import DatasetSpec
 from pixelwise.errors import ConfigError, OutputExistsError, RunError
 from pixelwise.losses.multiclass import cross_entropy
@@ -23,7 +24,7 @@ from pixelwise.training.callbacks import Callback
 from pixelwise.training.resume import settle_encoder_training
 from pixelwise.training.state import TrainState
 from tests.training.conftest import FullRun
-from tests.training.helpers import SMALL, Interrupt, assert_same_run, files_with_times
+from tests.training.helpers import SMALL, Interrupt, assert_same_run, files_with_times, value
 
 pytestmark = pytest.mark.integration
 
@@ -59,11 +60,15 @@ def test_a_run_with_a_loss_object_needs_it_again(pets: pw.DatasetIndex, noisy_ru
 
 def test_more_epochs_with_a_constant_rate(pets: pw.DatasetIndex, tmp_path: Path) -> None:
     settings = SMALL | {"lr_schedule": "constant"}
-    expected = pw.train(pets, tmp_path / "full", **settings)
-    pw.train(pets, tmp_path / "run", **settings | {"epochs": 2})
-    run = pw.train(pets, tmp_path / "run", resume=True, epochs=4, defaults=False)
-    assert_same_run(run, expected)
-    assert Run.open(run.path).config.epochs == 4
+    before = pw.train(pets, tmp_path / "run", **settings | {"epochs": 2}).read_metrics()
+    run = pw.train(pets, tmp_path / "run", resume=True, epochs=3, defaults=False)
+    rows = run.read_metrics()
+    assert rows[:2] == before and len(rows) == 3
+    assert rows[2]["learning_rate"] == before[0]["learning_rate"]
+    assert value(rows[2], "seconds") > value(rows[1], "seconds"), "the time before the resume counts"
+    # Without the moments of the optimizer, the training goes on from the weights of the last epoch.
+    assert value(rows[2], "train_loss") < value(before[0], "train_loss")
+    assert Run.open(run.path).config.epochs == 3
 
 
 def test_more_epochs_follow_the_longer_onecycle_schedule(
@@ -144,7 +149,9 @@ def test_without_a_run_to_resume_a_new_one_starts(
         run = pw.train(pets, tmp_path / "run", resume=True, **settings)
     assert f"{run.path}: no run to continue; a new one starts" in caplog.messages
     assert len(run.read_metrics()) == 1
-    assert not list(run.path.glob(".*")) and run.read_dataset_spec() == DatasetSpec.of(pets)
+    assert not list(run.path.glob(".*")) and run.read_dataset_spec() == with_roots(
+        DatasetSpec.of(pets), [str(pets.root)]
+    )
 
 
 def test_other_files_are_not_mixed_with_a_run(pets: pw.DatasetIndex, tmp_path: Path) -> None:
@@ -237,4 +244,6 @@ def test_two_processes_do_not_train_one_run(pets: pw.DatasetIndex, tmp_path: Pat
 
 def test_the_weights_of_the_last_epoch_are_kept_apart_from_the_best(full_run: FullRun) -> None:
     last = load_file(full_run.run.path / "last" / "model.safetensors")
-    assert all(torch.equal(last[name], tensor) for name, tensor in full_run.models[-1].items())
+    assert last.keys() == full_run.models[-1].keys()
+    for name, tensor in full_run.models[-1].items():  # weights of a complete run have 16 bits
+        torch.testing.assert_close(last[name].to(tensor.dtype), tensor, rtol=1e-3, atol=1e-6)

@@ -128,7 +128,7 @@ class TestBestModel:
         def decreasing(*args: Any) -> Metrics:
             return replace(original(*args), mean_iou=next(scores))
 
-        monkeypatch.setattr("pixelwise.training.trainer.Metrics.from_confusion", decreasing)
+        monkeypatch.setattr("pixelwise.training.epoch.Metrics.from_confusion", decreasing)
         weights = RecordWeights()
         run = pw.train(pets, tmp_path / "run", callbacks=[weights], **SMALL | {"epochs": 3})
         assert equal_tensors(load_file(run.path / "model.safetensors"), weights.models[0])
@@ -214,7 +214,7 @@ class TestErrors:
             calls += 1
             return cross_entropy(logits, mask, pixel_weights) * (bad_value if calls > 6 else 1.0)
 
-        message = r"the loss became (nan|inf) in epoch \d; lower `lr`, or set `precision` to 32-true"
+        message = r"the loss became (nan|inf) in epoch \d, step \d, .*; lower `lr`, or set `precision` to 32-true"
         with pytest.raises(TrainingDivergedError, match=message) as caught:
             pw.train(pets, tmp_path / "run", loss=diverging, **SMALL)
         assert "\n" not in str(caught.value)

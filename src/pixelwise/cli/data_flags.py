@@ -1,16 +1,23 @@
 """Flags for the format of a data set and the meaning of its mask values."""
 
-from dataclasses import dataclass
-from typing import Annotated
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Group, Parameter
 
-from pixelwise.cli.components import LIST_FLAG
+from pixelwise.cli.components import LIST_FLAG, OPEN_CHOICE, open_choice
 from pixelwise.data.formats import FORMATS
+from pixelwise.data.join import dataset_names
 from pixelwise.data.label_map.options import LabelOptions, Unlabeled
 from pixelwise.errors import ConfigError
 
 _MASKS = Group("Masks", sort_key=-1)
+
+if TYPE_CHECKING:
+    _FormatName = str
+else:
+    _FormatName = open_choice(FORMATS)
 
 
 def _mask_flag(text: str) -> Parameter:
@@ -22,14 +29,26 @@ def _mask_flag(text: str) -> Parameter:
 class DataFlags:
     """Flags for the format of a data set and the meaning of its mask values."""
 
-    format: Annotated[str | None, _mask_flag(f"Format of DATA: {', '.join(FORMATS)}. [default: detected]")] = None
+    format: Annotated[
+        _FormatName | None,
+        Parameter(
+            help=f"Format of DATA: {', '.join(FORMATS)}. [default: detected]",
+            group=_MASKS,
+            **LIST_FLAG,
+            **OPEN_CHOICE,
+        ),
+    ] = None
     classes: Annotated[
         tuple[str, ...],
         _mask_flag("Names for the mask values, in order. If DATA names its classes: the classes to keep."),
     ] = ()
     ignore_values: Annotated[tuple[str, ...], _mask_flag("Mask values to ignore: 255, or #e0e0c0.")] = ()
     label_map: Annotated[
-        tuple[str, ...], _mask_flag("Class of each mask value: 0=background 255=cat #ff0000=dog 7=ignore.")
+        tuple[str, ...],
+        _mask_flag(
+            "Class of each mask value: 0=background 255=cat #ff0000=dog 7=ignore. With several data sets, NAME:255=cat "
+            "is for the data set NAME only."
+        ),
     ] = ()
     instances: Annotated[
         bool,
@@ -104,6 +123,39 @@ class DataFlags:
             allow_outside=self.allow_outside,
             mask_files=self.mask_files,
         )
+
+
+def options_by_set(options: LabelOptions, roots: Sequence[str]) -> list[LabelOptions]:
+    """Return the options for each of several data sets.
+
+    A value of --label-map, --classes or --ignore-values that begins with NAME: applies only to the data set NAME. All
+    other options apply to each.
+
+    Args:
+        options: the options for all data sets.
+        roots: the data sets. `dataset_names` returns their names.
+
+    >>> pairs = (("0", "background"), ("cats:255", "cat"), ("dogs:255", "dog"))
+    >>> [dict(each.label_map) for each in options_by_set(LabelOptions(label_map=pairs), ["my/cats", "my/dogs"])]
+    [{'0': 'background', '255': 'cat'}, {'0': 'background', '255': 'dog'}]
+    """
+    prefixes = [f"{name}:" for name in dataset_names(roots)]
+
+    def own(text: str, prefix: str) -> str | None:
+        """Return a value without its prefix, or None if it is for another data set."""
+        if text.startswith(prefix):
+            return text.removeprefix(prefix)
+        return None if text.startswith(tuple(prefixes)) else text
+
+    return [
+        replace(
+            options,
+            classes=tuple(each for text in options.classes if (each := own(text, prefix)) is not None),
+            ignore_values=tuple(each for text in options.ignore_values if (each := own(text, prefix)) is not None),
+            label_map=tuple((each, new) for text, new in options.label_map if (each := own(text, prefix)) is not None),
+        )
+        for prefix in prefixes
+    ]
 
 
 def _split_words(texts: tuple[str, ...]) -> tuple[str, ...]:

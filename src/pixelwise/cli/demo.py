@@ -9,7 +9,8 @@ from pixelwise.evaluation.evaluator import evaluate
 from pixelwise.inference.batch import predict_folder
 from pixelwise.inference.predictor import Predictor
 from pixelwise.planning.rules import TARGET_IMAGES_SEEN
-from pixelwise.reporting.console import print_metrics, print_run
+from pixelwise.reporting.console import print_metrics
+from pixelwise.reporting.training_text import print_run
 from pixelwise.runs.run_dir import Run
 from pixelwise.runtime.files import next_free_path
 from pixelwise.runtime.progress import ProgressBars
@@ -46,7 +47,7 @@ def run_demo(out: Path) -> Run:
     data = load_dataset(folder)
     epochs = min(Config().epochs, max(2, round(TARGET_IMAGES_SEEN / len(data.train))))
     run = train(data, next_free_path(out), epochs=epochs, verbose=True)
-    print_run(run)
+    print_run(run, data)
     step = max(1, len(data.test) // MAX_PREDICTED)
     images = [Path(str(record.image)) for record in data.test[::step]][:MAX_PREDICTED]
     with ProgressBars() as bars:

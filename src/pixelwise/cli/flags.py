@@ -8,7 +8,10 @@ from collections.abc import Sequence
 
 from pixelwise.errors import ConfigError
 
-FLAGS = {"image_size": "--size", "num_workers": "--workers", "cache_images": "--cache", "data": "DATA", "run": "RUN"}
+FLAGS = {
+    "image_size": "--size", "num_workers": "--workers", "cache_images": "--cache", "start_from": "--from",
+    "data": "DATA", "run": "RUN",
+}  # fmt: skip
 """Library argument → flag, or name of a positional argument. The flag of any other argument is its name with dashes."""
 
 OLD_FLAGS = {

@@ -1,7 +1,6 @@
 """`Config`: all settings of a training, with validation and defaults."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import (
@@ -15,20 +14,21 @@ from pydantic import (
 )
 
 from pixelwise.config.components import normalize_component
+from pixelwise.config.encoder_training import EncoderTraining, resolve_encoder_training
 from pixelwise.config.presets import PRESETS
 from pixelwise.config.validation import (
+    Duration,
     check_class_weight_values,
+    check_length,
     expand_freeze_encoder,
     format_validation_error,
     parse_class_weights,
 )
 from pixelwise.config.version1 import find_old_names
 from pixelwise.data.schema import ReadSpec
-from pixelwise.data.task import MULTICLASS
 from pixelwise.errors import ConfigError, unknown_name
 from pixelwise.palette import Palette
 from pixelwise.registry import ComponentSpec
-from pixelwise.runtime.device import resolve_device
 
 if TYPE_CHECKING:
     from pixelwise.models.model import SegmentationModel
@@ -36,29 +36,10 @@ if TYPE_CHECKING:
 LR_WARMUP_FRACTION = 0.25
 """Fraction of the training steps, at the start, in which the learning rate of the onecycle schedule rises."""
 
-DECODER_FIRST_FRACTION = 0.25
-"""Fraction of the epochs, at the start, in which `encoder_training` "decoder-first" trains only the decoder."""
-
 
 def _field(group: str, description: str, **limits: Any) -> Any:
     """Return a field of `Config`. The command line's help lists it under the heading `group`."""
     return Field(description=description, json_schema_extra={"group": group}, **limits)
-
-
-@dataclass(frozen=True)
-class EncoderTraining:
-    """The parts of an encoder that train.
-
-    Attributes:
-        mode: "none" never trains the encoder, "all" trains it from the first step, and "decoder-first" trains it after
-            `DECODER_FIRST_FRACTION` of the epochs.
-        freeze_depthwise: True if the depthwise convolutions do not train.
-        freeze_batchnorm: True if the batch norms keep their statistics. Their weights train.
-    """
-
-    mode: Literal["none", "decoder-first", "all"]
-    freeze_depthwise: bool
-    freeze_batchnorm: bool
 
 
 class Config(BaseModel):
@@ -141,8 +122,26 @@ class Config(BaseModel):
         default=None,
     )
     decoder: ComponentSpec = _field("Model", "Decoder, from features to logits.", default="fpn")
+    start_from: str | None = _field(
+        "Model",
+        "Run whose best model the training starts from. Encoder, decoder and normalization are those of the run. "
+        "Classes that the run does not have are added.",
+        default=None,
+    )
 
     epochs: int = _field("Training", "Passes over the training images.", default=32, ge=1)
+    time_budget: Duration | None = _field(
+        "Training",
+        "Length of the training in time instead of epochs: 90s, 5m or 1h30m. The learning rate follows the clock.",
+        default=None,
+        gt=0,
+    )
+    patience: int | None = _field(
+        "Training",
+        "Stop after this number of consecutive epochs without a better validation mIoU. By default never.",
+        default=None,
+        ge=1,
+    )
     batch_size: int = _field("Training", "Images per step, over all processes together.", default=16, ge=1)
     loss: ComponentSpec = _field("Training", "Loss function.", default="cross_entropy")
     class_weights: str | dict[str, float] = _field(
@@ -171,7 +170,7 @@ class Config(BaseModel):
         "Machine", "Processes that load images. 0 loads in the training process.", default=0, ge=0
     )
     sample_predictions: int = _field(
-        "Machine", "Number of validation images whose predicted masks are drawn after every epoch.", default=4, ge=1
+        "Machine", "Number of validation images whose predicted masks are drawn.", default=4, ge=1
     )
     loggers: tuple[ComponentSpec, ...] | None = _field(
         "Machine", "Loggers of metrics. By default csv, and tensorboard if it is installed.", default=None
@@ -233,6 +232,7 @@ class Config(BaseModel):
         """
         if preset not in PRESETS:
             raise ConfigError(unknown_name("preset", preset, PRESETS))
+        check_length(settings)
         merged: dict[str, Any] = {}
         for part in (PRESETS[preset], base or {}, settings):
             part = expand_freeze_encoder(part)
@@ -264,29 +264,9 @@ class Config(BaseModel):
             ConfigError: The encoder is unknown, or does not accept the image sizes.
             WeightsError: The encoder weights are missing, or do not fit the encoder.
         """
-        from pixelwise.models.model import create_model
-        from pixelwise.models.timm_models import check_encoder, check_sizes
+        from pixelwise.config.build_model import build_model
 
-        check_encoder(self.encoder)
-        check_sizes(self.encoder, self.image_size, self.eval_size)
-        model = create_model(
-            self.encoder,
-            self.decoder,
-            classes,
-            palette=palette,
-            image_size=self.eval_size,
-            encoder_weights=self.encoder_weights,
-            encoder_layers=self.encoder_layers,
-            encoder_padding=self.encoder_padding,
-            normalization=self.normalization,
-            channels=read_spec.channels if read_spec else 3,
-            bit_depth=read_spec.bit_depth if read_spec else 16,
-            pixel_range=read_spec.pixel_range if read_spec else None,
-            task=read_spec.task if read_spec else MULTICLASS,
-        )
-        training = self.resolve_encoder_training(resolve_device(self.device).type)
-        model.encoder.freeze(training.mode, depthwise=training.freeze_depthwise, batchnorm=training.freeze_batchnorm)
-        return model
+        return build_model(self, classes, palette, read_spec)
 
     @property
     def eval_size(self) -> int:
@@ -305,15 +285,12 @@ class Config(BaseModel):
         Args:
             device_type: "cpu", "cuda" or "mps".
         """
-        is_cpu_finetuning = device_type == "cpu" and self.encoder_weights != "none"
-        mode = self.encoder_training
-        if mode == "auto":
-            mode = "decoder-first" if is_cpu_finetuning else "all"
-        freeze = is_cpu_finetuning or mode == "none"
-        return EncoderTraining(
-            mode,
-            freeze if self.freeze_depthwise is None else self.freeze_depthwise,
-            freeze if self.freeze_batchnorm is None else self.freeze_batchnorm,
+        return resolve_encoder_training(
+            self.encoder_training,
+            self.freeze_depthwise,
+            self.freeze_batchnorm,
+            pretrained=self.encoder_weights != "none" or self.start_from is not None,
+            device_type=device_type,
         )
 
 

@@ -3,12 +3,13 @@
 import math
 import reprlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, BeforeValidator, ValidationError
 
 from pixelwise.errors import ConfigError, unknown_name
 from pixelwise.losses.class_weights import CLASS_WEIGHT_POWERS
+from pixelwise.runtime.durations import parse_duration
 
 _QUOTE = reprlib.Repr()
 _QUOTE.maxstring = _QUOTE.maxother = 200
@@ -16,6 +17,10 @@ _QUOTE.maxstring = _QUOTE.maxother = 200
 
 A short YAML file can define a huge value, because its aliases repeat a list many times.
 """
+
+
+Duration = Annotated[float, BeforeValidator(lambda value: parse_duration(value) if isinstance(value, str) else value)]
+"""The type of a setting in seconds. Text such as "5m" is parsed."""
 
 
 def parse_class_weights(value: object) -> object:
@@ -44,6 +49,12 @@ def check_class_weight_values(value: str | dict[str, float]) -> str | dict[str, 
     if isinstance(value, dict) and any(not 0 <= weight < math.inf for weight in value.values()):
         raise ValueError("weights must be finite, and 0 or more")
     return value
+
+
+def check_length(settings: Mapping[str, Any]) -> None:
+    """Raise ConfigError if given settings have both a number of epochs and a time budget."""
+    if settings.get("epochs") is not None and settings.get("time_budget") is not None:
+        raise ConfigError("`epochs` and `time_budget` are two ways to set the length of a training; give one of them")
 
 
 def expand_freeze_encoder(settings: Mapping[str, Any]) -> dict[str, Any]:

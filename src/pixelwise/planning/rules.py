@@ -6,27 +6,26 @@ can change the value. To add a rule, write a function and add it to `RULES`.
 """
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
 import psutil
 import torch
 
-from pixelwise.config import Config, expand_freeze_encoder
-from pixelwise.data.analysis.class_stats import ClassStats
+from pixelwise.config import Config, check_length, expand_freeze_encoder
 from pixelwise.data.analysis.inspection import DatasetReport
 from pixelwise.data.augmentations import source_size
 from pixelwise.data.joined_spec import spec_of
-from pixelwise.data.task import MULTILABEL
 from pixelwise.errors import DataError
-from pixelwise.losses import LOSSES, check_loss
+from pixelwise.losses import check_loss
 from pixelwise.losses.class_weights import check_class_weights
 from pixelwise.models.timm_models import has_fixed_input_size
+from pixelwise.planning.loss_rules import choose_class_weights, choose_loss
 from pixelwise.planning.plan import Plan
+from pixelwise.planning.rule import Decision, Rule, RuleInput
 from pixelwise.planning.timing import estimate_training_time
-from pixelwise.registry import name_of
 from pixelwise.runtime.device import resolve_device
+from pixelwise.runtime.durations import format_duration
 from pixelwise.runtime.progress import Progress, no_progress
 
 IMAGE_SIZES = (128, 160, 192, 224, 256, 320, 384, 448, 512)
@@ -43,9 +42,6 @@ TARGET_IMAGES_SEEN = 12_000
 """Target of the number of epochs times the number of training images. A training of this length takes one or two
 minutes at 128 px on two CPU cores."""
 
-RARE_FRACTION = 0.03
-"""A class is rare if its fraction of the pixels is smaller (docs/decisions.md)."""
-
 MIN_IMAGES_TO_TRAIN_ENCODER = 24
 """Minimum number of training images. With fewer images, the encoder's weights are frozen."""
 
@@ -56,37 +52,17 @@ BYTES_PER_PIXEL = 1500
 """Memory of a training step in bytes per pixel of a batch, with the default encoder and decoder. Measurements at 128 to
 384 px gave 1,110 to 1,290 bytes."""
 
+MIN_EPOCHS_FOR_PATIENCE = 100
+"""Minimum number of epochs of a plan that sets `patience`. It has 120 training images or fewer."""
+
+PATIENCE_FRACTION = 0.25
+"""Patience as a fraction of the epochs (docs/decisions.md)."""
+
 _DEFAULT = Config()
 
 _LEFT_RIGHT = re.compile(
     r"(^|[^a-z])(left|right|links|rechts|linke[rs]?|rechte[rs]?|gauche|droite?|izquierd[ao]|derech[ao]|[lr])([^a-z]|$)"
 )
-
-
-class Decision(NamedTuple):
-    """The value of a setting and the reason for it."""
-
-    value: Any
-    reason: str
-
-
-@dataclass(frozen=True)
-class RuleInput:
-    """Input of a rule.
-
-    Attributes:
-        report: the result of `inspect` for the data set.
-        train_count: number of training images, without the images used for validation.
-        settings: the settings that the user gave, and those that earlier rules chose.
-    """
-
-    report: DatasetReport
-    train_count: int
-    settings: Mapping[str, Any]
-
-
-Rule = Callable[[RuleInput], Decision | None]
-"""A function that chooses one setting. It returns None if the setting does not apply to the data set."""
 
 
 def make_plan(
@@ -124,7 +100,7 @@ def make_plan(
             decisions[name] = Decision(given[name], "as given")
             continue
         decided = {name: decision.value for name, decision in decisions.items()}
-        decision = rule(RuleInput(report, train_count, given | decided))
+        decision = rule(RuleInput(report, train_count, given | decided, frozenset(given)))
         if decision is not None:
             decisions[name] = decision
     decisions |= {name: Decision(value, "as given") for name, value in given.items() if name not in decisions}
@@ -135,18 +111,19 @@ def make_plan(
     check_class_weights(config.class_weights, data.classes)
     check_loss(config.loss, data.read_spec.task)
     reasons["eval_scale"] += f": {config.eval_size} px"
-    if timed:
-        duration = _format_duration(estimate_training_time(report, config, train_count, progress))
-        reasons["epochs"] += f"; about {duration} on this machine, estimated from a few steps"
+    seconds = estimate_training_time(data, config, train_count, progress) if timed else None
+    if seconds is not None:
+        reasons["epochs"] += f"; about {format_duration(seconds)} on this machine, estimated from a few steps"
     for stats in report.classes:
         images = f"{stats.image_count} image{'s' * (stats.image_count != 1)}"
         reasons[f"class {stats.name}"] = f"{stats.pixel_fraction:.2%} of pixels, in {images}"
-    return Plan(spec_of(data), chosen, reasons)
+    return Plan(spec_of(data), chosen, reasons, seconds)
 
 
 def _check_given(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return the given settings as `Config` normalizes them."""
     expanded = expand_freeze_encoder(settings)
+    check_length(settings)
     config = Config.from_preset(**expanded)
     return {name: getattr(config, name) for name in expanded}
 
@@ -193,10 +170,24 @@ def choose_batch_size(facts: RuleInput) -> Decision:
     return Decision(batch, reason)
 
 
-def choose_epochs(facts: RuleInput) -> Decision:
-    """Choose a number of epochs, from 8 to 200, so that about `TARGET_IMAGES_SEEN` images are seen."""
+def choose_epochs(facts: RuleInput) -> Decision | None:
+    """Choose a number of epochs, from 8 to 200, so that about `TARGET_IMAGES_SEEN` images are seen.
+
+    Return None if there is a time budget.
+    """
+    if facts.settings.get("time_budget") is not None:
+        return None
     epochs = min(max(round(TARGET_IMAGES_SEEN / max(facts.train_count, 1)), 8), 200)
     return Decision(epochs, f"{facts.train_count} training images, {epochs * facts.train_count:,} images seen in all")
+
+
+def choose_patience(facts: RuleInput) -> Decision | None:
+    """Choose the patience of a training of many epochs. Return None for fewer epochs, and if the length is given."""
+    epochs = facts.settings.get("epochs", 0)
+    if epochs < MIN_EPOCHS_FOR_PATIENCE or not facts.given.isdisjoint(("epochs", "time_budget")):
+        return None
+    patience = round(PATIENCE_FRACTION * epochs)
+    return Decision(patience, f"few images: {epochs} epochs may be more than are needed")
 
 
 def choose_encoder(facts: RuleInput) -> Decision:
@@ -240,34 +231,6 @@ def choose_eval_scale(facts: RuleInput) -> Decision:
     return Decision(scale, "objects in whole images are then about as large as in the training crops")
 
 
-def choose_loss(facts: RuleInput) -> Decision:
-    """Choose the cross-entropy, with Dice if a class is rare or if a pixel can have several classes."""
-    if facts.report.data.read_spec.task is MULTILABEL:
-        return Decision("bce_dice", "a pixel can have several classes")
-    present = _present_classes(facts.report)
-    if not present:
-        return Decision(_DEFAULT.loss, "no training image has a class")
-    reason = f"'{present[0].name}' has {present[0].train_fraction:.2%} of pixels"
-    if present[0].train_fraction < RARE_FRACTION:
-        return Decision("cross_entropy_dice", f"{reason}: Dice gives each class the same weight")
-    return Decision("cross_entropy", f"no class is rare: {reason}")
-
-
-def choose_class_weights(facts: RuleInput) -> Decision:
-    """Choose class weights if a class is rare and the loss does not balance the classes itself."""
-    loss = name_of(facts.settings["loss"])
-    if LOSSES[loss].traits.get("balances_classes"):
-        return Decision("none", f"the loss {loss} gives each class the same weight")
-    if facts.report.data.read_spec.task is MULTILABEL:
-        return Decision("none", "each class has a mask of its own")
-    present = _present_classes(facts.report)
-    if not present or present[0].train_fraction >= RARE_FRACTION:
-        return Decision("none", f"no class has less than {RARE_FRACTION:.0%} of pixels")
-    rarest, commonest = present[0], present[-1]
-    ratio = (commonest.train_fraction / rarest.train_fraction) ** 0.5
-    return Decision("inverse_sqrt", f"a pixel of '{rarest.name}' weighs {ratio:.1f} times one of '{commonest.name}'")
-
-
 def choose_val_fraction(facts: RuleInput) -> Decision | None:
     """Choose the fraction of the train split used for validation. Return None if there is a val split."""
     data = facts.report.data
@@ -282,6 +245,7 @@ RULES: dict[str, Rule] = {
     "image_size": choose_image_size,
     "batch_size": choose_batch_size,
     "epochs": choose_epochs,
+    "patience": choose_patience,
     "encoder": choose_encoder,
     "encoder_weights": choose_encoder_weights,
     "encoder_training": choose_encoder_training,
@@ -292,15 +256,3 @@ RULES: dict[str, Rule] = {
     "val_fraction": choose_val_fraction,
 }
 """Setting → rule. Rules are called in this order, so that a rule can use the settings above its own."""
-
-
-def _present_classes(report: DatasetReport) -> list[ClassStats]:
-    """Return the classes with pixels outside the test split, from the rarest to the most common."""
-    return sorted((stats for stats in report.classes if stats.train_fraction), key=lambda stats: stats.train_fraction)
-
-
-def _format_duration(seconds: float) -> str:
-    """Return a duration with one unit: "40 s", "3 min", "1.5 h"."""
-    if seconds < 90:
-        return f"{max(seconds, 1):.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,73 +1,205 @@
-"""Estimate the duration of a training from a few steps."""
+"""Estimate the duration of a training from a few steps on its own images."""
 
 import math
 import time
+from collections.abc import Callable, Sequence
+from functools import partial
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from pixelwise.config import DECODER_FIRST_FRACTION, Config
-from pixelwise.data.analysis.inspection import DatasetReport
+from pixelwise.data.augmentations import build_transform, source_size
+from pixelwise.data.cache.store import load_and_resize
+from pixelwise.data.index import DatasetIndex
+from pixelwise.data.schema import Record
+from pixelwise.data.torch_dataset import collate
+from pixelwise.errors import DataError
 from pixelwise.losses import get_loss
-from pixelwise.runtime.cpu import apply_thread_policy
+from pixelwise.losses.partial import merge_possible_classes
+from pixelwise.models.model import SegmentationModel
+from pixelwise.runtime.cpu import apply_thread_policy, single_thread
 from pixelwise.runtime.device import resolve_device, use_bfloat16
 from pixelwise.runtime.progress import Progress, no_progress
+from pixelwise.runtime.threads import available_cpus, prefetch_map
 
-_STEPS = 3
+_STEPS = 4
 """Number of steps per mode: encoder gradients paused, or computed. The first step of each mode is not measured."""
 
-_FORWARD_FRACTION = 0.3
-"""Duration of a forward pass divided by that of a training step."""
+_MIN_SECONDS = 1.0
+"""Minimum duration of the measured steps of a mode, so that fast steps are measured more often."""
+
+_MAX_STEPS = 40
+"""Maximum number of steps per mode."""
+
+_MAX_IMAGES = 16
+"""Maximum number of images that are read. Their number limits the time to decode large images."""
+
+_DRAWING_SECONDS = 0.55
+"""Seconds to draw the sample predictions and the curves once, on the machine of docs/results.md."""
+
+_SAVING_FACTOR = 1.03
+"""Duration with checkpoints and metrics divided by that without them (see `Saver`)."""
 
 
 def estimate_training_time(
-    report: DatasetReport, config: Config, train_count: int, progress: Progress = no_progress
+    data: DatasetIndex, config: Config, train_count: int, progress: Progress = no_progress
 ) -> float:
-    """Estimate the duration of a training on this machine by running a few steps on blank images.
+    """Estimate the duration of a training on this machine by running a few steps.
+
+    The steps use images of the data set with their augmentation. The estimate includes the start, the image cache, the
+    validation and the drawings.
 
     Args:
-        report: the data set.
+        data: the data set.
         config: the settings of the training.
         train_count: number of training images. If there is no val split, the other images of the train split are used
             for validation.
-        progress: see `Progress`. It counts the steps.
+        progress: see `Progress`. It counts the measurements.
 
     Returns:
-        Seconds of all epochs, with validation.
+        Seconds of the whole training.
+
+    Raises:
+        ConfigError: The settings do not fit the data.
     """
+    started = time.perf_counter()
     device = resolve_device(config.device)
     apply_thread_policy()  # the same number of threads as in the training
+    model = config.create_model(data.classes, data.palette, data.read_spec).to(device)
+    start_seconds = time.perf_counter() - started
+    val_count = len(data.train) + len(data.val) - train_count
+    records = (data.train + data.val)[: min(config.batch_size, _MAX_IMAGES)]
+    images = _Images(data, config, records)
+    timer = _Timer(model, data, config, device)
+
     mode = config.resolve_encoder_training(device.type).mode
     paused = {"none": 1.0, "decoder-first": DECODER_FIRST_FRACTION, "all": 0.0}[mode]
     fractions = {pause: fraction for pause, fraction in ((True, paused), (False, 1 - paused)) if fraction}
-    seconds = _time_steps(report, config, device, list(fractions), progress)
-    step = sum(fraction * seconds[pause] for pause, fraction in fractions.items())
-    scale = (config.eval_size / config.image_size) ** 2
-    val_count = len(report.data.train) + len(report.data.val) - train_count
-    return config.epochs * step * (train_count + _FORWARD_FRACTION * scale * val_count) / config.batch_size
+    measures: list[Callable[[], float]] = [partial(timer.step, images.batch, pause) for pause in fractions]
+    measures.append(partial(timer.validation, images.val_batch))
+    *steps, validation = [measure() for measure in progress(measures, len(measures))]
+    step = sum(fraction * seconds for fraction, seconds in zip(fractions.values(), steps, strict=True))
+    # Workers load images while the model computes.
+    load = images.load_seconds * len(images.batch[0])
+    step = max(step, load / config.num_workers) if config.num_workers else step + load
+
+    batch = len(images.batch[0])
+    epoch = step * train_count / batch + validation * val_count / batch
+    drawings = 3 + math.log2(max(config.epochs, 1))
+    once = start_seconds + images.decode_seconds * (train_count + val_count) + drawings * _DRAWING_SECONDS
+    return once + config.epochs * epoch * _SAVING_FACTOR
 
 
-def _time_steps(
-    report: DatasetReport, config: Config, device: torch.device, pauses: list[bool], progress: Progress
-) -> dict[bool, float]:
-    """Measure a training step. Return a mapping: True if the encoder's gradients are paused, else False → seconds."""
-    data, size = report.data, config.image_size
-    model = config.create_model(data.classes, data.palette, data.read_spec).to(device).train()
-    images = torch.zeros(config.batch_size, data.read_spec.channels, size, size, dtype=torch.uint8, device=device)
-    images = images.contiguous(memory_format=torch.channels_last)
-    shape = data.read_spec.task.mask_shape(len(data.classes), size, size)
-    masks = torch.zeros(config.batch_size, *shape, dtype=torch.uint8, device=device)
-    loss_function = get_loss(config.loss, data.read_spec.task)
-    seconds: dict[bool, float] = {}
-    # The fastest step is used, because other programs can slow down a step.
-    schedule = [(pause, step) for pause in pauses for step in range(_STEPS)]
-    for pause, step in progress(schedule, len(schedule)):
-        model.encoder.pause_gradients(pause)
+class _Images:
+    """A few images of a data set, and the time that they take.
+
+    Args:
+        data: the data set.
+        config: the settings.
+        records: the records of the images.
+
+    Attributes:
+        batch: a training batch.
+        val_batch: a validation batch of the same images.
+        decode_seconds: seconds per image to read, decode and resize it for the cache. 0 without the cache.
+        load_seconds: seconds per image to make an item of a training batch.
+    """
+
+    def __init__(self, data: DatasetIndex, config: Config, records: Sequence[Record]) -> None:
+        size = source_size(config.augmentation, config.image_size)
+        transform = build_transform(config.augmentation, config.image_size)
         started = time.perf_counter()
-        with torch.autocast(device.type, torch.bfloat16, enabled=use_bfloat16(device, config.precision)):
-            loss = loss_function(model(images), masks, None)
-        loss.backward()
-        model.zero_grad()
-        loss.item()
-        if step > 0:
-            seconds[pause] = min(time.perf_counter() - started, seconds.get(pause, math.inf))
-    return seconds
+        items = list(prefetch_map(partial(_read, data=data, image_size=size), records))
+        decode = (time.perf_counter() - started) / len(records)  # all cores decode, as when the cache is built
+        self.val_batch = collate([_read(record, data, config.eval_size) for record in records])
+        with single_thread():
+            transform(*items[0])
+            started = time.perf_counter()
+            self.batch = collate([transform(*item) for item in items])
+            self.load_seconds = (time.perf_counter() - started) / len(records)
+        self.decode_seconds = decode if config.cache_images else 0.0
+        if not config.cache_images:
+            self.load_seconds += decode * (available_cpus() if config.num_workers else 1)
+
+
+def _read(record: Record, data: DatasetIndex, image_size: int) -> tuple[Tensor, Tensor]:
+    """Return the image and the mask of a record, or zeros if they cannot be read."""
+    try:
+        image, mask = load_and_resize(record, data.read_spec, image_size)
+    except DataError:
+        image = np.zeros((image_size, image_size, data.read_spec.channels), np.uint8)
+        mask = np.zeros(data.read_spec.task.mask_shape(len(data.classes), image_size, image_size), np.uint8)
+    return torch.from_numpy(image).permute(2, 0, 1), torch.from_numpy(mask)
+
+
+class _Timer:
+    """Measures the steps of a model.
+
+    Args:
+        model: the model, on the device.
+        data: the data set.
+        config: the settings.
+        device: the device.
+    """
+
+    def __init__(self, model: SegmentationModel, data: DatasetIndex, config: Config, device: torch.device) -> None:
+        self.model, self.device, self.data = model, device, data
+        self.loss = get_loss(config.loss, data.read_spec.task)
+        self.bfloat16 = use_bfloat16(device, config.precision)
+        parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        # The learning rate is 0, so that the weights do not change and the steps do the same work.
+        self.optimizer = torch.optim.AdamW(parameters, lr=0.0, fused=device.type != "mps")
+
+    def step(self, batch: Sequence[Tensor], paused: bool) -> float:
+        """Return the seconds of a training step.
+
+        Args:
+            batch: images and masks.
+            paused: True if the gradients of the encoder are paused.
+        """
+        self.model.train().encoder.pause_gradients(paused)
+        images, masks = (tensor.to(self.device) for tensor in batch[:2])
+
+        def step() -> None:
+            loss = self._loss(images, masks)
+            loss.backward()
+            self.optimizer.step()
+            self.optimizer.zero_grad()
+            loss.item()
+
+        return _median_seconds(step)
+
+    @torch.no_grad()
+    def validation(self, batch: Sequence[Tensor]) -> float:
+        """Return the seconds of the validation of a batch of images and masks."""
+        self.model.eval()
+        images, masks = (tensor.to(self.device) for tensor in batch[:2])
+        task = self.data.read_spec.task
+
+        def validate() -> None:
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
+                logits = self.model(images)
+            self._value(logits, masks).item()
+            task.confusion(masks, task.logits_to_mask(logits), len(self.data.classes)).sum().item()
+
+        return _median_seconds(validate)
+
+    def _loss(self, images: Tensor, masks: Tensor) -> Tensor:
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
+            return self._value(self.model(images), masks)
+
+    def _value(self, logits: Tensor, masks: Tensor) -> Tensor:
+        return self.loss(*merge_possible_classes(logits, masks, self.data.read_spec.partial_labels), None)
+
+
+def _median_seconds(work: Callable[[], None]) -> float:
+    """Return the median duration of a function. The first call is not measured."""
+    work()
+    seconds: list[float] = []
+    while len(seconds) < _STEPS - 1 or (sum(seconds) < _MIN_SECONDS and len(seconds) < _MAX_STEPS):
+        started = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - started)
+    return sorted(seconds)[len(seconds) // 2]

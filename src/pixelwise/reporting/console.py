@@ -18,7 +18,6 @@ from pixelwise.errors import printable
 from pixelwise.metrics.confusion import ClassMetrics, Metrics
 from pixelwise.palette import to_hex
 from pixelwise.planning.plan import Plan
-from pixelwise.runs.run_dir import Run
 from pixelwise.runtime.yaml_text import yaml_line
 
 LEAKAGE = "leakage"
@@ -76,18 +75,6 @@ def print_metrics(metrics: Metrics, split: str, extra: Mapping[str, float | None
     print(f"accuracy {accuracy} · mean IoU {mean_iou}{absent}")
     for name, value in (extra or {}).items():
         print(f"{name}: {'–' if value is None else f'{value:.4f}'}")
-
-
-def print_run(run: Run) -> None:
-    """Print the best epoch of a training, and the paths of its model and images."""
-    rows = run.read_metrics()
-    best = max(rows, key=lambda row: row["val_miou"] or 0.0)
-    print(
-        f"best: epoch {best['epoch']:.0f} of {len(rows)}, validation mIoU {best['val_miou'] or 0.0:.3f} "
-        f"(trained {rows[-1]['train_seconds']:.0f} s)\n"
-        f"{printable(f'model:  {run.path}/model.safetensors')}\n"
-        f"{printable(f'images: {run.samples_animation}, {run.history_image}, {run.architecture_image}')}"
-    )
 
 
 def print_dataset_report(report: DatasetReport, explain_columns: bool = True) -> None:

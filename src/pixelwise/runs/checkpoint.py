@@ -8,7 +8,7 @@ last/progress.json          epoch, step, seconds of training, and the parameter 
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -43,6 +43,23 @@ class Checkpoint:
     model: dict[str, Tensor]
     optimizer: dict[str, Any]
     rng: dict[str, Tensor]
+
+    def compact(self) -> "Checkpoint":
+        """Return the checkpoint of a completed training, which needs less space.
+
+        The weights of convolutions and of linear layers have 16 bits, and the moments of the optimizer are left out.
+        With more epochs, a training continues from these weights.
+        """
+        model = {
+            name: value.half() if value.is_floating_point() and value.ndim > 1 else value
+            for name, value in self.model.items()
+        }
+        return replace(self, model=model, optimizer=dict(self.optimizer) | {"state": {}})
+
+    @property
+    def is_compact(self) -> bool:
+        """True if the training was complete, see `compact`."""
+        return not self.optimizer["state"]
 
     def save(self, path: Path) -> None:
         """Write the checkpoint and replace an earlier one.

@@ -27,6 +27,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from torch import Tensor
+
 from pixelwise.config import Config, config_to_yaml, read_config
 from pixelwise.data.joined_spec import AnySpec, read_any_spec
 from pixelwise.errors import OutputExistsError, RunError, first_line
@@ -279,14 +281,17 @@ class Run:
         _write(path, text)
         return path
 
-    def save_best_model(self, model: SegmentationModel, metrics: Row) -> None:
+    def save_best_model(
+        self, model: SegmentationModel, metrics: Row, weights: Mapping[str, Tensor] | None = None
+    ) -> None:
         """Replace the best model of the run.
 
         Args:
             model: the model.
-            metrics: the row of metrics.csv for the epoch of the model.
+            metrics: the row of metrics.csv for the epoch of the weights.
+            weights: earlier weights of the model, or None for its own.
         """
-        model.save(self.path, metrics)
+        model.save(self.path, metrics, weights)
 
     def save_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Replace the checkpoint in last/."""

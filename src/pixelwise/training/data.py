@@ -3,6 +3,7 @@
 import logging
 import math
 from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import torch
@@ -10,9 +11,10 @@ import torch
 from pixelwise.config import Config
 from pixelwise.data.augmentations import build_transform, source_size
 from pixelwise.data.index import DatasetIndex, learning_fault
+from pixelwise.data.io.mask import read_image_and_mask
 from pixelwise.data.io.tar_shard import shard_urls
 from pixelwise.data.samplers import EpochSampler, ShardSampler
-from pixelwise.data.schema import Record
+from pixelwise.data.schema import ReadSpec, Record
 from pixelwise.data.splits import train_val_split
 from pixelwise.data.torch_dataset import SegmentationDataset
 from pixelwise.errors import ConfigError, DataError
@@ -65,6 +67,31 @@ def make_train_val_split(data: DatasetIndex, config: Config) -> tuple[list[Recor
             f"{data.root}: the {config.val_from} split has too few images for a validation split; add images"
         )
     return train_records, val_records
+
+
+def select_samples(val_records: Sequence[Record], config: Config, read_spec: ReadSpec) -> list[Record]:
+    """Return `config.sample_predictions` validation records, evenly spaced, or all if there are fewer.
+
+    Args:
+        val_records: the validation records.
+        config: the settings. With `skip_unreadable`, a record that cannot be read is replaced by another.
+        read_spec: the parameters for reading images and masks.
+    """
+    count = min(config.sample_predictions, len(val_records))
+    chosen = [index * len(val_records) // count for index in range(count)]
+    if not config.skip_unreadable:
+        return [val_records[index] for index in chosen]
+    others = (index for index in range(len(val_records)) if index not in chosen)
+    readable = (index for index in (*chosen, *others) if _is_readable(val_records[index], read_spec))
+    return [val_records[index] for index in sorted(islice(readable, count))]
+
+
+def _is_readable(record: Record, read_spec: ReadSpec) -> bool:
+    try:
+        read_image_and_mask(record, read_spec)
+    except DataError:
+        return False
+    return True
 
 
 def check_process_count(processes: int, batch_size: int, train_count: int, val_count: int) -> None:

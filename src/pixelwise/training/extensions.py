@@ -9,7 +9,7 @@ from pixelwise.config import Config
 from pixelwise.errors import ConfigError
 from pixelwise.registry import ComponentSpec, name_of
 from pixelwise.training import callbacks as callback_registry
-from pixelwise.training.callbacks import CALLBACKS, Callback
+from pixelwise.training.callbacks import CALLBACKS, Callback, EarlyStopping
 from pixelwise.training.loggers import LOGGERS, default_loggers
 from pixelwise.training.state import TrainState
 
@@ -68,6 +68,8 @@ def _naming(setting: str) -> Iterator[None]:
 def build_callbacks(config: Config, callbacks: Sequence[Callback | ComponentSpec], defaults: bool) -> list[Callback]:
     """Return the callbacks in the order of their calls: default ones, those of the settings, then objects.
 
+    The setting `patience` adds the callback "early_stopping".
+
     Args:
         config: the settings, as returned by `add_specs`.
         callbacks: objects and component settings. Only the objects are used, because `add_specs` has added the others
@@ -76,7 +78,8 @@ def build_callbacks(config: Config, callbacks: Sequence[Callback | ComponentSpec
     """
     names = callback_registry.DEFAULT_CALLBACKS if defaults else ()
     specs = [*names, *(spec for spec in config.callbacks if spec not in names)]
-    return [*(CALLBACKS.build(spec)() for spec in specs), *_objects(callbacks)]
+    stopping = [] if config.patience is None else [EarlyStopping(config.patience)]
+    return [*(CALLBACKS.build(spec)() for spec in specs), *stopping, *_objects(callbacks)]
 
 
 def build_loggers(state: TrainState, loggers: "Sequence[Logger | ComponentSpec]", defaults: bool) -> "list[Logger]":

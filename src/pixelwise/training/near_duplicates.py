@@ -35,8 +35,8 @@ def warn_of_near_duplicates(train_set: SegmentationDataset, val_set: Segmentatio
         "metrics are too high; keep copies, and frames of one video, in one split",
         len(found.matches),
         found.compared,
-        printable(str(_cached_record(val_set, index).image)),
-        printable(str(_cached_record(train_set, match).image)),
+        printable(str(item_record(val_set, index).image)),
+        printable(str(item_record(train_set, match).image)),
     )
 
 
@@ -51,7 +51,7 @@ def cached_thumbnails(entry: CacheEntry) -> np.ndarray:
     return thumbnails
 
 
-def _cached_record(images: SegmentationDataset, index: int) -> Record:
-    """Return the record of the item with this index in the cache. Records that cannot be read have no item."""
+def item_record(images: SegmentationDataset, index: int) -> Record:
+    """Return the record of the item with this index. In the cache, records that cannot be read have no item."""
     skipped = set(images.cache_entry.header.skipped) if images.cache_entry is not None else set()
     return [record for number, record in enumerate(images.records) if number not in skipped][index]

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from pixelwise.runs.run_dir import Row
 from pixelwise.runtime.progress import ProgressBars
+from pixelwise.training.course import Course
 
 _MIN_SECONDS = 0.5
 """Minimum time in seconds between two reads of the loss. Each read waits for the device."""
@@ -17,16 +18,18 @@ class TrainingProgress(ProgressBars):
 
     task: TaskID
 
-    def start(self, epochs: int, steps_done: int, steps: int) -> None:
-        """Start the bar.
+    def start(self, course: Course, steps_done: int, steps: int) -> None:
+        """Start the bar. It counts steps, or the seconds of a time budget.
 
         Args:
-            epochs: number of epochs.
+            course: the course of the training.
             steps_done: number of steps that were done before a resume. 0 for a new training.
             steps: number of steps in all epochs.
         """
-        self.epochs, self.miou, self.last_update = epochs, "", 0.0
-        self.task = self.progress.add_task("training", total=steps, completed=steps_done, note="")
+        self.course, self.miou, self.last_update = course, "", 0.0
+        self.budget = course.config.time_budget
+        total, done = (steps, steps_done) if self.budget is None else (round(self.budget), round(course.seconds))
+        self.task = self.progress.add_task("training", total=total, completed=done, note="")
 
     def step(self, epoch: int, loss_sum: Tensor, images: int, seconds: float) -> None:
         """Advance the bar by one step. Update the loss and the speed at most every `_MIN_SECONDS`.
@@ -38,23 +41,31 @@ class TrainingProgress(ProgressBars):
             seconds: duration of the epoch so far, in seconds.
         """
         now = time.perf_counter()
-        if self.progress.disable or now - self.last_update < _MIN_SECONDS:
+        if self.budget is None:
             self.progress.advance(self.task)
+        if self.progress.disable or now - self.last_update < _MIN_SECONDS:
             return
         self.last_update = now
         note = f"loss {loss_sum.item() / images:.3f}{self.miou} · {images / seconds:.0f} images/s"
-        self.progress.update(self.task, advance=1, description=f"epoch {epoch}/{self.epochs}", note=note)
+        if self.budget is not None:
+            self.progress.update(self.task, completed=min(round(self.course.seconds), round(self.budget)))
+        self.progress.update(self.task, description=f"epoch {self._name(epoch)}", note=note)
 
     def epoch(self, row: Row) -> None:
         """Keep the validation mIoU of an epoch for the bar.
 
         If progress is shown but stderr is not a terminal, print the metrics as a line of text.
         """
-        score = row["val_miou"]
+        score, loss = row["val_miou"], row["val_loss"]
         self.miou = "" if score is None else f" · mIoU {score:.3f}"
         if self.progress.disable and self.shown:
+            validation = "not validated" if loss is None else f"validation loss {loss:.3f}{self.miou}"
             print(
-                f"epoch {row['epoch']:.0f}/{self.epochs} · loss {row['train_loss']:.3f} · validation loss "
-                f"{row['val_loss']:.3f}{self.miou} · {row['images_per_second']:.0f} images/s",
+                f"epoch {self._name(int(row['epoch'] or 0))} · loss {row['train_loss']:.3f} · {validation} · "
+                f"{row['images_per_second']:.0f} images/s",
                 flush=True,
             )
+
+    def _name(self, epoch: int) -> str:
+        """Return the number of an epoch with the number of all epochs. With a time budget, the latter is not known."""
+        return f"{epoch}/{self.course.config.epochs}" if self.budget is None else f"{epoch}"

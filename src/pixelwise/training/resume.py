@@ -8,17 +8,24 @@ import torch
 
 from pixelwise.config import Config
 from pixelwise.data.index import DatasetIndex
-from pixelwise.data.joined_spec import spec_of
+from pixelwise.data.joined_spec import spec_of, with_roots
 from pixelwise.errors import ConfigError, PixelwiseError, RunError
 from pixelwise.losses.custom import CUSTOM
 from pixelwise.planning.plan import Plan
 from pixelwise.registry import name_of
 from pixelwise.runs.checkpoint import Checkpoint, set_rng_states
 from pixelwise.runs.run_dir import Row, Run
+from pixelwise.runs.split_file import SPLIT_FILE, data_roots, split_rows, write_split
+from pixelwise.training.data import make_train_val_split
 from pixelwise.training.setup import TrainingSetup
 
-RESUMABLE = ("epochs", "device", "precision", "num_workers", "cache_images", "callbacks", "loggers")
+RESUMABLE = (
+    "epochs", "time_budget", "patience", "device", "precision", "num_workers", "cache_images", "callbacks", "loggers",
+)  # fmt: skip
 """The settings that can change when a run is resumed."""
+
+_MIN_SPENT_FRACTION = 0.8
+"""Minimum fraction of the time budget that a completed run has spent. The rest was reserved for the last images."""
 
 _MAX_REASON = 200
 """Maximum number of characters that are quoted from a message of torch."""
@@ -96,7 +103,9 @@ def open_run(
     if name_of(new.loss) == CUSTOM and not custom_loss:
         raise ConfigError(f"{out}: was trained with a loss object ({new.loss}), which is not stored; give `loss` again")
     checkpoint = run.load_checkpoint()
-    if checkpoint is not None and checkpoint.epoch > new.epochs:
+    if new.time_budget is not None and requested.get("epochs", current.epochs) != current.epochs:
+        raise ConfigError(f"{out}: its length is a time, so `epochs` has no effect; set `time_budget`")
+    if checkpoint is not None and new.time_budget is None and checkpoint.epoch > new.epochs:
         raise RunError(f"{out}: has {checkpoint.epoch} epochs already; raise `epochs` to train further")
     return Run(out, new, run.preset), checkpoint
 
@@ -109,6 +118,9 @@ def is_complete(run: Run, checkpoint: Checkpoint | None) -> bool:
         checkpoint: its checkpoint.
     """
     epochs = run.config.epochs
+    if checkpoint is not None and run.config.time_budget is not None:
+        spent = run.read_metrics()[checkpoint.epoch - 1].get("seconds") or 0.0
+        return checkpoint.is_compact and spent > _MIN_SPENT_FRACTION * run.config.time_budget
     return checkpoint is not None and checkpoint.epoch == epochs and not run.lacks_animation(epochs)
 
 
@@ -135,11 +147,11 @@ def settle_encoder_training(config: Config, device_type: str) -> Config:
 def open_directory(run: Run, data: DatasetIndex, plan: Plan | None, resume: bool) -> BinaryIO:
     """Create and lock the directory of a new run, or update config.yaml of a resumed run and lock its directory.
 
-    A new directory gets config.yaml, data.yaml and plan.yaml.
+    A new directory gets config.yaml, data.yaml, plan.yaml and split.csv.
 
     Args:
         run: the run.
-        data: the data set, which data.yaml describes.
+        data: the data set, which data.yaml describes and split.csv lists.
         plan: the plan, or None. Not used if `resume` is True.
         resume: True if the run is resumed.
 
@@ -151,14 +163,17 @@ def open_directory(run: Run, data: DatasetIndex, plan: Plan | None, resume: bool
         OutputExistsError: The directory of a new run is not empty.
     """
     if not resume:
-        run.start(spec_of(data), plan)
+        run.start(with_roots(spec_of(data), data_roots(data)), plan)
         lock = run.lock()
         run.remove_leftovers()
+        write_split(run.path, split_rows(data, *make_train_val_split(data, run.config)))
         return lock
     lock = run.lock()
     try:
         run.remove_leftovers()
         run.write_config()
+        if not (run.path / SPLIT_FILE).exists():  # of an earlier version, or the process was killed
+            write_split(run.path, split_rows(data, *make_train_val_split(data, run.config)))
         return run.renew_lock(lock)  # config.yaml is the locked file and was replaced, so it is locked again
     except BaseException:
         lock.close()
@@ -187,6 +202,7 @@ def restore(setup: TrainingSetup, run: Run, checkpoint: Checkpoint) -> list[Row]
             f"{run.path}/metrics.csv: has {len(rows)} of the {checkpoint.epoch} epochs in last/; "
             "this run cannot be resumed"
         )
+    setup.course.resume(rows[-1].get("seconds") or 0.0)
     try:
         _restore_state(setup, checkpoint)
     except PixelwiseError:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader
 
-from pixelwise.config import DECODER_FIRST_FRACTION, Config
+from pixelwise.config import Config
 from pixelwise.data.analysis.training_facts import find_mask_format, measure_objects
 from pixelwise.data.augmentations import is_cacheable
 from pixelwise.data.index import DatasetIndex
@@ -26,8 +26,10 @@ from pixelwise.losses.partial import merge_possible_classes
 from pixelwise.models.model import SegmentationModel
 from pixelwise.runs.checkpoint import Checkpoint, rng_states
 from pixelwise.runtime.progress import Progress
+from pixelwise.training.course import Course, paused_epochs
 from pixelwise.training.data import build_sampler, channel_statistics, open_datasets
 from pixelwise.training.optim import build_lr_schedule, build_optimizer
+from pixelwise.training.start_from import start_model
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -88,6 +90,8 @@ class TrainingSetup:
         val_loader: this process's validation batches.
         datasets: the training and the validation images of the two loaders.
         loss: the loss.
+        course: when the training validates and ends.
+        pass_size: maximum number of images in one pass through the model, see `run_in_parts`. None for no limit.
         step: number of optimizer steps so far.
         train_seconds: seconds spent in training steps so far, without validation.
     """
@@ -103,6 +107,8 @@ class TrainingSetup:
     val_loader: Batches
     datasets: tuple[SegmentationDataset, SegmentationDataset]
     loss: TrainingLoss
+    course: Course
+    pass_size: int | None = field(default=None, init=False)
     step: int = field(default=0, init=False)
     train_seconds: float = field(default=0.0, init=False)
 
@@ -119,6 +125,7 @@ def build_training(
     config: Config,
     fabric: "Fabric",
     custom_loss: Callable[..., Any] | None,
+    course: Course,
     track: Callable[[str], Progress],
 ) -> TrainingSetup:
     """Open the images, build the model, and distribute both over the processes.
@@ -129,6 +136,7 @@ def build_training(
         config: the settings, as `settle_encoder_training` returns them.
         fabric: device, precision and processes.
         custom_loss: a loss object, or None for `config.loss`.
+        course: when the training validates and ends.
         track: a function of the description of a step. It returns a progress bar for the step.
 
     Raises:
@@ -138,9 +146,9 @@ def build_training(
     task = data.read_spec.task
     check_class_weights(config.class_weights, data.classes)
     function = _loss_function(custom_loss, config, task, fabric)
-    model = config.create_model(data.classes, data.palette, data.read_spec)
+    model = start_model(data, config)
     train_set, val_set = open_datasets(records, data, config, fabric, track)
-    if data.read_spec.channels != 3:
+    if data.read_spec.channels != 3 and config.start_from is None:
         model.set_normalization(*channel_statistics(train_set))
     model.set_data_facts(find_mask_format(data, records[0]), measure_objects(data, records[0]))
     sampler = build_sampler(train_set, config, fabric)
@@ -156,7 +164,7 @@ def build_training(
         model=model,
         ddp_model=ddp_model,
         optimizer=optimizer,
-        lr_scheduler=build_lr_schedule(optimizer.optimizer, config, config.epochs * len(sampler)),
+        lr_scheduler=build_lr_schedule(optimizer.optimizer, config, config.epochs * len(sampler), course),
         loader=_train_loader(train_set, sampler, config, fabric),
         sampler=sampler,
         val_loader=DataLoader(val_set, batch_size=config.batch_size, collate_fn=collate),
@@ -164,6 +172,7 @@ def build_training(
         loss=TrainingLoss(
             function, _class_weights(train_set, data, config, fabric), task, data.read_spec.partial_labels
         ),
+        course=course,
     )
 
 
@@ -205,15 +214,6 @@ def _train_loader(train_set: SegmentationDataset, sampler: EpochSampler, config:
     )
 
 
-def paused_epochs(config: Config) -> int:
-    """Return the number of epochs at the start in which the decoder trains alone.
-
-    >>> paused_epochs(Config(encoder_training="decoder-first", epochs=8))
-    2
-    """
-    return round(DECODER_FIRST_FRACTION * config.epochs) if config.encoder_training == "decoder-first" else 0
-
-
 def describe_encoder_training(model: SegmentationModel, config: Config) -> str:
     """Return one line about the encoder: the number of weights that train, from which epoch, and the frozen parts.
 
@@ -226,7 +226,10 @@ def describe_encoder_training(model: SegmentationModel, config: Config) -> str:
     trainable = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
     if config.encoder_training == "none" or trainable == 0:
         return f"encoder: none of its {total:,} weights train (`encoder_training` none)"
-    text = f"encoder: {trainable:,} of its {total:,} weights train, from epoch {paused_epochs(config) + 1}"
+    start = f"from epoch {paused_epochs(config) + 1}"
+    if config.time_budget is not None and config.encoder_training == "decoder-first":
+        start = "after a quarter of the time"
+    text = f"encoder: {trainable:,} of its {total:,} weights train, {start}"
     if config.freeze_depthwise:
         text += "; depthwise convolutions do not (`freeze_depthwise`), their gradients are slow on a CPU"
     if config.freeze_batchnorm:

@@ -1,29 +1,30 @@
 """The training of a model. `train` prepares it, and `_run_epochs` is the loop over the epochs."""
 
 import logging
-import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
 
-from pixelwise.config import Config
+from pixelwise.config import Config, check_length
 from pixelwise.data.analysis.groups import assign_groups
 from pixelwise.data.index import DatasetIndex
-from pixelwise.errors import TrainingDivergedError, first_line
+from pixelwise.errors import RunError, first_line
 from pixelwise.losses.custom import describe_loss
-from pixelwise.metrics.confusion import Metrics
 from pixelwise.planning.plan import Plan
 from pixelwise.registry import ComponentSpec
-from pixelwise.runs.run_dir import Row, Run
-from pixelwise.runtime.cpu import follow_idle_cores, single_thread
+from pixelwise.runs.group import RunGroup
+from pixelwise.runs.run_dir import Run
+from pixelwise.runtime.cpu import follow_idle_cores
 from pixelwise.runtime.distributed import all_reduce_sum, launch_fabric
 from pixelwise.training.callbacks.base import Callback
-from pixelwise.training.data import check_process_count, make_train_val_split
+from pixelwise.training.course import Course, make_course
+from pixelwise.training.data import check_process_count, make_train_val_split, select_samples
+from pixelwise.training.epoch import train_epoch, validate, validation_steps
 from pixelwise.training.extensions import add_specs, build_callbacks, build_loggers, check_specs
 from pixelwise.training.failures import explain_failures
 from pixelwise.training.progress import TrainingProgress
@@ -35,7 +36,9 @@ from pixelwise.training.resume import (
     restore,
     settle_encoder_training,
 )
-from pixelwise.training.setup import TrainingSetup, build_training, paused_epochs
+from pixelwise.training.saving import Saver
+from pixelwise.training.setup import TrainingSetup, build_training
+from pixelwise.training.start_from import inherit_settings, match_classes
 from pixelwise.training.state import TrainState
 
 if TYPE_CHECKING:
@@ -58,6 +61,7 @@ def train(
     loggers: "Sequence[Logger | ComponentSpec]" = (),
     defaults: bool = True,
     verbose: bool = False,
+    spent_seconds: float = 0.0,
     **settings: Any,
 ) -> Run:
     """Train a model on a data set and write a run directory.
@@ -82,6 +86,7 @@ def train(
         defaults: if False, leave out the default callbacks, which draw images, and the default loggers. metrics.csv
             and the best model are written in any case.
         verbose: show progress bars on stderr, or print one line per epoch if stderr is not a terminal.
+        spent_seconds: seconds of the setting `time_budget` that are spent already, for example to inspect the data.
         settings: fields of `Config`, such as epochs=3. They replace those of `config`, `plan` and `preset`.
 
     Returns:
@@ -93,31 +98,37 @@ def train(
 
     >>> run = train(load_dataset("oxford-iiit-pet/"), "runs/pets", epochs=3)  # doctest: +SKIP
     """
-    out, checkpoint, custom_loss = Path(out), None, None
+    started, out, checkpoint, custom_loss = time.monotonic(), Path(out), None, None
     if callable(loss):
         custom_loss, settings["loss"] = loss, describe_loss(loss)
     elif loss is not None:
         settings["loss"] = loss
     is_resumed = resume and Run.exists(out)
+    if is_resumed and RunGroup.exists(out):
+        group = RunGroup.open(out)
+        raise RunError(f"{out}: contains {len(group.members)} {group.kind}; continue them with `{group.kind}`")
     if is_resumed:
         run, checkpoint = open_run(out, config, settings, preset=preset, custom_loss=custom_loss is not None)
         if is_complete(run, checkpoint):
             logger.info("%s: all %d epochs are done; raise `epochs` to train further", out, run.config.epochs)
             return run
     else:
+        check_length(settings)
         run = create_run(out, config, settings, preset=preset, plan=plan)
+        run = replace(run, config=inherit_settings(run.config, settings))
     config = add_specs(run.config, callbacks, loggers)
     check_specs(config)
     fabric = launch_fabric(config.device, config.precision)
     if resume and not is_resumed and fabric.is_global_zero:
         logger.info("%s: no run to continue; a new one starts", out)
     run = Run(out, settle_encoder_training(config, fabric.device.type), run.preset)
+    course = make_course(run.config, spent_seconds + time.monotonic() - started)
     with (
         _seeded(run.config.seed, fabric),
         TrainingProgress(verbose and fabric.is_global_zero) as bars,
         ExitStack() as locked,
     ):
-        setup, state = _prepare(data, run, fabric, custom_loss, bars)
+        setup, state = _prepare(data, run, fabric, custom_loss, course, bars)
         if checkpoint is not None:
             state.history = restore(setup, run, checkpoint)
         active: list[Callback] = []
@@ -125,9 +136,10 @@ def train(
             locked.enter_context(open_directory(run, state.data, plan, is_resumed))
             active = build_callbacks(run.config, callbacks, defaults)
             state.loggers = build_loggers(state, loggers, defaults)
-        bars.start(run.config.epochs, setup.step, run.config.epochs * len(setup.sampler))
-        with explain_failures(run, setup.datasets), _finalized(state, active):
-            _run_epochs(setup, state, active, bars)
+        bars.start(course, setup.step, run.config.epochs * len(setup.sampler))
+        saver = Saver(run)
+        with explain_failures(run, setup.datasets), _finalized(state, active, lambda: saver.write_best(setup)):
+            _run_epochs(setup, state, active, bars, saver)
     return run
 
 
@@ -136,133 +148,69 @@ def _prepare(
     run: Run,
     fabric: "Fabric",
     custom_loss: Callable[..., Any] | None,
+    course: Course,
     bars: TrainingProgress,
 ) -> tuple[TrainingSetup, TrainState]:
     """Split the data, build the training, and select the validation images whose predictions are drawn."""
     config = run.config
     if data.lacks_val and config.val_from == "train":
         data = assign_groups(data, bars.track("looking for groups"))
+    data = match_classes(data, config)
     train_records, val_records = make_train_val_split(data, config)
     check_process_count(fabric.world_size, config.batch_size, len(train_records), len(val_records))
-    setup = build_training(data, (train_records, val_records), config, fabric, custom_loss, bars.track)
-    samples = val_records[:: math.ceil(len(val_records) / config.sample_predictions)]
+    setup = build_training(data, (train_records, val_records), config, fabric, custom_loss, course, bars.track)
+    samples = select_samples(val_records, config, data.read_spec) if fabric.is_global_zero else []
     return setup, TrainState(run, data, setup.model, samples, setup.datasets)
 
 
-def _run_epochs(setup: TrainingSetup, state: TrainState, callbacks: list[Callback], bars: TrainingProgress) -> None:
+def _run_epochs(
+    setup: TrainingSetup, state: TrainState, callbacks: list[Callback], bars: TrainingProgress, saver: Saver
+) -> None:
     """Train the remaining epochs. Only the process with rank 0 has callbacks and loggers."""
-    fabric, epochs = setup.fabric, setup.config.epochs
+    fabric, course = setup.fabric, setup.course
     for log in state.loggers:
         with suppress(NotImplementedError):  # Fabric's CSVLogger records metrics only
             log.log_hyperparams(setup.config.model_dump(mode="json"))
+    started = course.seconds
     for callback in callbacks:
         callback.on_train_start(state)
+    course.record_epoch_end(course.seconds - started)  # it draws, as the work after an epoch does
 
-    for epoch in range(state.epoch, epochs):
-        if _should_stop(fabric, state):
-            break
+    course.start(fabric, validation_steps(setup))
+    while course.starts_epoch(state.epoch) and not _should_stop(fabric, state):
         follow_idle_cores()
         for callback in callbacks:
             callback.on_epoch_start(state)
-        row = _train_epoch(setup, state, callbacks, bars) | _validate(setup, state.data.classes)
+        row = train_epoch(setup, state, callbacks, bars) | validate(setup, state.data.classes)
+        row["seconds"] = course.seconds
         # Move speed and learning rate to the end, because they are the last columns of metrics.csv.
         row |= {name: row.pop(name) for name in ("images_per_second", "learning_rate")}
         state.history.append(row)
         bars.epoch(row)
         if fabric.is_global_zero:
-            _record_epoch(setup, state, callbacks)
-            state.run.save_checkpoint(setup.checkpoint(epoch + 1))
+            started = course.seconds
+            _record_epoch(setup, state, callbacks, saver)
+            course.record_epoch_end(course.seconds - started)
 
     fabric.barrier()
+    if fabric.is_global_zero:
+        saver.write_best(setup)
     for callback in callbacks:
         callback.on_train_end(state)
+    if fabric.is_global_zero:
+        saver.finish(setup, state.epoch)
 
 
-def _record_epoch(setup: TrainingSetup, state: TrainState, callbacks: list[Callback]) -> None:
-    """Save the model if it is the best so far, log the epoch's row, and run the callbacks."""
-    row = state.history[-1]
-    if state.best_epoch == state.epoch:
-        state.run.save_best_model(setup.model, row)
+def _record_epoch(setup: TrainingSetup, state: TrainState, callbacks: list[Callback], saver: Saver) -> None:
+    """Log the epoch's row, run the callbacks, and save the model."""
+    row, epoch = state.history[-1], state.epoch
+    if state.best_epoch == epoch:  # before a callback can change the row
+        saver.keep_best(setup, row)
     for log in state.loggers:
-        log.log_metrics({name: value for name, value in row.items() if value is not None}, step=state.epoch)
+        log.log_metrics({name: value for name, value in row.items() if value is not None}, step=epoch)
     for callback in callbacks:
         callback.on_epoch_end(state)
-
-
-def _train_epoch(setup: TrainingSetup, state: TrainState, callbacks: list[Callback], bars: TrainingProgress) -> Row:
-    """Train one epoch, with each image once. Return the training columns of the epoch's row."""
-    fabric, epoch = setup.fabric, state.epoch
-    setup.model.train()
-    setup.model.encoder.pause_gradients(epoch < paused_epochs(setup.config))
-    setup.sampler.epoch = epoch
-    loss_sum, count = torch.zeros((), device=fabric.device), 0
-    learning_rate = setup.optimizer.param_groups[0]["lr"]
-    started = time.perf_counter()
-    for (images, masks), global_size in zip(_batches(setup), setup.sampler.global_sizes(), strict=True):
-        loss = setup.loss.weighted(setup.ddp_model(images), masks)
-        # Gradients are averaged over the processes. This factor gives every image of the global batch the same weight,
-        # even if the processes have different numbers of images.
-        fabric.backward(loss * (len(images) * fabric.world_size / global_size))
-        setup.optimizer.step()
-        setup.optimizer.zero_grad()
-        setup.lr_scheduler.step()
-        setup.step += 1
-        loss_sum += loss.detach() * len(images)
-        count += len(images)
-        bars.step(epoch + 1, loss_sum, count, time.perf_counter() - started)
-        state.step, state.loss = setup.step, loss.detach()
-        for callback in callbacks:
-            callback.on_step_end(state)
-    total = all_reduce_sum(fabric, loss_sum).item()
-    seconds = time.perf_counter() - started
-    setup.train_seconds += seconds
-    if not math.isfinite(total):
-        raise TrainingDivergedError(
-            f"the loss became {total} in epoch {epoch + 1}; lower `lr`, or set `precision` to 32-true"
-        )
-    return {
-        "epoch": epoch + 1,
-        "step": setup.step,
-        "train_seconds": setup.train_seconds,
-        "train_loss": total / setup.sampler.length,
-        "images_per_second": setup.sampler.length / seconds,
-        "learning_rate": learning_rate,
-    }
-
-
-def _batches(setup: TrainingSetup) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield the batches of this process on its device: images (N, C, H, W) uint8, and masks uint8 (see `Task`)."""
-    device, iterator = setup.fabric.device, iter(setup.loader)
-    while True:
-        # Load with one thread, because operations on a single image are too small to split among several.
-        with single_thread():
-            batch = next(iterator, None)
-        if batch is None:
-            return
-        images, masks = batch
-        yield images.to(device, non_blocking=True), masks.to(device, non_blocking=True)
-
-
-@torch.no_grad()
-def _validate(setup: TrainingSetup, classes: Sequence[str]) -> Row:
-    """Validate the model at its own image size. Return the validation columns of the epoch's row."""
-    fabric, task = setup.fabric, setup.loss.task
-    setup.model.eval()
-    confusion = task.zero_matrix(len(classes)).to(fabric.device)
-    loss_sum = torch.zeros(2, dtype=torch.float64, device=fabric.device)
-    for images, masks in setup.val_loader:
-        images, masks = images.to(fabric.device), masks.to(fabric.device)
-        logits = setup.ddp_model(images)
-        loss_sum += torch.stack([setup.loss.unweighted(logits, masks) * len(images), torch.tensor(len(images))])
-        predicted = task.logits_to_mask(logits)
-        confusion += task.confusion(setup.loss.labels.to_comparable(masks, predicted), predicted, len(classes))
-    # Each image is validated in one process only, so the sums equal those of a training in a single process.
-    confusion = all_reduce_sum(fabric, confusion)
-    loss, count = all_reduce_sum(fabric, loss_sum).tolist()
-    metrics = Metrics.from_confusion(confusion, classes, task, int(count), f"{setup.config.eval_size}")
-    return {"val_loss": loss / count, "val_accuracy": metrics.accuracy, "val_miou": metrics.mean_iou} | {
-        f"iou_{name}": values.iou for name, values in metrics.classes.items()
-    }
+    saver.save_epoch(setup, epoch)
 
 
 def _should_stop(fabric: "Fabric", state: TrainState) -> bool:
@@ -280,14 +228,18 @@ def _seeded(seed: int, fabric: "Fabric") -> Iterator[None]:
 
 
 @contextmanager
-def _finalized(state: TrainState, callbacks: list[Callback]) -> Iterator[None]:
+def _finalized(state: TrainState, callbacks: list[Callback], save: Callable[[], None]) -> Iterator[None]:
     """Finalize the loggers when the block ends.
 
-    If the block raises an exception, run the callbacks' `on_exception` before, and raise the exception again.
+    If the block raises an exception, save the best model and run the callbacks' `on_exception` before, and raise the
+    exception again.
     """
     try:
         yield
     except BaseException as error:
+        if isinstance(error, KeyboardInterrupt):
+            logger.info("stopping: the best model and its drawings are written; Ctrl-C again skips the drawings")
+        _attempt(save)
         for callback in callbacks:
             _attempt(callback.on_exception, state, error)
         status = "failed" if isinstance(error, Exception) else "aborted"

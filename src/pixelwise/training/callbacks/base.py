@@ -36,6 +36,17 @@ class Callback:
         """Run if an exception such as KeyboardInterrupt ends the training. The exception is raised again afterwards."""
 
 
+def is_drawing_epoch(epoch: int) -> bool:
+    """Return True if images are drawn after an epoch: before the training, and after epochs 1, 2, 4, 8, …
+
+    The best and the last epoch are drawn in addition when the training ends.
+
+    >>> [epoch for epoch in range(20) if is_drawing_epoch(epoch)]
+    [0, 1, 2, 4, 8, 16]
+    """
+    return epoch & (epoch - 1) == 0
+
+
 @contextmanager
 def warn_on_failure(drawing: str) -> Iterator[None]:
     """Log an exception in the block as a warning, because a failed drawing must not stop a training.

@@ -1,16 +1,21 @@
 """A plot of the losses and IoUs by epoch."""
 
 from pixelwise.runtime.notebook import show_in_notebook
-from pixelwise.training.callbacks.base import Callback, warn_on_failure
+from pixelwise.training.callbacks.base import Callback, is_drawing_epoch, warn_on_failure
 from pixelwise.training.state import TrainState
 from pixelwise.visualization import plot_history
 
 
 class HistoryPlot(Callback):
-    """Draw history.png after every epoch. In a notebook, show it after the last epoch."""
+    """Draw history.png after epochs 1, 2, 4, 8, … and when the training ends or is interrupted."""
 
     def on_epoch_end(self, state: TrainState) -> None:
-        self._draw(state)
+        if is_drawing_epoch(state.epoch):
+            self._draw(state)
+
+    def on_exception(self, state: TrainState, error: BaseException) -> None:
+        if isinstance(error, KeyboardInterrupt):
+            self._draw(state)
 
     def on_train_end(self, state: TrainState) -> None:
         self._draw(state)

@@ -10,8 +10,9 @@ from pixelwise.data.io.mask import read_image_and_mask
 from pixelwise.data.schema import ReadSpec, Record
 from pixelwise.errors import DataError
 from pixelwise.inference.predictor import Predictor
+from pixelwise.runs.run_dir import Row
 from pixelwise.runtime.notebook import show_in_notebook
-from pixelwise.training.callbacks.base import Callback, warn_on_failure
+from pixelwise.training.callbacks.base import Callback, is_drawing_epoch, warn_on_failure
 from pixelwise.training.loggers.base import ImageLogger
 from pixelwise.training.state import TrainState
 from pixelwise.visualization import make_gif, prediction_grid, save_image, to_display_image
@@ -20,10 +21,12 @@ Array = npt.NDArray[np.generic]
 
 
 class SamplePredictions(Callback):
-    """Draws a few validation images with true masks and predictions, before the training and after every epoch.
+    """Draws a few validation images with true masks and predictions.
 
-    The drawings are saved in the run directory. In a notebook they are also shown. Those made after an epoch are passed
-    to the loggers that accept images. After the last epoch, all drawings are joined into an animated GIF.
+    The images are drawn before the training, after epochs 1, 2, 4, 8, …, and after the last one. When the training ends
+    or is interrupted, they are also drawn for the best epoch. The drawings are saved in the run directory. Those made
+    after an epoch are passed to the loggers that accept images. At the end, all drawings are joined into an animated
+    GIF.
     """
 
     def __init__(self) -> None:
@@ -38,10 +41,30 @@ class SamplePredictions(Callback):
             self._draw(state, "before training")
 
     def on_epoch_end(self, state: TrainState) -> None:
-        score = state.history[-1]["val_miou"]
-        self._draw(state, f"epoch {state.epoch}" + ("" if score is None else f" · validation mIoU {score:.3f}"))
+        if is_drawing_epoch(state.epoch):
+            self._draw(state, _title(state.epoch, state.history))
 
     def on_train_end(self, state: TrainState) -> None:
+        if state.epoch > 0 and not state.run.sample_image(state.epoch).exists():
+            self._draw(state, _title(state.epoch, state.history))
+        self._draw_best(state)
+        self._animate(state)
+
+    def on_exception(self, state: TrainState, error: BaseException) -> None:
+        if isinstance(error, KeyboardInterrupt):
+            self._draw_best(state)
+            self._animate(state)
+
+    def _draw_best(self, state: TrainState) -> None:
+        """Draw the predictions of the best model, unless its epoch is drawn already."""
+        out = state.run.sample_image(state.best_epoch)
+        if not self._pairs or state.best_epoch == 0 or out.exists():
+            return
+        with warn_on_failure(f"{out.parent.name}/{out.name}"):
+            predictor = Predictor.load(state.run.path, state.model.mean.device)
+            save_image(self._grid(state, predictor, _title(state.best_epoch, state.history)), out)
+
+    def _animate(self, state: TrainState) -> None:
         images = state.run.sample_images(state.epoch)
         if images:
             with warn_on_failure(state.run.samples_animation.name):
@@ -54,21 +77,25 @@ class SamplePredictions(Callback):
         training = state.model.training
         try:
             with warn_on_failure(f"{out.parent.name}/{out.name}"):
-                save_image(self._grid(state, title), out)
+                save_image(self._grid(state, Predictor(state.model, state.model.mean.device), title), out)
                 show_in_notebook(out)
                 _log_image(state, "samples", out)
         finally:
             state.model.train(training)
 
-    def _grid(self, state: TrainState, title: str) -> Image.Image:
-        predictor = Predictor(state.model, state.model.mean.device)
+    def _grid(self, state: TrainState, predictor: Predictor, title: str) -> Image.Image:
         images, masks = zip(*self._pairs, strict=True)
         predictions = [prediction.mask for prediction in predictor.predict_batch(images)]
         task, labels = state.model.config.task, state.data.read_spec.partial_labels
-        known = [labels.to_background(mask) for mask in masks]
-        true, predicted = ([task.to_display(mask) for mask in group] for group in (known, predictions))
+        true_masks = [labels.to_background(mask) for mask in masks]
+        true, predicted = ([task.to_display(mask) for mask in group] for group in (true_masks, predictions))
         classes, palette = task.display_classes(state.data.classes, state.data.palette)
         return prediction_grid([to_display_image(image) for image in images], true, predicted, classes, palette, title)
+
+
+def _title(epoch: int, history: Sequence[Row]) -> str:
+    score = history[epoch - 1]["val_miou"]
+    return f"epoch {epoch}" + ("" if score is None else f" · validation mIoU {score:.3f}")
 
 
 def _log_image(state: TrainState, key: str, file: object) -> None:

@@ -54,7 +54,7 @@ class CSVLogger(Logger):
 def metric_columns(classes: Sequence[str]) -> tuple[str, ...]:
     """Return the columns of metrics.csv, in order."""
     return (
-        "epoch", "step", "train_seconds", "train_loss", "val_loss", "val_accuracy", "val_miou",
+        "epoch", "step", "seconds", "train_seconds", "train_loss", "val_loss", "val_accuracy", "val_miou",
         *(f"iou_{name}" for name in classes),
         "images_per_second", "learning_rate",
     )  # fmt: skip

@@ -9,6 +9,27 @@ from lightning_fabric.loggers.logger import Logger
 
 from pixelwise.training.state import TrainState
 
+_TAGS = {
+    "train_loss": "loss/train",
+    "val_loss": "loss/val",
+    "val_accuracy": "accuracy/val",
+    "val_miou": "miou/val",
+    "seconds": "time/seconds",
+    "train_seconds": "time/train_seconds",
+    "images_per_second": "time/images_per_second",
+    "learning_rate": "learning_rate",
+}
+"""Column of metrics.csv → tag. TensorBoard groups tags by the part before the "/"."""
+
+
+def tag_of(name: str) -> str:
+    """Return the TensorBoard tag of a metric. The IoU of each class is in the group "iou".
+
+    >>> tag_of("val_loss"), tag_of("iou_cat"), tag_of("boundary_iou")
+    ('loss/val', 'iou/cat', 'boundary_iou')
+    """
+    return _TAGS.get(name) or (f"iou/{name.removeprefix('iou_')}" if name.startswith("iou_") else name)
+
 
 class TensorBoardLogger(Logger):
     """Write events to tensorboard/ in the run directory. After a resume, the events of repeated epochs are replaced.
@@ -55,12 +76,13 @@ class TensorBoardLogger(Logger):
         """Write one scalar for each metric.
 
         Args:
-            metrics: values by name. "epoch" and "step" are left out, because they are positions on the x-axis.
+            metrics: values by name, see `tag_of`. "epoch" and "step" are left out, because they are positions on the
+                x-axis.
             step: the number of the epoch.
         """
         for name, value in metrics.items():
             if name not in ("epoch", "step"):
-                self.writer.add_scalar(name, value, step)
+                self.writer.add_scalar(tag_of(name), value, step)
         self.save()
 
     def log_image(self, key: str, images: Sequence[Any], step: int | None = None) -> None:

@@ -1,0 +1,217 @@
+"""The steps of `pixelwise train`: checks, the data set and its plan, the training, and what is printed."""
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pixelwise.cli.common import check_output, data_name, has_left_out, messages_with_flags, report_with_flags
+from pixelwise.cli.entry import DONE, SOME_FILES_FAILED
+from pixelwise.cli.train_source import Source, load_new, load_resumed
+from pixelwise.config import Config
+from pixelwise.data.label_map.options import LabelOptions
+from pixelwise.errors import ConfigError
+from pixelwise.planning.plan import Plan
+from pixelwise.reporting.console import print_dataset, print_dataset_report, print_plan
+from pixelwise.reporting.training_text import print_run, print_start, resume_command
+from pixelwise.runs.run_dir import Run
+from pixelwise.runtime.distributed import is_rank_zero
+from pixelwise.runtime.durations import format_duration
+from pixelwise.runtime.files import next_free_path
+from pixelwise.training.callbacks import Callback
+from pixelwise.training.extensions import check_specs
+from pixelwise.training.resume import open_run
+from pixelwise.training.state import TrainState
+from pixelwise.training.trainer import train
+
+_MAX_SPENT_FRACTION = 0.8
+"""Maximum fraction of a time budget that reading the data may take."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked for.
+
+    Attributes:
+        data: the data sets. Empty if a run is resumed with its own.
+        out: the run directory, or None for a free one with the name of the data.
+        plan: the path of a plan, or None.
+        preset: the name of a preset, or None.
+        resume: True if a run in `out` is continued.
+        options: the flags about masks.
+        settings: the settings given as flags.
+    """
+
+    data: tuple[str, ...]
+    out: Path | None
+    plan: Path | None
+    preset: str | None
+    resume: bool
+    options: LabelOptions
+    settings: dict[str, Any]
+
+    @property
+    def continues(self) -> bool:
+        """True if there is a run to continue."""
+        return self.resume and self.out is not None and Run.exists(self.out)
+
+
+def find_run(
+    data: tuple[str, ...], out: Path | None, resume: tuple[str, ...] | None
+) -> tuple[tuple[str, ...], Path | None, bool]:
+    """Return the data sets, the run directory, and if it is continued.
+
+    `--resume RUN` names the run. `--resume --out RUN DATA` does too, and then words after --resume are DATA.
+
+    Args:
+        data: the words before the flags.
+        out: the value of --out.
+        resume: the words after --resume. None without the flag.
+
+    Raises:
+        ConfigError: There is no data set, or no run to resume.
+    """
+    if resume is None:
+        if not data:
+            raise ConfigError("DATA is missing: the directory of the data set, a table, or a URL")
+        return data, out, False
+    if out is None:
+        if not resume:
+            raise ConfigError("--resume needs the run directory to continue: --resume RUN")
+        return (*data, *resume[1:]), Path(resume[0]), True
+    return (*data, *(word for word in resume if Path(word) != out)), out, True
+
+
+def run_training(request: Request, started: float) -> int:
+    """Load the data, train, and print the results.
+
+    Args:
+        request: what the user asked for.
+        started: time.monotonic() at the start of the command. A time budget begins then.
+
+    Returns:
+        The exit code.
+    """
+    plan = _check(request)
+    source = _load(request, plan)
+    target = request.out or next_free_path(Path("runs") / data_name(request.data[0]))
+    config = _config(request, plan, source)
+    _check_time(request, config, time.monotonic() - started)
+    if is_rank_zero():
+        _print_source(source)
+        _print_start(request, target, config, source, time.monotonic() - started)
+    skipped = _SkippedFiles()
+    try:
+        run = train(
+            source.dataset, target, config, plan=source.plan, preset=request.preset, resume=request.resume,
+            callbacks=[skipped], verbose=True, spent_seconds=time.monotonic() - started,
+        )  # fmt: skip
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(_stop_text(target, request)) from None
+    if is_rank_zero():
+        print_run(run, source.dataset)
+    return SOME_FILES_FAILED if skipped.count or _has_left_out(source) else DONE
+
+
+class _SkippedFiles(Callback):
+    """Counts the images that the training left out."""
+
+    count = 0
+
+    def on_train_end(self, state: TrainState) -> None:
+        self.count = len(state.skipped)
+
+
+def _has_left_out(source: Source) -> bool:
+    issues = source.report.issues if source.report is not None else ()
+    return has_left_out(source.dataset) or any(issue.severity == "error" for issue in issues)
+
+
+def _check(request: Request) -> Plan | None:
+    """Read the plan. Raise an error for flags that exclude each other, invalid settings, or an existing `out`."""
+    options = request.options
+    no_mask_flags = LabelOptions(skip_unreadable=options.skip_unreadable, allow_outside=options.allow_outside)
+    if request.plan is not None and (request.preset is not None or options != no_mask_flags):
+        raise ConfigError(
+            "--plan sets how masks are read and which settings to start from; remove --preset and the flags about "
+            "masks, or edit the plan"
+        )
+    plan = Plan.read(request.plan) if request.plan is not None else None
+    if not request.continues:
+        if not request.data:
+            assert request.out is not None
+            Run.open(request.out)  # raises the error for a missing run
+        base = plan.settings if plan else None
+        check_specs(Config.from_preset(request.preset or "default", base, **request.settings))
+        if request.out is not None:
+            Run.ensure_empty(request.out)
+    check_output(request.out or Path("runs") / data_name(request.data[0]))
+    return plan
+
+
+def _load(request: Request, plan: Plan | None) -> Source:
+    if request.continues:
+        assert request.out is not None
+        return load_resumed(request.out, request.data, request.options)
+    return load_new(request.data, plan, request.preset, request.options, request.settings)
+
+
+def _config(request: Request, plan: Plan | None, source: Source) -> Config:
+    """Return the settings. For a run that is continued, only the given ones are set, because `train` compares them."""
+    if request.continues:
+        return Config(**{**(plan.settings if plan else {}), **request.settings})
+    base = source.plan.settings if source.plan else None
+    return Config.from_preset(request.preset or "default", base, **request.settings)
+
+
+def _check_time(request: Request, config: Config, spent: float) -> None:
+    """Raise ConfigError if reading the data took most of the time budget."""
+    budget = config.time_budget
+    if budget is not None and not request.continues and spent > _MAX_SPENT_FRACTION * budget:
+        raise ConfigError(
+            f"`time_budget`: reading the data took {format_duration(spent)} of {format_duration(budget)}; "
+            "give more time, or skip the inspection with a plan (pixelwise inspect writes one) or a preset"
+        )
+
+
+def _print_source(source: Source) -> None:
+    """Print the data set and the plan. Print nothing if there is no plan."""
+    if source.plan is None:
+        return
+    if source.report is None:
+        print_dataset(messages_with_flags(source.dataset))
+    else:
+        print_dataset_report(report_with_flags(source.report), explain_columns=False)
+    print_plan(source.plan)
+
+
+def _print_start(request: Request, target: Path, config: Config, source: Source, spent: float) -> None:
+    """Print the run directory, the time, and how to stop."""
+    seconds, done = source.plan.seconds if source.plan is not None else None, 0
+    if request.continues:
+        run, _ = open_run(target, config, {}, preset=request.preset, custom_loss=False)  # raises for other settings
+        config = run.config
+        rows = run.read_metrics()
+        done, before = len(rows), (rows[-1].get("seconds") or 0.0) if rows else 0.0
+        seconds = before / done * max(config.epochs - done, 0) if before else None
+        spent += before
+    if config.time_budget is not None:
+        seconds = max(config.time_budget - spent, 0.0)
+    print_start(target, config, seconds, done)
+
+
+def _stop_text(target: Path, request: Request) -> str:
+    """Return the state of an interrupted training, and the command that continues it."""
+    flags = ["--allow-outside"] if request.options.allow_outside else []
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    if not Run.exists(target):
+        return "the training has not begun; run the command again"
+    advice = f"continue with: {resume_command(target, flags, processes)}"
+    rows = Run.open(target).read_metrics()
+    if not (target / "model.safetensors").exists() or not rows:
+        return f"no epoch is complete, so there is no model yet; {advice}"
+    best = max(rows, key=lambda row: -1.0 if row["val_miou"] is None else row["val_miou"])
+    score = f", validation mIoU {best['val_miou']:.3f}" if best["val_miou"] is not None else ""
+    model = f"{target / 'model.safetensors'} (epoch {best['epoch']:.0f} of {len(rows)}{score})"
+    return f"best model so far: {model}; {advice}"

@@ -1,0 +1,50 @@
+"""Build the model of a training's settings."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from pixelwise.data.schema import ReadSpec
+from pixelwise.data.task import MULTICLASS
+from pixelwise.models.model import SegmentationModel, create_model
+from pixelwise.models.timm_models import check_encoder, check_sizes
+from pixelwise.palette import Palette
+from pixelwise.runtime.device import resolve_device
+
+if TYPE_CHECKING:
+    from pixelwise.config.settings import Config
+
+
+def build_model(
+    config: "Config", classes: Sequence[str], palette: Palette | None, read_spec: ReadSpec | None
+) -> SegmentationModel:
+    """Create a model and freeze its encoder. See `Config.create_model`."""
+    check_encoder(config.encoder)
+    check_sizes(config.encoder, config.image_size, config.eval_size)
+    model = create_model(
+        config.encoder,
+        config.decoder,
+        classes,
+        palette=palette,
+        image_size=config.eval_size,
+        encoder_weights=config.encoder_weights,
+        encoder_layers=config.encoder_layers,
+        encoder_padding=config.encoder_padding,
+        normalization=config.normalization,
+        channels=read_spec.channels if read_spec else 3,
+        bit_depth=read_spec.bit_depth if read_spec else 16,
+        pixel_range=read_spec.pixel_range if read_spec else None,
+        task=read_spec.task if read_spec else MULTICLASS,
+    )
+    freeze_encoder(model, config)
+    return model
+
+
+def freeze_encoder(model: SegmentationModel, config: "Config") -> None:
+    """Freeze the parts of an encoder that do not train with these settings on the device of the settings.
+
+    Args:
+        model: the model. It is changed in place.
+        config: the settings.
+    """
+    training = config.resolve_encoder_training(resolve_device(config.device).type)
+    model.encoder.freeze(training.mode, depthwise=training.freeze_depthwise, batchnorm=training.freeze_batchnorm)

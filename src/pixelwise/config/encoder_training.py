@@ -1,0 +1,51 @@
+"""The parts of an encoder that train, and their defaults for each device."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+DECODER_FIRST_FRACTION = 0.25
+"""Fraction of the training, at the start, in which `encoder_training` "decoder-first" trains only the decoder."""
+
+
+@dataclass(frozen=True)
+class EncoderTraining:
+    """The parts of an encoder that train.
+
+    Attributes:
+        mode: "none" never trains the encoder, "all" trains it from the first step, and "decoder-first" trains it after
+            `DECODER_FIRST_FRACTION` of the epochs.
+        freeze_depthwise: True if the depthwise convolutions do not train.
+        freeze_batchnorm: True if the batch norms keep their statistics. Their weights train.
+    """
+
+    mode: Literal["none", "decoder-first", "all"]
+    freeze_depthwise: bool
+    freeze_batchnorm: bool
+
+
+def resolve_encoder_training(
+    mode: Literal["auto", "none", "decoder-first", "all"],
+    freeze_depthwise: bool | None,
+    freeze_batchnorm: bool | None,
+    *,
+    pretrained: bool,
+    device_type: str,
+) -> EncoderTraining:
+    """Replace the defaults of the settings for the encoder. See `Config.resolve_encoder_training`.
+
+    Args:
+        mode: the setting `encoder_training`.
+        freeze_depthwise: the setting. None for the default.
+        freeze_batchnorm: the setting. None for the default.
+        pretrained: False if the encoder starts with random weights.
+        device_type: "cpu", "cuda" or "mps".
+    """
+    is_cpu_finetuning = device_type == "cpu" and pretrained
+    if mode == "auto":
+        mode = "decoder-first" if is_cpu_finetuning else "all"
+    freeze = is_cpu_finetuning or mode == "none"
+    return EncoderTraining(
+        mode,
+        freeze if freeze_depthwise is None else freeze_depthwise,
+        freeze if freeze_batchnorm is None else freeze_batchnorm,
+    )

@@ -1,0 +1,193 @@
+"""The course of a training: when it validates and when it ends, by epochs or by the clock."""
+
+import time
+from typing import TYPE_CHECKING
+
+import torch
+
+from pixelwise.config import DECODER_FIRST_FRACTION, Config
+from pixelwise.runtime.distributed import all_reduce_sum
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+
+_FINAL_DRAWINGS = 2.0
+"""Estimated duration of the work after the last validation, divided by that after the first epoch, which also draws."""
+
+
+class Course:
+    """The course of a training with a given number of epochs.
+
+    If several processes train together, all of them call the methods at the same points.
+
+    Args:
+        config: the settings of the training.
+        spent_seconds: seconds that count as spent before the training.
+
+    Attributes:
+        is_over: True if no further step may start, also within an epoch.
+    """
+
+    def __init__(self, config: Config, spent_seconds: float = 0.0) -> None:
+        self.config, self.is_over = config, False
+        self._started = time.monotonic() - spent_seconds
+
+    @property
+    def seconds(self) -> float:
+        """Wall-clock seconds of the training so far. Those before a resume are included."""
+        return time.monotonic() - self._started
+
+    def resume(self, seconds: float) -> None:
+        """Add the seconds of the training before it was resumed."""
+        self._started -= seconds
+
+    def start(self, fabric: "Fabric", validation_steps: float, final_passes: float = 0.0) -> None:
+        """Begin the first epoch, after the images and the model are ready.
+
+        Args:
+            fabric: the processes that train together.
+            validation_steps: estimated duration of a validation, in training steps.
+            final_passes: estimated duration of the passes after the last validation, in validations.
+        """
+
+    def advance(self) -> None:
+        """Update the course after an optimizer step."""
+
+    def starts_epoch(self, epoch: int) -> bool:
+        """Return True if another epoch starts after `epoch` completed ones."""
+        return epoch < self.config.epochs
+
+    def validates(self) -> bool:
+        """Return True if the model is validated after the epoch that has just ended."""
+        return True
+
+    def trains_decoder_only(self, epoch: int) -> bool:
+        """Return True while the encoder is paused, in the training mode "decoder-first".
+
+        Args:
+            epoch: number of completed epochs.
+        """
+        return epoch < paused_epochs(self.config)
+
+    def record_validation(self, seconds: float) -> None:
+        """Take note of the duration of a validation."""
+
+    def record_epoch_end(self, seconds: float) -> None:
+        """Take note of the duration of the work after a validation: files and images."""
+
+
+class TimedCourse(Course):
+    """The course of a training that ends after a given time.
+
+    The position in the training is a fraction of the time. After each step it moves by the time of the step, divided by
+    the time that is left for steps. So it reaches 1 when the time ends, at any speed and with any pauses. The time for
+    the last validation and for the last files and images is reserved. It is estimated from the earlier ones.
+
+    The process with rank 0 decides for all processes.
+
+    Args:
+        config: the settings, with `time_budget`.
+        spent_seconds: see `Course`.
+
+    Attributes:
+        fraction: the position, from 0 at the first step to 1 at the end of the last one. After a resume, it starts at
+            the fraction of the time that was spent before.
+    """
+
+    def __init__(self, config: Config, spent_seconds: float = 0.0) -> None:
+        super().__init__(config, spent_seconds)
+        assert config.time_budget is not None
+        self.budget, self.fraction = config.time_budget, 0.0
+        self._fabric: Fabric | None = None
+        self._steps, self._last, self._step_seconds = 0, 0.0, 0.0
+        self._validation_steps = self._final_passes = 0.0
+        self._validation = self._epoch_end = 0.0
+        self._is_validated = True
+
+    def resume(self, seconds: float) -> None:
+        """Add the seconds of the training before it was resumed. The position starts at their fraction of the time."""
+        super().resume(seconds)
+        self.fraction = min(seconds / self.budget, 1.0)
+
+    def start(self, fabric: "Fabric", validation_steps: float, final_passes: float = 0.0) -> None:
+        """Begin the first epoch. See `Course.start`."""
+        self._fabric, self._validation_steps, self._final_passes = fabric, validation_steps, final_passes
+        self._last = self.seconds
+
+    @property
+    def reserved(self) -> float:
+        """Seconds that the last validation and the last files and images are estimated to take."""
+        return self._validation_seconds() * (1 + self._final_passes) + _FINAL_DRAWINGS * self._epoch_end
+
+    def advance(self) -> None:
+        """Move the position by the time since the last step. The training is over when the time for steps is over."""
+        now = self.seconds
+        passed, left = now - self._last, self.budget - self.reserved - self._last
+        self._last = now
+        self._steps += 1
+        if self._steps > 1:  # the first step takes longer than the others
+            self._step_seconds += (passed - self._step_seconds) / min(self._steps - 1, 50)
+        fraction = min(self.fraction + (1 - self.fraction) * passed / left, 1.0) if left > 0 else 1.0
+        # A further step must not be longer than what is left for it.
+        is_over = self._left() < self._step_seconds / 2
+        self.fraction, over = self._agree(1.0 if is_over else fraction, float(is_over))
+        self.is_over = bool(over)
+
+    def starts_epoch(self, epoch: int) -> bool:
+        """Return True until the time for steps is over. The first epoch always starts."""
+        starts = epoch == 0 or not self._is_validated or (not self.is_over and self._left() > self._step_seconds)
+        return bool(self._agree(float(starts))[0])
+
+    def validates(self) -> bool:
+        """Return False if a validation would leave too little time to train on before the last validation."""
+        left = self._left()
+        ends = self.is_over or left <= self._step_seconds
+        self._is_validated = bool(self._agree(float(ends or left > 1.5 * self._validation_seconds()))[0])
+        return self._is_validated
+
+    def trains_decoder_only(self, epoch: int) -> bool:
+        """Return True in the first quarter of the time."""
+        return self.config.encoder_training == "decoder-first" and self.fraction < DECODER_FIRST_FRACTION
+
+    def record_validation(self, seconds: float) -> None:
+        """Take note of the duration of a validation."""
+        self._validation = max(seconds, 0.7 * self._validation)
+
+    def record_epoch_end(self, seconds: float) -> None:
+        """Take note of the duration of the work after a validation. The longest one counts, because it had images."""
+        self._epoch_end = max(seconds, self._epoch_end)
+
+    def _left(self) -> float:
+        """Return the seconds that are left for steps."""
+        return self.budget - self.reserved - self.seconds
+
+    def _validation_seconds(self) -> float:
+        return self._validation or self._validation_steps * self._step_seconds
+
+    def _agree(self, *values: float) -> list[float]:
+        """Return the values of the process with rank 0."""
+        fabric = self._fabric
+        if fabric is None or fabric.world_size == 1:
+            return list(values)
+        own = torch.tensor(values, device=fabric.device)
+        return all_reduce_sum(fabric, own if fabric.is_global_zero else torch.zeros_like(own)).tolist()
+
+
+def make_course(config: Config, spent_seconds: float = 0.0) -> Course:
+    """Return the course of a training: by the clock if there is a time budget, else by epochs.
+
+    Args:
+        config: the settings of the training.
+        spent_seconds: seconds that count as spent before the training.
+    """
+    return (TimedCourse if config.time_budget is not None else Course)(config, spent_seconds)
+
+
+def paused_epochs(config: Config) -> int:
+    """Return the number of epochs at the start in which the decoder trains alone.
+
+    >>> paused_epochs(Config(encoder_training="decoder-first", epochs=8))
+    2
+    """
+    return round(DECODER_FIRST_FRACTION * config.epochs) if config.encoder_training == "decoder-first" else 0

@@ -1,0 +1,165 @@
+"""The end of a training whose loss is infinite or NaN: the step, its images, and the cause."""
+
+import csv
+import logging
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple, cast
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from pixelwise.errors import TrainingDivergedError, first_line, printable
+from pixelwise.runtime.files import atomic_directory
+from pixelwise.training.near_duplicates import item_record
+from pixelwise.training.saving import has_finite_weights
+from pixelwise.training.setup import TrainingSetup
+from pixelwise.training.state import TrainState
+from pixelwise.visualization import overlay_grid, to_display_image
+
+logger = logging.getLogger(__name__)
+
+FOLDER = "diverged"
+"""Folder in the run directory for the images of a step whose loss is not finite."""
+
+_STEPS_BETWEEN_CHECKS = 50
+"""Number of steps after which the loss is read on an accelerator. Each read waits for the device."""
+
+_MAX_NAMES = 3
+"""Maximum number of image files that the error names. The folder has all."""
+
+
+class _Item(NamedTuple):
+    """An image of the step, and the result of the model for it alone. None if the weights are not finite."""
+
+    file: str
+    image: Tensor
+    mask: Tensor
+    outputs_are_finite: bool | None
+    loss: float | None
+
+
+class FiniteCheck:
+    """Finds the first step of an epoch whose loss is not finite.
+
+    On a CPU, each step is checked before the optimizer changes the weights. On an accelerator, the check follows after
+    some steps, and if several processes train together, at the end of the epoch.
+
+    Args:
+        setup: the training.
+        state: its state.
+    """
+
+    def __init__(self, setup: TrainingSetup, state: TrainState) -> None:
+        self._setup, self._state = setup, state
+        self._steps = 0
+        self._finite = torch.zeros((), dtype=torch.int64, device=setup.fabric.device)
+        is_cpu = setup.fabric.device.type == "cpu"
+        self._interval = (1 if is_cpu else _STEPS_BETWEEN_CHECKS) if setup.fabric.world_size == 1 else 0
+
+    def step(self, loss_sum: Tensor) -> None:
+        """Count a step.
+
+        Args:
+            loss_sum: the sum of the losses of this epoch so far. It stays NaN or infinite once it is.
+
+        Raises:
+            TrainingDivergedError: The sum is not finite.
+        """
+        self._steps += 1
+        self._finite += torch.isfinite(loss_sum)
+        if self._interval and self._steps % self._interval == 0 and not math.isfinite(total := loss_sum.item()):
+            raise self._error(total)
+
+    def epoch(self, total: float) -> None:
+        """Check the sum of the losses of all processes at the end of an epoch. See `step`."""
+        if not math.isfinite(total):
+            raise self._error(total)
+
+    def _error(self, total: float) -> TrainingDivergedError:
+        setup, state = self._setup, self._state
+        step = int(cast(Tensor, setup.fabric.all_reduce(self._finite, reduce_op="min")).item())
+        try:
+            details = f", step {step + 1}{_report(setup, state, step)}"
+        except Exception as error:  # a failed report must not hide the error
+            logger.warning("%s: not written (%s: %s)", FOLDER, type(error).__name__, first_line(error))
+            details = f", step {step + 1}"
+        return TrainingDivergedError(
+            f"the loss became {total} in epoch {state.epoch + 1}{details}; lower `lr`, or set `precision` to 32-true"
+        )
+
+
+def _report(setup: TrainingSetup, state: TrainState, step: int) -> str:
+    """Write the images of a step into the run directory. Return their names and the cause for the error message."""
+    items = _items(setup, state, step)
+    folder = state.run.path / FOLDER
+    if setup.fabric.is_global_zero:
+        _write(folder, items, state)
+    faulty = [item for item in items if item.loss is not None and not math.isfinite(item.loss)]
+    named = faulty or items
+    names = ", ".join(item.file for item in named[:_MAX_NAMES])
+    more = f" and {len(named) - _MAX_NAMES} more" if len(named) > _MAX_NAMES else ""
+    return printable(f", with the images {names}{more} (all in {folder}): {_cause(items, faulty)}")
+
+
+def _cause(items: Sequence[_Item], faulty: Sequence[_Item]) -> str:
+    if items[0].loss is None:
+        return "the weights are not finite, because an earlier step was too large"
+    if not faulty:
+        return "the loss of each image alone is finite, so no image is the cause"
+    if all(item.outputs_are_finite for item in faulty):
+        return "the model's outputs are finite, so the loss function is the cause"
+    return "the model's outputs for them are not finite"
+
+
+@torch.no_grad()
+def _items(setup: TrainingSetup, state: TrainState, step: int) -> list[_Item]:
+    """Return the images of a step of this epoch, as they were fed to the model."""
+    images = setup.datasets[0]
+    draws = setup.sampler.global_batches()[step]
+    model, device = setup.model.eval(), setup.fabric.device
+    is_usable = has_finite_weights(model) or (_restore_weights(setup, state) and has_finite_weights(model))
+    items = []
+    for (index, _), (image, mask) in zip(draws, images.__getitems__(draws), strict=True):
+        outputs, loss = None, None
+        if is_usable:
+            with setup.fabric.autocast():
+                logits = model(image[None].to(device))
+                loss = float(setup.loss.weighted(logits, mask[None].to(device)))
+            outputs = bool(torch.isfinite(logits).all())
+        items.append(_Item(str(item_record(images, index).image), image, mask, outputs, loss))
+    return items
+
+
+def _restore_weights(setup: TrainingSetup, state: TrainState) -> bool:
+    """Load the weights of the last checkpoint into the model. Return False if there is none."""
+    checkpoint = state.run.load_checkpoint()
+    if checkpoint is not None:
+        setup.model.load_state_dict(checkpoint.model)
+    return checkpoint is not None
+
+
+def _write(folder: Path, items: Sequence[_Item], state: TrainState) -> None:
+    """Write each image and its mask, a sheet of all, and images.csv with the loss of each."""
+    task, labels = state.data.read_spec.task, state.data.read_spec.partial_labels
+    images = [item.image.permute(1, 2, 0).cpu().numpy() for item in items]
+    masks = [item.mask.cpu().numpy() for item in items]
+    displayed = [task.to_display(labels.to_background(mask)) for mask in masks]
+    classes, palette = task.display_classes(state.data.classes, state.data.palette)
+    names = [Path(item.file).name for item in items]
+    with atomic_directory(folder, replace=True) as part:
+        for number, (image, mask) in enumerate(zip(images, masks, strict=True)):
+            Image.fromarray(to_display_image(image)).save(part / f"{number:03d}_image.png")
+            for channel, plane in enumerate(mask if mask.ndim == 3 else mask[None]):
+                suffix = f"_{channel}" if mask.ndim == 3 else ""
+                Image.fromarray(np.ascontiguousarray(plane)).save(part / f"{number:03d}_mask{suffix}.png")
+        shown = [to_display_image(image) for image in images]
+        overlay_grid(shown, displayed, names, classes, palette, "images of the step").save(part / "sheet.png")
+        with (part / "images.csv").open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(("number", "file", "loss", "outputs_are_finite"))
+            for number, item in enumerate(items):
+                writer.writerow((number, item.file, item.loss, item.outputs_are_finite))

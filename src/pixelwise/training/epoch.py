@@ -1,0 +1,131 @@
+"""One epoch of a training: the steps, and the validation."""
+
+import time
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from pixelwise.metrics.confusion import Metrics
+from pixelwise.runs.run_dir import Row
+from pixelwise.runtime.cpu import single_thread
+from pixelwise.runtime.distributed import all_reduce_sum
+from pixelwise.training.callbacks.base import Callback
+from pixelwise.training.divergence import FiniteCheck
+from pixelwise.training.passes import add_gradients, run_in_parts
+from pixelwise.training.progress import TrainingProgress
+from pixelwise.training.setup import TrainingSetup
+from pixelwise.training.state import TrainState
+
+_FORWARD_FRACTION = 0.35
+"""Estimated duration of a forward pass divided by that of a training step."""
+
+
+def validation_steps(setup: TrainingSetup) -> float:
+    """Return the estimated duration of a validation, in training steps."""
+    config, images = setup.config, len(setup.datasets[1]) * setup.fabric.world_size
+    return _FORWARD_FRACTION * (config.eval_size / config.image_size) ** 2 * images / config.batch_size
+
+
+def train_epoch(setup: TrainingSetup, state: TrainState, callbacks: list[Callback], bars: TrainingProgress) -> Row:
+    """Train one epoch, with each image once. A time budget can end it earlier.
+
+    Returns:
+        The training columns of the epoch's row.
+
+    Raises:
+        TrainingDivergedError: The loss became infinite or NaN.
+    """
+    fabric, course, epoch = setup.fabric, setup.course, state.epoch
+    setup.model.train()
+    setup.sampler.epoch = epoch
+    check = FiniteCheck(setup, state)
+    loss_sum, count = torch.zeros((), device=fabric.device), 0
+    learning_rate = setup.optimizer.param_groups[0]["lr"]
+    started = time.perf_counter()
+    for (images, masks), global_size in zip(_batches(setup), setup.sampler.global_sizes(), strict=True):
+        setup.model.encoder.pause_gradients(course.trains_decoder_only(epoch))
+        loss = add_gradients(setup, images, masks, global_size)
+        loss_sum += loss * len(images)
+        count += len(images)
+        check.step(loss_sum)
+        setup.optimizer.step()
+        setup.optimizer.zero_grad()
+        course.advance()
+        setup.lr_scheduler.step()
+        setup.step += 1
+        bars.step(epoch + 1, loss_sum, count, time.perf_counter() - started)
+        state.step, state.loss = setup.step, loss
+        for callback in callbacks:
+            callback.on_step_end(state)
+        if course.is_over:
+            break
+    total, seen = all_reduce_sum(fabric, torch.stack([loss_sum, loss_sum.new_tensor(count)])).tolist()
+    seconds = time.perf_counter() - started
+    setup.train_seconds += seconds
+    check.epoch(total)
+    return {
+        "epoch": epoch + 1,
+        "step": setup.step,
+        "seconds": course.seconds,
+        "train_seconds": setup.train_seconds,
+        "train_loss": total / seen,
+        "images_per_second": seen / seconds,
+        "learning_rate": learning_rate,
+    }
+
+
+def _batches(setup: TrainingSetup) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the batches of this process on its device: images (N, C, H, W) uint8, and masks uint8 (see `Task`)."""
+    device, iterator = setup.fabric.device, iter(setup.loader)
+    while True:
+        # Load with one thread, because operations on a single image are too small to split among several.
+        with single_thread():
+            batch = next(iterator, None)
+        if batch is None:
+            return
+        images, masks = batch
+        yield images.to(device, non_blocking=True), masks.to(device, non_blocking=True)
+
+
+def validate(setup: TrainingSetup, classes: Sequence[str]) -> Row:
+    """Validate the model at its own image size.
+
+    Returns:
+        The validation columns of the epoch's row. With a time budget, the values of an epoch can be None, because the
+        time is used to train.
+    """
+    columns = ("val_loss", "val_accuracy", "val_miou", *(f"iou_{name}" for name in classes))
+    if not setup.course.validates():
+        return dict.fromkeys(columns)
+    started = time.perf_counter()
+    row = _validate(setup, classes)
+    setup.course.record_validation(time.perf_counter() - started)
+    return row
+
+
+@torch.no_grad()
+def _validate(setup: TrainingSetup, classes: Sequence[str]) -> Row:
+    fabric, task, labels = setup.fabric, setup.loss.task, setup.loss.labels
+    setup.model.eval()
+    confusion = task.zero_matrix(len(classes)).to(fabric.device)
+    loss_sum = torch.zeros(2, dtype=torch.float64, device=fabric.device)
+
+    def measure(images: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
+        logits = setup.ddp_model(images)
+        prediction = task.logits_to_mask(logits)
+        loss = setup.loss.unweighted(logits, masks) * len(images)
+        counts = task.confusion(labels.to_comparable(masks, prediction), prediction, len(classes))
+        return torch.stack([loss, loss.new_tensor(len(images))]), counts
+
+    for images, masks in setup.val_loader:
+        for sums, counts in run_in_parts(setup, images.to(fabric.device), masks.to(fabric.device), measure):
+            loss_sum += sums
+            confusion += counts
+    # Each image is validated in one process only, so the sums equal those of a training in a single process.
+    confusion = all_reduce_sum(fabric, confusion)
+    loss, count = all_reduce_sum(fabric, loss_sum).tolist()
+    metrics = Metrics.from_confusion(confusion, classes, task, int(count), f"{setup.config.eval_size}")
+    return {"val_loss": loss / count, "val_accuracy": metrics.accuracy, "val_miou": metrics.mean_iou} | {
+        f"iou_{name}": values.iou for name, values in metrics.classes.items()
+    }

@@ -1,0 +1,107 @@
+"""Passes of a batch through the model, in parts if the memory does not suffice for the whole batch."""
+
+import gc
+import logging
+import math
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from pixelwise.errors import ConfigError, first_line, is_out_of_memory
+from pixelwise.training.setup import TrainingSetup
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+def add_gradients(setup: TrainingSetup, images: Tensor, masks: Tensor, global_size: int) -> Tensor:
+    """Add the gradients of a training batch.
+
+    If memory runs out, the batch is halved, see `run_in_parts`. The gradients of the parts add up to those of the
+    batch, except for losses and batch norms that use statistics of all images of a batch.
+
+    Args:
+        setup: the training.
+        images: (N, channels, H, W) uint8, the images of this process.
+        masks: their masks, see `Loss`.
+        global_size: number of images of the batch in all processes.
+
+    Returns:
+        The loss of the batch, a scalar without gradients.
+
+    Raises:
+        ConfigError: See `run_in_parts`.
+    """
+
+    def add_part(images: Tensor, masks: Tensor) -> Tensor:
+        loss = setup.loss.weighted(setup.ddp_model(images), masks)
+        # Gradients are averaged over the processes. This factor gives every image of the global batch the same weight,
+        # even if the processes have different numbers of images.
+        setup.fabric.backward(loss * (len(images) * setup.fabric.world_size / global_size))
+        return loss.detach() * len(images)
+
+    return torch.stack(run_in_parts(setup, images, masks, add_part)).sum() / len(images)
+
+
+def run_in_parts(
+    setup: TrainingSetup, images: Tensor, masks: Tensor, compute: Callable[[Tensor, Tensor], T]
+) -> list[T]:
+    """Call a function with a batch, or with its parts if the memory does not suffice for all of its images.
+
+    If memory runs out, the number of images per pass is halved for the rest of the training, gradients are set to zero,
+    and all parts are computed again.
+
+    Args:
+        setup: the training. `setup.pass_size` is the number of images per pass.
+        images: (N, …), the images of the batch.
+        masks: (N, …), their masks.
+        compute: a function of the images and the masks of a part.
+
+    Returns:
+        The results of the parts.
+
+    Raises:
+        ConfigError: The memory does not suffice for one image, or several processes train together. Then the others
+            would wait for this process.
+    """
+    while True:
+        count = 1 if setup.pass_size is None else math.ceil(len(images) / setup.pass_size)
+        try:
+            return [compute(*part) for part in zip(images.chunk(count), masks.chunk(count), strict=True)]
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            reason = first_line(error)
+        # Outside of the except clause, because the exception keeps the tensors of the failed pass in memory.
+        _halve(setup, math.ceil(len(images) / count), reason)
+
+
+def _halve(setup: TrainingSetup, pass_size: int, reason: str) -> None:
+    """Halve the number of images per pass, and free the memory of the failed pass."""
+    config, fabric = setup.config, setup.fabric
+    if fabric.world_size > 1:
+        raise ConfigError(
+            f"memory ran out in process {fabric.global_rank} with {pass_size} of the {config.batch_size} images of a "
+            f"step ({reason}); train a new run with `batch_size` {max(config.batch_size // 2, 1)}, or start more "
+            "processes"
+        )
+    # With a single pixel in the deepest features, batch norm needs two images.
+    smallest = 2 if config.image_size <= setup.model.encoder.reductions[-1] else 1
+    if pass_size // 2 < smallest:
+        raise ConfigError(
+            f"memory does not suffice for {pass_size} image{'s' * (pass_size > 1)} of {config.image_size} px "
+            f"({reason}); lower `image_size`, or choose a smaller `encoder`"
+        )
+    setup.pass_size = pass_size // 2
+    setup.optimizer.zero_grad()
+    gc.collect()
+    if fabric.device.type == "cuda":
+        torch.cuda.empty_cache()
+    logger.warning(
+        "memory ran out with %d images at once (%s); now %d at once. A step still has %d images: the gradients of its "
+        "parts are added",
+        pass_size, reason, setup.pass_size, config.batch_size,
+    )  # fmt: skip

@@ -1,0 +1,188 @@
+"""Start a training from the best model of another run, also with more classes."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pixelwise.config import Config
+from pixelwise.config.build_model import freeze_encoder
+from pixelwise.data.index import DatasetIndex
+from pixelwise.data.join import background_class, join_datasets
+from pixelwise.errors import ConfigError
+from pixelwise.models.config import ModelConfig
+from pixelwise.models.model import SegmentationModel
+from pixelwise.models.timm_models import check_sizes
+from pixelwise.palette import IGNORE_INDEX, Palette, default_palette
+from pixelwise.runs.run_dir import Run
+
+FIXED_SETTINGS = ("encoder", "encoder_weights", "encoder_layers", "encoder_padding", "normalization", "decoder")
+"""Settings of the model that a training with `start_from` takes from the other run. They cannot be changed."""
+
+_KEPT_FIELDS = (
+    "mean", "std", "bit_depth", "pixel_range", "task", "encoder", "encoder_layers", "encoder_padding", "decoder",
+)  # fmt: skip
+"""Fields of `ModelConfig` that a model has from the run that it starts from."""
+
+SIZE_SETTINGS = ("image_size", "eval_scale")
+"""Settings that a training with `start_from` takes from the other run unless they are given."""
+
+
+def inherited_settings(source: str | Path) -> dict[str, Any]:
+    """Return the settings that a training takes from the run that it starts from.
+
+    Args:
+        source: the run directory.
+
+    Raises:
+        RunError: The directory contains no run.
+    """
+    config = Run.open(source).config
+    return {name: getattr(config, name) for name in (*FIXED_SETTINGS, *SIZE_SETTINGS)}
+
+
+def inherit_settings(config: Config, given: Mapping[str, Any]) -> Config:
+    """Replace settings by those of the run `config.start_from`. Return other settings unchanged.
+
+    The encoder trains from the first step, because the decoder is trained already, unless `encoder_training` is given.
+
+    Args:
+        config: the settings.
+        given: the settings that the user gave.
+
+    Raises:
+        RunError: `start_from` contains no run.
+        ConfigError: The user gave another encoder, decoder or normalization than that of the run.
+    """
+    if config.start_from is None:
+        return config
+    inherited = inherited_settings(config.start_from)
+    for name in FIXED_SETTINGS:
+        if name in given and getattr(config, name) != inherited[name]:
+            raise ConfigError(
+                f"`{name}` cannot change: the model of {config.start_from} has {inherited[name]!r}; leave it out"
+            )
+    settings = {name: value for name, value in inherited.items() if name not in given}
+    if config.encoder_training == "auto" and "encoder_training" not in given:
+        settings["encoder_training"] = "all"
+    return config.replace(**settings, start_from=str(Path(config.start_from).absolute()))
+
+
+def match_classes(data: DatasetIndex, config: Config) -> DatasetIndex:
+    """Give a data set the classes of the run `config.start_from`, then its own new ones. Return others unchanged.
+
+    A class of the run that the data set does not have is unknown in its images, see `join_datasets`.
+
+    Args:
+        data: the data set.
+        config: the settings.
+
+    Raises:
+        ConfigError: The run has no class of the data set.
+    """
+    if config.start_from is None:
+        return data
+    model = SegmentationModel.load(Path(config.start_from)).config
+    classes = merge_classes(model.classes, data.classes)
+    if len(classes) == len(model.classes) + len(data.classes):
+        raise ConfigError(
+            f"{data.root}: has the classes {', '.join(data.classes)}, and the model of {config.start_from} has "
+            f"{', '.join(model.classes)}; name equal classes alike by `label_map`, or train a new model"
+        )
+    if len(data.sets) == 0:
+        spec = replace(data.read_spec, bit_depth=model.bit_depth, pixel_range=model.pixel_range)
+        data = replace(data, read_spec=spec)
+    palette = _merge_palettes(model, data, classes)
+    if classes == data.classes:
+        return replace(data, palette=palette)
+    return join_datasets([data], classes, palette)
+
+
+def merge_classes(old: tuple[str, ...], new: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the old classes in their order, then the new ones. The backgrounds of both are one class.
+
+    >>> merge_classes(("background", "cat"), ("other", "cat", "dog"))
+    ('background', 'cat', 'dog')
+    """
+    background = background_class(new) if background_class(old) is not None else None
+    return (*old, *(name for name in new if name not in old and name != background))
+
+
+def _merge_palettes(model: ModelConfig, data: DatasetIndex, classes: tuple[str, ...]) -> Palette:
+    """Return the colors of the model's classes, then those of the new classes. A color that is taken is replaced."""
+    colors = list(model.palette)
+    own = dict(zip(data.classes, data.palette, strict=True))
+    free = (color for color in default_palette(IGNORE_INDEX) if color not in colors)
+    for name in classes[len(colors) :]:
+        colors.append(next(free) if own[name] in colors else own[name])
+    return tuple(colors)
+
+
+def start_model(data: DatasetIndex, config: Config) -> SegmentationModel:
+    """Return the model at the start of a training: a new one, or that of the run `config.start_from`.
+
+    Args:
+        data: the data set, as `match_classes` returns it.
+        config: the settings, as `inherit_settings` returns them.
+
+    Returns:
+        The model. In a layer with one row per class, the rows of the run's classes are those of its best model, and the
+        rows of new classes are random.
+
+    Raises:
+        ConfigError: The settings, or the images and masks, do not fit the model.
+        RunError: The run has no model.
+        WeightsError: The encoder weights of a new model are missing.
+    """
+    if config.start_from is None:
+        return config.create_model(data.classes, data.palette, data.read_spec)
+    check_sizes(config.encoder, config.image_size, config.eval_size)
+    source = SegmentationModel.load(Path(config.start_from))
+    if data.read_spec.task is not source.config.task:
+        raise ConfigError(
+            f"{data.root}: the masks are {data.read_spec.task.name}, and the model of {config.start_from} is "
+            f"{source.config.task.name}; train a new model"
+        )
+    if data.read_spec.channels != len(source.config.mean):
+        raise ConfigError(
+            f"{data.root}: images have {data.read_spec.channels} channels, and the model of {config.start_from} takes "
+            f"{len(source.config.mean)}; train a new model"
+        )
+    # Through the constructor, so that fields which describe the other training data have their defaults.
+    fields = {name: getattr(source.config, name) for name in _KEPT_FIELDS}
+    model = SegmentationModel(
+        ModelConfig(classes=data.classes, palette=data.palette, size=config.eval_size, **fields)
+    ).train()
+    model.load_state_dict(transfer_weights(source.state_dict(), model.state_dict(), len(source.config.classes)))
+    freeze_encoder(model, config)
+    return model
+
+
+def transfer_weights(old: Mapping[str, Tensor], new: Mapping[str, Tensor], classes: int) -> dict[str, Tensor]:
+    """Return the weights of a model with the weights of another that has fewer classes.
+
+    Args:
+        old: the state_dict() of the other model.
+        new: that of the model. Its first classes are those of the other model.
+        classes: number of classes of the other model.
+
+    Returns:
+        The weights of `old`. A tensor with one row per class has the rows of `new` for its further classes.
+
+    >>> import torch
+    >>> transfer_weights({"bias": torch.tensor([1.0, 2.0])}, {"bias": torch.zeros(3)}, 2)
+    {'bias': tensor([1., 2., 0.])}
+    """
+    weights = {}
+    for name, tensor in new.items():
+        before = old[name]
+        # The axis of the classes depends on the layer: it is the first of a convolution, and the second of a transposed
+        # convolution.
+        for axis, (size, old_size) in enumerate(zip(tensor.shape, before.shape, strict=True)):
+            if size != old_size:
+                before = torch.cat([before, tensor.narrow(axis, classes, size - classes)], axis)
+        weights[name] = before
+    return weights
