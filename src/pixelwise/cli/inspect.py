@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from pixelwise.cli.common import check_absent, data_name, report_with_flags
+from pixelwise.cli.components import DataPath
 from pixelwise.cli.data_flags import DataFlags
 from pixelwise.data.analysis.inspection import DatasetReport, inspect_with_options
 from pixelwise.errors import PixelwiseError, printable
@@ -17,7 +18,7 @@ from pixelwise.runtime.files import next_free_path
 from pixelwise.runtime.progress import Progress, ProgressBars
 
 
-def inspect_command(data: str, /, *, out: Path | None = None, masks: DataFlags | None = None) -> int:
+def inspect_command(data: DataPath, /, *, out: Path | None = None, masks: DataFlags | None = None) -> int:
     """Inspect a data set and write a report and a plan.
 
     Args:
