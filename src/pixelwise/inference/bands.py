@@ -65,10 +65,9 @@ def resize_to_packed_mask(
         task: the multi-label task.
         max_bytes: see `resize_to_mask`.
     """
-    mask = PackedMask(logits.shape[0], *size)
-    for band, rows in _bands(logits, size, max_bytes):
-        mask.set_rows(rows, task.logits_to_mask(band).cpu().numpy())
-    return mask
+    return PackedMask(
+        resize_to_mask(logits[index : index + 1], size, task, False, max_bytes)[0][0] for index in range(len(logits))
+    )
 
 
 def resize_to_small_mask(logits: Tensor, size: tuple[int, int], task: Task) -> np.ndarray:
