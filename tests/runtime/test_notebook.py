@@ -1,22 +1,28 @@
-"""Images in notebooks."""
+"""Output in notebooks: one output that is replaced, and nothing elsewhere."""
 
 import sys
-from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 
-from pixelwise.runtime.notebook import show_in_notebook
+from pixelwise.runtime.notebook import LiveOutput, in_notebook
 
 
 @pytest.fixture
 def ipython(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    """Replace IPython: `shell` is what `get_ipython` returns, `images` has what was displayed."""
-    fake = SimpleNamespace(shell=None, images=[])
+    """Replace IPython: `shell` is what `get_ipython` returns, `outputs` has the contents of each output in order."""
+    fake = SimpleNamespace(shell=SimpleNamespace(config={"IPKernelApp": {}}), outputs=[])
+
+    def show(content: str, display_id: bool) -> SimpleNamespace:
+        assert display_id is True
+        contents = [content]
+        fake.outputs.append(contents)
+        return SimpleNamespace(update=contents.append)
+
     display: Any = ModuleType("IPython.display")
-    display.Image = lambda filename: filename
-    display.display = fake.images.append
+    display.HTML = lambda text: f"HTML {text}"
+    display.display = show
     module: Any = ModuleType("IPython")
     module.display = display
     module.get_ipython = lambda: fake.shell
@@ -25,10 +31,14 @@ def ipython(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     return fake
 
 
-def test_a_notebook_shows_the_image(ipython: SimpleNamespace, tmp_path: Path) -> None:
-    ipython.shell = SimpleNamespace(config={"IPKernelApp": {}})
-    show_in_notebook(tmp_path / "epoch_001.png")
-    assert ipython.images == [str(tmp_path / "epoch_001.png")]
+def test_the_content_of_one_output_is_replaced(ipython: SimpleNamespace) -> None:
+    assert in_notebook()
+    output = LiveOutput()
+    for text in ("1", "2", "3"):
+        output.show(text)
+    assert ipython.outputs == [["HTML 1", "HTML 2", "HTML 3"]]
+    LiveOutput().show("4")
+    assert ipython.outputs == [["HTML 1", "HTML 2", "HTML 3"], ["HTML 4"]]
 
 
 @pytest.mark.parametrize("shell", [None, SimpleNamespace(config={})], ids=["no shell", "a terminal"])
@@ -36,12 +46,15 @@ def test_other_programs_show_nothing(
     ipython: SimpleNamespace, shell: object, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ipython.shell = shell
-    show_in_notebook(Path("epoch_001.png"))
-    assert ipython.images == []
-    assert capsys.readouterr().out == ""
-
-
-def test_ipython_is_optional(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setitem(sys.modules, "IPython", None)
-    show_in_notebook(Path("epoch_001.png"))
+    assert not in_notebook()
+    LiveOutput().show("1")
+    assert ipython.outputs == []
     assert capsys.readouterr() == ("", "")
+
+
+def test_ipython_is_not_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.partition(".")[0] == "IPython"]:
+        monkeypatch.delitem(sys.modules, name)
+    assert not in_notebook()
+    LiveOutput().show("1")
+    assert "IPython" not in sys.modules

@@ -7,6 +7,7 @@ from pixelwise.training.callbacks.architecture import ArchitectureDiagram
 from pixelwise.training.callbacks.base import Callback
 from pixelwise.training.callbacks.early_stopping import EarlyStopping, EarlyStoppingParams
 from pixelwise.training.callbacks.history import HistoryPlot
+from pixelwise.training.callbacks.notebook_display import NotebookDisplay
 from pixelwise.training.callbacks.sample_predictions import SamplePredictions
 
 CALLBACKS: Registry[Callable[..., Callback]] = Registry("callback")
@@ -17,9 +18,10 @@ register_callback = CALLBACKS.register
 CALLBACKS.register("sample_predictions", SamplePredictions)
 CALLBACKS.register("history_plot", HistoryPlot)
 CALLBACKS.register("architecture_diagram", ArchitectureDiagram)
+CALLBACKS.register("notebook_display", NotebookDisplay)
 CALLBACKS.register("early_stopping", EarlyStopping, params=EarlyStoppingParams)
 
-DEFAULT_CALLBACKS = ("sample_predictions", "history_plot", "architecture_diagram")
+DEFAULT_CALLBACKS = ("sample_predictions", "history_plot", "architecture_diagram", "notebook_display")
 """Names of the callbacks that run in each training by default, in the order they run."""
 
 __all__ = ["CALLBACKS", "DEFAULT_CALLBACKS", "Callback", "EarlyStopping", "register_callback"]

@@ -1,6 +1,5 @@
 """A plot of the losses and IoUs by epoch."""
 
-from pixelwise.runtime.notebook import show_in_notebook
 from pixelwise.training.callbacks.base import Callback, is_drawing_epoch, warn_on_failure
 from pixelwise.training.state import TrainState
 from pixelwise.visualization import plot_history
@@ -19,8 +18,6 @@ class HistoryPlot(Callback):
 
     def on_train_end(self, state: TrainState) -> None:
         self._draw(state)
-        if state.run.history_image.exists():
-            show_in_notebook(state.run.history_image)
 
     def _draw(self, state: TrainState) -> None:
         if not state.history:

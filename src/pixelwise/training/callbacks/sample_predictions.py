@@ -11,7 +11,6 @@ from pixelwise.data.schema import ReadSpec, Record
 from pixelwise.errors import DataError
 from pixelwise.inference.predictor import Predictor
 from pixelwise.runs.run_dir import Row
-from pixelwise.runtime.notebook import show_in_notebook
 from pixelwise.training.callbacks.base import Callback, is_drawing_epoch, warn_on_failure
 from pixelwise.training.loggers.base import ImageLogger
 from pixelwise.training.state import TrainState
@@ -78,7 +77,6 @@ class SamplePredictions(Callback):
         try:
             with warn_on_failure(f"{out.parent.name}/{out.name}"):
                 save_image(self._grid(state, Predictor(state.model, state.model.mean.device), title), out)
-                show_in_notebook(out)
                 _log_image(state, "samples", out)
         finally:
             state.model.train(training)

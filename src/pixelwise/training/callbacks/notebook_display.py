@@ -1,0 +1,92 @@
+"""The live display of a training in a notebook."""
+
+import math
+import time
+
+from pixelwise.runs.run_html import newest_samples_tag, summarize_history
+from pixelwise.runtime.durations import format_duration
+from pixelwise.runtime.notebook import LiveOutput, in_notebook
+from pixelwise.training.callbacks.base import Callback, warn_on_failure
+from pixelwise.training.state import TrainState
+from pixelwise.visualization import html
+
+_MIN_SECONDS = 1.0
+"""Minimum time in seconds between two updates within an epoch. Each reads the loss, which waits for the device."""
+
+
+class NotebookDisplay(Callback):
+    """In a notebook, show the progress, the curves and the newest sample predictions of the training.
+
+    The display is one output that is replaced in place. It uses the images that other callbacks draw, so it must run
+    after them. Outside of a notebook, nothing is shown.
+    """
+
+    def __init__(self) -> None:
+        self._output = LiveOutput()
+        self._is_shown = False
+        self._pictures = ""
+        self._started = self._next_update = 0.0
+        self._first_epoch = self._epoch_step = 0
+
+    def on_train_start(self, state: TrainState) -> None:
+        self._is_shown = in_notebook()
+        self._started, self._first_epoch = time.monotonic(), state.epoch
+        self._refresh(state)
+
+    def on_step_end(self, state: TrainState) -> None:
+        self._epoch_step += 1
+        if self._is_shown and time.monotonic() >= self._next_update:
+            self._show(self._progress(state))
+
+    def on_epoch_end(self, state: TrainState) -> None:
+        self._epoch_step = 0
+        self._refresh(state)
+
+    def on_train_end(self, state: TrainState) -> None:
+        duration = format_duration(time.monotonic() - self._started)
+        line = f"{summarize_history(state.history)} · {duration} · {state.run.path}"
+        self._refresh(state, html.paragraph(html.text(line, max_length=300)))
+
+    def on_exception(self, state: TrainState, error: BaseException) -> None:
+        line = f"stopped in epoch {state.epoch + 1} by {type(error).__name__}: {summarize_history(state.history)}"
+        self._refresh(state, html.paragraph(html.text(line, max_length=300)))
+
+    def _refresh(self, state: TrainState, status: str | None = None) -> None:
+        """Read the images again, and show them below a status line. None shows the progress."""
+        if not self._is_shown:
+            return
+        with warn_on_failure("the display in the notebook"):
+            curves = html.image_file_tag(state.run.history_image, "losses and IoU by epoch", width=800)
+            self._pictures = curves + newest_samples_tag(state.run, state.epoch)
+            self._show(self._progress(state) if status is None else status)
+
+    def _show(self, status: str) -> None:
+        self._output.show(html.block(status, self._pictures))
+        self._next_update = time.monotonic() + _MIN_SECONDS
+
+    def _progress(self, state: TrainState) -> str:
+        """Return a progress bar and a line with the epoch, the loss, the score and the remaining time."""
+        config, passed = state.run.config, time.monotonic() - self._started
+        done = state.epoch + self._epoch_fraction(state)
+        if config.time_budget is None:
+            fraction = done / config.epochs
+            epoch = f"epoch {min(math.floor(done) + 1, config.epochs)} of {config.epochs}"
+            steps = done - self._first_epoch
+            left = passed / steps * (config.epochs - done) if steps > 0 else None
+        else:
+            fraction = min(1.0, passed / config.time_budget)
+            epoch = f"epoch {math.floor(done) + 1}"
+            left = max(0.0, config.time_budget - passed)
+        loss = "" if state.loss is None else f"loss {state.loss.item():.3f}"
+        history = summarize_history(state.history) if state.history else ""
+        remaining = "" if left is None else f"{format_duration(left)} left"
+        bar = f'<progress value="{fraction:.3f}" max="1" style="width:300px;margin-right:12px"></progress>'
+        line = " · ".join(filter(None, (epoch, loss, history, remaining)))
+        return html.paragraph(bar + html.text(line, max_length=300))
+
+    def _epoch_fraction(self, state: TrainState) -> float:
+        """Return the fraction of the current epoch's steps that are done, in [0, 1]. 0 right after an epoch."""
+        if not state.datasets or self._epoch_step == 0:
+            return 0.0
+        steps = math.ceil(len(state.datasets[0]) / state.run.config.batch_size)
+        return min(1.0, self._epoch_step / steps)
