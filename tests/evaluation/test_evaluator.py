@@ -116,6 +116,8 @@ def test_json_file_has_all_metrics(run: pw.Run, pets: pw.DatasetIndex) -> None:
     metrics = result.metrics
     assert set(stored) == {
         "accuracy", "miou", "classes", "confusion", "images", "resolution", "split", "left_out",
+        "evaluated_on", "warning", "note", "intervals", "boundary", "calibration", "lowest_label_quality",
+        "ms_per_image", "device",
     }  # fmt: skip
     assert list(stored["classes"]) == list(pets.classes)
     for name, values in stored["classes"].items():
@@ -159,7 +161,9 @@ def test_evaluations_are_numbered(run: pw.Run, pets: pw.DatasetIndex) -> None:
     pw.evaluate(str(run.path), pets, "test", out="auto")
     assert (run.path / "evaluation-test.json").read_bytes() == before
     names = sorted(path.name for path in run.path.glob("evaluation-*"))
-    assert names == ["evaluation-test-2.json", "evaluation-test-3.json", "evaluation-test.json"]
+    assert names == [
+        f"evaluation-test{number}.{suffix}" for number in ("-2", "-3", "") for suffix in ("csv", "html", "json")
+    ]
 
 
 def test_classes_must_equal_those_of_the_model(run: pw.Run, pets: pw.DatasetIndex) -> None:
@@ -200,19 +204,19 @@ def test_unreadable_files_raise_or_are_skipped(
 def test_large_masks_are_counted_in_bands(run: pw.Run, pets: pw.DatasetIndex, monkeypatch: pytest.MonkeyPatch) -> None:
     predictor = Predictor.load(run.path, "cpu", "32-true")
     whole = compute_confusion_matrix(predictor, pets.test[:2], pets.read_spec)
-    monkeypatch.setattr("pixelwise.evaluation.evaluator._COUNTED_PIXELS", 1000)
+    monkeypatch.setattr("pixelwise.evaluation.tally._COUNTED_PIXELS", 1000)
     assert torch.equal(compute_confusion_matrix(predictor, pets.test[:2], pets.read_spec), whole)
 
 
 def test_a_lack_of_memory_fails_one_image(run: pw.Run, pets: pw.DatasetIndex, monkeypatch: pytest.MonkeyPatch) -> None:
     to_mask, calls = resize_to_mask, 0
 
-    def fail_once(*args: Any) -> Any:
+    def fail_once(*args: Any, **kwargs: Any) -> Any:
         nonlocal calls
         calls += 1
         if calls == 3:
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 7200000000 bytes")
-        return to_mask(*args)
+        return to_mask(*args, **kwargs)
 
     monkeypatch.setattr(predictor_module, "resize_to_mask", fail_once)
     result = pw.evaluate(run, pets, "test", skip_unreadable=True)

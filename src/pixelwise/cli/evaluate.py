@@ -1,17 +1,23 @@
 """`pixelwise evaluate`."""
 
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from pixelwise.cli.common import check_absent, check_output, has_left_out, print_skipped
-from pixelwise.cli.components import LIST_FLAG, parse_components
+from pixelwise.cli.common import check_output, has_left_out, print_skipped
+from pixelwise.cli.components import LIST_FLAG, OPEN_CHOICE, DataPath, Device, open_choice, parse_components
 from pixelwise.cli.entry import DONE, SOME_FILES_FAILED
+from pixelwise.data.joined_spec import load_with_spec
 from pixelwise.data.schema import Split
-from pixelwise.evaluation.evaluator import Resolution, evaluate, write_evaluation
+from pixelwise.errors import printable
+from pixelwise.evaluation.evaluator import Resolution, evaluate
+from pixelwise.evaluation.selection import load_run_data
+from pixelwise.evaluation.write import check_out, write_evaluation
 from pixelwise.metrics import METRICS
-from pixelwise.reporting.console import print_metrics
+from pixelwise.metrics.evaluation import csv_path, page_path
+from pixelwise.reporting.evaluation_text import print_evaluation
 from pixelwise.runs.run_dir import Run
 from pixelwise.runtime.distributed import is_rank_zero
 from pixelwise.runtime.progress import ProgressBars
@@ -21,27 +27,34 @@ _METRICS_HELP = (
     "Write NAME, or NAME:PARAMETER=VALUE,… for parameters."
 )
 
+if TYPE_CHECKING:
+    _MetricNames = tuple[str, ...]
+else:
+    _MetricNames = tuple[open_choice(METRICS), ...]
+
 
 def evaluate_command(
     run: Path,
-    data: str,
     /,
-    *,
-    split: Split = "test",
+    *data: DataPath,
+    split: Split | None = None,
     out: Path | None = None,
     resolution: Resolution = "original",
-    device: str = "auto",
+    device: Device = "auto",
     skip_unreadable: Annotated[bool, Parameter(negative=())] = False,
     allow_outside: Annotated[bool, Parameter(negative=())] = False,
-    metrics: Annotated[tuple[str, ...], Parameter(help=_METRICS_HELP, **LIST_FLAG)] = (),
+    metrics: Annotated[_MetricNames, Parameter(help=_METRICS_HELP, **LIST_FLAG, **OPEN_CHOICE)] = (),
 ) -> int:
-    """Evaluate a run's best model.
+    """Evaluate a run's best model on images that it was not trained on.
 
     Args:
         run: Run directory.
-        data: Directory of the data set, a table, or a URL. Masks are read as in the training.
-        split: Split to evaluate on.
-        out: Path of the JSON file. [default: evaluation-SPLIT.json in the run directory, numbered]
+        data: Directory of the data set, a table, or a URL. Several are joined. Masks are read as in the training.
+            [default: the data set of the training]
+        split: Split to evaluate on. "val" selects the images that the training held out if DATA has no such split.
+            [default: test if DATA has it, else val]
+        out: Path of the JSON file. A page (.html) and a row per image (.csv) are written beside it. [default:
+            evaluation-SPLIT.json in the run directory, numbered]
         resolution: Compare masks at each image's own size, or at the size of the model's output.
         device: auto, cpu, cuda or mps.
         skip_unreadable: Skip images and masks that cannot be used, and list them. Without it, the first is an error.
@@ -51,16 +64,24 @@ def evaluate_command(
     if out is None:
         check_output(run / "evaluation.json")
     else:
-        check_absent(out)
-    dataset = opened.read_dataset_spec().load(data, skip_unreadable, allow_outside)
+        check_out(out)
+        check_output(out)
+    if not data:
+        dataset = load_run_data(opened, skip_unreadable, allow_outside)
+    else:
+        dataset = load_with_spec(opened.read_dataset_spec(), data, skip_unreadable, allow_outside)
     with ProgressBars(shown=is_rank_zero()) as bars:
         evaluation = evaluate(
             opened, dataset, split, None, resolution, device, skip_unreadable,
-            parse_components("--metrics", metrics), progress=bars.track(f"evaluating on {split}"),
+            parse_components("--metrics", metrics), progress=bars.track("evaluating"),
         )  # fmt: skip
     if is_rank_zero():
         print_skipped(evaluation.skipped)
-        print_metrics(evaluation.metrics, split, evaluation.extra)
-        # Print the table first, because writing the file can fail.
-        print(f"evaluation: {write_evaluation(opened, evaluation, split, out or 'auto')}")
+        print_evaluation(evaluation)
+        # Print the table first, because writing the files can fail.
+        path = write_evaluation(opened, evaluation, out or "auto")
+        for name, each in (("evaluation: ", path), ("images:     ", csv_path(path)), ("page:       ", page_path(path))):
+            print(printable(f"{name}{each}"))
+        if evaluation.warning:
+            print(printable(f"WARNING: {evaluation.warning}"), file=sys.stderr)
     return SOME_FILES_FAILED if evaluation.skipped or has_left_out(dataset) else DONE

@@ -14,10 +14,9 @@ from torch import Tensor
 from pixelwise.data.task import MULTILABEL, Task
 from pixelwise.metrics._outlines import (
     Labels,
-    Region,
     count_labels,
-    dilate,
     near_other_label,
+    same_label_near,
     slabs,
     touching_other_label,
 )
@@ -175,8 +174,10 @@ class BoundaryF(BoundaryMetric):
         for rows, inner in slabs(true.shape[0], true.shape[1], pixels + 1):
             one, other = true[rows], predicted[rows]
             edge_one, edge_other = touching_other_label(one), touching_other_label(other)
-            for label in np.flatnonzero(count_labels(one[edge_one]) + count_labels(other[edge_other])):
-                sums[label] += _matches(edge_one & (one == label), edge_other & (other == label), pixels, inner)
+            near_one, near_other = same_label_near(one, edge_one, other, edge_other, pixels)
+            parts = ((other, near_one), (other, edge_other), (one, near_other), (one, edge_one))
+            for column, (labels, region) in enumerate(parts):
+                sums[:, column] += count_labels(labels[inner][region[inner]])
         return sums
 
     def value(self, sums: Sequence[int]) -> float | None:
@@ -186,24 +187,3 @@ class BoundaryF(BoundaryMetric):
             return None
         precision, recall = ratio(correct, predicted) or 0.0, ratio(found, true) or 0.0
         return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
-
-
-def _matches(true: Region, predicted: Region, pixels: int, inner: slice) -> npt.NDArray[np.int64]:
-    """Count correct and all pixels of a predicted outline, and found and all pixels of a true one, in some rows.
-
-    Args:
-        true: (H, W) bool, the true outline.
-        predicted: (H, W) bool, the predicted outline.
-        pixels: the tolerance in pixels.
-        inner: the rows that are counted.
-    """
-    either = true | predicted
-    rows, columns = (np.flatnonzero(either.any(axis)) for axis in (1, 0))
-    # Distances between pixels of the two outlines do not depend on pixels outside their common box.
-    box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    counted = np.zeros(len(true), bool)
-    counted[inner] = True
-    mask = counted[box[0], None]
-    one, other = true[box], predicted[box]
-    correct, found = other & dilate(one, pixels), one & dilate(other, pixels)
-    return np.array([np.count_nonzero(part & mask) for part in (correct, other, found, one)], np.int64)

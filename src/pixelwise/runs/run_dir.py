@@ -11,7 +11,8 @@
     architecture.png      the model with the shape at each stage
     samples/epoch_000.png predictions of sample images before training; epoch_001.png: after epoch 1, and so on
     samples.gif           an animation of these images
-    evaluation-test.json  the result of `pixelwise evaluate`, one file per evaluation
+    split.csv             the part of the training that each image belongs to
+    evaluation-test.json  the result of `pixelwise evaluate`, with a page (.html) and a row per image (.csv)
     predictions/          masks and overlays of test images, written by `pixelwise demo`
     tensorboard/          metrics for TensorBoard
 
@@ -35,7 +36,7 @@ from pixelwise.errors import OutputExistsError, RunError, first_line
 from pixelwise.models.model import SegmentationModel
 from pixelwise.planning.plan import Plan
 from pixelwise.runs.checkpoint import Checkpoint
-from pixelwise.runtime.files import atomic_write, is_temporary, lock_file, next_free_path, remove_abandoned
+from pixelwise.runtime.files import atomic_write, is_temporary, lock_file, remove_abandoned
 
 Row = dict[str, float | None]
 """A row of metrics.csv: column → value. None stands for a value that could not be measured."""
@@ -265,21 +266,6 @@ class Run:
             raise RunError(
                 f"{path}: cannot be read ({first_line(error)}); restore it from a copy, or train a new run"
             ) from None
-
-    def write_evaluation(self, split: str, text: str) -> Path:
-        """Write the result of an evaluation to a new file. Earlier results are kept.
-
-        Args:
-            split: the split that was evaluated. It is part of the file name.
-            text: the result as JSON.
-
-        Returns:
-            The path of the file.
-        """
-        remove_abandoned(self.path)
-        path = next_free_path(self.path / f"evaluation-{split}.json")
-        _write(path, text)
-        return path
 
     def save_best_model(
         self, model: SegmentationModel, metrics: Row, weights: Mapping[str, Tensor] | None = None

@@ -1,0 +1,137 @@
+"""Prediction of the images of an evaluation, each with the true mask that it is compared with."""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pixelwise.data.io.image_size import GROUP_BYTES, READ_AHEAD_BYTES, decoded_bytes
+from pixelwise.data.io.mask import read_image_and_mask
+from pixelwise.data.resize import resize_mask
+from pixelwise.data.schema import ReadSpec, Record
+from pixelwise.errors import DataError
+from pixelwise.inference.predictor import Predictor
+from pixelwise.runtime.progress import Progress, no_progress
+from pixelwise.runtime.threads import batched, prefetch_map
+
+Resolution = Literal["original", "model"]
+"""The size at which masks are compared: each image's own size, or the size of the model's output."""
+
+BATCH_SIZE = 16
+"""Maximum number of images per forward pass. `GROUP_BYTES` limits their total size in bytes."""
+
+Pair = tuple[np.ndarray, np.ndarray]
+"""An image and its mask."""
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """One image with its true and its predicted mask. Tensors are on the CPU unless stated otherwise.
+
+    Attributes:
+        image: (H, W, channels) uint8.
+        mask: the true mask at the size of the comparison, uint8, 255 = ignore. All other values are class indices.
+        prediction: the predicted mask of the same shape, uint8.
+        logits: (C, h, w) float32 at the model's size, on the predictor's device.
+        model_mask: the true mask at the model's size, uint8, on the predictor's device.
+    """
+
+    image: np.ndarray
+    mask: Tensor
+    prediction: Tensor
+    logits: Tensor
+    model_mask: Tensor
+
+
+class Comparisons:
+    """Iterable over the comparison of each record, or a DataError.
+
+    The error is one of reading the files, or a lack of memory for the prediction.
+
+    Args:
+        predictor: the model.
+        records: images with their masks.
+        read_spec: the parameters for reading images and masks.
+        resolution: the size of the comparison.
+        progress: see `Progress`. It counts images.
+
+    Attributes:
+        predict_seconds: time spent on predictions so far.
+    """
+
+    def __init__(
+        self,
+        predictor: Predictor,
+        records: Sequence[Record],
+        read_spec: ReadSpec,
+        resolution: Resolution,
+        progress: Progress = no_progress,
+    ) -> None:
+        self.predictor, self.records, self.read_spec = predictor, records, read_spec
+        self.resolution, self.progress = resolution, progress
+        self.predict_seconds = 0.0
+
+    def __iter__(self) -> Iterator[Comparison | DataError]:
+        read_ahead = prefetch_map(self._read, self.records, cost=self._cost, max_cost=READ_AHEAD_BYTES)
+        names = iter(self.records)
+        for group in batched(self.progress(read_ahead, len(self.records)), BATCH_SIZE, _size, GROUP_BYTES):
+            pairs = [pair for pair in group if not isinstance(pair, DataError)]
+            compared = self._predict(pairs) if pairs else iter(())
+            for pair in group:
+                record = next(names)
+                result = pair if isinstance(pair, DataError) else next(compared)
+                if result is not pair and isinstance(result, DataError):
+                    result = DataError(f"{record.image}: {result}")
+                yield result
+                del result, pair
+            # Large images must not stay in memory while the next ones are read.
+            group.clear()
+            del pairs, compared
+
+    def _read(self, record: Record) -> Pair | DataError:
+        try:
+            return read_image_and_mask(record, self.read_spec)
+        except DataError as error:
+            return error
+
+    def _cost(self, record: Record) -> int:
+        return decoded_bytes(record.image, len(self.predictor.model.config.mean))
+
+    def _predict(self, pairs: Sequence[Pair]) -> Iterator[Comparison | DataError]:
+        """Yield the comparison of each (image, mask) pair, or a DataError if memory does not suffice."""
+        batch = self.predictor.logits_each([image for image, _ in pairs])
+        for image, mask in pairs:
+            started = time.perf_counter()
+            logits = next(batch)
+            prediction = logits if isinstance(logits, DataError) else self._to_mask(image, logits)
+            self.predict_seconds += time.perf_counter() - started
+            if isinstance(logits, DataError):
+                yield logits
+            elif isinstance(prediction, DataError):
+                yield prediction
+            else:
+                yield self._compare(image, mask, prediction, logits)
+
+    def _to_mask(self, image: np.ndarray, logits: Tensor) -> Tensor | DataError:
+        """Return the predicted mask at the size of the comparison."""
+        if self.resolution == "model":
+            return self.predictor.task.logits_to_mask(logits).cpu()
+        prediction = self.predictor.to_prediction(image, logits)
+        return prediction if isinstance(prediction, DataError) else torch.from_numpy(prediction.mask)
+
+    def _compare(self, image: np.ndarray, mask: np.ndarray, prediction: Tensor, logits: Tensor) -> Comparison:
+        labels = self.read_spec.partial_labels
+        small = resize_mask(mask, self.predictor.size).to(logits.device)
+        model_mask = (
+            labels.to_comparable(small, self.predictor.task.logits_to_mask(logits)) if labels.possible else small
+        )
+        true = small.cpu() if self.resolution == "model" else torch.from_numpy(mask)
+        return Comparison(image, labels.to_comparable(true, prediction), prediction, logits, model_mask)
+
+
+def _size(pair: Pair | DataError) -> int:
+    return 0 if isinstance(pair, DataError) else pair[0].nbytes

@@ -1,0 +1,71 @@
+"""Files of an evaluation: all values as JSON, one row per image as CSV, and a page as HTML."""
+
+import csv
+import io
+import json
+from pathlib import Path
+
+from pixelwise.errors import ConfigError, OutputExistsError
+from pixelwise.metrics.evaluation import Evaluation, csv_path, image_table, page_path
+from pixelwise.reporting.evaluation_report import render_evaluation
+from pixelwise.runs.run_dir import Run
+from pixelwise.runtime.files import atomic_write, remove_abandoned
+
+_ENCODING_ERRORS = "backslashreplace"
+"""Error handler for file names that are not valid UTF-8. A byte becomes an escape (\\udce9)."""
+
+
+def check_out(out: str | Path) -> None:
+    """Check the argument `out` of `evaluate`.
+
+    Args:
+        out: the JSON file, or "auto".
+
+    Raises:
+        ConfigError: The name is that of the page or of the CSV file.
+        OutputExistsError: The file, or one of those beside it, exists already.
+    """
+    if out == "auto":
+        return
+    path = Path(out)
+    if path.suffix.lower() in (".html", ".csv"):
+        raise ConfigError(f"{out}: is the JSON file of the evaluation; choose an `out` that ends with .json")
+    for each in (path, page_path(path), csv_path(path)):
+        if each.exists():
+            raise OutputExistsError(f"{each}: exists already; choose another `out`")
+
+
+def write_evaluation(run: Run, evaluation: Evaluation, out: str | Path) -> Path:
+    """Write the result of `evaluate` as JSON, and an HTML page and a CSV file beside it.
+
+    Args:
+        run: the run.
+        evaluation: the result.
+        out: the JSON file, or "auto" for evaluation-<split>.json in the run directory (numbered if it exists). Existing
+            files are replaced.
+
+    Returns:
+        The path of the JSON file.
+
+    Raises:
+        OutputError: A file cannot be written.
+    """
+    path = _free_path(run.path, evaluation.split) if out == "auto" else Path(out)
+    remove_abandoned(path.parent)
+    text = json.dumps(evaluation.to_dict(), indent=2, ensure_ascii=False) + "\n"
+    table = io.StringIO()
+    csv.writer(table, lineterminator="\n").writerows(image_table(evaluation.images, tuple(evaluation.metrics.classes)))
+    page = render_evaluation(evaluation, run.path, path.name, csv_path(path).name)
+    for each, content in ((csv_path(path), table.getvalue()), (page_path(path), page), (path, text)):
+        with atomic_write(each) as part:
+            part.write_text(content, encoding="utf-8", errors=_ENCODING_ERRORS, newline="")
+    return path
+
+
+def _free_path(folder: Path, split: str) -> Path:
+    """Return evaluation-<split>.json in a folder, with a number if this file, its page or its table exists."""
+    path, number = folder / f"evaluation-{split}.json", 1
+    while any(each.exists() for each in (path, page_path(path), csv_path(path))):
+        number += 1
+        path = folder / f"evaluation-{split}-{number}.json"
+    return path

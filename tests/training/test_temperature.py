@@ -1,0 +1,78 @@
+"""The temperature that a training stores with its best model."""
+
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import pixelwise as pw
+from pixelwise.models.model import SegmentationModel
+from pixelwise.training.temperature import store_temperature
+
+
+class DrawnMasks:
+    """Images whose labels are drawn with the model's probabilities at a known temperature."""
+
+    def __init__(self, run: pw.Run, pets: pw.DatasetIndex, temperature: float) -> None:
+        self.read_spec = pets.read_spec
+        predictor = pw.Predictor.load(run.path, "cpu", "32-true")
+        generator = torch.Generator().manual_seed(0)
+        self.items: list[tuple[Tensor, Tensor]] = []
+        for record in pets.test[:4]:
+            image = torch.nn.functional.interpolate(
+                torch.from_numpy(pets.read(record)[0]).permute(2, 0, 1)[None], predictor.size
+            )
+            probabilities = (predictor.forward(image)[0] / temperature).softmax(0).flatten(1).T
+            labels = torch.multinomial(probabilities, 1, generator=generator).view(predictor.size).byte()
+            self.items.append((image[0], labels))
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        return self.items[index]
+
+
+def test_it_is_fitted_and_stored_and_the_rest_of_the_model_is_kept(
+    tiny_run: pw.Run, pets: pw.DatasetIndex, tmp_path: Path
+) -> None:
+    run = pw.Run.open(shutil.copytree(tiny_run.path, tmp_path / "run"))
+    before = SegmentationModel.load(run.path)
+    images = DrawnMasks(run, pets, temperature=0.4)
+    setup: Any = SimpleNamespace(
+        datasets=((), images),
+        fabric=SimpleNamespace(device=torch.device("cpu")),
+        config=pw.Config(batch_size=3, precision="32-true"),
+    )
+    store_temperature(run, setup)
+    after = SegmentationModel.load(run.path)
+    assert after.config.temperature == pytest.approx(0.4, rel=0.1)
+    assert after.config.model_copy(update={"temperature": before.config.temperature}) == before.config
+    for name, tensor in before.state_dict().items():
+        assert torch.equal(tensor, after.state_dict()[name])
+
+
+def test_a_training_stores_it(tiny_run: pw.Run) -> None:
+    config = SegmentationModel.load(tiny_run.path).config
+    assert config.temperature != 1.0
+    row = max(tiny_run.read_metrics(), key=lambda row: row["val_miou"] or 0)
+    assert config.metrics == row
+
+
+def test_it_scales_probabilities_and_keeps_masks(tiny_run: pw.Run, pets: pw.DatasetIndex) -> None:
+    model = SegmentationModel.load(tiny_run.path)
+    image, _ = pets.read(pets.test[0])
+    predictions = []
+    for temperature in (1.0, 5.0):
+        model.set_temperature(temperature)
+        predictions.append(pw.Predictor(model, "cpu")(image, probabilities=True))
+    plain, hot = predictions
+    assert (plain.mask == hot.mask).all()
+    assert plain.probabilities is not None and hot.probabilities is not None
+    expected = torch.from_numpy(plain.probabilities).log().div(5).softmax(0).numpy()
+    assert hot.probabilities == pytest.approx(expected, abs=1e-5)
+    assert hot.confidence.mean() < plain.confidence.mean()
