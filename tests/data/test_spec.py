@@ -65,7 +65,7 @@ def test_a_damaged_file_is_named_in_one_line(text: str, tmp_path: Path) -> None:
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=r"data\.yaml: missing"):
+    with pytest.raises(RunError, match=r"data\.yaml: missing; .*Restore it from a copy, or train a new run"):
         DatasetSpec.read(tmp_path / "data.yaml")
 
 

@@ -322,7 +322,9 @@ def read_spec_file(path: Path, build: Callable[..., Spec]) -> Spec:
     try:
         return build(**read_yaml(path))
     except FileNotFoundError:
-        raise RunError(f"{path}: missing; it has the run's classes and label map") from None
+        raise RunError(
+            f"{path}: missing; it has the run's classes and label map. Restore it from a copy, or train a new run"
+        ) from None
     except (OSError, TypeError, ValueError) as error:  # ValueError: also pydantic's
         raise RunError(f"{path}: cannot be read ({' '.join(str(error).split())})") from None
 
