@@ -50,7 +50,7 @@ class TestRunDirectory:
             if path.is_file() and path.parent.name != "tensorboard"
         }
         assert names == {
-            "config.yaml", "data.yaml", "metrics.csv", "history.png", "architecture.png", "samples.gif",
+            "config.yaml", "data.yaml", "split.csv", "metrics.csv", "history.png", "architecture.png", "samples.gif",
             "samples/epoch_000.png", "samples/epoch_001.png", "samples/epoch_002.png",
             "model.safetensors", "model.json",
             "last/model.safetensors", "last/optimizer.safetensors", "last/progress.json",

@@ -40,6 +40,7 @@ from pixelwise.training.saving import Saver
 from pixelwise.training.setup import TrainingSetup, build_training
 from pixelwise.training.start_from import inherit_settings, match_classes
 from pixelwise.training.state import TrainState
+from pixelwise.training.temperature import MAX_IMAGES, store_temperature
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -176,7 +177,7 @@ def _run_epochs(
         callback.on_train_start(state)
     course.record_epoch_end(course.seconds - started)  # it draws, as the work after an epoch does
 
-    course.start(fabric, validation_steps(setup))
+    course.start(fabric, validation_steps(setup), min(1.0, MAX_IMAGES / len(setup.datasets[1])))
     while course.starts_epoch(state.epoch) and not _should_stop(fabric, state):
         follow_idle_cores()
         for callback in callbacks:
@@ -195,6 +196,7 @@ def _run_epochs(
     fabric.barrier()
     if fabric.is_global_zero:
         saver.write_best(setup)
+        store_temperature(state.run, setup)
     for callback in callbacks:
         callback.on_train_end(state)
     if fabric.is_global_zero:
