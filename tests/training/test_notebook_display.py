@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 
 import pixelwise as pw
-from pixelwise.runs.run_dir import Run
+from pixelwise.palette import Color
+from pixelwise.runs.run_dir import Row, Run
 from pixelwise.training.callbacks import CALLBACKS, DEFAULT_CALLBACKS
 from pixelwise.training.callbacks.notebook_display import NotebookDisplay
 from tests.visualization.test_html import decode_images
@@ -25,14 +26,22 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(f"{module}.in_notebook", lambda: True)
     monkeypatch.setattr(f"{module}.LiveOutput", lambda: SimpleNamespace(show=contents.append))
     monkeypatch.setattr(f"{module}.time", SimpleNamespace(monotonic=lambda: float(next(clock))))
+    monkeypatch.setattr(f"{module}.plot_history", draw)
     return contents
+
+
+def draw(rows: list[Row], out: Path, colors: dict[str, Color]) -> None:
+    """Draw an image whose gray value is the number of epochs, instead of the curves."""
+    assert colors == {"pet": (1, 2, 3)}
+    Image.new("RGB", (1300, 500), (len(rows),) * 3).save(out)
 
 
 def make_state(folder: Path, epochs: int = 4, **fields: Any) -> pw.TrainState:
     """Return the state of a training of 20 images in batches of 5, before its first step."""
     run = Run(folder / "<run>", pw.Config(epochs=epochs, batch_size=5, **fields))
     run.start()
-    state = pw.TrainState(run, cast(Any, None), cast(Any, None), ())
+    data = SimpleNamespace(classes=("pet",), palette=((1, 2, 3),))
+    state = pw.TrainState(run, cast(Any, data), cast(Any, None), ())
     state.datasets = cast(Any, [range(20), range(5)])
     return state
 
@@ -82,7 +91,6 @@ def test_the_newest_images_are_shown(shown: list[str], tmp_path: Path) -> None:
     Image.new("RGB", (900, 300), "black").save(state.run.sample_image(0))
     display.on_train_start(state)
     assert [image.size for image in decode_images(shown[-1])] == [(900, 300)]
-    Image.new("RGB", (1300, 500), "white").save(state.run.history_image)
     Image.new("RGB", (900, 600), "white").save(state.run.sample_image(1))
     end_epoch(display, state, 0.5)
     assert [image.size for image in decode_images(shown[-1])] == [(800, 308), (900, 600)]
@@ -90,6 +98,32 @@ def test_the_newest_images_are_shown(shown: list[str], tmp_path: Path) -> None:
     display.on_step_end(state)
     assert len(decode_images(shown[-1])) == 2  # they stay between two epochs
     assert all(len(content) < 300_000 for content in shown)
+
+
+def test_curves_are_drawn_for_a_fraction_of_the_time(
+    shown: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = "pixelwise.training.callbacks.notebook_display"
+    now = 0.0
+
+    def draw_for_a_second(*args: Any, **kwargs: Any) -> None:
+        nonlocal now
+        now += 1
+        draw(*args, **kwargs)
+
+    monkeypatch.setattr(f"{module}.time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr(f"{module}.plot_history", draw_for_a_second)
+    display, state = NotebookDisplay(), make_state(tmp_path, epochs=60)
+    display.on_train_start(state)
+    drawn = []
+    for _ in range(60):
+        now += 3
+        end_epoch(display, state, 0.5)
+        drawn.append(decode_images(shown[-1])[0].getpixel((0, 0)))
+    assert now < 60 * 3 * 1.06
+    assert len(set(drawn)) == 9
+    display.on_train_end(state)
+    assert decode_images(shown[-1])[0].getpixel((0, 0)) == (60, 60, 60)  # the end is always drawn
 
 
 def test_steps_are_shown_at_most_once_a_second(

@@ -1,31 +1,36 @@
 """The live display of a training in a notebook."""
 
 import math
+import tempfile
 import time
+from pathlib import Path
 
 from pixelwise.runs.run_html import newest_samples_tag, summarize_history
 from pixelwise.runtime.durations import format_duration
 from pixelwise.runtime.notebook import LiveOutput, in_notebook
 from pixelwise.training.callbacks.base import Callback, warn_on_failure
 from pixelwise.training.state import TrainState
-from pixelwise.visualization import html
+from pixelwise.visualization import html, plot_history
 
 _MIN_SECONDS = 1.0
 """Minimum time in seconds between two updates within an epoch. Each reads the loss, which waits for the device."""
+
+_MAX_DRAWING_FRACTION = 0.05
+"""Maximum fraction of the time that is spent on drawing the curves."""
 
 
 class NotebookDisplay(Callback):
     """In a notebook, show the progress, the curves and the newest sample predictions of the training.
 
-    The display is one output that is replaced in place. It uses the images that other callbacks draw, so it must run
-    after them. Outside of a notebook, nothing is shown.
+    The display is one output that is replaced in place. It shows the sample predictions that another callback draws, so
+    it must run after it. Outside of a notebook, nothing is shown and nothing is drawn.
     """
 
     def __init__(self) -> None:
         self._output = LiveOutput()
         self._is_shown = False
-        self._pictures = ""
-        self._started = self._next_update = 0.0
+        self._curves = self._pictures = ""
+        self._started = self._next_update = self._next_curves = 0.0
         self._first_epoch = self._epoch_step = 0
 
     def on_train_start(self, state: TrainState) -> None:
@@ -56,9 +61,21 @@ class NotebookDisplay(Callback):
         if not self._is_shown:
             return
         with warn_on_failure("the display in the notebook"):
-            curves = html.image_file_tag(state.run.history_image, "losses and IoU by epoch", width=800)
-            self._pictures = curves + newest_samples_tag(state.run, state.epoch)
+            if state.history and (status is not None or time.monotonic() >= self._next_curves):
+                self._draw_curves(state)
+            self._pictures = self._curves + newest_samples_tag(state.run, state.epoch)
             self._show(self._progress(state) if status is None else status)
+
+    def _draw_curves(self, state: TrainState) -> None:
+        """Draw the curves of all epochs, and set the time from which on they may be drawn again."""
+        started = time.monotonic()
+        colors = dict(zip(state.data.classes, state.data.palette, strict=True))
+        with tempfile.TemporaryDirectory() as folder:
+            image = Path(folder) / "curves.png"
+            plot_history(state.history, image, colors=colors)
+            self._curves = html.image_file_tag(image, "losses and IoU by epoch", width=800)
+        now = time.monotonic()
+        self._next_curves = now + (now - started) / _MAX_DRAWING_FRACTION
 
     def _show(self, status: str) -> None:
         self._output.show(html.block(status, self._pictures))
