@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pixelwise.config import Config
     from pixelwise.data.analysis.inspection import DatasetReport, inspect
+    from pixelwise.data.analysis.joined import join_reports
     from pixelwise.data.augmentations import register_augmentation
     from pixelwise.data.formats import register_format
     from pixelwise.data.index import DatasetIndex
+    from pixelwise.data.join import join_datasets
     from pixelwise.data.load import load_dataset
     from pixelwise.data.pack import PackResult, pack
     from pixelwise.data.schema import Record
@@ -96,6 +98,8 @@ _MODULES = {
     "create_model": "models.model",
     "evaluate": "evaluation.evaluator",
     "inspect": "data.analysis.inspection",
+    "join_datasets": "data.join",
+    "join_reports": "data.analysis.joined",
     "list_decoders": "models.decoders.base",
     "list_encoders": "models.timm_models",
     "list_losses": "losses.base",
@@ -155,6 +159,8 @@ __all__ = [
     "create_model",
     "evaluate",
     "inspect",
+    "join_datasets",
+    "join_reports",
     "list_decoders",
     "list_encoders",
     "list_losses",

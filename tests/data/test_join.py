@@ -69,15 +69,27 @@ def test_backgrounds_with_different_names_are_one_class() -> None:
     assert data.read_spec.partial_labels.possible == ((0, 2), (0, 1))
 
 
+def test_the_value_0_beside_255_is_background() -> None:
+    values = ReadSpec(LabelMap("index", {0: 0, 255: 1}))
+    data = join_datasets([make_set("a", ("background", "cat")), make_set("b", ("healthy", "lesion"), read_spec=values)])
+    assert data.classes == ("background", "cat", "lesion") and values_of(data, 1) == {0: 4, 255: 2}
+
+
+def test_generic_names_that_are_shared_are_pointed_out() -> None:
+    data = join_datasets([make_set(name, ("background", "foreground")) for name in ("a", "b")])
+    assert any("'foreground' of 'a' and 'b' is one class" in message for message in data.messages)
+    assert not any("'background' of" in message for message in data.messages)
+
+
 def test_a_data_set_with_two_such_names_distinguishes_them() -> None:
-    data = join_datasets([make_set("a", ("other", "cat")), make_set("b", ("background", "other"))])
-    assert data.classes == ("other", "cat", "background")
-    assert data.read_spec.partial_labels.possible == ((0, 2), (2, 1))
+    data = join_datasets([make_set("a", ("other", "cat")), make_set("b", ("background", "other", "cat", "dog"))])
+    assert data.classes == ("other", "cat", "background", "dog")
+    assert data.read_spec.partial_labels.possible == ((0, 2, 3),)
 
 
 @pytest.mark.parametrize(
     ("classes", "expected"),
-    [(("cat", "Back-ground"), "Back-ground"), (("rest", "bg"), "bg"), (("road", "sky"), None), (("otter",), None)],
+    [(("cat", "_Background_"), "_Background_"), (("rest", "cat"), "rest"), (("road", "sky"), None), (("otter",), None)],
 )
 def test_the_background_is_recognized_by_its_name(classes: tuple[str, ...], expected: str | None) -> None:
     assert background_class(classes) == expected

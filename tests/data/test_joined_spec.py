@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import pixelwise as pw
 from pixelwise.data.join import join_datasets
@@ -65,6 +66,18 @@ def test_a_part_keeps_all_classes(folders: Folders) -> None:
     data = load_with_spec(spec_of(folders.joined), [folders.disc])
     assert data.classes == ("background", "square", "disc") and data.palette == folders.joined.palette
     assert read_all(data) == [[2, 3]] * 3, "2 is disc, 3 is background or square"
+
+
+def test_a_background_that_only_its_values_tell_keeps_its_name(tmp_path: Path) -> None:
+    """Both data sets have masks of 0 and 255, and no class is named background."""
+    folders = [draw_shapes(tmp_path / name, [name], count=2, background=f"no {name}") for name in ("square", "disc")]
+    for folder in folders:
+        for path in (folder / "masks").iterdir():
+            Image.fromarray((np.asarray(Image.open(path)) * 255).astype(np.uint8)).save(path)
+    data = join_datasets([pw.load_dataset(folder) for folder in folders])
+    assert data.classes == ("no square", "square", "disc") and read_all(data) == [[1, 3]] * 2 + [[2, 4]] * 2
+    part = load_with_spec(spec_of(data), folders[1:])
+    assert part.classes == data.classes and read_all(part) == [[2, 3]] * 2
 
 
 def test_the_order_of_data_sets_with_known_names_does_not_matter(folders: Folders) -> None:

@@ -62,7 +62,7 @@ def check_absent(out: Path) -> None:
 
 def has_left_out(data: "DatasetIndex") -> bool:
     """Return True if loading left out files of a data set."""
-    return any(message.startswith(LEFT_OUT) for message in data.messages)
+    return any(message.startswith(LEFT_OUT) for part in data.sets or (data,) for message in part.messages)
 
 
 def print_skipped(errors: Iterable[Exception]) -> None:

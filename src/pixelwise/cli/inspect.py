@@ -1,13 +1,17 @@
 """`pixelwise inspect`."""
 
+import shlex
 from dataclasses import replace
 from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
 
 from pixelwise.cli.common import check_absent, data_name, report_with_flags
 from pixelwise.cli.components import DataPath
 from pixelwise.cli.data_flags import DataFlags
 from pixelwise.data.analysis.inspection import DatasetReport, inspect_with_options
-from pixelwise.errors import PixelwiseError, printable
+from pixelwise.errors import ConfigError, PixelwiseError, printable
 from pixelwise.planning.checks import find_plan_issues
 from pixelwise.planning.plan import Plan
 from pixelwise.planning.rules import make_plan
@@ -18,13 +22,24 @@ from pixelwise.runtime.files import next_free_path
 from pixelwise.runtime.progress import Progress, ProgressBars
 
 
-def inspect_command(data: DataPath, /, *, out: Path | None = None, masks: DataFlags | None = None) -> int:
+def inspect_command(
+    data: DataPath,
+    /,
+    *others: Annotated[DataPath, Parameter(show=False)],
+    out: Path | None = None,
+    masks: DataFlags | None = None,
+) -> int:
     """Inspect a data set and write a report and a plan.
 
     Args:
         data: Directory of the data set, a table, or a URL.
         out: Directory of the report, which must not exist. [default: NAME-inspect, NAME from DATA]
     """
+    if others:
+        raise ConfigError(
+            f"{others[0]}: inspect reports on one data set; inspect each by itself, then train on all of them: "
+            f"pixelwise train {shlex.join(map(str, (data, *others)))}"
+        )
     check_absent(out or _free_folder(data))
     options = (masks or DataFlags()).label_options(skip_unreadable=True)
     with ProgressBars() as bars:

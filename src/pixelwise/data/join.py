@@ -1,5 +1,6 @@
 """Several data sets as one, also if their classes differ."""
 
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
@@ -10,10 +11,10 @@ from pixelwise.data.partial_labels import PartialLabels
 from pixelwise.data.schema import LabelMap, MultilabelMask, Record
 from pixelwise.data.task import MULTILABEL
 from pixelwise.errors import ConfigError, DataError
-from pixelwise.palette import IGNORE_INDEX, Color, Palette, default_palette
+from pixelwise.palette import IGNORE_INDEX, Color, Palette, background_classes, default_palette
 
-_BACKGROUND_NAMES = ("background", "bg", "rest", "others", "other", "else", "none", "nothing")
-"""Names of the class of all pixels that are of no other class, the most certain first."""
+_MADE_UP_NAME = re.compile(r"foreground|class \d+|#[0-9a-f]{6}")
+"""Names that classes get if neither the data set nor the user names them."""
 
 _MAX_NAMES = 12
 """Maximum number of class names in a message."""
@@ -83,14 +84,22 @@ def join_datasets(datasets: Sequence[DatasetIndex], classes: Sequence[str] = (),
 def background_class(classes: Sequence[str]) -> str | None:
     """Return the name of the class of all pixels that are of no other class, or None if there is none.
 
-    It is the first of these names that is in `classes`: background, bg, rest, others, other, else, none, nothing. Case,
-    spaces, hyphens and underscores do not matter.
+    `background_classes` finds it by its name, such as "background" or "other". If there are several, it is the one that
+    is named background, else the first.
 
-    >>> background_class(["cat", "Background"]), background_class(["road", "sky"])
+    >>> background_class(["cat", "other", "Background"]), background_class(["road", "sky"])
     ('Background', None)
     """
-    plain = {"".join(letter for letter in name.lower() if letter not in " _-"): name for name in reversed(classes)}
-    return next((plain[name] for name in _BACKGROUND_NAMES if name in plain), None)
+    return _main_background([classes[index] for index in background_classes(classes)])
+
+
+def _background_of(data: DatasetIndex) -> str | None:
+    """Return the name of the background of a data set, or None. The value 0 of masks of 0 and 255 is background too."""
+    return _main_background([data.classes[index] for index in data.background])
+
+
+def _main_background(names: Sequence[str]) -> str | None:
+    return next((name for name in names if "background" in name.casefold()), next(iter(names), None))
 
 
 def class_indices(data: DatasetIndex) -> list[tuple[int, ...]]:
@@ -167,16 +176,16 @@ def _check_alike(sets: Sequence[DatasetIndex], names: Sequence[str]) -> None:
 
 def _union(sets: Sequence[DatasetIndex], names: Sequence[str], classes: Sequence[str]) -> _Union:
     """Return the classes of all data sets. The background of each data set gets the name of the first background."""
-    is_multilabel = sets[0].read_spec.task is MULTILABEL  # then pixels without a class need no background
-    backgrounds = [None if is_multilabel else background_class(data.classes) for data in sets]
-    common = background_class(classes) if classes else next(filter(None, backgrounds), None)
+    backgrounds = [_background_of(data) for data in sets]
+    candidates = [name for name in backgrounds if name is not None and (not classes or name in classes)]
+    common = next(iter(candidates), background_class(classes))
     # A data set with two such names, such as "background" and "other", distinguishes them: then both are classes.
-    is_distinguished = any(
-        common != background and common in data.classes for data, background in zip(sets, backgrounds, strict=True)
-    )
+    pairs = list(zip(sets, backgrounds, strict=True))
+    is_kept = common is None or any(common != background and common in data.classes for data, background in pairs)
+    new_names = {name: str(common) for name in backgrounds if name and name not in classes and not is_kept}
     own = tuple(
-        tuple(common if name == background and common and not is_distinguished else name for name in data.classes)
-        for data, background in zip(sets, backgrounds, strict=True)
+        tuple(new_names.get(name, name) if name == background else name for name in data.classes)
+        for data, background in pairs
     )
     union = tuple(classes) or tuple(dict.fromkeys(name for of_set in own for name in of_set))
     for of_set, name in zip(own, names, strict=True):
@@ -189,7 +198,7 @@ def _union(sets: Sequence[DatasetIndex], names: Sequence[str], classes: Sequence
 
 def _part(data: DatasetIndex, own: Sequence[str], classes: Sequence[str]) -> _Part:
     order = tuple(classes.index(each) for each in own)
-    background = background_class(data.classes)
+    background = _background_of(data)
     unknown = tuple(index for index in range(len(classes)) if index not in order)
     return _Part(data, order, None if background is None else order[data.classes.index(background)], unknown)
 
@@ -261,6 +270,12 @@ def _messages(
         lines += [f"{name}: '{old}' is the class '{new}' of the other data sets" for old, new in renamed]
         lines += _unknown_message(part, name, union.classes)
         lines += [f"{name}: {message}" for message in data.messages]
+    for name in union.classes:
+        sharing = [each for each, own in zip(names, union.own, strict=True) if name in own]
+        if len(sharing) > 1 and _MADE_UP_NAME.fullmatch(name):
+            lines.append(
+                f"'{name}' of {_listed(sharing)} is one class; if it is not, set `label_map` to give different names"
+            )
     if len({(data.read_spec.bit_depth, data.read_spec.pixel_range) for data in sets}) > 1:
         lines.append(
             f"the ranges of the images' pixel values differ; the model reads new images like those of '{names[0]}'"

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -9,9 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from pixelwise.data.index import DatasetIndex
 from pixelwise.data.io.remote import RemoteFile
-from pixelwise.data.join import dataset_names, join_datasets
+from pixelwise.data.join import class_indices, dataset_names, join_datasets
 from pixelwise.data.load import load_dataset
-from pixelwise.data.schema import LabelMap, ReadSpec
+from pixelwise.data.schema import ReadSpec
 from pixelwise.data.spec import DatasetSpec, read_spec_file
 from pixelwise.errors import ConfigError, printable
 from pixelwise.runtime.yaml_text import yaml_text
@@ -56,14 +57,19 @@ class JoinedSpec(BaseModel):
         specs = [self.sets.get(name) for name in names]
         if None in specs and len(roots) == len(self.sets):
             specs = list(self.sets.values())
+        full = self._classes()
+        joined_names = {
+            id(spec): tuple(full.classes[index] for index in indices)
+            for spec, indices in zip(self.sets.values(), class_indices(full), strict=True)
+        }
         sets = []
         for root, spec in zip(roots, specs, strict=True):
             with errors_of(root):
                 if spec is None:
                     sets.append(load_dataset(root, skip_unreadable=skip_unreadable, allow_outside=allow_outside))
                 else:
-                    sets.append(spec.load(root, skip_unreadable, allow_outside))
-        full = self._classes()
+                    data = spec.load(root, skip_unreadable, allow_outside)
+                    sets.append(replace(data, classes=joined_names[id(spec)]))
         return join_datasets(sets, full.classes, full.palette)
 
     def _classes(self) -> DatasetIndex:
@@ -71,7 +77,7 @@ class JoinedSpec(BaseModel):
         return join_datasets(
             [
                 DatasetIndex(
-                    name, spec.format, tuple(spec.classes), spec.palette, ReadSpec(LabelMap(spec.kind), spec.channels)
+                    name, spec.format, tuple(spec.classes), spec.palette, ReadSpec(spec.value_map(), spec.channels)
                 )
                 for name, spec in self.sets.items()
             ]

@@ -109,6 +109,8 @@ def pack(
         OutputError: `out` cannot be written.
         ConfigError: `image_size` is given for images that do not have 3 channels.
     """
+    if data.sets:
+        raise DataError(f"{data.root}: joined data sets cannot be packed; pack each by itself, and join the shards")
     if image_size is not None and data.read_spec.channels != 3:
         raise ConfigError(f"`image_size`: images of {data.read_spec.channels} channels cannot be resized; leave it out")
     if not data.val:  # training needs the groups when it splits off validation images

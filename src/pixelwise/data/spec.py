@@ -194,9 +194,18 @@ class DatasetSpec(BaseModel):
             return self._resolve_named(result, palette)
         if kind in ("polygons", "multilabel"):
             raise ConfigError(f"kind: {self.kind}, but the masks here are {kind}")
+        return ResolvedLabels(self.value_map(), names, palette, masks_as_stored=self.masks_as_stored)
+
+    def value_map(self) -> LabelMap:
+        """Return the label map of masks that are images of values. For other masks it has no values.
+
+        Raises:
+            ConfigError: The spec's classes are invalid.
+        """
+        if self.kind in ("polygons", "multilabel"):
+            return LabelMap(self.kind)
         value_to_class = self._value_to_class([spec.values for spec in self.classes.values()])
-        label_map = LabelMap(self.kind, value_to_class, self.tolerance, self._other_class(names))
-        return ResolvedLabels(label_map, names, palette, masks_as_stored=self.masks_as_stored)
+        return LabelMap(self.kind, value_to_class, self.tolerance, self._other_class(tuple(self.classes)))
 
     def _resolve_named(self, result: FormatResult, palette: tuple[Color, ...]) -> ResolvedLabels:
         """Return the classes of records whose files name classes."""

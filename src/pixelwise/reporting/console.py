@@ -12,6 +12,7 @@ from pixelwise.data.analysis.class_stats import ClassStats
 from pixelwise.data.analysis.file_survey import FolderContent
 from pixelwise.data.analysis.inspection import DatasetReport
 from pixelwise.data.index import DatasetIndex
+from pixelwise.data.join import class_indices
 from pixelwise.data.schema import SPLITS, DataIssue
 from pixelwise.data.spec import DatasetSpec
 from pixelwise.errors import printable
@@ -167,11 +168,21 @@ def values_by_class(data: DatasetIndex) -> dict[str, str]:
     """Return class name → the mask values that stand for the class, joined by commas.
 
     If the data set's files name the classes, the names in these files replace the values. "all others" stands for all
-    values that no class lists.
+    values that no class lists. If data sets were joined, the values in different data sets are separated by semicolons.
     """
+    if data.sets:
+        return _values_of_sets(data)
     spec = DatasetSpec.of(data)
     others = {spec.other_class: ("all others",)} if spec.kind != "multilabel" else {}
     return {name: ", ".join((*item.values, *others.get(name, ()))) for name, item in spec.classes.items()}
+
+
+def _values_of_sets(data: DatasetIndex) -> dict[str, str]:
+    values: dict[str, dict[str, None]] = {name: {} for name in data.classes}
+    for part, indices in zip(data.sets, class_indices(data), strict=True):
+        for index, text in zip(indices, values_by_class(part).values(), strict=True):
+            values[data.classes[index]][text] = None
+    return {name: "; ".join(texts) for name, texts in values.items()}
 
 
 def _split_sizes(data: DatasetIndex) -> str:

@@ -82,12 +82,13 @@ def test_members_pickle_small_and_share_their_shard(packed: Path) -> None:
     assert copy[0].image.shard is copy[0].mask.shard
 
 
-def test_shard_urls_are_those_of_all_records_or_none(packed: Path) -> None:
+def test_an_image_outside_shards_is_a_shard_of_its_own(packed: Path) -> None:
     records = read_packed(packed).train
     urls = [record.image.shard.url for record in records if isinstance(record.image, TarMember)]
     assert shard_urls(records) == urls and len(urls) == len(records)
-    assert shard_urls([*records, Record(packed / "a.jpg", None)]) is None
-    assert shard_urls([]) is None
+    file = Record(packed / "a.jpg", None)
+    assert shard_urls([*records, file]) == [*urls, str(packed / "a.jpg")]
+    assert shard_urls([file]) is None and shard_urls([]) is None
 
 
 def test_packed_images_are_cached_without_reading_them_for_the_key(

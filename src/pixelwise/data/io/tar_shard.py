@@ -116,13 +116,11 @@ def fetch_shard(shard: TarShard) -> bytes:
 
 
 def shard_urls(records: Iterable[Record]) -> list[str] | None:
-    """Return the URL of each record's shard, for `ShardSampler`.
+    """Return the URL of each record's shard, for `ShardSampler`. An image that is not in a shard has its own name.
 
-    Return None if any record is not in a shard, or if there are no records.
+    Return None if no record is in a shard.
     """
-    urls: list[str] = []
-    for record in records:
-        if not isinstance(record.image, TarMember):
-            return None
-        urls.append(record.image.shard.url)
-    return urls or None
+    images = [record.image for record in records]
+    if not any(isinstance(image, TarMember) for image in images):
+        return None
+    return [image.shard.url if isinstance(image, TarMember) else str(image) for image in images]
