@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from pixelwise.config import Config
     from pixelwise.data.analysis.inspection import DatasetReport, inspect
     from pixelwise.data.analysis.joined import join_reports
-    from pixelwise.data.augmentations import register_augmentation
+    from pixelwise.data.augmentations import build_transform, register_augmentation
+    from pixelwise.data.demo.download import find_oxford_pets
     from pixelwise.data.formats import register_format
     from pixelwise.data.index import DatasetIndex
     from pixelwise.data.join import join_datasets
@@ -95,8 +96,10 @@ _MODULES = {
     "WeightsError": "errors",
     "WorkerCrashedError": "errors",
     "WorkerDataError": "errors",
+    "build_transform": "data.augmentations",
     "create_model": "models.model",
     "evaluate": "evaluation.evaluator",
+    "find_oxford_pets": "data.demo.download",
     "inspect": "data.analysis.inspection",
     "join_datasets": "data.join",
     "join_reports": "data.analysis.joined",
@@ -156,8 +159,10 @@ __all__ = [
     "WeightsError",
     "WorkerCrashedError",
     "WorkerDataError",
+    "build_transform",
     "create_model",
     "evaluate",
+    "find_oxford_pets",
     "inspect",
     "join_datasets",
     "join_reports",
