@@ -38,7 +38,7 @@ def run(*tokens: object) -> int:
 
 def read_metrics(folder: Path) -> list[dict[str, float | None]]:
     """Read the metrics of each epoch, without those that depend on the time."""
-    timings = ("train_seconds", "images_per_second")
+    timings = ("seconds", "train_seconds", "images_per_second")
     return [
         {name: value for name, value in row.items() if name not in timings}
         for row in pw.Run.open(folder).read_metrics()

@@ -180,11 +180,11 @@ def check_mask(mask: Pixels, palette: Palette) -> None:
     if not 1 <= len(palette) <= IGNORE_INDEX:
         raise ValueError(f"a palette has 1 to {IGNORE_INDEX} colors, not {len(palette)}")
     _check_array(mask)
-    unknown = (mask >= len(palette)) & (mask != IGNORE_INDEX)
-    if unknown.any():
-        raise ValueError(
-            f"the mask has the class index {mask[unknown].max()}, but the palette ends at {len(palette) - 1}"
-        )
+    highest = mask.max()  # needs no memory, unlike a comparison of each pixel
+    if highest == IGNORE_INDEX:
+        highest = mask[mask != IGNORE_INDEX].max(initial=0)
+    if highest >= len(palette):
+        raise ValueError(f"the mask has the class index {highest}, but the palette ends at {len(palette) - 1}")
 
 
 def _check_array(mask: Pixels) -> None:
