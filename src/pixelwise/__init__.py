@@ -53,9 +53,12 @@ if TYPE_CHECKING:
     from pixelwise.planning.rules import make_plan
     from pixelwise.registry import Params
     from pixelwise.reporting.preview import preview
+    from pixelwise.runs.group import RunGroup
     from pixelwise.runs.run_dir import Run
     from pixelwise.training.callbacks import Callback, register_callback
+    from pixelwise.training.learning_curve import measure_learning_curve
     from pixelwise.training.loggers import register_logger
+    from pixelwise.training.repeats import train_folds, train_seeds
     from pixelwise.training.state import TrainState
     from pixelwise.training.trainer import train
 
@@ -88,6 +91,7 @@ _MODULES = {
     "Record": "data.schema",
     "Run": "runs.run_dir",
     "RunError": "errors",
+    "RunGroup": "runs.group",
     "SegmentationDataset": "data.torch_dataset",
     "SegmentationModel": "models.model",
     "Task": "data.task_base",
@@ -109,6 +113,7 @@ _MODULES = {
     "list_metrics": "metrics.base",
     "load_dataset": "data.load",
     "make_plan": "planning.rules",
+    "measure_learning_curve": "training.learning_curve",
     "pack": "data.pack",
     "predict_folder": "inference.batch",
     "preview": "reporting.preview",
@@ -120,6 +125,8 @@ _MODULES = {
     "register_loss": "losses.base",
     "register_metric": "metrics.base",
     "train": "training.trainer",
+    "train_folds": "training.repeats",
+    "train_seeds": "training.repeats",
 }
 """Public name → the module that defines it, below `pixelwise`. `__getattr__` imports the module at the first use of the
 name. So a process that only reads images does not import torch and starts ten times as fast."""
@@ -151,6 +158,7 @@ __all__ = [
     "Record",
     "Run",
     "RunError",
+    "RunGroup",
     "SegmentationDataset",
     "SegmentationModel",
     "Task",
@@ -172,6 +180,7 @@ __all__ = [
     "list_metrics",
     "load_dataset",
     "make_plan",
+    "measure_learning_curve",
     "pack",
     "predict_folder",
     "preview",
@@ -183,6 +192,8 @@ __all__ = [
     "register_loss",
     "register_metric",
     "train",
+    "train_folds",
+    "train_seeds",
 ]
 
 

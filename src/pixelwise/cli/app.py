@@ -49,10 +49,11 @@ COMMANDS = {
     "evaluate": ("Evaluate a run's best model on a split: print a table, and write all metrics to a JSON file.",),
     "predict": (
         "Predict the masks of images, at the images' own size.",
-        "Writes for each image NAME_mask.png (class indices, with a palette) and NAME_overlay.png, and one "
-        "predictions.json with the fraction of each class. A file that is not an image is skipped and printed, and the "
-        "exit code is then 1. A prediction that was stopped continues with --resume.",
+        "Writes for each image NAME_mask.png (class indices) and NAME_overlay.jpg, and for all images predictions.csv "
+        "(classes), objects.csv (connected regions) and predictions.json. A file that is not an image is skipped and "
+        "printed, and the exit code is then 1. A prediction that was stopped continues with --resume.",
     ),
+    "runs": ("List runs with their data, score, size and training time.",),
     "pack": (
         "Pack a data set into WebDataset shards.",
         "pixelwise train streams them, also from a URL, if the data set is larger than memory or disk.",
@@ -79,6 +80,7 @@ EXAMPLES = {
         "pixelwise train leaves --plan leaves-inspect/plan.yaml",
         "pixelwise train leaves --encoder resnet18 --loss focal --loss-args gamma=3",
         "pixelwise train leaves --out runs/leaves --resume --epochs 60",
+        "pixelwise train leaves --folds 5",
     ),
     "evaluate": (
         "pixelwise evaluate runs/leaves leaves",
@@ -89,6 +91,7 @@ EXAMPLES = {
         "pixelwise predict runs/leaves one.jpg two.jpg --out masks --overwrite",
         "pixelwise predict runs/leaves new-images --out masks --resume",
     ),
+    "runs": ("pixelwise runs", "pixelwise runs experiments/leaves"),
     "pack": (
         "pixelwise pack leaves leaves-shards",
         "pixelwise pack leaves s3://bucket/leaves --size 256",

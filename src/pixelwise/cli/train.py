@@ -25,6 +25,9 @@ def train_command(
         tuple[str, ...] | None,
         Parameter(consume_multiple=True, negative=(), negative_iterable=(), negative_none=(), show_default=False),
     ] = None,
+    folds: int | None = None,
+    seeds: int | None = None,
+    learning_curve: Annotated[bool, Parameter(negative=())] = False,
     masks: DataFlags | None = None,
     settings: Annotated[Settings | None, Parameter(name="*")] = None,  # type: ignore[valid-type]
 ) -> int:
@@ -40,12 +43,19 @@ def train_command(
         resume: Run directory to continue after its last completed epoch. It needs nothing else: the run knows its data
             and settings. --epochs, --time-budget and --patience can be raised. If there is no run, and DATA is given,
             start one.
+        folds: Number of folds of a cross-validation. Trains one model per fold, and evaluates it on the images of the
+            fold, which it did not train on.
+        seeds: Number of trainings that differ only in their random seed. Prints the spread of their scores.
+        learning_curve: After the training, train on a quarter and on half of the images too, and estimate what twice
+            the images would bring.
     """
     started = time.monotonic()
+    from pixelwise.cli.train_group import Repeats
     from pixelwise.cli.train_run import Request, find_run, run_training
 
     given = given_settings(settings)
     options = (masks or DataFlags()).label_options(given.get("skip_unreadable", False))
     roots, out, resumed = find_run(tuple(map(str, data)), out, resume)
-    request = Request(roots, out, plan, preset, resumed, options, given)
+    repeats = Repeats(folds, seeds, learning_curve)
+    request = Request(roots, out, plan, preset, resumed, options, given, repeats)
     return run_training(request, started)

@@ -8,6 +8,7 @@ from typing import Any
 
 from pixelwise.cli.common import check_output, data_name, has_left_out, messages_with_flags, report_with_flags
 from pixelwise.cli.entry import DONE, SOME_FILES_FAILED
+from pixelwise.cli.train_group import Repeats, print_group, train_group
 from pixelwise.cli.train_source import Source, load_new, load_resumed
 from pixelwise.config import Config
 from pixelwise.data.label_map.options import LabelOptions
@@ -15,12 +16,14 @@ from pixelwise.errors import ConfigError
 from pixelwise.planning.plan import Plan
 from pixelwise.reporting.console import print_dataset, print_dataset_report, print_plan
 from pixelwise.reporting.training_text import print_run, print_start, resume_command
+from pixelwise.runs.group import GroupKind
 from pixelwise.runs.run_dir import Run
 from pixelwise.runtime.distributed import is_rank_zero
 from pixelwise.runtime.durations import format_duration
 from pixelwise.runtime.files import next_free_path
 from pixelwise.training.callbacks import Callback
 from pixelwise.training.extensions import check_specs
+from pixelwise.training.learning_curve import measure_learning_curve
 from pixelwise.training.resume import open_run
 from pixelwise.training.state import TrainState
 from pixelwise.training.trainer import train
@@ -41,6 +44,7 @@ class Request:
         resume: True if a run in `out` is continued.
         options: the flags about masks.
         settings: the settings given as flags.
+        repeats: the flags that ask for several trainings.
     """
 
     data: tuple[str, ...]
@@ -50,6 +54,7 @@ class Request:
     resume: bool
     options: LabelOptions
     settings: dict[str, Any]
+    repeats: Repeats
 
     @property
     def continues(self) -> bool:
@@ -93,6 +98,7 @@ def run_training(request: Request, started: float) -> int:
     Returns:
         The exit code.
     """
+    group_size = request.repeats.group_size(request.out if request.continues else None)
     plan = _check(request)
     source = _load(request, plan)
     target = request.out or next_free_path(Path("runs") / data_name(request.data[0]))
@@ -100,7 +106,10 @@ def run_training(request: Request, started: float) -> int:
     _check_time(request, config, time.monotonic() - started)
     if is_rank_zero():
         _print_source(source)
-        _print_start(request, target, config, source, time.monotonic() - started)
+        runs = 1 if group_size is None else group_size[1]
+        _print_start(request, target, config, source, time.monotonic() - started, runs)
+    if group_size is not None:
+        return _train_group(request, source, target, config, group_size)
     skipped = _SkippedFiles()
     try:
         run = train(
@@ -111,7 +120,22 @@ def run_training(request: Request, started: float) -> int:
         raise KeyboardInterrupt(_stop_text(target, request)) from None
     if is_rank_zero():
         print_run(run, source.dataset)
+    if request.repeats.learning_curve:
+        curve = measure_learning_curve(run, source.dataset, verbose=True)
+        if is_rank_zero():
+            print(curve)
     return SOME_FILES_FAILED if skipped.count or _has_left_out(source) else DONE
+
+
+def _train_group(request: Request, source: Source, target: Path, config: Config, size: tuple[GroupKind, int]) -> int:
+    """Train a group of runs and print its scores. Return the exit code."""
+    try:
+        group = train_group(size, source.dataset, target, config, source.plan, request.preset, request.resume)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"complete runs are kept; {_resume_advice(target, request)}") from None
+    if is_rank_zero():
+        print_group(group)
+    return SOME_FILES_FAILED if _has_left_out(source) else DONE
 
 
 class _SkippedFiles(Callback):
@@ -186,8 +210,8 @@ def _print_source(source: Source) -> None:
     print_plan(source.plan)
 
 
-def _print_start(request: Request, target: Path, config: Config, source: Source, spent: float) -> None:
-    """Print the run directory, the time, and how to stop."""
+def _print_start(request: Request, target: Path, config: Config, source: Source, spent: float, runs: int) -> None:
+    """Print the directory, the time of all runs, and how to stop."""
     seconds, done = source.plan.seconds if source.plan is not None else None, 0
     if request.continues:
         run, _ = open_run(target, config, {}, preset=request.preset, custom_loss=False)  # raises for other settings
@@ -198,16 +222,14 @@ def _print_start(request: Request, target: Path, config: Config, source: Source,
         spent += before
     if config.time_budget is not None:
         seconds = max(config.time_budget - spent, 0.0)
-    print_start(target, config, seconds, done)
+    print_start(target, config, None if seconds is None else runs * seconds, done)
 
 
 def _stop_text(target: Path, request: Request) -> str:
     """Return the state of an interrupted training, and the command that continues it."""
-    flags = ["--allow-outside"] if request.options.allow_outside else []
-    processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     if not Run.exists(target):
         return "the training has not begun; run the command again"
-    advice = f"continue with: {resume_command(target, flags, processes)}"
+    advice = _resume_advice(target, request)
     rows = Run.open(target).read_metrics()
     if not (target / "model.safetensors").exists() or not rows:
         return f"no epoch is complete, so there is no model yet; {advice}"
@@ -215,3 +237,11 @@ def _stop_text(target: Path, request: Request) -> str:
     score = f", validation mIoU {best['val_miou']:.3f}" if best["val_miou"] is not None else ""
     model = f"{target / 'model.safetensors'} (epoch {best['epoch']:.0f} of {len(rows)}{score})"
     return f"best model so far: {model}; {advice}"
+
+
+def _resume_advice(target: Path, request: Request) -> str:
+    flags = ["--allow-outside"] if request.options.allow_outside else []
+    if request.repeats.learning_curve:
+        flags.append("--learning-curve")
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return f"continue with: {resume_command(target, flags, processes)}"

@@ -1,0 +1,157 @@
+"""Learning curve: trainings on a quarter and on half of the images, to estimate what more images would bring.
+
+The directory `learning-curve/` of a run contains the two runs, and the result:
+
+    learning-curve.json   numbers of images, mIoU, and the expected gain from twice the images
+    learning-curve.png    the curve
+    quarter/, half/       the runs
+"""
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pixelwise.config import Config
+from pixelwise.data.analysis.groups import assign_groups
+from pixelwise.data.index import DatasetIndex
+from pixelwise.data.schema import Record
+from pixelwise.data.splits import nested_subsets
+from pixelwise.errors import DataError
+from pixelwise.evaluation.evaluator import evaluate
+from pixelwise.evaluation.extrapolation import Gain, extrapolate
+from pixelwise.runs.run_dir import Run
+from pixelwise.runtime.distributed import launch_fabric
+from pixelwise.runtime.files import atomic_write
+from pixelwise.runtime.progress import ProgressBars
+from pixelwise.training.data import make_train_val_split
+from pixelwise.training.repeats import with_split
+from pixelwise.training.trainer import train
+from pixelwise.visualization.learning_curve import plot_learning_curve
+
+logger = logging.getLogger(__name__)
+
+FOLDER = "learning-curve"
+"""Name of the directory in the run directory."""
+
+FRACTIONS = {"quarter": 0.25, "half": 0.5}
+"""Name of a smaller run → fraction of the training images that it is trained on."""
+
+MIN_IMAGES = 6
+"""Minimum number of training images. A quarter of fewer images is a single image."""
+
+
+@dataclass(frozen=True)
+class LearningCurve:
+    """Result of `measure_learning_curve`.
+
+    Attributes:
+        sizes: numbers of training images, increasing. The last one is that of the run itself.
+        scores: mean IoU on the same validation images after training on each number of images, in [0, 1].
+        val_images: number of validation images.
+        gain: the expected gain of mean IoU from twice as many training images.
+        path: the directory of the files.
+    """
+
+    sizes: tuple[int, ...]
+    scores: tuple[float, ...]
+    val_images: int
+    gain: Gain
+    path: Path
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result as JSON types."""
+        return asdict(self) | {"path": str(self.path)}
+
+    def __str__(self) -> str:
+        points = ", ".join(f"{size}: {score:.3f}" for size, score in zip(self.sizes, self.scores, strict=True))
+        gain = self.gain
+        return (
+            f"mIoU by training images: {points}; twice the images ({gain.images}): about {gain.gain:+.3f} "
+            f"({gain.low:+.3f} to {gain.high:+.3f} with 90 % probability)"
+        )
+
+
+def measure_learning_curve(run: Run, data: DatasetIndex, verbose: bool = False) -> LearningCurve:
+    """Train on a quarter and on half of a run's training images, and extrapolate the mIoU to twice the images.
+
+    The smaller trainings have the settings of the run, as many optimizer steps, and the same validation images. The
+    half contains the quarter. The cache of the run's images is used again. Smaller trainings that are complete are not
+    repeated.
+
+    Args:
+        run: a completed run.
+        data: the data set of the run.
+        verbose: see `train`.
+
+    Returns:
+        The curve. Its files are in the directory `learning-curve` of the run.
+
+    Raises:
+        DataError: There are fewer than `MIN_IMAGES` training images, or all are in one group.
+        PixelwiseError: See `train`.
+
+    >>> print(measure_learning_curve(run, data))  # doctest: +SKIP
+    mIoU by training images: 75: 0.689, 150: 0.716, 300: 0.738; twice the images (600): about +0.016 (+0.004 to +0.031
+    with 90 % probability)
+    """
+    if not data.val and run.config.val_from == "train":
+        data = assign_groups(data)
+    train_records, val_records = make_train_val_split(data, run.config)
+    subsets = _subsets(train_records, data, run.config)
+    fabric = launch_fabric(run.config.device, run.config.precision)
+    folder = run.path / FOLDER
+    runs = [
+        _train_subset(folder / name, run, with_split(data, subset, val_records), len(train_records), verbose)
+        for name, subset in subsets.items()
+    ]
+    scores = []
+    same_images = with_split(data, train_records, val_records)
+    with ProgressBars(shown=verbose and fabric.is_global_zero) as bars:
+        for each in (*runs, run):
+            evaluation = evaluate(
+                each, same_images, "val", None, device=run.config.device,
+                skip_unreadable=run.config.skip_unreadable, progress=bars.track(f"evaluating {each.path.name}"),
+            )  # fmt: skip
+            scores.append(evaluation.metrics.mean_iou or 0.0)
+    sizes = (*map(len, subsets.values()), len(train_records))
+    gain = extrapolate(sizes, scores, 2 * sizes[-1])
+    curve = LearningCurve(sizes, tuple(scores), len(val_records), gain, folder)
+    if fabric.is_global_zero:
+        _write(curve)
+    return curve
+
+
+def _subsets(records: Sequence[Record], data: DatasetIndex, config: Config) -> dict[str, list[Record]]:
+    if len(records) < MIN_IMAGES:
+        raise DataError(
+            f"{data.root}: a learning curve needs at least {MIN_IMAGES} training images, not {len(records)}"
+        )
+    subsets = dict(zip(FRACTIONS, nested_subsets(records, tuple(FRACTIONS.values()), config.seed), strict=True))
+    sizes = [*map(len, subsets.values()), len(records)]
+    if len(set(sizes)) < len(sizes):
+        raise DataError(
+            f"{data.root}: the groups of the training images are too large for a quarter and a half of them"
+        )
+    return subsets
+
+
+def _train_subset(out: Path, run: Run, data: DatasetIndex, full_count: int, verbose: bool) -> Run:
+    """Train on a part of the images with as many steps as the run, and without images of the training's progress."""
+    count = len(data.train)
+    batch_size = min(run.config.batch_size, count)
+    steps = run.config.epochs * max(1, full_count // run.config.batch_size)
+    config = run.config.replace(epochs=max(1, round(steps / max(1, count // batch_size))), batch_size=batch_size)
+    logger.info("learning curve: %d of %d training images, %d epochs", count, full_count, config.epochs)
+    return train(data, out, config, preset=run.preset, resume=Run.exists(out), defaults=False, verbose=verbose)
+
+
+def _write(curve: LearningCurve) -> None:
+    with atomic_write(curve.path / "learning-curve.json") as part:
+        part.write_text(json.dumps(curve.to_dict(), indent=2) + "\n", encoding="utf-8")
+    gain = curve.gain
+    plot_learning_curve(
+        curve.path / "learning-curve.png", curve.sizes, curve.scores, gain.images, (gain.low, gain.gain, gain.high)
+    )
