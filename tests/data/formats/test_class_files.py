@@ -71,6 +71,12 @@ def test_class_files_are_read(place: str, file: str, text: str, field: str, name
         ("class_dict.csv", "name,r,g,b\nsky,1,2,256\n"),
         ("class_dict.csv", "name,r,g,b\nsky,1,2,3\nroad,1,2,3\n"),
         ("_classes.csv", "sky\n"),
+        ("_classes.csv", f"Pixel Value, Class\n{'9' * 5000}, sky\n"),
+        ("_classes.json", '{"sky": 1e999}'),
+        ("_classes.json", '{"sky": [1e999, 0, 0]}'),
+        ("dataset_meta.json", '{"labels": [{"name": "sky", "color": [1e999, 0, 0]}]}'),
+        ("classes.txt", f"{'9' * 5000} sky\n"),
+        ("labelmap.txt", f"sky:{'9' * 5000},0,0::\n"),
     ],
 )
 def test_damaged_class_files_raise_with_their_path(file: str, text: str, tmp_path: Path) -> None:

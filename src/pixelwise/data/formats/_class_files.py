@@ -61,12 +61,15 @@ def read_class_names(root: Path, listing: Listing) -> ClassNames:
 def _read_file(path: Path) -> ClassNames:
     """Read a class file. Return no names for any other file."""
     name = path.name.casefold()
-    if reader := CLASS_FILES.get(name):
-        return reader(path)
-    if name in _JSON_IF_COLORS:
-        return _read_json_with_colors(path)
-    if name.endswith(".csv") and file_starts_with(path, _COLOR_HEADER):
-        return _read_csv(path)
+    try:
+        if reader := CLASS_FILES.get(name):
+            return reader(path)
+        if name in _JSON_IF_COLORS:
+            return _read_json_with_colors(path)
+        if name.endswith(".csv") and file_starts_with(path, _COLOR_HEADER):
+            return _read_csv(path)
+    except (ValueError, OverflowError):  # Python refuses numbers of more than 4300 digits
+        raise DataError(f"{path}: a number in it cannot be read; fix or remove it") from None
     return ClassNames()
 
 
@@ -133,7 +136,7 @@ def _read_json_file(path: Path) -> ClassNames:
             content = content[key]
     try:
         return _parse_json(path, content)
-    except (AttributeError, KeyError, TypeError, ValueError):
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError):  # OverflowError: 1e999 is infinite
         raise DataError(f"{path}: must be a list of names, or name: value pairs; fix or remove it") from None
 
 
