@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import pixelwise as pw
+from pixelwise.training import near_duplicates
 from pixelwise.training.near_duplicates import warn_of_near_duplicates
 from tests.data.analysis.helpers import save_pair, scene
 
@@ -43,10 +44,26 @@ def test_different_images_give_no_warning(tmp_path: Path, caplog: pytest.LogCapt
     assert not caplog.records
 
 
-def test_images_outside_the_cache_are_not_decoded(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("cached", [(False, False), (False, True), (True, False)])
+def test_images_outside_the_cache_are_decoded(
+    cached: tuple[bool, bool], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     data = write_scenes(tmp_path, NAMES)
-    warn_of_near_duplicates(open_split(data, "train", cache_images=False), open_split(data, "val"))
-    assert not caplog.records
+    warn_of_near_duplicates(open_split(data, "train", cached[0]), open_split(data, "val", cached[1]))
+    assert "1 of 2 validation images" in caplog.text and "train/images/b.png" in caplog.text
+
+
+def test_of_many_images_outside_the_cache_some_are_decoded(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = write_scenes(tmp_path, NAMES | {"train/d": 8, "val/f": 8})
+    monkeypatch.setattr(near_duplicates, "MAX_DECODED_IMAGES", 2)
+    warn_of_near_duplicates(open_split(data, "train", False), open_split(data, "val", False))
+    assert not caplog.records, "of the training images a and c were compared, of the validation images d and f"
+    (tmp_path / "train/images/c.png").write_bytes((tmp_path / "train/images/d.png").read_bytes())
+    (tmp_path / "train/images/a.png").write_bytes(b"damaged")
+    warn_of_near_duplicates(open_split(data, "train", False), open_split(data, "val", False))
+    assert "1 of 2 validation images" in caplog.text and "train/images/c.png" in caplog.text
 
 
 def test_damaged_images_do_not_shift_the_names(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

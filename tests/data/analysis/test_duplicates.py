@@ -8,15 +8,21 @@ import pytest
 from PIL import Image, ImageEnhance
 
 from pixelwise.data.analysis import duplicates as duplicates_module
-from pixelwise.data.analysis.duplicates import edge_pattern, find_copies, find_near_duplicates, near_duplicate_issues
+from pixelwise.data.analysis.duplicates import (
+    THUMBNAIL_SIDE,
+    edge_pattern,
+    find_copies,
+    find_near_duplicates,
+    near_duplicate_issues,
+)
 from pixelwise.data.analysis.image_scan import image_stats
 from pixelwise.data.schema import Split
 from tests.data.analysis.helpers import noise, scene
 
 
 def thumbnail(image: Image.Image) -> np.ndarray:
-    """Return the thumbnail of an image as the scan makes it, (256,) uint8."""
-    small = image.convert("L").resize((16, 16), Image.Resampling.BOX)
+    """Return the thumbnail of an image as the scan makes it, (THUMBNAIL_SIDE²,) uint8."""
+    small = image.convert("L").resize((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.BOX)
     return np.asarray(small).ravel()
 
 
@@ -55,9 +61,9 @@ def test_unrelated_images_are_no_near_duplicates() -> None:
 
 
 def test_nearly_blank_images_are_not_compared() -> None:
-    blank = np.full((3, 256), 40, np.uint8)
+    blank = np.full((3, THUMBNAIL_SIDE**2), 40, np.uint8)
     blank[:, ::5] += 1
-    assert not edge_pattern(blank).any()
+    assert not edge_pattern(blank.reshape(3, THUMBNAIL_SIDE, THUMBNAIL_SIDE)).any()
     assert find_near_duplicates(blank, blank).matches == {}
 
 

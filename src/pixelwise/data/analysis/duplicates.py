@@ -1,7 +1,7 @@
 """Copies of images, found by their decoded pixels, and near-duplicates, found by a perceptual hash.
 
 Copies have the same pixels and can have different file formats, for example PNG and TIFF. A near-duplicate is an image
-that was resized, saved again with loss or changed in brightness, or the next frame of a video.
+that was resized, saved again with loss, changed in brightness or cropped (see `crops`), or the next frame of a video.
 """
 
 from collections.abc import Sequence
@@ -9,10 +9,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pixelwise.data.analysis.crops import find_crops, resample
 from pixelwise.data.schema import DataIssue, Split
 
-THUMBNAIL_SIDE = 16
-"""Side of the gray thumbnails that are compared, in pixels."""
+THUMBNAIL_SIDE = 24
+"""Side of the gray thumbnails that are stored, in pixels."""
+
+PATTERN_SIDE = 16
+"""Side to which thumbnails are reduced before they are compared, in pixels."""
 
 MIN_SIMILARITY = 0.95
 """Smallest similarity of near-duplicates (docs/decisions.md)."""
@@ -22,7 +26,8 @@ MIN_CONTRAST = 2.0
 from 0 to 255. Images with less contrast are nearly blank, and the differences of their pixels are noise."""
 
 MAX_COMPARISONS = 2_000_000_000
-"""Maximum number of image pairs that are compared. They take about half a minute."""
+"""Maximum number of image pairs that are compared. They take about half a minute. In the search for crops, each pair
+counts once for each of the regions that are compared."""
 
 _PAIRS_PER_BLOCK = 1 << 23
 
@@ -34,17 +39,17 @@ def edge_pattern(thumbnails: np.ndarray) -> np.ndarray:
     brightness and contrast.
 
     Args:
-        thumbnails: (N, 256) uint8, gray thumbnails of `THUMBNAIL_SIDE` rows.
+        thumbnails: (N, side, side), gray thumbnails with values in [0, 255].
 
     Returns:
-        (N, 480) float32. Each row has length 1, or is zero if the contrast is below `MIN_CONTRAST`. The scalar product
-        of two rows is the similarity of their images, in [-1, 1].
+        (N, 2 · side · (side − 1)) float32. Each row has length 1, or is zero if the contrast is below `MIN_CONTRAST`.
+        The scalar product of two rows is the similarity of their images, in [-1, 1].
 
-    >>> ramp = np.arange(256, dtype=np.uint8)[None]
+    >>> ramp = np.arange(256, dtype=np.uint8).reshape(1, 16, 16)
     >>> float(edge_pattern(ramp)[0] @ edge_pattern(ramp // 2)[0]) > 0.99
     True
     """
-    pixels = thumbnails.reshape(-1, THUMBNAIL_SIDE, THUMBNAIL_SIDE).astype(np.float32)
+    pixels = thumbnails.astype(np.float32)
     edges = [np.diff(pixels, axis=axis).reshape(len(pixels), -1) for axis in (1, 2)]
     pattern = np.concatenate(edges, axis=1)
     lengths = np.sqrt((pattern**2).sum(1, keepdims=True))
@@ -69,28 +74,37 @@ def find_near_duplicates(thumbnails: np.ndarray, others: np.ndarray) -> NearDupl
     """Find the images of a first set that are nearly equal to an image of a second set.
 
     Args:
-        thumbnails: (N, 256) uint8, the first set, see `edge_pattern`. If there are more than `MAX_COMPARISONS` pairs,
-            only every k-th of these images is compared, with the smallest k that is enough.
-        others: (M, 256) uint8, the second set. All of its images are compared.
+        thumbnails: (N, `THUMBNAIL_SIDE`²) uint8, the first set. If there are more than `MAX_COMPARISONS` pairs, only
+            every k-th of these images is compared, with the smallest k that is enough.
+        others: (M, `THUMBNAIL_SIDE`²) uint8, the second set. All of its images are compared.
 
     Returns:
-        The matches with a similarity of at least `MIN_SIMILARITY`.
+        The matches with a similarity of at least `MIN_SIMILARITY`, and of the other images those that are crops of an
+        image of the second set, or the reverse.
     """
     step = max(1, -(-len(thumbnails) * len(others) // MAX_COMPARISONS))
     indices = np.arange(0, len(thumbnails), step)
-    matches: dict[int, tuple[int, float]] = {}
     if not len(indices) or not len(others):
-        return NearDuplicates(matches, 0)
-    patterns = edge_pattern(others).T
+        return NearDuplicates({}, 0)
+    first, second = (part.reshape(-1, THUMBNAIL_SIDE, THUMBNAIL_SIDE) for part in (thumbnails[indices], others))
+    matches = _best_matches(*(edge_pattern(resample(part, PATTERN_SIDE)) for part in (first, second)))
+    rest = np.array([index for index in range(len(indices)) if index not in matches], int)
+    crops = find_crops(first[rest], second, edge_pattern, MAX_COMPARISONS)
+    matches |= {int(rest[row]): match for row, match in crops.items()}
+    return NearDuplicates({int(indices[row]): matches[row] for row in sorted(matches)}, len(indices))
+
+
+def _best_matches(patterns: np.ndarray, others: np.ndarray) -> dict[int, tuple[int, float]]:
+    """Return row → (index of the most similar other pattern, similarity), if it is at least `MIN_SIMILARITY`."""
+    matches: dict[int, tuple[int, float]] = {}
     block = max(1, _PAIRS_PER_BLOCK // len(others))
-    for start in range(0, len(indices), block):
-        chosen = indices[start : start + block]
-        similarity = edge_pattern(thumbnails[chosen]) @ patterns
+    for start in range(0, len(patterns), block):
+        similarity = patterns[start : start + block] @ others.T
         best = similarity.argmax(1)
-        values = similarity[np.arange(len(chosen)), best]
+        values = similarity[np.arange(len(similarity)), best]
         for row in np.flatnonzero(values >= MIN_SIMILARITY).tolist():
-            matches[int(chosen[row])] = int(best[row]), float(min(values[row], 1))
-    return NearDuplicates(matches, len(indices))
+            matches[start + row] = int(best[row]), float(min(values[row], 1))
+    return matches
 
 
 def find_copies(digests: np.ndarray) -> dict[int, int]:
@@ -142,7 +156,7 @@ def near_duplicate_issues(
     """Compare the images of each split with those of the splits before it, in the order train, val, test.
 
     Args:
-        thumbnails: (N, 256) uint8, see `edge_pattern`.
+        thumbnails: (N, `THUMBNAIL_SIDE`²) uint8.
         files: the N image files.
         splits: the split of each image.
         copies: indices of images that are already reported as copies. They are not compared.

@@ -35,7 +35,7 @@ class ImageStats:
             else None. See `ReadSpec`.
         means: mean of each channel, in the units of the decoded pixels.
         mean_squares: mean of the squared values of each channel.
-        thumbnail: 16×16 gray values as 256 bytes, see `edge_pattern`.
+        thumbnail: `THUMBNAIL_SIDE`² gray values as bytes.
     """
 
     digest: bytes

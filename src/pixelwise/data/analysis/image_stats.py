@@ -1,4 +1,4 @@
-"""Per-image statistics in flat arrays (about 300 bytes per image), and totals over the data set."""
+"""Per-image statistics in flat arrays (about 600 bytes per image), and totals over the data set."""
 
 from array import array
 from collections import Counter
@@ -149,7 +149,7 @@ class ImageStatsTable:
         return [bytes(self._digests[_DIGEST_BYTES * index : _DIGEST_BYTES * (index + 1)]) for index in indices]
 
     def thumbnails(self, indices: Sequence[int]) -> np.ndarray:
-        """Return the (len(indices), 256) uint8 gray thumbnails of the images with these indices."""
+        """Return the (len(indices), `THUMBNAIL_SIDE`²) uint8 gray thumbnails of the images with these indices."""
         return np.frombuffer(bytes(self._thumbnails), np.uint8).reshape(-1, _THUMBNAIL_BYTES)[list(indices)]
 
     def find_duplicates(self, records: Sequence[Record], splits: Sequence[Split]) -> list[str]:
