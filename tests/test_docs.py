@@ -113,6 +113,8 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     write_leaves(tmp_path / "leaves")
     write_leaves(tmp_path / "paired-leaves")
+    for name in ("cats", "dogs"):
+        write_leaves(tmp_path / "data" / name, count=8)
     pairs = [f"images/{index:03d}.jpg masks/{index:03d}.png" for index in range(10)]
     (tmp_path / "paired-leaves" / "pairs.txt").write_text("\n".join(pairs), encoding="utf-8")
     (tmp_path / "new-images").mkdir()
@@ -140,7 +142,16 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.integration
 @pytest.mark.slow
-@pytest.mark.parametrize("page", ["README.md", "docs/index.md", "docs/howto/extend.md", "docs/howto/mask-values.md"])
+@pytest.mark.parametrize(
+    "page",
+    [
+        "README.md",
+        "docs/index.md",
+        "docs/howto/extend.md",
+        "docs/howto/mask-values.md",
+        "docs/howto/several-data-sets.md",
+    ],
+)
 def test_python_blocks_run(page: str, workplace: Path, registries: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["my_pixelwise.py"])
     namespace: dict[str, Any] = {"__name__": "docs"}
