@@ -25,6 +25,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "data_speed": ("data",),
     "engine_overhead": (),
     "inspect_speed": ("data",),
+    "predict_speed": ("data",),
     "process_pool": (),
 }
 """A benchmark → the arguments without which its table cannot be measured."""

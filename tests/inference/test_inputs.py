@@ -14,7 +14,8 @@ from PIL import Image
 from pixelwise.errors import DataError
 from pixelwise.inference.inputs import UrlImage, content_digest, open_file, open_image, read_input, read_inputs
 from pixelwise.inference.outputs import digest
-from pixelwise.inference.predictor import Prediction, Predictor
+from pixelwise.inference.prediction import Prediction
+from pixelwise.inference.predictor import Predictor
 from pixelwise.models.config import ModelConfig
 from pixelwise.palette import default_palette
 from tests.inference.helpers import make_image

@@ -14,6 +14,7 @@ from pixelwise.data.resize import resize_image
 from pixelwise.errors import ConfigError, DataError, OutputExistsError, RunError
 from pixelwise.inference.prediction import Prediction
 from pixelwise.inference.predictor import Predictor
+from pixelwise.models.model import SegmentationModel
 from pixelwise.visualization import overlay
 from tests.inference.helpers import make_image
 
@@ -268,6 +269,7 @@ class TestProbabilities:
 
 
 def test_model_files_alone_are_enough(predictor: Predictor, tmp_path: Path) -> None:
+    assert isinstance(predictor.model, SegmentationModel)
     predictor.model.save(tmp_path)
     loaded = Predictor.load(tmp_path, "cpu", "32-true")
     assert np.array_equal(loaded(make_image()).mask, predictor(make_image()).mask)

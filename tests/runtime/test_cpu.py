@@ -6,7 +6,13 @@ import pytest
 import torch
 
 from pixelwise.runtime import cpu, process
-from pixelwise.runtime.cpu import ThreadTuner, apply_thread_policy, follow_idle_cores, single_thread
+from pixelwise.runtime.cpu import (
+    ThreadTuner,
+    apply_thread_policy,
+    follow_idle_cores,
+    leave_one_core,
+    single_thread,
+)
 
 
 class Machine:
@@ -101,6 +107,18 @@ def test_without_a_policy_nothing_changes(monkeypatch: pytest.MonkeyPatch) -> No
     with single_thread():
         assert machine.threads == 4
     assert machine.threads == 4 and machine.slept == 0
+
+
+def test_one_thread_less_for_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(monkeypatch)
+    with leave_one_core():
+        assert machine.threads == 3
+        with single_thread(), leave_one_core():
+            assert machine.threads == 1
+    assert machine.threads == 4
+    monkeypatch.setattr(process, "_thread_policy", None)
+    with leave_one_core():
+        assert machine.threads == 4, "nothing changes in the program of a user"
 
 
 def test_a_single_thread_for_a_block(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,7 @@
 import errno
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -23,7 +23,7 @@ from pixelwise.inference.prediction import MaskStyle, Prediction, require_mask_f
 from pixelwise.inference.predictor import Predictor
 from pixelwise.inference.result_tables import CLASSES_FILE, OBJECTS_FILE, ImageRows, ResultTables
 from pixelwise.inference.sources import ImageSource, find_images
-from pixelwise.runtime.cpu import single_thread
+from pixelwise.runtime.cpu import leave_one_core
 from pixelwise.runtime.files import atomic_write, remove_abandoned, write_errors
 from pixelwise.runtime.progress import Progress, no_progress
 from pixelwise.runtime.threads import prefetch_map
@@ -150,7 +150,7 @@ def predict_folder(
     resumed = [item.path for item in items if item.mark is not None]
     tables.keep(resumed)
     failed: list[PixelwiseError] = [*found.problems]
-    with closing(tables), single_thread():
+    with closing(tables), leave_one_core():
         failed += _predict_items(predictor, [item for item in items if item.mark is None], mark, tables, progress)
     done = [(item, item.mark) for item in items if item.mark is not None]
     report = {
@@ -181,6 +181,7 @@ def _predict_items(
         return _write_or_error(items[number], prediction, mark, tables)
 
     failed: list[PixelwiseError] = []
+    results: Iterator[tuple[Mark, ImageRows] | PixelwiseError]
     results = map_predictions(predictor, [item.path for item in items], write)
     for item in progress(items, len(items)):
         result = next(results)

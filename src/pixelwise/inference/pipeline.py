@@ -15,6 +15,9 @@ from pixelwise.runtime.threads import available_cpus
 
 T = TypeVar("T")
 
+_MAX_THREADS = 8
+"""Maximum number of threads that write. More would wait for Python's global interpreter lock."""
+
 _MAX_PENDING = 32
 """Maximum number of images that wait to be written."""
 
@@ -40,7 +43,7 @@ def map_predictions(
     """
     pending: deque[tuple[Future[T | DataError], int]] = deque()
     total = 0
-    with ThreadPoolExecutor(available_cpus()) as pool:
+    with ThreadPoolExecutor(min(_MAX_THREADS, available_cpus())) as pool:
         try:
             for number, (_, result) in enumerate(predictor.iter_logits(paths)):
                 size = 0 if isinstance(result, DataError) else result[0].nbytes + result[1].nbytes

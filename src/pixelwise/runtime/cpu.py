@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import psutil
 import torch
@@ -70,14 +70,26 @@ def follow_idle_cores() -> None:
         _tuner.update()
 
 
-@contextmanager
-def single_thread() -> Iterator[None]:
+def single_thread() -> AbstractContextManager[None]:
     """Use one thread in the block, for operations too small to split. Do nothing without a thread policy."""
+    return _thread_limit(1)
+
+
+def leave_one_core() -> AbstractContextManager[None]:
+    """Use one thread less in the block, but at least one, because other threads of this process compute too.
+
+    Do nothing without a thread policy.
+    """
+    return _thread_limit(max(1, torch.get_num_threads() - 1))
+
+
+@contextmanager
+def _thread_limit(count: int) -> Iterator[None]:
     if thread_policy() is None:
         yield
         return
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+    torch.set_num_threads(count)
     try:
         yield
     finally:

@@ -16,8 +16,11 @@ _MIN_SIDE = 120
 _FONT_FRACTION, _MIN_FONT_SIZE, _MAX_FONT_SIZE = 0.034, 11, 72
 """Font size as a fraction of the shorter side, and its limits in pixels."""
 
-_MAX_HEIGHT, _MAX_WIDTH = 0.4, 0.4
-"""Maximum size of the legend as a fraction of the image's height and width."""
+_MAX_HEIGHT, _MAX_WIDTH = 0.4, 0.3
+"""Maximum height of the legend, and maximum width of a column, as fractions of the image's height and width."""
+
+_COLUMNS = 2
+"""Maximum number of columns."""
 
 _OPACITY = 205
 """Opacity of the legend's background, of 255."""
@@ -51,40 +54,45 @@ def add_legend(
         return
     size = int(np.clip(min(drawn.size) * _FONT_FRACTION, _MIN_FONT_SIZE, _MAX_FONT_SIZE))
     rows = max(1, int(drawn.height * _MAX_HEIGHT / (1.5 * size)) - 1)
-    if len(present) > rows:
-        listed = np.sort(present[np.argsort(-pixels[present], kind="stable")][: max(1, rows - 1)])
+    if len(present) > _COLUMNS * rows:
+        listed = np.sort(present[np.argsort(-pixels[present], kind="stable")][: _COLUMNS * rows - 1])
     else:
         listed = present
     entries: list[tuple[str, Color | None]] = [(classes[index], palette[index]) for index in listed]
     if len(listed) < len(present):
         entries.append((f"and {len(present) - len(listed)} more", None))
-    panel = _panel(tuple(entries), size, int(drawn.width * _MAX_WIDTH))
+    panel = _panel(tuple(entries), rows, size, int(drawn.width * _MAX_WIDTH))
     is_colored = np.ones(256, bool)
     is_colored[list(uncolored)] = False
     drawn.paste(panel, _emptiest_corner(mask, is_colored, panel.size, size // 2), panel)
 
 
 @lru_cache(maxsize=64)
-def _panel(entries: tuple[tuple[str, Color | None], ...], size: int, max_width: int) -> Image.Image:
-    """Draw the entries of a legend below each other on a translucent rectangle.
+def _panel(entries: tuple[tuple[str, Color | None], ...], max_rows: int, size: int, max_width: int) -> Image.Image:
+    """Draw the entries of a legend in columns on a translucent rectangle.
 
     Args:
         entries: (text, color of its swatch or None).
+        max_rows: maximum number of entries in a column.
         size: font size in pixels.
-        max_width: maximum width in pixels. Longer texts are shortened.
+        max_width: maximum width of a column in pixels. Longer texts are shortened.
     """
     face, line, padding = font(size), round(1.5 * size), size // 2
     indent = padding + size + padding
     texts = [shorten(text, max(max_width - indent - padding, size), face) for text, _ in entries]
+    columns = -(-len(entries) // max_rows)
+    rows = -(-len(entries) // columns)
     width = indent + max(round(face.getlength(text)) for text in texts) + padding
-    panel = Image.new("RGBA", (width, line * len(entries) + padding), (*BACKGROUND, _OPACITY))
+    panel = Image.new("RGBA", (width * columns, line * rows + padding), (*BACKGROUND, _OPACITY))
     draw = ImageDraw.Draw(panel)
-    for row, (text, (_, color)) in enumerate(zip(texts, entries, strict=True)):
-        middle = padding // 2 + row * line + line // 2
+    for number, (text, (_, color)) in enumerate(zip(texts, entries, strict=True)):
+        left = number // rows * width
+        middle = padding // 2 + number % rows * line + line // 2
         if color is not None:
-            box = (padding, middle - size // 2, padding + size - 1, middle - size // 2 + size - 1)
+            top = middle - size // 2
+            box = (left + padding, top, left + padding + size - 1, top + size - 1)
             draw.rectangle(box, fill=(*color, 255), outline=(*FAINT_TEXT_COLOR, 255))
-        draw.text((indent, middle), text, font=face, fill=(*TEXT_COLOR, 255), anchor="lm")
+        draw.text((left + indent, middle), text, font=face, fill=(*TEXT_COLOR, 255), anchor="lm")
     return panel
 
 
