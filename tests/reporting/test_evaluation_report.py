@@ -187,3 +187,16 @@ def test_the_plot_has_one_line_without_a_temperature() -> None:
     assert render(evaluation).count("<polyline") == 2
     assert render(replace(evaluation, temperature=1.0)).count("<polyline") == 1
     assert plot_points(evaluation.calibration) == [(120.0, 240.0), (216.0, 0.0)]
+
+
+def test_a_notebook_shows_the_interval_and_the_table() -> None:
+    evaluation = make_evaluation()
+    shown = evaluation._repr_html_()
+    assert evaluation.headline in shown and "the test split of the data set" in shown
+    assert "&lt;b&gt;dog&lt;/b&gt;" in shown and "<b>dog" not in shown
+    assert shown.count("<p") == 3 and len(shown) < 300_000
+    warned = replace(
+        evaluation, warning="was <trained> on them", skipped=(DataError("a.jpg: cut"),), path=Path("e.json")
+    )._repr_html_()
+    assert "<b>was &lt;trained&gt; on them</b>" in warned
+    assert "1 image left out, for example a.jpg: cut" in warned and "page: e.html" in warned

@@ -152,6 +152,20 @@ class Evaluation:
             f"about {more} more {unit} would halve the interval"
         )
 
+    def _repr_html_(self) -> str:
+        """Return the mean IoU with its interval, the warning, and the metrics of each class, for a notebook."""
+        from pixelwise.visualization import html
+
+        texts = [f"<b>{html.text(self.headline, max_length=300)}</b>", html.text(self.reason, max_length=300)]
+        texts += [f"<b>{html.text(self.warning, max_length=500)}</b>", html.text(self.note, max_length=500)]
+        if self.skipped:
+            count = f"{len(self.skipped):,} image{'s' * (len(self.skipped) != 1)}"
+            texts.append(f"{count} left out, for example {html.text(self.skipped[0], max_length=300)}")
+        if self.page is not None:
+            texts.append(f"page: {html.text(self.page, max_length=300)}")
+        lines = [html.paragraph(line) for line in texts if line not in ("", "<b></b>")]
+        return html.block(*lines, self.metrics._repr_html_())
+
     def to_dict(self) -> dict[str, Any]:
         """Return the result as JSON types, with the keys of evaluation-<split>.json."""
         content = self.metrics.to_dict() | {"split": self.split, "left_out": len(self.skipped)}
