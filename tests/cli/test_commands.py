@@ -78,12 +78,12 @@ class TestTrain:
     def test_a_plan_can_be_given_again_to_resume(
         self, run_cli: RunCommand, train_call: dict[str, Any], pets_folder: Path, run_copy: Path, tmp_path: Path
     ) -> None:
-        plan = pw.Plan(pw.Run.open(run_copy).read_dataset_spec(), {"epochs": 9, "lr": 0.5})
+        plan = pw.Plan(pw.Run.open(run_copy).read_dataset_spec(), {"epochs": 9, "lr": 0.003})
         plan.write(tmp_path / "plan.yaml")
         tokens: list[str | Path] = ["train", pets_folder, "--plan", tmp_path / "plan.yaml", "--resume", "--epochs", "7"]
         run_cli(*tokens, "--out", run_copy)
         assert train_call["plan"] is None and train_call["config"].model_fields_set == {"epochs", "lr"}
-        assert (train_call["config"].epochs, train_call["config"].lr) == (7, 0.5)
+        assert (train_call["config"].epochs, train_call["config"].lr) == (7, 0.003)
         run_cli(*tokens, "--out", tmp_path / "new")
         assert train_call["plan"] == plan, "without a run, the plan starts one"
 
@@ -210,6 +210,31 @@ class TestEvaluate:
             assert f"{metrics['iou']:.1%}" in row
         assert f"accuracy {stored['accuracy']:.2%} · mean IoU {stored['miou']:.2%}" in result.out
         assert f"evaluation: {run_copy / 'evaluation-test.json'}" in result.out
+
+    def test_it_needs_only_the_run(self, run_cli: RunCommand, run_copy: Path) -> None:
+        result = run_cli("evaluate", run_copy)
+        assert (result.code, result.err) == (0, "")
+        lines = result.out.splitlines()
+        assert lines[0] == "evaluated on the test split of the data set"
+        assert any(
+            line.startswith("mIoU 0.") and line.endswith("more images would halve the interval") for line in lines
+        )
+        assert f"page:       {run_copy / 'evaluation-test.html'}" in lines
+        assert (run_copy / "evaluation-test.html").exists() and (run_copy / "evaluation-test.csv").exists()
+
+    def test_images_that_were_trained_on_give_a_warning(self, run_cli: RunCommand, run_copy: Path) -> None:
+        result = run_cli("evaluate", run_copy, "--split", "train")
+        assert result.code == 0 and result.err.startswith("WARNING: the model was trained on ")
+        result = run_cli("evaluate", run_copy, "--split", "val")
+        assert (result.code, result.err) == (0, "")
+        assert "evaluated on the images that the training held out for validation" in result.out
+        assert "note: the best epoch was chosen on these images" in result.out
+
+    def test_data_that_is_gone_is_one_line_with_the_flag(self, run_cli: RunCommand, run_copy: Path) -> None:
+        file = run_copy / "data.yaml"
+        lines = file.read_text().splitlines(True)
+        file.write_text("".join("root: /gone/pets\n" if line.startswith("root:") else line for line in lines))
+        assert_one_line_error(run_cli("evaluate", run_copy), "/gone/pets: the data of", "is not there any more")
 
     def test_into_a_file_that_must_not_exist(
         self, run_cli: RunCommand, run_copy: Path, pets_folder: Path, tmp_path: Path

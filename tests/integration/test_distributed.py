@@ -120,6 +120,11 @@ def test_gradients_are_those_of_one_process(out: Path, odd_pets: Path, tmp_path:
             torch.testing.assert_close(weights[1][name], tensor, rtol=1e-3, atol=1e-5)
 
 
+def test_both_processes_end_when_the_time_is_over(out: Path) -> None:
+    rows = pw.Run.open(out / "budget").read_metrics()
+    assert rows and rows[-1]["val_miou"] is not None
+
+
 def test_validation_is_that_of_one_process(run: pw.Run, odd_pets: Path) -> None:
     data = pw.load_dataset(odd_pets)
     _, val_records = make_train_val_split(data, run.config)
@@ -134,12 +139,21 @@ def test_validation_is_that_of_one_process(run: pw.Run, odd_pets: Path) -> None:
 
 def test_evaluation_is_that_of_one_process(out: Path, run: pw.Run, odd_pets: Path) -> None:
     two = json.loads((out / "two.json").read_text())
-    single = pw.evaluate(run, pw.load_dataset(odd_pets), device="cpu").metrics
+    evaluation = pw.evaluate(run, pw.load_dataset(odd_pets), device="cpu")
+    single = evaluation.metrics
     assert two["images"] == single.image_count == 9
     expected, actual = torch.tensor(single.confusion), torch.tensor(two["confusion"])
     assert torch.equal(actual.sum(1), expected.sum(1))
     assert (actual - expected).abs().sum() <= expected.sum() / 5000
     assert two["miou"] == pytest.approx(single.mean_iou, abs=1e-4)
+    assert two["intervals"]["miou"] == pytest.approx(evaluation.intervals.mean_iou, abs=1e-3)
+    assert two["boundary"] == pytest.approx(evaluation.boundary, abs=2e-3)
+    assert two["calibration"]["ece"] == pytest.approx(evaluation.calibration.error, abs=1e-3)
+    rows = (out / "two.csv").read_text().splitlines()[1:]
+    assert [row.split(",")[0] for row in rows] == [image.file for image in evaluation.images]
+    files = {each["file"]: each["score"] for each in two["lowest_label_quality"]}
+    assert files == pytest.approx({image.file: image.label_quality for image in evaluation.images}, abs=1e-3)
+    assert (out / "two.html").exists()
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 import pixelwise as pw
 from pixelwise.cli import main
 from pixelwise.models.decoders import DECODERS
+from pixelwise.runs.checkpoint import Checkpoint
 from pixelwise.runtime.distributed import all_reduce_sum, launch_fabric
 
 DECODER = "linear-without-norm"
@@ -41,8 +42,13 @@ class LinearDecoder(nn.Module):
 
 
 def train_each_batch_size(data: Path, out: Path) -> list[pw.Run]:
-    """Train one epoch with each batch size. The gradients do not depend on the number of processes."""
+    """Train one epoch with each batch size. The gradients do not depend on the number of processes.
+
+    The checkpoints keep the moments of the optimizer, which have the gradients.
+    """
     DECODERS.register(DECODER, LinearDecoder)
+    compact = Checkpoint.compact
+    setattr(Checkpoint, "compact", lambda checkpoint: checkpoint)  # noqa: B010 (mypy refuses an assignment)
     try:
         return [
             pw.train(
@@ -54,7 +60,16 @@ def train_each_batch_size(data: Path, out: Path) -> list[pw.Run]:
             for batch_size in BATCH_SIZES
         ]  # fmt: skip
     finally:
+        setattr(Checkpoint, "compact", compact)  # noqa: B010
         DECODERS.unregister(DECODER)
+
+
+def train_for_a_time(data: Path, out: Path) -> None:
+    """Train with a time budget. The process with rank 0 decides when to end, or the others would wait forever."""
+    pw.train(
+        pw.load_dataset(data), out / "budget", encoder="test_efficientnet", encoder_weights="none", image_size=64,
+        batch_size=2, val_fraction=0.3, precision="32-true", device="cpu", defaults=False, time_budget="4s",
+    )  # fmt: skip
 
 
 def run_command(output: Path, *tokens: object) -> None:
@@ -105,6 +120,7 @@ def run_all(data: Path, damaged: Path, out: Path) -> None:
         out / f"evaluate-{rank}", "evaluate", out / "runs" / "run", data, "--out", out / "two.json", "--device", "cpu"
     )
     train_each_batch_size(data, out)
+    train_for_a_time(data, out)
     result = evaluate_damaged(out / "runs" / "run", damaged, out / "damaged.json")
     (out / f"damaged-{rank}.json").write_text(json.dumps(result))
     fabric = launch_fabric("cpu")

@@ -42,7 +42,7 @@ def known(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
 
     monkeypatch.setattr(timing._Timer, "step", step)
     monkeypatch.setattr(timing._Timer, "validation", lambda timer, batch: 0.3 * (batch[0].shape[-1] / 32) ** 2)
-    monkeypatch.setattr(timing.time, "perf_counter", lambda: 0.0)
+    monkeypatch.setattr("pixelwise.planning.timing.time.perf_counter", lambda: 0.0)
     monkeypatch.setattr(timing, "_DRAWING_SECONDS", 0.0)
     monkeypatch.setattr(timing, "_SAVING_FACTOR", 1.0)
     return calls

@@ -95,6 +95,7 @@ class TestTimedCourse:
         assert simulation.run() == pytest.approx(CASES[case]["budget"], rel=0.05)
         assert simulation.fractions == sorted(simulation.fractions)
         assert simulation.fractions[0] < 0.1 and simulation.fractions[-1] == 1.0
+        assert simulation.fractions[-2] > 0.9, "the schedule does not end with a jump"
         assert simulation.validated[-1], "the last model is validated"
 
     @pytest.mark.parametrize("factor", [0.3, 3.0])

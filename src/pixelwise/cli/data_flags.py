@@ -2,22 +2,27 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Group, Parameter
 
 from pixelwise.cli.components import LIST_FLAG, OPEN_CHOICE, open_choice
-from pixelwise.data.formats import FORMATS
-from pixelwise.data.join import dataset_names
-from pixelwise.data.label_map.options import LabelOptions, Unlabeled
+from pixelwise.cli.setting_flags import read_formats
 from pixelwise.errors import ConfigError
 
+if TYPE_CHECKING:
+    from pixelwise.data.label_map.options import LabelOptions
+
+# The modules of the data are imported when a flag is used, because numpy and the formats take longer than the help.
+
 _MASKS = Group("Masks", sort_key=-1)
+
+_FORMATS = read_formats()
 
 if TYPE_CHECKING:
     _FormatName = str
 else:
-    _FormatName = open_choice(FORMATS)
+    _FormatName = open_choice(_FORMATS)
 
 
 def _mask_flag(text: str) -> Parameter:
@@ -32,7 +37,7 @@ class DataFlags:
     format: Annotated[
         _FormatName | None,
         Parameter(
-            help=f"Format of DATA: {', '.join(FORMATS)}. [default: detected]",
+            help=f"Format of DATA: {', '.join(_FORMATS)}. [default: detected]",
             group=_MASKS,
             **LIST_FLAG,
             **OPEN_CHOICE,
@@ -59,7 +64,7 @@ class DataFlags:
         ),
     ] = False
     unlabeled: Annotated[
-        Unlabeled,
+        Literal["background", "ignore"],
         Parameter(
             help="Meaning of the value 0, or of pixels outside all polygons: background, or ignore if only a part of "
             "each image is labeled.",
@@ -91,7 +96,7 @@ class DataFlags:
         ),
     ] = False
 
-    def label_options(self, skip_unreadable: bool = False) -> LabelOptions:
+    def label_options(self, skip_unreadable: bool = False) -> "LabelOptions":
         """Convert the flags to options of the library. A list can also be one word with commas.
 
         Args:
@@ -103,6 +108,8 @@ class DataFlags:
         Raises:
             ConfigError: A word of --label-map is not VALUE=CLASS.
         """
+        from pixelwise.data.label_map.options import LabelOptions
+
         pairs = []
         for text in _split_words(self.label_map):
             value, equals, name = text.partition("=")
@@ -125,7 +132,7 @@ class DataFlags:
         )
 
 
-def options_by_set(options: LabelOptions, roots: Sequence[str]) -> list[LabelOptions]:
+def options_by_set(options: "LabelOptions", roots: Sequence[str]) -> "list[LabelOptions]":
     """Return the options for each of several data sets.
 
     A value of --label-map, --classes or --ignore-values that begins with NAME: applies only to the data set NAME. All
@@ -135,10 +142,13 @@ def options_by_set(options: LabelOptions, roots: Sequence[str]) -> list[LabelOpt
         options: the options for all data sets.
         roots: the data sets. `dataset_names` returns their names.
 
+    >>> from pixelwise.data.label_map.options import LabelOptions
     >>> pairs = (("0", "background"), ("cats:255", "cat"), ("dogs:255", "dog"))
     >>> [dict(each.label_map) for each in options_by_set(LabelOptions(label_map=pairs), ["my/cats", "my/dogs"])]
     [{'0': 'background', '255': 'cat'}, {'0': 'background', '255': 'dog'}]
     """
+    from pixelwise.data.join import dataset_names
+
     prefixes = [f"{name}:" for name in dataset_names(roots)]
 
     def own(text: str, prefix: str) -> str | None:

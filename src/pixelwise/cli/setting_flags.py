@@ -63,16 +63,21 @@ class SettingFlag:
     is_list: bool = False
 
 
-def write_flags(flags: Iterable[SettingFlag], file: Path) -> None:
-    """Write flags to a JSON file for `read_flags`."""
-    text = json.dumps([asdict(flag) for flag in flags], indent=1, ensure_ascii=False)
-    file.write_text(text + "\n", encoding="utf-8")
+def write_flags(flags: Iterable[SettingFlag], formats: Iterable[str], file: Path) -> None:
+    """Write flags, and the names of the formats of data sets, to a JSON file."""
+    content = {"formats": list(formats), "flags": [asdict(flag) for flag in flags]}
+    file.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def read_flags(file: Path = FLAGS_FILE) -> list[SettingFlag]:
     """Read the flags that `write_flags` wrote."""
-    entries = json.loads(file.read_text(encoding="utf-8"))
+    entries = json.loads(file.read_text(encoding="utf-8"))["flags"]
     return [SettingFlag(**entry | {"choices": tuple(entry["choices"])}) for entry in entries]
+
+
+def read_formats(file: Path = FLAGS_FILE) -> tuple[str, ...]:
+    """Read the names of the formats that `write_flags` wrote."""
+    return tuple(json.loads(file.read_text(encoding="utf-8"))["formats"])
 
 
 def settings_model(flags: Sequence[SettingFlag] | None = None) -> type[BaseModel]:

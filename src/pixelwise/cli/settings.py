@@ -12,6 +12,7 @@ from pixelwise.cli.components import DEVICES
 from pixelwise.cli.flags import flag_of
 from pixelwise.cli.setting_flags import COMPONENT_LISTS, COMPONENTS, FLAGS_FILE, SettingFlag, ValueKind, write_flags
 from pixelwise.config import Config, registry_of
+from pixelwise.data.formats import FORMATS
 from pixelwise.registry import Registry
 from pixelwise.training.callbacks import CALLBACKS
 from pixelwise.training.loggers import LOGGERS
@@ -103,4 +104,4 @@ def _parameters_of(name: str) -> tuple[str, ...]:
 
 
 if __name__ == "__main__":
-    write_flags(config_flags(), FLAGS_FILE)
+    write_flags(config_flags(), FORMATS, FLAGS_FILE)
