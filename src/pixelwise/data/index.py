@@ -158,7 +158,8 @@ def draw_sheet(
     """
     from pixelwise.visualization import overlay_grid, to_display_image
 
-    part: Split = split or next((name for name in SPLITS if getattr(data, name)), "train")
+    present: list[Split] = [name for name in SPLITS if getattr(data, name)]
+    part = split or (present or ["train"])[0]
     records = data.records(part)
     count = min(count, len(records))
     chosen = [records[index * len(records) // count] for index in range(count)]
