@@ -84,7 +84,7 @@ EXAMPLES = {
     ),
     "evaluate": (
         "pixelwise evaluate runs/leaves leaves",
-        "pixelwise evaluate runs/leaves more-leaves --split train --metrics boundary_iou",
+        "pixelwise evaluate runs/leaves leaves --split val --metrics boundary_iou",
     ),
     "predict": (
         "pixelwise predict runs/leaves new-images --out masks",
