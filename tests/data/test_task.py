@@ -183,3 +183,23 @@ def test_confidence_by_hand() -> None:
     np.testing.assert_allclose(MULTICLASS.confidence(probabilities), [[0.5, 0.7]])
     # Present or absent: 0.5 and 0.9, 0.7 and 0.7, 0.8 and 0.8. The smallest of each pixel counts.
     np.testing.assert_allclose(MULTILABEL.confidence(probabilities), [[0.5, 0.7]])
+
+
+def test_label_probability_by_hand() -> None:
+    probabilities = torch.tensor([[[0.5, 0.1]], [[0.3, 0.7]], [[0.2, 0.2]]])
+    mask = torch.tensor([[2, 1]], dtype=torch.uint8)
+    assert MULTICLASS.label_probability(probabilities, mask).tolist() == [pytest.approx([0.2, 0.7])]
+    masks, batch = torch.stack([mask, 2 - mask]), probabilities.expand(2, 3, 1, 2)
+    assert MULTICLASS.label_probability(batch, masks).flatten().tolist() == pytest.approx([0.2, 0.7, 0.5, 0.7])
+    channels = torch.tensor([[[1, 0]], [[1, 0]], [[0, 255]]], dtype=torch.uint8)
+    found = MULTILABEL.label_probability(probabilities, channels).flatten()[:5]
+    assert found.tolist() == pytest.approx([0.5, 0.9, 0.3, 0.3, 0.8])
+
+
+@pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
+def test_the_predicted_label_has_the_confidence_as_its_probability(task: Task) -> None:
+    logits = torch.randn(3, 8, 9, generator=torch.Generator().manual_seed(0))
+    probabilities = task.activate(logits)
+    chosen = task.label_probability(probabilities, task.logits_to_mask(logits))
+    lowest = chosen if task is MULTICLASS else chosen.amin(0)
+    np.testing.assert_allclose(lowest.numpy(), task.confidence(probabilities.numpy()), rtol=1e-6)

@@ -116,7 +116,9 @@ def train(
     else:
         check_length(settings)
         run = create_run(out, config, settings, preset=preset, plan=plan)
-        run = replace(run, config=inherit_settings(run.config, settings))
+        check_length({"epochs": settings.get("epochs"), "time_budget": run.config.time_budget})
+        given = set(settings) | (config.model_fields_set if config is not None else set())
+        run = replace(run, config=inherit_settings(run.config, given))
     config = add_specs(run.config, callbacks, loggers)
     check_specs(config)
     fabric = launch_fabric(config.device, config.precision)
@@ -193,10 +195,10 @@ def _run_epochs(
             _record_epoch(setup, state, callbacks, saver)
             course.record_epoch_end(course.seconds - started)
 
-    fabric.barrier()
     if fabric.is_global_zero:
         saver.write_best(setup)
         store_temperature(state.run, setup)
+    fabric.barrier()  # until then, another process could load an earlier model
     for callback in callbacks:
         callback.on_train_end(state)
     if fabric.is_global_zero:
