@@ -33,10 +33,10 @@ class PackedMask:
 
     def __init__(self, channels: Iterable[npt.NDArray[np.uint8]]) -> None:
         self._channels: list[bytes] = []
-        size = 0, 0
+        size: tuple[int, ...] = (0, 0)
         for channel in channels:
             size = channel.shape
-            self._channels.append(zlib.compress(np.packbits(channel, axis=-1), level=1))
+            self._channels.append(zlib.compress(np.packbits(channel, axis=-1).tobytes(), level=1))
         self.shape = (len(self._channels), *size)
 
     def __len__(self) -> int:
