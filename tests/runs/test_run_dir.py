@@ -196,7 +196,7 @@ def test_the_columns_of_metrics_csv(tiny_run: pw.Run) -> None:
     with (tiny_run.path / "metrics.csv").open(newline="") as file:
         header, *rows = list(csv.reader(file))
     assert header == [
-        "epoch", "step", "train_seconds", "train_loss", "val_loss", "val_accuracy", "val_miou",
+        "epoch", "step", "seconds", "train_seconds", "train_loss", "val_loss", "val_accuracy", "val_miou",
         "iou_pet", "iou_background", "iou_border", "images_per_second", "learning_rate",
     ]  # fmt: skip
     assert [int(row[0]) for row in rows] == [1, 2]
