@@ -299,7 +299,7 @@ class TestPredict:
         assert len(skipped) == 2 and "A_broken.jpg" in skipped[0] and "notes.txt" in skipped[1]
         assert "3 images predicted" in result.out
         assert len(json.loads((out / "predictions.json").read_text())["photos"]) == 3
-        assert len(list(out.glob("*_mask.png"))) == len(list(out.glob("*_overlay.png"))) == 3
+        assert len(list(out.glob("*_mask.png"))) == len(list(out.glob("*_overlay.jpg"))) == 3
 
     def test_a_url_is_no_output(self, run_cli: RunCommand, run_copy: Path, pets_folder: Path) -> None:
         result = run_cli("predict", run_copy, pets_folder / "images", "--out", "s3://bucket/x")
@@ -311,7 +311,7 @@ class TestPredict:
         images = sorted((pets_folder / "images").iterdir())[:2]
         result = run_cli("predict", run_copy, *images, "--out", tmp_path / "out")
         assert (result.code, result.err) == (0, "")
-        assert len(list((tmp_path / "out").iterdir())) == 5
+        assert len(list((tmp_path / "out").iterdir())) == 7
         before = read_files(tmp_path / "out")
         repeated = run_cli("predict", run_copy, *images, "--out", tmp_path / "out")
         assert_one_line_error(repeated, "choose another --out, continue with --resume, or replace it with --overwrite")
@@ -422,5 +422,5 @@ def test_demo_trains_evaluates_and_predicts(
     result = run_cli("demo", "--out", tmp_path / "demo")
     assert result.code == 0, result.err
     assert "a tiny data set" in result.out and "mean IoU" in result.out
-    assert len(list((tmp_path / "demo" / "predictions").glob("*_overlay.png"))) == 8
+    assert len(list((tmp_path / "demo" / "predictions").glob("*_overlay.jpg"))) == 8
     assert (tmp_path / "demo" / "evaluation-test.json").exists()
