@@ -62,6 +62,18 @@ class TestVersions:
         assert named == set(systems)
 
 
+class TestOtherSystems:
+    def test_modules_of_unix_are_not_imported_at_the_start_of_a_file(self) -> None:
+        """On Windows, such a file cannot be imported. Tests call `pytest.importorskip`, others import in a function."""
+        files = [path for folder in ("src", "tests", "docs") for path in (ROOT / folder).rglob("*.py")]
+        pattern = re.compile(r"^(?:import|from) (fcntl|grp|pwd|resource|termios)\b", re.MULTILINE)
+        found = [
+            path for path in files if "chaos" not in path.parts and pattern.search(path.read_text(encoding="utf-8"))
+        ]
+        assert len(files) > 500
+        assert found == []
+
+
 class TestWorkflows:
     @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
     def test_actions_are_pinned_to_commits(self, path: Path) -> None:

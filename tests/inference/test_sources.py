@@ -116,9 +116,7 @@ class TestWhatIsPassedOver:
         monkeypatch.setattr("pixelwise.inference.folder_files.find_spec", lambda name: None)
         found = find_images([tmp_path])
         assert [path.name for path, _ in found.images] == ["b.jpg"]
-        assert list(map(str, found.problems)) == [
-            f"{tmp_path}: 1 .heic (a.HEIC: pip install 'pixelwise[heic]')"
-        ]
+        assert list(map(str, found.problems)) == [f"{tmp_path}: 1 .heic (a.HEIC: pip install 'pixelwise[heic]')"]
         monkeypatch.setattr("pixelwise.inference.folder_files.find_spec", lambda name: name)
         assert [path.name for path, _ in find_images([tmp_path]).images] == ["a.HEIC", "b.jpg"]
 

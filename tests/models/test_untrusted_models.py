@@ -1,7 +1,6 @@
 """Models of strangers: each field of model.json has limits, and loading uses no network."""
 
 import json
-import resource
 import socket
 import threading
 from pathlib import Path
@@ -15,6 +14,8 @@ from pixelwise.errors import ConfigError, RunError
 from pixelwise.models.model import CONFIG_FILE, METADATA_KEY, WEIGHTS_FILE, SegmentationModel, create_model
 from pixelwise.models.weight_limit import limit_weights
 from tests.models.helpers import build_model
+
+resource = pytest.importorskip("resource")
 
 
 @pytest.fixture(scope="module")
