@@ -73,6 +73,23 @@ def test_the_gradients_of_the_parts_are_those_of_the_batch(
     assert max(limited.model.sizes) <= limit
 
 
+def test_gradients_of_parts_before_the_failure_do_not_count_twice() -> None:
+    class FailsOnce(Limited):
+        """Runs out of memory in the second pass, after the gradients of the first part are added."""
+
+        def forward(self, images: Tensor) -> Tensor:
+            self.limit = 0 if len(self.sizes) == 1 else 8
+            return super().forward(images)
+
+    images, masks = make_batch(8)
+    expected, later = make_setup(Limited(8)), make_setup(FailsOnce(8))
+    later.pass_size = 4
+    for setup in (expected, later):
+        add_gradients(setup, images, masks, 8)
+    assert later.model.sizes == [4, 4, 2, 2, 2, 2]
+    torch.testing.assert_close(later.model.conv.weight.grad, expected.model.conv.weight.grad)
+
+
 def test_what_halving_cannot_solve() -> None:
     images, masks = make_batch(2)
     message = r"memory does not suffice for 1 image of 64 px \(CUDA out of memory.*\); lower `image_size`"

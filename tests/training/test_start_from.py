@@ -108,6 +108,10 @@ class TestSettings:
         given: dict[str, Any] = {"image_size": 96, "encoder_training": "none"}
         config = inherit_settings(Config(start_from=str(two_classes.path), **given), given)
         assert (config.image_size, config.encoder_training) == (96, "none")
+        config = inherit_settings(
+            Config(start_from=str(two_classes.path), encoder_training="auto"), ["encoder_training"]
+        )
+        assert config.encoder_training == "all", "the decoder is trained already"
         assert inherit_settings(Config(encoder_weights="none"), {}) == Config(encoder_weights="none")
 
     def test_another_model_is_refused(self, two_classes: pw.Run, tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """Start a training from the best model of another run, also with more classes."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -44,14 +44,14 @@ def inherited_settings(source: str | Path) -> dict[str, Any]:
     return {name: getattr(config, name) for name in (*FIXED_SETTINGS, *SIZE_SETTINGS)}
 
 
-def inherit_settings(config: Config, given: Mapping[str, Any]) -> Config:
+def inherit_settings(config: Config, given: Collection[str]) -> Config:
     """Replace settings by those of the run `config.start_from`. Return other settings unchanged.
 
-    The encoder trains from the first step, because the decoder is trained already, unless `encoder_training` is given.
+    With `encoder_training` "auto", the encoder trains from the first step, because the decoder is trained already.
 
     Args:
         config: the settings.
-        given: the settings that the user gave.
+        given: the names of the settings that were given. The others have default values.
 
     Raises:
         RunError: `start_from` contains no run.
@@ -66,7 +66,7 @@ def inherit_settings(config: Config, given: Mapping[str, Any]) -> Config:
                 f"`{name}` cannot change: the model of {config.start_from} has {inherited[name]!r}; leave it out"
             )
     settings = {name: value for name, value in inherited.items() if name not in given}
-    if config.encoder_training == "auto" and "encoder_training" not in given:
+    if config.encoder_training == "auto":
         settings["encoder_training"] = "all"
     return config.replace(**settings, start_from=str(Path(config.start_from).absolute()))
 
