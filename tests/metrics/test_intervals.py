@@ -87,3 +87,13 @@ def test_blocks_of_samples_do_not_change_the_result(monkeypatch: pytest.MonkeyPa
     whole = bootstrap_iou(counts, CLASSES)
     monkeypatch.setattr(intervals, "_MAX_CELLS", 50 * 7)
     assert bootstrap_iou(counts, CLASSES) == whole
+
+
+def test_a_single_group_is_cut_into_blocks() -> None:
+    """Frames of one video change slowly: the blocks of its frames differ more than random frames would."""
+    counts = np.repeat(draw_counts(np.random.default_rng(6), 24), 10, axis=0)
+    single, images = bootstrap_iou(counts, CLASSES, ["video"] * 240), bootstrap_iou(counts, CLASSES)
+    assert (single.unit, single.units) == ("block", 12)
+    assert single.mean_iou is not None and images.mean_iou is not None
+    assert single.mean_iou.half_width > 2 * images.mean_iou.half_width
+    assert bootstrap_iou(counts[:20], CLASSES, ["video"] * 20).mean_iou is None

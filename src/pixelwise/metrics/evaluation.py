@@ -139,17 +139,20 @@ class Evaluation:
         For example "mIoU 0.79 ± 0.02 on 298 images; about 900 more images would halve the interval".
         """
         value, interval = self.metrics.mean_iou, self.intervals.mean_iou
-        count, unit = self.metrics.image_count, f"{self.intervals.unit}s"
+        count, unit, units = self.metrics.image_count, self.intervals.unit, self.intervals.units
         images = f"{count} image{'s' * (count != 1)}"
-        if unit == "groups":
-            images += f" in {self.intervals.units} groups"
+        if unit == "group":
+            images += f" in {units} group{'s' * (units != 1)}"
+        elif unit == "block":
+            images += " of one group"
         if value is None or interval is None:
-            return f"mIoU {'–' if value is None else f'{value:.3f}'} on {images}; no interval, which needs two {unit}"
+            return f"mIoU {'–' if value is None else f'{value:.3f}'} on {images}; no interval, which needs two {unit}s"
         digits = 2 if interval.half_width >= 0.02 else 3
-        more = round_to_two_digits(self.intervals.units_to_halve)
+        text = f"mIoU {value:.{digits}f} ± {interval.half_width:.{digits}f} on {images}"
+        if unit == "block":
+            return f"{text}; the interval is of {units} blocks of consecutive images, and other groups can differ more"
         return (
-            f"mIoU {value:.{digits}f} ± {interval.half_width:.{digits}f} on {images}; "
-            f"about {more} more {unit} would halve the interval"
+            f"{text}; about {round_to_two_digits(self.intervals.units_to_halve)} more {unit}s would halve the interval"
         )
 
     def _repr_html_(self) -> str:

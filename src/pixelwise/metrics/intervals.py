@@ -16,6 +16,9 @@ LEVEL = 0.95
 RESAMPLES = 2000
 """Number of bootstrap samples."""
 
+BLOCKS = 12
+"""Number of blocks of consecutive images that are drawn if all images are of one group."""
+
 _MAX_CELLS = 1 << 24
 """Maximum number of cells of the arrays of one block of bootstrap samples."""
 
@@ -44,8 +47,8 @@ class Intervals:
     Attributes:
         mean_iou: that of the mean IoU, or None if there are fewer than two units.
         classes: class name → interval. None if fewer than two units have the class.
-        units: number of units that were drawn: images, or groups of images.
-        unit: "image" or "group".
+        units: number of units that were drawn: images, groups of images, or blocks of consecutive images.
+        unit: "image", "group" or "block".
     """
 
     mean_iou: Interval | None
@@ -76,9 +79,11 @@ def bootstrap_iou(
     """Compute confidence intervals of IoUs by drawing images with replacement.
 
     The IoU of each sample is computed from its pixel counts summed over images, like that of the data set. Images of
-    one group (frames of a video, images of a patient) are not independent, so whole groups are drawn. Quantiles of
-    few units lie too close together. They are corrected by the expanded percentiles of Hesterberg 2015, "What teachers
-    should know about the bootstrap".
+    one group (frames of a video, images of a patient) are not independent, so whole groups are drawn. If all images
+    are of one group, `BLOCKS` blocks of consecutive images are drawn, and the intervals do not cover other groups.
+
+    Quantiles of few units lie too close together. They are corrected by the expanded percentiles of Hesterberg 2015,
+    "What teachers should know about the bootstrap".
 
     Args:
         counts: (N, C, 3) true positives, false positives and false negatives of each image and class, in pixels.
@@ -90,7 +95,9 @@ def bootstrap_iou(
         Intervals at the confidence level `LEVEL`.
     """
     unit = "group" if any(group is not None for group in groups) else "image"
-    if unit == "group":
+    if unit == "group" and len(set(groups)) == 1 and len(groups) >= 2 * BLOCKS:
+        unit, groups = "block", [str(index * BLOCKS // len(groups)) for index in range(len(groups))]
+    if unit != "image":
         counts = _sum_groups(counts, groups)
     units = len(counts)
     if units < 2:
