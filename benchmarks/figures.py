@@ -25,6 +25,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "data_speed": ("data",),
     "engine_overhead": (),
     "inspect_speed": ("data",),
+    "joined_data_sets": ("data",),
     "predict_speed": ("data",),
     "process_pool": (),
 }

@@ -61,7 +61,7 @@ def test_the_plan_is_made_from_all_data_sets(
 
 
 def test_an_error_names_its_data_set(folders: tuple[Path, Path], run_cli: RunCommand, tmp_path: Path) -> None:
-    command = ["train", *folders, "--preset", "default", "--out", tmp_path / "run"]
+    command: list[str | Path] = ["train", *folders, "--preset", "default", "--out", tmp_path / "run"]
     assert_one_line_error(run_cli(*command, "--label-map", "0=background", "discs:255=disc"), folders[0])
     assert_one_line_error(run_cli(*command, "--ignore-values", "discs:7"), folders[1], "7")
     for path in (folders[1] / "images").iterdir():
