@@ -37,6 +37,12 @@ def test_counts_classes_and_a_sheet(leaves: pw.DatasetIndex) -> None:
     assert len(shown) < 300_000
 
 
+def test_the_text_has_no_records(leaves: pw.DatasetIndex) -> None:
+    text = repr(replace(leaves, train=leaves.train * 1000))
+    assert text.endswith("format='folders', classes=('ground', 'leaf <b>'), train=6000, val=0, test=0)")
+    assert len(text) < 500
+
+
 def test_many_classes_are_counted(leaves: pw.DatasetIndex) -> None:
     names = tuple(f"class {number}" for number in range(200))
     shown = replace(leaves, classes=names, palette=default_palette(200))._repr_html_()

@@ -122,6 +122,11 @@ class DatasetIndex:
         """
         return read_image_and_mask(record, self.read_spec)
 
+    def __repr__(self) -> str:
+        """Return the root, the classes and the number of images of each split, without the records."""
+        counts = ", ".join(f"{split}={len(getattr(self, split))}" for split in SPLITS)
+        return f"DatasetIndex(root={str(self.root)!r}, format={self.format!r}, classes={self.classes!r}, {counts})"
+
     def _repr_html_(self) -> str:
         """Return the classes, the number of images of each split and a few images with their masks, for a notebook."""
         from pixelwise.visualization import html

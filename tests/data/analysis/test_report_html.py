@@ -24,6 +24,12 @@ def test_counts_and_classes(report: pw.DatasetReport) -> None:
     assert len(shown) < 300_000 and "<img" not in shown
 
 
+def test_the_text_has_no_records(report: pw.DatasetReport) -> None:
+    text = repr(report)
+    assert text.startswith("DatasetReport(data=DatasetIndex(root=") and text.endswith("images=22, masks=22, issues=0)")
+    assert len(text) < 500
+
+
 def test_issues_are_counted_by_kind(report: pw.DatasetReport) -> None:
     issues = [DataIssue("copy", f"{number}.png", "equals <another>", "warning") for number in range(3)]
     issues += [DataIssue(f"kind {number}", "a.png", "x", "warning") for number in range(11)]

@@ -80,6 +80,11 @@ class DatasetReport:
         """False if the masks can be read in more than one way or not at all."""
         return not self.data.undecided
 
+    def __repr__(self) -> str:
+        """Return the data set and the numbers of images, masks and issues."""
+        counts = f"images={self.image_count}, masks={self.mask_count}, issues={len(self.issues)}"
+        return f"DatasetReport(data={self.data!r}, {counts})"
+
     def _repr_html_(self) -> str:
         """Return the report for a notebook."""
         return report_html(self)
