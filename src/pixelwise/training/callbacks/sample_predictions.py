@@ -19,6 +19,10 @@ from pixelwise.visualization import make_gif, prediction_grid, save_image, to_di
 Array = npt.NDArray[np.generic]
 
 
+_LOGGED_WIDTH = 600
+"""Maximum width in pixels of the drawings that loggers get. The files in the run directory are larger."""
+
+
 class SamplePredictions(Callback):
     """Draws a few validation images with true masks and predictions.
 
@@ -101,6 +105,7 @@ def _log_image(state: TrainState, key: str, file: object) -> None:
     if state.epoch == 0:
         return
     with Image.open(str(file), formats=("PNG",)) as image:
+        image.thumbnail((_LOGGED_WIDTH, image.height), Image.Resampling.LANCZOS)
         pixels = np.array(image)
     for logger in state.loggers:
         if isinstance(logger, ImageLogger):
