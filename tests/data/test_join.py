@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import pixelwise as pw
 from pixelwise.data.cache.keys import cache_key
@@ -161,6 +162,20 @@ def test_an_unknown_class_is_ignored_in_multilabel_masks() -> None:
     assert masks[0].unknown == {2} and masks[1].unknown == {0}
     assert masks[1].channels == (None, Path("b_x.png"), Path("b_y.png"))
     assert "b: has no 'other', which is ignored in its images" in data.messages
+
+
+def test_the_channel_of_an_unknown_class_is_read_as_255(tmp_path: Path) -> None:
+    record = make_multilabel(str(tmp_path / "a"), ("x", "y")).train[0]
+    assert isinstance(record.mask, MultilabelMask)
+    for path in (record.image, record.mask.channels[0]):
+        assert isinstance(path, Path)
+        Image.fromarray(np.tile(np.array([0, 255], np.uint8), (4, 2))).save(path)
+    one_file = replace(record, mask=replace(record.mask, channels=(record.mask.channels[0], None)))
+    data = join_datasets(
+        [replace(make_multilabel(str(tmp_path / "a"), ("x", "y")), train=(one_file,)), make_multilabel("b", ("z",))]
+    )
+    mask = data.read(data.train[0])[1]
+    assert [np.unique(channel).tolist() for channel in mask] == [[0, 1], [0], [255]]
 
 
 @pytest.mark.parametrize(

@@ -156,7 +156,7 @@ def load_with_spec(
     if isinstance(spec, JoinedSpec):
         return spec.load_all(roots, skip_unreadable, allow_outside)
     if len(roots) > 1:
-        raise ConfigError(f"{roots[1]}: is one data set too many; the model is of a single one, so name one")
+        raise ConfigError(f"{roots[1]}: is one data set too many, because the plan or run is of a single one")
     return spec.load(roots[0], skip_unreadable, allow_outside)
 
 
