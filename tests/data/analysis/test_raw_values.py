@@ -9,7 +9,8 @@ from PIL import Image
 
 from pixelwise.data.analysis.inspection import inspect
 from pixelwise.data.analysis.raw_values import MAX_RAW_VALUES, raw_value_labels
-from pixelwise.data.label_map.value_counts import MaskStats, MaskValueCounts
+from pixelwise.data.label_map.mask_stats import MaskStats
+from pixelwise.data.label_map.value_counts import MaskValueCounts
 from pixelwise.errors import DataError
 from pixelwise.planning.rules import make_plan
 from pixelwise.reporting.class_examples import class_examples

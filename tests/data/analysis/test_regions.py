@@ -13,7 +13,7 @@ from pixelwise.data.analysis.regions import (
     region_stats,
     zero_contacts,
 )
-from pixelwise.data.label_map.value_counts import MaskStats, image_mask_stats
+from pixelwise.data.label_map.mask_stats import MaskStats, image_mask_stats
 
 
 def test_objects_that_touch_at_corners_are_one_and_small_regions_are_none() -> None:

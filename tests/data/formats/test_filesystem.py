@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from pixelwise.data.formats import detect_format
 from pixelwise.data.formats._filesystem import list_files, read_lines, read_text
 from tests.data.formats.support import (
     assert_error,
@@ -68,3 +69,19 @@ def test_line_ends_and_byte_order_marks_are_normalized(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes("\ufeffone\r\ntwo\rthree\n\n# comment\n four \n".encode())
     assert read_text(tmp_path / "a.txt").startswith("one\ntwo\nthree\n")
     assert read_lines(tmp_path / "a.txt") == ["one", "two", "three", "four"]
+
+
+def test_a_detection_lists_each_folder_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    touch(tmp_path, "images/a/1.jpg", "masks/a/1.png")
+    scanned: list[str] = []
+    scandir = os.scandir
+
+    def count(path: Path) -> object:
+        scanned.append(str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", count)
+    assert detect_format(tmp_path)[0] == "folders"
+    assert len(scanned) == len(set(scanned)) == 5
+    touch(tmp_path, "images/a/2.jpg", "masks/a/2.png")
+    assert len(detect_format(tmp_path)[1].train) == 2, "the next detection lists the folders again"

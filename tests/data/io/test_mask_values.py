@@ -10,7 +10,7 @@ from pixelwise.data.analysis.inspection import inspect
 from pixelwise.data.cache.keys import cache_key
 from pixelwise.data.io.mask import read_mask
 from pixelwise.data.io.mask_values import mask_values, open_mask
-from pixelwise.data.label_map.value_counts import mask_stats
+from pixelwise.data.label_map.mask_stats import mask_stats
 from pixelwise.data.load import load_dataset
 from pixelwise.data.pack import pack
 from pixelwise.data.schema import LabelMap, MergedMask, ReadSpec, Record

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from pixelwise.data.label_map.value_counts import MaskStats, gray_to_rgb
+from pixelwise.data.label_map.mask_stats import MaskStats
+from pixelwise.data.label_map.value_counts import gray_to_rgb
 from pixelwise.palette import unpack_rgb
 
 MAX_SIDE = 256

@@ -15,7 +15,7 @@ from pixelwise.data.analysis.regions import RegionStats, region_stats
 from pixelwise.data.io.exif import exif_orientation
 from pixelwise.data.io.mask import drawing_size, read_mask
 from pixelwise.data.io.mask_values import mask_values, open_mask
-from pixelwise.data.label_map.value_counts import (
+from pixelwise.data.label_map.mask_stats import (
     MaskStats,
     class_mask_stats,
     image_mask_stats,

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from pixelwise.data.formats._class_check import check_classes
+from pixelwise.data.formats._filesystem import shared_scans
 from pixelwise.data.formats._unknown_layout import describe_folder, mask_choices
 from pixelwise.data.formats.ade20k import read_ade20k
 from pixelwise.data.formats.camvid import read_camvid
@@ -145,17 +146,18 @@ def detect_format(
         if FORMATS[format].name not in candidates:
             raise DataError(f"{root}: the format {format} cannot be read from a URL; copy the data set to this machine")
         candidates = [format]
-    for name in candidates:
-        entry = FORMATS[name]
-        more = (options or LabelOptions(),) if entry.traits.get("takes_options") else ()
-        result = entry.component(root, *more)
-        if result is not None:
-            line_width = options.line_width if options else None
-            if line_width is not None and not entry.traits.get("draws_lines"):
-                raise ConfigError(f"`line_width` is set, but the format {name} has no lines; leave it out")
-            if mask_files is not None and not entry.traits.get("chooses_masks"):
-                raise ConfigError(f"`mask_files` is set, but the format {name} states the masks; leave it out")
-            return name, replace(result, line_width=line_width, mask_files=mask_files)
+    with shared_scans():
+        for name in candidates:
+            entry = FORMATS[name]
+            more = (options or LabelOptions(),) if entry.traits.get("takes_options") else ()
+            result = entry.component(root, *more)
+            if result is not None:
+                line_width = options.line_width if options else None
+                if line_width is not None and not entry.traits.get("draws_lines"):
+                    raise ConfigError(f"`line_width` is set, but the format {name} has no lines; leave it out")
+                if mask_files is not None and not entry.traits.get("chooses_masks"):
+                    raise ConfigError(f"`mask_files` is set, but the format {name} states the masks; leave it out")
+                return name, replace(result, line_width=line_width, mask_files=mask_files)
     where = " from a URL" if is_remote else ""
     formats = f"the format {format}" if format else f"any format that pixelwise reads{where} ({', '.join(candidates)})"
     found = describe_folder(root) if isinstance(root, Path) else ""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pixelwise.data.formats._class_files import read_class_names
 from pixelwise.data.formats._filesystem import list_files
-from pixelwise.data.label_map.value_counts import MaskStats, mask_stats
+from pixelwise.data.label_map.mask_stats import MaskStats, mask_stats
 from pixelwise.data.schema import DataIssue, FormatResult, Record
 from pixelwise.errors import DataError
 from pixelwise.palette import IGNORE_INDEX

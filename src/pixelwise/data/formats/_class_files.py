@@ -43,7 +43,7 @@ def read_class_names(root: Path, listing: Listing) -> ClassNames:
     """
     merged: dict[str, tuple[Path, Any]] = {}
     for folder in sorted(listing, key=lambda name: name.count("/") + bool(name)):
-        for file in listing[folder]:
+        for file in filter(_may_name_classes, listing[folder]):
             path = root / folder / file
             names = _read_file(path)
             for attribute in ("names_by_value", "names_by_color", "class_names"):
@@ -56,6 +56,12 @@ def read_class_names(root: Path, listing: Listing) -> ClassNames:
                         f"{path}: its classes differ from those in {first_path}; keep only the correct file"
                     )
     return ClassNames(**{attribute: value for attribute, (_, value) in merged.items()})
+
+
+def _may_name_classes(file: str) -> bool:
+    """Return True if the name of a file is that of a class file, or has the suffix of a table."""
+    name = file.casefold()
+    return name in CLASS_FILES or name in _JSON_IF_COLORS or name.endswith(".csv")
 
 
 def _read_file(path: Path) -> ClassNames:

@@ -3,6 +3,8 @@
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeGuard
@@ -14,6 +16,11 @@ from pixelwise.errors import DataError
 _SYSTEM_FILES = frozenset({"__macosx", "thumbs.db", "desktop.ini", "$recycle.bin", "lost+found"})
 
 _HEAD_BYTES = 1 << 16
+
+_Scan = tuple[list[str], list[tuple[str, bool]]]
+
+_scans: ContextVar[dict[Path, _Scan] | None] = ContextVar("_scans", default=None)
+"""Folder → its content, within `shared_scans`."""
 
 Listing = dict[str, list[str]]
 """Folder → names of its files, both sorted. The key is the path relative to the root, with "/"; the root is ""."""
@@ -87,8 +94,29 @@ def _contains(folder: str, path: str) -> bool:
     return path.startswith(folder.rstrip(os.sep) + os.sep)
 
 
+@contextmanager
+def shared_scans() -> Iterator[None]:
+    """Let the calls of `list_files` in the block share what they read of each folder.
+
+    The detection of a format lists the same folders for each format.
+    """
+    token = _scans.set({})
+    try:
+        yield
+    finally:
+        _scans.reset(token)
+
+
 def _scan_folder(folder: Path) -> tuple[list[str], list[tuple[str, bool]]]:
     """Return the sorted file names, and sorted pairs (subfolder name, True if it is a link)."""
+    scans = _scans.get()
+    if scans is None:
+        return _read_folder(folder)
+    files, subfolders = scans.get(folder) or scans.setdefault(folder, _read_folder(folder))
+    return list(files), list(subfolders)
+
+
+def _read_folder(folder: Path) -> _Scan:
     files, subfolders = [], []
     try:
         with os.scandir(folder) as entries:
