@@ -242,13 +242,66 @@ def test_the_command_line_page_has_every_command(monkeypatch: pytest.MonkeyPatch
         assert f"`--{flag}" in text, flag
 
 
-def test_the_tutorial_has_its_pictures() -> None:
+@pytest.fixture(scope="module")
+def notebook() -> Any:
+    """Read the tutorial."""
     import nbformat
 
-    notebook = nbformat.read(DOCS / "tutorial.ipynb", as_version=4)
-    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    kinds = [kind for cell in code for output in cell.outputs for kind in output.get("data", {})]
-    assert kinds.count("image/png") >= 8
-    assert kinds.count("image/gif") == 1
-    assert not any(output.output_type == "error" for cell in code for output in cell.outputs)
-    assert "/home/" not in str(code) and "/root/" not in str(code) and "/tmp/" not in str(code)
+    return nbformat.read(DOCS / "tutorial.ipynb", as_version=4)
+
+
+class TestTutorial:
+    """The committed notebook: its outputs belong to its code, and its code uses public names."""
+
+    def test_the_outputs_are_those_of_the_code(self, notebook: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.syspath_prepend(str(DOCS))
+        from execute_tutorial import HASH_KEY, hash_code  # type: ignore[import-not-found]
+
+        assert notebook.metadata[HASH_KEY] == hash_code(notebook), "run docs/execute_tutorial.py"
+
+    def test_it_has_its_pictures(self, notebook: Any) -> None:
+        code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+        outputs = [output for cell in code for output in cell.outputs]
+        kinds = [kind for output in outputs for kind in output.get("data", {})]
+        assert kinds.count("text/html") >= 6  # the data set, the report, the display, predictions, metrics
+        assert kinds.count("image/png") == 1 and kinds.count("image/gif") == 1
+        assert sum(str(output).count("data:image/jpeg;base64,") for output in outputs) >= 7
+        assert not any(output.output_type == "error" for output in outputs)
+        for folder in ("/home/", "/root/", "/tmp/", "/work/"):
+            assert folder not in str(code)
+        assert (DOCS / "tutorial.ipynb").stat().st_size < 2_000_000
+
+    def test_a_training_has_one_output(self, notebook: Any) -> None:
+        trainings = [cell for cell in notebook.cells if "pw.train(" in cell.source and cell.cell_type == "code"]
+        assert [len(cell.outputs) for cell in trainings] == [1, 1]
+
+    def test_it_uses_public_names(self, notebook: Any) -> None:
+        code = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+        lines = [line for source in code for line in source.splitlines() if not line.strip().startswith("%")]
+        source = "\n".join(lines).replace('if "google.colab" in sys.modules:', "if False: pass #")
+        tree = ast.parse(source)
+        imported = {
+            name
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Import | ast.ImportFrom)
+            for name in (
+                [node.module or ""] if isinstance(node, ast.ImportFrom) else [each.name for each in node.names]
+            )
+        }
+        assert {name for name in imported if name.startswith("pixelwise")} == {"pixelwise"}
+        assert imported <= {"pixelwise", "sys", "torch", "IPython.display"}
+        used = {
+            node.attr
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "pw"
+        }
+        assert used and used <= set(pw.__all__)
+
+    def test_it_opens_and_installs_on_colab(self, notebook: Any) -> None:
+        first, install = notebook.cells[:2]
+        repository = re.search(
+            r'^Source = "https://github\.com/(.+)"', (ROOT / "pyproject.toml").read_text("utf-8"), re.M
+        )
+        assert repository is not None
+        assert f"colab.research.google.com/github/{repository[1]}/blob/main/docs/tutorial.ipynb" in first.source
+        assert '"google.colab" in sys.modules' in install.source and "%pip install --quiet pixelwise" in install.source

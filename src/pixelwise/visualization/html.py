@@ -82,7 +82,7 @@ def image_tag(image: Image.Image, description: str, width: int = 900) -> str:
     buffer = io.BytesIO()
     image.convert("RGB").save(buffer, "JPEG", quality=_JPEG_QUALITY)
     data = base64.b64encode(buffer.getvalue()).decode()
-    style = "max-width:100%;height:auto"
+    style = "max-width:100%;height:auto;margin:0 4px 4px 0"
     return f'<img alt="{text(description)}" style="{style}" src="data:image/jpeg;base64,{data}">'
 
 
