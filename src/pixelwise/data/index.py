@@ -181,6 +181,7 @@ def draw_sheet(
         title=f"{name} · {part} · {count} of {len(records)} images",
         columns=columns,
         width=width,
+        uncolored=task.display_background(len(data.classes), data.background),
     )
 
 
