@@ -39,13 +39,14 @@ if TYPE_CHECKING:
         WorkerCrashedError,
         WorkerDataError,
     )
-    from pixelwise.evaluation.evaluator import Evaluation, evaluate
+    from pixelwise.evaluation.evaluator import evaluate
     from pixelwise.inference.batch import PredictResult, predict_folder
     from pixelwise.inference.prediction import Prediction
     from pixelwise.inference.predictor import Predictor
     from pixelwise.losses.base import list_losses, register_loss
     from pixelwise.metrics.base import Metric, list_metrics, register_metric
     from pixelwise.metrics.confusion import Metrics
+    from pixelwise.metrics.evaluation import Evaluation
     from pixelwise.models.decoders.base import list_decoders, register_decoder
     from pixelwise.models.model import SegmentationModel, create_model
     from pixelwise.models.timm_models import list_encoders
@@ -74,7 +75,7 @@ _MODULES = {
     "DataError": "errors",
     "DatasetIndex": "data.index",
     "DatasetReport": "data.analysis.inspection",
-    "Evaluation": "evaluation.evaluator",
+    "Evaluation": "metrics.evaluation",
     "MULTICLASS": "data.task",
     "MULTILABEL": "data.task",
     "Metric": "metrics.base",

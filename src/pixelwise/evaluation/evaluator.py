@@ -29,7 +29,7 @@ from pixelwise.runtime.progress import Progress, no_progress
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-__all__ = ["Evaluation", "Resolution", "compute_confusion_matrix", "evaluate"]
+__all__ = ["Resolution", "compute_confusion_matrix", "evaluate"]
 
 
 def evaluate(
