@@ -7,9 +7,11 @@ import pytest
 import yaml
 
 import pixelwise as pw
+from pixelwise.data.joined_spec import with_roots
 from pixelwise.data.spec import DatasetSpec
 from pixelwise.planning.plan import Plan
 from pixelwise.planning.rules import make_plan
+from pixelwise.runs.split_file import data_roots
 from tests.planning.helpers import make_report
 
 
@@ -95,4 +97,4 @@ def test_a_training_uses_the_plan_and_given_settings_replace_it(pets: pw.Dataset
     run = pw.train(pets, tmp_path / "run", plan=plan, epochs=1, defaults=False)
     assert (run.config.image_size, run.config.epochs, run.config.batch_size) == (64, 1, 4)
     assert Plan.read(run.plan_file).settings == settings
-    assert run.read_dataset_spec() == DatasetSpec.of(pets)
+    assert run.read_dataset_spec() == with_roots(DatasetSpec.of(pets), data_roots(pets))
