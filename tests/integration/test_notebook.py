@@ -48,10 +48,23 @@ def test_numbers_of_the_original_tutorial_are_printed(executed: nbformat.Noteboo
     assert "torch.Size([12, 3, 128, 128]) torch.uint8" in printed
 
 
-def test_images_are_shown_inline(executed: nbformat.NotebookNode) -> None:
-    # A preview, the architecture and two overlays. In each of two trainings: before, one epoch, the curves.
-    assert len(outputs(executed, "image/png")) == 4 + 2 * 3
+def test_objects_and_images_are_shown(executed: nbformat.NotebookNode) -> None:
+    assert len(outputs(executed, "image/png")) == 1  # the architecture
     assert len(outputs(executed, "image/gif")) == 1
+    shown = "".join(outputs(executed, "text/html"))
+    assert "12 train, 10 test images" in shown
+    assert shown.count("<th ") >= 15  # the report and the metrics of two models
+
+
+def test_a_training_is_one_output_that_was_replaced(executed: nbformat.NotebookNode) -> None:
+    trainings = [cell for cell in executed.cells if cell.cell_type == "code" and "pw.train(" in cell.source]
+    for cell in trainings:
+        (output,) = cell.outputs
+        assert output.output_type == "display_data"
+        html = output.data["text/html"]
+        assert "1 epoch, best validation mIoU" in html and "<progress" not in html
+        assert html.count("data:image/jpeg") == 2  # the curves and the predictions after the last epoch
+        assert len(html) < 300_000
 
 
 def test_no_warning_is_printed(executed: nbformat.NotebookNode) -> None:
