@@ -5,11 +5,12 @@ from pathlib import Path
 from pixelwise.config import Config
 from pixelwise.data.demo.download import find_oxford_pets
 from pixelwise.data.load import load_dataset
+from pixelwise.errors import printable
 from pixelwise.evaluation.evaluator import evaluate
 from pixelwise.inference.batch import predict_folder
 from pixelwise.inference.predictor import Predictor
 from pixelwise.planning.rules import TARGET_IMAGES_SEEN
-from pixelwise.reporting.console import print_metrics
+from pixelwise.reporting.evaluation_text import print_evaluation
 from pixelwise.reporting.training_text import print_run
 from pixelwise.runs.run_dir import Run
 from pixelwise.runtime.files import next_free_path
@@ -53,6 +54,7 @@ def run_demo(out: Path) -> Run:
     with ProgressBars() as bars:
         evaluation = evaluate(run, data, out="auto", progress=bars.track("evaluating on test"))
         predict_folder(Predictor.load(run.path), images, run.predictions_folder, progress=bars.track("predicting"))
-    print_metrics(evaluation.metrics, "test")
+    print_evaluation(evaluation)
+    print(printable(f"page: {evaluation.page}"))
     print(f"masks and overlays of {len(images)} test images: {run.predictions_folder}")
     return run
