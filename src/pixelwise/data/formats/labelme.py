@@ -1,7 +1,5 @@
 """labelme and X-AnyLabeling: one JSON file per image."""
 
-import base64
-import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +12,7 @@ from pixelwise.data.formats._annotations import (
     polygon_result,
     require_pycocotools,
 )
+from pixelwise.data.formats._embedded_image import EmbeddedImage
 from pixelwise.data.formats._filesystem import file_starts_with, is_folder, list_files
 from pixelwise.data.formats._folder_names import split_of
 from pixelwise.data.formats._geometry import DEFAULT_LINE_WIDTH, check_line_width
@@ -114,30 +113,6 @@ class _File:
     split: Split | None
     first: tuple[Annotation, ...]
     shapes: tuple[tuple[str, Annotation], ...]
-
-
-@dataclass(frozen=True)
-class EmbeddedImage:
-    """The image in the field imageData of a labelme JSON file, as a `BytesSource`."""
-
-    path: Path
-
-    @property
-    def name(self) -> str:
-        """A file name for the image."""
-        return f"{self.path.stem}.png"
-
-    def read_bytes(self) -> bytes:
-        """Return the decoded imageData, b"" if there is none. Raise DataError if it is not valid base64."""
-        content = read_json(self.path)
-        data = content.get("imageData") if isinstance(content, dict) else None
-        try:
-            return base64.b64decode(data or "", validate=True)
-        except (binascii.Error, ValueError, TypeError):
-            raise DataError("its imageData is not valid base64; put the image next to the file") from None
-
-    def __str__(self) -> str:
-        return f"{self.path} (imageData)"
 
 
 @dataclass
