@@ -65,6 +65,12 @@ def test_help_of_train_imports_neither_torch_nor_numpy() -> None:
     assert not imported & {"torch", "numpy", "PIL", "timm", "pixelwise.config", "pixelwise.data.formats"}
 
 
+def test_help_of_preview_imports_no_torch() -> None:
+    code = "import sys; from pixelwise.cli import main\ntry: main(['preview', '--help'])\nfinally: print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "Number of images" in done.stdout and "torch" not in done.stdout.splitlines()[-1].split()
+
+
 def test_the_process_is_configured_before_a_command_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []
     monkeypatch.setattr("pixelwise.cli.app.configure", lambda: calls.append("configure"))
