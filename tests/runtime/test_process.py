@@ -20,6 +20,7 @@ import torch
 # Their effects on the process are not ours: levels of their own loggers, warning filters, and rich's random numbers.
 import lightning_fabric
 import rich.console
+import scipy.sparse
 import scipy.special
 import torch.utils.tensorboard
 import torchvision
