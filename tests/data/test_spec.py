@@ -9,8 +9,9 @@ import pytest
 from PIL import Image, ImageFilter
 
 import pixelwise as pw
+from pixelwise.data.class_spec import ClassSpec
 from pixelwise.data.schema import FormatResult, LabelMap
-from pixelwise.data.spec import ClassSpec, DatasetSpec
+from pixelwise.data.spec import DatasetSpec
 from pixelwise.errors import ConfigError, RunError
 from tests.data.formats.writers.folders import save
 

@@ -11,6 +11,7 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, field_validator, model_validator
 
+from pixelwise.data.class_spec import ClassSpec, rename_keys, to_strings
 from pixelwise.data.formats import FORMATS, detect_format
 from pixelwise.data.index import DatasetIndex
 from pixelwise.data.io.mask import format_value
@@ -27,7 +28,7 @@ from pixelwise.data.load import build_index, needs_resolution, raise_on_fatal, r
 from pixelwise.data.schema import FormatResult, LabelMap
 from pixelwise.data.task import MULTILABEL
 from pixelwise.errors import ConfigError, DataError, RunError, unknown_name
-from pixelwise.palette import IGNORE_INDEX, Color, Palette, parse_hex, to_hex
+from pixelwise.palette import IGNORE_INDEX, Color, Palette, to_hex
 from pixelwise.runtime.parsing import read_yaml
 from pixelwise.runtime.yaml_text import yaml_line, yaml_text
 
@@ -38,42 +39,7 @@ _PRESENT = "present"
 
 # Names of version 0.1 → new names.
 _OLD_KINDS = {"values": "index", "colours": "rgb", "shapes": "polygons", "layers": "multilabel"}
-_OLD_CLASS_KEYS = {"colour": "color", "levels": "values"}
 _OLD_KEYS = {"bits": "bit_depth"}
-
-
-def _rename_keys(fields: object, new_names: Mapping[str, str]) -> object:
-    return {new_names.get(key, key): value for key, value in fields.items()} if isinstance(fields, dict) else fields
-
-
-def _to_strings(value: object) -> object:
-    """Convert numbers to text: YAML reads an unquoted 255 as a number."""
-    return [str(item) for item in value] if isinstance(value, list | tuple) else value
-
-
-class ClassSpec(BaseModel):
-    """One class.
-
-    Attributes:
-        values: the mask values of the class as text, for example "7" or "#ff0000". If the data set's files name the
-            classes: the names of the class in these files.
-        color: the color that the class is drawn in: "#e69f00".
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    values: tuple[str, ...] = ()
-    color: str
-
-    @model_validator(mode="before")
-    @classmethod
-    def _translate(cls, fields: object) -> object:
-        return _rename_keys(fields, _OLD_CLASS_KEYS)
-
-    @field_validator("values", mode="before")
-    @classmethod
-    def _values_to_strings(cls, value: object) -> object:
-        return _to_strings(value)
 
 
 class DatasetSpec(BaseModel):
@@ -114,7 +80,7 @@ class DatasetSpec(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _translate(cls, fields: object) -> object:
-        return _rename_keys(fields, _OLD_KEYS)
+        return rename_keys(fields, _OLD_KEYS)
 
     @field_validator("kind", mode="before")
     @classmethod
@@ -124,7 +90,7 @@ class DatasetSpec(BaseModel):
     @field_validator("ignore", "absent", "present", mode="before")
     @classmethod
     def _values_to_strings(cls, value: object) -> object:
-        return _to_strings(value)
+        return to_strings(value)
 
     @staticmethod
     def of(data: DatasetIndex) -> "DatasetSpec":
@@ -164,7 +130,7 @@ class DatasetSpec(BaseModel):
     @property
     def palette(self) -> Palette:
         """The color of each class. Raises ConfigError if a text is not a color."""
-        return tuple(_parse_color(spec.color) for spec in self.classes.values())
+        return tuple(spec.parse_color() for spec in self.classes.values())
 
     def resolve_labels(self, format: str, result: FormatResult) -> ResolvedLabels:
         """Return the classes and the label map for records of a format.
@@ -346,10 +312,3 @@ def _other_class_name(data: DatasetIndex) -> str | None:
     if other_class == IGNORE_INDEX:
         return IGNORE
     return _PRESENT if data.read_spec.task is MULTILABEL else data.classes[other_class]
-
-
-def _parse_color(text: str) -> Color:
-    try:
-        return parse_hex(text)
-    except ValueError:
-        raise ConfigError(f"classes: '{text}' is not a color; write it like #e69f00") from None
