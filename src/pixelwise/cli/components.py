@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 else:
     DataPath = str | Path
     Device = Annotated[open_choice(DEVICES), Parameter(**OPEN_CHOICE)]
-"""Types of the argument DATA, which is text and for which the shell completes paths, and of the flag --device."""
+"""Type of the argument DATA, and type of the flag --device. DATA is text that the shell completes as a path."""
 
 
 def parse_components(flag: str, words: tuple[str, ...]) -> tuple[ComponentSpec, ...]:

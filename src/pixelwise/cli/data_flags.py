@@ -142,6 +142,9 @@ def options_by_set(options: "LabelOptions", roots: Sequence[str]) -> "list[Label
         options: the options for all data sets.
         roots: the data sets. `dataset_names` returns their names.
 
+    Returns:
+        One item per data set, in the order of `roots`. Its values have no prefix.
+
     >>> from pixelwise.data.label_map.options import LabelOptions
     >>> pairs = (("0", "background"), ("cats:255", "cat"), ("dogs:255", "dog"))
     >>> [dict(each.label_map) for each in options_by_set(LabelOptions(label_map=pairs), ["my/cats", "my/dogs"])]
@@ -152,7 +155,7 @@ def options_by_set(options: "LabelOptions", roots: Sequence[str]) -> "list[Label
     prefixes = [f"{name}:" for name in dataset_names(roots)]
 
     def own(text: str, prefix: str) -> str | None:
-        """Return a value without its prefix, or None if it is for another data set."""
+        """Return a value without its prefix, or None if the value is for another data set."""
         if text.startswith(prefix):
             return text.removeprefix(prefix)
         return None if text.startswith(tuple(prefixes)) else text

@@ -52,7 +52,8 @@ def evaluate_command(
         data: Directory of the data set, a table, or a URL. Several are joined. Masks are read as in the training.
             [default: the data set of the training]
         split: Split to evaluate on. "val" selects the images that the training held out if DATA has no such split.
-            [default: test if DATA has it, else val]
+            [default: test if DATA has it, else val. If DATA has neither, and none of its images was trained on: all
+            images]
         out: Path of the JSON file. A page (.html) and a row per image (.csv) are written beside it. [default:
             evaluation-SPLIT.json in the run directory, numbered]
         resolution: Compare masks at each image's own size, or at the size of the model's output.

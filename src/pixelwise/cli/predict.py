@@ -21,10 +21,10 @@ from pixelwise.runtime.files import next_free_path
 from pixelwise.runtime.progress import ProgressBars
 
 DEFAULT_OUT = Path("predictions")
-"""Output directory without --out. The first free one of predictions, predictions-2, predictions-3, … is made."""
+"""Output directory without --out. The first free one of predictions, predictions-2, predictions-3, … is created."""
 
 _MAX_SKIPPED = 20
-"""Maximum number of files that are printed if they cannot be used. predictions.json lists all."""
+"""Maximum number of unusable files that are printed. predictions.json lists all."""
 
 
 def predict_command(
@@ -78,7 +78,11 @@ def predict_command(
 
 
 def _order_arguments(run: str, images: Sequence[str]) -> tuple[str, list[str]]:
-    """Return the run and the images. If the only model is among the images, it was exchanged with RUN.
+    """Return the run and the images. If RUN is no model and exactly one of the images is, exchange them.
+
+    Args:
+        run: the first argument.
+        images: the other arguments.
 
     Raises:
         ConfigError: There are no images, or no run. The message has the right command.
@@ -94,7 +98,7 @@ def _order_arguments(run: str, images: Sequence[str]) -> tuple[str, list[str]]:
     if not images:
         known = runs_in(Path("runs"))
         raise ConfigError(f"no run; name it before the images: {_command(str(known[0]) if known else 'RUN', run)}")
-    return run, list(images)  # `Predictor.load` explains what is wrong with it
+    return run, list(images)  # `Predictor.load` raises the error
 
 
 def _command(*arguments: str) -> str:
@@ -102,10 +106,11 @@ def _command(*arguments: str) -> str:
 
 
 def _default_out(continues: bool) -> Path:
-    """Return the output directory without --out.
+    """Return the output directory of a command without --out.
 
     Args:
-        continues: True for the newest directory of an earlier prediction, if there is one.
+        continues: True to return the newest directory of an earlier prediction. If there is none, or if False, the
+            first free directory is returned.
     """
     pattern = re.compile(rf"{DEFAULT_OUT}(?:-(\d+))?")
     numbers = [int(match[1] or 1) for path in Path().iterdir() if (match := pattern.fullmatch(path.name))]
@@ -115,7 +120,7 @@ def _default_out(continues: bool) -> Path:
 
 
 def _print_result(result: PredictResult, out: Path) -> int:
-    """Print what was predicted and what was left out. Return the exit code."""
+    """Print the numbers of predicted images and of skipped files. Return the exit code."""
     for note in result.notes:
         print(printable(note), file=sys.stderr)
     print_skipped(result.failed[:_MAX_SKIPPED])

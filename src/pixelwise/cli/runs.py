@@ -50,9 +50,11 @@ _COLUMNS: dict[str, Any] = {
     "minutes": "right",
     "started": "left",
 }
+"""Heading of each column of the table → its alignment."""
 
 
 def _cells(summary: RunSummary, folder: Path) -> tuple[str, ...]:
+    """Return the row of a run, or its name and its fault if it cannot be read."""
     name = str(summary.path.relative_to(folder)) if summary.path != folder else str(folder)
     if summary.kind != "run":
         name = f"{name} ({summary.kind})"

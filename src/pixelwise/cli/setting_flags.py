@@ -27,6 +27,7 @@ COMPONENT_LISTS = ("callbacks", "loggers")
 """Settings that are several components."""
 
 _GROUPS = ("Data", "Model", "Training", "Machine")
+"""Headings of the help, in order."""
 
 _TYPES: dict[str, type] = {"int": int, "float": float, "str": str, "bool": bool}
 
@@ -47,9 +48,9 @@ class SettingFlag:
         group: the heading in the help.
         kind: the type of the value, or of each value.
         help: the help text. "{choices}" stands for the choices.
-        choices: the possible values, or for parameters the components that have them.
-        is_open: True if the shell completes the choices and other values are valid too, False if only the choices are
-            valid. None if the value is no choice.
+        choices: the possible values. For parameters, each component that has some, with their names: "focal (gamma)".
+        is_open: True if the shell completes the choices and other values are valid too. False if only the choices are
+            valid. None if the value is not one of the choices.
         is_list: True if the flag has several values.
     """
 
@@ -64,7 +65,13 @@ class SettingFlag:
 
 
 def write_flags(flags: Iterable[SettingFlag], formats: Iterable[str], file: Path) -> None:
-    """Write flags, and the names of the formats of data sets, to a JSON file."""
+    """Write flags and the names of data set formats to a JSON file.
+
+    Args:
+        flags: the flags, in the order of the help.
+        formats: the names of the formats.
+        file: the path. An existing file is replaced.
+    """
     content = {"formats": list(formats), "flags": [asdict(flag) for flag in flags]}
     file.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 

@@ -55,9 +55,9 @@ def config_flags() -> list[SettingFlag]:
 
 
 def _type_of(name: str, field: FieldInfo) -> tuple[ValueKind, tuple[str, ...], bool | None]:
-    """Return the type of a flag's value, its choices, and whether other values are valid too.
+    """Return `kind`, `choices` and `is_open` of the flag of a setting, see `SettingFlag`.
 
-    The text of components, class weights and times is parsed later.
+    `Config` parses the text of components, class weights and times.
     """
     registry = _LISTS.get(name) or registry_of(name)
     if registry is not None:

@@ -40,14 +40,14 @@ def train_command(
             number if it exists]
         plan: A plan.yaml from pixelwise inspect, unchanged or edited. Flags override its settings.
         preset: Fixed settings instead of a plan: default, or tutorial (those of TensorFlow's tutorial).
-        resume: Run directory to continue after its last completed epoch. It needs nothing else: the run knows its data
-            and settings. --epochs, --time-budget and --patience can be raised. If there is no run, and DATA is given,
-            start one.
+        resume: Run directory to continue after its last completed epoch. Nothing else is needed, because the run
+            stores its settings and the place of its data. --epochs, --time-budget and --patience can be raised. If
+            there is no run, and DATA is given, start one.
         folds: Number of folds of a cross-validation. Trains one model per fold, and evaluates it on the images of the
             fold, which it did not train on.
         seeds: Number of trainings that differ only in their random seed. Prints the spread of their scores.
-        learning_curve: After the training, train on a quarter and on half of the images too, and estimate what twice
-            the images would bring.
+        learning_curve: After the training, train on a quarter and on half of the images too, and estimate the
+            gain in mIoU from twice the images.
     """
     started = time.monotonic()
     from pixelwise.cli.train_group import Repeats

@@ -17,7 +17,7 @@ from pixelwise.training.repeats import train_folds, train_seeds
 
 @dataclass(frozen=True)
 class Repeats:
-    """The flags that ask for several trainings. At most one of them is given.
+    """The flags for several trainings. At most one of them is given.
 
     Attributes:
         folds: number of folds, or None.
@@ -40,8 +40,8 @@ class Repeats:
         """Return the kind and the number of runs of the group to train, or None for a single run.
 
         Args:
-            resumed: the directory that is continued, or None. If it contains a group, the group knows its kind and
-                its number of runs.
+            resumed: the directory that is continued, or None. If no flag is given and it contains a group, the result
+                is the kind and the number of runs of this group.
         """
         if self.folds is not None:
             return "folds", self.folds
@@ -71,7 +71,10 @@ def train_group(
         config: see `train`.
         plan: see `train`.
         preset: see `train`.
-        resume: continue the group in `out`.
+        resume: True to continue the group in `out`.
+
+    Returns:
+        The group with the metrics of each run.
     """
     kind, count = size
     train_all = train_folds if kind == "folds" else train_seeds

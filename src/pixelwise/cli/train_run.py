@@ -1,4 +1,4 @@
-"""The steps of `pixelwise train`: checks, the data set and its plan, the training, and what is printed."""
+"""The steps of `pixelwise train`: check the flags, load the data set, plan, train, and print the results."""
 
 import os
 import time
@@ -34,17 +34,17 @@ _MAX_SPENT_FRACTION = 0.8
 
 @dataclass(frozen=True)
 class Request:
-    """What the user asked for.
+    """The arguments of `pixelwise train`.
 
     Attributes:
         data: the data sets. Empty if a run is resumed with its own.
         out: the run directory, or None for a free one with the name of the data.
         plan: the path of a plan, or None.
         preset: the name of a preset, or None.
-        resume: True if a run in `out` is continued.
+        resume: True to continue the run in `out`. If there is none, a new one starts.
         options: the flags about masks.
         settings: the settings given as flags.
-        repeats: the flags that ask for several trainings.
+        repeats: the flags for several trainings.
     """
 
     data: tuple[str, ...]
@@ -65,7 +65,7 @@ class Request:
 def find_run(
     data: tuple[str, ...], out: Path | None, resume: tuple[str, ...] | None
 ) -> tuple[tuple[str, ...], Path | None, bool]:
-    """Return the data sets, the run directory, and if it is continued.
+    """Return the data sets, the run directory, and True if --resume was given.
 
     `--resume RUN` names the run. `--resume --out RUN DATA` does too, and then words after --resume are DATA.
 
@@ -92,7 +92,7 @@ def run_training(request: Request, started: float) -> int:
     """Load the data, train, and print the results.
 
     Args:
-        request: what the user asked for.
+        request: the arguments of the command.
         started: time.monotonic() at the start of the command. A time budget begins then.
 
     Returns:
@@ -182,7 +182,7 @@ def _load(request: Request, plan: Plan | None) -> Source:
 
 
 def _config(request: Request, plan: Plan | None, source: Source) -> Config:
-    """Return the settings. For a run that is continued, only the given ones are set, because `train` compares them."""
+    """Return the settings. If a run is continued, only the given ones are set, because `train` compares them."""
     if request.continues:
         return Config(**{**(plan.settings if plan else {}), **request.settings})
     base = source.plan.settings if source.plan else None
@@ -190,7 +190,7 @@ def _config(request: Request, plan: Plan | None, source: Source) -> Config:
 
 
 def _check_time(request: Request, config: Config, spent: float) -> None:
-    """Raise ConfigError if reading the data took most of the time budget."""
+    """Raise ConfigError if reading the data took more than `_MAX_SPENT_FRACTION` of the time budget."""
     budget = config.time_budget
     if budget is not None and not request.continues and spent > _MAX_SPENT_FRACTION * budget:
         raise ConfigError(

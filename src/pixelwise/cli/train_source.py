@@ -70,6 +70,12 @@ def load_new(
         preset: the name of a preset, or None.
         options: the flags about masks.
         settings: the settings given as flags.
+
+    Returns:
+        The data set. It has a plan unless there is a preset, and a report if it was inspected.
+
+    Raises:
+        PixelwiseError: See `load_dataset`, `join_datasets` and `make_plan`.
     """
     with ProgressBars(shown=is_rank_zero()) as bars:
         if plan is not None:
@@ -94,7 +100,7 @@ def _read_each(
     read: Callable[[str, LabelOptions, Progress], Result],
     progress: Progress,
 ) -> list[Result]:
-    """Load or inspect each data set with its options. An error about the options names the data set."""
+    """Load or inspect each data set with its options. If there are several, a ConfigError names the data set."""
     if len(data) == 1:
         return [read(data[0], options, progress)]
     results = []
@@ -120,9 +126,10 @@ def _with_origin(plan: Plan | None, run: str, names: set[str]) -> Plan | None:
 
 
 def _inspect_like(run: str, data: str, options: LabelOptions, progress: Progress) -> DatasetReport:
-    """Inspect a data set. If its mask values are those of a run's data set, they have the same class names.
+    """Inspect a data set with the class names of a run.
 
-    This applies if the data set does not name its classes itself, and no flags about masks are given.
+    The names are used if no flags about masks are given, and if they fit the mask values. Otherwise the names are those
+    of the data set or are made up.
     """
     spec = Run.open(run).read_dataset_spec()
     is_plain = options == LabelOptions(skip_unreadable=options.skip_unreadable, allow_outside=options.allow_outside)

@@ -1,4 +1,4 @@
-"""Build the model of a training's settings."""
+"""Creation of a model from the settings of a training."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING

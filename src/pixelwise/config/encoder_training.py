@@ -31,7 +31,7 @@ def resolve_encoder_training(
     pretrained: bool,
     device_type: str,
 ) -> EncoderTraining:
-    """Replace the defaults of the settings for the encoder. See `Config.resolve_encoder_training`.
+    """Replace the settings "auto" and None by the values for a device. See `Config.resolve_encoder_training`.
 
     Args:
         mode: the setting `encoder_training`.
@@ -39,6 +39,9 @@ def resolve_encoder_training(
         freeze_batchnorm: the setting. None for the default.
         pretrained: False if the encoder starts with random weights.
         device_type: "cpu", "cuda" or "mps".
+
+    Returns:
+        The parts that train.
     """
     is_cpu_finetuning = device_type == "cpu" and pretrained
     if mode == "auto":

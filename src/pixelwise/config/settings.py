@@ -276,11 +276,12 @@ class Config(BaseModel):
         return max(self.image_size, round(self.image_size * self.eval_scale) // 32 * 32)
 
     def resolve_encoder_training(self, device_type: str) -> EncoderTraining:
-        """Return which parts of the encoder train on a device.
+        """Return the parts of the encoder that train on a device.
 
-        This applies the defaults of `encoder_training`, `freeze_depthwise` and `freeze_batchnorm`. For a pretrained
-        encoder on a CPU, the decoder trains first, and depthwise convolutions and batch-norm statistics are frozen,
-        because this saves computation. On a GPU, or without pretrained weights, the whole encoder trains.
+        This applies the defaults of `encoder_training`, `freeze_depthwise` and `freeze_batchnorm`. By default, the
+        decoder of a pretrained encoder on a CPU trains first, and depthwise convolutions and batch-norm statistics are
+        frozen, because this saves computation. By default, the whole encoder trains on a GPU, or without pretrained
+        weights.
 
         Args:
             device_type: "cpu", "cuda" or "mps".

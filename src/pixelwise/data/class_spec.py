@@ -17,7 +17,7 @@ def rename_keys(fields: object, new_names: Mapping[str, str]) -> object:
 
 
 def to_strings(value: object) -> object:
-    """Convert numbers to text: YAML reads an unquoted 255 as a number."""
+    """Convert the items of a list to text. An unquoted 255 in YAML is a number. Return any other object unchanged."""
     return [str(item) for item in value] if isinstance(value, list | tuple) else value
 
 
@@ -25,8 +25,8 @@ class ClassSpec(BaseModel):
     """One class.
 
     Attributes:
-        values: the mask values of the class as text, for example "7" or "#ff0000". If the data set's files name the
-            classes: the names of the class in these files.
+        values: the mask values of the class as text, for example "7" or "#ff0000". If the files of the data set name
+            the classes, the names of the class in these files.
         color: the color that the class is drawn in: "#e69f00".
     """
 

@@ -63,17 +63,18 @@ class DatasetIndex:
 
     @property
     def lacks_val(self) -> bool:
-        """True if there is no val split, or if one of several joined data sets has training images and no val split."""
+        """True if the data set, or one of those from which it was joined, has training images and no val split."""
         return any(not val for train, val in self.records_by_set("train", "val") if train)
 
     def records_by_set(self, *splits: Split) -> list[tuple[tuple[Record, ...], ...]]:
         """Return the records of some splits for each data set of which this one was joined.
 
         Args:
-            splits: the names of splits. They can be empty.
+            splits: the names of the splits. A split can have no records.
 
         Returns:
-            For each data set, in order, its records of each of the splits. A single data set gives a list of one item.
+            For each data set that has such records, its records of each of the splits. The order is that of the first
+            records. If there are none at all, one item with empty splits.
         """
         members: dict[int, list[list[Record]]] = {}
         for number, split in enumerate(splits):

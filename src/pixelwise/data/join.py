@@ -26,9 +26,9 @@ def join_datasets(datasets: Sequence[DatasetIndex], classes: Sequence[str] = (),
     The classes are those of all data sets, in the order in which they appear. Classes with equal names are one class.
     The backgrounds of all data sets are one class, even if their names differ ("background" and "other").
 
-    A class that a data set lacks is unknown there. A pixel of the background of this data set is background or of a
-    class that the data set does not know: see `PartialLabels`. If it has no background (see `background_class`), each
-    of its pixels is of one of its own classes. In multi-label masks, the channel of an unknown class is ignored.
+    A class that a data set lacks is unknown there. A background pixel of this data set is background or of an unknown
+    class, see `PartialLabels`. If the data set has no background (see `background_class`), each of its pixels is of one
+    of its own classes. In multi-label masks, the channel of an unknown class is ignored.
 
     Args:
         datasets: the data sets, as `load_dataset` returns them. Their task and number of channels must be equal.
@@ -39,7 +39,7 @@ def join_datasets(datasets: Sequence[DatasetIndex], classes: Sequence[str] = (),
         The joined data set. Its `messages` list what is unknown in each data set, and its `sets` are `datasets`.
 
     Raises:
-        DataError: The data sets cannot be joined, or have too many classes. The message names one.
+        DataError: The data sets cannot be joined, or have too many classes.
         ConfigError: A data set has a class that is not in `classes`.
 
     >>> data = join_datasets([load_dataset("cats/"), load_dataset("dogs/")])  # doctest: +SKIP
@@ -142,9 +142,9 @@ class _Part:
 
     Attributes:
         data: the data set.
-        order: the index in all classes of each of its classes.
-        background: the index in all classes of its background, or None.
-        unknown: the indices of the classes that it does not know.
+        order: for each of its classes, the index in the classes of all.
+        background: the index of its background in the classes of all, or None.
+        unknown: the indices of the classes that the data set lacks.
     """
 
     data: DatasetIndex
@@ -154,7 +154,7 @@ class _Part:
 
     @property
     def possible(self) -> tuple[int, ...]:
-        """The possible classes of a pixel of its background, the background first. () if all is known."""
+        """The possible classes of a background pixel, the background first. () if a background pixel has only one."""
         if self.background is None or not self.unknown or self.data.read_spec.task is MULTILABEL:
             return ()
         return (self.background, *self.unknown)
@@ -204,7 +204,7 @@ def _part(data: DatasetIndex, own: Sequence[str], classes: Sequence[str]) -> _Pa
 
 
 def _joined_palette(sets: Sequence[DatasetIndex], union: _Union) -> Palette:
-    """Return the color of each class in the first data set that has it. A color that is taken is replaced."""
+    """Return the color of each class in the first data set that has the class. A color in use is replaced."""
     colors: dict[str, Color] = {}
     for data, own in zip(sets, union.own, strict=True):
         for name, color in zip(own, data.palette, strict=True):
@@ -218,7 +218,7 @@ def _joined_palette(sets: Sequence[DatasetIndex], union: _Union) -> Palette:
 
 
 def _records(part: _Part, number: int, labels: PartialLabels) -> tuple[tuple[Record, ...], ...]:
-    """Return the train, val and test records of a data set with the classes of all. Groups and strata do not mix."""
+    """Return the records of each split with the classes of all data sets. Groups and strata begin with `number`."""
     mask_values = list(part.order)
     if part.possible:
         background = part.order.index(part.possible[0])
@@ -262,7 +262,7 @@ def _with_values(label_map: LabelMap, mask_values: Sequence[int]) -> LabelMap:
 def _messages(
     sets: Sequence[DatasetIndex], names: Sequence[str], union: _Union, parts: Sequence[_Part]
 ) -> tuple[str, ...]:
-    """Return what each data set has and what is unknown in it, and its own messages."""
+    """Return lines for the user: the classes of each data set, those that it lacks, and its own messages."""
     lines = []
     for data, name, own, part in zip(sets, names, union.own, parts, strict=True):
         lines.append(f"{name}: {data.format}, classes {_listed(data.classes)}")
@@ -284,7 +284,7 @@ def _messages(
 
 
 def _unknown_message(part: _Part, name: str, classes: Sequence[str]) -> list[str]:
-    """Return a line about the classes that a data set does not know. Return an empty list if it knows all."""
+    """Return a line about the classes that a data set lacks. Return an empty list if it has all."""
     if not part.unknown:
         return []
     unknown = _listed([classes[index] for index in part.unknown], "or")

@@ -32,7 +32,7 @@ class JoinedSpec(BaseModel):
     def load(
         self, root: str | Path | RemoteFile, skip_unreadable: bool = False, allow_outside: bool = False
     ) -> DatasetIndex:
-        """Load one data set, with the classes of all. See `load_all` for the arguments."""
+        """Load one data set with the joined classes. See `load_all` for the arguments and errors."""
         return self.load_all([root], skip_unreadable, allow_outside)
 
     def load_all(
@@ -40,9 +40,9 @@ class JoinedSpec(BaseModel):
     ) -> DatasetIndex:
         """Load data sets and join them. The result has the classes of all specs in the same order.
 
-        A data set is read by the spec that has its name. If no spec has it and there are as many data sets as specs,
-        the specs apply in their order. Otherwise the data set is new. Its classes are detected (see `load_dataset`) and
-        have names of the joined classes.
+        A data set is read by the spec of its name. If a data set has no such spec, and there are as many data sets as
+        specs, the specs apply to all of them in order. Otherwise this data set is new. Its classes are detected (see
+        `load_dataset`). Their names must be among the joined classes.
 
         Args:
             roots: folders, files or URLs, for example only one of the joined data sets.
@@ -51,7 +51,7 @@ class JoinedSpec(BaseModel):
 
         Raises:
             DataError: A data set cannot be read.
-            ConfigError: A spec does not fit its data set, or a data set has another class.
+            ConfigError: A spec does not fit its data set, or a new data set has a class that is not a joined class.
         """
         names = [printable(name) for name in dataset_names(roots)]
         specs = [self.sets.get(name) for name in names]

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 SEARCH_SIDE = 10
-"""Side to which regions are reduced in the first search, in pixels. Fine detail would demand more regions."""
+"""Side to which regions are reduced in the first search, in pixels. A larger side would need more regions."""
 
 REFINED_SIDE = 16
 """Side to which regions are reduced in the second search, in pixels."""
@@ -24,18 +24,19 @@ MIN_SCALE = 0.75
 """Smallest side of a region in the second search, relative to the image. Smaller crops are not found."""
 
 MIN_SEARCH_SIMILARITY = 0.85
-"""Similarity that the first search must reach."""
+"""Smallest similarity in the first search. Pairs below it are not compared in the second search."""
 
 MIN_CROP_SIMILARITY = 0.93
-"""Similarity that the second search must reach (docs/decisions.md)."""
+"""Smallest similarity of a crop in the second search (docs/decisions.md)."""
 
 _STEPS = (0.03, 0.015, 0.008)
 """Steps by which the second search moves each side of a region, relative to the image."""
 
 _PAIRS_PER_BLOCK = 1 << 22
+"""Number of pairs whose similarities are computed at a time, to limit memory."""
 
 Box = tuple[float, float, float, float]
-"""Left, upper, right and lower side of a region, relative to the width and height of the image."""
+"""Left, upper, right and lower side of a region, as fractions of the width and height of the image, in [0, 1]."""
 
 Pattern = Callable[[np.ndarray], np.ndarray]
 """(N, side, side) thumbnails → (N, D) vectors of length 1 whose scalar product is the similarity."""
@@ -45,7 +46,7 @@ def resample(thumbnails: np.ndarray, side: int, box: Box = (0.0, 0.0, 1.0, 1.0))
     """Reduce a region of thumbnails by averaging over areas.
 
     Args:
-        thumbnails: (N, S, S) thumbnails.
+        thumbnails: (N, S, S) gray values of any dtype.
         side: side of the result in pixels.
         box: the region.
 
@@ -62,7 +63,7 @@ def resample(thumbnails: np.ndarray, side: int, box: Box = (0.0, 0.0, 1.0, 1.0))
 
 
 def _area_weights(size: int, side: int, start: float, end: float) -> np.ndarray:
-    """Return (side, size) float32: the fraction of each old pixel in each new pixel. Rows have the sum 1."""
+    """Return (side, size) float32: the weight of each old pixel in each new pixel. The sum of each row is 1."""
     edges = np.linspace(start * size, end * size, side + 1)
     pixels = np.arange(size)
     overlap = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
@@ -92,7 +93,7 @@ def find_crops(
         max_comparisons: maximum number of comparisons of a region with an image.
 
     Returns:
-        Index in the first set → (index in the second set, similarity).
+        Index in the first set → (index in the second set, similarity in [`MIN_CROP_SIMILARITY`, 1]).
     """
     boxes = list(search_boxes())
     step = max(1, -(-2 * len(boxes) * len(thumbnails) * len(others) // max_comparisons))
@@ -122,7 +123,7 @@ def find_crops(
 
 
 def _best(ours: np.ndarray, theirs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the greatest similarity of each of our patterns, and the index of the other pattern."""
+    """Return for each pattern of `ours` the greatest similarity to one of `theirs`, and the index of that one."""
     values, indices = np.empty(len(ours), np.float32), np.empty(len(ours), int)
     block = max(1, _PAIRS_PER_BLOCK // len(theirs))
     for start in range(0, len(ours), block):

@@ -30,6 +30,7 @@ MAX_COMPARISONS = 2_000_000_000
 counts once for each of the regions that are compared."""
 
 _PAIRS_PER_BLOCK = 1 << 23
+"""Number of pairs whose similarities are computed at a time, to limit memory."""
 
 
 def edge_pattern(thumbnails: np.ndarray) -> np.ndarray:
@@ -63,7 +64,7 @@ class NearDuplicates:
 
     Attributes:
         matches: index in the first set → (index of the most similar image in the second set, similarity).
-        compared: number of images of the first set that were compared.
+        compared: number of images of the first set that were compared as a whole. The search for crops can skip more.
     """
 
     matches: dict[int, tuple[int, float]]
@@ -75,7 +76,8 @@ def find_near_duplicates(thumbnails: np.ndarray, others: np.ndarray) -> NearDupl
 
     Args:
         thumbnails: (N, `THUMBNAIL_SIDE`²) uint8, the first set. If there are more than `MAX_COMPARISONS` pairs, only
-            every k-th of these images is compared, with the smallest k that is enough.
+            every k-th of these images is compared, with the smallest k that is enough. The search for crops has the
+            same maximum, see `find_crops`.
         others: (M, `THUMBNAIL_SIDE`²) uint8, the second set. All of its images are compared.
 
     Returns:

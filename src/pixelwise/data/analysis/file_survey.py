@@ -1,4 +1,4 @@
-"""The image files of a folder that cannot be read as a data set, for a report that shows what is there."""
+"""Survey of the image files of a folder that cannot be read as a data set, for a report on its content."""
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -23,6 +23,7 @@ MAX_FOLDERS = 12
 """Maximum number of folders with examples, those with the most image files."""
 
 EXAMPLES_PER_FOLDER = 4
+"""Maximum number of example files of a folder."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,7 @@ class FolderContent:
         folder: path of the folder below the data directory, "." for the directory itself.
         suffixes: suffix in lower case → number of files.
         role: "images" or "masks" if the path of the folder states it, else "".
-        examples: the first `EXAMPLES_PER_FOLDER` files, which belong together if folders have equal names of files, or
-            if the masks of an image are in its folder.
+        examples: the first `EXAMPLES_PER_FOLDER` files. If two folders have equal file names, their examples are pairs.
     """
 
     folder: str
@@ -49,7 +49,7 @@ class FileSurvey:
 
     Attributes:
         images: the statistics of the images that were read.
-        folders: the folders with image files, in the order of their paths.
+        folders: the `MAX_FOLDERS` folders with the most image files, in the order of their paths.
         issues: folders that cannot be listed.
         messages: notes for the user, for example that only a sample of the images was read.
     """
@@ -93,7 +93,7 @@ def survey_files(root: Path | RemoteFile, progress: Progress) -> FileSurvey | No
 
 
 def _find_images(files: Sequence[ImageFile], roles: Roles) -> list[ImageFile]:
-    """Return the files that are images and not masks, as far as their names tell. If none is left, return all files."""
+    """Select images by names and folders, without masks. If there are none, return all files."""
     stems = {(file.folder, file.stem) for file in files}
 
     def extends_name(file: ImageFile) -> bool:
@@ -107,6 +107,7 @@ def _find_images(files: Sequence[ImageFile], roles: Roles) -> list[ImageFile]:
 
 
 def _folder_contents(root: Path, listing: Listing, roles: Roles) -> tuple[FolderContent, ...]:
+    """Return the content of the `MAX_FOLDERS` folders with the most image files, in the order of their paths."""
     by_folder: dict[str, list[ImageFile]] = defaultdict(list)
     for file in list_images(listing):
         by_folder[file.folder].append(file)

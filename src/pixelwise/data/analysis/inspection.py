@@ -40,7 +40,7 @@ class DatasetReport:
     """The result of `inspect`.
 
     Attributes:
-        data: the data set, ready for training: without unusable records, with groups and bit depth.
+        data: the data set without unusable records, with groups and bit depth. Ready for training without `obstacle`.
         image_count, mask_count: numbers of readable files.
         widths, heights: image sizes in pixels.
         aspect_ratios: image width divided by height.
@@ -77,7 +77,7 @@ class DatasetReport:
 
     @property
     def is_decided(self) -> bool:
-        """False if the masks can be read in more than one way or not at all."""
+        """True if the classes are known. False if the masks can be read in several ways or not at all."""
         return not self.data.undecided
 
     def __repr__(self) -> str:
@@ -91,7 +91,7 @@ class DatasetReport:
 
     @property
     def allow_outside(self) -> bool:
-        """True if the user allowed files outside the data directory, which a training then needs as well."""
+        """True if the user allowed files outside the data directory. A training then needs this option as well."""
         return self.options.allow_outside
 
 
@@ -129,7 +129,7 @@ def inspect(
         progress: see `Progress`.
 
     Returns:
-        The report. `report.data` is the data set, ready for training.
+        The report. `report.data` is the data set, ready for training if `report.obstacle` is empty.
 
     Raises:
         DataError: See `load_dataset`. With `skip_unreadable`: the folder is missing or has no image that can be read.
@@ -196,7 +196,7 @@ def _inspect_data_set(
     else:
         classes.drop(classes.mask_pixels(len(scanned.records)) == 0)  # masks that cannot be read
     file_issues = (*result.issues, *scanned.images.issues)
-    errors = [issue for issue in file_issues if issue.severity == "error"]  # warnings are problems of the report
+    errors = [issue for issue in file_issues if issue.severity == "error"]  # the report lists the warnings
     messages += raise_on_fatal(root, errors, options.skip_unreadable)
     usable = without_unusable(result, scanned)
     data = build_data(root, format, usable, scanned, labels, messages)
@@ -248,6 +248,15 @@ def _report_on_files(
 def _build_report(
     data: DatasetIndex, usable: FormatResult, scanned: DatasetScan, classes: ClassStatsTable, started: float
 ) -> DatasetReport:
+    """Return the report without issues and obstacle.
+
+    Args:
+        data: the data set.
+        usable: its records before they had groups, in the order of `data`.
+        scanned: the statistics.
+        classes: the statistics by class.
+        started: time.perf_counter() at the start of the inspection.
+    """
     final = {id(old): new for old, new in zip(usable.records, data.train + data.val + data.test, strict=True)}
     test = {id(record) for record in usable.test} if usable.train or usable.val else set()
     not_test = np.array([id(record) not in test for record in scanned.records])

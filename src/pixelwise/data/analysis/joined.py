@@ -13,6 +13,7 @@ from pixelwise.data.join import class_indices, join_datasets
 from pixelwise.data.task import MULTILABEL
 
 _QUANTILES = np.linspace(0, 100, 101)
+"""Percentiles at which a distribution is interpolated."""
 
 
 def join_reports(reports: Sequence[DatasetReport]) -> DatasetReport:
@@ -20,8 +21,10 @@ def join_reports(reports: Sequence[DatasetReport]) -> DatasetReport:
 
     The numbers of images, objects and pixels are sums. Fractions of pixels and means are those over all data sets. Each
     report contains only five percentiles of a distribution, so the joined percentiles are estimated from a linear
-    interpolation between them. The `mean_width` and `typical_size` of a class are means over the data sets that have
-    it, weighted by numbers of images. Pixels with several possible classes count as background. There are no examples.
+    interpolation between them. `channel_means` and `channel_stds` are means weighted by numbers of images. So
+    differences between the means do not add to the standard deviations. The `mean_width` and `typical_size` of a class
+    are means over the data sets that have it, weighted by numbers of images. Pixels with several possible classes count
+    as background. There are no examples.
 
     Args:
         reports: the results of `inspect`, at least one.
@@ -67,7 +70,7 @@ def _counted_pixels(report: DatasetReport) -> float:
 
 
 def _weighted(values: np.ndarray, weights: np.ndarray) -> tuple[float, ...]:
-    """Return the weighted mean of each column of (number of reports, channels) values."""
+    """Return the weighted mean of each column of an array of shape (reports, channels)."""
     return tuple(((values * weights[:, None]).sum(0) / max(weights.sum(), 1)).tolist())
 
 
@@ -112,13 +115,13 @@ def _training_fraction(data: DatasetIndex) -> float:
 def _join_class(
     members: Sequence[tuple[int, ClassStats]], area: float, training: np.ndarray, training_area: float
 ) -> ClassStats:
-    """Return the statistics of a class.
+    """Return the statistics of a class over all data sets.
 
     Args:
-        members: the number of each data set that has the class, and the statistics there.
-        area: number of pixels that the class's pixels are a fraction of.
-        training: for each data set, the number of such pixels outside the test split.
-        training_area: number of pixels outside the test split that the class's pixels are a fraction of.
+        members: for each data set that has the class, its index and its statistics of the class.
+        area: number of pixels in the denominator of `pixel_fraction`.
+        training: for each data set, the number of counted pixels outside the test split.
+        training_area: number of pixels in the denominator of `train_fraction`.
     """
     every = [stats for _, stats in members]
     pixels = sum(stats.pixels for stats in every)

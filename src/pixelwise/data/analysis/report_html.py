@@ -16,7 +16,7 @@ _SHOWN_CLASSES = 60
 
 
 def report_html(report: "DatasetReport") -> str:
-    """Return the HTML of a report: the counts, the classes, and one issue of each kind."""
+    """Return the HTML of a report: the counts, the obstacle, the classes, and the first issue of each kind."""
     data = report.data
     title = f"<b>{html.text(data.root)}</b> ({html.text(data.format)}): {report.image_count:,} images"
     size = ""

@@ -21,12 +21,12 @@ from pixelwise.errors import DataError
 def resolve_or_ask(
     root: Path | RemoteFile, format: str, result: FormatResult, scanned: DatasetScan, options: LabelOptions
 ) -> tuple[ResolvedLabels, DataError | None]:
-    """Return the classes; or, if they are not decided, the raw values and the error that states the question.
+    """Return the classes and None. If the classes are undecided, return the raw values and the error with the question.
 
     Args:
         root: the data set, for messages.
         format: name of its format.
-        result: its records.
+        result: the records and the class names in its files.
         scanned: the statistics.
         options: the user's options.
 
@@ -75,7 +75,7 @@ def build_data(
     labels: ResolvedLabels,
     messages: Sequence[str],
 ) -> DatasetIndex:
-    """Return the data set with its groups, also if it has no records.
+    """Return the index of the data set with its groups. It may have no records.
 
     Args:
         root: the data set.
@@ -84,6 +84,9 @@ def build_data(
         scanned: the statistics.
         labels: the classes.
         messages: lines for the user.
+
+    Raises:
+        DataError: A class name is empty or too long.
     """
     images = scanned.images
     if not usable.records:

@@ -1,4 +1,4 @@
-"""What prediction needs to know of the training masks: their values, and the size of the objects in them."""
+"""Properties of the training masks that prediction uses: their values, and the typical size of objects."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -15,20 +15,21 @@ from pixelwise.errors import DataError
 from pixelwise.runtime.threads import prefetch_map
 
 _SAMPLED_MASKS = 32
-"""Number of masks whose objects are measured, evenly spaced over the training records."""
+"""Maximum number of masks whose objects are measured, evenly spaced over the training records."""
 
 _MODES: dict[str, MaskMode] = {"1": "1", "P": "P", "I": "I;16", "F": "I;16"}
+"""Pillow's mode of a mask → the mode for predicted masks."""
 
 
 def find_mask_format(data: DatasetIndex, records: Sequence[Record]) -> MaskFormat | None:
-    """Return the mode and the values of a data set's masks. The mode is that of the first mask.
+    """Return the mode and the values of a data set's masks. The mode depends on the first mask.
 
     Args:
         data: the data set.
         records: its training records.
 
     Returns:
-        The format, or None if the masks are annotations or have no value for a class.
+        The format. None if the masks are annotations, classes have no distinct values, or the first mask is unreadable.
     """
     label_map = data.read_spec.label_map
     is_multilabel = label_map.kind == "multilabel"
@@ -54,7 +55,7 @@ def _first_file(mask: MaskSource | None) -> BytesSource | None:
 
 
 def _format_of(image: Image.Image, label_map: LabelMap, values: tuple[int, ...]) -> MaskFormat:
-    """Return the format of masks like an opened one."""
+    """Return the format for predicted masks, with the mode of an opened mask if it can store the values."""
     if label_map.kind in ("rgb", "alpha"):
         return MaskFormat("RGB" if label_map.kind == "rgb" else "LA", values)
     mode = _MODES.get(image.mode, "I;16" if image.mode.startswith("I;16") or max(values) > 255 else "L")
@@ -77,7 +78,7 @@ def measure_objects(data: DatasetIndex, records: Sequence[Record]) -> ObjectScal
         records: its training records.
 
     Returns:
-        The medians, or None if no mask has an object of a class that is not background.
+        The medians in pixels, or None if no mask has an object of a class that is not background.
     """
     count = min(_SAMPLED_MASKS, len(records))
     sampled = [records[index * len(records) // count] for index in range(count)]

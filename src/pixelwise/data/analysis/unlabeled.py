@@ -8,7 +8,7 @@ from pixelwise.data.label_map.options import ResolvedLabels
 from pixelwise.data.schema import DataIssue
 
 MOSTLY_ZERO = 0.5
-"""A mask is mostly 0 if more than this fraction of its pixels has the value 0."""
+"""If more than this fraction of a mask's pixels has the value 0, the mask is mostly 0."""
 
 MIN_MOSTLY_ZERO_MASKS = 0.9
 """In a partly labeled data set, at least this fraction of the masks is mostly 0."""
@@ -38,7 +38,7 @@ def check_partial_labels(
     In masks with labeled patches most pixels are 0, and the outline of every class borders partly on 0 and partly on
     other classes. Objects on a background border on 0 nearly everywhere. In masks of scribbles nearly all pixels are 0,
     and there are several classes of thin strokes. Thin objects on a background, such as lane markings of several kinds,
-    look the same, so the warning about scribbles is conditional.
+    have the same statistics, so the warning about scribbles is conditional.
 
     Args:
         scanned: the statistics.
@@ -74,13 +74,14 @@ def check_partial_labels(
 
 
 def _are_patches(classes: ClassStatsTable, others: list[int]) -> bool:
+    """Return True if the outline of every class borders on 0 in part only."""
     contacts = [classes.zero_contact(index) for index in others]
     low, high = PARTIAL_CONTACT
     return all(contact is not None and low < contact < high for contact in contacts)
 
 
 def _are_scribbles(classes: ClassStatsTable, others: list[int], usable: np.ndarray) -> bool:
-    """Return True if every class has thin regions that border on 0, and most masks have several classes."""
+    """Return True if every class has thin regions that border on 0, and the median mask has at least two of them."""
     for index in others:
         width, contact = classes.median_width(index, usable), classes.zero_contact(index)
         if width is None or width > MAX_SCRIBBLE_WIDTH or contact is None or contact < MIN_SCRIBBLE_CONTACT:

@@ -17,8 +17,8 @@ def match_chosen_masks(
 ) -> tuple[list[ImageFile], Matches]:
     """Match the files that fit a pattern, as masks, with the images among the other files.
 
-    The images are the other files in folders with a name for images. If there are none, they are all other files except
-    those whose name, or the name of whose folder, is one for masks.
+    The images are the other files in folders with a name for images. If there are none, the images are all other files
+    without a word for masks in the name of the file or of its folder.
 
     Args:
         root: the data set, for messages.
@@ -52,7 +52,7 @@ def match_chosen_masks(
 
 
 def _mask_roles(masks: Sequence[ImageFile], images: Sequence[ImageFile], roles: Roles) -> Roles:
-    """Return the roles of the folders of the chosen masks. Only folders that images have too count in the matching."""
+    """Return the roles of the chosen masks' folders. Their `rest` has only parts that paths of images have too."""
     shared = {part for image in images for part in roles[image.folder].rest}
     return {
         mask.folder: replace(roles[mask.folder], rest=tuple(part for part in mask.folder.split("/") if part in shared))

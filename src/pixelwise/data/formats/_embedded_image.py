@@ -21,7 +21,7 @@ class EmbeddedImage:
         return f"{self.path.stem}.png"
 
     def read_bytes(self) -> bytes:
-        """Return the decoded imageData, b"" if there is none. Raise DataError if it is not valid base64."""
+        """Return the decoded imageData, or b"" if there is none. Raises DataError if it is not valid base64."""
         content = read_json(self.path)
         data = content.get("imageData") if isinstance(content, dict) else None
         try:

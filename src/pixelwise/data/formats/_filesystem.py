@@ -18,9 +18,10 @@ _SYSTEM_FILES = frozenset({"__macosx", "thumbs.db", "desktop.ini", "$recycle.bin
 _HEAD_BYTES = 1 << 16
 
 _Scan = tuple[list[str], list[tuple[str, bool]]]
+"""The content of a folder: file names, and pairs (subfolder name, True if it is a link)."""
 
 _scans: ContextVar[dict[Path, _Scan] | None] = ContextVar("_scans", default=None)
-"""Folder → its content, within `shared_scans`."""
+"""Folder → its content, in a block of `shared_scans`. None outside of such a block."""
 
 Listing = dict[str, list[str]]
 """Folder → names of its files, both sorted. The key is the path relative to the root, with "/"; the root is ""."""
@@ -96,7 +97,7 @@ def _contains(folder: str, path: str) -> bool:
 
 @contextmanager
 def shared_scans() -> Iterator[None]:
-    """Let the calls of `list_files` in the block share what they read of each folder.
+    """Read each folder only once in the block, however often `list_files` lists it.
 
     The detection of a format lists the same folders for each format.
     """

@@ -11,23 +11,23 @@ from pixelwise.errors import DataError
 from pixelwise.runtime.parsing import parse_json
 
 MAX_SAMPLED_ROWS = 100
-"""Number of first rows whose keys are the columns of the table."""
+"""Maximum number of first rows whose keys become the columns of the table."""
 
 
 def sample_json_lines(text: str) -> tuple[list[str], list[dict[str, str]]]:
     """Return the columns and the first rows of a table.
 
     Args:
-        text: the beginning of the file. Its last line can be cut.
+        text: the beginning of the file. Its last line can be incomplete.
 
     Returns:
-        The keys of the rows before the first damaged one, in order, and these rows.
+        (keys, rows): the rows before the first damaged one, at most `MAX_SAMPLED_ROWS`, and their keys in order.
     """
     rows = []
     for line in filter(str.strip, text.split("\n")[:MAX_SAMPLED_ROWS]):
         try:
             rows.append(_to_row(line))
-        except ValueError:  # a damaged line, or the last one, which is cut
+        except ValueError:  # a damaged line, or the last one, which is incomplete
             break
     return list(dict.fromkeys(key for row in rows for key in row)), rows
 
@@ -57,6 +57,7 @@ def json_line_rows(
 
 
 def _to_row(line: str) -> dict[str, str]:
+    """Parse a line. Raise ValueError if it is not a JSON object."""
     row = parse_json(line)
     if not isinstance(row, dict):
         raise ValueError("it starts with " + line.strip()[:1])

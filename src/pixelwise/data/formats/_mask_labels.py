@@ -1,4 +1,4 @@
-"""Images with several mask files: decide if there is one file per class or one per object, or raise an error."""
+"""Decision if the mask files of an image are one per class or one per object, with an error for ambiguous files."""
 
 import re
 from collections import Counter, defaultdict
@@ -126,6 +126,7 @@ def _raise_two_masks(image: ImageFile, masks: Sequence[ImageFile], matches: Matc
 
 
 def _merge(pairs: Pairs, matches: Matches) -> None:
+    """Add the masks to `pairs` as one file per object."""
     for image, masks in matches.masks.items():
         pairs.merged[image] = tuple(masks)
     image, masks = max(matches.masks.items(), key=lambda item: len(item[1]))
@@ -133,7 +134,7 @@ def _merge(pairs: Pairs, matches: Matches) -> None:
 
 
 def _settle_labels(pairs: Pairs, matches: Matches, roles: Roles) -> None:
-    """Add the masks to `pairs` as one file per class or one per object. The labels of the files decide which."""
+    """Add the masks to `pairs` as one file per class or one per object, by the labels of the files. See `to_pairs`."""
     labels = _short_labels(matches)
     images_with = Counter(label for masks in matches.masks.values() for label in {labels[mask] for mask in masks})
     forms = {label: _NUMBER.sub("#", label) for label in images_with}
@@ -177,6 +178,7 @@ def _short_labels(matches: Matches) -> dict[ImageFile, str]:
 
 
 def _is_person(label: str) -> bool:
+    """Return True if a label names an annotator."""
     return _PERSON.search(re.sub(r"[-_.]+", " ", label)) is not None
 
 
@@ -206,6 +208,7 @@ def _counts_objects(matches: Matches, labels: Mapping[ImageFile, str]) -> bool:
 
 
 def _split_by_class(pairs: Pairs, matches: Matches, name_of: Callable[[ImageFile], str]) -> None:
+    """Add the masks to `pairs` as one or several files per class."""
     for image, masks in matches.masks.items():
         by_class: dict[str, tuple[ImageFile, ...]] = {}
         for mask in masks:
@@ -217,6 +220,7 @@ def _split_by_class(pairs: Pairs, matches: Matches, name_of: Callable[[ImageFile
 
 
 def _ask(matches: Matches, labels: Mapping[ImageFile, str]) -> NoReturn:
+    """Raise the error for files that can be of several annotators or one per object."""
     image, masks = max(matches.masks.items(), key=lambda item: len(item[1]))
     by_label: dict[str, list[ImageFile]] = defaultdict(list)
     for mask, label in sorted(matches.labels.items(), key=lambda item: item[1]):

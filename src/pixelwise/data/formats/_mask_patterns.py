@@ -34,7 +34,7 @@ def find_pattern(files: Collection[ImageFile], others: Collection[ImageFile], la
         label: a text in the names of `files`, or "".
 
     Returns:
-        A pattern such as "masks/a/*", "*/1st_manual/*" or "*_a.png", or None if none of these forms does it.
+        A pattern such as "masks/a/*", "*/1st_manual/*" or "*_a.png", or None if no pattern of these forms fits.
     """
     for pattern in _possible_patterns(files, label):
         if all(fits_pattern(file, pattern) for file in files) and not any(
@@ -45,6 +45,7 @@ def find_pattern(files: Collection[ImageFile], others: Collection[ImageFile], la
 
 
 def _possible_patterns(files: Collection[ImageFile], label: str) -> Iterable[str]:
+    """Yield patterns of the forms that `find_pattern` tries. They need not fit."""
     folders = sorted({file.folder for file in files})
     if len(folders) == 1 and folders[0]:
         yield f"{glob.escape(folders[0])}/*"
@@ -80,10 +81,10 @@ def find_patterns(groups: Mapping[str, Collection[ImageFile]], use_names: bool =
 
 
 def advice(patterns: Iterable[str]) -> str:
-    """Return the advice to choose one of several patterns: "set `mask_files` to 'a/*' or 'b/*', or ".
+    """Return the advice to choose one of several patterns: "set `mask_files` 'a/*' or 'b/*', or ".
 
     Args:
-        patterns: the patterns. Without any, the advice is "".
+        patterns: the patterns. If there are none, the advice is "".
     """
     texts = [shlex.quote(pattern) for pattern in patterns]
     return f"set `mask_files` {' or '.join(texts)}, or " if texts else ""

@@ -1,4 +1,4 @@
-"""Tables and JSON files with the split of each image: split.csv with the columns filename and split, split.json."""
+"""Files with the split of each image: tables with a column of names and one of splits, and JSON files with lists."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class SplitTable:
     Attributes:
         file: the file that states the splits.
         images: the images of each split.
-        issues: warnings about names without an image and images without a split.
+        issues: warnings about names that match no image or several, and about images without a split.
     """
 
     file: Path
@@ -46,7 +46,7 @@ def find_split_table(root: Path, listing: Listing, images: Sequence[ImageFile]) 
         images: the images of the data set.
 
     Returns:
-        The first such file that names nearly only images of the data set, or None.
+        The first such file in which at least the fraction `MIN_FOUND` of the names are those of images, or None.
     """
     finder = _Finder(images)
     folders = [folder for folder in listing if folder.casefold() in LIST_FOLDERS]
@@ -63,6 +63,7 @@ def find_split_table(root: Path, listing: Listing, images: Sequence[ImageFile]) 
 
 
 def _read_json_lists(path: Path) -> list[tuple[str, Split]]:
+    """Return the image names in the list of each split, with the split. Return [] for other JSON files."""
     content = read_json(path)
     if not isinstance(content, dict) or not all(str(key).casefold() in SPLIT_WORDS for key in content):
         return []
@@ -75,7 +76,10 @@ def _read_json_lists(path: Path) -> list[tuple[str, Split]]:
 
 
 def _read_columns(path: Path) -> list[tuple[str, Split]]:
-    """Return the first column that is not the split, and the split, of each row. Return [] for other tables."""
+    """Return the image name and the split of each row. Return [] for tables without splits.
+
+    The names are in the column for images. If there is none, they are in the first column that is not the split.
+    """
     table = open_table(path, lambda names: len(names) > 1 and len(columns_for(names, "split")) == 1)
     if table is None:
         return []
@@ -98,7 +102,7 @@ class _Finder:
                 self._by_name.setdefault(name, []).append(image)
 
     def find(self, path: Path, names: Iterable[tuple[str, Split]]) -> SplitTable | None:
-        """Return the images of each split. Return None unless nearly all names are those of images."""
+        """Return the images of each split, or None if less than the fraction `MIN_FOUND` of the names is found."""
         splits: dict[Split, dict[ImageFile, None]] = {split: {} for split in SPLITS}
         missing = []
         for name, split in names:
@@ -121,6 +125,7 @@ class _Finder:
         return SplitTable(path, {split: list(each) for split, each in splits.items()}, tuple(issues))
 
     def _find(self, name: str) -> ImageFile | None:
+        """Return the image with a name or path. Return None if no image or several match."""
         path = PurePosixPath(name.replace("\\", "/"))
         matches = with_most_common_folders(path, self._by_name.get(path.name) or self._by_name.get(path.stem) or [])
         return matches[0] if len(matches) == 1 else None

@@ -20,6 +20,7 @@ Value = str | ImageCell
 """The value of a cell: text ("" if it is empty), or an image cell of a Parquet file."""
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
+"""Suffixes of the files that `open_table` opens, in lower case."""
 
 _SAMPLED_ROWS = 100
 """Number of first rows that are read to detect the columns with images."""
@@ -130,6 +131,7 @@ def _decode(content: bytes, errors: str = "strict") -> str:
 
 
 def _decode_all(file: Path | RemoteFile, content: bytes) -> str:
+    """Decode the whole content of a file. Raises DataError if it is not text."""
     try:
         return _decode(content)
     except UnicodeError:

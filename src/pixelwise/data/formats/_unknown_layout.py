@@ -1,4 +1,4 @@
-"""File types that are not read, with the fix for each, and a description of a folder without a known format."""
+"""File types that cannot be read, with the fix for each, and a description of a folder without a known format."""
 
 from collections import Counter, defaultdict
 from pathlib import Path
@@ -44,6 +44,7 @@ _NO_MASKS = {
 _ANNOTATIONS = ("json", "xml", "ndjson", "jsonl")
 
 _MAX_FOLDERS = 4
+"""Maximum number of folders in a description, those with the most files."""
 
 
 def suffix_of(name: str) -> str:
@@ -112,12 +113,14 @@ def _patterns_of(root: Path, twins: tuple[str, str], listing: Listing) -> list[s
 
 
 def _files(suffixes: Counter[str]) -> str:
+    """Return the numbers of files with the three most common suffixes, and of all others, in words."""
     parts = [f"{count} {f'.{suffix}' if suffix else 'other'}" for suffix, count in suffixes.most_common(3)]
     left = sum(suffixes.values()) - sum(count for _, count in suffixes.most_common(3))
     return " and ".join(parts) + (f" and {left} other" if left else "") + " files"
 
 
 def _remedies(root: Path, listing: Listing) -> list[str]:
+    """Return at least one remedy for a folder without a known format."""
     remedies = []
     total = Counter(suffix for names in listing.values() for suffix in map(suffix_of, names))
     for suffix, count in total.most_common():

@@ -84,13 +84,13 @@ def read_file(system: Any, path: str, max_bytes: int) -> bytes:
 
     The packages for Google Cloud, Azure and the Hugging Face hub have no common setting for time limits, and repeat
     requests up to six times. So the read runs in a thread. If it takes longer than `TIMEOUT_SECONDS`, the size of the
-    file is requested. If that gets no answer either, the server is given up. Otherwise the size sets the time limit. A
-    thread cannot be stopped: one that was given up ends in the background.
+    file is requested. If that gets no answer either, the read fails. Otherwise the size sets the time limit. A thread
+    cannot be stopped. After an error it ends in the background.
 
     Args:
         system: a file system of fsspec.
         path: the path of the file in it.
-        max_bytes: maximum size of the file. One more byte is requested.
+        max_bytes: maximum size of the file in bytes. One more byte is requested, so that a larger file is noticed.
 
     Raises:
         DataError: The server does not answer, or the file is too large or arrives too slowly.
@@ -115,11 +115,11 @@ def within_time_limit(function: Callable[[], T], size: int = 0) -> T:
 
     Args:
         function: the function.
-        size: number of bytes that it reads. It sets the time limit.
+        size: number of bytes that the function reads. It sets the time limit.
 
     Raises:
-        DataError: The time limit was exceeded. It is twice `TIMEOUT_SECONDS`, because the packages of fsspec repeat
-            requests, and a second for each 16 KiB.
+        DataError: The time limit was exceeded. It is the sum of twice `TIMEOUT_SECONDS`, because the packages of fsspec
+            repeat requests, and of a second for each 16 KiB.
         Exception: Any exception of the function.
     """
     seconds = TIMEOUT_SECONDS + max_seconds(size)
@@ -163,6 +163,7 @@ class TimedFile(io.RawIOBase):
 
 
 def _in_thread(function: Callable[[], T]) -> "Future[T]":
+    """Call a function in a new thread."""
     future: Future[T] = Future()
 
     def run() -> None:

@@ -89,6 +89,7 @@ class LimitedResponse(aiohttp.ClientResponse):
     """
 
     async def start(self, connection: Any) -> aiohttp.ClientResponse:
+        """Read the headers. Raises TimeoutError after `TIMEOUT_SECONDS`."""
         async with asyncio.timeout(TIMEOUT_SECONDS):
             return await super().start(connection)
 

@@ -120,8 +120,8 @@ def open_parquet(file: TableFile, images: str | None = None) -> Iterator[Any]:
 
     Args:
         file: the table.
-        images: name of a column of images that will be read. Images that are equal are then kept in memory once. A
-            small file can name the same image in millions of rows, which would otherwise be copied for each row.
+        images: name of a column of images that will be read, or None. Equal images are kept in memory once. A small
+            file can have the same image in millions of rows, and each row would otherwise get a copy.
     """
     import pyarrow.parquet
 
@@ -141,9 +141,9 @@ def open_parquet(file: TableFile, images: str | None = None) -> Iterator[Any]:
 
 @contextmanager
 def _share_images(parquet: Any, source: Any, column: str | None) -> Iterator[Any]:
-    """Open a Parquet file again such that equal byte strings of a column are read once, without reading its metadata.
+    """Open a Parquet file again so that equal byte strings of a column are kept in memory once.
 
-    Yield the same file if no column is given, or if it has no byte strings.
+    The metadata are not read again. If `column` is None or has no byte strings, the same file is yielded.
     """
     import pyarrow.parquet
 

@@ -20,6 +20,9 @@ def to_rgb(image: Image.Image, bit_depth: int = 16, pixel_range: tuple[float, fl
         bit_depth: number of bits in use if the image has 16 bits a channel, see `read_image`.
         pixel_range: the values that become 0 and 255 in the modes "I" and "F", see `read_image`.
 
+    Returns:
+        The image in mode "RGB".
+
     Raises:
         DataError: The mode is "I" or "F", and `pixel_range` is None.
     """
@@ -34,9 +37,9 @@ def to_rgb(image: Image.Image, bit_depth: int = 16, pixel_range: tuple[float, fl
 
 
 def rgb_array(image: Image.Image, bit_depth: int = 16, pixel_range: tuple[float, float] | None = None) -> np.ndarray:
-    """Convert an image to an array like `to_rgb`, band by band, so that a large image needs no copies.
+    """Convert an image like `to_rgb`, and return an array. A large image is converted in bands of rows to save memory.
 
-    Pillow takes four bytes for an RGB pixel, and its conversion to an array copies the pixels three times.
+    Pillow uses four bytes for an RGB pixel, and its conversion to an array copies the pixels three times.
 
     Args:
         image, bit_depth, pixel_range: see `to_rgb`.
@@ -60,6 +63,6 @@ def rgb_array(image: Image.Image, bit_depth: int = 16, pixel_range: tuple[float,
 
 
 def apply_exif_orientation(image: Image.Image) -> Image.Image:
-    """Return an image rotated upright by its EXIF orientation, or the same object if it is stored upright."""
+    """Return an image rotated upright by its EXIF orientation. If it is stored upright, return the same object."""
     # Pillow's own function makes a copy of an upright image.
     return image if image.getexif().get(ExifTags.Base.Orientation, 1) == 1 else ImageOps.exif_transpose(image)

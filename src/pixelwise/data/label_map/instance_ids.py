@@ -7,18 +7,19 @@ from pixelwise.data.label_map.value_counts import MaskValueCounts
 from pixelwise.errors import AmbiguousDataError
 
 FACTOR = 1000
+"""Factor of the class in a mask value."""
 
 MAX_PLAIN_VALUES = 256
 """Maximum number of values below `FACTOR`. Cityscapes has one for each class whose objects are not numbered."""
 
 MAX_LISTED_VALUES = 64
-"""Maximum number of values for which the question has an answer that lists them."""
+"""Maximum number of values for which the error has a choice with a class for each value."""
 
 
 def check_class_times_1000(values: Sequence[int], counts: MaskValueCounts) -> None:
-    """Raise the question if values are probably class × 1000 + number of the object.
+    """Raise an error if values are probably class × 1000 + number of the object.
 
-    They probably are if the numbers of each class are nearly 0, 1, 2 … or 1, 2, 3 …, and a class has several numbers.
+    This is probable if the numbers of each class are nearly 0, 1, 2 … or 1, 2, 3 …, and a class has several numbers.
 
     Args:
         values: the values in the masks.
