@@ -53,6 +53,7 @@ def test_few_images_get_patience() -> None:
 def test_a_time_budget_replaces_the_epochs() -> None:
     plan = make_plan(make_report(), {"time_budget": "5m"}, timed=False)
     assert plan.settings["time_budget"] == 300 and "epochs" not in plan.settings
+    assert make_plan(make_report(), {"time_budget": "5m"}).seconds is None, "the length is given, so nothing is timed"
     with pytest.raises(pw.ConfigError, match="`epochs` and `time_budget` are two ways"):
         make_plan(make_report(), {"time_budget": 60, "epochs": 3}, timed=False)
 

@@ -43,17 +43,17 @@ TARGET_IMAGES_SEEN = 12_000
 minutes at 128 px on two CPU cores."""
 
 MIN_IMAGES_TO_TRAIN_ENCODER = 24
-"""Minimum number of training images. With fewer images, the encoder's weights are frozen."""
+"""Minimum number of training images to train the encoder. With fewer images, its pretrained weights are frozen."""
 
 MIN_STEPS_PER_EPOCH = 8
-"""Minimum number of steps per epoch, from which the batch size of small data sets is derived."""
+"""Minimum number of steps per epoch, which limits the batch size on small data sets."""
 
 BYTES_PER_PIXEL = 1500
 """Memory of a training step in bytes per pixel of a batch, with the default encoder and decoder. Measurements at 128 to
 384 px gave 1,110 to 1,290 bytes."""
 
 MIN_EPOCHS_FOR_PATIENCE = 100
-"""Minimum number of epochs of a plan that sets `patience`. It has 120 training images or fewer."""
+"""Minimum number of epochs of a plan that sets `patience`. Such a plan is for 120 training images or fewer."""
 
 PATIENCE_FRACTION = 0.25
 """Patience as a fraction of the epochs (docs/decisions.md)."""
@@ -76,7 +76,8 @@ def make_plan(
     Args:
         report: the result of `inspect`.
         settings: fields of `Config` that the user gave. The other settings are chosen to fit them.
-        timed: measure a few training steps to estimate the duration on this machine. No setting depends on it.
+        timed: measure a few training steps to estimate the duration on this machine. No setting depends on it. A
+            training with a time budget is not measured.
         progress: reports the progress of the measured steps, see `Progress`.
 
     Returns:
@@ -111,7 +112,8 @@ def make_plan(
     check_class_weights(config.class_weights, data.classes)
     check_loss(config.loss, data.read_spec.task)
     reasons["eval_scale"] += f": {config.eval_size} px"
-    seconds = estimate_training_time(data, config, train_count, progress) if timed else None
+    is_timed = timed and config.time_budget is None
+    seconds = estimate_training_time(data, config, train_count, progress) if is_timed else None
     if seconds is not None:
         reasons["epochs"] += f"; about {format_duration(seconds)} on this machine, estimated from a few steps"
     for stats in report.classes:
@@ -129,10 +131,10 @@ def _check_given(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def choose_image_size(facts: RuleInput) -> Decision:
-    """Choose the smallest size, at least `MIN_IMAGE_SIZE`, at which the narrowest class is wide enough.
+    """Choose the smallest of `IMAGE_SIZES`, at least `MIN_IMAGE_SIZE`, at which the narrowest class is wide enough.
 
-    The class is wide enough if its width is `MIN_CLASS_WIDTH` or more. The size does not exceed that of the median
-    image, unless all sizes exceed it.
+    The class is wide enough if its width is `MIN_CLASS_WIDTH` or more. If it is too narrow at all sizes, the largest
+    size is chosen. The size does not exceed that of the median image, unless all sizes exceed it.
     """
     report = facts.report
     widths = {stats.name: stats.mean_width for stats in report.classes if stats.mean_width}
@@ -171,7 +173,7 @@ def choose_batch_size(facts: RuleInput) -> Decision:
 
 
 def choose_epochs(facts: RuleInput) -> Decision | None:
-    """Choose a number of epochs, from 8 to 200, so that about `TARGET_IMAGES_SEEN` images are seen.
+    """Choose a number of epochs, from 8 to 200, so that the model is trained on about `TARGET_IMAGES_SEEN` images.
 
     Return None if there is a time budget.
     """
