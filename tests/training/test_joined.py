@@ -1,5 +1,6 @@
 """A training on data sets with different classes: the model predicts all of them."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,7 +9,8 @@ import pytest
 
 import pixelwise as pw
 from pixelwise.data.joined_spec import JoinedSpec, load_with_spec
-from pixelwise.errors import RunError
+from pixelwise.errors import DataError, RunError
+from pixelwise.training import learning_curve, repeats
 from tests.data.joined import draw_shapes
 from tests.training.helpers import SMALL
 
@@ -47,6 +49,25 @@ def test_each_data_set_has_validation_images(trained: Trained) -> None:
     rows = trained.run.read_metrics()
     assert all(rows[-1][f"iou_{name}"] is not None for name in trained.data.classes)
     assert max(row["val_miou"] or 0 for row in rows) > 0.6
+
+
+def test_groups_are_searched_for_if_one_data_set_has_no_val_split(
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in `train`, so that the validation images of all runs are the same, and no group is in both splits."""
+
+    def search(*_: object) -> None:
+        raise DataError("groups are searched for")
+
+    first, second = trained.data.sets
+    data = pw.join_datasets([replace(first, train=first.train[2:], val=first.train[:2]), second])
+    assert data.val and data.lacks_val
+    monkeypatch.setattr(repeats, "assign_groups", search)
+    with pytest.raises(DataError, match="groups are searched for"):
+        pw.train_seeds(data, tmp_path / "seeds", 2)
+    monkeypatch.setattr(learning_curve, "assign_groups", search)
+    with pytest.raises(DataError, match="groups are searched for"):
+        pw.measure_learning_curve(trained.run, data)
 
 
 def test_a_part_is_evaluated_without_its_unknown_class(trained: Trained) -> None:

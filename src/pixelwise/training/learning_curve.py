@@ -1,4 +1,4 @@
-"""Learning curve: trainings on a quarter and on half of the images, to estimate what more images would bring.
+"""Learning curve: trainings on a quarter and on half of the images, to estimate the gain from more images.
 
 The directory `learning-curve/` of a run contains the two runs, and the result:
 
@@ -77,9 +77,9 @@ class LearningCurve:
 def measure_learning_curve(run: Run, data: DatasetIndex, verbose: bool = False) -> LearningCurve:
     """Train on a quarter and on half of a run's training images, and extrapolate the mIoU to twice the images.
 
-    The smaller trainings have the settings of the run, as many optimizer steps, and the same validation images. The
-    half contains the quarter. The cache of the run's images is used again. Smaller trainings that are complete are not
-    repeated.
+    The smaller trainings have the settings of the run, about as many optimizer steps, and the same validation images.
+    If the run has a time budget, they have the same one instead. The half contains the quarter. The cache of the run's
+    images is used again. Smaller trainings that are complete are not repeated.
 
     Args:
         run: a completed run.
@@ -90,14 +90,14 @@ def measure_learning_curve(run: Run, data: DatasetIndex, verbose: bool = False) 
         The curve. Its files are in the directory `learning-curve` of the run.
 
     Raises:
-        DataError: There are fewer than `MIN_IMAGES` training images, or all are in one group.
+        DataError: There are fewer than `MIN_IMAGES` training images, or their groups are too large to divide.
         PixelwiseError: See `train`.
 
     >>> print(measure_learning_curve(run, data))  # doctest: +SKIP
     mIoU by training images: 75: 0.689, 150: 0.716, 300: 0.738; twice the images (600): about +0.016 (+0.004 to +0.031
     with 90 % probability)
     """
-    if not data.val and run.config.val_from == "train":
+    if data.lacks_val and run.config.val_from == "train":
         data = assign_groups(data)
     train_records, val_records = make_train_val_split(data, run.config)
     subsets = _subsets(train_records, data, run.config)
@@ -125,6 +125,7 @@ def measure_learning_curve(run: Run, data: DatasetIndex, verbose: bool = False) 
 
 
 def _subsets(records: Sequence[Record], data: DatasetIndex, config: Config) -> dict[str, list[Record]]:
+    """Return the training records of each of `FRACTIONS`. Raise DataError if they cannot be divided."""
     if len(records) < MIN_IMAGES:
         raise DataError(
             f"{data.root}: a learning curve needs at least {MIN_IMAGES} training images, not {len(records)}"
@@ -139,7 +140,15 @@ def _subsets(records: Sequence[Record], data: DatasetIndex, config: Config) -> d
 
 
 def _train_subset(out: Path, run: Run, data: DatasetIndex, full_count: int, verbose: bool) -> Run:
-    """Train on a part of the images with as many steps as the run, and without images of the training's progress."""
+    """Train on a part of the images with about as many steps as the run, without the default drawings.
+
+    Args:
+        out: the directory of the smaller run. If it contains a run, that run is continued.
+        run: the run.
+        data: the data set with the part as its train split.
+        full_count: number of training images of the run.
+        verbose: see `train`.
+    """
     count = len(data.train)
     batch_size = min(run.config.batch_size, count)
     steps = run.config.epochs * max(1, full_count // run.config.batch_size)

@@ -51,11 +51,11 @@ def train_folds(
     verbose: bool = False,
     **settings: Any,
 ) -> RunGroup:
-    """Train one model per fold of a cross-validation, and evaluate each on the images that it did not train on.
+    """Train one model per fold of a cross-validation, and evaluate each on the images that it was not trained on.
 
-    The folds divide the images of the train and val splits. Each of these images is predicted once by a model that did
-    not train on it, so the score uses all of them. A test split is not used. `Predictor.load` on the group averages the
-    probabilities of its models.
+    The folds divide the images of the train and val splits. Each of these images is predicted once by a model that was
+    not trained on it, so the score uses all of them. A test split is not used. `Predictor.load` on the group averages
+    the probabilities of its models.
 
     Args:
         data: the data set, see `load_dataset`.
@@ -72,7 +72,7 @@ def train_folds(
         The group with the metrics of each fold.
 
     Raises:
-        PixelwiseError: See `train`. `resume` also needs the same number of folds.
+        PixelwiseError: See `train`. Also if the group to resume has another number of folds.
 
     >>> group = train_folds(load_dataset("cells/"), "runs/cells", folds=5)  # doctest: +SKIP
     >>> str(group.mean_iou), group.pooled.mean_iou  # doctest: +SKIP
@@ -123,11 +123,11 @@ def train_seeds(
         The group with the metrics of each training.
 
     Raises:
-        PixelwiseError: See `train`. `resume` also needs the same number of seeds.
+        PixelwiseError: See `train`. Also if the group to resume has another number of seeds.
     """
     _check_count("seeds", seeds)
     run = _shared_run(Path(out), config, settings, preset, plan, resume)
-    if not data.val and run.config.val_from == "train":
+    if data.lacks_val and run.config.val_from == "train":
         data = assign_groups(data)
     train_records, val_records = make_train_val_split(data, run.config)
     divided = with_split(data, train_records, val_records)
