@@ -9,7 +9,7 @@ from pixelwise.planning.rule import Decision, RuleInput
 from pixelwise.registry import name_of
 
 RARE_FRACTION = 0.03
-"""A class is rare if its fraction of the pixels is smaller (docs/decisions.md)."""
+"""Fraction of the pixels below which a class is rare (docs/decisions.md)."""
 
 
 def choose_loss(facts: RuleInput) -> Decision:
@@ -26,7 +26,7 @@ def choose_loss(facts: RuleInput) -> Decision:
 
 
 def choose_class_weights(facts: RuleInput) -> Decision:
-    """Choose class weights if a class is rare and the loss does not balance the classes itself."""
+    """Choose class weights if a class is rare, a pixel has one class, and the loss does not balance the classes."""
     loss = name_of(facts.settings["loss"])
     if LOSSES[loss].traits.get("balances_classes"):
         return Decision("none", f"the loss {loss} gives each class the same weight")

@@ -25,22 +25,22 @@ from pixelwise.runtime.progress import Progress, no_progress
 from pixelwise.runtime.threads import available_cpus, prefetch_map
 
 _STEPS = 4
-"""Number of steps per mode: encoder gradients paused, or computed. The first step of each mode is not measured."""
+"""Minimum number of steps per mode: encoder gradients paused, or computed. The first step is not measured."""
 
 _MIN_SECONDS = 1.0
-"""Minimum duration of the measured steps of a mode, so that fast steps are measured more often."""
+"""Minimum duration of the measured steps of a mode, in seconds. Fast steps are therefore measured more often."""
 
 _MAX_STEPS = 40
-"""Maximum number of steps per mode."""
+"""Maximum number of measured steps per mode."""
 
 _MAX_IMAGES = 16
-"""Maximum number of images that are read. Their number limits the time to decode large images."""
+"""Maximum number of images that are read. It limits the time to decode large images."""
 
 _DRAWING_SECONDS = 0.55
 """Seconds to draw the sample predictions and the curves once, on the machine of docs/results.md."""
 
 _SAVING_FACTOR = 1.03
-"""Duration with checkpoints and metrics divided by that without them (see `Saver`)."""
+"""Duration of an epoch with checkpoints and metrics, divided by its duration without them (see `Saver`)."""
 
 
 def estimate_training_time(
@@ -56,10 +56,10 @@ def estimate_training_time(
         config: the settings of the training.
         train_count: number of training images. If there is no val split, the other images of the train split are used
             for validation.
-        progress: see `Progress`. It counts the measurements.
+        progress: see `Progress`. It counts the measured modes and the validation.
 
     Returns:
-        Seconds of the whole training.
+        The duration of the whole training in seconds.
 
     Raises:
         ConfigError: The settings do not fit the data.
@@ -93,7 +93,7 @@ def estimate_training_time(
 
 
 class _Images:
-    """A few images of a data set, and the time that they take.
+    """A few images of a data set, and the time to read and augment them.
 
     Args:
         data: the data set.
@@ -135,7 +135,7 @@ def _read(record: Record, data: DatasetIndex, image_size: int) -> tuple[Tensor, 
 
 
 class _Timer:
-    """Measures the steps of a model.
+    """Measure the steps of a model.
 
     Args:
         model: the model, on the device.
@@ -156,7 +156,7 @@ class _Timer:
         """Return the seconds of a training step.
 
         Args:
-            batch: images and masks.
+            batch: images (N, channels, H, W) uint8, and masks uint8 (see `Task`).
             paused: True if the gradients of the encoder are paused.
         """
         self.model.train().encoder.pause_gradients(paused)
@@ -195,7 +195,7 @@ class _Timer:
 
 
 def _median_seconds(work: Callable[[], None]) -> float:
-    """Return the median duration of a function. The first call is not measured."""
+    """Return the median duration of a function in seconds. The first call is not measured."""
     work()
     seconds: list[float] = []
     while len(seconds) < _STEPS - 1 or (sum(seconds) < _MIN_SECONDS and len(seconds) < _MAX_STEPS):

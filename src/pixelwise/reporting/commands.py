@@ -50,7 +50,7 @@ def inspect_commands(data: str | Path, report: DatasetReport) -> list[str]:
 
 
 def _flags(arguments: Mapping[str, object]) -> Iterator[str]:
-    """Yield the flags for arguments of `inspect` and their values."""
+    """Yield the flags and the values for arguments of `inspect`."""
     for name, value in arguments.items():
         yield f"--{name.replace('_', '-')}"
         if isinstance(value, Mapping):

@@ -32,7 +32,7 @@ CLASS_COLUMNS = {
     "object size": "median side of an object (the square root of its area), relative to the side of the image",
     "width": "median thickness of the regions, relative to the side of the image; a strip's thickness is its width",
 }
-"""Column of the class table → its meaning. There, "the side of the image" is the square root of its area in pixels."""
+"""Column of the class table → its meaning. In it, "the side of the image" is the square root of its area in pixels."""
 
 MAX_FILES_PER_KIND = 5
 """Maximum number of files that the command line prints for each kind of issue. The report files list all."""
@@ -178,6 +178,7 @@ def values_by_class(data: DatasetIndex) -> dict[str, str]:
 
 
 def _values_of_sets(data: DatasetIndex) -> dict[str, str]:
+    """Return class name → its mask values in each of the joined data sets, without repetitions."""
     values: dict[str, dict[str, None]] = {name: {} for name in data.classes}
     for part, indices in zip(data.sets, class_indices(data), strict=True):
         for index, text in zip(indices, values_by_class(part).values(), strict=True):

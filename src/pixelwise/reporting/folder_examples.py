@@ -23,11 +23,14 @@ MAX_MASK_VALUES = 64
 def folder_examples(content: FolderContent) -> list[Example]:
     """Draw the example files of a folder. Files that cannot be read are left out.
 
-    Gray files with at most `MAX_MASK_VALUES` values are drawn in colors, because masks with the values 0, 1, 2 … look
-    black.
+    Gray files with at most `MAX_MASK_VALUES` values are drawn in colors, because a mask with the values 0, 1, 2 …
+    appears black.
 
     Args:
         content: the folder.
+
+    Returns:
+        The examples with the fraction 0, because the files have no classes.
     """
     drawn = [(path, _draw(path)) for path in content.examples]
     return [Example(path.name, 0.0, encode_image(image), image.size) for path, image in drawn if image is not None]

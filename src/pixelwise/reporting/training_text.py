@@ -1,4 +1,4 @@
-"""What the command line prints before and after a training."""
+"""Print the start and the result of a training for the command line."""
 
 import shlex
 import time
@@ -31,7 +31,7 @@ def print_start(out: Path, config: Config, seconds: float | None, done: int = 0)
 
 
 def describe_time(seconds: float | None) -> str:
-    """Return a duration and the clock time of its end, or "" if the duration is not known."""
+    """Return a duration in seconds as text, with the clock time of its end and a final "; ". Return "" for None."""
     if seconds is None:
         return ""
     now = time.time()
@@ -44,8 +44,8 @@ def print_run(run: Run, data: DatasetIndex | None = None) -> None:
     """Print the best epoch of a training, the paths of its model and images, and the next commands.
 
     Args:
-        run: the run.
-        data: the data set of the training, for the next commands. None to print none.
+        run: a run with at least one completed epoch.
+        data: the data set of the training, for the next commands. None to print no commands.
     """
     rows = run.read_metrics()
     best = max(rows, key=lambda row: row["val_miou"] or 0.0)
@@ -66,6 +66,9 @@ def next_commands(run: Path, data: DatasetIndex) -> list[str]:
     Args:
         run: the run directory.
         data: the data set of the training.
+
+    Returns:
+        Two lines, quoted for a POSIX shell. If no image has a path, the folder is "IMAGES".
     """
     records = (*data.test, *data.val, *data.train)
     folder = next((str(record.image.parent) for record in records if isinstance(record.image, Path)), "IMAGES")

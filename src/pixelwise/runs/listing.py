@@ -34,7 +34,8 @@ class RunSummary:
         test_miou: mIoU of the newest evaluation on the test split, or None.
         minutes: time spent in training steps, of all runs of a group.
         model_mib: size of the model file in MiB, of all models of a group. None if there is no model.
-        started: time of the first file, in seconds since 1970.
+        started: modification time of config.yaml, in seconds since 1970. The file is written when a training starts,
+            and again when a run is resumed.
         fault: the reason why the run cannot be read, or "".
     """
 
@@ -63,7 +64,7 @@ def list_runs(folder: str | Path) -> list[RunSummary]:
         folder: the directory, which may be a run itself.
 
     Returns:
-        The runs, the oldest first.
+        The runs in the order of `started`, the oldest first.
 
     >>> list_runs("no-such-directory")
     []
@@ -73,6 +74,7 @@ def list_runs(folder: str | Path) -> list[RunSummary]:
 
 
 def _find(folder: Path, depth: int) -> Iterator[Path]:
+    """Yield the run directories in a folder, below at most `depth` directories. Symbolic links are not followed."""
     if (folder / "config.yaml").is_file():
         yield folder
     elif depth >= 0 and folder.is_dir():
@@ -85,6 +87,7 @@ def _find(folder: Path, depth: int) -> Iterator[Path]:
 
 
 def _summarize(path: Path) -> RunSummary:
+    """Return the summary of a run or a group. If it cannot be read, the summary has only a `fault`."""
     try:
         return _read(path)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, csv.Error) as error:

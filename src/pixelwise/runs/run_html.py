@@ -7,10 +7,13 @@ from pixelwise.visualization import html
 
 
 def run_html(run: Run) -> str:
-    """Return the HTML of a run. Nothing but its directory is read.
+    """Return the HTML of a run. Only files in its directory are read.
 
     Args:
         run: the run.
+
+    Returns:
+        One line of HTML. If metrics.csv is damaged, it contains only the error.
     """
     config = run.config
     try:
@@ -27,7 +30,7 @@ def run_html(run: Run) -> str:
 
 
 def summarize_history(rows: list[Row]) -> str:
-    """Return the number of epochs and the best validation mIoU in words.
+    """Return a line with the number of epochs and the best validation mIoU.
 
     Args:
         rows: the rows of metrics.csv.
@@ -46,7 +49,7 @@ def summarize_history(rows: list[Row]) -> str:
 
 
 def newest_samples_tag(run: Run, epochs: int) -> str:
-    """Return the newest sample predictions as an HTML element, or an empty text if there are none.
+    """Return the newest sample predictions as an HTML element, or "" if there are none.
 
     Args:
         run: the run.

@@ -1,7 +1,7 @@
 """split.csv: the part of a training that each image of the data set belongs to.
 
-The columns are `file`, `part`, `group` and `bytes`. `part` is "train", "val" (the images that chose the best epoch) or
-"test" (not used). `group` and `bytes` are empty if an image has no group, or no file of its own on this machine.
+The columns are `file`, `part`, `group` and `bytes`. `part` is "train", "val" (used to choose the best epoch) or "test"
+(not used). `group` and `bytes` are empty if an image has no group, or no file of its own on this machine.
 """
 
 import csv
@@ -20,7 +20,7 @@ SPLIT_FILE = "split.csv"
 _COLUMNS = ("file", "part", "group", "bytes")
 
 _ENCODING_ERRORS = "surrogateescape"
-"""Error handler for file names that are not valid UTF-8. They have surrogates, which only this handler writes."""
+"""Error handler for file names that are not valid UTF-8. Python reads their bytes as surrogates."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def relative_name(image: BytesSource, root: Path | str) -> str:
         root: the folder, file or URL of the data set. For a file, names are relative to its folder.
 
     Returns:
-        The relative name. An image outside the root has its absolute path or its URL.
+        The relative name. For an image outside the root, its absolute path or its URL.
 
     >>> relative_name(Path("data/pets/images/1.jpg"), Path("data/pets"))
     'images/1.jpg'
@@ -76,7 +76,7 @@ def split_rows(data: DatasetIndex, train: Sequence[Record], val: Sequence[Record
     Args:
         data: the data set.
         train: the records that are trained on.
-        val: the records that choose the best epoch.
+        val: the records that the best epoch is chosen by.
 
     Returns:
         One row per record: `train`, `val`, and the records of the data set that are in neither, as "test".
@@ -130,7 +130,7 @@ def read_split(folder: Path) -> list[SplitRow] | None:
         folder: the run directory.
 
     Returns:
-        The rows, or None if the run has no such file because an earlier version trained it.
+        The rows, or None if there is no such file. Runs of earlier versions have none.
 
     Raises:
         RunError: The file is damaged.

@@ -11,8 +11,8 @@ def parse_duration(text: str) -> float:
     """Return the seconds of a duration such as "90s", "5m", "1h30m" or "90".
 
     Args:
-        text: hours, minutes and seconds with their units, in this order. A number without a unit is in seconds. Spaces
-            are ignored.
+        text: hours, minutes and seconds with their units "h", "m" or "min", and "s", in this order. A number without a
+            unit is in seconds. Spaces are ignored.
 
     Raises:
         ValueError: The text is not a duration, or the duration is not positive.
@@ -32,7 +32,7 @@ def parse_duration(text: str) -> float:
 
 
 def format_duration(seconds: float) -> str:
-    """Return a duration with one unit.
+    """Return a duration in seconds as text with one unit.
 
     >>> format_duration(40.2), format_duration(185), format_duration(5400)
     ('40 s', '3 min', '1.5 h')

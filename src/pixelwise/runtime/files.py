@@ -25,7 +25,7 @@ _MAX_AGE_SECONDS = 86_400
 """Age at which a temporary directory counts as abandoned if the file system has no locks."""
 
 FREE_SPACE = "free space, then try again"
-"""The fix at the end of the message about a full disk."""
+"""The fix in the message about a full disk."""
 
 FULL_DISK_ERRORS = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG)
 """`errno` values of a full disk, an exhausted quota, and an exceeded limit of the file size."""

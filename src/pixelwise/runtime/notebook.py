@@ -5,7 +5,7 @@ from typing import Any
 
 
 def in_notebook() -> bool:
-    """Return True in the kernel of a notebook. IPython is not imported: a kernel has imported it already."""
+    """Return True in the kernel of a notebook. IPython is not imported, because a kernel has imported it already."""
     module = sys.modules.get("IPython")
     shell = module.get_ipython() if module is not None else None
     return shell is not None and "IPKernelApp" in shell.config

@@ -1,4 +1,4 @@
-"""What differs on Windows: file names that it refuses, and file locks."""
+"""Windows: names that no file can have, and file locks."""
 
 import importlib
 import os
@@ -9,7 +9,7 @@ from typing import Any, BinaryIO, cast
 _OS: Any = os  # some flags exist on Windows only
 
 _REFUSED = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
-"""Characters that no file name on Windows may have."""
+"""Characters that a file name on Windows cannot have."""
 
 _DEVICES = {"CON", "PRN", "AUX", "NUL", *(f"{port}{number}" for port in ("COM", "LPT") for number in range(1, 10))}
 """Names of devices. A file with such a name and any suffix cannot be made on Windows."""

@@ -1,4 +1,4 @@
-"""The course of a training: when it validates and when it ends, by epochs or by the clock."""
+"""The course of a training: the times of its validations and of its end, by epochs or by the clock."""
 
 import time
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 _FINAL_DRAWINGS = 2.0
-"""Estimated duration of the work after the last validation, divided by that after the first epoch, which also draws."""
+"""Estimated duration of the work after the last validation, divided by the longest after an earlier epoch."""
 
 
 class Course:
@@ -63,7 +63,7 @@ class Course:
         return True
 
     def trains_decoder_only(self, epoch: int) -> bool:
-        """Return True while the encoder is paused, in the training mode "decoder-first".
+        """Return True if the encoder is paused. It is in the first epochs of the training mode "decoder-first".
 
         Args:
             epoch: number of completed epochs.
@@ -71,18 +71,18 @@ class Course:
         return epoch < paused_epochs(self.config)
 
     def record_validation(self, seconds: float) -> None:
-        """Take note of the duration of a validation."""
+        """Record the duration of a validation in seconds."""
 
     def record_epoch_end(self, seconds: float) -> None:
-        """Take note of the duration of the work after a validation: files and images."""
+        """Record the duration in seconds of the work after a validation: files and images."""
 
 
 class TimedCourse(Course):
     """The course of a training that ends after a given time.
 
-    The position in the training is a fraction of the time. After each step it moves by the time of the step, divided by
-    the time that is left for steps. So it reaches 1 when the time ends, at any speed and with any pauses. The time for
-    the last validation and for the last files and images is reserved. It is estimated from the earlier ones.
+    The position in the training is a fraction of the time. Each step moves it toward 1: by the time of the step,
+    divided by the time that was left for steps. So it reaches 1 when the time ends, at any speed and with any pauses.
+    The time for the last validation and for the last files and images is reserved. It is estimated from earlier ones.
 
     The process with rank 0 decides for all processes.
 
@@ -129,7 +129,7 @@ class TimedCourse(Course):
         if self._steps > 1:  # the first step takes longer than the others
             self._step_seconds += (passed - self._step_seconds) / min(self._steps - 1, 50)
         fraction = min(self.fraction + (1 - self.fraction) * passed / left, 1.0) if left > 0 else 1.0
-        # A further step must not be longer than what is left for it.
+        # End if less than half a step is left, so that the time is exceeded by at most half a step.
         is_over = self._left() < self._step_seconds / 2
         self.fraction, over = self._agree(1.0 if is_over else fraction, float(is_over))
         self.is_over = bool(over)
@@ -140,22 +140,22 @@ class TimedCourse(Course):
         return bool(self._agree(float(starts))[0])
 
     def validates(self) -> bool:
-        """Return False if a validation would leave too little time to train on before the last validation."""
+        """Return False if too little time for steps would be left between this validation and the last one."""
         left = self._left()
         ends = self.is_over or left <= self._step_seconds
         self._is_validated = bool(self._agree(float(ends or left > 1.5 * self._validation_seconds()))[0])
         return self._is_validated
 
     def trains_decoder_only(self, epoch: int) -> bool:
-        """Return True in the first quarter of the time."""
+        """Return True in the first `DECODER_FIRST_FRACTION` of the time of the training mode "decoder-first"."""
         return self.config.encoder_training == "decoder-first" and self.fraction < DECODER_FIRST_FRACTION
 
     def record_validation(self, seconds: float) -> None:
-        """Take note of the duration of a validation."""
+        """Record the duration of a validation in seconds."""
         self._validation = max(seconds, 0.7 * self._validation)
 
     def record_epoch_end(self, seconds: float) -> None:
-        """Take note of the duration of the work after a validation. The longest one counts, because it had images."""
+        """Record the duration in seconds of the work after a validation. The longest one counts: it included images."""
         self._epoch_end = max(seconds, self._epoch_end)
 
     def _left(self) -> float:

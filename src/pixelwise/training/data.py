@@ -1,4 +1,4 @@
-"""The images of a training: split and open them, check their masks, and choose their order."""
+"""Split and open the images of a training, check their masks, and determine their order."""
 
 import logging
 import math
@@ -37,8 +37,8 @@ def make_train_val_split(data: DatasetIndex, config: Config) -> tuple[list[Recor
     """Return the records to train on and those to validate on.
 
     A val split of the data set is used unchanged. Without a val split, the fraction `config.val_fraction` of the split
-    `config.val_from` is used for validation. The value "train" keeps the test split unseen. The value "test" is that of
-    TensorFlow's tutorial. Data sets that were joined are split one by one.
+    `config.val_from` is used for validation. With the value "train", the test split is not used. The value "test" is
+    that of TensorFlow's tutorial. Data sets that were joined are split one by one.
 
     Args:
         data: the data set. Its groups should be assigned (see `assign_groups`).
@@ -76,6 +76,9 @@ def select_samples(val_records: Sequence[Record], config: Config, read_spec: Rea
         val_records: the validation records.
         config: the settings. With `skip_unreadable`, a record that cannot be read is replaced by another.
         read_spec: the parameters for reading images and masks.
+
+    Returns:
+        The records, in the order of `val_records`.
     """
     count = min(config.sample_predictions, len(val_records))
     chosen = [index * len(val_records) // count for index in range(count)]
@@ -124,7 +127,7 @@ def open_datasets(
         data: the data set of the records.
         config: the settings.
         fabric: Lightning's Fabric, for the rank and the number of processes.
-        track: returns a `Progress` for the description of a step.
+        track: a function of the description of a step. It returns a `Progress` for the step.
 
     Returns:
         The training images of all processes, and the validation images of this process.

@@ -1,4 +1,4 @@
-"""The end of a training whose loss is infinite or NaN: the step, its images, and the cause."""
+"""Stop a training whose loss is infinite or NaN, and report the step, its images and the cause."""
 
 import csv
 import logging
@@ -26,14 +26,22 @@ FOLDER = "diverged"
 """Folder in the run directory for the images of a step whose loss is not finite."""
 
 _STEPS_BETWEEN_CHECKS = 50
-"""Number of steps after which the loss is read on an accelerator. Each read waits for the device."""
+"""Number of steps between two checks on an accelerator. Each check reads the loss, which waits for the device."""
 
 _MAX_NAMES = 3
 """Maximum number of image files that the error names. The folder has all."""
 
 
 class _Item(NamedTuple):
-    """An image of the step, and the result of the model for it alone. None if the weights are not finite."""
+    """An image of the step, and the result of the model for this image alone.
+
+    Attributes:
+        file: the image file.
+        image: (channels, H, W) uint8, the augmented image.
+        mask: its mask, uint8 (see `Task`).
+        outputs_are_finite: True if all logits are finite. None if the weights are not finite.
+        loss: the loss, or None if the weights are not finite.
+    """
 
     file: str
     image: Tensor
@@ -43,10 +51,11 @@ class _Item(NamedTuple):
 
 
 class FiniteCheck:
-    """Finds the first step of an epoch whose loss is not finite.
+    """Find the first step of an epoch whose loss is not finite.
 
-    On a CPU, each step is checked before the optimizer changes the weights. On an accelerator, the check follows after
-    some steps, and if several processes train together, at the end of the epoch.
+    On a CPU, each step is checked before the optimizer changes the weights. On an accelerator, the loss is checked
+    after every `_STEPS_BETWEEN_CHECKS` steps. If several processes train together, it is checked at the end of the
+    epoch.
 
     Args:
         setup: the training.
@@ -61,10 +70,10 @@ class FiniteCheck:
         self._interval = (1 if is_cpu else _STEPS_BETWEEN_CHECKS) if setup.fabric.world_size == 1 else 0
 
     def step(self, loss_sum: Tensor) -> None:
-        """Count a step.
+        """Count a step, and check the loss if a check is due.
 
         Args:
-            loss_sum: the sum of the losses of this epoch so far. It stays NaN or infinite once it is.
+            loss_sum: scalar, the sum of the losses of this epoch so far. Once it is NaN or infinite, it remains so.
 
         Raises:
             TrainingDivergedError: The sum is not finite.
@@ -75,7 +84,11 @@ class FiniteCheck:
             raise self._error(total)
 
     def epoch(self, total: float) -> None:
-        """Check the sum of the losses of all processes at the end of an epoch. See `step`."""
+        """Check the sum of the losses of all processes at the end of an epoch.
+
+        Raises:
+            TrainingDivergedError: The sum is not finite.
+        """
         if not math.isfinite(total):
             raise self._error(total)
 
@@ -93,7 +106,7 @@ class FiniteCheck:
 
 
 def _report(setup: TrainingSetup, state: TrainState, step: int) -> str:
-    """Write the images of a step into the run directory. Return their names and the cause for the error message."""
+    """Write the images of a step into the run directory. Return their names and the cause, for the error message."""
     items = _items(setup, state, step)
     folder = state.run.path / FOLDER
     if setup.fabric.is_global_zero:
@@ -117,7 +130,7 @@ def _cause(items: Sequence[_Item], faulty: Sequence[_Item]) -> str:
 
 @torch.no_grad()
 def _items(setup: TrainingSetup, state: TrainState, step: int) -> list[_Item]:
-    """Return the images of a step of this epoch, as they were fed to the model."""
+    """Return the images of a step of this epoch with the same augmentations, and the results of the model for them."""
     images = setup.datasets[0]
     draws = setup.sampler.global_batches()[step]
     model, device = setup.model.eval(), setup.fabric.device

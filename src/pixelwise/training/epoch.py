@@ -30,11 +30,18 @@ def validation_steps(setup: TrainingSetup) -> float:
 def train_epoch(setup: TrainingSetup, state: TrainState, callbacks: list[Callback], bars: TrainingProgress) -> Row:
     """Train one epoch, with each image once. A time budget can end it earlier.
 
+    Args:
+        setup: the training.
+        state: its state. `step` and `loss` are updated after each step.
+        callbacks: called after each step.
+        bars: the progress bar.
+
     Returns:
         The training columns of the epoch's row.
 
     Raises:
         TrainingDivergedError: The loss became infinite or NaN.
+        ConfigError: See `run_in_parts`.
     """
     fabric, course, epoch = setup.fabric, setup.course, state.epoch
     setup.model.train()
@@ -91,9 +98,16 @@ def _batches(setup: TrainingSetup) -> Iterator[tuple[Tensor, Tensor]]:
 def validate(setup: TrainingSetup, classes: Sequence[str]) -> Row:
     """Validate the model at its own image size.
 
+    Args:
+        setup: the training.
+        classes: class names in index order.
+
     Returns:
-        The validation columns of the epoch's row. With a time budget, the values of an epoch can be None, because the
-        time is used to train.
+        The validation columns of the epoch's row. With a time budget, all of them can be None. The epoch is then not
+        validated, so that more time is left to train.
+
+    Raises:
+        ConfigError: See `run_in_parts`.
     """
     columns = ("val_loss", "val_accuracy", "val_miou", *(f"iou_{name}" for name in classes))
     if not setup.course.validates():

@@ -17,14 +17,14 @@ logger = logging.getLogger(__name__)
 
 
 MAX_DECODED_IMAGES = 2000
-"""Maximum number of images of each data set without a cache that are decoded. They are evenly spaced."""
+"""Maximum number of images that are decoded of each split without a cache. They are evenly spaced."""
 
 
 def warn_of_near_duplicates(train_set: SegmentationDataset, val_set: SegmentationDataset) -> None:
     """Log a warning with the number of validation images that are nearly equal to a training image.
 
-    Images in the cache are not decoded again: 5,000 images of 192 px take less than a second. Of a data set without a
-    cache, at most `MAX_DECODED_IMAGES` images are decoded, at a reduced size.
+    Images in the cache are not decoded again: 5,000 images of 192 px take less than a second. Without a cache, at most
+    `MAX_DECODED_IMAGES` images of each split are decoded, at a reduced size.
 
     Args:
         train_set: the training images.
@@ -79,6 +79,6 @@ def cached_thumbnails(entry: CacheEntry) -> np.ndarray:
 
 
 def item_record(images: SegmentationDataset, index: int) -> Record:
-    """Return the record of the item with this index. In the cache, records that cannot be read have no item."""
+    """Return the record of the item with this index. The cache has no items for records that cannot be read."""
     skipped = set(images.cache_entry.header.skipped) if images.cache_entry is not None else set()
     return [record for number, record in enumerate(images.records) if number not in skipped][index]

@@ -22,6 +22,9 @@ def build_optimizer(model: SegmentationModel, config: Config, fused: bool) -> to
         model: the model. Encoder weights that do not require gradients are left out.
         config: the settings. The learning rate is `lr` for the decoder and `lr * encoder_lr_factor` for the encoder.
         fused: True to use torch's fused implementation.
+
+    Returns:
+        The optimizer. Its first group is that of the decoder.
     """
     groups = [{"params": list(model.decoder.parameters()), "lr": config.lr}]
     trainable = [parameter for parameter in model.encoder.parameters() if parameter.requires_grad]

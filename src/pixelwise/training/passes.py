@@ -64,8 +64,8 @@ def run_in_parts(
         The results of the parts.
 
     Raises:
-        ConfigError: The memory does not suffice for one image, or several processes train together. Then the others
-            would wait for this process.
+        ConfigError: The memory does not suffice for one image (two, if batch norm needs two), or it runs out while
+            several processes train together. The others would wait for this process.
     """
     while True:
         count = 1 if setup.pass_size is None else math.ceil(len(images) / setup.pass_size)
@@ -80,7 +80,7 @@ def run_in_parts(
 
 
 def _halve(setup: TrainingSetup, pass_size: int, reason: str) -> None:
-    """Halve the number of images per pass, and free the memory of the failed pass."""
+    """Halve the number of images per pass, and free the memory of the failed pass. Raise ConfigError if impossible."""
     config, fabric = setup.config, setup.fabric
     if fabric.world_size > 1:
         raise ConfigError(

@@ -25,10 +25,10 @@ RESUMABLE = (
 """The settings that can change when a run is resumed."""
 
 _MIN_SPENT_FRACTION = 0.8
-"""Minimum fraction of the time budget that a completed run has spent. The rest was reserved for the last images."""
+"""Minimum fraction of the time budget that a completed run has spent before its last files and images."""
 
 _MAX_REASON = 200
-"""Maximum number of characters that are quoted from a message of torch."""
+"""Maximum number of characters that are quoted from an error message of torch."""
 
 
 def create_run(
@@ -75,12 +75,13 @@ def open_run(
         The run with its new settings, and its checkpoint. The checkpoint is None if no epoch was completed.
 
     Raises:
-        RunError: The directory contains no run, or the run has completed more epochs than requested.
+        RunError: The directory contains no run, its checkpoint is damaged, or the run has completed more epochs than
+            requested.
         ConfigError: A setting differs that cannot change, or the run needs a loss object.
     """
     run = Run.open(out)
     fields_set = config.model_dump(include=config.model_fields_set) if config is not None else {}
-    # The run records the values that replaced these defaults when it started. Requesting a default changes nothing.
+    # config.yaml has the values that replaced these defaults when the run started. A requested default changes nothing.
     requested = {
         name: value
         for name, value in (fields_set | dict(settings)).items()
@@ -113,9 +114,11 @@ def open_run(
 def is_complete(run: Run, checkpoint: Checkpoint | None) -> bool:
     """Return True if a run has all its epochs and the files that are written after the last one.
 
+    A run with a time budget is complete if it has its final checkpoint and has spent `_MIN_SPENT_FRACTION` of the time.
+
     Args:
         run: the run with its new settings, see `open_run`.
-        checkpoint: its checkpoint.
+        checkpoint: its checkpoint, or None if no epoch was completed.
     """
     epochs = run.config.epochs
     if checkpoint is not None and run.config.time_budget is not None:
@@ -127,7 +130,8 @@ def is_complete(run: Run, checkpoint: Checkpoint | None) -> bool:
 def settle_encoder_training(config: Config, device_type: str) -> Config:
     """Replace the defaults of `encoder_training`, `freeze_depthwise` and `freeze_batchnorm` by values for a device.
 
-    The run directory records the values, so that a resumed training on another device trains the same weights.
+    The values are stored in the run directory, so that a training that is resumed on another device trains the same
+    weights.
 
     Args:
         config: the settings.

@@ -9,11 +9,11 @@ from pixelwise.runs.run_dir import Row, Run
 from pixelwise.training.setup import TrainingSetup
 
 MAX_SAVING_FRACTION = 0.03
-"""Maximum fraction of the time of a training that is spent on writing weights, except for the first and last time."""
+"""Maximum fraction of the training time that is spent on writing weights, without the first and the last write."""
 
 
 class Saver:
-    """Writes the best model and the checkpoints of a run.
+    """Write the best model and the checkpoints of a run.
 
     Each checkpoint is written with the best model so far. After a write that took t seconds, the next one follows at
     the earliest t / `MAX_SAVING_FRACTION` seconds later. Until then, a better model is kept in memory. If the process
@@ -39,9 +39,9 @@ class Saver:
         self._best = weights, dict(row)
 
     def save_epoch(self, setup: TrainingSetup, epoch: int) -> None:
-        """Write the best model and a checkpoint, unless the last ones were written a short time ago.
+        """Write the best model and a checkpoint, unless the last ones were written a short time ago (see `Saver`).
 
-        Weights that are infinite or NaN are not written, because the next step raises TrainingDivergedError. A resumed
+        Nothing is written if weights are infinite or NaN, because the next step raises TrainingDivergedError. A resumed
         training then starts from the checkpoint before them.
 
         Args:
@@ -73,6 +73,6 @@ class Saver:
 
 
 def has_finite_weights(model: nn.Module) -> bool:
-    """Return True if all weights and statistics of a model are finite."""
+    """Return True if all weights and batch norm statistics of a model are finite."""
     tensors = (tensor for tensor in model.state_dict().values() if tensor.is_floating_point())
     return all(bool(torch.isfinite(tensor).all()) for tensor in tensors)

@@ -90,7 +90,7 @@ class TrainingSetup:
         val_loader: this process's validation batches.
         datasets: the training and the validation images of the two loaders.
         loss: the loss.
-        course: when the training validates and ends.
+        course: the times of the validations and of the end.
         pass_size: maximum number of images in one pass through the model, see `run_in_parts`. None for no limit.
         step: number of optimizer steps so far.
         train_seconds: seconds spent in training steps so far, without validation.
@@ -136,8 +136,11 @@ def build_training(
         config: the settings, as `settle_encoder_training` returns them.
         fabric: device, precision and processes.
         custom_loss: a loss object, or None for `config.loss`.
-        course: when the training validates and ends.
-        track: a function of the description of a step. It returns a progress bar for the step.
+        course: the times of the validations and of the end.
+        track: a function of the description of a step. It returns a `Progress` for the step.
+
+    Returns:
+        The training, before its first step.
 
     Raises:
         PixelwiseError: A setting does not fit the data, or an image or a mask cannot be used.

@@ -25,10 +25,10 @@ FIXED_SETTINGS = ("encoder", "encoder_weights", "encoder_layers", "encoder_paddi
 _KEPT_FIELDS = (
     "mean", "std", "bit_depth", "pixel_range", "task", "encoder", "encoder_layers", "encoder_padding", "decoder",
 )  # fmt: skip
-"""Fields of `ModelConfig` that a model has from the run that it starts from."""
+"""Fields of `ModelConfig` that are those of the run that the training starts from."""
 
 SIZE_SETTINGS = ("image_size", "eval_scale")
-"""Settings that a training with `start_from` takes from the other run unless they are given."""
+"""Settings that a training with `start_from` takes from the other run if they are not given."""
 
 
 def inherited_settings(source: str | Path) -> dict[str, Any]:
@@ -36,6 +36,9 @@ def inherited_settings(source: str | Path) -> dict[str, Any]:
 
     Args:
         source: the run directory.
+
+    Returns:
+        Field of `Config` → value.
 
     Raises:
         RunError: The directory contains no run.
@@ -45,9 +48,10 @@ def inherited_settings(source: str | Path) -> dict[str, Any]:
 
 
 def inherit_settings(config: Config, given: Collection[str]) -> Config:
-    """Replace settings by those of the run `config.start_from`. Return other settings unchanged.
+    """Replace settings by those of the run `config.start_from`. If it is None, return the settings unchanged.
 
-    With `encoder_training` "auto", the encoder trains from the first step, because the decoder is trained already.
+    `encoder_training` "auto" becomes "all": the encoder trains from the first step, because the decoder is trained
+    already.
 
     Args:
         config: the settings.
@@ -55,7 +59,7 @@ def inherit_settings(config: Config, given: Collection[str]) -> Config:
 
     Raises:
         RunError: `start_from` contains no run.
-        ConfigError: The user gave another encoder, decoder or normalization than that of the run.
+        ConfigError: A setting of `FIXED_SETTINGS` was given, and differs from that of the run.
     """
     if config.start_from is None:
         return config
@@ -72,15 +76,19 @@ def inherit_settings(config: Config, given: Collection[str]) -> Config:
 
 
 def match_classes(data: DatasetIndex, config: Config) -> DatasetIndex:
-    """Give a data set the classes of the run `config.start_from`, then its own new ones. Return others unchanged.
+    """Return a data set with the classes of the run `config.start_from`, then its own new ones.
 
     A class of the run that the data set does not have is unknown in its images, see `join_datasets`.
 
     Args:
-        data: the data set.
+        data: the data set. It is returned unchanged if `start_from` is None.
         config: the settings.
 
+    Returns:
+        The data set. The colors of the run's classes are those of the run.
+
     Raises:
+        RunError: The run has no model.
         ConfigError: The run has no class of the data set.
     """
     if config.start_from is None:
@@ -151,7 +159,7 @@ def start_model(data: DatasetIndex, config: Config) -> SegmentationModel:
             f"{data.root}: images have {data.read_spec.channels} channels, and the model of {config.start_from} takes "
             f"{len(source.config.mean)}; train a new model"
         )
-    # Through the constructor, so that fields which describe the other training data have their defaults.
+    # A new ModelConfig has the defaults of the fields that describe the other training's data.
     fields = {name: getattr(source.config, name) for name in _KEPT_FIELDS}
     model = SegmentationModel(
         ModelConfig(classes=data.classes, palette=data.palette, size=config.eval_size, **fields)
@@ -162,11 +170,11 @@ def start_model(data: DatasetIndex, config: Config) -> SegmentationModel:
 
 
 def transfer_weights(old: Mapping[str, Tensor], new: Mapping[str, Tensor], classes: int) -> dict[str, Tensor]:
-    """Return the weights of a model with the weights of another that has fewer classes.
+    """Return the weights of a model that starts from another model, which can have fewer classes.
 
     Args:
         old: the state_dict() of the other model.
-        new: that of the model. Its first classes are those of the other model.
+        new: the state_dict() of the model. Its first classes are those of the other model.
         classes: number of classes of the other model.
 
     Returns:

@@ -1,4 +1,4 @@
-"""The temperature of the best model, fitted to validation images at the end of a training."""
+"""Fit the temperature of the best model to validation images at the end of a training."""
 
 import math
 

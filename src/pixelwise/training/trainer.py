@@ -1,4 +1,4 @@
-"""The training of a model. `train` prepares it, and `_run_epochs` is the loop over the epochs."""
+"""Train a model. `train` prepares the training, and `_run_epochs` is the loop over the epochs."""
 
 import logging
 import time
@@ -77,8 +77,8 @@ def train(
         plan: settings made for the data, see `make_plan`. They replace those of the preset. If there is also a
             `config`, the plan is only recorded in the run directory.
         preset: "default" or "tutorial". None for "default", or for the run's preset when resuming.
-        resume: continue the run in `out` after its last completed epoch. `epochs` can be increased. If there is no run
-            in `out`, a new one starts. If the run is complete, it is returned unchanged.
+        resume: continue the run in `out` after its last checkpoint. `epochs` can be increased. If there is no run in
+            `out`, a new one starts. If the run is complete, it is returned unchanged.
         loss: the loss, which replaces the setting `loss`. It is a name, a mapping with a name and parameters, or any
             callable (logits, mask) or (logits, mask, pixel_weights) that returns a scalar. See
             `pixelwise.losses.custom`.
@@ -87,7 +87,7 @@ def train(
         defaults: if False, leave out the default callbacks, which draw images, and the default loggers. metrics.csv
             and the best model are written in any case.
         verbose: show progress bars on stderr, or print one line per epoch if stderr is not a terminal.
-        spent_seconds: seconds of the setting `time_budget` that are spent already, for example to inspect the data.
+        spent_seconds: seconds of the setting `time_budget` that were spent before, for example to inspect the data.
         settings: fields of `Config`, such as epochs=3. They replace those of `config`, `plan` and `preset`.
 
     Returns:

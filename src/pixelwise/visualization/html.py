@@ -1,4 +1,4 @@
-"""HTML of objects in notebooks: tables, class names with their colors, and images that are part of the text.
+"""HTML of objects in notebooks: tables, class names with their colors, and embedded images.
 
 All texts are escaped, because names can come from an untrusted data set. The HTML has no script and no style sheet, and
 takes its colors from the notebook's theme.
@@ -16,7 +16,7 @@ from pixelwise.palette import Color, to_hex
 from pixelwise.visualization.text import plain
 
 _MAX_LENGTH = 100
-"""Maximum number of characters of a text."""
+"""Maximum number of characters of a text, unless a caller sets another."""
 
 _JPEG_QUALITY = 80
 
@@ -73,8 +73,8 @@ def image_tag(image: Image.Image, description: str, width: int = 900) -> str:
     """Return an image as an HTML element that contains the image as a JPEG.
 
     Args:
-        image: an RGB image. A wider one is made smaller.
-        description: the text for readers who cannot see the image.
+        image: an image of any mode. It is converted to RGB, and scaled down if it is wider than `width`.
+        description: the alternative text.
         width: maximum width in pixels.
     """
     if image.width > width:
@@ -87,7 +87,7 @@ def image_tag(image: Image.Image, description: str, width: int = 900) -> str:
 
 
 def image_file_tag(path: Path, description: str, width: int = 900) -> str:
-    """Return a PNG file as `image_tag` does. Return an empty text if the file is missing or cannot be read."""
+    """Return a PNG file as an HTML element, see `image_tag`. Return "" if the file is missing or cannot be read."""
     try:
         with Image.open(path, formats=("PNG",)) as image:
             return image_tag(image, description, width)

@@ -18,7 +18,7 @@ def plot_learning_curve(
         sizes: numbers of training images, increasing.
         scores: mean IoU at each size, in [0, 1].
         images: the greater number of images of the extrapolation.
-        gain: low end, median and high end of the gain over the last score.
+        gain: (5th percentile, median, 95th percentile) of the gain of mean IoU over the last score.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

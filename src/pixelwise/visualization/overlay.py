@@ -15,7 +15,7 @@ _OUTLINE_SCALE = 1000
 """The outline becomes two pixels wider for each full 1000 pixels of the image's longer side."""
 
 _BLENDED_PIXELS = 1 << 20
-"""Number of pixels that are drawn at a time. Each takes about 30 bytes."""
+"""Maximum number of pixels that are drawn at a time. Each needs about 30 bytes of memory."""
 
 
 def index_image(mask: Pixels) -> Image.Image:
@@ -125,7 +125,7 @@ def _draw_rows(
     line = _grow(_boundary(mask[top : rows.stop + margin], uncolored), line_steps)
     edge = _grow(line, edge_steps) & ~line
     inner = slice(rows.start - top, rows.stop - top)
-    # Few pixels are on a line. Their numbers are quicker to use than a mask of all pixels.
+    # Few pixels are on a line. Indexing by their numbers is faster than by a mask of all pixels.
     pixels = drawn.reshape(-1, 3)
     pixels[np.flatnonzero(edge[inner])] >>= 1
     pixels[np.flatnonzero(line[inner])] = 255
@@ -141,7 +141,7 @@ def _blend(
         image: (H, W, 3) uint8.
         mask: (H, W) uint8.
         colors: (256, 3) uint8, the color of each mask value.
-        weights: (256,) the weight of the color in 256ths. So blending is exact for the weights 0 and 256.
+        weights: (256,) uint16, the weight of the color in 256ths. Blending is exact for the weights 0 and 256.
         out: (H, W, 3) uint8, the result.
     """
     index = mask.astype(np.intp)  # `take` would convert the mask each time
@@ -172,10 +172,11 @@ def check_mask(mask: Pixels, palette: Palette) -> None:
 
     Args:
         mask: the mask.
-        palette: the color of each class.
+        palette: one color per class.
 
     Raises:
-        ValueError: The mask is not a non-empty (H, W) uint8 array, or a value other than 255 has no color.
+        ValueError: The mask is not a non-empty (H, W) uint8 array, a value other than 255 has no color, or the palette
+            does not have 1 to 255 colors.
     """
     if not 1 <= len(palette) <= IGNORE_INDEX:
         raise ValueError(f"a palette has 1 to {IGNORE_INDEX} colors, not {len(palette)}")
@@ -225,7 +226,7 @@ def _boundary(mask: Pixels, merged: Collection[int] = ()) -> npt.NDArray[np.bool
 
     Args:
         mask: (H, W) uint8.
-        merged: classes that count as one.
+        merged: classes that are treated as one class.
     """
     if len(merged) > 1:
         table = np.arange(256, dtype=np.uint8)

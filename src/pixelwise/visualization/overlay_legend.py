@@ -11,7 +11,7 @@ from pixelwise.visualization.overlay import Pixels, check_mask
 from pixelwise.visualization.text import BACKGROUND, FAINT_TEXT_COLOR, TEXT_COLOR, font, shorten
 
 _MIN_SIDE = 120
-"""Images with a shorter side, in pixels, get no legend: a legible one would hide too much."""
+"""Minimum side of an image in pixels. In a smaller image, a legible legend would hide too much."""
 
 _FONT_FRACTION, _MIN_FONT_SIZE, _MAX_FONT_SIZE = 0.034, 11, 72
 """Font size as a fraction of the shorter side, and its limits in pixels."""
@@ -23,7 +23,7 @@ _COLUMNS = 2
 """Maximum number of columns."""
 
 _OPACITY = 205
-"""Opacity of the legend's background, of 255."""
+"""Opacity of the legend's background, in [0, 255]."""
 
 
 def add_legend(

@@ -11,7 +11,7 @@ JPEG_QUALITY = 90
 """Quality of JPEG files, on Pillow's scale. Their colors are not subsampled, so that thin outlines stay sharp."""
 
 _MAX_COMMENT_BYTES = 65_533
-"""Maximum length of a comment in a JPEG file."""
+"""Maximum length of a comment in a JPEG file, in bytes."""
 
 _MAX_JPEG_SIDE = 65_500
 """Maximum side of a JPEG file in pixels. Larger images are scaled down."""
@@ -23,8 +23,8 @@ _RUN_LENGTHS = 3
 def save_image(image: Image.Image, out: Path, texts: dict[str, str] | None = None) -> None:
     """Write an image to a file atomically. If the process is killed, the previous file is unchanged.
 
-    A PNG file of an image from `index_image` has its class indices as pixel values. A JPEG file has not, and if a side
-    is longer than 65,500 pixels, the image is scaled down for it.
+    A PNG file of an image from `index_image` has its class indices as pixel values. A JPEG file does not have them,
+    because its compression changes values. An image with a side of more than 65,500 pixels is scaled down for JPEG.
 
     Args:
         image: a PIL image.

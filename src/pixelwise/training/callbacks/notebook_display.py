@@ -20,10 +20,10 @@ _MAX_DRAWING_FRACTION = 0.05
 
 
 class NotebookDisplay(Callback):
-    """In a notebook, show the progress, the curves and the newest sample predictions of the training.
+    """Show the progress, the curves and the newest sample predictions of the training in a notebook.
 
-    The display is one output that is replaced in place. It shows the sample predictions that another callback draws, so
-    it must run after it. Outside of a notebook, nothing is shown and nothing is drawn.
+    The display is one output that is replaced in place. The sample predictions are drawn by another callback, which
+    must run before this one. Outside of a notebook, nothing is shown and nothing is drawn.
     """
 
     def __init__(self) -> None:
@@ -82,7 +82,7 @@ class NotebookDisplay(Callback):
         self._next_update = time.monotonic() + _MIN_SECONDS
 
     def _progress(self, state: TrainState) -> str:
-        """Return a progress bar and a line with the epoch, the loss, the score and the remaining time."""
+        """Return a progress bar and a line with the epoch, the loss, the best validation mIoU and the time left."""
         config, passed = state.run.config, time.monotonic() - self._started
         done = state.epoch + self._epoch_fraction(state)
         if config.time_budget is None:

@@ -20,11 +20,11 @@ Array = npt.NDArray[np.generic]
 
 
 _LOGGED_WIDTH = 600
-"""Maximum width in pixels of the drawings that loggers get. The files in the run directory are larger."""
+"""Maximum width in pixels of the drawings that are passed to loggers. The files in the run directory can be larger."""
 
 
 class SamplePredictions(Callback):
-    """Draws a few validation images with true masks and predictions.
+    """Draw a few validation images with their true masks and predictions.
 
     The images are drawn before the training, after epochs 1, 2, 4, 8, …, and after the last one. When the training ends
     or is interrupted, they are also drawn for the best epoch. The drawings are saved in the run directory. Those made
@@ -113,6 +113,7 @@ def _log_image(state: TrainState, key: str, file: object) -> None:
 
 
 def _read_pairs(records: Sequence[Record], read_spec: ReadSpec, skip_unreadable: bool) -> Iterator[tuple[Array, Array]]:
+    """Yield the image and the mask of each record. With `skip_unreadable`, unreadable records are left out."""
     for record in records:
         try:
             yield read_image_and_mask(record, read_spec)
