@@ -19,13 +19,13 @@ Palette: TypeAlias = tuple[Color, ...]
 IGNORE_COLOR: Color = (200, 200, 200)
 """Color of ignored pixels.
 
-It is gray because no color of `default_palette` is gray. It is a light gray because people with deuteranopia cannot
-distinguish a medium gray from the palette's bluish green.
+It is gray because no color of `default_palette` is gray. With any common color vision deficiency, this gray can be
+distinguished from the first ten colors.
 """
 
 _FIRST_COLORS: Palette = (
-    # They stay visible on blue sky and on green grass, which green and blue do not. Their order is such that neighbors
-    # differ most. docs/decisions.md has the color differences.
+    # They stay visible if they are blended with blue sky or green grass. Most greens and blues do not. In this order,
+    # neighbors differ most. docs/decisions.md has the color differences.
     (230, 159, 0),  # orange (Okabe & Ito, "Color Universal Design", 2008)
     (153, 34, 255),  # violet
     (0, 238, 136),  # spring green
@@ -44,11 +44,13 @@ _BACKGROUND_NAMES = frozenset(
         "unclassified", "unknown", "unlabeled", "unlabelled", "void",
     }
 )  # fmt: skip
-"""Names of classes that stand for all that is not one of the other classes."""
+"""Names of classes for everything that has none of the other classes."""
 
 
 def is_background_name(name: str) -> bool:
-    """Return True if a class name stands for all that is no other class. Case and surrounding signs do not matter.
+    """Return True if a class name stands for everything that has none of the other classes.
+
+    Case, and the characters "_", "-", brackets and spaces around the name, do not matter.
 
     >>> [is_background_name(name) for name in ("_Background_", "void", "sky")]
     [True, True, False]
@@ -67,7 +69,7 @@ def background_classes(classes: Sequence[str], values: Sequence[int] = ()) -> tu
         values: the mask value of each class, or () if it is not known.
 
     Returns:
-        The indices in increasing order. Not all classes: if all have such names, the result is empty.
+        The indices in increasing order. Empty if all classes have such names.
 
     >>> background_classes(["pet", "background", "border"])
     (1,)

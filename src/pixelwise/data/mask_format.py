@@ -1,4 +1,4 @@
-"""The values and the file mode of a data set's masks, to write predicted masks as the data came."""
+"""The values and the file mode of a data set's masks, to write predicted masks in the same format."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -21,7 +21,7 @@ class MaskFormat:
             the class.
         values: the value of each class: a gray value, palette index or opacity, or 0xRRGGBB. For multi-label masks, the
             values of absent and present pixels.
-        colors: for "P", the color of each of the values in the palette, else ().
+        colors: for "P", the color (red, green, blue) of each value, each channel in [0, 255]. Else ().
     """
 
     mode: MaskMode

@@ -1,14 +1,14 @@
-"""Mask values of pixels whose class is known only in part, in data sets that are joined.
+"""Mask values of pixels with several possible classes, in data sets that are joined.
 
-A data set without the class "cat" calls cats background. If it is joined with a data set that has this class, its
-background pixels can be background or cat. This module defines their mask values. In a multiclass mask with C classes
-these are, in all functions:
+In a data set without the class "cat", cats are labeled background. If it is joined with a data set that has this class,
+its background pixels can be background or cat. This module defines their mask values. In all functions, a multiclass
+mask with C classes has the values:
 
     0 … C−1       class indices
-    C … C+K−1     several classes are possible. Each value stands for one set of classes
+    C … C+K−1     several possible classes. Each value stands for one set of classes
     255           ignore
 
-Multi-label masks need no such values: a class that is not known is 255 in its channel.
+Multi-label masks need no such values: the channel of a class without labels has the value 255.
 """
 
 from dataclasses import dataclass
@@ -34,8 +34,9 @@ class PartialLabels:
 
     Attributes:
         classes: number of classes C.
-        possible: for the mask values C, C+1, …: the indices of the possible classes. The first is that of the
-            background, as which the data set labels these pixels. The others are the classes that it does not know.
+        possible: for each of the mask values C, C+1, …, the indices of the possible classes. The first is that of the
+            background, which is the label of these pixels in their data set. The others are classes without labels in
+            this data set.
 
     Raises:
         DataError: The values do not fit below 255.
@@ -74,6 +75,9 @@ class PartialLabels:
         Args:
             mask: uint8 of any shape.
 
+        Returns:
+            uint8 of the same shape: class indices and 255. The argument itself if no pixel can have several classes.
+
         >>> PartialLabels(3, ((0, 2),)).to_background(np.array([0, 1, 2, 3, 255], np.uint8)).tolist()
         [0, 1, 2, 0, 255]
         """
@@ -95,7 +99,7 @@ class PartialLabels:
     def to_comparable(self, mask: "Tensor", prediction: "Tensor") -> "Tensor":
         """Return the mask with which a prediction is compared.
 
-        In a pixel with several possible classes, a predicted class that the data set does not know can be right or
+        In a pixel with several possible classes, a predicted class without labels in the data set can be right or
         wrong. Such a pixel is ignored. With any other prediction, the pixel is background.
 
         Args:

@@ -127,7 +127,7 @@ class MultilabelMask:
 
     Attributes:
         channels: one mask per class in class order. None for a class without a file.
-        unknown: indices of the classes that the data set does not know. All their pixels are ignored.
+        unknown: indices of the classes without labels in a joined data set. All their pixels are ignored.
     """
 
     channels: tuple[BytesSource | MergedMask | None, ...]
@@ -149,7 +149,7 @@ class Record:
         mask: the mask, or None if there is none.
         stratum: a category, for example a breed. The validation split gets the same fraction of each stratum.
         group: records of one group stay in the same split, for example the frames of one video.
-        read_spec: the parameters to read the files, if data sets are joined. None for those of the data set.
+        read_spec: the parameters to read the files, if data sets are joined. None for `DatasetIndex.read_spec`.
     """
 
     image: BytesSource
@@ -186,13 +186,13 @@ class LabelMap:
     def class_values(self, count: int) -> tuple[int, ...]:
         """Return the first value of each class.
 
-        If `other_class` has no value of its own, it gets the lowest value from 1 on that no class has.
+        If `other_class` has no value of its own, it gets the lowest value from 1 on that is not in `value_to_class`.
 
         Args:
             count: number of classes. 2 for "multilabel": the values of absent and present pixels.
 
         Returns:
-            `count` values, or () for polygons and if a class has no value.
+            `count` values, or () if a class has no value. Polygons have no values.
 
         >>> LabelMap("index", {0: 0, 3: 1, 4: 1}).class_values(2)
         (0, 3)

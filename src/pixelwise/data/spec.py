@@ -56,7 +56,7 @@ class DatasetSpec(BaseModel):
         mask_files: the pattern of the mask files, see `LabelOptions`, or None.
         other_class: name of the class of all values that are not listed, or "ignore" to ignore them. For multi-label
             masks: "present", "absent" or "ignore". None if all values are listed.
-        root: in a run, the absolute path or the URL of the data set of the training.
+        root: in a run, the absolute path or the URL of the data set of the training. Else None.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -129,7 +129,11 @@ class DatasetSpec(BaseModel):
 
     @property
     def palette(self) -> Palette:
-        """The color of each class. Raises ConfigError if a text is not a color."""
+        """The color of each class.
+
+        Raises:
+            ConfigError: A text is not a color.
+        """
         return tuple(spec.parse_color() for spec in self.classes.values())
 
     def resolve_labels(self, format: str, result: FormatResult) -> ResolvedLabels:
@@ -163,7 +167,7 @@ class DatasetSpec(BaseModel):
         return ResolvedLabels(self.value_map(), names, palette, masks_as_stored=self.masks_as_stored)
 
     def value_map(self) -> LabelMap:
-        """Return the label map of masks that are images of values. For other masks it has no values.
+        """Return the label map of masks that are images of values. The map of other masks has no values.
 
         Raises:
             ConfigError: The spec's classes are invalid.
@@ -285,11 +289,14 @@ class DatasetSpec(BaseModel):
 
 
 def read_spec_file(path: Path, build: Callable[..., Spec]) -> Spec:
-    """Return the spec in a YAML file.
+    """Read a spec from a YAML file.
 
     Args:
         path: the file.
         build: the class of the spec. It is called with the values of the file as keyword arguments.
+
+    Returns:
+        The result of `build`.
 
     Raises:
         RunError: The file is missing or damaged. The message names it.

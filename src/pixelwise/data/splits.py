@@ -40,9 +40,9 @@ def train_val_split(records: Sequence[Record], fraction: float, seed: int) -> tu
 def k_fold_split(records: Sequence[Record], folds: int, seed: int) -> list[tuple[list[Record], list[Record]]]:
     """Split records into folds for cross-validation, so that each record is held out once. Groups stay together.
 
-    If more than half of the records have a group, each group goes to the fold with the fewest records, the largest
-    groups first. Strata are then not balanced. Otherwise the records of each stratum are dealt to the folds in turn. A
-    group then counts as one record of the stratum of its first record.
+    If more than half of the records have a group, and there are several groups, each group goes to the fold with the
+    fewest records, the largest groups first. Strata are then not balanced. Otherwise the records of each stratum are
+    dealt to the folds in turn. A group then counts as one record of the stratum of its first record.
 
     Args:
         records: the records.
@@ -80,12 +80,12 @@ def k_fold_split(records: Sequence[Record], folds: int, seed: int) -> list[tuple
 
 
 def nested_subsets(records: Sequence[Record], fractions: Sequence[float], seed: int) -> list[list[Record]]:
-    """Choose subsets of records at random, each of which contains the smaller ones. Groups stay together.
+    """Choose subsets of records at random. Each subset contains all smaller ones. Groups stay together.
 
     Args:
         records: the records.
         fractions: fraction of the records in each subset, in (0, 1].
-        seed: random seed.
+        seed: random seed. The same records and seed give the same order of groups.
 
     Returns:
         The subset of each fraction, in the order of `records`. A subset is as close to its fraction as the groups
@@ -123,6 +123,7 @@ def _units(records: Sequence[Record]) -> list[list[int]]:
 
 
 def _divide(records: Sequence[Record], held_out: set[int]) -> tuple[list[Record], list[Record]]:
+    """Return the records to keep and those with the indices to hold out."""
     return (
         [record for index, record in enumerate(records) if index not in held_out],
         [record for index, record in enumerate(records) if index in held_out],
@@ -130,7 +131,7 @@ def _divide(records: Sequence[Record], held_out: set[int]) -> tuple[list[Record]
 
 
 def _choose_by_stratum(records: Sequence[Record], fraction: float, rng: np.random.Generator) -> set[int]:
-    """Return the indices to hold out: a fraction of each stratum, with all records of the same groups."""
+    """Return the indices to hold out: a fraction of each stratum. All records of a group are held out together."""
     first_of_group: dict[str | None, int] = {}
     leaders = [
         index if record.group is None else first_of_group.setdefault(record.group, index)

@@ -26,7 +26,8 @@ _COUNTED_PIXELS = 1 << 22
 """Number of pixels that are counted at a time, to limit memory."""
 
 _MIN_PROBABILITY = 1e-7
-"""Probabilities closer to 0 (or to 1, for multilabel masks) count as this value, so that logits are finite."""
+"""Minimum of a probability that is converted to logits, so that they are finite. For multilabel masks, one minus this
+value is the maximum."""
 
 # Methods import torch themselves, so that modules that only read data do not load it.
 

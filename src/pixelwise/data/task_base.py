@@ -71,13 +71,13 @@ class Task(ABC):
 
     @abstractmethod
     def inverse_activate(self, probabilities: "Tensor") -> "Tensor":
-        """Return logits with given probabilities: `activate` of the result is `probabilities`.
+        """Return logits for which `activate` returns the given probabilities.
 
         Args:
             probabilities: (..., C, H, W) float32 in [0, 1], see `activate`.
 
         Returns:
-            (..., C, H, W) float32. They are finite, also for a probability of 0 or 1.
+            (..., C, H, W) float32. They are finite, because the probabilities are clamped.
         """
 
     @abstractmethod

@@ -52,8 +52,8 @@ class SegmentationDataset(torch.utils.data.Dataset[tuple[Tensor, ...]]):
             item has a black image and a mask of 255 ("ignore"), and the error is logged once per process.
 
     Attributes:
-        skipped: the errors of the records that are left out. Without the cache, those of the items that were drawn so
-            far, also by worker processes of a DataLoader, which log the cause.
+        skipped: the errors of the records that are left out. Without the cache, only the errors of items that were
+            drawn so far, in this process or in a worker of a DataLoader. The cause of a worker's error is only logged.
         messages: lines for the user, for example why the cache is disabled.
         cache_entry: the images in the cache, or None without the cache.
 

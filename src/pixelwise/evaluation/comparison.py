@@ -1,4 +1,4 @@
-"""Prediction of the images of an evaluation, each with the true mask that it is compared with."""
+"""Pairs of the true and the predicted mask of each image of an evaluation."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -48,9 +48,9 @@ class Comparison:
 
 
 class Comparisons:
-    """Iterable over the comparison of each record, or a DataError.
+    """Iterable over the comparison of each record.
 
-    The error is one of reading the files, or a lack of memory for the prediction.
+    A record has a DataError instead if its files cannot be read, or if memory does not suffice for its prediction.
 
     Args:
         predictor: the model.
@@ -60,7 +60,7 @@ class Comparisons:
         progress: see `Progress`. It counts images.
 
     Attributes:
-        predict_seconds: time spent on predictions so far.
+        predict_seconds: time of the predictions so far in seconds, without reading files.
     """
 
     def __init__(

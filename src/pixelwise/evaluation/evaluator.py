@@ -68,9 +68,9 @@ def evaluate(
         The result. Its `warning` is not empty if the model was trained on some of the images.
 
     Raises:
-        ConfigError: A metric is unknown or listed twice, or the device is not available.
-        DataError: The classes differ from the model's, the data set of the training is gone, a file cannot be read, or
-            no file of the split can be read.
+        ConfigError: A metric is unknown or listed twice, the device is not available, or `out` ends with .html or .csv.
+        DataError: The split is empty, the classes differ from the model's, the data set of the training is gone, a file
+            cannot be read, or no file of the split can be read.
         OutputError: A file cannot be written.
         OutputExistsError: `out`, or a file beside it that would be written, exists already.
         RunError: The run does not exist or has no model.
@@ -111,7 +111,7 @@ def compute_confusion_matrix(
     Args:
         predictor: the model.
         records: images with their masks.
-        read_spec: the settings for reading images and masks.
+        read_spec: the parameters for reading images and masks.
         resolution: see `evaluate`.
 
     Returns:
@@ -221,7 +221,7 @@ def _summarize(
 
 
 def _groups(images: Sequence[ImageCounts], selection: Selection, data: DatasetIndex) -> list[str | None]:
-    """Return the group of each image: as the data set or split.csv names it, else found like in `assign_groups`."""
+    """Return the group of each image, from the data set or split.csv. If no image has one, find groups."""
     groups = [selection.groups[image.position] for image in images]
     if any(groups) or data.group_summary == "":
         return groups

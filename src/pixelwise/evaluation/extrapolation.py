@@ -7,13 +7,17 @@ import numpy as np
 import numpy.typing as npt
 
 EXPONENTS = (0.1, 1.0)
-"""Range of the exponent c in the learning curve a − b·n^(−c). Hestness et al. 2017, "Deep learning scaling is
-predictable, empirically", measured 0.07 to 0.35 for large data sets. Small data sets have a greater exponent."""
+"""Range of the exponent c in the learning curve a − b·n^(−c).
+
+Hestness et al. 2017, "Deep learning scaling is predictable, empirically", measured 0.07 to 0.35 for large data sets.
+Small data sets have a greater exponent.
+"""
 
 TRAINING_SD = 0.01
 """Standard deviation of the mIoU between trainings with different random seeds."""
 
 _SAMPLES = 20_000
+"""Number of random curves."""
 
 
 @dataclass(frozen=True)
@@ -41,13 +45,14 @@ def extrapolate(
 ) -> Gain:
     """Estimate the gain of mIoU if the number of training images grows.
 
-    The model of the curve is the inverse power law a − b·n^(−c) with b ≥ 0 and a ≤ 1 (Figueroa et al. 2012, "Predicting
-    sample size required for classification performance"). Three points do not determine three parameters. So c is drawn
-    uniformly from `EXPONENTS`, and a and b are fitted by least squares. The interval includes the random differences
-    between trainings (`TRAINING_SD`), the choice of the validation images (`noise`), and the unknown exponent.
+    The model of the curve is the inverse power law a − b·n^(−c) with b ≥ 0 (Figueroa et al. 2012, "Predicting sample
+    size required for classification performance"). Two or three noisy points do not determine three parameters. So c is
+    drawn uniformly from `EXPONENTS`, and a and b are fitted by least squares. The mIoU cannot rise above 1. The
+    interval includes the random differences between trainings (`TRAINING_SD`), the choice of the validation images
+    (`noise`), and the unknown exponent.
 
     Args:
-        sizes: numbers of training images, at least two different ones. The last one is the size now.
+        sizes: numbers of training images, at least two different ones. The last one is the present size.
         scores: the mIoU at each size, in [0, 1].
         images: the greater number of training images.
         noise: (K, number of sizes) deviations of the scores by bootstrap over the validation images. The columns may be

@@ -30,7 +30,7 @@ class Selection:
         reason: the images in words, for example "the test split".
         groups: the group of each image, or None if it has no group.
         trained_on: names of the images that the model was trained on.
-        chose_epoch: number of images that chose the best epoch.
+        chose_epoch: number of images by whose metrics the training chose the best epoch.
         is_checked: False if the run has no split.csv, so that `trained_on` and `chose_epoch` are not known.
     """
 
@@ -55,7 +55,7 @@ class Selection:
 
     @property
     def note(self) -> str:
-        """A remark about the choice of the best epoch. Empty if there is none."""
+        """A remark about the images and the choice of the best epoch. Empty if there is none."""
         if not self.is_checked:
             return "the run has no split.csv, so it is not known whether the model was trained on these images"
         if not self.chose_epoch:
@@ -72,7 +72,7 @@ def load_run_data(run: Run, skip_unreadable: bool = False, allow_outside: bool =
         skip_unreadable, allow_outside: see `load_dataset`.
 
     Raises:
-        DataError: The data set is gone, or the run does not know where it was.
+        DataError: The data set is gone, or the run does not store its location.
         RunError: data.yaml is missing or damaged.
     """
     spec = run.read_dataset_spec()
@@ -99,7 +99,8 @@ def select_images(run: Run, data: DatasetIndex, split: Split | None) -> Selectio
         The images.
 
     Raises:
-        DataError: There are no such images.
+        DataError: There are no such images, or the classes of the data set are undecided.
+        RunError: split.csv or data.yaml is damaged.
     """
     rows = read_split(run.path)
     known = KnownImages(rows or (), spec_roots(run.read_dataset_spec()) if rows else (), data)
@@ -185,8 +186,8 @@ class KnownImages:
     def copies(self, records: Iterable[Record]) -> set[int]:
         """Find copies of training images under other names, among files on this machine.
 
-        Files are read only if a training image has the same size in bytes, and only a few bytes of them unless these
-        are equal.
+        A file is read only if a training image has the same size in bytes. First `_KEY_BYTES` of both are compared, and
+        the rest only if these are equal.
 
         Args:
             records: records without a row.

@@ -48,9 +48,9 @@ class ImageCounts:
     Attributes:
         position: position of the image in the split.
         counts: (C, 3) int64, true positives, false positives and false negatives of each class.
-        pixels: number of compared pixels.
-        correct: number of correct pixels.
-        label_quality: see `pixelwise.metrics.label_quality`.
+        pixels: number of compared pixels. For multilabel masks, a pixel counts once per class.
+        correct: number of these pixels that are correct.
+        label_quality: see `pixelwise.metrics.label_quality`, or None if all pixels are ignored.
         thumbnail: a gray thumbnail of the image, see `find_groups`.
     """
 
@@ -63,7 +63,7 @@ class ImageCounts:
 
 
 class Tally:
-    """Sums over the images that one process compares. Its memory does not depend on the sizes of the images.
+    """Sums over the images that one process compares. Their memory does not depend on the sizes of the images.
 
     Args:
         task: the task of the masks.
@@ -95,7 +95,7 @@ class Tally:
 
         Args:
             position: position of the image in the split.
-            compared: its masks.
+            compared: the image and its masks.
         """
         confusion = count_pixels(self.task, compared.mask, compared.prediction, self.class_count)
         self.confusion += confusion
@@ -156,6 +156,9 @@ def count_pixels(task: Task, mask: Tensor, prediction: Tensor, classes: int) -> 
         mask: the true mask on the CPU, uint8, 255 = ignore.
         prediction: the predicted mask of the same shape, uint8.
         classes: the number of classes.
+
+    Returns:
+        int64 counts, see `Task.confusion`.
     """
     rows = max(1, _COUNTED_PIXELS // max(1, mask[..., :1, :].numel()))
     total = task.zero_matrix(classes)

@@ -16,7 +16,7 @@ from pixelwise.data.task import Task
 from pixelwise.inference.packed_mask import PackedMask
 
 MAX_BAND_BYTES = 8 << 20
-"""Maximum size in bytes of the logits of a band. Larger bands take longer, because they do not fit in the cache."""
+"""Maximum size in bytes of the logits of a band. Larger bands take longer, because they exceed the CPU's cache."""
 
 _MAX_UNPACKED_BYTES = 64 << 20
 """Size in bytes from which on `resize_to_small_mask` packs a multi-label mask."""
@@ -64,6 +64,9 @@ def resize_to_packed_mask(
         size: (H, W) of the image in pixels.
         task: the multi-label task.
         max_bytes: see `resize_to_mask`.
+
+    Returns:
+        The mask, (C, H, W) uint8, 1 if the pixel has the class, else 0.
     """
     return PackedMask(
         resize_to_mask(logits[index : index + 1], size, task, False, max_bytes)[0][0] for index in range(len(logits))

@@ -55,7 +55,7 @@ class PredictResult:
     Attributes:
         report: the content of predictions.json.
         failed: one error for each file or folder that could not be used, in the order of the images.
-        resumed: number of images that were skipped because their outputs existed already.
+        resumed: number of images that were skipped because their files were complete.
         notes: one line for each source that contains files other than images, and one line about images that are
             reduced so far that objects are lost, see `lost_object_note`.
     """
@@ -81,7 +81,7 @@ class _Item:
 
 
 class _MarkOfRun(NamedTuple):
-    """The parts of a `Mark` that all images of a run of `predict_folder` share."""
+    """The parts of a `Mark` that are equal for all images of a call of `predict_folder`."""
 
     model: str
     masks: MaskStyle
@@ -116,7 +116,7 @@ def predict_folder(
         overwrite: replace files that exist, but never one of the images.
         resume: skip images whose files are complete and were made from the same image by the same model.
         masks: the values of the masks, see `Prediction.mask_images`.
-        overlays: "jpg", "png" for overlays without loss, or "none" for no overlays.
+        overlays: "jpg", "png" for lossless overlays, or "none" for no overlays.
         pixel_size: side of a pixel with its unit, such as "0.65um". It adds columns in this unit to the tables.
 
     Returns:

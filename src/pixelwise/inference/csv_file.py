@@ -1,4 +1,4 @@
-"""A CSV file with a block of rows per image. It is written as images are predicted, and a killed prediction resumes."""
+"""A CSV file with a block of rows per image. Rows are appended after each image, so a killed prediction can resume."""
 
 import csv
 import os
@@ -33,7 +33,7 @@ class CsvFile:
         columns: the other columns.
 
     Attributes:
-        blocks: first cell of the rows of an image → the place of its rows.
+        blocks: first cell of the rows of an image → the position of its rows in the file.
     """
 
     def __init__(self, path: Path, columns: Sequence[str]) -> None:
@@ -82,7 +82,7 @@ class CsvFile:
         """Reduce the file to the rows of some images, in this order. The file is replaced atomically if it changes.
 
         Args:
-            images: keys of `blocks`. Others are ignored.
+            images: keys of `blocks`. Images that are not in `blocks` are left out.
         """
         self.close()
         kept = {image: self.blocks[image] for image in images if image in self.blocks}
@@ -108,7 +108,7 @@ class CsvFile:
         Args:
             image: the first cell of the rows.
             text: the rows, see `to_csv`.
-            rows: number of rows.
+            rows: number of rows. An image without rows gets no block.
 
         Raises:
             OutputError: The file cannot be written.

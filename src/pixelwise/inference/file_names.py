@@ -23,6 +23,9 @@ def mask_kinds(task: Task, classes: Sequence[str]) -> tuple[str, ...]:
     Args:
         task: the task of the model.
         classes: class names in index order.
+
+    Returns:
+        The kinds, in the order of `Task.mask_names`.
     """
     kinds: dict[str, str] = {}
     for name in task.mask_names(classes):
@@ -45,8 +48,8 @@ def output_files(names: Sequence[Path], suffixes: Mapping[str, str], out: Path) 
         out: the directory of the output files.
 
     Returns:
-        {kind: out/NAME_KIND.png} for each name. If an earlier image has one of these files (cat.jpg and cat.png), NAME
-        gets a number (cat-2). A NAME that is too long for file systems is cut.
+        {kind: out/NAME_KIND.SUFFIX} for each name. If an earlier image has one of these files (cat.jpg and cat.png),
+        NAME gets a number (cat-2). A NAME that is too long for file systems is cut.
     """
     taken: set[str] = set()
     targets = []
@@ -67,5 +70,6 @@ def output_files(names: Sequence[Path], suffixes: Mapping[str, str], out: Path) 
 
 
 def _cut(name: str, max_bytes: int) -> str:
+    """Return the beginning of a name that has at most `max_bytes` bytes in the encoding of the file system."""
     encoded = os.fsencode(name)
     return name if len(encoded) <= max_bytes else encoded[:max_bytes].decode(errors="ignore")

@@ -1,4 +1,4 @@
-"""The files of a folder by kind: images to predict, and files that are left out, such as masks and earlier outputs."""
+"""Sort the files of a folder: images to predict, and files that are left out, such as masks and earlier outputs."""
 
 import re
 import stat
@@ -52,7 +52,7 @@ class FolderFiles:
     special: list[DataError] = field(default_factory=list)
 
     def left_out(self) -> str:
-        """Return the files that are left out in words, by kind, with the fix for each. Empty if there are none."""
+        """Describe the files that are left out, by kind, with a fix for unreadable ones. Empty if there are none."""
         parts = [
             f"{len(files)} .{suffix} ({self._names(files)}: {_fix(suffix)})"
             for suffix, files in sorted(self.unreadable.items())
@@ -68,7 +68,7 @@ class FolderFiles:
         return ", ".join(parts)
 
     def images_by_content(self) -> str:
-        """Return the number and the names of the images without the suffix of an image. Empty if there are none."""
+        """Describe the images without the suffix of an image: number and names. Empty if there are none."""
         count = len(self.by_content)
         verb = "is an image" if count == 1 else "are images"
         return f"{count} {_plural(count, 'file')} ({self._names(self.by_content)}) {verb} by content" if count else ""
@@ -130,7 +130,7 @@ def _add_image(files: FolderFiles, path: Path, suffix: str) -> None:
 
 
 def _run_folders(listing: Listing) -> Counter[str]:
-    """Return the run directories in a listing with their numbers of files. The root itself is none."""
+    """Return the run directories in a listing with their numbers of files. The root itself is left out."""
     runs = [
         folder
         for folder, names in listing.items()

@@ -1,4 +1,4 @@
-"""Conversion of what `Predictor` accepts (paths, URLs, bytes, images, arrays, tensors) to uint8 arrays."""
+"""Convert the inputs of `Predictor` (paths, URLs, bytes, images, arrays and tensors) to uint8 arrays."""
 
 import hashlib
 import io
@@ -142,14 +142,17 @@ def read_inputs(sources: Sequence[ImageInput], config: ModelConfig) -> Iterator[
 
 
 def open_image(source: object) -> BytesSource:
-    """Return the image file that a path, a URL, bytes or an open file stand for. Paths and URLs are not read.
+    """Return the image file of a path, a URL, bytes or an open file. Paths and URLs are not read.
 
-    A URL has a protocol that data sets may name. Its host is trusted and can have a private address. Redirects to
-    private addresses of other hosts are refused. So do not pass the text of a user who is not trusted: a path reads any
-    file, and a URL reaches any server.
+    A URL must have a protocol that is allowed in data sets. Its host is trusted and can have a private address.
+    Redirects to private addresses of other hosts are refused. Do not pass text from a user who is not trusted: a path
+    can name any file, and a URL any server.
 
     Args:
         source: a path, a URL, bytes, a file that is open in binary mode, or a `BytesSource`.
+
+    Returns:
+        The file as a `BytesSource`.
 
     Raises:
         DataError: The source has another type, the protocol of the URL is not allowed, or an open file cannot be read.
@@ -226,7 +229,7 @@ def _from_array(array: np.ndarray, config: ModelConfig) -> np.ndarray:
 
 
 def _expected(channels: int) -> str:
-    """Return the sentence about the arrays that a model with this number of channels takes."""
+    """Describe the arrays that a model with this number of channels takes."""
     shapes = "(H, W), (H, W, 3) RGB or (H, W, 4) RGBA" if channels == 3 else f"(H, W, {channels})"
     return f"an array must be {shapes}, uint8 or uint16"
 

@@ -1,4 +1,4 @@
-"""Masks among the files to predict: the masks of a data set beside its images, and folders that hold masks only."""
+"""Find masks among the files to predict: masks of a data set beside its images, and folders that only contain masks."""
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -15,8 +15,11 @@ from pixelwise.errors import DataError
 from pixelwise.palette import IGNORE_INDEX
 
 _MAX_VALUES = 32
-"""Maximum number of distinct values of a mask. It is also the greatest value of a folder that is taken for masks by its
-content alone: such images are almost black."""
+"""Maximum number of distinct values of a mask.
+
+It is also the maximum value of the files in a folder that is treated as masks by its content alone. Photographs are
+rarely that dark.
+"""
 
 _SAMPLES = 3
 """Number of files whose pixels are read."""
@@ -31,6 +34,9 @@ def find_masks(root: Path, listing: Listing) -> list[Path]:
     Args:
         root: the folder.
         listing: its files.
+
+    Returns:
+        The paths of the masks.
     """
     by_folder: dict[str, list[ImageFile]] = defaultdict(list)
     for image in list_images(listing):
@@ -50,17 +56,17 @@ def find_masks(root: Path, listing: Listing) -> list[Path]:
 
 
 def check_no_masks(folder: Path, images: Sequence[Path]) -> None:
-    """Check that a folder to predict does not hold masks.
+    """Check that a folder to predict does not contain masks.
 
-    It does if its name is a word for masks and a sample of its files has few distinct values, or if all values of the
-    sample are small, as class indices are.
+    It contains masks if its name is a word for masks and a sample of its files has few distinct values. It also does if
+    all values of the sample are small, as class indices are.
 
     Args:
         folder: the folder.
         images: its images.
 
     Raises:
-        DataError: The folder holds masks. The message names the folder with images beside it, if there is one.
+        DataError: The folder contains masks. The message names the folder with images beside it, if there is one.
     """
     is_named = parse_folder_name(folder.absolute().name)[1] == "masks"
     if not images or not (_all_like_masks(images) if is_named else _all_like_indices(images)):
@@ -73,7 +79,7 @@ def check_no_masks(folder: Path, images: Sequence[Path]) -> None:
 
 
 def _role(folder: str) -> str | None:
-    """Return "masks" or "images" by the last part of a folder's path that is such a word."""
+    """Return the role of a folder, "masks" or "images", from the last part of its path that names one. Else None."""
     roles = [parse_folder_name(part)[1] for part in folder.split("/")]
     return next((role for role in reversed(roles) if role), None)
 
@@ -93,7 +99,7 @@ def _all_like_masks(paths: Sequence[Path]) -> bool:
 def _all_like_indices(paths: Sequence[Path]) -> bool:
     """Return True if each file of a sample has one channel of values up to `_MAX_VALUES`, or 255 for "ignore".
 
-    At least one value must be neither 0 nor 255, because a black image or a scan in black and white has these two.
+    At least one value must be neither 0 nor 255, because black images and black-and-white scans have only these values.
     """
     maxima: list[int] = []
 

@@ -1,4 +1,4 @@
-"""The place of a model: a run directory, a directory with its files, or the file of its weights."""
+"""The location of a model: a run directory, a directory with its files, a file of weights, or a group of runs."""
 
 from difflib import get_close_matches
 from pathlib import Path
@@ -17,7 +17,11 @@ _MAX_NAMED = 3
 
 
 def is_model(path: str | Path) -> bool:
-    """Return True for a run directory, a directory with model.safetensors, a .safetensors file, and a model.json."""
+    """Return True if a path is that of a model.
+
+    A model is a run directory, a directory with model.safetensors, a group of runs, a .safetensors file, or a
+    model.json.
+    """
     if isinstance(path, str) and "://" in path:
         return False
     place = expand_home(path)
@@ -31,6 +35,9 @@ def load_model(path: str | Path) -> SegmentationModel | SegmentationEnsemble:
 
     Args:
         path: see `find_model`.
+
+    Returns:
+        The model in evaluation mode, or the ensemble.
 
     Raises:
         RunError: There is no model, or a file of it is damaged.
@@ -77,7 +84,7 @@ def find_model(path: str | Path) -> Path:
 
 
 def runs_in(folder: Path) -> list[Path]:
-    """Return the runs and models directly in a folder, the newest first. Empty if the folder cannot be read."""
+    """Return the directories with a model directly in a folder, the newest first. Empty if it cannot be read."""
     try:
         found = [path for path in folder.iterdir() if path.is_dir() and (path / WEIGHTS_FILE).exists()]
         return sorted(found, key=lambda path: (path / WEIGHTS_FILE).stat().st_mtime, reverse=True)
@@ -86,6 +93,6 @@ def runs_in(folder: Path) -> list[Path]:
 
 
 def _similar(place: Path) -> str:
-    """Return the advice for a missing run: a similar name beside it, or to train a model."""
+    """Return the fix for a missing run: a similar name beside it, or the command to train a model."""
     near = get_close_matches(place.name, [path.name for path in runs_in(place.parent)], n=1)
     return f"did you mean {place.with_name(near[0])}?" if near else "train one with pixelwise train"

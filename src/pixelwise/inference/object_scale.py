@@ -1,4 +1,4 @@
-"""The check whether images are reduced so far that objects of the training data's size are lost."""
+"""Check whether images are reduced so far that objects of the training data's size are lost."""
 
 import math
 from collections.abc import Iterable
@@ -6,12 +6,17 @@ from collections.abc import Iterable
 from pixelwise.models.config import ModelConfig
 
 MIN_OBJECT_SIDE = 4.0
-"""Objects with a smaller side, in pixels of the model's input, count as lost. The first stages of encoders reduce the
-image 4 times, so such an object fills less than one pixel of their features."""
+"""Objects with a smaller side, in pixels of the model's input, count as lost.
+
+The first stages of encoders reduce the sides of the image to a quarter. So a smaller object fills less than one pixel
+of their features.
+"""
 
 _MIN_GROWTH = 2.0
-"""Images whose side is less than this times that of the training images are not checked: the model has learned from
-images that are reduced almost as far."""
+"""Minimum side of the images that are checked, as a multiple of the side of the training images.
+
+Smaller images are reduced little more than the training images were.
+"""
 
 
 def lost_object_side(config: ModelConfig, height: int, width: int) -> float | None:

@@ -59,13 +59,13 @@ def find_objects(mask: npt.NDArray[np.uint8], task: Task, classes: int, backgrou
     runs. For predicted masks, this is many times faster than labeling the pixels of each class.
 
     Args:
-        mask: a predicted mask of the task.
+        mask: a predicted mask of the task, (H, W) uint8, or (C, H, W) uint8 for multi-label masks.
         task: the task.
-        classes: number of classes.
-        background: classes that have no objects, see `background_classes`.
+        classes: number of classes C.
+        background: indices of classes without objects, see `background_classes`. Not used for multi-label masks.
 
     Returns:
-        The objects. Equal to those of `scipy.ndimage.label` with 8 neighbors.
+        The objects. They are equal to those of `scipy.ndimage.label` with 8 neighbors.
 
     >>> from pixelwise.data.task import MULTICLASS
     >>> find_objects(np.array([[1, 0, 0], [0, 1, 0], [0, 0, 0]], np.uint8), MULTICLASS, 2, (0,)).areas.tolist()

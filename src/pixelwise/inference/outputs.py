@@ -32,7 +32,8 @@ class Mark:
         image: the `digest` of the image file.
         width: width of the image in pixels.
         height: height of the image in pixels.
-        shares: class name → fraction of the image's pixels, in [0, 1]. Empty in overlays: a JPEG file has little room.
+        shares: class name → fraction of the image's pixels, in [0, 1]. Empty in overlays, because the comment of a JPEG
+            file is limited to 64 kB.
         masks: the values of the masks, see `Prediction.mask_images`.
     """
 
@@ -86,7 +87,7 @@ def write_outputs(prediction: Prediction, mark: Mark, files: Mapping[str, Path])
     Args:
         prediction: the prediction.
         mark: the mark to write into each file.
-        files: kind → output file. The kinds are those of `mask_kinds` in their order, and "overlay" if it is wanted.
+        files: kind → output file. The kinds are those of `mask_kinds` in their order, and optionally "overlay".
 
     Raises:
         OutputError: A file cannot be written.

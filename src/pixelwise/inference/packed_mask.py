@@ -11,8 +11,8 @@ import numpy.typing as npt
 class PackedMask:
     """A multi-label mask whose classes are compressed: 150 classes at 12 megapixels take about 10 MB instead of 1.8 GB.
 
-    It can be used like an array (C, H, W) uint8 of zeros and ones, as far as these methods go. A class is unpacked when
-    it is read, and should be dropped before the next one is read.
+    It has some of the methods of a (C, H, W) uint8 array of zeros and ones. A class is unpacked each time it is read.
+    To save memory, delete it before the next one is read.
 
     Args:
         channels: the (H, W) uint8 mask of each class, of zeros and ones. There is at least one. They are consumed one

@@ -39,7 +39,8 @@ def map_predictions(
 
     Yields:
         The result of each image in order: that of `write`, or a DataError if the image cannot be read or the memory
-        does not suffice. Nothing is computed between a large image and the next one, so that only one is in memory.
+        does not suffice. An image larger than `_MAX_PENDING_BYTES` is written before the next one is computed, so that
+        only one such image is in memory.
     """
     pending: deque[tuple[Future[T | DataError], int]] = deque()
     total = 0

@@ -45,8 +45,9 @@ class Prediction:
         background: indices of the classes that overlays do not color and that have no objects.
         mask_format: the values of the training masks, or None if they had none.
         class_confidences: class name → mean probability of the class over its pixels, in [0, 1]. It is computed at the
-            size of the model's logits. None for a class without pixels. None if it was not requested.
-        compute_confidence: returns `confidence` if there are no probabilities, or None.
+            size of the model's logits. The value of a class without pixels is None. None instead of the mapping if it
+            was not computed.
+        compute_confidence: a function that returns `confidence` if there are no probabilities, or None.
     """
 
     image: np.ndarray
@@ -62,7 +63,7 @@ class Prediction:
 
     @cached_property
     def areas(self) -> dict[str, int]:
-        """Class name → number of pixels. The sum is that of the image unless the task is multi-label."""
+        """Class name → number of pixels. The sum is the image's number of pixels unless the task is multi-label."""
         return {name: int(count) for name, count in zip(self.classes, self.task.class_pixels(self.mask), strict=False)}
 
     @cached_property
@@ -79,8 +80,8 @@ class Prediction:
         predicted answer (present or absent), and the value is the minimum over the classes.
 
         Raises:
-            ConfigError: The prediction has no probabilities. This is so for the predictions of
-                `Predictor.iter_predictions` and `predict_each`, unless they were requested.
+            ConfigError: The prediction has no probabilities. `Predictor.iter_predictions` and `predict_each` return
+                such predictions unless probabilities are requested.
         """
         if self.probabilities is not None:
             return self.task.confidence(self.probabilities)

@@ -54,8 +54,8 @@ class Predictor:
         """Load the best model of a run.
 
         Args:
-            run: the run directory, any directory with its model.safetensors, this file under any name, or a group of
-                runs, whose models predict together.
+            run: the run directory, any directory with its model.safetensors, this file under any name, the model.json
+                beside it, or the directory of a group of runs. The models of a group predict together.
             device: see `Predictor`.
             precision: see `Predictor`.
 

@@ -30,7 +30,9 @@ class ImageRows:
 
 
 class ResultTables:
-    """The two tables. The rows of an image are complete once it has a row for each class in predictions.csv.
+    """The tables predictions.csv and objects.csv.
+
+    The rows of an image are complete if predictions.csv has a row of it for each class.
 
     Args:
         out: the directory.
@@ -54,7 +56,10 @@ class ResultTables:
         self._object_file.load()
 
     def is_complete(self, path: object) -> bool:
-        """Return True if the files have all rows of an image. The rows of its objects are written first."""
+        """Return True if both files have all rows of an image.
+
+        Only predictions.csv is checked, because the rows of objects are written first.
+        """
         block = self._class_file.blocks.get(image_cell(path))
         return block is not None and block.rows == self._classes
 

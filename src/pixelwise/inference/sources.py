@@ -46,10 +46,13 @@ def find_images(sources: Sequence[str | Path]) -> FoundImages:
 
     Args:
         sources: files, directories, patterns such as "images/*.jpg" ("**" stands for any folders), and URLs of images.
-            A file or directory whose name has the characters of a pattern is not taken for a pattern.
+            If a file or directory exists under the name of a pattern, it is used instead of the pattern.
+
+    Returns:
+        The images, the errors, and the notes.
 
     Raises:
-        DataError: A source is missing or matches no file, or has no image, or is a folder of masks.
+        DataError: A source is missing, matches no file, has no image or is a folder of masks, or a URL is not allowed.
     """
     found = [_find(source) for source in sources]
     images: dict[str, tuple[ImageSource, Path]] = {}

@@ -1,4 +1,4 @@
-"""Marginal losses: pixels of which several classes are possible, in data sets that are joined."""
+"""Marginal losses, for pixels with several possible classes in data sets that are joined."""
 
 import torch
 from torch import Tensor
@@ -12,11 +12,11 @@ _ABSENT = -30.0
 def merge_possible_classes(logits: Tensor, mask: Tensor, labels: PartialLabels) -> tuple[Tensor, Tensor]:
     """Merge the possible classes of each pixel into its background, so that any loss becomes a marginal loss.
 
-    A data set calls a pixel background if it is background or of a class that this data set does not know. Then the
-    probability of the label is the sum of the probabilities of these classes. So in such a pixel the logit of the
-    background becomes the log of the sum of the exponentials of their logits, and the other possible classes get the
-    probability 0. The cross-entropy of the result is −log Σ p over the possible classes. The Dice loss does not count a
-    predicted class as wrong that may be right. Other pixels do not change.
+    A pixel with the label background can also have a class without labels in its data set. The probability of the
+    label is the sum of the probabilities of these possible classes. So in such a pixel the logit of the background
+    becomes the log of the sum of the exponentials of their logits, and the other possible classes get a probability of
+    almost 0. The cross-entropy of the result is −log Σ p over the possible classes. The Dice loss does not count a
+    predicted class that can be right as wrong. Other pixels do not change.
 
     Shi et al. 2021, "Marginal loss and exclusion loss for partially supervised multi-organ segmentation", define the
     marginal cross-entropy and the marginal Dice loss by these merged probabilities. Fang and Yan 2020, "Multi-organ

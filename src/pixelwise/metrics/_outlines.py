@@ -1,6 +1,6 @@
 """Outlines of label images: pixels near another label, pixels that touch another label, and windows of pixels.
 
-All labels of an image are handled at once. Functions that take pixels to count work on slabs of rows, to limit memory.
+All labels of an image are handled at once. To limit memory, callers cut an image into slabs of rows, see `slabs`.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,7 +15,7 @@ Labels: TypeAlias = npt.NDArray[np.uint8]
 Region: TypeAlias = npt.NDArray[np.bool_]
 
 _SLAB_PIXELS = 1 << 22
-"""Number of pixels of a slab without its margins."""
+"""Maximum number of pixels of a slab without its margins. A slab has more if twice the margin has more."""
 
 
 def window_reduce(array: npt.NDArray[Any], size: int, axis: int, reduce: Callable[..., Any]) -> npt.NDArray[Any]:
@@ -70,7 +70,7 @@ def near_other_label(labels: npt.NDArray[Any], pixels: int) -> Region:
 def touching_other_label(labels: Labels) -> Region:
     """Return the pixels with a neighbor (left, right, above or below) of another label.
 
-    Pixels to ignore are no neighbors, and the border of the image does not count.
+    Pixels to ignore do not count as neighbors. The border of the image is not another label.
 
     Args:
         labels: (H, W) uint8, 255 = ignore.

@@ -73,7 +73,7 @@ class BoundaryMetric(ABC):
         """
 
     def compute(self) -> dict[str, float | None]:
-        """Return "NAME_CLASS" of each class, and their mean "NAME". A class without an outline has None."""
+        """Return the mean "NAME", and "NAME_CLASS" of each class. The value of a class without an outline is None."""
         values = {
             f"{self.name}_{name}": self.value(sums)
             for name, sums in zip(self.classes, self._sums.tolist(), strict=True)

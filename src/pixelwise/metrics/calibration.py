@@ -18,7 +18,10 @@ MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0
 """Limits of a fitted temperature."""
 
 _MAX_FIT_VALUES = 1 << 20
-"""Maximum number of logits that a temperature is fitted to. They take 8 MiB as float64."""
+"""Maximum number of logits that a temperature is fitted to. They take 8 MiB as float64.
+
+Each image has at least one pixel in the fit, so very many images exceed it.
+"""
 
 _MIN_PROBABILITY = 1e-30
 """Lower probabilities of a label count as this value in a fit, so that their logarithm is finite."""
@@ -34,8 +37,9 @@ class Calibration:
         counts: number of predictions in each bin.
         confidence: mean probability of the predicted label in each bin, in [0, 1]. None for an empty bin.
         accuracy: fraction of correct predictions in each bin, in [0, 1]. None for an empty bin.
-        error: expected calibration error in [0, 1]: the mean difference of confidence and accuracy of a bin, weighted
-            by its count (Guo et al. 2017, "On Calibration of Modern Neural Networks"). None without predictions.
+        error: expected calibration error in [0, 1] (Guo et al. 2017, "On Calibration of Modern Neural Networks"). It is
+            the mean absolute difference of confidence and accuracy over the bins, weighted by their counts. None
+            without predictions.
     """
 
     counts: tuple[int, ...]
@@ -95,7 +99,7 @@ class TemperatureFit:
     Args:
         task: the task of the masks.
         classes: number of classes C.
-        images: number of images that will be added. Each has the same share of the sample.
+        images: number of images that will be added. Each has the same maximum number of pixels in the sample.
     """
 
     def __init__(self, task: Task, classes: int, images: int) -> None:
@@ -122,7 +126,7 @@ class TemperatureFit:
         """Return the temperature T that minimizes the negative log-likelihood of the labels given logits / T.
 
         Returns:
-            A number in [`MIN_TEMPERATURE`, `MAX_TEMPERATURE`]. 1.0 if no pixel was added that has a label.
+            A number in [`MIN_TEMPERATURE`, `MAX_TEMPERATURE`]. 1.0 if no pixel has a label, or a logit is not finite.
         """
         if not self._logits:
             return 1.0

@@ -17,7 +17,7 @@ RESAMPLES = 2000
 """Number of bootstrap samples."""
 
 BLOCKS = 12
-"""Number of blocks of consecutive images that are drawn if all images are of one group."""
+"""Number of blocks of consecutive images if all images are of one group."""
 
 _MAX_CELLS = 1 << 24
 """Maximum number of cells of the arrays of one block of bootstrap samples."""
@@ -45,7 +45,7 @@ class Intervals:
     """Confidence intervals of the mean IoU and of the IoU of each class.
 
     Attributes:
-        mean_iou: that of the mean IoU, or None if there are fewer than two units.
+        mean_iou: interval of the mean IoU, or None if there are fewer than two units.
         classes: class name → interval. None if fewer than two units have the class.
         units: number of units that were drawn: images, groups of images, or blocks of consecutive images.
         unit: "image", "group" or "block".
@@ -80,7 +80,8 @@ def bootstrap_iou(
 
     The IoU of each sample is computed from its pixel counts summed over images, like that of the data set. Images of
     one group (frames of a video, images of a patient) are not independent, so whole groups are drawn. If all images
-    are of one group, `BLOCKS` blocks of consecutive images are drawn, and the intervals do not cover other groups.
+    are of one group and there are at least 2 · `BLOCKS` images, `BLOCKS` blocks of consecutive images are drawn. The
+    intervals then do not cover other groups.
 
     Quantiles of few units lie too close together. They are corrected by the expanded percentiles of Hesterberg 2015,
     "What teachers should know about the bootstrap".

@@ -1,4 +1,4 @@
-"""A score of each image's labels, which is low if a mask is likely to have errors."""
+"""A score of the labels of an image. It is low if the mask is likely to have errors."""
 
 from torch import Tensor
 

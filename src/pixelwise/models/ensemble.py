@@ -18,10 +18,10 @@ class SegmentationEnsemble(nn.Module):
         models: one or more models with equal classes and equal inputs.
 
     Attributes:
-        config: the configuration of the first model, without metrics.
+        config: the configuration of the first model, with its temperature, without metrics.
 
     Raises:
-        RunError: The models differ in their classes, size, channels or task.
+        RunError: The models differ in their classes, size, channels, task, bit depth or pixel range.
 
     >>> import torch
     >>> from pixelwise.models.model import create_model

@@ -38,10 +38,11 @@ METADATA_KEY = "pixelwise"
 
 _MAX_UNSAVED_BYTES = 512 << 20
 _MAX_UNSAVED_FACTOR = 16
-"""Maximum size of the weights of a model that is built to load a file: this many bytes, or this many times the file's.
+"""Maximum size of the weights of a model that is built to load a file: the greater of this number of bytes and this
+multiple of the saved weights.
 
-Only a part of an encoder can be in use: `encoder_layers` cuts it, and its classifier is not saved. The whole encoder is
-built first. Without a limit, a small file from an untrusted source could name an encoder of gigabytes.
+The saved weights can be smaller than the encoder that is built first, because `encoder_layers` cuts it and its
+classifier is not saved. Without a limit, a small file from an untrusted source could name an encoder of gigabytes.
 """
 
 
@@ -124,11 +125,15 @@ class SegmentationModel(nn.Module):
         self.std.copy_(torch.tensor(self.config.std).view(1, -1, 1, 1))
 
     def set_temperature(self, temperature: float) -> None:
-        """Set the divisor of the logits before they become probabilities, see `ModelConfig`. It is stored by `save`."""
+        """Set the temperature, a divisor of the logits, see `ModelConfig`. `save` stores it.
+
+        Args:
+            temperature: a number in [0.01, 100]. 1 changes nothing.
+        """
         self.config = self.config.model_copy(update={"temperature": temperature})
 
     def set_data_facts(self, mask_format: MaskFormat | None, object_scale: ObjectScale | None) -> None:
-        """Set what prediction needs to know of the training data, see `ModelConfig`. It is stored by `save`.
+        """Set the properties of the training data that predictions use, see `ModelConfig`. `save` stores them.
 
         Args:
             mask_format: the values of the masks.

@@ -12,13 +12,16 @@ from pixelwise.errors import ConfigError
 
 @contextmanager
 def limit_weights(max_bytes: int) -> Iterator[None]:
-    """Raise ConfigError in the block as soon as the modules that are built in it have more weights than the maximum.
+    """Limit the total size of the weights of all modules that are built in the block.
 
     torch calls the hook after the memory of a weight is reserved and before it is written. So at most `max_bytes` of
     memory are used. Modules that other threads build are not counted.
 
     Args:
         max_bytes: maximum total size of the weights in bytes.
+
+    Raises:
+        ConfigError: A module in the block exceeds the limit.
     """
     thread, total = threading.get_ident(), 0
 

@@ -33,7 +33,7 @@ class MaskStats:
         colors: palette index → 0xRRGGBB for the values present, if the image has a palette.
         lossy: True if the file is a JPEG or a lossy WebP.
         numbered: n if the values are exactly 1..n, with or without 0 and 255. 0 if there are no values apart from 0
-            and 255. Otherwise −1.
+            and 255. Otherwise −1. Multi-label masks have −1.
         orientation: the orientation of the mask if its image is stored rotated or mirrored, see
             `find_mask_orientation`. Else None.
     """
@@ -52,7 +52,11 @@ def mask_stats(mask: MaskSource, size: tuple[int, int] | None = None) -> MaskSta
 
     Args:
         mask: the mask. The counts of a multi-label mask are the sums over its files.
-        size: (height, width) of the image in pixels. It is needed for polygons.
+        size: (height, width) of the image in pixels. It is needed for polygons. A multi-label mask
+            without files has this size, or (0, 0).
+
+    Returns:
+        The counts, without the orientation.
 
     Raises:
         DataError: A file cannot be read.
@@ -77,7 +81,7 @@ def merge_stats(channels: Sequence[MaskStats], size: tuple[int, int]) -> MaskSta
         size: (height, width) of the result in pixels if there is no file.
 
     Returns:
-        The sums over all files, with the most frequent kind and the size of the first file.
+        The sums over all files, with the most frequent kind and the size of the first file. They have no colors.
     """
     if not channels:
         return MaskStats("index", {}, size)
@@ -102,7 +106,14 @@ def image_mask_stats(image: Image.Image) -> MaskStats:
 
 
 def color_stats(stats: MaskStats) -> MaskStats:
-    """Return the statistics of a mask with a palette by color instead of palette index."""
+    """Convert the counts of a mask with a palette from palette indices to colors.
+
+    Args:
+        stats: the counts by palette index.
+
+    Returns:
+        0xRRGGBB → number of pixels, with kind "rgb" and the size. Indices without a color count as black.
+    """
     values: Counter[int] = Counter()
     for index, count in stats.values.items():
         values[stats.colors.get(index, 0)] += count
