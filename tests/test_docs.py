@@ -233,12 +233,11 @@ def test_the_command_line_page_has_every_command(monkeypatch: pytest.MonkeyPatch
     from generate import command_line_page  # type: ignore[import-not-found]
 
     text = command_line_page()
-    for command in ("inspect", "preview", "train", "evaluate", "predict", "pack", "demo"):
+    for command in ("inspect", "preview", "train", "evaluate", "predict", "runs", "pack", "demo"):
         assert f"## pixelwise {command}" in text
     for name in pw.Config.model_fields:
-        flag = {"image_size": "size", "num_workers": "workers", "cache_images": "cache"}.get(name, name).replace(
-            "_", "-"
-        )
+        short = {"image_size": "size", "num_workers": "workers", "cache_images": "cache", "start_from": "from"}
+        flag = short.get(name, name).replace("_", "-")
         assert f"`--{flag}" in text, flag
 
 

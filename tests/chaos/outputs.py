@@ -13,7 +13,7 @@ import yaml
 from PIL import Image, ImageSequence
 from safetensors.torch import load
 
-_TIMES = ("train_seconds", "images_per_second", "seconds", "training_seconds")
+_TIMES = ("train_seconds", "images_per_second", "seconds", "training_seconds", "ms_per_image")
 """Columns and keys that differ between two equal runs."""
 
 _SHOWN = (".png", ".gif", ".html", ".yaml")

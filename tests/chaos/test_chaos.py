@@ -95,9 +95,9 @@ def _write_in_place(out: Path) -> Iterator[Path]:
 
 def test_half_written_files_are_found(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
     workshop.command("evaluate")
-    monkeypatch.setattr("pixelwise.evaluation.evaluator.atomic_write", _write_in_place)
+    monkeypatch.setattr("pixelwise.evaluation.write.atomic_write", _write_in_place)
     # With this seed, the signal comes at the third event: the second step.
-    (result,) = kill_commands(workshop, 1, seed=0, names=("evaluate",))
+    (result,) = kill_commands(workshop, 1, seed=9, names=("evaluate",))
     assert result.verdict is Verdict.HALF_WRITTEN and result.detail.startswith("try 0, TERM")
 
 

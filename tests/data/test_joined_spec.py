@@ -85,6 +85,13 @@ def test_the_order_of_data_sets_with_known_names_does_not_matter(folders: Folder
     assert data.classes == ("background", "square", "disc") and read_all(data) == [[2, 3]] * 3 + [[1, 4]] * 3
 
 
+def test_a_new_data_set_beside_a_known_one_leaves_the_spec_of_the_known_one(folders: Folders) -> None:
+    spec = spec_of(folders.joined)
+    data = load_with_spec(spec, [folders.disc, folders.full])
+    assert data.sets[0].classes == load_with_spec(spec, [folders.disc]).sets[0].classes
+    assert data.sets[1].classes == ("background", "disc", "square")
+
+
 def test_renamed_data_sets_are_read_in_order(folders: Folders) -> None:
     spec = spec_of(folders.joined)
     assert isinstance(spec, JoinedSpec)

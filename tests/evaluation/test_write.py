@@ -81,6 +81,17 @@ def test_no_file_is_replaced(run: pw.Run, tmp_path: Path, suffix: str) -> None:
     assert existing.read_text() == "mine"
 
 
+def test_files_of_a_killed_evaluation_are_replaced(run: pw.Run, tmp_path: Path) -> None:
+    out = tmp_path / "result.json"
+    first = pw.evaluate(run, out=out)
+    assert first.page is not None
+    complete = (tmp_path / "result.csv").read_text()
+    out.unlink()  # it is written last
+    (tmp_path / "result.csv").write_text(complete[: len(complete) // 2])
+    assert pw.evaluate(run, out=out).path == out
+    assert (tmp_path / "result.csv").read_text() == complete
+
+
 @pytest.mark.parametrize("name", ["result.html", "result.csv"])
 def test_out_is_the_json_file(run: pw.Run, tmp_path: Path, name: str) -> None:
     with pytest.raises(ConfigError, match=r"choose an `out` that ends with \.json"):

@@ -285,7 +285,7 @@ def test_files_without_read_permission(data: Path, run_cli: RunCommand, tmp_path
             inspected = run_cli("inspect", data, "--out", tmp_path / "report")
             stopped = run_cli("train", data, "--out", tmp_path / "stopped", *FAST)
             trained = run_cli("train", data, "--out", tmp_path / "run", *FAST, "--skip-unreadable")
-            inspected_closed = run_cli("inspect", closed, "--out", tmp_path / "stopped")
+            inspected_closed = run_cli("inspect", closed, "--out", tmp_path / "closed-report")
             trained_closed = run_cli("train", closed, "--out", tmp_path / "stopped", *FAST, "--skip-unreadable")
     finally:
         for path in (image, mask, closed / "masks"):
@@ -294,8 +294,10 @@ def test_files_without_read_permission(data: Path, run_cli: RunCommand, tmp_path
     assert all(f"{path}: cannot be read (permission denied)" in inspected.out for path in (image, mask))
     assert_one_line_error(stopped, f"{image}: cannot be read (permission denied)")
     assert trained.code == 1 and "left out: 2 files" in trained.out
-    for result in (inspected_closed, trained_closed):
-        assert_one_line_error(result, f"{closed / 'masks'}: ")
+    assert inspected_closed.code == 1
+    assert f"{closed / 'masks'}: this folder cannot be read (permission denied)" in inspected_closed.out
+    assert (tmp_path / "closed-report" / "report.html").is_file()
+    assert_one_line_error(trained_closed, f"{closed / 'masks'}: ")
     assert snapshot(data) == before and not (tmp_path / "stopped").exists()
 
 

@@ -171,7 +171,7 @@ def test_skipped_files_reach_the_loss_as_ignore_only(
 def test_every_mask_reaches_the_loss_with_its_own_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each image has one gray value, from which the class in its mask follows."""
     drawn: list[tuple[Tensor, Tensor]] = []
-    module = import_module("pixelwise.training.trainer")
+    module = import_module("pixelwise.training.epoch")
     batches = module._batches
 
     def recording(setup: object) -> Iterator[tuple[Tensor, Tensor]]:

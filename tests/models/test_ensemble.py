@@ -35,6 +35,21 @@ def test_probabilities_are_averaged(task: Task) -> None:
     assert not torch.allclose(actual, task.activate(models[0](images)), atol=1e-3)
 
 
+def test_each_model_has_its_own_temperature() -> None:
+    torch.manual_seed(0)
+    models = make_models()
+    models[1].config = models[1].config.model_copy(update={"temperature": 4.0})
+    for parameter in list(models[1].decoder.parameters())[-2:]:
+        parameter.data += torch.randn(parameter.shape) * 3
+    images = torch.randint(0, 256, (1, 3, 64, 64), dtype=torch.uint8)
+    with torch.no_grad():
+        logits = [model(images) / model.config.temperature for model in models]
+        expected = torch.stack([each.softmax(1) for each in logits]).mean(0)
+        ensemble = SegmentationEnsemble(models).eval()
+        torch.testing.assert_close(ensemble(images).softmax(1), expected, atol=1e-5, rtol=1e-4)
+    assert ensemble.config.temperature == 1
+
+
 @pytest.mark.parametrize("task", [MULTICLASS, MULTILABEL])
 def test_logits_of_certain_probabilities_are_finite(task: Task) -> None:
     certain = torch.tensor([[[1.0]], [[0.0]]])

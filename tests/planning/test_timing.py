@@ -102,7 +102,7 @@ def test_the_steps_are_those_of_the_training(tmp_path: Path, monkeypatch: pytest
     assert estimate_training_time(data, config, 5) > 0
     images, masks = seen
     assert images.amax((1, 2, 3)).tolist() == [0, 200, 0, 200] and masks.amax((1, 2)).tolist() == [0, 1, 0, 1]
-    slow = replace(data, train=data.train * 1000)
+    slow = replace(data, train=data.train * 5000)
     assert estimate_training_time(slow, config, 5000) > 50 * estimate_training_time(data, config, 5)
 
 

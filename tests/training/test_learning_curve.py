@@ -57,6 +57,17 @@ def test_complete_runs_are_not_repeated(curve: LearningCurve, pets: pw.DatasetIn
     assert again == curve
 
 
+def test_the_length_is_that_of_the_finished_run(tiny_run: pw.Run, pets: pw.DatasetIndex, tmp_path: Path) -> None:
+    """A time budget or a patience of the run is not repeated: the smaller runs have as many steps."""
+    shutil.copytree(tiny_run.path, tmp_path / "run")
+    run = Run.open(tmp_path / "run")
+    budgeted = replace(run, config=run.config.replace(time_budget=60, patience=1, epochs=500))
+    curve = measure_learning_curve(budgeted, pets)
+    half = Run.open(curve.path / "half")
+    assert (half.config.time_budget, half.config.patience) == (None, None)
+    assert half.config.epochs == len(half.read_metrics()) < 10
+
+
 def test_too_few_images_are_an_error(tiny_run: pw.Run, pets: pw.DatasetIndex) -> None:
     with pytest.raises(DataError, match="at least 6 training images, not 5"):
         measure_learning_curve(tiny_run, replace(pets, train=pets.train[:5], val=pets.train[5:]))

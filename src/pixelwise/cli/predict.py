@@ -27,6 +27,10 @@ _MAX_SKIPPED = 20
 """Maximum number of unusable files that are printed. predictions.json lists all."""
 
 
+_DEFAULTS = {"--masks": "index", "--overlays": "jpg", "--pixel-size": "", "--device": "auto"}
+"""Flag → its default value, which a repeated command need not state."""
+
+
 def predict_command(
     run: DataPath,
     images: list[DataPath] | None = None,
@@ -59,8 +63,8 @@ def predict_command(
     out = out or _default_out(resume or overwrite)
     check_output(out)
     predictor = Predictor.load(run, device)
-    flags = {"--masks": masks, "--overlays": overlays, "--pixel-size": pixel_size}
-    changed = [part for flag, value in flags.items() if value not in ("index", "jpg", "") for part in (flag, value)]
+    flags = {"--masks": masks, "--overlays": overlays, "--pixel-size": pixel_size, "--device": device}
+    changed = [part for flag, value in flags.items() if value != _DEFAULTS[flag] for part in (flag, value)]
     repeat = shlex.join(["pixelwise", "predict", run, *sources, "--out", str(out), *changed, "--resume"])
     with interrupt_advice(f"continue with {repeat}"), ProgressBars() as bars:
         result = predict_folder(

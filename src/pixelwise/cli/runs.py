@@ -15,9 +15,10 @@ def runs_command(folder: Path = Path("runs"), /) -> int:
     Args:
         folder: Directory with runs at any depth up to four. [default: runs]
     """
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
+
+    from pixelwise.reporting.tables import table_console
 
     if not folder.is_dir():
         raise DataError(f"{folder}: no such directory; name the directory that contains your runs")
@@ -30,14 +31,9 @@ def runs_command(folder: Path = Path("runs"), /) -> int:
         table.add_column(heading, justify=justify, overflow="fold")
     for summary in summaries:
         table.add_row(*(Text(printable(cell)) for cell in _cells(summary, folder)))
-    # Without a terminal, rows are not folded.
-    console = Console(highlight=False)
-    Console(highlight=False, width=None if console.is_terminal else _FILE_WIDTH).print(table)
+    table_console().print(table)
     return DONE
 
-
-_FILE_WIDTH = 200
-"""Width of the table in characters if the output is not a terminal."""
 
 _COLUMNS: dict[str, Any] = {
     "run": "left",

@@ -1,9 +1,9 @@
 """`pixelwise train --folds` and `--seeds`: train a group of runs, and print its scores."""
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -11,6 +11,7 @@ from pixelwise.config import Config
 from pixelwise.data.index import DatasetIndex
 from pixelwise.errors import ConfigError, printable
 from pixelwise.planning.plan import Plan
+from pixelwise.reporting.tables import table_console
 from pixelwise.runs.group import GroupKind, RunGroup
 from pixelwise.training.repeats import train_folds, train_seeds
 
@@ -90,19 +91,16 @@ def print_group(group: RunGroup) -> None:
     table.add_column("mean ± sd", justify="right")
     metrics = [member.metrics for member in group.members if member.metrics is not None]
     for name, spread in group.class_iou.items():
-        cells = [_cell(table_["classes"][name]["iou"]) for table_ in metrics]
+        cells = [_cell(each["classes"][name]["iou"]) for each in metrics]
         table.add_row(Text(printable(name)), *cells, str(spread))
     table.add_section()
-    table.add_row("mean IoU", *(_cell(table_["miou"]) for table_ in metrics), str(group.mean_iou))
-    Console(width=None if Console().is_terminal else _FILE_WIDTH).print(table)
+    table.add_row("mean IoU", *(_cell(each["miou"]) for each in metrics), str(group.mean_iou))
+    table_console().print(table)
     pooled = group.pooled
     if pooled is not None and pooled.mean_iou is not None:
         print(f"all {pooled.image_count} images together: mIoU {pooled.mean_iou:.3f}")
-    print(printable(f"all models together: pixelwise predict {group.path} IMAGES"))
-
-
-_FILE_WIDTH = 200
-"""Width of the table in characters if the output is not a terminal."""
+    command = shlex.join(["pixelwise", "predict", str(group.path), "IMAGES"])
+    print(printable(f"all models together: {command}"))
 
 
 def _title(group: RunGroup) -> str:

@@ -40,8 +40,8 @@ class JoinedSpec(BaseModel):
     ) -> DatasetIndex:
         """Load data sets and join them. The result has the classes of all specs in the same order.
 
-        A data set is read by the spec of its name. If a data set has no such spec, and there are as many data sets as
-        specs, the specs apply to all of them in order. Otherwise this data set is new. Its classes are detected (see
+        A data set is read by the spec of its name. If no data set has such a spec, and there are as many data sets as
+        specs, the specs apply in order. Otherwise a data set without a spec is new. Its classes are detected (see
         `load_dataset`). Their names must be among the joined classes.
 
         Args:
@@ -55,7 +55,7 @@ class JoinedSpec(BaseModel):
         """
         names = [printable(name) for name in dataset_names(roots)]
         specs = [self.sets.get(name) for name in names]
-        if None in specs and len(roots) == len(self.sets):
+        if not any(specs) and len(roots) == len(self.sets):
             specs = list(self.sets.values())
         full = self._classes()
         joined_names = {

@@ -6,10 +6,13 @@ import json
 from pathlib import Path
 
 from pixelwise.errors import ConfigError, OutputExistsError
-from pixelwise.metrics.evaluation import Evaluation, csv_path, image_table, page_path
-from pixelwise.reporting.evaluation_report import render_evaluation
+from pixelwise.metrics.evaluation import TABLE_COLUMNS, Evaluation, csv_path, image_table, page_path
+from pixelwise.reporting.evaluation_report import PAGE_MARK, render_evaluation
 from pixelwise.runs.run_dir import Run
 from pixelwise.runtime.files import atomic_write, remove_abandoned
+
+_MARK_BYTES = 1000
+"""Number of bytes at the start of a page or a table that have its mark."""
 
 _ENCODING_ERRORS = "backslashreplace"
 """Error handler for file names that are not valid UTF-8. A byte becomes an escape (\\udce9)."""
@@ -23,7 +26,8 @@ def check_out(out: str | Path) -> None:
 
     Raises:
         ConfigError: The name is that of the page or of the CSV file.
-        OutputExistsError: The file, or one of those beside it, exists already.
+        OutputExistsError: The file, or one of those beside it, exists already. A page or a table of a killed evaluation
+            is replaced.
     """
     if out == "auto":
         return
@@ -31,8 +35,18 @@ def check_out(out: str | Path) -> None:
     if path.suffix.lower() in (".html", ".csv"):
         raise ConfigError(f"{out}: is the JSON file of the evaluation; choose an `out` that ends with .json")
     for each in (path, page_path(path), csv_path(path)):
-        if each.exists():
+        if each.exists() and not _is_leftover(each):
             raise OutputExistsError(f"{each}: exists already; choose another `out`")
+
+
+def _is_leftover(file: Path) -> bool:
+    """Return True for the page or the table of an evaluation that was killed before it wrote the JSON file."""
+    if file.suffix == ".json" or not file.is_file():
+        return False
+    with file.open("rb") as content:
+        start = content.read(_MARK_BYTES)
+    mark = ",".join(TABLE_COLUMNS) if file.suffix == ".csv" else PAGE_MARK
+    return mark.encode() in start
 
 
 def write_evaluation(run: Run, evaluation: Evaluation, out: str | Path) -> Path:

@@ -100,6 +100,7 @@ def _significant(value: float) -> float:
 def image_cell(path: object) -> str:
     """Return the cell of an image: its path. A path that a spreadsheet would take for a formula gets "./" in front.
 
+    >>> from pathlib import Path
     >>> image_cell(Path("=1.jpg"))
     './=1.jpg'
     """

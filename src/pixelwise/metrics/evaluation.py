@@ -20,6 +20,10 @@ MAX_LISTED = 20
 """Maximum number of images with suspicious labels in the JSON file. The CSV file has the score of each image."""
 
 
+TABLE_COLUMNS = ("file", "group", "miou", "accuracy", "label_quality", "pixels")
+"""The first columns of `image_table`. One column per class follows."""
+
+
 @dataclass(frozen=True, eq=False)
 class ImageScore:
     """The pixel counts and scores of one image.
@@ -221,8 +225,7 @@ def image_table(images: Sequence[ImageScore], classes: Sequence[str]) -> list[li
         images: the images.
         classes: C names, in index order.
     """
-    header = ["file", "group", "miou", "accuracy", "label_quality", "pixels", *(f"iou_{name}" for name in classes)]
-    rows: list[list[object]] = [list(header)]
+    rows: list[list[object]] = [[*TABLE_COLUMNS, *(f"iou_{name}" for name in classes)]]
     for image in images:
         accuracy = ratio(image.correct, image.pixels)
         rows.append([image.file, image.group, image.mean_iou, accuracy, image.label_quality, image.pixels, *image.ious])

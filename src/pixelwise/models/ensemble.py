@@ -35,7 +35,7 @@ class SegmentationEnsemble(nn.Module):
     def __init__(self, models: Sequence[SegmentationModel]) -> None:
         super().__init__()
         self.models = nn.ModuleList(models)
-        self.config = models[0].config.model_copy(update={"metrics": {}})
+        self.config = models[0].config.model_copy(update={"metrics": {}, "temperature": 1.0})
         for model in models[1:]:
             for name in ("classes", "size", "task", "bit_depth", "pixel_range"):
                 if getattr(model.config, name) != getattr(self.config, name):
@@ -46,14 +46,19 @@ class SegmentationEnsemble(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Return logits whose probabilities are the means of the models' probabilities.
 
+        The logits of each model are divided by its temperature first.
+
         Args:
             images: (N, channels, H, W) uint8 in [0, 255].
 
         Returns:
             (N, C, H, W) float32.
         """
-        task = self.config.task
-        total = task.activate(self.models[0](images).float())
+        total = self._probabilities(self.models[0], images)
         for model in self.models[1:]:
-            total += task.activate(model(images).float())
-        return task.inverse_activate(total / len(self.models))
+            total += self._probabilities(model, images)
+        return self.config.task.inverse_activate(total / len(self.models))
+
+    def _probabilities(self, model: nn.Module, images: Tensor) -> Tensor:
+        assert isinstance(model, SegmentationModel)
+        return self.config.task.activate(model(images).float() / model.config.temperature)

@@ -1,4 +1,4 @@
-"""The page of an evaluation: one HTML file with all values, and the images that need a look."""
+"""The page of an evaluation: one HTML file with the metrics, and the images with the lowest scores."""
 
 import base64
 import io
@@ -18,6 +18,9 @@ from pixelwise.metrics.intervals import Interval
 from pixelwise.palette import IGNORE_INDEX, Color, Palette
 from pixelwise.visualization import overlay
 
+PAGE_MARK = "– pixelwise evaluate</title>"
+"""A text near the start of each page."""
+
 MAX_MATRIX_CLASSES = 30
 """Maximum number of classes of a confusion matrix on the page. With more, the most frequent confusions are listed."""
 
@@ -25,17 +28,27 @@ MAX_CONFUSIONS = 30
 """Maximum number of confusions that are shown instead of a matrix."""
 
 WRONG_COLOR: Color = (220, 20, 60)
-"""Color of wrong pixels in a difference."""
+"""Color of wrong pixels in a difference, as in the legend of the template."""
 
 _JPEG_QUALITY = 80
 
 _PLOT_SIDE = 240
-"""Side of the reliability plot in the units of its drawing."""
+"""Side of the reliability plot in SVG units."""
 
 
 @dataclass(frozen=True)
 class ClassRow:
-    """A row of the table of classes."""
+    """A row of the table of classes.
+
+    Attributes:
+        name: name of the class.
+        color: color of the class.
+        metrics: IoU, Dice, precision and recall of the class.
+        interval: 95 % confidence interval of the IoU, or None.
+        boundary_iou: boundary IoU in [0, 1], or None if it is not defined.
+        boundary_f: boundary F-score in [0, 1], or None if it is not defined.
+        pixel_fraction: number of pixels of the class divided by the sum over all classes, in [0, 1].
+    """
 
     name: str
     color: Color
@@ -48,17 +61,30 @@ class ClassRow:
 
 @dataclass(frozen=True)
 class Confusion:
-    """Pixels of one class that are predicted as another."""
+    """Pixels of one class that are predicted as another.
+
+    Attributes:
+        true: name of the true class.
+        predicted: name of the predicted class.
+        fraction: number of these pixels as a fraction of the pixels of the true class, in (0, 1].
+    """
 
     true: str
     predicted: str
     fraction: float
-    """Fraction of the pixels of the true class."""
 
 
 @dataclass(frozen=True)
 class Figure:
-    """An image of the evaluation, with the data URLs of its panels by caption."""
+    """An image of the evaluation.
+
+    Attributes:
+        file: name of the image relative to the root of the data set.
+        score: the score by which the image was selected.
+        mean_iou: mean IoU of the classes in the image, in [0, 1]. None if all pixels are ignored.
+        panels: caption → data URL of a drawing.
+        size: (width, height) of each panel in pixels.
+    """
 
     file: str
     score: float
@@ -75,6 +101,9 @@ def render_evaluation(evaluation: Evaluation, run: Path, json_name: str, csv_nam
         run: the run directory, for the title.
         json_name: name of the JSON file beside the page.
         csv_name: name of the CSV file beside the page.
+
+    Returns:
+        The HTML.
     """
     environment = Environment(
         loader=PackageLoader("pixelwise.reporting"), autoescape=True, trim_blocks=True, lstrip_blocks=True
@@ -120,7 +149,7 @@ def class_rows(evaluation: Evaluation) -> list[ClassRow]:
 
 
 def confusion_fractions(evaluation: Evaluation) -> list[list[float | None]]:
-    """Return the confusion matrix as fractions of the pixels of each true class. None in the row of an absent class."""
+    """Return the confusion matrix as fractions of the pixels of each true class. The row of an absent class is None."""
     matrix = np.array(evaluation.metrics.confusion, np.float64)
     return [list(row / row.sum()) if row.sum() else [None] * len(row) for row in matrix]
 
@@ -140,7 +169,7 @@ def most_confused(evaluation: Evaluation) -> list[Confusion]:
 
 
 def plot_points(calibration: Calibration) -> list[tuple[float, float]]:
-    """Return the points of the reliability plot: x is the confidence, y the accuracy from the top, both in units."""
+    """Return the points of the reliability plot in SVG units: x is the confidence, y is the accuracy from the top."""
     pairs = zip(calibration.confidence, calibration.accuracy, strict=True)
     return [
         (round(_PLOT_SIDE * confidence, 1), round(_PLOT_SIDE * (1 - accuracy), 1))
@@ -150,7 +179,12 @@ def plot_points(calibration: Calibration) -> list[tuple[float, float]]:
 
 
 def figure(evaluation: Evaluation, example: ImageExample) -> Figure:
-    """Draw an image beside its true mask, its prediction, and the difference of both."""
+    """Draw an image, its true mask, its prediction, and the difference between the masks.
+
+    Args:
+        evaluation: the result.
+        example: the image.
+    """
     scores = evaluation.images[example.index]
     _, palette = evaluation.task.display_classes(tuple(evaluation.metrics.classes), evaluation.palette)
     panels = {

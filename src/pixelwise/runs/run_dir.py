@@ -15,6 +15,8 @@
     evaluation-test.json  the result of `pixelwise evaluate`, with a page (.html) and a row per image (.csv)
     predictions/          masks and overlays of test images, written by `pixelwise demo`
     tensorboard/          metrics for TensorBoard
+    learning-curve/       trainings on fewer images, written by `measure_learning_curve`
+    diverged/             the images of the step whose loss was infinite or NaN
 
 No file is a pickle.
 """
@@ -115,7 +117,7 @@ class Run:
             mark.unlink(missing_ok=True)
 
     def lock(self) -> BinaryIO:
-        """Lock the run directory until the returned file is closed. `lock_file` lists systems without locks.
+        """Lock the run directory until the returned file is closed. Some file systems have no locks, see `lock_file`.
 
         Raises:
             RunError: Another process is training in this directory.
@@ -162,6 +164,7 @@ class Run:
 
         Raises:
             RunError: The directory contains no run.
+            ConfigError: config.yaml is damaged.
         """
         path = Path(path)
         if not Run.exists(path):
@@ -193,7 +196,7 @@ class Run:
 
     @property
     def history_image(self) -> Path:
-        """Path of the learning curves."""
+        """Path of the plot of losses and IoU by epoch."""
         return self.path / "history.png"
 
     @property
@@ -227,7 +230,7 @@ class Run:
     def lacks_animation(self, epochs: int) -> bool:
         """Return True if samples.gif is missing or older than a sample image. Return False without sample images.
 
-        This happens if the process was killed after the last epoch, before the animation was drawn.
+        The animation is missing or older if the process was killed after the last epoch, before it was drawn.
 
         Args:
             epochs: number of epochs of the training.
@@ -241,13 +244,14 @@ class Run:
     def write_metrics(self, rows: Sequence[Row]) -> None:
         """Replace metrics.csv in one step, so that a killed process leaves the old or the new file.
 
-        Does nothing if there are no rows.
+        Does nothing if there are no rows. Rows that an earlier version wrote can lack columns: their cells stay empty.
         """
         if rows:
             text = io.StringIO()
             writer = csv.writer(text, lineterminator="\n")
-            writer.writerow(rows[0])
-            writer.writerows([_format_cell(value) for value in row.values()] for row in rows)
+            columns = list(dict.fromkeys(name for row in reversed(rows) for name in row))
+            writer.writerow(columns)
+            writer.writerows([_format_cell(row.get(name)) for name in columns] for row in rows)
             _write(self.path / "metrics.csv", text.getvalue())
 
     def read_metrics(self) -> list[Row]:
@@ -284,7 +288,11 @@ class Run:
         checkpoint.save(self.path / "last")
 
     def load_checkpoint(self) -> Checkpoint | None:
-        """Read the checkpoint in last/. Return None before the end of the first epoch."""
+        """Read the checkpoint in last/. Return None if there is no checkpoint.
+
+        Raises:
+            RunError: The checkpoint cannot be read.
+        """
         return Checkpoint.load(self.path / "last")
 
 

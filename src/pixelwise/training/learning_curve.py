@@ -151,8 +151,9 @@ def _train_subset(out: Path, run: Run, data: DatasetIndex, full_count: int, verb
     """
     count = len(data.train)
     batch_size = min(run.config.batch_size, count)
-    steps = run.config.epochs * max(1, full_count // run.config.batch_size)
-    config = run.config.replace(epochs=max(1, round(steps / max(1, count // batch_size))), batch_size=batch_size)
+    steps = len(run.read_metrics()) * max(1, full_count // run.config.batch_size)
+    epochs = max(1, round(steps / max(1, count // batch_size)))
+    config = run.config.replace(epochs=epochs, batch_size=batch_size, time_budget=None, patience=None)
     logger.info("learning curve: %d of %d training images, %d epochs", count, full_count, config.epochs)
     return train(data, out, config, preset=run.preset, resume=Run.exists(out), defaults=False, verbose=verbose)
 

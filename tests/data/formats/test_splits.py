@@ -304,3 +304,28 @@ def test_other_tables_define_no_splits(text: str, tmp_path: Path) -> None:
     (tmp_path / "split.csv").write_text(text)
     (tmp_path / "notes.json").write_text('{"train": 3}')
     assert len(read_as("folders", tmp_path).train) == 2
+
+
+def test_an_image_in_two_lists_is_in_the_first_split_only(tmp_path: Path) -> None:
+    touch(
+        tmp_path,
+        *(f"{folder}/{i}.{suffix}" for i in range(5) for folder, suffix in (("images", "jpg"), ("masks", "png"))),
+    )
+    lines(tmp_path / "train.txt", ["0", "1", "2"])
+    lines(tmp_path / "test.txt", ["2", "3", "4"])
+    result = read_as("folders", tmp_path)
+    assert [path_of(record.image).stem for record in result.test] == ["3", "4"] and len(result.train) == 3
+    assert [
+        issue.message for issue in result.issues if issue.kind == "image in two splits"
+    ] == ["1 image of test also in an earlier split; used only there"]
+
+
+def test_an_image_in_two_rows_of_a_split_table_is_in_the_first_split_only(tmp_path: Path) -> None:
+    touch(
+        tmp_path,
+        *(f"{folder}/{i}.{suffix}" for i in range(4) for folder, suffix in (("images", "jpg"), ("masks", "png"))),
+    )
+    lines(tmp_path / "split.csv", ["image,split", "0,train", "1,train", "2,val", "3,val", "0,val"])
+    result = read_as("folders", tmp_path)
+    assert [path_of(record.image).stem for record in result.val] == ["2", "3"] and len(result.train) == 2
+    assert any(issue.kind == "image in two splits" for issue in result.issues)

@@ -10,7 +10,7 @@ from pixelwise.data.formats._filesystem import ImageFile, Listing
 from pixelwise.data.formats._folder_names import FolderRole, words_in_name
 from pixelwise.data.formats._mask_labels import Pairs
 from pixelwise.data.formats._split_tables import find_split_table
-from pixelwise.data.formats._splits import find_lists, read_list, split_of_stem, unclear_lists
+from pixelwise.data.formats._splits import find_lists, keep_first_split, read_list, split_of_stem, unclear_lists
 from pixelwise.data.formats._unknown_layout import UNREADABLE, suffix_of
 from pixelwise.data.schema import (
     SPLITS,
@@ -120,10 +120,11 @@ class PairedFiles:
                 message = f"none of its {len(missing)} lines names an image; that split is left out"
                 missing = [DataIssue("list without images", str(path), message, severity="warning")]
             issues += missing
+        by_split, repeated = keep_first_split(by_split, next(iter(lists.values())).parent)
         if "train" not in lists:
             listed = {image for images in by_split.values() for image in images}
             by_split["train"] = [image for image in self.images if image not in listed]
-        return by_split, issues
+        return by_split, issues + repeated
 
     def _to_records(self, images: Sequence[ImageFile], classes: Sequence[str]) -> tuple[Record, ...]:
         folder_path = cache(self.root.joinpath)

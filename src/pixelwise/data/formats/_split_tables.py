@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 
 from pixelwise.data.formats._filesystem import ImageFile, Listing
 from pixelwise.data.formats._json import read_json
-from pixelwise.data.formats._splits import LIST_FOLDERS, SPLIT_WORDS, with_most_common_folders
+from pixelwise.data.formats._splits import LIST_FOLDERS, SPLIT_WORDS, keep_first_split, with_most_common_folders
 from pixelwise.data.formats._table_columns import columns_for
 from pixelwise.data.formats._table_files import open_table
 from pixelwise.data.schema import SPLITS, DataIssue, Split
@@ -114,7 +114,7 @@ class _Finder:
         found = {image for each in splits.values() for image in each}
         if not found or len(missing) > (1 - MIN_FOUND) * (len(missing) + len(found)):
             return None
-        issues = []
+        kept, issues = keep_first_split(splits, path)
         if missing:
             message = f"{len(missing)} names have no image, for example {missing[0]}"
             issues.append(DataIssue("missing image", str(path), message, "warning"))
@@ -122,7 +122,7 @@ class _Finder:
         if left_out:
             message = f"{len(left_out)} images have no split, for example {left_out[0]}; they are left out"
             issues.append(DataIssue("no split", str(path), message, "warning"))
-        return SplitTable(path, {split: list(each) for split, each in splits.items()}, tuple(issues))
+        return SplitTable(path, kept, tuple(issues))
 
     def _find(self, name: str) -> ImageFile | None:
         """Return the image with a name or path. Return None if no image or several match."""

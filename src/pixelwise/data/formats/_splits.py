@@ -1,12 +1,12 @@
 """Words that name splits, and lists of the images of each split: train.txt, val.txt, test.txt."""
 
 import re
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
 
 from pixelwise.data.formats._filesystem import IMAGE_SUFFIXES, ImageFile, Listing, read_lines
-from pixelwise.data.schema import DataIssue, Split
+from pixelwise.data.schema import SPLITS, DataIssue, Split
 from pixelwise.errors import DataError
 
 SPLIT_WORDS: dict[str, Split] = {
@@ -123,6 +123,31 @@ def unclear_lists(root: Path, listing: Listing) -> list[Path]:
         and (folder.casefold() in LIST_FOLDERS or split_of_list(name))
         and any(word in SPLIT_WORDS and len(word) > 2 for word in _WORDS.findall(name.casefold()))
     ][:_MAX_UNCLEAR]
+
+
+def keep_first_split(
+    by_split: Mapping[Split, Iterable[ImageFile]], file: Path
+) -> tuple[dict[Split, list[ImageFile]], list[DataIssue]]:
+    """Remove images from a split if an earlier split has them: an image in two splits would make metrics too high.
+
+    Args:
+        by_split: the images of each split.
+        file: the file that lists the splits, for the issues.
+
+    Returns:
+        The images of each split, and an issue for each split that lost images.
+    """
+    assigned: set[ImageFile] = set()
+    kept: dict[Split, list[ImageFile]] = {}
+    issues = []
+    for split in SPLITS:
+        images = list(by_split.get(split, ()))
+        kept[split] = [image for image in images if image not in assigned]
+        if count := len(images) - len(kept[split]):
+            message = f"{count} image{'s' * (count > 1)} of {split} also in an earlier split; used only there"
+            issues.append(DataIssue("image in two splits", str(file), message, severity="warning"))
+        assigned.update(images)
+    return kept, issues
 
 
 def read_list(path: Path, images: Iterable[ImageFile]) -> tuple[list[ImageFile], list[DataIssue]]:
