@@ -244,7 +244,10 @@ class Run:
     def write_metrics(self, rows: Sequence[Row]) -> None:
         """Replace metrics.csv in one step, so that a killed process leaves the old or the new file.
 
-        Does nothing if there are no rows. Rows that an earlier version wrote can lack columns: their cells stay empty.
+        Does nothing if there are no rows. Rows of an earlier version can lack columns. Their cells are empty.
+
+        Args:
+            rows: one row per epoch, in order.
         """
         if rows:
             text = io.StringIO()

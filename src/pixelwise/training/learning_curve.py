@@ -77,9 +77,9 @@ class LearningCurve:
 def measure_learning_curve(run: Run, data: DatasetIndex, verbose: bool = False) -> LearningCurve:
     """Train on a quarter and on half of a run's training images, and extrapolate the mIoU to twice the images.
 
-    The smaller trainings have the settings of the run, about as many optimizer steps, and the same validation images.
-    If the run has a time budget, they have the same one instead. The half contains the quarter. The cache of the run's
-    images is used again. Smaller trainings that are complete are not repeated.
+    The smaller trainings have the settings of the run without `time_budget` and `patience`, about as many optimizer
+    steps, and the same validation images. The half contains the quarter. The cache of the run's images is used again.
+    Smaller trainings that are complete are not repeated.
 
     Args:
         run: a completed run.
