@@ -12,10 +12,10 @@ from pixelwise.runs.run_dir import Run
 from pixelwise.runtime.files import atomic_write, remove_abandoned
 
 _MARK_BYTES = 1000
-"""Number of bytes at the start of a page or a table that have its mark."""
+"""Number of bytes at the start of a page or a table that contain its mark."""
 
 _ENCODING_ERRORS = "backslashreplace"
-"""Error handler for file names that are not valid UTF-8. A byte becomes an escape (\\udce9)."""
+"""Error handler for file names that are not valid UTF-8. Each invalid byte becomes an escape such as \\udce9."""
 
 
 def check_out(out: str | Path) -> None:
@@ -25,7 +25,7 @@ def check_out(out: str | Path) -> None:
         out: the JSON file, or "auto".
 
     Raises:
-        ConfigError: The name is that of the page or of the CSV file.
+        ConfigError: The name ends with .html or .csv, the endings of the page and of the CSV file.
         OutputExistsError: The file, or one of those beside it, exists already. A page or a table of a killed evaluation
             is replaced.
     """
@@ -33,7 +33,7 @@ def check_out(out: str | Path) -> None:
         return
     path = Path(out)
     if path.suffix.lower() in (".html", ".csv"):
-        raise ConfigError(f"{out}: is the JSON file of the evaluation; choose an `out` that ends with .json")
+        raise ConfigError(f"{out}: `out` is the JSON file of the evaluation; choose an `out` that ends with .json")
     for each in (path, page_path(path), csv_path(path)):
         if each.exists() and not _is_leftover(each):
             raise OutputExistsError(f"{each}: exists already; choose another `out`")

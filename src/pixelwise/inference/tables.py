@@ -115,8 +115,8 @@ def to_csv(image: str, rows: Iterable[Sequence[Cell]]) -> str:
 
     Args:
         image: the first cell of each row, see `image_cell`.
-        rows: the other cells. A text that a spreadsheet would take for a formula gets "'" in front, as OWASP advises:
-            class names can come from a model of another person.
+        rows: the other cells. A text that a spreadsheet would take for a formula gets "'" in front, as OWASP advises,
+            because class names can come from a model that is not trusted.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

@@ -83,13 +83,13 @@ class Evaluation:
     Attributes:
         metrics: accuracy, mean IoU, and IoU, Dice, precision and recall of each class.
         skipped: one error for each record that was skipped, in the order of the split.
-        path: the JSON file, or None if this process has written none. `csv_path` and `page` are beside it.
+        path: the JSON file, or None if this process has written none.
         extra: name → value of each additional metric. The value is None if it is not defined, for example for an absent
             class.
         split: "train", "val" or "test".
         reason: the images in words, for example "the test split of the data set".
         warning: a warning that images were trained on. Empty if none were.
-        note: a remark about the choice of the images. Empty if there is none.
+        note: a remark about the images and the choice of the best epoch. Empty if there is none.
         intervals: 95 % confidence intervals of the mean IoU and of the IoU of each class.
         boundary: the results of the metrics `boundary_iou` and `boundary_f` with their default parameters.
         calibration: calibration of the model's probabilities.
@@ -99,7 +99,7 @@ class Evaluation:
         worst: the images with the lowest mean IoU, the lowest first.
         suspicious: the images with the lowest label quality, the lowest first.
         seconds_per_image: time of the prediction of one image without reading its file: resizing, the model in batches,
-            and the mask at the image's size.
+            and the mask at the size of the comparison.
         device: the device of the model, for example "cpu".
         task: the task of the masks.
         palette: one color per class.
@@ -224,6 +224,9 @@ def image_table(images: Sequence[ImageScore], classes: Sequence[str]) -> list[li
     Args:
         images: the images.
         classes: C names, in index order.
+
+    Returns:
+        The header and one row per image. None stands for an empty cell.
     """
     rows: list[list[object]] = [[*TABLE_COLUMNS, *(f"iou_{name}" for name in classes)]]
     for image in images:

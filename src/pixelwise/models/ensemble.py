@@ -18,7 +18,7 @@ class SegmentationEnsemble(nn.Module):
         models: one or more models with equal classes and equal inputs.
 
     Attributes:
-        config: the configuration of the first model, with its temperature, without metrics.
+        config: the configuration of the first model, with temperature 1 and without metrics.
 
     Raises:
         RunError: The models differ in their classes, size, channels, task, bit depth or pixel range.
