@@ -115,3 +115,24 @@ class TestCsvFile:
         self.write(tmp_path / "t.csv", "a")
         with pytest.raises(OutputExistsError, match="has other columns; use the same `pixel_size`"):
             CsvFile(tmp_path / "t.csv", ["class"]).load()
+
+    def test_a_file_without_rows_stays_until_new_rows_are_written(self, tmp_path: Path) -> None:
+        path = self.write(tmp_path / "t.csv", "ab").path
+        before = path.read_bytes()
+        file = CsvFile(path, ["class", "pixels"])
+        file.keep([])
+        file.close()
+        assert path.read_bytes() == before
+        file.append("c", to_csv("c", [["cat", 1]]), 1)
+        file.close()
+        assert path.read_bytes() == b"image,class,pixels\nc,cat,1\n"
+        file.keep([])
+        file.remove_if_empty()
+        assert not path.exists()
+
+    def test_a_file_that_cannot_be_read_is_named(self, tmp_path: Path) -> None:
+        (tmp_path / "t.csv").write_text('image,class,pixels\n"' + "a" * 200_000 + "\n")
+        (tmp_path / "folder.csv").mkdir()
+        for name in ("t.csv", "folder.csv"):
+            with pytest.raises(OutputExistsError, match=rf"{name}: cannot be read"):
+                CsvFile(tmp_path / name, ["class", "pixels"]).load()

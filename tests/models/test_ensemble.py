@@ -7,6 +7,7 @@ import torch
 
 from pixelwise.data.task import MULTICLASS, MULTILABEL, Task
 from pixelwise.errors import RunError
+from pixelwise.inference.outputs import fingerprint
 from pixelwise.models.ensemble import SegmentationEnsemble
 from pixelwise.models.model import SegmentationModel, create_model
 
@@ -62,3 +63,13 @@ def test_models_of_other_classes_are_refused() -> None:
     models = make_models(classes=[("a", "b"), ("a", "c")])
     with pytest.raises(RunError, match="differ in `classes`"):
         SegmentationEnsemble(models)
+
+
+def test_the_fingerprint_depends_on_each_member() -> None:
+    torch.manual_seed(0)
+    ensemble = SegmentationEnsemble(make_models())
+    before = fingerprint(ensemble)
+    last = ensemble.models[-1]
+    assert isinstance(last, SegmentationModel)
+    last.config = last.config.model_copy(update={"temperature": 2.0})
+    assert fingerprint(ensemble) != before

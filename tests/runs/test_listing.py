@@ -21,7 +21,7 @@ def make_run(path: Path, val_miou: tuple[float, ...] = (0.5, 0.7, 0.6), seconds:
     rows = [f"{i},{seconds * i / len(val_miou)},{value}" for i, value in enumerate(val_miou, start=1)]
     (path / "metrics.csv").write_text("\n".join(["epoch,train_seconds,val_miou", *rows]) + "\n")
     (path / "model.safetensors").write_bytes(bytes(3 * 2**19))
-    os.utime(path / "config.yaml", (started, started))
+    os.utime(path / "data.yaml", (started, started))
     return path
 
 

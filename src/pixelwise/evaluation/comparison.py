@@ -97,6 +97,8 @@ class Comparisons:
             return read_image_and_mask(record, self.read_spec)
         except DataError as error:
             return error
+        except MemoryError:
+            return DataError(f"{record.image}: not enough memory to read it; cut it into tiles, or make it smaller")
 
     def _cost(self, record: Record) -> int:
         return decoded_bytes(record.image, len(self.predictor.model.config.mean))

@@ -43,8 +43,11 @@ def _is_leftover(file: Path) -> bool:
     """Return True for the page or the table of an evaluation that was killed before it wrote the JSON file."""
     if file.suffix == ".json" or not file.is_file():
         return False
-    with file.open("rb") as content:
-        start = content.read(_MARK_BYTES)
+    try:
+        with file.open("rb") as content:
+            start = content.read(_MARK_BYTES)
+    except OSError:
+        return False
     mark = ",".join(TABLE_COLUMNS) if file.suffix == ".csv" else PAGE_MARK
     return mark.encode() in start
 

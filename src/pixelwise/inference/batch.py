@@ -159,7 +159,7 @@ def predict_folder(
         "failed": list(map(str, failed)),
     }
     if done:
-        tables.keep(item.path for item, _ in done)
+        tables.finish(item.path for item, _ in done)
         _write_report(report, out / REPORT_FILE)
     else:
         for folder in new_folders:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from pixelwise.errors import OutputExistsError
+from pixelwise.errors import OutputExistsError, first_line
 from pixelwise.inference.tables import to_csv
 from pixelwise.runtime.files import atomic_write, write_errors
 
@@ -43,15 +43,24 @@ class CsvFile:
         self._header = to_csv("image", [columns]).encode()
         self._file: BinaryIO | None = None
         self._size = 0
+        self._is_replaced = False
 
     def load(self) -> None:
         """Find the rows that an earlier prediction has written. A row that was cut off is left out.
 
         Raises:
-            OutputExistsError: The file exists and has other columns.
+            OutputExistsError: The file exists and has other columns, or cannot be read.
         """
-        if not self.path.exists():
+        try:
+            self._find_blocks()
+        except FileNotFoundError:
             return
+        except (OSError, csv.Error) as error:
+            raise OutputExistsError(
+                f"{self.path}: cannot be read ({first_line(error)}); move it away, or choose another `out`"
+            ) from None
+
+    def _find_blocks(self) -> None:
         with self.path.open("rb") as file:
             position = 0
 
@@ -81,6 +90,8 @@ class CsvFile:
     def keep(self, images: Iterable[str]) -> None:
         """Reduce the file to the rows of some images, in this order. The file is replaced atomically if it changes.
 
+        If no rows are left, the file stays until the next rows are written.
+
         Args:
             images: keys of `blocks`. Images that are not in `blocks` are left out.
         """
@@ -92,15 +103,20 @@ class CsvFile:
             blocks[image] = Block(position, position + block.stop - block.start, block.rows)
             position = blocks[image].stop
         is_unchanged = blocks == kept and self.path.exists() and self.path.stat().st_size == position
-        if not is_unchanged and not blocks:
-            self.path.unlink(missing_ok=True)
-        elif not is_unchanged:
+        self._is_replaced = not blocks
+        if blocks and not is_unchanged:
             with atomic_write(self.path) as part, self.path.open("rb") as old, part.open("wb") as new:
                 new.write(self._header)
                 for block in kept.values():
                     old.seek(block.start)
                     new.write(old.read(block.stop - block.start))
         self.blocks = blocks
+
+    def remove_if_empty(self) -> None:
+        """Remove the file if no rows are left."""
+        if not self.blocks:
+            self.close()
+            self.path.unlink(missing_ok=True)
 
     def append(self, image: str, text: str, rows: int) -> None:
         """Append the rows of an image.
@@ -115,7 +131,8 @@ class CsvFile:
         """
         with write_errors(self.path):
             if self._file is None:
-                self._file = self.path.open("ab")
+                self._file = self.path.open("wb" if self._is_replaced else "ab")
+                self._is_replaced = False
                 if self._file.seek(0, os.SEEK_END) == 0:
                     self._file.write(self._header)
                 self._size = self._file.tell()

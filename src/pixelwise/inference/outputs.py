@@ -61,7 +61,10 @@ class Mark:
 
 def fingerprint(model: SegmentationModel | SegmentationEnsemble) -> str:
     """Return a hash of a model's weights and configuration, without its metrics. Masks depend on no other data."""
-    hashed = hashlib.blake2b(model.config.model_dump_json(exclude={"metrics"}).encode(), digest_size=16)
+    hashed = hashlib.blake2b(digest_size=16)
+    for part in model.modules():
+        if isinstance(part, SegmentationModel):
+            hashed.update(part.config.model_dump_json(exclude={"metrics"}).encode())
     for name, tensor in model.state_dict().items():
         hashed.update(name.encode())
         hashed.update(tensor.cpu().flatten().contiguous().view(torch.uint8).numpy())

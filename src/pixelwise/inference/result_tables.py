@@ -69,6 +69,12 @@ class ResultTables:
         self._object_file.keep(images)
         self._class_file.keep(images)
 
+    def finish(self, paths: Iterable[object]) -> None:
+        """Reduce the files to the rows of some images, in this order. Remove a file without rows."""
+        self.keep(paths)
+        self._object_file.remove_if_empty()
+        self._class_file.remove_if_empty()
+
     def format(self, path: object, prediction: Prediction) -> ImageRows:
         """Return the rows of an image."""
         image, objects = image_cell(path), self._object_rows.rows(prediction)

@@ -2,6 +2,7 @@
 
 import glob
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -153,6 +154,9 @@ def _missing(path: Path) -> str:
         return f"{path}: no file matches this pattern{there}"
     if not folder.is_dir():
         return f"{path}: no such file or directory ({folder} does not exist)"
-    near = get_close_matches(path.name, (entry.name for entry in folder.iterdir()), n=1)
+    names: list[str] = []
+    with suppress(OSError):  # no permission
+        names = [entry.name for entry in folder.iterdir()]
+    near = get_close_matches(path.name, names, n=1)
     hint = f"; did you mean {path.with_name(near[0])}?" if near else ""
     return f"{path}: no such file or directory{hint}"

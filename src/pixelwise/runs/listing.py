@@ -34,8 +34,7 @@ class RunSummary:
         test_miou: mIoU of the newest evaluation on the test split, or None.
         minutes: time spent in training steps, of all runs of a group.
         model_mib: size of the model file in MiB, of all models of a group. None if there is no model.
-        started: modification time of config.yaml, in seconds since 1970. The file is written when a training starts,
-            and again when a run is resumed.
+        started: time of the start, in seconds since 1970.
         fault: the reason why the run cannot be read, or "".
     """
 
@@ -113,7 +112,7 @@ def _read(path: Path) -> RunSummary:
         epochs=sum(map(len, rows)),
         minutes=sum(float(run[-1]["train_seconds"] or 0) for run in rows if run) / 60,
         model_mib=sum(sizes) / _MIB if sizes else None,
-        started=(path / "config.yaml").stat().st_mtime,
+        started=_started(path),
         test_miou=_test_miou(path),
         **(scores if kind != "run" else _best(rows[0])),
     )
@@ -146,6 +145,12 @@ def _data(path: Path) -> str:
     except (OSError, ValueError):
         return ""
     return " + ".join(str(spec["root"]) for spec in content.get("sets", {"": content}).values() if "root" in spec)
+
+
+def _started(path: Path) -> float:
+    """Return the time of data.yaml, which only the start of a run writes. Runs of version 0.1 may lack it."""
+    file = path / "data.yaml"
+    return (file if file.exists() else path / "config.yaml").stat().st_mtime
 
 
 def _test_miou(path: Path) -> float | None:

@@ -122,7 +122,8 @@ def is_complete(run: Run, checkpoint: Checkpoint | None) -> bool:
     """
     epochs = run.config.epochs
     if checkpoint is not None and run.config.time_budget is not None:
-        spent = run.read_metrics()[checkpoint.epoch - 1].get("seconds") or 0.0
+        rows = run.read_metrics()[: checkpoint.epoch]
+        spent = rows[-1].get("seconds") or 0.0 if len(rows) == checkpoint.epoch else 0.0
         return checkpoint.is_compact and spent > _MIN_SPENT_FRACTION * run.config.time_budget
     return checkpoint is not None and checkpoint.epoch == epochs and not run.lacks_animation(epochs)
 

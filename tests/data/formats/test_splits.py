@@ -315,9 +315,9 @@ def test_an_image_in_two_lists_is_in_the_first_split_only(tmp_path: Path) -> Non
     lines(tmp_path / "test.txt", ["2", "3", "4"])
     result = read_as("folders", tmp_path)
     assert [path_of(record.image).stem for record in result.test] == ["3", "4"] and len(result.train) == 3
-    assert [
-        issue.message for issue in result.issues if issue.kind == "image in two splits"
-    ] == ["1 image of test also in an earlier split; used only there"]
+    assert [issue.message for issue in result.issues if issue.kind == "image in two splits"] == [
+        "1 image of test also in an earlier split; used only there"
+    ]
 
 
 def test_an_image_in_two_rows_of_a_split_table_is_in_the_first_split_only(tmp_path: Path) -> None:
