@@ -22,6 +22,7 @@ from pixelwise.reporting.evaluation_report import (
     WRONG_COLOR,
     confusion_fractions,
     draw_difference,
+    figure,
     most_confused,
     plot_points,
     render_evaluation,
@@ -153,6 +154,19 @@ def test_the_panels_show_the_difference() -> None:
     with Image.open(io.BytesIO(base64.b64decode(urls[3]))) as stored:
         assert stored.size == (64, 48)
         assert np.abs(np.asarray(stored).astype(int) - drawn).mean() < 30
+
+
+def test_the_background_is_not_colored() -> None:
+    gray = np.full((48, 64, 3), 120, np.uint8)
+    mask = np.zeros((48, 64), np.uint8)
+    mask[:, 32:] = 1
+    example = ImageExample(1, 0.25, gray, mask, mask, np.zeros((48, 64), np.bool_))
+    for background, differs in (((0,), False), ((), True)):
+        evaluation = replace(make_evaluation(), background=background)
+        content = figure(evaluation, example).panels["prediction"].partition(",")[2]
+        panel = np.array(Image.open(io.BytesIO(base64.b64decode(content)))).astype(int)
+        assert (np.abs(panel[:, :20] - 120).max() > 30) == differs, "left: background"
+        assert np.abs(panel[:, 44:] - 120).max() > 30, "right: the class"
 
 
 def test_fractions_of_the_confusion_matrix() -> None:

@@ -217,6 +217,7 @@ def _summarize(
         device=str(predictor.device),
         task=predictor.task,
         palette=predictor.model.config.palette,
+        background=predictor.model.config.background,
     )
 
 

@@ -103,6 +103,7 @@ class Evaluation:
         device: the device of the model, for example "cpu".
         task: the task of the masks.
         palette: one color per class.
+        background: indices of the classes that drawings do not color.
     """
 
     metrics: Metrics
@@ -125,6 +126,7 @@ class Evaluation:
     device: str
     task: Task = MULTICLASS
     palette: Palette = ()
+    background: tuple[int, ...] = ()
 
     @property
     def page(self) -> Path | None:

@@ -2,6 +2,7 @@
 
 import base64
 import io
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -186,11 +187,13 @@ def figure(evaluation: Evaluation, example: ImageExample) -> Figure:
         example: the image.
     """
     scores = evaluation.images[example.index]
-    _, palette = evaluation.task.display_classes(tuple(evaluation.metrics.classes), evaluation.palette)
+    classes = tuple(evaluation.metrics.classes)
+    _, palette = evaluation.task.display_classes(classes, evaluation.palette)
+    uncolored = evaluation.task.display_background(len(classes), evaluation.background)
     panels = {
         "image": example.image,
-        "true mask": _overlay(example.image, example.truth, palette),
-        "prediction": _overlay(example.image, example.prediction, palette),
+        "true mask": _overlay(example.image, example.truth, palette, uncolored),
+        "prediction": _overlay(example.image, example.prediction, palette, uncolored),
         "difference": draw_difference(example),
     }
     height, width = example.image.shape[:2]
@@ -207,8 +210,10 @@ def draw_difference(example: ImageExample) -> npt.NDArray[np.uint8]:
     return drawn
 
 
-def _overlay(image: npt.NDArray[np.uint8], mask: npt.NDArray[np.uint8], palette: Palette) -> npt.NDArray[np.uint8]:
-    return np.asarray(overlay(np.ascontiguousarray(image), mask, palette))
+def _overlay(
+    image: npt.NDArray[np.uint8], mask: npt.NDArray[np.uint8], palette: Palette, uncolored: Collection[int]
+) -> npt.NDArray[np.uint8]:
+    return np.asarray(overlay(np.ascontiguousarray(image), mask, palette, uncolored=uncolored))
 
 
 def _data_url(pixels: npt.NDArray[np.uint8]) -> str:
