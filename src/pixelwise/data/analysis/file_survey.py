@@ -10,7 +10,7 @@ from pixelwise.data.analysis.scan import scan
 from pixelwise.data.formats._filesystem import ImageFile, Listing, is_folder, list_files, list_images
 from pixelwise.data.formats._folder_names import folder_roles
 from pixelwise.data.formats._matches import Roles
-from pixelwise.data.formats._stems import SEPARATORS, has_mask_word
+from pixelwise.data.formats._stems import extends_stem, has_mask_word
 from pixelwise.data.io.remote import RemoteFile
 from pixelwise.data.schema import DataIssue, Record
 from pixelwise.errors import DataError
@@ -95,14 +95,9 @@ def survey_files(root: Path | RemoteFile, progress: Progress) -> FileSurvey | No
 def _find_images(files: Sequence[ImageFile], roles: Roles) -> list[ImageFile]:
     """Select images by names and folders, without masks. If there are none, return all files."""
     stems = {(file.folder, file.stem) for file in files}
-
-    def extends_name(file: ImageFile) -> bool:
-        cuts = (cut for cut, letter in enumerate(file.stem) if letter in SEPARATORS)
-        return any((file.folder, file.stem[:cut]) in stems for cut in cuts)
-
     images = [file for file in files if roles[file.folder].role == "images"]
     others = [file for file in files if roles[file.folder].role is None]
-    images = images or [file for file in others if not has_mask_word(file.stem) and not extends_name(file)]
+    images = images or [file for file in others if not has_mask_word(file.stem) and not extends_stem(file, stems)]
     return images or list(files)
 
 

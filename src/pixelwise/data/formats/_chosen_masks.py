@@ -8,7 +8,7 @@ from pixelwise.data.formats._filesystem import ImageFile, abbreviate
 from pixelwise.data.formats._mask_patterns import fits_pattern
 from pixelwise.data.formats._matches import Matches, Roles
 from pixelwise.data.formats._pairing import match_masks
-from pixelwise.data.formats._stems import SEPARATORS, has_mask_word
+from pixelwise.data.formats._stems import extends_stem, has_mask_word
 from pixelwise.errors import ConfigError, DataError
 
 
@@ -48,7 +48,8 @@ def match_chosen_masks(
             f"{root}: no image has the name of a file that fits `mask_files` {pattern}: images are "
             f"{abbreviate(images, 2) or 'missing'}, and masks {abbreviate(masks, 2)}"
         )
-    return [image for image in images if image in matches.masks or not _extends_name(image, matches)], matches
+    stems = {(image.folder, image.stem) for image in matches.masks}
+    return [image for image in images if image in matches.masks or not extends_stem(image, stems)], matches
 
 
 def _mask_roles(masks: Sequence[ImageFile], images: Sequence[ImageFile], roles: Roles) -> Roles:
@@ -59,9 +60,3 @@ def _mask_roles(masks: Sequence[ImageFile], images: Sequence[ImageFile], roles: 
         for mask in masks
         if roles[mask.folder].role is None
     }
-
-
-def _extends_name(file: ImageFile, matches: Matches) -> bool:
-    """Return True if the name of a file starts with that of an image with a mask in the same folder: 1_a.png for 1."""
-    stems = {image.stem for image in matches.masks if image.folder == file.folder}
-    return any(file.stem[:cut] in stems for cut, letter in enumerate(file.stem) if letter in SEPARATORS)

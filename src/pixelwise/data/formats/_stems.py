@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from functools import lru_cache
 from itertools import takewhile
 from typing import Literal
@@ -243,3 +243,14 @@ def _split_label(stem: str, bases: Mapping[str, ImageFile], is_ending: bool) -> 
         if image is not None and (is_ending or not any(letter.isdigit() for letter in label)):
             return image, label.strip(f"{SEPARATORS}()")
     return None
+
+
+def extends_stem(file: ImageFile, stems: Container[tuple[str, str]]) -> bool:
+    """Return True if the name of a file starts with that of another file in its folder and a separator: 1_a.png for 1.
+
+    Args:
+        file: the file.
+        stems: (folder, stem) of the other files.
+    """
+    cuts = (cut for cut, letter in enumerate(file.stem) if letter in SEPARATORS)
+    return any((file.folder, file.stem[:cut]) in stems for cut in cuts)
