@@ -72,3 +72,10 @@ def test_an_error_names_its_data_set(folders: tuple[Path, Path], run_cli: RunCom
 def test_inspect_is_for_one_data_set(folders: tuple[Path, Path], run_cli: RunCommand) -> None:
     result = run_cli("inspect", *folders)
     assert_one_line_error(result, f"{folders[1]}: inspect reports on one data set", f"train {folders[0]} {folders[1]}")
+
+
+def test_a_plan_is_made_for_joined_data_sets(folders: tuple[Path, Path], run_cli: RunCommand, tmp_path: Path) -> None:
+    result = run_cli("train", *folders, *LABELS, *FAST, "--out", tmp_path / "run")
+    assert result.code == 0, result.err
+    assert "squares: has no 'disc': a pixel of its 'background' may be 'disc'" in result.out
+    assert "time: about" in result.out

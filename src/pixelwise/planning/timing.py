@@ -176,13 +176,14 @@ class _Timer:
         """Return the seconds of the validation of a batch of images and masks."""
         self.model.eval()
         images, masks = (tensor.to(self.device) for tensor in batch[:2])
-        task = self.data.read_spec.task
+        task, labels = self.data.read_spec.task, self.data.read_spec.partial_labels
 
         def validate() -> None:
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
                 logits = self.model(images)
             self._value(logits, masks).item()
-            task.confusion(masks, task.logits_to_mask(logits), len(self.data.classes)).sum().item()
+            prediction = task.logits_to_mask(logits)
+            task.confusion(labels.to_comparable(masks, prediction), prediction, len(self.data.classes)).sum().item()
 
         return _median_seconds(validate)
 
