@@ -34,6 +34,7 @@ def test_data_sets_are_trained_together_evaluated_and_resumed(
     run = tmp_path / "run"
     result = run_cli("train", *folders, *LABELS, *FAST, "--preset", "default", "--out", run)
     assert result.code == 0, result.err
+    assert "discs: has no 'square': a pixel of its 'background' may be 'square'" in result.out
     spec = yaml.safe_load((run / "data.yaml").read_text(encoding="utf-8"))
     assert {name: list(each["classes"]) for name, each in spec["sets"].items()} == {
         "squares": ["background", "square"],

@@ -200,8 +200,10 @@ def _check_time(request: Request, config: Config, spent: float) -> None:
 
 
 def _print_source(source: Source) -> None:
-    """Print the data set and the plan. Print nothing if there is no plan."""
+    """Print the data set and the plan. Without a plan, print only what is unknown in data sets that are joined."""
     if source.plan is None:
+        if source.dataset.sets:
+            print_dataset(messages_with_flags(source.dataset))
         return
     if source.report is None:
         print_dataset(messages_with_flags(source.dataset))
