@@ -1,12 +1,10 @@
 """`Config`: all settings of a training, with validation and defaults."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import (
-    BaseModel,
     ConfigDict,
-    Field,
     ModelWrapValidatorHandler,
     ValidationError,
     field_validator,
@@ -14,10 +12,13 @@ from pydantic import (
 )
 
 from pixelwise.config.components import normalize_component
+from pixelwise.config.data_settings import DataSettings
 from pixelwise.config.encoder_training import EncoderTraining, resolve_encoder_training
+from pixelwise.config.machine_settings import MachineSettings
+from pixelwise.config.model_settings import ModelSettings
 from pixelwise.config.presets import PRESETS
+from pixelwise.config.training_settings import TrainingSettings
 from pixelwise.config.validation import (
-    Duration,
     check_class_weight_values,
     check_length,
     expand_freeze_encoder,
@@ -28,7 +29,6 @@ from pixelwise.config.version1 import find_old_names
 from pixelwise.data.schema import ReadSpec
 from pixelwise.errors import ConfigError, unknown_name
 from pixelwise.palette import Palette
-from pixelwise.registry import ComponentSpec
 
 if TYPE_CHECKING:
     from pixelwise.models.model import SegmentationModel
@@ -37,12 +37,7 @@ LR_WARMUP_FRACTION = 0.25
 """Fraction of the training steps, at the start, in which the learning rate of the onecycle schedule rises."""
 
 
-def _field(group: str, description: str, **limits: Any) -> Any:
-    """Return a field of `Config`. The command line's help lists it under the heading `group`."""
-    return Field(description=description, json_schema_extra={"group": group}, **limits)
-
-
-class Config(BaseModel):
+class Config(MachineSettings, TrainingSettings, ModelSettings, DataSettings):
     """The settings of a training. The defaults are the preset "default", see `Config.from_preset`.
 
     A component is a name, or a mapping with a name and parameters: `loss={"name": "focal", "gamma": 3}`. All values are
@@ -58,123 +53,6 @@ class Config(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-    image_size: int = _field(
-        "Data", "Side in pixels of the square that images are resized to.", default=128, ge=32, le=4096
-    )
-    eval_scale: float = _field(
-        "Data",
-        "Size at which whole images are validated and predicted, as a multiple of the image size. It is rounded down "
-        "to a multiple of 32 pixels.",
-        default=1.0,
-        ge=1,
-        le=4,
-    )
-    augmentation: ComponentSpec = _field("Data", "Random changes of the training images.", default="crop")
-    val_from: Literal["train", "test"] = _field(
-        "Data", "Split that validation images are taken from if there is no val split.", default="train"
-    )
-    val_fraction: float = _field(
-        "Data",
-        "If there is no val split: fraction of the train (or test) split that is used for validation. Groups are kept "
-        "together, and strata such as breeds are balanced.",
-        default=0.15,
-        gt=0,
-        lt=1,
-    )
-    cache_images: bool = _field("Data", "Cache decoded and resized images in the user's cache directory.", default=True)
-    skip_unreadable: bool = _field(
-        "Data", "Skip images and masks that cannot be used, and list them. By default, the first one is an error.",
-        default=False,
-    )  # fmt: skip
-
-    encoder: str = _field("Model", "Name of a timm model that returns features.", default="tf_efficientnet_lite0")
-    encoder_weights: ComponentSpec | None = _field(
-        "Model",
-        "Pretrained weights: bundled (from an installed package), hub (from timm's hub), none, or the path of a "
-        "safetensors file. By default bundled if an installed package has them, else hub.",
-        default=None,
-        validate_default=True,
-    )
-    encoder_layers: tuple[str, ...] | None = _field(
-        "Model", "Names of the encoder layers that features are taken from, shallow to deep.", default=None
-    )
-    encoder_padding: Literal["native", "same"] = _field(
-        "Model", "Padding of the encoder's convolutions: native (its own), or same (TensorFlow's).", default="native"
-    )
-    normalization: Literal["encoder", "unit"] = _field(
-        "Model", "Normalization of pixels: encoder (as in its pretraining), or unit (to [0, 1]).", default="encoder"
-    )
-    encoder_training: Literal["auto", "none", "decoder-first", "all"] = _field(
-        "Model",
-        "When the encoder trains: none (never), all (from the first step), or decoder-first (after a quarter of the "
-        "epochs). auto is decoder-first for a pretrained encoder on a CPU, else all.",
-        default="auto",
-    )
-    freeze_depthwise: bool | None = _field(
-        "Model",
-        "Freeze the encoder's depthwise convolutions. By default only for a pretrained encoder on a CPU.",
-        default=None,
-    )
-    freeze_batchnorm: bool | None = _field(
-        "Model",
-        "Keep the statistics of the encoder's batch norms. By default only for a pretrained encoder on a CPU.",
-        default=None,
-    )
-    decoder: ComponentSpec = _field("Model", "Decoder, from features to logits.", default="fpn")
-    start_from: str | None = _field(
-        "Model",
-        "Run whose best model the training starts from. Encoder, decoder and normalization are those of the run. "
-        "Classes that the run does not have are added.",
-        default=None,
-    )
-
-    epochs: int = _field("Training", "Passes over the training images.", default=32, ge=1)
-    time_budget: Duration | None = _field(
-        "Training",
-        "Length of the training in time instead of epochs: 90s, 5m or 1h30m. The learning rate follows the clock.",
-        default=None,
-        gt=0,
-    )
-    patience: int | None = _field(
-        "Training",
-        "Stop after this number of consecutive epochs without a better validation mIoU. By default never.",
-        default=None,
-        ge=1,
-    )
-    batch_size: int = _field("Training", "Images per step, over all processes together.", default=16, ge=1)
-    loss: ComponentSpec = _field("Training", "Loss function.", default="cross_entropy")
-    class_weights: str | dict[str, float] = _field(
-        "Training",
-        "Class weights in the loss: none, balanced (one over the pixel count), inverse_sqrt (one over its square "
-        "root), or name=weight,name=weight.",
-        default="none",
-    )
-    lr: float = _field("Training", "Learning rate. The onecycle schedule has it as maximum.", default=3e-3, gt=0)
-    encoder_lr_factor: float = _field(
-        "Training", "Learning rate of the encoder divided by that of the decoder.", default=0.1, gt=0
-    )
-    weight_decay: float = _field("Training", "Weight decay of AdamW. With 0, AdamW equals Adam.", default=1e-2, ge=0)
-    lr_schedule: Literal["constant", "onecycle"] = _field("Training", "Learning-rate schedule.", default="onecycle")
-    seed: int = _field("Training", "Random seed.", default=0, ge=0, lt=2**31)
-    callbacks: tuple[ComponentSpec, ...] = _field("Training", "Callbacks, in addition to the default ones.", default=())
-
-    device: str = _field("Machine", "Device of the training: auto, cpu, cuda or mps.", default="auto")
-    precision: Literal["auto", "bf16-mixed", "32-true"] = _field(
-        "Machine",
-        "bf16-mixed computes in bfloat16 with autocast, 32-true in float32. auto is bf16-mixed if the hardware has "
-        "bfloat16 instructions, else 32-true.",
-        default="auto",
-    )
-    num_workers: int = _field(
-        "Machine", "Processes that load images. 0 loads in the training process.", default=0, ge=0
-    )
-    sample_predictions: int = _field(
-        "Machine", "Number of validation images whose predicted masks are drawn.", default=4, ge=1
-    )
-    loggers: tuple[ComponentSpec, ...] | None = _field(
-        "Machine", "Loggers of metrics. By default csv, and tensorboard if it is installed.", default=None
-    )
 
     @model_validator(mode="wrap")
     @classmethod

@@ -1,0 +1,45 @@
+"""The settings of the training: its length, loss and optimizer."""
+
+from typing import Literal
+
+from pydantic import BaseModel
+
+from pixelwise.config.setting import setting
+from pixelwise.config.validation import Duration
+from pixelwise.registry import ComponentSpec
+
+
+class TrainingSettings(BaseModel):
+    """Settings of the training: its length, loss and optimizer. They are fields of `Config`."""
+
+    epochs: int = setting("Training", "Passes over the training images.", default=32, ge=1)
+    time_budget: Duration | None = setting(
+        "Training",
+        "Length of the training in time instead of epochs: 90s, 5m or 1h30m. The learning rate follows the clock.",
+        default=None,
+        gt=0,
+    )
+    patience: int | None = setting(
+        "Training",
+        "Stop after this number of consecutive epochs without a better validation mIoU. By default never.",
+        default=None,
+        ge=1,
+    )
+    batch_size: int = setting("Training", "Images per step, over all processes together.", default=16, ge=1)
+    loss: ComponentSpec = setting("Training", "Loss function.", default="cross_entropy")
+    class_weights: str | dict[str, float] = setting(
+        "Training",
+        "Class weights in the loss: none, balanced (one over the pixel count), inverse_sqrt (one over its square "
+        "root), or name=weight,name=weight.",
+        default="none",
+    )
+    lr: float = setting("Training", "Learning rate. The onecycle schedule has it as maximum.", default=3e-3, gt=0)
+    encoder_lr_factor: float = setting(
+        "Training", "Learning rate of the encoder divided by that of the decoder.", default=0.1, gt=0
+    )
+    weight_decay: float = setting("Training", "Weight decay of AdamW. With 0, AdamW equals Adam.", default=1e-2, ge=0)
+    lr_schedule: Literal["constant", "onecycle"] = setting("Training", "Learning-rate schedule.", default="onecycle")
+    seed: int = setting("Training", "Random seed.", default=0, ge=0, lt=2**31)
+    callbacks: tuple[ComponentSpec, ...] = setting(
+        "Training", "Callbacks, in addition to the default ones.", default=()
+    )
