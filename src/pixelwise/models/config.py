@@ -15,6 +15,12 @@ from pixelwise.registry import ComponentSpec
 MAX_SIZE = 4096
 """Maximum side in pixels of the input of a model. Larger inputs exceed the memory of most machines."""
 
+MAX_SCALE = 8.0
+"""Maximum number of working pixels per image pixel."""
+
+View = Literal["whole", "tiles"]
+"""How the network sees an image: the whole image resized to its input size, or windows of the image."""
+
 MAX_CHANNELS = 1024
 """Maximum number of channels of the input of a model."""
 
@@ -42,7 +48,11 @@ class ModelConfig(BaseModel):
         format: version of the file format.
         classes: C class names in index order.
         palette: one (red, green, blue) in 0..255 per class.
-        size: side in pixels of the square that images are resized to.
+        size: side in pixels of the square that images are resized to. For the view "tiles", side of a window in working
+            pixels, see `scale`.
+        view: "whole" if the training resized whole images to `size`, "tiles" if it cut windows out of them.
+        scale: working pixels per image pixel for the view "tiles". Images are resized by it before windows are cut out.
+            It has no effect on the view "whole".
         mean: one value per channel on the scale 0..255. Channels are (red, green, blue), or the bands of a TIFF.
         std: one value per channel on the scale 0..255. The encoder gets (pixel − mean) / std.
         bit_depth: number of used bits in images with 16 bits per channel, see `read_image`.
@@ -65,6 +75,8 @@ class ModelConfig(BaseModel):
     classes: Annotated[tuple[_ClassName, ...], Field(min_length=1, max_length=IGNORE_INDEX)]
     palette: tuple[tuple[_Byte, _Byte, _Byte], ...]
     size: Annotated[int, Field(ge=1, le=MAX_SIZE)]
+    view: View = "whole"
+    scale: Annotated[FiniteFloat, Field(gt=0, le=MAX_SCALE)] = 1.0
     mean: _PerChannel
     std: _PerChannel
     bit_depth: Annotated[int, Field(ge=8, le=16)] = 16

@@ -21,7 +21,7 @@ class SegmentationEnsemble(nn.Module):
         config: the configuration of the first model, with temperature 1 and without metrics.
 
     Raises:
-        RunError: The models differ in their classes, size, channels, task, bit depth or pixel range.
+        RunError: The models differ in their classes, size, view, scale, channels, task, bit depth or pixel range.
 
     >>> import torch
     >>> from pixelwise.models.model import create_model
@@ -37,7 +37,7 @@ class SegmentationEnsemble(nn.Module):
         self.models = nn.ModuleList(models)
         self.config = models[0].config.model_copy(update={"metrics": {}, "temperature": 1.0})
         for model in models[1:]:
-            for name in ("classes", "size", "task", "bit_depth", "pixel_range"):
+            for name in ("classes", "size", "view", "scale", "task", "bit_depth", "pixel_range"):
                 if getattr(model.config, name) != getattr(self.config, name):
                     raise RunError(f"the models of the ensemble differ in `{name}`; load them one by one")
             if len(model.config.mean) != len(self.config.mean):
