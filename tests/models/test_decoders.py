@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from pixelwise.errors import ConfigError
 from pixelwise.models.decoders import DECODERS, build_decoder, list_decoders, register_decoder
+from pixelwise.models.decoders.fpn import FPNDecoder
 from pixelwise.models.decoders.pix2pix import Pix2PixBlock, Pix2PixDecoder
 
 Pyramid = tuple[list[int], list[tuple[int, int]], tuple[int, int]]
@@ -153,7 +154,7 @@ def test_features_are_not_changed(name: str, pyramid: str) -> None:
     assert all(torch.equal(one, other) for one, other in zip(features, before, strict=True))
 
 
-CHANGED: dict[str, object] = {"channels": 32, "attention": "scse", "dropout": 0.5}
+CHANGED: dict[str, object] = {"channels": 32, "attention": "scse", "dropout": 0.5, "stages": 5}
 """A value other than the default for each parameter; half of the default for those that are not listed."""
 
 
@@ -212,6 +213,59 @@ def test_decoders_of_smp_need_four_or_five_features() -> None:
     assert "smp/unetplusplus" in list_decoders()
     with pytest.raises(ConfigError, match=r"needs 4 or 5 features, but the encoder has 3; set another"):
         build_decoder("smp/unet", [8, 16, 24], 2)
+
+
+class TestFPN:
+    CHANNELS = (16, 24, 40, 112, 320)
+
+    def test_a_fifth_stage_takes_the_feature_at_half_the_image_size(self) -> None:
+        channels, sizes, size = PYRAMIDS["five stages"]
+        decoder = FPNDecoder(channels, classes=2, stages=5)
+        assert decoder.skips == (4, 3, 2, 1, 0) and decoder.logits.in_channels == 16
+        shapes = []
+        decoder.stages[-1].register_forward_hook(lambda module, inputs, output: shapes.append(output.shape))
+        assert decoder(make_features(channels, sizes), size).shape == (2, 2, 64, 64)
+        assert shapes == [(2, 16, 32, 32)]
+
+    def test_a_fifth_stage_resolves_lines_that_four_stages_blur(self) -> None:
+        """The first feature has lines of one pixel, which the other features do not show."""
+        lines = torch.zeros(1, 1, 32, 32)
+        lines[:, :, :, ::4] = 1
+        features = [lines, *(torch.ones(1, 1, 32 >> index, 32 >> index) for index in range(1, 5))]
+        target = F.interpolate(lines, (64, 64))[:, 0].long()
+
+        def train(**parameters: int) -> float:
+            torch.manual_seed(0)
+            decoder = FPNDecoder([1] * 5, 2, widths=(8, 8, 8, 8), **parameters)
+            optimizer = torch.optim.Adam(decoder.parameters(), lr=0.03)
+            for _ in range(60):
+                optimizer.zero_grad()
+                F.cross_entropy(decoder(features, (64, 64)), target).backward()
+                optimizer.step()
+            return (decoder(features, (64, 64)).argmax(1) == target).float().mean().item()
+
+        assert train(stages=5) > 0.95 > 0.8 > train()
+
+    @pytest.mark.parametrize(
+        ("widths", "stages", "expected"),
+        [
+            ((128, 96, 64, 32), None, [128, 96, 64, 32]),
+            ((128, 96, 64, 32), 5, [128, 96, 64, 32, 16]),
+            ((128, 96, 64, 32), 2, [128, 96]),
+            ((12,), 3, [12, 8, 8]),
+        ],
+    )
+    def test_the_number_of_stages_sets_the_widths(
+        self, widths: tuple[int, ...], stages: int | None, expected: list[int]
+    ) -> None:
+        decoder = FPNDecoder(self.CHANNELS, 2, widths, stages)
+        assert [block.mix[0].out_channels for block in decoder.stages] == expected  # type: ignore[index, union-attr]
+
+    def test_more_stages_than_features_are_refused_with_the_fix(self) -> None:
+        with pytest.raises(ConfigError, match=r"`stages` 5 needs 5 features, but the encoder has 4; set `stages` to 4"):
+            build_decoder({"name": "fpn", "stages": 5}, [96, 192, 384, 768], 2)
+        with pytest.raises(ConfigError, match=r"decoder 'fpn': stages: .*less than or equal to 16"):
+            build_decoder({"name": "fpn", "stages": 17}, [8] * 5, 2)
 
 
 class TestPix2Pix:

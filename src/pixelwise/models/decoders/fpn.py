@@ -5,18 +5,31 @@ from collections.abc import Sequence
 from pydantic import Field
 from torch import Tensor, nn
 
+from pixelwise.errors import ConfigError
 from pixelwise.models.decoders.base import DECODERS, Channels, resize_bilinear
 from pixelwise.registry import Params
 
 WIDTHS = (128, 96, 64, 32)
-"""Default output channels of the stages. A fifth stage would cost a quarter more time (docs/decisions.md)."""
+"""Default output channels of the stages. A fifth stage is an option, because it costs time (docs/decisions.md)."""
+
+MAX_STAGES = 16
+"""Maximum number of stages."""
+
+_MIN_WIDTH = 8
+"""Minimum output channels of a stage beyond `widths`."""
 
 
 class FPNParams(Params):
     """Parameters of `FPNDecoder`."""
 
     widths: tuple[Channels, ...] = Field(
-        WIDTHS, min_length=1, max_length=16, description="Output channels of the stages, from the deepest up."
+        WIDTHS, min_length=1, max_length=MAX_STAGES, description="Output channels of the stages, from the deepest up."
+    )
+    stages: int | None = Field(
+        None,
+        ge=1,
+        le=MAX_STAGES,
+        description="Number of stages. 5 adds one at half the image's size, for structures 3 or 4 pixels wide.",
     )
 
 
@@ -29,18 +42,42 @@ class FPNDecoder(nn.Module):
     and added. A 3x3 convolution follows. After the last stage, a 1x1 convolution computes the logits, which are resized
     to the image's size.
 
+    Most encoders have five features, at strides 2 to 32. Four stages end at a quarter of the image's size, and five
+    stages at half of it. The logits of a structure that is narrower than a stride are blurred.
+
     Args:
         in_channels: number of channels of each feature, from shallow to deep.
         classes: number of logits per pixel.
-        widths: output channels of the stages, from the deepest up.
+        widths: output channels of the stages, from the deepest up. If there are fewer features than widths, the last
+            widths are not used.
+        stages: number of stages. None for one per width. A stage beyond `widths` has half the channels of the one
+            before it, at least 8.
+
+    Raises:
+        ConfigError: The encoder has fewer features than `stages`.
 
     >>> decoder = FPNDecoder([16, 24, 40, 112, 320], classes=3)
     >>> sum(parameter.numel() for parameter in decoder.parameters())
     394019
+    >>> len(FPNDecoder([16, 24, 40, 112, 320], classes=3, stages=5).stages)
+    5
     """
 
-    def __init__(self, in_channels: Sequence[int], classes: int, widths: Sequence[int] = WIDTHS) -> None:
+    def __init__(
+        self,
+        in_channels: Sequence[int],
+        classes: int,
+        widths: Sequence[int] = WIDTHS,
+        stages: int | None = None,
+    ) -> None:
         super().__init__()
+        widths = _stage_widths(widths, stages)
+        if stages is not None and stages > len(in_channels):
+            raise ConfigError(
+                f"decoder 'fpn' with `stages` {stages} needs {stages} features, but the encoder has "
+                f"{len(in_channels)}; set `stages` to {len(in_channels)}, or choose an encoder with a feature at half "
+                "the image's size"
+            )
         self.skips = tuple(reversed(range(len(in_channels))))[: len(widths)]
         self.stages = nn.ModuleList()
         channels = widths[0]
@@ -64,6 +101,14 @@ class FPNDecoder(nn.Module):
             x = stage(features[index], x)
         # Losses need float32. On a CPU, interpolation in float32 takes half as long as in bfloat16.
         return resize_bilinear(self.logits(x).float(), size)
+
+
+def _stage_widths(widths: Sequence[int], stages: int | None) -> list[int]:
+    """Return the output channels of each stage. `widths` and `stages` are those of `FPNDecoder`."""
+    result = list(widths)
+    while stages is not None and len(result) < stages:
+        result.append(max(result[-1] // 2, _MIN_WIDTH))
+    return result[:stages]
 
 
 class FPNBlock(nn.Module):
