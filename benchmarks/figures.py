@@ -26,6 +26,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "engine_overhead": (),
     "inspect_speed": ("data",),
     "joined_data_sets": ("data",),
+    "latency_under_load": (),
     "predict_speed": ("data",),
     "process_pool": (),
 }

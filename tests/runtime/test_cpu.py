@@ -1,5 +1,6 @@
-"""The thread count: unchanged by default, and the number of idle cores if `configure` asks for it."""
+"""The thread count: limited in a prediction, and the number of idle cores if `configure` asks for it."""
 
+import os
 from types import SimpleNamespace
 
 import pytest
@@ -9,8 +10,10 @@ from pixelwise.runtime import cpu, process
 from pixelwise.runtime.cpu import (
     ThreadTuner,
     apply_thread_policy,
+    constant_threads,
     follow_idle_cores,
     leave_one_core,
+    limit_threads_to_idle_cores,
     single_thread,
 )
 
@@ -24,11 +27,12 @@ class Machine:
         monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
         monkeypatch.setattr(process, "_thread_policy", policy)
         monkeypatch.setattr(cpu, "_tuner", None)
+        monkeypatch.setattr(cpu, "_call_meter", None)
         monkeypatch.setattr("time.monotonic", lambda: self.clock)
         monkeypatch.setattr("time.sleep", self.sleep)
-        monkeypatch.setattr("psutil.cpu_count", lambda: 8)
-        monkeypatch.setattr("psutil.cpu_times", lambda: SimpleNamespace(user=self.others + self.own, idle=self.clock))
-        monkeypatch.setattr("psutil.Process", lambda: self)
+        monkeypatch.setattr("time.process_time", lambda: self.own)
+        monkeypatch.setattr("psutil.cpu_times", self.cpu_times)
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
         monkeypatch.setattr(torch, "get_num_threads", lambda: self.threads)
         monkeypatch.setattr(torch, "set_num_threads", lambda count: setattr(self, "threads", count))
 
@@ -36,8 +40,10 @@ class Machine:
         self.slept += seconds
         self.advance(seconds)
 
-    def cpu_times(self) -> SimpleNamespace:
-        return SimpleNamespace(user=self.own, system=0.0)
+    def cpu_times(self, percpu: bool) -> list[SimpleNamespace]:
+        assert percpu
+        # The work is counted on the first core: only the sum over the cores matters.
+        return [SimpleNamespace(user=(self.others + self.own) * (core == 0), idle=self.clock) for core in range(8)]
 
     def advance(self, seconds: float, own: float = 0.0) -> None:
         """Advance the clock, while this process keeps `own` cores busy."""
@@ -46,7 +52,9 @@ class Machine:
         self.own += own * seconds
 
 
-@pytest.mark.parametrize(("busy", "threads"), [(0, 4), (4, 4), (5, 3), (6.6, 1), (7.9, 1), (8, 1)])
+@pytest.mark.parametrize(
+    ("busy", "threads"), [(0, 4), (4, 4), (4.29, 4), (4.31, 3), (5, 3), (6.6, 1), (7.9, 1), (8, 1)]
+)
 def test_a_measurement_finds_the_idle_cores(busy: float, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
     machine = Machine(monkeypatch)
     machine.busy = busy
@@ -127,3 +135,76 @@ def test_a_single_thread_for_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
         assert machine.threads == 1
         raise ValueError("in the block")
     assert machine.threads == 4
+
+
+def test_a_call_uses_the_cores_that_are_idle(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(monkeypatch, policy=None)
+    counts = []
+    # (busy cores, seconds before the call): a new measurement takes at least 0.1 seconds.
+    for busy, seconds in ((7, 0.0), (7, 0.05), (7, 0.06), (7.2, 0.05), (0, 0.06), (0, 0.15), (9, 0.2)):
+        machine.busy = busy
+        machine.advance(seconds, own=1)
+        with limit_threads_to_idle_cores():
+            counts.append(machine.threads)
+        assert machine.threads == 4, "the count is restored after the call"
+    assert counts == [4, 4, 1, 1, 4, 4, 1]
+    assert machine.slept == 0, "a call does not wait"
+
+
+def test_a_call_that_fails_restores_the_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(monkeypatch, policy="idle")
+    with limit_threads_to_idle_cores():
+        machine.busy = 7
+    machine.advance(1)
+    with pytest.raises(ValueError, match="in the call"), limit_threads_to_idle_cores():
+        assert machine.threads == 1
+        raise ValueError("in the call")
+    assert machine.threads == 4
+
+
+@pytest.mark.parametrize("choice", ["policy", "environment"])
+def test_a_number_that_the_user_chose_is_not_limited(choice: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(monkeypatch, policy=4 if choice == "policy" else None)
+    if choice == "environment":
+        monkeypatch.setenv("OMP_NUM_THREADS", "4")
+    machine.busy = 8
+    for _ in range(3):
+        machine.advance(1)
+        with limit_threads_to_idle_cores():
+            assert machine.threads == 4
+
+
+def test_only_cores_that_the_process_may_use_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(monkeypatch, policy=None)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {6, 7}, raising=False)
+    with limit_threads_to_idle_cores():
+        machine.busy = 8  # on the first core, which the process may not use
+    machine.advance(1)
+    monkeypatch.setattr("time.process_time", lambda: 5.0)
+    with limit_threads_to_idle_cores():
+        assert machine.threads == 2, "of eight cores, the process may use two"
+
+
+def test_the_count_is_constant_in_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(monkeypatch)
+    machine.busy = 7
+    apply_thread_policy()
+    with constant_threads():
+        assert machine.threads == 4, "the count before the first change"
+        machine.advance(60)
+        follow_idle_cores()
+        assert machine.threads == 4
+    assert machine.threads == 1
+    machine.busy = 0
+    machine.advance(60)
+    follow_idle_cores()
+    assert machine.threads == 4, "after the block, the count follows the idle cores again"
+
+
+def test_a_constant_count_keeps_omp_num_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(monkeypatch)
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    machine.threads = 3
+    apply_thread_policy()
+    with constant_threads():
+        assert machine.threads == 3

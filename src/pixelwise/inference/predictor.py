@@ -18,6 +18,7 @@ from pixelwise.inference.model_location import load_model
 from pixelwise.inference.prediction import Prediction
 from pixelwise.models.ensemble import SegmentationEnsemble
 from pixelwise.models.model import SegmentationModel
+from pixelwise.runtime.cpu import limit_threads_to_idle_cores
 from pixelwise.runtime.device import resolve_device, use_bfloat16
 from pixelwise.runtime.threads import batched, prefetch_map
 
@@ -26,6 +27,8 @@ T = TypeVar("T")
 
 class Predictor:
     """Predict masks at the images' own sizes with a trained model.
+
+    On a CPU, a call uses at most as many threads as cores are idle, see `limit_threads_to_idle_cores`.
 
     Args:
         model: the model. It is switched to evaluation mode and moved to the device.
@@ -47,7 +50,8 @@ class Predictor:
     ) -> None:
         self.device = resolve_device(device) if isinstance(device, str) else device
         self.bfloat16 = use_bfloat16(self.device, precision)
-        self.model = model.eval().to(self.device)
+        with limit_threads_to_idle_cores():  # the first use starts the measurement
+            self.model = model.eval().to(self.device)
 
     @staticmethod
     def load(run: str | Path, device: str | torch.device = "auto", precision: str = "auto") -> "Predictor":
@@ -109,6 +113,7 @@ class Predictor:
             predictions += self.predict_batch(group, probabilities)
         return predictions
 
+    @limit_threads_to_idle_cores()
     def predict_batch(self, images: Sequence[np.ndarray], probabilities: bool = False) -> list[Prediction]:
         """Predict the masks of several images in one forward pass.
 
@@ -230,6 +235,7 @@ class Predictor:
         """
         return self.forward(torch.stack([resize_image(image, self.size) for image in images]))
 
+    @limit_threads_to_idle_cores()
     @torch.inference_mode()
     def forward(self, batch: torch.Tensor) -> torch.Tensor:
         """Return the logits of a batch of images that already have the model's size.
