@@ -1,6 +1,9 @@
-"""Changes to the convolutions of a built model: TensorFlow's padding, and float32 if bfloat16 is slow."""
+"""Changes to the convolutions of a built model: TensorFlow's padding, without copies, and float32 if bfloat16 is slow."""
+
+from functools import cache
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -28,6 +31,47 @@ def use_same_padding(model: nn.Module) -> None:
                 setattr(parent, name, same)
 
 
+class _KernelPadding:
+    """A base class for timm's Conv2dSame. On a CPU, it pads the kernel and not the input.
+
+    TensorFlow's padding "same" adds one row more at the bottom than at the top if the total is odd, which no
+    convolution of torch offers. timm copies the input to pad it. This class adds a row of zeros at the top of the
+    kernel, and pads the input by the larger number of rows on both sides, which the convolution does without a copy.
+    Columns are padded likewise. Each output is the same sum with additional products of 0.
+    """
+
+    weight: Tensor
+    bias: Tensor | None
+    kernel_size: tuple[int, ...]
+    stride: tuple[int, ...]
+    dilation: tuple[int, ...]
+    groups: int
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.device.type != "cpu" or max(self.dilation) > 1:
+            return super().forward(x)  # type: ignore[misc]
+        totals = [
+            max((-(-side // stride) - 1) * stride + kernel - side, 0)
+            for side, kernel, stride in zip(x.shape[-2:], self.kernel_size, self.stride, strict=True)
+        ]
+        # The last entry is that of the columns, and F.pad takes the columns first.
+        weight = F.pad(self.weight, (totals[1] % 2, 0, totals[0] % 2, 0)) if any(n % 2 for n in totals) else self.weight
+        padding = [(total + 1) // 2 for total in totals]
+        return F.conv2d(x, weight, self.bias, self.stride, padding, self.dilation, self.groups)
+
+
+def avoid_padding_copies(model: nn.Module) -> None:
+    """Make timm's convolutions with TensorFlow's padding compute without a copy of their input on a CPU, in place.
+
+    The weights are not changed. The outputs are equal (docs/decisions.md).
+    """
+    from timm.layers.conv2d_same import Conv2dSame
+
+    for module in model.modules():
+        if type(module) is Conv2dSame:
+            module.__class__ = _mixed_with(_KernelPadding, Conv2dSame)
+
+
 class _Float32Gradients:
     """A base class for convolutions that compute in float32 on a CPU if their input needs gradients."""
 
@@ -44,8 +88,16 @@ def use_float32_gradients(conv: nn.Conv2d) -> None:
     This is for strided depthwise convolutions. On a CPU, the gradient of their input takes tens of times longer in
     bfloat16 than in float32 (docs/decisions.md).
     """
-    # Changing the class keeps the module's position in the model, its hooks and the names of its tensors. torch's
-    # parametrizations do the same.
     kind = type(conv)
     if not issubclass(kind, _Float32Gradients):
-        conv.__class__ = type(f"Float32{kind.__name__}", (_Float32Gradients, kind), {})
+        conv.__class__ = _mixed_with(_Float32Gradients, kind)
+
+
+@cache
+def _mixed_with(base: type, kind: type[nn.Conv2d]) -> type[nn.Conv2d]:
+    """Return a subclass of `kind` with the `forward` of `base`.
+
+    Changing the class of a module keeps its position in the model, its hooks and the names of its tensors. torch's
+    parametrizations do the same.
+    """
+    return type(f"{base.__name__.strip('_')}{kind.__name__}", (base, kind), {})

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pixelwise.errors import ConfigError, first_line
-from pixelwise.models.convolutions import use_float32_gradients, use_same_padding
+from pixelwise.models.convolutions import avoid_padding_copies, use_float32_gradients, use_same_padding
 from pixelwise.models.timm_models import adapt_first_layer, cut_at_layers, cut_at_stages
 
 Padding = Literal["native", "same"]
@@ -82,6 +82,7 @@ class Encoder(nn.Module):
         )
         if padding == "same":
             use_same_padding(self.backbone)
+        avoid_padding_copies(self.backbone)
         self._measure_features(image_size)
 
     def _measure_features(self, image_size: int) -> None:
