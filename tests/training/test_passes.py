@@ -1,6 +1,8 @@
 """Batches that do not fit in memory: they are halved, and their gradients stay the same."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -38,7 +40,7 @@ class Limited(nn.Module):
 def make_setup(model: Limited, batch_size: int = 8, image_size: int = 64, world_size: int = 1) -> Any:
     fabric = SimpleNamespace(backward=Tensor.backward, world_size=world_size, global_rank=1, device=torch.device("cpu"))
     return SimpleNamespace(
-        config=SimpleNamespace(batch_size=batch_size, image_size=image_size),
+        config=SimpleNamespace(batch_size=batch_size, image_size=image_size, accumulate=1),
         fabric=fabric,
         model=model,
         ddp_model=model,
@@ -61,7 +63,7 @@ def test_the_gradients_of_the_parts_are_those_of_the_batch(
 ) -> None:
     images, masks = make_batch(count)
     expected, limited = make_setup(Limited(count)), make_setup(Limited(limit, error))
-    losses = [add_gradients(setup, images, masks, count) for setup in (expected, limited)]
+    losses = [add_gradients(setup, [(images, masks)], count)[0] for setup in (expected, limited)]
     assert limited.pass_size == pass_size
     assert max(size for size in limited.model.sizes if size <= limit) <= limit
     torch.testing.assert_close(losses[0], losses[1])
@@ -69,7 +71,7 @@ def test_the_gradients_of_the_parts_are_those_of_the_batch(
     torch.testing.assert_close(limited.model.conv.weight.grad, expected.model.conv.weight.grad)
     # Later batches are not tried whole again.
     limited.model.sizes.clear()
-    add_gradients(limited, images, masks, count)
+    add_gradients(limited, [(images, masks)], count)
     assert max(limited.model.sizes) <= limit
 
 
@@ -85,20 +87,48 @@ def test_gradients_of_parts_before_the_failure_do_not_count_twice() -> None:
     expected, later = make_setup(Limited(8)), make_setup(FailsOnce(8))
     later.pass_size = 4
     for setup in (expected, later):
-        add_gradients(setup, images, masks, 8)
+        add_gradients(setup, [(images, masks)], 8)
     assert later.model.sizes == [4, 4, 2, 2, 2, 2]
     torch.testing.assert_close(later.model.conv.weight.grad, expected.model.conv.weight.grad)
+
+
+class Unsynchronized:
+    """Counts the blocks in which processes do not exchange gradients."""
+
+    def __init__(self) -> None:
+        self.blocks: list[int] = []
+
+    @contextmanager
+    def __call__(self, model: Limited) -> Iterator[None]:
+        passes = len(model.sizes)
+        yield
+        self.blocks.append(len(model.sizes) - passes)
+
+
+@pytest.mark.parametrize("limit", [8, 3], ids=["enough memory", "memory runs out"])
+def test_the_gradients_of_several_batches_are_those_of_all_images(limit: int) -> None:
+    images, masks = make_batch(11)
+    expected, accumulated = make_setup(Limited(11)), make_setup(Limited(limit))
+    accumulated.fabric.no_backward_sync = Unsynchronized()
+    whole = add_gradients(expected, [(images, masks)], 11)[0]
+    batches = list(zip(images.split(4), masks.split(4), strict=True))  # 4, 4 and 3 images
+    losses = add_gradients(accumulated, batches, 11)
+    assert len(losses) == 3
+    torch.testing.assert_close(sum(loss * len(part[0]) for loss, part in zip(losses, batches, strict=True)) / 11, whole)
+    torch.testing.assert_close(accumulated.model.conv.weight.grad, expected.model.conv.weight.grad)
+    # Only the last batch of a step is outside of the blocks. If memory runs out, all batches are computed again.
+    assert accumulated.fabric.no_backward_sync.blocks == ([1, 1] if limit == 8 else [3, 2, 2, 2])
 
 
 def test_what_halving_cannot_solve() -> None:
     images, masks = make_batch(2)
     message = r"memory does not suffice for 1 image of 64 px \(CUDA out of memory.*\); lower `image_size`"
     with pytest.raises(ConfigError, match=message):
-        add_gradients(make_setup(Limited(0)), images, masks, 2)
+        add_gradients(make_setup(Limited(0)), [(images, masks)], 2)
     with pytest.raises(ConfigError, match=r"does not suffice for 2 images of 32 px"):
-        add_gradients(make_setup(Limited(1), image_size=32), images, masks, 2)  # batch norm needs two
+        add_gradients(make_setup(Limited(1), image_size=32), [(images, masks)], 2)  # batch norm needs two
     with pytest.raises(ConfigError, match=r"ran out in process 1 with 2 of the 8 .* a new run with `batch_size` 4"):
-        add_gradients(make_setup(Limited(1), world_size=2), images, masks, 2)
+        add_gradients(make_setup(Limited(1), world_size=2), [(images, masks)], 2)
 
 
 def test_other_errors_are_not_repeated() -> None:

@@ -64,9 +64,14 @@ class Config(MachineSettings, TrainingSettings, ModelSettings, DataSettings):
                 raise ConfigError("; ".join(old))
             settings = expand_freeze_encoder(settings)
         try:
-            return handler(settings)
+            config = handler(settings)
         except ValidationError as error:
             raise ConfigError(format_validation_error(error, cls, nested=False)) from None
+        if config.deterministic and config.time_budget is not None:
+            raise ConfigError(
+                "`deterministic` needs a number of epochs, because the clock is not; remove `time_budget`"
+            )
+        return config
 
     @field_validator("augmentation", "encoder_weights", "decoder", "loss", mode="before")
     @classmethod

@@ -26,6 +26,13 @@ class TrainingSettings(BaseModel):
         ge=1,
     )
     batch_size: int = setting("Training", "Images per step, over all processes together.", default=16, ge=1)
+    accumulate: int = setting(
+        "Training",
+        "Number of batches whose gradients are added before each step of the optimizer, if memory does not suffice for "
+        "a larger batch.",
+        default=1,
+        ge=1,
+    )
     loss: ComponentSpec = setting("Training", "Loss function.", default="cross_entropy")
     class_weights: str | dict[str, float] = setting(
         "Training",
@@ -38,8 +45,20 @@ class TrainingSettings(BaseModel):
         "Training", "Learning rate of the encoder divided by that of the decoder.", default=0.1, gt=0
     )
     weight_decay: float = setting("Training", "Weight decay of AdamW. With 0, AdamW equals Adam.", default=1e-2, ge=0)
+    clip_gradients: float | None = setting(
+        "Training",
+        "Maximum norm of the gradient of all weights together, before each step of the optimizer. By default no limit.",
+        default=None,
+        gt=0,
+    )
     lr_schedule: Literal["constant", "onecycle"] = setting("Training", "Learning-rate schedule.", default="onecycle")
     seed: int = setting("Training", "Random seed.", default=0, ge=0, lt=2**31)
+    deterministic: bool = setting(
+        "Training",
+        "Train the same weights, bit for bit, each time on the same machine. Operations without a deterministic "
+        "implementation are an error, and the number of threads is constant. Needs a number of epochs.",
+        default=False,
+    )
     callbacks: tuple[ComponentSpec, ...] = setting(
         "Training", "Callbacks, in addition to the default ones.", default=()
     )

@@ -25,8 +25,8 @@ logger = logging.getLogger(__name__)
 FOLDER = "diverged"
 """Folder in the run directory for the images of a step whose loss is not finite."""
 
-_STEPS_BETWEEN_CHECKS = 50
-"""Number of steps between two checks on an accelerator. Each check reads the loss, which waits for the device."""
+_BATCHES_BETWEEN_CHECKS = 50
+"""Number of batches between two checks on an accelerator. Each check reads the loss, which waits for the device."""
 
 _MAX_NAMES = 3
 """Maximum number of image files that the error names. The folder has all."""
@@ -51,10 +51,10 @@ class _Item(NamedTuple):
 
 
 class FiniteCheck:
-    """Find the first step of an epoch whose loss is not finite.
+    """Find the first batch of an epoch whose loss is not finite. Without `accumulate`, each step has one batch.
 
-    On a CPU, each step is checked before the optimizer changes the weights. On an accelerator, the loss is checked
-    after every `_STEPS_BETWEEN_CHECKS` steps. If several processes train together, it is checked at the end of the
+    On a CPU, each batch is checked before the optimizer changes the weights. On an accelerator, the loss is checked
+    after every `_BATCHES_BETWEEN_CHECKS` batches. If several processes train together, it is checked at the end of the
     epoch.
 
     Args:
@@ -64,13 +64,13 @@ class FiniteCheck:
 
     def __init__(self, setup: TrainingSetup, state: TrainState) -> None:
         self._setup, self._state = setup, state
-        self._steps = 0
+        self._batches = 0
         self._finite = torch.zeros((), dtype=torch.int64, device=setup.fabric.device)
         is_cpu = setup.fabric.device.type == "cpu"
-        self._interval = (1 if is_cpu else _STEPS_BETWEEN_CHECKS) if setup.fabric.world_size == 1 else 0
+        self._interval = (1 if is_cpu else _BATCHES_BETWEEN_CHECKS) if setup.fabric.world_size == 1 else 0
 
-    def step(self, loss_sum: Tensor) -> None:
-        """Count a step, and check the loss if a check is due.
+    def batch(self, loss_sum: Tensor) -> None:
+        """Count a batch, and check the loss if a check is due.
 
         Args:
             loss_sum: scalar, the sum of the losses of this epoch so far. Once it is NaN or infinite, it remains so.
@@ -78,9 +78,9 @@ class FiniteCheck:
         Raises:
             TrainingDivergedError: The sum is not finite.
         """
-        self._steps += 1
+        self._batches += 1
         self._finite += torch.isfinite(loss_sum)
-        if self._interval and self._steps % self._interval == 0 and not math.isfinite(total := loss_sum.item()):
+        if self._interval and self._batches % self._interval == 0 and not math.isfinite(total := loss_sum.item()):
             raise self._error(total)
 
     def epoch(self, total: float) -> None:
@@ -94,20 +94,21 @@ class FiniteCheck:
 
     def _error(self, total: float) -> TrainingDivergedError:
         setup, state = self._setup, self._state
-        step = int(cast(Tensor, setup.fabric.all_reduce(self._finite, reduce_op="min")).item())
+        batch = int(cast(Tensor, setup.fabric.all_reduce(self._finite, reduce_op="min")).item())
+        place = f", {'step' if setup.config.accumulate == 1 else 'batch'} {batch + 1}"
         try:
-            details = f", step {step + 1}{_report(setup, state, step)}"
+            details = f"{place}{_report(setup, state, batch)}"
         except Exception as error:  # a failed report must not hide the error
             logger.warning("%s: not written (%s: %s)", FOLDER, type(error).__name__, first_line(error))
-            details = f", step {step + 1}"
+            details = place
         return TrainingDivergedError(
             f"the loss became {total} in epoch {state.epoch + 1}{details}; lower `lr`, or set `precision` to 32-true"
         )
 
 
-def _report(setup: TrainingSetup, state: TrainState, step: int) -> str:
-    """Write the images of a step into the run directory. Return their names and the cause, for the error message."""
-    items = _items(setup, state, step)
+def _report(setup: TrainingSetup, state: TrainState, batch: int) -> str:
+    """Write the images of a batch into the run directory. Return their names and the cause, for the error message."""
+    items = _items(setup, state, batch)
     folder = state.run.path / FOLDER
     if setup.fabric.is_global_zero:
         _write(folder, items, state)
@@ -129,10 +130,10 @@ def _cause(items: Sequence[_Item], faulty: Sequence[_Item]) -> str:
 
 
 @torch.no_grad()
-def _items(setup: TrainingSetup, state: TrainState, step: int) -> list[_Item]:
-    """Return the images of a step of this epoch with the same augmentations, and the results of the model for them."""
+def _items(setup: TrainingSetup, state: TrainState, batch: int) -> list[_Item]:
+    """Return the images of a batch of this epoch with the same augmentations, and the results of the model for them."""
     images = setup.datasets[0]
-    draws = setup.sampler.global_batches()[step]
+    draws = setup.sampler.global_batches()[batch]
     model, device = setup.model.eval(), setup.fabric.device
     is_usable = has_finite_weights(model) or (_restore_weights(setup, state) and has_finite_weights(model))
     items = []

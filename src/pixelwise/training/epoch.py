@@ -10,9 +10,10 @@ from pixelwise.metrics.confusion import Metrics
 from pixelwise.runs.run_dir import Row
 from pixelwise.runtime.cpu import single_thread
 from pixelwise.runtime.distributed import all_reduce_sum
+from pixelwise.runtime.threads import batched
 from pixelwise.training.callbacks.base import Callback
 from pixelwise.training.divergence import FiniteCheck
-from pixelwise.training.passes import add_gradients, run_in_parts
+from pixelwise.training.passes import Batch, add_gradients, run_in_parts
 from pixelwise.training.progress import TrainingProgress
 from pixelwise.training.setup import TrainingSetup
 from pixelwise.training.state import TrainState
@@ -24,7 +25,8 @@ _FORWARD_FRACTION = 0.35
 def validation_steps(setup: TrainingSetup) -> float:
     """Return the estimated duration of a validation, in training steps."""
     config, images = setup.config, len(setup.datasets[1]) * setup.fabric.world_size
-    return _FORWARD_FRACTION * (config.eval_size / config.image_size) ** 2 * images / config.batch_size
+    step_images = config.batch_size * config.accumulate
+    return _FORWARD_FRACTION * (config.eval_size / config.image_size) ** 2 * images / step_images
 
 
 def train_epoch(setup: TrainingSetup, state: TrainState, callbacks: list[Callback], bars: TrainingProgress) -> Row:
@@ -50,19 +52,22 @@ def train_epoch(setup: TrainingSetup, state: TrainState, callbacks: list[Callbac
     loss_sum, count = torch.zeros((), device=fabric.device), 0
     learning_rate = setup.optimizer.param_groups[0]["lr"]
     started = time.perf_counter()
-    for (images, masks), global_size in zip(_batches(setup), setup.sampler.global_sizes(), strict=True):
+    for batches, global_size in training_steps(setup):
         setup.model.encoder.pause_gradients(course.trains_decoder_only(epoch))
-        loss = add_gradients(setup, images, masks, global_size)
-        loss_sum += loss * len(images)
-        count += len(images)
-        check.step(loss_sum)
-        setup.optimizer.step()
-        setup.optimizer.zero_grad()
+        losses = add_gradients(setup, batches, global_size)
+        step_sum, step_count = torch.zeros_like(loss_sum), 0
+        for loss, (images, _) in zip(losses, batches, strict=True):
+            step_sum += loss * len(images)
+            step_count += len(images)
+            check.batch(loss_sum + step_sum)
+        loss_sum += step_sum
+        count += step_count
+        update_weights(setup)
         course.advance()
         setup.lr_scheduler.step()
         setup.step += 1
         bars.step(epoch + 1, loss_sum, count, time.perf_counter() - started)
-        state.step, state.loss = setup.step, loss
+        state.step, state.loss = setup.step, step_sum / step_count
         for callback in callbacks:
             callback.on_step_end(state)
         if course.is_over:
@@ -82,7 +87,33 @@ def train_epoch(setup: TrainingSetup, state: TrainState, callbacks: list[Callbac
     }
 
 
-def _batches(setup: TrainingSetup) -> Iterator[tuple[Tensor, Tensor]]:
+def training_steps(setup: TrainingSetup) -> Iterator[tuple[list[Batch], int]]:
+    """Yield the batches of each optimizer step of an epoch, on the device.
+
+    Args:
+        setup: the training. The sampler determines the epoch.
+
+    Yields:
+        The batches of this process, and the number of their images in all processes. The last step of an epoch can have
+        fewer than `accumulate` batches.
+    """
+    count = setup.config.accumulate
+    sizes = batched(setup.sampler.global_sizes(), count)
+    for batches, global_sizes in zip(batched(_batches(setup), count), sizes, strict=True):
+        yield batches, sum(global_sizes)
+
+
+def update_weights(setup: TrainingSetup) -> None:
+    """Clip the gradients if `clip_gradients` is set, update the weights, and set the gradients to zero."""
+    limit = setup.config.clip_gradients
+    if limit is not None:
+        # A gradient that is not finite makes the weights, and then the next loss, not finite, which is reported.
+        setup.fabric.clip_gradients(setup.ddp_model, setup.optimizer, max_norm=limit, error_if_nonfinite=False)
+    setup.optimizer.step()
+    setup.optimizer.zero_grad()
+
+
+def _batches(setup: TrainingSetup) -> Iterator[Batch]:
     """Yield the batches of this process on its device: images (N, C, H, W) uint8, and masks uint8 (see `Task`)."""
     device, iterator = setup.fabric.device, iter(setup.loader)
     while True:

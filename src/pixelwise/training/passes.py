@@ -3,7 +3,8 @@
 import gc
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import TypeVar
 
 import torch
@@ -17,20 +18,23 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-def add_gradients(setup: TrainingSetup, images: Tensor, masks: Tensor, global_size: int) -> Tensor:
-    """Add the gradients of a training batch.
+Batch = tuple[Tensor, Tensor]
+"""The images of this process, (N, channels, H, W) uint8, and their masks, see `Loss`."""
 
-    If memory runs out, the batch is halved, see `run_in_parts`. The gradients of the parts add up to those of the
-    batch, except for losses and batch norms that use statistics of all images of a batch.
+
+def add_gradients(setup: TrainingSetup, batches: Sequence[Batch], global_size: int) -> list[Tensor]:
+    """Add the gradients of the batches of an optimizer step.
+
+    If memory runs out, a batch is halved, see `run_in_parts`. The gradients of batches and of their parts add up to
+    those of all images at once, except for losses and batch norms that use statistics of all images of a batch.
 
     Args:
-        setup: the training.
-        images: (N, channels, H, W) uint8, the images of this process.
-        masks: their masks, see `Loss`.
-        global_size: number of images of the batch in all processes.
+        setup: the training. Its gradients are 0.
+        batches: the batches of this process.
+        global_size: number of images of all batches in all processes.
 
     Returns:
-        The loss of the batch, a scalar without gradients.
+        The loss of each batch, a scalar without gradients.
 
     Raises:
         ConfigError: See `run_in_parts`.
@@ -38,12 +42,21 @@ def add_gradients(setup: TrainingSetup, images: Tensor, masks: Tensor, global_si
 
     def add_part(images: Tensor, masks: Tensor) -> Tensor:
         loss = setup.loss.weighted(setup.ddp_model(images), masks)
-        # Gradients are averaged over the processes. This factor gives every image of the global batch the same weight,
-        # even if the processes have different numbers of images.
+        # Gradients are averaged over the processes. This factor gives every image of the step the same weight, even if
+        # the processes or the batches have different numbers of images.
         setup.fabric.backward(loss * (len(images) * setup.fabric.world_size / global_size))
         return loss.detach() * len(images)
 
-    return torch.stack(run_in_parts(setup, images, masks, add_part)).sum() / len(images)
+    while True:
+        pass_size, losses = setup.pass_size, []
+        for number, (images, masks) in enumerate(batches, start=1):
+            is_last = number == len(batches)  # the processes average their gradients once, in the last batch
+            with nullcontext() if is_last else setup.fabric.no_backward_sync(setup.ddp_model):
+                losses.append(torch.stack(run_in_parts(setup, images, masks, add_part)).sum() / len(images))
+        if setup.pass_size == pass_size or len(batches) == 1:
+            return losses
+        # Memory ran out in one of the batches, and the gradients of those before it were set to zero.
+        setup.optimizer.zero_grad()
 
 
 def run_in_parts(
@@ -103,5 +116,5 @@ def _halve(setup: TrainingSetup, pass_size: int, reason: str) -> None:
     logger.warning(
         "memory ran out with %d images at once (%s); now %d at once. A step still has %d images: the gradients of its "
         "parts are added",
-        pass_size, reason, setup.pass_size, config.batch_size,
+        pass_size, reason, setup.pass_size, config.batch_size * config.accumulate,
     )  # fmt: skip

@@ -1,6 +1,7 @@
 """Construction of the objects that the training loop uses: images, model, loss, optimizer and schedule."""
 
 import logging
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -167,7 +168,9 @@ def build_training(
         model=model,
         ddp_model=ddp_model,
         optimizer=optimizer,
-        lr_scheduler=build_lr_schedule(optimizer.optimizer, config, config.epochs * len(sampler), course),
+        lr_scheduler=build_lr_schedule(
+            optimizer.optimizer, config, config.epochs * steps_per_epoch(sampler, config), course
+        ),
         loader=_train_loader(train_set, sampler, config, fabric),
         sampler=sampler,
         val_loader=DataLoader(val_set, batch_size=config.batch_size, collate_fn=collate),
@@ -177,6 +180,11 @@ def build_training(
         ),
         course=course,
     )
+
+
+def steps_per_epoch(sampler: EpochSampler, config: Config) -> int:
+    """Return the number of optimizer steps of an epoch. The last one can have fewer than `accumulate` batches."""
+    return math.ceil(len(sampler) / config.accumulate)
 
 
 def _loss_function(custom_loss: Callable[..., Any] | None, config: Config, task: Task, fabric: "Fabric") -> Loss:

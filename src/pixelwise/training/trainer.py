@@ -28,6 +28,7 @@ from pixelwise.training.epoch import train_epoch, validate, validation_steps
 from pixelwise.training.extensions import add_specs, build_callbacks, build_loggers, check_specs
 from pixelwise.training.failures import explain_failures
 from pixelwise.training.progress import TrainingProgress
+from pixelwise.training.repeatable import repeatable
 from pixelwise.training.resume import (
     create_run,
     is_complete,
@@ -37,7 +38,7 @@ from pixelwise.training.resume import (
     settle_encoder_training,
 )
 from pixelwise.training.saving import Saver
-from pixelwise.training.setup import TrainingSetup, build_training
+from pixelwise.training.setup import TrainingSetup, build_training, steps_per_epoch
 from pixelwise.training.start_from import inherit_settings, match_classes
 from pixelwise.training.state import TrainState
 from pixelwise.training.temperature import MAX_IMAGES, store_temperature
@@ -128,6 +129,7 @@ def train(
     course = make_course(run.config, spent_seconds + time.monotonic() - started)
     with (
         _seeded(run.config.seed, fabric),
+        repeatable(run.config.deterministic, fabric.device),
         TrainingProgress(verbose and fabric.is_global_zero) as bars,
         ExitStack() as locked,
     ):
@@ -139,7 +141,7 @@ def train(
             locked.enter_context(open_directory(run, state.data, plan, is_resumed))
             active = build_callbacks(run.config, callbacks, defaults)
             state.loggers = build_loggers(state, loggers, defaults)
-        bars.start(course, setup.step, run.config.epochs * len(setup.sampler))
+        bars.start(course, setup.step, run.config.epochs * steps_per_epoch(setup.sampler, run.config))
         saver = Saver(run)
         with explain_failures(run, setup.datasets), _finalized(state, active, lambda: saver.write_best(setup)):
             _run_epochs(setup, state, active, bars, saver)
