@@ -87,6 +87,51 @@ def rates(config: pw.Config, steps: int) -> list[list[float]]:
     return result
 
 
+class TestPretrainedDecay:
+    @staticmethod
+    def distance_after_steps(strength: float, steps: int = 5) -> float:
+        config = make_config(encoder="tf_efficientnet_lite0", encoder_weights="bundled", pretrained_decay=strength)
+        model, optimizer = build(config)
+        weights = list(model.encoder.parameters())
+        pretrained = [weight.detach().clone() for weight in weights]
+        for _ in range(steps):
+            for weight in model.parameters():
+                weight.grad = torch.ones_like(weight)
+            optimizer.step()
+        return max(
+            float((weight - target).detach().abs().max()) for weight, target in zip(weights, pretrained, strict=True)
+        )
+
+    def test_it_keeps_the_encoder_near_its_pretrained_weights(self) -> None:
+        free, kept = (self.distance_after_steps(strength) for strength in (1e-9, 1e3))
+        assert free == pytest.approx(5 * 3e-4, rel=0.01)
+        # Each step of 3e-4 is followed by a move of 30 % of the way back.
+        assert kept == pytest.approx(3e-4 * sum(0.7**k for k in range(1, 6)), rel=0.01)
+
+    def test_it_replaces_the_weight_decay_of_the_encoder_only(self) -> None:
+        config = make_config(encoder="tf_efficientnet_lite0", encoder_weights="bundled", pretrained_decay=1.0)
+        _, optimizer = build(config)
+        assert [group["weight_decay"] for group in optimizer.param_groups] == [0.01, 0.0]
+
+    def test_weights_without_gradients_stay(self) -> None:
+        config = make_config(encoder="tf_efficientnet_lite0", encoder_weights="bundled", pretrained_decay=1.0)
+        model, optimizer = build(config)
+        weight = next(model.encoder.parameters())
+        with torch.no_grad():
+            weight += 1
+        moved = weight.detach().clone()
+        optimizer.step()
+        assert torch.equal(weight, moved)
+
+    @pytest.mark.parametrize(
+        ("settings", "fault"),
+        [({}, "needs pretrained weights"), ({"encoder_training": "none"}, "does not train")],
+    )
+    def test_it_is_refused_if_it_has_no_effect(self, settings: dict[str, Any], fault: str) -> None:
+        with pytest.raises(pw.errors.ConfigError, match=fault):
+            build(make_config(pretrained_decay=1.0, **settings))
+
+
 class TestSchedule:
     def test_constant(self) -> None:
         config = pw.Config(lr=0.1, encoder_lr_factor=0.5, lr_schedule="constant")

@@ -45,6 +45,13 @@ class TrainingSettings(BaseModel):
         "Training", "Learning rate of the encoder divided by that of the decoder.", default=0.1, gt=0
     )
     weight_decay: float = setting("Training", "Weight decay of AdamW. With 0, AdamW equals Adam.", default=1e-2, ge=0)
+    pretrained_decay: float = setting(
+        "Training",
+        "Decay of the trained encoder weights toward their pretrained values (L2-SP), in place of weight decay. 10 is "
+        "strong.",
+        default=0.0,
+        ge=0,
+    )
     clip_gradients: float | None = setting(
         "Training",
         "Maximum norm of the gradient of all weights together, before each step of the optimizer. By default no limit.",

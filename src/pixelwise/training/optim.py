@@ -3,9 +3,11 @@
 import math
 
 import torch
+from torch import nn
 from torch.optim.lr_scheduler import ConstantLR, LambdaLR, LRScheduler, OneCycleLR
 
 from pixelwise.config import LR_WARMUP_FRACTION, Config
+from pixelwise.errors import ConfigError
 from pixelwise.models.model import SegmentationModel
 from pixelwise.training.course import Course, TimedCourse
 
@@ -16,21 +18,62 @@ _FIRST_DIVISOR, _LAST_DIVISOR = 25.0, 25e4
 def build_optimizer(model: SegmentationModel, config: Config, fused: bool) -> torch.optim.AdamW:
     """Build an AdamW optimizer with a parameter group for the decoder and one for the encoder.
 
-    Without trainable encoder weights, there is only the group of the decoder.
+    Without trainable encoder weights, there is only the group of the decoder. If `config.pretrained_decay` is above 0,
+    the trainable encoder weights have no weight decay. Instead, each step moves them toward their present values.
 
     Args:
-        model: the model. Encoder weights that do not require gradients are left out.
+        model: the model, with pretrained weights. Encoder weights that do not require gradients are left out.
         config: the settings. The learning rate is `lr` for the decoder and `lr * encoder_lr_factor` for the encoder.
         fused: True to use torch's fused implementation.
 
     Returns:
         The optimizer. Its first group is that of the decoder.
+
+    Raises:
+        ConfigError: `config.pretrained_decay` is above 0, but the encoder has random weights or does not train.
     """
     groups = [{"params": list(model.decoder.parameters()), "lr": config.lr}]
     trainable = [parameter for parameter in model.encoder.parameters() if parameter.requires_grad]
     if trainable:
         groups.append({"params": trainable, "lr": config.lr * config.encoder_lr_factor})
-    return torch.optim.AdamW(groups, weight_decay=config.weight_decay, fused=fused)
+    if not config.pretrained_decay:
+        return torch.optim.AdamW(groups, weight_decay=config.weight_decay, fused=fused)
+
+    if not trainable:
+        raise ConfigError("`pretrained_decay` has no effect on an encoder that does not train; set it to 0")
+    if config.encoder_weights == "none" and config.start_from is None:
+        raise ConfigError("`pretrained_decay` needs pretrained weights; set it to 0, or choose `encoder_weights`")
+    groups[1]["weight_decay"] = 0.0
+    optimizer = torch.optim.AdamW(groups, weight_decay=config.weight_decay, fused=fused)
+    optimizer.register_step_post_hook(PretrainedDecay(trainable, config.pretrained_decay))
+    return optimizer
+
+
+class PretrainedDecay:
+    """A hook of an optimizer that moves weights toward their pretrained values after each step.
+
+    Li et al. 2018, "Explicit Inductive Bias for Transfer Learning with Convolutional Networks" (L2-SP). The decay is
+    decoupled from the gradient, as the weight decay of AdamW is.
+
+    Args:
+        parameters: the weights, with their pretrained values. They are those of the optimizer's last group.
+        strength: each step moves a weight by this multiple of its learning rate, as a fraction of the way to its
+            pretrained value.
+    """
+
+    def __init__(self, parameters: list[nn.Parameter], strength: float) -> None:
+        self.parameters, self.strength = parameters, strength
+        self.targets = [parameter.detach().clone() for parameter in parameters]
+
+    @torch.no_grad()
+    def __call__(self, optimizer: torch.optim.Optimizer, args: object, kwargs: object) -> None:
+        """Move the weights that have a gradient."""
+        fraction = min(self.strength * optimizer.param_groups[-1]["lr"], 1.0)
+        # Fabric moves the weights to the device of the training after the optimizer is built.
+        self.targets = [target.to(weight.device) for target, weight in zip(self.targets, self.parameters, strict=True)]
+        for weight, target in zip(self.parameters, self.targets, strict=True):
+            if weight.grad is not None:
+                weight.lerp_(target, fraction)
 
 
 def build_lr_schedule(
