@@ -203,3 +203,22 @@ def test_the_predicted_label_has_the_confidence_as_its_probability(task: Task) -
     chosen = task.label_probability(probabilities, task.logits_to_mask(logits))
     lowest = chosen if task is MULTICLASS else chosen.amin(0)
     np.testing.assert_allclose(lowest.numpy(), task.confidence(probabilities.numpy()), rtol=1e-6)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 5), (8, 9), (301, 333)], ids=str)
+def test_the_pixels_of_each_value_are_counted(size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    mask = np.random.default_rng(0).integers(0, 256, size, dtype=np.uint8)
+    expected = [int((mask == value).sum()) for value in range(256)]
+    for pairs in (1 << 22, 500):
+        monkeypatch.setattr("pixelwise.data.task._COUNTED_PIXELS", pairs)
+        assert MULTICLASS.class_pixels(mask).tolist() == expected
+        assert MULTICLASS.class_pixels(mask.T).tolist() == expected
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_the_confidence_of_a_class_is_the_mean_probability_of_its_pixels(layout: torch.memory_format) -> None:
+    logits = torch.randn(1, 4, 9, 7, generator=torch.Generator().manual_seed(0))
+    logits[:, 2] -= 100  # a class without pixels
+    highest, labels = logits[0].softmax(0).max(0)
+    expected = [float(highest[labels == index].mean()) if index != 2 else None for index in range(4)]
+    assert MULTICLASS.class_confidence(logits.contiguous(memory_format=layout)[0]) == pytest.approx(expected)

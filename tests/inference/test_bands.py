@@ -54,3 +54,49 @@ def test_no_band_takes_more_than_the_maximum(monkeypatch: pytest.MonkeyPatch) ->
     mask, _ = resize_to_mask(make_logits(150, 8, 8), (400, 500), MULTICLASS, max_bytes=4_000_000)
     assert mask.shape == (400, 500)
     assert max(sizes) <= 4_000_000 and sum(sizes) == 150 * 400 * 500 * 4
+
+
+def smooth_logits(classes: int = 3, height: int = 40, width: int = 40, step: int = 10) -> torch.Tensor:
+    """Return logits of a few large regions, as those of trained models."""
+    coarse = make_logits(classes, -(-height // step) + 1, -(-width // step) + 1)
+    return F.interpolate(coarse[None], (height, width), mode="bicubic")[0]
+
+
+@pytest.mark.parametrize("rows", [1, 7, 1000])
+@pytest.mark.parametrize("size", [*SIZES, (400, 500), (10, 600)], ids=str)
+@pytest.mark.parametrize("task", [MULTICLASS, MULTILABEL], ids=str)
+def test_pixels_between_logits_of_one_class_are_not_interpolated(
+    task: Task, size: tuple[int, int], rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logits = smooth_logits()
+    large = torch.cat([band for band, _ in bands._bands(logits, size, bands.MAX_BAND_BYTES)], 1)
+    expected = task.logits_to_mask(large).numpy()
+    monkeypatch.setattr(bands, "_MAX_MIXED", 1)
+    monkeypatch.setattr(bands, "_resize_band", None)
+    interpolated = []
+
+    def observed(*args: object) -> torch.Tensor:
+        interpolated.append(interpolate(*args).shape[-1])  # type: ignore[arg-type]
+        return interpolate(*args)  # type: ignore[arg-type]
+
+    interpolate = bands._interpolate_pixels
+    monkeypatch.setattr(bands, "_interpolate_pixels", observed)
+    mask, _ = resize_to_mask(logits, size, task, max_bytes=rows * 4 * 3 * size[1])
+    np.testing.assert_array_equal(mask, expected)
+    if min(size) >= 40:
+        assert 0 < sum(interpolated) < 0.5 * mask.size
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_the_memory_layout_of_the_logits_does_not_matter(layout: torch.memory_format) -> None:
+    logits = smooth_logits()
+    mask, _ = resize_to_mask(logits[None].contiguous(memory_format=layout)[0], (90, 70), MULTICLASS)
+    np.testing.assert_array_equal(mask, bands._resize_band(logits, (90, 70), 0, 90).argmax(0).numpy())
+
+
+def test_255_classes() -> None:
+    """The index of the last class is 254, which is not the mark of a cell with several classes."""
+    logits = torch.zeros(255, 6, 6)
+    logits[254, :, 3:] = 1
+    mask, _ = resize_to_mask(logits, (12, 12), MULTICLASS)
+    assert mask[0].tolist() == [0] * 5 + [254] * 7

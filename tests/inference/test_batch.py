@@ -212,12 +212,18 @@ class TestFailuresOfWriting:
 
 
 def fail_for(name: str, error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let Pillow fail to write the file of this name."""
-    save = Image.Image.save
+    """Let the file of this name fail to be written."""
+    save, open_path = Image.Image.save, Path.open
 
-    def failing(image: Image.Image, path: Path, *args: Any, **kwargs: Any) -> None:
+    def failing_save(image: Image.Image, path: Path, *args: Any, **kwargs: Any) -> None:
         if Path(path).name == name:
             raise error
         save(image, path, *args, **kwargs)
 
-    monkeypatch.setattr(Image.Image, "save", failing)
+    def failing_open(path: Path, mode: str = "r", *args: Any, **kwargs: Any) -> Any:
+        if path.name == name and "w" in mode:
+            raise error
+        return open_path(path, mode, *args, **kwargs)
+
+    monkeypatch.setattr(Image.Image, "save", failing_save)
+    monkeypatch.setattr(Path, "open", failing_open)

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -61,6 +62,31 @@ def test_an_image_too_wide_for_jpeg_is_scaled_down(tmp_path: Path) -> None:
     save_image(Image.new("RGB", (80_000, 4), RED), tmp_path / "a.jpg")
     with Image.open(tmp_path / "a.jpg") as stored:
         assert stored.size == (65_500, 3)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 7), (9, 1), (37, 23)], ids=str)
+def test_a_gray_png_of_several_bands_has_all_values(
+    size: tuple[int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import cv2
+
+    pixels = np.random.default_rng(0).integers(0, 256, size[::-1], dtype=np.uint8)
+    for band_pixels in (1, 60, 1 << 20):
+        monkeypatch.setattr("pixelwise.visualization.save._BAND_PIXELS", band_pixels)
+        save_image(Image.fromarray(pixels), tmp_path / "a.png", {"key": "text ä"})
+        with Image.open(tmp_path / "a.png") as stored:
+            stored.verify()
+        with Image.open(tmp_path / "a.png") as stored:
+            assert stored.mode == "L" and stored.info["key"] == "text ä"
+            np.testing.assert_array_equal(np.asarray(stored), pixels)
+        np.testing.assert_array_equal(cv2.imread(str(tmp_path / "a.png"), cv2.IMREAD_UNCHANGED), pixels)
+
+
+def test_a_mask_takes_few_bytes(tmp_path: Path) -> None:
+    rows, columns = np.mgrid[:300, :400]
+    disc = ((rows - 150) ** 2 + (columns - 200) ** 2 < 100**2).astype(np.uint8)
+    save_image(Image.fromarray(disc), tmp_path / "a.png")
+    assert (tmp_path / "a.png").stat().st_size < 1500
 
 
 def test_importing_visualization_does_not_import_matplotlib() -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["MULTICLASS", "MULTILABEL", "TASKS", "Task", "get_task"]
 
 _COUNTED_PIXELS = 1 << 22
-"""Number of pixels that are counted at a time, to limit memory."""
+"""Number of pairs of pixels that are counted at a time, to limit memory."""
 
 _MIN_PROBABILITY = 1e-7
 """Minimum of a probability that is converted to logits, so that they are finite. For multilabel masks, one minus this
@@ -45,10 +45,17 @@ def _count_cells(cells: "Tensor", mask: "Tensor", count: int) -> "Tensor":
     return torch.bincount(cells.flatten(), minlength=count + 1)[:-1]
 
 
-def _first_maximum(logits: "Tensor") -> "Tensor":
-    """Return the index of the first maximum of (C, H, W) logits on the CPU over the classes, (H, W) uint8.
+def _first_maximum(logits: "Tensor") -> tuple["Tensor", "Tensor"]:
+    """Return the first maximum over the classes.
 
-    torch's `argmax` and `max` take 10 to 30 times as long, because the classes of a pixel are far apart in memory.
+    torch's `argmax` and `max` take 10 to 30 times as long on a CPU, because the classes of a pixel are far apart in
+    memory.
+
+    Args:
+        logits: (C, H, W) float.
+
+    Returns:
+        The maximum, (H, W) float, and its class, (H, W) uint8.
     """
     import torch
 
@@ -57,7 +64,7 @@ def _first_maximum(logits: "Tensor") -> "Tensor":
     for index in range(1, len(logits)):
         mask.masked_fill_(logits[index] > highest, index)
         torch.maximum(highest, logits[index], out=highest)
-    return mask
+    return highest, mask
 
 
 class _Multiclass(Task):
@@ -84,11 +91,12 @@ class _Multiclass(Task):
         import torch
 
         if logits.ndim == 3 and logits.device.type == "cpu":
-            return _first_maximum(logits)
+            return _first_maximum(logits)[1]
         return logits.max(-3).indices.to(torch.uint8)
 
     def class_confidence(self, logits: "Tensor") -> list[float | None]:
-        highest, mask = logits.max(-3)
+        logits = logits.contiguous()  # the sum over classes that are close in memory would take several times as long
+        highest, mask = _first_maximum(logits)
         weights = (logits - highest).exp().sum(-3).reciprocal().cpu().numpy().ravel()
         labels = mask.cpu().numpy().ravel()
         sums, pixels = np.bincount(labels, weights, len(logits)), np.bincount(labels, minlength=len(logits))
@@ -108,11 +116,15 @@ class _Multiclass(Task):
         return ClassCounts(hits, confusion.sum(1), confusion.sum(0), int(hits.sum()))
 
     def class_pixels(self, mask: MaskArray) -> npt.NDArray[np.int64]:
-        # `bincount` converts its input to eight bytes per pixel, so the pixels are counted in blocks.
         pixels = mask.ravel()
-        counts = np.zeros(256, np.int64)
-        for start in range(0, pixels.size, _COUNTED_PIXELS):
-            counts += np.bincount(pixels[start : start + _COUNTED_PIXELS], minlength=256)
+        is_odd = pixels.size % 2
+        counts = np.bincount(pixels[pixels.size - is_odd :], minlength=256)
+        # Counting pairs of pixels takes half the time. `bincount` converts its input to eight bytes per pair, so the
+        # pairs are counted in blocks.
+        pairs = pixels[: pixels.size - is_odd].view(np.uint16)
+        for start in range(0, pairs.size, _COUNTED_PIXELS):
+            per_pair = np.bincount(pairs[start : start + _COUNTED_PIXELS], minlength=1 << 16).reshape(256, 256)
+            counts += per_pair.sum(0) + per_pair.sum(1)
         return counts
 
     def class_region(self, mask: MaskArray, index: int) -> npt.NDArray[np.bool_]:

@@ -18,6 +18,12 @@ from pixelwise.inference.packed_mask import PackedMask
 MAX_BAND_BYTES = 8 << 20
 """Maximum size in bytes of the logits of a band. Larger bands take longer, because they exceed the CPU's cache."""
 
+_MIXED = 255
+"""Mark of a cell whose corners have several classes. No class has this index."""
+
+_MAX_MIXED = 0.25
+"""Fraction of the pixels of a band in such cells from which on interpolating the whole band takes less time."""
+
 _MAX_UNPACKED_BYTES = 64 << 20
 """Size in bytes from which on `resize_to_small_mask` packs a multi-label mask."""
 
@@ -45,6 +51,8 @@ def resize_to_mask(
         The mask (uint8, see `Task`) and the probabilities ((C, H, W) float32 in [0, 1], or None).
     """
     classes, (height, width) = logits.shape[0], size
+    if not probabilities and logits.device.type == "cpu":
+        return _mask_by_cells(logits, size, task, max_bytes), None
     mask = np.empty(task.mask_shape(classes, height, width), np.uint8)
     likelihood = np.empty((classes, height, width), np.float32) if probabilities else None
     for band, rows in _bands(logits, size, max_bytes):
@@ -52,6 +60,32 @@ def resize_to_mask(
         if likelihood is not None:
             likelihood[:, rows] = task.activate(band / temperature).cpu().numpy()
     return mask, likelihood
+
+
+def _mask_by_cells(logits: Tensor, size: tuple[int, int], task: Task, max_bytes: int = MAX_BAND_BYTES) -> np.ndarray:
+    """Resize logits like `resize_to_mask`, but interpolate only pixels whose class is not known without it.
+
+    A pixel lies in a cell between four logits. If all four have the same class, so has the pixel, because a linear
+    function that is the greatest at the corners is the greatest between them. In predicted masks, this holds for most
+    pixels. The result is that of `resize_to_mask`.
+
+    Args:
+        logits: (C, h, w) float32 of one image on the CPU, any real values.
+        size: (H, W) of the image in pixels.
+        task: the task of the model.
+        max_bytes: see `resize_to_mask`.
+
+    Returns:
+        The mask (uint8, see `Task`).
+    """
+    logits = logits.contiguous()
+    labels = task.logits_to_mask(logits).numpy()
+    if labels.ndim == 2:
+        return _fill_cells(labels, logits, size, task, max_bytes)
+    mask = np.empty((len(labels), *size), np.uint8)
+    for index, channel in enumerate(labels):  # the classes of a multi-label mask are independent
+        mask[index] = _fill_cells(channel, logits[index : index + 1], size, task, max_bytes)
+    return mask
 
 
 def resize_to_packed_mask(
@@ -115,10 +149,15 @@ def resize_to_confidence(
 def _bands(logits: Tensor, size: tuple[int, int], max_bytes: int) -> Iterator[tuple[Tensor, slice]]:
     """Yield the resized logits of each band, and its rows."""
     height, width = size
-    step = max(1, max_bytes // (logits.element_size() * logits.shape[0] * width))
+    step = _band_rows(logits, width, max_bytes)
     for start in range(0, height, step):
         stop = min(height, start + step)
         yield _resize_band(logits, size, start, stop), slice(start, stop)
+
+
+def _band_rows(logits: Tensor, width: int, max_bytes: int) -> int:
+    """Return the number of rows of a band."""
+    return max(1, max_bytes // (logits.element_size() * logits.shape[0] * width))
 
 
 def _resize_band(logits: Tensor, size: tuple[int, int], start: int, stop: int) -> Tensor:
@@ -133,11 +172,64 @@ def _resize_band(logits: Tensor, size: tuple[int, int], start: int, stop: int) -
 
 def _interpolate(values: Tensor, new: int, start: int, stop: int) -> Tensor:
     """Resize the first dimension of a tensor to `new` by linear interpolation, and return the range start to stop."""
-    old = len(values)
+    lower, upper, weight = neighbors(len(values), new, start, stop, values.device)
     values = values.contiguous()
-    numbers = torch.arange(start, stop, dtype=torch.float32, device=values.device)
+    weight = weight.view(-1, *[1] * (values.ndim - 1))
+    return torch.lerp(values.index_select(0, lower), values.index_select(0, upper), weight)
+
+
+def neighbors(
+    old: int, new: int, start: int, stop: int, device: torch.device | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the neighbors of new positions on a line of `old` values that is resized to `new`.
+
+    Returns:
+        For the new positions from start to stop: the number of the value before and of the value after (int64), and
+        the weight of the latter in [0, 1] (float32).
+    """
+    numbers = torch.arange(start, stop, dtype=torch.float32, device=device)
     position = ((numbers + 0.5) * (torch.tensor(float(old)) / float(new)).item() - 0.5).clamp(min=0)
     lower = position.long().clamp(max=old - 1)
-    upper = (lower + 1).clamp(max=old - 1)
-    weight = (position - lower).view(-1, *[1] * (values.ndim - 1))
-    return torch.lerp(values.index_select(0, lower), values.index_select(0, upper), weight)
+    return lower, (lower + 1).clamp(max=old - 1), position - lower
+
+
+def _fill_cells(labels: np.ndarray, logits: Tensor, size: tuple[int, int], task: Task, max_bytes: int) -> np.ndarray:
+    """Return the (H, W) mask of logits (K, h, w) whose mask is `labels`, (h, w) uint8. For K > 1 it is multiclass."""
+    (height, width), step = size, _band_rows(logits, size[1], max_bytes)
+    padded = np.pad(labels, ((0, 1), (0, 1)), mode="edge")
+    is_uniform = (padded[1:, :-1] == labels) & (padded[:-1, 1:] == labels) & (padded[1:, 1:] == labels)
+    cells = np.where(is_uniform, labels, np.uint8(_MIXED))
+    columns = neighbors(labels.shape[1], width, 0, width)
+    mask = np.empty(size, np.uint8)
+    for start in range(0, height, step):
+        band = mask[start : start + step]
+        rows = neighbors(len(labels), height, start, start + len(band))
+        lower = rows[0].numpy()
+        cells_of_band = cells[lower[0] : lower[-1] + 1].take(columns[0].numpy(), axis=1)
+        cells_of_band.take(lower - lower[0], axis=0, out=band)
+        mixed = np.flatnonzero(band == _MIXED)
+        if len(mixed) > _MAX_MIXED * band.size:
+            band[:] = task.logits_to_mask(_resize_band(logits, size, start, start + len(band))).numpy()
+        elif len(mixed):
+            values = _interpolate_pixels(logits, rows, columns, mixed)
+            band.reshape(-1)[mixed] = task.logits_to_mask(values[:, None]).numpy().reshape(-1)
+    return mask
+
+
+def _interpolate_pixels(
+    logits: Tensor, rows: tuple[Tensor, Tensor, Tensor], columns: tuple[Tensor, Tensor, Tensor], pixels: np.ndarray
+) -> Tensor:
+    """Return the interpolated logits of some pixels of a band, (K, N). They equal those of `_resize_band`.
+
+    Args:
+        logits: (K, h, w).
+        rows: the `neighbors` of the rows of the band.
+        columns: the `neighbors` of the columns.
+        pixels: (N,) the numbers of the pixels in the band, row by row.
+    """
+    above, below = logits.index_select(1, rows[0]), logits.index_select(1, rows[1])
+    band = torch.lerp(above, below, rows[2].view(1, -1, 1)).flatten(1)
+    row, column = (torch.from_numpy(part) for part in np.divmod(pixels, len(columns[0])))
+    first = row * logits.shape[2]
+    before, after = (band.index_select(1, first + columns[side].index_select(0, column)) for side in (0, 1))
+    return torch.lerp(before, after, columns[2].index_select(0, column))

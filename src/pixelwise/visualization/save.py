@@ -1,9 +1,13 @@
 """Write image files atomically."""
 
+import struct
+import zlib
 from pathlib import Path
+from typing import BinaryIO
 
+import numpy as np
 from PIL import Image
-from PIL.PngImagePlugin import PngInfo
+from PIL.PngImagePlugin import PngInfo, putchunk
 
 from pixelwise.runtime.files import atomic_write
 
@@ -18,6 +22,14 @@ _MAX_JPEG_SIDE = 65_500
 
 _RUN_LENGTHS = 3
 """zlib's strategy Z_RLE. For masks, files are smaller than with the default strategy and level 6, in half the time."""
+
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+_UP = 2
+"""PNG's filter that stores the difference to the pixel above. In masks, most differences are 0."""
+
+_BAND_PIXELS = 1 << 20
+"""Maximum number of pixels that are compressed at a time."""
 
 
 def save_image(image: Image.Image, out: Path, texts: dict[str, str] | None = None) -> None:
@@ -44,7 +56,10 @@ def save_image(image: Image.Image, out: Path, texts: dict[str, str] | None = Non
             info = PngInfo()
             for keyword, text in (texts or {}).items():
                 info.add_text(keyword, text)
-            if image.mode in ("1", "L", "P", "I;16"):
+            if image.mode == "L":
+                with path.open("wb") as file:
+                    _write_gray_png(file, image, info)
+            elif image.mode in ("1", "P", "I;16"):
                 image.save(path, pnginfo=info, compress_level=1, compress_type=_RUN_LENGTHS)
             else:
                 image.save(path, pnginfo=info)
@@ -61,3 +76,33 @@ def save_image(image: Image.Image, out: Path, texts: dict[str, str] | None = Non
             )
         else:
             image.save(path)
+
+
+def _write_gray_png(file: BinaryIO, image: Image.Image, info: PngInfo) -> None:
+    """Write an image of mode "L" as PNG (W3C recommendation, third edition).
+
+    Pillow tries five filters for each row. For a mask, this takes six times as long, and the file is not smaller.
+
+    Args:
+        file: the file.
+        image: the image.
+        info: the texts.
+    """
+    width, height = image.size
+    file.write(_PNG_SIGNATURE)
+    putchunk(file, b"IHDR", struct.pack(">2I5B", width, height, 8, 0, 0, 0, 0))  # 8 bits, gray, not interlaced
+    for kind, data, *_ in info.chunks:
+        putchunk(file, kind, data)
+    compressor = zlib.compressobj(1, strategy=_RUN_LENGTHS)
+    above, rows = np.zeros(width, np.uint8), max(1, _BAND_PIXELS // width)
+    for top in range(0, height, rows):
+        band = np.asarray(image.crop((0, top, width, min(top + rows, height))))
+        lines = np.empty((len(band), 1 + width), np.uint8)
+        lines[:, 0] = _UP
+        np.subtract(band[0], above, out=lines[0, 1:])
+        np.subtract(band[1:], band[:-1], out=lines[1:, 1:])
+        above = band[-1]
+        if compressed := compressor.compress(lines.tobytes()):
+            putchunk(file, b"IDAT", compressed)
+    putchunk(file, b"IDAT", compressor.flush())
+    putchunk(file, b"IEND", b"")
