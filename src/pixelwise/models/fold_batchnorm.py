@@ -1,0 +1,91 @@
+"""Fold batch norms into the convolutions before them, so that predictions take less time."""
+
+import copy
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils.fusion import fuse_conv_bn_weights
+
+_MAX_DIFFERENCE = 1e-3
+"""Maximum difference of the outputs before and after folding, relative to the largest absolute output.
+
+Rounding in float32 causes about 1e-6. If the output of a convolution is also used without its batch norm, folding
+changes the result, and the difference is many times as large.
+"""
+
+
+def fold_batchnorms(model: nn.Module, example: Tensor) -> nn.Module:
+    """Return a copy of a model for predictions in which batch norms are part of the convolutions before them.
+
+    A batch norm in evaluation mode is a linear function of each channel. Its scale and shift become a part of the
+    weights and the bias of the convolution whose output it takes (Jacob et al. 2018, "Quantization and Training of
+    Neural Networks for Efficient Integer-Arithmetic-Only Inference", section 3.2). One forward pass finds the pairs,
+    and another one compares the outputs.
+
+    Args:
+        model: a model in evaluation mode. It is not changed. Its other weights are shared with the copy.
+        example: an input of the model, on its device.
+
+    Returns:
+        The copy. If there is no pair, or the outputs differ by more than rounding, the model itself.
+    """
+    with torch.no_grad():
+        pairs, expected = _find_pairs(model, example)
+        if not pairs:
+            return model
+        shared: dict[int, object] = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
+        folded = copy.deepcopy(model, shared)
+        for conv_name, norm_name in pairs:
+            _fold(folded, conv_name, norm_name)
+        difference = (folded(example) - expected).abs().max()
+        is_equal = bool(difference <= _MAX_DIFFERENCE * expected.abs().max())
+    return folded if is_equal else model
+
+
+def _find_pairs(model: nn.Module, example: Tensor) -> tuple[list[tuple[str, str]], Tensor]:
+    """Return the names of each convolution and of the batch norm that takes its output, and the model's output.
+
+    Modules that run several times are left out.
+    """
+    outputs: dict[int, tuple[str, Tensor]] = {}  # keeps the tensors, so that no id is used twice
+    calls: dict[str, int] = {}
+    pairs: list[tuple[str, str]] = []
+
+    def after_conv(name: str, output: Tensor) -> None:
+        calls[name] = calls.get(name, 0) + 1
+        outputs[id(output)] = name, output
+
+    def before_norm(name: str, value: Tensor) -> None:
+        calls[name] = calls.get(name, 0) + 1
+        if id(value) in outputs:
+            pairs.append((outputs[id(value)][0], name))
+
+    handles = []
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Conv2d):
+            handles.append(module.register_forward_hook(lambda _, __, output, name=name: after_conv(name, output)))
+        elif isinstance(module, _BatchNorm) and not module.training and module.running_mean is not None:
+            handles.append(module.register_forward_pre_hook(lambda _, inputs, name=name: before_norm(name, inputs[0])))
+    try:
+        expected = model(example)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return [pair for pair in pairs if calls[pair[0]] == calls[pair[1]] == 1], expected
+
+
+def _fold(model: nn.Module, conv_name: str, norm_name: str) -> None:
+    """Fold a batch norm into a convolution, and replace it by the activation that it contains, if any."""
+    conv, norm = model.get_submodule(conv_name), model.get_submodule(norm_name)
+    assert isinstance(conv, nn.Conv2d) and isinstance(norm, _BatchNorm)
+    assert norm.running_mean is not None and norm.running_var is not None
+    weight, bias = fuse_conv_bn_weights(
+        conv.weight, conv.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
+    )
+    # The channels-last layout of the weights must stay, because it is the faster one.
+    conv.weight = nn.Parameter(weight.contiguous(memory_format=torch.channels_last), requires_grad=False)
+    conv.bias = nn.Parameter(bias, requires_grad=False)
+    parent, _, child = norm_name.rpartition(".")
+    act = getattr(norm, "act", None)  # timm's batch norms contain the activation that follows them
+    setattr(model.get_submodule(parent), child, act if isinstance(act, nn.Module) else nn.Identity())
