@@ -15,6 +15,7 @@ from PIL import Image, features
 
 from pixelwise.data.io.image import read_image
 from pixelwise.data.io.mask import read_mask
+from pixelwise.data.io.pixel_scale import PixelScale
 from pixelwise.data.schema import LabelMap
 from pixelwise.errors import DataError
 from tests.chaos.damage import BYTES, Damage, overwrite
@@ -160,7 +161,7 @@ def damage_images(folder: Path, tries: int, seed: int) -> Iterator[Try]:
 
 
 def _pixels(path: Path, name: str) -> np.ndarray:
-    return read_image(path, 5 if name.startswith("5 bands") else 3, pixel_range=(0, 255))
+    return read_image(path, 5 if name.startswith("5 bands") else 3, PixelScale(pixel_range=(0, 255)))
 
 
 def _check(path: Path, name: str, expected: np.ndarray, is_cut: bool) -> tuple[Verdict, str]:

@@ -11,6 +11,7 @@ from PIL import Image
 import pixelwise as pw
 from pixelwise.config import Config
 from pixelwise.data.io.image import count_channels, read_image
+from pixelwise.data.io.pixel_scale import PixelScale
 from pixelwise.data.schema import LabelMap, ReadSpec
 from pixelwise.models.model import SegmentationModel
 from pixelwise.models.pretrained import bundled
@@ -91,5 +92,5 @@ def test_a_saved_model_keeps_its_bands_and_bit_depth(tmp_path: Path) -> None:
 def test_12_of_16_bits_are_read_with_their_bit_depth(tmp_path: Path) -> None:
     values = np.array([[0, 16, 2048, 4095]], np.uint16)
     Image.fromarray(values).save(tmp_path / "gray.png")
-    assert read_image(tmp_path / "gray.png", bit_depth=12)[..., 0].tolist() == [[0, 1, 128, 255]]
+    assert read_image(tmp_path / "gray.png", scale=PixelScale(bit_depth=12))[..., 0].tolist() == [[0, 1, 128, 255]]
     assert read_image(tmp_path / "gray.png")[..., 0].tolist() == [[0, 0, 8, 15]]

@@ -40,21 +40,23 @@ def test_the_range_is_found_stored_and_used(elevations: Path, tmp_path: Path) ->
     data = pw.load_dataset(elevations)
     bands = data.read_spec.channels
     factor = 1000 if bands == 5 else 1
-    low, high = data.read_spec.pixel_range or (0, 0)
-    assert (low, high) == (LOW * factor, HIGH * factor)
-    assert f"images have floats or wide integers: {low:g} becomes 0 and {high:g} becomes 255" in " ".join(data.messages)
+    ranges = data.read_spec.band_ranges
+    assert len(ranges) == bands and data.read_spec.pixel_range is None
+    assert ranges[0] == pytest.approx((LOW * factor, HIGH * factor), abs=0.02 * factor)
+    low, high = ranges[0]
+    assert f"from the 0.5 % to the 99.5 % percentile: {low:g} to {high:g}" in " ".join(data.messages)
     image, mask = data.read(data.train[0])
     assert image.dtype == np.uint8 and image.shape == (40, 40, bands)
-    assert image.min() == 0 and image.max() == 255
+    assert image.min() == 1 and image.max() == 255
     assert image[mask == 1].mean() == pytest.approx(3.5 / 4 * 255, abs=5)
     assert DatasetSpec.of(data).load(elevations).read_spec == data.read_spec
     spec_file = tmp_path / "data.yaml"
     spec_file.write_text(DatasetSpec.of(data).to_yaml(), encoding="utf-8")
-    assert DatasetSpec.read(spec_file).pixel_range == (low, high)
+    assert DatasetSpec.read(spec_file).band_ranges == ranges
 
     config = Config(encoder="mobilenetv3_small_050", encoder_weights="none", image_size=64, device="cpu")
     model = config.create_model(data.classes, data.palette, data.read_spec)
-    assert model.config.pixel_range == (low, high)
+    assert model.config.band_ranges == ranges
     (tmp_path / "run").mkdir()
     model.save(tmp_path / "run")
     predictor = pw.Predictor.load(tmp_path / "run")

@@ -87,6 +87,14 @@ class DataFlags:
         ),
     ] = None
 
+    nodata: Annotated[
+        float | None,
+        Parameter(
+            help="Pixel value of the images that stands for no data, such as -9999. Such pixels are ignored. [default: "
+            "the tag GDAL_NODATA of TIFF files, NaN and infinity]",
+            group=_MASKS,
+        ),
+    ] = None
     allow_outside: Annotated[
         bool,
         Parameter(
@@ -129,6 +137,7 @@ class DataFlags:
             line_width=self.line_width,
             allow_outside=self.allow_outside,
             mask_files=self.mask_files,
+            nodata=self.nodata,
         )
 
 

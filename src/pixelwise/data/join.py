@@ -276,7 +276,7 @@ def _messages(
             lines.append(
                 f"'{name}' of {_listed(sharing)} is one class; if it is not, set `label_map` to give different names"
             )
-    if len({(data.read_spec.bit_depth, data.read_spec.pixel_range) for data in sets}) > 1:
+    if len({data.read_spec.scale for data in sets}) > 1:
         lines.append(
             f"the ranges of the images' pixel values differ; the model reads new images like those of '{names[0]}'"
         )

@@ -4,10 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from pixelwise.data.band_ranges import measure_scale, scale_messages
 from pixelwise.data.formats import detect_data_set
 from pixelwise.data.index import DatasetIndex, check_class_names
-from pixelwise.data.io.image import count_channels, image_range, open_image, read_multiband_tiff
+from pixelwise.data.io.image import count_channels, open_image, read_multiband_tiff
+from pixelwise.data.io.pixel_scale import PixelScale
 from pixelwise.data.io.remote import RemoteFile, open_url
+from pixelwise.data.io.rgb import UNSCALED
 from pixelwise.data.label_map.options import LabelOptions, ResolvedLabels, Unlabeled
 from pixelwise.data.label_map.resolve import resolve_labels
 from pixelwise.data.label_map.value_counts import MaskValueCounts, count_mask_values
@@ -19,9 +22,6 @@ from pixelwise.runtime.progress import Progress, no_progress
 
 LEFT_OUT = "left out: "
 """Prefix of the message about files that were left out."""
-
-_MAX_RANGE_IMAGES = 64
-"""Maximum number of images that `find_pixel_range` reads."""
 
 
 def load_dataset(
@@ -37,6 +37,7 @@ def load_dataset(
     allow_outside: bool = False,
     mask_files: str | None = None,
     progress: Progress = no_progress,
+    nodata: float | None = None,
 ) -> DatasetIndex:
     """Load a data set: detect its format and its classes, and list the records of each split.
 
@@ -58,6 +59,8 @@ def load_dataset(
         mask_files: a glob pattern for the paths of the mask files below the data directory, such as "*_1stHO.png" or
             "*/1st_manual/*", if several files could be the mask of an image. None finds the masks.
         progress: shows progress while masks are read, see `Progress`.
+        nodata: a value of the images' pixels that stands for no data, such as -9999, besides that of the tag
+            GDAL_NODATA of TIFF files. Pixels without data in all channels are ignored.
 
     Returns:
         The index of the data set. Its `messages` list the decisions.
@@ -81,6 +84,7 @@ def load_dataset(
         line_width,
         allow_outside,
         mask_files,
+        nodata,
     )
     return load_with_options(root, options, progress)
 
@@ -111,9 +115,9 @@ def load_with_options(
     messages = raise_on_fatal(path, result.issues, options.skip_unreadable)
     labels = resolve_labels(result, counts, options)
     _check_some_image(result.records)
-    pixel_range = find_pixel_range(result.train or result.records)
-    messages = [*labels.messages, *range_messages(pixel_range), *messages]
-    return build_index(path, format, result, labels, messages, pixel_range=pixel_range)
+    scale = measure_scale(result.train or result.records, options.nodata)
+    messages = [*labels.messages, *scale_messages(scale), *messages]
+    return build_index(path, format, result, labels, messages, scale)
 
 
 def _unreadable_issue(error: DataError) -> DataIssue:
@@ -200,9 +204,8 @@ def build_index(
     result: FormatResult,
     labels: ResolvedLabels,
     messages: Sequence[str] = (),
-    bit_depth: int = 16,
+    scale: PixelScale = UNSCALED,
     channels: int | None = None,
-    pixel_range: tuple[float, float] | None = None,
 ) -> DatasetIndex:
     """Build the index of a data set from the result of its format and from its classes.
 
@@ -212,9 +215,8 @@ def build_index(
         result: the records and the class names in the files.
         labels: the classes and the label map.
         messages: lines for the user.
-        bit_depth: see `ReadSpec`.
+        scale: the conversion of the images' pixels to 8 bits.
         channels: see `ReadSpec`. By default, those of the first image that can be read.
-        pixel_range: see `ReadSpec`.
 
     Raises:
         DataError: There are no records, or a class name is empty or too long.
@@ -230,15 +232,13 @@ def build_index(
     if labels.label_map.kind in ("polygons", "multilabel"):
         class_ids = labels.source_to_class or range(len(result.classes))
         source_class_ids = dict(zip(result.classes, class_ids, strict=True))
-    read_spec = ReadSpec(
-        labels.label_map, channels or _channels(result), bit_depth, labels.masks_as_stored, pixel_range
-    )
+    read_spec = ReadSpec(labels.label_map, channels or _channels(result), masks_as_stored=labels.masks_as_stored)
     return DatasetIndex(
         root=root if isinstance(root, Path) else str(root),
         format=format,
         classes=labels.classes,
         palette=labels.palette,
-        read_spec=read_spec,
+        read_spec=read_spec.with_scale(scale),
         train=train,
         val=val,
         test=test,
@@ -260,36 +260,6 @@ def _channels(result: FormatResult) -> int:
         except DataError:
             continue
     return 3
-
-
-def find_pixel_range(records: Sequence[Record]) -> tuple[float, float] | None:
-    """Return the lowest and the highest value in images of floats, of signed integers or of 32 bits.
-
-    Args:
-        records: the records of the images. At most 64 images are read, at regular steps from the first.
-
-    Returns:
-        (lowest, highest), or None if the first image that can be read has other pixels, or if no image can be read.
-    """
-    ranges: list[tuple[float, float]] = []
-    for record in records[:: max(1, len(records) // _MAX_RANGE_IMAGES)][:_MAX_RANGE_IMAGES]:
-        try:
-            found = image_range(record.image)
-        except DataError:
-            continue
-        if found is not None:
-            ranges.append(found)
-        elif not ranges:
-            return None
-    return (min(low for low, _ in ranges), max(high for _, high in ranges)) if ranges else None
-
-
-def range_messages(pixel_range: tuple[float, float] | None) -> list[str]:
-    """Return a line for the user about the range of `find_pixel_range`, or an empty list if it is None."""
-    if pixel_range is None:
-        return []
-    low, high = pixel_range
-    return [f"images have floats or wide integers: {low:g} becomes 0 and {high:g} becomes 255 in each channel"]
 
 
 def _with_class_order(record: Record, labels: ResolvedLabels) -> Record:

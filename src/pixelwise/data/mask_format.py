@@ -63,11 +63,24 @@ def check_mask_format(mask_format: MaskFormat, count: int) -> None:
         raise ValueError("mask_format has colors outside 0..255")
 
 
+def _ignore_value(mask_format: MaskFormat) -> int:
+    """Return the value of pixels to ignore, see `encode_mask`."""
+    if mask_format.mode == "1":
+        return 0
+    if mask_format.mode == "RGB" and 0xC8C8C8 not in mask_format.values:
+        return 0xC8C8C8
+    highest = {"I;16": 0xFFFF, "RGB": 0xFFFFFF}.get(mask_format.mode, 0xFF)
+    return next(value for value in range(highest, -1, -1) if value not in mask_format.values)
+
+
 def encode_mask(mask: npt.NDArray[np.uint8], mask_format: MaskFormat) -> Image.Image:
     """Convert class indices to a mask image with the values of the data set.
 
+    Pixels to ignore get the greatest value of 8 or 16 bits that no class has, or the color #c8c8c8. Masks of mode "1"
+    have no other value than those of the classes. There, these pixels get 0.
+
     Args:
-        mask: (H, W) uint8, indices into `mask_format.values`.
+        mask: (H, W) uint8, indices into `mask_format.values`, or 255 for "ignore".
         mask_format: the mode and the values.
 
     Returns:
@@ -77,11 +90,13 @@ def encode_mask(mask: npt.NDArray[np.uint8], mask_format: MaskFormat) -> Image.I
     b'\\x00\\xff'
     """
     mode, values = mask_format.mode, mask_format.values
-    if mode == "RGB":
-        return Image.fromarray(unpack_rgb(values).astype(np.uint8)[mask])
-    if mode == "I;16":
-        return Image.fromarray(np.array(values, np.uint16)[mask])
-    table = np.zeros(256, np.uint8)
+    if mode in ("RGB", "I;16"):
+        wide = np.full(256, _ignore_value(mask_format), np.int64)
+        wide[: len(values)] = values
+        return Image.fromarray(
+            unpack_rgb(wide).astype(np.uint8)[mask] if mode == "RGB" else wide.astype(np.uint16)[mask]
+        )
+    table = np.full(256, _ignore_value(mask_format), np.uint8)
     table[: len(values)] = values
     image = Image.fromarray(table[mask])
     if mode == "P":

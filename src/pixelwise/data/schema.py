@@ -1,11 +1,12 @@
 """The types that describe a data set without its pixels: records, label maps, splits and issues."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
+from pixelwise.data.io.pixel_scale import PixelScale
 from pixelwise.data.partial_labels import FULL_LABELS, PartialLabels
 from pixelwise.data.task import MULTICLASS, MULTILABEL, Task
 from pixelwise.errors import printable
@@ -217,8 +218,9 @@ class ReadSpec:
             `bit_depth` − 8.
         masks_as_stored: True if masks have the orientation of the stored pixels of their images. They are then rotated
             by the EXIF orientation of the image.
-        pixel_range: the values that become 0 and 255 in TIFFs of floats, of signed integers or of 32 bits. None if the
-            data set has none of these.
+        pixel_range: the values that become 0 and 255 in TIFFs of floats, of signed integers or of 32 bits, in data sets
+            of earlier versions. None if the data set has none of these.
+        band_ranges, nodata: see `PixelScale`. Nodata pixels of an image are ignored in its mask.
         partial_labels: the mask values of pixels with several possible classes, if data sets are joined.
     """
 
@@ -228,6 +230,23 @@ class ReadSpec:
     masks_as_stored: bool = False
     pixel_range: tuple[float, float] | None = None
     partial_labels: PartialLabels = FULL_LABELS
+    band_ranges: tuple[tuple[float, float], ...] = ()
+    nodata: float | None = None
+
+    def with_scale(self, scale: PixelScale) -> "ReadSpec":
+        """Return the parameters with another conversion of the images' pixels."""
+        return replace(
+            self,
+            bit_depth=scale.bit_depth,
+            pixel_range=scale.pixel_range,
+            band_ranges=scale.band_ranges,
+            nodata=scale.nodata,
+        )
+
+    @property
+    def scale(self) -> PixelScale:
+        """The conversion of the images' pixels to 8 bits."""
+        return PixelScale(self.bit_depth, self.pixel_range, self.band_ranges, self.nodata)
 
     @property
     def task(self) -> Task:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, field_validator, model_validator
 
@@ -15,6 +15,7 @@ from pixelwise.data.class_spec import ClassSpec, rename_keys, to_strings
 from pixelwise.data.formats import FORMATS, detect_format
 from pixelwise.data.index import DatasetIndex
 from pixelwise.data.io.mask import format_value
+from pixelwise.data.io.pixel_scale import PixelScale, check_band_ranges
 from pixelwise.data.io.remote import RemoteFile
 from pixelwise.data.label_map.options import (
     IGNORE,
@@ -48,7 +49,7 @@ class DatasetSpec(BaseModel):
     Attributes:
         format: a name in `FORMATS`.
         kind, tolerance: see `LabelMap`.
-        channels, bit_depth, masks_as_stored, pixel_range: see `ReadSpec`.
+        channels, bit_depth, masks_as_stored, pixel_range, band_ranges, nodata: see `ReadSpec`.
         classes: class name → its values and color, in index order.
         ignore: mask values to ignore, as text. For polygons: names in the data set's files.
         absent, present: for multi-label masks, the values of pixels without and with a class, as text.
@@ -67,6 +68,8 @@ class DatasetSpec(BaseModel):
     channels: Annotated[int, Field(ge=1, le=1024)] = 3
     bit_depth: Annotated[int, Field(ge=8, le=16)] = 16
     pixel_range: tuple[FiniteFloat, FiniteFloat] | None = None
+    band_ranges: Annotated[tuple[tuple[FiniteFloat, FiniteFloat], ...], Field(max_length=1024)] = ()
+    nodata: FiniteFloat | None = None
     classes: dict[str, ClassSpec]
     ignore: tuple[str, ...] = ()
     absent: tuple[str, ...] = ()
@@ -86,6 +89,11 @@ class DatasetSpec(BaseModel):
     @classmethod
     def _translate_kind(cls, kind: object) -> object:
         return _OLD_KINDS.get(kind, kind) if isinstance(kind, str) else kind
+
+    @model_validator(mode="after")
+    def _check_band_ranges(self) -> Self:
+        check_band_ranges(self.band_ranges, self.channels)
+        return self
 
     @field_validator("ignore", "absent", "present", mode="before")
     @classmethod
@@ -114,6 +122,8 @@ class DatasetSpec(BaseModel):
             channels=read_spec.channels,
             bit_depth=read_spec.bit_depth,
             pixel_range=read_spec.pixel_range,
+            band_ranges=read_spec.band_ranges,
+            nodata=read_spec.nodata,
             classes={
                 name: ClassSpec(values=sources_of(index), color=to_hex(color))
                 for index, (name, color) in enumerate(zip(data.classes, data.palette, strict=True))
@@ -240,7 +250,8 @@ class DatasetSpec(BaseModel):
         format, result = self._find_format(path, options)
         messages = raise_on_fatal(path, result.issues, skip_unreadable)
         labels = self.resolve_labels(format, result)
-        return build_index(path, format, result, labels, messages, self.bit_depth, pixel_range=self.pixel_range)
+        scale = PixelScale(self.bit_depth, self.pixel_range, self.band_ranges, self.nodata)
+        return build_index(path, format, result, labels, messages, scale)
 
     def _find_format(self, root: Path | RemoteFile, options: LabelOptions) -> tuple[str, FormatResult]:
         """Return the format and the records, read with the spec's format. If it does not fit, detect another."""

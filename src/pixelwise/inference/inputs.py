@@ -14,7 +14,6 @@ from PIL import Image
 
 from pixelwise.data.io.image import read_image
 from pixelwise.data.io.network import check_url
-from pixelwise.data.io.pixel_depth import to_8_bits
 from pixelwise.data.io.remote import RemoteFile, open_url
 from pixelwise.data.io.rgb import rgb_array, to_rgb
 from pixelwise.data.io.tiff import TIFF_SIGNATURES
@@ -118,12 +117,12 @@ def read_input(source: ImageInput, config: ModelConfig) -> np.ndarray:
         return _from_array(source, config)
     if isinstance(source, torch.Tensor):
         return _from_tensor(source, config)
-    channels, bit_depth, pixel_range = len(config.mean), config.bit_depth, config.pixel_range
+    channels = len(config.mean)
     if isinstance(source, Image.Image):
         if channels != 3:
             raise DataError(f"this model takes TIFF files with {channels} bands; pass the file's path or an array")
-        return rgb_array(source, bit_depth, pixel_range)
-    return read_image(open_image(source), channels, bit_depth, pixel_range=pixel_range)
+        return rgb_array(source, config.pixel_scale)
+    return read_image(open_image(source), channels, config.pixel_scale)
 
 
 def read_inputs(sources: Sequence[ImageInput], config: ModelConfig) -> Iterator[np.ndarray]:
@@ -217,9 +216,10 @@ def _from_array(array: np.ndarray, config: ModelConfig) -> np.ndarray:
         raise DataError(
             f"{_expected(channels)}; this one is {array.shape} {array.dtype}{_layout_hint(array, channels)}"
         )
-    if pixels.dtype not in (np.uint8, np.uint16) and (config.pixel_range is None or pixels.dtype.kind not in "uif"):
+    has_range = (config.pixel_range is not None or config.band_ranges) and pixels.dtype.kind in "uif"
+    if pixels.dtype not in (np.uint8, np.uint16) and not has_range:
         raise DataError(f"{_expected(channels)}; this one is {array.dtype}: {_type_hint(array.dtype)}")
-    pixels = to_8_bits(pixels, config.bit_depth, config.pixel_range)
+    pixels = config.pixel_scale.apply(pixels)
     if count == channels:
         # Copy the array, because torch rejects read-only memory and negative strides, and the caller may change it.
         return np.array(pixels, order="C")

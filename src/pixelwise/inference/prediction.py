@@ -16,7 +16,7 @@ from pixelwise.inference.file_names import mask_kinds
 from pixelwise.inference.objects import MaskObject, ObjectTable, find_objects
 from pixelwise.inference.pixel_size import PixelSize
 from pixelwise.inference.tables import ClassRows, ObjectRows
-from pixelwise.palette import Palette
+from pixelwise.palette import IGNORE_INDEX, Palette
 from pixelwise.visualization import add_legend, index_image, overlay, save_image, to_display_image
 
 if TYPE_CHECKING:
@@ -36,7 +36,8 @@ class Prediction:
     Attributes:
         image: (H, W, 3) uint8 RGB with EXIF orientation applied, or (H, W, bands) uint8 for a multi-band model.
         mask: class indices in [0, C), (H, W) uint8, at the image's own size. For a multi-label model, (C, H, W) uint8,
-            1 if the pixel has the class, else 0. `predict_folder` uses a `PackedMask` for large ones.
+            1 if the pixel has the class, else 0. `predict_folder` uses a `PackedMask` for large ones. Nodata pixels of
+            the image are 255 ("ignore"), in all classes.
         classes: C names in index order.
         palette: C colors (red, green, blue), each value in [0, 255].
         probabilities: (C, H, W) float32 in [0, 1], or None if they were not requested. They sum to 1 over the classes
@@ -48,6 +49,7 @@ class Prediction:
             size of the model's logits. The value of a class without pixels is None. None instead of the mapping if it
             was not computed.
         compute_confidence: a function that returns `confidence` if there are no probabilities, or None.
+        nodata_pixels: number of nodata pixels of the image.
     """
 
     image: np.ndarray
@@ -60,16 +62,17 @@ class Prediction:
     mask_format: MaskFormat | None = None
     class_confidences: dict[str, float | None] | None = None
     compute_confidence: Callable[[], np.ndarray] | None = None
+    nodata_pixels: int = 0
 
     @cached_property
     def areas(self) -> dict[str, int]:
-        """Class name → number of pixels. The sum is the image's number of pixels unless the task is multi-label."""
+        """Class name → number of pixels. The sum is the number of pixels with data unless the task is multi-label."""
         return {name: int(count) for name, count in zip(self.classes, self.task.class_pixels(self.mask), strict=False)}
 
     @cached_property
     def class_fractions(self) -> dict[str, float]:
-        """Class name → fraction of the image's pixels in [0, 1]. The sum is 1 unless the task is multi-label."""
-        pixels = self.mask.shape[-2] * self.mask.shape[-1]
+        """Class name → fraction of the image's pixels with data, in [0, 1]. The sum is 1 unless it is multi-label."""
+        pixels = max(1, self.mask.shape[-2] * self.mask.shape[-1] - self.nodata_pixels)
         return {name: area / pixels for name, area in self.areas.items()}
 
     @cached_property
@@ -128,6 +131,8 @@ class Prediction:
         """
         classes, palette = self.task.display_classes(self.classes, self.palette)
         uncolored = self.task.display_background(len(self.classes), self.background)
+        if self.nodata_pixels:
+            uncolored = (*uncolored, IGNORE_INDEX)
         mask = self.task.to_display(self.mask)
         drawn = overlay(to_display_image(self.image), mask, palette, opacity, uncolored)
         if legend:
@@ -157,6 +162,7 @@ class Prediction:
         Args:
             masks: "index" for grayscale images of class indices. "as-given" for the mode and the values of the training
                 masks, for example 0 and 255, a palette, or colors. If a class has several values, the first is used.
+                Nodata pixels are 255 in index images. For other values see `encode_mask`.
 
         Returns:
             {"": image}. For a multi-label model, class name → image.

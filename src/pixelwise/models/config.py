@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, PlainSerializer, model_validator
 
+from pixelwise.data.io.pixel_scale import PixelScale, check_band_ranges
 from pixelwise.data.mask_format import MaskFormat, ObjectScale, check_mask_format
 from pixelwise.data.schema import MAX_CLASS_NAME
 from pixelwise.data.task import MULTICLASS, MULTILABEL, TASKS, Task
@@ -57,6 +58,7 @@ class ModelConfig(BaseModel):
         std: one value per channel on the scale 0..255. The encoder gets (pixel − mean) / std.
         bit_depth: number of used bits in images with 16 bits per channel, see `read_image`.
         pixel_range: the values that become 0 and 255 in images of floats or wide integers, see `ReadSpec`.
+        band_ranges, nodata: the ranges of the training images' values and their nodata value, see `PixelScale`.
         task: the segmentation task. JSON contains its name.
         encoder: timm's name of the encoder. A prefix such as "hf-hub:" is refused, because it would use the network.
         encoder_layers: names of the layers whose outputs are the features, or None for timm's own stages.
@@ -81,6 +83,8 @@ class ModelConfig(BaseModel):
     std: _PerChannel
     bit_depth: Annotated[int, Field(ge=8, le=16)] = 16
     pixel_range: tuple[FiniteFloat, FiniteFloat] | None = None
+    band_ranges: Annotated[tuple[tuple[FiniteFloat, FiniteFloat], ...], Field(max_length=MAX_CHANNELS)] = ()
+    nodata: FiniteFloat | None = None
     task: Annotated[Task, BeforeValidator(_parse_task), PlainSerializer(lambda task: task.name)] = MULTICLASS
     encoder: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,100}$")]
     encoder_layers: Annotated[tuple[_LayerName, ...], Field(max_length=100)] | None
@@ -111,7 +115,13 @@ class ModelConfig(BaseModel):
             check_mask_format(self.mask_format, 2 if self.task is MULTILABEL else len(self.classes))
         if self.pixel_range is not None and self.pixel_range[0] >= self.pixel_range[1]:
             raise ValueError("pixel_range must be a lower and a higher value")
+        check_band_ranges(self.band_ranges, len(self.mean))
         return self
+
+    @property
+    def pixel_scale(self) -> PixelScale:
+        """The conversion of the pixels of image files to 8 bits."""
+        return PixelScale(self.bit_depth, self.pixel_range, self.band_ranges, self.nodata)
 
     @property
     def background(self) -> tuple[int, ...]:

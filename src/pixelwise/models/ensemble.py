@@ -37,7 +37,7 @@ class SegmentationEnsemble(nn.Module):
         self.models = nn.ModuleList(models)
         self.config = models[0].config.model_copy(update={"metrics": {}, "temperature": 1.0})
         for model in models[1:]:
-            for name in ("classes", "size", "view", "scale", "task", "bit_depth", "pixel_range"):
+            for name in ("classes", "size", "view", "scale", "task", "pixel_scale"):
                 if getattr(model.config, name) != getattr(self.config, name):
                     raise RunError(f"the models of the ensemble differ in `{name}`; load them one by one")
             if len(model.config.mean) != len(self.config.mean):

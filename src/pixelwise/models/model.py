@@ -210,6 +210,8 @@ def create_model(
     channels: int = 3,
     bit_depth: int = 16,
     pixel_range: tuple[float, float] | None = None,
+    band_ranges: Sequence[tuple[float, float]] = (),
+    nodata: float | None = None,
     task: str | Task = MULTICLASS,
 ) -> SegmentationModel:
     """Return a new model with a pretrained encoder and a random decoder.
@@ -230,6 +232,8 @@ def create_model(
         channels: number of channels of the images.
         bit_depth: number of used bits in images with 16 bits per channel.
         pixel_range: the values that become 0 and 255 in images of floats or wide integers, see `ReadSpec`.
+        band_ranges: for each channel, the values that become 1 and 255, see `PixelScale`. Empty for 8-bit images.
+        nodata: the value of pixels without data, see `PixelScale`.
         task: "multiclass" or "multilabel", or a `Task`.
 
     Returns:
@@ -260,6 +264,8 @@ def create_model(
             std=std,
             bit_depth=bit_depth,
             pixel_range=pixel_range,
+            band_ranges=tuple(band_ranges),
+            nodata=nodata,
             task=get_task(task),
             encoder=encoder,
             encoder_layers=None if encoder_layers is None else tuple(encoder_layers),

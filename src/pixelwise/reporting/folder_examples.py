@@ -6,8 +6,10 @@ import numpy as np
 from PIL import Image
 
 from pixelwise.data.analysis.file_survey import FolderContent
-from pixelwise.data.io.image import count_channels, image_range, open_image, read_image
+from pixelwise.data.band_ranges import measure_scale
+from pixelwise.data.io.image import count_channels, open_image, read_image
 from pixelwise.data.io.mask_values import mask_values, value_kind
+from pixelwise.data.schema import Record
 from pixelwise.errors import DataError
 from pixelwise.palette import default_palette
 from pixelwise.reporting.class_examples import Example, encode_image
@@ -46,7 +48,7 @@ def _draw(path: Path) -> Image.Image | None:
 
 
 def _read(path: Path) -> Image.Image:
-    pixels = read_image(path, count_channels(path), pixel_range=image_range(path), min_size=THUMBNAIL_SIDE)
+    pixels = read_image(path, count_channels(path), measure_scale([Record(path, None)]), THUMBNAIL_SIDE)
     return Image.fromarray(np.ascontiguousarray(to_display_image(pixels)))
 
 

@@ -65,17 +65,46 @@ def test_percentiles_of_image_sizes(tmp_path: Path) -> None:
     assert report.aspect_ratios is not None and report.aspect_ratios.max == 2.0
 
 
-@pytest.mark.parametrize(("maximum", "bit_depth"), [(199, 8), (1023, 10), (4095, 12), (39_999, 16)])
-def test_bit_depth_of_16_bit_images(maximum: int, bit_depth: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("maximum", [199, 4095, 39_999])
+def test_images_with_16_bits_are_scaled_by_percentiles(maximum: int, tmp_path: Path) -> None:
     images = np.random.default_rng(0).integers(0, maximum, (3, 20, 30)).astype(np.uint16)
-    images[:, 0, 0] = maximum
+    images[:, 0, 0] = 65_535  # hot pixels
     mask = background()
     mask[:9] = 1
     for number, image in enumerate(images):
         save_pair(tmp_path, f"p{number}", image, mask)
     report = inspect(tmp_path)
-    assert report.data.read_spec.bit_depth == bit_depth
-    assert report.channel_means == pytest.approx([images.mean() / 2 ** (bit_depth - 8)] * 3)
+    low, high = np.percentile(images, (0.5, 99.5))
+    np.testing.assert_allclose(report.data.read_spec.band_ranges, [(low, high)] * 3)
+    expected = 1 + 254 * (np.clip(images, low, high) - low) / (high - low)
+    assert report.channel_means == pytest.approx([expected.mean()] * 3, abs=0.5)
+    assert report.channel_stds == pytest.approx([expected.std()] * 3, abs=0.5)
+    assert f"99.5 % percentile: {low:g} to {high:g}" in report.data.messages[-1]
+
+
+def test_nodata_pixels_are_counted_and_left_out_of_the_means(tmp_path: Path) -> None:
+    mask = background()
+    mask[:9] = 1
+    for number in range(3):
+        image = noise(number)
+        image[:, :15] = 0
+        save_pair(tmp_path, f"p{number}", image, mask)
+    report = inspect(tmp_path, nodata=0)
+    assert report.data.messages[-1].startswith("50 % of the pixels have no data (0, the tag")
+    assert min(report.channel_means) > 100 and report.data.read_spec.nodata == 0
+    assert (report.data.read(report.data.train[0])[1][:, :15] == 255).all()
+
+
+@pytest.mark.parametrize(("maximum", "bit_depth"), [(199, 8), (1023, 10), (4095, 12), (39_999, 16)])
+def test_bit_depth_of_16_bit_images_among_many_8_bit_images(maximum: int, bit_depth: int, tmp_path: Path) -> None:
+    mask = background()
+    mask[:9] = 1
+    for number in range(6):
+        save_pair(tmp_path, f"p{number}", noise(number), mask)
+    deep = np.full((20, 30), maximum, np.uint16)
+    save_pair(tmp_path, "q", deep, mask)
+    spec = inspect(tmp_path).data.read_spec
+    assert (spec.bit_depth, spec.band_ranges) == (bit_depth, ())
 
 
 def test_multilabel_classes_count_independently(tmp_path: Path) -> None:

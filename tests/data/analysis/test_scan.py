@@ -54,10 +54,10 @@ def test_the_error_of_a_worker_that_died_names_the_files(tmp_path: Path, monkeyp
     monkeypatch.setattr(scan_module, "MIN_RECORDS_FOR_PROCESSES", 10)
     (tmp_path / "dies.py").write_text(
         "import os\nfrom pixelwise.data.analysis.scan import scan_record\n"
-        "def scan_batch(records):\n"
+        "def scan_batch(records, scale):\n"
         "    if any(record.image.name == 'p040.png' for record in records):\n"
         f"        os.kill(os.getpid(), {int(signal.SIGKILL)})\n"
-        "    return [scan_record(record) for record in records]\n"
+        "    return [scan_record(record, scale) for record in records]\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     import dies  # type: ignore[import-not-found]

@@ -7,6 +7,7 @@ import pytest
 from PIL import ExifTags, Image
 
 from pixelwise.data.io import rgb
+from pixelwise.data.io.pixel_scale import PixelScale
 from pixelwise.data.io.rgb import rgb_array, to_rgb
 from pixelwise.errors import DataError
 
@@ -34,8 +35,8 @@ IMAGES = {
 @pytest.mark.parametrize("name", IMAGES)
 def test_bands_have_the_pixels_of_the_whole_image(name: str, pixels: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rgb, "_BAND_PIXELS", pixels)
-    array = rgb_array(IMAGES[name], pixel_range=(0.0, 255.0))
-    assert np.array_equal(array, np.asarray(to_rgb(IMAGES[name], pixel_range=(0.0, 255.0))))
+    array = rgb_array(IMAGES[name], PixelScale(pixel_range=(0.0, 255.0)))
+    assert np.array_equal(array, np.asarray(to_rgb(IMAGES[name], PixelScale(pixel_range=(0.0, 255.0)))))
     assert array.shape == (13, 9, 3) and array.flags.c_contiguous and array.flags.writeable
 
 

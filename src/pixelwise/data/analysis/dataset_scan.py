@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pixelwise.data.analysis.image_stats import ImageStatsTable
 from pixelwise.data.analysis.mask_stats import MaskStatsTable
 from pixelwise.data.analysis.scan import scan
+from pixelwise.data.band_ranges import measure_scale
 from pixelwise.data.io.tar_shard import TarMember
 from pixelwise.data.label_map.value_counts import MaskValueCounts
 from pixelwise.data.schema import FormatResult, Record
@@ -31,7 +32,7 @@ class DatasetScan:
     records: tuple[Record, ...]
     is_complete: bool
     messages: tuple[str, ...]
-    images: ImageStatsTable = field(default_factory=ImageStatsTable)
+    images: ImageStatsTable
     masks: MaskStatsTable = field(default_factory=MaskStatsTable)
     value_counts: MaskValueCounts = field(default_factory=MaskValueCounts)
 
@@ -41,7 +42,7 @@ class DatasetScan:
         return [by_id[id(record)] for record in records]
 
 
-def scan_dataset(result: FormatResult, progress: Progress) -> DatasetScan:
+def scan_dataset(result: FormatResult, progress: Progress, nodata: float | None = None) -> DatasetScan:
     """Read the image and mask of each record once.
 
     A file that cannot be used raises no error. It gives an issue in the table of images.
@@ -49,13 +50,16 @@ def scan_dataset(result: FormatResult, progress: Progress) -> DatasetScan:
     Args:
         result: the records.
         progress: see `Progress`.
+        nodata: a value of the images' pixels that stands for no data, or None.
 
     Returns:
         The statistics. If all shards are on another machine, they cover about `MAX_REMOTE_IMAGES` images.
     """
     records, message = _select_records(result)
-    scanned = DatasetScan(records, is_complete=not message, messages=(message,) if message else ())
-    for index, (record, stats) in enumerate(scan(records, progress)):
+    train = {id(record) for record in result.train}
+    scale = measure_scale([record for record in records if id(record) in train] or records, nodata)
+    scanned = DatasetScan(records, not message, (message,) if message else (), ImageStatsTable(scale))
+    for index, (record, stats) in enumerate(scan(records, progress, scale=scale)):
         scanned.images.add(stats)
         if stats.mask is not None and record.mask is not None:
             scanned.value_counts.add(record.mask, stats.mask.stats)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pixelwise.data.analysis.image_stats import ImageStatsTable
 from pixelwise.data.analysis.scan import scan
+from pixelwise.data.band_ranges import measure_scale
 from pixelwise.data.formats._filesystem import ImageFile, Listing, is_folder, list_files, list_images
 from pixelwise.data.formats._folder_names import folder_roles
 from pixelwise.data.formats._matches import Roles
@@ -83,8 +84,10 @@ def survey_files(root: Path | RemoteFile, progress: Progress) -> FileSurvey | No
     images = _find_images(list(list_images(listing)), roles)
     step = -(-len(images) // MAX_SCANNED_IMAGES)
     sample = images[:: max(1, step)]
-    table = ImageStatsTable()
-    for _, stats in scan([Record(root / str(image), None) for image in sample], progress):
+    records = [Record(root / str(image), None) for image in sample]
+    scale = measure_scale(records)
+    table = ImageStatsTable(scale)
+    for _, stats in scan(records, progress, scale=scale):
         table.add(replace(stats, issues=tuple(issue for issue in stats.issues if issue.kind != "missing mask")))
     if not table.modes:
         return None

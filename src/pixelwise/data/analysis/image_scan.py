@@ -8,9 +8,11 @@ import numpy as np
 from PIL import ExifTags, Image
 
 from pixelwise.data.analysis.duplicates import THUMBNAIL_SIDE
-from pixelwise.data.io.image import open_image, read_content, read_multiband_tiff
+from pixelwise.data.io.image import open_image, read_bands, read_content
 from pixelwise.data.io.pixel_depth import to_8_bits, value_range
-from pixelwise.data.io.rgb import NUMBER_MODES, apply_exif_orientation, to_rgb
+from pixelwise.data.io.pixel_scale import PixelScale
+from pixelwise.data.io.rgb import UNSCALED, apply_exif_orientation, has_numbers, to_rgb
+from pixelwise.data.io.tiff import pillow_nodata
 from pixelwise.data.schema import BytesSource
 
 MIN_DRAFT_SIDE = 64
@@ -31,11 +33,12 @@ class ImageStats:
         mode: Pillow's pixel mode ("RGB"), or "5 bands".
         channels: number of channels to read, see `count_channels`.
         max_value: the greatest value of an image with 16 bits per channel, else 0.
-        pixel_range: the lowest and the highest finite value of an image of floats, of signed integers or of 32 bits,
-            else None. See `ReadSpec`.
-        means: mean of each channel, in the units of the decoded pixels.
+        has_wide_numbers: True for an image of floats, of signed integers or of 32 bits.
+        means: mean of each channel over its pixels with data. In [0, 255] if the scale has ranges, else in the units of
+            the decoded pixels.
         mean_squares: mean of the squared values of each channel.
         thumbnail: `THUMBNAIL_SIDE`² gray values as bytes.
+        nodata_fraction: fraction of the pixels without data in all channels, in [0, 1]. 0 if the scale has no ranges.
     """
 
     digest: bytes
@@ -43,10 +46,11 @@ class ImageStats:
     mode: str
     channels: int
     max_value: int
-    pixel_range: tuple[float, float] | None
+    has_wide_numbers: bool
     means: tuple[float, ...]
     mean_squares: tuple[float, ...]
     thumbnail: bytes
+    nodata_fraction: float = 0.0
 
 
 class ReadOnce:
@@ -65,61 +69,82 @@ class ReadOnce:
         return str(self.source)
 
 
-def image_stats(source: BytesSource) -> ImageStats:
+def image_stats(source: BytesSource, scale: PixelScale = UNSCALED) -> ImageStats:
     """Return the statistics of one image.
 
     A JPEG is decoded at the smallest size that its decoder offers with sides of at least `MIN_DRAFT_SIDE`.
+
+    Args:
+        source: the image file.
+        scale: the conversion of the data set's pixels to 8 bits, if it has ranges.
 
     Raises:
         DataError: The image cannot be read. The message names the file.
     """
     source = ReadOnce(source)
-    bands = read_multiband_tiff(source) if Path(source.name).suffix.lower() in (".tif", ".tiff") else None
+    bands = read_bands(source) if Path(source.name).suffix.lower() in (".tif", ".tiff") else None
     if bands is not None:
-        size, mode, channels = (bands.shape[0], bands.shape[1]), f"{bands.shape[2]} bands", bands.shape[2]
-        pixels, gray_image = bands, _to_gray(bands)
+        pixels, nodata = bands.pixels, bands.nodata
+        size, mode, channels = (pixels.shape[0], pixels.shape[1]), f"{pixels.shape[2]} bands", pixels.shape[2]
+        gray_image = _to_gray(pixels, scale, nodata)
     else:
-        size, mode, pixels, gray_image = open_image(source, _decode)
+        size, mode, pixels, nodata = open_image(source, _decode)
+        is_rgb = pixels.dtype == np.uint8
+        gray_image = Image.fromarray(pixels).convert("L") if is_rgb else _to_gray(pixels, scale, nodata)
         channels = 3
-    pixel_range = value_range(pixels)
     step = max(1, min(pixels.shape[:2]) // MIN_DRAFT_SIDE)
-    sampled = pixels[::step, ::step].reshape(-1, pixels.shape[2]).astype(np.float64)
-    if pixel_range is not None:
-        sampled = np.nan_to_num(sampled, nan=pixel_range[0], posinf=pixel_range[1], neginf=pixel_range[0])
+    means, mean_squares, nodata_fraction = _moments(pixels[::step, ::step], scale, nodata)
     return ImageStats(
         digest=content_digest(repr((size, pixels.dtype)).encode(), np.ascontiguousarray(pixels).reshape(-1).data),
         size=size,
         mode=mode,
         channels=channels,
         max_value=int(pixels.max()) if pixels.dtype == np.uint16 else 0,
-        pixel_range=pixel_range,
-        means=tuple(sampled.mean(0).tolist()),
-        mean_squares=tuple((sampled**2).mean(0).tolist()),
+        has_wide_numbers=pixels.dtype not in (np.uint8, np.uint16),
+        means=means,
+        mean_squares=mean_squares,
         thumbnail=gray_image.resize((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.BOX).tobytes(),
+        nodata_fraction=nodata_fraction,
     )
 
 
-def _decode(image: Image.Image) -> tuple[tuple[int, int], str, np.ndarray, Image.Image]:
-    """Return the size after EXIF orientation, Pillow's mode, the (H, W, C) pixels, and a gray image.
+def _moments(
+    pixels: np.ndarray, scale: PixelScale, nodata: float | None
+) -> tuple[tuple[float, ...], tuple[float, ...], float]:
+    """Return the mean and the mean square of each channel and the fraction of nodata pixels, see `ImageStats`."""
+    if not scale.band_ranges:
+        values = pixels.reshape(-1, pixels.shape[2]).astype(np.float64)
+        if pixels.dtype.kind == "f":
+            values = np.nan_to_num(values, posinf=0, neginf=0)
+        return tuple(values.mean(0).tolist()), tuple((values**2).mean(0).tolist()), 0.0
+    values = scale.apply(pixels, nodata).reshape(-1, pixels.shape[2]).astype(np.float64)
+    counts = np.maximum((values > 0).sum(0), 1)
+    sums, squares = values.sum(0) / counts, (values**2).sum(0) / counts
+    return tuple(sums.tolist()), tuple(squares.tolist()), float(1 - (values > 0).any(1).mean())
 
-    The pixels and the gray image of a JPEG are reduced.
+
+def _decode(image: Image.Image) -> tuple[tuple[int, int], str, np.ndarray, float | None]:
+    """Return the size after EXIF orientation, Pillow's mode, the (H, W, C) pixels, and the file's nodata value.
+
+    The pixels of a JPEG are reduced.
     """
-    mode = image.mode
+    mode, nodata = image.mode, pillow_nodata(image)
     rotated = image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
     size = (image.width, image.height) if rotated else (image.height, image.width)
     # The decoder reads a reduced JPEG to its end, so a truncated file still raises an error.
     image.draft(None, (MIN_DRAFT_SIDE, MIN_DRAFT_SIDE))
-    if mode in NUMBER_MODES or mode.startswith("I;16"):
+    if has_numbers(image):
         values = np.asarray(apply_exif_orientation(image))
         pixels = np.repeat((values.astype(np.uint16) if mode.startswith("I;16") else values)[:, :, None], 3, 2)
-        return size, mode, pixels, _to_gray(pixels)
-    rgb = to_rgb(image)
-    return size, mode, np.asarray(rgb), rgb.convert("L")
+        return size, mode, pixels, nodata
+    return size, mode, np.asarray(to_rgb(image)), nodata
 
 
-def _to_gray(pixels: np.ndarray) -> Image.Image:
-    """Return the mean of the channels. Pixels other than uint8 are scaled to 8 bits by the range of the image."""
-    if pixels.dtype == np.uint16:
+def _to_gray(pixels: np.ndarray, scale: PixelScale, nodata: float | None) -> Image.Image:
+    """Return the mean of the channels. Without ranges in `scale`, they are scaled by the range of the image."""
+    if scale.band_ranges:
+        gray = scale.apply(pixels, nodata).mean(2)
+    elif pixels.dtype == np.uint16:
         gray = pixels.mean(2) / max(int(pixels.max()), 1) * 255
     else:
         gray = to_8_bits(pixels, pixel_range=value_range(pixels)).mean(2)

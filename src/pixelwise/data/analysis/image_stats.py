@@ -8,6 +8,8 @@ import numpy as np
 
 from pixelwise.data.analysis.duplicates import THUMBNAIL_SIDE, copy_issue, find_copies, near_duplicate_issues
 from pixelwise.data.analysis.scan import RecordStats
+from pixelwise.data.io.pixel_scale import PixelScale
+from pixelwise.data.io.rgb import UNSCALED
 from pixelwise.data.schema import DataIssue, Record, Split
 
 _DIGEST_BYTES, _THUMBNAIL_BYTES = 16, THUMBNAIL_SIDE**2
@@ -18,21 +20,27 @@ class ImageStatsTable:
 
     An unreadable image has a row of zeros.
 
+    Args:
+        scale: the conversion of the data set's pixels to 8 bits, with which the statistics were computed.
+
     Attributes:
+        scale: the argument.
         issues: the faults in single files that were found so far.
         modes: Pillow's pixel mode ("RGB"), or "5 bands" → number of readable images.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, scale: PixelScale = UNSCALED) -> None:
+        self.scale = scale
         self.issues: list[DataIssue] = []
         self.modes: Counter[str] = Counter()
         self._unusable = bytearray()
         self._digests, self._mask_digests, self._thumbnails = bytearray(), bytearray(), bytearray()
         self._heights, self._widths, self._channels = array("L"), array("L"), array("H")
         self._max_value = 0
-        self._ranges: dict[int, tuple[float, float]] = {}  # index → range, for floats and wide integers
-        # (channels, is 16-bit, is floats or wide integers) → sums over images of 1, means and mean squares, per channel
-        self._moments: dict[tuple[int, bool, bool], np.ndarray] = {}
+        self._nodata = 0.0  # number of pixels without data
+        self._wide: list[int] = []  # indices of images of floats and wide integers
+        # (channels, is 16-bit) → sums over images of 1, means and mean squares, per channel
+        self._moments: dict[tuple[int, bool], np.ndarray] = {}
 
     def __len__(self) -> int:
         return len(self._unusable)
@@ -54,9 +62,10 @@ class ImageStatsTable:
         self.modes[image.mode] += 1
         self._max_value = max(self._max_value, image.max_value)
         moments = np.array([np.ones(image.channels), image.means, image.mean_squares])
-        if image.pixel_range is not None:
-            self._ranges[len(self) - 1] = image.pixel_range
-        key = image.channels, image.max_value > 0, image.pixel_range is not None
+        self._nodata += image.nodata_fraction * height * width
+        if image.has_wide_numbers:
+            self._wide.append(len(self) - 1)
+        key = image.channels, image.max_value > 0
         self._moments[key] = self._moments.get(key, 0) + moments
 
     def add_issue(self, index: int, issue: DataIssue) -> None:
@@ -97,26 +106,26 @@ class ImageStatsTable:
         return min(max(self._max_value.bit_length(), 8), 16) if self._max_value else 16
 
     @property
-    def pixel_range(self) -> tuple[float, float] | None:
-        """The lowest and the highest value of all images of floats or wide integers (signed, or of 32 bits).
+    def nodata_fraction(self) -> float:
+        """The fraction of all pixels that have no data, in [0, 1]."""
+        return self._nodata / max(1, int(self.pixels.sum()))
 
-        None if fewer than half of the readable images have these types.
-        """
-        if len(self._ranges) * 2 < sum(self.modes.values()) or not self._ranges:
-            return None
-        return min(low for low, _ in self._ranges.values()), max(high for _, high in self._ranges.values())
+    @property
+    def read_scale(self) -> PixelScale:
+        """The conversion of pixels: `scale` if it has ranges, else one with `bit_depth`."""
+        return self.scale if self.scale.band_ranges else PixelScale(self.bit_depth)
 
     def check_channels(self, records: Sequence[Record]) -> None:
         """Add an error for each image whose number of channels differs from `channels`.
 
-        If fewer than half of the images have floats or wide integers, each of these images also gets an error.
+        If the scale has no ranges, each image of floats or wide integers (signed, or of 32 bits) also gets an error.
 
         Args:
             records: all records, in the order they were added.
         """
         expected = self.channels
-        if self.pixel_range is None:
-            for index in self._ranges:
+        if not self.scale.band_ranges:
+            for index in self._wide:
                 message = "has floats or wide integers, but most images have 8 or 16 bits; convert it or remove it"
                 self.add_issue(index, DataIssue("other number type", str(records[index].image), message))
         for index, channels in enumerate(self._channels):
@@ -130,15 +139,11 @@ class ImageStatsTable:
         Both are on the scale 0..255. Both are zeros if no image can be read.
         """
         total = np.zeros((3, self.channels))
-        for (channels, has_16_bits, has_range), sums in self._moments.items():
+        for (channels, has_16_bits), sums in self._moments.items():
             if channels == self.channels:
-                scale = float(1 << (self.bit_depth - 8)) if has_16_bits else 1.0
-                low = 0.0
-                if has_range and self.pixel_range is not None:
-                    low, scale = self.pixel_range[0], (self.pixel_range[1] - self.pixel_range[0]) / 255
-                count, means, squares = sums
-                shifted = np.array([count, means - low * count, squares - 2 * low * means + low**2 * count])
-                total += shifted / np.array([[1], [scale], [scale**2]])
+                is_shifted = has_16_bits and not self.scale.band_ranges
+                factor = float(1 << (self.bit_depth - 8)) if is_shifted else 1.0
+                total += sums / np.array([[1], [factor], [factor**2]])
         counts = np.maximum(total[0], 1)
         means = total[1] / counts
         stds = np.sqrt(np.maximum(total[2] / counts - means**2, 0))

@@ -108,6 +108,7 @@ def inspect(
     allow_outside: bool = False,
     mask_files: str | None = None,
     progress: Progress = no_progress,
+    nodata: float | None = None,
 ) -> DatasetReport:
     """Read every image and mask of a data set once, in parallel, and compute statistics.
 
@@ -127,6 +128,7 @@ def inspect(
         allow_outside: read files outside the data directory that a table or list names.
         mask_files: a glob pattern for the paths of the mask files, see `load_dataset`.
         progress: see `Progress`.
+        nodata: a value of the images' pixels that stands for no data, see `load_dataset`.
 
     Returns:
         The report. `report.data` is the data set, ready for training if `report.obstacle` is empty.
@@ -149,6 +151,7 @@ def inspect(
         line_width,
         allow_outside,
         mask_files,
+        nodata,
     )
     return inspect_with_options(root, options, progress)
 
@@ -187,7 +190,7 @@ def _inspect_data_set(
     """Return the report on a data set whose format can be read. Raises DataError and ConfigError, see `inspect`."""
     format, result = detect_data_set(root, options)
     raise_on_fatal(root, result.issues, options.skip_unreadable)
-    scanned = scan_dataset(result, progress)
+    scanned = scan_dataset(result, progress, options.nodata)
     labels, question = resolve_or_ask(root, format, result, scanned, options)
     classes = scanned.masks.resolve(labels)
     messages = [*labels.messages, *scanned.messages, *check_images(scanned, result)]
@@ -226,7 +229,7 @@ def _report_on_files(
     """Return the report on a folder that cannot be read as a data set. `error` states the reason."""
     kind = UNDECIDED if isinstance(error, AmbiguousDataError) else NOT_READ
     images = survey.images
-    spec = ReadSpec(LabelMap("index"), images.channels, images.bit_depth, pixel_range=images.pixel_range)
+    spec = ReadSpec(LabelMap("index"), images.channels).with_scale(images.read_scale)
     path = root if isinstance(root, Path) else str(root)
     data = DatasetIndex(path, "", (), (), spec, messages=survey.messages, undecided=str(error))
     issue = DataIssue(kind, str(root), without_name(error, root))

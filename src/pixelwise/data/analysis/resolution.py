@@ -9,11 +9,12 @@ import numpy as np
 from pixelwise.data.analysis.dataset_scan import DatasetScan
 from pixelwise.data.analysis.groups import add_groups
 from pixelwise.data.analysis.raw_values import raw_value_labels
+from pixelwise.data.band_ranges import scale_messages
 from pixelwise.data.index import DatasetIndex
 from pixelwise.data.io.remote import RemoteFile
 from pixelwise.data.label_map.options import LabelOptions, ResolvedLabels
 from pixelwise.data.label_map.resolve import resolve_labels
-from pixelwise.data.load import build_index, raise_on_fatal, range_messages
+from pixelwise.data.load import build_index, raise_on_fatal
 from pixelwise.data.schema import FormatResult, ReadSpec
 from pixelwise.errors import DataError
 
@@ -90,11 +91,11 @@ def build_data(
     """
     images = scanned.images
     if not usable.records:
-        spec = ReadSpec(labels.label_map, images.channels, images.bit_depth, pixel_range=images.pixel_range)
+        spec = ReadSpec(labels.label_map, images.channels).with_scale(images.read_scale)
         path = root if isinstance(root, Path) else str(root)
         return DatasetIndex(path, format, labels.classes, labels.palette, spec, messages=tuple(messages))
-    messages = (*messages, *range_messages(images.pixel_range))
-    data = build_index(root, format, usable, labels, messages, images.bit_depth, images.channels, images.pixel_range)
+    messages = (*messages, *scale_messages(images.scale, images.nodata_fraction))
+    data = build_index(root, format, usable, labels, messages, images.read_scale, images.channels)
     if not scanned.is_complete:
         return data
     train = scanned.indices(usable.train)

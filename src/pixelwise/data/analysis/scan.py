@@ -7,6 +7,7 @@ does not import torch.
 import pickle
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from PIL import Image
 
@@ -15,6 +16,8 @@ from pixelwise.data.analysis.regions import RegionStats, region_stats
 from pixelwise.data.io.exif import exif_orientation
 from pixelwise.data.io.mask import drawing_size, read_mask
 from pixelwise.data.io.mask_values import mask_values, open_mask
+from pixelwise.data.io.pixel_scale import PixelScale
+from pixelwise.data.io.rgb import UNSCALED
 from pixelwise.data.label_map.mask_stats import (
     MaskStats,
     class_mask_stats,
@@ -74,7 +77,10 @@ class RecordStats:
 
 
 def scan(
-    records: Sequence[Record], progress: Progress = no_progress, workers: int | None = None
+    records: Sequence[Record],
+    progress: Progress = no_progress,
+    workers: int | None = None,
+    scale: PixelScale = UNSCALED,
 ) -> Iterator[tuple[Record, RecordStats]]:
     """Read the image and mask of every record once.
 
@@ -84,6 +90,7 @@ def scan(
         workers: number of worker processes. 0 uses threads, None one process per available CPU. Threads are always
             used for fewer than `MIN_RECORDS_FOR_PROCESSES` records, and if the first record cannot be pickled to less
             than `MAX_PICKLED_BYTES`.
+        scale: the conversion of the images' pixels, see `image_stats`.
 
     Yields:
         Each record with its statistics, in order. Faults of files are in `RecordStats.issues`.
@@ -93,9 +100,11 @@ def scan(
     """
     workers = available_cpus() if workers is None else workers
     if len(records) < MIN_RECORDS_FOR_PROCESSES or workers < 1 or not _pickles_small(records[0]):
-        yield from progress(zip(records, prefetch_map(scan_record, records), strict=True), len(records))
+        yield from progress(
+            zip(records, prefetch_map(partial(scan_record, scale=scale), records), strict=True), len(records)
+        )
     else:
-        yield from progress(_scan_in_processes(records, workers), len(records))
+        yield from progress(_scan_in_processes(records, workers, scale), len(records))
 
 
 def _pickles_small(record: Record) -> bool:
@@ -106,10 +115,12 @@ def _pickles_small(record: Record) -> bool:
         return False
 
 
-def _scan_in_processes(records: Sequence[Record], workers: int) -> Iterator[tuple[Record, RecordStats]]:
+def _scan_in_processes(
+    records: Sequence[Record], workers: int, scale: PixelScale
+) -> Iterator[tuple[Record, RecordStats]]:
     done = 0
     try:
-        for batch, stats in process_map(scan_batch, batched(records, RECORDS_PER_BATCH), workers):
+        for batch, stats in process_map(partial(scan_batch, scale=scale), batched(records, RECORDS_PER_BATCH), workers):
             yield from zip(batch, stats, strict=True)
             done += len(batch)
     except WorkerCrashedError as error:
@@ -120,17 +131,22 @@ def _scan_in_processes(records: Sequence[Record], workers: int) -> Iterator[tupl
         ) from None
 
 
-def scan_batch(records: list[Record]) -> list[RecordStats]:
-    """Return the statistics of several records. Worker processes call this."""
-    return [scan_record(record) for record in records]
+def scan_batch(records: list[Record], scale: PixelScale = UNSCALED) -> list[RecordStats]:
+    """Return the statistics of several records, see `scan_record`. Worker processes call this."""
+    return [scan_record(record, scale) for record in records]
 
 
-def scan_record(record: Record) -> RecordStats:
-    """Return the statistics and faults of a record's files. Each file is decoded once."""
+def scan_record(record: Record, scale: PixelScale = UNSCALED) -> RecordStats:
+    """Return the statistics and faults of a record's files. Each file is decoded once.
+
+    Args:
+        record: the record.
+        scale: the conversion of the image's pixels, see `image_stats`.
+    """
     issues = []
     image = None
     try:
-        image = image_stats(record.image)
+        image = image_stats(record.image, scale)
     except DataError as error:
         issues.append(_unreadable_issue("image", record.image, error))
     if record.mask is None:

@@ -14,9 +14,9 @@ from PIL.PngImagePlugin import PngImageFile
 from pixelwise.data.io.heif import is_heif, open_heif
 from pixelwise.data.io.image_formats import PILLOW_FORMATS
 from pixelwise.data.io.jpeg import is_cut, is_far_too_short
-from pixelwise.data.io.pixel_depth import to_8_bits, value_range
-from pixelwise.data.io.rgb import NUMBER_MODES, rgb_array
-from pixelwise.data.io.tiff import TIFF_SIGNATURES, decode_bands, is_plain_tiff
+from pixelwise.data.io.pixel_scale import PixelScale
+from pixelwise.data.io.rgb import UNSCALED, has_numbers, rgb_array
+from pixelwise.data.io.tiff import TIFF_SIGNATURES, TiffBands, decode_bands, is_plain_tiff, pillow_nodata
 from pixelwise.data.schema import BytesSource
 from pixelwise.errors import DataError, first_line
 
@@ -36,8 +36,8 @@ MAX_SIDE = 1_000_000
 _CUT = "truncated or corrupt (data is missing before its end mark); replace or remove it"
 
 
-_NUMBER_SUFFIXES = (".tif", ".tiff", ".pgm", ".pnm", ".ppm")
-"""Suffixes of files that can have pixels in `NUMBER_MODES`."""
+_NUMBER_SUFFIXES = (".tif", ".tiff", ".png", ".pgm", ".pnm", ".ppm", ".jp2", ".j2k", ".jpx")
+"""Suffixes of files whose pixels can have more than 8 bits."""
 
 
 def is_special_file(source: object) -> bool:
@@ -119,11 +119,7 @@ def read_content(source: BytesSource) -> bytes:
 
 
 def read_image(
-    source: BytesSource,
-    channels: int = 3,
-    bit_depth: int = 16,
-    min_size: int | None = None,
-    pixel_range: tuple[float, float] | None = None,
+    source: BytesSource, channels: int = 3, scale: PixelScale = UNSCALED, min_size: int | None = None
 ) -> np.ndarray:
     """Read an image and rotate it upright by its EXIF orientation.
 
@@ -132,34 +128,27 @@ def read_image(
     Args:
         source: the file.
         channels: 3 reads any image as RGB. Another number requires a TIFF with this many bands.
-        bit_depth: number of bits in use, 8 to 16, if the file has 16 bits a channel. Pixels are shifted right by
-            `bit_depth` − 8.
+        scale: the conversion of pixels that do not have 8 bits, and of nodata values.
         min_size: if given, a JPEG is decoded at 1/2, 1/4 or 1/8 of its size, provided that no side becomes shorter than
             this number of pixels. This takes less time.
-        pixel_range: the values that become 0 and 255 in images of floats, of signed integers or of 32 bits. Values
-            outside the range are clipped, and NaN becomes 0.
 
     Returns:
         (H, W, channels) uint8 in [0, 255].
 
     Raises:
         DataError: The file is missing, truncated or not an image, has another number of channels, or has pixels that
-            need `pixel_range`, which is not given. The message names the file.
+            need a range, which `scale` does not have. The message names the file.
     """
-    return read_with_size(source, channels, bit_depth, min_size, pixel_range)[0]
+    return read_with_size(source, channels, scale, min_size)[0]
 
 
 def read_with_size(
-    source: BytesSource,
-    channels: int = 3,
-    bit_depth: int = 16,
-    min_size: int | None = None,
-    pixel_range: tuple[float, float] | None = None,
+    source: BytesSource, channels: int = 3, scale: PixelScale = UNSCALED, min_size: int | None = None
 ) -> tuple[np.ndarray, tuple[int, int]]:
     """Read an image. Return it with its original size.
 
     Args:
-        source, channels, bit_depth, min_size, pixel_range: see `read_image`.
+        source, channels, scale, min_size: see `read_image`.
 
     Returns:
         The array of `read_image`, and the (height, width) of the upright image in the file in pixels. With `min_size`,
@@ -168,13 +157,16 @@ def read_with_size(
     Raises:
         DataError: See `read_image`.
     """
-    bands = read_multiband_tiff(source) if channels != 3 or _is_tiff(source) else None
+    bands = read_bands(source) if channels != 3 or _is_tiff(source) else None
     if bands is not None or channels != 3:
-        band_count = 3 if bands is None else bands.shape[2]
+        band_count = 3 if bands is None else bands.pixels.shape[2]
         if bands is None or band_count != channels:
-            raise DataError(f"{source}: has {band_count} channels, but the data set's other images have {channels}")
+            pages = "" if bands is None or bands.pages == 1 else " (its pages; save each page as a file)"
+            raise DataError(
+                f"{source}: has {band_count} channels{pages}, but the data set's other images have {channels}"
+            )
         try:
-            return to_8_bits(bands, bit_depth, pixel_range), (bands.shape[0], bands.shape[1])
+            return scale.apply(bands.pixels, bands.nodata), (bands.pixels.shape[0], bands.pixels.shape[1])
         except DataError as error:
             raise DataError(f"{source}: {error}") from None
 
@@ -183,29 +175,31 @@ def read_with_size(
         size = (image.width, image.height) if is_turned else (image.height, image.width)
         if min_size is not None:
             image.draft(None, (min_size, min_size))
-        return rgb_array(image, bit_depth, pixel_range), size
+        return rgb_array(image, scale), size
 
     return open_image(source, read)
 
 
-def image_range(source: BytesSource) -> tuple[float, float] | None:
-    """Return the lowest and the highest finite value of an image of floats, of signed integers or of 32 bits.
-
-    Only files with the suffix of a format that can have such pixels are opened. If all pixels are equal, the range has
-    the length 1.
+def read_raw(source: BytesSource) -> TiffBands | None:
+    """Read an image without conversion to 8 bits, if its file can have other pixels or a nodata value.
 
     Returns:
-        The range, or None for an image of unsigned integers of 8 or 16 bits.
+        The pixels as in the file, and the nodata value that it states. Gray pixels are repeated three times. None if
+        the file has the suffix of a format that only has 8 bits, or if it has 8 bits and no nodata value.
 
     Raises:
         DataError: The image cannot be read.
     """
     if Path(source.name).suffix.lower() not in _NUMBER_SUFFIXES:
         return None
-    pixels = read_multiband_tiff(source)
-    if pixels is None:
-        pixels = open_image(source, lambda image: np.asarray(image) if image.mode in NUMBER_MODES else None)
-    return None if pixels is None else value_range(pixels)
+
+    def read(image: Image.Image) -> TiffBands | None:
+        nodata = pillow_nodata(image)
+        if has_numbers(image):
+            return TiffBands(np.repeat(np.asarray(image)[:, :, None], 3, axis=2), nodata)
+        return None if nodata is None else TiffBands(rgb_array(image), nodata)
+
+    return read_bands(source) or open_image(source, read)
 
 
 def count_channels(source: BytesSource) -> int:
@@ -228,10 +222,23 @@ def _is_tiff(source: BytesSource) -> bool:
 
 
 def read_multiband_tiff(source: BytesSource) -> np.ndarray | None:
-    """Read a TIFF that Pillow cannot represent: several bands, except 8-bit colors with opacity, or rare types.
+    """Read the pixels of a TIFF that Pillow cannot represent, see `read_bands`.
 
     Returns:
         (H, W, bands) integers or floats, or None for a file that Pillow reads.
+
+    Raises:
+        DataError: See `read_bands`.
+    """
+    bands = read_bands(source)
+    return None if bands is None else bands.pixels
+
+
+def read_bands(source: BytesSource) -> TiffBands | None:
+    """Read a TIFF that Pillow cannot represent: several bands, except 8-bit colors with opacity, or rare types.
+
+    Returns:
+        Its pixels and its nodata value, or None for a file that Pillow reads.
 
     Raises:
         DataError: The file cannot be read, or the package tifffile is needed and not installed. The message names the

@@ -43,7 +43,7 @@ def read_image_and_mask(
         min_size: see `read_image`. The mask is not reduced.
 
     Returns:
-        The image, (H, W, channels) uint8, and the mask, see `read_mask`.
+        The image, (H, W, channels) uint8, and the mask, see `read_mask`. The mask has 255 at the image's nodata pixels.
 
     Raises:
         DataError: The record has no mask, a file cannot be read, or image and mask differ in size. The message names
@@ -52,7 +52,9 @@ def read_image_and_mask(
     if record.mask is None:
         raise DataError(f"{record.image}: has no mask; add one or remove the image from the list")
     read_spec = record.read_spec or read_spec
-    image, size = read_with_size(record.image, read_spec.channels, read_spec.bit_depth, min_size, read_spec.pixel_range)
+    scale = read_spec.scale
+    # A reduced image would not have the pixels of its mask, which has to be ignored at the image's nodata pixels.
+    image, size = read_with_size(record.image, read_spec.channels, scale, None if scale.band_ranges else min_size)
     mask = read_mask(record.mask, read_spec.label_map, drawing_size(record, size))
     if read_spec.masks_as_stored or mask.shape[-2:] == (size[1], size[0]) != size:
         mask = _rotate_with_image(record, mask, size)
@@ -61,6 +63,10 @@ def read_image_and_mask(
             f"{record.image}: image is {size[1]}x{size[0]} but its mask {record.mask} "
             f"is {mask.shape[-1]}x{mask.shape[-2]}; they must have the same size"
         )
+    missing = scale.missing(image)
+    if missing is not None:
+        mask = mask.copy()
+        mask[..., missing] = IGNORE_INDEX
     return image, mask
 
 

@@ -3,46 +3,56 @@
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
 
-from pixelwise.data.io.pixel_depth import to_8_bits
+from pixelwise.data.io.pixel_scale import PixelScale
+from pixelwise.data.io.tiff import pillow_nodata
 
 NUMBER_MODES = ("I", "F")
 """Pillow's modes of 32-bit integers and of floats."""
+
+UNSCALED = PixelScale()
+"""The scale of images with 8 bits, and with all of 16 bits in use."""
 
 _BAND_PIXELS = 1 << 22
 """Maximum number of pixels that `rgb_array` converts at a time."""
 
 
-def to_rgb(image: Image.Image, bit_depth: int = 16, pixel_range: tuple[float, float] | None = None) -> Image.Image:
+def has_numbers(image: Image.Image) -> bool:
+    """Return True if the pixels of an image have 16 or 32 bits: the modes "I", "F" and those that begin with "I;16"."""
+    return image.mode in NUMBER_MODES or image.mode.startswith("I;16")
+
+
+def to_rgb(image: Image.Image, scale: PixelScale = UNSCALED) -> Image.Image:
     """Convert an image to upright RGB with 8 bits. Transparent pixels are blended with white.
 
     Args:
         image: an image in any mode.
-        bit_depth: number of bits in use if the image has 16 bits a channel, see `read_image`.
-        pixel_range: the values that become 0 and 255 in the modes "I" and "F", see `read_image`.
+        scale: the conversion of pixels with more than 8 bits.
 
     Returns:
         The image in mode "RGB".
 
     Raises:
-        DataError: The mode is "I" or "F", and `pixel_range` is None.
+        DataError: The mode is "I" or "F", and `scale` has no range.
     """
+    nodata = pillow_nodata(image)
     image = apply_exif_orientation(image)
-    if image.mode in NUMBER_MODES or image.mode.startswith("I;16"):
+    if has_numbers(image):
         # Pillow's own conversion clips values above 255, so they would all become white.
-        image = Image.fromarray(to_8_bits(np.asarray(image), bit_depth, pixel_range))
+        image = Image.fromarray(scale.apply(np.asarray(image), nodata))
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def rgb_array(image: Image.Image, bit_depth: int = 16, pixel_range: tuple[float, float] | None = None) -> np.ndarray:
+def rgb_array(image: Image.Image, scale: PixelScale = UNSCALED) -> np.ndarray:
     """Convert an image like `to_rgb`, and return an array. A large image is converted in bands of rows to save memory.
 
     Pillow uses four bytes for an RGB pixel, and its conversion to an array copies the pixels three times.
 
     Args:
-        image, bit_depth, pixel_range: see `to_rgb`.
+        image: an image in any mode.
+        scale: the conversion of the pixels. Unlike in `to_rgb`, its nodata values count in 8-bit images too.
 
     Returns:
         (H, W, 3) uint8 RGB.
@@ -50,16 +60,25 @@ def rgb_array(image: Image.Image, bit_depth: int = 16, pixel_range: tuple[float,
     Raises:
         DataError: See `to_rgb`.
     """
+    nodata = pillow_nodata(image)
     image = apply_exif_orientation(image)
     if image.width * image.height <= _BAND_PIXELS:
-        return np.array(to_rgb(image, bit_depth, pixel_range))
+        return _scaled_rgb(image, scale, nodata)
     array = np.empty((image.height, image.width, 3), np.uint8)
     rows = max(1, _BAND_PIXELS // image.width)
     for top in range(0, image.height, rows):
         bottom = min(top + rows, image.height)
         band = image.crop((0, top, image.width, bottom))
-        array[top:bottom] = np.asarray(to_rgb(band, bit_depth, pixel_range))
+        array[top:bottom] = _scaled_rgb(band, scale, nodata)
     return array
+
+
+def _scaled_rgb(image: Image.Image, scale: PixelScale, nodata: float | None) -> np.ndarray:
+    """Return an upright image as (H, W, 3) uint8. `nodata` is the value that its file states."""
+    if has_numbers(image):
+        return np.repeat(scale.apply(np.asarray(image), nodata)[..., None], 3, axis=2)
+    array = np.array(to_rgb(image))
+    return scale.apply(array, nodata) if scale.band_ranges else array
 
 
 def apply_exif_orientation(image: Image.Image) -> Image.Image:

@@ -1,13 +1,18 @@
 """Decode TIFF files whose bands Pillow cannot represent, with the package tifffile."""
 
 import io
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, TiffImagePlugin
 
+from pixelwise.data.io.pixel_scale import parse_nodata
 from pixelwise.errors import DataError
 
 TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+NODATA_TAG = 42113
+"""The TIFF tag GDAL_NODATA. Its value is a number as text."""
 
 _COLOR_SPACES = (3, 5, 6, 8)
 """Values of the TIFF tag PhotometricInterpretation for palette, CMYK, YCbCr and L*a*b*. Their bands are colors."""
@@ -15,6 +20,32 @@ _COLOR_SPACES = (3, 5, 6, 8)
 
 _GRAY_TYPES = ("bool", "uint8", "uint16", "int16", "int32", "float32")
 """NumPy types of a single band that Pillow reads."""
+
+
+class TiffBands(NamedTuple):
+    """The content of a TIFF that Pillow cannot represent.
+
+    Attributes:
+        pixels: (H, W, bands) integers or floats.
+        nodata: the value of the tag GDAL_NODATA, or None.
+        pages: number of pages whose pixels are the bands. 1 if all bands are in one page.
+    """
+
+    pixels: np.ndarray
+    nodata: float | None = None
+    pages: int = 1
+
+
+def pillow_nodata(image: Image.Image) -> float | None:
+    """Return the value of the tag GDAL_NODATA of an image as it was opened.
+
+    Returns:
+        The value. None for other files, for files without the tag, and for images with a palette, whose pixels become
+        colors.
+    """
+    if not isinstance(image, TiffImagePlugin.TiffImageFile) or image.mode == "P":
+        return None
+    return parse_nodata(image.tag_v2.get(NODATA_TAG))
 
 
 def is_plain_tiff(image: Image.Image) -> bool:
@@ -31,7 +62,7 @@ def is_plain_tiff(image: Image.Image) -> bool:
     return bands == 1 or (is_color and set(tags.get(TiffImagePlugin.BITSPERSAMPLE, ())) == {8})
 
 
-def decode_bands(content: bytes, max_pixels: int) -> np.ndarray | None:
+def decode_bands(content: bytes, max_pixels: int) -> TiffBands | None:
     """Decode a TIFF that Pillow cannot represent.
 
     Such a file has several bands that are not 8-bit colors, several pages, or a number type that Pillow does not read.
@@ -41,7 +72,8 @@ def decode_bands(content: bytes, max_pixels: int) -> np.ndarray | None:
         max_pixels: maximum number of pixels. All bands together may have three times as many values.
 
     Returns:
-        (H, W, bands) of integers or floats. A single band is repeated three times. None for a file that Pillow reads.
+        The bands. A single band is repeated three times. If the file has several pages of one band and of one size,
+        its pages are the bands. None for a file that Pillow reads.
 
     Raises:
         DataError: The file is not an image with bands of integers or floats, or is too large.
@@ -62,6 +94,11 @@ def decode_bands(content: bytes, max_pixels: int) -> np.ndarray | None:
             return None
         if np.prod(series.shape) > max_pixels * 3:
             raise DataError(f"its shape {series.shape} is larger than the maximum of {max_pixels:,} pixels")
+        pages, nodata = len(series.pages), None
+        if NODATA_TAG in page.tags:
+            nodata = parse_nodata(page.tags[NODATA_TAG].value)
+        if pages > 1 and len(series.shape) > 3:
+            raise DataError(f"has {pages} pages of several bands; save each page as a file")
         pixels = series.asarray()
     if pixels.ndim == 2:  # one band, read like a gray image in RGB
         pixels = np.repeat(pixels[:, :, None], 3, 2)
@@ -69,4 +106,4 @@ def decode_bands(content: bytes, max_pixels: int) -> np.ndarray | None:
         raise DataError(f"{pixels.dtype} of shape {pixels.shape}; bands must be (H, W, N) of integers or floats")
     if "X" in series.axes and series.axes.index("X") == 2:  # the first axis is that of the bands
         pixels = np.moveaxis(pixels, 0, 2)
-    return np.ascontiguousarray(pixels)
+    return TiffBands(np.ascontiguousarray(pixels), nodata, pages)

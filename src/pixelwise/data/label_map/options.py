@@ -46,6 +46,7 @@ class LabelOptions:
         allow_outside: allow tables and lists to refer to files outside the data directory.
         mask_files: a glob pattern for the paths of the mask files below the data directory, if several files could be
             the mask of an image. "*" also stands for "/". None finds the masks.
+        nodata: a value of the images' pixels that stands for no data, besides those that their files state, or None.
     """
 
     format: str | None = None
@@ -58,6 +59,7 @@ class LabelOptions:
     line_width: float | None = None
     allow_outside: bool = False
     mask_files: str | None = None
+    nodata: float | None = None
 
     @staticmethod
     def of(
@@ -71,12 +73,13 @@ class LabelOptions:
         line_width: float | None = None,
         allow_outside: bool = False,
         mask_files: str | None = None,
+        nodata: float | None = None,
     ) -> "LabelOptions":
         """Return the options from the arguments of `load_dataset`.
 
         Args:
             format, classes, ignore_values, skip_unreadable, instances, unlabeled, line_width, allow_outside,
-                mask_files: the attributes of the same names.
+                mask_files, nodata: the attributes of the same names.
             label_map: mask value or class name → new class name. None gives no pairs.
         """
         pairs = tuple((label_map or {}).items())
@@ -91,6 +94,7 @@ class LabelOptions:
             line_width,
             allow_outside,
             mask_files,
+            nodata,
         )
 
     @property
