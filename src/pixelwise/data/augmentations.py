@@ -16,14 +16,23 @@ To add an augmentation, write a function that builds a `torchvision.transforms.v
 
 from collections.abc import Callable
 from functools import partial
-from typing import Annotated, Any, overload
+from typing import Any, overload
 
-from pydantic import Field, model_validator
 from torch import Tensor
 from torchvision import tv_tensors
-from torchvision.transforms import InterpolationMode, v2
-from torchvision.transforms.v2 import functional as F
+from torchvision.transforms import v2
 
+from pixelwise.data.augmentation_params import CropFlipParams, CropParams, FlipParams
+from pixelwise.data.transforms import (
+    ColorJitter,
+    RandomGamma,
+    RandomNoise,
+    RandomQuarterTurn,
+    RandomResizedCrop,
+    random_blur,
+    random_rotation,
+    random_zoom_out,
+)
 from pixelwise.registry import ComponentSpec, Params, Registry
 
 Transform = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -31,32 +40,6 @@ Transform = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 The image is (C, H, W) uint8. The mask is (H, W) uint8, or (classes, H, W) uint8 for multi-label data.
 """
-
-
-class RandomResizedCrop(v2.RandomResizedCrop):
-    """torchvision's RandomResizedCrop with nearest-exact interpolation of masks.
-
-    torchvision uses nearest interpolation, which shifts masks by up to half a pixel.
-    """
-
-    def transform(self, inpt: object, params: dict[str, int]) -> object:
-        if not isinstance(inpt, tv_tensors.Mask):
-            return super().transform(inpt, params)
-        crop = F.crop(inpt, **params)
-        return tv_tensors.wrap(F.resize_mask(crop, self.size, InterpolationMode.NEAREST_EXACT), like=inpt)
-
-
-class ColorJitter(v2.ColorJitter):
-    """torchvision's ColorJitter for any number of channels.
-
-    If an image does not have three channels, only brightness and contrast change, in each channel separately.
-    """
-
-    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
-        if not isinstance(inpt, tv_tensors.Image) or inpt.shape[-3] == 3:
-            return super().transform(inpt, params)
-        gray = tv_tensors.wrap(inpt[:, None], like=inpt)
-        return tv_tensors.wrap(super().transform(gray, params)[:, 0], like=inpt)
 
 
 AugmentationFactory = Callable[..., v2.Transform]
@@ -104,49 +87,6 @@ def register_augmentation(
     return AUGMENTATIONS.register(name, factory, params=params, cacheable=cacheable, source_scale=source_scale)
 
 
-Probability = Annotated[float, Field(ge=0, le=1)]
-AreaFraction = Annotated[float, Field(gt=0, le=1)]
-
-
-class FlipParams(Params):
-    """Parameters of "flip".
-
-    Attributes:
-        probability: probability of a left-right flip.
-    """
-
-    probability: Probability = 0.5
-
-
-class CropParams(Params):
-    """Parameters of "crop-noflip".
-
-    Attributes:
-        min_scale, max_scale: smallest and largest area of a crop, as a fraction of the image's area.
-        color: largest relative change of brightness, contrast and saturation.
-    """
-
-    min_scale: AreaFraction = 0.6
-    max_scale: AreaFraction = 1.0
-    color: Probability = 0.3
-
-    @model_validator(mode="after")
-    def _check_order(self) -> "CropParams":
-        if self.min_scale > self.max_scale:
-            raise ValueError("min_scale must not exceed max_scale")
-        return self
-
-
-class CropFlipParams(CropParams):
-    """Parameters of "crop": those of "crop-noflip", and the flip.
-
-    Attributes:
-        flip: probability of a left-right flip.
-    """
-
-    flip: Probability = 0.5
-
-
 @register_augmentation("none", cacheable=True)
 def no_augmentation(image_size: int) -> v2.Transform:
     """Return a transform that changes nothing."""
@@ -166,33 +106,53 @@ def flip(image_size: int, *, probability: float) -> v2.Transform:
 
 # The source images are larger than image_size, so that a crop of at least 64 % of the area is not enlarged.
 @register_augmentation("crop", params=CropFlipParams, source_scale=1.25)
-def crop_flip_color(image_size: int, *, min_scale: float, max_scale: float, color: float, flip: float) -> v2.Transform:
+def crop(image_size: int, **parameters: Any) -> v2.Transform:
     """Return a transform that crops an image, resizes the crop, flips it, and changes its colors.
 
     Args:
         image_size: side in pixels of the images to return.
-        min_scale, max_scale, color, flip: see `CropFlipParams`.
+        parameters: the fields of `CropFlipParams`, which also turn, rotate, zoom, blur and add noise.
     """
-    return v2.Compose([_crop(image_size, min_scale, max_scale), v2.RandomHorizontalFlip(flip), _color_jitter(color)])
+    params = CropFlipParams.model_construct(**parameters)
+    flips: list[v2.Transform] = [v2.RandomHorizontalFlip(params.flip)]
+    if params.vertical_flip:
+        flips.append(v2.RandomVerticalFlip(params.vertical_flip))
+    return v2.Compose([*_geometry(image_size, params), *flips, *_intensity(params)])
 
 
 @register_augmentation("crop-noflip", params=CropParams, source_scale=1.25)
-def crop_color(image_size: int, *, min_scale: float, max_scale: float, color: float) -> v2.Transform:
-    """Return the transform "crop" without the flip, for text and for classes that mean left or right.
+def crop_without_flips(image_size: int, **parameters: Any) -> v2.Transform:
+    """Return the transform "crop" without flips, for text and for classes that mean left or right.
 
     Args:
         image_size: side in pixels of the images to return.
-        min_scale, max_scale, color: see `CropParams`.
+        parameters: the fields of `CropParams`.
     """
-    return v2.Compose([_crop(image_size, min_scale, max_scale), _color_jitter(color)])
+    params = CropParams.model_construct(**parameters)
+    return v2.Compose([*_geometry(image_size, params), *_intensity(params)])
 
 
-def _crop(image_size: int, min_scale: float, max_scale: float) -> v2.Transform:
-    return RandomResizedCrop(image_size, scale=(min_scale, max_scale))
+def _geometry(image_size: int, params: CropParams) -> list[v2.Transform]:
+    """Return the transforms that move pixels, in the order they run. The last one returns images of image_size."""
+    transforms: list[v2.Transform] = [RandomQuarterTurn()] if params.quarter_turns else []
+    if params.rotate and params.rotate_probability:
+        transforms.append(v2.RandomApply([random_rotation(params.rotate)], params.rotate_probability))
+    if params.zoom_out:
+        transforms.append(random_zoom_out(params.zoom_out_side, params.zoom_out))
+    return [*transforms, RandomResizedCrop(image_size, scale=(params.min_scale, params.max_scale))]
 
 
-def _color_jitter(strength: float) -> v2.Transform:
-    return ColorJitter(brightness=strength, contrast=strength, saturation=strength)
+def _intensity(params: CropParams) -> list[v2.Transform]:
+    """Return the transforms that change pixel values, in the order they run."""
+    strength = params.color
+    transforms: list[v2.Transform] = [ColorJitter(brightness=strength, contrast=strength, saturation=strength)]
+    if params.gamma:
+        transforms.append(v2.RandomApply([RandomGamma(params.gamma_power)], params.gamma))
+    if params.blur:
+        transforms.append(v2.RandomApply([random_blur(params.blur_sigma)], params.blur))
+    if params.noise:
+        transforms.append(v2.RandomApply([RandomNoise(params.noise_std)], params.noise))
+    return transforms
 
 
 def source_size(spec: ComponentSpec, image_size: int) -> int:
@@ -213,6 +173,28 @@ def source_size(spec: ComponentSpec, image_size: int) -> int:
     """
     entry, _ = AUGMENTATIONS.parse(spec)
     return round(image_size * float(entry.traits.get("source_scale", 1.0)))
+
+
+def window_size(spec: ComponentSpec, image_size: int) -> int:
+    """Return the side of the windows that an augmentation receives if images are seen as tiles.
+
+    A random crop of the window, resized to `image_size`, is the random change of scale. The side is chosen so that
+    objects have their size at the working scale on average: the square root of the factor for whole images.
+
+    Args:
+        spec: the augmentation, see `ComponentSpec`.
+        image_size: side in pixels of the training images.
+
+    Returns:
+        The side in working pixels.
+
+    Raises:
+        ConfigError: See `build_transform`.
+
+    >>> window_size("flip", 128), window_size("crop", 128)
+    (128, 143)
+    """
+    return round(image_size * (source_size(spec, 10_000) / 10_000) ** 0.5)
 
 
 def is_cacheable(spec: ComponentSpec) -> bool:

@@ -1,4 +1,4 @@
-"""Changes to the convolutions of a built model: TensorFlow's padding, without copies, and float32 if bfloat16 is slow."""
+"""Changes to the convolutions of a built model: padding like TensorFlow's, and float32 if bfloat16 is slow."""
 
 from functools import cache
 
@@ -37,7 +37,8 @@ class _KernelPadding:
     TensorFlow's padding "same" adds one row more at the bottom than at the top if the total is odd, which no
     convolution of torch offers. timm copies the input to pad it. This class adds a row of zeros at the top of the
     kernel, and pads the input by the larger number of rows on both sides, which the convolution does without a copy.
-    Columns are padded likewise. Each output is the same sum with additional products of 0.
+    Columns are padded likewise. Each output is the same sum with additional products of 0. For depthwise convolutions
+    these cost less than the copy.
     """
 
     weight: Tensor
@@ -61,14 +62,17 @@ class _KernelPadding:
 
 
 def avoid_padding_copies(model: nn.Module) -> None:
-    """Make timm's convolutions with TensorFlow's padding compute without a copy of their input on a CPU, in place.
+    """Make timm's depthwise convolutions with TensorFlow's padding compute without a copy of their input on a CPU.
 
-    The weights are not changed. The outputs are equal (docs/decisions.md).
+    The model is changed in place. Its weights are not changed, and its outputs are equal (docs/decisions.md).
+
+    Args:
+        model: the model.
     """
     from timm.layers.conv2d_same import Conv2dSame
 
     for module in model.modules():
-        if type(module) is Conv2dSame:
+        if type(module) is Conv2dSame and module.groups > 1:
             module.__class__ = _mixed_with(_KernelPadding, Conv2dSame)
 
 
