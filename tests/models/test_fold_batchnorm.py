@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from pixelwise.models.ensemble import SegmentationEnsemble
-from pixelwise.models.fold_batchnorm import fold_batchnorms
+from pixelwise.models.fold_batchnorm import FoldedModel, fold_batchnorms
 from pixelwise.models.model import SegmentationModel, create_model
 
 Model = TypeVar("Model", bound=nn.Module)
@@ -103,3 +103,21 @@ def test_statistics_of_the_batch_are_not_folded() -> None:
     model.norm.train()
     assert fold_batchnorms(model, torch.rand(1, 3, 8, 8)) is model
     assert fold_batchnorms(randomize(Block(False)), torch.rand(1, 3, 8, 8)) is not model
+
+
+@pytest.mark.parametrize("name", ["conv.weight", "norm.running_mean"])
+def test_a_changed_weight_changes_the_output_of_a_folded_model(name: str) -> None:
+    model, images = randomize(Block(False)), torch.rand(1, 3, 8, 8)
+    folded = FoldedModel(model, images)
+    with torch.no_grad():
+        torch.testing.assert_close(folded(images), model(images))
+        assert not any(isinstance(module, nn.BatchNorm2d) for module in folded._folded.modules())
+        model.state_dict()[name].add_(1)
+        assert torch.equal(folded(images), model(images))
+
+
+def test_tensors_without_versions_are_not_folded() -> None:
+    with torch.inference_mode():
+        model, images = randomize(Block(False)), torch.rand(1, 3, 8, 8)
+        folded = FoldedModel(model, images)
+        assert folded._folded is model and torch.equal(folded(images), model(images))

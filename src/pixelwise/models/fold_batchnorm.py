@@ -15,6 +15,35 @@ changes the result, and the difference is many times as large.
 """
 
 
+class FoldedModel:
+    """A model for predictions whose batch norms are folded while its weights do not change, see `fold_batchnorms`.
+
+    After a change of the weights in place, for example by a training step, the model itself computes the outputs.
+
+    Args:
+        model: see `fold_batchnorms`.
+        example: see `fold_batchnorms`.
+    """
+
+    def __init__(self, model: nn.Module, example: Tensor) -> None:
+        self._model = model
+        self._tensors = [*model.parameters(), *model.buffers()]
+        is_versioned = not any(tensor.is_inference() for tensor in self._tensors)
+        self._folded = fold_batchnorms(model, example) if is_versioned else model
+        self._version = self._compute_version() if is_versioned else 0
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Return the output of the model."""
+        if self._folded is not self._model and self._compute_version() != self._version:
+            self._folded = self._model
+        output: Tensor = self._folded(images)
+        return output
+
+    def _compute_version(self) -> int:
+        """Return a number that increases with each change of a tensor in place."""
+        return sum(tensor._version for tensor in self._tensors)
+
+
 def fold_batchnorms(model: nn.Module, example: Tensor) -> nn.Module:
     """Return a copy of a model for predictions in which batch norms are part of the convolutions before them.
 
