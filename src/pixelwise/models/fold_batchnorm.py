@@ -7,6 +7,13 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
+from pixelwise.models.ensemble import SegmentationEnsemble
+from pixelwise.models.model import SegmentationModel
+from pixelwise.models.timm_models import has_fixed_input_size
+
+_SIDE = 128
+"""Maximum side in pixels of the image with which folding is checked, unless an encoder accepts one size only."""
+
 _MAX_DIFFERENCE = 1e-3
 """Maximum difference of the outputs before and after folding, relative to the largest absolute output.
 
@@ -21,15 +28,14 @@ class FoldedModel:
     After a change of the weights in place, for example by a training step, the model itself computes the outputs.
 
     Args:
-        model: see `fold_batchnorms`.
-        example: see `fold_batchnorms`.
+        model: a model on the CPU in evaluation mode.
     """
 
-    def __init__(self, model: nn.Module, example: Tensor) -> None:
-        self._model = model
+    def __init__(self, model: SegmentationModel | SegmentationEnsemble) -> None:
+        self._model: nn.Module = model
         self._tensors = [*model.parameters(), *model.buffers()]
         is_versioned = not any(tensor.is_inference() for tensor in self._tensors)
-        self._folded = fold_batchnorms(model, example) if is_versioned else model
+        self._folded = fold_batchnorms(model, _make_images(model)) if is_versioned else model
         self._version = self._compute_version() if is_versioned else 0
 
     def __call__(self, images: Tensor) -> Tensor:
@@ -42,6 +48,14 @@ class FoldedModel:
     def _compute_version(self) -> int:
         """Return a number that increases with each change of a tensor in place."""
         return sum(tensor._version for tensor in self._tensors)
+
+
+def _make_images(model: SegmentationModel | SegmentationEnsemble) -> Tensor:
+    """Return a random image for a model, (1, channels, side, side) uint8. It is small if the encoders allow it."""
+    encoders = {part.config.encoder for part in model.modules() if isinstance(part, SegmentationModel)}
+    side = model.config.size if any(map(has_fixed_input_size, encoders)) else min(model.config.size, _SIDE)
+    shape = (1, len(model.config.mean), side, side)
+    return torch.randint(256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
 def fold_batchnorms(model: nn.Module, example: Tensor) -> nn.Module:
