@@ -51,6 +51,7 @@ class TestRunDirectory:
         }
         assert names == {
             "config.yaml", "data.yaml", "split.csv", "metrics.csv", "history.png", "architecture.png", "samples.gif",
+            "augmentations.jpg",
             "samples/epoch_000.png", "samples/epoch_001.png", "samples/epoch_002.png",
             "model.safetensors", "model.json",
             "last/model.safetensors", "last/optimizer.safetensors", "last/progress.json",
