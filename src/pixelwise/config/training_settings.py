@@ -33,7 +33,9 @@ class TrainingSettings(BaseModel):
         default=1,
         ge=1,
     )
-    loss: ComponentSpec = setting("Training", "Loss function.", default="cross_entropy")
+    loss: ComponentSpec = setting(
+        "Training", "Loss function, or a weighted sum such as ce+dice or 0.5*ce+lovasz.", default="cross_entropy"
+    )
     class_weights: str | dict[str, float] = setting(
         "Training",
         "Class weights in the loss: none, balanced (one over the pixel count), inverse_sqrt (one over its square "

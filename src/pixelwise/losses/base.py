@@ -1,13 +1,17 @@
 """The registry of losses, their common interface, and helpers that several losses share."""
 
+from collections.abc import Sequence
+from functools import partial
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
-from pixelwise.data.task import Task
+from pixelwise.data.task import TASKS, Task
 from pixelwise.errors import ConfigError
+from pixelwise.losses.sums import ALIASES, PreparedTerm, SumOfLosses, Term, is_sum, parse_sum
 from pixelwise.palette import IGNORE_INDEX
-from pixelwise.registry import ComponentSpec, Registry, name_of
+from pixelwise.registry import ComponentSpec, Entry, Params, Registry
 
 
 class Loss(Protocol):
@@ -31,10 +35,83 @@ class Loss(Protocol):
         ...
 
 
-LOSSES: Registry[Loss] = Registry("loss")
+BOTH_TASKS = ("multiclass", "multilabel")
+"""The trait `tasks` of a loss that has a version for each task."""
+
+
+class LossRegistry(Registry[Loss]):
+    """A registry that also knows short names, such as "ce", and sums by their text, such as "0.5*ce+dice"."""
+
+    def __getitem__(self, name: str) -> Entry[Loss]:
+        """Return the entry with a name, or a new entry for a sum. See `Registry`."""
+        if is_sum(name):
+            return self._sum_entry(name, parse_sum(name))
+        return super().__getitem__(ALIASES.get(name, name))
+
+    def parse(self, spec: ComponentSpec) -> tuple[Entry[Loss], Params]:
+        """Return the entry and the checked parameters of a setting. See `Registry`.
+
+        The text of one term without a weight, such as "focal(gamma=3)", has the entry of its loss.
+        """
+        name = spec if isinstance(spec, str) else spec.get("name")
+        if not isinstance(name, str) or not is_sum(name):
+            return super().parse(spec)
+        if not isinstance(spec, str) and len(spec) > 1:
+            raise ConfigError(
+                f"loss '{name}' is a sum, which has no parameters; write them in its terms, for example "
+                "focal(gamma=3)+dice"
+            )
+        terms = parse_sum(name)
+        if len(terms) == 1 and terms[0].weight == 1:
+            return super().parse(terms[0].spec)
+        return super().parse(name)
+
+    def _sum_entry(self, text: str, terms: Sequence[Term]) -> Entry[Loss]:
+        """Return the entry of a sum. Its name is the shortest text, and it has one function for each task."""
+        entries = [self.parse(term.spec)[0] for term in terms]
+        tasks = [task for task in TASKS if all(task in entry.traits.get("tasks", (task,)) for entry in entries)]
+        if not tasks:
+            limits = (
+                f"{entry.name} is for {entry.traits['tasks'][0]} masks"
+                for entry in entries
+                if len(entry.traits.get("tasks", TASKS)) < len(TASKS)
+            )
+            raise ConfigError(f"loss '{text}': {' and '.join(limits)}; choose losses for the same masks")
+        functions = {
+            task: SumOfLosses(
+                [
+                    PreparedTerm(term.weight, self.build_for(term.spec, task), _balances(entry))
+                    for term, entry in zip(terms, entries, strict=True)
+                ]
+            )
+            for task in tasks
+        }
+        name = "+".join(str(Term(term.weight, self.normalize(term.spec))) for term in terms)
+        traits = {"tasks": tuple(tasks), "balances_classes": all(map(_balances, entries)), **functions}
+        return Entry(name, functions[tasks[0]], Params, traits)
+
+    def build_for(self, spec: ComponentSpec, task: str) -> Loss:
+        """Check a setting as in `parse`. Return its function for a task with the parameters bound.
+
+        Args:
+            spec: see `parse`.
+            task: the name of a task.
+        """
+        entry, params = self.parse(spec)
+        function = entry.traits.get(task, entry.component)
+        values = {name: getattr(params, name) for name in type(params).model_fields}
+        return partial(function, **values) if values else function
+
+
+def _balances(entry: Entry[Loss]) -> bool:
+    return bool(entry.traits.get("balances_classes"))
+
+
+LOSSES = LossRegistry("loss")
 """All losses by name.
 
 The trait `tasks` contains the names of the tasks that a loss supports. A loss without this trait supports all tasks.
+The trait `multilabel` is the function for multilabel masks, if it is another one than the component.
 The trait `balances_classes` is True if a loss gives each class the same weight. A plan then chooses no class weights.
 """
 
@@ -51,8 +128,8 @@ def mean_error(logits, mask, pixel_weights=None): ...
 def list_losses(task: str | Task | None = None) -> list[str]:
     """Return the names of all registered losses, or of those that support one task.
 
-    >>> list_losses("multilabel")
-    ['bce', 'bce_dice']
+    >>> list_losses("multilabel")[-2:]
+    ['boundary', 'ohem']
     """
     return [name for name in LOSSES if task is None or _is_for(name, task)]
 
@@ -61,7 +138,8 @@ def get_loss(spec: ComponentSpec, task: Task) -> Loss:
     """Return the loss of a setting, with its parameters bound.
 
     Args:
-        spec: a name in LOSSES, or {"name": name, parameter: value, …}.
+        spec: a name in LOSSES, or {"name": name, parameter: value, …}, or the text of a sum, such as "ce+dice",
+            "0.5*ce+lovasz" or "focal(gamma=3)+dice". "ce" is short for "cross_entropy".
         task: the task of the data.
 
     Raises:
@@ -69,9 +147,10 @@ def get_loss(spec: ComponentSpec, task: Task) -> Loss:
 
     >>> from pixelwise.data.task import MULTICLASS
     >>> focal = get_loss({"name": "focal", "gamma": 3}, MULTICLASS)
+    >>> total = get_loss("0.5*ce+dice", MULTICLASS)
     """
     check_loss(spec, task)
-    return LOSSES.build(spec)
+    return LOSSES.build_for(spec, task.name)
 
 
 def check_loss(spec: ComponentSpec, task: Task) -> None:
@@ -84,10 +163,10 @@ def check_loss(spec: ComponentSpec, task: Task) -> None:
     Raises:
         ConfigError: See `get_loss`.
     """
-    LOSSES.parse(spec)
-    if not _is_for(name_of(spec), task):
+    name = LOSSES.parse(spec)[0].name
+    if not _is_for(name, task):
         raise ConfigError(
-            f"loss '{name_of(spec)}' is not for this data, which is {task.description}; "
+            f"loss '{name}' is not for this data, which is {task.description}; "
             f"set `loss` to {', '.join(list_losses(task))}"
         )
 
@@ -100,6 +179,26 @@ def _is_for(loss: str, task: str | Task) -> bool:
 def count_pixels(mask: Tensor) -> Tensor:
     """Count the mask values that are not ignored. Return a scalar tensor, at least 1."""
     return (mask != IGNORE_INDEX).sum().clamp(min=1)
+
+
+def mask_weights(mask: Tensor, pixel_weights: Tensor | None) -> Tensor:
+    """Return the weight of each mask value in the shape of the mask, float32. Ignored values have the weight 0."""
+    counted = mask != IGNORE_INDEX
+    return (counted if pixel_weights is None else counted * pixel_weights).float()
+
+
+def subtract_one_hot(probability: Tensor, label: Tensor) -> Tensor:
+    """Return the probabilities minus the one-hot map of the labels, without making the map.
+
+    Args:
+        probability: (N, C, H, W) float.
+        label: (N, 1, H, W) int64 class indices.
+
+    Returns:
+        (N, C, H, W) float.
+    """
+    minus_one = torch.tensor(-1.0, dtype=probability.dtype, device=probability.device)
+    return probability.scatter_add(1, label, minus_one.expand_as(label))
 
 
 def mean_over_present(score: Tensor, truth: Tensor) -> Tensor:

@@ -5,7 +5,8 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from pixelwise.losses.base import LOSSES, count_pixels, dice_score, mean_over_present
+from pixelwise.losses.base import BOTH_TASKS, LOSSES, count_pixels, dice_score, mask_weights, mean_over_present
+from pixelwise.losses.sigmoid import dice_sigmoid, focal_sigmoid, tversky_sigmoid
 from pixelwise.palette import IGNORE_INDEX
 from pixelwise.registry import Params
 
@@ -51,7 +52,7 @@ def cross_entropy(logits: Tensor, mask: Tensor, pixel_weights: Tensor | None = N
     return pixel_cross_entropy(logits, mask, pixel_weights).sum() / count_pixels(mask)
 
 
-@LOSSES.register("dice", tasks=("multiclass",), balances_classes=True)
+@LOSSES.register("dice", tasks=BOTH_TASKS, balances_classes=True, multilabel=dice_sigmoid)
 def dice(logits: Tensor, mask: Tensor, pixel_weights: Tensor | None = None) -> Tensor:
     """Return 1 − the soft Dice coefficient, averaged over the classes present in the batch, in [0, 1].
 
@@ -76,7 +77,7 @@ class TverskyParams(Params):
     beta: float = Field(0.7, ge=0, description="Weight of false negatives.")
 
 
-@LOSSES.register("tversky", params=TverskyParams, tasks=("multiclass",), balances_classes=True)
+@LOSSES.register("tversky", params=TverskyParams, tasks=BOTH_TASKS, balances_classes=True, multilabel=tversky_sigmoid)
 def tversky(
     logits: Tensor, mask: Tensor, pixel_weights: Tensor | None = None, *, alpha: float = 0.3, beta: float = 0.7
 ) -> Tensor:
@@ -129,7 +130,7 @@ class FocalParams(Params):
     gamma: float = Field(2.0, ge=0, description="Exponent. 0 gives the cross-entropy.")
 
 
-@LOSSES.register("focal", params=FocalParams, tasks=("multiclass",))
+@LOSSES.register("focal", params=FocalParams, tasks=BOTH_TASKS, multilabel=focal_sigmoid)
 def focal(logits: Tensor, mask: Tensor, pixel_weights: Tensor | None = None, *, gamma: float = 2.0) -> Tensor:
     """Return the mean of the cross-entropy times (1 − p)^gamma, with p the probability of the true class.
 
@@ -156,9 +157,8 @@ def _class_sums(logits: Tensor, mask: Tensor, pixel_weights: Tensor | None) -> t
 
     They are: the probability of each class in its true pixels, its probability in all pixels, and its true pixels.
     """
-    counted = mask != IGNORE_INDEX
-    weight = (counted if pixel_weights is None else counted * pixel_weights).float()
-    label = mask.long() * counted
+    weight = mask_weights(mask, pixel_weights)
+    label = mask.long() * (mask != IGNORE_INDEX)
     probability = logits.float().softmax(1)
     # A one-hot map of the mask is avoided. At 384 px and 11 classes, it took as long as the rest of a training step.
     hit = probability.gather(1, label[:, None])[:, 0] * weight

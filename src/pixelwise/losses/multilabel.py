@@ -3,7 +3,8 @@
 import torch.nn.functional as F
 from torch import Tensor
 
-from pixelwise.losses.base import LOSSES, count_pixels, dice_score, mean_over_present
+from pixelwise.losses.base import LOSSES, count_pixels
+from pixelwise.losses.sigmoid import dice_sigmoid
 from pixelwise.palette import IGNORE_INDEX
 
 
@@ -44,9 +45,4 @@ def bce_dice(logits: Tensor, mask: Tensor, pixel_weights: Tensor | None = None) 
     Returns:
         A scalar.
     """
-    counted = mask != IGNORE_INDEX
-    weight = counted if pixel_weights is None else counted * pixel_weights
-    truth, probability = (mask * counted) * weight, logits.float().sigmoid() * weight
-    axes = (0, 2, 3)
-    overlap, true = (probability * (mask * counted)).sum(axes), truth.sum(axes)
-    return bce(logits, mask, pixel_weights) + mean_over_present(dice_score(overlap, probability.sum(axes), true), true)
+    return bce(logits, mask, pixel_weights) + dice_sigmoid(logits, mask, pixel_weights)
