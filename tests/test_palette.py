@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from pixelwise.palette import IGNORE_COLOR, background_classes, default_palette
+from pixelwise.palette import IGNORE_COLOR, _to_oklab, background_classes, default_palette
 
 
 def test_colors_are_distinct_and_differ_from_the_ignore_color() -> None:
@@ -60,13 +60,13 @@ COLOR_VISION = {
 
 @pytest.mark.parametrize("vision", COLOR_VISION)
 def test_first_ten_colors_and_ignore_are_distinct_with_color_vision_deficiencies(vision: str) -> None:
-    from pixelwise.palette import _to_lab
+    from skimage.color import rgb2lab
 
     srgb = np.array([*default_palette(10), IGNORE_COLOR]) / 255
     linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
     perceived = np.clip(linear @ np.array(COLOR_VISION[vision]).T, 0, 1)
     perceived = np.where(perceived <= 0.0031308, 12.92 * perceived, 1.055 * perceived ** (1 / 2.4) - 0.055)
-    lab = _to_lab(perceived * 255)
+    lab = rgb2lab(np.clip(perceived, 0, 1))
     distance = np.linalg.norm(lab[:, None] - lab[None], axis=2)
     distance[np.diag_indices(len(lab))] = math.inf
     assert distance.min() > 13  # a just noticeable difference is about 2.3
@@ -84,6 +84,31 @@ def test_first_ten_colors_stay_visible_on_sky_and_grass() -> None:
             blended = (np.array(color) + surface) / 2  # as in an overlay of the default opacity
             difference = deltaE_ciede2000(rgb2lab(blended / 255), rgb2lab(np.array(surface) / 255))
             assert difference > 12, f"{color} on {surface}"  # a just noticeable difference is about 1
+
+
+@pytest.mark.parametrize(
+    ("count", "visible", "distinct"), [(20, 9.5, 12), (40, 7, 6.5), (100, 2.8, 5), (255, 2.8, 2.8)]
+)
+def test_later_colors_stay_visible_on_sky_and_grass_and_differ_from_one_another(
+    count: int, visible: float, distinct: float
+) -> None:
+    """CIEDE2000 differences. The palette is made with another measure, the distance in Oklab."""
+    from skimage.color import deltaE_ciede2000, rgb2lab
+
+    colors, surfaces = np.array(default_palette(count)), np.array(SKY + GRASS)
+    blended = rgb2lab((colors[:, None] + surfaces) / 2 / 255)
+    assert deltaE_ciede2000(blended, rgb2lab(surfaces / 255)[None]).min() > visible
+    lab = rgb2lab(np.array([*colors, IGNORE_COLOR]) / 255)
+    difference = deltaE_ciede2000(lab[:, None], lab[None])
+    difference[np.diag_indices(len(lab))] = math.inf
+    assert difference.min() > distinct
+
+
+def test_oklab_equals_the_values_of_its_author() -> None:
+    """Ottosson 2020: white, and the primary colors of sRGB."""
+    colors = np.array([[255, 255, 255], [255, 0, 0], [0, 255, 0], [0, 0, 255]])
+    expected = np.array([[1, 0, 0], [0.628, 0.225, 0.126], [0.866, -0.234, 0.179], [0.452, -0.032, -0.312]])
+    np.testing.assert_allclose(_to_oklab(colors), expected, atol=6e-4)
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,30 @@ _FIRST_COLORS: Palette = (
     (240, 228, 66),  # yellow (Okabe & Ito); a yellow line is hard to see on white
 )
 
+_SKY_AND_GRASS: Palette = (
+    (135, 206, 235), (120, 170, 220), (90, 150, 210), (70, 130, 190), (176, 208, 232),
+    (86, 125, 70), (124, 156, 60), (96, 128, 56), (60, 100, 45), (140, 170, 90),
+)  # fmt: skip
+"""Colors of surfaces in many images. A class color that is blended with them must change them."""
+
+_SURFACE_WEIGHT = 2
+"""Weight of the change of a surface by a color, relative to the distance of two colors.
+
+A larger weight makes colors more visible on surfaces, and more alike (docs/decisions.md).
+"""
+
+_RGB_TO_LMS = (
+    (0.4122214708, 0.5363325363, 0.0514459929),
+    (0.2119034982, 0.6806995451, 0.1073969566),
+    (0.0883024619, 0.2817188376, 0.6299787005),
+)
+_LMS_TO_OKLAB = (
+    (0.2104542553, 0.7936177850, -0.0040720468),
+    (1.9779984951, -2.4285922050, 0.4505937099),
+    (0.0259040371, 0.7827717662, -0.8086757660),
+)
+"""The two matrices of Oklab: from linear sRGB to the responses of the eye, and from their cube roots to Oklab."""
+
 _BACKGROUND_NAMES = frozenset(
     {
         "background", "bg", "nothing", "none", "other", "others", "rest",
@@ -86,8 +110,8 @@ def default_palette(count: int) -> Palette:
     """Return distinct colors for classes. A longer palette starts with the colors of a shorter one.
 
     The first ten colors stay visible on sky and grass if they are blended with them, and can be distinguished with any
-    common color vision deficiency. Later colors are generated, each with the largest possible CIELAB distance to all
-    earlier ones and to IGNORE_COLOR.
+    common color vision deficiency. Later colors are generated, each with the largest possible distance to all earlier
+    ones, to IGNORE_COLOR, and to sky and grass.
 
     Args:
         count: number of classes, 1 to 255.
@@ -108,32 +132,39 @@ def _all_colors() -> Palette:
     """Return the default palette of 255 colors."""
     values = np.arange(0, 256, 17)
     candidates = np.stack(np.meshgrid(values, values, values, indexing="ij"), axis=-1).reshape(-1, 3)
-    lab = _to_lab(candidates)
+    lab = _to_oklab(candidates)
     lightness, chroma = lab[:, 0], np.hypot(lab[:, 1], lab[:, 2])
-    vivid = (lightness > 25) & (lightness < 93) & (chroma > 15)  # neither black, white nor gray
+    vivid = (lightness > 0.35) & (lightness < 0.95) & (chroma > 0.04)  # neither black, white nor gray
     candidates, lab = candidates[vivid], lab[vivid]
 
     nearest = np.full(len(lab), np.inf)
     for color in (IGNORE_COLOR, *_FIRST_COLORS):
-        nearest = np.minimum(nearest, np.linalg.norm(lab - _to_lab(np.array([color])), axis=1))
+        nearest = np.minimum(nearest, np.linalg.norm(lab - _to_oklab(np.array([color])), axis=1))
+    for surface in np.array(_SKY_AND_GRASS):
+        change = np.linalg.norm(_to_oklab((candidates + surface) / 2) - _to_oklab(surface[None]), axis=1)
+        nearest = np.minimum(nearest, _SURFACE_WEIGHT * change)
     chosen = list(_FIRST_COLORS)
     while len(chosen) < IGNORE_INDEX:
         # The last bits of the cube root differ between machines. Rounding keeps this from changing the order.
-        farthest = int(np.argmax(nearest.round(3)))
+        farthest = int(np.argmax(nearest.round(6)))
         red, green, blue = (int(value) for value in candidates[farthest])
         chosen.append((red, green, blue))
         nearest = np.minimum(nearest, np.linalg.norm(lab - lab[farthest], axis=1))
     return tuple(chosen)
 
 
-def _to_lab(colors: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
-    """Convert (N, 3) sRGB colors in [0, 255] to (N, 3) CIELAB (D65), in which distances match perception."""
+def _to_oklab(colors: npt.NDArray[np.integer] | npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+    """Convert sRGB colors to Oklab, in which distances match perception (Ottosson 2020, "A perceptual color space").
+
+    Args:
+        colors: (N, 3) in [0, 255].
+
+    Returns:
+        (N, 3): the lightness in [0, 1], and two coordinates of the hue.
+    """
     srgb = colors / 255.0
     linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
-    to_xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
-    xyz = linear @ to_xyz.T / np.array([0.9505, 1.0, 1.089])
-    root = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
-    return np.stack([116 * root[:, 1] - 16, 500 * (root[:, 0] - root[:, 1]), 200 * (root[:, 1] - root[:, 2])], axis=1)
+    return np.cbrt(linear @ np.array(_RGB_TO_LMS).T) @ np.array(_LMS_TO_OKLAB).T
 
 
 def voc_palette(count: int) -> Palette:
