@@ -185,3 +185,6 @@ def test_a_pair_has_the_image_on_the_left_and_its_overlay_on_the_right(
     assert bounding_box(pair, (11, 22, 33)) == (0, 0, middle - 1, pair.height)
     below, above = pair.getpixel((middle + 10, pair.height - 5)), pair.getpixel((middle + 10, 5))
     assert below[0] > below[1] and above[1] > above[0], "red below, green above"  # type: ignore[index]
+    pair = overlay_pair(solid_image(height, width, (11, 22, 33)), mask, (RED, GREEN), 203, uncolored=(1,))
+    assert pair.getpixel((middle + 10, 5)) == (11, 22, 33)
+    assert pair.getpixel((middle + 10, pair.height - 5)) == below

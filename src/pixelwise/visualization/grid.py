@@ -134,7 +134,9 @@ def overlay_grid(
     return grid
 
 
-def overlay_pair(image: Pixels, mask: Pixels, palette: Palette, width: int = 640) -> Image.Image:
+def overlay_pair(
+    image: Pixels, mask: Pixels, palette: Palette, width: int = 640, uncolored: Collection[int] = ()
+) -> Image.Image:
     """Draw an image beside its overlay.
 
     Args:
@@ -142,6 +144,7 @@ def overlay_pair(image: Pixels, mask: Pixels, palette: Palette, width: int = 640
         mask: (H, W) uint8, values in [0, len(palette)) or 255 = ignore.
         palette: one color per class.
         width: maximum width of the pair in pixels. The maximum height is 3/4 of it. Small images are enlarged.
+        uncolored: classes without a color, see `overlay`.
 
     Returns:
         A PIL image of mode "RGB".
@@ -157,7 +160,7 @@ def overlay_pair(image: Pixels, mask: Pixels, palette: Palette, width: int = 640
     side = (width - _PAIR_GAP) // 2
     cell = side, round(1.5 * side)
     small = _fit_image(image, cell)
-    drawn = overlay(np.array(small), _fit_mask(mask, cell), palette)
+    drawn = overlay(np.array(small), _fit_mask(mask, cell), palette, uncolored=uncolored)
     pair = Image.new("RGB", (2 * small.width + _PAIR_GAP, small.height), BACKGROUND)
     pair.paste(small, (0, 0))
     pair.paste(drawn, (small.width + _PAIR_GAP, 0))
