@@ -1,5 +1,7 @@
 """plan.yaml: written with reasons, edited by people, read by a training."""
 
+import html
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from pixelwise.data.spec import DatasetSpec
 from pixelwise.planning.plan import Plan
 from pixelwise.planning.rules import make_plan
 from pixelwise.runs.split_file import data_roots
+from pixelwise.runtime.yaml_text import yaml_text
 from tests.planning.helpers import make_report
 
 
@@ -98,3 +101,20 @@ def test_a_training_uses_the_plan_and_given_settings_replace_it(pets: pw.Dataset
     assert (run.config.image_size, run.config.epochs, run.config.batch_size) == (64, 1, 4)
     assert Plan.read(run.plan_file).settings == settings
     assert run.read_dataset_spec() == with_roots(DatasetSpec.of(pets), data_roots(pets))
+
+
+def test_a_notebook_shows_the_settings_with_their_reasons() -> None:
+    plan = make_plan(make_report(names=("background", "<b>cat")), {"loss": "focal"}, timed=False)
+    shown = plan._repr_html_()
+    assert "\n" not in shown and "<b>cat" not in shown and "class &lt;b&gt;cat" in shown
+    for name, value in plan.settings.items():
+        assert f">{name}<" in shown and html.escape(yaml_text(value)) in shown
+        assert html.escape(plan.reasons[name])[:80] in shown
+    assert "estimated time" not in shown
+    assert "estimated time of the training: 2 min" in replace(plan, seconds=120.0)._repr_html_()
+
+
+def test_a_notebook_shows_a_limited_number_of_classes() -> None:
+    reasons = {f"class {index}": "why" for index in range(100)}
+    shown = replace(make_plan(make_report(), {}, timed=False), reasons=reasons)._repr_html_()
+    assert "class 59<" in shown and "class 60<" not in shown and "and 40 more classes" in shown

@@ -18,9 +18,13 @@ from pixelwise.config import (
 from pixelwise.data.joined_spec import AnySpec, JoinedSpec
 from pixelwise.data.spec import DatasetSpec, Spec
 from pixelwise.errors import ConfigError
+from pixelwise.runtime.durations import format_duration
 from pixelwise.runtime.files import atomic_write
 from pixelwise.runtime.parsing import read_yaml
-from pixelwise.runtime.yaml_text import yaml_line
+from pixelwise.runtime.yaml_text import yaml_line, yaml_text
+
+_SHOWN_CLASSES = 60
+"""Maximum number of classes in a notebook."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,25 @@ class Plan:
         for name, value in self.settings.items():
             lines.append(yaml_line(f"  {name}", value, self.reasons.get(name, "")))
         return "\n".join(lines) + "\n"
+
+    def _repr_html_(self) -> str:
+        """Return the settings, the classes and their reasons as a table, for a notebook."""
+        from pixelwise.visualization import html
+
+        def row(name: str, value: str, key: str) -> list[str]:
+            reason = html.text(self.reasons.get(key, ""), max_length=300)
+            return [html.text(name), html.text(value), f'<div style="text-align:left">{reason}</div>']
+
+        rows = [row(name, yaml_text(value), name) for name, value in self.settings.items()]
+        classes = [key for key in self.reasons if key.startswith("class ")]
+        rows += [row(key, "", key) for key in classes[:_SHOWN_CLASSES]]
+        more = len(classes) - _SHOWN_CLASSES
+        duration = "" if self.seconds is None else f"estimated time of the training: {format_duration(self.seconds)}"
+        return html.block(
+            html.paragraph(duration) if duration else "",
+            html.table(("setting", "value", "reason"), rows),
+            html.paragraph(f"and {more} more classes") if more > 0 else "",
+        )
 
     @staticmethod
     def read(path: str | Path) -> "Plan":

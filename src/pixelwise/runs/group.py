@@ -8,6 +8,7 @@
 `Predictor.load` loads the models of a group as an ensemble.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -25,6 +26,9 @@ from pixelwise.runtime.parsing import read_json
 GROUP_FILE = "group.json"
 
 GroupKind = Literal["folds", "seeds"]
+
+_SHOWN_RUNS = 10
+"""Maximum number of runs with a column of their own in a notebook."""
 
 
 class Member(BaseModel):
@@ -138,3 +142,29 @@ class RunGroup:
         confusion = torch.stack([torch.tensor(table["confusion"]) for table in tables]).sum(0)
         images, first = sum(table["images"] for table in tables), tables[0]
         return Metrics.from_confusion(confusion, tuple(first["classes"]), self.task, images, first["resolution"])
+
+    def _repr_html_(self) -> str:
+        """Return the IoU of each class and run with mean and spread, for a notebook."""
+        from pixelwise.visualization import html
+
+        complete = [member for member in self.members if member.metrics is not None]
+        title = f"<b>{html.text(self.path)}</b>: {len(complete)} of {len(self.members)} {self.kind} are complete"
+        if not complete:
+            return html.block(html.paragraph(title))
+        pooled, shown = self.pooled, complete[:_SHOWN_RUNS]
+        more = len(complete) - len(shown)
+        headings = ["IoU", "mean ± standard deviation", *(["all images"] if pooled else [])]
+        headings += [member.name for member in shown] + ([f"and {more} more"] if more else [])
+
+        def row(name: str, spread: Spread, values: Sequence[float | None]) -> list[str]:
+            return [name, str(spread), *("–" if value is None else f"{value:.3f}" for value in values)]
+
+        rows = []
+        for name, spread in self.class_iou.items():
+            values = [pooled.classes[name].iou] if pooled else []
+            values += [member.metrics["classes"][name]["iou"] for member in shown if member.metrics is not None]
+            rows.append(row(html.text(name), spread, values))
+        values = [pooled.mean_iou] if pooled else []
+        values += [member.metrics["miou"] for member in shown if member.metrics is not None]
+        rows.append([f"<b>{cell}</b>" for cell in row("mean", self.mean_iou, values)])
+        return html.block(html.paragraph(title), html.table(headings, rows))
