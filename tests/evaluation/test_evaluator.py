@@ -19,7 +19,7 @@ from pixelwise.data.schema import LabelMap, ReadSpec
 from pixelwise.data.task import MULTICLASS
 from pixelwise.errors import ConfigError, DataError, OutputExistsError, RunError
 from pixelwise.evaluation.evaluator import compute_confusion_matrix
-from pixelwise.inference import predictor as predictor_module
+from pixelwise.inference import make_prediction
 from pixelwise.inference.bands import resize_to_mask
 from pixelwise.inference.predictor import Predictor
 from pixelwise.metrics import build_metric
@@ -218,7 +218,7 @@ def test_a_lack_of_memory_fails_one_image(run: pw.Run, pets: pw.DatasetIndex, mo
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 7200000000 bytes")
         return to_mask(*args, **kwargs)
 
-    monkeypatch.setattr(predictor_module, "resize_to_mask", fail_once)
+    monkeypatch.setattr(make_prediction, "resize_to_mask", fail_once)
     result = pw.evaluate(run, pets, "test", skip_unreadable=True)
     (error,) = result.skipped
     assert str(error).startswith(f"{pets.test[2].image}: not enough memory for ")

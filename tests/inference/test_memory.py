@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from pixelwise.data.io.image import read_image
-from pixelwise.inference import inputs
+from pixelwise.inference import inputs, make_prediction
 from pixelwise.inference import predictor as predictor_module
 from pixelwise.inference.prediction import Prediction
 from pixelwise.inference.predictor import Predictor
@@ -32,7 +32,7 @@ def test_large_images_are_read_and_predicted_alone(
     alive: list[weakref.ref[np.ndarray]] = []
     logits = predictor.logits
 
-    def observed(images: Sequence[np.ndarray]) -> torch.Tensor:
+    def observed(images: Sequence[np.ndarray]) -> list[torch.Tensor]:
         gc.collect()
         batches.append([len(image) for image in images])
         waiting = sum(array.nbytes for ref in alive if (array := ref()) is not None)
@@ -65,7 +65,7 @@ def test_a_lack_of_memory_fails_only_the_image(
         Image.fromarray(make_image(int(path.stem), 25)).save(path)
     logits = predictor.logits
 
-    def limited(images: Sequence[np.ndarray]) -> torch.Tensor:
+    def limited(images: Sequence[np.ndarray]) -> list[torch.Tensor]:
         if any(len(image) == 30 for image in images):
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 17179869120 bytes")
         return logits(images)
@@ -80,6 +80,6 @@ def test_other_errors_are_not_hidden(predictor: Predictor, monkeypatch: pytest.M
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(predictor_module, "resize_to_mask", fail)
+    monkeypatch.setattr(make_prediction, "resize_to_mask", fail)
     with pytest.raises(RuntimeError, match="a bug"):
         list(predictor.predict_each([make_image()]))

@@ -43,7 +43,7 @@ class TestOneImage:
         image = make_image()
         masks = [Predictor(predictor.model, "cpu", precision)(image).mask for precision in ("32-true", "bf16-mixed")]
         logits = [
-            Predictor(predictor.model, "cpu", precision).logits([image]) for precision in ("32-true", "bf16-mixed")
+            Predictor(predictor.model, "cpu", precision).logits([image])[0] for precision in ("32-true", "bf16-mixed")
         ]
         assert not torch.equal(*logits), "the two precisions compute different logits"
         assert np.mean(masks[0] == masks[1]) > 0.95
@@ -227,7 +227,7 @@ class TestProbabilities:
 
     def test_probabilities_are_softmax_of_resized_logits(self, predictor: Predictor) -> None:
         image = make_image()
-        large = F.interpolate(predictor.logits([image]), image.shape[:2], mode="bilinear", align_corners=False)
+        large = F.interpolate(predictor.logits([image])[0][None], image.shape[:2], mode="bilinear", align_corners=False)
         expected = torch.exp(large) / torch.exp(large).sum(1, keepdim=True)
         (prediction,) = predictor.predict_batch([image], probabilities=True)
         assert prediction.probabilities is not None

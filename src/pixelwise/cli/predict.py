@@ -17,6 +17,7 @@ from pixelwise.inference.batch import OverlayFormat, PredictResult, predict_fold
 from pixelwise.inference.model_location import is_model, runs_in
 from pixelwise.inference.prediction import MaskStyle
 from pixelwise.inference.predictor import Predictor
+from pixelwise.models.config import View
 from pixelwise.runtime.files import next_free_path
 from pixelwise.runtime.progress import ProgressBars
 
@@ -27,7 +28,14 @@ _MAX_SKIPPED = 20
 """Maximum number of unusable files that are printed. predictions.json lists all."""
 
 
-_DEFAULTS = {"--masks": "index", "--overlays": "jpg", "--pixel-size": "", "--device": "auto"}
+_DEFAULTS = {
+    "--masks": "index",
+    "--overlays": "jpg",
+    "--pixel-size": "",
+    "--view": "",
+    "--scale": "",
+    "--device": "auto",
+}
 """Flag → its default value, which a repeated command need not state."""
 
 
@@ -42,6 +50,8 @@ def predict_command(
     masks: MaskStyle = "index",
     overlays: OverlayFormat = "jpg",
     pixel_size: str = "",
+    view: View | None = None,
+    scale: float | None = None,
     device: Device = "auto",
 ) -> int:
     """Predict the masks of images.
@@ -57,13 +67,23 @@ def predict_command(
             0 and 255 or colors.
         overlays: Format of the overlays, or "none" to write no overlays. "png" is without loss, and slow.
         pixel_size: Side of a pixel with its unit, such as 0.65um. Adds areas in this unit to the tables.
+        view: "whole" to resize each image to the size of the model, "tiles" for overlapping windows of this size. By
+            default as in the training.
+        scale: Working pixels per image pixel for the view "tiles". By default that of the training images.
         device: auto, cpu, cuda or mps.
     """
     run, sources = _order_arguments(run, images or [])
     out = out or _default_out(resume or overwrite)
     check_output(out)
-    predictor = Predictor.load(run, device)
-    flags = {"--masks": masks, "--overlays": overlays, "--pixel-size": pixel_size, "--device": device}
+    predictor = Predictor.load(run, device, view=view, scale=scale)
+    flags = {
+        "--masks": masks,
+        "--overlays": overlays,
+        "--pixel-size": pixel_size,
+        "--view": view or "",
+        "--scale": "" if scale is None else f"{scale:g}",
+        "--device": device,
+    }
     changed = [part for flag, value in flags.items() if value != _DEFAULTS[flag] for part in (flag, value)]
     repeat = shlex.join(["pixelwise", "predict", run, *sources, "--out", str(out), *changed, "--resume"])
     with interrupt_advice(f"continue with {repeat}"), ProgressBars() as bars:
@@ -72,6 +92,7 @@ def predict_command(
             sources,
             out,
             bars.track("predicting"),
+            row_progress=bars.track("rows of a large image"),
             overwrite=overwrite,
             resume=resume,
             masks=masks,

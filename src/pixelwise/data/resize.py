@@ -42,11 +42,11 @@ def resize_mask(mask: np.ndarray, size: tuple[int, int]) -> Tensor:
     Returns:
         (height, width) or (C, height, width) uint8.
     """
-    rows, columns = (_nearest_indices(old, new) for old, new in zip(mask.shape[-2:], size, strict=True))
+    rows, columns = (nearest_indices(old, new) for old, new in zip(mask.shape[-2:], size, strict=True))
     return torch.from_numpy(mask[..., rows, :][..., columns])
 
 
 @lru_cache(maxsize=4096)
-def _nearest_indices(old: int, new: int) -> np.ndarray:
+def nearest_indices(old: int, new: int) -> np.ndarray:
     """Return the (new,) indices of the pixels, in a row of `old` pixels, under the centers of `new` pixels."""
     return (2 * np.arange(new) + 1) * old // (2 * new)

@@ -36,7 +36,7 @@ class Comparison:
         image: (H, W, channels) uint8.
         mask: the true mask at the size of the comparison, uint8, 255 = ignore. All other values are class indices.
         prediction: the predicted mask of the same shape, uint8.
-        logits: (C, h, w) float32 at the model's size, on the predictor's device.
+        logits: (C, h, w) float32 at the model's size, on the predictor's device, see `Predictor.logits`.
         model_mask: the true mask at the model's size, uint8, on the predictor's device.
     """
 
@@ -127,7 +127,7 @@ class Comparisons:
 
     def _compare(self, image: np.ndarray, mask: np.ndarray, prediction: Tensor, logits: Tensor) -> Comparison:
         labels = self.read_spec.partial_labels
-        small = resize_mask(mask, self.predictor.size).to(logits.device)
+        small = resize_mask(mask, (logits.shape[-2], logits.shape[-1])).to(logits.device)
         model_mask = (
             labels.to_comparable(small, self.predictor.task.logits_to_mask(logits)) if labels.possible else small
         )

@@ -3,32 +3,39 @@
 import errno
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 import torch
 
-from pixelwise.errors import ConfigError, DataError, OutputError, OutputExistsError, PixelwiseError
-from pixelwise.inference.file_names import mask_kinds, output_files
+from pixelwise.errors import ConfigError, DataError, OutputError, PixelwiseError
+from pixelwise.inference.file_names import mask_kinds
+from pixelwise.inference.large_predict import has_large_logits, predict_by_rows, predict_large_tiff
 from pixelwise.inference.object_scale import lost_object_note
-from pixelwise.inference.outputs import Mark, digest, fingerprint, read_mark, write_outputs
+from pixelwise.inference.output_items import (
+    REPORT_FILE,
+    MarkOfRun,
+    OutputItem,
+    assign_files,
+    check_existing,
+    read_result,
+)
+from pixelwise.inference.outputs import Mark, digest, fingerprint, write_outputs
 from pixelwise.inference.pipeline import map_predictions
 from pixelwise.inference.pixel_size import PixelSize
 from pixelwise.inference.prediction import MaskStyle, Prediction, require_mask_format
 from pixelwise.inference.predictor import Predictor
-from pixelwise.inference.result_tables import CLASSES_FILE, OBJECTS_FILE, ImageRows, ResultTables
-from pixelwise.inference.sources import ImageSource, find_images
+from pixelwise.inference.result_tables import ImageRows, ResultTables
+from pixelwise.inference.sources import find_images
 from pixelwise.runtime.cpu import leave_one_core
 from pixelwise.runtime.files import atomic_write, remove_abandoned, write_errors
 from pixelwise.runtime.progress import Progress, no_progress
 from pixelwise.runtime.threads import prefetch_map
-
-REPORT_FILE = "predictions.json"
 
 OverlayFormat = Literal["jpg", "png", "none"]
 """The format of overlays, or "none" to write none."""
@@ -71,28 +78,13 @@ class PredictResult:
         return len(self.report["photos"])
 
 
-@dataclass
-class _Item:
-    """An image, its output files by kind, and their `Mark` if they are complete, else None."""
-
-    path: ImageSource
-    files: dict[str, Path]
-    mark: Mark | None = None
-
-
-class _MarkOfRun(NamedTuple):
-    """The parts of a `Mark` that are equal for all images of a call of `predict_folder`."""
-
-    model: str
-    masks: MaskStyle
-
-
 def predict_folder(
     predictor: Predictor,
     sources: Sequence[str | Path],
     out: str | Path,
     progress: Progress = no_progress,
     *,
+    row_progress: Progress = no_progress,
     overwrite: bool = False,
     resume: bool = False,
     masks: MaskStyle = "index",
@@ -103,9 +95,10 @@ def predict_folder(
 
     The outputs of an image are NAME_mask.png (grayscale, its values are class indices) and NAME_overlay.jpg. For a
     multi-label model, NAME_mask_CLASS.png for each class replaces NAME_mask.png. All outputs have the size of the
-    image. predictions.csv has one row per image and class, and objects.csv one row per object, see `ClassRows` and
-    `ObjectRows`. predictions.json lists the output files, the size and the class fractions of each image. It is written
-    last.
+    image. The masks of TIFF files of more than `LARGE_PIXELS` are TIFF files, and their overlays are reduced, see
+    `predict_large_tiff`. predictions.csv has one row per image and class, and objects.csv one row per object, see
+    `ClassRows` and `ObjectRows`. predictions.json lists the output files, the size and the class fractions of each
+    image. It is written last.
 
     Args:
         predictor: the model.
@@ -113,6 +106,7 @@ def predict_folder(
         out: the directory. It may exist. None of the files to be written may exist unless `overwrite` or `resume` is
             set.
         progress: wraps the iteration over the images, to draw a progress bar.
+        row_progress: the same for the rows of each large image.
         overwrite: replace files that exist, but never one of the images.
         resume: skip images whose files are complete and were made from the same image by the same model.
         masks: the values of the masks, see `Prediction.mask_images`.
@@ -136,14 +130,14 @@ def predict_folder(
     if masks == "as-given":
         require_mask_format(predictor.model.config.mask_format)
     out, size = Path(out), PixelSize.parse(pixel_size) if pixel_size else None
-    found, mark = find_images(sources), _MarkOfRun(fingerprint(predictor.model), masks)
+    found, mark = find_images(sources), MarkOfRun(fingerprint(predictor.model), masks)
     suffixes = dict.fromkeys(mask_kinds(predictor.task, predictor.classes), ".png")
-    items = _assign_files(found.images, suffixes | ({} if overlays == "none" else {"overlay": f".{overlays}"}), out)
-    _check_existing(items, out, overwrite or resume)
+    items = assign_files(found.images, suffixes | ({} if overlays == "none" else {"overlay": f".{overlays}"}), out)
+    check_existing(items, out, overwrite or resume)
     tables = ResultTables(out, len(predictor.classes), size)
     if resume:
         tables.load()
-        for item, existing in zip(items, prefetch_map(partial(_read_result, mark), items), strict=True):
+        for item, existing in zip(items, prefetch_map(partial(read_result, mark), items), strict=True):
             item.mark = existing if tables.is_complete(item.path) else None
     new_folders = [folder for folder in (out, *out.parents) if not folder.exists()]
     _prepare(out, items)
@@ -151,7 +145,8 @@ def predict_folder(
     tables.keep(resumed)
     failed: list[PixelwiseError] = [*found.problems]
     with closing(tables), leave_one_core():
-        failed += _predict_items(predictor, [item for item in items if item.mark is None], mark, tables, progress)
+        todo = [item for item in items if item.mark is None]
+        failed += _predict_items(predictor, todo, mark, tables, progress, row_progress)
     done = [(item, item.mark) for item in items if item.mark is not None]
     report = {
         "classes": list(predictor.classes),
@@ -170,21 +165,31 @@ def predict_folder(
 
 
 def _predict_items(
-    predictor: Predictor, items: Sequence[_Item], mark: _MarkOfRun, tables: ResultTables, progress: Progress
+    predictor: Predictor,
+    items: Sequence[OutputItem],
+    mark: MarkOfRun,
+    tables: ResultTables,
+    progress: Progress,
+    row_progress: Progress,
 ) -> list[PixelwiseError]:
     """Predict images, write their files, and set their marks. Return the errors of single images."""
 
     def write(number: int, image: np.ndarray, logits: torch.Tensor) -> tuple[Mark, ImageRows] | PixelwiseError:
         prediction = predictor.to_prediction(image, logits, packed=True)
         if isinstance(prediction, DataError):
-            return DataError(f"{items[number].path}: {prediction}")
-        return _write_or_error(items[number], prediction, mark, tables)
+            return DataError(f"{streamed[number].path}: {prediction}")
+        return _write_or_error(streamed[number], prediction, mark, tables)
 
+    def is_alone(item: OutputItem) -> bool:
+        return item.is_large or has_large_logits(item.path, predictor)
+
+    alone = {id(item) for item in items if is_alone(item)}
+    streamed = [item for item in items if id(item) not in alone]
     failed: list[PixelwiseError] = []
     results: Iterator[tuple[Mark, ImageRows] | PixelwiseError]
-    results = map_predictions(predictor, [item.path for item in items], write)
+    results = map_predictions(predictor, [item.path for item in streamed], write)
     for item in progress(items, len(items)):
-        result = next(results)
+        result = _predict_alone(predictor, item, mark, tables, row_progress) if id(item) in alone else next(results)
         if isinstance(result, PixelwiseError):
             failed.append(result)
         else:
@@ -193,66 +198,25 @@ def _predict_items(
     return failed
 
 
-def _assign_files(images: Iterable[tuple[ImageSource, Path]], suffixes: Mapping[str, str], out: Path) -> list[_Item]:
-    """Assign output files to images. For `suffixes` see `output_files`.
+def _predict_alone(
+    predictor: Predictor,
+    item: OutputItem,
+    run: MarkOfRun,
+    tables: ResultTables,
+    progress: Progress,
+) -> tuple[Mark, ImageRows] | PixelwiseError:
+    """Predict a large image, and write its files. Return its mark and rows, or an error that concerns this image."""
 
-    Images in `out` that are outputs of an earlier prediction are left out.
-    """
-    images = list(images)
-    outputs = {
-        os.path.realpath(file)
-        for files in output_files([name for _, name in images], suffixes, out)
-        for file in files.values()
-    }
-    own = {
-        path
-        for path, _ in images
-        if isinstance(path, Path) and os.path.realpath(path) in outputs and read_mark(path) is not None
-    }
-    images = [(path, name) for path, name in images if path not in own]
-    targets = output_files([name for _, name in images], suffixes, out)
-    return [_Item(path, files) for (path, _), files in zip(images, targets, strict=True)]
+    def predict() -> tuple[Mark, ImageRows]:
+        if item.is_large and isinstance(item.path, Path):
+            large, mark = predict_large_tiff(predictor, item.path, item.files, run.model, run.masks, progress)
+            return mark, tables.format(item.path, large)
+        return _write(item, predict_by_rows(predictor, item.path, progress), run, tables)
+
+    return _or_error(item, predict)
 
 
-def _check_existing(items: Sequence[_Item], out: Path, may_replace: bool) -> None:
-    inputs = {os.path.realpath(item.path) for item in items if isinstance(item.path, Path)}
-    tables = (out / name for name in (REPORT_FILE, CLASSES_FILE, OBJECTS_FILE))
-    for path in (*tables, *(file for item in items for file in item.files.values())):
-        if not os.path.lexists(path):
-            continue
-        if not may_replace:
-            raise OutputExistsError(
-                f"{path}: exists already; choose another `out`, continue with `resume`, or replace it with `overwrite`"
-            )
-        if os.path.realpath(path) in inputs:
-            raise OutputExistsError(f"{path}: is one of the images and would be replaced; choose another `out`")
-
-
-def _read_result(expected: _MarkOfRun, item: _Item) -> Mark | None:
-    """Return the mark in the masks of an image, or None if a file is missing.
-
-    Raises OutputExistsError if a file was not made by this model from this image.
-    """
-    existing = [file for file in item.files.values() if os.path.lexists(file)]
-    image = digest(item.path) if existing else ""
-    marks = []
-    for file in existing:
-        mark = read_mark(file)
-        if mark is None or (mark.model, mark.image) != (expected.model, image):
-            raise OutputExistsError(
-                f"{file}: was not made by this model from {item.path}; choose another `out`, or replace it with "
-                "`overwrite`"
-            )
-        if mark.masks != expected.masks:
-            raise OutputExistsError(
-                f"{file}: was made with `masks` {mark.masks}; use the same, choose another `out`, or replace it with "
-                "`overwrite`"
-            )
-        marks.append(mark)
-    return marks[0] if len(marks) == len(item.files) else None
-
-
-def _prepare(out: Path, items: Sequence[_Item]) -> None:
+def _prepare(out: Path, items: Sequence[OutputItem]) -> None:
     """Make the output directory, and remove temporary directories of killed processes from it.
 
     Raises OutputError if the directory cannot be made or written.
@@ -266,24 +230,38 @@ def _prepare(out: Path, items: Sequence[_Item]) -> None:
 
 
 def _write_or_error(
-    item: _Item, prediction: Prediction, run: _MarkOfRun, tables: ResultTables
+    item: OutputItem, prediction: Prediction, run: MarkOfRun, tables: ResultTables
 ) -> tuple[Mark, ImageRows] | PixelwiseError:
     """Write the files of an image. Return its mark and rows, or an error that concerns this image only."""
+    return _or_error(item, lambda: _write(item, prediction, run, tables))
+
+
+def _write(item: OutputItem, prediction: Prediction, run: MarkOfRun, tables: ResultTables) -> tuple[Mark, ImageRows]:
+    """Write the files of an image. Return its mark and rows."""
+    mark = Mark.of(prediction, run.model, digest(item.path), run.masks)
+    rows = tables.format(item.path, prediction)
+    write_outputs(prediction, mark, item.files)
+    return mark, rows
+
+
+def _or_error(
+    item: OutputItem, predict: Callable[[], tuple[Mark, ImageRows]]
+) -> tuple[Mark, ImageRows] | PixelwiseError:
+    """Return the result of a function, or an error that concerns this image only."""
     try:
-        mark = Mark.of(prediction, run.model, digest(item.path), run.masks)
-        rows = tables.format(item.path, prediction)
-        write_outputs(prediction, mark, item.files)
+        return predict()
     except OutputError as error:
         cause = error.__context__
         if isinstance(cause, OSError) and cause.errno in _ONE_FILE_ERRORS:
             return error
         raise
+    except DataError as error:
+        return error
     except MemoryError:
         return DataError(f"{item.path}: not enough memory to draw its mask; cut the image into tiles")
-    return mark, rows
 
 
-def _report_entry(item: _Item, mark: Mark, out: Path) -> dict[str, Any]:
+def _report_entry(item: OutputItem, mark: Mark, out: Path) -> dict[str, Any]:
     """Return an image's entry in predictions.json. The keys are those of version 0.1."""
     return (
         {"photo": str(item.path), "width": mark.width, "height": mark.height}

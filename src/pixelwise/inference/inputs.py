@@ -114,7 +114,7 @@ def read_input(source: ImageInput, config: ModelConfig) -> np.ndarray:
         DataError: The file cannot be read, and the message names it. Or the model cannot use this type or shape.
     """
     if isinstance(source, np.ndarray):
-        return _from_array(source, config)
+        return from_array(source, config)
     if isinstance(source, torch.Tensor):
         return _from_tensor(source, config)
     channels = len(config.mean)
@@ -123,6 +123,16 @@ def read_input(source: ImageInput, config: ModelConfig) -> np.ndarray:
             raise DataError(f"this model takes TIFF files with {channels} bands; pass the file's path or an array")
         return rgb_array(source, config.pixel_scale)
     return read_image(open_image(source), channels, config.pixel_scale)
+
+
+def read_or_error(file: Path | UrlImage, config: ModelConfig) -> tuple[Path | UrlImage, np.ndarray | DataError]:
+    """Return an image file and its array like `read_input`, or a DataError if it cannot be read."""
+    try:
+        return file, read_input(file, config)
+    except DataError as error:
+        return file, error
+    except MemoryError:
+        return file, DataError(f"{file}: not enough memory to read it; cut it into tiles, or make it smaller")
 
 
 def read_inputs(sources: Sequence[ImageInput], config: ModelConfig) -> Iterator[np.ndarray]:
@@ -207,7 +217,20 @@ def _read_file(file: BinaryIO) -> _Content:
     return _Content(content, title)
 
 
-def _from_array(array: np.ndarray, config: ModelConfig) -> np.ndarray:
+def from_array(array: np.ndarray, config: ModelConfig, file_nodata: float | None = None) -> np.ndarray:
+    """Return an array as the model takes it, see `ImageInput`.
+
+    Args:
+        array: the image, or a part of its rows.
+        config: the configuration of the model.
+        file_nodata: the nodata value that its file states, see `PixelScale.apply`.
+
+    Returns:
+        (H, W, channels) uint8, a copy.
+
+    Raises:
+        DataError: The model cannot use this type or shape.
+    """
     channels = len(config.mean)
     pixels = array[..., None] if array.ndim == 2 else array
     is_image = pixels.ndim == 3 and pixels.size > 0
@@ -219,7 +242,7 @@ def _from_array(array: np.ndarray, config: ModelConfig) -> np.ndarray:
     has_range = (config.pixel_range is not None or config.band_ranges) and pixels.dtype.kind in "uif"
     if pixels.dtype not in (np.uint8, np.uint16) and not has_range:
         raise DataError(f"{_expected(channels)}; this one is {array.dtype}: {_type_hint(array.dtype)}")
-    pixels = config.pixel_scale.apply(pixels)
+    pixels = config.pixel_scale.apply(pixels, file_nodata)
     if count == channels:
         # Copy the array, because torch rejects read-only memory and negative strides, and the caller may change it.
         return np.array(pixels, order="C")
@@ -268,4 +291,4 @@ def _from_tensor(tensor: torch.Tensor, config: ModelConfig) -> np.ndarray:
             tensor = tensor.permute(1, 2, 0)
     tensor = tensor.detach().cpu()
     # NumPy has no bfloat16.
-    return _from_array((tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy(), config)
+    return from_array((tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy(), config)

@@ -1,7 +1,8 @@
 """The objects in a predicted mask: connected regions of one class, with their area, box and centroid."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -71,16 +72,42 @@ def find_objects(mask: npt.NDArray[np.uint8], task: Task, classes: int, backgrou
     >>> find_objects(np.array([[1, 0, 0], [0, 1, 0], [0, 0, 0]], np.uint8), MULTICLASS, 2, (0,)).areas.tolist()
     [2]
     """
-    if mask.ndim == 2:
-        counted = np.ones(256, bool)
-        counted[classes:] = False
+    channels = [mask] if mask.ndim == 2 else mask
+    tables = []
+    for channel, counted in zip(channels, counted_values(task, classes, background), strict=True):
+        finder = ObjectFinder(counted)
+        finder.add(channel)
+        tables.append(finder.table())
+    return join_channels(tables)
+
+
+def counted_values(task: Task, classes: int, background: Collection[int]) -> list[npt.NDArray[np.bool_]]:
+    """Return which values of a mask have objects.
+
+    Args:
+        task: the task of the mask.
+        classes: number of classes C.
+        background: see `find_objects`.
+
+    Returns:
+        (256,) bool for each channel of a mask: one, or C for a multi-label mask.
+    """
+    counted = np.zeros(256, bool)
+    names = task.mask_names([""] * classes)
+    if len(task.mask_shape(classes, 1, 1)) == 2:
+        counted[:classes] = True
         counted[list(background)] = False
-        return _objects(mask, counted)
-    present = np.zeros(256, bool)
-    present[1] = True
-    tables = [_objects(channel, present) for channel in mask]
+    else:
+        counted[1] = True
+    return [counted] * len(names)
+
+
+def join_channels(tables: Sequence[ObjectTable]) -> ObjectTable:
+    """Join the objects of the channels of a mask. The classes of several channels are their numbers."""
+    if len(tables) == 1:
+        return tables[0]
     return ObjectTable(
-        class_ids=np.repeat(np.arange(classes), [len(table.labels) for table in tables]),
+        class_ids=np.repeat(np.arange(len(tables)), [len(table.labels) for table in tables]),
         labels=np.concatenate([table.labels for table in tables]),
         areas=np.concatenate([table.areas for table in tables]),
         boxes=np.concatenate([table.boxes for table in tables]),
@@ -88,31 +115,108 @@ def find_objects(mask: npt.NDArray[np.uint8], task: Task, classes: int, backgrou
     )
 
 
-def _objects(mask: npt.NDArray[np.uint8], counted: npt.NDArray[np.bool_]) -> ObjectTable:
-    """Return the objects of the values for which `counted`, a (256,) bool array, is True."""
-    row, left, right, value = _runs(mask, counted)
-    count, component = _connect(row, left, right, value, mask.shape[1])
-    length = right - left
-    areas = np.bincount(component, length, count)
-    center = np.stack([row, (left + right - 1) / 2])
-    centroids = np.stack([np.bincount(component, length * axis, count) for axis in center], 1)
-    top, first = np.full(count, len(mask)), np.full(count, mask.shape[1])
-    bottom, last, class_ids = (np.zeros(count, np.int64) for _ in range(3))
-    np.minimum.at(top, component, row)
-    np.minimum.at(first, component, left)
-    np.maximum.at(bottom, component, row + 1)
-    np.maximum.at(last, component, right)
-    class_ids[component] = value
-    order = np.argsort(class_ids, kind="stable")
-    per_class = np.bincount(class_ids, minlength=256)
-    starts = np.repeat(np.cumsum(per_class) - per_class, per_class)
-    return ObjectTable(
-        class_ids=class_ids[order],
-        labels=np.arange(count) - starts + 1,
-        areas=areas[order].astype(np.int64),
-        boxes=np.stack([top, first, bottom, last], 1)[order],
-        centroids=(centroids / np.maximum(areas, 1)[:, None])[order],
-    )
+class _Regions(NamedTuple):
+    """Connected regions of N in columns. `first` is the number of the first pixel, row by row."""
+
+    class_ids: _Ints
+    areas: _Ints
+    boxes: _Ints
+    sums: npt.NDArray[np.float64]
+    first: _Ints
+
+
+class ObjectFinder:
+    """Find the objects in one channel of a mask, band by band from top to bottom.
+
+    The memory depends on the size of a band and on the number of objects, not on the size of the mask.
+
+    Args:
+        counted: (256,) bool, the values that have objects.
+    """
+
+    def __init__(self, counted: npt.NDArray[np.bool_]) -> None:
+        self._counted = counted
+        self._regions: list[_Regions] = []
+        self._edges: list[_Ints] = []
+        self._rows = self._count = 0
+        self._last_row: tuple[_Ints, _Ints, _Ints, _Ints] | None = None
+
+    def add(self, band: npt.NDArray[np.uint8]) -> None:
+        """Add the next rows of the mask.
+
+        Args:
+            band: (rows, W) uint8.
+        """
+        row, left, right, value = _runs(band, self._counted)
+        count, component = _connect(row, left, right, value, band.shape[1])
+        length = right - left
+        areas = np.bincount(component, length, count).astype(np.int64)
+        position = row + self._rows
+        center = np.stack([position, (left + right - 1) / 2])
+        boxes = np.zeros((count, 4), np.int64)
+        boxes[:, 0], boxes[:, 1] = self._rows + len(band), band.shape[1]
+        np.minimum.at(boxes[:, 0], component, position)
+        np.minimum.at(boxes[:, 1], component, left)
+        np.maximum.at(boxes[:, 2], component, position + 1)
+        np.maximum.at(boxes[:, 3], component, right)
+        class_ids, first = np.zeros(count, np.int64), np.zeros(count, np.int64)
+        class_ids[component] = value
+        # In reverse, so that the first run of each component is written last.
+        first[component[::-1]] = (position * band.shape[1] + left)[::-1]
+        sums = np.stack([np.bincount(component, length * axis, count).astype(np.float64) for axis in center], 1)
+        self._regions.append(_Regions(class_ids, areas, boxes, sums, first))
+        runs = (left, right, value, component + self._count)
+        self._join_rows(tuple(column[row == 0] for column in runs), band.shape[1])
+        self._last_row = tuple(column[row == len(band) - 1] for column in runs)
+        self._rows += len(band)
+        self._count += count
+
+    def _join_rows(self, runs: tuple[_Ints, _Ints, _Ints, _Ints], width: int) -> None:
+        """Join the objects of the last row with those of the next one. The columns are left, right, value, object."""
+        if self._last_row is None or not len(runs[0]) or not len(self._last_row[0]):
+            return
+        left, right, value, region = (np.concatenate(pair) for pair in zip(self._last_row, runs, strict=True))
+        row = np.repeat([0, 1], [len(self._last_row[0]), len(runs[0])])
+        count, component = _connect(row, left, right, value, width)
+        representative = np.zeros(count, np.int64)
+        representative[component] = region
+        self._edges.append(np.stack([representative[component], region]))
+
+    def table(self) -> ObjectTable:
+        """Return the objects."""
+        columns = [np.concatenate(part) for part in zip(*self._regions, strict=True)]
+        regions = _merge(_Regions(*columns), self._edges) if self._edges else _Regions(*columns)
+        order = np.lexsort((regions.first, regions.class_ids))
+        class_ids, areas = regions.class_ids[order], regions.areas[order]
+        per_class = np.bincount(class_ids, minlength=256)
+        starts = np.repeat(np.cumsum(per_class) - per_class, per_class)
+        return ObjectTable(
+            class_ids=class_ids,
+            labels=np.arange(len(order)) - starts + 1,
+            areas=areas,
+            boxes=regions.boxes[order],
+            centroids=regions.sums[order] / np.maximum(areas, 1)[:, None],
+        )
+
+
+def _merge(regions: _Regions, edges: Sequence[_Ints]) -> _Regions:
+    """Join regions that are one object. Each edge is a pair of numbers of regions."""
+    total = len(regions.areas)
+    pairs = np.concatenate(edges, 1)
+    graph = coo_array((np.ones(pairs.shape[1], np.int8), (pairs[0], pairs[1])), (total, total))
+    count, label = connected_components(graph, directed=False)
+    class_ids = np.zeros(count, np.int64)
+    class_ids[label] = regions.class_ids
+    boxes, first = np.zeros((count, 4), np.int64), np.full(count, np.iinfo(np.int64).max)
+    boxes[:, :2] = np.iinfo(np.int64).max
+    for column in (0, 1):
+        np.minimum.at(boxes[:, column], label, regions.boxes[:, column])
+        np.maximum.at(boxes[:, column + 2], label, regions.boxes[:, column + 2])
+    np.minimum.at(first, label, regions.first)
+    areas = np.zeros(count, np.int64)
+    np.add.at(areas, label, regions.areas)
+    sums = np.stack([np.bincount(label, axis, count).astype(np.float64) for axis in regions.sums.T], 1)
+    return _Regions(class_ids, areas, boxes, sums, first)
 
 
 def _runs(mask: npt.NDArray[np.uint8], counted: npt.NDArray[np.bool_]) -> tuple[_Ints, _Ints, _Ints, _Ints]:

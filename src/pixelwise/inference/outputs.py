@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 from pixelwise.inference.inputs import UrlImage
+from pixelwise.inference.large_tiff import read_tiff_mark
 from pixelwise.inference.prediction import MaskStyle, Prediction
 from pixelwise.models.ensemble import SegmentationEnsemble
 from pixelwise.models.model import SegmentationModel
@@ -58,6 +59,10 @@ class Mark:
         shares = {name: round(fraction, 6) for name, fraction in prediction.class_fractions.items()}
         return Mark(model, image, width, height, shares, masks)
 
+    def to_text(self) -> str:
+        """Return the text that the files contain."""
+        return json.dumps(asdict(self))
+
 
 def fingerprint(model: SegmentationModel | SegmentationEnsemble) -> str:
     """Return a hash of a model's weights and configuration, without its metrics. Masks depend on no other data."""
@@ -98,11 +103,25 @@ def write_outputs(prediction: Prediction, mark: Mark, files: Mapping[str, Path])
     """
     # A resumed prediction skips an image only if all these files exist and have its mark.
     if "overlay" in files:
-        save_image(prediction.overlay(), files["overlay"], {_KEY: json.dumps(asdict(replace(mark, shares={})))})
-    text = {_KEY: json.dumps(asdict(mark))}
+        write_overlay(prediction, mark, files["overlay"])
+    text = {_KEY: mark.to_text()}
     targets = (file for kind, file in files.items() if kind != "overlay")
     for file, (_, mask) in zip(targets, prediction.iter_mask_images(mark.masks), strict=True):
         save_image(mask, file, text)
+
+
+def write_overlay(prediction: Prediction, mark: Mark, file: Path) -> None:
+    """Write the overlay of a prediction atomically.
+
+    Args:
+        prediction: the prediction.
+        mark: the mark to write into the file, without its fractions.
+        file: the file.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    save_image(prediction.overlay(), file, {_KEY: replace(mark, shares={}).to_text()})
 
 
 def read_mark(path: Path) -> Mark | None:
@@ -110,9 +129,12 @@ def read_mark(path: Path) -> Mark | None:
     try:
         if not path.is_file():
             return None
-        with Image.open(path, formats=("PNG", "JPEG")) as image:
-            content = json.loads(image.info.get(_KEY if image.format == "PNG" else "comment", "null"))
-        mark = Mark(**content)
+        if path.suffix.lower() == ".tif":
+            text = read_tiff_mark(path) or "null"
+        else:
+            with Image.open(path, formats=("PNG", "JPEG")) as image:
+                text = image.info.get(_KEY if image.format == "PNG" else "comment", "null")
+        mark = Mark(**json.loads(text))
         is_valid = isinstance(mark.shares, dict) and isinstance(mark.width, int) and isinstance(mark.height, int)
         return mark if is_valid else None
     except (OSError, SyntaxError, ValueError, TypeError, RecursionError):

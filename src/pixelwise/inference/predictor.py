@@ -9,14 +9,16 @@ import numpy as np
 import torch
 
 from pixelwise.data.io.image_size import GROUP_BYTES, READ_AHEAD_BYTES, decoded_bytes
-from pixelwise.data.resize import resize_image
 from pixelwise.data.task import Task
 from pixelwise.errors import DataError, is_out_of_memory
-from pixelwise.inference.bands import resize_to_confidence, resize_to_mask, resize_to_small_mask
-from pixelwise.inference.inputs import ImageInput, UrlImage, open_file, read_input, read_inputs
+from pixelwise.inference.inputs import ImageInput, UrlImage, open_file, read_input, read_inputs, read_or_error
+from pixelwise.inference.make_prediction import make_prediction
 from pixelwise.inference.model_location import load_model
 from pixelwise.inference.prediction import Prediction
+from pixelwise.inference.views import ImageView, make_view
+from pixelwise.models.config import View
 from pixelwise.models.ensemble import SegmentationEnsemble
+from pixelwise.models.fold_batchnorm import FoldedModel
 from pixelwise.models.model import SegmentationModel
 from pixelwise.runtime.cpu import limit_threads_to_idle_cores
 from pixelwise.runtime.device import resolve_device, use_bfloat16
@@ -35,6 +37,13 @@ class Predictor:
         device: "auto" (the first accelerator, else the CPU), a device name such as "cuda:1", or a torch.device.
         precision: "bf16-mixed", "32-true", or "auto" for bfloat16 if the hardware computes it faster than float32.
             Masks of the two precisions differ in a few pixels along class boundaries.
+        view: "whole" to resize whole images to the model's input, "tiles" for overlapping windows of this size, or None
+            for the view of the training.
+        scale: working pixels per image pixel for the view "tiles", see `ModelConfig`. None for the scale of the
+            training images.
+
+    Attributes:
+        image_view: the view.
 
     >>> predictor = Predictor.load("runs/pets")  # doctest: +SKIP
     >>> predictor("cat.jpg").overlay().save("cat.png")  # doctest: +SKIP
@@ -47,14 +56,24 @@ class Predictor:
         model: SegmentationModel | SegmentationEnsemble,
         device: str | torch.device = "auto",
         precision: str = "auto",
+        view: View | None = None,
+        scale: float | None = None,
     ) -> None:
         self.device = resolve_device(device) if isinstance(device, str) else device
         self.bfloat16 = use_bfloat16(self.device, precision)
         with limit_threads_to_idle_cores():  # the first use starts the measurement
             self.model = model.eval().to(self.device)
+        self._network: Callable[[torch.Tensor], torch.Tensor] = self.model
+        self.image_view: ImageView = make_view(self.forward, model.config, view, scale)
 
     @staticmethod
-    def load(run: str | Path, device: str | torch.device = "auto", precision: str = "auto") -> "Predictor":
+    def load(
+        run: str | Path,
+        device: str | torch.device = "auto",
+        precision: str = "auto",
+        view: View | None = None,
+        scale: float | None = None,
+    ) -> "Predictor":
         """Load the best model of a run.
 
         Args:
@@ -62,11 +81,16 @@ class Predictor:
                 beside it, or the directory of a group of runs. The models of a group predict together.
             device: see `Predictor`.
             precision: see `Predictor`.
+            view: see `Predictor`.
+            scale: see `Predictor`.
 
         Raises:
             RunError: The directory or file does not exist, or its model is missing or damaged.
         """
-        return Predictor(load_model(run), device, precision)
+        predictor = Predictor(load_model(run), device, precision, view, scale)
+        if predictor.device.type == "cpu":
+            predictor._network = FoldedModel(predictor.model)
+        return predictor
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -80,7 +104,7 @@ class Predictor:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width in pixels to which images are resized before they enter the model."""
+        """Height and width of the model's input in pixels. Images, or windows of them, have this size."""
         return self.model.config.size, self.model.config.size
 
     @overload
@@ -129,7 +153,8 @@ class Predictor:
             The prediction of each image, in order.
         """
         pairs = zip(images, self.logits(images), strict=True)
-        return [self._to_prediction(image, logits, probabilities, keep_logits=True) for image, logits in pairs]
+        config = self.model.config
+        return [make_prediction(image, logits, config, probabilities, keep_logits=True) for image, logits in pairs]
 
     def predict_each(
         self, images: Sequence[np.ndarray], probabilities: bool = False
@@ -159,8 +184,8 @@ class Predictor:
             images: see `logits`.
 
         Yields:
-            (C, size, size) float32 on the predictor's device, or a DataError if the memory does not suffice for this
-            image. The error's message has no file name.
+            (C, h, w) float32 on the predictor's device, see `logits`, or a DataError if the memory does not suffice for
+            this image. The error's message has no file name.
         """
         batch = self._or_error(images, lambda: self.logits(images))
         if isinstance(batch, DataError) and len(images) > 1:
@@ -178,41 +203,15 @@ class Predictor:
 
         Args:
             image: (H, W, channels) uint8.
-            logits: (C, size, size) float32, an item of `logits` or `logits_each`.
+            logits: (C, h, w) float32, an item of `logits` or `logits_each`.
             probabilities: also return the probability of each class at each pixel.
             packed: see `resize_to_small_mask`.
 
         Returns:
             The prediction, or a DataError if the memory does not suffice.
         """
-        return self._or_error([image], partial(self._to_prediction, image, logits, probabilities, packed=packed))
-
-    def _to_prediction(
-        self,
-        image: np.ndarray,
-        logits: torch.Tensor,
-        probabilities: bool,
-        keep_logits: bool = False,
-        packed: bool = False,
-    ) -> Prediction:
-        config, size = self.model.config, (image.shape[0], image.shape[1])
-        if packed and not probabilities:
-            mask, likelihood = resize_to_small_mask(logits, size, self.task), None
-        else:
-            mask, likelihood = resize_to_mask(logits, size, self.task, probabilities, temperature=config.temperature)
-        confidences = self.task.class_confidence(logits / config.temperature)
-        return Prediction(
-            image,
-            mask,
-            config.classes,
-            config.palette,
-            likelihood,
-            self.task,
-            config.background,
-            config.mask_format,
-            dict(zip(config.classes, confidences, strict=True)),
-            partial(resize_to_confidence, logits, size, self.task, config.temperature) if keep_logits else None,
-        )
+        config = self.model.config
+        return self._or_error([image], lambda: make_prediction(image, logits, config, probabilities, packed=packed))
 
     def _or_error(self, images: Sequence[np.ndarray], compute: Callable[[], T]) -> T | DataError:
         """Return the result of a function, or a DataError with the size of the first image if memory ran out."""
@@ -224,16 +223,17 @@ class Predictor:
         height, width = images[0].shape[:2]
         return DataError(f"not enough memory for {width}x{height} pixels; cut the image into tiles, or make it smaller")
 
-    def logits(self, images: Sequence[np.ndarray]) -> torch.Tensor:
-        """Return the logits of several images at the model's size.
+    def logits(self, images: Sequence[np.ndarray]) -> list[torch.Tensor]:
+        """Return the logits of several images.
 
         Args:
             images: (H, W, 3) uint8 RGB arrays of any sizes, or (H, W, bands) for a multi-band model.
 
         Returns:
-            (N, C, size, size) float32 on the predictor's device.
+            (C, h, w) float32 of each image on the predictor's device. The height and width are the model's size. For
+            the view "tiles", they are those of the image times the scale.
         """
-        return self.forward(torch.stack([resize_image(image, self.size) for image in images]))
+        return self.image_view.logits(images)
 
     @limit_threads_to_idle_cores()
     @torch.inference_mode()
@@ -247,7 +247,7 @@ class Predictor:
             (N, C, size, size) float32 on the predictor's device.
         """
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
-            return self.model(batch.to(self.device).contiguous(memory_format=torch.channels_last)).float()
+            return self._network(batch.to(self.device).contiguous(memory_format=torch.channels_last)).float()
 
     def iter_predictions(
         self, paths: Iterable[str | Path | UrlImage], batch_size: int = 16, probabilities: bool = False
@@ -289,7 +289,8 @@ class Predictor:
             Each path with its image and its logits, see `to_prediction`, or with a DataError.
         """
         files = (open_file(path) for path in paths)
-        read = prefetch_map(self._read_or_error, files, 2 * batch_size, self._decoded_bytes, READ_AHEAD_BYTES)
+        to_array = partial(read_or_error, config=self.model.config)
+        read = prefetch_map(to_array, files, 2 * batch_size, self._decoded_bytes, READ_AHEAD_BYTES)
         for group in batched(read, batch_size, lambda item: getattr(item[1], "nbytes", 0), GROUP_BYTES):
             images = [image for _, image in group if isinstance(image, np.ndarray)]
             batch = self.logits_each(images) if images else iter(())
@@ -306,14 +307,6 @@ class Predictor:
 
     def _to_array(self, source: ImageInput) -> np.ndarray:
         return read_input(source, self.model.config)
-
-    def _read_or_error(self, file: Path | UrlImage) -> tuple[Path | UrlImage, np.ndarray | DataError]:
-        try:
-            return file, self._to_array(file)
-        except DataError as error:
-            return file, error
-        except MemoryError:
-            return file, DataError(f"{file}: not enough memory to read it; cut it into tiles, or make it smaller")
 
     def _decoded_bytes(self, file: Path | UrlImage) -> int:
         return decoded_bytes(file, len(self.model.config.mean))

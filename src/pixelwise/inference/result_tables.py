@@ -6,8 +6,7 @@ from pathlib import Path
 
 from pixelwise.inference.csv_file import CsvFile
 from pixelwise.inference.pixel_size import PixelSize
-from pixelwise.inference.prediction import Prediction
-from pixelwise.inference.tables import ClassRows, ObjectRows, image_cell, to_csv
+from pixelwise.inference.tables import ClassRows, CountedMask, ObjectRows, image_cell, to_csv
 
 CLASSES_FILE, OBJECTS_FILE = "predictions.csv", "objects.csv"
 
@@ -75,7 +74,7 @@ class ResultTables:
         self._object_file.remove_if_empty()
         self._class_file.remove_if_empty()
 
-    def format(self, path: object, prediction: Prediction) -> ImageRows:
+    def format(self, path: object, prediction: CountedMask) -> ImageRows:
         """Return the rows of an image."""
         image, objects = image_cell(path), self._object_rows.rows(prediction)
         classes = self._class_rows.rows(prediction)

@@ -3,19 +3,39 @@
 import csv
 import io
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 
+from pixelwise.inference.objects import ObjectTable
 from pixelwise.inference.pixel_size import PixelSize
-
-if TYPE_CHECKING:
-    from pixelwise.inference.prediction import Prediction
 
 Cell = str | int | float | None
 
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 """First characters of a cell that a spreadsheet takes for a formula."""
+
+
+class CountedMask(Protocol):
+    """The counts of a mask: a `Prediction` or a `LargePrediction`. See there for the attributes."""
+
+    @property
+    def classes(self) -> tuple[str, ...]: ...
+
+    @property
+    def background(self) -> tuple[int, ...]: ...
+
+    @property
+    def areas(self) -> dict[str, int]: ...
+
+    @property
+    def class_fractions(self) -> dict[str, float]: ...
+
+    @property
+    def class_confidences(self) -> dict[str, float | None] | None: ...
+
+    @property
+    def object_table(self) -> ObjectTable: ...
 
 
 class ClassRows:
@@ -36,7 +56,7 @@ class ClassRows:
         if pixel_size is not None:
             self.columns += [f"area_{pixel_size.unit}2", f"median_object_area_{pixel_size.unit}2"]
 
-    def rows(self, prediction: "Prediction") -> list[list[Cell]]:
+    def rows(self, prediction: CountedMask) -> list[list[Cell]]:
         """Return the rows of an image, one per class in index order."""
         table = prediction.object_table
         confidences = prediction.class_confidences or {}
@@ -77,7 +97,7 @@ class ObjectRows:
         if pixel_size is not None:
             self.columns.append(f"area_{pixel_size.unit}2")
 
-    def rows(self, prediction: "Prediction") -> list[list[Cell]]:
+    def rows(self, prediction: CountedMask) -> list[list[Cell]]:
         """Return the rows of an image, one per object in the order of `Prediction.objects`."""
         table = prediction.object_table
         columns: list[list[Cell]] = [

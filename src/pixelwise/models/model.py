@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from pixelwise.data.mask_format import MaskFormat, ObjectScale
 from pixelwise.data.task import MULTICLASS, Task, get_task
 from pixelwise.errors import ConfigError, RunError, first_line
-from pixelwise.models.config import ModelConfig
+from pixelwise.models.config import ModelConfig, View
 from pixelwise.models.decoders import DECODERS, build_decoder
 from pixelwise.models.encoder import Encoder, Padding
 from pixelwise.models.feature_cache import FeatureCache
@@ -213,6 +213,8 @@ def create_model(
     band_ranges: Sequence[tuple[float, float]] = (),
     nodata: float | None = None,
     task: str | Task = MULTICLASS,
+    view: View = "whole",
+    scale: float = 1.0,
 ) -> SegmentationModel:
     """Return a new model with a pretrained encoder and a random decoder.
 
@@ -235,6 +237,8 @@ def create_model(
         band_ranges: for each channel, the values that become 1 and 255, see `PixelScale`. Empty for 8-bit images.
         nodata: the value of pixels without data, see `PixelScale`.
         task: "multiclass" or "multilabel", or a `Task`.
+        view: "whole" to resize whole images to `image_size`, "tiles" for windows of this size, see `ModelConfig`.
+        scale: working pixels per image pixel for the view "tiles".
 
     Returns:
         The model in training mode. All its weights are trainable.
@@ -260,6 +264,8 @@ def create_model(
             classes=names,
             palette=palette or default_palette(len(names)),
             size=image_size,
+            view=view,
+            scale=scale,
             mean=mean,
             std=std,
             bit_depth=bit_depth,

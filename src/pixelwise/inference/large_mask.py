@@ -1,0 +1,199 @@
+"""The mask of a large image from rows of logits, and a file that stores it while it is computed."""
+
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple, Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from pixelwise.data.task import Task
+from pixelwise.inference.bands import MAX_BAND_BYTES, neighbors
+from pixelwise.inference.large_rows import ImageRows
+from pixelwise.inference.views import ImageView
+
+Bytes = npt.NDArray[np.uint8]
+
+
+class MaskPart(NamedTuple):
+    """A rectangle of the mask of an image.
+
+    Attributes:
+        rows: its rows.
+        columns: its columns.
+        mask: a mask of the task, uint8.
+    """
+
+    rows: range
+    columns: range
+    mask: Bytes
+
+
+class ClassConfidence:
+    """The mean probability of each class over the pixels that have it, from parts of an image.
+
+    Args:
+        task: the task.
+        classes: number of classes.
+    """
+
+    def __init__(self, task: Task, classes: int) -> None:
+        self._task, self._sums, self._counts = task, np.zeros(classes), np.zeros(classes, np.int64)
+
+    def add(self, logits: Tensor) -> None:
+        """Add the pixels of a part.
+
+        Args:
+            logits: (C, h, w) float32, divided by the temperature.
+        """
+        counts = self._task.class_pixels(self._task.logits_to_mask(logits).cpu().numpy())[: len(self._counts)]
+        means = self._task.class_confidence(logits)
+        self._sums += [count * (mean or 0.0) for count, mean in zip(counts, means, strict=True)]
+        self._counts += counts
+
+    def means(self) -> list[float | None]:
+        """Return the means in [0, 1]. None for a class without pixels."""
+        return [
+            total / count if count else None for total, count in zip(self._sums, self._counts.tolist(), strict=True)
+        ]
+
+
+def mask_parts(
+    view: ImageView, image: ImageRows, task: Task, confidence: ClassConfidence, temperature: float = 1.0
+) -> Iterator[MaskPart]:
+    """Predict the mask of a large image in memory that does not grow with its height.
+
+    Args:
+        view: the view of the model.
+        image: the image.
+        task: the task of the model.
+        confidence: gets the logits.
+        temperature: see `ModelConfig`.
+
+    Yields:
+        Parts that cover the image: the first strip from top to bottom, then the next one.
+    """
+    height, width = view.working_size(image.height, image.width)
+    strips = min(view.strips(image.width), image.width)
+    bounds = [index * image.width // strips for index in range(strips + 1)]
+    for first, last in pairwise(bounds):
+        before, after, weight = neighbors(width, image.width, first, last)
+        columns = range(int(before[0]), int(after[-1]) + 1)
+        across = (before - columns.start, after - columns.start, weight)
+        resize = RowResizer(height, image.height, None if len(columns) == last - first else across)
+        for rows, logits in view.logit_rows(image, columns):
+            confidence.add(logits / temperature)
+            for part, resized in resize.add(rows, logits):
+                yield MaskPart(part, range(first, last), task.logits_to_mask(resized).cpu().numpy())
+
+
+class RowResizer:
+    """Resize logits with bilinear interpolation while their rows are computed.
+
+    Args:
+        old: number of rows of the logits.
+        new: number of rows after resizing.
+        columns: for each new column, the columns before and after it and the weight of the latter, see `neighbors`.
+            None if the number of columns does not change.
+    """
+
+    def __init__(self, old: int, new: int, columns: tuple[Tensor, Tensor, Tensor] | None) -> None:
+        self._old, self._new, self._columns = old, new, columns
+        self._kept: Tensor | None = None
+        self._first = 0
+        self._done = 0
+
+    def add(self, rows: range, logits: Tensor) -> Iterator[tuple[range, Tensor]]:
+        """Add the next rows, and yield the new rows that can be computed.
+
+        Args:
+            rows: the rows, which follow those of the last call.
+            logits: (C, rows, columns) float32.
+
+        Yields:
+            Ranges of new rows, and their values, (C, new rows, new columns) float32.
+        """
+        values = logits if self._kept is None else torch.cat([self._kept, logits], 1)
+        width = logits.shape[2] if self._columns is None else len(self._columns[0])
+        step = max(1, MAX_BAND_BYTES // (4 * len(logits) * width))
+        before, after, weight = neighbors(self._old, self._new, self._done, self._new)
+        stop = self._done + int(torch.searchsorted(after, rows.stop))
+        for start in range(self._done, stop, step):
+            part = slice(start - self._done, min(start + step, stop) - self._done)
+            yield (
+                range(start, min(start + step, stop)),
+                self._interpolate(values, before[part] - self._first, after[part] - self._first, weight[part]),
+            )
+        if stop < self._new:
+            kept = int(before[stop - self._done])
+            self._kept = values[:, kept - self._first :].clone()
+            self._first = kept
+        self._done = stop
+
+    def _interpolate(self, values: Tensor, before: Tensor, after: Tensor, weight: Tensor) -> Tensor:
+        device = values.device
+        if self._old == self._new:
+            result = values[:, int(before[0]) : int(before[-1]) + 1]
+        else:
+            above, below = (values.index_select(1, index.to(device)) for index in (before, after))
+            result = torch.lerp(above, below, weight.view(-1, 1).to(device))
+        if self._columns is None:
+            return result
+        left, right, share = (part.to(device) for part in self._columns)
+        return torch.lerp(result.index_select(2, left), result.index_select(2, right), share)
+
+
+class MaskFile:
+    """A temporary file with the pixels of a mask: one byte for each pixel, and for each class if it is multi-label.
+
+    Args:
+        path: the file. It is removed at the end.
+        shape: (H, W) or (C, H, W).
+    """
+
+    def __init__(self, path: Path, shape: tuple[int, ...]) -> None:
+        self.shape = shape
+        self._path, self._file = path, path.open("w+b")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+        self._path.unlink(missing_ok=True)
+
+    @property
+    def channels(self) -> int:
+        """1, or the number of classes of a multi-label mask."""
+        return self.shape[0] if len(self.shape) == 3 else 1
+
+    def write(self, part: MaskPart) -> None:
+        """Write a part of the mask. Raises OSError."""
+        height, width = self.shape[-2:]
+        channels = part.mask if part.mask.ndim == 3 else part.mask[None]
+        for number, channel in enumerate(channels):
+            offset = number * height * width
+            if len(part.columns) == width:
+                self._file.seek(offset + part.rows.start * width)
+                self._file.write(np.ascontiguousarray(channel).data)
+                continue
+            for row, pixels in zip(part.rows, channel, strict=True):
+                self._file.seek(offset + row * width + part.columns.start)
+                self._file.write(np.ascontiguousarray(pixels).data)
+
+    def read(self, channel: int, start: int, stop: int) -> Bytes:
+        """Return the rows from start to stop of a channel, (stop - start, W) uint8."""
+        height, width = self.shape[-2:]
+        self._file.seek((channel * height + start) * width)
+        return np.frombuffer(self._file.read((stop - start) * width), np.uint8).reshape(stop - start, width)
+
+    def bands(self, channel: int, rows: int) -> Iterator[Bytes]:
+        """Yield the rows of a channel from top to bottom, `rows` at a time."""
+        for start in range(0, self.shape[-2], rows):
+            yield self.read(channel, start, min(start + rows, self.shape[-2]))

@@ -1,0 +1,138 @@
+"""Mask files of large images: tiled BigTIFF files with the tags and the georeference of the image."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pixelwise.data.mask_format import MaskFormat, encode_mask
+from pixelwise.inference.large_mask import MaskFile
+from pixelwise.runtime.threads import available_cpus
+
+if TYPE_CHECKING:
+    from tifffile import TiffPage
+
+TILE = 512
+"""Side of the tiles of mask files in pixels."""
+
+_MARK_TAG = 65000
+"""The TIFF tag of the mark, see `Mark`. Tags from 65000 on are for private use."""
+
+_GEOREFERENCE = (33550, 33922, 34264, 34735, 34736, 34737)
+"""The tags of GeoTIFF: ModelPixelScale, ModelTiepoint, ModelTransformation, and the three tags of keys."""
+
+_TEXTS = (269, 271, 272, 306, 315, 316, 33432)
+"""Tags with a text about the image: DocumentName, Make, Model, DateTime, Artist, HostComputer and Copyright."""
+
+_RESOLUTION_UNIT, _X_RESOLUTION, _Y_RESOLUTION = 296, 282, 283
+
+
+def write_mask_tiff(
+    path: Path, mask: MaskFile, channel: int, mask_format: MaskFormat | None, page: "TiffPage", mark: str
+) -> None:
+    """Write one channel of a mask as a tiled BigTIFF file, tile by tile.
+
+    Args:
+        path: the file.
+        mask: the mask.
+        channel: the channel.
+        mask_format: the mode and the values of the file. None for class indices.
+        page: the page of the image, whose resolution, texts and georeference are copied.
+        mark: the text to store in the tag 65000.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    from tifffile import TiffWriter
+
+    height, width = mask.shape[-2:]
+    encode = _encoder(mask_format)
+    example = encode(np.zeros((1, 1), np.uint8))
+    options: dict[str, Any] = {"photometric": "rgb" if example.shape[2:] == (3,) else "minisblack"}
+    if mask_format is not None and mask_format.mode == "P":
+        options = {"photometric": "palette", "colormap": _color_map(mask_format)}
+    elif example.shape[2:] == (2,):
+        options["extrasamples"] = ["unassalpha"]
+
+    def tiles() -> Iterator[npt.NDArray[Any]]:
+        for band in mask.bands(channel, TILE):
+            for left in range(0, width, TILE):
+                yield encode(band[:, left : left + TILE])
+
+    with TiffWriter(path, bigtiff=True) as writer:
+        writer.write(
+            tiles(),
+            shape=(height, width, *example.shape[2:]),
+            dtype=example.dtype,
+            tile=(TILE, TILE),
+            compression="zlib",
+            metadata=None,
+            software="pixelwise",
+            maxworkers=available_cpus(),
+            extratags=[*_copied_tags(page), (_MARK_TAG, "s", 0, mark, True)],
+            **_description(page),
+            **_resolution(page),
+            **options,
+        )
+
+
+def read_tiff_mark(path: Path) -> str | None:
+    """Return the text in the tag 65000 of a TIFF file, or None if it has none.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: It is no TIFF file, or tifffile is not installed.
+    """
+    try:
+        from tifffile import TiffFile, TiffFileError
+    except ModuleNotFoundError:
+        raise ValueError("tifffile is not installed") from None
+    try:
+        with TiffFile(path) as tiff:
+            value = tiff.pages.first.tags.valueof(_MARK_TAG)
+    except TiffFileError as error:
+        raise ValueError(str(error)) from None
+    return value if isinstance(value, str) else None
+
+
+def _encoder(mask_format: MaskFormat | None) -> Callable[[npt.NDArray[np.uint8]], npt.NDArray[Any]]:
+    """Return a function that converts class indices to the pixels of the file."""
+    if mask_format is None:
+        return lambda tile: tile
+
+    def encode(tile: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:
+        pixels = np.asarray(encode_mask(tile, mask_format))
+        return pixels.astype(np.uint8) * 255 if pixels.dtype == bool else pixels
+
+    return encode
+
+
+def _color_map(mask_format: MaskFormat) -> npt.NDArray[np.uint16]:
+    """Return the palette of a file, (3, 256) uint16."""
+    colors = np.zeros((256, 3), np.uint16)
+    colors[list(mask_format.values)] = np.array(mask_format.colors, np.uint16) * 257
+    return np.ascontiguousarray(colors.T)
+
+
+def _copied_tags(page: "TiffPage") -> list[tuple[int, int, int, Any, bool]]:
+    """Return the georeference and the texts of an image as arguments of tifffile."""
+    return [
+        (tag.code, int(tag.dtype), tag.count, tag.value, True)
+        for code in (*_GEOREFERENCE, *_TEXTS)
+        if (tag := page.tags.get(code)) is not None
+    ]
+
+
+def _description(page: "TiffPage") -> dict[str, Any]:
+    """Return the description of an image, unless a program wrote its shape and channels there."""
+    is_structure = page.is_shaped or page.is_ome or page.is_imagej
+    return {} if is_structure or not page.description else {"description": page.description}
+
+
+def _resolution(page: "TiffPage") -> dict[str, Any]:
+    across, down = page.tags.valueof(_X_RESOLUTION), page.tags.valueof(_Y_RESOLUTION)
+    if across is None or down is None:
+        return {}
+    return {"resolution": (across, down), "resolutionunit": int(page.tags.valueof(_RESOLUTION_UNIT, default=2))}

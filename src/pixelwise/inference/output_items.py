@@ -1,0 +1,124 @@
+"""The images of a call of `predict_folder` with their output files."""
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from pixelwise.errors import OutputExistsError
+from pixelwise.inference.file_names import output_files
+from pixelwise.inference.large_predict import is_large_tiff
+from pixelwise.inference.outputs import Mark, digest, read_mark
+from pixelwise.inference.prediction import MaskStyle
+from pixelwise.inference.result_tables import CLASSES_FILE, OBJECTS_FILE
+from pixelwise.inference.sources import ImageSource
+
+REPORT_FILE = "predictions.json"
+
+
+@dataclass
+class OutputItem:
+    """An image, its output files by kind, and their `Mark` if they are complete, else None.
+
+    `is_large` is True for a TIFF file that is read in parts.
+    """
+
+    path: ImageSource
+    files: dict[str, Path]
+    is_large: bool = False
+    mark: Mark | None = None
+
+
+class MarkOfRun(NamedTuple):
+    """The parts of a `Mark` that are equal for all images of a call of `predict_folder`."""
+
+    model: str
+    masks: MaskStyle
+
+
+def assign_files(
+    images: Iterable[tuple[ImageSource, Path]], suffixes: Mapping[str, str], out: Path
+) -> list[OutputItem]:
+    """Assign output files to images. Images in `out` that are outputs of an earlier prediction are left out.
+
+    Args:
+        images: each image and its name, see `FoundImages`.
+        suffixes: see `output_files`.
+        out: the directory of the output files.
+    """
+    images = list(images)
+    outputs = {
+        os.path.realpath(file)
+        for files in output_files([name for _, name in images], suffixes, out)
+        for file in files.values()
+    }
+    own = {
+        path
+        for path, _ in images
+        if isinstance(path, Path) and os.path.realpath(path) in outputs and read_mark(path) is not None
+    }
+    images = [(path, name) for path, name in images if path not in own]
+    targets = output_files([name for _, name in images], suffixes, out)
+    return [_make_item(path, files) for (path, _), files in zip(images, targets, strict=True)]
+
+
+def _make_item(path: ImageSource, files: dict[str, Path]) -> OutputItem:
+    """Return an image with its files. The masks of a large TIFF file are TIFF files."""
+    is_large = is_large_tiff(path)
+    if is_large:
+        files = {kind: file if kind == "overlay" else file.with_suffix(".tif") for kind, file in files.items()}
+    return OutputItem(path, files, is_large)
+
+
+def check_existing(items: Sequence[OutputItem], out: Path, may_replace: bool) -> None:
+    """Check the output files of a call of `predict_folder` that exist.
+
+    Args:
+        items: the images with their files.
+        out: the directory.
+        may_replace: True if files may be replaced or skipped, but none of the images.
+
+    Raises:
+        OutputExistsError: A file exists and may not be replaced.
+    """
+    inputs = {os.path.realpath(item.path) for item in items if isinstance(item.path, Path)}
+    tables = (out / name for name in (REPORT_FILE, CLASSES_FILE, OBJECTS_FILE))
+    for path in (*tables, *(file for item in items for file in item.files.values())):
+        if not os.path.lexists(path):
+            continue
+        if not may_replace:
+            raise OutputExistsError(
+                f"{path}: exists already; choose another `out`, continue with `resume`, or replace it with `overwrite`"
+            )
+        if os.path.realpath(path) in inputs:
+            raise OutputExistsError(f"{path}: is one of the images and would be replaced; choose another `out`")
+
+
+def read_result(expected: MarkOfRun, item: OutputItem) -> Mark | None:
+    """Return the mark in the files of an image, or None if a file is missing.
+
+    Args:
+        expected: the model and the values of the masks.
+        item: the image.
+
+    Raises:
+        OutputExistsError: A file was not made by this model from this image.
+    """
+    existing = [file for file in item.files.values() if os.path.lexists(file)]
+    image = digest(item.path) if existing else ""
+    marks = []
+    for file in existing:
+        mark = read_mark(file)
+        if mark is None or (mark.model, mark.image) != (expected.model, image):
+            raise OutputExistsError(
+                f"{file}: was not made by this model from {item.path}; choose another `out`, or replace it with "
+                "`overwrite`"
+            )
+        if mark.masks != expected.masks:
+            raise OutputExistsError(
+                f"{file}: was made with `masks` {mark.masks}; use the same, choose another `out`, or replace it with "
+                "`overwrite`"
+            )
+        marks.append(mark)
+    return marks[0] if marks and len(marks) == len(item.files) else None
