@@ -5,7 +5,6 @@ The idea is from nnU-Net (Isensee et al. 2021), whose rules derive settings from
 can change the value. To add a rule, write a function and add it to `RULES`.
 """
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,6 +19,7 @@ from pixelwise.errors import DataError
 from pixelwise.losses import check_loss
 from pixelwise.losses.class_weights import check_class_weights
 from pixelwise.models.timm_models import has_fixed_input_size
+from pixelwise.planning.augmentation_rules import choose_augmentation
 from pixelwise.planning.loss_rules import choose_class_weights, choose_loss
 from pixelwise.planning.plan import Plan
 from pixelwise.planning.rule import Decision, Rule, RuleInput
@@ -59,10 +59,6 @@ PATIENCE_FRACTION = 0.25
 """Patience as a fraction of the epochs (docs/decisions.md)."""
 
 _DEFAULT = Config()
-
-_LEFT_RIGHT = re.compile(
-    r"(^|[^a-z])(left|right|links|rechts|linke[rs]?|rechte[rs]?|gauche|droite?|izquierd[ao]|derech[ao]|[lr])([^a-z]|$)"
-)
 
 
 def make_plan(
@@ -210,14 +206,6 @@ def choose_encoder_training(facts: RuleInput) -> Decision:
     if facts.train_count < MIN_IMAGES_TO_TRAIN_ENCODER:
         return Decision("none", f"{facts.train_count} images are too few to train the encoder")
     return Decision("auto", f"{facts.train_count} images are enough to train the encoder")
-
-
-def choose_augmentation(facts: RuleInput) -> Decision:
-    """Choose random crops. They are mirrored unless the name of a class contains a word for left or right."""
-    sided = [name for name in facts.report.data.classes if _LEFT_RIGHT.search(name.lower().replace("_", " "))]
-    if sided:
-        return Decision("crop-noflip", f"'{sided[0]}' is about left and right: mirrored images would be wrong")
-    return Decision("crop", "crops, mirroring and color changes; no class is about left and right")
 
 
 def choose_eval_scale(facts: RuleInput) -> Decision:

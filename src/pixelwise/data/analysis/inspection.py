@@ -24,6 +24,7 @@ from pixelwise.data.analysis.image_stats import ImageStatsTable
 from pixelwise.data.analysis.mask_stats import ClassStatsTable
 from pixelwise.data.analysis.report_html import report_html
 from pixelwise.data.analysis.resolution import build_data, resolve_or_ask, without_unusable
+from pixelwise.data.analysis.symmetry import ImageSymmetry, measure_symmetry
 from pixelwise.data.analysis.unlabeled import check_partial_labels
 from pixelwise.data.formats import detect_data_set
 from pixelwise.data.index import DatasetIndex
@@ -53,6 +54,7 @@ class DatasetReport:
         seconds: duration of the inspection in seconds.
         options: the user's options.
         choices: if the data set can be read in several ways, the arguments of `inspect` for each way that is known.
+        symmetry: whether the training images have an up, or None if it was not measured.
         folders: the folders with image files, if the directory cannot be read as a data set. It then has no records,
             and the statistics are those of the images only.
     """
@@ -74,6 +76,7 @@ class DatasetReport:
     options: LabelOptions = field(default_factory=LabelOptions)
     choices: tuple[Mapping[str, object], ...] = ()
     folders: tuple[FolderContent, ...] = ()
+    symmetry: ImageSymmetry | None = None
 
     @property
     def is_decided(self) -> bool:
@@ -263,9 +266,9 @@ def _build_report(
     final = {id(old): new for old, new in zip(usable.records, data.train + data.val + data.test, strict=True)}
     test = {id(record) for record in usable.test} if usable.train or usable.val else set()
     not_test = np.array([id(record) not in test for record in scanned.records])
-    stats, ignored_fraction = class_stats(
-        data, classes, [final.get(id(record)) for record in scanned.records], scanned.images, not_test
-    )
+    records = [final.get(id(record)) for record in scanned.records]
+    stats, ignored_fraction = class_stats(data, classes, records, scanned.images, not_test)
+    training = [record if kept else None for record, kept in zip(records, not_test, strict=True)]
     return DatasetReport(
         data=data,
         **_image_statistics(scanned.images),
@@ -274,6 +277,7 @@ def _build_report(
         ignored_fraction=ignored_fraction,
         issues=(),
         seconds=time.perf_counter() - started,
+        symmetry=measure_symmetry(scanned.images, classes, training, data.classes),
     )
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from pixelwise.data.analysis.class_stats import ClassStats, Percentiles
 from pixelwise.data.analysis.inspection import DatasetReport
+from pixelwise.data.analysis.symmetry import join_symmetries
 from pixelwise.data.index import DatasetIndex
 from pixelwise.data.join import class_indices, join_datasets
 from pixelwise.data.task import MULTILABEL
@@ -60,6 +61,7 @@ def join_reports(reports: Sequence[DatasetReport]) -> DatasetReport:
         obstacle=next((report.obstacle for report in reports if report.obstacle), ""),
         seconds=sum(report.seconds for report in reports),
         options=replace(reports[0].options, allow_outside=any(report.allow_outside for report in reports)),
+        symmetry=join_symmetries([report.symmetry for report in reports]),
     )
 
 

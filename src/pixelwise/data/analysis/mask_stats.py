@@ -30,6 +30,7 @@ class MaskStatsTable:
         kind: index in `VALUE_KINDS`.
         value, color, opacity: see `RegionStats` and `MaskScan`.
         pixels, objects, mean_width, small_size, zero_contact: see `RegionStats`.
+        moments: three numbers per row, see `RegionStats`.
         object_size, object_row: size of each stored object, see `RegionStats`, and the index of its row.
     """
 
@@ -38,7 +39,7 @@ class MaskStatsTable:
         self.value, self.color, self.opacity = array("L"), array("L"), array("h")
         self.pixels, self.objects, self.mean_width = array("Q"), array("L"), array("f")
         self.small_size, self.zero_contact = array("f"), array("f")
-        self.object_size, self.object_row = array("f"), array("L")
+        self.object_size, self.object_row, self.moments = array("f"), array("L"), array("f")
 
     def add(self, record: int, mask: MaskScan) -> None:
         """Add the statistics of one mask.
@@ -61,6 +62,7 @@ class MaskStatsTable:
             self.mean_width.extend(regions.mean_widths.tolist())
             self.small_size.extend(regions.small_sizes.tolist())
             self.zero_contact.extend(regions.zero_contacts.tolist())
+            self.moments.extend(regions.moments.ravel().tolist())
             for row, sizes in enumerate(regions.object_sizes, start=first_row):
                 self.object_size.extend(sizes.tolist())
                 self.object_row.extend([row] * len(sizes))
@@ -128,6 +130,7 @@ class ClassStatsTable:
         has_kind = np.array(table.kind) == (VALUE_KINDS.index(kind) if kind in VALUE_KINDS else _INDEX)
         self.zero_contacts = np.where(has_kind, np.array(table.zero_contact, np.float32), np.nan)
         self.sizes, self.size_rows = np.array(table.object_size, np.float32), np.array(table.object_row, np.int64)
+        self._moments = np.array(table.moments, np.float32).reshape(-1, 3)
         self._values, self._fits, self._kind = values, fits, kind
         self._dropped: np.ndarray | None = None
 
@@ -154,6 +157,21 @@ class ClassStatsTable:
         """
         rows = self.classes == index
         return np.bincount(self.record[rows], self.pixels[rows], minlength=records).astype(np.int64)
+
+    def moments(self, records: int, classes: int) -> np.ndarray:
+        """Return the moments of each class in each record, see `region_moments`.
+
+        Args:
+            records: number of records.
+            classes: number of classes.
+
+        Returns:
+            (records, classes, 3) float64, 0 for a class that the record does not have.
+        """
+        result = np.zeros((records, classes, 3))
+        rows = (self.classes >= 0) & (self.classes < classes)
+        np.add.at(result, (self.record[rows], self.classes[rows]), self._moments[rows])
+        return result
 
     def presence(self, records: int, classes: int) -> np.ndarray:
         """Return which records have pixels of which classes.

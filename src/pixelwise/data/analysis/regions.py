@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
+from pixelwise.data.analysis.moments import region_moments
 from pixelwise.data.label_map.mask_stats import MaskStats
 from pixelwise.data.label_map.value_counts import gray_to_rgb
 from pixelwise.palette import unpack_rgb
@@ -53,6 +54,7 @@ class RegionStats:
             the mask at full size, see `object_sizes`. 0 for other values, for values beyond `MAX_SMALL_VALUES`, and in
             lossy masks.
         zero_contacts: (K,) float32, see `zero_contacts`.
+        moments: (K, 3) float32, see `region_moments`.
     """
 
     values: np.ndarray
@@ -63,6 +65,7 @@ class RegionStats:
     object_sizes: tuple[np.ndarray, ...]
     small_sizes: np.ndarray
     zero_contacts: np.ndarray
+    moments: np.ndarray
 
 
 def region_stats(stats: MaskStats, values: np.ndarray) -> RegionStats:
@@ -93,6 +96,7 @@ def region_stats(stats: MaskStats, values: np.ndarray) -> RegionStats:
         object_sizes=tuple(_evenly_spaced(each, MAX_OBJECT_SIZES) for each in sizes),
         small_sizes=_small_sizes(kept, values, sizes) if not stats.lossy else np.zeros(len(kept), np.float32),
         zero_contacts=zero_contacts(small, kept),
+        moments=region_moments(small, kept),
     )
 
 

@@ -1,0 +1,57 @@
+"""The rule of a plan for the augmentation."""
+
+import re
+
+from pixelwise.data.analysis.symmetry import ImageSymmetry
+from pixelwise.planning.rule import Decision, RuleInput
+from pixelwise.registry import ComponentSpec
+
+_LEFT_RIGHT = re.compile(
+    r"(^|[^a-z])(left|right|links|rechts|linke[rs]?|rechte[rs]?|gauche|droite?|izquierd[ao]|derech[ao]|[lr])([^a-z]|$)"
+)
+
+_UP_DOWN = re.compile(
+    r"(^|[^a-z])(top|bottom|upper|lower|oben|unten|obere[rs]?|untere[rs]?|haut|bas|arriba|abajo)([^a-z]|$)"
+)
+
+
+def choose_augmentation(facts: RuleInput) -> Decision:
+    """Choose random crops, with the mirror images and turns that could occur in the data set.
+
+    Left-right flips are left out if the name of a class contains a word for left or right. Top-bottom flips and quarter
+    turns are added if the images have no "up", see `ImageSymmetry`, unless a class has a word for top or bottom.
+    """
+    names = facts.report.data.classes
+    sided = _find(_LEFT_RIGHT, names)
+    if sided is not None:
+        return Decision("crop-noflip", f"'{sided}' is about left and right: mirrored images would be wrong")
+    reason = "crops, mirroring and color changes; no class is about left and right"
+    symmetry, upright = facts.report.symmetry, _find(_UP_DOWN, names)
+    if upright is not None:
+        return Decision("crop", f"{reason}; '{upright}' is about top and bottom")
+    if symmetry is None or symmetry.has_up:
+        return Decision("crop", f"{reason}; {_describe_up(symmetry)}" if symmetry else reason)
+    spec: ComponentSpec = {"name": "crop", "vertical_flip": 0.5}
+    how = "top-bottom flips"
+    if symmetry.allows_quarter_turns:
+        spec, how = spec | {"quarter_turns": True}, "top-bottom flips and quarter turns"
+    return Decision(spec, f"{reason}; {how}, as the images have no up ({_numbers(symmetry)})")
+
+
+def _find(pattern: re.Pattern[str], names: tuple[str, ...]) -> str | None:
+    """Return the first name that has a word of a pattern."""
+    return next((name for name in names if pattern.search(name.lower().replace("_", " "))), None)
+
+
+def _describe_up(symmetry: ImageSymmetry) -> str:
+    """Return the reason why images may have an up."""
+    if symmetry.vertical > 2 * max(symmetry.horizontal, 1 / symmetry.count):
+        return f"the images have an up, most clearly by '{symmetry.strongest}' ({_numbers(symmetry)})"
+    return f"whether the images have an up is not certain ({_numbers(symmetry)})"
+
+
+def _numbers(symmetry: ImageSymmetry) -> str:
+    return (
+        f"asymmetry of {symmetry.vertical:.2f} from top to bottom, {symmetry.horizontal:.2f} from left to right, "
+        f"in {symmetry.count} images or groups"
+    )
