@@ -22,11 +22,13 @@ class MaskFormat:
         values: the value of each class: a gray value, palette index or opacity, or 0xRRGGBB. For multi-label masks, the
             values of absent and present pixels.
         colors: for "P", the color (red, green, blue) of each value, each channel in [0, 255]. Else ().
+        as_stored: True if the masks have the orientation of the stored pixels of their images, see `ReadSpec`.
     """
 
     mode: MaskMode
     values: tuple[int, ...]
     colors: tuple[tuple[int, int, int], ...] = ()
+    as_stored: bool = False
 
 
 @dataclass(frozen=True)

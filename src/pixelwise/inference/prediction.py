@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from PIL import Image
 
+from pixelwise.data.io.exif import rotate_as_stored
 from pixelwise.data.mask_format import MaskFormat, encode_mask
 from pixelwise.data.task import MULTICLASS, Task
 from pixelwise.errors import ConfigError, OutputExistsError
@@ -50,6 +51,8 @@ class Prediction:
             was not computed.
         compute_confidence: a function that returns `confidence` if there are no probabilities, or None.
         nodata_pixels: number of nodata pixels of the image.
+        orientation: EXIF orientation of the image file, 1 to 8. Masks as given are rotated to the stored pixels if the
+            training masks are. 1 if this is not needed.
     """
 
     image: np.ndarray
@@ -63,6 +66,7 @@ class Prediction:
     class_confidences: dict[str, float | None] | None = None
     compute_confidence: Callable[[], np.ndarray] | None = None
     nodata_pixels: int = 0
+    orientation: int = 1
 
     @cached_property
     def areas(self) -> dict[str, int]:
@@ -162,6 +166,7 @@ class Prediction:
         Args:
             masks: "index" for grayscale images of class indices. "as-given" for the mode and the values of the training
                 masks, for example 0 and 255, a palette, or colors. If a class has several values, the first is used.
+                If the training masks have the orientation of the stored pixels of their images, so have these.
                 Nodata pixels are 255 in index images. For other values see `encode_mask`.
 
         Returns:
@@ -184,7 +189,11 @@ class Prediction:
         mask_format = None if masks == "index" else require_mask_format(self.mask_format)
         parts = [self.mask] if self.mask.ndim == 2 else self.mask
         for name, part in zip(self.task.mask_names(self.classes), parts, strict=True):
-            yield name, index_image(part) if mask_format is None else encode_mask(part, mask_format)
+            if mask_format is None:
+                yield name, index_image(part)
+            else:
+                stored = rotate_as_stored(part, self.orientation) if mask_format.as_stored else part
+                yield name, encode_mask(stored, mask_format)
 
     def save(self, out: str | Path, masks: MaskStyle = "index", overwrite: bool = False) -> dict[str, Path]:
         """Write the mask and the overlay.

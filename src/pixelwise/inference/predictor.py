@@ -14,6 +14,7 @@ from pixelwise.errors import DataError, is_out_of_memory
 from pixelwise.inference.inputs import ImageInput, UrlImage, open_file, read_input, read_inputs, read_or_error
 from pixelwise.inference.make_prediction import make_prediction
 from pixelwise.inference.model_location import load_model
+from pixelwise.inference.orientation import with_orientation
 from pixelwise.inference.prediction import Prediction
 from pixelwise.inference.views import ImageView, make_view
 from pixelwise.models.config import View
@@ -131,11 +132,11 @@ class Predictor:
                 source.
         """
         if not isinstance(source, list | tuple):
-            return self.predict_batch([self._to_array(source)], probabilities)[0]
+            return with_orientation(self.predict_batch([self._to_array(source)], probabilities)[0], source)
         predictions: list[Prediction] = []
         for group in batched(read_inputs(source, self.model.config), 16, lambda image: image.nbytes, GROUP_BYTES):
             predictions += self.predict_batch(group, probabilities)
-        return predictions
+        return [with_orientation(*pair) for pair in zip(predictions, source, strict=True)]
 
     @limit_threads_to_idle_cores()
     def predict_batch(self, images: Sequence[np.ndarray], probabilities: bool = False) -> list[Prediction]:
@@ -273,7 +274,10 @@ class Predictor:
                 continue
             prediction = self.to_prediction(*result, probabilities)
             del result
-            yield path, DataError(f"{path}: {prediction}") if isinstance(prediction, DataError) else prediction
+            if isinstance(prediction, DataError):
+                yield path, DataError(f"{path}: {prediction}")
+            else:
+                yield path, with_orientation(prediction, path)
             del prediction
 
     def iter_logits(

@@ -8,7 +8,7 @@ import pytest
 from PIL import ExifTags, Image, ImageOps
 
 import pixelwise as pw
-from pixelwise.data.io.exif import exif_orientation, find_mask_orientation, rotate_upright
+from pixelwise.data.io.exif import exif_orientation, find_mask_orientation, rotate_as_stored, rotate_upright
 from pixelwise.data.io.mask import read_image_and_mask
 from pixelwise.data.schema import LabelMap, MultilabelMask, ReadSpec, Record
 from pixelwise.data.spec import DatasetSpec
@@ -41,6 +41,8 @@ def test_masks_rotate_as_images_do(orientation: int) -> None:
     np.testing.assert_array_equal(rotate_upright(MASK, orientation), expected)
     channels = rotate_upright(np.stack([MASK, MASK + 1]), orientation)
     np.testing.assert_array_equal(channels, [expected, expected + 1])
+    np.testing.assert_array_equal(rotate_as_stored(expected, orientation), MASK)
+    np.testing.assert_array_equal(rotate_as_stored(channels, orientation), [MASK, MASK + 1])
 
 
 def test_a_mask_of_the_stored_size_is_rotated_with_its_image(tmp_path: Path) -> None:

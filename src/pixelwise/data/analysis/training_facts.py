@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 import numpy as np
 from PIL import Image
@@ -22,7 +23,7 @@ _MODES: dict[str, MaskMode] = {"1": "1", "P": "P", "I": "I;16", "F": "I;16"}
 
 
 def find_mask_format(data: DatasetIndex, records: Sequence[Record]) -> MaskFormat | None:
-    """Return the mode and the values of a data set's masks. The mode depends on the first mask.
+    """Return the mode, the values and the orientation of a data set's masks. The mode depends on the first mask.
 
     Args:
         data: the data set.
@@ -42,7 +43,7 @@ def find_mask_format(data: DatasetIndex, records: Sequence[Record]) -> MaskForma
         check_mask_format(mask_format, len(values))
     except (DataError, ValueError):
         return None
-    return mask_format
+    return replace(mask_format, as_stored=data.read_spec.masks_as_stored)
 
 
 def _first_file(mask: MaskSource | None) -> BytesSource | None:

@@ -31,12 +31,13 @@ def exif_orientation(source: BytesSource) -> int:
     """
     try:
         with Image.open(io.BytesIO(read_content(source)), formats=PILLOW_FORMATS) as image:
-            return _orientation(image)
+            return image_orientation(image)
     except (DataError, OSError, SyntaxError, ValueError):
         return 1  # the error is raised when the pixels are read
 
 
-def _orientation(image: Image.Image) -> int:
+def image_orientation(image: Image.Image) -> int:
+    """Return the EXIF orientation of an opened image, 1 to 8. 1 if it has none."""
     orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
     return orientation if orientation in range(1, 9) else 1
 
@@ -61,7 +62,7 @@ def find_mask_orientation(image: BytesSource, mask_size: tuple[int, int]) -> Mas
                 return None
             file.seek(0)
             with Image.open(file, formats=("JPEG",)) as opened:
-                orientation = _orientation(opened)
+                orientation = image_orientation(opened)
                 upright = stored_size(orientation, (opened.height, opened.width))
     except (OSError, SyntaxError, ValueError):
         return None
@@ -119,8 +120,27 @@ def rotate_upright(mask: np.ndarray, orientation: int) -> np.ndarray:
     """
     if orientation >= 5:
         mask = np.swapaxes(mask, -1, -2)
+    return np.ascontiguousarray(_flip(mask, orientation))
+
+
+def rotate_as_stored(mask: np.ndarray, orientation: int) -> np.ndarray:
+    """Rotate and mirror an upright mask to the orientation of the image's stored pixels. Inverse of `rotate_upright`.
+
+    Args:
+        mask: (…, H, W), upright.
+        orientation: EXIF orientation of the image, 1 to 8.
+
+    >>> rotate_as_stored(np.array([[3, 1], [4, 2]]), 6).tolist()
+    [[1, 2], [3, 4]]
+    """
+    mask = _flip(mask, orientation)
+    return np.ascontiguousarray(np.swapaxes(mask, -1, -2) if orientation >= 5 else mask)
+
+
+def _flip(mask: np.ndarray, orientation: int) -> np.ndarray:
+    """Mirror an upright mask as the EXIF orientation does."""
     if orientation in (3, 4, 7, 8):
         mask = np.flip(mask, -2)
     if orientation in (2, 3, 6, 7):
         mask = np.flip(mask, -1)
-    return np.ascontiguousarray(mask)
+    return mask
