@@ -78,7 +78,9 @@ def test_every_parameter_and_every_feature_has_an_influence(name: str, pyramid: 
         # All of MAnet's few squeezed channels can be negative before their ReLU.
         assert parameter.grad.abs().sum() > 0 or "SE_" in parameter_name, parameter_name
     for index, feature in enumerate(features):
-        assert feature.grad is not None and feature.grad.abs().sum() > 0, f"feature {index}"
+        # DeepLabV3+ takes the deepest feature and the one at a quarter of the image's size.
+        if name != "smp/deeplabv3plus" or index in (0, 3):
+            assert feature.grad is not None and feature.grad.abs().sum() > 0, f"feature {index}"
 
 
 @pytest.mark.parametrize("name", [name for name in DECODERS if not name.startswith("smp/")])
@@ -154,7 +156,7 @@ def test_features_are_not_changed(name: str, pyramid: str) -> None:
     assert all(torch.equal(one, other) for one, other in zip(features, before, strict=True))
 
 
-CHANGED: dict[str, object] = {"channels": 32, "attention": "scse", "dropout": 0.5, "stages": 5}
+CHANGED: dict[str, object] = {"channels": 32, "attention": "scse", "dropout": 0.4, "stages": 5}
 """A value other than the default for each parameter; half of the default for those that are not listed."""
 
 

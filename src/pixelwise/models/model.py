@@ -22,7 +22,7 @@ from pixelwise.models.encoder import Encoder, Padding
 from pixelwise.models.feature_cache import FeatureCache
 from pixelwise.models.pretrained import load_pretrained_weights
 from pixelwise.models.tensor_files import write_tensors
-from pixelwise.models.timm_models import check_encoder
+from pixelwise.models.timm_models import check_encoder, default_blocks
 from pixelwise.models.version1 import translate_tensor_names
 from pixelwise.models.weight_limit import limit_weights
 from pixelwise.palette import Palette, default_palette
@@ -227,7 +227,7 @@ def create_model(
         encoder_weights: "bundled", "hub", "none", or the path of a safetensors file. None selects "bundled" if an
             installed package contains the weights, else "hub".
         encoder_layers: names of the layers whose outputs are the features, from shallow to deep. None selects the
-            encoder's own stages.
+            encoder's own stages, or four evenly spaced blocks of a plain transformer, such as ViT.
         encoder_padding: "native", or "same" for TensorFlow's padding.
         normalization: "encoder" for the normalization of the encoder's pretraining, "unit" to scale pixels to [0, 1].
             It has no effect if `channels` is not 3. Pixels are then scaled to [-1, 1].
@@ -274,7 +274,7 @@ def create_model(
             nodata=nodata,
             task=get_task(task),
             encoder=encoder,
-            encoder_layers=None if encoder_layers is None else tuple(encoder_layers),
+            encoder_layers=default_blocks(encoder, image_size) if encoder_layers is None else tuple(encoder_layers),
             encoder_padding=encoder_padding,
             decoder=DECODERS.normalize(decoder),
         )

@@ -6,9 +6,11 @@ from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from pixelwise.errors import ConfigError, WeightsError, first_line, unknown_name
+from pixelwise.models.transformers import block_names, cut_at_blocks, spread_blocks
 
 # timm is imported inside the functions that need it, because its import takes about a second.
 
@@ -143,6 +145,30 @@ def adapt_first_layer(name: str, weights: dict[str, Tensor], in_channels: int) -
     return weights | {f"{first}.weight": adapt_input_conv(in_channels, weights[f"{first}.weight"])}
 
 
+def default_blocks(name: str, image_size: int) -> tuple[str, ...] | None:
+    """Return the names of four evenly spaced blocks of a plain transformer, or None for any other encoder.
+
+    They are the `encoder_layers` of a new model. Models of earlier versions have timm's own features.
+
+    Args:
+        name: timm's name of the encoder.
+        image_size: side of the images in pixels.
+
+    Raises:
+        ConfigError: The encoder cannot be built at this size.
+
+    >>> default_blocks("vit_tiny_patch16_224", 224)
+    ('blocks.2', 'blocks.5', 'blocks.8', 'blocks.11')
+    >>> default_blocks("swin_tiny_patch4_window7_224", 224) is default_blocks("resnet18", 224) is None
+    True
+    """
+    if not has_fixed_input_size(name):
+        return None
+    with torch.device("meta"):  # no memory is allocated and no weights are drawn
+        names = block_names(create_timm_model(name, image_size))
+    return spread_blocks(names) if names else None
+
+
 def cut_at_stages(
     name: str, image_size: int, weights: dict[str, Tensor] | None, in_channels: int
 ) -> tuple[nn.Module, tuple[str, ...]]:
@@ -180,10 +206,10 @@ def cut_at_layers(
 
     Args:
         name, image_size, weights, in_channels: see `cut_at_stages`.
-        layers: names of layers, see `list_layers`.
+        layers: names of layers, see `list_layers`, or of blocks of a plain transformer, see `block_names`.
 
     Returns:
-        The model, which returns a dict of layer name → feature, and the names of the layers.
+        The model, which returns a dict of layer name → feature, or a list for blocks, and the names of the layers.
 
     Raises:
         ConfigError: A layer is unknown or named twice, `layers` is empty, or the model cannot be built.
@@ -192,6 +218,8 @@ def cut_at_layers(
     from timm.models import create_feature_extractor
 
     model = _create_with_weights(name, image_size, weights, in_channels)
+    if layers and set(layers) <= set(block_names(model)):
+        return cut_at_blocks(model, layers), tuple(layers)
     known = _traced_names(model)
     if not layers:
         raise ConfigError("`encoder_layers` is empty; name at least one layer, or omit it for the encoder's own stages")

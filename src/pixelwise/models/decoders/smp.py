@@ -1,16 +1,17 @@
 """Decoders of the package segmentation_models_pytorch (extra `smp`), for the encoders of pixelwise.
 
-The decoders are registered if the package is installed. A decoder is imported when it is built. Some decoders of the
-package are left out: DeepLabV3, PSPNet, PAN and DPT need a dilated or a shallower encoder, and UPerNet cannot be
-trained with a batch of one image.
+The decoders are registered if the package is installed. A decoder is imported when it is built. All of them take the
+features of any encoder with four or five stages, and four blocks of a plain transformer. DeepLabV3, PSPNet and PAN are
+left out, because they need a dilated or a shallower encoder.
 """
 
 from collections.abc import Callable, Sequence
 from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -29,7 +30,8 @@ class SMPDecoder(nn.Module):
     """A decoder of segmentation_models_pytorch, followed by a 1x1 convolution that returns the logits.
 
     The features are first resized by bilinear interpolation, so that each one is exactly twice as large as the next
-    deeper one. This allows images of any size.
+    deeper one. This allows images of any size. If all features have one size, as those of a plain transformer, the
+    deepest is reduced to half of it and the others are enlarged, as in DPT: strides of 16 become 4, 8, 16 and 32.
 
     Args:
         in_channels: number of channels of each feature, from shallow to deep. There are 5 features, or 4 if the first
@@ -54,6 +56,7 @@ class SMPDecoder(nn.Module):
         # A missing feature has 0 channels.
         missing = [0] * (DEPTH - len(in_channels))
         self.body, channels = build([3, *missing, *in_channels])
+        _allow_batches_of_one(self.body)
         self.logits = nn.Conv2d(channels, classes, 1)
 
     def forward(self, features: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
@@ -68,6 +71,8 @@ class SMPDecoder(nn.Module):
         """
         deepest = features[-1]
         height, width = deepest.shape[-2:]
+        if all(feature.shape[-2:] == (height, width) for feature in features):
+            height, width = (height + 1) // 2, (width + 1) // 2
         pyramid = []
         for level, feature in enumerate(reversed(features)):
             target = (height << level, width << level)
@@ -77,6 +82,49 @@ class SMPDecoder(nn.Module):
             for level in range(len(features), DEPTH + 1)
         ]
         return resize_bilinear(self.logits(self.body(pyramid[::-1])).float(), size)
+
+
+class PooledBatchNorm(nn.BatchNorm2d):
+    """A batch norm behind global average pooling. A batch of one image is normalized by the running statistics.
+
+    Its single value per channel has no standard deviation.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (N, C, 1, 1) from (N, C, 1, 1)."""
+        if self.training and len(x) == 1:
+            return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+        return super().forward(x)
+
+
+def _allow_batches_of_one(decoder: nn.Module) -> None:
+    """Replace the batch norms behind global average pooling by `PooledBatchNorm`."""
+    for branch in list(decoder.modules()):
+        if not isinstance(branch, nn.Sequential) or getattr(branch[0], "output_size", None) != 1:
+            continue
+        for parent in list(branch.modules()):
+            for name, child in parent.named_children():
+                if isinstance(child, nn.BatchNorm2d):
+                    setattr(parent, name, PooledBatchNorm(child.num_features, child.eps, child.momentum))
+
+
+class PreparedDecoder(nn.Module):
+    """A decoder of the package whose arguments differ from a list of six features.
+
+    Args:
+        decoder: the decoder.
+        prepare: a function from the six features, of strides 1 to 32, to the arguments of the decoder.
+    """
+
+    def __init__(self, decoder: nn.Module, prepare: Callable[[list[Tensor]], tuple[Any, ...]]) -> None:
+        super().__init__()
+        self.decoder = decoder
+        self.prepare = prepare
+
+    def forward(self, features: list[Tensor]) -> Tensor:
+        """Return the output of the decoder, (N, C, h, w)."""
+        output: Tensor = self.decoder(*self.prepare(features))
+        return output
 
 
 class UNetParams(Params):
@@ -110,10 +158,29 @@ class FPNParams(Params):
     dropout: float = Field(0.2, ge=0, lt=1, description="Dropout rate before the logits.")
 
 
-class SegformerParams(Params):
-    """Parameters of SegFormer."""
+class WidthParams(Params):
+    """Parameters of SegFormer and UPerNet."""
 
     channels: Channels = Field(256, description="Channels of the decoder.")
+
+
+class DeepLabParams(Params):
+    """Parameters of DeepLabV3+."""
+
+    channels: Channels = Field(256, description="Channels of the decoder.")
+    atrous_rates: tuple[Annotated[int, Field(ge=1, le=100)], ...] = Field(
+        (6, 12, 18), min_length=3, max_length=3, description="Dilation of the three convolutions at stride 16."
+    )
+    dropout: float = Field(0.5, ge=0, lt=1, description="Dropout rate after the dilated convolutions.")
+
+
+class DPTParams(Params):
+    """Parameters of DPT."""
+
+    channels: Channels = Field(256, description="Channels of the fused features.")
+    feature_channels: tuple[Channels, ...] = Field(
+        (256, 512, 1024, 1024), min_length=4, max_length=4, description="Channels of each feature, from the shallowest."
+    )
 
 
 def _unet(
@@ -144,11 +211,44 @@ def _fpn(
     return SMPDecoder(in_channels, classes, build)
 
 
-def _segformer(in_channels: Sequence[int], classes: int, *, channels: int) -> SMPDecoder:
+def _with_width(kind: str, in_channels: Sequence[int], classes: int, *, channels: int) -> SMPDecoder:
+    """Return SegFormer or UPerNet."""
+
     def build(feature_channels: list[int]) -> tuple[nn.Module, int]:
-        return _import("segformer.Segformer")(feature_channels, DEPTH, channels), channels
+        return _import(kind)(feature_channels, DEPTH, channels), channels
 
     return SMPDecoder(in_channels, classes, build)
+
+
+def _deeplab(
+    in_channels: Sequence[int], classes: int, *, channels: int, atrous_rates: Sequence[int], dropout: float
+) -> SMPDecoder:
+    """Return DeepLabV3+. The paper's encoder has the stride 16. Here the feature of stride 32 is enlarged to that."""
+
+    def build(feature_channels: list[int]) -> tuple[nn.Module, int]:
+        decoder = _import("deeplabv3.DeepLabV3Plus")(feature_channels, DEPTH, channels, atrous_rates, 16, True, dropout)
+        return PreparedDecoder(decoder, _enlarge_deepest), channels
+
+    return SMPDecoder(in_channels, classes, build)
+
+
+def _enlarge_deepest(features: list[Tensor]) -> tuple[list[Tensor]]:
+    return ([*features[:-1], resize_bilinear(features[-1], features[-2].shape[-2:])],)
+
+
+def _dpt(in_channels: Sequence[int], classes: int, *, channels: int, feature_channels: Sequence[int]) -> SMPDecoder:
+    """Return DPT. The features have the strides that its own resizing would give them, so that it has none to do."""
+
+    def build(all_channels: list[int]) -> tuple[nn.Module, int]:
+        strides = (4, 8, 16, 32)
+        decoder = _import("dpt.DPT")(all_channels[2:], strides, False, "ignore", feature_channels, channels)
+        return PreparedDecoder(decoder, _four_deepest_without_tokens), channels
+
+    return SMPDecoder(in_channels, classes, build)
+
+
+def _four_deepest_without_tokens(features: list[Tensor]) -> tuple[list[Tensor], list[None]]:
+    return features[2:], [None] * 4
 
 
 def _import(kind: str) -> Callable[..., nn.Module]:
@@ -163,4 +263,7 @@ if find_spec(SMP_PACKAGE) is not None:
     DECODERS.register("smp/manet", partial(_unet, "manet.MAnet"), params=MAnetParams)
     DECODERS.register("smp/linknet", _linknet)
     DECODERS.register("smp/fpn", _fpn, params=FPNParams)
-    DECODERS.register("smp/segformer", _segformer, params=SegformerParams)
+    DECODERS.register("smp/segformer", partial(_with_width, "segformer.Segformer"), params=WidthParams)
+    DECODERS.register("smp/deeplabv3plus", _deeplab, params=DeepLabParams)
+    DECODERS.register("smp/upernet", partial(_with_width, "upernet.UPerNet"), params=WidthParams)
+    DECODERS.register("smp/dpt", _dpt, params=DPTParams)
