@@ -15,7 +15,7 @@ from PIL import Image, features
 
 from pixelwise.data.io.image import read_image
 from pixelwise.data.io.mask import read_mask
-from pixelwise.data.io.pixel_scale import PixelScale
+from pixelwise.data.pixel_scale import PixelScale
 from pixelwise.data.schema import LabelMap
 from pixelwise.errors import DataError
 from tests.chaos.damage import BYTES, Damage, overwrite

@@ -91,11 +91,11 @@ class TestOutput:
         assert len(json.loads(Path("predictions/predictions.json").read_text(encoding="utf-8"))["failed"]) == 23
 
     def test_files_of_other_types_are_counted(self, here: Path, run_cli: RunCommand) -> None:
-        touch(here / "my photos", "a.mp4", "b.txt", "c.txt")
+        touch(here / "my photos", "a.psd", "b.txt", "c.txt")
         result = run_cli("predict", "runs/pets", "my photos")
         assert result.code == 1
-        assert result.err == "skipped: my photos: 1 .mp4 (a.mp4: extract their frames as images), 2 .txt\n"
-        (here / "my photos" / "a.mp4").unlink()
+        assert result.err == "skipped: my photos: 1 .psd (a.psd: save them as PNG or TIFF), 2 .txt\n"
+        (here / "my photos" / "a.psd").unlink()
         result = run_cli("predict", "runs/pets", "my photos")
         assert (result.code, result.err) == (0, "my photos: left out: 2 .txt\n")
 

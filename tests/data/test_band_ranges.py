@@ -8,8 +8,8 @@ import tifffile
 from PIL import Image
 
 from pixelwise.data.band_ranges import MAX_IMAGES, measure_scale, scale_messages
-from pixelwise.data.io.pixel_scale import PixelScale
 from pixelwise.data.io.tiff import NODATA_TAG
+from pixelwise.data.pixel_scale import PixelScale
 from pixelwise.data.schema import Record
 from pixelwise.errors import ConfigError
 

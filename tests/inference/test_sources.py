@@ -97,11 +97,11 @@ class TestWhatIsPassedOver:
         assert [str(name) for _, name in find_images([tmp_path / "photos"]).images] == ["a", "link/b"]
 
     def test_unsupported_images_are_counted_and_named(self, tmp_path: Path) -> None:
-        touch(tmp_path, "a.jpg", "b.CR2", "c/d.cr2", "e.mp4", "notes.txt", "README", ".hidden", "list.txt")
+        touch(tmp_path, "a.jpg", "b.CR2", "c/d.cr2", "e.psd", "notes.txt", "README", ".hidden", "list.txt")
         found = find_images([tmp_path])
         assert list(map(str, found.problems)) == [
-            f"{tmp_path}: 2 .cr2 (b.CR2, c/d.cr2: convert them to TIFF or PNG), 1 .mp4 (e.mp4: extract their "
-            "frames as images), 2 .txt, 1 without suffix"
+            f"{tmp_path}: 2 .cr2 (b.CR2, c/d.cr2: convert them to TIFF or PNG), 1 .psd (e.psd: save them as "
+            "PNG or TIFF), 2 .txt, 1 without suffix"
         ]
         assert found.notes == ()
 
@@ -121,10 +121,8 @@ class TestWhatIsPassedOver:
         assert [path.name for path, _ in find_images([tmp_path]).images] == ["a.HEIC", "b.jpg"]
 
     def test_a_folder_of_other_files_only_has_the_fix(self, tmp_path: Path) -> None:
-        touch(tmp_path, "a.mp4", "b.txt")
-        with pytest.raises(
-            DataError, match=r"no images in this directory \(only 1 \.mp4 \(a\.mp4: extract their frames"
-        ):
+        touch(tmp_path, "a.psd", "b.txt")
+        with pytest.raises(DataError, match=r"no images in this directory \(only 1 \.psd \(a\.psd: save them as PNG"):
             find_images([tmp_path])
 
     def test_images_without_the_suffix_of_an_image(self, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from PIL import Image
 import pixelwise as pw
 from pixelwise.config import Config
 from pixelwise.data.io.image import count_channels, read_image
-from pixelwise.data.io.pixel_scale import PixelScale
+from pixelwise.data.pixel_scale import PixelScale
 from pixelwise.data.schema import LabelMap, ReadSpec
 from pixelwise.models.model import SegmentationModel
 from pixelwise.models.pretrained import bundled

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from pixelwise.errors import DataError
-from pixelwise.runtime.threads import available_cpus, batched, prefetch_map
+from pixelwise.runtime.threads import available_cpus, batched, prefetch, prefetch_map
 
 
 def test_results_keep_the_order() -> None:
@@ -113,3 +113,33 @@ def test_a_batch_ends_when_its_cost_is_reached() -> None:
     batches = batched(source(), 3, cost=int, max_cost=5)
     assert next(batches) == [9]
     assert taken == [9], "the next item is requested only after a large one was used"
+
+
+def test_prefetch_reads_ahead_a_few_items_in_another_thread() -> None:
+    taken: list[int] = []
+    threads = set()
+
+    def source() -> Iterator[int]:
+        for number in range(50):
+            taken.append(number)
+            threads.add(threading.current_thread())
+            yield number
+
+    for number in prefetch(source(), 3):
+        time.sleep(0.001)
+        assert len(taken) <= number + 1 + 3 + 1
+    assert len(taken) == 50 and len(threads) == 1 and threading.current_thread() not in threads
+
+
+def test_prefetch_raises_errors_in_order_and_can_be_abandoned() -> None:
+    def source() -> Iterator[int]:
+        yield 1
+        raise DataError("broken")
+
+    items = prefetch(source(), 5)
+    assert next(items) == 1
+    with pytest.raises(DataError, match="broken"):
+        next(items)
+    endless = prefetch(itertools.count(), 4)
+    assert next(endless) == 0
+    endless.close()  # type: ignore[attr-defined]

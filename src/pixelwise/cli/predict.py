@@ -49,16 +49,18 @@ def predict_command(
     resume: Annotated[bool, Parameter(negative=())] = False,
     masks: MaskStyle = "index",
     overlays: OverlayFormat = "jpg",
+    frame_masks: Annotated[bool, Parameter(negative=())] = False,
     pixel_size: str = "",
     view: View | None = None,
     scale: float | None = None,
     device: Device = "auto",
 ) -> int:
-    """Predict the masks of images.
+    """Predict the masks of images and videos.
 
     Args:
         run: Run directory, or the model.safetensors of one.
-        images: Images, directories that are searched at any depth, patterns in quotes ("images/*.jpg"), and URLs.
+        images: Images, videos, directories that are searched at any depth, patterns in quotes ("images/*.jpg"), and
+            URLs.
         out: Directory of the masks. By default the first free one of predictions, predictions-2, …, in the current
             directory. With --resume or --overwrite, the newest of them.
         overwrite: Replace masks and overlays that exist already.
@@ -66,6 +68,7 @@ def predict_command(
         masks: Values of the masks: "index" for class indices, "as-given" for the values of the training masks, such as
             0 and 255 or colors.
         overlays: Format of the overlays, or "none" to write no overlays. "png" is without loss, and slow.
+        frame_masks: Write one mask per frame of videos and animated GIF files.
         pixel_size: Side of a pixel with its unit, such as 0.65um. Adds areas in this unit to the tables.
         view: "whole" to resize each image to the size of the model, "tiles" for overlapping windows of this size. By
             default as in the training.
@@ -85,6 +88,7 @@ def predict_command(
         "--device": device,
     }
     changed = [part for flag, value in flags.items() if value != _DEFAULTS[flag] for part in (flag, value)]
+    changed += ["--frame-masks"] * frame_masks
     repeat = shlex.join(["pixelwise", "predict", run, *sources, "--out", str(out), *changed, "--resume"])
     with interrupt_advice(f"continue with {repeat}"), ProgressBars() as bars:
         result = predict_folder(
@@ -93,6 +97,8 @@ def predict_command(
             out,
             bars.track("predicting"),
             row_progress=bars.track("rows of a large image"),
+            frame_progress=bars.track("frames of a video"),
+            frame_masks=frame_masks,
             overwrite=overwrite,
             resume=resume,
             masks=masks,

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pixelwise.data.io.image import read_raw
-from pixelwise.data.io.pixel_scale import MAX_NODATA, PixelScale, missing_values
+from pixelwise.data.pixel_scale import MAX_NODATA, PixelScale, missing_values
 from pixelwise.data.schema import BytesSource, Record
 from pixelwise.errors import ConfigError, DataError
 from pixelwise.runtime.threads import prefetch_map

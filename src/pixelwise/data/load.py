@@ -8,12 +8,12 @@ from pixelwise.data.band_ranges import measure_scale, scale_messages
 from pixelwise.data.formats import detect_data_set
 from pixelwise.data.index import DatasetIndex, check_class_names
 from pixelwise.data.io.image import count_channels, open_image, read_multiband_tiff
-from pixelwise.data.io.pixel_scale import PixelScale
 from pixelwise.data.io.remote import RemoteFile, open_url
 from pixelwise.data.io.rgb import UNSCALED
 from pixelwise.data.label_map.options import LabelOptions, ResolvedLabels, Unlabeled
 from pixelwise.data.label_map.resolve import resolve_labels
 from pixelwise.data.label_map.value_counts import MaskValueCounts, count_mask_values
+from pixelwise.data.pixel_scale import PixelScale
 from pixelwise.data.schema import DataIssue, FormatResult, MaskSource, MultilabelMask, PolygonMask, ReadSpec, Record
 from pixelwise.errors import DataError, printable
 from pixelwise.palette import IGNORE_INDEX

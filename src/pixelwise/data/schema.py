@@ -6,8 +6,8 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
-from pixelwise.data.io.pixel_scale import PixelScale
 from pixelwise.data.partial_labels import FULL_LABELS, PartialLabels
+from pixelwise.data.pixel_scale import PixelScale
 from pixelwise.data.task import MULTICLASS, MULTILABEL, Task
 from pixelwise.errors import printable
 

@@ -15,7 +15,6 @@ from pixelwise.data.class_spec import ClassSpec, rename_keys, to_strings
 from pixelwise.data.formats import FORMATS, detect_format
 from pixelwise.data.index import DatasetIndex
 from pixelwise.data.io.mask import format_value
-from pixelwise.data.io.pixel_scale import PixelScale, check_band_ranges
 from pixelwise.data.io.remote import RemoteFile
 from pixelwise.data.label_map.options import (
     IGNORE,
@@ -26,6 +25,7 @@ from pixelwise.data.label_map.options import (
     parse_value,
 )
 from pixelwise.data.load import build_index, needs_resolution, raise_on_fatal, resolve_root
+from pixelwise.data.pixel_scale import PixelScale, check_band_ranges
 from pixelwise.data.schema import FormatResult, LabelMap
 from pixelwise.data.task import MULTILABEL
 from pixelwise.errors import ConfigError, DataError, RunError, unknown_name

@@ -5,7 +5,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +17,7 @@ from pixelwise.errors import ConfigError, DataError, OutputError, PixelwiseError
 from pixelwise.inference.file_names import mask_kinds
 from pixelwise.inference.large_predict import has_large_logits, predict_by_rows, predict_large_tiff
 from pixelwise.inference.object_scale import lost_object_note
+from pixelwise.inference.orientation import with_orientation
 from pixelwise.inference.output_items import (
     REPORT_FILE,
     MarkOfRun,
@@ -30,8 +31,9 @@ from pixelwise.inference.pipeline import map_predictions
 from pixelwise.inference.pixel_size import PixelSize
 from pixelwise.inference.prediction import MaskStyle, Prediction, require_mask_format
 from pixelwise.inference.predictor import Predictor
-from pixelwise.inference.result_tables import ImageRows, ResultTables
+from pixelwise.inference.result_tables import CLASSES_FILE, ImageRows, ResultTables
 from pixelwise.inference.sources import find_images
+from pixelwise.inference.video import predict_video, read_fractions
 from pixelwise.runtime.cpu import leave_one_core
 from pixelwise.runtime.files import atomic_write, remove_abandoned, write_errors
 from pixelwise.runtime.progress import Progress, no_progress
@@ -85,6 +87,8 @@ def predict_folder(
     progress: Progress = no_progress,
     *,
     row_progress: Progress = no_progress,
+    frame_progress: Progress = no_progress,
+    frame_masks: bool = False,
     overwrite: bool = False,
     resume: bool = False,
     masks: MaskStyle = "index",
@@ -97,8 +101,9 @@ def predict_folder(
     multi-label model, NAME_mask_CLASS.png for each class replaces NAME_mask.png. All outputs have the size of the
     image. The masks of TIFF files of more than `LARGE_PIXELS` are TIFF files, and their overlays are reduced, see
     `predict_large_tiff`. predictions.csv has one row per image and class, and objects.csv one row per object, see
-    `ClassRows` and `ObjectRows`. predictions.json lists the output files, the size and the class fractions of each
-    image. It is written last.
+    `ClassRows` and `ObjectRows`. The output of a video or of an animated GIF is an overlay of the same kind, see
+    `predict_video`. Its rows in predictions.csv are sums over all frames. predictions.json lists the output files, the
+    size and the class fractions of each image. It is written last.
 
     Args:
         predictor: the model.
@@ -107,6 +112,8 @@ def predict_folder(
             set.
         progress: wraps the iteration over the images, to draw a progress bar.
         row_progress: the same for the rows of each large image.
+        frame_progress: the same for the frames of each video.
+        frame_masks: True to write one mask per frame of a video, see `predict_video`.
         overwrite: replace files that exist, but never one of the images.
         resume: skip images whose files are complete and were made from the same image by the same model.
         masks: the values of the masks, see `Prediction.mask_images`.
@@ -132,13 +139,17 @@ def predict_folder(
     out, size = Path(out), PixelSize.parse(pixel_size) if pixel_size else None
     found, mark = find_images(sources), MarkOfRun(fingerprint(predictor.model), masks)
     suffixes = dict.fromkeys(mask_kinds(predictor.task, predictor.classes), ".png")
-    items = assign_files(found.images, suffixes | ({} if overlays == "none" else {"overlay": f".{overlays}"}), out)
+    items = assign_files(
+        found.images, suffixes | ({} if overlays == "none" else {"overlay": f".{overlays}"}), out, frame_masks
+    )
     check_existing(items, out, overwrite or resume)
     tables = ResultTables(out, len(predictor.classes), size)
     if resume:
         tables.load()
         for item, existing in zip(items, prefetch_map(partial(read_result, mark), items), strict=True):
             item.mark = existing if tables.is_complete(item.path) else None
+            if item.mark is not None and item.is_moving and isinstance(item.path, Path):
+                item.mark = replace(item.mark, shares=read_fractions(out / CLASSES_FILE, item.path, predictor.classes))
     new_folders = [folder for folder in (out, *out.parents) if not folder.exists()]
     _prepare(out, items)
     resumed = [item.path for item in items if item.mark is not None]
@@ -146,7 +157,7 @@ def predict_folder(
     failed: list[PixelwiseError] = [*found.problems]
     with closing(tables), leave_one_core():
         todo = [item for item in items if item.mark is None]
-        failed += _predict_items(predictor, todo, mark, tables, progress, row_progress)
+        failed += _predict_items(predictor, todo, mark, tables, progress, (row_progress, frame_progress))
     done = [(item, item.mark) for item in items if item.mark is not None]
     report = {
         "classes": list(predictor.classes),
@@ -170,9 +181,12 @@ def _predict_items(
     mark: MarkOfRun,
     tables: ResultTables,
     progress: Progress,
-    row_progress: Progress,
+    part_progress: tuple[Progress, Progress],
 ) -> list[PixelwiseError]:
-    """Predict images, write their files, and set their marks. Return the errors of single images."""
+    """Predict images, write their files, and set their marks. Return the errors of single images.
+
+    `part_progress` counts the rows of large images and the frames of videos.
+    """
 
     def write(number: int, image: np.ndarray, logits: torch.Tensor) -> tuple[Mark, ImageRows] | PixelwiseError:
         prediction = predictor.to_prediction(image, logits, packed=True)
@@ -181,7 +195,7 @@ def _predict_items(
         return _write_or_error(streamed[number], prediction, mark, tables)
 
     def is_alone(item: OutputItem) -> bool:
-        return item.is_large or has_large_logits(item.path, predictor)
+        return item.is_large or item.is_moving or has_large_logits(item.path, predictor)
 
     alone = {id(item) for item in items if is_alone(item)}
     streamed = [item for item in items if id(item) not in alone]
@@ -189,7 +203,7 @@ def _predict_items(
     results: Iterator[tuple[Mark, ImageRows] | PixelwiseError]
     results = map_predictions(predictor, [item.path for item in streamed], write)
     for item in progress(items, len(items)):
-        result = _predict_alone(predictor, item, mark, tables, row_progress) if id(item) in alone else next(results)
+        result = _predict_alone(predictor, item, mark, tables, *part_progress) if id(item) in alone else next(results)
         if isinstance(result, PixelwiseError):
             failed.append(result)
         else:
@@ -204,10 +218,14 @@ def _predict_alone(
     run: MarkOfRun,
     tables: ResultTables,
     progress: Progress,
+    frame_progress: Progress,
 ) -> tuple[Mark, ImageRows] | PixelwiseError:
-    """Predict a large image, and write its files. Return its mark and rows, or an error that concerns this image."""
+    """Predict a large image or a video, and write its files. Return its mark and rows, or an error that concerns it."""
 
     def predict() -> tuple[Mark, ImageRows]:
+        if item.is_moving and isinstance(item.path, Path):
+            video, mark = predict_video(predictor, item.path, item.files, run.model, run.masks, frame_progress)
+            return mark, tables.format(item.path, video)
         if item.is_large and isinstance(item.path, Path):
             large, mark = predict_large_tiff(predictor, item.path, item.files, run.model, run.masks, progress)
             return mark, tables.format(item.path, large)
@@ -240,7 +258,7 @@ def _write(item: OutputItem, prediction: Prediction, run: MarkOfRun, tables: Res
     """Write the files of an image. Return its mark and rows."""
     mark = Mark.of(prediction, run.model, digest(item.path), run.masks)
     rows = tables.format(item.path, prediction)
-    write_outputs(prediction, mark, item.files)
+    write_outputs(with_orientation(prediction, item.path), mark, item.files)
     return mark, rows
 
 

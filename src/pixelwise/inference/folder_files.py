@@ -14,12 +14,13 @@ from pixelwise.data.io.image_formats import HEIF_SUFFIXES
 from pixelwise.errors import DataError
 from pixelwise.inference.mask_folders import find_masks
 from pixelwise.inference.outputs import read_mark
+from pixelwise.inference.video_file import VIDEO_SUFFIXES
 from pixelwise.models.model import CONFIG_FILE, WEIGHTS_FILE
 
 _OUTPUT_STEM = re.compile(r".+_(mask|overlay)(_.+)?", re.DOTALL)
 """Stems of the files that a prediction writes."""
 
-_HEIC_FIX = "pip install 'pixelwise[heic]'"
+_HEIC_FIX, _VIDEO_FIX = "pip install 'pixelwise[heic]'", "pip install 'pixelwise[video]'"
 
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 """First bytes of JPEG, PNG, GIF and TIFF files."""
@@ -108,6 +109,8 @@ def sort_files(root: Path, listing: Listing, keep_masks: bool = False) -> Folder
             _add_image(files, path, suffix)
         elif fault := _special_file(path):
             files.special.append(DataError(f"{path}: {fault}; replace or remove it"))
+        elif suffix in VIDEO_SUFFIXES and find_spec("av") is not None:
+            _add_image(files, path, suffix)
         elif suffix in UNREADABLE:
             files.unreadable[suffix].append(path)
         elif _is_image_by_content(path):
@@ -156,7 +159,9 @@ def _paths(root: Path, listing: Listing) -> Iterator[Path]:
 
 
 def _fix(suffix: str) -> str:
-    return _HEIC_FIX if suffix in HEIF_SUFFIXES else UNREADABLE[suffix]
+    if suffix in HEIF_SUFFIXES:
+        return _HEIC_FIX
+    return _VIDEO_FIX if suffix in VIDEO_SUFFIXES else UNREADABLE[suffix]
 
 
 def _plural(count: int, noun: str) -> str:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 import torch
-from pixelwise.data.io.pixel_scale import parse_nodata
 from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
 from pixelwise.data.io.tiff import NODATA_TAG, TIFF_SIGNATURES
+from pixelwise.data.pixel_scale import parse_nodata
 from pixelwise.errors import DataError, first_line
 from pixelwise.inference.inputs import from_array
 from pixelwise.models.config import ModelConfig

@@ -13,6 +13,7 @@ from pixelwise.inference.outputs import Mark, digest, read_mark
 from pixelwise.inference.prediction import MaskStyle
 from pixelwise.inference.result_tables import CLASSES_FILE, OBJECTS_FILE
 from pixelwise.inference.sources import ImageSource
+from pixelwise.inference.video import is_moving, video_files
 
 REPORT_FILE = "predictions.json"
 
@@ -21,12 +22,13 @@ REPORT_FILE = "predictions.json"
 class OutputItem:
     """An image, its output files by kind, and their `Mark` if they are complete, else None.
 
-    `is_large` is True for a TIFF file that is read in parts.
+    `is_large` is True for a TIFF file that is read in parts, `is_moving` for a video or an animated GIF.
     """
 
     path: ImageSource
     files: dict[str, Path]
     is_large: bool = False
+    is_moving: bool = False
     mark: Mark | None = None
 
 
@@ -38,7 +40,7 @@ class MarkOfRun(NamedTuple):
 
 
 def assign_files(
-    images: Iterable[tuple[ImageSource, Path]], suffixes: Mapping[str, str], out: Path
+    images: Iterable[tuple[ImageSource, Path]], suffixes: Mapping[str, str], out: Path, frame_masks: bool = False
 ) -> list[OutputItem]:
     """Assign output files to images. Images in `out` that are outputs of an earlier prediction are left out.
 
@@ -46,6 +48,7 @@ def assign_files(
         images: each image and its name, see `FoundImages`.
         suffixes: see `output_files`.
         out: the directory of the output files.
+        frame_masks: True for one mask per frame of a video, see `video_files`.
     """
     images = list(images)
     outputs = {
@@ -60,11 +63,13 @@ def assign_files(
     }
     images = [(path, name) for path, name in images if path not in own]
     targets = output_files([name for _, name in images], suffixes, out)
-    return [_make_item(path, files) for (path, _), files in zip(images, targets, strict=True)]
+    return [_make_item(path, files, frame_masks) for (path, _), files in zip(images, targets, strict=True)]
 
 
-def _make_item(path: ImageSource, files: dict[str, Path]) -> OutputItem:
+def _make_item(path: ImageSource, files: dict[str, Path], frame_masks: bool) -> OutputItem:
     """Return an image with its files. The masks of a large TIFF file are TIFF files."""
+    if isinstance(path, Path) and is_moving(path):
+        return OutputItem(path, video_files(path, files, frame_masks), is_moving=True)
     is_large = is_large_tiff(path)
     if is_large:
         files = {kind: file if kind == "overlay" else file.with_suffix(".tif") for kind, file in files.items()}

@@ -16,6 +16,7 @@ from PIL import Image
 from pixelwise.inference.inputs import UrlImage
 from pixelwise.inference.large_tiff import read_tiff_mark
 from pixelwise.inference.prediction import MaskStyle, Prediction
+from pixelwise.inference.video_file import is_video, read_comment
 from pixelwise.models.ensemble import SegmentationEnsemble
 from pixelwise.models.model import SegmentationModel
 from pixelwise.visualization import save_image
@@ -127,12 +128,16 @@ def write_overlay(prediction: Prediction, mark: Mark, file: Path) -> None:
 def read_mark(path: Path) -> Mark | None:
     """Return the mark of an output file, or None if the file is missing, cannot be read or has no valid mark."""
     try:
+        if path.is_dir():  # the masks of the frames of a video
+            return read_mark(next(iter(sorted(path.glob("*.png"))), path / "none"))
         if not path.is_file():
             return None
-        if path.suffix.lower() == ".tif":
+        if is_video(path):
+            text = read_comment(path) or "null"
+        elif path.suffix.lower() == ".tif":
             text = read_tiff_mark(path) or "null"
         else:
-            with Image.open(path, formats=("PNG", "JPEG")) as image:
+            with Image.open(path, formats=("PNG", "JPEG", "GIF")) as image:
                 text = image.info.get(_KEY if image.format == "PNG" else "comment", "null")
         mark = Mark(**json.loads(text))
         is_valid = isinstance(mark.shares, dict) and isinstance(mark.width, int) and isinstance(mark.height, int)

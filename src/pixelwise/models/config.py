@@ -4,8 +4,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, PlainSerializer, model_validator
 
-from pixelwise.data.io.pixel_scale import PixelScale, check_band_ranges
 from pixelwise.data.mask_format import MaskFormat, ObjectScale, check_mask_format
+from pixelwise.data.pixel_scale import PixelScale, check_band_ranges
 from pixelwise.data.schema import MAX_CLASS_NAME
 from pixelwise.data.task import MULTICLASS, MULTILABEL, TASKS, Task
 from pixelwise.models.encoder import Padding

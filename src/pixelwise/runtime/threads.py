@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
-from typing import TypeVar
+from typing import TypeVar, cast
 
 T = TypeVar("T")
 Item = TypeVar("Item")
@@ -54,6 +54,27 @@ def prefetch_map(
     finally:
         # Do not wait: an abandoned generator can be deleted in a thread of its own pool, which cannot join itself.
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+def prefetch(items: Iterable[T], count: int) -> Iterator[T]:
+    """Yield the items of an iterable, which a thread reads ahead.
+
+    Args:
+        items: any iterable. Only this thread uses it. A generator is closed by the caller.
+        count: maximum number of items that are read ahead.
+
+    >>> list(prefetch(range(3), 2))
+    [0, 1, 2]
+    """
+    iterator, end = iter(items), object()
+    with ThreadPoolExecutor(1) as pool:
+        pending: deque[Future[object]] = deque(pool.submit(next, iterator, end) for _ in range(count))
+        try:
+            while (item := pending.popleft().result()) is not end:
+                pending.append(pool.submit(next, iterator, end))
+                yield cast(T, item)
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def available_cpus() -> int:

@@ -10,7 +10,7 @@ import tifffile
 from PIL import Image
 
 from pixelwise.data.io.image import count_channels, read_image
-from pixelwise.data.io.pixel_scale import PixelScale
+from pixelwise.data.pixel_scale import PixelScale
 from pixelwise.errors import DataError
 
 

@@ -7,8 +7,8 @@ import pytest
 from PIL import ExifTags, Image
 
 from pixelwise.data.io import rgb
-from pixelwise.data.io.pixel_scale import PixelScale
 from pixelwise.data.io.rgb import rgb_array, to_rgb
+from pixelwise.data.pixel_scale import PixelScale
 from pixelwise.errors import DataError
 
 PIXELS = np.random.default_rng(3).integers(0, 256, (13, 9, 4), np.uint8)

@@ -9,10 +9,10 @@ from PIL import ExifTags, Image
 
 from pixelwise.data.analysis.duplicates import THUMBNAIL_SIDE
 from pixelwise.data.io.image import open_image, read_bands, read_content
-from pixelwise.data.io.pixel_depth import to_8_bits, value_range
-from pixelwise.data.io.pixel_scale import PixelScale
 from pixelwise.data.io.rgb import UNSCALED, apply_exif_orientation, has_numbers, to_rgb
 from pixelwise.data.io.tiff import pillow_nodata
+from pixelwise.data.pixel_depth import to_8_bits, value_range
+from pixelwise.data.pixel_scale import PixelScale
 from pixelwise.data.schema import BytesSource
 
 MIN_DRAFT_SIDE = 64

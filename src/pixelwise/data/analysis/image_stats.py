@@ -8,8 +8,8 @@ import numpy as np
 
 from pixelwise.data.analysis.duplicates import THUMBNAIL_SIDE, copy_issue, find_copies, near_duplicate_issues
 from pixelwise.data.analysis.scan import RecordStats
-from pixelwise.data.io.pixel_scale import PixelScale
 from pixelwise.data.io.rgb import UNSCALED
+from pixelwise.data.pixel_scale import PixelScale
 from pixelwise.data.schema import DataIssue, Record, Split
 
 _DIGEST_BYTES, _THUMBNAIL_BYTES = 16, THUMBNAIL_SIDE**2

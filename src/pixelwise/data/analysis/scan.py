@@ -16,7 +16,6 @@ from pixelwise.data.analysis.regions import RegionStats, region_stats
 from pixelwise.data.io.exif import exif_orientation
 from pixelwise.data.io.mask import drawing_size, read_mask
 from pixelwise.data.io.mask_values import mask_values, open_mask
-from pixelwise.data.io.pixel_scale import PixelScale
 from pixelwise.data.io.rgb import UNSCALED
 from pixelwise.data.label_map.mask_stats import (
     MaskStats,
@@ -25,6 +24,7 @@ from pixelwise.data.label_map.mask_stats import (
     merge_stats,
     with_orientation,
 )
+from pixelwise.data.pixel_scale import PixelScale
 from pixelwise.data.schema import DataIssue, LabelMap, MaskSource, MultilabelMask, PolygonMask, Record
 from pixelwise.errors import DataError, WorkerCrashedError, without_name
 from pixelwise.runtime.process_pool import process_map

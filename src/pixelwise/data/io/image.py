@@ -14,9 +14,9 @@ from PIL.PngImagePlugin import PngImageFile
 from pixelwise.data.io.heif import is_heif, open_heif
 from pixelwise.data.io.image_formats import PILLOW_FORMATS
 from pixelwise.data.io.jpeg import is_cut, is_far_too_short
-from pixelwise.data.io.pixel_scale import PixelScale
 from pixelwise.data.io.rgb import UNSCALED, has_numbers, rgb_array
 from pixelwise.data.io.tiff import TIFF_SIGNATURES, TiffBands, decode_bands, is_plain_tiff, pillow_nodata
+from pixelwise.data.pixel_scale import PixelScale
 from pixelwise.data.schema import BytesSource
 from pixelwise.errors import DataError, first_line
 

@@ -3,8 +3,8 @@
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
 
-from pixelwise.data.io.pixel_scale import PixelScale
 from pixelwise.data.io.tiff import pillow_nodata
+from pixelwise.data.pixel_scale import PixelScale
 
 NUMBER_MODES = ("I", "F")
 """Pillow's modes of 32-bit integers and of floats."""

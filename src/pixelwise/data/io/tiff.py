@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, TiffImagePlugin
 
-from pixelwise.data.io.pixel_scale import parse_nodata
+from pixelwise.data.pixel_scale import parse_nodata
 from pixelwise.errors import DataError
 
 TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")

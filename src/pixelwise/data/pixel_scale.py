@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pixelwise.data.io.pixel_depth import to_8_bits
+from pixelwise.data.pixel_depth import to_8_bits
 
 Bytes = npt.NDArray[np.uint8]
 

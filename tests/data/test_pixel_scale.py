@@ -9,9 +9,9 @@ import tifffile
 from PIL import Image
 
 from pixelwise.data.io.image import read_image, read_raw
-from pixelwise.data.io.pixel_scale import PixelScale, check_band_ranges, missing_values, parse_nodata
 from pixelwise.data.io.rgb import rgb_array
 from pixelwise.data.io.tiff import NODATA_TAG
+from pixelwise.data.pixel_scale import PixelScale, check_band_ranges, missing_values, parse_nodata
 
 TYPES = ["uint16", "int16", "int32", "uint32", "float32", "float64"]
 
