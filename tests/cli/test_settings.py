@@ -17,6 +17,8 @@ from tests.cli.helpers import FAST, RunCommand, assert_one_line_error
 
 # A value other than the default for every setting, as flags and as it reaches the library.
 TYPED: dict[str, tuple[Sequence[str], object]] = {
+    "view": (["--view", "tiles"], "tiles"),
+    "scale": (["--view", "tiles", "--scale", "0.5"], 0.5),
     "image_size": (["--size", "96"], 96),
     "eval_scale": (["--eval-scale", "1.5"], 1.5),
     "augmentation": (["--augmentation", "flip"], "flip"),
@@ -67,7 +69,7 @@ class TestSettings:
     ) -> None:
         flags, value = TYPED[name]
         run_cli("train", pets_folder, "--out", "nowhere", "--preset", "default", *flags)
-        given: dict[str, Any] = {name: value}
+        given: dict[str, Any] = {name: value} | ({"view": "tiles"} if name == "scale" else {})
         assert getattr(train_call["config"], name) == value != getattr(Config(), name)
         assert train_call["config"] == Config.from_preset(**given), "settings without a flag are those of the preset"
 

@@ -18,6 +18,7 @@ def make_report(
     val: int = 0,
     kind: Literal["index", "multilabel"] = "index",
     group_summary: str = "",
+    widths: tuple[float | None, ...] = (),
 ) -> pw.DatasetReport:
     """Return the report of a data set without files.
 
@@ -30,6 +31,7 @@ def make_report(
         val: number of images in val.
         kind: how masks are stored.
         group_summary: the groups of the images, in words.
+        widths: for each class the width of its regions in image pixels.
     """
     value_to_class = {0: 0, 255: 1} if kind == "multilabel" else {0: 0, 7: 1, 255: 255}
     records = tuple(pw.Record(Path(f"{i}.jpg"), Path(f"{i}.png")) for i in range(images + val))
@@ -54,8 +56,9 @@ def make_report(
             relative_size=_constant(side),
             train_fraction=fraction,
             mean_width=side / 2,
+            width=width,
         )
-        for name, fraction, side in zip(names, fractions, sides, strict=True)
+        for name, fraction, side, width in zip(names, fractions, sides, widths or (None,) * len(names), strict=True)
     )
     width, height = size
     return pw.DatasetReport(

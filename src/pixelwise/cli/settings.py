@@ -30,8 +30,8 @@ _DERIVED_DEFAULTS = {"encoder_layers": "one per stage of the encoder", "callback
 """Setting → help text of its default, if the default value itself (None or an empty tuple) would be unclear."""
 
 _PLANNED = frozenset(
-    ("image_size", "batch_size", "epochs", "patience", "encoder", "encoder_weights", "encoder_training", "augmentation",
-     "eval_scale", "loss", "class_weights", "val_fraction")
+    ("view", "scale", "image_size", "batch_size", "epochs", "patience", "encoder", "encoder_weights", "encoder_training",
+     "decoder", "augmentation", "eval_scale", "loss", "class_weights", "val_fraction")
 )  # fmt: skip
 """Settings that a plan decides. They are the keys of `pixelwise.planning.rules.RULES`, whose import takes seconds."""
 

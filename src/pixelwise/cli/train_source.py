@@ -89,7 +89,7 @@ def load_new(
             reports = _read_each(data, options, inspect_with_options, bars.track("scanning images"))
             return _planned(join_reports(reports), settings, bars.track("timing steps"))
         reports = _read_each(data, options, partial(_inspect_like, start_from), bars.track("scanning images"))
-        inherited = inherited_settings(start_from)
+        inherited = inherited_settings(start_from, settings.get("view"))
         source = _planned(join_reports(reports), inherited | dict(settings), bars.track("timing steps"))
         return source._replace(plan=_with_origin(source.plan, start_from, inherited.keys() - settings.keys()))
 

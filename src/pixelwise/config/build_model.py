@@ -26,6 +26,8 @@ def build_model(
         classes,
         palette=palette,
         image_size=config.eval_size,
+        view=config.view,
+        scale=config.scale,
         encoder_weights=config.encoder_weights,
         encoder_layers=config.encoder_layers,
         encoder_padding=config.encoder_padding,

@@ -1,4 +1,4 @@
-"""The settings of the images: their size, augmentation, validation split and cache."""
+"""The settings of the images: their view and size, augmentation, validation split and cache."""
 
 from typing import Literal
 
@@ -9,15 +9,35 @@ from pixelwise.registry import ComponentSpec
 
 
 class DataSettings(BaseModel):
-    """Settings of the images: their size, augmentation, validation split and cache. They are fields of `Config`."""
+    """Settings of the images: their view, size, augmentation, validation split and cache.
 
+    They are fields of `Config`.
+    """
+
+    view: Literal["whole", "tiles"] = setting(
+        "Data",
+        "How the network sees an image: whole (the whole image, resized to the image size), or tiles (windows of the "
+        "image, for large images with small objects).",
+        default="whole",
+    )
+    scale: float = setting(
+        "Data",
+        "With the view tiles: size of the images that windows are cut out of, as a multiple of their own size.",
+        default=1.0,
+        gt=0,
+        le=4,
+    )
     image_size: int = setting(
-        "Data", "Side in pixels of the square that images are resized to.", default=128, ge=32, le=4096
+        "Data",
+        "Side in pixels of the square that images are resized to. With the view tiles, the side of a window.",
+        default=128,
+        ge=32,
+        le=4096,
     )
     eval_scale: float = setting(
         "Data",
         "Size at which whole images are validated and predicted, as a multiple of the image size. It is rounded down "
-        "to a multiple of 32 pixels.",
+        "to a multiple of 32 pixels. Not used with the view tiles.",
         default=1.0,
         ge=1,
         le=4,

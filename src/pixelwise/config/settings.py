@@ -97,7 +97,8 @@ class Config(MachineSettings, TrainingSettings, ModelSettings, DataSettings):
         """Return the settings of a preset with some of them replaced.
 
         If the encoder is not that of the preset, `encoder_layers` and `encoder_weights` of the preset are reset. If
-        `encoder_weights` is "none", `encoder_training` of the preset is reset, so that the encoder trains.
+        `encoder_weights` is "none", `encoder_training` of the preset is reset, so that the encoder trains. If the view
+        is not that of the plan, `scale` and `eval_scale` of the plan are reset.
 
         Args:
             preset: a name in `PRESETS`.
@@ -123,6 +124,8 @@ class Config(MachineSettings, TrainingSettings, ModelSettings, DataSettings):
                 merged |= {"encoder_layers": None, "encoder_weights": None}
             if part.get("encoder_weights") == "none":
                 merged["encoder_training"] = "auto"
+            if part.get("view", merged.get("view")) != merged.get("view"):
+                merged |= {"scale": 1.0, "eval_scale": 1.0}
             merged |= part
         return Config(**merged)
 
@@ -151,9 +154,18 @@ class Config(MachineSettings, TrainingSettings, ModelSettings, DataSettings):
 
         return build_model(self, classes, palette, read_spec)
 
+    @model_validator(mode="after")
+    def _check_view(self) -> Self:
+        """Refuse settings of the other view."""
+        if self.view == "whole" and self.scale != 1:
+            raise ConfigError(f"`scale` {self.scale:g} needs `view` tiles; whole images have `image_size`")
+        if self.view == "tiles" and self.eval_scale != 1:
+            raise ConfigError(f"`eval_scale` {self.eval_scale:g} needs `view` whole; windows have `scale`")
+        return self
+
     @property
     def eval_size(self) -> int:
-        """Side in pixels at which whole images are validated and predicted."""
+        """Side in pixels at which whole images, or windows of them, are validated and predicted."""
         if self.eval_scale == 1:
             return self.image_size
         return max(self.image_size, round(self.image_size * self.eval_scale) // 32 * 32)

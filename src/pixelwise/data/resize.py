@@ -1,6 +1,8 @@
 """Resize images and masks to a fixed size, in the same way for training, evaluation and prediction."""
 
+from dataclasses import dataclass
 from functools import lru_cache
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -10,6 +12,40 @@ from torchvision.transforms.v2 import functional as F
 
 _MAX_WIDENED_PIXELS = 1 << 26
 """Maximum number of pixels of the intermediate image if the width is increased before the height is reduced."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A size of images that is relative to their own size.
+
+    Attributes:
+        factor: working pixels per image pixel, above 0.
+    """
+
+    factor: float
+
+
+ImageSize: TypeAlias = int | Scale
+"""The size that images are resized to: the side of a square in pixels, or a scale that keeps their aspect ratio."""
+
+
+def target_size(image_size: ImageSize, height: int, width: int) -> tuple[int, int]:
+    """Return the height and width in pixels to which an image is resized.
+
+    Args:
+        image_size: the side of a square, or a scale.
+        height: height of the image in pixels.
+        width: width of the image in pixels.
+
+    Returns:
+        (height, width), each at least 1.
+
+    >>> target_size(128, 300, 200), target_size(Scale(0.5), 300, 201)
+    ((128, 128), (150, 100))
+    """
+    if isinstance(image_size, Scale):
+        return max(1, round(height * image_size.factor)), max(1, round(width * image_size.factor))
+    return image_size, image_size
 
 
 def resize_image(image: np.ndarray, size: tuple[int, int]) -> Tensor:

@@ -10,6 +10,8 @@ from torch import Tensor
 from pixelwise.data.augmentations import Transform, identity
 from pixelwise.data.cache.entry import CacheEntry
 from pixelwise.data.cache.store import get_or_build, load_and_resize
+from pixelwise.data.io.image_size import stored_size
+from pixelwise.data.resize import ImageSize, Scale, target_size
 from pixelwise.data.schema import MultilabelMask, ReadSpec, Record
 from pixelwise.errors import CacheUnavailableError, DataError, WorkerDataError
 from pixelwise.palette import IGNORE_INDEX
@@ -17,6 +19,12 @@ from pixelwise.runtime.progress import Progress, no_progress
 from pixelwise.runtime.threads import prefetch_map
 
 logger = logging.getLogger(__name__)
+
+_UNREADABLE_SIDE = 64
+"""Side in pixels of the black image that replaces an unreadable one if images are resized by a scale."""
+
+_UNKNOWN_SIDE = 1024
+"""Assumed side of an image in pixels if no size is known."""
 
 
 class SegmentationDataset(torch.utils.data.Dataset[tuple[Tensor, ...]]):
@@ -31,7 +39,7 @@ class SegmentationDataset(torch.utils.data.Dataset[tuple[Tensor, ...]]):
     An item is a tuple:
 
     - image: (channels, size, size) uint8 in [0, 255], channels last in memory. Without a transform, size is
-      `image_size`.
+      `image_size`. If that is a scale, height and width differ from item to item.
     - mask: (size, size) uint8 class indices, 255 = ignore. Multi-label: (C, size, size) uint8. Joined data sets
       have further values, see `PartialLabels`.
     - weight, if `class_weights` is given: float32 of the mask's shape, the class weight of each pixel, 0 for pixels to
@@ -42,7 +50,8 @@ class SegmentationDataset(torch.utils.data.Dataset[tuple[Tensor, ...]]):
     Args:
         records: records with masks.
         read_spec: the parameters with which the data set's files are read.
-        image_size: side in pixels of the squares to which images and masks are resized.
+        image_size: side in pixels of the squares to which images and masks are resized, or a scale. With a scale, items
+            differ in size.
         transform: a function of (image, mask) that is applied when an item is drawn. None applies nothing.
         class_weights: (C,) float, see `Task.pixel_weights`.
         progress: reports the progress of building the cache, see `Progress`.
@@ -66,7 +75,7 @@ class SegmentationDataset(torch.utils.data.Dataset[tuple[Tensor, ...]]):
         self,
         records: Sequence[Record],
         read_spec: ReadSpec,
-        image_size: int,
+        image_size: ImageSize,
         transform: Transform | None = None,
         class_weights: Tensor | None = None,
         progress: Progress = no_progress,
@@ -104,10 +113,13 @@ class SegmentationDataset(torch.utils.data.Dataset[tuple[Tensor, ...]]):
 
     def _open_tensors(self) -> None:
         """Open the memory maps as tensors. Indexing them is faster than indexing an array and converting the item."""
-        self._cached: tuple[Tensor, Tensor] | None = None
-        if self.cache_entry is not None:
-            images = torch.from_numpy(self.cache_entry.images).permute(0, 3, 1, 2)
-            self._cached = images, torch.from_numpy(self.cache_entry.masks)
+        self._cached: tuple[Sequence[Tensor] | Tensor, Sequence[Tensor] | Tensor] | None = None
+        entry = self.cache_entry
+        if entry is not None and isinstance(entry.images, np.ndarray) and isinstance(entry.masks, np.ndarray):
+            self._cached = torch.from_numpy(entry.images).permute(0, 3, 1, 2), torch.from_numpy(entry.masks)
+        elif entry is not None:
+            images = [torch.from_numpy(image).permute(2, 0, 1) for image in entry.images]
+            self._cached = images, [torch.from_numpy(mask) for mask in entry.masks]
 
     def __getstate__(self) -> dict[str, object]:
         # Do not pickle the tensors, which would copy the whole memory maps.
@@ -117,8 +129,27 @@ class SegmentationDataset(torch.utils.data.Dataset[tuple[Tensor, ...]]):
         self.__dict__.update(state)
         self._open_tensors()
 
-    def __len__(self) -> int:
+    @property
+    def image_count(self) -> int:
+        """Number of images. Images that are left out of the cache are not counted."""
         return len(self.records) if self._cached is None else len(self._cached[0])
+
+    def __len__(self) -> int:
+        return self.image_count
+
+    def image_sizes(self) -> list[tuple[int, int]]:
+        """Return the height and width in pixels of each image as it is resized.
+
+        Without the cache, the sizes are those in the headers of the files. An unknown size is replaced by the mean.
+        """
+        if not isinstance(self.image_size, Scale):
+            return [(self.image_size, self.image_size)] * self.image_count
+        if self.cache_entry is not None:
+            return list(self.cache_entry.header.sizes)
+        stored = list(prefetch_map(stored_size, [record.image for record in self.records]))
+        known = np.array([size for size in stored if size is not None] or [(_UNKNOWN_SIDE, _UNKNOWN_SIDE)])
+        mean = (int(known[:, 0].mean()), int(known[:, 1].mean()))
+        return [target_size(self.image_size, *(size or mean)) for size in stored]
 
     def class_pixels(self, classes: int, progress: Progress = no_progress) -> Tensor:
         """Count the pixels of each class in the resized masks.
@@ -137,7 +168,7 @@ class SegmentationDataset(torch.utils.data.Dataset[tuple[Tensor, ...]]):
             return torch.from_numpy(self.read_spec.partial_labels.count_as_background(counts)[:classes])
 
         total = torch.zeros(classes, dtype=torch.int64)
-        for counts in progress(prefetch_map(self.class_pixels_of, range(len(self))), len(self)):
+        for counts in progress(prefetch_map(self.class_pixels_of, range(self.image_count)), self.image_count):
             total += counts[:classes]
         return total
 
@@ -151,7 +182,7 @@ class SegmentationDataset(torch.utils.data.Dataset[tuple[Tensor, ...]]):
             (256,) int64, the count of each mask value, or (C,) int64 for a multi-label mask. A pixel with several
             possible classes counts as background.
         """
-        counts = self.read_spec.task.class_pixels(self._read(index)[1].numpy())
+        counts = self.read_spec.task.class_pixels(self.read(index)[1].numpy())
         return torch.from_numpy(self.read_spec.partial_labels.count_as_background(counts))
 
     def __getitem__(self, draw: int | tuple[int, int]) -> tuple[Tensor, ...]:
@@ -185,22 +216,39 @@ class SegmentationDataset(torch.utils.data.Dataset[tuple[Tensor, ...]]):
             images, masks = self._cached
             return [(images[index], masks[index]) for index in indices]
         if len(indices) == 1 or torch.utils.data.get_worker_info() is not None:
-            return [self._read(index) for index in indices]
-        return list(prefetch_map(self._read, indices))
+            return [self.read(index) for index in indices]
+        return list(prefetch_map(self.read, indices))
 
     def _check_cache(self, entry: CacheEntry) -> None:
         """Raise DataError if the files of the cache are truncated."""
         try:
             entry.check_size()
         except DataError as error:
-            raise _in_process(error) from None
+            raise self.in_process(error) from None
 
-    def _read(self, index: int) -> tuple[Tensor, Tensor]:
+    @staticmethod
+    def in_process(error: DataError) -> DataError:
+        """Return the error, converted to a WorkerDataError if this process is a worker of a DataLoader."""
+        return error if torch.utils.data.get_worker_info() is None else WorkerDataError(str(error))
+
+    def read(self, index: int) -> tuple[Tensor, Tensor]:
+        """Read the image and the mask of one record from its files, see `load_and_resize`.
+
+        Args:
+            index: index of the record.
+
+        Returns:
+            (channels, H, W) and (H, W) uint8, or (C, H, W) for a multi-label mask. With `skip_unreadable`, a black
+            image and a mask of 255 ("ignore") if the files cannot be read.
+
+        Raises:
+            DataError: The files cannot be read.
+        """
         try:
             image, mask = load_and_resize(self.records[index], self.read_spec, self.image_size)
         except DataError as error:
             if not self.skip_unreadable:
-                raise _in_process(error) from None
+                raise self.in_process(error) from None
             if index not in self._logged:
                 self._logged.add(index)
                 self._skipped.append(error)
@@ -212,9 +260,11 @@ class SegmentationDataset(torch.utils.data.Dataset[tuple[Tensor, ...]]):
 
     def _ignored_item(self, record: Record) -> tuple[np.ndarray, np.ndarray]:
         """Return a black image and a mask of 255 ("ignore"), which have no influence on the loss."""
-        image = np.zeros((self.image_size, self.image_size, self.read_spec.channels), np.uint8)
+        # The own size of the image is not known.
+        side = _UNREADABLE_SIDE if isinstance(self.image_size, Scale) else self.image_size
+        image = np.zeros((side, side, self.read_spec.channels), np.uint8)
         classes = len(record.mask.channels) if isinstance(record.mask, MultilabelMask) else 0
-        shape = self.read_spec.task.mask_shape(classes, self.image_size, self.image_size)
+        shape = self.read_spec.task.mask_shape(classes, side, side)
         return image, np.full(shape, IGNORE_INDEX, np.uint8)
 
     def _item(self, image: Tensor, mask: Tensor) -> tuple[Tensor, ...]:
@@ -224,11 +274,6 @@ class SegmentationDataset(torch.utils.data.Dataset[tuple[Tensor, ...]]):
             return image, mask
         known = torch.from_numpy(self.read_spec.partial_labels.to_background(mask.numpy()))
         return image, mask, self.read_spec.task.pixel_weights(known, self.class_weights)
-
-
-def _in_process(error: DataError) -> DataError:
-    """Return the error, converted to a WorkerDataError if this process is a worker of a DataLoader."""
-    return error if torch.utils.data.get_worker_info() is None else WorkerDataError(str(error))
 
 
 def collate(items: Sequence[tuple[Tensor, ...]]) -> list[Tensor]:

@@ -12,6 +12,9 @@ MIN_OBJECT_SIDE = 3.0
 Decoders predict at a stride of 2 to 4 pixels. Smaller objects can be between two predictions.
 """
 
+_NOT_LARGER = "the images do not show them larger, so merge the class with another or ignore its value"
+"""The fix if a class has no larger objects at the images' own size."""
+
 _SIZE_STEP = 32
 """Recommended image sizes are multiples of this number of pixels."""
 
@@ -29,6 +32,8 @@ def find_plan_issues(report: DatasetReport, plan: Plan) -> tuple[DataIssue, ...]
     issues = []
     size = plan.settings["image_size"]
     scale = plan.settings.get("eval_scale", 1.0)  # the model gets whole images at this multiple of `image_size`
+    if plan.settings.get("view") == "tiles":
+        return _find_tile_issues(report, plan.settings["scale"])
     for stats in report.classes:
         side = (stats.typical_size or 1.0) * size * scale
         if side < MIN_OBJECT_SIDE and stats.typical_size:
@@ -38,6 +43,24 @@ def find_plan_issues(report: DatasetReport, plan: Plan) -> tuple[DataIssue, ...]
             )
             fix = _fix(report, stats.typical_size, scale)
             issues.append(DataIssue("small objects", str(report.data.root), f"{fault}; {fix}", "warning"))
+    return tuple(issues)
+
+
+def _find_tile_issues(report: DatasetReport, scale: float) -> tuple[DataIssue, ...]:
+    """Return a warning for each class whose objects are too small at the scale of tiles."""
+    assert report.widths is not None and report.heights is not None
+    own_side = math.sqrt(report.widths.median * report.heights.median)
+    issues = []
+    for stats in report.classes:
+        side = (stats.typical_size or 1.0) * own_side
+        if side * scale >= MIN_OBJECT_SIDE:
+            continue
+        fault = (
+            f"the objects of class '{stats.name}' are typically {side * scale:.1f} px in size at the planned scale of "
+            f"{scale:g}, and a model needs about {MIN_OBJECT_SIDE:.0f} px"
+        )
+        fix = "set `scale` to 1" if side >= MIN_OBJECT_SIDE else _NOT_LARGER
+        issues.append(DataIssue("small objects", str(report.data.root), f"{fault}; {fix}", "warning"))
     return tuple(issues)
 
 
@@ -53,7 +76,7 @@ def _fix(report: DatasetReport, typical_size: float, scale: float) -> str:
     needed = math.ceil(MIN_OBJECT_SIDE / typical_size / scale / _SIZE_STEP) * _SIZE_STEP
     own_side = math.sqrt(report.widths.median * report.heights.median)
     if typical_size * own_side < MIN_OBJECT_SIDE:
-        return "the images do not show them larger, so merge the class with another or ignore its value"
+        return _NOT_LARGER
     if needed > _MAX_IMAGE_SIZE:
-        return "cut the images into tiles"
-    return f"set `image_size` to {needed}, or cut the images into tiles"
+        return "set `view` to tiles"
+    return f"set `image_size` to {needed}, or `view` to tiles"

@@ -24,15 +24,20 @@ from pixelwise.planning.loss_rules import choose_class_weights, choose_loss
 from pixelwise.planning.plan import Plan
 from pixelwise.planning.rule import Decision, Rule, RuleInput
 from pixelwise.planning.timing import estimate_training_time
+from pixelwise.planning.view_rules import (
+    MIN_CLASS_WIDTH,
+    choose_decoder,
+    choose_scale,
+    choose_view,
+    choose_window_size,
+    items_per_epoch,
+)
 from pixelwise.runtime.device import resolve_device
 from pixelwise.runtime.durations import format_duration
 from pixelwise.runtime.progress import Progress, no_progress
 
 IMAGE_SIZES = (128, 160, 192, 224, 256, 320, 384, 448, 512)
 """The image sizes that a plan can have, in pixels. All are multiples of 32, the coarsest stride of the encoders."""
-
-MIN_CLASS_WIDTH = 6
-"""Minimum width of the narrowest class after resizing, in pixels (docs/decisions.md)."""
 
 MIN_IMAGE_SIZE = 192
 """Image size in pixels if no class is narrow. Smaller images make the edges of large objects less accurate
@@ -42,8 +47,12 @@ TARGET_IMAGES_SEEN = 12_000
 """Target of the number of epochs times the number of training images. A training of this length takes one or two
 minutes at 128 px on two CPU cores."""
 
+TARGET_WINDOWS_SEEN = 4_000
+"""Target of the number of epochs times the number of windows of an epoch (docs/decisions.md)."""
+
 MIN_IMAGES_TO_TRAIN_ENCODER = 24
-"""Minimum number of training images to train the encoder. With fewer images, its pretrained weights are frozen."""
+"""Minimum number of training images to train the encoder. With fewer images, its pretrained weights are frozen. For
+tiles, windows count as images."""
 
 MIN_STEPS_PER_EPOCH = 8
 """Minimum number of steps per epoch, which limits the batch size on small data sets."""
@@ -107,7 +116,8 @@ def make_plan(
     config = Config.from_preset(base=chosen)
     check_class_weights(config.class_weights, data.classes)
     check_loss(config.loss, data.read_spec.task)
-    reasons["eval_scale"] += f": {config.eval_size} px"
+    if "eval_scale" in reasons:
+        reasons["eval_scale"] += f": {config.eval_size} px"
     is_timed = timed and config.time_budget is None
     seconds = estimate_training_time(data, config, train_count, progress) if is_timed else None
     if seconds is not None:
@@ -127,6 +137,11 @@ def _check_given(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def choose_image_size(facts: RuleInput) -> Decision:
+    """Choose the side of windows, see `choose_window_size`, or of whole images, see `choose_whole_size`."""
+    return choose_window_size(facts) if facts.settings["view"] == "tiles" else choose_whole_size(facts)
+
+
+def choose_whole_size(facts: RuleInput) -> Decision:
     """Choose the smallest of `IMAGE_SIZES`, at least `MIN_IMAGE_SIZE`, at which the narrowest class is wide enough.
 
     The class is wide enough if its width is `MIN_CLASS_WIDTH` or more. If it is too narrow at all sizes, the largest
@@ -160,21 +175,27 @@ def choose_batch_size(facts: RuleInput) -> Decision:
         memory, usable, kind = psutil.virtual_memory().total, 0.25, "memory"
     image_bytes = BYTES_PER_PIXEL * facts.settings["image_size"] ** 2
     max_fit = int(memory * usable / image_bytes)
-    target = min(16, max(2, facts.train_count // MIN_STEPS_PER_EPOCH))
+    count = items_per_epoch(facts)
+    target = min(16, max(2, count // MIN_STEPS_PER_EPOCH))
     batch = next((size for size in (16, 8, 4, 2) if size <= min(max_fit, target)), 2)
     reason = f"{batch * image_bytes / 2**30:.1f} GiB of {memory / 2**30:.0f} GiB of {kind}"
     if target < 16:
-        reason += f"; an epoch of {facts.train_count} images has {-(-facts.train_count // batch)} steps"
+        reason += f"; an epoch of {count} images has {-(-count // batch)} steps"
     return Decision(batch, reason)
 
 
 def choose_epochs(facts: RuleInput) -> Decision | None:
     """Choose a number of epochs, from 8 to 200, so that the model is trained on about `TARGET_IMAGES_SEEN` images.
 
-    Return None if there is a time budget.
+    For tiles, they are from 4 to 200 for about `TARGET_WINDOWS_SEEN` windows. Return None if there is a time budget.
     """
     if facts.settings.get("time_budget") is not None:
         return None
+    if facts.settings["view"] == "tiles":
+        count = items_per_epoch(facts)
+        epochs = min(max(round(TARGET_WINDOWS_SEEN / count), 4), 200)
+        images = f"{facts.train_count} training images"
+        return Decision(epochs, f"{images}, {count} windows an epoch, {epochs * count:,} windows seen in all")
     epochs = min(max(round(TARGET_IMAGES_SEEN / max(facts.train_count, 1)), 8), 200)
     return Decision(epochs, f"{facts.train_count} training images, {epochs * facts.train_count:,} images seen in all")
 
@@ -203,16 +224,20 @@ def choose_encoder_training(facts: RuleInput) -> Decision:
     """Freeze a pretrained encoder if there are too few images to train it."""
     if facts.settings["encoder_weights"] == "none":
         return Decision("auto", "the encoder starts from random weights")
-    if facts.train_count < MIN_IMAGES_TO_TRAIN_ENCODER:
-        return Decision("none", f"{facts.train_count} images are too few to train the encoder")
-    return Decision("auto", f"{facts.train_count} images are enough to train the encoder")
+    is_tiled = facts.settings["view"] == "tiles"
+    count, items = (items_per_epoch(facts), "windows") if is_tiled else (facts.train_count, "images")
+    if count < MIN_IMAGES_TO_TRAIN_ENCODER:
+        return Decision("none", f"{count} {items} are too few to train the encoder")
+    return Decision("auto", f"{count} {items} are enough to train the encoder")
 
 
-def choose_eval_scale(facts: RuleInput) -> Decision:
+def choose_eval_scale(facts: RuleInput) -> Decision | None:
     """Choose the scale at which objects in whole images are about as large as in the training crops.
 
-    The scale is 1 if training uses whole images or the encoder has a fixed input size.
+    The scale is 1 if training uses whole images or the encoder has a fixed input size. Return None for tiles.
     """
+    if facts.settings["view"] == "tiles":
+        return None
     scale = source_size(facts.settings["augmentation"], 100) / 100
     if scale == 1:
         return Decision(1.0, "training sees whole images too")
@@ -232,6 +257,8 @@ def choose_val_fraction(facts: RuleInput) -> Decision | None:
 
 
 RULES: dict[str, Rule] = {
+    "view": choose_view,
+    "scale": choose_scale,
     "image_size": choose_image_size,
     "batch_size": choose_batch_size,
     "epochs": choose_epochs,
@@ -239,6 +266,7 @@ RULES: dict[str, Rule] = {
     "encoder": choose_encoder,
     "encoder_weights": choose_encoder_weights,
     "encoder_training": choose_encoder_training,
+    "decoder": choose_decoder,
     "augmentation": choose_augmentation,
     "eval_scale": choose_eval_scale,
     "loss": choose_loss,

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -10,11 +11,13 @@ import torch
 from torch import Tensor
 
 from pixelwise.config import DECODER_FIRST_FRACTION, Config
-from pixelwise.data.augmentations import build_transform, source_size
+from pixelwise.data.augmentations import build_transform, source_size, window_size
 from pixelwise.data.cache.store import load_and_resize
 from pixelwise.data.index import DatasetIndex
 from pixelwise.data.schema import Record
 from pixelwise.data.torch_dataset import collate
+from pixelwise.data.window_dataset import GridWindows, WindowDataset
+from pixelwise.data.windows import windows_per_image
 from pixelwise.errors import DataError
 from pixelwise.losses import get_loss
 from pixelwise.losses.partial import merge_possible_classes
@@ -35,6 +38,12 @@ _MAX_STEPS = 40
 
 _MAX_IMAGES = 16
 """Maximum number of images that are read. It limits the time to decode large images."""
+
+_MAX_LARGE_IMAGES = 2
+"""Maximum number of images that are read to cut windows out of them."""
+
+_WINDOW_STEP = 0.75
+"""Distance of two windows of a validation divided by their side, see `inference.tiling.OVERLAP`."""
 
 _DRAWING_SECONDS = 0.55
 """Seconds to draw the sample predictions and the curves once, on the machine of docs/results.md."""
@@ -71,7 +80,8 @@ def estimate_training_time(
     start_seconds = time.perf_counter() - started
     val_count = len(data.train) + len(data.val) - train_count
     records = (data.train + data.val)[: min(config.batch_size, _MAX_IMAGES)]
-    images = _Images(data, config, records)
+    is_tiled = config.view == "tiles"
+    images = _windows(data, config, records[:_MAX_LARGE_IMAGES]) if is_tiled else _whole_images(data, config, records)
     timer = _Timer(model, data, config, device)
 
     mode = config.resolve_encoder_training(device.type).mode
@@ -86,42 +96,88 @@ def estimate_training_time(
     step = max(step, load / config.num_workers) if config.num_workers else step + load
 
     batch = len(images.batch[0])
-    epoch = step * train_count / batch + validation * val_count / batch
+    train_items, val_items = images.items_per_epoch(train_count, val_count)
+    epoch = step * train_items / batch + validation * val_items / len(images.val_batch[0])
     drawings = 3 + math.log2(max(config.epochs, 1))
     once = start_seconds + images.decode_seconds * (train_count + val_count) + drawings * _DRAWING_SECONDS
     return once + config.epochs * epoch * _SAVING_FACTOR
 
 
+@dataclass(frozen=True, eq=False)
 class _Images:
     """A few images of a data set, and the time to read and augment them.
 
-    Args:
-        data: the data set.
-        config: the settings.
-        records: the records of the images.
-
     Attributes:
         batch: a training batch.
-        val_batch: a validation batch of the same images.
+        val_batch: a validation batch.
         decode_seconds: seconds per image to read, decode and resize it for the cache. 0 without the cache.
-        load_seconds: seconds per image to make an item of a training batch.
+        load_seconds: seconds per item of a training batch to make it.
+        train_windows: number of training windows of an epoch per image. 1 for whole images.
+        val_windows: number of windows of a validation per image. 1 for whole images.
     """
 
-    def __init__(self, data: DatasetIndex, config: Config, records: Sequence[Record]) -> None:
-        size = source_size(config.augmentation, config.image_size)
-        transform = build_transform(config.augmentation, config.image_size)
+    batch: list[Tensor]
+    val_batch: list[Tensor]
+    decode_seconds: float
+    load_seconds: float
+    train_windows: Callable[[int], int] = lambda count: count
+    val_windows: int = 1
+
+    def items_per_epoch(self, train_count: int, val_count: int) -> tuple[int, int]:
+        """Return the numbers of training and validation items of an epoch for these numbers of images."""
+        return self.train_windows(train_count), self.val_windows * val_count
+
+
+def _whole_images(data: DatasetIndex, config: Config, records: Sequence[Record]) -> _Images:
+    """Return a batch of whole images, and measure the time to make it."""
+    size = source_size(config.augmentation, config.image_size)
+    transform = build_transform(config.augmentation, config.image_size)
+    started = time.perf_counter()
+    items = list(prefetch_map(partial(_read, data=data, image_size=size), records))
+    decode = (time.perf_counter() - started) / len(records)  # all cores decode, as when the cache is built
+    val_batch = collate([_read(record, data, config.eval_size) for record in records])
+    with single_thread():
+        transform(*items[0])
         started = time.perf_counter()
-        items = list(prefetch_map(partial(_read, data=data, image_size=size), records))
-        decode = (time.perf_counter() - started) / len(records)  # all cores decode, as when the cache is built
-        self.val_batch = collate([_read(record, data, config.eval_size) for record in records])
-        with single_thread():
-            transform(*items[0])
-            started = time.perf_counter()
-            self.batch = collate([transform(*item) for item in items])
-            self.load_seconds = (time.perf_counter() - started) / len(records)
-        self.decode_seconds = decode if config.cache_images else 0.0
-        if not config.cache_images:
-            self.load_seconds += decode * (available_cpus() if config.num_workers else 1)
+        batch = collate([transform(*item) for item in items])
+        load = (time.perf_counter() - started) / len(records)
+    if config.cache_images:
+        return _Images(batch, val_batch, decode, load)
+    return _Images(batch, val_batch, 0.0, load + decode * (available_cpus() if config.num_workers else 1))
+
+
+def _windows(data: DatasetIndex, config: Config, records: Sequence[Record]) -> _Images:
+    """Return a batch of windows of a few images, and measure the time to make it."""
+    side = window_size(config.augmentation, config.image_size)
+    started = time.perf_counter()
+    images = WindowDataset(
+        records,
+        data.read_spec,
+        config.scale,
+        side,
+        build_transform(config.augmentation, config.image_size),
+        cache_images=False,
+        skip_unreadable=True,
+    )
+    grid = GridWindows(images, config.eval_size)
+    draws = [(index * len(images) // config.batch_size, index) for index in range(config.batch_size)]
+    images.prepare(range(len(records)))
+    decode = (time.perf_counter() - started) / len(records)
+    with single_thread():
+        started = time.perf_counter()
+        batch = collate(images.__getitems__(draws))
+        load = (time.perf_counter() - started) / len(batch[0])
+    val_batch = collate([grid[index * len(grid) // config.batch_size] for index in range(config.batch_size)])
+    height, width = (sum(sides) / len(records) for sides in zip(*images.image_sizes(), strict=True))
+    rows, columns = (math.ceil(max(length / config.eval_size - 1, 0) / _WINDOW_STEP) + 1 for length in (height, width))
+    return _Images(
+        batch,
+        val_batch,
+        decode if config.cache_images else 0.0,
+        load,
+        lambda count: int(windows_per_image([height * width] * count, side).sum()),
+        rows * columns,
+    )
 
 
 def _read(record: Record, data: DatasetIndex, image_size: int) -> tuple[Tensor, Tensor]:

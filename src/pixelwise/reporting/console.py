@@ -30,7 +30,7 @@ CLASS_COLUMNS = {
     "images": "number of images that show the class",
     "objects": "number of connected regions; regions below 5 pixels, in masks reduced to 256 pixels, do not count",
     "object size": "median side of an object (the square root of its area), relative to the side of the image",
-    "width": "median thickness of the regions, relative to the side of the image; a strip's thickness is its width",
+    "width": "median width of the regions in image pixels: the thickness of a strip, the side of a compact region",
 }
 """Column of the class table → its meaning. In it, "the side of the image" is the square root of its area in pixels."""
 
@@ -214,7 +214,7 @@ def _class_table(report: DatasetReport) -> Table:
 def _stats_cells(stats: ClassStats) -> list[str]:
     """Return the cells of the columns of `CLASS_COLUMNS` from "pixels" to "width"."""
     size = "–" if stats.relative_size is None else f"{stats.relative_size.median:.1%}"
-    width = "–" if stats.mean_width is None else f"{stats.mean_width:.1%}"
+    width = "–" if stats.width is None else f"{stats.width:.3g} px"
     return [f"{stats.pixel_fraction:.2%}", str(stats.image_count), str(stats.object_count), size, width]
 
 

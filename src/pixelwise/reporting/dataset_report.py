@@ -103,6 +103,7 @@ def _class_as_json(stats: ClassStats, mask_values: str) -> dict[str, object]:
         "objects": stats.object_count,
         "side": _percentiles(stats.relative_size),
         "width": stats.mean_width,
+        "width_px": stats.width,
     }
 
 

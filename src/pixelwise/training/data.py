@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING
 import torch
 
 from pixelwise.config import Config
-from pixelwise.data.augmentations import build_transform, source_size
+from pixelwise.data.augmentations import build_transform, source_size, window_size
 from pixelwise.data.index import DatasetIndex, learning_fault
 from pixelwise.data.io.mask import read_image_and_mask
 from pixelwise.data.io.tar_shard import shard_urls
+from pixelwise.data.resize import Scale
 from pixelwise.data.samplers import EpochSampler, ShardSampler
 from pixelwise.data.schema import ReadSpec, Record
 from pixelwise.data.splits import train_val_split
 from pixelwise.data.torch_dataset import SegmentationDataset
+from pixelwise.data.window_dataset import WindowDataset
 from pixelwise.errors import ConfigError, DataError
 from pixelwise.runtime.progress import Progress
 from pixelwise.training.near_duplicates import warn_of_near_duplicates
@@ -136,19 +138,11 @@ def open_datasets(
         DataError: An image or a mask cannot be used, no image is left, or `check_learnable` found a fault.
     """
     train_records, val_records = records
-    train_set = SegmentationDataset(
-        train_records,
-        data.read_spec,
-        source_size(config.augmentation, config.image_size),
-        build_transform(config.augmentation, config.image_size),
-        progress=track("preparing training images"),
-        cache_images=config.cache_images,
-        skip_unreadable=config.skip_unreadable,
-    )
+    train_set = _open_train_set(train_records, data.read_spec, config, track("preparing training images"))
     val_set = SegmentationDataset(
         val_records[fabric.global_rank :: fabric.world_size],
         data.read_spec,
-        config.eval_size,
+        config.eval_size if config.view == "whole" else Scale(config.scale),
         progress=track("preparing validation images"),
         cache_images=config.cache_images,
         skip_unreadable=config.skip_unreadable,
@@ -165,6 +159,27 @@ def open_datasets(
     return train_set, val_set
 
 
+def _open_train_set(
+    records: Sequence[Record], read_spec: ReadSpec, config: Config, progress: Progress
+) -> SegmentationDataset:
+    """Open the training images: whole ones, or random windows."""
+    transform = build_transform(config.augmentation, config.image_size)
+    if config.view == "tiles":
+        side = window_size(config.augmentation, config.image_size)
+        return WindowDataset(
+            records, read_spec, config.scale, side, transform, progress, config.cache_images, config.skip_unreadable
+        )
+    return SegmentationDataset(
+        records,
+        read_spec,
+        source_size(config.augmentation, config.image_size),
+        transform,
+        progress=progress,
+        cache_images=config.cache_images,
+        skip_unreadable=config.skip_unreadable,
+    )
+
+
 def check_learnable(images: SegmentationDataset, data: DatasetIndex) -> None:
     """Raise DataError if no mask has a pixel of any class, or if multi-class masks have only one class.
 
@@ -177,8 +192,8 @@ def check_learnable(images: SegmentationDataset, data: DatasetIndex) -> None:
     """
     count = len(data.classes)
     if images.cache_entry is None:
-        step = math.ceil(len(images) / MAX_MASK_SAMPLE)
-        sampled = [images.class_pixels_of(index) for index in range(0, len(images), step)]
+        step = math.ceil(images.image_count / MAX_MASK_SAMPLE)
+        sampled = [images.class_pixels_of(index) for index in range(0, images.image_count, step)]
         if not learning_fault(data, (torch.stack(sampled).sum(0)[:count] > 0).tolist()):
             return
     fault = learning_fault(data, (images.class_pixels(count) > 0).tolist())
@@ -189,13 +204,24 @@ def check_learnable(images: SegmentationDataset, data: DatasetIndex) -> None:
 def build_sampler(images: SegmentationDataset, config: Config, fabric: "Fabric") -> EpochSampler:
     """Return the sampler that determines the order of the training images.
 
-    Images in streamed shards are shuffled within a few shards at a time, other images over the whole data set.
+    Images in streamed shards are shuffled within a few shards at a time, other images over the whole data set. Windows
+    of images that are not cached are shuffled within as many images as are kept in memory.
 
     Args:
         images: the training images.
         config: the settings.
         fabric: Lightning's Fabric, for the rank and the number of processes that share the images.
     """
+    if isinstance(images, WindowDataset) and images.cache_entry is None:
+        return ShardSampler(
+            images.owners,
+            config.batch_size,
+            config.seed,
+            fabric.global_rank,
+            fabric.world_size,
+            num_workers=config.num_workers,
+            window=images.images_in_memory,
+        )
     shards = shard_urls(images.records) if images.cache_entry is None else None
     if shards is None:
         return EpochSampler(len(images), config.batch_size, config.seed, fabric.global_rank, fabric.world_size)

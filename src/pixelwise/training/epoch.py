@@ -17,6 +17,7 @@ from pixelwise.training.passes import Batch, add_gradients, run_in_parts
 from pixelwise.training.progress import TrainingProgress
 from pixelwise.training.setup import TrainingSetup
 from pixelwise.training.state import TrainState
+from pixelwise.training.tiled_validation import count_windows, predict_tiles
 
 _FORWARD_FRACTION = 0.35
 """Estimated duration of a forward pass divided by that of a training step."""
@@ -24,7 +25,8 @@ _FORWARD_FRACTION = 0.35
 
 def validation_steps(setup: TrainingSetup) -> float:
     """Return the estimated duration of a validation, in training steps."""
-    config, images = setup.config, len(setup.datasets[1]) * setup.fabric.world_size
+    config = setup.config
+    images = (len(setup.datasets[1]) if config.view == "whole" else count_windows(setup)) * setup.fabric.world_size
     step_images = config.batch_size * config.accumulate
     return _FORWARD_FRACTION * (config.eval_size / config.image_size) ** 2 * images / step_images
 
@@ -157,14 +159,21 @@ def _validate(setup: TrainingSetup, classes: Sequence[str]) -> Row:
     loss_sum = torch.zeros(2, dtype=torch.float64, device=fabric.device)
 
     def measure(images: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
-        logits = setup.ddp_model(images)
+        return compare(setup.ddp_model(images), masks, len(images))
+
+    def compare(logits: Tensor, masks: Tensor, weight: float) -> tuple[Tensor, Tensor]:
         prediction = task.logits_to_mask(logits)
-        loss = setup.loss.unweighted(logits, masks) * len(images)
+        loss = setup.loss.unweighted(logits, masks) * weight
         counts = task.confusion(labels.to_comparable(masks, prediction), prediction, len(classes))
-        return torch.stack([loss, loss.new_tensor(len(images))]), counts
+        return torch.stack([loss, loss.new_tensor(weight)]), counts
 
     for images, masks in setup.val_loader:
-        for sums, counts in run_in_parts(setup, images.to(fabric.device), masks.to(fabric.device), measure):
+        images, masks = images.to(fabric.device), masks.to(fabric.device)
+        if setup.config.view == "tiles":
+            measured = [compare(*block) for block in predict_tiles(setup, images, masks)]
+        else:
+            measured = run_in_parts(setup, images, masks, measure)
+        for sums, counts in measured:
             loss_sum += sums
             confusion += counts
     # Each image is validated in one process only, so the sums equal those of a training in a single process.

@@ -157,7 +157,7 @@ def build_training(
     model.set_data_facts(find_mask_format(data, records[0]), measure_objects(data, records[0]))
     sampler = build_sampler(train_set, config, fabric)
     _check_batch_norm(min(sampler.global_sizes()), config, model, fabric)
-    if config.encoder_training == "none" and is_cacheable(config.augmentation):
+    if config.encoder_training == "none" and is_cacheable(config.augmentation) and config.view == "whole":
         model.enable_feature_cache()
     if fabric.is_global_zero:
         logger.info("%s", describe_encoder_training(model, config))
@@ -173,7 +173,10 @@ def build_training(
         ),
         loader=_train_loader(train_set, sampler, config, fabric),
         sampler=sampler,
-        val_loader=DataLoader(val_set, batch_size=config.batch_size, collate_fn=collate),
+        # Images seen as tiles differ in size.
+        val_loader=DataLoader(
+            val_set, batch_size=config.batch_size if config.view == "whole" else 1, collate_fn=collate
+        ),
         datasets=(train_set, val_set),
         loss=TrainingLoss(
             function, _class_weights(train_set, data, config, fabric), task, data.read_spec.partial_labels

@@ -27,15 +27,16 @@ _KEPT_FIELDS = (
 )  # fmt: skip
 """Fields of `ModelConfig` that are those of the run that the training starts from."""
 
-SIZE_SETTINGS = ("image_size", "eval_scale")
-"""Settings that a training with `start_from` takes from the other run if they are not given."""
+SIZE_SETTINGS = ("view", "scale", "image_size", "eval_scale")
+"""Settings of the size of images that a training with `start_from` takes from the other run if they are not given."""
 
 
-def inherited_settings(source: str | Path) -> dict[str, Any]:
+def inherited_settings(source: str | Path, view: str | None = None) -> dict[str, Any]:
     """Return the settings that a training takes from the run that it starts from.
 
     Args:
         source: the run directory.
+        view: the view that was given, or None. If it is not that of the run, only the settings of the model are taken.
 
     Returns:
         Field of `Config` → value.
@@ -44,7 +45,8 @@ def inherited_settings(source: str | Path) -> dict[str, Any]:
         RunError: The directory contains no run.
     """
     config = Run.open(source).config
-    return {name: getattr(config, name) for name in (*FIXED_SETTINGS, *SIZE_SETTINGS)}
+    names = FIXED_SETTINGS if view not in (None, config.view) else (*FIXED_SETTINGS, *SIZE_SETTINGS)
+    return {name: getattr(config, name) for name in names}
 
 
 def inherit_settings(config: Config, given: Collection[str]) -> Config:
@@ -63,7 +65,7 @@ def inherit_settings(config: Config, given: Collection[str]) -> Config:
     """
     if config.start_from is None:
         return config
-    inherited = inherited_settings(config.start_from)
+    inherited = inherited_settings(config.start_from, config.view if "view" in given else None)
     for name in FIXED_SETTINGS:
         if name in given and getattr(config, name) != inherited[name]:
             raise ConfigError(
@@ -162,7 +164,14 @@ def start_model(data: DatasetIndex, config: Config) -> SegmentationModel:
     # A new ModelConfig has the defaults of the fields that describe the other training's data.
     fields = {name: getattr(source.config, name) for name in _KEPT_FIELDS}
     model = SegmentationModel(
-        ModelConfig(classes=data.classes, palette=data.palette, size=config.eval_size, **fields)
+        ModelConfig(
+            classes=data.classes,
+            palette=data.palette,
+            size=config.eval_size,
+            view=config.view,
+            scale=config.scale,
+            **fields,
+        )
     ).train()
     model.load_state_dict(transfer_weights(source.state_dict(), model.state_dict(), len(source.config.classes)))
     freeze_encoder(model, config)

@@ -9,9 +9,10 @@ from pixelwise.metrics.calibration import TemperatureFit
 from pixelwise.models.model import SegmentationModel
 from pixelwise.runs.run_dir import Run
 from pixelwise.training.setup import TrainingSetup
+from pixelwise.training.tiled_validation import fixed_size_items
 
 MAX_IMAGES = 200
-"""Maximum number of validation images that the temperature is fitted to. They are evenly spaced."""
+"""Maximum number of validation images, or windows of them, for the fit of the temperature. They are evenly spaced."""
 
 
 def store_temperature(run: Run, setup: TrainingSetup) -> None:
@@ -23,7 +24,7 @@ def store_temperature(run: Run, setup: TrainingSetup) -> None:
         run: the run, with its best model on disk.
         setup: the training.
     """
-    model, images = SegmentationModel.load(run.path), setup.datasets[1]
+    model, images = SegmentationModel.load(run.path), fixed_size_items(setup.datasets[1], setup.config)
     predictor = Predictor(model, setup.fabric.device, setup.config.precision)
     labels = images.read_spec.partial_labels
     indices = range(0, len(images), math.ceil(len(images) / MAX_IMAGES))

@@ -52,6 +52,8 @@ class ClassStats:
         mean_width: mean width of the class's regions in a mask, as a fraction of √(image area). It is the median over
             all masks except the test split. The width of a square is half its side, see `regions.mean_width`. None
             without objects.
+        width: typical width of the class's regions in image pixels, see `widths.region_width`: the width of a strip, or
+            the side of a compact region. It is the median over all masks except the test split. None without pixels.
         typical_size: median of √(region area / image area) over all regions of the class except those of the test
             split. Regions that are too small to count as objects are included. None without regions.
         examples: at most `EXAMPLES_PER_CLASS` records that contain the class, from the largest class fraction of the
@@ -67,6 +69,7 @@ class ClassStats:
     relative_size: Percentiles | None
     train_fraction: float = 0.0
     mean_width: float | None = None
+    width: float | None = None
     typical_size: float | None = None
     examples: tuple[Record, ...] = ()
 
@@ -113,6 +116,7 @@ def class_stats(
                 relative_size=Percentiles.of(sizes) if len(sizes) else None,
                 train_fraction=float(pixels[not_test].sum() / max(counted[not_test].sum(), 1)),
                 mean_width=classes.median_width(index, not_test),
+                width=classes.median_pixel_width(index, not_test),
                 typical_size=classes.typical_size(index, not_test),
                 examples=_example_records(fractions, records),
             )

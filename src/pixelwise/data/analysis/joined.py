@@ -23,9 +23,9 @@ def join_reports(reports: Sequence[DatasetReport]) -> DatasetReport:
     The numbers of images, objects and pixels are sums. Fractions of pixels and means are those over all data sets. Each
     report contains only five percentiles of a distribution, so the joined percentiles are estimated from a linear
     interpolation between them. `channel_means` and `channel_stds` are means weighted by numbers of images. So
-    differences between the means do not add to the standard deviations. The `mean_width` and `typical_size` of a class
-    are means over the data sets that have it, weighted by numbers of images. Pixels with several possible classes count
-    as background. There are no examples.
+    differences between the means do not add to the standard deviations. The `mean_width`, `width` and `typical_size` of
+    a class are means over the data sets that have it, weighted by numbers of images. Pixels with several possible
+    classes count as background. There are no examples.
 
     Args:
         reports: the results of `inspect`, at least one.
@@ -137,6 +137,7 @@ def _join_class(
         relative_size=_mixture([s.relative_size for s in every], [s.object_count for s in every]),
         train_fraction=float(trained) / max(training_area, 1.0),
         mean_width=_mean([(stats.mean_width, stats.image_count) for stats in every]),
+        width=_mean([(stats.width, stats.image_count) for stats in every]),
         typical_size=_mean([(stats.typical_size, stats.image_count) for stats in every]),
         examples=(),
     )

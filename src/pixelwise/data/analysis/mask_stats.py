@@ -22,14 +22,14 @@ _INDEX, _ALPHA = VALUE_KINDS.index("index"), VALUE_KINDS.index("alpha")
 class MaskStatsTable:
     """The statistics of all masks in flat arrays, one row per mask file and value in it.
 
-    A row takes about 60 bytes, and each stored object size 12 bytes.
+    A row takes about 64 bytes, and each stored object size 12 bytes.
 
     Attributes:
         record: index of the record.
         channel: index of the file in a multi-label mask, else 0.
         kind: index in `VALUE_KINDS`.
         value, color, opacity: see `RegionStats` and `MaskScan`.
-        pixels, objects, mean_width, small_size, zero_contact: see `RegionStats`.
+        pixels, objects, mean_width, width, small_size, zero_contact: see `RegionStats`.
         moments: three numbers per row, see `RegionStats`.
         object_size, object_row: size of each stored object, see `RegionStats`, and the index of its row.
     """
@@ -38,7 +38,7 @@ class MaskStatsTable:
         self.record, self.channel, self.kind = array("L"), array("H"), array("B")
         self.value, self.color, self.opacity = array("L"), array("L"), array("h")
         self.pixels, self.objects, self.mean_width = array("Q"), array("L"), array("f")
-        self.small_size, self.zero_contact = array("f"), array("f")
+        self.width, self.small_size, self.zero_contact = array("f"), array("f"), array("f")
         self.object_size, self.object_row, self.moments = array("f"), array("L"), array("f")
 
     def add(self, record: int, mask: MaskScan) -> None:
@@ -60,6 +60,7 @@ class MaskStatsTable:
             self.pixels.extend(regions.pixels.tolist())
             self.objects.extend(regions.objects.tolist())
             self.mean_width.extend(regions.mean_widths.tolist())
+            self.width.extend(regions.widths.tolist())
             self.small_size.extend(regions.small_sizes.tolist())
             self.zero_contact.extend(regions.zero_contacts.tolist())
             self.moments.extend(regions.moments.ravel().tolist())
@@ -115,7 +116,7 @@ class ClassStatsTable:
         record: (K,) index of the record.
         classes: (K,) class index, 255 for "ignore", `UNKNOWN` or `ABSENT`.
         pixels, objects: (K,) int64.
-        mean_widths, small_sizes, zero_contacts: (K,) float32, see `RegionStats`.
+        mean_widths, widths, small_sizes, zero_contacts: (K,) float32, see `RegionStats`.
         sizes, size_rows: (S,) size of each stored object, and the index of its row.
     """
 
@@ -125,6 +126,7 @@ class ClassStatsTable:
         self.record, self.classes = np.array(table.record, np.int64), classes
         self.pixels, self.objects = np.array(table.pixels, np.int64), np.array(table.objects, np.int64)
         self.mean_widths = np.array(table.mean_width, np.float32)
+        self.widths = np.array(table.width, np.float32)
         self.small_sizes = np.array(table.small_size, np.float32)
         # The contacts are those with the palette index 0. If the mask is read by color, the index has no meaning.
         has_kind = np.array(table.kind) == (VALUE_KINDS.index(kind) if kind in VALUE_KINDS else _INDEX)
@@ -213,6 +215,16 @@ class ClassStatsTable:
             records: (number of records,) bool, the records to include.
         """
         widths = self.mean_widths[(self.classes == index) & (self.objects > 0) & records[self.record]]
+        return float(np.median(widths)) if len(widths) else None
+
+    def median_pixel_width(self, index: int, records: np.ndarray) -> float | None:
+        """Return the median over mask files of the width of a class in pixels. None if it has no pixels.
+
+        Args:
+            index: the class.
+            records: (number of records,) bool, the records to include.
+        """
+        widths = self.widths[(self.classes == index) & (self.widths > 0) & records[self.record]]
         return float(np.median(widths)) if len(widths) else None
 
     def zero_contact(self, index: int) -> float | None:

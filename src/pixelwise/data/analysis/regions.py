@@ -8,6 +8,7 @@ import numpy as np
 from scipy import ndimage
 
 from pixelwise.data.analysis.moments import region_moments
+from pixelwise.data.analysis.widths import value_widths
 from pixelwise.data.label_map.mask_stats import MaskStats
 from pixelwise.data.label_map.value_counts import gray_to_rgb
 from pixelwise.palette import unpack_rgb
@@ -49,6 +50,7 @@ class RegionStats:
         pixels: (K,) int64, pixel counts.
         objects: (K,) int64, numbers of connected regions with at least `MIN_OBJECT_PIXELS` pixels.
         mean_widths: (K,) float32, see `mean_width`.
+        widths: (K,) float32, widths of regions in pixels of the mask, see `value_widths`.
         object_sizes: K float32 arrays of at most `MAX_OBJECT_SIZES` sizes, see `object_sizes`.
         small_sizes: (K,) float32, for values whose regions are all too small to count as objects: their median size in
             the mask at full size, see `object_sizes`. 0 for other values, for values beyond `MAX_SMALL_VALUES`, and in
@@ -62,6 +64,7 @@ class RegionStats:
     pixels: np.ndarray
     objects: np.ndarray
     mean_widths: np.ndarray
+    widths: np.ndarray
     object_sizes: tuple[np.ndarray, ...]
     small_sizes: np.ndarray
     zero_contacts: np.ndarray
@@ -93,6 +96,7 @@ def region_stats(stats: MaskStats, values: np.ndarray) -> RegionStats:
         pixels=pixels,
         objects=objects.astype(np.int64),
         mean_widths=np.array([mean_width(small == value) for value in kept], np.float32),
+        widths=value_widths(values, small, kept, exact=not stats.lossy),
         object_sizes=tuple(_evenly_spaced(each, MAX_OBJECT_SIZES) for each in sizes),
         small_sizes=_small_sizes(kept, values, sizes) if not stats.lossy else np.zeros(len(kept), np.float32),
         zero_contacts=zero_contacts(small, kept),

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from pixelwise.data.io.image import is_special_file
+from pixelwise.data.resize import ImageSize, Scale
 from pixelwise.data.schema import BytesSource, MaskSource, MergedMask, MultilabelMask, PolygonMask, ReadSpec, Record
 from pixelwise.errors import DataError
 from pixelwise.runtime.progress import Progress, no_progress
@@ -22,7 +23,11 @@ _BLOCK_BYTES = 1 << 20
 
 
 def cache_key(
-    records: Sequence[Record], read_spec: ReadSpec, image_size: int, version: int, progress: Progress = no_progress
+    records: Sequence[Record],
+    read_spec: ReadSpec,
+    image_size: ImageSize,
+    version: int,
+    progress: Progress = no_progress,
 ) -> str:
     """Return a hash of all data and settings that determine the cached pixels.
 
@@ -31,14 +36,15 @@ def cache_key(
     Args:
         records: the records, in order. The content of every image and mask is hashed.
         read_spec: the parameters with which the images and masks are read. Those of a record have priority.
-        image_size: side in pixels of the cached images.
+        image_size: side in pixels of the cached images, or their scale.
         version: version number of the code that decodes and resizes.
         progress: see `Progress`.
 
     Returns:
         40 hexadecimal digits.
     """
-    settings = [version, image_size, *_read_settings(read_spec)]
+    size = ["scale", image_size.factor] if isinstance(image_size, Scale) else image_size
+    settings = [version, size, *_read_settings(read_spec)]
     key = hashlib.blake2b(json.dumps(settings).encode(), digest_size=20)
     own_settings = {id(record.read_spec): record.read_spec for record in records if record.read_spec is not None}
     own_bytes = {number: json.dumps(_read_settings(spec)).encode() for number, spec in own_settings.items()}

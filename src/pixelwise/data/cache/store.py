@@ -3,24 +3,28 @@
 `pixelwise.data.cache.entry` describes the files.
 """
 
+import io
 import os
-import shutil
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from filelock import FileLock
 
-from pixelwise.data.cache.entry import VERSION, CacheEntry, CacheHeader, flush
+from pixelwise.data.cache.disk import check_free_space, open_new
+from pixelwise.data.cache.entry import CELLS_FILE, VERSION, CacheEntry, CacheHeader
 from pixelwise.data.cache.eviction import evict_lru
 from pixelwise.data.cache.keys import cache_key
+from pixelwise.data.class_cells import ClassCells, find_cells
+from pixelwise.data.io.image_size import READ_AHEAD_BYTES, decoded_bytes
 from pixelwise.data.io.mask import read_image_and_mask
-from pixelwise.data.resize import resize_image, resize_mask
+from pixelwise.data.resize import ImageSize, Scale, resize_image, resize_mask, target_size
 from pixelwise.data.schema import MultilabelMask, ReadSpec, Record
 from pixelwise.data.task import MULTILABEL
 from pixelwise.errors import CacheUnavailableError, DataError, PixelwiseError
@@ -30,6 +34,9 @@ from pixelwise.runtime.threads import batched, prefetch_map
 
 _RECORDS_PER_TASK = 8
 """Number of records per task of a decoding thread. With 1 record per task, threads wait 10% of the time."""
+
+_TASKS_AHEAD = 6
+"""Maximum number of tasks that are computed ahead."""
 
 
 def cache_folder() -> Path:
@@ -47,23 +54,26 @@ def cache_folder() -> Path:
         raise CacheUnavailableError(str(error)) from None
 
 
-def load_and_resize(record: Record, read_spec: ReadSpec, image_size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Read a record's image and mask and resize them to squares.
+def load_and_resize(record: Record, read_spec: ReadSpec, image_size: ImageSize) -> tuple[np.ndarray, np.ndarray]:
+    """Read a record's image and mask and resize them.
 
     Args:
         record: a record with a mask.
         read_spec: the parameters for reading images and masks.
-        image_size: side of the squares in pixels.
+        image_size: side of squares in pixels, or a scale.
 
     Returns:
-        The image, (image_size, image_size, channels) uint8, and the mask, (image_size, image_size) uint8. A multi-label
-        mask is (C, image_size, image_size).
+        The image, (height, width, channels) uint8, and the mask, (height, width) uint8. A multi-label mask is
+        (C, height, width). Height and width are those of `target_size`.
 
     Raises:
         DataError: A file cannot be used. The message names it.
     """
-    image, mask = read_image_and_mask(record, read_spec, min_size=image_size)
-    size = (image_size, image_size)
+    min_size = None if isinstance(image_size, Scale) else image_size
+    image, mask = read_image_and_mask(record, read_spec, min_size)
+    size = target_size(image_size, *mask.shape[-2:])
+    if image.shape[:2] == mask.shape[-2:] == size:
+        return np.ascontiguousarray(image), np.ascontiguousarray(mask)
     resized = resize_image(image, size).permute(1, 2, 0).numpy()
     return np.ascontiguousarray(resized), np.ascontiguousarray(resize_mask(mask, size).numpy())
 
@@ -71,7 +81,7 @@ def load_and_resize(record: Record, read_spec: ReadSpec, image_size: int) -> tup
 def get_or_build(
     records: Sequence[Record],
     read_spec: ReadSpec,
-    image_size: int,
+    image_size: ImageSize,
     progress: Progress = no_progress,
     skip_unreadable: bool = False,
 ) -> tuple[CacheEntry, list[DataError]]:
@@ -82,7 +92,7 @@ def get_or_build(
     Args:
         records: records with masks.
         read_spec: the parameters for reading images and masks.
-        image_size: side of the images and masks in pixels.
+        image_size: side of the images and masks in pixels, or their scale. With a scale, items differ in size.
         progress: see `Progress`.
         skip_unreadable: leave out records that cannot be used instead of raising an error.
 
@@ -118,7 +128,7 @@ def _open(folder: Path) -> CacheEntry | None:
     return entry
 
 
-def _error_of(record: Record, read_spec: ReadSpec, image_size: int) -> DataError:
+def _error_of(record: Record, read_spec: ReadSpec, image_size: ImageSize) -> DataError:
     """Return the reason why the record was left out when the entry was built.
 
     The record is read again. The cache key contains hashes of its files, so they have the same content.
@@ -150,6 +160,25 @@ class _Item(NamedTuple):
     mask: np.ndarray
     checksums: tuple[int, int]
     class_pixels: np.ndarray
+    cells: dict[int, np.ndarray]
+
+
+@dataclass
+class _Written:
+    """What was written of the items of an entry: see `CacheHeader`, and the result of `find_cells` for each item."""
+
+    class_pixels: np.ndarray
+    checksums: list[tuple[int, int]] = field(default_factory=list)
+    sizes: list[tuple[int, int]] = field(default_factory=list)
+    cells: list[dict[int, np.ndarray]] = field(default_factory=list)
+    skipped: tuple[int, ...] = ()
+
+    def add(self, item: _Item) -> None:
+        """Add an item."""
+        self.class_pixels += item.class_pixels
+        self.checksums.append(item.checksums)
+        self.sizes.append((item.image.shape[0], item.image.shape[1]))
+        self.cells.append(item.cells)
 
 
 class _Builder:
@@ -159,7 +188,7 @@ class _Builder:
         self,
         records: Sequence[Record],
         read_spec: ReadSpec,
-        image_size: int,
+        image_size: ImageSize,
         progress: Progress,
         skip_unreadable: bool,
     ) -> None:
@@ -167,48 +196,80 @@ class _Builder:
         self.progress, self.skip_unreadable = progress, skip_unreadable
 
     def build(self, folder: Path) -> None:
-        image_shape = (self.image_size, self.image_size, self.read_spec.channels)
-        mask_shape = self.read_spec.task.mask_shape(self._class_count(), self.image_size, self.image_size)
-        image_bytes, mask_bytes = (len(self.records) * int(np.prod(shape)) for shape in (image_shape, mask_shape))
-        _check_free_space(folder.parent, image_bytes + mask_bytes)
+        masks = self._class_count()
         with atomic_directory(folder, replace=True) as building:
-            header, checksums = self._write_items(building, image_shape, mask_shape)
-            with _open_new(building / "sums.bin", checksums.nbytes) as file:
+            if isinstance(self.image_size, Scale):
+                header, checksums = self._write_scaled(building, masks)
+            else:
+                header, checksums = self._write_squares(building, self.image_size, masks)
+            with open_new(building / "sums.bin", checksums.nbytes) as file:
                 file.write(checksums.tobytes())
             header.write(building / "header.json")
 
-    def _write_items(
-        self, building: Path, image_shape: tuple[int, ...], mask_shape: tuple[int, ...]
-    ) -> tuple[CacheHeader, np.ndarray]:
-        """Write photos.bin and masks.bin. Return the header and the (N, 2) uint32 checksums."""
-        checksums: list[tuple[int, int]] = []
-        skipped: dict[int, DataError] = {}
-        class_pixels = np.zeros(256 if self.read_spec.task is not MULTILABEL else mask_shape[0], np.int64)
+    def _write_squares(self, building: Path, side: int, classes: int) -> tuple[CacheHeader, np.ndarray]:
+        """Write items of the same size. Return the header and the (N, 2) uint32 checksums."""
+        image_shape = (side, side, self.read_spec.channels)
+        mask_shape = self.read_spec.task.mask_shape(classes, side, side)
+        sizes = [len(self.records) * int(np.prod(shape)) for shape in (image_shape, mask_shape)]
+        check_free_space(building.parent, sum(sizes))
+        written = self._write_items(building, sizes, classes)
+        header = CacheHeader(
+            len(written.checksums), image_shape, mask_shape, written.skipped, tuple(written.class_pixels.tolist())
+        )
+        return header, np.array(written.checksums, np.uint32)
+
+    def _write_scaled(self, building: Path, classes: int) -> tuple[CacheHeader, np.ndarray]:
+        """Write items of different sizes and the places of their classes. Return the header and the checksums."""
+        written = self._write_items(building, [0, 0], classes)
+        cells = ClassCells.of(written.cells)
+        content = io.BytesIO()
+        np.savez(content, cells=cells.cells, starts=cells.starts)
+        with open_new(building / CELLS_FILE, 0) as file:
+            file.write(content.getvalue())
+        header = CacheHeader(
+            len(written.checksums),
+            (self.read_spec.channels,),
+            (classes,) if classes else (),
+            written.skipped,
+            tuple(written.class_pixels.tolist()),
+            tuple(written.sizes),
+            zlib.crc32(content.getvalue()),
+        )
+        return header, np.array(written.checksums, np.uint32)
+
+    def _write_items(self, building: Path, sizes: Sequence[int], classes: int) -> "_Written":
+        """Write photos.bin and masks.bin. `sizes` are their sizes in bytes, or 0 if they are not known before."""
+        is_scaled = isinstance(self.image_size, Scale)
+        skipped: list[tuple[int, DataError]] = []
+        written = _Written(np.zeros(classes or 256, np.int64))
         count = len(self.records)
         with (
-            _open_new(building / "photos.bin", count * int(np.prod(image_shape))) as images,
-            _open_new(building / "masks.bin", count * int(np.prod(mask_shape))) as masks,
+            open_new(building / "photos.bin", sizes[0]) as images,
+            open_new(building / "masks.bin", sizes[1]) as masks,
         ):
             for index, item in enumerate(self.progress(self._items(), count)):
                 if isinstance(item, DataError):
                     if not self.skip_unreadable:
                         raise item
-                    skipped[index] = item
+                    skipped.append((index, item))
                     continue
+                if is_scaled:
+                    check_free_space(building.parent, item.image.nbytes + item.mask.nbytes)
                 images.write(item.image)
                 masks.write(item.mask)
-                checksums.append(item.checksums)
-                class_pixels += item.class_pixels
-        if skipped and not checksums:
-            first = next(iter(skipped.values()))
-            raise DataError(f"none of the {count} images can be used; the first: {first}")
-        header = CacheHeader(len(checksums), image_shape, mask_shape, tuple(skipped), tuple(class_pixels.tolist()))
-        return header, np.array(checksums, np.uint32)
+                written.add(item)
+        if skipped and not written.checksums:
+            raise DataError(f"none of the {count} images can be used; the first: {skipped[0][1]}")
+        return replace(written, skipped=tuple(index for index, _ in skipped))
 
     def _items(self) -> Iterator[_Item | DataError]:
-        groups = batched(self.records, _RECORDS_PER_TASK)
         decode = partial(_decode_all, read_spec=self.read_spec, image_size=self.image_size)
-        return chain.from_iterable(prefetch_map(decode, groups, prefetch=6))
+        if not isinstance(self.image_size, Scale):
+            groups = batched(self.records, _RECORDS_PER_TASK)
+            return chain.from_iterable(prefetch_map(decode, groups, _TASKS_AHEAD))
+        # Images at their own size can be large, so fewer of them are in memory.
+        cost = lambda records: decoded_bytes(records[0].image, self.read_spec.channels)  # noqa: E731
+        return chain.from_iterable(prefetch_map(decode, batched(self.records, 1), _TASKS_AHEAD, cost, READ_AHEAD_BYTES))
 
     def _class_count(self) -> int:
         """Return the number of classes of multi-label masks, or 0 for other masks. Raise DataError if masks differ."""
@@ -223,41 +284,16 @@ class _Builder:
         return counts.pop()
 
 
-def _decode_all(records: Sequence[Record], read_spec: ReadSpec, image_size: int) -> list[_Item | DataError]:
+def _decode_all(records: Sequence[Record], read_spec: ReadSpec, image_size: ImageSize) -> list[_Item | DataError]:
     return [_decode(record, read_spec, image_size) for record in records]
 
 
-def _decode(record: Record, read_spec: ReadSpec, image_size: int) -> _Item | DataError:
-    """Return a record's pixels, checksums and class counts, or the error if it cannot be read."""
+def _decode(record: Record, read_spec: ReadSpec, image_size: ImageSize) -> _Item | DataError:
+    """Return a record's pixels, checksums, class counts and class cells, or the error if it cannot be read."""
     try:
         image, mask = load_and_resize(record, read_spec, image_size)
     except DataError as error:
         return error
     checksums = (zlib.crc32(image.data), zlib.crc32(mask.data))
-    return _Item(image, mask, checksums, read_spec.task.class_pixels(mask))
-
-
-def _check_free_space(folder: Path, needed: int) -> None:
-    free = shutil.disk_usage(folder).free
-    if needed > free / 2:
-        raise CacheUnavailableError(
-            f"{folder}: the cache needs {_format_gib(needed)}, more than half of the {_format_gib(free)} that are free"
-        )
-
-
-@contextmanager
-def _open_new(path: Path, max_bytes: int) -> Iterator[BinaryIO]:
-    """Open a new file for writing at most `max_bytes`. Raise OSError if the disk has less space.
-
-    The file is not written through a memory map, because a full disk would then kill the process.
-    """
-    with path.open("xb", buffering=1 << 20) as file:
-        if max_bytes and hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(file.fileno(), 0, max_bytes)
-        yield file
-        file.truncate()
-        flush(file)
-
-
-def _format_gib(count: int) -> str:
-    return f"{count / 2**30:.1f} GiB"
+    cells = find_cells(mask) if isinstance(image_size, Scale) else {}
+    return _Item(image, mask, checksums, read_spec.task.class_pixels(mask), cells)

@@ -43,3 +43,18 @@ def decoded_bytes(source: BytesSource, channels: int = 3) -> int:
     with suppress(Exception), Image.open(source, formats=PILLOW_FORMATS) as image:  # a bad header can raise any error
         return image.width * image.height * max(channels, 4 if image.mode in _WIDE_MODES else 1)
     return max(on_disk, _ASSUMED_BYTES)
+
+
+def stored_size(source: BytesSource) -> tuple[int, int] | None:
+    """Return the height and width in pixels of an image from the header of its file, before any rotation.
+
+    Args:
+        source: the image file. Only local files are opened.
+
+    Returns:
+        (height, width). None if the file is not local or Pillow cannot read its header.
+    """
+    if isinstance(source, Path) and not is_special_file(source):
+        with suppress(Exception), Image.open(source, formats=PILLOW_FORMATS) as image:  # see `decoded_bytes`
+            return image.height, image.width
+    return None
