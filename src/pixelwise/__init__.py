@@ -59,9 +59,12 @@ if TYPE_CHECKING:
     from pixelwise.training.callbacks import Callback, register_callback
     from pixelwise.training.learning_curve import measure_learning_curve
     from pixelwise.training.loggers import register_logger
+    from pixelwise.training.lr_finder import find_learning_rate
     from pixelwise.training.repeats import train_folds, train_seeds
     from pixelwise.training.state import TrainState
     from pixelwise.training.trainer import train
+    from pixelwise.tuning.result import Tuning
+    from pixelwise.tuning.study import tune
 
 __version__ = "0.2.0.dev0"
 
@@ -98,12 +101,14 @@ _MODULES = {
     "Task": "data.task_base",
     "TrainState": "training.state",
     "TrainingDivergedError": "errors",
+    "Tuning": "tuning.result",
     "WeightsError": "errors",
     "WorkerCrashedError": "errors",
     "WorkerDataError": "errors",
     "build_transform": "data.augmentations",
     "create_model": "models.model",
     "evaluate": "evaluation.evaluator",
+    "find_learning_rate": "training.lr_finder",
     "find_oxford_pets": "data.demo.download",
     "inspect": "data.analysis.inspection",
     "join_datasets": "data.join",
@@ -128,6 +133,7 @@ _MODULES = {
     "train": "training.trainer",
     "train_folds": "training.repeats",
     "train_seeds": "training.repeats",
+    "tune": "tuning.study",
 }
 """Public name → the module that defines it, below `pixelwise`. `__getattr__` imports the module at the first use of the
 name. So a process that only reads images does not import torch and starts ten times as fast."""
@@ -165,12 +171,14 @@ __all__ = [
     "Task",
     "TrainState",
     "TrainingDivergedError",
+    "Tuning",
     "WeightsError",
     "WorkerCrashedError",
     "WorkerDataError",
     "build_transform",
     "create_model",
     "evaluate",
+    "find_learning_rate",
     "find_oxford_pets",
     "inspect",
     "join_datasets",
@@ -195,6 +203,7 @@ __all__ = [
     "train",
     "train_folds",
     "train_seeds",
+    "tune",
 ]
 
 

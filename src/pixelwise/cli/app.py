@@ -46,6 +46,16 @@ COMMANDS = {
         "Without --plan or --preset the data set is inspected first, and trained by the resulting plan. Several "
         "processes train together if torchrun --nproc-per-node N -m pixelwise train … starts them.",
     ),
+    "find-lr": (
+        "Train a few steps with a rising learning rate, plot the loss, and suggest a learning rate.",
+        "The range test of Smith 2017. Data and settings are those of pixelwise train. No model is written.",
+    ),
+    "tune": (
+        "Search for better settings by their validation mIoU, one training per trial.",
+        "Trials that are worse than the median of the others end early. The test split is not used. Writes a run "
+        "directory per trial, a table, a picture, and a plan with the best settings. Needs pip install "
+        "'pixelwise[tune]'.",
+    ),
     "evaluate": ("Evaluate a run's best model on a split: print a table, and write all metrics to a JSON file.",),
     "predict": (
         "Predict the masks of images, at the images' own size.",
@@ -83,6 +93,14 @@ EXAMPLES = {
         "pixelwise train --resume runs/leaves --epochs 60",
         "pixelwise train leaves --folds 5",
     ),
+    "find-lr": (
+        "pixelwise find-lr leaves",
+        "pixelwise find-lr leaves --plan leaves-inspect/plan.yaml --encoder resnet18",
+    ),
+    "tune": (
+        "pixelwise tune leaves --trials 20 --epochs 10",
+        "pixelwise tune leaves --time-budget 2m --max-time 2h --search lr weight_decay",
+    ),
     "evaluate": (
         "pixelwise evaluate runs/leaves",
         "pixelwise evaluate runs/leaves leaves --split val --metrics boundary_iou",
@@ -107,8 +125,9 @@ def _examples(command: str) -> str:
 
 
 for _order, (_name, _help) in enumerate(COMMANDS.items()):
+    _module = _name.replace("-", "_")
     app.command(
-        f"pixelwise.cli.{_name}:{_name}_command",
+        f"pixelwise.cli.{_module}:{_module}_command",
         name=_name,
         help="\n\n".join(_help),
         help_epilogue=_examples(_name),

@@ -99,13 +99,13 @@ def run_training(request: Request, started: float) -> int:
         The exit code.
     """
     group_size = request.repeats.group_size(request.out if request.continues else None)
-    plan = _check(request)
-    source = _load(request, plan)
+    plan = check_request(request)
+    source = load_source(request, plan)
     target = request.out or next_free_path(Path("runs") / data_name(request.data[0]))
-    config = _config(request, plan, source)
+    config = resolve_config(request, plan, source)
     _check_time(request, config, time.monotonic() - started)
     if is_rank_zero():
-        _print_source(source)
+        print_source(source)
         runs = 1 if group_size is None else group_size[1]
         _print_start(request, target, config, source, time.monotonic() - started, runs)
     if group_size is not None:
@@ -152,7 +152,7 @@ def _has_left_out(source: Source) -> bool:
     return has_left_out(source.dataset) or any(issue.severity == "error" for issue in issues)
 
 
-def _check(request: Request) -> Plan | None:
+def check_request(request: Request) -> Plan | None:
     """Read the plan. Raise an error for flags that exclude each other, invalid settings, or an existing `out`."""
     options = request.options
     no_mask_flags = LabelOptions(skip_unreadable=options.skip_unreadable, allow_outside=options.allow_outside)
@@ -174,14 +174,14 @@ def _check(request: Request) -> Plan | None:
     return plan
 
 
-def _load(request: Request, plan: Plan | None) -> Source:
+def load_source(request: Request, plan: Plan | None) -> Source:
     if request.continues:
         assert request.out is not None
         return load_resumed(request.out, request.data, request.options)
     return load_new(request.data, plan, request.preset, request.options, request.settings)
 
 
-def _config(request: Request, plan: Plan | None, source: Source) -> Config:
+def resolve_config(request: Request, plan: Plan | None, source: Source) -> Config:
     """Return the settings. If a run is continued, only the given ones are set, because `train` compares them."""
     if request.continues:
         return Config(**{**(plan.settings if plan else {}), **request.settings})
@@ -199,7 +199,7 @@ def _check_time(request: Request, config: Config, spent: float) -> None:
         )
 
 
-def _print_source(source: Source) -> None:
+def print_source(source: Source) -> None:
     """Print the data set and the plan. Without a plan, print only what is unknown in data sets that are joined."""
     if source.plan is None:
         if source.dataset.sets:

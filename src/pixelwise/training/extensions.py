@@ -53,7 +53,9 @@ def check_specs(config: Config) -> None:
             entry, _ = LOGGERS.parse(spec)
             module = entry.traits.get("requires")
             if module is not None and find_spec(module) is None:
-                raise ConfigError(f"'{entry.name}' needs {module}; run pip install {module}")
+                extra = entry.traits.get("extra")
+                package = module if extra is None else f"'pixelwise[{extra}]'"
+                raise ConfigError(f"'{entry.name}' needs {module}; run pip install {package}")
 
 
 @contextmanager

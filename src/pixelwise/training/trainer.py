@@ -128,12 +128,12 @@ def train(
     run = Run(out, settle_encoder_training(config, fabric.device.type), run.preset)
     course = make_course(run.config, spent_seconds + time.monotonic() - started)
     with (
-        _seeded(run.config.seed, fabric),
+        seeded(run.config.seed, fabric),
         repeatable(run.config.deterministic, fabric.device),
         TrainingProgress(verbose and fabric.is_global_zero) as bars,
         ExitStack() as locked,
     ):
-        setup, state = _prepare(data, run, fabric, custom_loss, course, bars)
+        setup, state = prepare_training(data, run, fabric, custom_loss, course, bars)
         if checkpoint is not None:
             state.history = restore(setup, run, checkpoint)
         active: list[Callback] = []
@@ -148,7 +148,7 @@ def train(
     return run
 
 
-def _prepare(
+def prepare_training(
     data: DatasetIndex,
     run: Run,
     fabric: "Fabric",
@@ -225,7 +225,7 @@ def _should_stop(fabric: "Fabric", state: TrainState) -> bool:
 
 
 @contextmanager
-def _seeded(seed: int, fabric: "Fabric") -> Iterator[None]:
+def seeded(seed: int, fabric: "Fabric") -> Iterator[None]:
     """Seed torch's random number generators in the block, and restore their state afterwards."""
     devices = [torch.cuda.current_device()] if fabric.device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):

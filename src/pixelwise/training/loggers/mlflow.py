@@ -1,0 +1,112 @@
+"""The logger for MLflow."""
+
+import time
+from argparse import Namespace
+from collections.abc import Sequence
+from typing import Any
+
+from lightning_fabric.loggers.logger import Logger
+
+from pixelwise.registry import Params
+from pixelwise.training.loggers._run_ids import read_id, write_id
+from pixelwise.training.state import TrainState
+
+_STATUS = {"success": "FINISHED", "failed": "FAILED", "aborted": "KILLED"}
+
+_MAX_PARAM = 500
+"""Maximum number of characters of a setting, which servers of old versions accept."""
+
+
+class MLflowParams(Params):
+    """Parameters of `MLflowLogger`.
+
+    Attributes:
+        experiment: name of the experiment. It is created if it does not exist.
+        tracking_uri: address of the server or store. By default that of MLFLOW_TRACKING_URI, or MLflow's local store.
+    """
+
+    experiment: str = "pixelwise"
+    tracking_uri: str | None = None
+
+
+class MLflowLogger(Logger):
+    """Write settings, metrics and images to MLflow. A resumed training continues its MLflow run.
+
+    Args:
+        state: the state of the training.
+        experiment: see `MLflowParams`.
+        tracking_uri: see `MLflowParams`.
+    """
+
+    def __init__(self, state: TrainState, experiment: str = "pixelwise", tracking_uri: str | None = None) -> None:
+        # Imported here because it takes a second and is an optional dependency.
+        from mlflow.tracking import MlflowClient
+
+        self._name = state.run.path.name
+        self.client = MlflowClient(tracking_uri)
+        stored = read_id(state.run, "mlflow")
+        if stored is not None:
+            self.run_id = stored
+            self.client.update_run(stored, status="RUNNING")
+            return
+        existing = self.client.get_experiment_by_name(experiment)
+        identifier = self.client.create_experiment(experiment) if existing is None else existing.experiment_id
+        self.run_id = self.client.create_run(identifier, run_name=self._name).info.run_id
+        write_id(state.run, "mlflow", self.run_id)
+
+    @property
+    def name(self) -> str:
+        """Return the name of the run directory."""
+        return self._name
+
+    @property
+    def version(self) -> str:
+        """Return MLflow's identifier of the run."""
+        return self.run_id
+
+    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
+        """Write the settings. MLflow does not change those that an earlier part of the training wrote.
+
+        Args:
+            params: the settings by name.
+            args: ignored.
+            kwargs: ignored.
+        """
+        from mlflow.entities import Param
+
+        settings = vars(params) if isinstance(params, Namespace) else params
+        known = self.client.get_run(self.run_id).data.params
+        new = [Param(name, str(value)[:_MAX_PARAM]) for name, value in settings.items() if name not in known]
+        self.client.log_batch(self.run_id, params=new)
+
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        """Write metrics.
+
+        Args:
+            metrics: values by name.
+            step: the number of the epoch.
+        """
+        from mlflow.entities import Metric
+
+        now = round(1000 * time.time())
+        values = [Metric(name, float(value), now, step or 0) for name, value in metrics.items()]
+        self.client.log_batch(self.run_id, metrics=values)
+
+    def log_image(self, key: str, images: Sequence[Any], step: int | None = None) -> None:
+        """Write images as artifacts.
+
+        Args:
+            key: the folder of the images.
+            images: (H, W, 3) uint8 RGB arrays.
+            step: the number of the epoch.
+        """
+        for index, image in enumerate(images):
+            self.client.log_image(self.run_id, image, f"{key}/epoch_{step or 0:03d}_{index}.png")
+
+    def finalize(self, status: str) -> None:
+        """Mark the run as finished, failed or killed.
+
+        Args:
+            status: "success", "failed" or "aborted".
+        """
+        self.client.set_terminated(self.run_id, _STATUS.get(status, "FINISHED"))

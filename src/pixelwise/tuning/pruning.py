@@ -1,0 +1,50 @@
+"""Early end of trials that are worse than the others."""
+
+from typing import TYPE_CHECKING
+
+from pixelwise.training.callbacks import Callback
+from pixelwise.training.state import TrainState
+
+if TYPE_CHECKING:
+    from optuna.trial import Trial
+
+PARTS = 10
+"""The best validation mIoU so far is compared at this number of points of a training.
+
+Points by the fraction of the training compare trials with a time budget too, whose epochs differ in length.
+"""
+
+
+class Pruning(Callback):
+    """Stop a training if its best validation mIoU is below the median of the earlier trials at the same point.
+
+    Args:
+        trial: the trial of Optuna. Its study decides by its pruner.
+        reported: the last point that was reported before a resume, 0 to `PARTS`.
+
+    Attributes:
+        pruned: True if the training was stopped.
+    """
+
+    def __init__(self, trial: "Trial", reported: int = 0) -> None:
+        self.trial, self.reported, self.pruned = trial, reported, False
+
+    def on_epoch_end(self, state: TrainState) -> None:
+        scores = [row["val_miou"] for row in state.history if row["val_miou"] is not None]
+        point = min(int(PARTS * fraction_done(state)), PARTS)
+        if not scores or point >= PARTS:
+            return
+        for part in range(self.reported + 1, point + 1):
+            self.trial.report(max(scores), part)
+        if point > self.reported:
+            self.reported = point
+            if self.trial.should_prune():
+                self.pruned = state.should_stop = True
+
+
+def fraction_done(state: TrainState) -> float:
+    """Return the fraction of a training that is done, by its epochs or by its time budget, from 0 to 1."""
+    config = state.run.config
+    if config.time_budget is None:
+        return min(state.epoch / config.epochs, 1.0)
+    return min((state.history[-1]["seconds"] or 0.0) / config.time_budget, 1.0)

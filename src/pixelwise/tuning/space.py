@@ -1,0 +1,174 @@
+"""The search space: the settings that a search can change, and their values."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pixelwise.config import Config
+from pixelwise.data.augmentations import AUGMENTATIONS
+from pixelwise.data.task import Task
+from pixelwise.errors import ConfigError, unknown_name
+from pixelwise.losses import LOSSES
+from pixelwise.models.timm_models import has_fixed_input_size
+from pixelwise.registry import name_of
+
+Value = float | int | str
+"""A value of a setting in a search."""
+
+
+@dataclass(frozen=True)
+class Range:
+    """Numbers in an interval.
+
+    Attributes:
+        low: the smallest value.
+        high: the largest value.
+        log: True to draw the logarithm uniformly.
+    """
+
+    low: float
+    high: float
+    log: bool = False
+
+    def nearest(self, value: Any) -> Value:
+        """Return the value of the interval that is nearest to a number."""
+        return float(min(max(float(value), self.low), self.high))
+
+    def __str__(self) -> str:
+        return f"{self.low:g} to {self.high:g}"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Values without an order."""
+
+    values: tuple[Value, ...]
+
+    def nearest(self, value: Any) -> Value:
+        """Return a value if it is one of the choices, else the first choice."""
+        return value if value in self.values else self.values[0]
+
+    def __str__(self) -> str:
+        return ", ".join(map(str, self.values))
+
+
+Dimension = Range | Choice
+
+DimensionRule = Callable[[Config, Task], Dimension | None]
+"""A function (settings before the search, task) → the values. It returns None if the setting has no effect."""
+
+
+def _lr(config: Config, task: Task) -> Dimension:
+    return Range(config.lr / 10, config.lr * 5, log=True)
+
+
+def _encoder_lr_factor(config: Config, task: Task) -> Dimension | None:
+    return None if config.encoder_training == "none" else Range(0.02, 1.0, log=True)
+
+
+def _image_size(config: Config, task: Task) -> Dimension | None:
+    """Return the size before the search, and about a quarter less and more, as multiples of 32 pixels."""
+    if has_fixed_input_size(config.encoder):
+        return None
+    sizes = {max(32, round(config.image_size * factor / 32) * 32) for factor in (0.75, 1.25)} | {config.image_size}
+    return Choice(tuple(sorted(sizes)))
+
+
+def _loss(config: Config, task: Task) -> Dimension | None:
+    """Return the loss before the search and common ones. A loss with parameters has no name to choose, and stays."""
+    if not isinstance(config.loss, str):
+        return None
+    known = LOSSES.names(tasks=task.name)
+    common = [name for name in ("cross_entropy", "cross_entropy_dice", "focal", "bce", "bce_dice") if name in known]
+    return Choice(tuple(dict.fromkeys([config.loss, *common])))
+
+
+def _class_weights(config: Config, task: Task) -> Dimension | None:
+    return Choice(("none", "inverse_sqrt", "balanced")) if isinstance(config.class_weights, str) else None
+
+
+def _augmentation(parameter: str, dimension: Dimension) -> DimensionRule:
+    """Return the rule of a parameter, for augmentations that have it."""
+
+    def rule(config: Config, task: Task) -> Dimension | None:
+        fields = AUGMENTATIONS[name_of(config.augmentation)].params.model_fields
+        return dimension if parameter in fields else None
+
+    return rule
+
+
+SPACE: dict[str, DimensionRule] = {
+    "lr": _lr,
+    "encoder_lr_factor": _encoder_lr_factor,
+    "weight_decay": lambda config, task: Range(1e-4, 0.3, log=True),
+    "image_size": _image_size,
+    "loss": _loss,
+    "class_weights": _class_weights,
+    "augmentation.min_scale": _augmentation("min_scale", Range(0.2, 1.0)),
+    "augmentation.color": _augmentation("color", Range(0.0, 0.6)),
+}
+"""Setting, or setting.parameter of a component → the rule for its values."""
+
+
+def search_space(
+    config: Config, task: Task, names: Sequence[str] | None = None, fixed: Collection[str] = ()
+) -> dict[str, Dimension]:
+    """Return the settings to search, with their values.
+
+    Args:
+        config: the settings before the search.
+        task: the task of the data.
+        names: keys of `SPACE`. None for all that have an effect and are not fixed.
+        fixed: settings that the user chose. They are not searched unless `names` has them.
+
+    Raises:
+        ConfigError: A name is unknown or has no effect with these settings, or nothing is left to search.
+
+    >>> from pixelwise.data.task import MULTICLASS
+    >>> print(search_space(Config(lr=0.01), MULTICLASS, ["lr"])["lr"])
+    0.001 to 0.05
+    """
+    for name in names or ():
+        if name not in SPACE:
+            raise ConfigError(f"`search`: {unknown_name('setting', name, SPACE)}")
+    chosen = [name for name in SPACE if name.partition(".")[0] not in fixed] if names is None else names
+    space = {name: dimension for name in chosen if (dimension := SPACE[name](config, task)) is not None}
+    useless = [name for name in names or () if name not in space]
+    if useless:
+        raise ConfigError(f"`search`: '{useless[0]}' has no effect with these settings; remove it")
+    if not space:
+        raise ConfigError(f"nothing to search: all of {', '.join(SPACE)} are given; remove some of these settings")
+    return space
+
+
+def values_of(config: Config, space: Mapping[str, Dimension]) -> dict[str, Value]:
+    """Return the values that settings have in a search space, or the nearest ones."""
+    values = {}
+    for name, dimension in space.items():
+        setting, _, parameter = name.partition(".")
+        value = getattr(config, setting)
+        if parameter:
+            value = getattr(AUGMENTATIONS.parse(value)[1], parameter)
+        values[name] = dimension.nearest(value)
+    return values
+
+
+def with_values(config: Config, values: Mapping[str, Value]) -> Config:
+    """Return settings with the values of a trial.
+
+    Args:
+        config: the settings before the search.
+        values: setting, or setting.parameter → value.
+
+    >>> with_values(Config(), {"lr": 0.1, "augmentation.color": 0.5}).augmentation
+    {'name': 'crop', 'color': 0.5}
+    """
+    changes: dict[str, Any] = {}
+    for name, value in values.items():
+        setting, _, parameter = name.partition(".")
+        if not parameter:
+            changes[setting] = value
+            continue
+        spec = changes.get(setting, getattr(config, setting))
+        changes[setting] = {**({"name": spec} if isinstance(spec, str) else spec), parameter: value}
+    return config.replace(**changes)
