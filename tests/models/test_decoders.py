@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from pixelwise.errors import ConfigError
 from pixelwise.models.decoders import DECODERS, build_decoder, list_decoders, register_decoder
+from pixelwise.models.decoders.base import DecoderRegistry
 from pixelwise.models.decoders.fpn import FPNDecoder
 from pixelwise.models.decoders.pix2pix import Pix2PixBlock, Pix2PixDecoder
 
@@ -208,6 +209,18 @@ def test_unknown_names_and_parameters() -> None:
         build_decoder({"name": "fpn", "width": 3}, [8], 2)
     with pytest.raises(ConfigError, match="decoder 'fpn': widths"):
         build_decoder({"name": "fpn", "widths": []}, [8], 2)
+
+
+def test_a_decoder_of_a_missing_package_is_refused_with_the_fix(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pixelwise.models.decoders.base.find_spec", lambda name: None)
+    registry = DecoderRegistry("decoder")
+    with pytest.raises(
+        ConfigError, match=r"'smp/unet' needs the package .*; run pip install 'pixelwise\[smp\]'$"
+    ):
+        registry.parse({"name": "smp/unet", "attention": "scse"})
+    monkeypatch.undo()
+    with pytest.raises(ConfigError, match=r"^unknown decoder 'smp/unett' \(did you mean 'smp/unet'"):
+        DECODERS.parse("smp/unett")
 
 
 def test_decoders_of_smp_need_four_or_five_features() -> None:

@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from pixelwise.registry import ComponentSpec, Registry
+from pixelwise.errors import ConfigError
+from pixelwise.registry import ComponentSpec, Entry, Registry
 
 Channels = Annotated[int, Field(ge=1, le=4096)]
 """A number of channels. The limit bounds the memory that a model file from an untrusted source can request."""
@@ -39,9 +40,20 @@ class Decoder(Protocol):
 
 SMP_PACKAGE = "segmentation_models_pytorch"
 
-DECODERS: Registry[Callable[..., nn.Module]] = Registry(
-    "decoder", hint="" if find_spec(SMP_PACKAGE) else "; smp/… need pip install 'pixelwise[smp]'"
-)
+
+class DecoderRegistry(Registry[Callable[..., nn.Module]]):
+    """A registry whose error about a decoder of a missing package names the package."""
+
+    def __getitem__(self, name: str) -> Entry[Callable[..., nn.Module]]:
+        """Return the entry with a name. See `Registry`."""
+        if name.startswith("smp/") and name not in self and find_spec(SMP_PACKAGE) is None:
+            raise ConfigError(
+                f"decoder '{name}' needs the package segmentation-models-pytorch; run pip install 'pixelwise[smp]'"
+            )
+        return super().__getitem__(name)
+
+
+DECODERS = DecoderRegistry("decoder")
 """All decoders by name: classes or functions that return a `Decoder` module."""
 
 register_decoder = DECODERS.register
