@@ -134,7 +134,7 @@ class TestPages:
 
     def test_the_readme_shows_every_extra_that_users_need(self) -> None:
         readme = read("README.md")
-        for name in ("coco", "tiff", "heic", "encoders", "tensorboard", "notebook"):
+        for name in ("coco", "tiff", "video", "heic", "encoders", "tensorboard", "notebook"):
             assert name in project()["optional-dependencies"]
             assert f"'pixelwise[{name}]'" in readme
 

@@ -4,8 +4,9 @@ import csv
 import io
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,13 +31,13 @@ VARIABLE = [0, 40, 140, 150, 400, 410, 700]
 
 def write_gif(path: Path, durations: list[int], loop: int | None = 0) -> Path:
     images = [Image.fromarray(np.roll(make_image(40, 60), 4 * n, 1)) for n in range(len(durations))]
-    options = {} if loop is None else {"loop": loop}
+    options: dict[str, Any] = {} if loop is None else {"loop": loop}
     images[0].save(path, save_all=True, append_images=images[1:], duration=durations, disposal=1, **options)
     return path
 
 
-def predict(predictor: Predictor, source: Path, out: Path, **options: bool) -> PredictResult:
-    return predict_folder(predictor, [source], out, frame_masks=True, **options)
+def predict(predictor: Predictor, source: Path, out: Path) -> PredictResult:
+    return predict_folder(predictor, [source], out, frame_masks=True)
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mov", "mkv"])
@@ -205,9 +206,9 @@ def test_few_frames_are_in_memory_at_once(
     monkeypatch.setattr(video._Tally, "add", count_written)
     counted: list[int] = []
 
-    def progress(items: Iterator[object], total: int) -> Iterator[object]:
+    def progress(items: Iterable[Any], total: int) -> Iterable[Any]:
         counted.append(total)
-        return iter(items)
+        return items
 
     result, _ = predict_video(predictor, path, {"overlay": tmp_path / "o.gif"}, "", progress=progress)
     assert (result.frame_count, read, written, counted) == (80, 80, 80, [80])

@@ -2,7 +2,7 @@
 
 import csv
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -253,7 +253,7 @@ class _Output:
             self._writer.finish()
 
 
-def _predict_frames(predictor: Predictor, frames: Iterator[Frame], output: _Output) -> Iterator[_Drawn]:
+def _predict_frames(predictor: Predictor, frames: Iterator[Frame], output: _Output) -> Generator[_Drawn, None, None]:
     """Predict and draw frames in order. Threads draw them while the model computes the next ones."""
     config = predictor.model.config
     threads = available_cpus()

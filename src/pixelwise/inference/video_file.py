@@ -163,7 +163,7 @@ class VideoWriter:
         stream.codec_context.time_base = reader.time_base
         for name in ("colorspace", "color_primaries", "color_trc"):
             setattr(stream.codec_context, name, _BT709)
-        self._stream: av.VideoStream = stream
+        self._stream = stream
         self._sounds = {audio.index: self._output.add_stream_from_template(audio) for audio in reader.audio}
 
     def write(self, image: np.ndarray, time: int) -> None:
