@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import coo_array
+from scipy.sparse import coo_array, csr_array
 from scipy.sparse.csgraph import connected_components
 
 from pixelwise.data.task import Task
@@ -247,6 +247,10 @@ def _connect(row: _Ints, left: _Ints, right: _Ints, value: _Ints, width: int) ->
     below = np.repeat(np.arange(len(row)), neighbors)
     above = np.arange(len(below)) - np.repeat(np.cumsum(neighbors) - neighbors, neighbors) + np.repeat(low, neighbors)
     same = value[below] == value[above]
-    edges = coo_array((np.ones(np.count_nonzero(same), np.int8), (below[same], above[same])), (len(row), len(row)))
+    # `below` is sorted, so this is the graph in the format that SciPy computes with. Converting it takes twice as long.
+    pointers = np.zeros(len(row) + 1, np.int32)
+    np.cumsum(np.bincount(below[same], minlength=len(row)), out=pointers[1:])
+    targets = above[same].astype(np.int32)
+    edges = csr_array((np.ones(len(targets)), targets, pointers), (len(row), len(row)))
     count, component = connected_components(edges, directed=False)
     return int(count), component.astype(np.int64)
