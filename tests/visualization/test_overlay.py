@@ -100,12 +100,13 @@ def test_outline_is_wider_on_large_image() -> None:
     assert (row == 255).all(axis=1).sum() == 7
 
 
-def test_overlay_of_several_bands_equals_that_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("limit", ["_BLENDED_PIXELS", "_BLOCK_PIXELS"])
+def test_overlay_of_several_bands_equals_that_of_one(limit: str, monkeypatch: pytest.MonkeyPatch) -> None:
     image = np.random.default_rng(0).integers(0, 256, (37, 23, 3), dtype=np.uint8)
     mask = np.array([[0, 1], [2, 255]], np.uint8).repeat(19, 0).repeat(12, 1)[:37, :23]
     whole = np.array(overlay(image, mask, RGB))
     # The package has a function of the same name as this module.
-    monkeypatch.setattr(import_module("pixelwise.visualization.overlay"), "_BLENDED_PIXELS", 100)
+    monkeypatch.setattr(import_module("pixelwise.visualization.overlay"), limit, 100)
     np.testing.assert_array_equal(np.array(overlay(image, mask, RGB)), whole)
 
 

@@ -17,6 +17,9 @@ _OUTLINE_SCALE = 1000
 _BLENDED_PIXELS = 1 << 20
 """Maximum number of pixels that are drawn at a time. Each needs about 30 bytes of memory."""
 
+_BLOCK_PIXELS = 1 << 15
+"""Maximum number of pixels that are blended at a time, so that intermediate results stay in the CPU's cache."""
+
 
 def index_image(mask: Pixels) -> Image.Image:
     """Convert a mask to a grayscale image whose gray values are class indices. A PNG file stores these values.
@@ -144,13 +147,17 @@ def _blend(
         weights: (256,) uint16, the weight of the color in 256ths. Blending is exact for the weights 0 and 256.
         out: (H, W, 3) uint8, the result.
     """
-    index = mask.astype(np.intp)  # `take` would convert the mask each time
-    kept = (256 - weights).take(index, mode="clip")
-    for channel in range(3):
-        blended = image[..., channel] * kept
-        blended += (colors[:, channel] * weights + 128).take(index, mode="clip")
-        blended >>= 8
-        out[..., channel] = blended
+    kept_of, added_of = 256 - weights, colors * weights[:, None] + np.uint16(128)
+    rows = max(1, _BLOCK_PIXELS // mask.shape[1])
+    for start in range(0, len(mask), rows):
+        block = slice(start, start + rows)
+        index = mask[block].astype(np.intp)  # `take` would convert the mask each time
+        kept = kept_of.take(index, mode="clip")
+        for channel in range(3):
+            blended = image[block, :, channel] * kept
+            blended += added_of[:, channel].take(index, mode="clip")
+            blended >>= 8
+            out[block, :, channel] = blended
 
 
 def to_display_image(image: Pixels) -> Pixels:
