@@ -7,7 +7,7 @@ models or of two folders of images from being mixed without an error.
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -62,7 +62,7 @@ class Mark:
 
     def to_text(self) -> str:
         """Return the text that the files contain."""
-        return json.dumps(asdict(self))
+        return json.dumps(vars(self))
 
 
 def fingerprint(model: SegmentationModel | SegmentationEnsemble) -> str:
