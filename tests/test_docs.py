@@ -222,6 +222,12 @@ def test_every_public_name_is_in_the_reference() -> None:
     assert set(pw.__all__) - documented == set()
 
 
+def test_every_loss_and_decoder_has_a_line_in_the_reference() -> None:
+    text = (DOCS / "reference" / "losses-and-decoders.md").read_text(encoding="utf-8")
+    rows = " ".join(line.partition(" | ")[0] for line in text.splitlines() if line.startswith("| `"))
+    assert [name for name in (*pw.list_losses(), *pw.list_decoders()) if f"`{name}`" not in rows] == []
+
+
 def test_every_page_is_in_the_navigation() -> None:
     navigation = (ROOT / "zensical.toml").read_text(encoding="utf-8")
     pages = [path.relative_to(DOCS).as_posix() for path in PAGES if DOCS in path.parents]
