@@ -9,6 +9,7 @@ import torch.nn.functional as F
 
 from pixelwise.data.task import MULTICLASS
 from pixelwise.losses.multiclass import cross_entropy, cross_entropy_dice, dice, focal, pixel_cross_entropy, tversky
+from pixelwise.training.repeatable import repeatable
 from tests.losses.helpers import make_batch
 
 
@@ -45,6 +46,21 @@ def test_the_reduction_is_that_of_keras() -> None:
     assert cross_entropy(longer, ignoring, weights.repeat(1, 1, 2)).item() == pytest.approx(expected)
     halved = cross_entropy(LOGITS, BOTH_0, weights / 2)
     assert halved.item() == pytest.approx(expected / 2)
+
+
+def test_cross_entropy_has_no_sum_in_deterministic_trainings(monkeypatch: pytest.MonkeyPatch) -> None:
+    logits, mask = make_batch(MULTICLASS)
+    expected, reductions = cross_entropy(logits, mask), []
+    original = F.cross_entropy
+
+    def record(*arguments: torch.Tensor, reduction: str, ignore_index: int) -> torch.Tensor:
+        reductions.append(reduction)
+        return original(*arguments, reduction=reduction, ignore_index=ignore_index)
+
+    monkeypatch.setattr(F, "cross_entropy", record)
+    with repeatable(True, torch.device("cpu")):
+        torch.testing.assert_close(cross_entropy(logits, mask), expected)
+    assert reductions == ["none"], "torch's sum on a GPU is not deterministic"
 
 
 def test_focal_by_hand() -> None:

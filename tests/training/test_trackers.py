@@ -49,7 +49,7 @@ def test_mlflow(state: Any, tmp_path: Path) -> None:
     pytest.importorskip("mlflow")
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     build = LOGGERS.build({"name": "mlflow", "experiment": "forest", "tracking_uri": uri})
-    logger = build(state)
+    logger: Any = build(state)
     assert isinstance(logger, ImageLogger)
     logger.log_hyperparams({"lr": 0.003, "loss": {"name": "focal", "gamma": 3}, "epochs": 3})
     logger.log_metrics({"val_miou": 0.5, "epoch": 1}, step=1)
@@ -57,7 +57,7 @@ def test_mlflow(state: Any, tmp_path: Path) -> None:
     logger.finalize("aborted")
     client = logger.client
     assert client.get_run(logger.run_id).info.status == "KILLED"
-    resumed = build(state)
+    resumed: Any = build(state)
     assert resumed.run_id == logger.run_id and resumed.client.get_run(resumed.run_id).info.status == "RUNNING"
     resumed.log_hyperparams({"lr": 0.003, "epochs": 5})  # MLflow refuses other values
     resumed.log_metrics({"val_miou": 0.8}, step=3)
@@ -75,7 +75,7 @@ def test_wandb_offline(state: Any, monkeypatch: pytest.MonkeyPatch, capfd: pytes
     pytest.importorskip("wandb")
     monkeypatch.setenv("WANDB_ERROR_REPORTING", "false")
     build = LOGGERS.build({"name": "wandb", "project": "forest", "mode": "offline"})
-    logger = build(state)
+    logger: Any = build(state)
     assert isinstance(logger, ImageLogger)
     logger.log_hyperparams({"lr": 0.003})
     logger.log_metrics({"val_miou": 0.5}, step=1)
@@ -98,11 +98,11 @@ def test_trackio(
         pytest.skip("needs trackio")
     monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))
     build = LOGGERS.build({"name": "trackio", "project": "forest"})
-    logger = build(state)
+    logger: Any = build(state)
     logger.log_hyperparams({"lr": 0.003})
     logger.log_metrics({"val_miou": 0.5, "step": 7}, step=1)
     logger.finalize("success")
-    resumed = build(state)
+    resumed: Any = build(state)
     assert resumed.name == logger.name and logger.name.startswith("leaves-")
     resumed.log_metrics({"val_miou": 0.75}, step=2)
     resumed.finalize("success")

@@ -90,7 +90,7 @@ def test_the_best_trial_and_the_files(pets: pw.DatasetIndex, tmp_path: Path, rep
     replace()
     result = run_search(pets, tmp_path / "tune", 14)
     first, best = result.trials[0], result.best
-    assert best is not None and first.values == {"lr": 0.003, "weight_decay": 0.01}
+    assert best is not None and first.miou is not None and first.values == {"lr": 0.003, "weight_decay": 0.01}
     assert first.miou == pytest.approx(Trainings.score(result.config))
     assert best.miou is not None and best.miou > first.miou + 0.03, "the search finds a better learning rate"
     assert result.best_config.lr == best.values["lr"] and result.best_config.epochs == 10

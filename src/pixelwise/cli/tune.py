@@ -116,7 +116,7 @@ def _print_result(result: "Tuning", roots: tuple[str, ...]) -> None:
     from pixelwise.tuning.result import BEST_PLAN, PICTURE, TRIALS_FILE
 
     counts = Counter(trial.outcome for trial in result.trials)
-    print(", ".join(f"{count} {outcome}" for outcome, count in counts.items()), "trials")
+    print(f"trials: {', '.join(f'{count} {outcome}' for outcome, count in counts.items())}")
     if result.best is None:
         return
     table = Table(

@@ -46,7 +46,8 @@ def cross_entropy(logits: Tensor, mask: Tensor, pixel_weights: Tensor | None = N
     Returns:
         A scalar, in nats.
     """
-    if pixel_weights is None:  # faster, because the loss of each pixel is not stored
+    # Faster, because the loss of each pixel is not stored. On a GPU, torch has no deterministic version of this sum.
+    if pixel_weights is None and not torch.are_deterministic_algorithms_enabled():
         total = F.cross_entropy(logits.float(), mask.long(), ignore_index=IGNORE_INDEX, reduction="sum")
         return total / count_pixels(mask)
     return pixel_cross_entropy(logits, mask, pixel_weights).sum() / count_pixels(mask)

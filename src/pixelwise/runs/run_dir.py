@@ -15,6 +15,7 @@
     evaluation-test.json  the result of `pixelwise evaluate`, with a page (.html) and a row per image (.csv)
     predictions/          masks and overlays of test images, written by `pixelwise demo`
     tensorboard/          metrics for TensorBoard
+    loggers.json          identifiers of the run in MLflow, Weights & Biases or Trackio
     learning-curve/       trainings on fewer images, written by `measure_learning_curve`
     diverged/             the images of the step whose loss was infinite or NaN
 

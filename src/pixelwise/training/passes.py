@@ -5,7 +5,7 @@ import logging
 import math
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -51,7 +51,7 @@ def add_gradients(setup: TrainingSetup, batches: Sequence[Batch], global_size: i
         pass_size, losses = setup.pass_size, []
         for number, (images, masks) in enumerate(batches, start=1):
             is_last = number == len(batches)  # the processes average their gradients once, in the last batch
-            with nullcontext() if is_last else setup.fabric.no_backward_sync(setup.ddp_model):
+            with nullcontext() if is_last else setup.fabric.no_backward_sync(cast(Any, setup.ddp_model)):
                 losses.append(torch.stack(run_in_parts(setup, images, masks, add_part)).sum() / len(images))
         if setup.pass_size == pass_size or len(batches) == 1:
             return losses

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pixelwise.config import Config
 from pixelwise.errors import ConfigError, OutputExistsError, RunError, first_line
@@ -51,7 +51,8 @@ def create_or_check(
         ConfigError: The search that exists has other settings. Those of the machine may differ.
         RunError: study.json is damaged.
     """
-    new = {"config": config.model_dump(mode="json"), "space": as_json(space), "preset": preset or "default"}
+    new: dict[str, Any] = {"config": config.model_dump(mode="json"), "space": as_json(space)}
+    new["preset"] = preset or "default"
     if not exists(out):
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise OutputExistsError(f"{out}: exists and is not an empty directory; choose another `out`")
