@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from PIL import Image
 
 from pixelwise.cli.predict import _default_out, _order_arguments
+from pixelwise.data.mask_format import ObjectScale
 from pixelwise.errors import ConfigError, RunError
 from pixelwise.inference.model_location import find_model, is_model
 from pixelwise.inference.predictor import Predictor
@@ -121,6 +123,37 @@ class TestOutput:
             refused, "the model does not contain the values of its training masks", "set --masks to index"
         )
         assert not Path("predictions-2").exists()
+
+
+class TestViews:
+    def test_much_larger_images_are_noted_with_the_command_for_windows(
+        self, here: Path, model: SegmentationModel, run_cli: RunCommand
+    ) -> None:
+        mosaic = make_model(("pet", "background", "border"))
+        mosaic.set_data_facts(None, ObjectScale(32.0, 8.0))
+        mosaic.save(here / "runs" / "pets")
+        Image.fromarray(make_image(128, 150)).save(here / "a mosaic.png")
+        whole = run_cli("predict", "runs/pets", "a mosaic.png", "my photos", "--out", "whole")
+        assert whole.code == 0
+        assert "1 image is 4x as large as the training images (32 px)" in whole.err
+        command = "pixelwise predict runs/pets 'a mosaic.png' --view tiles"
+        assert f"predict images of many such objects with --view tiles\nwindows: {command}\n" in whole.err
+        tiles = run_cli(*shlex.split(command)[1:], "--out", "tiles")
+        assert tiles.code == 0 and "larger" not in tiles.err and "windows:" not in tiles.err
+        expected = Predictor(mosaic, "cpu", view="tiles")("a mosaic.png").mask
+        with Image.open("tiles/a mosaic_mask.png") as mask:
+            np.testing.assert_array_equal(np.asarray(mask), expected)
+        with Image.open("whole/a mosaic_mask.png") as mask:
+            assert not np.array_equal(np.asarray(mask), expected)
+
+    def test_scale(self, here: Path, run_cli: RunCommand) -> None:
+        Image.fromarray(make_image(100, 150)).save(here / "large.png")
+        assert run_cli("predict", "runs/pets", "large.png", "--view", "tiles", "--scale", "0.5").code == 0
+        model = Predictor.load("runs/pets", "cpu", view="tiles", scale=0.5)
+        with Image.open("predictions/large_mask.png") as mask:
+            np.testing.assert_array_equal(np.asarray(mask), model("large.png").mask)
+        refused = run_cli("predict", "runs/pets", "large.png", "--scale", "0.5")
+        assert_one_line_error(refused, "--scale has no effect on whole images; set --view to tiles, or leave it out")
 
 
 class TestSources:

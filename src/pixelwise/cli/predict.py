@@ -12,6 +12,7 @@ from cyclopts import Parameter
 from pixelwise.cli.common import check_output, print_skipped
 from pixelwise.cli.components import DataPath, Device
 from pixelwise.cli.entry import DONE, SOME_FILES_FAILED, interrupt_advice
+from pixelwise.cli.flags import with_flags
 from pixelwise.errors import ConfigError, printable
 from pixelwise.inference.batch import OverlayFormat, PredictResult, predict_folder
 from pixelwise.inference.model_location import is_model, runs_in
@@ -26,6 +27,9 @@ DEFAULT_OUT = Path("predictions")
 
 _MAX_SKIPPED = 20
 """Maximum number of unusable files that are printed. predictions.json lists all."""
+
+_MAX_NAMED = 3
+"""Maximum number of large images in the command that predicts them by windows."""
 
 
 _DEFAULTS = {
@@ -105,7 +109,11 @@ def predict_command(
             overlays=overlays,
             pixel_size=pixel_size,
         )
-    return _print_result(result, out)
+    code = _print_result(result, out)
+    if result.too_large:
+        named = [*result.too_large[:_MAX_NAMED], *["…"] * (len(result.too_large) > _MAX_NAMED)]
+        print(f"windows: {_command(run, *named, '--view', 'tiles')}", file=sys.stderr)
+    return code
 
 
 def _order_arguments(run: str, images: Sequence[str]) -> tuple[str, list[str]]:
@@ -153,7 +161,7 @@ def _default_out(continues: bool) -> Path:
 def _print_result(result: PredictResult, out: Path) -> int:
     """Print the numbers of predicted images and of skipped files. Return the exit code."""
     for note in result.notes:
-        print(printable(note), file=sys.stderr)
+        print(printable(with_flags(note)), file=sys.stderr)
     print_skipped(result.failed[:_MAX_SKIPPED])
     more = len(result.failed) - _MAX_SKIPPED
     if more > 0:

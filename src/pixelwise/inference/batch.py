@@ -1,7 +1,6 @@
 """Predict many image files and write their masks, overlays and tables to a directory."""
 
 import errno
-import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
@@ -16,7 +15,7 @@ import torch
 from pixelwise.errors import ConfigError, DataError, OutputError, PixelwiseError
 from pixelwise.inference.file_names import mask_kinds
 from pixelwise.inference.large_predict import has_large_logits, predict_by_rows, predict_large_tiff
-from pixelwise.inference.object_scale import lost_object_note
+from pixelwise.inference.object_scale import is_noted, lost_object_note
 from pixelwise.inference.orientation import with_orientation
 from pixelwise.inference.output_items import (
     REPORT_FILE,
@@ -25,6 +24,8 @@ from pixelwise.inference.output_items import (
     assign_files,
     check_existing,
     read_result,
+    report_entry,
+    write_report,
 )
 from pixelwise.inference.outputs import Mark, digest, fingerprint, write_outputs
 from pixelwise.inference.pipeline import map_predictions
@@ -34,8 +35,9 @@ from pixelwise.inference.predictor import Predictor
 from pixelwise.inference.result_tables import CLASSES_FILE, ImageRows, ResultTables
 from pixelwise.inference.sources import find_images
 from pixelwise.inference.video import predict_video, read_fractions
+from pixelwise.inference.views import WholeView
 from pixelwise.runtime.cpu import leave_one_core
-from pixelwise.runtime.files import atomic_write, remove_abandoned, write_errors
+from pixelwise.runtime.files import remove_abandoned, write_errors
 from pixelwise.runtime.progress import Progress, no_progress
 from pixelwise.runtime.threads import prefetch_map
 
@@ -66,13 +68,15 @@ class PredictResult:
         failed: one error for each file or folder that could not be used, in the order of the images.
         resumed: number of images that were skipped because their files were complete.
         notes: one line for each source that contains files other than images, and one line about images that are
-            reduced so far that objects are lost, see `lost_object_note`.
+            much larger than the training images, see `lost_object_note`.
+        too_large: the paths of these images. The view "tiles" may be better for them.
     """
 
     report: dict[str, Any]
     failed: tuple[PixelwiseError, ...]
     resumed: int = 0
     notes: tuple[str, ...] = ()
+    too_large: tuple[str, ...] = ()
 
     @property
     def image_count(self) -> int:
@@ -161,18 +165,28 @@ def predict_folder(
     done = [(item, item.mark) for item in items if item.mark is not None]
     report = {
         "classes": list(predictor.classes),
-        "photos": [_report_entry(item, mark, out) for item, mark in done],
+        "photos": [report_entry(item, mark, out) for item, mark in done],
         "failed": list(map(str, failed)),
     }
     if done:
         tables.finish(item.path for item, _ in done)
-        _write_report(report, out / REPORT_FILE)
+        write_report(report, out / REPORT_FILE)
     else:
         for folder in new_folders:
             with suppress(OSError):
                 folder.rmdir()
-    note = lost_object_note(predictor.model.config, ((mark.height, mark.width) for _, mark in done))
-    return PredictResult(report, tuple(failed), len(resumed), (*found.notes, note) if note else found.notes)
+    too_large = _too_large(predictor, done)
+    note = lost_object_note(predictor.model.config, ((mark.height, mark.width) for _, mark in too_large))
+    notes = (*found.notes, note) if note else found.notes
+    return PredictResult(report, tuple(failed), len(resumed), notes, tuple(str(item.path) for item, _ in too_large))
+
+
+def _too_large(predictor: Predictor, done: Sequence[tuple[OutputItem, Mark]]) -> list[tuple[OutputItem, Mark]]:
+    """Return the images that were predicted as a whole and are much larger than the training images."""
+    if not isinstance(predictor.image_view, WholeView):
+        return []
+    config = predictor.model.config
+    return [(item, mark) for item, mark in done if is_noted(config, mark.height, mark.width)]
 
 
 def _predict_items(
@@ -277,19 +291,3 @@ def _or_error(
         return error
     except MemoryError:
         return DataError(f"{item.path}: not enough memory to draw its mask; cut the image into tiles")
-
-
-def _report_entry(item: OutputItem, mark: Mark, out: Path) -> dict[str, Any]:
-    """Return an image's entry in predictions.json. The keys are those of version 0.1."""
-    return (
-        {"photo": str(item.path), "width": mark.width, "height": mark.height}
-        | {kind: str(file.relative_to(out)) for kind, file in item.files.items()}
-        | {"shares": mark.shares}
-    )
-
-
-def _write_report(report: dict[str, Any], out: Path) -> None:
-    with atomic_write(out) as part:
-        text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
-        # Bytes of file names that are not valid UTF-8 become escapes such as \udce9, which are valid JSON.
-        part.write_text(text, encoding="utf-8", errors="backslashreplace")

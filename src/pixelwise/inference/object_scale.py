@@ -18,6 +18,13 @@ _MIN_GROWTH = 2.0
 Smaller images are reduced little more than the training images were.
 """
 
+MIN_MOSAIC_GROWTH = 4.0
+"""Minimum side of images that are probably mosaics, slides or maps, as a multiple of the side of the training images.
+
+An image of one object is rarely that much larger, but it can be: photographs of 12 megapixels beside training images of
+500 pixels.
+"""
+
 
 def lost_object_side(config: ModelConfig, height: int, width: int) -> float | None:
     """Return the side of a typical object of the training data in the model's input, if it is lost in this image.
@@ -40,21 +47,39 @@ def lost_object_side(config: ModelConfig, height: int, width: int) -> float | No
     return reduced if reduced < MIN_OBJECT_SIDE else None
 
 
+def is_much_larger(config: ModelConfig, height: int, width: int) -> bool:
+    """Return True if the sides of an image are at least `MIN_MOSAIC_GROWTH` times those of the training images."""
+    scale = config.object_scale
+    return scale is not None and math.sqrt(height * width) >= MIN_MOSAIC_GROWTH * scale.image_side
+
+
 def lost_object_note(config: ModelConfig, sizes: Iterable[tuple[int, int]]) -> str:
-    """Return one line about images that are reduced so far that objects are lost, or "" if there are none.
+    """Return one line about images that are much larger than the training images, or "" if there are none.
+
+    The line is about images predicted as a whole. If objects have as many pixels as in the training images, windows
+    show them at the right size. If the whole image shows one large object, the whole image is the right view. The model
+    cannot tell the two apart reliably (docs/decisions.md).
 
     Args:
         config: the configuration of the model.
         sizes: (height, width) of each image in pixels.
     """
-    lost = [(side, height, width) for height, width in sizes if (side := lost_object_side(config, height, width))]
-    if not lost or config.object_scale is None:
+    sizes, scale = list(sizes), config.object_scale
+    large = [(height, width) for height, width in sizes if is_noted(config, height, width)]
+    if not large or scale is None:
         return ""
-    side, height, width = min(lost)
-    count = f"{len(lost)} image{'s are' if len(lost) > 1 else ' is'}"
-    limit = "up to " if len(lost) > 1 else ""
+    sides = [math.sqrt(height * width) for height, width in large]
+    lost = [side for size in large if (side := lost_object_side(config, *size)) is not None]
+    count = f"{len(large)} image{'s are' if len(large) > 1 else ' is'}"
+    limit = "up to " if len(large) > 1 else ""
+    effect = f"would be {min(lost):.1f} px wide and are lost" if lost else "are hardly visible"
     return (
-        f"{count} reduced {limit}{math.sqrt(height * width) / config.size:.0f}x: objects as large as in the training "
-        f"images ({config.object_scale.object_side:.0f} px) would be {side:.1f} px wide and are lost; cut the images "
-        f"into tiles of about {config.object_scale.image_side:.0f} px"
+        f"{count} {limit}{max(sides) / scale.image_side:.0f}x as large as the training images "
+        f"({scale.image_side:.0f} px) and reduced {limit}{max(sides) / config.size:.0f}x: objects as large as in the "
+        f"training images ({scale.object_side:.0f} px) {effect}; predict images of many such objects with `view` tiles"
     )
+
+
+def is_noted(config: ModelConfig, height: int, width: int) -> bool:
+    """Return True if `lost_object_note` has a line for an image of this size."""
+    return is_much_larger(config, height, width) or lost_object_side(config, height, width) is not None

@@ -1,10 +1,11 @@
 """The images of a call of `predict_folder` with their output files."""
 
+import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pixelwise.errors import OutputExistsError
 from pixelwise.inference.file_names import output_files
@@ -14,6 +15,7 @@ from pixelwise.inference.prediction import MaskStyle
 from pixelwise.inference.result_tables import CLASSES_FILE, OBJECTS_FILE
 from pixelwise.inference.sources import ImageSource
 from pixelwise.inference.video import is_moving, video_files
+from pixelwise.runtime.files import atomic_write
 
 REPORT_FILE = "predictions.json"
 
@@ -127,3 +129,26 @@ def read_result(expected: MarkOfRun, item: OutputItem) -> Mark | None:
             )
         marks.append(mark)
     return marks[0] if marks and len(marks) == len(item.files) else None
+
+
+def report_entry(item: OutputItem, mark: Mark, out: Path) -> dict[str, Any]:
+    """Return an image's entry in predictions.json. The keys are those of version 0.1.
+
+    Args:
+        item: the image.
+        mark: the mark of its files.
+        out: the directory of the output files.
+    """
+    return (
+        {"photo": str(item.path), "width": mark.width, "height": mark.height}
+        | {kind: str(file.relative_to(out)) for kind, file in item.files.items()}
+        | {"shares": mark.shares}
+    )
+
+
+def write_report(report: dict[str, Any], out: Path) -> None:
+    """Write predictions.json atomically. Raises OutputError."""
+    with atomic_write(out) as part:
+        text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
+        # Bytes of file names that are not valid UTF-8 become escapes such as \udce9, which are valid JSON.
+        part.write_text(text, encoding="utf-8", errors="backslashreplace")
