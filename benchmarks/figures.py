@@ -29,6 +29,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "latency_under_load": (),
     "predict_speed": ("data",),
     "process_pool": (),
+    "thin_structures": (),
 }
 """A benchmark → the arguments without which its table cannot be measured."""
 

@@ -76,7 +76,7 @@ class TestJSON:
         }  # fmt: skip
         assert set(stored["widths"]) == {"least", "low", "median", "high", "greatest"}
         assert set(stored["classes"][1]) == {
-            "name", "levels", "colour", "pixels", "share", "photos", "objects", "side", "width",
+            "name", "levels", "colour", "pixels", "share", "photos", "objects", "side", "width", "width_px",
         }  # fmt: skip
         assert set(stored["problems"][0]) == {"kind", "file", "what", "usable"}
 

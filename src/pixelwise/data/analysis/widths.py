@@ -56,9 +56,7 @@ def _crop(present: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
         column = int(inside[len(inside) // 2])
         top, left = max(row - _MAX_FULL_SIDE // 2, 0), max(column - _MAX_FULL_SIDE // 2, 0)
         return present[top : top + _MAX_FULL_SIDE, left : left + _MAX_FULL_SIDE]
-    # With a border of one pixel, so that the outline is inside.
-    top, left = max(int(rows[0]) - 1, 0), max(int(columns[0]) - 1, 0)
-    return present[top : rows[-1] + 2, left : columns[-1] + 2]
+    return present[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
 
 def region_width(present: npt.NDArray[np.bool_]) -> float:
@@ -66,7 +64,7 @@ def region_width(present: npt.NDArray[np.bool_]) -> float:
 
     Area and outline are means over the regions. For a strip at any angle, the result is its width up to 10 %. For a
     compact region such as a disc or a square, it is the square root of the area. The outline is measured by the
-    Cauchy-Crofton formula from the changes along rows, columns and diagonals. The edge of the image is not part of it.
+    Cauchy-Crofton formula from the changes along rows, columns and diagonals. The edge of the image is part of it.
 
     Args:
         present: (H, W) bool. Regions that touch at a corner are connected.
@@ -91,6 +89,7 @@ def region_width(present: npt.NDArray[np.bool_]) -> float:
 
 def _outline(present: npt.NDArray[np.bool_]) -> float:
     """Return the length of the outline of all regions in pixels."""
+    present = np.pad(present, 1)
     straight = np.count_nonzero(present[:, 1:] != present[:, :-1]) + np.count_nonzero(present[1:] != present[:-1])
     diagonal = np.count_nonzero(present[1:, 1:] != present[:-1, :-1])
     diagonal += np.count_nonzero(present[1:, :-1] != present[:-1, 1:])
