@@ -59,9 +59,12 @@ def test_unequal_strides_and_dilation() -> None:
 def test_the_kernel_is_padded_and_not_the_input(monkeypatch: pytest.MonkeyPatch) -> None:
     padded: list[tuple[int, ...]] = []
     pad = F.pad
-    monkeypatch.setattr(
-        F, "pad", lambda x, *args, **options: [padded.append(tuple(x.shape)), pad(x, *args, **options)][1]
-    )
+
+    def record(x: Tensor, *args: Any, **options: Any) -> Tensor:
+        padded.append(tuple(x.shape))
+        return pad(x, *args, **options)
+
+    monkeypatch.setattr(F, "pad", record)
     theirs, ours = pair(kernel_size=3, stride=2, groups=6)
     theirs(image(64, 65))
     ours(image(64, 64))

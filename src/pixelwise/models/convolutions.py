@@ -1,6 +1,7 @@
 """Changes to the convolutions of a built model: padding like TensorFlow's, and float32 if bfloat16 is slow."""
 
 from functools import cache
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -98,7 +99,7 @@ def use_float32_gradients(conv: nn.Conv2d) -> None:
 
 
 @cache
-def _mixed_with(base: type, kind: type[nn.Conv2d]) -> type[nn.Conv2d]:
+def _mixed_with(base: type, kind: type) -> Any:
     """Return a subclass of `kind` with the `forward` of `base`.
 
     Changing the class of a module keeps its position in the model, its hooks and the names of its tensors. torch's

@@ -1,10 +1,10 @@
 """The rule of a plan for the augmentation."""
 
 import re
+from typing import Any
 
 from pixelwise.data.analysis.symmetry import ImageSymmetry
 from pixelwise.planning.rule import Decision, RuleInput
-from pixelwise.registry import ComponentSpec
 
 _LEFT_RIGHT = re.compile(
     r"(^|[^a-z])(left|right|links|rechts|linke[rs]?|rechte[rs]?|gauche|droite?|izquierd[ao]|derech[ao]|[lr])([^a-z]|$)"
@@ -31,7 +31,7 @@ def choose_augmentation(facts: RuleInput) -> Decision:
         return Decision("crop", f"{reason}; '{upright}' is about top and bottom")
     if symmetry is None or symmetry.has_up:
         return Decision("crop", f"{reason}; {_describe_up(symmetry)}" if symmetry else reason)
-    spec: ComponentSpec = {"name": "crop", "vertical_flip": 0.5}
+    spec: dict[str, Any] = {"name": "crop", "vertical_flip": 0.5}
     how = "top-bottom flips"
     if symmetry.allows_quarter_turns:
         spec, how = spec | {"quarter_turns": True}, "top-bottom flips and quarter turns"
