@@ -86,6 +86,18 @@ def test_too_many_images_are_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
     assert messages == ["near-duplicates: compared 4 of 12 images of the val split"]
 
 
+def test_images_that_are_not_searched_for_crops_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = thumbnails(*(Image.fromarray(scene(seed)) for seed in range(12)))
+    others = thumbnails(*(Image.fromarray(scene(seed)) for seed in (0, *range(20, 31))))
+    monkeypatch.setattr(duplicates_module, "MAX_COMPARISONS", 2 * 27 * 12 * 4)
+    found = find_near_duplicates(first, others)
+    assert (found.compared, found.searched) == (12, 1 + 4), "the one that matches, and every third of the others"
+    splits: list[Split] = [*["train"] * 12, *["val"] * 12]  # type: ignore[list-item]
+    files = [f"{number}.png" for number in range(24)]
+    _, messages = near_duplicate_issues(np.concatenate([others, first]), files, splits, frozenset())
+    assert messages == ["near-duplicates: searched 5 of 12 images of the val split for crops"]
+
+
 def test_blocks_do_not_change_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
     images = thumbnails(*(Image.fromarray(scene(seed)) for seed in range(12)))
     monkeypatch.setattr(duplicates_module, "_PAIRS_PER_BLOCK", 30)

@@ -155,12 +155,14 @@ def test_two_image_folders_raise(tmp_path: Path) -> None:
 @pytest.mark.parametrize("second", ["masks/1.gif", "masks/1_mask.png", "masks/1.PNG"])
 def test_two_masks_of_one_image_raise(second: str, tmp_path: Path) -> None:
     touch(tmp_path, "images/1.jpg", "masks/1.png", second)
-    assert_error("folders", tmp_path, "images/1.jpg", "two masks", "masks/1.png", second, "move one away")
+    assert_error(
+        "folders", tmp_path, "images/1.jpg", "2 masks", "masks/1.png", second, "keep one, and move the others away"
+    )
 
 
 def test_two_masks_next_to_an_image_raise(tmp_path: Path) -> None:
     touch(tmp_path, "1.jpg", "1_mask.png", "1_seg.png")
-    assert_error("folders", tmp_path, "1.jpg", "two masks", "1_mask.png", "1_seg.png")
+    assert_error("folders", tmp_path, "1.jpg", "2 masks", "1_mask.png", "1_seg.png")
 
 
 def test_two_images_of_one_name_raise(tmp_path: Path) -> None:

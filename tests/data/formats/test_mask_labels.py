@@ -129,7 +129,7 @@ def test_masks_of_several_annotators_are_a_question(labels: tuple[str, str], tmp
     touch(tmp_path, *(f"images/{name}.jpg" for name in names))
     touch(tmp_path, *(f"masks/{name}_{label}.png" for name in names for label in labels))
     if "seg" in labels:
-        assert_error("folders", tmp_path, "images/Image_01L.jpg: has two masks", "move one away")
+        assert_error("folders", tmp_path, "images/Image_01L.jpg: has 2 masks", "keep one, and move the others away")
         return
     first, second = (f"Image_01L_{label}.png" for label in labels)
     assert_error("folders", tmp_path, "has 2 masks", first, second, "move all but one mask of each image away")

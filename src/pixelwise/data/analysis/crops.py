@@ -80,6 +80,17 @@ def search_boxes() -> Iterator[Box]:
                 yield left, top, left + scale, top + scale
 
 
+def search_step(count: int, other_count: int, max_comparisons: int) -> int:
+    """Return k if `find_crops` compares every k-th image of its first set.
+
+    Args:
+        count: number of images of the first set.
+        other_count: number of images of the second set.
+        max_comparisons: see `find_crops`.
+    """
+    return max(1, -(-2 * len(list(search_boxes())) * count * other_count // max_comparisons))
+
+
 def find_crops(
     thumbnails: np.ndarray, others: np.ndarray, pattern: Pattern, max_comparisons: int
 ) -> dict[int, tuple[int, float]]:
@@ -96,8 +107,7 @@ def find_crops(
         Index in the first set → (index in the second set, similarity in [`MIN_CROP_SIMILARITY`, 1]).
     """
     boxes = list(search_boxes())
-    step = max(1, -(-2 * len(boxes) * len(thumbnails) * len(others) // max_comparisons))
-    chosen = np.arange(0, len(thumbnails), step)
+    chosen = np.arange(0, len(thumbnails), search_step(len(thumbnails), len(others), max_comparisons))
     if not len(chosen) or not len(others):
         return {}
     found = {}

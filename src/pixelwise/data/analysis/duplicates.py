@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pixelwise.data.analysis.crops import find_crops, resample
+from pixelwise.data.analysis.crops import find_crops, resample, search_step
 from pixelwise.data.schema import DataIssue, Split
 
 THUMBNAIL_SIDE = 24
@@ -64,11 +64,13 @@ class NearDuplicates:
 
     Attributes:
         matches: index in the first set → (index of the most similar image in the second set, similarity).
-        compared: number of images of the first set that were compared as a whole. The search for crops can skip more.
+        compared: number of images of the first set that were compared as a whole.
+        searched: number of these images that matched as a whole or were searched for crops.
     """
 
     matches: dict[int, tuple[int, float]]
     compared: int
+    searched: int
 
 
 def find_near_duplicates(thumbnails: np.ndarray, others: np.ndarray) -> NearDuplicates:
@@ -87,13 +89,14 @@ def find_near_duplicates(thumbnails: np.ndarray, others: np.ndarray) -> NearDupl
     step = max(1, -(-len(thumbnails) * len(others) // MAX_COMPARISONS))
     indices = np.arange(0, len(thumbnails), step)
     if not len(indices) or not len(others):
-        return NearDuplicates({}, 0)
+        return NearDuplicates({}, 0, 0)
     first, second = (part.reshape(-1, THUMBNAIL_SIDE, THUMBNAIL_SIDE) for part in (thumbnails[indices], others))
     matches = _best_matches(*(edge_pattern(resample(part, PATTERN_SIDE)) for part in (first, second)))
     rest = np.array([index for index in range(len(indices)) if index not in matches], int)
+    searched = len(matches) + len(rest[:: search_step(len(rest), len(others), MAX_COMPARISONS)])
     crops = find_crops(first[rest], second, edge_pattern, MAX_COMPARISONS)
     matches |= {int(rest[row]): match for row, match in crops.items()}
-    return NearDuplicates({int(indices[row]): matches[row] for row in sorted(matches)}, len(indices))
+    return NearDuplicates({int(indices[row]): matches[row] for row in sorted(matches)}, len(indices), searched)
 
 
 def _best_matches(patterns: np.ndarray, others: np.ndarray) -> dict[int, tuple[int, float]]:
@@ -164,8 +167,8 @@ def near_duplicate_issues(
         copies: indices of images that are already reported as copies. They are not compared.
 
     Returns:
-        (warnings, messages). There is one warning for each near-duplicate, in the order of `files`, and one message for
-        each split of which only some images were compared.
+        (warnings, messages). There is one warning for each near-duplicate, in the order of `files`, and messages for
+        each split of which only some images were compared, or searched for crops.
     """
     issues, messages = {}, []
     names = np.array(splits)
@@ -182,4 +185,8 @@ def near_duplicate_issues(
             issues[index] = DataIssue("near-duplicate", files[index], message, "warning")
         if len(earlier) and found.compared < len(later):
             messages.append(f"near-duplicates: compared {found.compared} of {len(later)} images of the {split} split")
+        if found.searched < found.compared:
+            messages.append(
+                f"near-duplicates: searched {found.searched} of {len(later)} images of the {split} split for crops"
+            )
     return [issues[index] for index in sorted(issues)], messages

@@ -74,7 +74,7 @@ def to_pairs(matches: Matches, roles: Roles, instances: bool = False) -> Pairs:
 
     Raises:
         AmbiguousDataError: The masks of an image are of several annotators or are ambiguous.
-        DataError: An image has two masks of the same name in one folder.
+        DataError: An image has several masks of the same name in one folder.
     """
     pairs = Pairs(unmatched_masks=matches.unmatched, decisions=[matches.note] if matches.note else [])
     if all(len(masks) == 1 for masks in matches.masks.values()) and not matches.by_folder:
@@ -86,7 +86,7 @@ def to_pairs(matches: Matches, roles: Roles, instances: bool = False) -> Pairs:
     elif not matches.labels:
         for image, masks in matches.masks.items():
             if len(masks) > 1:
-                _raise_two_masks(image, masks, matches, roles)
+                _raise_several_masks(image, masks, matches, roles)
     else:
         _settle_labels(pairs, matches, roles)
     return pairs
@@ -97,17 +97,17 @@ def _one_per_folder(image: ImageFile, matches: Matches, roles: Roles) -> dict[st
     masks = matches.masks[image]
     persons = sorted(mask.folder for mask in masks if _PERSON.search(matches.labels[mask].casefold().replace("_", " ")))
     if len({roles[mask.folder].base for mask in masks}) > 1 or len(persons) > 1:
-        _raise_two_masks(image, masks, matches, roles)
+        _raise_several_masks(image, masks, matches, roles)
     by_class: dict[str, tuple[ImageFile, ...]] = {}
     for mask in masks:
         name = matches.labels[mask]
         if name in by_class:
-            _raise_two_masks(image, [*by_class[name], mask], matches, roles)
+            _raise_several_masks(image, [*by_class[name], mask], matches, roles)
         by_class[name] = (mask,)
     return by_class
 
 
-def _raise_two_masks(image: ImageFile, masks: Sequence[ImageFile], matches: Matches, roles: Roles) -> NoReturn:
+def _raise_several_masks(image: ImageFile, masks: Sequence[ImageFile], matches: Matches, roles: Roles) -> NoReturn:
     """Raise the error for an image with several masks. If they are in several folders, the error names these."""
 
     def base(mask: ImageFile) -> str:
@@ -116,7 +116,7 @@ def _raise_two_masks(image: ImageFile, masks: Sequence[ImageFile], matches: Matc
     name_of = base if len({base(mask) for mask in masks}) > 1 else lambda mask: mask.folder
     folders: dict[str, list[ImageFile]] = {name: [] for name in sorted(map(name_of, masks))}
     if len(folders) < 2:
-        raise DataError(f"{image}: has two masks ({abbreviate(masks)}); move one away")
+        raise DataError(f"{image}: has {len(masks)} masks ({abbreviate(masks)}); keep one, and move the others away")
     # The folders of the other splits have the same last part: training/manual1 and test/manual1.
     last_parts = {name.rpartition("/")[2]: name for name in folders}
     for mask in (mask for each in matches.masks.values() for mask in each):
