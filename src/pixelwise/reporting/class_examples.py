@@ -1,7 +1,5 @@
 """Example images of each class, encoded as data URLs for the report of a data set."""
 
-import base64
-import io
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +10,7 @@ from pixelwise.data.io.mask import read_image_and_mask
 from pixelwise.data.schema import MultilabelMask, ReadSpec, Record
 from pixelwise.data.task import MULTILABEL
 from pixelwise.errors import DataError
-from pixelwise.visualization import overlay_pair, to_display_image
+from pixelwise.visualization import html, overlay_pair, to_display_image
 
 PAIR_WIDTH = 640
 """Maximum width in pixels of the pair of an image and its overlay."""
@@ -89,6 +87,4 @@ def draw_example(record: Record, stats: ClassStats, index: int, read_spec: ReadS
 
 def encode_image(image: Image.Image) -> str:
     """Return an image as a data URL, compressed as WebP."""
-    content = io.BytesIO()
-    image.save(content, "WEBP", quality=_WEBP_QUALITY)
-    return f"data:image/webp;base64,{base64.b64encode(content.getvalue()).decode()}"
+    return html.data_url(image, "webp", _WEBP_QUALITY)

@@ -1,7 +1,5 @@
 """The page of an evaluation: one HTML file with the metrics, and the images with the lowest scores."""
 
-import base64
-import io
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +15,7 @@ from pixelwise.metrics.confusion import ClassMetrics
 from pixelwise.metrics.evaluation import Evaluation, ImageExample
 from pixelwise.metrics.intervals import Interval
 from pixelwise.palette import IGNORE_INDEX, Color, Palette
-from pixelwise.visualization import overlay
+from pixelwise.visualization import html, overlay
 
 PAGE_MARK = "– pixelwise evaluate</title>"
 """A text near the start of each page."""
@@ -197,7 +195,9 @@ def figure(evaluation: Evaluation, example: ImageExample) -> Figure:
         "difference": draw_difference(example),
     }
     height, width = example.image.shape[:2]
-    urls = {caption: _data_url(pixels) for caption, pixels in panels.items()}
+    urls = {
+        caption: html.data_url(Image.fromarray(pixels), "jpeg", _JPEG_QUALITY) for caption, pixels in panels.items()
+    }
     return Figure(scores.file, example.score, scores.mean_iou, urls, (width, height))
 
 
@@ -214,12 +214,6 @@ def _overlay(
     image: npt.NDArray[np.uint8], mask: npt.NDArray[np.uint8], palette: Palette, uncolored: Collection[int]
 ) -> npt.NDArray[np.uint8]:
     return np.asarray(overlay(np.ascontiguousarray(image), mask, palette, uncolored=uncolored))
-
-
-def _data_url(pixels: npt.NDArray[np.uint8]) -> str:
-    content = io.BytesIO()
-    Image.fromarray(pixels).save(content, "JPEG", quality=_JPEG_QUALITY)
-    return f"data:image/jpeg;base64,{base64.b64encode(content.getvalue()).decode()}"
 
 
 def _percent(value: float | None, digits: int = 1) -> str:

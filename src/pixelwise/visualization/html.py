@@ -9,6 +9,7 @@ import html
 import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Literal
 
 from PIL import Image
 
@@ -79,11 +80,25 @@ def image_tag(image: Image.Image, description: str, width: int = 900) -> str:
     """
     if image.width > width:
         image = image.resize((width, max(1, round(image.height * width / image.width))), Image.Resampling.LANCZOS)
-    buffer = io.BytesIO()
-    image.convert("RGB").save(buffer, "JPEG", quality=_JPEG_QUALITY)
-    data = base64.b64encode(buffer.getvalue()).decode()
     style = "max-width:100%;height:auto;margin:0 4px 4px 0"
-    return f'<img alt="{text(description)}" style="{style}" src="data:image/jpeg;base64,{data}">'
+    url = data_url(image.convert("RGB"), "jpeg", _JPEG_QUALITY)
+    return f'<img alt="{text(description)}" style="{style}" src="{url}">'
+
+
+def data_url(image: Image.Image, format: Literal["jpeg", "webp"], quality: int) -> str:
+    """Return a URL that contains an image.
+
+    Args:
+        image: an image of mode "RGB".
+        format: the file format, with lossy compression.
+        quality: 0 to 100.
+
+    >>> data_url(Image.new("RGB", (8, 8)), "jpeg", 80)[:30]
+    'data:image/jpeg;base64,/9j/4AA'
+    """
+    content = io.BytesIO()
+    image.save(content, format, quality=quality)
+    return f"data:image/{format};base64,{base64.b64encode(content.getvalue()).decode()}"
 
 
 def image_file_tag(path: Path, description: str, width: int = 900) -> str:
