@@ -19,6 +19,9 @@ RESAMPLES = 2000
 BLOCKS = 12
 """Number of blocks of consecutive images if all images are of one group."""
 
+_MIN_EFFECTIVE_UNITS = 2.0
+"""Minimum effective number of units of the correction for few units. For a lower number it has no finite variance."""
+
 _MAX_CELLS = 1 << 24
 """Maximum number of cells of the arrays of one block of bootstrap samples."""
 
@@ -84,7 +87,8 @@ def bootstrap_iou(
     intervals then do not cover other groups.
 
     Quantiles of few units lie too close together. They are corrected by the expanded percentiles of Hesterberg 2015,
-    "What teachers should know about the bootstrap".
+    "What teachers should know about the bootstrap". Large objects decide an IoU, so the correction is that for the
+    effective number of units (Kish 1965, "Survey sampling"): (Σu)² / Σu², with the union u of a class in each unit.
 
     Args:
         counts: (N, C, 3) true positives, false positives and false negatives of each image and class, in pixels.
@@ -95,21 +99,58 @@ def bootstrap_iou(
     Returns:
         Intervals at the confidence level `LEVEL`.
     """
-    unit = "group" if any(group is not None for group in groups) else "image"
-    if unit == "group" and len(set(groups)) == 1 and len(groups) >= 2 * BLOCKS:
-        unit, groups = "block", [str(index * BLOCKS // len(groups)) for index in range(len(groups))]
-    if unit != "image":
-        counts = _sum_groups(counts, groups)
+    counts, unit = _to_units(counts, groups)
     units = len(counts)
     if units < 2:
         return Intervals(None, dict.fromkeys(classes), units, unit)
     samples = np.concatenate([*_resample(counts, np.random.default_rng(seed))])
-    # Units without a class carry no information about its IoU.
-    present_units = (counts.sum(2) > 0).sum(0)
-    ends = {name: _interval(samples[:, index], int(present_units[index])) for index, name in enumerate(classes)}
+    effective = _effective_units(counts)
+    ends = {name: _interval(samples[:, index], effective[index]) for index, name in enumerate(classes)}
+    mean = _interval(_mean_of_present(samples), float(effective[effective > 0].mean()) if effective.any() else 0.0)
+    return Intervals(mean, ends, units, unit)
+
+
+def bootstrap_mean_ious(
+    counts: Sequence[npt.NDArray[np.int64]], groups: Sequence[str | None] = (), seed: int = 0
+) -> npt.NDArray[np.float64] | None:
+    """Compute the mean IoUs of several models for samples of the same images, drawn with replacement.
+
+    Args:
+        counts: for each of M models, (N, C, 3) counts of the same N images, see `bootstrap_iou`.
+        groups: see `bootstrap_iou`.
+        seed: random seed.
+
+    Returns:
+        (`RESAMPLES`, M) float64 mean IoUs. The models of a row have the same images. None if there are fewer than two
+        units.
+    """
+    units, _ = _to_units(np.concatenate(counts, axis=1), groups)
+    if len(units) < 2:
+        return None
+    samples = np.concatenate([*_resample(units, np.random.default_rng(seed))])
+    return np.stack([_mean_of_present(part) for part in np.split(samples, len(counts), axis=1)], axis=1)
+
+
+def _mean_of_present(samples: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return the mean IoU of the present classes of each sample, from (samples, C). NaN if all classes are absent."""
     present = np.isfinite(samples)
     means = np.where(present, samples, 0).sum(1) / np.maximum(present.sum(1), 1)
-    return Intervals(_interval(np.where(present.any(1), means, np.nan), units), ends, units, unit)
+    return np.where(present.any(1), means, np.nan)
+
+
+def _to_units(counts: npt.NDArray[np.int64], groups: Sequence[str | None]) -> tuple[npt.NDArray[np.int64], str]:
+    """Return the counts of the units that are drawn, and their kind: "image", "group" or "block"."""
+    unit = "group" if any(group is not None for group in groups) else "image"
+    if unit == "group" and len(set(groups)) == 1 and len(groups) >= 2 * BLOCKS:
+        unit, groups = "block", [str(index * BLOCKS // len(groups)) for index in range(len(groups))]
+    return (counts if unit == "image" else _sum_groups(counts, groups)), unit
+
+
+def _effective_units(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Return the effective number of units of each class, (C,) float64. 0 for an absent class."""
+    union = counts.sum(2).astype(np.float64)
+    squares = (union**2).sum(0)
+    return np.divide(union.sum(0) ** 2, squares, out=np.zeros_like(squares), where=squares > 0)
 
 
 def _sum_groups(counts: npt.NDArray[np.int64], groups: Sequence[str | None]) -> npt.NDArray[np.int64]:
@@ -135,18 +176,19 @@ def _resample(counts: npt.NDArray[np.int64], rng: np.random.Generator) -> Iterat
         yield np.divide(sums[..., 0], union, out=np.full_like(union, np.nan), where=union > 0)
 
 
-def _interval(samples: npt.NDArray[np.float64], units: int) -> Interval | None:
+def _interval(samples: npt.NDArray[np.float64], units: float) -> Interval | None:
     """Return the interval between two quantiles that are corrected for the number of units.
 
     Args:
         samples: IoUs of bootstrap samples, NaN if a class is absent.
-        units: number of units.
+        units: effective number of units.
 
     Returns:
-        The interval, or None if no sample has a value, or if there are fewer than two units.
+        The interval, or None if no sample has a value, or if there is only one unit.
     """
     values = samples[np.isfinite(samples)]
-    if not values.size or units < 2:
+    if not values.size or units <= 1:
         return None
+    units = max(units, _MIN_EFFECTIVE_UNITS)
     tail = float(norm.cdf(sqrt(units / (units - 1)) * student_t.ppf((1 - LEVEL) / 2, units - 1)))
     return Interval(*(float(end) for end in np.quantile(values, (tail, 1 - tail))))
