@@ -12,7 +12,8 @@ from torch import nn
 
 from pixelwise.data.task import MULTILABEL
 from pixelwise.errors import RunError
-from pixelwise.models.model import CONFIG_FILE, METADATA_KEY, WEIGHTS_FILE, SegmentationModel
+from pixelwise.models.model import SegmentationModel
+from pixelwise.models.model_files import CONFIG_FILE, METADATA_KEY, WEIGHTS_FILE
 from tests.models.helpers import CLASSES, PALETTE, build_model, make_images
 
 

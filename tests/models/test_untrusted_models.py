@@ -11,7 +11,8 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from pixelwise.errors import ConfigError, RunError
-from pixelwise.models.model import CONFIG_FILE, METADATA_KEY, WEIGHTS_FILE, SegmentationModel, create_model
+from pixelwise.models.model import SegmentationModel, create_model
+from pixelwise.models.model_files import CONFIG_FILE, METADATA_KEY, WEIGHTS_FILE
 from pixelwise.models.weight_limit import limit_weights
 from tests.models.helpers import build_model
 

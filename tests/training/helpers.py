@@ -7,7 +7,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from pixelwise.runs.run_dir import Row, Run
+from pixelwise.runs.metrics_file import Row
+from pixelwise.runs.run_dir import Run
 from pixelwise.training.callbacks import Callback
 from pixelwise.training.state import TrainState
 

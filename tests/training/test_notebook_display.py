@@ -11,7 +11,8 @@ from PIL import Image
 
 import pixelwise as pw
 from pixelwise.palette import Color
-from pixelwise.runs.run_dir import Row, Run
+from pixelwise.runs.metrics_file import Row
+from pixelwise.runs.run_dir import Run
 from pixelwise.training.callbacks import CALLBACKS, DEFAULT_CALLBACKS
 from pixelwise.training.callbacks.notebook_display import NotebookDisplay
 from tests.visualization.test_html import decode_images
@@ -43,6 +44,7 @@ def make_state(folder: Path, epochs: int = 4, **fields: Any) -> pw.TrainState:
     data = SimpleNamespace(classes=("pet",), palette=((1, 2, 3),))
     state = pw.TrainState(run, cast(Any, data), cast(Any, None), ())
     state.datasets = cast(Any, [range(20), range(5)])
+    state.started = 0.0
     return state
 
 
@@ -155,6 +157,20 @@ def test_a_time_budget_is_the_scale(shown: list[str], tmp_path: Path) -> None:
     end_epoch(display, state, 0.5)
     assert text(shown[-1]).startswith("epoch 2 · ") and " of " not in text(shown[-1])
     assert 0 < fraction(shown[-1]) <= 1
+
+
+def test_a_time_budget_includes_the_time_before_a_resume(
+    shown: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    display, state = NotebookDisplay(), make_state(tmp_path, time_budget=100)
+    state.history.append({"epoch": 1, "val_miou": 0.5})
+    state.started = 960.0
+    clock = SimpleNamespace(monotonic=lambda: 1000.0)
+    monkeypatch.setattr("pixelwise.training.callbacks.notebook_display.time", clock)
+    display.on_train_start(state)
+    assert fraction(shown[-1]) == 0.4 and text(shown[-1]).endswith("60 s left")
+    display.on_train_end(state)
+    assert "· 40 s ·" in text(shown[-1])
 
 
 def test_an_error_is_the_last_content(shown: list[str], tmp_path: Path) -> None:

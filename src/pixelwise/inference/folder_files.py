@@ -15,7 +15,7 @@ from pixelwise.errors import DataError
 from pixelwise.inference.mask_folders import find_masks
 from pixelwise.inference.outputs import read_mark
 from pixelwise.inference.video_file import VIDEO_SUFFIXES
-from pixelwise.models.model import CONFIG_FILE, WEIGHTS_FILE
+from pixelwise.models.model_files import CONFIG_FILE, WEIGHTS_FILE
 
 _OUTPUT_STEM = re.compile(r".+_(mask|overlay)(_.+)?", re.DOTALL)
 """Stems of the files that a prediction writes."""

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from pixelwise.errors import RunError
 from pixelwise.models.ensemble import SegmentationEnsemble
-from pixelwise.models.model import CONFIG_FILE, WEIGHTS_FILE, SegmentationModel
+from pixelwise.models.model import SegmentationModel
+from pixelwise.models.model_files import CONFIG_FILE, WEIGHTS_FILE
 from pixelwise.runs.group import RunGroup
 from pixelwise.runs.run_dir import Run
 from pixelwise.runtime.files import expand_home

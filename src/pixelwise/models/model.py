@@ -1,8 +1,4 @@
-"""The segmentation model, which computes logits from uint8 images, and the files that store it.
-
-model.safetensors   the weights, and the configuration as metadata (enough to build the model)
-model.json          the same configuration as JSON, for users and other programs
-"""
+"""The segmentation model, which computes logits from uint8 images. `model_files` has the files that store it."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,31 +6,21 @@ from typing import Literal
 
 import torch
 from pydantic import ValidationError
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from pixelwise.data.mask_format import MaskFormat, ObjectScale
 from pixelwise.data.task import MULTICLASS, Task, get_task
-from pixelwise.errors import ConfigError, RunError, first_line
+from pixelwise.errors import ConfigError, RunError
 from pixelwise.models.config import ModelConfig, View
 from pixelwise.models.decoders import DECODERS, build_decoder
 from pixelwise.models.encoder import Encoder, Padding
 from pixelwise.models.feature_cache import FeatureCache
+from pixelwise.models.model_files import CONFIG_FILE, WEIGHTS_FILE, first_finding, read_model_files, write_model_files
 from pixelwise.models.pretrained import load_pretrained_weights
-from pixelwise.models.tensor_files import write_tensors
 from pixelwise.models.timm_models import check_encoder, default_blocks
-from pixelwise.models.version1 import translate_tensor_names
 from pixelwise.models.weight_limit import limit_weights
 from pixelwise.palette import Palette, default_palette
 from pixelwise.registry import ComponentSpec
-from pixelwise.runtime.files import atomic_write
-
-WEIGHTS_FILE = "model.safetensors"
-
-CONFIG_FILE = "model.json"
-
-METADATA_KEY = "pixelwise"
-"""Key of the configuration in the metadata of model.safetensors."""
 
 _MAX_UNSAVED_BYTES = 512 << 20
 _MAX_UNSAVED_FACTOR = 16
@@ -147,10 +133,7 @@ class SegmentationModel(nn.Module):
         metrics: dict[str, float | None] | None = None,
         weights: Mapping[str, Tensor] | None = None,
     ) -> None:
-        """Write model.safetensors and model.json into a directory.
-
-        Each file replaces an earlier file of the same name atomically. model.json is written last. If
-        the process is killed before that, model.json still has the metrics of the earlier weights.
+        """Write model.safetensors and model.json into a directory, see `write_model_files`.
 
         Args:
             path: an existing directory.
@@ -158,10 +141,7 @@ class SegmentationModel(nn.Module):
             weights: an earlier `state_dict()` of this model. None for its present weights.
         """
         config = self.config.model_copy(update={"metrics": metrics or {}})
-        with atomic_write(path / WEIGHTS_FILE) as temporary:
-            write_tensors(dict(weights or self.state_dict()), temporary, {METADATA_KEY: config.model_dump_json()})
-        with atomic_write(path / CONFIG_FILE) as temporary:
-            temporary.write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        write_model_files(path, config, weights or self.state_dict())
 
     @staticmethod
     def load(path: Path) -> "SegmentationModel":
@@ -176,7 +156,7 @@ class SegmentationModel(nn.Module):
         Raises:
             RunError: A file is missing or damaged, or the two files do not belong to the same model.
         """
-        config, tensors = _read_files(path)
+        config, tensors = read_model_files(path)
         saved = sum(tensor.nbytes for tensor in tensors.values())
         try:
             check_encoder(config.encoder)  # refuses names for which timm would use the network
@@ -279,47 +259,5 @@ def create_model(
             decoder=DECODERS.normalize(decoder),
         )
     except ValidationError as error:
-        raise ConfigError(f"this model cannot be made ({_first_finding(error)})") from None
+        raise ConfigError(f"this model cannot be made ({first_finding(error)})") from None
     return SegmentationModel(config, source.tensors)
-
-
-def _first_finding(error: ValidationError) -> str:
-    """Return the field and the message of the first error that pydantic found."""
-    finding = error.errors()[0]
-    fault = finding["msg"].removeprefix("Value error, ")
-    return ": ".join(filter(None, (".".join(map(str, finding["loc"])), fault)))
-
-
-def _read_files(path: Path) -> tuple[ModelConfig, dict[str, Tensor]]:
-    """Return the configuration and the tensors of a model, see `SegmentationModel.load`.
-
-    Raises RunError if a file is damaged or the two files differ.
-    """
-    is_file = path.is_file()
-    weights = path if is_file else path / WEIGHTS_FILE
-    try:
-        weights.open("rb").close()  # safetensors reports a file without read permission as missing
-        with safe_open(weights, framework="pt") as file:
-            metadata = (file.metadata() or {}).get(METADATA_KEY)
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
-        stored = None if metadata is None else ModelConfig.model_validate_json(metadata)
-        if stored is not None and (is_file or not (path / CONFIG_FILE).exists()):
-            return stored, tensors
-        if is_file:
-            raise RunError(f"{path}: has no configuration of a model; name a directory that has {CONFIG_FILE} as well")
-        config = ModelConfig.model_validate_json((path / CONFIG_FILE).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        missing = error.filename or path / WEIGHTS_FILE
-        raise RunError(f"{missing}: no model here; train one first") from None
-    except ValidationError as error:
-        raise RunError(f"{path}: the model cannot be read ({_first_finding(error)})") from None
-    except (OSError, UnicodeDecodeError, RecursionError, SafetensorError) as error:
-        raise RunError(f"{path}: the model cannot be read ({first_line(error)})") from None
-    if stored is None:  # format 1
-        return config, translate_tensor_names(tensors)
-    # The two files are replaced one after the other. These fields can differ if the process was killed in between.
-    if config.model_copy(update={"metrics": stored.metrics, "temperature": stored.temperature}) != stored:
-        raise RunError(
-            f"{path / CONFIG_FILE}: differs from the configuration in {WEIGHTS_FILE}, which decides; remove this file"
-        )
-    return stored, tensors

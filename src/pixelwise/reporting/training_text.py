@@ -8,6 +8,7 @@ from pathlib import Path
 from pixelwise.config import Config
 from pixelwise.data.index import DatasetIndex
 from pixelwise.errors import printable
+from pixelwise.runs.metrics_file import best_epoch
 from pixelwise.runs.run_dir import Run
 from pixelwise.runtime.durations import format_duration
 
@@ -48,7 +49,7 @@ def print_run(run: Run, data: DatasetIndex | None = None) -> None:
         data: the data set of the training, for the next commands. None to print no commands.
     """
     rows = run.read_metrics()
-    best = max(rows, key=lambda row: row["val_miou"] or 0.0)
+    best = rows[best_epoch(rows) - 1]
     seconds = rows[-1].get("seconds") or rows[-1]["train_seconds"] or 0.0
     print(
         f"best: epoch {best['epoch']:.0f} of {len(rows)}, validation mIoU {best['val_miou'] or 0.0:.3f} "

@@ -1,13 +1,13 @@
 """A list of the runs in a directory, read without torch."""
 
-import csv
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pixelwise.errors import first_line
+from pixelwise.errors import PixelwiseError, first_line
+from pixelwise.runs.metrics_file import Row, best_row, read_rows
 from pixelwise.runs.spread import Spread
 from pixelwise.runtime.parsing import read_json, read_yaml
 
@@ -89,7 +89,9 @@ def _summarize(path: Path) -> RunSummary:
     """Return the summary of a run or a group. If it cannot be read, the summary has only a `fault`."""
     try:
         return _read(path)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, csv.Error) as error:
+    except PixelwiseError as error:
+        return RunSummary(path, fault=str(error))
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         return RunSummary(path, fault=f"cannot be read ({first_line(error)})")
 
 
@@ -100,7 +102,7 @@ def _read(path: Path) -> RunSummary:
         group = read_json(path / "group.json")
         folders = [path / member["name"] for member in group["members"]]
         kind, scores = f"{len(folders)} {group['kind']}", _group_scores(group)
-    rows = [_metrics(folder) for folder in folders]
+    rows = [read_rows(folder) for folder in folders]
     models = [folder / "model.safetensors" for folder in folders]
     sizes = [model.stat().st_size for model in models if model.is_file()]
     return RunSummary(
@@ -110,7 +112,7 @@ def _read(path: Path) -> RunSummary:
         encoder=str(config["encoder"]),
         image_size=int(config["image_size"]),
         epochs=sum(map(len, rows)),
-        minutes=sum(float(run[-1]["train_seconds"] or 0) for run in rows if run) / 60,
+        minutes=sum(run[-1]["train_seconds"] or 0.0 for run in rows if run) / 60,
         model_mib=sum(sizes) / _MIB if sizes else None,
         started=_started(path),
         test_miou=_test_miou(path),
@@ -118,20 +120,9 @@ def _read(path: Path) -> RunSummary:
     )
 
 
-def _metrics(path: Path) -> list[dict[str, str]]:
-    try:
-        with (path / "metrics.csv").open(encoding="utf-8", newline="") as file:
-            return list(csv.DictReader(file))
-    except FileNotFoundError:
-        return []
-
-
-def _best(rows: list[dict[str, str]]) -> dict[str, Any]:
-    scored = [row for row in rows if row["val_miou"]]
-    if not scored:
-        return {}
-    best = max(scored, key=lambda row: float(row["val_miou"]))
-    return {"best_epoch": int(float(best["epoch"])), "val_miou": float(best["val_miou"])}
+def _best(rows: list[Row]) -> dict[str, Any]:
+    best = best_row(rows)
+    return {} if best is None else {"best_epoch": int(best["epoch"] or 0), "val_miou": best["val_miou"]}
 
 
 def _group_scores(group: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,12 +18,11 @@
     loggers.json          identifiers of the run in MLflow, Weights & Biases or Trackio
     learning-curve/       trainings on fewer images, written by `measure_learning_curve`
     diverged/             the images of the step whose loss was infinite or NaN
+    group.json            in the directory of several trainings, which are in its folders: their metrics, see `RunGroup`
 
 No file is a pickle.
 """
 
-import csv
-import io
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -35,14 +34,12 @@ from torch import Tensor
 
 from pixelwise.config import Config, config_to_yaml, read_config
 from pixelwise.data.joined_spec import AnySpec, read_any_spec
-from pixelwise.errors import OutputExistsError, RunError, first_line
+from pixelwise.errors import OutputExistsError, RunError
 from pixelwise.models.model import SegmentationModel
 from pixelwise.planning.plan import Plan
 from pixelwise.runs.checkpoint import Checkpoint
+from pixelwise.runs.metrics_file import Row, read_rows, write_rows
 from pixelwise.runtime.files import atomic_write, is_temporary, lock_file, remove_abandoned
-
-Row = dict[str, float | None]
-"""A row of metrics.csv: column → value. None stands for a value that could not be measured."""
 
 _START_MARK = ".pixelwise-start"
 """Name of an empty file that is in a run directory until config.yaml is written."""
@@ -243,37 +240,20 @@ class Run:
         return not animation.exists() or animation.stat().st_mtime < max(image.stat().st_mtime for image in images)
 
     def write_metrics(self, rows: Sequence[Row]) -> None:
-        """Replace metrics.csv in one step, so that a killed process leaves the old or the new file.
-
-        Does nothing if there are no rows. Rows of an earlier version can lack columns. Their cells are empty.
+        """Replace metrics.csv, see `write_rows`.
 
         Args:
             rows: one row per epoch, in order.
         """
-        if rows:
-            text = io.StringIO()
-            writer = csv.writer(text, lineterminator="\n")
-            columns = list(dict.fromkeys(name for row in reversed(rows) for name in row))
-            writer.writerow(columns)
-            writer.writerows([_format_cell(row.get(name)) for name in columns] for row in rows)
-            _write(self.path / "metrics.csv", text.getvalue())
+        write_rows(self.path, rows)
 
     def read_metrics(self) -> list[Row]:
-        """Read the rows of metrics.csv, one per epoch. Return an empty list before the end of the first epoch.
+        """Read metrics.csv, see `read_rows`.
 
         Raises:
             RunError: The file is damaged.
         """
-        path = self.path / "metrics.csv"
-        try:
-            with path.open(encoding="utf-8", newline="") as file:
-                return [_parse_row(number, row) for number, row in enumerate(csv.DictReader(file), start=1)]
-        except FileNotFoundError:
-            return []
-        except (OSError, ValueError, csv.Error) as error:
-            raise RunError(
-                f"{path}: cannot be read ({first_line(error)}); restore it from a copy, or train a new run"
-            ) from None
+        return read_rows(self.path)
 
     def save_best_model(
         self, model: SegmentationModel, metrics: Row, weights: Mapping[str, Tensor] | None = None
@@ -304,23 +284,6 @@ def _has_other_files(path: Path) -> bool:
     """Return True if a directory has files other than the leftovers of a killed start of a run."""
     names = {entry.name for entry in path.iterdir() if not is_temporary(entry)}
     return bool(names - {_START_MARK, *_START_FILES} if _START_MARK in names else names)
-
-
-def _parse_row(number: int, cells: Mapping[str, str | None]) -> Row:
-    """Parse row `number`, counted from 1, of metrics.csv. Raise ValueError if it is damaged."""
-    if None in cells or None in cells.values() or not {"epoch", "val_miou"} <= cells.keys():
-        raise ValueError(f"row {number} does not have the columns of an epoch")
-    row = {name: float(cell) if cell else None for name, cell in cells.items()}
-    if row["epoch"] != number:
-        raise ValueError(f"row {number} is not that of epoch {number}")
-    return row
-
-
-def _format_cell(value: float | None) -> str:
-    """Format a number with all of its digits, because a resumed run compares epochs by them. Return "" for None."""
-    if value is None:
-        return ""
-    return f"{value:.0f}" if float(value).is_integer() else repr(float(value))
 
 
 def _write(path: Path, text: str) -> None:

@@ -2,7 +2,8 @@
 
 from pixelwise.errors import PixelwiseError
 from pixelwise.registry import name_of
-from pixelwise.runs.run_dir import Row, Run
+from pixelwise.runs.metrics_file import Row, best_epoch, best_row
+from pixelwise.runs.run_dir import Run
 from pixelwise.visualization import html
 
 
@@ -41,11 +42,10 @@ def summarize_history(rows: list[Row]) -> str:
     if not rows:
         return "no epoch is completed"
     count = f"{len(rows)} epoch{'s' * (len(rows) != 1)}"
-    scored = [(row["val_miou"], -number) for number, row in enumerate(rows, start=1) if row["val_miou"] is not None]
-    if not scored:
+    best = best_row(rows)
+    if best is None:
         return count
-    score, number = max(scored)
-    return f"{count}, best validation mIoU {score:.3f} after epoch {-number}"
+    return f"{count}, best validation mIoU {best['val_miou']:.3f} after epoch {best_epoch(rows)}"
 
 
 def newest_samples_tag(run: Run, epochs: int) -> str:

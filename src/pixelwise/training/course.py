@@ -27,20 +27,22 @@ class Course:
 
     Attributes:
         is_over: True if no further step may start, also within an epoch.
+        started: time.monotonic() at the start of the training. If a training is resumed, it is earlier by the seconds
+            that were spent before.
     """
 
     def __init__(self, config: Config, spent_seconds: float = 0.0) -> None:
         self.config, self.is_over = config, False
-        self._started = time.monotonic() - spent_seconds
+        self.started = time.monotonic() - spent_seconds
 
     @property
     def seconds(self) -> float:
         """Wall-clock seconds of the training so far. Those before a resume are included."""
-        return time.monotonic() - self._started
+        return time.monotonic() - self.started
 
     def resume(self, seconds: float) -> None:
         """Add the seconds of the training before it was resumed."""
-        self._started -= seconds
+        self.started -= seconds
 
     def start(self, fabric: "Fabric", validation_steps: float, final_passes: float = 0.0) -> None:
         """Begin the first epoch, after the images and the model are ready.

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from pixelwise.metrics.confusion import Metrics
-from pixelwise.runs.run_dir import Row
+from pixelwise.runs.metrics_file import Row
 from pixelwise.runtime.cpu import single_thread
 from pixelwise.runtime.distributed import all_reduce_sum
 from pixelwise.runtime.threads import batched

@@ -5,7 +5,7 @@ import time
 from rich.progress import TaskID
 from torch import Tensor
 
-from pixelwise.runs.run_dir import Row
+from pixelwise.runs.metrics_file import Row
 from pixelwise.runtime.progress import ProgressBars
 from pixelwise.training.course import Course
 

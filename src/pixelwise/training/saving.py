@@ -5,7 +5,8 @@ import time
 import torch
 from torch import Tensor, nn
 
-from pixelwise.runs.run_dir import Row, Run
+from pixelwise.runs.metrics_file import Row
+from pixelwise.runs.run_dir import Run
 from pixelwise.training.setup import TrainingSetup
 
 MAX_SAVING_FRACTION = 0.03

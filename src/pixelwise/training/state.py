@@ -1,5 +1,6 @@
 """The state of a training, for callbacks and loggers."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -11,7 +12,8 @@ from pixelwise.data.schema import Record
 from pixelwise.data.torch_dataset import SegmentationDataset
 from pixelwise.errors import DataError
 from pixelwise.models.model import SegmentationModel
-from pixelwise.runs.run_dir import Row, Run
+from pixelwise.runs.metrics_file import Row, best_epoch
+from pixelwise.runs.run_dir import Run
 
 if TYPE_CHECKING:
     from lightning_fabric.loggers.logger import Logger
@@ -33,6 +35,8 @@ class TrainState:
         loss: the loss of the last step, a scalar on the training device. None before the first step. On a GPU, reading
             its value blocks until the step is computed.
         should_stop: if set to True, the training stops after the current epoch.
+        started: time.monotonic() at the start of the training. If a training is resumed, it is earlier by the seconds
+            that were spent before.
     """
 
     run: Run
@@ -45,6 +49,7 @@ class TrainState:
     step: int = 0
     loss: Tensor | None = None
     should_stop: bool = False
+    started: float = field(default_factory=time.monotonic)
 
     @property
     def skipped(self) -> list[DataError]:
@@ -59,5 +64,4 @@ class TrainState:
     @property
     def best_epoch(self) -> int:
         """Number of the first epoch with the highest validation mIoU, from 1. 0 if no epoch is completed."""
-        scores = [-1.0 if row["val_miou"] is None else row["val_miou"] for row in self.history]
-        return scores.index(max(scores)) + 1 if scores else 0
+        return best_epoch(self.history)

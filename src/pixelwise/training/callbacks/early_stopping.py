@@ -6,7 +6,7 @@ import math
 from pydantic import Field
 
 from pixelwise.registry import Params
-from pixelwise.runs.run_dir import Row
+from pixelwise.runs.metrics_file import Row
 from pixelwise.training.callbacks.base import Callback
 from pixelwise.training.state import TrainState
 
@@ -47,10 +47,18 @@ class EarlyStopping(Callback):
         self._check(state)
 
     def _check(self, state: TrainState) -> None:
-        last = last_improvement(state.history, self.min_delta)
-        if state.epoch - last >= self.patience:
+        if self.is_over(state.history):
+            last = last_improvement(state.history, self.min_delta)
             logger.info("stopped after epoch %d: no better validation mIoU since epoch %d", state.epoch, last)
             state.should_stop = True
+
+    def is_over(self, history: list[Row]) -> bool:
+        """Return True if the training stops after these epochs.
+
+        Args:
+            history: one row per epoch with the column "val_miou".
+        """
+        return len(history) - last_improvement(history, self.min_delta) >= self.patience
 
 
 def last_improvement(history: list[Row], min_delta: float) -> int:

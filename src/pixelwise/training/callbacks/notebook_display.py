@@ -48,7 +48,7 @@ class NotebookDisplay(Callback):
         self._refresh(state)
 
     def on_train_end(self, state: TrainState) -> None:
-        duration = format_duration(time.monotonic() - self._started)
+        duration = format_duration(time.monotonic() - state.started)
         line = f"{summarize_history(state.history)} · {duration} · {state.run.path}"
         self._refresh(state, html.paragraph(html.text(line, max_length=300)))
 
@@ -83,14 +83,15 @@ class NotebookDisplay(Callback):
 
     def _progress(self, state: TrainState) -> str:
         """Return a progress bar and a line with the epoch, the loss, the best validation mIoU and the time left."""
-        config, passed = state.run.config, time.monotonic() - self._started
+        config, now = state.run.config, time.monotonic()
         done = state.epoch + self._epoch_fraction(state)
         if config.time_budget is None:
             fraction = done / config.epochs
             epoch = f"epoch {min(math.floor(done) + 1, config.epochs)} of {config.epochs}"
             steps = done - self._first_epoch
-            left = passed / steps * (config.epochs - done) if steps > 0 else None
+            left = (now - self._started) / steps * (config.epochs - done) if steps > 0 else None
         else:
+            passed = now - state.started
             fraction = min(1.0, passed / config.time_budget)
             epoch = f"epoch {math.floor(done) + 1}"
             left = max(0.0, config.time_budget - passed)

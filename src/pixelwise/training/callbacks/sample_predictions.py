@@ -10,7 +10,7 @@ from pixelwise.data.io.mask import read_image_and_mask
 from pixelwise.data.schema import ReadSpec, Record
 from pixelwise.errors import DataError
 from pixelwise.inference.predictor import Predictor
-from pixelwise.runs.run_dir import Row
+from pixelwise.runs.metrics_file import Row
 from pixelwise.training.callbacks.base import Callback, is_drawing_epoch, warn_on_failure
 from pixelwise.training.loggers.base import ImageLogger
 from pixelwise.training.state import TrainState

@@ -6,7 +6,7 @@ from typing import Any
 
 from lightning_fabric.loggers.logger import Logger
 
-from pixelwise.runs.run_dir import Row
+from pixelwise.runs.metrics_file import Row
 from pixelwise.training.state import TrainState
 
 
