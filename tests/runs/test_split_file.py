@@ -10,6 +10,7 @@ from pixelwise.data.io.remote import RemoteFile
 from pixelwise.data.schema import BytesSource, Record
 from pixelwise.errors import RunError
 from pixelwise.runs.split_file import SplitRow, data_roots, read_split, relative_name, split_rows, write_split
+from pixelwise.training.data import with_split
 
 
 class Member:
@@ -53,7 +54,7 @@ def test_names_do_not_depend_on_the_working_directory(tmp_path: Path, monkeypatc
 
 def test_each_record_has_one_row(pets: pw.DatasetIndex) -> None:
     train, val = pets.train[:8], pets.train[8:]
-    rows = split_rows(pets, train, val)
+    rows = split_rows(with_split(pets, train, val))
     assert [row.part for row in rows] == ["train"] * 8 + ["val"] * 4 + ["test"] * 10
     names = [relative_name(record.image, pets.root) for record in (*pets.train, *pets.test)]
     assert [row.file for row in rows] == names
@@ -63,7 +64,7 @@ def test_each_record_has_one_row(pets: pw.DatasetIndex) -> None:
 
 def test_a_test_image_that_chose_the_epoch_is_val(pets: pw.DatasetIndex) -> None:
     """The setting `val_from` "test" validates on a part of the test split."""
-    rows = split_rows(pets, pets.train, pets.test[:3])
+    rows = split_rows(with_split(pets, pets.train, pets.test[:3]))
     assert [row.part for row in rows[12:]] == ["val"] * 3 + ["test"] * 7
 
 

@@ -10,11 +10,11 @@ from torch import Tensor, nn
 import pixelwise as pw
 from pixelwise.errors import ConfigError
 from pixelwise.models.decoders import DECODERS
-from pixelwise.runs.run_dir import Row
+from pixelwise.runs.metrics_file import Row
 from pixelwise.training.callbacks import CALLBACKS, DEFAULT_CALLBACKS, Callback, EarlyStopping, register_callback
 from pixelwise.training.callbacks.base import is_drawing_epoch
 from pixelwise.training.state import TrainState
-from tests.training.helpers import SMALL
+from tests.training.helpers import SMALL, files_with_times
 
 WITH_DRAWINGS: dict[str, Any] = SMALL | {"epochs": 1, "defaults": True, "sample_predictions": 1}
 
@@ -216,7 +216,8 @@ class TestDrawings:
         scores = [row["val_miou"] or 0.0 for row in run.read_metrics()]
         assert len(scores) == 3
         best = scores.index(max(scores)) + 1
-        assert pw.Predictor.load(run_path).model.config.metrics["epoch"] == best
+        config = pw.Predictor.load(run_path).model.config
+        assert config.metrics["epoch"] == best and config.temperature != 1.0
         assert run.sample_image(best).exists() and run.history_image.exists() and run.samples_animation.exists()
         # It continues, and the drawings are replaced by those of the complete training.
         resumed = pw.train(pets, run_path, resume=True, callbacks=names, defaults=False)
@@ -225,13 +226,19 @@ class TestDrawings:
 
 @pytest.mark.integration
 class TestLength:
-    def test_patience_is_early_stopping(self, pets: pw.DatasetIndex, tmp_path: Path) -> None:
+    def test_patience_is_early_stopping(
+        self, pets: pw.DatasetIndex, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
         settings = SMALL | {"epochs": 30, "lr": 1e-9, "encoder_training": "none"}
         run = pw.train(pets, tmp_path / "run", patience=2, **settings)
         scores = [row["val_miou"] or 0.0 for row in run.read_metrics()]
         assert len(scores) == scores.index(max(scores)) + 1 + 2 < 30
-        resumed = pw.train(pets, run.path, resume=True, defaults=False)
+        before = files_with_times(run.path)
+        with caplog.at_level("INFO", logger="pixelwise"):
+            resumed = pw.train(pets, run.path, resume=True, defaults=False)
         assert len(resumed.read_metrics()) == len(scores), "the patience is over after a resume too"
+        assert f"{run.path}: stopped after epoch {len(scores)}, because its patience is over" in caplog.text
+        assert files_with_times(run.path) == before
         longer = pw.train(pets, run.path, resume=True, patience=3, defaults=False)
         assert len(longer.read_metrics()) > len(scores)
 

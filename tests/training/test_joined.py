@@ -10,7 +10,6 @@ import pytest
 import pixelwise as pw
 from pixelwise.data.joined_spec import JoinedSpec, load_with_spec
 from pixelwise.errors import DataError, RunError
-from pixelwise.training import learning_curve, repeats
 from tests.data.joined import draw_shapes
 from tests.training.helpers import SMALL
 
@@ -62,10 +61,9 @@ def test_groups_are_searched_for_if_one_data_set_has_no_val_split(
     first, second = trained.data.sets
     data = pw.join_datasets([replace(first, train=first.train[2:], val=first.train[:2]), second])
     assert data.val and data.lacks_val
-    monkeypatch.setattr(repeats, "assign_groups", search)
+    monkeypatch.setattr("pixelwise.training.data.assign_groups", search)
     with pytest.raises(DataError, match="groups are searched for"):
         pw.train_seeds(data, tmp_path / "seeds", 2)
-    monkeypatch.setattr(learning_curve, "assign_groups", search)
     with pytest.raises(DataError, match="groups are searched for"):
         pw.measure_learning_curve(trained.run, data)
 

@@ -56,6 +56,30 @@ def test_it_is_fitted_and_stored_and_the_rest_of_the_model_is_kept(
         assert torch.equal(tensor, after.state_dict()[name])
 
 
+def test_a_fit_within_a_time_uses_images_of_the_whole_split(
+    tiny_run: pw.Run, pets: pw.DatasetIndex, tmp_path: Path
+) -> None:
+    run = pw.Run.open(shutil.copytree(tiny_run.path, tmp_path / "run"))
+    read: list[int] = []
+
+    class Recorded(DrawnMasks):
+        def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+            read.append(index)
+            return super().__getitem__(index % 4)
+
+        def __len__(self) -> int:
+            return 40
+
+    setup: Any = SimpleNamespace(
+        datasets=((), Recorded(run, pets, temperature=0.4)),
+        fabric=SimpleNamespace(device=torch.device("cpu")),
+        config=pw.Config(batch_size=8, precision="32-true"),
+    )
+    store_temperature(run, setup, max_seconds=0.0)
+    assert len(read) == 8 and min(read) < 14 and max(read) > 26, "one batch, not the first files"
+    assert SegmentationModel.load(run.path).config.temperature == pytest.approx(0.4, rel=0.15)
+
+
 def test_a_training_stores_it(tiny_run: pw.Run) -> None:
     config = SegmentationModel.load(tiny_run.path).config
     assert config.temperature != 1.0

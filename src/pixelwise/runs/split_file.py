@@ -6,12 +6,12 @@ The columns are `file`, `part`, `group` and `bytes`. `part` is "train", "val" (u
 
 import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from pixelwise.data.index import DatasetIndex
-from pixelwise.data.schema import SPLITS, BytesSource, Record, Split
+from pixelwise.data.schema import SPLITS, BytesSource, Split
 from pixelwise.errors import RunError, first_line
 from pixelwise.runtime.files import atomic_write
 
@@ -70,24 +70,19 @@ def _full_name(source: BytesSource | str) -> str:
     return source.absolute().as_posix() if isinstance(source, Path) else str(source)
 
 
-def split_rows(data: DatasetIndex, train: Sequence[Record], val: Sequence[Record]) -> list[SplitRow]:
+def split_rows(data: DatasetIndex) -> list[SplitRow]:
     """Return the rows of split.csv for a training.
 
     Args:
-        data: the data set.
-        train: the records that are trained on.
-        val: the records that the best epoch is chosen by.
+        data: the data set. Its val split are the records that the best epoch is chosen by.
 
     Returns:
-        One row per record: `train`, `val`, and the records of the data set that are in neither, as "test".
+        One row per record, in the order of the splits.
     """
-    used = {id(record) for record in (*train, *val)}
-    rest = [record for split in SPLITS for record in getattr(data, split) if id(record) not in used]
-    parts: tuple[tuple[Split, Sequence[Record]], ...] = (("train", train), ("val", val), ("test", rest))
     return [
         SplitRow(relative_name(record.image, data.root), part, record.group, file_bytes(record.image))
-        for part, records in parts
-        for record in records
+        for part in SPLITS
+        for record in getattr(data, part)
     ]
 
 

@@ -3,12 +3,14 @@
 import logging
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
 import torch
 
 from pixelwise.config import Config
+from pixelwise.data.analysis.groups import assign_groups
 from pixelwise.data.augmentations import build_transform, source_size, window_size
 from pixelwise.data.index import DatasetIndex, learning_fault
 from pixelwise.data.io.mask import read_image_and_mask
@@ -20,8 +22,9 @@ from pixelwise.data.splits import train_val_split
 from pixelwise.data.torch_dataset import SegmentationDataset
 from pixelwise.data.window_dataset import WindowDataset
 from pixelwise.errors import ConfigError, DataError
-from pixelwise.runtime.progress import Progress
+from pixelwise.runtime.progress import Progress, no_progress
 from pixelwise.training.near_duplicates import warn_of_near_duplicates
+from pixelwise.training.start_from import match_classes
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -33,6 +36,39 @@ MAX_MASK_SAMPLE = 16
 
 MAX_STATISTICS_IMAGES = 200
 """Maximum number of images that `channel_statistics` reads."""
+
+
+def prepare_splits(data: DatasetIndex, config: Config, progress: Progress = no_progress) -> DatasetIndex:
+    """Return a data set with the classes and the splits of a training.
+
+    The classes are those of `match_classes`. The train and val splits are those of `make_train_val_split`, after groups
+    have been searched for. A result of this function is returned with the same splits.
+
+    Args:
+        data: the data set.
+        config: the settings.
+        progress: see `Progress`. It counts the images that are searched for groups.
+
+    Raises:
+        PixelwiseError: See `match_classes` and `make_train_val_split`.
+    """
+    data = match_classes(data, config)
+    if data.lacks_val and config.val_from == "train":
+        data = assign_groups(data, progress)
+    return with_split(data, *make_train_val_split(data, config))
+
+
+def with_split(data: DatasetIndex, train: Sequence[Record], val: Sequence[Record]) -> DatasetIndex:
+    """Return a data set with other training and validation records. The test split is kept without these records.
+
+    Args:
+        data: the data set.
+        train: the training records.
+        val: the validation records.
+    """
+    used = {id(record) for record in (*train, *val)}
+    test = tuple(record for record in data.test if id(record) not in used)
+    return replace(data, train=tuple(train), val=tuple(val), test=test)
 
 
 def make_train_val_split(data: DatasetIndex, config: Config) -> tuple[list[Record], list[Record]]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pixelwise.config import Config
 from pixelwise.errors import ConfigError
 from pixelwise.registry import ComponentSpec, name_of
+from pixelwise.runs.metrics_file import Row
 from pixelwise.training import callbacks as callback_registry
 from pixelwise.training.callbacks import CALLBACKS, Callback, EarlyStopping
 from pixelwise.training.loggers import LOGGERS, default_loggers
@@ -82,6 +83,18 @@ def build_callbacks(config: Config, callbacks: Sequence[Callback | ComponentSpec
     specs = [*names, *(spec for spec in config.callbacks if spec not in names)]
     stopping = [] if config.patience is None else [EarlyStopping(config.patience)]
     return [*(CALLBACKS.build(spec)() for spec in specs), *stopping, *_objects(callbacks)]
+
+
+def stops_early(config: Config, callbacks: Sequence[Callback | ComponentSpec], history: list[Row]) -> bool:
+    """Return True if the patience of the settings, or of an `EarlyStopping` callback, is over after these epochs.
+
+    Args:
+        config: the settings.
+        callbacks: objects and component settings in addition to those of `config`.
+        history: one row per completed epoch.
+    """
+    active = build_callbacks(add_specs(config, callbacks, ()), callbacks, defaults=False)
+    return any(isinstance(callback, EarlyStopping) and callback.is_over(history) for callback in active)
 
 
 def build_loggers(state: TrainState, loggers: "Sequence[Logger | ComponentSpec]", defaults: bool) -> "list[Logger]":

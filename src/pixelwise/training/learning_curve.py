@@ -14,20 +14,23 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from pixelwise.config import Config
-from pixelwise.data.analysis.groups import assign_groups
 from pixelwise.data.index import DatasetIndex
 from pixelwise.data.schema import Record
 from pixelwise.data.splits import nested_subsets
 from pixelwise.errors import DataError
 from pixelwise.evaluation.evaluator import evaluate
 from pixelwise.evaluation.extrapolation import Gain, extrapolate
+from pixelwise.metrics.evaluation import Evaluation
+from pixelwise.metrics.intervals import bootstrap_mean_ious
 from pixelwise.runs.run_dir import Run
 from pixelwise.runtime.distributed import launch_fabric
 from pixelwise.runtime.files import atomic_write
 from pixelwise.runtime.progress import ProgressBars
-from pixelwise.training.data import make_train_val_split
-from pixelwise.training.repeats import with_split
+from pixelwise.training.data import prepare_splits, with_split
 from pixelwise.training.trainer import train
 from pixelwise.visualization.learning_curve import plot_learning_curve
 
@@ -97,31 +100,40 @@ def measure_learning_curve(run: Run, data: DatasetIndex, verbose: bool = False) 
     mIoU by training images: 75: 0.689, 150: 0.716, 300: 0.738; twice the images (600): about +0.016 (+0.004 to +0.031
     with 90 % probability)
     """
-    if data.lacks_val and run.config.val_from == "train":
-        data = assign_groups(data)
-    train_records, val_records = make_train_val_split(data, run.config)
-    subsets = _subsets(train_records, data, run.config)
+    data = prepare_splits(data, run.config)
+    subsets = _subsets(data.train, data, run.config)
     fabric = launch_fabric(run.config.device, run.config.precision)
     folder = run.path / FOLDER
     runs = [
-        _train_subset(folder / name, run, with_split(data, subset, val_records), len(train_records), verbose)
+        _train_subset(folder / name, run, with_split(data, subset, data.val), len(data.train), verbose)
         for name, subset in subsets.items()
     ]
-    scores = []
-    same_images = with_split(data, train_records, val_records)
     with ProgressBars(shown=verbose and fabric.is_global_zero) as bars:
-        for each in (*runs, run):
-            evaluation = evaluate(
-                each, same_images, "val", None, device=run.config.device,
+        evaluations = [
+            evaluate(
+                each, data, "val", None, device=run.config.device,
                 skip_unreadable=run.config.skip_unreadable, progress=bars.track(f"evaluating {each.path.name}"),
-            )  # fmt: skip
-            scores.append(evaluation.metrics.mean_iou or 0.0)
-    sizes = (*map(len, subsets.values()), len(train_records))
-    gain = extrapolate(sizes, scores, 2 * sizes[-1])
-    curve = LearningCurve(sizes, tuple(scores), len(val_records), gain, folder)
+            )
+            for each in (*runs, run)
+        ]  # fmt: skip
+    sizes = (*map(len, subsets.values()), len(data.train))
+    scores = tuple(evaluation.metrics.mean_iou or 0.0 for evaluation in evaluations)
+    gain = extrapolate(sizes, scores, 2 * sizes[-1], _deviations(evaluations))
+    curve = LearningCurve(sizes, scores, len(data.val), gain, folder)
     if fabric.is_global_zero:
         _write(curve)
     return curve
+
+
+def _deviations(evaluations: Sequence[Evaluation]) -> npt.NDArray[np.float64] | None:
+    """Return deviations of the scores by the choice of the validation images, see `extrapolate`.
+
+    Args:
+        evaluations: results for the same images.
+    """
+    counts = [np.stack([image.counts for image in evaluation.images]) for evaluation in evaluations]
+    samples = bootstrap_mean_ious(counts, [image.group for image in evaluations[-1].images])
+    return None if samples is None else samples - samples.mean(0)
 
 
 def _subsets(records: Sequence[Record], data: DatasetIndex, config: Config) -> dict[str, list[Record]]:

@@ -10,7 +10,6 @@ from pixelwise.config import Config
 from pixelwise.data.analysis.groups import assign_groups
 from pixelwise.data.index import DatasetIndex
 from pixelwise.data.joined_spec import spec_of, with_roots
-from pixelwise.data.schema import Record
 from pixelwise.data.splits import k_fold_split
 from pixelwise.errors import ConfigError, DataError, RunError
 from pixelwise.evaluation.evaluator import evaluate
@@ -20,8 +19,9 @@ from pixelwise.runs.run_dir import Run
 from pixelwise.runs.split_file import data_roots
 from pixelwise.runtime.distributed import launch_fabric
 from pixelwise.runtime.progress import ProgressBars
-from pixelwise.training.data import make_train_val_split
+from pixelwise.training.data import prepare_splits
 from pixelwise.training.resume import create_run, open_run
+from pixelwise.training.start_from import match_classes
 from pixelwise.training.trainer import train
 
 logger = logging.getLogger(__name__)
@@ -80,7 +80,8 @@ def train_folds(
     """
     _check_count("folds", folds)
     run = _shared_run(Path(out), config, settings, preset, plan, resume)
-    pooled = assign_groups(replace(data, train=(*data.train, *data.val), val=()))
+    matched = match_classes(data, run.config)
+    pooled = assign_groups(replace(matched, train=(*matched.train, *matched.val), val=()))
     if data.val:
         logger.info("folds: the train and val splits are joined, %d images", len(pooled.train))
     parts = [
@@ -127,19 +128,9 @@ def train_seeds(
     """
     _check_count("seeds", seeds)
     run = _shared_run(Path(out), config, settings, preset, plan, resume)
-    if data.lacks_val and run.config.val_from == "train":
-        data = assign_groups(data)
-    train_records, val_records = make_train_val_split(data, run.config)
-    divided = with_split(data, train_records, val_records)
+    divided = prepare_splits(data, run.config)
     parts = [_Part(f"seed-{seed}", divided, seed) for seed in range(run.config.seed, run.config.seed + seeds)]
     return _train_parts("seeds", parts, run, data, plan, resume, verbose)
-
-
-def with_split(data: DatasetIndex, train: Sequence[Record], val: Sequence[Record]) -> DatasetIndex:
-    """Return a data set with other training and validation records. The test split is kept without these records."""
-    used = {id(record) for record in (*train, *val)}
-    test = tuple(record for record in data.test if id(record) not in used)
-    return replace(data, train=tuple(train), val=tuple(val), test=test)
 
 
 def _check_count(name: str, count: int) -> None:

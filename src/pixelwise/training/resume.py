@@ -1,6 +1,6 @@
 """Creation of a new run directory, and opening of an existing one to continue it from its checkpoint."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -12,11 +12,14 @@ from pixelwise.data.joined_spec import spec_of, with_roots
 from pixelwise.errors import ConfigError, PixelwiseError, RunError
 from pixelwise.losses.custom import CUSTOM
 from pixelwise.planning.plan import Plan
-from pixelwise.registry import name_of
+from pixelwise.registry import ComponentSpec, name_of
 from pixelwise.runs.checkpoint import Checkpoint, set_rng_states
-from pixelwise.runs.run_dir import Row, Run
+from pixelwise.runs.metrics_file import Row
+from pixelwise.runs.run_dir import Run
 from pixelwise.runs.split_file import SPLIT_FILE, data_roots, split_rows, write_split
-from pixelwise.training.data import make_train_val_split
+from pixelwise.runtime.durations import format_duration
+from pixelwise.training.callbacks.base import Callback
+from pixelwise.training.extensions import stops_early
 from pixelwise.training.setup import TrainingSetup
 
 RESUMABLE = (
@@ -111,21 +114,37 @@ def open_run(
     return Run(out, new, run.preset), checkpoint
 
 
-def is_complete(run: Run, checkpoint: Checkpoint | None) -> bool:
-    """Return True if a run has all its epochs and the files that are written after the last one.
+def completion_reason(
+    run: Run, checkpoint: Checkpoint | None, callbacks: Sequence[Callback | ComponentSpec] = ()
+) -> str:
+    """Return the reason why a run is complete: it has its epochs and the files that are written after the last one.
 
     A run with a time budget is complete if it has its final checkpoint and has spent `_MIN_SPENT_FRACTION` of the time.
+    A run with a patience, or a callback for early stopping, is complete if it has its final checkpoint and its patience
+    is over.
 
     Args:
         run: the run with its new settings, see `open_run`.
         checkpoint: its checkpoint, or None if no epoch was completed.
+        callbacks: the callbacks that are given to `train`.
+
+    Returns:
+        The reason and how to train further. Empty if the run is not complete.
     """
-    epochs = run.config.epochs
-    if checkpoint is not None and run.config.time_budget is not None:
-        rows = run.read_metrics()[: checkpoint.epoch]
-        spent = rows[-1].get("seconds") or 0.0 if len(rows) == checkpoint.epoch else 0.0
-        return checkpoint.is_compact and spent > _MIN_SPENT_FRACTION * run.config.time_budget
-    return checkpoint is not None and checkpoint.epoch == epochs and not run.lacks_animation(epochs)
+    if checkpoint is None:
+        return ""
+    epoch, budget = checkpoint.epoch, run.config.time_budget
+    rows = run.read_metrics()[:epoch]
+    if len(rows) < epoch or run.lacks_animation(epoch):
+        return ""
+    if checkpoint.is_compact and stops_early(run.config, callbacks, rows):
+        return f"stopped after epoch {epoch}, because its patience is over; raise `patience` to train further"
+    if budget is not None:
+        is_spent = (rows[-1].get("seconds") or 0.0) > _MIN_SPENT_FRACTION * budget
+        if not (checkpoint.is_compact and is_spent):
+            return ""
+        return f"the time of {format_duration(budget)} is spent; raise `time_budget` to train further"
+    return f"all {epoch} epochs are done; raise `epochs` to train further" if epoch == run.config.epochs else ""
 
 
 def settle_encoder_training(config: Config, device_type: str) -> Config:
@@ -156,7 +175,7 @@ def open_directory(run: Run, data: DatasetIndex, plan: Plan | None, resume: bool
 
     Args:
         run: the run.
-        data: the data set, which data.yaml describes and split.csv lists.
+        data: the data set with the splits of the training, which data.yaml describes and split.csv lists.
         plan: the plan, or None. Not used if `resume` is True.
         resume: True if the run is resumed.
 
@@ -171,14 +190,14 @@ def open_directory(run: Run, data: DatasetIndex, plan: Plan | None, resume: bool
         run.start(with_roots(spec_of(data), data_roots(data)), plan)
         lock = run.lock()
         run.remove_leftovers()
-        write_split(run.path, split_rows(data, *make_train_val_split(data, run.config)))
+        write_split(run.path, split_rows(data))
         return lock
     lock = run.lock()
     try:
         run.remove_leftovers()
         run.write_config()
         if not (run.path / SPLIT_FILE).exists():  # of an earlier version, or the process was killed
-            write_split(run.path, split_rows(data, *make_train_val_split(data, run.config)))
+            write_split(run.path, split_rows(data))
         return run.renew_lock(lock)  # config.yaml is the locked file and was replaced, so it is locked again
     except BaseException:
         lock.close()

@@ -102,13 +102,17 @@ def match_classes(data: DatasetIndex, config: Config) -> DatasetIndex:
             f"{data.root}: has the classes {', '.join(data.classes)}, and the model of {config.start_from} has "
             f"{', '.join(model.classes)}; name equal classes alike by `label_map`, or train a new model"
         )
-    if len(data.sets) == 0:
-        spec = replace(data.read_spec, bit_depth=model.bit_depth, pixel_range=model.pixel_range)
-        data = replace(data, read_spec=spec)
     palette = _merge_palettes(model, data, classes)
-    if classes == data.classes:
-        return replace(data, palette=palette)
-    return join_datasets([data], classes, palette)
+    sets = [_read_like(part, model) for part in (data.sets or (data,))]
+    if classes == data.classes and (not data.sets or tuple(sets) == data.sets):
+        return replace(data if data.sets else sets[0], palette=palette)
+    return join_datasets(sets, classes, palette)
+
+
+def _read_like(data: DatasetIndex, model: ModelConfig) -> DatasetIndex:
+    """Return a data set whose pixel values are scaled to 0..255 as those of a model's training images."""
+    spec = replace(data.read_spec, bit_depth=model.bit_depth, pixel_range=model.pixel_range)
+    return data if spec == data.read_spec else replace(data, read_spec=spec)
 
 
 def merge_classes(old: tuple[str, ...], new: tuple[str, ...]) -> tuple[str, ...]:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from pixelwise.config import Config, check_length
-from pixelwise.data.analysis.groups import assign_groups
 from pixelwise.data.index import DatasetIndex
 from pixelwise.errors import RunError, first_line
 from pixelwise.losses.custom import describe_loss
@@ -23,15 +22,15 @@ from pixelwise.runtime.cpu import follow_idle_cores
 from pixelwise.runtime.distributed import all_reduce_sum, launch_fabric
 from pixelwise.training.callbacks.base import Callback
 from pixelwise.training.course import Course, make_course
-from pixelwise.training.data import check_process_count, make_train_val_split, select_samples
+from pixelwise.training.data import check_process_count, prepare_splits, select_samples
 from pixelwise.training.epoch import train_epoch, validate, validation_steps
 from pixelwise.training.extensions import add_specs, build_callbacks, build_loggers, check_specs
 from pixelwise.training.failures import explain_failures
 from pixelwise.training.progress import TrainingProgress
 from pixelwise.training.repeatable import repeatable
 from pixelwise.training.resume import (
+    completion_reason,
     create_run,
-    is_complete,
     open_directory,
     open_run,
     restore,
@@ -39,9 +38,9 @@ from pixelwise.training.resume import (
 )
 from pixelwise.training.saving import Saver
 from pixelwise.training.setup import TrainingSetup, build_training, steps_per_epoch
-from pixelwise.training.start_from import inherit_settings, match_classes
+from pixelwise.training.start_from import inherit_settings
 from pixelwise.training.state import TrainState
-from pixelwise.training.temperature import MAX_IMAGES, store_temperature
+from pixelwise.training.temperature import MAX_IMAGES, store_temperature, store_temperature_on_stop
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -111,8 +110,8 @@ def train(
         raise RunError(f"{out}: contains {len(group.members)} {group.kind}; continue them with `{group.kind}`")
     if is_resumed:
         run, checkpoint = open_run(out, config, settings, preset=preset, custom_loss=custom_loss is not None)
-        if is_complete(run, checkpoint):
-            logger.info("%s: all %d epochs are done; raise `epochs` to train further", out, run.config.epochs)
+        if reason := completion_reason(run, checkpoint, callbacks):
+            logger.info("%s: %s", out, reason)
             return run
     else:
         check_length(settings)
@@ -136,6 +135,7 @@ def train(
         setup, state = prepare_training(data, run, fabric, custom_loss, course, bars)
         if checkpoint is not None:
             state.history = restore(setup, run, checkpoint)
+        state.started = course.started
         active: list[Callback] = []
         if fabric.is_global_zero:
             locked.enter_context(open_directory(run, state.data, plan, is_resumed))
@@ -143,7 +143,7 @@ def train(
             state.loggers = build_loggers(state, loggers, defaults)
         bars.start(course, setup.step, run.config.epochs * steps_per_epoch(setup.sampler, run.config))
         saver = Saver(run)
-        with explain_failures(run, setup.datasets), _finalized(state, active, lambda: saver.write_best(setup)):
+        with explain_failures(run, setup.datasets), _finalized(setup, state, active, saver):
             _run_epochs(setup, state, active, bars, saver)
     return run
 
@@ -158,13 +158,10 @@ def prepare_training(
 ) -> tuple[TrainingSetup, TrainState]:
     """Split the data, build the training, and select the validation images whose predictions are drawn."""
     config = run.config
-    if data.lacks_val and config.val_from == "train":
-        data = assign_groups(data, bars.track("looking for groups"))
-    data = match_classes(data, config)
-    train_records, val_records = make_train_val_split(data, config)
-    check_process_count(fabric.world_size, config.batch_size, len(train_records), len(val_records))
-    setup = build_training(data, (train_records, val_records), config, fabric, custom_loss, course, bars.track)
-    samples = select_samples(val_records, config, data.read_spec) if fabric.is_global_zero else []
+    data = prepare_splits(data, config, bars.track("looking for groups"))
+    check_process_count(fabric.world_size, config.batch_size, len(data.train), len(data.val))
+    setup = build_training(data, (data.train, data.val), config, fabric, custom_loss, course, bars.track)
+    samples = select_samples(data.val, config, data.read_spec) if fabric.is_global_zero else []
     return setup, TrainState(run, data, setup.model, samples, setup.datasets)
 
 
@@ -234,18 +231,20 @@ def seeded(seed: int, fabric: "Fabric") -> Iterator[None]:
 
 
 @contextmanager
-def _finalized(state: TrainState, callbacks: list[Callback], save: Callable[[], None]) -> Iterator[None]:
+def _finalized(setup: TrainingSetup, state: TrainState, callbacks: list[Callback], saver: Saver) -> Iterator[None]:
     """Finalize the loggers when the block ends.
 
     If the block raises an exception, save the best model and run the callbacks' `on_exception` before, and raise the
-    exception again.
+    exception again. If it is an interrupt, the temperature of the best model is fitted first.
     """
     try:
         yield
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt):
             logger.info("stopping: the best model and its drawings are written; Ctrl-C again skips the drawings")
-        _attempt(save)
+        _attempt(saver.write_best, setup)
+        if isinstance(error, KeyboardInterrupt) and setup.fabric.is_global_zero:
+            _attempt(store_temperature_on_stop, state.run, setup)
         for callback in callbacks:
             _attempt(callback.on_exception, state, error)
         status = "failed" if isinstance(error, Exception) else "aborted"
