@@ -15,6 +15,7 @@ from tests.cli.helpers import CommandResult, RunCommand
 def run_cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> RunCommand:
     """Run the command line in this process, without its changes to the process."""
     monkeypatch.setattr("pixelwise.cli.app.configure", lambda: None)
+    monkeypatch.setattr("pixelwise.cli.train_run.estimate_training_time", lambda *_: 240.0)  # it trains for seconds
 
     def run(*tokens: str | Path) -> CommandResult:
         capsys.readouterr()

@@ -65,10 +65,16 @@ def test_help_of_train_imports_neither_torch_nor_numpy() -> None:
     assert not imported & {"torch", "numpy", "PIL", "timm", "pixelwise.config", "pixelwise.data.formats"}
 
 
-def test_help_of_preview_imports_no_torch() -> None:
-    code = "import sys; from pixelwise.cli import main\ntry: main(['preview', '--help'])\nfinally: print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "Number of images" in done.stdout and "torch" not in done.stdout.splitlines()[-1].split()
+@pytest.mark.parametrize("command", ["preview --help", "inspect --help", "train /no/such/folder"])
+def test_help_and_missing_data_import_no_torch(command: str) -> None:
+    code = "import sys; from pixelwise.cli import main\ntry: main({!r})\nfinally: print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code.format(command.split())], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == (0 if "help" in command else 2)
+    imported = done.stdout.splitlines()[-1].split()
+    assert "cyclopts" in imported and "torch" not in imported
+    assert "help" in command or done.stderr == "pixelwise: error: /no/such/folder: no such folder\n"
 
 
 def test_the_process_is_configured_before_a_command_runs(monkeypatch: pytest.MonkeyPatch) -> None:

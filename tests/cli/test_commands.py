@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -69,6 +70,19 @@ class TestTrain:
         run_cli("train", pets_folder, "--out", "x", "--plan", plan)
         assert train_call["data"].classes == ("pet", "background", "edge")
         assert train_call["plan"] == pw.Plan.read(plan)
+
+    @pytest.mark.parametrize("source", ["preset", "plan"])
+    def test_the_start_prints_an_estimate(
+        self, source: str, run_cli: RunCommand, train_call: dict[str, Any], pets_folder: Path, tiny_run: pw.Run,
+        tmp_path: Path,
+    ) -> None:  # fmt: skip
+        pw.Plan(tiny_run.read_dataset_spec(), {"epochs": 40}).write(tmp_path / "plan.yaml")
+        flags = ["--preset", "default", "--epochs", "40"] if source == "preset" else ["--plan", tmp_path / "plan.yaml"]
+        result = run_cli("train", pets_folder, "--out", tmp_path / "run", *flags)
+        lines = result.out.splitlines()
+        start = lines.index(f"run directory: {tmp_path / 'run'}")
+        assert re.fullmatch(r"time: about 4 min, until .*; 40 epochs", lines[start + 1])
+        assert lines[start + 2].startswith("stop: Ctrl-C")
 
     @pytest.mark.parametrize("flags", [["--preset", "default"], ["--classes", "pet"]], ids=" ".join)
     def test_a_plan_excludes_other_sources(self, flags: list[str], run_cli: RunCommand, tmp_path: Path) -> None:
@@ -178,6 +192,7 @@ class TestTrain:
         result = run_cli("train", pets_folder, "--out", run_copy, "--resume")
         assert result.code == 0 and f"{run_copy}/model.safetensors" in result.out
         assert f"{run_copy}: all 2 epochs are done; raise --epochs to train further" in result.out + result.err
+        assert "stop:" not in result.out, "there is nothing to stop"
         assert read_files(run_copy) == before
 
     @pytest.mark.integration
@@ -234,7 +249,7 @@ class TestEvaluate:
         file = run_copy / "data.yaml"
         lines = file.read_text().splitlines(True)
         file.write_text("".join("root: /gone/pets\n" if line.startswith("root:") else line for line in lines))
-        assert_one_line_error(run_cli("evaluate", run_copy), "/gone/pets: the data of", "is not there any more")
+        assert_one_line_error(run_cli("evaluate", run_copy), "/gone/pets: the data set of", "is no longer there")
 
     def test_into_a_file_that_must_not_exist(
         self, run_cli: RunCommand, run_copy: Path, pets_folder: Path, tmp_path: Path

@@ -133,8 +133,8 @@ class TestDataOfTheRun:
     def test_data_that_is_gone_is_one_line_with_the_fix(self, run: pw.Run, tmp_path: Path) -> None:
         file = run.path / "data.yaml"
         file.write_text("".join(line for line in file.read_text().splitlines(True) if not line.startswith("root:")))
-        with pytest.raises(DataError, match="does not store where its data was; give `data`"):
+        with pytest.raises(DataError, match="does not store where its data set is; give `data`"):
             load_run_data(run)
         file.write_text(file.read_text() + f"root: {tmp_path / 'gone'}\n")
-        with pytest.raises(DataError, match=r"gone: the data of .* is not there any more; give `data`"):
+        with pytest.raises(DataError, match=r"gone: the data set of .* is no longer there; give its new place as `data`"):
             load_run_data(run)

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from cyclopts import Parameter
 
-from pixelwise.errors import ConfigError
+from pixelwise.errors import ConfigError, DataError
 from pixelwise.registry import ComponentSpec
+from pixelwise.runtime.files import expand_home
 from pixelwise.runtime.parsing import parse_yaml
 
 LIST_FLAG: dict[str, Any] = {
@@ -47,6 +48,19 @@ else:
     DataPath = str | Path
     Device = Annotated[open_choice(DEVICES), Parameter(**OPEN_CHOICE)]
 """Type of the argument DATA, and type of the flag --device. DATA is text that the shell completes as a path."""
+
+
+def check_data_exists(data: Iterable[str]) -> None:
+    """Raise DataError if a data set is not there. URLs are not checked.
+
+    Commands call this before imports that take seconds.
+
+    Args:
+        data: paths and URLs.
+    """
+    for path in data:
+        if "://" not in path and not expand_home(path).exists():
+            raise DataError(f"{path}: no such folder")
 
 
 def parse_components(flag: str, words: tuple[str, ...]) -> tuple[ComponentSpec, ...]:

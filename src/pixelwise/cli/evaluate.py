@@ -9,7 +9,6 @@ from cyclopts import Parameter
 from pixelwise.cli.common import check_output, has_left_out, print_skipped
 from pixelwise.cli.components import LIST_FLAG, OPEN_CHOICE, DataPath, Device, open_choice, parse_components
 from pixelwise.cli.entry import DONE, SOME_FILES_FAILED
-from pixelwise.data.joined_spec import load_with_spec
 from pixelwise.data.schema import Split
 from pixelwise.errors import printable
 from pixelwise.evaluation.evaluator import Resolution, evaluate
@@ -67,10 +66,7 @@ def evaluate_command(
     else:
         check_out(out)
         check_output(out)
-    if not data:
-        dataset = load_run_data(opened, skip_unreadable, allow_outside)
-    else:
-        dataset = load_with_spec(opened.read_dataset_spec(), data, skip_unreadable, allow_outside)
+    dataset = load_run_data(opened, data, skip_unreadable, allow_outside)
     with ProgressBars(shown=is_rank_zero()) as bars:
         evaluation = evaluate(
             opened, dataset, split, None, resolution, device, skip_unreadable,

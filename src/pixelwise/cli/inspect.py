@@ -1,25 +1,25 @@
-"""`pixelwise inspect`."""
+"""`pixelwise inspect`.
+
+This module does not import torch, so that `pixelwise inspect --help` starts quickly.
+"""
 
 import shlex
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from pixelwise.cli.common import check_absent, data_name, report_with_flags
-from pixelwise.cli.components import DataPath
+from pixelwise.cli.components import DataPath, check_data_exists
 from pixelwise.cli.data_flags import DataFlags
-from pixelwise.data.analysis.inspection import DatasetReport, inspect_with_options
 from pixelwise.errors import ConfigError, PixelwiseError, printable
-from pixelwise.planning.checks import find_plan_issues
-from pixelwise.planning.plan import Plan
-from pixelwise.planning.rules import make_plan
-from pixelwise.reporting.commands import inspect_commands, train_command
-from pixelwise.reporting.console import print_dataset_report, print_plan
-from pixelwise.reporting.dataset_report import write_dataset_report
 from pixelwise.runtime.files import next_free_path
 from pixelwise.runtime.progress import Progress, ProgressBars
+
+if TYPE_CHECKING:
+    from pixelwise.data.analysis.inspection import DatasetReport
+    from pixelwise.planning.plan import Plan
 
 
 def inspect_command(
@@ -40,7 +40,13 @@ def inspect_command(
             f"{others[0]}: inspect reports on one data set; inspect each by itself, then train on all of them: "
             f"pixelwise train {shlex.join(map(str, (data, *others)))}"
         )
+    check_data_exists([data])
     check_absent(out or _free_folder(data))
+    from pixelwise.data.analysis.inspection import inspect_with_options
+    from pixelwise.reporting.commands import inspect_commands, train_command
+    from pixelwise.reporting.console import print_dataset_report, print_plan
+    from pixelwise.reporting.dataset_report import write_dataset_report
+
     options = (masks or DataFlags()).label_options(skip_unreadable=True)
     with ProgressBars() as bars:
         report = inspect_with_options(data, options, progress=bars.track("scanning images"))
@@ -68,12 +74,15 @@ def _free_folder(data: str) -> Path:
     return next_free_path(Path(f"{data_name(data)}-inspect"))
 
 
-def _plan(report: DatasetReport, progress: Progress) -> tuple[DatasetReport, Plan | None]:
+def _plan(report: "DatasetReport", progress: Progress) -> tuple["DatasetReport", "Plan | None"]:
     """Make the plan.
 
     Returns:
         The report with the issues of the plan added, and the plan. The plan is None if no model can be trained.
     """
+    from pixelwise.planning.checks import find_plan_issues
+    from pixelwise.planning.rules import make_plan
+
     if report.obstacle:
         return report, None
     try:

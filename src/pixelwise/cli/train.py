@@ -9,9 +9,10 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from pixelwise.cli.components import DataPath
+from pixelwise.cli.components import DataPath, check_data_exists
 from pixelwise.cli.data_flags import DataFlags
 from pixelwise.cli.setting_flags import given_settings, settings_model
+from pixelwise.errors import ConfigError
 
 Settings = settings_model()
 
@@ -50,12 +51,39 @@ def train_command(
             gain in mIoU from twice the images.
     """
     started = time.monotonic()
+    roots, out, resumed = find_run(tuple(map(str, data)), out, resume)
+    check_data_exists(roots)
     from pixelwise.cli.train_group import Repeats
-    from pixelwise.cli.train_run import Request, find_run, run_training
+    from pixelwise.cli.train_run import Request, run_training
 
     given = given_settings(settings)
     options = (masks or DataFlags()).label_options(given.get("skip_unreadable", False))
-    roots, out, resumed = find_run(tuple(map(str, data)), out, resume)
     repeats = Repeats(folds, seeds, learning_curve)
     request = Request(roots, out, plan, preset, resumed, options, given, repeats)
     return run_training(request, started)
+
+
+def find_run(
+    data: tuple[str, ...], out: Path | None, resume: tuple[str, ...] | None
+) -> tuple[tuple[str, ...], Path | None, bool]:
+    """Return the data sets, the run directory, and True if --resume was given.
+
+    `--resume RUN` names the run. `--resume --out RUN DATA` does too, and then words after --resume are DATA.
+
+    Args:
+        data: the words before the flags.
+        out: the value of --out.
+        resume: the words after --resume. None without the flag.
+
+    Raises:
+        ConfigError: There is no data set, or no run to resume.
+    """
+    if resume is None:
+        if not data:
+            raise ConfigError("DATA is missing: the directory of the data set, a table, or a URL")
+        return data, out, False
+    if out is None:
+        if not resume:
+            raise ConfigError("--resume needs the run directory to continue: --resume RUN")
+        return (*data, *resume[1:]), Path(resume[0]), True
+    return (*data, *(word for word in resume if Path(word) != out)), out, True

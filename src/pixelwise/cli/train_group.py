@@ -13,6 +13,7 @@ from pixelwise.errors import ConfigError, printable
 from pixelwise.planning.plan import Plan
 from pixelwise.reporting.tables import table_console
 from pixelwise.runs.group import GroupKind, RunGroup
+from pixelwise.training.learning_curve import FRACTIONS
 from pixelwise.training.repeats import train_folds, train_seeds
 
 
@@ -52,6 +53,16 @@ class Repeats:
             group = RunGroup.open(resumed)
             return group.kind, len(group.members)
         return None
+
+    def count(self, group_size: tuple[GroupKind, int] | None) -> int:
+        """Return the number of trainings that take about as long as a single run.
+
+        Args:
+            group_size: the result of `group_size`.
+        """
+        if group_size is not None:
+            return group_size[1]
+        return 1 + len(FRACTIONS) if self.learning_curve else 1
 
 
 def train_group(

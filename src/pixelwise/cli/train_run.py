@@ -2,6 +2,8 @@
 
 import os
 import time
+from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,19 +14,24 @@ from pixelwise.cli.train_group import Repeats, print_group, train_group
 from pixelwise.cli.train_source import Source, load_new, load_resumed
 from pixelwise.config import Config
 from pixelwise.data.label_map.options import LabelOptions
-from pixelwise.errors import ConfigError
+from pixelwise.errors import ConfigError, PixelwiseError
 from pixelwise.planning.plan import Plan
+from pixelwise.planning.timing import estimate_training_time
 from pixelwise.reporting.console import print_dataset, print_dataset_report, print_plan
 from pixelwise.reporting.training_text import print_run, print_start, resume_command
 from pixelwise.runs.group import GroupKind
+from pixelwise.runs.metrics_file import best_epoch
 from pixelwise.runs.run_dir import Run
 from pixelwise.runtime.distributed import is_rank_zero
 from pixelwise.runtime.durations import format_duration
 from pixelwise.runtime.files import next_free_path
+from pixelwise.runtime.progress import ProgressBars
 from pixelwise.training.callbacks import Callback
+from pixelwise.training.data import make_train_val_split, with_split
 from pixelwise.training.extensions import check_specs
 from pixelwise.training.learning_curve import measure_learning_curve
-from pixelwise.training.resume import open_run
+from pixelwise.training.resume import completion_reason, open_run
+from pixelwise.training.start_from import inherit_settings
 from pixelwise.training.state import TrainState
 from pixelwise.training.trainer import train
 
@@ -62,32 +69,6 @@ class Request:
         return self.resume and self.out is not None and Run.exists(self.out)
 
 
-def find_run(
-    data: tuple[str, ...], out: Path | None, resume: tuple[str, ...] | None
-) -> tuple[tuple[str, ...], Path | None, bool]:
-    """Return the data sets, the run directory, and True if --resume was given.
-
-    `--resume RUN` names the run. `--resume --out RUN DATA` does too, and then words after --resume are DATA.
-
-    Args:
-        data: the words before the flags.
-        out: the value of --out.
-        resume: the words after --resume. None without the flag.
-
-    Raises:
-        ConfigError: There is no data set, or no run to resume.
-    """
-    if resume is None:
-        if not data:
-            raise ConfigError("DATA is missing: the directory of the data set, a table, or a URL")
-        return data, out, False
-    if out is None:
-        if not resume:
-            raise ConfigError("--resume needs the run directory to continue: --resume RUN")
-        return (*data, *resume[1:]), Path(resume[0]), True
-    return (*data, *(word for word in resume if Path(word) != out)), out, True
-
-
 def run_training(request: Request, started: float) -> int:
     """Load the data, train, and print the results.
 
@@ -106,7 +87,7 @@ def run_training(request: Request, started: float) -> int:
     _check_time(request, config, time.monotonic() - started)
     if is_rank_zero():
         print_source(source)
-        runs = 1 if group_size is None else group_size[1]
+        runs = request.repeats.count(group_size)
         _print_start(request, target, config, source, time.monotonic() - started, runs)
     if group_size is not None:
         return _train_group(request, source, target, config, group_size)
@@ -213,10 +194,14 @@ def print_source(source: Source) -> None:
 
 
 def _print_start(request: Request, target: Path, config: Config, source: Source, spent: float, runs: int) -> None:
-    """Print the directory, the time of all runs, and how to stop."""
-    seconds, done = source.plan.seconds if source.plan is not None else None, 0
-    if request.continues:
-        run, _ = open_run(target, config, {}, preset=request.preset, custom_loss=False)  # raises for other settings
+    """Print the directory, the time of all runs, and how to stop. Print nothing if the run is complete."""
+    done = 0
+    if not request.continues:
+        seconds = _estimate_seconds(source, config, request.settings)
+    else:
+        run, last = open_run(target, config, {}, preset=request.preset, custom_loss=False)  # raises for other settings
+        if completion_reason(run, last):
+            return
         config = run.config
         rows = run.read_metrics()
         done, before = len(rows), (rows[-1].get("seconds") or 0.0) if rows else 0.0
@@ -227,6 +212,24 @@ def _print_start(request: Request, target: Path, config: Config, source: Source,
     print_start(target, config, None if seconds is None else runs * seconds, done)
 
 
+def _estimate_seconds(source: Source, config: Config, given: Collection[str]) -> float | None:
+    """Return the estimated duration of a new training, or None if its length is a time or it cannot be measured.
+
+    Args:
+        source: the data set. If its plan has an estimate, no steps are measured.
+        config: the settings.
+        given: the names of the settings that were given as flags.
+    """
+    if source.plan is not None and source.plan.seconds is not None:
+        return source.plan.seconds
+    if config.time_budget is None:
+        with suppress(PixelwiseError), ProgressBars() as bars:  # `train` raises the error, in each process
+            config = inherit_settings(config, given)
+            divided = with_split(source.dataset, *make_train_val_split(source.dataset, config))
+            return estimate_training_time(divided, config, len(divided.train), bars.track("timing steps"))
+    return None
+
+
 def _stop_text(target: Path, request: Request) -> str:
     """Return the state of an interrupted training, and the command that continues it."""
     if not Run.exists(target):
@@ -235,7 +238,7 @@ def _stop_text(target: Path, request: Request) -> str:
     rows = Run.open(target).read_metrics()
     if not (target / "model.safetensors").exists() or not rows:
         return f"no epoch is complete, so there is no model yet; {advice}"
-    best = max(rows, key=lambda row: -1.0 if row["val_miou"] is None else row["val_miou"])
+    best = rows[best_epoch(rows) - 1]
     score = f", validation mIoU {best['val_miou']:.3f}" if best["val_miou"] is not None else ""
     model = f"{target / 'model.safetensors'} (epoch {best['epoch']:.0f} of {len(rows)}{score})"
     return f"best model so far: {model}; {advice}"

@@ -12,11 +12,12 @@ from pixelwise.data.analysis.inspection import DatasetReport, inspect_with_optio
 from pixelwise.data.analysis.joined import join_reports
 from pixelwise.data.index import DatasetIndex
 from pixelwise.data.join import join_datasets
-from pixelwise.data.joined_spec import errors_of, load_with_spec, spec_roots
+from pixelwise.data.joined_spec import errors_of, load_with_spec
 from pixelwise.data.label_map.options import IGNORE, LabelOptions
 from pixelwise.data.load import load_with_options
 from pixelwise.data.spec import DatasetSpec
-from pixelwise.errors import ConfigError, PixelwiseError, RunError
+from pixelwise.errors import ConfigError, PixelwiseError
+from pixelwise.evaluation.selection import load_run_data
 from pixelwise.planning.checks import find_plan_issues
 from pixelwise.planning.plan import Plan
 from pixelwise.planning.rules import make_plan
@@ -45,18 +46,11 @@ def load_resumed(out: Path, data: Sequence[str], options: LabelOptions) -> Sourc
         options: the flags about masks. Only `skip_unreadable` and `allow_outside` are used.
 
     Raises:
-        RunError: The run does not store where its data set is, or the data set is no longer there.
+        DataError: The run does not store where its data set is, or the data set is no longer there.
     """
     run = Run.open(out)
-    spec = run.read_dataset_spec()
-    roots = tuple(data) or spec_roots(spec)
-    if not roots:
-        raise RunError(f"{out}: does not store where its data set is; give it: pixelwise train DATA --resume {out}")
-    for root in roots:
-        if not data and "://" not in root and not Path(root).exists():
-            raise RunError(f"{root}: the data set of {out} is no longer there; give its new place as DATA")
     skip_unreadable = options.skip_unreadable or run.config.skip_unreadable
-    return Source(load_with_spec(spec, roots, skip_unreadable, options.allow_outside))
+    return Source(load_run_data(run, data, skip_unreadable, options.allow_outside))
 
 
 def load_new(

@@ -83,7 +83,7 @@ def evaluate(
         check_out(out)
     fabric = launch_fabric(device)
     predictor = Predictor.load(run.path, fabric.device)
-    data = data if data is not None else load_run_data(run, skip_unreadable)
+    data = data if data is not None else load_run_data(run, skip_unreadable=skip_unreadable)
     _check_classes(predictor, data, run)
     selection = select_images(run, data, split)
     tally = Tally(

@@ -64,11 +64,14 @@ class Selection:
         return f"the best epoch was chosen on {images}, so the values are slightly too high"
 
 
-def load_run_data(run: Run, skip_unreadable: bool = False, allow_outside: bool = False) -> DatasetIndex:
-    """Load the data set of a run's training.
+def load_run_data(
+    run: Run, data: Sequence[str] = (), skip_unreadable: bool = False, allow_outside: bool = False
+) -> DatasetIndex:
+    """Load the data set of a run's training, or other data whose masks are read in the same way.
 
     Args:
         run: the run.
+        data: paths or URLs of data sets, or () for the data set of the training.
         skip_unreadable, allow_outside: see `load_dataset`.
 
     Raises:
@@ -76,12 +79,12 @@ def load_run_data(run: Run, skip_unreadable: bool = False, allow_outside: bool =
         RunError: data.yaml is missing or damaged.
     """
     spec = run.read_dataset_spec()
-    roots = spec_roots(spec)
+    roots = tuple(data) or spec_roots(spec)
     if not roots:
-        raise DataError(f"{run.path}: does not store where its data was; give `data`")
+        raise DataError(f"{run.path}: does not store where its data set is; give `data`")
     for root in roots:
-        if "://" not in root and not Path(root).exists():
-            raise DataError(f"{root}: the data of {run.path} is not there any more; give `data`")
+        if not data and "://" not in root and not Path(root).exists():
+            raise DataError(f"{root}: the data set of {run.path} is no longer there; give its new place as `data`")
     return load_with_spec(spec, roots, skip_unreadable, allow_outside)
 
 
