@@ -26,6 +26,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "decoders": (),
     "engine_overhead": (),
     "inspect_speed": ("data",),
+    "interval_cover": (),
     "joined_data_sets": ("data",),
     "latency_under_load": (),
     "predict_speed": ("data",),

@@ -56,7 +56,11 @@ COMMANDS = {
         "directory per trial, a table, a picture, and a plan with the best settings. Needs pip install "
         "'pixelwise[tune]'.",
     ),
-    "evaluate": ("Evaluate a run's best model on a split: print a table, and write all metrics to a JSON file.",),
+    "evaluate": (
+        "Evaluate a run's best model on images that it was not trained on.",
+        "Prints the metrics of each class with confidence intervals. Writes evaluation-SPLIT.json with all metrics into "
+        "the run directory, and beside it a page (.html) with the worst images, and a table (.csv) with a row per image.",
+    ),
     "predict": (
         "Predict the masks of images, at the images' own size.",
         "Writes for each image NAME_mask.png (class indices) and NAME_overlay.jpg, and for all images predictions.csv "

@@ -41,9 +41,9 @@ def train_command(
             number if it exists]
         plan: A plan.yaml from pixelwise inspect, unchanged or edited. Flags override its settings.
         preset: Fixed settings instead of a plan: default, or tutorial (those of TensorFlow's tutorial).
-        resume: Run directory to continue after its last completed epoch. Nothing else is needed, because the run
-            stores its settings and the place of its data. --epochs, --time-budget and --patience can be raised. If
-            there is no run, and DATA is given, start one.
+        resume: Run directory to continue after its last completed epoch. The run stores its settings and the path of
+            its data, so it needs no other argument. --epochs, --time-budget and --patience can be raised. If the
+            directory has no run, and DATA is given, a new run starts.
         folds: Number of folds of a cross-validation. Trains one model per fold, and evaluates it on the images of the
             fold, which it did not train on.
         seeds: Number of trainings that differ only in their random seed. Prints the spread of their scores.
