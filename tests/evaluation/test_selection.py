@@ -136,5 +136,5 @@ class TestDataOfTheRun:
         with pytest.raises(DataError, match="does not store where its data set is; give `data`"):
             load_run_data(run)
         file.write_text(file.read_text() + f"root: {tmp_path / 'gone'}\n")
-        with pytest.raises(DataError, match=r"gone: the data set of .* is no longer there; give its new place as `data`"):
+        with pytest.raises(DataError, match=r"gone: the data set of .* is no longer there; give its new place as `d"):
             load_run_data(run)

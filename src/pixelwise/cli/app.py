@@ -58,8 +58,8 @@ COMMANDS = {
     ),
     "evaluate": (
         "Evaluate a run's best model on images that it was not trained on.",
-        "Prints the metrics of each class with confidence intervals. Writes evaluation-SPLIT.json with all metrics into "
-        "the run directory, and beside it a page (.html) with the worst images, and a table (.csv) with a row per image.",
+        "Prints the metrics of each class with confidence intervals. Writes evaluation-SPLIT.json with all metrics to "
+        "the run directory, and beside it a page (.html) with the worst images and a table (.csv) of all images.",
     ),
     "predict": (
         "Predict the masks of images, at the images' own size.",

@@ -23,7 +23,8 @@ FIXED_SETTINGS = ("encoder", "encoder_weights", "encoder_layers", "encoder_paddi
 """Settings of the model that a training with `start_from` takes from the other run. They cannot be changed."""
 
 _KEPT_FIELDS = (
-    "mean", "std", "bit_depth", "pixel_range", "task", "encoder", "encoder_layers", "encoder_padding", "decoder",
+    "mean", "std", "bit_depth", "pixel_range", "band_ranges", "nodata", "task", "encoder", "encoder_layers",
+    "encoder_padding", "decoder",
 )  # fmt: skip
 """Fields of `ModelConfig` that are those of the run that the training starts from."""
 
@@ -111,7 +112,7 @@ def match_classes(data: DatasetIndex, config: Config) -> DatasetIndex:
 
 def _read_like(data: DatasetIndex, model: ModelConfig) -> DatasetIndex:
     """Return a data set whose pixel values are scaled to 0..255 as those of a model's training images."""
-    spec = replace(data.read_spec, bit_depth=model.bit_depth, pixel_range=model.pixel_range)
+    spec = data.read_spec.with_scale(model.pixel_scale)
     return data if spec == data.read_spec else replace(data, read_spec=spec)
 
 
