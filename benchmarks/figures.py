@@ -29,6 +29,8 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "interval_cover": (),
     "joined_data_sets": ("data",),
     "latency_under_load": (),
+    "large_image": (),
+    "mosaic": ("data",),
     "predict_speed": ("data",),
     "process_pool": (),
     "thin_structures": (),

@@ -1,0 +1,93 @@
+"""Predict a mosaic of images with a model that was trained on single images, and compare it with the single images.
+
+    python benchmarks/mosaic.py --data oxford-iiit-pet --run runs/pets --out mosaic.json
+
+Without --run, a model is trained first, with the settings of the plan. The mosaic has 12x8 cells of 500x500 pixels:
+test images, evenly spaced in the test split, resized to cells. The single images are the same cells. The model sees the
+mosaic whole, and in windows of the size of the training images.
+"""
+
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from _common import Finding, describe, existing, findings_table, finish, make_parser, parse, say
+
+import pixelwise as pw
+from pixelwise.data.index import DatasetIndex
+from pixelwise.data.io.mask import read_image_and_mask
+from pixelwise.data.resize import resize_image, resize_mask
+from pixelwise.evaluation.tally import count_pixels
+from pixelwise.inference.predictor import Predictor
+from pixelwise.metrics import Metrics
+
+CELL = 500
+
+
+def make_cells(data: DatasetIndex, count: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return test images with their masks, resized to cells."""
+    records = data.test or data.val
+    cells = []
+    for index in range(count):
+        image, mask = read_image_and_mask(records[index * len(records) // count], data.read_spec)
+        resized = resize_image(image, (CELL, CELL)).permute(1, 2, 0).contiguous().numpy()
+        cells.append((resized, resize_mask(mask, (CELL, CELL)).numpy()))
+    return cells
+
+
+def join(cells: Sequence[np.ndarray], columns: int) -> np.ndarray:
+    """Return the cells in rows of `columns`."""
+    rows = [np.concatenate(cells[start : start + columns], 1) for start in range(0, len(cells), columns)]
+    return np.concatenate(rows)
+
+
+def mean_iou(predictor: Predictor, pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> float:
+    """Return the mean IoU over all pixels of images with masks."""
+    count = len(predictor.classes)
+    total = predictor.task.zero_matrix(count)
+    for image, mask in pairs:
+        predicted = torch.from_numpy(predictor(image).mask)
+        total += count_pixels(predictor.task, torch.from_numpy(mask), predicted, count)
+    return Metrics.from_confusion(total, predictor.classes, predictor.task, len(pairs), "original").mean_iou
+
+
+def train(data: DatasetIndex, folder: Path, quick: bool) -> Path:
+    """Train a model with the settings of the plan, and return its run directory."""
+    if quick:
+        settings = {"image_size": 32, "epochs": 1, "encoder_training": "none", "num_workers": 0}
+        return pw.train(data, folder / "run", preset="default", **settings).path
+    return pw.train(data, folder / "run", plan=pw.make_plan(data)).path
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Measure the single images and both views of the mosaic, and write the figures."""
+    parser = make_parser(__doc__ or "")
+    parser.add_argument("--data", type=existing, required=True, help="folder of the data set")
+    parser.add_argument("--run", type=existing, help="run directory of a model of this data set")
+    arguments = parse(parser, argv)
+    columns, rows = (3, 2) if arguments.quick else (12, 8)
+    content = describe(arguments, ["pixelwise", "torch"])
+    data = pw.load_dataset(arguments.data)
+    with tempfile.TemporaryDirectory() as folder:
+        path = arguments.run or train(data, Path(folder), arguments.quick)
+        whole, tiles = (Predictor.load(path, view=view) for view in ("whole", "tiles"))
+    cells = make_cells(data, columns * rows)
+    image, mask = (join(part, columns) for part in zip(*cells, strict=True))
+    say(f"predicting {len(cells)} images, and a mosaic of {image.shape[1]}x{image.shape[0]} pixels")
+    results = {}
+    for name, predictor, pairs in (
+        ("single images", whole, cells),
+        ("mosaic, `--view tiles`", tiles, [(image, mask)]),
+        ("mosaic, `--view whole`", whole, [(image, mask)]),
+    ):
+        started = time.perf_counter()
+        results[name] = {"miou": mean_iou(predictor, pairs), "seconds": round(time.perf_counter() - started, 3)}
+    findings = [Finding(name, f"mIoU {result['miou']:.3f}") for name, result in results.items()]
+    finish(arguments.out, {**content, "results": results, "table": findings_table(findings)})
+
+
+if __name__ == "__main__":
+    main()
