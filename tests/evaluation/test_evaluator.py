@@ -23,6 +23,7 @@ from pixelwise.inference import make_prediction
 from pixelwise.inference.bands import resize_to_mask
 from pixelwise.inference.predictor import Predictor
 from pixelwise.metrics import build_metric
+from pixelwise.models.model import SegmentationModel
 
 
 @pytest.fixture
@@ -71,6 +72,21 @@ def test_metrics_equal_counts_by_numpy(run: pw.Run, pets: pw.DatasetIndex) -> No
         assert values.pixels == confusion[index].sum()
     assert metrics.image_count == len(pets.test)
     assert metrics.resolution == "original"
+
+
+def test_a_model_of_tiles_is_evaluated_with_tiles(run: pw.Run, pets: pw.DatasetIndex) -> None:
+    model = SegmentationModel.load(run.path)
+    model.config = model.config.model_copy(update={"view": "tiles", "scale": 0.5, "size": 32})
+    model.save(run.path)
+    metrics = pw.evaluate(run, pets, "test").metrics
+    expected = count_with_numpy(run, pets)
+    confusion = np.array(metrics.confusion)
+    assert np.abs(confusion - expected).sum() <= confusion.sum() / 500
+    small = pw.evaluate(run, pets, "test", resolution="model").metrics
+    assert small.resolution == "scale 0.5"
+    sizes = [read_image(record.image).shape[:2] for record in pets.test]
+    counted = np.array(small.confusion).sum()
+    assert counted == sum(round(height / 2) * round(width / 2) for height, width in sizes)
 
 
 def test_each_image_is_counted_once(run: pw.Run, pets: pw.DatasetIndex) -> None:

@@ -195,7 +195,7 @@ def _summarize(
         tuple(replace(example, index=index_of[example.index]) for example in examples)
         for examples in (tally.worst, tally.suspicious)
     )
-    size = "original" if resolution == "original" else "{}x{}".format(*predictor.size)
+    size = "original" if resolution == "original" else predictor.image_view.size_name
     return Evaluation(
         metrics=Metrics.from_confusion(tally.confusion, data.classes, predictor.task, count, size),
         skipped=skipped,

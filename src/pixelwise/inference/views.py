@@ -24,6 +24,11 @@ Forward = Callable[[Tensor], Tensor]
 class ImageView(Protocol):
     """A way to compute the logits of images."""
 
+    @property
+    def size_name(self) -> str:
+        """The size of the logits in words, for reports."""
+        ...
+
     def working_size(self, height: int, width: int) -> tuple[int, int]:
         """Return the height and width of the logits of an image of this size."""
         ...
@@ -72,6 +77,11 @@ class WholeView:
     def __init__(self, forward: Forward, size: tuple[int, int]) -> None:
         self.forward, self.size = forward, size
 
+    @property
+    def size_name(self) -> str:
+        """The size of the model's input, such as "128x128"."""
+        return f"{self.size[0]}x{self.size[1]}"
+
     def working_size(self, height: int, width: int) -> tuple[int, int]:
         """Return the size of the model's input."""
         return self.size
@@ -104,6 +114,11 @@ class TilesView:
     def __init__(self, forward: Forward, config: ModelConfig, scale: float) -> None:
         self.forward, self.size, self.scale = forward, (config.size, config.size), scale
         self.task, self.temperature, self.classes = config.task, config.temperature, len(config.classes)
+
+    @property
+    def size_name(self) -> str:
+        """The scale, such as "scale 0.5"."""
+        return f"scale {self.scale:g}"
 
     def working_size(self, height: int, width: int) -> tuple[int, int]:
         """Return the height and width of an image of this size after scaling."""
