@@ -14,7 +14,9 @@ def test_a_search_and_the_same_command_again(
 ) -> None:
     pytest.importorskip("optuna")
     out = tmp_path / "tune"
-    command = ("tune", pets_folder, "--out", out, "--trials", "1", "--search", "lr", "--device", "cpu", *FAST)
+    command: tuple[str | Path, ...] = (
+        "tune", pets_folder, "--out", out, "--trials", "1", "--search", "lr", "--device", "cpu", *FAST,
+    )  # fmt: skip
     result = run_cli(*command)
     assert result.code == 0, result.err
     assert "trials: 1 complete" in result.out and "0 (before the search)" in result.out

@@ -84,6 +84,11 @@ def test_a_seed_determines_the_window_also_in_workers_and_without_the_cache(reco
     batches = [windows.__getitems__(batch) for batch in draws]
     assert torch.equal(torch.random.get_rng_state(), state), "seeded draws leave the global random state as it is"
     assert batches[0][0][0].shape == (3, 24, 24)
+    shown = [
+        int(image[2].float().mean().round())
+        for image, _ in WindowDataset(records, SPEC, 1.0, 32).__getitems__(draws[0])
+    ]
+    assert [windows.image_of(draw) for draw in draws[0]] == shown
     loader = DataLoader(windows, batch_sampler=draws, num_workers=1, collate_fn=collate)
     for batch, items in zip(loader, batches, strict=True):
         assert torch.equal(batch[0], torch.stack([item[0] for item in items]))

@@ -1,6 +1,7 @@
 """Losses of multiclass masks against TensorFlow's tutorial and values computed by hand."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -51,7 +52,7 @@ def test_the_reduction_is_that_of_keras() -> None:
 def test_cross_entropy_has_no_sum_in_deterministic_trainings(monkeypatch: pytest.MonkeyPatch) -> None:
     logits, mask = make_batch(MULTICLASS)
     expected, reductions = cross_entropy(logits, mask), []
-    original = F.cross_entropy
+    original: Callable[..., torch.Tensor] = F.cross_entropy
 
     def record(*arguments: torch.Tensor, reduction: str, ignore_index: int) -> torch.Tensor:
         reductions.append(reduction)

@@ -64,7 +64,7 @@ def test_windows_count_as_images() -> None:
     few = plan_for(4.0, images=14)
     assert few.settings["encoder_training"] == "auto" and "windows are enough" in few.reasons["encoder_training"]
     assert few.settings["epochs"] == 5 and "780 windows an epoch" in few.reasons["epochs"]
-    assert few.settings["batch_size"] == 16
+    assert few.settings["batch_size"] == 8
     assert plan_for(4.0, {"view": "whole"}, images=14).settings["encoder_training"] == "none"
 
 

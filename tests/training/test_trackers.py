@@ -20,6 +20,10 @@ TRACKERS = ("mlflow", "wandb", "trackio")
 IMAGE = np.full((4, 6, 3), 200, np.uint8)
 
 
+def takes_images(logger: object) -> bool:
+    return isinstance(logger, ImageLogger)
+
+
 @pytest.fixture
 def state(tmp_path: Path) -> Any:
     """Return the parts of a state that loggers use at their construction."""
@@ -44,16 +48,20 @@ def test_identifiers_are_stored_by_logger(state: Any) -> None:
     assert read_id(state.run, "mlflow") is None
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of SQLAlchemy, for MLflow's own queries
-def test_mlflow(state: Any, tmp_path: Path) -> None:
+def test_mlflow(state: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("mlflow")
+    monkeypatch.chdir(tmp_path)  # where MLflow writes images
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     build = LOGGERS.build({"name": "mlflow", "experiment": "forest", "tracking_uri": uri})
     logger: Any = build(state)
-    assert isinstance(logger, ImageLogger)
+    assert takes_images(logger)
     logger.log_hyperparams({"lr": 0.003, "loss": {"name": "focal", "gamma": 3}, "epochs": 3})
     logger.log_metrics({"val_miou": 0.5, "epoch": 1}, step=1)
     logger.log_metrics({"val_miou": 0.75, "epoch": 2}, step=2)
+    logger.log_image("samples", [IMAGE], step=2)
+    assert len(list(tmp_path.rglob("samples/epoch_002_0.png"))) == 1
     logger.finalize("aborted")
     client = logger.client
     assert client.get_run(logger.run_id).info.status == "KILLED"
@@ -70,13 +78,24 @@ def test_mlflow(state: Any, tmp_path: Path) -> None:
     assert client.get_experiment(run.info.experiment_id).name == "forest"
 
 
+def test_wandb_without_a_login(state: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    wandb = pytest.importorskip("wandb")
+
+    def init(**_: Any) -> None:
+        raise wandb.errors.UsageError("No API key configured. Use `wandb login` to log in.")
+
+    monkeypatch.setattr(wandb, "init", init)
+    with pytest.raises(ConfigError, match=r"`loggers`: wandb: No API key configured\. .* Or set its parameter mode"):
+        LOGGERS.build("wandb")(state)
+
+
 @pytest.mark.slow
 def test_wandb_offline(state: Any, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("wandb")
     monkeypatch.setenv("WANDB_ERROR_REPORTING", "false")
     build = LOGGERS.build({"name": "wandb", "project": "forest", "mode": "offline"})
     logger: Any = build(state)
-    assert isinstance(logger, ImageLogger)
+    assert takes_images(logger)
     logger.log_hyperparams({"lr": 0.003})
     logger.log_metrics({"val_miou": 0.5}, step=1)
     logger.log_metrics({"val_miou": 0.75}, step=2)
@@ -101,6 +120,7 @@ def test_trackio(
     logger: Any = build(state)
     logger.log_hyperparams({"lr": 0.003})
     logger.log_metrics({"val_miou": 0.5, "step": 7}, step=1)
+    logger.log_image("samples", [IMAGE], step=1)
     logger.finalize("success")
     resumed: Any = build(state)
     assert resumed.name == logger.name and logger.name.startswith("leaves-")
@@ -110,4 +130,5 @@ def test_trackio(
     from trackio.sqlite_storage import SQLiteStorage
 
     rows = SQLiteStorage.get_logs("forest", logger.name)
-    assert [(row["step"], row["val_miou"]) for row in rows] == [(1, 0.5), (2, 0.75)]
+    assert [(row["step"], row["val_miou"]) for row in rows if "val_miou" in row] == [(1, 0.5), (2, 0.75)]
+    assert len(list((tmp_path / "trackio").rglob("*.png"))) == 1

@@ -226,6 +226,10 @@ class SegmentationDataset(torch.utils.data.Dataset[tuple[Tensor, ...]]):
         except DataError as error:
             raise self.in_process(error) from None
 
+    def image_of(self, draw: tuple[int, int]) -> int:
+        """Return the index of the image that an item of this index and seed shows."""
+        return draw[0]
+
     @staticmethod
     def in_process(error: DataError) -> DataError:
         """Return the error, converted to a WorkerDataError if this process is a worker of a DataLoader."""
@@ -238,8 +242,7 @@ class SegmentationDataset(torch.utils.data.Dataset[tuple[Tensor, ...]]):
             index: index of the record.
 
         Returns:
-            (channels, H, W) and (H, W) uint8, or (C, H, W) for a multi-label mask. With `skip_unreadable`, a black
-            image and a mask of 255 ("ignore") if the files cannot be read.
+            The image and the mask. With `skip_unreadable`, black and 255 ("ignore") if the files cannot be read.
 
         Raises:
             DataError: The files cannot be read.

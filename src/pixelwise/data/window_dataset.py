@@ -127,6 +127,12 @@ class WindowDataset(SegmentationDataset):
                 items.append(self._item(*self._images.cut(window, self.side)))
         return items
 
+    def image_of(self, draw: tuple[int, int]) -> int:
+        """Return the index of the image that a seeded window is cut out of, see `SegmentationDataset.image_of`."""
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(draw[1])
+            return self._draw(self.owners[draw[0]]).image
+
     def _draw(self, owner: int) -> Window:
         """Return a random window of an image, or around a pixel of a random class. It uses torch's generator."""
         kind, *draws = torch.rand(RANDOM_NUMBERS).tolist()

@@ -72,9 +72,10 @@ def jaccard(logits: Tensor, mask: Tensor, pixel_weights: Tensor | None = None, *
         zeros.index_add(0, label.flatten(), values.flatten()) for values in (weight, correction * weight)
     )
     flat_weight = weight.flatten(1)[:, :, None]
-    predicted, difference = (
-        torch.bmm(values.flatten(2), flat_weight).sum((0, 2)) for values in (probability, (probability - other).abs())
-    )
+    predicted = torch.bmm(probability.flatten(2), flat_weight).sum((0, 2))
+    difference = predicted
+    if smoothing:
+        difference = torch.bmm((probability - other).abs().flatten(2), flat_weight).sum((0, 2))
     total = predicted + (true - other) * truth + other * weight.sum()
     return _mean_distance(total, difference + corrections, truth)
 

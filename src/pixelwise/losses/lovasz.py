@@ -3,7 +3,7 @@
 The loss is the Lovász extension of 1 − IoU: with the pixels in descending order of their errors, it is the sum of
 error times increment of 1 − IoU. Its exact computation sorts the pixels once for each class. Here the errors are
 counted in bins of 1/1024. Within a bin the increments are averaged over the orders of its pixels, so the result differs
-from the exact one by less than 1/1024. It takes a sixth of the time (docs/decisions.md).
+from the exact one by less than 1/1024. It takes a fifth of the time or less (docs/decisions.md).
 """
 
 import torch

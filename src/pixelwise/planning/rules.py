@@ -166,7 +166,8 @@ def choose_whole_size(facts: RuleInput) -> Decision:
 def choose_batch_size(facts: RuleInput) -> Decision:
     """Choose the largest batch size of 2, 4, 8 and 16 that fits in memory and gives `MIN_STEPS_PER_EPOCH` steps.
 
-    The batch size is 2 if none does.
+    The batch size is 2 if none does. It is at most 8 for tiles, because a window of 384 px has as many pixels as four
+    images of 192 px, and a training has few windows.
     """
     device = resolve_device(facts.settings.get("device", _DEFAULT.device))
     if device.type == "cuda":
@@ -176,10 +177,11 @@ def choose_batch_size(facts: RuleInput) -> Decision:
     image_bytes = BYTES_PER_PIXEL * facts.settings["image_size"] ** 2
     max_fit = int(memory * usable / image_bytes)
     count = items_per_epoch(facts)
-    target = min(16, max(2, count // MIN_STEPS_PER_EPOCH))
+    largest = 8 if facts.settings["view"] == "tiles" else 16
+    target = min(largest, max(2, count // MIN_STEPS_PER_EPOCH))
     batch = next((size for size in (16, 8, 4, 2) if size <= min(max_fit, target)), 2)
     reason = f"{batch * image_bytes / 2**30:.1f} GiB of {memory / 2**30:.0f} GiB of {kind}"
-    if target < 16:
+    if target < largest:
         reason += f"; an epoch of {count} images has {-(-count // batch)} steps"
     return Decision(batch, reason)
 

@@ -137,14 +137,14 @@ def _items(setup: TrainingSetup, state: TrainState, batch: int) -> list[_Item]:
     model, device = setup.model.eval(), setup.fabric.device
     is_usable = has_finite_weights(model) or (_restore_weights(setup, state) and has_finite_weights(model))
     items = []
-    for (index, _), (image, mask) in zip(draws, images.__getitems__(draws), strict=True):
+    for draw, (image, mask) in zip(draws, images.__getitems__(draws), strict=True):
         outputs, loss = None, None
         if is_usable:
             with setup.fabric.autocast():
                 logits = model(image[None].to(device))
                 loss = float(setup.loss.weighted(logits, mask[None].to(device)))
             outputs = bool(torch.isfinite(logits).all())
-        items.append(_Item(str(item_record(images, index).image), image, mask, outputs, loss))
+        items.append(_Item(str(item_record(images, images.image_of(draw)).image), image, mask, outputs, loss))
     return items
 
 

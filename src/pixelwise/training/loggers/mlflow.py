@@ -7,6 +7,7 @@ from typing import Any
 
 from lightning_fabric.loggers.logger import Logger
 
+from pixelwise.errors import ConfigError, first_line
 from pixelwise.registry import Params
 from pixelwise.training.loggers._run_ids import read_id, write_id
 from pixelwise.training.state import TrainState
@@ -36,23 +37,32 @@ class MLflowLogger(Logger):
         state: the state of the training.
         experiment: see `MLflowParams`.
         tracking_uri: see `MLflowParams`.
+
+    Raises:
+        ConfigError: The server does not answer, or the store cannot be opened.
     """
 
     def __init__(self, state: TrainState, experiment: str = "pixelwise", tracking_uri: str | None = None) -> None:
         # Imported here because it takes a second and is an optional dependency.
+        from mlflow.exceptions import MlflowException
         from mlflow.tracking import MlflowClient
 
         self._name = state.run.path.name
-        self.client = MlflowClient(tracking_uri)
-        stored = read_id(state.run, "mlflow")
+        try:
+            self.client = MlflowClient(tracking_uri)
+            self.run_id = self._open_run(read_id(state.run, "mlflow"), experiment)
+        except MlflowException as error:
+            raise ConfigError(f"`loggers`: mlflow: {first_line(error)}; check its tracking_uri") from None
+        write_id(state.run, "mlflow", self.run_id)
+
+    def _open_run(self, stored: str | None, experiment: str) -> str:
+        """Continue a run or create one. Return its identifier."""
         if stored is not None:
-            self.run_id = stored
             self.client.update_run(stored, status="RUNNING")
-            return
+            return stored
         existing = self.client.get_experiment_by_name(experiment)
         identifier = self.client.create_experiment(experiment) if existing is None else existing.experiment_id
-        self.run_id = self.client.create_run(identifier, run_name=self._name).info.run_id
-        write_id(state.run, "mlflow", self.run_id)
+        return str(self.client.create_run(identifier, run_name=self._name).info.run_id)
 
     @property
     def name(self) -> str:

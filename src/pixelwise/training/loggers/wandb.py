@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from lightning_fabric.loggers.logger import Logger
 
+from pixelwise.errors import ConfigError, first_line
 from pixelwise.registry import Params
 from pixelwise.training.loggers._run_ids import read_id, write_id
 from pixelwise.training.state import TrainState
@@ -36,6 +37,9 @@ class WandbLogger(Logger):
         project: see `WandbParams`.
         entity: see `WandbParams`.
         mode: see `WandbParams`.
+
+    Raises:
+        ConfigError: There is no login, or the server does not answer.
     """
 
     def __init__(
@@ -49,17 +53,20 @@ class WandbLogger(Logger):
         import wandb
 
         self._name = state.run.path.name
-        self.experiment = wandb.init(
-            project=project,
-            entity=entity,
-            name=self._name,
-            dir=str(state.run.path),
-            id=read_id(state.run, "wandb"),
-            resume="allow",
-            mode=mode,
-            reinit="create_new",  # other runs of the process, for example of a user's own, stay open
-            settings=wandb.Settings(silent=True, console="off"),
-        )
+        try:
+            self.experiment = wandb.init(
+                project=project,
+                entity=entity,
+                name=self._name,
+                dir=str(state.run.path),
+                id=read_id(state.run, "wandb"),
+                resume="allow",
+                mode=mode,
+                reinit="create_new",  # other runs of the process, for example of a user's own, stay open
+                settings=wandb.Settings(silent=True, console="off"),
+            )
+        except wandb.errors.Error as error:  # no login, or the server does not answer
+            raise ConfigError(f"`loggers`: wandb: {first_line(error)} Or set its parameter mode to offline.") from None
         write_id(state.run, "wandb", self.experiment.id)
         # Epochs that a resumed training repeats come twice, which W&B's own steps do not allow.
         self.experiment.define_metric("*", step_metric="epoch")
