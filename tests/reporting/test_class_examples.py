@@ -43,7 +43,11 @@ def test_the_class_has_its_color(index: int, report: DatasetReport) -> None:
     # The images are gray, so only the class's own color has a hue. It is on the right half.
     own, other = (fraction_of_hue(image, COLORS[each]) for each in (index, 3 - index))
     assert 0.01 < own < 0.2 and other < 0.002, (own, other)
-    left = image.crop((0, 0, image.width // 2 - 4, image.height))
+    left, right = (
+        image.crop((start, 0, start + image.width // 2 - 4, image.height)) for start in (0, image.width // 2 + 4)
+    )
+    brightness = [np.percentile(np.asarray(half.convert("L")), 50) for half in (left, right)]
+    assert abs(brightness[0] - brightness[1]) < 6, "pixels of other classes are left untouched"
     assert fraction_of_hue(left, COLORS[index]) < 0.002
 
 

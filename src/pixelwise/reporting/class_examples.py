@@ -39,7 +39,7 @@ class Example:
 
 
 def class_examples(stats: ClassStats, index: int, read_spec: ReadSpec, class_count: int) -> list[Example]:
-    """Draw a class in its color on its example images. All other pixels are darkened or brightened.
+    """Draw a class in its color on its example images. All other pixels are left untouched.
 
     Args:
         stats: the statistics of the class, with its examples.
@@ -78,10 +78,8 @@ def draw_example(record: Record, stats: ClassStats, index: int, read_spec: ReadS
     # Drawing at full size takes seconds. The image gets at most half of PAIR_WIDTH in the pair.
     step = max(1, max(region.shape) // PAIR_WIDTH)
     small, shown = image[::step, ::step], np.where(region[::step, ::step], 0, 1).astype(np.uint8)
-    # Other pixels are dark if the class color is bright, else bright, so that a black class is visible too.
-    rest = (0, 0, 0) if max(stats.color) > 80 else (255, 255, 255)
     display = np.ascontiguousarray(to_display_image(small))
-    pair = overlay_pair(display, shown, (stats.color, rest), PAIR_WIDTH)
+    pair = overlay_pair(display, shown, (stats.color, stats.color), PAIR_WIDTH, uncolored=(1,))
     return Example(record.image.name, float(region.mean()), encode_image(pair), pair.size)
 
 
