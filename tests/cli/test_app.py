@@ -35,8 +35,8 @@ class TestHelp:
         assert (result.code, result.err) == (0, "")
         text = " ".join(result.out.replace("│", " ").split())
         assert all(" ".join(paragraph.split()) in text for paragraph in COMMANDS[command])
-        assert "--out" in text or command in ("pack", "runs")
-        lines = [line for line in result.out.splitlines() if line.startswith(("│ --", "│ *", "│ FOLDER"))]
+        assert "--out" in text or command in ("encoders", "pack", "runs")
+        lines = [line for line in result.out.splitlines() if line.startswith(("│ --", "│ *", "│ FOLDER", "│ PATTERN"))]
         assert lines and all(len(line.strip("│* ").split("  ")) > 1 for line in lines), "a flag and its description"
 
     def test_flags_are_in_groups(self, run_cli: RunCommand) -> None:

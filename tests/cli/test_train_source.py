@@ -60,4 +60,10 @@ def test_a_time_budget_needs_no_timing(tmp_path: Path, monkeypatch: pytest.Monke
     folder = draw(tmp_path / "data", (0, 255))
     source = load_new([str(folder)], None, None, LabelOptions(), {"time_budget": 60.0})
     assert source.plan is not None and source.plan.seconds is None
+    # The size of the encoder depends on the measurement, and must be the same in several processes.
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    load_new([str(folder)], None, None, LabelOptions(), {"time_budget": 900.0})
+    monkeypatch.delenv("WORLD_SIZE")
+    with pytest.raises(AssertionError, match="the steps are timed"):
+        load_new([str(folder)], None, None, LabelOptions(), {"time_budget": 900.0})
     assert "epochs" not in source.plan.settings

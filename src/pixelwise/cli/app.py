@@ -68,6 +68,10 @@ COMMANDS = {
         "printed, and the exit code is then 1. A prediction that was stopped continues with --resume.",
     ),
     "runs": ("List runs with their data, score, size and training time.",),
+    "encoders": (
+        "List encoders with their size, license and source.",
+        "Weights whose license restricts their use need --accept-license LICENSE in pixelwise train.",
+    ),
     "pack": (
         "Pack a data set into WebDataset shards.",
         "pixelwise train streams them, also from a URL, if the data set is larger than memory or disk.",
@@ -115,6 +119,7 @@ EXAMPLES = {
         "pixelwise predict runs/leaves new-images --out masks --resume",
     ),
     "runs": ("pixelwise runs", "pixelwise runs experiments/leaves"),
+    "encoders": ("pixelwise encoders", "pixelwise encoders 'convnextv2*'"),
     "pack": (
         "pixelwise pack leaves leaves-shards",
         "pixelwise pack leaves s3://bucket/leaves --size 256",

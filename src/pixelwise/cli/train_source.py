@@ -22,7 +22,7 @@ from pixelwise.planning.checks import find_plan_issues
 from pixelwise.planning.plan import Plan
 from pixelwise.planning.rules import make_plan
 from pixelwise.runs.run_dir import Run
-from pixelwise.runtime.distributed import is_rank_zero
+from pixelwise.runtime.distributed import is_only_process, is_rank_zero
 from pixelwise.runtime.progress import Progress, ProgressBars
 from pixelwise.training.start_from import inherited_settings
 
@@ -105,8 +105,12 @@ def _read_each(
 
 
 def _planned(report: DatasetReport, settings: Mapping[str, Any], progress: Progress) -> Source:
-    """Make the plan of an inspected data set. With a time budget, the steps are not timed."""
-    timed = is_rank_zero() and "time_budget" not in settings
+    """Make the plan of an inspected data set.
+
+    Of several processes, only the first measures steps, for the estimate. With a time budget a setting depends on the
+    measurement, and must be the same in all of them, so none measures.
+    """
+    timed = is_rank_zero() and ("time_budget" not in settings or is_only_process())
     plan = make_plan(report, settings, timed=timed, progress=progress)
     report = replace(report, issues=(*report.issues, *find_plan_issues(report, plan)))
     return Source(report.data, plan, report)

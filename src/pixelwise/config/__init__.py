@@ -5,7 +5,7 @@ from pixelwise.config.encoder_training import DECODER_FIRST_FRACTION, EncoderTra
 from pixelwise.config.files import config_to_yaml, read_config, without_backticks
 from pixelwise.config.presets import PRESETS
 from pixelwise.config.settings import LR_WARMUP_FRACTION, Config
-from pixelwise.config.validation import check_length, expand_freeze_encoder, format_validation_error
+from pixelwise.config.validation import check_length, expand_shorthands, format_validation_error
 from pixelwise.config.version1 import FORMAT, translate
 
 __all__ = [
@@ -17,7 +17,7 @@ __all__ = [
     "EncoderTraining",
     "check_length",
     "config_to_yaml",
-    "expand_freeze_encoder",
+    "expand_shorthands",
     "format_validation_error",
     "read_config",
     "registry_of",

@@ -29,6 +29,7 @@ def build_model(
         view=config.view,
         scale=config.scale,
         encoder_weights=config.encoder_weights,
+        accept_license=config.accept_license,
         encoder_layers=config.encoder_layers,
         encoder_padding=config.encoder_padding,
         normalization=config.normalization,

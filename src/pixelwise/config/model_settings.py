@@ -19,6 +19,12 @@ class ModelSettings(BaseModel):
         default=None,
         validate_default=True,
     )
+    accept_license: str | None = setting(
+        "Model",
+        "License of the pretrained weights that you agree to, such as cc-by-nc-4.0. Needed only if it restricts their "
+        "use.",
+        default=None,
+    )
     encoder_layers: tuple[str, ...] | None = setting(
         "Model", "Names of the encoder layers that features are taken from, shallow to deep.", default=None
     )

@@ -21,7 +21,7 @@ from pixelwise.config.training_settings import TrainingSettings
 from pixelwise.config.validation import (
     check_class_weight_values,
     check_length,
-    expand_freeze_encoder,
+    expand_shorthands,
     format_validation_error,
     parse_class_weights,
 )
@@ -43,7 +43,7 @@ class Config(MachineSettings, TrainingSettings, ModelSettings, DataSettings):
     A component is a name, or a mapping with a name and parameters: `loss={"name": "focal", "gamma": 3}`. All values are
     validated. If `encoder_weights` is None, it is replaced by "bundled" if an installed package has pretrained weights
     of the encoder, else by "hub" (timm's). `freeze_encoder=True` is short for `encoder_training="none"`, and
-    `freeze_encoder=False` for "auto".
+    `freeze_encoder=False` for "auto". `model_size` "s", "m" or "l" is short for an `encoder`, see `MODEL_SIZES`.
 
     Raises:
         ConfigError: A setting is unknown, has a name of version 0.1, or has an invalid value.
@@ -57,12 +57,12 @@ class Config(MachineSettings, TrainingSettings, ModelSettings, DataSettings):
     @model_validator(mode="wrap")
     @classmethod
     def _check(cls, settings: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
-        """Refuse names of version 0.1, expand `freeze_encoder`, and convert a ValidationError to a ConfigError."""
+        """Refuse names of version 0.1, expand shorthands, and convert a ValidationError to a ConfigError."""
         if isinstance(settings, dict):
             old = find_old_names(settings)
             if old:
                 raise ConfigError("; ".join(old))
-            settings = expand_freeze_encoder(settings)
+            settings = expand_shorthands(settings)
         try:
             config = handler(settings)
         except ValidationError as error:
@@ -119,7 +119,7 @@ class Config(MachineSettings, TrainingSettings, ModelSettings, DataSettings):
         check_length(settings)
         merged: dict[str, Any] = {}
         for part in (PRESETS[preset], base or {}, settings):
-            part = expand_freeze_encoder(part)
+            part = expand_shorthands(part)
             if part.get("encoder", _encoder_of(merged)) != _encoder_of(merged):
                 merged |= {"encoder_layers": None, "encoder_weights": None}
             if part.get("encoder_weights") == "none":
@@ -131,7 +131,7 @@ class Config(MachineSettings, TrainingSettings, ModelSettings, DataSettings):
 
     def replace(self, **settings: Any) -> "Config":
         """Return these settings with some of them replaced. Raises ConfigError if a value is invalid."""
-        return Config(**(self.model_dump() | expand_freeze_encoder(settings)))
+        return Config(**(self.model_dump() | expand_shorthands(settings)))
 
     def create_model(
         self, classes: Sequence[str], palette: Palette | None = None, read_spec: ReadSpec | None = None

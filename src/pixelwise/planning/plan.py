@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pixelwise.config import (
     FORMAT,
     Config,
-    expand_freeze_encoder,
+    expand_shorthands,
     format_validation_error,
     translate,
     without_backticks,
@@ -93,7 +93,7 @@ class Plan:
         path = Path(path)
         try:
             file = _parse(read_yaml(path))
-            settings = file.settings if file.format == FORMAT else expand_freeze_encoder(translate(file.settings))
+            settings = file.settings if file.format == FORMAT else expand_shorthands(translate(file.settings))
             Config.from_preset(base=settings)
         except FileNotFoundError:
             raise ConfigError(f"{path}: no such plan; pixelwise inspect DATA writes one") from None

@@ -6,12 +6,13 @@ can change the value. To add a rule, write a function and add it to `RULES`.
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import psutil
 import torch
 
-from pixelwise.config import Config, check_length, expand_freeze_encoder
+from pixelwise.config import Config, check_length, expand_shorthands
 from pixelwise.data.analysis.inspection import DatasetReport
 from pixelwise.data.augmentations import source_size
 from pixelwise.data.joined_spec import spec_of
@@ -20,6 +21,7 @@ from pixelwise.losses import check_loss
 from pixelwise.losses.class_weights import check_class_weights
 from pixelwise.models.timm_models import has_fixed_input_size
 from pixelwise.planning.augmentation_rules import choose_augmentation
+from pixelwise.planning.encoder_rules import choose_encoder, describe_sizes, fit_encoder
 from pixelwise.planning.loss_rules import choose_class_weights, choose_loss
 from pixelwise.planning.plan import Plan
 from pixelwise.planning.rule import Decision, Rule, RuleInput
@@ -46,9 +48,6 @@ MIN_IMAGE_SIZE = 192
 TARGET_IMAGES_SEEN = 12_000
 """Target of the number of epochs times the number of training images. A training of this length takes one or two
 minutes at 128 px on two CPU cores."""
-
-TARGET_WINDOWS_SEEN = 4_000
-"""Target of the number of epochs times the number of windows of an epoch (docs/decisions.md)."""
 
 MIN_IMAGES_TO_TRAIN_ENCODER = 24
 """Minimum number of training images to train the encoder. With fewer images, its pretrained weights are frozen. For
@@ -81,8 +80,8 @@ def make_plan(
     Args:
         report: the result of `inspect`.
         settings: fields of `Config` that the user gave. The other settings are chosen to fit them.
-        timed: measure a few training steps to estimate the duration on this machine. No setting depends on it. A
-            training with a time budget is not measured.
+        timed: measure a few training steps to estimate the duration on this machine. With a time budget of more than 5
+            minutes, the size of the encoder depends on it. No other setting does.
         progress: reports the progress of the measured steps, see `Progress`.
 
     Returns:
@@ -118,10 +117,16 @@ def make_plan(
     check_loss(config.loss, data.read_spec.task)
     if "eval_scale" in reasons:
         reasons["eval_scale"] += f": {config.eval_size} px"
-    is_timed = timed and config.time_budget is None
-    seconds = estimate_training_time(data, config, train_count, progress) if is_timed else None
-    if seconds is not None:
+    seconds = None
+    if timed and config.time_budget is None:
+        seconds = estimate_training_time(data, config, train_count, progress)
         reasons["epochs"] += f"; about {format_duration(seconds)} on this machine, estimated from a few steps"
+        reasons["encoder"] += describe_sizes(config.encoder, seconds)
+    elif timed and config.view == "whole" and given.keys().isdisjoint(("encoder", "encoder_weights", "start_from")):
+        estimate = partial(estimate_training_time, data, train_count=train_count, progress=progress)
+        fitting = fit_encoder(config, train_count, TARGET_IMAGES_SEEN, estimate)
+        if fitting is not None:
+            chosen["encoder"], reasons["encoder"] = fitting
     for stats in report.classes:
         images = f"{stats.image_count} image{'s' * (stats.image_count != 1)}"
         reasons[f"class {stats.name}"] = f"{stats.pixel_fraction:.2%} of pixels, in {images}"
@@ -130,7 +135,7 @@ def make_plan(
 
 def _check_given(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return the given settings as `Config` normalizes them."""
-    expanded = expand_freeze_encoder(settings)
+    expanded = expand_shorthands(settings)
     check_length(settings)
     config = Config.from_preset(**expanded)
     return {name: getattr(config, name) for name in expanded}
@@ -166,8 +171,8 @@ def choose_whole_size(facts: RuleInput) -> Decision:
 def choose_batch_size(facts: RuleInput) -> Decision:
     """Choose the largest batch size of 2, 4, 8 and 16 that fits in memory and gives `MIN_STEPS_PER_EPOCH` steps.
 
-    The batch size is 2 if none does. It is at most 8 for tiles, because a window of 384 px has as many pixels as four
-    images of 192 px, and a training has few windows.
+    The batch size is 2 if none does. For tiles, a batch has at most as many pixels as 16 images of `MIN_IMAGE_SIZE`:
+    four windows of 384 px. A training has few windows, so larger batches would give it too few steps.
     """
     device = resolve_device(facts.settings.get("device", _DEFAULT.device))
     if device.type == "cuda":
@@ -177,7 +182,8 @@ def choose_batch_size(facts: RuleInput) -> Decision:
     image_bytes = BYTES_PER_PIXEL * facts.settings["image_size"] ** 2
     max_fit = int(memory * usable / image_bytes)
     count = items_per_epoch(facts)
-    largest = 8 if facts.settings["view"] == "tiles" else 16
+    is_tiled = facts.settings["view"] == "tiles"
+    largest = min(16, max(2, 16 * MIN_IMAGE_SIZE**2 // facts.settings["image_size"] ** 2)) if is_tiled else 16
     target = min(largest, max(2, count // MIN_STEPS_PER_EPOCH))
     batch = next((size for size in (16, 8, 4, 2) if size <= min(max_fit, target)), 2)
     reason = f"{batch * image_bytes / 2**30:.1f} GiB of {memory / 2**30:.0f} GiB of {kind}"
@@ -189,13 +195,15 @@ def choose_batch_size(facts: RuleInput) -> Decision:
 def choose_epochs(facts: RuleInput) -> Decision | None:
     """Choose a number of epochs, from 8 to 200, so that the model is trained on about `TARGET_IMAGES_SEEN` images.
 
-    For tiles, they are from 4 to 200 for about `TARGET_WINDOWS_SEEN` windows. Return None if there is a time budget.
+    For tiles, they are from 4 to 200, for as many pixels as this number of images of `MIN_IMAGE_SIZE` has. Return None
+    if there is a time budget.
     """
     if facts.settings.get("time_budget") is not None:
         return None
     if facts.settings["view"] == "tiles":
         count = items_per_epoch(facts)
-        epochs = min(max(round(TARGET_WINDOWS_SEEN / count), 4), 200)
+        target = TARGET_IMAGES_SEEN * MIN_IMAGE_SIZE**2 / facts.settings["image_size"] ** 2
+        epochs = min(max(round(target / count), 4), 200)
         images = f"{facts.train_count} training images"
         return Decision(epochs, f"{images}, {count} windows an epoch, {epochs * count:,} windows seen in all")
     epochs = min(max(round(TARGET_IMAGES_SEEN / max(facts.train_count, 1)), 8), 200)
@@ -209,11 +217,6 @@ def choose_patience(facts: RuleInput) -> Decision | None:
         return None
     patience = round(PATIENCE_FRACTION * epochs)
     return Decision(patience, f"few images: {epochs} epochs may be more than are needed")
-
-
-def choose_encoder(facts: RuleInput) -> Decision:
-    """Choose the default encoder."""
-    return Decision(_DEFAULT.encoder, "fast on any machine; an installed package has its ImageNet weights")
 
 
 def choose_encoder_weights(facts: RuleInput) -> Decision:

@@ -9,6 +9,7 @@
     last/                 the state that a resumed training starts from
     history.png           losses and IoU by epoch
     architecture.png      the model with the shape at each stage
+    augmentations.jpg     random versions of a few training images
     samples/epoch_000.png predictions of sample images before training; epoch_001.png: after epoch 1, and so on
     samples.gif           an animation of these images
     split.csv             the part of the training that each image belongs to

@@ -24,6 +24,11 @@ def is_rank_zero() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
+def is_only_process() -> bool:
+    """Return True unless `torchrun` started several processes."""
+    return int(os.environ.get("WORLD_SIZE", "1")) == 1
+
+
 def launch_fabric(device: str, precision: str = "32-true") -> "Fabric":
     """Connect this process with the others that `torchrun` started.
 

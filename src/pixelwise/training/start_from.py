@@ -25,6 +25,7 @@ FIXED_SETTINGS = ("encoder", "encoder_weights", "encoder_layers", "encoder_paddi
 _KEPT_FIELDS = (
     "mean", "std", "bit_depth", "pixel_range", "band_ranges", "nodata", "task", "encoder", "encoder_layers",
     "encoder_padding", "decoder",
+    "licenses",
 )  # fmt: skip
 """Fields of `ModelConfig` that are those of the run that the training starts from."""
 

@@ -22,7 +22,7 @@ _INDEX, _ALPHA = VALUE_KINDS.index("index"), VALUE_KINDS.index("alpha")
 class MaskStatsTable:
     """The statistics of all masks in flat arrays, one row per mask file and value in it.
 
-    A row takes about 64 bytes, and each stored object size 12 bytes.
+    A row takes about 76 bytes, and each stored object size 12 bytes.
 
     Attributes:
         record: index of the record.

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from pixelwise.errors import ConfigError
 from pixelwise.models.decoders.base import DECODERS, Channels, resize_bilinear
+from pixelwise.models.encoder_table import CODE_LICENSE
 from pixelwise.registry import Params
 
 WIDTHS = (128, 96, 64, 32)
@@ -33,7 +34,7 @@ class FPNParams(Params):
     )
 
 
-@DECODERS.register("fpn", params=FPNParams)
+@DECODERS.register("fpn", params=FPNParams, license=CODE_LICENSE)
 class FPNDecoder(nn.Module):
     """A feature pyramid decoder with one 3x3 convolution per stage. By default, deeper stages have more channels.
 

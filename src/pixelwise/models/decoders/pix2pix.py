@@ -7,6 +7,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from pixelwise.models.decoders.base import DECODERS, Channels, resize_bilinear
+from pixelwise.models.encoder_table import CODE_LICENSE
 from pixelwise.registry import Params
 
 
@@ -17,7 +18,7 @@ class Pix2PixParams(Params):
     max_filters: Channels = Field(512, description="Maximum number of filters of a block.")
 
 
-@DECODERS.register("pix2pix", params=Pix2PixParams)
+@DECODERS.register("pix2pix", params=Pix2PixParams, license=CODE_LICENSE)
 class Pix2PixDecoder(nn.Module):
     """Upsampling blocks with skip concatenation, as in TensorFlow's segmentation tutorial.
 

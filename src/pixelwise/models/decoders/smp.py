@@ -257,13 +257,20 @@ def _import(kind: str) -> Callable[..., nn.Module]:
     return getattr(import_module(f"{SMP_PACKAGE}.decoders.{folder}.decoder"), f"{name}Decoder")
 
 
+_LICENSE = "mit"
+"""License of segmentation_models_pytorch."""
+
 if find_spec(SMP_PACKAGE) is not None:
-    DECODERS.register("smp/unet", partial(_unet, "unet.Unet"), params=UNetParams)
-    DECODERS.register("smp/unetplusplus", partial(_unet, "unetplusplus.UnetPlusPlus"), params=UNetParams)
-    DECODERS.register("smp/manet", partial(_unet, "manet.MAnet"), params=MAnetParams)
-    DECODERS.register("smp/linknet", _linknet)
-    DECODERS.register("smp/fpn", _fpn, params=FPNParams)
-    DECODERS.register("smp/segformer", partial(_with_width, "segformer.Segformer"), params=WidthParams)
-    DECODERS.register("smp/deeplabv3plus", _deeplab, params=DeepLabParams)
-    DECODERS.register("smp/upernet", partial(_with_width, "upernet.UPerNet"), params=WidthParams)
-    DECODERS.register("smp/dpt", _dpt, params=DPTParams)
+    DECODERS.register("smp/unet", partial(_unet, "unet.Unet"), params=UNetParams, license=_LICENSE)
+    DECODERS.register(
+        "smp/unetplusplus", partial(_unet, "unetplusplus.UnetPlusPlus"), params=UNetParams, license=_LICENSE
+    )
+    DECODERS.register("smp/manet", partial(_unet, "manet.MAnet"), params=MAnetParams, license=_LICENSE)
+    DECODERS.register("smp/linknet", _linknet, license=_LICENSE)
+    DECODERS.register("smp/fpn", _fpn, params=FPNParams, license=_LICENSE)
+    DECODERS.register(
+        "smp/segformer", partial(_with_width, "segformer.Segformer"), params=WidthParams, license=_LICENSE
+    )
+    DECODERS.register("smp/deeplabv3plus", _deeplab, params=DeepLabParams, license=_LICENSE)
+    DECODERS.register("smp/upernet", partial(_with_width, "upernet.UPerNet"), params=WidthParams, license=_LICENSE)
+    DECODERS.register("smp/dpt", _dpt, params=DPTParams, license=_LICENSE)

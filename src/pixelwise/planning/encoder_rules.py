@@ -1,0 +1,73 @@
+"""The rules of a plan for the encoder: its default, and the size that fits a time budget."""
+
+from collections.abc import Callable
+
+from pixelwise.config import Config
+from pixelwise.models.encoder_table import MODEL_SIZES
+from pixelwise.models.pretrained import has_bundled_weights
+from pixelwise.planning.rule import Decision, RuleInput
+from pixelwise.runtime.durations import format_duration
+
+MIN_BUDGET = 300.0
+"""Time budget in seconds above which the encoder's size is chosen. The measurement takes about 10 s of the budget."""
+
+_SMALLEST = MODEL_SIZES["s"]
+
+_EPOCHS = 10
+"""Number of epochs of the training whose duration is estimated to know the images per second."""
+
+
+def choose_encoder(facts: RuleInput) -> Decision:
+    """Choose the default encoder. `fit_encoder` can replace it."""
+    return Decision(_SMALLEST.name, "fast on any machine; an installed package has its ImageNet weights")
+
+
+def fit_encoder(config: Config, train_count: int, target: int, estimate: Callable[[Config], float]) -> Decision | None:
+    """Choose the largest encoder of `MODEL_SIZES` with which a training sees enough images within the time budget.
+
+    Args:
+        config: the settings, with the smallest encoder.
+        train_count: number of training images.
+        target: number of images that the training has to see, counted once per epoch.
+        estimate: a function that returns the seconds of a training.
+
+    Returns:
+        The encoder. None if there is no time budget above `MIN_BUDGET`, or weights of larger encoders are not
+        installed.
+    """
+    sizes = [info for info in MODEL_SIZES.values() if info is _SMALLEST or has_bundled_weights(info.name)]
+    if config.time_budget is None or config.time_budget <= MIN_BUDGET or len(sizes) < 2:
+        return None
+    seconds = estimate(config.replace(time_budget=None, epochs=_EPOCHS))
+    seen = config.time_budget / seconds * _EPOCHS * train_count
+    fitting = [info for info in sizes if seen / (info.cost or 1.0) >= target]
+    chosen = fitting[-1] if fitting else _SMALLEST
+    reason = (
+        f"size {chosen.size}: in {format_duration(config.time_budget)} it sees about "
+        f"{seen / (chosen.cost or 1.0):,.0f} images"
+    )
+    if chosen is not sizes[-1]:
+        larger = sizes[sizes.index(chosen) + 1]
+        reason += f"; size {larger.size} would see {seen / (larger.cost or 1.0):,.0f}, and {target:,} are needed"
+    return Decision(chosen.name, reason)
+
+
+def describe_sizes(encoder: str, seconds: float) -> str:
+    """Return the estimated durations of a training with the larger encoders of `MODEL_SIZES`.
+
+    Args:
+        encoder: timm's name of the encoder of the training.
+        seconds: the estimated duration of the training.
+
+    Returns:
+        The durations as the end of a sentence. Empty if the encoder has no size, or it is the largest.
+    """
+    sizes = list(MODEL_SIZES.values())
+    own = next((info for info in sizes if info.name == encoder), None)
+    larger = sizes[sizes.index(own) + 1 :] if own is not None else []
+    times = [
+        f"{info.size} about {format_duration(seconds * (info.cost or 1.0) / (own.cost or 1.0))}"
+        for info in larger
+        if own is not None
+    ]
+    return f"; model size {' and '.join(times)}" if times else ""
