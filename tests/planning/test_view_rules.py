@@ -63,8 +63,10 @@ def test_given_settings_decide() -> None:
 def test_windows_count_as_images() -> None:
     few = plan_for(4.0, images=14)
     assert few.settings["encoder_training"] == "auto" and "windows are enough" in few.reasons["encoder_training"]
-    assert few.settings["epochs"] == 5 and "780 windows an epoch" in few.reasons["epochs"]
-    assert few.settings["batch_size"] == 8
+    assert few.settings["epochs"] == 4 and "780 windows an epoch" in few.reasons["epochs"]
+    assert few.settings["batch_size"] == 4
+    small = plan_for(4.0, {"image_size": 128}, images=14).settings
+    assert small["batch_size"] == 16 and small["epochs"] == 7, "27,000 windows have as many pixels as 3,000 of 384 px"
     assert plan_for(4.0, {"view": "whole"}, images=14).settings["encoder_training"] == "none"
 
 
