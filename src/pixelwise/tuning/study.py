@@ -14,13 +14,11 @@ Bergstra et al. 2011, "Algorithms for hyper-parameter optimization" (TPE); Akiba
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pixelwise.config import Config
-from pixelwise.data.analysis.groups import assign_groups
 from pixelwise.data.index import DatasetIndex
 from pixelwise.data.joined_spec import spec_of, with_roots
 from pixelwise.errors import ConfigError, OutputError, PixelwiseError, RunError
@@ -30,9 +28,8 @@ from pixelwise.runs.run_dir import Run
 from pixelwise.runs.split_file import data_roots
 from pixelwise.runtime.distributed import launch_fabric
 from pixelwise.runtime.files import lock_file
-from pixelwise.training.data import make_train_val_split
+from pixelwise.training.data import prepare_splits
 from pixelwise.training.extensions import check_specs
-from pixelwise.training.start_from import match_classes
 from pixelwise.training.trainer import train
 from pixelwise.tuning.pruning import Pruning
 from pixelwise.tuning.result import Outcome, TrialResult, Tuning
@@ -102,7 +99,7 @@ def tune(
     fabric = launch_fabric(config.device, config.precision)
     if fabric.world_size > 1:
         raise ConfigError("a search needs a single process; start it without torchrun")
-    data = _divided(data, config)
+    data = prepare_splits(data, config)
     create_or_check(out, config, space, preset, plan)
     lock = lock_file(out / STUDY_FILE, exclusive=True)
     if lock is None:
@@ -114,17 +111,6 @@ def tune(
         result = searcher.result()
     result.write(with_roots(spec_of(data), data_roots(data)))
     return result
-
-
-def _divided(data: DatasetIndex, config: Config) -> DatasetIndex:
-    """Return the data set with the training and the validation images of all trials."""
-    data = match_classes(data, config)
-    if data.lacks_val and config.val_from == "train":
-        data = assign_groups(data)
-    train_records, val_records = make_train_val_split(data, config)
-    used = {id(record) for record in val_records}
-    test = tuple(record for record in data.test if id(record) not in used)
-    return replace(data, train=tuple(train_records), val=tuple(val_records), test=test)
 
 
 class _Search:
