@@ -4,6 +4,7 @@ from pixelwise.config import Config
 from pixelwise.data.analysis.class_stats import ClassStats
 from pixelwise.data.augmentations import window_size
 from pixelwise.data.windows import windows_per_image
+from pixelwise.models.encoder_table import MODEL_SIZES
 from pixelwise.planning.rule import Decision, RuleInput
 
 MAX_WHOLE_SIZE = 512
@@ -81,9 +82,13 @@ def choose_window_size(facts: RuleInput) -> Decision:
 
 
 def choose_decoder(facts: RuleInput) -> Decision | None:
-    """Choose a decoder with a stage at half the image's size if a class is thin. None for whole images."""
+    """Choose a decoder with a stage at half the image's size if a class is thin. None for whole images.
+
+    None also for encoders that are not in `MODEL_SIZES`, because they may have no feature at half the image's size.
+    """
     settings, narrowest = facts.settings, _narrowest(facts)
-    if settings["view"] != "tiles" or settings["encoder"] != Config().encoder or narrowest is None:
+    is_known = settings["encoder"] in {info.name for info in MODEL_SIZES.values()}
+    if settings["view"] != "tiles" or not is_known or narrowest is None:
         return None
     width = (narrowest.width or 0.0) * settings["scale"]
     if width >= _THIN_WIDTH:
