@@ -23,7 +23,14 @@ def work(turns: Turns, spec: Any, size: int, batch: int, steps: int, rounds: int
     from pixelwise.losses.multiclass import cross_entropy
 
     torch.manual_seed(0)
-    config = Config.from_preset(encoder_weights="none", encoder_training="all", decoder=spec, image_size=size)
+    config = Config.from_preset(
+        encoder_weights="none",
+        encoder_training="all",
+        freeze_depthwise=True,
+        freeze_batchnorm=True,
+        decoder=spec,
+        image_size=size,
+    )
     model = config.create_model([f"class {index}" for index in range(CLASSES)]).train()
     optimizer = torch.optim.AdamW([each for each in model.parameters() if each.requires_grad], fused=True)
     images = torch.randint(0, 256, (batch, 3, size, size), dtype=torch.uint8)
