@@ -214,9 +214,7 @@ def test_unknown_names_and_parameters() -> None:
 def test_a_decoder_of_a_missing_package_is_refused_with_the_fix(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pixelwise.models.decoders.base.find_spec", lambda name: None)
     registry = DecoderRegistry("decoder")
-    with pytest.raises(
-        ConfigError, match=r"'smp/unet' needs the package .*; run pip install 'pixelwise\[smp\]'$"
-    ):
+    with pytest.raises(ConfigError, match=r"'smp/unet' needs the package .*; run pip install 'pixelwise\[smp\]'$"):
         registry.parse({"name": "smp/unet", "attention": "scse"})
     monkeypatch.undo()
     with pytest.raises(ConfigError, match=r"^unknown decoder 'smp/unett' \(did you mean 'smp/unet'"):
