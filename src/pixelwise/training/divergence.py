@@ -163,7 +163,9 @@ def _write(folder: Path, items: Sequence[_Item], state: TrainState) -> None:
     masks = [item.mask.cpu().numpy() for item in items]
     displayed = [task.to_display(labels.to_background(mask)) for mask in masks]
     classes, palette = task.display_classes(state.data.classes, state.data.palette)
-    names = [Path(item.file).name for item in items]
+    losses = ["" if item.loss is None else f"loss {item.loss:.3g}: " for item in items]
+    names = [f"{loss}{Path(item.file).name}" for loss, item in zip(losses, items, strict=True)]
+    uncolored = task.display_background(len(state.data.classes), state.data.background)
     with atomic_directory(folder, replace=True) as part:
         for number, (image, mask) in enumerate(zip(images, masks, strict=True)):
             Image.fromarray(to_display_image(image)).save(part / f"{number:03d}_image.png")
@@ -171,7 +173,9 @@ def _write(folder: Path, items: Sequence[_Item], state: TrainState) -> None:
                 suffix = f"_{channel}" if mask.ndim == 3 else ""
                 Image.fromarray(np.ascontiguousarray(plane)).save(part / f"{number:03d}_mask{suffix}.png")
         shown = [to_display_image(image) for image in images]
-        overlay_grid(shown, displayed, names, classes, palette, "images of the step").save(part / "sheet.png")
+        title = "images of the step whose loss is not finite"
+        sheet = overlay_grid(shown, displayed, names, classes, palette, title, uncolored=uncolored)
+        sheet.save(part / "sheet.png")
         with (part / "images.csv").open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(("number", "file", "loss", "outputs_are_finite"))
