@@ -28,6 +28,7 @@ TYPED: dict[str, tuple[Sequence[str], object]] = {
     "skip_unreadable": (["--skip-unreadable"], True),
     "encoder": (["--encoder", "resnet18"], "resnet18"),
     "encoder_weights": (["--encoder-weights", "none"], "none"),
+    "accept_license": (["--accept-license", "cc-by-nc-4.0"], "cc-by-nc-4.0"),
     "encoder_layers": (["--encoder-layers", "layer1", "layer2"], ("layer1", "layer2")),
     "encoder_padding": (["--encoder-padding", "same"], "same"),
     "normalization": (["--normalization", "unit"], "unit"),
