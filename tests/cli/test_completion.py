@@ -39,9 +39,11 @@ def bash(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
         pytest.skip("bash is not installed")
     folder = tmp_path_factory.mktemp("place")
     (folder / "leaves").mkdir()
-    code = generate("bash") + _COMPLETE
+    # A file, because Linux limits an argument to 128 KiB.
+    script = tmp_path_factory.mktemp("script") / "complete.sh"
+    script.write_text(generate("bash") + _COMPLETE, encoding="utf-8")
     lines = "".join(f"{line}\n" for line in LINES)
-    done = subprocess.run([program, "--norc", "-c", code], input=lines, capture_output=True, text=True, cwd=folder)
+    done = subprocess.run([program, "--norc", str(script)], input=lines, capture_output=True, text=True, cwd=folder)
     assert (done.returncode, done.stderr) == (0, "")
     return {line: words.split() for line, words in zip(LINES, done.stdout.splitlines(), strict=True)}
 
