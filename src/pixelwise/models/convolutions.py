@@ -93,7 +93,7 @@ def use_float32_gradients(conv: nn.Conv2d) -> None:
     This is for strided depthwise convolutions. On a CPU, the gradient of their input takes tens of times longer in
     bfloat16 than in float32 (docs/decisions.md).
     """
-    kind: type = type(conv)
+    kind: Any = type(conv)
     if not issubclass(kind, _Float32Gradients):
         conv.__class__ = _mixed_with(_Float32Gradients, kind)
 
