@@ -8,7 +8,7 @@ import pixelwise
 from pixelwise.data.formats import FORMATS
 
 SOURCE = Path(pixelwise.__file__).parent
-WITH_TORCH = {"augmentations", "cache", "resize", "samplers", "torch_dataset"}
+WITH_TORCH = {"augmentations", "cache", "resize", "samplers", "torch_dataset", "transforms", "window_dataset"}
 """Modules of `pixelwise.data` that may import torch when they are imported."""
 
 

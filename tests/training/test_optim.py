@@ -118,7 +118,7 @@ class TestPretrainedDecay:
         model, optimizer = build(config)
         weight = next(model.encoder.parameters())
         with torch.no_grad():
-            weight += 1
+            weight.add_(1)
         moved = weight.detach().clone()
         optimizer.step()
         assert torch.equal(weight, moved)

@@ -277,8 +277,13 @@ def channel_statistics(
 
     Returns:
         The means and the standard deviations, one value per channel. A standard deviation is at least 1, so that the
-        normalization does not amplify a constant channel.
+        normalization does not amplify a constant channel. Values without data are left out.
     """
     step = math.ceil(len(images) / max_images)
     pixels = torch.stack([images[index][0] for index in range(0, len(images), step)]).double()
-    return pixels.mean((0, 2, 3)).tolist(), pixels.std((0, 2, 3)).clamp(min=1.0).tolist()
+    if not images.read_spec.band_ranges:
+        return pixels.mean((0, 2, 3)).tolist(), pixels.std((0, 2, 3)).clamp(min=1.0).tolist()
+    counts = (pixels > 0).sum((0, 2, 3)).clamp(min=1)  # 0 is nodata
+    means = pixels.sum((0, 2, 3)) / counts
+    variances = (pixels**2).sum((0, 2, 3)) / counts - means**2
+    return means.tolist(), variances.clamp(min=1.0).sqrt().tolist()
