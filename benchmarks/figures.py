@@ -23,6 +23,7 @@ HERE = Path(__file__).resolve().parent
 NEEDS: dict[str, tuple[str, ...]] = {
     "against_tutorial": ("data", "weights", "peer_script", "peer_python"),
     "data_speed": ("data",),
+    "device_limits": ("data",),
     "encoders": (),
     "decoders": (),
     "engine_overhead": (),

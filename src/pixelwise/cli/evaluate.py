@@ -39,6 +39,7 @@ def evaluate_command(
     split: Split | None = None,
     out: Path | None = None,
     resolution: Resolution = "original",
+    tta: Annotated[bool, Parameter(negative=())] = False,
     device: Device = "auto",
     skip_unreadable: Annotated[bool, Parameter(negative=())] = False,
     allow_outside: Annotated[bool, Parameter(negative=())] = False,
@@ -56,6 +57,7 @@ def evaluate_command(
         out: Path of the JSON file. A page (.html) and a row per image (.csv) are written beside it. [default:
             evaluation-SPLIT.json in the run directory, numbered]
         resolution: Compare masks at each image's own size, or at the size of the model's output.
+        tta: Average the predictions of each image and of its mirror image. Takes twice the time.
         device: auto, cpu, cuda or mps.
         skip_unreadable: Skip images and masks that cannot be used, and list them. Without it, the first is an error.
         allow_outside: Read files outside the directory, and servers with private addresses, that a table or list names.
@@ -70,7 +72,7 @@ def evaluate_command(
     with ProgressBars(shown=is_rank_zero()) as bars:
         evaluation = evaluate(
             opened, dataset, split, None, resolution, device, skip_unreadable,
-            parse_components("--metrics", metrics), progress=bars.track("evaluating"),
+            parse_components("--metrics", metrics), progress=bars.track("evaluating"), tta=tta,
         )  # fmt: skip
     if is_rank_zero():
         print_skipped(evaluation.skipped)

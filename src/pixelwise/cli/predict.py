@@ -57,6 +57,7 @@ def predict_command(
     pixel_size: str = "",
     view: View | None = None,
     scale: float | None = None,
+    tta: Annotated[bool, Parameter(negative=())] = False,
     device: Device = "auto",
 ) -> int:
     """Predict the masks of images and videos.
@@ -77,12 +78,13 @@ def predict_command(
         view: "whole" to resize each image to the size of the model, "tiles" for overlapping windows of this size. By
             default as in the training.
         scale: Working pixels per image pixel for the view "tiles". By default that of the training images.
+        tta: Average the predictions of each image and of its mirror image. Takes twice the time.
         device: auto, cpu, cuda or mps.
     """
     run, sources = _order_arguments(run, images or [])
     out = out or _default_out(resume or overwrite)
     check_output(out)
-    predictor = Predictor.load(run, device, view=view, scale=scale)
+    predictor = Predictor.load(run, device, view=view, scale=scale, tta=tta)
     flags = {
         "--masks": masks,
         "--overlays": overlays,
@@ -92,7 +94,7 @@ def predict_command(
         "--device": device,
     }
     changed = [part for flag, value in flags.items() if value != _DEFAULTS[flag] for part in (flag, value)]
-    changed += ["--frame-masks"] * frame_masks
+    changed += ["--frame-masks"] * frame_masks + ["--tta"] * tta
     repeat = shlex.join(["pixelwise", "predict", run, *sources, "--out", str(out), *changed, "--resume"])
     with interrupt_advice(f"continue with {repeat}"), ProgressBars() as bars:
         result = predict_folder(

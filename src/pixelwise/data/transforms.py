@@ -12,6 +12,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms.v2 import functional as F
 
+from pixelwise.data.resize import nearest_indices
 from pixelwise.palette import IGNORE_INDEX
 
 BORDER_VALUE = 127
@@ -28,7 +29,10 @@ class RandomResizedCrop(v2.RandomResizedCrop):
         if not isinstance(inpt, tv_tensors.Mask):
             return super().transform(inpt, params)
         crop = F.crop(inpt, **params)
-        return tv_tensors.wrap(F.resize_mask(crop, self.size, InterpolationMode.NEAREST_EXACT), like=inpt)
+        rows, columns = (
+            torch.from_numpy(nearest_indices(old, new)) for old, new in zip(crop.shape[-2:], self.size, strict=True)
+        )
+        return tv_tensors.wrap(crop.as_subclass(torch.Tensor)[..., rows, :][..., columns], like=inpt)
 
 
 class ColorJitter(v2.ColorJitter):

@@ -42,6 +42,7 @@ def evaluate(
     skip_unreadable: bool = False,
     metrics: Sequence[ComponentSpec] = (),
     progress: Progress = no_progress,
+    tta: bool = False,
 ) -> Evaluation:
     """Evaluate a run's best model on images that it was not trained on.
 
@@ -63,6 +64,7 @@ def evaluate(
             DataError.
         metrics: additional metrics, each a name in `pixelwise.metrics.METRICS` or {"name": name, parameter: value, …}.
         progress: see `Progress`. It counts images.
+        tta: average the predictions of each image and of its mirror image.
 
     Returns:
         The result. Its `warning` is not empty if the model was trained on some of the images.
@@ -82,7 +84,7 @@ def evaluate(
     if out is not None:
         check_out(out)
     fabric = launch_fabric(device)
-    predictor = Predictor.load(run.path, fabric.device)
+    predictor = Predictor.load(run.path, fabric.device, tta=tta)
     data = data if data is not None else load_run_data(run, skip_unreadable=skip_unreadable)
     _check_classes(predictor, data, run)
     selection = select_images(run, data, split)
@@ -215,6 +217,7 @@ def _summarize(
         suspicious=suspicious,
         seconds_per_image=seconds,
         device=str(predictor.device),
+        tta=predictor.tta,
         task=predictor.task,
         palette=predictor.model.config.palette,
         background=predictor.model.config.background,

@@ -141,7 +141,7 @@ def predict_folder(
     if masks == "as-given":
         require_mask_format(predictor.model.config.mask_format)
     out, size = Path(out), PixelSize.parse(pixel_size) if pixel_size else None
-    found, mark = find_images(sources), MarkOfRun(fingerprint(predictor.model), masks)
+    found, mark = find_images(sources), MarkOfRun(fingerprint(predictor.model, predictor.options), masks)
     suffixes = dict.fromkeys(mask_kinds(predictor.task, predictor.classes), ".png")
     items = assign_files(
         found.images, suffixes | ({} if overlays == "none" else {"overlay": f".{overlays}"}), out, frame_masks

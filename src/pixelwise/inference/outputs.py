@@ -65,9 +65,14 @@ class Mark:
         return json.dumps(vars(self))
 
 
-def fingerprint(model: SegmentationModel | SegmentationEnsemble) -> str:
-    """Return a hash of a model's weights and configuration, without its metrics. Masks depend on no other data."""
-    hashed = hashlib.blake2b(digest_size=16)
+def fingerprint(model: SegmentationModel | SegmentationEnsemble, options: str = "") -> str:
+    """Return a hash of all that masks depend on beside the image.
+
+    Args:
+        model: the model. Its weights and its configuration count, without its metrics.
+        options: the options of the predictor, see `Predictor.options`.
+    """
+    hashed = hashlib.blake2b(options.encode(), digest_size=16)
     for part in model.modules():
         if isinstance(part, SegmentationModel):
             hashed.update(part.config.model_dump_json(exclude={"metrics"}).encode())

@@ -11,6 +11,7 @@ import torch
 from pixelwise.data.io.image_size import GROUP_BYTES, READ_AHEAD_BYTES, decoded_bytes
 from pixelwise.data.task import Task
 from pixelwise.errors import DataError, is_out_of_memory
+from pixelwise.inference.flip_average import FlipAverage
 from pixelwise.inference.inputs import ImageInput, UrlImage, open_file, read_input, read_inputs, read_or_error
 from pixelwise.inference.make_prediction import make_prediction
 from pixelwise.inference.model_location import load_model
@@ -42,9 +43,12 @@ class Predictor:
             for the view of the training.
         scale: working pixels per image pixel for the view "tiles", see `ModelConfig`. None for the scale of the
             training images.
+        tta: average the predictions of each image and of its mirror image ("test-time augmentation").
 
     Attributes:
         image_view: the view.
+        tta: see above.
+        options: the arguments that change masks, as text. Empty for the defaults.
 
     >>> predictor = Predictor.load("runs/pets")  # doctest: +SKIP
     >>> predictor("cat.jpg").overlay().save("cat.png")  # doctest: +SKIP
@@ -59,12 +63,16 @@ class Predictor:
         precision: str = "auto",
         view: View | None = None,
         scale: float | None = None,
+        tta: bool = False,
     ) -> None:
         self.device = resolve_device(device) if isinstance(device, str) else device
         self.bfloat16 = use_bfloat16(self.device, precision)
         with limit_threads_to_idle_cores():  # the first use starts the measurement
             self.model = model.eval().to(self.device)
-        self._network: Callable[[torch.Tensor], torch.Tensor] = self.model
+        self.tta = tta
+        values = {"view": view, "scale": scale, "tta": tta or None}
+        self.options = " ".join(f"{name}={value}" for name, value in values.items() if value is not None)
+        self._use_network(self.model)
         self.image_view: ImageView = make_view(self.forward, model.config, view, scale)
 
     @staticmethod
@@ -74,6 +82,7 @@ class Predictor:
         precision: str = "auto",
         view: View | None = None,
         scale: float | None = None,
+        tta: bool = False,
     ) -> "Predictor":
         """Load the best model of a run.
 
@@ -84,14 +93,18 @@ class Predictor:
             precision: see `Predictor`.
             view: see `Predictor`.
             scale: see `Predictor`.
+            tta: see `Predictor`.
 
         Raises:
             RunError: The directory or file does not exist, or its model is missing or damaged.
         """
-        predictor = Predictor(load_model(run), device, precision, view, scale)
+        predictor = Predictor(load_model(run), device, precision, view, scale, tta)
         if predictor.device.type == "cpu":
-            predictor._network = FoldedModel(predictor.model)
+            predictor._use_network(FoldedModel(predictor.model))
         return predictor
+
+    def _use_network(self, network: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        self._network = FlipAverage(network, self.model.config) if self.tta else network
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -104,6 +104,7 @@ class Evaluation:
         task: the task of the masks.
         palette: one color per class.
         background: indices of the classes that drawings do not color.
+        tta: True if the predictions are means over each image and its mirror image.
     """
 
     metrics: Metrics
@@ -127,6 +128,7 @@ class Evaluation:
     task: Task = MULTICLASS
     palette: Palette = ()
     background: tuple[int, ...] = ()
+    tta: bool = False
 
     @property
     def page(self) -> Path | None:
@@ -196,6 +198,7 @@ class Evaluation:
                 {"file": image.file, "score": image.label_quality} for image in by_quality[:MAX_LISTED]
             ],
             "ms_per_image": 1000 * self.seconds_per_image,
+            "tta": self.tta,
             "device": self.device,
         }
 
