@@ -110,6 +110,10 @@ def test_impossible_nodata_values_are_errors(nodata: float) -> None:
         measure_scale([], nodata)
 
 
+def test_the_lowest_float32_as_gis_programs_round_it_can_be_nodata() -> None:
+    assert measure_scale([], -3.4028235e38).nodata == -3.4028235e38
+
+
 def test_the_message_lists_the_bands() -> None:
     assert scale_messages(PixelScale()) == []
     (same,) = scale_messages(PixelScale(band_ranges=((0, 5),) * 3), 0)

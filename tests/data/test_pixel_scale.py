@@ -40,9 +40,10 @@ def test_a_nodata_value_that_the_type_does_not_have_never_occurs(nodata: float) 
     assert PixelScale(band_ranges=((0, 255),), nodata=nodata).apply(values, nodata).tolist() == [[1, 241, 255]]
 
 
-def test_the_nodata_value_of_gdal_for_float32_is_found() -> None:
+@pytest.mark.parametrize("text", ["-3.4028234663852886e+38", "-3.40282347e+38", "-3.4028235e+38"])
+def test_the_nodata_value_of_gdal_for_float32_is_found(text: str) -> None:
     values = np.array([-3.4028234663852886e38, 0, 1], np.float32)
-    missing = missing_values(values, parse_nodata("-3.4028234663852886e+38"))
+    missing = missing_values(values, parse_nodata(text))
     assert missing is not None and missing.tolist() == [True, False, False]
     assert PixelScale(band_ranges=((0, 1),)).apply(values[None]).tolist() == [[1, 1, 255]], "no overflow without a tag"
 

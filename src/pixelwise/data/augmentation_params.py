@@ -23,7 +23,8 @@ class FlipParams(Params):
 class CropParams(Params):
     """Parameters of "crop-noflip".
 
-    A parameter named like a change is its probability for each image. The change is off if it is 0.
+    `zoom_out`, `gamma`, `blur` and `noise` are probabilities of a change for each image. A change is off if its
+    parameter is 0 or False.
 
     Attributes:
         min_scale, max_scale: smallest and largest area of a crop, as a fraction of the image's area.

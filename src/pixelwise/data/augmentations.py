@@ -111,7 +111,7 @@ def crop(image_size: int, **parameters: Any) -> v2.Transform:
 
     Args:
         image_size: side in pixels of the images to return.
-        parameters: the fields of `CropFlipParams`, which also turn, rotate, zoom, blur and add noise.
+        parameters: the fields of `CropFlipParams`. Some of them also turn, rotate, zoom out, blur or add noise.
     """
     params = CropFlipParams.model_construct(**parameters)
     flips: list[v2.Transform] = [v2.RandomHorizontalFlip(params.flip)]
@@ -176,10 +176,11 @@ def source_size(spec: ComponentSpec, image_size: int) -> int:
 
 
 def window_size(spec: ComponentSpec, image_size: int) -> int:
-    """Return the side of the windows that an augmentation receives if images are seen as tiles.
+    """Return the side of the windows that an augmentation receives in the view "tiles".
 
-    A random crop of the window, resized to `image_size`, is the random change of scale. The side is chosen so that
-    objects have their size at the working scale on average: the square root of the factor for whole images.
+    A random crop of the window is resized to `image_size`, which changes the scale at random. A window is larger than
+    `image_size` by the square root of the factor of `source_size`. So on average, objects have their size at the
+    working scale.
 
     Args:
         spec: the augmentation, see `ComponentSpec`.

@@ -140,7 +140,10 @@ def _read_sample(image: BytesSource, nodata: float | None) -> _Sample | None:
 
 
 def _range(values: npt.NDArray[np.float64]) -> tuple[float, float]:
-    """Return the percentiles of the values of a band. If they are equal, the second is the first + 1."""
+    """Return the percentiles of the values of a band. If they are equal, the second is the first + 1.
+
+    Without values, the range is (0, 1).
+    """
     if not values.size:
         return 0.0, 1.0
     low, high = (float(f"{value:.7g}") for value in np.percentile(values, PERCENTILES))

@@ -31,7 +31,7 @@ class ClassCells:
 
     @staticmethod
     def of(masks: Sequence["dict[int, npt.NDArray[np.uint32]]"]) -> "ClassCells":
-        """Return the index of masks from the result of `find_cells` for each of them."""
+        """Build the index from the results of `find_cells`, one for each mask."""
         classes = max((value + 1 for cells in masks for value in cells), default=0)
         counts = np.zeros((len(masks), classes), np.uint64)
         for row, cells in zip(counts, masks, strict=True):

@@ -78,8 +78,9 @@ def _ignore_value(mask_format: MaskFormat) -> int:
 def encode_mask(mask: npt.NDArray[np.uint8], mask_format: MaskFormat) -> Image.Image:
     """Convert class indices to a mask image with the values of the data set.
 
-    Pixels to ignore get the greatest value of 8 or 16 bits that no class has, or the color #c8c8c8. Masks of mode "1"
-    have no other value than those of the classes. There, these pixels get 0.
+    Pixels to ignore get the greatest value of 8 or 16 bits that no class has. In mode "RGB", they get the color
+    #c8c8c8. If a class has this color, they get the greatest color that no class has. In mode "1", they get 0, because
+    there is no value without a class.
 
     Args:
         mask: (H, W) uint8, indices into `mask_format.values`, or 255 for "ignore".

@@ -10,8 +10,8 @@ def to_8_bits(pixels: np.ndarray, bit_depth: int = 16, pixel_range: tuple[float,
 
     Args:
         pixels: integers or floats of any shape.
-        bit_depth: see `read_image`. Used for uint16.
-        pixel_range: see `read_image`. Used for all types except uint8 and uint16.
+        bit_depth: see `PixelScale`. Used for uint16.
+        pixel_range: see `PixelScale`. Used for all types except uint8 and uint16.
 
     Returns:
         uint8 of the same shape. An array of uint8 is returned as it is. NaN becomes 0.

@@ -11,8 +11,8 @@ from pixelwise.data.pixel_depth import to_8_bits
 
 Bytes = npt.NDArray[np.uint8]
 
-MAX_NODATA = 3.4028234663852886e38
-"""Greatest magnitude of a nodata value: that of float32. GDAL writes its negative as a usual nodata value."""
+MAX_NODATA = 3.4028235e38
+"""Greatest magnitude of a nodata value: that of float32 as GIS programs round it. Its negative is often nodata."""
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,9 @@ def _as_type(value: float, dtype: np.dtype) -> np.generic | None:
     if not math.isfinite(value):
         return None  # for floats, NaN and infinities are nodata anyway
     if dtype.kind == "f":
-        return dtype.type(value) if abs(value) <= float(np.finfo(dtype).max) else None
+        with np.errstate(over="ignore"):
+            typed = dtype.type(value)  # -3.4028235e+38 is below the lowest float32, and becomes it
+        return typed if np.isfinite(typed) else None
     limits = np.iinfo(dtype)
     return dtype.type(int(value)) if float(value).is_integer() and limits.min <= value <= limits.max else None
 

@@ -1,4 +1,4 @@
-"""Resize images and masks to a fixed size, in the same way for training, evaluation and prediction."""
+"""Resize images and masks in the same way for training, evaluation and prediction."""
 
 from dataclasses import dataclass
 from functools import lru_cache

@@ -218,8 +218,8 @@ class ReadSpec:
             `bit_depth` − 8.
         masks_as_stored: True if masks have the orientation of the stored pixels of their images. They are then rotated
             by the EXIF orientation of the image.
-        pixel_range: the values that become 0 and 255 in TIFFs of floats, of signed integers or of 32 bits, in data sets
-            of earlier versions. None if the data set has none of these.
+        pixel_range: the values that become 0 and 255 in TIFFs of floats, of signed integers or of 32 bits. Only
+            data sets that were read by an earlier version have it. Else None.
         band_ranges, nodata: see `PixelScale`. Nodata pixels of an image are ignored in its mask.
         partial_labels: the mask values of pixels with several possible classes, if data sets are joined.
     """

@@ -140,7 +140,7 @@ class SegmentationDataset(torch.utils.data.Dataset[tuple[Tensor, ...]]):
     def image_sizes(self) -> list[tuple[int, int]]:
         """Return the height and width in pixels of each image as it is resized.
 
-        Without the cache, the sizes are those in the headers of the files. An unknown size is replaced by the mean.
+        Without the cache, sizes are those in the headers of the files, before any EXIF rotation, or else their mean.
         """
         if not isinstance(self.image_size, Scale):
             return [(self.image_size, self.image_size)] * self.image_count
@@ -263,7 +263,7 @@ class SegmentationDataset(torch.utils.data.Dataset[tuple[Tensor, ...]]):
 
     def _ignored_item(self, record: Record) -> tuple[np.ndarray, np.ndarray]:
         """Return a black image and a mask of 255 ("ignore"), which have no influence on the loss."""
-        # The own size of the image is not known.
+        # The size of the unreadable image is not known.
         side = _UNREADABLE_SIDE if isinstance(self.image_size, Scale) else self.image_size
         image = np.zeros((side, side, self.read_spec.channels), np.uint8)
         classes = len(record.mask.channels) if isinstance(record.mask, MultilabelMask) else 0

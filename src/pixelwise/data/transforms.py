@@ -97,7 +97,7 @@ class RandomNoise(v2.Transform):
 
 
 def random_blur(sigma: float) -> v2.Transform:
-    """Return a Gaussian blur of a random strength.
+    """Return a Gaussian blur of a random strength. Its kernel reaches 2.5 times `sigma` to each side.
 
     Args:
         sigma: the largest standard deviation of the kernel in pixels. The smallest is a fifth of it.
@@ -115,7 +115,7 @@ def random_rotation(degrees: float) -> v2.Transform:
 
 
 def random_zoom_out(side: float, probability: float) -> v2.Transform:
-    """Return a transform that pads an image on all sides, at a random position.
+    """Return a transform that pads an image by a random width on each side.
 
     Args:
         side: the largest side of the padded image, as a multiple of that of the image.
@@ -125,5 +125,5 @@ def random_zoom_out(side: float, probability: float) -> v2.Transform:
 
 
 def _border() -> dict[Any, int]:
-    """Return a new dict, because torchvision changes it."""
+    """Return the values of added pixels. The dict is a new one, because torchvision changes it."""
     return {tv_tensors.Image: BORDER_VALUE, tv_tensors.Mask: IGNORE_INDEX}

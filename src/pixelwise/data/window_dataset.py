@@ -36,6 +36,7 @@ _Decoded = tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8], ClassCells | None
 """An image, its mask, and the places of its classes."""
 
 _MAX_DECODED_IMAGES = 1 << 16
+"""Maximum number of the decoded images that a process keeps without the cache."""
 
 
 def _decoded_bytes(item: _Decoded) -> int:
@@ -62,6 +63,8 @@ class WindowDataset(SegmentationDataset):
 
     Attributes:
         owners: the index of the image of each window of an epoch.
+        side: side of a window in working pixels.
+        mean_bytes: mean size of a decoded image and its mask in bytes.
 
     Raises:
         DataError: See `SegmentationDataset`.
@@ -87,7 +90,7 @@ class WindowDataset(SegmentationDataset):
         self._images = _Images(self)
 
     def __getstate__(self) -> dict[str, object]:
-        return super().__getstate__() | {"_images": None}  # with the locks of threads
+        return super().__getstate__() | {"_images": None}  # its locks cannot be pickled
 
     def __setstate__(self, state: dict[str, object]) -> None:
         super().__setstate__(state)
@@ -143,6 +146,7 @@ class WindowDataset(SegmentationDataset):
         return window_at_random(owner, self._images.get(owner)[0].shape[:2], self.side, draws[:2])
 
     def _around(self, owner: int, value: int, draws: Sequence[float]) -> Window:
+        """Return a window around a random pixel of a class, see `_Images.places` for the image."""
         index, candidates = self._images.places(owner, value)
         image = int(candidates[int(draws[0] * len(candidates))])
         _, mask, _ = self._images.get(image)
@@ -162,7 +166,7 @@ class _Images:
         self.dataset = dataset
         self._decoded = LRUCache[_Decoded](_MAX_DECODED_IMAGES, MAX_DECODED_BYTES, _decoded_bytes)
         labels = dataset.read_spec.partial_labels
-        # In data sets that are joined, the values from C on are no classes.
+        # In joined data sets, the values from C on are not classes.
         self._limit = labels.classes if labels.possible else IGNORE_INDEX
         entry = dataset.cache_entry
         self._values = [] if entry is None or entry.cells is None else self._present(entry.cells)
@@ -171,7 +175,10 @@ class _Images:
         return [value for value, images in enumerate(cells.images) if len(images) and value < self._limit]
 
     def prepare(self, indices: set[int]) -> None:
-        """Decode images in threads if they are not cached and this is the main process."""
+        """Decode images in threads if they are not cached and this is the main process.
+
+        Raise DataError if the files of the cache are truncated.
+        """
         if self.dataset.cache_entry is not None:
             try:
                 self.dataset.cache_entry.check_size()

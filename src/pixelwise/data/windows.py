@@ -1,7 +1,7 @@
 """Random square windows of images: their number per epoch, and their positions.
 
 Half of the windows of an epoch are at random positions. The others contain a pixel of a class that is drawn uniformly
-over the classes, so that rare classes are seen as often as common ones, as in nnU-Net (Isensee et al. 2021).
+over the classes, so that rare classes occur as often as common ones, as in nnU-Net (Isensee et al. 2021).
 """
 
 from collections.abc import Sequence
@@ -82,7 +82,10 @@ def _start(length: int, side: int, draw: float) -> int:
 def window_around(
     image: int, size: tuple[int, int], side: int, pixel: tuple[int, int], draws: Sequence[float]
 ) -> Window:
-    """Return a window that has a pixel in its middle half, at a random place. The window does not leave the image.
+    """Return a window that has a pixel at a random place in its middle half.
+
+    A window that would leave the image is moved inside, so the pixel can be nearer to its border. If the image is
+    smaller than the window, it is in the middle of the window.
 
     Args:
         image: index of the image.
@@ -101,7 +104,7 @@ def window_around(
 def draw_class_pixel(
     mask: npt.NDArray[np.uint8], index: ClassCells, image: int, value: int, draws: Sequence[float]
 ) -> tuple[int, int]:
-    """Return a random pixel of a class: of a random cell with the class, a random pixel.
+    """Return a random pixel of a class, from a random one of the cells that have the class.
 
     Args:
         mask: the mask of the image, see `find_cells`. Only the pixels of one cell are read.

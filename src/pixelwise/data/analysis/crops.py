@@ -81,7 +81,7 @@ def search_boxes() -> Iterator[Box]:
 
 
 def search_step(count: int, other_count: int, max_comparisons: int) -> int:
-    """Return k if `find_crops` compares every k-th image of its first set.
+    """Return the step k with which `find_crops` compares only every k-th image of its first set.
 
     Args:
         count: number of images of the first set.

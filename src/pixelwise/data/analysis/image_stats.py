@@ -107,7 +107,7 @@ class ImageStatsTable:
 
     @property
     def nodata_fraction(self) -> float:
-        """The fraction of all pixels that have no data, in [0, 1]."""
+        """The fraction of all pixels that have no data in any channel, in [0, 1]."""
         return self._nodata / max(1, int(self.pixels.sum()))
 
     @property

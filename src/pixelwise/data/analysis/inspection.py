@@ -54,7 +54,7 @@ class DatasetReport:
         seconds: duration of the inspection in seconds.
         options: the user's options.
         choices: if the data set can be read in several ways, the arguments of `inspect` for each way that is known.
-        symmetry: whether the training images have an up, or None if it was not measured.
+        symmetry: the symmetries of all images except the test split, or None if they were not measured.
         folders: the folders with image files, if the directory cannot be read as a data set. It then has no records,
             and the statistics are those of the images only.
     """

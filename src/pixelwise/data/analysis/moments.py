@@ -37,8 +37,10 @@ def brightness_moments(thumbnails: np.ndarray) -> np.ndarray:
         thumbnails: (N, `THUMBNAIL_SIDE`²) uint8 gray thumbnails.
 
     Returns:
-        (N, 3): the mean of y, and of x, times the brightness minus its mean, see `region_moments`. Then the difference
-        of the mean squares of the steps from row to row and from column to column, divided by their sum.
+        (N, 3) float64. The mean brightness of the image is first subtracted from its pixels. The first moment is the
+        sum of y times the mean of each row. The second is the sum of x times the mean of each column, see
+        `region_moments`. The third is the mean squared step from row to row minus that from column to column, divided
+        by their sum, so it is in [-1, 1].
     """
     gray = thumbnails.reshape(-1, THUMBNAIL_SIDE, THUMBNAIL_SIDE).astype(np.float64)
     gray = gray - gray.mean((1, 2), keepdims=True)

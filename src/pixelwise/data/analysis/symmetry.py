@@ -1,7 +1,7 @@
-"""Whether the images of a data set have an "up": a statistical test on the places of classes and of brightness.
+"""A statistical test of whether images have an "up", on the places of their classes and of their brightness.
 
 An image of a street has the sky at the top. An image from above, or through a microscope, could as well be upside down.
-Only then do top-bottom flips and quarter turns make images that could occur in the data set.
+Only if images have no up do top-bottom flips and quarter turns make images that could occur in the data set.
 """
 
 import math
@@ -32,18 +32,18 @@ _UPPER_PERCENTILE = 97.5
 
 @dataclass(frozen=True)
 class ImageSymmetry:
-    """The asymmetries of the images and masks of a data set, each in [0, 1].
+    """The asymmetries of the images and masks of a data set.
 
     An asymmetry is the mean, over the classes and the brightness, of (mean / root mean square)² of a moment that the
-    symmetry would change in sign. 0 means that the moment has no preferred sign, and 1 that it is the same in all
-    images. Few images have a wide interval, so they do not count as symmetric.
+    symmetry would change in sign. It is in [0, 1]. 0 means that the moment has no preferred sign, and 1 that it is the
+    same in all images. Few images have a wide interval, so they do not count as symmetric.
 
     Attributes:
         vertical: top against bottom.
         horizontal: left against right.
         diagonal: rows against columns.
         upper_vertical, upper_diagonal: upper ends of the bootstrap intervals over images, or over groups of images,
-            corrected for the values that few images without a preferred sign have.
+            corrected for the values that few images without a preferred sign have. They can be below 0.
         strongest: the class with the greatest top-bottom asymmetry, or "brightness".
         count: number of images, or of groups of images.
         aspect: median of the longer side of an image divided by its shorter side.
@@ -81,7 +81,7 @@ def measure_symmetry(
         names: the names of the classes.
 
     Returns:
-        The symmetries, or None if there are fewer than 2 records.
+        The symmetries, or None if fewer than 2 records are kept.
     """
     kept = [index for index, record in enumerate(records) if record is not None]
     if len(kept) < 2:
@@ -123,6 +123,9 @@ def find_symmetry(moments: np.ndarray, names: Sequence[str], aspect: float) -> I
             does not have it". At most `MAX_SAMPLED` images are used, evenly spaced.
         names: the names of the M kinds of moments.
         aspect: see `ImageSymmetry`.
+
+    Returns:
+        The symmetries. Their `count` is the number of images or groups that were used.
     """
     moments = moments[:: -(-len(moments) // MAX_SAMPLED)]
     count = len(moments)

@@ -1,4 +1,4 @@
-"""Properties of the training masks that prediction uses: their values, and the typical size of objects."""
+"""Properties of the training masks that prediction uses: their file format, and the typical size of objects."""
 
 from collections.abc import Sequence
 from contextlib import suppress

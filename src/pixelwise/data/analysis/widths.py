@@ -31,10 +31,10 @@ def value_widths(
         values: (H, W) the value of each pixel.
         reduced: the same mask, reduced by nearest neighbor.
         kept: the K values to measure.
-        exact: measure narrow regions at full size.
+        exact: measure the narrow regions of at most `_MAX_FULL_SIZE_VALUES` values at full size.
 
     Returns:
-        (K,) float32, in pixels of the full mask. 0 for a value that is not found.
+        (K,) float32, in pixels of the full mask. 0 for a value that is not found in the mask in which it is measured.
     """
     factor = max(values.shape) / max(reduced.shape)
     widths = np.array([region_width(reduced == value) for value in kept], np.float32)
@@ -46,7 +46,7 @@ def value_widths(
 
 
 def _crop(present: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """Return the bounding box of the pixels, or a part of at most `_MAX_FULL_SIDE` pixels around one of them."""
+    """Return the bounding box of the pixels. If the mask exceeds `_MAX_FULL_SIDE`, return a part of it."""
     rows, columns = np.flatnonzero(present.any(1)), np.flatnonzero(present.any(0))
     if not len(rows):
         return present[:0]
@@ -62,7 +62,7 @@ def _crop(present: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
 def region_width(present: npt.NDArray[np.bool_]) -> float:
     """Return the typical width of the connected regions: the short side of a rectangle with their area and outline.
 
-    Area and outline are means over the regions. For a strip at any angle, the result is its width up to 10 %. For a
+    Area and outline are means over the regions. For a strip at any angle, the result is its width within 10 %. For a
     compact region such as a disc or a square, it is the square root of the area. The outline is measured by the
     Cauchy-Crofton formula from the changes along rows, columns and diagonals. The edge of the image is part of it.
 

@@ -12,7 +12,15 @@ from pixelwise.errors import CacheUnavailableError
 
 
 def check_free_space(folder: Path, needed: int) -> None:
-    """Raise CacheUnavailableError if `needed` bytes are more than half of the free space of the folder's disk."""
+    """Check that a disk has at least twice the space that is needed.
+
+    Args:
+        folder: a folder on the disk.
+        needed: the space in bytes.
+
+    Raises:
+        CacheUnavailableError: `needed` is more than half of the free space.
+    """
     free = shutil.disk_usage(folder).free
     if needed > free / 2:
         raise CacheUnavailableError(
@@ -22,13 +30,17 @@ def check_free_space(folder: Path, needed: int) -> None:
 
 @contextmanager
 def open_new(path: Path, max_bytes: int) -> Iterator[BinaryIO]:
-    """Open a new file for writing at most `max_bytes`. Raise OSError if the disk has less space.
+    """Open a new file for writing, and reserve its disk space if the operating system can do so.
 
-    The file is not written through a memory map, because a full disk would then kill the process.
+    When the file is closed, it is cut after its last byte and flushed to the disk. The file is not written through a
+    memory map, because a full disk would then kill the process.
 
     Args:
         path: the file.
         max_bytes: the space to reserve in bytes, or 0 for none.
+
+    Raises:
+        OSError: The file exists, or the disk has less space.
     """
     with path.open("xb", buffering=1 << 20) as file:
         if max_bytes and hasattr(os, "posix_fallocate"):

@@ -46,8 +46,8 @@ CHANGED = "the image cache was changed during its use; run the command again, wi
 _CHECKED_PER_TASK = 64
 """Number of items per task of a thread in `CacheEntry.is_intact`."""
 
-
 CELLS_FILE = "cells.npz"
+"""Name of the file with the places of each class."""
 
 _KEYS = {"image_shape": "photo_shape", "skipped": "left_out"}
 """Field of CacheHeader → its key in header.json, if they differ. The keys are those of version 0.1."""

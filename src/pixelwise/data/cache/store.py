@@ -103,6 +103,7 @@ def get_or_build(
         DataError: An image or mask cannot be used. With `skip_unreadable`: none of the records can be used. No new
             entry is written.
         CacheUnavailableError: The cache cannot be written, or the entry needs more than half of the free disk space.
+            With a scale, the size of the entry is not known before, so this is checked for each item alone.
     """
     root = cache_folder()
     folder = root / cache_key(records, read_spec, image_size, VERSION, progress)
@@ -165,7 +166,7 @@ class _Item(NamedTuple):
 
 @dataclass
 class _Written:
-    """What was written of the items of an entry: see `CacheHeader`, and the result of `find_cells` for each item."""
+    """The result of writing items: checksums, fields of `CacheHeader`, and the result of `find_cells` for each item."""
 
     class_pixels: np.ndarray
     checksums: list[tuple[int, int]] = field(default_factory=list)
@@ -238,7 +239,7 @@ class _Builder:
         return header, np.array(written.checksums, np.uint32)
 
     def _write_items(self, building: Path, sizes: Sequence[int], classes: int) -> "_Written":
-        """Write photos.bin and masks.bin. `sizes` are their sizes in bytes, or 0 if they are not known before."""
+        """Write photos.bin and masks.bin. `sizes` are their sizes in bytes, or 0 if they are not known."""
         is_scaled = isinstance(self.image_size, Scale)
         skipped: list[tuple[int, DataError]] = []
         written = _Written(np.zeros(classes or 256, np.int64))

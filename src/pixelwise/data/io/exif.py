@@ -130,6 +130,9 @@ def rotate_as_stored(mask: np.ndarray, orientation: int) -> np.ndarray:
         mask: (…, H, W), upright.
         orientation: EXIF orientation of the image, 1 to 8.
 
+    Returns:
+        The mask of the stored pixels, (…, H, W), or (…, W, H) if the orientation is 5 to 8.
+
     >>> rotate_as_stored(np.array([[3, 1], [4, 2]]), 6).tolist()
     [[1, 2], [3, 4]]
     """
@@ -138,7 +141,7 @@ def rotate_as_stored(mask: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def _flip(mask: np.ndarray, orientation: int) -> np.ndarray:
-    """Mirror an upright mask as the EXIF orientation does."""
+    """Mirror the rows and columns of an upright mask if the EXIF orientation requires it."""
     if orientation in (3, 4, 7, 8):
         mask = np.flip(mask, -2)
     if orientation in (2, 3, 6, 7):

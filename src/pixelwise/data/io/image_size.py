@@ -1,4 +1,4 @@
-"""Estimate the memory of an image before it is decoded, to limit the number of images that are read ahead."""
+"""The size of an image in pixels, and in bytes of memory, from the header of its file."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -46,7 +46,9 @@ def decoded_bytes(source: BytesSource, channels: int = 3) -> int:
 
 
 def stored_size(source: BytesSource) -> tuple[int, int] | None:
-    """Return the height and width in pixels of an image from the header of its file, before any rotation.
+    """Return the height and width in pixels of an image from the header of its file.
+
+    The size is that before the rotation by EXIF orientation.
 
     Args:
         source: the image file. Only local files are opened.

@@ -53,7 +53,7 @@ def read_image_and_mask(
         raise DataError(f"{record.image}: has no mask; add one or remove the image from the list")
     read_spec = record.read_spec or read_spec
     scale = read_spec.scale
-    # A reduced image would not have the pixels of its mask, which has to be ignored at the image's nodata pixels.
+    # The mask is ignored at the image's nodata pixels, so the image must not be reduced.
     image, size = read_with_size(record.image, read_spec.channels, scale, None if scale.band_ranges else min_size)
     mask = read_mask(record.mask, read_spec.label_map, drawing_size(record, size))
     if read_spec.masks_as_stored or mask.shape[-2:] == (size[1], size[0]) != size:

@@ -10,7 +10,7 @@ NUMBER_MODES = ("I", "F")
 """Pillow's modes of 32-bit integers and of floats."""
 
 UNSCALED = PixelScale()
-"""The scale of images with 8 bits, and with all of 16 bits in use."""
+"""The scale of images with 8 bits, or with 16 bits that are all in use."""
 
 _BAND_PIXELS = 1 << 22
 """Maximum number of pixels that `rgb_array` converts at a time."""

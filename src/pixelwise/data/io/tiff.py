@@ -23,7 +23,7 @@ _GRAY_TYPES = ("bool", "uint8", "uint16", "int16", "int32", "float32")
 
 
 class TiffBands(NamedTuple):
-    """The content of a TIFF that Pillow cannot represent.
+    """The pixels of an image file without conversion to 8 bits.
 
     Attributes:
         pixels: (H, W, bands) integers or floats.
@@ -37,7 +37,9 @@ class TiffBands(NamedTuple):
 
 
 def pillow_nodata(image: Image.Image) -> float | None:
-    """Return the value of the tag GDAL_NODATA of an image as it was opened.
+    """Return the value of the tag GDAL_NODATA of an opened image.
+
+    A conversion or rotation of the image loses its tags, so call this function before.
 
     Returns:
         The value. None for other files, for files without the tag, and for images with a palette, whose pixels become
