@@ -16,7 +16,16 @@ CLASSES = 3
 
 
 def work(turns: Turns, spec: Any, size: int, batch: int, steps: int, rounds: int) -> None:
-    """Report the weights of a decoder, then the speed of training steps in each round."""
+    """Report the weights of a decoder, then the speed of training steps in each round.
+
+    Args:
+        turns: the turns of this side.
+        spec: the setting of the decoder: a name, or a mapping with a name and parameters.
+        size: side of the images in pixels.
+        batch: images per step.
+        steps: steps per round.
+        rounds: number of rounds.
+    """
     import torch
 
     from pixelwise.config import Config
@@ -65,7 +74,14 @@ def label_of(spec: Any) -> str:
 
 
 def measure(spec: Any, quick: bool, rounds: int, **arguments: Any) -> dict[str, Any]:
-    """Return the weights of a decoder, and the images per second and CPU seconds per image of each round."""
+    """Return the weights of a decoder, and the images per second and CPU seconds per image of each round.
+
+    Args:
+        spec: the setting of the decoder.
+        quick: run the side in this process.
+        rounds: number of rounds.
+        arguments: the other arguments of `work`.
+    """
     with start(__file__, "work", quick, spec=spec, rounds=rounds, **arguments) as side:
         result = {"decoder": label_of(spec), **side.result()}
         measured = [side.result() for _ in range(rounds)]

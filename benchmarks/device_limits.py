@@ -24,7 +24,13 @@ _UNCOUNTED = ("aten::view", "aten::_unsafe_view", "aten::t", "aten::transpose", 
 
 
 def seconds_per_call(function: Callable[[], object], device: Any, calls: int) -> float:
-    """Return the median duration of a call, after three calls that are not counted."""
+    """Return the median duration of a call in seconds, after three calls that are not counted.
+
+    Args:
+        function: the function to call.
+        device: the torch device that computes it.
+        calls: number of calls that are counted.
+    """
     import torch
 
     def synchronize() -> None:
@@ -44,7 +50,12 @@ def seconds_per_call(function: Callable[[], object], device: Any, calls: int) ->
 
 
 def measure_limits(device: Any, quick: bool) -> dict[str, float]:
-    """Return the FLOP/s of a matrix product and the bytes/s of a copy, read and written."""
+    """Return the FLOP/s of a matrix product and the bytes/s of a copy, read and written.
+
+    Args:
+        device: the torch device.
+        quick: True for small tensors.
+    """
     import torch
 
     is_gpu = device.type == "cuda"
@@ -58,7 +69,13 @@ def measure_limits(device: Any, quick: bool) -> dict[str, float]:
 
 
 def make_step(device: Any, batch_size: int, image_size: int) -> Callable[[], None]:
-    """Return a training step of the tutorial preset, on a batch that is on the device already."""
+    """Return a training step of the tutorial preset, on a batch that is on the device already.
+
+    Args:
+        device: the torch device.
+        batch_size: images per step.
+        image_size: side of the images in pixels.
+    """
     import torch
 
     import pixelwise as pw
@@ -107,7 +124,12 @@ def count_work(step: Callable[[], None]) -> dict[str, float]:
 
 
 def profile(step: Callable[[], None], device: Any) -> list[dict[str, Any]]:
-    """Return the ten operations that take most of the device's time, with their fraction of it."""
+    """Return the ten operations that take most of the device's time, with their fraction of it.
+
+    Args:
+        step: the training step. It is called three times.
+        device: the torch device.
+    """
     from torch.profiler import ProfilerActivity
     from torch.profiler import profile as record
 
@@ -124,7 +146,14 @@ def profile(step: Callable[[], None], device: Any) -> list[dict[str, Any]]:
 
 
 def train(data: Path, device: Any, epochs: int, settings: dict[str, Any]) -> float:
-    """Return the images per second of the preset's training: the median of the epochs after the first."""
+    """Return the images per second of the preset's training: the median of the epochs after the first.
+
+    Args:
+        data: directory of the data set.
+        device: the torch device.
+        epochs: number of epochs, at least 2.
+        settings: settings that differ from those of the preset.
+    """
     import pixelwise as pw
 
     with tempfile.TemporaryDirectory() as folder:

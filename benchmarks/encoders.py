@@ -31,7 +31,16 @@ QUICK_ENCODERS = ("mobilenetv3_small_050", "test_efficientnet")
 
 
 def work(turns: Turns, encoder: str, size: int, batch: int, steps: int, rounds: int) -> None:
-    """Measure the seconds of a training step and of a prediction, one round per turn."""
+    """Measure the seconds of a training step and of a prediction, one round per turn.
+
+    Args:
+        turns: the turns of this side.
+        encoder: timm's name of the encoder.
+        size: side of the images in pixels.
+        batch: images per step.
+        steps: steps per round.
+        rounds: number of turns.
+    """
     import torch
 
     import pixelwise as pw
@@ -84,7 +93,14 @@ JOBS = {"work": work}
 
 
 def measure(encoders: Sequence[str], quick: bool, rounds: int, **arguments: int) -> dict[str, dict[str, Any]]:
-    """Return the number of weights, and the seconds of each round, of each encoder."""
+    """Return the number of weights, and the seconds of each round, of each encoder.
+
+    Args:
+        encoders: timm's names.
+        quick: run the sides in this process.
+        rounds: number of rounds.
+        arguments: the other arguments of `work`.
+    """
     measured: dict[str, dict[str, Any]] = {}
     with ExitStack() as stack:
         sides = {}

@@ -15,7 +15,12 @@ CLASSES = ("a", "b", "c")
 
 
 def draw_counts(rng: np.random.Generator, images: int) -> npt.NDArray[np.int64]:
-    """Return (images, 3, 3) true positives, false positives and false negatives."""
+    """Return the true positives, false positives and false negatives of each image and class, (images, 3, 3) int64.
+
+    Args:
+        rng: the generator.
+        images: number of images.
+    """
     size = rng.lognormal(8, 0.8, (images, 3)) * (rng.random((images, 3)) < 0.7)
     found = size * rng.beta(6, 1.5, (images, 3))
     return np.stack([found, rng.gamma(1, 400, (images, 3)), size - found], -1).astype(np.int64)

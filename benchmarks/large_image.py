@@ -37,7 +37,11 @@ GEOREFERENCE = [
 
 
 def tiles(side: int) -> Iterator[np.ndarray]:
-    """Yield the tiles of the image, row by row."""
+    """Yield the tiles of the image, (TILE, TILE, 3) uint8, row by row.
+
+    Args:
+        side: side of the image in pixels.
+    """
     generator = np.random.default_rng(0)
     noise = generator.integers(0, 60, (TILE, TILE, 3)).astype(np.uint8)
     for top in range(0, side, TILE):
@@ -49,7 +53,12 @@ def tiles(side: int) -> Iterator[np.ndarray]:
 
 
 def make_image(path: Path, side: int) -> None:
-    """Write the image."""
+    """Write the image.
+
+    Args:
+        path: the file.
+        side: side of the image in pixels.
+    """
     tifffile.imwrite(
         path, tiles(side), shape=(side, side, 3), dtype=np.uint8, tile=(TILE, TILE), photometric="rgb",
         compression="zlib", bigtiff=True, resolution=(100, 100), extratags=GEOREFERENCE, metadata=None,

@@ -3,8 +3,8 @@
     python benchmarks/mosaic.py --data oxford-iiit-pet --run runs/pets --out mosaic.json
 
 Without --run, a model is trained first, with the settings of the plan. The mosaic has 12x8 cells of 500x500 pixels:
-test images, evenly spaced in the test split, resized to cells. The single images are the same cells. The model sees the
-mosaic whole, and in windows of the size of the training images.
+test images, evenly spaced in the test split, resized to cells. The single images are the same cells. The mosaic
+is predicted as a whole, and in windows of the size of the training images.
 """
 
 import tempfile
@@ -28,7 +28,12 @@ CELL = 500
 
 
 def make_cells(data: DatasetIndex, count: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return test images with their masks, resized to cells."""
+    """Return test images with their masks, resized to cells.
+
+    Args:
+        data: the data set. Without a test split, its val split is used.
+        count: number of images.
+    """
     records = data.test or data.val
     cells = []
     for index in range(count):
@@ -39,7 +44,12 @@ def make_cells(data: DatasetIndex, count: int) -> list[tuple[np.ndarray, np.ndar
 
 
 def join(cells: Sequence[np.ndarray], columns: int) -> np.ndarray:
-    """Return the cells in rows of `columns`."""
+    """Join images of one size to a mosaic.
+
+    Args:
+        cells: (H, W) or (H, W, 3) arrays, in the order of the rows.
+        columns: number of cells in a row. It divides the number of cells.
+    """
     rows = [np.concatenate(cells[start : start + columns], 1) for start in range(0, len(cells), columns)]
     return np.concatenate(rows)
 
