@@ -56,6 +56,10 @@ def test_a_plan_comes_between_the_preset_and_the_settings() -> None:
     assert (config.batch_size, config.epochs, config.lr) == (64, 5, 0.25)
 
 
+def test_the_default_view_keeps_the_scale_of_a_plan_without_a_view() -> None:
+    assert Config.from_preset(base={"eval_scale": 1.25}, view="whole").eval_scale == 1.25
+
+
 def test_an_unknown_preset_lists_the_choices() -> None:
     with pytest.raises(ConfigError) as error:
         Config.from_preset("tutorail")

@@ -42,6 +42,14 @@ class TestDatasetReport:
         assert str(data / "train/images/broken [red].png") in out
         assert "80x60" in out
 
+    def test_prints_large_widths_without_an_exponent(
+        self, report: DatasetReport, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("COLUMNS", "200")
+        classes = tuple(replace(stats, width=1234.56) for stats in report.classes)
+        print_dataset_report(replace(report, classes=classes))
+        assert capsys.readouterr().out.count("1234.6 px") == len(classes)
+
     def test_prints_leakage_first(self, report: DatasetReport, capsys: pytest.CaptureFixture[str]) -> None:
         print_dataset_report(report)
         lines = capsys.readouterr().out.splitlines()

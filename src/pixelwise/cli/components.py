@@ -51,7 +51,7 @@ else:
 
 
 def check_data_exists(data: Iterable[str]) -> None:
-    """Raise DataError if a data set is not there. URLs are not checked.
+    """Raise DataError if a data set does not exist. URLs are not checked.
 
     Commands call this before imports that take seconds.
 

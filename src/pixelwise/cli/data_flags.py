@@ -86,7 +86,6 @@ class DataFlags:
             group=_MASKS,
         ),
     ] = None
-
     nodata: Annotated[
         float | None,
         Parameter(

@@ -1,4 +1,7 @@
-"""`pixelwise encoders`, and the names of encoders for shell completion."""
+"""`pixelwise encoders`, and the names of encoders for shell completion.
+
+Importing this module does not import torch, so that shell completion is fast.
+"""
 
 import re
 from collections.abc import Iterable
@@ -47,7 +50,7 @@ def encoders_command(pattern: str | None = None, /) -> int:
 
 
 def _recommended_row(info: EncoderInfo) -> tuple[str, ...]:
-    """Return the name, the size, the license and the source of an encoder."""
+    """Return the cells of an encoder: its name, its size, the license of its weights, and their source."""
     if info.module is None:
         where = "hub, downloaded at the first use"
     elif find_spec(info.module) is None:

@@ -75,7 +75,7 @@ def _free_folder(data: str) -> Path:
 
 
 def _plan(report: "DatasetReport", progress: Progress) -> tuple["DatasetReport", "Plan | None"]:
-    """Make the plan.
+    """Make the plan of an inspected data set.
 
     Returns:
         The report with the issues of the plan added, and the plan. The plan is None if no model can be trained.

@@ -31,7 +31,6 @@ _MAX_SKIPPED = 20
 _MAX_NAMED = 3
 """Maximum number of large images in the command that predicts them by windows."""
 
-
 _DEFAULTS = {
     "--masks": "index",
     "--overlays": "jpg",

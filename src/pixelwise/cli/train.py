@@ -68,7 +68,8 @@ def find_run(
 ) -> tuple[tuple[str, ...], Path | None, bool]:
     """Return the data sets, the run directory, and True if --resume was given.
 
-    `--resume RUN` names the run. `--resume --out RUN DATA` does too, and then words after --resume are DATA.
+    Without --out, the first word after --resume is the run directory, and the others are data sets. With --out, all
+    words after --resume are data sets, except the run directory itself.
 
     Args:
         data: the words before the flags.

@@ -55,10 +55,10 @@ class Repeats:
         return None
 
     def count(self, group_size: tuple[GroupKind, int] | None) -> int:
-        """Return the number of trainings that take about as long as a single run.
+        """Return the number of trainings. Each takes about as long as a single run.
 
         Args:
-            group_size: the result of `group_size`.
+            group_size: the result of the method `group_size`.
         """
         if group_size is not None:
             return group_size[1]

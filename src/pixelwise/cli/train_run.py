@@ -120,7 +120,7 @@ def _train_group(request: Request, source: Source, target: Path, config: Config,
 
 
 class _SkippedFiles(Callback):
-    """Counts the images that the training left out."""
+    """Count the images that the training left out."""
 
     count = 0
 
@@ -134,7 +134,20 @@ def _has_left_out(source: Source) -> bool:
 
 
 def check_request(request: Request) -> Plan | None:
-    """Read the plan. Raise an error for flags that exclude each other, invalid settings, or an existing `out`."""
+    """Check the arguments of the command, and read the plan.
+
+    Args:
+        request: the arguments of the command.
+
+    Returns:
+        The plan, or None without --plan.
+
+    Raises:
+        ConfigError: Flags exclude each other, the plan cannot be read, or a setting is not valid.
+        OutputExistsError: `out` exists, and no run in it is continued.
+        OutputError: The run directory may not be written.
+        RunError: There is no run to continue, and no data set for a new one.
+    """
     options = request.options
     no_mask_flags = LabelOptions(skip_unreadable=options.skip_unreadable, allow_outside=options.allow_outside)
     if request.plan is not None and (request.preset is not None or options != no_mask_flags):
@@ -156,6 +169,12 @@ def check_request(request: Request) -> Plan | None:
 
 
 def load_source(request: Request, plan: Plan | None) -> Source:
+    """Load the data set of a new run, or that of the run to continue.
+
+    Args:
+        request: the arguments of the command.
+        plan: the result of `check_request`.
+    """
     if request.continues:
         assert request.out is not None
         return load_resumed(request.out, request.data, request.options)
@@ -163,7 +182,13 @@ def load_source(request: Request, plan: Plan | None) -> Source:
 
 
 def resolve_config(request: Request, plan: Plan | None, source: Source) -> Config:
-    """Return the settings. If a run is continued, only the given ones are set, because `train` compares them."""
+    """Return the settings. If a run is continued, only the given ones are set, because `train` compares them.
+
+    Args:
+        request: the arguments of the command.
+        plan: the result of `check_request`.
+        source: the result of `load_source`.
+    """
     if request.continues:
         return Config(**{**(plan.settings if plan else {}), **request.settings})
     base = source.plan.settings if source.plan else None
@@ -194,7 +219,7 @@ def print_source(source: Source) -> None:
 
 
 def _print_start(request: Request, target: Path, config: Config, source: Source, spent: float, runs: int) -> None:
-    """Print the directory, the time of all runs, and how to stop. Print nothing if the run is complete."""
+    """Print the run directory, the time of all runs, and how to stop. Print nothing if the run is complete."""
     done = 0
     if not request.continues:
         seconds = _estimate_seconds(source, config, request.settings)
@@ -213,7 +238,9 @@ def _print_start(request: Request, target: Path, config: Config, source: Source,
 
 
 def _estimate_seconds(source: Source, config: Config, given: Collection[str]) -> float | None:
-    """Return the estimated duration of a new training, or None if its length is a time or it cannot be measured.
+    """Return the estimated duration of a new training in seconds.
+
+    Return None if the training has a time budget, or if no steps can be measured.
 
     Args:
         source: the data set. If its plan has an estimate, no steps are measured.

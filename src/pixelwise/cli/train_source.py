@@ -47,6 +47,7 @@ def load_resumed(out: Path, data: Sequence[str], options: LabelOptions) -> Sourc
 
     Raises:
         DataError: The run does not store where its data set is, or the data set is no longer there.
+        RunError: data.yaml of the run is missing or damaged.
     """
     run = Run.open(out)
     skip_unreadable = options.skip_unreadable or run.config.skip_unreadable
@@ -107,8 +108,8 @@ def _read_each(
 def _planned(report: DatasetReport, settings: Mapping[str, Any], progress: Progress) -> Source:
     """Make the plan of an inspected data set.
 
-    Of several processes, only the first measures steps, for the estimate. With a time budget a setting depends on the
-    measurement, and must be the same in all of them, so none measures.
+    If there are several processes, only the first measures steps, to estimate the duration. With a time budget, the
+    encoder depends on the measurement, and it must be the same in all processes. So none of them measures.
     """
     timed = is_rank_zero() and ("time_budget" not in settings or is_only_process())
     plan = make_plan(report, settings, timed=timed, progress=progress)

@@ -39,7 +39,7 @@ def tune_command(
         data: Directory of the data set, a table, or a URL. Several are joined.
         out: Directory of the search. If it contains one, the search continues. [default: runs/NAME-tune, NAME from
             DATA]
-        trials: Number of trials, with those of a search that continues.
+        trials: Number of trials, including those of a search that continues.
         max_time: Time of all trials, for example 2h. No trial starts that would probably exceed it.
         search: Settings to search: lr, encoder_lr_factor, weight_decay, image_size, loss, class_weights,
             augmentation.min_scale, augmentation.color. [default: all that are not given as flags]
@@ -89,7 +89,16 @@ def _load(
     options: "LabelOptions",
     given: dict[str, Any],
 ) -> "Source":
-    """Load the data set. If the search continues, its plan is used instead of a new inspection."""
+    """Load the data set. If the search continues, its plan is used instead of a new inspection.
+
+    Args:
+        roots: the data sets.
+        out: the directory of the search.
+        plan: the path of a plan, or None.
+        preset: the name of a preset, or None.
+        options: the flags about masks.
+        given: the settings given as flags.
+    """
     from pixelwise.cli.train_group import Repeats
     from pixelwise.cli.train_run import Request, check_request, load_source, print_source
     from pixelwise.data.label_map.options import LabelOptions
@@ -97,7 +106,7 @@ def _load(
 
     continues = exists(out)
     if continues and plan is None and preset is None and (out / PLAN_FILE).is_file():
-        plan = out / PLAN_FILE  # it has the flags about masks
+        plan = out / PLAN_FILE  # it contains the flags about masks
         options = LabelOptions(skip_unreadable=options.skip_unreadable, allow_outside=options.allow_outside)
     request = Request(roots, None, plan, preset, False, options, given, Repeats())
     source = load_source(request, check_request(request))

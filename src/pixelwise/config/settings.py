@@ -43,10 +43,12 @@ class Config(MachineSettings, TrainingSettings, ModelSettings, DataSettings):
     A component is a name, or a mapping with a name and parameters: `loss={"name": "focal", "gamma": 3}`. All values are
     validated. If `encoder_weights` is None, it is replaced by "bundled" if an installed package has pretrained weights
     of the encoder, else by "hub" (timm's). `freeze_encoder=True` is short for `encoder_training="none"`, and
-    `freeze_encoder=False` for "auto". `model_size` "s", "m" or "l" is short for an `encoder`, see `MODEL_SIZES`.
+    `freeze_encoder=False` for "auto". `model_size` "s", "m" or "l" is short for an `encoder`, see
+    `encoder_table.MODEL_SIZES`.
 
     Raises:
-        ConfigError: A setting is unknown, has a name of version 0.1, or has an invalid value.
+        ConfigError: A setting is unknown, has a name of version 0.1, or has an invalid value, or two settings exclude
+            each other.
 
     >>> Config(encoder="resnet18", epochs=3).encoder_weights
     'hub'
@@ -57,7 +59,10 @@ class Config(MachineSettings, TrainingSettings, ModelSettings, DataSettings):
     @model_validator(mode="wrap")
     @classmethod
     def _check(cls, settings: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
-        """Refuse names of version 0.1, expand shorthands, and convert a ValidationError to a ConfigError."""
+        """Expand shorthands and convert a ValidationError to a ConfigError.
+
+        Refuse names of version 0.1, and `deterministic` with `time_budget`.
+        """
         if isinstance(settings, dict):
             old = find_old_names(settings)
             if old:
@@ -124,7 +129,8 @@ class Config(MachineSettings, TrainingSettings, ModelSettings, DataSettings):
                 merged |= {"encoder_layers": None, "encoder_weights": None}
             if part.get("encoder_weights") == "none":
                 merged["encoder_training"] = "auto"
-            if part.get("view", merged.get("view")) != merged.get("view"):
+            view = merged.get("view", Config.model_fields["view"].default)
+            if part.get("view", view) != view:
                 merged |= {"scale": 1.0, "eval_scale": 1.0}
             merged |= part
         return Config(**merged)
@@ -156,7 +162,7 @@ class Config(MachineSettings, TrainingSettings, ModelSettings, DataSettings):
 
     @model_validator(mode="after")
     def _check_view(self) -> Self:
-        """Refuse settings of the other view."""
+        """Raise ConfigError if a setting of the other view is not 1."""
         if self.view == "whole" and self.scale != 1:
             raise ConfigError(f"`scale` {self.scale:g} needs `view` tiles; whole images have `image_size`")
         if self.view == "tiles" and self.eval_scale != 1:

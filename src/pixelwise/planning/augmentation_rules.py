@@ -9,17 +9,20 @@ from pixelwise.planning.rule import Decision, RuleInput
 _LEFT_RIGHT = re.compile(
     r"(^|[^a-z])(left|right|links|rechts|linke[rs]?|rechte[rs]?|gauche|droite?|izquierd[ao]|derech[ao]|[lr])([^a-z]|$)"
 )
+"""Words for left or right in English, German, French and Spanish."""
 
 _UP_DOWN = re.compile(
     r"(^|[^a-z])(top|bottom|upper|lower|oben|unten|obere[rs]?|untere[rs]?|haut|bas|arriba|abajo)([^a-z]|$)"
 )
+"""Words for top or bottom in the same languages."""
 
 
 def choose_augmentation(facts: RuleInput) -> Decision:
-    """Choose random crops, with the mirror images and turns that could occur in the data set.
+    """Choose random crops, with the flips and turns after which an image could still be one of the data set.
 
-    Left-right flips are left out if the name of a class contains a word for left or right. Top-bottom flips and quarter
-    turns are added if the images have no "up", see `ImageSymmetry`, unless a class has a word for top or bottom.
+    Left-right flips are left out if the name of a class contains a word for left or right. Top-bottom flips are added
+    if the images have no "up", and quarter turns if `ImageSymmetry.allows_quarter_turns` is True. Both are left out if
+    the name of a class contains a word for left, right, top or bottom.
     """
     names = facts.report.data.classes
     sided = _find(_LEFT_RIGHT, names)
@@ -39,7 +42,7 @@ def choose_augmentation(facts: RuleInput) -> Decision:
 
 
 def _find(pattern: re.Pattern[str], names: tuple[str, ...]) -> str | None:
-    """Return the first name that has a word of a pattern."""
+    """Return the first name that contains a word of a pattern, or None."""
     return next((name for name in names if pattern.search(name.lower().replace("_", " "))), None)
 
 

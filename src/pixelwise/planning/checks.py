@@ -1,4 +1,4 @@
-"""Detection of classes whose objects are too small at the planned image size."""
+"""Detection of classes whose objects are too small at the planned image size or scale."""
 
 import math
 
@@ -23,11 +23,11 @@ _MAX_IMAGE_SIZE = 4096
 
 
 def find_plan_issues(report: DatasetReport, plan: Plan) -> tuple[DataIssue, ...]:
-    """Return a warning for each class whose objects are too small at the planned image size.
+    """Return a warning for each class whose objects are too small at the planned image size, or scale of tiles.
 
     Args:
         report: the statistics of the data set.
-        plan: the plan made from `report`. It must have the setting `image_size`.
+        plan: the plan made from `report`. It must have the setting `image_size`, and `scale` for tiles.
     """
     issues = []
     size = plan.settings["image_size"]

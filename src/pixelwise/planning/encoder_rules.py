@@ -14,7 +14,7 @@ MIN_BUDGET = 300.0
 _SMALLEST = MODEL_SIZES["s"]
 
 _EPOCHS = 10
-"""Number of epochs of the training whose duration is estimated to know the images per second."""
+"""Number of epochs of the training whose duration is estimated, to compute the images per second."""
 
 
 def choose_encoder(facts: RuleInput) -> Decision:
@@ -23,16 +23,16 @@ def choose_encoder(facts: RuleInput) -> Decision:
 
 
 def fit_encoder(config: Config, train_count: int, target: int, estimate: Callable[[Config], float]) -> Decision | None:
-    """Choose the largest encoder of `MODEL_SIZES` with which a training sees enough images within the time budget.
+    """Choose the largest encoder of `MODEL_SIZES` that trains on enough images within the time budget.
 
     Args:
         config: the settings, with the smallest encoder.
         train_count: number of training images.
-        target: number of images that the training has to see, counted once per epoch.
-        estimate: a function that returns the seconds of a training.
+        target: minimum number of images to train on. Each image counts once per epoch.
+        estimate: a function (settings) → estimated duration of a training in seconds.
 
     Returns:
-        The encoder. None if there is no time budget above `MIN_BUDGET`, or weights of larger encoders are not
+        The encoder. None if there is no time budget above `MIN_BUDGET`, or if no weights of larger encoders are
         installed.
     """
     sizes = [info for info in MODEL_SIZES.values() if info is _SMALLEST or has_bundled_weights(info.name)]

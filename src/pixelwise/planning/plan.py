@@ -24,7 +24,7 @@ from pixelwise.runtime.parsing import read_yaml
 from pixelwise.runtime.yaml_text import yaml_line, yaml_text
 
 _SHOWN_CLASSES = 60
-"""Maximum number of classes in a notebook."""
+"""Maximum number of classes in the table for a notebook."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Plan:
         return "\n".join(lines) + "\n"
 
     def _repr_html_(self) -> str:
-        """Return the settings, the classes and their reasons as a table, for a notebook."""
+        """Return the settings, the classes and their reasons as an HTML table, for a notebook."""
         from pixelwise.visualization import html
 
         def row(name: str, value: str, key: str) -> list[str]:

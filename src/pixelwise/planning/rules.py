@@ -81,7 +81,8 @@ def make_plan(
         report: the result of `inspect`.
         settings: fields of `Config` that the user gave. The other settings are chosen to fit them.
         timed: measure a few training steps to estimate the duration on this machine. With a time budget of more than 5
-            minutes, the size of the encoder depends on it. No other setting does.
+            minutes, the size of the encoder depends on the measurement, unless the view is tiles, or `encoder`,
+            `encoder_weights` or `start_from` is given. No other setting depends on it.
         progress: reports the progress of the measured steps, see `Progress`.
 
     Returns:

@@ -40,10 +40,13 @@ _MAX_IMAGES = 16
 """Maximum number of images that are read. It limits the time to decode large images."""
 
 _MAX_LARGE_IMAGES = 2
-"""Maximum number of images that are read to cut windows out of them."""
+"""Maximum number of images that are read for the view tiles, to cut windows out of them."""
 
 _WINDOW_STEP = 0.75
-"""Distance of two windows of a validation divided by their side, see `inference.tiling.OVERLAP`."""
+"""Distance of neighboring windows of a validation as a fraction of their side: 1 - `inference.tiling.OVERLAP`.
+
+The import rule does not allow this package to import that constant.
+"""
 
 _DRAWING_SECONDS = 0.55
 """Seconds to draw the sample predictions and the curves once, on the machine of docs/results.md."""
@@ -110,10 +113,11 @@ class _Images:
     Attributes:
         batch: a training batch.
         val_batch: a validation batch.
-        decode_seconds: seconds per image to read, decode and resize it for the cache. 0 without the cache.
-        load_seconds: seconds per item of a training batch to make it.
-        train_windows: number of training windows of an epoch per image. 1 for whole images.
-        val_windows: number of windows of a validation per image. 1 for whole images.
+        decode_seconds: seconds to read, decode and resize one image for the cache. 0 without the cache.
+        load_seconds: seconds to make one item of a training batch.
+        train_windows: a function (number of training images) → number of training items of an epoch. For whole images,
+            both are equal.
+        val_windows: number of validation items per image. 1 for whole images.
     """
 
     batch: list[Tensor]
@@ -124,7 +128,12 @@ class _Images:
     val_windows: int = 1
 
     def items_per_epoch(self, train_count: int, val_count: int) -> tuple[int, int]:
-        """Return the numbers of training and validation items of an epoch for these numbers of images."""
+        """Return the numbers of training and validation items of an epoch.
+
+        Args:
+            train_count: number of training images.
+            val_count: number of validation images.
+        """
         return self.train_windows(train_count), self.val_windows * val_count
 
 

@@ -14,8 +14,8 @@ MIN_CLASS_WIDTH = 6
 """Minimum width of the narrowest class after resizing, in pixels (docs/decisions.md)."""
 
 WINDOW_SIZES = (128, 256, 384)
-"""The sides of windows that a plan can have, in working pixels. All are multiples of 128. Larger windows take more
-memory, and show more context than most thin structures need."""
+"""The sides of windows that a plan can have, in working pixels. All are multiples of 128. Larger windows need
+more memory, and contain more context than most thin structures need."""
 
 _MIN_GAIN = 1.5
 """Minimum width of the narrowest class in tiles, divided by that in whole images, for a plan of tiles."""
@@ -25,10 +25,11 @@ _THIN_WIDTH = 8
 
 
 def choose_view(facts: RuleInput) -> Decision:
-    """Choose whole images if the narrowest class then keeps `MIN_CLASS_WIDTH`, or if tiles show it hardly wider.
+    """Choose tiles if the narrowest class is too narrow in whole images, and clearly wider in tiles.
 
-    Whole images have at most `MAX_WHOLE_SIZE` pixels a side. Tiles have a scale of at most 1. They show less of an
-    image at once, so they must show the class wider by the factor `_MIN_GAIN`.
+    Whole images have at most `MAX_WHOLE_SIZE` pixels a side, and the class needs a width of `MIN_CLASS_WIDTH` pixels.
+    Tiles have a scale of at most 1. A tile contains less context, so the class must be wider by the factor `_MIN_GAIN`.
+    Whole images are also chosen if no class has a width, or if `eval_scale` is given.
     """
     narrowest = _narrowest(facts)
     if narrowest is None or facts.report.widths is None or facts.report.heights is None:
@@ -46,7 +47,10 @@ def choose_view(facts: RuleInput) -> Decision:
 
 
 def choose_scale(facts: RuleInput) -> Decision | None:
-    """Choose the smallest scale, of at most 1, at which the narrowest class is wide enough. None for whole images."""
+    """Choose the smallest scale, of at most 1, at which the narrowest class is wide enough.
+
+    Return None for whole images.
+    """
     if facts.settings["view"] != "tiles":
         return None
     narrowest = _narrowest(facts)
@@ -82,9 +86,10 @@ def choose_window_size(facts: RuleInput) -> Decision:
 
 
 def choose_decoder(facts: RuleInput) -> Decision | None:
-    """Choose a decoder with a stage at half the image's size if a class is thin. None for whole images.
+    """Choose a decoder with a stage at half the image's size if a class of tiles is thin.
 
-    None also for encoders that are not in `MODEL_SIZES`, because they may have no feature at half the image's size.
+    Return None for whole images, if no class is thin, and for encoders that are not in `MODEL_SIZES`, because they may
+    have no feature at half the image's size.
     """
     settings, narrowest = facts.settings, _narrowest(facts)
     is_known = settings["encoder"] in {info.name for info in MODEL_SIZES.values()}
@@ -98,7 +103,7 @@ def choose_decoder(facts: RuleInput) -> Decision | None:
 
 
 def items_per_epoch(facts: RuleInput) -> int:
-    """Return the number of training images of an epoch. For tiles, it is the number of windows."""
+    """Return the number of training images of an epoch, or of training windows for tiles."""
     settings, report = facts.settings, facts.report
     if settings.get("view") != "tiles" or report.widths is None or report.heights is None:
         return facts.train_count
@@ -121,6 +126,7 @@ def _image_side(facts: RuleInput) -> float:
 
 
 def _image_size(facts: RuleInput) -> str:
+    """Return the median width and height of the images, for example "640x480"."""
     assert facts.report.widths is not None and facts.report.heights is not None
     return f"{facts.report.widths.median:.0f}x{facts.report.heights.median:.0f}"
 

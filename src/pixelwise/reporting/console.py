@@ -214,7 +214,7 @@ def _class_table(report: DatasetReport) -> Table:
 def _stats_cells(stats: ClassStats) -> list[str]:
     """Return the cells of the columns of `CLASS_COLUMNS` from "pixels" to "width"."""
     size = "–" if stats.relative_size is None else f"{stats.relative_size.median:.1%}"
-    width = "–" if stats.width is None else f"{stats.width:.3g} px"
+    width = "–" if stats.width is None else f"{round(stats.width, 1):g} px"
     return [f"{stats.pixel_fraction:.2%}", str(stats.image_count), str(stats.object_count), size, width]
 
 

@@ -28,7 +28,7 @@ GROUP_FILE = "group.json"
 GroupKind = Literal["folds", "seeds"]
 
 _SHOWN_RUNS = 10
-"""Maximum number of runs with a column of their own in a notebook."""
+"""Maximum number of runs with a column of their own in the table for a notebook."""
 
 
 class Member(BaseModel):
@@ -144,7 +144,7 @@ class RunGroup:
         return Metrics.from_confusion(confusion, tuple(first["classes"]), self.task, images, first["resolution"])
 
     def _repr_html_(self) -> str:
-        """Return the IoU of each class and run with mean and spread, for a notebook."""
+        """Return the IoU of each class and run, with mean and standard deviation, as an HTML table for a notebook."""
         from pixelwise.visualization import html
 
         complete = [member for member in self.members if member.metrics is not None]

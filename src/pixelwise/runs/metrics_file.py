@@ -1,4 +1,4 @@
-"""metrics.csv of a run: one row per epoch. This module does not import torch."""
+"""Read and write metrics.csv, the table of a run with one row per epoch. This module does not import torch."""
 
 import csv
 import io

@@ -19,7 +19,7 @@
     loggers.json          identifiers of the run in MLflow, Weights & Biases or Trackio
     learning-curve/       trainings on fewer images, written by `measure_learning_curve`
     diverged/             the images of the step whose loss was infinite or NaN
-    group.json            in the directory of several trainings, which are in its folders: their metrics, see `RunGroup`
+    group.json            the metrics of each run, only in the directory of a group of runs, see `RunGroup`
 
 No file is a pickle.
 """

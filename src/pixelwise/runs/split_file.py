@@ -74,7 +74,7 @@ def split_rows(data: DatasetIndex) -> list[SplitRow]:
     """Return the rows of split.csv for a training.
 
     Args:
-        data: the data set. Its val split are the records that the best epoch is chosen by.
+        data: the data set. Its val split has the images on which the best epoch is chosen.
 
     Returns:
         One row per record, in the order of the splits.

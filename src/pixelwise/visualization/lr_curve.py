@@ -1,4 +1,4 @@
-"""Plot the loss by the learning rate."""
+"""Plot the losses of a learning-rate range test."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,13 +11,13 @@ _COLOR, _PALE_COLOR, _MARK_COLOR = "#0072b2", "#9ecae1", "#d55e00"
 def plot_lr_curve(
     out: Path, rates: Sequence[float], losses: Sequence[float], smoothed: Sequence[float], suggestion: float | None
 ) -> None:
-    """Plot the losses of a learning-rate range test.
+    """Plot the training loss by the learning rate.
 
     Args:
         out: the file to write. The suffix selects PNG, SVG or PDF.
         rates: learning rates, increasing.
-        losses: the loss of each step. Values that are not finite are not drawn.
-        smoothed: the smoothed loss of each of the first steps.
+        losses: the training loss at each rate. Values that are not finite are not drawn.
+        smoothed: the smoothed losses at the first rates. There can be fewer than rates.
         suggestion: a learning rate to mark, or None.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg

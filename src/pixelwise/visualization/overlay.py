@@ -15,7 +15,7 @@ _OUTLINE_SCALE = 1000
 """The outline becomes two pixels wider for each full 1000 pixels of the image's longer side."""
 
 _BLENDED_PIXELS = 1 << 20
-"""Maximum number of pixels that are drawn at a time. Each needs about 30 bytes of memory."""
+"""Maximum number of pixels that are drawn, with their outlines, at a time. Each needs about 30 bytes of memory."""
 
 _BLOCK_PIXELS = 1 << 15
 """Maximum number of pixels that are blended at a time, so that intermediate results stay in the CPU's cache."""

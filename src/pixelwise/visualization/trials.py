@@ -1,4 +1,4 @@
-"""Plot the scores of the trials of a search: in their order, and by the value of each setting."""
+"""Plot the scores of the trials of a search by their order, and by the value of each setting."""
 
 import math
 from collections.abc import Collection, Mapping, Sequence
@@ -15,13 +15,13 @@ _COLUMNS = 3
 def plot_trials(
     out: Path, scores: Sequence[float], values: Mapping[str, Sequence[Any]], log: Collection[str] = ()
 ) -> None:
-    """Plot the scores of trials.
+    """Plot the scores of trials by their order, and by the value of each setting.
 
     Args:
         out: the file to write. The suffix selects PNG, SVG or PDF.
         scores: mean IoU of each trial, in [0, 1], or NaN. At least one is not NaN. The first trial is drawn as the
             settings before the search.
-        values: setting → its value in each trial: numbers, or text.
+        values: setting → its value in each trial: a number, a text, or None for a trial without the setting.
         log: the settings with a logarithmic axis.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
