@@ -1,6 +1,6 @@
 """Losses on logits, which are selected by name, and class weights.
 
-To add a loss, write a function with the signature of `Loss` in a module of this package, and register it by
+To add a loss, write a function with the signature of `Loss` in a module of this package, and register it with
 `register_loss`. Then import the module in this file.
 """
 

@@ -40,7 +40,7 @@ BOTH_TASKS = ("multiclass", "multilabel")
 
 
 class LossRegistry(Registry[Loss]):
-    """A registry that also knows short names, such as "ce", and sums by their text, such as "0.5*ce+dice"."""
+    """A registry that also accepts short names, such as "ce", and the texts of sums, such as "0.5*ce+dice"."""
 
     def __getitem__(self, name: str) -> Entry[Loss]:
         """Return the entry with a name, or a new entry for a sum. See `Registry`."""
@@ -95,7 +95,7 @@ class LossRegistry(Registry[Loss]):
 
         Args:
             spec: see `parse`.
-            task: the name of a task.
+            task: the name of a task. A loss without a function for it has the same one for all tasks.
         """
         entry, params = self.parse(spec)
         function = entry.traits.get(task, entry.component)
@@ -112,7 +112,7 @@ LOSSES = LossRegistry("loss")
 
 The trait `tasks` contains the names of the tasks that a loss supports. A loss without this trait supports all tasks.
 The trait `multilabel` is the function for multilabel masks, if it is another one than the component.
-The trait `balances_classes` is True if a loss gives each class the same weight. A plan then chooses no class weights.
+The trait `balances_classes` is True if a loss gives each class the same weight. A plan then sets no class weights.
 """
 
 register_loss = LOSSES.register
@@ -182,7 +182,15 @@ def count_pixels(mask: Tensor) -> Tensor:
 
 
 def mask_weights(mask: Tensor, pixel_weights: Tensor | None) -> Tensor:
-    """Return the weight of each mask value in the shape of the mask, float32. Ignored values have the weight 0."""
+    """Return the weight of each mask value. Ignored values have the weight 0.
+
+    Args:
+        mask: uint8 of any shape, 255 = ignore.
+        pixel_weights: float in the shape of the mask, or None for 1 everywhere.
+
+    Returns:
+        float32 in the shape of the mask.
+    """
     counted = mask != IGNORE_INDEX
     return (counted if pixel_weights is None else counted * pixel_weights).float()
 

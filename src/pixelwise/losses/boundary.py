@@ -29,10 +29,10 @@ def boundary_sigmoid(
         logits: (N, C, H, W) float, any real values.
         mask: (N, C, H, W) uint8: 1 = the class is present, 0 = absent, 255 = ignore.
         pixel_weights: (N, C, H, W) float, or None for 1 everywhere.
-        max_distance: the distance in pixels that larger ones count as, in [1, 11].
+        max_distance: see `boundary`.
 
     Returns:
-        A scalar, in pixels: a mean over mask values.
+        A scalar, in pixels: a mean over the mask values that are not ignored.
     """
     is_true = mask == 1
     with torch.no_grad():
@@ -52,21 +52,21 @@ def boundary(logits: Tensor, mask: Tensor, pixel_weights: Tensor | None = None, 
     Kervadec et al. 2019, "Boundary loss for highly unbalanced segmentation". The probability of each class is
     multiplied by the signed distance of the pixel from the boundary of the class, which is negative inside. The same
     product for the mask is subtracted, so that a correct prediction has the loss 0. Errors far from the boundary cost
-    most. So use it in a sum, for example `ce+0.2*boundary`. Distances are Euclidean, of pixel centers from the edges of
-    pixels. They are computed in torch, so masks do not leave a GPU.
+    most. So use it in a sum, for example `ce+0.2*boundary`. A distance is the Euclidean one to the center of the
+    nearest pixel beyond the boundary, minus half a pixel. Distances are computed in torch, so masks do not leave a GPU.
 
     Args:
         logits: (N, C, H, W) float, any real values.
         mask: (N, H, W) uint8 class indices in 0..C-1, or 255 to ignore.
         pixel_weights: (N, H, W) float, or None for 1 everywhere.
-        max_distance: the distance in pixels that larger ones count as, in [1, 11]. A class that is not in the image has
-            this distance everywhere.
+        max_distance: maximum distance of pixel centers in pixels, in [1, 11]. Larger ones count as this. A class that
+            is not in the image has the distance `max_distance` − 0.5 everywhere.
 
     Returns:
         A scalar, in pixels: a mean over the pixels that are not ignored.
 
-    A wrong pixel that is a neighbor of its class lacks half a pixel of its own class and has half a pixel too much of
-    the other one:
+    One of these two pixels is wrong. It is beside the boundary, so its error is half a pixel for each of the two
+    classes. The mean over the pixels is half of the sum:
 
     >>> logits = torch.tensor([[[[30.0, 30.0]], [[-30.0, -30.0]]]])
     >>> boundary(logits, torch.tensor([[[0, 1]]], dtype=torch.uint8))
@@ -90,8 +90,8 @@ def boundary(logits: Tensor, mask: Tensor, pixel_weights: Tensor | None = None, 
 def _squared_distances(region: Tensor, max_distance: float) -> Tensor:
     """Return the squared distance of each pixel center from the nearest one of a region.
 
-    The minimum over a column, then over a row (Felzenszwalb and Huttenlocher 2012), by shifted copies. Only distances
-    below `max_distance` are exact.
+    The minimum is taken over a column, then over a row (Felzenszwalb and Huttenlocher 2012), with shifted copies. Only
+    distances below `max_distance` are exact.
 
     Args:
         region: (..., H, W) bool.
@@ -115,6 +115,14 @@ def _squared_distances(region: Tensor, max_distance: float) -> Tensor:
 
 
 def _from_squares(squares: Tensor, max_distance: float) -> Tensor:
-    """Return the float32 distances from the edge of the region, of squared distances from its pixel centers."""
+    """Return the distances from the edge of a region.
+
+    Args:
+        squares: (..., H, W) uint8, squared distances from the nearest pixel center of the region.
+        max_distance: distances of pixel centers are clipped to this, in pixels.
+
+    Returns:
+        (..., H, W) float32 in pixels.
+    """
     table = torch.arange(256, dtype=torch.float32, device=squares.device).sqrt().clamp(max=max_distance) - 0.5
     return table.index_select(0, squares.flatten().int()).view_as(squares)

@@ -94,7 +94,7 @@ def _error_bins(probability: Tensor, per_image: bool) -> tuple[Tensor, int]:
     count, classes = probability.shape[:2]
     groups = count * classes if per_image else classes
     first = torch.arange(groups, device=probability.device).float().view(-1, classes, 1, 1) * BINS
-    # int32 takes half the time of int64. Just below BINS, so that 1 is in the last bin.
+    # int32 takes half the time of int64. The factor is below BINS, so that a probability of 1 is in the last bin.
     return torch.add(first, probability, alpha=BINS - 0.5).to(torch.int32), groups
 
 
@@ -107,6 +107,9 @@ def _slopes(bins: Tensor, groups: int, weights: Tensor | None, classes: int) -> 
         groups: number of groups, a multiple of `classes`.
         weights: float in the shape of `bins`, or None for 1.
         classes: number of classes C.
+
+    Returns:
+        (N, C, H, W) float32.
     """
     flat = bins.flatten()
     size = 2 * groups * BINS + 1
@@ -127,11 +130,14 @@ def _slopes(bins: Tensor, groups: int, weights: Tensor | None, classes: int) -> 
 
 
 def _group_shares(present: Tensor, classes: int) -> Tensor:
-    """Return the weight of each group: the mean over the present classes, then over the images that have some.
+    """Return the weight of each group in the loss, a mean over present classes, then over images with any class.
 
     Args:
         present: (groups,) bool, True if the group has pixels of its class.
         classes: number of classes. Groups of an image follow each other.
+
+    Returns:
+        (groups,) float64. The sum is 1, or 0 if no class is present.
     """
     table = present.view(-1, classes).double()
     in_image = table.sum(1, keepdim=True)

@@ -1,4 +1,4 @@
-"""Losses for multi-label masks: logits (N, C, H, W), mask (N, C, H, W) with 1 = present, 0 = absent, 255 = ignore."""
+"""Losses for multilabel masks: logits (N, C, H, W), mask (N, C, H, W) with 1 = present, 0 = absent, 255 = ignore."""
 
 import torch.nn.functional as F
 from torch import Tensor

@@ -64,7 +64,7 @@ def ohem(logits: Tensor, mask: Tensor, pixel_weights: Tensor | None = None, *, f
 
 
 def _mean_of_hardest(loss: Tensor, mask: Tensor, pixel_weights: Tensor | None, fraction: float) -> Tensor:
-    """Return the weighted mean of the largest losses. Arguments have the same shape, see `ohem`."""
+    """Return the weighted mean of the largest losses. The tensors have one shape. For the rest see `ohem`."""
     with torch.no_grad():
         left_out = mask == IGNORE_INDEX
         if pixel_weights is not None:

@@ -55,8 +55,8 @@ def parse_sum(text: str) -> list[Term]:
     """Return the terms of a sum of losses.
 
     Args:
-        text: terms with + between them. Each is a name, perhaps with parameters in parentheses, and perhaps with a
-            weight and * before it. Names in `ALIASES` are replaced.
+        text: terms with + between them. A term is a name. Parameters in parentheses can follow it, and a weight and *
+            can precede it. Names in `ALIASES` are replaced.
 
     Raises:
         ConfigError: The text has another form, or a weight is 0.
@@ -115,7 +115,7 @@ class SumOfLosses:
     """A weighted sum of losses. It is called as a `Loss`.
 
     Pixel weights must not change the balance of the terms. So they are divided by their mean over the pixels that are
-    not ignored. Terms that balance the classes count all pixels with a weight above 0 alike.
+    not ignored. In terms that balance the classes, all pixels with a weight above 0 have the weight 1.
 
     Args:
         terms: the terms.

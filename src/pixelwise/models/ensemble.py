@@ -21,7 +21,7 @@ class SegmentationEnsemble(nn.Module):
         config: the configuration of the first model, with temperature 1 and without metrics.
 
     Raises:
-        RunError: The models differ in their classes, size, view, scale, channels, task, bit depth or pixel range.
+        RunError: The models differ in their classes, size, view, scale, channels, task or `pixel_scale`.
 
     >>> import torch
     >>> from pixelwise.models.model import create_model

@@ -39,7 +39,14 @@ class FoldedModel:
         self._version = self._compute_version() if is_versioned else 0
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Return the output of the model."""
+        """Return the output of the model.
+
+        Args:
+            images: (N, channels, H, W) uint8 in [0, 255].
+
+        Returns:
+            (N, C, H, W) float32 logits.
+        """
         if self._folded is not self._model and self._compute_version() != self._version:
             self._folded = self._model
         output: Tensor = self._folded(images)
@@ -119,7 +126,7 @@ def _find_pairs(model: nn.Module, example: Tensor) -> tuple[list[tuple[str, str]
 
 
 def _fold(model: nn.Module, conv_name: str, norm_name: str) -> None:
-    """Fold a batch norm into a convolution, and replace it by the activation that it contains, if any."""
+    """Fold a batch norm into a convolution, in place. The activation in the batch norm, if any, replaces it."""
     conv, norm = model.get_submodule(conv_name), model.get_submodule(norm_name)
     assert isinstance(conv, nn.Conv2d) and isinstance(norm, _BatchNorm)
     assert norm.running_mean is not None and norm.running_var is not None

@@ -13,13 +13,14 @@ UNKNOWN = "unknown"
 FREE_LICENSES = frozenset(
     ("apache-2.0", "mit", "bsd-2-clause", "bsd-3-clause", "cc0-1.0", "cc-by-4.0", UNKNOWN, "none")
 )
-"""Licenses that need not be accepted by name. They allow commercial use."""
+"""Licenses that need not be accepted by name: those that allow commercial use, `UNKNOWN`, and "none" (no weights)."""
 
 _NON_COMMERCIAL = re.compile(r"(^|-)(nc|noncommercial|amlr|seer)(-|$)")
+"""Parts of the names of licenses that do not allow commercial use, also of Apple's (AMLR) and Meta's (SEER)."""
 
 
 def check_license(encoder: str, license: str, accepted: str | None) -> None:
-    """Check that weights may be used, or that their license was accepted.
+    """Raise an error if the license of pretrained weights restricts their use and was not accepted.
 
     Args:
         encoder: timm's name of the encoder.

@@ -1,4 +1,4 @@
-"""The segmentation model, which computes logits from uint8 images. `model_files` has the files that store it."""
+"""The segmentation model, which computes logits from uint8 images. `model_files` writes and reads its files."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -48,6 +48,9 @@ def read_model_files(path: Path) -> tuple[ModelConfig, dict[str, Tensor]]:
     Args:
         path: the directory of the files, or a .safetensors file, see `SegmentationModel.load`.
 
+    Returns:
+        The configuration, and the weights by name.
+
     Raises:
         RunError: A file is missing or damaged, or the two files differ.
     """

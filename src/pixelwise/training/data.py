@@ -217,7 +217,7 @@ def _open_train_set(
 
 
 def check_learnable(images: SegmentationDataset, data: DatasetIndex) -> None:
-    """Raise DataError if no mask has a pixel of any class, or if multi-class masks have only one class.
+    """Raise DataError if no mask has a pixel of any class, or if multiclass masks have only one class.
 
     The cache contains the pixel counts. Without a cache, a sample of the masks is read first. All masks are read only
     if the sample has the fault.

@@ -23,7 +23,7 @@ from pixelwise.visualization import overlay_grid, to_display_image
 logger = logging.getLogger(__name__)
 
 FOLDER = "diverged"
-"""Folder in the run directory for the images of a step whose loss is not finite."""
+"""Folder in the run directory for the images of a batch whose loss is not finite."""
 
 _BATCHES_BETWEEN_CHECKS = 50
 """Number of batches between two checks on an accelerator. Each check reads the loss, which waits for the device."""
@@ -33,7 +33,7 @@ _MAX_NAMES = 3
 
 
 class _Item(NamedTuple):
-    """An image of the step, and the result of the model for this image alone.
+    """An image of the batch, and the result of the model for this image alone.
 
     Attributes:
         file: the image file.

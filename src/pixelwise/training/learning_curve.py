@@ -126,10 +126,13 @@ def measure_learning_curve(run: Run, data: DatasetIndex, verbose: bool = False) 
 
 
 def _deviations(evaluations: Sequence[Evaluation]) -> npt.NDArray[np.float64] | None:
-    """Return deviations of the scores by the choice of the validation images, see `extrapolate`.
+    """Return the deviations of bootstrap scores from their mean, for `extrapolate`.
 
     Args:
         evaluations: results for the same images.
+
+    Returns:
+        (resamples, evaluations) float64, see `bootstrap_mean_ious`. None if there are too few images to resample.
     """
     counts = [np.stack([image.counts for image in evaluation.images]) for evaluation in evaluations]
     samples = bootstrap_mean_ious(counts, [image.group for image in evaluations[-1].images])

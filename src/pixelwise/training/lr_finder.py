@@ -35,7 +35,7 @@ from pixelwise.training.trainer import prepare_training, seeded
 from pixelwise.visualization.lr_curve import plot_lr_curve
 
 STEPS = 100
-"""Number of steps of the test, if the loss does not grow before."""
+"""Maximum number of steps of the test. It has fewer if the loss grows, see `_MAX_GROWTH`."""
 
 MIN_LR, MAX_LR = 1e-5, 1.0
 """First and last learning rate of the test."""
@@ -137,7 +137,7 @@ def sweep(setup: TrainingSetup, rates: Sequence[float], progress: Progress = no_
         progress: see `Progress`. It counts the steps.
 
     Returns:
-        The loss of each step. It has fewer values than `rates` if the loss became infinite, NaN, or grew by
+        The loss of each step. It has fewer values than `rates` if the loss became infinite or NaN, or grew, see
         `_MAX_GROWTH`.
     """
     optimizer, model = setup.optimizer, setup.model

@@ -67,7 +67,13 @@ class PretrainedDecay:
 
     @torch.no_grad()
     def __call__(self, optimizer: torch.optim.Optimizer, args: object, kwargs: object) -> None:
-        """Move the weights that have a gradient."""
+        """Move the weights that have a gradient.
+
+        Args:
+            optimizer: the optimizer, after its step.
+            args: ignored.
+            kwargs: ignored.
+        """
         fraction = min(self.strength * optimizer.param_groups[-1]["lr"], 1.0)
         # Fabric moves the weights to the device of the training after the optimizer is built.
         self.targets = [target.to(weight.device) for target, weight in zip(self.targets, self.parameters, strict=True)]

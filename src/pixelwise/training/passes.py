@@ -98,7 +98,7 @@ def _halve(setup: TrainingSetup, pass_size: int, reason: str) -> None:
     if fabric.world_size > 1:
         raise ConfigError(
             f"memory ran out in process {fabric.global_rank} with {pass_size} of the {config.batch_size} images of a "
-            f"step ({reason}); train a new run with `batch_size` {max(config.batch_size // 2, 1)}, or start more "
+            f"batch ({reason}); train a new run with `batch_size` {max(config.batch_size // 2, 1)}, or start more "
             "processes"
         )
     # With a single pixel in the deepest features, batch norm needs two images.

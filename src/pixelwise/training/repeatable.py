@@ -10,7 +10,7 @@ from pixelwise.errors import ConfigError
 from pixelwise.runtime.cpu import constant_threads
 
 _CUBLAS, _CUBLAS_WORKSPACES = "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
-"""Environment variable that cuBLAS reads, and its value for repeatable sums, from the documentation of cuBLAS."""
+"""Environment variable of cuBLAS, and its value for repeatable sums, from the documentation of cuBLAS."""
 
 _NOT_DETERMINISTIC = " does not have a deterministic implementation"
 """Text of torch's error, after the name of the operation."""

@@ -173,7 +173,7 @@ def build_training(
         ),
         loader=_train_loader(train_set, sampler, config, fabric),
         sampler=sampler,
-        # Images seen as tiles differ in size.
+        # Images that are cut into tiles differ in size.
         val_loader=DataLoader(
             val_set, batch_size=config.batch_size if config.view == "whole" else 1, collate_fn=collate
         ),
@@ -186,7 +186,12 @@ def build_training(
 
 
 def steps_per_epoch(sampler: EpochSampler, config: Config) -> int:
-    """Return the number of optimizer steps of an epoch. The last one can have fewer than `accumulate` batches."""
+    """Return the number of optimizer steps of an epoch. The last one can have fewer than `accumulate` batches.
+
+    Args:
+        sampler: the sampler, whose length is the number of batches.
+        config: the settings.
+    """
     return math.ceil(len(sampler) / config.accumulate)
 
 

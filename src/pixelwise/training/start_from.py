@@ -24,13 +24,12 @@ FIXED_SETTINGS = ("encoder", "encoder_weights", "encoder_layers", "encoder_paddi
 
 _KEPT_FIELDS = (
     "mean", "std", "bit_depth", "pixel_range", "band_ranges", "nodata", "task", "encoder", "encoder_layers",
-    "encoder_padding", "decoder",
-    "licenses",
+    "encoder_padding", "decoder", "licenses",
 )  # fmt: skip
 """Fields of `ModelConfig` that are those of the run that the training starts from."""
 
 SIZE_SETTINGS = ("view", "scale", "image_size", "eval_scale")
-"""Settings of the size of images that a training with `start_from` takes from the other run if they are not given."""
+"""Settings of the view and its size that a training with `start_from` takes from the other run by default."""
 
 
 def inherited_settings(source: str | Path, view: str | None = None) -> dict[str, Any]:

@@ -23,12 +23,13 @@ MAX_STOP_SECONDS = 5.0
 def store_temperature(run: Run, setup: TrainingSetup, max_seconds: float = math.inf) -> None:
     """Fit the temperature of the best model, and store it in model.safetensors and model.json.
 
-    The process with rank 0 calls this, with its part of the validation images.
+    Only the process with rank 0 calls this. It uses its part of the validation images.
 
     Args:
         run: the run, with its best model on disk.
         setup: the training.
-        max_seconds: maximum duration in seconds. After it, the fit uses the images so far, and at least one batch.
+        max_seconds: maximum duration in seconds. After it, the fit uses only the images so far, which
+            are at least one batch.
     """
     started = time.monotonic()
     model, images = SegmentationModel.load(run.path), fixed_size_items(setup.datasets[1], setup.config)

@@ -1,4 +1,4 @@
-"""Validation of images that are seen as tiles: the blended predictions of overlapping windows."""
+"""Validation for the view "tiles": the blended predictions of overlapping windows."""
 
 from collections.abc import Iterator, Sequence
 
@@ -14,14 +14,14 @@ from pixelwise.training.setup import TrainingSetup
 
 
 def predict_tiles(setup: TrainingSetup, images: Tensor, masks: Tensor) -> Iterator[tuple[Tensor, Tensor, float]]:
-    """Predict one image by overlapping windows, and yield blocks of its rows.
+    """Predict one image from overlapping windows, and yield blocks of its rows.
 
     The memory does not depend on the height of the image, see `blend_rows`.
 
     Args:
         setup: the training, with its model in evaluation mode.
         images: (1, channels, H, W) uint8, the image at the working scale.
-        masks: (1, H, W) uint8, or (1, C, H, W) for a multi-label mask.
+        masks: (1, H, W) uint8, or (1, C, H, W) for a multilabel mask.
 
     Yields:
         The logits of a block, (1, C, rows, W) float32, its mask, and its fraction of the image's rows.

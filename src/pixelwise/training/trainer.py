@@ -156,7 +156,22 @@ def prepare_training(
     course: Course,
     bars: TrainingProgress,
 ) -> tuple[TrainingSetup, TrainState]:
-    """Split the data, build the training, and select the validation images whose predictions are drawn."""
+    """Split the data, build the training, and select the validation images whose predictions are drawn.
+
+    Args:
+        data: the data set.
+        run: the run, with the settings that `settle_encoder_training` returns.
+        fabric: device, precision and processes.
+        custom_loss: a loss object, or None for the setting `loss`.
+        course: the times of the validations and of the end.
+        bars: the progress bars of the steps.
+
+    Returns:
+        The training before its first step, and its state. The state of other processes than rank 0 has no samples.
+
+    Raises:
+        PixelwiseError: See `prepare_splits`, `check_process_count` and `build_training`.
+    """
     config = run.config
     data = prepare_splits(data, config, bars.track("looking for groups"))
     check_process_count(fabric.world_size, config.batch_size, len(data.train), len(data.val))
@@ -223,7 +238,12 @@ def _should_stop(fabric: "Fabric", state: TrainState) -> bool:
 
 @contextmanager
 def seeded(seed: int, fabric: "Fabric") -> Iterator[None]:
-    """Seed torch's random number generators in the block, and restore their state afterwards."""
+    """Seed torch's random number generators in the block, and restore their state afterwards.
+
+    Args:
+        seed: the seed.
+        fabric: its device is the one whose generator is restored, besides that of the CPU.
+    """
     devices = [torch.cuda.current_device()] if fabric.device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
@@ -234,8 +254,8 @@ def seeded(seed: int, fabric: "Fabric") -> Iterator[None]:
 def _finalized(setup: TrainingSetup, state: TrainState, callbacks: list[Callback], saver: Saver) -> Iterator[None]:
     """Finalize the loggers when the block ends.
 
-    If the block raises an exception, save the best model and run the callbacks' `on_exception` before, and raise the
-    exception again. If it is an interrupt, the temperature of the best model is fitted first.
+    If the block raises an exception, first save the best model and run the callbacks' `on_exception`, and raise the
+    exception again afterwards. After an interrupt, the temperature is fitted as soon as the best model is saved.
     """
     try:
         yield

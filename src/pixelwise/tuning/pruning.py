@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 PARTS = 10
 """The best validation mIoU so far is compared at this number of points of a training.
 
-Points by the fraction of the training compare trials with a time budget too, whose epochs differ in length.
+A point is a fraction of the training, so that trials with a time budget can be compared, whose epochs differ in length.
 """
 
 
@@ -19,7 +19,7 @@ class Pruning(Callback):
     """Stop a training if its best validation mIoU is below the median of the earlier trials at the same point.
 
     Args:
-        trial: the trial of Optuna. Its study decides by its pruner.
+        trial: the trial of Optuna. The pruner of its study compares the trials.
         reported: the last point that was reported before a resume, 0 to `PARTS`.
 
     Attributes:

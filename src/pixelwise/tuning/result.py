@@ -1,4 +1,4 @@
-"""The result of a search, and its files: a table, a picture and a plan with the best settings."""
+"""The result of a search, and its files: a table, a plot and a plan with the best settings."""
 
 import csv
 import math
@@ -24,12 +24,12 @@ class TrialResult:
     """One training of a search.
 
     Attributes:
-        number: its number, from 0. Trial 0 has the settings before the search.
+        number: its number, from 0. Trial 0 has the settings before the search, see `values_of`.
         path: its run directory.
-        values: setting → value.
+        values: setting, or setting.parameter of a component → value.
         outcome: "complete", "pruned" (stopped early, because it was worse than the median), "failed", or "unfinished".
         miou: mean IoU on the validation images at their own size, in [0, 1]. None unless complete.
-        seconds: duration of the training and its evaluation.
+        seconds: duration of the training and its evaluation in seconds.
         fault: the error message of a failed trial, or "".
     """
 
@@ -76,7 +76,10 @@ class Tuning:
         return self.config if self.best is None else with_values(self.config, self.best.values)
 
     def best_plan(self, data: AnySpec) -> Plan:
-        """Return a plan with the settings of the best trial. It has all settings that differ from the defaults.
+        """Return a plan with the settings of the best trial.
+
+        It has the settings that were searched, and the others that differ from the defaults. The device, the number of
+        workers, the loggers, the callbacks and the number of sample predictions are left out.
 
         Args:
             data: the format and the label map of the data.
@@ -93,7 +96,13 @@ class Tuning:
         return Plan(data, settings, reasons)
 
     def write(self, data: AnySpec) -> None:
-        """Write the table, the picture and the plan of the best settings into the directory of the search."""
+        """Write the table, the plot and the plan of the best settings into the directory of the search.
+
+        Without a complete trial, only the table is written.
+
+        Args:
+            data: the format and the label map of the data.
+        """
         with atomic_write(self.path / TRIALS_FILE) as part, part.open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(("trial", "outcome", "val_miou", "seconds", *self.space, "fault"))

@@ -23,7 +23,7 @@ class Range:
     Attributes:
         low: the smallest value.
         high: the largest value.
-        log: True to draw the logarithm uniformly.
+        log: True if the logarithm is drawn uniformly, False if the value is.
     """
 
     low: float
@@ -40,7 +40,11 @@ class Range:
 
 @dataclass(frozen=True)
 class Choice:
-    """Values without an order."""
+    """Values without an order.
+
+    Attributes:
+        values: the values, at least one.
+    """
 
     values: tuple[Value, ...]
 
@@ -75,7 +79,7 @@ def _image_size(config: Config, task: Task) -> Dimension | None:
 
 
 def _loss(config: Config, task: Task) -> Dimension | None:
-    """Return the loss before the search and common ones. A loss with parameters has no name to choose, and stays."""
+    """Return the loss before the search and common ones. A loss that is a mapping with parameters is not searched."""
     if not isinstance(config.loss, str):
         return None
     known = LOSSES.names(tasks=task.name)
@@ -118,8 +122,8 @@ def search_space(
     Args:
         config: the settings before the search.
         task: the task of the data.
-        names: keys of `SPACE`. None for all that have an effect and are not fixed.
-        fixed: settings that the user chose. They are not searched unless `names` has them.
+        names: keys of `SPACE`. None for all that have an effect and are not in `fixed`.
+        fixed: settings that the user gave. They are not searched unless `names` has them.
 
     Raises:
         ConfigError: A name is unknown or has no effect with these settings, or nothing is left to search.
@@ -142,7 +146,15 @@ def search_space(
 
 
 def values_of(config: Config, space: Mapping[str, Dimension]) -> dict[str, Value]:
-    """Return the values that settings have in a search space, or the nearest ones."""
+    """Return the values that settings have in a search space.
+
+    Args:
+        config: the settings.
+        space: the search space.
+
+    Returns:
+        Setting, or setting.parameter → value. A value outside of the space is replaced by the nearest one in it.
+    """
     values = {}
     for name, dimension in space.items():
         setting, _, parameter = name.partition(".")

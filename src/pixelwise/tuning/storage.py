@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 STUDY_FILE, DATABASE, PLAN_FILE = "study.json", "study.db", "plan.yaml"
 
 _RANDOM_TRIALS = 6
-"""Number of trials with random settings, after that with the settings before the search."""
+"""Number of trials with random settings. They follow trial 0, which has the settings before the search."""
 
 _PRUNING_TRIALS, _PRUNING_PARTS = 4, 3
-"""No trial is stopped before this number of complete trials, nor in the first parts of a training, see `PARTS`."""
+"""Minimum number of complete trials, and of parts of a training (see `PARTS`), before a trial can be stopped."""
 
 _MACHINE_SETTINGS = frozenset(("device", "num_workers", "cache_images", "callbacks", "loggers"))
 """Settings that can change when a search is continued."""
@@ -81,6 +81,9 @@ def open_study(out: Path, seed: int) -> Iterator["Study"]:
     Args:
         out: the directory of the search.
         seed: the random seed of the sampler.
+
+    Yields:
+        The study. Its sampler draws other values after each continuation.
     """
     import optuna
     from sqlalchemy import URL

@@ -3,10 +3,12 @@
 The directory of a search contains
 
     study.json       the settings before the search, and the search space
-    study.db         the trials, in SQLite. Optuna's own tools can read it
+    study.db         the trials in SQLite, for Optuna's own tools
     plan.yaml        the plan of the data, if there was one
     trial-000/ …     the run directories
-    trials.csv, trials.png, best-plan.yaml
+    trials.csv       the settings and the score of each trial
+    trials.png       the same as a plot
+    best-plan.yaml   a plan with the best settings
 
 Bergstra et al. 2011, "Algorithms for hyper-parameter optimization" (TPE); Akiba et al. 2019, "Optuna".
 """
@@ -57,10 +59,11 @@ def tune(
 ) -> Tuning:
     """Search for better settings on the validation images. The test split is not used.
 
-    Trial 0 has the settings before the search. All trials have the same training and validation images and the same
-    seed. The score is the mean IoU at the validation images' own sizes, so that image sizes can be compared.
+    Trial 0 has the settings before the search, or the nearest values of the search space. All trials have the same
+    training and validation images and the same seed. The score is the mean IoU at the validation images' own sizes, so
+    that image sizes can be compared.
 
-    The same call continues the search in `out`, also after an interrupt: complete trials are kept, and a trial that was
+    The same call continues the search in `out`, also after an interrupt. Complete trials are kept. A trial that was
     interrupted continues from its checkpoint.
 
     Args:
@@ -68,8 +71,9 @@ def tune(
         out: the directory of the search.
         trials: number of trials, with those of earlier calls.
         config: the settings before the search, see `train`.
-        max_seconds: no trial starts if the trials would probably take longer than this in all.
-        search: keys of `pixelwise.tuning.space.SPACE`. None for all settings there that are not in `settings`.
+        max_seconds: maximum duration of all trials in seconds. No trial starts that would probably exceed it.
+        search: keys of `pixelwise.tuning.space.SPACE`. None for all of them that have an effect and are not given in
+            `settings` or `config`.
         plan: see `train`.
         preset: see `train`.
         verbose: see `train`.
@@ -142,7 +146,7 @@ class _Search:
     def next_trial(self, count: int, max_seconds: float | None) -> "Trial | None":
         """Return the next trial with its values, or None if the search is over.
 
-        A trial that an earlier process left unfinished is first.
+        An unfinished trial of an earlier process is first.
 
         Args:
             count: number of trials, with those that exist.
@@ -162,7 +166,7 @@ class _Search:
             if not existing:
                 self.study.enqueue_trial(values_of(self.config, self.space), skip_if_exists=True)
             trial = self.study.ask()
-        for name, dimension in self.space.items():  # values that an unfinished trial has are returned again
+        for name, dimension in self.space.items():  # an unfinished trial gets its values again
             if isinstance(dimension, Range):
                 trial.suggest_float(name, dimension.low, dimension.high, log=dimension.log)
             else:

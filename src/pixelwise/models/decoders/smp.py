@@ -1,8 +1,8 @@
 """Decoders of the package segmentation_models_pytorch (extra `smp`), for the encoders of pixelwise.
 
 The decoders are registered if the package is installed. A decoder is imported when it is built. All of them take the
-features of any encoder with four or five stages, and four blocks of a plain transformer. DeepLabV3, PSPNet and PAN are
-left out, because they need a dilated or a shallower encoder.
+features of any encoder with four or five stages, or of four blocks of a plain transformer. DeepLabV3, PSPNet and PAN
+are left out, because they need a dilated or a shallower encoder.
 """
 
 from collections.abc import Callable, Sequence
@@ -31,7 +31,8 @@ class SMPDecoder(nn.Module):
 
     The features are first resized by bilinear interpolation, so that each one is exactly twice as large as the next
     deeper one. This allows images of any size. If all features have one size, as those of a plain transformer, the
-    deepest is reduced to half of it and the others are enlarged, as in DPT: strides of 16 become 4, 8, 16 and 32.
+    deepest is reduced to half of it, the next one keeps it, and the others are enlarged, as in DPT. For example,
+    strides of 16 become 4, 8, 16 and 32.
 
     Args:
         in_channels: number of channels of each feature, from shallow to deep. There are 5 features, or 4 if the first
@@ -237,7 +238,7 @@ def _enlarge_deepest(features: list[Tensor]) -> tuple[list[Tensor]]:
 
 
 def _dpt(in_channels: Sequence[int], classes: int, *, channels: int, feature_channels: Sequence[int]) -> SMPDecoder:
-    """Return DPT. The features have the strides that its own resizing would give them, so that it has none to do."""
+    """Return DPT. The features already have the strides to which it resizes them, so its resizing changes nothing."""
 
     def build(all_channels: list[int]) -> tuple[nn.Module, int]:
         strides = (4, 8, 16, 32)

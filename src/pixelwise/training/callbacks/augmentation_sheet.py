@@ -14,7 +14,7 @@ from pixelwise.visualization import save_image, to_display_image
 from pixelwise.visualization.augmentation_grid import augmentation_grid
 
 IMAGES, VERSIONS = 4, 6
-"""Maximum number of images, and the number of versions of each."""
+"""Maximum number of images in the drawing, and the number of versions of each."""
 
 FILE = "augmentations.jpg"
 
@@ -43,7 +43,7 @@ class AugmentationSheet(Callback):
 
 
 def _versions(state: TrainState, index: int) -> Iterator[_Pair]:
-    """Yield images and masks as the training draws them."""
+    """Yield augmented versions of a training image, each with its mask, for display."""
     for version in range(VERSIONS):
         image, mask, *_ = state.datasets[0][index, VERSIONS * index + version]
         yield to_display_image(_array(image.permute(1, 2, 0))), _to_display(state, _array(mask))

@@ -14,7 +14,7 @@ from pixelwise.training.loggers.wandb import WandbLogger, WandbParams
 LOGGERS: Registry[Callable[..., Logger]] = Registry("logger")
 """Functions of (state: TrainState, **parameters) that return a logger. They are called before the first epoch.
 
-The trait `requires` names a module that must be installed, and the trait `extra` the extra of pixelwise that has it.
+The trait `requires` names a module that must be installed. The trait `extra` names the extra of pixelwise for it.
 """
 
 register_logger = LOGGERS.register

@@ -13,9 +13,10 @@ from pixelwise.training.loggers._run_ids import read_id, write_id
 from pixelwise.training.state import TrainState
 
 _STATUS = {"success": "FINISHED", "failed": "FAILED", "aborted": "KILLED"}
+"""Status in Lightning → status in MLflow."""
 
 _MAX_PARAM = 500
-"""Maximum number of characters of a setting, which servers of old versions accept."""
+"""Maximum number of characters of a setting. Servers of old versions do not accept more."""
 
 
 class MLflowParams(Params):
@@ -39,7 +40,7 @@ class MLflowLogger(Logger):
         tracking_uri: see `MLflowParams`.
 
     Raises:
-        ConfigError: The server does not answer, or the store cannot be opened.
+        ConfigError: The server does not respond, or the store cannot be opened.
     """
 
     def __init__(self, state: TrainState, experiment: str = "pixelwise", tracking_uri: str | None = None) -> None:
@@ -75,7 +76,7 @@ class MLflowLogger(Logger):
         return self.run_id
 
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
-        """Write the settings. MLflow does not change those that an earlier part of the training wrote.
+        """Write the settings. Those that are in the MLflow run already, after a resume, are not changed.
 
         Args:
             params: the settings by name.

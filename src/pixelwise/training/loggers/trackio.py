@@ -54,7 +54,7 @@ class TrackioLogger(Logger):
 
     @property
     def version(self) -> int:
-        """Return 0: a run has one version."""
+        """Return 0, because a run has only one version."""
         return 0
 
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
@@ -71,7 +71,7 @@ class TrackioLogger(Logger):
         """Write metrics.
 
         Args:
-            metrics: values by name.
+            metrics: values by name. "step" is left out, because Trackio has its own.
             step: the number of the epoch.
         """
         self.experiment.log({name: value for name, value in metrics.items() if name != "step"}, step)

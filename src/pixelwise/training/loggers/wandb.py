@@ -39,7 +39,7 @@ class WandbLogger(Logger):
         mode: see `WandbParams`.
 
     Raises:
-        ConfigError: There is no login, or the server does not answer.
+        ConfigError: There is no login, or the server does not respond.
     """
 
     def __init__(
@@ -65,10 +65,10 @@ class WandbLogger(Logger):
                 reinit="create_new",  # other runs of the process, for example of a user's own, stay open
                 settings=wandb.Settings(silent=True, console="off"),
             )
-        except wandb.errors.Error as error:  # no login, or the server does not answer
+        except wandb.errors.Error as error:  # no login, or the server does not respond
             raise ConfigError(f"`loggers`: wandb: {first_line(error)} Or set its parameter mode to offline.") from None
         write_id(state.run, "wandb", self.experiment.id)
-        # Epochs that a resumed training repeats come twice, which W&B's own steps do not allow.
+        # A resumed training can log an epoch again. W&B's own steps cannot repeat, so the epoch is the axis.
         self.experiment.define_metric("*", step_metric="epoch")
 
     @property
