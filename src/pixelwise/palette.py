@@ -117,7 +117,7 @@ def default_palette(count: int) -> Palette:
         count: number of classes, 1 to 255.
 
     Raises:
-        ValueError: `count` is out of range. A uint8 mask has room for 255 classes beside IGNORE_INDEX.
+        ValueError: `count` is out of range. A uint8 mask has room for 255 classes besides IGNORE_INDEX.
 
     >>> default_palette(2)
     ((230, 159, 0), (153, 34, 255))

@@ -36,8 +36,8 @@ class Comparison:
         image: (H, W, channels) uint8.
         mask: the true mask at the size of the comparison, uint8, 255 = ignore. All other values are class indices.
         prediction: the predicted mask of the same shape, uint8.
-        logits: (C, h, w) float32 at the model's size, on the predictor's device, see `Predictor.logits`.
-        model_mask: the true mask at the model's size, uint8, on the predictor's device.
+        logits: (C, h, w) float32 on the predictor's device, see `Predictor.logits`.
+        model_mask: the true mask at the size of the logits, uint8, on the predictor's device.
     """
 
     image: np.ndarray

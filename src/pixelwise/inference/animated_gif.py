@@ -22,7 +22,8 @@ class Frame(NamedTuple):
 
     Attributes:
         image: (H, W, 3) uint8 RGB, upright.
-        time: the frame's presentation time in units of the reader's time base. In a GIF, its duration in milliseconds.
+        time: for a video, the time of the frame's display in units of `VideoReader.time_base`. For a GIF, the duration
+            of the frame in milliseconds.
     """
 
     image: np.ndarray
@@ -38,7 +39,7 @@ class GifReader:
     Attributes:
         size: (height, width) in pixels.
         frame_count: number of frames.
-        loop: number of repetitions, 0 for endless ones, or None if the animation is shown once.
+        loop: number of repetitions, 0 if they do not end, or None if the animation is shown once.
 
     Raises:
         DataError: The file cannot be read. The message names it.
@@ -76,9 +77,10 @@ class GifReader:
 
 
 class GifWriter:
-    """Writes an animated GIF frame by frame. Pillow itself keeps all frames in memory until they are written.
+    """Write an animated GIF frame by frame. Pillow alone would keep all frames in memory until they are written.
 
-    Each frame has its own palette of up to 256 colors. The format is that of CompuServe's GIF89a specification.
+    Each frame has its own palette of at most 256 colors. The format follows CompuServe's GIF89a specification. The
+    file is complete at the end of the `with` block.
 
     Args:
         file: the file, open for writing.
@@ -120,7 +122,7 @@ class GifWriter:
 
 
 def is_animated_gif(path: Path) -> bool:
-    """Return True if a file has the suffix .gif and more than one frame. Return False if it cannot be read."""
+    """Return True if a file has the suffix .gif and several frames. Return False if it cannot be read."""
     if path.suffix.lower() != ".gif":
         return False
     try:
@@ -153,7 +155,7 @@ def _encode(image: Image.Image) -> tuple[bytes, bytes, bytes]:
 
 
 def _skip_blocks(content: bytes, position: int) -> int:
-    """Return the position after a sequence of sub-blocks, which ends with an empty one."""
+    """Return the position after a sequence of sub-blocks. An empty sub-block ends the sequence."""
     while content[position]:
         position += content[position] + 1
     return position + 1

@@ -99,13 +99,13 @@ def predict_folder(
     overlays: OverlayFormat = "jpg",
     pixel_size: str = "",
 ) -> PredictResult:
-    """Predict images and directories of images, and write the results to a directory.
+    """Predict images, videos and directories of them, and write the results to a directory.
 
     The outputs of an image are NAME_mask.png (grayscale, its values are class indices) and NAME_overlay.jpg. For a
     multi-label model, NAME_mask_CLASS.png for each class replaces NAME_mask.png. All outputs have the size of the
     image. The masks of TIFF files of more than `LARGE_PIXELS` are TIFF files, and their overlays are reduced, see
     `predict_large_tiff`. predictions.csv has one row per image and class, and objects.csv one row per object, see
-    `ClassRows` and `ObjectRows`. The output of a video or of an animated GIF is an overlay of the same kind, see
+    `ClassRows` and `ObjectRows`. The output of a video or of an animated GIF is an overlay video or GIF, see
     `predict_video`. Its rows in predictions.csv are sums over all frames. predictions.json lists the output files, the
     size and the class fractions of each image. It is written last.
 
@@ -115,7 +115,7 @@ def predict_folder(
         out: the directory. It may exist. None of the files to be written may exist unless `overwrite` or `resume` is
             set.
         progress: wraps the iteration over the images, to draw a progress bar.
-        row_progress: the same for the rows of each large image.
+        row_progress: the same for steps of 64 rows of each large image.
         frame_progress: the same for the frames of each video.
         frame_masks: True to write one mask per frame of a video, see `predict_video`.
         overwrite: replace files that exist, but never one of the images.
@@ -131,7 +131,7 @@ def predict_folder(
     Raises:
         ConfigError: `overwrite` and `resume` are both set, `pixel_size` is invalid, or the model does not contain the
             values of `masks`.
-        DataError: A source is missing, or a directory holds no image. Nothing has been written.
+        DataError: A source is missing, or a directory contains no image. Nothing has been written.
         OutputExistsError: A file to be written exists already, and may not be replaced or skipped. Nothing has been
             written.
         OutputError: The directory cannot be written, or the disk is full.
@@ -199,7 +199,7 @@ def _predict_items(
 ) -> list[PixelwiseError]:
     """Predict images, write their files, and set their marks. Return the errors of single images.
 
-    `part_progress` counts the rows of large images and the frames of videos.
+    `part_progress` counts steps of rows of large images, and frames of videos.
     """
 
     def write(number: int, image: np.ndarray, logits: torch.Tensor) -> tuple[Mark, ImageRows] | PixelwiseError:

@@ -10,7 +10,8 @@ from pixelwise.models.config import ModelConfig
 class FlipAverage:
     """A network whose probabilities are the mean of those of an image and of its mirror image.
 
-    It takes twice the time. It is not for classes that are about left and right.
+    It takes twice as long as the network alone. It is wrong for classes that differ between left and right, such as the
+    left and the right lung.
 
     Args:
         network: a function of images (N, channels, H, W) uint8. It returns logits (N, C, H, W).

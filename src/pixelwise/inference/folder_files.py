@@ -32,7 +32,8 @@ class FolderFiles:
 
     Attributes:
         root: the folder, or the fixed part of a pattern.
-        images: images to predict: files with the suffix of an image, and other files that are images by their content.
+        images: images to predict: files with the suffix of an image, other files that are images by their content, and
+            videos if PyAV is installed.
         by_content: the images without the suffix of an image.
         unreadable: suffix → files that can contain images but cannot be read.
         masks: the masks of a data set beside its images.
@@ -123,7 +124,7 @@ def sort_files(root: Path, listing: Listing, keep_masks: bool = False) -> Folder
 
 
 def _add_image(files: FolderFiles, path: Path, suffix: str) -> None:
-    """Add a file with the suffix of an image."""
+    """Add a file with the suffix of an image or a video."""
     if suffix in HEIF_SUFFIXES and find_spec("pillow_heif") is None:
         files.unreadable[suffix].append(path)
     elif _OUTPUT_STEM.fullmatch(path.stem) and read_mark(path) is not None:

@@ -71,11 +71,11 @@ def mask_parts(
         view: the view of the model.
         image: the image.
         task: the task of the model.
-        confidence: gets the logits.
+        confidence: the means to which the logits are added.
         temperature: see `ModelConfig`.
 
     Yields:
-        Parts that cover the image: the first strip from top to bottom, then the next one.
+        Parts that cover the image: the first strip from top to bottom, then the next one, see `ImageView.strips`.
     """
     height, width = view.working_size(image.height, image.width)
     strips = min(view.strips(image.width), image.width)
@@ -170,7 +170,7 @@ class MaskFile:
 
     @property
     def channels(self) -> int:
-        """1, or the number of classes of a multi-label mask."""
+        """Number of channels: 1, or the number of classes of a multi-label mask."""
         return self.shape[0] if len(self.shape) == 3 else 1
 
     def write(self, part: MaskPart) -> None:

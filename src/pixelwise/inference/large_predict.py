@@ -1,4 +1,4 @@
-"""Predict images that are too large to decode at once, and write their masks window by window."""
+"""Predict large images without keeping their logits. Large TIFF files are also read and written in parts."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, suppress
@@ -30,16 +30,16 @@ LARGE_PIXELS = 1 << 26
 """Number of pixels from which on a TIFF file is read in parts, and its mask is a TIFF file too."""
 
 MAX_OVERLAY_SIDE = 4096
-"""Maximum side in pixels of the overlay of such an image. It is reduced to it."""
+"""Maximum side in pixels of the overlay of a large TIFF file. A larger overlay is reduced to this side."""
 
 _MAX_LOGITS_BYTES = 256 << 20
 """Size in bytes of the logits of an image from which on they are not kept, but converted to the mask row by row."""
 
 _BAND = 512
-"""Number of rows of a mask that are in memory at once."""
+"""Number of rows of a mask that are counted at once."""
 
 _STEP_ROWS = 64
-"""Number of rows after which the progress bar moves."""
+"""Number of rows in a step of the progress, and number of rows of a reduced image that are computed at once."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,10 @@ def predict_by_rows(predictor: Predictor, path: ImageSource, progress: Progress 
     Args:
         predictor: the model.
         path: the image.
-        progress: counts rows of the image.
+        progress: counts steps of 64 rows in each strip of the image, see `ImageView.strips`.
+
+    Returns:
+        The prediction, without probabilities.
 
     Raises:
         DataError: The image cannot be read.
@@ -137,7 +140,7 @@ def predict_large_tiff(
     """Predict a large TIFF file, and write its masks and its overlay.
 
     The masks are tiled BigTIFF files of the size of the image. The overlay is reduced to `MAX_OVERLAY_SIDE`. While the
-    mask is computed, a temporary file beside it has one byte per pixel, and per class if it is multi-label.
+    mask is computed, a temporary file in its directory has one byte per pixel, and per class if it is multi-label.
 
     Args:
         predictor: the model.
@@ -145,7 +148,7 @@ def predict_large_tiff(
         files: kind → output file. The kinds are those of `mask_kinds` in their order, and optionally "overlay".
         model: the `fingerprint` of the model.
         masks: the values of the masks, see `Prediction.mask_images`.
-        progress: counts rows of the image.
+        progress: counts steps of 64 rows in each strip of the image, see `ImageView.strips`.
 
     Returns:
         The counts of the mask, and the mark that the files have.
@@ -153,7 +156,7 @@ def predict_large_tiff(
     Raises:
         DataError: The image cannot be read. The message names it.
         OutputError: A file cannot be written.
-        ConfigError: The values of the masks are not known.
+        ConfigError: The model does not contain the values of `masks`.
     """
     config = predictor.model.config
     mask_format = None if masks == "index" else require_mask_format(config.mask_format)
@@ -193,7 +196,7 @@ def _parts(
         for row in part.rows:
             if row % _STEP_ROWS == 0:
                 next(bar, None)
-    for _ in bar:  # completes the bar
+    for _ in bar:  # complete the bar
         pass
 
 

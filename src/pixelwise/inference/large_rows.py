@@ -26,7 +26,7 @@ _MAX_SEGMENT_BYTES = 256 << 20
 """Maximum size in bytes of a row of tiles, or of a strip, that is decoded at once."""
 
 _MAX_RESIZED_BYTES = 64 << 20
-"""Maximum size in bytes of the rows that are resized at once."""
+"""Maximum size in bytes of one channel, as float32, of the rows that are resized at once."""
 
 _GRAY, _RGB, _YCBCR, _JPEG = 1, 2, 6, 7
 """Values of the TIFF tags PhotometricInterpretation and Compression."""
@@ -35,7 +35,7 @@ _ORIENTATION_TAG = 274
 
 
 class ImageRows(Protocol):
-    """An image of which ranges of rows are read.
+    """An image that is read in ranges of rows.
 
     Attributes:
         height: height of the image in pixels.
@@ -46,7 +46,7 @@ class ImageRows(Protocol):
     width: int
 
     def read(self, start: int, stop: int) -> npt.NDArray[np.uint8]:
-        """Return the rows from start to stop as the model takes them, (stop - start, width, channels) uint8."""
+        """Return the rows from start to stop, converted for the model, (stop - start, width, channels) uint8."""
         ...
 
 
@@ -77,7 +77,7 @@ class TiffRows:
         page: the page of the image, with its tags.
 
     Raises:
-        DataError: The file cannot be read, or not by rows. The message names the file.
+        DataError: The file cannot be read, or cannot be read by rows. The message names the file.
     """
 
     def __init__(self, path: Path, config: ModelConfig) -> None:
@@ -142,7 +142,7 @@ class TiffRows:
 
     def _read_segments(self, start: int, stop: int) -> np.ndarray:
         numbers = range(start // self._step, -(-stop // self._step))
-        # The next rows overlap with these ones, so their last tiles are used again.
+        # Successive ranges of rows overlap, so the tiles of the last range are kept.
         kept = {number: self._bands[number] for number in numbers if number in self._bands}
         self._bands = kept | {number: self._decode(number) for number in numbers if number not in kept}
         pixels = np.concatenate([self._bands[number] for number in numbers])
@@ -216,7 +216,7 @@ def _fault(tiff: "TiffFile", page: "TiffPage") -> str | None:
     if page.dtype is None or page.dtype.kind not in "uif" or page.bitspersample < 8:
         return f"{page.bitspersample} bits a channel"
     if not (page.photometric in (_GRAY, _RGB) or (page.photometric == _YCBCR and page.compression == _JPEG)):
-        return "its color space"
+        return "its colors are neither gray nor RGB"
     if page.tags.valueof(_ORIENTATION_TAG, default=1) != 1:
         return "it is rotated"
     size = _segment_rows(page) * page.imagewidth * page.samplesperpixel * page.dtype.itemsize

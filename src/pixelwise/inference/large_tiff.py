@@ -126,7 +126,7 @@ def _copied_tags(page: "TiffPage") -> list[tuple[int, int, int, Any, bool]]:
 
 
 def _description(page: "TiffPage") -> dict[str, Any]:
-    """Return the description of an image, unless a program wrote its shape and channels there."""
+    """Return the description of an image as an argument of tifffile, unless it describes the shape and the channels."""
     is_structure = page.is_shaped or page.is_ome or page.is_imagej
     return {} if is_structure or not page.description else {"description": page.description}
 

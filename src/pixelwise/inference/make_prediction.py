@@ -15,7 +15,7 @@ from pixelwise.models.config import ModelConfig
 from pixelwise.palette import IGNORE_INDEX
 
 _CONFIDENCE_PIXELS = 1 << 20
-"""Maximum number of logits of a class, on a grid, from which its mean confidence is computed."""
+"""Approximate maximum number of logits of a class, on a grid, from which its mean confidence is computed."""
 
 
 def make_prediction(
@@ -37,7 +37,10 @@ def make_prediction(
         config: the configuration of the model.
         probabilities: True to return the probability of each class at each pixel as well.
         keep_logits: True to keep the logits, from which `Prediction.confidence` is computed.
-        packed: see `resize_to_small_mask`.
+        packed: True to pack a large multi-label mask, see `resize_to_small_mask`. Not used with `probabilities`.
+
+    Returns:
+        The prediction.
     """
     task, size = config.task, (image.shape[0], image.shape[1])
     if packed and not probabilities:

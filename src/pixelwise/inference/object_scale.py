@@ -57,12 +57,15 @@ def lost_object_note(config: ModelConfig, sizes: Iterable[tuple[int, int]]) -> s
     """Return one line about images that are much larger than the training images, or "" if there are none.
 
     The line is about images predicted as a whole. If objects have as many pixels as in the training images, windows
-    show them at the right size. If the whole image shows one large object, the whole image is the right view. The model
-    cannot tell the two apart reliably (docs/decisions.md).
+    show them at the right size. If the whole image shows one large object, the whole image is the right view. The two
+    cases cannot be distinguished reliably (docs/decisions.md).
 
     Args:
         config: the configuration of the model.
         sizes: (height, width) of each image in pixels.
+
+    Returns:
+        The line without a period at its end.
     """
     sizes, scale = list(sizes), config.object_scale
     large = [(height, width) for height, width in sizes if is_noted(config, height, width)]

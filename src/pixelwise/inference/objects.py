@@ -82,7 +82,7 @@ def find_objects(mask: npt.NDArray[np.uint8], task: Task, classes: int, backgrou
 
 
 def counted_values(task: Task, classes: int, background: Collection[int]) -> list[npt.NDArray[np.bool_]]:
-    """Return which values of a mask have objects.
+    """Return the values of a mask that have objects.
 
     Args:
         task: the task of the mask.
@@ -103,7 +103,7 @@ def counted_values(task: Task, classes: int, background: Collection[int]) -> lis
 
 
 def join_channels(tables: Sequence[ObjectTable]) -> ObjectTable:
-    """Join the objects of the channels of a mask. The classes of several channels are their numbers."""
+    """Join the objects of the channels of a mask. With several channels, the class of an object is its channel."""
     if len(tables) == 1:
         return tables[0]
     return ObjectTable(
@@ -116,7 +116,10 @@ def join_channels(tables: Sequence[ObjectTable]) -> ObjectTable:
 
 
 class _Regions(NamedTuple):
-    """Connected regions of N in columns. `first` is the number of the first pixel, row by row."""
+    """N connected regions in columns. `first` is the index of the first pixel, counted row by row.
+
+    `sums` are the sums of the rows and of the columns of the pixels, (N, 2).
+    """
 
     class_ids: _Ints
     areas: _Ints

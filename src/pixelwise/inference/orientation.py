@@ -12,7 +12,7 @@ from pixelwise.inference.prediction import Prediction
 
 
 def with_orientation(prediction: Prediction, source: ImageInput) -> Prediction:
-    """Return a prediction with the EXIF orientation of its image, if its masks as given need it.
+    """Return a prediction with the EXIF orientation of its image, if its masks "as-given" depend on it.
 
     Args:
         prediction: the prediction.

@@ -22,9 +22,14 @@ REPORT_FILE = "predictions.json"
 
 @dataclass
 class OutputItem:
-    """An image, its output files by kind, and their `Mark` if they are complete, else None.
+    """An image and its output files.
 
-    `is_large` is True for a TIFF file that is read in parts, `is_moving` for a video or an animated GIF.
+    Attributes:
+        path: the image or video.
+        files: kind → output file. For the kinds see `mask_kinds` and `video_files`.
+        is_large: True for a TIFF file that is read in parts.
+        is_moving: True for a video or an animated GIF.
+        mark: the mark of the files if they are complete, else None.
     """
 
     path: ImageSource
@@ -35,7 +40,12 @@ class OutputItem:
 
 
 class MarkOfRun(NamedTuple):
-    """The parts of a `Mark` that are equal for all images of a call of `predict_folder`."""
+    """The parts of a `Mark` that are equal for all images of a call of `predict_folder`.
+
+    Attributes:
+        model: the `fingerprint` of the model.
+        masks: the values of the masks, see `Prediction.mask_images`.
+    """
 
     model: str
     masks: MaskStyle
@@ -51,6 +61,9 @@ def assign_files(
         suffixes: see `output_files`.
         out: the directory of the output files.
         frame_masks: True for one mask per frame of a video, see `video_files`.
+
+    Returns:
+        The images in order, without marks.
     """
     images = list(images)
     outputs = {
@@ -84,7 +97,7 @@ def check_existing(items: Sequence[OutputItem], out: Path, may_replace: bool) ->
     Args:
         items: the images with their files.
         out: the directory.
-        may_replace: True if files may be replaced or skipped, but none of the images.
+        may_replace: True if files that exist may be replaced or skipped. The images may never be replaced.
 
     Raises:
         OutputExistsError: A file exists and may not be replaced.
@@ -103,14 +116,14 @@ def check_existing(items: Sequence[OutputItem], out: Path, may_replace: bool) ->
 
 
 def read_result(expected: MarkOfRun, item: OutputItem) -> Mark | None:
-    """Return the mark in the files of an image, or None if a file is missing.
+    """Return the mark in the first file of an image, or None if a file is missing.
 
     Args:
         expected: the model and the values of the masks.
         item: the image.
 
     Raises:
-        OutputExistsError: A file was not made by this model from this image.
+        OutputExistsError: A file was not made by this model from this image, or its masks have other values.
     """
     existing = [file for file in item.files.values() if os.path.lexists(file)]
     image = digest(item.path) if existing else ""
@@ -147,7 +160,15 @@ def report_entry(item: OutputItem, mark: Mark, out: Path) -> dict[str, Any]:
 
 
 def write_report(report: dict[str, Any], out: Path) -> None:
-    """Write predictions.json atomically. Raises OutputError."""
+    """Write predictions.json atomically.
+
+    Args:
+        report: the content.
+        out: the file.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
     with atomic_write(out) as part:
         text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
         # Bytes of file names that are not valid UTF-8 become escapes such as \udce9, which are valid JSON.

@@ -22,7 +22,7 @@ from pixelwise.models.model import SegmentationModel
 from pixelwise.visualization import save_image
 
 _KEY = "pixelwise"
-"""Keyword of the mark in the PNG files."""
+"""Keyword of the mark in PNG files."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ class Mark:
         image: the `digest` of the image file.
         width: width of the image in pixels.
         height: height of the image in pixels.
-        shares: class name → fraction of the image's pixels, in [0, 1]. Empty in overlays, because the comment of a JPEG
-            file is limited to 64 kB.
+        shares: class name → fraction of the image's pixels with data, in [0, 1]. Empty in overlays, because the comment
+            of a JPEG file is limited to 64 kB, and in the masks of the frames of a video.
         masks: the values of the masks, see `Prediction.mask_images`.
     """
 
@@ -66,7 +66,7 @@ class Mark:
 
 
 def fingerprint(model: SegmentationModel | SegmentationEnsemble, options: str = "") -> str:
-    """Return a hash of all that masks depend on beside the image.
+    """Return a hash of everything that determines the masks of an image.
 
     Args:
         model: the model. Its weights and its configuration count, without its metrics.

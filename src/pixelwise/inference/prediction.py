@@ -75,7 +75,7 @@ class Prediction:
 
     @cached_property
     def class_fractions(self) -> dict[str, float]:
-        """Class name → fraction of the image's pixels with data, in [0, 1]. The sum is 1 unless it is multi-label."""
+        """Class name → fraction of the pixels with data, in [0, 1]. The sum is 1 unless the task is multi-label."""
         pixels = max(1, self.mask.shape[-2] * self.mask.shape[-1] - self.nodata_pixels)
         return {name: area / pixels for name, area in self.areas.items()}
 

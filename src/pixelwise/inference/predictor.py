@@ -46,6 +46,9 @@ class Predictor:
         tta: average the predictions of each image and of its mirror image ("test-time augmentation").
 
     Attributes:
+        model: the model.
+        device: the torch.device of the model.
+        bfloat16: True if the model computes in bfloat16.
         image_view: the view.
         tta: see above.
         options: the arguments that change masks, as text. Empty for the defaults.
@@ -97,6 +100,7 @@ class Predictor:
 
         Raises:
             RunError: The directory or file does not exist, or its model is missing or damaged.
+            ConfigError: The device is not available, the view is unknown, or the scale is invalid.
         """
         predictor = Predictor(load_model(run), device, precision, view, scale, tta)
         if predictor.device.type == "cpu":
@@ -118,7 +122,7 @@ class Predictor:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width of the model's input in pixels. Images, or windows of them, have this size."""
+        """Height and width in pixels of the model's input: a resized image, or a window of an image."""
         return self.model.config.size, self.model.config.size
 
     @overload
@@ -153,7 +157,7 @@ class Predictor:
 
     @limit_threads_to_idle_cores()
     def predict_batch(self, images: Sequence[np.ndarray], probabilities: bool = False) -> list[Prediction]:
-        """Predict the masks of several images in one forward pass.
+        """Predict the masks of several images. A model of whole images takes them in one forward pass.
 
         The logits are resized to the image's size by bilinear interpolation, before the mask is computed from them. So
         class boundaries stay smooth.
@@ -219,7 +223,7 @@ class Predictor:
             image: (H, W, channels) uint8.
             logits: (C, h, w) float32, an item of `logits` or `logits_each`.
             probabilities: also return the probability of each class at each pixel.
-            packed: see `resize_to_small_mask`.
+            packed: True to pack a large multi-label mask, see `resize_to_small_mask`. Not used with `probabilities`.
 
         Returns:
             The prediction, or a DataError if the memory does not suffice.

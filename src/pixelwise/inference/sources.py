@@ -28,7 +28,7 @@ class FoundImages:
         images: for each image, (its file, its name for output files). The name is the path relative to the source,
             without suffix. Names are not unique.
         problems: the errors of all sources. There is one for each folder that cannot be read, for each source with
-            files that can contain images but are not supported (such as raw photos), and for each named
+            files that can contain images but are not supported (such as raw images of cameras), and for each named
             pipe, socket or dangling link without the suffix of an image.
         notes: one line for each source that has other files, such as tables, or images without the suffix of an image.
     """
@@ -41,9 +41,10 @@ class FoundImages:
 def find_images(sources: Sequence[str | Path]) -> FoundImages:
     """Find the image files among files, directories, patterns and URLs.
 
-    A directory is searched at any depth for files with the suffixes that training reads, and for other files that are
-    images by their content. Outputs of earlier predictions, run directories, and the masks of a data set beside its
-    images are left out. A source that is a file is used with any suffix. An image is returned once.
+    A directory is searched at any depth for files with the suffixes that training reads, for other files that are
+    images by their content, and for videos if PyAV is installed. Outputs of earlier predictions, run directories, and
+    the masks of a data set beside its images are left out. A source that is a file is used with any suffix. An image is
+    returned once.
 
     Args:
         sources: files, directories, patterns such as "images/*.jpg" ("**" stands for any folders), and URLs of images.

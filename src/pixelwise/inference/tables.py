@@ -17,7 +17,7 @@ _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 class CountedMask(Protocol):
-    """The counts of a mask: a `Prediction` or a `LargePrediction`. See there for the attributes."""
+    """The counts of a mask: a `Prediction`, `LargePrediction` or `VideoPrediction`. See there for the attributes."""
 
     @property
     def classes(self) -> tuple[str, ...]: ...

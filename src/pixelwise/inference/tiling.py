@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 OVERLAP = 0.25
-"""Minimum part of a window, in each direction, that is shared with the next window."""
+"""Minimum overlap of a window with the next one, as a fraction of its side."""
 
 BATCH_SIZE = 16
 """Maximum number of windows per forward pass."""
@@ -37,7 +37,7 @@ class TileGrid:
         height: height of the image.
         width: width of the image.
         size: height and width of a window.
-        overlap: see `OVERLAP`.
+        overlap: see `window_starts`.
 
     >>> grid = TileGrid(100, 64, (64, 64))
     >>> grid.tops, grid.lefts
@@ -79,7 +79,7 @@ def window_starts(length: int, size: int, overlap: float = OVERLAP) -> tuple[int
     Args:
         length: the side of the image in pixels.
         size: the side of a window in pixels.
-        overlap: minimum part of a window that is shared with the next one, in [0, 1).
+        overlap: minimum overlap of a window with the next one, as a fraction of its side, in [0, 1).
 
     >>> window_starts(200, 64, 0.25), window_starts(60, 64)
     ((0, 45, 91, 136), (-2,))
@@ -92,7 +92,7 @@ def window_starts(length: int, size: int, overlap: float = OVERLAP) -> tuple[int
 
 
 def mirror_indices(length: int, start: int, stop: int) -> Tensor:
-    """Return the pixel for each position from start to stop. Positions outside the image are mirrored at its border.
+    """Return the pixel at each position from start to stop. Positions outside the image are mirrored at its border.
 
     Args:
         length: the side of the image in pixels.

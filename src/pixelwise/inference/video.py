@@ -46,7 +46,7 @@ _PREFETCHED_FRAMES = 8
 
 @dataclass(frozen=True)
 class VideoPrediction:
-    """The counts of the masks of a video, over all frames. The names are those of `Prediction`.
+    """The counts of the masks of a video over all frames. Attributes have the names of those of `Prediction`.
 
     Attributes:
         height: height of a frame in pixels.
@@ -56,7 +56,7 @@ class VideoPrediction:
         areas: class name → number of pixels in all frames.
         class_fractions: class name → fraction of the pixels with data of all frames, in [0, 1].
         class_confidences: class name → mean probability of the class over its pixels.
-        background: the indices of all classes, because no objects are counted: an object is in many frames.
+        background: the indices of all classes. No objects are counted, because an object is in many frames.
         object_table: a table without objects.
     """
 
@@ -92,7 +92,8 @@ def video_files(path: Path, files: Mapping[str, Path], frame_masks: bool) -> dic
         frame_masks: True for one mask per frame.
 
     Returns:
-        "overlay" → the overlay video, if `files` has an overlay. "masks" → the directory of the masks.
+        Kind → file: "overlay" for the overlay video, if `files` has an overlay, and "masks" for the directory of the
+        masks, if `frame_masks` is True.
     """
     suffix = output_suffix(path) if is_video(path) else ".gif"
     result = {"overlay": files["overlay"].with_suffix(suffix)} if "overlay" in files else {}
@@ -124,11 +125,13 @@ def predict_video(
         progress: counts frames.
 
     Returns:
-        The counts, and the mark in the files. In the overlay, the mark has no fractions.
+        The counts, and the mark of the files with the fractions of the classes. The mark in the files has no fractions.
 
     Raises:
-        DataError: The video cannot be read, or the model does not take such frames. Nothing has been written.
+        DataError: The video cannot be read, the model cannot use its frames, or the memory does not suffice. Nothing
+            has been written.
         OutputError: A file cannot be written.
+        ConfigError: The model does not contain the values of `masks`.
     """
     reader: VideoReader | GifReader = VideoReader(path) if is_video(path) else GifReader(path)
     with closing(reader), ExitStack() as stack:
@@ -152,6 +155,9 @@ def read_fractions(table: Path, path: Path, classes: tuple[str, ...]) -> dict[st
         table: predictions.csv, with all rows of the video.
         path: the video.
         classes: class names in index order.
+
+    Returns:
+        Class name → fraction in [0, 1].
     """
     with table.open(encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["image"] == image_cell(path)]
@@ -159,7 +165,7 @@ def read_fractions(table: Path, path: Path, classes: tuple[str, ...]) -> dict[st
 
 
 class _Drawn(NamedTuple):
-    """A frame with its prediction and its overlay, None if no overlay is written."""
+    """A frame with its prediction and its overlay. The overlay is None if none is written."""
 
     frame: Frame
     prediction: Prediction
@@ -185,7 +191,7 @@ class _Output:
         return Mark(mark.model, mark.image, mark.width, mark.height, fractions, mark.masks)
 
     def frames(self, items: "Iterator[Frame | av.Packet[Any]]") -> Iterator[Frame]:
-        """Yield the frames among the items of a reader. Copy the sound to the overlay. Open the files at the first."""
+        """Yield the frames of a reader's items, and copy the sound. The first frame opens the output files."""
         with closing(items):  # type: ignore[type-var]
             for item in items:
                 if isinstance(item, Frame):
@@ -239,7 +245,7 @@ class _Output:
             write_outputs(prediction, self._mark, files)
 
     def write(self, drawn: _Drawn) -> None:
-        """Append a frame to the overlay."""
+        """Append a frame to the overlay, if there is one."""
         if drawn.overlay is None:
             return
         if isinstance(self._writer, VideoWriter):

@@ -19,10 +19,10 @@ VIDEO_SUFFIXES = ("mp4", "m4v", "mov", "mkv", "webm", "avi", "mpg", "mpeg", "wmv
 """Suffixes of video files, in lower case and without the dot."""
 
 _CONTAINERS = {"mp4": "mp4", "m4v": "mp4", "mov": "mov", "mkv": "matroska", "webm": "webm"}
-"""Suffix → FFmpeg's name of the container. Videos with other suffixes are written as .mkv, which takes any sound."""
+"""Suffix → FFmpeg's name of the container. Other videos are written as .mkv, which can contain any sound."""
 
 _MAX_PACKETS = 64
-"""Number of errors of packets in a row after which a video counts as damaged."""
+"""Number of successive packets that cannot be decoded, from which on a video counts as damaged."""
 
 _BT709 = 1
 """FFmpeg's number of the color space of HD video, of its primaries and of its transfer function."""
@@ -58,8 +58,11 @@ class VideoReader:
         path: the file.
 
     Attributes:
-        size: (height, width) of the upright frames in pixels.
+        size: (height, width) of the decoded frames in pixels, before they are rotated upright.
         frame_count: number of frames that the file states, or an estimate from its duration. At least 1.
+        rate: mean number of frames per second.
+        time_base: unit of the time stamps of frames in seconds.
+        audio: the streams of the sound.
 
     Raises:
         DataError: The file cannot be read or has no video, or PyAV is not installed. The message names the file.
@@ -120,12 +123,12 @@ class VideoReader:
             raise DataError(f"{self.path}: none of its frames can be decoded; replace or remove it")
 
     def _packets(self, streams: "tuple[av.stream.Stream, ...]") -> "Iterator[av.Packet[Any]]":
-        """Yield the packets of the streams. A file that is cut ends early."""
+        """Yield the packets of the streams. They end at the first error, as in a file that is cut off."""
         with suppress(self._av.error.FFmpegError):
             yield from self.container.demux(*streams)
 
     def _step(self, count: int) -> int:
-        """Return the time of a frame without a time stamp from its number."""
+        """Return the time of a frame without a time stamp, in units of the time base, from its number."""
         return int(count / Fraction(self.rate) / self.time_base)
 
     def close(self) -> None:
@@ -134,10 +137,10 @@ class VideoReader:
 
 
 class VideoWriter:
-    """Writes frames, and the sound of a video, to a new file.
+    """Write frames, and the sound of a video, to a new file.
 
-    The frames have the time stamps of the video, so that a variable frame rate is kept. The codec is H.264, or VP9 in
-    .webm.
+    The frames have the time stamps of the video, so that a variable frame rate is kept. The codec is VP9 in .webm, else
+    H.264, or MPEG-4 if FFmpeg has been built without x264.
 
     Args:
         path: the new file. Its suffix is that of `output_suffix`.
@@ -157,7 +160,7 @@ class VideoWriter:
         codec, settings = _codec(container)
         stream = self._output.add_stream(codec, rate=reader.rate)
         stream.height, stream.width = size
-        # Half the resolution of colors needs an even size. Players of H.264 in 4:4:4 are rarer.
+        # Colors at half the resolution (4:2:0) need an even size. Fewer players support 4:4:4.
         stream.pix_fmt = "yuv444p" if size[0] % 2 or size[1] % 2 else "yuv420p"
         stream.options = settings
         stream.codec_context.time_base = reader.time_base

@@ -1,4 +1,4 @@
-"""The views of an image: how a network sees it, and how the logits of its pixels are computed."""
+"""The views of an image: the inputs of the network, and the computation of the image's logits from its outputs."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -103,7 +103,7 @@ class WholeView:
 class TilesView:
     """Resize each image by a scale, predict overlapping windows of it, and blend their probabilities.
 
-    An image that is not larger than a window is one window. Its pixels outside the image are mirrored ones.
+    An image that is not larger than a window has one window, whose pixels outside the image are mirrored.
 
     Args:
         forward: the model.
@@ -141,7 +141,7 @@ class TilesView:
         return [results[number] for number in range(len(images))]
 
     def strips(self, width: int) -> int:
-        """Return the number of strips in which the probabilities of a row of windows take `MAX_STRIP_BYTES`."""
+        """Return the number of strips for which a row of windows takes at most about `MAX_STRIP_BYTES`."""
         row = 4 * self.classes * self.size[0] * self.working_size(1, width)[1]
         return max(1, math.ceil(row / MAX_STRIP_BYTES))
 
@@ -175,7 +175,7 @@ class TilesView:
         return self.task.activate(self.forward(windows) / self.temperature)
 
     def to_logits(self, probabilities: Tensor) -> Tensor:
-        """Return the logits of blended probabilities: those that a model with this temperature would return."""
+        """Return logits, before the division by the temperature, that have the given probabilities."""
         return self.task.inverse_activate(probabilities) * self.temperature
 
     def _predict(self, image: Tensor) -> Callable[[Sequence[Window]], Tensor]:
@@ -187,7 +187,7 @@ class TilesView:
 
 
 def make_view(forward: Forward, config: ModelConfig, view: View | None, scale: float | None) -> ImageView:
-    """Return the view of a model, or another one.
+    """Return a view for a model: that of its training, or another one.
 
     Args:
         forward: the model.
@@ -211,9 +211,9 @@ def make_view(forward: Forward, config: ModelConfig, view: View | None, scale: f
 
 
 def training_scale(config: ModelConfig) -> float:
-    """Return the number of pixels that the network saw per pixel of the training images.
+    """Return the scale of the training: pixels of the network's input per pixel of the training images.
 
-    A model of whole images saw them reduced to its size. 1 if the size of the training images is not known.
+    For a model of whole images, it is derived from the size of the training images. 1 if this size is not known.
     """
     if config.view == "tiles":
         return config.scale

@@ -20,7 +20,7 @@ BLOCKS = 12
 """Number of blocks of consecutive images if all images are of one group."""
 
 _MIN_EFFECTIVE_UNITS = 2.0
-"""Minimum effective number of units of the correction for few units. For a lower number it has no finite variance."""
+"""Minimum effective number of units in the correction for few units. Its interval is the range of all samples."""
 
 _MAX_CELLS = 1 << 24
 """Maximum number of cells of the arrays of one block of bootstrap samples."""
@@ -48,7 +48,7 @@ class Intervals:
     """Confidence intervals of the mean IoU and of the IoU of each class.
 
     Attributes:
-        mean_iou: interval of the mean IoU, or None if there are fewer than two units.
+        mean_iou: interval of the mean IoU. None if there are fewer than two units, or no two units have the same class.
         classes: class name → interval. None if fewer than two units have the class.
         units: number of units that were drawn: images, groups of images, or blocks of consecutive images.
         unit: "image", "group" or "block".
@@ -87,8 +87,8 @@ def bootstrap_iou(
     intervals then do not cover other groups.
 
     Quantiles of few units lie too close together. They are corrected by the expanded percentiles of Hesterberg 2015,
-    "What teachers should know about the bootstrap". Large objects decide an IoU, so the correction is that for the
-    effective number of units (Kish 1965, "Survey sampling"): (Σu)² / Σu², with the union u of a class in each unit.
+    "What teachers should know about the bootstrap". Units with large objects dominate an IoU. So the correction uses
+    the effective number of units (Kish 1965, "Survey sampling"): (Σu)² / Σu², with the union u of a class in each unit.
 
     Args:
         counts: (N, C, 3) true positives, false positives and false negatives of each image and class, in pixels.

@@ -60,7 +60,7 @@ def prefetch(items: Iterable[T], count: int) -> Iterator[T]:
     """Yield the items of an iterable, which a thread reads ahead.
 
     Args:
-        items: any iterable. Only this thread uses it. A generator is closed by the caller.
+        items: any iterable. Only that thread reads it. If it is a generator, the caller closes it.
         count: maximum number of items that are read ahead.
 
     >>> list(prefetch(range(3), 2))
