@@ -19,13 +19,13 @@ MAX_BAND_BYTES = 8 << 20
 """Maximum size in bytes of the logits of a band. Larger bands take longer, because they exceed the CPU's cache."""
 
 _MIXED = 255
-"""Mark of a cell whose corners have several classes. No class has this index."""
+"""Value of a cell whose corners have several classes. No class has this index."""
 
 _MAX_MIXED = 0.25
-"""Fraction of the pixels of a band in such cells from which on interpolating the whole band takes less time."""
+"""Fraction of the pixels of a band in such cells above which interpolating the whole band takes less time."""
 
 _MAX_UNPACKED_BYTES = 64 << 20
-"""Size in bytes from which on `resize_to_small_mask` packs a multi-label mask."""
+"""Size in bytes above which `resize_to_small_mask` packs a multi-label mask."""
 
 
 def resize_to_mask(
@@ -65,9 +65,9 @@ def resize_to_mask(
 def _mask_by_cells(logits: Tensor, size: tuple[int, int], task: Task, max_bytes: int = MAX_BAND_BYTES) -> np.ndarray:
     """Resize logits like `resize_to_mask`, but interpolate only pixels whose class is not known without it.
 
-    A pixel lies in a cell between four logits. If all four have the same class, so has the pixel, because a linear
-    function that is the greatest at the corners is the greatest between them. In predicted masks, this holds for most
-    pixels. The result is that of `resize_to_mask`.
+    A pixel lies in a cell between four logits. If all four have the same class, so has the pixel, because interpolation
+    takes the same weighted mean of the logits of each class. In predicted masks, this holds for most pixels. The result
+    equals that of interpolating all pixels.
 
     Args:
         logits: (C, h, w) float32 of one image on the CPU, any real values.
@@ -182,6 +182,13 @@ def neighbors(
     old: int, new: int, start: int, stop: int, device: torch.device | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the neighbors of new positions on a line of `old` values that is resized to `new`.
+
+    Args:
+        old: number of old values.
+        new: number of new values.
+        start: the first new position.
+        stop: the new position after the last one.
+        device: the device of the results. None for the CPU.
 
     Returns:
         For the new positions from start to stop: the number of the value before and of the value after (int64), and
