@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         others = draw_thin_structures(folder / "others", arguments.test_images, size, arguments.seed + 1)
         started = time.perf_counter()
         command = [sys.executable, "-m", "pixelwise", "train", str(data), "--out", str(folder / "run"), *flags]
-        subprocess.run(command, check=True, stdout=sys.stderr)
+        subprocess.run(command, check=True, stdout=2)  # the descriptor of stderr
         seconds = time.perf_counter() - started
         metrics = pw.evaluate(folder / "run", pw.load_dataset(others)).metrics
     ious = {each: values.iou or 0.0 for each, values in metrics.classes.items()}

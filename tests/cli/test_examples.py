@@ -21,7 +21,7 @@ def test_an_example_parses(line: str) -> None:
     program, command, *_ = tokens = shlex.split(line)
     assert program == "pixelwise" and line in EXAMPLES[command]
     function, _, unused, *_ = app.parse_known_args(tokens[1:])
-    assert function.__name__ == f"{command}_command"
+    assert function.__name__ == f"{command.replace('-', '_')}_command"
     assert not unused
 
 

@@ -39,7 +39,11 @@ def test_an_old_negative_flag() -> None:
         (["train", "data", "--precision", "bf16"], "precision"),
     ],
 )
-def test_old_commands_and_values(tokens: list[str], message: str, run_cli: RunCommand) -> None:
+def test_old_commands_and_values(
+    tokens: list[str], message: str, run_cli: RunCommand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
     assert_one_line_error(run_cli(*tokens), message)
 
 

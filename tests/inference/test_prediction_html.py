@@ -23,6 +23,11 @@ def test_image_overlay_and_fractions() -> None:
     assert len(shown) < 300_000
 
 
+def test_the_representation_is_one_line() -> None:
+    prediction = Prediction(make_image(60, 80), np.eye(60, 80, dtype=np.uint8), ("rest", "pet"), default_palette(2))
+    assert repr(prediction) == "<Prediction 80x60: rest 98.8%, pet 1.2%>"
+
+
 def test_a_multilabel_prediction() -> None:
     mask = np.zeros((2, 30, 40), np.uint8)
     mask[0, :15] = mask[1, 10:15] = 1

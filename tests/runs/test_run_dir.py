@@ -223,6 +223,7 @@ OPEN: dict[str, Callable[[Path], object]] = {
     ".csv": lambda path: list(csv.DictReader(path.read_text(encoding="utf-8").splitlines())),
     ".html": lambda path: path.read_text(encoding="utf-8").startswith("<!doctype html>"),
     ".png": _opens_as_image,
+    ".jpg": _opens_as_image,
     ".gif": _opens_as_image,
 }
 """Suffix → a function that raises an error, or returns False, if a file is not what its suffix says."""

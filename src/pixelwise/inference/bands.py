@@ -82,6 +82,8 @@ def _mask_by_cells(logits: Tensor, size: tuple[int, int], task: Task, max_bytes:
     labels = task.logits_to_mask(logits).numpy()
     if labels.ndim == 2:
         return _fill_cells(labels, logits, size, task, max_bytes)
+    if len(labels) == 1:
+        return _fill_cells(labels[0], logits, size, task, max_bytes)[None]
     mask = np.empty((len(labels), *size), np.uint8)
     for index, channel in enumerate(labels):  # the classes of a multi-label mask are independent
         mask[index] = _fill_cells(channel, logits[index : index + 1], size, task, max_bytes)
@@ -214,12 +216,15 @@ def _fill_cells(labels: np.ndarray, logits: Tensor, size: tuple[int, int], task:
         lower = rows[0].numpy()
         cells_of_band = cells[lower[0] : lower[-1] + 1].take(columns[0].numpy(), axis=1)
         cells_of_band.take(lower - lower[0], axis=0, out=band)
-        mixed = np.flatnonzero(band == _MIXED)
-        if len(mixed) > _MAX_MIXED * band.size:
+        is_mixed = band == _MIXED
+        count = np.count_nonzero(is_mixed)
+        if count > _MAX_MIXED * band.size:
             band[:] = task.logits_to_mask(_resize_band(logits, size, start, start + len(band))).numpy()
-        elif len(mixed):
-            values = _interpolate_pixels(logits, rows, columns, mixed)
-            band.reshape(-1)[mixed] = task.logits_to_mask(values[:, None]).numpy().reshape(-1)
+        elif count:
+            pixels = np.flatnonzero(is_mixed)
+            values = _interpolate_pixels(logits, rows, columns, pixels)
+            band.reshape(-1)[pixels] = task.logits_to_mask(values[:, None]).numpy().reshape(-1)
+            del pixels
     return mask
 
 

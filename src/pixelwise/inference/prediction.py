@@ -30,7 +30,7 @@ _SHOWN_CLASSES = 20
 """Maximum number of classes that a notebook lists."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Prediction:
     """An image and its predicted mask.
 
@@ -67,6 +67,12 @@ class Prediction:
     compute_confidence: Callable[[], np.ndarray] | None = None
     nodata_pixels: int = 0
     orientation: int = 1
+
+    def __repr__(self) -> str:
+        # The fields are arrays, which would take hundreds of lines.
+        height, width = self.mask.shape[-2:]
+        classes = ", ".join(f"{name} {fraction:.1%}" for name, fraction in self.class_fractions.items())
+        return f"<Prediction {width}x{height}: {classes}>"
 
     @cached_property
     def areas(self) -> dict[str, int]:

@@ -49,6 +49,9 @@ TARGET_IMAGES_SEEN = 12_000
 """Target of the number of epochs times the number of training images. A training of this length takes one or two
 minutes at 128 px on two CPU cores."""
 
+TARGET_IMAGES_OF_TILES = 8_000
+"""Target for tiles, in images of `MIN_IMAGE_SIZE` with as many pixels as all windows together (docs/decisions.md)."""
+
 MIN_IMAGES_TO_TRAIN_ENCODER = 24
 """Minimum number of training images to train the encoder. With fewer images, its pretrained weights are frozen. For
 tiles, windows count as images."""
@@ -196,14 +199,14 @@ def choose_batch_size(facts: RuleInput) -> Decision:
 def choose_epochs(facts: RuleInput) -> Decision | None:
     """Choose a number of epochs, from 8 to 200, so that the model is trained on about `TARGET_IMAGES_SEEN` images.
 
-    For tiles, they are from 4 to 200, for as many pixels as this number of images of `MIN_IMAGE_SIZE` has. Return None
-    if there is a time budget.
+    For tiles, they are from 4 to 200, for as many pixels as `TARGET_IMAGES_OF_TILES` images of `MIN_IMAGE_SIZE` have.
+    Return None if there is a time budget.
     """
     if facts.settings.get("time_budget") is not None:
         return None
     if facts.settings["view"] == "tiles":
         count = items_per_epoch(facts)
-        target = TARGET_IMAGES_SEEN * MIN_IMAGE_SIZE**2 / facts.settings["image_size"] ** 2
+        target = TARGET_IMAGES_OF_TILES * MIN_IMAGE_SIZE**2 / facts.settings["image_size"] ** 2
         epochs = min(max(round(target / count), 4), 200)
         images = f"{facts.train_count} training images"
         return Decision(epochs, f"{images}, {count} windows an epoch, {epochs * count:,} windows seen in all")
