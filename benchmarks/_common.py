@@ -248,6 +248,7 @@ def render(content: Mapping[str, Any]) -> str:
     lines = [" | ".join(cells) for cells in (headings, ["---"] * len(headings), *rows)]
     about = content["machine"]
     versions = ", ".join(f"{name} {number}" for name, number in about["versions"].items())
-    measured = f"Measured on {content['date']} with {about['cores']} cores ({about['processor']}): {versions}."
+    cores = f"{about['cores']} core{'s' * (about['cores'] != 1)}"
+    measured = f"Measured on {content['date']} with {cores} ({about['processor']}): {versions}."
     note = content.get("note", "")
     return "\n".join([*(f"| {line} |" for line in lines), "", f"{note} {measured}".strip()])

@@ -34,8 +34,8 @@ def seconds_per_call(function: Callable[[], object], device: Any, calls: int) ->
     import torch
 
     def synchronize() -> None:
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
+        if device.type != "cpu":
+            torch.accelerator.synchronize(device)
 
     for _ in range(3):
         function()

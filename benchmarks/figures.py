@@ -4,11 +4,12 @@ usage: python benchmarks/figures.py --page docs/results.md [--data DIR] [--weigh
        --peer-python FILE] [--only NAME …] [--to FOLDER | --from FOLDER]
 
 A table stands between `<!-- figures: NAME -->` and `<!-- end -->`. NAME is a benchmark of this folder. A benchmark
-whose data are not given is not run, and its table is left unchanged.
+whose data are not given is not run, and its table is left unchanged. The options are those of the page's commands.
 """
 
 import argparse
 import json
+import os
 import re
 import subprocess
 import sys
@@ -39,6 +40,22 @@ NEEDS: dict[str, tuple[str, ...]] = {
 }
 """A benchmark → the arguments without which its table cannot be measured."""
 
+NEED_GPU = frozenset({"device_limits"})
+"""Benchmarks that are not run on a machine without a GPU."""
+
+OPTIONS: dict[str, tuple[str, ...]] = {
+    "against_tutorial": ("--seeds", "2", "--short-epochs", "4"),
+    "decoders": ("--cores", "1", "--batch", "2", "--steps", "1", "--rounds", "2"),
+    "device_limits": ("--cores", "16"),
+    "encoders": ("--cores", "1", "--batch", "4", "--steps", "1"),
+    "engine_overhead": ("--steps", "100", "--rounds", "3"),
+    "large_image": ("--scale", "0.25"),
+}
+"""A benchmark → its further options, as in its command on the page. Others have their defaults."""
+
+ENVIRONMENT: dict[str, dict[str, str]] = {"decoders": {"OMP_NUM_THREADS": "1"}}
+"""A benchmark → its environment variables, as in its command on the page."""
+
 
 def pattern(name: str) -> re.Pattern[str]:
     """Return the pattern of a benchmark's markers and of the text between them."""
@@ -60,8 +77,15 @@ def replace_tables(page: str, texts: Mapping[str, str]) -> str:
     return page
 
 
+def has_gpu() -> bool:
+    """Return True if PyTorch finds a GPU."""
+    import torch
+
+    return torch.accelerator.is_available()
+
+
 def measure(name: str, folder: Path, arguments: argparse.Namespace) -> bool:
-    """Run a benchmark that writes its JSON file to a folder. Return False if an argument is missing.
+    """Run a benchmark that writes its JSON file to a folder. Return False if an argument or the GPU is missing.
 
     Raises:
         subprocess.CalledProcessError: The benchmark failed.
@@ -70,9 +94,12 @@ def measure(name: str, folder: Path, arguments: argparse.Namespace) -> bool:
     if missing := [option for option, value in options.items() if value is None]:
         say(f"{name}: left unchanged, {' and '.join(missing)} not given")
         return False
-    words = [word for option in options.items() for word in option]
+    if name in NEED_GPU and not has_gpu():
+        say(f"{name}: left unchanged, there is no GPU")
+        return False
+    words = [word for option in options.items() for word in option] + [*OPTIONS.get(name, ())]
     command = [sys.executable, HERE / f"{name}.py", "--out", folder / f"{name}.json", *words]
-    subprocess.run([str(word) for word in command], check=True)
+    subprocess.run([str(word) for word in command], check=True, env=os.environ | ENVIRONMENT.get(name, {}))
     return True
 
 

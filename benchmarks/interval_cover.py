@@ -36,6 +36,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     from pixelwise.metrics import intervals
 
+    note = f"Intervals of {arguments.resamples:,} resamples; `pixelwise evaluate` draws {intervals.RESAMPLES:,}."
     intervals.RESAMPLES = arguments.resamples
     repeats = 10 if arguments.quick else arguments.data_sets
     rng = np.random.default_rng(0)
@@ -63,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         for images, found in cover.items()
     ]
     headings = ("images", "mIoU in its interval", "IoU of a class in its interval", "mean interval of the mIoU")
-    finish(arguments.out, content | {"cover": cover, "table": [headings, *rows]})
+    finish(arguments.out, content | {"cover": cover, "table": [headings, *rows], "note": note})
 
 
 if __name__ == "__main__":

@@ -69,3 +69,5 @@ def test_render(script: Callable[[str], Any]) -> None:
         "",
         "A note. Measured on 2026-01-31 with 2 cores (A CPU): Python 3.12.1, torch 2.15.",
     ]
+    content["machine"] |= {"cores": 1}  # type: ignore[operator]
+    assert "with 1 core (A CPU)" in script("_common").render(content)

@@ -1,6 +1,7 @@
 """Tables of docs/results.md are replaced by measurements."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,9 @@ Measured on 2026-01-31 with 2 cores (A CPU): Python 3.12.1.
 
 OLD = "\n| old | table |\n| --- | --- |\n| 1 | 2 |\n\n"
 
+OPTIONS = ["--steps", "100", "--rounds", "3"]
+"""Those of engine_overhead."""
+
 Run = Callable[..., str]
 
 
@@ -78,6 +82,33 @@ def test_every_benchmark_has_a_table_in_the_docs(figures: Any) -> None:
     page = (FOLDER.parent / "docs" / "results.md").read_text(encoding="utf-8")
     figures.check_markers(page, BENCHMARKS)
     assert page.count("<!-- figures: ") == page.count("<!-- end -->") == len(BENCHMARKS)
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_the_options_are_those_of_the_command_in_the_docs(name: str, figures: Any) -> None:
+    page = (FOLDER.parent / "docs" / "results.md").read_text(encoding="utf-8")
+    command = re.search(rf"^    (.*)python benchmarks/{name}\.py (.*)$", re.sub(r"\\\n +", "", page), re.MULTILINE)
+    assert command is not None
+    words = command[2].split()
+    values = dict(zip(words[::2], words[1::2], strict=True))
+    given = {"--out", "--run", *(f"--{need.replace('_', '-')}" for need in figures.NEEDS[name])}
+    options = [word for flag, value in values.items() if flag not in given for word in (flag, value)]
+    assert tuple(options) == figures.OPTIONS.get(name, ())
+    assert dict(word.split("=") for word in command[1].split()) == figures.ENVIRONMENT.get(name, {})
+
+
+@pytest.mark.parametrize("is_available", [False, True])
+def test_a_benchmark_of_a_gpu_is_left_out_without_one(
+    is_available: bool, figures: Any, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    (tmp_path / "device_limits.py").write_text(f"import sys; open(sys.argv[2], 'w').write({json.dumps(CONTENT)!r})")
+    monkeypatch.setattr(figures, "HERE", tmp_path)
+    monkeypatch.setattr("torch.accelerator.is_available", lambda: is_available)
+    page = PAGE.replace("data_speed", "device_limits")
+    changed = run(page, "--data", str(tmp_path), "--only", "device_limits")
+    assert (changed == page) != is_available
+    assert ("device_limits: left unchanged, there is no GPU" in capsys.readouterr().err) != is_available
 
 
 def test_only_the_marked_text_is_replaced(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -112,8 +143,10 @@ def test_missing_and_double_markers_are_errors(run: Run, tmp_path: Path, before:
 def test_benchmarks_whose_data_are_given_are_run(
     figures: Any, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code = f"import sys; open(sys.argv[2], 'w').write({json.dumps(CONTENT)!r}); assert sys.argv[1::2] == ['--out']"
-    (tmp_path / "engine_overhead.py").write_text(code)
+    code = f"import sys; open(sys.argv[2], 'w').write({json.dumps(CONTENT)!r}); assert sys.argv[3:] == {OPTIONS!r}"
+    (tmp_path / "engine_overhead.py").write_text(code + "; import os; assert os.environ['OMP_NUM_THREADS'] == '1'")
+    monkeypatch.setitem(figures.ENVIRONMENT, "engine_overhead", {"OMP_NUM_THREADS": "1"})
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
     monkeypatch.setattr(figures, "HERE", tmp_path)
     page = run(PAGE, "--only", "data_speed", "engine_overhead")
     assert page == PAGE.replace("\nold\n\n", NEW)

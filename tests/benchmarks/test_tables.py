@@ -1,9 +1,12 @@
 """The figures in the tables, computed from known measurements."""
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 
 def test_engine_overhead_is_the_difference_in_the_same_round(script: Callable[[str], Any]) -> None:
@@ -12,6 +15,28 @@ def test_engine_overhead_is_the_difference_in_the_same_round(script: Callable[[s
         ("float32", "plain torch", "150", "100 to 200", "–"),
         ("float32", "Lightning Fabric", "170", "110 to 230", "+20"),
     ]
+
+
+@pytest.mark.parametrize(("device", "count"), [("cpu", 0), ("cuda", 4), ("mps", 4)])
+def test_device_limits_waits_for_the_accelerator(
+    device: str, count: int, script: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[torch.device] = []
+    monkeypatch.setattr("torch.accelerator.synchronize", waits.append)
+    script("device_limits").seconds_per_call(lambda: None, torch.device(device), 2)
+    assert waits == [torch.device(device)] * count
+
+
+def test_interval_cover_states_the_resamples(
+    script: Callable[[str], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pixelwise.metrics import intervals
+
+    monkeypatch.setattr(intervals, "RESAMPLES", intervals.RESAMPLES)  # restored: the script changes it
+    out = tmp_path / "out.json"
+    script("interval_cover").main(["--quick", "--images", "20", "--resamples", "50", "--out", str(out)])
+    note = json.loads(out.read_text(encoding="utf-8"))["note"]
+    assert note == "Intervals of 50 resamples; `pixelwise evaluate` draws 2,000."
 
 
 def test_data_speed_is_relative_to_the_faster_order_of_the_same_round(script: Callable[[str], Any]) -> None:
