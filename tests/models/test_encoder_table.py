@@ -1,5 +1,6 @@
 """The table of recommended encoders, and the licenses of pretrained weights."""
 
+import re
 from importlib.metadata import metadata
 from pathlib import Path
 
@@ -33,6 +34,13 @@ def test_sizes_grow() -> None:
     costs = [info.cost for info in MODEL_SIZES.values()]
     assert costs[0] == 1 and None not in costs and costs == sorted(costs)  # type: ignore[type-var]
     assert all(info.module for info in MODEL_SIZES.values()), "they need no network"
+
+
+def test_costs_are_those_of_the_results_page() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "results.md").read_text(encoding="utf-8")
+    for info in MODEL_SIZES.values():
+        row = re.search(rf"^\| {info.name} \| [^|]+ \| ([\d.]+)×", page, re.MULTILINE)
+        assert row is not None and info.cost == pytest.approx(float(row[1]), abs=0.05), info.name
 
 
 @pytest.mark.parametrize(

@@ -46,8 +46,8 @@ def _bundled(number: int, size: ModelSize, cost: float) -> EncoderInfo:
 
 ENCODERS = (
     _bundled(0, "s", 1.0),
-    _bundled(1, "m", 1.2),
-    _bundled(2, "l", 1.3),
+    _bundled(1, "m", 1.14),
+    _bundled(2, "l", 1.16),
     EncoderInfo("hgnetv2_b0", "apache-2.0", "hub", "Baidu (PaddlePaddle)"),
     EncoderInfo("hgnetv2_b1", "apache-2.0", "hub", "Baidu (PaddlePaddle)"),
     EncoderInfo("mobilenetv4_conv_small", "apache-2.0", "hub", "Ross Wightman (timm)"),
