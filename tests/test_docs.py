@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 import pixelwise as pw
-from pixelwise.cli.app import app
+from pixelwise.cli.app import COMMANDS, app
 from pixelwise.data.demo.synthetic import draw_dataset
 from pixelwise.registry import Registry
 
@@ -239,8 +239,9 @@ def test_the_command_line_page_has_every_command(monkeypatch: pytest.MonkeyPatch
     from generate import command_line_page  # type: ignore[import-not-found]
 
     text = command_line_page()
-    for command in ("inspect", "preview", "train", "evaluate", "predict", "runs", "pack", "demo"):
-        assert f"## pixelwise {command}" in text
+    assert set(COMMANDS) >= {"find-lr", "tune", "encoders"}
+    for command in COMMANDS:
+        assert f"\n## pixelwise {command}\n" in text
     for name in pw.Config.model_fields:
         short = {"image_size": "size", "num_workers": "workers", "cache_images": "cache", "start_from": "from"}
         flag = short.get(name, name).replace("_", "-")
