@@ -187,14 +187,24 @@ class TestFailuresOfWriting:
                 predict_folder(predictor, [many], tmp_path / "out")
         assert predict_folder(predictor, [many], tmp_path / "out", resume=True).resumed == 1
 
+    @pytest.mark.parametrize(
+        "error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")], ids=["python", "torch"]
+    )
     def test_a_lack_of_memory_fails_one_image(
-        self, predictor: Predictor, many: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self, error: Exception, predictor: Predictor, many: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        fail_for("1_overlay.jpg", MemoryError(), monkeypatch)
+        fail_for("1_overlay.jpg", error, monkeypatch)
         result = predict_folder(predictor, [many], tmp_path / "out")
         assert [str(error).partition(";")[0] for error in result.failed][:1] == [
-            f"{many}/1.png: not enough memory to draw its mask"
+            f"{many}/1.png: not enough memory for its mask"
         ]
+
+    def test_other_errors_of_torch_are_raised(
+        self, predictor: Predictor, many: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        fail_for("1_overlay.jpg", RuntimeError("a bug"), monkeypatch)
+        with pytest.raises(RuntimeError, match="a bug"):
+            predict_folder(predictor, [many], tmp_path / "out")
 
     def test_a_folder_that_may_not_be_written_is_refused_at_once(
         self, predictor: Predictor, many: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -18,6 +18,7 @@ from pixelwise.inference.large_mask import MaskFile, MaskPart
 from pixelwise.inference.objects import ObjectFinder, counted_values, find_objects
 from pixelwise.inference.outputs import read_mark
 from pixelwise.inference.predictor import Predictor
+from pixelwise.models.config import View
 from tests.inference.conftest import make_model
 from tests.inference.helpers import make_image
 
@@ -161,14 +162,15 @@ def test_a_prediction_of_large_files_is_resumed(predictor: Predictor, image: Pat
         predict_folder(predictor, [image], tmp_path / "out")
 
 
-def test_nodata_pixels_of_large_files_are_ignored(tmp_path: Path, large: None) -> None:
+@pytest.mark.parametrize("view", ["whole", "tiles"])
+def test_nodata_pixels_of_large_files_are_ignored(view: View, tmp_path: Path, large: None) -> None:
     bands = make_image(HEIGHT, WIDTH).astype(np.int16) * 10
     bands[20:90, 30:100] = -9999
     path = tmp_path / "bands.tif"
     tifffile.imwrite(path, bands, photometric="rgb", tile=(64, 64), extratags=[(42113, "s", 0, "-9999", True)])
     model = make_model(("pet", "background", "border"))
     model.config = model.config.model_copy(update={"band_ranges": ((0.0, 2550.0),) * 3})
-    predictor = Predictor(model, "cpu", "32-true")
+    predictor = Predictor(model, "cpu", "32-true", view)
     expected = predictor(path)
     result = predict_folder(predictor, [path], tmp_path / "out")
     mask = read_mask(tmp_path / "out" / "bands_mask.tif")
@@ -177,6 +179,12 @@ def test_nodata_pixels_of_large_files_are_ignored(tmp_path: Path, large: None) -
     shares = result.report["photos"][0]["shares"]
     assert sum(shares.values()) == pytest.approx(1, abs=1e-5), "fractions of the pixels with data"
     assert list(shares.values()) == pytest.approx(list(expected.class_fractions.values()), abs=1e-3)
+    with (tmp_path / "out" / "predictions.csv").open(newline="", encoding="utf-8") as file:
+        confidences = [row["mean_confidence"] for row in csv.DictReader(file)]
+    assert expected.class_confidences is not None
+    assert [float(value) if value else None for value in confidences] == [
+        None if mean is None else pytest.approx(mean, abs=1e-3) for mean in expected.class_confidences.values()
+    ]
 
 
 def test_a_large_file_that_cannot_be_read_is_skipped(

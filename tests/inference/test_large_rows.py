@@ -99,7 +99,7 @@ def test_only_the_tiles_of_the_rows_are_decoded(
     ("pixels", "options", "fault"),
     [
         (np.zeros((3, 20, 30, 3), np.uint8), {"photometric": "rgb"}, "several pages"),
-        (np.zeros((20, 30), bool), {}, "1 bits a channel"),
+        (np.zeros((20, 30), bool), {}, "its pixels are not integers or floats of 8 to 64 bits"),
         (np.zeros((20, 30, 4), np.uint8), {"photometric": "separated"}, "its colors are neither gray nor RGB"),
         (np.zeros((20, 30), np.uint8), {"extratags": [(274, "H", 1, 6, True)]}, "it is rotated"),
     ],

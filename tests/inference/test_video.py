@@ -1,28 +1,32 @@
 """Predictions of videos and animated GIF files, read back frame by frame."""
 
 import csv
+import errno
 import io
 import json
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import closing
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
 
 from pixelwise.errors import DataError, OutputExistsError
-from pixelwise.inference import folder_files, video
+from pixelwise.inference import animated_gif, folder_files, video, video_file
 from pixelwise.inference.animated_gif import Frame, GifReader, GifWriter, is_animated_gif
 from pixelwise.inference.batch import PredictResult, predict_folder
 from pixelwise.inference.outputs import fingerprint, read_mark
 from pixelwise.inference.predictor import Predictor
 from pixelwise.inference.sources import find_images
 from pixelwise.inference.video import predict_video
-from pixelwise.inference.video_file import VideoReader, read_comment
+from pixelwise.inference.video_file import VideoReader, VideoWriter, read_comment
 from pixelwise.runtime.threads import available_cpus
-from tests.inference.helpers import make_image
+from tests.inference.helpers import contents, make_image
 from tests.inference.videos import read_video, write_video
 
 REGULAR = list(range(0, 480, 40))
@@ -32,6 +36,7 @@ VARIABLE = [0, 40, 140, 150, 400, 410, 700]
 def write_gif(path: Path, durations: list[int], loop: int | None = 0) -> Path:
     images = [Image.fromarray(np.roll(make_image(40, 60), 4 * n, 1)) for n in range(len(durations))]
     options: dict[str, Any] = {} if loop is None else {"loop": loop}
+    path.parent.mkdir(exist_ok=True)
     images[0].save(path, save_all=True, append_images=images[1:], duration=durations, disposal=1, **options)
     return path
 
@@ -91,6 +96,44 @@ def test_odd_sizes_and_old_containers_are_kept_or_become_mkv(predictor: Predicto
     assert len(old.frames) == 5
     assert [packet for _, packet in old.sound] == [packet for _, packet in read_video(tmp_path / "old.avi").sound]
     assert not list((tmp_path / "out").glob("*_masks")), "masks are written on request only"
+
+
+def test_without_x264_a_video_is_mpeg4(predictor: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """MPEG-4 has no time base of 1/90000, and its colors are at half the resolution, also in odd sizes."""
+    path = write_video(tmp_path / "odd.mts", VARIABLE, (45, 63))
+    with closing(VideoReader(path)) as reader:
+        assert reader.time_base == Fraction(1, 90_000)
+    original = read_video(path)
+    monkeypatch.setattr(av, "codecs_available", {"mpeg4"})
+    assert not predict_folder(predictor, [path], tmp_path / "out").failed
+    with av.open(str(tmp_path / "out" / "odd_overlay.mkv")) as container:
+        assert container.streams.video[0].codec_context.name == "mpeg4"
+    drawn = read_video(tmp_path / "out" / "odd_overlay.mkv")
+    np.testing.assert_allclose(np.array(drawn.times) - drawn.times[0], np.array(VARIABLE) / 1000, atol=2e-3)
+    for frame, shown in zip(original.frames, drawn.frames, strict=True):
+        expected = np.asarray(predictor(frame).overlay(legend=False))
+        assert np.abs(shown.astype(int) - expected).mean() < 15
+
+
+@pytest.mark.parametrize("codec", [("libx264", {"profile": "baseline"}), ("libvpx", {})], ids=["encoder", "container"])
+def test_a_video_that_cannot_be_encoded_is_named_and_the_others_are_predicted(
+    codec: tuple[str, dict[str, str]], predictor: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_video(tmp_path / "odd.mp4", REGULAR[:2], (45, 63), sound=True)
+    write_gif(tmp_path / "a.gif", [100, 100])
+    monkeypatch.setattr(video_file, "_codec", lambda container: codec)
+    result = predict_folder(predictor, [path, tmp_path / "a.gif"], tmp_path / "out")
+    (error,) = result.failed
+    assert str(error).startswith(f"{path}: its overlay cannot be encoded (") and "convert the video" in str(error)
+    assert result.image_count == 1 and not list((tmp_path / "out").glob("odd*"))
+
+
+def test_a_full_disk_is_no_error_of_the_video(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mp4", REGULAR[:2])
+    with closing(VideoReader(path)) as reader, closing(VideoWriter(tmp_path / "o.mp4", reader, (48, 64))) as writer:
+        with pytest.raises(OSError, match="No space"), writer._data_errors():
+            raise av.error.OSError(errno.ENOSPC, "No space left on device")
+        writer.write(make_image(48, 64), 0)
 
 
 @pytest.mark.parametrize("loop", [0, 3, None])
@@ -164,6 +207,55 @@ def test_a_finished_video_is_resumed_with_its_fractions(predictor: Predictor, tm
     assert predict_folder(predictor, sources, out, frame_masks=True, overwrite=True).resumed == 0
 
 
+def test_outputs_beside_the_videos_are_no_inputs(predictor: Predictor, tmp_path: Path) -> None:
+    write_video(tmp_path / "clip.mp4", REGULAR[:2])
+    write_gif(tmp_path / "a.gif", [100, 100])
+    first = predict_folder(predictor, [tmp_path / "*.mp4", tmp_path / "*.gif"], tmp_path)
+    sources = [tmp_path / name for name in ("clip.mp4", "clip_overlay.mp4", "a.gif", "a_overlay.gif")]
+    again = predict_folder(predictor, sources, tmp_path, resume=True)
+    assert again.resumed == again.image_count == 2 and again.report == first.report
+
+
+@pytest.mark.parametrize(
+    ("name", "fault"),
+    [
+        ("1.png", r"contains 1\.png and would be replaced"),
+        ("000001_mask.png", "was not made by pixelwise and would be replaced"),
+        ("notes.txt", r"contains notes\.txt and would be replaced"),
+    ],
+)
+def test_a_directory_with_other_files_is_not_replaced(
+    name: str, fault: str, predictor: Predictor, tmp_path: Path
+) -> None:
+    path, folder = write_gif(tmp_path / "a.gif", [100, 100]), tmp_path / "out" / "a_masks"
+    predict(predictor, path, tmp_path / "out")
+    Image.fromarray(make_image(40, 60)).save(folder / name, "PNG")
+    before = contents(tmp_path / "out")
+    with pytest.raises(OutputExistsError, match=rf"a_masks: {fault}; choose another `out`"):
+        predict_folder(predictor, [path], tmp_path / "out", frame_masks=True, overwrite=True)
+    assert contents(tmp_path / "out") == before
+    (folder / name).unlink()
+    result = predict_folder(predictor, [path], tmp_path / "out", frame_masks=True, overwrite=True)
+    assert not result.failed and len(list(folder.iterdir())) == 2
+
+
+def test_a_directory_with_an_image_of_the_call_is_not_replaced(predictor: Predictor, tmp_path: Path) -> None:
+    path, out = write_gif(tmp_path / "a.gif", [100, 100]), tmp_path / "out"
+    predict(predictor, path, out)
+    before = contents(out)
+    with pytest.raises(OutputExistsError, match=r"a_masks: contains one of the images"):
+        predict_folder(predictor, [path, out / "a_masks" / "000001_mask.png"], out, frame_masks=True, overwrite=True)
+    assert contents(out) == before
+
+
+def test_the_masks_of_images_and_of_frames_have_different_directories(predictor: Predictor, tmp_path: Path) -> None:
+    write_gif(tmp_path / "in" / "a.gif", [100, 100])
+    (tmp_path / "in" / "a_masks").mkdir()
+    Image.fromarray(make_image(40, 60)).save(tmp_path / "in" / "a_masks" / "b.png")
+    with pytest.raises(OutputExistsError, match=r"a_masks: would contain the masks of a video and of images"):
+        predict(predictor, tmp_path / "in", tmp_path / "out")
+
+
 def test_a_folder_gives_its_videos_and_not_the_outputs(predictor: Predictor, tmp_path: Path) -> None:
     write_video(tmp_path / "clip.mp4", REGULAR[:2])
     write_gif(tmp_path / "a.gif", [100, 100])
@@ -213,6 +305,21 @@ def test_few_frames_are_in_memory_at_once(
     result, _ = predict_video(predictor, path, {"overlay": tmp_path / "o.gif"}, "", progress=progress)
     assert (result.frame_count, read, written, counted) == (80, 80, 80, [80])
     assert most <= video._PREFETCHED_FRAMES + 2 * video._BATCH_SIZE + 2 * available_cpus() + 2
+
+
+def test_errors_of_animations_have_a_fix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_gif(tmp_path / "a.gif", [100, 100])
+    with closing_reader(path) as reader:
+        monkeypatch.setattr(reader._image, "seek", lambda number: 1 / 0)
+        with pytest.raises(DataError, match=r"a\.gif: frame 1 is corrupt \(.*\); replace or remove the file"):
+            list(reader.frames())
+    for module, open_file, file in (
+        (animated_gif, GifReader, path),
+        (video_file, VideoReader, write_video(tmp_path / "a.mp4", REGULAR[:2])),
+    ):
+        monkeypatch.setattr(module, "MAX_PIXELS", 100)
+        with pytest.raises(DataError, match="more pixels than the maximum of 100; make them smaller"):
+            open_file(file)
 
 
 @pytest.mark.parametrize("name", ["broken.mp4", "broken.gif"])

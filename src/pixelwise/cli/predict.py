@@ -101,7 +101,7 @@ def predict_command(
             sources,
             out,
             bars.track("predicting"),
-            row_progress=bars.track("rows of a large image"),
+            row_progress=bars.track("parts of a large image"),
             frame_progress=bars.track("frames of a video"),
             frame_masks=frame_masks,
             overwrite=overwrite,

@@ -142,10 +142,22 @@ def cut_window(pixels: npt.NDArray[np.uint8], top: int, left: int, side: int) ->
     height, width = pixels.shape[:2]
     if 0 <= top <= height - side and 0 <= left <= width - side:
         return pixels[top : top + side, left : left + side]
-    return pixels[np.ix_(_mirrored(height, top, side), _mirrored(width, left, side))]
+    return pixels[np.ix_(mirror_indices(height, top, side), mirror_indices(width, left, side))]
 
 
-def _mirrored(length: int, start: int, side: int) -> npt.NDArray[np.int64]:
-    """Return the (side,) pixels at positions from `start`. Positions outside are mirrored at the border."""
+def mirror_indices(length: int, start: int, side: int) -> npt.NDArray[np.int64]:
+    """Return the pixel at each position of one side of a window. Positions outside are mirrored at the border.
+
+    Args:
+        length: the side of the image in pixels.
+        start: the first position, which can be negative.
+        side: the side of the window in pixels.
+
+    Returns:
+        (side,) int64 in [0, length).
+
+    >>> mirror_indices(3, -2, 7).tolist()
+    [1, 0, 0, 1, 2, 2, 1]
+    """
     position = np.arange(start, start + side) % (2 * length)
     return np.minimum(position, 2 * length - 1 - position)

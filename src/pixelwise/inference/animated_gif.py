@@ -55,7 +55,10 @@ class GifReader:
         self.size = self._image.height, self._image.width
         self.loop: int | None = self._image.info.get("loop")
         if self.size[0] * self.size[1] > MAX_PIXELS:
-            raise DataError(f"{path}: its frames have more pixels than the maximum of {MAX_PIXELS:,}")
+            self.close()
+            raise DataError(
+                f"{path}: its frames have more pixels than the maximum of {MAX_PIXELS:,}; make them smaller"
+            )
 
     def frames(self) -> Iterator[Frame]:
         """Yield the frames. Transparent pixels are blended with white.
@@ -68,7 +71,8 @@ class GifReader:
                 self._image.seek(number)
                 image = np.array(to_rgb(self._image.copy()))
             except Exception as error:  # see above
-                raise DataError(f"{self.path}: frame {number + 1} is corrupt ({first_line(error)})") from None
+                fault = f"frame {number + 1} is corrupt ({first_line(error)})"
+                raise DataError(f"{self.path}: {fault}; replace or remove the file") from None
             yield Frame(image, int(self._image.info.get("duration", 0)))
 
     def close(self) -> None:

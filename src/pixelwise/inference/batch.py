@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from pixelwise.errors import ConfigError, DataError, OutputError, PixelwiseError
+from pixelwise.errors import ConfigError, DataError, OutputError, PixelwiseError, is_out_of_memory
 from pixelwise.inference.file_names import mask_kinds
 from pixelwise.inference.large_predict import has_large_logits, predict_by_rows, predict_large_tiff
 from pixelwise.inference.object_scale import is_noted, lost_object_note
@@ -35,7 +35,6 @@ from pixelwise.inference.predictor import Predictor
 from pixelwise.inference.result_tables import CLASSES_FILE, ImageRows, ResultTables
 from pixelwise.inference.sources import find_images
 from pixelwise.inference.video import predict_video, read_fractions
-from pixelwise.inference.views import WholeView
 from pixelwise.runtime.cpu import leave_one_core
 from pixelwise.runtime.files import remove_abandoned, write_errors
 from pixelwise.runtime.progress import Progress, no_progress
@@ -115,7 +114,7 @@ def predict_folder(
         out: the directory. It may exist. None of the files to be written may exist unless `overwrite` or `resume` is
             set.
         progress: wraps the iteration over the images, to draw a progress bar.
-        row_progress: the same for steps of 64 rows of each large image.
+        row_progress: the same for the parts of each large image: 64 rows of a strip, see `ImageView.strips`.
         frame_progress: the same for the frames of each video.
         frame_masks: True to write one mask per frame of a video, see `predict_video`.
         overwrite: replace files that exist, but never one of the images.
@@ -183,7 +182,7 @@ def predict_folder(
 
 def _too_large(predictor: Predictor, done: Sequence[tuple[OutputItem, Mark]]) -> list[tuple[OutputItem, Mark]]:
     """Return the images that were predicted as a whole and are much larger than the training images."""
-    if not isinstance(predictor.image_view, WholeView):
+    if not predictor.image_view.has_fixed_size:
         return []
     config = predictor.model.config
     return [(item, mark) for item, mark in done if is_noted(config, mark.height, mark.width)]
@@ -289,5 +288,7 @@ def _or_error(
         raise
     except DataError as error:
         return error
-    except MemoryError:
-        return DataError(f"{item.path}: not enough memory to draw its mask; cut the image into tiles")
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        return DataError(f"{item.path}: not enough memory for its mask; cut it into tiles, or make it smaller")

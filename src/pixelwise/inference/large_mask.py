@@ -11,12 +11,19 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from pixelwise.data.pixel_scale import PixelScale
+from pixelwise.data.resize import nearest_indices
 from pixelwise.data.task import Task
 from pixelwise.inference.bands import MAX_BAND_BYTES, neighbors
 from pixelwise.inference.large_rows import ImageRows
 from pixelwise.inference.views import ImageView
+from pixelwise.models.config import ModelConfig
 
 Bytes = npt.NDArray[np.uint8]
+Bools = npt.NDArray[np.bool_]
+
+_READ_ROWS = 256
+"""Number of rows of the image that are read at once to find its nodata pixels. Tiles often have 256 rows."""
 
 
 class MaskPart(NamedTuple):
@@ -44,12 +51,15 @@ class ClassConfidence:
     def __init__(self, task: Task, classes: int) -> None:
         self._task, self._sums, self._counts = task, np.zeros(classes), np.zeros(classes, np.int64)
 
-    def add(self, logits: Tensor) -> None:
+    def add(self, logits: Tensor, missing: Bools | None = None) -> None:
         """Add the pixels of a part.
 
         Args:
             logits: (C, h, w) float32, divided by the temperature.
+            missing: (h, w), True for nodata pixels, which are not added. None if there are none.
         """
+        if missing is not None:
+            logits = logits[:, torch.from_numpy(~missing).to(logits.device)].unsqueeze(1)
         counts = self._task.class_pixels(self._task.logits_to_mask(logits).cpu().numpy())[: len(self._counts)]
         means = self._task.class_confidence(logits)
         self._sums += [count * (mean or 0.0) for count, mean in zip(counts, means, strict=True)]
@@ -63,16 +73,15 @@ class ClassConfidence:
 
 
 def mask_parts(
-    view: ImageView, image: ImageRows, task: Task, confidence: ClassConfidence, temperature: float = 1.0
+    view: ImageView, image: ImageRows, config: ModelConfig, confidence: ClassConfidence
 ) -> Iterator[MaskPart]:
     """Predict the mask of a large image in memory that does not grow with its height.
 
     Args:
         view: the view of the model.
         image: the image.
-        task: the task of the model.
+        config: the configuration of the model.
         confidence: the means to which the logits are added.
-        temperature: see `ModelConfig`.
 
     Yields:
         Parts that cover the image: the first strip from top to bottom, then the next one, see `ImageView.strips`.
@@ -86,9 +95,39 @@ def mask_parts(
         across = (before - columns.start, after - columns.start, weight)
         resize = RowResizer(height, image.height, None if len(columns) == last - first else across)
         for rows, logits in view.logit_rows(image, columns):
-            confidence.add(logits / temperature)
+            missing = _missing_logits(image, config.pixel_scale, (height, width), rows, columns)
+            confidence.add(logits / config.temperature, missing)
             for part, resized in resize.add(rows, logits):
-                yield MaskPart(part, range(first, last), task.logits_to_mask(resized).cpu().numpy())
+                yield MaskPart(part, range(first, last), config.task.logits_to_mask(resized).cpu().numpy())
+
+
+def _missing_logits(
+    image: ImageRows, scale: PixelScale, size: tuple[int, int], rows: range, columns: range
+) -> Bools | None:
+    """Return which logits have a nodata pixel at their center, or None if there are none, see `PixelScale.missing`.
+
+    Args:
+        image: the image.
+        scale: the conversion of its pixels.
+        size: height and width of all logits.
+        rows: the rows of the logits.
+        columns: the columns of the logits.
+
+    Returns:
+        (rows, columns).
+    """
+    if not scale.band_ranges:
+        return None
+    down = nearest_indices(image.height, size[0])[rows.start : rows.stop]
+    across = nearest_indices(image.width, size[1])[columns.start : columns.stop]
+    result = np.zeros((len(rows), len(columns)), bool)
+    step = max(1, _READ_ROWS * size[0] // image.height)
+    for start in range(0, len(down), step):
+        part = down[start : start + step]
+        missing = scale.missing(image.read(int(part[0]), int(part[-1]) + 1))
+        if missing is not None:
+            result[start : start + step] = missing[part - part[0]][:, across]
+    return result if result.any() else None
 
 
 class RowResizer:

@@ -87,7 +87,7 @@ def is_large_tiff(path: ImageSource) -> bool:
 
 def has_large_logits(path: ImageSource, predictor: Predictor) -> bool:
     """Return True if the logits of an image in a local file take more than `_MAX_LOGITS_BYTES`."""
-    if not isinstance(path, Path) or predictor.image_view.working_size(1 << 14, 1 << 14) == predictor.size:
+    if not isinstance(path, Path) or predictor.image_view.has_fixed_size:
         return False
     with suppress(Exception), Image.open(path, formats=PILLOW_FORMATS) as image:  # a bad header can raise any error
         height, width = predictor.image_view.working_size(image.height, image.width)
@@ -187,7 +187,7 @@ def _parts(
     view, config = predictor.image_view, predictor.model.config
     steps = view.strips(rows.width) * -(-rows.height // _STEP_ROWS)
     bar = iter(progress(range(steps), steps))
-    for part in mask_parts(view, rows, config.task, confidence, config.temperature):
+    for part in mask_parts(view, rows, config, confidence):
         if config.band_ranges:
             missing = config.pixel_scale.missing(rows.read(part.rows.start, part.rows.stop))
             if missing is not None:

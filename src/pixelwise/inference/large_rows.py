@@ -214,7 +214,7 @@ def _fault(tiff: "TiffFile", page: "TiffPage") -> str | None:
     if tiff.series[0].ndim > 3 or len(tiff.series[0].pages) > 1:
         return "several pages"
     if page.dtype is None or page.dtype.kind not in "uif" or page.bitspersample < 8:
-        return f"{page.bitspersample} bits a channel"
+        return "its pixels are not integers or floats of 8 to 64 bits"
     if not (page.photometric in (_GRAY, _RGB) or (page.photometric == _YCBCR and page.compression == _JPEG)):
         return "its colors are neither gray nor RGB"
     if page.tags.valueof(_ORIENTATION_TAG, default=1) != 1:

@@ -14,7 +14,7 @@ from pixelwise.inference.outputs import Mark, digest, read_mark
 from pixelwise.inference.prediction import MaskStyle
 from pixelwise.inference.result_tables import CLASSES_FILE, OBJECTS_FILE
 from pixelwise.inference.sources import ImageSource
-from pixelwise.inference.video import is_moving, video_files
+from pixelwise.inference.video import FRAME_MASK, FRAMES_KIND, is_moving, video_files
 from pixelwise.runtime.files import atomic_write
 
 REPORT_FILE = "predictions.json"
@@ -66,17 +66,22 @@ def assign_files(
         The images in order, without marks.
     """
     images = list(images)
-    outputs = {
-        os.path.realpath(file)
-        for files in output_files([name for _, name in images], suffixes, out)
-        for file in files.values()
-    }
+    items = _make_items(images, suffixes, out, frame_masks)
+    outputs = {os.path.realpath(file) for item in items for file in item.files.values()}
     own = {
         path
         for path, _ in images
         if isinstance(path, Path) and os.path.realpath(path) in outputs and read_mark(path) is not None
     }
-    images = [(path, name) for path, name in images if path not in own]
+    if not own:
+        return items
+    return _make_items([(path, name) for path, name in images if path not in own], suffixes, out, frame_masks)
+
+
+def _make_items(
+    images: Sequence[tuple[ImageSource, Path]], suffixes: Mapping[str, str], out: Path, frame_masks: bool
+) -> list[OutputItem]:
+    """Return images with their files, see `assign_files`."""
     targets = output_files([name for _, name in images], suffixes, out)
     return [_make_item(path, files, frame_masks) for (path, _), files in zip(images, targets, strict=True)]
 
@@ -100,9 +105,16 @@ def check_existing(items: Sequence[OutputItem], out: Path, may_replace: bool) ->
         may_replace: True if files that exist may be replaced or skipped. The images may never be replaced.
 
     Raises:
-        OutputExistsError: A file exists and may not be replaced.
+        OutputExistsError: A file exists and may not be replaced. Or the directory of the masks of a video contains
+            other files.
     """
     inputs = {os.path.realpath(item.path) for item in items if isinstance(item.path, Path)}
+    folders = [item.files[FRAMES_KIND] for item in items if FRAMES_KIND in item.files]
+    if folders:
+        used = {str(parent) for file in inputs for parent in Path(file).parents}
+        written = {parent for item in items for file in item.files.values() for parent in file.parents}
+        for folder in folders:
+            _check_directory(folder, used, written)
     tables = (out / name for name in (REPORT_FILE, CLASSES_FILE, OBJECTS_FILE))
     for path in (*tables, *(file for item in items for file in item.files.values())):
         if not os.path.lexists(path):
@@ -113,6 +125,32 @@ def check_existing(items: Sequence[OutputItem], out: Path, may_replace: bool) ->
             )
         if os.path.realpath(path) in inputs:
             raise OutputExistsError(f"{path}: is one of the images and would be replaced; choose another `out`")
+
+
+def _check_directory(folder: Path, used: set[str], written: set[Path]) -> None:
+    """Check that a directory, which is replaced with all its files, has the masks of frames only.
+
+    Args:
+        folder: the directory. It may be missing.
+        used: the absolute paths of the directories that contain an image of the call.
+        written: the directories that contain an output file of the call.
+
+    Raises:
+        OutputExistsError: It contains or would contain another file.
+    """
+    if os.path.realpath(folder) in used:
+        raise OutputExistsError(f"{folder}: contains one of the images and would be replaced; choose another `out`")
+    if folder in written:
+        raise OutputExistsError(f"{folder}: would contain the masks of a video and of images; rename the video")
+    if not os.path.lexists(folder):
+        return
+    fault = "was not made by pixelwise"
+    if read_mark(folder) is not None:
+        others = sorted(file.name for file in folder.iterdir() if not FRAME_MASK.fullmatch(file.name))
+        if not others:
+            return
+        fault = f"contains {others[0]}"
+    raise OutputExistsError(f"{folder}: {fault} and would be replaced; choose another `out`, or move it")
 
 
 def read_result(expected: MarkOfRun, item: OutputItem) -> Mark | None:

@@ -12,6 +12,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from pixelwise.data.windows import mirror_indices
+
 OVERLAP = 0.25
 """Minimum overlap of a window with the next one, as a fraction of its side."""
 
@@ -91,24 +93,6 @@ def window_starts(length: int, size: int, overlap: float = OVERLAP) -> tuple[int
     return tuple(round(index * (length - size) / count) for index in range(count + 1))
 
 
-def mirror_indices(length: int, start: int, stop: int) -> Tensor:
-    """Return the pixel at each position from start to stop. Positions outside the image are mirrored at its border.
-
-    Args:
-        length: the side of the image in pixels.
-        start: the first position, which can be negative.
-        stop: the position after the last one, which can exceed `length`.
-
-    Returns:
-        (stop - start,) int64 in [0, length).
-
-    >>> mirror_indices(3, -2, 5).tolist()
-    [1, 0, 0, 1, 2, 2, 1]
-    """
-    position = torch.arange(start, stop) % (2 * length)
-    return torch.minimum(position, 2 * length - 1 - position)
-
-
 def crop_windows(image: Tensor, windows: Sequence[Window], size: tuple[int, int]) -> Tensor:
     """Cut windows out of an image. Pixels outside the image are mirrored at its border.
 
@@ -129,7 +113,8 @@ def _crop(image: Tensor, window: Window, size: tuple[int, int]) -> Tensor:
         if start >= 0 and start + side <= length:
             image = image.narrow(dimension, start, side)
         else:
-            image = image.index_select(dimension, mirror_indices(length, start, start + side).to(image.device))
+            indices = torch.from_numpy(mirror_indices(length, start, side))
+            image = image.index_select(dimension, indices.to(image.device))
     return image
 
 

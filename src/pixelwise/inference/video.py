@@ -1,6 +1,7 @@
 """Prediction of videos and animated GIF files: an overlay of all frames, and on request one mask per frame."""
 
 import csv
+import re
 from collections import deque
 from collections.abc import Generator, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
 
 FRAMES_KIND = "masks"
 """Kind of the directory with one mask per frame."""
+
+FRAME_MASK = re.compile(r"\d{6,}_mask.*\.png", re.DOTALL)
+"""Names of the files in this directory."""
 
 _BATCH_SIZE = 8
 """Maximum number of frames per forward pass."""

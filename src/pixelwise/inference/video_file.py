@@ -1,7 +1,7 @@
 """Reading and writing of video files with PyAV, one frame at a time. The sound is copied without decoding it."""
 
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,18 @@ _CONTAINERS = {"mp4": "mp4", "m4v": "mp4", "mov": "mov", "mkv": "matroska", "web
 
 _MAX_PACKETS = 64
 """Number of successive packets that cannot be decoded, from which on a video counts as damaged."""
+
+_MPEG4 = "mpeg4"
+"""FFmpeg's name of the encoder for MPEG-4 part 2."""
+
+_MAX_MPEG4_DENOMINATOR = (1 << 16) - 1
+"""Maximum denominator of the time base of MPEG-4 part 2."""
+
+_MPEG4_TIME_BASE = Fraction(1, 60_000)
+"""Time base of MPEG-4 files for videos with a finer one, such as 1/90000. Times are rounded by at most 9 µs."""
+
+_MPEG4_QUALITY = 3 * 118
+"""Quantizer 3 of 31, in FFmpeg's units of 1/118. Lower ones give larger files with less loss."""
 
 _BT709 = 1
 """FFmpeg's number of the color space of HD video, of its primaries and of its transfer function."""
@@ -90,7 +102,9 @@ class VideoReader:
         self.frame_count = max(1, self.stream.frames or int(duration * self.rate))
         if self.size[0] * self.size[1] > MAX_PIXELS:
             self.container.close()
-            raise DataError(f"{path}: its frames have more pixels than the maximum of {MAX_PIXELS:,}")
+            raise DataError(
+                f"{path}: its frames have more pixels than the maximum of {MAX_PIXELS:,}; make them smaller"
+            )
 
     def items(self) -> "Iterator[Frame | av.Packet[Any]]":
         """Yield the frames and the packets of the sound in the order of the file.
@@ -112,7 +126,8 @@ class VideoReader:
             except self._av.error.FFmpegError as error:
                 errors += 1
                 if errors >= _MAX_PACKETS:
-                    raise DataError(f"{self.path}: corrupt after frame {count} ({first_line(error)})") from None
+                    fault = f"corrupt after frame {count} ({first_line(error)})"
+                    raise DataError(f"{self.path}: {fault}; cut it there, or remove it") from None
                 continue
             errors = 0
             for frame in frames:
@@ -147,11 +162,20 @@ class VideoWriter:
         reader: the video.
         size: (height, width) of the frames in pixels.
         comment: a text to store in the file.
+
+    Raises:
+        DataError: FFmpeg cannot encode the frames or copy the sound. The message names the video. The methods raise it
+            as well.
     """
 
     def __init__(self, path: Path, reader: VideoReader, size: tuple[int, int], comment: str = "") -> None:
-        av = self._av = _import_av(path)
-        self._reader, self._path = reader, path
+        self._av, self._reader = _import_av(path), reader
+        self._last = -1
+        with self._data_errors():
+            self._open(path, size, comment)
+
+    def _open(self, path: Path, size: tuple[int, int], comment: str) -> None:
+        av, reader = self._av, self._reader
         container = _CONTAINERS[path.suffix.lower().removeprefix(".")]
         # The index in front lets a browser play the file before it is loaded.
         options = {"movflags": "+faststart"} if container in ("mp4", "mov") else {}
@@ -160,10 +184,13 @@ class VideoWriter:
         codec, settings = _codec(container)
         stream = self._output.add_stream(codec, rate=reader.rate)
         stream.height, stream.width = size
-        # Colors at half the resolution (4:2:0) need an even size. Fewer players support 4:4:4.
-        stream.pix_fmt = "yuv444p" if size[0] % 2 or size[1] % 2 else "yuv420p"
+        # Colors at half the resolution (4:2:0) need an even size, except in MPEG-4. Fewer players support 4:4:4.
+        is_even = size[0] % 2 == 0 and size[1] % 2 == 0
+        stream.pix_fmt = "yuv420p" if is_even or codec == _MPEG4 else "yuv444p"
         stream.options = settings
-        stream.codec_context.time_base = reader.time_base
+        is_exact = codec != _MPEG4 or reader.time_base.denominator <= _MAX_MPEG4_DENOMINATOR
+        self._time_base = reader.time_base if is_exact else _MPEG4_TIME_BASE
+        stream.codec_context.time_base = self._time_base
         for name in ("colorspace", "color_primaries", "color_trc"):
             setattr(stream.codec_context, name, _BT709)
         self._stream = stream
@@ -178,22 +205,38 @@ class VideoWriter:
         """
         frame = self._av.VideoFrame.from_ndarray(image, format="rgb24")
         frame = frame.reformat(format=self._stream.pix_fmt, dst_colorspace="ITU709")
-        frame.pts, frame.time_base = time, self._reader.time_base
-        self._output.mux(self._stream.encode(frame))
+        self._last = max(self._last + 1, round(time * self._reader.time_base / self._time_base))
+        frame.pts, frame.time_base = self._last, self._time_base
+        with self._data_errors():
+            self._output.mux(self._stream.encode(frame))
 
     def copy_sound(self, packet: "av.Packet[Any]") -> None:
         """Append a packet of the sound."""
         packet.stream = self._sounds[packet.stream.index]
-        self._output.mux(packet)
+        with self._data_errors():
+            self._output.mux(packet)
 
     def finish(self) -> None:
         """Write the last frames and close the file."""
-        self._output.mux(self._stream.encode(None))
+        with self._data_errors():
+            self._output.mux(self._stream.encode(None))
         self.close()
 
     def close(self) -> None:
         """Close the file. It is incomplete unless `finish` was called."""
-        self._output.close()
+        with self._data_errors():
+            self._output.close()
+
+    @contextmanager
+    def _data_errors(self) -> Iterator[None]:
+        """Convert errors of FFmpeg to DataError, except those of the disk and of memory."""
+        try:
+            yield
+        except (OSError, MemoryError):  # some errors of FFmpeg have these types too
+            raise
+        except (self._av.error.FFmpegError, ValueError) as error:  # ValueError: the container cannot have this codec
+            fault = f"its overlay cannot be encoded ({first_line(error)})"
+            raise DataError(f"{self._reader.path}: {fault}; convert the video to MP4 with H.264 and AAC") from None
 
 
 def read_comment(path: Path) -> str | None:
@@ -228,4 +271,4 @@ def _codec(container: str) -> tuple[str, dict[str, str]]:
         return "libvpx-vp9", {"crf": "31", "b": "0", "deadline": "realtime", "cpu-used": "6", "row-mt": "1"}
     if "libx264" in av.codecs_available:
         return "libx264", {"crf": "18", "preset": "veryfast"}
-    return "mpeg4", {"q": "3"}
+    return _MPEG4, {"flags": "+qscale", "global_quality": str(_MPEG4_QUALITY)}

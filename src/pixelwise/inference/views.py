@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pixelwise.data.resize import resize_image
+from pixelwise.data.resize import Scale, resize_image, target_size
 from pixelwise.errors import ConfigError
 from pixelwise.inference.large_rows import ImageRows, ScaledRows
 from pixelwise.inference.tiling import BATCH_SIZE, TileGrid, Window, blend, blend_rows, crop_windows
@@ -27,6 +27,11 @@ class ImageView(Protocol):
     @property
     def size_name(self) -> str:
         """The size of the logits in words, for reports."""
+        ...
+
+    @property
+    def has_fixed_size(self) -> bool:
+        """True if the logits of all images have the same size."""
         ...
 
     def working_size(self, height: int, width: int) -> tuple[int, int]:
@@ -82,6 +87,11 @@ class WholeView:
         """The size of the model's input, such as "128x128"."""
         return f"{self.size[0]}x{self.size[1]}"
 
+    @property
+    def has_fixed_size(self) -> bool:
+        """True."""
+        return True
+
     def working_size(self, height: int, width: int) -> tuple[int, int]:
         """Return the size of the model's input."""
         return self.size
@@ -120,9 +130,14 @@ class TilesView:
         """The scale, such as "scale 0.5"."""
         return f"scale {self.scale:g}"
 
+    @property
+    def has_fixed_size(self) -> bool:
+        """False."""
+        return False
+
     def working_size(self, height: int, width: int) -> tuple[int, int]:
         """Return the height and width of an image of this size after scaling."""
-        return max(1, round(height * self.scale)), max(1, round(width * self.scale))
+        return target_size(Scale(self.scale), height, width)
 
     def logits(self, images: Sequence[np.ndarray]) -> list[Tensor]:
         """Return the logits of images, see `ImageView`. Images of one window share forward passes."""
