@@ -124,7 +124,9 @@ def test_whole_images_are_scaled_like_the_crops() -> None:
     assert (narrow.settings["image_size"], narrow.settings["eval_scale"]) == (320, 1.25)
     assert narrow.reasons["eval_scale"].endswith(": 384 px"), "400, rounded down to a multiple of 32"
     report = make_report()
-    assert make_plan(report, {"augmentation": "flip"}, timed=False).settings["eval_scale"] == 1.0
+    whole = make_plan(report, {"augmentation": "flip"}, timed=False)
+    assert whole.settings["eval_scale"] == 1.0
+    assert whole.reasons["eval_scale"].startswith("training uses whole images too")
     fixed_size = {"encoder": "vit_tiny_patch16_224", "encoder_weights": "none"}
     assert make_plan(report, fixed_size, timed=False).settings["eval_scale"] == 1.0
     assert make_plan(report, {"eval_scale": 2.0}, timed=False).reasons["eval_scale"] == "as given: 384 px"

@@ -16,8 +16,8 @@ class DataSettings(BaseModel):
 
     view: Literal["whole", "tiles"] = setting(
         "Data",
-        "How the network sees an image: whole (the whole image, resized to the image size), or tiles (windows of the "
-        "image, for large images with small objects).",
+        "Input of the network: whole (the whole image, resized to the image size), or tiles (windows of the image, for "
+        "large images with small objects).",
         default="whole",
     )
     scale: float = setting(

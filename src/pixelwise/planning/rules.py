@@ -249,7 +249,7 @@ def choose_eval_scale(facts: RuleInput) -> Decision | None:
         return None
     scale = source_size(facts.settings["augmentation"], 100) / 100
     if scale == 1:
-        return Decision(1.0, "training sees whole images too")
+        return Decision(1.0, "training uses whole images too")
     if has_fixed_input_size(facts.settings["encoder"]):
         return Decision(1.0, "the encoder has a fixed input size")
     return Decision(scale, "objects in whole images are then about as large as in the training crops")
