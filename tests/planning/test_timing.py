@@ -12,6 +12,7 @@ from torch import Tensor
 
 import pixelwise as pw
 from pixelwise.config import Config
+from pixelwise.data.window_dataset import WindowDataset
 from pixelwise.planning import timing
 from pixelwise.planning.rules import make_plan
 from pixelwise.planning.timing import estimate_training_time
@@ -104,6 +105,38 @@ def test_the_steps_are_those_of_the_training(tmp_path: Path, monkeypatch: pytest
     assert images.amax((1, 2, 3)).tolist() == [0, 200, 0, 200] and masks.amax((1, 2)).tolist() == [0, 1, 0, 1]
     slow = replace(data, train=data.train * 5000)
     assert estimate_training_time(slow, config, 5000) > 50 * estimate_training_time(data, config, 5)
+
+
+@pytest.mark.usefixtures("known")
+def test_tiles_without_the_cache_are_decoded_in_each_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder in ("images", "masks"):
+        (tmp_path / folder).mkdir()
+    for number in range(6):
+        pixels = np.full((70, 70), number % 2, np.uint8)
+        Image.fromarray(pixels * 200).convert("RGB").save(tmp_path / "images" / f"{number}.png")
+        Image.fromarray(pixels).save(tmp_path / "masks" / f"{number}.png")
+    data = pw.load_dataset(tmp_path)
+    reads: list[int] = []
+    read = WindowDataset.read
+
+    def slow_read(images: WindowDataset, index: int) -> Any:
+        reads.append(index)
+        return read(images, index)
+
+    monkeypatch.setattr(WindowDataset, "read", slow_read)
+    monkeypatch.setattr("pixelwise.planning.timing.time.perf_counter", lambda: float(len(reads)))  # a read takes 1 s
+
+    def seconds(**settings: Any) -> float:
+        reads.clear()
+        tiles = {"view": "tiles", "augmentation": "none", "encoder_training": "all"}
+        return estimate_training_time(data, Config(**SETTINGS | tiles | settings), 5)
+
+    cached = seconds()
+    assert seconds(cache_images=False) == pytest.approx(cached), "all images fit into memory"
+    monkeypatch.setattr(WindowDataset, "images_in_memory", 4)
+    # 3 epochs decode 5 training images. The cache decodes 6 images once.
+    assert seconds(cache_images=False) == pytest.approx(cached - 6 + 3 * 5)
+    assert seconds() == pytest.approx(cached)
 
 
 def test_a_plan_tells_the_duration_and_reports_progress(monkeypatch: pytest.MonkeyPatch) -> None:

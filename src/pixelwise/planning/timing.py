@@ -84,7 +84,7 @@ def estimate_training_time(
     val_count = len(data.train) + len(data.val) - train_count
     records = (data.train + data.val)[: min(config.batch_size, _MAX_IMAGES)]
     is_tiled = config.view == "tiles"
-    images = _windows(data, config, records[:_MAX_LARGE_IMAGES]) if is_tiled else _whole_images(data, config, records)
+    images = _windows(data, config, records, train_count) if is_tiled else _whole_images(data, config, records)
     timer = _Timer(model, data, config, device)
 
     mode = config.resolve_encoder_training(device.type).mode
@@ -113,8 +113,8 @@ class _Images:
     Attributes:
         batch: a training batch.
         val_batch: a validation batch.
-        decode_seconds: seconds to read, decode and resize one image for the cache. 0 without the cache.
-        load_seconds: seconds to make one item of a training batch.
+        decode_seconds: seconds to read, decode and resize one image for the cache or the memory. 0 if none keeps it.
+        load_seconds: seconds to make one item of a training batch. Includes decoding if each epoch decodes again.
         train_windows: a function (number of training images) → number of training items of an epoch. For whole images,
             both are equal.
         val_windows: number of validation items per image. 1 for whole images.
@@ -155,10 +155,17 @@ def _whole_images(data: DatasetIndex, config: Config, records: Sequence[Record])
     return _Images(batch, val_batch, 0.0, load + decode * (available_cpus() if config.num_workers else 1))
 
 
-def _windows(data: DatasetIndex, config: Config, records: Sequence[Record]) -> _Images:
-    """Return a batch of windows of a few images, and measure the time to make it."""
+def _windows(data: DatasetIndex, config: Config, records: Sequence[Record], train_count: int) -> _Images:
+    """Return a batch of windows of a few images, and measure the time to make it.
+
+    Args:
+        data: the data set.
+        config: the settings.
+        records: the images. At most `_MAX_LARGE_IMAGES` of them are read.
+        train_count: number of training images.
+    """
+    records = records[:_MAX_LARGE_IMAGES]
     side = window_size(config.augmentation, config.image_size)
-    started = time.perf_counter()
     images = WindowDataset(
         records,
         data.read_spec,
@@ -170,6 +177,7 @@ def _windows(data: DatasetIndex, config: Config, records: Sequence[Record]) -> _
     )
     grid = GridWindows(images, config.eval_size)
     draws = [(index * len(images) // config.batch_size, index) for index in range(config.batch_size)]
+    started = time.perf_counter()
     images.prepare(range(len(records)))
     decode = (time.perf_counter() - started) / len(records)
     with single_thread():
@@ -178,13 +186,22 @@ def _windows(data: DatasetIndex, config: Config, records: Sequence[Record]) -> _
         load = (time.perf_counter() - started) / len(batch[0])
     val_batch = collate([grid[index * len(grid) // config.batch_size] for index in range(config.batch_size)])
     height, width = (sum(sides) / len(records) for sides in zip(*images.image_sizes(), strict=True))
+
+    def train_windows(count: int) -> int:
+        return int(windows_per_image([height * width] * count, side).sum())
+
+    # Without the cache, each epoch decodes each image once, unless all of them fit into memory.
+    keeps_images = config.cache_images or images.images_in_memory >= train_count
+    if not keeps_images:
+        threads = min(len(records), available_cpus())  # those of `prepare`; a worker has one
+        load += decode * (threads if config.num_workers else 1) * train_count / train_windows(train_count)
     rows, columns = (math.ceil(max(length / config.eval_size - 1, 0) / _WINDOW_STEP) + 1 for length in (height, width))
     return _Images(
         batch,
         val_batch,
-        decode if config.cache_images else 0.0,
+        decode if keeps_images else 0.0,
         load,
-        lambda count: int(windows_per_image([height * width] * count, side).sum()),
+        train_windows,
         rows * columns,
     )
 
