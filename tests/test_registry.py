@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 
 import pytest
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pixelwise.errors import ConfigError
 from pixelwise.registry import Params, Registry, name_of
@@ -15,6 +15,12 @@ class ScaleParams(Params):
 
     factor: float = Field(2.0, gt=0)
     shift: int = 0
+
+    @model_validator(mode="after")
+    def _check(self) -> "ScaleParams":
+        if self.shift > self.factor:
+            raise ValueError("shift must not exceed factor")
+        return self
 
 
 def scale(value: float, *, factor: float = 2.0, shift: int = 0) -> float:
@@ -93,6 +99,10 @@ def test_a_decorator_registers_and_returns_the_function(registry: Functions) -> 
         (
             {"name": "scale", "factor": -1},
             "function 'scale': factor: Input should be greater than 0 (got -1)",
+        ),
+        (
+            {"name": "scale", "shift": 5},
+            "function 'scale': shift must not exceed factor (got {'shift': 5})",
         ),
     ],
 )

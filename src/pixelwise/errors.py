@@ -21,6 +21,10 @@ line replaces them by flags (--out).
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 
 class PixelwiseError(Exception):
@@ -160,6 +164,21 @@ def first_line(error: BaseException) -> str:
     'no route'
     """
     return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def first_finding(error: "ValidationError") -> str:
+    """Return the field and the message of the first finding of pydantic. A finding about several fields has no field.
+
+    >>> from pydantic import TypeAdapter
+    >>> try:
+    ...     TypeAdapter(dict[str, int]).validate_python({"epochs": "many"})
+    ... except ValueError as error:
+    ...     print(first_finding(error))
+    epochs: Input should be a valid integer, unable to parse string as an integer
+    """
+    finding = error.errors()[0]
+    fault = finding["msg"].removeprefix("Value error, ")
+    return ": ".join(filter(None, (".".join(map(str, finding["loc"])), fault)))
 
 
 _OUT_OF_MEMORY = re.compile("not enough memory|out of memory|can(no|')t allocate memory", re.IGNORECASE)

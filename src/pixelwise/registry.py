@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeVar, overload
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from pixelwise.errors import ConfigError, unknown_name
+from pixelwise.errors import ConfigError, first_finding, unknown_name
 
 T = TypeVar("T", bound=Callable[..., Any])
 C = TypeVar("C", bound=Callable[..., Any])
@@ -152,12 +152,12 @@ class Registry(Generic[T]):
             return entry, entry.params(**parameters)
         except ValidationError as error:
             finding = error.errors()[0]
-            parameter = ".".join(map(str, finding["loc"]))
             if finding["type"] == "extra_forbidden":
+                parameter = ".".join(map(str, finding["loc"]))
                 known = ", ".join(entry.params.model_fields) or "no parameters"
                 raise ConfigError(f"{self.kind} '{name}' has no parameter '{parameter}'; it has {known}") from None
             raise ConfigError(
-                f"{self.kind} '{name}': {parameter}: {finding['msg']} (got {repr(finding['input'])[:100]})"
+                f"{self.kind} '{name}': {first_finding(error)} (got {repr(finding['input'])[:100]})"
             ) from None
 
     def normalize(self, spec: ComponentSpec) -> ComponentSpec:

@@ -12,6 +12,7 @@ from pixelwise.models.decoders import DECODERS, build_decoder, list_decoders, re
 from pixelwise.models.decoders.base import DecoderRegistry
 from pixelwise.models.decoders.fpn import FPNDecoder
 from pixelwise.models.decoders.pix2pix import Pix2PixBlock, Pix2PixDecoder
+from pixelwise.models.decoders.smp import PooledBatchNorm, _allow_batches_of_one
 
 Pyramid = tuple[list[int], list[tuple[int, int]], tuple[int, int]]
 
@@ -226,6 +227,13 @@ def test_decoders_of_smp_need_four_or_five_features() -> None:
     assert "smp/unetplusplus" in list_decoders()
     with pytest.raises(ConfigError, match=r"needs 4 or 5 features, but the encoder has 3; set another"):
         build_decoder("smp/unet", [8, 16, 24], 2)
+
+
+def test_an_empty_part_of_a_decoder_of_smp_is_kept() -> None:
+    pooled = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.BatchNorm2d(4))
+    decoder = nn.Sequential(nn.Sequential(), pooled)
+    _allow_batches_of_one(decoder)
+    assert len(decoder) == 2 and isinstance(pooled[1], PooledBatchNorm)
 
 
 class TestFPN:

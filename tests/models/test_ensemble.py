@@ -65,6 +65,17 @@ def test_models_of_other_classes_are_refused() -> None:
         SegmentationEnsemble(models)
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("bit_depth", 12), ("pixel_range", (0.0, 1.0)), ("band_ranges", ((0.0, 1.0),) * 3), ("nodata", -1.0)],
+)
+def test_the_field_of_other_pixel_values_is_named(field: str, value: object) -> None:
+    models = make_models(classes=[("a", "b")] * 2)
+    models[1].config = models[1].config.model_copy(update={field: value})
+    with pytest.raises(RunError, match=f"differ in `{field}`"):
+        SegmentationEnsemble(models)
+
+
 def test_the_fingerprint_depends_on_each_member() -> None:
     torch.manual_seed(0)
     ensemble = SegmentationEnsemble(make_models())

@@ -204,6 +204,13 @@ def test_a_broken_checkpoint_is_named_in_one_line(last: Path, damage: Callable[[
     assert "\n" not in str(error.value)
 
 
+def test_a_fault_of_the_progress_file_names_it(last: Path) -> None:
+    make_checkpoint().save(last)
+    (last / "progress.json").write_text("[]")
+    with pytest.raises(RunError, match=r"\(progress\.json: Input should be "):
+        Checkpoint.load(last)
+
+
 def test_tensors_with_names_of_version_0_1_are_renamed(last: Path) -> None:
     make_checkpoint().save(last)
     tensors = load_file(last / "model.safetensors")

@@ -15,13 +15,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 import pixelwise as pw
+from pixelwise.config import MACHINE_SETTINGS
 from pixelwise.data.joined_spec import with_roots
 from pixelwise.data.spec import DatasetSpec
 from pixelwise.errors import ConfigError, OutputExistsError, RunError
 from pixelwise.losses.multiclass import cross_entropy
 from pixelwise.runs.run_dir import Run
 from pixelwise.training.callbacks import Callback
-from pixelwise.training.resume import settle_encoder_training
+from pixelwise.training.resume import open_run, settle_encoder_training
 from pixelwise.training.state import TrainState
 from tests.training.conftest import FullRun
 from tests.training.helpers import SMALL, Interrupt, assert_same_run, files_with_times, value
@@ -218,6 +219,13 @@ def test_a_resume_keeps_what_of_the_encoder_trains() -> None:
     started = settle_encoder_training(pw.Config(), "cpu")
     assert started.encoder_training == "decoder-first"
     assert settle_encoder_training(started, "cuda") == started
+
+
+def test_settings_of_the_machine_can_change(full_run: FullRun) -> None:
+    settings = {name: getattr(pw.Config(), name) for name in MACHINE_SETTINGS} | {"sample_predictions": 7}
+    run, _ = open_run(full_run.run.path, None, settings, preset=None, custom_loss=False)
+    assert settings.items() <= run.config.model_dump().items()
+    assert full_run.run.config.precision != "auto", "this one changed"
 
 
 def test_two_processes_do_not_train_one_run(pets: pw.DatasetIndex, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Trainings that start from the model of another run, also with more classes."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from pixelwise.config import Config
 from pixelwise.data.join import join_datasets
 from pixelwise.errors import ConfigError, RunError
 from pixelwise.models.model import SegmentationModel, create_model
+from pixelwise.training.repeats import train_folds, train_seeds
+from pixelwise.training.resume import resolve_settings
 from pixelwise.training.start_from import (
     inherit_settings,
     match_classes,
@@ -149,3 +152,60 @@ class TestWeights:
         assert merge_classes(("a", "b"), ("c", "b")) == ("a", "b", "c")
         assert merge_classes(("background", "cat"), ("other", "dog")) == ("background", "cat", "dog")
         assert merge_classes(("cat", "dog"), ("background", "dog")) == ("cat", "dog", "background")
+
+
+@pytest.fixture(scope="module")
+def windows(tmp_path_factory: pytest.TempPathFactory) -> pw.Run:
+    """Write a run with an untrained model, whose encoder, view, scale and size are not the defaults."""
+    config = Config(encoder="test_efficientnet", encoder_weights="none", view="tiles", scale=0.5, image_size=64)
+    run = pw.Run(tmp_path_factory.mktemp("from") / "windows", config)
+    run.start()
+    config.create_model(("sky", "leaf")).save(run.path)
+    return run
+
+
+class TrainingStartError(Exception):
+    """The settings with which a training would start."""
+
+
+class TestFunctions:
+    """All functions that train take the settings that are not given from the other run."""
+
+    @pytest.mark.parametrize(
+        ("function", "training"),
+        [
+            (pw.train, "training.trainer.prepare_training"),
+            (train_folds, "training.repeats.train"),
+            (train_seeds, "training.repeats.train"),
+            (pw.tune, "tuning.study.train"),
+            (pw.find_learning_rate, "training.lr_finder.prepare_training"),
+        ],
+    )
+    def test_the_model_and_the_view_are_those_of_the_run(
+        self,
+        function: Callable[..., object],
+        training: str,
+        windows: pw.Run,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        def stop(*arguments: object, **_: object) -> None:
+            raise TrainingStartError(
+                *(getattr(each, "config", each) for each in arguments if isinstance(each, Config | pw.Run))
+            )
+
+        if function is pw.tune:
+            pytest.importorskip("optuna")
+        monkeypatch.setattr(f"pixelwise.{training}", stop)
+        data = draw(tmp_path / "data", ("sky", "leaf"), images=8)
+        with pytest.raises(TrainingStartError) as reached:
+            function(data, tmp_path / "out", start_from=str(windows.path), batch_size=2, device="cpu")
+        (config,) = reached.value.args
+        assert (config.encoder, config.encoder_weights, config.encoder_training) == ("test_efficientnet", "none", "all")
+        assert (config.view, config.scale, config.image_size, config.batch_size) == ("tiles", 0.5, 64, 2)
+        assert resolve_settings(config, {}, preset=None, plan=None) == config, "nothing is inherited twice"
+
+    def test_the_short_name_of_an_encoder_is_refused_too(self, windows: pw.Run) -> None:
+        settings = {"start_from": str(windows.path), "model_size": "m"}
+        with pytest.raises(ConfigError, match="`encoder` cannot change"):
+            resolve_settings(None, settings, preset=None, plan=None)

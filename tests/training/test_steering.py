@@ -87,6 +87,13 @@ def test_a_repeatable_block_restores_the_process(monkeypatch: pytest.MonkeyPatch
         assert not torch.are_deterministic_algorithms_enabled()
 
 
+def test_a_repeatable_block_can_remove_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    with repeatable(True, torch.device("cpu")):
+        del os.environ["CUBLAS_WORKSPACE_CONFIG"]
+    assert "CUBLAS_WORKSPACE_CONFIG" not in os.environ
+
+
 def test_an_operation_that_cannot_be_repeated_is_named() -> None:
     message = r"`deterministic`: torch has no deterministic implementation of some_kernel on cpu; choose"
     with pytest.raises(ConfigError, match=message), repeatable(True, torch.device("cpu")):

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -78,15 +79,28 @@ def test_mlflow(state: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert client.get_experiment(run.info.experiment_id).name == "forest"
 
 
-def test_wandb_without_a_login(state: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("fault", ["No API key configured. Use `wandb login` to log in.", "server is down"])
+def test_wandb_without_a_login(fault: str, state: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     wandb = pytest.importorskip("wandb")
 
     def init(**_: Any) -> None:
-        raise wandb.errors.UsageError("No API key configured. Use `wandb login` to log in.")
+        raise wandb.errors.UsageError(fault)
 
     monkeypatch.setattr(wandb, "init", init)
-    with pytest.raises(ConfigError, match=r"`loggers`: wandb: No API key configured\. .* Or set its parameter mode"):
+    with pytest.raises(ConfigError) as error:
         LOGGERS.build("wandb")(state)
+    text = fault.removesuffix(".")
+    assert str(error.value) == f"`loggers`: wandb: {text}; or set its parameter mode to offline"
+
+
+def test_trackio_without_a_server(state: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def init(*_: Any, **__: Any) -> None:
+        raise ValueError("Self-hosted logging requires a write token.\nSee the documentation.")
+
+    monkeypatch.setitem(sys.modules, "trackio", SimpleNamespace(init=init))
+    message = r"`loggers`: trackio: Self-hosted logging requires a write token; check TRACKIO_SERVER_URL and"
+    with pytest.raises(ConfigError, match=message):
+        LOGGERS.build("trackio")(state)
 
 
 @pytest.mark.slow

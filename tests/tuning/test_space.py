@@ -27,6 +27,19 @@ def test_trial_zero_has_the_settings_before_the_search() -> None:
     assert with_values(CONFIG, values_of(CONFIG, space)) == CONFIG
 
 
+def test_a_range_includes_the_value_before_the_search() -> None:
+    config = CONFIG.replace(
+        weight_decay=0, encoder_lr_factor=2, augmentation={"name": "crop", "min_scale": 0.1, "color": 0.8}
+    )
+    space = search_space(config, MULTICLASS)
+    assert space["weight_decay"] == Range(0, 0.3), "0 has no logarithm"
+    assert space["encoder_lr_factor"] == Range(0.02, 2, log=True)
+    assert space["augmentation.min_scale"] == Range(0.1, 1)
+    assert space["augmentation.color"] == Range(0, 0.8)
+    assert with_values(config, values_of(config, space)) == config
+    assert Choice(("a", "b")).including("c") == Choice(("c", "a", "b"))
+
+
 def test_settings_without_an_effect_are_left_out() -> None:
     frozen = Config(encoder_training="none", augmentation="flip", loss={"name": "focal", "gamma": 3})
     assert list(search_space(frozen, MULTICLASS)) == ["lr", "weight_decay", "image_size", "class_weights"]
@@ -62,4 +75,3 @@ def test_parameters_of_a_component_are_combined() -> None:
     )
     assert config.augmentation == {"name": "crop", "min_scale": 0.25, "color": 0.5}
     assert (config.loss, config.image_size) == ("focal", 96)
-    assert Range(1, 2).nearest(5) == 2.0 and Choice(("a", "b")).nearest("c") == "a"

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import pixelwise as pw
+from pixelwise.config import MACHINE_SETTINGS
 from pixelwise.errors import ConfigError, OutputExistsError, RunError, TrainingDivergedError
 from pixelwise.runs.run_dir import Run
 from pixelwise.runtime.files import lock_file
@@ -104,7 +105,8 @@ def test_the_best_trial_and_the_files(pets: pw.DatasetIndex, tmp_path: Path, rep
     assert rows[best.number]["val_miou"] == repr(best.miou)
     assert (result.path / "trials.png").stat().st_size > 10_000
     plan = pw.Plan.read(result.path / "best-plan.yaml")
-    assert pw.Config.from_preset(base=plan.settings).replace(device="cpu") == result.best_config
+    assert not plan.settings.keys() & set(MACHINE_SETTINGS)
+    assert pw.Config.from_preset(base=plan.settings).replace(device="cpu", precision="32-true") == result.best_config
     assert f"trial {best.number} of 14" in (result.path / "best-plan.yaml").read_text()
 
 
@@ -120,6 +122,30 @@ def test_an_interrupted_search_continues(pets: pw.DatasetIndex, tmp_path: Path, 
     assert len(set(values)) == 5, "no value is drawn twice"
     assert pw.Config(**Run.open(result.trials[2].path).config.model_dump()).lr == values[2]
     assert run_search(pets, tmp_path / "tune", 5).trials == result.trials and trainings.calls == 3
+
+
+def test_trial_zero_has_a_value_outside_of_the_usual_range(pets: pw.DatasetIndex, tmp_path: Path, replace: Any) -> None:
+    replace()
+    result = run_search(pets, tmp_path / "tune", 1, preset="tutorial", search=("weight_decay",))
+    assert result.trials[0].values == {"weight_decay": 0.0} and result.best_config == result.config
+
+
+def test_a_kill_before_the_first_trial(
+    pets: pw.DatasetIndex, tmp_path: Path, replace: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import optuna
+
+    def kill(_: object) -> None:
+        raise KeyboardInterrupt
+
+    replace()
+    with monkeypatch.context() as patch:
+        patch.setattr(optuna.Study, "ask", kill)
+        with pytest.raises(KeyboardInterrupt):
+            run_search(pets, tmp_path / "tune", 1)
+    result = run_search(pets, tmp_path / "tune", 1)
+    assert [trial.outcome for trial in result.trials] == ["complete"], "its values wait for the next process"
+    assert result.trials[0].values == {"lr": 0.003, "weight_decay": 0.01}
 
 
 def test_a_trial_that_fails_does_not_end_the_search(pets: pw.DatasetIndex, tmp_path: Path, replace: Any) -> None:
@@ -153,7 +179,8 @@ def test_other_settings_need_another_directory(pets: pw.DatasetIndex, tmp_path: 
         run_search(pets, out, 1, epochs=9)
     with pytest.raises(ConfigError, match="started with another `search`"):
         run_search(pets, out, 1, search=("lr",))
-    assert len(run_search(pets, out, 1, num_workers=1).trials) == 1, "settings of the machine can change"
+    machine = {"num_workers": 1, "precision": "auto", "sample_predictions": 2, "cache_images": False}
+    assert len(run_search(pets, out, 1, **machine).trials) == 1, "settings of the machine can change"
     lock = lock_file(out / "study.json", exclusive=True)
     assert lock is not None
     with lock, pytest.raises(RunError, match="another process is searching"):

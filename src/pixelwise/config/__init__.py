@@ -3,6 +3,7 @@
 from pixelwise.config.components import registry_of
 from pixelwise.config.encoder_training import DECODER_FIRST_FRACTION, EncoderTraining
 from pixelwise.config.files import config_to_yaml, read_config, without_backticks
+from pixelwise.config.machine_settings import MACHINE_SETTINGS
 from pixelwise.config.presets import PRESETS
 from pixelwise.config.settings import LR_WARMUP_FRACTION, Config
 from pixelwise.config.validation import check_length, expand_shorthands, format_validation_error
@@ -12,6 +13,7 @@ __all__ = [
     "DECODER_FIRST_FRACTION",
     "FORMAT",
     "LR_WARMUP_FRACTION",
+    "MACHINE_SETTINGS",
     "PRESETS",
     "Config",
     "EncoderTraining",

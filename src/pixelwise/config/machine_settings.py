@@ -27,3 +27,10 @@ class MachineSettings(BaseModel):
     loggers: tuple[ComponentSpec, ...] | None = setting(
         "Machine", "Loggers of metrics. By default csv, and tensorboard if it is installed.", default=None
     )
+
+
+MACHINE_SETTINGS = (*MachineSettings.model_fields, "cache_images", "callbacks")
+"""The settings of the machine and the outputs. The last two are in other groups of the command line.
+
+They can change when a training or a search continues. The plan of the best settings of a search leaves them out.
+"""

@@ -8,6 +8,11 @@ from pixelwise.errors import RunError
 from pixelwise.models.config import ModelConfig
 from pixelwise.models.model import SegmentationModel
 
+_EQUAL_FIELDS = (
+    "classes", "size", "view", "scale", "task", "bit_depth", "pixel_range", "band_ranges", "nodata",
+)  # fmt: skip
+"""Fields of `ModelConfig` that all models of an ensemble share, because they have the same inputs and outputs."""
+
 
 class SegmentationEnsemble(nn.Module):
     """Models that predict together. The probability of a class is the mean of the models' probabilities.
@@ -21,7 +26,7 @@ class SegmentationEnsemble(nn.Module):
         config: the configuration of the first model, with temperature 1 and without metrics.
 
     Raises:
-        RunError: The models differ in their classes, size, view, scale, channels, task or `pixel_scale`.
+        RunError: The models differ in a field of `_EQUAL_FIELDS`, or in their number of channels.
 
     >>> import torch
     >>> from pixelwise.models.model import create_model
@@ -37,7 +42,7 @@ class SegmentationEnsemble(nn.Module):
         self.models = nn.ModuleList(models)
         self.config = models[0].config.model_copy(update={"metrics": {}, "temperature": 1.0})
         for model in models[1:]:
-            for name in ("classes", "size", "view", "scale", "task", "pixel_scale"):
+            for name in _EQUAL_FIELDS:
                 if getattr(model.config, name) != getattr(self.config, name):
                     raise RunError(f"the models of the ensemble differ in `{name}`; load them one by one")
             if len(model.config.mean) != len(self.config.mean):

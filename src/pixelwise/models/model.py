@@ -10,13 +10,13 @@ from torch import Tensor, nn
 
 from pixelwise.data.mask_format import MaskFormat, ObjectScale
 from pixelwise.data.task import MULTICLASS, Task, get_task
-from pixelwise.errors import ConfigError, RunError
+from pixelwise.errors import ConfigError, RunError, first_finding
 from pixelwise.models.config import ModelConfig, View
 from pixelwise.models.decoders import DECODERS, build_decoder
 from pixelwise.models.encoder import Encoder, Padding
 from pixelwise.models.feature_cache import FeatureCache
 from pixelwise.models.licenses import check_license, part_licenses
-from pixelwise.models.model_files import CONFIG_FILE, WEIGHTS_FILE, first_finding, read_model_files, write_model_files
+from pixelwise.models.model_files import CONFIG_FILE, WEIGHTS_FILE, read_model_files, write_model_files
 from pixelwise.models.pretrained import license_of, load_pretrained_weights
 from pixelwise.models.timm_models import check_encoder, default_blocks
 from pixelwise.models.weight_limit import limit_weights

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from pixelwise.errors import RunError, first_line
+from pixelwise.errors import RunError, first_finding, first_line
 from pixelwise.models.config import ModelConfig
 from pixelwise.models.tensor_files import write_tensors
 from pixelwise.models.version1 import translate_tensor_names
@@ -82,10 +82,3 @@ def read_model_files(path: Path) -> tuple[ModelConfig, dict[str, Tensor]]:
             f"{path / CONFIG_FILE}: differs from the configuration in {WEIGHTS_FILE}, which decides; remove this file"
         )
     return stored, tensors
-
-
-def first_finding(error: ValidationError) -> str:
-    """Return the field and the message of the first error that pydantic found."""
-    finding = error.errors()[0]
-    fault = finding["msg"].removeprefix("Value error, ")
-    return ": ".join(filter(None, (".".join(map(str, finding["loc"])), fault)))

@@ -17,7 +17,7 @@ from pydantic import BaseModel, Field, FiniteFloat, StrictInt, ValidationError
 from safetensors import SafetensorError
 from torch import Tensor
 
-from pixelwise.errors import RunError, first_line
+from pixelwise.errors import RunError, first_finding, first_line
 from pixelwise.models.tensor_files import read_tensors, write_tensors
 from pixelwise.models.version1 import translate_tensor_names
 from pixelwise.runtime.files import write_errors
@@ -160,10 +160,7 @@ def _part_and_old(path: Path) -> tuple[Path, Path]:
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, ValidationError):
-        finding = error.errors()[0]
-        return ": ".join(["progress.json", ".".join(map(str, finding["loc"])), finding["msg"]])
-    return first_line(error)
+    return f"progress.json: {first_finding(error)}" if isinstance(error, ValidationError) else first_line(error)
 
 
 def rng_states() -> dict[str, Tensor]:

@@ -186,6 +186,21 @@ def make_course(config: Config, spent_seconds: float = 0.0) -> Course:
     return (TimedCourse if config.time_budget is not None else Course)(config, spent_seconds)
 
 
+def fraction_done(config: Config, epochs: float, seconds: float) -> float:
+    """Return the fraction of a training that is done, by its time budget or else by its epochs, in [0, 1].
+
+    Args:
+        config: the settings of the training.
+        epochs: number of epochs that are done.
+        seconds: duration of the training so far.
+
+    >>> fraction_done(Config(epochs=8), epochs=2, seconds=50), fraction_done(Config(time_budget=100), 2, 50)
+    (0.25, 0.5)
+    """
+    done, total = (epochs, config.epochs) if config.time_budget is None else (seconds, config.time_budget)
+    return min(done / total, 1.0)
+
+
 def paused_epochs(config: Config) -> int:
     """Return the number of epochs at the start in which the decoder trains alone.
 

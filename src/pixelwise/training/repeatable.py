@@ -55,4 +55,4 @@ def repeatable(enabled: bool, device: torch.device) -> Iterator[None]:
             torch.use_deterministic_algorithms(algorithms, warn_only=warn_only)
             torch.backends.cudnn.benchmark = benchmark
             if workspaces is None:
-                del os.environ[_CUBLAS]
+                os.environ.pop(_CUBLAS, None)

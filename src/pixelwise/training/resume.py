@@ -6,7 +6,7 @@ from typing import Any, BinaryIO
 
 import torch
 
-from pixelwise.config import Config
+from pixelwise.config import MACHINE_SETTINGS, Config, expand_shorthands
 from pixelwise.data.index import DatasetIndex
 from pixelwise.data.joined_spec import spec_of, with_roots
 from pixelwise.errors import ConfigError, PixelwiseError, RunError
@@ -21,10 +21,9 @@ from pixelwise.runtime.durations import format_duration
 from pixelwise.training.callbacks.base import Callback
 from pixelwise.training.extensions import stops_early
 from pixelwise.training.setup import TrainingSetup
+from pixelwise.training.start_from import inherit_settings
 
-RESUMABLE = (
-    "epochs", "time_budget", "patience", "device", "precision", "num_workers", "cache_images", "callbacks", "loggers",
-)  # fmt: skip
+RESUMABLE = ("epochs", "time_budget", "patience", *MACHINE_SETTINGS)
 """The settings that can change when a run is resumed."""
 
 _MIN_SPENT_FRACTION = 0.8
@@ -51,14 +50,35 @@ def create_run(
 
     Raises:
         OutputExistsError: The directory is not empty, or the path is a file.
-        ConfigError: A setting is unknown or has an invalid value.
+        PixelwiseError: See `resolve_settings`.
     """
     Run.ensure_empty(out)
+    return Run(out, resolve_settings(config, settings, preset=preset, plan=plan), preset or "default")
+
+
+def resolve_settings(
+    config: Config | None, settings: Mapping[str, Any], *, preset: str | None, plan: Plan | None
+) -> Config:
+    """Return all settings of a new training. With `start_from`, those that are not given are the other run's.
+
+    Fields of `config` that were set count as given. A config that this function returned is not changed.
+
+    Args:
+        config: see `create_run`.
+        settings: see `create_run`.
+        preset: see `create_run`.
+        plan: see `create_run`.
+
+    Raises:
+        ConfigError: A setting is unknown, has an invalid value, or contradicts the run `start_from`.
+        RunError: `start_from` contains no run.
+    """
+    given = set(expand_shorthands(settings)) | (config.model_fields_set if config is not None else set())
     if config is None:
         config = Config.from_preset(preset or "default", plan.settings if plan else None, **settings)
     else:
         config = config.replace(**settings)
-    return Run(out, config, preset or "default")
+    return inherit_settings(config, given)
 
 
 def open_run(

@@ -4,7 +4,6 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +37,6 @@ from pixelwise.training.resume import (
 )
 from pixelwise.training.saving import Saver
 from pixelwise.training.setup import TrainingSetup, build_training, steps_per_epoch
-from pixelwise.training.start_from import inherit_settings
 from pixelwise.training.state import TrainState
 from pixelwise.training.temperature import MAX_IMAGES, store_temperature, store_temperature_on_stop
 
@@ -117,8 +115,6 @@ def train(
         check_length(settings)
         run = create_run(out, config, settings, preset=preset, plan=plan)
         check_length({"epochs": settings.get("epochs"), "time_budget": run.config.time_budget})
-        given = set(settings) | (config.model_fields_set if config is not None else set())
-        run = replace(run, config=inherit_settings(run.config, given))
     config = add_specs(run.config, callbacks, loggers)
     check_specs(config)
     fabric = launch_fabric(config.device, config.precision)

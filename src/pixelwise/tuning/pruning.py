@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from pixelwise.training.callbacks import Callback
+from pixelwise.training.course import fraction_done
 from pixelwise.training.state import TrainState
 
 if TYPE_CHECKING:
@@ -31,7 +32,8 @@ class Pruning(Callback):
 
     def on_epoch_end(self, state: TrainState) -> None:
         scores = [row["val_miou"] for row in state.history if row["val_miou"] is not None]
-        point = min(int(PARTS * fraction_done(state)), PARTS)
+        seconds = state.history[-1]["seconds"] or 0.0
+        point = int(PARTS * fraction_done(state.run.config, state.epoch, seconds))
         if not scores or point >= PARTS:
             return
         for part in range(self.reported + 1, point + 1):
@@ -40,11 +42,3 @@ class Pruning(Callback):
             self.reported = point
             if self.trial.should_prune():
                 self.pruned = state.should_stop = True
-
-
-def fraction_done(state: TrainState) -> float:
-    """Return the fraction of a training that is done, by its epochs or by its time budget, from 0 to 1."""
-    config = state.run.config
-    if config.time_budget is None:
-        return min(state.epoch / config.epochs, 1.0)
-    return min((state.history[-1]["seconds"] or 0.0) / config.time_budget, 1.0)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pixelwise.config import Config
+from pixelwise.config import MACHINE_SETTINGS, Config
 from pixelwise.data.joined_spec import AnySpec
 from pixelwise.planning.plan import Plan
 from pixelwise.runtime.files import atomic_write
@@ -78,15 +78,15 @@ class Tuning:
     def best_plan(self, data: AnySpec) -> Plan:
         """Return a plan with the settings of the best trial.
 
-        It has the settings that were searched, and the others that differ from the defaults. The device, the number of
-        workers, the loggers, the callbacks and the number of sample predictions are left out.
+        It has the settings that were searched, and the others that differ from the defaults, without
+        `MACHINE_SETTINGS`.
 
         Args:
             data: the format and the label map of the data.
         """
         defaults, config = Config().model_dump(mode="json"), self.best_config.model_dump(mode="json")
-        machine = ("device", "num_workers", "loggers", "callbacks", "sample_predictions")
-        settings = {name: value for name, value in config.items() if value != defaults[name] and name not in machine}
+        kept = (name for name in config if name not in MACHINE_SETTINGS)
+        settings = {name: config[name] for name in kept if config[name] != defaults[name]}
         reasons: dict[str, str] = {}
         if self.best is not None:
             changed = {name.partition(".")[0] for name in self.best.values}

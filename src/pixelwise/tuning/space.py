@@ -30,9 +30,13 @@ class Range:
     high: float
     log: bool = False
 
-    def nearest(self, value: Any) -> Value:
-        """Return the value of the interval that is nearest to a number."""
-        return float(min(max(float(value), self.low), self.high))
+    def including(self, value: float) -> "Range":
+        """Return the smallest interval with these numbers and `value`. It is logarithmic only if `value` is above 0.
+
+        >>> Range(0.001, 0.1, log=True).including(0.0)
+        Range(low=0.0, high=0.1, log=False)
+        """
+        return Range(min(self.low, value), max(self.high, value), self.log and value > 0)
 
     def __str__(self) -> str:
         return f"{self.low:g} to {self.high:g}"
@@ -48,9 +52,9 @@ class Choice:
 
     values: tuple[Value, ...]
 
-    def nearest(self, value: Any) -> Value:
-        """Return a value if it is one of the choices, else the first choice."""
-        return value if value in self.values else self.values[0]
+    def including(self, value: Value) -> "Choice":
+        """Return these values, with `value` before them if it is not one of them."""
+        return self if value in self.values else Choice((value, *self.values))
 
     def __str__(self) -> str:
         return ", ".join(map(str, self.values))
@@ -117,7 +121,7 @@ SPACE: dict[str, DimensionRule] = {
 def search_space(
     config: Config, task: Task, names: Sequence[str] | None = None, fixed: Collection[str] = ()
 ) -> dict[str, Dimension]:
-    """Return the settings to search, with their values.
+    """Return the settings to search, with their values. The values include those before the search.
 
     Args:
         config: the settings before the search.
@@ -136,7 +140,10 @@ def search_space(
         if name not in SPACE:
             raise ConfigError(f"`search`: {unknown_name('setting', name, SPACE)}")
     chosen = [name for name in SPACE if name.partition(".")[0] not in fixed] if names is None else names
-    space = {name: dimension for name in chosen if (dimension := SPACE[name](config, task)) is not None}
+    space: dict[str, Dimension] = {}
+    for name in chosen:
+        if (dimension := SPACE[name](config, task)) is not None:
+            space[name] = dimension.including(_value_of(config, name))
     useless = [name for name in names or () if name not in space]
     if useless:
         raise ConfigError(f"`search`: '{useless[0]}' has no effect with these settings; remove it")
@@ -153,16 +160,15 @@ def values_of(config: Config, space: Mapping[str, Dimension]) -> dict[str, Value
         space: the search space.
 
     Returns:
-        Setting, or setting.parameter → value. A value outside of the space is replaced by the nearest one in it.
+        Setting, or setting.parameter → value.
     """
-    values = {}
-    for name, dimension in space.items():
-        setting, _, parameter = name.partition(".")
-        value = getattr(config, setting)
-        if parameter:
-            value = getattr(AUGMENTATIONS.parse(value)[1], parameter)
-        values[name] = dimension.nearest(value)
-    return values
+    return {name: _value_of(config, name) for name in space}
+
+
+def _value_of(config: Config, name: str) -> Any:
+    setting, _, parameter = name.partition(".")
+    value = getattr(config, setting)
+    return getattr(AUGMENTATIONS.parse(value)[1], parameter) if parameter else value
 
 
 def with_values(config: Config, values: Mapping[str, Value]) -> Config:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pixelwise.config import Config
+from pixelwise.config import MACHINE_SETTINGS, Config
 from pixelwise.errors import ConfigError, OutputExistsError, RunError, first_line
 from pixelwise.planning.plan import Plan
 from pixelwise.runtime.files import atomic_write
@@ -24,9 +24,6 @@ _RANDOM_TRIALS = 6
 
 _PRUNING_TRIALS, _PRUNING_PARTS = 4, 3
 """Minimum number of complete trials, and of parts of a training (see `PARTS`), before a trial can be stopped."""
-
-_MACHINE_SETTINGS = frozenset(("device", "num_workers", "cache_images", "callbacks", "loggers"))
-"""Settings that can change when a search is continued."""
 
 
 def exists(out: Path) -> bool:
@@ -48,7 +45,7 @@ def create_or_check(
 
     Raises:
         OutputExistsError: The directory has other files.
-        ConfigError: The search that exists has other settings. Those of the machine may differ.
+        ConfigError: The search that exists has other settings. `MACHINE_SETTINGS` may differ.
         RunError: study.json is damaged.
     """
     new: dict[str, Any] = {"config": config.model_dump(mode="json"), "space": as_json(space)}
@@ -66,7 +63,7 @@ def create_or_check(
         old = read_json(out / STUDY_FILE)
         stored = Config(**old["config"]).model_dump(mode="json")
         changed = [name for name, value in new["config"].items() if stored[name] != value]
-        changed = [f"`{name}`" for name in changed if name not in _MACHINE_SETTINGS]
+        changed = [f"`{name}`" for name in changed if name not in MACHINE_SETTINGS]
         changed += ["`search`"] * (old["space"] != new["space"]) + ["`preset`"] * (old["preset"] != new["preset"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(f"{out / STUDY_FILE}: cannot be read ({first_line(error)}); choose another `out`") from None

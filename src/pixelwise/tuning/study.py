@@ -32,6 +32,7 @@ from pixelwise.runtime.distributed import launch_fabric
 from pixelwise.runtime.files import lock_file
 from pixelwise.training.data import prepare_splits
 from pixelwise.training.extensions import check_specs
+from pixelwise.training.resume import resolve_settings
 from pixelwise.training.trainer import train
 from pixelwise.tuning.pruning import Pruning
 from pixelwise.tuning.result import Outcome, TrialResult, Tuning
@@ -59,9 +60,8 @@ def tune(
 ) -> Tuning:
     """Search for better settings on the validation images. The test split is not used.
 
-    Trial 0 has the settings before the search, or the nearest values of the search space. All trials have the same
-    training and validation images and the same seed. The score is the mean IoU at the validation images' own sizes, so
-    that image sizes can be compared.
+    Trial 0 has the settings before the search. All trials have the same training and validation images and the same
+    seed. The score is the mean IoU at the validation images' own sizes, so that image sizes can be compared.
 
     The same call continues the search in `out`, also after an interrupt. Complete trials are kept. A trial that was
     interrupted continues from its checkpoint.
@@ -94,10 +94,7 @@ def tune(
     if trials < 1:
         raise ConfigError(f"`trials` must be 1 or more, not {trials}")
     out, given = Path(out), set(settings) | (config.model_fields_set if config is not None else set())
-    if config is None:
-        config = Config.from_preset(preset or "default", plan.settings if plan else None, **settings)
-    else:
-        config = config.replace(**settings)
+    config = resolve_settings(config, settings, preset=preset, plan=plan)
     check_specs(config)
     space = search_space(config, data.read_spec.task, search, given)
     fabric = launch_fabric(config.device, config.precision)
@@ -154,7 +151,8 @@ class _Search:
         """
         from optuna.trial import Trial, TrialState
 
-        existing = self.study.get_trials(deepcopy=False)
+        # A trial whose values are set, but which was not started, is the next one.
+        existing = [t for t in self.study.get_trials(deepcopy=False) if t.state != TrialState.WAITING]
         open_trials = [trial for trial in existing if trial.state == TrialState.RUNNING]
         if open_trials:
             trial = Trial(self.study, open_trials[0]._trial_id)

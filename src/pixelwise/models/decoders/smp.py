@@ -101,7 +101,7 @@ class PooledBatchNorm(nn.BatchNorm2d):
 def _allow_batches_of_one(decoder: nn.Module) -> None:
     """Replace the batch norms behind global average pooling by `PooledBatchNorm`."""
     for branch in list(decoder.modules()):
-        if not isinstance(branch, nn.Sequential) or getattr(branch[0], "output_size", None) != 1:
+        if not isinstance(branch, nn.Sequential) or getattr(next(iter(branch), None), "output_size", None) != 1:
             continue
         for parent in list(branch.modules()):
             for name, child in parent.named_children():

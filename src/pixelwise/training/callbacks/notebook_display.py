@@ -9,6 +9,7 @@ from pixelwise.runs.run_html import newest_samples_tag, summarize_history
 from pixelwise.runtime.durations import format_duration
 from pixelwise.runtime.notebook import LiveOutput, in_notebook
 from pixelwise.training.callbacks.base import Callback, warn_on_failure
+from pixelwise.training.course import fraction_done
 from pixelwise.training.state import TrainState
 from pixelwise.visualization import html, plot_history
 
@@ -84,15 +85,13 @@ class NotebookDisplay(Callback):
     def _progress(self, state: TrainState) -> str:
         """Return a progress bar and a line with the epoch, the loss, the best validation mIoU and the time left."""
         config, now = state.run.config, time.monotonic()
-        done = state.epoch + self._epoch_fraction(state)
+        done, passed = state.epoch + self._epoch_fraction(state), now - state.started
+        fraction = fraction_done(config, done, passed)
         if config.time_budget is None:
-            fraction = done / config.epochs
             epoch = f"epoch {min(math.floor(done) + 1, config.epochs)} of {config.epochs}"
             steps = done - self._first_epoch
             left = (now - self._started) / steps * (config.epochs - done) if steps > 0 else None
         else:
-            passed = now - state.started
-            fraction = min(1.0, passed / config.time_budget)
             epoch = f"epoch {math.floor(done) + 1}"
             left = max(0.0, config.time_budget - passed)
         loss = "" if state.loss is None else f"loss {state.loss.item():.3f}"

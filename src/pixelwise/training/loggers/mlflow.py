@@ -10,6 +10,7 @@ from lightning_fabric.loggers.logger import Logger
 from pixelwise.errors import ConfigError, first_line
 from pixelwise.registry import Params
 from pixelwise.training.loggers._run_ids import read_id, write_id
+from pixelwise.training.loggers.base import settings_by_name
 from pixelwise.training.state import TrainState
 
 _STATUS = {"success": "FINISHED", "failed": "FAILED", "aborted": "KILLED"}
@@ -85,7 +86,7 @@ class MLflowLogger(Logger):
         """
         from mlflow.entities import Param
 
-        settings = vars(params) if isinstance(params, Namespace) else params
+        settings = settings_by_name(params)
         known = self.client.get_run(self.run_id).data.params
         new = [Param(name, str(value)[:_MAX_PARAM]) for name, value in settings.items() if name not in known]
         self.client.log_batch(self.run_id, params=new)

@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 from lightning_fabric.loggers.logger import Logger
 
+from pixelwise.training.loggers.base import settings_by_name
 from pixelwise.training.state import TrainState
 
 _TAGS = {
@@ -68,7 +69,7 @@ class TensorBoardLogger(Logger):
             args: ignored.
             kwargs: ignored.
         """
-        settings = vars(params) if isinstance(params, Namespace) else params
+        settings = settings_by_name(params)
         text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
         self.writer.add_text("config", f"```\n{text}```")
 

@@ -9,8 +9,10 @@ from typing import Any
 
 from lightning_fabric.loggers.logger import Logger
 
+from pixelwise.errors import ConfigError, first_line
 from pixelwise.registry import Params
 from pixelwise.training.loggers._run_ids import read_id, write_id
+from pixelwise.training.loggers.base import settings_by_name
 from pixelwise.training.state import TrainState
 
 
@@ -32,6 +34,9 @@ class TrackioLogger(Logger):
     Args:
         state: the state of the training.
         project: see `TrackioParams`.
+
+    Raises:
+        ConfigError: The server or the Space cannot be used.
     """
 
     def __init__(self, state: TrainState, project: str = "pixelwise") -> None:
@@ -42,10 +47,16 @@ class TrackioLogger(Logger):
         # Trackio identifies runs by their names, and directories of several projects can have the same name.
         self._name = stored or f"{state.run.path.name}-{secrets.token_hex(3)}"
         write_id(state.run, "trackio", self._name)
-        with redirect_stdout(io.StringIO()):  # it prints how to start its dashboard
-            self.experiment = trackio.init(
-                project, self._name, resume="allow", embed=False, auto_log_gpu=False, auto_log_cpu=False
-            )
+        try:
+            with redirect_stdout(io.StringIO()):  # it prints how to start its dashboard
+                self.experiment = trackio.init(
+                    project, self._name, resume="allow", embed=False, auto_log_gpu=False, auto_log_cpu=False
+                )
+        except Exception as error:  # trackio has no base class for the errors of servers, logins and addresses
+            fault = first_line(error).removesuffix(".")
+            raise ConfigError(
+                f"`loggers`: trackio: {fault}; check TRACKIO_SERVER_URL and TRACKIO_SPACE_ID, or remove them"
+            ) from None
 
     @property
     def name(self) -> str:
@@ -65,7 +76,7 @@ class TrackioLogger(Logger):
             args: ignored.
             kwargs: ignored.
         """
-        self.experiment.config.update(vars(params) if isinstance(params, Namespace) else params)
+        self.experiment.config.update(settings_by_name(params))
 
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         """Write metrics.

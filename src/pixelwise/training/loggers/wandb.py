@@ -9,6 +9,7 @@ from lightning_fabric.loggers.logger import Logger
 from pixelwise.errors import ConfigError, first_line
 from pixelwise.registry import Params
 from pixelwise.training.loggers._run_ids import read_id, write_id
+from pixelwise.training.loggers.base import settings_by_name
 from pixelwise.training.state import TrainState
 
 
@@ -66,7 +67,8 @@ class WandbLogger(Logger):
                 settings=wandb.Settings(silent=True, console="off"),
             )
         except wandb.errors.Error as error:  # no login, or the server does not respond
-            raise ConfigError(f"`loggers`: wandb: {first_line(error)} Or set its parameter mode to offline.") from None
+            fault = first_line(error).removesuffix(".")
+            raise ConfigError(f"`loggers`: wandb: {fault}; or set its parameter mode to offline") from None
         write_id(state.run, "wandb", self.experiment.id)
         # A resumed training can log an epoch again. W&B's own steps cannot repeat, so the epoch is the axis.
         self.experiment.define_metric("*", step_metric="epoch")
@@ -89,7 +91,7 @@ class WandbLogger(Logger):
             args: ignored.
             kwargs: ignored.
         """
-        settings = vars(params) if isinstance(params, Namespace) else params
+        settings = settings_by_name(params)
         self.experiment.config.update(settings, allow_val_change=True)
 
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
