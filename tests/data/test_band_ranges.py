@@ -104,6 +104,13 @@ def test_at_most_some_images_are_read(tmp_path: Path) -> None:
     assert low < 3 and high > MAX_IMAGES * 3 - 6, "they are spread over the data set"
 
 
+def test_images_at_the_end_count_with_any_number_of_images(tmp_path: Path) -> None:
+    for count in (MAX_IMAGES + 1, MAX_IMAGES * 2 - 1):
+        images = [np.full((2, 2), number >= MAX_IMAGES, np.uint16) * 500 for number in range(count)]
+        (low, high) = measure_scale(write(tmp_path, images)).band_ranges[0]
+        assert (low, high) == (0, 500)
+
+
 @pytest.mark.parametrize("nodata", [float("nan"), float("inf"), 1e300])
 def test_impossible_nodata_values_are_errors(nodata: float) -> None:
     with pytest.raises(ConfigError, match=r"`nodata` is .*; it must be a number that pixels can have"):

@@ -12,6 +12,7 @@ from pixelwise.data.io.mask import read_mask
 from pixelwise.data.load import load_dataset
 from pixelwise.data.mask_format import MaskFormat, check_mask_format, encode_mask
 from pixelwise.data.spec import DatasetSpec
+from pixelwise.palette import IGNORE_COLOR, pack_rgb
 
 
 def palette_image(mask: np.ndarray) -> Image.Image:
@@ -98,6 +99,13 @@ def test_the_first_of_several_values_is_written(folder: Path) -> None:
 def test_invalid_formats_are_rejected(mask_format: MaskFormat, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         check_mask_format(mask_format, 2)
+
+
+def test_ignored_pixels_have_the_ignore_color_unless_a_class_has_it() -> None:
+    color = int(pack_rgb(IGNORE_COLOR))
+    mask = np.array([[0, 255]], np.uint8)
+    for values, expected in (((0, 5), IGNORE_COLOR), ((0, color), (255, 255, 255))):
+        assert np.array(encode_mask(mask, MaskFormat("RGB", values))).tolist() == [[[0, 0, 0], [*expected]]]
 
 
 def test_objects_are_measured_without_the_background(folder: Path) -> None:

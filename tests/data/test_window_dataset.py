@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import ExifTags, Image
 from torch.utils.data import DataLoader
 
 from pixelwise.data.augmentations import build_transform
@@ -117,6 +117,45 @@ def test_without_the_cache_images_are_decoded_once_while_they_fit(
     assert sorted(read) == [0, 1, 2]
     owners = torch.tensor([int(image[2, 0, 0]) for image, _ in items])
     assert owners.tolist() == windows.owners, "a window around a class is one of the same image"
+
+
+class InMemory:
+    """An image that is not a local file."""
+
+    def __init__(self, path: Path) -> None:
+        self.name, self.read_bytes = path.name, path.read_bytes
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+@pytest.mark.parametrize("suffix", ["jpg", "tif"])
+@pytest.mark.parametrize("is_local", [True, False])
+def test_a_grid_without_the_cache_covers_rotated_images(
+    orientation: int, suffix: str, is_local: bool, tmp_path: Path
+) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    path, mask = tmp_path / f"image.{suffix}", tmp_path / "mask.png"
+    Image.new("RGB", (90, 40)).save(path, exif=exif)
+    size = (90, 40) if orientation > 4 else (40, 90)
+    pixels = np.zeros(size, np.uint8)
+    pixels[-1, -1] = 1
+    Image.fromarray(pixels).save(mask)
+    record = Record(path if is_local else InMemory(path), mask)
+    images = SegmentationDataset([record], SPEC, Scale(0.5), cache_images=False)
+    assert images.image_sizes() == [(size[0] // 2, size[1] // 2)]
+    whole = SegmentationDataset([record], SPEC, Scale(1.0), cache_images=False)
+    grid = GridWindows(whole, 40)
+    assert len(grid) == 3 and sum(int((grid[index][1] == 1).sum()) for index in range(3)) == 1
+
+
+def test_an_image_of_unknown_size_that_cannot_be_read_is_ignored(records: list[Record], tmp_path: Path) -> None:
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"no image")
+    mixed = [records[2], Record(InMemory(broken), records[0].mask)]
+    with pytest.raises(DataError, match=r"InMemory|broken"):
+        WindowDataset(mixed, SPEC, 1.0, 32, cache_images=False)
+    windows = WindowDataset(mixed, SPEC, 1.0, 32, cache_images=False, skip_unreadable=True)
+    assert windows.image_sizes()[0] == SIZES[2] and len(windows.skipped) == 1
 
 
 def test_the_sampler_draws_each_window_once_per_epoch(records: list[Record]) -> None:

@@ -63,6 +63,19 @@ def test_the_loss_of_each_image_is_averaged() -> None:
     torch.testing.assert_close(lovasz(logits, mask, per_image=True), lovasz(logits[:1], mask[:1]))
 
 
+def test_groups_beyond_the_precision_of_float32_are_apart() -> None:
+    """9,000 groups of 1024 bins. A probability of 1 is in the last bin of its group."""
+    images = 3000
+    mask = torch.arange(images, dtype=torch.uint8).remainder(3)[:, None, None].expand(images, 1, 2)
+    predicted = torch.stack([mask[:, 0, 0], (mask[:, 0, 1] + 1).remainder(3)], 1)[:, None].long()
+    logits = torch.full((images, 3, 1, 2), -60.0).scatter_(1, predicted[:, None], 60.0)
+    value = lovasz(logits, mask, per_image=True)
+    # One of the two pixels of each image is wrong: the IoU of the class is 1/2.
+    assert value.item() == pytest.approx(0.5, abs=1e-4)
+    channels = (mask[:, None] == torch.arange(3)[:, None, None]).to(torch.uint8)
+    assert lovasz_sigmoid(logits, channels, per_image=True).item() == pytest.approx(0.5, abs=1e-4)
+
+
 def test_the_sigmoid_version_is_the_mean_over_classes() -> None:
     logits, mask, _ = large_batch(7)
     channels = (

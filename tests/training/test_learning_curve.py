@@ -5,12 +5,15 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 import pixelwise as pw
 from pixelwise.errors import DataError
+from pixelwise.metrics.evaluation import ImageScore
 from pixelwise.runs.run_dir import Run
+from pixelwise.training import learning_curve
 from pixelwise.training.learning_curve import LearningCurve, measure_learning_curve
 
 
@@ -47,6 +50,16 @@ def test_the_curve_is_written_and_drawn(curve: LearningCurve) -> None:
     with Image.open(curve.path / "learning-curve.png") as image:
         assert image.width > 600
     assert f"twice the images ({curve.gain.images}): about" in str(curve)
+
+
+def test_resamples_without_any_class_do_not_count() -> None:
+    """One of the two images is ignored as a whole, so a quarter of the resamples has no class."""
+    ignored = ImageScore("a.png", None, np.zeros((1, 3), np.int64), 0, 0, None)
+    hits = ImageScore("b.png", None, np.array([[6, 2, 2]]), 10, 6, 0.5)
+    deviations = learning_curve._deviations([[ignored, hits]] * 3)
+    assert deviations is not None and deviations.shape[1] == 3 and 1300 < len(deviations) < 1700
+    assert np.isfinite(deviations).all()
+    assert learning_curve._deviations([[ignored, ignored]] * 3) is None
 
 
 def test_complete_runs_are_not_repeated(curve: LearningCurve, pets: pw.DatasetIndex) -> None:

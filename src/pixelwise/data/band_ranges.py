@@ -48,8 +48,8 @@ def measure_scale(records: Sequence[Record], nodata: float | None = None) -> Pix
     """Measure the range of values of each band.
 
     Args:
-        records: the records of the images. At most `MAX_IMAGES` are read, at regular steps from the first. Images that
-            cannot be read are left out.
+        records: the records of the images. At most `MAX_IMAGES` are read, evenly spaced from the first to the last.
+            Images that cannot be read are left out.
         nodata: a value of pixels without data, besides those that the files state.
 
     Returns:
@@ -61,7 +61,8 @@ def measure_scale(records: Sequence[Record], nodata: float | None = None) -> Pix
     """
     if nodata is not None and not abs(nodata) <= MAX_NODATA:
         raise ConfigError(f"`nodata` is {nodata}; it must be a number that pixels can have, such as -9999 or 0")
-    images = [record.image for record in records[:: max(1, len(records) // MAX_IMAGES)][:MAX_IMAGES]]
+    indices = np.linspace(0, len(records) - 1, min(len(records), MAX_IMAGES)).round().astype(int)
+    images = [records[index].image for index in indices]
     samples = _read_samples(images[:_FIRST_IMAGES], nodata)
     if any(sample.bands or sample.has_nodata for sample in samples):
         samples += _read_samples(images[_FIRST_IMAGES:], nodata)

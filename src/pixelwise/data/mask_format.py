@@ -7,9 +7,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from pixelwise.palette import unpack_rgb
+from pixelwise.palette import IGNORE_COLOR, pack_rgb, unpack_rgb
 
 MaskMode = Literal["1", "L", "P", "I;16", "RGB", "LA"]
+
+_IGNORE_RGB = int(pack_rgb(IGNORE_COLOR))
 
 
 @dataclass(frozen=True)
@@ -69,8 +71,8 @@ def _ignore_value(mask_format: MaskFormat) -> int:
     """Return the value of pixels to ignore, see `encode_mask`."""
     if mask_format.mode == "1":
         return 0
-    if mask_format.mode == "RGB" and 0xC8C8C8 not in mask_format.values:
-        return 0xC8C8C8
+    if mask_format.mode == "RGB" and _IGNORE_RGB not in mask_format.values:
+        return _IGNORE_RGB
     highest = {"I;16": 0xFFFF, "RGB": 0xFFFFFF}.get(mask_format.mode, 0xFF)
     return next(value for value in range(highest, -1, -1) if value not in mask_format.values)
 
@@ -78,9 +80,9 @@ def _ignore_value(mask_format: MaskFormat) -> int:
 def encode_mask(mask: npt.NDArray[np.uint8], mask_format: MaskFormat) -> Image.Image:
     """Convert class indices to a mask image with the values of the data set.
 
-    Pixels to ignore get the greatest value of 8 or 16 bits that no class has. In mode "RGB", they get the color
-    #c8c8c8. If a class has this color, they get the greatest color that no class has. In mode "1", they get 0, because
-    there is no value without a class.
+    Pixels to ignore get the greatest value of 8 or 16 bits that no class has. In mode "RGB", they get
+    `IGNORE_COLOR`. If a class has this color, they get the greatest color that no class has. In mode "1", they get 0,
+    because there is no value without a class.
 
     Args:
         mask: (H, W) uint8, indices into `mask_format.values`, or 255 for "ignore".

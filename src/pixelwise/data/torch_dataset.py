@@ -10,7 +10,7 @@ from torch import Tensor
 from pixelwise.data.augmentations import Transform, identity
 from pixelwise.data.cache.entry import CacheEntry
 from pixelwise.data.cache.store import get_or_build, load_and_resize
-from pixelwise.data.io.image_size import stored_size
+from pixelwise.data.io.image_size import header_size
 from pixelwise.data.resize import ImageSize, Scale, target_size
 from pixelwise.data.schema import MultilabelMask, ReadSpec, Record
 from pixelwise.errors import CacheUnavailableError, DataError, WorkerDataError
@@ -22,9 +22,6 @@ logger = logging.getLogger(__name__)
 
 _UNREADABLE_SIDE = 64
 """Side in pixels of the black image that replaces an unreadable one if images are resized by a scale."""
-
-_UNKNOWN_SIDE = 1024
-"""Assumed side of an image in pixels if no size is known."""
 
 
 class SegmentationDataset(torch.utils.data.Dataset[tuple[Tensor, ...]]):
@@ -68,7 +65,7 @@ class SegmentationDataset(torch.utils.data.Dataset[tuple[Tensor, ...]]):
 
     Raises:
         DataError: An image or mask cannot be read. With the cache, the constructor raises the error. Without it,
-            drawing the item does.
+            drawing the item does. `image_sizes` does so if the size of the image is not in the header of a local file.
     """
 
     def __init__(
@@ -89,6 +86,7 @@ class SegmentationDataset(torch.utils.data.Dataset[tuple[Tensor, ...]]):
         self.messages: tuple[str, ...] = ()
         self.cache_entry: CacheEntry | None = None
         self._logged: set[int] = set()
+        self._sizes: list[tuple[int, int]] = []
         self._unreadable: Tensor | None = None
         if cache_images and records:
             try:
@@ -140,16 +138,22 @@ class SegmentationDataset(torch.utils.data.Dataset[tuple[Tensor, ...]]):
     def image_sizes(self) -> list[tuple[int, int]]:
         """Return the height and width in pixels of each image as it is resized.
 
-        Without the cache, sizes are those in the headers of the files, before any EXIF rotation, or else their mean.
+        Without the cache, sizes are those in the headers of local files. Images without such a header are decoded.
         """
         if not isinstance(self.image_size, Scale):
             return [(self.image_size, self.image_size)] * self.image_count
         if self.cache_entry is not None:
             return list(self.cache_entry.header.sizes)
-        stored = list(prefetch_map(stored_size, [record.image for record in self.records]))
-        known = np.array([size for size in stored if size is not None] or [(_UNKNOWN_SIDE, _UNKNOWN_SIDE)])
-        mean = (int(known[:, 0].mean()), int(known[:, 1].mean()))
-        return [target_size(self.image_size, *(size or mean)) for size in stored]
+        if not self._sizes:
+            self._sizes = list(prefetch_map(self._size_of, range(self.image_count)))
+        return list(self._sizes)
+
+    def _size_of(self, index: int) -> tuple[int, int]:
+        size = header_size(self.records[index].image)
+        if size is not None:
+            return target_size(self.image_size, *size)
+        height, width = self.read(index)[0].shape[1:]
+        return height, width
 
     def class_pixels(self, classes: int, progress: Progress = no_progress) -> Tensor:
         """Count the pixels of each class in the resized masks.

@@ -24,7 +24,7 @@ from pixelwise.data.splits import nested_subsets
 from pixelwise.errors import DataError
 from pixelwise.evaluation.evaluator import evaluate
 from pixelwise.evaluation.extrapolation import Gain, extrapolate
-from pixelwise.metrics.evaluation import Evaluation
+from pixelwise.metrics.evaluation import ImageScore
 from pixelwise.metrics.intervals import bootstrap_mean_ious
 from pixelwise.runs.run_dir import Run
 from pixelwise.runtime.distributed import launch_fabric
@@ -118,25 +118,29 @@ def measure_learning_curve(run: Run, data: DatasetIndex, verbose: bool = False) 
         ]  # fmt: skip
     sizes = (*map(len, subsets.values()), len(data.train))
     scores = tuple(evaluation.metrics.mean_iou or 0.0 for evaluation in evaluations)
-    gain = extrapolate(sizes, scores, 2 * sizes[-1], _deviations(evaluations))
+    gain = extrapolate(sizes, scores, 2 * sizes[-1], _deviations([each.images for each in evaluations]))
     curve = LearningCurve(sizes, scores, len(data.val), gain, folder)
     if fabric.is_global_zero:
         _write(curve)
     return curve
 
 
-def _deviations(evaluations: Sequence[Evaluation]) -> npt.NDArray[np.float64] | None:
+def _deviations(images: Sequence[Sequence[ImageScore]]) -> npt.NDArray[np.float64] | None:
     """Return the deviations of bootstrap scores from their mean, for `extrapolate`.
 
     Args:
-        evaluations: results for the same images.
+        images: for each evaluation, the scores of the same images.
 
     Returns:
-        (resamples, evaluations) float64, see `bootstrap_mean_ious`. None if there are too few images to resample.
+        (resamples, evaluations) float64, see `bootstrap_mean_ious`. Resamples without any class are left out. None if
+        there are too few images to resample.
     """
-    counts = [np.stack([image.counts for image in evaluation.images]) for evaluation in evaluations]
-    samples = bootstrap_mean_ious(counts, [image.group for image in evaluations[-1].images])
-    return None if samples is None else samples - samples.mean(0)
+    counts = [np.stack([image.counts for image in scores]) for scores in images]
+    samples = bootstrap_mean_ious(counts, [image.group for image in images[-1]])
+    if samples is None:
+        return None
+    samples = samples[np.isfinite(samples).all(1)]
+    return samples - samples.mean(0) if len(samples) > 1 else None
 
 
 def _subsets(records: Sequence[Record], data: DatasetIndex, config: Config) -> dict[str, list[Record]]:

@@ -200,6 +200,14 @@ class TestIssues:
         issue = issues_by_file(self.inspect(tmp_path))["other channels", "p3.tif"]
         assert issue.severity == "error" and "4 channels" in issue.message and "5" in issue.message
 
+    def test_an_image_of_floats_among_8_bits(self, split: Path) -> None:
+        expected = self.inspect(split)
+        save_pair(split, "train/p9", None, np.tri(20, 30, dtype=np.uint8))
+        Image.fromarray(np.full((20, 30), 1e4, np.float32)).save(split / "train/images/p9.tif")
+        report = self.inspect(split)
+        assert list(issues_by_file(report)) == [("other number type", "p9.tif")]
+        assert report.channel_means == expected.channel_means and report.channel_stds == expected.channel_stds
+
     def test_an_empty_mask(self, split: Path) -> None:
         save_pair(split, "train/p2", None, background())
         issue = issues_by_file(self.inspect(split))["empty mask", "p2.png"]

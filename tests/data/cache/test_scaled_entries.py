@@ -1,17 +1,20 @@
 """Cache entries of images at a scale: items of different sizes, and the places of their classes."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from pixelwise.data.cache import disk
 from pixelwise.data.cache.entry import CELLS_FILE, CacheEntry
 from pixelwise.data.cache.store import get_or_build, load_and_resize
 from pixelwise.data.resize import Scale
 from pixelwise.data.schema import LabelMap, ReadSpec, Record
-from pixelwise.errors import DataError
+from pixelwise.errors import CacheUnavailableError, DataError
+from tests.data.cache.helpers import entry_names
 
 SPEC = ReadSpec(LabelMap("index", {0: 0, 1: 1}))
 
@@ -71,3 +74,37 @@ def test_unreadable_records_have_no_item(records: list[Record], tmp_path: Path) 
         get_or_build([broken, *records], SPEC, Scale(1.0))
     entry, errors = get_or_build([broken, *records], SPEC, Scale(1.0), skip_unreadable=True)
     assert len(errors) == 1 and entry.header.skipped == (0,) and len(entry.images) == 3
+
+
+NEEDED = 4 * 4 * (30 * 50 + 80 * 20 + 7 * 7)
+"""Size of the entry of `records` at scale 2 in bytes."""
+
+
+@pytest.mark.parametrize("is_stated", [True, False])
+def test_all_items_use_at_most_half_of_the_free_space(
+    records: list[Record], tmp_path: Path, is_stated: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage(tmp_path)
+    if not is_stated:
+        monkeypatch.setattr(disk, "header_size", lambda _: None)
+    monkeypatch.setattr(disk, "_format_gib", lambda count: f"{count} bytes")
+    for free, fits in ((NEEDED * 2 - 1, False), (NEEDED * 2, True)):
+        monkeypatch.setattr(shutil, "disk_usage", lambda _, free=free: usage._replace(free=free))
+        if fits:
+            assert len(get_or_build(records, SPEC, Scale(2.0))[0].images) == 3
+        else:
+            with pytest.raises(CacheUnavailableError, match=f"needs about {NEEDED} bytes, .* of the {free} bytes"):
+                get_or_build(records, SPEC, Scale(2.0))
+        assert len(entry_names(tmp_path / "cache" / "prepared")) == fits
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+
+
+def test_the_space_of_all_items_is_estimated_from_those_before(
+    records: list[Record], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(disk, "header_size", lambda _: None)
+    monkeypatch.setattr(disk, "_format_gib", lambda count: f"{count} bytes")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=9000))
+    with pytest.raises(CacheUnavailableError, match=f"needs about {4 * 30 * 50 * 3} bytes"):
+        get_or_build(records, SPEC, Scale(1.0))

@@ -5,9 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
-from pixelwise.data.io.image_size import decoded_bytes
+from pixelwise.data.analysis.image_scan import image_stats
+from pixelwise.data.io.image import read_with_size
+from pixelwise.data.io.image_size import decoded_bytes, header_size
+from pixelwise.data.schema import BytesSource
 
 
 class Remote:
@@ -36,3 +39,22 @@ def test_files_without_a_header_and_sources_on_servers_have_an_assumed_size(tmp_
 def test_what_cannot_be_read_costs_nothing(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.jpg")
     assert decoded_bytes(tmp_path / "pipe.jpg") == decoded_bytes(tmp_path / "gone.jpg") == 0
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "tif", "webp"])
+def test_height_and_width_are_those_of_the_upright_image(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"a.{suffix}"
+    for orientation in range(1, 9):
+        exif = Image.Exif()
+        exif[ExifTags.Base.Orientation] = orientation
+        Image.new("RGB", (30, 20)).save(path, exif=exif)
+        pixels, size = read_with_size(path)
+        assert header_size(path) == size == image_stats(path).size == pixels.shape[:2]
+        assert size == ((30, 20) if orientation > 4 else (20, 30))
+
+
+def test_height_and_width_are_unknown_without_a_local_header(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "notes.jpg").write_text("text")
+    sources: list[BytesSource] = [tmp_path / "pipe.jpg", tmp_path / "notes.jpg", tmp_path / "gone.jpg", Remote()]
+    assert [header_size(source) for source in sources] == [None] * 4

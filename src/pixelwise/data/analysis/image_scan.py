@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image
+from PIL import Image
 
 from pixelwise.data.analysis.duplicates import THUMBNAIL_SIDE
 from pixelwise.data.io.image import open_image, read_bands, read_content
-from pixelwise.data.io.rgb import UNSCALED, apply_exif_orientation, has_numbers, to_rgb
+from pixelwise.data.io.rgb import UNSCALED, apply_exif_orientation, has_numbers, to_rgb, upright_size
 from pixelwise.data.io.tiff import pillow_nodata
 from pixelwise.data.pixel_depth import to_8_bits, value_range
 from pixelwise.data.pixel_scale import PixelScale
@@ -129,8 +129,7 @@ def _decode(image: Image.Image) -> tuple[tuple[int, int], str, np.ndarray, float
     The pixels of a JPEG are reduced.
     """
     mode, nodata = image.mode, pillow_nodata(image)
-    rotated = image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
-    size = (image.width, image.height) if rotated else (image.height, image.width)
+    size = upright_size(image)
     # The decoder reads a reduced JPEG to its end, so a truncated file still raises an error.
     image.draft(None, (MIN_DRAFT_SIDE, MIN_DRAFT_SIDE))
     if has_numbers(image):

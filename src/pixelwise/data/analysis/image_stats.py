@@ -38,7 +38,7 @@ class ImageStatsTable:
         self._heights, self._widths, self._channels = array("L"), array("L"), array("H")
         self._max_value = 0
         self._nodata = 0.0  # number of pixels without data
-        self._wide: list[int] = []  # indices of images of floats and wide integers
+        self._wide: list[int] = []  # indices of images of floats and wide integers that the scale cannot convert
         # (channels, is 16-bit) → sums over images of 1, means and mean squares, per channel
         self._moments: dict[tuple[int, bool], np.ndarray] = {}
 
@@ -61,10 +61,11 @@ class ImageStatsTable:
             return
         self.modes[image.mode] += 1
         self._max_value = max(self._max_value, image.max_value)
-        moments = np.array([np.ones(image.channels), image.means, image.mean_squares])
         self._nodata += image.nodata_fraction * height * width
-        if image.has_wide_numbers:
+        if image.has_wide_numbers and not self.scale.band_ranges:
             self._wide.append(len(self) - 1)
+            return
+        moments = np.array([np.ones(image.channels), image.means, image.mean_squares])
         key = image.channels, image.max_value > 0
         self._moments[key] = self._moments.get(key, 0) + moments
 
@@ -124,10 +125,9 @@ class ImageStatsTable:
             records: all records, in the order they were added.
         """
         expected = self.channels
-        if not self.scale.band_ranges:
-            for index in self._wide:
-                message = "has floats or wide integers, but most images have 8 or 16 bits; convert it or remove it"
-                self.add_issue(index, DataIssue("other number type", str(records[index].image), message))
+        for index in self._wide:
+            message = "has floats or wide integers, but most images have 8 or 16 bits; convert it or remove it"
+            self.add_issue(index, DataIssue("other number type", str(records[index].image), message))
         for index, channels in enumerate(self._channels):
             if channels not in (0, expected):
                 message = f"has {channels} channels, but most images have {expected}; convert it or remove it"
@@ -136,7 +136,8 @@ class ImageStatsTable:
     def channel_stats(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Return the mean and the standard deviation of each channel over the images with `channels` channels.
 
-        Both are on the scale 0..255. Both are zeros if no image can be read.
+        Both are on the scale 0..255. If the scale has no ranges, images of floats and wide integers are left out. Both
+        are zeros if there are no images.
         """
         total = np.zeros((3, self.channels))
         for (channels, has_16_bits), sums in self._moments.items():

@@ -2,29 +2,55 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 from pixelwise.data.cache.entry import flush
+from pixelwise.data.io.image_size import header_size
+from pixelwise.data.resize import Scale, target_size
+from pixelwise.data.schema import Record
 from pixelwise.errors import CacheUnavailableError
+from pixelwise.runtime.threads import prefetch_map
 
 
-def check_free_space(folder: Path, needed: int) -> None:
-    """Check that a disk has at least twice the space that is needed.
+def stated_bytes(records: Sequence[Record], scale: Scale, channels: int) -> int:
+    """Return the size of an entry at a scale in bytes, from the headers of the image files.
 
     Args:
-        folder: a folder on the disk.
-        needed: the space in bytes.
+        records: the records of the entry.
+        scale: the scale of the images.
+        channels: number of bytes of a pixel and its mask.
+
+    Returns:
+        The sum over the images whose size `header_size` returns. Other images are not counted.
+    """
+    stated = prefetch_map(header_size, [record.image for record in records])
+    sizes = (target_size(scale, *size) for size in stated if size is not None)
+    return sum(height * width for height, width in sizes) * channels
+
+
+def free_space(folder: Path) -> int:
+    """Return the free space of the disk of a folder in bytes."""
+    return shutil.disk_usage(folder).free
+
+
+def check_free_space(folder: Path, needed: int, free: int) -> None:
+    """Check that an entry leaves at least half of the free space of its disk.
+
+    Args:
+        folder: the folder of the entries.
+        needed: the size of the entry in bytes.
+        free: the free space in bytes before the entry is written.
 
     Raises:
-        CacheUnavailableError: `needed` is more than half of the free space.
+        CacheUnavailableError: `needed` is more than half of `free`.
     """
-    free = shutil.disk_usage(folder).free
     if needed > free / 2:
         raise CacheUnavailableError(
-            f"{folder}: the cache needs {_format_gib(needed)}, more than half of the {_format_gib(free)} that are free"
+            f"{folder}: the cache needs about {_format_gib(needed)}, "
+            f"more than half of the {_format_gib(free)} that are free"
         )
 
 

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from filelock import FileLock
 
-from pixelwise.data.cache.disk import check_free_space, open_new
+from pixelwise.data.cache.disk import check_free_space, free_space, open_new, stated_bytes
 from pixelwise.data.cache.entry import CELLS_FILE, VERSION, CacheEntry, CacheHeader
 from pixelwise.data.cache.eviction import evict_lru
 from pixelwise.data.cache.keys import cache_key
@@ -103,7 +103,7 @@ def get_or_build(
         DataError: An image or mask cannot be used. With `skip_unreadable`: none of the records can be used. No new
             entry is written.
         CacheUnavailableError: The cache cannot be written, or the entry needs more than half of the free disk space.
-            With a scale, the size of the entry is not known before, so this is checked for each item alone.
+            With a scale, sizes that no header states are known only while the entry is written.
     """
     root = cache_folder()
     folder = root / cache_key(records, read_spec, image_size, VERSION, progress)
@@ -200,7 +200,7 @@ class _Builder:
         masks = self._class_count()
         with atomic_directory(folder, replace=True) as building:
             if isinstance(self.image_size, Scale):
-                header, checksums = self._write_scaled(building, masks)
+                header, checksums = self._write_scaled(building, self.image_size, masks)
             else:
                 header, checksums = self._write_squares(building, self.image_size, masks)
             with open_new(building / "sums.bin", checksums.nbytes) as file:
@@ -212,16 +212,16 @@ class _Builder:
         image_shape = (side, side, self.read_spec.channels)
         mask_shape = self.read_spec.task.mask_shape(classes, side, side)
         sizes = [len(self.records) * int(np.prod(shape)) for shape in (image_shape, mask_shape)]
-        check_free_space(building.parent, sum(sizes))
-        written = self._write_items(building, sizes, classes)
+        written = self._write_items(building, sizes, classes, sum(sizes))
         header = CacheHeader(
             len(written.checksums), image_shape, mask_shape, written.skipped, tuple(written.class_pixels.tolist())
         )
         return header, np.array(written.checksums, np.uint32)
 
-    def _write_scaled(self, building: Path, classes: int) -> tuple[CacheHeader, np.ndarray]:
+    def _write_scaled(self, building: Path, scale: Scale, classes: int) -> tuple[CacheHeader, np.ndarray]:
         """Write items of different sizes and the places of their classes. Return the header and the checksums."""
-        written = self._write_items(building, [0, 0], classes)
+        needed = stated_bytes(self.records, scale, self.read_spec.channels + max(classes, 1))
+        written = self._write_items(building, [0, 0], classes, needed)
         cells = ClassCells.of(written.cells)
         content = io.BytesIO()
         np.savez(content, cells=cells.cells, starts=cells.starts)
@@ -238,9 +238,17 @@ class _Builder:
         )
         return header, np.array(written.checksums, np.uint32)
 
-    def _write_items(self, building: Path, sizes: Sequence[int], classes: int) -> "_Written":
-        """Write photos.bin and masks.bin. `sizes` are their sizes in bytes, or 0 if they are not known."""
-        is_scaled = isinstance(self.image_size, Scale)
+    def _write_items(self, building: Path, sizes: Sequence[int], classes: int, needed: int) -> "_Written":
+        """Write photos.bin and masks.bin.
+
+        Args:
+            building: the folder of the files.
+            sizes: the sizes of the files in bytes, or 0 if they are not known.
+            classes: see `_class_count`.
+            needed: the part of the size of both files that is known, in bytes.
+        """
+        used, free = 0, free_space(building)
+        check_free_space(building.parent, needed, free)
         skipped: list[tuple[int, DataError]] = []
         written = _Written(np.zeros(classes or 256, np.int64))
         count = len(self.records)
@@ -254,8 +262,9 @@ class _Builder:
                         raise item
                     skipped.append((index, item))
                     continue
-                if is_scaled:
-                    check_free_space(building.parent, item.image.nbytes + item.mask.nbytes)
+                used += item.image.nbytes + item.mask.nbytes
+                if used > free / 2:  # the size of the whole entry is estimated from that of the items so far
+                    check_free_space(building.parent, used * count // (index + 1), free)
                 images.write(item.image)
                 masks.write(item.mask)
                 written.add(item)

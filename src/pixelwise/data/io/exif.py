@@ -9,6 +9,7 @@ from PIL import ExifTags, Image
 
 from pixelwise.data.io.image import is_special_file, read_content
 from pixelwise.data.io.image_formats import PILLOW_FORMATS
+from pixelwise.data.io.rgb import upright_size
 from pixelwise.data.schema import BytesSource
 from pixelwise.errors import DataError
 
@@ -63,7 +64,7 @@ def find_mask_orientation(image: BytesSource, mask_size: tuple[int, int]) -> Mas
             file.seek(0)
             with Image.open(file, formats=("JPEG",)) as opened:
                 orientation = image_orientation(opened)
-                upright = stored_size(orientation, (opened.height, opened.width))
+                upright = upright_size(opened)
     except (OSError, SyntaxError, ValueError):
         return None
     return None if orientation == 1 else mask_orientation(orientation, upright, mask_size)

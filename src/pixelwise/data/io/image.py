@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 
 from pixelwise.data.io.heif import is_heif, open_heif
 from pixelwise.data.io.image_formats import PILLOW_FORMATS
 from pixelwise.data.io.jpeg import is_cut, is_far_too_short
-from pixelwise.data.io.rgb import UNSCALED, has_numbers, rgb_array
+from pixelwise.data.io.rgb import UNSCALED, has_numbers, rgb_array, upright_size
 from pixelwise.data.io.tiff import TIFF_SIGNATURES, TiffBands, decode_bands, is_plain_tiff, pillow_nodata
 from pixelwise.data.pixel_scale import PixelScale
 from pixelwise.data.schema import BytesSource
@@ -171,8 +171,7 @@ def read_with_size(
             raise DataError(f"{source}: {error}") from None
 
     def read(image: Image.Image) -> tuple[np.ndarray, tuple[int, int]]:
-        is_turned = image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
-        size = (image.width, image.height) if is_turned else (image.height, image.width)
+        size = upright_size(image)
         if min_size is not None:
             image.draft(None, (min_size, min_size))
         return rgb_array(image, scale), size

@@ -7,6 +7,7 @@ from PIL import Image
 
 from pixelwise.data.io.image import is_special_file
 from pixelwise.data.io.image_formats import PILLOW_FORMATS
+from pixelwise.data.io.rgb import upright_size
 from pixelwise.data.schema import BytesSource
 
 READ_AHEAD_BYTES = 192 << 20
@@ -45,10 +46,8 @@ def decoded_bytes(source: BytesSource, channels: int = 3) -> int:
     return max(on_disk, _ASSUMED_BYTES)
 
 
-def stored_size(source: BytesSource) -> tuple[int, int] | None:
-    """Return the height and width in pixels of an image from the header of its file.
-
-    The size is that before the rotation by EXIF orientation.
+def header_size(source: BytesSource) -> tuple[int, int] | None:
+    """Return the height and width in pixels of an upright image from the header of its file.
 
     Args:
         source: the image file. Only local files are opened.
@@ -58,5 +57,5 @@ def stored_size(source: BytesSource) -> tuple[int, int] | None:
     """
     if isinstance(source, Path) and not is_special_file(source):
         with suppress(Exception), Image.open(source, formats=PILLOW_FORMATS) as image:  # see `decoded_bytes`
-            return image.height, image.width
+            return upright_size(image)
     return None

@@ -2,6 +2,7 @@
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
+from PIL.TiffImagePlugin import TiffImageFile
 
 from pixelwise.data.io.tiff import pillow_nodata
 from pixelwise.data.pixel_scale import PixelScale
@@ -21,24 +22,16 @@ def has_numbers(image: Image.Image) -> bool:
     return image.mode in NUMBER_MODES or image.mode.startswith("I;16")
 
 
-def to_rgb(image: Image.Image, scale: PixelScale = UNSCALED) -> Image.Image:
+def to_rgb(image: Image.Image) -> Image.Image:
     """Convert an image to upright RGB with 8 bits. Transparent pixels are blended with white.
 
     Args:
-        image: an image in any mode.
-        scale: the conversion of pixels with more than 8 bits.
+        image: an image for which `has_numbers` is False. Pillow would make values above 255 white.
 
     Returns:
         The image in mode "RGB".
-
-    Raises:
-        DataError: The mode is "I" or "F", and `scale` has no range.
     """
-    nodata = pillow_nodata(image)
     image = apply_exif_orientation(image)
-    if has_numbers(image):
-        # Pillow's own conversion clips values above 255, so they would all become white.
-        image = Image.fromarray(scale.apply(np.asarray(image), nodata))
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
@@ -46,19 +39,20 @@ def to_rgb(image: Image.Image, scale: PixelScale = UNSCALED) -> Image.Image:
 
 
 def rgb_array(image: Image.Image, scale: PixelScale = UNSCALED) -> np.ndarray:
-    """Convert an image like `to_rgb`, and return an array. A large image is converted in bands of rows to save memory.
+    """Convert an image in any mode like `to_rgb`, and return an array.
 
-    Pillow uses four bytes for an RGB pixel, and its conversion to an array copies the pixels three times.
+    A large image is converted in bands of rows to save memory. Pillow uses four bytes for an RGB pixel, and its
+    conversion to an array copies the pixels three times.
 
     Args:
         image: an image in any mode.
-        scale: the conversion of the pixels. Unlike in `to_rgb`, its nodata values count in 8-bit images too.
+        scale: the conversion of pixels with more than 8 bits, and of nodata values.
 
     Returns:
         (H, W, 3) uint8 RGB.
 
     Raises:
-        DataError: See `to_rgb`.
+        DataError: The mode is "I" or "F", and `scale` has no range.
     """
     nodata = pillow_nodata(image)
     image = apply_exif_orientation(image)
@@ -85,3 +79,10 @@ def apply_exif_orientation(image: Image.Image) -> Image.Image:
     """Return an image rotated upright by its EXIF orientation. If it is stored upright, return the same object."""
     # Pillow's own function makes a copy of an upright image.
     return image if image.getexif().get(ExifTags.Base.Orientation, 1) == 1 else ImageOps.exif_transpose(image)
+
+
+def upright_size(image: Image.Image) -> tuple[int, int]:
+    """Return the (height, width) in pixels of an opened image after its EXIF orientation, without decoding it."""
+    # Pillow applies the orientation of a TIFF itself, to its size when it is opened.
+    is_turned = not isinstance(image, TiffImageFile) and image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
+    return (image.width, image.height) if is_turned else (image.height, image.width)
