@@ -65,7 +65,10 @@ def test_help_of_train_imports_neither_torch_nor_numpy() -> None:
     assert not imported & {"torch", "numpy", "PIL", "timm", "pixelwise.config", "pixelwise.data.formats"}
 
 
-@pytest.mark.parametrize("command", ["preview --help", "inspect --help", "train /no/such/folder"])
+@pytest.mark.parametrize(
+    "command",
+    ["preview --help", "inspect --help", "train /no/such/folder", "find-lr /no/such/folder", "tune /no/such/folder"],
+)
 def test_help_and_missing_data_import_no_torch(command: str) -> None:
     code = "import sys; from pixelwise.cli import main\ntry: main({!r})\nfinally: print(*sys.modules)"
     done = subprocess.run(
@@ -74,7 +77,7 @@ def test_help_and_missing_data_import_no_torch(command: str) -> None:
     assert done.returncode == (0 if "help" in command else 2)
     imported = done.stdout.splitlines()[-1].split()
     assert "cyclopts" in imported and "torch" not in imported
-    assert "help" in command or done.stderr == "pixelwise: error: /no/such/folder: no such folder\n"
+    assert "help" in command or done.stderr == "pixelwise: error: /no/such/folder: no such file or directory\n"
 
 
 def test_the_process_is_configured_before_a_command_runs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,11 +93,11 @@ class TestErrors:
     def test_wrong_commands(self, tokens: list[str], run_cli: RunCommand) -> None:
         assert_one_line_error(run_cli(*tokens))
 
-    @pytest.mark.parametrize("command", ["train", "evaluate", "preview", "inspect"])
+    @pytest.mark.parametrize("command", ["train", "evaluate", "preview", "inspect", "find-lr", "tune"])
     def test_no_such_folder(self, command: str, run_cli: RunCommand, run_copy: Path, tmp_path: Path) -> None:
         missing = tmp_path / "missing"
         tokens: list[str | Path] = [command, run_copy, missing] if command == "evaluate" else [command, missing]
-        assert_one_line_error(run_cli(*tokens, "--out", tmp_path / "out"), missing, "no such folder")
+        assert_one_line_error(run_cli(*tokens, "--out", tmp_path / "out"), missing, "no such file or directory")
         assert not (tmp_path / "out").exists()
 
     def test_the_home_directory_of_an_unknown_user(self, run_cli: RunCommand) -> None:

@@ -1,10 +1,15 @@
 """`pixelwise tune` and `pixelwise find-lr`: their output, their files, and errors in one line."""
 
+import shlex
 from pathlib import Path
 
 import pytest
 
 import pixelwise as pw
+from pixelwise.cli.app import app
+from pixelwise.cli.tune import _load
+from pixelwise.data.joined_spec import spec_of
+from pixelwise.data.label_map.options import LabelOptions
 from tests.cli.helpers import FAST, RunCommand, assert_one_line_error
 
 
@@ -26,21 +31,48 @@ def test_a_search_and_the_same_command_again(
     monkeypatch.setattr("pixelwise.tuning.study.train", None)  # a training would fail
     again = run_cli(*command)
     assert again.code == 0 and "trials: 1 complete" in again.out and "settings of the plan" not in again.out
+    assert run_cli(*command, "--classes", "pet", "background", "border").code == 0, (
+        "the classes are those of the search"
+    )
+    renamed = run_cli(*command, "--classes", "a", "b", "c")
+    assert renamed.code == 2 and f"{out}: the search there started with other flags about masks" in renamed.err
     other = run_cli(*command, "--lr", "0.1")
     assert other.code == 2 and "the search there started with another --lr; choose another --out" in other.err
+
+
+def test_a_search_with_a_preset_keeps_its_masks(
+    pets_folder: Path, pets: pw.DatasetIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    out = tmp_path / "tune"
+    (out / "trial-000").mkdir(parents=True)
+    (out / "study.json").touch()
+    (out / "trial-000" / "data.yaml").write_text(spec_of(pets).to_yaml(), encoding="utf-8")
+    roots = (str(pets_folder),)
+    same = LabelOptions(classes=pets.classes)
+    assert _load(roots, out, None, "default", same, {}).dataset.classes == pets.classes
+    for other in (LabelOptions(classes=("a", "b", "c")), LabelOptions(ignore_values=("border",))):
+        with pytest.raises(pw.ConfigError, match="other flags about masks; choose another --out"):
+            _load(roots, out, None, "default", other, {})
 
 
 @pytest.mark.integration
 def test_find_lr(run_cli: RunCommand, pets_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pixelwise.training.lr_finder.STEPS", 30)
     out = tmp_path / "lr"
-    result = run_cli("find-lr", pets_folder, "--preset", "default", "--out", out, "--device", "cpu", *FAST)
+    flags = ["--preset", "default", "--ignore-values", "border", "--no-cache"]
+    flags += ["--loss", "focal", "--loss-args", "gamma=3"]
+    result = run_cli("find-lr", pets_folder, *flags, "--lr", "0.003", "--out", out, "--device", "cpu", *FAST)
     assert result.code == 0, result.err
     assert f"curve: {out / 'lr-finder.png'}" in result.out
     suggested = [line for line in result.out.splitlines() if line.startswith("suggested learning rate: ")]
     assert suggested and suggested[0].endswith("(now 0.003)")
-    rate = suggested[0].split()[3]
-    assert f"use it: pixelwise train {pets_folder} --preset default --lr {rate}" in result.out
+    use = next(line for line in result.out.splitlines() if line.startswith("use it: pixelwise train "))
+    name, root, *words = shlex.split(use.removeprefix("use it: pixelwise "))
+    assert (name, root) == ("train", str(pets_folder)) and words[-2:] == ["--lr", suggested[0].split()[3]]
+    assert sorted(words[:-2]) == sorted([*flags, "--device", "cpu", *FAST])
+    _, given, unused, *_ = app.parse_known_args([name, root, *words])
+    assert not unused and given.arguments["settings"].loss_args == ("gamma=3",)
     assert_one_line_error(run_cli("find-lr", pets_folder, "--out", out), f"{out}: exists and is not an empty directory")
 
 

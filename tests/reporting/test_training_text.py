@@ -9,6 +9,7 @@ import pytest
 
 import pixelwise as pw
 from pixelwise.reporting.training_text import (
+    describe_best_epoch,
     describe_time,
     next_commands,
     print_run,
@@ -67,6 +68,21 @@ def test_the_end(tiny_run: pw.Run, pets: pw.DatasetIndex, capsys: pytest.Capture
         f"next:   pixelwise evaluate {tiny_run.path}",
         f"        pixelwise predict {tiny_run.path} {pets.root}/images",
     ]
+
+
+def test_an_miou_that_was_not_measured_is_left_out() -> None:
+    rows: list[dict[str, float | None]] = [{"epoch": 1, "val_miou": None}, {"epoch": 2, "val_miou": None}]
+    assert describe_best_epoch(rows) == "epoch 1 of 2"
+    assert describe_best_epoch([*rows, {"epoch": 3, "val_miou": 0.0}]) == "epoch 3 of 3, validation mIoU 0.000"
+
+
+def test_the_end_without_a_measured_miou(
+    tiny_run: pw.Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [row | {"val_miou": None} for row in tiny_run.read_metrics()]
+    monkeypatch.setattr(pw.Run, "read_metrics", lambda run: rows)
+    print_run(tiny_run)
+    assert capsys.readouterr().out.startswith(f"best: epoch 1 of {len(rows)} (trained ")
 
 
 def test_commands_are_quoted_for_the_shell(pets: pw.DatasetIndex) -> None:

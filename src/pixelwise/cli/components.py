@@ -60,7 +60,7 @@ def check_data_exists(data: Iterable[str]) -> None:
     """
     for path in data:
         if "://" not in path and not expand_home(path).exists():
-            raise DataError(f"{path}: no such folder")
+            raise DataError(f"{path}: no such file or directory")
 
 
 def parse_components(flag: str, words: tuple[str, ...]) -> tuple[ComponentSpec, ...]:

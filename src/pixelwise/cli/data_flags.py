@@ -1,12 +1,13 @@
 """Flags for the format of a data set and the meaning of its mask values."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Group, Parameter
 
 from pixelwise.cli.components import LIST_FLAG, OPEN_CHOICE, open_choice
+from pixelwise.cli.flags import flag_of, flag_words
 from pixelwise.cli.setting_flags import read_formats
 from pixelwise.errors import ConfigError
 
@@ -138,6 +139,18 @@ class DataFlags:
             mask_files=self.mask_files,
             nodata=self.nodata,
         )
+
+
+def mask_words(masks: DataFlags) -> list[str]:
+    """Return the flags that differ from their defaults, with their values, as words of a command.
+
+    >>> mask_words(DataFlags(label_map=("0=background", "255=cat"), instances=True))
+    ['--label-map', '0=background', '255=cat', '--instances']
+    """
+    given = [(field.name, getattr(masks, field.name)) for field in fields(masks)]
+    defaults = DataFlags()
+    changed = [(name, value) for name, value in given if value != getattr(defaults, name)]
+    return [word for name, value in changed for word in flag_words(flag_of(name), value)]
 
 
 def options_by_set(options: "LabelOptions", roots: Sequence[str]) -> "list[LabelOptions]":

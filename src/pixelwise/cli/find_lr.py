@@ -6,9 +6,10 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from pixelwise.cli.components import DataPath
-from pixelwise.cli.data_flags import DataFlags
-from pixelwise.cli.setting_flags import given_settings, settings_model
+from pixelwise.cli.components import DataPath, check_data_exists
+from pixelwise.cli.data_flags import DataFlags, mask_words
+from pixelwise.cli.setting_flags import given_settings, setting_words, settings_model
+from pixelwise.errors import ConfigError, printable
 
 Settings = settings_model()
 
@@ -29,19 +30,20 @@ def find_lr_command(
         plan: A plan.yaml from pixelwise inspect. Flags override its settings.
         preset: Fixed settings instead of a plan.
     """
+    if not data:
+        raise ConfigError("DATA is missing: the directory of the data set, a table, or a URL")
+    roots = tuple(map(str, data))
+    check_data_exists(roots)
     from pixelwise.cli.common import data_name
     from pixelwise.cli.entry import DONE
     from pixelwise.cli.train_group import Repeats
     from pixelwise.cli.train_run import Request, check_request, load_source, resolve_config
-    from pixelwise.errors import ConfigError, printable
     from pixelwise.runtime.files import next_free_path
     from pixelwise.training.lr_finder import find_learning_rate
 
-    if not data:
-        raise ConfigError("DATA is missing: the directory of the data set, a table, or a URL")
-    roots, given = tuple(map(str, data)), given_settings(settings)
+    given, masks = given_settings(settings), masks or DataFlags()
     target = out or next_free_path(Path(f"{data_name(roots[0])}-lr"))
-    options = (masks or DataFlags()).label_options(given.get("skip_unreadable", False))
+    options = masks.label_options(given.get("skip_unreadable", False))
     request = Request(roots, target, plan, preset, False, options, given, Repeats())
     chosen = check_request(request)
     source = load_source(request, chosen)
@@ -55,5 +57,6 @@ def find_lr_command(
         return DONE
     print(f"suggested learning rate: {curve.suggestion:g} (now {config.lr:g})")
     flags = ["--plan", str(plan)] if plan else ["--preset", preset] if preset else []
-    print(printable(f"use it: {shlex.join(['pixelwise', 'train', *roots, *flags, '--lr', f'{curve.suggestion:g}'])}"))
+    flags += [*mask_words(masks), *setting_words(settings, leave_out=("lr",)), "--lr", f"{curve.suggestion:g}"]
+    print(printable(f"use it: {shlex.join(['pixelwise', 'train', *roots, *flags])}"))
     return DONE

@@ -43,6 +43,22 @@ def flag_of(name: str) -> str:
     return FLAGS.get(name, f"--{name.replace('_', '-')}")
 
 
+def flag_words(flag: str, value: object) -> list[str]:
+    """Return a flag with its value as words of a command.
+
+    Args:
+        flag: the flag.
+        value: True or False for a flag without a value, a tuple for a flag with several values, or one value.
+
+    >>> flag_words("--size", 96), flag_words("--cache", False), flag_words("--nodata", -1.0)
+    (['--size', '96'], ['--no-cache'], ['--nodata=-1.0'])
+    """
+    if isinstance(value, bool):
+        return [flag if value else flag.replace("--", "--no-", 1)]
+    words = [str(each) for each in (value if isinstance(value, tuple) else (value,))]
+    return [f"{flag}={words[0]}"] if len(words) == 1 and words[0].startswith("-") else [flag, *words]
+
+
 def with_flags(message: str) -> str:
     """Replace argument names in backticks by flags in a message of the library.
 

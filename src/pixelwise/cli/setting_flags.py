@@ -15,7 +15,7 @@ from pydantic import BaseModel, create_model
 
 from pixelwise.cli.components import LIST_FLAG, OPEN_CHOICE, open_choice, parse_components, parse_parameters
 from pixelwise.cli.encoders import encoder_names
-from pixelwise.cli.flags import flag_of
+from pixelwise.cli.flags import flag_of, flag_words
 from pixelwise.errors import ConfigError
 
 FLAGS_FILE = Path(__file__).with_name("setting_flags.json")
@@ -115,6 +115,18 @@ def _field(flag: SettingFlag) -> tuple[Any, None]:
         **(OPEN_CHOICE if flag.is_open else {}),
     )
     return Annotated[kind | None, parameter], None
+
+
+def setting_words(settings: BaseModel | None, leave_out: Sequence[str] = ()) -> list[str]:
+    """Return the settings that were given as flags, with their values, as words of a command.
+
+    Args:
+        settings: an instance of the result of `settings_model`, or None.
+        leave_out: names of settings that are not returned.
+    """
+    given = set() if settings is None else settings.model_fields_set - set(leave_out)
+    values = [(flag.flag, getattr(settings, flag.name)) for flag in read_flags() if flag.name in given]
+    return [word for flag, value in values for word in flag_words(flag, value)]
 
 
 def given_settings(settings: BaseModel | None) -> dict[str, Any]:

@@ -18,9 +18,8 @@ from pixelwise.errors import ConfigError, PixelwiseError
 from pixelwise.planning.plan import Plan
 from pixelwise.planning.timing import estimate_training_time
 from pixelwise.reporting.console import print_dataset, print_dataset_report, print_plan
-from pixelwise.reporting.training_text import print_run, print_start, resume_command
+from pixelwise.reporting.training_text import describe_best_epoch, print_run, print_start, resume_command
 from pixelwise.runs.group import GroupKind
-from pixelwise.runs.metrics_file import best_epoch
 from pixelwise.runs.run_dir import Run
 from pixelwise.runtime.distributed import is_rank_zero
 from pixelwise.runtime.durations import format_duration
@@ -148,9 +147,8 @@ def check_request(request: Request) -> Plan | None:
         OutputError: The run directory may not be written.
         RunError: There is no run to continue, and no data set for a new one.
     """
-    options = request.options
-    no_mask_flags = LabelOptions(skip_unreadable=options.skip_unreadable, allow_outside=options.allow_outside)
-    if request.plan is not None and (request.preset is not None or options != no_mask_flags):
+    has_mask_flags = request.options != request.options.access_only()
+    if request.plan is not None and (request.preset is not None or has_mask_flags):
         raise ConfigError(
             "--plan sets how masks are read and which settings to start from; remove --preset and the flags about "
             "masks, or edit the plan"
@@ -265,10 +263,7 @@ def _stop_text(target: Path, request: Request) -> str:
     rows = Run.open(target).read_metrics()
     if not (target / "model.safetensors").exists() or not rows:
         return f"no epoch is complete, so there is no model yet; {advice}"
-    best = rows[best_epoch(rows) - 1]
-    score = f", validation mIoU {best['val_miou']:.3f}" if best["val_miou"] is not None else ""
-    model = f"{target / 'model.safetensors'} (epoch {best['epoch']:.0f} of {len(rows)}{score})"
-    return f"best model so far: {model}; {advice}"
+    return f"best model so far: {target / 'model.safetensors'} ({describe_best_epoch(rows)}); {advice}"
 
 
 def _resume_advice(target: Path, request: Request) -> str:

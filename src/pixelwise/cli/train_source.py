@@ -131,7 +131,7 @@ def _inspect_like(run: str, data: str, options: LabelOptions, progress: Progress
     of the data set or are made up.
     """
     spec = Run.open(run).read_dataset_spec()
-    is_plain = options == LabelOptions(skip_unreadable=options.skip_unreadable, allow_outside=options.allow_outside)
+    is_plain = options == options.access_only()
     if is_plain and isinstance(spec, DatasetSpec) and spec.kind in ("index", "rgb") and spec.other_class is None:
         pairs = [(value, name) for name, item in spec.classes.items() for value in item.values]
         pairs += [(value, IGNORE) for value in spec.ignore]

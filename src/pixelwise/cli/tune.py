@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from pixelwise.cli.components import LIST_FLAG, DataPath
+from pixelwise.cli.components import LIST_FLAG, DataPath, check_data_exists
 from pixelwise.cli.data_flags import DataFlags
 from pixelwise.cli.setting_flags import given_settings, settings_model
+from pixelwise.errors import ConfigError
 
 if TYPE_CHECKING:
     from pixelwise.cli.train_source import Source
+    from pixelwise.data.joined_spec import AnySpec
     from pixelwise.data.label_map.options import LabelOptions
     from pixelwise.tuning.result import Tuning
 
@@ -46,14 +48,14 @@ def tune_command(
         plan: A plan.yaml from pixelwise inspect, with the settings before the search. Flags override it.
         preset: Fixed settings before the search instead of a plan.
     """
-    from pixelwise.cli.common import check_output, data_name
-    from pixelwise.cli.entry import DONE
-    from pixelwise.errors import ConfigError
-    from pixelwise.tuning.study import tune
-
     if not data:
         raise ConfigError("DATA is missing: the directory of the data set, a table, or a URL")
     roots, given = tuple(map(str, data)), given_settings(settings)
+    check_data_exists(roots)
+    from pixelwise.cli.common import check_output, data_name
+    from pixelwise.cli.entry import DONE
+    from pixelwise.tuning.study import tune
+
     target = out or Path("runs") / f"{data_name(roots[0])}-tune"
     check_output(target)
     seconds = _parse_time(max_time)
@@ -72,7 +74,6 @@ def tune_command(
 
 
 def _parse_time(text: str | None) -> float | None:
-    from pixelwise.errors import ConfigError
     from pixelwise.runtime.durations import parse_duration
 
     try:
@@ -98,21 +99,58 @@ def _load(
         preset: the name of a preset, or None.
         options: the flags about masks.
         given: the settings given as flags.
+
+    Raises:
+        ConfigError: The search continues, and flags about masks give other labels than its own.
     """
     from pixelwise.cli.train_group import Repeats
     from pixelwise.cli.train_run import Request, check_request, load_source, print_source
-    from pixelwise.data.label_map.options import LabelOptions
+    from pixelwise.cli.train_source import load_new
+    from pixelwise.data.joined_spec import read_any_spec, spec_of
+    from pixelwise.planning.plan import Plan
     from pixelwise.tuning.storage import PLAN_FILE, exists
 
-    continues = exists(out)
-    if continues and plan is None and preset is None and (out / PLAN_FILE).is_file():
-        plan = out / PLAN_FILE  # it contains the flags about masks
-        options = LabelOptions(skip_unreadable=options.skip_unreadable, allow_outside=options.allow_outside)
+    continues, stored = exists(out), out / PLAN_FILE
+    if continues and plan is None and preset is None and stored.is_file():
+        if options != options.access_only():
+            asked = load_new(roots, None, "default", options, given).dataset
+            _check_labels(out, spec_of(asked), Plan.read(stored).data)
+        plan, options = stored, options.access_only()
     request = Request(roots, None, plan, preset, False, options, given, Repeats())
     source = load_source(request, check_request(request))
+    is_comparable = continues and plan is None and "start_from" not in given  # which adds classes to those of the data
+    first = next(out.glob("trial-*/data.yaml"), None) if is_comparable else None
+    if first is not None:
+        _check_labels(out, spec_of(source.dataset), read_any_spec(first))
     if not continues:
         print_source(source)
     return source
+
+
+def _check_labels(out: Path, asked: "AnySpec", stored: "AnySpec") -> None:
+    """Raise ConfigError if the flags about masks give other labels than those of the search that continues."""
+    if _labels(asked) != _labels(stored):
+        raise ConfigError(f"{out}: the search there started with other flags about masks; choose another --out")
+
+
+def _labels(spec: "AnySpec") -> dict[str, tuple[object, ...]]:
+    """Return what flags about masks decide: for each data set, its format, its classes and their mask values."""
+    from pixelwise.data.spec import DatasetSpec
+
+    sets = {"": spec} if isinstance(spec, DatasetSpec) else spec.sets
+    return {
+        name: (
+            each.format,
+            each.kind,
+            {label: set(item.values) for label, item in each.classes.items()},
+            *(set(values) for values in (each.ignore, each.absent, each.present)),
+            each.other_class,
+            each.line_width,
+            each.mask_files,
+            each.nodata,
+        )
+        for name, each in sets.items()
+    }
 
 
 def _print_result(result: "Tuning", roots: tuple[str, ...]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from pixelwise.config import Config
 from pixelwise.data.index import DatasetIndex
 from pixelwise.errors import printable
-from pixelwise.runs.metrics_file import best_epoch
+from pixelwise.runs.metrics_file import Row, best_epoch
 from pixelwise.runs.run_dir import Run
 from pixelwise.runtime.durations import format_duration
 
@@ -49,16 +49,28 @@ def print_run(run: Run, data: DatasetIndex | None = None) -> None:
         data: the data set of the training, for the next commands. None to print no commands.
     """
     rows = run.read_metrics()
-    best = rows[best_epoch(rows) - 1]
     seconds = rows[-1].get("seconds") or rows[-1]["train_seconds"] or 0.0
     print(
-        f"best: epoch {best['epoch']:.0f} of {len(rows)}, validation mIoU {best['val_miou'] or 0.0:.3f} "
-        f"(trained {format_duration(seconds)})\n"
+        f"best: {describe_best_epoch(rows)} (trained {format_duration(seconds)})\n"
         f"{printable(f'model:  {run.path}/model.safetensors')}\n"
         f"{printable(f'images: {run.samples_animation}, {run.history_image}, {run.architecture_image}')}"
     )
     for heading, command in zip(("next:  ", "       "), next_commands(run.path, data) if data else (), strict=False):
         print(printable(f"{heading} {command}"))
+
+
+def describe_best_epoch(rows: Sequence[Row]) -> str:
+    """Return the number of the best epoch, and its validation mIoU if it was measured.
+
+    Args:
+        rows: the metrics of all epochs, see `Run.read_metrics`. At least one.
+
+    >>> describe_best_epoch([{"epoch": 1, "val_miou": 0.5}, {"epoch": 2, "val_miou": 0.4}])
+    'epoch 1 of 2, validation mIoU 0.500'
+    """
+    best = rows[best_epoch(rows) - 1]
+    score = "" if best["val_miou"] is None else f", validation mIoU {best['val_miou']:.3f}"
+    return f"epoch {best['epoch']:.0f} of {len(rows)}{score}"
 
 
 def next_commands(run: Path, data: DatasetIndex) -> list[str]:

@@ -33,7 +33,7 @@ def test_readers_return_none_for_other_folders(name: str, tmp_path: Path) -> Non
 def test_a_missing_folder_raises(tmp_path: Path) -> None:
     with pytest.raises(DataError) as error:
         load_dataset(tmp_path / "nowhere")
-    assert_one_line(error, tmp_path / "nowhere", "no such folder")
+    assert_one_line(error, tmp_path / "nowhere", "no such file or directory")
 
 
 @pytest.mark.parametrize("missing", ["images", "annotations", "annotations/trimaps"])

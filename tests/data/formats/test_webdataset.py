@@ -49,7 +49,7 @@ def test_an_index_of_a_newer_version_is_refused(packed: Path) -> None:
 
 def test_a_url_without_a_data_set_raises_with_the_remote_formats(memory: str) -> None:
     root = RemoteFile(memory)
-    with pytest.raises(DataError, match="no such folder"):
+    with pytest.raises(DataError, match="no such file or directory"):
         detect_format(root)
     fsspec.filesystem("memory").pipe_file("/bucket/pets/notes.txt", b"text")
     with pytest.raises(DataError, match=r"any format that pixelwise reads from a URL \(table, shards\)"):

@@ -199,4 +199,4 @@ def _check_exists(root: Path | RemoteFile) -> None:
     except OSError as error:
         raise DataError(f"{root}: cannot be reached ({first_line(error)})") from None
     if not exists:
-        raise DataError(f"{root}: no such folder")
+        raise DataError(f"{root}: no such file or directory")

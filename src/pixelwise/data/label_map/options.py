@@ -97,6 +97,10 @@ class LabelOptions:
             nodata,
         )
 
+    def access_only(self) -> "LabelOptions":
+        """Return options with only `skip_unreadable` and `allow_outside`, which do not change how masks are read."""
+        return LabelOptions(skip_unreadable=self.skip_unreadable, allow_outside=self.allow_outside)
+
     @property
     def value_names(self) -> tuple[tuple[str, str], ...]:
         """The pairs of `label_map`, then a pair (value, "ignore") for each item of `ignore_values`."""
