@@ -68,7 +68,7 @@ def test_windows_count_as_images() -> None:
     assert few.settings["epochs"] == 4 and "780 windows an epoch" in few.reasons["epochs"]
     assert few.settings["batch_size"] == 4
     small = plan_for(4.0, {"image_size": 128}, images=14).settings
-    assert small["batch_size"] == 16 and small["epochs"] == 5, "18,000 windows have as many pixels as 2,000 of 384 px"
+    assert small["batch_size"] == 16 and small["epochs"] == 4, "18,000 windows have as many pixels as 2,000 of 384 px"
     assert plan_for(4.0, {"view": "whole"}, images=14).settings["encoder_training"] == "none"
 
 
