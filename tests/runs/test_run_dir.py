@@ -213,7 +213,7 @@ def _opens_as_events(path: Path) -> bool:
 def _opens_as_image(path: Path) -> bool:
     with Image.open(path) as image:
         image.load()
-        return image.format == path.suffix[1:].upper()
+        return image.format == Image.registered_extensions()[path.suffix]
 
 
 OPEN: dict[str, Callable[[Path], object]] = {
