@@ -6,6 +6,7 @@ probability of 70 %. The true IoUs are those of 300,000 such images.
 
 import time
 from collections.abc import Sequence
+from unittest.mock import patch
 
 import numpy as np
 import numpy.typing as npt
@@ -37,7 +38,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     from pixelwise.metrics import intervals
 
     note = f"Intervals of {arguments.resamples:,} resamples; `pixelwise evaluate` draws {intervals.RESAMPLES:,}."
-    intervals.RESAMPLES = arguments.resamples
     repeats = 10 if arguments.quick else arguments.data_sets
     rng = np.random.default_rng(0)
     total = draw_counts(rng, 300_000).sum(0)
@@ -47,7 +47,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         started = time.perf_counter()
         means, classes, widths = [], [], []
         for seed in range(repeats):
-            found = intervals.bootstrap_iou(draw_counts(rng, images), CLASSES, seed=seed)
+            with patch.object(intervals, "RESAMPLES", arguments.resamples):
+                found = intervals.bootstrap_iou(draw_counts(rng, images), CLASSES, seed=seed)
             means.append(found.mean_iou.low <= truth.mean() <= found.mean_iou.high)
             widths.append(found.mean_iou.half_width)
             ends = found.classes.values()

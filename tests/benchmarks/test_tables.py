@@ -27,16 +27,14 @@ def test_device_limits_waits_for_the_accelerator(
     assert waits == [torch.device(device)] * count
 
 
-def test_interval_cover_states_the_resamples(
-    script: Callable[[str], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_interval_cover_states_the_resamples_and_restores_them(script: Callable[[str], Any], tmp_path: Path) -> None:
     from pixelwise.metrics import intervals
 
-    monkeypatch.setattr(intervals, "RESAMPLES", intervals.RESAMPLES)  # restored: the script changes it
     out = tmp_path / "out.json"
     script("interval_cover").main(["--quick", "--images", "20", "--resamples", "50", "--out", str(out)])
     note = json.loads(out.read_text(encoding="utf-8"))["note"]
     assert note == "Intervals of 50 resamples; `pixelwise evaluate` draws 2,000."
+    assert intervals.RESAMPLES == 2000
 
 
 def test_data_speed_is_relative_to_the_faster_order_of_the_same_round(script: Callable[[str], Any]) -> None:
