@@ -35,7 +35,7 @@ ENCODER = "tf_efficientnet_lite0"
 # --- the sides, each in a process of its own
 
 
-def pixelwise_side(turns: Turns, folder: str, model: str, rounds: int) -> None:
+def pixelwise_side(turns: Turns, folder: str, outputs: str, model: str, rounds: int) -> None:
     """Measure `predict_folder` as the command calls it, the network alone, and one image in Python."""
     import torch
 
@@ -53,8 +53,8 @@ def pixelwise_side(turns: Turns, folder: str, model: str, rounds: int) -> None:
         return time.perf_counter() - started, count
 
     def predict() -> tuple[float, int]:
-        with tempfile.TemporaryDirectory() as out:
-            return timed(lambda: pw.predict_folder(predictor, files, out), len(files))
+        out = tempfile.mkdtemp(dir=outputs)
+        return timed(lambda: pw.predict_folder(predictor, files, out), len(files))
 
     def measure() -> dict[str, tuple[float, int]]:
         passes = max(1, len(files) // BATCH)
@@ -70,7 +70,7 @@ def pixelwise_side(turns: Turns, folder: str, model: str, rounds: int) -> None:
         turns.wait(**measure())
 
 
-def smp_side(turns: Turns, folder: str, rounds: int, encoder: str) -> None:
+def smp_side(turns: Turns, folder: str, outputs: str, rounds: int, encoder: str) -> None:
     """Measure a loop over the images with Pillow and a U-Net of segmentation_models_pytorch."""
     import numpy as np
     import segmentation_models_pytorch as smp
@@ -92,10 +92,11 @@ def smp_side(turns: Turns, folder: str, rounds: int, encoder: str) -> None:
         Image.blend(image, Image.fromarray(colors[mask]), 0.5).save(out / f"{file.stem}_overlay.png")
 
     def measure() -> float:
-        with tempfile.TemporaryDirectory() as out, torch.inference_mode():
+        out = Path(tempfile.mkdtemp(dir=outputs))
+        with torch.inference_mode():
             started = time.perf_counter()
             for file in files:
-                predict(file, Path(out))
+                predict(file, out)
             return time.perf_counter() - started
 
     measure()
@@ -134,14 +135,19 @@ def make_run(data: Path, out: Path, quick: bool) -> None:
     model.save(out)
 
 
-def measure(folder: str, model: str, rounds: int, quick: bool) -> dict[str, list[dict[str, Any]]]:
-    """Let the sides take turns. segmentation_models_pytorch is left out if it is not installed."""
-    sides = {"pixelwise": start(__file__, "pixelwise", quick, folder=folder, model=model, rounds=rounds)}
+def measure(folder: str, outputs: str, model: str, rounds: int, quick: bool) -> dict[str, list[dict[str, Any]]]:
+    """Let the sides take turns. segmentation_models_pytorch is left out if it is not installed.
+
+    The output files of all rounds stay until the end: for some seconds after many files were removed, ext4 needs longer
+    to make new ones.
+    """
+    common = {"folder": folder, "outputs": outputs, "rounds": rounds}
+    sides = {"pixelwise": start(__file__, "pixelwise", quick, model=model, **common)}
     if find_spec("segmentation_models_pytorch") is None:
         say("segmentation_models_pytorch is not installed and left out")
     else:
         encoder = "mobilenetv3_small_050" if quick else ENCODER
-        sides["smp"] = start(__file__, "smp", quick, folder=folder, rounds=rounds, encoder=encoder)
+        sides["smp"] = start(__file__, "smp", quick, encoder=encoder, **common)
     for name, side in sides.items():
         say(f"{name}: warming up")
         side.result()
@@ -187,13 +193,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     content = describe(arguments, packages)
     count, size, rounds = (6, (96, 64), 2) if arguments.quick else (arguments.images, (500, 375), arguments.rounds)
     with tempfile.TemporaryDirectory() as temporary:
-        folder, run = Path(temporary) / "images", Path(temporary) / "run"
+        folder, outputs, run = (Path(temporary) / name for name in ("images", "outputs", "run"))
         folder.mkdir()
+        outputs.mkdir()
         say(f"writing {count} images")
         write_images(arguments.data, folder, count, size)
         if arguments.run is None:
             make_run(arguments.data, run, arguments.quick)
-        figures = measure(str(folder), str(arguments.run or run), rounds, arguments.quick)
+        figures = measure(str(folder), str(outputs), str(arguments.run or run), rounds, arguments.quick)
     finish(arguments.out, content | {"rounds": figures, "table": findings_table(results(figures))})
 
 

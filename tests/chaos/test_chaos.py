@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pixelwise.errors import DataError
-from pixelwise.runtime import files
+from pixelwise.runtime import atomic
 from tests.chaos import image_files, label_files
 from tests.chaos.commands import Workshop
 from tests.chaos.damage import BYTES, damage_structure
@@ -103,7 +103,7 @@ def test_half_written_files_are_found(workshop: Workshop, monkeypatch: pytest.Mo
 
 def test_temporary_files_that_stay_are_found(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
     workshop.command("pack")
-    monkeypatch.setattr(files, "remove_abandoned", lambda folder: None)
+    monkeypatch.setattr(atomic, "remove_abandoned", lambda folder: None)
     verdicts = {each.verdict for each in kill_commands(workshop, 4, seed=0, names=("pack",))}
     assert Verdict.LEFT_BEHIND in verdicts
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pixelwise.runtime.files import is_temporary, lock_file, remove_directory
+from pixelwise.runtime.atomic import is_temporary, remove_directory
+from pixelwise.runtime.files import lock_file
 from pixelwise.runtime.windows import portable_name
 
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from pixelwise.errors import OutputError
-from pixelwise.runtime.files import atomic_write
+from pixelwise.runtime.atomic import atomic_write
 from pixelwise.visualization import make_gif, save_image
 from tests.visualization.helpers import GREEN, RED, count_pixels
 

@@ -10,7 +10,8 @@ from pixelwise.cli.components import DataPath
 from pixelwise.cli.data_flags import DataFlags
 from pixelwise.data.schema import Split
 from pixelwise.errors import printable
-from pixelwise.runtime.files import next_free_path, remove_abandoned
+from pixelwise.runtime.atomic import remove_abandoned
+from pixelwise.runtime.files import next_free_path
 
 
 def preview_command(

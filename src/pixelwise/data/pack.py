@@ -24,7 +24,8 @@ from pixelwise.data.io.remote import RemoteFile
 from pixelwise.data.schema import SPLITS, BytesSource, ReadSpec, Record, Split
 from pixelwise.data.task import MULTILABEL
 from pixelwise.errors import ConfigError, DataError, OutputError, OutputExistsError, PixelwiseError, first_line
-from pixelwise.runtime.files import atomic_directory, write_errors
+from pixelwise.runtime.atomic import atomic_directory
+from pixelwise.runtime.files import write_errors
 from pixelwise.runtime.progress import Progress, no_progress
 from pixelwise.runtime.threads import prefetch_map
 

@@ -9,7 +9,7 @@ from pixelwise.errors import ConfigError, OutputExistsError
 from pixelwise.metrics.evaluation import TABLE_COLUMNS, Evaluation, csv_path, image_table, page_path
 from pixelwise.reporting.evaluation_report import PAGE_MARK, render_evaluation
 from pixelwise.runs.run_dir import Run
-from pixelwise.runtime.files import atomic_write, remove_abandoned
+from pixelwise.runtime.atomic import atomic_write, remove_abandoned
 
 _MARK_BYTES = 1000
 """Number of bytes at the start of a page or a table that contain its mark."""

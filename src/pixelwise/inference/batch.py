@@ -35,8 +35,9 @@ from pixelwise.inference.predictor import Predictor
 from pixelwise.inference.result_tables import CLASSES_FILE, ImageRows, ResultTables
 from pixelwise.inference.sources import find_images
 from pixelwise.inference.video import predict_video, read_fractions
+from pixelwise.runtime.atomic import remove_abandoned, share_temporary_directories
 from pixelwise.runtime.cpu import leave_one_core
-from pixelwise.runtime.files import remove_abandoned, write_errors
+from pixelwise.runtime.files import write_errors
 from pixelwise.runtime.progress import Progress, no_progress
 from pixelwise.runtime.threads import prefetch_map
 
@@ -158,7 +159,7 @@ def predict_folder(
     resumed = [item.path for item in items if item.mark is not None]
     tables.keep(resumed)
     failed: list[PixelwiseError] = [*found.problems]
-    with closing(tables), leave_one_core():
+    with closing(tables), leave_one_core(), share_temporary_directories():
         todo = [item for item in items if item.mark is None]
         failed += _predict_items(predictor, todo, mark, tables, progress, (row_progress, frame_progress))
     done = [(item, item.mark) for item in items if item.mark is not None]

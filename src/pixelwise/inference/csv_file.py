@@ -8,7 +8,8 @@ from typing import BinaryIO, NamedTuple
 
 from pixelwise.errors import OutputExistsError, first_line
 from pixelwise.inference.tables import to_csv
-from pixelwise.runtime.files import atomic_write, write_errors
+from pixelwise.runtime.atomic import atomic_write
+from pixelwise.runtime.files import write_errors
 
 
 class Block(NamedTuple):

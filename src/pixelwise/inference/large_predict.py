@@ -23,7 +23,7 @@ from pixelwise.inference.predictor import Predictor
 from pixelwise.inference.sources import ImageSource
 from pixelwise.models.config import ModelConfig
 from pixelwise.palette import IGNORE_INDEX
-from pixelwise.runtime.files import atomic_write
+from pixelwise.runtime.atomic import atomic_write
 from pixelwise.runtime.progress import Progress, no_progress
 
 LARGE_PIXELS = 1 << 26

@@ -15,7 +15,7 @@ from pixelwise.inference.prediction import MaskStyle
 from pixelwise.inference.result_tables import CLASSES_FILE, OBJECTS_FILE
 from pixelwise.inference.sources import ImageSource
 from pixelwise.inference.video import FRAME_MASK, FRAMES_KIND, is_moving, video_files
-from pixelwise.runtime.files import atomic_write
+from pixelwise.runtime.atomic import atomic_write
 
 REPORT_FILE = "predictions.json"
 

@@ -27,7 +27,7 @@ from pixelwise.inference.sources import ImageSource
 from pixelwise.inference.tables import image_cell
 from pixelwise.inference.video_file import VideoReader, VideoWriter, is_video, output_suffix
 from pixelwise.models.config import ModelConfig
-from pixelwise.runtime.files import atomic_directory, atomic_write
+from pixelwise.runtime.atomic import atomic_directory, atomic_write
 from pixelwise.runtime.progress import Progress, no_progress
 from pixelwise.runtime.threads import available_cpus, batched, prefetch
 from pixelwise.visualization import add_legend

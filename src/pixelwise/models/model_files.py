@@ -15,7 +15,7 @@ from pixelwise.errors import RunError, first_finding, first_line
 from pixelwise.models.config import ModelConfig
 from pixelwise.models.tensor_files import write_tensors
 from pixelwise.models.version1 import translate_tensor_names
-from pixelwise.runtime.files import atomic_write
+from pixelwise.runtime.atomic import atomic_write
 
 WEIGHTS_FILE = "model.safetensors"
 

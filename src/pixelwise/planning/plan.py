@@ -18,8 +18,8 @@ from pixelwise.config import (
 from pixelwise.data.joined_spec import AnySpec, JoinedSpec
 from pixelwise.data.spec import DatasetSpec, Spec
 from pixelwise.errors import ConfigError
+from pixelwise.runtime.atomic import atomic_write
 from pixelwise.runtime.durations import format_duration
-from pixelwise.runtime.files import atomic_write
 from pixelwise.runtime.parsing import read_yaml
 from pixelwise.runtime.yaml_text import yaml_line, yaml_text
 

@@ -23,7 +23,8 @@ from pixelwise.reporting.console import (
     values_by_class,
 )
 from pixelwise.reporting.folder_examples import folder_examples
-from pixelwise.runtime.files import atomic_directory, write_errors
+from pixelwise.runtime.atomic import atomic_directory
+from pixelwise.runtime.files import write_errors
 from pixelwise.runtime.progress import Progress, no_progress
 
 _ENCODING_ERRORS = "backslashreplace"

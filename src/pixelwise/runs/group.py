@@ -20,7 +20,7 @@ from pixelwise.data.task import Task, get_task
 from pixelwise.errors import RunError, first_line
 from pixelwise.metrics.confusion import Metrics
 from pixelwise.runs.spread import Spread
-from pixelwise.runtime.files import atomic_write
+from pixelwise.runtime.atomic import atomic_write
 from pixelwise.runtime.parsing import read_json
 
 GROUP_FILE = "group.json"

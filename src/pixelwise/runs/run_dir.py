@@ -40,7 +40,8 @@ from pixelwise.models.model import SegmentationModel
 from pixelwise.planning.plan import Plan
 from pixelwise.runs.checkpoint import Checkpoint
 from pixelwise.runs.metrics_file import Row, read_rows, write_rows
-from pixelwise.runtime.files import atomic_write, is_temporary, lock_file, remove_abandoned
+from pixelwise.runtime.atomic import atomic_write, is_temporary, remove_abandoned
+from pixelwise.runtime.files import lock_file
 
 _START_MARK = ".pixelwise-start"
 """Name of an empty file that is in a run directory until config.yaml is written."""

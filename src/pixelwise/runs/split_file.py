@@ -13,7 +13,7 @@ from pathlib import Path
 from pixelwise.data.index import DatasetIndex
 from pixelwise.data.schema import SPLITS, BytesSource, Split
 from pixelwise.errors import RunError, first_line
-from pixelwise.runtime.files import atomic_write
+from pixelwise.runtime.atomic import atomic_write
 
 SPLIT_FILE = "split.csv"
 

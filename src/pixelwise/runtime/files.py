@@ -1,12 +1,9 @@
-"""Safe file output: atomic writes, unused file names, file locks, and conversion of write errors to messages."""
+"""Paths of output files, file locks, and conversion of write errors to messages. For atomic writes see `atomic`."""
 
 import errno
 import os
-import re
 import shutil
 import sys
-import time
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,13 +13,8 @@ import platformdirs
 
 from pixelwise.errors import OutputError, PixelwiseError
 
-_PREFIX = ".pixelwise-"
-"""Start of the name of temporary directories. 12 hexadecimal digits follow."""
-
-_TEMPORARY = re.compile(re.escape(_PREFIX) + "[0-9a-f]{12}")
-
-_MAX_AGE_SECONDS = 86_400
-"""Age at which a temporary directory counts as abandoned if the file system has no locks."""
+TEMPORARY_PREFIX = ".pixelwise-"
+"""Start of the name of the temporary directories of `pixelwise.runtime.atomic`. 12 hexadecimal digits follow."""
 
 FREE_SPACE = "free space, then try again"
 """The fix in the message about a full disk."""
@@ -32,52 +24,6 @@ FULL_DISK_ERRORS = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.
 
 _LITTLE_SPACE = 1 << 20
 """Free space in bytes below which the disk counts as full, for errors without an `errno`."""
-
-
-@contextmanager
-def atomic_write(out: Path) -> Iterator[Path]:
-    """Yield a temporary path. Rename it to `out` if the block succeeds, otherwise remove it.
-
-    The temporary path is in a temporary directory beside `out`. It has the same file name, because Pillow and
-    matplotlib choose the format by the suffix. Missing parent directories are made.
-
-    Raises:
-        OutputError: A parent directory cannot be made, the disk is full, or the file cannot be written.
-
-    >>> with atomic_write(Path("notes.txt")) as path:  # doctest: +SKIP
-    ...     path.write_text("complete or absent")
-    """
-    with write_errors(out):
-        _make_parent(out)
-        with _temporary_directory(out.parent) as folder:
-            yield folder / out.name
-            (folder / out.name).replace(out)
-
-
-@contextmanager
-def atomic_directory(out: Path, replace: bool = False) -> Iterator[Path]:
-    """Yield a new directory. Rename it to `out` if the block succeeds, otherwise remove it.
-
-    The new directory is in a temporary directory beside `out`. Missing parent directories are made. Temporary
-    directories of killed processes are removed from the parent directory.
-
-    Args:
-        out: the directory to make.
-        replace: True to replace an existing directory `out`. If False, OSError is raised if `out` is not empty.
-
-    Raises:
-        OSError: The directory cannot be made or renamed.
-    """
-    out.parent.mkdir(parents=True, exist_ok=True)
-    remove_abandoned(out.parent)
-    with _temporary_directory(out.parent) as folder:
-        building = folder / out.name
-        building.mkdir()
-        yield building
-        if replace and out.exists():
-            out.rename(folder / ".old")
-        building.rename(out)
-        _sync_directory(out.parent)
 
 
 @contextmanager
@@ -99,7 +45,7 @@ def write_errors(path: Path) -> Iterator[None]:
             raise OutputError(f"{path}: no space left on device; {FREE_SPACE}") from None
         name = str(error.filename or path)
         is_missing = isinstance(error, FileNotFoundError) and path.parent.exists()  # the block did not write the file
-        if is_missing or not (Path(name) in (path, *path.parents) or _PREFIX in name):
+        if is_missing or not (Path(name) in (path, *path.parents) or TEMPORARY_PREFIX in name):
             raise
         raise OutputError(f"{path}: cannot be written ({error.strerror or error}); choose another path") from None
 
@@ -117,103 +63,6 @@ def is_disk_full(error: OSError, path: Path) -> bool:
     with suppress(OSError):
         return shutil.disk_usage(path.parent).free < _LITTLE_SPACE
     return False
-
-
-def is_temporary(path: Path) -> bool:
-    """Return True if a path has the name of a temporary directory of this module."""
-    return _TEMPORARY.fullmatch(path.name) is not None
-
-
-def remove_abandoned(folder: Path) -> None:
-    """Remove the temporary directories of killed processes from a folder.
-
-    `atomic_write` and `atomic_directory` make these directories, and hold a lock on them until they are removed.
-    Without locks (Windows, some network drives), directories older than one day are removed.
-
-    Args:
-        folder: the folder. Nothing is done if it is missing.
-    """
-    try:
-        found = [path for path in folder.iterdir() if is_temporary(path)]
-    except OSError:
-        return
-    for path in found:
-        with suppress(OSError):
-            _remove_if_abandoned(path)
-
-
-def _remove_if_abandoned(path: Path) -> None:
-    lock, is_free = _lock_directory(path, exclusive=True)
-    try:
-        if is_free or (is_free is None and time.time() - path.stat().st_mtime > _MAX_AGE_SECONDS):
-            shutil.rmtree(path, ignore_errors=True)
-    finally:
-        if lock is not None:
-            os.close(lock)
-
-
-@contextmanager
-def _temporary_directory(parent: Path) -> Iterator[Path]:
-    """Yield a new directory with a lock on it. After the block, it is removed and unlocked."""
-    lock: int | None = None
-    is_kept = False
-    while not is_kept:  # `remove_abandoned` of another process can remove it before it is locked
-        folder = parent / f"{_PREFIX}{uuid.uuid4().hex[:12]}"
-        folder.mkdir()
-        with suppress(FileNotFoundError):
-            lock, is_free = _lock_directory(folder)
-            is_kept = is_free is not False and folder.exists()
-        if lock is not None and not is_kept:
-            os.close(lock)
-    try:
-        yield folder
-    finally:
-        try:
-            folder.rmdir()  # quicker than rmtree; works if the block succeeded
-        except OSError:
-            shutil.rmtree(folder, ignore_errors=True)
-        if lock is not None:
-            os.close(lock)
-
-
-def _lock_directory(path: Path, exclusive: bool = False) -> tuple[int | None, bool | None]:
-    """Open and lock a directory, without waiting for other locks.
-
-    Returns:
-        (file descriptor, is locked). `is locked` is False if another process holds a lock, and None if there are no
-        locks. The descriptor is None on Windows.
-    """
-    if sys.platform == "win32":  # a directory cannot be opened
-        return None, None
-    import fcntl
-
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return descriptor, False
-    except OSError:
-        return descriptor, None
-    return descriptor, True
-
-
-def _make_parent(out: Path) -> None:
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        if is_disk_full(error, out.parent):
-            raise
-        raise OutputError(f"{out.parent}: cannot be made ({error.strerror}); choose another directory") from None
-
-
-def _sync_directory(path: Path) -> None:
-    """Make renames in a directory survive a power failure."""
-    if os.name == "posix":
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def expand_home(path: str | Path) -> Path:
@@ -289,21 +138,3 @@ def lock_file(path: Path, exclusive: bool = False) -> BinaryIO | None:
                 file.close()
                 raise
     return file
-
-
-def remove_directory(path: Path) -> bool:
-    """Remove a directory whole or not at all.
-
-    It first gets the name of a temporary directory. Windows refuses this if a process has opened a file in the
-    directory. If this process is killed during the removal, `remove_abandoned` removes the rest.
-
-    Returns:
-        True if the directory was removed or renamed.
-    """
-    doomed = path.with_name(f"{_PREFIX}{uuid.uuid4().hex[:12]}")
-    try:
-        path.rename(doomed)
-    except OSError:
-        return False
-    shutil.rmtree(doomed, ignore_errors=True)
-    return True

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from pixelwise.errors import TrainingDivergedError, first_line, printable
-from pixelwise.runtime.files import atomic_directory
+from pixelwise.runtime.atomic import atomic_directory
 from pixelwise.training.near_duplicates import item_record
 from pixelwise.training.saving import has_finite_weights
 from pixelwise.training.setup import TrainingSetup

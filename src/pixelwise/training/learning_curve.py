@@ -27,8 +27,8 @@ from pixelwise.evaluation.extrapolation import Gain, extrapolate
 from pixelwise.metrics.evaluation import ImageScore
 from pixelwise.metrics.intervals import bootstrap_mean_ious
 from pixelwise.runs.run_dir import Run
+from pixelwise.runtime.atomic import atomic_write
 from pixelwise.runtime.distributed import launch_fabric
-from pixelwise.runtime.files import atomic_write
 from pixelwise.runtime.progress import ProgressBars
 from pixelwise.training.data import prepare_splits, with_split
 from pixelwise.training.trainer import train

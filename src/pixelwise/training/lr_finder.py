@@ -22,8 +22,8 @@ from pixelwise.errors import ConfigError
 from pixelwise.planning.plan import Plan
 from pixelwise.runs.checkpoint import rng_states, set_rng_states
 from pixelwise.runs.run_dir import Run
+from pixelwise.runtime.atomic import atomic_directory
 from pixelwise.runtime.distributed import launch_fabric
-from pixelwise.runtime.files import atomic_directory
 from pixelwise.runtime.progress import Progress, no_progress
 from pixelwise.training.course import make_course
 from pixelwise.training.epoch import training_steps, update_weights

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pixelwise.config import MACHINE_SETTINGS, Config
 from pixelwise.data.joined_spec import AnySpec
 from pixelwise.planning.plan import Plan
-from pixelwise.runtime.files import atomic_write
+from pixelwise.runtime.atomic import atomic_write
 from pixelwise.tuning.space import Dimension, Range, Value, with_values
 from pixelwise.visualization.trials import plot_trials
 

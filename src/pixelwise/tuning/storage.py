@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pixelwise.config import MACHINE_SETTINGS, Config
 from pixelwise.errors import ConfigError, OutputExistsError, RunError, first_line
 from pixelwise.planning.plan import Plan
-from pixelwise.runtime.files import atomic_write
+from pixelwise.runtime.atomic import atomic_write
 from pixelwise.runtime.parsing import read_json
 from pixelwise.tuning.result import as_json
 from pixelwise.tuning.space import Dimension

@@ -6,7 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pixelwise.runtime.files import atomic_write
+from pixelwise.runtime.atomic import atomic_write
 from pixelwise.visualization.text import plain
 
 if TYPE_CHECKING:

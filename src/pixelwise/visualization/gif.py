@@ -5,7 +5,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from pixelwise.runtime.files import atomic_write
+from pixelwise.runtime.atomic import atomic_write
 
 _MAX_WIDTH = 900
 """Maximum width of an animation in pixels. Wider images are scaled down."""

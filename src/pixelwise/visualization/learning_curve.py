@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from pixelwise.runtime.files import atomic_write
+from pixelwise.runtime.atomic import atomic_write
 
 _COLOR, _EXPECTED_COLOR, _TEXT_COLOR = "#0072b2", "#d55e00", "#212529"
 

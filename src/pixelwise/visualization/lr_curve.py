@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from pixelwise.runtime.files import atomic_write
+from pixelwise.runtime.atomic import atomic_write
 
 _COLOR, _PALE_COLOR, _MARK_COLOR = "#0072b2", "#9ecae1", "#d55e00"
 

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo, putchunk
 
-from pixelwise.runtime.files import atomic_write
+from pixelwise.runtime.atomic import atomic_write
 
 JPEG_QUALITY = 90
 """Quality of JPEG files, on Pillow's scale. Their colors are not subsampled, so that thin outlines stay sharp."""

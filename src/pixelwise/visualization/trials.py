@@ -6,7 +6,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from pixelwise.runtime.files import atomic_write
+from pixelwise.runtime.atomic import atomic_write
 
 _COLOR, _BEST_COLOR, _BEFORE_COLOR = "#0072b2", "#d55e00", "#6c757d"
 _COLUMNS = 3

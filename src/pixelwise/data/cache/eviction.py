@@ -7,7 +7,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from pixelwise.runtime.files import is_temporary, lock_file, remove_abandoned, remove_directory
+from pixelwise.runtime.atomic import is_temporary, remove_abandoned, remove_directory
+from pixelwise.runtime.files import lock_file
 
 MAX_CACHE_BYTES = 50 * 2**30
 """Maximum size of the cache in bytes."""

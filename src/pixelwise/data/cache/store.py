@@ -28,7 +28,8 @@ from pixelwise.data.resize import ImageSize, Scale, resize_image, resize_mask, t
 from pixelwise.data.schema import MultilabelMask, ReadSpec, Record
 from pixelwise.data.task import MULTILABEL
 from pixelwise.errors import CacheUnavailableError, DataError, PixelwiseError
-from pixelwise.runtime.files import atomic_directory, user_cache_folder
+from pixelwise.runtime.atomic import atomic_directory
+from pixelwise.runtime.files import user_cache_folder
 from pixelwise.runtime.progress import Progress, no_progress
 from pixelwise.runtime.threads import batched, prefetch_map
 

@@ -6,7 +6,7 @@ A resumed training continues the runs with these identifiers.
 import json
 
 from pixelwise.runs.run_dir import Run
-from pixelwise.runtime.files import atomic_write
+from pixelwise.runtime.atomic import atomic_write
 from pixelwise.runtime.parsing import read_json
 
 FILE = "loggers.json"
