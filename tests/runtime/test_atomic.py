@@ -202,6 +202,17 @@ def test_files_of_a_block_share_a_temporary_directory(tmp_path: Path) -> None:
     assert names(tmp_path) == ["a.txt", "b.txt", "d.txt", "sub"]
 
 
+def test_a_directory_that_is_made_in_a_block_has_no_temporary_directory(tmp_path: Path) -> None:
+    out = tmp_path / "masks"
+    with share_temporary_directories():
+        with atomic_directory(out) as building, atomic_write(building / "a.txt") as part:
+            part.write_text("a")
+        assert names(out) == ["a.txt"]
+        with atomic_write(out / "b.txt") as part:
+            part.write_text("b")
+    assert names(out) == ["a.txt", "b.txt"]
+
+
 def test_a_failed_file_of_a_block_is_removed(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("old")
     with share_temporary_directories():

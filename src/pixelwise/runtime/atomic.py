@@ -79,6 +79,8 @@ def atomic_directory(out: Path, replace: bool = False) -> Iterator[Path]:
         building = folder / out.name
         building.mkdir()
         yield building
+        if _shared is not None:
+            _shared.close(building)
         if replace and out.exists():
             out.rename(folder / ".old")
         building.rename(out)
@@ -145,22 +147,30 @@ class _SharedDirectories:
 
     def __init__(self, stack: ExitStack) -> None:
         self._stack = stack
-        self._folders: dict[Path, Path] = {}
+        self._folders: dict[Path, tuple[Path, ExitStack]] = {}
         self._lock = Lock()
 
     @contextmanager
     def beside(self, out: Path) -> Iterator[Path]:
         """Yield the temporary path of a file in the temporary directory of its parent. Remove it after an error."""
         with self._lock:
-            folder = self._folders.get(out.parent)
+            folder, _ = self._folders.get(out.parent, (None, None))
             if folder is None or not folder.exists():  # somebody can have removed the parent and everything in it
-                folder = self._folders[out.parent] = self._stack.enter_context(_temporary_directory(out.parent))
+                own = self._stack.enter_context(ExitStack())
+                folder = own.enter_context(_temporary_directory(out.parent))
+                self._folders[out.parent] = folder, own
         try:
             yield folder / out.name
         except BaseException:
             with suppress(OSError):
                 (folder / out.name).unlink()
             raise
+
+    def close(self, root: Path) -> None:
+        """Remove the temporary directories in a directory and below it, before the directory is renamed."""
+        with self._lock:
+            for parent in [parent for parent in self._folders if parent.is_relative_to(root)]:
+                self._folders.pop(parent)[1].close()
 
 
 @contextmanager
