@@ -115,18 +115,8 @@ def predict_by_rows(predictor: Predictor, path: ImageSource, progress: Progress 
     mask = np.empty(config.task.mask_shape(len(config.classes), rows.height, rows.width), np.uint8)
     for part in _parts(predictor, rows, confidence, progress):
         mask[..., part.rows.start : part.rows.stop, part.columns.start : part.columns.stop] = part.mask
-    return Prediction(
-        image,
-        mask,
-        config.classes,
-        config.palette,
-        None,
-        config.task,
-        config.background,
-        config.mask_format,
-        dict(zip(config.classes, confidence.means(), strict=True)),
-        nodata_pixels=int(np.count_nonzero((mask if mask.ndim == 2 else mask[0]) == IGNORE_INDEX)),
-    )
+    nodata = int(np.count_nonzero((mask if mask.ndim == 2 else mask[0]) == IGNORE_INDEX))
+    return Prediction.from_config(image, mask, config, nodata_pixels=nodata, confidences=confidence.means())
 
 
 def predict_large_tiff(
@@ -249,14 +239,5 @@ def reduced_prediction(rows: ImageRows, mask: MaskFile, config: ModelConfig) -> 
         ]
     )
     small = channels[0] if len(mask.shape) == 2 else channels
-    return Prediction(
-        image,
-        small,
-        config.classes,
-        config.palette,
-        None,
-        config.task,
-        config.background,
-        config.mask_format,
-        nodata_pixels=int(np.count_nonzero(channels[0] == IGNORE_INDEX)),
-    )
+    nodata = int(np.count_nonzero(channels[0] == IGNORE_INDEX))
+    return Prediction.from_config(image, small, config, nodata_pixels=nodata)

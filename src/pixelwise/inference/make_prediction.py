@@ -55,18 +55,15 @@ def make_prediction(
         small = resize_mask(missing.astype(np.uint8), (sampled.shape[1], sampled.shape[2]))
         sampled = sampled[:, (small == 0).to(sampled.device)].unsqueeze(1)
     confidences = task.class_confidence(sampled / config.temperature)
-    return Prediction(
+    compute_confidence = partial(resize_to_confidence, logits, size, task, config.temperature)
+    return Prediction.from_config(
         image,
         mask,
-        config.classes,
-        config.palette,
-        likelihood,
-        task,
-        config.background,
-        config.mask_format,
-        dict(zip(config.classes, confidences, strict=True)),
-        partial(resize_to_confidence, logits, size, task, config.temperature) if keep_logits else None,
-        0 if missing is None else int(np.count_nonzero(missing)),
+        config,
+        nodata_pixels=0 if missing is None else int(np.count_nonzero(missing)),
+        probabilities=likelihood,
+        confidences=confidences,
+        compute_confidence=compute_confidence if keep_logits else None,
     )
 
 

@@ -1,10 +1,10 @@
 """The prediction of one image: its mask, and what is computed from the mask."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Self
 
 import numpy as np
 from PIL import Image
@@ -17,6 +17,7 @@ from pixelwise.inference.file_names import mask_kinds
 from pixelwise.inference.objects import MaskObject, ObjectTable, find_objects
 from pixelwise.inference.pixel_size import PixelSize
 from pixelwise.inference.tables import ClassRows, ObjectRows
+from pixelwise.models.config import ModelConfig
 from pixelwise.palette import IGNORE_INDEX, Palette
 from pixelwise.visualization import add_legend, index_image, overlay, save_image, to_display_image
 
@@ -67,6 +68,43 @@ class Prediction:
     compute_confidence: Callable[[], np.ndarray] | None = None
     nodata_pixels: int = 0
     orientation: int = 1
+
+    @classmethod
+    def from_config(
+        cls,
+        image: np.ndarray,
+        mask: np.ndarray,
+        config: ModelConfig,
+        *,
+        nodata_pixels: int,
+        probabilities: np.ndarray | None = None,
+        confidences: Iterable[float | None] | None = None,
+        compute_confidence: Callable[[], np.ndarray] | None = None,
+    ) -> Self:
+        """Return the prediction of a model. Its classes, palette, task, background and mask format are the model's.
+
+        Args:
+            image: see `Prediction`.
+            mask: see `Prediction`.
+            config: the configuration of the model.
+            nodata_pixels: see `Prediction`.
+            probabilities: see `Prediction`.
+            confidences: the values of `class_confidences` in index order, or None.
+            compute_confidence: see `Prediction`.
+        """
+        return cls(
+            image,
+            mask,
+            config.classes,
+            config.palette,
+            probabilities,
+            config.task,
+            config.background,
+            config.mask_format,
+            None if confidences is None else dict(zip(config.classes, confidences, strict=True)),
+            compute_confidence,
+            nodata_pixels,
+        )
 
     def __repr__(self) -> str:
         # The fields are arrays, which would take hundreds of lines.
