@@ -22,7 +22,9 @@ from pixelwise.evaluation.evaluator import compute_confusion_matrix
 from pixelwise.inference import make_prediction
 from pixelwise.inference.bands import resize_to_mask
 from pixelwise.inference.predictor import Predictor
+from pixelwise.inference.views import training_scale
 from pixelwise.metrics import build_metric
+from pixelwise.models.config import View
 from pixelwise.models.model import SegmentationModel
 
 
@@ -36,9 +38,9 @@ def run(tiny_run: pw.Run, tmp_path: Path) -> pw.Run:
     return pw.Run.open(folder)
 
 
-def count_with_numpy(run: pw.Run, pets: pw.DatasetIndex) -> npt.NDArray[np.int64]:
+def count_with_numpy(run: pw.Run, pets: pw.DatasetIndex, view: View | None = None) -> npt.NDArray[np.int64]:
     """Count the confusion matrix of the test split by numpy alone, one image after another."""
-    predictor = Predictor.load(run.path)
+    predictor = Predictor.load(run.path, view=view)
     confusion = np.zeros((3, 3), np.int64)
     for record in pets.test:
         assert isinstance(record.image, Path) and isinstance(record.mask, Path)
@@ -89,6 +91,24 @@ def test_a_model_of_tiles_is_evaluated_with_tiles(run: pw.Run, pets: pw.DatasetI
     assert counted == sum(round(height / 2) * round(width / 2) for height, width in sizes)
 
 
+def test_a_model_of_whole_images_is_evaluated_with_windows(run: pw.Run, pets: pw.DatasetIndex) -> None:
+    whole = pw.evaluate(run, pets, "test")
+    tiles = pw.evaluate(run, pets, "test", out="auto", view="tiles")
+    scale = training_scale(SegmentationModel.load(run.path).config)
+    assert (whole.view, whole.scale, tiles.view, tiles.scale) == ("whole", None, "tiles", scale)
+    confusion = np.array(tiles.metrics.confusion)
+    assert np.abs(confusion - count_with_numpy(run, pets, "tiles")).sum() <= confusion.sum() / 500
+    assert np.abs(confusion - np.array(whole.metrics.confusion)).sum() > confusion.sum() / 100
+    assert tiles.path is not None and tiles.page is not None
+    stored = json.loads(tiles.path.read_text(encoding="utf-8"))
+    assert (stored["view"], stored["scale"]) == ("tiles", scale)
+    assert f"view tiles at scale {scale:.3g}" in tiles.page.read_text(encoding="utf-8")
+    larger = pw.evaluate(run, pets, "test", resolution="model", view="tiles", scale=0.9)
+    assert (larger.scale, larger.metrics.resolution) == (0.9, "scale 0.9")
+    with pytest.raises(ConfigError, match="`scale` has no effect on whole images"):
+        pw.evaluate(run, pets, "test", scale=0.9)
+
+
 def test_each_image_is_counted_once(run: pw.Run, pets: pw.DatasetIndex) -> None:
     predictor = Predictor.load(run.path)
     alone = np.zeros((3, 3), np.int64)
@@ -133,7 +153,7 @@ def test_json_file_has_all_metrics(run: pw.Run, pets: pw.DatasetIndex) -> None:
     assert set(stored) == {
         "accuracy", "miou", "classes", "confusion", "images", "resolution", "split", "left_out",
         "evaluated_on", "warning", "note", "intervals", "boundary", "calibration", "lowest_label_quality",
-        "ms_per_image", "device", "tta",
+        "ms_per_image", "device", "tta", "view", "scale",
     }  # fmt: skip
     assert list(stored["classes"]) == list(pets.classes)
     for name, values in stored["classes"].items():

@@ -16,6 +16,7 @@ from pixelwise.evaluation.selection import load_run_data
 from pixelwise.evaluation.write import check_out, write_evaluation
 from pixelwise.metrics import METRICS
 from pixelwise.metrics.evaluation import csv_path, page_path
+from pixelwise.models.config import View
 from pixelwise.reporting.evaluation_text import print_evaluation
 from pixelwise.runs.run_dir import Run
 from pixelwise.runtime.distributed import is_rank_zero
@@ -39,6 +40,8 @@ def evaluate_command(
     split: Split | None = None,
     out: Path | None = None,
     resolution: Resolution = "original",
+    view: View | None = None,
+    scale: float | None = None,
     tta: Annotated[bool, Parameter(negative=())] = False,
     device: Device = "auto",
     skip_unreadable: Annotated[bool, Parameter(negative=())] = False,
@@ -57,6 +60,9 @@ def evaluate_command(
         out: Path of the JSON file. A page (.html) and a row per image (.csv) are written beside it. [default:
             evaluation-SPLIT.json in the run directory, numbered]
         resolution: Compare masks at each image's own size, or at the size of the model's output.
+        view: "whole" to resize each image to the size of the model, "tiles" for overlapping windows of this size. By
+            default as in the training.
+        scale: Working pixels per image pixel for the view "tiles". By default that of the training images.
         tta: Average the predictions of each image and of its mirror image. Takes twice the time.
         device: auto, cpu, cuda or mps.
         skip_unreadable: Skip images and masks that cannot be used, and list them. Without it, the first is an error.
@@ -73,6 +79,7 @@ def evaluate_command(
         evaluation = evaluate(
             opened, dataset, split, None, resolution, device, skip_unreadable,
             parse_components("--metrics", metrics), progress=bars.track("evaluating"), tta=tta,
+            view=view, scale=scale,
         )  # fmt: skip
     if is_rank_zero():
         print_skipped(evaluation.skipped)

@@ -20,6 +20,7 @@ from pixelwise.inference.predictor import Predictor
 from pixelwise.metrics import Metric, Metrics, build_metric
 from pixelwise.metrics.evaluation import Evaluation, ImageScore
 from pixelwise.metrics.intervals import bootstrap_iou
+from pixelwise.models.config import View
 from pixelwise.registry import ComponentSpec, name_of
 from pixelwise.runs.run_dir import Run
 from pixelwise.runs.split_file import relative_name
@@ -43,6 +44,8 @@ def evaluate(
     metrics: Sequence[ComponentSpec] = (),
     progress: Progress = no_progress,
     tta: bool = False,
+    view: View | None = None,
+    scale: float | None = None,
 ) -> Evaluation:
     """Evaluate a run's best model on images that it was not trained on.
 
@@ -65,12 +68,16 @@ def evaluate(
         metrics: additional metrics, each a name in `pixelwise.metrics.METRICS` or {"name": name, parameter: value, …}.
         progress: see `Progress`. It counts images.
         tta: average the predictions of each image and of its mirror image.
+        view: "whole" to resize each image to the model's input, "tiles" for overlapping windows of this size. None for
+            the view of the training.
+        scale: working pixels per image pixel for the view "tiles". None for the scale of the training images.
 
     Returns:
         The result. Its `warning` is not empty if the model was trained on some of the images.
 
     Raises:
-        ConfigError: A metric is unknown or listed twice, the device is not available, or `out` ends with .html or .csv.
+        ConfigError: A metric is unknown or listed twice, the device is not available, the view is unknown, the scale is
+            invalid, or `out` ends with .html or .csv.
         DataError: The split is empty, the classes differ from the model's, the data set of the training is gone, a file
             cannot be read, or no file of the split can be read.
         OutputError: A file cannot be written.
@@ -84,7 +91,7 @@ def evaluate(
     if out is not None:
         check_out(out)
     fabric = launch_fabric(device)
-    predictor = Predictor.load(run.path, fabric.device, tta=tta)
+    predictor = Predictor.load(run.path, fabric.device, view=view, scale=scale, tta=tta)
     data = data if data is not None else load_run_data(run, skip_unreadable=skip_unreadable)
     _check_classes(predictor, data, run)
     selection = select_images(run, data, split)
@@ -218,6 +225,8 @@ def _summarize(
         seconds_per_image=seconds,
         device=str(predictor.device),
         tta=predictor.tta,
+        view=predictor.image_view.name,
+        scale=predictor.image_view.scale,
         task=predictor.task,
         palette=predictor.model.config.palette,
         background=predictor.model.config.background,

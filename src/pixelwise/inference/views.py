@@ -25,6 +25,16 @@ class ImageView(Protocol):
     """A way to compute the logits of images."""
 
     @property
+    def name(self) -> View:
+        """The name of the view."""
+        ...
+
+    @property
+    def scale(self) -> float | None:
+        """Working pixels per image pixel, or None if they differ between images."""
+        ...
+
+    @property
     def size_name(self) -> str:
         """The size of the logits in words, for reports."""
         ...
@@ -80,6 +90,8 @@ class WholeView:
     """
 
     def __init__(self, forward: Forward, size: tuple[int, int]) -> None:
+        self.name: View = "whole"
+        self.scale = None
         self.forward, self.size = forward, size
 
     @property
@@ -122,6 +134,7 @@ class TilesView:
     """
 
     def __init__(self, forward: Forward, config: ModelConfig, scale: float) -> None:
+        self.name: View = "tiles"
         self.forward, self.size, self.scale = forward, (config.size, config.size), scale
         self.task, self.temperature, self.classes = config.task, config.temperature, len(config.classes)
 

@@ -105,6 +105,8 @@ class Evaluation:
         palette: one color per class.
         background: indices of the classes that drawings do not color.
         tta: True if the predictions are means over each image and its mirror image.
+        view: "whole" if each image was resized to the model's input, "tiles" for windows of this size.
+        scale: working pixels per image pixel for the view "tiles", else None.
     """
 
     metrics: Metrics
@@ -129,6 +131,8 @@ class Evaluation:
     palette: Palette = ()
     background: tuple[int, ...] = ()
     tta: bool = False
+    view: str = "whole"
+    scale: float | None = None
 
     @property
     def page(self) -> Path | None:
@@ -139,6 +143,11 @@ class Evaluation:
     def csv_path(self) -> Path | None:
         """The CSV file with a row per image, or None if this process has written none."""
         return self.path and csv_path(self.path)
+
+    @property
+    def view_text(self) -> str:
+        """The view in words, such as "view tiles at scale 0.5"."""
+        return f"view {self.view}" if self.scale is None else f"view {self.view} at scale {self.scale:.3g}"
 
     @property
     def headline(self) -> str:
@@ -199,6 +208,8 @@ class Evaluation:
             ],
             "ms_per_image": 1000 * self.seconds_per_image,
             "tta": self.tta,
+            "view": self.view,
+            "scale": self.scale,
             "device": self.device,
         }
 

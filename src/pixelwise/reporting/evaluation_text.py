@@ -8,6 +8,7 @@ from pixelwise.reporting.console import print_metrics
 def print_evaluation(evaluation: Evaluation) -> None:
     """Print the images of an evaluation, its metrics, and the confidence interval of the mean IoU."""
     print(printable(f"evaluated on {evaluation.reason}"))
+    print(evaluation.view_text)
     print_metrics(evaluation.metrics, evaluation.split, evaluation.extra)
     print(evaluation.headline)
     values = (evaluation.boundary["boundary_iou"], evaluation.boundary["boundary_f"], evaluation.calibration.error)
