@@ -2,25 +2,21 @@
 
 import shlex
 from pathlib import Path
-from typing import Annotated, Literal
-
-from cyclopts import Parameter
 
 from pixelwise.cli.components import DataPath, check_data_exists
 from pixelwise.cli.data_flags import DataFlags, mask_words
-from pixelwise.cli.setting_flags import given_settings, setting_words, settings_model
-from pixelwise.errors import ConfigError, printable
-
-Settings = settings_model()
+from pixelwise.cli.setting_flags import setting_words
+from pixelwise.cli.training_flags import Preset, SettingFlags, parse_flags, require_data
+from pixelwise.errors import printable
 
 
 def find_lr_command(
     *data: DataPath,
     out: Path | None = None,
     plan: Path | None = None,
-    preset: Literal["default", "tutorial"] | None = None,
+    preset: Preset | None = None,
     masks: DataFlags | None = None,
-    settings: Annotated[Settings | None, Parameter(name="*")] = None,  # type: ignore[valid-type]
+    settings: SettingFlags | None = None,
 ) -> int:
     """Train a few steps with a rising learning rate, plot the loss, and suggest a learning rate.
 
@@ -30,9 +26,7 @@ def find_lr_command(
         plan: A plan.yaml from pixelwise inspect. Flags override its settings.
         preset: Fixed settings instead of a plan.
     """
-    if not data:
-        raise ConfigError("DATA is missing: the directory of the data set, a table, or a URL")
-    roots = tuple(map(str, data))
+    roots = require_data(data)
     check_data_exists(roots)
     from pixelwise.cli.common import data_name
     from pixelwise.cli.entry import DONE
@@ -41,9 +35,8 @@ def find_lr_command(
     from pixelwise.runtime.files import next_free_path
     from pixelwise.training.lr_finder import find_learning_rate
 
-    given, masks = given_settings(settings), masks or DataFlags()
+    options, given = parse_flags(masks, settings)
     target = out or next_free_path(Path(f"{data_name(roots[0])}-lr"))
-    options = masks.label_options(given.get("skip_unreadable", False))
     request = Request(roots, target, plan, preset, False, options, given, Repeats())
     chosen = check_request(request)
     source = load_source(request, chosen)
@@ -57,6 +50,7 @@ def find_lr_command(
         return DONE
     print(f"suggested learning rate: {curve.suggestion:g} (now {config.lr:g})")
     flags = ["--plan", str(plan)] if plan else ["--preset", preset] if preset else []
-    flags += [*mask_words(masks), *setting_words(settings, leave_out=("lr",)), "--lr", f"{curve.suggestion:g}"]
+    flags += mask_words(masks or DataFlags())
+    flags += [*setting_words(settings, leave_out=("lr",)), "--lr", f"{curve.suggestion:g}"]
     print(printable(f"use it: {shlex.join(['pixelwise', 'train', *roots, *flags])}"))
     return DONE

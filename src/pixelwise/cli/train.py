@@ -5,23 +5,21 @@ This module imports neither torch nor the library's modules that do, so that `pi
 
 import time
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from cyclopts import Parameter
 
 from pixelwise.cli.components import DataPath, check_data_exists
 from pixelwise.cli.data_flags import DataFlags
-from pixelwise.cli.setting_flags import given_settings, settings_model
+from pixelwise.cli.training_flags import Preset, SettingFlags, parse_flags, require_data
 from pixelwise.errors import ConfigError
-
-Settings = settings_model()
 
 
 def train_command(
     *data: DataPath,
     out: Path | None = None,
     plan: Path | None = None,
-    preset: Literal["default", "tutorial"] | None = None,
+    preset: Preset | None = None,
     resume: Annotated[
         tuple[str, ...] | None,
         Parameter(consume_multiple=True, negative=(), negative_iterable=(), negative_none=(), show_default=False),
@@ -30,7 +28,7 @@ def train_command(
     seeds: int | None = None,
     learning_curve: Annotated[bool, Parameter(negative=())] = False,
     masks: DataFlags | None = None,
-    settings: Annotated[Settings | None, Parameter(name="*")] = None,  # type: ignore[valid-type]
+    settings: SettingFlags | None = None,
 ) -> int:
     """Train a model and write a run directory.
 
@@ -56,8 +54,7 @@ def train_command(
     from pixelwise.cli.train_group import Repeats
     from pixelwise.cli.train_run import Request, run_training
 
-    given = given_settings(settings)
-    options = (masks or DataFlags()).label_options(given.get("skip_unreadable", False))
+    options, given = parse_flags(masks, settings)
     repeats = Repeats(folds, seeds, learning_curve)
     request = Request(roots, out, plan, preset, resumed, options, given, repeats)
     return run_training(request, started)
@@ -80,9 +77,7 @@ def find_run(
         ConfigError: There is no data set, or no run to resume.
     """
     if resume is None:
-        if not data:
-            raise ConfigError("DATA is missing: the directory of the data set, a table, or a URL")
-        return data, out, False
+        return require_data(data), out, False
     if out is None:
         if not resume:
             raise ConfigError("--resume needs the run directory to continue: --resume RUN")

@@ -3,13 +3,13 @@
 import shlex
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
 from pixelwise.cli.components import LIST_FLAG, DataPath, check_data_exists
 from pixelwise.cli.data_flags import DataFlags
-from pixelwise.cli.setting_flags import given_settings, settings_model
+from pixelwise.cli.training_flags import Preset, SettingFlags, parse_flags, require_data
 from pixelwise.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from pixelwise.data.joined_spec import AnySpec
     from pixelwise.data.label_map.options import LabelOptions
     from pixelwise.tuning.result import Tuning
-
-Settings = settings_model()
 
 _MAX_ROWS = 10
 """Maximum number of trials in the printed table. trials.csv has all."""
@@ -31,9 +29,9 @@ def tune_command(
     max_time: str | None = None,
     search: Annotated[tuple[str, ...] | None, Parameter(**LIST_FLAG)] = None,
     plan: Path | None = None,
-    preset: Literal["default", "tutorial"] | None = None,
+    preset: Preset | None = None,
     masks: DataFlags | None = None,
-    settings: Annotated[Settings | None, Parameter(name="*")] = None,  # type: ignore[valid-type]
+    settings: SettingFlags | None = None,
 ) -> int:
     """Search for better settings by their validation mIoU, one training per trial.
 
@@ -48,9 +46,7 @@ def tune_command(
         plan: A plan.yaml from pixelwise inspect, with the settings before the search. Flags override it.
         preset: Fixed settings before the search instead of a plan.
     """
-    if not data:
-        raise ConfigError("DATA is missing: the directory of the data set, a table, or a URL")
-    roots, given = tuple(map(str, data)), given_settings(settings)
+    roots = require_data(data)
     check_data_exists(roots)
     from pixelwise.cli.common import check_output, data_name
     from pixelwise.cli.entry import DONE
@@ -58,8 +54,8 @@ def tune_command(
 
     target = out or Path("runs") / f"{data_name(roots[0])}-tune"
     check_output(target)
+    options, given = parse_flags(masks, settings)
     seconds = _parse_time(max_time)
-    options = (masks or DataFlags()).label_options(given.get("skip_unreadable", False))
     source = _load(roots, target, plan, preset, options, given)
     print(f"search: {target} (Ctrl-C keeps the trials that are complete, and the same command continues)", flush=True)
     try:
