@@ -1,13 +1,18 @@
 """Tests of large TIFF files: their masks, tags, tables and overlay are those of a prediction of the whole image."""
 
 import csv
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import rasterio
+import rasterio.shutil
 import tifffile
+from affine import Affine
 from PIL import Image
+from rasterio.control import GroundControlPoint
 
 from pixelwise.data.mask_format import MaskFormat
 from pixelwise.data.task import MULTICLASS, MULTILABEL
@@ -105,6 +110,55 @@ def test_the_mask_is_a_tiled_bigtiff_with_the_tags_of_the_image(
     assert sorted(file.name for file in (tmp_path / "out").iterdir()) == [
         "map_mask.tif", "map_overlay.jpg", "objects.csv", "predictions.csv", "predictions.json",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["COG", "JP2OpenJPEG", "VRT", "sheared", "points"])
+def test_the_mask_has_the_georeference_of_the_image(
+    predictor: Predictor, tmp_path: Path, large: None, kind: str
+) -> None:
+    suffix = {"JP2OpenJPEG": "jp2", "VRT": "vrt"}.get(kind, "tif")
+    source, path = tmp_path / "source.tif", tmp_path / f"map.{suffix}"
+    shear = -0.2 if kind == "sheared" else 0
+    transform = Affine(0.5, shear, 440720, shear, -0.5, 3751320)
+    points = [GroundControlPoint(*point) for point in ((0, 0, 3, 9), (200, 0, 3, 5), (0, 150, 7, 9), (200, 150, 7, 6))]
+    georeference: Any = {"gcps": points} if kind == "points" else {"transform": transform}
+    with rasterio.open(
+        source,
+        "w",
+        driver="GTiff",
+        height=HEIGHT,
+        width=WIDTH,
+        count=3,
+        dtype="uint8",
+        crs="EPSG:32611",
+        **georeference,
+    ) as file:
+        file.write(np.moveaxis(make_image(HEIGHT, WIDTH), 2, 0))
+    options = {"REVERSIBLE": "YES", "QUALITY": 100} if kind == "JP2OpenJPEG" else {}
+    rasterio.shutil.copy(source, path, driver="GTiff" if kind in ("sheared", "points") else kind, **options)
+    predict_folder(predictor, [path], tmp_path / "out")
+    with rasterio.open(path) as image, rasterio.open(tmp_path / "out" / "map_mask.tif") as mask:
+        assert mask.crs == image.crs and mask.transform.almost_equals(image.transform, 1e-9)
+        assert kind == "sheared" or mask.bounds == image.bounds
+        assert [(point.row, point.col, point.x, point.y) for point in mask.gcps[0]] == [
+            (point.row, point.col, point.x, point.y) for point in image.gcps[0]
+        ]
+        assert (
+            (len(mask.gcps[0]) == 4 and mask.gcps[1] == "EPSG:32611") if kind == "points" else mask.crs == "EPSG:32611"
+        )
+        assert np.mean(mask.read(1) == predictor(source).mask) > 0.999
+
+
+def test_a_large_file_that_needs_a_package_names_it(
+    predictor: Predictor, tmp_path: Path, large: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Image.fromarray(make_image(HEIGHT, WIDTH)).save(tmp_path / "map.jp2")
+    monkeypatch.setitem(sys.modules, "rasterio", None)
+    monkeypatch.setattr(large_predict, "MAX_PIXELS", 1_000)
+    result = predict_folder(predictor, [tmp_path / "map.jp2"], tmp_path / "out")
+    assert [str(error) for error in result.failed] == [
+        f"{tmp_path / 'map.jp2'}: reading it in parts needs rasterio; pip install 'pixelwise[geo]'"
+    ]
 
 
 def test_multilabel_masks_have_a_file_for_each_class(

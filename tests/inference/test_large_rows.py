@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 import tifffile
 import torch
+from PIL import Image
 
 from pixelwise.data.resize import resize_image
 from pixelwise.errors import DataError
 from pixelwise.inference import large_rows
 from pixelwise.inference.inputs import read_input
-from pixelwise.inference.large_rows import ArrayRows, ScaledRows, TiffRows, is_readable_by_rows, tiff_size
+from pixelwise.inference.large_rows import ArrayRows, FileRows, ScaledRows
 from pixelwise.models.config import ModelConfig
 from tests.inference.conftest import make_model
 from tests.inference.helpers import make_image
@@ -30,7 +31,7 @@ def write(path: Path, pixels: np.ndarray, **options: Any) -> Path:
     return path
 
 
-def read_all(rows: TiffRows, step: int) -> np.ndarray:
+def read_all(rows: FileRows, step: int) -> np.ndarray:
     return np.concatenate([rows.read(start, min(start + step, rows.height)) for start in range(0, rows.height, step)])
 
 
@@ -52,8 +53,7 @@ def test_rows_of_color_files(tmp_path: Path, config: ModelConfig, options: dict[
     image = make_image(HEIGHT, WIDTH)
     stored = np.moveaxis(image, 2, 0) if "planarconfig" in options else image
     path = write(tmp_path / "image.tif", stored, photometric="rgb", **options)
-    assert tiff_size(path) == (HEIGHT, WIDTH) and is_readable_by_rows(path)
-    with TiffRows(path, config) as rows:
+    with FileRows(path, config) as rows:
         np.testing.assert_array_equal(read_all(rows, step), image)
         np.testing.assert_array_equal(rows.read(100, 110), image[100:110])
         np.testing.assert_array_equal(rows.read(5, 6), image[5:6])
@@ -71,58 +71,8 @@ def test_rows_are_converted_like_whole_files(
     if channels == 4:
         options["extrasamples"] = ["unassalpha"]
     path = write(tmp_path / "image.tif", pixels[..., 0] if channels == 1 else pixels, **options)
-    with TiffRows(path, config) as rows:
+    with FileRows(path, config) as rows:
         np.testing.assert_array_equal(read_all(rows, 40), read_input(path, config))
-
-
-def test_only_the_tiles_of_the_rows_are_decoded(
-    tmp_path: Path, config: ModelConfig, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = write(
-        tmp_path / "image.tif", make_image(HEIGHT, WIDTH), photometric="rgb", tile=(32, 32), compression="zlib"
-    )
-    decoded: list[int] = []
-    decode = TiffRows._decode
-
-    def observed(rows: TiffRows, number: int) -> np.ndarray:
-        decoded.append(number)
-        return decode(rows, number)
-
-    monkeypatch.setattr(TiffRows, "_decode", observed)
-    with TiffRows(path, config) as rows:
-        rows.read(33, 60)
-        rows.read(40, 70)
-    assert decoded == [1, 2], "the tiles of the last rows are used again"
-
-
-@pytest.mark.parametrize(
-    ("pixels", "options", "fault"),
-    [
-        (np.zeros((3, 20, 30, 3), np.uint8), {"photometric": "rgb"}, "several pages"),
-        (np.zeros((20, 30), bool), {}, "its pixels are not integers or floats of 8 to 64 bits"),
-        (np.zeros((20, 30, 4), np.uint8), {"photometric": "separated"}, "its colors are neither gray nor RGB"),
-        (np.zeros((20, 30), np.uint8), {"extratags": [(274, "H", 1, 6, True)]}, "it is rotated"),
-    ],
-)
-def test_files_that_need_the_whole_image(
-    tmp_path: Path, config: ModelConfig, pixels: np.ndarray, options: dict[str, Any], fault: str
-) -> None:
-    path = write(tmp_path / "image.tif", pixels, **options)
-    assert not is_readable_by_rows(path)
-    with pytest.raises(
-        DataError, match=rf"image\.tif: cannot be read in parts \({fault}\); save it as a TIFF with til"
-    ):
-        TiffRows(path, config)
-
-
-def test_a_large_compressed_strip_needs_the_whole_image(
-    tmp_path: Path, config: ModelConfig, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(large_rows, "_MAX_SEGMENT_BYTES", 10_000)
-    options = {"photometric": "rgb", "rowsperstrip": HEIGHT}
-    packed = write(tmp_path / "packed.tif", make_image(HEIGHT, WIDTH), compression="zlib", **options)
-    plain = write(tmp_path / "plain.tif", make_image(HEIGHT, WIDTH), **options)
-    assert not is_readable_by_rows(packed) and is_readable_by_rows(plain)
 
 
 def test_a_truncated_file_is_an_error_with_its_name(tmp_path: Path, config: ModelConfig) -> None:
@@ -134,12 +84,17 @@ def test_a_truncated_file_is_an_error_with_its_name(tmp_path: Path, config: Mode
         offset = tiff.pages.first.dataoffsets[12]
     content[offset : offset + 40] = bytes(40)
     path.write_bytes(content)
-    with TiffRows(path, config) as rows, pytest.raises(DataError, match=r"image\.tif: truncated or corrupt"):
+    with FileRows(path, config) as rows, pytest.raises(DataError, match=r"image\.tif: truncated or corrupt"):
         read_all(rows, 32)
-    (tmp_path / "text.tif").write_text("no image", encoding="utf-8")
-    assert tiff_size(tmp_path / "text.tif") is None
     with pytest.raises(DataError, match=r"missing\.tif: no such file"):
-        TiffRows(tmp_path / "missing.tif", config)
+        FileRows(tmp_path / "missing.tif", config)
+
+
+def test_a_palette_file_is_converted_like_the_whole_file(tmp_path: Path, config: ModelConfig) -> None:
+    image = Image.fromarray(make_image(HEIGHT, WIDTH)).quantize(20)
+    image.save(tmp_path / "image.tif")
+    with FileRows(tmp_path / "image.tif", config) as rows:
+        np.testing.assert_array_equal(read_all(rows, 40), np.asarray(image.convert("RGB")))
 
 
 @pytest.mark.parametrize("size", [(64, 64), (47, 200), (HEIGHT, WIDTH), (301, 260), (1, 1)], ids=str)

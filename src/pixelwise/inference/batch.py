@@ -14,7 +14,7 @@ import torch
 
 from pixelwise.errors import ConfigError, DataError, OutputError, PixelwiseError, is_out_of_memory
 from pixelwise.inference.file_names import mask_kinds
-from pixelwise.inference.large_predict import has_large_logits, predict_by_rows, predict_large_tiff
+from pixelwise.inference.large_predict import has_large_logits, predict_by_rows, predict_large_file
 from pixelwise.inference.object_scale import is_noted, lost_object_note
 from pixelwise.inference.orientation import with_orientation
 from pixelwise.inference.output_items import (
@@ -103,8 +103,8 @@ def predict_folder(
 
     The outputs of an image are NAME_mask.png (grayscale, its values are class indices) and NAME_overlay.jpg. For a
     multi-label model, NAME_mask_CLASS.png for each class replaces NAME_mask.png. All outputs have the size of the
-    image. The masks of TIFF files of more than `LARGE_PIXELS` are TIFF files, and their overlays are reduced, see
-    `predict_large_tiff`. predictions.csv has one row per image and class, and objects.csv one row per object, see
+    image. The masks of large files are TIFF files, and their overlays are reduced, see `is_large_file` and
+    `predict_large_file`. predictions.csv has one row per image and class, and objects.csv one row per object, see
     `ClassRows` and `ObjectRows`. The output of a video or of an animated GIF is an overlay video or GIF, see
     `predict_video`. Its rows in predictions.csv are sums over all frames. predictions.json lists the output files, the
     size and the class fractions of each image. It is written last.
@@ -241,7 +241,7 @@ def _predict_alone(
             video, mark = predict_video(predictor, item.path, item.files, run.model, run.masks, frame_progress)
             return mark, tables.format(item.path, video)
         if item.is_large and isinstance(item.path, Path):
-            large, mark = predict_large_tiff(predictor, item.path, item.files, run.model, run.masks, progress)
+            large, mark = predict_large_file(predictor, item.path, item.files, run.model, run.masks, progress)
             return mark, tables.format(item.path, large)
         return _write(item, predict_by_rows(predictor, item.path, progress), run, tables)
 

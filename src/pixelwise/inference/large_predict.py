@@ -1,4 +1,4 @@
-"""Predict large images without keeping their logits. Large TIFF files are also read and written in parts."""
+"""Predict large images without keeping their logits. Large TIFF and JPEG 2000 files are also read in parts."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, suppress
@@ -11,10 +11,12 @@ from PIL import Image
 
 from pixelwise.data.io.image import MAX_PIXELS
 from pixelwise.data.io.image_formats import PILLOW_FORMATS
+from pixelwise.data.io.image_windows import WINDOW_SUFFIXES, can_read_windows, stated_pixels
 from pixelwise.data.resize import nearest_indices
+from pixelwise.errors import DataError
 from pixelwise.inference.inputs import read_input
 from pixelwise.inference.large_mask import ClassConfidence, MaskFile, MaskPart, mask_parts
-from pixelwise.inference.large_rows import ArrayRows, ImageRows, ScaledRows, TiffRows, is_readable_by_rows, tiff_size
+from pixelwise.inference.large_rows import ArrayRows, FileRows, ImageRows, ScaledRows
 from pixelwise.inference.large_tiff import write_mask_tiff
 from pixelwise.inference.objects import ObjectFinder, ObjectTable, counted_values, join_channels
 from pixelwise.inference.outputs import Mark, digest, write_overlay
@@ -27,10 +29,10 @@ from pixelwise.runtime.atomic import atomic_write
 from pixelwise.runtime.progress import Progress, no_progress
 
 LARGE_PIXELS = 1 << 26
-"""Number of pixels from which on a TIFF file is read in parts, and its mask is a TIFF file too."""
+"""Number of pixels from which on a file is read in parts, see `is_large_file`, and its mask is a TIFF file."""
 
 MAX_OVERLAY_SIDE = 4096
-"""Maximum side in pixels of the overlay of a large TIFF file. A larger overlay is reduced to this side."""
+"""Maximum side in pixels of the overlay of a large file. A larger overlay is reduced to this side."""
 
 _MAX_LOGITS_BYTES = 256 << 20
 """Size in bytes of the logits of an image from which on they are not kept, but converted to the mask row by row."""
@@ -73,16 +75,18 @@ class LargePrediction:
         return {name: area / pixels for name, area in self.areas.items()}
 
 
-def is_large_tiff(path: ImageSource) -> bool:
-    """Return True if an image is a TIFF file of more than `LARGE_PIXELS` that is read in parts.
+def is_large_file(path: ImageSource) -> bool:
+    """Return True if an image is a file of more than `LARGE_PIXELS` that is read in parts, see `open_windows`.
 
-    A file that cannot be read in parts is decoded at once if it has at most `MAX_PIXELS`.
+    A file that cannot be read in parts is decoded at once if it has at most `MAX_PIXELS`. A virtual mosaic (VRT) is
+    always read in parts.
     """
-    if not isinstance(path, Path) or path.suffix.lower() not in (".tif", ".tiff"):
+    if not isinstance(path, Path) or path.suffix.lower() not in WINDOW_SUFFIXES:
         return False
-    size = tiff_size(path)
-    pixels = 0 if size is None else size[0] * size[1]
-    return pixels > MAX_PIXELS or (pixels > LARGE_PIXELS and is_readable_by_rows(path))
+    if path.suffix.lower() == ".vrt":
+        return True
+    pixels = stated_pixels(path) or 0
+    return pixels > MAX_PIXELS or (pixels > LARGE_PIXELS and can_read_windows(path))
 
 
 def has_large_logits(path: ImageSource, predictor: Predictor) -> bool:
@@ -119,7 +123,7 @@ def predict_by_rows(predictor: Predictor, path: ImageSource, progress: Progress 
     return Prediction.from_config(image, mask, config, nodata_pixels=nodata, confidences=confidence.means())
 
 
-def predict_large_tiff(
+def predict_large_file(
     predictor: Predictor,
     path: Path,
     files: Mapping[str, Path],
@@ -127,7 +131,7 @@ def predict_large_tiff(
     masks: MaskStyle = "index",
     progress: Progress = no_progress,
 ) -> tuple[LargePrediction, Mark]:
-    """Predict a large TIFF file, and write its masks and its overlay.
+    """Predict a large file in parts, and write its masks and its overlay.
 
     The masks are tiled BigTIFF files of the size of the image. The overlay is reduced to `MAX_OVERLAY_SIDE`. While the
     mask is computed, a temporary file in its directory has one byte per pixel, and per class if it is multi-label.
@@ -153,7 +157,10 @@ def predict_large_tiff(
     kinds = [kind for kind in files if kind != "overlay"]
     shape = config.task.mask_shape(len(config.classes), 0, 0)[:-2]
     with ExitStack() as stack:
-        rows = stack.enter_context(TiffRows(path, config))
+        rows = stack.enter_context(FileRows(path, config))
+        page = rows.windows.page
+        if page is None:
+            raise DataError(f"{path}: writing its mask needs tifffile; pip install 'pixelwise[tiff]'")
         targets = [stack.enter_context(atomic_write(files[kind])) for kind in kinds]
         mask = MaskFile(targets[0].parent / "mask.part", (*shape, rows.height, rows.width))
         stack.enter_context(mask)
@@ -164,7 +171,7 @@ def predict_large_tiff(
         shares = {name: round(fraction, 6) for name, fraction in result.class_fractions.items()}
         mark = Mark(model, digest(path), rows.width, rows.height, shares, masks)
         for channel, target in enumerate(targets):
-            write_mask_tiff(target, mask, channel, mask_format, rows.page, mark.to_text())
+            write_mask_tiff(target, mask, channel, mask_format, page, mark.to_text())
         if "overlay" in files:
             write_overlay(reduced_prediction(rows, mask, config), mark, files["overlay"])
     return result, mark

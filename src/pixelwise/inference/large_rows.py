@@ -1,9 +1,7 @@
 """The rows of images that are too large to decode at once, and their rows at another size."""
 
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -12,26 +10,13 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
-from pixelwise.data.io.tiff import NODATA_TAG, TIFF_SIGNATURES
-from pixelwise.data.pixel_scale import parse_nodata
-from pixelwise.errors import DataError, first_line
+from pixelwise.data.io.image_windows import open_windows
+from pixelwise.errors import DataError
 from pixelwise.inference.inputs import from_array
 from pixelwise.models.config import ModelConfig
-from pixelwise.runtime.threads import available_cpus
-
-if TYPE_CHECKING:
-    from tifffile import TiffFile, TiffPage
-
-_MAX_SEGMENT_BYTES = 256 << 20
-"""Maximum size in bytes of a row of tiles, or of a strip, that is decoded at once."""
 
 _MAX_RESIZED_BYTES = 64 << 20
 """Maximum size in bytes of one channel, as float32, of the rows that are resized at once."""
-
-_GRAY, _RGB, _YCBCR, _JPEG = 1, 2, 6, 7
-"""Values of the TIFF tags PhotometricInterpretation and Compression."""
-
-_ORIENTATION_TAG = 274
 
 
 class ImageRows(Protocol):
@@ -66,15 +51,15 @@ class ArrayRows:
         return self.image[start:stop]
 
 
-class TiffRows:
-    """The rows of a TIFF file. Only the tiles or strips of these rows are decoded.
+class FileRows:
+    """The rows of an image file. Only the tiles or strips of these rows are decoded.
 
     Args:
         path: the file.
         config: the configuration of the model, for the conversion of pixels.
 
     Attributes:
-        page: the page of the image, with its tags.
+        windows: the open file.
 
     Raises:
         DataError: The file cannot be read, or cannot be read by rows. The message names the file.
@@ -82,20 +67,11 @@ class TiffRows:
 
     def __init__(self, path: Path, config: ModelConfig) -> None:
         self.path, self._config = path, config
-        self._tiff = _open(path)
-        page = self._tiff.pages.first
-        self.page = page
-        self.height, self.width = page.imagelength, page.imagewidth
-        if (fault := _fault(self._tiff, page)) is not None:
-            self.close()
-            raise DataError(f"{path}: cannot be read in parts ({fault}); save it as a TIFF with tiles")
-        tag = page.tags.get(NODATA_TAG)
-        self._nodata = parse_nodata(tag.value) if tag is not None else None
-        self._step = _segment_rows(page)
-        self._bands: dict[int, np.ndarray] = {}
-        self._lock = threading.Lock()
+        # Successive ranges of rows overlap.
+        self.windows = open_windows(path, keeps_tiles=True)
+        self.height, self.width = self.windows.height, self.windows.width
 
-    def __enter__(self) -> "TiffRows":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -103,7 +79,7 @@ class TiffRows:
 
     def close(self) -> None:
         """Close the file."""
-        self._tiff.close()
+        self.windows.close()
 
     def read(self, start: int, stop: int) -> npt.NDArray[np.uint8]:
         """Return the rows from start to stop, see `ImageRows`.
@@ -111,139 +87,14 @@ class TiffRows:
         Raises:
             DataError: The rows are damaged, or the model cannot use them. The message names the file.
         """
-        with self._lock:
-            try:
-                pixels = self._read_contiguous(start, stop) if self._is_plain else self._read_segments(start, stop)
-                return from_array(pixels, self._config, self._nodata)
-            except DataError as error:
-                raise DataError(f"{self.path}: {error}") from None
-            except (MemoryError, OSError):
-                raise
-            except Exception as error:  # tifffile raises many exception types for broken files and missing codecs
-                raise DataError(f"{self.path}: truncated or corrupt ({first_line(error)}); replace it") from None
-
-    @property
-    def _is_plain(self) -> bool:
-        """True if the pixels are stored without compression, one row after the other."""
-        return _is_plain(self.page)
-
-    def _read_contiguous(self, start: int, stop: int) -> np.ndarray:
-        page, file = self.page, self._tiff.filehandle
-        planes, samples = (page.samplesperpixel, 1) if page.planarconfig == 2 else (1, page.samplesperpixel)
-        assert page.dtype is not None, "`_fault` has checked it"
-        dtype = np.dtype(self._tiff.byteorder + page.dtype.char)
-        row = self.width * samples * dtype.itemsize
-        bands = []
-        for plane in range(planes):
-            file.seek(page.dataoffsets[0] + (plane * self.height + start) * row)
-            content = file.read((stop - start) * row)
-            bands.append(np.frombuffer(content, dtype).reshape(stop - start, self.width, samples))
-        return np.concatenate(bands, 2) if planes > 1 else bands[0]
-
-    def _read_segments(self, start: int, stop: int) -> np.ndarray:
-        numbers = range(start // self._step, -(-stop // self._step))
-        # Successive ranges of rows overlap, so the tiles of the last range are kept.
-        kept = {number: self._bands[number] for number in numbers if number in self._bands}
-        self._bands = kept | {number: self._decode(number) for number in numbers if number not in kept}
-        pixels = np.concatenate([self._bands[number] for number in numbers])
-        first = numbers.start * self._step
-        return pixels[start - first : stop - first]
-
-    def _decode(self, number: int) -> np.ndarray:
-        """Return a row of tiles, or a strip, as (rows, width, samples)."""
-        page = self.page
-        across = -(-self.width // page.tilewidth) if page.is_tiled else 1
-        down, planes = -(-self.height // self._step), page.samplesperpixel if page.planarconfig == 2 else 1
-        top = number * self._step
-        rows = min(self._step, self.height - top)
-        pixels = np.full((rows, self.width, page.samplesperpixel), page.nodata, page.dtype)
-        options: dict[str, Any] = {}
-        if page.compression == _JPEG:
-            options = {"jpegtables": page.jpegtables, "jpegheader": page.jpegheader}
-        file = self._tiff.filehandle
-        segments = []
-        for plane in range(planes):
-            for column in range(across):
-                index = (plane * down + number) * across + column
-                if size := page.databytecounts[index]:  # a segment without bytes has the fill value
-                    file.seek(page.dataoffsets[index])
-                    segments.append((file.read(size), index))
-
-        def place(segment: tuple[bytes, int]) -> None:
-            data, (plane, _, _, left, _), _ = page.decode(*segment, **options)
-            if data is not None:
-                part = data[0, :rows, : self.width - left]
-                pixels[: len(part), left : left + part.shape[1], plane : plane + part.shape[2]] = part
-
-        if len(segments) == 1:
-            place(segments[0])
-        else:
-            with ThreadPoolExecutor(available_cpus()) as pool:
-                list(pool.map(place, segments))
-        return pixels
-
-
-def _open(path: Path) -> "TiffFile":
-    """Open a TIFF file. Raises DataError."""
-    try:
-        from tifffile import TiffFile
-    except ModuleNotFoundError:
-        raise DataError(f"{path}: reading it in parts needs tifffile; pip install 'pixelwise[tiff]'") from None
-    try:
-        tiff = TiffFile(path)
-        if not len(tiff.pages):
-            raise ValueError("it has no pages")
-        return tiff
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
-    except Exception as error:  # tifffile raises many exception types for broken files
-        raise DataError(f"{path}: cannot be read as a TIFF ({first_line(error)}); replace or remove it") from None
-
-
-def _segment_rows(page: "TiffPage") -> int:
-    """Return the number of rows of a tile or a strip."""
-    return int(page.tilelength if page.is_tiled else min(page.rowsperstrip, page.imagelength))
-
-
-def _is_plain(page: "TiffPage") -> bool:
-    return bool(page.is_final) and not (page.is_tiled and page.tilewidth != page.imagewidth)
-
-
-def _fault(tiff: "TiffFile", page: "TiffPage") -> str | None:
-    """Return why a TIFF cannot be read in parts, or None if it can."""
-    if tiff.series[0].ndim > 3 or len(tiff.series[0].pages) > 1:
-        return "several pages"
-    if page.dtype is None or page.dtype.kind not in "uif" or page.bitspersample < 8:
-        return "its pixels are not integers or floats of 8 to 64 bits"
-    if not (page.photometric in (_GRAY, _RGB) or (page.photometric == _YCBCR and page.compression == _JPEG)):
-        return "its colors are neither gray nor RGB"
-    if page.tags.valueof(_ORIENTATION_TAG, default=1) != 1:
-        return "it is rotated"
-    size = _segment_rows(page) * page.imagewidth * page.samplesperpixel * page.dtype.itemsize
-    if size > _MAX_SEGMENT_BYTES and not _is_plain(page):
-        return "its tiles or strips are too large"
-    return None
-
-
-def tiff_size(path: Path) -> tuple[int, int] | None:
-    """Return the height and width of a local TIFF file in pixels, or None if it is no TIFF or tifffile is missing."""
-    try:
-        with path.open("rb") as file:
-            if not file.read(4).startswith(TIFF_SIGNATURES):
-                return None
-        with _open(path) as tiff:
-            return tiff.pages.first.imagelength, tiff.pages.first.imagewidth
-    except (OSError, DataError):
-        return None  # reading it raises the error
-
-
-def is_readable_by_rows(path: Path) -> bool:
-    """Return True if `TiffRows` can read a file."""
-    try:
-        with _open(path) as tiff:
-            return _fault(tiff, tiff.pages.first) is None
-    except DataError:
-        return False
+        pixels = self.windows.read(range(start, stop), range(self.width))
+        palette = self.windows.palette
+        try:
+            if palette is not None:
+                return from_array(palette[pixels[..., 0]], self._config)
+            return from_array(pixels, self._config, self.windows.nodata)
+        except DataError as error:
+            raise DataError(f"{self.path}: {error}") from None
 
 
 class ScaledRows:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from pixelwise.errors import OutputExistsError
 from pixelwise.inference.file_names import output_files
-from pixelwise.inference.large_predict import is_large_tiff
+from pixelwise.inference.large_predict import is_large_file
 from pixelwise.inference.outputs import Mark, digest, read_mark
 from pixelwise.inference.prediction import MaskStyle
 from pixelwise.inference.result_tables import CLASSES_FILE, OBJECTS_FILE
@@ -27,7 +27,7 @@ class OutputItem:
     Attributes:
         path: the image or video.
         files: kind → output file. For the kinds see `mask_kinds` and `video_files`.
-        is_large: True for a TIFF file that is read in parts.
+        is_large: True for a file that is read in parts, see `is_large_file`.
         is_moving: True for a video or an animated GIF.
         mark: the mark of the files if they are complete, else None.
     """
@@ -87,10 +87,10 @@ def _make_items(
 
 
 def _make_item(path: ImageSource, files: dict[str, Path], frame_masks: bool) -> OutputItem:
-    """Return an image with its files. The masks of a large TIFF file are TIFF files."""
+    """Return an image with its files. The masks of a large file are TIFF files."""
     if isinstance(path, Path) and is_moving(path):
         return OutputItem(path, video_files(path, files, frame_masks), is_moving=True)
-    is_large = is_large_tiff(path)
+    is_large = is_large_file(path)
     if is_large:
         files = {kind: file if kind == "overlay" else file.with_suffix(".tif") for kind, file in files.items()}
     return OutputItem(path, files, is_large)

@@ -45,6 +45,7 @@ def configure(
         disable_malloc_trim()
     if quiet_warnings:
         warnings.filterwarnings("ignore", module=r"PIL\.")
+        warnings.filterwarnings("ignore", message="Dataset has no geotransform")  # rasterio's, about any other image
         silence_libtiff()
     if log_level is not None:
         logging.getLogger("pixelwise").setLevel(log_level)
