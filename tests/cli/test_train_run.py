@@ -1,14 +1,18 @@
 """The steps of `pixelwise train`: the estimate of the time."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import pixelwise as pw
 from pixelwise.cli.train_group import Repeats
-from pixelwise.cli.train_run import _estimate_seconds
+from pixelwise.cli.train_run import Request, _estimate_seconds, resolve_config
 from pixelwise.cli.train_source import Source
+from pixelwise.data.label_map.options import LabelOptions
+from pixelwise.errors import ConfigError
 from pixelwise.training.data import make_train_val_split
+from pixelwise.training.resume import create_run
 from tests.conftest import TINY
 
 
@@ -57,3 +61,20 @@ def test_an_error_is_left_to_the_training(pets: pw.DatasetIndex) -> None:
 def test_several_trainings_take_several_times_as_long() -> None:
     assert Repeats().count(None) == 1 and Repeats(folds=5).count(("folds", 5)) == 5
     assert Repeats(learning_curve=True).count(None) == 3
+
+
+def test_a_preset_with_another_run_has_the_model_of_the_run(
+    pets: pw.DatasetIndex, tiny_run: pw.Run, tmp_path: Path
+) -> None:
+    def resolve(**settings: Any) -> pw.Config:
+        settings = {"start_from": str(tiny_run.path)} | settings
+        request = Request(("pets",), None, None, "tutorial", False, LabelOptions(), settings, Repeats())
+        config = resolve_config(request, None, Source(pets))
+        return create_run(tmp_path / "new", config, {}, preset="tutorial", plan=None).config
+
+    old, new = tiny_run.config, resolve(lr=0.5)
+    for name in ("encoder", "encoder_weights", "encoder_layers", "normalization", "decoder", "image_size"):
+        assert getattr(new, name) == getattr(old, name), name
+    assert (new.lr, new.epochs, new.batch_size, new.lr_schedule) == (0.5, 20, 64, "constant")
+    with pytest.raises(ConfigError, match=r"`encoder` cannot change: the model of .* leave it out"):
+        resolve(encoder="resnet18")

@@ -72,12 +72,24 @@ def ious(run: pw.Run, data: pw.DatasetIndex) -> dict[str, float]:
 
 
 class TestMoreClasses:
-    def test_old_classes_are_not_forgotten(self, two_classes: pw.Run, tmp_path: Path) -> None:
+    def test_old_classes_are_not_forgotten(
+        self, two_classes: pw.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         three = draw(tmp_path / "three", ("sky", "leaf", "brick"), seed=1)
         settings = {name: LEARNS[name] for name in ("epochs", "lr", "device", "precision", "defaults", "augmentation")}
         run = pw.train(three, tmp_path / "run", start_from=str(two_classes.path), batch_size=8, **settings)
         assert (run.config.encoder, run.config.image_size) == ("test_efficientnet", 48)
         assert run.config.start_from == str(two_classes.path)
+        monkeypatch.chdir(two_classes.path.parent)
+        relative = two_classes.path.name
+        same: list[dict[str, Any]] = [
+            {"start_from": relative},
+            {"config": Config(start_from=relative, encoder_weights="none")},
+        ]
+        for change in same:
+            assert pw.train(three, run.path, resume=True, **change).config == run.config
+        with pytest.raises(ConfigError, match="cannot change `start_from`"):
+            pw.train(three, run.path, resume=True, start_from="another-run")
         old = draw(tmp_path / "old", ("sky", "leaf"), seed=2)
         before, after = ious(two_classes, old), ious(run, old)
         for name in ("sky", "leaf"):

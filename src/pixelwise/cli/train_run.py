@@ -30,7 +30,7 @@ from pixelwise.training.data import make_train_val_split, with_split
 from pixelwise.training.extensions import check_specs
 from pixelwise.training.learning_curve import measure_learning_curve
 from pixelwise.training.resume import completion_reason, open_run
-from pixelwise.training.start_from import inherit_settings
+from pixelwise.training.start_from import inherit_settings, inherited_settings
 from pixelwise.training.state import TrainState
 from pixelwise.training.trainer import train
 
@@ -189,7 +189,10 @@ def resolve_config(request: Request, plan: Plan | None, source: Source) -> Confi
     """
     if request.continues:
         return Config(**{**(plan.settings if plan else {}), **request.settings})
-    base = source.plan.settings if source.plan else None
+    base, start_from = source.plan.settings if source.plan else None, request.settings.get("start_from")
+    if base is None and start_from is not None:
+        # The model of a preset is not given by the user, so that of the other run replaces it.
+        base = inherited_settings(start_from, request.settings.get("view"))
     return Config.from_preset(request.preset or "default", base, **request.settings)
 
 

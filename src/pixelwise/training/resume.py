@@ -111,6 +111,7 @@ def open_run(
         if not (value == "auto" and name == "encoder_training")
         and not (value is None and name in ("freeze_depthwise", "freeze_batchnorm"))
         and not (value is False and name == "freeze_encoder")
+        and not (name == "start_from" and _is_same_path(value, run.config.start_from))
     }
     # Runs of version 0.1 lack these values. They trained the weights that a CPU trains now, on every device.
     current = settle_encoder_training(run.config, "cpu")
@@ -132,6 +133,11 @@ def open_run(
     if checkpoint is not None and new.time_budget is None and checkpoint.epoch > new.epochs:
         raise RunError(f"{out}: has {checkpoint.epoch} epochs already; raise `epochs` to train further")
     return Run(out, new, run.preset), checkpoint
+
+
+def _is_same_path(path: str | None, other: str | None) -> bool:
+    """Return True if two paths, which can be relative or links, are those of the same directory."""
+    return path is not None and other is not None and Path(path).resolve() == Path(other).resolve()
 
 
 def completion_reason(
