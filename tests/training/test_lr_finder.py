@@ -22,18 +22,50 @@ from tests.training.helpers import SMALL, equal_tensors
 SETTINGS = {name: value for name, value in SMALL.items() if name != "defaults"}
 
 
-@pytest.mark.parametrize("lowest", [1e-3, 1.3e-2, 0.1])
-def test_the_suggestion_is_below_the_smallest_loss(lowest: float) -> None:
-    rates = np.logspace(-5, 0, 100)
-    noise = np.random.default_rng(0).normal(0, 0.02, 100)
-    losses = 0.5 + 0.2 * np.log10(rates / lowest) ** 2 + noise
-    suggestion = suggest_rate(rates.tolist(), smooth(losses.tolist()), margin=4)
-    assert suggestion is not None and 0.7 < 4 * suggestion / lowest < 1.4
+RATES = np.logspace(-5, 0, 100)
+
+
+def valley(first: float, last: float, decades: float, noise: float = 0.0) -> list[float]:
+    """Draw losses that fall from 2 to 1 in some decades up to the rate `first`, and rise from the rate `last` on."""
+    falling = np.clip(np.log10(first / RATES) / decades, 0, 1)
+    rising = np.clip(np.log10(RATES / last), 0, None)
+    return (1 + falling + rising + np.random.default_rng(0).normal(0, noise, len(RATES))).tolist()
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "decades", "noise"),
+    [
+        (1e-2, 1e-2, 0.2, 0.0),
+        (1e-2, 1e-2, 2.0, 0.0),
+        (1e-2, 0.5, 2.0, 0.0),
+        (1e-3, 0.5, 1.0, 0.0),
+        (1e-2, 0.5, 2.0, 0.02),
+        (1e-3, 0.5, 1.0, 0.02),
+        (0.1, 0.2, 3.0, 0.02),
+    ],
+    ids=["steep", "narrow", "flat", "long and flat", "flat with noise", "long and flat with noise", "late"],
+)
+def test_the_suggestion_is_below_the_start_of_the_valley(
+    first: float, last: float, decades: float, noise: float
+) -> None:
+    suggestion = suggest_rate(RATES.tolist(), smooth(valley(first, last, decades, noise)), margin=4)
+    assert suggestion is not None and 0.5 < 4 * suggestion / first < 1.5
+
+
+def test_the_noise_of_a_flat_valley_does_not_move_the_suggestion() -> None:
+    losses = valley(1e-3, 0.5, 1.0)
+    rates = []
+    for place in (45, 60, 85):  # the loss is smallest at 0.002, 0.01 and 0.2
+        lowest = losses.copy()
+        lowest[place] -= 0.05
+        rates.append(suggest_rate(RATES.tolist(), smooth(lowest), margin=4))
+    assert rates[0] == rates[1] == rates[2]
 
 
 def test_no_suggestion_if_the_loss_does_not_fall() -> None:
     rates = np.logspace(-5, 0, 50).tolist()
     assert suggest_rate(rates, [1.0] * 50, 4) is None
+    assert suggest_rate(rates, smooth([1.0, 1.2, 3.0, 40.0, math.inf]), 4) is None, "it diverges at once"
     assert suggest_rate(rates, smooth([1.0 + 0.1 * step for step in range(50)]), 4) is None
     assert suggest_rate(rates, smooth([math.nan]), 4) is None
 

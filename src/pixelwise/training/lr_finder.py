@@ -52,8 +52,12 @@ _MAX_GROWTH = 4.0
 _MIN_FALL = 0.02
 """Minimum fraction by which the smoothed loss must fall for a suggestion."""
 
+_VALLEY = 0.05
+"""Losses that exceed the smallest one by at most this fraction of the total fall are as good as it, see `suggest_rate`.
+"""
+
 _MARGINS = {"onecycle": 4.0, "constant": 10.0}
-"""The rate with the smallest loss divided by the suggested one, by learning-rate schedule.
+"""The smallest rate in the valley divided by the suggested one, by learning-rate schedule, see `suggest_rate`.
 
 The onecycle schedule has the rate only as its peak. A constant rate must be lower, because all steps have it.
 """
@@ -185,12 +189,16 @@ def smooth(losses: Sequence[float]) -> list[float]:
 
 
 def suggest_rate(rates: Sequence[float], smoothed: Sequence[float], margin: float) -> float | None:
-    """Suggest a learning rate below the one with the smallest loss.
+    """Suggest a learning rate below the valley of the losses.
+
+    The total fall is the first loss minus the smallest one. The valley contains the rates whose loss exceeds the
+    smallest one by at most `_VALLEY` of the total fall. The suggestion is the smallest rate of the valley divided by
+    `margin`. The rate with the smallest loss itself is arbitrary if the valley is flat.
 
     Args:
         rates: learning rates, increasing by a constant factor.
         smoothed: the smoothed loss of each of the first rates.
-        margin: the rate with the smallest loss divided by the suggested one.
+        margin: the smallest rate of the valley divided by the suggested one.
 
     Returns:
         The rate, rounded to two digits. None if the loss falls by less than `_MIN_FALL` of its first value.
@@ -200,7 +208,9 @@ def suggest_rate(rates: Sequence[float], smoothed: Sequence[float], margin: floa
     """
     if len(smoothed) < 3 or min(smoothed) > (1 - _MIN_FALL) * smoothed[0]:
         return None
-    return float(f"{rates[smoothed.index(min(smoothed))] / margin:.1e}")
+    limit = min(smoothed) + _VALLEY * (smoothed[0] - min(smoothed))
+    first = next(rate for rate, loss in zip(rates, smoothed, strict=False) if loss <= limit)
+    return float(f"{first / margin:.1e}")
 
 
 def _write(curve: LearningRateCurve) -> None:
