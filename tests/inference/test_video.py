@@ -24,6 +24,7 @@ from pixelwise.inference.outputs import fingerprint, read_mark
 from pixelwise.inference.predictor import Predictor
 from pixelwise.inference.sources import find_images
 from pixelwise.inference.video import predict_video
+from pixelwise.inference.video_counts import VideoTally
 from pixelwise.inference.video_file import VideoReader, VideoWriter, read_comment
 from pixelwise.runtime.threads import available_cpus
 from tests.inference.helpers import contents, make_image
@@ -280,7 +281,7 @@ def test_few_frames_are_in_memory_at_once(
 ) -> None:
     path = write_gif(tmp_path / "a.gif", [20] * 80)
     read, written, most = 0, 0, 0
-    frames, add = GifReader.frames, video._Tally.add
+    frames, add = GifReader.frames, VideoTally.add
 
     def count_read(self: GifReader) -> Iterator[Frame]:
         nonlocal read, most
@@ -295,7 +296,7 @@ def test_few_frames_are_in_memory_at_once(
         add(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(GifReader, "frames", count_read)
-    monkeypatch.setattr(video._Tally, "add", count_written)
+    monkeypatch.setattr(VideoTally, "add", count_written)
     counted: list[int] = []
 
     def progress(items: Iterable[Any], total: int) -> Iterable[Any]:

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +17,7 @@ from pixelwise.inference.inputs import read_input
 from pixelwise.inference.large_mask import ClassConfidence, MaskFile, MaskPart, mask_parts
 from pixelwise.inference.large_rows import ArrayRows, FileRows, ImageRows, ScaledRows
 from pixelwise.inference.large_tiff import write_mask_tiff
+from pixelwise.inference.mask_counts import MaskCounts
 from pixelwise.inference.objects import ObjectFinder, ObjectTable, counted_values, join_channels
 from pixelwise.inference.outputs import Mark, digest, write_overlay
 from pixelwise.inference.prediction import MaskStyle, Prediction, require_mask_format
@@ -45,34 +45,16 @@ _STEP_ROWS = 64
 
 
 @dataclass(frozen=True)
-class LargePrediction:
+class LargePrediction(MaskCounts):
     """The counts of the mask of a large image. Its attributes are those of `Prediction` with the same names.
 
     Attributes:
-        height: height of the image in pixels.
-        width: width of the image in pixels.
-        classes: C names in index order.
         background: indices of the classes that have no objects.
-        nodata_pixels: number of nodata pixels of the image.
-        areas: class name → number of pixels.
-        class_confidences: class name → mean probability of the class over its pixels.
         object_table: the objects of all classes but the background.
     """
 
-    height: int
-    width: int
-    classes: tuple[str, ...]
     background: tuple[int, ...]
-    nodata_pixels: int
-    areas: dict[str, int]
-    class_confidences: dict[str, float | None]
     object_table: ObjectTable
-
-    @cached_property
-    def class_fractions(self) -> dict[str, float]:
-        """Class name → fraction of the image's pixels with data, in [0, 1]."""
-        pixels = max(1, self.height * self.width - self.nodata_pixels)
-        return {name: area / pixels for name, area in self.areas.items()}
 
 
 def is_large_file(path: ImageSource) -> bool:
@@ -215,11 +197,11 @@ def _count(mask: MaskFile, config: ModelConfig, confidence: ClassConfidence) -> 
     return LargePrediction(
         mask.shape[-2],
         mask.shape[-1],
+        mask.shape[-2] * mask.shape[-1] - nodata,
         config.classes,
-        config.background,
-        nodata,
         {name: int(area) for name, area in zip(config.classes, areas, strict=False)},
         dict(zip(config.classes, confidence.means(), strict=True)),
+        config.background,
         join_channels(tables),
     )
 

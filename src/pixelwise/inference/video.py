@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import Generator, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,14 +18,13 @@ from pixelwise.errors import DataError
 from pixelwise.inference.animated_gif import Frame, GifReader, GifWriter, is_animated_gif
 from pixelwise.inference.file_names import mask_kinds
 from pixelwise.inference.inputs import from_array
-from pixelwise.inference.objects import ObjectTable
 from pixelwise.inference.outputs import Mark, digest, write_outputs
 from pixelwise.inference.prediction import MaskStyle, Prediction
 from pixelwise.inference.predictor import Predictor
 from pixelwise.inference.sources import ImageSource
 from pixelwise.inference.tables import image_cell
+from pixelwise.inference.video_counts import VideoPrediction, VideoTally
 from pixelwise.inference.video_file import VideoReader, VideoWriter, is_video, output_suffix
-from pixelwise.models.config import ModelConfig
 from pixelwise.runtime.atomic import atomic_directory, atomic_write
 from pixelwise.runtime.progress import Progress, no_progress
 from pixelwise.runtime.threads import available_cpus, batched, prefetch
@@ -46,40 +44,6 @@ _BATCH_SIZE = 8
 
 _PREFETCHED_FRAMES = 8
 """Number of frames that are decoded ahead."""
-
-
-@dataclass(frozen=True)
-class VideoPrediction:
-    """The counts of the masks of a video over all frames. Attributes have the names of those of `Prediction`.
-
-    Attributes:
-        height: height of a frame in pixels.
-        width: width of a frame in pixels.
-        frame_count: number of frames.
-        classes: C names in index order.
-        areas: class name → number of pixels in all frames.
-        class_fractions: class name → fraction of the pixels with data of all frames, in [0, 1].
-        class_confidences: class name → mean probability of the class over its pixels.
-        background: the indices of all classes. No objects are counted, because an object is in many frames.
-        object_table: a table without objects.
-    """
-
-    height: int
-    width: int
-    frame_count: int
-    classes: tuple[str, ...]
-    areas: dict[str, int]
-    class_fractions: dict[str, float]
-    class_confidences: dict[str, float | None]
-
-    @property
-    def background(self) -> tuple[int, ...]:
-        return tuple(range(len(self.classes)))
-
-    @property
-    def object_table(self) -> ObjectTable:
-        none = np.zeros(0, np.int64)
-        return ObjectTable(none, none, none, np.zeros((0, 4), np.int64), np.zeros((0, 2)))
 
 
 def is_moving(path: ImageSource) -> bool:
@@ -139,7 +103,7 @@ def predict_video(
     """
     reader: VideoReader | GifReader = VideoReader(path) if is_video(path) else GifReader(path)
     with closing(reader), ExitStack() as stack:
-        tally = _Tally(predictor.model.config)
+        tally = VideoTally(predictor.model.config)
         output = _Output(stack, reader, files, Mark(model, digest(path), 0, 0, {}, masks))
         items = reader.items() if isinstance(reader, VideoReader) else reader.frames()
         with closing(_predict_frames(predictor, output.frames(prefetch(items, _PREFETCHED_FRAMES)), output)) as drawn:
@@ -292,44 +256,3 @@ def _predict_frames(predictor: Predictor, frames: Iterator[Frame], output: _Outp
                 yield pending.popleft().result()
         finally:
             pool.shutdown(cancel_futures=True)
-
-
-class _Tally:
-    """Sums over the frames of a video."""
-
-    def __init__(self, config: ModelConfig) -> None:
-        self._classes = config.classes
-        self._pixels = np.zeros(len(config.classes), np.int64)
-        self._confidence = np.zeros(len(config.classes))
-        self._weights = np.zeros(len(config.classes), np.int64)
-        self._size = (0, 0)
-        self._frames = self._with_data = 0
-
-    def add(self, prediction: Prediction) -> None:
-        """Add a frame."""
-        self._frames += 1
-        self._size = prediction.image.shape[0], prediction.image.shape[1]
-        self._with_data += self._size[0] * self._size[1] - prediction.nodata_pixels
-        areas = np.array([prediction.areas[name] for name in self._classes], np.int64)
-        self._pixels += areas
-        confidences = prediction.class_confidences or {}
-        for index, name in enumerate(self._classes):
-            confidence = confidences.get(name)
-            if confidence is not None:
-                self._confidence[index] += confidence * areas[index]
-                self._weights[index] += areas[index]
-
-    def result(self) -> VideoPrediction:
-        """Return the counts of all frames."""
-        areas = dict(zip(self._classes, self._pixels.tolist(), strict=True))
-        return VideoPrediction(
-            *self._size,
-            self._frames,
-            self._classes,
-            areas,
-            {name: area / max(1, self._with_data) for name, area in areas.items()},
-            {
-                name: float(total / weight) if weight else None
-                for name, total, weight in zip(self._classes, self._confidence, self._weights, strict=True)
-            },
-        )
