@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 
 from pixelwise.data.task import MULTICLASS
-from pixelwise.losses.multiclass import cross_entropy, cross_entropy_dice, dice, focal, pixel_cross_entropy, tversky
+from pixelwise.losses.functional import pixel_cross_entropy
+from pixelwise.losses.multiclass import cross_entropy, cross_entropy_dice, dice, focal, tversky
 from pixelwise.training.repeatable import repeatable
 from tests.losses.helpers import make_batch
 

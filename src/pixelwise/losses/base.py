@@ -1,16 +1,14 @@
-"""The registry of losses, their common interface, and helpers that several losses share."""
+"""The registry of losses, and their common interface."""
 
 from collections.abc import Sequence
 from functools import partial
 from typing import Protocol
 
-import torch
 from torch import Tensor
 
 from pixelwise.data.task import TASKS, Task
 from pixelwise.errors import ConfigError
 from pixelwise.losses.sums import ALIASES, PreparedTerm, SumOfLosses, Term, is_sum, parse_sum
-from pixelwise.palette import IGNORE_INDEX
 from pixelwise.registry import ComponentSpec, Entry, Params, Registry
 
 
@@ -174,64 +172,3 @@ def check_loss(spec: ComponentSpec, task: Task) -> None:
 def _is_for(loss: str, task: str | Task) -> bool:
     name = task.name if isinstance(task, Task) else task
     return name in LOSSES[loss].traits.get("tasks", (name,))
-
-
-def count_pixels(mask: Tensor) -> Tensor:
-    """Count the mask values that are not ignored. Return a scalar tensor, at least 1."""
-    return (mask != IGNORE_INDEX).sum().clamp(min=1)
-
-
-def mask_weights(mask: Tensor, pixel_weights: Tensor | None) -> Tensor:
-    """Return the weight of each mask value. Ignored values have the weight 0.
-
-    Args:
-        mask: uint8 of any shape, 255 = ignore.
-        pixel_weights: float in the shape of the mask, or None for 1 everywhere.
-
-    Returns:
-        float32 in the shape of the mask.
-    """
-    counted = mask != IGNORE_INDEX
-    return (counted if pixel_weights is None else counted * pixel_weights).float()
-
-
-def subtract_one_hot(probability: Tensor, label: Tensor) -> Tensor:
-    """Return the probabilities minus the one-hot map of the labels, without making the map.
-
-    Args:
-        probability: (N, C, H, W) float.
-        label: (N, 1, H, W) int64 class indices.
-
-    Returns:
-        (N, C, H, W) float.
-    """
-    minus_one = torch.tensor(-1.0, dtype=probability.dtype, device=probability.device)
-    return probability.scatter_add(1, label, minus_one.expand_as(label))
-
-
-def mean_over_present(score: Tensor, truth: Tensor) -> Tensor:
-    """Return the mean of 1 − score over the classes that are present in the mask.
-
-    Args:
-        score: (C,) overlap of prediction and mask for each class, in [0, 1].
-        truth: (C,) number of pixels, or sum of pixel weights, of each class in the mask.
-
-    Returns:
-        A scalar, 0 if no class is present.
-    """
-    present = truth > 0
-    return ((1 - score) * present).sum() / present.sum().clamp(min=1)
-
-
-def dice_score(overlap: Tensor, predicted: Tensor, truth: Tensor) -> Tensor:
-    """Return the soft Dice coefficient of each class, 2·overlap / (predicted + truth).
-
-    Args:
-        overlap: (C,) sum of the predicted probabilities over the pixels that have the class in the mask.
-        predicted: (C,) sum of the predicted probabilities over all pixels.
-        truth: (C,) number of pixels of each class in the mask. Pixel weights, if any, are factors in all three sums.
-
-    Returns:
-        (C,) coefficients in [0, 1].
-    """
-    return 2 * overlap / (predicted + truth).clamp(min=1e-6)

@@ -6,7 +6,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from pixelwise.losses.base import BOTH_TASKS, LOSSES, count_pixels, subtract_one_hot
+from pixelwise.losses.base import BOTH_TASKS, LOSSES
+from pixelwise.losses.functional import class_indices, count_pixels, subtract_one_hot
 from pixelwise.palette import IGNORE_INDEX
 from pixelwise.registry import Params
 
@@ -73,7 +74,7 @@ def boundary(logits: Tensor, mask: Tensor, pixel_weights: Tensor | None = None, 
     tensor(0.5000)
     """
     ignored = (mask == IGNORE_INDEX)[:, None]
-    label = mask.long()[:, None].masked_fill(ignored, 0)
+    label = class_indices(mask)[:, None]
     with torch.no_grad():
         classes = torch.arange(logits.shape[1], dtype=mask.dtype, device=mask.device)[:, None, None]
         squares = _squared_distances(mask[:, None] == classes, max_distance)

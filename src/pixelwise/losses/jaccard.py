@@ -1,11 +1,10 @@
 """The Jaccard metric loss, which allows soft labels."""
 
-import torch
 from pydantic import Field
 from torch import Tensor
 
-from pixelwise.losses.base import BOTH_TASKS, LOSSES, mask_weights, mean_over_present
-from pixelwise.palette import IGNORE_INDEX
+from pixelwise.losses.base import BOTH_TASKS, LOSSES
+from pixelwise.losses.functional import class_indices, mask_weights, mean_over_present, sum_by_class, weighted_sum
 from pixelwise.registry import Params
 
 
@@ -55,27 +54,21 @@ def jaccard(logits: Tensor, mask: Tensor, pixel_weights: Tensor | None = None, *
     Returns:
         A scalar in [0, 1].
 
+    >>> import torch
     >>> jaccard(torch.zeros(1, 2, 1, 2), torch.tensor([[[0, 1]]], dtype=torch.uint8))
     tensor(0.6667)
     """
     classes = logits.shape[1]
-    weight = mask_weights(mask, pixel_weights)
-    label = mask.long().masked_fill(mask == IGNORE_INDEX, 0)
+    weight, label = mask_weights(mask, pixel_weights), class_indices(mask)
     probability = logits.float().softmax(1)
     other = smoothing / classes
     true = other + 1 - smoothing
     # To avoid a one-hot map, all classes are summed as if they were not the true one. Then the true ones are corrected.
     of_true = probability.gather(1, label[:, None])[:, 0]
     correction = (of_true - true).abs() - (of_true - other).abs()
-    zeros = torch.zeros(classes, device=logits.device)
-    truth, corrections = (
-        zeros.index_add(0, label.flatten(), values.flatten()) for values in (weight, correction * weight)
-    )
-    flat_weight = weight.flatten(1)[:, :, None]
-    predicted = torch.bmm(probability.flatten(2), flat_weight).sum((0, 2))
-    difference = predicted
-    if smoothing:
-        difference = torch.bmm((probability - other).abs().flatten(2), flat_weight).sum((0, 2))
+    truth, corrections = (sum_by_class(values, label, classes) for values in (weight, correction * weight))
+    predicted = weighted_sum(probability, weight)
+    difference = weighted_sum((probability - other).abs(), weight) if smoothing else predicted
     total = predicted + (true - other) * truth + other * weight.sum()
     return _mean_distance(total, difference + corrections, truth)
 

@@ -10,7 +10,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from pixelwise.losses.base import BOTH_TASKS, LOSSES, subtract_one_hot
+from pixelwise.losses.base import BOTH_TASKS, LOSSES
+from pixelwise.losses.functional import class_indices, subtract_one_hot
 from pixelwise.palette import IGNORE_INDEX
 from pixelwise.registry import Params
 
@@ -71,7 +72,7 @@ def lovasz(logits: Tensor, mask: Tensor, pixel_weights: Tensor | None = None, *,
     """
     probability = logits.float().softmax(1)
     ignored = (mask == IGNORE_INDEX)[:, None]
-    label = mask.long()[:, None].masked_fill(ignored, 0)
+    label = class_indices(mask)[:, None]
     with torch.no_grad():
         bins, groups = _error_bins(probability, per_image)
         bins.scatter_add_(1, label, torch.tensor(groups * BINS, dtype=bins.dtype, device=bins.device).expand_as(label))

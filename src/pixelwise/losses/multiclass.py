@@ -5,31 +5,22 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from pixelwise.losses.base import BOTH_TASKS, LOSSES, count_pixels, dice_score, mask_weights, mean_over_present
+from pixelwise.losses.base import BOTH_TASKS, LOSSES
+from pixelwise.losses.functional import (
+    class_indices,
+    count_pixels,
+    dice_score,
+    focus,
+    mask_weights,
+    mean_over_present,
+    pixel_cross_entropy,
+    sum_by_class,
+    tversky_score,
+    weighted_sum,
+)
 from pixelwise.losses.sigmoid import dice_sigmoid, focal_sigmoid, tversky_sigmoid
 from pixelwise.palette import IGNORE_INDEX
 from pixelwise.registry import Params
-
-
-def pixel_cross_entropy(logits: Tensor, mask: Tensor, pixel_weights: Tensor | None = None) -> Tensor:
-    """Return the cross-entropy of each pixel times its weight. Ignored pixels have 0.
-
-    Args:
-        logits: (N, C, ...) float, any real values.
-        mask: (N, ...) integer class indices in 0..C-1, or 255 to ignore.
-        pixel_weights: (N, ...) float, or None for 1 everywhere.
-
-    Returns:
-        (N, ...) float32, in nats.
-
-    The example of TensorFlow's tutorial (https://www.tensorflow.org/tutorials/images/segmentation):
-
-    >>> logits = torch.tensor([[-3.0, 0.0], [-3.0, 0.0]])
-    >>> pixel_cross_entropy(logits, torch.tensor([0, 0]), torch.tensor([1.0, 10.0]))
-    tensor([ 3.0486, 30.4859])
-    """
-    loss = F.cross_entropy(logits.float(), mask.long(), ignore_index=IGNORE_INDEX, reduction="none")
-    return loss if pixel_weights is None else loss * pixel_weights
 
 
 @LOSSES.register("cross_entropy", tasks=("multiclass",))
@@ -98,8 +89,7 @@ def tversky(
         A scalar.
     """
     overlap, predicted, truth = _class_sums(logits, mask, pixel_weights)
-    errors = alpha * (predicted - overlap) + beta * (truth - overlap)
-    return mean_over_present(overlap / (overlap + errors).clamp(min=1e-6), truth)
+    return mean_over_present(tversky_score(overlap, predicted, truth, alpha, beta), truth)
 
 
 @LOSSES.register("cross_entropy_dice", tasks=("multiclass",))
@@ -146,10 +136,7 @@ def focal(logits: Tensor, mask: Tensor, pixel_weights: Tensor | None = None, *, 
     Returns:
         A scalar, in nats.
     """
-    loss = pixel_cross_entropy(logits, mask)
-    # The base must be above 0. At 0 and with gamma < 1, the gradient of the power is infinite, and the gradients of
-    # ignored pixels would be NaN.
-    loss = (1 - torch.exp(-loss)).clamp(min=1e-8) ** gamma * loss
+    loss = focus(pixel_cross_entropy(logits, mask), gamma)
     return (loss if pixel_weights is None else loss * pixel_weights).sum() / count_pixels(mask)
 
 
@@ -158,12 +145,9 @@ def _class_sums(logits: Tensor, mask: Tensor, pixel_weights: Tensor | None) -> t
 
     They are: the probability of each class in its true pixels, its probability in all pixels, and its true pixels.
     """
-    weight = mask_weights(mask, pixel_weights)
-    label = mask.long() * (mask != IGNORE_INDEX)
+    weight, label, classes = mask_weights(mask, pixel_weights), class_indices(mask), logits.shape[1]
     probability = logits.float().softmax(1)
     # A one-hot map of the mask is avoided. At 384 px and 11 classes, it took as long as the rest of a training step.
     hit = probability.gather(1, label[:, None])[:, 0] * weight
-    zeros = torch.zeros(logits.shape[1], device=logits.device)
-    overlap, truth = (zeros.index_add(0, label.flatten(), values.flatten()) for values in (hit, weight))
-    predicted = torch.bmm(probability.flatten(2), weight.flatten(1)[:, :, None]).sum((0, 2))
-    return overlap, predicted, truth
+    overlap, truth = sum_by_class(hit, label, classes), sum_by_class(weight, label, classes)
+    return overlap, weighted_sum(probability, weight), truth

@@ -3,7 +3,8 @@
 import torch.nn.functional as F
 from torch import Tensor
 
-from pixelwise.losses.base import LOSSES, count_pixels
+from pixelwise.losses.base import LOSSES
+from pixelwise.losses.functional import count_pixels
 from pixelwise.losses.sigmoid import dice_sigmoid
 from pixelwise.palette import IGNORE_INDEX
 

@@ -1,11 +1,11 @@
 """Cross-entropy of the hardest pixels."""
 
 import torch
-import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
 from pixelwise.losses.base import BOTH_TASKS, LOSSES
+from pixelwise.losses.functional import binary_cross_entropy, pixel_cross_entropy
 from pixelwise.palette import IGNORE_INDEX
 from pixelwise.registry import Params
 
@@ -33,8 +33,7 @@ def ohem_sigmoid(
     Returns:
         A scalar, in nats.
     """
-    loss = F.binary_cross_entropy_with_logits(logits.float(), (mask == 1).float(), reduction="none")
-    return _mean_of_hardest(loss, mask, pixel_weights, fraction)
+    return _mean_of_hardest(binary_cross_entropy(logits, mask), mask, pixel_weights, fraction)
 
 
 @LOSSES.register("ohem", params=OHEMParams, tasks=BOTH_TASKS, multilabel=ohem_sigmoid)
@@ -59,8 +58,7 @@ def ohem(logits: Tensor, mask: Tensor, pixel_weights: Tensor | None = None, *, f
     >>> ohem(logits, torch.zeros(1, 1, 4, dtype=torch.uint8))
     tensor(0.6931)
     """
-    loss = F.cross_entropy(logits.float(), mask.long(), ignore_index=IGNORE_INDEX, reduction="none")
-    return _mean_of_hardest(loss, mask, pixel_weights, fraction)
+    return _mean_of_hardest(pixel_cross_entropy(logits, mask), mask, pixel_weights, fraction)
 
 
 def _mean_of_hardest(loss: Tensor, mask: Tensor, pixel_weights: Tensor | None, fraction: float) -> Tensor:

@@ -3,11 +3,17 @@
 They are registered with the versions for multiclass masks, under the same names.
 """
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from pixelwise.losses.base import count_pixels, dice_score, mask_weights, mean_over_present
+from pixelwise.losses.functional import (
+    binary_cross_entropy,
+    count_pixels,
+    dice_score,
+    focus,
+    mask_weights,
+    mean_over_present,
+    tversky_score,
+)
 
 
 def dice_sigmoid(logits: Tensor, mask: Tensor, pixel_weights: Tensor | None = None) -> Tensor:
@@ -41,8 +47,7 @@ def tversky_sigmoid(
         A scalar in [0, 1].
     """
     overlap, predicted, truth = _class_sums(logits, mask, pixel_weights)
-    errors = alpha * (predicted - overlap) + beta * (truth - overlap)
-    return mean_over_present(overlap / (overlap + errors).clamp(min=1e-6), truth)
+    return mean_over_present(tversky_score(overlap, predicted, truth, alpha, beta), truth)
 
 
 def focal_sigmoid(logits: Tensor, mask: Tensor, pixel_weights: Tensor | None = None, *, gamma: float = 2.0) -> Tensor:
@@ -57,9 +62,7 @@ def focal_sigmoid(logits: Tensor, mask: Tensor, pixel_weights: Tensor | None = N
     Returns:
         A scalar, in nats.
     """
-    loss = F.binary_cross_entropy_with_logits(logits.float(), (mask == 1).float(), reduction="none")
-    # Above 0, so that the gradient of the power is finite for gamma < 1.
-    loss = (1 - torch.exp(-loss)).clamp(min=1e-8) ** gamma * loss
+    loss = focus(binary_cross_entropy(logits, mask), gamma)
     return (loss * mask_weights(mask, pixel_weights)).sum() / count_pixels(mask)
 
 
