@@ -146,6 +146,23 @@ class TestViews:
         with Image.open("whole/a mosaic_mask.png") as mask:
             assert not np.array_equal(np.asarray(mask), expected)
 
+    def test_the_command_for_windows_of_many_images_can_be_pasted(
+        self, here: Path, run_cli: RunCommand, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        mosaic = make_model(("pet", "background", "border"))
+        mosaic.set_data_facts(None, ObjectScale(3.0, 1.0))
+        mosaic.save(here / "runs" / "pets")
+        monkeypatch.setattr("pixelwise.cli.predict._MAX_NAMED", 2)
+        flags = ["--view", "whole", "--overlays", "none", "--tta"]
+        line = run_cli("predict", "runs/pets", "my photos", *flags).err.splitlines()[-1]
+        assert line == "windows: pixelwise predict runs/pets 'my photos' --overlays none --view tiles --tta"
+        assert run_cli(*shlex.split(line.removeprefix("windows: pixelwise "))).code == 0
+        Image.fromarray(make_image(4, 4)).save(here / "my photos" / "small.png")
+        line = run_cli("predict", "runs/pets", "my photos", "--overlays", "none").err.splitlines()[-1]
+        named = [f"my photos/Kätzchen [{number}].png" for number in range(2)]
+        command = shlex.join(["pixelwise", "predict", "runs/pets", *named, "--overlays", "none", "--view", "tiles"])
+        assert line == f"windows (2 of 3 images): {command}"
+
     def test_scale(self, here: Path, run_cli: RunCommand) -> None:
         Image.fromarray(make_image(100, 150)).save(here / "large.png")
         assert run_cli("predict", "runs/pets", "large.png", "--view", "tiles", "--scale", "0.5").code == 0

@@ -3,7 +3,7 @@
 import re
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -28,8 +28,8 @@ DEFAULT_OUT = Path("predictions")
 _MAX_SKIPPED = 20
 """Maximum number of unusable files that are printed. predictions.json lists all."""
 
-_MAX_NAMED = 3
-"""Maximum number of large images in the command that predicts them by windows."""
+_MAX_NAMED = 12
+"""Maximum number of large images that are named in the command that predicts them by windows."""
 
 _DEFAULTS = {
     "--masks": "index",
@@ -92,9 +92,9 @@ def predict_command(
         "--scale": "" if scale is None else f"{scale:g}",
         "--device": device,
     }
-    changed = [part for flag, value in flags.items() if value != _DEFAULTS[flag] for part in (flag, value)]
-    changed += ["--frame-masks"] * frame_masks + ["--tta"] * tta
-    repeat = shlex.join(["pixelwise", "predict", run, *sources, "--out", str(out), *changed, "--resume"])
+    switches = ["--frame-masks"] * frame_masks + ["--tta"] * tta
+    given = [*_changed_flags(flags), *switches]
+    repeat = shlex.join(["pixelwise", "predict", run, *sources, "--out", str(out), *given, "--resume"])
     with interrupt_advice(f"continue with {repeat}"), ProgressBars() as bars:
         result = predict_folder(
             predictor,
@@ -112,9 +112,35 @@ def predict_command(
         )
     code = _print_result(result, out)
     if result.too_large:
-        named = [*result.too_large[:_MAX_NAMED], *["…"] * (len(result.too_large) > _MAX_NAMED)]
-        print(f"windows: {_command(run, *named, '--view', 'tiles')}", file=sys.stderr)
+        flags["--view"] = "tiles"
+        print(_windows_line(run, sources, result, [*_changed_flags(flags), *switches]), file=sys.stderr)
     return code
+
+
+def _windows_line(run: str, sources: Sequence[str], result: PredictResult, flags: Sequence[str]) -> str:
+    """Return the command that predicts the images that are too large by windows.
+
+    Args:
+        run: the run.
+        sources: the images, directories and patterns of this command.
+        result: the result of this command, with images that are too large.
+        flags: the flags of this command, with the view "tiles".
+
+    Returns:
+        A line. If there are more than `_MAX_NAMED` such images, the command has the sources, if all images are too
+        large, or else the first of these images.
+    """
+    paths, count = list(result.too_large), len(result.too_large)
+    if count > _MAX_NAMED:
+        paths = list(sources) if count == result.image_count else paths[:_MAX_NAMED]
+    is_part = count > _MAX_NAMED and count < result.image_count
+    which = f" ({_MAX_NAMED} of {count} images)" if is_part else ""
+    return f"windows{which}: {_command(run, *paths, *flags)}"
+
+
+def _changed_flags(flags: Mapping[str, str]) -> list[str]:
+    """Return the flags whose values are not the default ones, each followed by its value."""
+    return [part for flag, value in flags.items() if value != _DEFAULTS[flag] for part in (flag, value)]
 
 
 def _order_arguments(run: str, images: Sequence[str]) -> tuple[str, list[str]]:
