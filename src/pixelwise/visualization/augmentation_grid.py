@@ -3,11 +3,12 @@
 from collections.abc import Collection, Sequence
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from pixelwise.palette import Palette
+from pixelwise.visualization._cells import draw_heading, draw_title, fit_image, fit_mask, paste_centered
 from pixelwise.visualization.overlay import Pixels, overlay
-from pixelwise.visualization.text import BACKGROUND, FAINT_TEXT_COLOR, TEXT_COLOR, font, legend, shorten
+from pixelwise.visualization.text import BACKGROUND, legend
 
 # All sizes are in pixels.
 _CELL, _GAP, _MARGIN = 160, 6, 20
@@ -52,16 +53,14 @@ def augmentation_grid(
     masks = [mask for row in versions for _, mask in row]
     strip = legend(classes, palette, masks, width - 2 * _MARGIN, uncolored)
     grid = Image.new("RGB", (width, bottom + strip.height + _MARGIN), BACKGROUND)
-    draw, face = ImageDraw.Draw(grid), font(_TITLE_SIZE, bold=True)
-    draw.text((_MARGIN, _MARGIN), shorten(title, width - 2 * _MARGIN, face), font=face, fill=TEXT_COLOR, anchor="la")
-    for column in range(columns):
-        position = _MARGIN + column * (_CELL + _GAP) + _CELL // 2, top - 8
-        draw.text(position, f"version {column + 1}", font=font(_HEADING_SIZE), fill=FAINT_TEXT_COLOR, anchor="ms")
+    draw_title(grid, (_MARGIN, _MARGIN), title, _TITLE_SIZE, width - 2 * _MARGIN)
+    left = [_MARGIN + column * (_CELL + _GAP) for column in range(columns)]
+    for column, x in enumerate(left):
+        draw_heading(grid, x + _CELL // 2, top - 8, f"version {column + 1}", _HEADING_SIZE)
     for number, row in enumerate(versions):
-        for column, (image, mask) in enumerate(row):
+        for x, (image, mask) in zip(left, row, strict=True):
             drawn = _draw(image, mask, palette, uncolored)
-            x = _MARGIN + column * (_CELL + _GAP) + (_CELL - drawn.width) // 2
-            grid.paste(drawn, (x, top + number * (_CELL + _GAP) + (_CELL - drawn.height) // 2))
+            paste_centered(grid, (x, top + number * (_CELL + _GAP)), (_CELL, _CELL), drawn)
     grid.paste(strip, (_MARGIN, bottom + 4))
     return grid
 
@@ -70,10 +69,6 @@ def _draw(image: Pixels, mask: Pixels, palette: Palette, uncolored: Collection[i
     """Return the overlay of a mask over an image. Its longer side is that of a cell."""
     if image.shape[:2] != mask.shape:
         raise ValueError(f"an image of shape {image.shape} has a mask of shape {mask.shape}")
-    height, width = mask.shape
-    scale = _CELL / max(height, width)
-    size = max(1, round(width * scale)), max(1, round(height * scale))
     # The overlay is drawn after scaling, because scaling makes outlines jagged or invisible.
-    pixels = Image.fromarray(np.ascontiguousarray(image)).resize(size, Image.Resampling.BILINEAR)
-    values = Image.fromarray(np.ascontiguousarray(mask)).resize(size, Image.Resampling.NEAREST)
-    return overlay(np.array(pixels), np.array(values), palette, 0.4, uncolored)
+    pixels = fit_image(image, (_CELL, _CELL), Image.Resampling.BILINEAR)
+    return overlay(np.array(pixels), fit_mask(mask, (_CELL, _CELL)), palette, 0.4, uncolored)

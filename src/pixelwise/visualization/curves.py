@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pixelwise.palette import Color, default_palette
-from pixelwise.runtime.atomic import atomic_write
+from pixelwise.visualization._figure import BLUE, ORANGE, TEXT_COLOR, new_figure, save_figure
 from pixelwise.visualization.text import plain
 
 if TYPE_CHECKING:
@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 
 _Row = Mapping[str, float | None]
 
-_TEXT_COLOR, _FAINT_COLOR = "#212529", "#5c636a"
-_TRAINING_COLOR, _VALIDATION_COLOR = "#0072b2", "#d55e00"
+_FAINT_COLOR = "#5c636a"
 _CLASS_PREFIX = "iou_"
 _MAX_LABEL_LENGTH = 18
 
@@ -56,27 +55,21 @@ def plot_history(
     if any(row.get("epoch") is None for row in rows):
         raise ValueError("every row of a history needs an epoch")
     figure = _figure(rows, title, colors or {})
-    with atomic_write(out) as path:
-        figure.savefig(path, dpi=130, facecolor="white")
+    save_figure(figure, out)
 
 
 def _figure(rows: Sequence[_Row], title: str | None, colors: Mapping[str, Color]) -> "Figure":
-    # pyplot is not used, because it keeps every figure alive and selects a window system.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(10.5, 4.2), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(10.5, 4.2)
     loss, iou = figure.subplots(1, 2)
     epochs = [float(row["epoch"] or 0) for row in rows]
     best = _best(rows)
 
     _style(loss, "Loss", "loss", epochs)
-    _curve(loss, epochs, _series(rows, "train_loss"), "training", _TRAINING_COLOR)
-    _curve(loss, epochs, _series(rows, "val_loss"), "validation", _VALIDATION_COLOR)
+    _curve(loss, epochs, _series(rows, "train_loss"), "training", BLUE)
+    _curve(loss, epochs, _series(rows, "val_loss"), "validation", ORANGE)
     _style(iou, "Validation IoU", "IoU", epochs)
     iou.set_ylim(0, 1)
-    _curve(iou, epochs, _series(rows, "val_miou"), "mean", _TEXT_COLOR, width=2.6)
+    _curve(iou, epochs, _series(rows, "val_miou"), "mean", TEXT_COLOR, width=2.6)
     _class_curves(iou, rows, epochs, colors)
     if best is not None:
         value = _series(rows, "val_miou")[best]
@@ -88,7 +81,7 @@ def _figure(rows: Sequence[_Row], title: str | None, colors: Mapping[str, Color]
             marker="*",
             markersize=15,
             color="#f0e442",
-            markeredgecolor=_TEXT_COLOR,
+            markeredgecolor=TEXT_COLOR,
             linestyle="none",
             zorder=5,
         )
@@ -98,7 +91,7 @@ def _figure(rows: Sequence[_Row], title: str | None, colors: Mapping[str, Color]
         _add_legend(axes)
     if title is not None:
         # Dollar signs in a name must not start a formula.
-        figure.suptitle(plain(title), fontsize=13, fontweight="bold", color=_TEXT_COLOR, parse_math=False)
+        figure.suptitle(plain(title), fontsize=13, fontweight="bold", color=TEXT_COLOR, parse_math=False)
     return figure
 
 
@@ -117,10 +110,10 @@ def _best(rows: Sequence[_Row]) -> int | None:
 def _style(axes: "Axes", title: str, label: str, epochs: Sequence[float]) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    axes.set_title(title, fontsize=11, color=_TEXT_COLOR, loc="left")
-    axes.set_xlabel("epoch", fontsize=10, color=_TEXT_COLOR)
-    axes.set_ylabel(label, fontsize=10, color=_TEXT_COLOR)
-    axes.tick_params(labelsize=9, colors=_TEXT_COLOR)
+    axes.set_title(title, fontsize=11, color=TEXT_COLOR, loc="left")
+    axes.set_xlabel("epoch", fontsize=10, color=TEXT_COLOR)
+    axes.set_ylabel(label, fontsize=10, color=TEXT_COLOR)
+    axes.tick_params(labelsize=9, colors=TEXT_COLOR)
     axes.grid(True, color="#e9ecef", linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
@@ -189,7 +182,7 @@ def _add_legend(axes: "Axes") -> None:
             ncols=3 if max(map(len, short)) > 12 else 4,
             fontsize=9,
             frameon=False,
-            labelcolor=_TEXT_COLOR,
+            labelcolor=TEXT_COLOR,
         )
         for text in legend.get_texts():
             text.set_parse_math(False)

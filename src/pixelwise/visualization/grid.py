@@ -6,8 +6,9 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from pixelwise.palette import Palette
+from pixelwise.visualization._cells import draw_heading, draw_title, fit_image, fit_mask, paste_centered
 from pixelwise.visualization.overlay import Pixels, check_image, check_mask, color_mask, overlay
-from pixelwise.visualization.text import BACKGROUND, FAINT_TEXT_COLOR, TEXT_COLOR, font, legend, shorten
+from pixelwise.visualization.text import BACKGROUND, FAINT_TEXT_COLOR, font, legend, shorten
 
 # All sizes are in pixels.
 _MARGIN = 20
@@ -60,15 +61,14 @@ def prediction_grid(
     bottom = top + len(images) * (cell[1] + _GAP)
     strip = legend(classes, palette, [mask for column in masks for mask in column], width - 2 * _MARGIN)
     grid = _blank_grid(width, bottom, title, strip)
-    draw = ImageDraw.Draw(grid)
     for column, heading in enumerate(headings):
         middle = _MARGIN + column * (cell[0] + _GAP) + cell[0] // 2
-        draw.text((middle, top - 8), heading, font=font(_HEADING_SIZE), fill=FAINT_TEXT_COLOR, anchor="ms")
+        draw_heading(grid, middle, top - 8, heading, _HEADING_SIZE)
     for row, image in enumerate(images):
         y = top + row * (cell[1] + _GAP)
-        _letterbox(grid, (_MARGIN, y), cell, _fit_image(image, cell))
+        _letterbox(grid, (_MARGIN, y), cell, fit_image(image, cell))
         for column, column_masks in enumerate(masks, start=1):
-            drawn = Image.fromarray(color_mask(_fit_mask(column_masks[row], cell), palette))
+            drawn = Image.fromarray(color_mask(fit_mask(column_masks[row], cell), palette))
             _letterbox(grid, (_MARGIN + column * (cell[0] + _GAP), y), cell, drawn)
     return grid
 
@@ -125,9 +125,9 @@ def overlay_grid(
     for i, (image, mask, name) in enumerate(zip(images, masks, names, strict=True)):
         x = _MARGIN + i % columns * (pair_width + 2 * _GAP)
         y = top + i // columns * row_height
-        small = _fit_image(image, cell)
+        small = fit_image(image, cell)
         # The overlay is drawn after scaling, because scaling makes outlines jagged or invisible.
-        drawn = overlay(np.array(small), _fit_mask(mask, cell), palette, uncolored=uncolored)
+        drawn = overlay(np.array(small), fit_mask(mask, cell), palette, uncolored=uncolored)
         _letterbox(grid, (x, y), cell, small)
         _letterbox(grid, (x + cell[0] + _PAIR_GAP, y), cell, drawn)
         draw.text((x, y + cell[1] + 5), shorten(name, pair_width, face), font=face, fill=FAINT_TEXT_COLOR, anchor="la")
@@ -159,8 +159,8 @@ def overlay_pair(
     check_image(image, mask)
     side = (width - _PAIR_GAP) // 2
     cell = side, round(1.5 * side)
-    small = _fit_image(image, cell)
-    drawn = overlay(np.array(small), _fit_mask(mask, cell), palette, uncolored=uncolored)
+    small = fit_image(image, cell)
+    drawn = overlay(np.array(small), fit_mask(mask, cell), palette, uncolored=uncolored)
     pair = Image.new("RGB", (2 * small.width + _PAIR_GAP, small.height), BACKGROUND)
     pair.paste(small, (0, 0))
     pair.paste(drawn, (small.width + _PAIR_GAP, 0))
@@ -199,31 +199,13 @@ def _blank_grid(width: int, bottom: int, title: str | None, strip: Image.Image) 
     """Return a grid without images: the title at the top, and the legend below `bottom`."""
     grid = Image.new("RGB", (width, bottom + strip.height + _MARGIN - 6), BACKGROUND)
     if title is not None:
-        face = font(_TITLE_SIZE, bold=True)
-        text = shorten(title, width - 2 * _MARGIN, face)
-        ImageDraw.Draw(grid).text((_MARGIN, _MARGIN - 2), text, font=face, fill=TEXT_COLOR, anchor="la")
+        draw_title(grid, (_MARGIN, _MARGIN - 2), title, _TITLE_SIZE, width - 2 * _MARGIN)
     grid.paste(strip, (_MARGIN, bottom + 2))
     return grid
-
-
-def _fitted_size(array: Pixels, cell: tuple[int, int]) -> tuple[int, int]:
-    """Return the largest (width, height) in the cell that keeps the aspect ratio of an (H, W, …) array."""
-    height, width = array.shape[:2]
-    scale = min(cell[0] / width, cell[1] / height)
-    return max(1, round(width * scale)), max(1, round(height * scale))
-
-
-def _fit_image(image: Pixels, cell: tuple[int, int]) -> Image.Image:
-    return Image.fromarray(image).resize(_fitted_size(image, cell), Image.Resampling.LANCZOS)
-
-
-def _fit_mask(mask: Pixels, cell: tuple[int, int]) -> Pixels:
-    resized = Image.fromarray(mask).resize(_fitted_size(mask, cell), Image.Resampling.NEAREST)
-    return np.array(resized)
 
 
 def _letterbox(grid: Image.Image, corner: tuple[int, int], cell: tuple[int, int], image: Image.Image) -> None:
     """Paste an image into the center of the cell whose upper left corner is `corner`."""
     x, y = corner
     grid.paste(_CELL_BACKGROUND, (x, y, x + cell[0], y + cell[1]))
-    grid.paste(image, (x + (cell[0] - image.width) // 2, y + (cell[1] - image.height) // 2))
+    paste_centered(grid, corner, cell, image)

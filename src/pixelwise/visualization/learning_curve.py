@@ -3,9 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from pixelwise.runtime.atomic import atomic_write
-
-_COLOR, _EXPECTED_COLOR, _TEXT_COLOR = "#0072b2", "#d55e00", "#212529"
+from pixelwise.visualization._figure import BLUE, ORANGE, TEXT_COLOR, new_figure, save_figure
 
 
 def plot_learning_curve(
@@ -20,24 +18,21 @@ def plot_learning_curve(
         images: the greater number of images of the extrapolation.
         gain: (5th percentile, median, 95th percentile) of the gain of mean IoU over the last score.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
     from matplotlib.ticker import FixedLocator, NullLocator
 
-    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(6.4, 4.2)
     axes = figure.subplots()
     last, (low, middle, high) = scores[-1], gain
-    axes.plot(sizes, scores, "o-", color=_COLOR, label="measured on the validation images")
-    axes.plot([sizes[-1], images], [last, last + middle], "--", color=_EXPECTED_COLOR)
+    axes.plot(sizes, scores, "o-", color=BLUE, label="measured on the validation images")
+    axes.plot([sizes[-1], images], [last, last + middle], "--", color=ORANGE)
     axes.errorbar(
-        [images], [last + middle], [[middle - low], [high - middle]], fmt="o", color=_EXPECTED_COLOR, capsize=5,
+        [images], [last + middle], [[middle - low], [high - middle]], fmt="o", color=ORANGE, capsize=5,
         label="expected, with a 90 % interval",
     )  # fmt: skip
     for size, score in zip(sizes, scores, strict=True):
-        axes.annotate(f"{score:.3f}", (size, score), (0, 8), textcoords="offset points", ha="center", color=_TEXT_COLOR)
+        axes.annotate(f"{score:.3f}", (size, score), (0, 8), textcoords="offset points", ha="center", color=TEXT_COLOR)
     text = f"{last + middle:.3f}"
-    axes.annotate(text, (images, last + high), (0, 8), textcoords="offset points", ha="center", color=_TEXT_COLOR)
+    axes.annotate(text, (images, last + high), (0, 8), textcoords="offset points", ha="center", color=TEXT_COLOR)
     axes.set_xscale("log", base=2)
     axes.xaxis.set_major_locator(FixedLocator([*sizes, images]))
     axes.xaxis.set_minor_locator(NullLocator())
@@ -47,5 +42,4 @@ def plot_learning_curve(
     axes.set_ylabel("mean IoU")
     axes.grid(visible=True, alpha=0.3)
     axes.legend(loc="lower right", frameon=False)
-    with atomic_write(out) as path:
-        figure.savefig(path, dpi=130, facecolor="white")
+    save_figure(figure, out)

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from pixelwise.runtime.atomic import atomic_write
+from pixelwise.visualization._figure import BLUE, ORANGE, new_figure, save_figure
 
-_COLOR, _PALE_COLOR, _MARK_COLOR = "#0072b2", "#9ecae1", "#d55e00"
+_PALE_BLUE = "#9ecae1"
 
 
 def plot_lr_curve(
@@ -20,16 +20,12 @@ def plot_lr_curve(
         smoothed: the smoothed losses at the first rates. There can be fewer than rates.
         suggestion: a learning rate to mark, or None.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(6.4, 4.2)
     axes = figure.subplots()
-    axes.plot(rates, losses, "o", markersize=3, color=_PALE_COLOR, label="loss of a step")
-    axes.plot(rates[: len(smoothed)], smoothed, color=_COLOR, linewidth=2, label="smoothed")
+    axes.plot(rates, losses, "o", markersize=3, color=_PALE_BLUE, label="loss of a step")
+    axes.plot(rates[: len(smoothed)], smoothed, color=BLUE, linewidth=2, label="smoothed")
     if suggestion is not None:
-        axes.axvline(suggestion, color=_MARK_COLOR, linestyle="--", label=f"suggested lr: {suggestion:g}")
+        axes.axvline(suggestion, color=ORANGE, linestyle="--", label=f"suggested lr: {suggestion:g}")
     axes.set_xscale("log")
     if smoothed:
         # The last losses grow without limit and would hide the rest.
@@ -40,5 +36,4 @@ def plot_lr_curve(
     axes.set_ylabel("training loss")
     axes.grid(visible=True, alpha=0.3)
     axes.legend(loc="lower left", frameon=False)
-    with atomic_write(out) as path:
-        figure.savefig(path, dpi=130, facecolor="white")
+    save_figure(figure, out)

@@ -6,9 +6,9 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from pixelwise.runtime.atomic import atomic_write
+from pixelwise.visualization._figure import BLUE, ORANGE, new_figure, save_figure
 
-_COLOR, _BEST_COLOR, _BEFORE_COLOR = "#0072b2", "#d55e00", "#6c757d"
+_GRAY = "#6c757d"
 _COLUMNS = 3
 
 
@@ -24,19 +24,15 @@ def plot_trials(
         values: setting → its value in each trial: a number, a text, or None for a trial without the setting.
         log: the settings with a logarithmic axis.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     rows = math.ceil((1 + len(values)) / _COLUMNS)
-    figure = Figure(figsize=(3.6 * _COLUMNS, 2.8 * rows), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(3.6 * _COLUMNS, 2.8 * rows)
     axes = figure.subplots(rows, _COLUMNS, sharey=True, squeeze=False).flatten()
     best = max(score for score in scores if not math.isnan(score))
     order = axes[0]
-    order.plot(range(len(scores)), scores, "o", color=_COLOR, markersize=5)
+    order.plot(range(len(scores)), scores, "o", color=BLUE, markersize=5)
     reached = list(accumulate((-1.0 if math.isnan(score) else score for score in scores), max))
     start = next(index for index, score in enumerate(reached) if score >= 0)
-    order.step(range(start, len(scores)), reached[start:], where="post", color=_BEST_COLOR, label="best so far")
+    order.step(range(start, len(scores)), reached[start:], where="post", color=ORANGE, label="best so far")
     order.set_xlabel("trial")
     order.xaxis.get_major_locator().set_params(integer=True)
     order.legend(loc="lower right", frameon=False, fontsize="small")
@@ -46,12 +42,12 @@ def plot_trials(
         panel.scatter(
             [str(value) if is_text else value for value, _ in points],
             [score for _, score in points],
-            c=[_BEST_COLOR if score == best else _COLOR for _, score in points],
+            c=[ORANGE if score == best else BLUE for _, score in points],
             s=24,
         )
         if scores and column[0] is not None and not math.isnan(scores[0]):
             first = str(column[0]) if is_text else column[0]
-            panel.scatter([first], [scores[0]], s=90, facecolors="none", edgecolors=_BEFORE_COLOR)
+            panel.scatter([first], [scores[0]], s=90, facecolors="none", edgecolors=_GRAY)
         if name in log:
             panel.set_xscale("log")
         if is_text:
@@ -64,5 +60,4 @@ def plot_trials(
     for row in range(rows):
         axes[row * _COLUMNS].set_ylabel("validation mIoU")
     figure.suptitle("orange: the best trial; gray ring: the settings before the search", fontsize="small")
-    with atomic_write(out) as path:
-        figure.savefig(path, dpi=130, facecolor="white")
+    save_figure(figure, out)
