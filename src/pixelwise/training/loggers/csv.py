@@ -1,16 +1,14 @@
 """The logger that writes the metrics to a CSV file."""
 
-from argparse import Namespace
 from collections.abc import Sequence
 from typing import Any
 
-from lightning_fabric.loggers.logger import Logger
-
 from pixelwise.runs.metrics_file import Row
+from pixelwise.training.loggers.base import RunLogger
 from pixelwise.training.state import TrainState
 
 
-class CSVLogger(Logger):
+class CSVLogger(RunLogger):
     """Write metrics.csv with one row per epoch. A resumed training continues the file.
 
     Args:
@@ -18,21 +16,12 @@ class CSVLogger(Logger):
     """
 
     def __init__(self, state: TrainState) -> None:
+        super().__init__(state.run.path.name)
         self._run = state.run
         self._columns = metric_columns(state.data.classes)
         self._rows: list[Row] | None = None
 
-    @property
-    def name(self) -> str:
-        """Return the name of the run directory."""
-        return self._run.path.name
-
-    @property
-    def version(self) -> int:
-        """Return 0, because a run directory has only one version."""
-        return 0
-
-    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
+    def log_settings(self, settings: dict[str, Any]) -> None:
         """Do nothing, because config.yaml contains the settings."""
 
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:

@@ -1,16 +1,13 @@
 """The logger for MLflow."""
 
 import time
-from argparse import Namespace
 from collections.abc import Sequence
 from typing import Any
-
-from lightning_fabric.loggers.logger import Logger
 
 from pixelwise.errors import ConfigError, first_line
 from pixelwise.registry import Params
 from pixelwise.training.loggers._run_ids import read_id, write_id
-from pixelwise.training.loggers.base import settings_by_name
+from pixelwise.training.loggers.base import RunLogger
 from pixelwise.training.state import TrainState
 
 _STATUS = {"success": "FINISHED", "failed": "FAILED", "aborted": "KILLED"}
@@ -32,7 +29,7 @@ class MLflowParams(Params):
     tracking_uri: str | None = None
 
 
-class MLflowLogger(Logger):
+class MLflowLogger(RunLogger):
     """Write settings, metrics and images to MLflow. A resumed training continues its MLflow run.
 
     Args:
@@ -49,7 +46,7 @@ class MLflowLogger(Logger):
         from mlflow.exceptions import MlflowException
         from mlflow.tracking import MlflowClient
 
-        self._name = state.run.path.name
+        super().__init__(state.run.path.name)
         try:
             self.client = MlflowClient(tracking_uri)
             self.run_id = self._open_run(read_id(state.run, "mlflow"), experiment)
@@ -67,26 +64,18 @@ class MLflowLogger(Logger):
         return str(self.client.create_run(identifier, run_name=self._name).info.run_id)
 
     @property
-    def name(self) -> str:
-        """Return the name of the run directory."""
-        return self._name
-
-    @property
     def version(self) -> str:
         """Return MLflow's identifier of the run."""
         return self.run_id
 
-    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
+    def log_settings(self, settings: dict[str, Any]) -> None:
         """Write the settings. Those that are in the MLflow run already, after a resume, are not changed.
 
         Args:
-            params: the settings by name.
-            args: ignored.
-            kwargs: ignored.
+            settings: the settings by name.
         """
         from mlflow.entities import Param
 
-        settings = settings_by_name(params)
         known = self.client.get_run(self.run_id).data.params
         new = [Param(name, str(value)[:_MAX_PARAM]) for name, value in settings.items() if name not in known]
         self.client.log_batch(self.run_id, params=new)

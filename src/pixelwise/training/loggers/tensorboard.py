@@ -1,13 +1,11 @@
 """The logger for TensorBoard: settings, metrics and images as events."""
 
-from argparse import Namespace
 from collections.abc import Sequence
 from typing import Any
 
 import yaml
-from lightning_fabric.loggers.logger import Logger
 
-from pixelwise.training.loggers.base import settings_by_name
+from pixelwise.training.loggers.base import RunLogger, name_images
 from pixelwise.training.state import TrainState
 
 _TAGS = {
@@ -32,7 +30,7 @@ def tag_of(name: str) -> str:
     return _TAGS.get(name) or (f"iou/{name.removeprefix('iou_')}" if name.startswith("iou_") else name)
 
 
-class TensorBoardLogger(Logger):
+class TensorBoardLogger(RunLogger):
     """Write events to tensorboard/ in the run directory. After a resume, the events of repeated epochs are replaced.
 
     Args:
@@ -43,33 +41,21 @@ class TensorBoardLogger(Logger):
         # Imported here because it takes a second and is an optional dependency.
         from torch.utils.tensorboard import SummaryWriter
 
+        super().__init__(state.run.path.name)
         self._folder = state.run.tensorboard_folder
         self.writer = SummaryWriter(str(self._folder), purge_step=state.epoch + 1)
-
-    @property
-    def name(self) -> str:
-        """Return the name of the run directory."""
-        return self._folder.parent.name
-
-    @property
-    def version(self) -> int:
-        """Return 0: a run directory has one version."""
-        return 0
 
     @property
     def log_dir(self) -> str:
         """Return the directory of the events."""
         return str(self._folder)
 
-    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
+    def log_settings(self, settings: dict[str, Any]) -> None:
         """Write the settings as a text event with the tag "config".
 
         Args:
-            params: the settings by name.
-            args: ignored.
-            kwargs: ignored.
+            settings: the settings by name.
         """
-        settings = settings_by_name(params)
         text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
         self.writer.add_text("config", f"```\n{text}```")
 
@@ -94,8 +80,7 @@ class TensorBoardLogger(Logger):
             images: (H, W, 3) uint8 RGB arrays.
             step: the number of the epoch.
         """
-        for index, image in enumerate(images):
-            name = key if len(images) == 1 else f"{key}/{index}"
+        for name, image in name_images(key, images):
             self.writer.add_image(name, image, step, dataformats="HWC")
         self.save()
 

@@ -2,17 +2,14 @@
 
 import io
 import secrets
-from argparse import Namespace
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from typing import Any
 
-from lightning_fabric.loggers.logger import Logger
-
 from pixelwise.errors import ConfigError, first_line
 from pixelwise.registry import Params
 from pixelwise.training.loggers._run_ids import read_id, write_id
-from pixelwise.training.loggers.base import settings_by_name
+from pixelwise.training.loggers.base import RunLogger, name_images
 from pixelwise.training.state import TrainState
 
 
@@ -26,7 +23,7 @@ class TrackioParams(Params):
     project: str = "pixelwise"
 
 
-class TrackioLogger(Logger):
+class TrackioLogger(RunLogger):
     """Write settings, metrics and images to Trackio. A resumed training continues its run.
 
     Trackio writes to its local store, or to a server that TRACKIO_SERVER_URL or TRACKIO_SPACE_ID names.
@@ -45,7 +42,7 @@ class TrackioLogger(Logger):
 
         stored = read_id(state.run, "trackio")
         # Trackio identifies runs by their names, and directories of several projects can have the same name.
-        self._name = stored or f"{state.run.path.name}-{secrets.token_hex(3)}"
+        super().__init__(stored or f"{state.run.path.name}-{secrets.token_hex(3)}")
         write_id(state.run, "trackio", self._name)
         try:
             with redirect_stdout(io.StringIO()):  # it prints how to start its dashboard
@@ -58,25 +55,13 @@ class TrackioLogger(Logger):
                 f"`loggers`: trackio: {fault}; check TRACKIO_SERVER_URL and TRACKIO_SPACE_ID, or remove them"
             ) from None
 
-    @property
-    def name(self) -> str:
-        """Return the name of the run in Trackio."""
-        return self._name
-
-    @property
-    def version(self) -> int:
-        """Return 0, because a run has only one version."""
-        return 0
-
-    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
+    def log_settings(self, settings: dict[str, Any]) -> None:
         """Write the settings.
 
         Args:
-            params: the settings by name.
-            args: ignored.
-            kwargs: ignored.
+            settings: the settings by name.
         """
-        self.experiment.config.update(settings_by_name(params))
+        self.experiment.config.update(settings)
 
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         """Write metrics.
@@ -97,8 +82,7 @@ class TrackioLogger(Logger):
         """
         import trackio
 
-        for index, image in enumerate(images):
-            name = key if len(images) == 1 else f"{key}/{index}"
+        for name, image in name_images(key, images):
             self.experiment.log({name: trackio.Image(image)}, step)
 
     def finalize(self, status: str) -> None:

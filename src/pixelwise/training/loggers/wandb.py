@@ -1,15 +1,12 @@
 """The logger for Weights & Biases."""
 
-from argparse import Namespace
 from collections.abc import Sequence
 from typing import Any, Literal
-
-from lightning_fabric.loggers.logger import Logger
 
 from pixelwise.errors import ConfigError, first_line
 from pixelwise.registry import Params
 from pixelwise.training.loggers._run_ids import read_id, write_id
-from pixelwise.training.loggers.base import settings_by_name
+from pixelwise.training.loggers.base import RunLogger
 from pixelwise.training.state import TrainState
 
 
@@ -28,7 +25,7 @@ class WandbParams(Params):
     mode: Literal["online", "offline", "disabled"] | None = None
 
 
-class WandbLogger(Logger):
+class WandbLogger(RunLogger):
     """Write settings, metrics and images to Weights & Biases. A resumed training continues its run.
 
     Its files are in the folder wandb/ of the run directory.
@@ -53,7 +50,7 @@ class WandbLogger(Logger):
         # Imported here because it takes seconds and is an optional dependency.
         import wandb
 
-        self._name = state.run.path.name
+        super().__init__(state.run.path.name)
         try:
             self.experiment = wandb.init(
                 project=project,
@@ -74,24 +71,16 @@ class WandbLogger(Logger):
         self.experiment.define_metric("*", step_metric="epoch")
 
     @property
-    def name(self) -> str:
-        """Return the name of the run directory."""
-        return self._name
-
-    @property
     def version(self) -> str:
         """Return the identifier of the run on the server."""
         return str(self.experiment.id)
 
-    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
+    def log_settings(self, settings: dict[str, Any]) -> None:
         """Write the settings.
 
         Args:
-            params: the settings by name.
-            args: ignored.
-            kwargs: ignored.
+            settings: the settings by name.
         """
-        settings = settings_by_name(params)
         self.experiment.config.update(settings, allow_val_change=True)
 
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
