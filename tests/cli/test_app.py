@@ -5,6 +5,7 @@ import logging
 import subprocess
 import sys
 import threading
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,18 @@ class TestHelp:
         assert "--out" in text or command in ("encoders", "pack", "runs")
         lines = [line for line in result.out.splitlines() if line.startswith(("│ --", "│ *", "│ FOLDER", "│ PATTERN"))]
         assert lines and all(len(line.strip("│* ").split("  ")) > 1 for line in lines), "a flag and its description"
+
+    def test_descriptions_fill_their_lines(self, run_cli: RunCommand) -> None:
+        """A line of a description is short only if the next word does not fit."""
+        for command in ("predict", "train"):
+            lines = [line.strip("│") for line in run_cli(command, "--help").out.splitlines() if line.startswith("│")]
+            start = {line: len(line) - len(line.lstrip()) for line in lines}
+            short = [
+                line
+                for line, following in pairwise(lines)
+                if start[following] > 10 and len(line.rstrip()) + 1 + len(following.split()[0]) < len(line) - 1
+            ]
+            assert short == []
 
     def test_flags_are_in_groups(self, run_cli: RunCommand) -> None:
         result = run_cli("train", "--help")

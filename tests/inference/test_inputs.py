@@ -102,6 +102,10 @@ class TestFiles:
         for path in (tmp_path / "größe [1].png", str(tmp_path / "größe [1].png"), "~/größe [1].png"):
             assert np.array_equal(read_input(path, RGB), IMAGE)
 
+    def test_a_directory_is_an_error_that_names_predict_folder(self, tmp_path: Path) -> None:
+        with pytest.raises(DataError, match=r"is a directory, not an image; predict its images with `predict_folder`$"):
+            read_input(tmp_path, RGB)
+
     def test_bytes_of_a_tiff_with_bands(self, tmp_path: Path) -> None:
         tifffile = pytest.importorskip("tifffile")
         bands = np.arange(2 * 3 * 5, dtype=np.uint8).reshape(2, 3, 5)
@@ -250,9 +254,19 @@ class TestTensors:
     @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
     def test_floats_need_a_model_of_floats(self, dtype: torch.dtype) -> None:
         tensor = torch.ones(3, 4, 5, dtype=dtype, requires_grad=True)
-        with pytest.raises(DataError, match=r"pass \(array \* 255\)"):
+        with pytest.raises(DataError, match=r"pass \(tensor \* 255\)\.round\(\)\.to\(torch\.uint8\)"):
             read_input(tensor, RGB)
         assert (read_input(tensor, make_config(pixel_range=(0.0, 2.0))) == 128).all()
+
+    def test_the_fixes_in_the_messages_work(self) -> None:
+        image = torch.from_numpy(IMAGE).permute(2, 0, 1)
+        with pytest.raises(DataError, match=r"this one is int64: pass tensor\.to\(torch\.uint8\)"):
+            read_input(image.long(), RGB)
+        assert np.array_equal(read_input(image.long().to(torch.uint8), RGB), IMAGE)
+        assert np.array_equal(read_input((image / 255 * 255).round().to(torch.uint8), RGB), IMAGE)
+        with pytest.raises(DataError, match=r"pass a batch as a list of images: list\(tensor\)"):
+            read_input(image[None], RGB)
+        assert np.array_equal(read_input(next(iter(image[None])), RGB), IMAGE)
 
 
 class TestLists:

@@ -10,8 +10,10 @@ import os
 import sys
 import threading
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from cyclopts import App, CycloptsError
+from cyclopts.help.formatters import DefaultFormatter
 
 import pixelwise
 from pixelwise.cli.entry import DONE, WRONG_INPUT
@@ -19,6 +21,29 @@ from pixelwise.cli.flags import refuse_old_names, with_flags
 from pixelwise.errors import PixelwiseError, printable
 from pixelwise.runtime import configure
 from pixelwise.runtime.files import FULL_DISK_ERRORS
+
+if TYPE_CHECKING:
+    from cyclopts.help import HelpPanel
+    from rich.console import Console, ConsoleOptions
+
+
+class _HelpFormatter(DefaultFormatter):
+    """Prints each description as one paragraph, without the line breaks of the docstring that it comes from."""
+
+    def __call__(self, console: "Console", options: "ConsoleOptions", panel: "HelpPanel") -> None:
+        """Print a panel.
+
+        Args:
+            console: where to print.
+            options: the width and other options of the console.
+            panel: commands or parameters.
+        """
+        for entry in panel.entries:
+            text = getattr(entry.description, "primary_renderable", None)
+            if text is not None and (plain := getattr(text, "plain", "")):
+                text.plain = " ".join(plain.split())
+        super().__call__(console, options, panel)
+
 
 app = App(
     name="pixelwise",
@@ -30,6 +55,7 @@ app = App(
     "pixelwise COMMAND --help has examples of each command.",
     version=pixelwise.__version__,
     help_format="plaintext",  # markdown takes 0.1 s longer
+    help_formatter=_HelpFormatter(),
     suppress_keyboard_interrupt=False,  # `pixelwise.cli.main` prints how to continue
 )
 app.register_install_completion_command(help="Complete commands, flags and their values in your shell.")

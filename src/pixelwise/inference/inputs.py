@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 import numpy as np
 import torch
@@ -164,10 +164,14 @@ def open_image(source: object) -> BytesSource:
         The file as a `BytesSource`.
 
     Raises:
-        DataError: The source has another type, the protocol of the URL is not allowed, or an open file cannot be read.
+        DataError: The source has another type or is a directory, the protocol of the URL is not allowed, or an open
+            file cannot be read.
     """
     if isinstance(source, str | os.PathLike) and not isinstance(path := os.fspath(source), bytes):
-        return open_file(path)
+        file = open_file(path)
+        if isinstance(file, Path) and file.is_dir():
+            raise DataError(f"{file}: is a directory, not an image; predict its images with `predict_folder`")
+        return file
     if isinstance(source, bytes | bytearray | memoryview):
         return _Content(bytes(source), "the bytes")
     if isinstance(source, BytesSource):
@@ -185,7 +189,9 @@ def open_file(path: str | Path | UrlImage) -> Path | UrlImage:
     """
     if isinstance(path, UrlImage):
         return path
-    return open_image_url(path) if isinstance(path, str) and "://" in path else expand_home(path)
+    if isinstance(path, str) and "://" in path:
+        return open_image_url(path)
+    return expand_home(path)
 
 
 def open_image_url(url: str) -> Path | UrlImage:
@@ -217,13 +223,16 @@ def _read_file(file: BinaryIO) -> _Content:
     return _Content(content, title)
 
 
-def from_array(array: np.ndarray, config: ModelConfig, file_nodata: float | None = None) -> np.ndarray:
+def from_array(
+    array: np.ndarray, config: ModelConfig, file_nodata: float | None = None, kind: Literal["array", "tensor"] = "array"
+) -> np.ndarray:
     """Return an array as the model takes it, see `ImageInput`.
 
     Args:
         array: the image, or a part of its rows.
         config: the configuration of the model.
         file_nodata: the nodata value that its file states, see `PixelScale.apply`.
+        kind: what the caller passed. The fix in a message is code for it.
 
     Returns:
         (H, W, channels) uint8, a copy.
@@ -237,11 +246,11 @@ def from_array(array: np.ndarray, config: ModelConfig, file_nodata: float | None
     count = pixels.shape[2] if is_image else 0
     if count != channels and not (channels == 3 and count in (1, 4)):
         raise DataError(
-            f"{_expected(channels)}; this one is {array.shape} {array.dtype}{_layout_hint(array, channels)}"
+            f"{_expected(channels, kind)}; this one is {array.shape} {array.dtype}{_layout_hint(array, channels, kind)}"
         )
     has_range = (config.pixel_range is not None or config.band_ranges) and pixels.dtype.kind in "uif"
     if pixels.dtype not in (np.uint8, np.uint16) and not has_range:
-        raise DataError(f"{_expected(channels)}; this one is {array.dtype}: {_type_hint(array.dtype)}")
+        raise DataError(f"{_expected(channels, kind)}; this one is {array.dtype}: {_type_hint(array.dtype, kind)}")
     pixels = config.pixel_scale.apply(pixels, file_nodata)
     if count == channels:
         # Copy the array, because torch rejects read-only memory and negative strides, and the caller may change it.
@@ -251,29 +260,29 @@ def from_array(array: np.ndarray, config: ModelConfig, file_nodata: float | None
     return np.array(to_rgb(Image.fromarray(np.ascontiguousarray(pixels))))
 
 
-def _expected(channels: int) -> str:
-    """Describe the arrays that a model with this number of channels takes."""
+def _expected(channels: int, kind: str) -> str:
+    """Describe the arrays or tensors that a model with this number of channels takes."""
     shapes = "(H, W), (H, W, 3) RGB or (H, W, 4) RGBA" if channels == 3 else f"(H, W, {channels})"
+    if kind == "tensor":
+        return f"a tensor must be {shapes}, or have the channels first, and be uint8 or uint16"
     return f"an array must be {shapes}, uint8 or uint16"
 
 
-def _layout_hint(array: np.ndarray, channels: int) -> str:
+def _layout_hint(array: np.ndarray, channels: int, kind: str) -> str:
     if array.ndim == 4:
-        return "; pass a batch as a list of images: list(array)"
+        return f"; pass a batch as a list of images: list({kind})"
     if array.ndim == 3 and array.shape[0] in (1, channels):
         return "; channels are last: np.moveaxis(array, 0, -1)"
     return ""
 
 
-def _type_hint(dtype: np.dtype) -> str:
+def _type_hint(dtype: np.dtype, kind: str) -> str:
+    cast = "to(torch.uint8)" if kind == "tensor" else "astype('uint8')"
     if dtype.kind == "f":
-        return (
-            "pass (array * 255).round().astype('uint8') for values in [0, 1], or array.astype('uint8') for values in "
-            "[0, 255]"
-        )
+        return f"pass ({kind} * 255).round().{cast} for values in [0, 1], or {kind}.{cast} for values in [0, 255]"
     if dtype.kind == "b":
-        return "pass array.astype('uint8') * 255"
-    return "pass array.astype('uint8') for values in [0, 255]"
+        return f"pass {kind}.{cast} * 255"
+    return f"pass {kind}.{cast} for values in [0, 255]"
 
 
 def _from_tensor(tensor: torch.Tensor, config: ModelConfig) -> np.ndarray:
@@ -291,4 +300,4 @@ def _from_tensor(tensor: torch.Tensor, config: ModelConfig) -> np.ndarray:
             tensor = tensor.permute(1, 2, 0)
     tensor = tensor.detach().cpu()
     # NumPy has no bfloat16.
-    return from_array((tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy(), config)
+    return from_array((tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy(), config, kind="tensor")
