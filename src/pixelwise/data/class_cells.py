@@ -4,7 +4,7 @@ Masks are divided into square cells. For each class, the index has the cells wit
 bytes per class and cell, about a thousandth of the mask.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -75,14 +75,23 @@ def find_cells(mask: npt.NDArray[np.uint8]) -> dict[int, npt.NDArray[np.uint32]]
     >>> {value: cells.tolist() for value, cells in find_cells(np.eye(100, dtype=np.uint8)).items()}
     {0: [0, 1, 2, 3], 1: [0, 3]}
     """
-    height, width = mask.shape[-2:]
-    rows, columns = -(-height // CELL_SIDE), -(-width // CELL_SIDE)
+    height = mask.shape[-2]
+    return find_cells_of_bands(mask[..., top : top + CELL_SIDE, :] for top in range(0, height, CELL_SIDE))
+
+
+def find_cells_of_bands(bands: Iterable[npt.NDArray[np.uint8]]) -> dict[int, npt.NDArray[np.uint32]]:
+    """Return the cells of each class in a mask that is read in bands of `CELL_SIDE` rows, see `find_cells`.
+
+    Args:
+        bands: the bands from top to bottom. Only the last one can have fewer rows.
+    """
     found: dict[int, list[npt.NDArray[np.uint32]]] = {}
-    for row in range(rows):
-        band = mask[..., row * CELL_SIDE : (row + 1) * CELL_SIDE, :]
+    for row, band in enumerate(bands):
+        width = band.shape[-1]
+        first = row * -(-width // CELL_SIDE)
         for value, present in _present_columns(band).items():
             cells = np.flatnonzero(np.logical_or.reduceat(present, np.arange(0, width, CELL_SIDE)))
-            found.setdefault(value, []).append((cells + row * columns).astype(np.uint32))
+            found.setdefault(value, []).append((cells + first).astype(np.uint32))
     return {value: np.concatenate(parts) for value, parts in sorted(found.items())}
 
 

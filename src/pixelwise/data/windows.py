@@ -116,12 +116,36 @@ def draw_class_pixel(
     Returns:
         The row and the column.
     """
-    cells = index.of_class(image, value)
-    rows, columns = cell_region(int(cells[int(draws[0] * len(cells))]), mask.shape[-1])
-    part = mask[rows, columns] == value if mask.ndim == 2 else mask[value, rows, columns] == 1
-    pixels = np.flatnonzero(part)
-    row, column = divmod(int(pixels[int(draws[1] * len(pixels))]), part.shape[1])
+    rows, columns = draw_class_cell(mask.shape[-1], index, image, value, draws[0])
+    row, column = draw_pixel_of(mask[..., rows, columns], value, draws[1])
     return rows.start + row, columns.start + column
+
+
+def draw_class_cell(width: int, index: ClassCells, image: int, value: int, draw: float) -> tuple[slice, slice]:
+    """Return the rows and columns of a random one of the cells that have a class.
+
+    Args:
+        width: width of the image in pixels.
+        index: the index of the masks.
+        image: index of the image.
+        value: index of the class. The image must contain it.
+        draw: a random number in [0, 1).
+    """
+    cells = index.of_class(image, value)
+    return cell_region(int(cells[int(draw * len(cells))]), width)
+
+
+def draw_pixel_of(part: npt.NDArray[np.uint8], value: int, draw: float) -> tuple[int, int]:
+    """Return the row and column of a random pixel of a class.
+
+    Args:
+        part: a part of a mask that contains the class, see `find_cells`.
+        value: index of the class.
+        draw: a random number in [0, 1).
+    """
+    pixels = np.flatnonzero(part == value if part.ndim == 2 else part[value] == 1)
+    row, column = divmod(int(pixels[int(draw * len(pixels))]), part.shape[-1])
+    return row, column
 
 
 def cut_window(pixels: npt.NDArray[np.uint8], top: int, left: int, side: int) -> npt.NDArray[np.uint8]:

@@ -10,6 +10,7 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
+from pixelwise.data.antialias import antialias_weights
 from pixelwise.data.io.image_windows import open_windows
 from pixelwise.errors import DataError
 from pixelwise.inference.inputs import from_array
@@ -116,7 +117,7 @@ class ScaledRows:
         step = max(1, _MAX_RESIZED_BYTES // (max(self.image.width, self.width) * 4))
         total: Tensor | None = None
         for offset in range(0, weights.shape[1], step):
-            part = weights[:, offset : offset + step]
+            part = torch.from_numpy(np.ascontiguousarray(weights[:, offset : offset + step]))
             pixels = torch.from_numpy(self.image.read(first + offset, first + offset + part.shape[1])).permute(2, 0, 1)
             resized = F.resize_image(
                 pixels, [part.shape[1], self.width], InterpolationMode.BILINEAR, antialias=True
@@ -125,25 +126,3 @@ class ScaledRows:
             total = product if total is None else total.add_(product)
         assert total is not None, "there is at least one row"
         return total.round_().clamp_(0, 255).to(torch.uint8)
-
-
-def antialias_weights(old: int, new: int, start: int, stop: int) -> tuple[int, Tensor]:
-    """Return the weights of old values in new values, for linear interpolation with antialiasing as in torch.
-
-    Args:
-        old: number of old values.
-        new: number of new values.
-        start: the first new value.
-        stop: the new value after the last one.
-
-    Returns:
-        The first old value that is needed, and (stop - start, old values that are needed) float32. Each row sums to 1.
-    """
-    scale = old / new
-    support = max(scale, 1.0)
-    center = (torch.arange(start, stop, dtype=torch.float64) + 0.5) * scale
-    first = int(max(0.0, float(center[0]) - support + 0.5))
-    last = int(min(float(old), float(center[-1]) + support + 0.5))
-    position = torch.arange(first, max(last, first + 1), dtype=torch.float64) + 0.5
-    weights = (1 - (position - center[:, None]).abs() / support).clamp(min=0)
-    return first, (weights / weights.sum(1, keepdim=True)).float()

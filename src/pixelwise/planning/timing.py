@@ -174,6 +174,7 @@ def _windows(data: DatasetIndex, config: Config, records: Sequence[Record], trai
         build_transform(config.augmentation, config.image_size),
         cache_images=False,
         skip_unreadable=True,
+        total_images=None if config.cache_images else train_count,
     )
     grid = GridWindows(images, config.eval_size)
     draws = [(index * len(images) // config.batch_size, index) for index in range(config.batch_size)]

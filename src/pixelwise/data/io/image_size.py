@@ -7,8 +7,10 @@ from PIL import Image
 
 from pixelwise.data.io.image import is_special_file
 from pixelwise.data.io.image_formats import PILLOW_FORMATS
+from pixelwise.data.io.image_windows import WINDOW_SUFFIXES, open_windows
 from pixelwise.data.io.rgb import upright_size
 from pixelwise.data.schema import BytesSource
+from pixelwise.errors import DataError
 
 READ_AHEAD_BYTES = 192 << 20
 """Maximum total size of decoded images that are read ahead. Decoding in Pillow needs about twice this memory."""
@@ -53,9 +55,14 @@ def header_size(source: BytesSource) -> tuple[int, int] | None:
         source: the image file. Only local files are opened.
 
     Returns:
-        (height, width). None if the file is not local or Pillow cannot read its header.
+        (height, width). None if the file is not local, or if neither Pillow nor `open_windows` can read its header.
     """
     if isinstance(source, Path) and not is_special_file(source):
         with suppress(Exception), Image.open(source, formats=PILLOW_FORMATS) as image:  # see `decoded_bytes`
             return upright_size(image)
+        # Pillow opens neither TIFF files with many bands nor very large images.
+        with suppress(DataError, OSError):
+            if source.suffix.lower() in WINDOW_SUFFIXES:
+                with open_windows(source) as windows:
+                    return windows.height, windows.width
     return None

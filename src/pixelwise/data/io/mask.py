@@ -146,7 +146,23 @@ def _read_channels(mask: MultilabelMask, label_map: LabelMap, size: tuple[int, i
 
 
 def _read_values(source: BytesSource | MergedMask, label_map: LabelMap) -> np.ndarray:
-    values = open_mask(source, lambda image: mask_values(image, label_map.kind))
+    return known_classes(open_mask(source, lambda image: mask_values(image, label_map.kind)), label_map, source)
+
+
+def known_classes(values: np.ndarray, label_map: LabelMap, source: BytesSource | MergedMask) -> np.ndarray:
+    """Map mask values to class indices.
+
+    Args:
+        values: an array of mask values of any shape, see `mask_values`.
+        label_map: the mapping from values to classes.
+        source: the file of the values, for the message.
+
+    Returns:
+        uint8 of the same shape: 0..C-1, and 255 for "ignore".
+
+    Raises:
+        DataError: `label_map` does not contain a value.
+    """
     mask = _lookup_of(label_map)(values)
     if mask.dtype != np.uint8 and (mask < 0).any():
         unknown = np.unique(values[mask < 0])

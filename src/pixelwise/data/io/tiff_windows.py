@@ -62,7 +62,7 @@ class TiffWindows:
         tag = page.tags.get(NODATA_TAG)
         self.nodata = parse_nodata(tag.value) if tag is not None else None
         self._grid = _Grid(page)
-        self.block = self._grid.block
+        self.block = (1, 1) if is_plain(page) else self._grid.block
         self._kept: dict[int, Pixels | None] = {}
         self._lock = threading.Lock()
 
@@ -108,7 +108,7 @@ class TiffWindows:
                 first, size = start + columns.start * pixel, len(columns) * pixel
                 content = b"".join(self._read_bytes(first + row * self.width * pixel, size) for row in rows)
             bands.append(np.frombuffer(content, dtype).reshape(len(rows), len(columns), samples))
-        return np.concatenate(bands, 2) if planes > 1 else bands[0]
+        return np.concatenate(bands, 2)  # a copy, because arrays of bytes cannot be changed
 
     @property
     def _file_dtype(self) -> str:
