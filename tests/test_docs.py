@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -148,6 +149,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "README.md",
         "docs/index.md",
         "docs/howto/extend.md",
+        "docs/howto/bands-and-nodata.md",
         "docs/howto/mask-values.md",
         "docs/howto/several-data-sets.md",
     ],
@@ -172,6 +174,34 @@ def test_the_block_about_confidence_lists_the_least_confident_image_first(
     assert {path for path, _ in printed} == {"new/001.jpg", "new/002.jpg"}
     first, second = (float(confidence) for _, confidence in printed)
     assert 0.5 <= first < second <= 1  # the predicted one of two classes has at least half of the probability
+
+
+@pytest.mark.integration
+@pytest.mark.slow
+def test_blocks_that_need_a_run_or_data_run(workplace: Path) -> None:
+    """The pages name the data `leaves` and the runs `runs/leaves` and `runs/pets`, which one training stands for."""
+    cv2 = pytest.importorskip("cv2")
+    image = (workplace / "leaves" / "images" / "001.jpg").read_bytes()
+    (workplace / "leaf.png").write_bytes(image)
+    namespace: dict[str, Any] = {
+        "pw": pw,
+        "cv2": cv2,
+        "frame": np.zeros((48, 48, 3), np.uint8),
+        "requests": SimpleNamespace(get=lambda url: SimpleNamespace(content=image)),
+        "url": "https://example.com/leaf.png",
+        "data": pw.load_dataset("leaves"),
+    }
+
+    def run_page(name: str) -> None:
+        for block in code_blocks(DOCS / "howto" / name, "python"):
+            exec(compile(block, name, "exec"), namespace)
+
+    run_page("augmentations.md")
+    shutil.copytree("runs/leaves", "runs/pets")
+    run_page("evaluate.md")
+    assert Path(namespace["evaluation"].page).is_file()
+    run_page("predict.md")
+    assert {path.name for path in Path("results").iterdir()} == {"leaf_mask.png", "leaf_overlay.jpg"}
 
 
 @cache
