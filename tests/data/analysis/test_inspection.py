@@ -95,6 +95,58 @@ def test_nodata_pixels_are_counted_and_left_out_of_the_means(tmp_path: Path) -> 
     assert (report.data.read(report.data.train[0])[1][:, :15] == 255).all()
 
 
+def save_half_image(folder: Path, number: int, mask: np.ndarray | None) -> None:
+    """Save an image of 20x30 pixels whose columns 0 to 14 have no data if they are 0."""
+    image = noise(number)
+    image[:, :15] = 0
+    save_pair(folder, f"p{number}", image, mask)
+
+
+def test_nodata_pixels_are_in_no_class(tmp_path: Path) -> None:
+    for number in range(3):
+        mask = background()
+        mask[:9, 5:20] = 1
+        mask[12:, 8:12] = 2  # without data
+        mask[10, 2], mask[10, 20:23] = 3, 255
+        if number == 2:
+            mask[12:15, 20:30], mask[11, 29] = 2, 3
+        save_half_image(tmp_path, number, mask)
+    options = {"nodata": 0, "label_map": {"0": "ground", "1": "wide", "2": "half", "3": "dot", "255": "ignore"}}
+    report = inspect(tmp_path, **options)  # type: ignore[arg-type]
+    ground, wide, half, dot = report.classes
+    assert [stats.pixels for stats in report.classes] == [900 - 9 - 3 * 45 - 30 - 1, 3 * 45, 30, 1]
+    assert [stats.image_count for stats in report.classes] == [3, 3, 1, 1]
+    assert (wide.object_count, half.object_count, dot.object_count) == (3, 1, 0)
+    assert wide.relative_size is not None and wide.relative_size.max == pytest.approx((45 / 600) ** 0.5)
+    assert wide.pixel_fraction == wide.train_fraction == pytest.approx(135 / 891)
+    assert ground.pixel_fraction + half.pixel_fraction + dot.pixel_fraction == pytest.approx(1 - 135 / 891)
+    assert report.ignored_fraction == pytest.approx(909 / 1800)
+    assert wide.width is not None and wide.width == pytest.approx(inspect_valid_part(tmp_path, options), rel=0.01)
+
+
+def inspect_valid_part(folder: Path, options: dict[str, object]) -> float | None:
+    """Return the width of the class "wide" in the images without their left halves."""
+    for path in folder.rglob("*.png"):
+        with Image.open(path) as image:
+            image.crop((15, 0, 30, 20)).save(path)
+    return inspect(folder, **options).classes[1].width  # type: ignore[arg-type]
+
+
+def test_nodata_pixels_are_in_no_class_of_multilabel_masks(tmp_path: Path) -> None:
+    for number in range(3):
+        save_half_image(tmp_path, number, None)
+        for name, columns in (("cat", 20), ("dog", 30)):
+            mask = background()
+            mask[:10, :columns] = 255
+            (tmp_path / "masks" / name).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(mask).save(tmp_path / "masks" / name / f"p{number}.png")
+    report = inspect(tmp_path, nodata=0)
+    assert report.data.read_spec.task is MULTILABEL
+    assert [stats.pixels for stats in report.classes] == [3 * 50, 3 * 150]
+    assert [stats.pixel_fraction for stats in report.classes] == pytest.approx([50 / 300, 150 / 300])
+    assert report.ignored_fraction == 0.5
+
+
 @pytest.mark.parametrize(("maximum", "bit_depth"), [(199, 8), (1023, 10), (4095, 12), (39_999, 16)])
 def test_bit_depth_of_16_bit_images_among_many_8_bit_images(maximum: int, bit_depth: int, tmp_path: Path) -> None:
     mask = background()

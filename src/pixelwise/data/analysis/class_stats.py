@@ -83,6 +83,8 @@ def class_stats(
 ) -> tuple[tuple[ClassStats, ...], float]:
     """Compute the statistics of each class, and the fraction of pixels that are ignored.
 
+    Pixels without data are ignored, as in the training.
+
     Args:
         data: the data set without unusable records.
         classes: the statistics of all masks by class.
@@ -95,10 +97,11 @@ def class_stats(
     """
     count = len(records)
     decisions = math.prod(data.read_spec.task.mask_shape(len(data.classes), 1, 1))  # per pixel. C if multi-label
-    ignored = classes.class_pixels(IGNORE_INDEX, count)
+    missing = classes.missing_pixels(count) * decisions
+    ignored = classes.class_pixels(IGNORE_INDEX, count) + missing
     # If the classes are not decided, masks of unreadable images and all files of a mask are counted. The number of mask
     # pixels can then exceed the number of image pixels.
-    areas = np.maximum(images.pixels * decisions, classes.mask_pixels(count))
+    areas = np.maximum(images.pixels * decisions, classes.mask_pixels(count) + missing)
     total = np.where(classes.dropped(count), 0, areas)
     counted = (total - ignored) / decisions
     result = []

@@ -2,9 +2,11 @@
 
 import hashlib
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from pixelwise.data.analysis.duplicates import THUMBNAIL_SIDE
@@ -70,13 +72,22 @@ class ReadOnce:
 
 
 def image_stats(source: BytesSource, scale: PixelScale = UNSCALED) -> ImageStats:
-    """Return the statistics of one image.
+    """Return the statistics of one image, see `scan_image`."""
+    return scan_image(source, scale)[0]
 
-    A JPEG is decoded at the smallest size that its decoder offers with sides of at least `MIN_DRAFT_SIDE`.
+
+def scan_image(source: BytesSource, scale: PixelScale = UNSCALED) -> tuple[ImageStats, npt.NDArray[np.bool_] | None]:
+    """Return the statistics of one image and its nodata pixels.
+
+    If the scale has no ranges, a JPEG is decoded at the smallest size that its decoder offers with sides of at least
+    `MIN_DRAFT_SIDE`.
 
     Args:
         source: the image file.
         scale: the conversion of the data set's pixels to 8 bits, if it has ranges.
+
+    Returns:
+        The statistics, and (H, W) bool, True for pixels without data in all channels. None if there are none.
 
     Raises:
         DataError: The image cannot be read. The message names the file.
@@ -86,15 +97,18 @@ def image_stats(source: BytesSource, scale: PixelScale = UNSCALED) -> ImageStats
     if bands is not None:
         pixels, nodata = bands.pixels, bands.nodata
         size, mode, channels = (pixels.shape[0], pixels.shape[1]), f"{pixels.shape[2]} bands", pixels.shape[2]
-        gray_image = _to_gray(pixels, scale, nodata)
+        is_rgb = False
     else:
-        size, mode, pixels, nodata = open_image(source, _decode)
-        is_rgb = pixels.dtype == np.uint8
-        gray_image = Image.fromarray(pixels).convert("L") if is_rgb else _to_gray(pixels, scale, nodata)
-        channels = 3
+        size, mode, pixels, nodata = open_image(source, partial(_decode, reduces=not scale.band_ranges))
+        is_rgb, channels = pixels.dtype == np.uint8, 3
+    scaled = scale.apply(pixels, nodata) if scale.band_ranges else None
+    gray_image = Image.fromarray(pixels).convert("L") if is_rgb else _to_gray(pixels, scaled)
     step = max(1, min(pixels.shape[:2]) // MIN_DRAFT_SIDE)
-    means, mean_squares, nodata_fraction = _moments(pixels[::step, ::step], scale, nodata)
-    return ImageStats(
+    means, mean_squares = _moments(
+        (pixels if scaled is None else scaled)[::step, ::step], has_ranges=scaled is not None
+    )
+    missing = None if scaled is None else scale.missing(scaled)
+    stats = ImageStats(
         digest=content_digest(repr((size, pixels.dtype)).encode(), np.ascontiguousarray(pixels).reshape(-1).data),
         size=size,
         mode=mode,
@@ -104,34 +118,35 @@ def image_stats(source: BytesSource, scale: PixelScale = UNSCALED) -> ImageStats
         means=means,
         mean_squares=mean_squares,
         thumbnail=gray_image.resize((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.BOX).tobytes(),
-        nodata_fraction=nodata_fraction,
+        nodata_fraction=0.0 if missing is None else float(missing.mean()),
     )
+    return stats, missing
 
 
-def _moments(
-    pixels: np.ndarray, scale: PixelScale, nodata: float | None
-) -> tuple[tuple[float, ...], tuple[float, ...], float]:
-    """Return the mean and the mean square of each channel and the fraction of nodata pixels, see `ImageStats`."""
-    if not scale.band_ranges:
-        values = pixels.reshape(-1, pixels.shape[2]).astype(np.float64)
-        if pixels.dtype.kind == "f":
-            values = np.nan_to_num(values, posinf=0, neginf=0)
-        return tuple(values.mean(0).tolist()), tuple((values**2).mean(0).tolist()), 0.0
-    values = scale.apply(pixels, nodata).reshape(-1, pixels.shape[2]).astype(np.float64)
-    counts = np.maximum((values > 0).sum(0), 1)
-    sums, squares = values.sum(0) / counts, (values**2).sum(0) / counts
-    return tuple(sums.tolist()), tuple(squares.tolist()), float(1 - (values > 0).any(1).mean())
+def _moments(pixels: np.ndarray, *, has_ranges: bool) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return the mean and the mean square of each channel, see `ImageStats`.
+
+    Args:
+        pixels: (H, W, C).
+        has_ranges: True if the pixels were converted by the ranges of a scale. The value 0 then stands for no data.
+    """
+    values = pixels.reshape(-1, pixels.shape[2]).astype(np.float64)
+    if pixels.dtype.kind == "f":
+        values = np.nan_to_num(values, posinf=0, neginf=0)
+    counts = np.maximum((values > 0).sum(0), 1) if has_ranges else len(values)
+    return tuple((values.sum(0) / counts).tolist()), tuple(((values**2).sum(0) / counts).tolist())
 
 
-def _decode(image: Image.Image) -> tuple[tuple[int, int], str, np.ndarray, float | None]:
+def _decode(image: Image.Image, *, reduces: bool) -> tuple[tuple[int, int], str, np.ndarray, float | None]:
     """Return the size after EXIF orientation, Pillow's mode, the (H, W, C) pixels, and the file's nodata value.
 
-    The pixels of a JPEG are reduced.
+    The pixels of a JPEG are reduced if `reduces` is True.
     """
     mode, nodata = image.mode, pillow_nodata(image)
     size = upright_size(image)
-    # The decoder reads a reduced JPEG to its end, so a truncated file still raises an error.
-    image.draft(None, (MIN_DRAFT_SIDE, MIN_DRAFT_SIDE))
+    if reduces:
+        # The decoder reads a reduced JPEG to its end, so a truncated file still raises an error.
+        image.draft(None, (MIN_DRAFT_SIDE, MIN_DRAFT_SIDE))
     if has_numbers(image):
         values = np.asarray(apply_exif_orientation(image))
         pixels = np.repeat((values.astype(np.uint16) if mode.startswith("I;16") else values)[:, :, None], 3, 2)
@@ -139,10 +154,15 @@ def _decode(image: Image.Image) -> tuple[tuple[int, int], str, np.ndarray, float
     return size, mode, np.asarray(to_rgb(image)), nodata
 
 
-def _to_gray(pixels: np.ndarray, scale: PixelScale, nodata: float | None) -> Image.Image:
-    """Return the mean of the channels. Without ranges in `scale`, they are scaled by the range of the image."""
-    if scale.band_ranges:
-        gray = scale.apply(pixels, nodata).mean(2)
+def _to_gray(pixels: np.ndarray, scaled: np.ndarray | None) -> Image.Image:
+    """Return the mean of the channels.
+
+    Args:
+        pixels: (H, W, C), the pixels of the file.
+        scaled: the pixels after the conversion by the ranges of a scale. None to scale by the range of the image.
+    """
+    if scaled is not None:
+        gray = scaled.mean(2)
     elif pixels.dtype == np.uint16:
         gray = pixels.mean(2) / max(int(pixels.max()), 1) * 255
     else:

@@ -32,6 +32,7 @@ class MaskStatsTable:
         pixels, objects, mean_width, width, small_size, zero_contact: see `RegionStats`.
         moments: three numbers per row, see `RegionStats`.
         object_size, object_row: size of each stored object, see `RegionStats`, and the index of its row.
+        missing: index of the record → number of pixels that are left out, for records with such pixels.
     """
 
     def __init__(self) -> None:
@@ -40,6 +41,7 @@ class MaskStatsTable:
         self.pixels, self.objects, self.mean_width = array("Q"), array("L"), array("f")
         self.width, self.small_size, self.zero_contact = array("f"), array("f"), array("f")
         self.object_size, self.object_row, self.moments = array("f"), array("L"), array("f")
+        self.missing: dict[int, int] = {}
 
     def add(self, record: int, mask: MaskScan) -> None:
         """Add the statistics of one mask.
@@ -49,6 +51,8 @@ class MaskStatsTable:
             mask: the statistics of its mask.
         """
         kind = VALUE_KINDS.index(mask.stats.kind)
+        if mask.missing:
+            self.missing[record] = mask.missing
         for channel, regions in mask.regions:
             first_row, count = len(self.record), len(regions.values)
             self.record.extend([record] * count)
@@ -133,7 +137,7 @@ class ClassStatsTable:
         self.zero_contacts = np.where(has_kind, np.array(table.zero_contact, np.float32), np.nan)
         self.sizes, self.size_rows = np.array(table.object_size, np.float32), np.array(table.object_row, np.int64)
         self._moments = np.array(table.moments, np.float32).reshape(-1, 3)
-        self._values, self._fits, self._kind = values, fits, kind
+        self._values, self._fits, self._kind, self._missing = values, fits, kind, dict(table.missing)
         self._dropped: np.ndarray | None = None
 
     def unknown_values(self) -> dict[int, str]:
@@ -186,13 +190,19 @@ class ClassStatsTable:
             (records, classes) bool, True if the record has pixels of the class.
         """
         present = np.zeros((records, classes), bool)
-        rows = (self.classes >= 0) & (self.classes < classes)
+        rows = (self.classes >= 0) & (self.classes < classes) & (self.pixels > 0)
         present[self.record[rows], self.classes[rows]] = True
         return present
 
     def mask_pixels(self, records: int) -> np.ndarray:
         """Return (records,) int64: the total number of pixels of all rows of each record."""
         return np.bincount(self.record, self.pixels, minlength=records).astype(np.int64)
+
+    def missing_pixels(self, records: int) -> np.ndarray:
+        """Return (records,) int64: the number of pixels that no row counts, because the image has no data there."""
+        missing = np.zeros(records, np.int64)
+        missing[list(self._missing)] = list(self._missing.values())
+        return missing if self._dropped is None else np.where(self._dropped, 0, missing)
 
     def dropped(self, records: int) -> np.ndarray:
         """Return (records,) bool: True if the statistics of the record were removed by `drop`."""

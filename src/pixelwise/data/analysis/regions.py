@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from scipy import ndimage
 
 from pixelwise.data.analysis.moments import region_moments
@@ -37,6 +38,9 @@ The most frequent of these values are measured.
 _MAX_LOSSY_DISTANCE = 32
 """Values of a lossy mask that differ by at most this, in every channel, count as one value."""
 
+NO_VALUE = -1
+"""Stands for the value of pixels that are left out, because the image has no data there."""
+
 _EIGHT_CONNECTED = np.ones((3, 3), int)
 
 
@@ -47,7 +51,7 @@ class RegionStats:
     Attributes:
         values: (K,) uint32, the values.
         colors: (K,) uint32, their colors as 0xRRGGBB.
-        pixels: (K,) int64, pixel counts.
+        pixels: (K,) int64, pixel counts. 0 for a value that only has pixels without data.
         objects: (K,) int64, numbers of connected regions with at least `MIN_OBJECT_PIXELS` pixels.
         mean_widths: (K,) float32, see `mean_width`.
         widths: (K,) float32, widths of regions in pixels of the mask, see `value_widths`.
@@ -71,24 +75,29 @@ class RegionStats:
     moments: np.ndarray
 
 
-def region_stats(stats: MaskStats, values: np.ndarray) -> RegionStats:
+def region_stats(stats: MaskStats, values: np.ndarray, missing: npt.NDArray[np.bool_] | None = None) -> RegionStats:
     """Measure the regions of each value in a mask.
 
     Args:
         stats: the value counts of the mask.
         values: (H, W) the value of each pixel.
+        missing: (H, W), True for pixels that are left out. None to use all.
     """
     small = reduce_mask(values)
-    counted = sorted(stats.values.items(), key=lambda item: (-item[1], item[0]))
+    counts = stats.values if missing is None else _count_present(stats, values, missing)
+    counted = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     if stats.lossy:
         counted, small = _merge_lossy_values(counted, small, stats.kind)
+    if missing is not None:
+        small = np.where(reduce_mask(missing), NO_VALUE, small.astype(np.int32))
+        values = np.where(missing, NO_VALUE, values.astype(np.int32))
     counted = counted[:MAX_REGION_VALUES]
     kept = [value for value, _ in counted]
     grays = [stats.colors.get(value, gray_to_rgb(value)) for value in kept]
     sizes = [object_sizes(small == value) for value in kept]
     pixels, objects = np.array([count for _, count in counted], np.int64), np.array([len(each) for each in sizes])
     if stats.numbered > MAX_REGION_VALUES:  # the values number the objects: the last kept value stands for all others
-        pixels[-1] += values.size - pixels.sum()
+        pixels[-1] += np.count_nonzero(values != NO_VALUE) - pixels.sum()
         objects[-1] += stats.numbered - np.count_nonzero(kept)
     return RegionStats(
         values=np.array(kept, np.uint32),
@@ -104,11 +113,19 @@ def region_stats(stats: MaskStats, values: np.ndarray) -> RegionStats:
     )
 
 
+def _count_present(stats: MaskStats, values: np.ndarray, missing: npt.NDArray[np.bool_]) -> dict[int, int]:
+    """Return value → number of pixels that are not left out, for the values of the mask that are counted."""
+    present, counts = np.unique(values[~missing], return_counts=True)
+    pixels = dict(zip(present.tolist(), counts.tolist(), strict=True))
+    return {value: pixels.get(value, 0) for value in stats.values}
+
+
 def _small_sizes(kept: Sequence[int], values: np.ndarray, sizes: Sequence[np.ndarray]) -> np.ndarray:
     """Return the median region size of each value that has no objects, see `RegionStats.small_sizes`."""
     result = np.zeros(len(kept), np.float32)
     for index in [index for index, each in enumerate(sizes) if not len(each)][:MAX_SMALL_VALUES]:
-        result[index] = np.median(object_sizes(values == kept[index], min_pixels=1))
+        found = object_sizes(values == kept[index], min_pixels=1)
+        result[index] = np.median(found) if len(found) else 0
     return result
 
 

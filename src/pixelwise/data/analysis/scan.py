@@ -9,9 +9,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
-from pixelwise.data.analysis.image_scan import ImageStats, content_digest, image_stats
+from pixelwise.data.analysis.image_scan import ImageStats, content_digest, scan_image
 from pixelwise.data.analysis.regions import RegionStats, region_stats
 from pixelwise.data.io.exif import exif_orientation
 from pixelwise.data.io.mask import drawing_size, read_mask
@@ -53,12 +55,14 @@ class MaskScan:
         regions: (channel, regions) for each mask file. The channel is 0, or the index in a multi-label mask.
         opacity: the opacity that all pixels have in common, 0..255, or `NO_OPACITY`.
         digest: BLAKE2b of the mask's values, 16 bytes.
+        missing: number of pixels that `regions` leave out, because the image has no data there.
     """
 
     stats: MaskStats
     regions: tuple[tuple[int, RegionStats], ...]
     opacity: int
     digest: bytes
+    missing: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +94,7 @@ def scan(
         workers: number of worker processes. 0 uses threads, None one process per available CPU. Threads are always
             used for fewer than `MIN_RECORDS_FOR_PROCESSES` records, and if the first record cannot be pickled to less
             than `MAX_PICKLED_BYTES`.
-        scale: the conversion of the images' pixels, see `image_stats`.
+        scale: the conversion of the images' pixels, see `scan_image`.
 
     Yields:
         Each record with its statistics, in order. Faults of files are in `RecordStats.issues`.
@@ -141,12 +145,12 @@ def scan_record(record: Record, scale: PixelScale = UNSCALED) -> RecordStats:
 
     Args:
         record: the record.
-        scale: the conversion of the image's pixels, see `image_stats`.
+        scale: the conversion of the image's pixels, see `scan_image`.
     """
     issues = []
-    image = None
+    image = missing = None
     try:
-        image = image_stats(record.image, scale)
+        image, missing = scan_image(record.image, scale)
     except DataError as error:
         issues.append(_unreadable_issue("image", record.image, error))
     if record.mask is None:
@@ -155,7 +159,7 @@ def scan_record(record: Record, scale: PixelScale = UNSCALED) -> RecordStats:
     if isinstance(record.mask, PolygonMask | MultilabelMask) and image is None:  # their size is that of the image
         return RecordStats(None, issues=tuple(issues))
     try:
-        mask = _scan_mask(record.mask, None if image is None else drawing_size(record, image.size))
+        mask = _scan_mask(record.mask, None if image is None else drawing_size(record, image.size), missing)
     except DataError as error:
         issues.append(_unreadable_issue("mask", record.mask, error))
         return RecordStats(image, issues=tuple(issues))
@@ -186,22 +190,38 @@ def _size_issue(record: Record, image_size: tuple[int, int], mask_size: tuple[in
     return DataIssue("size mismatch", str(record.image), message)
 
 
-def _scan_mask(mask: MaskSource, size: tuple[int, int] | None) -> MaskScan:
-    """Read a mask. `size` is the (height, width) of the image in pixels. Polygons need it."""
+def _scan_mask(mask: MaskSource, size: tuple[int, int] | None, missing: npt.NDArray[np.bool_] | None) -> MaskScan:
+    """Read a mask.
+
+    Args:
+        mask: the mask.
+        size: (height, width) of the image in pixels, or None if it cannot be read. Polygons need it.
+        missing: (H, W), True for pixels of the image without data. None if there are none. A mask of another size, such
+            as one with the orientation of the stored pixels, is used as a whole.
+    """
     if isinstance(mask, PolygonMask):
         class_mask = read_mask(mask, LabelMap("polygons"), size)
-        stats = class_mask_stats(class_mask)
-        return MaskScan(
-            stats, ((0, region_stats(stats, class_mask)),), NO_OPACITY, content_digest(class_mask.tobytes())
-        )
+        stats, missing = class_mask_stats(class_mask), _of_size(missing, class_mask)
+        regions = region_stats(stats, class_mask, missing)
+        return MaskScan(stats, ((0, regions),), NO_OPACITY, content_digest(class_mask.tobytes()), _count(missing))
     if isinstance(mask, MultilabelMask):
-        return _scan_multilabel_mask(mask, size or (0, 0))
-    return open_mask(mask, _scan_mask_image)
+        return _scan_multilabel_mask(mask, size or (0, 0), missing)
+    return open_mask(mask, partial(_scan_mask_image, missing=missing))
 
 
-def _scan_multilabel_mask(mask: MultilabelMask, size: tuple[int, int]) -> MaskScan:
+def _of_size(missing: npt.NDArray[np.bool_] | None, values: np.ndarray) -> npt.NDArray[np.bool_] | None:
+    return None if missing is None or missing.shape != values.shape else missing
+
+
+def _count(missing: npt.NDArray[np.bool_] | None) -> int:
+    return 0 if missing is None else int(np.count_nonzero(missing))
+
+
+def _scan_multilabel_mask(
+    mask: MultilabelMask, size: tuple[int, int], missing: npt.NDArray[np.bool_] | None
+) -> MaskScan:
     scans = {
-        channel: open_mask(source, _scan_mask_image)
+        channel: open_mask(source, partial(_scan_mask_image, missing=missing))
         for channel, source in enumerate(mask.channels)
         if source is not None
     }
@@ -212,10 +232,11 @@ def _scan_multilabel_mask(mask: MultilabelMask, size: tuple[int, int]) -> MaskSc
         regions=tuple((channel, each.regions[0][1]) for channel, each in scans.items()),
         opacity=NO_OPACITY,
         digest=content_digest(*(b"%d " % channel + each.digest for channel, each in scans.items())),
+        missing=max((each.missing for each in scans.values()), default=_count(missing)),
     )
 
 
-def _scan_mask_image(image: Image.Image) -> MaskScan:
+def _scan_mask_image(image: Image.Image, missing: npt.NDArray[np.bool_] | None = None) -> MaskScan:
     stats = image_mask_stats(image)
     values = mask_values(image, stats.kind)
     opacity = NO_OPACITY
@@ -223,4 +244,5 @@ def _scan_mask_image(image: Image.Image) -> MaskScan:
         lowest, highest = image.getchannel("A").getextrema()
         opacity = int(lowest) if lowest == highest else NO_OPACITY  # type: ignore[arg-type]
     digest = content_digest(stats.kind.encode(), values.tobytes())
-    return MaskScan(stats, ((0, region_stats(stats, values)),), opacity, digest)
+    missing = _of_size(missing, values)
+    return MaskScan(stats, ((0, region_stats(stats, values, missing)),), opacity, digest, _count(missing))
