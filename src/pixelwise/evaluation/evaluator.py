@@ -187,17 +187,7 @@ def _summarize(
     """Compute the result from the sums over all images."""
     count = len(tally.images)
     groups = _groups(tally.images, selection, data)
-    images = tuple(
-        ImageScore(
-            relative_name(selection.records[image.position].image, data.root),
-            group,
-            image.counts,
-            image.pixels,
-            image.correct,
-            image.label_quality,
-        )
-        for image, group in zip(tally.images, groups, strict=True)
-    )
+    images = _image_scores(tally.images, groups, selection, data)
     # Positions in the split become positions among the images that were not skipped.
     index_of = {image.position: index for index, image in enumerate(tally.images)}
     worst, suspicious = (
@@ -230,6 +220,22 @@ def _summarize(
         task=predictor.task,
         palette=predictor.model.config.palette,
         background=predictor.model.config.background,
+    )
+
+
+def _image_scores(
+    images: Sequence[ImageCounts], groups: Sequence[str | None], selection: Selection, data: DatasetIndex
+) -> tuple[ImageScore, ...]:
+    return tuple(
+        ImageScore(
+            relative_name(selection.records[image.position].image, data.root),
+            group,
+            image.counts,
+            image.pixels,
+            image.correct,
+            image.label_quality,
+        )
+        for image, group in zip(images, groups, strict=True)
     )
 
 

@@ -1,22 +1,17 @@
 """Predict many image files and write their masks, overlays and tables to a directory."""
 
-import errno
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-import torch
-
-from pixelwise.errors import ConfigError, DataError, OutputError, PixelwiseError, is_out_of_memory
+from pixelwise.errors import ConfigError, OutputError, PixelwiseError
 from pixelwise.inference.file_names import mask_kinds
-from pixelwise.inference.large_predict import has_large_logits, predict_by_rows, predict_large_file
+from pixelwise.inference.item_prediction import predict_items
 from pixelwise.inference.object_scale import is_noted, lost_object_note
-from pixelwise.inference.orientation import with_orientation
 from pixelwise.inference.output_items import (
     REPORT_FILE,
     MarkOfRun,
@@ -27,14 +22,13 @@ from pixelwise.inference.output_items import (
     report_entry,
     write_report,
 )
-from pixelwise.inference.outputs import Mark, digest, fingerprint, write_outputs
-from pixelwise.inference.pipeline import map_predictions
+from pixelwise.inference.outputs import Mark, fingerprint
 from pixelwise.inference.pixel_size import PixelSize
-from pixelwise.inference.prediction import MaskStyle, Prediction, require_mask_format
+from pixelwise.inference.prediction import MaskStyle, require_mask_format
 from pixelwise.inference.predictor import Predictor
-from pixelwise.inference.result_tables import CLASSES_FILE, ImageRows, ResultTables
+from pixelwise.inference.result_tables import CLASSES_FILE, ResultTables
 from pixelwise.inference.sources import find_images
-from pixelwise.inference.video import predict_video, read_fractions
+from pixelwise.inference.video import read_fractions
 from pixelwise.runtime.atomic import remove_abandoned, share_temporary_directories
 from pixelwise.runtime.cpu import leave_one_core
 from pixelwise.runtime.files import write_errors
@@ -43,20 +37,6 @@ from pixelwise.runtime.threads import prefetch_map
 
 OverlayFormat = Literal["jpg", "png", "none"]
 """The format of overlays, or "none" to write none."""
-
-_ONE_FILE_ERRORS = frozenset(
-    (
-        errno.ENAMETOOLONG,
-        errno.EILSEQ,
-        errno.EINVAL,
-        errno.EISDIR,
-        errno.ENOTDIR,
-        errno.EEXIST,
-        errno.EACCES,
-        errno.EPERM,
-    )
-)
-"""Numbers of write errors that affect one image only. Other errors, such as a full disk, end the prediction."""
 
 
 @dataclass(frozen=True)
@@ -149,11 +129,7 @@ def predict_folder(
     check_existing(items, out, overwrite or resume)
     tables = ResultTables(out, len(predictor.classes), size)
     if resume:
-        tables.load()
-        for item, existing in zip(items, prefetch_map(partial(read_result, mark), items), strict=True):
-            item.mark = existing if tables.is_complete(item.path) else None
-            if item.mark is not None and item.is_moving and isinstance(item.path, Path):
-                item.mark = replace(item.mark, shares=read_fractions(out / CLASSES_FILE, item.path, predictor.classes))
+        _find_complete(items, mark, tables, out / CLASSES_FILE, predictor.classes)
     new_folders = [folder for folder in (out, *out.parents) if not folder.exists()]
     _prepare(out, items)
     resumed = [item.path for item in items if item.mark is not None]
@@ -161,24 +137,36 @@ def predict_folder(
     failed: list[PixelwiseError] = [*found.problems]
     with closing(tables), leave_one_core(), share_temporary_directories():
         todo = [item for item in items if item.mark is None]
-        failed += _predict_items(predictor, todo, mark, tables, progress, (row_progress, frame_progress))
+        failed += predict_items(predictor, todo, mark, tables, progress, (row_progress, frame_progress))
     done = [(item, item.mark) for item in items if item.mark is not None]
-    report = {
-        "classes": list(predictor.classes),
-        "photos": [report_entry(item, mark, out) for item, mark in done],
-        "failed": list(map(str, failed)),
-    }
+    photos = [report_entry(item, mark, out) for item, mark in done]
+    report = {"classes": list(predictor.classes), "photos": photos, "failed": list(map(str, failed))}
     if done:
         tables.finish(item.path for item, _ in done)
         write_report(report, out / REPORT_FILE)
     else:
-        for folder in new_folders:
-            with suppress(OSError):
-                folder.rmdir()
+        _remove_empty(new_folders)
     too_large = _too_large(predictor, done)
     note = lost_object_note(predictor.model.config, ((mark.height, mark.width) for _, mark in too_large))
     notes = (*found.notes, note) if note else found.notes
     return PredictResult(report, tuple(failed), len(resumed), notes, tuple(str(item.path) for item, _ in too_large))
+
+
+def _find_complete(
+    items: Sequence[OutputItem], mark: MarkOfRun, tables: ResultTables, table: Path, classes: tuple[str, ...]
+) -> None:
+    """Set the marks of the items whose files and rows are complete. `table` is predictions.csv."""
+    tables.load()
+    for item, existing in zip(items, prefetch_map(partial(read_result, mark), items), strict=True):
+        item.mark = existing if tables.is_complete(item.path) else None
+        if item.mark is not None and item.is_moving and isinstance(item.path, Path):
+            item.mark = replace(item.mark, shares=read_fractions(table, item.path, classes))
+
+
+def _remove_empty(folders: Sequence[Path]) -> None:
+    for folder in folders:
+        with suppress(OSError):
+            folder.rmdir()
 
 
 def _too_large(predictor: Predictor, done: Sequence[tuple[OutputItem, Mark]]) -> list[tuple[OutputItem, Mark]]:
@@ -187,65 +175,6 @@ def _too_large(predictor: Predictor, done: Sequence[tuple[OutputItem, Mark]]) ->
         return []
     config = predictor.model.config
     return [(item, mark) for item, mark in done if is_noted(config, mark.height, mark.width)]
-
-
-def _predict_items(
-    predictor: Predictor,
-    items: Sequence[OutputItem],
-    mark: MarkOfRun,
-    tables: ResultTables,
-    progress: Progress,
-    part_progress: tuple[Progress, Progress],
-) -> list[PixelwiseError]:
-    """Predict images, write their files, and set their marks. Return the errors of single images.
-
-    `part_progress` counts steps of rows of large images, and frames of videos.
-    """
-
-    def write(number: int, image: np.ndarray, logits: torch.Tensor) -> tuple[Mark, ImageRows] | PixelwiseError:
-        prediction = predictor.to_prediction(image, logits, packed=True)
-        if isinstance(prediction, DataError):
-            return DataError(f"{streamed[number].path}: {prediction}")
-        return _write_or_error(streamed[number], prediction, mark, tables)
-
-    def is_alone(item: OutputItem) -> bool:
-        return item.is_large or item.is_moving or has_large_logits(item.path, predictor)
-
-    alone = {id(item) for item in items if is_alone(item)}
-    streamed = [item for item in items if id(item) not in alone]
-    failed: list[PixelwiseError] = []
-    results: Iterator[tuple[Mark, ImageRows] | PixelwiseError]
-    results = map_predictions(predictor, [item.path for item in streamed], write)
-    for item in progress(items, len(items)):
-        result = _predict_alone(predictor, item, mark, tables, *part_progress) if id(item) in alone else next(results)
-        if isinstance(result, PixelwiseError):
-            failed.append(result)
-        else:
-            item.mark, rows = result
-            tables.append(rows)
-    return failed
-
-
-def _predict_alone(
-    predictor: Predictor,
-    item: OutputItem,
-    run: MarkOfRun,
-    tables: ResultTables,
-    progress: Progress,
-    frame_progress: Progress,
-) -> tuple[Mark, ImageRows] | PixelwiseError:
-    """Predict a large image or a video, and write its files. Return its mark and rows, or an error that concerns it."""
-
-    def predict() -> tuple[Mark, ImageRows]:
-        if item.is_moving and isinstance(item.path, Path):
-            video, mark = predict_video(predictor, item.path, item.files, run.model, run.masks, frame_progress)
-            return mark, tables.format(item.path, video)
-        if item.is_large and isinstance(item.path, Path):
-            large, mark = predict_large_file(predictor, item.path, item.files, run.model, run.masks, progress)
-            return mark, tables.format(item.path, large)
-        return _write(item, predict_by_rows(predictor, item.path, progress), run, tables)
-
-    return _or_error(item, predict)
 
 
 def _prepare(out: Path, items: Sequence[OutputItem]) -> None:
@@ -259,37 +188,3 @@ def _prepare(out: Path, items: Sequence[OutputItem]) -> None:
         raise OutputError(f"{out}: may not be written; choose another `out`")
     for folder in {out, *(file.parent for item in items for file in item.files.values())}:
         remove_abandoned(folder)
-
-
-def _write_or_error(
-    item: OutputItem, prediction: Prediction, run: MarkOfRun, tables: ResultTables
-) -> tuple[Mark, ImageRows] | PixelwiseError:
-    """Write the files of an image. Return its mark and rows, or an error that concerns this image only."""
-    return _or_error(item, lambda: _write(item, prediction, run, tables))
-
-
-def _write(item: OutputItem, prediction: Prediction, run: MarkOfRun, tables: ResultTables) -> tuple[Mark, ImageRows]:
-    """Write the files of an image. Return its mark and rows."""
-    mark = Mark.of(prediction, run.model, digest(item.path), run.masks)
-    rows = tables.format(item.path, prediction)
-    write_outputs(with_orientation(prediction, item.path), mark, item.files)
-    return mark, rows
-
-
-def _or_error(
-    item: OutputItem, predict: Callable[[], tuple[Mark, ImageRows]]
-) -> tuple[Mark, ImageRows] | PixelwiseError:
-    """Return the result of a function, or an error that concerns this image only."""
-    try:
-        return predict()
-    except OutputError as error:
-        cause = error.__context__
-        if isinstance(cause, OSError) and cause.errno in _ONE_FILE_ERRORS:
-            return error
-        raise
-    except DataError as error:
-        return error
-    except (MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
-            raise
-        return DataError(f"{item.path}: not enough memory for its mask; cut it into tiles, or make it smaller")
