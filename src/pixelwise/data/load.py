@@ -73,19 +73,10 @@ def load_dataset(
     >>> load_dataset("oxford-iiit-pet/").classes  # doctest: +SKIP
     ('pet', 'background', 'border')
     """
-    options = LabelOptions.of(
-        format,
-        classes,
-        ignore_values,
-        label_map,
-        skip_unreadable,
-        instances,
-        unlabeled,
-        line_width,
-        allow_outside,
-        mask_files,
-        nodata,
-    )
+    options = LabelOptions(
+        format, tuple(classes), tuple(ignore_values), tuple((label_map or {}).items()), skip_unreadable, instances,
+        unlabeled, line_width, allow_outside, mask_files, nodata,
+    )  # fmt: skip
     return load_with_options(root, options, progress)
 
 

@@ -10,11 +10,10 @@ from pathlib import Path
 
 from pixelwise.data.formats._filesystem import Listing, abbreviate, list_images
 from pixelwise.data.formats._unknown_layout import UNREADABLE, suffix_of
-from pixelwise.data.io.image_formats import HEIF_SUFFIXES
+from pixelwise.data.io.image_formats import HEIF_SUFFIXES, VIDEO_SUFFIXES
 from pixelwise.errors import DataError
 from pixelwise.inference.mask_folders import find_masks
 from pixelwise.inference.outputs import read_mark
-from pixelwise.inference.video_file import VIDEO_SUFFIXES
 from pixelwise.models.model_files import CONFIG_FILE, WEIGHTS_FILE
 
 _OUTPUT_STEM = re.compile(r".+_(mask|overlay)(_.+)?", re.DOTALL)

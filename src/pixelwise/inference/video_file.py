@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pixelwise.data.io.image import MAX_PIXELS
+from pixelwise.data.io.image_formats import VIDEO_SUFFIXES
 from pixelwise.errors import DataError, first_line
 from pixelwise.inference.animated_gif import Frame
 
 if TYPE_CHECKING:
     import av
-
-VIDEO_SUFFIXES = ("mp4", "m4v", "mov", "mkv", "webm", "avi", "mpg", "mpeg", "wmv", "flv", "3gp", "ogv", "mts")
-"""Suffixes of video files, in lower case and without the dot."""
 
 _CONTAINERS = {"mp4": "mp4", "m4v": "mp4", "mov": "mov", "mkv": "matroska", "webm": "webm"}
 """Suffix → FFmpeg's name of the container. Other videos are written as .mkv, which can contain any sound."""

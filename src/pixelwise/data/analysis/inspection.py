@@ -143,19 +143,10 @@ def inspect(
     >>> inspect("images/", skip_unreadable=True).classes[0].pixel_fraction  # doctest: +SKIP
     0.62
     """
-    options = LabelOptions.of(
-        format,
-        classes,
-        ignore_values,
-        label_map,
-        skip_unreadable,
-        instances,
-        unlabeled,
-        line_width,
-        allow_outside,
-        mask_files,
-        nodata,
-    )
+    options = LabelOptions(
+        format, tuple(classes), tuple(ignore_values), tuple((label_map or {}).items()), skip_unreadable, instances,
+        unlabeled, line_width, allow_outside, mask_files, nodata,
+    )  # fmt: skip
     return inspect_with_options(root, options, progress)
 
 

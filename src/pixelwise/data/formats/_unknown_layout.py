@@ -14,6 +14,7 @@ from pixelwise.data.formats._filesystem import (
 )
 from pixelwise.data.formats._mask_candidates import are_masks
 from pixelwise.data.formats._mask_patterns import advice, as_choices, find_patterns
+from pixelwise.data.io.image_formats import VIDEO_SUFFIXES
 from pixelwise.errors import DataError
 
 _TO_PNG = "save them as PNG or TIFF"
@@ -26,8 +27,7 @@ UNREADABLE: dict[str, str] = {
     **dict.fromkeys(("dcm", "dicom", "nii", "nii.gz", "mha", "mhd", "nrrd", "img.gz"), f"{_TO_PNG}, slice by slice"),
     **dict.fromkeys(("npy", "npz", "mat", "h5", "hdf5", "pkl", "pt", "zarr"), _TO_PNG),
     **dict.fromkeys(("svs", "ndpi", "mrxs", "scn", "czi", "lif", "nd2", "vsi"), "export tiles as PNG or TIFF"),
-    **dict.fromkeys(("mp4", "m4v", "mov", "mkv", "webm", "avi", "mpg", "mpeg"), _FRAMES),
-    **dict.fromkeys(("wmv", "flv", "3gp", "ogv", "mts"), _FRAMES),
+    **dict.fromkeys(VIDEO_SUFFIXES, _FRAMES),
     **dict.fromkeys(("zip", "tar", "tar.gz", "tgz", "rar", "7z", "gz"), _UNPACK),
     **dict.fromkeys(("shp", "geojson", "gpkg", "kml"), "rasterize the shapes to masks"),
     **dict.fromkeys(("tfrecord", "tfrecords", "lmdb", "rec"), "extract the images and masks"),

@@ -27,3 +27,6 @@ HEIF_SUFFIXES = ("heic", "heif", "hif")
 
 IMAGE_SUFFIXES = frozenset(HEIF_SUFFIXES).union(*IMAGE_FORMATS.values())
 """Suffixes of image and mask files, in lower case and without the dot."""
+
+VIDEO_SUFFIXES = ("mp4", "m4v", "mov", "mkv", "webm", "avi", "mpg", "mpeg", "wmv", "flv", "3gp", "ogv", "mts")
+"""Suffixes of video files, in lower case and without the dot."""

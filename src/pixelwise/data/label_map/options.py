@@ -61,42 +61,6 @@ class LabelOptions:
     mask_files: str | None = None
     nodata: float | None = None
 
-    @staticmethod
-    def of(
-        format: str | None,
-        classes: Sequence[str],
-        ignore_values: Sequence[str],
-        label_map: Mapping[str, str] | None,
-        skip_unreadable: bool,
-        instances: bool = False,
-        unlabeled: Unlabeled = "background",
-        line_width: float | None = None,
-        allow_outside: bool = False,
-        mask_files: str | None = None,
-        nodata: float | None = None,
-    ) -> "LabelOptions":
-        """Return the options from the arguments of `load_dataset`.
-
-        Args:
-            format, classes, ignore_values, skip_unreadable, instances, unlabeled, line_width, allow_outside,
-                mask_files, nodata: the attributes of the same names.
-            label_map: mask value or class name → new class name. None gives no pairs.
-        """
-        pairs = tuple((label_map or {}).items())
-        return LabelOptions(
-            format,
-            tuple(classes),
-            tuple(ignore_values),
-            pairs,
-            skip_unreadable,
-            instances,
-            unlabeled,
-            line_width,
-            allow_outside,
-            mask_files,
-            nodata,
-        )
-
     def access_only(self) -> "LabelOptions":
         """Return options with only `skip_unreadable` and `allow_outside`, which do not change how masks are read."""
         return LabelOptions(skip_unreadable=self.skip_unreadable, allow_outside=self.allow_outside)
