@@ -9,6 +9,7 @@ from PIL import Image
 import pixelwise as pw
 from pixelwise.cli.train_source import load_new
 from pixelwise.data.label_map.options import LabelOptions
+from pixelwise.errors import ConfigError
 
 
 @pytest.fixture(autouse=True)
@@ -50,6 +51,15 @@ def test_other_masks_are_read_on_their_own(run_copy: Path, tmp_path: Path) -> No
         [str(draw(tmp_path / "other", (0, 9)))], None, None, LabelOptions(), {"start_from": str(run_copy)}
     )
     assert set(unnamed.dataset.classes) != {"pet", "background", "border"}
+
+
+def test_a_run_without_a_class_of_the_data_is_an_error_before_steps_are_timed(
+    run_copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pixelwise.planning.rules.estimate_training_time", lambda *args, **kwargs: 1 / 0)
+    folder = draw(tmp_path / "other", (5, 9))
+    with pytest.raises(ConfigError, match="name equal classes alike by `label_map`"):
+        load_new([str(folder)], None, None, LabelOptions(), {"start_from": str(run_copy)})
 
 
 def test_a_time_budget_needs_no_timing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from pixelwise.cli.data_flags import options_by_set
+from pixelwise.config import Config
 from pixelwise.data.analysis.inspection import DatasetReport, inspect_with_options
 from pixelwise.data.analysis.joined import join_reports
 from pixelwise.data.index import DatasetIndex
@@ -24,7 +25,7 @@ from pixelwise.planning.rules import make_plan
 from pixelwise.runs.run_dir import Run
 from pixelwise.runtime.distributed import is_only_process, is_rank_zero
 from pixelwise.runtime.progress import Progress, ProgressBars
-from pixelwise.training.start_from import inherited_settings
+from pixelwise.training.start_from import inherited_settings, match_classes
 
 Result = TypeVar("Result")
 
@@ -84,8 +85,9 @@ def load_new(
             reports = _read_each(data, options, inspect_with_options, bars.track("scanning images"))
             return _planned(join_reports(reports), settings, bars.track("timing steps"))
         reports = _read_each(data, options, partial(_inspect_like, start_from), bars.track("scanning images"))
-        inherited = inherited_settings(start_from, settings.get("view"))
-        source = _planned(join_reports(reports), inherited | dict(settings), bars.track("timing steps"))
+        inherited, report = inherited_settings(start_from, settings.get("view")), join_reports(reports)
+        match_classes(report.data, Config(start_from=start_from))  # an error before the plan's steps are timed
+        source = _planned(report, inherited | dict(settings), bars.track("timing steps"))
         return source._replace(plan=_with_origin(source.plan, start_from, inherited.keys() - settings.keys()))
 
 
