@@ -15,6 +15,7 @@ from pixelwise.errors import RunError, first_line
 from pixelwise.losses.custom import describe_loss
 from pixelwise.planning.plan import Plan
 from pixelwise.registry import ComponentSpec
+from pixelwise.runs.checkpoint import Checkpoint
 from pixelwise.runs.group import RunGroup
 from pixelwise.runs.run_dir import Run
 from pixelwise.runtime.cpu import follow_idle_cores
@@ -97,30 +98,20 @@ def train(
 
     >>> run = train(load_dataset("oxford-iiit-pet/"), "runs/pets", epochs=3)  # doctest: +SKIP
     """
-    started, out, checkpoint, custom_loss = time.monotonic(), Path(out), None, None
-    if callable(loss):
-        custom_loss, settings["loss"] = loss, describe_loss(loss)
-    elif loss is not None:
-        settings["loss"] = loss
+    started, out, custom_loss = time.monotonic(), Path(out), loss if callable(loss) else None
+    if loss is not None:
+        settings["loss"] = describe_loss(loss) if callable(loss) else loss
     is_resumed = resume and Run.exists(out)
-    if is_resumed and RunGroup.exists(out):
-        group = RunGroup.open(out)
-        raise RunError(f"{out}: contains {len(group.members)} {group.kind}; continue them with `{group.kind}`")
     if is_resumed:
-        run, checkpoint = open_run(out, config, settings, preset=preset, custom_loss=custom_loss is not None)
+        run, checkpoint = _open_run(out, config, settings, preset, custom_loss is not None)
         if reason := completion_reason(run, checkpoint, callbacks):
             logger.info("%s: %s", out, reason)
             return run
     else:
-        check_length(settings)
-        run = create_run(out, config, settings, preset=preset, plan=plan)
-        check_length({"epochs": settings.get("epochs"), "time_budget": run.config.time_budget})
-    config = add_specs(run.config, callbacks, loggers)
-    check_specs(config)
-    fabric = launch_fabric(config.device, config.precision)
+        run, checkpoint = _create_run(out, config, settings, preset, plan), None
+    run, fabric = _launch(run, callbacks, loggers)
     if resume and not is_resumed and fabric.is_global_zero:
         logger.info("%s: no run to continue; a new one starts", out)
-    run = Run(out, settle_encoder_training(config, fabric.device.type), run.preset)
     course = make_course(run.config, spent_seconds + time.monotonic() - started)
     with (
         seeded(run.config.seed, fabric),
@@ -138,10 +129,39 @@ def train(
             active = build_callbacks(run.config, callbacks, defaults)
             state.loggers = build_loggers(state, loggers, defaults)
         bars.start(course, setup.step, run.config.epochs * steps_per_epoch(setup.sampler, run.config))
-        saver = Saver(run)
-        with explain_failures(run, setup.datasets), _finalized(setup, state, active, saver):
+        with explain_failures(run, setup.datasets), _finalized(setup, state, active) as saver:
             _run_epochs(setup, state, active, bars, saver)
     return run
+
+
+def _open_run(
+    out: Path, config: Config | None, settings: dict[str, Any], preset: str | None, custom_loss: bool
+) -> tuple[Run, Checkpoint | None]:
+    """Open a run to continue it, see `open_run`. Raise RunError if it is a group of runs."""
+    if RunGroup.exists(out):
+        group = RunGroup.open(out)
+        raise RunError(f"{out}: contains {len(group.members)} {group.kind}; continue them with `{group.kind}`")
+    return open_run(out, config, settings, preset=preset, custom_loss=custom_loss)
+
+
+def _create_run(
+    out: Path, config: Config | None, settings: dict[str, Any], preset: str | None, plan: Plan | None
+) -> Run:
+    """Create a run, see `create_run`, and check its number of epochs and its time budget."""
+    check_length(settings)
+    run = create_run(out, config, settings, preset=preset, plan=plan)
+    check_length({"epochs": settings.get("epochs"), "time_budget": run.config.time_budget})
+    return run
+
+
+def _launch(
+    run: Run, callbacks: Sequence[Callback | ComponentSpec], loggers: "Sequence[Logger | ComponentSpec]"
+) -> "tuple[Run, Fabric]":
+    """Return the run with its final settings, and the device, the precision and the processes."""
+    config = add_specs(run.config, callbacks, loggers)
+    check_specs(config)
+    fabric = launch_fabric(config.device, config.precision)
+    return Run(run.path, settle_encoder_training(config, fabric.device.type), run.preset), fabric
 
 
 def prepare_training(
@@ -247,14 +267,15 @@ def seeded(seed: int, fabric: "Fabric") -> Iterator[None]:
 
 
 @contextmanager
-def _finalized(setup: TrainingSetup, state: TrainState, callbacks: list[Callback], saver: Saver) -> Iterator[None]:
-    """Finalize the loggers when the block ends.
+def _finalized(setup: TrainingSetup, state: TrainState, callbacks: list[Callback]) -> Iterator[Saver]:
+    """Yield the saver of the run, and finalize the loggers when the block ends.
 
     If the block raises an exception, first save the best model and run the callbacks' `on_exception`, and raise the
     exception again afterwards. After an interrupt, the temperature is fitted as soon as the best model is saved.
     """
+    saver = Saver(state.run)
     try:
-        yield
+        yield saver
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt):
             logger.info("stopping: the best model and its drawings are written; Ctrl-C again skips the drawings")
