@@ -5,10 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import ExifTags, Image
 
 from pixelwise.data.analysis.image_scan import image_stats
-from pixelwise.data.io.image import read_with_size
+from pixelwise.data.io.exif import exif_orientation
+from pixelwise.data.io.image import read_bands, read_with_size
 from pixelwise.data.io.image_size import decoded_bytes, header_size
 from pixelwise.data.schema import BytesSource
 
@@ -51,6 +53,25 @@ def test_height_and_width_are_those_of_the_upright_image(suffix: str, tmp_path: 
         pixels, size = read_with_size(path)
         assert header_size(path) == size == image_stats(path).size == pixels.shape[:2]
         assert size == ((30, 20) if orientation > 4 else (20, 30))
+
+
+@pytest.mark.parametrize("shape", [(20, 30, 3), (20, 30, 4), (2, 20, 30)], ids=["RGB", "four bands", "pages"])
+def test_height_and_width_of_bands_are_those_of_the_stored_pixels(shape: tuple[int, ...], tmp_path: Path) -> None:
+    bands = np.arange(np.prod(shape), dtype=np.uint16).reshape(shape)
+    path = tmp_path / "a.tif"
+    kind = "rgb" if shape[-1] == 3 else "minisblack"
+    layout = "contig" if shape[-1] < 30 else None
+    for orientation in range(1, 9):
+        tifffile.imwrite(
+            path, bands, photometric=kind, planarconfig=layout, extratags=[(274, "H", 1, orientation, True)]
+        )
+        raw = read_bands(path)
+        assert raw is not None
+        assert image_stats(path).size == raw.pixels.shape[:2] == (20, 30)
+        assert header_size(path) in ((20, 30), None)  # Pillow cannot open some files
+        assert exif_orientation(path) == 1
+    if shape[-1] == 3:
+        assert header_size(path) == (20, 30)
 
 
 def test_height_and_width_are_unknown_without_a_local_header(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from PIL import ExifTags, Image
 
-from pixelwise.data.io.image import is_special_file, read_content
+from pixelwise.data.io.image import ignores_orientation, is_special_file, read_content
 from pixelwise.data.io.image_formats import PILLOW_FORMATS
 from pixelwise.data.io.rgb import upright_size
 from pixelwise.data.schema import BytesSource
@@ -28,11 +28,12 @@ def exif_orientation(source: BytesSource) -> int:
         source: the image file.
 
     Returns:
-        1 (upright) to 8, as in the EXIF standard. 1 if the file has no orientation or cannot be read.
+        1 (upright) to 8, as in the EXIF standard. 1 if the file has no orientation, if its pixels are read as they are
+        stored (see `ignores_orientation`), or if it cannot be read.
     """
     try:
         with Image.open(io.BytesIO(read_content(source)), formats=PILLOW_FORMATS) as image:
-            return image_orientation(image)
+            return 1 if ignores_orientation(source, image) else image_orientation(image)
     except (DataError, OSError, SyntaxError, ValueError):
         return 1  # the error is raised when the pixels are read
 

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import TiffImageFile
 
 from pixelwise.data.io.heif import is_heif, open_heif
 from pixelwise.data.io.image_formats import PILLOW_FORMATS
@@ -213,6 +214,16 @@ def count_channels(source: BytesSource) -> int:
     """
     bands = read_multiband_tiff(source) if _is_tiff(source) else None
     return 3 if bands is None else bands.shape[2]
+
+
+def ignores_orientation(source: BytesSource, image: Image.Image) -> bool:
+    """Return True if the bands of a TIFF are read as they are stored, see `read_bands`, and not rotated upright.
+
+    Args:
+        source: the image file.
+        image: the same file, opened by Pillow. Its pixels are not decoded.
+    """
+    return _is_tiff(source) and isinstance(image, TiffImageFile) and not is_plain_tiff(image)
 
 
 def _is_tiff(source: BytesSource) -> bool:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from pixelwise.data.io.image import is_special_file
+from pixelwise.data.io.exif import image_orientation
+from pixelwise.data.io.image import ignores_orientation, is_special_file
 from pixelwise.data.io.image_formats import PILLOW_FORMATS
 from pixelwise.data.io.image_windows import WINDOW_SUFFIXES, open_windows
 from pixelwise.data.io.rgb import upright_size
@@ -49,7 +50,9 @@ def decoded_bytes(source: BytesSource, channels: int = 3) -> int:
 
 
 def header_size(source: BytesSource) -> tuple[int, int] | None:
-    """Return the height and width in pixels of an upright image from the header of its file.
+    """Return the height and width in pixels of an image, as it is read, from the header of its file.
+
+    The image is upright, but the bands of a TIFF that Pillow cannot represent are read as they are stored.
 
     Args:
         source: the image file. Only local files are opened.
@@ -59,7 +62,9 @@ def header_size(source: BytesSource) -> tuple[int, int] | None:
     """
     if isinstance(source, Path) and not is_special_file(source):
         with suppress(Exception), Image.open(source, formats=PILLOW_FORMATS) as image:  # see `decoded_bytes`
-            return upright_size(image)
+            size = upright_size(image)
+            is_stored = ignores_orientation(source, image) and image_orientation(image) >= 5
+            return (size[1], size[0]) if is_stored else size
         # Pillow opens neither TIFF files with many bands nor very large images.
         with suppress(DataError, OSError):
             if source.suffix.lower() in WINDOW_SUFFIXES:
