@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from pixelwise.data.spec import DatasetSpec
 from pixelwise.planning.plan import Plan
 from pixelwise.planning.rules import make_plan
 from pixelwise.reporting.class_examples import PAIR_WIDTH
-from pixelwise.reporting.dataset_report import write_dataset_report
+from pixelwise.reporting.dataset_report import as_json, write_dataset_report
 from tests.reporting.conftest import ODD_NAMES
 
 
@@ -66,13 +67,21 @@ class TestJSON:
             ("leakage", True), ("unreadable image", False),
         }  # fmt: skip
         assert stored["channel_means"] == list(report.channel_means)
+        symmetry = report.symmetry
+        assert symmetry is not None and stored["symmetry"] == {
+            "has_up": symmetry.has_up, "allows_quarter_turns": symmetry.allows_quarter_turns,
+            "vertical": symmetry.vertical, "horizontal": symmetry.horizontal, "diagonal": symmetry.diagonal,
+            "upper_vertical": symmetry.upper_vertical, "upper_diagonal": symmetry.upper_diagonal,
+            "strongest": symmetry.strongest, "count": symmetry.count, "aspect": symmetry.aspect,
+        }  # fmt: skip
+        assert as_json(replace(report, symmetry=None))["symmetry"] is None
 
     def test_keys_are_those_of_version_0_1_and_of_questions(self, folder: Path) -> None:
         stored = json.loads((folder / "report.json").read_text(encoding="utf-8"))
         assert set(stored) == {
             "root", "format", "photos", "masks", "splits", "groups", "notes", "widths", "heights", "aspect_ratios",
             "modes", "channel_means", "channel_stds", "multilabel", "ignored", "classes", "problems", "obstacle",
-            "seconds", "choices", "folders",
+            "seconds", "choices", "folders", "symmetry",
         }  # fmt: skip
         assert set(stored["widths"]) == {"least", "low", "median", "high", "greatest"}
         assert set(stored["classes"][1]) == {

@@ -1,6 +1,7 @@
 """Write the report of an inspected data set: report.json, report.html and plan.yaml."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader
@@ -8,6 +9,7 @@ from jinja2 import Environment, PackageLoader
 from pixelwise.data.analysis.class_stats import ClassStats, Percentiles
 from pixelwise.data.analysis.file_survey import EXAMPLES_PER_FOLDER
 from pixelwise.data.analysis.inspection import DatasetReport
+from pixelwise.data.analysis.symmetry import ImageSymmetry
 from pixelwise.data.schema import SPLITS, DataIssue
 from pixelwise.data.task import MULTILABEL
 from pixelwise.palette import to_hex
@@ -89,8 +91,16 @@ def as_json(report: DatasetReport) -> dict[str, object]:
         "folders": [
             {"folder": each.folder, "files": dict(each.suffixes), "role": each.role or None} for each in report.folders
         ],
+        "symmetry": _symmetry_as_json(report.symmetry),
         "seconds": report.seconds,
     }
+
+
+def _symmetry_as_json(symmetry: ImageSymmetry | None) -> dict[str, object] | None:
+    """Return the result of the test of whether images have an up. The keys are the attributes of `ImageSymmetry`."""
+    if symmetry is None:
+        return None
+    return {"has_up": symmetry.has_up, "allows_quarter_turns": symmetry.allows_quarter_turns, **asdict(symmetry)}
 
 
 def _class_as_json(stats: ClassStats, mask_values: str) -> dict[str, object]:
