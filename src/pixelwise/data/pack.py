@@ -5,8 +5,7 @@ import io
 import json
 import re
 import tarfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -21,22 +20,15 @@ from pixelwise.data.index import DatasetIndex
 from pixelwise.data.io.image import open_image
 from pixelwise.data.io.mask import read_image_and_mask
 from pixelwise.data.io.remote import RemoteFile
+from pixelwise.data.pack_output import WriteFile, open_output
 from pixelwise.data.schema import SPLITS, BytesSource, ReadSpec, Record, Split
 from pixelwise.data.task import MULTILABEL
-from pixelwise.errors import ConfigError, DataError, OutputError, OutputExistsError, PixelwiseError, first_line
-from pixelwise.runtime.atomic import atomic_directory
-from pixelwise.runtime.files import write_errors
+from pixelwise.errors import ConfigError, DataError
 from pixelwise.runtime.progress import Progress, no_progress
 from pixelwise.runtime.threads import prefetch_map
 
 SHARD_BYTES = 64 * 2**20
 """Default maximum size of a shard in bytes."""
-
-UNFINISHED = ".pixelwise-unfinished"
-"""Name of the file that marks a remote output as incomplete."""
-
-_OUTPUT_FILE = re.compile(rf"(train|val|test)-\d{{6,}}\.tar|{re.escape(INDEX)}")
-"""Pattern of the names of shards and of the index."""
 
 _PREFETCHED_SAMPLES = 16
 
@@ -45,9 +37,6 @@ _SUFFIXES = {"JPEG": "jpg", "MPO": "jpg", "TIFF": "tif"}
 
 Files = list[tuple[str, bytes]]
 """The files of a sample, the image first, as pairs (suffix after the key, content)."""
-
-WriteFile = Callable[[str, bytes], object]
-"""A function (name, content) that writes a file of the output."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +105,7 @@ def pack(
         raise ConfigError(f"`image_size`: images of {data.read_spec.channels} channels cannot be resized; leave it out")
     if not data.val:  # training needs the groups when it splits off validation images
         data = assign_groups(data)
-    with _open_output(out) as write_file:
+    with open_output(out) as write_file:
         writer = _ShardWriter(write_file, shard_bytes)
         skipped = _write_samples(writer, data, _read_samples(data, image_size, seed, progress), skip_unreadable)
         write_file(INDEX, json.dumps(_index(data, writer.shards, image_size), ensure_ascii=False).encode())
@@ -272,42 +261,3 @@ def _key_of(source: BytesSource) -> str:
     Dots are replaced too, because a key in WebDataset ends at the first dot.
     """
     return re.sub(r"[^A-Za-z0-9_-]", "_", Path(source.name).stem)[:60]
-
-
-@contextmanager
-def _open_output(out: str | Path | RemoteFile) -> Iterator[WriteFile]:
-    """Yield a function that writes files of `out`.
-
-    A local `out` is made only if the block succeeds. A remote `out` has the file `UNFINISHED` until it is complete, and
-    the files of such an incomplete output are removed first.
-    """
-    from fsspec.core import url_to_fs
-
-    try:
-        system, path = url_to_fs(str(out), **(out.options if isinstance(out, RemoteFile) else {}))
-        base = path.rstrip("/")
-        exists = system.exists(path) and not system.exists(f"{base}/{UNFINISHED}")
-    except Exception as error:  # each protocol has its own exceptions
-        raise DataError(f"{out}: cannot be reached ({first_line(error)})") from None
-    if exists:
-        raise OutputExistsError(f"{out}: exists already; choose another `out`, or remove it")
-    try:
-        if "file" in (system.protocol if isinstance(system.protocol, tuple) else (system.protocol,)):
-            with write_errors(Path(path)), atomic_directory(Path(path)) as folder:
-                yield lambda name, content: (folder / name).write_bytes(content)
-        else:
-            _remove_unfinished(system, base)
-            system.pipe_file(f"{base}/{UNFINISHED}", b"pixelwise pack is writing this folder, or was stopped")
-            yield lambda name, content: system.pipe_file(f"{base}/{name}", content)
-            system.rm(f"{base}/{UNFINISHED}")
-    except PixelwiseError:
-        raise
-    except Exception as error:
-        raise OutputError(f"{out}: cannot be written ({first_line(error)})") from None
-
-
-def _remove_unfinished(system: Any, base: str) -> None:
-    """Remove the files that a stopped `pack` left in a remote folder, so that they do not mix with the new files."""
-    for path in system.ls(base, detail=False) if system.exists(f"{base}/{UNFINISHED}") else ():
-        if _OUTPUT_FILE.fullmatch(path.rpartition("/")[2]):
-            system.rm(path)

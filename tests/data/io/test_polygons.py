@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco
 
-from pixelwise.data.io.mask import rasterize
 from pixelwise.data.io.polygons import MARGIN, MAX_OUTLINE, clip_polygons
+from pixelwise.data.io.rasterize import rasterize
 from pixelwise.data.schema import Annotation, PolygonMask
 from pixelwise.errors import AnnotationError, DataError
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pixelwise.data.io.mask import rasterize
+from pixelwise.data.io.rasterize import rasterize
 from pixelwise.data.io.value_image import read_value_image
 from pixelwise.data.schema import PolygonMask, ValueImage
 from pixelwise.errors import DataError

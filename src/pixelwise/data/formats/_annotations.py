@@ -7,7 +7,7 @@ import numpy as np
 
 from pixelwise.data.formats._json import is_index
 from pixelwise.data.io.image import MAX_PIXELS
-from pixelwise.data.io.mask import coco_mask_module
+from pixelwise.data.io.rasterize import coco_mask_module
 from pixelwise.data.schema import SPLITS, DataIssue, FormatResult, LabelMap, Record, Split
 from pixelwise.errors import AnnotationError, DataError
 from pixelwise.palette import IGNORE_INDEX, voc_palette

@@ -8,7 +8,7 @@ import numpy as np
 
 from pixelwise.data.formats._json import is_index
 from pixelwise.data.io.image import MAX_PIXELS
-from pixelwise.data.io.mask import coco_mask_module
+from pixelwise.data.io.rasterize import coco_mask_module
 from pixelwise.data.schema import Annotation
 from pixelwise.errors import AnnotationError
 

@@ -23,7 +23,7 @@ from pixelwise.data.formats._labelme_shapes import Bytes
 from pixelwise.data.formats._rle import encode_part, encode_rle
 from pixelwise.data.formats._splits import SPLIT_WORDS
 from pixelwise.data.io.image import open_image
-from pixelwise.data.io.mask import rasterize
+from pixelwise.data.io.rasterize import rasterize
 from pixelwise.data.label_map.options import LabelOptions
 from pixelwise.data.schema import Annotation, DataIssue, FormatResult, PolygonMask, Split
 from pixelwise.errors import AnnotationError, DataError, without_name
