@@ -80,7 +80,14 @@ def test_help_of_train_imports_neither_torch_nor_numpy() -> None:
 
 @pytest.mark.parametrize(
     "command",
-    ["preview --help", "inspect --help", "train /no/such/folder", "find-lr /no/such/folder", "tune /no/such/folder"],
+    [
+        "preview --help",
+        "inspect --help",
+        "demo --help",
+        "train /no/such/folder",
+        "find-lr /no/such/folder",
+        "tune /no/such/folder",
+    ],
 )
 def test_help_and_missing_data_import_no_torch(command: str) -> None:
     code = "import sys; from pixelwise.cli import main\ntry: main({!r})\nfinally: print(*sys.modules)"

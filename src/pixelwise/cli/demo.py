@@ -1,21 +1,13 @@
 """`pixelwise demo`."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pixelwise.config import Config
-from pixelwise.data.demo.download import find_oxford_pets
-from pixelwise.data.load import load_dataset
 from pixelwise.errors import printable
-from pixelwise.evaluation.evaluator import evaluate
-from pixelwise.inference.batch import predict_folder
-from pixelwise.inference.predictor import Predictor
-from pixelwise.planning.rules import TARGET_IMAGES_SEEN
-from pixelwise.reporting.evaluation_text import print_evaluation
-from pixelwise.reporting.training_text import print_run
-from pixelwise.runs.run_dir import Run
-from pixelwise.runtime.files import next_free_path
 from pixelwise.runtime.progress import ProgressBars
-from pixelwise.training.trainer import train
+
+if TYPE_CHECKING:
+    from pixelwise.runs.run_dir import Run
 
 MAX_PREDICTED = 8
 """Maximum number of test images that the demo predicts."""
@@ -31,7 +23,7 @@ def demo_command(*, out: Path = Path("runs/demo")) -> int:
     return 0
 
 
-def run_demo(out: Path) -> Run:
+def run_demo(out: Path) -> "Run":
     """Train with the default preset, evaluate the model on the test split, and predict test images.
 
     If the data set is large, the training has fewer epochs than the preset: about `TARGET_IMAGES_SEEN` images in total.
@@ -42,6 +34,19 @@ def run_demo(out: Path) -> Run:
     Returns:
         The run.
     """
+    # Not at the start of the file: they import torch, which the help does not need.
+    from pixelwise.config import Config
+    from pixelwise.data.demo.download import find_oxford_pets
+    from pixelwise.data.load import load_dataset
+    from pixelwise.evaluation.evaluator import evaluate
+    from pixelwise.inference.batch import predict_folder
+    from pixelwise.inference.predictor import Predictor
+    from pixelwise.planning.rules import TARGET_IMAGES_SEEN
+    from pixelwise.reporting.evaluation_text import print_evaluation
+    from pixelwise.reporting.training_text import print_run
+    from pixelwise.runtime.files import next_free_path
+    from pixelwise.training.trainer import train
+
     with ProgressBars() as bars:
         folder, source = find_oxford_pets(progress=bars.track("preparing the data"))
     print(source, flush=True)
