@@ -1,6 +1,7 @@
 """Masks that are drawn on the stored pixels of images with an EXIF orientation."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +44,20 @@ def test_masks_rotate_as_images_do(orientation: int) -> None:
     np.testing.assert_array_equal(channels, [expected, expected + 1])
     np.testing.assert_array_equal(rotate_as_stored(expected, orientation), MASK)
     np.testing.assert_array_equal(rotate_as_stored(channels, orientation), [MASK, MASK + 1])
+
+
+def test_the_orientation_of_a_local_file_is_read_from_its_header(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = save_image(tmp_path / "a.jpg", 6, (300, 200))
+    os.truncate(path, 1000)  # without most of its pixels
+    os.mkfifo(tmp_path / "pipe.jpg")
+
+    def fail(*_: object) -> bytes:
+        raise AssertionError("the file is read as a whole")
+
+    monkeypatch.setattr("pixelwise.data.io.exif.read_content", fail)
+    assert [exif_orientation(tmp_path / name) for name in ("a.jpg", "pipe.jpg", "gone.jpg")] == [6, 1, 1]
 
 
 def test_a_mask_of_the_stored_size_is_rotated_with_its_image(tmp_path: Path) -> None:

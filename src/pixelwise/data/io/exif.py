@@ -32,7 +32,11 @@ def exif_orientation(source: BytesSource) -> int:
         stored (see `ignores_orientation`), or if it cannot be read.
     """
     try:
-        with Image.open(io.BytesIO(read_content(source)), formats=PILLOW_FORMATS) as image:
+        if isinstance(source, Path) and is_special_file(source):
+            return 1
+        # Of a local file, Pillow reads the header only.
+        file = source if isinstance(source, Path) else io.BytesIO(read_content(source))
+        with Image.open(file, formats=PILLOW_FORMATS) as image:
             return 1 if ignores_orientation(source, image) else image_orientation(image)
     except (DataError, OSError, SyntaxError, ValueError):
         return 1  # the error is raised when the pixels are read
