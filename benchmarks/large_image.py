@@ -5,6 +5,9 @@
 The file is made first, tile by tile: smooth colors with noise, 512x512 pixels per tile, compressed (zlib), with a
 georeference. The command is `pixelwise predict RUN FILE`, in a process of its own. Without --run, the model has random
 weights (encoder tf_efficientnet_lite0, 3 classes, 224 px): the time and the memory do not depend on the weights.
+
+Then windows of the file and of a mask are drawn as in a training without the cache. `--views` without a view measures
+these only.
 """
 
 import argparse
@@ -12,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import tracemalloc
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -20,6 +24,8 @@ import tifffile
 from _common import Finding, describe, existing, findings_table, finish, make_parser, parse, say
 from _peak_memory import peak_memory
 
+from pixelwise.data.schema import LabelMap, ReadSpec, Record
+from pixelwise.data.window_dataset import WindowDataset
 from pixelwise.inference import large_predict
 from pixelwise.inference.batch import predict_folder
 from pixelwise.inference.predictor import Predictor
@@ -27,6 +33,9 @@ from pixelwise.models.config import View
 from pixelwise.models.model import create_model
 
 TILE = 512
+
+WINDOW, WINDOWS = 512, 50
+"""Side in pixels and number of training windows."""
 
 GEOREFERENCE = [
     (33550, "d", 3, (0.5, 0.5, 0.0), True),
@@ -79,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = make_parser(__doc__ or "")
     parser.add_argument("--run", type=existing, help="run directory")
     parser.add_argument("--side", type=int, default=20_000, help="side of the image in pixels")
-    parser.add_argument("--views", nargs="+", default=["tiles", "whole"], help="views to measure")
+    parser.add_argument("--views", nargs="*", default=["tiles", "whole"], help="views to measure")
     parser.add_argument("--scale", default="1", help="working pixels per image pixel of tiles")
     arguments = parse(parser, argv)
     side = 600 if arguments.quick else arguments.side
@@ -91,6 +100,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         make_image(path, side)
         content["file_bytes"] = path.stat().st_size
         content["views"] = {view: measure(arguments, run, path, view) for view in arguments.views}
+        windows = content["training_windows"] = measure_training_windows(path, side)
     rows = [
         Finding(
             f"{side:,}x{side:,} pixels, `--view {view}`" + (f" `--scale {arguments.scale}`" * (view == "tiles")),
@@ -98,7 +108,52 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
         for view, figures in content["views"].items()
     ]
+    rows.append(
+        Finding(
+            f"training windows of {WINDOW} px of {side:,}x{side:,} pixels, without the cache",
+            f"{windows['ms_per_window']:.0f} ms each, after {windows['seconds_to_find_classes']:.1f} s to find the "
+            f"classes; {windows['peak_bytes'] / 2**20:.0f} MiB",
+        )
+    )
     finish(arguments.out, {**content, "table": findings_table(rows)})
+
+
+def measure_training_windows(path: Path, side: int) -> dict[str, float]:
+    """Draw training windows of an image and its mask, which are read from the files if the image is large.
+
+    Args:
+        path: the image.
+        side: side of the image in pixels.
+
+    Returns:
+        The time of a window, the time to find the classes in the mask, which is spent once, and the peak of the memory
+        that Python and NumPy allocate.
+    """
+    mask, tile = path.with_name("mask.tif"), np.zeros((TILE, TILE), np.uint8)
+    tile[100:104] = 1
+    tifffile.imwrite(
+        mask, (tile for _ in range((-(-side // TILE)) ** 2)), shape=(side, side), dtype=np.uint8, tile=(TILE, TILE),
+        photometric="minisblack", compression="zlib", metadata=None,
+    )  # fmt: skip
+    spec = ReadSpec(LabelMap("index", {0: 0, 1: 1}))
+    windows = WindowDataset([Record(path, mask)], spec, 1.0, WINDOW, cache_images=False)
+    started = time.perf_counter()
+    windows.class_pixels(2)
+    found = time.perf_counter()
+    windows[0, 0]  # the first window finds the places of the classes
+    first = time.perf_counter()
+    windows.__getitems__([(index, index) for index in range(1, WINDOWS + 1)])
+    last = time.perf_counter()
+    tracemalloc.start()
+    WindowDataset([Record(path, mask)], spec, 1.0, WINDOW, cache_images=False).__getitems__([(0, 0), (1, 1)])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return {
+        "ms_per_window": 1000 * (last - first) / WINDOWS,
+        "seconds_to_find_classes": first - found,
+        "seconds_to_count_classes": found - started,
+        "peak_bytes": peak,
+    }
 
 
 def make_run(folder: Path) -> Path:

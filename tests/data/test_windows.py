@@ -10,7 +10,8 @@ from pixelwise.data.windows import (
     MAX_WINDOWS,
     MIN_WINDOWS,
     cut_window,
-    draw_class_pixel,
+    draw_class_cell,
+    draw_pixel_of,
     window_around,
     window_at_random,
     windows_per_image,
@@ -86,8 +87,10 @@ def test_an_index_has_the_cells_of_each_image_and_class() -> None:
     assert [images.tolist() for images in index.images] == [[0], [1], [0]]
     assert index.of_class(0, 2).tolist() == [5] and index.of_class(1, 1).tolist() == [2]
     assert index.of_class(0, 0).tolist() == list(range(8)) and not len(index.of_class(1, 0))
-    assert draw_class_pixel(first, index, 0, 2, (0.9, 0.9)) == (150, 90)
-    assert draw_class_pixel(second, index, 1, 1, (0.0, 0.0)) == (65, 1)
+    rows, columns = draw_class_cell(100, index, 0, 2, 0.9)
+    assert (rows.start, columns.start) == (128, 64) and draw_pixel_of(first[rows, columns], 2, 0.9) == (22, 26)
+    rows, columns = draw_class_cell(70, index, 1, 1, 0.0)
+    assert (rows.start, columns.start) == (64, 0) and draw_pixel_of(second[rows, columns], 1, 0.0) == (1, 1)
 
 
 def test_each_channel_of_a_multilabel_mask_is_a_class() -> None:
@@ -95,7 +98,8 @@ def test_each_channel_of_a_multilabel_mask_is_a_class() -> None:
     mask[2, 66, 3], mask[0, 0, 0] = 1, 255
     index = ClassCells.of([find_cells(mask)])
     assert [images.tolist() for images in index.images] == [[], [], [0]]
-    assert draw_class_pixel(mask, index, 0, 2, (0.5, 0.5)) == (66, 3)
+    assert draw_class_cell(70, index, 0, 2, 0.5) == (slice(64, 128), slice(0, 64))
+    assert draw_pixel_of(mask[:, 64:, :64], 2, 0.5) == (2, 3)
 
 
 def test_an_empty_index() -> None:

@@ -182,7 +182,18 @@ class WindowImages:
     def draw_class_pixel(
         self, image: int, cells: ClassCells, position: int, value: int, draws: Sequence[float]
     ) -> tuple[int, int]:
-        """Return a random pixel of a class, see the function `draw_class_pixel`. `position` is the image in `cells`."""
+        """Return a random pixel of a class, from a random one of the cells that have it.
+
+        Args:
+            image: index of the image.
+            cells: an index of masks.
+            position: index of the image in `cells`.
+            value: index of the class. The image must contain it.
+            draws: two random numbers in [0, 1).
+
+        Returns:
+            The row and the column.
+        """
         height, width = self.size(image)
         rows, columns = draw_class_cell(width, cells, position, value, draws[0])
         part = self._from_files(

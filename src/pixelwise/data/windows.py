@@ -101,26 +101,6 @@ def window_around(
     return Window(image, *starts)
 
 
-def draw_class_pixel(
-    mask: npt.NDArray[np.uint8], index: ClassCells, image: int, value: int, draws: Sequence[float]
-) -> tuple[int, int]:
-    """Return a random pixel of a class, from a random one of the cells that have the class.
-
-    Args:
-        mask: the mask of the image, see `find_cells`. Only the pixels of one cell are read.
-        index: the index of the masks.
-        image: index of the image.
-        value: index of the class. The image must contain it.
-        draws: two random numbers in [0, 1).
-
-    Returns:
-        The row and the column.
-    """
-    rows, columns = draw_class_cell(mask.shape[-1], index, image, value, draws[0])
-    row, column = draw_pixel_of(mask[..., rows, columns], value, draws[1])
-    return rows.start + row, columns.start + column
-
-
 def draw_class_cell(width: int, index: ClassCells, image: int, value: int, draw: float) -> tuple[slice, slice]:
     """Return the rows and columns of a random one of the cells that have a class.
 
