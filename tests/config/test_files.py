@@ -46,6 +46,16 @@ def test_a_file_that_a_person_wrote(tmp_path: Path) -> None:
     assert read_config(path)[0] == Config(epochs=3, lr=1e-4, class_weights={"pet": 2, "border": 1})
 
 
+@pytest.mark.parametrize("text", ["288x384", "[288, 384]", "\n- 288\n- 384"])
+def test_the_image_size_can_be_a_height_and_a_width(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(f"format: 2\nimage_size: {text}\n")
+    config, _ = read_config(path)
+    assert config.image_size == (288, 384)
+    path.write_text(config_to_yaml(config))
+    assert "\nimage_size: 288x384\n" in path.read_text() and read_config(path)[0] == config
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

@@ -87,12 +87,19 @@ def test_freeze_encoder_is_short_for_encoder_training() -> None:
         (100, 1.0, 100),
         (100, 1.2, 100),
         (50, 1.1, 50),
+        ("288x384", 1.25, (352, 480)),
+        ("40x160", 1.25, (40, 192)),
+        ("288x384", 1.0, (288, 384)),
     ],
 )
 def test_the_evaluation_size_is_a_multiple_of_32_and_at_least_the_image_size(
-    image_size: int, scale: float, expected: int
+    image_size: Any, scale: float, expected: int | tuple[int, int]
 ) -> None:
     assert Config(image_size=image_size, eval_scale=scale).eval_size == expected
+
+
+def test_windows_are_square() -> None:
+    assert error_of(view="tiles", image_size="64x96") == "`image_size` 64x96 needs `view` whole; windows are square"
 
 
 def test_settings_are_frozen_and_replace_checks_them_again() -> None:
@@ -175,7 +182,7 @@ def test_an_unknown_setting_gets_the_nearest_one() -> None:
 @pytest.mark.parametrize(
     ("setting", "values"),
     [
-        ("image_size", [31, 0, -128, 4097, 128.5, "large", None]),
+        ("image_size", [31, 0, -128, 4097, 128.5, "large", None, "31x64", "64x4097", "64x", [64, 64, 64]]),
         ("eval_scale", [0.9, 4.1, float("nan")]),
         ("val_fraction", [0, 1, -0.1, 1.5, "some", float("nan")]),
         ("epochs", [0, -1, 2.5, "many"]),

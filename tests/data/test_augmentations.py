@@ -18,6 +18,7 @@ from pixelwise.data.augmentations import (
     register_augmentation,
     source_size,
 )
+from pixelwise.data.input_size import to_pair
 from pixelwise.errors import ConfigError
 from pixelwise.registry import ComponentSpec, Params
 from tests.data.augmented import SPECS, apply, away_from_edges, blocks, every_augmentation
@@ -93,6 +94,28 @@ def test_images_that_are_not_square_stay_aligned(spec: ComponentSpec) -> None:
         assert new_image.shape[1:] == new_mask.shape
         inside = away_from_edges(new_mask, 2) & (new_mask != 255)
         assert torch.equal(new_image.argmax(0)[inside], new_mask[inside].long())
+
+
+@every_augmentation
+def test_images_can_have_a_height_and_a_width(spec: ComponentSpec) -> None:
+    image_size = (30, 60)
+    high, wide = to_pair(source_size(spec, image_size))
+    assert high / wide == pytest.approx(0.5, abs=0.02)
+    image, mask = blocks(wide, 9)
+    new_image, new_mask = apply(build_transform(spec, image_size), image[:, :high], mask[:high], 1)
+    assert tuple(new_image.shape[1:]) == tuple(new_mask.shape) == image_size
+
+
+def test_crops_are_stretched_little_at_any_aspect_ratio() -> None:
+    """A square in the image stays about a square: torchvision's crops have ratios around 1."""
+    mask = torch.zeros(250, 1000, dtype=torch.uint8)
+    mask[115:135, 490:510] = 1
+    image, ratios = mask.expand(3, 250, 1000).contiguous(), []
+    for seed in range(30):
+        _, new_mask = apply(build_transform({"name": "crop", "color": 0}, (200, 800)), image, mask, seed)
+        rows, columns = (int((new_mask == 1).any(axis).sum()) for axis in (1, 0))
+        ratios.append(columns / rows)
+    assert 0.7 < min(ratios) < 0.95 < 1.05 < max(ratios) < 1.4
 
 
 @every_augmentation

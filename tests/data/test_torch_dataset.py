@@ -42,6 +42,16 @@ def test_items_are_resized_images_and_masks(pets: pw.DatasetIndex) -> None:
         assert torch.equal(seeded, image), "without a transform the seed changes nothing"
 
 
+@pytest.mark.parametrize("cache_images", [True, False])
+def test_items_have_a_height_and_a_width(cache_images: bool, pets: pw.DatasetIndex) -> None:
+    dataset = SegmentationDataset(pets.train, pets.read_spec, (32, 48), cache_images=cache_images)
+    assert dataset.image_sizes() == [(32, 48)] * len(pets.train)
+    for (image, mask), record in zip((dataset[index] for index in range(len(dataset))), pets.train, strict=True):
+        full_image, full_mask = read_image_and_mask(record, pets.read_spec)
+        assert torch.equal(image, resize_image(full_image, (32, 48)))
+        assert torch.equal(mask, resize_mask(full_mask, (32, 48)))
+
+
 def test_items_have_pixel_weights_if_classes_have_weights(pets: pw.DatasetIndex, ignoring: ReadSpec) -> None:
     weights = torch.tensor([0.75, 0.25])
     dataset = SegmentationDataset(pets.train, ignoring, 64, build_transform("flip", 64), class_weights=weights)

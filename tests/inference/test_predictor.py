@@ -31,9 +31,8 @@ class TestOneImage:
 
     def test_mask_equals_argmax_of_resized_logits(self, predictor: Predictor) -> None:
         image = make_image()
-        size = predictor.model.config.size
         with torch.no_grad():
-            logits = predictor.model(resize_image(image, (size, size))[None])
+            logits = predictor.model(resize_image(image, predictor.size)[None])
         large = F.interpolate(logits, image.shape[:2], mode="bilinear", align_corners=False)
         mask = predictor(image).mask
         assert np.array_equal(mask, large.argmax(1)[0].numpy())

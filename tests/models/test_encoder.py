@@ -167,6 +167,19 @@ class TestStages:
                 assert feature[0, 5, 0, width - 1] == raw[0, 0, width - 1, 5]
                 assert feature[0, 7, height - 1, 0] == raw[0, height - 1, 0, 7]
 
+    @pytest.mark.parametrize(
+        ("name", "size"),
+        [("resnet18", (64, 160)), ("mobilenetv3_small_100", (96, 64)), ("vit_tiny_patch16_224", (64, 96)),
+         ("swin_tiny_patch4_window7_224", (224, 448)), ("swin_tiny_patch4_window7_224", (96, 64))],
+    )  # fmt: skip
+    def test_a_height_and_a_width(self, name: str, size: tuple[int, int]) -> None:
+        square, encoder = Encoder(name, image_size=64), Encoder(name, image_size=size).eval()
+        with torch.no_grad():
+            features = encoder(pixels(size, count=1))
+        assert encoder.out_channels == square.out_channels and encoder.reductions == square.reductions
+        expected = [tuple(-(-side // reduction) for side in size) for reduction in encoder.reductions]
+        assert [tuple(feature.shape[-2:]) for feature in features] == expected
+
     @pytest.mark.parametrize("name", ["resnet18", "convnext_atto", "mobilenetv3_small_100"])
     @pytest.mark.parametrize("size", [(57, 91), 33], ids=str)
     def test_odd_sizes(self, name: str, size: int | tuple[int, int]) -> None:

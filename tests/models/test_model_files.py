@@ -12,12 +12,22 @@ from torch import nn
 
 from pixelwise.data.task import MULTILABEL
 from pixelwise.errors import RunError
-from pixelwise.models.model import SegmentationModel
+from pixelwise.models.model import SegmentationModel, create_model
 from pixelwise.models.model_files import CONFIG_FILE, METADATA_KEY, WEIGHTS_FILE
 from tests.models.helpers import CLASSES, PALETTE, build_model, make_images
 
 
 class TestSaveAndLoad:
+    @pytest.mark.parametrize(("size", "stored"), [((48, 64), "48x64"), ([64, 64], 64), (64, 64)], ids=str)
+    def test_the_size_can_be_a_height_and_a_width(self, size: Any, stored: str | int, tmp_path: Path) -> None:
+        model = create_model("mobilenetv3_small_050", image_size=size, encoder_weights="none").eval()
+        model.save(tmp_path / "model")
+        assert json.loads((tmp_path / "model" / CONFIG_FILE).read_text())["size"] == stored
+        loaded = SegmentationModel.load(tmp_path / "model").eval()
+        assert loaded.config == model.config
+        with torch.no_grad():
+            assert torch.equal(loaded(make_images(size=(48, 64))), model(make_images(size=(48, 64))))
+
     @pytest.mark.parametrize("decoder", ["fpn", "pix2pix"])
     @pytest.mark.parametrize(
         "encoder",

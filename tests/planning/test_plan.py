@@ -35,6 +35,19 @@ def test_a_plan_reads_back_and_can_be_edited(tmp_path: Path) -> None:
     assert isinstance(edited, DatasetSpec) and list(edited.classes.values())[1].values == ("7", "9")
 
 
+def test_a_plan_can_have_a_height_and_a_width(tmp_path: Path) -> None:
+    square = make_plan(make_report(), {"image_size": 192}, timed=False)
+    plan = make_plan(make_report(), {"image_size": "144x256"}, timed=False)
+    assert plan.settings["batch_size"] == square.settings["batch_size"], "the images have as many pixels"
+    path = tmp_path / "plan.yaml"
+    plan.write(path)
+    assert "  image_size: 144x256  " in path.read_text()
+    again = Plan.read(path)
+    assert again.settings == plan.settings
+    config = pw.Config.from_preset(base=again.settings)
+    assert config.image_size == (144, 256) and config.eval_size == (160, 320)
+
+
 @pytest.mark.parametrize(
     ("line", "wrong", "message"),
     [

@@ -56,6 +56,8 @@ def test_given_settings_decide() -> None:
     tiles = plan_for(45.0, {"view": "tiles", "scale": 0.5})
     assert tiles.settings["scale"] == 0.5 and "decoder" not in tiles.settings, "22 px are not thin"
     assert plan_for(4.0, {"image_size": 256}).settings["view"] == "tiles"
+    pair = plan_for(4.0, {"image_size": "288x384"})
+    assert pair.settings["view"] == "whole" and "windows are square" in pair.reasons["view"]
     assert plan_for(4.0, {"encoder": "tf_efficientnet_lite2"}).settings["decoder"] == {"name": "fpn", "stages": 5}
     assert "decoder" not in plan_for(4.0, {"encoder": "convnext_atto"}).settings, "its first feature has stride 4"
     with pytest.raises(pw.ConfigError, match=r"`scale` 0\.5 needs `view` tiles"):

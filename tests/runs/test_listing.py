@@ -36,6 +36,13 @@ def test_runs_are_listed_from_the_oldest_to_the_newest(tmp_path: Path) -> None:
     assert (new.minutes, new.model_mib, new.test_miou) == (1.5, 1.5, None)
 
 
+def test_the_image_size_can_be_a_height_and_a_width(tmp_path: Path) -> None:
+    config = make_run(tmp_path / "run") / "config.yaml"
+    config.write_text(config.read_text().replace("image_size: 96", "image_size: 96x128"))
+    (summary,) = list_runs(tmp_path)
+    assert not summary.fault and str(summary.image_size) == "96x128"
+
+
 def test_the_newest_test_evaluation_counts(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run")
     for number, (name, miou) in enumerate({"evaluation-test-2.json": 0.8, "evaluation-test.json": 0.6}.items()):

@@ -22,6 +22,17 @@ def test_the_values_surround_the_settings_before_the_search() -> None:
     }  # fmt: skip
 
 
+def test_a_height_and_a_width_are_searched_as_text() -> None:
+    """The database of a search stores numbers and text only."""
+    config = CONFIG.replace(image_size="96x128")
+    space = search_space(config, MULTICLASS)
+    assert space["image_size"] == Choice(("64x96", "96x128", "128x160"))
+    values = values_of(config, space)
+    assert values["image_size"] == "96x128"
+    assert with_values(config, values) == config
+    assert with_values(config, {"image_size": "64x96"}).image_size == (64, 96)
+
+
 def test_trial_zero_has_the_settings_before_the_search() -> None:
     space = search_space(CONFIG, MULTICLASS)
     assert with_values(CONFIG, values_of(CONFIG, space)) == CONFIG

@@ -62,7 +62,7 @@ def config_flags() -> list[SettingFlag]:
 def _type_of(name: str, field: FieldInfo) -> tuple[ValueKind, tuple[str, ...], bool | None]:
     """Return `kind`, `choices` and `is_open` of the flag of a setting, see `SettingFlag`.
 
-    `Config` parses the text of components, class weights and times.
+    `Config` parses the text of components, class weights, sizes and times.
     """
     registry = _LISTS.get(name) or registry_of(name)
     if registry is not None:
@@ -75,7 +75,7 @@ def _type_of(name: str, field: FieldInfo) -> tuple[ValueKind, tuple[str, ...], b
             return "str", get_args(kind), False
     if bool in annotations:
         return "bool", (), None
-    if int in annotations:
+    if int in annotations and name != "image_size":
         return "int", (), None
     if float in annotations and name != "time_budget":
         return "float", (), None

@@ -1,11 +1,19 @@
 """The settings of the images: their view and size, augmentation, validation split and cache."""
 
-from typing import Literal
+from functools import partial
+from typing import Annotated, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, BeforeValidator, PlainSerializer
 
 from pixelwise.config.setting import setting
+from pixelwise.data.input_size import MAX_SIZE, HeightWidth, parse_size, to_plain
 from pixelwise.registry import ComponentSpec
+
+_ImageSize = Annotated[
+    int | HeightWidth,
+    BeforeValidator(partial(parse_size, smallest=32, largest=MAX_SIZE)),
+    PlainSerializer(to_plain, when_used="json"),
+]
 
 
 class DataSettings(BaseModel):
@@ -27,12 +35,11 @@ class DataSettings(BaseModel):
         gt=0,
         le=4,
     )
-    image_size: int = setting(
+    image_size: _ImageSize = setting(
         "Data",
-        "Side in pixels of the square that images are resized to. With the view tiles, the side of a window.",
+        "Side in pixels of the square that images are resized to, or HEIGHTxWIDTH. With the view tiles, the side of a "
+        "window.",
         default=128,
-        ge=32,
-        le=4096,
     )
     eval_scale: float = setting(
         "Data",

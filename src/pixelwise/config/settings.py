@@ -26,6 +26,7 @@ from pixelwise.config.validation import (
     parse_class_weights,
 )
 from pixelwise.config.version1 import find_old_names
+from pixelwise.data.input_size import HeightWidth, map_sides
 from pixelwise.data.schema import ReadSpec
 from pixelwise.errors import ConfigError, unknown_name
 from pixelwise.palette import Palette
@@ -162,19 +163,21 @@ class Config(MachineSettings, TrainingSettings, ModelSettings, DataSettings):
 
     @model_validator(mode="after")
     def _check_view(self) -> Self:
-        """Raise ConfigError if a setting of the other view is not 1."""
+        """Raise ConfigError if a setting does not fit the view."""
         if self.view == "whole" and self.scale != 1:
             raise ConfigError(f"`scale` {self.scale:g} needs `view` tiles; whole images have `image_size`")
         if self.view == "tiles" and self.eval_scale != 1:
             raise ConfigError(f"`eval_scale` {self.eval_scale:g} needs `view` whole; windows have `scale`")
+        if self.view == "tiles" and not isinstance(self.image_size, int):
+            raise ConfigError(f"`image_size` {self.image_size} needs `view` whole; windows are square")
         return self
 
     @property
-    def eval_size(self) -> int:
-        """Side in pixels at which whole images, or windows of them, are validated and predicted."""
+    def eval_size(self) -> int | HeightWidth:
+        """Size in pixels at which whole images, or windows of them, are validated and predicted."""
         if self.eval_scale == 1:
             return self.image_size
-        return max(self.image_size, round(self.image_size * self.eval_scale) // 32 * 32)
+        return map_sides(lambda side: max(side, round(side * self.eval_scale) // 32 * 32), self.image_size)
 
     def resolve_encoder_training(self, device_type: str) -> EncoderTraining:
         """Return the parts of the encoder that train on a device.

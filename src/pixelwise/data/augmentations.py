@@ -8,7 +8,7 @@ To add an augmentation, write a function that builds a `torchvision.transforms.v
 >>> class RotateParams(Params):
 ...     degrees: float = 10.0
 >>> @register_augmentation("rotate", params=RotateParams)
-... def rotate(image_size: int, *, degrees: float) -> v2.Transform:
+... def rotate(image_size: int | tuple[int, int], *, degrees: float) -> v2.Transform:
 ...     return v2.RandomRotation(degrees)
 >>> transform = build_transform({"name": "rotate", "degrees": 30}, 128)
 >>> AUGMENTATIONS.unregister("rotate")
@@ -23,6 +23,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from pixelwise.data.augmentation_params import CropFlipParams, CropParams, FlipParams
+from pixelwise.data.input_size import InputSize, map_sides, to_pair, window_side
 from pixelwise.data.transforms import (
     ColorJitter,
     RandomGamma,
@@ -70,11 +71,12 @@ def register_augmentation(
     Args:
         name: the name in settings.
         factory: a function (image_size, **parameters) that returns a torchvision v2 transform. The transform is called
-            with a `tv_tensors.Image` and a `tv_tensors.Mask`. It must return both with the side image_size in pixels.
+            with a `tv_tensors.Image` and a `tv_tensors.Mask`. It must return both at image_size: the side of a square
+            in pixels, or a height and a width.
         params: the pydantic model of the parameters.
         cacheable: True if the transform makes only a few different images from one image. Then the features of a frozen
             encoder are cached.
-        source_scale: side of the images that the transform receives, as a multiple of image_size.
+        source_scale: size of the images that the transform receives, as a multiple of image_size.
 
     Returns:
         The factory. Without `factory`, a decorator that registers one.
@@ -88,13 +90,13 @@ def register_augmentation(
 
 
 @register_augmentation("none", cacheable=True)
-def no_augmentation(image_size: int) -> v2.Transform:
+def no_augmentation(image_size: InputSize) -> v2.Transform:
     """Return a transform that changes nothing."""
     return v2.Identity()
 
 
 @register_augmentation("flip", params=FlipParams, cacheable=True)
-def flip(image_size: int, *, probability: float) -> v2.Transform:
+def flip(image_size: InputSize, *, probability: float) -> v2.Transform:
     """Return a random left-right flip, the augmentation of TensorFlow's tutorial.
 
     Args:
@@ -106,11 +108,11 @@ def flip(image_size: int, *, probability: float) -> v2.Transform:
 
 # The source images are larger than image_size, so that a crop of at least 64 % of the area is not enlarged.
 @register_augmentation("crop", params=CropFlipParams, source_scale=1.25)
-def crop(image_size: int, **parameters: Any) -> v2.Transform:
+def crop(image_size: InputSize, **parameters: Any) -> v2.Transform:
     """Return a transform that crops an image, resizes the crop, flips it, and changes its colors.
 
     Args:
-        image_size: side in pixels of the images to return.
+        image_size: side of the images to return in pixels, or their height and width.
         parameters: the fields of `CropFlipParams`. Some of them also turn, rotate, zoom out, blur or add noise.
     """
     params = CropFlipParams.model_construct(**parameters)
@@ -121,25 +123,28 @@ def crop(image_size: int, **parameters: Any) -> v2.Transform:
 
 
 @register_augmentation("crop-noflip", params=CropParams, source_scale=1.25)
-def crop_without_flips(image_size: int, **parameters: Any) -> v2.Transform:
+def crop_without_flips(image_size: InputSize, **parameters: Any) -> v2.Transform:
     """Return the transform "crop" without flips, for text and for classes that mean left or right.
 
     Args:
-        image_size: side in pixels of the images to return.
+        image_size: side of the images to return in pixels, or their height and width.
         parameters: the fields of `CropParams`.
     """
     params = CropParams.model_construct(**parameters)
     return v2.Compose([*_geometry(image_size, params), *_intensity(params)])
 
 
-def _geometry(image_size: int, params: CropParams) -> list[v2.Transform]:
+def _geometry(image_size: InputSize, params: CropParams) -> list[v2.Transform]:
     """Return the transforms that move pixels, in the order they run. The last one returns images of image_size."""
     transforms: list[v2.Transform] = [RandomQuarterTurn()] if params.quarter_turns else []
     if params.rotate and params.rotate_probability:
         transforms.append(v2.RandomApply([random_rotation(params.rotate)], params.rotate_probability))
     if params.zoom_out:
         transforms.append(random_zoom_out(params.zoom_out_side, params.zoom_out))
-    return [*transforms, RandomResizedCrop(image_size, scale=(params.min_scale, params.max_scale))]
+    height, width = to_pair(image_size)
+    aspect = width / height  # crops have about the ratio of the image, so that they are stretched little
+    ratio = (3 / 4 * aspect, 4 / 3 * aspect)
+    return [*transforms, RandomResizedCrop((height, width), (params.min_scale, params.max_scale), ratio)]
 
 
 def _intensity(params: CropParams) -> list[v2.Transform]:
@@ -155,15 +160,19 @@ def _intensity(params: CropParams) -> list[v2.Transform]:
     return transforms
 
 
-def source_size(spec: ComponentSpec, image_size: int) -> int:
-    """Return the side of the images that an augmentation receives. Images are cached at this size.
+@overload
+def source_size(spec: ComponentSpec, image_size: int) -> int: ...
+@overload
+def source_size(spec: ComponentSpec, image_size: InputSize) -> InputSize: ...
+def source_size(spec: ComponentSpec, image_size: InputSize) -> InputSize:
+    """Return the size of the images that an augmentation receives. Images are cached at this size.
 
     Args:
         spec: the augmentation, see `ComponentSpec`.
-        image_size: side in pixels of the training images.
+        image_size: side of the training images in pixels, or their height and width.
 
     Returns:
-        The side in pixels.
+        The side in pixels, or the height and width.
 
     Raises:
         ConfigError: See `build_transform`.
@@ -171,11 +180,16 @@ def source_size(spec: ComponentSpec, image_size: int) -> int:
     >>> source_size("flip", 128), source_size("crop", 128)
     (128, 160)
     """
+    scale = _source_scale(spec)
+    return map_sides(lambda side: round(side * scale), image_size)
+
+
+def _source_scale(spec: ComponentSpec) -> float:
     entry, _ = AUGMENTATIONS.parse(spec)
-    return round(image_size * float(entry.traits.get("source_scale", 1.0)))
+    return float(entry.traits.get("source_scale", 1.0))
 
 
-def window_size(spec: ComponentSpec, image_size: int) -> int:
+def window_size(spec: ComponentSpec, image_size: InputSize) -> int:
     """Return the side of the windows that an augmentation receives in the view "tiles".
 
     A random crop of the window is resized to `image_size`, which changes the scale at random. A window is larger than
@@ -184,7 +198,7 @@ def window_size(spec: ComponentSpec, image_size: int) -> int:
 
     Args:
         spec: the augmentation, see `ComponentSpec`.
-        image_size: side in pixels of the training images.
+        image_size: side of the training images in pixels. They are square.
 
     Returns:
         The side in working pixels.
@@ -195,7 +209,7 @@ def window_size(spec: ComponentSpec, image_size: int) -> int:
     >>> window_size("flip", 128), window_size("crop", 128)
     (128, 143)
     """
-    return round(image_size * (source_size(spec, 10_000) / 10_000) ** 0.5)
+    return round(window_side(image_size) * _source_scale(spec) ** 0.5)
 
 
 def is_cacheable(spec: ComponentSpec) -> bool:
@@ -204,12 +218,12 @@ def is_cacheable(spec: ComponentSpec) -> bool:
     return bool(entry.traits.get("cacheable", False))
 
 
-def build_transform(spec: ComponentSpec, image_size: int) -> Transform:
+def build_transform(spec: ComponentSpec, image_size: InputSize) -> Transform:
     """Build the random transform of an augmentation.
 
     Args:
         spec: a name in `AUGMENTATIONS`, or {"name": name, parameter: value, …}.
-        image_size: side in pixels of the images and masks to return.
+        image_size: side of the images and masks to return in pixels, or their height and width.
 
     Returns:
         A function (image, mask), see `Transform`. It uses torch's default random generator.

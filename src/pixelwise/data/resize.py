@@ -10,6 +10,8 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
+from pixelwise.data.input_size import InputSize, to_pair
+
 _MAX_WIDENED_PIXELS = 1 << 26
 """Maximum number of pixels of the intermediate image if the width is increased before the height is reduced."""
 
@@ -25,15 +27,15 @@ class Scale:
     factor: float
 
 
-ImageSize: TypeAlias = int | Scale
-"""The size that images are resized to: the side of a square in pixels, or a scale that keeps their aspect ratio."""
+ImageSize: TypeAlias = InputSize | Scale
+"""The size that images are resized to: one size for all of them, or a scale that keeps their aspect ratio."""
 
 
 def target_size(image_size: ImageSize, height: int, width: int) -> tuple[int, int]:
     """Return the height and width in pixels to which an image is resized.
 
     Args:
-        image_size: the side of a square, or a scale.
+        image_size: the side of a square, a height and a width, or a scale.
         height: height of the image in pixels.
         width: width of the image in pixels.
 
@@ -45,7 +47,7 @@ def target_size(image_size: ImageSize, height: int, width: int) -> tuple[int, in
     """
     if isinstance(image_size, Scale):
         return max(1, round(height * image_size.factor)), max(1, round(width * image_size.factor))
-    return image_size, image_size
+    return to_pair(image_size)
 
 
 def resize_image(image: np.ndarray, size: tuple[int, int]) -> Tensor:

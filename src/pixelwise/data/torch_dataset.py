@@ -10,6 +10,7 @@ from torch import Tensor
 from pixelwise.data.augmentations import Transform, identity
 from pixelwise.data.cache.entry import CacheEntry
 from pixelwise.data.cache.store import get_or_build, load_and_resize
+from pixelwise.data.input_size import to_pair
 from pixelwise.data.io.image_size import header_size
 from pixelwise.data.resize import ImageSize, Scale, target_size
 from pixelwise.data.schema import MultilabelMask, ReadSpec, Record
@@ -35,9 +36,9 @@ class SegmentationDataset(torch.utils.data.Dataset[tuple[Tensor, ...]]):
 
     An item is a tuple:
 
-    - image: (channels, size, size) uint8 in [0, 255], channels last in memory. Without a transform, size is
+    - image: (channels, height, width) uint8 in [0, 255], channels last in memory. Without a transform, the size is
       `image_size`. If that is a scale, height and width differ from item to item.
-    - mask: (size, size) uint8 class indices, 255 = ignore. Multi-label: (C, size, size) uint8. Joined data sets
+    - mask: (height, width) uint8 class indices, 255 = ignore. Multi-label: (C, height, width). Joined data sets
       have further values, see `PartialLabels`.
     - weight, if `class_weights` is given: float32 of the mask's shape, the class weight of each pixel, 0 for pixels to
       ignore.
@@ -47,8 +48,8 @@ class SegmentationDataset(torch.utils.data.Dataset[tuple[Tensor, ...]]):
     Args:
         records: records with masks.
         read_spec: the parameters with which the data set's files are read.
-        image_size: side in pixels of the squares to which images and masks are resized, or a scale. With a scale, items
-            differ in size.
+        image_size: the side in pixels of the squares to which images and masks are resized, a height and a width, or a
+            scale. With a scale, items differ in size.
         transform: a function of (image, mask) that is applied when an item is drawn. None applies nothing.
         class_weights: (C,) float, see `Task.pixel_weights`.
         progress: reports the progress of building the cache, see `Progress`.
@@ -141,7 +142,7 @@ class SegmentationDataset(torch.utils.data.Dataset[tuple[Tensor, ...]]):
         Without the cache, sizes are those in the headers of local files. Images without such a header are decoded.
         """
         if not isinstance(self.image_size, Scale):
-            return [(self.image_size, self.image_size)] * self.image_count
+            return [to_pair(self.image_size)] * self.image_count
         if self.cache_entry is not None:
             return list(self.cache_entry.header.sizes)
         if not self._sizes:
@@ -268,10 +269,10 @@ class SegmentationDataset(torch.utils.data.Dataset[tuple[Tensor, ...]]):
     def _ignored_item(self, record: Record) -> tuple[np.ndarray, np.ndarray]:
         """Return a black image and a mask of 255 ("ignore"), which have no influence on the loss."""
         # The size of the unreadable image is not known.
-        side = _UNREADABLE_SIDE if isinstance(self.image_size, Scale) else self.image_size
-        image = np.zeros((side, side, self.read_spec.channels), np.uint8)
+        size = to_pair(_UNREADABLE_SIDE if isinstance(self.image_size, Scale) else self.image_size)
+        image = np.zeros((*size, self.read_spec.channels), np.uint8)
         classes = len(record.mask.channels) if isinstance(record.mask, MultilabelMask) else 0
-        shape = self.read_spec.task.mask_shape(classes, side, side)
+        shape = self.read_spec.task.mask_shape(classes, *size)
         return image, np.full(shape, IGNORE_INDEX, np.uint8)
 
     def _item(self, image: Tensor, mask: Tensor) -> tuple[Tensor, ...]:

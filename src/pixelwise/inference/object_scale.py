@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable
 
+from pixelwise.data.input_size import mean_side
 from pixelwise.models.config import ModelConfig
 
 MIN_OBJECT_SIDE = 4.0
@@ -43,7 +44,7 @@ def lost_object_side(config: ModelConfig, height: int, width: int) -> float | No
     scale, side = config.object_scale, math.sqrt(height * width)
     if scale is None or side < _MIN_GROWTH * scale.image_side:
         return None
-    reduced = scale.object_side * config.size / side
+    reduced = scale.object_side * mean_side(config.size) / side
     return reduced if reduced < MIN_OBJECT_SIDE else None
 
 
@@ -75,10 +76,11 @@ def lost_object_note(config: ModelConfig, sizes: Iterable[tuple[int, int]]) -> s
     lost = [side for size in large if (side := lost_object_side(config, *size)) is not None]
     count = f"{len(large)} image{'s are' if len(large) > 1 else ' is'}"
     limit = "up to " if len(large) > 1 else ""
+    reduction = max(sides) / mean_side(config.size)
     effect = f"would be {min(lost):.1f} px wide and are lost" if lost else "are hardly visible"
     return (
         f"{count} {limit}{max(sides) / scale.image_side:.0f}x as large as the training images "
-        f"({scale.image_side:.0f} px) and reduced {limit}{max(sides) / config.size:.0f}x: objects as large as in the "
+        f"({scale.image_side:.0f} px) and reduced {limit}{reduction:.0f}x: objects as large as in the "
         f"training images ({scale.object_side:.0f} px) {effect}; predict images of many such objects with `view` tiles"
     )
 

@@ -8,6 +8,7 @@ from typing import Any, TypeVar, overload
 import numpy as np
 import torch
 
+from pixelwise.data.input_size import to_pair
 from pixelwise.data.io.image_size import GROUP_BYTES, READ_AHEAD_BYTES, decoded_bytes
 from pixelwise.data.task import Task
 from pixelwise.errors import DataError, is_out_of_memory
@@ -123,7 +124,7 @@ class Predictor:
     @property
     def size(self) -> tuple[int, int]:
         """Height and width in pixels of the model's input: a resized image, or a window of an image."""
-        return self.model.config.size, self.model.config.size
+        return to_pair(self.model.config.size)
 
     @overload
     def __call__(self, source: ImageInput, probabilities: bool = False) -> Prediction: ...
@@ -259,10 +260,10 @@ class Predictor:
         """Return the logits of a batch of images that already have the model's size.
 
         Args:
-            batch: (N, 3, size, size) uint8 RGB, or (N, bands, size, size) for a multi-band model, on any device.
+            batch: (N, 3, height, width) uint8 RGB, or (N, bands, height, width) for a multi-band model, on any device.
 
         Returns:
-            (N, C, size, size) float32 on the predictor's device.
+            (N, C, height, width) float32 on the predictor's device.
         """
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
             return self._network(batch.to(self.device).contiguous(memory_format=torch.channels_last)).float()

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pixelwise.data.input_size import mean_side, to_pair
 from pixelwise.data.resize import Scale, resize_image, target_size
 from pixelwise.errors import ConfigError
 from pixelwise.inference.large_rows import ImageRows, ScaledRows
@@ -18,7 +19,7 @@ MAX_STRIP_BYTES = 128 << 20
 """Maximum size in bytes of the probabilities of a row of windows in a strip of a large image."""
 
 Forward = Callable[[Tensor], Tensor]
-"""A function of (N, channels, size, size) uint8. It returns logits (N, C, size, size) float32."""
+"""A function of (N, channels, height, width) uint8. It returns logits (N, C, height, width) float32."""
 
 
 class ImageView(Protocol):
@@ -135,7 +136,7 @@ class TilesView:
 
     def __init__(self, forward: Forward, config: ModelConfig, scale: float) -> None:
         self.name: View = "tiles"
-        self.forward, self.size, self.scale = forward, (config.size, config.size), scale
+        self.forward, self.size, self.scale = forward, to_pair(config.size), scale
         self.task, self.temperature, self.classes = config.task, config.temperature, len(config.classes)
 
     @property
@@ -195,10 +196,10 @@ class TilesView:
         """Return the probabilities of windows.
 
         Args:
-            windows: (N, channels, size, size) uint8.
+            windows: (N, channels, height, width) uint8.
 
         Returns:
-            (N, C, size, size) float32 in [0, 1], see `Task.activate`.
+            (N, C, height, width) float32 in [0, 1], see `Task.activate`.
         """
         return self.task.activate(self.forward(windows) / self.temperature)
 
@@ -232,7 +233,7 @@ def make_view(forward: Forward, config: ModelConfig, view: View | None, scale: f
     if view == "whole":
         if scale is not None:
             raise ConfigError("`scale` has no effect on whole images; set `view` to tiles, or leave it out")
-        return WholeView(forward, (config.size, config.size))
+        return WholeView(forward, to_pair(config.size))
     if scale is not None and not 0 < scale <= MAX_SCALE:
         raise ConfigError(f"`scale` is {scale:g}; it must be greater than 0 and at most {MAX_SCALE:g}")
     return TilesView(forward, config, training_scale(config) if scale is None else scale)
@@ -245,7 +246,7 @@ def training_scale(config: ModelConfig) -> float:
     """
     if config.view == "tiles":
         return config.scale
-    return min(config.size / config.object_scale.image_side, MAX_SCALE) if config.object_scale else 1.0
+    return min(mean_side(config.size) / config.object_scale.image_side, MAX_SCALE) if config.object_scale else 1.0
 
 
 def crop_to_image(values: Tensor, grid: TileGrid) -> Tensor:

@@ -1,9 +1,11 @@
 """The configuration of a model: the parameters for building it and for preparing its input."""
 
+from functools import partial
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, PlainSerializer, model_validator
 
+from pixelwise.data.input_size import MAX_SIZE, HeightWidth, parse_size, to_plain
 from pixelwise.data.mask_format import MaskFormat, ObjectScale, check_mask_format
 from pixelwise.data.pixel_scale import PixelScale, check_band_ranges
 from pixelwise.data.schema import MAX_CLASS_NAME
@@ -12,9 +14,6 @@ from pixelwise.models.encoder import Padding
 from pixelwise.models.version1 import translate_config
 from pixelwise.palette import IGNORE_INDEX, background_classes
 from pixelwise.registry import ComponentSpec
-
-MAX_SIZE = 4096
-"""Maximum side in pixels of the input of a model. Larger inputs exceed the memory of most machines."""
 
 MAX_SCALE = 8.0
 """Maximum number of working pixels per image pixel."""
@@ -26,6 +25,11 @@ MAX_CHANNELS = 1024
 """Maximum number of channels of the input of a model."""
 
 _Byte = Annotated[int, Field(ge=0, le=255)]
+_Size = Annotated[
+    int | HeightWidth,
+    BeforeValidator(partial(parse_size, smallest=1, largest=MAX_SIZE)),
+    PlainSerializer(to_plain, when_used="json"),
+]
 _ClassName = Annotated[str, Field(min_length=1, max_length=MAX_CLASS_NAME)]
 _LayerName = Annotated[str, Field(min_length=1, max_length=200)]
 _License = Annotated[str, Field(max_length=200)]
@@ -50,8 +54,8 @@ class ModelConfig(BaseModel):
         format: version of the file format.
         classes: C class names in index order.
         palette: one (red, green, blue) in 0..255 per class.
-        size: side in pixels of the square that images are resized to. For the view "tiles", side of a window in working
-            pixels, see `scale`.
+        size: the size that images are resized to: the side of a square in pixels, or a height and a width. For the
+            view "tiles", side of a window in working pixels, see `scale`.
         view: "whole" if the training resized whole images to `size`, "tiles" if it cut windows out of them.
         scale: working pixels per image pixel for the view "tiles". Images are resized by it before windows are cut out.
             It has no effect on the view "whole".
@@ -78,7 +82,7 @@ class ModelConfig(BaseModel):
     format: Literal[2] = 2
     classes: Annotated[tuple[_ClassName, ...], Field(min_length=1, max_length=IGNORE_INDEX)]
     palette: tuple[tuple[_Byte, _Byte, _Byte], ...]
-    size: Annotated[int, Field(ge=1, le=MAX_SIZE)]
+    size: _Size
     view: View = "whole"
     scale: Annotated[FiniteFloat, Field(gt=0, le=MAX_SCALE)] = 1.0
     mean: _PerChannel

@@ -1,5 +1,6 @@
 """Encoders: timm models that return feature maps, from their own stages or from layers by name."""
 
+import math
 from collections.abc import Sequence
 from enum import StrEnum
 from itertools import pairwise
@@ -8,6 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from pixelwise.data.input_size import HeightWidth, InputSize, to_pair
 from pixelwise.errors import ConfigError, first_line
 from pixelwise.models.convolutions import avoid_padding_copies, use_float32_gradients, use_same_padding
 from pixelwise.models.timm_models import adapt_first_layer, cut_at_layers, cut_at_stages
@@ -37,7 +39,7 @@ class Encoder(nn.Module):
             one before. None uses timm's own stages.
         padding: "native" for the model's own padding, or "same" for TensorFlow's: if the total padding is odd, the
             larger part is at the right and the bottom.
-        image_size: side of the images in pixels. Some transformers accept only images of this size.
+        image_size: size of the images in pixels. Some transformers accept only images of this size.
         weights: all tensors of the timm model by timm's names, or None for random weights. They are for three channels.
             For another number of channels, those of the first layer are repeated and scaled, as in timm.
         in_channels: number of channels of the images.
@@ -45,7 +47,7 @@ class Encoder(nn.Module):
     Attributes:
         feature_names: the name of each feature.
         out_channels: the number of channels of each feature.
-        reductions: the image's side divided by each feature's side, rounded.
+        reductions: the longer side of the image divided by that of each feature, rounded.
         pretrained: False if the encoder started with random weights.
         freeze_mode: when the weights are trained, see `freeze`.
 
@@ -64,7 +66,7 @@ class Encoder(nn.Module):
         name: str,
         layers: Sequence[str] | None = None,
         padding: Padding = "native",
-        image_size: int = 128,
+        image_size: InputSize = 128,
         weights: dict[str, Tensor] | None = None,
         in_channels: int = 3,
     ) -> None:
@@ -85,11 +87,11 @@ class Encoder(nn.Module):
         avoid_padding_copies(self.backbone)
         self._measure_features(image_size)
 
-    def _measure_features(self, image_size: int) -> None:
+    def _measure_features(self, image_size: InputSize) -> None:
         """Set the channels, the reductions and the axis of the channels from the features of one image of zeros."""
         training = self.backbone.training
         self.backbone.eval()
-        black = torch.zeros(1, self.in_channels, image_size, image_size)
+        black = torch.zeros(1, self.in_channels, *to_pair(image_size))
         try:
             with torch.no_grad():
                 shapes = [tuple(feature.shape) for feature in self._run_backbone(black)]
@@ -102,15 +104,15 @@ class Encoder(nn.Module):
         for name, shape in zip(self.feature_names, shapes, strict=True):
             if len(shape) != 4:
                 raise ConfigError(f"layer '{name}' returns a tensor of shape {shape}, not a (N, C, H, W) feature map")
-        # Some of timm's transformers return (N, H, W, C). Feature maps are square, so the axis that differs is C.
-        self._channels_last = all(shape[1] == shape[2] != shape[3] for shape in shapes)
-        sides = [shape[1] if self._channels_last else shape[2] for shape in shapes]
+        # Some of timm's transformers return (N, H, W, C).
+        self._channels_last = _ratio_error(shapes, 1, image_size) < _ratio_error(shapes, 2, image_size)
+        sizes = [HeightWidth(*(shape[1:3] if self._channels_last else shape[2:])) for shape in shapes]
         self.out_channels = tuple(shape[3] if self._channels_last else shape[1] for shape in shapes)
-        self.reductions = tuple(round(image_size / side) for side in sides)
-        if any(after > before for before, after in pairwise(sides)):
-            sizes = ", ".join(f"{name} {side}x{side}" for name, side in zip(self.feature_names, sides, strict=True))
+        self.reductions = tuple(round(max(to_pair(image_size)) / max(size)) for size in sizes)
+        if any(max(after) > max(before) for before, after in pairwise(sizes)):
+            named = ", ".join(f"{name} {size}" for name, size in zip(self.feature_names, sizes, strict=True))
             raise ConfigError(
-                f"`encoder_layers` must go from shallow to deep, none larger than the one before: {sizes}"
+                f"`encoder_layers` must go from shallow to deep, none larger than the one before: {named}"
             )
 
     def freeze(self, mode: FreezeMode | str, *, depthwise: bool = False, batchnorm: bool = False) -> None:
@@ -176,3 +178,15 @@ class Encoder(nn.Module):
         features = self.backbone(pixels)
         # timm returns layers in the order they run, not in the order of `feature_names`.
         return [features[name] for name in self.feature_names] if isinstance(features, dict) else features
+
+
+def _ratio_error(shapes: Sequence[tuple[int, ...]], axis: int, image_size: InputSize) -> float:
+    """Return how much the ratio of two axes of the features differs from that of the image's height and width.
+
+    Args:
+        shapes: the shapes of the features.
+        axis: the first of the two axes.
+        image_size: size of the image in pixels.
+    """
+    height, width = to_pair(image_size)
+    return sum(abs(math.log(shape[axis] * width / (shape[axis + 1] * height))) for shape in shapes)

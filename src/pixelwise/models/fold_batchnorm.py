@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
+from pixelwise.data.input_size import to_pair
 from pixelwise.models.ensemble import SegmentationEnsemble
 from pixelwise.models.model import SegmentationModel
 from pixelwise.models.timm_models import has_fixed_input_size
@@ -58,10 +59,12 @@ class FoldedModel:
 
 
 def _make_images(model: SegmentationModel | SegmentationEnsemble) -> Tensor:
-    """Return a random image for a model, (1, channels, side, side) uint8. It is small if the encoders allow it."""
+    """Return a random image for a model, (1, channels, height, width) uint8. It is small if the encoders allow it."""
     encoders = {part.config.encoder for part in model.modules() if isinstance(part, SegmentationModel)}
-    side = model.config.size if any(map(has_fixed_input_size, encoders)) else min(model.config.size, _SIDE)
-    shape = (1, len(model.config.mean), side, side)
+    height, width = to_pair(model.config.size)
+    if not any(map(has_fixed_input_size, encoders)):
+        height, width = min(height, _SIDE), min(width, _SIDE)
+    shape = (1, len(model.config.mean), height, width)
     return torch.randint(256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 

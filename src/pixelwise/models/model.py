@@ -8,6 +8,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
+from pixelwise.data.input_size import HeightWidth, InputSize
 from pixelwise.data.mask_format import MaskFormat, ObjectScale
 from pixelwise.data.task import MULTICLASS, Task, get_task
 from pixelwise.errors import ConfigError, RunError, first_finding
@@ -183,7 +184,7 @@ def create_model(
     classes: int | Sequence[str] = 2,
     *,
     palette: Palette | None = None,
-    image_size: int = 128,
+    image_size: InputSize = 128,
     encoder_weights: ComponentSpec | None = None,
     accept_license: str | None = None,
     encoder_layers: Sequence[str] | None = None,
@@ -205,7 +206,8 @@ def create_model(
         decoder: a name in `list_decoders`, or {"name": name, parameter: value, …}.
         classes: the names of the classes in index order, or the number of classes.
         palette: one (red, green, blue) in 0..255 per class. None selects the default palette.
-        image_size: side in pixels of the square to which images are resized for prediction.
+        image_size: the size to which images are resized for prediction: the side of a square in pixels, or a height and
+            a width.
         encoder_weights: "bundled", "hub", "none", or the path of a safetensors file. None selects "bundled" if an
             installed package contains the weights, else "hub".
         accept_license: the license of the encoder's weights that you agree to. Needed only if it restricts their use.
@@ -249,7 +251,7 @@ def create_model(
         config = ModelConfig(
             classes=names,
             palette=palette or default_palette(len(names)),
-            size=image_size,
+            size=image_size if isinstance(image_size, int) else HeightWidth(*image_size),
             view=view,
             scale=scale,
             mean=mean,

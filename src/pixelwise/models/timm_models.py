@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pixelwise.data.input_size import InputSize
 from pixelwise.errors import ConfigError, WeightsError, first_line, unknown_name
 from pixelwise.models.transformers import block_names, cut_at_blocks, spread_blocks
 
@@ -33,12 +34,12 @@ def list_encoders(pattern: str | None = None, pretrained: bool = False) -> list[
     return [name for name in names if not pretrained or timm.is_model_pretrained(name)]
 
 
-def list_layers(encoder: str, image_size: int = 128) -> list[str]:
+def list_layers(encoder: str, image_size: InputSize = 128) -> list[str]:
     """Return the names of the layers that the setting `encoder_layers` accepts for an encoder, in the order they run.
 
     Args:
         encoder: timm's name of the model.
-        image_size: side of the images in pixels. Used only for encoders that accept one size.
+        image_size: size of the images in pixels. Used only for encoders that accept one size.
 
     Raises:
         ConfigError: The model cannot be built.
@@ -70,13 +71,13 @@ def has_fixed_input_size(name: str) -> bool:
     return pretrained is not None and pretrained.fixed_input_size
 
 
-def check_sizes(name: str, train_size: int, eval_size: int) -> None:
+def check_sizes(name: str, train_size: InputSize, eval_size: InputSize) -> None:
     """Check that images for training and prediction have the same size if the encoder accepts one size only.
 
     Args:
         name: timm's name of the model.
-        train_size: side of training images in pixels.
-        eval_size: side of images for validation and prediction in pixels.
+        train_size: size of training images in pixels.
+        eval_size: size of images for validation and prediction in pixels.
 
     Raises:
         ConfigError: The sizes differ, and the encoder accepts one size only.
@@ -88,12 +89,12 @@ def check_sizes(name: str, train_size: int, eval_size: int) -> None:
         )
 
 
-def create_timm_model(name: str, image_size: int, **options: Any) -> Any:
+def create_timm_model(name: str, image_size: InputSize, **options: Any) -> Any:
     """Return a new timm model.
 
     Args:
         name: timm's name of the model.
-        image_size: side of the images in pixels. Used only for models that accept one size.
+        image_size: size of the images in pixels. Used only for models that accept one size.
         options: keyword arguments of `timm.create_model`.
 
     Raises:
@@ -145,14 +146,14 @@ def adapt_first_layer(name: str, weights: dict[str, Tensor], in_channels: int) -
     return weights | {f"{first}.weight": adapt_input_conv(in_channels, weights[f"{first}.weight"])}
 
 
-def default_blocks(name: str, image_size: int) -> tuple[str, ...] | None:
+def default_blocks(name: str, image_size: InputSize) -> tuple[str, ...] | None:
     """Return the names of four evenly spaced blocks of a plain transformer, or None for any other encoder.
 
     They are the `encoder_layers` of a new model. Models of earlier versions have timm's own features.
 
     Args:
         name: timm's name of the encoder.
-        image_size: side of the images in pixels.
+        image_size: size of the images in pixels.
 
     Raises:
         ConfigError: The encoder cannot be built at this size.
@@ -170,13 +171,13 @@ def default_blocks(name: str, image_size: int) -> tuple[str, ...] | None:
 
 
 def cut_at_stages(
-    name: str, image_size: int, weights: dict[str, Tensor] | None, in_channels: int
+    name: str, image_size: InputSize, weights: dict[str, Tensor] | None, in_channels: int
 ) -> tuple[nn.Module, tuple[str, ...]]:
     """Return a timm model that outputs the features of its stages.
 
     Args:
         name: timm's name of the model.
-        image_size: side of the images in pixels.
+        image_size: size of the images in pixels.
         weights: name in timm → tensor for the whole model, or None for random weights.
         in_channels: the number of channels of the images.
 
@@ -200,7 +201,7 @@ def cut_at_stages(
 
 
 def cut_at_layers(
-    name: str, image_size: int, weights: dict[str, Tensor] | None, in_channels: int, layers: Sequence[str]
+    name: str, image_size: InputSize, weights: dict[str, Tensor] | None, in_channels: int, layers: Sequence[str]
 ) -> tuple[nn.Module, tuple[str, ...]]:
     """Return a timm model that outputs the features of the named layers. Layers that follow them are removed.
 
@@ -231,7 +232,9 @@ def cut_at_layers(
     return create_feature_extractor(model, {layer: layer for layer in layers}), tuple(layers)
 
 
-def _create_with_weights(name: str, image_size: int, weights: dict[str, Tensor] | None, in_channels: int) -> nn.Module:
+def _create_with_weights(
+    name: str, image_size: InputSize, weights: dict[str, Tensor] | None, in_channels: int
+) -> nn.Module:
     """Return the whole timm model with the given weights.
 
     Raises:

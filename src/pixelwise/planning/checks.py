@@ -3,6 +3,7 @@
 import math
 
 from pixelwise.data.analysis.inspection import DatasetReport
+from pixelwise.data.input_size import MAX_SIZE, mean_side, parse_size
 from pixelwise.data.schema import DataIssue
 from pixelwise.planning.plan import Plan
 
@@ -18,9 +19,6 @@ _NOT_LARGER = "the images do not show them larger, so merge the class with anoth
 _SIZE_STEP = 32
 """Recommended image sizes are multiples of this number of pixels."""
 
-_MAX_IMAGE_SIZE = 4096
-"""Maximum recommended image size in pixels."""
-
 
 def find_plan_issues(report: DatasetReport, plan: Plan) -> tuple[DataIssue, ...]:
     """Return a warning for each class whose objects are too small at the planned image size, or scale of tiles.
@@ -30,12 +28,12 @@ def find_plan_issues(report: DatasetReport, plan: Plan) -> tuple[DataIssue, ...]
         plan: the plan made from `report`. It must have the setting `image_size`, and `scale` for tiles.
     """
     issues = []
-    size = plan.settings["image_size"]
+    size = parse_size(plan.settings["image_size"], 1, MAX_SIZE)
     scale = plan.settings.get("eval_scale", 1.0)  # the model gets whole images at this multiple of `image_size`
     if plan.settings.get("view") == "tiles":
         return _find_tile_issues(report, plan.settings["scale"])
     for stats in report.classes:
-        side = (stats.typical_size or 1.0) * size * scale
+        side = (stats.typical_size or 1.0) * mean_side(size) * scale
         if side < MIN_OBJECT_SIDE and stats.typical_size:
             fault = (
                 f"the objects of class '{stats.name}' are typically {side:.1f} px in size at the planned image size of "
@@ -77,6 +75,6 @@ def _fix(report: DatasetReport, typical_size: float, scale: float) -> str:
     own_side = math.sqrt(report.widths.median * report.heights.median)
     if typical_size * own_side < MIN_OBJECT_SIDE:
         return _NOT_LARGER
-    if needed > _MAX_IMAGE_SIZE:
+    if needed > MAX_SIZE:
         return "set `view` to tiles"
     return f"set `image_size` to {needed}, or `view` to tiles"

@@ -5,6 +5,7 @@ The idea is from nnU-Net (Isensee et al. 2021), whose rules derive settings from
 can change the value. To add a rule, write a function and add it to `RULES`.
 """
 
+import math
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -15,6 +16,7 @@ import torch
 from pixelwise.config import Config, check_length, expand_shorthands
 from pixelwise.data.analysis.inspection import DatasetReport
 from pixelwise.data.augmentations import source_size
+from pixelwise.data.input_size import to_pair, to_plain
 from pixelwise.data.joined_spec import spec_of
 from pixelwise.errors import DataError
 from pixelwise.losses import check_loss
@@ -134,6 +136,7 @@ def make_plan(
     for stats in report.classes:
         images = f"{stats.image_count} image{'s' * (stats.image_count != 1)}"
         reasons[f"class {stats.name}"] = f"{stats.pixel_fraction:.2%} of pixels, in {images}"
+    chosen["image_size"] = to_plain(chosen["image_size"])
     return Plan(spec_of(data), chosen, reasons, seconds)
 
 
@@ -183,7 +186,7 @@ def choose_batch_size(facts: RuleInput) -> Decision:
         memory, usable, kind = torch.cuda.get_device_properties(device).total_memory, 0.6, "GPU memory"
     else:
         memory, usable, kind = psutil.virtual_memory().total, 0.25, "memory"
-    image_bytes = BYTES_PER_PIXEL * facts.settings["image_size"] ** 2
+    image_bytes = BYTES_PER_PIXEL * math.prod(to_pair(facts.settings["image_size"]))
     max_fit = int(memory * usable / image_bytes)
     count = items_per_epoch(facts)
     is_tiled = facts.settings["view"] == "tiles"

@@ -14,6 +14,7 @@ from pixelwise.config import DECODER_FIRST_FRACTION, Config
 from pixelwise.data.augmentations import build_transform, source_size, window_size
 from pixelwise.data.cache.store import load_and_resize
 from pixelwise.data.index import DatasetIndex
+from pixelwise.data.input_size import InputSize, to_pair, window_side
 from pixelwise.data.schema import Record
 from pixelwise.data.torch_dataset import collate
 from pixelwise.data.window_dataset import GridWindows, WindowDataset
@@ -176,7 +177,8 @@ def _windows(data: DatasetIndex, config: Config, records: Sequence[Record], trai
         skip_unreadable=True,
         total_images=None if config.cache_images else train_count,
     )
-    grid = GridWindows(images, config.eval_size)
+    eval_side = window_side(config.eval_size)
+    grid = GridWindows(images, eval_side)
     draws = [(index * len(images) // config.batch_size, index) for index in range(config.batch_size)]
     started = time.perf_counter()
     images.prepare(range(len(records)))
@@ -196,7 +198,7 @@ def _windows(data: DatasetIndex, config: Config, records: Sequence[Record], trai
     if not keeps_images:
         threads = min(len(records), available_cpus())  # those of `prepare`; a worker has one
         load += decode * (threads if config.num_workers else 1) * train_count / train_windows(train_count)
-    rows, columns = (math.ceil(max(length / config.eval_size - 1, 0) / _WINDOW_STEP) + 1 for length in (height, width))
+    rows, columns = (math.ceil(max(length / eval_side - 1, 0) / _WINDOW_STEP) + 1 for length in (height, width))
     return _Images(
         batch,
         val_batch,
@@ -207,13 +209,14 @@ def _windows(data: DatasetIndex, config: Config, records: Sequence[Record], trai
     )
 
 
-def _read(record: Record, data: DatasetIndex, image_size: int) -> tuple[Tensor, Tensor]:
+def _read(record: Record, data: DatasetIndex, image_size: InputSize) -> tuple[Tensor, Tensor]:
     """Return the image and the mask of a record, or zeros if they cannot be read."""
     try:
         image, mask = load_and_resize(record, data.read_spec, image_size)
     except DataError:
-        image = np.zeros((image_size, image_size, data.read_spec.channels), np.uint8)
-        mask = np.zeros(data.read_spec.task.mask_shape(len(data.classes), image_size, image_size), np.uint8)
+        size = to_pair(image_size)
+        image = np.zeros((*size, data.read_spec.channels), np.uint8)
+        mask = np.zeros(data.read_spec.task.mask_shape(len(data.classes), *size), np.uint8)
     return torch.from_numpy(image).permute(2, 0, 1), torch.from_numpy(mask)
 
 

@@ -29,13 +29,15 @@ def choose_view(facts: RuleInput) -> Decision:
 
     Whole images have at most `MAX_WHOLE_SIZE` pixels a side, and the class needs a width of `MIN_CLASS_WIDTH` pixels.
     Tiles have a scale of at most 1. A tile contains less context, so the class must be wider by the factor `_MIN_GAIN`.
-    Whole images are also chosen if no class has a width, or if `eval_scale` is given.
+    Whole images are also chosen if no class has a width, or if `eval_scale` or a height and a width are given.
     """
     narrowest = _narrowest(facts)
     if narrowest is None or facts.report.widths is None or facts.report.heights is None:
         return Decision("whole", "there are no objects to derive a view from")
     if not facts.given.isdisjoint(("eval_scale",)):
         return Decision("whole", "eval_scale is a setting of whole images")
+    if not isinstance(facts.settings.get("image_size", 0), int):
+        return Decision("whole", "windows are square, and the image size is a height and a width")
     width = narrowest.width or 0.0
     whole = MAX_WHOLE_SIZE / _image_side(facts)
     seen = f"'{narrowest.name}' is {_pixels(width)} wide in images of {_image_size(facts)}"

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pixelwise.data.input_size import to_pair
 from pixelwise.models.config import ModelConfig
 from pixelwise.models.encoder import Encoder
 from pixelwise.models.model import SegmentationModel
@@ -18,17 +19,15 @@ def summarize_model(model: SegmentationModel) -> list[ModelStage]:
     A decoder with the attributes `stages` and `skips` (see `Decoder`) has one stage for each module in `stages`. Any
     other decoder has one stage in all. The model is in evaluation mode during the pass, and its mode is restored.
     """
-    config = model.config
-    image = torch.zeros(1, len(config.mean), config.size, config.size, dtype=torch.uint8, device=model.mean.device)
+    config, size = model.config, to_pair(model.config.size)
+    image = torch.zeros(1, len(config.mean), *size, dtype=torch.uint8, device=model.mean.device)
     training = model.training
     model.eval()
     try:
         with torch.no_grad():
             features, encoder_outputs = _record_outputs(_leaves(model.encoder), lambda: model.encode(image))
             modules = _decoder_stages(model.decoder)
-            logits, decoder_outputs = _record_outputs(
-                modules, lambda: model.decoder(features, (config.size, config.size))
-            )
+            logits, decoder_outputs = _record_outputs(modules, lambda: model.decoder(features, size))
     finally:
         model.train(training)
     return [

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pixelwise.data.input_size import MAX_SIZE, HeightWidth, parse_size
 from pixelwise.errors import PixelwiseError, first_line
 from pixelwise.runs.metrics_file import Row, best_row, read_rows
 from pixelwise.runs.spread import Spread
@@ -26,7 +27,7 @@ class RunSummary:
         kind: "run", or for a group its kind and size, for example "5 folds".
         data: path or URL of the data set, or "" if the run does not store it. Several are joined by " + ".
         encoder: name of the encoder.
-        image_size: side in pixels to which images are resized for training.
+        image_size: size in pixels to which images are resized for training.
         epochs: number of completed epochs, of all runs of a group.
         best_epoch: the epoch with the highest validation mIoU. None for a group, or before the end of the first epoch.
         val_miou: validation mIoU in [0, 1] of the best epoch. For a group, the mean over its runs.
@@ -42,7 +43,7 @@ class RunSummary:
     kind: str = "run"
     data: str = ""
     encoder: str = ""
-    image_size: int | None = None
+    image_size: int | HeightWidth | None = None
     epochs: int = 0
     best_epoch: int | None = None
     val_miou: float | None = None
@@ -110,7 +111,7 @@ def _read(path: Path) -> RunSummary:
         kind,
         data=_data(path),
         encoder=str(config["encoder"]),
-        image_size=int(config["image_size"]),
+        image_size=parse_size(config["image_size"], 1, MAX_SIZE),
         epochs=sum(map(len, rows)),
         minutes=sum(run[-1]["train_seconds"] or 0.0 for run in rows if run) / 60,
         model_mib=sum(sizes) / _MIB if sizes else None,

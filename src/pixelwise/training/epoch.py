@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from pixelwise.data.input_size import mean_side
 from pixelwise.metrics.confusion import Metrics
 from pixelwise.runs.metrics_file import Row
 from pixelwise.runtime.cpu import single_thread
@@ -28,7 +29,7 @@ def validation_steps(setup: TrainingSetup) -> float:
     config = setup.config
     images = (len(setup.datasets[1]) if config.view == "whole" else count_windows(setup)) * setup.fabric.world_size
     step_images = config.batch_size * config.accumulate
-    return _FORWARD_FRACTION * (config.eval_size / config.image_size) ** 2 * images / step_images
+    return _FORWARD_FRACTION * (mean_side(config.eval_size) / mean_side(config.image_size)) ** 2 * images / step_images
 
 
 def train_epoch(setup: TrainingSetup, state: TrainState, callbacks: list[Callback], bars: TrainingProgress) -> Row:

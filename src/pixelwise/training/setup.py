@@ -14,6 +14,7 @@ from pixelwise.config import Config
 from pixelwise.data.analysis.training_facts import find_mask_format, measure_objects
 from pixelwise.data.augmentations import is_cacheable
 from pixelwise.data.index import DatasetIndex
+from pixelwise.data.input_size import to_pair
 from pixelwise.data.partial_labels import FULL_LABELS, PartialLabels
 from pixelwise.data.samplers import EpochSampler
 from pixelwise.data.schema import Record
@@ -207,7 +208,7 @@ def _loss_function(custom_loss: Callable[..., Any] | None, config: Config, task:
 
 def _check_batch_norm(images: int, config: Config, model: SegmentationModel, fabric: "Fabric") -> None:
     """Raise ConfigError if the smallest batch gives a process a single value per channel in the deepest features."""
-    if images < 2 * fabric.world_size and config.image_size <= model.encoder.reductions[-1]:
+    if images < 2 * fabric.world_size and max(to_pair(config.image_size)) <= model.encoder.reductions[-1]:
         raise ConfigError(
             f"one image of {config.image_size} px per process leaves a single pixel in the deepest features, which "
             "batch norm cannot normalize; raise `image_size` or `batch_size`"

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from pixelwise.config import Config
+from pixelwise.data.input_size import to_pair, window_side
 from pixelwise.data.torch_dataset import SegmentationDataset
 from pixelwise.data.window_dataset import GridWindows
 from pixelwise.inference.tiling import TileGrid, Window, blend_rows, crop_windows
@@ -29,7 +30,7 @@ def predict_tiles(setup: TrainingSetup, images: Tensor, masks: Tensor) -> Iterat
     Raises:
         ConfigError: See `run_in_parts`.
     """
-    task, size = setup.loss.task, (setup.config.eval_size, setup.config.eval_size)
+    task, size = setup.loss.task, to_pair(setup.config.eval_size)
     height, width = images.shape[-2:]
 
     def predict(windows: Sequence[Window]) -> Tensor:
@@ -49,7 +50,7 @@ def count_windows(setup: TrainingSetup) -> int:
     Args:
         setup: the training.
     """
-    size = (setup.config.eval_size, setup.config.eval_size)
+    size = to_pair(setup.config.eval_size)
     return sum(TileGrid(height, width, size).count for height, width in setup.datasets[1].image_sizes())
 
 
@@ -60,4 +61,4 @@ def fixed_size_items(images: SegmentationDataset, config: Config) -> Segmentatio
         images: the validation images.
         config: the settings.
     """
-    return images if config.view == "whole" else GridWindows(images, config.eval_size)
+    return images if config.view == "whole" else GridWindows(images, window_side(config.eval_size))

@@ -6,6 +6,7 @@ from typing import Any
 
 from pixelwise.config import Config
 from pixelwise.data.augmentations import AUGMENTATIONS
+from pixelwise.data.input_size import map_sides, mean_side, to_plain
 from pixelwise.data.task import Task
 from pixelwise.errors import ConfigError, unknown_name
 from pixelwise.losses import LOSSES
@@ -78,8 +79,10 @@ def _image_size(config: Config, task: Task) -> Dimension | None:
     """Return the size before the search, and about a quarter less and more, as multiples of 32 pixels."""
     if has_fixed_input_size(config.encoder):
         return None
-    sizes = {max(32, round(config.image_size * factor / 32) * 32) for factor in (0.75, 1.25)} | {config.image_size}
-    return Choice(tuple(sorted(sizes)))
+    smaller = map_sides(lambda side: max(32, round(side * 0.75 / 32) * 32), config.image_size)
+    larger = map_sides(lambda side: round(side * 1.25 / 32) * 32, config.image_size)
+    sizes = sorted({smaller, config.image_size, larger}, key=mean_side)
+    return Choice(tuple(map(to_plain, sizes)))
 
 
 def _loss(config: Config, task: Task) -> Dimension | None:
@@ -167,7 +170,7 @@ def values_of(config: Config, space: Mapping[str, Dimension]) -> dict[str, Value
 
 def _value_of(config: Config, name: str) -> Any:
     setting, _, parameter = name.partition(".")
-    value = getattr(config, setting)
+    value: Any = to_plain(config.image_size) if name == "image_size" else getattr(config, setting)
     return getattr(AUGMENTATIONS.parse(value)[1], parameter) if parameter else value
 
 

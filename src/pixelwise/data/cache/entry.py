@@ -2,8 +2,8 @@
 
 An entry is a folder in the user's cache folder. Its name is its key (`cache_key`):
 
-    photos.bin     (N, size, size, channels) uint8, one item after the other
-    masks.bin      (N, size, size) uint8, or (N, C, size, size) for multi-label masks
+    photos.bin     (N, height, width, channels) uint8, one item after the other
+    masks.bin      (N, height, width) uint8, or (N, C, height, width) for multi-label masks
     sums.bin       (N, 2) uint32, the CRC-32 of each image and mask
     header.json    shapes, skipped records, and pixel counts of each class
 
@@ -59,8 +59,8 @@ class CacheHeader:
 
     Attributes:
         items: number of items N.
-        image_shape: (size, size, channels). If items differ in size, (channels,).
-        mask_shape: (size, size), or (C, size, size) for multi-label masks. If items differ in size, () or (C,).
+        image_shape: (height, width, channels). If items differ in size, (channels,).
+        mask_shape: (height, width), or (C, height, width) for multi-label masks. If items differ in size, () or (C,).
         skipped: indices of the records that could not be read and have no item.
         class_pixels: pixel counts of 256 mask values. For multi-label masks, pixel counts of C classes.
         sizes: (height, width) of each item in pixels if items differ in size. Empty if all have the same size.
@@ -116,9 +116,9 @@ class CacheEntry:
         folder: the entry's folder.
 
     Attributes:
-        images: (N, size, size, channels) uint8. If items differ in size: N arrays of (H, W, channels) uint8.
-        masks: (N, size, size) uint8, or (N, C, size, size) uint8 for multi-label masks. If items differ in size: N
-            arrays of (H, W) or (C, H, W) uint8.
+        images: (N, height, width, channels) uint8. If items differ in size: N arrays of (H, W, channels) uint8.
+        masks: (N, height, width) uint8, or (N, C, height, width) uint8 for multi-label masks. If items differ in size:
+            N arrays of (H, W) or (C, H, W) uint8.
         header: shapes and counts.
         cells: the places of each class if items differ in size, else None.
 

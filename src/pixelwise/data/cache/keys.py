@@ -36,7 +36,7 @@ def cache_key(
     Args:
         records: the records, in order. The content of every image and mask is hashed.
         read_spec: the parameters with which the images and masks are read. Those of a record have priority.
-        image_size: side in pixels of the cached images, or their scale.
+        image_size: the size in pixels of the cached images, or their scale.
         version: version number of the code that decodes and resizes.
         progress: see `Progress`.
 

@@ -22,6 +22,7 @@ from pixelwise.data.cache.entry import CELLS_FILE, VERSION, CacheEntry, CacheHea
 from pixelwise.data.cache.eviction import evict_lru
 from pixelwise.data.cache.keys import cache_key
 from pixelwise.data.class_cells import ClassCells, find_cells
+from pixelwise.data.input_size import to_pair
 from pixelwise.data.io.image_size import READ_AHEAD_BYTES, decoded_bytes
 from pixelwise.data.io.mask import read_image_and_mask
 from pixelwise.data.resize import ImageSize, Scale, resize_image, resize_mask, target_size
@@ -61,7 +62,7 @@ def load_and_resize(record: Record, read_spec: ReadSpec, image_size: ImageSize) 
     Args:
         record: a record with a mask.
         read_spec: the parameters for reading images and masks.
-        image_size: side of squares in pixels, or a scale.
+        image_size: the side of squares in pixels, a height and a width, or a scale.
 
     Returns:
         The image, (height, width, channels) uint8, and the mask, (height, width) uint8. A multi-label mask is
@@ -70,7 +71,7 @@ def load_and_resize(record: Record, read_spec: ReadSpec, image_size: ImageSize) 
     Raises:
         DataError: A file cannot be used. The message names it.
     """
-    min_size = None if isinstance(image_size, Scale) else image_size
+    min_size = None if isinstance(image_size, Scale) else max(to_pair(image_size))
     image, mask = read_image_and_mask(record, read_spec, min_size)
     size = target_size(image_size, *mask.shape[-2:])
     if image.shape[:2] == mask.shape[-2:] == size:
@@ -93,7 +94,7 @@ def get_or_build(
     Args:
         records: records with masks.
         read_spec: the parameters for reading images and masks.
-        image_size: side of the images and masks in pixels, or their scale. With a scale, items differ in size.
+        image_size: the size of the images and masks in pixels, or their scale. With a scale, items differ in size.
         progress: see `Progress`.
         skip_unreadable: leave out records that cannot be used instead of raising an error.
 
@@ -203,15 +204,15 @@ class _Builder:
             if isinstance(self.image_size, Scale):
                 header, checksums = self._write_scaled(building, self.image_size, masks)
             else:
-                header, checksums = self._write_squares(building, self.image_size, masks)
+                header, checksums = self._write_equal(building, to_pair(self.image_size), masks)
             with open_new(building / "sums.bin", checksums.nbytes) as file:
                 file.write(checksums.tobytes())
             header.write(building / "header.json")
 
-    def _write_squares(self, building: Path, side: int, classes: int) -> tuple[CacheHeader, np.ndarray]:
+    def _write_equal(self, building: Path, size: tuple[int, int], classes: int) -> tuple[CacheHeader, np.ndarray]:
         """Write items of the same size. Return the header and the (N, 2) uint32 checksums."""
-        image_shape = (side, side, self.read_spec.channels)
-        mask_shape = self.read_spec.task.mask_shape(classes, side, side)
+        image_shape = (*size, self.read_spec.channels)
+        mask_shape = self.read_spec.task.mask_shape(classes, *size)
         sizes = [len(self.records) * int(np.prod(shape)) for shape in (image_shape, mask_shape)]
         written = self._write_items(building, sizes, classes, sum(sizes))
         header = CacheHeader(
