@@ -8,7 +8,10 @@ import pixelwise
 from pixelwise.data.formats import FORMATS
 
 SOURCE = Path(pixelwise.__file__).parent
-WITH_TORCH = {"augmentations", "cache", "resize", "samplers", "torch_dataset", "transforms", "window_dataset"}
+WITH_TORCH = {
+    "augmentations", "cache", "resize", "samplers", "scaled_windows", "torch_dataset", "transforms", "window_dataset",
+    "window_images",
+}  # fmt: skip
 """Modules of `pixelwise.data` that may import torch when they are imported."""
 
 
