@@ -7,6 +7,7 @@ from pydantic import BaseModel, BeforeValidator, PlainSerializer
 
 from pixelwise.config.setting import setting
 from pixelwise.data.input_size import MAX_SIZE, HeightWidth, parse_size, to_plain
+from pixelwise.models.config import View
 from pixelwise.registry import ComponentSpec
 
 _ImageSize = Annotated[
@@ -22,7 +23,7 @@ class DataSettings(BaseModel):
     They are fields of `Config`.
     """
 
-    view: Literal["whole", "tiles"] = setting(
+    view: View = setting(
         "Data",
         "Input of the network: whole (the whole image, resized to the image size), or tiles (windows of the image, for "
         "large images with small objects).",
