@@ -18,8 +18,8 @@ def make_run(path: Path, val_miou: tuple[float, ...] = (0.5, 0.7, 0.6), seconds:
     path.mkdir(parents=True)
     (path / "config.yaml").write_text("format: 2\nencoder: resnet18\nimage_size: 96\n")
     (path / "data.yaml").write_text("root: /data/leaves\n")
-    rows = [f"{i},{seconds * i / len(val_miou)},{value}" for i, value in enumerate(val_miou, start=1)]
-    (path / "metrics.csv").write_text("\n".join(["epoch,train_seconds,val_miou", *rows]) + "\n")
+    rows = [f"{i},{seconds * i / len(val_miou)},1,{value}" for i, value in enumerate(val_miou, start=1)]
+    (path / "metrics.csv").write_text("\n".join(["epoch,seconds,train_seconds,val_miou", *rows]) + "\n")
     (path / "model.safetensors").write_bytes(bytes(3 * 2**19))
     os.utime(path / "data.yaml", (started, started))
     return path
@@ -34,6 +34,12 @@ def test_runs_are_listed_from_the_oldest_to_the_newest(tmp_path: Path) -> None:
     assert (new.kind, new.data, new.encoder, new.image_size) == ("run", "/data/leaves", "resnet18", 96)
     assert (new.epochs, new.best_epoch, new.val_miou, new.val_sd) == (3, 2, 0.7, None)
     assert (new.minutes, new.model_mib, new.test_miou) == (1.5, 1.5, None)
+
+
+def test_the_minutes_of_a_run_of_version_0_1_are_those_of_its_steps(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    (run / "metrics.csv").write_text("epoch,train_seconds,val_miou\n1,120,0.5\n")
+    assert [summary.minutes for summary in list_runs(tmp_path)] == [2]
 
 
 def test_the_image_size_can_be_a_height_and_a_width(tmp_path: Path) -> None:

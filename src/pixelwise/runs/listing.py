@@ -33,7 +33,8 @@ class RunSummary:
         val_miou: validation mIoU in [0, 1] of the best epoch. For a group, the mean over its runs.
         val_sd: standard deviation of `val_miou` over the runs of a group, or None.
         test_miou: mIoU of the newest evaluation on the test split, or None.
-        minutes: time spent in training steps, of all runs of a group.
+        minutes: time from the start to the end of the last epoch, without pauses before a resume, of all runs of a
+            group. For runs of version 0.1, the time spent in training steps.
         model_mib: size of the model file in MiB, of all models of a group. None if there is no model.
         started: time of the start, in seconds since 1970.
         fault: the reason why the run cannot be read, or "".
@@ -113,12 +114,17 @@ def _read(path: Path) -> RunSummary:
         encoder=str(config["encoder"]),
         image_size=parse_size(config["image_size"], 1, MAX_SIZE),
         epochs=sum(map(len, rows)),
-        minutes=sum(run[-1]["train_seconds"] or 0.0 for run in rows if run) / 60,
+        minutes=sum(_seconds(run[-1]) for run in rows if run) / 60,
         model_mib=sum(sizes) / _MIB if sizes else None,
         started=_started(path),
         test_miou=_test_miou(path),
         **(scores if kind != "run" else _best(rows[0])),
     )
+
+
+def _seconds(row: Row) -> float:
+    """Return the seconds from the start to the end of an epoch."""
+    return row.get("seconds") or row["train_seconds"] or 0.0
 
 
 def _best(rows: list[Row]) -> dict[str, Any]:
