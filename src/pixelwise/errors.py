@@ -4,6 +4,7 @@
     ├── DataError                 an image, a mask or a data directory cannot be used
     │   ├── AmbiguousDataError    a data directory can be read in several ways
     │   ├── AnnotationError       an entry of an annotation file cannot be used
+    │   ├── UndecodableTiffError  tifffile cannot decode a TIFF file
     │   └── WorkerDataError       a DataError that a DataLoader worker process raised
     ├── ConfigError               a setting has a value that cannot work
     ├── WeightsError              encoder weights are missing or do not fit
@@ -81,6 +82,10 @@ class AmbiguousDataError(DataError):
 
 class AnnotationError(DataError):
     """An entry of an annotation file cannot be used. The caller adds the name of the file."""
+
+
+class UndecodableTiffError(DataError):
+    """tifffile cannot decode a TIFF file. Another package may do so."""
 
 
 class WorkerDataError(DataError):

@@ -11,8 +11,8 @@ from PIL import Image
 from pixelwise.data.io.image import MAX_PIXELS
 from pixelwise.data.io.image_formats import PILLOW_FORMATS
 from pixelwise.data.io.rasterio_windows import RasterioWindows, is_installed
-from pixelwise.data.io.tiff_windows import TiffWindows, UndecodableTiffError, is_tiff, open_tiff
-from pixelwise.errors import DataError
+from pixelwise.data.io.tiff_windows import TiffWindows, is_tiff, open_tiff
+from pixelwise.errors import DataError, UndecodableTiffError
 
 RASTER_SUFFIXES = (".jp2", ".j2k", ".jpx", ".vrt")
 """Suffixes of files that only rasterio reads by windows."""

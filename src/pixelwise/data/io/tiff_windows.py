@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from pixelwise.data.io.tiff import NODATA_TAG, TIFF_SIGNATURES
 from pixelwise.data.pixel_scale import parse_nodata
-from pixelwise.errors import DataError, first_line
+from pixelwise.errors import DataError, UndecodableTiffError, first_line
 from pixelwise.runtime.threads import available_cpus
 
 if TYPE_CHECKING:
@@ -26,10 +26,6 @@ _GRAY, _RGB, _PALETTE, _YCBCR, _JPEG = 1, 2, 3, 6, 7
 """Values of the TIFF tags PhotometricInterpretation and Compression."""
 
 _ORIENTATION_TAG = 274
-
-
-class UndecodableTiffError(DataError):
-    """tifffile cannot decode a TIFF file, but another package may do so."""
 
 
 class TiffWindows:
