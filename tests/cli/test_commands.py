@@ -426,13 +426,13 @@ def test_pack_writes_shards_that_load(run_cli: RunCommand, pets_copy: Path, tmp_
 def test_demo_trains_evaluates_and_predicts(
     run_cli: RunCommand, pets_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pixelwise.cli import demo
     from pixelwise.training.trainer import train
 
-    monkeypatch.setattr(demo, "find_oxford_pets", lambda progress: (pets_folder, "a tiny data set"))
     monkeypatch.setattr(
-        demo,
-        "train",
+        "pixelwise.data.demo.download.find_oxford_pets", lambda progress: (pets_folder, "a tiny data set")
+    )
+    monkeypatch.setattr(
+        "pixelwise.training.trainer.train",
         lambda data, out, **settings: train(
             data, out, **settings | {"epochs": 1, "image_size": 32, "encoder": "test_efficientnet",
                                      "encoder_weights": "none"},

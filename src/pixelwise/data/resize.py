@@ -43,7 +43,7 @@ def target_size(image_size: ImageSize, height: int, width: int) -> tuple[int, in
         (height, width), each at least 1.
 
     >>> target_size(128, 300, 200), target_size(Scale(0.5), 300, 201)
-    ((128, 128), (150, 100))
+    (HeightWidth(height=128, width=128), (150, 100))
     """
     if isinstance(image_size, Scale):
         return max(1, round(height * image_size.factor)), max(1, round(width * image_size.factor))
