@@ -1,4 +1,4 @@
-"""What the grids of images have in common: fitting images into cells, and headings of columns."""
+"""Fit images into the cells of a grid, and draw the headings of its columns."""
 
 import numpy as np
 from PIL import Image, ImageDraw

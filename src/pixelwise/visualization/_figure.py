@@ -1,4 +1,4 @@
-"""What the plots have in common: the figure, the colors, and saving."""
+"""Make and save the figures of plots, with their colors."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
