@@ -282,7 +282,7 @@ class TestEvaluate:
         def fail(*args: object) -> None:
             raise pw.OutputError("evaluation-test.json: no space left on device; free space, then try again")
 
-        monkeypatch.setattr("pixelwise.cli.evaluate.write_evaluation", fail)
+        monkeypatch.setattr("pixelwise.evaluation.write.write_evaluation", fail)
         result = run_cli("evaluate", run_copy, pets_folder)
         assert result.code == 2 and "mean IoU" in result.out
         assert result.err.startswith("pixelwise: error: evaluation-test.json: no space left on device")

@@ -107,7 +107,7 @@ class TestOutput:
         def interrupt(*args: object, **options: object) -> None:
             raise KeyboardInterrupt
 
-        monkeypatch.setattr("pixelwise.cli.predict.predict_folder", interrupt)
+        monkeypatch.setattr("pixelwise.inference.batch.predict_folder", interrupt)
         result = run_cli("predict", "runs/pets", "my photos", "--pixel-size", "0.5 um", "--overlays", "jpg")
         assert result.code == 130
         command = "pixelwise predict runs/pets 'my photos' --out predictions --pixel-size '0.5 um' --resume"

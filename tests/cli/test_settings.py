@@ -8,11 +8,12 @@ import pytest
 from torch import Tensor
 
 import pixelwise as pw
-from pixelwise.cli.setting_flags import read_flags, read_formats, settings_model
+from pixelwise.cli.setting_flags import read_flags, read_names, settings_model
 from pixelwise.cli.settings import config_flags
 from pixelwise.config import Config
 from pixelwise.data.formats import FORMATS
 from pixelwise.losses import LOSSES
+from pixelwise.metrics import METRICS
 from pixelwise.registry import Params
 from tests.cli.helpers import FAST, RunCommand, assert_one_line_error
 
@@ -167,7 +168,8 @@ def test_a_time_that_is_none(run_cli: RunCommand, pets_folder: Path) -> None:
 
 def test_the_stored_flags_are_those_of_the_settings() -> None:
     assert read_flags() == config_flags(), "run: python -m pixelwise.cli.settings"
-    assert read_formats() == tuple(FORMATS), "run: python -m pixelwise.cli.settings"
+    assert read_names("metrics") == tuple(METRICS), "run: python -m pixelwise.cli.settings"
+    assert read_names("formats") == tuple(FORMATS), "run: python -m pixelwise.cli.settings"
 
 
 class TestRegistries:

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 import pixelwise as pw
+from pixelwise.data.input_size import View
 from pixelwise.data.io.image import read_image
 from pixelwise.data.io.mask import read_image_and_mask
 from pixelwise.data.schema import LabelMap, ReadSpec
@@ -24,7 +25,6 @@ from pixelwise.inference.bands import resize_to_mask
 from pixelwise.inference.predictor import Predictor
 from pixelwise.inference.views import training_scale
 from pixelwise.metrics import build_metric
-from pixelwise.models.config import View
 from pixelwise.models.model import SegmentationModel
 
 

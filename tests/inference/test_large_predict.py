@@ -14,6 +14,7 @@ from affine import Affine
 from PIL import Image
 from rasterio.control import GroundControlPoint
 
+from pixelwise.data.input_size import View
 from pixelwise.data.mask_format import MaskFormat
 from pixelwise.data.task import MULTICLASS, MULTILABEL
 from pixelwise.errors import OutputExistsError
@@ -23,7 +24,6 @@ from pixelwise.inference.large_mask import MaskFile, MaskPart
 from pixelwise.inference.objects import ObjectFinder, counted_values, find_objects
 from pixelwise.inference.outputs import read_mark
 from pixelwise.inference.predictor import Predictor
-from pixelwise.models.config import View
 from tests.inference.conftest import make_model
 from tests.inference.helpers import make_image
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import pixelwise as pw
+from pixelwise.data.input_size import View
 from pixelwise.inference.predictor import Predictor
-from pixelwise.models.config import View
 from tests.conftest import TINY
 
 pytestmark = pytest.mark.integration

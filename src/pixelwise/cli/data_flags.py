@@ -8,7 +8,7 @@ from cyclopts import Group, Parameter
 
 from pixelwise.cli.components import LIST_FLAG, OPEN_CHOICE, open_choice
 from pixelwise.cli.flags import flag_of, flag_words
-from pixelwise.cli.setting_flags import read_formats
+from pixelwise.cli.setting_flags import read_names
 from pixelwise.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _MASKS = Group("Masks", sort_key=-1)
 
-_FORMATS = read_formats()
+_FORMATS = read_names("formats")
 
 if TYPE_CHECKING:
     _FormatName = str

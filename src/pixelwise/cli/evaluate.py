@@ -1,4 +1,7 @@
-"""`pixelwise evaluate`."""
+"""`pixelwise evaluate`.
+
+This module imports neither torch nor the library's modules that do, so that `pixelwise evaluate --help` starts quickly.
+"""
 
 import sys
 from pathlib import Path
@@ -9,28 +12,24 @@ from cyclopts import Parameter
 from pixelwise.cli.common import check_output, has_left_out, print_skipped
 from pixelwise.cli.components import LIST_FLAG, OPEN_CHOICE, DataPath, Device, open_choice, parse_components
 from pixelwise.cli.entry import DONE, SOME_FILES_FAILED
+from pixelwise.cli.setting_flags import read_names
+from pixelwise.data.input_size import View
 from pixelwise.data.schema import Split
 from pixelwise.errors import printable
-from pixelwise.evaluation.evaluator import Resolution, evaluate
-from pixelwise.evaluation.selection import load_run_data
-from pixelwise.evaluation.write import check_out, write_evaluation
-from pixelwise.metrics import METRICS
-from pixelwise.metrics.evaluation import csv_path, page_path
-from pixelwise.models.config import View
-from pixelwise.reporting.evaluation_text import print_evaluation
-from pixelwise.runs.run_dir import Run
-from pixelwise.runtime.distributed import is_rank_zero
+from pixelwise.evaluation.resolution import Resolution
 from pixelwise.runtime.progress import ProgressBars
 
+_METRICS = read_names("metrics")
+
 _METRICS_HELP = (
-    f"Metrics in addition to the default ones. Choices: {', '.join(METRICS)}. "
+    f"Metrics in addition to the default ones. Choices: {', '.join(_METRICS)}. "
     "Write NAME, or NAME:PARAMETER=VALUE,… for parameters."
 )
 
 if TYPE_CHECKING:
     _MetricNames = tuple[str, ...]
 else:
-    _MetricNames = tuple[open_choice(METRICS), ...]
+    _MetricNames = tuple[open_choice(_METRICS), ...]
 
 
 def evaluate_command(
@@ -68,6 +67,14 @@ def evaluate_command(
         skip_unreadable: Skip images and masks that cannot be used, and list them. Without it, the first is an error.
         allow_outside: Read files outside the directory, and servers with private addresses, that a table or list names.
     """
+    from pixelwise.evaluation.evaluator import evaluate
+    from pixelwise.evaluation.selection import load_run_data
+    from pixelwise.evaluation.write import check_out, write_evaluation
+    from pixelwise.metrics.evaluation import csv_path, page_path
+    from pixelwise.reporting.evaluation_text import print_evaluation
+    from pixelwise.runs.run_dir import Run
+    from pixelwise.runtime.distributed import is_rank_zero
+
     opened = Run.open(run)
     if out is None:
         check_output(run / "evaluation.json")

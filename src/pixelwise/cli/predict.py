@@ -1,11 +1,14 @@
-"""`pixelwise predict`."""
+"""`pixelwise predict`.
+
+This module imports neither torch nor the library's modules that do, so that `pixelwise predict --help` starts quickly.
+"""
 
 import re
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
@@ -13,14 +16,14 @@ from pixelwise.cli.common import check_output, print_skipped
 from pixelwise.cli.components import DataPath, Device
 from pixelwise.cli.entry import DONE, SOME_FILES_FAILED, interrupt_advice
 from pixelwise.cli.flags import with_flags
+from pixelwise.data.input_size import View
 from pixelwise.errors import ConfigError, printable
-from pixelwise.inference.batch import OverlayFormat, PredictResult, predict_folder
-from pixelwise.inference.model_location import is_model, runs_in
-from pixelwise.inference.prediction import MaskStyle
-from pixelwise.inference.predictor import Predictor
-from pixelwise.models.config import View
+from pixelwise.inference.output_options import MaskStyle, OverlayFormat
 from pixelwise.runtime.files import next_free_path
 from pixelwise.runtime.progress import ProgressBars
+
+if TYPE_CHECKING:
+    from pixelwise.inference.batch import PredictResult
 
 DEFAULT_OUT = Path("predictions")
 """Output directory without --out. The first free one of predictions, predictions-2, predictions-3, … is created."""
@@ -80,6 +83,9 @@ def predict_command(
         tta: Average the predictions of each image and of its mirror image. Takes twice the time.
         device: auto, cpu, cuda or mps.
     """
+    from pixelwise.inference.batch import predict_folder
+    from pixelwise.inference.predictor import Predictor
+
     run, sources = _order_arguments(run, images or [])
     out = out or _default_out(resume or overwrite)
     check_output(out)
@@ -117,7 +123,7 @@ def predict_command(
     return code
 
 
-def _windows_line(run: str, sources: Sequence[str], result: PredictResult, flags: Sequence[str]) -> str:
+def _windows_line(run: str, sources: Sequence[str], result: "PredictResult", flags: Sequence[str]) -> str:
     """Return the command that predicts the images that are too large by windows.
 
     Args:
@@ -153,6 +159,8 @@ def _order_arguments(run: str, images: Sequence[str]) -> tuple[str, list[str]]:
     Raises:
         ConfigError: There are no images, or no run. The message has the right command.
     """
+    from pixelwise.inference.model_location import is_model, runs_in
+
     if is_model(run):
         if not images:
             raise ConfigError(f"no images to predict; name them: {_command(run, 'IMAGES')}")
@@ -185,7 +193,7 @@ def _default_out(continues: bool) -> Path:
     return DEFAULT_OUT if max(numbers) == 1 else Path(f"{DEFAULT_OUT}-{max(numbers)}")
 
 
-def _print_result(result: PredictResult, out: Path) -> int:
+def _print_result(result: "PredictResult", out: Path) -> int:
     """Print the numbers of predicted images and of skipped files. Return the exit code."""
     for note in result.notes:
         print(printable(with_flags(note)), file=sys.stderr)

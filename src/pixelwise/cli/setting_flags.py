@@ -4,7 +4,7 @@ They are stored in setting_flags.json, so that `pixelwise train --help` imports 
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -64,15 +64,17 @@ class SettingFlag:
     is_list: bool = False
 
 
-def write_flags(flags: Iterable[SettingFlag], formats: Iterable[str], file: Path) -> None:
-    """Write flags and the names of data set formats to a JSON file.
+def write_flags(
+    flags: Iterable[SettingFlag], names: Mapping[Literal["formats", "metrics"], Iterable[str]], file: Path
+) -> None:
+    """Write flags, and the names of data set formats and metrics, to a JSON file.
 
     Args:
         flags: the flags, in the order of the help.
-        formats: the names of the formats.
+        names: the names of the formats and of the metrics.
         file: the path. An existing file is replaced.
     """
-    content = {"formats": list(formats), "flags": [asdict(flag) for flag in flags]}
+    content = {kind: list(each) for kind, each in names.items()} | {"flags": [asdict(flag) for flag in flags]}
     file.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
@@ -82,9 +84,9 @@ def read_flags(file: Path = FLAGS_FILE) -> list[SettingFlag]:
     return [SettingFlag(**entry | {"choices": tuple(entry["choices"])}) for entry in entries]
 
 
-def read_formats(file: Path = FLAGS_FILE) -> tuple[str, ...]:
-    """Read the names of the formats that `write_flags` wrote."""
-    return tuple(json.loads(file.read_text(encoding="utf-8"))["formats"])
+def read_names(kind: Literal["formats", "metrics"], file: Path = FLAGS_FILE) -> tuple[str, ...]:
+    """Read the names of the data set formats or of the metrics that `write_flags` wrote."""
+    return tuple(json.loads(file.read_text(encoding="utf-8"))[kind])
 
 
 def settings_model(flags: Sequence[SettingFlag] | None = None) -> type[BaseModel]:

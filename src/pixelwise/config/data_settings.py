@@ -6,8 +6,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, PlainSerializer
 
 from pixelwise.config.setting import setting
-from pixelwise.data.input_size import MAX_SIZE, HeightWidth, parse_size, to_plain
-from pixelwise.models.config import View
+from pixelwise.data.input_size import MAX_SIZE, HeightWidth, View, parse_size, to_plain
 from pixelwise.registry import ComponentSpec
 
 _ImageSize = Annotated[

@@ -1,12 +1,15 @@
-"""The size of the input of a network: the side of a square, or a height and a width."""
+"""The input of a network: the view of an image, and the size, which is the side of a square or a height and a width."""
 
 import math
 import re
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 MAX_SIZE = 4096
 """Maximum side in pixels of the input of a model. Larger inputs exceed the memory of most machines."""
+
+View = Literal["whole", "tiles"]
+"""The input of the network: the whole image resized to the input size, or windows of the image."""
 
 _TEXT = re.compile(r"\s*(\d{1,9})\s*(?:[xX×]\s*(\d{1,9})\s*)?")
 

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
@@ -14,12 +13,10 @@ from pixelwise.data.io.mask import read_image_and_mask
 from pixelwise.data.resize import resize_mask
 from pixelwise.data.schema import ReadSpec, Record
 from pixelwise.errors import DataError
+from pixelwise.evaluation.resolution import Resolution
 from pixelwise.inference.predictor import Predictor
 from pixelwise.runtime.progress import Progress, no_progress
 from pixelwise.runtime.threads import batched, prefetch_map
-
-Resolution = Literal["original", "model"]
-"""The size at which masks are compared: each image's own size, or the size of the model's output."""
 
 BATCH_SIZE = 16
 """Maximum number of images per forward pass. `GROUP_BYTES` limits their total size in bytes."""

@@ -10,9 +10,11 @@ from torch import Tensor
 
 from pixelwise.data.analysis.groups import find_groups
 from pixelwise.data.index import DatasetIndex
+from pixelwise.data.input_size import View
 from pixelwise.data.schema import ReadSpec, Record, Split
 from pixelwise.errors import ConfigError, DataError
-from pixelwise.evaluation.comparison import Comparisons, Resolution
+from pixelwise.evaluation.comparison import Comparisons
+from pixelwise.evaluation.resolution import Resolution
 from pixelwise.evaluation.selection import Selection, load_run_data, select_images
 from pixelwise.evaluation.tally import ImageCounts, Tally, count_pixels
 from pixelwise.evaluation.write import check_out, write_evaluation
@@ -20,7 +22,6 @@ from pixelwise.inference.predictor import Predictor
 from pixelwise.metrics import Metric, Metrics, build_metric
 from pixelwise.metrics.evaluation import Evaluation, ImageScore
 from pixelwise.metrics.intervals import bootstrap_iou
-from pixelwise.models.config import View
 from pixelwise.registry import ComponentSpec, name_of
 from pixelwise.runs.run_dir import Run
 from pixelwise.runs.split_file import relative_name
@@ -29,8 +30,6 @@ from pixelwise.runtime.progress import Progress, no_progress
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
-
-__all__ = ["Resolution", "compute_confusion_matrix", "evaluate"]
 
 
 def evaluate(

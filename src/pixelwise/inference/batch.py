@@ -6,7 +6,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pixelwise.errors import ConfigError, OutputError, PixelwiseError
 from pixelwise.inference.file_names import mask_kinds
@@ -22,9 +22,10 @@ from pixelwise.inference.output_items import (
     report_entry,
     write_report,
 )
+from pixelwise.inference.output_options import MaskStyle, OverlayFormat
 from pixelwise.inference.outputs import Mark, fingerprint
 from pixelwise.inference.pixel_size import PixelSize
-from pixelwise.inference.prediction import MaskStyle, require_mask_format
+from pixelwise.inference.prediction import require_mask_format
 from pixelwise.inference.predictor import Predictor
 from pixelwise.inference.result_tables import CLASSES_FILE, ResultTables
 from pixelwise.inference.sources import find_images
@@ -34,9 +35,6 @@ from pixelwise.runtime.cpu import leave_one_core
 from pixelwise.runtime.files import write_errors
 from pixelwise.runtime.progress import Progress, no_progress
 from pixelwise.runtime.threads import prefetch_map
-
-OverlayFormat = Literal["jpg", "png", "none"]
-"""The format of overlays, or "none" to write none."""
 
 
 @dataclass(frozen=True)

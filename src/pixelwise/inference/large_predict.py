@@ -19,8 +19,9 @@ from pixelwise.inference.large_rows import ArrayRows, FileRows, ImageRows, Scale
 from pixelwise.inference.large_tiff import write_mask_tiff
 from pixelwise.inference.mask_counts import MaskCounts
 from pixelwise.inference.objects import ObjectFinder, ObjectTable, counted_values, join_channels
+from pixelwise.inference.output_options import MaskStyle
 from pixelwise.inference.outputs import Mark, digest, write_overlay
-from pixelwise.inference.prediction import MaskStyle, Prediction, require_mask_format
+from pixelwise.inference.prediction import Prediction, require_mask_format
 from pixelwise.inference.predictor import Predictor
 from pixelwise.inference.sources import ImageSource
 from pixelwise.models.config import ModelConfig

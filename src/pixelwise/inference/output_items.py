@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 from pixelwise.errors import OutputExistsError
 from pixelwise.inference.file_names import output_files
 from pixelwise.inference.large_predict import is_large_file
+from pixelwise.inference.output_options import MaskStyle
 from pixelwise.inference.outputs import Mark, digest, read_mark
-from pixelwise.inference.prediction import MaskStyle
 from pixelwise.inference.result_tables import CLASSES_FILE, OBJECTS_FILE
 from pixelwise.inference.sources import ImageSource
 from pixelwise.inference.video import FRAME_MASK, FRAMES_KIND, is_moving, video_files

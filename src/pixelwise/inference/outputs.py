@@ -15,7 +15,8 @@ from PIL import Image
 
 from pixelwise.inference.inputs import UrlImage
 from pixelwise.inference.large_tiff import read_tiff_mark
-from pixelwise.inference.prediction import MaskStyle, Prediction
+from pixelwise.inference.output_options import MaskStyle
+from pixelwise.inference.prediction import Prediction
 from pixelwise.inference.video_file import is_video, read_comment
 from pixelwise.models.ensemble import SegmentationEnsemble
 from pixelwise.models.model import SegmentationModel

@@ -15,6 +15,7 @@ from pixelwise.data.task import MULTICLASS, Task
 from pixelwise.errors import ConfigError, OutputExistsError
 from pixelwise.inference.file_names import mask_kinds
 from pixelwise.inference.objects import MaskObject, ObjectTable, find_objects
+from pixelwise.inference.output_options import MaskStyle
 from pixelwise.inference.pixel_size import PixelSize
 from pixelwise.inference.tables import ClassRows, ObjectRows
 from pixelwise.models.config import ModelConfig
@@ -23,9 +24,6 @@ from pixelwise.visualization import add_legend, index_image, overlay, save_image
 
 if TYPE_CHECKING:
     import pandas as pd
-
-MaskStyle = Literal["index", "as-given"]
-"""The values of mask files: class indices, or the values of the training masks."""
 
 _SHOWN_CLASSES = 20
 """Maximum number of classes that a notebook lists."""

@@ -8,7 +8,7 @@ from typing import Any, TypeVar, overload
 import numpy as np
 import torch
 
-from pixelwise.data.input_size import to_pair
+from pixelwise.data.input_size import View, to_pair
 from pixelwise.data.io.image_size import GROUP_BYTES, READ_AHEAD_BYTES, decoded_bytes
 from pixelwise.data.task import Task
 from pixelwise.errors import DataError, is_out_of_memory
@@ -19,7 +19,6 @@ from pixelwise.inference.model_location import load_model
 from pixelwise.inference.orientation import with_orientation
 from pixelwise.inference.prediction import Prediction
 from pixelwise.inference.views import ImageView, make_view
-from pixelwise.models.config import View
 from pixelwise.models.ensemble import SegmentationEnsemble
 from pixelwise.models.fold_batchnorm import FoldedModel
 from pixelwise.models.model import SegmentationModel

@@ -18,8 +18,9 @@ from pixelwise.errors import DataError
 from pixelwise.inference.animated_gif import Frame, GifReader, GifWriter, is_animated_gif
 from pixelwise.inference.file_names import mask_kinds
 from pixelwise.inference.inputs import from_array
+from pixelwise.inference.output_options import MaskStyle
 from pixelwise.inference.outputs import Mark, digest, write_outputs
-from pixelwise.inference.prediction import MaskStyle, Prediction
+from pixelwise.inference.prediction import Prediction
 from pixelwise.inference.predictor import Predictor
 from pixelwise.inference.sources import ImageSource
 from pixelwise.inference.tables import image_cell

@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pixelwise.data.input_size import mean_side, to_pair
+from pixelwise.data.input_size import View, mean_side, to_pair
 from pixelwise.data.resize import Scale, resize_image, target_size
 from pixelwise.errors import ConfigError
 from pixelwise.inference.large_rows import ImageRows, ScaledRows
 from pixelwise.inference.tiling import BATCH_SIZE, TileGrid, Window, blend, blend_rows, crop_windows
-from pixelwise.models.config import MAX_SCALE, ModelConfig, View
+from pixelwise.models.config import MAX_SCALE, ModelConfig
 
 MAX_STRIP_BYTES = 128 << 20
 """Maximum size in bytes of the probabilities of a row of windows in a strip of a large image."""

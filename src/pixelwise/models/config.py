@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, PlainSerializer, model_validator
 
-from pixelwise.data.input_size import MAX_SIZE, HeightWidth, parse_size, to_plain
+from pixelwise.data.input_size import MAX_SIZE, HeightWidth, View, parse_size, to_plain
 from pixelwise.data.mask_format import MaskFormat, ObjectScale, check_mask_format
 from pixelwise.data.pixel_scale import PixelScale, check_band_ranges
 from pixelwise.data.schema import MAX_CLASS_NAME
@@ -17,9 +17,6 @@ from pixelwise.registry import ComponentSpec
 
 MAX_SCALE = 8.0
 """Maximum number of working pixels per image pixel."""
-
-View = Literal["whole", "tiles"]
-"""The input of the network: the whole image resized to the input size, or windows of the image."""
 
 MAX_CHANNELS = 1024
 """Maximum number of channels of the input of a model."""

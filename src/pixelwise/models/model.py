@@ -8,11 +8,11 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from pixelwise.data.input_size import HeightWidth, InputSize
+from pixelwise.data.input_size import HeightWidth, InputSize, View
 from pixelwise.data.mask_format import MaskFormat, ObjectScale
 from pixelwise.data.task import MULTICLASS, Task, get_task
 from pixelwise.errors import ConfigError, RunError, first_finding
-from pixelwise.models.config import ModelConfig, View
+from pixelwise.models.config import ModelConfig
 from pixelwise.models.decoders import DECODERS, build_decoder
 from pixelwise.models.encoder import Encoder, Padding
 from pixelwise.models.feature_cache import FeatureCache
