@@ -26,6 +26,12 @@ def test_image_overlay_and_fractions() -> None:
 def test_the_representation_is_one_line() -> None:
     prediction = Prediction(make_image(60, 80), np.eye(60, 80, dtype=np.uint8), ("rest", "pet"), default_palette(2))
     assert repr(prediction) == "<Prediction 80x60: rest 98.8%, pet 1.2%>"
+    names = tuple(f"c{number}" for number in range(150))
+    mask = np.tile(np.arange(30, dtype=np.uint8), (60, 3))
+    many = Prediction(make_image(60, 90), mask[:, :3], names, default_palette(150))
+    assert repr(many) == "<Prediction 3x60: c0 33.3%, c1 33.3%, c2 33.3%>"
+    more = repr(Prediction(make_image(60, 90), mask, names, default_palette(150)))
+    assert more.endswith("c18 3.3%, c19 3.3%, …>")
 
 
 def test_a_multilabel_prediction() -> None:

@@ -6,8 +6,8 @@ import pytest
 from PIL import Image
 
 import pixelwise as pw
+from pixelwise.runs.metrics_file import summarize_history
 from pixelwise.runs.run_dir import Run
-from pixelwise.runs.run_html import summarize_history
 from tests.visualization.test_html import decode_images
 
 

@@ -16,6 +16,9 @@ from pixelwise.palette import background_classes
 if TYPE_CHECKING:
     from PIL import Image
 
+_TEXT_CLASSES = 12
+"""Maximum number of classes in the text of a data set."""
+
 _SHOWN_CLASSES = 40
 """Maximum number of classes that a notebook lists."""
 
@@ -126,7 +129,9 @@ class DatasetIndex:
     def __repr__(self) -> str:
         """Return the root, the classes and the number of images of each split, without the records."""
         counts = ", ".join(f"{split}={len(getattr(self, split))}" for split in SPLITS)
-        return f"DatasetIndex(root={str(self.root)!r}, format={self.format!r}, classes={self.classes!r}, {counts})"
+        more = len(self.classes) - _TEXT_CLASSES
+        classes = repr(self.classes) if more <= 0 else f"{repr(self.classes[:_TEXT_CLASSES])[:-1]}, … {more} more)"
+        return f"DatasetIndex(root={str(self.root)!r}, format={self.format!r}, classes={classes}, {counts})"
 
     def _repr_html_(self) -> str:
         """Return the classes, the number of images of each split and a few images with their masks, for a notebook."""

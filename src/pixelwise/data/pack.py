@@ -57,6 +57,11 @@ class PackResult:
     bytes: int
     skipped: tuple[DataError, ...] = ()
 
+    def __repr__(self) -> str:
+        """Return the output and the numbers of shards, samples, bytes and skipped records."""
+        counts = f"shards={len(self.shards)}, samples={self.samples}, bytes={self.bytes}, skipped={len(self.skipped)}"
+        return f"PackResult(out={self.out!r}, {counts})"
+
 
 def pack(
     data: DatasetIndex,

@@ -98,7 +98,7 @@ class PolygonMask:
         base: a file with the class of each pixel outside all annotations. Used instead of `background`.
     """
 
-    annotations: tuple[Annotation, ...]
+    annotations: tuple[Annotation, ...] = field(repr=False)
     name: str
     background: int = 0
     base: ValueImage | None = None

@@ -61,6 +61,10 @@ class PredictResult:
         """Number of images with a prediction, including the resumed ones."""
         return len(self.report["photos"])
 
+    def __repr__(self) -> str:
+        """Return the numbers of images and of failed files."""
+        return f"PredictResult(images={self.image_count}, failed={len(self.failed)}, resumed={self.resumed})"
+
 
 def predict_folder(
     predictor: Predictor,

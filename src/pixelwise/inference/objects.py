@@ -52,6 +52,9 @@ class ObjectTable:
     boxes: _Ints
     centroids: npt.NDArray[np.float64]
 
+    def __repr__(self) -> str:
+        return f"ObjectTable({len(self.areas)} object{'s' * (len(self.areas) != 1)})"
+
 
 def find_objects(mask: npt.NDArray[np.uint8], task: Task, classes: int, background: Collection[int]) -> ObjectTable:
     """Find the objects of all classes but the background.

@@ -107,7 +107,9 @@ class Prediction:
     def __repr__(self) -> str:
         # The fields are arrays, which would take hundreds of lines.
         height, width = self.mask.shape[-2:]
-        classes = ", ".join(f"{name} {fraction:.1%}" for name, fraction in self.class_fractions.items())
+        few = len(self.classes) <= _SHOWN_CLASSES
+        shown = [f"{name} {fraction:.1%}" for name, fraction in self.class_fractions.items() if few or fraction]
+        classes = ", ".join(shown[:_SHOWN_CLASSES]) + ", …" * (len(shown) > _SHOWN_CLASSES)
         return f"<Prediction {width}x{height}: {classes}>"
 
     @cached_property

@@ -110,6 +110,12 @@ class Predictor:
     def _use_network(self, network: Callable[[torch.Tensor], torch.Tensor]) -> None:
         self._network = FlipAverage(network, self.model.config) if self.tta else network
 
+    def __repr__(self) -> str:
+        """Return the encoder, the number of classes, the size of the input and the device."""
+        height, width = self.size
+        model = f"{self.model.config.encoder}, {len(self.classes)} classes, {width}x{height}"
+        return f"Predictor({', '.join(filter(None, (model, str(self.device), self.options)))})"
+
     @property
     def classes(self) -> tuple[str, ...]:
         """Class names in index order."""

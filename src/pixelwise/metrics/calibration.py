@@ -1,6 +1,6 @@
 """Calibration: how often a prediction with a given probability is correct, and a temperature that corrects it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -42,9 +42,9 @@ class Calibration:
             without predictions.
     """
 
-    counts: tuple[int, ...]
-    confidence: tuple[float | None, ...]
-    accuracy: tuple[float | None, ...]
+    counts: tuple[int, ...] = field(repr=False)
+    confidence: tuple[float | None, ...] = field(repr=False)
+    accuracy: tuple[float | None, ...] = field(repr=False)
     error: float | None
 
     def to_dict(self) -> dict[str, Any]:

@@ -9,6 +9,9 @@ from torch import Tensor
 from pixelwise.data.task import Task
 from pixelwise.metrics.base import mean_of_present, ratio
 
+_SHOWN_CLASSES = 8
+"""Maximum number of classes in the text of `Metrics`."""
+
 
 @dataclass(frozen=True)
 class ClassMetrics:
@@ -56,6 +59,23 @@ class Metrics:
     def absent_classes(self) -> tuple[str, ...]:
         """The names of the classes without an IoU, because they have no true and no predicted pixels."""
         return tuple(name for name, metrics in self.classes.items() if metrics.iou is None)
+
+    def __repr__(self) -> str:
+        """Return the mean IoU, the accuracy, the number of images, and the IoU of the first classes.
+
+        >>> Metrics(0.93, 0.75, {"cat": ClassMetrics(0.75, 0.86, 0.8, 0.9, 7)}, [[7]], 2, "original")
+        Metrics(mIoU 0.750, accuracy 0.930 on 2 images; IoU: cat 0.750)
+        """
+
+        def text(value: float | None) -> str:
+            return "–" if value is None else f"{value:.3f}"
+
+        ious = [f"{name} {text(each.iou)}" for name, each in self.classes.items()]
+        shown = ious[:_SHOWN_CLASSES] + [f"{len(ious) - _SHOWN_CLASSES} more classes"] * (len(ious) > _SHOWN_CLASSES)
+        images = f"{self.image_count:,} image{'s' * (self.image_count != 1)}"
+        return (
+            f"Metrics(mIoU {text(self.mean_iou)}, accuracy {text(self.accuracy)} on {images}; IoU: {', '.join(shown)})"
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return all metrics as JSON types, with the keys of evaluation-<split>.json."""

@@ -39,7 +39,7 @@ class ImageScore:
 
     file: str
     group: str | None
-    counts: npt.NDArray[np.int64]
+    counts: npt.NDArray[np.int64] = field(repr=False)
     pixels: int
     correct: int
     label_quality: float | None
@@ -70,10 +70,10 @@ class ImageExample:
 
     index: int
     score: float
-    image: npt.NDArray[np.uint8]
-    truth: npt.NDArray[np.uint8]
-    prediction: npt.NDArray[np.uint8]
-    wrong: npt.NDArray[np.bool_]
+    image: npt.NDArray[np.uint8] = field(repr=False)
+    truth: npt.NDArray[np.uint8] = field(repr=False)
+    prediction: npt.NDArray[np.uint8] = field(repr=False)
+    wrong: npt.NDArray[np.bool_] = field(repr=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,8 +123,8 @@ class Evaluation:
     uncalibrated: Calibration
     temperature: float
     images: tuple[ImageScore, ...]
-    worst: tuple[ImageExample, ...] = field(repr=False)
-    suspicious: tuple[ImageExample, ...] = field(repr=False)
+    worst: tuple[ImageExample, ...]
+    suspicious: tuple[ImageExample, ...]
     seconds_per_image: float
     device: str
     task: Task = MULTICLASS
@@ -171,6 +171,10 @@ class Evaluation:
         return (
             f"{text}; about {round_to_two_digits(self.intervals.units_to_halve)} more {unit}s would halve the interval"
         )
+
+    def __repr__(self) -> str:
+        """Return the split, the headline and the warning in one line."""
+        return f"Evaluation({'; '.join(filter(None, (f'{self.split}: {self.headline}', self.warning)))})"
 
     def _repr_html_(self) -> str:
         """Return the mean IoU with its interval, the warning, and the metrics of each class, for a notebook."""

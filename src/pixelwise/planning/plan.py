@@ -61,6 +61,12 @@ class Plan:
             lines.append(yaml_line(f"  {name}", value, self.reasons.get(name, "")))
         return "\n".join(lines) + "\n"
 
+    def __repr__(self) -> str:
+        """Return the settings, and the estimated duration of the training."""
+        texts = [f"{name}={yaml_text(value)}" for name, value in self.settings.items()]
+        duration = [] if self.seconds is None else [f"about {format_duration(self.seconds)}"]
+        return f"Plan({', '.join(texts + duration)})"
+
     def _repr_html_(self) -> str:
         """Return the settings, the classes and their reasons as an HTML table, for a notebook."""
         from pixelwise.visualization import html

@@ -143,6 +143,11 @@ class RunGroup:
         images, first = sum(table["images"] for table in tables), tables[0]
         return Metrics.from_confusion(confusion, tuple(first["classes"]), self.task, images, first["resolution"])
 
+    def __repr__(self) -> str:
+        """Return the directory, the number of complete runs and their mean IoU."""
+        complete = sum(member.metrics is not None for member in self.members)
+        return f"RunGroup({str(self.path)!r}, {complete} of {len(self.members)} {self.kind}, mIoU {self.mean_iou})"
+
     def _repr_html_(self) -> str:
         """Return the IoU of each class and run, with mean and standard deviation, as an HTML table for a notebook."""
         from pixelwise.visualization import html

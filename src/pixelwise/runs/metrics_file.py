@@ -82,6 +82,24 @@ def best_row(rows: Sequence[Row]) -> Row | None:
     return None if row is None or row["val_miou"] is None else row
 
 
+def summarize_history(rows: Sequence[Row]) -> str:
+    """Return a line with the number of epochs and the best validation mIoU.
+
+    Args:
+        rows: the rows of metrics.csv.
+
+    >>> summarize_history([{"epoch": 1.0, "val_miou": 0.5}, {"epoch": 2.0, "val_miou": 0.4}])
+    '2 epochs, best validation mIoU 0.500 after epoch 1'
+    """
+    if not rows:
+        return "no epoch is completed"
+    count = f"{len(rows)} epoch{'s' * (len(rows) != 1)}"
+    best = best_row(rows)
+    if best is None:
+        return count
+    return f"{count}, best validation mIoU {best['val_miou']:.3f} after epoch {best_epoch(rows)}"
+
+
 def _parse_row(number: int, cells: Mapping[str, str | None]) -> Row:
     """Parse row `number`, counted from 1, of metrics.csv. Raise ValueError if it is damaged."""
     if None in cells or None in cells.values() or not {"epoch", "val_miou"} <= cells.keys():

@@ -39,7 +39,7 @@ from pixelwise.errors import OutputExistsError, RunError
 from pixelwise.models.model import SegmentationModel
 from pixelwise.planning.plan import Plan
 from pixelwise.runs.checkpoint import Checkpoint
-from pixelwise.runs.metrics_file import Row, read_rows, write_rows
+from pixelwise.runs.metrics_file import Row, read_rows, summarize_history, write_rows
 from pixelwise.runtime.atomic import atomic_write, is_temporary, remove_abandoned
 from pixelwise.runtime.files import lock_file
 
@@ -170,6 +170,14 @@ class Run:
         if not Run.exists(path):
             raise RunError(f"{path}: not a run directory (no config.yaml); create one with pixelwise train")
         return Run(path, *read_config(path / "config.yaml"))
+
+    def __repr__(self) -> str:
+        """Return the directory, the encoder, the number of epochs and the best validation mIoU."""
+        try:
+            history = summarize_history(self.read_metrics())
+        except RunError:  # metrics.csv is damaged
+            history = "metrics.csv cannot be read"
+        return f"Run({str(self.path)!r}, {self.config.encoder}, {history})"
 
     def _repr_html_(self) -> str:
         """Return a summary, the curves and the newest sample predictions, for a notebook."""

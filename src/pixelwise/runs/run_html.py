@@ -2,7 +2,7 @@
 
 from pixelwise.errors import PixelwiseError
 from pixelwise.registry import name_of
-from pixelwise.runs.metrics_file import Row, best_epoch, best_row
+from pixelwise.runs.metrics_file import summarize_history
 from pixelwise.runs.run_dir import Run
 from pixelwise.visualization import html
 
@@ -28,24 +28,6 @@ def run_html(run: Run) -> str:
         html.image_file_tag(run.history_image, "losses and IoU by epoch"),
         newest_samples_tag(run, len(rows)),
     )
-
-
-def summarize_history(rows: list[Row]) -> str:
-    """Return a line with the number of epochs and the best validation mIoU.
-
-    Args:
-        rows: the rows of metrics.csv.
-
-    >>> summarize_history([{"epoch": 1.0, "val_miou": 0.5}, {"epoch": 2.0, "val_miou": 0.4}])
-    '2 epochs, best validation mIoU 0.500 after epoch 1'
-    """
-    if not rows:
-        return "no epoch is completed"
-    count = f"{len(rows)} epoch{'s' * (len(rows) != 1)}"
-    best = best_row(rows)
-    if best is None:
-        return count
-    return f"{count}, best validation mIoU {best['val_miou']:.3f} after epoch {best_epoch(rows)}"
 
 
 def newest_samples_tag(run: Run, epochs: int) -> str:

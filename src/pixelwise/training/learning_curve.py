@@ -68,6 +68,9 @@ class LearningCurve:
         """Return the result as JSON types."""
         return asdict(self) | {"path": str(self.path)}
 
+    def __repr__(self) -> str:
+        return f"LearningCurve({self})"
+
     def __str__(self) -> str:
         points = ", ".join(f"{size}: {score:.3f}" for size, score in zip(self.sizes, self.scores, strict=True))
         gain = self.gain

@@ -7,7 +7,7 @@ import csv
 import math
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count, takewhile, zip_longest
 from pathlib import Path
 from statistics import mean
@@ -75,9 +75,9 @@ class LearningRateCurve:
         path: the directory of lr-finder.csv and lr-finder.png.
     """
 
-    rates: tuple[float, ...]
-    losses: tuple[float, ...]
-    smoothed: tuple[float, ...]
+    rates: tuple[float, ...] = field(repr=False)
+    losses: tuple[float, ...] = field(repr=False)
+    smoothed: tuple[float, ...] = field(repr=False)
     suggestion: float | None
     path: Path
 

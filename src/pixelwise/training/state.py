@@ -51,6 +51,9 @@ class TrainState:
     should_stop: bool = False
     started: float = field(default_factory=time.monotonic)
 
+    def __repr__(self) -> str:
+        return f"TrainState({self.run!r}, step {self.step})"
+
     @property
     def skipped(self) -> list[DataError]:
         """Errors of the records that are left out because they cannot be read, see `SegmentationDataset.skipped`."""

@@ -60,6 +60,14 @@ class Tuning:
     trials: tuple[TrialResult, ...]
     val_images: int
 
+    def __repr__(self) -> str:
+        """Return the directory, the number of trials, and the score and the values of the best one."""
+        best = "no trial is complete" if self.best is None else f"best is trial {self.best.number}"
+        if self.best is not None:
+            values = ", ".join(f"{name}={value}" for name, value in self.best.values.items())
+            best += f": mIoU {self.best.miou:.3f} with {values}" if values else f": mIoU {self.best.miou:.3f}"
+        return f"Tuning({str(self.path)!r}, {len(self.trials)} trial{'s' * (len(self.trials) != 1)}, {best})"
+
     @property
     def ranking(self) -> list[TrialResult]:
         """The complete trials, the best first."""

@@ -5,7 +5,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from pixelwise.runs.run_html import newest_samples_tag, summarize_history
+from pixelwise.runs.metrics_file import summarize_history
+from pixelwise.runs.run_html import newest_samples_tag
 from pixelwise.runtime.durations import format_duration
 from pixelwise.runtime.notebook import LiveOutput, in_notebook
 from pixelwise.training.callbacks.base import Callback, warn_on_failure
