@@ -1,6 +1,9 @@
 """The repository's own files agree: versions, links, workflows, pages, images."""
 
 import re
+import shutil
+import subprocess
+import sys
 import tomllib
 from functools import cache
 from pathlib import Path
@@ -158,3 +161,40 @@ def test_the_container_copies_what_a_build_needs() -> None:
     kept = {line.removeprefix("!") for line in read(".dockerignore").splitlines() if line.startswith("!")}
     assert copied == kept
     assert {project()["readme"], *project()["license-files"], "pyproject.toml", "src"} == copied
+
+
+@pytest.mark.skipif(shutil.which("make") is None or sys.platform == "win32", reason="needs make and a POSIX shell")
+class TestMakeSetup:
+    UV = """#!/bin/sh
+echo "$@" >> "$0.calls"
+case "$*" in
+    venv*) for last; do :; done; mkdir -p "$last/bin"; : > "$last/bin/python"; chmod +x "$last/bin/python" ;;
+    *{failing}*) echo "error: dns error" >&2; exit 2 ;;
+esac
+"""
+
+    def make_setup(self, folder: Path, *, failing: str) -> tuple[subprocess.CompletedProcess[str], list[str], Path]:
+        """Run `make setup` with a uv that writes down its calls, and fails if an argument contains `failing`."""
+        uv, stamp = folder / "uv", folder / "venv" / ".set-up"
+        uv.write_text(self.UV.format(failing=failing), encoding="utf-8")
+        uv.chmod(0o755)
+        command = ["make", "-C", str(ROOT), "setup", f"UV={uv}", f"VENV={stamp.parent}", f"PYTHON={sys.executable}"]
+        run = subprocess.run(command, capture_output=True, text=True)
+        calls = (folder / "uv.calls").read_text(encoding="utf-8").splitlines()
+        return run, [call for call in calls if call.startswith("pip install")], stamp
+
+    def test_uv_installs_from_the_index_of_pytorch(self, tmp_path: Path) -> None:
+        run, installs, stamp = self.make_setup(tmp_path, failing="nothing")
+        assert (run.returncode, stamp.exists()) == (0, True)
+        assert ["--torch-backend auto" in call for call in installs] == [True]
+        assert "PyPI" not in run.stderr
+
+    def test_uv_installs_from_pypi_if_the_index_of_pytorch_fails(self, tmp_path: Path) -> None:
+        run, installs, stamp = self.make_setup(tmp_path, failing="--torch-backend")
+        assert (run.returncode, stamp.exists()) == (0, True)
+        assert ["--torch-backend auto" in call for call in installs] == [True, False]
+        assert "dns error" in run.stderr and "Trying PyPI" in run.stderr
+
+    def test_an_installation_that_fails_twice_is_not_taken_as_done(self, tmp_path: Path) -> None:
+        run, installs, stamp = self.make_setup(tmp_path, failing="--editable")
+        assert (run.returncode, stamp.exists(), len(installs)) == (2, False, 2)
