@@ -144,7 +144,7 @@ class TestTrain:
         assert result.err.startswith(f"pixelwise: stopped; best model so far: {run}/model.safetensors (epoch ")
         command = shlex.split(result.err.rpartition("continue with: ")[2])
         assert command == ["pixelwise", "train", "--resume", str(run), "--allow-outside"]
-        assert "epochs 3 to 9" in result.out
+        assert "; the next epoch is 3; continue with: " in result.err and "epochs 3 to 9" in result.out
         (run / "model.safetensors").unlink()
         result = run_cli("train", "--resume", run, "--epochs", "9")
         assert "stopped; no epoch is complete, so there is no model yet; continue with" in result.err

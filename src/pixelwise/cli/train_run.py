@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pixelwise.cli.common import check_output, data_name, has_left_out, messages_with_flags, report_with_flags
-from pixelwise.cli.entry import DONE, SOME_FILES_FAILED
+from pixelwise.cli.entry import DONE, SOME_FILES_FAILED, interrupt_advice
 from pixelwise.cli.train_group import Repeats, print_group, train_group
 from pixelwise.cli.train_source import Source, load_new, load_resumed
 from pixelwise.config import Config
@@ -97,11 +97,16 @@ def run_training(request: Request, started: float) -> int:
             callbacks=[skipped], verbose=True, spent_seconds=time.monotonic() - started,
         )  # fmt: skip
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(_stop_text(target, request)) from None
+        with interrupt_advice(_resume_advice(target, request)):  # a further Ctrl-C does not lose the command
+            text = _stop_text(target, request)
+        raise KeyboardInterrupt(text) from None
     if is_rank_zero():
         print_run(run, source.dataset)
     if request.repeats.learning_curve:
-        curve = measure_learning_curve(run, source.dataset, verbose=True)
+        with interrupt_advice(
+            f"the training is complete, its learning curve is not; {_resume_advice(target, request)}"
+        ):
+            curve = measure_learning_curve(run, source.dataset, verbose=True)
         if is_rank_zero():
             print(curve)
     return SOME_FILES_FAILED if skipped.count or _has_left_out(source) else DONE
@@ -263,10 +268,14 @@ def _stop_text(target: Path, request: Request) -> str:
     if not Run.exists(target):
         return "the training has not begun; run the command again"
     advice = _resume_advice(target, request)
-    rows = Run.open(target).read_metrics()
-    if not (target / "model.safetensors").exists() or not rows:
+    run = Run.open(target)
+    checkpoint, rows = run.load_checkpoint(), run.read_metrics()
+    if checkpoint is None or not rows or not (target / "model.safetensors").exists():
         return f"no epoch is complete, so there is no model yet; {advice}"
-    return f"best model so far: {target / 'model.safetensors'} ({describe_best_epoch(rows)}); {advice}"
+    best = f"best model so far: {target / 'model.safetensors'} ({describe_best_epoch(rows)})"
+    is_last = run.config.time_budget is None and checkpoint.epoch == run.config.epochs
+    next_epoch = "all epochs are complete" if is_last else f"the next epoch is {checkpoint.epoch + 1}"
+    return f"{best}; {next_epoch}; {advice}"
 
 
 def _resume_advice(target: Path, request: Request) -> str:

@@ -56,6 +56,22 @@ class Checkpoint:
         }
         return replace(self, model=model, optimizer=dict(self.optimizer) | {"state": {}})
 
+    def copy(self) -> "Checkpoint":
+        """Return a copy in the memory of the CPU, which later steps of the training do not change."""
+        state = {
+            index: {name: _copy(value) for name, value in values.items()}
+            for index, values in self.optimizer["state"].items()
+        }
+        groups = [dict(group) for group in self.optimizer["param_groups"]]
+        model = {name: _copy(value) for name, value in self.model.items()}
+        return replace(self, model=model, optimizer=dict(self.optimizer) | {"state": state, "param_groups": groups})
+
+    @property
+    def size(self) -> int:
+        """Number of bytes of the tensors of the model and of the optimizer."""
+        _, tensors = _flatten(self.optimizer)
+        return sum(tensor.nbytes for tensor in (*self.model.values(), *tensors.values()))
+
     @property
     def is_compact(self) -> bool:
         """True if the training was complete, see `compact`."""
@@ -78,7 +94,7 @@ class Checkpoint:
             part.mkdir()
             try:
                 self._write(part)
-            except OSError:
+            except BaseException:
                 shutil.rmtree(part, ignore_errors=True)  # frees space on a full disk
                 raise
             # If `path` is missing, `old` may be the only checkpoint: an earlier save was killed between the renames.
@@ -161,6 +177,10 @@ def _part_and_old(path: Path) -> tuple[Path, Path]:
 
 def _reason(error: Exception) -> str:
     return f"progress.json: {first_finding(error)}" if isinstance(error, ValidationError) else first_line(error)
+
+
+def _copy(value: Any) -> Any:
+    return value.detach().to("cpu", copy=True) if isinstance(value, Tensor) else value
 
 
 def rng_states() -> dict[str, Tensor]:

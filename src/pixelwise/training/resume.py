@@ -145,9 +145,9 @@ def completion_reason(
 ) -> str:
     """Return the reason why a run is complete: it has its epochs and the files that are written after the last one.
 
-    A run with a time budget is complete if it has its final checkpoint and has spent `_MIN_SPENT_FRACTION` of the time.
-    A run with a patience, or a callback for early stopping, is complete if it has its final checkpoint and its patience
-    is over.
+    The final checkpoint is written at the very end, see `Checkpoint.compact`. A run with a time budget is complete if
+    it has also spent `_MIN_SPENT_FRACTION` of the time. A run with a patience, or a callback for early stopping, is
+    complete if its patience is over.
 
     Args:
         run: the run with its new settings, see `open_run`.
@@ -161,13 +161,13 @@ def completion_reason(
         return ""
     epoch, budget = checkpoint.epoch, run.config.time_budget
     rows = run.read_metrics()[:epoch]
-    if len(rows) < epoch or run.lacks_animation(epoch):
+    if len(rows) < epoch or run.lacks_animation(epoch) or not checkpoint.is_compact:
         return ""
-    if checkpoint.is_compact and stops_early(run.config, callbacks, rows):
+    if stops_early(run.config, callbacks, rows):
         return f"stopped after epoch {epoch}, because its patience is over; raise `patience` to train further"
     if budget is not None:
         is_spent = (rows[-1].get("seconds") or 0.0) > _MIN_SPENT_FRACTION * budget
-        if not (checkpoint.is_compact and is_spent):
+        if not is_spent:
             return ""
         return f"the time of {format_duration(budget)} is spent; raise `time_budget` to train further"
     return f"all {epoch} epochs are done; raise `epochs` to train further" if epoch == run.config.epochs else ""

@@ -11,7 +11,7 @@ import torch
 
 from pixelwise.config import Config, check_length
 from pixelwise.data.index import DatasetIndex
-from pixelwise.errors import RunError, first_line
+from pixelwise.errors import RunError
 from pixelwise.losses.custom import describe_loss
 from pixelwise.planning.plan import Plan
 from pixelwise.registry import ComponentSpec
@@ -27,6 +27,7 @@ from pixelwise.training.epoch import train_epoch, validate, validation_steps
 from pixelwise.training.extensions import add_specs, build_callbacks, build_loggers, check_specs
 from pixelwise.training.failures import explain_failures
 from pixelwise.training.progress import TrainingProgress
+from pixelwise.training.recording import Recorder, finalized
 from pixelwise.training.repeatable import repeatable
 from pixelwise.training.resume import (
     completion_reason,
@@ -36,10 +37,9 @@ from pixelwise.training.resume import (
     restore,
     settle_encoder_training,
 )
-from pixelwise.training.saving import Saver
 from pixelwise.training.setup import TrainingSetup, build_training, steps_per_epoch
 from pixelwise.training.state import TrainState
-from pixelwise.training.temperature import MAX_IMAGES, store_temperature, store_temperature_on_stop
+from pixelwise.training.temperature import MAX_IMAGES, store_temperature
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -129,8 +129,8 @@ def train(
             active = build_callbacks(run.config, callbacks, defaults)
             state.loggers = build_loggers(state, loggers, defaults)
         bars.start(course, setup.step, run.config.epochs * steps_per_epoch(setup.sampler, run.config))
-        with explain_failures(run, setup.datasets), _finalized(setup, state, active) as saver:
-            _run_epochs(setup, state, active, bars, saver)
+        with explain_failures(run, setup.datasets), finalized(setup, state, active) as recorder:
+            _run_epochs(setup, state, active, bars, recorder)
     return run
 
 
@@ -197,7 +197,7 @@ def prepare_training(
 
 
 def _run_epochs(
-    setup: TrainingSetup, state: TrainState, callbacks: list[Callback], bars: TrainingProgress, saver: Saver
+    setup: TrainingSetup, state: TrainState, callbacks: list[Callback], bars: TrainingProgress, recorder: Recorder
 ) -> None:
     """Train the remaining epochs. Only the process with rank 0 has callbacks and loggers."""
     fabric, course = setup.fabric, setup.course
@@ -218,33 +218,21 @@ def _run_epochs(
         row["seconds"] = course.seconds
         # Move speed and learning rate to the end, because they are the last columns of metrics.csv.
         row |= {name: row.pop(name) for name in ("images_per_second", "learning_rate")}
-        state.history.append(row)
+        started = course.seconds
+        recorder.add(row)
         bars.epoch(row)
         if fabric.is_global_zero:
-            started = course.seconds
-            _record_epoch(setup, state, callbacks, saver)
+            recorder.record()
             course.record_epoch_end(course.seconds - started)
 
     if fabric.is_global_zero:
-        saver.write_best(setup)
+        recorder.saver.write_best(setup)
         store_temperature(state.run, setup)
     fabric.barrier()  # until then, another process could load an earlier model
     for callback in callbacks:
         callback.on_train_end(state)
     if fabric.is_global_zero:
-        saver.finish(setup, state.epoch)
-
-
-def _record_epoch(setup: TrainingSetup, state: TrainState, callbacks: list[Callback], saver: Saver) -> None:
-    """Log the epoch's row, run the callbacks, and save the model."""
-    row, epoch = state.history[-1], state.epoch
-    if state.best_epoch == epoch:  # before a callback can change the row
-        saver.keep_best(setup, row)
-    for log in state.loggers:
-        log.log_metrics({name: value for name, value in row.items() if value is not None}, step=epoch)
-    for callback in callbacks:
-        callback.on_epoch_end(state)
-    saver.save_epoch(setup, epoch)
+        recorder.saver.finish(setup, state.epoch)
 
 
 def _should_stop(fabric: "Fabric", state: TrainState) -> bool:
@@ -264,39 +252,3 @@ def seeded(seed: int, fabric: "Fabric") -> Iterator[None]:
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
         yield
-
-
-@contextmanager
-def _finalized(setup: TrainingSetup, state: TrainState, callbacks: list[Callback]) -> Iterator[Saver]:
-    """Yield the saver of the run, and finalize the loggers when the block ends.
-
-    If the block raises an exception, first save the best model and run the callbacks' `on_exception`, and raise the
-    exception again afterwards. After an interrupt, the temperature is fitted as soon as the best model is saved.
-    """
-    saver = Saver(state.run)
-    try:
-        yield saver
-    except BaseException as error:
-        if isinstance(error, KeyboardInterrupt):
-            logger.info("stopping: the best model and its drawings are written; Ctrl-C again skips the drawings")
-        _attempt(saver.write_best, setup)
-        if isinstance(error, KeyboardInterrupt) and setup.fabric.is_global_zero:
-            _attempt(store_temperature_on_stop, state.run, setup)
-        for callback in callbacks:
-            _attempt(callback.on_exception, state, error)
-        status = "failed" if isinstance(error, Exception) else "aborted"
-        for log in state.loggers:
-            _attempt(log.finalize, status)
-        raise
-    for log in state.loggers:
-        log.finalize("success")
-
-
-def _attempt(function: Callable[..., object], *args: object) -> None:
-    """Call a function. Log its exception instead of raising it, so that the original exception is not hidden."""
-    try:
-        function(*args)
-    except Exception as error:
-        logger.warning(
-            "%s failed (%s: %s)", getattr(function, "__qualname__", function), type(error).__name__, first_line(error)
-        )

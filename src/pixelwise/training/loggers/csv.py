@@ -25,18 +25,17 @@ class CSVLogger(RunLogger):
         """Do nothing, because config.yaml contains the settings."""
 
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        """Write the row of an epoch. The first call removes existing rows of this epoch and of later ones.
+        """Write the row of an epoch. Existing rows of this epoch and of later ones are removed.
 
         Args:
             metrics: column name → value. A column without a value is left empty. Unknown names become columns at the
                 end.
             step: the number of the epoch, from 1. None to append a row and remove none.
         """
-        if self._rows is None:
-            rows = self._run.read_metrics()
-            self._rows = rows if step is None else rows[: step - 1]
+        rows = self._run.read_metrics() if self._rows is None else self._rows
         columns = [*self._columns, *(name for name in metrics if name not in self._columns)]
-        self._rows.append({name: metrics.get(name) for name in columns})
+        row = {name: metrics.get(name) for name in columns}
+        self._rows = [*(rows if step is None else rows[: step - 1]), row]
         self._run.write_metrics(self._rows)
 
 
