@@ -9,11 +9,13 @@ import torch
 
 import pixelwise as pw
 from pixelwise.config import Config
+from pixelwise.data.io import image, image_windows
 from pixelwise.data.resize import resize_image, resize_mask
 from pixelwise.inference.tiling import TileGrid, crop_windows
 from pixelwise.models.model import SegmentationModel
 from pixelwise.planning.rules import make_plan
 from pixelwise.training.start_from import inherited_settings
+from tests.data.test_window_files import write
 from tests.thin_structures import draw_thin_structures
 from tests.training.helpers import SMALL, Interrupt, assert_same_run, value
 
@@ -51,9 +53,9 @@ def test_the_validation_is_that_of_blended_windows(run: pw.Run, thin: pw.Dataset
         if f"images/{Path(str(record.image)).name}" not in held_out:
             continue
         found += 1
-        image, mask = thin.read(record)
+        pixels, mask = thin.read(record)
         grid = TileGrid(55, 75, (32, 32))
-        small = resize_image(image, (55, 75))
+        small = resize_image(pixels, (55, 75))
         logits = predictor.forward(crop_windows(small, grid.windows, (32, 32)))
         weights = torch.from_numpy(np.exp(-0.5 * ((np.arange(32) - 15.5) / 4) ** 2)).float()
         blended, norm = torch.zeros(3, 55, 75), torch.zeros(55, 75)
@@ -107,3 +109,26 @@ def test_settings_of_the_other_view_are_an_error() -> None:
         Config(view="tiles", eval_scale=1.5)
     plan = {"view": "whole", "image_size": 192, "eval_scale": 1.25}
     assert Config.from_preset(base=plan, view="tiles").eval_scale == 1
+
+
+def test_images_that_are_too_large_to_be_decoded_are_validated_in_parts(
+    thin: pw.DatasetIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for number, record in enumerate(thin.train):
+        for folder, pixels in zip(("images", "masks"), thin.read(record), strict=True):
+            (tmp_path / "data" / folder).mkdir(parents=True, exist_ok=True)
+            write(tmp_path / "data" / folder / f"{number}.tif", pixels)
+    expected = pw.inspect(thin.root)
+    monkeypatch.setattr(image, "MAX_PIXELS", 2000)
+    monkeypatch.setattr(image_windows, "LARGE_PIXELS", 2000)
+    monkeypatch.setattr(image_windows, "_MIN_LARGE_BYTES", 0)
+    report = pw.inspect(tmp_path / "data")
+    assert [each.pixels for each in report.classes] == [each.pixels for each in expected.classes]
+    with caplog.at_level("INFO", logger="pixelwise"):
+        run = pw.train(report.data, tmp_path / "run", **TILES | {"defaults": True, "sample_predictions": 1})
+    assert "too large to be validated as a whole" in caplog.text and "failed" not in caplog.text
+    (row,) = run.read_metrics()
+    assert 0 <= value(row, "val_miou") <= 1 and run.sample_image(1).exists()
+    config = SegmentationModel.load(run.path).config
+    assert config.mask_format is not None and config.object_scale is not None
+    assert config.object_scale.image_side == pytest.approx((150 * 110) ** 0.5)

@@ -8,6 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from pixelwise.data.io.image import read_raw
+from pixelwise.data.io.image_windows import ImageWindows, open_large
+from pixelwise.data.io.record_windows import to_colors
+from pixelwise.data.io.tiff import TiffBands
 from pixelwise.data.pixel_scale import MAX_NODATA, PixelScale, missing_values
 from pixelwise.data.schema import BytesSource, Record
 from pixelwise.errors import ConfigError, DataError
@@ -24,6 +27,9 @@ _FIRST_IMAGES = 4
 
 _VALUES_PER_IMAGE = 1 << 14
 """Maximum number of pixels that are taken from an image, at random."""
+
+_PART_SIDE = 16
+"""Side in pixels of the parts of a large image that are sampled."""
 
 _MAX_LISTED_BANDS = 16
 """Maximum number of bands in the message."""
@@ -122,8 +128,13 @@ def _read_samples(images: Sequence[BytesSource], nodata: float | None) -> list[_
 
 def _read_sample(image: BytesSource, nodata: float | None) -> _Sample | None:
     """Return a sample of an image, or None if the image cannot be read."""
+    windows = open_large(image)
     try:
-        raw = read_raw(image)
+        if windows is None:
+            raw = read_raw(image)
+        else:
+            with windows:
+                raw = _read_parts(windows)
     except DataError:
         return None
     if raw is None:
@@ -138,6 +149,19 @@ def _read_sample(image: BytesSource, nodata: float | None) -> _Sample | None:
     valid = np.ones(pixels.shape, bool) if missing is None else ~missing
     bands = tuple(pixels[valid[:, band], band].astype(np.float64) for band in range(channels))
     return _Sample(channels, bands, raw.nodata is not None)
+
+
+def _read_parts(windows: ImageWindows) -> TiffBands | None:
+    """Return pixels at random places of a large image, (parts, `_PART_SIDE`², channels), see `read_raw`."""
+    if windows.palette is not None or (windows.dtype == np.uint8 and windows.nodata is None):
+        return None
+    generator = np.random.default_rng(0)
+    parts = []
+    for _ in range(_VALUES_PER_IMAGE // _PART_SIDE**2):
+        top, left = (int(generator.integers(0, side - _PART_SIDE)) for side in (windows.height, windows.width))
+        pixels = windows.read(range(top, top + _PART_SIDE), range(left, left + _PART_SIDE))
+        parts.append(to_colors(windows, pixels).reshape(_PART_SIDE**2, -1))
+    return TiffBands(np.stack(parts), windows.nodata)
 
 
 def _range(values: npt.NDArray[np.float64]) -> tuple[float, float]:

@@ -8,8 +8,11 @@ import numpy.typing as npt
 
 from pixelwise.data.antialias import antialias_weights, resize_by_weights
 from pixelwise.data.class_cells import CELL_SIDE, ClassCells, find_cells_of_bands
+from pixelwise.data.io import image
+from pixelwise.data.io.image_windows import open_large
 from pixelwise.data.io.record_windows import RecordWindows
-from pixelwise.data.resize import Scale, nearest_indices, target_size
+from pixelwise.data.resize import ImageSize, nearest_indices, target_size
+from pixelwise.data.schema import Record
 from pixelwise.data.task import Task
 from pixelwise.data.windows import mirror_indices
 
@@ -19,6 +22,21 @@ _MAX_PIXELS = 1 << 24
 """Maximum number of pixels of the file that are read at once to find the classes, or to resize a window."""
 
 
+def exceeds_limit(record: Record, image_size: ImageSize) -> bool:
+    """Return True if an image has more than `MAX_PIXELS` pixels after it is resized, and its windows can be read.
+
+    Args:
+        record: the record.
+        image_size: the size, or the scale.
+    """
+    windows = open_large(record.image)
+    if windows is None:
+        return False
+    with windows:
+        height, width = target_size(image_size, windows.height, windows.width)
+    return height * width > image.MAX_PIXELS
+
+
 class ScaledWindows:
     """Windows of an image and its mask at the working scale.
 
@@ -26,14 +44,14 @@ class ScaledWindows:
 
     Args:
         windows: the windows of the files.
-        scale: the working scale.
+        scale: the working scale, or the size to which the image is resized.
 
     Attributes:
         size: height and width at the working scale in pixels.
         nbytes: size in bytes of the pixels that are kept.
     """
 
-    def __init__(self, windows: RecordWindows, scale: Scale) -> None:
+    def __init__(self, windows: RecordWindows, scale: ImageSize) -> None:
         self._windows = windows
         self.size, self.nbytes = target_size(scale, *windows.size), windows.nbytes
 

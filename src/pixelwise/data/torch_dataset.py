@@ -13,6 +13,7 @@ from pixelwise.data.cache.store import get_or_build, load_and_resize
 from pixelwise.data.input_size import to_pair
 from pixelwise.data.io.image_size import header_size
 from pixelwise.data.resize import ImageSize, Scale, target_size
+from pixelwise.data.scaled_windows import exceeds_limit
 from pixelwise.data.schema import MultilabelMask, ReadSpec, Record
 from pixelwise.errors import CacheUnavailableError, DataError, WorkerDataError
 from pixelwise.palette import IGNORE_INDEX
@@ -89,7 +90,9 @@ class SegmentationDataset(torch.utils.data.Dataset[tuple[Tensor, ...]]):
         self._logged: set[int] = set()
         self._sizes: list[tuple[int, int]] = []
         self._unreadable: Tensor | None = None
-        if cache_images and records:
+        if cache_images and isinstance(image_size, Scale) and any(exceeds_limit(each, image_size) for each in records):
+            self.messages = ("the image cache is not used, because an image is too large: windows are read from files",)
+        elif cache_images and records:
             try:
                 self.cache_entry, self._skipped = get_or_build(
                     records, read_spec, image_size, progress, skip_unreadable

@@ -14,6 +14,7 @@ from pixelwise.data.io.record_windows import RecordWindows, has_mask_windows, op
 from pixelwise.data.resize import Scale
 from pixelwise.data.scaled_windows import ScaledWindows
 from pixelwise.data.torch_dataset import SegmentationDataset
+from pixelwise.data.validation_parts import ValidationParts
 from pixelwise.data.windows import Window, cut_window, draw_class_cell, draw_pixel_of
 from pixelwise.errors import DataError
 from pixelwise.palette import IGNORE_INDEX
@@ -62,7 +63,7 @@ def find_kept_pixels(dataset: SegmentationDataset, total_images: int | None = No
     bytes_per_pixel = dataset.read_spec.channels + 1
     decoded = [height * width * bytes_per_pixel for height, width in dataset.image_sizes()]
     total = sum(decoded) * (total_images or len(decoded)) / max(len(decoded), 1)
-    if dataset.cache_entry is not None or total <= MAX_DECODED_BYTES:
+    if dataset.cache_entry is not None or total <= MAX_DECODED_BYTES or isinstance(dataset, ValidationParts):
         return [KeptPixels(size, False) for size in decoded]
 
     def kept(index: int) -> KeptPixels:

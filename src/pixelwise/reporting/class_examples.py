@@ -7,6 +7,7 @@ from PIL import Image
 
 from pixelwise.data.analysis.class_stats import EXAMPLES_PER_CLASS, ClassStats
 from pixelwise.data.io.mask import read_image_and_mask
+from pixelwise.data.record_parts import PART_SIDE, open_undecodable, read_parts
 from pixelwise.data.schema import MultilabelMask, ReadSpec, Record
 from pixelwise.data.task import MULTILABEL
 from pixelwise.errors import DataError
@@ -69,7 +70,7 @@ def draw_example(record: Record, stats: ClassStats, index: int, read_spec: ReadS
         The example, or None if a file cannot be read, because it was removed or changed after the scan.
     """
     try:
-        image, mask = read_image_and_mask(record, read_spec)
+        image, mask, name = _read_example(record, index, read_spec)
     except DataError:
         return None
     region = read_spec.task.class_region(mask, index)
@@ -80,7 +81,17 @@ def draw_example(record: Record, stats: ClassStats, index: int, read_spec: ReadS
     small, shown = image[::step, ::step], np.where(region[::step, ::step], 0, 1).astype(np.uint8)
     display = np.ascontiguousarray(to_display_image(small))
     pair = overlay_pair(display, shown, (stats.color, stats.color), PAIR_WIDTH, uncolored=(1,))
-    return Example(record.image.name, float(region.mean()), encode_image(pair), pair.size)
+    return Example(name, float(region.mean()), encode_image(pair), pair.size)
+
+
+def _read_example(record: Record, index: int, read_spec: ReadSpec) -> tuple[np.ndarray, np.ndarray, str]:
+    """Return an image, its mask and its name. Of an image that is too large to be decoded, return a part."""
+    windows = open_undecodable(record, read_spec)
+    if windows is None:
+        return *read_image_and_mask(record, read_spec), record.image.name
+    with windows:
+        shown = read_parts(windows, score=lambda mask: float(np.mean(read_spec.task.class_region(mask, index))))[0]
+    return *shown, f"{record.image.name} (a part of {PART_SIDE} px)"
 
 
 def encode_image(image: Image.Image) -> str:

@@ -13,13 +13,17 @@ from pixelwise.config import Config
 from pixelwise.data.analysis.groups import assign_groups
 from pixelwise.data.augmentations import build_transform, source_size, window_size
 from pixelwise.data.index import DatasetIndex, learning_fault
+from pixelwise.data.input_size import window_side
 from pixelwise.data.io.mask import read_image_and_mask
 from pixelwise.data.io.tar_shard import shard_urls
+from pixelwise.data.record_parts import open_undecodable
 from pixelwise.data.resize import Scale
 from pixelwise.data.samplers import EpochSampler, ShardSampler
+from pixelwise.data.scaled_windows import exceeds_limit
 from pixelwise.data.schema import ReadSpec, Record
 from pixelwise.data.splits import train_val_split
 from pixelwise.data.torch_dataset import SegmentationDataset
+from pixelwise.data.validation_parts import ValidationParts
 from pixelwise.data.window_dataset import WindowDataset
 from pixelwise.errors import ConfigError, DataError
 from pixelwise.runtime.progress import Progress, no_progress
@@ -129,7 +133,11 @@ def select_samples(val_records: Sequence[Record], config: Config, read_spec: Rea
 
 def _is_readable(record: Record, read_spec: ReadSpec) -> bool:
     try:
-        read_image_and_mask(record, read_spec)
+        windows = open_undecodable(record, read_spec)
+        if windows is None:
+            read_image_and_mask(record, read_spec)
+        else:
+            windows.close()
     except DataError:
         return False
     return True
@@ -175,16 +183,13 @@ def open_datasets(
     """
     train_records, val_records = records
     train_set = _open_train_set(train_records, data.read_spec, config, track("preparing training images"))
-    val_set = SegmentationDataset(
-        val_records[fabric.global_rank :: fabric.world_size],
-        data.read_spec,
-        config.eval_size if config.view == "whole" else Scale(config.scale),
-        progress=track("preparing validation images"),
-        cache_images=config.cache_images,
-        skip_unreadable=config.skip_unreadable,
-    )
+    own_val_records = val_records[fabric.global_rank :: fabric.world_size]
+    val_set = _open_val_set(own_val_records, data.read_spec, config, track("preparing validation images"))
     # All processes open the same training images, so only one logs their messages. Validation images differ.
     messages = [*train_set.messages, *(f"left out: {error}" for error in train_set.skipped)]
+    val_messages = val_set.messages if isinstance(val_set, ValidationParts) else ()
+    for message in val_messages:
+        logger.info("%s", message)
     for message in [*(messages if fabric.is_global_zero else ()), *(f"left out: {error}" for error in val_set.skipped)]:
         logger.warning("%s", message)
     if len(train_set) == 0 or len(val_set) == 0:
@@ -210,6 +215,23 @@ def _open_train_set(
         read_spec,
         source_size(config.augmentation, config.image_size),
         transform,
+        progress=progress,
+        cache_images=config.cache_images,
+        skip_unreadable=config.skip_unreadable,
+    )
+
+
+def _open_val_set(
+    records: Sequence[Record], read_spec: ReadSpec, config: Config, progress: Progress
+) -> SegmentationDataset:
+    """Open the validation images. Parts represent those that are too large to be decoded."""
+    if config.view == "tiles" and any(exceeds_limit(record, Scale(config.scale)) for record in records):
+        side = window_side(config.eval_size)
+        return ValidationParts(records, read_spec, config.scale, side, config.seed, progress, config.skip_unreadable)
+    return SegmentationDataset(
+        records,
+        read_spec,
+        config.eval_size if config.view == "whole" else Scale(config.scale),
         progress=progress,
         cache_images=config.cache_images,
         skip_unreadable=config.skip_unreadable,

@@ -104,7 +104,7 @@ def scan_image(source: BytesSource, scale: PixelScale = UNSCALED) -> tuple[Image
     scaled = scale.apply(pixels, nodata) if scale.band_ranges else None
     gray_image = Image.fromarray(pixels).convert("L") if is_rgb else _to_gray(pixels, scaled)
     step = max(1, min(pixels.shape[:2]) // MIN_DRAFT_SIDE)
-    means, mean_squares = _moments(
+    means, mean_squares = channel_moments(
         (pixels if scaled is None else scaled)[::step, ::step], has_ranges=scaled is not None
     )
     missing = None if scaled is None else scale.missing(scaled)
@@ -123,7 +123,7 @@ def scan_image(source: BytesSource, scale: PixelScale = UNSCALED) -> tuple[Image
     return stats, missing
 
 
-def _moments(pixels: np.ndarray, *, has_ranges: bool) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def channel_moments(pixels: np.ndarray, *, has_ranges: bool) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return the mean and the mean square of each channel, see `ImageStats`.
 
     Args:

@@ -4,7 +4,7 @@ from array import array
 
 import numpy as np
 
-from pixelwise.data.analysis.scan import NO_OPACITY, MaskScan
+from pixelwise.data.analysis.mask_scan import NO_OPACITY, MaskScan
 from pixelwise.data.io.mask import format_value, values_to_classes
 from pixelwise.data.io.mask_values import VALUE_KINDS
 from pixelwise.data.label_map.options import ResolvedLabels

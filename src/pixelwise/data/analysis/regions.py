@@ -1,7 +1,7 @@
 """For each value in a mask: pixel count, object count and sizes, mean width."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -91,13 +91,43 @@ def region_stats(stats: MaskStats, values: np.ndarray, missing: npt.NDArray[np.b
     if missing is not None:
         small = np.where(reduce_mask(missing), NO_VALUE, small.astype(np.int32))
         values = np.where(missing, NO_VALUE, values.astype(np.int32))
+    kept = [value for value, _ in counted[:MAX_REGION_VALUES]]
+    sizes = [object_sizes(small == value) for value in kept]
+    if stats.lossy:
+        small_sizes = np.zeros(len(kept), np.float32)
+    else:
+        small_sizes = median_small_sizes(kept, sizes, lambda value: object_sizes(values == value, min_pixels=1))
+    total = int(np.count_nonzero(values != NO_VALUE)) if stats.numbered > MAX_REGION_VALUES else 0
+    widths = value_widths(values, small, kept, exact=not stats.lossy)
+    return measure_regions(stats, counted, small, sizes, total, widths, small_sizes)
+
+
+def measure_regions(
+    stats: MaskStats,
+    counted: Sequence[tuple[int, int]],
+    small: np.ndarray,
+    sizes: Sequence[np.ndarray],
+    total: int,
+    widths: np.ndarray,
+    small_sizes: np.ndarray,
+) -> RegionStats:
+    """Measure the regions of each value in a reduced mask.
+
+    Args:
+        stats: the value counts of the mask.
+        counted: (value, number of pixels), most frequent first.
+        small: the mask, see `reduce_mask`. Pixels that are left out are `NO_VALUE`.
+        sizes: the sizes of the objects of each value, see `object_sizes`. Values are the first `MAX_REGION_VALUES` of
+            `counted`.
+        total: number of pixels of the mask that are not left out, if `stats.numbered` exceeds `MAX_REGION_VALUES`.
+        widths, small_sizes: see `RegionStats`, one per value.
+    """
     counted = counted[:MAX_REGION_VALUES]
     kept = [value for value, _ in counted]
     grays = [stats.colors.get(value, gray_to_rgb(value)) for value in kept]
-    sizes = [object_sizes(small == value) for value in kept]
     pixels, objects = np.array([count for _, count in counted], np.int64), np.array([len(each) for each in sizes])
     if stats.numbered > MAX_REGION_VALUES:  # the values number the objects: the last kept value stands for all others
-        pixels[-1] += np.count_nonzero(values != NO_VALUE) - pixels.sum()
+        pixels[-1] += total - pixels.sum()
         objects[-1] += stats.numbered - np.count_nonzero(kept)
     return RegionStats(
         values=np.array(kept, np.uint32),
@@ -105,9 +135,9 @@ def region_stats(stats: MaskStats, values: np.ndarray, missing: npt.NDArray[np.b
         pixels=pixels,
         objects=objects.astype(np.int64),
         mean_widths=np.array([mean_width(small == value) for value in kept], np.float32),
-        widths=value_widths(values, small, kept, exact=not stats.lossy),
+        widths=widths,
         object_sizes=tuple(_evenly_spaced(each, MAX_OBJECT_SIZES) for each in sizes),
-        small_sizes=_small_sizes(kept, values, sizes) if not stats.lossy else np.zeros(len(kept), np.float32),
+        small_sizes=small_sizes,
         zero_contacts=zero_contacts(small, kept),
         moments=region_moments(small, kept),
     )
@@ -120,11 +150,19 @@ def _count_present(stats: MaskStats, values: np.ndarray, missing: npt.NDArray[np
     return {value: pixels.get(value, 0) for value in stats.values}
 
 
-def _small_sizes(kept: Sequence[int], values: np.ndarray, sizes: Sequence[np.ndarray]) -> np.ndarray:
-    """Return the median region size of each value that has no objects, see `RegionStats.small_sizes`."""
+def median_small_sizes(
+    kept: Sequence[int], sizes: Sequence[np.ndarray], measure: Callable[[int], np.ndarray]
+) -> npt.NDArray[np.float32]:
+    """Return the median region size of each value that has no objects, see `RegionStats.small_sizes`.
+
+    Args:
+        kept: the K values.
+        sizes: the sizes of their objects.
+        measure: a function of a value. It returns the sizes of its regions at full size.
+    """
     result = np.zeros(len(kept), np.float32)
     for index in [index for index, each in enumerate(sizes) if not len(each)][:MAX_SMALL_VALUES]:
-        found = object_sizes(values == kept[index], min_pixels=1)
+        found = measure(kept[index])
         result[index] = np.median(found) if len(found) else 0
     return result
 
@@ -185,15 +223,18 @@ def _distances(values: np.ndarray, anchors: np.ndarray, kind: str) -> np.ndarray
 
 def reduce_mask(values: np.ndarray) -> np.ndarray:
     """Resize (H, W) values to a longest side of `MAX_SIDE` by nearest neighbor. Smaller masks are returned as is."""
-    longest = max(values.shape)
-    if longest <= MAX_SIDE:
-        return values
+    return values if max(values.shape) <= MAX_SIDE else values[np.ix_(*reduced_indices(*values.shape))]
+
+
+def reduced_indices(height: int, width: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return the rows and the columns that `reduce_mask` keeps of a mask with a side of more than `MAX_SIDE`."""
+    longest = max(height, width)
     rows, columns = (
         ((np.arange(new_side) + 0.5) * side / new_side).astype(int)
-        for side in values.shape
+        for side in (height, width)
         for new_side in [max(1, round(side * MAX_SIDE / longest))]
     )
-    return values[np.ix_(rows, columns)]
+    return rows, columns
 
 
 def object_sizes(present: np.ndarray, min_pixels: int = MIN_OBJECT_PIXELS) -> np.ndarray:

@@ -9,25 +9,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-import numpy as np
-import numpy.typing as npt
-from PIL import Image
-
-from pixelwise.data.analysis.image_scan import ImageStats, content_digest, scan_image
-from pixelwise.data.analysis.regions import RegionStats, region_stats
+from pixelwise.data.analysis.image_scan import ImageStats, scan_image
+from pixelwise.data.analysis.large_image import missing_pixels, scan_large_image
+from pixelwise.data.analysis.mask_scan import MaskScan, scan_large_image_mask, scan_mask
 from pixelwise.data.io.exif import exif_orientation
-from pixelwise.data.io.mask import drawing_size, read_mask
-from pixelwise.data.io.mask_values import mask_values, open_mask
+from pixelwise.data.io.image_windows import ImageWindows, open_large
+from pixelwise.data.io.mask import drawing_size
 from pixelwise.data.io.rgb import UNSCALED
-from pixelwise.data.label_map.mask_stats import (
-    MaskStats,
-    class_mask_stats,
-    image_mask_stats,
-    merge_stats,
-    with_orientation,
-)
+from pixelwise.data.label_map.mask_stats import with_orientation
 from pixelwise.data.pixel_scale import PixelScale
-from pixelwise.data.schema import DataIssue, LabelMap, MaskSource, MultilabelMask, PolygonMask, Record
+from pixelwise.data.schema import DataIssue, MaskSource, MultilabelMask, PolygonMask, Record
 from pixelwise.errors import DataError, WorkerCrashedError, without_name
 from pixelwise.runtime.process_pool import process_map
 from pixelwise.runtime.progress import Progress, no_progress
@@ -41,28 +32,6 @@ RECORDS_PER_BATCH = 32
 
 MAX_PICKLED_BYTES = 1 << 16
 """Maximum size of a pickled record for worker processes. Larger ones are scanned by threads, to avoid the transfer."""
-
-NO_OPACITY = -1
-"""Value of `MaskScan.opacity` if the pixels differ in opacity, or the mask has no opacity besides its values."""
-
-
-@dataclass(frozen=True, eq=False)
-class MaskScan:
-    """The statistics of one mask.
-
-    Attributes:
-        stats: the value counts.
-        regions: (channel, regions) for each mask file. The channel is 0, or the index in a multi-label mask.
-        opacity: the opacity that all pixels have in common, 0..255, or `NO_OPACITY`.
-        digest: BLAKE2b of the mask's values, 16 bytes.
-        missing: number of pixels that `regions` leave out, because the image has no data there.
-    """
-
-    stats: MaskStats
-    regions: tuple[tuple[int, RegionStats], ...]
-    opacity: int
-    digest: bytes
-    missing: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,10 +116,28 @@ def scan_record(record: Record, scale: PixelScale = UNSCALED) -> RecordStats:
         record: the record.
         scale: the conversion of the image's pixels, see `scan_image`.
     """
+    windows = open_large(record.image)
+    if windows is None:
+        return _scan_files(record, scale, None)
+    with windows:
+        return _scan_files(record, scale, windows)
+
+
+def _scan_files(record: Record, scale: PixelScale, windows: ImageWindows | None) -> RecordStats:
+    """Return the statistics of a record, see `scan_record`.
+
+    Args:
+        record: the record.
+        scale: the conversion of the image's pixels.
+        windows: the open image if it is large. It is then read by windows, and so is its mask if its file allows it.
+    """
     issues = []
     image = missing = None
     try:
-        image, missing = scan_image(record.image, scale)
+        if windows is None:
+            image, missing = scan_image(record.image, scale)
+        else:
+            image = scan_large_image(windows, scale)
     except DataError as error:
         issues.append(_unreadable_issue("image", record.image, error))
     if record.mask is None:
@@ -159,7 +146,14 @@ def scan_record(record: Record, scale: PixelScale = UNSCALED) -> RecordStats:
     if isinstance(record.mask, PolygonMask | MultilabelMask) and image is None:  # their size is that of the image
         return RecordStats(None, issues=tuple(issues))
     try:
-        mask = _scan_mask(record.mask, None if image is None else drawing_size(record, image.size), missing)
+        size = None if image is None else drawing_size(record, image.size)
+        if windows is None:
+            mask = scan_mask(record.mask, size, missing)
+        else:
+            lacks_data = image is not None and image.nodata_fraction > 0
+            mask = scan_large_image_mask(
+                record.mask, size, partial(missing_pixels, windows, scale) if lacks_data else None
+            )
     except DataError as error:
         issues.append(_unreadable_issue("mask", record.mask, error))
         return RecordStats(image, issues=tuple(issues))
@@ -188,61 +182,3 @@ def _size_issue(record: Record, image_size: tuple[int, int], mask_size: tuple[in
         "both must have the same size"
     )
     return DataIssue("size mismatch", str(record.image), message)
-
-
-def _scan_mask(mask: MaskSource, size: tuple[int, int] | None, missing: npt.NDArray[np.bool_] | None) -> MaskScan:
-    """Read a mask.
-
-    Args:
-        mask: the mask.
-        size: (height, width) of the image in pixels, or None if it cannot be read. Polygons need it.
-        missing: (H, W), True for pixels of the image without data. None if there are none. A mask of another size, such
-            as one with the orientation of the stored pixels, is used as a whole.
-    """
-    if isinstance(mask, PolygonMask):
-        class_mask = read_mask(mask, LabelMap("polygons"), size)
-        stats, missing = class_mask_stats(class_mask), _of_size(missing, class_mask)
-        regions = region_stats(stats, class_mask, missing)
-        return MaskScan(stats, ((0, regions),), NO_OPACITY, content_digest(class_mask.tobytes()), _count(missing))
-    if isinstance(mask, MultilabelMask):
-        return _scan_multilabel_mask(mask, size or (0, 0), missing)
-    return open_mask(mask, partial(_scan_mask_image, missing=missing))
-
-
-def _of_size(missing: npt.NDArray[np.bool_] | None, values: np.ndarray) -> npt.NDArray[np.bool_] | None:
-    return None if missing is None or missing.shape != values.shape else missing
-
-
-def _count(missing: npt.NDArray[np.bool_] | None) -> int:
-    return 0 if missing is None else int(np.count_nonzero(missing))
-
-
-def _scan_multilabel_mask(
-    mask: MultilabelMask, size: tuple[int, int], missing: npt.NDArray[np.bool_] | None
-) -> MaskScan:
-    scans = {
-        channel: open_mask(source, partial(_scan_mask_image, missing=missing))
-        for channel, source in enumerate(mask.channels)
-        if source is not None
-    }
-    if len({each.stats.size for each in scans.values()}) > 1:
-        raise DataError(f"{mask}: the mask files of one image must have the same size")
-    return MaskScan(
-        stats=merge_stats([each.stats for each in scans.values()], size),
-        regions=tuple((channel, each.regions[0][1]) for channel, each in scans.items()),
-        opacity=NO_OPACITY,
-        digest=content_digest(*(b"%d " % channel + each.digest for channel, each in scans.items())),
-        missing=max((each.missing for each in scans.values()), default=_count(missing)),
-    )
-
-
-def _scan_mask_image(image: Image.Image, missing: npt.NDArray[np.bool_] | None = None) -> MaskScan:
-    stats = image_mask_stats(image)
-    values = mask_values(image, stats.kind)
-    opacity = NO_OPACITY
-    if "A" in image.getbands() and stats.kind != "alpha":
-        lowest, highest = image.getchannel("A").getextrema()
-        opacity = int(lowest) if lowest == highest else NO_OPACITY  # type: ignore[arg-type]
-    digest = content_digest(stats.kind.encode(), values.tobytes())
-    missing = _of_size(missing, values)
-    return MaskScan(stats, ((0, region_stats(stats, values, missing)),), opacity, digest, _count(missing))

@@ -1,5 +1,6 @@
 """Properties of the training masks that prediction uses: their file format, and the typical size of objects."""
 
+import math
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -9,14 +10,20 @@ from PIL import Image
 
 from pixelwise.data.analysis.regions import object_sizes
 from pixelwise.data.index import DatasetIndex
+from pixelwise.data.io.image_windows import open_large
 from pixelwise.data.io.mask_values import open_mask
+from pixelwise.data.io.record_windows import to_pillow
 from pixelwise.data.mask_format import MaskFormat, MaskMode, ObjectScale, check_mask_format
+from pixelwise.data.record_parts import open_undecodable, read_parts
 from pixelwise.data.schema import BytesSource, LabelMap, MaskSource, MergedMask, MultilabelMask, PolygonMask, Record
 from pixelwise.errors import DataError
 from pixelwise.runtime.threads import prefetch_map
 
 _SAMPLED_MASKS = 32
 """Maximum number of masks whose objects are measured, evenly spaced over the training records."""
+
+_PARTS = 4
+"""Number of parts that are measured of an image that is too large to be decoded."""
 
 _MODES: dict[str, MaskMode] = {"1": "1", "P": "P", "I": "I;16", "F": "I;16"}
 """Pillow's mode of a mask → the mode for predicted masks."""
@@ -39,7 +46,12 @@ def find_mask_format(data: DatasetIndex, records: Sequence[Record]) -> MaskForma
     if not values or source is None:
         return None
     try:
-        mask_format = open_mask(source, lambda image: _format_of(image, label_map, values))
+        windows = open_large(source)
+        if windows is None:
+            mask_format = open_mask(source, lambda image: _format_of(image, label_map, values))
+        else:
+            with windows:
+                mask_format = _format_of(to_pillow(windows, windows.read(range(1), range(1))), label_map, values)
         check_mask_format(mask_format, len(values))
     except (DataError, ValueError):
         return None
@@ -88,10 +100,15 @@ def measure_objects(data: DatasetIndex, records: Sequence[Record]) -> ObjectScal
 
     def measure(record: Record) -> tuple[float, np.ndarray]:
         with suppress(DataError):  # the training reports it
-            mask = data.read(record)[1]
-            side = float(np.sqrt(mask.shape[-2] * mask.shape[-1]))
-            found = [object_sizes(task.class_region(mask, index)) * side for index in classes]
-            return side, np.concatenate(found)
+            windows = open_undecodable(record, data.read_spec)
+            if windows is None:
+                masks, size = [data.read(record)[1]], None
+            else:
+                with windows:
+                    masks, size = [mask for _, mask in read_parts(windows, _PARTS)], windows.size
+            side = float(np.sqrt(np.prod(size or masks[0].shape[-2:])))
+            regions = [task.class_region(mask, index) for mask in masks for index in classes]
+            return side, np.concatenate([object_sizes(region) * math.sqrt(region.size) for region in regions])
         return 0.0, np.zeros(0)
 
     measured = [(side, sizes) for side, sizes in prefetch_map(measure, sampled, 2) if side]

@@ -1,7 +1,7 @@
 """The width of the regions of each value in a mask, in pixels of the mask."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +13,7 @@ _MIN_REDUCED_WIDTH = 4.0
 _MAX_FULL_SIZE_VALUES = 8
 """Maximum number of values per mask that are measured at full size: the narrowest ones in the reduced mask."""
 
-_MAX_FULL_SIDE = 4096
+MAX_FULL_SIDE = 4096
 """Maximum side in pixels of the part of a mask that is measured at full size. It is around a pixel of the value."""
 
 _EIGHT_CONNECTED = np.ones((3, 3), int)
@@ -37,25 +37,46 @@ def value_widths(
         (K,) float32, in pixels of the full mask. 0 for a value that is not found in the mask in which it is measured.
     """
     factor = max(values.shape) / max(reduced.shape)
+    return widths_by_parts(factor, reduced, kept, (lambda value: _crop(values == value)) if exact else None)
+
+
+def widths_by_parts(
+    factor: float,
+    reduced: npt.NDArray[np.generic],
+    kept: Sequence[int],
+    part_of: Callable[[int], npt.NDArray[np.bool_]] | None,
+) -> npt.NDArray[np.float32]:
+    """Return the typical width of the regions of each value, see `value_widths`, without the mask at full size.
+
+    Args:
+        factor: long side of the mask divided by that of the reduced mask.
+        reduced: the mask, reduced by nearest neighbor.
+        kept: the K values to measure.
+        part_of: a function of a value. It returns a part of the mask at full size, True at the pixels that have the
+            value. None to measure all values in the reduced mask.
+
+    Returns:
+        (K,) float32, in pixels of the full mask.
+    """
     widths = np.array([region_width(reduced == value) for value in kept], np.float32)
-    if factor > 1 and exact:
+    if factor > 1 and part_of is not None:
         narrow = [index for index in np.argsort(widths, kind="stable").tolist() if widths[index] < _MIN_REDUCED_WIDTH]
         for index in narrow[:_MAX_FULL_SIZE_VALUES]:
-            widths[index] = region_width(_crop(values == kept[index])) / factor
+            widths[index] = region_width(part_of(kept[index])) / factor
     return (widths * factor).astype(np.float32)
 
 
 def _crop(present: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """Return the bounding box of the pixels. If the mask exceeds `_MAX_FULL_SIDE`, return a part of it."""
+    """Return the bounding box of the pixels. If the mask exceeds `MAX_FULL_SIDE`, return a part of it."""
     rows, columns = np.flatnonzero(present.any(1)), np.flatnonzero(present.any(0))
     if not len(rows):
         return present[:0]
-    if max(present.shape) > _MAX_FULL_SIDE:
+    if max(present.shape) > MAX_FULL_SIDE:
         row = int(rows[len(rows) // 2])
         inside = np.flatnonzero(present[row])
         column = int(inside[len(inside) // 2])
-        top, left = max(row - _MAX_FULL_SIDE // 2, 0), max(column - _MAX_FULL_SIDE // 2, 0)
-        return present[top : top + _MAX_FULL_SIDE, left : left + _MAX_FULL_SIDE]
+        top, left = max(row - MAX_FULL_SIDE // 2, 0), max(column - MAX_FULL_SIDE // 2, 0)
+        return present[top : top + MAX_FULL_SIDE, left : left + MAX_FULL_SIDE]
     return present[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
 

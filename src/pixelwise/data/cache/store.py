@@ -25,7 +25,9 @@ from pixelwise.data.class_cells import ClassCells, find_cells
 from pixelwise.data.input_size import to_pair
 from pixelwise.data.io.image_size import READ_AHEAD_BYTES, decoded_bytes
 from pixelwise.data.io.mask import read_image_and_mask
+from pixelwise.data.record_parts import open_undecodable
 from pixelwise.data.resize import ImageSize, Scale, resize_image, resize_mask, target_size
+from pixelwise.data.scaled_windows import ScaledWindows
 from pixelwise.data.schema import MultilabelMask, ReadSpec, Record
 from pixelwise.data.task import MULTILABEL
 from pixelwise.errors import CacheUnavailableError, DataError, PixelwiseError
@@ -71,6 +73,11 @@ def load_and_resize(record: Record, read_spec: ReadSpec, image_size: ImageSize) 
     Raises:
         DataError: A file cannot be used. The message names it.
     """
+    windows = open_undecodable(record, read_spec)
+    if windows is not None:
+        with windows:
+            scaled = ScaledWindows(windows, image_size)
+            return scaled.read(*(range(side) for side in scaled.size))
     min_size = None if isinstance(image_size, Scale) else max(to_pair(image_size))
     image, mask = read_image_and_mask(record, read_spec, min_size)
     size = target_size(image_size, *mask.shape[-2:])

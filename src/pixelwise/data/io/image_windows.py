@@ -20,6 +20,12 @@ RASTER_SUFFIXES = (".jp2", ".j2k", ".jpx", ".vrt")
 WINDOW_SUFFIXES = (".tif", ".tiff", *RASTER_SUFFIXES)
 """Suffixes of files that can be read by windows."""
 
+LARGE_PIXELS = 1 << 26
+"""An image with more pixels than this is measured, validated and evaluated by windows if its file allows it."""
+
+_MIN_LARGE_BYTES = 1 << 16
+"""Minimum size in bytes of the file of a large image. Compression does not make a large image smaller."""
+
 
 class ImageWindows(Protocol):
     """An image file of which windows are read. Threads can share it.
@@ -114,6 +120,28 @@ def can_read_windows(path: object) -> bool:
     with suppress(DataError, OSError), open_windows(path):
         return True
     return False
+
+
+def open_large(source: object) -> ImageWindows | None:
+    """Open an image of more than `LARGE_PIXELS` pixels to read windows of it.
+
+    Args:
+        source: the file of the image.
+
+    Returns:
+        The open file. None for a smaller image, and for a file that `open_windows` cannot open.
+    """
+    if not isinstance(source, Path) or source.suffix.lower() not in WINDOW_SUFFIXES:
+        return None
+    with suppress(DataError, OSError):
+        if source.is_file() and source.stat().st_size >= _MIN_LARGE_BYTES and is_large(source):
+            return open_windows(source)
+    return None
+
+
+def is_large(path: Path) -> bool:
+    """Return True if the header of a local file states more than `LARGE_PIXELS` pixels."""
+    return (stated_pixels(path) or 0) > LARGE_PIXELS
 
 
 def stated_pixels(path: Path) -> int | None:

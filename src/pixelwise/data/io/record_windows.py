@@ -1,7 +1,7 @@
 """Windows of the image and the mask of a record, read from their files without decoding them as a whole."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -66,6 +66,18 @@ class RecordWindows:
                     f"is {width}x{height}; they must have the same size"
                 )
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the files."""
+        for file in (self._image, *self._masks):
+            if file is not None:
+                file.close()
+
     def read(self, rows: range, columns: range) -> tuple[Bytes, Bytes]:
         """Read a window.
 
@@ -93,16 +105,13 @@ class RecordWindows:
 
     def _read_image(self, rows: range, columns: range) -> Bytes:
         windows, scale = self._image, self._spec.scale
-        pixels = windows.read(rows, columns)
+        pixels = to_colors(windows, windows.read(rows, columns))
         if windows.palette is not None:
-            return scale.apply(windows.palette[pixels[..., 0]])
-        if _is_blended(windows):
-            pixels = np.array(to_rgb(Image.fromarray(np.ascontiguousarray(pixels))))
+            return scale.apply(pixels)
         try:
-            pixels = scale.apply(pixels, windows.nodata)
+            return scale.apply(pixels, windows.nodata)
         except DataError as error:
             raise DataError(f"{windows.path}: {error}") from None
-        return np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
 
     def _read_mask(self, rows: range, columns: range) -> Bytes:
         if self._whole is not None:
@@ -185,6 +194,24 @@ def _open_masks(mask: MaskSource) -> list[ImageWindows | None]:
     return []
 
 
+def to_colors(image: ImageWindows, pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return the pixels of a window as the channels of `read_image`, before their conversion to 8 bits.
+
+    Args:
+        image: the file.
+        pixels: (rows, columns, bands), the values of the file.
+
+    Returns:
+        (rows, columns, channels). Palette indices become colors, a single band is repeated three times, and 8-bit
+        colors with opacity are blended with white.
+    """
+    if image.palette is not None:
+        return image.palette[pixels[..., 0]]
+    if _is_blended(image):
+        return np.array(to_rgb(Image.fromarray(np.ascontiguousarray(pixels))))
+    return np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
+
+
 def _is_blended(image: ImageWindows) -> bool:
     """Return True for 8-bit colors with opacity, which are blended with white."""
     return image.has_opacity and image.bands in (2, 4) and image.dtype == np.uint8
@@ -192,16 +219,38 @@ def _is_blended(image: ImageWindows) -> bool:
 
 def _read_classes(mask: ImageWindows, label_map: LabelMap, rows: range, columns: range) -> Bytes:
     """Read the class indices of a window of a mask file."""
+    return known_classes(read_mask_values(mask, label_map.kind, rows, columns), label_map, mask.path)
+
+
+def read_mask_values(mask: ImageWindows, kind: str, rows: range, columns: range) -> npt.NDArray[Any]:
+    """Read the values of a window of a mask file, see `mask_values`.
+
+    Args:
+        mask: the file.
+        kind: the type of value, see `LabelMap.kind`.
+        rows: consecutive rows inside the mask.
+        columns: consecutive columns inside the mask.
+
+    Raises:
+        DataError: The file is damaged, or has no values of this kind. The message names it.
+    """
     try:
-        values = mask_values(_to_pillow(mask, mask.read(rows, columns)), label_map.kind)
+        return mask_values(to_pillow(mask, mask.read(rows, columns)), kind)
     except DataError as error:
         text = str(error)
         raise error if text.startswith(str(mask.path)) else DataError(f"{mask.path}: {text}") from None
-    return known_classes(values, label_map, mask.path)
 
 
-def _to_pillow(mask: ImageWindows, pixels: npt.NDArray[Any]) -> Image.Image:
-    """Return the pixels of a mask file as the image that Pillow would read from it."""
+def to_pillow(mask: ImageWindows, pixels: npt.NDArray[Any]) -> Image.Image:
+    """Return the pixels of a mask file as the image that Pillow would read from it.
+
+    Args:
+        mask: the file.
+        pixels: (rows, columns, bands), the values of a window.
+
+    Raises:
+        DataError: Pillow has no such pixels. The message does not name the file.
+    """
     pixels = np.ascontiguousarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
     pixels = pixels.astype(_WIDER_TYPES.get(pixels.dtype.name, pixels.dtype.newbyteorder("=")))
     try:

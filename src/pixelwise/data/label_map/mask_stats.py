@@ -141,10 +141,10 @@ def _count_values(values: np.ndarray) -> tuple[dict[int, int], int]:
     else:
         present, counts = np.unique(values, return_counts=True)
     frequent = np.argsort(-counts, kind="stable")[:MAX_VALUES_PER_MASK]
-    return {int(present[index]): int(counts[index]) for index in sorted(frequent)}, _highest_number(present)
+    return {int(present[index]): int(counts[index]) for index in sorted(frequent)}, highest_number(present)
 
 
-def _highest_number(present: np.ndarray) -> int:
+def highest_number(present: np.ndarray) -> int:
     """Return `MaskStats.numbered` for the distinct values of a mask, which must be sorted."""
     count, last = len(present) - int(present[0] == 0), int(present[-1])
     if last == IGNORE_INDEX and count < last:

@@ -7,6 +7,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from pixelwise.data.io.mask import read_image_and_mask
+from pixelwise.data.record_parts import open_undecodable, read_parts
 from pixelwise.data.schema import ReadSpec, Record
 from pixelwise.errors import DataError
 from pixelwise.inference.predictor import Predictor
@@ -116,7 +117,16 @@ def _read_pairs(records: Sequence[Record], read_spec: ReadSpec, skip_unreadable:
     """Yield the image and the mask of each record. With `skip_unreadable`, unreadable records are left out."""
     for record in records:
         try:
-            yield read_image_and_mask(record, read_spec)
+            yield _read_pair(record, read_spec)
         except DataError:
             if not skip_unreadable:
                 raise
+
+
+def _read_pair(record: Record, read_spec: ReadSpec) -> tuple[Array, Array]:
+    """Return an image and its mask, or a part of them if the image is too large to be decoded."""
+    windows = open_undecodable(record, read_spec)
+    if windows is None:
+        return read_image_and_mask(record, read_spec)
+    with windows:
+        return read_parts(windows)[0]
