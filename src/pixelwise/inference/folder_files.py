@@ -9,8 +9,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from pixelwise.data.formats._filesystem import Listing, abbreviate, list_images
-from pixelwise.data.formats._unknown_layout import UNREADABLE, suffix_of
 from pixelwise.data.io.image_formats import HEIF_SUFFIXES, VIDEO_SUFFIXES
+from pixelwise.data.io.unreadable_formats import UNREADABLE, suffix_of
 from pixelwise.errors import DataError
 from pixelwise.inference.mask_folders import find_masks
 from pixelwise.inference.outputs import read_mark

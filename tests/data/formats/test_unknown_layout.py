@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pixelwise.data.formats._unknown_layout import UNREADABLE, describe_folder
+from pixelwise.data.formats._unknown_layout import describe_path
+from pixelwise.data.io.unreadable_formats import UNREADABLE
 from pixelwise.data.load import load_dataset
 from pixelwise.errors import AmbiguousDataError, DataError
 from tests.data.formats.support import assert_one_line, touch
@@ -22,7 +23,7 @@ def message_of(root: Path) -> pytest.ExceptionInfo[DataError]:
 @pytest.mark.parametrize("suffix", sorted(UNREADABLE))
 def test_unreadable_types_are_counted_with_the_fix(suffix: str, tmp_path: Path) -> None:
     touch(tmp_path, *(f"images/IMG_{index}.{suffix.upper()}" for index in range(12)), "masks/IMG_0.png")
-    text = describe_folder(tmp_path)
+    text = describe_path(tmp_path)
     assert f"images/ has 12 .{suffix} files, masks/ has 1 .png files" in text
     assert f"12 .{suffix} files cannot be read: {UNREADABLE[suffix]}" in text
 
@@ -53,26 +54,24 @@ def test_boxes_are_named(file: str, text: str, program: str, tmp_path: Path) -> 
     touch(tmp_path, "images/1.jpg")
     (tmp_path / file).parent.mkdir()
     (tmp_path / file).write_text(text)
-    assert f"{file} has boxes of objects ({program}) and no masks" in describe_folder(tmp_path)
+    assert f"{file} has boxes of objects ({program}) and no masks" in describe_path(tmp_path)
 
 
 @pytest.mark.parametrize("file", ["annotations.json", "labels/1.xml", "export.ndjson"])
 def test_annotations_of_unknown_programs_are_named(file: str, tmp_path: Path) -> None:
     touch(tmp_path, "images/1.jpg", file)
     (tmp_path / file).write_text("{}")
-    assert f"{file} is not an annotation file that can be read: export COCO JSON" in describe_folder(tmp_path)
+    assert f"{file} is not an annotation file that can be read: export COCO JSON" in describe_path(tmp_path)
 
 
 def test_other_folders_get_general_advice(tmp_path: Path) -> None:
-    assert describe_folder(tmp_path) == "the folder has no files"
-    assert describe_folder(tmp_path / "nowhere") == ""
+    assert describe_path(tmp_path) == "the folder has no files"
+    assert describe_path(tmp_path / "nowhere") == ""
     lines(tmp_path / "notes.md", ["milk"])
-    assert describe_folder(tmp_path).startswith(
-        "./ has 1 .md files; put images and masks of the same names into images/"
-    )
+    assert describe_path(tmp_path).startswith("./ has 1 .md files; put images and masks of the same names into images/")
     for index in range(9):
         touch(tmp_path, f"{index}/README")
-    assert "(and 6 more folders)" in describe_folder(tmp_path)
+    assert "(and 6 more folders)" in describe_path(tmp_path)
 
 
 def test_masks_of_unreadable_images_name_them(tmp_path: Path) -> None:

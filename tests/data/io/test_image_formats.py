@@ -1,6 +1,7 @@
 """The formats that Pillow may open, and their suffixes."""
 
 import io
+import re
 import shutil
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import EpsImagePlugin, Image
 
+from pixelwise.data.formats import detect_format
 from pixelwise.data.formats._filesystem import list_files, list_images
 from pixelwise.data.io.image import read_image
 from pixelwise.data.io.image_formats import HEIF_SUFFIXES, IMAGE_FORMATS, IMAGE_SUFFIXES
@@ -43,6 +45,23 @@ def test_other_formats_of_pillow_are_not_opened(format: str, tmp_path: Path) -> 
         pytest.skip(f"Pillow does not write it here: {error}")
     with pytest.raises(DataError, match="not an image that can be read"):
         read_image(path)
+
+
+@pytest.mark.parametrize("suffix", ["czi", "lif", "nd2", "oir", "SVS"])
+def test_the_files_of_microscopes_have_a_fix(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"cells.{suffix}"
+    path.write_bytes(b"ZISRAWFILE" + bytes(1000))
+    fault = f"{path}: .{suffix.lower()} files are not read; export them as TIFF"
+    with pytest.raises(DataError, match=re.escape(fault)):
+        read_image(path)
+    with pytest.raises(DataError, match=re.escape(fault)):
+        detect_format(path)
+
+
+def test_a_tiff_is_read_whatever_its_suffix_is(tmp_path: Path) -> None:
+    path = tmp_path / "slide.svs"
+    Image.new("RGB", (32, 24), (10, 20, 30)).save(path, "TIFF")
+    assert (read_image(path) == (10, 20, 30)).all()
 
 
 def test_postscript_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pixelwise.data.formats._class_check import check_classes
 from pixelwise.data.formats._filesystem import shared_scans
-from pixelwise.data.formats._unknown_layout import describe_folder, mask_choices
+from pixelwise.data.formats._unknown_layout import describe_path, mask_choices
 from pixelwise.data.formats.ade20k import read_ade20k
 from pixelwise.data.formats.camvid import read_camvid
 from pixelwise.data.formats.carvana import read_carvana
@@ -160,7 +160,9 @@ def detect_format(
                 return name, replace(result, line_width=line_width, mask_files=mask_files)
     where = " from a URL" if is_remote else ""
     formats = f"the format {format}" if format else f"any format that pixelwise reads{where} ({', '.join(candidates)})"
-    found = describe_folder(root) if isinstance(root, Path) else ""
+    found = describe_path(root) if isinstance(root, Path) else ""
+    if found and isinstance(root, Path) and not root.is_dir():
+        raise DataError(f"{root}: {found}")
     message = f"{root}: does not match {formats}" + (f"; {found}" if found else "")
     choices = mask_choices(root) if isinstance(root, Path) and format is None else []
     raise AmbiguousDataError(message, choices) if choices else DataError(message)

@@ -11,7 +11,7 @@ from pixelwise.data.formats._folder_names import FolderRole, words_in_name
 from pixelwise.data.formats._mask_labels import Pairs
 from pixelwise.data.formats._split_tables import find_split_table
 from pixelwise.data.formats._splits import find_lists, keep_first_split, read_list, split_of_stem, unclear_lists
-from pixelwise.data.formats._unknown_layout import UNREADABLE, suffix_of
+from pixelwise.data.io.unreadable_formats import UNREADABLE, suffix_of
 from pixelwise.data.schema import (
     SPLITS,
     BytesSource,

@@ -1,4 +1,4 @@
-"""File types that cannot be read, with the fix for each, and a description of a folder without a known format."""
+"""A description of a folder without a known format, with remedies."""
 
 from collections import Counter, defaultdict
 from pathlib import Path
@@ -14,25 +14,8 @@ from pixelwise.data.formats._filesystem import (
 )
 from pixelwise.data.formats._mask_candidates import are_masks
 from pixelwise.data.formats._mask_patterns import advice, as_choices, find_patterns
-from pixelwise.data.io.image_formats import VIDEO_SUFFIXES
+from pixelwise.data.io.unreadable_formats import UNREADABLE, suffix_of, unreadable_format
 from pixelwise.errors import DataError
-
-_TO_PNG = "save them as PNG or TIFF"
-_UNPACK = "unpack them"
-_FRAMES = "extract their frames as images"
-
-UNREADABLE: dict[str, str] = {
-    **dict.fromkeys(("psd", "psb", "xcf", "kra", "ai", "svg", "pdf", "exr", "hdr", "jxl"), _TO_PNG),
-    **dict.fromkeys(("dng", "cr2", "cr3", "nef", "arw", "orf", "raf", "rw2", "raw"), "convert them to TIFF or PNG"),
-    **dict.fromkeys(("dcm", "dicom", "nii", "nii.gz", "mha", "mhd", "nrrd", "img.gz"), f"{_TO_PNG}, slice by slice"),
-    **dict.fromkeys(("npy", "npz", "mat", "h5", "hdf5", "pkl", "pt", "zarr"), _TO_PNG),
-    **dict.fromkeys(("svs", "ndpi", "mrxs", "scn", "czi", "lif", "nd2", "vsi"), "export tiles as PNG or TIFF"),
-    **dict.fromkeys(VIDEO_SUFFIXES, _FRAMES),
-    **dict.fromkeys(("zip", "tar", "tar.gz", "tgz", "rar", "7z", "gz"), _UNPACK),
-    **dict.fromkeys(("shp", "geojson", "gpkg", "kml"), "rasterize the shapes to masks"),
-    **dict.fromkeys(("tfrecord", "tfrecords", "lmdb", "rec"), "extract the images and masks"),
-}  # fmt: skip
-"""Suffix in lower case → instruction for files of this type."""
 
 _ONLY_BOXES = "and no masks: segmentation needs outlines or masks"
 
@@ -48,31 +31,18 @@ _MAX_FOLDERS = 4
 """Maximum number of folders in a description, those with the most files."""
 
 
-def suffix_of(name: str) -> str:
-    """Return the suffix of a file in lower case, with both parts of double suffixes such as "nii.gz".
-
-    >>> suffix_of("brain.NII.GZ"), suffix_of("IMG_1.NEF"), suffix_of("README")
-    ('nii.gz', 'nef', '')
-    """
-    stem, dot, suffix = name.lower().rpartition(".")
-    if not dot or not stem:
-        return ""
-    double = f"{stem.rpartition('.')[2]}.{suffix}"
-    return double if double in UNREADABLE else suffix
-
-
-def describe_folder(root: Path) -> str:
-    """Describe the files of a folder that has no known format, with remedies.
+def describe_path(root: Path) -> str:
+    """Describe the files of a folder that has no known format, with remedies. A file is described by its suffix.
 
     Args:
         root: the path of a data set.
 
     Returns:
-        One line without a period at its end: the files, then at most three remedies. It is empty if `root` is not a
-        folder or cannot be listed.
+        One line without a period at its end: the files, then at most three remedies. It is empty for a file whose
+        suffix is not in `UNREADABLE`, and for a folder that cannot be listed.
     """
     if not is_folder(root):
-        return ""
+        return unreadable_format(root.name)
     try:
         listing = list_files(root)
     except DataError:

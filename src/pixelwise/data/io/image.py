@@ -17,6 +17,7 @@ from pixelwise.data.io.image_formats import PILLOW_FORMATS
 from pixelwise.data.io.jpeg import is_cut, is_far_too_short
 from pixelwise.data.io.rgb import UNSCALED, has_numbers, rgb_array, upright_size
 from pixelwise.data.io.tiff import TIFF_SIGNATURES, TiffBands, decode_bands, is_plain_tiff, pillow_nodata
+from pixelwise.data.io.unreadable_formats import unreadable_format
 from pixelwise.data.pixel_scale import PixelScale
 from pixelwise.data.schema import BytesSource
 from pixelwise.errors import DataError, first_line
@@ -89,7 +90,8 @@ def open_image(source: BytesSource, read: Callable[[Image.Image], T]) -> T:
     except PermissionError:
         raise DataError(f"{source}: cannot be read (permission denied); change its permissions or remove it") from None
     except UnidentifiedImageError:
-        raise DataError(f"{source}: not an image that can be read; replace or remove it") from None
+        fault = unreadable_format(source.name) or "not an image that can be read; replace or remove it"
+        raise DataError(f"{source}: {fault}") from None
     except DataError as error:
         raise DataError(f"{source}: {error}") from None
     except MemoryError:
