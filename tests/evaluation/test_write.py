@@ -98,6 +98,19 @@ def test_out_is_the_json_file(run: pw.Run, tmp_path: Path, name: str) -> None:
         pw.evaluate(run, out=tmp_path / name)
 
 
+def test_out_without_the_ending_of_json_is_a_directory(run: pw.Run, tmp_path: Path) -> None:
+    results = [pw.evaluate(run, out=tmp_path / "new" / "results-v1.2") for _ in range(2)]
+    assert [result.path for result in results] == [
+        tmp_path / "new" / "results-v1.2" / name for name in ("evaluation-test.json", "evaluation-test-2.json")
+    ]
+    assert all(
+        result.page and result.page.exists() and result.csv_path and result.csv_path.exists() for result in results
+    )
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(OutputExistsError, match=r"file: is a file; choose an `out` that ends with \.json"):
+        pw.evaluate(run, out=tmp_path / "file")
+
+
 def test_the_number_of_a_free_name_is_that_of_all_files(run: pw.Run) -> None:
     (run.path / "evaluation-test-2.html").write_text("mine")
     paths = [pw.evaluate(run, out="auto").path for _ in range(2)]

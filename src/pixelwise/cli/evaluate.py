@@ -56,8 +56,9 @@ def evaluate_command(
         split: Split to evaluate on. "val" selects the images that the training held out if DATA has no such split.
             [default: test if DATA has it, else val. If DATA has neither, and none of its images was trained on: all
             images]
-        out: Path of the JSON file. A page (.html) and a row per image (.csv) are written beside it. [default:
-            evaluation-SPLIT.json in the run directory, numbered]
+        out: Directory of the page (.html), the row per image (.csv) and all values (.json), which are named
+            evaluation-SPLIT. Or the path of the JSON file, which ends with .json and gives the others their name.
+            [default: the run directory]
         resolution: Compare masks at each image's own size, or at the size of the model's output.
         view: "whole" to resize each image to the size of the model, "tiles" for overlapping windows of this size. By
             default as in the training.

@@ -57,8 +57,9 @@ def evaluate(
         split: "train", "val" or "test". "val" selects the images that the training held out if the data set has no
             such split. None selects the test split if the data set has one, else "val". If the data set has neither and
             the training used none of its images, None selects all images.
-        out: the JSON file to write, "auto" for evaluation-<split>.json in the run directory (numbered if it exists),
-            or None to write nothing. An HTML page and a CSV file of the same name are written beside it.
+        out: the JSON file to write, whose name ends with .json. Any other path is a directory, for
+            evaluation-<split>.json in it (numbered if it exists). "auto" is the run directory, and None writes nothing.
+            An HTML page and a CSV file of the same name are written beside the JSON file.
         resolution: "original" compares masks at each image's own size. "model" compares them at the size of the
             model's output, with true masks resized by nearest-neighbor interpolation.
         device: "auto" (the first accelerator, else the CPU) or a device name such as "cuda:1".

@@ -22,18 +22,25 @@ def check_out(out: str | Path) -> None:
     """Check the argument `out` of `evaluate`.
 
     Args:
-        out: the JSON file, or "auto".
+        out: the JSON file, a directory, or "auto", see `write_evaluation`.
 
     Raises:
         ConfigError: The name ends with .html or .csv, the endings of the page and of the CSV file.
-        OutputExistsError: The file, or one of those beside it, exists already. A page or a table of a killed evaluation
-            is replaced.
+        OutputExistsError: The JSON file, or one of those beside it, exists already. A page or a table of a killed
+            evaluation is replaced. Or there is a file instead of the directory.
     """
     if out == "auto":
         return
     path = Path(out)
     if path.suffix.lower() in (".html", ".csv"):
-        raise ConfigError(f"{out}: `out` is the JSON file of the evaluation; choose an `out` that ends with .json")
+        raise ConfigError(
+            f"{out}: the page and the table get the name of the JSON file; choose an `out` that ends with .json, or a "
+            "directory"
+        )
+    if path.suffix.lower() != ".json":
+        if path.exists() and not path.is_dir():
+            raise OutputExistsError(f"{out}: is a file; choose an `out` that ends with .json, or another directory")
+        return
     for each in (path, page_path(path), csv_path(path)):
         if each.exists() and not _is_leftover(each):
             raise OutputExistsError(f"{each}: exists already; choose another `out`")
@@ -58,8 +65,8 @@ def write_evaluation(run: Run, evaluation: Evaluation, out: str | Path) -> Path:
     Args:
         run: the run.
         evaluation: the result.
-        out: the JSON file, or "auto" for evaluation-<split>.json in the run directory (numbered if it exists). Existing
-            files are replaced.
+        out: the JSON file, whose name ends with .json. Existing files are replaced. Any other path is a directory, for
+            evaluation-<split>.json in it (numbered if it exists). "auto" is the run directory.
 
     Returns:
         The path of the JSON file.
@@ -67,7 +74,9 @@ def write_evaluation(run: Run, evaluation: Evaluation, out: str | Path) -> Path:
     Raises:
         OutputError: A file cannot be written.
     """
-    path = _free_path(run.path, evaluation.split) if out == "auto" else Path(out)
+    path = run.path if out == "auto" else Path(out)
+    if path.suffix.lower() != ".json" or out == "auto":
+        path = _free_path(path, evaluation.split)
     remove_abandoned(path.parent)
     text = json.dumps(evaluation.to_dict(), indent=2, ensure_ascii=False) + "\n"
     table = io.StringIO()
