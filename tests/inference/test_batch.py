@@ -90,6 +90,30 @@ class TestPredictFolder:
             assert float(row["area_um2"]) == 4 * int(row["pixels"])
         assert objects
 
+    def test_every_library_reads_the_colors_of_masks_as_given(self, images: Path, tmp_path: Path) -> None:
+        import cv2
+        import matplotlib.image
+        import skimage.io
+
+        model = make_model(("lesion", "healthy"))
+        model.set_data_facts(MaskFormat("RGB", (0xFF8000, 0x1020C0)), None)
+        predictor = Predictor(model, "cpu")
+        predict_folder(predictor, [images / "one.jpg"], tmp_path / "out", masks="as-given", overlays="none")
+        path = tmp_path / "out" / "one_mask.png"
+        colors = np.asarray(Image.open(path))
+        mask = predictor(images / "one.jpg").mask
+        assert len(np.unique(mask)) == 2
+        expected = np.array([(0xFF, 0x80, 0x00), (0x10, 0x20, 0xC0)], np.uint8)[mask]
+        assert (colors == expected).all(-1).mean() > 0.999
+        arrays = {
+            "OpenCV, in BGR": np.asarray(cv2.imread(str(path)))[..., ::-1],
+            "OpenCV, unchanged": np.asarray(cv2.imread(str(path), cv2.IMREAD_UNCHANGED))[..., ::-1],
+            "scikit-image": skimage.io.imread(path),
+            "matplotlib": (matplotlib.image.imread(path) * 255).round(),  # it scales PNG files to [0, 1]
+        }
+        for library, array in arrays.items():
+            np.testing.assert_array_equal(array, colors, err_msg=library)
+
     def test_masks_as_given_and_overlays_on_request(self, images: Path, tmp_path: Path) -> None:
         model = make_model(("lesion", "healthy"))
         with pytest.raises(ConfigError, match="does not contain the values of its training masks"):
