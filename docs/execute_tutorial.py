@@ -24,6 +24,9 @@ from pixelwise.data.demo.synthetic import draw_dataset
 NOTEBOOK = Path(__file__).parent / "tutorial.ipynb"
 DATA_NAME = "synthetic-animals"
 
+IOPUB: dict[str, Any] = {"iopub_timeout": 120, "raise_on_iopub_timeout": True}
+"""Arguments of `NotebookClient`. By default, outputs that are more than 4 seconds late are lost without an error."""
+
 HASH_KEY = "executed_code"
 """Key of the hash of the executed code in the notebook's metadata."""
 
@@ -43,7 +46,7 @@ def execute(weights: str, epochs: int) -> NotebookNode:
         # Relative paths keep the machine's own paths out of the outputs.
         values = {"DATA": DATA_NAME, "WEIGHTS": weights, "EPOCHS": epochs, "OUT": "runs/tutorial"}
         settings.source = "\n".join(f"{name} = {value!r}" for name, value in values.items())
-        NotebookClient(notebook, timeout=None, resources={"metadata": {"path": folder}}).execute()
+        NotebookClient(notebook, timeout=None, resources={"metadata": {"path": folder}}, **IOPUB).execute()
     settings.source = source
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)

@@ -14,6 +14,9 @@ pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 NOTEBOOK = Path(__file__).parents[2] / "docs" / "tutorial.ipynb"
 
+SLOW_KERNEL = "IOStream.flush timed out"
+"""ipykernel prints this on stderr if its thread for outputs does not run for 10 seconds."""
+
 
 @pytest.fixture(scope="module")
 def executed(pets: pw.DatasetIndex, tmp_path_factory: pytest.TempPathFactory) -> nbformat.NotebookNode:
@@ -26,7 +29,13 @@ def executed(pets: pw.DatasetIndex, tmp_path_factory: pytest.TempPathFactory) ->
     (settings,) = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
     values = {"DATA": str(pets.root), "WEIGHTS": str(weights), "EPOCHS": 1, "OUT": str(folder / "run")}
     settings.source = "\n".join(f"{name} = {value!r}" for name, value in values.items())
-    NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(folder)}}).execute()
+    # By default, outputs that are more than 4 seconds late, as on a busy machine, are lost without an error.
+    NotebookClient(
+        notebook, timeout=600, iopub_timeout=120, raise_on_iopub_timeout=True,
+        resources={"metadata": {"path": str(folder)}},
+    ).execute()  # fmt: skip
+    for cell in (cell for cell in notebook.cells if cell.cell_type == "code"):
+        cell.outputs = [output for output in cell.outputs if SLOW_KERNEL not in output.get("text", "")]
     return notebook
 
 

@@ -117,7 +117,7 @@ def _train_group(request: Request, source: Source, target: Path, config: Config,
     try:
         group = train_group(size, source.dataset, target, config, source.plan, request.preset, request.resume)
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"complete runs are kept; {_resume_advice(target, request)}") from None
+        raise KeyboardInterrupt(f"complete runs and epochs are kept; {_resume_advice(target, request)}") from None
     if is_rank_zero():
         print_group(group)
     return SOME_FILES_FAILED if _has_left_out(source) else DONE
