@@ -6,6 +6,7 @@ from PIL import Image
 
 from pixelwise.palette import default_palette
 from pixelwise.visualization import add_legend, overlay
+from pixelwise.visualization.text import font
 from tests.visualization.helpers import RGB, solid_image
 
 GRAY = (100, 100, 100)
@@ -35,6 +36,19 @@ def test_legend_is_in_the_corner_without_objects(corner: tuple[int, int]) -> Non
     changed: np.ndarray = np.any(np.array(image), axis=2)
     assert changed.any() and not changed[mask == 1].any()
     assert 0.005 < changed.mean() < 0.1
+
+
+def test_a_name_is_shortened_only_if_it_takes_most_of_the_width() -> None:
+    mask = np.zeros((150, 200), np.uint8)
+    mask[:20, :20] = 1
+
+    def width(name: str) -> int:
+        image = Image.new("RGB", (200, 150))
+        add_legend(image, mask, ("background", name), RGB, (0,))
+        return int(np.any(np.array(image), axis=(0, 2)).sum())
+
+    assert font(11).getlength("foreground") + 20 < width("foreground") < 110
+    assert 100 < width("a long name of a class" * 9) <= 120
 
 
 def test_legend_lists_the_classes_in_the_mask_with_their_colors() -> None:

@@ -16,8 +16,8 @@ _MIN_SIDE = 120
 _FONT_FRACTION, _MIN_FONT_SIZE, _MAX_FONT_SIZE = 0.034, 11, 72
 """Font size as a fraction of the shorter side, and its limits in pixels."""
 
-_MAX_HEIGHT, _MAX_WIDTH = 0.4, 0.3
-"""Maximum height of the legend, and maximum width of a column, as fractions of the image's height and width."""
+_MAX_HEIGHT, _MAX_WIDTH = 0.4, 0.6
+"""Maximum height and width of the legend as fractions of the image's height and width."""
 
 _COLUMNS = 2
 """Maximum number of columns."""
@@ -61,7 +61,8 @@ def add_legend(
     entries: list[tuple[str, Color | None]] = [(classes[index], palette[index]) for index in listed]
     if len(listed) < len(present):
         entries.append((f"and {len(present) - len(listed)} more", None))
-    panel = _panel(tuple(entries), rows, size, int(drawn.width * _MAX_WIDTH))
+    columns = -(-len(entries) // rows)
+    panel = _panel(tuple(entries), rows, size, int(drawn.width * _MAX_WIDTH / columns))
     is_colored = np.ones(256, bool)
     is_colored[list(uncolored)] = False
     drawn.paste(panel, _emptiest_corner(mask, is_colored, panel.size, size // 2), panel)
