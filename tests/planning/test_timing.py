@@ -153,3 +153,27 @@ def test_a_plan_tells_the_duration_and_reports_progress(monkeypatch: pytest.Monk
     assert plan.seconds is not None and plan.seconds > 0
     assert totals == [2], "a random encoder trains from the start; and the validation"
     assert torch.get_num_threads() == threads
+
+
+def test_a_batch_that_memory_does_not_hold_is_timed_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    counts: list[int] = []
+
+    def work(images: Tensor, masks: Tensor) -> None:
+        assert len(images) == len(masks)
+        counts.append(len(images))
+        if len(images) > 3:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    def run(work: Any) -> float:
+        work()
+        return 2.0
+
+    monkeypatch.setattr(timing, "_median_seconds", run)
+    assert timing._seconds_in_parts(work, torch.zeros(10, 3), torch.zeros(10)) == 4 * 2.0
+    assert counts == [10, 5, 3]
+
+    def fail(images: Tensor, masks: Tensor) -> None:
+        raise MemoryError
+
+    with pytest.raises(MemoryError):
+        timing._seconds_in_parts(fail, torch.zeros(10, 3), torch.zeros(10))

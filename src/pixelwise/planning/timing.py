@@ -19,7 +19,7 @@ from pixelwise.data.schema import Record
 from pixelwise.data.torch_dataset import collate
 from pixelwise.data.window_dataset import GridWindows, WindowDataset
 from pixelwise.data.windows import windows_per_image
-from pixelwise.errors import DataError
+from pixelwise.errors import DataError, is_out_of_memory
 from pixelwise.losses import get_loss
 from pixelwise.losses.partial import merge_possible_classes
 from pixelwise.models.model import SegmentationModel
@@ -246,32 +246,30 @@ class _Timer:
             paused: True if the gradients of the encoder are paused.
         """
         self.model.train().encoder.pause_gradients(paused)
-        images, masks = (tensor.to(self.device) for tensor in batch[:2])
 
-        def step() -> None:
+        def step(images: Tensor, masks: Tensor) -> None:
             loss = self._loss(images, masks)
             loss.backward()
             self.optimizer.step()
             self.optimizer.zero_grad()
             loss.item()
 
-        return _median_seconds(step)
+        return _seconds_in_parts(step, *(tensor.to(self.device) for tensor in batch[:2]))
 
     @torch.no_grad()
     def validation(self, batch: Sequence[Tensor]) -> float:
         """Return the seconds of the validation of a batch of images and masks."""
         self.model.eval()
-        images, masks = (tensor.to(self.device) for tensor in batch[:2])
         task, labels = self.data.read_spec.task, self.data.read_spec.partial_labels
 
-        def validate() -> None:
+        def validate(images: Tensor, masks: Tensor) -> None:
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
                 logits = self.model(images)
             self._value(logits, masks).item()
             prediction = task.logits_to_mask(logits)
             task.confusion(labels.to_comparable(masks, prediction), prediction, len(self.data.classes)).sum().item()
 
-        return _median_seconds(validate)
+        return _seconds_in_parts(validate, *(tensor.to(self.device) for tensor in batch[:2]))
 
     def _loss(self, images: Tensor, masks: Tensor) -> Tensor:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
@@ -279,6 +277,27 @@ class _Timer:
 
     def _value(self, logits: Tensor, masks: Tensor) -> Tensor:
         return self.loss(*merge_possible_classes(logits, masks, self.data.read_spec.partial_labels), None)
+
+
+def _seconds_in_parts(work: Callable[[Tensor, Tensor], None], images: Tensor, masks: Tensor) -> float:
+    """Return the median duration of a function of a batch in seconds.
+
+    If memory runs out, a part of the batch is measured. A training then computes the batch in such parts too.
+
+    Args:
+        work: a function of images and masks.
+        images: (N, …), the images of the batch.
+        masks: (N, …), their masks.
+    """
+    parts = 1
+    while True:
+        count = math.ceil(len(images) / parts)
+        try:
+            return parts * _median_seconds(partial(work, images[:count], masks[:count]))
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error) or count <= 2:  # batch norm can need two images
+                raise
+        parts *= 2
 
 
 def _median_seconds(work: Callable[[], None]) -> float:
