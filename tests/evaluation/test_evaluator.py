@@ -240,7 +240,7 @@ def test_unreadable_files_raise_or_are_skipped(
 def test_large_masks_are_counted_in_bands(run: pw.Run, pets: pw.DatasetIndex, monkeypatch: pytest.MonkeyPatch) -> None:
     predictor = Predictor.load(run.path, "cpu", "32-true")
     whole = compute_confusion_matrix(predictor, pets.test[:2], pets.read_spec)
-    monkeypatch.setattr("pixelwise.evaluation.tally._COUNTED_PIXELS", 1000)
+    monkeypatch.setattr("pixelwise.evaluation.counting._COUNTED_PIXELS", 1000)
     assert torch.equal(compute_confusion_matrix(predictor, pets.test[:2], pets.read_spec), whole)
 
 

@@ -8,6 +8,7 @@ from pixelwise.data.band_ranges import measure_scale, scale_messages
 from pixelwise.data.formats import detect_data_set
 from pixelwise.data.index import DatasetIndex, check_class_names
 from pixelwise.data.io.image import count_channels, open_image, read_multiband_tiff
+from pixelwise.data.io.image_windows import can_open_large
 from pixelwise.data.io.remote import RemoteFile, open_url
 from pixelwise.data.io.rgb import UNSCALED
 from pixelwise.data.label_map.options import LabelOptions, ResolvedLabels, Unlabeled
@@ -122,7 +123,7 @@ def _check_some_image(records: Sequence[Record]) -> None:
     errors = []
     for path in dict.fromkeys(paths[index] for index in (0, len(paths) // 2, -1) if paths):
         try:
-            if read_multiband_tiff(path) is None:
+            if not can_open_large(path) and read_multiband_tiff(path) is None:
                 open_image(path, lambda image: image.size)
             return
         except DataError as error:

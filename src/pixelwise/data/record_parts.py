@@ -19,12 +19,13 @@ _TRIED_PARTS = 24
 """Number of random parts of which the one with the highest score is taken."""
 
 
-def open_undecodable(record: Record, read_spec: ReadSpec) -> RecordWindows | None:
+def open_undecodable(record: Record, read_spec: ReadSpec, keeps_tiles: bool = False) -> RecordWindows | None:
     """Open a record whose image has more than `MAX_PIXELS` pixels, so that it can only be read by windows.
 
     Args:
         record: a record with a mask.
         read_spec: the parameters with which the data set's files are read. Those of the record have priority.
+        keeps_tiles: keep the decoded tiles of the last window, for windows that follow each other.
 
     Returns:
         The windows. None for other images, and for those that cannot be read by windows.
@@ -38,8 +39,8 @@ def open_undecodable(record: Record, read_spec: ReadSpec) -> RecordWindows | Non
     with windows:
         if windows.height * windows.width <= image.MAX_PIXELS:
             return None
-    readable = open_image_windows(record, read_spec)
-    return None if readable is None else RecordWindows(record, read_spec, readable)
+    readable = open_image_windows(record, read_spec, keeps_tiles)
+    return None if readable is None else RecordWindows(record, read_spec, readable, keeps_tiles)
 
 
 def read_parts(

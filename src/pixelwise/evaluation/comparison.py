@@ -10,9 +10,12 @@ from torch import Tensor
 
 from pixelwise.data.io.image_size import GROUP_BYTES, READ_AHEAD_BYTES, decoded_bytes
 from pixelwise.data.io.mask import read_image_and_mask
+from pixelwise.data.io.record_windows import RecordWindows
+from pixelwise.data.record_parts import open_undecodable
 from pixelwise.data.resize import resize_mask
 from pixelwise.data.schema import ReadSpec, Record
 from pixelwise.errors import DataError
+from pixelwise.evaluation.large_comparison import LargeComparison
 from pixelwise.evaluation.resolution import Resolution
 from pixelwise.inference.predictor import Predictor
 from pixelwise.runtime.progress import Progress, no_progress
@@ -35,6 +38,8 @@ class Comparison:
         prediction: the predicted mask of the same shape, uint8.
         logits: (C, h, w) float32 on the predictor's device, see `Predictor.logits`.
         model_mask: the true mask at the size of the logits, uint8, on the predictor's device.
+        confusion: the counts of all pixels if the image is too large to be decoded, see `LargeComparison`. The other
+            attributes have only a part of the pixels then. Else None.
     """
 
     image: np.ndarray
@@ -42,6 +47,7 @@ class Comparison:
     prediction: Tensor
     logits: Tensor
     model_mask: Tensor
+    confusion: Tensor | None = None
 
 
 class Comparisons:
@@ -76,11 +82,14 @@ class Comparisons:
         read_ahead = prefetch_map(self._read, self.records, cost=self._cost, max_cost=READ_AHEAD_BYTES)
         names = iter(self.records)
         for group in batched(self.progress(read_ahead, len(self.records)), BATCH_SIZE, _size, GROUP_BYTES):
-            pairs = [pair for pair in group if not isinstance(pair, DataError)]
+            pairs = [pair for pair in group if isinstance(pair, tuple)]
             compared = self._predict(pairs) if pairs else iter(())
             for pair in group:
                 record = next(names)
-                result = pair if isinstance(pair, DataError) else next(compared)
+                if isinstance(pair, RecordWindows):
+                    result = self._compare_windows(record, pair)
+                else:
+                    result = pair if isinstance(pair, DataError) else next(compared)
                 if result is not pair and isinstance(result, DataError):
                     result = DataError(f"{record.image}: {result}")
                 yield result
@@ -89,8 +98,11 @@ class Comparisons:
             group.clear()
             del pairs, compared
 
-    def _read(self, record: Record) -> Pair | DataError:
+    def _read(self, record: Record) -> Pair | RecordWindows | DataError:
         try:
+            windows = open_undecodable(record, self.read_spec, keeps_tiles=True)
+            if windows is not None:
+                return windows
             return read_image_and_mask(record, self.read_spec)
         except DataError as error:
             return error
@@ -115,6 +127,32 @@ class Comparisons:
             else:
                 yield self._compare(image, mask, prediction, logits)
 
+    def _compare_windows(self, record: Record, windows: RecordWindows) -> Comparison | DataError:
+        """Return the comparison of an image that is too large to be decoded, or a DataError if it cannot be read."""
+        started = time.perf_counter()
+        # The prediction has windows of its own, because its rows are ahead of those that are compared.
+        rows = open_undecodable(record, self.read_spec, keeps_tiles=True)
+        if rows is None:
+            return DataError(f"{record.image}: was changed while it was read")
+        with windows, rows:
+            compared = LargeComparison(self.predictor, windows, rows, self.read_spec.partial_labels)
+            try:
+                if self.resolution == "model":
+                    compared.at_model_size()
+                else:
+                    compared.at_original_size()
+            except DataError as error:
+                return error
+        self.predict_seconds += time.perf_counter() - started
+        return Comparison(
+            compared.image,
+            compared.mask,
+            compared.prediction,
+            compared.logits,
+            compared.model_mask,
+            compared.confusion,
+        )
+
     def _to_mask(self, image: np.ndarray, logits: Tensor) -> Tensor | DataError:
         """Return the predicted mask at the size of the comparison."""
         if self.resolution == "model":
@@ -132,5 +170,7 @@ class Comparisons:
         return Comparison(image, labels.to_comparable(true, prediction), prediction, logits, model_mask)
 
 
-def _size(pair: Pair | DataError) -> int:
+def _size(pair: Pair | RecordWindows | DataError) -> int:
+    if isinstance(pair, RecordWindows):
+        return GROUP_BYTES
     return 0 if isinstance(pair, DataError) else pair[0].nbytes

@@ -14,9 +14,10 @@ from pixelwise.data.input_size import View
 from pixelwise.data.schema import ReadSpec, Record, Split
 from pixelwise.errors import ConfigError, DataError
 from pixelwise.evaluation.comparison import Comparisons
+from pixelwise.evaluation.counting import count_pixels
 from pixelwise.evaluation.resolution import Resolution
 from pixelwise.evaluation.selection import Selection, load_run_data, select_images
-from pixelwise.evaluation.tally import ImageCounts, Tally, count_pixels
+from pixelwise.evaluation.tally import ImageCounts, Tally
 from pixelwise.evaluation.write import check_out, write_evaluation
 from pixelwise.inference.predictor import Predictor
 from pixelwise.metrics import Metric, Metrics, build_metric
@@ -134,7 +135,8 @@ def compute_confusion_matrix(
     for result in Comparisons(predictor, records, read_spec, resolution):
         if isinstance(result, DataError):
             raise result
-        total += count_pixels(predictor.task, result.mask, result.prediction, classes)
+        counts = result.confusion
+        total += count_pixels(predictor.task, result.mask, result.prediction, classes) if counts is None else counts
     return total
 
 
@@ -203,7 +205,7 @@ def _summarize(
         split=selection.split,
         reason=selection.reason,
         warning=selection.warning,
-        note=selection.note,
+        note=" ".join(filter(None, (selection.note, _left_out(tally.large)))),
         intervals=bootstrap_iou(np.stack([image.counts for image in images]), data.classes, groups),
         boundary={name: value for metric in tally.boundary for name, value in metric.compute().items()},
         calibration=tally.calibration.compute(),
@@ -221,6 +223,13 @@ def _summarize(
         palette=predictor.model.config.palette,
         background=predictor.model.config.background,
     )
+
+
+def _left_out(large: int) -> str:
+    """Return a note about images that are too large to be decoded, or ""."""
+    if not large:
+        return ""
+    return f"The boundary scores and additional metrics leave out {large} image{'s' * (large > 1)} too large to decode."
 
 
 def _image_scores(

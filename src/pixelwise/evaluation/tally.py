@@ -16,6 +16,7 @@ from pixelwise.data.analysis.duplicates import THUMBNAIL_SIDE
 from pixelwise.data.resize import resize_mask
 from pixelwise.data.task import Task
 from pixelwise.evaluation.comparison import Comparison
+from pixelwise.evaluation.counting import count_pixels
 from pixelwise.metrics import Metric
 from pixelwise.metrics.boundary import BoundaryF, BoundaryIoU
 from pixelwise.metrics.calibration import ReliabilityBins
@@ -33,9 +34,6 @@ EXAMPLES = 12
 
 _EXAMPLE_SIDE = 256
 """Maximum side of an image for display in pixels."""
-
-_COUNTED_PIXELS = 1 << 22
-"""Number of pixels that are counted at a time."""
 
 _PROBABILITY_PIXELS = 1 << 14
 """Maximum number of pixels of an image whose probabilities are used. They are on a regular grid."""
@@ -77,6 +75,8 @@ class Tally:
         worst: the images with the lowest mean IoU, at most `EXAMPLES`.
         suspicious: the images with the lowest label quality, at most `EXAMPLES`.
         boundary: the boundary metrics.
+        large: number of images that are too large to be decoded. The boundary metrics and the additional metrics leave
+            them out.
         calibration: confidence and accuracy of the model's probabilities.
         uncalibrated: the same without the temperature. Not used if the temperature is 1.
     """
@@ -85,6 +85,7 @@ class Tally:
         self.task, self.class_count, self.metrics, self.temperature = task, len(classes), metrics, temperature
         self.confusion = task.zero_matrix(len(classes))
         self.images: list[ImageCounts] = []
+        self.large = 0
         self.worst: list[ImageExample] = []
         self.suspicious: list[ImageExample] = []
         self.boundary: tuple[Metric, ...] = (BoundaryIoU(classes, task), BoundaryF(classes, task))
@@ -97,10 +98,14 @@ class Tally:
             position: position of the image in the split.
             compared: the image and its masks.
         """
-        confusion = count_pixels(self.task, compared.mask, compared.prediction, self.class_count)
+        confusion = compared.confusion
+        if confusion is None:
+            confusion = count_pixels(self.task, compared.mask, compared.prediction, self.class_count)
+            for metric in (*self.boundary, *self.metrics):
+                metric.update(compared.mask, compared.prediction)
+        else:
+            self.large += 1
         self.confusion += confusion
-        for metric in (*self.boundary, *self.metrics):
-            metric.update(compared.mask, compared.prediction)
         quality = self._add_probabilities(compared)
         hits, true, predicted, correct = self.task.class_counts(confusion)
         counts = torch.stack([hits, predicted - hits, true - hits], 1).numpy()
@@ -141,31 +146,10 @@ class Tally:
             metric.load(sum_over_processes(fabric, metric.state()))
         for bins in (self.calibration, self.uncalibrated):
             bins.sums = sum_over_processes(fabric, bins.sums)
+        self.large = sum(all_gather_lists(fabric, [self.large]))
         self.images = sorted(all_gather_lists(fabric, self.images), key=lambda image: image.position)
         self.worst = heapq.nsmallest(EXAMPLES, all_gather_lists(fabric, self.worst), key=_rank)
         self.suspicious = heapq.nsmallest(EXAMPLES, all_gather_lists(fabric, self.suspicious), key=_rank)
-
-
-def count_pixels(task: Task, mask: Tensor, prediction: Tensor, classes: int) -> Tensor:
-    """Count pixels like `Task.confusion`, in bands of rows to save memory.
-
-    Counting takes about 30 bytes per pixel and class.
-
-    Args:
-        task: the task of the masks.
-        mask: the true mask on the CPU, uint8, 255 = ignore.
-        prediction: the predicted mask of the same shape, uint8.
-        classes: the number of classes.
-
-    Returns:
-        int64 counts, see `Task.confusion`.
-    """
-    rows = max(1, _COUNTED_PIXELS // max(1, mask[..., :1, :].numel()))
-    total = task.zero_matrix(classes)
-    for start in range(0, mask.shape[-2], rows):
-        band = slice(start, start + rows)
-        total += task.confusion(mask[..., band, :], prediction[..., band, :], classes)
-    return total
 
 
 def make_example(task: Task, score: float, position: int, compared: Comparison) -> ImageExample:

@@ -1,6 +1,6 @@
 """The mask of a large image from rows of logits, and a file that stores it while it is computed."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
@@ -73,7 +73,11 @@ class ClassConfidence:
 
 
 def mask_parts(
-    view: ImageView, image: ImageRows, config: ModelConfig, confidence: ClassConfidence
+    view: ImageView,
+    image: ImageRows,
+    config: ModelConfig,
+    confidence: ClassConfidence,
+    observe: Callable[[range, range, Tensor], None] | None = None,
 ) -> Iterator[MaskPart]:
     """Predict the mask of a large image in memory that does not grow with its height.
 
@@ -82,6 +86,8 @@ def mask_parts(
         image: the image.
         config: the configuration of the model.
         confidence: the means to which the logits are added.
+        observe: a function of rows, columns and their logits, (C, rows, columns) float32. It is called with each part
+            of the logits before their mask is yielded.
 
     Yields:
         Parts that cover the image: the first strip from top to bottom, then the next one, see `ImageView.strips`.
@@ -97,6 +103,8 @@ def mask_parts(
         for rows, logits in view.logit_rows(image, columns):
             missing = _missing_logits(image, config.pixel_scale, (height, width), rows, columns)
             confidence.add(logits / config.temperature, missing)
+            if observe is not None:
+                observe(rows, columns, logits)
             for part, resized in resize.add(rows, logits):
                 yield MaskPart(part, range(first, last), config.task.logits_to_mask(resized).cpu().numpy())
 

@@ -12,6 +12,7 @@ from torchvision.transforms.v2 import functional as F
 
 from pixelwise.data.antialias import antialias_weights
 from pixelwise.data.io.image_windows import open_windows
+from pixelwise.data.io.record_windows import RecordWindows
 from pixelwise.errors import DataError
 from pixelwise.inference.inputs import from_array
 from pixelwise.models.config import ModelConfig
@@ -96,6 +97,22 @@ class FileRows:
             return from_array(pixels, self._config, self.windows.nodata)
         except DataError as error:
             raise DataError(f"{self.path}: {error}") from None
+
+
+class RecordRows:
+    """The rows of the image of a record.
+
+    Args:
+        windows: the image and its mask.
+    """
+
+    def __init__(self, windows: RecordWindows) -> None:
+        self._windows = windows
+        self.height, self.width = windows.size
+
+    def read(self, start: int, stop: int) -> npt.NDArray[np.uint8]:
+        """Return the rows from start to stop, see `ImageRows`. Raises DataError."""
+        return self._windows.read_image(range(start, stop), range(self.width))
 
 
 class ScaledRows:

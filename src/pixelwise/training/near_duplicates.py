@@ -8,7 +8,7 @@ from PIL import Image
 from pixelwise.data.analysis.duplicates import THUMBNAIL_SIDE, find_near_duplicates
 from pixelwise.data.analysis.image_scan import image_stats
 from pixelwise.data.cache.entry import CacheEntry
-from pixelwise.data.io.image_windows import open_large
+from pixelwise.data.io.image_windows import can_open_large
 from pixelwise.data.schema import BytesSource, Record
 from pixelwise.data.torch_dataset import SegmentationDataset
 from pixelwise.errors import DataError, printable
@@ -65,9 +65,7 @@ def _decode_thumbnail(image: BytesSource) -> bytes | None:
 
     Reading a large image takes seconds.
     """
-    windows = open_large(image)
-    if windows is not None:
-        windows.close()
+    if can_open_large(image):
         return None
     try:
         return image_stats(image).thumbnail

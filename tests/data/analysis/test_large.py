@@ -15,6 +15,7 @@ from pixelwise.data.analysis import image_scan, large_image, large_mask
 from pixelwise.data.analysis.scan import RecordStats, scan_record
 from pixelwise.data.band_ranges import measure_scale
 from pixelwise.data.io import image_windows
+from pixelwise.data.io import large_mask as large_values
 from pixelwise.data.io.rgb import UNSCALED
 from pixelwise.data.pixel_scale import PixelScale
 from pixelwise.data.schema import MaskSource, MultilabelMask, Record
@@ -50,9 +51,9 @@ def is_large(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Let images of this size be large, and read them in several bands."""
     monkeypatch.setattr(image_windows, "LARGE_PIXELS", 1000)
     monkeypatch.setattr(image_windows, "_MIN_LARGE_BYTES", 0)
-    for module in (large_image, large_mask):
+    for module in (large_image, large_values):
         monkeypatch.setattr(module, "_BAND_PIXELS", 100 * WIDTH)
-    monkeypatch.setattr(large_mask, "_COUNTED_PIXELS", 777)
+    monkeypatch.setattr(large_values, "_COUNTED_PIXELS", 777)
     yield
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from pixelwise.data.analysis.duplicates import THUMBNAIL_SIDE, find_copies
-from pixelwise.data.analysis.image_scan import image_stats
+from pixelwise.data.analysis.large_image import thumbnail_and_digest
 from pixelwise.data.index import DatasetIndex
 from pixelwise.data.io.tar_shard import TarMember
 from pixelwise.data.schema import BytesSource, Record
@@ -102,10 +102,9 @@ def _assign_by_set(data: DatasetIndex, progress: Progress) -> DatasetIndex:
 
 def _thumbnail_and_digest(image: BytesSource) -> tuple[bytes, bytes]:
     try:
-        stats = image_stats(image)
+        return thumbnail_and_digest(image)
     except DataError:
         return bytes(THUMBNAIL_SIDE**2), bytes(16)
-    return stats.thumbnail, stats.digest
 
 
 def add_groups(data: DatasetIndex, thumbnails: np.ndarray | None = None, digests: Sequence[bytes] = ()) -> DatasetIndex:

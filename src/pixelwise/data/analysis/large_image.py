@@ -7,10 +7,12 @@ import numpy.typing as npt
 from PIL import Image
 
 from pixelwise.data.analysis.duplicates import THUMBNAIL_SIDE
-from pixelwise.data.analysis.image_scan import MIN_DRAFT_SIDE, ImageStats, channel_moments
-from pixelwise.data.io.image_windows import ImageWindows
+from pixelwise.data.analysis.image_scan import MIN_DRAFT_SIDE, ImageStats, channel_moments, image_stats
+from pixelwise.data.io.image_windows import ImageWindows, open_large
 from pixelwise.data.io.record_windows import to_colors
+from pixelwise.data.io.rgb import UNSCALED
 from pixelwise.data.pixel_scale import PixelScale
+from pixelwise.data.schema import BytesSource
 
 _BAND_PIXELS = 1 << 22
 """Number of pixels of a band of rows."""
@@ -61,6 +63,17 @@ def scan_large_image(windows: ImageWindows, scale: PixelScale) -> ImageStats:
         thumbnail=gray.thumbnail(scales=windows.dtype != np.uint8 and not scale.band_ranges),
         nodata_fraction=missing_pixels / (height * width),
     )
+
+
+def thumbnail_and_digest(source: BytesSource) -> tuple[bytes, bytes]:
+    """Return the thumbnail and the digest of an image of any size, see `ImageStats`. Raises DataError."""
+    windows = open_large(source)
+    if windows is None:
+        stats = image_stats(source)
+    else:
+        with windows:
+            stats = scan_large_image(windows, UNSCALED)
+    return stats.thumbnail, stats.digest
 
 
 def missing_pixels(

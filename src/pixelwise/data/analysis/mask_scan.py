@@ -9,9 +9,10 @@ import numpy.typing as npt
 from PIL import Image
 
 from pixelwise.data.analysis.image_scan import content_digest
-from pixelwise.data.analysis.large_mask import LargeMask, open_mask_windows, scan_large_mask
+from pixelwise.data.analysis.large_mask import scan_large_mask
 from pixelwise.data.analysis.regions import RegionStats, region_stats
 from pixelwise.data.io.image_windows import open_large
+from pixelwise.data.io.large_mask import LargeMask, open_mask_windows
 from pixelwise.data.io.mask import read_mask
 from pixelwise.data.io.mask_values import ValueKind, mask_values, open_mask, value_kind
 from pixelwise.data.label_map.mask_stats import MaskStats, class_mask_stats, image_mask_stats, merge_stats

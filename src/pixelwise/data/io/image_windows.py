@@ -139,6 +139,14 @@ def open_large(source: object) -> ImageWindows | None:
     return None
 
 
+def can_open_large(source: object) -> bool:
+    """Return True if `open_large` can open an image."""
+    windows = open_large(source)
+    if windows is not None:
+        windows.close()
+    return windows is not None
+
+
 def is_large(path: Path) -> bool:
     """Return True if the header of a local file states more than `LARGE_PIXELS` pixels."""
     return (stated_pixels(path) or 0) > LARGE_PIXELS

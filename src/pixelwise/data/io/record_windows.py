@@ -33,6 +33,7 @@ class RecordWindows:
         record: the record.
         read_spec: the parameters with which the data set's files are read. Those of the record have priority.
         image: the open image, see `open_image_windows`.
+        keeps_tiles: see `open_windows`, for the files of the mask.
 
     Attributes:
         size: height and width of the image in pixels.
@@ -43,12 +44,12 @@ class RecordWindows:
         DataError: The record has no mask, or image and mask differ in size.
     """
 
-    def __init__(self, record: Record, read_spec: ReadSpec, image: ImageWindows) -> None:
+    def __init__(self, record: Record, read_spec: ReadSpec, image: ImageWindows, keeps_tiles: bool = False) -> None:
         self._record, self._spec, self._image = record, record.read_spec or read_spec, image
         if record.mask is None:
             raise DataError(f"{record.image}: has no mask; add one or remove the image from the list")
         self.size = (image.height, image.width)
-        self._masks = _open_masks(record.mask)
+        self._masks = _open_masks(record.mask, keeps_tiles)
         self._whole = (
             None if self._masks else read_mask(record.mask, self._spec.label_map, drawing_size(record, self.size))
         )
@@ -91,7 +92,7 @@ class RecordWindows:
         Raises:
             DataError: A file is damaged, or its mask has an unknown value. The message names the file.
         """
-        image = self._read_image(rows, columns)
+        image = self.read_image(rows, columns)
         mask = self._read_mask(rows, columns)
         missing = self._spec.scale.missing(image)
         if missing is not None:
@@ -103,7 +104,8 @@ class RecordWindows:
         """Read the mask of a window. The image is read only if it can have nodata pixels. See `read`."""
         return self.read(rows, columns)[1] if self._spec.scale.band_ranges else self._read_mask(rows, columns)
 
-    def _read_image(self, rows: range, columns: range) -> Bytes:
+    def read_image(self, rows: range, columns: range) -> Bytes:
+        """Read the image of a window, see `read`."""
         windows, scale = self._image, self._spec.scale
         pixels = to_colors(windows, windows.read(rows, columns))
         if windows.palette is not None:
@@ -134,18 +136,19 @@ class RecordWindows:
         )
 
 
-def open_image_windows(record: Record, read_spec: ReadSpec) -> ImageWindows | None:
+def open_image_windows(record: Record, read_spec: ReadSpec, keeps_tiles: bool = False) -> ImageWindows | None:
     """Open the image of a record to read windows of it.
 
     Args:
         record: the record.
         read_spec: the parameters with which the data set's files are read. Those of the record have priority.
+        keeps_tiles: see `open_windows`.
 
     Returns:
         The open image. None if it is not a local file that can be read by windows, if its windows would not be those of
         `read_image`, or if it has so few tiles or strips that most of it would be decoded.
     """
-    image = _open(record.image)
+    image = _open(record.image, keeps_tiles)
     if image is None:
         return None
     channels = (record.read_spec or read_spec).channels
@@ -168,12 +171,12 @@ def has_mask_windows(mask: MaskSource | None) -> bool:
     return bool(masks)
 
 
-def _open(source: object) -> ImageWindows | None:
+def _open(source: object, keeps_tiles: bool = False) -> ImageWindows | None:
     """Open a file, or return None if its windows cannot be read or are not worth it."""
     if not isinstance(source, Path) or source.suffix.lower() not in WINDOW_SUFFIXES:
         return None
     try:
-        windows = open_windows(source)
+        windows = open_windows(source, keeps_tiles)
     except (DataError, OSError):
         return None  # decoding the file raises the error
     if windows.block[0] * windows.block[1] * _MIN_BLOCKS <= windows.height * windows.width:
@@ -182,10 +185,10 @@ def _open(source: object) -> ImageWindows | None:
     return None
 
 
-def _open_masks(mask: MaskSource) -> list[ImageWindows | None]:
+def _open_masks(mask: MaskSource, keeps_tiles: bool = False) -> list[ImageWindows | None]:
     """Open the files of a mask, one per channel. Return an empty list if one cannot be read by windows."""
     sources = mask.channels if isinstance(mask, MultilabelMask) else (mask,)
-    opened = [None if source is None else _open(source) for source in sources]
+    opened = [None if source is None else _open(source, keeps_tiles) for source in sources]
     if all(windows is not None or source is None for windows, source in zip(opened, sources, strict=True)):
         return opened
     for windows in opened:

@@ -8,6 +8,8 @@ import numpy as np
 from PIL import Image
 
 from pixelwise.data.io.exif import MaskOrientation, find_mask_orientation
+from pixelwise.data.io.image_windows import open_large
+from pixelwise.data.io.large_mask import LargeMask, count_values, is_gray, open_mask_windows, to_gray
 from pixelwise.data.io.mask import read_mask, stated_size
 from pixelwise.data.io.mask_values import LOSSY_FORMATS, ValueKind, mask_values, open_mask, value_kind
 from pixelwise.data.schema import LabelMap, MaskSource, MultilabelMask, PolygonMask, Record
@@ -65,7 +67,28 @@ def mask_stats(mask: MaskSource, size: tuple[int, int] | None = None) -> MaskSta
         return class_mask_stats(read_mask(mask, LabelMap("polygons"), size))
     if isinstance(mask, MultilabelMask):
         return merge_stats([mask_stats(channel) for channel in mask.channels if channel is not None], size or (0, 0))
-    return open_mask(mask, image_mask_stats)
+    windows = open_large(mask)
+    if windows is None:
+        return open_mask(mask, image_mask_stats)
+    with windows:
+        large = open_mask_windows(windows)
+        return large_mask_stats(large, sum((count_values(values) for _, values, _ in large.bands()), Counter()))
+
+
+def large_mask_stats(mask: LargeMask, counts: Counter[int]) -> MaskStats:
+    """Return the statistics of a large mask from the counts of its values.
+
+    Args:
+        mask: the mask. If it has colors and all of them are gray, the kind of the statistics is "index".
+        counts: value → number of pixels.
+    """
+    kind = mask.kind
+    if kind == "rgb" and all(is_gray(value) for value in counts):
+        counts, kind = to_gray(counts), "index"
+    frequent = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:MAX_VALUES_PER_MASK]
+    values = dict(sorted(frequent))
+    colors = {value: int(mask.colors[value]) for value in values if value < len(mask.colors)}
+    return MaskStats(kind, values, mask.size, colors, False, highest_number(np.array(sorted(counts), np.int64)))
 
 
 def class_mask_stats(mask: np.ndarray) -> MaskStats:
