@@ -22,6 +22,7 @@ TYPED: dict[str, tuple[Sequence[str], object]] = {
     "view": (["--view", "tiles"], "tiles"),
     "scale": (["--view", "tiles", "--scale", "0.5"], 0.5),
     "image_size": (["--size", "96"], 96),
+    "start_size": (["--start-size", "64"], 64),
     "eval_scale": (["--eval-scale", "1.5"], 1.5),
     "augmentation": (["--augmentation", "flip"], "flip"),
     "val_from": (["--val-from", "test"], "test"),

@@ -271,3 +271,32 @@ def test_a_model_is_built_with_the_settings(tmp_path: Path) -> None:
     assert (config.classes, config.encoder, config.encoder_padding) == (("cat", "dog"), "test_efficientnet", "same")
     assert (config.mean, config.std) == ((0.0,) * 3, (255.0,) * 3)
     assert config.decoder == "pix2pix"
+
+
+def test_images_at_the_start_are_smaller_and_whole() -> None:
+    assert Config.from_preset(image_size=256, start_size="192x256").start_size == (192, 256)
+    assert Config(image_size=256).smallest_size == 256
+    assert Config(image_size=256, start_size=192).smallest_size == 192
+    with pytest.raises(ConfigError, match="`start_size` 96x256 must not exceed `image_size` 128"):
+        Config.from_preset(image_size=128, start_size="96x256")
+    with pytest.raises(ConfigError, match="`start_size` 128 needs `view` whole"):
+        Config(view="tiles", image_size=256, start_size=128)
+
+
+def test_another_image_size_or_view_resets_the_size_at_the_start() -> None:
+    plan = {"image_size": 256, "start_size": 192}
+    assert Config.from_preset(base=plan, epochs=3).start_size == 192
+    assert Config.from_preset(base=plan, image_size=160).start_size is None
+    assert Config.from_preset(base=plan, image_size=160, start_size=96).start_size == 96
+    assert Config.from_preset(base=plan, view="tiles").start_size is None
+
+
+def test_an_encoder_of_one_size_has_no_other_size_at_the_start() -> None:
+    settings: dict[str, Any] = {
+        "encoder": "vit_tiny_patch16_224",
+        "encoder_weights": "none",
+        "image_size": 224,
+        "start_size": 160,
+    }
+    with pytest.raises(ConfigError, match="accepts images of one size, but `start_size` is 160 px"):
+        Config.from_preset(**settings).create_model(["cat", "dog"])

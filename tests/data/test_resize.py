@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from torchvision.transforms.v2 import functional as F
 
-from pixelwise.data.resize import resize_image, resize_mask
+from pixelwise.data.resize import resize_batch, resize_image, resize_mask
 
 
 def source_pixels(old: int, new: int) -> list[set[int]]:
@@ -92,3 +92,16 @@ def test_an_image_and_its_mask_are_resized_alike() -> None:
         clear = (image - 127.5).abs() > 13
         assert torch.equal(mask[clear] == 1, image[clear] > 127)
         assert clear.sum() >= new * (new - 1)
+
+
+@pytest.mark.parametrize("classes", [None, 2])
+def test_a_batch_is_resized_as_its_items(classes: int | None) -> None:
+    generator = np.random.default_rng(0)
+    images = generator.integers(0, 256, (2, 40, 50, 3), np.uint8)
+    masks = generator.integers(0, 3, (2, 40, 50) if classes is None else (2, classes, 40, 50), np.uint8)
+    batch = torch.from_numpy(images).permute(0, 3, 1, 2)
+    small, small_masks = resize_batch(batch, torch.from_numpy(masks), (24, 32))
+    assert small.dtype == small_masks.dtype == torch.uint8
+    for index in range(2):
+        assert torch.equal(small[index], resize_image(images[index], (24, 32)))
+        assert torch.equal(small_masks[index], resize_mask(masks[index], (24, 32)))

@@ -19,6 +19,7 @@ def make_report(
     kind: Literal["index", "multilabel"] = "index",
     group_summary: str = "",
     widths: tuple[float | None, ...] = (),
+    same_aspect: bool = False,
 ) -> pw.DatasetReport:
     """Return the report of a data set without files.
 
@@ -27,11 +28,12 @@ def make_report(
         sides: for each class the size of its objects, and twice its mean width, as fractions of the image's side.
         fractions: for each class its fraction of the pixels.
         names: the classes.
-        size: width and height of all images in pixels.
+        size: width and height of the median image in pixels.
         val: number of images in val.
         kind: how masks are stored.
         group_summary: the groups of the images, in words.
         widths: for each class the width of its regions in image pixels.
+        same_aspect: True if all images have the same aspect ratio, False for landscape and portrait images.
     """
     value_to_class = {0: 0, 255: 1} if kind == "multilabel" else {0: 0, 7: 1, 255: 255}
     records = tuple(pw.Record(Path(f"{i}.jpg"), Path(f"{i}.png")) for i in range(images + val))
@@ -67,7 +69,7 @@ def make_report(
         mask_count=images,
         widths=_constant(width),
         heights=_constant(height),
-        aspect_ratios=_constant(width / height),
+        aspect_ratios=_constant(width / height) if same_aspect else Percentiles(0.6, 0.7, width / height, 1.4, 1.7),
         classes=classes,
         ignored_fraction=0.0,
         issues=(),

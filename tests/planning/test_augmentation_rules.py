@@ -13,6 +13,10 @@ FROM_ABOVE = ImageSymmetry(0.01, 0.01, 0.01, 0.03, 0.03, "cell", 150, 1.0)
 STREET = ImageSymmetry(0.8, 0.05, 0.6, 0.9, 0.7, "sky", 150, 1.3)
 
 
+MIRRORED = {"name": "crop", "min_scale": 0.3}
+"""The augmentation of images with an up."""
+
+
 def decide(symmetry: ImageSymmetry | None, **properties: Any) -> tuple[Any, str]:
     plan = make_plan(replace(make_report(**properties), symmetry=symmetry), timed=False)
     return plan.settings["augmentation"], plan.reasons["augmentation"]
@@ -20,33 +24,33 @@ def decide(symmetry: ImageSymmetry | None, **properties: Any) -> tuple[Any, str]
 
 def test_images_from_above_are_flipped_and_turned() -> None:
     setting, reason = decide(FROM_ABOVE)
-    assert setting == {"name": "crop", "vertical_flip": 0.5, "quarter_turns": True}
+    assert setting == {"name": "crop", "min_scale": 0.3, "vertical_flip": 0.5, "quarter_turns": True}
     assert "top-bottom flips and quarter turns, as the images have no up" in reason
     assert "0.01 from top to bottom, 0.01 from left to right, in 150 images" in reason
 
 
 @pytest.mark.parametrize("change", [{"upper_diagonal": 0.2}, {"aspect": 1.5}])
 def test_images_whose_rows_and_columns_differ_are_not_turned(change: dict[str, float]) -> None:
-    assert decide(replace(FROM_ABOVE, **change))[0] == {"name": "crop", "vertical_flip": 0.5}  # type: ignore[arg-type]
+    assert decide(replace(FROM_ABOVE, **change))[0] == {"name": "crop", "min_scale": 0.3, "vertical_flip": 0.5}  # type: ignore[arg-type]
 
 
 def test_images_with_an_up_are_only_mirrored() -> None:
     setting, reason = decide(STREET)
-    assert setting == "crop" and "the images have an up, most clearly by 'sky'" in reason
+    assert setting == MIRRORED and "the images have an up, most clearly by 'sky'" in reason
 
 
 def test_few_images_are_only_mirrored() -> None:
     setting, reason = decide(replace(FROM_ABOVE, upper_vertical=0.2, count=12))
-    assert setting == "crop" and "whether the images have an up is not certain" in reason
-    assert decide(None) == ("crop", "crops, mirroring and color changes; no class is about left and right")
+    assert setting == MIRRORED and "whether the images have an up is not certain" in reason
+    assert decide(None) == (MIRRORED, "crops, mirroring and color changes; no class is about left and right")
 
 
 @pytest.mark.parametrize("name", ["upper jaw", "jaw_bottom", "Unten"])
 def test_class_names_can_mean_top_or_bottom(name: str) -> None:
     setting, reason = decide(FROM_ABOVE, names=("background", name))
-    assert setting == "crop" and f"'{name}' is about top and bottom" in reason
+    assert setting == MIRRORED and f"'{name}' is about top and bottom" in reason
 
 
 def test_class_names_can_mean_left_or_right() -> None:
-    assert decide(FROM_ABOVE, names=("background", "left lung"))[0] == "crop-noflip"
-    assert decide(FROM_ABOVE, names=("background", "stop sign"))[0] != "crop", "'stop' is no 'top'"
+    assert decide(FROM_ABOVE, names=("background", "left lung"))[0] == {"name": "crop-noflip", "min_scale": 0.3}
+    assert decide(FROM_ABOVE, names=("background", "stop sign"))[0] != MIRRORED, "'stop' is no 'top'"

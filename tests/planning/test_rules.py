@@ -6,7 +6,8 @@ import pytest
 
 import pixelwise as pw
 from pixelwise.config import Config
-from pixelwise.planning.rules import IMAGE_SIZES, RULES, make_plan
+from pixelwise.planning.rules import RULES, make_plan
+from pixelwise.planning.size_rules import IMAGE_SIZES
 from tests.planning.helpers import make_report
 
 
@@ -24,16 +25,84 @@ def test_each_rule_decides_a_setting() -> None:
     of_tiles = {"scale", "decoder"}
     assert list(settings_for()) == [name for name in RULES if name not in of_tiles]
     tiles = settings_for(size=(4000, 3000), widths=(500.0, 4.0))
-    assert list(tiles) == [name for name in RULES if name not in ("patience", "eval_scale")]
+    assert list(tiles) == [name for name in RULES if name not in ("patience", "start_size", "eval_scale")]
     assert set(RULES) <= set(Config.model_fields)
 
 
 def test_narrow_objects_need_large_images() -> None:
-    sizes = [settings_for(sides=(0.5, 2 * width))["image_size"] for width in (0.3, 0.04, 0.025, 0.02, 0.013, 0.001)]
-    assert sizes == sorted(sizes) and sizes[:2] == [192, 192] and len(set(sizes)) >= 4
-    assert all(size in IMAGE_SIZES for size in sizes)
+    widths = (0.3, 0.04, 0.025, 0.02, 0.013, 0.001)
+    sizes = [settings_for(sides=(0.5, 2 * width), size=(1500, 1200))["image_size"] for width in widths]
+    assert sizes == sorted(sizes) and sizes[:2] == [256, 256] and len(set(sizes)) >= 4
+    assert all(size % 32 == 0 for size in sizes)
     assert settings_for(sides=(0.5, 0.001), size=(200, 190))["image_size"] == 192, "never larger than the images"
     assert settings_for(sides=(0.5, 0.4), size=(150, 140))["image_size"] == 128
+
+
+@pytest.mark.parametrize("width", [0.03, 0.025, 0.02])
+def test_the_narrowest_class_is_wide_enough_from_the_start(width: float) -> None:
+    plan = make_plan(make_report(sides=(0.5, 2 * width), size=(3000, 3000)), timed=False)
+    smallest = next(size for size in IMAGE_SIZES if size * width >= 6 and size >= 192)
+    assert abs(plan.settings["start_size"] - smallest) <= 16, "sizes are multiples of 32"
+    assert plan.settings["image_size"] == 32 * round(smallest / 0.75 / 32)
+    assert "px at the start of the training (the target is 6)" in plan.reasons["image_size"]
+
+
+def test_images_of_one_aspect_ratio_keep_it() -> None:
+    plan = make_plan(make_report(sides=(0.5, 0.01), size=(480, 360), same_aspect=True), timed=False)
+    config = Config.from_preset(base=plan.settings)
+    assert (str(config.image_size), str(config.start_size)) == ("352x480", "256x352")
+    assert plan.settings["image_size"] == "352x480", "as a file contains it"
+    assert "a size above the images' own (480x360) adds nothing" in plan.reasons["image_size"]
+    assert settings_for(size=(512, 512), same_aspect=True)["image_size"] == 256
+
+
+def test_images_are_smaller_at_the_start() -> None:
+    settings = settings_for()
+    assert (settings["start_size"], settings["image_size"]) == (192, 256)
+    assert make_plan(make_report(), {"start_size": 128}, timed=False).settings["start_size"] == 128
+    assert make_plan(make_report(), {"image_size": 512}, timed=False).settings["start_size"] == 384
+    small = make_plan(make_report(), {"image_size": 128}, timed=False)
+    assert "start_size" not in small.settings
+    assert small.settings["epochs"] == 141 and settings["epochs"] == 106, "both compute about as many pixels"
+    fixed = {"encoder": "vit_tiny_patch16_224", "encoder_weights": "none"}
+    assert "start_size" not in make_plan(make_report(), fixed, timed=False).settings
+
+
+class TestUsingTheTime:
+    """A plan uses the time up to `TARGET_SECONDS` for a larger encoder and for more epochs."""
+
+    @pytest.fixture(autouse=True)
+    def weights(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("pixelwise.planning.encoder_rules.has_bundled_weights", lambda name: True)
+
+    @staticmethod
+    def plan_for(monkeypatch: pytest.MonkeyPatch, seconds: float, **given: Any) -> pw.Plan:
+        monkeypatch.setattr("pixelwise.planning.rules.estimate_training_time", lambda *args: seconds)
+        return make_plan(make_report(images=300), given)
+
+    def test_a_slow_machine_has_the_minimum(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        plan = self.plan_for(monkeypatch, 500)
+        assert (plan.settings["encoder"], plan.settings["epochs"]) == ("tf_efficientnet_lite0", 35)
+        assert plan.seconds == 500
+        assert "; model size m about 10 min and l about 10 min" in plan.reasons["encoder"]
+
+    def test_a_larger_encoder_comes_first(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        plan = self.plan_for(monkeypatch, 450)
+        assert (plan.settings["encoder"], plan.settings["epochs"]) == ("tf_efficientnet_lite2", 35)
+        assert plan.reasons["encoder"] == "size l, the largest whose training takes at most 9 min on this machine"
+        assert plan.seconds == pytest.approx(450 * 1.16)
+
+    def test_then_more_epochs(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        plan = self.plan_for(monkeypatch, 300)
+        assert (plan.settings["encoder"], plan.settings["epochs"]) == ("tf_efficientnet_lite2", 54)
+        assert plan.reasons["epochs"].startswith("1.5 times the minimum of 35, which fit in 9 min; about 9 min")
+        assert plan.seconds is not None and plan.seconds <= 540
+        assert self.plan_for(monkeypatch, 1).settings["epochs"] == 70, "at most twice the minimum"
+
+    def test_given_settings_stay(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        plan = self.plan_for(monkeypatch, 100, epochs=5, encoder="tf_efficientnet_lite1")
+        assert (plan.settings["encoder"], plan.settings["epochs"]) == ("tf_efficientnet_lite1", 5)
+        assert plan.seconds == 100
 
 
 def test_epochs_decrease_with_the_number_of_images() -> None:
@@ -73,17 +142,17 @@ def test_a_batch_fits_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("psutil.virtual_memory", Memory)
     small = settings_for(sides=(0.5, 0.02), images=1000)
-    assert small["image_size"] == 384 and small["batch_size"] == 2
+    assert small["image_size"] == 416 and small["batch_size"] == 2
 
 
 @pytest.mark.parametrize("name", ["left hand", "hand_right", "Links", "oeil-gauche", "lung (L)"])
 def test_no_mirroring_if_a_class_is_about_left_and_right(name: str) -> None:
-    assert settings_for(names=("background", name))["augmentation"] == "crop-noflip"
+    assert settings_for(names=("background", name))["augmentation"]["name"] == "crop-noflip"
 
 
 @pytest.mark.parametrize("name", ["cat", "cleft", "bright", "lung", "spirits"])
 def test_mirroring_if_no_class_is_about_left_and_right(name: str) -> None:
-    assert settings_for(names=("background", name))["augmentation"] == "crop"
+    assert settings_for(names=("background", name))["augmentation"]["name"] == "crop"
 
 
 @pytest.mark.parametrize(
@@ -121,15 +190,15 @@ def test_reasons_have_groups_and_classes() -> None:
 
 def test_whole_images_are_scaled_like_the_crops() -> None:
     narrow = make_plan(make_report(sides=(0.5, 0.04)), timed=False)
-    assert (narrow.settings["image_size"], narrow.settings["eval_scale"]) == (320, 1.25)
-    assert narrow.reasons["eval_scale"].endswith(": 384 px"), "400, rounded down to a multiple of 32"
+    assert (narrow.settings["image_size"], narrow.settings["eval_scale"]) == (416, 1.25)
+    assert narrow.reasons["eval_scale"].endswith(": 512 px"), "520, rounded down to a multiple of 32"
     report = make_report()
     whole = make_plan(report, {"augmentation": "flip"}, timed=False)
     assert whole.settings["eval_scale"] == 1.0
     assert whole.reasons["eval_scale"].startswith("training uses whole images too")
     fixed_size = {"encoder": "vit_tiny_patch16_224", "encoder_weights": "none"}
     assert make_plan(report, fixed_size, timed=False).settings["eval_scale"] == 1.0
-    assert make_plan(report, {"eval_scale": 2.0}, timed=False).reasons["eval_scale"] == "as given: 384 px"
+    assert make_plan(report, {"eval_scale": 2.0}, timed=False).reasons["eval_scale"] == "as given: 512 px"
 
 
 def test_given_settings_stay_and_the_others_fit_them() -> None:

@@ -180,3 +180,23 @@ class TestSchedule:
             optimizer.step()
             schedule.step()
             assert schedule.get_last_lr() == pytest.approx([0.1 * factor, 0.05 * factor], rel=1e-4)
+
+
+class TestStartSize:
+    """Images are smaller at the start of the training."""
+
+    def test_in_the_first_epochs(self) -> None:
+        course = Course(pw.Config(image_size=128, start_size=96, epochs=10))
+        assert [course.uses_start_size(epoch) for epoch in range(10)] == [True] * 6 + [False] * 4
+        assert not Course(pw.Config(image_size=128, start_size=96, epochs=1)).uses_start_size(0), (
+            "the last epoch is full"
+        )
+        assert not Course(pw.Config(image_size=128, epochs=10)).uses_start_size(0)
+
+    @pytest.mark.parametrize(("fraction", "is_small"), [(0.0, True), (0.428, True), (0.429, False), (1.0, False)])
+    def test_by_the_clock(self, fraction: float, is_small: bool) -> None:
+        """60 of 100 steps take half as long as the others: 30 of 70 seconds."""
+        course = make_course(pw.Config.from_preset(image_size="128x256", start_size=128, time_budget=100))
+        assert isinstance(course, TimedCourse)
+        course.fraction = fraction
+        assert course.uses_start_size(0) == is_small

@@ -17,8 +17,9 @@ from pixelwise.errors import ConfigError
 from pixelwise.training.callbacks import Callback
 from pixelwise.training.course import paused_epochs
 from pixelwise.training.data import make_train_val_split
+from pixelwise.training.passes import Batch, add_gradients
 from pixelwise.training.resume import settle_encoder_training
-from pixelwise.training.setup import describe_encoder_training
+from pixelwise.training.setup import TrainingSetup, describe_encoder_training
 from pixelwise.training.state import TrainState
 from tests.training.helpers import SMALL, equal_tensors, value
 
@@ -135,3 +136,22 @@ class TestEncoderTraining:
             pw.train(pets, tmp_path / "run", callbacks=[EncoderWeights()], encoder_training="decoder-first", **SMALL)
         assert sums[0] == sums[1] and len(set(sums[1:])) == 4
         assert sum("weights train, from epoch 2" in message for message in caplog.messages) == 1
+
+
+def test_the_model_trains_on_smaller_images_at_the_start(
+    pets: pw.DatasetIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Images and masks are resized in the steps only. Validation has one size."""
+    sizes: list[tuple[int, tuple[int, ...], tuple[int, ...]]] = []
+
+    def observed(setup: TrainingSetup, batches: list[Batch], global_size: int) -> list[Tensor]:
+        images, masks = batches[0]
+        sizes.append((setup.sampler.epoch, tuple(images.shape[2:]), tuple(masks.shape[1:])))
+        return add_gradients(setup, batches, global_size)
+
+    monkeypatch.setattr("pixelwise.training.epoch.add_gradients", observed)
+    settings = SMALL | {"epochs": 3, "image_size": 64, "start_size": "32x64"}
+    run = pw.train(pets, tmp_path / "run", **settings)
+    by_epoch = {epoch: {(size, mask) for each, size, mask in sizes if each == epoch} for epoch in range(3)}
+    assert by_epoch == {0: {((32, 64), (32, 64))}, 1: {((32, 64), (32, 64))}, 2: {((64, 64), (64, 64))}}
+    assert len(run.read_metrics()) == 3 and run.config.start_size == (32, 64)

@@ -33,7 +33,8 @@ _DERIVED_DEFAULTS = {"encoder_layers": "one per stage of the encoder", "callback
 
 _PLANNED = frozenset(
     ("view", "scale", "image_size", "batch_size", "epochs", "patience", "encoder", "encoder_weights",
-     "encoder_training", "decoder", "augmentation", "eval_scale", "loss", "class_weights", "val_fraction")
+     "encoder_training", "decoder", "augmentation", "start_size", "eval_scale", "loss", "class_weights",
+     "val_fraction")
 )  # fmt: skip
 """Settings that a plan decides. They are the keys of `pixelwise.planning.rules.RULES`, whose import takes seconds."""
 
@@ -76,7 +77,7 @@ def _type_of(name: str, field: FieldInfo) -> tuple[ValueKind, tuple[str, ...], b
             return "str", get_args(kind), False
     if bool in annotations:
         return "bool", (), None
-    if int in annotations and name != "image_size":
+    if int in annotations and name not in ("image_size", "start_size"):
         return "int", (), None
     if float in annotations and name != "time_budget":
         return "float", (), None

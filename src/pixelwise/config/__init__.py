@@ -1,6 +1,7 @@
 """The settings of a training: `Config`, presets, YAML files, and the translation of settings of version 0.1."""
 
 from pixelwise.config.components import registry_of
+from pixelwise.config.data_settings import START_SIZE_FRACTION
 from pixelwise.config.encoder_training import DECODER_FIRST_FRACTION, EncoderTraining
 from pixelwise.config.files import config_to_yaml, read_config, without_backticks
 from pixelwise.config.machine_settings import MACHINE_SETTINGS
@@ -15,6 +16,7 @@ __all__ = [
     "LR_WARMUP_FRACTION",
     "MACHINE_SETTINGS",
     "PRESETS",
+    "START_SIZE_FRACTION",
     "Config",
     "EncoderTraining",
     "check_length",

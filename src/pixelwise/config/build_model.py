@@ -19,7 +19,7 @@ def build_model(
 ) -> SegmentationModel:
     """Create a model and freeze its encoder. See `Config.create_model`."""
     check_encoder(config.encoder)
-    check_sizes(config.encoder, config.image_size, config.eval_size)
+    check_sizes(config.encoder, config.image_size, config.eval_size, config.start_size)
     model = create_model(
         config.encoder,
         config.decoder,

@@ -16,6 +16,10 @@ _ImageSize = Annotated[
 ]
 
 
+START_SIZE_FRACTION = 0.6
+"""Fraction of the training images, at the start, that have `start_size` (docs/decisions.md)."""
+
+
 class DataSettings(BaseModel):
     """Settings of the images: their view, size, augmentation, validation split and cache.
 
@@ -40,6 +44,12 @@ class DataSettings(BaseModel):
         "Side in pixels of the square that images are resized to, or HEIGHTxWIDTH. With the view tiles, the side of a "
         "window.",
         default=128,
+    )
+    start_size: _ImageSize | None = setting(
+        "Data",
+        "Smaller image size in the first 60% of the training, which saves time. By default the image size. Not used "
+        "with the view tiles.",
+        default=None,
     )
     eval_scale: float = setting(
         "Data",

@@ -26,7 +26,7 @@ from pixelwise.config.validation import (
     parse_class_weights,
 )
 from pixelwise.config.version1 import find_old_names
-from pixelwise.data.input_size import HeightWidth, map_sides
+from pixelwise.data.input_size import HeightWidth, map_sides, to_pair
 from pixelwise.data.schema import ReadSpec
 from pixelwise.errors import ConfigError, unknown_name
 from pixelwise.palette import Palette
@@ -104,7 +104,8 @@ class Config(MachineSettings, TrainingSettings, ModelSettings, DataSettings):
 
         If the encoder is not that of the preset, `encoder_layers` and `encoder_weights` of the preset are reset. If
         `encoder_weights` is "none", `encoder_training` of the preset is reset, so that the encoder trains. If the view
-        is not that of the plan, `scale` and `eval_scale` of the plan are reset.
+        is not that of the plan, `scale` and `eval_scale` of the plan are reset. If the view or the image size is
+        replaced, `start_size` of the plan is reset.
 
         Args:
             preset: a name in `PRESETS`.
@@ -132,7 +133,9 @@ class Config(MachineSettings, TrainingSettings, ModelSettings, DataSettings):
                 merged["encoder_training"] = "auto"
             view = merged.get("view", Config.model_fields["view"].default)
             if part.get("view", view) != view:
-                merged |= {"scale": 1.0, "eval_scale": 1.0}
+                merged |= {"scale": 1.0, "eval_scale": 1.0, "start_size": None}
+            if "image_size" in part:
+                merged["start_size"] = None
             merged |= part
         return Config(**merged)
 
@@ -171,6 +174,26 @@ class Config(MachineSettings, TrainingSettings, ModelSettings, DataSettings):
         if self.view == "tiles" and not isinstance(self.image_size, int):
             raise ConfigError(f"`image_size` {self.image_size} needs `view` whole; windows are square")
         return self
+
+    @model_validator(mode="after")
+    def _check_start_size(self) -> Self:
+        """Raise ConfigError if the images at the start are not smaller, or do not fit the view."""
+        if self.start_size is None:
+            return self
+        if self.view == "tiles":
+            raise ConfigError(f"`start_size` {self.start_size} needs `view` whole; windows have `scale`")
+        sides = zip(to_pair(self.start_size), to_pair(self.image_size), strict=True)
+        if any(start > side for start, side in sides):
+            raise ConfigError(
+                f"`start_size` {self.start_size} must not exceed `image_size` {self.image_size}; lower it, or leave it "
+                "out"
+            )
+        return self
+
+    @property
+    def smallest_size(self) -> int | HeightWidth:
+        """Size in pixels of the smallest training images: `start_size` if it is set, else `image_size`."""
+        return self.image_size if self.start_size is None else self.start_size
 
     @property
     def eval_size(self) -> int | HeightWidth:

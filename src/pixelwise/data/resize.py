@@ -84,6 +84,29 @@ def resize_mask(mask: np.ndarray, size: tuple[int, int]) -> Tensor:
     return torch.from_numpy(mask[..., rows, :][..., columns])
 
 
+def resize_batch(images: Tensor, masks: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Resize a batch of images and their masks, as `resize_image` and `resize_mask` do.
+
+    Args:
+        images: (N, channels, H, W) uint8.
+        masks: (N, H, W) or (N, C, H, W) uint8, on the same device.
+        size: (height, width) in pixels.
+
+    Returns:
+        Images (N, channels, height, width) uint8, and masks (N, height, width) or (N, C, height, width) uint8.
+
+    >>> images, masks = resize_batch(torch.zeros(1, 3, 8, 8, dtype=torch.uint8), torch.zeros(1, 8, 8), (4, 6))
+    >>> tuple(images.shape), tuple(masks.shape)
+    ((1, 3, 4, 6), (1, 4, 6))
+    """
+    rows, columns = (
+        torch.from_numpy(nearest_indices(old, new)).to(masks.device)
+        for old, new in zip(masks.shape[-2:], size, strict=True)
+    )
+    resized = F.resize_image(images, list(size), InterpolationMode.BILINEAR, antialias=True)
+    return resized, masks[..., rows, :][..., columns]
+
+
 @lru_cache(maxsize=4096)
 def nearest_indices(old: int, new: int) -> np.ndarray:
     """Return the (new,) indices of the pixels, in a row of `old` pixels, under the centers of `new` pixels."""

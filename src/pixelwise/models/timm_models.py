@@ -71,13 +71,14 @@ def has_fixed_input_size(name: str) -> bool:
     return pretrained is not None and pretrained.fixed_input_size
 
 
-def check_sizes(name: str, train_size: InputSize, eval_size: InputSize) -> None:
+def check_sizes(name: str, train_size: InputSize, eval_size: InputSize, start_size: InputSize | None = None) -> None:
     """Check that images for training and prediction have the same size if the encoder accepts one size only.
 
     Args:
         name: timm's name of the model.
         train_size: size of training images in pixels.
         eval_size: size of images for validation and prediction in pixels.
+        start_size: size of training images at the start of the training, or None for `train_size`.
 
     Raises:
         ConfigError: The sizes differ, and the encoder accepts one size only.
@@ -86,6 +87,11 @@ def check_sizes(name: str, train_size: InputSize, eval_size: InputSize) -> None:
         raise ConfigError(
             f"encoder '{name}' accepts images of one size, but training has {train_size} px and prediction "
             f"{eval_size} px; set `eval_scale` to 1"
+        )
+    if start_size not in (None, train_size) and has_fixed_input_size(name):
+        raise ConfigError(
+            f"encoder '{name}' accepts images of one size, but `start_size` is {start_size} px and `image_size` "
+            f"{train_size} px; leave `start_size` out"
         )
 
 

@@ -17,6 +17,10 @@ _UP_DOWN = re.compile(
 """Words for top or bottom in the same languages."""
 
 
+MIN_CROP_AREA = 0.3
+"""Minimum area of a random crop of a whole image, as a fraction of the image's area (docs/decisions.md)."""
+
+
 def choose_augmentation(facts: RuleInput) -> Decision:
     """Choose random crops, with the flips and turns after which an image could still be one of the data set.
 
@@ -27,18 +31,27 @@ def choose_augmentation(facts: RuleInput) -> Decision:
     names = facts.report.data.classes
     sided = _find(_LEFT_RIGHT, names)
     if sided is not None:
-        return Decision("crop-noflip", f"'{sided}' is about left and right: mirrored images would be wrong")
+        return Decision(
+            _crop(facts, "crop-noflip"), f"'{sided}' is about left and right: mirrored images would be wrong"
+        )
     reason = "crops, mirroring and color changes; no class is about left and right"
     symmetry, upright = facts.report.symmetry, _find(_UP_DOWN, names)
     if upright is not None:
-        return Decision("crop", f"{reason}; '{upright}' is about top and bottom")
+        return Decision(_crop(facts), f"{reason}; '{upright}' is about top and bottom")
     if symmetry is None or symmetry.has_up:
-        return Decision("crop", f"{reason}; {_describe_up(symmetry)}" if symmetry else reason)
-    spec: dict[str, Any] = {"name": "crop", "vertical_flip": 0.5}
+        return Decision(_crop(facts), f"{reason}; {_describe_up(symmetry)}" if symmetry else reason)
+    turns: dict[str, Any] = {"vertical_flip": 0.5}
     how = "top-bottom flips"
     if symmetry.allows_quarter_turns:
-        spec, how = spec | {"quarter_turns": True}, "top-bottom flips and quarter turns"
-    return Decision(spec, f"{reason}; {how}, as the images have no up ({_numbers(symmetry)})")
+        turns, how = turns | {"quarter_turns": True}, "top-bottom flips and quarter turns"
+    return Decision(_crop(facts, **turns), f"{reason}; {how}, as the images have no up ({_numbers(symmetry)})")
+
+
+def _crop(facts: RuleInput, name: str = "crop", **parameters: Any) -> str | dict[str, Any]:
+    """Return the setting of random crops with parameters. Crops of whole images have at least `MIN_CROP_AREA`."""
+    if facts.settings["view"] == "whole":
+        parameters = {"min_scale": MIN_CROP_AREA} | parameters
+    return {"name": name, **parameters} if parameters else name
 
 
 def _find(pattern: re.Pattern[str], names: tuple[str, ...]) -> str | None:

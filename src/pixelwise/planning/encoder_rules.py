@@ -11,6 +11,15 @@ from pixelwise.runtime.durations import format_duration
 MIN_BUDGET = 300.0
 """Time budget in seconds above which the encoder's size is chosen. The measurement takes about 10 s of the budget."""
 
+TARGET_SECONDS = 540.0
+"""Estimated duration in seconds up to which a plan uses a larger encoder and more epochs (docs/decisions.md)."""
+
+MAX_LENGTHENING = 2.0
+"""Maximum number of epochs of a plan divided by the minimum number."""
+
+MIN_LENGTHENING = 1.2
+"""Number of epochs divided by the minimum number below which the minimum is kept."""
+
 _SMALLEST = MODEL_SIZES["s"]
 
 _EPOCHS = 10
@@ -50,6 +59,37 @@ def fit_encoder(config: Config, train_count: int, target: int, estimate: Callabl
         larger = sizes[sizes.index(chosen) + 1]
         reason += f"; size {larger.size} would see {seen / (larger.cost or 1.0):,.0f}, and {target:,} are needed"
     return Decision(chosen.name, reason)
+
+
+def use_time(config: Config, seconds: float, may_grow: bool, may_lengthen: bool) -> tuple[dict[str, Decision], float]:
+    """Use the time up to `TARGET_SECONDS` for a larger encoder and for more epochs.
+
+    Args:
+        config: the settings of the plan, with the smallest encoder and the minimum number of epochs.
+        seconds: estimated duration of this training.
+        may_grow: True if the encoder can be replaced.
+        may_lengthen: True if the number of epochs can be raised.
+
+    Returns:
+        The decisions that replace those of the plan, and the estimated duration of the training.
+    """
+    decisions: dict[str, Decision] = {}
+    target = format_duration(TARGET_SECONDS)
+    if may_grow:
+        sizes = [info for info in MODEL_SIZES.values() if has_bundled_weights(info.name) and info.cost is not None]
+        fitting = [info for info in sizes if seconds * (info.cost or 1.0) <= TARGET_SECONDS]
+        if fitting and fitting[-1] is not _SMALLEST:
+            chosen = fitting[-1]
+            reason = f"size {chosen.size}, the largest whose training takes at most {target} on this machine"
+            decisions["encoder"] = Decision(chosen.name, reason)
+            seconds *= chosen.cost or 1.0
+    factor = min(TARGET_SECONDS / seconds, MAX_LENGTHENING)
+    if may_lengthen and factor >= MIN_LENGTHENING:
+        epochs = int(config.epochs * factor)
+        reason = f"{epochs / config.epochs:.1f} times the minimum of {config.epochs}, which fit in {target}"
+        decisions["epochs"] = Decision(epochs, reason)
+        seconds *= epochs / config.epochs
+    return decisions, seconds
 
 
 def describe_sizes(encoder: str, seconds: float) -> str:

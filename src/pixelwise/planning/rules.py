@@ -15,41 +15,36 @@ import torch
 
 from pixelwise.config import Config, check_length, expand_shorthands
 from pixelwise.data.analysis.inspection import DatasetReport
-from pixelwise.data.augmentations import source_size
 from pixelwise.data.input_size import to_pair, to_plain
 from pixelwise.data.joined_spec import spec_of
 from pixelwise.errors import DataError
 from pixelwise.losses import check_loss
 from pixelwise.losses.class_weights import check_class_weights
-from pixelwise.models.timm_models import has_fixed_input_size
 from pixelwise.planning.augmentation_rules import choose_augmentation
-from pixelwise.planning.encoder_rules import choose_encoder, describe_sizes, fit_encoder
+from pixelwise.planning.encoder_rules import choose_encoder, describe_sizes, fit_encoder, use_time
 from pixelwise.planning.loss_rules import choose_class_weights, choose_loss
 from pixelwise.planning.plan import Plan
 from pixelwise.planning.rule import Decision, Rule, RuleInput
+from pixelwise.planning.size_rules import MIN_IMAGE_SIZE, choose_eval_scale, choose_image_size, choose_start_size
 from pixelwise.planning.timing import estimate_training_time
 from pixelwise.planning.view_rules import (
-    MIN_CLASS_WIDTH,
     choose_decoder,
     choose_scale,
     choose_view,
-    choose_window_size,
     items_per_epoch,
 )
 from pixelwise.runtime.device import resolve_device
 from pixelwise.runtime.durations import format_duration
 from pixelwise.runtime.progress import Progress, no_progress
 
-IMAGE_SIZES = (128, 160, 192, 224, 256, 320, 384, 448, 512)
-"""The image sizes that a plan can have, in pixels. All are multiples of 32, the coarsest stride of the encoders."""
-
-MIN_IMAGE_SIZE = 192
-"""Image size in pixels if no class is narrow. Smaller images make the edges of large objects less accurate
-(docs/decisions.md)."""
-
 TARGET_IMAGES_SEEN = 12_000
-"""Target of the number of epochs times the number of training images. A training of this length takes one or two
-minutes at 128 px on two CPU cores."""
+"""Target of the number of epochs times the number of training images, if all have the same size."""
+
+TARGET_IMAGES_GROWING = 9_000
+"""The same if images are smaller at the start. Both trainings compute as many pixels."""
+
+MAX_EPOCHS = 200
+"""Maximum number of epochs of a plan."""
 
 TARGET_IMAGES_OF_TILES = 8_000
 """Target for tiles, in images of `MIN_IMAGE_SIZE` with as many pixels as all windows together (docs/decisions.md)."""
@@ -124,13 +119,20 @@ def make_plan(
     if "eval_scale" in reasons:
         reasons["eval_scale"] += f": {config.eval_size} px"
     seconds = None
+    may_grow = config.view == "whole" and given.keys().isdisjoint(("encoder", "encoder_weights", "start_from"))
     if timed and config.time_budget is None:
         seconds = estimate_training_time(data, config, train_count, progress)
+        may_lengthen = config.view == "whole" and "epochs" not in given and config.patience is None
+        changes, seconds = use_time(config, seconds, may_grow, may_lengthen)
+        for name, decision in changes.items():
+            chosen[name], reasons[name] = decision
+        config = Config.from_preset(base=chosen)
         reasons["epochs"] += f"; about {format_duration(seconds)} on this machine, estimated from a few steps"
         reasons["encoder"] += describe_sizes(config.encoder, seconds)
-    elif timed and config.view == "whole" and given.keys().isdisjoint(("encoder", "encoder_weights", "start_from")):
+    elif timed and may_grow:
         estimate = partial(estimate_training_time, data, train_count=train_count, progress=progress)
-        fitting = fit_encoder(config, train_count, TARGET_IMAGES_SEEN, estimate)
+        target = TARGET_IMAGES_SEEN if config.start_size is None else TARGET_IMAGES_GROWING
+        fitting = fit_encoder(config, train_count, target, estimate)
         if fitting is not None:
             chosen["encoder"], reasons["encoder"] = fitting
     for stats in report.classes:
@@ -146,33 +148,6 @@ def _check_given(settings: Mapping[str, Any]) -> dict[str, Any]:
     check_length(settings)
     config = Config.from_preset(**expanded)
     return {name: getattr(config, name) for name in expanded}
-
-
-def choose_image_size(facts: RuleInput) -> Decision:
-    """Choose the side of windows, see `choose_window_size`, or of whole images, see `choose_whole_size`."""
-    return choose_window_size(facts) if facts.settings["view"] == "tiles" else choose_whole_size(facts)
-
-
-def choose_whole_size(facts: RuleInput) -> Decision:
-    """Choose the smallest of `IMAGE_SIZES`, at least `MIN_IMAGE_SIZE`, at which the narrowest class is wide enough.
-
-    The class is wide enough if its width is `MIN_CLASS_WIDTH` or more. If it is too narrow at all sizes, the largest
-    size is chosen. The size does not exceed that of the median image, unless all sizes exceed it.
-    """
-    report = facts.report
-    widths = {stats.name: stats.mean_width for stats in report.classes if stats.mean_width}
-    if not widths or report.widths is None or report.heights is None:
-        return Decision(MIN_IMAGE_SIZE, "there are no objects to derive a size from")
-    name, width = min(widths.items(), key=lambda item: item[1])
-    image_side = (report.widths.median * report.heights.median) ** 0.5
-    target = max(MIN_CLASS_WIDTH / width, MIN_IMAGE_SIZE)
-    size = next((size for size in IMAGE_SIZES if size >= target), IMAGE_SIZES[-1])
-    largest = max((size for size in IMAGE_SIZES if size <= image_side), default=IMAGE_SIZES[0])
-    reason = f"'{name}' is typically {width:.1%} of an image's side wide"
-    if size > largest:
-        images = f"{report.widths.median:.0f}x{report.heights.median:.0f}"
-        return Decision(largest, f"{reason}; a size above the images' own ({images}) adds nothing")
-    return Decision(size, f"{reason}: {width * size:.0f} px at this size (the target is {MIN_CLASS_WIDTH})")
 
 
 def choose_batch_size(facts: RuleInput) -> Decision:
@@ -200,9 +175,10 @@ def choose_batch_size(facts: RuleInput) -> Decision:
 
 
 def choose_epochs(facts: RuleInput) -> Decision | None:
-    """Choose a number of epochs, from 8 to 200, so that the model is trained on about `TARGET_IMAGES_SEEN` images.
+    """Choose a number of epochs, from 8 to `MAX_EPOCHS`, so that the model is trained on enough images.
 
-    For tiles, they are from 4 to 200, for as many pixels as `TARGET_IMAGES_OF_TILES` images of `MIN_IMAGE_SIZE` have.
+    See `TARGET_IMAGES_SEEN` and `TARGET_IMAGES_GROWING`. For tiles, they are from 4 to `MAX_EPOCHS`, for as many pixels
+    as `TARGET_IMAGES_OF_TILES` images of `MIN_IMAGE_SIZE` have.
     Return None if there is a time budget.
     """
     if facts.settings.get("time_budget") is not None:
@@ -213,8 +189,13 @@ def choose_epochs(facts: RuleInput) -> Decision | None:
         epochs = min(max(round(target / count), 4), 200)
         images = f"{facts.train_count} training images"
         return Decision(epochs, f"{images}, {count} windows an epoch, {epochs * count:,} windows seen in all")
-    epochs = min(max(round(TARGET_IMAGES_SEEN / max(facts.train_count, 1)), 8), 200)
+    epochs = min(max(round(_target_images(facts) / max(facts.train_count, 1)), 8), MAX_EPOCHS)
     return Decision(epochs, f"{facts.train_count} training images, {epochs * facts.train_count:,} images seen in all")
+
+
+def _target_images(facts: RuleInput) -> int:
+    """Return the target of the number of whole images that the model is trained on, each counted once per epoch."""
+    return TARGET_IMAGES_SEEN if facts.settings.get("start_size") is None else TARGET_IMAGES_GROWING
 
 
 def choose_patience(facts: RuleInput) -> Decision | None:
@@ -243,21 +224,6 @@ def choose_encoder_training(facts: RuleInput) -> Decision:
     return Decision("auto", f"{count} {items} are enough to train the encoder")
 
 
-def choose_eval_scale(facts: RuleInput) -> Decision | None:
-    """Choose the scale at which objects in whole images are about as large as in the training crops.
-
-    The scale is 1 if training uses whole images or the encoder has a fixed input size. Return None for tiles.
-    """
-    if facts.settings["view"] == "tiles":
-        return None
-    scale = source_size(facts.settings["augmentation"], 100) / 100
-    if scale == 1:
-        return Decision(1.0, "training uses whole images too")
-    if has_fixed_input_size(facts.settings["encoder"]):
-        return Decision(1.0, "the encoder has a fixed input size")
-    return Decision(scale, "objects in whole images are then about as large as in the training crops")
-
-
 def choose_val_fraction(facts: RuleInput) -> Decision | None:
     """Choose the fraction of the train split used for validation. Return None if there is a val split."""
     data = facts.report.data
@@ -272,10 +238,11 @@ RULES: dict[str, Rule] = {
     "view": choose_view,
     "scale": choose_scale,
     "image_size": choose_image_size,
+    "encoder": choose_encoder,
+    "start_size": choose_start_size,
     "batch_size": choose_batch_size,
     "epochs": choose_epochs,
     "patience": choose_patience,
-    "encoder": choose_encoder,
     "encoder_weights": choose_encoder_weights,
     "encoder_training": choose_encoder_training,
     "decoder": choose_decoder,

@@ -10,11 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pixelwise.config import DECODER_FIRST_FRACTION, Config
+from pixelwise.config import Config
 from pixelwise.data.augmentations import build_transform, source_size, window_size
 from pixelwise.data.cache.store import load_and_resize
 from pixelwise.data.index import DatasetIndex
 from pixelwise.data.input_size import InputSize, to_pair, window_side
+from pixelwise.data.resize import resize_batch
 from pixelwise.data.schema import Record
 from pixelwise.data.torch_dataset import collate
 from pixelwise.data.window_dataset import GridWindows, WindowDataset
@@ -23,6 +24,7 @@ from pixelwise.errors import DataError, is_out_of_memory
 from pixelwise.losses import get_loss
 from pixelwise.losses.partial import merge_possible_classes
 from pixelwise.models.model import SegmentationModel
+from pixelwise.planning.phases import training_phases
 from pixelwise.runtime.cpu import apply_thread_policy, single_thread
 from pixelwise.runtime.device import resolve_device, use_bfloat16
 from pixelwise.runtime.progress import Progress, no_progress
@@ -88,13 +90,13 @@ def estimate_training_time(
     images = _windows(data, config, records, train_count) if is_tiled else _whole_images(data, config, records)
     timer = _Timer(model, data, config, device)
 
-    mode = config.resolve_encoder_training(device.type).mode
-    paused = {"none": 1.0, "decoder-first": DECODER_FIRST_FRACTION, "all": 0.0}[mode]
-    fractions = {pause: fraction for pause, fraction in ((True, paused), (False, 1 - paused)) if fraction}
-    measures: list[Callable[[], float]] = [partial(timer.step, images.batch, pause) for pause in fractions]
+    phases = training_phases(config, config.resolve_encoder_training(device.type).mode)
+    measures: list[Callable[[], float]] = [
+        partial(timer.step, _resized(images.batch, phase.size), phase.is_paused) for phase in phases
+    ]
     measures.append(partial(timer.validation, images.val_batch))
     *steps, validation = [measure() for measure in progress(measures, len(measures))]
-    step = sum(fraction * seconds for fraction, seconds in zip(fractions.values(), steps, strict=True))
+    step = sum(phase.fraction * seconds for phase, seconds in zip(phases, steps, strict=True))
     # Workers load images while the model computes.
     load = images.load_seconds * len(images.batch[0])
     step = max(step, load / config.num_workers) if config.num_workers else step + load
@@ -105,6 +107,12 @@ def estimate_training_time(
     drawings = 3 + math.log2(max(config.epochs, 1))
     once = start_seconds + images.decode_seconds * (train_count + val_count) + drawings * _DRAWING_SECONDS
     return once + config.epochs * epoch * _SAVING_FACTOR
+
+
+def _resized(batch: Sequence[Tensor], size: InputSize) -> list[Tensor]:
+    """Return a batch of images and masks at a size in pixels."""
+    images, masks = batch[:2]
+    return list(batch) if tuple(images.shape[-2:]) == to_pair(size) else [*resize_batch(images, masks, to_pair(size))]
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from pixelwise.config import DECODER_FIRST_FRACTION, Config
+from pixelwise.config import DECODER_FIRST_FRACTION, START_SIZE_FRACTION, Config
+from pixelwise.data.input_size import mean_side
 from pixelwise.runtime.distributed import all_reduce_sum
 
 if TYPE_CHECKING:
@@ -71,6 +72,14 @@ class Course:
             epoch: number of completed epochs.
         """
         return epoch < paused_epochs(self.config)
+
+    def uses_start_size(self, epoch: int) -> bool:
+        """Return True if training images have `start_size`. They do in the first `START_SIZE_FRACTION` of the epochs.
+
+        Args:
+            epoch: number of completed epochs.
+        """
+        return epoch < small_epochs(self.config)
 
     def record_validation(self, seconds: float) -> None:
         """Record the duration of a validation in seconds."""
@@ -152,6 +161,17 @@ class TimedCourse(Course):
         """Return True in the first `DECODER_FIRST_FRACTION` of the time of the training mode "decoder-first"."""
         return self.config.encoder_training == "decoder-first" and self.fraction < DECODER_FIRST_FRACTION
 
+    def uses_start_size(self, epoch: int) -> bool:
+        """Return True in the part of the time that `START_SIZE_FRACTION` of the images take.
+
+        The duration of a step is estimated as proportional to the number of pixels.
+        """
+        if self.config.start_size is None:
+            return False
+        ratio = (mean_side(self.config.start_size) / mean_side(self.config.image_size)) ** 2
+        small = START_SIZE_FRACTION * ratio
+        return self.fraction < small / (small + 1 - START_SIZE_FRACTION)
+
     def record_validation(self, seconds: float) -> None:
         """Record the duration of a validation in seconds."""
         self._validation = max(seconds, 0.7 * self._validation)
@@ -208,3 +228,12 @@ def paused_epochs(config: Config) -> int:
     2
     """
     return round(DECODER_FIRST_FRACTION * config.epochs) if config.encoder_training == "decoder-first" else 0
+
+
+def small_epochs(config: Config) -> int:
+    """Return the number of epochs at the start in which the training images have `start_size`.
+
+    >>> small_epochs(Config(image_size=256, start_size=192, epochs=10)), small_epochs(Config(epochs=10))
+    (6, 0)
+    """
+    return min(round(START_SIZE_FRACTION * config.epochs), config.epochs - 1) if config.start_size is not None else 0

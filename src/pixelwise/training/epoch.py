@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from pixelwise.data.input_size import mean_side
+from pixelwise.data.input_size import mean_side, to_pair
+from pixelwise.data.resize import resize_batch
 from pixelwise.metrics.confusion import Metrics
 from pixelwise.runs.metrics_file import Row
 from pixelwise.runtime.cpu import single_thread
@@ -29,7 +30,9 @@ def validation_steps(setup: TrainingSetup) -> float:
     config = setup.config
     images = (len(setup.datasets[1]) if config.view == "whole" else count_windows(setup)) * setup.fabric.world_size
     step_images = config.batch_size * config.accumulate
-    return _FORWARD_FRACTION * (mean_side(config.eval_size) / mean_side(config.image_size)) ** 2 * images / step_images
+    return (
+        _FORWARD_FRACTION * (mean_side(config.eval_size) / mean_side(config.smallest_size)) ** 2 * images / step_images
+    )
 
 
 def train_epoch(setup: TrainingSetup, state: TrainState, callbacks: list[Callback], bars: TrainingProgress) -> Row:
@@ -117,7 +120,10 @@ def update_weights(setup: TrainingSetup) -> None:
 
 
 def _batches(setup: TrainingSetup) -> Iterator[Batch]:
-    """Yield the batches of this process on its device: images (N, C, H, W) uint8, and masks uint8 (see `Task`)."""
+    """Yield the batches of this process on its device: images (N, C, H, W) uint8, and masks uint8 (see `Task`).
+
+    They have `start_size` at the start of the training, see `Course.uses_start_size`.
+    """
     device, iterator = setup.fabric.device, iter(setup.loader)
     while True:
         # Load with one thread, because operations on a single image are too small to split among several.
@@ -125,8 +131,11 @@ def _batches(setup: TrainingSetup) -> Iterator[Batch]:
             batch = next(iterator, None)
         if batch is None:
             return
-        images, masks = batch
-        yield images.to(device, non_blocking=True), masks.to(device, non_blocking=True)
+        images, masks = (tensor.to(device, non_blocking=True) for tensor in batch)
+        size = setup.config.start_size
+        if size is not None and setup.course.uses_start_size(setup.sampler.epoch):
+            images, masks = resize_batch(images, masks, to_pair(size))
+        yield images, masks
 
 
 def validate(setup: TrainingSetup, classes: Sequence[str]) -> Row:

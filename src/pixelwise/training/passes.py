@@ -103,7 +103,7 @@ def _halve(setup: TrainingSetup, pass_size: int, reason: str) -> None:
             "processes"
         )
     # With a single pixel in the deepest features, batch norm needs two images.
-    smallest = 2 if max(to_pair(config.image_size)) <= setup.model.encoder.reductions[-1] else 1
+    smallest = 2 if max(to_pair(config.smallest_size)) <= setup.model.encoder.reductions[-1] else 1
     if pass_size // 2 < smallest:
         raise ConfigError(
             f"memory does not suffice for {pass_size} image{'s' * (pass_size > 1)} of {config.image_size} px "

@@ -208,9 +208,9 @@ def _loss_function(custom_loss: Callable[..., Any] | None, config: Config, task:
 
 def _check_batch_norm(images: int, config: Config, model: SegmentationModel, fabric: "Fabric") -> None:
     """Raise ConfigError if the smallest batch gives a process a single value per channel in the deepest features."""
-    if images < 2 * fabric.world_size and max(to_pair(config.image_size)) <= model.encoder.reductions[-1]:
+    if images < 2 * fabric.world_size and max(to_pair(config.smallest_size)) <= model.encoder.reductions[-1]:
         raise ConfigError(
-            f"one image of {config.image_size} px per process leaves a single pixel in the deepest features, which "
+            f"one image of {config.smallest_size} px per process leaves a single pixel in the deepest features, which "
             "batch norm cannot normalize; raise `image_size` or `batch_size`"
         )
 

@@ -154,7 +154,7 @@ def start_model(data: DatasetIndex, config: Config) -> SegmentationModel:
     """
     if config.start_from is None:
         return config.create_model(data.classes, data.palette, data.read_spec)
-    check_sizes(config.encoder, config.image_size, config.eval_size)
+    check_sizes(config.encoder, config.image_size, config.eval_size, config.start_size)
     source = SegmentationModel.load(Path(config.start_from))
     if data.read_spec.task is not source.config.task:
         raise ConfigError(

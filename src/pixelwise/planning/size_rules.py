@@ -1,0 +1,105 @@
+"""Rules of a plan for the sizes of the images: in the training, at its start, and in predictions."""
+
+from pixelwise.config import START_SIZE_FRACTION, Config
+from pixelwise.data.analysis.inspection import DatasetReport
+from pixelwise.data.augmentations import source_size
+from pixelwise.data.input_size import HeightWidth, InputSize, map_sides, mean_side, to_plain
+from pixelwise.models.timm_models import has_fixed_input_size
+from pixelwise.planning.rule import Decision, RuleInput
+from pixelwise.planning.view_rules import MIN_CLASS_WIDTH, choose_window_size
+
+IMAGE_SIZES = (128, 160, 192, 224, 256, 320, 384, 448, 512)
+"""The image sizes that a plan can have, in pixels. All are multiples of 32, the coarsest stride of the encoders."""
+
+MIN_IMAGE_SIZE = 192
+"""Image size in pixels at the start of the training if no class is narrow. Smaller images make the edges of large
+objects less accurate (docs/decisions.md)."""
+
+START_FACTOR = 0.75
+"""Size of the images at the start of the training as a multiple of the image size (docs/decisions.md)."""
+
+MIN_START_SIZE = 128
+"""Minimum size in pixels of the images at the start, if it is smaller than the image size."""
+
+SAME_ASPECT = 0.02
+"""Maximum relative difference of the aspect ratios of images that count as one aspect ratio."""
+
+
+def choose_image_size(facts: RuleInput) -> Decision:
+    """Choose the side of windows, see `choose_window_size`, or of whole images, see `choose_whole_size`."""
+    return choose_window_size(facts) if facts.settings["view"] == "tiles" else choose_whole_size(facts)
+
+
+def choose_whole_size(facts: RuleInput) -> Decision:
+    """Choose an image size at which the narrowest class is wide enough, also in the smaller images at the start.
+
+    The size at the start is the smallest of `IMAGE_SIZES`, at least `MIN_IMAGE_SIZE`, at which the class is
+    `MIN_CLASS_WIDTH` wide or more. If it is too narrow at all sizes, it is the largest size. The image size is this
+    size divided by `START_FACTOR`. It does not exceed that of the median image, unless all sizes exceed it.
+
+    If all images have the same aspect ratio, so has the image size. Otherwise, it is a square. Encoders with a fixed
+    input size have the size at the start.
+    """
+    report = facts.report
+    widths = {stats.name: stats.mean_width for stats in report.classes if stats.mean_width}
+    if not widths or report.widths is None or report.heights is None:
+        return Decision(MIN_IMAGE_SIZE, "there are no objects to derive a size from")
+    name, width = min(widths.items(), key=lambda item: item[1])
+    image_side = (report.widths.median * report.heights.median) ** 0.5
+    target = max(MIN_CLASS_WIDTH / width, MIN_IMAGE_SIZE)
+    start = next((size for size in IMAGE_SIZES if size >= target), IMAGE_SIZES[-1])
+    reason = f"'{name}' is typically {width:.1%} of an image's side wide"
+    if has_fixed_input_size(facts.settings.get("encoder", Config().encoder)):
+        start = min(start, max((size for size in IMAGE_SIZES if size <= image_side), default=IMAGE_SIZES[0]))
+        return Decision(start, f"{reason}: {width * start:.0f} px at this size (the target is {MIN_CLASS_WIDTH})")
+    size = _fit_size(start / START_FACTOR, report)
+    own = f"{report.widths.median:.0f}x{report.heights.median:.0f}"
+    if mean_side(size) < start / START_FACTOR - 32:
+        return Decision(size, f"{reason}; a size above the images' own ({own}) adds nothing")
+    pixels = f"{width * mean_side(size) * START_FACTOR:.0f} px at the start of the training"
+    return Decision(size, f"{reason}: {pixels} (the target is {MIN_CLASS_WIDTH}), {width * mean_side(size):.0f} later")
+
+
+def _fit_size(side: float, report: DatasetReport) -> InputSize:
+    """Return the image size of about side · side pixels, with the aspect ratio of the images if all have the same.
+
+    The sides are multiples of 32. They do not exceed those of the median image, but are at least the smallest of
+    `IMAGE_SIZES`.
+    """
+    assert report.widths is not None and report.heights is not None
+    width, height = report.widths.median, report.heights.median
+    ratios = report.aspect_ratios
+    if ratios is None or ratios.max > ratios.min * (1 + SAME_ASPECT):
+        width = height = (width * height) ** 0.5
+    factor = min(side / (width * height) ** 0.5, 1.0)
+    smallest = IMAGE_SIZES[0] // 32
+    sides = [32 * max(min(round(length * factor / 32), int(length // 32)), smallest) for length in (height, width)]
+    return sides[0] if sides[0] == sides[1] else HeightWidth(*sides)
+
+
+def choose_start_size(facts: RuleInput) -> Decision | None:
+    """Choose smaller images for the start of the training. Return None for tiles and for small images."""
+    if facts.settings["view"] == "tiles" or has_fixed_input_size(facts.settings["encoder"]):
+        return None
+    size = facts.settings["image_size"]
+    start = map_sides(lambda side: max(32 * round(side * START_FACTOR / 32), MIN_START_SIZE), size)
+    if mean_side(start) >= mean_side(size):
+        return None
+    return Decision(
+        to_plain(start), f"the first {START_SIZE_FRACTION:.0%} of the training is faster with smaller images"
+    )
+
+
+def choose_eval_scale(facts: RuleInput) -> Decision | None:
+    """Choose the scale at which objects in whole images are about as large as in the training crops.
+
+    The scale is 1 if training uses whole images or the encoder has a fixed input size. Return None for tiles.
+    """
+    if facts.settings["view"] == "tiles":
+        return None
+    scale = source_size(facts.settings["augmentation"], 100) / 100
+    if scale == 1:
+        return Decision(1.0, "training uses whole images too")
+    if has_fixed_input_size(facts.settings["encoder"]):
+        return Decision(1.0, "the encoder has a fixed input size")
+    return Decision(scale, "objects in whole images are then about as large as in the training crops")
