@@ -205,7 +205,7 @@ def _summarize(
         split=selection.split,
         reason=selection.reason,
         warning=selection.warning,
-        note=" ".join(filter(None, (selection.note, _left_out(tally.large)))),
+        note="; ".join(filter(None, (selection.note, _left_out(tally.large)))),
         intervals=bootstrap_iou(np.stack([image.counts for image in images]), data.classes, groups),
         boundary={name: value for metric in tally.boundary for name, value in metric.compute().items()},
         calibration=tally.calibration.compute(),
@@ -229,7 +229,7 @@ def _left_out(large: int) -> str:
     """Return a note about images that are too large to be decoded, or ""."""
     if not large:
         return ""
-    return f"The boundary scores and additional metrics leave out {large} image{'s' * (large > 1)} too large to decode."
+    return f"the boundary scores and additional metrics leave out {large} image{'s' * (large > 1)} too large to decode"
 
 
 def _image_scores(
