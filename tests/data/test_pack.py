@@ -3,6 +3,7 @@
 import io
 import itertools
 import json
+import multiprocessing
 import tarfile
 from dataclasses import replace
 from pathlib import Path
@@ -312,6 +313,9 @@ def test_an_epoch_fetches_each_shard_once_and_keeps_few(
 def test_processes_and_workers_draw_each_sample_once(
     url: str, workers: int, epochs: int, pets: pw.DatasetIndex, request: pytest.FixtureRequest
 ) -> None:
+    context = "fork" if url == "memory" and workers else None  # only a forked process has the files in memory
+    if context and context not in multiprocessing.get_all_start_methods():
+        pytest.skip("processes cannot be forked")
     out = request.getfixturevalue(url)
     pack(pets, out, SMALL if url == "memory" else 2 * SMALL)
     result = read_packed(RemoteFile(out))
@@ -322,6 +326,8 @@ def test_processes_and_workers_draw_each_sample_once(
         for rank in range(2):
             sampler = ShardSampler(shard_urls(result.train) or [], 4, 0, rank, 2, workers, window=2)
             sampler.epoch = epoch
-            for images, _ in DataLoader(dataset, batch_sampler=sampler, num_workers=workers):
+            for images, _ in DataLoader(
+                dataset, batch_sampler=sampler, num_workers=workers, multiprocessing_context=context
+            ):
                 drawn += [image.numpy().tobytes() for image in images]
         assert sorted(drawn) == expected
