@@ -112,6 +112,23 @@ def test_the_mask_is_a_tiled_bigtiff_with_the_tags_of_the_image(
     ]  # fmt: skip
 
 
+def test_the_mask_of_a_small_image_keeps_the_georeference(predictor: Predictor, image: Path, tmp_path: Path) -> None:
+    expected = predictor(image)
+    predict_folder(predictor, [image], tmp_path / "out")
+    with tifffile.TiffFile(tmp_path / "out" / "map_mask.tif") as mask, tifffile.TiffFile(image) as source:
+        assert mask.geotiff_metadata == source.geotiff_metadata is not None
+        assert np.mean(mask.asarray() == expected.mask) > 0.999, "rounding of the resized image"
+    with Image.open(tmp_path / "out" / "map_overlay.jpg") as overlay:
+        assert overlay.size == (WIDTH, HEIGHT)
+
+
+def test_the_mask_of_a_small_image_without_a_georeference_is_a_png(predictor: Predictor, tmp_path: Path) -> None:
+    path = tmp_path / "plain.tif"
+    tifffile.imwrite(path, make_image(HEIGHT, WIDTH), photometric="rgb", tile=(64, 64))
+    predict_folder(predictor, [path], tmp_path / "out")
+    assert (tmp_path / "out" / "plain_mask.png").exists() and not list((tmp_path / "out").glob("*.tif"))
+
+
 @pytest.mark.parametrize("kind", ["COG", "JP2OpenJPEG", "VRT", "sheared", "points"])
 def test_the_mask_has_the_georeference_of_the_image(
     predictor: Predictor, tmp_path: Path, large: None, kind: str

@@ -1,6 +1,6 @@
 """The rules: which setting follows from which property of the data."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -23,7 +23,7 @@ def settings_for(**properties: Any) -> dict[str, Any]:
 
 def test_each_rule_decides_a_setting() -> None:
     of_tiles = {"scale", "decoder"}
-    assert list(settings_for()) == [name for name in RULES if name not in of_tiles]
+    assert list(settings_for(images=80)) == [name for name in RULES if name not in of_tiles]
     tiles = settings_for(size=(4000, 3000), widths=(500.0, 4.0))
     assert list(tiles) == [name for name in RULES if name not in ("patience", "start_size", "eval_scale")]
     assert set(RULES) <= set(Config.model_fields)
@@ -63,7 +63,9 @@ def test_images_are_smaller_at_the_start() -> None:
     assert make_plan(make_report(), {"image_size": 512}, timed=False).settings["start_size"] == 384
     small = make_plan(make_report(), {"image_size": 128}, timed=False)
     assert "start_size" not in small.settings
-    assert small.settings["epochs"] == 141 and settings["epochs"] == 106, "both compute about as many pixels"
+    assert small.settings["epochs"] == 141 and settings["epochs"] == 94, "both take about as long"
+    narrow = settings_for(sides=(0.5, 0.01))
+    assert narrow["start_size"] == 320 and narrow["epochs"] == 141, "a class that is too narrow in all images"
     fixed = {"encoder": "vit_tiny_patch16_224", "encoder_weights": "none"}
     assert "start_size" not in make_plan(make_report(), fixed, timed=False).settings
 
@@ -75,33 +77,43 @@ class TestUsingTheTime:
     def weights(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("pixelwise.planning.encoder_rules.has_bundled_weights", lambda name: True)
 
-    @staticmethod
-    def plan_for(monkeypatch: pytest.MonkeyPatch, seconds: float, **given: Any) -> pw.Plan:
-        monkeypatch.setattr("pixelwise.planning.rules.estimate_training_time", lambda *args: seconds)
+    COSTS: ClassVar = {"tf_efficientnet_lite0": 1.0, "tf_efficientnet_lite1": 1.1, "tf_efficientnet_lite2": 1.3}
+    """Measured duration of a training relative to that of the smallest encoder."""
+
+    def plan_for(self, monkeypatch: pytest.MonkeyPatch, seconds: float, **given: Any) -> pw.Plan:
+        def estimate(data: pw.DatasetIndex, config: Config, **others: object) -> float:
+            return seconds * self.COSTS[config.encoder]
+
+        monkeypatch.setattr("pixelwise.planning.rules.estimate_training_time", estimate)
         return make_plan(make_report(images=300), given)
 
     def test_a_slow_machine_has_the_minimum(self, monkeypatch: pytest.MonkeyPatch) -> None:
         plan = self.plan_for(monkeypatch, 500)
-        assert (plan.settings["encoder"], plan.settings["epochs"]) == ("tf_efficientnet_lite0", 35)
+        assert (plan.settings["encoder"], plan.settings["epochs"]) == ("tf_efficientnet_lite0", 31)
         assert plan.seconds == 500
         assert "; model size m about 10 min and l about 10 min" in plan.reasons["encoder"]
 
-    def test_a_larger_encoder_comes_first(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_larger_encoder_is_measured(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A step with size l costs 1.16 times one with size s in general, and 1.3 times on this machine."""
         plan = self.plan_for(monkeypatch, 450)
-        assert (plan.settings["encoder"], plan.settings["epochs"]) == ("tf_efficientnet_lite2", 35)
+        assert plan.settings["encoder"] == "tf_efficientnet_lite1" and plan.seconds == pytest.approx(450 * 1.1)
+
+    def test_a_larger_encoder_comes_first(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        plan = self.plan_for(monkeypatch, 410)
+        assert (plan.settings["encoder"], plan.settings["epochs"]) == ("tf_efficientnet_lite2", 31)
         assert plan.reasons["encoder"] == "size l, the largest whose training takes at most 9 min on this machine"
-        assert plan.seconds == pytest.approx(450 * 1.16)
+        assert plan.seconds == pytest.approx(410 * 1.3)
 
     def test_then_more_epochs(self, monkeypatch: pytest.MonkeyPatch) -> None:
         plan = self.plan_for(monkeypatch, 300)
-        assert (plan.settings["encoder"], plan.settings["epochs"]) == ("tf_efficientnet_lite2", 54)
-        assert plan.reasons["epochs"].startswith("1.5 times the minimum of 35, which fit in 9 min; about 9 min")
+        assert (plan.settings["encoder"], plan.settings["epochs"]) == ("tf_efficientnet_lite2", 42)
+        assert plan.reasons["epochs"].startswith("1.4 times the minimum of 31, which fit in 9 min; about 9 min")
         assert plan.seconds is not None and plan.seconds <= 540
-        assert self.plan_for(monkeypatch, 1).settings["epochs"] == 70, "at most twice the minimum"
+        assert self.plan_for(monkeypatch, 1).settings["epochs"] == 62, "at most twice the minimum"
 
     def test_given_settings_stay(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        plan = self.plan_for(monkeypatch, 100, epochs=5, encoder="tf_efficientnet_lite1")
-        assert (plan.settings["encoder"], plan.settings["epochs"]) == ("tf_efficientnet_lite1", 5)
+        plan = self.plan_for(monkeypatch, 100, epochs=5, encoder="tf_efficientnet_lite0")
+        assert (plan.settings["encoder"], plan.settings["epochs"]) == ("tf_efficientnet_lite0", 5)
         assert plan.seconds == 100
 
 

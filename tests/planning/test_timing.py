@@ -13,8 +13,9 @@ from torch import Tensor
 import pixelwise as pw
 from pixelwise.config import Config
 from pixelwise.data.window_dataset import WindowDataset
-from pixelwise.planning import timing
+from pixelwise.planning import step_timer, timing
 from pixelwise.planning.rules import make_plan
+from pixelwise.planning.step_timer import StepTimer
 from pixelwise.planning.timing import estimate_training_time
 from tests.planning.helpers import make_report
 
@@ -41,8 +42,8 @@ def known(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
         calls.append(paused)
         return 0.5 if paused else 1.0
 
-    monkeypatch.setattr(timing._Timer, "step", step)
-    monkeypatch.setattr(timing._Timer, "validation", lambda timer, batch: 0.3 * (batch[0].shape[-1] / 32) ** 2)
+    monkeypatch.setattr(StepTimer, "step", step)
+    monkeypatch.setattr(StepTimer, "validation", lambda timer, batch: 0.3 * (batch[0].shape[-1] / 32) ** 2)
     monkeypatch.setattr("pixelwise.planning.timing.time.perf_counter", lambda: 0.0)
     monkeypatch.setattr(timing, "_DRAWING_SECONDS", 0.0)
     monkeypatch.setattr(timing, "_SAVING_FACTOR", 1.0)
@@ -70,6 +71,27 @@ def test_validation_takes_as_long_as_its_images_are_large() -> None:
     assert estimate_training_time(data, Config(**settings), 40) == pytest.approx(3 * (10 + 5 * 0.3 * 4))
 
 
+@pytest.mark.parametrize(
+    ("training", "step_seconds"),
+    [
+        ("none", 0.6 * 0.5 + 0.4 * 2.0),
+        ("all", 0.6 * 1.0 + 0.4 * 4.0),
+        ("decoder-first", 0.25 * 0.5 + 0.35 * 1.0 + 0.4 * 4.0),
+    ],
+)
+def test_steps_are_faster_while_images_are_smaller(
+    training: str, step_seconds: float, monkeypatch: pytest.MonkeyPatch, known: list[bool]
+) -> None:
+    def step(timer: object, batch: list[Tensor], paused: bool) -> float:
+        assert batch[0].shape[2:] == batch[1].shape[1:]
+        return (0.5 if paused else 1.0) * (batch[0].shape[-1] / 32) ** 2
+
+    monkeypatch.setattr(StepTimer, "step", step)
+    settings = SETTINGS | {"encoder_training": training, "image_size": 64, "start_size": 32}
+    seconds = estimate_training_time(make_report(images=40, val=20).data, Config(**settings), 40)
+    assert seconds == pytest.approx(3 * (10 * step_seconds + 5 * 0.3 * 4))
+
+
 @pytest.mark.usefixtures("known")
 def test_without_a_val_split_some_images_validate() -> None:
     data = make_report(images=40).data
@@ -88,7 +110,7 @@ def test_the_steps_are_those_of_the_training(tmp_path: Path, monkeypatch: pytest
         Image.fromarray(pixels * 200).convert("RGB").save(tmp_path / "images" / f"{number}.png")
         Image.fromarray(pixels).save(tmp_path / "masks" / f"{number}.png")
     data = pw.load_dataset(tmp_path)
-    step = timing._Timer.step
+    step = StepTimer.step
 
     def recorded(timer: Any, batch: list[Tensor], paused: bool) -> float:
         seen.extend(batch)
@@ -97,8 +119,8 @@ def test_the_steps_are_those_of_the_training(tmp_path: Path, monkeypatch: pytest
         assert all(torch.equal(one, other) for one, other in zip(before, timer.model.parameters(), strict=True))
         return seconds
 
-    monkeypatch.setattr(timing._Timer, "step", recorded)
-    monkeypatch.setattr(timing, "_MIN_SECONDS", 0.0)
+    monkeypatch.setattr(StepTimer, "step", recorded)
+    monkeypatch.setattr(step_timer, "_MIN_SECONDS", 0.0)
     config = Config(**SETTINGS | {"augmentation": "none"})
     assert estimate_training_time(data, config, 5) > 0
     images, masks = seen
@@ -146,7 +168,7 @@ def test_a_plan_tells_the_duration_and_reports_progress(monkeypatch: pytest.Monk
         totals.append(total)
         return items
 
-    monkeypatch.setattr(timing, "_MIN_SECONDS", 0.0)
+    monkeypatch.setattr(step_timer, "_MIN_SECONDS", 0.0)
     threads = torch.get_num_threads()
     plan = make_plan(make_report(images=40), SETTINGS, progress=progress)
     assert plan.reasons["epochs"].endswith("on this machine, estimated from a few steps")
@@ -168,12 +190,12 @@ def test_a_batch_that_memory_does_not_hold_is_timed_in_parts(monkeypatch: pytest
         work()
         return 2.0
 
-    monkeypatch.setattr(timing, "_median_seconds", run)
-    assert timing._seconds_in_parts(work, torch.zeros(10, 3), torch.zeros(10)) == 4 * 2.0
+    monkeypatch.setattr(step_timer, "_median_seconds", run)
+    assert step_timer._seconds_in_parts(work, torch.zeros(10, 3), torch.zeros(10)) == 4 * 2.0
     assert counts == [10, 5, 3]
 
     def fail(images: Tensor, masks: Tensor) -> None:
         raise MemoryError
 
     with pytest.raises(MemoryError):
-        timing._seconds_in_parts(fail, torch.zeros(10, 3), torch.zeros(10))
+        step_timer._seconds_in_parts(fail, torch.zeros(10, 3), torch.zeros(10))

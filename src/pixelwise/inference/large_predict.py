@@ -16,7 +16,7 @@ from pixelwise.errors import DataError
 from pixelwise.inference.inputs import read_input
 from pixelwise.inference.large_mask import ClassConfidence, MaskFile, MaskPart, mask_parts
 from pixelwise.inference.large_rows import ArrayRows, FileRows, ImageRows, ScaledRows
-from pixelwise.inference.large_tiff import write_mask_tiff
+from pixelwise.inference.large_tiff import has_georeference, write_mask_tiff
 from pixelwise.inference.mask_counts import MaskCounts
 from pixelwise.inference.objects import ObjectFinder, ObjectTable, counted_values, join_channels
 from pixelwise.inference.output_options import MaskStyle
@@ -30,7 +30,7 @@ from pixelwise.runtime.atomic import atomic_write
 from pixelwise.runtime.progress import Progress, no_progress
 
 LARGE_PIXELS = 1 << 26
-"""Number of pixels from which on a file is read in parts, see `is_large_file`, and its mask is a TIFF file."""
+"""Number of pixels from which on a file is read in parts, and its mask is a TIFF file. See also `is_large_file`."""
 
 MAX_OVERLAY_SIDE = 4096
 """Maximum side in pixels of the overlay of a large file. A larger overlay is reduced to this side."""
@@ -59,17 +59,17 @@ class LargePrediction(MaskCounts):
 
 
 def is_large_file(path: ImageSource) -> bool:
-    """Return True if an image is a file of more than `LARGE_PIXELS` that is read in parts, see `open_windows`.
+    """Return True if an image is a file that is read in parts, see `open_windows`, and whose mask is a TIFF file.
 
-    A file that cannot be read in parts is decoded at once if it has at most `MAX_PIXELS`. A virtual mosaic (VRT) is
-    always read in parts.
+    Such a file has more than `LARGE_PIXELS`, or a georeference, which its mask keeps. A file that cannot be read in
+    parts is decoded at once if it has at most `MAX_PIXELS`. A virtual mosaic (VRT) is always read in parts.
     """
     if not isinstance(path, Path) or path.suffix.lower() not in WINDOW_SUFFIXES:
         return False
     if path.suffix.lower() == ".vrt":
         return True
     pixels = stated_pixels(path) or 0
-    return pixels > MAX_PIXELS or (pixels > LARGE_PIXELS and can_read_windows(path))
+    return pixels > MAX_PIXELS or (pixels > LARGE_PIXELS and can_read_windows(path)) or has_georeference(path)
 
 
 def has_large_logits(path: ImageSource, predictor: Predictor) -> bool:

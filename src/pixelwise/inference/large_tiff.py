@@ -1,13 +1,16 @@
-"""Mask files of large images: tiled BigTIFF files with the tags and the georeference of the image."""
+"""Mask files of large and of georeferenced images: tiled BigTIFF files with the tags of the image."""
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from pixelwise.data.io.image_windows import open_windows
 from pixelwise.data.mask_format import MaskFormat, encode_mask
+from pixelwise.errors import DataError
 from pixelwise.inference.large_mask import MaskFile
 from pixelwise.runtime.threads import available_cpus
 
@@ -76,6 +79,13 @@ def write_mask_tiff(
             **_resolution(page),
             **options,
         )
+
+
+def has_georeference(path: Path) -> bool:
+    """Return True if an image file that `open_windows` can open has a georeference."""
+    with suppress(DataError, OSError), open_windows(path) as windows:
+        return windows.page is not None and any(code in windows.page.tags for code in _GEOREFERENCE)
+    return False
 
 
 def read_tiff_mark(path: Path) -> str | None:

@@ -61,12 +61,16 @@ def fit_encoder(config: Config, train_count: int, target: int, estimate: Callabl
     return Decision(chosen.name, reason)
 
 
-def use_time(config: Config, seconds: float, may_grow: bool, may_lengthen: bool) -> tuple[dict[str, Decision], float]:
+def use_time(
+    config: Config, seconds: float, estimate: Callable[[Config], float], may_grow: bool, may_lengthen: bool
+) -> tuple[dict[str, Decision], float]:
     """Use the time up to `TARGET_SECONDS` for a larger encoder and for more epochs.
 
     Args:
         config: the settings of the plan, with the smallest encoder and the minimum number of epochs.
         seconds: estimated duration of this training.
+        estimate: a function (settings) → estimated duration of a training in seconds. It is called for encoders that
+            may fit.
         may_grow: True if the encoder can be replaced.
         may_lengthen: True if the number of epochs can be raised.
 
@@ -76,13 +80,15 @@ def use_time(config: Config, seconds: float, may_grow: bool, may_lengthen: bool)
     decisions: dict[str, Decision] = {}
     target = format_duration(TARGET_SECONDS)
     if may_grow:
-        sizes = [info for info in MODEL_SIZES.values() if has_bundled_weights(info.name) and info.cost is not None]
-        fitting = [info for info in sizes if seconds * (info.cost or 1.0) <= TARGET_SECONDS]
-        if fitting and fitting[-1] is not _SMALLEST:
-            chosen = fitting[-1]
-            reason = f"size {chosen.size}, the largest whose training takes at most {target} on this machine"
-            decisions["encoder"] = Decision(chosen.name, reason)
-            seconds *= chosen.cost or 1.0
+        for info in reversed(MODEL_SIZES.values()):
+            likely = info is not _SMALLEST and seconds * (info.cost or 1.0) <= TARGET_SECONDS
+            if not likely or not has_bundled_weights(info.name):
+                continue
+            measured = estimate(config.replace(encoder=info.name))
+            if measured <= TARGET_SECONDS:
+                reason = f"size {info.size}, the largest whose training takes at most {target} on this machine"
+                decisions["encoder"], seconds = Decision(info.name, reason), measured
+                break
     factor = min(TARGET_SECONDS / seconds, MAX_LENGTHENING)
     if may_lengthen and factor >= MIN_LENGTHENING:
         epochs = int(config.epochs * factor)

@@ -15,7 +15,7 @@ import torch
 
 from pixelwise.config import Config, check_length, expand_shorthands
 from pixelwise.data.analysis.inspection import DatasetReport
-from pixelwise.data.input_size import to_pair, to_plain
+from pixelwise.data.input_size import MAX_SIZE, mean_side, parse_size, to_pair, to_plain
 from pixelwise.data.joined_spec import spec_of
 from pixelwise.errors import DataError
 from pixelwise.losses import check_loss
@@ -25,7 +25,13 @@ from pixelwise.planning.encoder_rules import choose_encoder, describe_sizes, fit
 from pixelwise.planning.loss_rules import choose_class_weights, choose_loss
 from pixelwise.planning.plan import Plan
 from pixelwise.planning.rule import Decision, Rule, RuleInput
-from pixelwise.planning.size_rules import MIN_IMAGE_SIZE, choose_eval_scale, choose_image_size, choose_start_size
+from pixelwise.planning.size_rules import (
+    MIN_IMAGE_SIZE,
+    choose_eval_scale,
+    choose_image_size,
+    choose_start_size,
+    is_narrow,
+)
 from pixelwise.planning.timing import estimate_training_time
 from pixelwise.planning.view_rules import (
     choose_decoder,
@@ -40,8 +46,11 @@ from pixelwise.runtime.progress import Progress, no_progress
 TARGET_IMAGES_SEEN = 12_000
 """Target of the number of epochs times the number of training images, if all have the same size."""
 
-TARGET_IMAGES_GROWING = 9_000
-"""The same if images are smaller at the start. Both trainings compute as many pixels."""
+TARGET_IMAGES_GROWING = 8_000
+"""The same if images are smaller at the start, and all classes are wide enough in them.
+
+Both trainings take about as long, with their validations.
+"""
 
 MAX_EPOCHS = 200
 """Maximum number of epochs of a plan."""
@@ -120,18 +129,18 @@ def make_plan(
         reasons["eval_scale"] += f": {config.eval_size} px"
     seconds = None
     may_grow = config.view == "whole" and given.keys().isdisjoint(("encoder", "encoder_weights", "start_from"))
+    estimate = partial(estimate_training_time, data, train_count=train_count, progress=progress)
     if timed and config.time_budget is None:
-        seconds = estimate_training_time(data, config, train_count, progress)
+        seconds = estimate(config)
         may_lengthen = config.view == "whole" and "epochs" not in given and config.patience is None
-        changes, seconds = use_time(config, seconds, may_grow, may_lengthen)
+        changes, seconds = use_time(config, seconds, estimate, may_grow, may_lengthen)
         for name, decision in changes.items():
             chosen[name], reasons[name] = decision
         config = Config.from_preset(base=chosen)
         reasons["epochs"] += f"; about {format_duration(seconds)} on this machine, estimated from a few steps"
         reasons["encoder"] += describe_sizes(config.encoder, seconds)
     elif timed and may_grow:
-        estimate = partial(estimate_training_time, data, train_count=train_count, progress=progress)
-        target = TARGET_IMAGES_SEEN if config.start_size is None else TARGET_IMAGES_GROWING
+        target = _target_images(RuleInput(report, train_count, chosen, frozenset(given)))
         fitting = fit_encoder(config, train_count, target, estimate)
         if fitting is not None:
             chosen["encoder"], reasons["encoder"] = fitting
@@ -195,7 +204,10 @@ def choose_epochs(facts: RuleInput) -> Decision | None:
 
 def _target_images(facts: RuleInput) -> int:
     """Return the target of the number of whole images that the model is trained on, each counted once per epoch."""
-    return TARGET_IMAGES_SEEN if facts.settings.get("start_size") is None else TARGET_IMAGES_GROWING
+    start = facts.settings.get("start_size")
+    if start is None or is_narrow(facts.report, mean_side(to_pair(parse_size(start, 1, MAX_SIZE)))):
+        return TARGET_IMAGES_SEEN
+    return TARGET_IMAGES_GROWING
 
 
 def choose_patience(facts: RuleInput) -> Decision | None:

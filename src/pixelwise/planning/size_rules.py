@@ -77,6 +77,15 @@ def _fit_size(side: float, report: DatasetReport) -> InputSize:
     return sides[0] if sides[0] == sides[1] else HeightWidth(*sides)
 
 
+def is_narrow(report: DatasetReport, side: float) -> bool:
+    """Return True if the narrowest class is less than `MIN_CLASS_WIDTH` wide in images of side · side pixels.
+
+    Sizes are multiples of 32, so the side may be 16 px less than needed.
+    """
+    widths = [stats.mean_width for stats in report.classes if stats.mean_width]
+    return bool(widths) and min(widths) * (side + 16) < MIN_CLASS_WIDTH
+
+
 def choose_start_size(facts: RuleInput) -> Decision | None:
     """Choose smaller images for the start of the training. Return None for tiles and for small images."""
     if facts.settings["view"] == "tiles" or has_fixed_input_size(facts.settings["encoder"]):
