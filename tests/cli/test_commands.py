@@ -143,7 +143,7 @@ class TestTrain:
         assert result.code == 130
         assert result.err.startswith(f"pixelwise: stopped; best model so far: {run}/model.safetensors (epoch ")
         command = shlex.split(result.err.rpartition("continue with: ")[2])
-        assert command == ["pixelwise", "train", "--resume", str(run), "--allow-outside"]
+        assert command == ["pixelwise", "train", "--resume", str(run), "--allow-outside", "--epochs", "9"]
         assert "; the next epoch is 3; continue with: " in result.err and "epochs 3 to 9" in result.out
         (run / "model.safetensors").unlink()
         result = run_cli("train", "--resume", run, "--epochs", "9")

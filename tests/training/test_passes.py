@@ -40,7 +40,7 @@ class Limited(nn.Module):
 def make_setup(model: Limited, batch_size: int = 8, image_size: int = 64, world_size: int = 1) -> Any:
     fabric = SimpleNamespace(backward=Tensor.backward, world_size=world_size, global_rank=1, device=torch.device("cpu"))
     return SimpleNamespace(
-        config=SimpleNamespace(batch_size=batch_size, image_size=image_size, accumulate=1),
+        config=SimpleNamespace(batch_size=batch_size, image_size=image_size, smallest_size=image_size, accumulate=1),
         fabric=fabric,
         model=model,
         ddp_model=model,

@@ -273,7 +273,8 @@ def _stop_text(target: Path, request: Request) -> str:
     if checkpoint is None or not rows or not (target / "model.safetensors").exists():
         return f"no epoch is complete, so there is no model yet; {advice}"
     best = f"best model so far: {target / 'model.safetensors'} ({describe_best_epoch(rows)})"
-    is_last = run.config.time_budget is None and checkpoint.epoch == run.config.epochs
+    epochs = request.settings.get("epochs", run.config.epochs)
+    is_last = run.config.time_budget is None and checkpoint.epoch == epochs
     next_epoch = "all epochs are complete" if is_last else f"the next epoch is {checkpoint.epoch + 1}"
     return f"{best}; {next_epoch}; {advice}"
 
@@ -282,5 +283,8 @@ def _resume_advice(target: Path, request: Request) -> str:
     flags = ["--allow-outside"] if request.options.allow_outside else []
     if request.repeats.learning_curve:
         flags.append("--learning-curve")
+    epochs = request.settings.get("epochs")
+    if epochs is not None and Run.exists(target) and Run.open(target).config.epochs != epochs:
+        flags += ["--epochs", str(epochs)]  # the interrupt came before the run had the new number
     processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     return f"continue with: {resume_command(target, flags, processes)}"
