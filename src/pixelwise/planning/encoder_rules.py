@@ -62,22 +62,22 @@ def fit_encoder(config: Config, train_count: int, target: int, estimate: Callabl
 
 
 def use_time(
-    config: Config, seconds: float, estimate: Callable[[Config], float], may_grow: bool, may_lengthen: bool
+    config: Config, estimate: Callable[[Config], float], may_grow: bool, may_lengthen: bool
 ) -> tuple[dict[str, Decision], float]:
     """Use the time up to `TARGET_SECONDS` for a larger encoder and for more epochs.
 
     Args:
-        config: the settings of the plan, with the smallest encoder and the minimum number of epochs.
-        seconds: estimated duration of this training.
-        estimate: a function (settings) → estimated duration of a training in seconds. It is called for encoders that
-            may fit.
-        may_grow: True if the encoder can be replaced.
+        config: the settings of the plan, with the minimum number of epochs.
+        estimate: a function (settings) → estimated duration of a training in seconds. It is called for these settings,
+            and for each encoder that may fit.
+        may_grow: True if the encoder is the smallest of `MODEL_SIZES` and can be replaced.
         may_lengthen: True if the number of epochs can be raised.
 
     Returns:
-        The decisions that replace those of the plan, and the estimated duration of the training.
+        The changed decisions, and the estimated duration of the training.
     """
-    decisions: dict[str, Decision] = {}
+    seconds = estimate(config)
+    changes: dict[str, Decision] = {}
     target = format_duration(TARGET_SECONDS)
     if may_grow:
         for info in reversed(MODEL_SIZES.values()):
@@ -87,15 +87,15 @@ def use_time(
             measured = estimate(config.replace(encoder=info.name))
             if measured <= TARGET_SECONDS:
                 reason = f"size {info.size}, the largest whose training takes at most {target} on this machine"
-                decisions["encoder"], seconds = Decision(info.name, reason), measured
+                changes["encoder"], seconds = Decision(info.name, reason), measured
                 break
     factor = min(TARGET_SECONDS / seconds, MAX_LENGTHENING)
     if may_lengthen and factor >= MIN_LENGTHENING:
         epochs = int(config.epochs * factor)
         reason = f"{epochs / config.epochs:.1f} times the minimum of {config.epochs}, which fit in {target}"
-        decisions["epochs"] = Decision(epochs, reason)
+        changes["epochs"] = Decision(epochs, reason)
         seconds *= epochs / config.epochs
-    return decisions, seconds
+    return changes, seconds
 
 
 def describe_sizes(encoder: str, seconds: float) -> str:

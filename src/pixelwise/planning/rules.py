@@ -6,7 +6,7 @@ can change the value. To add a rule, write a function and add it to `RULES`.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -89,9 +89,9 @@ def make_plan(
     Args:
         report: the result of `inspect`.
         settings: fields of `Config` that the user gave. The other settings are chosen to fit them.
-        timed: measure a few training steps to estimate the duration on this machine. With a time budget of more than 5
-            minutes, the size of the encoder depends on the measurement, unless the view is tiles, or `encoder`,
-            `encoder_weights` or `start_from` is given. No other setting depends on it.
+        timed: measure a few training steps to estimate the duration on this machine. The size of the encoder and the
+            number of epochs depend on the measurement if they are not given, except for tiles (see `use_time`, and
+            `fit_encoder` for a time budget).
         progress: reports the progress of the measured steps, see `Progress`.
 
     Returns:
@@ -128,27 +128,44 @@ def make_plan(
     if "eval_scale" in reasons:
         reasons["eval_scale"] += f": {config.eval_size} px"
     seconds = None
-    may_grow = config.view == "whole" and given.keys().isdisjoint(("encoder", "encoder_weights", "start_from"))
-    estimate = partial(estimate_training_time, data, train_count=train_count, progress=progress)
-    if timed and config.time_budget is None:
-        seconds = estimate(config)
-        may_lengthen = config.view == "whole" and "epochs" not in given and config.patience is None
-        changes, seconds = use_time(config, seconds, estimate, may_grow, may_lengthen)
+    if timed:
+        estimate = partial(estimate_training_time, data, train_count=train_count, progress=progress)
+        target = _target_images(RuleInput(report, train_count, chosen))
+        changes, seconds = _fit_to_machine(config, given, train_count, target, estimate)
         for name, decision in changes.items():
             chosen[name], reasons[name] = decision
-        config = Config.from_preset(base=chosen)
+    if seconds is not None:
         reasons["epochs"] += f"; about {format_duration(seconds)} on this machine, estimated from a few steps"
-        reasons["encoder"] += describe_sizes(config.encoder, seconds)
-    elif timed and may_grow:
-        target = _target_images(RuleInput(report, train_count, chosen, frozenset(given)))
-        fitting = fit_encoder(config, train_count, target, estimate)
-        if fitting is not None:
-            chosen["encoder"], reasons["encoder"] = fitting
+        reasons["encoder"] += describe_sizes(chosen["encoder"], seconds)
     for stats in report.classes:
         images = f"{stats.image_count} image{'s' * (stats.image_count != 1)}"
         reasons[f"class {stats.name}"] = f"{stats.pixel_fraction:.2%} of pixels, in {images}"
     chosen["image_size"] = to_plain(chosen["image_size"])
     return Plan(spec_of(data), chosen, reasons, seconds)
+
+
+def _fit_to_machine(
+    config: Config, given: Mapping[str, Any], train_count: int, target: int, estimate: Callable[[Config], float]
+) -> tuple[dict[str, Decision], float | None]:
+    """Fit the encoder and the number of epochs to the speed of this machine.
+
+    Args:
+        config: the settings of the plan.
+        given: the settings that the user gave. They do not change.
+        train_count: number of training images.
+        target: minimum number of images to train on, each counted once per epoch.
+        estimate: a function (settings) → estimated duration of a training in seconds.
+
+    Returns:
+        The decisions that replace those of the plan, and the estimated duration. It is None with a time budget.
+    """
+    is_whole = config.view == "whole"
+    may_grow = is_whole and given.keys().isdisjoint(("encoder", "encoder_weights", "start_from"))
+    if config.time_budget is not None:
+        fitting = fit_encoder(config, train_count, target, estimate) if may_grow else None
+        return {} if fitting is None else {"encoder": fitting}, None
+    may_lengthen = is_whole and "epochs" not in given and config.patience is None
+    return use_time(config, estimate, may_grow, may_lengthen)
 
 
 def _check_given(settings: Mapping[str, Any]) -> dict[str, Any]:
