@@ -76,7 +76,7 @@ def test_inspection_training_and_prediction(folder: Path, run_cli: RunCommand, t
     trained = run_cli("train", folder, "--plan", plan, "--out", tmp_path / "run", "--epochs", "1", "--size", "128")
     assert trained.code == 0, trained
     run = pw.Run.open(tmp_path / "run")
-    planned = dict(Plan.read(plan).settings) | {"image_size": 128, "epochs": 1}
+    planned = dict(Plan.read(plan).settings) | {"image_size": 128, "start_size": None, "epochs": 1}
     del planned["encoder_training"]  # the run has the mode that "auto" stands for
     assert {name: getattr(run.config, name) for name in planned} == planned
     (row,) = run.read_metrics()
