@@ -9,7 +9,7 @@ import pytest
 from tests.test_docs import write_leaves
 
 _CODE = """
-import importlib, os, signal, sys, types
+import importlib, os, shutil, signal, sys, types
 # Other packages choose their code for this system when they are imported.
 for name in (
     "filelock", "fsspec", "jinja2", "lightning_fabric", "matplotlib.pyplot", "platformdirs", "psutil", "pydantic",
@@ -26,6 +26,8 @@ for name in ("SIGHUP", "SIGKILL", "SIGALRM", "SIGUSR1"):
     vars(signal).pop(name, None)
 os.O_BINARY = os.O_TEMPORARY = 0
 sys.modules["msvcrt"] = types.SimpleNamespace(LK_NBLCK=2, locking=lambda descriptor, mode, count: None)
+# `shutil.which` of Python 3.12 and later calls it on Windows.
+shutil._winapi = types.SimpleNamespace(NeedCurrentDirectoryForExePath=lambda command: True)
 sys.platform = "win32"
 
 import pixelwise as pw
