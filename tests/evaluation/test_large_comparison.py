@@ -1,6 +1,8 @@
 """Evaluation of images that are too large to be decoded: the counts are those of decoded images."""
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -86,3 +88,34 @@ def test_a_damaged_file_is_an_error_of_its_image(record: Record, monkeypatch: py
     record.image.write_bytes(record.image.read_bytes()[:60_000])
     (result,) = Comparisons(predictor(1.0), [record], SPEC, "original")
     assert isinstance(result, pw.DataError) and "image.tif" in str(result)
+
+
+@pytest.mark.parametrize(("resolution", "rows"), [("original", HEIGHT), ("model", HEIGHT // 2)])
+def test_the_progress_counts_64_rows_of_each_strip(
+    record: Record, resolution: Resolution, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lower_the_limit(monkeypatch)
+    model = predictor(0.5)
+    monkeypatch.setattr(views, "MAX_STRIP_BYTES", 5_000)
+    totals: list[int] = []
+    order: list[str] = []
+
+    def progress(items: Iterable[Any], total: int) -> Iterator[Any]:
+        for item in items:
+            totals.append(total)
+            order.append("step")
+            yield item
+
+    forward = model.image_view.logit_rows
+
+    def logit_rows(*arguments: Any) -> Iterator[tuple[range, torch.Tensor]]:
+        for row in forward(*arguments):
+            order.append("row")
+            yield row
+
+    monkeypatch.setattr(model.image_view, "logit_rows", logit_rows)
+    (result,) = Comparisons(model, [record], SPEC, resolution, row_progress=progress)
+    assert not isinstance(result, pw.DataError)
+    steps = model.image_view.strips(WIDTH) * -(-rows // 64)
+    assert steps >= 4 and totals == [steps] * steps
+    assert order.index("row") < order.index("step") < len(order) - 1 - order[::-1].index("row"), "while it runs"

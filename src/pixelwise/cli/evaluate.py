@@ -87,7 +87,7 @@ def evaluate_command(
         evaluation = evaluate(
             opened, dataset, split, None, resolution, device, skip_unreadable,
             parse_components("--metrics", metrics), progress=bars.track("evaluating"), tta=tta,
-            view=view, scale=scale,
+            view=view, scale=scale, row_progress=bars.track("parts of a large image"),
         )  # fmt: skip
     if is_rank_zero():
         print_skipped(evaluation.skipped)

@@ -61,6 +61,7 @@ class Comparisons:
         read_spec: the parameters for reading images and masks.
         resolution: the size of the comparison.
         progress: see `Progress`. It counts images.
+        row_progress: the same for the parts of each image that is too large to be decoded, see `RowProgress`.
 
     Attributes:
         predict_seconds: time of the predictions so far in seconds, without reading files.
@@ -73,9 +74,10 @@ class Comparisons:
         read_spec: ReadSpec,
         resolution: Resolution,
         progress: Progress = no_progress,
+        row_progress: Progress = no_progress,
     ) -> None:
         self.predictor, self.records, self.read_spec = predictor, records, read_spec
-        self.resolution, self.progress = resolution, progress
+        self.resolution, self.progress, self.row_progress = resolution, progress, row_progress
         self.predict_seconds = 0.0
 
     def __iter__(self) -> Iterator[Comparison | DataError]:
@@ -138,9 +140,9 @@ class Comparisons:
             compared = LargeComparison(self.predictor, windows, rows, self.read_spec.partial_labels)
             try:
                 if self.resolution == "model":
-                    compared.at_model_size()
+                    compared.at_model_size(self.row_progress)
                 else:
-                    compared.at_original_size()
+                    compared.at_original_size(self.row_progress)
             except DataError as error:
                 return error
         self.predict_seconds += time.perf_counter() - started

@@ -46,6 +46,7 @@ def evaluate(
     tta: bool = False,
     view: View | None = None,
     scale: float | None = None,
+    row_progress: Progress = no_progress,
 ) -> Evaluation:
     """Evaluate a run's best model on images that it was not trained on.
 
@@ -72,6 +73,8 @@ def evaluate(
         view: "whole" to resize each image to the model's input, "tiles" for overlapping windows of this size. None for
             the view of the training.
         scale: working pixels per image pixel for the view "tiles". None for the scale of the training images.
+        row_progress: the same as `progress` for the parts of each image that is too large to be decoded: 64 rows of a
+            strip, see `ImageView.strips`.
 
     Returns:
         The result. Its `warning` is not empty if the model was trained on some of the images.
@@ -100,7 +103,7 @@ def evaluate(
         predictor.task, predictor.classes, _build_metrics(metrics, predictor), predictor.model.config.temperature
     )
     own_records = selection.records[fabric.global_rank :: fabric.world_size]
-    compared = Comparisons(predictor, own_records, data.read_spec, resolution, progress)
+    compared = Comparisons(predictor, own_records, data.read_spec, resolution, progress, row_progress)
     errors = _add_all(compared, tally, fabric, skip_unreadable)
     seconds = compared.predict_seconds / max(1, len(own_records) - len(errors))
     skipped = _gather_errors(fabric, errors)

@@ -13,9 +13,10 @@ from pixelwise.data.partial_labels import PartialLabels
 from pixelwise.data.resize import nearest_indices
 from pixelwise.data.scaled_windows import ScaledWindows
 from pixelwise.evaluation.counting import count_pixels
-from pixelwise.inference.large_mask import ClassConfidence, mask_parts
+from pixelwise.inference.large_mask import ClassConfidence, RowProgress, mask_parts
 from pixelwise.inference.large_rows import RecordRows
 from pixelwise.inference.predictor import Predictor
+from pixelwise.runtime.progress import Progress, no_progress
 
 SMALL_SIDE = 1024
 """Maximum side in pixels to which the image and its masks are reduced for display."""
@@ -71,20 +72,29 @@ class LargeComparison:
         """The predicted mask of the reduced image."""
         return torch.from_numpy(self._predicted)
 
-    def at_original_size(self) -> None:
+    def at_original_size(self, progress: Progress = no_progress) -> None:
         """Compare all pixels of the image with the prediction of this size.
+
+        Args:
+            progress: counts steps, see `RowProgress`.
 
         Raises:
             DataError: A file is damaged, or its mask has an unknown value. The message names the file.
         """
         config = self._predictor.model.config
         confidence = ClassConfidence(config.task, len(config.classes))
+        done = RowProgress(progress, self._rows.height, self._predictor.image_view.strips(self._rows.width))
         for part in mask_parts(self._predictor.image_view, self._rows, config, confidence, self._keep_logits):
             image, true = self._windows.read(part.rows, part.columns)
             self._add(part.rows, part.columns, true, part.mask, image)
+            done.add(part.rows)
+        done.complete()
 
-    def at_model_size(self) -> None:
+    def at_model_size(self, progress: Progress = no_progress) -> None:
         """Compare the prediction at the size of the logits with the mask, reduced by nearest neighbor.
+
+        Args:
+            progress: see `at_original_size`.
 
         Raises:
             DataError: See `at_original_size`.
@@ -93,12 +103,15 @@ class LargeComparison:
         width = self._scaled.size[1]
         edges = np.linspace(0, width, min(view.strips(image.width), width) + 1).astype(int).tolist()
         self._down, self._across = (nearest_indices(side, min(side, SMALL_SIDE)) for side in self._scaled.size)
+        done = RowProgress(progress, self._scaled.size[0], len(edges) - 1)
         for first, last in pairwise(edges):
             columns = range(first, last)
             for rows, logits in view.logit_rows(image, columns):
                 self._keep_logits(rows, columns, logits)
                 pixels, true = self._scaled.read(rows, columns)
                 self._add(rows, columns, true, self._predictor.task.logits_to_mask(logits).cpu().numpy(), pixels)
+                done.add(rows)
+        done.complete()
 
     def _add(
         self,

@@ -18,9 +18,13 @@ from pixelwise.inference.bands import MAX_BAND_BYTES, neighbors
 from pixelwise.inference.large_rows import ImageRows
 from pixelwise.inference.views import ImageView
 from pixelwise.models.config import ModelConfig
+from pixelwise.runtime.progress import Progress
 
 Bytes = npt.NDArray[np.uint8]
 Bools = npt.NDArray[np.bool_]
+
+STEP_ROWS = 64
+"""Number of rows in a step of the progress."""
 
 _READ_ROWS = 256
 """Number of rows of the image that are read at once to find its nodata pixels. Tiles often have 256 rows."""
@@ -70,6 +74,31 @@ class ClassConfidence:
         return [
             total / count if count else None for total, count in zip(self._sums, self._counts.tolist(), strict=True)
         ]
+
+
+class RowProgress:
+    """The progress of a large image, in steps of `STEP_ROWS` rows of a strip, see `ImageView.strips`.
+
+    Args:
+        progress: see `Progress`. It counts steps.
+        height: number of rows of a strip.
+        strips: number of strips.
+    """
+
+    def __init__(self, progress: Progress, height: int, strips: int) -> None:
+        steps = strips * -(-height // STEP_ROWS)
+        self._steps = iter(progress(range(steps), steps))
+
+    def add(self, rows: range) -> None:
+        """Count rows that are done."""
+        for row in rows:
+            if row % STEP_ROWS == 0:
+                next(self._steps, None)
+
+    def complete(self) -> None:
+        """Count the remaining steps."""
+        for _ in self._steps:
+            pass
 
 
 def mask_parts(

@@ -14,7 +14,7 @@ from pixelwise.data.io.image_windows import WINDOW_SUFFIXES, can_read_windows, s
 from pixelwise.data.resize import nearest_indices
 from pixelwise.errors import DataError
 from pixelwise.inference.inputs import read_input
-from pixelwise.inference.large_mask import ClassConfidence, MaskFile, MaskPart, mask_parts
+from pixelwise.inference.large_mask import STEP_ROWS, ClassConfidence, MaskFile, MaskPart, RowProgress, mask_parts
 from pixelwise.inference.large_rows import ArrayRows, FileRows, ImageRows, ScaledRows
 from pixelwise.inference.large_tiff import has_georeference, write_mask_tiff
 from pixelwise.inference.mask_counts import MaskCounts
@@ -40,9 +40,6 @@ _MAX_LOGITS_BYTES = 256 << 20
 
 _BAND = 512
 """Number of rows of a mask that are counted at once."""
-
-_STEP_ROWS = 64
-"""Number of rows in a step of the progress, and number of rows of a reduced image that are computed at once."""
 
 
 @dataclass(frozen=True)
@@ -165,19 +162,15 @@ def _parts(
 ) -> Iterator[MaskPart]:
     """Yield the parts of the mask, and report the progress."""
     view, config = predictor.image_view, predictor.model.config
-    steps = view.strips(rows.width) * -(-rows.height // _STEP_ROWS)
-    bar = iter(progress(range(steps), steps))
+    done = RowProgress(progress, rows.height, view.strips(rows.width))
     for part in mask_parts(view, rows, config, confidence):
         if config.band_ranges:
             missing = config.pixel_scale.missing(rows.read(part.rows.start, part.rows.stop))
             if missing is not None:
                 part.mask[..., missing[:, part.columns.start : part.columns.stop]] = IGNORE_INDEX
         yield part
-        for row in part.rows:
-            if row % _STEP_ROWS == 0:
-                next(bar, None)
-    for _ in bar:  # complete the bar
-        pass
+        done.add(part.rows)
+    done.complete()
 
 
 def _count(mask: MaskFile, config: ModelConfig, confidence: ClassConfidence) -> LargePrediction:
@@ -218,8 +211,8 @@ def reduced_prediction(rows: ImageRows, mask: MaskFile, config: ModelConfig) -> 
     factor = min(1.0, MAX_OVERLAY_SIDE / max(rows.height, rows.width))
     height, width = (max(1, round(side * factor)) for side in (rows.height, rows.width))
     scaled, image = ScaledRows(rows, (height, width)), np.empty((height, width, len(config.mean)), np.uint8)
-    for start in range(0, height, _STEP_ROWS):
-        stop = min(start + _STEP_ROWS, height)
+    for start in range(0, height, STEP_ROWS):
+        stop = min(start + STEP_ROWS, height)
         image[start:stop] = scaled.read(start, stop).permute(1, 2, 0).numpy()
     row, column = nearest_indices(rows.height, height), nearest_indices(rows.width, width)
     channels = np.stack(

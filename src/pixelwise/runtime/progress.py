@@ -62,9 +62,11 @@ class ProgressBars:
 
         def track(items: Iterable[Any], total: int) -> Iterable[Any]:
             task = self.progress.add_task(description, total=total, note="")
-            for item in items:
-                yield item
-                self.progress.advance(task)
-            self.progress.remove_task(task)
+            try:
+                for item in items:
+                    yield item
+                    self.progress.advance(task)
+            finally:  # also if the caller stops at an error
+                self.progress.remove_task(task)
 
         return track
