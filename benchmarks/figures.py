@@ -36,11 +36,12 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "mosaic": ("data",),
     "predict_speed": ("data",),
     "process_pool": (),
+    "recipes": ("data",),
     "thin_structures": (),
 }
 """A benchmark → the arguments without which its table cannot be measured."""
 
-NEED_GPU = frozenset({"device_limits"})
+NEED_GPU = frozenset({"device_limits", "recipes"})
 """Benchmarks that are not run on a machine without a GPU."""
 
 OPTIONS: dict[str, tuple[str, ...]] = {
