@@ -39,6 +39,8 @@ class TestStart:
             ({}, 600.0, 0, "time: about 10 min, until 12:10; 40 epochs"),
             ({}, None, 0, "time: 40 epochs"),
             ({}, 300.0, 12, "time: about 5 min, until 12:05; epochs 13 to 40"),
+            ({"epochs": 1}, None, 0, "time: 1 epoch"),
+            ({}, None, 39, "time: epoch 40"),
             ({"patience": 7}, None, 0, "time: 40 epochs, fewer if 7 bring no better validation mIoU"),
             ({"time_budget": 300}, 290.0, 0, "time: about 5 min, until 12:04; as many epochs as fit"),
         ],

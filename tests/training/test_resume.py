@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from pixelwise.errors import ConfigError, OutputExistsError, RunError
 from pixelwise.losses.multiclass import cross_entropy
 from pixelwise.runs.run_dir import Run
 from pixelwise.training.callbacks import Callback
-from pixelwise.training.resume import open_run, settle_encoder_training
+from pixelwise.training.resume import completion_reason, open_run, settle_encoder_training
 from pixelwise.training.state import TrainState
 from tests.training.conftest import FullRun
 from tests.training.helpers import SMALL, Interrupt, assert_same_run, files_with_times, value
@@ -129,6 +130,14 @@ def test_a_complete_run_is_returned_unchanged(
     assert run.path == full_run.run.path and len(run.read_metrics()) == 4
     assert caplog.messages == [f"{run.path}: all 4 epochs are done; raise `epochs` to train further"]
     assert before == files_with_times(full_run.run.path)
+
+
+def test_a_complete_run_of_one_epoch(full_run: FullRun) -> None:
+    checkpoint = full_run.run.load_checkpoint()
+    assert checkpoint is not None
+    run = Run(full_run.run.path, full_run.run.config.replace(epochs=1), full_run.run.preset)
+    reason = completion_reason(run, replace(checkpoint, epoch=1))
+    assert reason == "its epoch is done; raise `epochs` to train further"
 
 
 def test_equal_settings_can_be_given_again(pets: pw.DatasetIndex, tmp_path: Path) -> None:

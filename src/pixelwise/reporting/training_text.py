@@ -23,7 +23,9 @@ def print_start(out: Path, config: Config, seconds: float | None, done: int = 0)
         done: number of epochs that are completed, if the training is resumed.
     """
     print(f"run directory: {printable(str(out))}")
-    length = f"{config.epochs} epochs" if not done else f"epochs {done + 1} to {config.epochs}"
+    length = f"{config.epochs} epoch{'s' * (config.epochs != 1)}"
+    if done:
+        length = f"epochs {done + 1} to {config.epochs}" if done + 1 < config.epochs else f"epoch {config.epochs}"
     if config.time_budget is not None:
         length = "as many epochs as fit"
     patience = f", fewer if {config.patience} bring no better validation mIoU" if config.patience else ""

@@ -170,7 +170,9 @@ def completion_reason(
         if not is_spent:
             return ""
         return f"the time of {format_duration(budget)} is spent; raise `time_budget` to train further"
-    return f"all {epoch} epochs are done; raise `epochs` to train further" if epoch == run.config.epochs else ""
+    if epoch != run.config.epochs:
+        return ""
+    return f"{f'all {epoch} epochs are' if epoch > 1 else 'its epoch is'} done; raise `epochs` to train further"
 
 
 def settle_encoder_training(config: Config, device_type: str) -> Config:
