@@ -10,6 +10,7 @@ from PIL import Image
 
 import pixelwise as pw
 from pixelwise.data.io.tiff import NODATA_TAG
+from pixelwise.data.pixel_scale import PixelScale
 from pixelwise.data.spec import DatasetSpec
 from pixelwise.inference.batch import predict_folder
 from pixelwise.inference.prediction import Prediction
@@ -103,7 +104,7 @@ def test_masks_are_ignored_where_images_have_no_data_and_the_spec_keeps_the_opti
 def test_multilabel_masks_have_the_value_for_ignore_in_all_classes() -> None:
     model = pw.create_model(
         "mobilenetv3_small_050", classes=("a", "b"), encoder_weights="none", image_size=64, task="multilabel",
-        band_ranges=((0, 255),) * 3, nodata=9,
+        pixel_scale=PixelScale(band_ranges=((0, 255),) * 3, nodata=9),
     )  # fmt: skip
     predictor = pw.Predictor(model, "cpu")
     image = np.full((20, 30, 3), 100, np.uint8)

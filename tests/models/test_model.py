@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from pixelwise.data.pixel_scale import PixelScale
 from pixelwise.data.task import MULTILABEL
 from pixelwise.errors import ConfigError
 from pixelwise.models.config import ModelConfig
@@ -127,12 +128,13 @@ class TestCreateModel:
             CLASSES,
             encoder_weights="none",
             channels=4,
-            bit_depth=12,
+            pixel_scale=PixelScale(bit_depth=12, nodata=7.0),
             task="multilabel",
             image_size=96,
         )
         config = model.config
-        assert (config.classes, config.size, config.bit_depth, config.task) == (CLASSES, 96, 12, MULTILABEL)
+        assert (config.classes, config.size, config.task) == (CLASSES, 96, MULTILABEL)
+        assert config.pixel_scale == PixelScale(bit_depth=12, nodata=7.0)
         assert config.decoder == {"name": "pix2pix", "max_filters": 64}
         assert config.mean == config.std == (127.5,) * 4
         assert model(torch.zeros(2, 4, 96, 96, dtype=torch.uint8)).shape == (2, 3, 96, 96)

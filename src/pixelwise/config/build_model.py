@@ -34,10 +34,7 @@ def build_model(
         encoder_padding=config.encoder_padding,
         normalization=config.normalization,
         channels=read_spec.channels if read_spec else 3,
-        bit_depth=read_spec.bit_depth if read_spec else 16,
-        pixel_range=read_spec.pixel_range if read_spec else None,
-        band_ranges=read_spec.band_ranges if read_spec else (),
-        nodata=read_spec.nodata if read_spec else None,
+        pixel_scale=read_spec.scale if read_spec else None,
         task=read_spec.task if read_spec else MULTICLASS,
     )
     freeze_encoder(model, config)

@@ -1,7 +1,7 @@
 """The types that describe a data set without its pixels: records, label maps, splits and issues."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -235,13 +235,7 @@ class ReadSpec:
 
     def with_scale(self, scale: PixelScale) -> "ReadSpec":
         """Return the parameters with another conversion of the images' pixels."""
-        return replace(
-            self,
-            bit_depth=scale.bit_depth,
-            pixel_range=scale.pixel_range,
-            band_ranges=scale.band_ranges,
-            nodata=scale.nodata,
-        )
+        return replace(self, **asdict(scale))
 
     @property
     def scale(self) -> PixelScale:

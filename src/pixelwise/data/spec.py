@@ -5,7 +5,7 @@ Plans and runs store it, so that more data is read in the same way.
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeVar
 
@@ -120,10 +120,7 @@ class DatasetSpec(BaseModel):
             kind=label_map.kind,
             tolerance=label_map.tolerance,
             channels=read_spec.channels,
-            bit_depth=read_spec.bit_depth,
-            pixel_range=read_spec.pixel_range,
-            band_ranges=read_spec.band_ranges,
-            nodata=read_spec.nodata,
+            **asdict(read_spec.scale),
             classes={
                 name: ClassSpec(values=sources_of(index), color=to_hex(color))
                 for index, (name, color) in enumerate(zip(data.classes, data.palette, strict=True))

@@ -1,6 +1,7 @@
 """The segmentation model, which computes logits from uint8 images. `model_files` writes and reads its files."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
 
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from pixelwise.data.input_size import HeightWidth, InputSize, View
 from pixelwise.data.mask_format import MaskFormat, ObjectScale
+from pixelwise.data.pixel_scale import PixelScale
 from pixelwise.data.task import MULTICLASS, Task, get_task
 from pixelwise.errors import ConfigError, RunError, first_finding
 from pixelwise.models.config import ModelConfig
@@ -191,10 +193,7 @@ def create_model(
     encoder_padding: Padding = "native",
     normalization: Literal["encoder", "unit"] = "encoder",
     channels: int = 3,
-    bit_depth: int = 16,
-    pixel_range: tuple[float, float] | None = None,
-    band_ranges: Sequence[tuple[float, float]] = (),
-    nodata: float | None = None,
+    pixel_scale: PixelScale | None = None,
     task: str | Task = MULTICLASS,
     view: View = "whole",
     scale: float = 1.0,
@@ -217,10 +216,7 @@ def create_model(
         normalization: "encoder" for the normalization of the encoder's pretraining, "unit" to scale pixels to [0, 1].
             It has no effect if `channels` is not 3. Pixels are then scaled to [-1, 1].
         channels: number of channels of the images.
-        bit_depth: number of used bits in images with 16 bits per channel.
-        pixel_range: the values that become 0 and 255 in images of floats or wide integers, see `ReadSpec`.
-        band_ranges: for each channel, the values that become 1 and 255, see `PixelScale`. Empty for 8-bit images.
-        nodata: the value of pixels without data, see `PixelScale`.
+        pixel_scale: the conversion of the pixels of image files to 8 bits. None for the default of `PixelScale`.
         task: "multiclass" or "multilabel", or a `Task`.
         view: "whole" to resize whole images to `image_size`, "tiles" for windows of this size, see `ModelConfig`.
         scale: working pixels per image pixel for the view "tiles".
@@ -256,10 +252,7 @@ def create_model(
             scale=scale,
             mean=mean,
             std=std,
-            bit_depth=bit_depth,
-            pixel_range=pixel_range,
-            band_ranges=tuple(band_ranges),
-            nodata=nodata,
+            **asdict(pixel_scale or PixelScale()),
             task=get_task(task),
             encoder=encoder,
             encoder_layers=default_blocks(encoder, image_size) if encoder_layers is None else tuple(encoder_layers),
