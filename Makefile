@@ -22,7 +22,7 @@ ifeq ($(strip $(UV)),)
 else
 	test -x $(BIN)/python || $(UV) venv --quiet --python $(PYTHON) $(VENV)
 	$(UV) pip install --quiet --python $(BIN)/python --torch-backend auto --editable '.[all]' || { \
-		echo "Installing from PyTorch's own index failed. Trying PyPI, where PyTorch for Linux is 3.2 GB." >&2; \
+		echo "Installing from PyTorch's own index failed. Trying PyPI, where PyTorch for Linux is 3.0 GB." >&2; \
 		$(UV) pip install --quiet --python $(BIN)/python --editable '.[all]'; }
 endif
 	@touch $@

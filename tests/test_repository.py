@@ -95,6 +95,15 @@ class TestWorkflows:
         assert "secrets." not in text and "password" not in text
         assert yaml.safe_load(text)["jobs"]["publish"]["permissions"] == {"id-token": "write"}
 
+    def test_pytorch_for_cpus_has_a_command_of_its_own(self) -> None:
+        """With `--extra-index-url`, pip installs the build with CUDA if it cannot reach PyTorch's index."""
+        names = ("README.md", "docs/index.md", "CONTRIBUTING.md", "Dockerfile", ".devcontainer/devcontainer.json")
+        texts = [read(name) for name in names] + [read(".github/workflows/ci.yml")]
+        commands = [re.findall(r"pip install .*(?:whl/cpu|TORCH_INDEX)", text) for text in texts]
+        assert all(commands)
+        wanted = re.compile(r"pip install torch torchvision --index-url \S+")
+        assert [line for lines in commands for line in lines if not wanted.fullmatch(line)] == []
+
     def test_make_targets_of_the_workflows_exist(self) -> None:
         targets = set(re.findall(r"^([a-z-]+):", read("Makefile"), re.MULTILINE))
         texts = [path.read_text(encoding="utf-8") for path in WORKFLOWS]

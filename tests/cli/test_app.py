@@ -2,6 +2,7 @@
 
 import errno
 import logging
+import re
 import subprocess
 import sys
 import threading
@@ -39,6 +40,8 @@ class TestHelp:
         assert "--out" in text or command in ("encoders", "pack", "runs")
         lines = [line for line in result.out.splitlines() if line.startswith(("│ --", "│ *", "│ FOLDER", "│ PATTERN"))]
         assert lines and all(len(line.strip("│* ").split("  ")) > 1 for line in lines), "a flag and its description"
+        assert '[default: ""]' not in text
+        assert not re.search(r"\[default: [^]]*\] \[default", text), "one default"
 
     def test_descriptions_fill_their_lines(self, run_cli: RunCommand) -> None:
         """A line of a description is short only if the next word does not fit."""

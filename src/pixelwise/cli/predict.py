@@ -56,7 +56,7 @@ def predict_command(
     masks: MaskStyle = "index",
     overlays: OverlayFormat = "jpg",
     frame_masks: Annotated[bool, Parameter(negative=())] = False,
-    pixel_size: str = "",
+    pixel_size: Annotated[str, Parameter(show_default=False)] = "",
     view: View | None = None,
     scale: float | None = None,
     tta: Annotated[bool, Parameter(negative=())] = False,

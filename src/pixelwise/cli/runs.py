@@ -13,7 +13,7 @@ def runs_command(folder: Path = Path("runs"), /) -> int:
     """List runs with their data, score, size and training time.
 
     Args:
-        folder: Directory with runs at any depth up to four. [default: runs]
+        folder: Directory with runs at any depth up to four.
     """
     from rich.table import Table
     from rich.text import Text
