@@ -128,5 +128,5 @@ def test_the_message_lists_the_bands() -> None:
     many, unknown = scale_messages(PixelScale(band_ranges=tuple((0, 5 + n) for n in range(20))))
     assert "band 16 0 to 20, … and 4 more" in many and unknown.startswith("pixels without data (the tag GDAL_NODATA")
     assert scale_messages(PixelScale(band_ranges=((0, 255),) * 3, nodata=0), 0) == [
-        "0 % of the pixels have no data (0, the tag GDAL_NODATA, NaN or infinity); they are ignored"
+        "0 % of the pixels have no data (0, the tag GDAL_NODATA, an internal mask, NaN or infinity); they are ignored"
     ]

@@ -12,8 +12,8 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from pixelwise.data import window_images
+from pixelwise.data.io import tiff_windows
 from pixelwise.data.io.record_windows import open_image_windows
-from pixelwise.data.io.tiff_windows import TiffWindows
 from pixelwise.data.resize import Scale
 from pixelwise.data.schema import LabelMap, MaskSource, MultilabelMask, ReadSpec, Record
 from pixelwise.data.torch_dataset import SegmentationDataset, collate
@@ -154,13 +154,13 @@ def test_a_window_reads_only_its_tiles(tmp_path: Path, monkeypatch: pytest.Monke
     image = write(tmp_path / "image.tif", draw_image())
     record = Record(image, write(tmp_path / "mask.tif", draw_mask()))
     read: dict[str, int] = {"image.tif": 0, "mask.tif": 0}
-    read_bytes = TiffWindows._read_bytes
+    read_bytes = tiff_windows._read_bytes
 
-    def counted(windows: TiffWindows, start: int, count: int) -> bytes:
-        read[windows.path.name] += count
-        return read_bytes(windows, start, count)
+    def counted(file: tifffile.FileHandle, start: int, count: int) -> bytes:
+        read[file.name] += count
+        return read_bytes(file, start, count)
 
-    monkeypatch.setattr(TiffWindows, "_read_bytes", counted)
+    monkeypatch.setattr(tiff_windows, "_read_bytes", counted)
     monkeypatch.setattr(SegmentationDataset, "read", None)
     windows = windows_of([record], SPEC)
     windows.__getitems__([(0, 0)])

@@ -258,6 +258,20 @@ def test_nodata_pixels_of_large_files_are_ignored(view: View, tmp_path: Path, la
     ]
 
 
+def test_the_internal_mask_of_a_large_file_is_ignored(tmp_path: Path, large: None) -> None:
+    path, valid = tmp_path / "ortho.tif", np.ones((HEIGHT, WIDTH), bool)
+    valid[20:90, 30:100] = False
+    with tifffile.TiffWriter(path) as file:
+        file.write(make_image(HEIGHT, WIDTH), photometric="rgb", tile=(64, 64), metadata=None)
+        file.write(valid, photometric="mask", subfiletype=4, tile=(64, 64), compression="zlib", metadata=None)
+    model = make_model(("pet", "background", "border"))
+    model.config = model.config.model_copy(update={"band_ranges": ((0.0, 255.0),) * 3})
+    predictor = Predictor(model, "cpu", "32-true")
+    predict_folder(predictor, [path], tmp_path / "out")
+    np.testing.assert_array_equal(read_mask(tmp_path / "out" / "ortho_mask.tif") == 255, ~valid)
+    np.testing.assert_array_equal(predictor(path).mask == 255, ~valid)
+
+
 def test_a_large_file_that_cannot_be_read_is_skipped(
     predictor: Predictor, image: Path, tmp_path: Path, large: None
 ) -> None:

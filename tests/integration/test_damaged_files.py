@@ -91,7 +91,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "a link to itself": (lambda path: replace_file(path, lambda path: path.symlink_to(path.name)), "cannot be read"),
     # Before the pixels are decoded:
     "a web page": (lambda path: path.write_text("<!doctype html><title>404 Not Found</title>"), "not an image"),
-    "a huge image": (write_huge_png, "exceeds limit"),
+    "a huge image": (write_huge_png, "more than the maximum of 178,956,970; save it as a TIFF with tiles"),
     # While the pixels are decoded:
     "half a PNG": (lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]), "truncated"),
     "half a JPEG": (write_half_a_jpeg, "truncated"),

@@ -42,7 +42,7 @@ class _Sample:
     Attributes:
         channels: number of channels of the image.
         bands: for each channel, the values of sampled pixels, without nodata. () if the image has 8 bits.
-        has_nodata: True if the file states a nodata value.
+        has_nodata: True if the file states a nodata value, or has an internal mask.
     """
 
     channels: int = 3
@@ -95,12 +95,12 @@ def scale_messages(scale: PixelScale, nodata_fraction: float | None = None) -> l
 
     >>> scale_messages(PixelScale(band_ranges=((12, 800), (0.5, 3)), nodata=-9999), 0.125)  # doctest: +ELLIPSIS
     ['pixel values are scaled ... percentile: band 1 12 to 800, band 2 0.5 to 3', '12.5 % of the pixels have no data \
-(-9999, the tag GDAL_NODATA, NaN or infinity); they are ignored']
+(-9999, the tag GDAL_NODATA, an internal mask, NaN or infinity); they are ignored']
     """
     if not scale.band_ranges:
         return []
     own = "" if scale.nodata is None else f"{scale.nodata:g}, "
-    values = f"{own}the tag GDAL_NODATA, NaN or infinity"
+    values = f"{own}the tag GDAL_NODATA, an internal mask, NaN or infinity"
     if nodata_fraction is not None:
         lines = [f"{nodata_fraction * 100:.3g} % of the pixels have no data ({values}); they are ignored"]
     else:
@@ -141,8 +141,10 @@ def _read_sample(image: BytesSource, nodata: float | None) -> _Sample | None:
         return _Sample()
     channels = raw.pixels.shape[2]
     if raw.pixels.dtype == np.uint8:
-        return _Sample(channels, has_nodata=raw.nodata is not None)
+        return _Sample(channels, has_nodata=raw.nodata is not None or raw.masked is not None)
     pixels = raw.pixels.reshape(-1, channels)
+    if raw.masked is not None:
+        pixels = pixels[~raw.masked.ravel()]
     if len(pixels) > _VALUES_PER_IMAGE:
         pixels = pixels[np.random.default_rng(0).integers(0, len(pixels), _VALUES_PER_IMAGE)]
     missing = missing_values(pixels, nodata, raw.nodata)
@@ -153,15 +155,18 @@ def _read_sample(image: BytesSource, nodata: float | None) -> _Sample | None:
 
 def _read_parts(windows: ImageWindows) -> TiffBands | None:
     """Return pixels at random places of a large image, (parts, `_PART_SIDE`², channels), see `read_raw`."""
-    if windows.palette is not None or (windows.dtype == np.uint8 and windows.nodata is None):
+    has_nodata = windows.nodata is not None or windows.has_mask
+    if windows.palette is not None or (windows.dtype == np.uint8 and not has_nodata):
         return None
     generator = np.random.default_rng(0)
-    parts = []
+    parts, masks = [], []
     for _ in range(_VALUES_PER_IMAGE // _PART_SIDE**2):
         top, left = (int(generator.integers(0, side - _PART_SIDE)) for side in (windows.height, windows.width))
-        pixels = windows.read(range(top, top + _PART_SIDE), range(left, left + _PART_SIDE))
-        parts.append(to_colors(windows, pixels).reshape(_PART_SIDE**2, -1))
-    return TiffBands(np.stack(parts), windows.nodata)
+        place = range(top, top + _PART_SIDE), range(left, left + _PART_SIDE)
+        parts.append(to_colors(windows, windows.read(*place)).reshape(_PART_SIDE**2, -1))
+        if (masked := windows.masked(*place)) is not None:
+            masks.append(masked.ravel())
+    return TiffBands(np.stack(parts), windows.nodata, masked=np.stack(masks) if masks else None)
 
 
 def _range(values: npt.NDArray[np.float64]) -> tuple[float, float]:

@@ -29,8 +29,8 @@ class PixelScale:
             outside the range are clipped, and NaN becomes 0. Not used with `band_ranges`.
         band_ranges: for each channel, the values (low, high) that become 1 and 255. Values outside are clipped. Pixels
             of uint8 keep their values, except that a valid 0 becomes 1.
-        nodata: a value of pixels without data, besides that in the tag GDAL_NODATA of a file. NaN and infinities are
-            nodata as well. Used with `band_ranges` only.
+        nodata: a value of pixels without data, besides that in the tag GDAL_NODATA of a file and the pixels of its
+            internal mask. NaN and infinities are nodata as well. Used with `band_ranges` only.
     """
 
     bit_depth: int = 16
@@ -38,12 +38,16 @@ class PixelScale:
     band_ranges: tuple[tuple[float, float], ...] = ()
     nodata: float | None = None
 
-    def apply(self, pixels: np.ndarray, file_nodata: float | None = None) -> Bytes:
+    def apply(
+        self, pixels: np.ndarray, file_nodata: float | None = None, masked: npt.NDArray[np.bool_] | None = None
+    ) -> Bytes:
         """Convert pixels to uint8. The result of a window is that part of the result of the image.
 
         Args:
             pixels: (H, W) or (H, W, C) integers or floats. A single channel uses the first of `band_ranges`.
             file_nodata: the nodata value that the file states, see `parse_nodata`, or None.
+            masked: (H, W), True for the pixels that the file marks as nodata in a mask of its own. None if it has no
+                such mask. Used with `band_ranges` only.
 
         Returns:
             uint8 of the same shape. Without `band_ranges`, an array of uint8 is returned as it is.
@@ -69,6 +73,8 @@ class PixelScale:
         missing = missing_values(bands, self.nodata, file_nodata)
         if missing is not None:
             scaled[missing] = 0
+        if masked is not None:
+            scaled[masked] = 0
         return scaled.reshape(pixels.shape)
 
     def missing(self, image: Bytes) -> npt.NDArray[np.bool_] | None:

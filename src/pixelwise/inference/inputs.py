@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from PIL import Image
 
@@ -224,7 +225,11 @@ def _read_file(file: BinaryIO) -> _Content:
 
 
 def from_array(
-    array: np.ndarray, config: ModelConfig, file_nodata: float | None = None, kind: Literal["array", "tensor"] = "array"
+    array: np.ndarray,
+    config: ModelConfig,
+    file_nodata: float | None = None,
+    masked: npt.NDArray[np.bool_] | None = None,
+    kind: Literal["array", "tensor"] = "array",
 ) -> np.ndarray:
     """Return an array as the model takes it, see `ImageInput`.
 
@@ -232,6 +237,7 @@ def from_array(
         array: the image, or a part of its rows.
         config: the configuration of the model.
         file_nodata: the nodata value that its file states, see `PixelScale.apply`.
+        masked: the nodata pixels of its file's mask, see `PixelScale.apply`.
         kind: what the caller passed. The fix in a message is code for it.
 
     Returns:
@@ -251,7 +257,7 @@ def from_array(
     has_range = (config.pixel_range is not None or config.band_ranges) and pixels.dtype.kind in "uif"
     if pixels.dtype not in (np.uint8, np.uint16) and not has_range:
         raise DataError(f"{_expected(channels, kind)}; this one is {array.dtype}: {_type_hint(array.dtype, kind)}")
-    pixels = config.pixel_scale.apply(pixels, file_nodata)
+    pixels = config.pixel_scale.apply(pixels, file_nodata, masked)
     if count == channels:
         # Copy the array, because torch rejects read-only memory and negative strides, and the caller may change it.
         return np.array(pixels, order="C")

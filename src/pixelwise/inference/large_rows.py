@@ -94,7 +94,8 @@ class FileRows:
         try:
             if palette is not None:
                 return from_array(palette[pixels[..., 0]], self._config)
-            return from_array(pixels, self._config, self.windows.nodata)
+            masked = self.windows.masked(range(start, stop), range(self.width))
+            return from_array(pixels, self._config, self.windows.nodata, masked)
         except DataError as error:
             raise DataError(f"{self.path}: {error}") from None
 

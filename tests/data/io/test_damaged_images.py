@@ -160,6 +160,14 @@ def test_the_limit_holds_if_pillows_is_off(tmp_path: Path, monkeypatch: pytest.M
         read_image(path)
 
 
+def test_an_image_beyond_pillows_limit_is_not_called_damaged(tmp_path: Path) -> None:
+    (tmp_path / "mask.png").write_bytes(png_with_size(14_000, 14_000))
+    with pytest.raises(
+        DataError, match=r"mask\.png: its pixels are more than the maximum of 178,956,970; save it as a"
+    ):
+        read_image(tmp_path / "mask.png")
+
+
 def test_an_extremely_long_image_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
     for width, height in ((1, 1_000_001), (60_000_000, 1)):
         (tmp_path / "line.png").write_bytes(png_with_size(width, height))

@@ -16,7 +16,7 @@ from pixelwise.data.io import tiff_windows
 from pixelwise.data.io.image import MAX_PIXELS
 from pixelwise.data.io.image_windows import can_read_windows, open_windows, stated_pixels
 from pixelwise.data.io.rasterio_windows import RasterioWindows
-from pixelwise.data.io.tiff_windows import TiffWindows
+from pixelwise.data.io.tiff_windows import TiffWindows, _Segments
 from pixelwise.errors import DataError
 
 HEIGHT, WIDTH = 150, 130
@@ -80,13 +80,13 @@ def test_tiles_without_bytes_are_nodata(tmp_path: Path) -> None:
 def test_only_the_tiles_of_a_window_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path / "image.tif", make_pixels(3), compress="DEFLATE", photometric="RGB")
     read: list[int] = []
-    stored = TiffWindows._stored
+    stored = _Segments._stored
 
-    def observed(windows: TiffWindows, number: int) -> bytes:
+    def observed(segments: _Segments, number: int) -> bytes:
         read.append(number)
-        return stored(windows, number)
+        return stored(segments, number)
 
-    monkeypatch.setattr(TiffWindows, "_stored", observed)
+    monkeypatch.setattr(_Segments, "_stored", observed)
     with open_windows(path, keeps_tiles=True) as windows:
         windows.read(range(33, 60), range(130))
         assert read == [5, 6, 7, 8, 9]

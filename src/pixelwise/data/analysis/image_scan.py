@@ -95,13 +95,14 @@ def scan_image(source: BytesSource, scale: PixelScale = UNSCALED) -> tuple[Image
     source = ReadOnce(source)
     bands = read_bands(source) if Path(source.name).suffix.lower() in (".tif", ".tiff") else None
     if bands is not None:
-        pixels, nodata = bands.pixels, bands.nodata
+        pixels, nodata, masked = bands.pixels, bands.nodata, bands.masked
         size, mode, channels = (pixels.shape[0], pixels.shape[1]), f"{pixels.shape[2]} bands", pixels.shape[2]
         is_rgb = False
     else:
         size, mode, pixels, nodata = open_image(source, partial(_decode, reduces=not scale.band_ranges))
+        masked = None
         is_rgb, channels = pixels.dtype == np.uint8, 3
-    scaled = scale.apply(pixels, nodata) if scale.band_ranges else None
+    scaled = scale.apply(pixels, nodata, masked) if scale.band_ranges else None
     gray_image = Image.fromarray(pixels).convert("L") if is_rgb else _to_gray(pixels, scaled)
     step = max(1, min(pixels.shape[:2]) // MIN_DRAFT_SIDE)
     means, mean_squares = channel_moments(

@@ -43,7 +43,8 @@ def scan_large_image(windows: ImageWindows, scale: PixelScale) -> ImageStats:
         digest.update(np.ascontiguousarray(pixels).reshape(-1).data)
         if pixels.dtype == np.uint16:
             max_value = max(max_value, int(pixels.max()))
-        scaled = scale.apply(pixels, windows.nodata) if scale.band_ranges else None
+        masked = windows.masked(rows, range(width))
+        scaled = scale.apply(pixels, windows.nodata, masked) if scale.band_ranges else None
         missing = None if scaled is None else scale.missing(scaled)
         missing_pixels += 0 if missing is None else int(np.count_nonzero(missing))
         shown = pixels if scaled is None else scaled
@@ -80,7 +81,8 @@ def missing_pixels(
     windows: ImageWindows, scale: PixelScale, rows: range, columns: range
 ) -> npt.NDArray[np.bool_] | None:
     """Return the pixels of a part of an image that have no data, see `PixelScale.missing`."""
-    return scale.missing(scale.apply(to_colors(windows, windows.read(rows, columns)), windows.nodata))
+    pixels = to_colors(windows, windows.read(rows, columns))
+    return scale.missing(scale.apply(pixels, windows.nodata, windows.masked(rows, columns)))
 
 
 def _band_rows(windows: ImageWindows) -> int:

@@ -67,7 +67,7 @@ def _read_settings(read_spec: ReadSpec) -> list[Any]:
     if label_map.other_class is not None or read_spec.masks_as_stored:
         settings += [label_map.other_class, read_spec.masks_as_stored]
     if read_spec.band_ranges:
-        settings += ["bands", read_spec.band_ranges, read_spec.nodata]
+        settings += ["bands with internal masks", read_spec.band_ranges, read_spec.nodata]
     return settings
 
 

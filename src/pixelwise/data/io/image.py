@@ -35,6 +35,8 @@ MAX_SIDE = 1_000_000
 """Maximum length of a side in pixels. Resizing takes memory for each row and column, even if one side is short."""
 
 
+_TOO_MANY = f"more than the maximum of {MAX_PIXELS:,}; save it as a TIFF with tiles, which is read in parts, or cut it"
+
 _CUT = "truncated or corrupt (data is missing before its end mark); replace or remove it"
 
 
@@ -73,8 +75,7 @@ def open_image(source: BytesSource, read: Callable[[Image.Image], T]) -> T:
                 size = f"{image.width}x{image.height} pixels"
                 raise DataError(f"{size}: a side is longer than the maximum of {MAX_SIDE:,}; cut it into tiles")
             if image.width * image.height > MAX_PIXELS:
-                size = f"{image.width}x{image.height} pixels"
-                raise DataError(f"{size} are more than the maximum of {MAX_PIXELS:,}; cut it into tiles")
+                raise DataError(f"{image.width}x{image.height} pixels are {_TOO_MANY}")
             if isinstance(image, PngImageFile) and any(tile.extents != (0, 0, *image.size) for tile in image.tile):
                 raise DataError("truncated or corrupt (its first frame has another size); replace or remove it")
             if not isinstance(image, JpegImageFile):
@@ -94,6 +95,8 @@ def open_image(source: BytesSource, read: Callable[[Image.Image], T]) -> T:
         raise DataError(f"{source}: {fault}") from None
     except DataError as error:
         raise DataError(f"{source}: {error}") from None
+    except Image.DecompressionBombError:
+        raise DataError(f"{source}: its pixels are {_TOO_MANY}") from None
     except MemoryError:
         raise DataError(f"{source}: not enough memory to read it; cut it into tiles, or make it smaller") from None
     except Warning:  # the warning filters of the caller turn warnings into exceptions
@@ -169,7 +172,8 @@ def read_with_size(
                 f"{source}: has {band_count} channels{pages}, but the data set's other images have {channels}"
             )
         try:
-            return scale.apply(bands.pixels, bands.nodata), (bands.pixels.shape[0], bands.pixels.shape[1])
+            pixels = scale.apply(bands.pixels, bands.nodata, bands.masked)
+            return pixels, (bands.pixels.shape[0], bands.pixels.shape[1])
         except DataError as error:
             raise DataError(f"{source}: {error}") from None
 
@@ -247,7 +251,7 @@ def read_multiband_tiff(source: BytesSource) -> np.ndarray | None:
 
 
 def read_bands(source: BytesSource) -> TiffBands | None:
-    """Read a TIFF that Pillow cannot represent: several bands, except 8-bit colors with opacity, or rare types.
+    """Read a TIFF that Pillow cannot represent: several bands, except 8-bit colors with opacity, rare types, or a mask.
 
     Returns:
         Its pixels and its nodata value, or None for a file that Pillow reads.

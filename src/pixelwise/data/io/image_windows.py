@@ -37,6 +37,7 @@ class ImageWindows(Protocol):
         bands: number of bands.
         dtype: the type of the pixels.
         nodata: the nodata value that the file states, or None.
+        has_mask: True if the file has an internal mask, see `internal_mask`.
         palette: (256, 3) uint8 RGB colors of the pixel values, or None.
         has_opacity: True if the last band is the opacity.
         block: height and width in pixels of the part of the file that is decoded at once.
@@ -48,6 +49,7 @@ class ImageWindows(Protocol):
     bands: int
     dtype: np.dtype[Any]
     nodata: float | None
+    has_mask: bool
     palette: npt.NDArray[np.uint8] | None
     has_opacity: bool
     block: tuple[int, int]
@@ -72,6 +74,13 @@ class ImageWindows(Protocol):
 
         Raises:
             DataError: The file is damaged. The message names it.
+        """
+        ...
+
+    def masked(self, rows: range, columns: range) -> npt.NDArray[np.bool_] | None:
+        """Return the nodata pixels of a window in the internal mask, (rows, columns), see `read`.
+
+        None if the file has no such mask.
         """
         ...
 

@@ -3,7 +3,8 @@
 import io
 import threading
 import weakref
-from functools import cached_property
+from collections.abc import Callable
+from functools import cached_property, partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Self
@@ -70,6 +71,8 @@ class RasterioWindows:
         self.nodata = None if file.nodata is None else float(file.nodata)
         self.has_opacity = file.colorinterp[-1] == self._rasterio.enums.ColorInterp.alpha
         self.palette = self._colors() if file.count == 1 and self.dtype == np.uint8 else None
+        is_masked = file.mask_flag_enums[0] == [self._rasterio.enums.MaskFlags.per_dataset]
+        self.has_mask = is_masked and self.palette is None
         self.block: tuple[int, int] = file.block_shapes[0]
         if (fault := self._fault()) is not None:
             self.close()
@@ -87,13 +90,19 @@ class RasterioWindows:
         Raises:
             DataError: The window is damaged. The message names the file.
         """
+        return np.ascontiguousarray(np.moveaxis(self._read(self._file.read, rows, columns), 0, 2))
+
+    def masked(self, rows: range, columns: range) -> npt.NDArray[np.bool_] | None:
+        """Return the nodata pixels of a window in the internal mask, see `ImageWindows`. Raises DataError."""
+        return self._read(partial(self._file.read_masks, 1), rows, columns) == 0 if self.has_mask else None
+
+    def _read(self, read: Callable[..., npt.NDArray[Any]], rows: range, columns: range) -> npt.NDArray[Any]:
         window = self._rasterio.windows.Window(columns.start, rows.start, len(columns), len(rows))
         with self._lock, self._rasterio.Env(**_OPTIONS):
             try:
-                pixels = self._file.read(window=window)
+                return read(window=window)
             except self._rasterio.errors.RasterioError as error:
                 raise DataError(f"{self.path}: truncated or corrupt ({_reason(error)}); replace it") from None
-        return np.ascontiguousarray(np.moveaxis(pixels, 0, 2))
 
     @cached_property
     def page(self) -> Any:

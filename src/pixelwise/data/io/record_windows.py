@@ -111,7 +111,7 @@ class RecordWindows:
         if windows.palette is not None:
             return scale.apply(pixels)
         try:
-            return scale.apply(pixels, windows.nodata)
+            return scale.apply(pixels, windows.nodata, windows.masked(rows, columns))
         except DataError as error:
             raise DataError(f"{windows.path}: {error}") from None
 

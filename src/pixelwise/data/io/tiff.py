@@ -1,18 +1,25 @@
 """Decode TIFF files whose bands Pillow cannot represent, with the package tifffile."""
 
 import io
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image, TiffImagePlugin
 
 from pixelwise.data.pixel_scale import parse_nodata
 from pixelwise.errors import DataError
 
+if TYPE_CHECKING:
+    from tifffile import TiffFile, TiffPage
+
 TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 NODATA_TAG = 42113
 """The TIFF tag GDAL_NODATA. Its value is a number as text."""
+
+_MASK_BIT = 4
+"""The bit of the TIFF tag NewSubfileType of a page that is the mask of another page."""
 
 _COLOR_SPACES = (3, 5, 6, 8)
 """Values of the TIFF tag PhotometricInterpretation for palette, CMYK, YCbCr and L*a*b*. Their bands are colors."""
@@ -29,11 +36,32 @@ class TiffBands(NamedTuple):
         pixels: (H, W, bands) integers or floats.
         nodata: the value of the tag GDAL_NODATA, or None.
         pages: number of pages whose pixels are the bands. 1 if all bands are in one page.
+        masked: (H, W), True for the nodata pixels of the file's internal mask, see `internal_mask`. None without one.
     """
 
     pixels: np.ndarray
     nodata: float | None = None
     pages: int = 1
+    masked: npt.NDArray[np.bool_] | None = None
+
+
+def internal_mask(tiff: "TiffFile") -> "TiffPage | None":
+    """Return the page with the internal mask of a TIFF file, or None if there is none.
+
+    GDAL writes such a mask for files whose pixels have no free value for nodata, such as orthophotos with JPEG
+    compression: a page of the size of the first one, with the bit 4 in the tag NewSubfileType. Its pixels are 0 for
+    nodata. Files with a palette have none, because their pixels become colors.
+    """
+    first = tiff.pages.first
+    size = first.imagelength, first.imagewidth
+    if first.photometric == _COLOR_SPACES[0]:
+        return None
+    for page in tiff.pages[1:]:
+        page = page.aspage()
+        is_mask = page.subfiletype & _MASK_BIT and page.samplesperpixel == 1
+        if is_mask and (page.imagelength, page.imagewidth) == size:
+            return page
+    return None
 
 
 def pillow_nodata(image: Image.Image) -> float | None:
@@ -67,7 +95,8 @@ def is_plain_tiff(image: Image.Image) -> bool:
 def decode_bands(content: bytes, max_pixels: int) -> TiffBands | None:
     """Decode a TIFF that Pillow cannot represent.
 
-    Such a file has several bands that are not 8-bit colors, several pages, or a number type that Pillow does not read.
+    Such a file has several bands that are not 8-bit colors, several pages, an internal mask, or a number type that
+    Pillow does not read.
 
     Args:
         content: the file's content.
@@ -90,9 +119,9 @@ def decode_bands(content: bytes, max_pixels: int) -> TiffBands | None:
         page = tiff.pages.first
         opacity = sum(kind in (1, 2) for kind in page.extrasamples)
         is_color = page.samplesperpixel - opacity in (1, 3) or page.photometric in _COLOR_SPACES
-        if (len(series.shape) == 2 and series.dtype.name in _GRAY_TYPES) or (
-            len(tiff.pages) == 1 and is_color and series.dtype == np.uint8
-        ):
+        mask = internal_mask(tiff)
+        is_gray = len(series.shape) == 2 and series.dtype.name in _GRAY_TYPES
+        if mask is None and (is_gray or (len(tiff.pages) == 1 and is_color and series.dtype == np.uint8)):
             return None
         if np.prod(series.shape) > max_pixels * 3:
             raise DataError(f"its shape {series.shape} is larger than the maximum of {max_pixels:,} pixels")
@@ -101,11 +130,11 @@ def decode_bands(content: bytes, max_pixels: int) -> TiffBands | None:
             nodata = parse_nodata(page.tags[NODATA_TAG].value)
         if pages > 1 and len(series.shape) > 3:
             raise DataError(f"has {pages} pages of several bands; save each page as a file")
-        pixels = series.asarray()
+        pixels, masked = series.asarray(), None if mask is None else mask.asarray() == 0
     if pixels.ndim == 2:  # one band, read like a gray image in RGB
         pixels = np.repeat(pixels[:, :, None], 3, 2)
     if pixels.ndim != 3 or pixels.dtype.kind not in "uif":
         raise DataError(f"{pixels.dtype} of shape {pixels.shape}; bands must be (H, W, N) of integers or floats")
     if "X" in series.axes and series.axes.index("X") == 2:  # the first axis is that of the bands
         pixels = np.moveaxis(pixels, 0, 2)
-    return TiffBands(np.ascontiguousarray(pixels), nodata, pages)
+    return TiffBands(np.ascontiguousarray(pixels), nodata, pages, masked)

@@ -2,6 +2,7 @@
 
 import threading
 import weakref
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -9,13 +10,13 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from pixelwise.data.io.tiff import NODATA_TAG, TIFF_SIGNATURES
+from pixelwise.data.io.tiff import NODATA_TAG, TIFF_SIGNATURES, internal_mask
 from pixelwise.data.pixel_scale import parse_nodata
 from pixelwise.errors import DataError, UndecodableTiffError, first_line
 from pixelwise.runtime.threads import available_cpus
 
 if TYPE_CHECKING:
-    from tifffile import TiffFile, TiffPage
+    from tifffile import FileHandle, TiffFile, TiffPage
 
 Pixels = npt.NDArray[Any]
 
@@ -41,7 +42,7 @@ class TiffWindows:
     """
 
     def __init__(self, path: Path, keeps_tiles: bool = False) -> None:
-        self.path, self._keeps_tiles = path, keeps_tiles
+        self.path = path
         tiff = open_tiff(path)
         self.close = weakref.finalize(self, tiff.close)
         self._file, self.page = tiff.filehandle, tiff.pages.first
@@ -57,9 +58,11 @@ class TiffWindows:
         self.has_opacity = any(kind in (1, 2) for kind in page.extrasamples)
         tag = page.tags.get(NODATA_TAG)
         self.nodata = parse_nodata(tag.value) if tag is not None else None
-        self._grid = _Grid(page)
-        self.block = (1, 1) if is_plain(page) else self._grid.block
-        self._kept: dict[int, Pixels | None] = {}
+        self._segments = _Segments(self._file, page, keeps_tiles)
+        mask = internal_mask(tiff)
+        self._mask = None if mask is None else _Segments(self._file, mask, keeps_tiles)
+        self.has_mask = mask is not None
+        self.block = (1, 1) if is_plain(page) else self._segments.block
         self._lock = threading.Lock()
 
     def __enter__(self) -> Self:
@@ -72,7 +75,8 @@ class TiffWindows:
         fault = _fault(tiff, self.page)
         if fault is not None:
             raise DataError(f"{self.path}: cannot be read in parts ({fault}); save it as a TIFF with tiles")
-        fault = _missing_codec(self.page)
+        mask = internal_mask(tiff)
+        fault = _missing_codec(self.page) or (None if mask is None else _missing_codec(mask))
         if fault is not None:
             raise UndecodableTiffError(f"{self.path}: cannot be decoded ({fault}); pip install 'pixelwise[tiff]'")
 
@@ -82,9 +86,17 @@ class TiffWindows:
         Raises:
             DataError: The window is damaged. The message names the file.
         """
+        return self._guarded(self._read_plain if is_plain(self.page) else self._segments.read, rows, columns)
+
+    def masked(self, rows: range, columns: range) -> npt.NDArray[np.bool_] | None:
+        """Return the nodata pixels of a window in the internal mask, see `ImageWindows`. Raises DataError."""
+        return None if self._mask is None else self._guarded(self._mask.read, rows, columns)[..., 0] == 0
+
+    def _guarded(self, read: Callable[[range, range], Pixels], rows: range, columns: range) -> Pixels:
+        """Read in one thread at a time, and name the file in each error."""
         with self._lock:
             try:
-                return self._read_plain(rows, columns) if is_plain(self.page) else self._read_segments(rows, columns)
+                return read(rows, columns)
             except (MemoryError, OSError, DataError):
                 raise
             except Exception as error:  # tifffile raises many exception types for broken files and missing codecs
@@ -99,10 +111,12 @@ class TiffWindows:
         for plane in range(planes):
             start = self.page.dataoffsets[0] + plane * self.height * self.width * pixel
             if len(columns) == self.width:
-                content = self._read_bytes(start + rows.start * self.width * pixel, len(rows) * self.width * pixel)
+                content = _read_bytes(
+                    self._file, start + rows.start * self.width * pixel, len(rows) * self.width * pixel
+                )
             else:
                 first, size = start + columns.start * pixel, len(columns) * pixel
-                content = b"".join(self._read_bytes(first + row * self.width * pixel, size) for row in rows)
+                content = b"".join(_read_bytes(self._file, first + row * self.width * pixel, size) for row in rows)
             bands.append(np.frombuffer(content, dtype).reshape(len(rows), len(columns), samples))
         return np.concatenate(bands, 2)  # a copy, because arrays of bytes cannot be changed
 
@@ -110,13 +124,28 @@ class TiffWindows:
     def _file_dtype(self) -> str:
         return self.page.parent.byteorder + self.dtype.char
 
-    def _read_bytes(self, start: int, count: int) -> bytes:
-        self._file.seek(start)
-        return self._file.read(count)
 
-    def _read_segments(self, rows: range, columns: range) -> Pixels:
-        """Decode the tiles or strips of a window."""
-        page, grid = self.page, self._grid
+class _Segments:
+    """The tiles or strips of a page.
+
+    Args:
+        file: the open file.
+        page: the page.
+        keeps_tiles: see `TiffWindows`.
+
+    Attributes:
+        block: height and width of a tile or strip in pixels.
+    """
+
+    def __init__(self, file: "FileHandle", page: "TiffPage", keeps_tiles: bool) -> None:
+        self._file, self._page, self._keeps_tiles = file, page, keeps_tiles
+        self._grid = _Grid(page)
+        self.block = self._grid.block
+        self._kept: dict[int, Pixels | None] = {}
+
+    def read(self, rows: range, columns: range) -> Pixels:
+        """Decode the tiles or strips of a window. Return (rows, columns, bands)."""
+        page, grid = self._page, self._grid
         numbers = grid.numbers(rows, columns)
         segments = {number: self._kept[number] for number in numbers if number in self._kept}
         missing = [number for number in numbers if number not in segments]
@@ -124,14 +153,14 @@ class TiffWindows:
         stored = [(number, self._stored(number)) for number in missing if page.databytecounts[number]]
         segments |= dict.fromkeys(missing) | dict(self._decode_all(stored))
         self._kept = segments if self._keeps_tiles else {}
-        pixels = np.full((len(rows), len(columns), self.bands), page.nodata, self.dtype)
+        pixels = np.full((len(rows), len(columns), page.samplesperpixel), page.nodata, page.dtype)
         for number, segment in segments.items():
             if segment is not None:
                 grid.place(pixels, segment, number, (rows.start, columns.start))
         return pixels
 
     def _stored(self, number: int) -> bytes:
-        return self._read_bytes(self.page.dataoffsets[number], self.page.databytecounts[number])
+        return _read_bytes(self._file, self._page.dataoffsets[number], self._page.databytecounts[number])
 
     def _decode_all(self, stored: list[tuple[int, bytes]]) -> list[tuple[int, Pixels | None]]:
         if len(stored) < 2:
@@ -140,7 +169,7 @@ class TiffWindows:
             return list(pool.map(lambda segment: self._decode(*segment), stored))
 
     def _decode(self, number: int, content: bytes) -> tuple[int, Pixels | None]:
-        page = self.page
+        page = self._page
         tables = {"jpegtables": page.jpegtables, "jpegheader": page.jpegheader} if page.compression == _JPEG else {}
         data = page.decode(content, number, **tables)[0]
         return number, None if data is None else data[0]
@@ -188,6 +217,11 @@ class _Grid:
             targets.append(slice(low, high))
             sources.append(slice(low - first, high - first))
         pixels[targets[0], targets[1], plane : plane + segment.shape[2]] = segment[sources[0], sources[1]]
+
+
+def _read_bytes(file: "FileHandle", start: int, count: int) -> bytes:
+    file.seek(start)
+    return file.read(count)
 
 
 def open_tiff(path: Path) -> "TiffFile":
