@@ -30,6 +30,16 @@ def test_images_keep_their_aspect_ratio() -> None:
     assert (column.min(1) < 250).sum() == 80
 
 
+def test_a_long_title_is_broken_into_lines() -> None:
+    title = "augmentation crop (rotate 15, blur 0.5, noise 0.5)"
+    short, long = (
+        augmentation_grid([[pair(50, 50, 0)] * 2], ("cat", "dog"), PALETTE, text) for text in ("crop", title)
+    )
+    assert long.size == (short.width, short.height + 19)
+    has_text = [(np.array(grid.convert("L"))[41:56] < 60).any() for grid in (short, long)]
+    assert has_text == [False, True]
+
+
 def test_wrong_arguments_are_errors() -> None:
     with pytest.raises(ValueError, match="the same number of versions"):
         augmentation_grid([], ("cat", "dog"), PALETTE, "title")

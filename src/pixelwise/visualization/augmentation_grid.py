@@ -8,11 +8,11 @@ from PIL import Image
 from pixelwise.palette import Palette
 from pixelwise.visualization._cells import draw_heading, draw_title, fit_image, fit_mask, paste_centered
 from pixelwise.visualization.overlay import Pixels, overlay
-from pixelwise.visualization.text import BACKGROUND, legend
+from pixelwise.visualization.text import BACKGROUND, font, legend, wrap
 
 # All sizes are in pixels.
 _CELL, _GAP, _MARGIN = 160, 6, 20
-_TITLE_SIZE, _HEADING_SIZE = 15, 14
+_TITLE_SIZE, _LINE_HEIGHT, _HEADING_SIZE = 15, 19, 14
 
 
 def augmentation_grid(
@@ -31,7 +31,7 @@ def augmentation_grid(
             values in [0, len(classes)) or 255 = ignore.
         classes: class names in index order.
         palette: one color per class.
-        title: heading of the grid.
+        title: heading of the grid. A long one is broken into lines.
         uncolored: classes without a color, see `overlay`. The legend leaves them out.
 
     Returns:
@@ -48,12 +48,14 @@ def augmentation_grid(
     if not columns or any(len(row) != columns for row in versions):
         raise ValueError("each image needs the same number of versions, and there must be at least one image")
     width = 2 * _MARGIN + columns * _CELL + (columns - 1) * _GAP
-    top = _MARGIN + _TITLE_SIZE + 12 + _HEADING_SIZE + 8
+    titles = wrap(title, width - 2 * _MARGIN, font(_TITLE_SIZE, bold=True))
+    top = _MARGIN + len(titles) * _LINE_HEIGHT + 8 + _HEADING_SIZE + 8
     bottom = top + len(versions) * (_CELL + _GAP)
     masks = [mask for row in versions for _, mask in row]
     strip = legend(classes, palette, masks, width - 2 * _MARGIN, uncolored)
     grid = Image.new("RGB", (width, bottom + strip.height + _MARGIN), BACKGROUND)
-    draw_title(grid, (_MARGIN, _MARGIN), title, _TITLE_SIZE, width - 2 * _MARGIN)
+    for number, line in enumerate(titles):
+        draw_title(grid, (_MARGIN, _MARGIN + number * _LINE_HEIGHT), line, _TITLE_SIZE, width - 2 * _MARGIN)
     left = [_MARGIN + column * (_CELL + _GAP) for column in range(columns)]
     for column, x in enumerate(left):
         draw_heading(grid, x + _CELL // 2, top - 8, f"version {column + 1}", _HEADING_SIZE)

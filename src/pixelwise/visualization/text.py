@@ -72,6 +72,30 @@ def shorten(text: str, width: float, face: ImageFont.FreeTypeFont) -> str:
     return _ends(text, low)
 
 
+def wrap(text: str, width: float, face: ImageFont.FreeTypeFont) -> list[str]:
+    """Break a text into lines at its spaces. A word that is too wide is shortened.
+
+    Args:
+        text: the text.
+        width: maximum width of a line in pixels.
+        face: the font.
+
+    Returns:
+        The lines, at least one.
+
+    >>> wrap("crop (rotate 15, blur 0.2)", 120, font(14))
+    ['crop (rotate 15,', 'blur 0.2)']
+    """
+    lines = [""]
+    for word in text.split(" "):
+        longer = f"{lines[-1]} {word}" if lines[-1] else word
+        if lines[-1] and face.getlength(plain(longer)) > width:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    return [shorten(line, width, face) for line in lines]
+
+
 def _ends(text: str, kept: int) -> str:
     return text[: (kept + 1) // 2] + "…" + text[len(text) - kept // 2 :]
 
