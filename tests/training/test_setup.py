@@ -138,6 +138,16 @@ class TestEncoderTraining:
         assert sum("weights train, from epoch 2" in message for message in caplog.messages) == 1
 
 
+@pytest.mark.parametrize("weights", ["none", "bundled"])
+def test_an_encoder_of_random_weights_that_does_not_train_is_noted(weights: str) -> None:
+    config = pw.Config(encoder_weights=weights, encoder_training="none", image_size=32)
+    text = describe_encoder_training(config.create_model(["a", "b"]), config)
+    assert text.startswith("encoder: none of its 2,958,848 weights train (`encoder_training` none)")
+    assert text.endswith(", and all are random (`encoder_weights` none); train it, or choose weights") == (
+        weights == "none"
+    )
+
+
 def test_the_model_trains_on_smaller_images_at_the_start(
     pets: pw.DatasetIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -237,6 +237,8 @@ def _train_loader(train_set: SegmentationDataset, sampler: EpochSampler, config:
 def describe_encoder_training(model: SegmentationModel, config: Config) -> str:
     """Return one line about the encoder: the number of weights that train, from which epoch, and the frozen parts.
 
+    It states if an encoder that does not train has random weights.
+
     Args:
         model: the model. The weights that do not train are frozen already (`requires_grad` is False).
         config: the settings, as `settle_encoder_training` returns them.
@@ -245,7 +247,11 @@ def describe_encoder_training(model: SegmentationModel, config: Config) -> str:
     total = sum(parameter.numel() for parameter in parameters)
     trainable = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
     if config.encoder_training == "none" or trainable == 0:
-        return f"encoder: none of its {total:,} weights train (`encoder_training` none)"
+        text = f"encoder: none of its {total:,} weights train (`encoder_training` none)"
+        is_random = config.encoder_weights == "none" and config.start_from is None
+        return (
+            f"{text}, and all are random (`encoder_weights` none); train it, or choose weights" if is_random else text
+        )
     start = f"from epoch {paused_epochs(config) + 1}"
     if config.time_budget is not None and config.encoder_training == "decoder-first":
         start = "after a quarter of the time"
