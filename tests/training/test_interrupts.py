@@ -13,10 +13,11 @@ from torch import Tensor
 import pixelwise as pw
 from pixelwise.errors import TrainingDivergedError
 from pixelwise.losses.multiclass import cross_entropy
+from pixelwise.models.tensor_files import write_tensors
 from pixelwise.runs.run_dir import Run
 from pixelwise.training.callbacks import Callback
 from pixelwise.training.loggers.csv import CSVLogger
-from pixelwise.training.recording import Recorder
+from pixelwise.training.recording import Recorder, _save_despite_interrupts
 from pixelwise.training.state import TrainState
 from tests.training.helpers import SMALL, assert_same_run
 from tests.training.test_resume import noisy_loss
@@ -147,6 +148,52 @@ def test_a_second_interrupt_skips_the_drawings_only(
     ]
     assert completed_epochs(tmp_path / "other") == 2
     assert not list((tmp_path / "other").glob("last.*"))
+
+
+class TestSavingDespiteInterrupts:
+    """The saving after an interrupt starts again after each further interrupt."""
+
+    def end(self, interrupts: int) -> list[str]:
+        """End a training by an interrupt, and interrupt its saving. Return what the recorder has done."""
+        done: list[str] = []
+
+        def record_rest(cause: BaseException) -> None:
+            done.append("started")
+            if len(done) <= interrupts:
+                raise KeyboardInterrupt
+            done.append("saved")
+
+        recorder: Any = SimpleNamespace(record_rest=record_rest)
+        with pytest.raises(KeyboardInterrupt):
+            _save_despite_interrupts(recorder, KeyboardInterrupt())
+        return done
+
+    @pytest.mark.parametrize("interrupts", [1, 2, 5, 9])
+    def test_no_interrupt_loses_the_epoch(self, interrupts: int) -> None:
+        assert self.end(interrupts) == ["started"] * (interrupts + 1) + ["saved"]
+
+    def test_a_disk_that_does_not_respond_can_be_left(self) -> None:
+        assert self.end(100) == ["started"] * 10
+
+
+@pytest.mark.integration
+def test_three_interrupts_within_one_write(
+    pets: pw.DatasetIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = 0
+
+    def interrupted(*args: Any, **kwargs: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if 3 <= calls <= 5:  # the second checkpoint, which is written when the training ends
+            raise KeyboardInterrupt
+        return write_tensors(*args, **kwargs)
+
+    monkeypatch.setattr("pixelwise.runs.checkpoint.write_tensors", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        pw.train(pets, tmp_path / "run", callbacks=[InterruptStep()], **SMALL)
+    assert (calls >= 6, completed_epochs(tmp_path / "run")) == (True, 2)
+    assert not list((tmp_path / "run").glob("last.*"))
 
 
 @pytest.mark.integration

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_MAX_INTERRUPTS = 10
+"""Number of interrupts after which the last epoch is given up, because a disk may not respond."""
+
 
 class Recorder:
     """Record the epochs of a training: metrics, callbacks, the best model and checkpoints.
@@ -94,7 +97,7 @@ def finalized(setup: TrainingSetup, state: TrainState, callbacks: list[Callback]
 
     If the block raises an exception, first save the best model and the last complete epoch, run the callbacks'
     `on_exception`, and raise the exception again afterwards. After an interrupt, the temperature is fitted as soon as
-    the best model is saved. A second interrupt skips what is left, but not the saving.
+    the best model is saved. Further interrupts skip what is left, but not the saving.
 
     Args:
         setup: the training.
@@ -121,13 +124,7 @@ def finalized(setup: TrainingSetup, state: TrainState, callbacks: list[Callback]
 def _end_early(
     recorder: Recorder, setup: TrainingSetup, state: TrainState, callbacks: list[Callback], error: BaseException
 ) -> None:
-    try:
-        _attempt(recorder.record_rest, error, cause=error)
-    except KeyboardInterrupt:
-        # It takes about a second, and would lose an epoch. Files are replaced as a whole, so it can be repeated.
-        logger.info("stopping at once: the drawings are skipped; the last complete epoch is saved first")
-        _attempt(recorder.record_rest, error, cause=error)
-        raise
+    _save_despite_interrupts(recorder, error)
     try:
         if isinstance(error, KeyboardInterrupt) and setup.fabric.is_global_zero:
             _attempt(store_temperature_on_stop, state.run, setup)
@@ -136,6 +133,31 @@ def _end_early(
     except KeyboardInterrupt:
         logger.info("stopping at once: the remaining drawings are skipped; all complete epochs are saved")
         raise
+
+
+def _save_despite_interrupts(recorder: Recorder, cause: BaseException) -> None:
+    """Save what `record_rest` saves, and start again after each interrupt.
+
+    It takes about a second. Files are replaced as a whole, so it can be repeated.
+
+    Args:
+        recorder: the recorder.
+        cause: the exception that ended the training.
+
+    Raises:
+        KeyboardInterrupt: The work was interrupted. It is complete, unless there were `_MAX_INTERRUPTS` interrupts.
+    """
+    interrupt = None
+    for count in range(_MAX_INTERRUPTS):
+        try:
+            if count == 1:
+                logger.info("stopping at once: the drawings are skipped; the last complete epoch is saved first")
+            _attempt(recorder.record_rest, cause, cause=cause)
+            break
+        except KeyboardInterrupt as error:
+            interrupt = error
+    if interrupt is not None:
+        raise interrupt
 
 
 def _stop_message(epoch: int, steps: int) -> str:
