@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pixelwise.data.cache import store
+from pixelwise.data.cache import builder, store
 from pixelwise.data.schema import ReadSpec, Record
 
 
@@ -33,11 +33,12 @@ def records(tmp_path: Path) -> list[Record]:
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[Record]:
     """Return a list that gets each record when it is decoded for the cache, in any order."""
     seen: list[Record] = []
-    load_and_resize = store.load_and_resize
+    load_and_resize = builder.load_and_resize
 
     def counted(record: Record, read_spec: ReadSpec, image_size: int) -> tuple[np.ndarray, np.ndarray]:
         seen.append(record)
         return load_and_resize(record, read_spec, image_size)
 
-    monkeypatch.setattr(store, "load_and_resize", counted)
+    for module in (builder, store):
+        monkeypatch.setattr(module, "load_and_resize", counted)
     return seen
