@@ -63,7 +63,7 @@ def divide(data: "DatasetIndex", name: str, number: int) -> "DatasetIndex":
     """
     import torch
 
-    from pixelwise.training.data import with_split
+    from pixelwise.training.splits import with_split
 
     if name == "pets":
         order = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(1000 + number)).tolist()

@@ -11,8 +11,8 @@ from pixelwise.cli.train_run import Request, _estimate_seconds, resolve_config
 from pixelwise.cli.train_source import Source
 from pixelwise.data.label_map.options import LabelOptions
 from pixelwise.errors import ConfigError
-from pixelwise.training.data import make_train_val_split
 from pixelwise.training.resume import create_run
+from pixelwise.training.splits import make_train_val_split
 from tests.conftest import TINY
 
 

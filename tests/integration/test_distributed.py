@@ -21,7 +21,7 @@ from pixelwise.evaluation.evaluator import compute_confusion_matrix
 from pixelwise.inference.predictor import Predictor
 from pixelwise.metrics.confusion import Metrics
 from pixelwise.training import trainer
-from pixelwise.training.data import make_train_val_split
+from pixelwise.training.splits import make_train_val_split
 from tests.integration import two_processes
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]

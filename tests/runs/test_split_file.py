@@ -10,7 +10,7 @@ from pixelwise.data.io.remote import RemoteFile
 from pixelwise.data.schema import BytesSource, Record
 from pixelwise.errors import RunError
 from pixelwise.runs.split_file import SplitRow, data_roots, read_split, relative_name, split_rows, write_split
-from pixelwise.training.data import with_split
+from pixelwise.training.splits import with_split
 
 
 class Member:

@@ -14,7 +14,7 @@ import pixelwise as pw
 from pixelwise.errors import TrainingDivergedError
 from pixelwise.losses.multiclass import cross_entropy
 from pixelwise.training.callbacks import Callback
-from pixelwise.training.data import make_train_val_split
+from pixelwise.training.splits import make_train_val_split
 from pixelwise.training.state import TrainState
 from tests.training.helpers import SMALL
 

@@ -61,7 +61,7 @@ def test_groups_are_searched_for_if_one_data_set_has_no_val_split(
     first, second = trained.data.sets
     data = pw.join_datasets([replace(first, train=first.train[2:], val=first.train[:2]), second])
     assert data.val and data.lacks_val
-    monkeypatch.setattr("pixelwise.training.data.assign_groups", search)
+    monkeypatch.setattr("pixelwise.training.splits.assign_groups", search)
     with pytest.raises(DataError, match="groups are searched for"):
         pw.train_seeds(data, tmp_path / "seeds", 2)
     with pytest.raises(DataError, match="groups are searched for"):

@@ -16,10 +16,10 @@ from pixelwise.data.io.mask import read_mask
 from pixelwise.errors import ConfigError
 from pixelwise.training.callbacks import Callback
 from pixelwise.training.course import paused_epochs
-from pixelwise.training.data import make_train_val_split
 from pixelwise.training.passes import Batch, add_gradients
 from pixelwise.training.resume import settle_encoder_training
 from pixelwise.training.setup import TrainingSetup, describe_encoder_training
+from pixelwise.training.splits import make_train_val_split
 from pixelwise.training.state import TrainState
 from tests.training.helpers import SMALL, equal_tensors, value
 

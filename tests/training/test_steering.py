@@ -12,9 +12,9 @@ from lightning_fabric import Fabric
 import pixelwise as pw
 from pixelwise.data.samplers import EpochSampler
 from pixelwise.errors import ConfigError
-from pixelwise.training.data import make_train_val_split
 from pixelwise.training.epoch import update_weights
 from pixelwise.training.repeatable import repeatable
+from pixelwise.training.splits import make_train_val_split
 from tests.training.helpers import SMALL, Interrupt, assert_same_run, value
 
 

@@ -26,7 +26,7 @@ from pixelwise.losses.multiclass import cross_entropy
 from pixelwise.metrics.confusion import Metrics
 from pixelwise.runs.run_dir import Run
 from pixelwise.training.callbacks import Callback
-from pixelwise.training.data import make_train_val_split
+from pixelwise.training.splits import make_train_val_split
 from pixelwise.training.state import TrainState
 from tests.training.conftest import FullRun
 from tests.training.helpers import (

@@ -26,10 +26,10 @@ from pixelwise.runtime.durations import format_duration
 from pixelwise.runtime.files import next_free_path
 from pixelwise.runtime.progress import ProgressBars
 from pixelwise.training.callbacks import Callback
-from pixelwise.training.data import make_train_val_split, with_split
 from pixelwise.training.extensions import check_specs
 from pixelwise.training.learning_curve import measure_learning_curve
 from pixelwise.training.resume import completion_reason, open_run
+from pixelwise.training.splits import make_train_val_split, with_split
 from pixelwise.training.start_from import inherit_settings, inherited_settings
 from pixelwise.training.state import TrainState
 from pixelwise.training.trainer import train

@@ -30,7 +30,7 @@ from pixelwise.runs.run_dir import Run
 from pixelwise.runtime.atomic import atomic_write
 from pixelwise.runtime.distributed import launch_fabric
 from pixelwise.runtime.progress import ProgressBars
-from pixelwise.training.data import prepare_splits, with_split
+from pixelwise.training.splits import prepare_splits, with_split
 from pixelwise.training.trainer import train
 from pixelwise.visualization.learning_curve import plot_learning_curve
 

@@ -19,8 +19,8 @@ from pixelwise.runs.run_dir import Run
 from pixelwise.runs.split_file import data_roots
 from pixelwise.runtime.distributed import launch_fabric
 from pixelwise.runtime.progress import ProgressBars
-from pixelwise.training.data import prepare_splits
 from pixelwise.training.resume import create_run, open_run
+from pixelwise.training.splits import prepare_splits
 from pixelwise.training.start_from import match_classes
 from pixelwise.training.trainer import train
 

@@ -22,7 +22,7 @@ from pixelwise.runtime.cpu import follow_idle_cores
 from pixelwise.runtime.distributed import all_reduce_sum, launch_fabric
 from pixelwise.training.callbacks.base import Callback
 from pixelwise.training.course import Course, make_course
-from pixelwise.training.data import check_process_count, prepare_splits, select_samples
+from pixelwise.training.data import check_process_count, select_samples
 from pixelwise.training.epoch import train_epoch, validate, validation_steps
 from pixelwise.training.extensions import add_specs, build_callbacks, build_loggers, check_specs
 from pixelwise.training.failures import explain_failures
@@ -38,6 +38,7 @@ from pixelwise.training.resume import (
     settle_encoder_training,
 )
 from pixelwise.training.setup import TrainingSetup, build_training, steps_per_epoch
+from pixelwise.training.splits import prepare_splits
 from pixelwise.training.state import TrainState
 from pixelwise.training.temperature import MAX_IMAGES, store_temperature
 

@@ -30,9 +30,9 @@ from pixelwise.runs.run_dir import Run
 from pixelwise.runs.split_file import data_roots
 from pixelwise.runtime.distributed import launch_fabric
 from pixelwise.runtime.files import lock_file
-from pixelwise.training.data import prepare_splits
 from pixelwise.training.extensions import check_specs
 from pixelwise.training.resume import resolve_settings
+from pixelwise.training.splits import prepare_splits
 from pixelwise.training.trainer import train
 from pixelwise.tuning.pruning import Pruning
 from pixelwise.tuning.result import Outcome, TrialResult, Tuning
