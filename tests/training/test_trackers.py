@@ -140,6 +140,9 @@ def test_trackio(
     assert resumed.name == logger.name and logger.name.startswith("leaves-")
     resumed.log_metrics({"val_miou": 0.75}, step=2)
     resumed.finalize("success")
+    import trackio
+
+    trackio._cleanup_current_run()  # Trackio calls it when the process ends
     assert capfd.readouterr().out == ""
     from trackio.sqlite_storage import SQLiteStorage
 

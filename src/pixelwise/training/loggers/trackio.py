@@ -91,5 +91,11 @@ class TrackioLogger(RunLogger):
         Args:
             status: "success", "failed" or "aborted". It is ignored.
         """
+        import trackio
+        from trackio import context_vars
+
         with redirect_stdout(io.StringIO()):
-            self.experiment.finish()
+            if context_vars.current_run.get() is self.experiment:
+                trackio.finish()  # so that Trackio does not finish it again, and print, when the process ends
+            else:
+                self.experiment.finish()
