@@ -66,7 +66,7 @@ class TestFreezing:
             tuned.freeze(FreezeMode.DECODER_FIRST, depthwise=True, batchnorm=True)
             x = pixels((65, 64))
             for one, other in zip(default(x), tuned(x), strict=True):
-                torch.testing.assert_close(one, other)
+                torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)  # merged batch norms round differently
             with torch.autocast("cpu", torch.bfloat16):
                 for one, other in zip(default(x), tuned(x), strict=True):
                     assert one.shape == other.shape

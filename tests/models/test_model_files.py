@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from timm.layers.conv2d_same import Conv2dSame
 from torch import nn
 
 from pixelwise.data.task import MULTILABEL
@@ -76,7 +77,7 @@ class TestSaveAndLoad:
         build_model(encoder="mobilenetv2_050", encoder_layers=layers, encoder_padding="same").save(tmp_path)
         loaded = SegmentationModel.load(tmp_path)
         assert loaded.encoder.feature_names == layers and loaded.config.encoder_layers == layers
-        assert type(loaded.encoder.backbone.get_submodule("conv_stem")).__name__ == "Conv2dSame"
+        assert isinstance(loaded.encoder.backbone.get_submodule("conv_stem"), Conv2dSame)
 
     def test_saving_over_an_earlier_model_replaces_it(self, tmp_path: Path) -> None:
         model = build_model()

@@ -32,8 +32,24 @@ def use_same_padding(model: nn.Module) -> None:
                 setattr(parent, name, same)
 
 
-class _KernelPadding:
-    """A base class for timm's Conv2dSame. On a CPU, it pads the kernel and not the input.
+class Convolution:
+    """A base class for convolutions that compute with any weights, which `forward` of torch's and timm's does not.
+
+    Subclasses override `_conv_forward`, to which `nn.Conv2d` too gives the weights.
+    """
+
+    weight: Tensor
+    bias: Tensor | None
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._conv_forward(x, self.weight, self.bias)
+
+    def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        return super()._conv_forward(x, weight, bias)  # type: ignore[misc]
+
+
+class _SamePadding(Convolution):
+    """A base class for timm's Conv2dSame. On a CPU, a depthwise convolution pads the kernel and not the input.
 
     TensorFlow's padding "same" adds one row more at the bottom than at the top if the total is odd, which no
     convolution of torch offers. timm copies the input to pad it. This class adds a row of zeros at the top of the
@@ -42,24 +58,25 @@ class _KernelPadding:
     these cost less than the copy.
     """
 
-    weight: Tensor
-    bias: Tensor | None
-    kernel_size: tuple[int, ...]
-    stride: tuple[int, ...]
-    dilation: tuple[int, ...]
+    kernel_size: tuple[int, int]
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+    dilation: tuple[int, int]
     groups: int
 
-    def forward(self, x: Tensor) -> Tensor:
-        if x.device.type != "cpu" or max(self.dilation) > 1:
-            return super().forward(x)  # type: ignore[misc]
+    def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        if self.groups == 1 or x.device.type != "cpu" or max(self.dilation) > 1:
+            from timm.layers.conv2d_same import conv2d_same
+
+            return conv2d_same(x, weight, bias, self.stride, self.padding, self.dilation, self.groups)
         totals = [
             max((-(-side // stride) - 1) * stride + kernel - side, 0)
             for side, kernel, stride in zip(x.shape[-2:], self.kernel_size, self.stride, strict=True)
         ]
         # The last entry is that of the columns, and F.pad takes the columns first.
-        weight = F.pad(self.weight, (totals[1] % 2, 0, totals[0] % 2, 0)) if any(n % 2 for n in totals) else self.weight
+        weight = F.pad(weight, (totals[1] % 2, 0, totals[0] % 2, 0)) if any(n % 2 for n in totals) else weight
         padding = [(total + 1) // 2 for total in totals]
-        return F.conv2d(x, weight, self.bias, self.stride, padding, self.dilation, self.groups)
+        return F.conv2d(x, weight, bias, self.stride, padding, self.dilation, self.groups)
 
 
 def avoid_padding_copies(model: nn.Module) -> None:
@@ -73,18 +90,18 @@ def avoid_padding_copies(model: nn.Module) -> None:
     from timm.layers.conv2d_same import Conv2dSame
 
     for module in model.modules():
-        if type(module) is Conv2dSame and module.groups > 1:
-            module.__class__ = _mixed_with(_KernelPadding, Conv2dSame)
+        if type(module) is Conv2dSame:
+            module.__class__ = mixed_with(_SamePadding, Conv2dSame)
 
 
-class _Float32Gradients:
+class _Float32Gradients(Convolution):
     """A base class for convolutions that compute in float32 on a CPU if their input needs gradients."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         if not (x.requires_grad and x.device.type == "cpu"):
-            return super().forward(x)  # type: ignore[misc]
+            return super()._conv_forward(x, weight, bias)
         with torch.autocast("cpu", enabled=False):
-            return super().forward(x.float())  # type: ignore[misc]
+            return super()._conv_forward(x.float(), weight, bias)
 
 
 def use_float32_gradients(conv: nn.Conv2d) -> None:
@@ -95,12 +112,12 @@ def use_float32_gradients(conv: nn.Conv2d) -> None:
     """
     kind: Any = type(conv)
     if not issubclass(kind, _Float32Gradients):
-        conv.__class__ = _mixed_with(_Float32Gradients, kind)
+        conv.__class__ = mixed_with(_Float32Gradients, kind)
 
 
 @cache
-def _mixed_with(base: type, kind: type) -> Any:
-    """Return a subclass of `kind` with the `forward` of `base`.
+def mixed_with(base: type, kind: type) -> Any:
+    """Return a subclass of `kind` with the methods of `base`.
 
     Changing the class of a module keeps its position in the model, its hooks and the names of its tensors. torch's
     parametrizations do the same.

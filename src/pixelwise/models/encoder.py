@@ -12,9 +12,13 @@ from torch import Tensor, nn
 from pixelwise.data.input_size import HeightWidth, InputSize, to_pair
 from pixelwise.errors import ConfigError, first_line
 from pixelwise.models.convolutions import avoid_padding_copies, use_float32_gradients, use_same_padding
-from pixelwise.models.timm_models import adapt_first_layer, cut_at_layers, cut_at_stages
+from pixelwise.models.merged_norm import merge_norms, split_norms
+from pixelwise.models.timm_models import adapt_first_layer, cut_at_layers, cut_at_stages, has_fixed_input_size
 
 Padding = Literal["native", "same"]
+
+_EXAMPLE_SIDE = 128
+"""Maximum side in pixels of the image with which the merging of batch norms is checked, unless the size is fixed."""
 
 
 class FreezeMode(StrEnum):
@@ -85,6 +89,9 @@ class Encoder(nn.Module):
         if padding == "same":
             use_same_padding(self.backbone)
         avoid_padding_copies(self.backbone)
+        height, width = to_pair(image_size)
+        is_fixed = has_fixed_input_size(name)
+        self._example_size = (height, width) if is_fixed else (min(height, _EXAMPLE_SIDE), min(width, _EXAMPLE_SIDE))
         self._measure_features(image_size)
 
     def _measure_features(self, image_size: InputSize) -> None:
@@ -134,7 +141,19 @@ class Encoder(nn.Module):
                     module.weight.requires_grad_(False)
                     if max(module.stride) > 1:
                         use_float32_gradients(module)
-        self.train(self.training)
+        self._merge_norms()
+
+    def _merge_norms(self) -> None:
+        """Compute the batch norms whose statistics are constant in the convolutions before them."""
+        training = self.training
+        if self._batchnorm_frozen or self.freeze_mode == FreezeMode.FROZEN:
+            example = torch.rand(1, self.in_channels, *self._example_size, generator=torch.Generator().manual_seed(0))
+            example = example.to(next(self.parameters()))
+            self.backbone.eval()
+            merge_norms(self.backbone, lambda: self._run_backbone(example))
+        else:
+            split_norms(self.backbone)
+        self.train(training)
 
     def pause_gradients(self, paused: bool) -> None:
         """Pause or resume the training of the weights. In modes other than DECODER_FIRST, nothing is done."""

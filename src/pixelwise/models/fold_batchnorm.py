@@ -9,18 +9,13 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from pixelwise.data.input_size import to_pair
 from pixelwise.models.ensemble import SegmentationEnsemble
+from pixelwise.models.merged_norm import split_norms
 from pixelwise.models.model import SegmentationModel
+from pixelwise.models.norm_pairs import MAX_DIFFERENCE, find_pairs
 from pixelwise.models.timm_models import has_fixed_input_size
 
 _SIDE = 128
 """Maximum side in pixels of the image with which folding is checked, unless an encoder accepts one size only."""
-
-_MAX_DIFFERENCE = 1e-3
-"""Maximum difference of the outputs before and after folding, relative to the largest absolute output.
-
-Rounding in float32 causes about 1e-6. If the output of a convolution is also used without its batch norm, folding
-changes the result, and the difference is many times as large.
-"""
 
 
 class FoldedModel:
@@ -84,48 +79,17 @@ def fold_batchnorms(model: nn.Module, example: Tensor) -> nn.Module:
         The copy. If there is no pair, or the outputs differ by more than rounding, the model itself.
     """
     with torch.no_grad():
-        pairs, expected = _find_pairs(model, example)
+        pairs, expected = find_pairs(model, lambda: model(example))
         if not pairs:
             return model
         shared: dict[int, object] = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
         folded = copy.deepcopy(model, shared)
+        split_norms(folded)
         for conv_name, norm_name in pairs:
             _fold(folded, conv_name, norm_name)
         difference = (folded(example) - expected).abs().max()
-        is_equal = bool(difference <= _MAX_DIFFERENCE * expected.abs().max())
+        is_equal = bool(difference <= MAX_DIFFERENCE * expected.abs().max())
     return folded if is_equal else model
-
-
-def _find_pairs(model: nn.Module, example: Tensor) -> tuple[list[tuple[str, str]], Tensor]:
-    """Return the names of each convolution and of the batch norm that takes its output, and the model's output.
-
-    Modules that run several times are left out.
-    """
-    outputs: dict[int, tuple[str, Tensor]] = {}  # keeps the tensors, so that no id is used twice
-    calls: dict[str, int] = {}
-    pairs: list[tuple[str, str]] = []
-
-    def after_conv(name: str, output: Tensor) -> None:
-        calls[name] = calls.get(name, 0) + 1
-        outputs[id(output)] = name, output
-
-    def before_norm(name: str, value: Tensor) -> None:
-        calls[name] = calls.get(name, 0) + 1
-        if id(value) in outputs:
-            pairs.append((outputs[id(value)][0], name))
-
-    handles = []
-    for name, module in model.named_modules():
-        if isinstance(module, nn.Conv2d):
-            handles.append(module.register_forward_hook(lambda _, __, output, name=name: after_conv(name, output)))
-        elif isinstance(module, _BatchNorm) and not module.training and module.running_mean is not None:
-            handles.append(module.register_forward_pre_hook(lambda _, inputs, name=name: before_norm(name, inputs[0])))
-    try:
-        expected = model(example)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return [pair for pair in pairs if calls[pair[0]] == calls[pair[1]] == 1], expected
 
 
 def _fold(model: nn.Module, conv_name: str, norm_name: str) -> None:
