@@ -84,3 +84,26 @@ def test_data_is_needed(command: str, run_cli: RunCommand) -> None:
 def test_a_wrong_time(run_cli: RunCommand, pets_folder: Path, tmp_path: Path) -> None:
     result = run_cli("tune", pets_folder, "--out", tmp_path / "tune", "--max-time", "soon")
     assert_one_line_error(result, "--max-time: 'soon' is not a duration; write 90s, 5m or 1h30m")
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--trials", "0"), "--trials must be 1 or more, not 0"),
+        (("--search", "lr", "rl"), "--search: unknown setting 'rl'"),
+        ((), "a search needs optuna; run pip install 'pixelwise[tune]'"),
+    ],
+)
+def test_wrong_arguments_are_found_before_the_data_are_inspected(
+    flags: tuple[str, ...],
+    message: str,
+    run_cli: RunCommand,
+    pets_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if not flags:
+        monkeypatch.setattr("pixelwise.tuning.study.find_spec", lambda name: None)
+    result = run_cli("tune", pets_folder, "--out", tmp_path / "tune", *flags)
+    assert_one_line_error(result, message)
+    assert result.out == ""

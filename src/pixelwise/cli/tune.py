@@ -50,8 +50,9 @@ def tune_command(
     check_data_exists(roots)
     from pixelwise.cli.common import check_output, data_name
     from pixelwise.cli.entry import DONE
-    from pixelwise.tuning.study import tune
+    from pixelwise.tuning.study import check_arguments, tune
 
+    check_arguments(trials, search)
     target = out or Path("runs") / f"{data_name(roots[0])}-tune"
     check_output(target)
     options, given = parse_flags(masks, settings)

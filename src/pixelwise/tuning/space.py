@@ -139,9 +139,7 @@ def search_space(
     >>> print(search_space(Config(lr=0.01), MULTICLASS, ["lr"])["lr"])
     0.001 to 0.05
     """
-    for name in names or ():
-        if name not in SPACE:
-            raise ConfigError(f"`search`: {unknown_name('setting', name, SPACE)}")
+    check_names(names or ())
     chosen = [name for name in SPACE if name.partition(".")[0] not in fixed] if names is None else names
     space: dict[str, Dimension] = {}
     for name in chosen:
@@ -153,6 +151,17 @@ def search_space(
     if not space:
         raise ConfigError(f"nothing to search: all of {', '.join(SPACE)} are given; remove some of these settings")
     return space
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Raise ConfigError if a setting is not a key of `SPACE`.
+
+    Args:
+        names: the settings to search.
+    """
+    for name in names:
+        if name not in SPACE:
+            raise ConfigError(f"`search`: {unknown_name('setting', name, SPACE)}")
 
 
 def values_of(config: Config, space: Mapping[str, Dimension]) -> dict[str, Value]:

@@ -36,7 +36,7 @@ from pixelwise.training.splits import prepare_splits
 from pixelwise.training.trainer import train
 from pixelwise.tuning.pruning import Pruning
 from pixelwise.tuning.result import Outcome, TrialResult, Tuning
-from pixelwise.tuning.space import Dimension, Range, search_space, values_of, with_values
+from pixelwise.tuning.space import Dimension, Range, check_names, search_space, values_of, with_values
 from pixelwise.tuning.storage import STUDY_FILE, create_or_check, open_study
 
 if TYPE_CHECKING:
@@ -89,10 +89,7 @@ def tune(
     >>> tune(load_dataset("cells/"), "runs/cells-tune", trials=20, time_budget=120).best.miou  # doctest: +SKIP
     0.853
     """
-    if find_spec("optuna") is None:
-        raise ConfigError("a search needs optuna; run pip install 'pixelwise[tune]'")
-    if trials < 1:
-        raise ConfigError(f"`trials` must be 1 or more, not {trials}")
+    check_arguments(trials, search)
     out, given = Path(out), set(settings) | (config.model_fields_set if config is not None else set())
     config = resolve_settings(config, settings, preset=preset, plan=plan)
     check_specs(config)
@@ -112,6 +109,23 @@ def tune(
         result = searcher.result()
     result.write(with_roots(spec_of(data), data_roots(data)))
     return result
+
+
+def check_arguments(trials: int, search: Sequence[str] | None = None) -> None:
+    """Check what does not depend on the data, so that an error needs no inspection of the data.
+
+    Args:
+        trials: see `tune`.
+        search: see `tune`.
+
+    Raises:
+        ConfigError: Optuna is not installed, there are no trials, or a setting cannot be searched.
+    """
+    if find_spec("optuna") is None:
+        raise ConfigError("a search needs optuna; run pip install 'pixelwise[tune]'")
+    if trials < 1:
+        raise ConfigError(f"`trials` must be 1 or more, not {trials}")
+    check_names(search or ())
 
 
 class _Search:
