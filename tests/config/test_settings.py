@@ -143,6 +143,7 @@ def test_parameters_are_checked_and_defaults_left_out() -> None:
     }
     assert "loss 'focal' has no parameter 'gama'; it has gamma" in error_of(loss={"name": "focal", "gama": 3})
     assert "loss 'focal': gamma: " in error_of(loss={"name": "focal", "gamma": -1})
+    assert error_of(loss={"name": "focal", "gamma": -1}).endswith("greater than or equal to 0 (got -1)")
     assert "a loss needs a name" in error_of(loss={"gamma": 3})
     assert error_of(loss=3).startswith("`loss`: must be a name, or a mapping")
 

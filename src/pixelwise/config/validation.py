@@ -1,6 +1,7 @@
 """Parsing and checks of single settings, and one-line messages for pydantic's validation errors."""
 
 import math
+import re
 import reprlib
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -18,6 +19,9 @@ _QUOTE.maxstring = _QUOTE.maxother = 200
 
 A short YAML file can define a huge value, because its aliases repeat a list many times.
 """
+
+_HAS_VALUE = re.compile(r" \(got .*\)$", re.DOTALL)
+"""The end of a message that has the value already."""
 
 
 Duration = Annotated[float, BeforeValidator(lambda value: parse_duration(value) if isinstance(value, str) else value)]
@@ -111,5 +115,7 @@ def format_validation_error(error: ValidationError, model: type[BaseModel], nest
         else:
             name = ".".join(location if nested else location[:1])
             message = finding["msg"].removeprefix("Value error, ")
-            parts.append(f"`{name}`: {message} (got {_QUOTE.repr(finding['input'])})")
+            # The message about a parameter of a component has its value already.
+            got = "" if _HAS_VALUE.search(message) else f" (got {_QUOTE.repr(finding['input'])})"
+            parts.append(f"`{name}`: {message}{got}")
     return "; ".join(dict.fromkeys(parts))
