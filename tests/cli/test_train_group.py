@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from pixelwise.cli.train_group import Repeats
+from pixelwise.cli.train_group import Repeats, remaining_seconds
+from pixelwise.runs.run_dir import Run
 from tests.cli.helpers import FAST, RunCommand, assert_one_line_error
 
 SETTINGS = ["--preset", "default", *FAST, "--encoder-training", "none", "--callbacks"]
@@ -28,8 +29,11 @@ def test_folds_are_trained_listed_resumed_and_predict_together(
 
     content["members"][1]["metrics"] = None
     (group / "group.json").write_text(json.dumps(content))
+    seconds = [Run.open(group / name).read_metrics()[-1]["seconds"] or 0.0 for name in ("fold-1", "fold-2")]
+    assert remaining_seconds(group, 4) == pytest.approx(sum(seconds) / 2 * 3), "fold-1 is complete, fold-2 has an epoch"
     resumed = run_cli("train", "--resume", group)
     assert resumed.code == 0, resumed.err
+    assert "time: about 1 s" in resumed.out, "only an evaluation is left"
     assert f"{scores[1]:.3f}" in resumed.out, "the trained model is evaluated again"
     assert json.loads((group / "group.json").read_text())["members"][1]["metrics"]["miou"] == scores[1]
 

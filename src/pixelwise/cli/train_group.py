@@ -13,6 +13,7 @@ from pixelwise.errors import ConfigError, printable
 from pixelwise.planning.plan import Plan
 from pixelwise.reporting.tables import table_console
 from pixelwise.runs.group import GroupKind, RunGroup
+from pixelwise.runs.run_dir import Run
 from pixelwise.training.learning_curve import FRACTIONS
 from pixelwise.training.repeats import train_folds, train_seeds
 
@@ -91,6 +92,23 @@ def train_group(
     kind, count = size
     train_all = train_folds if kind == "folds" else train_seeds
     return train_all(data, out, count, config, plan=plan, preset=preset, resume=resume, verbose=True)
+
+
+def remaining_seconds(path: Path, epochs: int) -> float | None:
+    """Estimate the time of a group from now on, in seconds. Return None if it has no complete epoch.
+
+    Args:
+        path: the directory of the group.
+        epochs: number of epochs of each run.
+    """
+    done, left, seconds = 0, 0, 0.0
+    group = RunGroup.open(path)
+    for member, folder in zip(group.members, group.paths, strict=True):
+        rows = Run.open(folder).read_metrics() if Run.exists(folder) else []
+        done += len(rows)
+        seconds += (rows[-1].get("seconds") or 0.0) if rows else 0.0
+        left += max(epochs - len(rows), 0) if member.metrics is None else 0
+    return seconds / done * left if seconds else None
 
 
 def print_group(group: RunGroup) -> None:

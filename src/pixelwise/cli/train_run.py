@@ -1,6 +1,5 @@
 """The steps of `pixelwise train`: check the flags, load the data set, plan, train, and print the results."""
 
-import os
 import time
 from collections.abc import Collection
 from contextlib import suppress
@@ -10,16 +9,17 @@ from typing import Any
 
 from pixelwise.cli.common import check_output, data_name, has_left_out, messages_with_flags, report_with_flags
 from pixelwise.cli.entry import DONE, SOME_FILES_FAILED, interrupt_advice
-from pixelwise.cli.train_group import Repeats, print_group, train_group
+from pixelwise.cli.train_group import Repeats, print_group, remaining_seconds, train_group
 from pixelwise.cli.train_source import Source, load_new, load_resumed
+from pixelwise.cli.train_stop import resume_advice, resume_hint, stop_text
 from pixelwise.config import Config
 from pixelwise.data.label_map.options import LabelOptions
 from pixelwise.errors import ConfigError, PixelwiseError
 from pixelwise.planning.plan import Plan
 from pixelwise.planning.timing import estimate_training_time
 from pixelwise.reporting.console import print_dataset, print_dataset_report, print_plan
-from pixelwise.reporting.training_text import describe_best_epoch, print_run, print_start, resume_command
-from pixelwise.runs.group import GroupKind
+from pixelwise.reporting.training_text import print_run, print_start
+from pixelwise.runs.group import GroupKind, RunGroup
 from pixelwise.runs.run_dir import Run
 from pixelwise.runtime.distributed import is_rank_zero
 from pixelwise.runtime.durations import format_duration
@@ -92,20 +92,19 @@ def run_training(request: Request, started: float) -> int:
         return _train_group(request, source, target, config, group_size)
     skipped = _SkippedFiles()
     try:
-        run = train(
-            source.dataset, target, config, plan=source.plan, preset=request.preset, resume=request.resume,
-            callbacks=[skipped], verbose=True, spent_seconds=time.monotonic() - started,
-        )  # fmt: skip
+        with resume_hint(target, request):
+            run = train(
+                source.dataset, target, config, plan=source.plan, preset=request.preset, resume=request.resume,
+                callbacks=[skipped], verbose=True, spent_seconds=time.monotonic() - started,
+            )  # fmt: skip
     except KeyboardInterrupt:
-        with interrupt_advice(_resume_advice(target, request)):  # a further Ctrl-C does not lose the command
-            text = _stop_text(target, request)
+        with interrupt_advice(resume_advice(target, request)):  # a further Ctrl-C does not lose the command
+            text = stop_text(target, request)
         raise KeyboardInterrupt(text) from None
     if is_rank_zero():
         print_run(run, source.dataset)
     if request.repeats.learning_curve:
-        with interrupt_advice(
-            f"the training is complete, its learning curve is not; {_resume_advice(target, request)}"
-        ):
+        with interrupt_advice(f"the training is complete, its learning curve is not; {resume_advice(target, request)}"):
             curve = measure_learning_curve(run, source.dataset, verbose=True)
         if is_rank_zero():
             print(curve)
@@ -115,9 +114,10 @@ def run_training(request: Request, started: float) -> int:
 def _train_group(request: Request, source: Source, target: Path, config: Config, size: tuple[GroupKind, int]) -> int:
     """Train a group of runs and print its scores. Return the exit code."""
     try:
-        group = train_group(size, source.dataset, target, config, source.plan, request.preset, request.resume)
+        with resume_hint(target, request):
+            group = train_group(size, source.dataset, target, config, source.plan, request.preset, request.resume)
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"complete runs and epochs are kept; {_resume_advice(target, request)}") from None
+        raise KeyboardInterrupt(f"complete runs and epochs are kept; {resume_advice(target, request)}") from None
     if is_rank_zero():
         print_group(group)
     return SOME_FILES_FAILED if _has_left_out(source) else DONE
@@ -237,6 +237,8 @@ def _print_start(request: Request, target: Path, config: Config, source: Source,
         rows = run.read_metrics()
         done, before = len(rows), (rows[-1].get("seconds") or 0.0) if rows else 0.0
         seconds = before / done * max(config.epochs - done, 0) if before else None
+        if config.time_budget is None and RunGroup.exists(target):
+            seconds, runs = remaining_seconds(target, config.epochs), 1
         spent += before
     if config.time_budget is not None:
         seconds = max(config.time_budget - spent, 0.0)
@@ -261,30 +263,3 @@ def _estimate_seconds(source: Source, config: Config, given: Collection[str]) ->
             divided = with_split(source.dataset, *make_train_val_split(source.dataset, config))
             return estimate_training_time(divided, config, len(divided.train), bars.track("timing steps"))
     return None
-
-
-def _stop_text(target: Path, request: Request) -> str:
-    """Return the state of an interrupted training, and the command that continues it."""
-    if not Run.exists(target):
-        return "the training has not begun; run the command again"
-    advice = _resume_advice(target, request)
-    run = Run.open(target)
-    checkpoint, rows = run.load_checkpoint(), run.read_metrics()
-    if checkpoint is None or not rows or not (target / "model.safetensors").exists():
-        return f"no epoch is complete, so there is no model yet; {advice}"
-    best = f"best model so far: {target / 'model.safetensors'} ({describe_best_epoch(rows)})"
-    epochs = request.settings.get("epochs", run.config.epochs)
-    is_last = run.config.time_budget is None and checkpoint.epoch == epochs
-    next_epoch = "all epochs are complete" if is_last else f"the next epoch is {checkpoint.epoch + 1}"
-    return f"{best}; {next_epoch}; {advice}"
-
-
-def _resume_advice(target: Path, request: Request) -> str:
-    flags = ["--allow-outside"] if request.options.allow_outside else []
-    if request.repeats.learning_curve:
-        flags.append("--learning-curve")
-    epochs = request.settings.get("epochs")
-    if epochs is not None and Run.exists(target) and Run.open(target).config.epochs != epochs:
-        flags += ["--epochs", str(epochs)]  # the interrupt came before the run had the new number
-    processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    return f"continue with: {resume_command(target, flags, processes)}"
