@@ -59,7 +59,7 @@ class TestChoice:
         for index in range(3):
             (folder / f"{index}.jpg").write_bytes(b"other")
         found = select_images(run, replace(pets, root=folder, train=records, test=()), None)
-        assert (found.split, found.records, found.warning) == ("train", records, "")
+        assert (found.split, found.records, found.warning) == ("all", records, "")
 
     def test_data_without_held_out_images_is_an_error(self, run: pw.Run, pets: pw.DatasetIndex) -> None:
         rows = read_split(run.path)

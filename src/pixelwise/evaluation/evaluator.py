@@ -108,7 +108,8 @@ def evaluate(
     seconds = compared.predict_seconds / max(1, len(own_records) - len(errors))
     skipped = _gather_errors(fabric, errors)
     if len(skipped) == len(selection.records):
-        raise DataError(f"{data.root}: no image of the {selection.split} split can be used: {skipped[0]}")
+        chosen = "" if selection.split == "all" else f" of the {selection.split} split"
+        raise DataError(f"{data.root}: no image{chosen} can be used: {skipped[0]}")
     tally.gather(fabric)
     evaluation = _summarize(tally, selection, skipped, data, predictor, resolution, seconds)
     if out is None or not fabric.is_global_zero:

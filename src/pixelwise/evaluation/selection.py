@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from pixelwise.data.index import DatasetIndex
 from pixelwise.data.joined_spec import load_with_spec, spec_roots
@@ -25,7 +26,7 @@ class Selection:
     """The images of an evaluation.
 
     Attributes:
-        split: "train", "val" or "test".
+        split: "train", "val" or "test". "all" if the data set has no splits and all of its images were chosen.
         records: the images.
         reason: the images in words, for example "the test split".
         groups: the group of each image, or None if it has no group.
@@ -34,7 +35,7 @@ class Selection:
         is_checked: False if the run has no split.csv, so that `trained_on` and `chose_epoch` are not known.
     """
 
-    split: Split
+    split: Split | Literal["all"]
     records: tuple[Record, ...]
     reason: str
     groups: tuple[str | None, ...]
@@ -128,14 +129,16 @@ def select_images(run: Run, data: DatasetIndex, split: Split | None) -> Selectio
     )
 
 
-def _choose(data: DatasetIndex, split: Split | None, known: "KnownImages") -> tuple[Split, Sequence[Record], str]:
-    """Return the split, its records, and a description of them."""
+def _choose(
+    data: DatasetIndex, split: Split | None, known: "KnownImages"
+) -> tuple[Split | Literal["all"], Sequence[Record], str]:
+    """Return the split or "all", its records, and a description of them."""
     if split is None and not data.undecided:
         split = "test" if data.test else "val" if data.val or known.has("val") else None
         if split is None:
             if known.has("train") or not known.rows:
                 raise DataError(_no_held_out(data, bool(known.rows)))
-            return "train", data.records("train"), "all images of the data set"
+            return "all", data.records("train"), "all images of the data set"
     if split == "val" and not data.val and known.has("val"):
         records = [record for record, row in known.matches() if row.part == "val"]
         return "val", records, "the images that the training held out for validation"

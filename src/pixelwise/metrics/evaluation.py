@@ -86,7 +86,7 @@ class Evaluation:
         path: the JSON file, or None if this process has written none.
         extra: name → value of each additional metric. The value is None if it is not defined, for example for an absent
             class.
-        split: "train", "val" or "test".
+        split: "train", "val" or "test", or "all" for all images of a data set without splits.
         reason: the images in words, for example "the test split of the data set".
         warning: a warning that images were trained on. Empty if none were.
         note: a remark about the images and the choice of the best epoch. Empty if there is none.
