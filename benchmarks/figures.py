@@ -33,6 +33,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "joined_data_sets": ("data",),
     "latency_under_load": (),
     "large_image": (),
+    "merged_norm": (),
     "mosaic": ("data",),
     "predict_speed": ("data",),
     "process_pool": (),

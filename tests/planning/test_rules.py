@@ -66,6 +66,7 @@ def test_images_are_smaller_at_the_start() -> None:
     assert small.settings["epochs"] == 141 and settings["epochs"] == 94, "both take about as long"
     narrow = settings_for(sides=(0.5, 0.01))
     assert narrow["start_size"] == 320 and narrow["epochs"] == 141, "a class that is too narrow in all images"
+    assert (narrow["encoder_training"], settings["encoder_training"]) == ("all", "auto")
     fixed = {"encoder": "vit_tiny_patch16_224", "encoder_weights": "none"}
     assert "start_size" not in make_plan(make_report(), fixed, timed=False).settings
 

@@ -221,10 +221,14 @@ def choose_epochs(facts: RuleInput) -> Decision | None:
 
 def _target_images(facts: RuleInput) -> int:
     """Return the target of the number of whole images that the model is trained on, each counted once per epoch."""
+    is_constant = facts.settings.get("start_size") is None
+    return TARGET_IMAGES_SEEN if is_constant or _starts_narrow(facts) else TARGET_IMAGES_GROWING
+
+
+def _starts_narrow(facts: RuleInput) -> bool:
+    """Return True if a class is too narrow in the smaller images at the start of the training."""
     start = facts.settings.get("start_size")
-    if start is None or is_narrow(facts.report, mean_side(to_pair(parse_size(start, 1, MAX_SIZE)))):
-        return TARGET_IMAGES_SEEN
-    return TARGET_IMAGES_GROWING
+    return start is not None and is_narrow(facts.report, mean_side(to_pair(parse_size(start, 1, MAX_SIZE))))
 
 
 def choose_patience(facts: RuleInput) -> Decision | None:
@@ -243,13 +247,18 @@ def choose_encoder_weights(facts: RuleInput) -> Decision:
 
 
 def choose_encoder_training(facts: RuleInput) -> Decision:
-    """Freeze a pretrained encoder if there are too few images to train it."""
+    """Freeze a pretrained encoder if there are too few images to train it.
+
+    If a class is narrow even at the start of the training, the encoder trains from the first step (docs/decisions.md).
+    """
     if facts.settings["encoder_weights"] == "none":
         return Decision("auto", "the encoder starts from random weights")
     is_tiled = facts.settings["view"] == "tiles"
     count, items = (items_per_epoch(facts), "windows") if is_tiled else (facts.train_count, "images")
     if count < MIN_IMAGES_TO_TRAIN_ENCODER:
         return Decision("none", f"{count} {items} are too few to train the encoder")
+    if not is_tiled and _starts_narrow(facts):
+        return Decision("all", f"{count} images are enough; it trains from the first step, because a class is narrow")
     return Decision("auto", f"{count} {items} are enough to train the encoder")
 
 
