@@ -101,7 +101,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     size, batch, rounds = arguments.size, arguments.batch, arguments.rounds
     encoders = ["tf_efficientnet_lite0", "tf_efficientnet_lite2"]
     if arguments.quick:
-        size, batch, rounds, encoders = 32, 2, 1, encoders[:1]
+        size, batch, rounds = 32, 2, 1
     about = describe(arguments, ["torch", "timm"])
     results = [measure(encoder, arguments.quick, rounds, size=size, batch=batch) for encoder in encoders]
     note = f"CPU times of a training step with {batch} images of {size}x{size} pixels in float32."
