@@ -106,6 +106,13 @@ class TestFiles:
         with pytest.raises(DataError, match=r"is a directory, not an image; predict its images with `predict_folder`$"):
             read_input(tmp_path, RGB)
 
+    def test_a_video_is_an_error_that_names_predict_folder(self, tmp_path: Path) -> None:
+        (tmp_path / "clip.MP4").write_bytes(b"\0\0\0\x20ftypisom")
+        with pytest.raises(DataError, match=r"is a video, not an image; predict its frames with `predict_folder`$"):
+            read_input(tmp_path / "clip.MP4", RGB)
+        with pytest.raises(DataError, match=r"gone\.mp4: no such file"):
+            read_input(tmp_path / "gone.mp4", RGB)
+
     def test_bytes_of_a_tiff_with_bands(self, tmp_path: Path) -> None:
         tifffile = pytest.importorskip("tifffile")
         bands = np.arange(2 * 3 * 5, dtype=np.uint8).reshape(2, 3, 5)

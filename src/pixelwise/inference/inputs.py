@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 from pixelwise.data.io.image import read_image
+from pixelwise.data.io.image_formats import VIDEO_SUFFIXES
 from pixelwise.data.io.network import check_url
 from pixelwise.data.io.remote import RemoteFile, open_url
 from pixelwise.data.io.rgb import rgb_array, to_rgb
@@ -165,13 +166,15 @@ def open_image(source: object) -> BytesSource:
         The file as a `BytesSource`.
 
     Raises:
-        DataError: The source has another type or is a directory, the protocol of the URL is not allowed, or an open
-            file cannot be read.
+        DataError: The source has another type, or is a directory or a video, the protocol of the URL is not allowed, or
+            an open file cannot be read.
     """
     if isinstance(source, str | os.PathLike) and not isinstance(path := os.fspath(source), bytes):
         file = open_file(path)
         if isinstance(file, Path) and file.is_dir():
             raise DataError(f"{file}: is a directory, not an image; predict its images with `predict_folder`")
+        if isinstance(file, Path) and file.suffix.lower().removeprefix(".") in VIDEO_SUFFIXES and file.is_file():
+            raise DataError(f"{file}: is a video, not an image; predict its frames with `predict_folder`")
         return file
     if isinstance(source, bytes | bytearray | memoryview):
         return _Content(bytes(source), "the bytes")
