@@ -4,7 +4,8 @@
 
 Without --run, a model is trained first, with the settings of the plan. The mosaic has 12x8 cells of 500x500 pixels:
 test images, evenly spaced in the test split, resized to cells. The single images are the same cells. The mosaic
-is predicted as a whole, and in windows of the size of the training images.
+is predicted as a whole, in windows of the size of the training images, and in windows at the scale at which a cell has
+the size of the model's input, as it has when it is predicted alone.
 """
 
 import tempfile
@@ -18,6 +19,7 @@ from _common import Finding, describe, existing, findings_table, finish, make_pa
 
 import pixelwise as pw
 from pixelwise.data.index import DatasetIndex
+from pixelwise.data.input_size import mean_side
 from pixelwise.data.io.mask import read_image_and_mask
 from pixelwise.data.resize import resize_image, resize_mask
 from pixelwise.evaluation.tally import count_pixels
@@ -84,6 +86,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = arguments.run or train(data, Path(folder), arguments.quick)
         whole, tiles = (Predictor.load(path, view=view) for view in ("whole", "tiles"))
+        scale = round(mean_side(whole.size) / CELL, 3)
+        scaled = Predictor.load(path, view="tiles", scale=scale)
     cells = make_cells(data, columns * rows)
     image, mask = (join(part, columns) for part in zip(*cells, strict=True))
     say(f"predicting {len(cells)} images, and a mosaic of {image.shape[1]}x{image.shape[0]} pixels")
@@ -91,6 +95,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     for name, predictor, pairs in (
         ("single images", whole, cells),
         ("mosaic, `--view tiles`", tiles, [(image, mask)]),
+        (f"mosaic, `--view tiles --scale {scale:g}`, that of the cells", scaled, [(image, mask)]),
         ("mosaic, `--view whole`", whole, [(image, mask)]),
     ):
         started = time.perf_counter()
