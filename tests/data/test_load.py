@@ -30,3 +30,14 @@ def test_a_table_of_which_no_row_can_be_used_names_a_missing_file(tmp_path: Path
     (tmp_path / "table.csv").write_text("image,mask\n1.png,1_mask.png\n2.png,2_mask.png\n")
     with pytest.raises(DataError, match=r"1\.png.*; no other image can be used"):
         load_dataset(tmp_path / "table.csv", skip_unreadable=True)
+
+
+def test_mask_values_can_be_numbers(tmp_path: Path) -> None:
+    for index in range(5):
+        mask = np.full((8, 8), 7, np.uint8)
+        mask[:2], mask[2:4] = 0, 255
+        save(tmp_path / "masks" / f"{index}.png", mask)
+        save(tmp_path / "images" / f"{index}.png", np.zeros((8, 8, 3), np.uint8))
+    data = load_dataset(tmp_path, ignore_values=[255], label_map={0: "floor", 7: "leaf"})
+    assert data.classes == load_dataset(tmp_path, ignore_values=["255"], label_map={"0": "floor", "7": "leaf"}).classes
+    assert data.classes == ("floor", "leaf")

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 import pixelwise as pw
-from pixelwise.data.schema import Record
+from pixelwise.data.schema import Record, Split
+from pixelwise.data.task import MULTICLASS
 from pixelwise.errors import DataError
 from pixelwise.evaluation.selection import Selection, load_run_data, select_images
+from pixelwise.runs.group import Member, RunGroup
 from pixelwise.runs.split_file import SplitRow, read_split, relative_name, write_split
 
 
@@ -103,6 +105,23 @@ class TestImagesThatWereTrainedOn:
         other.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))  # of the same size
         data = replace(pets, root=tmp_path, train=(), test=(replace(train, image=copied), replace(train, image=other)))
         assert select_images(run, data, None).trained_on == ("a.jpg",)
+
+    def test_an_image_that_one_run_of_a_group_trained_on_was_trained_on(
+        self, run: pw.Run, pets: pw.DatasetIndex
+    ) -> None:
+        rows = read_split(run.path)
+        assert rows is not None
+        (run.path / "split.csv").unlink()
+        other: dict[Split, Split] = {"train": "val", "val": "train", "test": "test"}
+        for name, swaps in (("fold-1", True), ("fold-2", False)):
+            (run.path / name).mkdir()
+            write_split(run.path / name, [replace(row, part=other[row.part]) if swaps else row for row in rows])
+        members = tuple(Member(name=name, train_images=4, val_images=4) for name in ("fold-1", "fold-2"))
+        RunGroup(run.path, "folds", MULTICLASS, members).write()
+        found = select_images(run, pets, "train")
+        assert len(found.trained_on) == len(found.records) and found.is_checked and found.chose_epoch == 0
+        with pytest.raises(DataError, match="the training used all of its images"):
+            select_images(run, replace(pets, test=()), None)
 
     def test_a_run_without_split_csv_says_so(self, run: pw.Run, pets: pw.DatasetIndex) -> None:
         (run.path / "split.csv").unlink()

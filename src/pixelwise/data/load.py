@@ -29,8 +29,8 @@ def load_dataset(
     root: str | Path | RemoteFile,
     format: str | None = None,
     classes: Sequence[str] = (),
-    ignore_values: Sequence[str] = (),
-    label_map: Mapping[str, str] | None = None,
+    ignore_values: Sequence[str | int] = (),
+    label_map: Mapping[str, str] | Mapping[int, str] | None = None,
     skip_unreadable: bool = False,
     instances: bool = False,
     unlabeled: Unlabeled = "background",
@@ -49,7 +49,7 @@ def load_dataset(
         format: a name in `FORMATS`, or None to detect the format.
         classes: class names. If the data set names its classes, the names of those to keep. Otherwise the names of the
             mask values, in order.
-        ignore_values: mask values or class names to ignore in training and evaluation.
+        ignore_values: mask values, as numbers or text, or class names to ignore in training and evaluation.
         label_map: mask value or class name in the files → class name.
         skip_unreadable: leave out images and masks that cannot be used, with a message, instead of raising.
         instances: True if mask values are the numbers of objects, or if each mask file is one object. 0 is then the
@@ -74,8 +74,9 @@ def load_dataset(
     >>> load_dataset("oxford-iiit-pet/").classes  # doctest: +SKIP
     ('pet', 'background', 'border')
     """
+    pairs = tuple((str(value), name) for value, name in (label_map or {}).items())
     options = LabelOptions(
-        format, tuple(classes), tuple(ignore_values), tuple((label_map or {}).items()), skip_unreadable, instances,
+        format, tuple(classes), tuple(map(str, ignore_values)), pairs, skip_unreadable, instances,
         unlabeled, line_width, allow_outside, mask_files, nodata,
     )  # fmt: skip
     return load_with_options(root, options, progress)

@@ -11,6 +11,7 @@ from pixelwise.data.index import DatasetIndex
 from pixelwise.data.joined_spec import load_with_spec, spec_roots
 from pixelwise.data.schema import SPLITS, Record, Split
 from pixelwise.errors import DataError
+from pixelwise.runs.group import RunGroup
 from pixelwise.runs.run_dir import Run
 from pixelwise.runs.split_file import SplitRow, data_roots, file_bytes, read_split, relative_name
 
@@ -106,7 +107,7 @@ def select_images(run: Run, data: DatasetIndex, split: Split | None) -> Selectio
         DataError: There are no such images, or the classes of the data set are undecided.
         RunError: split.csv or data.yaml is damaged.
     """
-    rows = read_split(run.path)
+    rows = _read_rows(run)
     known = KnownImages(rows or (), spec_roots(run.read_dataset_spec()) if rows else (), data)
     chosen, records, reason = _choose(data, split, known)
     parts = [known.row_of(record) for record in records]
@@ -127,6 +128,22 @@ def select_images(run: Run, data: DatasetIndex, split: Split | None) -> Selectio
         chose_epoch=sum(row is not None and row.part == "val" for row in parts),
         is_checked=rows is not None,
     )
+
+
+def _read_rows(run: Run) -> list[SplitRow] | None:
+    """Return split.csv of a run.
+
+    In a group of runs, an image can be in several splits. The first of `SPLITS` counts: "train" if any run trained on
+    it.
+    """
+    if not RunGroup.exists(run.path):
+        return read_split(run.path)
+    merged: dict[str, SplitRow] = {}
+    for path in RunGroup.open(run.path).paths:
+        for row in read_split(path) or ():
+            if row.file not in merged or SPLITS.index(row.part) < SPLITS.index(merged[row.file].part):
+                merged[row.file] = row
+    return [*merged.values()] or None
 
 
 def _choose(

@@ -102,8 +102,8 @@ def inspect(
     root: str | Path | RemoteFile,
     format: str | None = None,
     classes: Sequence[str] = (),
-    ignore_values: Sequence[str] = (),
-    label_map: Mapping[str, str] | None = None,
+    ignore_values: Sequence[str | int] = (),
+    label_map: Mapping[str, str] | Mapping[int, str] | None = None,
     skip_unreadable: bool = False,
     instances: bool = False,
     unlabeled: Unlabeled = "background",
@@ -121,7 +121,7 @@ def inspect(
         root: the data set, see `load_dataset`.
         format: a name in `FORMATS`, or None to detect the format.
         classes: if the data set names its classes, the names to keep. Otherwise a name for each mask value, in order.
-        ignore_values: mask values or class names to ignore in training and evaluation.
+        ignore_values: mask values, as numbers or text, or class names to ignore in training and evaluation.
         label_map: mask value or class name in the files → class name.
         skip_unreadable: report on all images and masks that cannot be used, on ambiguous masks, and on a folder whose
             layout is ambiguous or unknown. If False, the first of them raises an error.
@@ -143,8 +143,9 @@ def inspect(
     >>> inspect("images/", skip_unreadable=True).classes[0].pixel_fraction  # doctest: +SKIP
     0.62
     """
+    pairs = tuple((str(value), name) for value, name in (label_map or {}).items())
     options = LabelOptions(
-        format, tuple(classes), tuple(ignore_values), tuple((label_map or {}).items()), skip_unreadable, instances,
+        format, tuple(classes), tuple(map(str, ignore_values)), pairs, skip_unreadable, instances,
         unlabeled, line_width, allow_outside, mask_files, nodata,
     )  # fmt: skip
     return inspect_with_options(root, options, progress)
