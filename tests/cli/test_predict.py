@@ -198,17 +198,24 @@ class TestSources:
         [
             ("my fotos", "my fotos: no such file or directory; did you mean my photos?"),
             ("my photos/*.jpg", "my photos/*.jpg: no file matches this pattern"),
-            ("empty", "empty: no images in this directory (it is empty)"),
             ("masks", "masks: holds masks, not images"),
             ("ftp://a.b/c.png", "has the protocol 'ftp'"),
         ],
     )
     def test_mistakes(self, here: Path, run_cli: RunCommand, source: str, message: str) -> None:
-        (here / "empty").mkdir()
         (here / "masks").mkdir()
         Image.fromarray(np.eye(8, dtype=np.uint8)).save(here / "masks" / "a.png")
         assert_one_line_error(run_cli("predict", "runs/pets", source), message)
         assert not (here / "predictions").exists()
+
+    def test_a_folder_without_images_is_an_empty_result(self, here: Path, run_cli: RunCommand) -> None:
+        (here / "empty").mkdir()
+        result = run_cli("predict", "runs/pets", "empty")
+        assert result.code == 1 and not (here / "predictions").exists()
+        assert "skipped: empty: no images in this directory (it is empty)" in result.err
+        assert "no image could be predicted, and nothing was written" in result.err
+        both = run_cli("predict", "runs/pets", "empty", "my photos")
+        assert both.code == 1 and "3 images predicted" in both.out
 
 
 class TestRun:

@@ -113,7 +113,7 @@ def predict_folder(
     Raises:
         ConfigError: `overwrite` and `resume` are both set, `pixel_size` is invalid, or the model does not contain the
             values of `masks`.
-        DataError: A source is missing, or a directory contains no image. Nothing has been written.
+        DataError: A source is missing. Nothing has been written.
         OutputExistsError: A file to be written exists already, and may not be replaced or skipped. Nothing has been
             written.
         OutputError: The directory cannot be written, or the disk is full.

@@ -27,9 +27,9 @@ class FoundImages:
     Attributes:
         images: for each image, (its file, its name for output files). The name is the path relative to the source,
             without suffix. Names are not unique.
-        problems: the errors of all sources. There is one for each folder that cannot be read, for each source with
-            files that can contain images but are not supported (such as raw images of cameras), and for each named
-            pipe, socket or dangling link without the suffix of an image.
+        problems: the errors of all sources. There is one for each directory without images, for each folder that cannot be
+            read, for each source with files that can contain images but are not supported (such as raw images of
+            cameras), and for each named pipe, socket or dangling link without the suffix of an image.
         notes: one line for each source that has other files, such as tables, or images without the suffix of an image.
     """
 
@@ -54,7 +54,7 @@ def find_images(sources: Sequence[str | Path]) -> FoundImages:
         The images, the errors, and the notes.
 
     Raises:
-        DataError: A source is missing, matches no file, has no image or is a folder of masks, or a URL is not allowed.
+        DataError: A source is missing, matches no file or is a folder of masks, or a URL is not allowed.
     """
     found = [_find(source) for source in sources]
     images: dict[str, tuple[ImageSource, Path]] = {}
@@ -97,11 +97,11 @@ def _search(source: Path, listing: Listing, problems: Sequence[DataError]) -> Fo
         problems: the errors of its folders.
     """
     files = sort_files(source, listing)
-    if not files.images and not problems and not files.special:
-        left_out = files.left_out()
-        raise DataError(f"{source}: no images in this directory ({f'only {left_out}' if left_out else 'it is empty'})")
     if not files.images:
-        raise [*problems, *files.special][0]
+        left_out = files.left_out()
+        content = f"only {left_out}" if left_out else "it is empty"
+        empty = DataError(f"{source}: no images in this directory ({content})")
+        return FoundImages((), (*problems, *files.special) or (empty,))
     check_no_masks(source, files.images)
     return _result(files, problems)
 
