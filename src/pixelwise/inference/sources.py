@@ -27,9 +27,9 @@ class FoundImages:
     Attributes:
         images: for each image, (its file, its name for output files). The name is the path relative to the source,
             without suffix. Names are not unique.
-        problems: the errors of all sources. There is one for each directory without images, for each folder that cannot be
-            read, for each source with files that can contain images but are not supported (such as raw images of
-            cameras), and for each named pipe, socket or dangling link without the suffix of an image.
+        problems: the errors of all sources. There is one for each directory without images, for each folder that
+            cannot be read, for each source with files that can contain images but are not supported (such as raw
+            images of cameras), and for each named pipe, socket or dangling link without the suffix of an image.
         notes: one line for each source that has other files, such as tables, or images without the suffix of an image.
     """
 
