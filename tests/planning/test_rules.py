@@ -81,12 +81,14 @@ class TestUsingTheTime:
     COSTS: ClassVar = {"tf_efficientnet_lite0": 1.0, "tf_efficientnet_lite1": 1.1, "tf_efficientnet_lite2": 1.3}
     """Measured duration of a training relative to that of the smallest encoder."""
 
-    def plan_for(self, monkeypatch: pytest.MonkeyPatch, seconds: float, **given: Any) -> pw.Plan:
+    def plan_for(
+        self, monkeypatch: pytest.MonkeyPatch, seconds: float, sides: tuple[float, ...] = (0.5, 0.2), **given: Any
+    ) -> pw.Plan:
         def estimate(data: pw.DatasetIndex, config: Config, **others: object) -> float:
             return seconds * self.COSTS[config.encoder]
 
         monkeypatch.setattr("pixelwise.planning.rules.estimate_training_time", estimate)
-        return make_plan(make_report(images=300), given)
+        return make_plan(make_report(images=300, sides=sides), given)
 
     def test_a_slow_machine_has_the_minimum(self, monkeypatch: pytest.MonkeyPatch) -> None:
         plan = self.plan_for(monkeypatch, 500)
@@ -104,6 +106,13 @@ class TestUsingTheTime:
         assert (plan.settings["encoder"], plan.settings["epochs"]) == ("tf_efficientnet_lite2", 31)
         assert plan.reasons["encoder"] == "size l, the largest whose training takes at most 9 min on this machine"
         assert plan.seconds == pytest.approx(410 * 1.3)
+
+    def test_a_narrow_class_gets_a_larger_encoder_for_a_little_more_time(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        plan = self.plan_for(monkeypatch, 1000, sides=(0.5, 0.01))
+        assert plan.settings["encoder"] == "tf_efficientnet_lite1" and plan.seconds == pytest.approx(1100)
+        assert plan.reasons["encoder"].startswith(
+            "size m, because a class is narrow; a training takes 1.10 times as long as size s"
+        )
 
     def test_then_more_epochs(self, monkeypatch: pytest.MonkeyPatch) -> None:
         plan = self.plan_for(monkeypatch, 300)

@@ -14,6 +14,10 @@ MIN_BUDGET = 300.0
 TARGET_SECONDS = 540.0
 """Estimated duration in seconds up to which a plan uses a larger encoder and more epochs (docs/decisions.md)."""
 
+MAX_COST = 1.25
+"""Duration of a training with a larger encoder divided by that with the smallest, up to which a plan for a narrow class
+uses the larger encoder above `TARGET_SECONDS` too (docs/decisions.md)."""
+
 MAX_LENGTHENING = 2.0
 """Maximum number of epochs of a plan divided by the minimum number."""
 
@@ -62,7 +66,7 @@ def fit_encoder(config: Config, train_count: int, target: int, estimate: Callabl
 
 
 def use_time(
-    config: Config, estimate: Callable[[Config], float], may_grow: bool, may_lengthen: bool
+    config: Config, estimate: Callable[[Config], float], may_grow: bool, may_lengthen: bool, is_narrow: bool = False
 ) -> tuple[dict[str, Decision], float]:
     """Use the time up to `TARGET_SECONDS` for a larger encoder and for more epochs.
 
@@ -72,6 +76,8 @@ def use_time(
             and for each encoder that may fit.
         may_grow: True if the encoder is the smallest of `MODEL_SIZES` and can be replaced.
         may_lengthen: True if the number of epochs can be raised.
+        is_narrow: True if a class is narrow. A larger encoder may then take `MAX_COST` times as long, even if that is
+            more than `TARGET_SECONDS`.
 
     Returns:
         The changed decisions, and the estimated duration of the training.
@@ -80,13 +86,17 @@ def use_time(
     changes: dict[str, Decision] = {}
     target = format_duration(TARGET_SECONDS)
     if may_grow:
+        limit = max(TARGET_SECONDS, seconds * MAX_COST if is_narrow else 0.0)
         for info in reversed(MODEL_SIZES.values()):
-            likely = info is not _SMALLEST and seconds * (info.cost or 1.0) <= TARGET_SECONDS
+            likely = info is not _SMALLEST and seconds * (info.cost or 1.0) <= limit
             if not likely or not has_bundled_weights(info.name):
                 continue
             measured = estimate(config.replace(encoder=info.name))
-            if measured <= TARGET_SECONDS:
+            if measured <= limit:
                 reason = f"size {info.size}, the largest whose training takes at most {target} on this machine"
+                if measured > TARGET_SECONDS:
+                    longer = f"takes {measured / seconds:.2f} times as long as size {_SMALLEST.size}"
+                    reason = f"size {info.size}, because a class is narrow; a training {longer}"
                 changes["encoder"], seconds = Decision(info.name, reason), measured
                 break
     factor = min(TARGET_SECONDS / seconds, MAX_LENGTHENING)

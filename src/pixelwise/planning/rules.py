@@ -130,8 +130,8 @@ def make_plan(
     seconds = None
     if timed:
         estimate = partial(estimate_training_time, data, train_count=train_count, progress=progress)
-        target = _target_images(RuleInput(report, train_count, chosen))
-        changes, seconds = _fit_to_machine(config, given, train_count, target, estimate)
+        facts = RuleInput(report, train_count, chosen)
+        changes, seconds = _fit_to_machine(config, given, facts, estimate)
         for name, decision in changes.items():
             chosen[name], reasons[name] = decision
     if seconds is not None:
@@ -145,15 +145,14 @@ def make_plan(
 
 
 def _fit_to_machine(
-    config: Config, given: Mapping[str, Any], train_count: int, target: int, estimate: Callable[[Config], float]
+    config: Config, given: Mapping[str, Any], facts: RuleInput, estimate: Callable[[Config], float]
 ) -> tuple[dict[str, Decision], float | None]:
     """Fit the encoder and the number of epochs to the speed of this machine.
 
     Args:
         config: the settings of the plan.
         given: the settings that the user gave. They do not change.
-        train_count: number of training images.
-        target: minimum number of images to train on, each counted once per epoch.
+        facts: the data set, and the settings of the plan.
         estimate: a function (settings) → estimated duration of a training in seconds.
 
     Returns:
@@ -162,10 +161,10 @@ def _fit_to_machine(
     is_whole = config.view == "whole"
     may_grow = is_whole and given.keys().isdisjoint(("encoder", "encoder_weights", "start_from"))
     if config.time_budget is not None:
-        fitting = fit_encoder(config, train_count, target, estimate) if may_grow else None
+        fitting = fit_encoder(config, facts.train_count, _target_images(facts), estimate) if may_grow else None
         return {} if fitting is None else {"encoder": fitting}, None
     may_lengthen = is_whole and "epochs" not in given and config.patience is None
-    return use_time(config, estimate, may_grow, may_lengthen)
+    return use_time(config, estimate, may_grow, may_lengthen, is_whole and _starts_narrow(facts))
 
 
 def _check_given(settings: Mapping[str, Any]) -> dict[str, Any]:
