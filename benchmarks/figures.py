@@ -53,7 +53,6 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "encoders": ("--cores", "1", "--batch", "4", "--steps", "1"),
     "engine_overhead": ("--steps", "100", "--rounds", "3"),
     "large_image": ("--scale", "0.25"),
-    "padding": ("--seeds", "0", "--epochs", "8"),
 }
 """A benchmark → its further options, as in its command on the page. Others have their defaults."""
 

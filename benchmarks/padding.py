@@ -81,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = make_parser(__doc__ or "")
     parser.add_argument("--data", type=existing, required=True, help="folder of the data set")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="seeds of the splits and trainings")
-    parser.add_argument("--epochs", type=int, default=12, help="epochs of each training")
+    parser.add_argument("--epochs", type=int, default=8, help="epochs of each training")
     parser.add_argument("--size", type=int, default=96, help="side of the network's input in pixels")
     arguments = parse(parser, argv)
     content = describe(arguments, ["pixelwise", "torch"])
