@@ -11,15 +11,11 @@ from pixelwise.models.encoder import Encoder, FreezeMode
 from pixelwise.models.fold_batchnorm import fold_batchnorms
 from pixelwise.models.merged_norm import merge_norms, split_norms
 from tests.models.helpers import pixels
-from tests.models.test_fold_batchnorm import randomize
+from tests.models.test_fold_batchnorm import count_norms, randomize
 
 
 def count_merged(model: nn.Module) -> int:
     return sum("pair" in module.__dict__ for module in model.modules()) // 2
-
-
-def count_norms(model: nn.Module) -> int:
-    return sum(isinstance(module, nn.BatchNorm2d) for module in model.modules())
 
 
 def compute_gradients(encoder: Encoder, x: Tensor) -> dict[str, Tensor | None]:
@@ -89,6 +85,13 @@ def test_batch_norms_that_train_are_not_merged() -> None:
     before = {name: buffer.clone() for name, buffer in encoder.named_buffers() if name.endswith("running_mean")}
     encoder.train()(pixels(32))
     assert before and not any(torch.equal(dict(encoder.named_buffers())[name], value) for name, value in before.items())
+
+
+def test_a_model_without_batch_norms_is_not_run() -> None:
+    def run() -> list[Tensor]:
+        raise AssertionError("there is nothing to find")
+
+    merge_norms(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()), run)
 
 
 def test_a_merged_batch_norm_in_training_mode_computes_as_before() -> None:

@@ -1,4 +1,4 @@
-"""What is printed if a training of `pixelwise train` stops early: its state, and the command that continues it."""
+"""Messages about a training that stops early: its state, and the command that continues it."""
 
 import os
 from collections.abc import Iterator

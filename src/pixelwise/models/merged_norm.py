@@ -38,6 +38,8 @@ def merge_norms(model: nn.Module, run: Callable[[], list[Tensor]]) -> None:
             of a convolution has another use too, the model is left as it is.
     """
     split_norms(model)
+    if not any(isinstance(module, _BatchNorm) for module in model.modules()):
+        return
     with torch.no_grad():
         names, expected = find_pairs(model, run)
         for conv_name, norm_name in names:
