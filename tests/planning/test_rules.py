@@ -60,6 +60,8 @@ def test_images_are_smaller_at_the_start() -> None:
     settings = settings_for()
     assert (settings["start_size"], settings["image_size"]) == (192, 256)
     assert make_plan(make_report(), {"start_size": 128}, timed=False).settings["start_size"] == 128
+    rectangles = make_plan(make_report(), {"image_size": "192x256", "start_size": "128x192"}, timed=False)
+    assert (rectangles.settings["image_size"], rectangles.settings["start_size"]) == ("192x256", "128x192")
     assert make_plan(make_report(), {"image_size": 512}, timed=False).settings["start_size"] == 384
     small = make_plan(make_report(), {"image_size": 128}, timed=False)
     assert "start_size" not in small.settings

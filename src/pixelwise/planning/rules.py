@@ -140,7 +140,8 @@ def make_plan(
     for stats in report.classes:
         images = f"{stats.image_count} image{'s' * (stats.image_count != 1)}"
         reasons[f"class {stats.name}"] = f"{stats.pixel_fraction:.2%} of pixels, in {images}"
-    chosen["image_size"] = to_plain(chosen["image_size"])
+    # A plan is written as YAML, which has no `HeightWidth`.
+    chosen |= {name: to_plain(chosen[name]) for name in ("image_size", "start_size") if name in chosen}
     return Plan(spec_of(data), chosen, reasons, seconds)
 
 
