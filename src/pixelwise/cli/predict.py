@@ -8,22 +8,26 @@ import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 from cyclopts import Parameter
 
 from pixelwise.cli.common import check_output, print_skipped
-from pixelwise.cli.components import DataPath, Device
+from pixelwise.cli.components import LIST_FLAG, OPEN_CHOICE, DataPath, Device, open_choice
 from pixelwise.cli.entry import DONE, SOME_FILES_FAILED, interrupt_advice
 from pixelwise.cli.flags import with_flags
 from pixelwise.data.input_size import View
 from pixelwise.errors import ConfigError, printable
-from pixelwise.inference.output_options import MaskStyle, OverlayFormat
+from pixelwise.inference.output_options import DEFAULT_OUTPUTS, OUTPUTS, MaskStyle, OverlayFormat
 from pixelwise.runtime.files import next_free_path
 from pixelwise.runtime.progress import ProgressBars
 
 if TYPE_CHECKING:
     from pixelwise.inference.batch import PredictResult
+
+    _Output: TypeAlias = str
+else:
+    _Output = open_choice(OUTPUTS)
 
 DEFAULT_OUT = Path("predictions")
 """Output directory without --out. The first free one of predictions, predictions-2, predictions-3, … is created."""
@@ -53,6 +57,7 @@ def predict_command(
     out: Path | None = None,
     overwrite: Annotated[bool, Parameter(negative=())] = False,
     resume: Annotated[bool, Parameter(negative=())] = False,
+    write: Annotated[list[_Output] | None, Parameter(**LIST_FLAG, **OPEN_CHOICE)] = None,
     masks: MaskStyle = "index",
     overlays: OverlayFormat = "jpg",
     frame_masks: Annotated[bool, Parameter(negative=())] = False,
@@ -72,6 +77,8 @@ def predict_command(
             directory. With --resume or --overwrite, the newest of them.
         overwrite: Replace masks and overlays that exist already.
         resume: Continue a prediction that was stopped: skip images whose masks are complete.
+        write: Outputs: mask, overlay, cutout, confidence, probabilities, label-tiff and csv. By default mask, overlay
+            and csv.
         masks: Values of the masks: "index" for class indices, "as-given" for the values of the training masks, such as
             0 and 255 or colors.
         overlays: Format of the overlays, or "none" to write no overlays. "png" is without loss, and slow.
@@ -98,7 +105,9 @@ def predict_command(
         "--scale": "" if scale is None else f"{scale:g}",
         "--device": device,
     }
+    outputs = [name for word in write or DEFAULT_OUTPUTS for name in word.split(",") if name]
     switches = ["--frame-masks"] * frame_masks + ["--tta"] * tta
+    switches += ["--write", *outputs] * (write is not None)
     given = [*_changed_flags(flags), *switches]
     repeat = shlex.join(["pixelwise", "predict", run, *sources, "--out", str(out), *given, "--resume"])
     with interrupt_advice(f"continue with {repeat}"), ProgressBars() as bars:
@@ -115,8 +124,9 @@ def predict_command(
             masks=masks,
             overlays=overlays,
             pixel_size=pixel_size,
+            write=outputs,
         )
-    code = _print_result(result, out)
+    code = _print_result(result, out, outputs)
     if result.too_large:
         flags["--view"] = "tiles"
         print(_windows_line(run, sources, result, [*_changed_flags(flags), *switches]), file=sys.stderr)
@@ -193,8 +203,8 @@ def _default_out(continues: bool) -> Path:
     return DEFAULT_OUT if max(numbers) == 1 else Path(f"{DEFAULT_OUT}-{max(numbers)}")
 
 
-def _print_result(result: "PredictResult", out: Path) -> int:
-    """Print the numbers of predicted images and of skipped files. Return the exit code."""
+def _print_result(result: "PredictResult", out: Path, outputs: Sequence[str]) -> int:
+    """Print the numbers of predicted images and of skipped files, and the outputs. Return the exit code."""
     for note in result.notes:
         print(printable(with_flags(note)), file=sys.stderr)
     print_skipped(result.failed[:_MAX_SKIPPED])
@@ -207,5 +217,13 @@ def _print_result(result: "PredictResult", out: Path) -> int:
         return SOME_FILES_FAILED
     earlier = f" ({result.resumed} of them earlier)" if result.resumed else ""
     count = f"{result.image_count} image{'s' * (result.image_count != 1)}"
-    print(f"{count} predicted{earlier}; masks, overlays and tables are in {printable(str(out))}")
+    is_default = set(outputs) == set(DEFAULT_OUTPUTS)
+    written = "masks, overlays and tables are" if is_default else _listed(outputs)
+    print(f"{count} predicted{earlier}; {written} in {printable(str(out))}")
     return SOME_FILES_FAILED if result.failed else DONE
+
+
+def _listed(outputs: Sequence[str]) -> str:
+    """Return names with a verb: "mask is", "mask, overlay and csv are"."""
+    *first, last = dict.fromkeys(outputs)
+    return f"{', '.join(first)} and {last} are" if first else f"{last} is"

@@ -3,13 +3,11 @@
 import os
 from collections.abc import Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pixelwise.errors import ConfigError, OutputError, PixelwiseError
-from pixelwise.inference.file_names import mask_kinds
 from pixelwise.inference.item_prediction import predict_items
 from pixelwise.inference.object_scale import is_noted, lost_object_note
 from pixelwise.inference.output_items import (
@@ -18,23 +16,21 @@ from pixelwise.inference.output_items import (
     OutputItem,
     assign_files,
     check_existing,
-    read_result,
     report_entry,
     write_report,
 )
-from pixelwise.inference.output_options import MaskStyle, OverlayFormat
+from pixelwise.inference.output_options import DEFAULT_OUTPUTS, MaskStyle, OverlayFormat
+from pixelwise.inference.output_set import OutputSet
 from pixelwise.inference.outputs import Mark, fingerprint
 from pixelwise.inference.pixel_size import PixelSize
 from pixelwise.inference.prediction import require_mask_format
 from pixelwise.inference.predictor import Predictor
-from pixelwise.inference.result_tables import CLASSES_FILE, ResultTables
 from pixelwise.inference.sources import find_images
-from pixelwise.inference.video import read_fractions
+from pixelwise.inference.writers import WriteOptions, make_writers
 from pixelwise.runtime.atomic import remove_abandoned, share_temporary_directories
 from pixelwise.runtime.cpu import leave_one_core
 from pixelwise.runtime.files import write_errors
 from pixelwise.runtime.progress import Progress, no_progress
-from pixelwise.runtime.threads import prefetch_map
 
 
 @dataclass(frozen=True)
@@ -80,6 +76,7 @@ def predict_folder(
     masks: MaskStyle = "index",
     overlays: OverlayFormat = "jpg",
     pixel_size: str = "",
+    write: Sequence[str] = DEFAULT_OUTPUTS,
 ) -> PredictResult:
     """Predict images, videos and directories of them, and write the results to a directory.
 
@@ -89,7 +86,7 @@ def predict_folder(
     `predict_large_file`. predictions.csv has one row per image and class, and objects.csv one row per object, see
     `ClassRows` and `ObjectRows`. The output of a video or of an animated GIF is an overlay video or GIF, see
     `predict_video`. Its rows in predictions.csv are sums over all frames. predictions.json lists the output files, the
-    size and the class fractions of each image. It is written last.
+    size and the class fractions of each image. It is written last. For the other outputs see `WRITERS`.
 
     Args:
         predictor: the model.
@@ -105,14 +102,17 @@ def predict_folder(
         masks: the values of the masks, see `Prediction.mask_images`.
         overlays: "jpg", "png" for lossless overlays, or "none" for no overlays.
         pixel_size: side of a pixel with its unit, such as "0.65um". It adds columns in this unit to the tables.
+        write: the outputs, names in `pixelwise.inference.writers.WRITERS`. Videos have the first two and the rows of
+            "csv" only.
 
     Returns:
         The content of predictions.json, and an error for each file or folder that could not be used. If no image could
         be used, nothing has been written.
 
     Raises:
-        ConfigError: `overwrite` and `resume` are both set, `pixel_size` is invalid, or the model does not contain the
-            values of `masks`.
+        ConfigError: `overwrite` and `resume` are both set, `pixel_size` is invalid, the model does not contain the
+            values of `masks`, an output is unknown, a package for it is missing, or `frame_masks` is set without the
+            output "mask".
         DataError: A source is missing. Nothing has been written.
         OutputExistsError: A file to be written exists already, and may not be replaced or skipped. Nothing has been
             written.
@@ -122,47 +122,49 @@ def predict_folder(
         raise ConfigError("`overwrite` and `resume` exclude each other; set one of them")
     if masks == "as-given":
         require_mask_format(predictor.model.config.mask_format)
-    out, size = Path(out), PixelSize.parse(pixel_size) if pixel_size else None
-    found, mark = find_images(sources), MarkOfRun(fingerprint(predictor.model, predictor.options), masks)
-    suffixes = dict.fromkeys(mask_kinds(predictor.task, predictor.classes), ".png")
-    items = assign_files(
-        found.images, suffixes | ({} if overlays == "none" else {"overlay": f".{overlays}"}), out, frame_masks
-    )
-    check_existing(items, out, overwrite or resume)
-    tables = ResultTables(out, len(predictor.classes), size)
+    if frame_masks and "mask" not in write:
+        raise ConfigError("`frame_masks` needs the output mask; add it to `write`")
+    out, config = Path(out), predictor.model.config
+    size = PixelSize.parse(pixel_size) if pixel_size else None
+    writers = make_writers(write, WriteOptions(config, masks, overlays))
+    found, run = find_images(sources), MarkOfRun(fingerprint(predictor.model, predictor.options), masks)
+    outputs = OutputSet(run, config, out, writers, size)
+    items = assign_files(found.images, outputs.specs, out, frame_masks)
+    check_existing(items, outputs.shared, overwrite or resume)
     if resume:
-        _find_complete(items, mark, tables, out / CLASSES_FILE, predictor.classes)
+        outputs.find_complete(items)
     new_folders = [folder for folder in (out, *out.parents) if not folder.exists()]
     _prepare(out, items)
     resumed = [item.path for item in items if item.mark is not None]
-    tables.keep(resumed)
+    outputs.keep(resumed)
     failed: list[PixelwiseError] = [*found.problems]
-    with closing(tables), leave_one_core(), share_temporary_directories():
+    with closing(outputs), leave_one_core(), share_temporary_directories():
         todo = [item for item in items if item.mark is None]
-        failed += predict_items(predictor, todo, mark, tables, progress, (row_progress, frame_progress))
+        failed += predict_items(predictor, todo, outputs, progress, (row_progress, frame_progress))
     done = [(item, item.mark) for item in items if item.mark is not None]
     photos = [report_entry(item, mark, out) for item, mark in done]
     report = {"classes": list(predictor.classes), "photos": photos, "failed": list(map(str, failed))}
     if done:
-        tables.finish(item.path for item, _ in done)
+        outputs.finish(item.path for item, _ in done)
         write_report(report, out / REPORT_FILE)
     else:
         _remove_empty(new_folders)
     too_large = _too_large(predictor, done)
     note = lost_object_note(predictor.model.config, ((mark.height, mark.width) for _, mark in too_large))
-    notes = (*found.notes, note) if note else found.notes
+    notes = (*found.notes, *_video_note(items, write), *([note] if note else []))
     return PredictResult(report, tuple(failed), len(resumed), notes, tuple(str(item.path) for item, _ in too_large))
 
 
-def _find_complete(
-    items: Sequence[OutputItem], mark: MarkOfRun, tables: ResultTables, table: Path, classes: tuple[str, ...]
-) -> None:
-    """Set the marks of the items whose files and rows are complete. `table` is predictions.csv."""
-    tables.load()
-    for item, existing in zip(items, prefetch_map(partial(read_result, mark), items), strict=True):
-        item.mark = existing if tables.is_complete(item.path) else None
-        if item.mark is not None and item.is_moving and isinstance(item.path, Path):
-            item.mark = replace(item.mark, shares=read_fractions(table, item.path, classes))
+def _video_note(items: Sequence[OutputItem], write: Sequence[str]) -> list[str]:
+    """Return a line about the outputs that the videos do not have. Empty if they have all."""
+    videos = [str(item.path) for item in items if item.is_moving]
+    missing = [name for name in write if name not in DEFAULT_OUTPUTS]
+    if not videos or not missing:
+        return []
+    others = f" and {len(videos) - 1} more" if len(videos) > 1 else ""
+    return [
+        f"{videos[0]}{others}: {', '.join(missing)} are not written for videos; predict frames that are image files"
+    ]
 
 
 def _remove_empty(folders: Sequence[Path]) -> None:

@@ -39,13 +39,16 @@ def mask_kinds(task: Task, classes: Sequence[str]) -> tuple[str, ...]:
     return tuple(kinds.values())
 
 
-def output_files(names: Sequence[Path], suffixes: Mapping[str, str], out: Path) -> list[dict[str, Path]]:
+def output_files(
+    names: Sequence[Path], suffixes: Mapping[str, str], out: Path, folders: Mapping[str, str] = {}
+) -> list[dict[str, Path]]:
     """Return the output files of each image by kind. No file appears twice.
 
     Args:
         names: relative path of each image without suffix, see `find_images`.
         suffixes: kind of output file → its suffix, for example {"mask": ".png", "overlay": ".jpg"}.
         out: the directory of the output files.
+        folders: kind → folder below `out`, for the files whose name is that of the image: out/FOLDER/NAME.SUFFIX.
 
     Returns:
         {kind: out/NAME_KIND.SUFFIX} for each name. If an earlier image has one of these files (cat.jpg and cat.png),
@@ -53,13 +56,16 @@ def output_files(names: Sequence[Path], suffixes: Mapping[str, str], out: Path) 
     """
     taken: set[str] = set()
     targets = []
-    longest = max(len(os.fsencode(f"_{kind}{suffix}")) for kind, suffix in suffixes.items())
+    endings = {kind: suffix if kind in folders else f"_{kind}{suffix}" for kind, suffix in suffixes.items()}
+    longest = max((len(os.fsencode(ending)) for ending in endings.values()), default=0)
     for name in names:
         number = 1
         while True:
-            ending = "" if number == 1 else f"-{number}"
-            stem = _cut(name.name, _MAX_NAME_BYTES - longest - len(ending)) + ending
-            files = {kind: out / name.with_name(f"{stem}_{kind}{suffix}") for kind, suffix in suffixes.items()}
+            number_text = "" if number == 1 else f"-{number}"
+            stem = _cut(name.name, _MAX_NAME_BYTES - longest - len(number_text)) + number_text
+            files = {
+                kind: out / folders.get(kind, "") / name.with_name(f"{stem}{end}") for kind, end in endings.items()
+            }
             keys = {str(file).casefold() for file in files.values()}
             if taken.isdisjoint(keys):
                 break

@@ -16,7 +16,7 @@ from pixelwise.inference.mask_folders import find_masks
 from pixelwise.inference.outputs import read_mark
 from pixelwise.models.model_files import CONFIG_FILE, WEIGHTS_FILE
 
-_OUTPUT_STEM = re.compile(r".+_(mask|overlay)(_.+)?", re.DOTALL)
+_OUTPUT_STEM = re.compile(r".+_(mask|overlay|cutout|confidence|probabilities|labels)(_.+)?", re.DOTALL)
 """Stems of the files that a prediction writes."""
 
 _HEIC_FIX, _VIDEO_FIX = "pip install 'pixelwise[heic]'", "pip install 'pixelwise[video]'"

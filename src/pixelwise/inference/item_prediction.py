@@ -9,13 +9,10 @@ import torch
 
 from pixelwise.errors import DataError, OutputError, PixelwiseError, is_out_of_memory
 from pixelwise.inference.large_predict import has_large_logits, predict_by_rows, predict_large_file
-from pixelwise.inference.orientation import with_orientation
-from pixelwise.inference.output_items import MarkOfRun, OutputItem
-from pixelwise.inference.outputs import Mark, digest, write_outputs
+from pixelwise.inference.output_items import OutputItem
+from pixelwise.inference.output_set import ItemResult, OutputSet
 from pixelwise.inference.pipeline import map_predictions
-from pixelwise.inference.prediction import Prediction
 from pixelwise.inference.predictor import Predictor
-from pixelwise.inference.result_tables import ImageRows, ResultTables
 from pixelwise.inference.video import predict_video
 from pixelwise.runtime.progress import Progress
 
@@ -37,8 +34,7 @@ _ONE_FILE_ERRORS = frozenset(
 def predict_items(
     predictor: Predictor,
     items: Sequence[OutputItem],
-    mark: MarkOfRun,
-    tables: ResultTables,
+    outputs: OutputSet,
     progress: Progress,
     part_progress: tuple[Progress, Progress],
 ) -> list[PixelwiseError]:
@@ -47,8 +43,7 @@ def predict_items(
     Args:
         predictor: the model.
         items: the images and videos.
-        mark: the model and the style of masks.
-        tables: the tables to which their rows are appended.
+        outputs: the outputs.
         progress: counts items.
         part_progress: counts steps of rows of large images, and frames of videos.
 
@@ -58,12 +53,16 @@ def predict_items(
     Raises:
         OutputError: The disk is full, or another error concerns all files.
     """
+    needs = outputs.needs
 
-    def write(number: int, image: np.ndarray, logits: torch.Tensor) -> tuple[Mark, ImageRows] | PixelwiseError:
-        prediction = predictor.to_prediction(image, logits, packed=True)
+    def write(number: int, image: np.ndarray, logits: torch.Tensor) -> ItemResult | PixelwiseError:
+        item = streamed[number]
+        prediction = predictor.to_prediction(
+            image, logits, "probabilities" in needs, packed=True, keep_logits="confidence" in needs
+        )
         if isinstance(prediction, DataError):
-            return DataError(f"{streamed[number].path}: {prediction}")
-        return _write_or_error(streamed[number], prediction, mark, tables)
+            return DataError(f"{item.path}: {prediction}")
+        return _or_error(item, lambda: outputs.write(item, prediction))
 
     def is_alone(item: OutputItem) -> bool:
         return item.is_large or item.is_moving or has_large_logits(item.path, predictor)
@@ -71,58 +70,36 @@ def predict_items(
     alone = {id(item) for item in items if is_alone(item)}
     streamed = [item for item in items if id(item) not in alone]
     failed: list[PixelwiseError] = []
-    results: Iterator[tuple[Mark, ImageRows] | PixelwiseError]
+    results: Iterator[ItemResult | PixelwiseError]
     results = map_predictions(predictor, [item.path for item in streamed], write)
     for item in progress(items, len(items)):
-        result = _predict_alone(predictor, item, mark, tables, *part_progress) if id(item) in alone else next(results)
+        result = _predict_alone(predictor, item, outputs, *part_progress) if id(item) in alone else next(results)
         if isinstance(result, PixelwiseError):
             failed.append(result)
         else:
-            item.mark, rows = result
-            tables.append(rows)
+            outputs.append(item, result)
     return failed
 
 
 def _predict_alone(
-    predictor: Predictor,
-    item: OutputItem,
-    run: MarkOfRun,
-    tables: ResultTables,
-    progress: Progress,
-    frame_progress: Progress,
-) -> tuple[Mark, ImageRows] | PixelwiseError:
-    """Predict a large image or a video, and write its files. Return its mark and rows, or an error that concerns it."""
+    predictor: Predictor, item: OutputItem, outputs: OutputSet, progress: Progress, frame_progress: Progress
+) -> ItemResult | PixelwiseError:
+    """Predict a large image or a video, and write its files. Return its result, or an error that concerns it."""
 
-    def predict() -> tuple[Mark, ImageRows]:
+    def predict() -> ItemResult:
+        run = outputs.run
         if item.is_moving and isinstance(item.path, Path):
             video, mark = predict_video(predictor, item.path, item.files, run.model, run.masks, frame_progress)
-            return mark, tables.format(item.path, video)
+            return outputs.counted(item, mark, video)
         if item.is_large and isinstance(item.path, Path):
-            large, mark = predict_large_file(predictor, item.path, item.files, run.model, run.masks, progress)
-            return mark, tables.format(item.path, large)
-        return _write(item, predict_by_rows(predictor, item.path, progress), run, tables)
+            write = outputs.large(item)
+            return predict_large_file(predictor, item.path, outputs.out, write, progress, outputs.needs)
+        return outputs.write(item, predict_by_rows(predictor, item.path, progress, outputs.needs))
 
     return _or_error(item, predict)
 
 
-def _write_or_error(
-    item: OutputItem, prediction: Prediction, run: MarkOfRun, tables: ResultTables
-) -> tuple[Mark, ImageRows] | PixelwiseError:
-    """Write the files of an image. Return its mark and rows, or an error that concerns this image only."""
-    return _or_error(item, lambda: _write(item, prediction, run, tables))
-
-
-def _write(item: OutputItem, prediction: Prediction, run: MarkOfRun, tables: ResultTables) -> tuple[Mark, ImageRows]:
-    """Write the files of an image. Return its mark and rows."""
-    mark = Mark.of(prediction, run.model, digest(item.path), run.masks)
-    rows = tables.format(item.path, prediction)
-    write_outputs(with_orientation(prediction, item.path), mark, item.files)
-    return mark, rows
-
-
-def _or_error(
-    item: OutputItem, predict: Callable[[], tuple[Mark, ImageRows]]
-) -> tuple[Mark, ImageRows] | PixelwiseError:
+def _or_error(item: OutputItem, predict: Callable[[], ItemResult]) -> ItemResult | PixelwiseError:
     """Return the result of a function, or an error that concerns this image only."""
     try:
         return predict()

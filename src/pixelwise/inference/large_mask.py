@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -36,12 +36,12 @@ class MaskPart(NamedTuple):
     Attributes:
         rows: its rows.
         columns: its columns.
-        mask: a mask of the task, uint8.
+        mask: a mask of the task, uint8. For the file of probabilities or of the confidence, float32.
     """
 
     rows: range
     columns: range
-    mask: Bytes
+    mask: npt.NDArray[Any]
 
 
 class ClassConfidence:
@@ -107,6 +107,7 @@ def mask_parts(
     config: ModelConfig,
     confidence: ClassConfidence,
     observe: Callable[[range, range, Tensor], None] | None = None,
+    observe_resized: Callable[[range, range, Tensor], None] | None = None,
 ) -> Iterator[MaskPart]:
     """Predict the mask of a large image in memory that does not grow with its height.
 
@@ -117,6 +118,7 @@ def mask_parts(
         confidence: the means to which the logits are added.
         observe: a function of rows, columns and their logits, (C, rows, columns) float32. It is called with each part
             of the logits before their mask is yielded.
+        observe_resized: the same for the logits at the size of the image. It is called before each part is yielded.
 
     Yields:
         Parts that cover the image: the first strip from top to bottom, then the next one, see `ImageView.strips`.
@@ -135,6 +137,8 @@ def mask_parts(
             if observe is not None:
                 observe(rows, columns, logits)
             for part, resized in resize.add(rows, logits):
+                if observe_resized is not None:
+                    observe_resized(part, range(first, last), resized)
                 yield MaskPart(part, range(first, last), config.task.logits_to_mask(resized).cpu().numpy())
 
 
@@ -229,10 +233,11 @@ class MaskFile:
     Args:
         path: the file. It is removed at the end.
         shape: (H, W) or (C, H, W).
+        dtype: the type of the pixels. Files of probabilities have float32.
     """
 
-    def __init__(self, path: Path, shape: tuple[int, ...]) -> None:
-        self.shape = shape
+    def __init__(self, path: Path, shape: tuple[int, ...], dtype: npt.DTypeLike = np.uint8) -> None:
+        self.shape, self._dtype = shape, np.dtype(dtype)
         self._path, self._file = path, path.open("w+b")
 
     def __enter__(self) -> Self:
@@ -256,20 +261,29 @@ class MaskFile:
         for number, channel in enumerate(channels):
             offset = number * height * width
             if len(part.columns) == width:
-                self._file.seek(offset + part.rows.start * width)
+                self._seek(offset + part.rows.start * width)
                 self._file.write(np.ascontiguousarray(channel).data)
                 continue
             for row, pixels in zip(part.rows, channel, strict=True):
-                self._file.seek(offset + row * width + part.columns.start)
+                self._seek(offset + row * width + part.columns.start)
                 self._file.write(np.ascontiguousarray(pixels).data)
 
     def read(self, channel: int, start: int, stop: int) -> Bytes:
         """Return the rows from start to stop of a channel, (stop - start, W) uint8."""
         height, width = self.shape[-2:]
-        self._file.seek((channel * height + start) * width)
-        return np.frombuffer(self._file.read((stop - start) * width), np.uint8).reshape(stop - start, width)
+        self._seek((channel * height + start) * width)
+        content = self._file.read((stop - start) * width * self._dtype.itemsize)
+        return np.frombuffer(content, self._dtype).reshape(stop - start, width)
 
     def bands(self, channel: int, rows: int) -> Iterator[Bytes]:
         """Yield the rows of a channel from top to bottom, `rows` at a time."""
         for start in range(0, self.shape[-2], rows):
             yield self.read(channel, start, min(start + rows, self.shape[-2]))
+
+    def map(self) -> npt.NDArray[Any]:
+        """Return the pixels as an array of the shape that the system reads from the file when they are used."""
+        self._file.flush()
+        return np.memmap(self._path, self._dtype, "r+", shape=self.shape)
+
+    def _seek(self, pixel: int) -> None:
+        self._file.seek(pixel * self._dtype.itemsize)

@@ -1,12 +1,15 @@
 """Predict large images without keeping their logits. Large TIFF and JPEG 2000 files are also read in parts."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
+from torch import Tensor
 
 from pixelwise.data.io.image import MAX_PIXELS
 from pixelwise.data.io.image_formats import PILLOW_FORMATS
@@ -16,18 +19,19 @@ from pixelwise.errors import DataError
 from pixelwise.inference.inputs import read_input
 from pixelwise.inference.large_mask import STEP_ROWS, ClassConfidence, MaskFile, MaskPart, RowProgress, mask_parts
 from pixelwise.inference.large_rows import ArrayRows, FileRows, ImageRows, ScaledRows
-from pixelwise.inference.large_tiff import has_georeference, write_mask_tiff
+from pixelwise.inference.large_tiff import has_georeference
 from pixelwise.inference.mask_counts import MaskCounts
 from pixelwise.inference.objects import ObjectFinder, ObjectTable, counted_values, join_channels
-from pixelwise.inference.output_options import MaskStyle
-from pixelwise.inference.outputs import Mark, digest, write_overlay
-from pixelwise.inference.prediction import Prediction, require_mask_format
+from pixelwise.inference.prediction import Prediction
 from pixelwise.inference.predictor import Predictor
 from pixelwise.inference.sources import ImageSource
 from pixelwise.models.config import ModelConfig
 from pixelwise.palette import IGNORE_INDEX
-from pixelwise.runtime.atomic import atomic_write
+from pixelwise.runtime.atomic import temporary_directory
+from pixelwise.runtime.files import write_errors
 from pixelwise.runtime.progress import Progress, no_progress
+
+T = TypeVar("T")
 
 LARGE_PIXELS = 1 << 26
 """Number of pixels from which on a file is read in parts, and its mask is a TIFF file. See also `is_large_file`."""
@@ -79,16 +83,19 @@ def has_large_logits(path: ImageSource, predictor: Predictor) -> bool:
     return False
 
 
-def predict_by_rows(predictor: Predictor, path: ImageSource, progress: Progress = no_progress) -> Prediction:
+def predict_by_rows(
+    predictor: Predictor, path: ImageSource, progress: Progress = no_progress, needs: Collection[str] = ()
+) -> Prediction:
     """Decode an image, and predict its mask without keeping its logits.
 
     Args:
         predictor: the model.
         path: the image.
         progress: counts steps of 64 rows in each strip of the image, see `ImageView.strips`.
+        needs: "confidence" and "probabilities", to compute these at the size of the image, see `Prediction`.
 
     Returns:
-        The prediction, without probabilities.
+        The prediction.
 
     Raises:
         DataError: The image cannot be read.
@@ -97,73 +104,128 @@ def predict_by_rows(predictor: Predictor, path: ImageSource, progress: Progress 
     image = read_input(path, config)
     rows, confidence = ArrayRows(image), ClassConfidence(config.task, len(config.classes))
     mask = np.empty(config.task.mask_shape(len(config.classes), rows.height, rows.width), np.uint8)
-    for part in _parts(predictor, rows, confidence, progress):
+    size = (rows.height, rows.width)
+    sure = np.empty(size, np.float32) if "confidence" in needs else None
+    likelihood = np.empty((len(config.classes), *size), np.float32) if "probabilities" in needs else None
+
+    def keep(part: MaskPart) -> None:
+        target = sure if part.mask.ndim == 2 else likelihood
+        assert target is not None
+        target[..., part.rows.start : part.rows.stop, part.columns.start : part.columns.stop] = part.mask
+
+    for part in _parts(predictor, rows, confidence, progress, _observer(config, needs, keep, keep)):
         mask[..., part.rows.start : part.rows.stop, part.columns.start : part.columns.stop] = part.mask
     nodata = int(np.count_nonzero((mask if mask.ndim == 2 else mask[0]) == IGNORE_INDEX))
-    return Prediction.from_config(image, mask, config, nodata_pixels=nodata, confidences=confidence.means())
+    return Prediction.from_config(
+        image,
+        mask,
+        config,
+        nodata_pixels=nodata,
+        probabilities=likelihood,
+        confidences=confidence.means(),
+        compute_confidence=None if sure is None else lambda: sure,
+    )
+
+
+class LargeArrays(NamedTuple):
+    """The arrays of a large image, which the system reads from temporary files when they are used.
+
+    Attributes:
+        rows: the image.
+        mask: its mask.
+        confidence: (H, W) float32 in [0, 1], or None if it is not needed.
+        probabilities: (C, H, W) float32 in [0, 1], or None if they are not needed.
+    """
+
+    rows: FileRows
+    mask: MaskFile
+    confidence: npt.NDArray[np.float32] | None
+    probabilities: npt.NDArray[np.float32] | None
 
 
 def predict_large_file(
     predictor: Predictor,
     path: Path,
-    files: Mapping[str, Path],
-    model: str,
-    masks: MaskStyle = "index",
+    out: Path,
+    write: Callable[[LargeArrays, LargePrediction], T],
     progress: Progress = no_progress,
-) -> tuple[LargePrediction, Mark]:
-    """Predict a large file in parts, and write its masks and its overlay.
+    needs: Collection[str] = (),
+) -> T:
+    """Predict a large file in parts, and call a function with the result.
 
-    The masks are tiled BigTIFF files of the size of the image. The overlay is reduced to `MAX_OVERLAY_SIDE`. While the
-    mask is computed, a temporary file in its directory has one byte per pixel, and per class if it is multi-label.
+    Until it returns, a temporary file has one byte per pixel, and per class if the mask is multi-label. The confidence
+    takes four bytes per pixel, and the probabilities four per pixel and class.
 
     Args:
         predictor: the model.
         path: the image.
-        files: kind → output file. The kinds are those of `mask_kinds` in their order, and optionally "overlay".
-        model: the `fingerprint` of the model.
-        masks: the values of the masks, see `Prediction.mask_images`.
+        out: the directory of the temporary files.
+        write: called with the arrays and the counts of the mask.
         progress: counts steps of 64 rows in each strip of the image, see `ImageView.strips`.
+        needs: "confidence" and "probabilities", to compute these.
 
     Returns:
-        The counts of the mask, and the mark that the files have.
+        The result of `write`.
 
     Raises:
         DataError: The image cannot be read. The message names it.
         OutputError: A file cannot be written.
-        ConfigError: The model does not contain the values of `masks`.
     """
     config = predictor.model.config
-    mask_format = None if masks == "index" else require_mask_format(config.mask_format)
-    kinds = [kind for kind in files if kind != "overlay"]
-    shape = config.task.mask_shape(len(config.classes), 0, 0)[:-2]
+    classes = len(config.classes)
     with ExitStack() as stack:
         rows = stack.enter_context(FileRows(path, config))
-        page = rows.windows.page
-        if page is None:
+        if rows.windows.page is None:
             raise DataError(f"{path}: writing its mask needs tifffile; pip install 'pixelwise[tiff]'")
-        targets = [stack.enter_context(atomic_write(files[kind])) for kind in kinds]
-        mask = MaskFile(targets[0].parent / "mask.part", (*shape, rows.height, rows.width))
-        stack.enter_context(mask)
-        confidence = ClassConfidence(config.task, len(config.classes))
-        for part in _parts(predictor, rows, confidence, progress):
+        size = (rows.height, rows.width)
+        stack.enter_context(write_errors(out))
+        folder = stack.enter_context(temporary_directory(out))
+
+        def open_file(name: str, shape: tuple[int, ...], dtype: npt.DTypeLike = np.uint8) -> MaskFile:
+            return stack.enter_context(MaskFile(folder / f"{name}.part", shape, dtype))
+
+        mask = open_file("mask", config.task.mask_shape(classes, *size))
+        sure = open_file("confidence", size, np.float32) if "confidence" in needs else None
+        likely = open_file("probabilities", (classes, *size), np.float32) if "probabilities" in needs else None
+        confidence = ClassConfidence(config.task, classes)
+        observe = _observer(config, needs, *(None if file is None else file.write for file in (sure, likely)))
+        for part in _parts(predictor, rows, confidence, progress, observe):
             mask.write(part)
-        result = _count(mask, config, confidence)
-        shares = {name: round(fraction, 6) for name, fraction in result.class_fractions.items()}
-        mark = Mark(model, digest(path), rows.width, rows.height, shares, masks)
-        for channel, target in enumerate(targets):
-            write_mask_tiff(target, mask, channel, mask_format, page, mark.to_text())
-        if "overlay" in files:
-            write_overlay(reduced_prediction(rows, mask, config), mark, files["overlay"])
-    return result, mark
+        arrays = LargeArrays(rows, mask, *(None if file is None else file.map() for file in (sure, likely)))
+        return write(arrays, _count(mask, config, confidence))
+
+
+def _observer(
+    config: ModelConfig,
+    needs: Collection[str],
+    keep_confidence: Callable[[MaskPart], None] | None,
+    keep_probabilities: Callable[[MaskPart], None] | None,
+) -> Callable[[range, range, Tensor], None] | None:
+    """Return a function of logits that keeps their confidence and their probabilities. None if neither is needed."""
+    if not needs:
+        return None
+
+    def observe(rows: range, columns: range, logits: Tensor) -> None:
+        likely = config.task.activate(logits / config.temperature).cpu().numpy()
+        if keep_probabilities is not None and "probabilities" in needs:
+            keep_probabilities(MaskPart(rows, columns, likely))
+        if keep_confidence is not None and "confidence" in needs:
+            keep_confidence(MaskPart(rows, columns, config.task.confidence(likely)))
+
+    return observe
 
 
 def _parts(
-    predictor: Predictor, rows: ImageRows, confidence: ClassConfidence, progress: Progress
+    predictor: Predictor,
+    rows: ImageRows,
+    confidence: ClassConfidence,
+    progress: Progress,
+    observe_resized: Callable[[range, range, Tensor], None] | None = None,
 ) -> Iterator[MaskPart]:
-    """Yield the parts of the mask, and report the progress."""
+    """Yield the parts of the mask, and report the progress. For `observe_resized` see `mask_parts`."""
     view, config = predictor.image_view, predictor.model.config
     done = RowProgress(progress, rows.height, view.strips(rows.width))
-    for part in mask_parts(view, rows, config, confidence):
+    for part in mask_parts(view, rows, config, confidence, observe_resized=observe_resized):
         if config.band_ranges:
             missing = config.pixel_scale.missing(rows.read(part.rows.start, part.rows.stop))
             if missing is not None:

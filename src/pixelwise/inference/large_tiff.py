@@ -1,6 +1,6 @@
 """Mask files of large and of georeferenced images: tiled BigTIFF files with the tags of the image."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,9 +48,6 @@ def write_mask_tiff(
     Raises:
         OSError: The file cannot be written.
     """
-    from tifffile import TiffWriter
-
-    height, width = mask.shape[-2:]
     encode = _encoder(mask_format)
     example = encode(np.zeros((1, 1), np.uint8))
     options: dict[str, Any] = {"photometric": "rgb" if example.shape[2:] == (3,) else "minisblack"}
@@ -58,17 +55,39 @@ def write_mask_tiff(
         options = {"photometric": "palette", "colormap": _color_map(mask_format)}
     elif example.shape[2:] == (2,):
         options["extrasamples"] = ["unassalpha"]
+    bands = (encode(band) for band in mask.bands(channel, TILE))
+    write_tiff(path, bands, (*mask.shape[-2:], *example.shape[2:]), page, mark, dtype=example.dtype, **options)
 
-    def tiles() -> Iterator[npt.NDArray[Any]]:
-        for band in mask.bands(channel, TILE):
-            for left in range(0, width, TILE):
-                yield encode(band[:, left : left + TILE])
 
+def write_tiff(
+    path: Path,
+    bands: Iterable[npt.NDArray[Any]],
+    shape: tuple[int, ...],
+    page: "TiffPage | None",
+    mark: str,
+    **options: Any,
+) -> None:
+    """Write a tiled BigTIFF file, tile by tile.
+
+    Args:
+        path: the file.
+        bands: the rows from top to bottom, `TILE` at a time: (rows, W) or (rows, W, samples). For a shape of
+            (planes, H, W), those of each plane.
+        shape: the shape of all pixels.
+        page: the page of the image, whose resolution, texts and georeference are copied. None for no tags.
+        mark: the text to store in the tag 65000.
+        options: the dtype, and other arguments of `tifffile.TiffWriter.write`.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    from tifffile import TiffWriter
+
+    tiles = (band[:, left : left + TILE] for band in bands for left in range(0, band.shape[1], TILE))
     with TiffWriter(path, bigtiff=True) as writer:
         writer.write(
-            tiles(),
-            shape=(height, width, *example.shape[2:]),
-            dtype=example.dtype,
+            tiles,
+            shape=shape,
             tile=(TILE, TILE),
             compression="zlib",
             metadata=None,
@@ -78,6 +97,43 @@ def write_mask_tiff(
             **_description(page),
             **_resolution(page),
             **options,
+        )
+
+
+def write_imagej_tiff(
+    path: Path,
+    bands: Iterable[npt.NDArray[Any]],
+    shape: tuple[int, ...],
+    page: "TiffPage | None",
+    mark: str,
+    info: str,
+) -> None:
+    """Write labels as an uncompressed TIFF file with the metadata of ImageJ, which reads no tiles.
+
+    Args:
+        path: the file. It has less than 4 GiB.
+        bands: the rows from top to bottom, uint16, see `write_tiff`.
+        shape: (H, W), or (channels, H, W).
+        page: see `write_tiff`. Its description is not copied, because that of ImageJ takes its place.
+        mark: see `write_tiff`.
+        info: the text of "Show Info" in ImageJ.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    from tifffile import TiffWriter
+
+    with TiffWriter(path, imagej=True) as writer:
+        writer.write(
+            iter(bands),
+            shape=shape,
+            dtype=np.uint16,
+            photometric="minisblack",
+            rowsperstrip=TILE,
+            metadata={"axes": "CYX"[-len(shape) :], "Info": info},
+            software="pixelwise",
+            extratags=[*_copied_tags(page), (_MARK_TAG, "s", 0, mark, True)],
+            **_resolution(page),
         )
 
 
@@ -126,8 +182,10 @@ def _color_map(mask_format: MaskFormat) -> npt.NDArray[np.uint16]:
     return np.ascontiguousarray(colors.T)
 
 
-def _copied_tags(page: "TiffPage") -> list[tuple[int, int, int, Any, bool]]:
+def _copied_tags(page: "TiffPage | None") -> list[tuple[int, int, int, Any, bool]]:
     """Return the georeference and the texts of an image as arguments of tifffile."""
+    if page is None:
+        return []
     return [
         (tag.code, int(tag.dtype), tag.count, tag.value, True)
         for code in (*_GEOREFERENCE, *_TEXTS)
@@ -135,13 +193,17 @@ def _copied_tags(page: "TiffPage") -> list[tuple[int, int, int, Any, bool]]:
     ]
 
 
-def _description(page: "TiffPage") -> dict[str, Any]:
+def _description(page: "TiffPage | None") -> dict[str, Any]:
     """Return the description of an image as an argument of tifffile, unless it describes the shape and the channels."""
+    if page is None:
+        return {}
     is_structure = page.is_shaped or page.is_ome or page.is_imagej
     return {} if is_structure or not page.description else {"description": page.description}
 
 
-def _resolution(page: "TiffPage") -> dict[str, Any]:
+def _resolution(page: "TiffPage | None") -> dict[str, Any]:
+    if page is None:
+        return {}
     across, down = page.tags.valueof(_X_RESOLUTION), page.tags.valueof(_Y_RESOLUTION)
     if across is None or down is None:
         return {}

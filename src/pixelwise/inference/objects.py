@@ -188,10 +188,21 @@ class ObjectFinder:
         representative[component] = region
         self._edges.append(np.stack([representative[component], region]))
 
+    def _joined(self) -> tuple[_Regions, _Ints]:
+        """Return the objects, and the index of the object of each region that `add` found."""
+        columns = _Regions(*(np.concatenate(part) for part in zip(*self._regions, strict=True)))
+        return _merge(columns, self._edges) if self._edges else (columns, np.arange(len(columns.areas)))
+
+    def numbers(self) -> _Ints:
+        """Return for each region that `add` found the number of its object in `table`, from 1."""
+        regions, label = self._joined()
+        numbers = np.empty(len(regions.areas), np.int64)
+        numbers[np.lexsort((regions.first, regions.class_ids))] = np.arange(1, len(numbers) + 1)
+        return numbers[label]
+
     def table(self) -> ObjectTable:
         """Return the objects."""
-        columns = [np.concatenate(part) for part in zip(*self._regions, strict=True)]
-        regions = _merge(_Regions(*columns), self._edges) if self._edges else _Regions(*columns)
+        regions, _ = self._joined()
         order = np.lexsort((regions.first, regions.class_ids))
         class_ids, areas = regions.class_ids[order], regions.areas[order]
         per_class = np.bincount(class_ids, minlength=256)
@@ -205,8 +216,12 @@ class ObjectFinder:
         )
 
 
-def _merge(regions: _Regions, edges: Sequence[_Ints]) -> _Regions:
-    """Join regions that are one object. Each edge is a pair of numbers of regions."""
+def _merge(regions: _Regions, edges: Sequence[_Ints]) -> tuple[_Regions, _Ints]:
+    """Join regions that are one object. Each edge is a pair of numbers of regions.
+
+    Returns:
+        The objects, and the index of the object of each region.
+    """
     total = len(regions.areas)
     pairs = np.concatenate(edges, 1)
     graph = coo_array((np.ones(pairs.shape[1], np.int8), (pairs[0], pairs[1])), (total, total))
@@ -222,7 +237,27 @@ def _merge(regions: _Regions, edges: Sequence[_Ints]) -> _Regions:
     areas = np.zeros(count, np.int64)
     np.add.at(areas, label, regions.areas)
     sums = np.stack([np.bincount(label, axis, count).astype(np.float64) for axis in regions.sums.T], 1)
-    return _Regions(class_ids, areas, boxes, sums, first)
+    return _Regions(class_ids, areas, boxes, sums, first), label.astype(np.int64)
+
+
+def paint_regions(band: npt.NDArray[np.uint8], counted: npt.NDArray[np.bool_]) -> tuple[int, npt.NDArray[np.int32]]:
+    """Number the regions of a band as `ObjectFinder.add` does.
+
+    Args:
+        band: (rows, W) uint8.
+        counted: (256,) bool, the values that have objects.
+
+    Returns:
+        The number of regions, and the region of each pixel, (rows, W) int32. Pixels without an object are -1.
+    """
+    row, left, right, value = _runs(band, counted)
+    count, component = _connect(row, left, right, value, band.shape[1])
+    length = right - left
+    regions = np.full(band.size, -1, np.int32)
+    before = np.cumsum(length) - length
+    pixels = np.arange(length.sum()) + np.repeat(row * band.shape[1] + left - before, length)
+    regions[pixels] = np.repeat(component, length)
+    return count, regions.reshape(band.shape)
 
 
 def _runs(mask: npt.NDArray[np.uint8], counted: npt.NDArray[np.bool_]) -> tuple[_Ints, _Ints, _Ints, _Ints]:

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,9 +12,9 @@ from pixelwise.inference.file_names import output_files
 from pixelwise.inference.large_predict import is_large_file
 from pixelwise.inference.output_options import MaskStyle
 from pixelwise.inference.outputs import Mark, digest, read_mark
-from pixelwise.inference.result_tables import CLASSES_FILE, OBJECTS_FILE
 from pixelwise.inference.sources import ImageSource
 from pixelwise.inference.video import FRAME_MASK, FRAMES_KIND, is_moving, video_files
+from pixelwise.inference.writers.base import FileSpec
 from pixelwise.runtime.atomic import atomic_write
 
 REPORT_FILE = "predictions.json"
@@ -26,13 +26,15 @@ class OutputItem:
 
     Attributes:
         path: the image or video.
-        files: kind → output file. For the kinds see `mask_kinds` and `video_files`.
+        name: path of the image relative to the source that was searched, with its suffix and "/".
+        files: kind → output file. For the kinds see `Writer.files` and `video_files`.
         is_large: True for a file that is read in parts, see `is_large_file`.
         is_moving: True for a video or an animated GIF.
         mark: the mark of the files if they are complete, else None.
     """
 
     path: ImageSource
+    name: str
     files: dict[str, Path]
     is_large: bool = False
     is_moving: bool = False
@@ -52,13 +54,13 @@ class MarkOfRun(NamedTuple):
 
 
 def assign_files(
-    images: Iterable[tuple[ImageSource, Path]], suffixes: Mapping[str, str], out: Path, frame_masks: bool = False
+    images: Iterable[tuple[ImageSource, Path]], specs: Mapping[str, FileSpec], out: Path, frame_masks: bool = False
 ) -> list[OutputItem]:
     """Assign output files to images. Images in `out` that are outputs of an earlier prediction are left out.
 
     Args:
         images: each image and its name, see `FoundImages`.
-        suffixes: see `output_files`.
+        specs: kind → the name of its file, see `Writer.files`.
         out: the directory of the output files.
         frame_masks: True for one mask per frame of a video, see `video_files`.
 
@@ -66,7 +68,7 @@ def assign_files(
         The images in order, without marks.
     """
     images = list(images)
-    items = _make_items(images, suffixes, out, frame_masks)
+    items = _make_items(images, specs, out, frame_masks)
     outputs = {os.path.realpath(file) for item in items for file in item.files.values()}
     own = {
         path
@@ -75,33 +77,40 @@ def assign_files(
     }
     if not own:
         return items
-    return _make_items([(path, name) for path, name in images if path not in own], suffixes, out, frame_masks)
+    return _make_items([(path, name) for path, name in images if path not in own], specs, out, frame_masks)
 
 
 def _make_items(
-    images: Sequence[tuple[ImageSource, Path]], suffixes: Mapping[str, str], out: Path, frame_masks: bool
+    images: Sequence[tuple[ImageSource, Path]], specs: Mapping[str, FileSpec], out: Path, frame_masks: bool
 ) -> list[OutputItem]:
     """Return images with their files, see `assign_files`."""
-    targets = output_files([name for _, name in images], suffixes, out)
-    return [_make_item(path, files, frame_masks) for (path, _), files in zip(images, targets, strict=True)]
+    suffixes = {kind: spec.suffix for kind, spec in specs.items()}
+    folders = {kind: spec.folder for kind, spec in specs.items() if spec.folder is not None}
+    targets = output_files([name for _, name in images], suffixes, out, folders)
+    return [
+        _make_item(path, name.with_name(path.name).as_posix(), files, specs, frame_masks)
+        for (path, name), files in zip(images, targets, strict=True)
+    ]
 
 
-def _make_item(path: ImageSource, files: dict[str, Path], frame_masks: bool) -> OutputItem:
+def _make_item(
+    path: ImageSource, name: str, files: dict[str, Path], specs: Mapping[str, FileSpec], frame_masks: bool
+) -> OutputItem:
     """Return an image with its files. The masks of a large file are TIFF files."""
     if isinstance(path, Path) and is_moving(path):
-        return OutputItem(path, video_files(path, files, frame_masks), is_moving=True)
+        return OutputItem(path, name, video_files(path, files, frame_masks), is_moving=True)
     is_large = is_large_file(path)
     if is_large:
-        files = {kind: file if kind == "overlay" else file.with_suffix(".tif") for kind, file in files.items()}
-    return OutputItem(path, files, is_large)
+        files = {kind: file.with_suffix(specs[kind].large_suffix or file.suffix) for kind, file in files.items()}
+    return OutputItem(path, name, files, is_large)
 
 
-def check_existing(items: Sequence[OutputItem], out: Path, may_replace: bool) -> None:
+def check_existing(items: Sequence[OutputItem], shared: Iterable[Path], may_replace: bool) -> None:
     """Check the output files of a call of `predict_folder` that exist.
 
     Args:
         items: the images with their files.
-        out: the directory.
+        shared: the files for all images.
         may_replace: True if files that exist may be replaced or skipped. The images may never be replaced.
 
     Raises:
@@ -115,8 +124,7 @@ def check_existing(items: Sequence[OutputItem], out: Path, may_replace: bool) ->
         written = {parent for item in items for file in item.files.values() for parent in file.parents}
         for folder in folders:
             _check_directory(folder, used, written)
-    tables = (out / name for name in (REPORT_FILE, CLASSES_FILE, OBJECTS_FILE))
-    for path in (*tables, *(file for item in items for file in item.files.values())):
+    for path in (*shared, *(file for item in items for file in item.files.values())):
         if not os.path.lexists(path):
             continue
         if not may_replace:
@@ -153,21 +161,26 @@ def _check_directory(folder: Path, used: set[str], written: set[Path]) -> None:
     raise OutputExistsError(f"{folder}: {fault} and would be replaced; choose another `out`, or move it")
 
 
-def read_result(expected: MarkOfRun, item: OutputItem) -> Mark | None:
-    """Return the mark in the first file of an image, or None if a file is missing.
+def read_result(
+    expected: MarkOfRun, item: OutputItem, unmarked: Collection[str], stored: tuple[Path, Mark] | None
+) -> Mark | None:
+    """Return the mark of an image whose files exist, or None if a file is missing.
 
     Args:
         expected: the model and the values of the masks.
         item: the image.
+        unmarked: the kinds of files that contain no mark.
+        stored: the file of all marks, and the mark of the image in it. It is the mark of unmarked files too.
 
     Raises:
         OutputExistsError: A file was not made by this model from this image, or its masks have other values.
     """
-    existing = [file for file in item.files.values() if os.path.lexists(file)]
-    image = digest(item.path) if existing else ""
-    marks = []
-    for file in existing:
-        mark = read_mark(file)
+    existing = {kind: file for kind, file in item.files.items() if os.path.lexists(file)}
+    marks = [] if stored is None else [stored]
+    marks += [(file, stored[1]) for kind, file in existing.items() if stored is not None and kind in unmarked]
+    found = {file: read_mark(file) for kind, file in existing.items() if stored is None or kind not in unmarked}
+    image = digest(item.path) if marks or found else ""
+    for file, mark in (*marks, *found.items()):
         if mark is None or (mark.model, mark.image) != (expected.model, image):
             raise OutputExistsError(
                 f"{file}: was not made by this model from {item.path}; choose another `out`, or replace it with "
@@ -178,8 +191,8 @@ def read_result(expected: MarkOfRun, item: OutputItem) -> Mark | None:
                 f"{file}: was made with `masks` {mark.masks}; use the same, choose another `out`, or replace it with "
                 "`overwrite`"
             )
-        marks.append(mark)
-    return marks[0] if marks and len(marks) == len(item.files) else None
+    complete = [mark for _, mark in (*marks, *found.items()) if mark is not None]
+    return complete[0] if complete and len(existing) == len(item.files) else None
 
 
 def report_entry(item: OutputItem, mark: Mark, out: Path) -> dict[str, Any]:

@@ -7,3 +7,17 @@ MaskStyle = Literal["index", "as-given"]
 
 OverlayFormat = Literal["jpg", "png", "none"]
 """The format of overlays, or "none" to write none."""
+
+OUTPUTS = (
+    "mask",
+    "overlay",
+    "cutout",
+    "confidence",
+    "probabilities",
+    "label-tiff",
+    "csv",
+)
+"""The names of the outputs in `WRITERS`, for the help of the command line, which does not import the writers."""
+
+DEFAULT_OUTPUTS = ("mask", "overlay", "csv")
+"""The outputs that are written by default."""

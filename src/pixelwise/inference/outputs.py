@@ -6,7 +6,7 @@ models or of two folders of images from being mixed without an error.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from pixelwise.models.ensemble import SegmentationEnsemble
 from pixelwise.models.model import SegmentationModel
 from pixelwise.visualization import save_image
 
-_KEY = "pixelwise"
+PNG_KEY = "pixelwise"
 """Keyword of the mark in PNG files."""
 
 
@@ -111,9 +111,23 @@ def write_outputs(prediction: Prediction, mark: Mark, files: Mapping[str, Path])
     # A resumed prediction skips an image only if all these files exist and have its mark.
     if "overlay" in files:
         write_overlay(prediction, mark, files["overlay"])
-    text = {_KEY: mark.to_text()}
-    targets = (file for kind, file in files.items() if kind != "overlay")
-    for file, (_, mask) in zip(targets, prediction.iter_mask_images(mark.masks), strict=True):
+    write_masks(prediction, mark, [file for kind, file in files.items() if kind != "overlay"])
+
+
+def write_masks(prediction: Prediction, mark: Mark, files: Sequence[Path]) -> None:
+    """Write the masks of a prediction, each atomically.
+
+    Args:
+        prediction: the prediction.
+        mark: the mark to write into each file.
+        files: one file for each kind of `mask_kinds` in their order.
+
+    Raises:
+        OutputError: A file cannot be written.
+        ConfigError: The values of the masks are not known, see `Prediction.mask_images`.
+    """
+    text = {PNG_KEY: mark.to_text()}
+    for file, (_, mask) in zip(files, prediction.iter_mask_images(mark.masks), strict=True):
         save_image(mask, file, text)
 
 
@@ -128,7 +142,7 @@ def write_overlay(prediction: Prediction, mark: Mark, file: Path) -> None:
     Raises:
         OutputError: The file cannot be written.
     """
-    save_image(prediction.overlay(), file, {_KEY: replace(mark, shares={}).to_text()})
+    save_image(prediction.overlay(), file, {PNG_KEY: replace(mark, shares={}).to_text()})
 
 
 def read_mark(path: Path) -> Mark | None:
@@ -144,7 +158,7 @@ def read_mark(path: Path) -> Mark | None:
             text = read_tiff_mark(path) or "null"
         else:
             with Image.open(path, formats=("PNG", "JPEG", "GIF")) as image:
-                text = image.info.get(_KEY if image.format == "PNG" else "comment", "null")
+                text = image.info.get(PNG_KEY if image.format == "PNG" else "comment", "null")
         mark = Mark(**json.loads(text))
         is_valid = isinstance(mark.shares, dict) and isinstance(mark.width, int) and isinstance(mark.height, int)
         return mark if is_valid else None

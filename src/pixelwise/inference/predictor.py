@@ -221,7 +221,12 @@ class Predictor:
             yield from batch
 
     def to_prediction(
-        self, image: np.ndarray, logits: torch.Tensor, probabilities: bool = False, packed: bool = False
+        self,
+        image: np.ndarray,
+        logits: torch.Tensor,
+        probabilities: bool = False,
+        packed: bool = False,
+        keep_logits: bool = False,
     ) -> Prediction | DataError:
         """Return the prediction of an image from its logits.
 
@@ -230,12 +235,15 @@ class Predictor:
             logits: (C, h, w) float32, an item of `logits` or `logits_each`.
             probabilities: also return the probability of each class at each pixel.
             packed: True to pack a large multi-label mask, see `resize_to_small_mask`. Not used with `probabilities`.
+            keep_logits: True to keep the logits, from which `Prediction.confidence` is computed.
 
         Returns:
             The prediction, or a DataError if the memory does not suffice.
         """
         config = self.model.config
-        return self._or_error([image], lambda: make_prediction(image, logits, config, probabilities, packed=packed))
+        return self._or_error(
+            [image], lambda: make_prediction(image, logits, config, probabilities, keep_logits, packed)
+        )
 
     def _or_error(self, images: Sequence[np.ndarray], compute: Callable[[], T]) -> T | DataError:
         """Return the result of a function, or a DataError with the size of the first image if memory ran out."""

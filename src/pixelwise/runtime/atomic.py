@@ -75,7 +75,7 @@ def atomic_directory(out: Path, replace: bool = False) -> Iterator[Path]:
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     remove_abandoned(out.parent)
-    with _temporary_directory(out.parent) as folder:
+    with temporary_directory(out.parent) as folder:
         building = folder / out.name
         building.mkdir()
         yield building
@@ -157,7 +157,7 @@ class _SharedDirectories:
             folder, _ = self._folders.get(out.parent, (None, None))
             if folder is None or not folder.exists():  # somebody can have removed the parent and everything in it
                 own = self._stack.enter_context(ExitStack())
-                folder = own.enter_context(_temporary_directory(out.parent))
+                folder = own.enter_context(temporary_directory(out.parent))
                 self._folders[out.parent] = folder, own
         try:
             yield folder / out.name
@@ -176,13 +176,17 @@ class _SharedDirectories:
 @contextmanager
 def _temporary_path(out: Path) -> Iterator[Path]:
     """Yield a path with the name of `out` in a new temporary directory beside it, which is removed afterwards."""
-    with _temporary_directory(out.parent) as folder:
+    with temporary_directory(out.parent) as folder:
         yield folder / out.name
 
 
 @contextmanager
-def _temporary_directory(parent: Path) -> Iterator[Path]:
-    """Yield a new directory with a lock on it. After the block, it is removed and unlocked."""
+def temporary_directory(parent: Path) -> Iterator[Path]:
+    """Yield a new directory in an existing one. It is locked, and removed after the block. See `remove_abandoned`.
+
+    Raises:
+        OSError: It cannot be made.
+    """
     lock: int | None = None
     is_kept = False
     while not is_kept:  # `remove_abandoned` of another process can remove it before it is locked

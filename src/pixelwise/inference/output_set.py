@@ -1,0 +1,227 @@
+"""The outputs of a call of `predict_folder`: files of each image, tables, and files for all images."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from pixelwise.inference.large_predict import LargeArrays, LargePrediction, reduced_prediction
+from pixelwise.inference.large_rows import ArrayRows
+from pixelwise.inference.orientation import with_orientation
+from pixelwise.inference.output_items import REPORT_FILE, MarkOfRun, OutputItem, read_result
+from pixelwise.inference.outputs import Mark, digest
+from pixelwise.inference.pixel_size import PixelSize
+from pixelwise.inference.prediction import Prediction
+from pixelwise.inference.result_tables import CLASSES_FILE, ImageRows, ResultTables
+from pixelwise.inference.tables import CountedMask, image_cell
+from pixelwise.inference.video import read_fractions
+from pixelwise.inference.writers import Entry, FileSpec, PredictedImage, Writer
+from pixelwise.inference.writers.journal import JOURNAL_FILE, Journal, to_line
+from pixelwise.models.config import ModelConfig
+from pixelwise.runtime.threads import prefetch_map
+
+
+class ItemResult(NamedTuple):
+    """The result of an image whose files are written.
+
+    Attributes:
+        mark: its mark.
+        rows: its rows of the tables, or None if there are no tables.
+        line: its line of the journal, or None if there is no journal.
+    """
+
+    mark: Mark
+    rows: ImageRows | None
+    line: bytes | None
+
+
+class OutputSet:
+    """The writers of a call, with the files that they share.
+
+    There is a journal if a writer keeps entries, or if the masks and predictions.csv do not suffice to resume.
+
+    Args:
+        run: the model and the values of the masks.
+        config: the configuration of the model.
+        out: the output directory.
+        writers: name → writer.
+        pixel_size: the size of a pixel for the tables, or None.
+
+    Attributes:
+        tables: predictions.csv and objects.csv, or None if they are not written.
+        journal: predictions.jsonl, or None.
+    """
+
+    def __init__(
+        self,
+        run: MarkOfRun,
+        config: ModelConfig,
+        out: Path,
+        writers: Mapping[str, Writer],
+        pixel_size: PixelSize | None = None,
+    ) -> None:
+        self.run, self.config, self.out, self.writers = run, config, out, writers
+        self.tables = ResultTables(out, len(config.classes), pixel_size) if "csv" in writers else None
+        suffices = {"mask", "csv"} <= writers.keys() and not self.unmarked
+        suffices = suffices and not any(writer.has_entries for writer in writers.values())
+        self.journal = None if suffices else Journal(out / JOURNAL_FILE)
+
+    @property
+    def specs(self) -> dict[str, FileSpec]:
+        """Kind → the name of the file of each image."""
+        return {kind: spec for writer in self.writers.values() for kind, spec in writer.files().items()}
+
+    @property
+    def unmarked(self) -> tuple[str, ...]:
+        """The kinds of files that contain no mark."""
+        return tuple(kind for kind, spec in self.specs.items() if not spec.has_mark)
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """The arrays that the writers need, see `Writer.needs`."""
+        return frozenset().union(*(writer.needs for writer in self.writers.values()))
+
+    @property
+    def shared(self) -> list[Path]:
+        """The files for all images."""
+        names = [name for writer in self.writers.values() for name in writer.shared]
+        return [self.out / name for name in (REPORT_FILE, *names, *[JOURNAL_FILE] * (self.journal is not None))]
+
+    def find_complete(self, items: Sequence[OutputItem]) -> None:
+        """Set the marks of the items whose files, rows and entries are complete.
+
+        Raises:
+            OutputExistsError: A file was not made by this model from its image, or cannot be read.
+        """
+        for part in (self.tables, self.journal):
+            if part is not None:
+                part.load()
+        for item, mark in zip(items, prefetch_map(self._find_mark, items), strict=True):
+            item.mark = mark
+
+    def _find_mark(self, item: OutputItem) -> Mark | None:
+        """Return the mark of an item, or None if it is not complete."""
+        stored, entries = (None, {}) if self.journal is None else self.journal.find(image_cell(item.path))
+        pair = None if stored is None else (self.out / JOURNAL_FILE, stored)
+        mark = read_result(self.run, item, self.unmarked, pair)
+        if mark is None or (self.tables is not None and not self.tables.is_complete(item.path)):
+            return None
+        if self.journal is not None:
+            has_all = item.is_moving or all(
+                name in entries for name, writer in self.writers.items() if writer.has_entries
+            )
+            return mark if stored is not None and has_all else None
+        if item.is_moving and isinstance(item.path, Path):
+            fractions = read_fractions(self.out / CLASSES_FILE, item.path, self.config.classes)
+            return replace(mark, shares=fractions)
+        return mark
+
+    def keep(self, paths: Iterable[object]) -> None:
+        """Reduce the shared files to some images, in this order."""
+        paths = list(paths)
+        if self.tables is not None:
+            self.tables.keep(paths)
+        if self.journal is not None:
+            self.journal.keep(image_cell(path) for path in paths)
+
+    def append(self, item: OutputItem, result: ItemResult) -> None:
+        """Append the rows and the entries of an image, and set its mark.
+
+        Raises:
+            OutputError: A file cannot be written.
+        """
+        item.mark = result.mark
+        if self.tables is not None and result.rows is not None:
+            self.tables.append(result.rows)
+        if self.journal is not None and result.line is not None:
+            self.journal.append(image_cell(item.path), result.line)
+
+    def finish(self, paths: Iterable[object]) -> None:
+        """Bring the shared files into the order of the images, and write the files for all images.
+
+        Raises:
+            OutputError: A file cannot be written.
+        """
+        paths = list(paths)
+        if self.tables is not None:
+            self.tables.finish(paths)
+        if self.journal is not None:
+            self.journal.keep(image_cell(path) for path in paths)
+            for name, writer in self.writers.items():
+                writer.finish(self.journal.entries(name), self.out)
+
+    def close(self) -> None:
+        """Close the shared files."""
+        for part in (self.tables, self.journal):
+            if part is not None:
+                part.close()
+
+    def write(self, item: OutputItem, prediction: Prediction) -> ItemResult:
+        """Write the files of an image in memory. Return its mark, rows and entries.
+
+        Raises:
+            OutputError: A file cannot be written.
+        """
+        mark = Mark.of(prediction, self.run.model, digest(item.path), self.run.masks)
+        oriented = with_orientation(prediction, item.path)
+        image = PredictedImage(
+            item.path,
+            item.name,
+            self.config,
+            mark,
+            lambda: oriented,
+            _channels(prediction.mask),
+            ArrayRows(prediction.image),
+            confidence=prediction.confidence if "confidence" in self.needs else None,
+            probabilities=prediction.probabilities,
+        )
+        return self._write(item, image, prediction)
+
+    def large(self, item: OutputItem) -> Callable[[LargeArrays, LargePrediction], ItemResult]:
+        """Return the function that writes the files of an image that is read in parts, see `predict_large_file`."""
+        return partial(self._write_large, item)
+
+    def _write_large(self, item: OutputItem, arrays: LargeArrays, counts: LargePrediction) -> ItemResult:
+        shares = {name: round(fraction, 6) for name, fraction in counts.class_fractions.items()}
+        rows, pixels = arrays.rows, arrays.mask.map()
+        mark = Mark(self.run.model, digest(item.path), rows.width, rows.height, shares, self.run.masks)
+        image = PredictedImage(
+            item.path,
+            item.name,
+            self.config,
+            mark,
+            lambda: reduced_prediction(rows, arrays.mask, self.config),
+            _channels(pixels),
+            rows,
+            arrays.mask,
+            rows.windows.page,
+            arrays.confidence,
+            arrays.probabilities,
+        )
+        return self._write(item, image, counts)
+
+    def _write(self, item: OutputItem, image: PredictedImage, counts: CountedMask) -> ItemResult:
+        rows = None if self.tables is None else self.tables.format(item.path, counts)
+        entries: dict[str, Entry] = {}
+        for name, writer in self.writers.items():
+            writer.write(image, {kind: item.files[kind] for kind in writer.files()})
+            if writer.has_entries:
+                entries[name] = writer.entry(image)
+        return ItemResult(image.mark, rows, self._line(item, image.mark, entries))
+
+    def counted(self, item: OutputItem, mark: Mark, counts: CountedMask) -> ItemResult:
+        """Return the result of a video, whose files are written. It has no entries."""
+        rows = None if self.tables is None else self.tables.format(item.path, counts)
+        return ItemResult(mark, rows, self._line(item, mark, {}))
+
+    def _line(self, item: OutputItem, mark: Mark, entries: dict[str, Entry]) -> bytes | None:
+        return None if self.journal is None else to_line(image_cell(item.path), mark, entries)
+
+
+def _channels(mask: npt.NDArray[np.uint8]) -> Sequence[npt.NDArray[np.uint8]]:
+    """Return the channels of a mask. Those of a `PackedMask` are unpacked when they are used."""
+    return [mask] if mask.ndim == 2 else cast(Sequence[npt.NDArray[np.uint8]], mask)

@@ -1,0 +1,180 @@
+"""predictions.jsonl: one line per predicted image, with its mark and the entries of the files for all images."""
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+from pixelwise.errors import OutputExistsError, first_line
+from pixelwise.inference.outputs import Mark
+from pixelwise.inference.writers.base import Entry
+from pixelwise.runtime.atomic import atomic_write
+from pixelwise.runtime.files import write_errors
+
+JOURNAL_FILE = "predictions.jsonl"
+
+
+class _Line(NamedTuple):
+    """Position of a line: its first byte, and the byte after the last one."""
+
+    start: int
+    stop: int
+
+
+class Journal:
+    """The lines of a directory of predictions. A line is appended after each image, so a killed prediction can resume.
+
+    Only the positions of the lines are in memory.
+
+    Args:
+        path: the file. It is created with the first line.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lines: dict[str, _Line] = {}
+        self._file: BinaryIO | None = None
+        self._size = 0
+        self._is_replaced = False
+
+    def load(self) -> None:
+        """Find the lines that an earlier prediction has written. A line that was cut off is left out.
+
+        Raises:
+            OutputExistsError: The file exists and cannot be read.
+        """
+        try:
+            with self.path.open("rb") as file:
+                for line in file:
+                    start, self._size = self._size, self._size + len(line)
+                    content = _parse(line)
+                    if content is not None:
+                        self._lines[content["image"]] = _Line(start, self._size)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise OutputExistsError(
+                f"{self.path}: cannot be read ({first_line(error)}); move it away, or choose another `out`"
+            ) from None
+
+    def find(self, image: str) -> tuple[Mark | None, dict[str, Entry]]:
+        """Return the mark and the entries of an image. None and no entries if it has no line.
+
+        Args:
+            image: the cell of the image, see `image_cell`.
+        """
+        if image not in self._lines:
+            return None, {}
+        with self.path.open("rb") as file:
+            content = _parse(self._read(file, image)) or {}
+        try:
+            return Mark(**content["mark"]), content["entries"]
+        except (KeyError, TypeError):
+            return None, {}
+
+    def keep(self, images: Iterable[str]) -> None:
+        """Reduce the file to the lines of some images, in this order. The file is replaced atomically if it changes.
+
+        If no lines are left, the file stays until the next line is written.
+
+        Args:
+            images: cells of images. Those without a line are left out.
+        """
+        self.close()
+        kept = [image for image in images if image in self._lines]
+        lines: dict[str, _Line] = {}
+        position = 0
+        for image in kept:
+            length = self._lines[image].stop - self._lines[image].start
+            lines[image] = _Line(position, position + length)
+            position += length
+        is_unchanged = lines == self._lines and self.path.exists() and self.path.stat().st_size == position
+        self._is_replaced = not lines
+        if lines and not is_unchanged:
+            with atomic_write(self.path) as part, self.path.open("rb") as old, part.open("wb") as new:
+                for image in kept:
+                    new.write(self._read(old, image))
+        self._lines = lines
+
+    def append(self, image: str, line: bytes) -> None:
+        """Append the line of an image, see `to_line`.
+
+        Raises:
+            OutputError: The file cannot be written.
+        """
+        with write_errors(self.path):
+            if self._file is None:
+                self._file = self.path.open("wb" if self._is_replaced else "ab")
+                self._is_replaced = False
+                self._size = self._file.tell()
+            self._file.write(line)
+            self._file.flush()
+        self._lines[image] = _Line(self._size, self._size + len(line))
+        self._size += len(line)
+
+    def entries(self, writer: str) -> "Entries":
+        """Return the entries of a writer in the order of the lines."""
+        self.close()
+        return Entries(self, writer)
+
+    def lines(self) -> Iterator[dict[str, Any]]:
+        """Yield the lines in their order."""
+        if not self._lines:
+            return
+        with self.path.open("rb") as file:
+            for image in self._lines:
+                content = _parse(self._read(file, image))
+                if content is not None:
+                    yield content
+
+    def close(self) -> None:
+        """Close the file. `append` opens it again."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _read(self, file: BinaryIO, image: str) -> bytes:
+        line = self._lines[image]
+        file.seek(line.start)
+        return file.read(line.stop - line.start)
+
+
+class Entries:
+    """The entries of a writer. They can be iterated several times, and are read one at a time.
+
+    Args:
+        journal: the file with the entries.
+        writer: the name of the writer.
+    """
+
+    def __init__(self, journal: Journal, writer: str) -> None:
+        self._journal, self._writer = journal, writer
+
+    def __iter__(self) -> Iterator[Entry]:
+        for line in self._journal.lines():
+            entry = line["entries"].get(self._writer)
+            if entry is not None:  # a video has none
+                yield entry
+
+
+def to_line(image: str, mark: Mark, entries: dict[str, Entry]) -> bytes:
+    """Return the line of an image.
+
+    Args:
+        image: the cell of the image, see `image_cell`.
+        mark: its mark.
+        entries: name of a writer → its entry.
+    """
+    return json.dumps({"image": image, "mark": vars(mark), "entries": entries}, separators=(",", ":")).encode() + b"\n"
+
+
+def _parse(line: bytes) -> dict[str, Any] | None:
+    """Return the content of a line, or None if it is not complete."""
+    if not line.endswith(b"\n"):
+        return None
+    try:
+        content = json.loads(line)
+    except ValueError:
+        return None
+    is_valid = isinstance(content, dict) and isinstance(content.get("image"), str) and "mark" in content
+    return content if is_valid and isinstance(content.get("entries"), dict) else None
