@@ -186,7 +186,12 @@ def first_finding(error: "ValidationError") -> str:
     return ": ".join(filter(None, (".".join(map(str, finding["loc"])), fault)))
 
 
-_OUT_OF_MEMORY = re.compile("not enough memory|out of memory|can(no|')t allocate memory", re.IGNORECASE)
+_OUT_OF_MEMORY = re.compile(
+    "not enough memory|out of memory|can(no|')t allocate memory"
+    "|could not (create|execute) a (primitive|memory)( object)?$",
+    re.IGNORECASE | re.MULTILINE,
+)
+"""Messages of allocators. The last is oneDNN's on a CPU, whose cause is a workspace that could not be allocated."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -194,6 +199,10 @@ def is_out_of_memory(error: BaseException) -> bool:
 
     >>> is_out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory"))
     True
+    >>> is_out_of_memory(RuntimeError("could not create a primitive"))
+    True
+    >>> is_out_of_memory(RuntimeError("could not create a primitive descriptor for the matmul primitive."))
+    False
     """
     return isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError) and _OUT_OF_MEMORY.search(str(error)) is not None

@@ -119,18 +119,20 @@ class TestConfigure:
     def test_malloc_keeps_large_blocks(self) -> None:
         if sys.platform != "linux":
             pytest.skip("glibc is on Linux only")
-        # In a process of its own: the setting cannot be undone.
+        # In a process of its own: the setting cannot be undone. 64 GiB are more than it uses.
         code = (
-            "import psutil, sys; from pixelwise.runtime import configure\n"
-            "configure(None, sys.argv[1] == 'keep')\n"
+            "import psutil, resource, sys; from pixelwise.runtime import configure\n"
+            "limit = (64 << 30, resource.getrlimit(resource.RLIMIT_AS)[1])\n"
+            "if sys.argv[1] == 'limited': resource.setrlimit(resource.RLIMIT_AS, limit)\n"
+            "configure(None, sys.argv[1] != 'return')\n"
             "block = bytearray(200 << 20); block[::4096] = b'x' * len(block[::4096]); del block\n"
             "print(psutil.Process().memory_info().rss >> 20)"
         )
         resident = {
             choice: int(subprocess.run([sys.executable, "-c", code, choice], capture_output=True, check=True).stdout)
-            for choice in ("keep", "return")
+            for choice in ("keep", "return", "limited")
         }
-        assert resident["keep"] > 200 > resident["return"]
+        assert resident["keep"] > 200 > max(resident["return"], resident["limited"])
 
     @pytest.mark.skipif(sys.platform == "win32", reason="Pillow's package for Windows has no separate libtiff")
     def test_libtiff_writes_no_lines_about_damaged_files(self) -> None:

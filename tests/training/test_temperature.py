@@ -47,6 +47,7 @@ def test_it_is_fitted_and_stored_and_the_rest_of_the_model_is_kept(
         datasets=((), images),
         fabric=SimpleNamespace(device=torch.device("cpu")),
         config=pw.Config(batch_size=3, precision="32-true"),
+        pass_size=None,
     )
     store_temperature(run, setup)
     after = SegmentationModel.load(run.path)
@@ -73,10 +74,11 @@ def test_a_fit_within_a_time_uses_images_of_the_whole_split(
     setup: Any = SimpleNamespace(
         datasets=((), Recorded(run, pets, temperature=0.4)),
         fabric=SimpleNamespace(device=torch.device("cpu")),
-        config=pw.Config(batch_size=8, precision="32-true"),
+        config=pw.Config(batch_size=16, precision="32-true"),
+        pass_size=8,  # memory ran out with 16 images
     )
     store_temperature(run, setup, max_seconds=0.0)
-    assert len(read) == 8 and min(read) < 14 and max(read) > 26, "one batch, not the first files"
+    assert len(read) == 8 and min(read) < 14 and max(read) > 26, "one pass, not the first files"
     assert SegmentationModel.load(run.path).config.temperature == pytest.approx(0.4, rel=0.15)
 
 

@@ -78,8 +78,17 @@ def disable_malloc_trim() -> None:
 
     A training step on a CPU frees and allocates gigabytes. By default, glibc requests each large block from the
     operating system, which fills it with zeros page by page. This can take as long as the computation. See mallopt(3).
+
+    Does nothing if the address space is limited (`ulimit -v`). Kept memory counts there, so after memory ran out,
+    smaller batches would not suffice: oneDNN could not allocate the code that it generates for them.
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if sys.platform != "linux":
+        return
+    import resource
+
+    if resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY:
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(_M_MMAP_MAX, 0)
         mallopt(_M_TRIM_THRESHOLD, -1)

@@ -39,7 +39,7 @@ def store_temperature(run: Run, setup: TrainingSetup, max_seconds: float = math.
     # In random order, a fit that ends early does not depend on the order of the files.
     order = torch.randperm(len(spaced), generator=torch.Generator().manual_seed(0)).tolist()
     fit = TemperatureFit(predictor.task, len(predictor.classes), len(spaced))
-    batch = setup.config.batch_size
+    batch = setup.pass_size or setup.config.batch_size
     for start in range(0, len(spaced), batch):
         pixels, masks = zip(*(images[spaced[index]][:2] for index in order[start : start + batch]), strict=True)
         for logits, mask in zip(predictor.forward(torch.stack(pixels)).cpu(), masks, strict=True):
