@@ -99,6 +99,22 @@ def test_renamed_data_sets_are_read_in_order(folders: Folders) -> None:
     assert read_all(renamed.load_all([folders.square, folders.disc])) == read_all(folders.joined)
 
 
+def test_given_classes_and_their_colors_are_stored(folders: Folders, tmp_path: Path) -> None:
+    single = pw.load_dataset(folders.square)
+    assert single.classes == ("background", "square")
+    joined = join_datasets([single], ("square", "star", "background"), ((1, 2, 3), (4, 5, 6), (0, 0, 0)))
+    assert joined.root == single.root, "names of images stay relative to it"
+    file = tmp_path / "data.yaml"
+    file.write_text(spec_of(joined).to_yaml())
+    again = load_with_spec(read_any_spec(file), [folders.square])
+    assert (again.classes, again.palette) == (joined.classes, joined.palette)
+    assert read_all(again) == read_all(joined)
+    assert "classes" not in spec_of(folders.joined).model_dump(exclude_defaults=True), "derived from the data sets"
+    file.write_text(file.read_text().replace("#010203", "red"))
+    with pytest.raises(RunError, match=r"data\.yaml"):
+        read_any_spec(file)
+
+
 def test_another_data_set_is_matched_by_its_class_names(folders: Folders, tmp_path: Path) -> None:
     spec = spec_of(folders.joined)
     data = load_with_spec(spec, [folders.full])

@@ -9,10 +9,12 @@ from PIL import Image
 
 from pixelwise.data.analysis.training_facts import find_mask_format, measure_objects
 from pixelwise.data.io.mask import read_mask
+from pixelwise.data.join import join_datasets
 from pixelwise.data.load import load_dataset
 from pixelwise.data.mask_format import MaskFormat, check_mask_format, encode_mask
 from pixelwise.data.spec import DatasetSpec
 from pixelwise.palette import IGNORE_COLOR, pack_rgb
+from tests.data.joined import draw_shapes
 
 
 def palette_image(mask: np.ndarray) -> Image.Image:
@@ -83,6 +85,19 @@ def test_the_first_of_several_values_is_written(folder: Path) -> None:
     assert mask_format is not None and mask_format.values == (0, 3)
     mask = np.array([[0, 1]], np.uint8)
     assert np.array(encode_mask(mask, mask_format)).tolist() == [list(mask_format.values)]
+
+
+def test_joined_data_sets_have_a_format_if_each_class_has_one_value(tmp_path: Path) -> None:
+    def find(*folders: list[str], classes: tuple[str, ...] = ()) -> MaskFormat | None:
+        root = tmp_path / f"{folders} {classes}"
+        sets = [load_dataset(draw_shapes(root / str(index), names, 2)) for index, names in enumerate(folders)]
+        joined = join_datasets(sets, classes)
+        return find_mask_format(joined, joined.train)
+
+    assert find(["square"], classes=("square", "background")) == MaskFormat("L", (1, 0))
+    assert find(["square"], ["square", "disc"]) == MaskFormat("L", (0, 1, 2))
+    assert find(["square"], ["disc"]) is None, "1 is a square in one data set, and a disc in the other"
+    assert find(["square"], classes=("background", "square", "star")) is None, "no data set has a star"
 
 
 @pytest.mark.parametrize(

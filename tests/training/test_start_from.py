@@ -75,7 +75,7 @@ class TestMoreClasses:
     def test_old_classes_are_not_forgotten(
         self, two_classes: pw.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        three = draw(tmp_path / "three", ("sky", "leaf", "brick"), seed=1)
+        three = draw(tmp_path / "three", ("sky", "brick", "leaf"), seed=1)
         settings = {name: LEARNS[name] for name in ("epochs", "lr", "device", "precision", "defaults", "augmentation")}
         run = pw.train(three, tmp_path / "run", start_from=str(two_classes.path), batch_size=8, **settings)
         assert (run.config.encoder, run.config.image_size) == ("test_efficientnet", 48)
@@ -90,6 +90,8 @@ class TestMoreClasses:
             assert pw.train(three, run.path, resume=True, **change).config == run.config
         with pytest.raises(ConfigError, match="cannot change `start_from`"):
             pw.train(three, run.path, resume=True, start_from="another-run")
+        evaluation = pw.evaluate(run, out=None)
+        assert (evaluation.split, tuple(evaluation.metrics.classes)) == ("val", ("sky", "leaf", "brick"))
         old = draw(tmp_path / "old", ("sky", "leaf"), seed=2)
         before, after = ious(two_classes, old), ious(run, old)
         for name in ("sky", "leaf"):

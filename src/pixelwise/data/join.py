@@ -67,7 +67,7 @@ def join_datasets(datasets: Sequence[DatasetIndex], classes: Sequence[str] = (),
     summaries = [f"{name}: {data.group_summary}" for name, data in zip(names, sets, strict=True) if data.group_summary]
     is_searched = all(data.val or data.group_summary is not None for data in sets)
     return DatasetIndex(
-        root=" + ".join(str(data.root) for data in sets),
+        root=sets[0].root if len(sets) == 1 else " + ".join(str(data.root) for data in sets),
         format=", ".join(dict.fromkeys(data.format for data in sets)),
         classes=union.classes,
         palette=palette,

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from pixelwise.data.index import DatasetIndex
 from pixelwise.data.io.remote import RemoteFile
@@ -15,7 +15,12 @@ from pixelwise.data.load import load_dataset
 from pixelwise.data.schema import ReadSpec
 from pixelwise.data.spec import DatasetSpec, read_spec_file
 from pixelwise.errors import ConfigError, printable
+from pixelwise.palette import parse_hex, to_hex
 from pixelwise.runtime.yaml_text import yaml_text
+
+
+def _check_color(text: str) -> str:
+    return to_hex(parse_hex(text))
 
 
 class JoinedSpec(BaseModel):
@@ -23,11 +28,29 @@ class JoinedSpec(BaseModel):
 
     Attributes:
         sets: name of a data set, see `dataset_names` → its spec, in the order in which they were joined.
+        classes: class name → color such as "#e69f00", in index order. Empty if the classes, their order and their
+            colors are those that `join_datasets` derives from the data sets.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     sets: Annotated[dict[str, DatasetSpec], Field(min_length=1)]
+    classes: dict[str, Annotated[str, AfterValidator(_check_color)]] = {}
+
+    @classmethod
+    def of(cls, data: DatasetIndex) -> Self:
+        """Return the spec of data sets that were joined.
+
+        Args:
+            data: the result of `join_datasets`.
+        """
+        names = map(printable, dataset_names([part.root for part in data.sets]))
+        spec = cls(sets={name: DatasetSpec.of(part) for name, part in zip(names, data.sets, strict=True)})
+        derived = spec._classes()
+        if (derived.classes, derived.palette) == (data.classes, data.palette):
+            return spec
+        colors = map(to_hex, data.palette)
+        return spec.model_copy(update={"classes": dict(zip(data.classes, colors, strict=True))})
 
     def load(
         self, root: str | Path | RemoteFile, skip_unreadable: bool = False, allow_outside: bool = False
@@ -80,7 +103,9 @@ class JoinedSpec(BaseModel):
                     name, spec.format, tuple(spec.classes), spec.palette, ReadSpec(spec.value_map(), spec.channels)
                 )
                 for name, spec in self.sets.items()
-            ]
+            ],
+            tuple(self.classes),
+            tuple(map(parse_hex, self.classes.values())),
         )
 
     def to_yaml(self) -> str:
@@ -92,6 +117,9 @@ class JoinedSpec(BaseModel):
         lines = [f"{indent}sets:"]
         for name, spec in self.sets.items():
             lines += [f"{indent}  {yaml_text(name)}:", *spec.to_lines(reasons, f"{indent}    ")]
+        if self.classes:
+            lines.append(f"{indent}classes:")
+            lines += [f"{indent}  {yaml_text(name)}: {yaml_text(color)}" for name, color in self.classes.items()]
         return lines
 
 
@@ -102,8 +130,7 @@ def spec_of(data: DatasetIndex) -> AnySpec:
     """Return the spec of a loaded data set, or of data sets that were joined."""
     if not data.sets:
         return DatasetSpec.of(data)
-    names = map(printable, dataset_names([part.root for part in data.sets]))
-    return JoinedSpec(sets={name: DatasetSpec.of(part) for name, part in zip(names, data.sets, strict=True)})
+    return JoinedSpec.of(data)
 
 
 def with_roots(spec: AnySpec, roots: Sequence[str]) -> AnySpec:
@@ -116,7 +143,9 @@ def with_roots(spec: AnySpec, roots: Sequence[str]) -> AnySpec:
     if isinstance(spec, DatasetSpec):
         return spec.model_copy(update={"root": roots[0]})
     pairs = zip(spec.sets.items(), roots, strict=True)
-    return JoinedSpec(sets={name: each.model_copy(update={"root": root}) for (name, each), root in pairs})
+    return spec.model_copy(
+        update={"sets": {name: each.model_copy(update={"root": root}) for (name, each), root in pairs}}
+    )
 
 
 def spec_roots(spec: AnySpec) -> tuple[str, ...]:

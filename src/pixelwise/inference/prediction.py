@@ -306,7 +306,7 @@ def require_mask_format(mask_format: MaskFormat | None) -> MaskFormat:
     """
     if mask_format is None:
         raise ConfigError(
-            "the model does not contain the values of its training masks (they were polygons, or an earlier version "
-            "trained it); set `masks` to index"
+            "the model does not contain one mask value per class (the training had polygons, data sets with different "
+            "values, or an earlier version); set `masks` to index"
         )
     return mask_format

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
+from itertools import zip_longest
 
 import numpy as np
 from PIL import Image
@@ -13,9 +14,20 @@ from pixelwise.data.index import DatasetIndex
 from pixelwise.data.io.image_windows import open_large
 from pixelwise.data.io.mask_values import open_mask
 from pixelwise.data.io.record_windows import to_pillow
+from pixelwise.data.join import class_indices
 from pixelwise.data.mask_format import MaskFormat, MaskMode, ObjectScale, check_mask_format
 from pixelwise.data.record_parts import open_undecodable, read_parts
-from pixelwise.data.schema import BytesSource, LabelMap, MaskSource, MergedMask, MultilabelMask, PolygonMask, Record
+from pixelwise.data.schema import (
+    SPLITS,
+    BytesSource,
+    LabelMap,
+    MaskSource,
+    MergedMask,
+    MultilabelMask,
+    PolygonMask,
+    Record,
+)
+from pixelwise.data.task import MULTILABEL
 from pixelwise.errors import DataError
 from pixelwise.runtime.threads import prefetch_map
 
@@ -38,7 +50,10 @@ def find_mask_format(data: DatasetIndex, records: Sequence[Record]) -> MaskForma
 
     Returns:
         The format. None if the masks are annotations, classes have no distinct values, or the first mask is unreadable.
+        Data sets that were joined have one if each class has the same value in all of them.
     """
+    if data.sets:
+        return _joined_format(data)
     label_map = data.read_spec.label_map
     is_multilabel = label_map.kind == "multilabel"
     values = label_map.class_values(2 if is_multilabel else len(data.classes))
@@ -56,6 +71,26 @@ def find_mask_format(data: DatasetIndex, records: Sequence[Record]) -> MaskForma
     except (DataError, ValueError):
         return None
     return replace(mask_format, as_stored=data.read_spec.masks_as_stored)
+
+
+def _joined_format(data: DatasetIndex) -> MaskFormat | None:
+    """Return the format of data sets that were joined, see `find_mask_format`."""
+    parts = [[record for split in SPLITS for record in getattr(part, split)] for part in data.sets]
+    found = [find_mask_format(part, records) for part, records in zip(data.sets, parts, strict=True)]
+    formats = [mask_format for mask_format in found if mask_format is not None]
+    if len(formats) < len(found) or len({(each.mode, each.as_stored) for each in formats}) > 1:
+        return None
+    if data.read_spec.task is MULTILABEL:  # the values are those of absent and present pixels
+        return formats[0] if len(set(formats)) == 1 else None
+    pairs = {
+        (index, value, color)
+        for mask_format, indices in zip(formats, class_indices(data), strict=True)
+        for index, value, color in zip_longest(indices, mask_format.values, mask_format.colors)
+    }
+    indices, values, colors = zip(*sorted(pairs), strict=True)
+    if indices != tuple(range(len(data.classes))) or len(set(values)) < len(values):
+        return None
+    return replace(formats[0], values=values, colors=colors if formats[0].colors else ())
 
 
 def _first_file(mask: MaskSource | None) -> BytesSource | None:
