@@ -41,7 +41,10 @@ if TYPE_CHECKING:
         WorkerDataError,
     )
     from pixelwise.evaluation.evaluator import evaluate
+    from pixelwise.export.export import export_model
     from pixelwise.inference.batch import PredictResult, predict_folder
+    from pixelwise.inference.exported.predictor import ExportedPredictor
+    from pixelwise.inference.exported.self_test import verify
     from pixelwise.inference.prediction import Prediction
     from pixelwise.inference.predictor import Predictor
     from pixelwise.losses.base import list_losses, register_loss
@@ -80,6 +83,7 @@ _MODULES = {
     "DatasetIndex": "data.index",
     "DatasetReport": "data.analysis.inspection",
     "Evaluation": "metrics.evaluation",
+    "ExportedPredictor": "inference.exported.predictor",
     "MULTICLASS": "data.task",
     "MULTILABEL": "data.task",
     "Metric": "metrics.base",
@@ -110,6 +114,7 @@ _MODULES = {
     "build_transform": "data.augmentations",
     "create_model": "models.model",
     "evaluate": "evaluation.evaluator",
+    "export_model": "export.export",
     "find_learning_rate": "training.lr_finder",
     "find_oxford_pets": "data.demo.download",
     "inspect": "data.analysis.inspection",
@@ -136,6 +141,7 @@ _MODULES = {
     "train_folds": "training.repeats",
     "train_seeds": "training.repeats",
     "tune": "tuning.study",
+    "verify": "inference.exported.self_test",
 }
 """Public name → the module that defines it, below `pixelwise`. `__getattr__` imports the module at the first use of the
 name. So a process that only reads images does not import torch and starts ten times as fast."""
@@ -153,6 +159,7 @@ __all__ = [
     "DatasetIndex",
     "DatasetReport",
     "Evaluation",
+    "ExportedPredictor",
     "Metric",
     "Metrics",
     "OutputError",
@@ -181,6 +188,7 @@ __all__ = [
     "build_transform",
     "create_model",
     "evaluate",
+    "export_model",
     "find_learning_rate",
     "find_oxford_pets",
     "inspect",
@@ -207,6 +215,7 @@ __all__ = [
     "train_folds",
     "train_seeds",
     "tune",
+    "verify",
 ]
 
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 import pixelwise as pw
+from pixelwise.inference.fingerprint import fingerprint
 from pixelwise.inference.flip_average import FlipAverage
-from pixelwise.inference.outputs import fingerprint
 
 
 def create_model(task: str = "multiclass") -> pw.SegmentationModel:

@@ -18,7 +18,7 @@ from pixelwise.data.input_size import View
 from pixelwise.data.mask_format import MaskFormat
 from pixelwise.data.task import MULTICLASS, MULTILABEL
 from pixelwise.errors import OutputExistsError
-from pixelwise.inference import large_predict, views
+from pixelwise.inference import large_file, large_predict, views
 from pixelwise.inference.batch import predict_folder
 from pixelwise.inference.large_mask import MaskFile, MaskPart
 from pixelwise.inference.objects import ObjectFinder, counted_values, find_objects
@@ -40,7 +40,7 @@ GEOREFERENCE = [
 @pytest.fixture
 def large(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let images of 1,000 pixels be large, and overlays small."""
-    monkeypatch.setattr(large_predict, "LARGE_PIXELS", 1_000)
+    monkeypatch.setattr(large_file, "LARGE_PIXELS", 1_000)
     monkeypatch.setattr(large_predict, "MAX_OVERLAY_SIDE", 105)
 
 
@@ -171,7 +171,7 @@ def test_a_large_file_that_needs_a_package_names_it(
 ) -> None:
     Image.fromarray(make_image(HEIGHT, WIDTH)).save(tmp_path / "map.jp2")
     monkeypatch.setitem(sys.modules, "rasterio", None)
-    monkeypatch.setattr(large_predict, "MAX_PIXELS", 1_000)
+    monkeypatch.setattr(large_file, "MAX_PIXELS", 1_000)
     result = predict_folder(predictor, [tmp_path / "map.jp2"], tmp_path / "out")
     assert [str(error) for error in result.failed] == [
         f"{tmp_path / 'map.jp2'}: reading it in parts needs rasterio; pip install 'pixelwise[geo]'"
@@ -295,8 +295,8 @@ def test_images_with_large_logits_keep_none(
     Image.fromarray(make_image(HEIGHT, WIDTH)).save(path)
     expected = viewed(path)
     predict_folder(viewed, [path], tmp_path / "kept")
-    monkeypatch.setattr(large_predict, "_MAX_LOGITS_BYTES", 1_000)
-    assert large_predict.has_large_logits(path, viewed) and not large_predict.has_large_logits(path, predictor)
+    monkeypatch.setattr(large_file, "_MAX_LOGITS_BYTES", 1_000)
+    assert large_file.has_large_logits(path, viewed) and not large_file.has_large_logits(path, predictor)
     steps: list[int] = []
 
     def progress(items: Any, total: int) -> Any:

@@ -12,8 +12,9 @@ from PIL import Image
 from pixelwise.data.resize import resize_image
 from pixelwise.errors import DataError
 from pixelwise.inference import large_rows
+from pixelwise.inference.image_rows import ArrayRows
 from pixelwise.inference.inputs import read_input
-from pixelwise.inference.large_rows import ArrayRows, FileRows, ScaledRows
+from pixelwise.inference.large_rows import FileRows, ScaledRows
 from pixelwise.models.config import ModelConfig
 from tests.inference.conftest import make_model
 from tests.inference.helpers import make_image

@@ -13,8 +13,8 @@ import torch
 from PIL import Image
 
 from pixelwise.data.io.image import read_image
+from pixelwise.inference import image_predictor as predictor_module
 from pixelwise.inference import inputs, make_prediction
-from pixelwise.inference import predictor as predictor_module
 from pixelwise.inference.prediction import Prediction
 from pixelwise.inference.predictor import Predictor
 from tests.inference.helpers import make_image

@@ -12,7 +12,8 @@ from PIL.PngImagePlugin import PngInfo
 
 from pixelwise.data.task import MULTICLASS, MULTILABEL
 from pixelwise.inference.file_names import mask_kinds, output_files
-from pixelwise.inference.outputs import Mark, digest, fingerprint, read_mark, write_outputs
+from pixelwise.inference.fingerprint import fingerprint
+from pixelwise.inference.outputs import Mark, digest, read_mark, write_outputs
 from pixelwise.inference.predictor import Predictor
 from pixelwise.inference.sources import find_images
 from tests.inference.conftest import make_model

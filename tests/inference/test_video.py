@@ -20,7 +20,8 @@ from pixelwise.errors import DataError, OutputExistsError
 from pixelwise.inference import animated_gif, folder_files, video, video_file
 from pixelwise.inference.animated_gif import Frame, GifReader, GifWriter, is_animated_gif
 from pixelwise.inference.batch import PredictResult, predict_folder
-from pixelwise.inference.outputs import fingerprint, read_mark
+from pixelwise.inference.fingerprint import fingerprint
+from pixelwise.inference.outputs import read_mark
 from pixelwise.inference.predictor import Predictor
 from pixelwise.inference.sources import find_images
 from pixelwise.inference.video import predict_video

@@ -7,7 +7,7 @@ import torch
 
 from pixelwise.data.task import MULTICLASS, MULTILABEL, Task
 from pixelwise.errors import RunError
-from pixelwise.inference.outputs import fingerprint
+from pixelwise.inference.fingerprint import fingerprint
 from pixelwise.models.ensemble import SegmentationEnsemble
 from pixelwise.models.model import SegmentationModel, create_model
 

@@ -93,6 +93,17 @@ COMMANDS = {
         "(classes), objects.csv (connected regions) and predictions.json. A file that is not an image is skipped and "
         "printed, and the exit code is then 1. A prediction that was stopped continues with --resume.",
     ),
+    "export": (
+        "Export a run's best model as one file that works without pixelwise.",
+        "The file takes an image of any size and gives its mask: resizing, normalization, network and thresholds are "
+        "inside. The command measures that its masks equal those of the run, writes a report and a picture of the "
+        "differences beside it, and writes nothing if more than 0.1 % of the pixels differ. Needs pip install "
+        "'pixelwise[onnx]'.",
+    ),
+    "verify": (
+        "Test an exported file on this machine with the images inside it.",
+        "Prints the fraction of pixels that are equal to the expected masks. The exit code is 2 below 99.9 %.",
+    ),
     "runs": ("List runs with their data, score, size and training time.",),
     "encoders": (
         "List encoders with their size, license and source.",
@@ -143,7 +154,13 @@ EXAMPLES = {
         "pixelwise predict runs/leaves new-images --out masks",
         "pixelwise predict runs/leaves 'new-images/*.jpg' --pixel-size 0.65um",
         "pixelwise predict runs/leaves new-images --out masks --resume",
+        "pixelwise predict leaves.onnx new-images --out masks",
     ),
+    "export": (
+        "pixelwise export runs/leaves --to onnx --out leaves.onnx",
+        "pixelwise export runs/leaves --out leaves.onnx --probabilities",
+    ),
+    "verify": ("pixelwise verify leaves.onnx",),
     "runs": ("pixelwise runs", "pixelwise runs experiments/leaves"),
     "encoders": ("pixelwise encoders", "pixelwise encoders 'convnextv2*'"),
     "pack": (

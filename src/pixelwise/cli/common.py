@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pixelwise.cli.flags import with_flags
-from pixelwise.data.load import LEFT_OUT
 from pixelwise.errors import ConfigError, OutputError, OutputExistsError
 from pixelwise.runtime.files import expand_home
 from pixelwise.runtime.windows import portable_name
@@ -62,6 +61,8 @@ def check_absent(out: Path) -> None:
 
 def has_left_out(data: "DatasetIndex") -> bool:
     """Return True if loading left out files of a data set."""
+    from pixelwise.data.load import LEFT_OUT  # takes 0.3 s, which most commands need not
+
     return any(message.startswith(LEFT_OUT) for part in data.sets or (data,) for message in part.messages)
 
 

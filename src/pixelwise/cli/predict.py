@@ -70,7 +70,7 @@ def predict_command(
     """Predict the masks of images and videos.
 
     Args:
-        run: Run directory, or the model.safetensors of one.
+        run: Run directory, the model.safetensors of one, or an exported file (.onnx), which needs no torch.
         images: Images, videos, directories that are searched at any depth, patterns in quotes ("images/*.jpg"), and
             URLs.
         out: Directory of the masks. By default the first free one of predictions, predictions-2, …, in the current
@@ -91,12 +91,12 @@ def predict_command(
         device: auto, cpu, cuda or mps.
     """
     from pixelwise.inference.batch import predict_folder
-    from pixelwise.inference.predictor import Predictor
+    from pixelwise.inference.load_predictor import load_predictor
 
     run, sources = _order_arguments(run, images or [])
     out = out or _default_out(resume or overwrite)
     check_output(out)
-    predictor = Predictor.load(run, device, view=view, scale=scale, tta=tta)
+    predictor = load_predictor(run, device, view, scale, tta)
     flags = {
         "--masks": masks,
         "--overlays": overlays,

@@ -65,7 +65,7 @@ class SettingFlag:
 
 
 def write_flags(
-    flags: Iterable[SettingFlag], names: Mapping[Literal["formats", "metrics"], Iterable[str]], file: Path
+    flags: Iterable[SettingFlag], names: Mapping[Literal["formats", "metrics", "exporters"], Iterable[str]], file: Path
 ) -> None:
     """Write flags, and the names of data set formats and metrics, to a JSON file.
 
@@ -84,8 +84,8 @@ def read_flags(file: Path = FLAGS_FILE) -> list[SettingFlag]:
     return [SettingFlag(**entry | {"choices": tuple(entry["choices"])}) for entry in entries]
 
 
-def read_names(kind: Literal["formats", "metrics"], file: Path = FLAGS_FILE) -> tuple[str, ...]:
-    """Read the names of the data set formats or of the metrics that `write_flags` wrote."""
+def read_names(kind: Literal["formats", "metrics", "exporters"], file: Path = FLAGS_FILE) -> tuple[str, ...]:
+    """Read the names of the data set formats, of the metrics or of the export targets that `write_flags` wrote."""
     return tuple(json.loads(file.read_text(encoding="utf-8"))[kind])
 
 

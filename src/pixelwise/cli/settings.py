@@ -13,6 +13,7 @@ from pixelwise.cli.flags import flag_of
 from pixelwise.cli.setting_flags import COMPONENT_LISTS, COMPONENTS, FLAGS_FILE, SettingFlag, ValueKind, write_flags
 from pixelwise.config import Config, registry_of
 from pixelwise.data.formats import FORMATS
+from pixelwise.export.targets import EXPORTERS
 from pixelwise.metrics import METRICS
 from pixelwise.models.encoder_table import MODEL_SIZES
 from pixelwise.registry import Registry
@@ -111,4 +112,4 @@ def _parameters_of(name: str) -> tuple[str, ...]:
 
 
 if __name__ == "__main__":
-    write_flags(config_flags(), {"formats": FORMATS, "metrics": METRICS}, FLAGS_FILE)
+    write_flags(config_flags(), {"formats": FORMATS, "metrics": METRICS, "exporters": EXPORTERS}, FLAGS_FILE)

@@ -116,7 +116,7 @@ class Comparisons:
 
     def _predict(self, pairs: Sequence[Pair]) -> Iterator[Comparison | DataError]:
         """Yield the comparison of each (image, mask) pair, or a DataError if memory does not suffice."""
-        batch = self.predictor.logits_each([image for image, _ in pairs])
+        batch = self.predictor.outputs_each([image for image, _ in pairs])
         for image, mask in pairs:
             started = time.perf_counter()
             logits = next(batch)

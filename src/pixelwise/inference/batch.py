@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pixelwise.errors import ConfigError, OutputError, PixelwiseError
+from pixelwise.inference.image_predictor import ImagePredictor, Output
 from pixelwise.inference.item_prediction import predict_items
 from pixelwise.inference.object_scale import is_noted, lost_object_note
 from pixelwise.inference.output_items import (
@@ -21,14 +22,12 @@ from pixelwise.inference.output_items import (
 )
 from pixelwise.inference.output_options import DEFAULT_OUTPUTS, MaskStyle, OverlayFormat
 from pixelwise.inference.output_set import OutputSet
-from pixelwise.inference.outputs import Mark, fingerprint
+from pixelwise.inference.outputs import Mark
 from pixelwise.inference.pixel_size import PixelSize
 from pixelwise.inference.prediction import require_mask_format
-from pixelwise.inference.predictor import Predictor
 from pixelwise.inference.sources import find_images
 from pixelwise.inference.writers import WriteOptions, make_writers
 from pixelwise.runtime.atomic import remove_abandoned, share_temporary_directories
-from pixelwise.runtime.cpu import leave_one_core
 from pixelwise.runtime.files import write_errors
 from pixelwise.runtime.progress import Progress, no_progress
 
@@ -63,7 +62,7 @@ class PredictResult:
 
 
 def predict_folder(
-    predictor: Predictor,
+    predictor: ImagePredictor[Output],
     sources: Sequence[str | Path],
     out: str | Path,
     progress: Progress = no_progress,
@@ -121,13 +120,13 @@ def predict_folder(
     if overwrite and resume:
         raise ConfigError("`overwrite` and `resume` exclude each other; set one of them")
     if masks == "as-given":
-        require_mask_format(predictor.model.config.mask_format)
+        require_mask_format(predictor.config.mask_format)
     if frame_masks and "mask" not in write:
         raise ConfigError("`frame_masks` needs the output mask; add it to `write`")
-    out, config = Path(out), predictor.model.config
+    out, config = Path(out), predictor.config
     size = PixelSize.parse(pixel_size) if pixel_size else None
     writers = make_writers(write, WriteOptions(config, masks, overlays))
-    found, run = find_images(sources), MarkOfRun(fingerprint(predictor.model, predictor.options), masks)
+    found, run = find_images(sources), MarkOfRun(predictor.fingerprint(), masks)
     outputs = OutputSet(run, config, out, writers, size)
     items = assign_files(found.images, outputs.specs, out, frame_masks)
     check_existing(items, outputs.shared, overwrite or resume)
@@ -138,7 +137,7 @@ def predict_folder(
     resumed = [item.path for item in items if item.mark is not None]
     outputs.keep(resumed)
     failed: list[PixelwiseError] = [*found.problems]
-    with closing(outputs), leave_one_core(), share_temporary_directories():
+    with closing(outputs), predictor.leave_one_core(), share_temporary_directories():
         todo = [item for item in items if item.mark is None]
         failed += predict_items(predictor, todo, outputs, progress, (row_progress, frame_progress))
     done = [(item, item.mark) for item in items if item.mark is not None]
@@ -150,7 +149,7 @@ def predict_folder(
     else:
         _remove_empty(new_folders)
     too_large = _too_large(predictor, done)
-    note = lost_object_note(predictor.model.config, ((mark.height, mark.width) for _, mark in too_large))
+    note = lost_object_note(predictor.config, ((mark.height, mark.width) for _, mark in too_large))
     notes = (*found.notes, *_video_note(items, write), *([note] if note else []))
     return PredictResult(report, tuple(failed), len(resumed), notes, tuple(str(item.path) for item, _ in too_large))
 
@@ -173,11 +172,13 @@ def _remove_empty(folders: Sequence[Path]) -> None:
             folder.rmdir()
 
 
-def _too_large(predictor: Predictor, done: Sequence[tuple[OutputItem, Mark]]) -> list[tuple[OutputItem, Mark]]:
+def _too_large(
+    predictor: ImagePredictor[Output], done: Sequence[tuple[OutputItem, Mark]]
+) -> list[tuple[OutputItem, Mark]]:
     """Return the images that were predicted as a whole and are much larger than the training images."""
-    if not predictor.image_view.has_fixed_size:
+    if not predictor.has_fixed_size:
         return []
-    config = predictor.model.config
+    config = predictor.config
     return [(item, mark) for item, mark in done if is_noted(config, mark.height, mark.width)]
 
 

@@ -3,14 +3,14 @@
 import hashlib
 import io
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeAlias, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from PIL import Image
 
 from pixelwise.data.io.image import read_image
@@ -24,9 +24,16 @@ from pixelwise.errors import DataError
 from pixelwise.models.config import ModelConfig
 from pixelwise.runtime.files import expand_home
 
-ImageInput = (
+if TYPE_CHECKING:
+    import torch
+
+    _Tensor: TypeAlias = torch.Tensor
+else:
+    _Tensor = Any  # an exported file predicts without torch
+
+ImageInput: TypeAlias = (
     str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | BytesSource | Image.Image | np.ndarray
-) | torch.Tensor
+) | _Tensor
 """One image for `Predictor`.
 
 - A path, or the URL of an image file (http, https, s3, gs, az, hf). The host of a URL is trusted, see `open_image`.
@@ -117,7 +124,7 @@ def read_input(source: ImageInput, config: ModelConfig) -> np.ndarray:
     """
     if isinstance(source, np.ndarray):
         return from_array(source, config)
-    if isinstance(source, torch.Tensor):
+    if is_tensor(source):
         return _from_tensor(source, config)
     channels = len(config.mean)
     if isinstance(source, Image.Image):
@@ -125,6 +132,12 @@ def read_input(source: ImageInput, config: ModelConfig) -> np.ndarray:
             raise DataError(f"this model takes TIFF files with {channels} bands; pass the file's path or an array")
         return rgb_array(source, config.pixel_scale)
     return read_image(open_image(source), channels, config.pixel_scale)
+
+
+def is_tensor(source: object) -> "TypeGuard[torch.Tensor]":
+    """Return True if an input is a tensor. This function does not import torch."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(source, torch.Tensor)
 
 
 def read_or_error(file: Path | UrlImage, config: ModelConfig) -> tuple[Path | UrlImage, np.ndarray | DataError]:
@@ -294,7 +307,7 @@ def _type_hint(dtype: np.dtype, kind: str) -> str:
     return f"pass {kind}.{cast} for values in [0, 255]"
 
 
-def _from_tensor(tensor: torch.Tensor, config: ModelConfig) -> np.ndarray:
+def _from_tensor(tensor: "torch.Tensor", config: ModelConfig) -> np.ndarray:
     """Return the image of a tensor, see `ImageInput`."""
     channels = len(config.mean)
     possible = (1, 3, 4) if channels == 3 else (channels,)
@@ -308,5 +321,5 @@ def _from_tensor(tensor: torch.Tensor, config: ModelConfig) -> np.ndarray:
         if is_first:
             tensor = tensor.permute(1, 2, 0)
     tensor = tensor.detach().cpu()
-    # NumPy has no bfloat16.
-    return from_array((tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy(), config, kind="tensor")
+    is_bfloat16 = str(tensor.dtype) == "torch.bfloat16"  # NumPy does not have it
+    return from_array((tensor.float() if is_bfloat16 else tensor).numpy(), config, kind="tensor")

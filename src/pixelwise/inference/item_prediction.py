@@ -5,14 +5,13 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from pixelwise.errors import DataError, OutputError, PixelwiseError, is_out_of_memory
-from pixelwise.inference.large_predict import has_large_logits, predict_by_rows, predict_large_file
+from pixelwise.inference.image_predictor import ImagePredictor, Output
+from pixelwise.inference.large_file import has_large_logits
 from pixelwise.inference.output_items import OutputItem
 from pixelwise.inference.output_set import ItemResult, OutputSet
 from pixelwise.inference.pipeline import map_predictions
-from pixelwise.inference.predictor import Predictor
 from pixelwise.inference.video import predict_video
 from pixelwise.runtime.progress import Progress
 
@@ -32,7 +31,7 @@ _ONE_FILE_ERRORS = frozenset(
 
 
 def predict_items(
-    predictor: Predictor,
+    predictor: ImagePredictor[Output],
     items: Sequence[OutputItem],
     outputs: OutputSet,
     progress: Progress,
@@ -55,10 +54,10 @@ def predict_items(
     """
     needs = outputs.needs
 
-    def write(number: int, image: np.ndarray, logits: torch.Tensor) -> ItemResult | PixelwiseError:
+    def write(number: int, image: np.ndarray, output: Output) -> ItemResult | PixelwiseError:
         item = streamed[number]
         prediction = predictor.to_prediction(
-            image, logits, "probabilities" in needs, packed=True, keep_logits="confidence" in needs
+            image, output, "probabilities" in needs, packed=True, keep_logits="confidence" in needs
         )
         if isinstance(prediction, DataError):
             return DataError(f"{item.path}: {prediction}")
@@ -82,7 +81,11 @@ def predict_items(
 
 
 def _predict_alone(
-    predictor: Predictor, item: OutputItem, outputs: OutputSet, progress: Progress, frame_progress: Progress
+    predictor: ImagePredictor[Output],
+    item: OutputItem,
+    outputs: OutputSet,
+    progress: Progress,
+    frame_progress: Progress,
 ) -> ItemResult | PixelwiseError:
     """Predict a large image or a video, and write its files. Return its result, or an error that concerns it."""
 
@@ -91,12 +94,27 @@ def _predict_alone(
         if item.is_moving and isinstance(item.path, Path):
             video, mark = predict_video(predictor, item.path, item.files, run.model, run.masks, frame_progress)
             return outputs.counted(item, mark, video)
-        if item.is_large and isinstance(item.path, Path):
-            write = outputs.large(item)
-            return predict_large_file(predictor, item.path, outputs.out, write, progress, outputs.needs)
-        return outputs.write(item, predict_by_rows(predictor, item.path, progress, outputs.needs))
+        return _predict_in_parts(predictor, item, outputs, progress)
 
     return _or_error(item, predict)
+
+
+def _predict_in_parts(
+    predictor: ImagePredictor[Output], item: OutputItem, outputs: OutputSet, progress: Progress
+) -> ItemResult:
+    """Predict an image part by part, and write its files. Return its result."""
+    from pixelwise.inference.large_predict import predict_by_rows, predict_large_file
+    from pixelwise.inference.predictor import Predictor
+
+    if not isinstance(predictor, Predictor):
+        raise DataError(
+            f"{item.path}: is large or has a georeference, and is read in parts, for which an exported file has no "
+            "function; predict it with the run"
+        )
+    if item.is_large and isinstance(item.path, Path):
+        write = outputs.large(item)
+        return predict_large_file(predictor, item.path, outputs.out, write, progress, outputs.needs)
+    return outputs.write(item, predict_by_rows(predictor, item.path, progress, outputs.needs))
 
 
 def _or_error(item: OutputItem, predict: Callable[[], ItemResult]) -> ItemResult | PixelwiseError:

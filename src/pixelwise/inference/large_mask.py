@@ -15,7 +15,7 @@ from pixelwise.data.pixel_scale import PixelScale
 from pixelwise.data.resize import nearest_indices
 from pixelwise.data.task import Task
 from pixelwise.inference.bands import MAX_BAND_BYTES, neighbors
-from pixelwise.inference.large_rows import ImageRows
+from pixelwise.inference.image_rows import ImageRows
 from pixelwise.inference.views import ImageView
 from pixelwise.models.config import ModelConfig
 from pixelwise.runtime.progress import Progress

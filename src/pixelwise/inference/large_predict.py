@@ -1,25 +1,21 @@
 """Predict large images without keeping their logits. Large TIFF and JPEG 2000 files are also read in parts."""
 
 from collections.abc import Callable, Collection, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 from torch import Tensor
 
-from pixelwise.data.io.image import MAX_PIXELS
-from pixelwise.data.io.image_formats import PILLOW_FORMATS
-from pixelwise.data.io.image_windows import WINDOW_SUFFIXES, can_read_windows, stated_pixels
 from pixelwise.data.resize import nearest_indices
 from pixelwise.errors import DataError
+from pixelwise.inference.image_rows import ArrayRows, ImageRows
 from pixelwise.inference.inputs import read_input
 from pixelwise.inference.large_mask import STEP_ROWS, ClassConfidence, MaskFile, MaskPart, RowProgress, mask_parts
-from pixelwise.inference.large_rows import ArrayRows, FileRows, ImageRows, ScaledRows
-from pixelwise.inference.large_tiff import has_georeference
+from pixelwise.inference.large_rows import FileRows, ScaledRows
 from pixelwise.inference.mask_counts import MaskCounts
 from pixelwise.inference.objects import ObjectFinder, ObjectTable, counted_values, join_channels
 from pixelwise.inference.prediction import Prediction
@@ -33,14 +29,8 @@ from pixelwise.runtime.progress import Progress, no_progress
 
 T = TypeVar("T")
 
-LARGE_PIXELS = 1 << 26
-"""Number of pixels from which on a file is read in parts, and its mask is a TIFF file. See also `is_large_file`."""
-
 MAX_OVERLAY_SIDE = 4096
 """Maximum side in pixels of the overlay of a large file. A larger overlay is reduced to this side."""
-
-_MAX_LOGITS_BYTES = 256 << 20
-"""Size in bytes of the logits of an image from which on they are not kept, but converted to the mask row by row."""
 
 _BAND = 512
 """Number of rows of a mask that are counted at once."""
@@ -57,30 +47,6 @@ class LargePrediction(MaskCounts):
 
     background: tuple[int, ...]
     object_table: ObjectTable
-
-
-def is_large_file(path: ImageSource) -> bool:
-    """Return True if an image is a file that is read in parts, see `open_windows`, and whose mask is a TIFF file.
-
-    Such a file has more than `LARGE_PIXELS`, or a georeference, which its mask keeps. A file that cannot be read in
-    parts is decoded at once if it has at most `MAX_PIXELS`. A virtual mosaic (VRT) is always read in parts.
-    """
-    if not isinstance(path, Path) or path.suffix.lower() not in WINDOW_SUFFIXES:
-        return False
-    if path.suffix.lower() == ".vrt":
-        return True
-    pixels = stated_pixels(path) or 0
-    return pixels > MAX_PIXELS or (pixels > LARGE_PIXELS and can_read_windows(path)) or has_georeference(path)
-
-
-def has_large_logits(path: ImageSource, predictor: Predictor) -> bool:
-    """Return True if the logits of an image in a local file take more than `_MAX_LOGITS_BYTES`."""
-    if not isinstance(path, Path) or predictor.image_view.has_fixed_size:
-        return False
-    with suppress(Exception), Image.open(path, formats=PILLOW_FORMATS) as image:  # a bad header can raise any error
-        height, width = predictor.image_view.working_size(image.height, image.width)
-        return 4 * len(predictor.classes) * height * width > _MAX_LOGITS_BYTES
-    return False
 
 
 def predict_by_rows(
@@ -100,7 +66,7 @@ def predict_by_rows(
     Raises:
         DataError: The image cannot be read.
     """
-    config = predictor.model.config
+    config = predictor.config
     image = read_input(path, config)
     rows, confidence = ArrayRows(image), ClassConfidence(config.task, len(config.classes))
     mask = np.empty(config.task.mask_shape(len(config.classes), rows.height, rows.width), np.uint8)
@@ -171,7 +137,7 @@ def predict_large_file(
         DataError: The image cannot be read. The message names it.
         OutputError: A file cannot be written.
     """
-    config = predictor.model.config
+    config = predictor.config
     classes = len(config.classes)
     with ExitStack() as stack:
         rows = stack.enter_context(FileRows(path, config))
@@ -223,7 +189,7 @@ def _parts(
     observe_resized: Callable[[range, range, Tensor], None] | None = None,
 ) -> Iterator[MaskPart]:
     """Yield the parts of the mask, and report the progress. For `observe_resized` see `mask_parts`."""
-    view, config = predictor.image_view, predictor.model.config
+    view, config = predictor.image_view, predictor.config
     done = RowProgress(progress, rows.height, view.strips(rows.width))
     for part in mask_parts(view, rows, config, confidence, observe_resized=observe_resized):
         if config.band_ranges:

@@ -1,7 +1,7 @@
 """The rows of images that are too large to decode at once, and their rows at another size."""
 
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -14,43 +14,12 @@ from pixelwise.data.antialias import antialias_weights
 from pixelwise.data.io.image_windows import open_windows
 from pixelwise.data.io.record_windows import RecordWindows
 from pixelwise.errors import DataError
+from pixelwise.inference.image_rows import ImageRows
 from pixelwise.inference.inputs import from_array
 from pixelwise.models.config import ModelConfig
 
 _MAX_RESIZED_BYTES = 64 << 20
 """Maximum size in bytes of one channel, as float32, of the rows that are resized at once."""
-
-
-class ImageRows(Protocol):
-    """An image that is read in ranges of rows.
-
-    Attributes:
-        height: height of the image in pixels.
-        width: width of the image in pixels.
-    """
-
-    height: int
-    width: int
-
-    def read(self, start: int, stop: int) -> npt.NDArray[np.uint8]:
-        """Return the rows from start to stop, converted for the model, (stop - start, width, channels) uint8."""
-        ...
-
-
-class ArrayRows:
-    """The rows of an image in memory.
-
-    Args:
-        image: (H, W, channels) uint8.
-    """
-
-    def __init__(self, image: npt.NDArray[np.uint8]) -> None:
-        self.image = image
-        self.height, self.width = image.shape[:2]
-
-    def read(self, start: int, stop: int) -> npt.NDArray[np.uint8]:
-        """Return the rows from start to stop, see `ImageRows`."""
-        return self.image[start:stop]
 
 
 class FileRows:

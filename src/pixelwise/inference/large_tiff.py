@@ -11,11 +11,12 @@ import numpy.typing as npt
 from pixelwise.data.io.image_windows import open_windows
 from pixelwise.data.mask_format import MaskFormat, encode_mask
 from pixelwise.errors import DataError
-from pixelwise.inference.large_mask import MaskFile
 from pixelwise.runtime.threads import available_cpus
 
 if TYPE_CHECKING:
     from tifffile import TiffPage
+
+    from pixelwise.inference.large_mask import MaskFile  # imports torch
 
 TILE = 512
 """Side of the tiles of mask files in pixels."""
@@ -33,7 +34,7 @@ _RESOLUTION_UNIT, _X_RESOLUTION, _Y_RESOLUTION = 296, 282, 283
 
 
 def write_mask_tiff(
-    path: Path, mask: MaskFile, channel: int, mask_format: MaskFormat | None, page: "TiffPage", mark: str
+    path: Path, mask: "MaskFile", channel: int, mask_format: MaskFormat | None, page: "TiffPage", mark: str
 ) -> None:
     """Write one channel of a mask as a tiled BigTIFF file, tile by tile.
 

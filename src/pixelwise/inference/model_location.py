@@ -2,16 +2,22 @@
 
 from difflib import get_close_matches
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pixelwise.errors import RunError
-from pixelwise.models.ensemble import SegmentationEnsemble
-from pixelwise.models.model import SegmentationModel
 from pixelwise.models.model_files import CONFIG_FILE, WEIGHTS_FILE
-from pixelwise.runs.group import RunGroup
-from pixelwise.runs.run_dir import Run
 from pixelwise.runtime.files import expand_home
 
+if TYPE_CHECKING:
+    from pixelwise.models.ensemble import SegmentationEnsemble
+    from pixelwise.models.model import SegmentationModel
+
+# Functions import what imports torch, so that an exported file is found without torch.
+
 _MODEL_SUFFIX = ".safetensors"
+
+EXPORTED_SUFFIX = ".onnx"
+"""Suffix of exported files."""
 
 _MAX_NAMED = 3
 """Maximum number of runs that a message names."""
@@ -20,18 +26,20 @@ _MAX_NAMED = 3
 def is_model(path: str | Path) -> bool:
     """Return True if a path is that of a model.
 
-    A model is a run directory, a directory with model.safetensors, a group of runs, a .safetensors file, or a
-    model.json.
+    A model is a run directory, a directory with model.safetensors, a group of runs, a .safetensors file, a model.json,
+    or an exported file.
     """
     if isinstance(path, str) and "://" in path:
         return False
     place = expand_home(path)
     if place.is_dir():
+        from pixelwise.runs.run_dir import Run
+
         return (place / WEIGHTS_FILE).exists() or Run.exists(place)
-    return place.is_file() and (place.suffix == _MODEL_SUFFIX or place.name == CONFIG_FILE)
+    return place.is_file() and (place.suffix.lower() in (_MODEL_SUFFIX, EXPORTED_SUFFIX) or place.name == CONFIG_FILE)
 
 
-def load_model(path: str | Path) -> SegmentationModel | SegmentationEnsemble:
+def load_model(path: str | Path) -> "SegmentationModel | SegmentationEnsemble":
     """Load the model at a path, or all models of a group of runs as an ensemble.
 
     Args:
@@ -43,6 +51,10 @@ def load_model(path: str | Path) -> SegmentationModel | SegmentationEnsemble:
     Raises:
         RunError: There is no model, or a file of it is damaged.
     """
+    from pixelwise.models.ensemble import SegmentationEnsemble
+    from pixelwise.models.model import SegmentationModel
+    from pixelwise.runs.group import RunGroup
+
     place = find_model(path)
     if not RunGroup.exists(place):
         return SegmentationModel.load(place)
@@ -63,10 +75,15 @@ def find_model(path: str | Path) -> Path:
     if place.name == CONFIG_FILE and place.is_file():
         place = place.parent
     if place.is_file():
+        if place.suffix.lower() == EXPORTED_SUFFIX:
+            raise RunError(f"{place}: is an exported file, which predicts and is verified only; name its run here")
         if place.suffix != _MODEL_SUFFIX:
             raise RunError(f"{place}: is not a model; name a run directory or a {_MODEL_SUFFIX} file")
         is_unnamed = place.name == WEIGHTS_FILE and (place.with_name(CONFIG_FILE)).exists()
         return place.parent if is_unnamed else place
+    from pixelwise.runs.group import RunGroup
+    from pixelwise.runs.run_dir import Run
+
     if not place.is_dir():
         raise RunError(f"{place}: no such run directory; {_similar(place)}")
     if (place / WEIGHTS_FILE).exists() or RunGroup.exists(place):

@@ -3,11 +3,10 @@
 from dataclasses import replace
 
 import numpy as np
-import torch
 from PIL import Image
 
 from pixelwise.data.io.exif import exif_orientation, image_orientation
-from pixelwise.inference.inputs import ImageInput, open_image
+from pixelwise.inference.inputs import ImageInput, is_tensor, open_image
 from pixelwise.inference.prediction import Prediction
 
 
@@ -24,7 +23,7 @@ def with_orientation(prediction: Prediction, source: ImageInput) -> Prediction:
 
 
 def _orientation(source: ImageInput) -> int:
-    if isinstance(source, np.ndarray | torch.Tensor):
+    if isinstance(source, np.ndarray) or is_tensor(source):
         return 1
     if isinstance(source, Image.Image):
         return image_orientation(source)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from pixelwise.errors import OutputExistsError
 from pixelwise.inference.file_names import output_files
-from pixelwise.inference.large_predict import is_large_file
+from pixelwise.inference.large_file import is_large_file
 from pixelwise.inference.output_options import MaskStyle
 from pixelwise.inference.outputs import Mark, digest, read_mark
 from pixelwise.inference.sources import ImageSource

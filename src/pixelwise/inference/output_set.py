@@ -4,13 +4,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from pixelwise.inference.large_predict import LargeArrays, LargePrediction, reduced_prediction
-from pixelwise.inference.large_rows import ArrayRows
+from pixelwise.inference.image_rows import ArrayRows
 from pixelwise.inference.orientation import with_orientation
 from pixelwise.inference.output_items import REPORT_FILE, MarkOfRun, OutputItem, read_result
 from pixelwise.inference.outputs import Mark, digest
@@ -23,6 +22,9 @@ from pixelwise.inference.writers import Entry, FileSpec, PredictedImage, Writer
 from pixelwise.inference.writers.journal import JOURNAL_FILE, Journal, to_line
 from pixelwise.models.config import ModelConfig
 from pixelwise.runtime.threads import prefetch_map
+
+if TYPE_CHECKING:
+    from pixelwise.inference.large_predict import LargeArrays, LargePrediction  # imports torch
 
 
 class ItemResult(NamedTuple):
@@ -181,11 +183,13 @@ class OutputSet:
         )
         return self._write(item, image, prediction)
 
-    def large(self, item: OutputItem) -> Callable[[LargeArrays, LargePrediction], ItemResult]:
+    def large(self, item: OutputItem) -> "Callable[[LargeArrays, LargePrediction], ItemResult]":
         """Return the function that writes the files of an image that is read in parts, see `predict_large_file`."""
         return partial(self._write_large, item)
 
-    def _write_large(self, item: OutputItem, arrays: LargeArrays, counts: LargePrediction) -> ItemResult:
+    def _write_large(self, item: OutputItem, arrays: "LargeArrays", counts: "LargePrediction") -> ItemResult:
+        from pixelwise.inference.large_predict import reduced_prediction
+
         shares = {name: round(fraction, 6) for name, fraction in counts.class_fractions.items()}
         rows, pixels = arrays.rows, arrays.mask.map()
         mark = Mark(self.run.model, digest(item.path), rows.width, rows.height, shares, self.run.masks)

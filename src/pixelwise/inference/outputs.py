@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
 from PIL import Image
 
 from pixelwise.inference.inputs import UrlImage
@@ -18,8 +17,6 @@ from pixelwise.inference.large_tiff import read_tiff_mark
 from pixelwise.inference.output_options import MaskStyle
 from pixelwise.inference.prediction import Prediction
 from pixelwise.inference.video_file import is_video, read_comment
-from pixelwise.models.ensemble import SegmentationEnsemble
-from pixelwise.models.model import SegmentationModel
 from pixelwise.visualization import save_image
 
 PNG_KEY = "pixelwise"
@@ -64,23 +61,6 @@ class Mark:
     def to_text(self) -> str:
         """Return the text that the files contain."""
         return json.dumps(vars(self))
-
-
-def fingerprint(model: SegmentationModel | SegmentationEnsemble, options: str = "") -> str:
-    """Return a hash of everything that determines the masks of an image.
-
-    Args:
-        model: the model. Its weights and its configuration count, without its metrics.
-        options: the options of the predictor, see `Predictor.options`.
-    """
-    hashed = hashlib.blake2b(options.encode(), digest_size=16)
-    for part in model.modules():
-        if isinstance(part, SegmentationModel):
-            hashed.update(part.config.model_dump_json(exclude={"metrics"}).encode())
-    for name, tensor in model.state_dict().items():
-        hashed.update(name.encode())
-        hashed.update(tensor.cpu().flatten().contiguous().view(torch.uint8).numpy())
-    return hashed.hexdigest()
 
 
 def digest(path: Path | UrlImage) -> str:

@@ -6,10 +6,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 import numpy as np
-import torch
 
 from pixelwise.errors import DataError
-from pixelwise.inference.predictor import Predictor
+from pixelwise.inference.image_predictor import ImagePredictor, Output
 from pixelwise.inference.sources import ImageSource
 from pixelwise.runtime.threads import available_cpus
 
@@ -22,20 +21,21 @@ _MAX_PENDING = 32
 """Maximum number of images that wait to be written."""
 
 _MAX_PENDING_BYTES = 64 << 20
-"""Maximum size of the images that wait to be written, with their logits. A larger one is written alone."""
+"""Maximum size of the images that wait to be written, with the model's outputs. A larger one is written alone."""
 
 
 def map_predictions(
-    predictor: Predictor,
+    predictor: ImagePredictor[Output],
     paths: Sequence[ImageSource],
-    write: Callable[[int, np.ndarray, torch.Tensor], T | DataError],
+    write: Callable[[int, np.ndarray, Output], T | DataError],
 ) -> Iterator[T | DataError]:
-    """Compute the logits of images, and call a function for each of them in threads.
+    """Compute the outputs of a model for images, and call a function for each of them in threads.
 
     Args:
         predictor: the model.
         paths: the images.
-        write: called with the number of the image in `paths`, the image, and its logits, see `Predictor.iter_logits`.
+        write: called with the number of the image in `paths`, the image, and its output, see
+            `ImagePredictor.iter_outputs`.
 
     Yields:
         The result of each image in order: that of `write`, or a DataError if the image cannot be read or the memory
@@ -46,7 +46,7 @@ def map_predictions(
     total = 0
     with ThreadPoolExecutor(min(_MAX_THREADS, available_cpus())) as pool:
         try:
-            for number, (_, result) in enumerate(predictor.iter_logits(paths)):
+            for number, (_, result) in enumerate(predictor.iter_outputs(paths)):
                 size = 0 if isinstance(result, DataError) else result[0].nbytes + result[1].nbytes
                 while pending and (len(pending) >= _MAX_PENDING or total + size > _MAX_PENDING_BYTES):
                     total -= pending[0][1]

@@ -10,18 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import torch
 from PIL import Image
 
 from pixelwise.data.io.image_size import GROUP_BYTES
 from pixelwise.errors import DataError
 from pixelwise.inference.animated_gif import Frame, GifReader, GifWriter, is_animated_gif
 from pixelwise.inference.file_names import mask_kinds
+from pixelwise.inference.image_predictor import ImagePredictor, Output
 from pixelwise.inference.inputs import from_array
 from pixelwise.inference.output_options import MaskStyle
 from pixelwise.inference.outputs import Mark, digest, write_outputs
 from pixelwise.inference.prediction import Prediction
-from pixelwise.inference.predictor import Predictor
 from pixelwise.inference.sources import ImageSource
 from pixelwise.inference.tables import image_cell
 from pixelwise.inference.video_counts import VideoPrediction, VideoTally
@@ -73,7 +72,7 @@ def video_files(path: Path, files: Mapping[str, Path], frame_masks: bool) -> dic
 
 
 def predict_video(
-    predictor: Predictor,
+    predictor: ImagePredictor[Output],
     path: Path,
     files: Mapping[str, Path],
     model: str,
@@ -104,7 +103,7 @@ def predict_video(
     """
     reader: VideoReader | GifReader = VideoReader(path) if is_video(path) else GifReader(path)
     with closing(reader), ExitStack() as stack:
-        tally = VideoTally(predictor.model.config)
+        tally = VideoTally(predictor.config)
         output = _Output(stack, reader, files, Mark(model, digest(path), 0, 0, {}, masks))
         items = reader.items() if isinstance(reader, VideoReader) else reader.frames()
         with closing(_predict_frames(predictor, output.frames(prefetch(items, _PREFETCHED_FRAMES)), output)) as drawn:
@@ -228,29 +227,31 @@ class _Output:
             self._writer.finish()
 
 
-def _predict_frames(predictor: Predictor, frames: Iterator[Frame], output: _Output) -> Generator[_Drawn, None, None]:
+def _predict_frames(
+    predictor: ImagePredictor[Output], frames: Iterator[Frame], files: _Output
+) -> Generator[_Drawn, None, None]:
     """Predict and draw frames in order. Threads draw them while the model computes the next ones."""
-    config = predictor.model.config
+    config = predictor.config
     threads = available_cpus()
     pending: deque[Future[_Drawn]] = deque()
     number = 0
 
-    def draw(number: int, frame: Frame, image: np.ndarray, logits: torch.Tensor) -> _Drawn:
-        prediction = predictor.to_prediction(image, logits, packed=True)
+    def draw(number: int, frame: Frame, image: np.ndarray, output: Output) -> _Drawn:
+        prediction = predictor.to_prediction(image, output, packed=True)
         if isinstance(prediction, DataError):
             raise prediction
-        output.write_masks(number, prediction)
-        return _Drawn(frame, prediction, output.draw(prediction))
+        files.write_masks(number, prediction)
+        return _Drawn(frame, prediction, files.draw(prediction))
 
     with ThreadPoolExecutor(threads) as pool:
         try:
             for group in batched(frames, _BATCH_SIZE, lambda frame: frame.image.nbytes, GROUP_BYTES):
                 images = [from_array(frame.image, config) for frame in group]
-                for frame, image, logits in zip(group, images, predictor.logits_each(images), strict=True):
-                    if isinstance(logits, DataError):
-                        raise logits
+                for frame, image, output in zip(group, images, predictor.outputs_each(images), strict=True):
+                    if isinstance(output, DataError):
+                        raise output
                     number += 1
-                    pending.append(pool.submit(draw, number, frame, image, logits))
+                    pending.append(pool.submit(draw, number, frame, image, output))
                     if len(pending) > 2 * threads:
                         yield pending.popleft().result()
             while pending:

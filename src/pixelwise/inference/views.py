@@ -11,7 +11,8 @@ from torch import Tensor
 from pixelwise.data.input_size import View, mean_side, to_pair
 from pixelwise.data.resize import Scale, resize_image, target_size
 from pixelwise.errors import ConfigError
-from pixelwise.inference.large_rows import ImageRows, ScaledRows
+from pixelwise.inference.image_rows import ImageRows
+from pixelwise.inference.large_rows import ScaledRows
 from pixelwise.inference.tiling import BATCH_SIZE, TileGrid, Window, blend, blend_rows, crop_windows
 from pixelwise.models.config import MAX_SCALE, ModelConfig
 

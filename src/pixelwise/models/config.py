@@ -10,10 +10,11 @@ from pixelwise.data.mask_format import MaskFormat, ObjectScale, check_mask_forma
 from pixelwise.data.pixel_scale import PixelScale, check_band_ranges
 from pixelwise.data.schema import MAX_CLASS_NAME
 from pixelwise.data.task import MULTICLASS, MULTILABEL, TASKS, Task
-from pixelwise.models.encoder import Padding
 from pixelwise.models.version1 import translate_config
 from pixelwise.palette import IGNORE_INDEX, background_classes
 from pixelwise.registry import ComponentSpec
+
+Padding = Literal["native", "same"]
 
 MAX_SCALE = 8.0
 """Maximum number of working pixels per image pixel."""

@@ -4,18 +4,16 @@ import math
 from collections.abc import Sequence
 from enum import StrEnum
 from itertools import pairwise
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from pixelwise.data.input_size import HeightWidth, InputSize, to_pair
 from pixelwise.errors import ConfigError, first_line
+from pixelwise.models.config import Padding
 from pixelwise.models.convolutions import avoid_padding_copies, use_float32_gradients, use_same_padding
 from pixelwise.models.merged_norm import merge_norms, split_norms
 from pixelwise.models.timm_models import adapt_first_layer, cut_at_layers, cut_at_stages, has_fixed_input_size
-
-Padding = Literal["native", "same"]
 
 _EXAMPLE_SIDE = 128
 """Maximum side in pixels of the image with which the merging of batch norms is checked, unless the size is fixed."""

@@ -14,9 +14,9 @@ from pixelwise.data.mask_format import MaskFormat, ObjectScale
 from pixelwise.data.pixel_scale import PixelScale
 from pixelwise.data.task import MULTICLASS, Task, get_task
 from pixelwise.errors import ConfigError, RunError, first_finding
-from pixelwise.models.config import ModelConfig
+from pixelwise.models.config import ModelConfig, Padding
 from pixelwise.models.decoders import DECODERS, build_decoder
-from pixelwise.models.encoder import Encoder, Padding
+from pixelwise.models.encoder import Encoder
 from pixelwise.models.feature_cache import FeatureCache
 from pixelwise.models.licenses import check_license, part_licenses
 from pixelwise.models.model_files import CONFIG_FILE, WEIGHTS_FILE, read_model_files, write_model_files

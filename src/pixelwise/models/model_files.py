@@ -6,16 +6,18 @@ model.json          the same configuration as JSON, for users and other programs
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
 
 from pixelwise.errors import RunError, first_finding, first_line
 from pixelwise.models.config import ModelConfig
-from pixelwise.models.tensor_files import write_tensors
 from pixelwise.models.version1 import translate_tensor_names
 from pixelwise.runtime.atomic import atomic_write
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 WEIGHTS_FILE = "model.safetensors"
 
@@ -25,7 +27,7 @@ METADATA_KEY = "pixelwise"
 """Key of the configuration in the metadata of model.safetensors."""
 
 
-def write_model_files(path: Path, config: ModelConfig, tensors: Mapping[str, Tensor]) -> None:
+def write_model_files(path: Path, config: ModelConfig, tensors: "Mapping[str, Tensor]") -> None:
     """Write model.safetensors and model.json into a directory.
 
     Each file replaces an earlier file of the same name atomically. model.json is written last. If the process is killed
@@ -36,13 +38,15 @@ def write_model_files(path: Path, config: ModelConfig, tensors: Mapping[str, Ten
         config: the configuration.
         tensors: the weights by name.
     """
+    from pixelwise.models.tensor_files import write_tensors  # imports torch, which is_model does not need
+
     with atomic_write(path / WEIGHTS_FILE) as temporary:
         write_tensors(dict(tensors), temporary, {METADATA_KEY: config.model_dump_json()})
     with atomic_write(path / CONFIG_FILE) as temporary:
         temporary.write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
 
-def read_model_files(path: Path) -> tuple[ModelConfig, dict[str, Tensor]]:
+def read_model_files(path: Path) -> "tuple[ModelConfig, dict[str, Tensor]]":
     """Return the configuration and the weights of a model.
 
     Args:

@@ -1,9 +1,10 @@
 """Translation of the names in model files of version 0.1 (format 1) to the names of format 2."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _FIELDS = {"layers": "encoder_layers", "padding": "encoder_padding", "bits": "bit_depth"}
 _DECODERS = {"light": "fpn"}
@@ -23,7 +24,7 @@ def translate_config(fields: Mapping[str, Any]) -> dict[str, Any]:
     return renamed
 
 
-def translate_tensor_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def translate_tensor_names(tensors: "Mapping[str, Tensor]") -> "dict[str, Tensor]":
     """Return a model's tensors with the names of version 0.1 replaced by the current names.
 
     >>> list(translate_tensor_names({"encoder.body.conv.weight": None, "decoder.logits.bias": None}))

@@ -9,7 +9,7 @@ from pixelwise.palette import IGNORE_COLOR, Color, Palette, default_palette
 from pixelwise.visualization.architecture import ModelStage, draw_architecture
 from pixelwise.visualization.curves import plot_history
 from pixelwise.visualization.gif import make_gif
-from pixelwise.visualization.grid import overlay_grid, overlay_pair, prediction_grid
+from pixelwise.visualization.grid import mask_grid, overlay_grid, overlay_pair, prediction_grid
 from pixelwise.visualization.overlay import (
     color_mask,
     index_image,
@@ -30,6 +30,7 @@ __all__ = [
     "draw_architecture",
     "index_image",
     "make_gif",
+    "mask_grid",
     "overlay",
     "overlay_grid",
     "overlay_pair",

@@ -1,6 +1,6 @@
 """Draw grids of images and masks with headings and a legend."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -52,24 +52,59 @@ def prediction_grid(
     >>> grid = prediction_grid([image], [true_mask], [mask], ("pet", "background"), default_palette(2),
     ...                        title="epoch 3 · validation mIoU 0.71")  # doctest: +SKIP
     """
-    masks = [true_masks] if predictions is None else [true_masks, predictions]
+    columns = {"true mask": true_masks} | ({} if predictions is None else {"prediction": predictions})
+    return mask_grid(images, columns, classes, palette, title, width)
+
+
+def mask_grid(
+    images: Sequence[Pixels],
+    columns: Mapping[str, Sequence[Pixels]],
+    classes: Sequence[str],
+    palette: Palette,
+    title: str | None = None,
+    width: int = 900,
+    names: Sequence[str] | None = None,
+) -> Image.Image:
+    """Draw one row per image with several masks, and a legend below the rows. See `prediction_grid`.
+
+    Args:
+        images: (H, W, 3) uint8 RGB arrays of any sizes.
+        columns: heading → one mask per image, (H, W) uint8, values in [0, len(classes)) or 255 = ignore.
+        classes: class names in index order.
+        palette: one color per class.
+        title: heading of the grid, or None.
+        width: width of the grid in pixels.
+        names: a text below each row, or None.
+
+    Returns:
+        A PIL image of mode "RGB".
+
+    Raises:
+        ValueError: See `prediction_grid`.
+    """
+    masks = list(columns.values())
     _check(images, masks, classes, palette)
-    headings = ("image", "true mask", "prediction")[: 1 + len(masks)]
+    headings = ("image", *columns)
     cell = _cell_size(images, (width - 2 * _MARGIN - _GAP * len(masks)) // len(headings), width)
+    row_height = cell[1] + _GAP + (0 if names is None else _NAME_SIZE + _GAP)
 
     top = _top(title) + _HEADING_SIZE + 12
-    bottom = top + len(images) * (cell[1] + _GAP)
+    bottom = top + len(images) * row_height
     strip = legend(classes, palette, [mask for column in masks for mask in column], width - 2 * _MARGIN)
     grid = _blank_grid(width, bottom, title, strip)
     for column, heading in enumerate(headings):
         middle = _MARGIN + column * (cell[0] + _GAP) + cell[0] // 2
         draw_heading(grid, middle, top - 8, heading, _HEADING_SIZE)
     for row, image in enumerate(images):
-        y = top + row * (cell[1] + _GAP)
+        y = top + row * row_height
         _letterbox(grid, (_MARGIN, y), cell, fit_image(image, cell))
         for column, column_masks in enumerate(masks, start=1):
             drawn = Image.fromarray(color_mask(fit_mask(column_masks[row], cell), palette))
             _letterbox(grid, (_MARGIN + column * (cell[0] + _GAP), y), cell, drawn)
+        if names is not None:
+            text = shorten(names[row], width - 2 * _MARGIN, font(_NAME_SIZE))
+            place = (_MARGIN, y + cell[1] + 5)
+            ImageDraw.Draw(grid).text(place, text, font=font(_NAME_SIZE), fill=FAINT_TEXT_COLOR, anchor="la")
     return grid
 
 

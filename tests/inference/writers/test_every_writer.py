@@ -10,7 +10,7 @@ import tifffile
 from PIL import Image
 
 from pixelwise.errors import ConfigError, OutputExistsError
-from pixelwise.inference import large_predict
+from pixelwise.inference import large_file as large_file_module
 from pixelwise.inference.batch import predict_folder
 from pixelwise.inference.output_options import DEFAULT_OUTPUTS, OUTPUTS
 from pixelwise.inference.predictor import Predictor
@@ -115,7 +115,7 @@ def test_a_large_image_has_the_outputs_of_the_same_image_in_memory(
     path = tmp_path / "map.tif"
     tifffile.imwrite(path, make_image(130, 90), photometric="rgb", tile=(64, 64), compression="zlib", metadata=None)
     predict_folder(predictor, [path], tmp_path / "small", write=[name])
-    monkeypatch.setattr(large_predict, "LARGE_PIXELS", 1_000)
+    monkeypatch.setattr(large_file_module, "LARGE_PIXELS", 1_000)
     large = predict_folder(predictor, [path], tmp_path / "large", write=[name])
     assert not large.failed and large.image_count == 1
     if name == "overlay":

@@ -11,8 +11,7 @@ import numpy.typing as npt
 
 from pixelwise.data.task import Task
 from pixelwise.errors import ConfigError
-from pixelwise.inference.large_mask import MaskFile
-from pixelwise.inference.large_rows import ImageRows
+from pixelwise.inference.image_rows import ImageRows
 from pixelwise.inference.output_options import MaskStyle, OverlayFormat
 from pixelwise.inference.outputs import Mark
 from pixelwise.inference.prediction import Prediction
@@ -22,6 +21,8 @@ from pixelwise.registry import Registry
 
 if TYPE_CHECKING:
     from tifffile import TiffPage
+
+    from pixelwise.inference.large_mask import MaskFile  # imports torch
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -94,7 +95,7 @@ class PredictedImage:
     prediction: Callable[[], Prediction]
     channels: Sequence[Bytes]
     rows: ImageRows
-    mask_file: MaskFile | None = None
+    mask_file: "MaskFile | None" = None
     page: "TiffPage | None" = None
     confidence: npt.NDArray[np.float32] | None = None
     probabilities: npt.NDArray[np.float32] | None = None

@@ -1,0 +1,152 @@
+"""Export a run as one file, and prove that the file gives the masks of the run."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from pixelwise.errors import ConfigError, OutputExistsError
+from pixelwise.export.base import ExportJob
+from pixelwise.export.drawn_images import SIZES, draw_image
+from pixelwise.export.parity import Bytes, MeasuredImage, check_equal, measure, odd_images
+from pixelwise.export.report import report_paths, write_report
+from pixelwise.export.targets import EXPORTERS
+from pixelwise.inference.exported.metadata import ExportMetadata, SelfTest
+from pixelwise.inference.image_predictor import ImagePredictor
+from pixelwise.inference.model_location import load_model
+from pixelwise.inference.predictor import Predictor
+from pixelwise.runtime.atomic import atomic_write
+from pixelwise.runtime.files import expand_home
+from pixelwise.runtime.progress import Progress, no_progress
+
+
+@dataclass(frozen=True)
+class ExportResult:
+    """Result of `export_model`.
+
+    Attributes:
+        path: the file.
+        report: the JSON file with the measured images.
+        picture: the picture of the differences.
+        metadata: the metadata of the file.
+        images: the measured images.
+    """
+
+    path: Path
+    report: Path
+    picture: Path
+    metadata: ExportMetadata
+    images: tuple[MeasuredImage, ...]
+
+    def __repr__(self) -> str:
+        """Return the file and the smallest fraction of equal pixels."""
+        return f"ExportResult({self.path}, equal pixels={self.metadata.parity:.3%})"
+
+
+def export_model(
+    run: str | Path,
+    out: str | Path,
+    target: str = "onnx",
+    *,
+    probabilities: bool = False,
+    overwrite: bool = False,
+    progress: Progress = no_progress,
+) -> ExportResult:
+    """Export the best model of a run as one file, and measure that the file gives the masks of the run.
+
+    Nothing is written unless at least 99.9 % of the pixels of each measured image are equal to those of the model in
+    PyTorch in float32. The images have odd sizes and kinds, see `odd_images`.
+
+    Args:
+        run: the run directory, or another path of a model, see `Predictor.load`.
+        out: the file. A JSON file and a picture of the differences are written beside it, see `report_paths`.
+        target: a name in `EXPORTERS`.
+        probabilities: add the output of probabilities.
+        overwrite: replace files that exist.
+        progress: see `Progress`. It counts the measured images.
+
+    Returns:
+        The files and the measured images.
+
+    Raises:
+        ConfigError: The target is unknown, its package is not installed, or the model cannot be exported to it.
+        OutputExistsError: A file exists already, and `overwrite` is False.
+        OutputError: A file cannot be written.
+        RunError: The run has no model, it cannot be converted, or the file gives other masks.
+
+    >>> export_model("runs/pets", "pets.onnx")  # doctest: +SKIP
+    ExportResult(pets.onnx, equal pixels=100.000%)
+    """
+    out = expand_home(out)
+    entry = EXPORTERS[target]
+    _check_out(out, entry.traits["suffix"], overwrite)
+    predictor = Predictor(load_model(run), "cpu", "32-true")
+    config = predictor.config
+    if config.view == "tiles":
+        raise ConfigError(
+            f"{run}: predicts by overlapping windows, for which an exported file has no operators; predict with the "
+            "run, or train with `view` whole"
+        )
+    model = entry.component(ExportJob(predictor, probabilities))
+    tests = [draw_image(height, width, len(config.mean), seed) for seed, (height, width) in enumerate(SIZES)]
+    with atomic_write(out) as path:
+        draft = ExportMetadata(
+            version=version("pixelwise"),
+            opset=model.opset,
+            precision="float32",
+            parity=0.0,
+            model=config,
+            tests=tuple(SelfTest.encode(image, _mask(predictor, image)) for image in tests),
+        )
+        model.write(path, draft)
+        exported = model.open(path)
+        images = _all_images(len(config.mean), tests)
+        measured = tuple(progress(measure(predictor, exported, images), len(images)))
+        check_equal(measured)
+        # The file has the masks that it gave here, so that another machine is compared with this one.
+        final = {
+            "parity": min(each.equal for each in measured),
+            "tests": tuple(SelfTest.encode(image, _mask(exported, image)) for image in tests),
+        }
+        metadata = draft.model_copy(update=final)
+        model.write(path, metadata)
+        model.open(path)
+        facts = _facts(metadata, target, path)
+        write_report(out, measured, facts, config)
+    return ExportResult(out, *report_paths(out), metadata, measured)
+
+
+def _check_out(out: Path, suffix: str, overwrite: bool) -> None:
+    if out.suffix.lower() != suffix:
+        raise ConfigError(f"{out}: an exported file of this kind ends with {suffix}; choose another `out`")
+    for each in (out, *report_paths(out)):
+        if each.is_dir() or (each.exists() and not overwrite):
+            raise OutputExistsError(f"{each}: exists already; choose another `out`, or set `overwrite`")
+
+
+def _all_images(channels: int, tests: Sequence[Bytes]) -> list[tuple[str, Bytes | Image.Image]]:
+    """Return the names and images of the measurement."""
+    return [*odd_images(channels, None), *(("self-test", image) for image in tests)]
+
+
+def _mask(predictor: ImagePredictor[Any], image: Bytes) -> Bytes:
+    mask: Bytes = predictor(image).mask
+    return mask
+
+
+def _facts(metadata: ExportMetadata, target: str, path: Path) -> dict[str, Any]:
+    """Return the entries of the report besides the images."""
+    return {
+        "target": target,
+        "pixelwise": metadata.version,
+        "opset": metadata.opset,
+        "precision": metadata.precision,
+        "bytes": path.stat().st_size,
+        "smallest_fraction_of_equal_pixels": metadata.parity,
+        "classes": list(metadata.model.classes),
+        "metrics": metadata.model.metrics,
+        "licenses": metadata.model.licenses,
+    }

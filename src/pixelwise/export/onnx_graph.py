@@ -1,0 +1,163 @@
+"""The operators of an ONNX file around the network: from the image to the network's input, and from logits to the mask.
+
+image (1, H, W, channels) uint8
+  ▸ resize to the model's size with antialiasing ▸ network (normalization and batch norms folded in) ▸ logits
+  ▸ resize to (H, W), one class at a time ▸ first maximum, or a threshold per class ▸ mask
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper
+
+from pixelwise.data.input_size import to_pair
+from pixelwise.data.task import MULTILABEL
+from pixelwise.export.graph_builder import GraphBuilder
+from pixelwise.export.onnx_resize import add_input_resize
+from pixelwise.inference.exported.onnx_file import CONFIDENCE, IMAGE, MASK, PROBABILITIES
+from pixelwise.models.config import ModelConfig
+from pixelwise.palette import IGNORE_INDEX
+
+OPSET = 18
+"""Version of the operators. It is the first one whose Resize has antialiasing."""
+
+NETWORK_INPUT, LOGITS = "resized", "logits"
+"""Names of the input and of the output of the network."""
+
+
+def join_job(network: onnx.ModelProto, config: ModelConfig, probabilities: bool) -> onnx.ModelProto:
+    """Add the operators before and after a network.
+
+    Args:
+        network: a model with one input `NETWORK_INPUT`, (1, channels, height, width) uint8, and one output `LOGITS`,
+            (1, C, height, width) float32, with the operators of `OPSET`.
+        config: the configuration of the model.
+        probabilities: True to add the output `PROBABILITIES`.
+
+    Returns:
+        A model with the input `IMAGE`, (1, H, W, channels) uint8 of any size, and the outputs `MASK`, (1, H, W) or
+        for a multi-label model (1, C, H, W) uint8, `CONFIDENCE`, (C,) float32, see `Prediction.class_confidences`, NaN
+        for a class without pixels, and `PROBABILITIES`, (1, C, H, W) float32.
+    """
+    before = GraphBuilder()
+    add_input_resize(before, IMAGE, config, NETWORK_INPUT)
+    after = before.branch("after")
+    size = _image_size(after)
+    missing = _missing_pixels(after) if config.band_ranges else None
+    _add_mask(after, config, size, missing)
+    _add_confidence(after, config, size, missing)
+    if probabilities:
+        _add_probabilities(after, config, size)
+    graph = helper.make_graph(
+        [*before.nodes, *network.graph.node, *after.nodes],
+        "pixelwise",
+        [helper.make_tensor_value_info(IMAGE, TensorProto.UINT8, [1, "height", "width", len(config.mean)])],
+        _outputs(config, probabilities),
+        [*network.graph.initializer, *before.constants],
+    )
+    opsets = {each.domain: each.version for each in network.opset_import}
+    imports = [helper.make_opsetid(domain, version) for domain, version in opsets.items()]
+    return helper.make_model(graph, opset_imports=imports, ir_version=network.ir_version, producer_name="pixelwise")
+
+
+def _outputs(config: ModelConfig, probabilities: bool) -> list[onnx.ValueInfoProto]:
+    """Return the descriptions of the outputs, see `join_job`."""
+    classes = len(config.classes)
+    one: list[str | int | None] = [1, "height", "width"]
+    each: list[str | int | None] = [1, classes, "height", "width"]
+    mask_shape = each if config.task is MULTILABEL else one
+    return [
+        helper.make_tensor_value_info(MASK, TensorProto.UINT8, mask_shape),
+        helper.make_tensor_value_info(CONFIDENCE, TensorProto.FLOAT, [classes]),
+        *[helper.make_tensor_value_info(PROBABILITIES, TensorProto.FLOAT, each)] * probabilities,
+    ]
+
+
+def _image_size(graph: GraphBuilder) -> str:
+    """Return the height and width of the image, (2,) int64."""
+    return graph.add("Shape", [IMAGE], start=1, end=3)
+
+
+def _resize(graph: GraphBuilder, values: str, channels: int, size: str) -> str:
+    """Return (1, channels, h, w) resized to the size of the image without antialiasing."""
+    sizes = graph.add("Concat", [graph.constant([1, channels], np.int64), size], axis=0)
+    return graph.add("Resize", [values, "", "", sizes], mode="linear", coordinate_transformation_mode="half_pixel")
+
+
+def _add_mask(graph: GraphBuilder, config: ModelConfig, size: str, missing: str | None) -> None:
+    """Add the mask. Classes are resized one after the other, so that the memory does not grow with their number."""
+    classes = len(config.classes)
+    logits = graph.split(LOGITS, classes, axis=1)
+    if config.task is MULTILABEL:
+        zero = graph.constant(0, np.float32)
+        present = [graph.add("Greater", [_resize(graph, each, 1, size), zero]) for each in logits]
+        mask = graph.add("Concat", [graph.add("Cast", [each], to=TensorProto.UINT8) for each in present], axis=1)
+    else:
+        mask = graph.add("Squeeze", [_first_maximum(graph, logits, size), graph.constant([1], np.int64)])
+    if missing is None:
+        graph.add("Identity", [mask], MASK)
+        return
+    if config.task is MULTILABEL:
+        missing = graph.add("Unsqueeze", [missing, graph.constant([1], np.int64)])
+    graph.add("Where", [missing, graph.constant(IGNORE_INDEX, np.uint8), mask], MASK)
+
+
+def _first_maximum(graph: GraphBuilder, logits: Sequence[str], size: str) -> str:
+    """Return the index of the first maximum of resized logits, (1, 1, H, W) uint8."""
+    highest = _resize(graph, logits[0], 1, size)
+    shape = graph.add("Shape", [highest])
+    mask = graph.add("ConstantOfShape", [shape], value=helper.make_tensor("zero", TensorProto.UINT8, [1], [0]))
+    for index, each in enumerate(logits[1:], 1):
+        value = _resize(graph, each, 1, size)
+        is_higher = graph.add("Greater", [value, highest])
+        mask = graph.add("Where", [is_higher, graph.constant(index, np.uint8), mask])
+        highest = graph.add("Max", [value, highest])
+    return mask
+
+
+def _add_probabilities(graph: GraphBuilder, config: ModelConfig, size: str) -> None:
+    logits = graph.add("Div", [LOGITS, graph.constant(config.temperature, np.float32)])
+    resized = _resize(graph, logits, len(config.classes), size)
+    if config.task is MULTILABEL:
+        graph.add("Sigmoid", [resized], PROBABILITIES)
+    else:
+        graph.add("Softmax", [resized], PROBABILITIES, axis=1)
+
+
+def _add_confidence(graph: GraphBuilder, config: ModelConfig, size: str, missing: str | None) -> None:
+    """Add the mean probability of each class over its pixels at the size of the logits, see `Task.class_confidence`."""
+    classes = len(config.classes)
+    logits = graph.add("Div", [LOGITS, graph.constant(config.temperature, np.float32)])
+    if config.task is MULTILABEL:
+        probabilities = graph.add("Sigmoid", [logits])
+        present = graph.add("Greater", [LOGITS, graph.constant(0, np.float32)])
+    else:
+        probabilities = graph.add("Softmax", [logits], axis=1)
+        labels = graph.add("ArgMax", [LOGITS], axis=1)
+        indices = graph.constant(np.arange(classes).reshape(1, classes, 1, 1), np.int64)
+        present = graph.add("Equal", [labels, indices])
+    if missing is not None:
+        present = graph.add("And", [present, graph.add("Not", [_missing_logits(graph, config, size, missing)])])
+    weights = graph.add("Cast", [present], to=TensorProto.FLOAT)
+    axes = graph.constant([0, 2, 3], np.int64)
+    sums = graph.add("ReduceSum", [graph.add("Mul", [probabilities, weights]), axes], keepdims=0)
+    counts = graph.add("ReduceSum", [weights, axes], keepdims=0)
+    graph.add("Div", [sums, counts], CONFIDENCE)  # 0 / 0 is NaN
+
+
+def _missing_pixels(graph: GraphBuilder) -> str:
+    """Return the pixels without data, (1, H, W) bool: those that are 0 in all channels, see `PixelScale.missing`."""
+    axes = graph.constant([3], np.int64)
+    highest = graph.add("ReduceMax", [IMAGE, axes], keepdims=0)
+    return graph.add("Equal", [highest, graph.constant(0, np.uint8)])
+
+
+def _missing_logits(graph: GraphBuilder, config: ModelConfig, size: str, missing: str) -> str:
+    """Return the logits whose central pixel has no data, (1, 1, h, w) bool, see `nearest_indices`."""
+    for axis, new in enumerate(to_pair(config.size)):
+        old = graph.add("Gather", [size, graph.constant(axis, np.int64)])
+        centers = graph.constant(2 * np.arange(new) + 1, np.int64)
+        index = graph.add("Div", [graph.add("Mul", [centers, old]), graph.constant(2 * new, np.int64)])
+        missing = graph.add("Gather", [missing, index], axis=axis + 1)
+    return graph.add("Unsqueeze", [missing, graph.constant([1], np.int64)])

@@ -1,0 +1,133 @@
+"""The operators that resize an image to the model's size exactly as `pixelwise.data.resize.resize_image` does.
+
+ONNX has an operator with antialiasing, Resize. But it rounds its weights otherwise than torch, so up to 0.5 % of the
+values differ by 1 of 255, which changed up to 0.3 % of the pixels of masks (docs/decisions.md). So the image is
+multiplied by the weights that torch uses, which are computed from its size. Most weights are 0. They are left out by
+computing the result in blocks, each from the part of the image that it needs.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from onnx import TensorProto
+
+from pixelwise.data.input_size import to_pair
+from pixelwise.export.graph_builder import GraphBuilder
+from pixelwise.models.config import ModelConfig
+
+BLOCK = 64
+"""Number of new rows or columns that are computed at once."""
+
+_WEIGHT_LIMIT = 1 << 15
+"""torch's weights are integers below this limit."""
+
+_MAX_DIGITS = 22
+"""Maximum number of binary digits of torch's weights after the point."""
+
+
+@dataclass(frozen=True)
+class _Block:
+    """A range of new values, and the old values that they depend on.
+
+    Attributes:
+        start, stop: names of the first old value and of the one after the last, (1,) int64.
+        weights: the name of the weights, (new values, old values) float64. Each row sums to 1.
+    """
+
+    start: str
+    stop: str
+    weights: str
+
+
+def add_input_resize(graph: GraphBuilder, image: str, config: ModelConfig, output: str) -> None:
+    """Add the conversion of an image to the network's input.
+
+    Args:
+        graph: the graph.
+        image: the name of the image, (1, H, W, channels) uint8.
+        config: the configuration of the model.
+        output: the name of the result, (1, channels, height, width) uint8.
+    """
+    height, width = to_pair(config.size)
+    planes = graph.add("Transpose", [image], perm=[0, 3, 1, 2])
+    # torch resizes the width first, and rounds the result to 8 bits.
+    across = _resize_axis(graph, planes, width, 3)
+    down = _resize_axis(graph, across, height, 2)
+    graph.add("Identity", [down], output)
+
+
+def _resize_axis(graph: GraphBuilder, values: str, new: int, axis: int) -> str:
+    """Resize one axis of an image, and return the name of the result.
+
+    Args:
+        graph: the graph.
+        values: (1, channels, H, W) uint8.
+        new: the new length of the axis.
+        axis: 2 or 3.
+    """
+    old = graph.add("Shape", [values], start=axis, end=axis + 1)
+    scale = graph.add("Div", [graph.add("Cast", [old], to=TensorProto.DOUBLE), graph.constant([new], np.float64)])
+    ranges = [range(start, min(start + BLOCK, new)) for start in range(0, new, BLOCK)]
+    blocks = [_make_block(graph, scale, old, each) for each in ranges]
+    unit = _weight_of_one(graph, [block.weights for block in blocks])
+    half = graph.constant([0.5], np.float64)
+    parts = []
+    for block in blocks:
+        scaled = graph.add("Add", [graph.add("Mul", [block.weights, unit]), half])
+        weights = graph.add("Cast", [graph.add("Floor", [scaled])], to=TensorProto.FLOAT)
+        part = graph.add("Slice", [values, block.start, block.stop, graph.constant([axis], np.int64)])
+        part = graph.add("Cast", [part], to=TensorProto.FLOAT)
+        if axis == 3:
+            sums = graph.add("MatMul", [part, graph.add("Transpose", [weights], perm=[1, 0])])
+        else:
+            sums = graph.add("MatMul", [weights, part])
+        parts.append(_to_bytes(graph, sums, graph.add("Cast", [unit], to=TensorProto.FLOAT)))
+    return graph.add("Concat", parts, axis=axis) if len(parts) > 1 else parts[0]
+
+
+def _make_block(graph: GraphBuilder, scale: str, old: str, new: range) -> _Block:
+    """Add the weights of old values in a range of new values, see `pixelwise.data.antialias.antialias_weights`.
+
+    Args:
+        graph: the graph.
+        scale: old values per new value, (1,) float64.
+        old: number of old values, (1,) int64.
+        new: the new values.
+    """
+    one, half, zero = (graph.constant([value], np.float64) for value in (1, 0.5, 0))
+    support = graph.add("Max", [scale, one])
+    center = graph.add("Mul", [graph.constant(np.array(new)[:, None] + 0.5, np.float64), scale])
+    first, last = (graph.add("Mul", [graph.constant([each + 0.5], np.float64), scale]) for each in (new[0], new[-1]))
+    low = graph.add("Max", [graph.add("Add", [graph.add("Sub", [first, support]), half]), zero])
+    start = graph.add("Cast", [low], to=TensorProto.INT64)  # a conversion to integers removes the fraction
+    high = graph.add("Add", [graph.add("Add", [last, support]), half])
+    stop = graph.add("Min", [graph.add("Cast", [high], to=TensorProto.INT64), old])
+    ends = [graph.add("Squeeze", [each]) for each in (start, stop)]
+    numbers = graph.add("Range", [*ends, graph.constant(1, np.int64)])
+    position = graph.add("Add", [graph.add("Cast", [numbers], to=TensorProto.DOUBLE), half])
+    distance = graph.add("Abs", [graph.add("Sub", [position, center])])
+    relative = graph.add("Mul", [distance, graph.add("Div", [one, support])])
+    values = graph.add("Max", [graph.add("Sub", [one, relative]), zero])
+    total = graph.add("ReduceSum", [values, graph.constant([1], np.int64)], keepdims=1)
+    return _Block(start, stop, graph.add("Div", [values, total]))
+
+
+def _weight_of_one(graph: GraphBuilder, weights: list[str]) -> str:
+    """Add the integer that stands for the weight 1, a power of 2, (1,) float64.
+
+    It is the largest for which all weights stay below `_WEIGHT_LIMIT`, with at most `_MAX_DIGITS` digits.
+    """
+    largest = [graph.add("ReduceMax", [each], keepdims=0) for each in weights]
+    highest = graph.add("Max", largest)
+    powers = graph.constant(2.0 ** np.arange(1, _MAX_DIGITS + 1), np.float64)
+    scaled = graph.add("Add", [graph.add("Mul", [highest, powers]), graph.constant([0.5], np.float64)])
+    fits = graph.add("Less", [scaled, graph.constant([_WEIGHT_LIMIT], np.float64)])
+    digits = graph.add("ReduceSum", [graph.add("Cast", [fits], to=TensorProto.DOUBLE)], keepdims=1)
+    return graph.add("Pow", [graph.constant([2], np.float64), digits])
+
+
+def _to_bytes(graph: GraphBuilder, sums: str, unit: str) -> str:
+    """Divide by the integer that stands for 1, round half up, limit to 0..255, and convert to uint8."""
+    scaled = graph.add("Add", [graph.add("Div", [sums, unit]), graph.constant([0.5], np.float32)])
+    limits = [graph.constant(limit, np.float32) for limit in (0, 255)]
+    return graph.add("Cast", [graph.add("Clip", [graph.add("Floor", [scaled]), *limits])], to=TensorProto.UINT8)

@@ -1,0 +1,1 @@
+"""Predictions with exported files. Nothing here imports torch."""

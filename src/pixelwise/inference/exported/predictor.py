@@ -1,0 +1,121 @@
+"""Predictions with an exported file, by the same functions as with a run."""
+
+import math
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from pixelwise.errors import ConfigError
+from pixelwise.inference.exported.onnx_file import OnnxFile, OnnxOutput
+from pixelwise.inference.image_predictor import ImagePredictor
+from pixelwise.inference.prediction import Prediction
+from pixelwise.models.config import ModelConfig
+from pixelwise.palette import IGNORE_INDEX
+from pixelwise.runtime.files import expand_home
+
+
+class ExportedPredictor(ImagePredictor[OnnxOutput]):
+    """Predict masks at the images' own sizes with an exported file, without torch.
+
+    Args:
+        file: the exported file.
+
+    Attributes:
+        file: the exported file.
+
+    >>> predictor = ExportedPredictor.load("pets.onnx")  # doctest: +SKIP
+    >>> predictor("cat.jpg").overlay().save("cat.png")  # doctest: +SKIP
+    """
+
+    def __init__(self, file: OnnxFile) -> None:
+        self.file = file
+
+    @staticmethod
+    def load(path: str | Path) -> "ExportedPredictor":
+        """Open an exported file.
+
+        Args:
+            path: the file.
+
+        Raises:
+            RunError: The file is missing, damaged, or not an exported file of pixelwise.
+            ConfigError: onnxruntime is not installed.
+        """
+        return ExportedPredictor(OnnxFile(expand_home(path)))
+
+    def __repr__(self) -> str:
+        """Return the encoder, the number of classes and the size of the input."""
+        height, width = self.size
+        return f"ExportedPredictor({self.config.encoder}, {len(self.classes)} classes, {width}x{height})"
+
+    @property
+    def config(self) -> ModelConfig:
+        """The configuration of the model."""
+        return self.file.metadata.model
+
+    @property
+    def has_fixed_size(self) -> bool:
+        """True: an exported file resizes whole images."""
+        return True
+
+    def working_size(self, height: int, width: int) -> tuple[int, int]:
+        """Return the size of the model's input."""
+        return self.size
+
+    def fingerprint(self) -> str:
+        """Return a hash of the file."""
+        return self.file.digest()
+
+    def outputs(self, images: Sequence[np.ndarray]) -> list[OnnxOutput]:
+        """Return the mask of each image. Each is computed alone, because their sizes differ."""
+        return [self.file.run(image) for image in images]
+
+    def make(
+        self, image: np.ndarray, output: OnnxOutput, probabilities: bool, packed: bool, keep_logits: bool
+    ) -> Prediction:
+        """Return the prediction of an image from the output of the file, see `ImagePredictor.to_prediction`.
+
+        Raises:
+            ConfigError: `probabilities` is True, and the file does not have them.
+        """
+        likelihood = output.probabilities
+        if probabilities and likelihood is None:
+            likelihood = self._probabilities(image)
+        channel = output.mask if output.mask.ndim == 2 else output.mask[0]
+        return Prediction.from_config(
+            image,
+            output.mask,
+            self.config,
+            nodata_pixels=int(np.count_nonzero(channel == IGNORE_INDEX)) if self.config.band_ranges else 0,
+            probabilities=likelihood,
+            confidences=[None if math.isnan(value) else value for value in output.confidences.tolist()],
+            compute_confidence=partial(self._confidence, image) if keep_logits else None,
+        )
+
+    def predict_batch(self, images: Sequence[np.ndarray], probabilities: bool = False) -> list[Prediction]:
+        """Predict the masks of several images, see `ImagePredictor.predict_batch`.
+
+        Raises:
+            ConfigError: `probabilities` is True, and the file does not have them.
+        """
+        if probabilities:
+            self._check_probabilities()  # before the first image is computed
+        results = [self.file.run(image, probabilities) for image in images]
+        pairs = zip(images, results, strict=True)
+        return [self.make(image, result, probabilities, packed=False, keep_logits=True) for image, result in pairs]
+
+    def _probabilities(self, image: np.ndarray) -> npt.NDArray[np.float32]:
+        self._check_probabilities()
+        likelihood = self.file.run(image, probabilities=True).probabilities
+        assert likelihood is not None
+        return likelihood
+
+    def _confidence(self, image: np.ndarray) -> npt.NDArray[np.float32]:
+        return self.task.confidence(self._probabilities(image))
+
+    def _check_probabilities(self) -> None:
+        if not self.file.has_probabilities:
+            raise ConfigError(f"{self.file.path}: has no probabilities; export it with `probabilities` set to True")

@@ -1,0 +1,78 @@
+"""Exported files of small networks, which need no conversion by torch."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+import pixelwise
+from pixelwise.data.input_size import to_pair
+from pixelwise.export.onnx_exporter import OnnxModel
+from pixelwise.export.onnx_graph import LOGITS, NETWORK_INPUT, OPSET, join_job
+from pixelwise.inference.exported.metadata import ExportMetadata, SelfTest
+from pixelwise.models.config import ModelConfig
+from pixelwise.palette import default_palette
+
+
+def make_config(classes: int = 3, size: Any = 32, channels: int = 3, **fields: Any) -> ModelConfig:
+    """Return the configuration of a model."""
+    return ModelConfig(
+        classes=tuple(f"class {index}" for index in range(classes)),
+        palette=default_palette(classes),
+        size=size,
+        mean=(127.0,) * channels,
+        std=(60.0,) * channels,
+        encoder="mobilenetv2_050",
+        encoder_layers=None,
+        encoder_padding="native",
+        decoder="fpn",
+        **fields,
+    )
+
+
+def make_weights(config: ModelConfig) -> np.ndarray:
+    """Return the weights of a network that is one 1x1 convolution, (C, channels) float32."""
+    shape = (len(config.classes), len(config.mean))
+    return np.random.default_rng(0).normal(0, 0.02, shape).astype(np.float32)
+
+
+def make_network(config: ModelConfig) -> onnx.ModelProto:
+    """Return a network that is one 1x1 convolution of the pixels minus 127."""
+    height, width = to_pair(config.size)
+    weights = make_weights(config)
+    nodes = [
+        helper.make_node("Cast", [NETWORK_INPUT], ["float"], to=TensorProto.FLOAT),
+        helper.make_node("Sub", ["float", "mean"], ["centered"]),
+        helper.make_node("Conv", ["centered", "weights"], [LOGITS]),
+    ]
+    constants = [
+        numpy_helper.from_array(np.array(127, np.float32), "mean"),
+        numpy_helper.from_array(weights[:, :, None, None], "weights"),
+    ]
+    shape = [1, len(config.mean), height, width]
+    graph = helper.make_graph(
+        nodes,
+        "network",
+        [helper.make_tensor_value_info(NETWORK_INPUT, TensorProto.UINT8, shape)],
+        [helper.make_tensor_value_info(LOGITS, TensorProto.FLOAT, [1, len(weights), height, width])],
+        constants,
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10)
+
+
+def write_file(
+    path: Path, config: ModelConfig, tests: tuple[SelfTest, ...] | None = None, probabilities: bool = False
+) -> Path:
+    """Write the exported file of such a network. Without `tests`, its only test is a mask of zeros."""
+    if tests is None:
+        height, width, classes = 6, 8, len(config.classes)
+        image = np.zeros((height, width, len(config.mean)), np.uint8)
+        tests = (SelfTest.encode(image, np.zeros(config.task.mask_shape(classes, height, width), np.uint8)),)
+    model = OnnxModel(join_job(make_network(config), config, probabilities))
+    metadata = ExportMetadata(
+        version=pixelwise.__version__, opset=OPSET, precision="float32", parity=1.0, model=config, tests=tests
+    )
+    model.write(path, metadata)
+    return path

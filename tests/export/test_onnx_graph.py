@@ -1,0 +1,76 @@
+"""The operators around a network: the mask, the class confidences and the probabilities are those of a Predictor."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+
+from pixelwise.data.input_size import to_pair
+from pixelwise.data.resize import resize_image
+from pixelwise.data.task import MULTILABEL
+from pixelwise.errors import ConfigError
+from pixelwise.inference.exported.predictor import ExportedPredictor
+from pixelwise.inference.make_prediction import make_prediction
+from pixelwise.inference.prediction import Prediction
+from pixelwise.models.config import ModelConfig
+from tests.export.helpers import make_config, make_weights, write_file
+
+CONFIGS: dict[str, dict[str, Any]] = {
+    "multiclass": {"temperature": 1.7},
+    "one class": {"classes": 1},
+    "many classes, not square": {"classes": 40, "size": (24, 40)},
+    "multi-label": {"task": MULTILABEL, "temperature": 0.6},
+    "one label": {"task": MULTILABEL, "classes": 1},
+    "bands with nodata": {"channels": 5, "band_ranges": ((0.0, 1000.0),) * 5},
+    "multi-label bands with nodata": {"channels": 2, "band_ranges": ((0.0, 1.0),) * 2, "task": MULTILABEL},
+}
+SIZES = ((1, 1), (1, 50), (33, 20), (70, 90))
+
+
+def predict(config: ModelConfig, image: np.ndarray, probabilities: bool = False) -> Prediction:
+    """Predict with PyTorch."""
+    pixels = resize_image(image, to_pair(config.size)).float() - 127
+    logits = torch.einsum("kc,chw->khw", torch.from_numpy(make_weights(config)), pixels)
+    return make_prediction(image, logits, config, probabilities)
+
+
+def make_image(config: ModelConfig, height: int, width: int) -> np.ndarray:
+    """Return an image of random values. A quarter of it has no data if the model has a value for it."""
+    rng = np.random.default_rng(height)
+    image = rng.integers(1, 256, (height, width, len(config.mean)), dtype=np.uint8)
+    if config.band_ranges:
+        image[: height // 2, : width // 2] = 0
+        image[-1, -1, 0] = 0  # this pixel has data in another channel
+    return image
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_file_gives_the_prediction_of_pytorch(name: str, tmp_path: Path) -> None:
+    config = make_config(**CONFIGS[name])
+    exported = ExportedPredictor.load(write_file(tmp_path / "model.onnx", config, probabilities=True))
+    for size in SIZES:
+        image = make_image(config, *size)
+        expected = predict(config, image, probabilities=True)
+        result = exported.predict_batch([image], probabilities=True)[0]
+        assert_array_equal(result.mask, expected.mask)
+        assert result.probabilities is not None and expected.probabilities is not None
+        assert_allclose(result.probabilities, expected.probabilities, atol=1e-5)
+        assert result.nodata_pixels == expected.nodata_pixels
+        assert result.class_fractions == expected.class_fractions
+        confidences = expected.class_confidences or {}
+        assert list(result.class_confidences or ()) == list(confidences)
+        for each, value in (result.class_confidences or {}).items():
+            assert value == (None if confidences[each] is None else pytest.approx(confidences[each], abs=1e-5))
+
+
+def test_probabilities_need_the_output(tmp_path: Path) -> None:
+    config = make_config()
+    exported = ExportedPredictor.load(write_file(tmp_path / "model.onnx", config))
+    image = make_image(config, 9, 9)
+    with pytest.raises(ConfigError, match=r"model\.onnx: has no probabilities; export it with `probabilities`"):
+        exported(image, probabilities=True)
+    with pytest.raises(ConfigError, match="has no probabilities"):
+        _ = exported(image).confidence
