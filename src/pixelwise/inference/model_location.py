@@ -1,10 +1,12 @@
-"""The location of a model: a run directory, a directory with its files, a file of weights, or a group of runs."""
+"""The location of a model: a run directory, a directory with its files, a file of weights, a group of runs, or a model
+on the Hugging Face hub."""
 
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pixelwise.errors import RunError
+from pixelwise.models.hub import is_hub_model, is_hub_name
 from pixelwise.models.model_files import CONFIG_FILE, WEIGHTS_FILE
 from pixelwise.runtime.files import expand_home
 
@@ -27,10 +29,10 @@ def is_model(path: str | Path) -> bool:
     """Return True if a path is that of a model.
 
     A model is a run directory, a directory with model.safetensors, a group of runs, a .safetensors file, a model.json,
-    or an exported file.
+    an exported file, or the name of a model on the Hugging Face hub, "hf://user/name".
     """
     if isinstance(path, str) and "://" in path:
-        return False
+        return is_hub_model(path)
     place = expand_home(path)
     if place.is_dir():
         from pixelwise.runs.run_dir import Run
@@ -43,18 +45,20 @@ def load_model(path: str | Path) -> "SegmentationModel | SegmentationEnsemble":
     """Load the model at a path, or all models of a group of runs as an ensemble.
 
     Args:
-        path: see `find_model`.
+        path: see `find_model`, or the name of a model on the Hugging Face hub, "hf://user/name@revision".
 
     Returns:
         The model in evaluation mode, or the ensemble.
 
     Raises:
-        RunError: There is no model, or a file of it is damaged.
+        RunError: There is no model, a file of it is damaged, or the hub cannot be reached.
     """
     from pixelwise.models.ensemble import SegmentationEnsemble
     from pixelwise.models.model import SegmentationModel
     from pixelwise.runs.group import RunGroup
 
+    if is_hub_name(path):
+        return SegmentationModel.from_pretrained(path)
     place = find_model(path)
     if not RunGroup.exists(place):
         return SegmentationModel.load(place)

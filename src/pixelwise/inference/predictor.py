@@ -85,7 +85,8 @@ class Predictor(ImagePredictor[torch.Tensor]):
 
         Args:
             run: the run directory, any directory with its model.safetensors, this file under any name, the model.json
-                beside it, or the directory of a group of runs. The models of a group predict together.
+                beside it, or the directory of a group of runs. The models of a group predict together. Or a model on
+                the Hugging Face hub: "hf://user/name" or "hf://user/name@revision".
             device: see `Predictor`.
             precision: see `Predictor`.
             view: see `Predictor`.
@@ -93,7 +94,8 @@ class Predictor(ImagePredictor[torch.Tensor]):
             tta: see `Predictor`.
 
         Raises:
-            RunError: The directory or file does not exist, or its model is missing or damaged.
+            RunError: The directory or file does not exist, its model is missing or damaged, or the hub cannot be
+                reached.
             ConfigError: The device is not available, the view is unknown, or the scale is invalid.
         """
         predictor = Predictor(load_model(run), device, precision, view, scale, tta)

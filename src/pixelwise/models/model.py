@@ -18,6 +18,7 @@ from pixelwise.models.config import ModelConfig, Padding
 from pixelwise.models.decoders import DECODERS, build_decoder
 from pixelwise.models.encoder import Encoder
 from pixelwise.models.feature_cache import FeatureCache
+from pixelwise.models.hub_methods import HubMethods
 from pixelwise.models.licenses import check_license, part_licenses
 from pixelwise.models.model_files import CONFIG_FILE, WEIGHTS_FILE, read_model_files, write_model_files
 from pixelwise.models.pretrained import license_of, load_pretrained_weights
@@ -36,7 +37,7 @@ classifier is not saved. Without a limit, a small file from an untrusted source 
 """
 
 
-class SegmentationModel(nn.Module):
+class SegmentationModel(HubMethods, nn.Module):
     """Normalization, encoder and decoder in one module.
 
     Args:

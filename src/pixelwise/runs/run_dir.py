@@ -39,6 +39,7 @@ from pixelwise.errors import OutputExistsError, RunError
 from pixelwise.models.model import SegmentationModel
 from pixelwise.planning.plan import Plan
 from pixelwise.runs.checkpoint import Checkpoint
+from pixelwise.runs.hub_methods import HubMethods
 from pixelwise.runs.metrics_file import Row, read_rows, summarize_history, write_rows
 from pixelwise.runtime.atomic import atomic_write, is_temporary, remove_abandoned
 from pixelwise.runtime.files import lock_file
@@ -52,7 +53,7 @@ _START_FILES = ("data.yaml", "plan.yaml", "samples", f"{_START_MARK}.lock")
 
 
 @dataclass(frozen=True)
-class Run:
+class Run(HubMethods):
     """The directory and the settings of a training. `Run.open` opens an existing run.
 
     Attributes:
