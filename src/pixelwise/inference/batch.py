@@ -147,6 +147,7 @@ def predict_folder(
         outputs.finish(item.path for item, _ in done)
         write_report(report, out / REPORT_FILE)
     else:
+        outputs.remove_if_empty()
         _remove_empty(new_folders)
     too_large = _too_large(predictor, done)
     note = lost_object_note(predictor.config, ((mark.height, mark.width) for _, mark in too_large))

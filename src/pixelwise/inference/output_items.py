@@ -162,7 +162,11 @@ def _check_directory(folder: Path, used: set[str], written: set[Path]) -> None:
 
 
 def read_result(
-    expected: MarkOfRun, item: OutputItem, unmarked: Collection[str], stored: tuple[Path, Mark] | None
+    expected: MarkOfRun,
+    item: OutputItem,
+    unmarked: Collection[str],
+    stored: tuple[Path, Mark] | None,
+    is_left: bool = False,
 ) -> Mark | None:
     """Return the mark of an image whose files exist, or None if a file is missing.
 
@@ -171,6 +175,8 @@ def read_result(
         item: the image.
         unmarked: the kinds of files that contain no mark.
         stored: the file of all marks, and the mark of the image in it. It is the mark of unmarked files too.
+        is_left: True if unmarked files without a stored mark are what a killed prediction has left. They are complete,
+            but the image is not.
 
     Raises:
         OutputExistsError: A file was not made by this model from this image, or its masks have other values.
@@ -178,7 +184,8 @@ def read_result(
     existing = {kind: file for kind, file in item.files.items() if os.path.lexists(file)}
     marks = [] if stored is None else [stored]
     marks += [(file, stored[1]) for kind, file in existing.items() if stored is not None and kind in unmarked]
-    found = {file: read_mark(file) for kind, file in existing.items() if stored is None or kind not in unmarked}
+    checked = [file for kind, file in existing.items() if kind not in unmarked or not (stored or is_left)]
+    found = {file: read_mark(file) for file in checked}
     image = digest(item.path) if marks or found else ""
     for file, mark in (*marks, *found.items()):
         if mark is None or (mark.model, mark.image) != (expected.model, image):

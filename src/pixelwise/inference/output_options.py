@@ -16,6 +16,9 @@ OUTPUTS = (
     "probabilities",
     "label-tiff",
     "csv",
+    "coco",
+    "yolo",
+    "labelme",
 )
 """The names of the outputs in `WRITERS`, for the help of the command line, which does not import the writers."""
 

@@ -70,7 +70,7 @@ class OutputSet:
         self.tables = ResultTables(out, len(config.classes), pixel_size) if "csv" in writers else None
         suffices = {"mask", "csv"} <= writers.keys() and not self.unmarked
         suffices = suffices and not any(writer.has_entries for writer in writers.values())
-        self.journal = None if suffices else Journal(out / JOURNAL_FILE)
+        self.journal = None if suffices else Journal(out / JOURNAL_FILE, run._asdict())
 
     @property
     def specs(self) -> dict[str, FileSpec]:
@@ -109,7 +109,9 @@ class OutputSet:
         """Return the mark of an item, or None if it is not complete."""
         stored, entries = (None, {}) if self.journal is None else self.journal.find(image_cell(item.path))
         pair = None if stored is None else (self.out / JOURNAL_FILE, stored)
-        mark = read_result(self.run, item, self.unmarked, pair)
+        # A killed prediction leaves files without a line. They are written again.
+        is_left = pair is None and self.journal is not None and self.journal.exists
+        mark = read_result(self.run, item, self.unmarked, pair, is_left)
         if mark is None or (self.tables is not None and not self.tables.is_complete(item.path)):
             return None
         if self.journal is not None:
@@ -155,6 +157,11 @@ class OutputSet:
             self.journal.keep(image_cell(path) for path in paths)
             for name, writer in self.writers.items():
                 writer.finish(self.journal.entries(name), self.out)
+
+    def remove_if_empty(self) -> None:
+        """Remove the journal if no image could be predicted."""
+        if self.journal is not None:
+            self.journal.remove_if_empty()
 
     def close(self) -> None:
         """Close the shared files."""

@@ -42,6 +42,20 @@ def atomic_write(out: Path) -> Iterator[Path]:
             path.replace(out)
 
 
+def write_text(out: Path, text: str) -> None:
+    """Write a UTF-8 file atomically, see `atomic_write`. Characters that UTF-8 lacks become escapes such as \\udce9.
+
+    Args:
+        out: the file. Missing parent directories are made.
+        text: its content.
+
+    Raises:
+        OutputError: See `atomic_write`.
+    """
+    with atomic_write(out) as part:
+        part.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
+
+
 @contextmanager
 def share_temporary_directories() -> Iterator[None]:
     """Let `atomic_write` use one temporary directory per parent directory in the block, in all threads.

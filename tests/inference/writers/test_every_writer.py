@@ -169,7 +169,7 @@ def test_the_default_has_no_journal(predictor: Predictor, images: Path, tmp_path
     assert contents(tmp_path / "default") == contents(tmp_path / "named")
     assert not (tmp_path / "default" / "predictions.jsonl").exists()
     predict_folder(predictor, [images], tmp_path / "cutouts", write=["cutout"])
-    lines = (tmp_path / "cutouts" / "predictions.jsonl").read_text().splitlines()
+    _, *lines = (tmp_path / "cutouts" / "predictions.jsonl").read_text().splitlines()
     assert [json.loads(line)["image"] for line in lines] == [
         str(images / "deeper" / "zwei drei.png"),
         str(images / "one.jpg"),

@@ -1,6 +1,8 @@
 """Writers of the outputs of predictions. Importing this package registers those of pixelwise in `WRITERS`."""
 
-from pixelwise.inference.writers import image_files
+from pixelwise.inference.writers import image_files  # the order of the registry is that of these imports
+
+from pixelwise.inference.writers import annotations  # isort: skip
 from pixelwise.inference.writers.base import (
     WRITERS,
     Entry,
@@ -18,6 +20,7 @@ __all__ = [
     "PredictedImage",
     "WriteOptions",
     "Writer",
+    "annotations",
     "image_files",
     "make_writers",
 ]

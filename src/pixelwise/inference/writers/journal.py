@@ -1,7 +1,11 @@
-"""predictions.jsonl: one line per predicted image, with its mark and the entries of the files for all images."""
+"""predictions.jsonl: one line per predicted image, with its mark and the entries of the files for all images.
+
+The first line has the model and the values of the masks. A file without a mark that has no line, in a directory with
+this first line, is what a killed prediction has left.
+"""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -27,24 +31,38 @@ class Journal:
     Only the positions of the lines are in memory.
 
     Args:
-        path: the file. It is created with the first line.
+        path: the file.
+        head: the content of the first line.
+
+    Attributes:
+        exists: True if `load` has found the file.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, head: Mapping[str, str]) -> None:
         self.path = path
+        self._head = json.dumps(head).encode() + b"\n"
         self._lines: dict[str, _Line] = {}
         self._file: BinaryIO | None = None
         self._size = 0
+        self.exists = False
         self._is_replaced = False
 
     def load(self) -> None:
         """Find the lines that an earlier prediction has written. A line that was cut off is left out.
 
         Raises:
-            OutputExistsError: The file exists and cannot be read.
+            OutputExistsError: The file exists and cannot be read, or has another first line.
         """
         try:
             with self.path.open("rb") as file:
+                head = file.readline()
+                if head != self._head:
+                    raise OutputExistsError(
+                        f"{self.path}: was not made by this model with these options; choose another `out`, or replace "
+                        "it with `overwrite`"
+                    )
+                self.exists = True
+                self._size = len(head)
                 for line in file:
                     start, self._size = self._size, self._size + len(line)
                     content = _parse(line)
@@ -75,7 +93,7 @@ class Journal:
     def keep(self, images: Iterable[str]) -> None:
         """Reduce the file to the lines of some images, in this order. The file is replaced atomically if it changes.
 
-        If no lines are left, the file stays until the next line is written.
+        If no lines are left, an existing file stays until the next line is written. A missing file is created.
 
         Args:
             images: cells of images. Those without a line are left out.
@@ -83,15 +101,19 @@ class Journal:
         self.close()
         kept = [image for image in images if image in self._lines]
         lines: dict[str, _Line] = {}
-        position = 0
+        position = len(self._head)
         for image in kept:
             length = self._lines[image].stop - self._lines[image].start
             lines[image] = _Line(position, position + length)
             position += length
         is_unchanged = lines == self._lines and self.path.exists() and self.path.stat().st_size == position
-        self._is_replaced = not lines
-        if lines and not is_unchanged:
+        self._is_replaced = not lines and not self.exists
+        if not self.path.exists():
+            with atomic_write(self.path) as part:
+                part.write_bytes(self._head)
+        elif not is_unchanged and not self._is_replaced:
             with atomic_write(self.path) as part, self.path.open("rb") as old, part.open("wb") as new:
+                new.write(self._head)
                 for image in kept:
                     new.write(self._read(old, image))
         self._lines = lines
@@ -105,12 +127,20 @@ class Journal:
         with write_errors(self.path):
             if self._file is None:
                 self._file = self.path.open("wb" if self._is_replaced else "ab")
+                if self._is_replaced:
+                    self._file.write(self._head)
                 self._is_replaced = False
                 self._size = self._file.tell()
             self._file.write(line)
             self._file.flush()
         self._lines[image] = _Line(self._size, self._size + len(line))
         self._size += len(line)
+
+    def remove_if_empty(self) -> None:
+        """Remove the file if it has no lines and was not there before."""
+        self.close()
+        if not self._lines and not self.exists and not self._is_replaced:
+            self.path.unlink(missing_ok=True)
 
     def entries(self, writer: str) -> "Entries":
         """Return the entries of a writer in the order of the lines."""
