@@ -78,8 +78,8 @@ def predict_command(
             directory. With --resume or --overwrite, the newest of them.
         overwrite: Replace masks and overlays that exist already.
         resume: Continue a prediction that was stopped: skip images whose masks are complete.
-        write: Outputs: mask, overlay, cutout, confidence, probabilities, label-tiff, csv, coco, yolo and labelme. By
-            default mask, overlay and csv.
+        write: Outputs: mask, overlay, cutout, confidence, probabilities, label-tiff, csv, coco, yolo, labelme, geojson,
+            label-studio and cvat. By default mask, overlay and csv.
         masks: Values of the masks: "index" for class indices, "as-given" for the values of the training masks, such as
             0 and 255 or colors.
         overlays: Format of the overlays, or "none" to write no overlays. "png" is without loss, and slow.

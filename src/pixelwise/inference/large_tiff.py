@@ -141,8 +141,13 @@ def write_imagej_tiff(
 def has_georeference(path: Path) -> bool:
     """Return True if an image file that `open_windows` can open has a georeference."""
     with suppress(DataError, OSError), open_windows(path) as windows:
-        return windows.page is not None and any(code in windows.page.tags for code in _GEOREFERENCE)
+        return windows.page is not None and page_has_georeference(windows.page)
     return False
+
+
+def page_has_georeference(page: "TiffPage") -> bool:
+    """Return True if the page of an image has a tag of GeoTIFF."""
+    return any(code in page.tags for code in _GEOREFERENCE)
 
 
 def read_tiff_mark(path: Path) -> str | None:

@@ -19,6 +19,9 @@ OUTPUTS = (
     "coco",
     "yolo",
     "labelme",
+    "geojson",
+    "label-studio",
+    "cvat",
 )
 """The names of the outputs in `WRITERS`, for the help of the command line, which does not import the writers."""
 

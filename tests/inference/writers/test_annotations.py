@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import numpy.typing as npt
@@ -11,9 +12,12 @@ import yaml
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
+from pixelwise.data.formats._rle import decode_brush_rle
+from pixelwise.data.io.rasterize import _fill
 from pixelwise.data.task import MULTILABEL
 from pixelwise.inference.batch import predict_folder
 from pixelwise.inference.predictor import Predictor
+from pixelwise.inference.writers.labeling import encode_brush, row_runs
 from pixelwise.inference.writers.regions import Region, find_regions, signed_area
 from tests.inference.helpers import make_image
 from tests.inference.writers.helpers import CLASSES, make_config, predicted, read_back, write_all
@@ -21,14 +25,24 @@ from tests.inference.writers.helpers import CLASSES, make_config, predicted, rea
 # pycocotools makes numpy warn about a keyword that pycocotools does not know yet.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
 
-IMAGES = {"coco": "", "yolo": "yolo/images", "labelme": ""}
+IMAGES = {"coco": "", "yolo": "yolo/images", "labelme": "", "label-studio": "", "cvat": ""}
 """Writer → the folder of the images in the data set."""
 
-DATA = {"coco": ".", "yolo": "yolo", "labelme": "."}
+DATA = {"coco": ".", "yolo": "yolo", "labelme": ".", "label-studio": ".", "cvat": "."}
 """Writer → the folder of the data set."""
 
-FORMATS = {"coco": "coco", "yolo": "yolo-seg", "labelme": "labelme"}
+FORMATS = {name: name for name in IMAGES} | {"yolo": "yolo-seg"}
 """Writer → the format that is detected."""
+
+
+def accept(writer: str, folder: Path) -> None:
+    """Accept the predictions of Label Studio as annotations, as its button "Submit" does."""
+    if writer == "label-studio":
+        path = folder / "label-studio.json"
+        tasks = json.loads(path.read_text())
+        for task in tasks:
+            task["annotations"] = [{"result": task.pop("predictions")[0]["result"]}]
+        path.write_text(json.dumps(tasks))
 
 
 def hard_masks() -> dict[str, npt.NDArray[np.uint8]]:
@@ -52,6 +66,7 @@ def test_hard_masks_are_read_back_exactly(writer: str, tmp_path: Path) -> None:
     config, masks = make_config(), hard_masks()
     images = [predicted(tmp_path / IMAGES[writer] / f"{name}.png", mask, config) for name, mask in masks.items()]
     write_all(writer, images, tmp_path)
+    accept(writer, tmp_path)
     found, read = read_back(tmp_path / DATA[writer])
     assert found == FORMATS[writer]
     assert read.keys() == {f"{name}.png" for name in masks}
@@ -67,6 +82,7 @@ def test_predictions_of_a_model_can_be_trained_on(writer: str, predictor: Predic
         Image.fromarray(make_image(60 + number, 80, number)).save(folder / f"{number}.png")
     result = predict_folder(predictor, [folder], tmp_path, write=[writer])
     assert result.image_count == 3
+    accept(writer, tmp_path)
     found, read = read_back(tmp_path / DATA[writer])
     assert found == FORMATS[writer]
     for number in range(3):
@@ -80,6 +96,7 @@ def test_a_model_without_background_has_all_classes(writer: str, tmp_path: Path)
     config = make_config(("sky", "road", "tree"))
     mask = hard_masks()["smooth"]
     write_all(writer, [predicted(tmp_path / IMAGES[writer] / "a.png", mask, config)], tmp_path)
+    accept(writer, tmp_path)
     _, read = read_back(tmp_path / DATA[writer])
     np.testing.assert_array_equal(read["a.png"], np.array(config.classes)[mask])
 
@@ -170,3 +187,70 @@ def test_a_keyhole_keeps_the_pixels_of_several_holes() -> None:
 
     region = Region(1, (square(0, 0, 20), square(12, 3, 4)[::-1], square(2, 9, 5)[::-1]))
     assert abs(signed_area(region.keyhole())) == region.area == 400 - 16 - 25
+
+
+def test_names_with_special_characters_are_escaped(tmp_path: Path) -> None:
+    config = make_config(("background", '<b> & "x"', "a\x01b"))
+    mask = hard_masks()["rings"]
+    for writer in ("cvat", "label-studio"):
+        write_all(writer, [predicted(tmp_path / "a & <b>.png", mask, config)], tmp_path)
+        accept(writer, tmp_path)
+    interface = ElementTree.parse(tmp_path / "label-studio.xml")
+    labels = [label.get("value") for label in interface.iterfind("PolygonLabels/Label")]
+    assert labels == ['<b> & "x"', "a_b"]
+    document = ElementTree.parse(tmp_path / "cvat.xml")
+    assert [image.get("name") for image in document.iterfind("image")] == ["a & <b>.png"]
+    assert {shape.get("label") for shape in document.iterfind("image/*")} <= {'<b> & "x"', "a_b"}
+
+
+@pytest.mark.parametrize("length", [1, 2, 7, 16, 17, 63, 64, 65, 70_000])
+def test_brush_masks_of_all_lengths_are_decoded(length: int) -> None:
+    runs = [3, length, 5]
+    mask = decode_brush_rle(encode_brush(runs, sum(runs)), 1, sum(runs))
+    np.testing.assert_array_equal(mask, np.repeat([False, True, False], runs)[None])
+
+
+def test_row_runs_join_rows(tmp_path: Path) -> None:
+    mask = np.ones((3, 4), np.uint8)
+    mask[0, 0] = mask[2, 2] = 0
+    (region,) = find_regions(predicted(tmp_path / "a.png", mask, make_config()))
+    assert row_runs(region, (3, 4)) == row_runs(region) == [1, 9, 1, 1, 0]
+
+
+def test_label_studio_s_own_sdk_accepts_the_file(tmp_path: Path) -> None:
+    decode_rle = pytest.importorskip("label_studio_sdk.converter.brush").decode_rle
+    interface_class = pytest.importorskip("label_studio_sdk.label_interface").LabelInterface
+    config, masks = make_config(), hard_masks()
+    images = [predicted(tmp_path / f"{name}.png", mask, config) for name, mask in masks.items()]
+    write_all("label-studio", images, tmp_path)
+    interface = interface_class((tmp_path / "label-studio.xml").read_text(encoding="utf-8"))
+    interface.validate()
+    for task, mask in zip(json.loads((tmp_path / "label-studio.json").read_text()), masks.values(), strict=True):
+        (prediction,) = task["predictions"]
+        assert interface.validate_prediction(prediction, return_errors=True) == []
+        for region in prediction["result"]:
+            if region["type"] == "brushlabels":
+                shape = (region["original_height"], region["original_width"], 4)
+                pixels = decode_rle(region["value"]["rle"]).reshape(shape)[..., 3] > 0
+                names = set(np.array(CLASSES)[mask[pixels]])
+                assert names == set(region["value"]["brushlabels"])
+
+
+def test_datumaro_reads_the_file_of_cvat(tmp_path: Path) -> None:
+    datumaro = pytest.importorskip("datumaro")
+    config, masks = make_config(), hard_masks()
+    images = [predicted(tmp_path / "images" / f"{name}.png", mask, config) for name, mask in masks.items()]
+    write_all("cvat", images, tmp_path)
+    data = datumaro.Dataset.import_from(str(tmp_path), "cvat")
+    names = [label.name for label in data.categories()[datumaro.AnnotationType.label]]
+    assert names == list(CLASSES[1:]) and len(data) == len(masks)
+    for item in data:
+        mask = masks[item.id]
+        drawn = np.zeros(mask.shape, np.uint8)
+        for annotation in item.annotations:
+            if annotation.type == datumaro.AnnotationType.mask:
+                drawn[annotation.image.astype(bool)] = annotation.label + 1
+            else:
+                outline = np.array(annotation.points).reshape(-1, 2)
+                drawn[_fill([outline], mask.shape)] = annotation.label + 1
+        np.testing.assert_array_equal(drawn, mask, err_msg=item.id)

@@ -1,8 +1,10 @@
 """Writers of the outputs of predictions. Importing this package registers those of pixelwise in `WRITERS`."""
 
-from pixelwise.inference.writers import image_files  # the order of the registry is that of these imports
+# The order of the registry is that of these imports.
+# isort: off
+from pixelwise.inference.writers import image_files, annotations, geojson, labeling
 
-from pixelwise.inference.writers import annotations  # isort: skip
+# isort: on
 from pixelwise.inference.writers.base import (
     WRITERS,
     Entry,
@@ -21,6 +23,8 @@ __all__ = [
     "WriteOptions",
     "Writer",
     "annotations",
+    "geojson",
     "image_files",
+    "labeling",
     "make_writers",
 ]

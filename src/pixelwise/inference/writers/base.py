@@ -1,7 +1,7 @@
 """The interface of writers, what they write from, and their registry."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -86,6 +86,7 @@ class PredictedImage:
         page: the tags of such an image, else None.
         confidence: (H, W) float32 in [0, 1], or None if no writer needs it.
         probabilities: (C, H, W) float32 in [0, 1], or None if no writer needs them.
+        cache: what a writer has computed for the others, by name.
     """
 
     source: ImageSource
@@ -99,6 +100,7 @@ class PredictedImage:
     page: "TiffPage | None" = None
     confidence: npt.NDArray[np.float32] | None = None
     probabilities: npt.NDArray[np.float32] | None = None
+    cache: dict[str, Any] = field(default_factory=dict)
 
     @property
     def height(self) -> int:

@@ -2,9 +2,11 @@
 
 import base64
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
+from threading import Lock
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +19,10 @@ from pixelwise.models.config import ModelConfig
 Ring = npt.NDArray[np.float64]
 """The corners of a polygon, (K, 2) x and y in pixels from the upper left corner of the image. The first is not
 repeated."""
+
+_LOCK = Lock()
+"""rasterio finds all outlines before the first one is returned. Until then, it changes Python's filters of warnings,
+which all threads share."""
 
 POLYGON_PACKAGES: Mapping[str, str] = {"rasterio": "geo"}
 """The packages that `find_regions` needs, see `Writer.packages`."""
@@ -53,15 +59,16 @@ class Region:
 
     def pixels(self) -> npt.NDArray[np.bool_]:
         """Return the pixels of its box, (bottom - top, right - left) bool, True inside the region."""
-        from rasterio.features import rasterize
-
         left, top, right, bottom = self.box
-        polygon = {"type": "Polygon", "coordinates": [(ring - (left, top)).tolist() for ring in self.closed()]}
-        return np.asarray(rasterize([(polygon, 1)], (bottom - top, right - left), dtype="uint8")) == 1
-
-    def closed(self) -> list[Ring]:
-        """Return the rings with their first corner repeated at the end."""
-        return [np.concatenate([ring, ring[:1]]) for ring in self.rings]
+        # How often a row crosses the outline at each corner. The pixels after an odd number of crossings are inside.
+        crossings = np.zeros((bottom - top + 1, right - left), np.int32)
+        for ring in self.rings:
+            (x, y), (_, after) = ring.T.astype(int), np.roll(ring, -1, axis=0).T.astype(int)
+            is_vertical = (y != after) & (x < right)
+            columns, ends = x[is_vertical] - left, np.stack([y, after])[:, is_vertical] - top
+            np.add.at(crossings, (ends.min(0), columns), 1)
+            np.add.at(crossings, (ends.max(0), columns), -1)
+        return np.asarray(np.cumsum(np.cumsum(crossings, 0)[:-1], 1) % 2 == 1)
 
     def keyhole(self) -> Ring:
         """Return one ring that encloses the same pixels. Seams of no width join the holes to the outline.
@@ -80,21 +87,34 @@ class Region:
         return outline
 
 
-def find_regions(image: PredictedImage) -> Iterator[Region]:
-    """Yield the regions of all classes but the background. The order is that of their last pixels.
+def find_regions(image: PredictedImage) -> Iterable[Region]:
+    """Return the regions of all classes but the background. The order is that of their last pixels.
 
-    rasterio finds the outlines. It reads the mask row by row, and keeps the regions that are not yet complete.
+    The regions of an image in memory are found once for all writers.
 
     Args:
         image: the image and its mask.
     """
+    if image.mask_file is not None:
+        return _trace(image)
+    if "regions" not in image.cache:
+        image.cache["regions"] = list(_trace(image))
+    regions: list[Region] = image.cache["regions"]
+    return regions
+
+
+def _trace(image: PredictedImage) -> Iterator[Region]:
+    """Yield the regions of an image, see `find_regions`. rasterio finds their outlines, and reads the mask by rows."""
     from rasterio.features import shapes
 
     config = image.config
     counted = counted_values(config.task, len(config.classes), config.background)
     is_index = len(config.task.mask_shape(1, 1, 1)) == 2
     for number, has_objects in enumerate(counted):
-        for polygon, value in shapes(image.channels[number], connectivity=4):
+        found = shapes(image.channels[number], connectivity=4)
+        with _LOCK:
+            first = next(found, None)
+        for polygon, value in chain([] if first is None else [first], found):
             if has_objects[int(value)]:
                 rings = tuple(np.array(ring[:-1], np.float64) for ring in polygon["coordinates"])
                 yield Region(int(value) if is_index else number, rings)
