@@ -11,7 +11,7 @@ from pixelwise.data.io.mask import read_image_and_mask
 from pixelwise.data.load import load_dataset
 from pixelwise.data.schema import SPLITS
 from pixelwise.data.task import MULTICLASS, Task
-from pixelwise.inference.large_rows import ArrayRows
+from pixelwise.inference.image_rows import ArrayRows
 from pixelwise.inference.outputs import Mark
 from pixelwise.inference.prediction import Prediction
 from pixelwise.inference.writers import WRITERS, PredictedImage, WriteOptions
