@@ -39,6 +39,8 @@ _MAX_NAMED = 12
 """Maximum number of large images that are named in the command that predicts them by windows."""
 
 _DEFAULTS = {
+    "--min-object": "0",
+    "--min-hole": "0",
     "--masks": "index",
     "--overlays": "jpg",
     "--pixel-size": "",
@@ -58,6 +60,8 @@ def predict_command(
     overwrite: Annotated[bool, Parameter(negative=())] = False,
     resume: Annotated[bool, Parameter(negative=())] = False,
     write: Annotated[list[_Output] | None, Parameter(**LIST_FLAG, **OPEN_CHOICE)] = None,
+    min_object: int = 0,
+    min_hole: int = 0,
     masks: MaskStyle = "index",
     overlays: OverlayFormat = "jpg",
     frame_masks: Annotated[bool, Parameter(negative=())] = False,
@@ -80,6 +84,8 @@ def predict_command(
         resume: Continue a prediction that was stopped: skip images whose masks are complete.
         write: Outputs: mask, overlay, cutout, confidence, probabilities, label-tiff, csv, coco, yolo, labelme, geojson,
             label-studio and cvat. By default mask, overlay and csv.
+        min_object: Remove objects with fewer pixels: they get the class that has most of their border.
+        min_hole: Fill holes with fewer pixels: regions of the background that are surrounded by one class.
         masks: Values of the masks: "index" for class indices, "as-given" for the values of the training masks, such as
             0 and 255 or colors.
         overlays: Format of the overlays, or "none" to write no overlays. "png" is without loss, and slow.
@@ -99,6 +105,8 @@ def predict_command(
     check_output(out)
     predictor = load_predictor(run, device, view, scale, tta)
     flags = {
+        "--min-object": str(min_object),
+        "--min-hole": str(min_hole),
         "--masks": masks,
         "--overlays": overlays,
         "--pixel-size": pixel_size,
@@ -126,6 +134,8 @@ def predict_command(
             overlays=overlays,
             pixel_size=pixel_size,
             write=outputs,
+            min_object=min_object,
+            min_hole=min_hole,
         )
     code = _print_result(result, out, outputs)
     if result.too_large:

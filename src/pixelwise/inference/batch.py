@@ -10,6 +10,7 @@ from typing import Any
 from pixelwise.errors import ConfigError, OutputError, PixelwiseError
 from pixelwise.inference.image_predictor import ImagePredictor, Output
 from pixelwise.inference.item_prediction import predict_items
+from pixelwise.inference.mask_filter import MaskFilter
 from pixelwise.inference.object_scale import is_noted, lost_object_note
 from pixelwise.inference.output_items import (
     REPORT_FILE,
@@ -76,6 +77,8 @@ def predict_folder(
     overlays: OverlayFormat = "jpg",
     pixel_size: str = "",
     write: Sequence[str] = DEFAULT_OUTPUTS,
+    min_object: int = 0,
+    min_hole: int = 0,
 ) -> PredictResult:
     """Predict images, videos and directories of them, and write the results to a directory.
 
@@ -103,6 +106,9 @@ def predict_folder(
         pixel_size: side of a pixel with its unit, such as "0.65um". It adds columns in this unit to the tables.
         write: the outputs, names in `pixelwise.inference.writers.WRITERS`. Videos have the first two and the rows of
             "csv" only.
+        min_object: objects with fewer pixels are removed from the masks: they get the class that has most of their
+            border.
+        min_hole: holes with fewer pixels are filled: regions of the background that are surrounded by one class.
 
     Returns:
         The content of predictions.json, and an error for each file or folder that could not be used. If no image could
@@ -126,8 +132,10 @@ def predict_folder(
     out, config = Path(out), predictor.config
     size = PixelSize.parse(pixel_size) if pixel_size else None
     writers = make_writers(write, WriteOptions(config, masks, overlays))
-    found, run = find_images(sources), MarkOfRun(predictor.fingerprint(), masks)
-    outputs = OutputSet(run, config, out, writers, size)
+    mask_filter = MaskFilter(min_object, min_hole)
+    mask_filter.check(config)
+    found, run = find_images(sources), MarkOfRun(mask_filter.sign(predictor.fingerprint()), masks)
+    outputs = OutputSet(run, config, out, writers, size, mask_filter)
     items = assign_files(found.images, outputs.specs, out, frame_masks)
     check_existing(items, outputs.shared, overwrite or resume)
     if resume:

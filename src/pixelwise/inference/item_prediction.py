@@ -2,6 +2,7 @@
 
 import errno
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -92,7 +93,8 @@ def _predict_alone(
     def predict() -> ItemResult:
         run = outputs.run
         if item.is_moving and isinstance(item.path, Path):
-            video, mark = predict_video(predictor, item.path, item.files, run.model, run.masks, frame_progress)
+            clean = partial(outputs.mask_filter.apply, config=outputs.config)
+            video, mark = predict_video(predictor, item.path, item.files, run.model, run.masks, frame_progress, clean)
             return outputs.counted(item, mark, video)
         return _predict_in_parts(predictor, item, outputs, progress)
 
@@ -113,7 +115,9 @@ def _predict_in_parts(
         )
     if item.is_large and isinstance(item.path, Path):
         write = outputs.large(item)
-        return predict_large_file(predictor, item.path, outputs.out, write, progress, outputs.needs)
+        return predict_large_file(
+            predictor, item.path, outputs.out, write, progress, outputs.needs, outputs.mask_filter
+        )
     return outputs.write(item, predict_by_rows(predictor, item.path, progress, outputs.needs))
 
 

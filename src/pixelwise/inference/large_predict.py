@@ -17,6 +17,7 @@ from pixelwise.inference.inputs import read_input
 from pixelwise.inference.large_mask import STEP_ROWS, ClassConfidence, MaskFile, MaskPart, RowProgress, mask_parts
 from pixelwise.inference.large_rows import FileRows, ScaledRows
 from pixelwise.inference.mask_counts import MaskCounts
+from pixelwise.inference.mask_filter import MaskFilter
 from pixelwise.inference.objects import ObjectFinder, ObjectTable, counted_values, join_channels
 from pixelwise.inference.prediction import Prediction
 from pixelwise.inference.predictor import Predictor
@@ -116,6 +117,7 @@ def predict_large_file(
     write: Callable[[LargeArrays, LargePrediction], T],
     progress: Progress = no_progress,
     needs: Collection[str] = (),
+    mask_filter: MaskFilter = MaskFilter(),  # noqa: B008, frozen
 ) -> T:
     """Predict a large file in parts, and call a function with the result.
 
@@ -129,6 +131,7 @@ def predict_large_file(
         write: called with the arrays and the counts of the mask.
         progress: counts steps of 64 rows in each strip of the image, see `ImageView.strips`.
         needs: "confidence" and "probabilities", to compute these.
+        mask_filter: changes the mask before it is counted.
 
     Returns:
         The result of `write`.
@@ -158,6 +161,7 @@ def predict_large_file(
         for part in _parts(predictor, rows, confidence, progress, observe):
             mask.write(part)
         arrays = LargeArrays(rows, mask, *(None if file is None else file.map() for file in (sure, likely)))
+        mask_filter.change_all(mask.map(), config)
         return write(arrays, _count(mask, config, confidence))
 
 

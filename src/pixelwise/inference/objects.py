@@ -107,14 +107,16 @@ def counted_values(task: Task, classes: int, background: Collection[int]) -> lis
 
 def join_channels(tables: Sequence[ObjectTable]) -> ObjectTable:
     """Join the objects of the channels of a mask. With several channels, the class of an object is its channel."""
-    if len(tables) == 1:
-        return tables[0]
-    return ObjectTable(
-        class_ids=np.repeat(np.arange(len(tables)), [len(table.labels) for table in tables]),
-        labels=np.concatenate([table.labels for table in tables]),
-        areas=np.concatenate([table.areas for table in tables]),
-        boxes=np.concatenate([table.boxes for table in tables]),
-        centroids=np.concatenate([table.centroids for table in tables]),
+    return (
+        tables[0]
+        if len(tables) == 1
+        else ObjectTable(
+            class_ids=np.repeat(np.arange(len(tables)), [len(table.labels) for table in tables]),
+            labels=np.concatenate([table.labels for table in tables]),
+            areas=np.concatenate([table.areas for table in tables]),
+            boxes=np.concatenate([table.boxes for table in tables]),
+            centroids=np.concatenate([table.centroids for table in tables]),
+        )
     )
 
 
@@ -138,10 +140,11 @@ class ObjectFinder:
 
     Args:
         counted: (256,) bool, the values that have objects.
+        corners: True if pixels that touch at a corner are connected.
     """
 
-    def __init__(self, counted: npt.NDArray[np.bool_]) -> None:
-        self._counted = counted
+    def __init__(self, counted: npt.NDArray[np.bool_], corners: bool = True) -> None:
+        self._counted, self._corners = counted, corners
         self._regions: list[_Regions] = []
         self._edges: list[_Ints] = []
         self._rows = self._count = 0
@@ -154,7 +157,7 @@ class ObjectFinder:
             band: (rows, W) uint8.
         """
         row, left, right, value = _runs(band, self._counted)
-        count, component = _connect(row, left, right, value, band.shape[1])
+        count, component = _connect(row, left, right, value, band.shape[1], self._corners)
         length = right - left
         areas = np.bincount(component, length, count).astype(np.int64)
         position = row + self._rows
@@ -183,7 +186,7 @@ class ObjectFinder:
             return
         left, right, value, region = (np.concatenate(pair) for pair in zip(self._last_row, runs, strict=True))
         row = np.repeat([0, 1], [len(self._last_row[0]), len(runs[0])])
-        count, component = _connect(row, left, right, value, width)
+        count, component = _connect(row, left, right, value, width, self._corners)
         representative = np.zeros(count, np.int64)
         representative[component] = region
         self._edges.append(np.stack([representative[component], region]))
@@ -240,18 +243,21 @@ def _merge(regions: _Regions, edges: Sequence[_Ints]) -> tuple[_Regions, _Ints]:
     return _Regions(class_ids, areas, boxes, sums, first), label.astype(np.int64)
 
 
-def paint_regions(band: npt.NDArray[np.uint8], counted: npt.NDArray[np.bool_]) -> tuple[int, npt.NDArray[np.int32]]:
+def paint_regions(
+    band: npt.NDArray[np.uint8], counted: npt.NDArray[np.bool_], corners: bool = True
+) -> tuple[int, npt.NDArray[np.int32]]:
     """Number the regions of a band as `ObjectFinder.add` does.
 
     Args:
         band: (rows, W) uint8.
         counted: (256,) bool, the values that have objects.
+        corners: see `ObjectFinder`.
 
     Returns:
         The number of regions, and the region of each pixel, (rows, W) int32. Pixels without an object are -1.
     """
     row, left, right, value = _runs(band, counted)
-    count, component = _connect(row, left, right, value, band.shape[1])
+    count, component = _connect(row, left, right, value, band.shape[1], corners)
     length = right - left
     regions = np.full(band.size, -1, np.int32)
     before = np.cumsum(length) - length
@@ -272,16 +278,16 @@ def _runs(mask: npt.NDArray[np.uint8], counted: npt.NDArray[np.bool_]) -> tuple[
     return row, left, left + length[kept], value[kept].astype(np.int64)
 
 
-def _connect(row: _Ints, left: _Ints, right: _Ints, value: _Ints, width: int) -> tuple[int, _Ints]:
-    """Join runs of one value that touch in successive rows, also at a corner.
+def _connect(row: _Ints, left: _Ints, right: _Ints, value: _Ints, width: int, corners: bool) -> tuple[int, _Ints]:
+    """Join runs of one value that touch in successive rows, with `corners` also at a corner.
 
     Returns:
         The number of components and the component of each run. Components are numbered by their first run.
     """
     # Positions of runs on one line, with a gap between rows, so that `searchsorted` finds the neighbors above.
     start, stop = row * (width + 2) + left, row * (width + 2) + right
-    low = np.searchsorted(stop, start - (width + 2), "left")
-    high = np.searchsorted(start, stop - (width + 2), "right")
+    low = np.searchsorted(stop, start - (width + 2), "left" if corners else "right")
+    high = np.searchsorted(start, stop - (width + 2), "right" if corners else "left")
     low = np.maximum(low, np.searchsorted(row, row - 1, "left"))
     high = np.minimum(high, np.searchsorted(row, row, "left"))
     neighbors = np.maximum(high - low, 0)

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pixelwise.inference.image_rows import ArrayRows
+from pixelwise.inference.mask_filter import MaskFilter
 from pixelwise.inference.orientation import with_orientation
 from pixelwise.inference.output_items import REPORT_FILE, MarkOfRun, OutputItem, read_result
 from pixelwise.inference.outputs import Mark, digest
@@ -52,6 +53,7 @@ class OutputSet:
         out: the output directory.
         writers: name → writer.
         pixel_size: the size of a pixel for the tables, or None.
+        mask_filter: changes the masks before they are counted and written.
 
     Attributes:
         tables: predictions.csv and objects.csv, or None if they are not written.
@@ -65,7 +67,9 @@ class OutputSet:
         out: Path,
         writers: Mapping[str, Writer],
         pixel_size: PixelSize | None = None,
+        mask_filter: MaskFilter = MaskFilter(),  # noqa: B008, frozen
     ) -> None:
+        self.mask_filter = mask_filter
         self.run, self.config, self.out, self.writers = run, config, out, writers
         self.tables = ResultTables(out, len(config.classes), pixel_size) if "csv" in writers else None
         suffices = {"mask", "csv"} <= writers.keys() and not self.unmarked
@@ -175,6 +179,7 @@ class OutputSet:
         Raises:
             OutputError: A file cannot be written.
         """
+        prediction = self.mask_filter.apply(prediction, self.config)
         mark = Mark.of(prediction, self.run.model, digest(item.path), self.run.masks)
         oriented = with_orientation(prediction, item.path)
         image = PredictedImage(

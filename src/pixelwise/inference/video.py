@@ -3,7 +3,7 @@
 import csv
 import re
 from collections import deque
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -78,6 +78,7 @@ def predict_video(
     model: str,
     masks: MaskStyle = "index",
     progress: Progress = no_progress,
+    clean: Callable[[Prediction], Prediction] = lambda prediction: prediction,
 ) -> tuple[VideoPrediction, Mark]:
     """Predict all frames of a video, and write its overlay and its masks. The memory does not depend on its length.
 
@@ -91,6 +92,7 @@ def predict_video(
         model: the `fingerprint` of the model.
         masks: the values of the masks, see `Prediction.mask_images`.
         progress: counts frames.
+        clean: a function that changes the prediction of each frame.
 
     Returns:
         The counts, and the mark of the files with the fractions of the classes. The mark in the files has no fractions.
@@ -106,7 +108,8 @@ def predict_video(
         tally = VideoTally(predictor.config)
         output = _Output(stack, reader, files, Mark(model, digest(path), 0, 0, {}, masks))
         items = reader.items() if isinstance(reader, VideoReader) else reader.frames()
-        with closing(_predict_frames(predictor, output.frames(prefetch(items, _PREFETCHED_FRAMES)), output)) as drawn:
+        frames = output.frames(prefetch(items, _PREFETCHED_FRAMES))
+        with closing(_predict_frames(predictor, frames, output, clean)) as drawn:
             for frame in progress(drawn, reader.frame_count):
                 tally.add(frame.prediction)
                 output.write(frame)
@@ -228,7 +231,10 @@ class _Output:
 
 
 def _predict_frames(
-    predictor: ImagePredictor[Output], frames: Iterator[Frame], files: _Output
+    predictor: ImagePredictor[Output],
+    frames: Iterator[Frame],
+    files: _Output,
+    clean: Callable[[Prediction], Prediction],
 ) -> Generator[_Drawn, None, None]:
     """Predict and draw frames in order. Threads draw them while the model computes the next ones."""
     config = predictor.config
@@ -240,6 +246,7 @@ def _predict_frames(
         prediction = predictor.to_prediction(image, output, packed=True)
         if isinstance(prediction, DataError):
             raise prediction
+        prediction = clean(prediction)
         files.write_masks(number, prediction)
         return _Drawn(frame, prediction, files.draw(prediction))
 
