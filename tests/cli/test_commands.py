@@ -443,3 +443,5 @@ def test_demo_trains_evaluates_and_predicts(
     assert "a tiny data set" in result.out and "mean IoU" in result.out
     assert len(list((tmp_path / "demo" / "predictions").glob("*_overlay.jpg"))) == 8
     assert (tmp_path / "demo" / "evaluation-test.json").exists()
+    assert "a real cat, predicted by the model for pets in the package: " in result.out
+    assert (tmp_path / "demo" / "cat" / "chelsea_mask.png").exists()

@@ -3,12 +3,14 @@
 import json
 import os
 import shlex
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from pixelwise.cli.demo import find_chelsea
 from pixelwise.cli.predict import _default_out, _order_arguments
 from pixelwise.data.mask_format import ObjectScale
 from pixelwise.errors import ConfigError, RunError
@@ -119,9 +121,7 @@ class TestOutput:
         assert not list(Path("predictions").glob("*_overlay.*"))
         assert "area_um2" in Path("predictions/objects.csv").read_text(encoding="utf-8").splitlines()[0]
         refused = run_cli("predict", "runs/pets", "my photos", "--masks", "as-given")
-        assert_one_line_error(
-            refused, "the model does not contain the values of its training masks", "set --masks to index"
-        )
+        assert_one_line_error(refused, "the model does not contain one mask value per class", "set --masks to index")
         assert not Path("predictions-2").exists()
 
 
@@ -229,10 +229,40 @@ class TestRun:
         assert _order_arguments("runs/pets", ["a", "b"]) == ("runs/pets", ["a", "b"])
         assert _order_arguments("runs/pets", ["runs/pets"]) == ("runs/pets", ["runs/pets"])
         assert _order_arguments("a", ["b"]) == ("a", ["b"])
-        with pytest.raises(ConfigError, match=r"no run; .*: pixelwise predict runs/pets 'my photos'"):
-            _order_arguments("my photos", [])
+        with pytest.raises(ConfigError, match=r"no run; .*: pixelwise predict runs/pets gone"):
+            _order_arguments("gone", [])
         with pytest.raises(ConfigError, match=r"no images to predict; name them: pixelwise predict runs/pets IMAGES"):
             _order_arguments("runs/pets", [])
+
+    @pytest.mark.parametrize("images", [["my photos"], ["my photos/*.png"], ["https://a.b/cat.jpg"], ["cat", "gone"]])
+    def test_images_without_a_run_use_the_model_of_the_package(
+        self, here: Path, images: list[str], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        shutil.copyfile(next(Path("my photos").glob("*.png")), "cat")
+        assert _order_arguments(images[0], images[1:]) == (None, images)
+        first = shlex.quote(images[0])
+        expected = f"using the model for pets in the package; with your run: pixelwise predict runs/pets {first}\n"
+        assert capsys.readouterr().err == expected
+
+    @pytest.mark.parametrize("place", ["runs", "runs/new", "gone", "notes.txt", "empty", "hf://me", "runs/pts"])
+    def test_what_is_not_an_image_is_taken_for_a_run(self, here: Path, place: str) -> None:
+        touch(here, "runs/new/config.yaml", "notes.txt", "empty/notes.txt")
+        assert _order_arguments(place, ["my photos"]) == (place, ["my photos"])
+
+    def test_a_cat_is_found_without_a_run(self, here: Path, run_cli: RunCommand) -> None:
+        shutil.rmtree("runs")
+        photo = find_chelsea()
+        if photo is None:
+            pytest.skip("needs scikit-image")
+        result = run_cli("predict", photo, "--out", "masks")
+        assert result.code == 0
+        line = "using the model for pets in the package; for your own classes: pixelwise train DATA"
+        assert result.err.splitlines()[0] == line
+        with Image.open("masks/chelsea_mask.png") as mask, Image.open(photo) as image:
+            assert mask.size == image.size
+            assert np.asarray(mask)[160, 230] == 0
+        again = run_cli("predict", photo, "--out", "masks", "--resume")
+        assert again.code == 0 and "1 image predicted (1 of them earlier)" in again.out
 
     @pytest.mark.parametrize(
         "place", ["runs/pets", "runs/pets/model.safetensors", "runs/pets/model.json", "pets v2.safetensors"]

@@ -116,7 +116,7 @@ class TestPredictFolder:
 
     def test_masks_as_given_and_overlays_on_request(self, images: Path, tmp_path: Path) -> None:
         model = make_model(("lesion", "healthy"))
-        with pytest.raises(ConfigError, match="does not contain the values of its training masks"):
+        with pytest.raises(ConfigError, match="does not contain one mask value per class"):
             predict_folder(Predictor(model, "cpu"), [images], tmp_path / "out", masks="as-given")
         assert not (tmp_path / "out").exists()
         model.set_data_facts(MaskFormat("L", (255, 0)), None)

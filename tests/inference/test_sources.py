@@ -13,7 +13,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from pixelwise.data.formats._filesystem import IMAGE_SUFFIXES
 from pixelwise.errors import DataError
-from pixelwise.inference.sources import find_images
+from pixelwise.inference.sources import find_images, has_images
 from tests.inference.helpers import make_image, touch
 
 
@@ -267,6 +267,32 @@ class TestUrls:
         touch(tmp_path, "a.jpg", "b/c.jpg")
         assert find_images([f"file://{tmp_path}/a.jpg"]).images == ((tmp_path / "a.jpg", Path("a")),)
         assert [str(name) for _, name in find_images([f"file://{tmp_path}"]).images] == ["a", "b/c"]
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("folder", True),
+        ("folder/*.png", True),
+        ("folder/a.png", True),
+        ("without_suffix", True),
+        ("https://a.b/cat", True),
+        ("hf://me/pets", False),
+        ("table.csv", False),
+        ("runs", False),
+        ("empty", False),
+        ("missing.png", False),
+        ("folder/*.jpg", False),
+    ],
+)
+def test_has_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, expected: bool) -> None:
+    monkeypatch.chdir(tmp_path)
+    touch(tmp_path, "table.csv", "runs/a/config.yaml", "runs/a/model.safetensors", "runs/a/samples/epoch_000.png")
+    for folder in ("folder", "empty"):
+        Path(folder).mkdir()
+    for file in ("folder/a.png", "without_suffix"):
+        Image.fromarray(make_image(4, 4)).save(file, format="PNG")
+    assert has_images(source) is expected
 
 
 def test_a_missing_source_names_a_similar_one(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """`pixelwise demo`."""
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,8 @@ def demo_command(*, out: Path = Path("runs/demo")) -> int:
 
 def run_demo(out: Path) -> "Run":
     """Train with the default preset, evaluate the model on the test split, and predict test images.
+
+    At the end, the model for pets in the package predicts a real cat.
 
     If the data set is large, the training has fewer epochs than the preset: about `TARGET_IMAGES_SEEN` images in total.
 
@@ -62,4 +65,35 @@ def run_demo(out: Path) -> "Run":
     print_evaluation(evaluation)
     print(printable(f"page: {evaluation.page}"))
     print(f"masks and overlays of {len(images)} test images: {run.predictions_folder}")
+    print(printable(predict_cat(run.path / "cat")))
     return run
+
+
+def predict_cat(out: Path) -> str:
+    """Predict a photo of a cat with the model for pets in the package. The training can be on synthetic animals.
+
+    Args:
+        out: the directory of the mask and the overlay. If it exists, a number is appended.
+
+    Returns:
+        A line with the paths of the mask and the overlay. Without scikit-image, which has the photo, a line about it.
+    """
+    from pixelwise.inference.batch import predict_folder
+    from pixelwise.inference.predictor import Predictor
+    from pixelwise.runtime.files import next_free_path
+
+    photo = find_chelsea()
+    if photo is None:
+        return "a real cat: pip install scikit-image, which has a photo of one"
+    out = next_free_path(out)
+    files = predict_folder(Predictor.load(), [photo], out).report["photos"][0]
+    return (
+        f"a real cat, predicted by the model for pets in the package: {out / files['mask']}, {out / files['overlay']}"
+    )
+
+
+def find_chelsea() -> Path | None:
+    """Return the file of `skimage.data.chelsea`, a photo of a cat (CC0), or None if scikit-image is not installed."""
+    spec = find_spec("skimage")
+    file = Path(spec.origin).parent / "data" / "chelsea.png" if spec is not None and spec.origin else None
+    return file if file is not None and file.is_file() else None

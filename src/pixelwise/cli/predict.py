@@ -19,7 +19,7 @@ from pixelwise.cli.flags import with_flags
 from pixelwise.data.input_size import View
 from pixelwise.errors import ConfigError, printable
 from pixelwise.inference.output_options import DEFAULT_OUTPUTS, OUTPUTS, MaskStyle, OverlayFormat
-from pixelwise.runtime.files import next_free_path
+from pixelwise.runtime.files import expand_home, next_free_path
 from pixelwise.runtime.progress import ProgressBars
 
 if TYPE_CHECKING:
@@ -73,6 +73,8 @@ def predict_command(
 ) -> int:
     """Predict the masks of images and videos.
 
+    Without a run, the model for pets (cats and dogs) in the package is used, and a line says so.
+
     Args:
         run: Run directory, the model.safetensors of one, a model of the Hugging Face hub (hf://user/name@revision), or
             an exported file (.onnx), which needs no torch.
@@ -100,10 +102,10 @@ def predict_command(
     from pixelwise.inference.batch import predict_folder
     from pixelwise.inference.load_predictor import load_predictor
 
-    run, sources = _order_arguments(run, images or [])
+    model, sources = _order_arguments(run, images or [])
     out = out or _default_out(resume or overwrite)
     check_output(out)
-    predictor = load_predictor(run, device, view, scale, tta)
+    predictor = load_predictor(model, device, view, scale, tta)
     flags = {
         "--min-object": str(min_object),
         "--min-hole": str(min_hole),
@@ -118,7 +120,8 @@ def predict_command(
     switches = ["--frame-masks"] * frame_masks + ["--tta"] * tta
     switches += ["--write", *outputs] * (write is not None)
     given = [*_changed_flags(flags), *switches]
-    repeat = shlex.join(["pixelwise", "predict", run, *sources, "--out", str(out), *given, "--resume"])
+    named = [] if model is None else [model]
+    repeat = shlex.join(["pixelwise", "predict", *named, *sources, "--out", str(out), *given, "--resume"])
     with interrupt_advice(f"continue with {repeat}"), ProgressBars() as bars:
         result = predict_folder(
             predictor,
@@ -140,15 +143,15 @@ def predict_command(
     code = _print_result(result, out, outputs)
     if result.too_large:
         flags["--view"] = "tiles"
-        print(_windows_line(run, sources, result, [*_changed_flags(flags), *switches]), file=sys.stderr)
+        print(_windows_line(named, sources, result, [*_changed_flags(flags), *switches]), file=sys.stderr)
     return code
 
 
-def _windows_line(run: str, sources: Sequence[str], result: "PredictResult", flags: Sequence[str]) -> str:
+def _windows_line(run: Sequence[str], sources: Sequence[str], result: "PredictResult", flags: Sequence[str]) -> str:
     """Return the command that predicts the images that are too large by windows.
 
     Args:
-        run: the run.
+        run: the run, or nothing for the model in the package.
         sources: the images, directories and patterns of this command.
         result: the result of this command, with images that are too large.
         flags: the flags of this command, with the view "tiles".
@@ -162,7 +165,7 @@ def _windows_line(run: str, sources: Sequence[str], result: "PredictResult", fla
         paths = list(sources) if count == result.image_count else paths[:_MAX_NAMED]
     is_part = count > _MAX_NAMED and count < result.image_count
     which = f" ({_MAX_NAMED} of {count} images)" if is_part else ""
-    return f"windows{which}: {_command(run, *paths, *flags)}"
+    return f"windows{which}: {_command(*run, *paths, *flags)}"
 
 
 def _changed_flags(flags: Mapping[str, str]) -> list[str]:
@@ -170,8 +173,10 @@ def _changed_flags(flags: Mapping[str, str]) -> list[str]:
     return [part for flag, value in flags.items() if value != _DEFAULTS[flag] for part in (flag, value)]
 
 
-def _order_arguments(run: str, images: Sequence[str]) -> tuple[str, list[str]]:
+def _order_arguments(run: str, images: Sequence[str]) -> tuple[str | None, list[str]]:
     """Return the run and the images. If RUN is no model and exactly one of the images is, exchange them.
+
+    If none is a model and RUN has images, there is no run, and all are images. A line names the model that is used.
 
     Args:
         run: the first argument.
@@ -181,6 +186,7 @@ def _order_arguments(run: str, images: Sequence[str]) -> tuple[str, list[str]]:
         ConfigError: There are no images, or no run. The message has the right command.
     """
     from pixelwise.inference.model_location import is_model, runs_in
+    from pixelwise.inference.sources import has_images
 
     if is_model(run):
         if not images:
@@ -190,8 +196,14 @@ def _order_arguments(run: str, images: Sequence[str]) -> tuple[str, list[str]]:
     if len(models) == 1:
         print(f"note: RUN comes before the images; using {printable(models[0])} as RUN", file=sys.stderr)
         return models[0], [run, *(place for place in images if place != models[0])]
+    known = runs_in(Path("runs"))
+    if not models and not runs_in(expand_home(run)) and has_images(run):
+        own = (
+            f"with your run: {_command(str(known[0]), run)}" if known else "for your own classes: pixelwise train DATA"
+        )
+        print(f"using the model for pets in the package; {own}", file=sys.stderr)
+        return None, [run, *images]
     if not images:
-        known = runs_in(Path("runs"))
         raise ConfigError(f"no run; name it before the images: {_command(str(known[0]) if known else 'RUN', run)}")
     return run, list(images)  # `Predictor.load` raises the error
 

@@ -16,7 +16,7 @@ def is_exported(path: str | Path) -> bool:
 
 
 def load_predictor(
-    run: str | Path,
+    run: str | Path | None,
     device: str = "auto",
     view: View | None = None,
     scale: float | None = None,
@@ -25,7 +25,7 @@ def load_predictor(
     """Return the predictor of a run or of an exported file. torch is imported for a run only.
 
     Args:
-        run: a run, see `Predictor.load`, or an exported file.
+        run: a run, see `Predictor.load`, or an exported file. None for the model for pets in the package.
         device: see `Predictor`. An exported file accepts "auto" and "cpu".
         view: see `Predictor`. None for an exported file.
         scale: see `Predictor`. None for an exported file.
@@ -35,7 +35,7 @@ def load_predictor(
         RunError: There is no model, or it is damaged.
         ConfigError: An argument is invalid, or an exported file has no such option.
     """
-    if not is_exported(run):
+    if run is None or not is_exported(run):
         from pixelwise.inference.predictor import Predictor
 
         return Predictor.load(run, device, view=view, scale=scale, tta=tta)

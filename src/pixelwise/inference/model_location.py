@@ -41,11 +41,12 @@ def is_model(path: str | Path) -> bool:
     return place.is_file() and (place.suffix.lower() in (_MODEL_SUFFIX, EXPORTED_SUFFIX) or place.name == CONFIG_FILE)
 
 
-def load_model(path: str | Path) -> "SegmentationModel | SegmentationEnsemble":
+def load_model(path: str | Path | None) -> "SegmentationModel | SegmentationEnsemble":
     """Load the model at a path, or all models of a group of runs as an ensemble.
 
     Args:
-        path: see `find_model`, or the name of a model on the Hugging Face hub, "hf://user/name@revision".
+        path: see `find_model`, or the name of a model on the Hugging Face hub, "hf://user/name@revision". None for the
+            model for pets in the package.
 
     Returns:
         The model in evaluation mode, or the ensemble.
@@ -53,10 +54,13 @@ def load_model(path: str | Path) -> "SegmentationModel | SegmentationEnsemble":
     Raises:
         RunError: There is no model, a file of it is damaged, or the hub cannot be reached.
     """
+    from pixelwise.models.bundled import load_bundled_model
     from pixelwise.models.ensemble import SegmentationEnsemble
     from pixelwise.models.model import SegmentationModel
     from pixelwise.runs.group import RunGroup
 
+    if path is None:
+        return load_bundled_model()
     if is_hub_name(path):
         return SegmentationModel.from_pretrained(path)
     place = find_model(path)

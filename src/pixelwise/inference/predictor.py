@@ -74,7 +74,7 @@ class Predictor(ImagePredictor[torch.Tensor]):
 
     @staticmethod
     def load(
-        run: str | Path,
+        run: str | Path | None = None,
         device: str | torch.device = "auto",
         precision: str = "auto",
         view: View | None = None,
@@ -86,7 +86,8 @@ class Predictor(ImagePredictor[torch.Tensor]):
         Args:
             run: the run directory, any directory with its model.safetensors, this file under any name, the model.json
                 beside it, or the directory of a group of runs. The models of a group predict together. Or a model on
-                the Hugging Face hub: "hf://user/name" or "hf://user/name@revision".
+                the Hugging Face hub: "hf://user/name" or "hf://user/name@revision". None for the model for pets (cats
+                and dogs) in the package, see `load_bundled_model`.
             device: see `Predictor`.
             precision: see `Predictor`.
             view: see `Predictor`.

@@ -13,6 +13,7 @@ from pixelwise.errors import DataError
 from pixelwise.inference.folder_files import FolderFiles, sort_files
 from pixelwise.inference.inputs import UrlImage, open_image_url
 from pixelwise.inference.mask_folders import check_no_masks
+from pixelwise.models.hub import is_hub_name
 from pixelwise.runtime.files import expand_home
 from pixelwise.runtime.windows import portable_name
 
@@ -64,6 +65,23 @@ def find_images(sources: Sequence[str | Path]) -> FoundImages:
             images.setdefault(key, (file, name))
     problems = tuple(problem for each in found for problem in each.problems)
     return FoundImages(tuple(images.values()), problems, tuple(note for each in found for note in each.notes))
+
+
+def has_images(source: str) -> bool:
+    """Return True if a source is an image or a video by its name or content, or contains one, or is a URL.
+
+    Args:
+        source: see `find_images`. The images in runs of a directory do not count.
+    """
+    if "://" in source:
+        return not is_hub_name(source)
+    try:
+        path = expand_home(source)
+        if path.is_file():
+            return bool(sort_files(path.parent, {"": [path.name]}, keep_masks=True).images)
+        return bool(_find(source).images)
+    except DataError:
+        return False
 
 
 def _find(source: str | Path) -> FoundImages:

@@ -43,6 +43,7 @@ class CardFacts:
         has_sample: True if the folder has a picture, `SAMPLE_FILE`.
         license: the license that the author gives the model, as the hub abbreviates it. None to state none.
         data_license: the license of the training images. None if it is not known.
+        is_bundled: True for the model in the package, which needs no name.
     """
 
     name: str = "Segmentation model"
@@ -55,6 +56,7 @@ class CardFacts:
     has_sample: bool = False
     license: str | None = None
     data_license: str | None = None
+    is_bundled: bool = False
 
 
 def make_card(config: ModelConfig, facts: CardFacts) -> str:
@@ -155,15 +157,16 @@ def _summary(config: ModelConfig, facts: CardFacts) -> str:
 
 def _usage(facts: CardFacts) -> str:
     place = "path/to/this/folder" if facts.repo is None else f"{HUB_PREFIX}{facts.repo}"
+    argument, word = ("", "") if facts.is_bundled else (f'"{place}"', f"{place} ")
     return f"""## Use
 
     pip install pixelwise
-    pixelwise predict {place} IMAGES --out masks
+    pixelwise predict {word}IMAGES --out masks
 
 ```python
 import pixelwise as pw
 
-prediction = pw.Predictor.load("{place}")("image.jpg")
+prediction = pw.Predictor.load({argument})("image.jpg")
 prediction.overlay().save("overlay.png")  # prediction.mask has the class indices, (H, W) uint8
 ```
 
