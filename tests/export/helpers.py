@@ -10,7 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 import pixelwise
 from pixelwise.data.input_size import to_pair
 from pixelwise.export.onnx_exporter import OnnxModel
-from pixelwise.export.onnx_graph import LOGITS, NETWORK_INPUT, OPSET, join_job
+from pixelwise.export.onnx_graph import LOGITS, NETWORK_INPUT, OPSET
 from pixelwise.inference.exported.metadata import ExportMetadata, SelfTest
 from pixelwise.models.config import ModelConfig
 from pixelwise.palette import default_palette
@@ -70,7 +70,7 @@ def write_file(
         height, width, classes = 6, 8, len(config.classes)
         image = np.zeros((height, width, len(config.mean)), np.uint8)
         tests = (SelfTest.encode(image, np.zeros(config.task.mask_shape(classes, height, width), np.uint8)),)
-    model = OnnxModel(join_job(make_network(config), config, probabilities))
+    model = OnnxModel(make_network(config), config, probabilities)
     metadata = ExportMetadata(
         version=pixelwise.__version__, opset=OPSET, precision="float32", parity=1.0, model=config, tests=tests
     )

@@ -158,7 +158,7 @@ EXAMPLES = {
     ),
     "export": (
         "pixelwise export runs/leaves --to onnx --out leaves.onnx",
-        "pixelwise export runs/leaves --out leaves.onnx --probabilities",
+        "pixelwise export runs/leaves --out leaves-int8.onnx --int8",
     ),
     "verify": ("pixelwise verify leaves.onnx",),
     "runs": ("pixelwise runs", "pixelwise runs experiments/leaves"),

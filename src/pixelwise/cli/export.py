@@ -31,6 +31,7 @@ def export_command(
     *,
     to: _Target = "onnx",
     out: Path,
+    int8: Annotated[bool, Parameter(negative=())] = False,
     probabilities: Annotated[bool, Parameter(negative=())] = False,
     overwrite: Annotated[bool, Parameter(negative=())] = False,
 ) -> int:
@@ -39,6 +40,8 @@ def export_command(
     Args:
         run: Run directory, or the model.safetensors of one.
         out: File to write.
+        int8: Compute with 8-bit integers, calibrated on the validation images of the run. Smaller, and faster on most
+            processors. An error if more than 1 % of their pixels change, or their mIoU falls by more than 0.5 points.
         probabilities: Add the probability of each class at each pixel as an output of the file.
         overwrite: Replace the file and its report.
     """
@@ -47,13 +50,18 @@ def export_command(
 
     with ProgressBars() as bars:
         result = export_model(
-            run, out, to, probabilities=probabilities, overwrite=overwrite, progress=bars.track("measuring")
+            run, out, to, int8=int8, probabilities=probabilities, overwrite=overwrite, progress=bars.track("measuring")
         )
     size = result.path.stat().st_size / 1e6
     print(printable(f"file:        {result.path} ({size:.1f} MB)"))
     for image in result.images:
         height, width = image.image.shape[:2]
         print(f"             {f'{image.name} ({width}x{height})':24} {image.equal:9.4%} of the pixels equal")
+    if result.int8 is not None:
+        score = result.int8
+        print(f"int8:        {score.equal:.2%} of the pixels of {score.images} validation images equal to float32")
+        print(f"             mIoU {score.miou:.4f}, in float32 {score.float_miou:.4f}")
+        print(f"             {score.float_layers} layer{'s' * (score.float_layers > 1)} in float32")
     print(printable(f"report:      {result.report}"))
     print(printable(f"differences: {result.picture}"))
     print(printable(f"test it where it will work: pixelwise verify {result.path}"))

@@ -1,9 +1,12 @@
 """The registry of export targets, and their common interface."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
 
 from pixelwise.inference.exported.metadata import ExportMetadata
 from pixelwise.inference.image_predictor import ImagePredictor
@@ -41,6 +44,17 @@ class ExportedModel(Protocol):
         Args:
             path: the file. It is replaced if it exists.
             metadata: the metadata to store in it.
+        """
+        ...
+
+    def quantized(self, inputs: Sequence[npt.NDArray[np.uint8]]) -> "Iterator[tuple[int, ExportedModel]]":
+        """Yield versions with 8-bit integers, each with more layers in float32 than the one before.
+
+        Args:
+            inputs: inputs of the network that calibrate it, (1, channels, height, width) uint8.
+
+        Yields:
+            The number of layers in float32, and the version.
         """
         ...
 

@@ -1,19 +1,20 @@
 """Export a run as one file, and prove that the file gives the masks of the run."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
-from pixelwise.errors import ConfigError, OutputExistsError
-from pixelwise.export.base import ExportJob
+from pixelwise.errors import ConfigError, OutputExistsError, RunError
+from pixelwise.export.base import ExportedModel, ExportJob
 from pixelwise.export.drawn_images import SIZES, draw_image
 from pixelwise.export.parity import Bytes, MeasuredImage, check_equal, measure, odd_images
 from pixelwise.export.report import report_paths, write_report
 from pixelwise.export.targets import EXPORTERS
+from pixelwise.export.validation import MIN_EQUAL_INT8, Int8Score, ValidationImages
 from pixelwise.inference.exported.metadata import ExportMetadata, SelfTest
 from pixelwise.inference.image_predictor import ImagePredictor
 from pixelwise.inference.model_location import load_model
@@ -33,6 +34,7 @@ class ExportResult:
         picture: the picture of the differences.
         metadata: the metadata of the file.
         images: the measured images.
+        int8: the change of the validation masks by 8-bit integers, or None for a file in float32.
     """
 
     path: Path
@@ -40,6 +42,7 @@ class ExportResult:
     picture: Path
     metadata: ExportMetadata
     images: tuple[MeasuredImage, ...]
+    int8: Int8Score | None = None
 
     def __repr__(self) -> str:
         """Return the file and the smallest fraction of equal pixels."""
@@ -51,6 +54,7 @@ def export_model(
     out: str | Path,
     target: str = "onnx",
     *,
+    int8: bool = False,
     probabilities: bool = False,
     overwrite: bool = False,
     progress: Progress = no_progress,
@@ -64,6 +68,9 @@ def export_model(
         run: the run directory, or another path of a model, see `Predictor.load`.
         out: the file. A JSON file and a picture of the differences are written beside it, see `report_paths`.
         target: a name in `EXPORTERS`.
+        int8: compute with 8-bit integers, except for the first layers. The validation images of the run calibrate them.
+            The file is written if at least 99 % of the pixels of these images are equal, and their mIoU is at most 0.5
+            points lower. The measured images of odd sizes are then for information.
         probabilities: add the output of probabilities.
         overwrite: replace files that exist.
         progress: see `Progress`. It counts the measured images.
@@ -75,6 +82,7 @@ def export_model(
         ConfigError: The target is unknown, its package is not installed, or the model cannot be exported to it.
         OutputExistsError: A file exists already, and `overwrite` is False.
         OutputError: A file cannot be written.
+        DataError: `int8` is set, and the validation images of the run are gone or cannot be read.
         RunError: The run has no model, it cannot be converted, or the file gives other masks.
 
     >>> export_model("runs/pets", "pets.onnx")  # doctest: +SKIP
@@ -90,33 +98,38 @@ def export_model(
             f"{run}: predicts by overlapping windows, for which an exported file has no operators; predict with the "
             "run, or train with `view` whole"
         )
+    validation = ValidationImages(run) if int8 else None
     model = entry.component(ExportJob(predictor, probabilities))
     tests = [draw_image(height, width, len(config.mean), seed) for seed, (height, width) in enumerate(SIZES)]
     with atomic_write(out) as path:
         draft = ExportMetadata(
             version=version("pixelwise"),
             opset=model.opset,
-            precision="float32",
+            precision="int8" if int8 else "float32",
             parity=0.0,
             model=config,
             tests=tuple(SelfTest.encode(image, _mask(predictor, image)) for image in tests),
         )
+        score = None
+        if int8:
+            model, score = _choose_int8(model, predictor, validation, path, draft)
         model.write(path, draft)
         exported = model.open(path)
         images = _all_images(len(config.mean), tests)
         measured = tuple(progress(measure(predictor, exported, images), len(images)))
-        check_equal(measured)
+        if score is None:
+            check_equal(measured)
         # The file has the masks that it gave here, so that another machine is compared with this one.
         final = {
-            "parity": min(each.equal for each in measured),
+            "parity": min(each.equal for each in measured) if score is None else score.equal,
             "tests": tuple(SelfTest.encode(image, _mask(exported, image)) for image in tests),
         }
         metadata = draft.model_copy(update=final)
         model.write(path, metadata)
         model.open(path)
-        facts = _facts(metadata, target, path)
+        facts = _facts(metadata, target, path, score)
         write_report(out, measured, facts, config)
-    return ExportResult(out, *report_paths(out), metadata, measured)
+    return ExportResult(out, *report_paths(out), metadata, measured, score)
 
 
 def _check_out(out: Path, suffix: str, overwrite: bool) -> None:
@@ -132,12 +145,39 @@ def _all_images(channels: int, tests: Sequence[Bytes]) -> list[tuple[str, Bytes 
     return [*odd_images(channels, None), *(("self-test", image) for image in tests)]
 
 
+def _choose_int8(
+    model: ExportedModel,
+    predictor: Predictor,
+    validation: ValidationImages | None,
+    path: Path,
+    metadata: ExportMetadata,
+) -> tuple[ExportedModel, Int8Score]:
+    """Return the version with 8-bit integers that is close enough to the model and has the fewest layers in float32."""
+    assert validation is not None
+    compare = validation.comparer(predictor)
+    scores = []
+    for float_layers, quantized in model.quantized(validation.inputs(predictor.config)):
+        quantized.write(path, metadata)
+        score = compare(quantized.open(path), float_layers)
+        if score.is_accepted:
+            return quantized, score
+        scores.append(score)
+    if not scores:
+        raise RunError("the network has too few layers for 8-bit integers; export it in float32; nothing was written")
+    best = max(scores, key=lambda score: score.equal)
+    raise RunError(
+        f"8-bit integers change too much: {best.equal:.2%} of the pixels of {best.images} validation images are equal "
+        f"({MIN_EQUAL_INT8:.0%} are needed), and their mIoU is {best.miou:.4f} instead of {best.float_miou:.4f}; "
+        "export without `int8`; nothing was written"
+    )
+
+
 def _mask(predictor: ImagePredictor[Any], image: Bytes) -> Bytes:
     mask: Bytes = predictor(image).mask
     return mask
 
 
-def _facts(metadata: ExportMetadata, target: str, path: Path) -> dict[str, Any]:
+def _facts(metadata: ExportMetadata, target: str, path: Path, int8: Int8Score | None) -> dict[str, Any]:
     """Return the entries of the report besides the images."""
     return {
         "target": target,
@@ -146,6 +186,7 @@ def _facts(metadata: ExportMetadata, target: str, path: Path) -> dict[str, Any]:
         "precision": metadata.precision,
         "bytes": path.stat().st_size,
         "smallest_fraction_of_equal_pixels": metadata.parity,
+        **({} if int8 is None else {"int8": asdict(int8)}),
         "classes": list(metadata.model.classes),
         "metrics": metadata.model.metrics,
         "licenses": metadata.model.licenses,

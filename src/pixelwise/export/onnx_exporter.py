@@ -1,8 +1,10 @@
 """The export target "onnx": one file with the whole job, from an image to its mask, in plain operators."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import onnx
 
 from pixelwise.errors import RunError, first_line
@@ -11,28 +13,52 @@ from pixelwise.export.network import export_network
 from pixelwise.export.onnx_graph import OPSET, join_job
 from pixelwise.inference.exported.metadata import METADATA_KEY, ExportMetadata
 from pixelwise.inference.exported.predictor import ExportedPredictor
+from pixelwise.models.config import ModelConfig
 
 _MAX_BYTES = (1 << 31) - (64 << 20)
 """Maximum size of a model in bytes. A protobuf file has at most 2 GiB."""
 
 
-@dataclass
 class OnnxModel:
     """A model in ONNX's operators, see `ExportedModel`.
 
+    Args:
+        network: the network, see `join_job`.
+        config: the configuration of the model.
+        probabilities: True to add the output of probabilities.
+
     Attributes:
-        model: the operators.
+        model: the operators of the whole job.
         opset: the version of the operators.
+
+    Raises:
+        RunError: The model is too large for one file, or is not valid.
     """
 
-    model: onnx.ModelProto
-    opset: int = OPSET
+    opset = OPSET
+
+    def __init__(self, network: onnx.ModelProto, config: ModelConfig, probabilities: bool = False) -> None:
+        self._network, self._config, self._probabilities = network, config, probabilities
+        self.model = join_job(network, config, probabilities)
+        if self.model.ByteSize() > _MAX_BYTES:
+            raise RunError(f"the model has {self.model.ByteSize() / 1e9:.1f} GB; an ONNX file has at most 2 GB")
+        try:
+            onnx.checker.check_model(self.model, full_check=True)
+        except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+            raise RunError(f"the ONNX file would not be valid ({first_line(error)})") from None
 
     def write(self, path: Path, metadata: ExportMetadata) -> None:
         """Write the file, see `ExportedModel`."""
         del self.model.metadata_props[:]
         onnx.helper.set_model_props(self.model, {METADATA_KEY: metadata.model_dump_json()})
         path.write_bytes(self.model.SerializeToString(deterministic=True))
+
+    def quantized(self, inputs: Sequence[npt.NDArray[np.uint8]]) -> Iterator[tuple[int, "OnnxModel"]]:
+        """Yield versions with 8-bit integers, see `ExportedModel`."""
+        from pixelwise.export.quantize import quantized_networks
+
+        for float_layers, network in quantized_networks(self._network, inputs):
+            yield float_layers, OnnxModel(network, self._config, self._probabilities)
 
     def open(self, path: Path) -> ExportedPredictor:
         """Return the predictor of a file, see `ExportedModel`."""
@@ -45,12 +71,4 @@ def export_onnx(job: ExportJob) -> OnnxModel:
     Raises:
         RunError: An operation cannot be converted, or the model is too large for one file.
     """
-    network = export_network(job.predictor.model)
-    model = join_job(network, job.config, job.probabilities)
-    if model.ByteSize() > _MAX_BYTES:
-        raise RunError(f"the model has {model.ByteSize() / 1e9:.1f} GB; an ONNX file has at most 2 GB")
-    try:
-        onnx.checker.check_model(model, full_check=True)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise RunError(f"the ONNX file would not be valid ({first_line(error)})") from None
-    return OnnxModel(model)
+    return OnnxModel(export_network(job.predictor.model), job.config, job.probabilities)

@@ -1,0 +1,118 @@
+"""Networks with 8-bit integers, and the validation images that accept or refuse them."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+import pixelwise as pw
+from pixelwise.errors import DataError, RunError
+from pixelwise.export import export, parity, validation
+from pixelwise.export.export import export_model
+from pixelwise.export.onnx_graph import LOGITS, NETWORK_INPUT, OPSET
+from pixelwise.export.quantize import quantized_networks
+from pixelwise.export.validation import Int8Score, ValidationImages
+from pixelwise.inference.predictor import Predictor
+from tests.inference.helpers import contents
+
+
+def make_deep_network(layers: int) -> onnx.ModelProto:
+    """Return a network of convolutions with ReLU for images of 16x16 pixels."""
+    rng = np.random.default_rng(0)
+    nodes = [helper.make_node("Cast", [NETWORK_INPUT], ["value_0"], to=TensorProto.FLOAT)]
+    constants = []
+    for index in range(layers):
+        channels = 3 if index == 0 else 8
+        weights = rng.normal(0, 1 / np.sqrt(9 * channels), (8, channels, 3, 3)).astype(np.float32)
+        constants.append(numpy_helper.from_array(weights, f"weights_{index}"))
+        inputs = [f"value_{index}", f"weights_{index}"]
+        nodes.append(helper.make_node("Conv", inputs, [f"conv_{index}"], name=f"layer_{index}", pads=[1] * 4))
+        output = LOGITS if index == layers - 1 else f"value_{index + 1}"
+        nodes.append(helper.make_node("Relu", [f"conv_{index}"], [output]))
+    graph = helper.make_graph(
+        nodes,
+        "network",
+        [helper.make_tensor_value_info(NETWORK_INPUT, TensorProto.UINT8, [1, 3, 16, 16])],
+        [helper.make_tensor_value_info(LOGITS, TensorProto.FLOAT, [1, 8, 16, 16])],
+        constants,
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10)
+
+
+def run(model: onnx.ModelProto, image: np.ndarray) -> np.ndarray:
+    """Return the logits of an image."""
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    logits: np.ndarray = session.run(None, {NETWORK_INPUT: image})[0]
+    return logits
+
+
+def test_the_first_layers_stay_in_float(capfd: pytest.CaptureFixture[str]) -> None:
+    network = make_deep_network(6)
+    images = [np.random.default_rng(seed).integers(0, 256, (1, 3, 16, 16), dtype=np.uint8) for seed in range(4)]
+    expected = run(network, images[0])
+    results = list(quantized_networks(network, images))
+    assert [count for count, _ in results] == [1, 4]
+    for count, model in results:
+        weights = {each.name: each.data_type for each in model.graph.initializer}
+        in_float = [index for index in range(6) if weights.get(f"weights_{index}") == TensorProto.FLOAT]
+        assert in_float == list(range(count))
+        assert {each.domain for each in model.opset_import} == {""}
+        scales = next(each for each in model.graph.initializer if each.name == "weights_5_scale")
+        assert list(scales.dims) == [8]  # one per channel
+        difference = np.abs(run(model, images[0]) - expected).mean() / np.abs(expected).mean()
+        assert 0 < difference < 0.05
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("equal", "miou", "accepted"),
+    [(0.99, 0.745, True), (0.9899, 0.76, False), (0.999, 0.7449, False), (1.0, 0.75, True)],
+)
+def test_a_score_needs_equal_pixels_and_miou(equal: float, miou: float, accepted: bool) -> None:
+    assert Int8Score(9, equal, miou, 0.75, 1).is_accepted == accepted
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measure small images only."""
+    monkeypatch.setattr(parity, "ODD_SIZES", {"one pixel": (1, 1)})
+    monkeypatch.setattr(export, "SIZES", ((20, 30),))
+
+
+@pytest.mark.integration
+def test_validation_images_accept_and_refuse(
+    tiny_run: pw.Run, small: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = ValidationImages(tiny_run.path)
+    predictor = Predictor.load(tiny_run.path, "cpu", "32-true")
+    score = images.comparer(predictor)(predictor, 3)
+    assert (score.equal, score.miou, score.images, score.float_layers) == (1.0, score.float_miou, len(images), 3)
+    assert score.float_miou == pytest.approx(
+        pw.evaluate(tiny_run, split="val", device="cpu").metrics.mean_iou, abs=0.02
+    )
+    monkeypatch.setattr(validation, "MIN_EQUAL_INT8", 0.5)
+    monkeypatch.setattr(validation, "MAX_MIOU_LOSS", 0.5)
+    result = export_model(tiny_run.path, tmp_path / "a" / "model.onnx", int8=True)
+    assert result.int8 is not None and result.metadata.precision == "int8"
+    assert 0.5 <= result.metadata.parity == result.int8.equal < 1
+    assert pw.verify(result.path).is_passed
+    monkeypatch.setattr(validation, "MIN_EQUAL_INT8", 1.01)
+    with pytest.raises(
+        RunError, match=r"8-bit integers change too much: .* export without `int8`; nothing was written"
+    ):
+        export_model(tiny_run.path, tmp_path / "b" / "model.onnx", int8=True)
+    assert not (tmp_path / "b").exists() or contents(tmp_path / "b") == {}
+
+
+def test_a_file_of_weights_has_no_validation_images(tiny_run: pw.Run, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="need the validation images of a run; name a run directory"):
+        export_model(tiny_run.path / "model.safetensors", tmp_path / "model.onnx", int8=True)
+
+
+def test_a_run_whose_data_set_is_gone(tiny_run: pw.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pixelwise.evaluation.selection.spec_roots", lambda spec: (str(tmp_path / "gone"),))
+    with pytest.raises(DataError, match="is no longer there"):
+        export_model(tiny_run.path, tmp_path / "model.onnx", int8=True)
