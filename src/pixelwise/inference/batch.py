@@ -136,6 +136,7 @@ def predict_folder(
     mask_filter.check(config)
     found, run = find_images(sources), MarkOfRun(mask_filter.sign(predictor.fingerprint()), masks)
     outputs = OutputSet(run, config, out, writers, size, mask_filter)
+    predictor.check_needs(outputs.needs)
     items = assign_files(found.images, outputs.specs, out, frame_masks)
     check_existing(items, outputs.shared, overwrite or resume)
     if resume:

@@ -1,7 +1,7 @@
 """The interface and the common part of all predictors: of runs, and of exported files. It does not import torch."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -77,6 +77,13 @@ class ImagePredictor(ABC, Generic[Output]):
         self, image: np.ndarray, output: Output, probabilities: bool, packed: bool, keep_logits: bool
     ) -> Prediction:
         """Return the prediction of an image from its output, see `to_prediction`."""
+
+    def check_needs(self, needs: Collection[str]) -> None:
+        """Raise ConfigError if the model cannot compute what the outputs of `predict_folder` need.
+
+        Args:
+            needs: "confidence" and "probabilities", if they are needed.
+        """
 
     def leave_one_core(self) -> AbstractContextManager[None]:
         """Use one thread less in the block, because other threads of this process compute too."""

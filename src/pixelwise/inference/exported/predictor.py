@@ -1,7 +1,7 @@
 """Predictions with an exported file, by the same functions as with a run."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -68,6 +68,11 @@ class ExportedPredictor(ImagePredictor[OnnxOutput]):
     def fingerprint(self) -> str:
         """Return a hash of the file."""
         return self.file.digest()
+
+    def check_needs(self, needs: Collection[str]) -> None:
+        """Raise ConfigError if probabilities are needed, and the file does not have them."""
+        if needs:
+            self._check_probabilities()
 
     def outputs(self, images: Sequence[np.ndarray]) -> list[OnnxOutput]:
         """Return the mask of each image. Each is computed alone, because their sizes differ."""
