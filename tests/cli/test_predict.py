@@ -229,8 +229,7 @@ class TestRun:
         assert _order_arguments("runs/pets", ["a", "b"]) == ("runs/pets", ["a", "b"])
         assert _order_arguments("runs/pets", ["runs/pets"]) == ("runs/pets", ["runs/pets"])
         assert _order_arguments("a", ["b"]) == ("a", ["b"])
-        with pytest.raises(ConfigError, match=r"no run; .*: pixelwise predict runs/pets gone"):
-            _order_arguments("gone", [])
+        assert _order_arguments("hf://me", []) == ("hf://me", [])  # loading raises the error
         with pytest.raises(ConfigError, match=r"no images to predict; name them: pixelwise predict runs/pets IMAGES"):
             _order_arguments("runs/pets", [])
 
@@ -248,6 +247,20 @@ class TestRun:
     def test_what_is_not_an_image_is_taken_for_a_run(self, here: Path, place: str) -> None:
         touch(here, "runs/new/config.yaml", "notes.txt", "empty/notes.txt")
         assert _order_arguments(place, ["my photos"]) == (place, ["my photos"])
+
+    @pytest.mark.parametrize(
+        ("place", "fault"),
+        [
+            ("my photo", "my photo: no such file or directory; did you mean my photos?"),
+            ("empty", "empty: no images in this directory (it is empty)"),
+            ("notes.txt", "notes.txt: is neither an image nor a model; name images, or a run before them: "),
+            ("runs", "runs: no model here, but runs in it: runs/pets; name one"),
+        ],
+    )
+    def test_a_single_argument_without_images(self, here: Path, place: str, fault: str, run_cli: RunCommand) -> None:
+        touch(here, "notes.txt")
+        Path("empty").mkdir()
+        assert_one_line_error(run_cli("predict", place), fault)
 
     def test_a_cat_is_found_without_a_run(self, here: Path, run_cli: RunCommand) -> None:
         shutil.rmtree("runs")
@@ -301,5 +314,6 @@ class TestRun:
         touch(here, "runs/older/model.safetensors", "runs/newer/model.safetensors")
         os.utime(here / "runs/older/model.safetensors", (1, 1))
         os.utime(here / "runs/newer/model.safetensors", (2e9, 2e9))
-        with pytest.raises(ConfigError, match="pixelwise predict runs/newer x"):
-            _order_arguments("x", [])
+        touch(here, "notes.txt")
+        with pytest.raises(ConfigError, match="name images, or a run before them: pixelwise predict runs/newer IMAGES"):
+            _order_arguments("notes.txt", [])

@@ -183,10 +183,12 @@ def _order_arguments(run: str, images: Sequence[str]) -> tuple[str | None, list[
         images: the other arguments.
 
     Raises:
-        ConfigError: There are no images, or no run. The message has the right command.
+        ConfigError: There are no images. The message has the right command.
+        DataError: The only argument does not exist or has no images.
     """
     from pixelwise.inference.model_location import is_model, runs_in
-    from pixelwise.inference.sources import has_images
+    from pixelwise.inference.sources import find_images, has_images
+    from pixelwise.models.hub import is_hub_name
 
     if is_model(run):
         if not images:
@@ -203,8 +205,10 @@ def _order_arguments(run: str, images: Sequence[str]) -> tuple[str | None, list[
         )
         print(f"using the model for pets in the package; {own}", file=sys.stderr)
         return None, [run, *images]
-    if not images:
-        raise ConfigError(f"no run; name it before the images: {_command(str(known[0]) if known else 'RUN', run)}")
+    if not images and not is_hub_name(run) and not runs_in(expand_home(run)):
+        problems = find_images([run]).problems
+        fix = f"name images, or a run before them: {_command(str(known[0]) if known else 'RUN', 'IMAGES')}"
+        raise problems[0] if problems else ConfigError(f"{run}: is neither an image nor a model; {fix}")
     return run, list(images)  # `Predictor.load` raises the error
 
 
