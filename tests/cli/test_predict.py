@@ -317,3 +317,16 @@ class TestRun:
         touch(here, "notes.txt")
         with pytest.raises(ConfigError, match="name images, or a run before them: pixelwise predict runs/newer IMAGES"):
             _order_arguments("notes.txt", [])
+
+
+def test_thresholds_and_filters_are_options_of_the_command(here: Path, run_cli: RunCommand) -> None:
+    result = run_cli(
+        "predict", "runs/pets", "my photos", "--thresholds", "pet=0.7", "--write", "mask", "--min-object", "9"
+    )
+    assert result.code == 0, result.err
+    assert "mask is in" in result.out
+    refused = run_cli("predict", "runs/pets", "my photos", "--thresholds", "pet")
+    assert_one_line_error(refused, "--thresholds: 'pet' is not CLASS=VALUE")
+    assert_one_line_error(
+        run_cli("predict", "runs/pets", "my photos", "--thresholds", "dog=0.3"), "unknown class 'dog'"
+    )

@@ -69,6 +69,7 @@ def predict_command(
     view: View | None = None,
     scale: float | None = None,
     tta: Annotated[bool, Parameter(negative=())] = False,
+    thresholds: Annotated[list[str] | None, Parameter(**LIST_FLAG, metavar="CLASS=VALUE")] = None,
     device: Device = "auto",
 ) -> int:
     """Predict the masks of images and videos.
@@ -97,6 +98,7 @@ def predict_command(
             default as in the training.
         scale: Working pixels per image pixel for the view "tiles". By default that of the training images.
         tta: Average the predictions of each image and of its mirror image. Takes twice the time.
+        thresholds: How probable a class must be to be predicted, from 0 to 1: leaf=0.7 crack=0.3. 0.5 changes nothing.
         device: auto, cpu, cuda or mps.
     """
     from pixelwise.inference.batch import predict_folder
@@ -105,7 +107,7 @@ def predict_command(
     model, sources = _order_arguments(run, images or [])
     out = out or _default_out(resume or overwrite)
     check_output(out)
-    predictor = load_predictor(model, device, view, scale, tta)
+    predictor = load_predictor(model, device, view, scale, tta, _parse_thresholds(thresholds or []))
     flags = {
         "--min-object": str(min_object),
         "--min-hole": str(min_hole),
@@ -118,6 +120,7 @@ def predict_command(
     }
     outputs = [name for word in write or DEFAULT_OUTPUTS for name in word.split(",") if name]
     switches = ["--frame-masks"] * frame_masks + ["--tta"] * tta
+    switches += ["--thresholds", *(thresholds or [])] * bool(thresholds)
     switches += ["--write", *outputs] * (write is not None)
     given = [*_changed_flags(flags), *switches]
     named = [] if model is None else [model]
@@ -254,3 +257,17 @@ def _listed(outputs: Sequence[str]) -> str:
     """Return names with a verb: "mask is", "mask, overlay and csv are"."""
     *first, last = dict.fromkeys(outputs)
     return f"{', '.join(first)} and {last} are" if first else f"{last} is"
+
+
+def _parse_thresholds(words: Sequence[str]) -> dict[str, float]:
+    """Return class name → threshold. Raise ConfigError if a word is not CLASS=NUMBER."""
+    thresholds = {}
+    for word in words:
+        name, equals, value = word.rpartition("=")
+        try:
+            thresholds[name] = float(value)
+        except ValueError:
+            equals = ""
+        if not equals:
+            raise ConfigError(f"--thresholds: '{word}' is not CLASS=VALUE; write for example leaf=0.7")
+    return thresholds

@@ -16,6 +16,7 @@ from pixelwise.data.resize import nearest_indices
 from pixelwise.data.task import Task
 from pixelwise.inference.bands import MAX_BAND_BYTES, neighbors
 from pixelwise.inference.image_rows import ImageRows
+from pixelwise.inference.thresholds import add_shift, class_confidence
 from pixelwise.inference.views import ImageView
 from pixelwise.models.config import ModelConfig
 from pixelwise.runtime.progress import Progress
@@ -50,22 +51,26 @@ class ClassConfidence:
     Args:
         task: the task.
         classes: number of classes.
+        shift: thresholds of the classes, see `threshold_shift`, or None.
     """
 
-    def __init__(self, task: Task, classes: int) -> None:
+    def __init__(self, task: Task, classes: int, shift: Tensor | None = None) -> None:
+        self.shift = shift
         self._task, self._sums, self._counts = task, np.zeros(classes), np.zeros(classes, np.int64)
 
-    def add(self, logits: Tensor, missing: Bools | None = None) -> None:
+    def add(self, logits: Tensor, temperature: float, missing: Bools | None = None) -> None:
         """Add the pixels of a part.
 
         Args:
-            logits: (C, h, w) float32, divided by the temperature.
+            logits: (C, h, w) float32.
+            temperature: see `ModelConfig`.
             missing: (h, w), True for nodata pixels, which are not added. None if there are none.
         """
         if missing is not None:
             logits = logits[:, torch.from_numpy(~missing).to(logits.device)].unsqueeze(1)
-        counts = self._task.class_pixels(self._task.logits_to_mask(logits).cpu().numpy())[: len(self._counts)]
-        means = self._task.class_confidence(logits)
+        mask = self._task.logits_to_mask(add_shift(logits, self.shift)).cpu().numpy()
+        counts = self._task.class_pixels(mask)[: len(self._counts)]
+        means = class_confidence(self._task, logits, temperature, self.shift)
         self._sums += [count * (mean or 0.0) for count, mean in zip(counts, means, strict=True)]
         self._counts += counts
 
@@ -115,7 +120,7 @@ def mask_parts(
         view: the view of the model.
         image: the image.
         config: the configuration of the model.
-        confidence: the means to which the logits are added.
+        confidence: the means to which the logits are added. The mask has its thresholds.
         observe: a function of rows, columns and their logits, (C, rows, columns) float32. It is called with each part
             of the logits before their mask is yielded.
         observe_resized: the same for the logits at the size of the image. It is called before each part is yielded.
@@ -133,13 +138,14 @@ def mask_parts(
         resize = RowResizer(height, image.height, None if len(columns) == last - first else across)
         for rows, logits in view.logit_rows(image, columns):
             missing = _missing_logits(image, config.pixel_scale, (height, width), rows, columns)
-            confidence.add(logits / config.temperature, missing)
+            confidence.add(logits, config.temperature, missing)
             if observe is not None:
                 observe(rows, columns, logits)
             for part, resized in resize.add(rows, logits):
                 if observe_resized is not None:
                     observe_resized(part, range(first, last), resized)
-                yield MaskPart(part, range(first, last), config.task.logits_to_mask(resized).cpu().numpy())
+                mask = config.task.logits_to_mask(add_shift(resized, confidence.shift))
+                yield MaskPart(part, range(first, last), mask.cpu().numpy())
 
 
 def _missing_logits(

@@ -22,6 +22,7 @@ from pixelwise.inference.objects import ObjectFinder, ObjectTable, counted_value
 from pixelwise.inference.prediction import Prediction
 from pixelwise.inference.predictor import Predictor
 from pixelwise.inference.sources import ImageSource
+from pixelwise.inference.thresholds import add_shift, mask_confidence
 from pixelwise.models.config import ModelConfig
 from pixelwise.palette import IGNORE_INDEX
 from pixelwise.runtime.atomic import temporary_directory
@@ -69,7 +70,7 @@ def predict_by_rows(
     """
     config = predictor.config
     image = read_input(path, config)
-    rows, confidence = ArrayRows(image), ClassConfidence(config.task, len(config.classes))
+    rows, confidence = ArrayRows(image), ClassConfidence(config.task, len(config.classes), predictor.shift)
     mask = np.empty(config.task.mask_shape(len(config.classes), rows.height, rows.width), np.uint8)
     size = (rows.height, rows.width)
     sure = np.empty(size, np.float32) if "confidence" in needs else None
@@ -80,7 +81,7 @@ def predict_by_rows(
         assert target is not None
         target[..., part.rows.start : part.rows.stop, part.columns.start : part.columns.stop] = part.mask
 
-    for part in _parts(predictor, rows, confidence, progress, _observer(config, needs, keep, keep)):
+    for part in _parts(predictor, rows, confidence, progress, _observer(predictor, needs, keep, keep)):
         mask[..., part.rows.start : part.rows.stop, part.columns.start : part.columns.stop] = part.mask
     nodata = int(np.count_nonzero((mask if mask.ndim == 2 else mask[0]) == IGNORE_INDEX))
     return Prediction.from_config(
@@ -156,8 +157,8 @@ def predict_large_file(
         mask = open_file("mask", config.task.mask_shape(classes, *size))
         sure = open_file("confidence", size, np.float32) if "confidence" in needs else None
         likely = open_file("probabilities", (classes, *size), np.float32) if "probabilities" in needs else None
-        confidence = ClassConfidence(config.task, classes)
-        observe = _observer(config, needs, *(None if file is None else file.write for file in (sure, likely)))
+        confidence = ClassConfidence(config.task, classes, predictor.shift)
+        observe = _observer(predictor, needs, *(None if file is None else file.write for file in (sure, likely)))
         for part in _parts(predictor, rows, confidence, progress, observe):
             mask.write(part)
         arrays = LargeArrays(rows, mask, *(None if file is None else file.map() for file in (sure, likely)))
@@ -166,7 +167,7 @@ def predict_large_file(
 
 
 def _observer(
-    config: ModelConfig,
+    predictor: Predictor,
     needs: Collection[str],
     keep_confidence: Callable[[MaskPart], None] | None,
     keep_probabilities: Callable[[MaskPart], None] | None,
@@ -174,13 +175,15 @@ def _observer(
     """Return a function of logits that keeps their confidence and their probabilities. None if neither is needed."""
     if not needs:
         return None
+    config, shift = predictor.config, predictor.shift
 
     def observe(rows: range, columns: range, logits: Tensor) -> None:
         likely = config.task.activate(logits / config.temperature).cpu().numpy()
         if keep_probabilities is not None and "probabilities" in needs:
             keep_probabilities(MaskPart(rows, columns, likely))
         if keep_confidence is not None and "confidence" in needs:
-            keep_confidence(MaskPart(rows, columns, config.task.confidence(likely)))
+            mask = config.task.logits_to_mask(add_shift(logits, shift)).cpu().numpy()
+            keep_confidence(MaskPart(rows, columns, mask_confidence(config.task, likely, mask)))
 
     return observe
 

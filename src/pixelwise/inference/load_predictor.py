@@ -1,5 +1,6 @@
 """Open a run or an exported file for predictions."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ def load_predictor(
     view: View | None = None,
     scale: float | None = None,
     tta: bool = False,
+    thresholds: Mapping[str, float] | None = None,
 ) -> ImagePredictor[Any]:
     """Return the predictor of a run or of an exported file. torch is imported for a run only.
 
@@ -30,6 +32,7 @@ def load_predictor(
         view: see `Predictor`. None for an exported file.
         scale: see `Predictor`. None for an exported file.
         tta: see `Predictor`. False for an exported file.
+        thresholds: see `Predictor`. None for an exported file.
 
     Raises:
         RunError: There is no model, or it is damaged.
@@ -38,12 +41,13 @@ def load_predictor(
     if run is None or not is_exported(run):
         from pixelwise.inference.predictor import Predictor
 
-        return Predictor.load(run, device, view=view, scale=scale, tta=tta)
+        return Predictor.load(run, device, view=view, scale=scale, tta=tta, thresholds=thresholds)
     from pixelwise.inference.exported.predictor import ExportedPredictor
 
     if device not in ("auto", "cpu"):
         raise ConfigError(f"{run}: an exported file predicts on the CPU; leave out `device`, or predict with the run")
     given = {"view": view not in (None, "whole"), "scale": scale is not None, "tta": tta}
+    given["thresholds"] = bool(thresholds)
     for name in (name for name, is_given in given.items() if is_given):
         raise ConfigError(f"{run}: an exported file has no `{name}`; leave it out, or predict with the run")
     return ExportedPredictor.load(run)

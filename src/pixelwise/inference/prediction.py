@@ -48,7 +48,8 @@ class Prediction:
         class_confidences: class name → mean probability of the class over its pixels, in [0, 1]. It is computed at the
             size of the model's logits. The value of a class without pixels is None. None instead of the mapping if it
             was not computed.
-        compute_confidence: a function that returns `confidence` if there are no probabilities, or None.
+        compute_confidence: a function that returns `confidence`. None if it is that of the probabilities, or if there
+            are none.
         nodata_pixels: number of nodata pixels of the image.
         orientation: EXIF orientation of the image file, 1 to 8. Masks as given are rotated to the stored pixels if the
             training masks are. 1 if this is not needed.
@@ -134,10 +135,10 @@ class Prediction:
             ConfigError: The prediction has no probabilities. `Predictor.iter_predictions` and `predict_each` return
                 such predictions unless probabilities are requested.
         """
-        if self.probabilities is not None:
-            return self.task.confidence(self.probabilities)
         if self.compute_confidence is not None:
             return self.compute_confidence()
+        if self.probabilities is not None:
+            return self.task.confidence(self.probabilities)
         raise ConfigError("this prediction has no probabilities; predict with `probabilities` set to True")
 
     @cached_property

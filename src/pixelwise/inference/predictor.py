@@ -1,6 +1,6 @@
 """Prediction of masks at the images' own sizes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from pixelwise.inference.image_predictor import ImagePredictor
 from pixelwise.inference.make_prediction import make_prediction
 from pixelwise.inference.model_location import load_model
 from pixelwise.inference.prediction import Prediction
+from pixelwise.inference.thresholds import threshold_shift
 from pixelwise.inference.views import ImageView, make_view
 from pixelwise.models.config import ModelConfig
 from pixelwise.models.ensemble import SegmentationEnsemble
@@ -38,6 +39,7 @@ class Predictor(ImagePredictor[torch.Tensor]):
         scale: working pixels per image pixel for the view "tiles", see `ModelConfig`. None for the scale of the
             training images.
         tta: average the predictions of each image and of its mirror image ("test-time augmentation").
+        thresholds: class name → how probable the class must be to be predicted, see `threshold_shift`.
 
     Attributes:
         model: the model.
@@ -45,6 +47,7 @@ class Predictor(ImagePredictor[torch.Tensor]):
         bfloat16: True if the model computes in bfloat16.
         image_view: the view.
         tta: see above.
+        shift: what is added to logits for the thresholds, (C, 1, 1) float32, or None.
         options: the arguments that change masks, as text. Empty for the defaults.
 
     >>> predictor = Predictor.load("runs/pets")  # doctest: +SKIP
@@ -61,13 +64,15 @@ class Predictor(ImagePredictor[torch.Tensor]):
         view: View | None = None,
         scale: float | None = None,
         tta: bool = False,
+        thresholds: Mapping[str, float] | None = None,
     ) -> None:
         self.device = resolve_device(device) if isinstance(device, str) else device
         self.bfloat16 = use_bfloat16(self.device, precision)
         with limit_threads_to_idle_cores():  # the first use starts the measurement
             self.model = model.eval().to(self.device)
         self.tta = tta
-        values = {"view": view, "scale": scale, "tta": tta or None}
+        self.shift = threshold_shift(thresholds or {}, model.config)
+        values = {"view": view, "scale": scale, "tta": tta or None, "thresholds": dict(thresholds or {}) or None}
         self.options = " ".join(f"{name}={value}" for name, value in values.items() if value is not None)
         self._use_network(self.model)
         self.image_view: ImageView = make_view(self.forward, model.config, view, scale)
@@ -80,6 +85,7 @@ class Predictor(ImagePredictor[torch.Tensor]):
         view: View | None = None,
         scale: float | None = None,
         tta: bool = False,
+        thresholds: Mapping[str, float] | None = None,
     ) -> "Predictor":
         """Load the best model of a run.
 
@@ -93,13 +99,14 @@ class Predictor(ImagePredictor[torch.Tensor]):
             view: see `Predictor`.
             scale: see `Predictor`.
             tta: see `Predictor`.
+            thresholds: see `Predictor`.
 
         Raises:
             RunError: The directory or file does not exist, its model is missing or damaged, or the hub cannot be
                 reached.
             ConfigError: The device is not available, the view is unknown, or the scale is invalid.
         """
-        predictor = Predictor(load_model(run), device, precision, view, scale, tta)
+        predictor = Predictor(load_model(run), device, precision, view, scale, tta, thresholds)
         if predictor.device.type == "cpu":
             predictor._use_network(FoldedModel(predictor.model))
         return predictor
@@ -160,7 +167,7 @@ class Predictor(ImagePredictor[torch.Tensor]):
         self, image: np.ndarray, output: torch.Tensor, probabilities: bool, packed: bool, keep_logits: bool
     ) -> Prediction:
         """Return the prediction of an image from its logits, see `ImagePredictor.to_prediction`."""
-        return make_prediction(image, output, self.config, probabilities, keep_logits, packed)
+        return make_prediction(image, output, self.config, probabilities, keep_logits, packed, self.shift)
 
     def logits(self, images: Sequence[np.ndarray]) -> list[torch.Tensor]:
         """Return the logits of several images.

@@ -97,7 +97,7 @@ class ExportedPredictor(ImagePredictor[OnnxOutput]):
             nodata_pixels=int(np.count_nonzero(channel == IGNORE_INDEX)) if self.config.band_ranges else 0,
             probabilities=likelihood,
             confidences=[None if math.isnan(value) else value for value in output.confidences.tolist()],
-            compute_confidence=partial(self._confidence, image) if keep_logits else None,
+            compute_confidence=partial(self._confidence, image) if keep_logits and likelihood is None else None,
         )
 
     def predict_batch(self, images: Sequence[np.ndarray], probabilities: bool = False) -> list[Prediction]:
