@@ -37,7 +37,7 @@ class TestHelp:
         assert (result.code, result.err) == (0, "")
         text = " ".join(result.out.replace("│", " ").split())
         assert all(" ".join(paragraph.split()) in text for paragraph in COMMANDS[command])
-        assert "--out" in text or command in ("encoders", "pack", "runs", "verify")
+        assert "--out" in text or command in ("encoders", "pack", "runs", "try", "verify")
         lines = [line for line in result.out.splitlines() if line.startswith(("│ --", "│ *", "│ FOLDER", "│ PATTERN"))]
         assert lines and all(len(line.strip("│* ").split("  ")) > 1 for line in lines), "a flag and its description"
         assert '[default: ""]' not in text

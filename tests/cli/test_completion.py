@@ -50,7 +50,7 @@ def bash(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
 
 LINES = {
     "pixelwise ''": list(COMMANDS),
-    "pixelwise tr": ["train"],
+    "pixelwise tr": ["train", "try"],
     "pixelwise train leaves --loss ''": list(LOSSES),
     "pixelwise train leaves --loss fo": ["focal"],
     "pixelwise train leaves --decoder ''": list(DECODERS),

@@ -10,6 +10,7 @@ import os
 import sys
 import threading
 from collections.abc import Sequence
+from keyword import iskeyword
 from typing import TYPE_CHECKING
 
 from cyclopts import App, CycloptsError
@@ -97,12 +98,18 @@ COMMANDS = {
         "Export a run's best model as one file that works without pixelwise.",
         "The file takes an image of any size and gives its mask: resizing, normalization, network and thresholds are "
         "inside. The command measures that its masks equal those of the run, writes a report and a picture of the "
-        "differences beside it, and writes nothing if more than 0.1 % of the pixels differ. Needs pip install "
-        "'pixelwise[onnx]'.",
+        "differences beside it, and writes nothing if more than 0.1 % of the pixels differ. --to web writes a folder "
+        "for a web server: a page that predicts images in the browser. Needs pip install 'pixelwise[onnx]'.",
     ),
     "verify": (
         "Test an exported file on this machine with the images inside it.",
         "Prints the fraction of pixels that are equal to the expected masks. The exit code is 2 below 99.9 %.",
+    ),
+    "try": (
+        "Open a page that predicts images in the browser of this machine.",
+        "The page is that of pixelwise export --to web: choose or drop images, or use the camera. Other machines "
+        "cannot reach it, and images do not leave the browser. A run is exported first, once. Ctrl-C ends the page, "
+        "and the exit code is then 0. Needs pip install 'pixelwise[onnx]'.",
     ),
     "runs": ("List runs with their data, score, size and training time.",),
     "encoders": (
@@ -159,8 +166,10 @@ EXAMPLES = {
     "export": (
         "pixelwise export runs/leaves --to onnx --out leaves.onnx",
         "pixelwise export runs/leaves --out leaves-int8.onnx --int8",
+        "pixelwise export runs/leaves --to web --out leaves-page",
     ),
     "verify": ("pixelwise verify leaves.onnx",),
+    "try": ("pixelwise try runs/leaves", "pixelwise try leaves.onnx --port 8000 --no-browser"),
     "runs": ("pixelwise runs", "pixelwise runs experiments/leaves"),
     "encoders": ("pixelwise encoders", "pixelwise encoders 'convnextv2*'"),
     "pack": (
@@ -177,9 +186,10 @@ def _examples(command: str) -> str:
 
 
 for _order, (_name, _help) in enumerate(COMMANDS.items()):
-    _module = _name.replace("-", "_")
+    _function = _name.replace("-", "_")
+    _module = f"{_function}_" if iskeyword(_function) else _function
     app.command(
-        f"pixelwise.cli.{_module}:{_module}_command",
+        f"pixelwise.cli.{_module}:{_function}_command",
         name=_name,
         help="\n\n".join(_help),
         help_epilogue=_examples(_name),

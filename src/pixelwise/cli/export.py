@@ -13,6 +13,7 @@ from pixelwise.cli.components import OPEN_CHOICE, DataPath, open_choice
 from pixelwise.cli.entry import DONE
 from pixelwise.cli.setting_flags import read_names
 from pixelwise.errors import printable
+from pixelwise.runtime.files import size_in_bytes
 from pixelwise.runtime.progress import ProgressBars
 
 _TARGETS = read_names("exporters")
@@ -33,26 +34,36 @@ def export_command(
     out: Path,
     int8: Annotated[bool, Parameter(negative=())] = False,
     probabilities: Annotated[bool, Parameter(negative=())] = False,
+    runtime: Path | None = None,
     overwrite: Annotated[bool, Parameter(negative=())] = False,
 ) -> int:
     """Export a run's best model as one file.
 
     Args:
         run: Run directory, or the model.safetensors of one.
-        out: File to write.
+        out: File to write, or folder to make for web.
         int8: Compute with 8-bit integers, calibrated on the validation images of the run. Smaller, and faster on most
             processors. An error if more than 1 % of their pixels change, or their mIoU falls by more than 0.5 points.
         probabilities: Add the probability of each class at each pixel as an output of the file.
+        runtime: Package file of ONNX Runtime Web for web. By default it is downloaded once.
         overwrite: Replace the file and its report.
     """
     check_output(out)
     from pixelwise.export.export import export_model
+    from pixelwise.export.targets import EXPORTERS
 
     with ProgressBars() as bars:
         result = export_model(
-            run, out, to, int8=int8, probabilities=probabilities, overwrite=overwrite, progress=bars.track("measuring")
+            run,
+            out,
+            to,
+            int8=int8,
+            probabilities=probabilities,
+            runtime=runtime,
+            overwrite=overwrite,
+            progress=bars.track("measuring"),
         )
-    size = result.path.stat().st_size / 1e6
+    size = size_in_bytes(result.path) / 1e6
     print(printable(f"file:        {result.path} ({size:.1f} MB)"))
     for image in result.images:
         height, width = image.image.shape[:2]
@@ -64,5 +75,5 @@ def export_command(
         print(f"             {score.float_layers} layer{'s' * (score.float_layers > 1)} in float32")
     print(printable(f"report:      {result.report}"))
     print(printable(f"differences: {result.picture}"))
-    print(printable(f"test it where it will work: pixelwise verify {result.path}"))
+    print(printable(EXPORTERS[to].traits["next_step"].format(path=result.path)))
     return DONE

@@ -22,10 +22,12 @@ class ExportJob:
     Attributes:
         predictor: the model on the CPU in float32. Its masks are those that the file must give.
         probabilities: True to add the output of probabilities.
+        runtime: the package file of ONNX Runtime Web for the target "web", or None to download it once.
     """
 
     predictor: Predictor
     probabilities: bool = False
+    runtime: Path | None = None
 
     @property
     def config(self) -> ModelConfig:
@@ -42,7 +44,7 @@ class ExportedModel(Protocol):
         """Write the file.
 
         Args:
-            path: the file. It is replaced if it exists.
+            path: the file. It is replaced if it exists. For a target without a suffix: a folder that exists.
             metadata: the metadata to store in it.
         """
         ...
@@ -64,4 +66,8 @@ class ExportedModel(Protocol):
 
 
 EXPORTERS: Registry[Callable[[ExportJob], ExportedModel]] = Registry("export target")
-"""All export targets by name: functions that convert the model of a job. The trait `suffix` is that of their files."""
+"""All export targets by name: functions that convert the model of a job.
+
+The trait `suffix` is that of their files, or "" for a folder. The trait `next_step` tells the user what to do with the
+result, and `takes_runtime` is True if `ExportJob.runtime` is used.
+"""

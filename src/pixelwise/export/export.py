@@ -1,6 +1,7 @@
 """Export a run as one file, and prove that the file gives the masks of the run."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -15,12 +16,13 @@ from pixelwise.export.parity import Bytes, MeasuredImage, check_equal, measure, 
 from pixelwise.export.report import report_paths, write_report
 from pixelwise.export.targets import EXPORTERS
 from pixelwise.export.validation import MIN_EQUAL_INT8, Int8Score, ValidationImages
+from pixelwise.export.web.folder import is_page
 from pixelwise.inference.exported.metadata import ExportMetadata, SelfTest
 from pixelwise.inference.image_predictor import ImagePredictor
 from pixelwise.inference.model_location import load_model
 from pixelwise.inference.predictor import Predictor
-from pixelwise.runtime.atomic import atomic_write
-from pixelwise.runtime.files import expand_home
+from pixelwise.runtime.atomic import atomic_directory, atomic_write
+from pixelwise.runtime.files import expand_home, size_in_bytes, write_errors
 from pixelwise.runtime.progress import Progress, no_progress
 
 
@@ -56,6 +58,7 @@ def export_model(
     *,
     int8: bool = False,
     probabilities: bool = False,
+    runtime: str | Path | None = None,
     overwrite: bool = False,
     progress: Progress = no_progress,
 ) -> ExportResult:
@@ -66,12 +69,15 @@ def export_model(
 
     Args:
         run: the run directory, or another path of a model, see `Predictor.load`.
-        out: the file. A JSON file and a picture of the differences are written beside it, see `report_paths`.
+        out: the file, or the folder for the target "web". A JSON file and a picture of the differences are written
+            beside it, see `report_paths`.
         target: a name in `EXPORTERS`.
         int8: compute with 8-bit integers, except for the first layers. The validation images of the run calibrate them.
             The file is written if at least 99 % of the pixels of these images are equal, and their mIoU is at most 0.5
             points lower. The measured images of odd sizes are then for information.
         probabilities: add the output of probabilities.
+        runtime: for the target "web", the package file of ONNX Runtime Web. None downloads it once, into the user's
+            cache folder.
         overwrite: replace files that exist.
         progress: see `Progress`. It counts the measured images.
 
@@ -90,7 +96,10 @@ def export_model(
     """
     out = expand_home(out)
     entry = EXPORTERS[target]
-    _check_out(out, entry.traits["suffix"], overwrite)
+    suffix = entry.traits["suffix"]
+    _check_out(out, suffix, overwrite)
+    if runtime is not None and not entry.traits.get("takes_runtime"):
+        raise ConfigError(f"`runtime` is for the target web; leave it out for {target}")
     predictor = Predictor(load_model(run), "cpu", "32-true")
     config = predictor.config
     if config.view == "tiles":
@@ -99,9 +108,9 @@ def export_model(
             "run, or train with `view` whole"
         )
     validation = ValidationImages(run) if int8 else None
-    model = entry.component(ExportJob(predictor, probabilities))
+    model = entry.component(ExportJob(predictor, probabilities, None if runtime is None else expand_home(runtime)))
     tests = [draw_image(height, width, len(config.mean), seed) for seed, (height, width) in enumerate(SIZES)]
-    with atomic_write(out) as path:
+    with atomic_write(out) if suffix else _atomic_folder(out) as path:
         draft = ExportMetadata(
             version=version("pixelwise"),
             opset=model.opset,
@@ -133,11 +142,21 @@ def export_model(
 
 
 def _check_out(out: Path, suffix: str, overwrite: bool) -> None:
-    if out.suffix.lower() != suffix:
+    if suffix and out.suffix.lower() != suffix:
         raise ConfigError(f"{out}: an exported file of this kind ends with {suffix}; choose another `out`")
-    for each in (out, *report_paths(out)):
+    is_replaced_folder = not suffix and overwrite and out.is_dir()
+    if is_replaced_folder and not is_page(out):
+        raise OutputExistsError(f"{out}: has other files than those of a page, which are kept; choose another `out`")
+    for each in report_paths(out) if is_replaced_folder else (out, *report_paths(out)):
         if each.is_dir() or (each.exists() and not overwrite):
             raise OutputExistsError(f"{each}: exists already; choose another `out`, or set `overwrite`")
+
+
+@contextmanager
+def _atomic_folder(out: Path) -> Iterator[Path]:
+    """Yield a new folder that replaces `out` if the block succeeds, see `atomic_directory`."""
+    with write_errors(out), atomic_directory(out, replace=True) as path:
+        yield path
 
 
 def _all_images(channels: int, tests: Sequence[Bytes]) -> list[tuple[str, Bytes | Image.Image]]:
@@ -184,7 +203,7 @@ def _facts(metadata: ExportMetadata, target: str, path: Path, int8: Int8Score | 
         "pixelwise": metadata.version,
         "opset": metadata.opset,
         "precision": metadata.precision,
-        "bytes": path.stat().st_size,
+        "bytes": size_in_bytes(path),
         "smallest_fraction_of_equal_pixels": metadata.parity,
         **({} if int8 is None else {"int8": asdict(int8)}),
         "classes": list(metadata.model.classes),

@@ -10,7 +10,7 @@ from pixelwise.inference.model_location import EXPORTED_SUFFIX
 __all__ = ["EXPORTERS"]
 
 
-@EXPORTERS.register("onnx", suffix=EXPORTED_SUFFIX)
+@EXPORTERS.register("onnx", suffix=EXPORTED_SUFFIX, next_step="test it where it will work: pixelwise verify {path}")
 def onnx(job: ExportJob) -> ExportedModel:
     """Convert a model to one ONNX file, see `pixelwise.export.onnx_exporter`."""
     with _needs("onnx", ("onnx", "onnxruntime", "onnxscript")):
@@ -18,6 +18,21 @@ def onnx(job: ExportJob) -> ExportedModel:
 
         from pixelwise.export.onnx_exporter import export_onnx
     return export_onnx(job)
+
+
+@EXPORTERS.register(
+    "web",
+    suffix="",
+    next_step="copy {path} to a web server; the page tests itself in each browser",
+    takes_runtime=True,
+)
+def web(job: ExportJob) -> ExportedModel:
+    """Convert a model to a page that computes masks in a browser, see `pixelwise.export.web`."""
+    with _needs("onnx", ("onnx", "onnxruntime", "onnxscript")):
+        import onnxruntime  # noqa: F401 (the export measures the file with it)
+
+        from pixelwise.export.web.exporter import export_web
+    return export_web(job)
 
 
 @contextmanager

@@ -95,6 +95,13 @@ def user_cache_folder() -> Path:
     return folder
 
 
+def size_in_bytes(path: Path) -> int:
+    """Return the size of a file, or of all files in a folder."""
+    return (
+        sum(each.stat().st_size for each in path.rglob("*") if each.is_file()) if path.is_dir() else path.stat().st_size
+    )
+
+
 def next_free_path(path: Path) -> Path:
     """Return the path itself if nothing exists there, otherwise the first free path of name-2, name-3, …"""
     candidate, number = path, 1

@@ -1,0 +1,1 @@
+"""The export target "web": a page that computes masks in a browser."""
